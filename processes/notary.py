@@ -103,7 +103,7 @@ class Notary:
                 f"The log ends at position {end}, and a checkpoint of {last.size} events is signed: the database has been "
                 f"set back. {WAY_OUT}"
             )
-        if log_tree.standing(conn, WHOLE_LOG).size < last.size:
+        if log_tree.state_of(conn, WHOLE_LOG).size < last.size:
             return False
         if log_tree.tree(conn, WHOLE_LOG).root(last.size) != last.root:
             raise CannotSign(f"The first {last.size} events of the log are not those that are signed. {WAY_OUT}")

@@ -56,7 +56,7 @@ LEAF_ROWS = """
     SELECT position, uuid_send(stream_id), version, name, sha256(body), (extract(epoch FROM recorded_at) * 1000000)::bigint,
         recorded_by FROM log.events WHERE position = ANY(%s) ORDER BY position"""
 PLACE = "SELECT company_id, place FROM log_leaf WHERE position = %s"
-STANDING = "SELECT size, signed_size, checkpoint, verifier_key FROM log_tree WHERE id = %s"
+STATE = "SELECT size, signed_size, checkpoint, verifier_key FROM log_tree WHERE id = %s"
 REFUSAL = "SELECT refusal FROM log_tree WHERE id = %s"
 REFUSE = "UPDATE log_tree SET refusal = %s WHERE id = %s AND refusal IS DISTINCT FROM %s"
 LOG_END = "SELECT position FROM log.head"
@@ -77,7 +77,7 @@ SIGN = """
     FROM unnest(%b::uuid[], %b::bigint[], %b::text[], %b::text[]) s(id, size, checkpoint, key) WHERE t.id = s.id"""
 
 
-class Standing(Value, frozen=True):
+class TreeState(Value, frozen=True):
     """How large a tree is, and its newest checkpoint, if there is one."""
 
     size: int = 0
@@ -196,17 +196,17 @@ def place_of(conn: Connection, tree_id: UUID, position: int) -> int | None:
     return place if company == tree_id else None
 
 
-def standing(conn: Connection, tree_id: UUID) -> Standing:
+def state_of(conn: Connection, tree_id: UUID) -> TreeState:
     """Return how a tree stands; one that nothing is in yet is empty."""
-    row = conn.execute(STANDING, (tree_id,)).fetchone()
-    return Standing() if row is None else Standing(**dict(zip(Standing.__struct_fields__, row, strict=True)))
+    row = conn.execute(STATE, (tree_id,)).fetchone()
+    return TreeState() if row is None else TreeState(**dict(zip(TreeState.__struct_fields__, row, strict=True)))
 
 
 def readable_checkpoint(conn: Connection) -> str | None:
     """Return the newest checkpoint of the whole log; None if there is none, or the login may not read it."""
     try:
         with conn.transaction():
-            return standing(conn, WHOLE_LOG).checkpoint
+            return state_of(conn, WHOLE_LOG).checkpoint
     except (UndefinedTable, InsufficientPrivilege):
         return None
 

@@ -133,12 +133,12 @@ def receipt(run_id: str, output: TextIO, *, settings: Settings) -> None:
 def _checkpoint_of(conn: Session, position: int) -> str:
     """Return a signed checkpoint that covers the event at this position; wait for one if it has just been recorded."""
     log_tree.want_checkpoint(conn, WHOLE_LOG, position)
-    positions.poll_until(lambda: max(position - log_tree.standing(conn, WHOLE_LOG).signed_size, 0), SIGNED_WITHIN_S)
-    standing = log_tree.standing(conn, WHOLE_LOG)
-    if standing.checkpoint is None or standing.signed_size < position:
+    positions.poll_until(lambda: max(position - log_tree.state_of(conn, WHOLE_LOG).signed_size, 0), SIGNED_WITHIN_S)
+    state = log_tree.state_of(conn, WHOLE_LOG)
+    if state.checkpoint is None or state.signed_size < position:
         why = log_tree.refusal(conn) or "does a projector run, with ROUTINES_LOG_KEY_FILE?"
         raise click.ClickException(f"No checkpoint of position {position} was signed: {why}")
-    return standing.checkpoint
+    return state.checkpoint
 
 
 @audit.command("new-key")

@@ -78,9 +78,9 @@ def test_the_whole_log_and_each_company_get_a_checkpoint_that_a_foreign_verifier
 
     name = log_key.read(key_file).name
     for id_, size, origin in ((WHOLE_LOG, 5, name), (COMPANY, 2, f"{name}/companies/{COMPANY}")):
-        standing = log_tree.standing(conn, id_)
-        head = foreign.checkpoint_verify(standing.checkpoint, [standing.verifier_key])
-        assert (head.origin, head.size, standing.signed_size) == (origin, size, size)
+        state = log_tree.state_of(conn, id_)
+        head = foreign.checkpoint_verify(state.checkpoint, [state.verifier_key])
+        assert (head.origin, head.size, state.signed_size) == (origin, size, size)
         assert head.root == log_tree.tree(conn, id_).root(size)
 
 
@@ -90,13 +90,13 @@ def test_nothing_is_signed_before_its_time_unless_somebody_waits_for_it(conn, ke
     finish(notary, conn)
     append(4, COMPANY)
     finish(notary, conn)
-    assert log_tree.standing(conn, WHOLE_LOG).signed_size == 1
+    assert log_tree.state_of(conn, WHOLE_LOG).signed_size == 1
 
     log_tree.want_checkpoint(conn, COMPANY, 3)
     finish(notary, conn)
 
-    assert log_tree.standing(conn, COMPANY).signed_size == 4
-    assert log_tree.standing(conn, WHOLE_LOG).signed_size == 1
+    assert log_tree.state_of(conn, COMPANY).signed_size == 4
+    assert log_tree.state_of(conn, WHOLE_LOG).signed_size == 1
 
 
 def test_without_a_key_the_trees_grow_and_nothing_is_signed(conn, append):
@@ -104,8 +104,8 @@ def test_without_a_key_the_trees_grow_and_nothing_is_signed(conn, append):
 
     finish(due(None), conn)
 
-    standing = log_tree.standing(conn, WHOLE_LOG)
-    assert (standing.size, standing.checkpoint) == (2, None)
+    state = log_tree.state_of(conn, WHOLE_LOG)
+    assert (state.size, state.checkpoint) == (2, None)
 
 
 def test_a_checkpoint_is_a_file_of_its_own_as_well(conn, key_file, append, tmp_path):
@@ -119,7 +119,7 @@ def test_a_checkpoint_is_a_file_of_its_own_as_well(conn, key_file, append, tmp_p
     name = log_key.read(key_file).name
     files = sorted((directory / name).iterdir())
     assert [head_of(file.read_text()).size for file in files] == [1, 2]
-    assert files[-1].read_text() == log_tree.standing(conn, WHOLE_LOG).checkpoint
+    assert files[-1].read_text() == log_tree.state_of(conn, WHOLE_LOG).checkpoint
 
 
 def test_a_directory_that_is_away_keeps_nobody_from_signing(conn, key_file, append, tmp_path):
@@ -127,7 +127,7 @@ def test_a_directory_that_is_away_keeps_nobody_from_signing(conn, key_file, appe
 
     finish(due(key_file, tmp_path / "not mounted"), conn)
 
-    assert log_tree.standing(conn, WHOLE_LOG).signed_size == 1
+    assert log_tree.state_of(conn, WHOLE_LOG).signed_size == 1
     assert not (tmp_path / "not mounted").exists()
 
 
@@ -142,7 +142,7 @@ def test_a_log_that_was_set_back_is_not_signed(conn, key_file, append, admin_url
     why = log_tree.refusal(conn)
     assert "ends at position 3, and a checkpoint of 5 events is signed" in why
     assert "routines audit new-key" in why
-    assert log_tree.standing(conn, WHOLE_LOG).checkpoint is None
+    assert log_tree.state_of(conn, WHOLE_LOG).checkpoint is None
 
 
 def test_a_log_that_was_set_back_and_went_on_is_not_signed(conn, key_file, append, admin_url):
@@ -155,7 +155,7 @@ def test_a_log_that_was_set_back_and_went_on_is_not_signed(conn, key_file, appen
     finish(due(key_file), conn)
 
     assert "first 5 events of the log are not those that are signed" in log_tree.refusal(conn)
-    assert log_tree.standing(conn, WHOLE_LOG).checkpoint is None
+    assert log_tree.state_of(conn, WHOLE_LOG).checkpoint is None
 
 
 def test_with_a_new_key_a_log_that_was_set_back_begins_another_history(conn, key_file, append, admin_url):
@@ -172,8 +172,8 @@ def test_with_a_new_key_a_log_that_was_set_back_begins_another_history(conn, key
     name = log_key.read(key_file).name
     assert name != old_name == log_key.read(kept).name
     assert log_tree.refusal(conn) is None
-    assert log_tree.standing(conn, WHOLE_LOG).checkpoint.startswith(f"{name}\n3\n")
-    assert log_tree.standing(conn, COMPANY).checkpoint.startswith(f"{name}/companies/{COMPANY}\n3\n")
+    assert log_tree.state_of(conn, WHOLE_LOG).checkpoint.startswith(f"{name}\n3\n")
+    assert log_tree.state_of(conn, COMPANY).checkpoint.startswith(f"{name}/companies/{COMPANY}\n3\n")
     with signed_heads.opened(kept) as heads:
         assert heads.last().size == 5
 
@@ -185,7 +185,7 @@ def test_a_new_key_signs_what_has_not_grown_as_well(conn, key_file, append):
     bootstrap.replace_log_key(key_file, "example.org/log")
     finish(due(key_file), conn)
 
-    assert log_tree.standing(conn, COMPANY).checkpoint.startswith(f"example.org/log/companies/{COMPANY}\n2\n")
+    assert log_tree.state_of(conn, COMPANY).checkpoint.startswith(f"example.org/log/companies/{COMPANY}\n2\n")
 
 
 def test_a_key_without_its_record_of_what_was_signed_signs_nothing(conn, key_file, append):
@@ -195,19 +195,19 @@ def test_a_key_without_its_record_of_what_was_signed_signs_nothing(conn, key_fil
     finish(due(key_file), conn)
 
     assert "not known what was signed last" in log_tree.refusal(conn)
-    assert log_tree.standing(conn, WHOLE_LOG).checkpoint is None
+    assert log_tree.state_of(conn, WHOLE_LOG).checkpoint is None
 
 
 def test_a_tree_that_is_lost_is_folded_again_before_anything_is_signed(conn, key_file, append):
     append(5)
     finish(due(key_file), conn)
-    checkpoint = log_tree.standing(conn, WHOLE_LOG).checkpoint
+    checkpoint = log_tree.state_of(conn, WHOLE_LOG).checkpoint
 
     log_tree.rebuild(conn)
-    assert log_tree.standing(conn, WHOLE_LOG).size == 0
+    assert log_tree.state_of(conn, WHOLE_LOG).size == 0
     finish(due(key_file), conn)
 
-    assert log_tree.standing(conn, WHOLE_LOG).checkpoint == checkpoint
+    assert log_tree.state_of(conn, WHOLE_LOG).checkpoint == checkpoint
     assert log_tree.refusal(conn) is None
 
 
@@ -221,7 +221,7 @@ def test_two_notaries_are_not_in_each_others_way(system, conn, key_file, append)
         finish(notary, conn)
         append()
 
-    assert log_tree.standing(conn, WHOLE_LOG).signed_size == 5
+    assert log_tree.state_of(conn, WHOLE_LOG).signed_size == 5
     assert log_tree.refusal(conn) is None
 
 
@@ -232,7 +232,7 @@ def test_an_event_that_nobody_can_read_has_its_leaf(conn, append):
 
     finish(due(None), conn)
 
-    assert log_tree.standing(conn, WHOLE_LOG).size == 3
+    assert log_tree.state_of(conn, WHOLE_LOG).size == 3
 
 
 def test_of_two_lines_the_one_that_was_not_cut_off_counts(key_file):

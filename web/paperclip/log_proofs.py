@@ -26,7 +26,7 @@ from projections.engine import positions
 from projections.engine.positions import Lagging
 from projections.engine.read_model import Connection
 from projections.proof import log_tree
-from projections.proof.log_tree import WHOLE_LOG, Standing
+from projections.proof.log_tree import WHOLE_LOG, TreeState
 from web.http.backend import Backend
 from web.http.path_ids import CompanyId
 from web.http.requests import parse_whole_number
@@ -163,16 +163,16 @@ def _bytes(content: bytes) -> Response[bytes]:
     return Response(content, media_type=BYTES)
 
 
-def _standing(backend: Backend, tree_id: UUID) -> Standing:
+def _state(backend: Backend, tree_id: UUID) -> TreeState:
     with backend.pool.connection() as conn:
-        return log_tree.standing(conn, tree_id)
+        return log_tree.state_of(conn, tree_id)
 
 
 def _checkpoint(backend: Backend, tree_id: UUID, *, fresh: bool) -> str:
     """Return the newest checkpoint. Raise NotFound if there is none, and Lagging if a fresh one does not come in time."""
     if fresh:
         _await_fresh(backend, tree_id)
-    if (checkpoint := _standing(backend, tree_id).checkpoint) is None:
+    if (checkpoint := _state(backend, tree_id).checkpoint) is None:
         raise NotFound("Nothing of this log is signed yet")
     return checkpoint
 
@@ -180,24 +180,24 @@ def _checkpoint(backend: Backend, tree_id: UUID, *, fresh: bool) -> str:
 def _await_fresh(backend: Backend, tree_id: UUID) -> None:
     with backend.pool.connection() as conn:
         end = log_tree.log_end(conn)
-    _await(backend, lambda conn: end - log_tree.standing(conn, WHOLE_LOG).size)
+    _await(backend, lambda conn: end - log_tree.state_of(conn, WHOLE_LOG).size)
     with backend.pool.connection() as conn:
-        size = log_tree.standing(conn, tree_id).size
+        size = log_tree.state_of(conn, tree_id).size
         log_tree.want_checkpoint(conn, tree_id, size)
-    _await(backend, lambda conn: size - log_tree.standing(conn, tree_id).signed_size)
+    _await(backend, lambda conn: size - log_tree.state_of(conn, tree_id).signed_size)
 
 
 def _await(backend: Backend, missing: Callable[[Connection], int]) -> None:
-    def look() -> int:
+    def behind_by() -> int:
         with backend.pool.connection() as conn:
             return max(missing(conn), 0)
 
-    if not (behind := look()):
+    if not (behind := behind_by()):
         return
     if not _WAITS.acquire(blocking=False):
         raise Lagging(TREES, behind)
     try:
-        behind = positions.poll_until(look, FRESH_S)
+        behind = positions.poll_until(behind_by, FRESH_S)
     finally:
         _WAITS.release()
     if behind:
@@ -205,7 +205,7 @@ def _await(backend: Backend, missing: Callable[[Connection], int]) -> None:
 
 
 def _key(backend: Backend, tree_id: UUID) -> str:
-    if (key := _standing(backend, tree_id).verifier_key) is None:
+    if (key := _state(backend, tree_id).verifier_key) is None:
         raise NotFound("Nothing of this log is signed yet")
     return key + "\n"
 
@@ -235,19 +235,19 @@ def _tile(backend: Backend, tree_id: UUID, path: str) -> bytes:
 def _proof(backend: Backend, tree_id: UUID, text: str) -> str:
     position = parse_whole_number(text, "position", 1, 1, MOST_POSITION)
     with backend.pool.connection() as conn:
-        standing = log_tree.standing(conn, tree_id)
+        state = log_tree.state_of(conn, tree_id)
         place = log_tree.place_of(conn, tree_id, position)
-        if place is None or standing.checkpoint is None or place >= standing.signed_size:
+        if place is None or state.checkpoint is None or place >= state.signed_size:
             raise NotFound("No signed checkpoint of this log covers an event at this position")
-        hashes = log_tree.tree(conn, tree_id).prove_inclusion(place, standing.signed_size)
-    return proof_text(place, hashes, standing.checkpoint)
+        hashes = log_tree.tree(conn, tree_id).prove_inclusion(place, state.signed_size)
+    return proof_text(place, hashes, state.checkpoint)
 
 
 def _consistency(backend: Backend, tree_id: UUID, older_text: str, size_text: str) -> str:
     size = parse_whole_number(size_text, "size", 1, 0, MOST_POSITION)
     older = parse_whole_number(older_text, "older", 1, 0, MOST_POSITION)
     with backend.pool.connection() as conn:
-        if not older <= size <= log_tree.standing(conn, tree_id).size:
+        if not older <= size <= log_tree.state_of(conn, tree_id).size:
             raise NotFound("This log has not had these sizes, one after the other")
         hashes = log_tree.tree(conn, tree_id).prove_consistency(older, size)
     return "".join(b64encode(digest).decode() + "\n" for digest in hashes)

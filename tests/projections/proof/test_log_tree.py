@@ -57,7 +57,7 @@ def test_the_log_and_each_company_have_a_tree_of_exactly_their_events(told_story
     assert len(expected) > 2
     assert {id_ for (id_,) in conn.execute("SELECT id FROM log_tree")} == expected.keys()
     for id_, own in expected.items():
-        assert log_tree.standing(conn, id_).size == len(own)
+        assert log_tree.state_of(conn, id_).size == len(own)
         assert log_tree.entries(conn, id_, 0, len(own) + 10) == own
         assert log_tree.tree(conn, id_).root(len(own)) == root(own)
 

@@ -108,7 +108,7 @@ def test_there_is_no_receipt_of_what_is_no_run(api, signing):
 
 def test_without_a_signature_there_is_no_receipt_and_it_is_said_what_is_missing(api, run_id, monkeypatch):
     monkeypatch.setattr("routines.commands.audit.SIGNED_WITHIN_S", 0.0)
-    monkeypatch.setattr(log_tree, "standing", lambda *_: log_tree.Standing())
+    monkeypatch.setattr(log_tree, "state_of", lambda *_: log_tree.TreeState())
 
     code, said = run(api, "audit", "receipt", run_id)
 
@@ -175,4 +175,4 @@ def test_the_trees_are_folded_again_on_request(api, signing):
     answer = api.request("GET", "/log/checkpoint?fresh=true")
     assert head_of(answer.text).size >= end
     with bootstrap.connect(api.system.settings) as conn:
-        assert log_tree.standing(conn, WHOLE_LOG).size >= end
+        assert log_tree.state_of(conn, WHOLE_LOG).size >= end
