@@ -1,6 +1,6 @@
 # `make` alone lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev install-ops install-clients up dev test test-fast fuzz check bench bench-peers simulate faults lock event-catalogue \
+.PHONY: help install install-dev install-ops install-clients up dev test test-fast fuzz check bench bench-peers simulate faults tamper lock event-catalogue \
 	read-model-digests clean
 
 VENV := .venv
@@ -71,6 +71,9 @@ bench-peers: $(VENV)/installed-peers ## the same for APScheduler and procrastina
 
 faults: install-dev ## cut, kill, freeze and crash everything, and count (ARGS="cut kill --short --seed 7")
 	@$(BIN)/python -m verification.faults $(ARGS)
+
+tamper: install-dev ## thousands of changes to logs by a superuser, each of which the verifier has to find (ARGS="--mutations 300 --seed 7")
+	@$(BIN)/python -m verification.tampering $(ARGS)
 
 simulate: install-dev ## years of schedules under faults on a virtual clock (ARGS="--seed 17", "--minutes 10", "--break guards")
 	@$(BIN)/python -m verification.simulation.run $(ARGS)

@@ -1,9 +1,11 @@
 """Builds the system from the settings. Nothing else in the code constructs the parts that processes share."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
+from itertools import count
+from pathlib import Path
 from uuid import UUID
 
 import msgspec
@@ -12,6 +14,7 @@ from application.event_store.recorder import PostgresRecorder
 from application.event_store.store import EventStore
 from application.event_store.stream_cache import StreamCache
 from application.execute import Executor
+from application.proof import log_key, signed_heads
 from application.quotas.delivery_costs import DeliveryCosts
 from application.quotas.quotas import Quotas
 from application.secrets.key_ring import KeyRing, VaultClosed
@@ -20,6 +23,7 @@ from application.use_cases.board import keys
 from domain.identity import FIRST_USER
 from domain.routines.budget import Owner, Spent
 from domain.values import Budget, EndpointSettings
+from processes.notary import Notary
 from projections import catalogue, usage
 from projections.engine import positions
 from projections.engine.read_model import SCHEMA
@@ -119,6 +123,34 @@ def make_keys(path: str) -> bool:
     is_new = ring.create()
     ring.ids()
     return is_new
+
+
+def make_log_key(path: str) -> bool:
+    """Make the key that signs the log's checkpoints unless there is one; return whether it was made. Raises OSError."""
+    is_new = log_key.create(Path(path), log_key.new_name())
+    if is_new:
+        signed_heads.create(Path(path))
+    return is_new
+
+
+def replace_log_key(path: Path, name: str | None) -> Path | None:
+    """Make a new key that signs checkpoints; return where the one before is kept, if there was one. Raises OSError."""
+    kept = None
+    if path.exists():
+        number = next(number for number in count(1) if not path.with_name(f"{path.name}.{number}").exists())
+        kept = path.with_name(f"{path.name}.{number}")
+        path.rename(kept)
+        with suppress(FileNotFoundError):
+            signed_heads.path_beside(path).rename(signed_heads.path_beside(kept))
+    log_key.create(path, name or log_key.new_name())
+    signed_heads.create(path)
+    return kept
+
+
+def notary(settings: Settings) -> Notary:
+    """Return the notary of these settings; without a key file it signs nothing."""
+    key_file, directory = (path and Path(path) for path in (settings.log_key_file, settings.checkpoint_dir))
+    return Notary(key_file or None, settings.checkpoint_s, directory or None)
 
 
 def check_keys(settings: Settings) -> list[str]:

@@ -13,6 +13,7 @@ import click
 import psycopg
 
 from domain.identity import FIRST_USER
+from processes import notary as notaries
 from processes import projector as projectors
 from processes.delivery import worker as deliveries
 from processes.delivery.outbound import Client
@@ -34,7 +35,15 @@ from routines.local.data_directory import DATA_DIR, Place
 from routines.local.listening import free_port
 from routines.local.log_rotation import LogBounds
 from routines.local.up import up as supervise
-from routines.settings import KEY_VARIABLE, URL_VARIABLE, BadSetting, Settings, from_env, optional_from_env
+from routines.settings import (
+    CHECKPOINT_VARIABLES,
+    KEY_VARIABLE,
+    URL_VARIABLE,
+    BadSetting,
+    Settings,
+    from_env,
+    optional_from_env,
+)
 from routines.worker.cli import worker
 
 
@@ -84,7 +93,8 @@ def up(data_dir: Path, host: str, port: int, *, allow_private_targets: bool, web
     The command starts an embedded Postgres in the data directory (or uses ROUTINES_DATABASE_URL) and the web,
     scheduler, projector and delivery processes. A process that dies is started again. The first start prints a board
     token, once, and keeps it in DATA_DIR/board.token. The keys of the secrets are made in DATA_DIR/secret.keys (or
-    in the file that ROUTINES_KEY_FILE names). Scripts find the URL, the process ids, the URL of the database and the
+    in the file that ROUTINES_KEY_FILE names), the key that signs checkpoints of the log in DATA_DIR/log.key (or in
+    that of ROUTINES_LOG_KEY_FILE). Scripts find the URL, the process ids, the URL of the database and the
     key file in DATA_DIR/up.json. The log files in DATA_DIR/logs are rotated when they reach ROUTINES_LOG_MAX_BYTES
     (16777216); ROUTINES_LOG_FILES (4) older ones are kept of each.
 
@@ -106,6 +116,8 @@ def up(data_dir: Path, host: str, port: int, *, allow_private_targets: bool, web
             database_url=database_url,
             prepare=partial(_prepare, key_file),
             key_file=key_file,
+            log_key_file=settings.log_key_file,
+            checkpoint_settings={name: os.environ[name] for name in CHECKPOINT_VARIABLES if name in os.environ},
             public_url=os.environ.get("ROUTINES_PUBLIC_URL"),
             allow_private_targets=allow_private_targets,
             web_processes=web_processes,
@@ -252,12 +264,18 @@ def scheduler() -> None:
 
 @main.command()
 def projector() -> None:
-    """Keep the read models up to date with the event log. Any number of these processes may run."""
+    """
+    Keep the read models and the Merkle trees of the log up to date. Any number of these processes may run.
+
+    With ROUTINES_LOG_KEY_FILE (see `routines audit new-key`) they sign a checkpoint of the trees every
+    ROUTINES_CHECKPOINT_S seconds (10) in which the log has grown, and put it into ROUTINES_CHECKPOINT_DIR as well.
+    """
     with entry.process("projector") as (system, stop):
+        settings = system.settings
         running = projectors.Projector(catalogue.ALL, system.store.after)
-        projectors.run(
-            running, lambda: bootstrap.connect(system.settings), stop, system.settings.limits.max_run_log_days
-        )
+        connect = partial(bootstrap.connect, settings)
+        with notaries.at_work(bootstrap.notary(settings), connect, stop):
+            projectors.run(running, connect, stop, settings.limits.max_run_log_days)
 
 
 @main.command()

@@ -18,6 +18,8 @@ Network = IPv4Network | IPv6Network
 
 PREFIX = "ROUTINES_"
 URL_VARIABLE, KEY_VARIABLE = PREFIX + "DATABASE_URL", PREFIX + "KEY_FILE"
+LOG_KEY_VARIABLE = PREFIX + "LOG_KEY_FILE"
+CHECKPOINT_VARIABLES = PREFIX + "CHECKPOINT_S", PREFIX + "CHECKPOINT_DIR"
 BASE_URL = re.compile(r"https?://([\w.-]+|\[[\da-fA-F:.]+\])(:(\d{1,5}))?(/[\w.~%-]+)*/?", re.ASCII)
 MAX_PORT = 65535
 QUOTED = 60  # characters of a wrong value that its error quotes
@@ -32,6 +34,9 @@ class OptionalSettings(msgspec.Struct, frozen=True, kw_only=True):
     patience_s: Annotated[float, Meta(gt=0, le=60)] = 5.0  # seconds that a read waits for its read models
     batch: Annotated[int, Meta(ge=1, le=1_000)] = 200  # schedules that one transaction fires
     key_file: Annotated[str, Meta(min_length=1)] | None = None  # of the secrets: application/secrets/key_ring.py
+    log_key_file: Annotated[str, Meta(min_length=1)] | None = None  # signs checkpoints: application/proof/log_key.py
+    checkpoint_s: Annotated[float, Meta(ge=1, le=3_600)] = 10.0  # seconds between two checkpoints of a log that grows
+    checkpoint_dir: Annotated[str, Meta(min_length=1)] | None = None  # a directory that gets each checkpoint as a file
     public_url: str | None = None  # with which links begin: a host, perhaps a path, no slash at the end
     webhook_rate: Annotated[int, Meta(ge=0)] = 600  # calls a minute that a webhook takes from one sender; 0: no limit
     allow_private_targets: bool = False  # whether deliveries may go to addresses that are not public

@@ -20,14 +20,27 @@ MAY_IMPORT = {
 # Subjects within a layer: a subject may import those before it, and no other. A module that is named stands for itself;
 # `.` are the modules of the layer that are not named.
 SUBJECTS = {
-    "domain": (".", "bounds", "schedule", "webhooks", "delivery", "board", "routines", "jetty", "explain", "endings"),
-    "application": ("secrets", "quotas", "event_store", "tokens", "access", ".", "audit", "use_cases"),
+    "domain": (
+        ".",
+        "bounds",
+        "proof",
+        "schedule",
+        "webhooks",
+        "delivery",
+        "board",
+        "routines",
+        "jetty",
+        "explain",
+        "endings",
+    ),
+    "application": ("secrets", "proof", "quotas", "event_store", "tokens", "access", ".", "audit", "use_cases"),
     "application/use_cases": (
         *("references", "signing_secrets", "named_secrets", "slots", "names"),  # what the others share
         *("board", ".", "jetty", "deadlines", "needed_secrets"),
     ),
     "projections": (
         "engine",
+        "proof",
         "responses",
         "board",
         "firing",
@@ -42,6 +55,7 @@ SUBJECTS = {
     "web": ("apis", "http", "monitoring", "openapi", "paperclip", "jetty", "app"),
 }
 DOMAIN_MAY_IMPORT = {"msgspec"}
+VERIFIER_MAY_IMPORT = {"cryptography", "psycopg", "audit_verifier"}
 SQL_IN = {
     "application/audit/log_reader.py",
     "application/event_store/recorder.py",
@@ -153,6 +167,18 @@ def test_a_subject_imports_only_those_before_it(folder):
 
 def test_no_package_imports_the_tests_or_the_benchmarks():
     assert [] == [name(path) for path in modules() if {"tests", "benchmarks"} & set(imported(path))]
+
+
+def test_the_verifier_imports_nothing_of_ours():
+    """Who verifies the log need not believe the service, so its mistakes must not be the verifier's as well."""
+    allowed = sys.stdlib_module_names | VERIFIER_MAY_IMPORT
+
+    assert [] == [
+        f"{name(path)} imports {other}"
+        for path in sorted((ROOT / "audit_verifier").rglob("*.py"))
+        for other in imported(path)
+        if other not in allowed
+    ]
 
 
 def test_the_domain_imports_only_the_standard_library_and_msgspec():

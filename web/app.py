@@ -37,6 +37,7 @@ from web.paperclip.folders import Folders
 from web.paperclip.goals import Goals
 from web.paperclip.issues import Issues
 from web.paperclip.keys import AgentKeys, BoardKeys, CompanyKeys
+from web.paperclip.log_proofs import CompanyLogProofs, WholeLogProofs
 from web.paperclip.members import Members
 from web.paperclip.projects import Projects
 from web.paperclip.revisions import Revisions
@@ -96,6 +97,8 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
             Revisions,
             Issues,
             Endpoints,
+            WholeLogProofs,
+            CompanyLogProofs,
         ],
         dependencies={
             "backend": Provide(provide_backend),

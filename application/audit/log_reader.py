@@ -19,6 +19,9 @@ ROWS = """
             ORDER BY position LIMIT %b) AS following) AS measured
     WHERE bytes_before < %b ORDER BY position"""
 HEAD = "SELECT position, hash FROM log.head"
+OF_STREAM = """
+    SELECT position, stream_id, version, name, body, recorded_at, recorded_by, hash FROM log.events
+    WHERE stream_id = %s ORDER BY version"""
 PAGE, PAGE_BYTES = 1_000, 4 * 1024**2  # rows of one query, and bytes of their bodies, after which it ends
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -62,18 +65,17 @@ def read_head(conn: Connection) -> Head:
 def read_rows(conn: Connection, end: int, names: Sequence[str] = (), *, start: int = 0) -> Iterator[Row]:
     """Return the rows of the log after position `start` up to `end`; with `names` only those of these names."""
     while rows := conn.execute(ROWS, (start, end, list(names), list(names), PAGE, PAGE_BYTES)).fetchall():
-        for position, stream_id, version, name, body, recorded_at, recorded_by, digest in rows:
-            yield Row(
-                position=position,
-                stream_id=stream_id,
-                version=version,
-                name=name,
-                body=body,
-                recorded_at=recorded_at,
-                recorded_by=recorded_by,
-                hash=digest,
-            )
+        yield from map(_row, rows)
         start = rows[-1][0]
+
+
+def read_stream(conn: Connection, stream_id: UUID) -> list[Row]:
+    """Return the rows of a stream."""
+    return [_row(columns) for columns in conn.execute(OF_STREAM, (stream_id,))]
+
+
+def _row(columns: tuple[Any, ...]) -> Row:
+    return Row(**dict(zip(Row.__struct_fields__, columns, strict=True)))
 
 
 def hash_of(previous: bytes, row: Row) -> bytes:

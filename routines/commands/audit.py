@@ -1,32 +1,193 @@
-"""`routines audit`: checks that the log is as it was recorded, and lists the grants that somebody should look at."""
+"""`routines audit`: verifies the log, writes what proves it to others, and lists the grants that somebody should look at."""
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+from uuid import UUID
 
 import click
 import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from application.audit import export as exporting
 from application.audit import grants as granting
 from application.audit import log_reader as reading
+from application.audit import receipt as receipts
 from application.audit.grants import Grant
 from application.audit.log_reader import Row
+from application.audit.receipt import ProvedEvent
+from application.proof import log_key
+from application.proof.log_key import CannotSign
+from audit_verifier import cli as verifier
+from domain.events import NAMES, RunFired
+from domain.proof import checkpoints
+from projections.engine import positions
+from projections.proof import log_tree
+from projections.proof.log_tree import WHOLE_LOG
 from routines import bootstrap
+from routines.commands import terminal
 from routines.commands.database import with_database
-from routines.settings import Settings
+from routines.connections import Session
+from routines.local.data_directory import DATA_DIR, Place
+from routines.settings import LOG_KEY_VARIABLE, Settings
+
+SIGNED_WITHIN_S = 15.0  # a checkpoint that a receipt waits for
 
 
 @click.group()
 def audit() -> None:
     """
-    Check the event log as an auditor.
+    Check the event log as an auditor, and prove it to others.
 
-    These commands only read. They use the login of the database's URL with its own rights; routines_auditor is
-    enough. The exit status is 0 when there is nothing to report, and 1 when there is.
+    verify, chain, grants and export only read. They use the login of the database's URL with its own rights;
+    routines_auditor is enough. The exit status is 0 when there is nothing to report, and 1 when there is.
+    docs/audit-proof.md goes through all of it in ten minutes.
     """
+
+
+_PASSED_ON: dict[str, Any] = {"ignore_unknown_options": True, "help_option_names": []}
+
+
+@audit.command(context_settings=_PASSED_ON)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def verify(arguments: tuple[str, ...]) -> None:
+    """
+    Verify a log: an export, a database, or a running service.
+
+    `routines audit verify --help` says how. It is the program `routines-verify verify`, which shares no code with the
+    service: auditors may install and read it alone.
+    """
+    sys.exit(verifier.main(["verify", *arguments], program="routines audit"))
+
+
+@audit.command(context_settings=_PASSED_ON)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def check(arguments: tuple[str, ...]) -> None:
+    """
+    Check a receipt of a run, without the service and its database.
+
+    `routines audit check --help` says how. It is the program `routines-verify check`.
+    """
+    sys.exit(verifier.main(["check", *arguments], program="routines audit"))
+
+
+@audit.command()
+@with_database(is_service=False)
+@click.option(
+    "--output", default="-", show_default=True, type=click.File("wb", lazy=True), help="The file; - is standard output."
+)
+def export(output: BinaryIO, *, settings: Settings) -> None:
+    """
+    Write the whole log into a file, for `routines audit verify --export`.
+
+    Each line is one JSON object. The first says where the log ends and, where the login may read it, holds the newest
+    checkpoint. Each further one is a row of the log: its body stands there byte for byte.
+    """
+    with bootstrap.connect_as_login(settings) as conn:
+        head = reading.read_head(conn)
+        checkpoint = log_tree.readable_checkpoint(conn)
+        rows = _with_progress(reading.read_rows(conn, head.position), head.position, quiet=False)
+        output.writelines(exporting.lines(head, checkpoint, rows))
+
+
+@audit.command()
+@with_database()
+@click.argument("run_id", metavar="RUN")
+@click.option("--output", default="-", show_default=True, type=click.File("w", lazy=True), help="The file.")
+def receipt(run_id: str, output: TextIO, *, settings: Settings) -> None:
+    """
+    Write a receipt of a run, by its id: a file that proves, offline and for ever, that this run happened and when.
+
+    It holds the events of the run as they were recorded, and for each the proof that it is in the log of a signed
+    checkpoint. Whoever has the verifier key checks it with `routines audit check FILE --key KEY`. It tells what the
+    events tell, payload included: hand it to those who may know.
+    """
+    try:
+        run = UUID(run_id)
+    except ValueError:
+        raise click.ClickException(f"{run_id} is no id of a run") from None
+    with bootstrap.connect(settings) as conn:
+        events = reading.read_stream(conn, run)
+        if not events or events[0].name != NAMES[RunFired]:
+            raise click.ClickException(f"There is no run {run}")
+        checkpoint = _checkpoint_of(conn, events[-1].position)
+        head = checkpoints.head_of(checkpoint)
+        tree = log_tree.tree(conn, WHOLE_LOG)
+        proved = [
+            ProvedEvent(
+                row=row,
+                leaf=log_tree.entries(conn, WHOLE_LOG, row.position - 1, 1)[0],
+                proof=checkpoints.proof_text(
+                    row.position - 1, tree.prove_inclusion(row.position - 1, head.size), checkpoint
+                ),
+            )
+            for row in events
+        ]
+    output.write(receipts.receipt(run, proved))
+
+
+def _checkpoint_of(conn: Session, position: int) -> str:
+    """Return a signed checkpoint that covers the event at this position; wait for one if it has just been recorded."""
+    log_tree.want_checkpoint(conn, WHOLE_LOG, position)
+    positions.poll_until(lambda: max(position - log_tree.state_of(conn, WHOLE_LOG).signed_size, 0), SIGNED_WITHIN_S)
+    state = log_tree.state_of(conn, WHOLE_LOG)
+    if state.checkpoint is None or state.signed_size < position:
+        why = log_tree.refusal(conn) or "does a projector run, with ROUTINES_LOG_KEY_FILE?"
+        raise click.ClickException(f"No checkpoint of position {position} was signed: {why}")
+    return state.checkpoint
+
+
+@audit.command("new-key")
+@click.option(
+    "--name", help="The name of the log, such as routines.example.org/log; without it, one that nobody else has."
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=DATA_DIR,
+    show_default=True,
+    help="The data directory of `routines up`, whose key it is unless ROUTINES_LOG_KEY_FILE names another file.",
+)
+def new_key(name: str | None, data_dir: Path) -> None:
+    """
+    Make the key that signs checkpoints of the log, and with it a new name of the log.
+
+    A key that is there, and what it has signed last, are kept beside the new one. Do so once for an installation, and
+    again only when the log has lost what was signed (a backup was restored) or the key became known: the new name says
+    to everybody that another history begins here. Give the verifier key to those who verify.
+    """
+    if name is not None and not log_key.is_name(name):
+        raise click.UsageError("--name must be letters, digits, dots, dashes and underlines, between slashes")
+    named = os.environ.get(LOG_KEY_VARIABLE)
+    path = Path(named) if named else Place(data_dir).log_key
+    if not path.parent.is_dir():
+        raise click.ClickException(f"{path.parent} is not there: name the --data-dir, or set {LOG_KEY_VARIABLE}")
+    try:
+        kept = bootstrap.replace_log_key(path, name)
+        key = log_key.read(path)
+    except (OSError, CannotSign) as error:
+        raise click.ClickException(str(error)) from error
+    if kept is not None:
+        terminal.echo(f"The key before is kept in {kept}")
+    terminal.echo(f"{path} signs the log {key.name} from now on. Its verifier key, for those who verify:")
+    terminal.echo(key.verifier_key(key.name))
+
+
+@audit.command("rebuild-tree")
+@with_database()
+def rebuild_tree(*, settings: Settings) -> None:
+    """
+    Have the projector fold the Merkle trees of the log again, from its first event.
+
+    Nothing is lost by it: they follow from the log. Proofs and checkpoints are back as soon as the trees are.
+    """
+    with bootstrap.connect(settings) as conn:
+        log_tree.rebuild(conn)
+    terminal.echo("The projector folds the trees of the log again.")
 
 
 @audit.command()

@@ -56,7 +56,7 @@ def read_state(directory: Path) -> UpState:
 
 
 class Place:
-    """The data directory: `up.json`, `board.token`, `secret.keys`, `logs/`, and the lock against a second system."""
+    """The data directory: `up.json`, `board.token`, `secret.keys`, `log.key`, `logs/`, and the lock against a second system."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory.absolute()
@@ -64,6 +64,7 @@ class Place:
         self.state = self.directory / STATE
         self.token = self.directory / "board.token"
         self.keys = self.directory / "secret.keys"
+        self.log_key = self.directory / "log.key"
 
     @contextmanager
     def held(self) -> Iterator[None]:

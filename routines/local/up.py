@@ -7,7 +7,7 @@ import shlex
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Self
@@ -15,6 +15,7 @@ from typing import Self
 import httpx
 import psycopg
 
+from application.proof import signed_heads
 from application.secrets.key_ring import VaultClosed
 from routines import bootstrap
 from routines.commands import terminal
@@ -29,7 +30,7 @@ from routines.local.supervisor import LOGS, Part, Supervisor
 from routines.local.web_processes import names_and_sockets
 from routines.postgres.cluster import SUPERUSER, LocalPostgres
 from routines.roles import SERVICE
-from routines.settings import KEY_VARIABLE, URL_VARIABLE, describe_database
+from routines.settings import KEY_VARIABLE, LOG_KEY_VARIABLE, URL_VARIABLE, describe_database
 
 POLL_S = 0.1
 READY_NOTE_S = 60.0
@@ -99,6 +100,8 @@ class System:
         database_url: str | None,
         *,
         key_file: str | None = None,
+        log_key_file: str | None = None,
+        checkpoint_settings: Mapping[str, str] = {},
         public_url: str | None = None,
         allow_private_targets: bool = False,
         web_processes: int = 1,
@@ -114,6 +117,8 @@ class System:
         self.allow_private_targets = allow_private_targets
         self.web_processes = web_processes
         self.log_bounds = log_bounds
+        self.log_key_file = str(Path(log_key_file).absolute() if log_key_file else place.log_key)
+        self.checkpoint_settings = checkpoint_settings
         self.new_keys = False
         self.postgres: LocalPostgres | None = None
         self.reach = Reach(accounts.ours())
@@ -149,14 +154,19 @@ class System:
             yield supervisor
 
     def parts(self, database_url: str) -> list[Part]:
-        """Return the processes of the system, each with only the variables it needs: the projector gets no keys."""
+        """
+        Return the processes of the system, each with only the variables it needs.
+
+        The projector gets no keys of secrets, and it alone gets the key that signs checkpoints.
+        """
         program, own = self.reach.program()
         env = {**own, "ROUTINES_DATABASE_URL": database_url}
         keyed = {**env, "ROUTINES_KEY_FILE": str(self._readable_keys())}
         served = {**keyed, "ROUTINES_PUBLIC_URL": self.public_url}
         sending = {**keyed, "ROUTINES_ALLOW_PRIVATE_TARGETS": "true"} if self.allow_private_targets else keyed
+        signing = {**env, LOG_KEY_VARIABLE: str(self._readable_log_key()), **self.checkpoint_settings}
         parts = [(name, more, served, fds) for name, more, fds in self._web_parts()]
-        parts += [("scheduler", ["scheduler"], keyed, ()), ("projector", ["projector"], env, ())]
+        parts += [("scheduler", ["scheduler"], keyed, ()), ("projector", ["projector"], signing, ())]
         parts += [("delivery", ["delivery"], sending, ())]
         return [
             Part(name, [*program, *command], variables, self.reach.account, (*self.reach.fds, *fds))
@@ -227,12 +237,24 @@ class System:
         except VaultClosed as error:
             is_named = self.key_file != str(self.place.keys)
             raise CannotStart(f"{KEY_VARIABLE}: {error}" if is_named else str(error)) from None
+        try:
+            bootstrap.make_log_key(self.log_key_file)
+        except OSError as error:
+            raise CannotStart(f"{self.log_key_file} cannot be written ({error.strerror})") from None
 
     def _readable_keys(self) -> Path:
         """Return a path by which the parts can read the key file; a key file of root is given to their account."""
         if not self.reach.account.is_ours:
             give_file(Path(self.key_file), self.reach.account)
         return self.reach.file(Path(self.key_file))
+
+    def _readable_log_key(self) -> Path:
+        """Return a path by which the projector can read the key of the log, and note beside it what it has signed."""
+        path = Path(self.log_key_file)
+        if not self.reach.account.is_ours:
+            give_file(path, self.reach.account)
+            give_file(signed_heads.path_beside(path), self.reach.account)
+        return self.reach.file(path)
 
     def _write_state(self, pids: dict[str, int], database_url: str) -> None:
         if self.ready:
@@ -303,6 +325,8 @@ def up(  # noqa: PLR0913 the options of the command
     database_url: str | None,
     prepare: Callable[[str], str | None],
     key_file: str | None = None,
+    log_key_file: str | None = None,
+    checkpoint_settings: Mapping[str, str] = {},
     public_url: str | None = None,
     allow_private_targets: bool = False,
     web_processes: int = 1,
@@ -319,6 +343,8 @@ def up(  # noqa: PLR0913 the options of the command
                 port,
                 database_url,
                 key_file=key_file,
+                log_key_file=log_key_file,
+                checkpoint_settings=checkpoint_settings,
                 public_url=public_url,
                 allow_private_targets=allow_private_targets,
                 web_processes=web_processes,

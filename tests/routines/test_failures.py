@@ -22,11 +22,22 @@ from routines.postgres.cluster import LocalPostgres
 from routines.settings import Settings
 
 PROCESSES = ("web", "scheduler", "projector", "delivery")
-READERS = ("projections status", "projections isolated", "projections rebuild", "quotas", "untaken")
+READERS = (
+    *("projections status", "projections isolated", "projections rebuild", "quotas", "untaken"),
+    *("audit receipt one", "audit rebuild-tree"),
+)
 SECRETS = ("secrets status", "secrets rotate-key", "secrets retire-key one", "secrets forget one")
-LOG_READERS = ("log", "audit chain", "audit grants")  # for which a login that may read the log is enough
+LOG_READERS = (
+    "log",
+    "audit chain",
+    "audit grants",
+    "audit export",
+)  # for which a login that may read the log is enough
 COMMANDS = ("init", "board-key", *PROCESSES, *READERS, *SECRETS, *LOG_READERS)
-OF_NO_DATABASE = ("up", "worker", "demo", "secrets new-file")
+OF_NO_DATABASE = (
+    *("up", "worker", "demo", "secrets new-file", "audit new-key"),
+    *("audit verify", "audit check"),  # a program of its own, which says what failed in its own way
+)
 INIT = "run `routines init`"
 
 

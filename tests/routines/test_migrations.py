@@ -25,6 +25,7 @@ RELEASED = {  # installations have applied them: a change comes in a file of its
     "0004_read_model_positions": "5821f0a4474a631ff97134d0d62866370bc367baa1c46ee4960ceb4118c7f5ba",
     "0005_webhook_refusals": "53a7590183343c1ad4cc002b65cbd18398e6fea3dc6275359b857cc347fcc013",
     "0006_run_log": "574f28227a0d0afb0bb4919a9c088ba5595edbce9d1ce4b1398e0779b42fc4f5",
+    "0007_log_tree": "c6861740051777f14f85d7dbb36649982d3fee4c2fd87b5618945d50cbc3e9b9",
 }
 NEXT = len(RELEASED) + 1  # the number of a file that is yet to come
 
@@ -114,10 +115,10 @@ def test_a_migration_alters_any_table_of_ours_once_and_in_order(url):
     bootstrap.prepare(Settings(database_url=url))
     bootstrap.first_board_token(Settings(database_url=url))
     more = [
-        migration(NEXT, "ALTER TABLE log.events ADD COLUMN region text; ALTER TABLE log.events RENAME region TO place"),
+        migration(NEXT, "ALTER TABLE log.events ADD COLUMN region text; ALTER TABLE log.events RENAME region TO site"),
         migration(NEXT + 1, "ALTER TABLE vault.secrets ADD COLUMN note text DEFAULT 'none'"),
         migration(NEXT + 2, "SET LOCAL ROLE routines_service; ALTER TABLE read_models.positions ADD COLUMN hint text"),
-        migration(NEXT + 3, "ALTER TABLE log.events ALTER COLUMN place SET DEFAULT 'here'"),
+        migration(NEXT + 3, "ALTER TABLE log.events ALTER COLUMN site SET DEFAULT 'here'"),
     ]
 
     migrate(url, [*known(), *more])
@@ -125,9 +126,9 @@ def test_a_migration_alters_any_table_of_ours_once_and_in_order(url):
 
     assert [one.name for one in (*known(), *more)] == applied(url)
     columns = (
-        "SELECT table_name, column_name FROM information_schema.columns WHERE column_name IN ('place', 'note', 'hint')"
+        "SELECT table_name, column_name FROM information_schema.columns WHERE column_name IN ('site', 'note', 'hint')"
     )
-    assert {("events", "place"), ("secrets", "note"), ("positions", "hint")} == set(ask(url, columns))
+    assert {("events", "site"), ("secrets", "note"), ("positions", "hint")} == set(ask(url, columns))
 
 
 def test_several_processes_at_once_apply_each_migration_once(url):

@@ -1,0 +1,131 @@
+"""C2SP signed notes with Ed25519, tlog-checkpoint, and tlog-proof."""
+
+import re
+from base64 import b64decode
+from binascii import Error
+from hashlib import sha256
+from typing import NamedTuple
+from uuid import UUID
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+ED25519 = b"\x01"
+MARK = "\N{EM DASH} "
+CHECKPOINT = re.compile(r"([^\s+]+)\n(0|[1-9]\d{0,18})\n([A-Za-z0-9+/]{43}=)\n(?:[^\n]+\n)*", re.ASCII)
+KEY = re.compile(r"([^\s+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/]{44})\s*", re.ASCII)
+PROOF = re.compile(
+    r"c2sp\.org/tlog-proof@v1\n(?:extra [A-Za-z0-9+/=]*\n)?index (0|[1-9]\d{0,18})\n((?:[A-Za-z0-9+/]{43}=\n)*)\n",
+    re.ASCII,
+)
+OF_COMPANY = re.compile(r".+/companies/([0-9a-f-]{36})", re.ASCII)
+MOST_SIGNATURES = 100
+
+
+class BadNote(Exception):
+    """A text is not what it should be, or its signature is not by the key. The message says which."""
+
+
+class Key(NamedTuple):
+    """A key that somebody trusts, and the name of the log that it signs for."""
+
+    name: str
+    number: bytes
+    public: bytes
+
+    @property
+    def log(self) -> str:
+        """The name of the whole log, of which this may be a company's part."""
+        return self.name.split("/companies/")[0]
+
+    def named(self, name: str) -> "Key":
+        """Return the same key under another name: the log and each of its companies have one each."""
+        return Key(name, _number(name, self.public), self.public)
+
+
+class Checkpoint(NamedTuple):
+    """How large a log was, and its root then. `text` is the whole note."""
+
+    origin: str
+    size: int
+    root: bytes
+    text: str
+
+    @property
+    def company(self) -> UUID | None:
+        """The company whose log it is; None for the whole log."""
+        match = OF_COMPANY.fullmatch(self.origin)
+        return UUID(match[1]) if match else None
+
+
+class Proof(NamedTuple):
+    """That a leaf is in the log of a checkpoint."""
+
+    place: int
+    hashes: list[bytes]
+    checkpoint: Checkpoint
+
+
+def read_key(text: str) -> Key:
+    """Return the key of a text like `name+id+base64`. Raises BadNote."""
+    match = KEY.fullmatch(text)
+    content = b64decode(match[3]) if match else b""
+    if match is None or content[:1] != ED25519:
+        raise BadNote("the key is no Ed25519 key like name+id+base64, as `GET /api/log/key` answers it")
+    key = Key(match[1], bytes.fromhex(match[2]), content[1:])
+    if key.named(key.name) != key:
+        raise BadNote("the key is damaged: its id is not that of its name and bytes")
+    return key
+
+
+def read_checkpoint(text: str) -> Checkpoint:
+    """Return what a checkpoint states, whoever has signed it. Raises BadNote."""
+    body = _split(text)[0]
+    match = CHECKPOINT.fullmatch(body)
+    if match is None:
+        raise BadNote("it is not a checkpoint")
+    return Checkpoint(match[1], int(match[2]), b64decode(match[3]), text)
+
+
+def read_proof(text: str) -> Proof:
+    """Return what a proof states. Raises BadNote."""
+    match = PROOF.match(text)
+    if match is None:
+        raise BadNote("it is not a proof")
+    return Proof(int(match[1]), [b64decode(line) for line in match[2].split()], read_checkpoint(text[match.end() :]))
+
+
+def verify(checkpoint: Checkpoint, key: Key) -> None:
+    """Raise BadNote unless the checkpoint is signed by the key, for the key's log or one of its companies."""
+    if checkpoint.origin != key.name and checkpoint.origin.split("/companies/")[0] != key.name:
+        raise BadNote(f"it is of {checkpoint.origin}, and the key is that of {key.name}")
+    key = key.named(checkpoint.origin)
+    body, signatures = _split(checkpoint.text)
+    for line in signatures:
+        name, _, encoded = line.removeprefix(MARK).partition(" ")
+        try:
+            content = b64decode(encoded, validate=True)
+        except Error:
+            raise BadNote("a line of its signatures is damaged") from None
+        if (name, content[:4]) == (key.name, key.number):
+            try:
+                Ed25519PublicKey.from_public_bytes(key.public).verify(content[4:], body.encode())
+            except InvalidSignature:
+                raise BadNote("its signature is not by the key") from None
+            return
+    raise BadNote("it is not signed by the key")
+
+
+def _split(text: str) -> tuple[str, list[str]]:
+    """Return the signed text of a note, and the lines of its signatures. Raises BadNote."""
+    body, gap, rest = text.rpartition("\n\n")
+    lines = rest.split("\n")
+    if not gap or lines.pop() != "" or not 1 <= len(lines) <= MOST_SIGNATURES:
+        raise BadNote("it is not a signed note")
+    if not all(line.startswith(MARK) for line in lines):
+        raise BadNote("a line of its signatures is damaged")
+    return body + "\n", lines
+
+
+def _number(name: str, public: bytes) -> bytes:
+    return sha256(name.encode() + b"\n" + ED25519 + public).digest()[:4]

@@ -1,0 +1,72 @@
+"""Receipts: files that prove that a run happened, and when, without the service and for ever."""
+
+import json
+from base64 import b64decode
+from binascii import Error
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from audit_verifier.merkle import hash_leaf, root_by_proof
+from audit_verifier.notes import BadNote, Key, read_proof, verify
+from audit_verifier.rows import Leaf, Unreadable, read_leaf
+
+FORMAT = "routines-receipt/1"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Proved(NamedTuple):
+    """One event of the run, which the log has held. `body` is None where it was erased, or not handed on."""
+
+    leaf: Leaf
+    body: bytes | None
+
+    @property
+    def recorded_at(self) -> datetime:
+        """When the database recorded it, by its clock."""
+        return EPOCH + timedelta(microseconds=self.leaf.recorded_us)
+
+
+class Receipt(NamedTuple):
+    """What a receipt has proved: all events of the run up to the size of the log that is signed."""
+
+    run: UUID
+    log: str
+    size: int
+    events: list[Proved]
+
+
+def check(content: bytes, key: Key) -> Receipt:
+    """Return what a receipt proves to those who trust the key. Raises BadNote and Unreadable."""
+    try:
+        value = json.loads(content)
+        if value["format"] != FORMAT:
+            raise Unreadable(f"it is not a receipt of the format {FORMAT}")
+        run, entries = UUID(value["run"]), list(value["events"])
+        proved = [_check_event(entry, key) for entry in entries]
+    except (ValueError, KeyError, TypeError, AttributeError, Error) as error:
+        raise Unreadable(f"it is not a receipt: {type(error).__name__} {error}") from None
+    if not proved:
+        raise Unreadable("it has no event")
+    for version, (_, _, event) in enumerate(proved, 1):
+        if event.leaf.stream != run or event.leaf.version != version:
+            raise BadNote(f"event {version} is not event {version} of run {run}")
+    if len({(log, size) for log, size, _ in proved}) > 1:
+        raise BadNote("its events are proved by several checkpoints")
+    log, size, _ = proved[0]
+    return Receipt(run, log, size, [event for _, _, event in proved])
+
+
+def _check_event(entry: Any, key: Key) -> tuple[str, int, Proved]:
+    encoded = b64decode(entry["leaf"], validate=True)
+    leaf = read_leaf(encoded)
+    body = entry.get("body")
+    content = None if body is None else body.encode()
+    if content is not None and sha256(content).digest() != leaf.digest:
+        raise BadNote(f"the body of the event at position {leaf.position} is not the one that was recorded")
+    proof = read_proof(entry["proof"])
+    verify(proof.checkpoint, key)
+    if root_by_proof(hash_leaf(encoded), proof.place, proof.checkpoint.size, proof.hashes) != proof.checkpoint.root:
+        raise BadNote(f"the event at position {leaf.position} is not in the log that the checkpoint signs")
+    return proof.checkpoint.origin, proof.checkpoint.size, Proved(leaf, content)

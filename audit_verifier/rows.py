@@ -1,0 +1,158 @@
+"""Rows of the log: what a verifier knows of an event, the leaf that follows from it, and the export that carries them."""
+
+import json
+import re
+import struct
+from base64 import b64decode
+from binascii import Error, unhexlify
+from collections.abc import Iterator
+from hashlib import sha256
+from typing import IO, Any, NamedTuple
+from uuid import UUID
+
+FORMAT = "routines-log-export/1"
+CHUNK = 1 << 20
+HEAD = struct.Struct(">q16sqi")
+NUMBER = struct.Struct(">q")
+LENGTH = struct.Struct(">i")
+HASH_BYTES = 32
+# A line as `routines audit export` writes it; any other JSON object with these names is read as well, more slowly.
+LINE = re.compile(
+    rb'\{"position":(\d{1,18}),"stream":"([0-9a-f-]{36})","version":(\d{1,18}),"name":"([a-z_.]+)","recordedAt":(\d{1,18}),'
+    rb'"recordedBy":"([\w.@ -]*)","hash":"([0-9a-f]{64})","body":',
+    re.ASCII,
+)
+TAIL = re.compile(rb'\},"company_id":"([0-9a-f-]{36})"(?:,"cause":"[^"\\]*")?\}')
+TAIL_START = b'},"company_id":"'
+CANONICAL = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+class Row(NamedTuple):
+    """One row of the log. An erased body is None; its hash is there still."""
+
+    position: int
+    stream: bytes
+    version: int
+    name: bytes
+    body: bytes | None
+    digest: bytes  # the SHA-256 of the body
+    recorded_us: int
+    login: bytes | None
+    hash: bytes
+
+
+class Leaf(NamedTuple):
+    """What a leaf says of an event."""
+
+    position: int
+    stream: UUID
+    version: int
+    name: str
+    digest: bytes
+    recorded_us: int
+    login: str | None
+
+
+class Unreadable(Exception):
+    """What was given to be verified cannot be read. The message says where, and why."""
+
+
+def leaf_of(row: Row, position: int | None = None) -> bytes:
+    """Return the leaf of a row, or the one that it would have at another position."""
+    place = row.position if position is None else position
+    leaf = (
+        HEAD.pack(place, row.stream, row.version, len(row.name)) + row.name + row.digest + NUMBER.pack(row.recorded_us)
+    )
+    return leaf if row.login is None else leaf + LENGTH.pack(len(row.login)) + row.login
+
+
+def read_leaf(leaf: bytes) -> Leaf:
+    """Return what a leaf says. Raises Unreadable."""
+    try:
+        position, stream, version, length = HEAD.unpack_from(leaf)
+        rest = leaf[HEAD.size :]
+        name, rest = rest[:length], rest[length:]
+        digest, (recorded_us,) = rest[:HASH_BYTES], NUMBER.unpack_from(rest, HASH_BYTES)
+        rest = rest[HASH_BYTES + NUMBER.size :]
+        login = None
+        if rest:
+            (length,) = LENGTH.unpack_from(rest)
+            login = rest[LENGTH.size :].decode()
+            if len(rest) != LENGTH.size + length:
+                raise Unreadable("a leaf is too long")
+        return Leaf(position, UUID(bytes=stream), version, name.decode(), digest, recorded_us, login)
+    except (struct.error, UnicodeError, ValueError) as error:
+        raise Unreadable(f"a leaf is damaged: {error}") from None
+
+
+def company_of(body: bytes | None) -> UUID | None:
+    """Return the company that a body names last, in whose tree the event has a leaf; None for one without."""
+    if body is None:
+        return None
+    text: Any = None
+    if (start := body.rfind(TAIL_START)) >= 0 and (tail := TAIL.fullmatch(body, start)):
+        text = tail[1].decode()
+    else:
+        try:
+            content = json.loads(body)
+        except (ValueError, RecursionError):
+            return None
+        text = content.get("company_id") if isinstance(content, dict) else None
+    return UUID(text) if isinstance(text, str) and CANONICAL.fullmatch(text) else None
+
+
+def read_header(file: IO[bytes]) -> dict[str, Any]:
+    """Return the first line of an export, which says what it is of. Raises Unreadable."""
+    try:
+        header = json.loads(file.readline())
+    except ValueError:
+        header = None
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise Unreadable(f"it is not an export of the format {FORMAT}")
+    return header
+
+
+def read_lines(file: IO[bytes]) -> Iterator[list[Row]]:
+    """Yield the rows of an export after its header, a part at a time. Raises Unreadable."""
+    number = 1
+    match, sha, new = LINE.match, sha256, tuple.__new__
+    while lines := file.readlines(CHUNK):
+        rows: list[Row] = []
+        for line in lines:
+            if (found := match(line)) and line.endswith(b"}}\n"):
+                position, stream, version, name, recorded_us, login, stored = found.groups()
+                body = line[found.end() : -2]
+                stream = unhexlify(stream.replace(b"-", b""))
+                stored, digest = unhexlify(stored), sha(body).digest()
+                columns = int(position), stream, int(version), name, body, digest, int(recorded_us), login, stored
+                rows.append(new(Row, columns))
+            else:
+                rows.append(_slow_row(line, number + len(rows) + 1))
+        number += len(lines)
+        yield rows
+
+
+def _slow_row(line: bytes, number: int) -> Row:
+    try:
+        value = json.loads(line)
+        if (encoded := value.get("bodyBase64")) is not None:
+            body = b64decode(encoded, validate=True)
+        elif "body" in value:
+            start = line.index(b',"body":') + len(b',"body":')
+            body = line.rstrip(b"\r\n")[start:-1]
+        else:
+            body = None
+        login = value["recordedBy"]
+        return Row(
+            int(value["position"]),
+            UUID(value["stream"]).bytes,
+            int(value["version"]),
+            value["name"].encode(),
+            body,
+            bytes.fromhex(value["bodySha256"]) if body is None else sha256(body).digest(),
+            int(value["recordedAt"]),
+            None if login is None else login.encode(),
+            bytes.fromhex(value["hash"]),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, Error) as error:
+        raise Unreadable(f"line {number} is not a row of the log: {type(error).__name__} {error}") from None

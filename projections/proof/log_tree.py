@@ -1,0 +1,258 @@
+"""
+The Merkle trees of the log, which follow it: one of all events, and one of the events of each company.
+
+An append pays nothing for them. A tree is moved by whoever holds the row of the whole log's tree; rows and size change in
+one transaction, so that the trees are those of a log of `size` events at any moment.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from psycopg.errors import InsufficientPrivilege, UndefinedTable
+
+from domain.proof.leaves import company_of, hash_body, leaf_of
+from domain.proof.merkle import Frontier, Tree, hash_leaf
+from domain.values import Value
+from projections.engine.read_model import Connection
+
+WHOLE_LOG = UUID(int=0)
+BATCH, BATCH_BYTES = 2_000, 8 * 2**20  # events of one transaction, and bytes of their bodies, after which it ends
+RESTARTED = """
+    UPDATE log_tree SET size = 0, frontier = '', signed_size = 0, checkpoint = NULL, verifier_key = NULL, refusal = NULL"""
+# What follows from a log that has been set back is folded again.
+IS_BEYOND = "SELECT size > (SELECT position FROM log.head) FROM log_tree WHERE id = %s"
+BEGIN = "INSERT INTO log_tree (id) VALUES (%s) ON CONFLICT DO NOTHING"
+LOCKED = "SELECT size, frontier FROM log_tree WHERE id = %s FOR UPDATE SKIP LOCKED"
+ROWS = """
+    SELECT position, uuid_send(stream_id), version, name, body, (extract(epoch FROM recorded_at) * 1000000)::bigint,
+        recorded_by
+    FROM (SELECT *, sum(octet_length(body)) OVER (ORDER BY position) - octet_length(body) AS bytes_before
+          FROM (SELECT * FROM log.events WHERE position > %b ORDER BY position LIMIT %b) AS following) AS measured
+    WHERE bytes_before < %b ORDER BY position"""
+FRONTIERS = "SELECT id, size, frontier FROM log_tree WHERE id = ANY(%b)"
+ADD_LEAVES = """
+    INSERT INTO log_leaf (position, company_id, place, hash)
+    SELECT * FROM unnest(%b::bigint[], %b::uuid[], %b::bigint[], %b::bytea[])"""
+ADD_NODES = """
+    INSERT INTO log_node (tree_id, level, place, hash)
+    SELECT * FROM unnest(%b::uuid[], %b::smallint[], %b::bigint[], %b::bytea[])"""
+MOVE = """
+    INSERT INTO log_tree (id, size, frontier) SELECT * FROM unnest(%b::uuid[], %b::bigint[], %b::bytea[])
+    ON CONFLICT (id) DO UPDATE SET size = excluded.size, frontier = excluded.frontier"""
+LEAVES = {
+    True: "SELECT hash FROM log_leaf WHERE position > %(place)s AND position <= %(place)s + %(count)s ORDER BY position",
+    False: """
+        SELECT hash FROM log_leaf WHERE company_id = %(id)s AND place >= %(place)s AND place < %(place)s + %(count)s
+        ORDER BY place""",
+}
+NODES = """
+    SELECT hash FROM log_node WHERE tree_id = %(id)s AND level = %(level)s
+    AND place >= %(place)s AND place < %(place)s + %(count)s ORDER BY place"""
+POSITIONS = """
+    SELECT position FROM log_leaf WHERE company_id = %(id)s AND place >= %(place)s AND place < %(place)s + %(count)s
+    ORDER BY place"""
+LEAF_ROWS = """
+    SELECT position, uuid_send(stream_id), version, name, sha256(body), (extract(epoch FROM recorded_at) * 1000000)::bigint,
+        recorded_by FROM log.events WHERE position = ANY(%s) ORDER BY position"""
+PLACE = "SELECT company_id, place FROM log_leaf WHERE position = %s"
+STATE = "SELECT size, signed_size, checkpoint, verifier_key FROM log_tree WHERE id = %s"
+REFUSAL = "SELECT refusal FROM log_tree WHERE id = %s"
+REFUSE = "UPDATE log_tree SET refusal = %s WHERE id = %s AND refusal IS DISTINCT FROM %s"
+LOG_END = "SELECT position FROM log.head"
+WANT = """
+    WITH wanted AS (
+        INSERT INTO log_tree (id, wanted_size) VALUES (%(id)s, %(size)s)
+        ON CONFLICT (id) DO UPDATE SET wanted_size = excluded.wanted_size WHERE log_tree.wanted_size < excluded.wanted_size)
+    SELECT pg_notify('routines_log', '')"""
+FORGET = """
+    UPDATE log_tree SET signed_size = 0, checkpoint = NULL, verifier_key = NULL
+    WHERE EXISTS (SELECT FROM log_tree w WHERE w.id = %(id)s AND w.verifier_key <> %(key)s)"""
+IS_WANTED = "SELECT EXISTS (SELECT FROM log_tree WHERE wanted_size > signed_size AND size >= wanted_size)"
+UNSIGNED = """
+    SELECT id, size, frontier FROM log_tree WHERE size > signed_size AND (%(after)s::uuid IS NULL OR id > %(after)s)
+    AND (%(is_due)s OR wanted_size > signed_size) ORDER BY id LIMIT %(limit)s"""
+SIGN = """
+    UPDATE log_tree t SET signed_size = s.size, checkpoint = s.checkpoint, verifier_key = s.key
+    FROM unnest(%b::uuid[], %b::bigint[], %b::text[], %b::text[]) s(id, size, checkpoint, key) WHERE t.id = s.id"""
+
+
+class TreeState(Value, frozen=True):
+    """How large a tree is, and its newest checkpoint, if there is one."""
+
+    size: int = 0
+    signed_size: int = 0
+    checkpoint: str | None = None
+    verifier_key: str | None = None
+
+
+class Unsigned(Value, frozen=True):
+    """A tree that has grown since it was signed."""
+
+    id: UUID
+    frontier: Frontier
+
+
+class Signed(Value, frozen=True):
+    """A checkpoint of a tree, as verifiers get it, and the key that they need."""
+
+    id: UUID
+    size: int
+    checkpoint: str
+    verifier_key: str
+
+
+def begin(conn: Connection) -> None:
+    """Make the tree of the whole log, unless it is there; fold all trees again if the log has been set back."""
+    conn.execute(BEGIN, (WHOLE_LOG,))
+    if _is(conn.execute(IS_BEYOND, (WHOLE_LOG,)).fetchone()):
+        rebuild(conn)
+
+
+def rebuild(conn: Connection) -> None:
+    """Forget what is folded: it will be folded again from the whole log."""
+    with conn.transaction():
+        conn.execute("SELECT FROM log_tree WHERE id = %s FOR UPDATE", (WHOLE_LOG,))
+        conn.execute("TRUNCATE log_leaf, log_node")
+        conn.execute(RESTARTED)
+
+
+def grow(conn: Connection) -> int:
+    """Add the leaves of a batch of events to all trees; return their number: 0 at the head, or while another moves them."""
+    with conn.transaction():
+        row = conn.execute(LOCKED, (WHOLE_LOG,)).fetchone()
+        if row is None:
+            return 0
+        position, frontier = row
+        cursor = conn.cursor(binary=True)
+        rows = cursor.execute(ROWS, (position, BATCH, BATCH_BYTES)).fetchall()
+        if rows:
+            _add(conn, Frontier(position, frontier), rows)
+        return len(rows)
+
+
+def _add(conn: Connection, whole: Frontier, rows: Sequence[tuple[Any, ...]]) -> None:
+    leaves = [
+        (position, company_of(body), hash_leaf(leaf_of(position, stream, version, name, hash_body(body), us, login)))
+        for position, stream, version, name, body, us, login in rows
+    ]
+    companies = list({company for _, company, _ in leaves if company is not None})
+    frontiers = {id_: Frontier(size, roots) for id_, size, roots in conn.execute(FRONTIERS, (companies,))}
+    frontiers |= {id_: Frontier() for id_ in companies if id_ not in frontiers}
+    nodes: list[tuple[UUID, int, int, bytes]] = []
+    placed: list[tuple[int, UUID | None, int | None, bytes]] = []
+    for position, company, digest in leaves:
+        nodes += [(WHOLE_LOG, *node) for node in whole.push(digest)]
+        place = None
+        if company is not None:
+            own = frontiers[company]
+            place = own.size
+            nodes += [(company, *node) for node in own.push(digest)]
+        placed.append((position, company, place, digest))
+    moved = [(id_, own.size, bytes(own)) for id_, own in sorted(frontiers.items())] + [
+        (WHOLE_LOG, whole.size, bytes(whole))
+    ]
+    with conn.pipeline():
+        conn.execute(ADD_LEAVES, _columns(placed))
+        if nodes:
+            conn.execute(ADD_NODES, _columns(nodes))
+        conn.execute(MOVE, _columns(moved))
+
+
+def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def tree(conn: Connection, tree_id: UUID) -> Tree:
+    """Return a tree as it is stored."""
+    return Tree(lambda level, place, count: hashes(conn, tree_id, level, place, count))
+
+
+def hashes(conn: Connection, tree_id: UUID, level: int, place: int, count: int) -> list[bytes]:
+    """Return hashes of a level of the tiles of a tree, from a place on: as many as there are."""
+    query = NODES if level else LEAVES[tree_id == WHOLE_LOG]
+    values = {"id": tree_id, "level": level, "place": place, "count": count}
+    return [digest for (digest,) in conn.execute(query, values, binary=True)]
+
+
+def entries(conn: Connection, tree_id: UUID, place: int, count: int) -> list[bytes]:
+    """Return leaves of a tree as they were hashed, from a place on: as many as there are."""
+    if tree_id == WHOLE_LOG:
+        positions = list(range(place + 1, place + count + 1))
+    else:
+        values = {"id": tree_id, "place": place, "count": count}
+        positions = [position for (position,) in conn.execute(POSITIONS, values)]
+    return [leaf_of(*row) for row in conn.execute(LEAF_ROWS, (positions,), binary=True)]
+
+
+def place_of(conn: Connection, tree_id: UUID, position: int) -> int | None:
+    """Return the place of an event in a tree; None if it has no leaf there (yet)."""
+    row = conn.execute(PLACE, (position,)).fetchone()
+    if row is None:
+        return None
+    if tree_id == WHOLE_LOG:
+        return position - 1
+    company, place = row
+    return place if company == tree_id else None
+
+
+def state_of(conn: Connection, tree_id: UUID) -> TreeState:
+    """Return how a tree stands; one that nothing is in yet is empty."""
+    row = conn.execute(STATE, (tree_id,)).fetchone()
+    return TreeState() if row is None else TreeState(**dict(zip(TreeState.__struct_fields__, row, strict=True)))
+
+
+def readable_checkpoint(conn: Connection) -> str | None:
+    """Return the newest checkpoint of the whole log; None if there is none, or the login may not read it."""
+    try:
+        with conn.transaction():
+            return state_of(conn, WHOLE_LOG).checkpoint
+    except (UndefinedTable, InsufficientPrivilege):
+        return None
+
+
+def log_end(conn: Connection) -> int:
+    """Return the position of the last event of the log."""
+    row = conn.execute(LOG_END).fetchone()
+    return row[0] if row else 0
+
+
+def want_checkpoint(conn: Connection, tree_id: UUID, size: int) -> None:
+    """Ask for a checkpoint of at least this size, soon."""
+    conn.execute(WANT, {"id": tree_id, "size": size})
+
+
+def is_checkpoint_wanted(conn: Connection) -> bool:
+    """Return whether somebody waits for a checkpoint that can be signed now."""
+    return _is(conn.execute(IS_WANTED).fetchone())
+
+
+def unsigned(conn: Connection, limit: int, after: UUID | None, *, is_due: bool) -> list[Unsigned]:
+    """Return trees that have grown since they were signed, in the order of their ids: all, or those that are waited for."""
+    rows = conn.execute(UNSIGNED, {"after": after, "is_due": is_due, "limit": limit})
+    return [Unsigned(id=id_, frontier=Frontier(size, roots)) for id_, size, roots in rows]
+
+
+def forget_checkpoints(conn: Connection, verifier_key: str) -> None:
+    """Forget the checkpoints of all trees if that of the whole log was signed by another key than this one."""
+    conn.execute(FORGET, {"id": WHOLE_LOG, "key": verifier_key})
+
+
+def sign(conn: Connection, signed: Sequence[Signed]) -> None:
+    """Store these checkpoints as the newest ones of their trees."""
+    conn.execute(SIGN, _columns([(one.id, one.size, one.checkpoint, one.verifier_key) for one in signed]))
+
+
+def refusal(conn: Connection) -> str | None:
+    """Return why nothing is signed; None when all is well."""
+    row = conn.execute(REFUSAL, (WHOLE_LOG,)).fetchone()
+    return row[0] if row else None
+
+
+def refuse(conn: Connection, why: str | None) -> None:
+    """Record why nothing is signed, for whoever asks; None ends that."""
+    conn.execute(REFUSE, (why, WHOLE_LOG, why))
+
+
+def _is(row: tuple[Any, ...] | None) -> bool:
+    return row is not None and bool(row[0])

@@ -1,0 +1,167 @@
+"""The verifier as auditors call it: what it is given, what it says, and how it ends."""
+
+import json
+import random
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from audit_verifier import cli
+from routines.bootstrap import System
+from verification.tampering import databases, logs
+from verification.tampering.logs import NAME, Anchors, Log
+
+
+class Case:
+    """A log of forty events, its export, and the checkpoints that somebody has kept of it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.log = logs.random_log(random.Random(3), 40)
+        self.anchors = logs.anchored(self.log, 10)
+        self.export = directory / "log.ndjson"
+        self.kept = directory / "kept"
+        self.key = self.anchors.key.verifier_key(NAME)
+        self.kept.mkdir()
+        for number, text in enumerate(self.anchors.checkpoints):
+            (self.kept / f"{number}.checkpoint").write_text(text)
+        self.write(self.log)
+
+    def write(self, log: Log) -> None:
+        self.export.write_bytes(logs.exported(log))
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> Case:
+    return Case(tmp_path)
+
+
+@pytest.fixture
+def run(capsys):
+    def run(*arguments: object) -> tuple[int, str, str]:
+        try:
+            code = cli.main([str(argument) for argument in arguments])
+        except SystemExit as ended:
+            code = int(str(ended.code))
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+def test_a_healthy_export_is_said_to_be_so(case, run):
+    code, said, _ = run("verify", "--export", case.export, "--checkpoint", case.kept, "--key", case.key)
+
+    assert (code, said) == (0, "40 events, compared with 6 checkpoint(s): nothing is wrong\n")
+
+
+def test_a_key_may_be_a_file_and_scripts_get_json(case, run, tmp_path):
+    file = tmp_path / "log.vkey"
+    file.write_text(case.key + "\n")
+
+    code, said, _ = run("verify", "--json", "--export", case.export, "--checkpoint", case.kept, "--key", file)
+
+    assert code == 0
+    assert json.loads(said) == {
+        "events": 40,
+        "hash": case.log.head.hash.hex(),
+        "checkpoints": 6,
+        "findings": [],
+        "signaturesVerified": True,
+        "complete": True,
+    }
+
+
+def test_without_a_key_it_says_that_nobodys_signature_was_verified(case, run):
+    _, said, _ = run("verify", "--export", case.export, "--checkpoint", case.kept)
+
+    assert "whose signatures were not verified (--key)" in said
+    assert "compared with no checkpoint" in run("verify", "--export", case.export)[1]
+
+
+def test_what_is_wrong_is_named_by_its_kind_and_position(case, run):
+    rows = list(case.log.rows)
+    del rows[20]
+    case.write(Log(tuple(rows), case.log.head))
+
+    code, said, _ = run("verify", "--export", case.export)
+
+    assert code == 1
+    assert said.startswith("deleted at 21: rows are gone\n")
+    assert run("verify", "--json", "--export", case.export)[0] == 1
+
+
+def test_a_checkpoint_by_somebody_else_is_a_finding_and_is_not_believed(case, run, tmp_path):
+    other = case.kept / "forged.checkpoint"
+    other.write_text(case.anchors.checkpoints[0].replace("\n10\n", "\n11\n"))
+
+    code, said, _ = run("verify", "--export", case.export, "--checkpoint", other, "--key", case.key)
+
+    assert code == 1
+    assert said.startswith(f"bad signature at 11: {other}: its signature is not by the key\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is not an export"),
+        (b'{"format":"other"}\n', "is not an export"),
+        (b'{"format":"routines-log-export/1","position":1,"hash":""}\nnothing\n', "line 2 is not a row of the log"),
+        (
+            b'{"format":"routines-log-export/1","position":1,"hash":""}\n{"position":1}\n',
+            "line 2 is not a row of the log",
+        ),
+    ],
+)
+def test_what_cannot_be_read_is_said_with_its_place(run, tmp_path, content, words):
+    file = tmp_path / "file"
+    file.write_bytes(content)
+
+    code, said, error = run("verify", "--export", file)
+
+    assert (code, said) == (2, "")
+    assert words in error
+
+
+def test_files_and_keys_that_are_none_end_with_a_sentence(run, case, tmp_path):
+    assert run("verify", "--export", tmp_path / "nothing")[0] == 2
+    assert run("verify", "--data-dir", tmp_path)[0] == 2
+    assert run("verify", "--url", "ftp://x")[0] == 2
+    assert run("verify", "--url", "http://127.0.0.1:1/api/log")[0] == 2
+    assert run("verify", "--database", "postgresql://nobody@127.0.0.1:1/x")[0] == 2
+    assert run("verify")[0] == 2
+    code, _, error = run("verify", "--export", case.export, "--key", "a+b+c")
+    assert (code, error) == (
+        1,
+        "routines-verify: the key is no Ed25519 key like name+id+base64, as `GET /api/log/key` answers it\n",
+    )
+
+
+def test_a_database_is_read_with_an_auditors_login(case, run, system: System, admin_url: str):
+    auditor = admin_url.replace("postgres@", "routines_auditor@")
+    with psycopg.connect(admin_url, autocommit=True) as conn:
+        with databases.holding(conn, case.log):
+            columns = conn.execute("SELECT * FROM log.events").fetchall()
+        conn.execute("ALTER TABLE log.events DISABLE TRIGGER ALL")
+        conn.execute("ALTER TABLE log.head DISABLE TRIGGER ALL")
+        with conn.cursor() as cursor:
+            cursor.executemany(f"INSERT INTO log.events VALUES ({', '.join(['%s'] * len(columns[0]))})", columns)
+        conn.execute("UPDATE log.head SET position = %s, hash = %s", (40, case.log.head.hash))
+        code, said, _ = run("verify", "--database", auditor, "--checkpoint", case.kept, "--key", case.key)
+        assert (code, said) == (0, "40 events, compared with 6 checkpoint(s): nothing is wrong\n")
+
+        conn.execute("UPDATE log.events SET body = 'other' WHERE position = 17")
+
+    code, said, _ = run("verify", "--database", auditor, "--key", case.key)
+    assert code == 1
+    assert said.startswith("changed at 16 to 17: ")
+
+
+def test_a_checkpoint_that_an_export_brings_along_counts(case, run, tmp_path):
+    anchors: Anchors = case.anchors
+    newest = next(text for text in reversed(anchors.checkpoints) if "companies" not in text)
+    lines = case.export.read_bytes().splitlines(keepends=True)
+    header = json.loads(lines[0]) | {"checkpoint": newest}
+    case.export.write_bytes(json.dumps(header).encode() + b"\n" + b"".join(lines[1:]))
+
+    assert "compared with 1 checkpoint(s)" in run("verify", "--export", case.export, "--key", case.key)[1]

@@ -1,0 +1,178 @@
+"""From the running log to what others can check without it: export, verify, receipt, check, and keys."""
+
+import json
+from functools import partial
+from pathlib import Path
+from threading import Event as Stop
+from uuid import uuid4
+
+import pytest
+from click.testing import CliRunner
+
+from application.proof import log_key, signed_heads
+from audit_verifier import cli as verifier
+from domain.proof.checkpoints import head_of
+from processes import notary as notaries
+from processes.notary import Notary
+from projections.proof import log_tree
+from projections.proof.log_tree import WHOLE_LOG
+from routines import bootstrap
+from routines.cli import main
+from tests.api import Api
+
+
+@pytest.fixture(scope="module")
+def signing(api: Api, tmp_path_factory):
+    """A notary is at work on the API's log; the verifier key."""
+    key_file: Path = tmp_path_factory.mktemp("notary") / "log.key"
+    bootstrap.make_log_key(str(key_file))
+    with notaries.at_work(Notary(key_file, 3_600.0), partial(bootstrap.connect, api.system.settings), Stop()):
+        key = log_key.read(key_file)
+        yield key.verifier_key(key.name)
+
+
+@pytest.fixture
+def run_id(api: Api) -> str:
+    company = api.company()
+    agent, _ = api.agent(company)
+    return str(api.post(f"/routines/{api.routine(company, agent)}/run", {"payload": {"invoice": 7}})["id"])
+
+
+def run(api: Api, *arguments: object, login: str = "routines_service"):
+    url = api.system.settings.database_url.replace("routines_service@", f"{login}@")
+    done = CliRunner().invoke(main, [str(argument) for argument in arguments], env={"ROUTINES_DATABASE_URL": url})
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, done.output
+
+
+def test_a_receipt_proves_a_run_to_whoever_has_the_key(api, signing, run_id, tmp_path):
+    file = tmp_path / "run.receipt"
+
+    assert run(api, "audit", "receipt", run_id, "--output", file)[0] == 0
+
+    code, said = run(api, "audit", "check", file, "--key", signing)
+    assert code == 0
+    assert said.startswith(f"Run {run_id} is in the log ")
+    assert "run.fired, position " in said
+    code, said = run(api, "audit", "check", file, "--key", signing, "--json")
+    body = json.loads(said)["events"][0]["body"]
+    assert body["event"]["payload"] == {"invoice": 7}
+
+
+def test_a_receipt_that_was_altered_proves_nothing(api, signing, run_id, tmp_path, capsys):
+    file = tmp_path / "run.receipt"
+    run(api, "audit", "receipt", run_id, "--output", file)
+    receipt = json.loads(file.read_text())
+    event = receipt["events"][0]
+    proof = event["proof"]
+    altered = {
+        "another run": {**receipt, "run": str(uuid4())},
+        "another payload": {**receipt, "events": [{**event, "body": event["body"].replace("7", "8")}]},
+        "another leaf": {**receipt, "events": [{**event, "leaf": "B" + event["leaf"][1:]}]},
+        "another place": {**receipt, "events": [{**event, "proof": proof.replace("\nindex ", "\nindex 1")}]},
+        "a shorter proof": {
+            **receipt,
+            "events": [{**event, "proof": proof.replace(proof.split("\n")[2] + "\n", "", 1)}],
+        },
+        "another log": {**receipt, "events": [{**event, "proof": proof.replace("routines-log/", "routines-lot/")}]},
+        "twice": {**receipt, "events": [event, event]},
+        "no event": {**receipt, "events": []},
+        "another format": {**receipt, "format": "other"},
+        "no object": [],
+    }
+    for what, content in altered.items():
+        file.write_text(json.dumps(content))
+        assert verifier.main(["check", str(file), "--key", signing]) in {1, 2}, what
+        assert capsys.readouterr().out == ""
+
+
+def test_an_erased_body_leaves_the_rest_proved(api, signing, run_id, tmp_path):
+    file = tmp_path / "run.receipt"
+    run(api, "audit", "receipt", run_id, "--output", file)
+    receipt = json.loads(file.read_text())
+    del receipt["events"][0]["body"]
+    file.write_text(json.dumps(receipt))
+
+    code, said = run(api, "audit", "check", file, "--key", signing, "--json")
+
+    assert code == 0
+    assert json.loads(said)["events"][0]["body"] is None
+
+
+def test_there_is_no_receipt_of_what_is_no_run(api, signing):
+    company = api.company()
+
+    assert run(api, "audit", "receipt", company) == (1, f"Error: There is no run {company}\n")
+    assert run(api, "audit", "receipt", "x") == (1, "Error: x is no id of a run\n")
+
+
+def test_without_a_signature_there_is_no_receipt_and_it_is_said_what_is_missing(api, run_id, monkeypatch):
+    monkeypatch.setattr("routines.commands.audit.SIGNED_WITHIN_S", 0.0)
+    monkeypatch.setattr(log_tree, "state_of", lambda *_: log_tree.TreeState())
+
+    code, said = run(api, "audit", "receipt", run_id)
+
+    assert code == 1
+    assert "does a projector run, with ROUTINES_LOG_KEY_FILE?" in said
+
+
+def test_an_auditor_exports_the_log_and_anybody_verifies_the_file(api, signing, run_id, tmp_path):
+    api.request("GET", "/log/checkpoint?fresh=true")
+    file = tmp_path / "log.ndjson"
+
+    assert run(api, "audit", "export", "--output", file, login="routines_auditor")[0] == 0
+
+    with file.open() as lines:
+        header = json.loads(next(lines))
+        assert len([json.loads(line) for line in lines]) == header["position"]
+    assert head_of(header["checkpoint"]).size <= header["position"]
+    code, said = run(api, "audit", "verify", "--export", file, "--key", signing, "--json")
+    report = json.loads(said)
+    assert (code, report["events"], report["checkpoints"], report["findings"]) == (0, header["position"], 1, [])
+
+
+def test_an_auditor_verifies_the_database_and_the_service(api, signing):
+    api.request("GET", "/log/checkpoint?fresh=true")
+    url = api.system.settings.database_url.replace("routines_service@", "routines_auditor@")
+    address = f"{api.url}/api/log"
+
+    assert run(api, "audit", "verify", "--database", url, "--key", signing)[0] == 0
+    code, said = run(api, "audit", "verify", "--url", address, "--token", api.token, "--key", signing)
+    assert code == 0
+    assert "nothing is wrong" in said
+    code, said = run(api, "audit", "verify", "--url", address, "--token", "wrong", "--key", signing)
+    assert (code, "answers 401" in said) == (2, True)
+
+
+def test_the_help_is_that_of_the_verifier(api):
+    assert "usage: routines audit verify" in run(api, "audit", "verify", "--help")[1]
+    assert "usage: routines audit check" in run(api, "audit", "check", "--help")[1]
+
+
+def test_a_new_key_keeps_the_one_before_and_prints_what_verifiers_need(api, tmp_path, monkeypatch):
+    key_file = tmp_path / "log.key"
+    monkeypatch.setenv("ROUTINES_LOG_KEY_FILE", str(key_file))
+
+    code, said = run(api, "audit", "new-key", "--name", "example.org/log")
+    first = log_key.read(key_file)
+    assert (code, said.splitlines()[-1]) == (0, first.verifier_key("example.org/log"))
+    code, said = run(api, "audit", "new-key")
+
+    assert (code, f"{key_file}.1" in said) == (0, True)
+    assert log_key.read(Path(f"{key_file}.1")).verifier_key("x") == first.verifier_key("x")
+    assert signed_heads.path_beside(Path(f"{key_file}.1")).exists()
+    assert log_key.read(key_file).name != "example.org/log"
+    assert run(api, "audit", "new-key", "--name", "a b")[0] == 2
+    monkeypatch.setenv("ROUTINES_LOG_KEY_FILE", str(tmp_path / "nowhere" / "log.key"))
+    assert run(api, "audit", "new-key")[0] == 1
+
+
+def test_the_trees_are_folded_again_on_request(api, signing):
+    assert run(api, "audit", "rebuild-tree")[0] == 0
+
+    with bootstrap.connect(api.system.settings) as conn:
+        end = log_tree.log_end(conn)
+    answer = api.request("GET", "/log/checkpoint?fresh=true")
+    assert head_of(answer.text).size >= end
+    with bootstrap.connect(api.system.settings) as conn:
+        assert log_tree.state_of(conn, WHOLE_LOG).size >= end
