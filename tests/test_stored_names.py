@@ -132,6 +132,7 @@ PROMISED = {
     "trigger.secret_rotated",
     "trigger.updated",
     "user.registered",
+    "user.signed_out",
     "zones.adopted",
 }
 
