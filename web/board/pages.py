@@ -1,0 +1,18 @@
+"""All pages of the board for those who are signed in."""
+
+from web.board import general, routines
+
+PAGES = [
+    general.start,
+    general.root,
+    general.create_company,
+    general.settings,
+    general.save_settings,
+    general.find,
+    routines.routines,
+    routines.run_now,
+    routines.pause_page,
+    routines.pause,
+    routines.change_status,
+    routines.change_many,
+]
