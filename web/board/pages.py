@@ -1,6 +1,6 @@
 """All pages of the board for those who are signed in."""
 
-from web.board import general, routines
+from web.board import general, routine, routines
 
 PAGES = [
     general.start,
@@ -15,4 +15,7 @@ PAGES = [
     routines.pause,
     routines.change_status,
     routines.change_many,
+    routine.routine,
+    routine.revisions,
+    routine.restore,
 ]

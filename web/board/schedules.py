@@ -6,17 +6,17 @@ from functools import lru_cache
 from typing import Any
 
 from domain.errors import DomainError
-from domain.schedule import cron_words, zones
+from domain.schedule import cron_words
 from web.board import words
 
 Json = Mapping[str, Any]
 
 
 @lru_cache(maxsize=10_000)
-def cron_in_words(expression: str, zone: str) -> str:
-    """Return what a cron expression means; the expression itself if it cannot be said."""
+def cron_in_words(expression: str) -> str:
+    """Return what a cron expression means, clock changes aside; the expression itself if it cannot be said."""
     try:
-        return cron_words.describe(expression, clocks_change=zones.clocks_change(zone))
+        return cron_words.describe(expression, clocks_change=False)
     except DomainError:
         return expression
 
@@ -25,7 +25,7 @@ def in_words(trigger: Json) -> str:
     """Return when a trigger fires."""
     match trigger["kind"]:
         case "schedule" if trigger["cronExpression"]:
-            return cron_in_words(trigger["cronExpression"], trigger["timezone"])
+            return cron_in_words(trigger["cronExpression"])
         case "schedule":
             return "Once"
         case "webhook":
@@ -68,5 +68,6 @@ def next_run(routine: Json, now: datetime) -> dict[str, str]:
     if moment is None:
         return {"when": "", "more": ""}
     away = words.distance(words.parse(trigger["dueAt"]) or moment, now)
-    text = words.when(moment, zone, now).rpartition(" ")[0]
+    there = words.local(moment, zone)
+    text = f"{words.day(there.date(), words.local(now, zone).date())} {there:%H:%M}"  # "today" is another day elsewhere
     return {"when": text, "more": f"{zone} · {away}", "at": trigger["nextRunAt"]}

@@ -123,3 +123,8 @@ def read_local(text: str, zone: str) -> datetime | None:
 def local_text(moment: datetime, zone: str) -> str:
     """Return a moment as a field of a form has it, without its zone, which stands beside the field."""
     return f"{time_words.local(moment, zone):%Y-%m-%d %H:%M}"
+
+
+def local(moment: datetime, zone: str) -> datetime:
+    """Return a moment in a zone."""
+    return time_words.local(moment, zone)
