@@ -1,6 +1,6 @@
 """All pages of the board for those who are signed in."""
 
-from web.board import general, routine, routines
+from web.board import general, issues, routine, routines, runs
 
 PAGES = [
     general.start,
@@ -18,4 +18,12 @@ PAGES = [
     routine.routine,
     routine.revisions,
     routine.restore,
+    runs.runs,
+    runs.run,
+    runs.run_again,
+    issues.issues,
+    issues.issue,
+    issues.comment,
+    issues.move,
+    issues.release,
 ]

@@ -33,6 +33,10 @@ REASONS = {  # the reasons that are stored as words of the contract
     "superseded": "a later occurrence was due as well",
     "over_budget": "a budget is used up",
     "no_assignee": "no agent is assigned",
+    "live_execution_issue": "a run was still open",
+    "too_late": "it was too late",
+    "company_archived": "the company is archived",
+    "over_quota": "the company had recorded too much",
 }
 
 
