@@ -1,6 +1,6 @@
 """All pages of the board for those who are signed in."""
 
-from web.board import general, issues, routine, routines, runs
+from web.board import editing, general, issues, preview, routine, routines, runs, triggers
 
 PAGES = [
     general.start,
@@ -18,6 +18,18 @@ PAGES = [
     routine.routine,
     routine.revisions,
     routine.restore,
+    editing.new,
+    editing.create,
+    editing.edit,
+    editing.save,
+    preview.fragment,
+    triggers.new,
+    triggers.create,
+    triggers.edit,
+    triggers.save,
+    triggers.rotate,
+    triggers.delete,
+    triggers.try_sample,
     runs.runs,
     runs.run,
     runs.run_again,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
+from zoneinfo import ZoneInfoNotFoundError
 
 from domain.schedule import time_words, zones
 
@@ -120,7 +121,7 @@ def read_local(text: str, zone: str) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text)
         return moment if moment.tzinfo is not None else moment.replace(tzinfo=zones.zone(zone))
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, ZoneInfoNotFoundError):
         return None
 
 
