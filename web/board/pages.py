@@ -1,6 +1,6 @@
 """All pages of the board for those who are signed in."""
 
-from web.board import editing, general, issues, preview, routine, routines, runs, triggers
+from web.board import editing, general, home, issues, preview, routine, routines, runs, triggers
 
 PAGES = [
     general.start,
@@ -9,6 +9,8 @@ PAGES = [
     general.settings,
     general.save_settings,
     general.find,
+    home.home,
+    home.week,
     routines.routines,
     routines.run_now,
     routines.pause_page,

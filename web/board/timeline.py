@@ -9,7 +9,7 @@ from web.board import words
 from web.board.visit import Visit
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-HALVES = (HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 3 * DAY, 7 * DAY, 30 * DAY, 90 * DAY, 180 * DAY, 730 * DAY)
+HALVES = (HOUR / 2, HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 3 * DAY, 7 * DAY, 30 * DAY, 90 * DAY, 180 * DAY, 730 * DAY)
 IN_HALF = 24  # occurrences that half of a window should have room for
 FAR = 800 * DAY  # how far ahead the pace is looked up
 MOST = 300  # marks of a timeline
