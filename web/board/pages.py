@@ -1,6 +1,20 @@
 """All pages of the board for those who are signed in."""
 
-from web.board import editing, general, home, issues, preview, routine, routines, runs, triggers
+from web.board import (
+    backfills,
+    deliveries,
+    editing,
+    general,
+    home,
+    issues,
+    people,
+    preview,
+    routine,
+    routines,
+    runs,
+    system,
+    triggers,
+)
 
 PAGES = [
     general.start,
@@ -40,4 +54,19 @@ PAGES = [
     issues.comment,
     issues.move,
     issues.release,
+    backfills.backfills,
+    backfills.begin,
+    backfills.cancel,
+    deliveries.deliveries,
+    deliveries.redeliver,
+    deliveries.create_endpoint,
+    deliveries.change_endpoint,
+    people.people,
+    people.add_member,
+    people.change_member,
+    people.add_agent,
+    people.change_agent,
+    people.create_key,
+    people.revoke_key,
+    system.system,
 ]

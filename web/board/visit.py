@@ -69,6 +69,9 @@ DONE = {  # what a page says after a change, by the word in its address
     "begun": "The backfill has begun.",
     "revoked": "The key is revoked.",
     "zone": "Times are shown in this zone now.",
+    "saved_endpoint": "The endpoint is changed.",
+    "member": "The member is changed.",
+    "agent": "The agent is changed.",
     "removed": "It is removed.",
     "added": "It is added.",
 }
