@@ -51,7 +51,7 @@ async def add_member(visit: NamedDependency[Visit], form: NamedDependency[Form])
     except ApiRefusal as refusal:
         values = {name: form.text(name) for name in ("name", "email", "role")}
         return await _page(visit, values, {f"member_{name}": text for name, text in refusal.by_field().items()})
-    return _token(visit, f"The first board key of {form.text('name')}", (member.get("key") or {}).get("token"))
+    return _token(visit, f"The first board key of {form.text('name')}", member["token"])
 
 
 @post(f"{BASE}/members/{{user_id:str}}", operation_id="boardChangeMember")

@@ -30,7 +30,7 @@ from web.http.public_path import public_path
 from web.http.requests import bearer_token
 from web.http.validation import UUID_TEXT
 
-HTML = "text/html; charset=utf-8"
+HTML = "text/html"  # in UTF-8, as the framework adds
 ZONE_COOKIE = "routines-zone"
 UNAUTHENTICATED = 401
 PAGES = Environment(
