@@ -14,6 +14,7 @@ from litestar.types import ASGIApp, HTTPRequestEvent, Message, ReceiveMessage
 from web.http import json_body
 from web.http.requests import DECODED_BODY
 
+ABSENT = ("null", "undefined")  # how the API calls what was not given
 Query = Mapping[str, str | int | None]
 
 
@@ -32,7 +33,9 @@ class ApiRefusal(Exception):
         issues = self.details if isinstance(self.details, list) else []
         messages: dict[str, str] = {}
         for issue in issues:
-            messages.setdefault(".".join(str(step) for step in issue.get("path", [])), issue.get("message", self.message))
+            is_absent = issue.get("received") in ABSENT
+            message = "This has to be filled in." if is_absent else str(issue.get("message", self.message))
+            messages.setdefault(".".join(str(step) for step in issue.get("path", [])), message)
         return messages or {"": self.message}
 
 

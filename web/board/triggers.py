@@ -48,7 +48,7 @@ async def create(visit: NamedDependency[Visit], form: NamedDependency[Form], rou
         try:
             answer = await visit.api.post(f"/routines/{routine_id}/triggers", {"kind": kind, **body})
         except ApiRefusal as refusal:
-            errors = refusal.by_field()
+            errors = _beside_fields(refusal)
         else:
             return await _saved(visit, routine_id, answer["trigger"], answer["secretMaterial"])
     return await _form(visit, routine_id, None, kind, _values(form), errors, checked=form)
@@ -72,7 +72,7 @@ async def save(
         try:
             answer = await visit.api.patch(f"/routine-triggers/{trigger_id}", body)
         except ApiRefusal as refusal:
-            errors = refusal.by_field()
+            errors = _beside_fields(refusal)
         else:
             return await _saved(visit, routine_id, answer, answer.get("secretMaterial"))
     return await _form(visit, routine_id, trigger, trigger["kind"], _values(form), errors, checked=form)
@@ -108,7 +108,7 @@ async def try_sample(
     try:
         verdict = await visit.api.post(f"/routine-triggers/{trigger_id}/test", {"headers": headers, "body": form.text("body")})
     except ApiRefusal as refusal:
-        verdict = {"error": "; ".join(refusal.by_field().values())}
+        verdict = {"error": "; ".join(refusal.by_field().values()), "status": refusal.status}
     values = as_values(trigger) | {"headers": form.text("headers"), "body": form.text("body")}
     return await _form(visit, routine_id, trigger, trigger["kind"], values, {}, verdict=verdict)
 
@@ -172,6 +172,15 @@ async def _form(  # noqa: PLR0913, PLR0917 what the form shows
         verdict=verdict,
         public_url=visit.base,
     )
+
+
+def _beside_fields(refusal: ApiRefusal) -> dict[str, str]:
+    """Return the messages by field. What the API says of a schedule as a whole stands beside the field that it speaks of."""
+    errors = refusal.by_field()
+    for word, field in (("cron", "cronExpression"), ("zone", "timezone")):
+        if word in errors.get("", "").lower():
+            errors[field] = errors.pop("")
+    return errors
 
 
 def as_values(trigger: Json) -> dict[str, str]:
