@@ -200,12 +200,27 @@ def _turn_away(resource: Resource, text: str) -> None:
 
 
 def _is_backed(work: UnitOfWork, key_id: UUID, key: Key) -> bool:
-    """Return whether a key still has the membership of its issuer behind it; a user's own key needs none."""
+    """
+    Return whether a key still has behind it what it rests on: the membership of its issuer, or for a session the key by
+    which it was opened. A user's own key needs nothing. A link is no key at all, see `use_cases.board.sessions`.
+    """
+    if key.session is not None:
+        return not key.session.is_link and is_signed_in(work, key)
     member_id = access.membership_of_issuer(work.history(key_id)[0])
     if key.user_id is not None or member_id is None:
         return True
     work.load([member_id, key.agent_id])
     return access.rests_on(key, work.history(member_id))
+
+
+def is_signed_in(work: UnitOfWork, key: Key) -> bool:
+    """Return whether a session, or a link to one, has neither lost its key nor been ended with all others of its user."""
+    if key.session is None or key.user_id is None:
+        return False
+    work.load([key.session.rests_on, key.user_id])
+    base = work.get(KEY, key.session.rests_on)
+    is_own = base is not None and base.session is None and base.user_id == key.user_id
+    return is_own and access.is_signed_in(key.session, base, work.history(key.user_id), work.now)
 
 
 def _holder(work: UnitOfWork, key_id: UUID, key: Key) -> Principal:

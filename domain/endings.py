@@ -59,6 +59,7 @@ from domain.events import (
     TriggerDeleted,
     TriggerMissed,
     TriggerUpdated,
+    UserSignedOut,
 )
 from domain.jetty.trajectory import LIVE, Trajectory
 from domain.routines.routine import Routine
@@ -91,6 +92,7 @@ ALWAYS = (  # in any state; those after TriggerDeleted are only recorded togethe
     SlotCounted,
     SlotFreed,
     TriggerMissed,
+    UserSignedOut,
 )
 ALERTS = get_args(AlertEvent)  # they end nothing; but what is wrong with a company over its quotas must be told
 AT_WORK = (

@@ -34,6 +34,7 @@ from domain.values import (
     RetryPolicy,
     RoutineSettings,
     RunSource,
+    Session,
     Sealed,
     TaskDetails,
     TrajectoryStatus,
@@ -58,6 +59,10 @@ class UserRegistered(Event, frozen=True, tag="user.registered"):
     name: str
     email: str | None = None
     instance_admin: bool = False
+
+
+class UserSignedOut(Event, frozen=True, tag="user.signed_out"):
+    """All sessions of the user on the board have ended; keys stay as they are."""
 
 
 class MemberJoined(Event, frozen=True, tag="member.joined"):
@@ -92,6 +97,7 @@ class KeyIssued(Event, frozen=True, tag="key.issued"):
     collection_id: UUID | None = None  # the company that a collection's key is bound to
     prefix: str | None = None  # the part of the token that may be shown
     issuer_version: int = 0  # version of the issuer's membership, which a key of an agent or a collection depends on
+    session: Session | None = None  # what makes a user's key a session of the board
 
 
 class KeyRevoked(Event, frozen=True, tag="key.revoked"):
@@ -894,7 +900,15 @@ class DeliveryRequested(Event, frozen=True, tag="delivery.requested"):
 
 
 AccessEvent = (
-    UserRegistered | MemberJoined | MemberChanged | MemberRemoved | KeyIssued | KeyRevoked | NameClaimed | NameReleased
+    UserRegistered
+    | UserSignedOut
+    | MemberJoined
+    | MemberChanged
+    | MemberRemoved
+    | KeyIssued
+    | KeyRevoked
+    | NameClaimed
+    | NameReleased
 )
 CompanyEvent = CompanyCreated | CompanyUpdated | CompanyArchived | CompanyNamed | CompanyEnvironmentChanged
 AgentEvent = (

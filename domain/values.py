@@ -50,6 +50,17 @@ class Value(msgspec.Struct, frozen=True, kw_only=True):
     """A value without identity: two are equal when their fields are equal."""
 
 
+class Session(Value, frozen=True):
+    """
+    Makes a user's key a session of the board, or a link that opens one: it is good no longer than the key it rests on,
+    and until the user signs out everywhere.
+    """
+
+    rests_on: UUID
+    user_version: int  # of the user's stream when it was issued
+    is_link: bool = False  # it opens one session, and nothing else
+
+
 class Variable(Value, frozen=True, rename="camel"):
     """One declared template variable of a routine (contract 2.1)."""
 

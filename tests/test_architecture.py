@@ -49,10 +49,11 @@ SUBJECTS = {
         "jetty",
         "open_work",
         "usage",
+        "overview",
         "catalogue",
     ),
     "processes": (".", "scheduler", "delivery"),
-    "web": ("apis", "http", "monitoring", "openapi", "paperclip", "jetty", "app"),
+    "web": ("apis", "http", "monitoring", "openapi", "paperclip", "jetty", "board", "app"),
 }
 DOMAIN_MAY_IMPORT = {"msgspec"}
 VERIFIER_MAY_IMPORT = {"cryptography", "psycopg", "audit_verifier"}

@@ -135,6 +135,7 @@ PROMISED = {
     "trigger.secret_rotated",
     "trigger.updated",
     "user.registered",
+    "user.signed_out",
     "zones.adopted",
 }
 

@@ -1,4 +1,4 @@
-"""The two APIs of the service. The path of a request says which one it is for: Jetty's, or else Paperclip's."""
+"""The two APIs of the service, and its board. The path of a request says which it is for; Paperclip's, unless another's."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -6,20 +6,23 @@ from typing import Any, Literal
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-ApiName = Literal["paperclip", "jetty"]
+ApiName = Literal["paperclip", "jetty", "board"]
 API = "routines.api"  # the key of the API's name in the state of a request
+BOARD = "/board"  # the path below which the pages for people are; `/` leads there
 AT_ROOT = ("/health", "/openapi.json", "/docs")  # the paths of the Jetty API that are not below /api/v1
 
 
 def api_of(scope: Any) -> ApiName:
-    """Return the API that a request is for. It is decided once per request and kept in the request's state."""
+    """Return what a request is for. It is decided once per request and kept in the request's state."""
     state = scope.setdefault("state", {})
     if API not in state:
         path = "/" + "/".join(
             part for part in scope["path"].split("/") if part
         )  # routing treats repeated slashes as one
-        is_jetty = path in AT_ROOT or path == "/api/v1" or path.startswith("/api/v1/")
-        state[API] = "jetty" if is_jetty else "paperclip"
+        if path in AT_ROOT or path == "/api/v1" or path.startswith("/api/v1/"):
+            state[API] = "jetty"
+        else:
+            state[API] = "board" if path in ("/", BOARD) or path.startswith(f"{BOARD}/") else "paperclip"
     api: ApiName = state[API]
     return api
 

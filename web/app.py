@@ -1,10 +1,16 @@
 """The HTTP application: routes, dependencies, limits, errors."""
 
+from urllib.parse import urlsplit
+
 from litestar import Litestar, Router
 from litestar.di import Provide
 from litestar.types import ASGIApp
 
 from web.apis import ApiName, dispatch_by_api
+from web.board import pages
+from web.board.app import board
+from web.board.app import error_response as board_error
+from web.board.session import SessionCookie, with_session
 from web.http.backend import Backend
 from web.http.errors import error_response as paperclip_error
 from web.http.errors import to_response
@@ -49,7 +55,7 @@ from web.paperclip.webhook_requests import webhook_request
 
 def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jetty_routines: bool = True) -> ASGIApp:
     """
-    Return the ASGI application over a backend, with both APIs.
+    Return the ASGI application over a backend, with both APIs and the board.
 
     `public_url` is the address at which clients and webhook senders reach it. `webhook_rate` is the number of calls per minute that
     a webhook accepts from one address; 0 means no limit. Without `jetty_routines` the Jetty API has no routines
@@ -125,9 +131,16 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
     )
     of_jetty = jetty(backend, public_url, checkup, with_routines=jetty_routines)
     both = dispatch_by_api({"paperclip": framework, "jetty": of_jetty})
-    refusals: dict[ApiName, RespondError] = {"paperclip": paperclip_error, "jetty": jetty_error}
-    changes = traffic.watched(with_preconditions(both, backend.executor.store.head, refusals))
+    of_board = board(backend, both, public_url, pages.PAGES)
+    all_three = dispatch_by_api({"paperclip": framework, "jetty": of_jetty, "board": of_board})
+    refusals: dict[ApiName, RespondError] = {
+        "paperclip": paperclip_error,
+        "jetty": jetty_error,
+        "board": board_error(urlsplit(public_url).path.rstrip("/")),
+    }
+    changes = traffic.watched(with_preconditions(all_three, backend.executor.store.head, refusals))
     guarded = guard(
         add_conditional_reads(changes), backend, LargeBodies([framework, of_jetty]), refusals, webhook_refusals
     )
-    return record_refusals(by_tenant(guarded, backend), backend, traffic.registry, refusals)
+    recorded = record_refusals(by_tenant(guarded, backend), backend, traffic.registry, refusals)
+    return with_session(recorded, SessionCookie(public_url))

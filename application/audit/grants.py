@@ -23,6 +23,7 @@ from domain.events import (
     MemberJoined,
     MemberRemoved,
     UserRegistered,
+    UserSignedOut,
     stored_name,
 )
 from domain.identity import FIRST_USER, membership_of
@@ -30,7 +31,9 @@ from domain.recorded import Recorded
 from domain.values import Value
 
 GRANTS = (UserRegistered, MemberJoined, MemberChanged, KeyIssued)
-NAMES = tuple(stored_name(kind) for kind in (*GRANTS, MemberRemoved, KeyRevoked, AgentCreated))
+NAMES = tuple(
+    stored_name(kind) for kind in (*GRANTS, MemberRemoved, KeyRevoked, AgentCreated, UserSignedOut)
+)
 MANAGERS, WRITERS = ("owner", "admin"), ("owner", "admin", "member")
 MAX_CLOCK_DIFFERENCE = timedelta(minutes=5)  # the default bound of log.sql, which its owner can change
 
@@ -78,12 +81,21 @@ class _Rights:
                 self.members[id_] = replace(self.members[id_], role=role)
             case MemberRemoved() if id_ in self.members:
                 self.members[id_] = replace(self.members[id_], role=None)
-            case KeyIssued(user_id=UUID() as user_id, expires_at=expires_at):
-                key = Key(user_id=user_id, agent_id=None, expires_at=expires_at)
+            case KeyIssued(user_id=UUID() as user_id, expires_at=expires_at, session=session):
+                key = Key(user_id=user_id, agent_id=None, expires_at=expires_at, session=session)
                 self.keys.setdefault(user_id, {})[id_] = key
                 self.holders[id_] = user_id
             case KeyRevoked() if id_ in self.holders:
-                del self.keys[self.holders.pop(id_)][id_]
+                keys = self.keys[self.holders.pop(id_)]
+                del keys[id_]
+                for session_id in [other for other, key in keys.items() if key.session and key.session.rests_on == id_]:
+                    del keys[session_id]
+                    del self.holders[session_id]
+            case UserSignedOut():
+                keys = self.keys.get(id_, {})
+                for session_id in [other for other, key in keys.items() if key.session]:
+                    del keys[session_id]
+                    del self.holders[session_id]
             case AgentCreated():
                 self.companies_of_agents[id_] = recorded.company_id
 

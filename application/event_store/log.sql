@@ -83,8 +83,12 @@ BEGIN
             WHERE e.stream_id = ANY (evidence) AND e.position <= last AND e.name = 'key.issued'
             AND (j.body -> 'event' ->> 'user_id')::uuid = granter
             AND coalesce((j.body -> 'event' ->> 'expires_at')::timestamptz > given.at, true)
-            AND NOT EXISTS (SELECT FROM log.events r WHERE r.stream_id = e.stream_id AND r.name = 'key.revoked'
-                            AND r.position <= last));
+            AND NOT EXISTS (SELECT FROM log.events r WHERE r.position <= last AND (
+                -- A session ends with the key that it rests on, and when its user signs out everywhere.
+                r.name = 'key.revoked' AND r.stream_id IN (
+                    e.stream_id, (j.body -> 'event' -> 'session' ->> 'rests_on')::uuid)
+                OR r.name = 'user.signed_out' AND r.stream_id = granter
+                    AND r.version > (j.body -> 'event' -> 'session' ->> 'user_version')::bigint)));
         is_admin := EXISTS (
             SELECT FROM log.events e WHERE e.stream_id = granter AND e.version = 1 AND e.name = 'user.registered'
             AND (log.json_of(e.body) -> 'event' ->> 'instance_admin')::boolean);

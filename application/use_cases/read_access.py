@@ -10,6 +10,7 @@ from application.use_cases.board import companies
 from domain import disclosure
 from domain.board import access
 from domain.errors import NotFound
+from domain.values import Value
 
 
 class Owned(Protocol):
@@ -37,6 +38,28 @@ def company(work: UnitOfWork, principal: Principal, company_id: UUID) -> Princip
     """Return the caller; raise unless they are a member or an agent of the company in a `/companies/{id}/...` path."""
     authorize(work, principal, "read", companies.enter(work, company_id))
     return principal
+
+
+class Rights(Value, frozen=True):
+    """What a caller may do in a company, for those who show only what may be done."""
+
+    administer: bool = False
+    assign: bool = False
+    entrust: bool = False
+    manage: bool = False  # members and keys
+
+
+def rights(work: UnitOfWork, principal: Principal, company_id: UUID) -> Rights:
+    """Return what the caller may do in the company; raise for those who may not even read it."""
+    company(work, principal, company_id)
+    resource = companies.enter(work, company_id)
+    membership = find_membership(work, principal, company_id) if isinstance(principal, BoardUser) else None
+    return Rights(
+        administer=may(work, principal, "administer", resource),
+        assign=may(work, principal, "assign", resource),
+        entrust=may(work, principal, "entrust", resource),
+        manage=membership is not None and access.may_manage(membership),
+    )
 
 
 def find(work: UnitOfWork, principal: Principal, find: Callable[[], T | None], kind: str) -> T:

@@ -16,12 +16,15 @@ from domain.events import (
     NameClaimed,
     NameReleased,
     UserRegistered,
+    UserSignedOut,
 )
 from domain.identity import membership_of
 from domain.recorded import Recorded
-from domain.values import MemberRole, Value
+from domain.values import MemberRole, Session, Value
 
 KEY_LIFETIME = timedelta(days=30)  # of a board key, unless the request says otherwise
+SESSION_LIFETIME = timedelta(hours=12)  # of a session of the board; no longer than the key that it rests on
+LINK_LIFETIME = timedelta(minutes=10)  # of a link that opens a session
 USUAL = ("tasks:assign",)  # the permissions of every role but viewer, unless the request says otherwise
 
 
@@ -51,13 +54,18 @@ class Key(Value, frozen=True):
     collection_id: UUID | None = None
     revoked: bool = False
     issuer_version: int = 0
+    session: Session | None = None
 
 
-def evolve_user(user: User | None, event: UserRegistered) -> User:
-    """Fold an event into a user. Raise ImpossibleHistory if the user is registered already."""
-    if user is not None:
-        raise ImpossibleHistory(user, event)
-    return User(instance_admin=event.instance_admin)
+def evolve_user(user: User | None, event: UserRegistered | UserSignedOut) -> User:
+    """Fold an event into a user. Raise ImpossibleHistory if the event cannot follow."""
+    match user, event:
+        case None, UserRegistered(instance_admin=instance_admin):
+            return User(instance_admin=instance_admin)
+        case User(), UserSignedOut():
+            return user
+        case _:
+            raise ImpossibleHistory(user, event)
 
 
 def evolve_membership(
@@ -89,6 +97,7 @@ def evolve_key(key: Key | None, event: KeyIssued | KeyRevoked) -> Key:
                 expires_at=event.expires_at,
                 collection_id=event.collection_id,
                 issuer_version=event.issuer_version,
+                session=event.session,
             )
         case Key(), KeyRevoked():
             return replace(key, revoked=True)
@@ -140,6 +149,23 @@ def rests_on(key: Key, membership: Sequence[Recorded]) -> bool:
         for recorded in membership
         if recorded.version > key.issuer_version
     )
+
+
+def is_signed_in(session: Session, base: Key | None, user: Sequence[Recorded], now: datetime) -> bool:
+    """
+    Return whether a session has not ended with something else: the key that it rests on is still good, and its user has not
+    signed out everywhere since it was issued. `user` is the history of the user's stream.
+    """
+    if base is None or not is_good(base, now):
+        return False
+    return not any(
+        isinstance(recorded.event, UserSignedOut) for recorded in user if recorded.version > session.user_version
+    )
+
+
+def session_expiry(base: Key, lifetime: timedelta, now: datetime) -> datetime:
+    """Return when a session ends: after its lifetime, and no later than the key that it rests on."""
+    return now + lifetime if base.expires_at is None else min(now + lifetime, base.expires_at)
 
 
 def revoke(key: Key) -> list[KeyRevoked]:

@@ -342,7 +342,7 @@ class _Listed(msgspec.Struct, frozen=True):
     active_issue: responses.IssueSummary | None
 
 
-_NARROWED = """company_id = %(company_id)s AND (%(project_id)s::uuid IS NULL OR project_id = %(project_id)s)
+NARROWED = """company_id = %(company_id)s AND (%(project_id)s::uuid IS NULL OR project_id = %(project_id)s)
     AND (%(folder_id)s::uuid IS NULL OR (doc->>'folderId')::uuid = %(folder_id)s)
     AND (%(assignee_agent_id)s::uuid IS NULL OR (doc->>'assigneeAgentId')::uuid = %(assignee_agent_id)s)
     AND (%(status)s::text[] IS NULL OR doc->>'status' = ANY(%(status)s))
@@ -356,7 +356,7 @@ LIST = Docs(
         'active_issue', (
             SELECT {issues.SUMMARY} FROM issue i WHERE origin_id = found.id AND is_open ORDER BY changed DESC LIMIT 1)) AS doc
     FROM (
-        SELECT * FROM routine WHERE {_NARROWED}
+        SELECT * FROM routine WHERE {NARROWED}
         AND (%(updated_at)s::text IS NULL OR updated_at <= %(updated_at)s
             AND (updated_at < %(updated_at)s OR (title, id) > (%(title)s::text, %(id)s::uuid)))
         ORDER BY updated_at DESC, title, id LIMIT %(limit)s) found""",
@@ -365,7 +365,7 @@ LIST = Docs(
 )
 _MEANT = Docs(
     f"""SELECT json_build_object('id', id, 'status', doc->>'status') AS doc FROM routine
-    WHERE {_NARROWED} AND (%(ids)s::uuid[] IS NULL OR id = ANY(%(ids)s)) ORDER BY id LIMIT %(limit)s""",
+    WHERE {NARROWED} AND (%(ids)s::uuid[] IS NULL OR id = ANY(%(ids)s)) ORDER BY id LIMIT %(limit)s""",
     Meant,
     prepared=False,
 )
@@ -392,7 +392,7 @@ def page(  # noqa: PLR0913 the arguments narrow the list
     """
     values = asked(company_id, filters, after)
     rows = LIST.part(conn, **values | {"limit": limit}, max_bytes=max_bytes)  # type: ignore[arg-type]
-    return rows.of(map(_item, rows))
+    return rows.of(listed(row.routine, row.triggers, row.last_run, row.active_issue) for row in rows)
 
 
 def asked(
@@ -468,12 +468,18 @@ def _with_refusals(conn: Connection, triggers: list[TriggerDetail]) -> list[Trig
     return [replace(trigger, last_refusal=refusals.get(trigger.id, msgspec.UNSET)) for trigger in triggers]
 
 
-def _item(listed: _Listed) -> RoutineListItem:
+def listed(
+    routine: responses.Routine,
+    triggers: list[TriggerSummary],
+    last_run: run_history.Linked | None,
+    active_issue: responses.IssueSummary | None,
+) -> RoutineListItem:
+    """Return a routine as lists show it."""
     return RoutineListItem(
-        **_fields(listed.routine),
-        triggers=listed.triggers,
-        last_run=listed.last_run.summary() if listed.last_run else None,
-        active_issue=listed.active_issue,
+        **_fields(routine),
+        triggers=triggers,
+        last_run=last_run.summary() if last_run else None,
+        active_issue=active_issue,
     )
 
 

@@ -303,11 +303,22 @@ class System:
         directory, file = shlex.quote(str(self.place.directory)), shlex.quote(str(self.place.token))
         if self._token_is_good(client):
             token, more = f"$(cat {file})", ""
+            if (link := self._sign_in_link(client)) is not None:
+                say(f"  board        {link}  (signs you in, once, within 10 minutes)")
         else:
+            say(f"  board        {self.public_url}/  (asks for a board token)")
             say(f"  board token  export TOKEN=$(routines board-key --data-dir {directory})   (mints one; in .venv/bin)")
             token, more = "$TOKEN", ' --token "$TOKEN"'
         say(f'  next step    curl -H "Authorization: Bearer {token}" {self.url}/api/companies')
         say(f"  watch it     routines demo --data-dir {directory}{more}   (in .venv/bin)")
+
+    def _sign_in_link(self, client: httpx.Client) -> str | None:
+        """Return a link that opens a session of the board for the holder of the token file; None if it cannot be made now."""
+        with contextlib.suppress(OSError, httpx.HTTPError):
+            headers = {"Authorization": f"Bearer {self.place.token.read_text().strip()}"}
+            answer = client.post("/board/sign-in-links", headers=headers)
+            return answer.text if answer.is_success else None
+        return None
 
     def _token_is_good(self, client: httpx.Client) -> bool:
         """Return whether the token file has a token of this database: it may have expired, or be of another one."""

@@ -4,7 +4,7 @@ Checks of a request before the framework sees it: its size, its media type, and 
 This is an ASGI middleware around the whole application. It reads the body once and passes it on. Of the bodies of
 webhooks it checks only size and encoding, since their senders choose the format; they are unpacked and read once their
 sender is known. The same holds for Jetty's bodies,
-which are checked once their sender is known.
+which are checked once their sender is known, and for the forms of the board.
 
 A sender without a valid key may send only a small body. A large one is read if its sender has a valid key and the
 operation takes large bodies, or if it is sent to a webhook that exists, and only while the process has room for it.
@@ -211,7 +211,7 @@ def _sender(scope: Any) -> str:
 async def _check_body(scope: Any, body: bytes, share: Share, webhook: re.Match[str] | None, api: ApiName) -> None:
     if not body or scope["method"] not in ("POST", "PATCH", "PUT", "DELETE"):
         return
-    raw = webhook is not None or api == "jetty"  # checked by the route, after the credential and the path
+    raw = webhook is not None or api != "paperclip"  # checked by the route, after the credential and the path
     _check_type(scope, raw=raw, encodings=IDENTITY if webhook is None else IDENTITY | gzip_body.NAMES)
     if len(body) > json_body.SMALL:
         _grow(share, json_body.weight(body))

@@ -182,7 +182,10 @@ def mint_for_user(work: UnitOfWork, user_id: UUID, name: str, expires_at: dateti
 
 
 def _own_key(work: UnitOfWork, principal: Principal) -> Key:
-    """Return the key of the board user who asks; raise Unauthenticated when it is unknown."""
-    if (own := work.get(KEY, require_board(principal).key_id)) is None:
+    """Return the key of the board user who asks, of a session the one that it rests on; raise Unauthenticated for none."""
+    own = work.get(KEY, require_board(principal).key_id)
+    if own is not None and own.session is not None:
+        own = work.get(KEY, own.session.rests_on)
+    if own is None:
         raise Unauthenticated
     return own

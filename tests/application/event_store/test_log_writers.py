@@ -15,7 +15,7 @@ from application.event_store.recorder import APPEND, ClockDiffers
 from application.execute import Executor
 from application.jetty_request_bodies import ApiKeyCreate, CollectionCreate
 from application.request_bodies import AgentDraft, AgentKeyDraft, BoardKeyDraft, CompanyDraft, MemberDraft, MemberPatch
-from application.use_cases.board import agents, companies, keys, members
+from application.use_cases.board import agents, companies, keys, members, sessions
 from application.use_cases.jetty import collections
 from domain.errors import Forbidden
 from domain.events import AgentPaused
@@ -400,6 +400,23 @@ def test_a_key_that_is_revoked_or_expired_and_a_membership_that_ended_vouch_for_
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         scene.append((uuid4(), "key.issued", agents_own), evidence=[eve_key, eve, seat.member_id])
     assert scene.append(mine, evidence=[eve_key, eve])
+
+
+def test_a_session_vouches_for_nothing_once_its_key_is_revoked_or_its_user_has_signed_out(scene):
+    for end in ("key", "everywhere"):
+        base = scene.ask(scene.ann_caller, keys.create_for_board, BoardKeyDraft())
+        session = scene.ask(scene.caller(base), sessions.open_session)
+        vouched = uuid4(), "key.issued", body("key.issued", f"user:{scene.ann}", name="x", user_id=str(scene.ann))
+        assert scene.append(vouched, evidence=[session.key_id])
+
+        if end == "key":
+            scene.ask(scene.ann_caller, keys.revoke_board_key, base.key_id)
+        else:
+            scene.ask(scene.ann_caller, sessions.close_all)
+
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            scene.append((uuid4(), *vouched[1:]), evidence=[session.key_id])
+    assert not [grant for grant in grants.review(scene.log()) if grant.stream_id == session.key_id and grant.flags]
 
 
 def test_a_membership_in_a_stream_of_another_company_lets_nobody_in(scene):

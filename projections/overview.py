@@ -1,0 +1,179 @@
+"""
+What people see of a company at a glance: its routines in the order of their next runs, their last runs, and its numbers.
+
+The queries join the read models `routines`, `triggers_due`, `run_history`, `issues` and `deliveries`; they are bounded by
+what a page shows, or count rows of an index.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal, NamedTuple, get_args
+from uuid import UUID
+
+import msgspec
+
+from domain.bounds.limits import DEFAULT
+from projections import responses
+from projections.board import issues
+from projections.engine.documents import Docs, Part
+from projections.engine.read_model import Connection
+from projections.firing import run_history
+from projections.responses import RoutineListItem, RunStatus, Trigger
+from projections.routines import routines
+from projections.routines.routines import Filters
+
+LIST_MODELS = ("routines", "run_history", "issues", "triggers_due")
+HOME_MODELS = (*LIST_MODELS, "deliveries")
+STRIP = 20  # the runs of a strip
+MOST_COUNTED = 10_000
+MOST_SCHEDULES = 20_000  # that the grid of coming runs counts
+Order = Literal["next", "title", "changed"]
+Text = Annotated[str, msgspec.Meta(pattern=r"\A[^\x00]*\Z", max_length=300)]
+
+
+class Place(msgspec.Struct, frozen=True, array_like=True):
+    """The place of a routine in a list: the text of what the list is sorted by, and the routine."""
+
+    key: Text
+    id: UUID
+
+
+class ListedRoutine(msgspec.Struct, frozen=True):
+    """A routine of a list, and when its next occurrence comes due; None if none is planned."""
+
+    item: RoutineListItem
+    due_at: datetime | None
+    key: str  # what the list is sorted by, for the place of the next page
+
+
+class Bar(msgspec.Struct, frozen=True):
+    """A run of a strip: its status and how long it took, if it has ended."""
+
+    id: UUID
+    status: RunStatus
+    took: timedelta | None
+
+
+class Numbers(NamedTuple):
+    """Counts of a company, each up to MOST_COUNTED."""
+
+    routines: Mapping[str, int]  # by status
+    runs: Mapping[str, int]  # by status, since a moment
+    overdue: int
+    dead_deliveries: int
+    open_issues: int
+
+
+class _Row(msgspec.Struct, frozen=True):
+    routine: responses.Routine
+    triggers: list[responses.TriggerSummary]
+    last_run: run_history.Linked | None
+    active_issue: responses.IssueSummary | None
+    due_at: datetime | None
+    key: str
+
+
+_FOREVER = "'9999-12-31T00:00:00Z'::timestamptz"
+_SORTED_BY = {  # the key of each order, the type of the key, and how it is compared with the place before
+    "next": (f"coalesce(planned.due_at, {_FOREVER})", "timestamptz", ">", "ASC"),
+    "title": ("lower(title)", "text", ">", "ASC"),
+    "changed": ("updated_at", "text", "<", "DESC"),
+}
+_LIST = {
+    order: Docs(
+        f"""SELECT json_build_object(
+            'routine', doc, 'due_at', due_at, 'key', key,
+            'triggers', (SELECT coalesce(json_agg(doc ORDER BY position), '[]') FROM routine_trigger WHERE routine_id = found.id),
+            'last_run', (SELECT {run_history.LINKED} FROM run r WHERE routine_id = found.id ORDER BY position DESC LIMIT 1),
+            'active_issue', (
+                SELECT {issues.SUMMARY} FROM issue i WHERE origin_id = found.id AND is_open ORDER BY changed DESC LIMIT 1)) AS doc
+        FROM (
+            SELECT routine.id, doc, planned.due_at, {key} AS key FROM routine LEFT JOIN (
+                SELECT routine_id, min(due_at) AS due_at FROM schedule
+                WHERE company_id = %(company_id)s AND enabled AND routine_active GROUP BY routine_id
+            ) planned ON planned.routine_id = routine.id
+            WHERE {routines.NARROWED}
+            AND (%(id)s::uuid IS NULL OR ({key}, routine.id) {compared} (%(key)s::{kind}, %(id)s::uuid))
+            ORDER BY {key} {direction}, routine.id {direction} LIMIT %(limit)s) found""",
+        _Row,
+        prepared=False,
+    )
+    for order, (key, kind, compared, direction) in _SORTED_BY.items()
+}
+_STRIPS = """
+    SELECT r.routine_id, r.id, r.doc->>'status', r.doc->>'completedAt', r.triggered_at
+    FROM unnest(%s::uuid[]) one(id), LATERAL (
+        SELECT * FROM run WHERE routine_id = one.id ORDER BY position DESC LIMIT %s) r
+    ORDER BY r.position"""
+_BY_STATUS = """
+    SELECT doc->>'status', count(*) FROM (
+        SELECT doc FROM routine WHERE company_id = %s LIMIT %s) counted GROUP BY 1"""
+_RUNS = """
+    SELECT status, (SELECT count(*) FROM (
+        SELECT FROM run WHERE company_id = %s AND doc->>'status' = status AND triggered_at >= %s LIMIT %s) counted)
+    FROM unnest(%s::text[]) status"""
+_OVERDUE = """
+    SELECT count(*) FROM (
+        SELECT FROM schedule WHERE company_id = %s AND enabled AND routine_active AND due_at < %s LIMIT %s) counted"""
+_DEAD = """
+    SELECT count(*) FROM (SELECT FROM delivery WHERE company_id = %s AND status = 'dead' LIMIT %s) counted"""
+_OPEN = "SELECT count(*) FROM (SELECT FROM issue WHERE company_id = %s AND is_open LIMIT %s) counted"
+_SCHEDULES = Docs(
+    """SELECT t.doc FROM schedule s JOIN routine_trigger t ON t.id = s.id
+    WHERE s.company_id = %(company_id)s AND s.enabled AND s.routine_active AND s.due_at IS NOT NULL LIMIT %(limit)s""",
+    Trigger,
+    prepared=False,
+)
+
+
+def in_order(  # noqa: PLR0913 the arguments narrow the list
+    conn: Connection,
+    company_id: UUID,
+    filters: Filters,
+    order: Order,
+    *,
+    after: Place | None = None,
+    limit: int,
+    max_bytes: int = DEFAULT.max_page_bytes,
+) -> Part[ListedRoutine]:
+    """Return the routines that meet the filters, in an order, after a place. Those without a next run come last."""
+    values = routines.asked(company_id, filters) | {"key": after and after.key, "id": after and after.id}
+    del values["limit"]  # `part` asks for one more
+    rows = _LIST[order].part(conn, limit=limit, max_bytes=max_bytes, **values)
+    return rows.of(_listed(row) for row in rows)
+
+
+def strips(conn: Connection, routine_ids: Collection[UUID]) -> Mapping[UUID, Sequence[Bar]]:
+    """Return the last runs of each routine, at most STRIP, oldest first; nothing for one that never ran."""
+    bars: dict[UUID, list[Bar]] = {}
+    for routine_id, run_id, status, ended, began in conn.execute(_STRIPS, (list(routine_ids), STRIP), prepare=True):
+        took = None if ended is None else datetime.fromisoformat(ended) - began
+        bars.setdefault(routine_id, []).append(Bar(run_id, status, took))
+    return bars
+
+
+def numbers(conn: Connection, company_id: UUID, since: datetime, late: datetime) -> Numbers:
+    """Return the counts of a company: its runs since a moment, and its schedules that were due before `late`."""
+    statuses = list(get_args(RunStatus))
+    return Numbers(
+        routines=dict(conn.execute(_BY_STATUS, (company_id, MOST_COUNTED)).fetchall()),
+        runs=dict(conn.execute(_RUNS, (company_id, since, MOST_COUNTED, statuses)).fetchall()),
+        overdue=_count(conn, _OVERDUE, company_id, late, MOST_COUNTED),
+        dead_deliveries=_count(conn, _DEAD, company_id, MOST_COUNTED),
+        open_issues=_count(conn, _OPEN, company_id, MOST_COUNTED),
+    )
+
+
+def schedules(conn: Connection, company_id: UUID) -> list[Trigger]:
+    """Return the enabled schedules of active routines that have a next occurrence, at most MOST_SCHEDULES."""
+    return _SCHEDULES.all(conn, company_id=company_id, limit=MOST_SCHEDULES)
+
+
+def _count(conn: Connection, query: str, *values: object) -> int:
+    row = conn.execute(query, values).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _listed(row: _Row) -> ListedRoutine:
+    item = routines.listed(row.routine, row.triggers, row.last_run, row.active_issue)
+    return ListedRoutine(item, row.due_at and row.due_at.astimezone(UTC), row.key)

@@ -1,0 +1,123 @@
+import pytest
+
+from web.board.app import POLICY
+from web.board.files import FILES, path_of
+
+INLINE = ("<style", " style=", "javascript:", " onclick=", "pcp_")
+MOST_BYTES = 300_000
+PAGES = ("", "/routines", "/runs", "/issues", "/deliveries", "/people", "/system", "/week", "/routines/new")
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_page_of_an_empty_company_says_the_next_step_and_holds_nothing_inline_and_no_secret(board, path):
+    page = board.show(path)
+
+    assert 200 == page.status
+    headers = page.response.headers
+    assert POLICY == headers["content-security-policy"]
+    assert ("DENY", "no-store", "nosniff") == tuple(
+        headers[name] for name in ("x-frame-options", "cache-control", "x-content-type-options")
+    )
+    assert "None" not in page.text.replace("None was made yet", "").replace("None is open", "")
+    assert [] == [part for part in INLINE if part in page.html]
+    assert page.html.count("<script") == page.html.count("<script src=")
+
+
+def test_the_policy_allows_nothing_inline_and_no_eval():
+    assert "unsafe" not in POLICY
+    assert POLICY.startswith("default-src 'none'")
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "sentence"),
+    [
+        ("/board/nowhere", 404, "No page of the board has this address."),
+        ("/board/companies/00000000-0000-4000-8000-000000000000", 404, "There is nothing here"),
+        ("/board/companies/x", 404, "There is no such company."),
+    ],
+)
+def test_an_error_is_a_page_with_a_sentence(board, path, status, sentence):
+    page = board.get(path)
+    assert status == page.status
+    assert sentence in page.text
+    assert POLICY == page.response.headers["content-security-policy"]
+
+
+def test_what_is_refused_before_any_page_is_a_page_too(board):
+    page = board.get("/board/" + "x" * 3000)
+    assert (404, True) == (page.status, "text/html" in page.response.headers["content-type"])
+
+
+def test_other_paths_are_still_the_apis(board):
+    answer = board.client.get("/nowhere")
+    assert (404, "API route not found") == (answer.status_code, answer.json()["error"])
+
+
+def test_a_company_of_others_is_a_sentence_and_nothing_of_it_is_shown(board, api, viewer):
+    foreign = api.company("Foreign")
+    page = viewer.get(f"/board/companies/{foreign}/routines")
+    assert 403 == page.status
+    assert "User does not have access to this company." in page.text
+
+
+def test_what_belongs_to_another_company_is_not_shown_in_this_one(board, api):
+    other = api.company("Other")
+    routine = api.routine(other, api.agent(other)[0])
+    assert 404 == board.show(f"/routines/{routine}").status
+
+
+def test_times_are_in_the_zone_that_the_reader_chooses(board):
+    page = board.send(board.get("/board/settings"), "/board/settings", zone="asia/tokyo")
+    assert "Times in Asia/Tokyo" in page.text
+    assert "JST" in board.show().text
+
+
+def test_a_zone_that_does_not_exist_is_refused_beside_its_field_and_stays_there(board):
+    page = board.send(board.get("/board/settings"), "/board/settings", zone="Mars/Base")
+    assert 422 == page.status
+    assert "There is no such zone" in page.text
+    assert "Mars/Base" == page.form("/board/settings")["fields"]["zone"]
+
+
+def test_the_search_leads_to_what_an_id_names_and_else_to_routines_with_the_text(board, api, company, agent):
+    routine = api.routine(company, agent, title="Water the plants")
+    run = api.post(f"/routines/{routine}/run", {})
+    issue = api.get(f"/issues/{run['linkedIssueId']}")
+
+    assert "Water the plants" in board.show(f"/find?q={routine}").text
+    assert "Run of Water the plants" in board.show(f"/find?q={run['id']}").text
+    assert issue["identifier"] in board.show(f"/find?q={issue['id']}").text
+    assert "What is to be done" in board.show(f"/find?q={issue['identifier'].lower()}").text
+    assert "Water the plants" in board.show("/find?q=plants").text
+
+
+def test_the_files_of_the_board_are_kept_by_browsers_until_they_change(board):
+    answer = board.client.get(path_of("board.css"))
+    assert "immutable" in answer.headers["cache-control"]
+    assert "text/css; charset=utf-8" == answer.headers["content-type"]
+    assert "no-cache" == board.client.get("/board/static/0/board.css").headers["cache-control"]
+    assert 404 == board.client.get("/board/static/0/nothing.css").status_code
+
+
+def test_the_files_of_the_board_stay_small():
+    assert sum(len(file.content) for file in FILES.values()) < MOST_BYTES
+
+
+def test_a_viewer_sees_no_button_that_a_viewer_may_not_press(viewer, api, company, agent):
+    routine = api.routine(company, agent)
+    run = api.post(f"/routines/{routine}/run", {})
+    paths = ("", "/routines", f"/routines/{routine}", f"/routines/{routine}/revisions", "/runs", f"/runs/{run['id']}")
+    for path in (*paths, "/issues", f"/issues/{run['linkedIssueId']}", "/people", "/system"):
+        page = viewer.show(path)
+        assert 200 == page.status, path
+        posts = [form["action"] for form in page.forms if form["action"] and "csrf" in form["fields"]]
+        allowed = ("/sign-out", "/people/keys", "/revoke")
+        assert [] == [action for action in posts if not action.endswith(allowed)], path
+        assert not any(link and link.endswith(("/new", "/edit", "/pause", "/deliveries")) for link in page.links), path
+
+
+def test_a_viewer_who_presses_all_the_same_is_refused_in_a_sentence(viewer, api, company, agent):
+    routine = api.routine(company, agent)
+    csrf = viewer.show("/routines").form("/sign-out")["fields"]["csrf"]
+    page = viewer.post(f"/board/companies/{company}/routines/{routine}/run", {"csrf": csrf})
+    assert (403, True) == (page.status, "Viewer access is read-only." in page.text)

@@ -1,0 +1,93 @@
+import pytest
+
+YEARLY = {"kind": "schedule", "cronExpression": "0 9 1 1 *", "timezone": "Asia/Tokyo"}
+
+
+def test_an_empty_company_says_how_to_begin(board):
+    page = board.show()
+    assert "There is no routine yet." in page.text
+    assert "Create the first one" in page.text
+
+
+def test_the_home_counts_what_is_there_and_says_how_many_things_need_somebody(board, api, company, agent):
+    failing = api.routine(company, agent, title="Audit")
+    api.routine(company, agent, title="Old", status="paused")
+    run = api.post(f"/routines/{failing}/run", {})
+    assert "Nothing needs you." in board.show().text
+
+    api.patch(f"/issues/{run['linkedIssueId']}", {"status": "cancelled", "failureReason": "exit status 3"})
+
+    page = board.show()
+    assert "One thing needs you." in page.text
+    assert "1 active, 1 paused" in page.text
+    assert "1 failed in 24 hours" in page.text
+    assert "Audit : exit status 3" in page.text
+
+
+def test_what_runs_next_is_first(board, api, company, agent):
+    api.routine(company, agent, title="Later", triggers=[YEARLY])
+    api.routine(company, agent, title="Sooner", triggers=[{**YEARLY, "cronExpression": "* * * * *"}])
+    html = board.show().html
+    assert html.index("Sooner") < html.index("Later")
+
+
+def test_the_grid_counts_the_runs_of_each_hour_of_the_coming_week(board, api, company, agent):
+    for _ in range(2):
+        api.routine(company, agent, triggers=[{**YEARLY, "cronExpression": "0 9 * * *", "timezone": "UTC"}])
+    page = board.show("/week")
+    assert "The busiest hour is" in page.text
+    assert "at 09:00, with 2 runs." in page.text
+    assert 168 == page.html.count("<rect")
+
+
+def test_the_system_page_says_whether_the_service_works_and_how_far_each_read_model_is(board):
+    page = board.show("/system")
+    assert "Read models" in page.text
+    assert "run_history up to date" in page.text
+
+
+def test_a_delivery_is_sent_once_more_and_an_endpoint_shows_its_secret_once(board, api, company):
+    fields = board.show("/deliveries").form("/endpoints")["fields"]
+    path = f"/board/companies/{company}/deliveries/endpoints"
+    wrong = board.post(path, {**fields, "url": "nonsense", "events": "run.*"})
+    assert (422, "nonsense") == (wrong.status, wrong.form("/endpoints")["fields"]["url"])
+
+    made = board.post(path, {**fields, "url": "https://hooks.example.org/in", "events": "run.failed, alert.*"})
+
+    assert "Keep this now" in made.text
+    endpoint = api.get(f"/companies/{company}/webhook-endpoints")[0]
+    assert ["run.failed", "alert.*"] == endpoint["events"]
+    page = board.show("/deliveries")
+    assert "The delivery will be sent" in board.send(page, endpoint["id"], action="test").text
+    assert "waiting" in board.show(f"/deliveries?endpoint={endpoint['id']}").text
+    assert "disabled" in board.send(page, endpoint["id"], action="disable").text
+    assert "It is removed." in board.send(page, endpoint["id"], action="delete").text
+
+
+def test_people_agents_and_keys_are_added_changed_and_taken_away(board, api, company):
+    page = board.show("/people")
+    key = board.send(page, "/people/members", name="Ada", role="member")
+    assert "pcp_board_" in key.text
+    agent = board.send(page, "/people/agents", name="Scout")
+    assert "Scout" in agent.text
+    token = board.send(page, "/people/keys", name="laptop").text
+    assert "pcp_board_" in token
+
+    page = board.show("/people")
+    assert "pcp_" not in page.html
+    assert "laptop" in page.text
+    ada = next(member for member in api.get(f"/companies/{company}/members") if member["name"] == "Ada")
+    board.send(page, f"/members/{ada['userId']}", role="viewer")
+    assert "viewer" == next(m for m in api.get(f"/companies/{company}/members") if m["name"] == "Ada")["membershipRole"]
+    scout = api.get(f"/companies/{company}/agents")[0]["id"]
+    assert "paused" in board.send(page, f"/agents/{scout}", action="pause").text
+    assert "pcp_" in board.send(page, f"/agents/{scout}", action="key").text
+    laptop = next(key for key in api.get("/board-api-keys") if key["name"] == "laptop")
+    assert "The key is revoked." in board.send(page, f"/keys/{laptop['id']}/revoke").text
+
+
+@pytest.mark.parametrize("ending", ["/people/members", "/people/agents", "/people/keys"])
+def test_a_name_that_is_missing_is_said_beside_its_field(board, ending):
+    page = board.send(board.show("/people"), ending, name=" ")
+    assert page.status == 422
+    assert 'class="error"' in page.html

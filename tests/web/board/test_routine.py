@@ -1,0 +1,132 @@
+import pytest
+
+MINUTELY = {"kind": "schedule", "cronExpression": "* * * * *", "timezone": "Europe/Amsterdam", "label": "often"}
+YEARLY = {"kind": "schedule", "cronExpression": "0 9 1 1 *", "timezone": "Asia/Tokyo"}
+
+
+@pytest.fixture
+def routine(api, company, agent):
+    return api.routine(company, agent, title="Briefing", concurrencyPolicy="skip_if_active", triggers=[YEARLY])
+
+
+def test_a_routine_shows_its_next_run_in_the_zone_of_its_schedule_and_what_is_planned(board, routine):
+    page = board.show(f"/routines/{routine}")
+
+    assert "Fri 1 Jan 2027 09:00" in page.text
+    assert "January" in page.text
+    assert "planned" in page.text
+    assert "It has not run yet." in page.text
+
+
+def test_the_window_of_the_timeline_follows_the_pace_of_the_schedule(board, api, company, agent):
+    often = api.routine(company, agent, triggers=[MINUTELY])
+    rarely = api.routine(company, agent, triggers=[YEARLY])
+    assert "30 min back, 30 min ahead, in Europe/Amsterdam" in board.show(f"/routines/{often}").text
+    assert "730 days back, 730 days ahead, in Asia/Tokyo" in board.show(f"/routines/{rarely}").text
+
+
+def test_the_timeline_goes_forward_into_the_future(board, routine):
+    later = next(link for link in board.show(f"/routines/{routine}").links if link and "2028" in link)
+    assert "Sat 1 Jan 2028 09:00" in board.get(later).text
+
+
+def test_a_paused_routine_says_why_nothing_is_planned(board, api, routine):
+    api.patch(f"/routines/{routine}", {"status": "paused", "pauseNote": "Holidays"})
+    page = board.show(f"/routines/{routine}")
+    assert "The routine is paused, so nothing is planned." in page.text
+    assert "“Holidays”" in page.text
+
+
+def test_a_routine_without_a_trigger_says_the_next_step(board, api, company, agent):
+    page = board.show(f"/routines/{api.routine(company, agent)}")
+    assert "It has no trigger" in page.text
+    assert "Only by hand" in page.text
+
+
+def test_why_it_did_not_run_is_a_sentence_with_its_evidence(board, routine):
+    page = board.show(f"/routines/{routine}?why=2026-11-29+09:00&zone=Asia/Tokyo")
+    assert "Rests on" in page.text
+    assert "of the log" in page.text
+
+
+@pytest.mark.parametrize(("moment", "zone"), [("yesterday", "UTC"), ("2026-11-29 09:00", "Mars/Base"), ("9999-99-99", "UTC")])
+def test_a_question_about_no_time_keeps_what_was_typed(board, routine, moment, zone):
+    page = board.show(f"/routines/{routine}?why={moment}&zone={zone}")
+    assert f"This is no time in {zone}" in page.text
+    assert moment in page.html
+
+
+def test_a_revision_is_shown_as_a_difference_and_restored(board, api, routine):
+    trigger = api.get(f"/routines/{routine}")["triggers"][0]["id"]
+    api.patch(f"/routine-triggers/{trigger}", {"cronExpression": "0 10 1 1 *"})
+    page = board.show(f"/routines/{routine}")
+    assert "- trigger schedule: cronExpression: 0 9 1 1 *" in page.text
+    assert "+ trigger schedule: cronExpression: 0 10 1 1 *" in page.text
+
+    revisions = board.show(f"/routines/{routine}/revisions")
+    page = board.send(revisions, "/restore")
+
+    assert "The revision is restored, as a new one." in page.text
+    assert "0 9 1 1 *" == api.get(f"/routines/{routine}")["triggers"][0]["cronExpression"]
+
+
+def test_a_restored_webhook_shows_its_new_secret_once(board, api, company, agent):
+    routine = api.routine(company, agent, triggers=[{"kind": "webhook"}])
+    api.request("DELETE", f"/routine-triggers/{api.get(f'/routines/{routine}')['triggers'][0]['id']}")
+
+    page = board.send(board.show(f"/routines/{routine}/revisions"), "/restore")
+
+    assert "Keep this now: it is shown once." in page.text
+    assert "/api/routine-triggers/public/" in page.text
+
+
+def test_a_run_shows_what_it_was_given_and_runs_again_with_the_same(board, api, company, agent):
+    routine = api.routine(company, agent, title="Hello {{name}}", variables=[{"name": "name", "defaultValue": "you"}])
+    run = api.post(f"/routines/{routine}/run", {"payload": {"number": 17}, "variables": {"name": "Ada"}})
+    page = board.show(f"/runs/{run['id']}")
+    for text in ("name Ada", '"number": 17', "Hello Ada"):
+        assert text in page.text
+    api.patch(f"/issues/{run['linkedIssueId']}", {"status": "done"})
+
+    again = board.send(board.show(f"/runs/{run['id']}"), "/again")
+    board.send(page, "/again")
+
+    assert '"number": 17' in again.text
+    assert "name Ada" in again.text
+    assert 2 == len(api.get(f"/routines/{routine}/runs"))
+
+
+def test_a_run_that_failed_says_why_and_a_joined_one_leads_to_the_other(board, api, company, agent):
+    routine = api.routine(company, agent)
+    first, second = (api.post(f"/routines/{routine}/run", {}) for _ in range(2))
+    api.patch(f"/issues/{first['linkedIssueId']}", {"status": "cancelled", "failureReason": "exit status 3"})
+
+    assert "failed exit status 3" in board.show(f"/runs/{first['id']}").text
+    joined = board.show(f"/runs/{second['id']}")
+    assert "The run that was still open" in joined.text
+    assert any(link and link.endswith(first["id"]) for link in joined.links)
+
+
+def test_runs_are_narrowed_by_outcome_source_and_time(board, api, company, agent):
+    routine = api.routine(company, agent, title="Briefing")
+    for _ in range(2):
+        api.post(f"/routines/{routine}/run", {})
+    rows = {query: board.show(f"/runs?{query}").html.count("<tr>") for query in ("", "status=coalesced", "source=schedule", "from=2020-01-01")}
+    assert {"": 3, "status=coalesced": 2, "source=schedule": 0, "from=2020-01-01": 3} == rows
+    assert "No time in UTC" in board.show("/runs?from=soon").text
+    assert 3 == board.show(f"/runs?routine={routine}").html.count("<tr>")
+
+
+def test_an_issue_is_commented_moved_and_given_to_another(board, api, company, agent):
+    other, _ = api.agent(company, "Ledger")
+    routine = api.routine(company, agent)
+    issue = api.post(f"/routines/{routine}/run", {})["linkedIssueId"]
+    page = board.show(f"/issues/{issue}")
+
+    assert "Well done" in board.send(page, "/comments", body="Well done").text
+    assert 422 == board.send(page, "/comments", body="").status
+    moved = board.send(page, "/status", status="blocked", agent=other)
+
+    assert "The issue is changed." in moved.text
+    assert ("blocked", other) == tuple(api.get(f"/issues/{issue}")[name] for name in ("status", "assigneeAgentId"))
+    assert "Inbox of Ledger" in board.show(f"/issues?agent={other}").text

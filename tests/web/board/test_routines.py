@@ -1,0 +1,136 @@
+import httpx
+import pytest
+
+
+@pytest.fixture
+def many(api, company, agent):
+    """Sixty routines, of which the first is the next one to run."""
+    for number in range(60):
+        schedule = {"kind": "schedule", "cronExpression": f"{number} 3 1 1 *", "timezone": "Asia/Tokyo"}
+        api.routine(company, agent, title=f"Report {number:02}", triggers=[schedule])
+
+
+
+def test_the_list_is_in_the_order_of_the_next_runs_a_page_at_a_time(board, many):
+    first = board.show("/routines")
+    following = next(link for link in first.links if link and "cursor=" in link)
+    numbers = [number for number in range(60) if f"Report {number:02}</a>" in first.html]
+    rest = [number for number in range(60) if f"Report {number:02}</a>" in board.get(following).html]
+
+    assert list(range(50)) == numbers
+    assert list(range(50, 60)) == rest
+    assert first.html.index("Report 00") < first.html.index("Report 01") < first.html.index("Report 49")
+
+
+def test_a_next_run_stands_in_the_zone_of_its_schedule(board, many):
+    assert "Fri 1 Jan 2027 03:00 Asia/Tokyo · in" in board.show("/routines").text
+
+
+@pytest.mark.parametrize("sort", ["title", "changed", "next"])
+def test_each_order_has_every_routine_once(board, many, sort):
+    first = board.show(f"/routines?sort={sort}")
+    rest = board.get(next(link for link in first.links if link and "cursor=" in link))
+    for number in range(60):
+        assert 1 == (first.html + rest.html).count(f"Report {number:02}</a>")
+
+
+def test_filters_are_in_the_address_and_narrow_the_list(board, api, company, agent):
+    other, _ = api.agent(company, "Ledger")
+    api.routine(company, agent, title="Weekly briefing", description="For the CEO")
+    api.routine(company, other, title="Stripe bridge")
+    paused = api.routine(company, other, title="Old report", status="paused")
+
+    assert "Stripe" not in board.show("/routines?q=ceo").text
+    assert "Weekly briefing" in board.show("/routines?q=ceo").text
+    assert "Weekly briefing" not in board.show(f"/routines?agent={other}").text
+    assert "Old report" in board.show("/routines?status=paused").text
+    assert "Stripe" not in board.show("/routines?status=paused").text
+    api.patch(f"/routines/{paused}", {"status": "archived"})
+    assert "Old report" not in board.show("/routines").text
+    assert "Old report" in board.show("/routines?status=all").text
+    assert "No routine matches." in board.show("/routines?q=nothing").text
+
+
+@pytest.mark.parametrize("query", ["sort=x", "status=x", "agent=x", "cursor=x"])
+def test_a_wrong_filter_is_a_sentence(board, query):
+    assert 400 == board.show(f"/routines?{query}").status
+
+
+def test_a_strip_shows_the_last_runs_by_shape_and_says_them_in_words(board, api, company, agent):
+    routine = api.routine(company, agent)
+    for _ in range(3):
+        run = api.post(f"/routines/{routine}/run", {})
+        api.patch(f"/issues/{run['linkedIssueId']}", {"status": "done"})
+    api.post(f"/routines/{routine}/run", {})
+    api.post(f"/routines/{routine}/run", {})
+
+    page = board.show("/routines")
+
+    assert 'aria-label="Last 5 runs: 3 ran, 1 under way, 1 coalesced"' in page.html
+    assert '<path d="M' in page.html
+
+
+def test_a_routine_that_mostly_begins_no_work_says_so(board, api, company, agent):
+    routine = api.routine(company, agent)
+    for _ in range(4):
+        api.post(f"/routines/{routine}/run", {})
+    assert "Loses occurrences: 3 of the last 4 began no work." in board.show("/routines").text
+
+
+def test_run_now_runs_once_however_often_its_button_is_pressed(board, api, company, agent):
+    routine = api.routine(company, agent)
+    page = board.show("/routines")
+
+    shown = board.send(page, f"/{routine}/run")
+    board.send(page, f"/{routine}/run")
+
+    assert "The routine was run." in shown.text
+    assert 1 == len(api.get(f"/routines/{routine}/runs"))
+
+
+def test_a_routine_is_paused_with_a_note_and_resumed(board, api, company, agent):
+    routine = api.routine(company, agent, title="Briefing")
+    page = board.send(board.show(f"/routines/{routine}/pause"), "/pause", note="Waiting for a key")
+    assert "“Waiting for a key”" in page.text
+
+    page = board.send(board.show("/routines"), f"/{routine}/status")
+
+    assert "The routine is active again." in page.text
+    assert "active" == api.get(f"/routines/{routine}")["status"]
+
+
+def test_a_pause_that_ends_at_no_time_keeps_what_was_typed(board, api, company, agent):
+    routine = api.routine(company, agent)
+    page = board.send(board.show(f"/routines/{routine}/pause"), "/pause", note="Because", until="soon")
+
+    assert 422 == page.status
+    assert "This is no time in UTC" in page.text
+    assert ("Because", "soon") == tuple(page.form("/pause")["fields"][name] for name in ("note", "until"))
+    page = board.send(page, "/pause", until="2020-01-01 09:00")
+    assert "resumeAt must be in the future" in page.text
+
+
+def test_many_are_paused_after_a_look_and_resumed_again(board, api, company, agent):
+    ids = [api.routine(company, agent, title=f"Report {number}") for number in range(3)]
+    page = board.show("/routines")
+    chosen = board.post(page.form("/many")["action"], {**page.form("/many")["fields"], "routine": ids[:2], "action": "pause"})
+    assert "Pause 2 routines?" in chosen.text
+    assert ["active"] * 3 == [api.get(f"/routines/{id_}")["status"] for id_ in ids]
+
+    fields = {**chosen.form("/many")["fields"], "routine": ids[:2], "note": "Holidays"}
+    done = board.post(chosen.form("/many")["action"], fields)
+
+    assert "2 routines were paused." in done.text
+    assert ["paused", "paused", "active"] == [api.get(f"/routines/{id_}")["status"] for id_ in ids]
+    assert "Holidays" == api.get(f"/routines/{ids[0]}")["pauseNote"]
+    board.post(done.form("/many")["action"], {**done.form("/many")["fields"], "routine": ids[:2]})
+    assert ["active"] * 3 == [api.get(f"/routines/{id_}")["status"] for id_ in ids]
+
+
+def test_nothing_chosen_changes_nothing(board, api, company, agent):
+    api.routine(company, agent)
+    assert "No routine is chosen." in board.send(board.show("/routines"), "/many", action="pause").text
+
+
+def test_the_list_is_read_with_the_rights_of_the_reader(board, company):
+    assert httpx.get(f"{board.url}/board/companies/{company}/routines").status_code == 303

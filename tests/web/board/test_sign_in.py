@@ -1,0 +1,128 @@
+import httpx
+import pytest
+
+from web.board.session import SessionCookie, forgery_token
+from web.board.sign_in import own_path
+
+
+def link_of(api, token=None):
+    headers = {"Authorization": f"Bearer {token or api.token}"}
+    answer = httpx.post(f"{api.url}/board/sign-in-links", headers=headers)
+    assert 201 == answer.status_code
+    return answer.text.removeprefix("https://routines.example")
+
+
+def test_whoever_is_not_signed_in_is_asked_for_a_token_and_comes_back_to_the_page(api, browser, company):
+    wanted = f"/board/companies/{company}/routines?q=x"
+    door = browser.get(wanted)
+    assert "Board token" in door.text
+
+    page = browser.send(door, "/board/sign-in", token=api.token)
+
+    assert wanted == page.response.url.raw_path.decode()
+    assert 200 == page.status
+
+
+def test_the_cookie_of_a_session_is_for_this_host_only_and_no_script_reads_it(api, browser):
+    form = browser.get("/board/sign-in").form("/board/sign-in")
+    answer = browser.client.post("/board/sign-in", data={**form["fields"], "token": api.token}, headers={"Origin": api.url})
+
+    header = answer.headers["set-cookie"]
+    assert header.startswith("__Host-routines=pcp_board_")
+    for part in ("HttpOnly", "Path=/", "SameSite=lax", "Secure", "Max-Age=43"):
+        assert part in header
+    assert api.token not in header
+
+
+def test_without_tls_the_cookie_has_the_port_in_its_name(api):
+    cookie = SessionCookie("http://127.0.0.1:3100")
+    assert ("routines-3100", False) == (cookie.name, cookie.is_secure)
+
+
+@pytest.mark.parametrize("token", ["", "nonsense", "pcp_board_2DVMuTm1hYULLAq854L0rMhrOcv9exr82C9d1D"])
+def test_a_token_that_is_not_good_signs_nobody_in(browser, token):
+    page = browser.sign_in(token)
+
+    assert 422 == page.status
+    assert "not a board token that is good now" in page.text
+    assert token == "" or token not in page.html
+
+
+def test_an_agent_does_not_sign_in(api, browser, company):
+    assert 422 == browser.sign_in(api.agent(company)[1]).status
+
+
+def test_a_session_is_no_token_of_the_api_and_the_api_takes_no_cookie(board):
+    assert 401 == board.client.get("/api/companies").status_code
+
+
+def test_signing_out_ends_the_session_itself_and_not_only_the_cookie(api, board):
+    token = next(cookie.value for cookie in board.client.cookies.jar if cookie.name == "__Host-routines")
+
+    page = board.send(board.show("/routines"), "/board/sign-out")
+
+    assert "Board token" in page.text
+    assert 401 == api.request("GET", "/cli-auth/me", token=token).status_code
+    assert 200 == api.request("GET", "/cli-auth/me").status_code
+
+
+def test_signing_out_everywhere_ends_the_sessions_of_other_browsers(api, board, browser):
+    browser.sign_in(api.token)
+    board.send(board.show("/routines"), "/board/sign-out", everywhere="1")
+
+    assert "Board token" in browser.get(f"/board/companies/{board.company}").text
+
+
+def test_a_session_ends_with_the_key_that_it_rests_on(api, browser, company):
+    key = api.post("/board-api-keys", {"name": "for the board"})
+    browser.sign_in(key["token"])
+    assert "Board token" not in browser.get(f"/board/companies/{company}").text
+
+    api.request("DELETE", f"/board-api-keys/{key['id']}")
+
+    assert "Board token" in browser.get(f"/board/companies/{company}").text
+
+
+def test_a_link_signs_in_once_and_looking_at_it_does_not_use_it_up(api, browser):
+    link = link_of(api)
+    browser.get(link)
+
+    page = browser.send(browser.get(link), link)
+
+    assert "Board token" not in page.text
+    again = browser.post(link, {})
+    assert "This link has been used" in again.text
+    assert 422 == again.status
+
+
+def test_a_link_is_made_for_a_board_key_and_not_for_a_session_or_an_agent(api, board, company):
+    assert 403 == board.post("/board/sign-in-links", {}).status
+    agent = {"Authorization": f"Bearer {api.agent(company)[1]}"}
+    assert 403 == httpx.post(f"{api.url}/board/sign-in-links", headers=agent).status_code
+    assert 401 == httpx.post(f"{api.url}/board/sign-in-links").status_code
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "", "http://127.0.0.1.evil.example"])
+def test_a_form_of_another_origin_is_refused_even_with_its_token(board, origin):
+    fields = board.show("/routines").form("/board/sign-out")["fields"]
+    assert 403 == board.post("/board/sign-out", fields, Origin=origin).status
+    assert 403 == board.post("/board/sign-in", {"token": board.api.token}, Origin=origin).status
+
+
+def test_a_form_without_the_token_of_its_session_is_refused(board):
+    for fields in ({}, {"csrf": "x"}, {"csrf": forgery_token("pcp_board_other")}):
+        page = board.post("/board/sign-out", fields)
+        assert 403 == page.status
+        assert "not sent by a page of the board" in page.text
+    assert "Board token" not in board.show().text
+
+
+def test_the_public_address_is_an_origin_of_its_own(board):
+    fields = board.get("/board/settings").form("/board/settings")["fields"]
+    page = board.post("/board/settings", {**fields, "zone": "Asia/Tokyo"}, Origin="https://routines.example")
+    assert 200 == page.status
+
+
+@pytest.mark.parametrize("path", ["//evil.example", "https://evil.example", "/api/companies", "/board/\\evil", "/board//evil", ""])
+def test_signing_in_leads_nowhere_but_to_the_board(path):
+    assert own_path(path) == ""

@@ -1,0 +1,1 @@
+"""The board: pages for people over what the API reads and does, made of templates (docs/board.md)."""

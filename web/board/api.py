@@ -1,0 +1,136 @@
+"""
+The API as the board calls it: in this process, as the user, through the same routes, checks and answers as any client.
+
+So a page knows nothing that the API does not tell its user, and does nothing that it would refuse.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+from litestar.types import ASGIApp, HTTPRequestEvent, Message, ReceiveMessage
+
+from web.http import json_body
+from web.http.requests import DECODED_BODY
+
+ABSENT = ("null", "undefined")  # how the API calls what was not given
+Query = Mapping[str, str | int | None]
+
+
+class ApiRefusal(Exception):
+    """The API has refused a call: its status, its sentence, and what is wrong with which field."""
+
+    def __init__(self, status: int, message: str, details: Any, headers: Mapping[str, str]) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.details = details
+        self.headers = headers
+
+    def by_field(self) -> dict[str, str]:
+        """Return the message for each field that is wrong, by its path with dots; those without a field under ''."""
+        issues = self.details if isinstance(self.details, list) else []
+        messages: dict[str, str] = {}
+        for issue in issues:
+            is_absent = issue.get("received") in ABSENT
+            message = "This has to be filled in." if is_absent else str(issue.get("message", self.message))
+            messages.setdefault(".".join(str(step) for step in issue.get("path", [])), message)
+        return messages or {"": self.message}
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What the API has answered: the JSON, and the cursor of the next page of a list."""
+
+    value: Any
+    next_cursor: str | None
+
+
+class Api:
+    """Calls of the API in the name of one request's user."""
+
+    def __init__(self, app: ASGIApp, scope: Any) -> None:
+        self._app = app
+        self._scope = scope
+
+    async def get(self, path: str, query: Query | None = None) -> Any:
+        """Return the JSON of a GET. Raise ApiRefusal."""
+        return (await self.call("GET", path, query=query)).value
+
+    async def page(self, path: str, query: Query | None = None) -> Answer:
+        """Return a page of a list. Raise ApiRefusal."""
+        return await self.call("GET", path, query=query)
+
+    async def post(self, path: str, body: object = None) -> Any:
+        """Return the JSON of a POST. Raise ApiRefusal."""
+        return (await self.call("POST", path, {} if body is None else body)).value
+
+    async def patch(self, path: str, body: object) -> Any:
+        """Return the JSON of a PATCH. Raise ApiRefusal."""
+        return (await self.call("PATCH", path, body)).value
+
+    async def delete(self, path: str) -> Any:
+        """Return the JSON of a DELETE, None if it has none. Raise ApiRefusal."""
+        return (await self.call("DELETE", path)).value
+
+    async def call(self, method: str, path: str, body: object = None, *, query: Query | None = None) -> Answer:
+        """Call an operation and return its answer. Raise ApiRefusal for any that is no success."""
+        content = b"" if body is None else msgspec.json.encode(body)
+        status, headers, text = await self._send(method, f"/api{path}", content, _query(query or {}))
+        value = msgspec.json.decode(text) if text else None
+        if status >= 400:  # noqa: PLR2004 the first status of a refusal
+            problem = value if isinstance(value, dict) else {}
+            raise ApiRefusal(status, str(problem.get("error", "The request was refused")), problem.get("details"), headers)
+        return Answer(value, headers.get("x-next-cursor"))
+
+    async def _send(self, method: str, path: str, content: bytes, query: str) -> tuple[int, dict[str, str], bytes]:
+        state: dict[str, Any] = {}
+        if content:
+            try:
+                state[DECODED_BODY] = json_body.read(content)
+            except json_body.Unsound as unsound:
+                raise ApiRefusal(400, str(unsound), None, {}) from unsound
+        authorization = [header for header in self._scope["headers"] if header[0].lower() == b"authorization"]
+        scope = {
+            "type": "http",
+            "asgi": self._scope["asgi"],
+            "http_version": "1.1",
+            "method": method,
+            "scheme": self._scope["scheme"],
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": query.encode(),
+            "root_path": "",
+            "headers": [(b"content-type", b"application/json"), *authorization],
+            "client": self._scope.get("client"),
+            "server": self._scope.get("server"),
+            "state": state,
+        }
+        answer = _Received()
+        await self._app(scope, _body(content), answer.send)  # type: ignore[arg-type]
+        return answer.status, answer.headers, b"".join(answer.parts)
+
+
+class _Received:
+    def __init__(self) -> None:
+        self.status = 500
+        self.headers: dict[str, str] = {}
+        self.parts: list[bytes] = []
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self.headers = {name.decode().lower(): value.decode("latin-1") for name, value in message["headers"]}
+        elif message["type"] == "http.response.body":
+            self.parts.append(message["body"])
+
+
+def _body(content: bytes) -> Any:
+    async def receive() -> ReceiveMessage:
+        return HTTPRequestEvent(type="http.request", body=content, more_body=False)
+
+    return receive
+
+
+def _query(query: Query) -> str:
+    return urlencode({name: value for name, value in query.items() if value not in (None, "")})

@@ -1,0 +1,92 @@
+"""Backfills of a schedule: what one would fire, beginning it, its progress, and cancelling it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from litestar import Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from web.board import words
+from web.board.api import ApiRefusal
+from web.board.forms import Form
+from web.board.visit import Visit
+
+BASE = "/board/companies/{company_id:str}/routines/{routine_id:str}/triggers/{trigger_id:str}/backfills"
+OVERLAPS = [("one_at_a_time", "one after the other"), ("policy", "all at once, by the policy of the routine")]
+Json = Mapping[str, Any]
+
+
+@get(BASE, operation_id="boardBackfills")
+async def backfills(visit: NamedDependency[Visit], routine_id: FromPath[str], trigger_id: FromPath[str]) -> Response[Any]:
+    """Show the backfills of a schedule, and the form of a new one."""
+    return await _page(visit, routine_id, trigger_id, {}, {})
+
+
+async def _page(  # noqa: PLR0913, PLR0917 what the page shows
+    visit: Visit,
+    routine_id: str,
+    trigger_id: str,
+    values: Mapping[str, str],
+    errors: Mapping[str, str],
+    shown: Json | None = None,
+) -> Response[Any]:
+    routine = await visit.api.get(f"/routines/{routine_id}")
+    trigger = next((one for one in routine["triggers"] if one["id"] == trigger_id), None)
+    if trigger is None or routine["companyId"] != visit.company_id:
+        raise ApiRefusal(404, "Routine trigger not found", None, {})
+    return visit.show(
+        "backfills.html",
+        status=422 if errors else 200,
+        here="routines",
+        routine=routine,
+        trigger=trigger,
+        zone=trigger["timezone"] or "UTC",
+        backfills=await visit.api.get(f"/routine-triggers/{trigger_id}/backfills"),
+        overlaps=OVERLAPS,
+        values=values,
+        errors=errors,
+        preview=shown,
+    )
+
+
+@post(BASE, operation_id="boardBackfill")
+async def begin(
+    visit: NamedDependency[Visit], form: NamedDependency[Form], routine_id: FromPath[str], trigger_id: FromPath[str]
+) -> Response[Any]:
+    """Show what a backfill would fire, and begin it once that is confirmed."""
+    routine = await visit.api.get(f"/routines/{routine_id}")
+    trigger = next((one for one in routine["triggers"] if one["id"] == trigger_id), {})
+    zone, errors = trigger.get("timezone") or "UTC", dict[str, str]()
+    values = {name: form.text(name) for name in ("from", "to", "overlap")}
+    body: dict[str, Any] = {"overlap": values["overlap"] or "one_at_a_time"}
+    for name in ("from", "to"):
+        if values[name].strip():
+            moment = words.read_local(values[name].strip(), zone)
+            if moment is None:
+                errors[name] = f"This is no time in {zone}: write it like 2026-11-30 09:00."
+            else:
+                body[name] = words.utc(moment)
+    shown = None
+    if not errors:
+        try:
+            if form.has("confirmed"):
+                await visit.api.post(f"/routine-triggers/{trigger_id}/backfills", body)
+                return visit.go("routines", routine_id, "triggers", trigger_id, "backfills", done="begun")
+            shown = await visit.api.post(f"/routine-triggers/{trigger_id}/backfills/preview", body)
+        except ApiRefusal as refusal:
+            errors = refusal.by_field()
+    return await _page(visit, routine_id, trigger_id, values, errors, shown)
+
+
+@post(f"{BASE}/{{backfill_id:str}}/cancel", operation_id="boardCancelBackfill")
+async def cancel(  # noqa: PLR0913, PLR0917 the ids of the address
+    visit: NamedDependency[Visit],
+    form: NamedDependency[Form],
+    routine_id: FromPath[str],
+    trigger_id: FromPath[str],
+    backfill_id: FromPath[str],
+) -> Response[Any]:
+    """Cancel a backfill; what it has fired stays."""
+    await visit.api.post(f"/routine-backfills/{backfill_id}/cancel")
+    return visit.go("routines", routine_id, "triggers", trigger_id, "backfills", done="cancelled")

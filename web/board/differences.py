@@ -1,0 +1,56 @@
+"""What one revision of a routine changed against the one before it."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+Json = Mapping[str, Any]
+LEFT_OUT = ("id", "companyId", "publicId")
+
+
+class Change(NamedTuple):
+    """A field that changed: its name, and its values before and after; None where there was or is none."""
+
+    field: str
+    before: str | None
+    after: str | None
+
+
+def between(before: Json | None, after: Json) -> list[Change]:
+    """Return what a revision changed; for the first one, what it began with."""
+    old = before["snapshot"] if before else {"routine": {}, "triggers": []}
+    new = after["snapshot"]
+    changes = list(_fields("", old["routine"], new["routine"], is_first=before is None))
+    olds, news = ({trigger["id"]: trigger for trigger in one["triggers"]} for one in (old, new))
+    for id_ in [*olds, *(id_ for id_ in news if id_ not in olds)]:
+        name = _name(news.get(id_) or olds[id_])
+        if id_ not in news:
+            changes.append(Change(name, _schedule(olds[id_]), None))
+        elif id_ not in olds:
+            changes.append(Change(name, None, _schedule(news[id_])))
+        else:
+            changes += _fields(f"{name}: ", olds[id_], news[id_], is_first=False)
+    return changes
+
+
+def _fields(prefix: str, old: Json, new: Json, *, is_first: bool) -> Iterator[Change]:
+    for field in [*new, *(field for field in old if field not in new)]:
+        before, after = old.get(field), new.get(field)
+        if field in LEFT_OUT or before == after or (is_first and after in (None, [], {}, "")):
+            continue
+        yield Change(prefix + field, None if is_first else _text(before), _text(after))
+
+
+def _name(trigger: Json) -> str:
+    return f"trigger {trigger['label'] or trigger['kind']}"
+
+
+def _schedule(trigger: Json) -> str:
+    if trigger["kind"] != "schedule":
+        return str(trigger["kind"])
+    return f"{trigger['cronExpression'] or trigger['runAt']} {trigger['timezone']}"
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

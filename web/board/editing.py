@@ -1,0 +1,261 @@
+"""The form of a routine: to create one with its first schedule, and to edit one; a conflict shows both versions."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
+
+from litestar import Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from domain.values import (
+    ActivityGatePolicy,
+    ActivityGateScope,
+    CatchUpPolicy,
+    ConcurrencyPolicy,
+    FailureCause,
+    Priority,
+    VariableType,
+)
+from web.board import preview
+from web.board.api import ApiRefusal
+from web.board.forms import Form
+from web.board.visit import Visit
+
+CONFLICT = 409
+SPARE_VARIABLES = 2  # empty rows for further ones
+MOST_VARIABLES = 200
+Json = Mapping[str, Any]
+TEXTS = ("title", "description", "priority", "concurrencyPolicy", "catchUpPolicy", "activityGatePolicy", "activityGateScope")
+IDS = ("assigneeAgentId", "projectId", "goalId", "folderId")
+RETRY = {"maxAttempts": int, "backoffSeconds": int, "backoffFactor": float, "maxBackoffSeconds": int}
+ALERTS = ("untakenAfterSec", "stuckAfterSec", "overdueAfterSec", "missedInARow")
+CHOICES = {
+    "priority": [(word, word) for word in get_args(Priority)],
+    "concurrencyPolicy": [
+        ("coalesce_if_active", "join it (coalesce_if_active)"),
+        ("skip_if_active", "skip the new run (skip_if_active)"),
+        ("always_enqueue", "open another issue (always_enqueue)"),
+        ("cancel_previous", "cancel it and begin anew (cancel_previous)"),
+    ],
+    "catchUpPolicy": [
+        ("skip_missed", "leave them out (skip_missed)"),
+        ("enqueue_missed_with_cap", "run them later, up to a number (enqueue_missed_with_cap)"),
+    ],
+    "activityGatePolicy": [(word, word.replace("_", " ")) for word in get_args(ActivityGatePolicy)],
+    "activityGateScope": [(word, word.replace("_", " ")) for word in get_args(ActivityGateScope)],
+    "variableType": [(word, word) for word in get_args(VariableType)],
+    "retryOn": [(word, word.replace("_", " ")) for word in get_args(FailureCause)],
+}
+for _name, _policy in (("concurrencyPolicy", ConcurrencyPolicy), ("catchUpPolicy", CatchUpPolicy)):
+    _known = {word for word, _ in CHOICES[_name]}
+    CHOICES[_name] += [(word, word) for word in get_args(_policy) if word not in _known]
+
+
+@get("/board/companies/{company_id:str}/routines/new", operation_id="boardNewRoutine")
+async def new(visit: NamedDependency[Visit]) -> Response[Any]:
+    """Show the empty form."""
+    values = {"priority": "medium", "concurrencyPolicy": "coalesce_if_active", "catchUpPolicy": "skip_missed"}
+    values |= {"cronExpression": "0 9 * * 1-5", "timezone": visit.zone}
+    return await _form(visit, None, values, {})
+
+
+@post("/board/companies/{company_id:str}/routines/new", operation_id="boardCreateRoutine")
+async def create(visit: NamedDependency[Visit], form: NamedDependency[Form]) -> Response[Any]:
+    """Create a routine, with a schedule if one is given."""
+    errors: dict[str, str] = {}
+    body = _body(form, errors)
+    if form.given("cronExpression"):
+        schedule = {"kind": "schedule", "cronExpression": form.text("cronExpression"), "timezone": form.text("timezone").strip() or "UTC"}
+        body["triggers"] = [schedule]
+    if not errors and not form.has("check"):
+        try:
+            routine = await visit.api.post(visit.api_path("routines"), body)
+        except ApiRefusal as refusal:
+            errors = {_in_form(field): message for field, message in refusal.by_field().items()}
+        else:
+            return visit.go("routines", routine["id"], done="created")
+    return await _form(visit, None, _values(form), errors, checked=form)
+
+
+@get("/board/companies/{company_id:str}/routines/{routine_id:str}/edit", operation_id="boardEditRoutine")
+async def edit(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
+    """Show the form with the routine as it is."""
+    routine = await visit.api.get(f"/routines/{routine_id}")
+    return await _form(visit, routine, as_values(routine), {})
+
+
+@post("/board/companies/{company_id:str}/routines/{routine_id:str}/edit", operation_id="boardSaveRoutine")
+async def save(visit: NamedDependency[Visit], form: NamedDependency[Form], routine_id: FromPath[str]) -> Response[Any]:
+    """Save the routine; if it was changed meanwhile, show what differs, and keep what was typed."""
+    errors: dict[str, str] = {}
+    body = _body(form, errors) | {"baseRevisionId": form.given("base")}
+    routine = await visit.api.get(f"/routines/{routine_id}")
+    if errors:
+        return await _form(visit, routine, _values(form), errors)
+    try:
+        saved = await visit.api.patch(f"/routines/{routine_id}", body)
+    except ApiRefusal as refusal:
+        errors = {_in_form(field): message for field, message in refusal.by_field().items()}
+        theirs: list[tuple[str, str, str]] = []
+        if refusal.status == CONFLICT and routine["latestRevisionId"] != form.text("base"):
+            mine, now = _values(form), as_values(routine)
+            theirs = [(name, mine.get(name, ""), now.get(name, "")) for name in now if mine.get(name, "") != now[name]]
+            errors = {}
+        return await _form(visit, routine, _values(form), errors, theirs=theirs, status=refusal.status)
+    is_same = saved["latestRevisionId"] == form.text("base")
+    return visit.go("routines", routine_id, done="same" if is_same else "saved")
+
+
+async def _form(  # noqa: PLR0913 what the form shows
+    visit: Visit,
+    routine: Json | None,
+    values: Mapping[str, str],
+    errors: Mapping[str, str],
+    *,
+    theirs: Sequence[tuple[str, str, str]] = (),
+    status: int = 200,
+    checked: Form | None = None,
+) -> Response[Any]:
+    options = {}
+    for field, kind in (("assigneeAgentId", "agents"), ("projectId", "projects"), ("goalId", "goals"), ("folderId", "folders")):
+        things = await visit.api.get(visit.api_path(kind))
+        options[field] = [("", "none")] + [(thing["id"], thing.get("name") or thing.get("title")) for thing in things]
+    count = sum(1 for name in values if name.startswith("variables.") and name.endswith(".name"))
+    typed = checked or Form({name: [value] for name, value in values.items()})
+    shown = await preview.of_form(visit, typed) if routine is None and not errors else None
+    return visit.show(
+        "routine_form.html",
+        status=status if status != 200 or not errors else 422,  # noqa: PLR2004
+        here="routines",
+        routine=routine,
+        values=values,
+        errors=errors,
+        theirs=theirs,
+        options=options,
+        choices=CHOICES,
+        variable_rows=range(min(count + SPARE_VARIABLES, MOST_VARIABLES)),
+        preview=shown,
+        presets=preview.PRESETS,
+    )
+
+
+def as_values(routine: Json) -> dict[str, str]:
+    """Return a routine as the fields of the form have it."""
+    values = {name: _text(routine[name]) for name in (*TEXTS, *IDS, "maxRunDurationSec")}
+    retry, alerts, budget = routine["retryPolicy"], routine["alertBounds"], routine["budget"]
+    values["retry"] = "yes" if retry else ""
+    values |= {f"retryPolicy.{name}": _text(retry[name]) for name in RETRY} if retry else {}
+    values |= {f"retryOn.{cause}": "yes" for cause in retry["retryOn"]} if retry else {}
+    values |= {f"alertBounds.{name}": _text(alerts[name]) for name in ALERTS}
+    values["maxCost"] = f"{budget['maxCostMicros'] / 1_000_000:g}" if budget else ""
+    values["windowSec"] = _text(budget["windowSec"]) if budget else ""
+    for index, variable in enumerate(routine["variables"]):
+        row = f"variables.{index}."
+        values |= {f"{row}{name}": _text(variable[name]) for name in ("name", "label", "type", "defaultValue")}
+        values |= {f"{row}required": "yes" if variable["required"] else "", f"{row}options": ", ".join(variable["options"])}
+    return values
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else str(value)
+
+
+def _values(form: Form) -> dict[str, str]:
+    """Return what was typed, so that nothing of it is lost."""
+    names = [*TEXTS, *IDS, "maxRunDurationSec", "retry", "maxCost", "windowSec", "cronExpression", "timezone"]
+    names += [f"retryPolicy.{name}" for name in RETRY] + [f"retryOn.{cause}" for cause, _ in CHOICES["retryOn"]]
+    names += [f"alertBounds.{name}" for name in ALERTS]
+    values = {name: form.text(name) for name in names if form.has(name)}
+    for index in range(MOST_VARIABLES):
+        row = f"variables.{index}."
+        if not form.has(f"{row}name"):
+            break
+        if form.given(f"{row}name") or form.given(f"{row}defaultValue") or form.given(f"{row}label"):
+            values |= {f"{row}{name}": form.text(f"{row}{name}") for name in ("name", "label", "type", "defaultValue", "required", "options")}
+    return values
+
+
+def _body(form: Form, errors: dict[str, str]) -> dict[str, Any]:
+    """Return the body of the API, and note what is no number."""
+    body: dict[str, Any] = {name: form.text(name) for name in TEXTS if form.has(name)}
+    body["description"] = form.text("description") or None
+    body |= {name: form.given(name) for name in IDS if form.has(name)}
+    body["maxRunDurationSec"] = _number(form, "maxRunDurationSec", errors)
+    body["alertBounds"] = {name: _number(form, f"alertBounds.{name}", errors) for name in ALERTS}
+    if form.has("retry"):
+        numbers = {name: _number(form, f"retryPolicy.{name}", errors, kind) for name, kind in RETRY.items()}
+        causes = [cause for cause, _ in CHOICES["retryOn"] if form.has(f"retryOn.{cause}")]
+        body["retryPolicy"] = {name: value for name, value in numbers.items() if value is not None} | {"retryOn": causes}
+    else:
+        body["retryPolicy"] = None
+    cost, window = _number(form, "maxCost", errors, float), _number(form, "windowSec", errors)
+    body["budget"] = None
+    if cost is not None or window is not None:
+        body["budget"] = {"maxCostMicros": None if cost is None else round(cost * 1_000_000), "windowSec": window}
+    body["variables"] = _variables(form, errors)
+    return body
+
+
+def _number(form: Form, name: str, errors: dict[str, str], kind: type = int) -> Any:
+    text = form.given(name)
+    if text is None:
+        return None
+    try:
+        number = kind(text.replace(",", ""))
+    except ValueError:
+        errors[name] = "This is no whole number." if kind is int else "This is no number."
+        return None
+    if number != number or number in (float("inf"), float("-inf")):  # noqa: PLR0124 not a number differs from itself
+        errors[name] = "This is no number."
+        return None
+    return number
+
+
+def _variables(form: Form, errors: dict[str, str]) -> list[dict[str, Any]]:
+    variables = []
+    for index in range(MOST_VARIABLES):
+        row = f"variables.{index}."
+        if not form.has(f"{row}name"):
+            break
+        name, default = form.given(f"{row}name"), form.text(f"{row}defaultValue")
+        if name is None and not default and not form.given(f"{row}label"):
+            continue
+        kind = form.text(f"{row}type") or "text"
+        variables.append(
+            {
+                "name": name or "",
+                "label": form.given(f"{row}label"),
+                "type": kind,
+                "defaultValue": _default(default, kind, f"{row}defaultValue", errors),
+                "required": form.has(f"{row}required") and bool(form.text(f"{row}required")),
+                "options": [part.strip() for part in form.text(f"{row}options").split(",") if part.strip()],
+            }
+        )
+    return variables
+
+
+def _default(text: str, kind: str, name: str, errors: dict[str, str]) -> Any:
+    if text == "":
+        return None
+    if kind == "number":
+        try:
+            number = float(text)
+            return int(number) if number.is_integer() else number
+        except (ValueError, OverflowError):
+            errors[name] = "This is no number."
+            return None
+    if kind == "boolean":
+        if text.strip().lower() in ("true", "false"):
+            return text.strip().lower() == "true"
+        errors[name] = "Write true or false."
+        return None
+    return text
+
+
+def _in_form(field: str) -> str:
+    """Return the field of the form that a field of the API is."""
+    if field.startswith("triggers.0."):
+        return field.removeprefix("triggers.0.")
+    return {"budget.maxCostMicros": "maxCost", "budget.windowSec": "windowSec", "retryPolicy.retryOn": "retryPolicy.maxAttempts"}.get(field, field)

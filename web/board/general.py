@@ -1,0 +1,94 @@
+"""The pages that belong to no subject: the way in, the first company, the zone of times, and the search."""
+
+from typing import Any
+
+from litestar import Response, get, post
+from litestar.di import NamedDependency
+
+from domain.schedule import zones
+from web.board.api import ApiRefusal
+from web.board.forms import Form
+from web.board.sign_in import own_path
+from web.board.visit import ZONE_COOKIE, Visit, known_zone, see_other
+from web.http.validation import UUID_TEXT
+
+YEAR_S = 365 * 86_400
+NOT_FOUND = 404
+
+
+@get("/", operation_id="boardStart")
+async def start(visit: NamedDependency[Visit]) -> Response[Any]:
+    """Lead to the first company that is not archived; say what to do where there is none."""
+    companies = sorted(visit.companies, key=lambda company: company["status"] == "archived")
+    if not companies:
+        return visit.show("welcome.html", name="", error="")
+    return see_other(visit.address("board", "companies", companies[0]["id"]))
+
+
+@get("/board", operation_id="boardRoot")
+async def root(visit: NamedDependency[Visit]) -> Response[Any]:
+    """Lead to the start."""
+    return see_other(visit.address(""))
+
+
+@post("/board/companies", operation_id="boardCreateCompany")
+async def create_company(visit: NamedDependency[Visit], form: NamedDependency[Form]) -> Response[Any]:
+    """Create a company and lead to it."""
+    try:
+        company = await visit.api.post("/companies", {"name": form.text("name")})
+    except ApiRefusal as refusal:
+        error = next(iter(refusal.by_field().values()))
+        return visit.show("welcome.html", status=refusal.status, name=form.text("name"), error=error)
+    return see_other(visit.address("board", "companies", company["id"]))
+
+
+@get("/board/settings", operation_id="boardSettings")
+async def settings(visit: NamedDependency[Visit]) -> Response[Any]:
+    """Ask in which zone the reader wants times."""
+    return _settings(visit, visit.zone, own_path(visit.ask("back")))
+
+
+@post("/board/settings", operation_id="boardSaveSettings")
+async def save_settings(visit: NamedDependency[Visit], form: NamedDependency[Form]) -> Response[Any]:
+    """Keep the zone in a cookie of this browser."""
+    zone = known_zone(form.text("zone").strip())
+    back = own_path(form.text("back"))
+    if zone is None:
+        text = form.text("zone")
+        return _settings(visit, text, back, error="There is no such zone: use a name such as Europe/Amsterdam.", status=422)
+    response = see_other(f"{visit.base}{back}" if back else visit.address("board", "settings", query={"done": "zone"}))
+    response.set_cookie(
+        ZONE_COOKIE, zone, max_age=YEAR_S, samesite="lax", httponly=True, secure=visit.request.url.scheme == "https"
+    )
+    return response
+
+
+def _settings(visit: Visit, chosen: str, back: str, *, error: str = "", status: int = 200) -> Response[Any]:
+    names = sorted(name for name in zones.data().names if "/" in name or name == "UTC")
+    return visit.show("settings.html", status=status, names=names, chosen=chosen, back=back, error=error)
+
+
+@get("/board/companies/{company_id:str}/find", operation_id="boardFind")
+async def find(visit: NamedDependency[Visit]) -> Response[Any]:
+    """Lead to what an id names, or to the routines with the text in them."""
+    text = visit.ask("q").strip()
+    if UUID_TEXT.fullmatch(text):
+        for path, page in (("routines", "routines"), ("routine-runs", "runs"), ("issues", "issues")):
+            try:
+                await visit.api.get(f"/{path}/{text}")
+            except ApiRefusal as refusal:
+                if refusal.status != NOT_FOUND:
+                    raise
+            else:
+                return see_other(visit.path(page, text))
+    prefix = visit.company["issuePrefix"] if visit.company else ""
+    number = text.upper().removeprefix(f"{prefix}-")
+    if number != text.upper() and number.isascii() and number.isdigit():
+        try:
+            issue = await visit.api.get(f"/issues/{prefix}-{number}")
+        except ApiRefusal as refusal:
+            if refusal.status != NOT_FOUND:
+                raise
+        else:
+            return see_other(visit.path("issues", issue["id"]))
+    return see_other(visit.path("routines", query={"q": text}))

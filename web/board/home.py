@@ -1,0 +1,166 @@
+"""The home of a company: its numbers, what needs a person, what runs next, and how the coming week is filled."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+from litestar import Response, get
+from litestar.concurrency import sync_to_thread
+from litestar.di import NamedDependency
+
+from application.use_cases import read_access
+from domain.routines.settlement import GRACE
+from domain.schedule import plan as plans
+from domain.schedule.cron_schedule import Cron
+from domain.schedule.plan import Plan
+from projections import overview
+from projections.overview import HOME_MODELS, LIST_MODELS, Numbers
+from projections.responses import Trigger
+from projections.routines.routines import Filters
+from web.board import schedules, strips, words
+from web.board.visit import Visit
+
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
+DAYS, HOURS = 7, 24
+NEXT, FAILURES = 8, 5
+MOST_DISTINCT = 2_000  # schedules that differ, which the grid counts
+SHADES = 4  # of an hour with runs, from the least to the most filled one
+NIL = UUID(int=0)
+REASONS = {  # what the health says, and what to do
+    "disk_full": "The database has no room left: nothing can be recorded until there is.",
+    "read_only": "The database is read-only now.",
+    "read_model_stopped": "A read model has stopped; `routines projections status` shows which, and why.",
+    "read_model_behind": "A read model is behind the log, so pages may be late. Does the projector run?",
+    "read_model_outdated": "After an upgrade a read model is being rebuilt; old rows are shown meanwhile.",
+    "schedules_overdue": "Schedules are due for more than a minute. Does the scheduler run?",
+    "clock_behind_log": "The clock of the database was set back.",
+    "secret_keys_missing": "Keys that secrets are encrypted under are missing from the key file.",
+    "key_file_unusable": "The key file cannot be read: put it back.",
+    "zone_data_outdated": "This process has older zone data than the scheduler.",
+}
+Json = Mapping[str, Any]
+
+
+@get("/board/companies/{company_id:str}", operation_id="boardHome")
+async def home(visit: NamedDependency[Visit]) -> Response[Any]:
+    """Show the home of a company."""
+    numbers, coming, bars = await sync_to_thread(_read, visit)
+    query = {"status": "failed", "from": words.utc(visit.now - DAY), "limit": FAILURES}
+    failures = await visit.api.get(visit.api_path("runs"), query) if numbers.runs.get("failed") else []
+    health = await visit.api.get("/health")
+    rows = []
+    for row in coming:
+        item = msgspec.to_builtins(row.item)
+        rows.append({
+            "routine": item,
+            "cadence": schedules.cadence(item["triggers"]),
+            "next": schedules.next_run(item, visit.now),
+            "strip": strips.draw(bars.get(row.item.id, [])),
+        })
+    lag = max((model["behindS"] for model in health["readModels"]), default=0)
+    titles = {one["routineId"]: (await visit.api.get(f"/routines/{one['routineId']}"))["title"] for one in failures}
+    troubles = [REASONS.get(reason, reason.replace("_", " ")) for reason in health["reasons"]]
+    losing = [row for row in rows if row["strip"].lost]
+    return visit.show(
+        "home.html",
+        here="home",
+        numbers=numbers,
+        headline=_headline(numbers, len(troubles) + len(losing)),
+        total=sum(numbers.routines.values()),
+        failures=failures,
+        titles=titles,
+        troubles=troubles,
+        losing=losing,
+        rows=rows,
+        lag=lag,
+    )
+
+
+def _read(visit: Visit) -> tuple[Numbers, Sequence[overview.ListedRoutine], Mapping[UUID, Sequence[overview.Bar]]]:
+    company_id, backend = UUID(visit.company_id), visit.backend
+    backend.authorize(visit.caller, read_access.company, company_id)
+    with backend.consistent_read(*HOME_MODELS) as conn:
+        numbers = overview.numbers(conn, company_id, visit.now - DAY, visit.now - GRACE)
+        coming = overview.in_order(conn, company_id, Filters(status=("active",)), "next", limit=NEXT)
+        return numbers, coming, overview.strips(conn, [row.item.id for row in coming])
+
+
+def _headline(numbers: Numbers, more: int) -> str:
+    """Return the sentence that the page begins with."""
+    if not numbers.routines:
+        return "There is no routine yet."
+    count = more + sum(bool(number) for number in (numbers.runs.get("failed"), numbers.overdue, numbers.dead_deliveries))
+    match count:
+        case 0:
+            return "Nothing needs you."
+        case 1:
+            return "One thing needs you."
+        case _:
+            return f"{count} things need you."
+
+
+class Cell(NamedTuple):
+    """An hour of the grid: how many runs are planned in it, and its shade."""
+
+    count: int
+    shade: int
+
+
+@get("/board/companies/{company_id:str}/week", operation_id="boardWeek")
+async def week(visit: NamedDependency[Visit]) -> Response[Any]:
+    """Show how many runs are planned in each hour of the coming seven days."""
+    begin = words.local(visit.now, visit.zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    counts, is_cut = await sync_to_thread(_count, visit, begin)
+    rows, busiest = [], max(counts, default=0)
+    least = min((count for count in counts if count), default=0)
+    for number in range(DAYS):
+        day = (begin + number * DAY).date()
+        cells = [Cell(count, _shade(count, least, busiest)) for count in counts[number * HOURS : (number + 1) * HOURS]]
+        rows.append((words.day(day, begin.date()), cells))
+    peak = counts.index(busiest) if busiest else None
+    words_of_peak = "" if peak is None else f"{rows[peak // HOURS][0]} at {peak % HOURS:02}:00"
+    return visit.show("week.html", here="home", days=rows, busiest=busiest, peak=words_of_peak, is_cut=is_cut, total=sum(counts))
+
+
+def _count(visit: Visit, begin: datetime) -> tuple[list[int], bool]:
+    backend, company_id = visit.backend, UUID(visit.company_id)
+    backend.authorize(visit.caller, read_access.company, company_id)
+    with backend.consistent_read(*LIST_MODELS) as conn:
+        triggers = overview.schedules(conn, company_id)
+    distinct = Counter(map(_plan, triggers))
+    counts = [0] * (DAYS * HOURS)
+    for plan, many in list(distinct.items())[:MOST_DISTINCT]:
+        for hour, count in enumerate(_by_hour(plan, begin.timestamp(), visit.now.replace(minute=0, second=0, microsecond=0))):
+            counts[hour] += many * count
+    return counts, len(distinct) > MOST_DISTINCT or len(triggers) == overview.MOST_SCHEDULES
+
+
+def _plan(trigger: Trigger) -> Plan:
+    """Return the plan of a schedule, without the routine by which its jitter differs from others of the same times."""
+    return Plan(
+        seed=NIL,
+        cron=Cron(trigger.cron_expression, trigger.timezone or "UTC") if trigger.cron_expression else None,
+        once=words.parse(trigger.run_at),
+        starts_at=words.parse(trigger.starts_at),
+        ends_at=words.parse(trigger.ends_at),
+        excluded=trigger.excluded_dates,
+    )
+
+
+@lru_cache(maxsize=2 * MOST_DISTINCT)
+def _by_hour(plan: Plan, begin_s: float, since: datetime) -> tuple[int, ...]:
+    """Return how many occurrences a plan has in each hour of seven days, from the present hour on."""
+    begin = datetime.fromtimestamp(begin_s, since.tzinfo)
+    hours = (begin + number * HOUR for number in range(DAYS * HOURS))
+    return tuple(plans.count(plan, hour - plans.INSTANT, hour + HOUR - plans.INSTANT) if hour >= since else 0 for hour in hours)
+
+
+def _shade(count: int, least: int, most: int) -> int:
+    """Return the shade of an hour: 0 without runs, SHADES where the most are; in between by its share."""
+    if not count:
+        return 0
+    return 1 + (SHADES - 1) * (count - least) // max(most - least, 1)

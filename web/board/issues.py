@@ -1,0 +1,105 @@
+"""Issues: the work that runs have opened, an agent's inbox, and what a member can do with an issue."""
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from litestar import Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from domain.values import IssueStatus
+from web.board.api import ApiRefusal
+from web.board.forms import Form
+from web.board.visit import Visit
+
+PAGE = 50
+OPEN = "backlog,todo,in_progress,in_review,blocked"
+STATUSES = {"": "Open", "all": "All", **{status: status.replace("_", " ") for status in get_args(IssueStatus)}}
+FILTERS = ("status", "agent", "q")
+Json = Mapping[str, Any]
+
+
+@get("/board/companies/{company_id:str}/issues", operation_id="boardIssues")
+async def issues(visit: NamedDependency[Visit]) -> Response[Any]:
+    """Show the issues that match, newest first; with an agent, that agent's inbox."""
+    asked = {name: visit.ask(name) for name in FILTERS if visit.ask(name)}
+    status = asked.get("status", "")
+    query = {
+        "status": None if status == "all" else status or OPEN,
+        "assigneeAgentId": asked.get("agent"),
+        "q": asked.get("q"),
+        "cursor": visit.ask("cursor"),
+        "limit": PAGE,
+    }
+    answer = await visit.api.page(visit.api_path("issues"), query)
+    following = visit.path("issues", query={**asked, "cursor": answer.next_cursor}) if answer.next_cursor else None
+    return visit.show(
+        "issues.html",
+        here="issues",
+        issues=answer.value,
+        asked=asked,
+        agents=await _agents(visit),
+        statuses=STATUSES,
+        following=following,
+    )
+
+
+async def _agents(visit: Visit) -> dict[str, str]:
+    return {agent["id"]: agent["name"] for agent in await visit.api.get(visit.api_path("agents"))}
+
+
+@get("/board/companies/{company_id:str}/issues/{issue_id:str}", operation_id="boardIssue")
+async def issue(visit: NamedDependency[Visit], issue_id: FromPath[str]) -> Response[Any]:
+    """Show an issue with its comments."""
+    return await _issue(visit, issue_id, {}, {})
+
+
+async def _issue(visit: Visit, issue_id: str, values: Json, errors: Json) -> Response[Any]:
+    shown = await visit.api.get(f"/issues/{issue_id}")
+    if shown["companyId"] != visit.company_id:
+        raise ApiRefusal(404, "Issue not found", None, {})
+    comments = await visit.api.page(f"/issues/{issue_id}/comments", {"order": "asc", "cursor": visit.ask("cursor")})
+    following = visit.path("issues", issue_id, query={"cursor": comments.next_cursor}) if comments.next_cursor else None
+    return visit.show(
+        "issue.html",
+        status=422 if errors else 200,
+        here="issues",
+        issue=shown,
+        comments=comments.value,
+        following=following,
+        agents=await _agents(visit),
+        statuses={status: status.replace("_", " ") for status in get_args(IssueStatus)},
+        values=values,
+        errors=errors,
+    )
+
+
+@post("/board/companies/{company_id:str}/issues/{issue_id:str}/comments", operation_id="boardComment")
+async def comment(visit: NamedDependency[Visit], form: NamedDependency[Form], issue_id: FromPath[str]) -> Response[Any]:
+    """Add a comment."""
+    try:
+        await visit.api.post(f"/issues/{issue_id}/comments", {"body": form.text("body")})
+    except ApiRefusal as refusal:
+        return await _issue(visit, issue_id, {"body": form.text("body")}, refusal.by_field())
+    return visit.go("issues", issue_id, done="commented")
+
+
+@post("/board/companies/{company_id:str}/issues/{issue_id:str}/status", operation_id="boardMoveIssue")
+async def move(visit: NamedDependency[Visit], form: NamedDependency[Form], issue_id: FromPath[str]) -> Response[Any]:
+    """Change the status or the assignee of an issue."""
+    body: dict[str, object] = {"status": form.text("status"), "assigneeAgentId": form.given("agent")}
+    if form.text("status") == "cancelled" and form.given("failureReason"):
+        body["failureReason"] = form.given("failureReason")
+    try:
+        await visit.api.patch(f"/issues/{issue_id}", body)
+    except ApiRefusal as refusal:
+        values = {name: form.text(name) for name in ("status", "agent", "failureReason")}
+        return await _issue(visit, issue_id, values, refusal.by_field())
+    return visit.go("issues", issue_id, done="moved")
+
+
+@post("/board/companies/{company_id:str}/issues/{issue_id:str}/release", operation_id="boardReleaseIssue")
+async def release(visit: NamedDependency[Visit], form: NamedDependency[Form], issue_id: FromPath[str]) -> Response[Any]:
+    """Take an issue from the work session that has it."""
+    await visit.api.post(f"/issues/{issue_id}/admin/force-release")
+    return visit.go("issues", issue_id, done="moved")

@@ -1,0 +1,110 @@
+"""People and keys: the members of a company, its agents, and the keys of all of them."""
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from litestar import Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from domain.values import MemberRole
+from web.board.api import ApiRefusal
+from web.board.forms import Form
+from web.board.visit import Visit
+
+ROLES = [(role, role) for role in get_args(MemberRole)]
+BASE = "/board/companies/{company_id:str}/people"
+Json = Mapping[str, Any]
+
+
+@get(BASE, operation_id="boardPeople")
+async def people(visit: NamedDependency[Visit]) -> Response[Any]:
+    """Show the members, the agents, the company's keys to those who manage them, and the reader's own."""
+    return await _page(visit, {}, {})
+
+
+async def _page(visit: Visit, values: Mapping[str, str], errors: Mapping[str, str]) -> Response[Any]:
+    members = await visit.api.get(visit.api_path("members"))
+    return visit.show(
+        "people.html",
+        status=422 if errors else 200,
+        here="people",
+        members=members,
+        agents=await visit.api.get(visit.api_path("agents")),
+        company_keys=await visit.api.get(visit.api_path("keys")) if visit.rights.manage else [],
+        own_keys=await visit.api.get("/board-api-keys"),
+        names={member["userId"]: member["name"] for member in members},
+        roles=ROLES,
+        values=values,
+        errors=errors,
+    )
+
+
+@post(f"{BASE}/members", operation_id="boardAddMember")
+async def add_member(visit: NamedDependency[Visit], form: NamedDependency[Form]) -> Response[Any]:
+    """Add a new user as a member and show their first key, once."""
+    body = {"name": form.given("name"), "membershipRole": form.text("role")} | (
+        {"email": form.given("email")} if form.given("email") else {}
+    )
+    try:
+        member = await visit.api.post(visit.api_path("members"), body)
+    except ApiRefusal as refusal:
+        values = {name: form.text(name) for name in ("name", "email", "role")}
+        return await _page(visit, values, {f"member_{name}": text for name, text in refusal.by_field().items()})
+    return _token(visit, f"The first board key of {form.text('name')}", member["token"])
+
+
+@post(f"{BASE}/members/{{user_id:str}}", operation_id="boardChangeMember")
+async def change_member(visit: NamedDependency[Visit], form: NamedDependency[Form], user_id: FromPath[str]) -> Response[Any]:
+    """Change the role of a member, or remove them."""
+    path = visit.api_path("members", user_id)
+    if form.has("remove"):
+        await visit.api.delete(path)
+        return visit.go("people", done="removed")
+    await visit.api.patch(path, {"membershipRole": form.text("role")})
+    return visit.go("people", done="member")
+
+
+@post(f"{BASE}/agents", operation_id="boardAddAgent")
+async def add_agent(visit: NamedDependency[Visit], form: NamedDependency[Form]) -> Response[Any]:
+    """Create an agent."""
+    try:
+        await visit.api.post(visit.api_path("agents"), {"name": form.text("name")})
+    except ApiRefusal as refusal:
+        return await _page(visit, {"agent": form.text("name")}, {f"agent_{name}": text for name, text in refusal.by_field().items()})
+    return visit.go("people", done="added")
+
+
+@post(f"{BASE}/agents/{{agent_id:str}}", operation_id="boardChangeAgent")
+async def change_agent(visit: NamedDependency[Visit], form: NamedDependency[Form], agent_id: FromPath[str]) -> Response[Any]:
+    """Pause or resume an agent, or make a key for it and show that, once."""
+    if form.text("action") == "key":
+        key = await visit.api.post(f"/agents/{agent_id}/keys", {})
+        return _token(visit, "A key of the agent", key["token"])
+    action = "resume" if form.text("action") == "resume" else "pause"
+    await visit.api.post(f"/agents/{agent_id}/{action}", {"reason": "manual"} if action == "pause" else None)
+    return visit.go("people", done="agent")
+
+
+@post(f"{BASE}/keys", operation_id="boardCreateKey")
+async def create_key(visit: NamedDependency[Visit], form: NamedDependency[Form]) -> Response[Any]:
+    """Make a further key of the reader and show it, once."""
+    try:
+        key = await visit.api.post("/board-api-keys", {"name": form.text("name")})
+    except ApiRefusal as refusal:
+        return await _page(visit, {"key": form.text("name")}, {f"key_{name}": text for name, text in refusal.by_field().items()})
+    return _token(visit, f"Your key “{key['name']}”", key["token"])
+
+
+@post(f"{BASE}/keys/{{key_id:str}}/revoke", operation_id="boardRevokeKey")
+async def revoke_key(visit: NamedDependency[Visit], form: NamedDependency[Form], key_id: FromPath[str]) -> Response[Any]:
+    """Revoke a key of the reader, or of the company."""
+    is_own = form.has("own")
+    await visit.api.delete(f"/board-api-keys/{key_id}" if is_own else visit.api_path("keys", key_id))
+    return visit.go("people", done="revoked")
+
+
+def _token(visit: Visit, title: str, token: str | None) -> Response[Any]:
+    if token is None:
+        return visit.go("people", done="added")
+    return visit.show("token.html", here="people", title=title, token=token)

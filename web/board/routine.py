@@ -1,0 +1,167 @@
+"""A routine: its numbers, triggers and occurrences, why it did or did not run, its runs and its revisions."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+from litestar import Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from web.board import differences, schedules, timeline, words
+from web.board.api import ApiRefusal
+from web.board.forms import Form
+from web.board.visit import Visit
+
+RUNS = 10
+WEEK = timedelta(days=7)
+NO_PLAN = {
+    "disabled": "The trigger is disabled, so nothing is planned.",
+    "routine_paused": "The routine is paused, so nothing is planned.",
+    "routine_archived": "The routine is archived, so nothing is planned.",
+    "company_archived": "The company is archived, so nothing is planned.",
+    "ended": "The schedule has ended: it has no further occurrence.",
+    "not_a_schedule": "It is no schedule, so nothing is planned.",
+}
+Json = Mapping[str, Any]
+
+
+@get("/board/companies/{company_id:str}/routines/{routine_id:str}", operation_id="boardRoutine")
+async def routine(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
+    """Show a routine."""
+    shown = await visit.api.get(f"/routines/{routine_id}")
+    if shown["companyId"] != visit.company_id:
+        raise ApiRefusal(404, "Routine not found", None, {})
+    planned = [trigger for trigger in shown["triggers"] if trigger["kind"] == "schedule"]
+    chosen = next((one for one in planned if one["id"] == visit.ask("trigger")), planned[0] if planned else None)
+    line = await timeline.read(visit, shown, chosen, words.parse(_moment(visit.ask("at")))) if chosen else None
+    question, answer, error = visit.ask("why"), None, ""
+    if question:
+        answer, error = await _explain(visit, shown, question, visit.ask("zone") or visit.zone)
+    zone = visit.ask("zone") or (chosen["timezone"] if chosen and chosen["timezone"] else visit.zone)
+    revisions = await visit.api.get(f"/routines/{routine_id}/revisions")
+    return visit.show(
+        "routine.html",
+        here="routines",
+        routine=shown,
+        tiles=await _tiles(visit, shown),
+        cadence=schedules.cadence(shown["triggers"]),
+        in_words=schedules.in_words,
+        planned=planned,
+        chosen=chosen,
+        line=line,
+        no_plan=NO_PLAN,
+        runs=shown["recentRuns"][:RUNS],
+        took=took,
+        question=question or words.local_text(visit.now, zone),
+        question_zone=zone,
+        answer=answer,
+        explain_error=error,
+        revision=revisions[0],
+        changes=differences.between(revisions[1] if len(revisions) > 1 else None, revisions[0]),
+        before=revisions[1] if len(revisions) > 1 else None,
+        names=await names_of_people(visit, revisions[:1]),
+        key=uuid4(),
+    )
+
+
+def _moment(text: str) -> str | None:
+    try:
+        return datetime.fromisoformat(text).isoformat() if text and datetime.fromisoformat(text).tzinfo else None
+    except ValueError:
+        return None
+
+
+async def _explain(visit: Visit, routine: Json, text: str, zone: str) -> tuple[Json | None, str]:
+    try:
+        moment = words.read_local(text.strip(), zone)
+    except Exception:  # noqa: BLE001 whatever is wrong with the zone
+        moment = None
+    if moment is None:
+        return None, f"This is no time in {zone}: write it like 2026-11-30 09:00."
+    try:
+        return await visit.api.get(f"/routines/{routine['id']}/explain", {"at": words.utc(moment)}), ""
+    except ApiRefusal as refusal:
+        return None, refusal.message
+
+
+def took(run: Json) -> str:
+    """Return how long a run took, in words; nothing if it has not ended."""
+    began, ended = words.parse(run["triggeredAt"]), words.parse(run["completedAt"])
+    return words.span(ended - began) if began and ended and run["status"] in ("completed", "failed") else ""
+
+
+async def _tiles(visit: Visit, routine: Json) -> list[dict[str, str]]:
+    next_run = schedules.next_run(routine, visit.now)
+    query = {"routineId": routine["id"], "from": words.utc(visit.now - WEEK), "limit": 200}
+    recent: Sequence[Json] = await visit.api.get(visit.api_path("runs"), query)
+    ended = [run for run in recent if run["status"] in ("completed", "failed")]
+    failed = sum(run["status"] == "failed" for run in ended)
+    last = routine["recentRuns"][0] if routine["recentRuns"] else None
+    share = f"{100 * (len(ended) - failed) / len(ended):.3g} %" if ended else "–"
+    times = [words.span(_length(run)) for run in sorted(ended, key=_length)]
+    typical = f"; it takes {times[len(times) // 2]} usually" if times else ""
+    tiles = [
+        {"big": next_run["when"] or next_run["more"].capitalize(), "small": f"next run, {next_run['more']}" if next_run["when"] else "next run"},
+        {"big": words.outcome(last["status"]).word if last else "Never", "small": f"last run, {visit.away(last['triggeredAt'])}" if last else "it has not run yet"},
+        {"big": share, "small": f"of {words.counted(len(ended), 'run')} succeeded in 7 days{typical}"},
+        {"big": str(failed), "small": "failed in 7 days", "kind": "bad" if failed else ""},
+    ]
+    issue = routine["activeIssue"]
+    live = {"big": issue["identifier"], "small": f"live issue, {issue['status'].replace('_', ' ')}"} if issue else {"big": "None", "small": "no live issue"}
+    return [*tiles, live]
+
+
+def _length(run: Json) -> timedelta:
+    began, ended = words.parse(run["triggeredAt"]), words.parse(run["completedAt"])
+    return ended - began if began and ended else timedelta()
+
+
+async def names_of_people(visit: Visit, things: Sequence[Json]) -> dict[str, str]:
+    """Return the names of the users and agents who made some things, by id."""
+    names: dict[str, str] = {}
+    if any(thing.get("createdByAgentId") for thing in things):
+        names |= {agent["id"]: agent["name"] for agent in await visit.api.get(visit.api_path("agents"))}
+    if any(thing.get("createdByUserId") for thing in things):
+        names |= {member["userId"]: member["name"] for member in await visit.api.get(visit.api_path("members"))}
+    if visit.user:
+        names.setdefault(visit.user.id, visit.user.name)
+    return names
+
+
+@get("/board/companies/{company_id:str}/routines/{routine_id:str}/revisions", operation_id="boardRevisions")
+async def revisions(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
+    """Show the revisions of a routine, each with what it changed."""
+    shown = await visit.api.get(f"/routines/{routine_id}")
+    answer = await visit.api.page(f"/routines/{routine_id}/revisions", {"cursor": visit.ask("cursor")})
+    listed = answer.value
+    pairs = [
+        (revision, differences.between(before, revision) if before or revision["revisionNumber"] == 1 else None)
+        for revision, before in zip(listed, [*listed[1:], None], strict=True)
+    ]
+    return visit.show(
+        "revisions.html",
+        here="routines",
+        routine=shown,
+        pairs=pairs,
+        names=await names_of_people(visit, listed),
+        following=visit.path("routines", routine_id, "revisions", query={"cursor": answer.next_cursor}) if answer.next_cursor else None,
+    )
+
+
+@post("/board/companies/{company_id:str}/routines/{routine_id:str}/revisions/{revision_id:str}/restore", operation_id="boardRestore")
+async def restore(
+    visit: NamedDependency[Visit], form: NamedDependency[Form], routine_id: FromPath[str], revision_id: FromPath[str]
+) -> Response[Any]:
+    """Restore a revision; show the new secrets of webhooks if that made any."""
+    answer = await visit.api.post(f"/routines/{routine_id}/revisions/{revision_id}/restore")
+    if answer["secretMaterials"]:
+        return visit.show("secrets.html", here="routines", routine=answer["routine"], materials=answer["secretMaterials"], trigger=None)
+    return visit.go("routines", routine_id, done="restored")
+
+
+def as_json(value: object) -> str:
+    """Return a JSON value as people read it."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()

@@ -1,0 +1,185 @@
+"""The list of routines: search, filters and order in the address, actions of a row, and pausing or resuming many at once."""
+
+from typing import Any
+from uuid import UUID, uuid4
+
+import msgspec
+from litestar import Response, get, post
+from litestar.concurrency import sync_to_thread
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from application.use_cases import read_access
+from projections import overview
+from projections.overview import LIST_MODELS, ListedRoutine, Order, Place
+from projections.routines.routines import Filters
+from web.board import schedules, strips, words
+from web.board.api import ApiRefusal
+from web.board.forms import Form
+from web.board.sign_in import own_path
+from web.board.visit import Visit, see_other
+from web.http.paging import cursor_of, place_of
+from web.http.validation import parse
+
+PAGE = 50
+SHOWN = ("active", "paused")  # unless the reader asks for another status
+ORDERS = {"next": "Next run", "title": "Title", "changed": "Last changed"}
+STATUSES = {"": "Active and paused", "active": "Active", "paused": "Paused", "archived": "Archived", "all": "All"}
+FILTERS = ("q", "status", "agent", "project", "folder", "sort")
+
+
+@get("/board/companies/{company_id:str}/routines", operation_id="boardRoutines")
+async def routines(visit: NamedDependency[Visit]) -> Response[Any]:
+    """Show the routines that match, a page of them."""
+    asked = {name: visit.ask(name) for name in FILTERS if visit.ask(name)}
+    order = parse(Order, asked.get("sort", "next"))
+    filters = _filters(asked)
+    list_name = f"board {order} {visit.company_id}"
+    after = place_of(visit.ask("cursor"), list_name, Place)
+    part, bars = await sync_to_thread(_read, visit, filters, order, after)
+    rows = [_row(visit, row, bars.get(row.item.id, [])) for row in part]
+    following = cursor_of(list_name, Place(part[-1].key, part[-1].item.id)) if part.more else None
+    return visit.show(
+        "routines.html",
+        here="routines",
+        rows=rows,
+        asked=asked,
+        is_narrowed=any(name != "sort" for name in asked),
+        agents=await _names(visit, "agents"),
+        projects=await _names(visit, "projects"),
+        folders=await _names(visit, "folders"),
+        statuses=STATUSES,
+        orders=ORDERS,
+        order=order,
+        key=uuid4(),
+        back=visit.path("routines", query=asked).removeprefix(visit.base),
+        following=visit.path("routines", query={**asked, "cursor": following}) if following else None,
+    )
+
+
+def _filters(asked: dict[str, str]) -> Filters:
+    status = asked.get("status", "")
+    statuses = None if status == "all" else [status] if status else list(SHOWN)
+    query = {"q": "q", "agent": "assigneeAgentId", "project": "projectId", "folder": "folderId"}
+    return parse(Filters, {"status": statuses, **{field: asked.get(name) for name, field in query.items()}})
+
+
+def _read(visit: Visit, filters: Filters, order: Order, after: Place | None) -> Any:
+    backend, company_id = visit.backend, UUID(visit.company_id)
+    backend.authorize(visit.caller, read_access.company, company_id)
+    with backend.consistent_read(*LIST_MODELS) as conn:
+        part = overview.in_order(
+            conn, company_id, filters, order, after=after, limit=PAGE, max_bytes=backend.limits.max_page_bytes
+        )
+        return part, overview.strips(conn, [row.item.id for row in part])
+
+
+def _row(visit: Visit, row: ListedRoutine, bars: list[overview.Bar]) -> dict[str, Any]:
+    item = msgspec.to_builtins(row.item)
+    return {
+        "routine": item,
+        "cadence": schedules.cadence(item["triggers"]),
+        "next": schedules.next_run(item, visit.now),
+        "strip": strips.draw(bars),
+    }
+
+
+async def _names(visit: Visit, kind: str) -> dict[str, str]:
+    """Return the names of the agents, projects or folders of the company, as many as a page of the API has."""
+    return {thing["id"]: thing["name"] for thing in await visit.api.get(visit.api_path(kind))}
+
+
+@post("/board/companies/{company_id:str}/routines/{routine_id:str}/run", operation_id="boardRun")
+async def run_now(
+    visit: NamedDependency[Visit], form: NamedDependency[Form], routine_id: FromPath[str]
+) -> Response[Any]:
+    """Run a routine, once for each time that its button was shown, and lead to the run or back to the list."""
+    body: dict[str, object] = {}
+    if key := form.given("key"):
+        body["idempotencyKey"] = f"board {key}"
+    run = await visit.api.post(f"/routines/{routine_id}/run", body)
+    if back := own_path(form.text("back")):
+        return see_other(f"{visit.base}{_with_done(back, 'fired')}")
+    return visit.go("runs", run["id"], done="fired")
+
+
+def _with_done(path: str, done: str) -> str:
+    return f"{path}{'&' if '?' in path else '?'}done={done}"
+
+
+@get("/board/companies/{company_id:str}/routines/{routine_id:str}/pause", operation_id="boardPausePage")
+async def pause_page(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
+    """Ask for the note of a pause."""
+    routine = await visit.api.get(f"/routines/{routine_id}")
+    return visit.show("pause.html", here="routines", routine=routine, note="", until="", errors={}, back=own_path(visit.ask("back")))
+
+
+@post("/board/companies/{company_id:str}/routines/{routine_id:str}/pause", operation_id="boardPause")
+async def pause(
+    visit: NamedDependency[Visit], form: NamedDependency[Form], routine_id: FromPath[str]
+) -> Response[Any]:
+    """Pause a routine with a note, until a moment if one is given."""
+    errors: dict[str, str] = {}
+    until = local_moment(form.text("until"), visit.zone, "until", errors)
+    body = {"status": "paused", "pauseNote": form.given("note"), "resumeAt": until}
+    if not errors:
+        try:
+            await visit.api.patch(f"/routines/{routine_id}", body)
+        except ApiRefusal as refusal:
+            names = {"pauseNote": "note", "resumeAt": "until"}
+            errors = {names.get(field, ""): message for field, message in refusal.by_field().items()}
+    back = own_path(form.text("back"))
+    if errors:
+        routine = await visit.api.get(f"/routines/{routine_id}")
+        values = {"note": form.text("note"), "until": form.text("until"), "back": back, "errors": errors}
+        return visit.show("pause.html", status=422, here="routines", routine=routine, **values)
+    return see_other(f"{visit.base}{_with_done(back, 'paused')}") if back else visit.go("routines", routine_id, done="paused")
+
+
+@post("/board/companies/{company_id:str}/routines/{routine_id:str}/status", operation_id="boardStatus")
+async def change_status(
+    visit: NamedDependency[Visit], form: NamedDependency[Form], routine_id: FromPath[str]
+) -> Response[Any]:
+    """Resume or archive a routine."""
+    status = form.text("status")
+    await visit.api.patch(f"/routines/{routine_id}", {"status": status})
+    done, back = {"active": "resumed"}.get(status, status), own_path(form.text("back"))
+    return see_other(f"{visit.base}{_with_done(back, done)}") if back else visit.go("routines", routine_id, done=done)
+
+
+@post("/board/companies/{company_id:str}/routines/many", operation_id="boardChangeMany")
+async def change_many(visit: NamedDependency[Visit], form: NamedDependency[Form]) -> Response[Any]:
+    """Show what pausing or resuming the chosen routines would do, and do it once that is confirmed."""
+    action = "resume" if form.text("action") == "resume" else "pause"
+    ids, back = form.all("routine"), own_path(form.text("back"))
+    if not ids:
+        return visit.show("many.html", here="routines", action=action, chosen=[], outcome_=None, back=back, note="", error="")
+    titles = await _titles(visit, ids)
+    note, error, outcome = form.text("note"), "", None
+    if form.has("confirmed"):
+        body = {"routineIds": ids, **({"pauseNote": note.strip() or None} if action == "pause" else {})}
+        try:
+            outcome = await visit.api.post(visit.api_path("routines", action), body)
+        except ApiRefusal as refusal:
+            error = "; ".join(refusal.by_field().values())
+    values = {"action": action, "chosen": titles, "outcome_": outcome, "back": back, "note": note, "error": error}
+    return visit.show("many.html", status=422 if error else 200, here="routines", **values)
+
+
+async def _titles(visit: Visit, ids: list[str]) -> list[dict[str, str]]:
+    found = []
+    for id_ in ids[: 2 * PAGE]:
+        routine = await visit.api.get(f"/routines/{id_}")
+        found.append({"id": id_, "title": routine["title"], "status": routine["status"]})
+    return found
+
+
+def local_moment(text: str, zone: str, name: str, errors: dict[str, str]) -> str | None:
+    """Return a moment that a form names in a zone, as the API reads it; None if there is none or, with an error, a wrong one."""
+    if not text.strip():
+        return None
+    moment = words.read_local(text.strip(), zone)
+    if moment is None:
+        errors[name] = f"This is no time in {zone}: write it like 2026-11-30 09:00."
+        return None
+    return words.utc(moment)

@@ -1,0 +1,154 @@
+"""Runs: the list of all runs of a company, and one run with its payload, attempts, issue and output."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
+from uuid import uuid4
+
+import msgspec
+from litestar import Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from domain.values import RunSource
+from projections.responses import RunStatus
+from web.board import words
+from web.board.api import ApiRefusal
+from web.board.forms import Form
+from web.board.routine import took
+from web.board.visit import Visit
+
+PAGE = 50
+FILTERS = ("status", "source", "routine", "agent", "from", "to")
+STATUSES = {"": "All", **{status: words.outcome(status).word for status in get_args(RunStatus) if status != "received"}}
+SOURCES = {"": "All", **{source: source for source in get_args(RunSource)}}
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # what terminals take for colours
+Json = Mapping[str, Any]
+
+
+@get("/board/companies/{company_id:str}/runs", operation_id="boardRuns")
+async def runs(visit: NamedDependency[Visit]) -> Response[Any]:
+    """Show the runs of the company that match, newest first."""
+    asked = {name: visit.ask(name) for name in FILTERS if visit.ask(name)}
+    errors: dict[str, str] = {}
+    query = {
+        "status": asked.get("status"),
+        "source": asked.get("source"),
+        "routineId": asked.get("routine"),
+        "assigneeAgentId": asked.get("agent"),
+        "from": _bound(visit, asked, "from", errors),
+        "to": _bound(visit, asked, "to", errors),
+        "cursor": visit.ask("cursor"),
+        "limit": PAGE,
+    }
+    answer = await visit.api.page(visit.api_path("runs"), query)
+    routine = await visit.api.get(f"/routines/{asked['routine']}") if "routine" in asked else None
+    agents = {agent["id"]: agent["name"] for agent in await visit.api.get(visit.api_path("agents"))}
+    titles = await _titles(visit, answer.value) if routine is None else {routine["id"]: routine["title"]}
+    following = visit.path("runs", query={**asked, "cursor": answer.next_cursor}) if answer.next_cursor else None
+    return visit.show(
+        "runs.html",
+        here="runs",
+        runs=answer.value,
+        titles=titles,
+        asked=asked,
+        errors=errors,
+        routine=routine,
+        agents=agents,
+        statuses=STATUSES,
+        sources=SOURCES,
+        took=took,
+        following=following,
+    )
+
+
+def _bound(visit: Visit, asked: Mapping[str, str], name: str, errors: dict[str, str]) -> str | None:
+    if not asked.get(name):
+        return None
+    moment = words.read_local(asked[name].strip(), visit.zone)
+    if moment is None:
+        errors[name] = f"No time in {visit.zone}: write it like 2026-11-30 09:00."
+        return None
+    return words.utc(moment)
+
+
+async def _titles(visit: Visit, listed: Sequence[Json]) -> dict[str, str]:
+    """Return the titles of the routines of some runs."""
+    titles = {}
+    for id_ in {run["routineId"] for run in listed}:
+        titles[id_] = (await visit.api.get(f"/routines/{id_}"))["title"]
+    return titles
+
+
+@get("/board/companies/{company_id:str}/runs/{run_id:str}", operation_id="boardRunPage")
+async def run(visit: NamedDependency[Visit], run_id: FromPath[str]) -> Response[Any]:
+    """Show a run."""
+    shown = await visit.api.get(f"/routine-runs/{run_id}")
+    if shown["companyId"] != visit.company_id:
+        raise ApiRefusal(404, "Run not found", None, {})
+    routine = await visit.api.get(f"/routines/{shown['routineId']}")
+    issue = await _or_none(visit, f"/issues/{shown['linkedIssueId']}") if shown["linkedIssueId"] else None
+    own_issue = issue if issue and issue["originRunId"] == shown["id"] else None
+    comments = await visit.api.get(f"/issues/{issue['id']}/comments", {"order": "asc"}) if own_issue else []
+    log = await visit.api.get(f"/routine-runs/{run_id}/log")
+    agents = {agent["id"]: agent["name"] for agent in await visit.api.get(visit.api_path("agents"))}
+    payload = dict(shown["triggerPayload"] or {})
+    variables = payload.pop("variables", None)
+    trigger = next((one for one in routine["triggers"] if one["id"] == shown["triggerId"]), None)
+    return visit.show(
+        "run.html",
+        here="runs",
+        run=shown,
+        routine=routine,
+        trigger=trigger,
+        zone=trigger["timezone"] if trigger and trigger["timezone"] else visit.zone,
+        late=_lateness(shown),
+        took=took(shown),
+        issue=issue,
+        is_own=own_issue is not None,
+        comments=comments,
+        agents=agents,
+        output=printed(log["parts"]),
+        is_over=log["isOver"],
+        variables=variables if isinstance(variables, dict) else {},
+        payload=msgspec.json.format(msgspec.json.encode(payload), indent=2).decode() if payload else "",
+        outputs=msgspec.json.format(msgspec.json.encode(shown["outputs"]), indent=2).decode() if shown["outputs"] else "",
+        key=uuid4(),
+    )
+
+
+async def _or_none(visit: Visit, path: str) -> Any:
+    try:
+        return await visit.api.get(path)
+    except ApiRefusal as refusal:
+        if refusal.status != 404:  # noqa: PLR2004 it is not there any more
+            raise
+        return None
+
+
+def _lateness(run: Json) -> str:
+    planned, fired = words.parse(run.get("plannedAt")), words.parse(run["triggeredAt"])
+    return words.span(fired - planned) if planned and fired and not run.get("backfillId") else ""
+
+
+def printed(parts: Sequence[Json]) -> list[dict[str, str]]:
+    """Return the output of a run in pieces of one stream each, without the escapes that terminals take for colours."""
+    pieces: list[dict[str, str]] = []
+    for piece in (piece for part in parts for piece in part["output"]):
+        text = ESCAPES.sub("", piece["text"])
+        if pieces and pieces[-1]["stream"] == piece["stream"]:
+            pieces[-1]["text"] += text
+        else:
+            pieces.append({"stream": piece["stream"], "text": text})
+    return pieces
+
+
+@post("/board/companies/{company_id:str}/runs/{run_id:str}/again", operation_id="boardRunAgain")
+async def run_again(visit: NamedDependency[Visit], form: NamedDependency[Form], run_id: FromPath[str]) -> Response[Any]:
+    """Run the routine of a run with the same payload, and lead to the new run."""
+    shown = await visit.api.get(f"/routine-runs/{run_id}")
+    body: dict[str, object] = {"idempotencyKey": f"board {form.text('key')}"}
+    if shown["triggerPayload"] is not None:
+        body["payload"] = shown["triggerPayload"]
+    new = await visit.api.post(f"/routines/{shown['routineId']}/run", body)
+    return visit.go("runs", new["id"], done="fired")

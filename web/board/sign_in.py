@@ -1,0 +1,123 @@
+"""Signing in with a board token or a link, and signing out."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+from litestar import MediaType, Request, Response, get, post
+from litestar.concurrency import sync_to_thread
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from application.access import Caller
+from application.use_cases.board import sessions
+from application.use_cases.board.keys import NewKey
+from domain.errors import DomainError, Forbidden, Unauthenticated
+from web.board.forms import Form, must_be_own, read_form
+from web.board.session import SessionCookie, session_of
+from web.board.visit import HTML, PAGES, see_other
+from web.http.backend import Backend
+from web.http.public_path import public_path
+from web.http.requests import bearer_token
+
+WRONG = "This is not a board token that is good now. It begins with pcp_board_; `routines board-key` makes another."
+
+
+def _page(request: Request[Any, Any, Any], **values: Any) -> Response[str]:
+    base = public_path(request)
+    shown = {"base": base, "error": "", "link": "", "next": "", **values}
+    status = 422 if shown["error"] else 200
+    return Response(PAGES.get_template("sign_in.html").render(**shown), media_type=HTML, status_code=status)
+
+
+@get("/board/sign-in", operation_id="boardSignIn", sync_to_thread=False)
+def sign_in_page(request: Request[Any, Any, Any]) -> Response[str]:
+    """Ask for a board token."""
+    return _page(request, next=own_path(request.query_params.get("next", "")))
+
+
+@post("/board/sign-in", operation_id="boardOpenSession")
+async def sign_in(
+    request: Request[Any, Any, Any], backend: NamedDependency[Backend], cookie: NamedDependency[SessionCookie]
+) -> Response[Any]:
+    """Open a session for the holder of a board token. The token itself is not kept anywhere."""
+    form = await read_form(request)
+    _must_be_ours(request, cookie)
+    caller, following = Caller(token=form.given("token")), own_path(form.text("next"))
+    try:
+        done = await sync_to_thread(backend.executor.execute, caller, sessions.open_session)
+    except (Unauthenticated, Forbidden):
+        return _page(request, error=WRONG, next=following)
+    return _signed_in(request, cookie, done.result, backend, following)
+
+
+@get("/board/sign-in/{link:str}", operation_id="boardLink", sync_to_thread=False)
+def link_page(request: Request[Any, Any, Any], link: FromPath[str]) -> Response[str]:
+    """Show the button that uses the link: looking at it, as programs that preview links do, does not use it up."""
+    return _page(request, link=link)
+
+
+@post("/board/sign-in/{link:str}", operation_id="boardFollowLink")
+async def follow_link(
+    request: Request[Any, Any, Any],
+    backend: NamedDependency[Backend],
+    cookie: NamedDependency[SessionCookie],
+    link: FromPath[str],
+) -> Response[Any]:
+    """Open the session of a link, once."""
+    _must_be_ours(request, cookie)
+    try:
+        done = await sync_to_thread(backend.executor.attempt, lambda work: sessions.follow_link(work, link))
+    except Unauthenticated:
+        return _page(request, error="This link has been used, or is older than ten minutes. Sign in with a board token.")
+    return _signed_in(request, cookie, done.result, backend, "")
+
+
+@post("/board/sign-in-links", operation_id="boardMakeLink", media_type=MediaType.TEXT, status_code=201)
+async def make_link(
+    request: Request[Any, Any, Any], backend: NamedDependency[Backend], public_url: NamedDependency[str]
+) -> str:
+    """Return a link that signs the holder of the bearer token in, once, within ten minutes. Raise Forbidden for a cookie."""
+    if session_of(request.scope) is not None:
+        raise Forbidden("A link is made for a board key, not for a session")
+    caller = Caller(token=bearer_token(request))
+    done = await sync_to_thread(backend.executor.execute, caller, sessions.make_link)
+    return f"{public_url}/board/sign-in/{done.result.token}"
+
+
+@post("/board/sign-out", operation_id="boardCloseSession")
+async def sign_out(
+    request: Request[Any, Any, Any],
+    backend: NamedDependency[Backend],
+    cookie: NamedDependency[SessionCookie],
+    form: NamedDependency[Form],
+) -> Response[Any]:
+    """End this session, or all sessions of its user."""
+    use_case = sessions.close_all if form.has("everywhere") else sessions.close_session
+    try:
+        await sync_to_thread(backend.executor.execute, Caller(token=bearer_token(request)), use_case)
+    except DomainError:
+        pass  # it has ended already
+    return see_other(f"{public_path(request)}/board/sign-in", [cookie.removed()])
+
+
+def _must_be_ours(request: Request[Any, Any, Any], cookie: SessionCookie) -> None:
+    """Raise Forbidden for a form of another origin: nobody is to be signed in as somebody else by a foreign page."""
+    if not cookie.is_same_origin(request.headers.get("origin"), request.headers.get("host")):
+        must_be_own(request, cookie, Form({}))
+
+
+def _signed_in(
+    request: Request[Any, Any, Any], cookie: SessionCookie, minted: NewKey, backend: Backend, following: str
+) -> Response[Any]:
+    held = cookie.of(minted.token, minted.expires_at, backend.executor.clock())
+    return see_other(f"{public_path(request)}{following or '/'}", [held])
+
+
+def own_path(text: str) -> str:
+    """Return a path of the board, and nothing for any other text: nobody is led elsewhere by signing in."""
+    return text if text.startswith("/board/") and "\\" not in text and "//" not in text else ""
+
+
+def door(base: str, following: str) -> str:
+    """Return the address of the page to sign in, from which one comes back to a path."""
+    return f"{base}/board/sign-in" + (f"?{urlencode({'next': following})}" if following else "")

@@ -1,0 +1,215 @@
+"""The forms of triggers: schedules, webhooks with their secrets shown once, chains; rotation, samples, deletion."""
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from litestar import Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from domain.values import ChainOutcome, SigningMode
+from web.board import preview, words
+from web.board.api import ApiRefusal
+from web.board.forms import Form
+from web.board.visit import Visit
+
+KINDS = {"schedule": "Schedule", "webhook": "Webhook", "chain": "After another routine", "api": "Named by the API"}
+SIGNING = [
+    ("bearer", "the secret itself, as a bearer token"),
+    ("github_hmac", "GitHub's signature"),
+    ("standard_webhooks", "Standard Webhooks"),
+    ("hmac_sha256", "HMAC-SHA256 with a timestamp"),
+    ("none", "nothing: whoever knows the address may call it"),
+]
+SIGNING += [(mode, mode) for mode in get_args(SigningMode) if mode not in dict(SIGNING)]
+OUTCOMES = [(outcome, outcome.replace("_", " ")) for outcome in get_args(ChainOutcome)]
+BASE = "/board/companies/{company_id:str}/routines/{routine_id:str}/triggers"
+Json = Mapping[str, Any]
+FIELDS = (
+    *("label", "cronExpression", "timezone", "runAt", "startsAt", "endsAt", "excludedDates", "jitterSec"),
+    *("signingMode", "replayWindowSec", "afterRoutineId", "afterOutcome"),
+)
+
+
+@get(f"{BASE}/new", operation_id="boardNewTrigger")
+async def new(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
+    """Show the form of a new trigger of a kind."""
+    kind = visit.ask("kind") if visit.ask("kind") in KINDS else "schedule"
+    values = {"cronExpression": "0 9 * * 1-5", "timezone": visit.zone, "enabled": "yes", "signingMode": "bearer"}
+    return await _form(visit, routine_id, None, kind, values | {"replayWindowSec": "300", "jitterSec": "0"}, {})
+
+
+@post(f"{BASE}/new", operation_id="boardCreateTrigger")
+async def create(visit: NamedDependency[Visit], form: NamedDependency[Form], routine_id: FromPath[str]) -> Response[Any]:
+    """Create a trigger; show the secret of a webhook, once."""
+    kind, errors = form.text("kind"), dict[str, str]()
+    body = _body(form, visit, kind, errors)
+    if not errors and not form.has("check"):
+        try:
+            answer = await visit.api.post(f"/routines/{routine_id}/triggers", {"kind": kind, **body})
+        except ApiRefusal as refusal:
+            errors = _beside_fields(refusal)
+        else:
+            return await _saved(visit, routine_id, answer["trigger"], answer["secretMaterial"])
+    return await _form(visit, routine_id, None, kind, _values(form), errors, checked=form)
+
+
+@get(f"{BASE}/{{trigger_id:str}}", operation_id="boardEditTrigger")
+async def edit(visit: NamedDependency[Visit], routine_id: FromPath[str], trigger_id: FromPath[str]) -> Response[Any]:
+    """Show the form of a trigger as it is."""
+    trigger = await _trigger(visit, routine_id, trigger_id)
+    return await _form(visit, routine_id, trigger, trigger["kind"], as_values(trigger), {})
+
+
+@post(f"{BASE}/{{trigger_id:str}}", operation_id="boardSaveTrigger")
+async def save(
+    visit: NamedDependency[Visit], form: NamedDependency[Form], routine_id: FromPath[str], trigger_id: FromPath[str]
+) -> Response[Any]:
+    """Save a trigger; show the new secret of a webhook that needed one."""
+    trigger, errors = await _trigger(visit, routine_id, trigger_id), dict[str, str]()
+    body = _body(form, visit, trigger["kind"], errors)
+    if not errors and not form.has("check"):
+        try:
+            answer = await visit.api.patch(f"/routine-triggers/{trigger_id}", body)
+        except ApiRefusal as refusal:
+            errors = _beside_fields(refusal)
+        else:
+            return await _saved(visit, routine_id, answer, answer.get("secretMaterial"))
+    return await _form(visit, routine_id, trigger, trigger["kind"], _values(form), errors, checked=form)
+
+
+@post(f"{BASE}/{{trigger_id:str}}/rotate", operation_id="boardRotateSecret")
+async def rotate(
+    visit: NamedDependency[Visit], form: NamedDependency[Form], routine_id: FromPath[str], trigger_id: FromPath[str]
+) -> Response[Any]:
+    """Make a new secret and show it, once; the old one goes on for the overlap that was chosen."""
+    overlap = form.text("overlap")
+    body = {"overlapSec": int(overlap) if overlap.isascii() and overlap.isdigit() else 0}
+    answer = await visit.api.post(f"/routine-triggers/{trigger_id}/rotate-secret", body)
+    return await _saved(visit, routine_id, answer["trigger"], answer["secretMaterial"])
+
+
+@post(f"{BASE}/{{trigger_id:str}}/delete", operation_id="boardDeleteTrigger")
+async def delete(
+    visit: NamedDependency[Visit], form: NamedDependency[Form], routine_id: FromPath[str], trigger_id: FromPath[str]
+) -> Response[Any]:
+    """Delete a trigger. An older revision brings it back."""
+    await visit.api.delete(f"/routine-triggers/{trigger_id}")
+    return visit.go("routines", routine_id, done="deleted")
+
+
+@post(f"{BASE}/{{trigger_id:str}}/sample", operation_id="boardTrySample", status_code=200)
+async def try_sample(
+    visit: NamedDependency[Visit], form: NamedDependency[Form], routine_id: FromPath[str], trigger_id: FromPath[str]
+) -> Response[Any]:
+    """Say what would become of a call of the webhook, and start nothing."""
+    trigger = await _trigger(visit, routine_id, trigger_id)
+    headers = dict(_header(line) for line in form.text("headers").split("\n") if ":" in line)
+    try:
+        verdict = await visit.api.post(f"/routine-triggers/{trigger_id}/test", {"headers": headers, "body": form.text("body")})
+    except ApiRefusal as refusal:
+        verdict = {"error": "; ".join(refusal.by_field().values()), "status": refusal.status}
+    values = as_values(trigger) | {"headers": form.text("headers"), "body": form.text("body")}
+    return await _form(visit, routine_id, trigger, trigger["kind"], values, {}, verdict=verdict)
+
+
+def _header(line: str) -> tuple[str, str]:
+    name, _, value = line.partition(":")
+    return name.strip(), value.strip()
+
+
+async def _trigger(visit: Visit, routine_id: str, trigger_id: str) -> Json:
+    routine = await visit.api.get(f"/routines/{routine_id}")
+    found = next((one for one in routine["triggers"] if one["id"] == trigger_id), None)
+    if found is None:
+        raise ApiRefusal(404, "Routine trigger not found", None, {})
+    return dict(found)
+
+
+async def _saved(visit: Visit, routine_id: str, trigger: Json, material: Json | None) -> Response[Any]:
+    if material is None:
+        return visit.go("routines", routine_id, done="trigger")
+    routine = await visit.api.get(f"/routines/{routine_id}")
+    return visit.show("secrets.html", here="routines", routine=routine, materials=[material], trigger=trigger)
+
+
+async def _form(  # noqa: PLR0913, PLR0917 what the form shows
+    visit: Visit,
+    routine_id: str,
+    trigger: Json | None,
+    kind: str,
+    values: Mapping[str, str],
+    errors: Mapping[str, str],
+    *,
+    checked: Form | None = None,
+    verdict: Json | None = None,
+) -> Response[Any]:
+    routine = await visit.api.get(f"/routines/{routine_id}")
+    if routine["companyId"] != visit.company_id:
+        raise ApiRefusal(404, "Routine not found", None, {})
+    others = await visit.api.get(visit.api_path("routines"), {"limit": 200, "status": "active,paused"}) if kind == "chain" else []
+    shown = None
+    if kind == "schedule" and not errors:
+        asked = checked or Form({name: [value] for name, value in values.items()})
+        body = preview.schedule_of(asked, visit, {})
+        if body.get("cronExpression") or body.get("runAt"):
+            shown = await preview.of_schedule(visit, body, routine_id, trigger)
+    return visit.show(
+        "trigger_form.html",
+        status=422 if errors else 200,
+        here="routines",
+        routine=routine,
+        trigger=trigger,
+        kind=kind,
+        kinds=KINDS,
+        values=values,
+        errors=errors,
+        signing=SIGNING,
+        outcomes=OUTCOMES,
+        others=[(one["id"], one["title"]) for one in others if one["id"] != routine_id],
+        preview=shown,
+        presets=preview.PRESETS,
+        verdict=verdict,
+        public_url=visit.base,
+    )
+
+
+def _beside_fields(refusal: ApiRefusal) -> dict[str, str]:
+    """Return the messages by field. What the API says of a schedule as a whole stands beside the field that it speaks of."""
+    errors = refusal.by_field()
+    for word, field in (("cron", "cronExpression"), ("zone", "timezone")):
+        if word in errors.get("", "").lower():
+            errors[field] = errors.pop("")
+    return errors
+
+
+def as_values(trigger: Json) -> dict[str, str]:
+    """Return a trigger as the fields of the form have it."""
+    values = {name: "" if trigger.get(name) is None else str(trigger[name]) for name in FIELDS}
+    zone = trigger["timezone"] or "UTC"
+    for name in ("runAt", "startsAt", "endsAt"):
+        moment = words.parse(trigger[name])
+        values[name] = words.local_text(moment, zone) if moment else ""
+    values["excludedDates"] = " ".join(trigger["excludedDates"])
+    values["enabled"] = "yes" if trigger["enabled"] else ""
+    return values
+
+
+def _values(form: Form) -> dict[str, str]:
+    return {name: form.text(name) for name in FIELDS} | {"enabled": form.text("enabled")}
+
+
+def _body(form: Form, visit: Visit, kind: str, errors: dict[str, str]) -> dict[str, Any]:
+    body: dict[str, Any] = {"label": form.given("label"), "enabled": form.has("enabled")}
+    if kind == "schedule":
+        return body | preview.schedule_of(form, visit, errors)
+    if kind == "webhook":
+        window = form.given("replayWindowSec") or "300"
+        body["signingMode"] = form.text("signingMode")
+        if window.isascii() and window.isdigit():
+            body["replayWindowSec"] = int(window)
+        else:
+            errors["replayWindowSec"] = "This is no whole number of seconds."
+    if kind == "chain":
+        body |= {"afterRoutineId": form.text("afterRoutineId"), "afterOutcome": form.text("afterOutcome")}
+    return body

@@ -1,0 +1,211 @@
+"""A visit of a page: who asks, in which company, with what rights, and how the page is made from it."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from http.cookies import SimpleCookie
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+from uuid import UUID
+
+import msgspec
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from litestar import Request, Response
+from litestar.concurrency import sync_to_thread
+from litestar.datastructures import Cookie
+from litestar.response import Redirect
+from litestar.types import ASGIApp
+
+from application.access import Caller
+from application.use_cases import read_access
+from application.use_cases.read_access import Rights
+from domain.errors import NotFound
+from domain.schedule import zones
+from web.board import words
+from web.board.api import Api, ApiRefusal
+from web.board.files import path_of
+from web.board.session import FORGERY_FIELD, forgery_token, session_of
+from web.http.backend import Backend
+from web.http.public_path import public_path
+from web.http.requests import bearer_token
+from web.http.validation import UUID_TEXT
+
+HTML = "text/html"  # in UTF-8, as the framework adds
+ZONE_COOKIE = "routines-zone"
+UNAUTHENTICATED = 401
+PAGES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+PAGES.globals.update(
+    file=path_of,
+    outcome=words.outcome,
+    reason=words.reason,
+    counted=words.counted,
+    span=words.span,
+    milliseconds=words.milliseconds,
+    parse=words.parse,
+    utc=words.utc,
+    forgery_field=FORGERY_FIELD,
+)
+DONE = {  # what a page says after a change, by the word in its address
+    "created": "The routine is created.",
+    "saved": "The changes are saved.",
+    "same": "Nothing was changed.",
+    "paused": "The routine is paused.",
+    "resumed": "The routine is active again. Occurrences that passed meanwhile are not caught up with.",
+    "archived": "The routine is archived. It stays readable.",
+    "fired": "The routine was run.",
+    "restored": "The revision is restored, as a new one.",
+    "trigger": "The trigger is saved.",
+    "deleted": "The trigger is deleted.",
+    "commented": "The comment is added.",
+    "moved": "The issue is changed.",
+    "redelivered": "The delivery will be sent once more.",
+    "cancelled": "The backfill is cancelled; what it has fired stays.",
+    "begun": "The backfill has begun.",
+    "revoked": "The key is revoked.",
+    "zone": "Times are shown in this zone now.",
+    "saved_endpoint": "The endpoint is changed.",
+    "member": "The member is changed.",
+    "agent": "The agent is changed.",
+    "removed": "It is removed.",
+    "added": "It is added.",
+}
+
+
+class SignInNeeded(Exception):
+    """The page needs somebody who is signed in."""
+
+
+class User(msgspec.Struct, frozen=True):
+    """Who is signed in."""
+
+    id: str
+    name: str
+    is_instance_admin: bool
+    key_id: str
+
+
+class Visit:
+    """A request for a page, with what all pages show."""
+
+    def __init__(self, request: Request[Any, Any, Any], backend: Backend, app: ASGIApp) -> None:
+        self.request = request
+        self.backend = backend
+        self.api = Api(app, request.scope)
+        self.now: datetime = backend.executor.clock()
+        self.session = session_of(request.scope)
+        self.caller = Caller(token=bearer_token(request))
+        self.zone = zone_of(request)
+        self.base = public_path(request)
+        self.user: User | None = None
+        self.companies: Sequence[Mapping[str, Any]] = ()
+        self.company: Mapping[str, Any] | None = None
+        self.rights = Rights()
+
+    async def begin(self) -> None:
+        """Find out who asks, and the company of the address. Raise SignInNeeded, or NotFound for a company of others."""
+        try:
+            me = await self.api.get("/cli-auth/me")
+        except ApiRefusal as refusal:
+            if refusal.status == UNAUTHENTICATED:
+                raise SignInNeeded from refusal
+            raise
+        user = me["user"]
+        self.user = User(user["id"], user["name"] or user["email"] or "Board", me["isInstanceAdmin"], me["keyId"])
+        self.companies = await self.api.get("/companies")
+        company_id = self.request.path_params.get("company_id")
+        if company_id is not None:
+            await self._enter(str(company_id))
+
+    async def _enter(self, company_id: str) -> None:
+        if not UUID_TEXT.fullmatch(company_id):
+            raise NotFound("There is no such company")
+        listed = next((company for company in self.companies if company["id"] == company_id.lower()), None)
+        self.company = listed or await self.api.get(f"/companies/{company_id}")
+        self.rights = await sync_to_thread(
+            self.backend.authorize, self.caller, read_access.rights, UUID(company_id)
+        )
+
+    @property
+    def company_id(self) -> str:
+        """The id of the company that the page is about."""
+        if self.company is None:
+            raise NotFound("There is no such company")
+        return str(self.company["id"])
+
+    def ask(self, name: str) -> str:
+        """Return a parameter of the address, empty if it is absent."""
+        return str(self.request.query_params.get(name, ""))
+
+    def path(self, *parts: object, query: Mapping[str, object] | None = None) -> str:
+        """Return the address of a page of this company."""
+        return self.address("board", "companies", self.company_id, *parts, query=query)
+
+    def address(self, *parts: object, query: Mapping[str, object] | None = None) -> str:
+        """Return the address of any page."""
+        asked = {name: value for name, value in (query or {}).items() if value not in (None, "")}
+        path = "/".join(quote(str(part), safe="") for part in parts)
+        return f"{self.base}/{path}" + (f"?{urlencode(asked)}" if asked else "")
+
+    def api_path(self, *parts: object) -> str:
+        """Return a path of the API below the company."""
+        return "/".join(["/companies", self.company_id, *(quote(str(part), safe="") for part in parts)])
+
+    def show(self, template: str, *, status: int = 200, **values: Any) -> Response[str]:
+        """Return a page."""
+        text = PAGES.get_template(template).render(visit=self, **self._shared(), **values)
+        return Response(text, media_type=HTML, status_code=status)
+
+    def _shared(self) -> dict[str, Any]:
+        return {
+            "csrf": forgery_token(self.session) if self.session else "",
+            "done": DONE.get(self.ask("done")),
+            "rights": self.rights,
+            "now": self.now,
+            "when": self.when,
+            "away": self.away,
+            "path": self.path if self.company else None,
+            "address": self.address,
+        }
+
+    def when(self, moment: datetime | str | None, zone: str | None = None) -> str:
+        """Return a moment in words, in the zone of the reader unless another one is given."""
+        there = words.parse(moment) if isinstance(moment, str) else moment
+        return "" if there is None else words.when(there, zone or self.zone, self.now)
+
+    def away(self, moment: datetime | str | None) -> str:
+        """Return how far a moment is away."""
+        there = words.parse(moment) if isinstance(moment, str) else moment
+        return "" if there is None else words.distance(there, self.now)
+
+    def go(self, *parts: object, done: str | None = None, **query: object) -> Redirect:
+        """Return the way to another page of the company, after a change."""
+        return see_other(self.path(*parts, query={**query, "done": done}))
+
+
+def see_other(address: str, cookies: Sequence[Cookie] = ()) -> Redirect:
+    """Return the way to another page, which the browser asks for with GET."""
+    return Redirect(address, status_code=303, cookies=list(cookies))
+
+
+def zone_of(request: Request[Any, Any, Any]) -> str:
+    """Return the zone in which the reader wants times, UTC unless they chose another."""
+    cookies = SimpleCookie()
+    cookies.load({name: value for name, value in request.cookies.items() if name == ZONE_COOKIE})
+    chosen = cookies[ZONE_COOKIE].value if ZONE_COOKIE in cookies else "UTC"
+    return known_zone(chosen) or "UTC"
+
+
+def known_zone(name: str) -> str | None:
+    """Return the zone as the zone data spell it, or None for one that they do not have."""
+    try:
+        spelled = zones.spelled(name)
+        zones.zone(spelled)
+    except Exception:  # noqa: BLE001 whatever is wrong with the name, there is no such zone
+        return None
+    return spelled

@@ -1,0 +1,135 @@
+"""Times, lengths and outcomes as the board writes them."""
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import NamedTuple
+from zoneinfo import ZoneInfoNotFoundError
+
+from domain.schedule import time_words, zones
+
+SOON = timedelta(seconds=1)
+
+
+class Outcome(NamedTuple):
+    """How an outcome is shown: by a word and by the name of a shape and a colour, which are the same everywhere."""
+
+    word: str
+    kind: str
+
+
+OUTCOMES: Mapping[str, Outcome] = {  # by the status of a run or the outcome of an occurrence
+    "completed": Outcome("ran", "ran"),
+    "issue_created": Outcome("under way", "live"),
+    "trajectory_started": Outcome("under way", "live"),
+    "received": Outcome("under way", "live"),
+    "coalesced": Outcome("coalesced", "coalesced"),
+    "skipped": Outcome("skipped", "skipped"),
+    "missed": Outcome("missed", "missed"),
+    "failed": Outcome("failed", "failed"),
+    "planned": Outcome("planned", "planned"),
+}
+REASONS = {  # the reasons that are stored as words of the contract
+    "paused": "the project is paused",
+    "no_external_activity": "nothing has changed since the last run",
+    "superseded": "a later occurrence was due as well",
+    "over_budget": "a budget is used up",
+    "no_assignee": "no agent is assigned",
+    "live_execution_issue": "a run was still open",
+    "too_late": "it was too late",
+    "company_archived": "the company is archived",
+    "over_quota": "the company had recorded too much",
+}
+
+
+def parse(text: str | None) -> datetime | None:
+    """Return a moment of the API."""
+    return datetime.fromisoformat(text) if text else None
+
+
+def outcome(status: str) -> Outcome:
+    """Return how the status of a run, or the outcome of an occurrence, is shown."""
+    return OUTCOMES.get(status, Outcome(status.replace("_", " "), "planned"))
+
+
+def reason(text: str | None) -> str:
+    """Return a reason in words."""
+    return "" if not text else REASONS.get(text, text if " " in text else text.replace("_", " "))
+
+
+def offset(moment: datetime) -> str:
+    """Return what tells the zone of a local moment: `UTC`, `CET` or `UTC+05:30`."""
+    name = moment.tzname() or ""
+    if name.isalpha():
+        return name
+    minutes = (moment.utcoffset() or timedelta()) // timedelta(minutes=1)
+    return f"UTC{'+' if minutes >= 0 else '-'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
+
+
+def when(moment: datetime, zone: str, now: datetime) -> str:
+    """Return a moment in a zone, with what tells the zone; the year and the day only where they are needed."""
+    there, today = time_words.local(moment, zone), time_words.local(now, zone).date()
+    return f"{_day(there.date(), today)}{time_words.clock(there)} {offset(there)}"
+
+
+def day(moment: date, today: date) -> str:
+    """Return a date, without the year if it is this one."""
+    return f"{moment:%a} {moment.day} {moment:%b}" + (f" {moment.year}" if moment.year != today.year else "")
+
+
+def _day(there: date, today: date) -> str:
+    match (there - today).days:
+        case 0:
+            return "today "
+        case 1:
+            return "tomorrow "
+        case -1:
+            return "yesterday "
+        case _:
+            return f"{day(there, today)} "
+
+
+def distance(moment: datetime, now: datetime) -> str:
+    """Return how far a moment is away: `in 5 min`, `3 h 2 min ago`, `now`."""
+    length = moment - now
+    if abs(length) < SOON:
+        return "now"
+    return f"in {time_words.span(length)}" if length > timedelta() else f"{time_words.span(-length)} ago"
+
+
+def span(length: timedelta | None) -> str:
+    """Return a length of time in words; nothing for None."""
+    return "" if length is None else time_words.span(max(length, timedelta()))
+
+
+def milliseconds(number: int | None) -> str:
+    """Return a number of milliseconds in words; nothing for None."""
+    return span(None if number is None else timedelta(milliseconds=number))
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """Return a number with its noun: `1 run`, `1,204 runs`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def utc(moment: datetime) -> str:
+    """Return a moment as the API writes it, for `<time datetime>` and for queries."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def read_local(text: str, zone: str) -> datetime | None:
+    """Return the moment that a text names in a zone, such as `2026-11-30 09:00`; None if it names none."""
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment if moment.tzinfo is not None else moment.replace(tzinfo=zones.zone(zone))
+    except (ValueError, OverflowError, ZoneInfoNotFoundError):
+        return None
+
+
+def local_text(moment: datetime, zone: str) -> str:
+    """Return a moment as a field of a form has it, without its zone, which stands beside the field."""
+    return f"{time_words.local(moment, zone):%Y-%m-%d %H:%M}"
+
+
+def local(moment: datetime, zone: str) -> datetime:
+    """Return a moment in a zone."""
+    return time_words.local(moment, zone)
