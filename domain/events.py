@@ -57,6 +57,7 @@ class UserRegistered(Event, frozen=True, tag="user.registered"):
     name: str
     email: str | None = None
     instance_admin: bool = False
+    instance_auditor: bool = False  # reads everything of the installation, and changes nothing
 
 
 class MemberJoined(Event, frozen=True, tag="member.joined"):

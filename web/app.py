@@ -5,6 +5,8 @@ from litestar.di import Provide
 from litestar.types import ASGIApp
 
 from web.apis import ApiName, dispatch_by_api
+from web.events.controllers import Events, SingleEvents
+from web.events.feeds import Feeds
 from web.http.backend import Backend
 from web.http.errors import error_response as paperclip_error
 from web.http.errors import to_response
@@ -56,6 +58,7 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
     """
     rate_limiter, traffic = WebhookRateLimiter(webhook_rate, backend.limits.max_webhook_counters), Traffic()
     checkup = Checkup(backend)
+    feeds = Feeds(backend, public_url)
     webhook_refusals = WebhookRefusals(backend, rate_limiter)
 
     async def provide_backend() -> Backend:
@@ -63,6 +66,9 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
 
     async def provide_checkup() -> Checkup:
         return checkup
+
+    async def provide_feeds() -> Feeds:
+        return feeds
 
     async def provide_public_url() -> str:
         return public_url
@@ -96,12 +102,15 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
             Revisions,
             Issues,
             Endpoints,
+            Events,
+            SingleEvents,
         ],
         dependencies={
             "backend": Provide(provide_backend),
             "caller": Provide(caller),
             "checkup": Provide(provide_checkup),
             "eventual": Provide(is_eventual),
+            "feeds": Provide(provide_feeds),
             "idempotency_key": Provide(idempotency_key),
             "public_url": Provide(provide_public_url),
             "rate_limiter": Provide(provide_rate_limiter),

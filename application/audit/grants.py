@@ -138,6 +138,8 @@ def _doubts(rights: _Rights, recorded: Recorded, recorded_at: datetime) -> Itera
         yield "in a stream that was there already"
     if isinstance(event, UserRegistered) and event.instance_admin:
         yield "makes an instance admin"
+    if isinstance(event, UserRegistered) and event.instance_auditor:
+        yield "makes an instance auditor"
     if granter is None or granter not in rights.users:
         yield "given by no user: by an operator at the database, or forged"
         return
