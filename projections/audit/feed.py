@@ -134,6 +134,8 @@ def page(  # noqa: PLR0913 which events, and which part of them
     max_bytes: int = DEFAULT.max_page_bytes,
 ) -> Part[LogEntry]:
     """Return the events that meet the filters, in this order of their positions, beginning after a position."""
+    if not _is_of_its_company(conn, filters):
+        return Part()
     first, last = _bounds(conn, filters)
     if after is not None:
         first, last = (max(first, after + 1), last) if order == "asc" else (first, min(last, after - 1))
@@ -173,6 +175,17 @@ def reached(conn: Connection) -> int:
 def names_of(conn: Connection, ids: Iterable[UUID]) -> Mapping[UUID, str]:
     """Return the present names of those things that have one."""
     return dict(conn.execute(_NAMES, {"ids": list(ids)}).fetchall())
+
+
+def _is_of_its_company(conn: Connection, filters: Filters) -> bool:
+    """Return whether the thing that leads the search belongs to the company; all of one that does not would be gone through."""
+    leader = _leader(filters)
+    if filters.company_id is None or leader not in THINGS:
+        return True
+    query = SQL("SELECT company_id FROM event WHERE {} = %s AND company_id IS NOT NULL LIMIT 1").format(
+        Identifier(leader)
+    )
+    return conn.execute(query, (getattr(filters, leader),)).fetchone() == (filters.company_id,)
 
 
 def _bounds(conn: Connection, filters: Filters) -> tuple[int, int]:

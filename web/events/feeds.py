@@ -83,6 +83,14 @@ class Feeds:
         if begins is not None and begins > self._backend.executor.store.head():
             name = "after" if asked.resumed_after is None else "Last-Event-ID"
             raise invalid(f"{name} must be a position of this log, which ends before it", name)
-        if begins is None and filters.since is not None:
-            begins = 0
-        return LiveFeed(self.tail, Reader(self.tail, self._backend, replace(filters, after=begins), right, access))
+        if begins is None:
+            begins = 0 if filters.since is not None else self._end()
+        self.tail.check_room()
+        return LiveFeed(
+            self.tail, Reader(self.tail, self._backend, replace(filters, after=None), begins, right, access)
+        )
+
+    def _end(self) -> int:
+        """Return the position at which the log ends now, once the index shows it."""
+        with self._backend.consistent_read(*feed.MODELS) as conn:
+            return feed.reached(conn)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from math import inf
 from typing import Any, NamedTuple
+from weakref import WeakSet
 
 import structlog
 from eventsourcing.persistence import PersistenceError
@@ -43,7 +44,7 @@ TAKE_S = 15.0  # the longest time that a reader may let one chunk wait
 BATCH = 500  # events that are read and shown at a time
 KEPT_EVENTS, KEPT_BYTES = 5_000, 8 * 1024 * 1024  # in memory, for all readers
 CHUNK_BYTES = 64 * 1024  # that are sent to a reader at a time; one event may be larger
-BEGINNING = b"retry: 2000\n\n"  # after so many milliseconds a browser connects again
+BEGINNING = b"retry: 2000\nid: %d\n\n"  # after so many milliseconds a browser connects again
 SIGN_OF_LIFE = b"id: %d\n\n"  # no event; but whoever comes back goes on after this position
 HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -75,13 +76,18 @@ class Tail:
         self._thread: threading.Thread | None = None
         self._news = asyncio.Event()
         self._beginning = asyncio.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        _TAILS.add(self)
         self.position = 0  # of the newest event that readers may have
         self.is_over = False  # the process is about to end
 
-    def admit(self) -> None:
-        """Count one more reader. Raise Overloaded if there are too many."""
+    def check_room(self) -> None:
+        """Raise Overloaded if there are as many readers as there may be."""
         if self._readers >= self._backend.limits.max_event_readers:
             raise Overloaded("Too many readers of live feeds; try again later, or read pages")
+
+    def admit(self) -> None:
+        """Count one more reader."""
         self._readers += 1
 
     def leave(self) -> None:
@@ -98,13 +104,16 @@ class Tail:
                 return
             self._frames.clear()
             self._bytes, self.position = 0, await sync_to_thread(self._reached)
+            self._loop = asyncio.get_running_loop()
             self._stop = threading.Event()
-            arguments = (asyncio.get_running_loop(), self._stop, self.position)
+            arguments = (self._loop, self._stop, self.position)
             self._thread = threading.Thread(target=self._follow, args=arguments, name="event tail", daemon=True)
             self._thread.start()
 
-    def end(self) -> None:
-        """Let all readers end, since the process does."""
+    def end(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let all readers end, if this is the event loop that serves them."""
+        if loop is not self._loop:
+            return
         self.is_over = True
         self._stop.set()
         self._wake()
@@ -164,6 +173,15 @@ class Tail:
         news.set()
 
 
+_TAILS = WeakSet[Tail]()
+
+
+def end_feeds() -> None:
+    """Let the live feeds of this event loop end, since the process does: their readers would hold it up."""
+    for tail in _TAILS:
+        tail.end(asyncio.get_running_loop())
+
+
 def frames_of(conn: Connection, entries: Sequence[LogEntry]) -> list[Frame]:
     """Return events as they are sent; only what they belong to is kept of each beside that."""
     events = formats.describe(conn, entries)
@@ -173,17 +191,20 @@ def frames_of(conn: Connection, entries: Sequence[LogEntry]) -> list[Frame]:
 class Reader:
     """Somebody who reads the feed live: which events, after which position, and by which right."""
 
-    def __init__(self, tail: Tail, backend: Backend, filters: Filters, access: EventAccess, renew: Renew) -> None:
-        self._tail, self._backend, self._filters, self._renew = tail, backend, filters, renew
-        self._position = filters.after
+    def __init__(  # noqa: PLR0913, PLR0917 who reads what, and where it comes from
+        self, tail: Tail, backend: Backend, filters: Filters, position: int, access: EventAccess, renew: Renew
+    ) -> None:
+        self._tail, self._backend, self._filters, self._position, self._renew = tail, backend, filters, position, renew
         self._take(access)
+
+    async def begin(self) -> bytes:
+        """Begin to read, and return what is sent first."""
+        await self._tail.begin()
+        return BEGINNING % self._position
 
     async def next_chunk(self) -> bytes | None:
         """Wait for what is to be sent next, and return it; None when the feed is over."""
         tail = self._tail
-        await tail.begin()
-        if self._position is None:
-            self._position = tail.position
         while not tail.is_over and self._left_s() > 0:
             if not tail.has(self._position):
                 chunk, has_changed = await sync_to_thread(self._read_page, self._position), True
@@ -204,11 +225,11 @@ class Reader:
         parts, size = list[bytes](), 0
         for frame in self._tail.after(position):
             self._position = frame.entry.position
-            if frame.entry.stream_id in self._access.rests_on:
-                return b"".join(parts), True
             if frame.entry.meets(self._filters):
                 parts.append(frame.data)
                 size += len(frame.data)
+            if frame.entry.stream_id in self._access.rests_on:
+                return b"".join(parts), True
             if size > CHUNK_BYTES:
                 break
         return b"".join(parts), False
@@ -259,6 +280,8 @@ class LiveFeed(Response[None]):
         sending = asyncio.create_task(self._send_chunks(send))
         try:
             await asyncio.wait((leaving, sending), return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():
+                sending.result()
         finally:
             for task in (leaving, sending):
                 task.cancel()
@@ -268,7 +291,7 @@ class LiveFeed(Response[None]):
         """Send the feed until it is over. A reader who does not take a chunk in time is cut off in the midst of it."""
         self._tail.admit()
         try:
-            chunk: bytes | None = BEGINNING
+            chunk: bytes | None = await self._reader.begin()
             while chunk is not None:
                 await asyncio.wait_for(send(_body(chunk, more=True)), TAKE_S)
                 chunk = await self._reader.next_chunk()

@@ -15,7 +15,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 TAG = re.compile(rb'(?:W/)?("[^"]*")')
-JSON = re.compile(rb"application/(([a-z.-]+\+)*json|x-ndjson)\b")
+JSON = re.compile(rb"application/([a-z.-]+\+)*json\b")
 CACHE_CONTROL = (b"cache-control", b"private, no-cache")
 OF_THE_BODY = (b"content-type", b"content-length")
 BODILESS = "routines.bodiless"  # in the state of a request

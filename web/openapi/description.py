@@ -107,9 +107,8 @@ class Operation(msgspec.Struct, dict=True):
 
     @property
     def etag(self) -> Json:
-        """The header with the tag of its answer, by name; one that may go on without end has none."""
-        always = "text/event-stream" not in self.handler.opt.get("forms", {})
-        return {"ETag": {**ETAG["ETag"], "required": always}} if self.reads else {}
+        """The header with the tag of its answer, by name; one that is not in JSON has none."""
+        return {"ETag": {**ETAG["ETag"], "required": "forms" not in self.handler.opt}} if self.reads else {}
 
     @cached_property
     def body(self) -> Any:
