@@ -129,7 +129,7 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
         openapi_config=openapi,
         logging_config=None,
     )
-    of_jetty = jetty(backend, public_url, checkup, with_routines=jetty_routines)
+    of_jetty = jetty(backend, public_url, checkup, feeds, with_routines=jetty_routines)
     both = dispatch_by_api({"paperclip": framework, "jetty": of_jetty})
     refusals: dict[ApiName, RespondError] = {"paperclip": paperclip_error, "jetty": jetty_error}
     changes = traffic.watched(with_preconditions(both, backend.executor.store.head, refusals))

@@ -18,7 +18,7 @@ from web.http.routing import get
 from web.openapi.parameters import FEED_HEADERS
 
 FEED = {"forms": FEED_FORMS, "headers": FEED_HEADERS}
-EVENT = {"forms": EVENT_FORMS, "headers": FEED_HEADERS[:1]}
+EVENT = {"forms": EVENT_FORMS}
 
 
 class Events(Controller):

@@ -163,7 +163,6 @@ PRECONDITION = _header(
     "If-Match", "The ETag of your copy, from a GET of this resource. Unless it is the current one, the answer is 412."
 )
 FEED_HEADERS = (
-    _header("Accept", "The form of the answer; `text/event-stream` asks for the live feed."),
     _header("Last-Event-ID", "The position after which a live feed goes on.", {"type": "integer", "minimum": 0}),
 )
 WEBHOOK_HEADERS = (  # a webhook's request is read as raw bytes, since these are what is signed
