@@ -5,6 +5,7 @@ from litestar.di import Provide
 from litestar.types import ASGIApp
 
 from web.apis import ApiName, dispatch_by_api
+from web.events.catalogue import asyncapi_page, event_schema_page
 from web.events.controllers import Events, SingleEvents
 from web.events.feeds import Feeds
 from web.http.backend import Backend
@@ -104,6 +105,8 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
             Endpoints,
             Events,
             SingleEvents,
+            event_schema_page,
+            asyncapi_page,
         ],
         dependencies={
             "backend": Provide(provide_backend),

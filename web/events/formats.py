@@ -100,7 +100,6 @@ def _described(entry: LogEntry, recorded: Recorded, names: sentences.Names) -> E
 def data_of(event: Any) -> dict[str, Any]:
     """Return the fields of an event as the log keeps them, with addresses masked."""
     data = msgspec.to_builtins(disclosure.masked(event))
-    del data["type"]
     return {**data, "name": disclosure.MASK} if isinstance(event, NameClaimed) else dict(data)
 
 

@@ -45,7 +45,7 @@ def test_the_newest_event_comes_first_with_what_happened_in_plain_words(past: Pa
 
     assert newest["kind"] == "agent.paused"
     assert newest["sentence"] == "The agent “Scout” was paused: holiday, by the user “Board”."
-    assert newest["data"] == {"reason": "holiday"}
+    assert newest["data"] == {"type": "agent.paused", "reason": "holiday"}
     assert newest["companyId"] == past.company
     assert newest == past.api.get(f"/companies/{past.company}/events/{newest['position']}")
     assert newest == past.api.get(f"/events/{newest['position']}")
