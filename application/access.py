@@ -20,6 +20,7 @@ from domain.values import Value
 
 Action = Literal[
     "read",  # any member, any agent of the company
+    "audit",  # members who are owners, admins or auditors
     "administer",  # members who may write
     "own",  # members who may write; the agent that the resource belongs to
     "assign",  # the same, but members also need tasks:assign
@@ -55,6 +56,7 @@ class BoardUser(Value, frozen=True):
     user_id: UUID
     key_id: UUID
     instance_admin: bool
+    instance_auditor: bool = False
 
     @property
     def actor(self) -> str:
@@ -158,8 +160,10 @@ def find_membership(work: UnitOfWork, user: BoardUser, company_id: UUID) -> Memb
     """
     Return the membership of a user in a company, or None for somebody who is not, or no longer, a member.
 
-    An instance admin counts as an owner of every company.
+    An instance admin counts as an owner of every company, and an instance auditor as an auditor.
     """
+    if user.instance_auditor:
+        return access.AUDITOR
     if user.instance_admin:
         return access.OWNER
     member_id = membership_of(user.user_id, company_id)
@@ -177,7 +181,7 @@ def _authorize_agent(principal: AgentCaller, action: Action, resource: Resource)
         raise NotFound(f"{resource.kind} not found")
     if principal.company_id != resource.company_id:
         _turn_away(resource, "Agent key cannot access another company")
-    if action in ("administer", "entrust"):
+    if action in ("audit", "administer", "entrust"):
         raise Forbidden("Board access required")
     if action in ("own", "assign") and resource.owner != principal.agent_id:
         raise Forbidden(resource.own_only)
@@ -189,8 +193,10 @@ def _authorize_user(work: UnitOfWork, principal: BoardUser, action: Action, reso
     membership = find_membership(work, principal, resource.company_id)
     if membership is None:
         _turn_away(resource, "User does not have access to this company")
-    elif membership.role == "viewer" and action != "read":
-        raise Forbidden("Viewer access is read-only")
+    elif action == "audit" and not access.may_audit(membership):
+        raise Forbidden("Only owners, admins and auditors may read the events")
+    elif membership.role in access.READ_ONLY and action not in ("read", "audit"):
+        raise Forbidden(f"{membership.role.capitalize()} access is read-only")
     elif action in ("assign", "entrust") and not access.may_assign(membership):
         raise Forbidden("Missing permission: tasks:assign")
 
@@ -240,4 +246,9 @@ def _user(work: UnitOfWork, key_id: UUID, user_id: UUID | None) -> BoardUser:
     user = work.get(USER, user_id)
     if user is None or user_id is None:
         raise Unauthenticated
-    return BoardUser(user_id=user_id, key_id=key_id, instance_admin=user.instance_admin)
+    return BoardUser(
+        user_id=user_id,
+        key_id=key_id,
+        instance_admin=user.instance_admin,
+        instance_auditor=user.instance_auditor,
+    )

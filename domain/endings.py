@@ -107,7 +107,13 @@ AT_WORK = (
     TrajectoryUsageReported,
 )
 DOWNWARD: tuple[RoutineStatus, ...] = ("active", "paused", "archived")
-ROLES: tuple[MemberRole, ...] = ("owner", "admin", "member", "viewer")  # the one that may do most first
+POWERS: dict[MemberRole, frozenset[str]] = {  # what each role may do besides reading the company
+    "owner": frozenset({"own", "manage", "audit", "write"}),
+    "admin": frozenset({"manage", "audit", "write"}),
+    "member": frozenset({"write"}),
+    "auditor": frozenset({"audit"}),
+    "viewer": frozenset(),
+}
 
 
 def ends(event: AnyEvent, before: object) -> bool:
@@ -169,6 +175,5 @@ def _only_disables(old: TriggerSettings | EndpointSettings, new: TriggerSettings
 
 def _only_takes_away(member: Membership, changed: MemberChanged) -> bool:
     """Return whether the member can do less after the change, and nothing more."""
-    role_lost = ROLES.index(changed.role) - ROLES.index(member.role)
-    new, old = set(changed.permissions), set(member.permissions)
-    return role_lost >= 0 and new <= old and (role_lost > 0 or new < old)
+    new, old = POWERS[changed.role].union(changed.permissions), POWERS[member.role].union(member.permissions)
+    return new < old

@@ -34,8 +34,8 @@ from domain.values import (
     RetryPolicy,
     RoutineSettings,
     RunSource,
-    Session,
     Sealed,
+    Session,
     TaskDetails,
     TrajectoryStatus,
     TriggerKind,
@@ -59,6 +59,7 @@ class UserRegistered(Event, frozen=True, tag="user.registered"):
     name: str
     email: str | None = None
     instance_admin: bool = False
+    instance_auditor: bool = False  # reads everything of the installation, and changes nothing
 
 
 class UserSignedOut(Event, frozen=True, tag="user.signed_out"):

@@ -1,5 +1,6 @@
 """All read models, for the projector, rebuilds and health."""
 
+from projections.audit.event_index import event_index
 from projections.board.directory import directory
 from projections.board.issues import issues
 from projections.board.stored_bytes import stored_bytes
@@ -34,6 +35,7 @@ ALL = (
     deliveries,
     directory,
     endpoints,
+    event_index,
     firing_metrics,
     folders,
     issues,

@@ -183,6 +183,11 @@ def another_board_token(ready: System, name: str, user_id: UUID = FIRST_USER) ->
     return ready.executor.attempt(lambda work: keys.mint_board_key(work, name, user_id)).result.token
 
 
+def auditor_key(ready: System, name: str) -> str:
+    """Register an auditor of the installation and return the token of their first key."""
+    return ready.executor.attempt(lambda work: keys.mint_for_auditor(work, name)).result.token
+
+
 def connect(settings: Settings) -> Session:
     """
     Open a connection outside the pool, with the rights and limits of the service, for work on read models.

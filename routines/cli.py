@@ -208,6 +208,26 @@ def board_key(name: str, user_id: UUID, *, settings: Settings) -> None:
             raise click.ClickException(text) from error
 
 
+@main.command("auditor-key")
+@with_database(is_owner=True)
+@click.option("--name", required=True, help="The name of the auditor, which is on the record.")
+def auditor_key(name: str, *, settings: Settings) -> None:
+    """
+    Register an auditor of the whole installation, and print a board token for them.
+
+    Auditors read everything, the events of all companies included, and change nothing (docs/audit.md). `routines board-key
+    --user` mints a further token. The URL must log in as the owner of the database, as for `routines init`: the log does
+    not let the service itself make auditors. `routines audit grants` shows them.
+    """
+    with bootstrap.system(settings) as system:
+        try:
+            auditor = bootstrap.auditor_key(system, name)
+        except psycopg.errors.InsufficientPrivilege as error:
+            text = "Only the database's owner may make somebody an auditor: use the URL that `routines init` needs"
+            raise click.ClickException(text) from error
+    click.echo(auditor)
+
+
 def _checked_socket(_context: click.Context, _parameter: click.Parameter, fd: int | None) -> int | None:
     """Return the descriptor. Raises BadParameter unless it is one of a socket."""
     with contextlib.suppress(OSError):

@@ -14,6 +14,7 @@ from routines import allocator, bootstrap
 from routines.local.listening import url_of
 from routines.settings import Settings, has_jetty_routines
 from web.app import create_app
+from web.events.live import end_feeds
 from web.http.backend import Backend
 from web.http.fair_threads import FairThreads
 from web.http.peers import Peers
@@ -71,7 +72,16 @@ def server(
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=DRAIN_S,
     )
-    return uvicorn.Server(config)
+    return Server(config)
+
+
+class Server(uvicorn.Server):
+    """A server whose live feeds end as soon as it is to end; it waits for the other answers under way."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept no more requests, and wait for those under way."""
+        end_feeds()
+        await super().shutdown(sockets)
 
 
 def _room(settings: Settings) -> tuple[int, int]:

@@ -31,6 +31,7 @@ SUBJECTS = {
         "routines",
         "jetty",
         "explain",
+        "audit",
         "endings",
     ),
     "application": ("secrets", "proof", "quotas", "event_store", "tokens", "access", ".", "audit", "use_cases"),
@@ -47,13 +48,14 @@ SUBJECTS = {
         "routines",
         "delivery",
         "jetty",
+        "audit",
         "open_work",
         "usage",
         "overview",
         "catalogue",
     ),
     "processes": (".", "scheduler", "delivery"),
-    "web": ("apis", "http", "monitoring", "openapi", "paperclip", "jetty", "board", "app"),
+    "web": ("apis", "http", "monitoring", "openapi", "paperclip", "events", "jetty", "board", "app"),
 }
 DOMAIN_MAY_IMPORT = {"msgspec"}
 VERIFIER_MAY_IMPORT = {"cryptography", "psycopg", "audit_verifier"}

@@ -11,6 +11,9 @@ from web.board import pages
 from web.board.app import board
 from web.board.app import error_response as board_error
 from web.board.session import SessionCookie, with_session
+from web.events.catalogue import asyncapi_page, event_schema_page
+from web.events.controllers import Events, SingleEvents
+from web.events.feeds import Feeds
 from web.http.backend import Backend
 from web.http.errors import error_response as paperclip_error
 from web.http.errors import to_response
@@ -63,6 +66,7 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
     """
     rate_limiter, traffic = WebhookRateLimiter(webhook_rate, backend.limits.max_webhook_counters), Traffic()
     checkup = Checkup(backend)
+    feeds = Feeds(backend, public_url)
     webhook_refusals = WebhookRefusals(backend, rate_limiter)
 
     async def provide_backend() -> Backend:
@@ -70,6 +74,9 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
 
     async def provide_checkup() -> Checkup:
         return checkup
+
+    async def provide_feeds() -> Feeds:
+        return feeds
 
     async def provide_public_url() -> str:
         return public_url
@@ -105,12 +112,17 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
             Endpoints,
             WholeLogProofs,
             CompanyLogProofs,
+            Events,
+            SingleEvents,
+            event_schema_page,
+            asyncapi_page,
         ],
         dependencies={
             "backend": Provide(provide_backend),
             "caller": Provide(caller),
             "checkup": Provide(provide_checkup),
             "eventual": Provide(is_eventual),
+            "feeds": Provide(provide_feeds),
             "idempotency_key": Provide(idempotency_key),
             "public_url": Provide(provide_public_url),
             "rate_limiter": Provide(provide_rate_limiter),
@@ -129,7 +141,7 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
         openapi_config=openapi,
         logging_config=None,
     )
-    of_jetty = jetty(backend, public_url, checkup, with_routines=jetty_routines)
+    of_jetty = jetty(backend, public_url, checkup, feeds, with_routines=jetty_routines)
     both = dispatch_by_api({"paperclip": framework, "jetty": of_jetty})
     of_board = board(backend, both, public_url, pages.PAGES)
     all_three = dispatch_by_api({"paperclip": framework, "jetty": of_jetty, "board": of_board})

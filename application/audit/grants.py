@@ -31,9 +31,7 @@ from domain.recorded import Recorded
 from domain.values import Value
 
 GRANTS = (UserRegistered, MemberJoined, MemberChanged, KeyIssued)
-NAMES = tuple(
-    stored_name(kind) for kind in (*GRANTS, MemberRemoved, KeyRevoked, AgentCreated, UserSignedOut)
-)
+NAMES = tuple(stored_name(kind) for kind in (*GRANTS, MemberRemoved, KeyRevoked, AgentCreated, UserSignedOut))
 MANAGERS, WRITERS = ("owner", "admin"), ("owner", "admin", "member")
 MAX_CLOCK_DIFFERENCE = timedelta(minutes=5)  # the default bound of log.sql, which its owner can change
 
@@ -150,6 +148,8 @@ def _doubts(rights: _Rights, recorded: Recorded, recorded_at: datetime) -> Itera
         yield "in a stream that was there already"
     if isinstance(event, UserRegistered) and event.instance_admin:
         yield "makes an instance admin"
+    if isinstance(event, UserRegistered) and event.instance_auditor:
+        yield "makes an instance auditor"
     if granter is None or granter not in rights.users:
         yield "given by no user: by an operator at the database, or forged"
         return

@@ -105,7 +105,8 @@ BEGIN
         IF is_admitted AND (given.version = 1 OR given.name LIKE 'member.%') THEN
             CASE given.name
             WHEN 'user.registered' THEN
-                CONTINUE WHEN NOT coalesce((given.event ->> 'instance_admin')::boolean, false);
+                CONTINUE WHEN NOT coalesce((given.event ->> 'instance_admin')::boolean, false)
+                          AND NOT coalesce((given.event ->> 'instance_auditor')::boolean, false);
             WHEN 'key.issued' THEN
                 IF holder IS NOT NULL THEN
                     CONTINUE WHEN holder = granter OR is_new OR is_admin;

@@ -32,6 +32,7 @@ class User(Value, frozen=True):
     """A person on the board."""
 
     instance_admin: bool
+    instance_auditor: bool = False
 
 
 class Membership(Value, frozen=True):
@@ -43,6 +44,8 @@ class Membership(Value, frozen=True):
 
 
 OWNER = Membership(role="owner", permissions=USUAL)
+AUDITOR = Membership(role="auditor", permissions=())
+READ_ONLY: tuple[MemberRole, ...] = ("auditor", "viewer")  # the roles that change nothing
 
 
 class Key(Value, frozen=True):
@@ -60,8 +63,8 @@ class Key(Value, frozen=True):
 def evolve_user(user: User | None, event: UserRegistered | UserSignedOut) -> User:
     """Fold an event into a user. Raise ImpossibleHistory if the event cannot follow."""
     match user, event:
-        case None, UserRegistered(instance_admin=instance_admin):
-            return User(instance_admin=instance_admin)
+        case None, UserRegistered(instance_admin=instance_admin, instance_auditor=instance_auditor):
+            return User(instance_admin=instance_admin, instance_auditor=instance_auditor)
         case User(), UserSignedOut():
             return user
         case _:
@@ -189,12 +192,17 @@ def check_expiry(moment: datetime | None, key: Key, field: str) -> None:
 
 def may_assign(member: Membership) -> bool:
     """Return whether the member may make somebody work, and so may issue keys that can."""
-    return member.role != "viewer" and "tasks:assign" in member.permissions
+    return member.role not in READ_ONLY and "tasks:assign" in member.permissions
 
 
 def may_manage(member: Membership) -> bool:
     """Return whether the member may manage the members and keys of the company."""
     return member.role in ("owner", "admin")
+
+
+def may_audit(member: Membership) -> bool:
+    """Return whether the member may read the events of the company."""
+    return member.role == "auditor" or may_manage(member)
 
 
 def must_manage_keys(membership: Membership) -> None:
@@ -207,11 +215,11 @@ def granted(role: MemberRole, permissions: Iterable[str] | None) -> Membership:
     """
     Return a membership with this role and these permissions; None: the usual ones of the role.
 
-    Raise RuleViolation for a viewer with permissions.
+    Raise RuleViolation for a viewer or an auditor with permissions.
     """
-    if role == "viewer" and permissions:
-        raise RuleViolation("A viewer has no permissions")
-    usual = () if role == "viewer" else USUAL
+    if role in READ_ONLY and permissions:
+        raise RuleViolation(f"{'An auditor' if role == 'auditor' else 'A viewer'} has no permissions")
+    usual = () if role in READ_ONLY else USUAL
     return Membership(role=role, permissions=usual if permissions is None else tuple(sorted(set(permissions))))
 
 
@@ -219,10 +227,10 @@ def regraded(member: Membership, role: MemberRole, permissions: Iterable[str] | 
     """
     Return the membership with another role.
 
-    If `permissions` is None they stay as they are, unless the member is or was a viewer: then they are the usual ones
-    of the role. Raise RuleViolation for a viewer with permissions.
+    If `permissions` is None they stay as they are, unless one of the roles changes nothing: then they are the usual ones
+    of the role. Raise RuleViolation for a viewer or an auditor with permissions.
     """
-    if permissions is None and (role == member.role or "viewer" not in (role, member.role)):
+    if permissions is None and (role == member.role or not {role, member.role} & {*READ_ONLY}):
         return replace(member, role=role)
     return granted(role, permissions)
 

@@ -54,6 +54,7 @@ class Limits(Value, frozen=True):
     max_held_body_bytes_per_sender: Bytes = 24 * MIB  # of one company, or of one address while the company is not known
     max_connections: Annotated[int, Meta(ge=8, le=100_000)] = 1_000  # fewer if the process may open fewer files
     max_connections_per_peer: Annotated[int, Meta(ge=4, le=100_000)] = 256  # a trusted proxy may use all of them
+    max_event_readers: Annotated[int, Meta(ge=1, le=10_000)] = 400  # of live feeds of events (web/events/live.py)
     max_webhook_counters: Count = 10_000  # counters in memory: calls per minute by sender
 
     # The environment of a collection (domain/jetty/environment.py). Linux takes 128 KiB for one variable.

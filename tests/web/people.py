@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 from application import tokens
 from application.event_store.unit_of_work import UnitOfWork
+from application.use_cases.board import keys
 from domain.events import AgentCreated, AnyEvent, KeyIssued, KeyRevoked, UserRegistered
 from domain.identity import key_of
 from domain.values import AgentProfile, AgentStatus, MemberRole
@@ -34,6 +35,13 @@ def user(api: Api, *, admin: bool = False) -> tuple[UUID, str]:
     registered = UserRegistered(name="Robin", email="robin@example.org", instance_admin=admin)
     operate(api, lambda work: work.record(user_id, [registered]))
     return user_id, key(api, user_id)
+
+
+def auditor(api: Api) -> str:
+    """The token of a new auditor of the instance."""
+    minted: list[str] = []
+    operate(api, lambda work: minted.append(keys.mint_for_auditor(work, "Ada").token))
+    return minted[-1]
 
 
 def member(api: Api, company_id: str, role: MemberRole, permissions: tuple[str, ...] | None = None) -> str:

@@ -42,6 +42,7 @@ class AccessFixture(msgspec.Struct):
     company: str
     agent: str  # the one that everything belongs to
     tokens: dict[str, str | None]
+    endpoints: list[str] = []
 
     def send(self, operation: str, token: str | None, request: Request) -> httpx.Response:
         method = OPERATIONS[operation][0]
@@ -64,6 +65,12 @@ class AccessFixture(msgspec.Struct):
         return self.in_company("agents", {"name": "Beating", "heartbeatUrl": HOOK})
 
     def endpoint(self) -> str:
+        """The one of the company, which may not have many."""
+        if not self.endpoints:
+            self.endpoints.append(self.new_endpoint())
+        return self.endpoints[0]
+
+    def new_endpoint(self) -> str:
         return self.in_company("webhook-endpoints", {"url": HOOK, "events": ["goal.*"]})
 
     def member(self) -> str:
@@ -123,12 +130,19 @@ class AccessFixture(msgspec.Struct):
         issue = self.issue()
         return f"{issue}/comments/{self.made(f'/issues/{issue}/comments', {'body': 'Hm'})}"
 
+    def event(self) -> int:
+        return int(self.api.get(f"/companies/{self.company}/events?limit=1")[0]["position"])
+
     def own_board_key(self) -> str:
         return str(self.api.post("/board-api-keys", {}, token=self.tokens["board owner"])["id"])
 
 
 def in_company(path: str = "", body: Any = ...) -> Callable[[AccessFixture], Request]:
     return lambda world: Request(f"/companies/{world.company}{path}", body)
+
+
+def in_company_of(kind: str, make: Callable[[AccessFixture], str]) -> Callable[[AccessFixture], Request]:
+    return lambda world: Request(f"/companies/{world.company}/{kind}/{make(world)}")
 
 
 def by_id(
@@ -293,12 +307,16 @@ OPERATIONS: dict[str, tuple[str, Callable[[AccessFixture], Request]]] = {
     "listWebhookEndpoints": ("GET", in_company("/webhook-endpoints")),
     "getWebhookEndpoint": ("GET", endpoint()),
     "updateWebhookEndpoint": ("PATCH", endpoint(body={"description": "x"})),
-    "deleteWebhookEndpoint": ("DELETE", endpoint()),
+    "deleteWebhookEndpoint": ("DELETE", in_company_of("webhook-endpoints", AccessFixture.new_endpoint)),
     "rotateWebhookEndpointSecret": ("POST", endpoint("/rotate-secret", {})),
     "testWebhookEndpoint": ("POST", endpoint("/test")),
     "listWebhookDeliveries": ("GET", endpoint("/deliveries")),
     "listDeliveries": ("GET", in_company("/deliveries")),
     "redeliver": ("POST", redelivery),
+    "listEvents": ("GET", in_company("/events")),
+    "listAllEvents": ("GET", plain("/events")),
+    "getEvent": ("GET", lambda world: Request(f"/companies/{world.company}/events/{world.event()}")),
+    "getEventOfAll": ("GET", lambda world: Request(f"/events/{world.event()}")),
 }
 BY_ID = [name for name, row in TABLE.items() if row["agent of another company"] == 404]
 
@@ -331,8 +349,10 @@ def new_world(api: Api) -> AccessFixture:
             "board owner": people.member(api, home, "owner"),
             "member without tasks:assign": people.member(api, home, "member", ()),
             "viewer": people.member(api, home, "viewer"),
+            "auditor": people.member(api, home, "auditor"),
             "user of another company": people.member(api, abroad, "owner"),
             "instance admin": api.token,
+            "instance auditor": people.auditor(api),
         },
     )
 
@@ -391,6 +411,8 @@ def test_whoever_is_unknown_is_told_that_and_nothing_else(world: AccessFixture, 
         ("agent of another company", "Agent key cannot access another company"),
         ("user of another company", "User does not have access to this company"),
         ("viewer", "Viewer access is read-only"),
+        ("auditor", "Auditor access is read-only"),
+        ("instance auditor", "Auditor access is read-only"),
     ],
 )
 def test_paths_of_a_company_tell_why_somebody_is_turned_away(world: AccessFixture, who: str, text: str):

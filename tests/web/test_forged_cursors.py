@@ -13,8 +13,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
+from application.use_cases import event_access
+from application.use_cases.event_access import EventAccess
+from projections.audit.feed import Filters
 from tests.api import Api
 from tests.web.past import Past
+from web.events.requests import FeedRequest
+from web.http.paging import Paging
 
 NOT_OURS = "cursor must be one that this list returned"
 TOO_LONG = "The query must have at most 4096 bytes and 100 parameters"
@@ -67,6 +72,7 @@ A_LIST = (
     "occurrences",
     "deliveries",
     "deliveries of an endpoint",
+    "events",
     *BY_POSITION,
 )
 
@@ -77,6 +83,13 @@ def forged(list_: str, place: Any) -> str:
     checksum = hashlib.sha256(text.encode()).hexdigest()[:8]
     body = json.dumps([1, checksum, place], separators=(",", ":"), ensure_ascii=False)
     return base64.urlsafe_b64encode(body.encode()).decode().rstrip("=")
+
+
+def events_of(company: str) -> str:
+    """The name by which cursors know the feed of a company, newest first and without a filter."""
+    access = EventAccess(company_id=UUID(str(company)), hidden=event_access.OF_NO_COMPANY)
+    request = FeedRequest(Filters(), "newest", Paging(None, None, None), 100, "application/json", None)
+    return request.list_name(access)
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +115,7 @@ def lists(api: Api) -> dict[str, tuple[str, str]]:
             f"deliveries {endpoint}",
         ),
         **{name: (f"/companies/{company}/{name}", f"{name} of {company}") for name in ("issues", "members", "keys")},
+        "events": (f"/companies/{company}/events", events_of(company)),
         "endpoints": (f"/companies/{company}/webhook-endpoints", f"webhook endpoints of {company}"),
     }
 

@@ -15,10 +15,16 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 TAG = re.compile(rb'(?:W/)?("[^"]*")')
-JSON = re.compile(rb"application/([a-z.]+\+)*json\b")
+JSON = re.compile(rb"application/([a-z.-]+\+)*json\b")
 CACHE_CONTROL = (b"cache-control", b"private, no-cache")
 OF_THE_BODY = (b"content-type", b"content-length")
+BODILESS = "routines.bodiless"  # in the state of a request
 Headers = list[tuple[bytes, bytes]]
+
+
+def is_bodiless(scope: Any) -> bool:
+    """Return whether the body of the answer to a GET is thrown away, since it was asked for by HEAD."""
+    return bool(scope.get("state", {}).get(BODILESS))
 
 
 def add_conditional_reads(app: ASGIApp) -> ASGIApp:
@@ -29,6 +35,7 @@ def add_conditional_reads(app: ASGIApp) -> ASGIApp:
             await app(scope, receive, send)
             return
         bodiless = scope["method"] == "HEAD"
+        scope.setdefault("state", {})[BODILESS] = bodiless
         held_start: Any = None  # the start of an answer until its body is there
 
         async def send_conditionally(message: Message) -> None:

@@ -10,12 +10,14 @@ from application.access import Caller
 from application.use_cases.jetty import collections
 from domain.errors import NotFound
 from domain.jetty import built_in
+from web.events.feeds import Feeds
 from web.http.backend import Backend
 from web.http.known_queries import must_know_query
 from web.http.public_path import state_with
 from web.jetty.collections import ApiKeys, Collections
 from web.jetty.description import DIALECT
 from web.jetty.errors import to_response
+from web.jetty.events import CollectionEvents
 from web.jetty.requests import JettyRequest, caller, routine_path, task_path
 from web.jetty.responses import Healthy, Templates, Trial
 from web.jetty.routines import Parameters, Routines
@@ -79,13 +81,16 @@ def health(checkup: NamedDependency[Checkup]) -> Healthy:
     return Healthy(status="degraded" if findings.reasons() else "healthy")
 
 
-def jetty(backend: Backend, public_url: str, checkup: Checkup, *, with_routines: bool) -> Litestar:
+def jetty(backend: Backend, public_url: str, checkup: Checkup, feeds: Feeds, *, with_routines: bool) -> Litestar:
     """Return the application. Without routines, their addresses do not exist (ENABLE_ROUTINES)."""
 
     async def provide_backend() -> Backend:
         return backend
 
     sync_waits = SyncWaits(backend.limits)
+
+    async def provide_feeds() -> Feeds:
+        return feeds
 
     async def provide_sync_waits() -> SyncWaits:
         return sync_waits
@@ -100,6 +105,7 @@ def jetty(backend: Backend, public_url: str, checkup: Checkup, *, with_routines:
             *routines,
             Collections,
             ApiKeys,
+            CollectionEvents,
             Tasks,
             Runs,
             TrajectoryLists,
@@ -110,6 +116,7 @@ def jetty(backend: Backend, public_url: str, checkup: Checkup, *, with_routines:
         dependencies={
             "backend": Provide(provide_backend),
             "caller": Provide(caller),
+            "feeds": Provide(provide_feeds),
             "task_path": Provide(task_path),
             "routine_path": Provide(routine_path),
             "sync_waits": Provide(provide_sync_waits),

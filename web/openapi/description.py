@@ -105,6 +105,11 @@ class Operation(msgspec.Struct, dict=True):
             return {}
         return {POSITION_HEADER: {**POSITION, "required": not self.handler.opt.get("waits", False)}}
 
+    @property
+    def etag(self) -> Json:
+        """The header with the tag of its answer, by name; one that is not in JSON has none."""
+        return {"ETag": {**ETAG["ETag"], "required": "forms" not in self.handler.opt}} if self.reads else {}
+
     @cached_property
     def body(self) -> Any:
         """The type of its body, or None if it takes none."""
@@ -256,9 +261,11 @@ def _answer(operation: Operation, status: int, answers: dict[Any, Json], example
     if kind is None:
         return answer
     if status < HTTPStatus.BAD_REQUEST:
-        headers |= (ETAG if operation.reads else {}) | operation.position
+        headers |= operation.etag | operation.position
     example = examples.answer(operation.id if status == operation.handler.status_code else f"{operation.id}.{status}")
-    return {**answer, "content": {JSON: {"schema": answers[kind], "example": example}}}
+    forms = operation.handler.opt.get("forms", {}) if status == operation.handler.status_code else {}
+    others = {media_type: {"schema": schema} for media_type, schema in forms.items()}
+    return {**answer, "content": {JSON: {"schema": answers[kind], "example": example}, **others}}
 
 
 def _refusals(dialect: Dialect, examples: Examples) -> Json:

@@ -130,6 +130,30 @@ DESCRIPTIONS: dict[str, tuple[str, Json]] = {  # by name of the parameter, or by
         TEXT,
     ),
 }
+_FEEDS = ("listEvents", "listAllEvents", "listEventsOfCollection")
+_OF_FEEDS: dict[str, tuple[str, Json]] = {
+    "kind": ("Only events of these kinds, joined by commas: `run.fired`, or `run.*` for all that begin so.", TEXT),
+    "streamId": ("Only what happened to this thing itself.", ID_OR_NONE),
+    "actor": ("Only what this actor did: `user:<id>`, `agent:<id>`, `key:<id>`, `trigger:<id>`, or `scheduler`.", TEXT),
+    "routineId": ("Only this routine, and everything that belongs to it.", ID_OR_NONE),
+    "triggerId": ("Only this trigger, and everything that belongs to it.", ID_OR_NONE),
+    "runId": ("Only this run, and everything that belongs to it.", ID_OR_NONE),
+    "issueId": ("Only this issue, and everything that belongs to it.", ID_OR_NONE),
+    "from": ("Only what was recorded at this moment or later, in ISO 8601.", MOMENT_OR_NONE),
+    "to": ("Only what was recorded at this moment or earlier, in ISO 8601.", MOMENT_OR_NONE),
+    "after": ("Only events after this position of the log.", {"type": "integer", "minimum": 0, "maximum": MOST_NUMBER}),
+    "before": (
+        "Only events before this position of the log.",
+        {"type": "integer", "minimum": 0, "maximum": MOST_NUMBER},
+    ),
+    "order": (
+        "Which events come first. A live feed always goes from the oldest on.",
+        {"enum": ["newest", "oldest"], "default": "newest"},
+    ),
+    "limit": ("How many a page has at most.", _number(1, 1_000, 100)),
+}
+DESCRIPTIONS |= {f"{feed}.{name}": told for feed in _FEEDS for name, told in _OF_FEEDS.items()}
+DESCRIPTIONS["position"] = ("A position of the log.", {"type": "integer", "minimum": 1, "maximum": MOST_NUMBER})
 REQUIRED = {"at"}  # optional for the framework, so that its absence is refused with a message of ours
 
 
@@ -142,6 +166,9 @@ CONDITIONAL = _header(
 )
 PRECONDITION = _header(
     "If-Match", "The ETag of your copy, from a GET of this resource. Unless it is the current one, the answer is 412."
+)
+FEED_HEADERS = (
+    _header("Last-Event-ID", "The position after which a live feed goes on.", {"type": "integer", "minimum": 0}),
 )
 WEBHOOK_HEADERS = (  # a webhook's request is read as raw bytes, since these are what is signed
     _header("Idempotency-Key", "The same key gives the same run.", {"type": "string", "maxLength": 255}),

@@ -87,7 +87,7 @@ class Companies(Controller):
 def _visible(conn: Connection, user: Principal, **page: Any) -> Part[responses.Company]:
     if not isinstance(user, BoardUser):
         return Part()
-    everywhere = user.instance_admin
+    everywhere = user.instance_admin or user.instance_auditor
     part = companies.all_companies(conn, **page) if everywhere else companies.of_user(conn, user.user_id, **page)
     return part.of(_counted(conn, part))
 

@@ -114,7 +114,7 @@ class BoardKeys(Controller):
         read = partial(keys.of_user, user_id=user.user_id)
         return read_page(backend, paging, f"keys of {user.user_id}", MODELS, read, newest_first=True)
 
-    @post("/board-api-keys", operation_id="createBoardKey", refuses=(422,))
+    @post("/board-api-keys", operation_id="createBoardKey", refuses=(403, 422))
     def create(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], data: JSONBody[BoardKeyDraft]
     ) -> MintedBoardKey:

@@ -43,6 +43,8 @@ def create_for_board(work: UnitOfWork, principal: Principal, draft: BoardKeyDraf
     """Create a key of the caller; raise InvalidField when it would outlive the key that the caller uses."""
     if not isinstance(principal, BoardUser):
         raise Unauthenticated("Board authentication required")
+    if principal.instance_auditor:
+        raise Forbidden("Auditor access is read-only")
     expires_at = expiry(work, principal, draft.expires_at, "expiresAt")
     return mint_for_user(work, principal.user_id, draft.name, expires_at)
 
@@ -172,6 +174,13 @@ def mint_board_key(work: UnitOfWork, name: str, user_id: UUID = FIRST_USER) -> N
     if work.get(USER, user_id) is None:
         raise NotFound("There is no such user; the first one is made by `routines init`")
     return mint_for_user(work, user_id, name, None)
+
+
+def mint_for_auditor(work: UnitOfWork, name: str) -> NewKey:
+    """Register an auditor of the whole installation, and create a board key for them; for an operator at the database."""
+    user_id = work.new_id()
+    work.record(user_id, [UserRegistered(name=name, instance_auditor=True)])
+    return mint_for_user(work, user_id, f"key of {name}", None)
 
 
 def mint_for_user(work: UnitOfWork, user_id: UUID, name: str, expires_at: datetime | None) -> NewKey:

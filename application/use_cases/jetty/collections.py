@@ -95,5 +95,5 @@ def own(principal: Principal) -> UUID | None:
 
 
 def is_admin(principal: Principal) -> bool:
-    """Return whether the caller is an instance admin, who sees all collections."""
-    return isinstance(principal, BoardUser) and principal.instance_admin
+    """Return whether the caller is an admin or an auditor of the instance, who see all collections."""
+    return isinstance(principal, BoardUser) and (principal.instance_admin or principal.instance_auditor)

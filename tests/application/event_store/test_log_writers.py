@@ -14,7 +14,16 @@ from application.audit import grants, log_reader
 from application.event_store.recorder import APPEND, ClockDiffers
 from application.execute import Executor
 from application.jetty_request_bodies import ApiKeyCreate, CollectionCreate
-from application.request_bodies import AgentDraft, AgentKeyDraft, BoardKeyDraft, CompanyDraft, MemberDraft, MemberPatch
+from application.request_bodies import (
+    AgentDraft,
+    AgentKeyDraft,
+    BoardKeyDraft,
+    CompanyDraft,
+    CompanyPatch,
+    MemberDraft,
+    MemberPatch,
+)
+from application.use_cases import event_access
 from application.use_cases.board import agents, companies, keys, members, sessions
 from application.use_cases.jetty import collections
 from domain.errors import Forbidden
@@ -264,6 +273,19 @@ def test_an_operator_who_logs_in_as_the_owner_may_do_what_the_service_may_not(sc
     (grant,) = [grant for grant in grants.review(scene.log()) if grant.recorded_by == "postgres" and grant.flags]
     assert (grant.actor, grant.flags) == ("system", ("given by no user: by an operator at the database, or forged",))
     assert scene.ask(Caller(token=minted), companies.create, CompanyDraft(name="Third"))
+
+
+def test_only_an_operator_makes_an_auditor_of_the_installation(scene):
+    with bootstrap.system(Settings(database_url=scene.urls("postgres"))) as system:
+        auditor = Caller(token=bootstrap.auditor_key(system, "Ada"))
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="does not follow"):
+        bootstrap.auditor_key(scene.system, "Eve")
+
+    (grant,) = [grant for grant in grants.review(scene.log()) if "makes an instance auditor" in grant.flags]
+    assert (grant.name, grant.recorded_by) == ("user.registered", "postgres")
+    assert scene.ask(auditor, event_access.of_all).hidden == ()
+    with pytest.raises(Forbidden, match="Auditor access is read-only"):
+        scene.ask(auditor, companies.update, scene.company, CompanyPatch(name="Ours"))
 
 
 # Grants: what somebody with the service's login makes up is refused

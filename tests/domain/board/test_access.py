@@ -30,6 +30,7 @@ JOINED = MemberJoined(user_id=USER, role="member")
 PROMOTED = MemberChanged(role="admin", permissions=())
 OWNER, ADMIN, MEMBER = (Membership(role=role, permissions=ASSIGN) for role in ("owner", "admin", "member"))
 VIEWER = Membership(role="viewer", permissions=())
+AUDITOR = Membership(role="auditor", permissions=())
 NO_OTHERS: list[Membership] = []
 ROLES = st.sampled_from(get_args(MemberRole))
 FOREVER = KeyIssued(name="cli", user_id=USER)
@@ -67,7 +68,7 @@ def test_keys_are_for_those_who_may_assign_to_issue_and_for_owners_and_admins_to
 ):
     member = Membership(role=role, permissions=permissions)
 
-    assert access.may_assign(member) == (role != "viewer" and permissions == ASSIGN)
+    assert access.may_assign(member) == (role not in access.READ_ONLY and permissions == ASSIGN)
     if role in ("owner", "admin"):
         access.must_manage_keys(member)
     else:
@@ -102,6 +103,7 @@ def test_a_removed_member_is_none_and_may_join_again():
         ("member", None, MEMBER),
         ("viewer", None, VIEWER),
         ("viewer", (), VIEWER),
+        ("auditor", None, AUDITOR),
         ("member", (), Membership(role="member", permissions=())),
         ("member", ASSIGN * 2, MEMBER),
     ],
@@ -110,9 +112,11 @@ def test_whoever_may_write_may_assign_unless_told_otherwise(role, permissions, w
     assert access.granted(role, permissions) == wanted
 
 
-def test_a_viewer_gets_no_permission():
+def test_a_viewer_and_an_auditor_get_no_permission():
     with pytest.raises(RuleViolation, match="A viewer has no permissions"):
         access.granted("viewer", ASSIGN)
+    with pytest.raises(RuleViolation, match="An auditor has no permissions"):
+        access.granted("auditor", ASSIGN)
 
 
 @pytest.mark.parametrize(
@@ -123,6 +127,7 @@ def test_a_viewer_gets_no_permission():
         (Membership(role="member", permissions=()), "admin", None, Membership(role="admin", permissions=())),
         (MEMBER, "viewer", None, VIEWER),
         (VIEWER, "viewer", None, VIEWER),
+        (VIEWER, "auditor", None, AUDITOR),
         (VIEWER, "member", None, MEMBER),
         (VIEWER, "member", (), Membership(role="member", permissions=())),
     ],

@@ -76,6 +76,10 @@ def key(jetty):
     return f"/api-keys/collection/{jetty.collection}/{made['id']}", ...
 
 
+def newest(jetty):
+    return jetty.get(f"/collections/{jetty.collection}/events?limit=1")[0]["position"]
+
+
 OPERATIONS = {
     "listRoutinesOfCollection": ("GET", collection("/routines")),
     "listRoutinesOfTask": ("GET", task("/routines")),
@@ -125,6 +129,8 @@ OPERATIONS = {
     "getStepTemplate": ("GET", plain("/step-templates/text_echo")),
     "getTrial": ("GET", collection("/trial")),
     "activateTrial": ("POST", collection("/trial", "/activate")),
+    "listEventsOfCollection": ("GET", collection("/collections", "/events")),
+    "getEventOfCollection": ("GET", lambda jetty: (f"/collections/{jetty.collection}/events/{newest(jetty)}", ...)),
     "getJettyHealth": ("GET", plain("/../../health")),
 }
 
@@ -153,8 +159,10 @@ def callers(api, home, collection_of):
         "board owner": people.member(api, company, "owner"),
         "member without tasks:assign": people.member(api, company, "member", ()),
         "viewer": people.member(api, company, "viewer"),
+        "auditor": people.member(api, company, "auditor"),
         "user of another company": people.member(api, abroad, "owner"),
         "instance admin": api.token,
+        "instance auditor": people.auditor(api),
     }
 
 

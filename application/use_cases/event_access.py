@@ -1,0 +1,74 @@
+"""Who may read which events, and on what that right rests, so that a feed that goes on for long ends with it."""
+
+from uuid import UUID
+
+from application.access import BoardUser, CollectionCaller, Principal, authorize, require_board
+from application.event_store.stream_kinds import KEY
+from application.event_store.unit_of_work import UnitOfWork
+from application.use_cases import names
+from application.use_cases.board import companies
+from domain.board import access
+from domain.errors import Forbidden
+from domain.events import STORED_NAMES
+from domain.identity import membership_of
+from domain.values import Value
+
+ACCESS = tuple(name for name in STORED_NAMES if name.startswith(("key.", "name.")))
+OF_NO_COMPANY = tuple(name for name in STORED_NAMES if name.startswith(("key.", "name.", "user.", "zones.")))
+IN_COLLECTIONS = (
+    "company.",
+    "routine.",
+    "run.",
+    "slot.",
+    "task.",
+    "trajectory.",
+    "trigger.",
+)  # what the Jetty API shows
+BEYOND_COLLECTIONS = tuple(name for name in STORED_NAMES if not name.startswith(IN_COLLECTIONS))
+
+
+class EventAccess(Value, frozen=True):
+    """The right to read events: of which company (None: of all), without which kinds, and how long it lasts."""
+
+    company_id: UUID | None
+    hidden: tuple[str, ...]
+    rests_on: frozenset[UUID] = frozenset()  # streams after whose next event it has to be asked for again
+    ends_in_s: float | None = None  # until the key expires, from the moment of the question
+
+
+def of_company(work: UnitOfWork, principal: Principal, company_id: UUID) -> EventAccess:
+    """Return the right to the events of a company, for its owners, admins and auditors."""
+    authorize(work, principal, "audit", companies.enter(work, company_id))
+    return _access(work, principal, company_id, OF_NO_COMPANY)
+
+
+def of_all(work: UnitOfWork, principal: Principal) -> EventAccess:
+    """Return the right to all events, for admins and auditors of the instance. Only the latter see those of keys and names."""
+    user = require_board(principal)
+    if not (user.instance_admin or user.instance_auditor):
+        raise Forbidden("Instance admin or auditor required")
+    return _access(work, user, None, () if user.instance_auditor else ACCESS)
+
+
+def of_collection(work: UnitOfWork, principal: Principal, collection: str) -> EventAccess:
+    """Return the right to the events of a collection that the Jetty API knows of; also for holders of its keys."""
+    company_id = names.collection(work, principal, collection, "audit")
+    return _access(work, principal, company_id, BEYOND_COLLECTIONS)
+
+
+def _access(work: UnitOfWork, principal: Principal, company_id: UUID | None, hidden: tuple[str, ...]) -> EventAccess:
+    membership: UUID | None
+    match principal:
+        case BoardUser(user_id=user_id, key_id=key_id):
+            membership = membership_of(user_id, company_id) if company_id is not None else user_id
+        case CollectionCaller(key_id=key_id):
+            membership = access.membership_of_issuer(work.history(key_id)[0])
+        case _:
+            raise Forbidden("Board access required")
+    key = work.get(KEY, key_id)
+    return EventAccess(
+        company_id=company_id,
+        hidden=hidden,
+        rests_on=frozenset(id_ for id_ in (key_id, membership) if id_ is not None),
+        ends_in_s=None if key is None or key.expires_at is None else (key.expires_at - work.now).total_seconds(),
+    )

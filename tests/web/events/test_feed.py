@@ -1,0 +1,203 @@
+"""The event feed over HTTP: pages in both directions, filters, forms, and what nobody is shown."""
+
+import json
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from domain.identity import slot_of
+from tests.api import Api
+from tests.web import people
+
+
+class Past:
+    """A company in which something of everything has happened, and another one."""
+
+    def __init__(self, api: Api) -> None:
+        self.api = api
+        self.company, self.other = api.company("Acme"), api.company("Other")
+        self.agent, self.agent_token = api.agent(self.company)
+        self.routine = api.routine(self.company, self.agent, title="Nightly report")
+        self.trigger = api.post(f"/routines/{self.routine}/triggers", {"kind": "webhook", "signingMode": "none"})[
+            "trigger"
+        ]
+        self.run = api.post(f"/routines/{self.routine}/run", {"triggerId": None})
+        self.issue = self.run["linkedIssueId"]
+        self.comment = api.post(f"/issues/{self.issue}/comments", {"body": "On it"})["id"]
+        api.post(f"/agents/{self.agent}/pause", {"reason": "holiday"})
+
+    def events(self, query: str = "", company: str | None = None, **kwargs: Any) -> Any:
+        return self.api.get(f"/companies/{company or self.company}/events?{query}", **kwargs)
+
+
+@pytest.fixture(scope="module")
+def past(api: Api) -> Past:
+    return Past(api)
+
+
+def kinds(events: Any) -> list[str]:
+    return [event["kind"] for event in events]
+
+
+def test_the_newest_event_comes_first_with_what_happened_in_plain_words(past: Past):
+    newest = past.events("limit=1")[0]
+
+    assert newest["kind"] == "agent.paused"
+    assert newest["sentence"] == "The agent “Scout” was paused: holiday, by the user “Board”."
+    assert newest["data"] == {"type": "agent.paused", "reason": "holiday"}
+    assert newest["companyId"] == past.company
+    assert newest == past.api.get(f"/companies/{past.company}/events/{newest['position']}")
+    assert newest == past.api.get(f"/events/{newest['position']}")
+
+
+@pytest.mark.parametrize("order", ["newest", "oldest"])
+def test_a_walk_over_small_pages_shows_each_event_once_in_either_direction(past: Past, order: str):
+    path, seen = f"/companies/{past.company}/events?order={order}&limit=3", []
+    while path:
+        answer = past.api.request("GET", path)
+        seen += [event["position"] for event in answer.json()]
+        cursor = answer.headers.get("X-Next-Cursor")
+        path = cursor and f"/companies/{past.company}/events?order={order}&limit=3&cursor={cursor}"
+
+    assert seen == sorted(seen, reverse=order == "newest")
+    assert sorted(seen) == [event["position"] for event in past.events("order=oldest&limit=1000")]
+
+
+def test_a_thing_is_shown_with_everything_that_belongs_to_it(past: Past):
+    of_issue = past.events(f"issueId={past.issue}&order=oldest")
+    of_run = past.events(f"runId={past.run['id']}")
+    of_routine = past.events(f"routineId={past.routine}&limit=1000")
+    of_trigger = past.events(f"triggerId={past.trigger['id']}")
+
+    assert kinds(of_issue) == ["run.fired", "slot.taken", "issue.opened", "comment.added"]
+    assert {"run.fired", "issue.opened", "slot.taken", "comment.added"} == set(kinds(of_run))
+    assert {"routine.created", "routine.trigger_added", "trigger.created", *kinds(of_run)} == set(kinds(of_routine))
+    assert {"routine.trigger_added", "trigger.created"} == set(kinds(of_trigger))
+    assert kinds(past.events(f"streamId={slot_of(UUID(past.routine))}")) == ["slot.taken"]
+
+
+def test_filters_narrow_the_feed_together(past: Past):
+    first = past.events("order=oldest&limit=1000")
+    middle = first[len(first) // 2]
+    until = past.events(f"to={middle['recordedAt'].replace('Z', '999Z')}&limit=1000")
+
+    assert kinds(past.events("kind=agent.paused,comment.*")) == ["agent.paused", "comment.added"]
+    assert past.events(f"kind=issue.opened&routineId={past.routine}&runId={past.run['id']}")
+    assert not past.events(f"kind=agent.paused&routineId={past.routine}")
+    assert {event["position"] for event in until} >= {
+        event["position"] for event in first if event["position"] <= middle["position"]
+    }
+    assert not past.events("from=2199-01-01T00:00:00Z")
+    assert not past.events("to=1971-01-01T00:00:00Z")
+    assert [middle["position"]] == [
+        event["position"] for event in past.events(f"after={middle['position'] - 1}&before={middle['position'] + 1}")
+    ]
+    assert not past.events(f"actor=agent:{past.agent}")
+    assert past.events(f"actor={first[0]['actor']}")
+    assert past.events(f"routineId={uuid4()}") == []
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("kind=run.flown", "kind"),
+        ("actor=me", "actor"),
+        ("routineId=7", "routineId"),
+        ("order=up", "order"),
+        ("limit=0", "limit"),
+        ("limit=1001", "limit"),
+        ("after=x", "after"),
+        ("before=-1", "before"),
+        ("from=yesterday", "from"),
+        ("cursor=abc", "cursor"),
+        ("knid=run.fired", "knid"),
+    ],
+)
+def test_a_parameter_that_is_wrong_is_named(past: Past, query: str, field: str):
+    answer = past.api.request("GET", f"/companies/{past.company}/events?{query}")
+
+    assert answer.status_code == 400
+    assert answer.json()["details"][0]["path"] == [field]
+
+
+def test_a_cursor_of_another_feed_is_refused(past: Past):
+    cursor = past.api.request("GET", f"/companies/{past.company}/events?limit=1").headers["X-Next-Cursor"]
+    feeds = [
+        f"/companies/{past.company}/events?kind=agent.paused",
+        f"/companies/{past.company}/events?order=oldest",
+        f"/companies/{past.other}/events?limit=1",
+        "/events?limit=1",
+    ]
+
+    answers = [past.api.request("GET", f"{feed}&cursor={cursor}") for feed in feeds]
+
+    assert [400] * 4 == [answer.status_code for answer in answers]
+
+
+def test_accept_chooses_the_form(past: Past):
+    path, plain = f"/companies/{past.company}/events?limit=2", past.events("limit=2")
+
+    def form(accept: str, path: str = path) -> Any:
+        answer = past.api.request("GET", path, headers={"Accept": accept})
+        return answer.headers["content-type"], answer
+
+    kind, lines = form("application/x-ndjson")
+    assert (kind, plain) == ("application/x-ndjson", [json.loads(line) for line in lines.text.splitlines()])
+    kind, batch = form("application/cloudevents-batch+json, application/json;q=0.5")
+    assert kind == "application/cloudevents-batch+json"
+    assert [(str(one["position"]), one["kind"], one["data"]) for one in plain] == [
+        (one["id"], one["type"], one["data"]) for one in batch.json()
+    ]
+    kind, single = form("application/cloudevents+json", f"/companies/{past.company}/events/{plain[0]['position']}")
+    assert (kind, batch.json()[0]) == ("application/cloudevents+json", single.json())
+    assert all(form(accept)[0] == "application/json" for accept in ("*/*", "text/html", "", "application/*;q=0.1"))
+    assert lines.headers["X-Next-Cursor"]
+
+
+def test_no_event_of_another_company_is_shown(past: Past):
+    foreign = past.api.get(f"/companies/{past.other}/events?limit=1")[0]["position"]
+    owner = people.member(past.api, past.other, "owner")
+
+    assert past.events(f"routineId={past.routine}", company=past.other) == []
+    assert past.events(f"streamId={past.agent}", company=past.other) == []
+    assert 404 == past.api.request("GET", f"/companies/{past.company}/events/{foreign}").status_code
+    assert 403 == past.api.request("GET", f"/companies/{past.company}/events", token=owner).status_code
+    assert {past.other} == {event["companyId"] for event in past.events("limit=1000", company=past.other, token=owner)}
+
+
+def test_events_of_keys_and_names_are_for_the_auditor_of_the_instance(past: Past):
+    auditor = people.auditor(past.api)
+    shown = past.api.get("/events?kind=key.issued,name.claimed&limit=1000", token=auditor)
+    claims = [event for event in shown if event["kind"] == "name.claimed"]
+
+    assert {"key.issued", "name.claimed"} == set(kinds(shown))
+    assert {"***"} == {event["data"]["name"] for event in claims}
+    assert [] == past.api.get("/events?kind=key.issued,name.claimed")
+    assert [] == past.events("kind=key.issued,name.claimed")
+    assert [] == past.events(
+        "kind=key.issued,name.claimed,user.registered", token=people.member(past.api, past.company, "owner")
+    )
+
+
+def test_no_address_and_no_secret_is_shown(past: Past):
+    auditor = people.auditor(past.api)
+    address, token = past.trigger["publicId"], past.agent_token
+
+    text = past.api.request("GET", "/events?limit=1000", token=auditor).text
+
+    assert address not in text
+    assert token not in text
+
+
+def test_an_auditor_of_the_company_reads_its_events_and_changes_nothing(past: Past):
+    auditor = people.member(past.api, past.company, "auditor")
+
+    assert past.events("limit=1", token=auditor)
+    answers = [
+        past.api.request("PATCH", f"/routines/{past.routine}", {"title": "x"}, token=auditor),
+        past.api.request("POST", f"/routines/{past.routine}/run", {}, token=auditor),
+        past.api.request("GET", "/events", token=auditor),
+    ]
+    assert [403] * 3 == [answer.status_code for answer in answers]
+    assert "Auditor access is read-only" == answers[0].json()["error"]

@@ -1,0 +1,276 @@
+"""The live feed: it goes on for as long as it is read, resumes without gap or repeat, and ends when it must."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from msgspec.structs import replace
+
+from tests.api import Api
+from tests.web import people
+from tests.web.served import further
+from web.events import live
+from web.events.live import LiveFeed
+
+STREAM = {"Accept": "text/event-stream"}
+MANY = 200
+
+
+class Feed:
+    """A live feed that is being read."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.response = response
+        self.blocks = self._read()
+        assert "retry" in next(self.blocks)  # from here on the feed misses nothing
+
+    def _read(self) -> Iterator[dict[str, str]]:
+        block: dict[str, str] = {}
+        for line in self.response.iter_lines():
+            if line:
+                name, _, value = line.partition(": ")
+                block[name] = value
+            else:
+                yield block
+                block = {}
+
+    def events(self, count: int) -> list[Any]:
+        """The next events, without the signs of life between them."""
+        found: list[Any] = []
+        while len(found) < count:
+            block = next(self.blocks)
+            if "data" in block:
+                found.append(json.loads(block["data"]))
+                assert (str(found[-1]["position"]), found[-1]["kind"]) == (block["id"], block["event"])
+        return found
+
+    def end(self) -> list[dict[str, str]]:
+        """What comes until the feed ends by itself."""
+        return list(self.blocks)
+
+
+@contextmanager
+def reading(api: Api, path: str, token: str | None = None, **headers: str) -> Iterator[Feed]:
+    authorization = {"Authorization": f"Bearer {token or api.token}"}
+    with httpx.stream(
+        "GET", f"{api.url}/api{path}", headers={**STREAM, **authorization, **headers}, timeout=20
+    ) as response:
+        assert response.status_code == 200, response.read()
+        yield Feed(response)
+
+
+def others() -> int:
+    """The threads of the process but for those that handle requests, of which there is a fixed number."""
+    return len([thread for thread in threading.enumerate() if not thread.name.startswith("request")])
+
+
+def goals(api: Api, company: str, *titles: str) -> None:
+    for title in titles:
+        api.post(f"/companies/{company}/goals", {"title": title})
+
+
+def titles(events: list[Any]) -> list[str]:
+    return [event["data"]["details"]["title"] for event in events]
+
+
+def test_events_are_sent_as_they_happen(api: Api):
+    company = api.company()
+    with reading(api, f"/companies/{company}/events") as feed:
+        assert feed.response.headers["content-type"].startswith("text/event-stream")
+        goals(api, company, "one", "two")
+
+        sent = feed.events(2)
+
+    assert titles(sent) == ["one", "two"]
+    assert sent[::-1] == api.get(f"/companies/{company}/events?limit=2")
+
+
+def test_only_events_that_meet_the_filters_are_sent(api: Api):
+    company, other = api.company(), api.company()
+    with reading(api, f"/companies/{company}/events?kind=goal.updated,goal.deleted") as feed:
+        goals(api, company, "left out")
+        goals(api, other, "not ours")
+        goal = api.post(f"/companies/{company}/goals", {"title": "ours"})["id"]
+        api.patch(f"/goals/{goal}", {"title": "ours, changed"})
+
+        assert titles(feed.events(1)) == ["ours, changed"]
+
+
+def test_whoever_comes_back_gets_what_happened_meanwhile_without_gap_or_repeat(api: Api):
+    company, seen = api.company(), list[Any]()
+    path = f"/companies/{company}/events?kind=goal.created"
+    goals(api, company, "one", "two", "three")
+    with reading(api, f"{path}&after=0") as feed:
+        seen += feed.events(2)
+    goals(api, company, "four")
+    with reading(api, path, **{"Last-Event-ID": str(seen[-1]["position"])}) as feed:
+        seen += feed.events(2)
+        goals(api, company, "five")
+        seen += feed.events(1)
+
+    assert titles(seen) == ["one", "two", "three", "four", "five"]
+    assert seen == api.get(f"{path}&order=oldest")
+
+
+def test_a_reader_who_has_fallen_behind_what_is_in_memory_reads_on_from_the_log(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(live, "KEPT_EVENTS", 2)
+    monkeypatch.setattr(live, "BATCH", 3)
+    company = api.company()
+    with reading(api, f"/companies/{company}/events?kind=goal.created") as feed:
+        goals(api, company, *map(str, range(12)))
+
+        assert titles(feed.events(12)) == [str(number) for number in range(12)]
+
+
+@pytest.mark.parametrize("end", ["the key is revoked", "the member is removed", "the member becomes a viewer"])
+def test_a_feed_ends_with_the_right_to_read_it(api: Api, end: str):
+    company = api.company()
+    member = api.post(f"/companies/{company}/members", {"name": "Ada", "membershipRole": "auditor"})
+    user, token = member["userId"], member["token"]
+    with reading(api, f"/companies/{company}/events", token) as feed:
+        match end:
+            case "the key is revoked":
+                key = api.get("/board-api-keys", token=token)[0]["id"]
+                api.request("DELETE", f"/board-api-keys/{key}", token=token)
+            case "the member is removed":
+                api.request("DELETE", f"/companies/{company}/members/{user}")
+            case _:
+                api.patch(f"/companies/{company}/members/{user}", {"membershipRole": "viewer"})
+        goals(api, company, "after the end")
+
+        assert [] == [block for block in feed.end() if "data" in block]
+
+
+def test_a_feed_ends_when_its_key_expires(api: Api):
+    user, _ = people.user(api, admin=True)
+    token = people.key(api, user, expires_at=api.system.clock() + timedelta(seconds=0.5))
+
+    with reading(api, "/events", token) as feed:
+        feed.end()
+
+    assert 401 == api.request("GET", "/events", token=token).status_code
+
+
+def test_a_change_that_leaves_the_right_to_read_does_not_end_the_feed(api: Api):
+    company = api.company()
+    member = api.post(f"/companies/{company}/members", {"name": "Ada", "membershipRole": "auditor"})
+    with reading(api, f"/companies/{company}/events", member["token"]) as feed:
+        api.patch(f"/companies/{company}/members/{member['userId']}", {"membershipRole": "admin"})
+        goals(api, company, "one")
+
+        assert ["member.changed", "goal.created"] == [event["kind"] for event in feed.events(2)]
+
+
+def test_a_feed_ends_when_the_process_does(api: Api):
+    began = threading.Event()
+
+    def read(here: Api) -> None:
+        with reading(here, "/events") as feed:
+            began.set()
+            feed.end()
+
+    with further(api) as here:
+        reader = threading.Thread(target=read, args=(here,))
+        reader.start()
+        began.wait()
+    reader.join()  # the server has ended while its reader was reading
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "name"),
+    [
+        ("limit=5", {}, "limit"),
+        ("cursor=abc", {}, "cursor"),
+        ("order=newest", {}, "order"),
+        ("before=5", {}, "before"),
+        ("to=2026-01-01T00:00:00Z", {}, "to"),
+        ("after=99999999999", {}, "after"),
+        ("", {"Last-Event-ID": "abc"}, "Last-Event-ID"),
+        ("", {"Last-Event-ID": "9999999999"}, "Last-Event-ID"),
+    ],
+)
+def test_what_a_live_feed_cannot_do_is_refused(api: Api, query: str, headers: dict[str, str], name: str):
+    answer = api.request("GET", f"/events?{query}", headers={**STREAM, **headers})
+
+    assert answer.status_code == 400
+    assert answer.json()["details"][0]["path"] == [name]
+
+
+def test_head_is_answered_at_once(api: Api):
+    assert 200 == api.request("HEAD", "/events", headers=STREAM).status_code
+
+
+def test_many_readers_share_one_thread_and_hold_no_connection(api: Api):
+    company = api.company()
+    threads = others()
+
+    async def read_all() -> None:
+        limits = httpx.Limits(max_connections=MANY)
+        async with httpx.AsyncClient(base_url=api.url, timeout=60, limits=limits) as client:
+            headers = {**STREAM, "Authorization": f"Bearer {api.token}"}
+            began, over = asyncio.Barrier(MANY + 1), asyncio.Barrier(MANY + 1)
+
+            async def read_one_event() -> None:
+                path = f"/api/companies/{company}/events?kind=goal.created"
+                async with client.stream("GET", path, headers=headers) as response:
+                    lines = response.aiter_lines()
+                    assert "retry: 2000" == await anext(lines)
+                    await began.wait()
+                    while await anext(lines) != "event: goal.created":
+                        pass
+                    await over.wait()
+
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(MANY):
+                    tasks.create_task(read_one_event())
+                await began.wait()
+                await asyncio.to_thread(goals, api, company, "for all")
+                assert others() <= threads + 2  # the tail's, and that of to_thread
+                assert api.system.pool.get_stats()["requests_waiting"] == 0
+                await over.wait()
+
+    asyncio.run(read_all())
+
+
+def test_a_reader_who_takes_nothing_is_cut_off(api: Api, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(live, "TAKE_S", 0.01)
+    left: list[bool] = []
+
+    class Tail:
+        def admit(self) -> None:
+            left.append(False)
+
+        def leave(self) -> None:
+            left.append(True)
+
+    class Reader:
+        async def begin(self) -> bytes:
+            return b"x"
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    feed: Any = LiveFeed(Tail(), Reader())  # type: ignore[arg-type]
+    asyncio.run(feed.to_asgi_response()({"type": "http", "state": {}}, receive, send))
+
+    assert left == [False, True]
+
+
+def test_there_is_a_bound_on_readers(api: Api):
+    limits = replace(api.system.settings.limits, max_event_readers=1)
+    with further(api, limits=limits) as here, reading(here, "/events"):
+        refused = here.request("GET", "/events", headers=STREAM)
+
+    assert (503, "1") == (refused.status_code, refused.headers["Retry-After"])

@@ -1,0 +1,96 @@
+"""Answers to requests for events: a page, one event, or the live feed."""
+
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec
+
+from litestar import Request, Response
+from msgspec.structs import replace
+
+from application.access import Caller, Principal
+from application.event_store.unit_of_work import UnitOfWork
+from application.use_cases.event_access import EventAccess
+from domain.errors import NotFound
+from projections.audit import feed
+from projections.audit.feed import Filters
+from web.events import formats
+from web.events.formats import Event
+from web.events.live import LiveFeed, Reader, Tail
+from web.events.requests import ORDERS, FeedRequest, invalid
+from web.http.backend import Backend
+from web.http.media_types import JSON
+from web.http.paging import cursor_of, next_page_headers_from
+
+P = ParamSpec("P")
+MayRead = Callable[Concatenate[UnitOfWork, Principal, P], EventAccess]
+
+
+class Feeds:
+    """Answers requests for events. `public_url` is the address at which readers reach the API."""
+
+    def __init__(self, backend: Backend, public_url: str) -> None:
+        self._backend = backend
+        self._address = public_url.rstrip("/")
+        self.tail = Tail(backend)
+
+    def answer(
+        self, caller: Caller, asked: FeedRequest, may_read: MayRead[P], *args: P.args, **kwargs: P.kwargs
+    ) -> Response[Any]:
+        """Return a page, or the live feed, of the events that the caller may read by `may_read`."""
+
+        def access() -> EventAccess:
+            return self._backend.authorize(caller, may_read, *args, **kwargs)
+
+        return self._live(asked, access) if asked.is_live else self._page(asked, access())
+
+    def one(self, access: EventAccess, position: int | None, request: Request[Any, Any, Any]) -> Response[Event]:
+        """Return one event. Raise NotFound for one that there is not, or that the reader may not see."""
+        filters = Filters(company_id=access.company_id, hidden=access.hidden)
+        with self._backend.consistent_read(*feed.NAMED_BY) as conn:
+            entry = None if position is None else feed.one(conn, position, filters)
+            if entry is None:
+                raise NotFound("Event not found")
+            (event,) = formats.describe(conn, [entry])
+        media_type = formats.wanted_type(request.headers.get("accept", ""), formats.OF_EVENTS)
+        return Response(event) if media_type == JSON else self._encoded([event], media_type, {})
+
+    def _page(self, asked: FeedRequest, access: EventAccess) -> Response[Any]:
+        place = asked.place(access)
+        with self._backend.consistent_read(*feed.NAMED_BY) as conn:
+            part = feed.page(
+                conn,
+                asked.filters_of(access),
+                order=ORDERS[asked.order],
+                after=place,
+                limit=asked.limit,
+                max_bytes=self._backend.limits.max_page_bytes,
+            )
+            events = formats.describe(conn, part)
+        more = part.more and part.last is not None
+        headers = next_page_headers_from(asked.paging, cursor_of(asked.list_name(access), part.last)) if more else {}
+        return (
+            Response(events, headers=headers)
+            if asked.media_type == JSON
+            else self._encoded(events, asked.media_type, headers)
+        )
+
+    def _encoded(self, events: list[Event], media_type: str, headers: dict[str, str]) -> Response[Any]:
+        return Response(formats.encode_page(events, media_type, self._address), media_type=media_type, headers=headers)
+
+    def _live(self, asked: FeedRequest, access: Callable[[], EventAccess]) -> Response[Any]:
+        right = access()
+        filters = asked.filters_of(right)
+        begins = asked.filters.after if asked.resumed_after is None else asked.resumed_after
+        if begins is not None and begins > self._backend.executor.store.head():
+            name = "after" if asked.resumed_after is None else "Last-Event-ID"
+            raise invalid(f"{name} must be a position of this log, which ends before it", name)
+        if begins is None:
+            begins = 0 if filters.since is not None else self._end()
+        self.tail.check_room()
+        return LiveFeed(
+            self.tail, Reader(self.tail, self._backend, replace(filters, after=None), begins, right, access)
+        )
+
+    def _end(self) -> int:
+        """Return the position at which the log ends now, once the index shows it."""
+        with self._backend.consistent_read(*feed.MODELS) as conn:
+            return feed.reached(conn)
