@@ -22,6 +22,7 @@ from domain.events import (
     TaskEvent,
     TrajectoryEvent,
     TrajectoryLeaseExtended,
+    TrajectoryUsageReported,
 )
 from domain.recorded import Recorded
 from domain.routines.activity_gate import Activity, Window
@@ -54,8 +55,12 @@ class SessionRow(Row, frozen=True):
 
 
 KINDS = (AgentEvent, GoalEvent, IssueEvent, ProjectEvent, RoutineEvent, TaskEvent, TrajectoryEvent)
-RENEWALS = {IssueLeaseRenewed, TrajectoryLeaseExtended}  # a worker that does nothing else sends them, too
-EVENTS = frozenset({CommentAdded, *(event for kind in KINDS for event in get_args(kind))}) - RENEWALS
+SILENT = {  # a worker that does nothing else renews its lease, and what work has cost changes nothing
+    IssueLeaseRenewed,
+    TrajectoryLeaseExtended,
+    TrajectoryUsageReported,
+}
+EVENTS = frozenset({CommentAdded, *(event for kind in KINDS for event in get_args(kind))}) - SILENT
 ACTIVITY = Table("activity", ActivityRow)
 SESSION = Table("activity_session", SessionRow)
 

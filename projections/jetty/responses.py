@@ -168,7 +168,10 @@ class Step(ResponseBody, frozen=True, kw_only=True):
 
 
 class TrajectoryFields(ResponseBody, frozen=True, kw_only=True):
-    """The fields of a trajectory without that of its routine."""
+    """
+    The fields of a trajectory without that of its routine. `cost_micros` (in millionths), `input_tokens` and
+    `output_tokens` are what all work on it has used; they are there only when they were reported.
+    """
 
     name: str
     trajectory_id: int
@@ -191,9 +194,9 @@ class TrajectoryFields(ResponseBody, frozen=True, kw_only=True):
     webhook_url: str | None
     metadata: dict[str, Any]
     worker: str | None
-    cost_micros: int | None = None  # not in Jetty, nor are the two that follow: what was reported of all work on it
-    input_tokens: int | None = None
-    output_tokens: int | None = None
+    cost_micros: int | msgspec.UnsetType = msgspec.UNSET  # these three are not in Jetty
+    input_tokens: int | msgspec.UnsetType = msgspec.UNSET
+    output_tokens: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class Trajectory(TrajectoryFields, frozen=True, kw_only=True):

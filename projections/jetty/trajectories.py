@@ -183,7 +183,7 @@ def _after(row: TrajectoryRow, recorded: Recorded) -> TrajectoryRow:
 
 trajectories = ReadModel(
     name="trajectories",
-    version=2,  # 2: usage
+    version=1,
     tables=(TRAJECTORY, NUMBER),
     schema=SCHEMA,
     fold=fold,

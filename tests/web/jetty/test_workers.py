@@ -201,7 +201,7 @@ def test_the_log_of_a_routines_trajectory_is_that_of_its_run(jetty):
 
 
 def usage_of(trajectory):
-    return [trajectory[name] for name in ("cost_micros", "input_tokens", "output_tokens")]
+    return [trajectory.get(name) for name in ("cost_micros", "input_tokens", "output_tokens")]
 
 
 def test_what_a_trajectory_has_used_is_shown_by_it_and_by_its_run(jetty):
