@@ -198,6 +198,9 @@ def test_a_routine_may_have_a_retry_policy_and_its_runs_show_their_attempts(api:
         (attempt["outcome"], attempt["reason"]) for attempt in ended["attempts"]
     ]
     assert api.patch(f"/routines/{routine}", {"retryPolicy": None})["retryPolicy"] is None
+    [item] = api.get(f"/companies/{run['companyId']}/routines")
+    assert (1, 3) == (item["lastRun"]["attempt"], item["lastRun"]["maxAttempts"])
+    assert "attempt" not in api.post(f"/routines/{routine}/run", {})
 
 
 @pytest.mark.parametrize(
