@@ -394,7 +394,8 @@ class RoutineDraft(Body, frozen=True):
     """
     Describes a routine to create, with its `triggers` if there are any: all of it is created, or nothing.
 
-    `retryPolicy` says which failed runs are tried again; without it a failure is final. `alertBounds` says when the routine
+    `retryPolicy` says which failed runs are tried again; without it a failure is final. `probe` is a condition that must hold
+    before an occurrence of its schedules fires. `alertBounds` says when the routine
     is in trouble, so that webhook endpoints that subscribe to `alert.*` are told. `concurrencyPolicy` says what a firing
     does while an execution issue of the routine is open: it is joined to it, is skipped, opens another, or
     (`cancel_previous`, beyond the contract) cancels it and opens its own.
@@ -427,8 +428,8 @@ class RoutineDraft(Body, frozen=True):
 
 class RoutinePatch(Body, frozen=True):
     """
-    Changes a routine. Fields that are absent stay as they are. With `baseRevisionId` the change is refused unless that
-    is the newest revision.
+    Changes a routine. Fields that are absent stay as they are. `pauseNote` and `resumeAt` belong to the status `paused`. With
+    `baseRevisionId` the change is refused unless that is the newest revision.
     """
 
     title: Title | UnsetType = UNSET

@@ -441,7 +441,8 @@ class RunFields(ResponseBody, frozen=True, kw_only=True):
     is there only when a schedule planned it. `backfillId` is there only when the run made up for an occurrence,
     `causeRunId` only when a chain fired it, at the end of that run, `costMicros` (in millionths), `inputTokens` and
     `outputTokens` only when they were reported, `budget` only when a used-up budget kept it from beginning,
-    `probe` (what the probe of its routine had found) only when that was asked, and `triggerPayloadBytes` only when the payload is so large that its largest fields are left out; `getRun` has it whole.
+    `probe` (what the probe of its routine had found) only when that was asked, in lists `attempt` and `maxAttempts`
+    only when there may be several attempts, and `triggerPayloadBytes` only when the payload is so large that its largest fields are left out; `getRun` has it whole.
     """
 
     id: UUID
@@ -470,6 +471,8 @@ class RunFields(ResponseBody, frozen=True, kw_only=True):
     output_tokens: int | UnsetType = UNSET
     budget: OverBudget | UnsetType = UNSET  # not in Paperclip; only a run that was skipped for a budget has it
     probe: ProbeFinding | UnsetType = UNSET  # not in Paperclip; only a run for which a probe was asked has it
+    attempt: int | UnsetType = UNSET  # not in Paperclip; in lists only a run that may have several attempts has these
+    max_attempts: int | UnsetType = UNSET
 
 
 class Run(RunFields, frozen=True, kw_only=True):

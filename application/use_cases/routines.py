@@ -12,7 +12,7 @@ from application.request_bodies import RoutineDraft, RoutinePatch
 from application.use_cases import probes, references, routine_environment, schedule_changes, task_firing
 from application.use_cases.board import companies
 from domain.board import company
-from domain.errors import Conflict, DomainError, Forbidden, NotFound
+from domain.errors import Conflict, DomainError, Forbidden, InvalidField, NotFound
 from domain.events import IssueOpened
 from domain.identity import revision_of
 from domain.routines import routine, variables
@@ -37,7 +37,9 @@ def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: Rout
     settings = replace(settings, probe=probes.checked(settings.probe))
     check_references(work, company_id, settings, check_assignee=True)
     variables.check_defaults(settings.variables)
-    work.record(routine_id, routine.create(settings, responsible(work, principal, settings), work.limits), company_id)
+    [created] = routine.create(settings, responsible(work, principal, settings), work.limits)
+    _check_pause(draft, created.settings)
+    work.record(routine_id, [created], company_id)
     return routine_id
 
 
@@ -64,6 +66,7 @@ def update(
     _authorize_change(work, principal, routine_id, current, patch)
     events = routine.update(current, settings, work.limits)
     new = events[0].settings if events else current.settings  # type: ignore[union-attr]
+    _check_pause(patch, new, current.settings)
     activates = new.status == "active" and current.settings.status != "active"
     check_references(
         work, company_id, new, check_assignee=patch.assignee_agent_id is not UNSET or activates, old=current.settings
@@ -174,6 +177,15 @@ def check_references(
     if old is None or new.parent_issue_id != old.parent_issue_id:
         references.check_issue(work, company_id, new.parent_issue_id)
         references.check_issues_above(work, new.parent_issue_id, field="parentIssueId")
+
+
+def _check_pause(body: RoutineDraft | RoutinePatch, new: RoutineSettings, old: RoutineSettings | None = None) -> None:
+    """Raise InvalidField for what belongs to a pause if the routine is not paused; what it had before is cleared."""
+    for name, field in (("pause_note", "pauseNote"), ("resume_at", "resumeAt")):
+        value = getattr(body, name)
+        if value in (UNSET, None) or new.status == "paused" or (old is not None and value == getattr(old, name)):
+            continue
+        raise InvalidField(f"{field} belongs to a pause, and the routine is {new.status}", field)
 
 
 def _check_base(routine_id: UUID, current: Routine, patch: RoutinePatch) -> None:

@@ -67,7 +67,7 @@ def evolve(routine: Routine | None, event: RoutineEvent) -> Routine:
 
 def create(
     settings: RoutineSettings, responsible_user_id: UUID | None = None, limits: Limits = DEFAULT
-) -> list[RoutineEvent]:
+) -> list[RoutineCreated]:
     """
     Create a routine; without an assignee it is stored as paused (contract 3.2).
 

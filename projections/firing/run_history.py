@@ -129,7 +129,8 @@ def detail_of(events: Sequence[Recorded]) -> responses.RunDetail:
                 if facts.get("next_attempt_at") is None:  # else the attempt has failed already, for its own reason
                     attempts[-1] = replace(attempts[-1], **_ended(end), ended_at=timestamp)
                 facts |= {"next_attempt_at": None, "successor_run_id": getattr(end, "successor_run_id", None)}
-    return responses.RunDetail(**asdict(run_of(events)), **facts, attempts=attempts)
+    run = {name: value for name, value in asdict(run_of(events)).items() if name not in ("attempt", "max_attempts")}
+    return responses.RunDetail(**run, **facts, attempts=attempts)
 
 
 def _ended(event: RunCompleted | RunFailed) -> dict[str, Any]:
@@ -164,8 +165,10 @@ def run_after(doc: responses.Run | None, recorded: Recorded) -> responses.Run:
     match doc, recorded.event:
         case None, RunFired() as event:
             return _fired(recorded, event, timestamp)
-        case responses.Run(), RunAttemptFailed() | RunAttemptBegun():
+        case responses.Run(), RunAttemptFailed():
             return replace(doc, updated_at=timestamp)
+        case responses.Run(), RunAttemptBegun(attempt=attempt):
+            return replace(doc, attempt=attempt, updated_at=timestamp)
         case responses.Run(), RunReported() as event:
             return replace(doc, **_used(event))
         case responses.Run(), RunCompleted():
@@ -197,6 +200,8 @@ def _fired(recorded: Recorded, event: RunFired, timestamp: str) -> responses.Run
         backfill_id=event.backfill_id or UNSET,
         cause_run_id=event.cause_run_id or UNSET,
         probe=event.probe or UNSET,
+        attempt=1 if event.retry else UNSET,
+        max_attempts=event.retry.max_attempts if event.retry else UNSET,
         **_links(event),
     )
 

@@ -81,6 +81,7 @@ class TroubleRow(Row, frozen=True):
     is_left: bool = False  # whether the work of the run has left the slot
     missed: int = 0  # occurrences of a schedule, since the last one that ran
     watched: int | None = None  # live runs of a routine that are watched; None: it has one at a time
+    missing: tuple[UUID, ...] = ()  # schedules of a routine that have missed too many occurrences at some time
     troubles: Troubles = {}
     due_at: datetime | None = None
 
@@ -90,7 +91,7 @@ TROUBLE = Table("trouble", TroubleRow)
 SCHEMA = """
 CREATE TABLE trouble (
     id uuid PRIMARY KEY, routine_id uuid NOT NULL, run_id uuid, bounds json NOT NULL, has_failed boolean,
-    is_left boolean NOT NULL, missed integer NOT NULL, watched integer, troubles json NOT NULL, due_at timestamptz);
+    is_left boolean NOT NULL, missed integer NOT NULL, watched integer, missing uuid[] NOT NULL, troubles json NOT NULL, due_at timestamptz);
 CREATE INDEX ON trouble (due_at, id);
 """
 
@@ -103,6 +104,9 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             rows.put(TROUBLE, _with_settings(TroubleRow(id=id_, routine_id=id_), settings))
         case RoutineUpdated(settings=settings) | RoutineRestored(settings=settings):
             _change(rows, id_, lambda row: _with_settings(row, settings))
+            if settings.status == "archived" and (routine := rows.get(TROUBLE, id_)) is not None:
+                for trigger_id in routine.missing:
+                    _change(rows, trigger_id, lambda row: _end(row, "missed"))
         case (
             TriggerCreated(routine_id=routine_id, kind="schedule")
             | TriggerRestored(routine_id=routine_id, kind="schedule")
@@ -219,6 +223,8 @@ def _miss(rows: Rows, trigger_id: UUID, count: int, at: datetime) -> None:
     too_many = bound is not None and missed >= bound
     noted = _begin(row, "missed", Trouble(since=at, alert_at=at, count=missed)) if too_many else row
     _change(rows, trigger_id, lambda _row: replace(noted, missed=missed))
+    if too_many and routine is not None and trigger_id not in routine.missing:
+        _change(rows, routine.id, lambda routine: replace(routine, missing=(*routine.missing, trigger_id)))
 
 
 def _run_again(row: TroubleRow, at: datetime) -> TroubleRow:

@@ -38,6 +38,8 @@ def test_a_seed_always_tells_the_same_story():
         ("missed", "lost"),
         ("early", "early"),
         ("attempts", "against rule"),
+        ("gate", "against rule"),
+        ("probe", "against rule"),
     ],
 )
 def test_what_is_broken_is_found_within_a_few_seeds(broken, found):

@@ -16,7 +16,7 @@ from application.event_store.in_memory import MemoryRecorder
 from application.event_store.recorder import Guards, OutcomeUnknown
 from application.event_store.store import EventStore, from_stored
 from domain.recorded import Recorded
-from domain.routines import retry, settlement
+from domain.routines import activity_gate, probe, retry, settlement
 from domain.routines.settlement import Due
 from domain.values import FailureCause, RetryPolicy
 
@@ -42,7 +42,7 @@ ODDS = {
     "killed reading": 0.001,
     "stale": 0.02,
 }
-Break = Literal["unique", "guards", "transaction", "grace", "missed", "early", "attempts"]
+Break = Literal["unique", "guards", "transaction", "grace", "missed", "early", "attempts", "gate", "probe"]
 
 
 class Died(BaseException):
@@ -184,6 +184,12 @@ def broken(what: Break | None) -> Iterator[None]:
 
         once_more = retry.next_at
         with patch.object(retry, "next_at", persist):
+            yield
+    elif what == "gate":  # an occurrence is let through though nothing has happened
+        with patch.object(activity_gate, "holds", lambda _window: False):
+            yield
+    elif what == "probe":  # an occurrence fires whatever its probe has found
+        with patch.object(probe, "skipped", lambda *_: None):
             yield
     else:
         yield

@@ -1,21 +1,34 @@
 """The read models that the scheduler works from, in memory: their own folds, over tables that are dicts."""
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from heapq import heappop, heappush
+from itertools import takewhile
 from typing import Any
 from uuid import UUID
 
 from msgspec.structs import replace
 
+from domain.events import (
+    IssueEdited,
+    IssueOpened,
+    RoutineCreated,
+    RoutineRestored,
+    RoutineUpdated,
+    RunFired,
+)
 from domain.recorded import Recorded
+from domain.routines.activity_gate import Activity, Window
 from domain.routines.alert import DueAlert
 from domain.routines.backfill import Waiting
 from domain.routines.chain import DueChain
 from domain.routines.deadline import Overdue
 from domain.routines.trigger import DueTrigger
+from domain.values import Coalesced, RoutineSettings, Skipped
 from projections.engine.read_model import Row, Table
-from projections.firing import backfills, chains, deadlines, triggers_due, troubles
+from projections.firing import activity, backfills, chains, deadlines, triggers_due, troubles
+from projections.firing.activity import ActivityRow
 from projections.firing.backfills import BackfillRow
 from projections.firing.chains import DUE_CHAIN
 from projections.firing.deadlines import DEADLINE
@@ -92,6 +105,53 @@ class Queue:
         )
 
 
+class Activities:
+    """Stands for the query of projections.firing.activity: the windows of activity gates."""
+
+    def __init__(self) -> None:
+        self._rows: dict[UUID | None, dict[UUID, ActivityRow]] = defaultdict(dict)  # by project and of all (None),
+        # the newest last
+        self._runs: dict[
+            UUID, tuple[int, datetime]
+        ] = {}  # the last one that was neither skipped nor coalesced, by routine
+        self._settings: dict[UUID, RoutineSettings] = {}  # by routine
+        self._origins: dict[UUID, UUID | None] = {}  # the routine of each issue
+        self._projects: dict[UUID, UUID | None] = {}  # of each issue and routine
+
+    def put(self, row: ActivityRow) -> None:
+        """Keep the row where its subject is now; `follow` has seen the event that may have moved it."""
+        for rows in self._rows.values():
+            rows.pop(row.id, None)
+        project_id = row.subject_id if row.event.startswith("project.") else self._projects.get(row.subject_id)
+        for scope in {None, project_id}:
+            self._rows[scope][row.id] = row
+
+    def follow(self, recorded: Recorded) -> None:
+        match recorded.event:
+            case RunFired(outcome=outcome, routine_id=routine_id) if not isinstance(outcome, Skipped | Coalesced):
+                self._runs[routine_id] = recorded.position, recorded.at
+            case RoutineCreated(settings=new) | RoutineUpdated(settings=new) | RoutineRestored(settings=new):
+                self._settings[recorded.stream_id] = new
+                self._projects[recorded.stream_id] = new.project_id
+            case IssueOpened(routine_id=routine_id, details=details):
+                self._origins[recorded.stream_id] = routine_id
+                self._projects[recorded.stream_id] = details.project_id
+            case IssueEdited(details=details):
+                self._projects[recorded.stream_id] = details.project_id
+            case _:
+                pass
+
+    def window(self, routine_id: UUID) -> Window:
+        if (run := self._runs.get(routine_id)) is None:
+            return Window()
+        settings, (position, since) = self._settings[routine_id], run
+        scope = None if settings.activity_gate_scope == "company" else settings.project_id
+        for row in takewhile(lambda row: row.position > position, reversed(self._rows[scope].values())):
+            if self._origins.get(row.subject_id) != routine_id:
+                return Window(since=since, activity=Activity(id=row.subject_id, event=row.event, at=row.at))
+        return Window(since=since)
+
+
 class InMemoryReadModels:
     """Stands where the scheduler has its connection; schedulers share it, as they share the tables."""
 
@@ -103,6 +163,7 @@ class InMemoryReadModels:
         self._troubles = Queue(self._alert_at)
         self._backfills: dict[UUID, BackfillRow] = {}  # those that can go on, oldest first
         self._between: Callable[[], None] = lambda: None
+        self._activities = Activities()
 
     def between(self, happens: Callable[[], None]) -> None:
         """What happens between the reading of due rows and their use."""
@@ -116,6 +177,8 @@ class InMemoryReadModels:
             troubles.fold(recorded, self._rows)  # type: ignore[arg-type]
             backfills.fold(recorded, self._rows)  # type: ignore[arg-type]
             chains.fold(recorded, self._rows)  # type: ignore[arg-type]
+            self._activities.follow(recorded)
+            activity.fold(recorded, self._rows)  # type: ignore[arg-type]
         if batch:
             self.position = batch[-1].position
         return len(batch)
@@ -125,6 +188,9 @@ class InMemoryReadModels:
         if rows:
             self._between()
         return rows
+
+    def with_windows(self, rows: Sequence[DueTrigger]) -> list[DueTrigger]:
+        return [replace(row, window=self._activities.window(row.routine_id)) if row.is_gated else row for row in rows]
 
     def overdue(self, now: datetime) -> list[Overdue]:
         rows = [self._rows.get(DEADLINE, id_) for id_ in self._deadlines.until(now)]
@@ -176,6 +242,8 @@ class InMemoryReadModels:
             self._deadlines.put(row.id)
         elif table is TROUBLE:
             self._troubles.put(row.id)
+        elif isinstance(row, ActivityRow):
+            self._activities.put(row)
         elif isinstance(row, BackfillRow):
             self._backfills.pop(row.id, None)
             if row.can_go_on:
@@ -203,6 +271,7 @@ class InMemoryReadModels:
             routine_id=row.routine_id,
             company_id=row.company_id,
             next_at=row.next_at,
+            is_gated=row.gated,
         )
 
 
@@ -216,6 +285,14 @@ class Follower:
 
     def try_step(self, read_models: InMemoryReadModels) -> int:
         return read_models.follow(self._read)
+
+
+class GateWindows:
+    """Stands for processes.scheduler.gate_windows in the scheduler."""
+
+    @staticmethod
+    def look(read_models: InMemoryReadModels, rows: Sequence[DueTrigger]) -> list[DueTrigger]:
+        return read_models.with_windows(rows)
 
 
 class TriggersDue:

@@ -3,7 +3,8 @@ What must be true of the log, by plain sets and the walked calendar; knows nothi
 
 * lost         an occurrence of a schedule that was enabled, of an active routine, that has no outcome; an attempt, too;
                an end of a run that another routine waits for, and that has fired nothing
-* doubled      an occurrence with two outcomes, a run that is fired twice, an attempt that begins or fails twice
+* doubled      an occurrence with two outcomes, a run that is fired twice, an attempt that begins or fails twice, a probe
+               that is answered twice
 * early        a run or an attempt before its moment, or before the one that the log announced for it; a lease that ends
                before its time
 * half-made    a run without its issue or slot, an issue or slot without its run, a time-out without its ends
@@ -12,6 +13,7 @@ What must be true of the log, by plain sets and the walked calendar; knows nothi
 
 from collections import Counter, defaultdict
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Literal, NamedTuple
 from uuid import UUID
 
@@ -29,10 +31,13 @@ from domain.events import (
     AlertUntaken,
     BackfillRequested,
     IssueCheckedOut,
+    IssueEdited,
     IssueFreed,
     IssueLeaseRenewed,
     IssueMoved,
     IssueOpened,
+    ProbeAnswered,
+    ProbeRequested,
     ProjectPaused,
     ProjectResumed,
     RoutineCreated,
@@ -55,7 +60,7 @@ from domain.events import (
     TriggerUpdated,
 )
 from domain.recorded import Recorded
-from domain.values import Coalesced, Failed, Opened, RoutineSettings, Skipped, Started, TriggerSettings
+from domain.values import Coalesced, Failed, Opened, ProbeFinding, RoutineSettings, Skipped, Started, TriggerSettings
 from verification.simulation.calendar_walk import Terms
 
 Kind = Literal["lost", "doubled", "early", "half-made", "against rule"]
@@ -65,6 +70,9 @@ CAP = 25
 MOST_CANCELLED = 100  # issues that one firing cancels
 DEEPEST = 10  # runs that follow the first one of a chain
 CLOSED = ("done", "cancelled")
+DOERS = ("user:", "agent:")  # how the names of those begin who wake a routine that has an activity gate
+DONE_TO = ("agent", "goal", "issue", "project", "routine")  # what they have done that to
+NO_ACTIVITY = Skipped(reason="no_external_activity")
 INSTANT = timedelta(microseconds=1)
 
 
@@ -96,6 +104,20 @@ class Link(NamedTuple):
     after_routine_id: UUID | None
     wanted: str | None
     enabled: bool
+
+
+class Begun(NamedTuple):
+    """A run that was neither skipped nor coalesced: an activity gate looks at what has happened since."""
+
+    position: int
+    at: datetime
+
+
+class Deed(NamedTuple):
+    """What somebody did to a thing last."""
+
+    position: int
+    at: datetime
 
 
 class Oracle:
@@ -131,13 +153,25 @@ class Oracle:
         self._followed: dict[UUID, UUID] = {}  # routines, by their runs that others wait for and that have not ended
         self._owed_runs: dict[tuple[UUID, UUID], UUID] = {}  # routines, by the link and the run that is to fire them
         self._depths: dict[UUID, int] = {}  # of runs
+        self._deeds: dict[UUID | None, dict[UUID, Deed]] = defaultdict(dict)  # the last one to each thing, the newest
+        # last; of the company (None) and of each project
+        self._projects: dict[UUID, UUID | None] = {}  # of issues
+        self._begun: dict[UUID, list[Begun]] = defaultdict(list)  # by routine, the last one of each moment
+        self._changed: dict[UUID, datetime] = {}  # when each routine was changed last
+        self._let_through: dict[UUID, datetime] = {}  # by schedule: when its gate last let something through
+        self._probes: dict[UUID, ProbeRequested] = {}  # that wait for an answer, by stream
+        self._found: dict[UUID, tuple[datetime, ProbeFinding]] = {}  # by schedule: since when, and what was found
 
     def read(self, recorded: Recorded) -> None:
         event, id_ = recorded.event, recorded.stream_id
         self._position = recorded.position
+        self._note_deed(recorded)
         match event:
             case RunFired():
                 self._read_run(recorded, event)
+                self._read_guards(recorded, event)
+            case ProbeRequested() | ProbeAnswered():
+                self._read_probe(recorded, event)
             case IssueOpened(routine_id=UUID() as routine_id, run_id=UUID() as run_id):
                 self.owner[id_] = routine_id
                 self.open[routine_id][id_] = None
@@ -176,6 +210,21 @@ class Oracle:
                 self._stopped.discard(id_)
             case _:
                 pass
+
+    def _note_deed(self, recorded: Recorded) -> None:
+        """What somebody has done to a thing belongs to the company, and to the project in which the thing now is."""
+        id_, event = recorded.stream_id, recorded.event
+        if isinstance(event, IssueOpened | IssueEdited):
+            self._projects[id_] = event.details.project_id
+        if isinstance(event, RoutineCreated | RoutineUpdated | RoutineRestored):
+            self._projects[id_] = event.settings.project_id
+        if not recorded.actor.startswith(DOERS) or recorded.name.partition(".")[0] not in DONE_TO:
+            return
+        for deeds in self._deeds.values():
+            deeds.pop(id_, None)
+        project_id = id_ if recorded.name.startswith("project.") else self._projects.get(id_)
+        for scope in {None, project_id}:
+            self._deeds[scope][id_] = Deed(recorded.position, recorded.at)
 
     def _read_work(
         self, recorded: Recorded, event: IssueMoved | IssueCheckedOut | IssueLeaseRenewed | IssueFreed
@@ -439,6 +488,9 @@ class Oracle:
             self._read_made_up(event, event.backfill_id)
         elif event.source == "schedule":
             self._read_scheduled(recorded, event, settings)
+        self._read_outcome(event, id_, settings)
+
+    def _read_outcome(self, event: RunFired, id_: UUID, settings: RoutineSettings) -> None:
         live = self.open[event.routine_id]
         match event.outcome:
             case Opened(issue_id=_):
@@ -462,6 +514,9 @@ class Oracle:
             case Coalesced(issue_id=met):
                 if met not in live or settings.concurrency_policy != "coalesce_if_active":
                     self._break(event.routine_id, f"coalesced under {settings.concurrency_policy}")
+            case Skipped(reason="no_external_activity" | "probe_failed" | "probe_unanswered"):
+                if event.source != "schedule" or event.backfill_id is not None:
+                    self._break(event.routine_id, f"skipped for {event.outcome.reason}")
             case Skipped(issue_id=None):
                 if event.source != "chain":
                     self._break(event.routine_id, f"skipped for {event.outcome.reason}")
@@ -488,12 +543,90 @@ class Oracle:
             self._break(event.routine_id, f"{occurrence} is no occurrence of {account.terms}")
         if moment < account.announced.pop(occurrence, occurrence):
             self._say("early", event.routine_id, f"{occurrence} fired at {moment}")
-        if moment - occurrence > GRACE + account.terms.jitter:
+        if self._decided_at(recorded, event) - occurrence > GRACE + account.terms.jitter:
             self._made_up[trigger_id, moment] += 1
             if settings.catch_up_policy == "skip_missed":
                 self._break(event.routine_id, f"{occurrence} fired at {moment} under skip_missed")
         self._settle(account, occurrence, _outcome(event))
         self._announce(trigger_id, event.next_at, event.due_at)
+
+    def _decided_at(self, recorded: Recorded, event: RunFired) -> datetime:
+        """The moment as of which a firing was decided: when its probe was requested, if it was asked."""
+        known = self._found.get(event.trigger_id) if event.trigger_id and event.probe else None
+        return recorded.at if known is None else known[0]
+
+    def _read_guards(self, recorded: Recorded, event: RunFired) -> None:
+        if event.source == "schedule" and event.backfill_id is None:
+            self._read_gate(recorded, event, self._routines[event.routine_id])
+            self._read_probed(recorded, event, self._routines[event.routine_id])
+        if not isinstance(event.outcome, Skipped | Coalesced):
+            begun = self._begun[event.routine_id]
+            begun[:] = [*[one for one in begun if one.at != recorded.at][-1:], Begun(recorded.position, recorded.at)]
+
+    def _read_gate(self, recorded: Recorded, event: RunFired, of: RoutineSettings) -> None:
+        """An occurrence that a gate has judged: held if nothing had happened since the last run, and only then."""
+        id_, trigger_id, held = event.routine_id, event.trigger_id, event.outcome == NO_ACTIVITY
+        judged = isinstance(event.payload, dict) and "activityGate" in event.payload
+        is_gated = of.activity_gate_policy != "always"
+        if trigger_id is None or self._changed.get(id_) == recorded.at or event.outcome == Skipped(reason="paused"):
+            return
+        if judged != is_gated or (held and not judged):
+            self._break(id_, f"{event.occurrence} under {of.activity_gate_policy} has the gate's evidence: {judged}")
+        if not judged:
+            return
+        last = next((one for one in reversed(self._begun[id_]) if one.at != recorded.at), None)
+        if held and self._let_through.get(trigger_id) != recorded.at:
+            if last is None:
+                self._break(id_, f"{event.occurrence} is held, and nothing has run before")
+            elif any(deed.at < recorded.at for deed in self._done_since(last.position, id_, of)):
+                self._break(id_, f"{event.occurrence} is held, and something has happened")
+        elif not held:
+            if last is not None and not self._done_since(last.position, id_, of):
+                self._break(id_, f"{event.occurrence} is let through, and nothing has happened")
+            self._let_through[trigger_id] = recorded.at
+
+    def _done_since(self, position: int, routine_id: UUID, of: RoutineSettings) -> list[Deed]:
+        """What somebody has done since then, in the scope of a routine's gate, but for the work on its own issues."""
+        scope = None if of.activity_gate_scope == "company" else of.project_id
+        newest = takewhile(lambda item: item[1].position > position, reversed(self._deeds[scope].items()))
+        return [deed for id_, deed in newest if id_ in self._routines or self.owner.get(id_) != routine_id]
+
+    def _read_probe(self, recorded: Recorded, event: ProbeRequested | ProbeAnswered) -> None:
+        """A probe is requested while an occurrence is owed, and answered once."""
+        id_ = recorded.stream_id
+        account = self._accounts[event.trigger_id]
+        if isinstance(event, ProbeRequested):
+            if recorded.at < event.occurrence:
+                self._say("early", account.routine_id, f"{event.occurrence} is probed at {recorded.at}")
+            if event.occurrence in account.outcomes:
+                self._break(account.routine_id, f"{event.occurrence} is probed, and has its outcome")
+            self._probes[id_] = event
+            return
+        requested = self._probes.pop(id_, None)
+        if requested is None:
+            self._say("doubled", account.routine_id, f"the probe of {event.occurrence} is answered again")
+            return
+        self._found[event.trigger_id] = requested.as_of, event.finding
+
+    def _read_probed(self, recorded: Recorded, event: RunFired, of: RoutineSettings) -> None:
+        """An occurrence fires only as its probe has found, and that was found within a grace."""
+        outcome, finding = event.outcome, event.probe
+        if event.trigger_id is None or self._changed.get(event.routine_id) == recorded.at:
+            return
+        if of.probe is None or outcome in (NO_ACTIVITY, Skipped(reason="paused")):
+            if finding is not None and of.probe is None:
+                self._break(event.routine_id, f"{event.occurrence} was probed, and there is no probe")
+            return
+        known = self._found.get(event.trigger_id)
+        if known is None or finding != known[1] or not timedelta() <= recorded.at - known[0] <= GRACE:
+            self._break(event.routine_id, f"{event.occurrence} is settled by {finding}, and {known} was found")
+            return
+        skips = {"passed": None, "failed": "probe_failed", "unanswered": "probe_unanswered"}[known[1].verdict]
+        if known[1].verdict == "unanswered" and of.probe.if_unanswered == "fire":
+            skips = None
+        reason = getattr(outcome, "reason", None)
+        if skips != (reason if reason in ("probe_failed", "probe_unanswered") else None):
+            self._break(event.routine_id, f"{event.occurrence} is {outcome}, and its probe {known[1].verdict}")
 
     def _read_made_up(self, event: RunFired, backfill_id: UUID) -> None:
         """What a backfill fires had no run, is in its range, and is not owed by the schedule itself."""
@@ -604,6 +737,7 @@ class Oracle:
         if by_itself and old is not None and (old.resume_at is None or moment < old.resume_at):
             self._say("early", id_, f"goes on at {moment}, not {old.resume_at}")
         self._routines[id_] = new
+        self._changed[id_] = moment
         for account in self._by_routine[id_]:
             if new.status == "archived" and not account.deleted:
                 self._owe(account, moment)

@@ -18,6 +18,7 @@ from application.request_bodies import (
     Checkout,
     CompanyDraft,
     IssuePatch,
+    ProbeDraft,
     ProjectDraft,
     RetryPolicyDraft,
     RoutineDraft,
@@ -101,11 +102,11 @@ class People:
         draft = RoutineDraft(
             title="Check",
             assignee_agent_id=random.choice(self._agents),
-            project_id=self._project if random.random() < 0.3 else None,
             concurrency_policy=random.choice(CONCURRENCY),
             catch_up_policy=random.choice(CATCH_UP),
             max_run_duration_sec=random.choice([None, None, None, 3_600, 86_400, 864_000]),
             retry_policy=random.choice(POLICIES),
+            **self._guards(random.random()),
         )
         routine = Routine(self._ask(routines.create, self._company, draft), [])
         self.routines.append(routine)
@@ -248,8 +249,21 @@ class People:
             catch_up_policy=random.choice(CATCH_UP),
             max_run_duration_sec=random.choice([None, None, None, 3_600, 86_400]),
             retry_policy=random.choice(POLICIES),
+            **self._guards(random.random()),
         )
         self._ask(routines.update, routine.id, patch)
+
+    def _guards(self, drawn: float) -> dict[str, Any]:
+        """What a firing meets: one routine in four has an activity gate, one in five a probe, some have both."""
+        gated, probed = drawn < 0.25, 0.15 < drawn < 0.35
+        return {
+            "activity_gate_policy": "require_external_activity" if gated else "always",
+            "activity_gate_scope": "project" if gated and drawn < 0.1 else "company",
+            "project_id": self._project if drawn < 0.3 else None,
+            "probe": ProbeDraft(url="https://example.com", if_unanswered="fire" if drawn < 0.25 else "skip")
+            if probed
+            else None,
+        }
 
     def _restore(self, routine: Routine, random: Random) -> None:
         self._ask(revisions.restore, routine.id, revision_of(routine.id, random.randint(2, routine.revisions)))

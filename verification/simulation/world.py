@@ -18,12 +18,19 @@ from uuid import UUID
 
 import msgspec
 from eventsourcing.persistence import PersistenceError
+from msgspec.structs import replace
 
 from application import execute
 from application.access import BoardUser
 from application.event_store.stream_cache import StreamCache
 from application.execute import Executor
+from application.use_cases import probes
 from domain.errors import DomainError, ImpossibleHistory
+from domain.events import ProbeAnswered, ProbeRequested
+from domain.recorded import Recorded
+from domain.routines import probe
+from domain.routines.probe import PendingProbe
+from domain.values import ProbeFinding
 from processes.scheduler.scheduler import TROUBLE_S, Scheduler
 from verification.simulation.faults import Break, Died, Faults, Kind, Line, Log, broken
 from verification.simulation.in_memory_read_models import (
@@ -31,6 +38,7 @@ from verification.simulation.in_memory_read_models import (
     Chains,
     Deadlines,
     Follower,
+    GateWindows,
     InMemoryReadModels,
     TriggersDue,
     Troubles,
@@ -44,6 +52,7 @@ SECOND = timedelta(seconds=1)
 YEAR = timedelta(days=365.25)
 CHANGES_A_YEAR = 12  # of a routine
 ENOUGH = 50  # violations
+ANSWERED = 60 * SECOND  # no probe waits for longer
 STUCK = 50  # ticks, one after the other, that leave something that is due
 STORE: frozenset[Kind] = frozenset(get_args(Kind))
 
@@ -142,6 +151,8 @@ class World:
         self._processes: list[Process | None] = []
         self._web = self._executor(1)
         self._closed: list[UUID] = []
+        self._probing = Random(f"{shape.seed}/probes")
+        self._asked: set[UUID] = set()  # probes that wait for an answer, which somebody gives or not
         self._newest = BEGIN  # the latest moment of what is recorded
 
     def run(self) -> Ended:
@@ -217,12 +228,13 @@ class World:
     def _come_to_rest(self) -> None:
         """No faults any more: one scheduler settles all that is left, and the books are closed."""
         self._faults.off = True
-        last = self._scheduler().scheduler
+        last, began = self._scheduler().scheduler, self.elapsed
         for _ in range(STUCK):
             settled = last.tick(self._read_models)  # type: ignore[arg-type]
             self._catch_up()
             self.elapsed += timedelta(seconds=6)
-            if not settled and not self._read_models.waits(self.clock()):
+            is_answered = not self._asked or self.elapsed - began > ANSWERED
+            if not settled and is_answered and not self._read_models.waits(self.clock()):
                 break
         else:
             self._trouble("what is due stays due")
@@ -355,7 +367,8 @@ class World:
     def _ask(self, use_case: Callable[..., Any], *args: object) -> Any:
         """What a person asks for; None when the answer is no, or does not come."""
         try:
-            done = self._web.attempt(lambda work: use_case(work, self._caller, *args))
+            actor = f"user:{self._caller.user_id}"
+            done = self._web.attempt(lambda work: use_case(work, self._caller, *args), actor=actor)
         except (DomainError, PersistenceError):
             return None
         except Died:
@@ -376,11 +389,45 @@ class World:
             for recorded in batch:
                 self._oracle.read(recorded)
                 self._newest = max(self._newest, recorded.at)
+                self._follow_probe(recorded)
                 if self._tell:
                     text = f"{recorded.at:%m-%d %H:%M:%S} {recorded.actor[:9]:9} {brief(recorded.event)}"
                     self.story.append(StoryLine(recorded.position, text, self._oracle.routine_of(recorded)))
             self._read = batch[-1].position
         self._oracle.check()
+
+    # Probes
+
+    def _follow_probe(self, recorded: Recorded) -> None:
+        """Somebody is asked, and answers in time, too late, or never; a delivery process records that."""
+        if isinstance(recorded.event, ProbeAnswered):
+            self._asked.discard(recorded.stream_id)
+        if isinstance(recorded.event, ProbeRequested):
+            self._asked.add(recorded.stream_id)
+            pending = PendingProbe(
+                id=recorded.stream_id,
+                version=recorded.version,
+                routine_id=recorded.event.routine_id,
+                company_id=recorded.known_company_id,
+            )
+            if self._probing.random() < 0.9:
+                self._at(self._probing.random() ** 3 * 40 * SECOND, lambda: self._answer(pending))
+
+    def _answer(self, pending: PendingProbe) -> None:
+        drawn = self._probing.random()
+        passed = ProbeFinding(verdict="passed", status=200, took_ms=1)
+        found = (
+            passed if drawn < 0.6 else probe.unanswered("x", 1) if drawn < 0.7 else replace(passed, verdict="failed")
+        )
+        executor = self._executor(0)
+        try:
+            asked = executor.query(lambda work: probes.wanted(work, pending) if probes.is_due(work, pending) else None)
+            if asked is not None:
+                found = asked if isinstance(asked, ProbeFinding) else found
+                executor.attempt(lambda work: probes.record(work, pending, found), actor="delivery")
+        except (PersistenceError, Died):
+            self._at(SECOND, lambda: self._answer(pending))
+        self._wake()
 
     def _note(self, text: str, routine_id: UUID | None = None) -> None:
         if self._tell:
@@ -402,6 +449,7 @@ class World:
                 patch.multiple(
                     "processes.scheduler.scheduler",
                     Follower=Follower,
+                    gate_windows=GateWindows,
                     triggers_due=TriggersDue,
                     deadlines=Deadlines,
                     chains=Chains,

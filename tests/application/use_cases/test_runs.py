@@ -1,9 +1,19 @@
 import pytest
+from msgspec.structs import replace
 
 from application.event_store.stream_kinds import ISSUE, ROUTINE, RUN, TRAJECTORY
-from application.request_bodies import ApiDraft, ProjectDraft, RoutinePatch, RunRequest, TriggerPatch, VariableDraft
-from application.use_cases import routines, runs, slots, triggers
-from application.use_cases.board import agents, projects
+from application.request_bodies import (
+    ApiDraft,
+    IssuePatch,
+    ProjectDraft,
+    RetryPolicyDraft,
+    RoutinePatch,
+    RunRequest,
+    TriggerPatch,
+    VariableDraft,
+)
+from application.use_cases import deadlines, routines, runs, slots, triggers
+from application.use_cases.board import agents, issues, projects
 from domain.errors import Conflict, Forbidden, NotFound, RuleViolation
 from domain.events import (
     AgentCreated,
@@ -11,6 +21,7 @@ from domain.events import (
     IssueMoved,
     IssueOpened,
     RoutineCreated,
+    RunAttemptBegun,
     RunFailed,
     RunFired,
     SlotFreed,
@@ -18,9 +29,12 @@ from domain.events import (
     TriggerMissed,
 )
 from domain.identity import FIRST_USER, issue_of_run, run_of_occurrence, trajectory_of_run
+from domain.routines.activity_gate import NO_ACTIVITY, Activity, Window
+from domain.routines.deadline import Overdue
 from domain.routines.firing import NOT_INVOKABLE, PROJECT_PAUSED
 from domain.values import Coalesced, Failed, Opened, Skipped
-from tests.application.use_cases.installation import HOUR, MINUTE
+from projections.firing.run_history import detail_of
+from tests.application.use_cases.installation import DAY, HOUR, MINUTE
 
 
 def outcomes(here):
@@ -140,6 +154,62 @@ def test_of_late_occurrences_under_cancel_previous_only_the_newest_opens_an_issu
     assert [superseded, superseded, Opened(issue_id=issue_of_run(latest))] == outcomes(here)[1:]
     assert [latest] == live_runs(here, routine)
     assert latest == here.state(RUN, live).ended.successor_run_id
+
+
+def test_a_run_that_waits_for_its_next_attempt_is_cancelled_by_the_next_run_and_not_tried_again(here):
+    policy = RetryPolicyDraft(max_attempts=3, backoff_seconds=600)
+    routine = here.routine(concurrency_policy="cancel_previous", retry_policy=policy)
+    waits = here.fire(routine)
+    failed = IssuePatch(status="cancelled", failure_reason="exit status 3")
+    here.ask(issues.update, issue_of_run(waits), failed, None, caller=here.as_agent())
+    next_at = here.state(RUN, waits).waiting.next_at
+
+    following = here.fire(routine)
+    here.now = next_at
+    row = Overdue(id=waits, kind="attempt", ends_at=next_at)
+
+    assert 0 == here.carry_out(deadlines.settle, [row])
+    assert following == here.state(RUN, waits).ended.successor_run_id
+    assert ("cancelled", [following]) == (here.state(ISSUE, issue_of_run(waits)).status, live_runs(here, routine))
+    assert ["failed"] == [attempt.outcome for attempt in detail_of(history(here, waits)).attempts]
+    assert [] == here.events(RunAttemptBegun)
+
+
+def history(here, stream_id):
+    return here.executor.query(lambda work: work.history(stream_id))
+
+
+def test_occurrences_that_the_gate_holds_are_not_superseded_by_one_that_it_holds_too(here):
+    routine = here.routine(
+        concurrency_policy="cancel_previous",
+        catch_up_policy="enqueue_missed_with_cap",
+        activity_gate_policy="require_external_activity",
+    )
+    trigger = here.schedule(routine)
+    here.passes(3 * HOUR)
+    row = here.due(trigger, hour(here) - 2 * HOUR)
+
+    here.carry_out(runs.fire_due, [replace(row, window=Window(since=here.now - DAY))])
+
+    assert [NO_ACTIVITY] * 3 == outcomes(here)
+
+
+def test_of_occurrences_that_the_gate_lets_through_the_newest_runs_and_the_others_are_superseded(here):
+    routine = here.routine(
+        concurrency_policy="cancel_previous",
+        catch_up_policy="enqueue_missed_with_cap",
+        activity_gate_policy="require_external_activity",
+    )
+    trigger = here.schedule(routine)
+    here.passes(3 * HOUR)
+    happened = Activity(id=trigger, event="issue.opened", at=here.now)
+    row = here.due(trigger, hour(here) - 2 * HOUR)
+
+    here.carry_out(runs.fire_due, [replace(row, window=Window(since=here.now - DAY, activity=happened))])
+
+    latest = run_of_occurrence(trigger, hour(here))
+    superseded = Skipped(into_run_id=latest, reason="superseded")
+    assert [superseded, superseded, Opened(issue_id=issue_of_run(latest))] == outcomes(here)
 
 
 def test_a_routine_that_calls_a_task_cancels_its_live_trajectory_under_cancel_previous(here):

@@ -168,6 +168,24 @@ def test_occurrences_that_are_missed_in_a_row_are_told_when_they_are_too_many_an
     assert (["missed"], ["missed"]) == told(happened)
 
 
+def test_what_an_archived_routine_has_missed_is_an_alert_no_more(company_fixture, scheduler, conn, clock, happened):
+    several = company_fixture.routines(2, next_at=NOON, triggers=2)
+    clock.now = NOON + HOUR
+    for _ in range(2):
+        scheduler.tick(conn)
+    raised = {row.event.subject_id for row in happened(AlertMissed)}
+    assert {armed.trigger_id for armed in several} == raised
+    archived = several[0].routine_id
+    settings = RoutineSettings(title="Check the inbox", assignee_agent_id=company_fixture.agent_id, status="archived")
+    company_fixture.record((archived, [RoutineUpdated(settings=settings)]))
+    for _ in range(2):
+        scheduler.tick(conn)
+
+    assert {armed.trigger_id for armed in several if armed.routine_id == archived} == {
+        row.event.subject_id for row in happened(AlertClosed)
+    }
+
+
 def test_what_is_made_up_for_at_once_does_not_hide_an_outage(company_fixture, scheduler, conn, clock, happened):
     company_fixture.routines(
         next_at=NOON,

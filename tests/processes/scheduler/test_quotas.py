@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from itertools import pairwise
+from uuid import uuid4
 
 import pytest
 from structlog.testing import capture_logs
@@ -14,9 +15,18 @@ from application.quotas.quotas import Quotas
 from application.request_bodies import BackfillDraft, TriggerPatch
 from application.use_cases import backfills, explanations, triggers
 from domain.bounds.limits import Limits
-from domain.events import BackfillAdvanced, BackfillCompleted, IssueOpened, RunFired, TriggerMissed
-from domain.identity import FIRST_USER
-from domain.values import Failed, Opened
+from domain.events import (
+    BackfillAdvanced,
+    BackfillCompleted,
+    IssueOpened,
+    RunCompleted,
+    RunFired,
+    TriggerCreated,
+    TriggerMissed,
+)
+from domain.identity import FIRST_USER, run_of_occurrence
+from domain.values import Failed, Opened, TriggerSettings
+from processes.scheduler import quarantine
 from processes.scheduler.scheduler import Scheduler
 from projections.engine import positions
 from projections.firing import backfills as read_model
@@ -53,6 +63,28 @@ class Bounded:
     def pass_time(self, time):
         self.clock.now += time
         self.now_s += time.total_seconds()
+
+
+def test_a_chain_of_a_company_over_its_quota_waits_and_goes_on_when_it_is_within_it(bounded):
+    place = bounded(max_company_events_per_minute=12)
+    company_fixture = place.company_fixture()
+    fetch, write = company_fixture.routines(2, next_at=NOON, cron="0 12 1 1 *", concurrency_policy="always_enqueue")
+    link = TriggerSettings(after_routine_id=fetch.routine_id, after_outcome="any")
+    created = TriggerCreated(routine_id=write.routine_id, kind="chain", settings=link)
+    company_fixture.record((uuid4(), [created]))
+    company_fixture.routines(6, next_at=NOON, description="x" * 10_000)
+    place.tick()  # which is more than the quota allows
+    run = run_of_occurrence(fetch.trigger_id, NOON)
+    company_fixture.record((run, [RunCompleted()]))
+
+    for _ in range(3):
+        place.pass_time(quarantine.REST)
+        assert 0 == place.tick()
+    place.pass_time(MINUTE)
+    place.tick()
+
+    assert [run] == [one.event.cause_run_id for one in place.happened(RunFired) if one.event.source == "chain"]
+    assert 0 == place.tick()
 
 
 @pytest.fixture

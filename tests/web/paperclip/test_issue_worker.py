@@ -111,6 +111,9 @@ def test_a_command_that_fails_is_told_at_its_next_attempt_which_one_it_is(
     assert [(1, 2), (2, 2)] == [(document["attempt"], document["maxAttempts"]) for document in (first, second)]
     ended = api.get(f"/routine-runs/{run['id']}")
     assert ("completed", 2) == (ended["status"], ended["attempt"])
+    listed = api.get(f"/companies/{ended['companyId']}/runs?routineId={ended['routineId']}")
+    [shown] = api.get(f"/routines/{ended['routineId']}/runs")
+    assert [(2, 2)] * 2 == [(one["attempt"], one["maxAttempts"]) for one in (*listed, shown)]
     assert [("failed", "exit status 3"), ("completed", None)] == [
         (attempt["outcome"], attempt["reason"]) for attempt in ended["attempts"]
     ]

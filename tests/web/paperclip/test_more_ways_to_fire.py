@@ -119,6 +119,28 @@ def test_a_pause_has_a_note_and_an_end_until_the_routine_is_active_again(api: Ap
     assert (None, None) == (active["pauseNote"], active["resumeAt"])
 
 
+@pytest.mark.parametrize("change", [{"pauseNote": "holiday"}, {"resumeAt": text(LATER)}])
+def test_what_belongs_to_a_pause_is_refused_where_there_is_none(api: Api, routine: str, change: Any):
+    current = api.get(f"/routines/{routine}")
+    path, [field] = f"/routines/{routine}", change
+    new = {"title": "x", "assigneeAgentId": current["assigneeAgentId"]}
+    for status in ({}, {"status": "active"}, {"status": "archived"}):
+        assert (422, [[field]]) == refusal(api, "PATCH", path, {**change, **status})
+        assert (422, [[field]]) == refusal(api, "POST", f"/companies/{current['companyId']}/routines", new | change)
+
+    assert current == api.get(path)
+    assert "paused" == api.post(f"/companies/{current['companyId']}/routines", {"title": "x", **change})["status"]
+
+
+def test_a_copy_of_a_paused_routine_may_be_sent_back_to_resume_it(api: Api, routine: str):
+    paused = api.patch(f"/routines/{routine}", {"status": "paused", "pauseNote": "holiday", "resumeAt": text(LATER)})
+    copied = {name: paused[name] for name in ("title", "pauseNote", "resumeAt")}
+
+    active = api.patch(f"/routines/{routine}", copied | {"status": "active"})
+
+    assert ("active", None, None) == (active["status"], active["pauseNote"], active["resumeAt"])
+
+
 @pytest.mark.parametrize(
     "over", ["2020-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "2020-01-01T00:00:00+14:00", "9999-12-31T23:59:59Z"]
 )
@@ -176,6 +198,9 @@ def test_a_routine_may_have_a_retry_policy_and_its_runs_show_their_attempts(api:
         (attempt["outcome"], attempt["reason"]) for attempt in ended["attempts"]
     ]
     assert api.patch(f"/routines/{routine}", {"retryPolicy": None})["retryPolicy"] is None
+    [item] = api.get(f"/companies/{run['companyId']}/routines")
+    assert (1, 3) == (item["lastRun"]["attempt"], item["lastRun"]["maxAttempts"])
+    assert "attempt" not in api.post(f"/routines/{routine}/run", {})
 
 
 @pytest.mark.parametrize(
