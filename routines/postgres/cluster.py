@@ -373,8 +373,8 @@ def make_home(link: Path, account: Account, say: Callable[[str], None]) -> None:
             f"move it to a directory that {account.name} can enter, such as one in /var/lib, and make {link} a link to it"
         )
     elsewhere = Path(tempfile.mkdtemp(prefix="routines-", dir="/var/lib"))
-    account.owns(elsewhere)
     for entry in link.iterdir():
         shutil.move(entry, elsewhere)
+    hand_over(elsewhere, account)  # what came from another file system is a copy of root's
     link.rmdir()
     link.symlink_to(elsewhere)
