@@ -28,6 +28,7 @@ from processes import projector as projectors
 from projections import catalogue
 from routines import bootstrap
 from routines.bootstrap import System
+from routines.postgres import cluster
 from routines.postgres.cluster import LocalPostgres
 from routines.prerequisites import SEVERAL
 from routines.roles import OWNER
@@ -62,14 +63,31 @@ httpx._transports.default.create_ssl_context = cache(httpx.create_ssl_context)  
 
 @pytest.fixture(scope="session", autouse=True)
 def _clusters_are_copies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """initdb runs once, and what was made outside pytest's directory, which only we can enter, is removed."""
+    """initdb runs once, and clusters that their account cannot reach, since pytest's directory is closed, are kept beside it."""
     template = tmp_path_factory.mktemp("cluster") / "data"
-    with pytest.MonkeyPatch.context() as patch:
+    with _reachable_directory() as reachable, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cluster, "REACHABLE", str(reachable))
         patch.setattr(LocalPostgres, "_initdb", copying(LocalPostgres._initdb, template))
         yield
-    for link in tmp_path_factory.getbasetemp().rglob("postgres"):
-        if link.is_symlink():
-            shutil.rmtree(link.resolve(), ignore_errors=True)
+    _remove(_clusters_outside(tmp_path_factory.getbasetemp()))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """A test's directory goes with its end, and so do the clusters that it links to."""
+    directory = item.funcargs.get("tmp_path") if isinstance(item, pytest.Function) else None
+    clusters = [] if directory is None else _clusters_outside(directory)
+    yield
+    _remove(clusters)
+
+
+def _clusters_outside(directory: Path) -> list[Path]:
+    return [link.resolve() for link in directory.rglob("postgres") if link.is_symlink()]
+
+
+def _remove(clusters: list[Path]) -> None:
+    for directory in clusters:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
