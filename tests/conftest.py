@@ -1,5 +1,6 @@
-"""A real Postgres for the whole run, a database of its own for each test that asks, one running API."""
+"""A real Postgres for the whole run, a database of its own for each test that asks, one running API; all files in memory."""
 
+import gc
 import os
 import shutil
 import socket
@@ -28,6 +29,7 @@ from processes import projector as projectors
 from projections import catalogue
 from routines import bootstrap
 from routines.bootstrap import System
+from routines.postgres import cluster
 from routines.postgres.cluster import LocalPostgres
 from routines.prerequisites import SEVERAL
 from routines.roles import OWNER
@@ -39,7 +41,8 @@ from web.app import create_app
 from web.http.backend import Backend
 
 TEMPLATE = "routines_template"
-MEMORY_BYTES = 2 * 2**30  # free ones, before the databases of the tests are kept in memory
+MEMORY = Path("/dev/shm")
+MEMORY_BYTES = 4 * 2**30  # free ones, before the files of the tests are kept in memory
 PUBLIC_URL = "https://routines.example"
 
 # The suite tries the same examples each time; `make fuzz`, which sets SEED, tries others.
@@ -47,20 +50,54 @@ for name, is_fixed in (("suite", True), ("campaign", False)):
     hypothesis_settings.register_profile(name, derandomize=is_fixed, database=None, deadline=None, print_blob=True)
 hypothesis_settings.load_profile("campaign" if "SEED" in os.environ else "suite")
 
+# A thousand databases and a hundred clusters are half a million files: on a disk they take half of the processor's time.
+if (
+    MEMORY.is_dir()
+    and shutil.disk_usage(MEMORY).free > MEMORY_BYTES
+    and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC  # copies of Postgres's programs are among them
+):
+    os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
+
+# The search for cycles among all that is collected and imported is a seventh of the work.
+gc.set_threshold(100_000, 50, 100)
+
 # Every client reads all certificates of the world, which takes longer than a request: read them once.
 httpx._transports.default.create_ssl_context = cache(httpx.create_ssl_context)  # type: ignore[attr-defined]
 
 
+def pytest_collection_finish() -> None:
+    """Look for no cycles any more among the tests themselves."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _clusters_are_copies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """initdb runs once, and what was made outside pytest's directory, which only we can enter, is removed."""
+    """initdb runs once, and clusters that their account cannot reach, since pytest's directory is closed, are kept beside it."""
     template = tmp_path_factory.mktemp("cluster") / "data"
-    with pytest.MonkeyPatch.context() as patch:
+    with _reachable_directory() as reachable, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cluster, "REACHABLE", str(reachable))
         patch.setattr(LocalPostgres, "_initdb", copying(LocalPostgres._initdb, template))
         yield
-    for link in tmp_path_factory.getbasetemp().rglob("postgres"):
-        if link.is_symlink():
-            shutil.rmtree(link.resolve(), ignore_errors=True)
+    _remove(_clusters_outside(tmp_path_factory.getbasetemp()))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """A test's directory goes with its end, and so do the clusters that it links to."""
+    directory = item.funcargs.get("tmp_path") if isinstance(item, pytest.Function) else None
+    clusters = [] if directory is None else _clusters_outside(directory)
+    yield
+    _remove(clusters)
+
+
+def _clusters_outside(directory: Path) -> list[Path]:
+    return [link.resolve() for link in directory.rglob("postgres") if link.is_symlink()]
+
+
+def _remove(clusters: list[Path]) -> None:
+    for directory in clusters:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -77,10 +114,8 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPostgres
 
 @contextmanager
 def _reachable_directory() -> Iterator[Path]:
-    """Where the account of Postgres may write: in memory if there is room, for a thousand databases are half a million files."""
-    memory = Path("/dev/shm")
-    is_roomy = memory.is_dir() and shutil.disk_usage(memory).free > MEMORY_BYTES
-    with tempfile.TemporaryDirectory(prefix="routines-tests-", dir=memory if is_roomy else None) as directory:
+    """Where the account of Postgres may write."""
+    with tempfile.TemporaryDirectory(prefix="routines-tests-") as directory:
         Path(directory).chmod(0o711)
         yield Path(directory)
 

@@ -56,9 +56,12 @@ class Table(Generic[R]):
         columns = [Identifier(field) for field in row.__struct_fields__]
         self._decode = msgspec.json.Decoder(list[row]).decode  # type: ignore[valid-type]
         table = Identifier(name)
-        self._select = SQL("SELECT coalesce(json_agg(t), '[]')::text FROM {} t WHERE id = ANY(%s)").format(table)
-        self._delete = SQL("DELETE FROM {} WHERE id = ANY(%s)").format(table)
-        self._upsert = _upsert(table, columns)
+        # As bytes: psycopg would put the names into a Composed again whenever it is executed.
+        self._select = (
+            SQL("SELECT coalesce(json_agg(t), '[]')::text FROM {} t WHERE id = ANY(%s)").format(table).as_bytes()
+        )
+        self._delete = SQL("DELETE FROM {} WHERE id = ANY(%s)").format(table).as_bytes()
+        self._upsert = _upsert(table, columns).as_bytes()
 
     def request(self, conn: Connection, keys: Sequence[UUID]) -> Callable[[], list[R]]:
         """

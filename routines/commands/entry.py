@@ -2,18 +2,17 @@
 
 import gc
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event as Stop
-from types import FrameType
 
 import psycopg
 
 from routines import bootstrap, logs, telemetry
 from routines.bootstrap import System
 from routines.commands import failures
+from routines.commands.stopping import stoppable
 from routines.commands.terminal import Trouble
 from routines.connections import SettingsDropped
 from routines.settings import BadSetting, Settings, from_env
@@ -25,25 +24,6 @@ def settings() -> Settings:
         return from_env(os.environ)
     except BadSetting as error:
         raise Trouble(str(error)) from error
-
-
-@contextmanager
-def stoppable() -> Iterator[Stop]:
-    """Yield a flag that SIGTERM, Ctrl-C or SIGHUP sets; SIGHUP does not where it is ignored, as under nohup."""
-    stop = Stop()
-
-    def ask_to_stop(_signal: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    numbers = [signal.SIGTERM, signal.SIGINT]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        numbers.append(signal.SIGHUP)
-    before = {number: signal.signal(number, ask_to_stop) for number in numbers}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def begin(process: str) -> Settings:

@@ -2,14 +2,12 @@
 
 import re
 
-import click
 import psycopg
 from eventsourcing.persistence import PersistenceError
 from psycopg import errors
 
 from application.secrets.key_ring import CannotRetire, VaultClosed
 from domain.errors import NotFound
-from routines.commands.terminal import Trouble
 from routines.connections import SettingsDropped
 from routines.errors import CannotStart
 from routines.prerequisites import CannotMigrate
@@ -40,19 +38,6 @@ UNPREPARED = (errors.UndefinedTable, errors.InvalidSchemaName, errors.UndefinedF
 BUSY = (errors.LockNotAvailable, errors.QueryCanceled, errors.DeadlockDetected, errors.SerializationFailure)
 
 
-class Group(click.Group):
-    """A group of commands that end with a sentence when something outside of the program has failed."""
-
-    def invoke(self, ctx: click.Context) -> object:
-        """Run the command. Raises Trouble, which click prints, in place of an error that has a sentence."""
-        try:
-            return super().invoke(ctx)
-        except Exception as error:
-            if (text := explain(error)) is None:
-                raise
-            raise Trouble(text) from error
-
-
 def explain(error: Exception) -> str | None:
     """Return the sentence about an error; None when the program itself may be at fault."""
     if isinstance(error, TOLD):
@@ -64,7 +49,7 @@ def explain(error: Exception) -> str | None:
             return explain(cause)
         case psycopg.Error():
             return _of_postgres(error)
-        case OSError(filename=str() as name) if not isinstance(error, click.ClickException):
+        case OSError(filename=str() as name):
             return f"{name}: {error.strerror}"
     return None
 

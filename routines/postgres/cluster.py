@@ -54,6 +54,7 @@ POLL_S = 0.02
 SOCKET_PATH_LIMIT_BYTES = 107
 SOCKET_DIR_LINE = 4  # the line of postmaster.pid, counted from 0
 SOCKET_NAME = ".s.PGSQL.5432"
+REACHABLE = "/var/lib"  # where every account can enter a directory that is its own
 SETTINGS = {
     "listen_addresses": "",
     "port": "5432",
@@ -372,9 +373,9 @@ def make_home(link: Path, account: Account, say: Callable[[str], None]) -> None:
             f"{link.resolve()} is out of reach of the account {account.name}, which has to run Postgres: "
             f"move it to a directory that {account.name} can enter, such as one in /var/lib, and make {link} a link to it"
         )
-    elsewhere = Path(tempfile.mkdtemp(prefix="routines-", dir="/var/lib"))
-    account.owns(elsewhere)
+    elsewhere = Path(tempfile.mkdtemp(prefix="routines-", dir=REACHABLE))
     for entry in link.iterdir():
         shutil.move(entry, elsewhere)
+    hand_over(elsewhere, account)  # what came from another file system is a copy of root's
     link.rmdir()
     link.symlink_to(elsewhere)

@@ -12,7 +12,7 @@ import click
 from msgspec.structs import replace
 
 from routines.commands import terminal
-from routines.commands.entry import stoppable
+from routines.commands.stopping import stoppable
 from routines.worker.command import Command, find_program
 from routines.worker.errors import CannotWork, Refused, Stopped
 from routines.worker.jobs import Jobs

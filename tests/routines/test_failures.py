@@ -42,7 +42,8 @@ INIT = "run `routines init`"
 
 
 def leaves(group: click.Group, *path: str) -> Iterator[str]:
-    for name, command in group.commands.items():
+    for name in group.list_commands(None):
+        command = group.get_command(None, name)
         if isinstance(command, click.Group):
             yield from leaves(command, *path, name)
         else:

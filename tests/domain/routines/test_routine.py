@@ -76,9 +76,9 @@ def test_an_update_that_changes_nothing_is_no_revision():
 
 @pytest.mark.parametrize("old", [ACTIVE, PAUSED])
 def test_active_and_paused_routines_may_be_archived(old):
-    found = given(routine.evolve, RoutineCreated(settings=old))
+    state = given(routine.evolve, RoutineCreated(settings=old))
 
-    assert [RoutineUpdated(settings=ARCHIVED)] == routine.update(found, ARCHIVED)
+    assert [RoutineUpdated(settings=ARCHIVED)] == routine.update(state, ARCHIVED)
 
 
 @pytest.mark.parametrize("status", ["active", "paused"])
@@ -114,9 +114,9 @@ def test_every_fact_is_one_revision():
     removed = RoutineTriggerRemoved(trigger_id=TRIGGER, kind="schedule")
     restored = RoutineRestored(from_revision=1, settings=ACTIVE, triggers={})
 
-    found = given(routine.evolve, CREATED, ADDED, changed, RoutineUpdated(settings=PAUSED), rotated, removed, restored)
+    state = given(routine.evolve, CREATED, ADDED, changed, RoutineUpdated(settings=PAUSED), rotated, removed, restored)
 
-    assert found.revision == 7
+    assert state.revision == 7
 
 
 def test_a_routine_knows_the_triggers_it_has_left():
@@ -133,19 +133,19 @@ def test_a_routine_knows_how_its_triggers_are_set_the_oldest_first():
     changed = RoutineTriggerChanged(trigger_id=TRIGGER, kind="schedule", state=daily)
     rotated = RoutineSecretRotated(trigger_id=TRIGGER)
 
-    found = given(routine.evolve, CREATED, ADDED, other, changed, rotated)
+    state = given(routine.evolve, CREATED, ADDED, other, changed, rotated)
 
-    assert list(found.triggers.items()) == [(TRIGGER, daily), (UUID(int=1), BY_CODE)]
+    assert list(state.triggers.items()) == [(TRIGGER, daily), (UUID(int=1), BY_CODE)]
 
 
 def test_a_trigger_that_was_recorded_without_its_settings_counts_as_enabled():
     bare = RoutineTriggerAdded(trigger_id=TRIGGER, kind="schedule")
     edited = RoutineTriggerChanged(trigger_id=TRIGGER, kind="schedule")
 
-    found = given(routine.evolve, CREATED, bare, edited)
+    state = given(routine.evolve, CREATED, bare, edited)
 
-    assert found.triggers == {TRIGGER: TriggerState(kind="schedule")}
-    assert routine.has_enabled_schedule(found)
+    assert state.triggers == {TRIGGER: TriggerState(kind="schedule")}
+    assert routine.has_enabled_schedule(state)
 
 
 @pytest.mark.parametrize(
@@ -165,9 +165,9 @@ def test_only_a_schedule_that_is_enabled_fires_with_nobody_there(state, expected
 
 def test_an_earlier_revision_is_the_fold_up_to_it_and_its_restoring_one_more():
     facts = [CREATED, ADDED, RoutineUpdated(settings=replace(PAUSED, title="New"))]
-    found, earlier = given(routine.evolve, *facts), given(routine.evolve, *facts[:2])
+    current, earlier = given(routine.evolve, *facts), given(routine.evolve, *facts[:2])
 
-    events = routine.restore(found, earlier, earlier.triggers, NOW)
+    events = routine.restore(current, earlier, earlier.triggers, NOW)
 
     assert events == [RoutineRestored(from_revision=2, settings=ACTIVE, triggers={TRIGGER: HOURLY})]
     assert given(routine.evolve, *facts, *events) == replace(earlier, revision=4)
@@ -228,9 +228,9 @@ def test_what_title_and_description_name_is_declared_with_the_routine():
 )
 def test_an_edit_of_title_description_or_variables_declares_what_is_missing(change, expected):
     declared = replace(ACTIVE, title="{{a}}", variables=(Variable(name="spare"),))
-    found = given(routine.evolve, *routine.create(declared))
+    state = given(routine.evolve, *routine.create(declared))
 
-    (updated,) = routine.update(found, replace(found.settings, **change))
+    (updated,) = routine.update(state, replace(state.settings, **change))
 
     assert names(updated.settings) == expected
 
@@ -238,12 +238,12 @@ def test_an_edit_of_title_description_or_variables_declares_what_is_missing(chan
 def test_a_variable_that_only_the_text_declared_goes_with_it_and_one_that_was_described_stays():
     described = Variable(name="b", label="The second")
     declared = replace(ACTIVE, title="{{a}} {{b}}", variables=(described, Variable(name="spare")))
-    found = given(routine.evolve, *routine.create(declared))
+    state = given(routine.evolve, *routine.create(declared))
 
-    (updated,) = routine.update(found, replace(found.settings, title="none"))
-    (both,) = routine.update(found, replace(found.settings, title="none", variables=(Variable(name="a"),)))
+    (updated,) = routine.update(state, replace(state.settings, title="none"))
+    (both,) = routine.update(state, replace(state.settings, title="none", variables=(Variable(name="a"),)))
 
-    assert names(found.settings) == ["a", "b", "spare"]
+    assert names(state.settings) == ["a", "b", "spare"]
     assert names(updated.settings) == ["b", "spare"]
     assert names(both.settings) == ["a"]
 
@@ -257,9 +257,9 @@ def test_a_routine_has_so_many_variables_and_no_more():
 
 
 def test_an_edit_that_comes_out_the_same_once_the_variables_are_declared_is_no_revision():
-    found = given(routine.evolve, *routine.create(replace(ACTIVE, title="{{a}}")))
+    state = given(routine.evolve, *routine.create(replace(ACTIVE, title="{{a}}")))
 
-    assert [] == routine.update(found, replace(found.settings, variables=()))
+    assert [] == routine.update(state, replace(state.settings, variables=()))
 
 
 def test_a_required_variable_without_default_forbids_a_schedule():
@@ -282,7 +282,7 @@ def test_a_default_that_is_false_is_a_default(value):
     routine.must_be_schedulable(replace(ACTIVE, variables=(Variable(name="a", default_value=value),)))
 
 
-@pytest.mark.parametrize(("before", "event"), [([], ADDED), ([CREATED], CREATED)])
-def test_a_contradiction_in_the_log_stops_loudly(before, event):
+@pytest.mark.parametrize(("history", "event"), [([], ADDED), ([CREATED], CREATED)])
+def test_a_contradiction_in_the_log_stops_loudly(history, event):
     with pytest.raises(ImpossibleHistory):
-        given(routine.evolve, *before, event)
+        given(routine.evolve, *history, event)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import islice, pairwise
-from time import perf_counter
 from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
@@ -511,9 +510,9 @@ def test_a_period_is_open_at_its_start_and_closed_at_its_end():
 
 
 def test_a_year_of_minutes_is_counted_without_walking_it():
+    """To walk a century of them would take longer than a test may."""
     rule = parse_cron("* * * * *", "Europe/Amsterdam")
-    started = perf_counter()
 
     assert 525_600 == count(rule, NEW_YEAR, NEW_YEAR + 365 * DAY)
+    assert 100 * 525_600 == count(rule, NEW_YEAR, NEW_YEAR + 100 * 365 * DAY)
     assert NEW_YEAR + 365 * DAY == last_until(rule, NEW_YEAR + 365 * DAY, NEW_YEAR)
-    assert perf_counter() - started < 1  # seconds; walking takes a minute

@@ -242,7 +242,6 @@ def test_whoever_takes_too_long_is_left_when_the_time_is_up(answer):
     attempt, _ = answered(answer, limit_s=0.3)
 
     assert (attempt.status, attempt.reason) == (None, "No answer within 0.3 s")
-    assert attempt.took_ms < 3_000
 
 
 async def endless(writer):
@@ -256,7 +255,6 @@ def test_an_answer_without_an_end_counts_by_its_status_and_is_not_read():
     attempt, _ = answered(endless)
 
     assert attempt.status == 200
-    assert attempt.took_ms < 3_000
 
 
 @pytest.mark.parametrize(

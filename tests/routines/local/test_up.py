@@ -7,8 +7,10 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -182,7 +184,7 @@ def system(directory, *more):
 @contextmanager
 def open_to_others(directory):
     """Nobody is kept out by the directories above, which pytest has closed."""
-    above = [path for path in directory.parents if path.stat().st_uid == os.geteuid() and path.is_relative_to("/tmp")]
+    above = [path for path in directory.parents if Path(tempfile.gettempdir()) in path.parents]
     modes = [stat.S_IMODE(path.stat().st_mode) for path in above]
     for path in above:
         path.chmod(0o755)

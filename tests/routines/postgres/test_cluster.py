@@ -42,6 +42,13 @@ def root():
 
 
 @pytest.fixture
+def reachable():
+    with tempfile.TemporaryDirectory(prefix="routines-test-") as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
+
+
+@pytest.fixture
 def server(root):
     server = LocalPostgres(root, durable=False)
     server.start()
@@ -193,18 +200,9 @@ def test_root_gets_a_server_that_runs_as_another_account(server):
 
 
 @as_root
-def test_a_directory_out_of_reach_holds_a_link_to_the_data(root, monkeypatch):
+def test_a_directory_out_of_reach_holds_a_link_to_the_data(root, reachable, monkeypatch):
     root.chmod(0o700)
-    reachable = root.parent / f"{root.name}-elsewhere"
-    make = tempfile.mkdtemp
-
-    def mkdtemp(prefix, dir):  # noqa: A002 as the library calls it
-        if dir != "/var/lib":  # for binaries that the account cannot read where they are
-            return make(prefix=prefix, dir=dir)
-        reachable.mkdir(0o700)
-        return str(reachable)
-
-    monkeypatch.setattr(tempfile, "mkdtemp", mkdtemp)
+    monkeypatch.setattr(cluster, "REACHABLE", reachable)
     server = LocalPostgres(root, durable=False)
 
     server.start()
@@ -215,8 +213,7 @@ def test_a_directory_out_of_reach_holds_a_link_to_the_data(root, monkeypatch):
     again.start()
     assert (7,) == execute(again, "SELECT n FROM kept")
     again.stop()
-    assert reachable == (root / "postgres").readlink()
-    subprocess.run(["rm", "-rf", reachable], check=True)
+    assert reachable == (root / "postgres").readlink().parent
 
 
 def test_a_copy_of_the_files_beside_the_running_original_has_a_socket_of_its_own(root, tmp_path, monkeypatch):

@@ -57,8 +57,8 @@ class Jetty:
         """The address of a new routine."""
         task = task or self.task()
         body = {"name": f"routine-{next(NUMBERS)}", "cadence": DAILY, **fields}
-        made = self.post(f"/routines/{self.collection}/{task}", body)
-        return f"/routines/{self.collection}/{task}/{made['name']}"
+        created = self.post(f"/routines/{self.collection}/{task}", body)
+        return f"/routines/{self.collection}/{task}/{created['name']}"
 
     def close(self):
         self._http.close()
@@ -72,7 +72,7 @@ def ok(response):
 @pytest.fixture(scope="module")
 def collection_of(api):
     """Makes a collection and a client with its key."""
-    made = []
+    clients = []
 
     def make():
         name = f"my-org-{next(NUMBERS)}"
@@ -80,11 +80,11 @@ def collection_of(api):
         ok(httpx.post(f"{api.url}/api/v1/collections/", json={"name": name}, headers=board))
         body = {"name": "tests", "collection_name": name}
         key = ok(httpx.post(f"{api.url}/api/v1/api-keys/", json=body, headers=board))["api_key"]
-        made.append(Jetty(api, name, key))
-        return made[-1]
+        clients.append(Jetty(api, name, key))
+        return clients[-1]
 
     yield make
-    for client in made:
+    for client in clients:
         client.close()
 
 

@@ -33,11 +33,11 @@ def test_an_unknown_path_is_a_404_and_a_wrong_method_a_405(jetty):
 
 
 def test_a_key_sees_its_one_collection(jetty, other):
-    [found] = jetty.get("/collections/")
+    [collection] = jetty.get("/collections/")
 
-    assert found["name"] == jetty.collection
-    assert {"id", "name", "description", "owner_identifier"} <= set(found)
-    assert jetty.get(f"/collections/{jetty.collection}") == found
+    assert collection["name"] == jetty.collection
+    assert {"id", "name", "description", "owner_identifier"} <= set(collection)
+    assert jetty.get(f"/collections/{jetty.collection}") == collection
     foreign = jetty.request("GET", f"/collections/{other.collection}")
     assert (foreign.status_code, foreign.json()) == (404, NOT_FOUND)
 
@@ -81,10 +81,10 @@ def test_an_api_key_is_shown_once_listed_without_itself_and_dead_when_revoked(ap
 def test_a_task_is_made_read_changed_found_and_deleted(jetty):
     body = {"name": "nl-to-sql", "description": "Asks", "workflow": WORKFLOW}
     response = jetty.request("POST", f"/tasks/{jetty.collection}", body)
-    made = response.json()
+    shown = response.json()
 
     assert response.status_code == 201
-    assert set(made) == {
+    assert set(shown) == {
         "id",
         "name",
         "description",
@@ -98,9 +98,9 @@ def test_a_task_is_made_read_changed_found_and_deleted(jetty):
         "updated_at",
     }
     path = f"/tasks/{jetty.collection}/nl-to-sql"
-    assert jetty.get(path) == made
-    assert jetty.get(f"/tasks/{jetty.collection}/") == [made]
-    assert jetty.get(f"/tasks/{jetty.collection}/search?q=SQL") == [made]
+    assert jetty.get(path) == shown
+    assert jetty.get(f"/tasks/{jetty.collection}/") == [shown]
+    assert jetty.get(f"/tasks/{jetty.collection}/search?q=SQL") == [shown]
     assert jetty.get(f"/tasks/{jetty.collection}/search?q=nothing") == []
     stale = {"If-Match": jetty.request("GET", path).headers["ETag"]}
     changed = jetty.put(path, {"description": "Straße"}, headers=stale)
@@ -219,9 +219,9 @@ def test_a_trajectory_has_what_clients_read(jetty):
     task = jetty.task()
     fired = jetty.post(f"/run/{jetty.collection}/{task}", {"webhook_url": "https://example.com/x"})
 
-    found = jetty.get(f"/db/trajectory/{jetty.collection}/{task}/{fired['trajectory_id']}")
+    trajectory = jetty.get(f"/db/trajectory/{jetty.collection}/{task}/{fired['trajectory_id']}")
 
-    assert set(found) >= {
+    assert set(trajectory) >= {
         "name",
         "trajectory_id",
         "workflow_id",
@@ -241,9 +241,9 @@ def test_a_trajectory_has_what_clients_read(jetty):
         "triggered_by_routine_id",
         "webhook_url",
     }
-    assert found["name"] == f"{jetty.collection}/{task}"
-    assert (found["total_steps"], found["completed_steps"], found["steps"]) == (["query"], [], {})
-    assert found["webhook_url"] == "https://example.com/x"
+    assert trajectory["name"] == f"{jetty.collection}/{task}"
+    assert (trajectory["total_steps"], trajectory["completed_steps"], trajectory["steps"]) == (["query"], [], {})
+    assert trajectory["webhook_url"] == "https://example.com/x"
 
 
 @pytest.mark.parametrize("number", ["0", "999999999", "x", "1.5", "-1", "9" * 30])
@@ -311,9 +311,9 @@ def test_a_run_from_elsewhere_is_taken_in_once(jetty):
         "env": "prod",
         "cost_est_usd": "0.25",
     }
-    found = jetty.get(f"/db/trajectory/{jetty.collection}/{task}/{first['trajectory_id']}")
-    assert (found["status"], found["init_params"]) == ("completed", {"q": "?"})
-    assert found["steps"]["ingest"]["outputs"] == {"output": "an answer"}
+    trajectory = jetty.get(f"/db/trajectory/{jetty.collection}/{task}/{first['trajectory_id']}")
+    assert (trajectory["status"], trajectory["init_params"]) == ("completed", {"q": "?"})
+    assert trajectory["steps"]["ingest"]["outputs"] == {"output": "an answer"}
     assert jetty.get(f"/db/stats/{jetty.collection}/{task}")["total"] == 1
 
 

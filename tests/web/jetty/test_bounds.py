@@ -27,13 +27,13 @@ def test_a_task_of_very_many_steps_is_refused(jetty):
 
 def test_a_run_whose_steps_repeat_a_large_text_fails_before_it_is_too_much(jetty, api):
     task = jetty.task(workflow=echoing(*[{"text_path": "init_params.x"}] * 200, size=20_000))
-    before = api.system.store.head()
+    head = api.system.store.head()
 
     made = run(jetty, task)
 
     trajectory = made.json()["trajectory"]
     recorded = [
-        one for one in api.system.store.recorder.select_notifications(before, 10_000) if "trajectory" in one.topic
+        one for one in api.system.store.recorder.select_notifications(head, 10_000) if "trajectory" in one.topic
     ]
     assert (200, "failed") == (made.status_code, trajectory["status"])
     assert (
@@ -59,16 +59,16 @@ def test_a_run_whose_steps_nest_ever_deeper_fails_and_everything_is_read_on(jett
 @pytest.fixture
 def bounded(api, jetty):
     """The same collection under these limits."""
-    found = []
+    opened_clients = []
 
     def make(**limits):
         here = further(api, limits=Limits(**limits))
         client = Jetty(here.__enter__(), jetty.collection, jetty.key)
-        found.append((here, client))
+        opened_clients.append((here, client))
         return client
 
     yield make
-    for here, client in found:
+    for here, client in opened_clients:
         client.close()
         here.__exit__(None, None, None)
 

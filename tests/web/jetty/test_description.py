@@ -38,7 +38,7 @@ def test_every_body_and_every_good_answer_has_a_shape(operations):
 
     assert bodies
     assert answers
-    assert all(part.get("schema") for given in [*bodies, *answers] for part in given["content"].values())
+    assert all(part.get("schema") for holder in [*bodies, *answers] for part in holder["content"].values())
 
 
 def test_every_refusal_has_the_shape_that_clients_are_told(document, operations):

@@ -94,7 +94,7 @@ def bounds(api, request):
 
 @pytest.mark.parametrize("name", CASES)
 def test_whoever_owns_it_can(jetty, bounds, name):
-    end, before, after = CASES[name](jetty)
+    end, growth, further_growth = CASES[name](jetty)
     here, refused = Jetty(bounds[0], jetty.collection, jetty.key), bounds[1]
     board = {"Authorization": f"Bearer {jetty.api.token}"}
     here.request("POST", f"/tasks/{jetty.collection}", {"name": "the-one-that-was-left"})
@@ -104,13 +104,13 @@ def test_whoever_owns_it_can(jetty, bounds, name):
             return here.request(method, path, body)
         return httpx.request(method, f"{here.api.url}/api/v1{path}", headers=board)
 
-    if before is not None:
-        assert send(*before).status_code in refused
+    if growth is not None:
+        assert send(*growth).status_code in refused
     answer = send(*end)
 
     assert answer.is_success, answer.text
-    if after is not None:
-        assert send(*after).status_code in refused
+    if further_growth is not None:
+        assert send(*further_growth).status_code in refused
     here.close()
 
 

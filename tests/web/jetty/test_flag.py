@@ -47,7 +47,7 @@ def test_with_it_the_same_addresses_ask_who_is_there(system):
 def test_without_it_the_rest_works(system):
     board = {"Authorization": f"Bearer {bootstrap.first_board_token(system.settings)}"}
     with _projecting(system), _serving(system, jetty_routines=False) as url:
-        made = httpx.post(f"{url}/api/v1/collections/", json={"name": "my-org"}, headers=board)
+        collection = httpx.post(f"{url}/api/v1/collections/", json={"name": "my-org"}, headers=board)
         tasks = httpx.get(f"{url}/api/v1/tasks/my-org", headers=board)
 
-    assert (200, 200) == (made.status_code, tasks.status_code)
+    assert (200, 200) == (collection.status_code, tasks.status_code)

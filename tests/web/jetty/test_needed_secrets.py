@@ -9,7 +9,7 @@ from tests.web.jetty.conftest import Jetty
 def test_a_secret_is_needed_until_what_uses_it_has_another_or_is_gone(api, jetty: Jetty):
     vault = api.system.vault
     current = vault.ring.ids()[0]
-    before = {place.id for place in vault.places_under(current)}
+    earlier_ids = {place.id for place in vault.places_under(current)}
 
     def needed(places):
         return api.system.executor.query(lambda work: needed_secrets.needed(work, places))
@@ -27,7 +27,7 @@ def test_a_secret_is_needed_until_what_uses_it_has_another_or_is_gone(api, jetty
     routine = jetty.routine(task, secret_params={"a": "1"}, **callback)
     call = jetty.post(f"/run/{jetty.collection}/{task}", {"secret_params": {"a": "1"}, **callback})
 
-    places = [place for place in vault.places_under(current) if place.id not in before]
+    places = [place for place in vault.places_under(current) if place.id not in earlier_ids]
     assert places == needed(places)
     assert {
         "webhook": 1,

@@ -30,29 +30,33 @@ def test_create_answers_201_and_a_routine_with_all_its_fields(jetty):
 
     response = jetty.request("POST", f"/routines/{jetty.collection}/{task}", body)
 
-    made = response.json()
+    shown = response.json()
     assert response.status_code == 201
-    assert set(made) == READ
-    assert made["cadence"] == {"type": "weekdays", "hour_utc": 9, "minute_utc": 0, "day_of_week": None}
-    assert (made["name"], made["task_name"], made["collection_name"]) == ("morning-regression", task, jetty.collection)
-    assert (made["secret_params"], made["webhook_url"], made["webhook_secret"]) == ({}, None, None)
-    assert (made["paused"], made["last_run_at"], made["overlap_policy"]) == (False, None, "skip")
-    assert isinstance(made["id"], int)
+    assert set(shown) == READ
+    assert shown["cadence"] == {"type": "weekdays", "hour_utc": 9, "minute_utc": 0, "day_of_week": None}
+    assert (shown["name"], shown["task_name"], shown["collection_name"]) == (
+        "morning-regression",
+        task,
+        jetty.collection,
+    )
+    assert (shown["secret_params"], shown["webhook_url"], shown["webhook_secret"]) == ({}, None, None)
+    assert (shown["paused"], shown["last_run_at"], shown["overlap_policy"]) == (False, None, "skip")
+    assert isinstance(shown["id"], int)
 
 
 def test_next_run_at_lies_ahead_in_whole_seconds_of_utc(jetty):
-    made = jetty.get(jetty.routine(cadence={"type": "hourly", "minute_utc": 30}))
+    shown = jetty.get(jetty.routine(cadence={"type": "hourly", "minute_utc": 30}))
 
-    moment = datetime.strptime(made["next_run_at"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    moment = datetime.strptime(shown["next_run_at"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     assert moment > jetty.api.system.clock()
     assert (moment.minute, moment.second) == (30, 0)
 
 
 def test_a_manual_routine_never_runs_by_itself(jetty):
-    made = jetty.get(jetty.routine(cadence={"type": "manual"}))
+    shown = jetty.get(jetty.routine(cadence={"type": "manual"}))
 
-    assert made["next_run_at"] is None
-    assert made["cadence"] == {"type": "manual", "hour_utc": None, "minute_utc": 0, "day_of_week": None}
+    assert shown["next_run_at"] is None
+    assert shown["cadence"] == {"type": "manual", "hour_utc": None, "minute_utc": 0, "day_of_week": None}
 
 
 def test_ids_grow_and_lists_are_bare_arrays_oldest_first(jetty):
@@ -69,10 +73,10 @@ def test_ids_grow_and_lists_are_bare_arrays_oldest_first(jetty):
 
 def test_a_trailing_slash_makes_no_difference(jetty):
     task = jetty.task()
-    made = jetty.post(f"/routines/{jetty.collection}/{task}/", {"name": "a", "cadence": DAILY})
+    shown = jetty.post(f"/routines/{jetty.collection}/{task}/", {"name": "a", "cadence": DAILY})
 
-    assert jetty.get(f"/routines/{jetty.collection}/{task}/a/") == made
-    assert jetty.get(f"/routines/{jetty.collection}/") == [made]
+    assert jetty.get(f"/routines/{jetty.collection}/{task}/a/") == shown
+    assert jetty.get(f"/routines/{jetty.collection}/") == [shown]
 
 
 def test_an_unknown_field_is_named_and_a_changed_copy_of_an_answer_is_taken(jetty):
@@ -357,9 +361,9 @@ def test_a_fire_overlays_the_tasks_parameters_and_is_tagged_with_its_routine(jet
 
     fired = jetty.post(f"{address}/run-now")
 
-    found = jetty.get(f"/db/trajectory/{jetty.collection}/{task}/{fired['trajectory_id']}")
-    assert found["init_params"] == {"model": "gpt-4o", "tenant_filter": {"a": [1]}, "sample_size": 50}
-    assert found["triggered_by_routine_id"] == jetty.get(address)["id"]
+    trajectory = jetty.get(f"/db/trajectory/{jetty.collection}/{task}/{fired['trajectory_id']}")
+    assert trajectory["init_params"] == {"model": "gpt-4o", "tenant_filter": {"a": [1]}, "sample_size": 50}
+    assert trajectory["triggered_by_routine_id"] == jetty.get(address)["id"]
 
 
 def test_runs_survive_a_rename_and_trajectories_a_delete(jetty):
@@ -458,10 +462,10 @@ def test_a_routine_that_calls_a_task_is_seen_and_explained_through_the_paperclip
 def test_an_address_that_is_sent_back_as_it_was_shown_stays(jetty):
     task = jetty.task()
     path = f"/routines/{jetty.collection}/{task}"
-    made = {"name": "often", "cadence": {"type": "hourly"}, "webhook_url": "https://example.com/x"}
-    assert 201 == jetty.request("POST", path, made).status_code
+    body = {"name": "often", "cadence": {"type": "hourly"}, "webhook_url": "https://example.com/x"}
+    assert 201 == jetty.request("POST", path, body).status_code
 
     response = jetty.request("PATCH", f"{path}/often", {"webhook_url": "***", "paused": True})
 
     assert (200, "https://example.com/x") == (response.status_code, response.json()["webhook_url"])
-    assert 400 == jetty.request("POST", path, made | {"name": "other", "webhook_url": "***"}).status_code
+    assert 400 == jetty.request("POST", path, body | {"name": "other", "webhook_url": "***"}).status_code

@@ -108,9 +108,9 @@ def test_nobody_looks_after_a_call_whose_client_has_left(jetty, monkeypatch):
         wait_for(lambda: len(looks) > 3)
         waiting.leave()
         wait_for(lambda: here.request("POST", f"/run-sync/{jetty.collection}/{short}", {}).status_code == 200)
-        before = len(looks)
+        earlier_looks = len(looks)
 
         for _ in range(20):
             here.get(f"/db/trajectories/{jetty.collection}/{endless}")
 
-        assert len(looks) == before
+        assert len(looks) == earlier_looks

@@ -71,19 +71,19 @@ def attack(api, jetty, places):
         }
     )
     document = httpx.get(f"{api.url}/openapi.json").json()
-    found = Findings()
+    findings = Findings()
     for event in from_schema(schemathesis.openapi.from_dict(document, config=config)).execute():
-        found.add(event)
-    return found
+        findings.add(event)
+    return findings
 
 
 @pytest.mark.timeout(LIMIT_S)
 def test_the_jetty_api_does_what_its_description_says(api, jetty, places):
-    found = attack(api, jetty, places)
+    findings = attack(api, jetty, places)
 
-    requests = found.statuses.total()
-    print(f"\n{requests} requests with seed {SEED}, answered {dict(sorted(found.statuses.items()))}")
-    assert not found.wrong, "\n".join(map(repr, found.wrong))
-    assert found.statuses.keys() <= set(range(200, 500))
+    requests = findings.statuses.total()
+    print(f"\n{requests} requests with seed {SEED}, answered {dict(sorted(findings.statuses.items()))}")
+    assert not findings.wrong, "\n".join(map(repr, findings.wrong))
+    assert findings.statuses.keys() <= set(range(200, 500))
     assert requests > LEAST
-    assert len(found.succeeded) > 30
+    assert len(findings.succeeded) > 30

@@ -59,9 +59,9 @@ def test_a_command_gets_parameters_and_secrets_and_its_json_becomes_the_outputs(
 
     assert worked.returncode == 0, worked.stderr
     assert json.loads(worked.stdout)["outcome"] == "completed"
-    found = status(jetty, task, fired)
-    assert found["status"] == "completed"
-    assert found["steps"]["query"]["outputs"] == {"size": 7, "known": True, "host": "db", "same": True}
+    trajectory = status(jetty, task, fired)
+    assert trajectory["status"] == "completed"
+    assert trajectory["steps"]["query"]["outputs"] == {"size": 7, "known": True, "host": "db", "same": True}
     assert "sk-hidden" not in worked.stdout + worked.stderr
 
 
@@ -86,9 +86,9 @@ def test_a_command_that_fails_fails_the_trajectory_with_the_reason(jetty):
     worked = run(jetty, "sh", "-c", "echo oh no; exit 3")
 
     assert worked.returncode == 1
-    found = status(jetty, task, fired)
-    assert (found["status"], found["error"]) == ("failed", "exit status 3")
-    assert found["steps"]["query"]["outputs"] == {"text": "oh no\n"}
+    trajectory = status(jetty, task, fired)
+    assert (trajectory["status"], trajectory["error"]) == ("failed", "exit status 3")
+    assert trajectory["steps"]["query"]["outputs"] == {"text": "oh no\n"}
 
 
 def test_standard_error_breaks_no_json_and_gives_the_reason_of_a_failure(jetty):
@@ -105,9 +105,9 @@ def test_standard_error_breaks_no_json_and_gives_the_reason_of_a_failure(jetty):
     assert "  | warning None" in worked.stderr
     assert [json.loads(line)["error_output"] for line in worked.stdout.splitlines()] == ["warning None\n"] * 2
     for fired, ending in [(good, ("completed", None)), (bad, ("failed", "exit status 3: warning None"))]:
-        found = status(jetty, task, fired)
-        assert (found["status"], found["error"]) == ending
-        assert found["steps"]["query"]["outputs"] == {"x": 1}
+        trajectory = status(jetty, task, fired)
+        assert (trajectory["status"], trajectory["error"]) == ending
+        assert trajectory["steps"]["query"]["outputs"] == {"x": 1}
 
 
 def test_a_json_result_is_kept_whole_or_refused_and_a_long_text_is_cut_in_the_middle(jetty):
@@ -293,10 +293,10 @@ def test_a_collections_environment_chooses_no_code_that_a_worker_runs(jetty, tmp
 
     assert worked.returncode == 1, worked.stderr
     assert not mark.exists()
-    found = status(jetty, task, fired)
-    assert found["status"] == "failed"
-    assert "environment has BASH_ENV" in found["error"]
-    assert "--allow-env" in found["error"]
+    trajectory = status(jetty, task, fired)
+    assert trajectory["status"] == "failed"
+    assert "environment has BASH_ENV" in trajectory["error"]
+    assert "--allow-env" in trajectory["error"]
 
 
 def test_what_the_workers_operator_allows_is_taken(jetty, tmp_path):

@@ -141,8 +141,8 @@ def expire(system, number):
     stream_id = system.store.after(number - 1, 1)[0].stream_id
 
     def backdate(work):
-        found = task_firing.present(work, stream_id)
-        over = TrajectoryLeaseExtended(claim_id=found.claim.id, until=work.now - LEASE - timedelta(seconds=1))
+        trajectory = task_firing.present(work, stream_id)
+        over = TrajectoryLeaseExtended(claim_id=trajectory.claim.id, until=work.now - LEASE - timedelta(seconds=1))
         work.record(stream_id, [over])
 
     system.executor.attempt(backdate)

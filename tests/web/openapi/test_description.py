@@ -20,14 +20,14 @@ MODES = ("none", "bearer", "hmac_sha256", "github_hmac", "standard_webhooks")
 
 @pytest.fixture(scope="module")
 def apis(api: Api) -> Iterator[Any]:
-    with described_apis(api) as found:
-        yield found
+    with described_apis(api) as both:
+        yield both
 
 
 @pytest.fixture(params=PLACES)
 def described(apis: Any, request: pytest.FixtureRequest) -> DescribedApi:
-    found: DescribedApi = apis[request.param]
-    return found
+    api: DescribedApi = apis[request.param]
+    return api
 
 
 def validator(described: DescribedApi, schema: Any) -> Any:
@@ -114,8 +114,8 @@ def test_a_webhook_says_of_each_header_and_body_that_it_reads_it_and_of_no_other
         path = one.path.replace("{public_id}", webhook.public_id)
         signed = webhook.signed(BODY)
         for headers in (signed, {name.replace("webhook-", "svix-"): value for name, value in signed.items()}):
-            found, is_body = reads_of(described, one, path, headers, BODY)
-            names |= found
+            read_names, is_body = reads_of(described, one, path, headers, BODY)
+            names |= read_names
             bodies.add(is_body)
 
     assert told_by(one) == (names, True)

@@ -39,11 +39,11 @@ class Client(msgspec.Struct):
     opened: list[Any] = []
 
     def connected(self, url: str, token: str, **http: Any) -> "Client":
-        made = importlib.import_module(self.package).AuthenticatedClient(
+        client = importlib.import_module(self.package).AuthenticatedClient(
             base_url=url, token=token, raise_on_unexpected_status=True, httpx_args=http
         )
-        self.opened.append(made.get_httpx_client())
-        return Client(self.package, self.described, self.warnings, made)
+        self.opened.append(client.get_httpx_client())
+        return Client(self.package, self.described, self.warnings, client)
 
     def call(self, operation_id: str, *path: Any, body: Any = None, **more: Any) -> Any:
         """The parsed answer of an operation: ids of its path in order, its body as JSON that becomes a model."""
@@ -61,7 +61,7 @@ class Client(msgspec.Struct):
 
 
 def snake(name: str) -> str:
-    return re.sub("[A-Z]", lambda found: f"_{found[0].lower()}", name)
+    return re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", name)
 
 
 def model_of(kind: Any, body: Any) -> Any:
@@ -79,9 +79,9 @@ def clients(api: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
     directory = tmp_path_factory.mktemp("clients")
     with described_apis(api) as both, pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(directory)
-        found = {name: _generated(directory, f"generated_{name}", both[name]) for name in PLACES}
-        yield found
-        for connection in (one for client in found.values() for one in client.opened):
+        generated = {name: _generated(directory, f"generated_{name}", both[name]) for name in PLACES}
+        yield generated
+        for connection in (one for client in generated.values() for one in client.opened):
             connection.close()
         for name in [name for name in sys.modules if name.startswith("generated_")]:
             del sys.modules[name]
@@ -92,10 +92,10 @@ def _generated(directory: Path, package: str, described: DescribedApi) -> Client
     source.write_bytes(msgspec.json.encode(described.document))
     unread = ConfigFile(post_hooks=[])  # the code is run, and read by nobody
     target = directory / package
-    found = openapi_python_client.generate(
+    problems = openapi_python_client.generate(
         config=Config.from_sources(unread, MetaType.NONE, source, "utf-8", overwrite=False, output_path=target)
     )
-    return Client(package, described, {str(one.detail) for one in found})
+    return Client(package, described, {str(one.detail) for one in problems})
 
 
 @pytest.mark.parametrize("name", PLACES)
@@ -146,10 +146,14 @@ def test_a_generated_client_works_with_the_running_api(clients: dict[str, Client
     draft = {"title": "Look into {{event}}", "assigneeAgentId": str(agent.id), "variables": [{"name": "event"}]}
     routine = board.call("createRoutine", company.id, body=draft)
     assert "high" == board.call("updateRoutine", routine.id, body={"priority": "high"}).priority.value
-    made = board.call("createTrigger", routine.id, body={"kind": "webhook", "signingMode": "bearer"})
-    sender = clients["paperclip"].connected(api.url, made.secret_material.webhook_secret)
-    fired = sender.call("fireWebhook", made.trigger.public_id, body={"event": "a deploy"}, idempotency_key="deploy-1")
-    again = sender.call("fireWebhook", made.trigger.public_id, body={"event": "a deploy"}, idempotency_key="deploy-1")
+    created = board.call("createTrigger", routine.id, body={"kind": "webhook", "signingMode": "bearer"})
+    sender = clients["paperclip"].connected(api.url, created.secret_material.webhook_secret)
+    fired = sender.call(
+        "fireWebhook", created.trigger.public_id, body={"event": "a deploy"}, idempotency_key="deploy-1"
+    )
+    again = sender.call(
+        "fireWebhook", created.trigger.public_id, body={"event": "a deploy"}, idempotency_key="deploy-1"
+    )
     assert (fired.id, "webhook") == (again.id, fired.source.value)
     assert [fired.id] == [run.id for run in board.call("listRuns", routine.id, status="issue_created,coalesced")]
     issue = board.call("getIssue", str(fired.linked_issue_id))
@@ -166,11 +170,11 @@ def test_a_schedule_that_a_generated_client_makes_has_all_that_it_was_given(clie
     board = clients["paperclip"].connected(api.url, api.token)
     company = board.call("createCompany", body={"name": "Acme"})
     routine = board.call("createRoutine", company.id, body={"title": "Look around"})
-    given = {"kind": "schedule", "cronExpression": "0 9 * * *", "timezone": "Europe/Amsterdam", "jitterSec": 60}
+    body = {"kind": "schedule", "cronExpression": "0 9 * * *", "timezone": "Europe/Amsterdam", "jitterSec": 60}
 
-    made = board.call("createTrigger", routine.id, body=given).trigger.to_dict()
+    created = board.call("createTrigger", routine.id, body=body).trigger.to_dict()
 
-    assert given == {name: made[name] for name in given}
+    assert body == {name: created[name] for name in body}
 
 
 def test_the_program_on_the_page_for_clients_closes_the_issue_of_its_run(

@@ -59,11 +59,11 @@ def run(*command: object, where: Path = TOOLS, **environment: str) -> subprocess
 
 def done(*command: object, where: Path = TOOLS, **environment: str) -> str:
     """What a program says that must succeed, without a warning."""
-    found = run(*command, where=where, **environment)
-    said = found.stdout + found.stderr
-    assert found.returncode == 0, said
-    assert not re.search(r"⚠|\bwarn", said, re.IGNORECASE), said
-    return said
+    process = run(*command, where=where, **environment)
+    output = process.stdout + process.stderr
+    assert process.returncode == 0, output
+    assert not re.search(r"⚠|\bwarn", output, re.IGNORECASE), output
+    return output
 
 
 def program(name: str, directory: Path) -> Path:
@@ -80,11 +80,11 @@ def test_spectral_finds_nothing_in_the_descriptions(descriptions: Mapping[Name, 
 
 
 def test_redocly_finds_nothing_in_the_descriptions(descriptions: Mapping[Name, Path]):
-    found = run("redocly", "lint", "--config", "redocly.yaml", *descriptions.values())
+    process = run("redocly", "lint", "--config", "redocly.yaml", *descriptions.values())
 
-    said = found.stdout + found.stderr
-    assert "Your API descriptions are valid" in said
-    assert not re.search(r"You have \d+ \w+", said), said  # it warns of old versions of Node.js, too
+    output = process.stdout + process.stderr
+    assert "Your API descriptions are valid" in output
+    assert not re.search(r"You have \d+ \w+", output), output  # it warns of old versions of Node.js, too
 
 
 def test_openapi_typescript_and_hey_api_say_nothing_against_the_jetty_api(
@@ -109,7 +109,7 @@ def test_the_typescript_program_is_type_correct_and_closes_the_issue_of_its_run(
     source = program("program.ts", tmp_path)
     done("tsc", *STRICT, "--module", "nodenext", "--moduleResolution", "nodenext", source, where=tmp_path)
 
-    said = done("node", "program.js", where=tmp_path, PAPERCLIP_API_URL=api.url, PAPERCLIP_API_KEY=api.token)
+    output = done("node", "program.js", where=tmp_path, PAPERCLIP_API_URL=api.url, PAPERCLIP_API_KEY=api.token)
 
-    assert "Europe/Amsterdam" in said
-    assert said.endswith("the run is completed\n")
+    assert "Europe/Amsterdam" in output
+    assert output.endswith("the run is completed\n")

@@ -27,12 +27,14 @@ def served(api: Api) -> Any:
 
 
 def operations(served: Any) -> list[tuple[str, str, Any]]:
-    return [(path, method, found) for path, methods in served["paths"].items() for method, found in methods.items()]
+    return [
+        (path, method, operation) for path, methods in served["paths"].items() for method, operation in methods.items()
+    ]
 
 
 def everything_in(value: Any) -> list[Any]:
     children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return [value, *(found for child in children for found in everything_in(child))]
+    return [value, *(part for child in children for part in everything_in(child))]
 
 
 def test_the_description_is_served_as_json_to_anybody(api: Api):
@@ -49,11 +51,11 @@ def test_the_description_says_what_it_describes(served: Any):
 
 
 def test_every_operation_has_an_id_of_its_own_an_answer_and_a_tag(served: Any):
-    found = operations(served)
-    ids = [operation["operationId"] for _, _, operation in found]
+    described = operations(served)
+    ids = [operation["operationId"] for _, _, operation in described]
 
     assert len(ids) == len(set(ids))
-    for path, method, operation in found:
+    for path, method, operation in described:
         assert method in METHODS, path
         assert re.fullmatch(r"[a-z][A-Za-z]+", operation["operationId"])
         assert operation["responses"], path
@@ -63,9 +65,9 @@ def test_every_operation_has_an_id_of_its_own_an_answer_and_a_tag(served: Any):
 
 def test_every_placeholder_of_a_path_is_a_parameter_and_the_other_way_round(served: Any):
     for path, _, operation in operations(served):
-        given = [one for one in operation.get("parameters", []) if one["in"] == "path"]
-        assert re.findall(r"\{(\w+)\}", path) == [one["name"] for one in given], path
-        assert all(one["required"] for one in given)
+        parameters = [one for one in operation.get("parameters", []) if one["in"] == "path"]
+        assert re.findall(r"\{(\w+)\}", path) == [one["name"] for one in parameters], path
+        assert all(one["required"] for one in parameters)
 
 
 def test_every_reference_leads_somewhere(served: Any):
@@ -87,10 +89,14 @@ def test_every_answer_and_every_parameter_is_described(api: Api):
 
 def test_who_is_turned_away_is_told_for_exactly_the_operations_that_turn_somebody_away(served: Any):
     """docs/access.csv is tested cell by cell; a webhook's 401 is about another credential than those in it."""
-    asked = {found["operationId"]: found["responses"].keys() for _, _, found in operations(served) if found["security"]}
-    told = {name: {"401", "403"} & statuses for name, statuses in asked.items()}
+    statuses_by_id = {
+        described["operationId"]: described["responses"].keys()
+        for _, _, described in operations(served)
+        if described["security"]
+    }
+    refusals_by_id = {name: {"401", "403"} & statuses for name, statuses in statuses_by_id.items()}
 
-    assert {name: {"401", "403"} & RIGHTS[name] for name in told} == told
+    assert {name: {"401", "403"} & RIGHTS[name] for name in refusals_by_id} == refusals_by_id
 
 
 def test_only_what_is_reached_by_an_id_can_be_missing_and_only_a_body_can_be_too_large(served: Any):
@@ -100,7 +106,7 @@ def test_only_what_is_reached_by_an_id_can_be_missing_and_only_a_body_can_be_too
 
 
 def test_only_what_asks_for_a_token_says_so(served: Any):
-    open_to_all = {found["operationId"] for _, _, found in operations(served) if found["security"] == []}
+    open_to_all = {described["operationId"] for _, _, described in operations(served) if described["security"] == []}
 
     assert {"getHealth", "fireWebhook"} == open_to_all
 
@@ -180,9 +186,9 @@ def test_fields_are_named_as_clients_write_them(served: Any):
     ],
 )
 def test_the_description_names_the_status_that_is_answered(served: Any, operation: str, status: str):
-    (found,) = (found for _, _, found in operations(served) if found["operationId"] == operation)
+    (described,) = (described for _, _, described in operations(served) if described["operationId"] == operation)
 
-    assert status in found["responses"]
+    assert status in described["responses"]
 
 
 def test_every_route_of_the_contract_is_described(served: Any):

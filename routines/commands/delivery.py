@@ -1,0 +1,22 @@
+"""`routines delivery`: sends what leaves, and asks probes."""
+
+import click
+
+from processes.delivery.outbound import Client
+from processes.delivery.worker import DeliveryWorker, run
+from routines import bootstrap
+from routines.commands import entry
+
+
+@click.command()
+def delivery() -> None:
+    """
+    Send webhooks, heartbeats and callbacks, and ask the probes of routines. Any number of these processes may run.
+
+    They are sent to public addresses only, unless ROUTINES_ALLOW_PRIVATE_TARGETS is true.
+    """
+    with entry.process("delivery") as (system, stop):
+        settings = system.settings
+        client = Client(system.clock, allow_private=settings.allow_private_targets, limits=settings.limits)
+        delivery_worker = DeliveryWorker(system.executor, system.store.after, client)
+        run(delivery_worker, client, lambda: bootstrap.connect(settings), stop)

@@ -1,0 +1,27 @@
+"""`routines projector`: keeps the read models and the trees of the log up to date."""
+
+from functools import partial
+
+import click
+
+from processes import notary
+from processes.projector import Projector, run
+from projections import catalogue
+from routines import bootstrap
+from routines.commands import entry
+
+
+@click.command()
+def projector() -> None:
+    """
+    Keep the read models and the Merkle trees of the log up to date. Any number of these processes may run.
+
+    With ROUTINES_LOG_KEY_FILE (see `routines audit new-key`) they sign a checkpoint of the trees every
+    ROUTINES_CHECKPOINT_S seconds (10) in which the log has grown, and put it into ROUTINES_CHECKPOINT_DIR as well.
+    """
+    with entry.process("projector") as (system, stop):
+        settings = system.settings
+        running = Projector(catalogue.ALL, system.store.after)
+        connect = partial(bootstrap.connect, settings)
+        with notary.at_work(bootstrap.notary(settings), connect, stop):
+            run(running, connect, stop, settings.limits.max_run_log_days)

@@ -1,0 +1,15 @@
+"""`routines scheduler`: fires schedules."""
+
+import click
+
+from processes.scheduler.scheduler import Scheduler, run
+from routines import bootstrap
+from routines.commands import entry
+
+
+@click.command()
+def scheduler() -> None:
+    """Fire schedules when they are due. Any number of these processes may run."""
+    with entry.process("scheduler") as (system, stop):
+        running = Scheduler(system.executor, system.store.after, system.settings.batch)
+        run(running, lambda: bootstrap.connect(system.settings), stop)
