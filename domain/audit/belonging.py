@@ -13,6 +13,8 @@ from domain.events import (
     CommentAdded,
     IssueEvent,
     IssueOpened,
+    ProbeEvent,
+    ProbeRequested,
     RoutineEvent,
     RunEvent,
     RunFired,
@@ -30,7 +32,7 @@ from domain.events import (
 from domain.recorded import Recorded, Unreadable
 from domain.values import Coalesced, Opened, Value
 
-FOLLOWED = TriggerEvent | BackfillEvent | RunEvent | AlertEvent | IssueEvent | TrajectoryEvent
+FOLLOWED = TriggerEvent | BackfillEvent | RunEvent | AlertEvent | IssueEvent | TrajectoryEvent | ProbeEvent
 
 
 class Belonging(Value, frozen=True):
@@ -62,7 +64,7 @@ def streams_of(recorded: Recorded) -> Iterator[UUID]:
 def is_first_word(event: AnyEvent | Unreadable) -> bool:
     """Return whether later events of the stream, or of streams that it causes, belong where this one does."""
     match event:
-        case TriggerCreated() | TriggerRestored() | BackfillRequested() | RunFired():
+        case TriggerCreated() | TriggerRestored() | BackfillRequested() | ProbeRequested() | RunFired():
             return True
         case IssueOpened(run_id=run_id) | TrajectoryOpened(run_id=run_id):
             return run_id is not None
@@ -78,7 +80,10 @@ def belonging_of(recorded: Recorded, find: Find) -> Belonging:
         case RunFired(routine_id=routine_id, trigger_id=trigger_id, outcome=outcome):
             issue_id = outcome.issue_id if isinstance(outcome, Opened | Coalesced) else None
             return Belonging(routine_id=routine_id, trigger_id=trigger_id, run_id=id_, issue_id=issue_id)
-        case BackfillRequested(routine_id=routine_id, trigger_id=trigger_id):
+        case (
+            BackfillRequested(routine_id=routine_id, trigger_id=trigger_id)
+            | ProbeRequested(routine_id=routine_id, trigger_id=trigger_id)
+        ):
             return Belonging(routine_id=routine_id, trigger_id=trigger_id)
         case TriggerCreated(routine_id=routine_id) | TriggerRestored(routine_id=routine_id):
             return Belonging(routine_id=routine_id, trigger_id=id_)

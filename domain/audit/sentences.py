@@ -21,6 +21,7 @@ from domain.events import (
     KeyIssued,
     MemberChanged,
     MemberRemoved,
+    ProbeAnswered,
     RunFired,
     TrajectoryMoved,
     UserRegistered,
@@ -28,7 +29,7 @@ from domain.events import (
 )
 from domain.recorded import Recorded, Unreadable
 from domain.schedule.time_words import when
-from domain.values import Coalesced, Failed, Opened, Skipped, Started
+from domain.values import Coalesced, Failed, Opened, ProbeFinding, Skipped, Started
 
 Names = Mapping[UUID, str]  # the present names of things, as far as they have one
 LONGEST_TEXT = 200  # characters of a text from outside, such as a reason
@@ -90,6 +91,14 @@ def _of_environment(event: Any) -> str:
             return "The environment of the company {it} was changed: it has {environment:nothing}"
 
 
+def _of_probe(event: Any) -> str:
+    match event:
+        case ProbeAnswered(finding=ProbeFinding(reason=str())):
+            return "The probe for the occurrence {occurrence} of the trigger {trigger:unknown} ended as {finding.verdict}: {finding.reason}"
+        case _:
+            return "The probe for the occurrence {occurrence} of the trigger {trigger:unknown} ended as {finding.verdict}"
+
+
 def _of_firing(event: Any) -> str:
     if not isinstance(event, RunFired):
         raise TypeError(event)
@@ -142,6 +151,7 @@ def _of_attempt(event: Any) -> str:
 
 SENTENCES: dict[str, str | Callable[[Any], str]] = {
     "user.registered": _of_user,
+    "user.signed_out": "All sessions of the user {it} on the board were ended",
     "member.joined": "The user {user_id} joined the company as {role}, permissions: {permissions}",
     "member.changed": _of_member,
     "member.removed": _of_member,
@@ -194,6 +204,8 @@ SENTENCES: dict[str, str | Callable[[Any], str]] = {
     "backfill.advanced": _of_progress,
     "backfill.completed": "A backfill of the trigger {trigger:unknown} is complete",
     "backfill.cancelled": "A backfill of the trigger {trigger:unknown} was cancelled: {reason}",
+    "probe.requested": "The probe of the routine {routine:unknown} was asked for, since the occurrence {occurrence} had come due",
+    "probe.answered": _of_probe,
     "run.fired": _of_firing,
     "run.reported": "Outputs or usage of the run {run} were reported",
     "run.completed": "The run {run} of the routine {routine:unknown} is complete",
@@ -227,6 +239,7 @@ SENTENCES: dict[str, str | Callable[[Any], str]] = {
     "trajectory.claimed": "The worker {worker} took the trajectory {it}, until {until}",
     "trajectory.lease_extended": "The worker goes on with the trajectory {it}, until {until}",
     "trajectory.step_reported": "The step {step} of the trajectory {it} was reported as {status}",
+    "trajectory.usage_reported": "What the work on the trajectory {it} has used so far was reported",
     "trajectory.moved": _of_trajectory,
     "trajectory.labelled": "The label {key} of the trajectory {it} was set to {value}",
     "endpoint.created": "The webhook endpoint {it} was created, for {settings.events}",
