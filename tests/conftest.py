@@ -86,7 +86,7 @@ def _clusters_are_copies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
     """A test's directory goes with its end, and so do the clusters that it links to."""
     directory = item.funcargs.get("tmp_path") if isinstance(item, pytest.Function) else None
-    clusters = [] if directory is None else _clusters_outside(directory)
+    clusters = _clusters_outside(directory) if isinstance(directory, Path) else []
     yield
     _remove(clusters)
 
