@@ -31,9 +31,7 @@ from domain.recorded import Recorded
 from domain.values import Value
 
 GRANTS = (UserRegistered, MemberJoined, MemberChanged, KeyIssued)
-NAMES = tuple(
-    stored_name(kind) for kind in (*GRANTS, MemberRemoved, KeyRevoked, AgentCreated, UserSignedOut)
-)
+NAMES = tuple(stored_name(kind) for kind in (*GRANTS, MemberRemoved, KeyRevoked, AgentCreated, UserSignedOut))
 MANAGERS, WRITERS = ("owner", "admin"), ("owner", "admin", "member")
 MAX_CLOCK_DIFFERENCE = timedelta(minutes=5)  # the default bound of log.sql, which its owner can change
 

@@ -9,7 +9,6 @@ from litestar.params import FromPath
 
 from domain.values import IssueStatus
 from web.board.api import ApiRefusal
-from web.board.forms import Form
 from web.board.visit import Visit
 
 PAGE = 50
@@ -75,8 +74,9 @@ async def _issue(visit: Visit, issue_id: str, values: Json, errors: Json) -> Res
 
 
 @post("/board/companies/{company_id:str}/issues/{issue_id:str}/comments", operation_id="boardComment")
-async def comment(visit: NamedDependency[Visit], form: NamedDependency[Form], issue_id: FromPath[str]) -> Response[Any]:
+async def comment(visit: NamedDependency[Visit], issue_id: FromPath[str]) -> Response[Any]:
     """Add a comment."""
+    form = visit.form
     try:
         await visit.api.post(f"/issues/{issue_id}/comments", {"body": form.text("body")})
     except ApiRefusal as refusal:
@@ -85,8 +85,9 @@ async def comment(visit: NamedDependency[Visit], form: NamedDependency[Form], is
 
 
 @post("/board/companies/{company_id:str}/issues/{issue_id:str}/status", operation_id="boardMoveIssue")
-async def move(visit: NamedDependency[Visit], form: NamedDependency[Form], issue_id: FromPath[str]) -> Response[Any]:
+async def move(visit: NamedDependency[Visit], issue_id: FromPath[str]) -> Response[Any]:
     """Change the status or the assignee of an issue."""
+    form = visit.form
     body: dict[str, object] = {"status": form.text("status"), "assigneeAgentId": form.given("agent")}
     if form.text("status") == "cancelled" and form.given("failureReason"):
         body["failureReason"] = form.given("failureReason")
@@ -99,7 +100,7 @@ async def move(visit: NamedDependency[Visit], form: NamedDependency[Form], issue
 
 
 @post("/board/companies/{company_id:str}/issues/{issue_id:str}/release", operation_id="boardReleaseIssue")
-async def release(visit: NamedDependency[Visit], form: NamedDependency[Form], issue_id: FromPath[str]) -> Response[Any]:
+async def release(visit: NamedDependency[Visit], issue_id: FromPath[str]) -> Response[Any]:
     """Take an issue from the work session that has it."""
     await visit.api.post(f"/issues/{issue_id}/admin/force-release")
     return visit.go("issues", issue_id, done="moved")

@@ -12,7 +12,6 @@ from litestar.params import FromPath
 
 from web.board import differences, schedules, timeline, words
 from web.board.api import ApiRefusal
-from web.board.forms import Form
 from web.board.visit import Visit
 
 RUNS = 10
@@ -100,17 +99,27 @@ async def _tiles(visit: Visit, routine: Json) -> list[dict[str, str]]:
     ended = [run for run in recent if run["status"] in ("completed", "failed")]
     failed = sum(run["status"] == "failed" for run in ended)
     last = routine["recentRuns"][0] if routine["recentRuns"] else None
-    share = f"{100 * (len(ended) - failed) / len(ended):.3g} %" if ended else "–"
+    share = f"{100 * (len(ended) - failed) / len(ended):.3g} %" if ended else "none"
     times = [words.span(_length(run)) for run in sorted(ended, key=_length)]
     typical = f"; it takes {times[len(times) // 2]} usually" if times else ""
     tiles = [
-        {"big": next_run["when"] or next_run["more"].capitalize(), "small": f"next run, {next_run['more']}" if next_run["when"] else "next run"},
-        {"big": words.outcome(last["status"]).word if last else "Never", "small": f"last run, {visit.away(last['triggeredAt'])}" if last else "it has not run yet"},
+        {
+            "big": next_run["when"] or next_run["more"].capitalize(),
+            "small": f"next run, {next_run['more']}" if next_run["when"] else "next run",
+        },
+        {
+            "big": words.outcome(last["status"]).word if last else "Never",
+            "small": f"last run, {visit.away(last['triggeredAt'])}" if last else "it has not run yet",
+        },
         {"big": share, "small": f"of {words.counted(len(ended), 'run')} succeeded in 7 days{typical}"},
         {"big": str(failed), "small": "failed in 7 days", "kind": "bad" if failed else ""},
     ]
     issue = routine["activeIssue"]
-    live = {"big": issue["identifier"], "small": f"live issue, {issue['status'].replace('_', ' ')}"} if issue else {"big": "None", "small": "no live issue"}
+    live = (
+        {"big": issue["identifier"], "small": f"live issue, {issue['status'].replace('_', ' ')}"}
+        if issue
+        else {"big": "None", "small": "no live issue"}
+    )
     return [*tiles, live]
 
 
@@ -147,18 +156,29 @@ async def revisions(visit: NamedDependency[Visit], routine_id: FromPath[str]) ->
         routine=shown,
         pairs=pairs,
         names=await names_of_people(visit, listed),
-        following=visit.path("routines", routine_id, "revisions", query={"cursor": answer.next_cursor}) if answer.next_cursor else None,
+        following=visit.path("routines", routine_id, "revisions", query={"cursor": answer.next_cursor})
+        if answer.next_cursor
+        else None,
     )
 
 
-@post("/board/companies/{company_id:str}/routines/{routine_id:str}/revisions/{revision_id:str}/restore", operation_id="boardRestore")
+@post(
+    "/board/companies/{company_id:str}/routines/{routine_id:str}/revisions/{revision_id:str}/restore",
+    operation_id="boardRestore",
+)
 async def restore(
-    visit: NamedDependency[Visit], form: NamedDependency[Form], routine_id: FromPath[str], revision_id: FromPath[str]
+    visit: NamedDependency[Visit], routine_id: FromPath[str], revision_id: FromPath[str]
 ) -> Response[Any]:
     """Restore a revision; show the new secrets of webhooks if that made any."""
     answer = await visit.api.post(f"/routines/{routine_id}/revisions/{revision_id}/restore")
     if answer["secretMaterials"]:
-        return visit.show("secrets.html", here="routines", routine=answer["routine"], materials=answer["secretMaterials"], trigger=None)
+        return visit.show(
+            "secrets.html",
+            here="routines",
+            routine=answer["routine"],
+            materials=answer["secretMaterials"],
+            trigger=None,
+        )
     return visit.go("routines", routine_id, done="restored")
 
 

@@ -15,7 +15,6 @@ from projections.overview import LIST_MODELS, ListedRoutine, Order, Place
 from projections.routines.routines import Filters
 from web.board import schedules, strips, words
 from web.board.api import ApiRefusal
-from web.board.forms import Form
 from web.board.sign_in import own_path
 from web.board.visit import Visit, see_other
 from web.http.paging import cursor_of, place_of
@@ -28,11 +27,17 @@ STATUSES = {"": "Active and paused", "active": "Active", "paused": "Paused", "ar
 FILTERS = ("q", "status", "agent", "project", "folder", "sort")
 
 
+class Sorting(msgspec.Struct, frozen=True):
+    """The order that an address asks for."""
+
+    sort: Order
+
+
 @get("/board/companies/{company_id:str}/routines", operation_id="boardRoutines")
 async def routines(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show the routines that match, a page of them."""
     asked = {name: visit.ask(name) for name in FILTERS if visit.ask(name)}
-    order = parse(Order, asked.get("sort", "next"))
+    order: Order = parse(Sorting, {"sort": asked.get("sort", "next")}).sort
     filters = _filters(asked)
     list_name = f"board {order} {visit.company_id}"
     after = place_of(visit.ask("cursor"), list_name, Place)
@@ -90,10 +95,9 @@ async def _names(visit: Visit, kind: str) -> dict[str, str]:
 
 
 @post("/board/companies/{company_id:str}/routines/{routine_id:str}/run", operation_id="boardRun")
-async def run_now(
-    visit: NamedDependency[Visit], form: NamedDependency[Form], routine_id: FromPath[str]
-) -> Response[Any]:
+async def run_now(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
     """Run a routine, once for each time that its button was shown, and lead to the run or back to the list."""
+    form = visit.form
     body: dict[str, object] = {}
     if key := form.given("key"):
         body["idempotencyKey"] = f"board {key}"
@@ -111,14 +115,15 @@ def _with_done(path: str, done: str) -> str:
 async def pause_page(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
     """Ask for the note of a pause."""
     routine = await visit.api.get(f"/routines/{routine_id}")
-    return visit.show("pause.html", here="routines", routine=routine, note="", until="", errors={}, back=own_path(visit.ask("back")))
+    return visit.show(
+        "pause.html", here="routines", routine=routine, note="", until="", errors={}, back=own_path(visit.ask("back"))
+    )
 
 
 @post("/board/companies/{company_id:str}/routines/{routine_id:str}/pause", operation_id="boardPause")
-async def pause(
-    visit: NamedDependency[Visit], form: NamedDependency[Form], routine_id: FromPath[str]
-) -> Response[Any]:
+async def pause(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
     """Pause a routine with a note, until a moment if one is given."""
+    form = visit.form
     errors: dict[str, str] = {}
     until = local_moment(form.text("until"), visit.zone, "until", errors)
     body = {"status": "paused", "pauseNote": form.given("note"), "resumeAt": until}
@@ -133,14 +138,17 @@ async def pause(
         routine = await visit.api.get(f"/routines/{routine_id}")
         values = {"note": form.text("note"), "until": form.text("until"), "back": back, "errors": errors}
         return visit.show("pause.html", status=422, here="routines", routine=routine, **values)
-    return see_other(f"{visit.base}{_with_done(back, 'paused')}") if back else visit.go("routines", routine_id, done="paused")
+    return (
+        see_other(f"{visit.base}{_with_done(back, 'paused')}")
+        if back
+        else visit.go("routines", routine_id, done="paused")
+    )
 
 
 @post("/board/companies/{company_id:str}/routines/{routine_id:str}/status", operation_id="boardStatus")
-async def change_status(
-    visit: NamedDependency[Visit], form: NamedDependency[Form], routine_id: FromPath[str]
-) -> Response[Any]:
+async def change_status(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
     """Resume or archive a routine."""
+    form = visit.form
     status = form.text("status")
     await visit.api.patch(f"/routines/{routine_id}", {"status": status})
     done, back = {"active": "resumed"}.get(status, status), own_path(form.text("back"))
@@ -148,12 +156,15 @@ async def change_status(
 
 
 @post("/board/companies/{company_id:str}/routines/many", operation_id="boardChangeMany")
-async def change_many(visit: NamedDependency[Visit], form: NamedDependency[Form]) -> Response[Any]:
+async def change_many(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show what pausing or resuming the chosen routines would do, and do it once that is confirmed."""
+    form = visit.form
     action = "resume" if form.text("action") == "resume" else "pause"
     ids, back = form.all("routine"), own_path(form.text("back"))
     if not ids:
-        return visit.show("many.html", here="routines", action=action, chosen=[], outcome_=None, back=back, note="", error="")
+        return visit.show(
+            "many.html", here="routines", action=action, chosen=[], outcome_=None, back=back, note="", error=""
+        )
     titles = await _titles(visit, ids)
     note, error, outcome = form.text("note"), "", None
     if form.has("confirmed"):

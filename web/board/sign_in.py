@@ -1,5 +1,6 @@
 """Signing in with a board token or a link, and signing out."""
 
+import contextlib
 from typing import Any
 from urllib.parse import urlencode
 
@@ -12,7 +13,7 @@ from application.access import Caller
 from application.use_cases.board import sessions
 from application.use_cases.board.keys import NewKey
 from domain.errors import DomainError, Forbidden, Unauthenticated
-from web.board.forms import Form, must_be_own, read_form
+from web.board.forms import Form, must_be_own, read_form, read_own_form
 from web.board.session import SessionCookie, session_of
 from web.board.visit import HTML, PAGES, see_other
 from web.http.backend import Backend
@@ -68,7 +69,9 @@ async def follow_link(
     try:
         done = await sync_to_thread(backend.executor.attempt, lambda work: sessions.follow_link(work, link))
     except Unauthenticated:
-        return _page(request, error="This link has been used, or is older than ten minutes. Sign in with a board token.")
+        return _page(
+            request, error="This link has been used, or is older than ten minutes. Sign in with a board token."
+        )
     return _signed_in(request, cookie, done.result, backend, "")
 
 
@@ -89,14 +92,12 @@ async def sign_out(
     request: Request[Any, Any, Any],
     backend: NamedDependency[Backend],
     cookie: NamedDependency[SessionCookie],
-    form: NamedDependency[Form],
 ) -> Response[Any]:
     """End this session, or all sessions of its user."""
+    form = await read_own_form(request, cookie)
     use_case = sessions.close_all if form.has("everywhere") else sessions.close_session
-    try:
+    with contextlib.suppress(DomainError):  # it has ended already
         await sync_to_thread(backend.executor.execute, Caller(token=bearer_token(request)), use_case)
-    except DomainError:
-        pass  # it has ended already
     return see_other(f"{public_path(request)}/board/sign-in", [cookie.removed()])
 
 

@@ -5,11 +5,26 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any, NamedTuple
 
+import msgspec
+
 from web.board import words
 from web.board.visit import Visit
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-HALVES = (HOUR / 2, HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 3 * DAY, 7 * DAY, 30 * DAY, 90 * DAY, 180 * DAY, 730 * DAY)
+HALVES = (
+    HOUR / 2,
+    HOUR,
+    3 * HOUR,
+    6 * HOUR,
+    12 * HOUR,
+    DAY,
+    3 * DAY,
+    7 * DAY,
+    30 * DAY,
+    90 * DAY,
+    180 * DAY,
+    730 * DAY,
+)
 IN_HALF = 24  # occurrences that half of a window should have room for
 FAR = 800 * DAY  # how far ahead the pace is looked up
 MOST = 300  # marks of a timeline
@@ -38,7 +53,7 @@ class Tick(NamedTuple):
     text: str
 
 
-class Row(NamedTuple):
+class Row(msgspec.Struct, frozen=True):
     """Occurrences that follow each other with the same outcome for the same reason."""
 
     first: str
@@ -76,7 +91,12 @@ async def read(visit: Visit, routine: Json, trigger: Json, center: datetime | No
     page = await visit.api.get(f"/routine-triggers/{trigger['id']}/occurrences", query)
     runs = {}
     if begin < visit.now:
-        asked = {"routineId": routine["id"], "from": words.utc(begin), "to": words.utc(min(end, visit.now)), "limit": MOST_RUNS}
+        asked = {
+            "routineId": routine["id"],
+            "from": words.utc(begin),
+            "to": words.utc(min(end, visit.now)),
+            "limit": MOST_RUNS,
+        }
         runs = {run["id"]: run for run in await visit.api.get(visit.api_path("runs"), asked)}
     zone = trigger["timezone"] or "UTC"
     occurrences = page["occurrences"]

@@ -40,7 +40,13 @@ def follow_link(work: UnitOfWork, token: str) -> NewKey:
     link_id = Caller(token=token).key_id
     link = work.get(KEY, link_id) if link_id is not None else None
     is_link = link is not None and link.session is not None and link.session.is_link
-    if link_id is None or link is None or not is_link or not access.is_good(link, work.now) or not is_signed_in(work, link):
+    if (
+        link_id is None
+        or link is None
+        or not is_link
+        or not access.is_good(link, work.now)
+        or not is_signed_in(work, link)
+    ):
         raise Unauthenticated("This link has been used, or is too old")
     if link.session is None or link.user_id is None or (base := work.get(KEY, link.session.rests_on)) is None:
         raise Unauthenticated

@@ -43,7 +43,14 @@ def company(api):
     api.routine(company, other, title=LONG, status="paused", pauseNote="Waiting " * 20)
     schedule = {"kind": "schedule", "cronExpression": "*/30 * * * *", "timezone": "Europe/Amsterdam", "label": "often"}
     triggers = [schedule, {"kind": "webhook"}]
-    audit = api.routine(company, agent, title="Audit", description="Look at {{what}}.", triggers=triggers, variables=[{"name": "what", "defaultValue": "all"}])
+    audit = api.routine(
+        company,
+        agent,
+        title="Audit",
+        description="Look at {{what}}.",
+        triggers=triggers,
+        variables=[{"name": "what", "defaultValue": "all"}],
+    )
     for status in ("done", "cancelled", None, None):
         run = api.post(f"/routines/{audit}/run", {"payload": {"number": 17}})
         if status:
@@ -98,8 +105,25 @@ def paths(api, company):
     routine = f"/routines/{audit['id']}"
     empty = api.company("Nobody")
     of_company = [
-        *("", "/routines", "/routines?q=nothing", "/routines/new", "/runs", "/issues", "/deliveries", "/people", "/system", "/week"),
-        *(routine, f"{routine}?why=2026-11-29+09:00&zone=UTC", f"{routine}/revisions", f"{routine}/edit", f"{routine}/pause"),
+        *(
+            "",
+            "/routines",
+            "/routines?q=nothing",
+            "/routines/new",
+            "/runs",
+            "/issues",
+            "/deliveries",
+            "/people",
+            "/system",
+            "/week",
+        ),
+        *(
+            routine,
+            f"{routine}?why=2026-11-29+09:00&zone=UTC",
+            f"{routine}/revisions",
+            f"{routine}/edit",
+            f"{routine}/pause",
+        ),
         *(f"{routine}/triggers/new", f"{routine}/triggers/new?kind=webhook", f"{routine}/triggers/new?kind=chain"),
         *(f"{routine}/triggers/{trigger}", f"{routine}/triggers/{webhook}", f"{routine}/triggers/{trigger}/backfills"),
         *(f"/runs/{failed['id']}", f"/runs/{live['id']}", f"/issues/{live['linkedIssueId']}"),
@@ -121,7 +145,9 @@ def test_no_page_has_a_barrier_in_either_scheme_and_none_is_wider_than_a_phone(a
         found += [(path, "light", *fault) for fault in faults(page, {"type": "tag", "values": TAGS})]
         page.emulate_media(color_scheme="dark")
         page.set_viewport_size({"width": PHONE, "height": 900})
-        found += [(path, "dark", *fault) for fault in faults(page, {"type": "rule", "values": RULES_OF_COLOUR_AND_SIZE})]
+        found += [
+            (path, "dark", *fault) for fault in faults(page, {"type": "rule", "values": RULES_OF_COLOUR_AND_SIZE})
+        ]
         if (width := page.evaluate("document.documentElement.scrollWidth")) > PHONE:
             found.append((path, "wider than a phone", width))
     context.close()
@@ -232,7 +258,12 @@ def test_everything_on_the_way_to_a_run_can_be_done_by_keyboard_alone(tab, api, 
 
 def test_the_home_changes_by_itself_and_keeps_the_focus(tab, api, company):
     tab.get_by_role("link", name="Audit", exact=True).first.focus()
-    api.routine(company, api.get(f"/companies/{company}/agents")[0]["id"], title="Brand new", triggers=[{"kind": "schedule", "cronExpression": "* * * * *"}])
+    api.routine(
+        company,
+        api.get(f"/companies/{company}/agents")[0]["id"],
+        title="Brand new",
+        triggers=[{"kind": "schedule", "cronExpression": "* * * * *"}],
+    )
     tab.evaluate("htmx.trigger('#live', 'changed')")
     tab.get_by_role("link", name="Brand new").first.wait_for()
     assert tab.evaluate("document.activeElement.textContent") == "Audit"

@@ -49,7 +49,9 @@ def test_why_it_did_not_run_is_a_sentence_with_its_evidence(board, routine):
     assert "of the log" in page.text
 
 
-@pytest.mark.parametrize(("moment", "zone"), [("yesterday", "UTC"), ("2026-11-29 09:00", "Mars/Base"), ("9999-99-99", "UTC")])
+@pytest.mark.parametrize(
+    ("moment", "zone"), [("yesterday", "UTC"), ("2026-11-29 09:00", "Mars/Base"), ("9999-99-99", "UTC")]
+)
 def test_a_question_about_no_time_keeps_what_was_typed(board, routine, moment, zone):
     page = board.show(f"/routines/{routine}?why={moment}&zone={zone}")
     assert f"This is no time in {zone}" in page.text
@@ -111,7 +113,10 @@ def test_runs_are_narrowed_by_outcome_source_and_time(board, api, company, agent
     routine = api.routine(company, agent, title="Briefing")
     for _ in range(2):
         api.post(f"/routines/{routine}/run", {})
-    rows = {query: board.show(f"/runs?{query}").html.count("<tr>") for query in ("", "status=coalesced", "source=schedule", "from=2020-01-01")}
+    rows = {
+        query: board.show(f"/runs?{query}").html.count("<tr>")
+        for query in ("", "status=coalesced", "source=schedule", "from=2020-01-01")
+    }
     assert {"": 3, "status=coalesced": 2, "source=schedule": 0, "from=2020-01-01": 3} == rows
     assert "No time in UTC" in board.show("/runs?from=soon").text
     assert 3 == board.show(f"/runs?routine={routine}").html.count("<tr>")
