@@ -7,7 +7,9 @@ from litestar import Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
+from application.use_cases.board import sessions
 from domain.values import MemberRole
+from web.board import words
 from web.board.api import ApiRefusal
 from web.board.visit import Visit
 
@@ -31,12 +33,19 @@ async def _page(visit: Visit, values: Mapping[str, str], errors: Mapping[str, st
         members=members,
         agents=await visit.api.get(visit.api_path("agents")),
         company_keys=await visit.api.get(visit.api_path("keys")) if visit.rights.manage else [],
-        own_keys=await visit.api.get("/board-api-keys"),
+        own_keys=[key for key in await visit.api.get("/board-api-keys") if _is_of_interest(visit, key)],
         names={member["userId"]: member["name"] for member in members},
         roles=ROLES,
         values=values,
         errors=errors,
     )
+
+
+def _is_of_interest(visit: Visit, key: Json) -> bool:
+    """Return whether a key is shown: all but sessions and links that have ended, of which there are many."""
+    expires_at = words.parse(key["expiresAt"])
+    has_ended = key["revokedAt"] is not None or (expires_at is not None and expires_at <= visit.now)
+    return not has_ended or key["name"] not in (sessions.SESSION_NAME, sessions.LINK_NAME)
 
 
 @post(f"{BASE}/members", operation_id="boardAddMember")

@@ -50,6 +50,7 @@ async def routine(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> R
         in_words=schedules.in_words,
         planned=planned,
         chosen=chosen,
+        here_again=visit.path("routines", routine_id, query={"trigger": visit.ask("trigger"), "at": visit.ask("at")}),
         line=line,
         no_plan=NO_PLAN,
         runs=shown["recentRuns"][:RUNS],

@@ -29,7 +29,7 @@ IN_HALF = 24  # occurrences that half of a window should have room for
 FAR = 800 * DAY  # how far ahead the pace is looked up
 MOST = 300  # marks of a timeline
 MOST_RUNS = 200
-PLANNED_ROWS = 5
+PLANNED_ROWS, SETTLED_ROWS = 5, 20
 WIDTH, LEFT, RIGHT = 1000.0, 14.0, 14.0
 TICKS = 8
 
@@ -80,6 +80,7 @@ class Timeline(NamedTuple):
     later: str
     no_plan_because: str | None
     is_cut: bool
+    left_out: int  # rows for which the table has no room
 
 
 async def read(visit: Visit, routine: Json, trigger: Json, center: datetime | None) -> Timeline:
@@ -108,11 +109,12 @@ async def read(visit: Visit, routine: Json, trigger: Json, center: datetime | No
 
     marks = [_mark(one, runs, x, zone, visit.now) for one in occurrences]
     ticks = [_tick(begin + (end - begin) * number / TICKS, half, zone, x) for number in range(TICKS + 1)]
+    rows = _rows(occurrences, runs)
     return Timeline(
         marks=marks,
         ticks=ticks,
         now=x(visit.now) if begin <= visit.now <= end else None,
-        rows=_rows(occurrences, runs),
+        rows=rows[: PLANNED_ROWS + SETTLED_ROWS],
         title=f"{words.span(half)} back, {words.span(half)} ahead, in {zone}"
         if center is None
         else f"{words.when(begin, zone, visit.now)} to {words.when(end, zone, visit.now)}",
@@ -120,6 +122,7 @@ async def read(visit: Visit, routine: Json, trigger: Json, center: datetime | No
         later=words.utc(middle + half),
         no_plan_because=page["noPlanBecause"],
         is_cut=page["nextCursor"] is not None,
+        left_out=max(len(rows) - PLANNED_ROWS - SETTLED_ROWS, 0),
     )
 
 

@@ -90,7 +90,9 @@ def test_a_run_shows_what_it_was_given_and_runs_again_with_the_same(board, api, 
         assert text in page.text
     api.patch(f"/issues/{run['linkedIssueId']}", {"status": "done"})
 
-    again = board.send(board.show(f"/runs/{run['id']}"), "/again")
+    page = board.show(f"/runs/{run['id']}")
+
+    again = board.send(page, "/again")
     board.send(page, "/again")
 
     assert '"number": 17' in again.text
