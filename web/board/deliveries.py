@@ -23,9 +23,9 @@ async def deliveries(visit: NamedDependency[Visit]) -> Response[Any]:
 
 
 async def _page(visit: Visit, values: Mapping[str, str], errors: Mapping[str, str]) -> Response[Any]:
-    asked = {name: visit.ask(name) for name in ("status", "endpoint") if visit.ask(name)}
+    asked = {name: visit.parameter(name) for name in ("status", "endpoint") if visit.parameter(name)}
     where = ("webhook-endpoints", asked["endpoint"], "deliveries") if "endpoint" in asked else ("deliveries",)
-    query = {"status": asked.get("status"), "cursor": visit.ask("cursor"), "limit": PAGE}
+    query = {"status": asked.get("status"), "cursor": visit.parameter("cursor"), "limit": PAGE}
     answer = await visit.api.page(visit.api_path(*where), query)
     endpoints = await visit.api.get(visit.api_path("webhook-endpoints"))
     following = visit.path("deliveries", query={**asked, "cursor": answer.next_cursor}) if answer.next_cursor else None

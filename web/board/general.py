@@ -45,7 +45,7 @@ async def create_company(visit: NamedDependency[Visit]) -> Response[Any]:
 @get("/board/settings", operation_id="boardSettings")
 async def settings(visit: NamedDependency[Visit]) -> Response[Any]:
     """Ask in which zone the reader wants times."""
-    return _settings(visit, visit.zone, own_path(visit.ask("back")))
+    return _settings(visit, visit.zone, own_path(visit.parameter("back")))
 
 
 @post("/board/settings", operation_id="boardSaveSettings")
@@ -74,7 +74,7 @@ def _settings(visit: Visit, chosen: str, back: str, *, error: str = "", status: 
 @get("/board/companies/{company_id:str}/find", operation_id="boardFind")
 async def find(visit: NamedDependency[Visit]) -> Response[Any]:
     """Lead to what an id names, or to the routines with the text in them."""
-    text = visit.ask("q").strip()
+    text = visit.parameter("q").strip()
     if UUID_TEXT.fullmatch(text):
         for path, page in (("routines", "routines"), ("routine-runs", "runs"), ("issues", "issues")):
             try:

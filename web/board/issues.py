@@ -21,13 +21,13 @@ Json = Mapping[str, Any]
 @get("/board/companies/{company_id:str}/issues", operation_id="boardIssues")
 async def issues(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show the issues that match, newest first; with an agent, that agent's inbox."""
-    asked = {name: visit.ask(name) for name in FILTERS if visit.ask(name)}
+    asked = {name: visit.parameter(name) for name in FILTERS if visit.parameter(name)}
     status = asked.get("status", "")
     query = {
         "status": None if status == "all" else status or OPEN,
         "assigneeAgentId": asked.get("agent"),
         "q": asked.get("q"),
-        "cursor": visit.ask("cursor"),
+        "cursor": visit.parameter("cursor"),
         "limit": PAGE,
     }
     answer = await visit.api.page(visit.api_path("issues"), query)
@@ -57,7 +57,9 @@ async def _issue(visit: Visit, issue_id: str, values: Json, errors: Json) -> Res
     shown = await visit.api.get(f"/issues/{issue_id}")
     if shown["companyId"] != visit.company_id:
         raise ApiRefusal(404, "Issue not found", None, {})
-    comments = await visit.api.page(f"/issues/{issue_id}/comments", {"order": "asc", "cursor": visit.ask("cursor")})
+    comments = await visit.api.page(
+        f"/issues/{issue_id}/comments", {"order": "asc", "cursor": visit.parameter("cursor")}
+    )
     following = visit.path("issues", issue_id, query={"cursor": comments.next_cursor}) if comments.next_cursor else None
     return visit.show(
         "issue.html",

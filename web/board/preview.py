@@ -13,7 +13,7 @@ from web.board.forms import Form
 from web.board.visit import Visit
 
 SHOWN, COUNTED = 10, 1_000
-AHEAD = timedelta(days=7)
+PREVIEWED = timedelta(days=7)
 PRESETS = [
     ("Every hour", "0 * * * *"),
     ("Every 15 minutes", "*/15 * * * *"),
@@ -62,7 +62,7 @@ async def of_schedule(visit: Visit, body: Json, routine_id: str | None, before: 
     shown = dict(result)
     zone = str(body.get("timezone") or "UTC")
     shown["zone"] = zone
-    until = words.utc(visit.now + AHEAD)
+    until = words.utc(visit.now + PREVIEWED)
     after = {moment["at"] for moment in result["times"] if moment["at"] <= until}
     shown["times"] = result["times"][:SHOWN]
     shown["effect"] = _effect(after, await _present(visit, before, until), is_new=before is None)

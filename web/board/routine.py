@@ -34,12 +34,12 @@ async def routine(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> R
     if shown["companyId"] != visit.company_id:
         raise ApiRefusal(404, "Routine not found", None, {})
     planned = [trigger for trigger in shown["triggers"] if trigger["kind"] == "schedule"]
-    chosen = next((one for one in planned if one["id"] == visit.ask("trigger")), planned[0] if planned else None)
-    line = await timeline.read(visit, shown, chosen, words.parse(_moment(visit.ask("at")))) if chosen else None
-    question, answer, error = visit.ask("why"), None, ""
+    chosen = next((one for one in planned if one["id"] == visit.parameter("trigger")), planned[0] if planned else None)
+    line = await timeline.read(visit, shown, chosen, words.parse(_moment(visit.parameter("at")))) if chosen else None
+    question, answer, error = visit.parameter("why"), None, ""
     if question:
-        answer, error = await _explain(visit, shown, question, visit.ask("zone") or visit.zone)
-    zone = visit.ask("zone") or (chosen["timezone"] if chosen and chosen["timezone"] else visit.zone)
+        answer, error = await _explain(visit, shown, question, visit.parameter("zone") or visit.zone)
+    zone = visit.parameter("zone") or (chosen["timezone"] if chosen and chosen["timezone"] else visit.zone)
     revisions = await visit.api.get(f"/routines/{routine_id}/revisions")
     return visit.show(
         "routine.html",
@@ -50,7 +50,9 @@ async def routine(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> R
         in_words=schedules.in_words,
         planned=planned,
         chosen=chosen,
-        here_again=visit.path("routines", routine_id, query={"trigger": visit.ask("trigger"), "at": visit.ask("at")}),
+        here_again=visit.path(
+            "routines", routine_id, query={"trigger": visit.parameter("trigger"), "at": visit.parameter("at")}
+        ),
         line=line,
         no_plan=NO_PLAN,
         runs=shown["recentRuns"][:RUNS],
@@ -145,7 +147,7 @@ async def names_of_people(visit: Visit, things: Sequence[Json]) -> dict[str, str
 async def revisions(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
     """Show the revisions of a routine, each with what it changed."""
     shown = await visit.api.get(f"/routines/{routine_id}")
-    answer = await visit.api.page(f"/routines/{routine_id}/revisions", {"cursor": visit.ask("cursor")})
+    answer = await visit.api.page(f"/routines/{routine_id}/revisions", {"cursor": visit.parameter("cursor")})
     listed = answer.value
     pairs = [
         (revision, differences.between(before, revision) if before or revision["revisionNumber"] == 1 else None)

@@ -36,11 +36,11 @@ class Sorting(msgspec.Struct, frozen=True):
 @get("/board/companies/{company_id:str}/routines", operation_id="boardRoutines")
 async def routines(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show the routines that match, a page of them."""
-    asked = {name: visit.ask(name) for name in FILTERS if visit.ask(name)}
+    asked = {name: visit.parameter(name) for name in FILTERS if visit.parameter(name)}
     order: Order = parse(Sorting, {"sort": asked.get("sort", "next")}).sort
     filters = _filters(asked)
     list_name = f"board {order} {visit.company_id}"
-    after = place_of(visit.ask("cursor"), list_name, Place)
+    after = place_of(visit.parameter("cursor"), list_name, Place)
     part, bars = await sync_to_thread(_read, visit, filters, order, after)
     rows = [_row(visit, row, bars.get(row.item.id, [])) for row in part]
     following = cursor_of(list_name, Place(part[-1].key, part[-1].item.id)) if part.more else None
@@ -116,7 +116,13 @@ async def pause_page(visit: NamedDependency[Visit], routine_id: FromPath[str]) -
     """Ask for the note of a pause."""
     routine = await visit.api.get(f"/routines/{routine_id}")
     return visit.show(
-        "pause.html", here="routines", routine=routine, note="", until="", errors={}, back=own_path(visit.ask("back"))
+        "pause.html",
+        here="routines",
+        routine=routine,
+        note="",
+        until="",
+        errors={},
+        back=own_path(visit.parameter("back")),
     )
 
 

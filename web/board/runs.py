@@ -28,7 +28,7 @@ Json = Mapping[str, Any]
 @get("/board/companies/{company_id:str}/runs", operation_id="boardRuns")
 async def runs(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show the runs of the company that match, newest first."""
-    asked = {name: visit.ask(name) for name in FILTERS if visit.ask(name)}
+    asked = {name: visit.parameter(name) for name in FILTERS if visit.parameter(name)}
     errors: dict[str, str] = {}
     query = {
         "status": asked.get("status"),
@@ -37,7 +37,7 @@ async def runs(visit: NamedDependency[Visit]) -> Response[Any]:
         "assigneeAgentId": asked.get("agent"),
         "from": _bound(visit, asked, "from", errors),
         "to": _bound(visit, asked, "to", errors),
-        "cursor": visit.ask("cursor"),
+        "cursor": visit.parameter("cursor"),
         "limit": PAGE,
     }
     answer = await visit.api.page(visit.api_path("runs"), query)

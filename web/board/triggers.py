@@ -34,7 +34,7 @@ FIELDS = (
 @get(f"{BASE}/new", operation_id="boardNewTrigger")
 async def new(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
     """Show the form of a new trigger of a kind."""
-    kind = visit.ask("kind") if visit.ask("kind") in KINDS else "schedule"
+    kind = visit.parameter("kind") if visit.parameter("kind") in KINDS else "schedule"
     values = {"cronExpression": "0 9 * * 1-5", "timezone": visit.zone, "enabled": "yes", "signingMode": "bearer"}
     return await _form(visit, routine_id, None, kind, values | {"replayWindowSec": "300", "jitterSec": "0"}, {})
 

@@ -144,7 +144,7 @@ class Visit:
             raise NotFound("There is no such company")
         return str(self.company["id"])
 
-    def ask(self, name: str) -> str:
+    def parameter(self, name: str) -> str:
         """Return a parameter of the address, empty if it is absent."""
         return str(self.request.query_params.get(name, ""))
 
@@ -170,7 +170,7 @@ class Visit:
     def _shared(self) -> dict[str, Any]:
         return {
             "csrf": forgery_token(self.session) if self.session else "",
-            "done": DONE.get(self.ask("done")),
+            "done": DONE.get(self.parameter("done")),
             "rights": self.rights,
             "now": self.now,
             "when": self.when,
