@@ -1,6 +1,7 @@
 import httpx
 import pytest
 
+from application.use_cases.board.sessions import SESSION_NAME
 from web.board import pages
 from web.board.session import SessionCookie, forgery_token
 from web.board.sign_in import own_path
@@ -74,6 +75,9 @@ def test_signing_out_everywhere_ends_the_sessions_of_other_browsers(api, board, 
     board.send(board.show("/routines"), "/board/sign-out", everywhere="1")
 
     assert "Board token" in browser.get(f"/board/companies/{board.company}").text
+    assert [] == [
+        key["id"] for key in api.get("/board-api-keys") if key["name"] == SESSION_NAME and not key["revokedAt"]
+    ]
 
 
 def test_a_session_ends_with_the_key_that_it_rests_on(api, browser, company):
