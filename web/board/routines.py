@@ -1,5 +1,6 @@
 """The list of routines: search, filters and order in the address, actions of a row, and pausing or resuming many at once."""
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -94,17 +95,75 @@ async def _names(visit: Visit, kind: str) -> dict[str, str]:
     return {thing["id"]: thing["name"] for thing in await visit.api.get(visit.api_path(kind))}
 
 
+@get("/board/companies/{company_id:str}/routines/{routine_id:str}/run", operation_id="boardRunPage")
+async def run_page(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
+    """Ask for the variables and the payload of a run."""
+    return await _run_form(visit, routine_id, {}, {})
+
+
+async def _run_form(
+    visit: Visit, routine_id: str, values: Mapping[str, str], errors: Mapping[str, str]
+) -> Response[Any]:
+    routine = await visit.api.get(f"/routines/{routine_id}")
+    status = 422 if errors else 200
+    return visit.show(
+        "run_form.html", status=status, here="routines", routine=routine, values=values, errors=errors, key=uuid4()
+    )
+
+
 @post("/board/companies/{company_id:str}/routines/{routine_id:str}/run", operation_id="boardRun")
 async def run_now(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
-    """Run a routine, once for each time that its button was shown, and lead to the run or back to the list."""
+    """
+    Run a routine, once for each time that its button was shown, and lead to the run or back to the list.
+
+    Where it lacks what it needs, ask for that.
+    """
     form = visit.form
-    body: dict[str, object] = {}
-    if key := form.given("key"):
-        body["idempotencyKey"] = f"board {key}"
-    run = await visit.api.post(f"/routines/{routine_id}/run", body)
+    routine = await visit.api.get(f"/routines/{routine_id}")
+    names = {f"variable.{variable['name']}": variable for variable in routine["variables"]}
+    values, errors = {name: form.text(name) for name in (*names, "payload")}, dict[str, str]()
+    body: dict[str, Any] = {"idempotencyKey": f"board {form.given('key') or uuid4()}"}
+    given = {
+        one["name"]: _typed(values[name], one["type"], name, errors) for name, one in names.items() if values[name]
+    }
+    payload = _payload(values["payload"], errors)
+    body |= ({"variables": given} if given else {}) | ({"payload": payload} if payload is not None else {})
+    if not errors:
+        try:
+            run = await visit.api.post(f"/routines/{routine_id}/run", body)
+        except ApiRefusal as refusal:
+            if refusal.status in (401, 403, 404):
+                raise
+            errors = refusal.by_field()
+    if errors:
+        return await _run_form(visit, routine_id, values, errors)
     if back := own_path(form.text("back")):
         return see_other(f"{visit.base}{_with_done(back, 'fired')}")
     return visit.go("runs", run["id"], done="fired")
+
+
+def _typed(text: str, kind: str, name: str, errors: dict[str, str]) -> str | float | bool:
+    """Return the value of a variable of a type, and note what is none."""
+    try:
+        match kind:
+            case "number":
+                number = float(text)
+                return int(number) if number.is_integer() else number
+            case "boolean":
+                return {"true": True, "false": False}[text.strip().lower()]
+    except (ValueError, OverflowError, KeyError):
+        errors[name] = "This is no number." if kind == "number" else "Write true or false."
+    return text
+
+
+def _payload(text: str, errors: dict[str, str]) -> dict[str, Any] | None:
+    if not text.strip():
+        return None
+    try:
+        return msgspec.json.decode(text.encode(), type=dict[str, Any])
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeEncodeError, RecursionError):
+        errors["payload"] = 'This is no JSON object: write it like {"name": "value"}.'
+        return None
 
 
 def _with_done(path: str, done: str) -> str:

@@ -51,6 +51,7 @@ PAGES.globals.update(
     parse=words.parse,
     utc=words.utc,
     forgery_field=FORGERY_FIELD,
+    zip_same=lambda options: [(option, option) for option in options],
 )
 DONE = {  # what a page says after a change, by the word in its address
     "created": "The routine is created.",

@@ -123,6 +123,7 @@ def paths(api, company):
             f"{routine}/revisions",
             f"{routine}/edit",
             f"{routine}/pause",
+            f"{routine}/run",
         ),
         *(f"{routine}/triggers/new", f"{routine}/triggers/new?kind=webhook", f"{routine}/triggers/new?kind=chain"),
         *(f"{routine}/triggers/{trigger}", f"{routine}/triggers/{webhook}", f"{routine}/triggers/{trigger}/backfills"),

@@ -137,3 +137,20 @@ def test_an_issue_is_commented_moved_and_given_to_another(board, api, company, a
     assert "The issue is changed." in moved.text
     assert ("blocked", other) == tuple(api.get(f"/issues/{issue}")[name] for name in ("status", "assigneeAgentId"))
     assert "Inbox of Ledger" in board.show(f"/issues?agent={other}").text
+
+
+def test_a_routine_that_needs_a_value_asks_for_it_and_runs_with_it(board, api, company, agent):
+    variables = [{"name": "team"}, {"name": "many", "type": "number", "defaultValue": 3}]
+    routine = api.routine(company, agent, title="For {{team}}", variables=variables)
+
+    asked = board.send(board.show(f"/routines/{routine}"), "/run")
+    assert (422, True) == (asked.status, "Not run." in asked.text)
+    wrong = board.send(asked, "/run", **{"variable.team": "sales", "variable.many": "few", "payload": "[]"})
+    assert "This is no number." in wrong.text
+    assert "This is no JSON object" in wrong.text
+    assert "few" == wrong.form("/run")["fields"]["variable.many"]
+    run = board.send(wrong, "/run", **{"variable.many": "7", "payload": '{"number": 17}'})
+
+    assert "team sales" in run.text
+    assert "many 7" in run.text
+    assert '"number": 17' in run.text
