@@ -1,7 +1,7 @@
 # `make` alone lists what there is to make.
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev install-ops install-clients up dev test test-fast fuzz check bench bench-peers simulate faults tamper lock event-catalogue \
-	read-model-digests clean
+.PHONY: help install install-dev install-ops install-browser install-clients up dev test test-fast fuzz check bench bench-peers simulate \
+	faults tamper lock event-catalogue read-model-digests screenshots clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -23,17 +23,26 @@ install: $(VENV)/installed ## prepare .venv with the `routines` command in it
 
 install-dev: $(VENV)/installed-dev ## what the tests and the linters need, too
 
-OPS := curl docker-compose faketime nginx openssl pgbouncer postgresql prometheus systemd
-# No service is started (RUNLEVEL=1). Tests that need what is missing are skipped, with the reason.
-install-ops: ## Debian's programs that operators use, for the tests of deploy/ (as root)
-	@missing=$$(for package in $(OPS); do \
+# Installs Debian's packages $(1) unless they are there. No service is started (RUNLEVEL=1).
+define debian
+	@missing=$$(for package in $(1); do \
 		dpkg-query --show --showformat='$${db:Status-Status}' $$package 2>/dev/null | grep -qx installed || echo $$package; done); \
-	test -z "$$missing" || { apt-get -qq update && env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+		test -z "$$missing" || { apt-get -qq update && env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
 		apt-get -qq --yes --no-install-recommends install $$missing >/dev/null; } \
 		|| { echo "not installed:" $$missing >&2; exit 1; }
+endef
+
+OPS := curl docker-compose faketime nginx openssl pgbouncer postgresql prometheus systemd
+# Tests that need what is missing are skipped, with the reason.
+install-ops: ## Debian's programs that operators use, for the tests of deploy/ (as root)
+	$(call debian,$(OPS))
+
+BROWSER := chromium fonts-dejavu-core
+install-browser: ## Debian's Chromium, for the tests of the board in a browser (as root)
+	$(call debian,$(BROWSER))
 
 CLIENTS := development/clients
-install-clients: $(CLIENTS)/node_modules/.package-lock.json ## generators of clients and linters of descriptions, for their tests (needs Node.js)
+install-clients: $(CLIENTS)/node_modules/.package-lock.json ## generators of clients, linters of descriptions and of pages, for their tests (needs Node.js)
 $(CLIENTS)/node_modules/.package-lock.json: $(CLIENTS)/package-lock.json
 	@npm ci --prefix $(CLIENTS) --ignore-scripts --silent
 	@touch $@
@@ -85,6 +94,9 @@ lock: ## recompile requirements*.txt from pyproject.toml (needs uv)
 	$(COMPILE) $(ARGS) -o requirements.txt
 	$(COMPILE) $(ARGS) --extra dev -c requirements.txt -o requirements-dev.txt
 	$(COMPILE) $(ARGS) --extra peers -c requirements-dev.txt -o requirements-peers.txt
+
+screenshots: install-dev ## the pictures of the board in docs/images (needs install-browser)
+	@$(BIN)/python -m development.screenshots
 
 read-model-digests: install-dev ## write down what each read model's rows are made by, after a look at its version
 	@$(BIN)/python -m tests.projections.read_model_digests

@@ -27,11 +27,21 @@ def api_of(scope: Any) -> ApiName:
     return api
 
 
-def dispatch_by_api(apps: Mapping[ApiName, ASGIApp]) -> ASGIApp:
+def dispatch_by_api(apps: Mapping[Literal["paperclip", "jetty"], ASGIApp]) -> ASGIApp:
     """Return an application that hands each request to the API it is for; lifespan events go to Paperclip's."""
 
     async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
-        api = api_of(scope) if scope["type"] == ScopeType.HTTP else "paperclip"
-        await apps[api](scope, receive, send)
+        is_jetty = scope["type"] == ScopeType.HTTP and api_of(scope) == "jetty"
+        await apps["jetty" if is_jetty else "paperclip"](scope, receive, send)
+
+    return dispatch
+
+
+def beside_apis(apis: ASGIApp, board: ASGIApp) -> ASGIApp:
+    """Return an application that hands requests for pages to the board, and everything else to the APIs."""
+
+    async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
+        is_page = scope["type"] == ScopeType.HTTP and api_of(scope) == "board"
+        await (board if is_page else apis)(scope, receive, send)
 
     return dispatch

@@ -6,7 +6,7 @@ from litestar import Litestar, Router
 from litestar.di import Provide
 from litestar.types import ASGIApp
 
-from web.apis import ApiName, dispatch_by_api
+from web.apis import ApiName, beside_apis, dispatch_by_api
 from web.board import pages
 from web.board.app import board
 from web.board.app import error_response as board_error
@@ -144,7 +144,7 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
     of_jetty = jetty(backend, public_url, checkup, feeds, with_routines=jetty_routines)
     both = dispatch_by_api({"paperclip": framework, "jetty": of_jetty})
     of_board = board(backend, both, public_url, pages.PAGES)
-    all_three = dispatch_by_api({"paperclip": framework, "jetty": of_jetty, "board": of_board})
+    all_three = beside_apis(both, of_board)
     refusals: dict[ApiName, RespondError] = {
         "paperclip": paperclip_error,
         "jetty": jetty_error,

@@ -96,7 +96,9 @@ def _of_probe(event: Any) -> str:
         case ProbeAnswered(finding=ProbeFinding(reason=str())):
             return "The probe for the occurrence {occurrence} of the trigger {trigger:unknown} ended as {finding.verdict}: {finding.reason}"
         case _:
-            return "The probe for the occurrence {occurrence} of the trigger {trigger:unknown} ended as {finding.verdict}"
+            return (
+                "The probe for the occurrence {occurrence} of the trigger {trigger:unknown} ended as {finding.verdict}"
+            )
 
 
 def _of_firing(event: Any) -> str:

@@ -75,7 +75,7 @@ from application.use_cases import (
     zone_data,
 )
 from application.use_cases import delivery_attempts as post
-from application.use_cases.board import agents, companies, goals, issues, keys, members, projects
+from application.use_cases.board import agents, companies, goals, issues, keys, members, projects, sessions
 from application.use_cases.jetty import collections, task_routines, tasks, trajectories
 from application.use_cases.names import RoutinePath, TaskPath
 from domain.delivery.delivery import Answer
@@ -212,6 +212,8 @@ class Story:
         key = self.ask(keys.create_for_agent, scout, AgentKeyDraft())
         self.ask(keys.revoke_agent_key, rover, self.ask(keys.create_for_agent, rover, AgentKeyDraft(name="old")).key_id)
         self.ask(keys.revoke_board_key, self.ask(keys.create_for_board, BoardKeyDraft()).key_id)
+        self.ask(sessions.open_session)
+        self.ask(sessions.close_all)
         grow, shrink = self.goal(acme), self.goal(acme, "Shrink")
         self.ask(goals.update, grow, GoalPatch(status="active", owner_agent_id=scout))
         self.ask(goals.delete, shrink)

@@ -15,7 +15,7 @@ from web.http import json_body
 from web.http.requests import DECODED_BODY
 
 ABSENT = ("null", "undefined")  # how the API calls what was not given
-Query = Mapping[str, str | int | None]
+Query = Mapping[str, Any]
 
 
 class ApiRefusal(Exception):
@@ -80,7 +80,9 @@ class Api:
         value = msgspec.json.decode(text) if text else None
         if status >= 400:  # noqa: PLR2004 the first status of a refusal
             problem = value if isinstance(value, dict) else {}
-            raise ApiRefusal(status, str(problem.get("error", "The request was refused")), problem.get("details"), headers)
+            raise ApiRefusal(
+                status, str(problem.get("error", "The request was refused")), problem.get("details"), headers
+            )
         return Answer(value, headers.get("x-next-cursor"))
 
     async def _send(self, method: str, path: str, content: bytes, query: str) -> tuple[int, dict[str, str], bytes]:

@@ -12,7 +12,6 @@ from litestar.types import ASGIApp, ControllerRouterHandler
 from web.board import sign_in
 from web.board.api import ApiRefusal
 from web.board.files import static_file
-from web.board.forms import form
 from web.board.session import SessionCookie
 from web.board.visit import HTML, PAGES, SignInNeeded, Visit, see_other
 from web.http.backend import Backend
@@ -65,7 +64,7 @@ def board(backend: Backend, apis: ASGIApp, public_url: str, pages: Sequence[Cont
 
     async def provide_visit(request: Request[Any, Any, Any], backend: NamedDependency[Backend]) -> Visit:
         visit = Visit(request, backend, apis)
-        await visit.begin()
+        await visit.begin(cookie)
         return visit
 
     doors = [
@@ -83,7 +82,6 @@ def board(backend: Backend, apis: ASGIApp, public_url: str, pages: Sequence[Cont
         dependencies={
             "backend": Provide(provide_backend),
             "cookie": Provide(provide_cookie),
-            "form": Provide(form),
             "public_url": Provide(provide_public_url),
             "visit": Provide(provide_visit),
         },
@@ -105,7 +103,9 @@ def to_page(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
         return _with_headers(see_other(sign_in.door(base, own)))
     status, message, headers = _describe(error)
     note_refusal(request.scope, error, status, message)
-    return _with_headers(Response(error_page(status, message, base), media_type=HTML, status_code=status, headers=headers))
+    return _with_headers(
+        Response(error_page(status, message, base), media_type=HTML, status_code=status, headers=headers)
+    )
 
 
 def _describe(error: Exception) -> tuple[int, str, dict[str, str]]:

@@ -9,7 +9,6 @@ from litestar.params import FromPath
 
 from web.board import words
 from web.board.api import ApiRefusal
-from web.board.forms import Form
 from web.board.visit import Visit
 
 BASE = "/board/companies/{company_id:str}/routines/{routine_id:str}/triggers/{trigger_id:str}/backfills"
@@ -18,7 +17,9 @@ Json = Mapping[str, Any]
 
 
 @get(BASE, operation_id="boardBackfills")
-async def backfills(visit: NamedDependency[Visit], routine_id: FromPath[str], trigger_id: FromPath[str]) -> Response[Any]:
+async def backfills(
+    visit: NamedDependency[Visit], routine_id: FromPath[str], trigger_id: FromPath[str]
+) -> Response[Any]:
     """Show the backfills of a schedule, and the form of a new one."""
     return await _page(visit, routine_id, trigger_id, {}, {})
 
@@ -51,12 +52,11 @@ async def _page(  # noqa: PLR0913, PLR0917 what the page shows
 
 
 @post(BASE, operation_id="boardBackfill")
-async def begin(
-    visit: NamedDependency[Visit], form: NamedDependency[Form], routine_id: FromPath[str], trigger_id: FromPath[str]
-) -> Response[Any]:
+async def begin(visit: NamedDependency[Visit], routine_id: FromPath[str], trigger_id: FromPath[str]) -> Response[Any]:
     """Show what a backfill would fire, and begin it once that is confirmed."""
+    form = visit.form
     routine = await visit.api.get(f"/routines/{routine_id}")
-    trigger = next((one for one in routine["triggers"] if one["id"] == trigger_id), {})
+    trigger: Json = next((one for one in routine["triggers"] if one["id"] == trigger_id), {})
     zone, errors = trigger.get("timezone") or "UTC", dict[str, str]()
     values = {name: form.text(name) for name in ("from", "to", "overlap")}
     body: dict[str, Any] = {"overlap": values["overlap"] or "one_at_a_time"}
@@ -80,9 +80,8 @@ async def begin(
 
 
 @post(f"{BASE}/{{backfill_id:str}}/cancel", operation_id="boardCancelBackfill")
-async def cancel(  # noqa: PLR0913, PLR0917 the ids of the address
+async def cancel(
     visit: NamedDependency[Visit],
-    form: NamedDependency[Form],
     routine_id: FromPath[str],
     trigger_id: FromPath[str],
     backfill_id: FromPath[str],

@@ -8,7 +8,6 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from web.board.api import ApiRefusal
-from web.board.forms import Form
 from web.board.visit import Visit
 
 PAGE = 50
@@ -24,9 +23,9 @@ async def deliveries(visit: NamedDependency[Visit]) -> Response[Any]:
 
 
 async def _page(visit: Visit, values: Mapping[str, str], errors: Mapping[str, str]) -> Response[Any]:
-    asked = {name: visit.ask(name) for name in ("status", "endpoint") if visit.ask(name)}
+    asked = {name: visit.parameter(name) for name in ("status", "endpoint") if visit.parameter(name)}
     where = ("webhook-endpoints", asked["endpoint"], "deliveries") if "endpoint" in asked else ("deliveries",)
-    query = {"status": asked.get("status"), "cursor": visit.ask("cursor"), "limit": PAGE}
+    query = {"status": asked.get("status"), "cursor": visit.parameter("cursor"), "limit": PAGE}
     answer = await visit.api.page(visit.api_path(*where), query)
     endpoints = await visit.api.get(visit.api_path("webhook-endpoints"))
     following = visit.path("deliveries", query={**asked, "cursor": answer.next_cursor}) if answer.next_cursor else None
@@ -46,15 +45,17 @@ async def _page(visit: Visit, values: Mapping[str, str], errors: Mapping[str, st
 
 
 @post(f"{BASE}/{{delivery_id:str}}/redeliver", operation_id="boardRedeliver")
-async def redeliver(visit: NamedDependency[Visit], form: NamedDependency[Form], delivery_id: FromPath[str]) -> Response[Any]:
+async def redeliver(visit: NamedDependency[Visit], delivery_id: FromPath[str]) -> Response[Any]:
     """Send a delivery once more."""
+    form = visit.form
     await visit.api.post(visit.api_path("deliveries", delivery_id, "redeliver"))
     return visit.go("deliveries", done="redelivered", status=form.given("status"))
 
 
 @post(f"{BASE}/endpoints", operation_id="boardCreateEndpoint")
-async def create_endpoint(visit: NamedDependency[Visit], form: NamedDependency[Form]) -> Response[Any]:
+async def create_endpoint(visit: NamedDependency[Visit]) -> Response[Any]:
     """Create an endpoint and show its secret, once."""
+    form = visit.form
     body = {"url": form.text("url").strip(), "events": form.text("events").replace(",", " ").split()}
     try:
         endpoint = await visit.api.post(visit.api_path("webhook-endpoints"), body)
@@ -65,10 +66,9 @@ async def create_endpoint(visit: NamedDependency[Visit], form: NamedDependency[F
 
 
 @post(f"{BASE}/endpoints/{{endpoint_id:str}}", operation_id="boardChangeEndpoint")
-async def change_endpoint(
-    visit: NamedDependency[Visit], form: NamedDependency[Form], endpoint_id: FromPath[str]
-) -> Response[Any]:
+async def change_endpoint(visit: NamedDependency[Visit], endpoint_id: FromPath[str]) -> Response[Any]:
     """Send a test to an endpoint, enable or disable it, delete it, or make a new secret and show it, once."""
+    form = visit.form
     path = visit.api_path("webhook-endpoints", endpoint_id)
     match form.text("action"):
         case "test":

@@ -25,7 +25,15 @@ CONFLICT = 409
 SPARE_VARIABLES = 2  # empty rows for further ones
 MOST_VARIABLES = 200
 Json = Mapping[str, Any]
-TEXTS = ("title", "description", "priority", "concurrencyPolicy", "catchUpPolicy", "activityGatePolicy", "activityGateScope")
+TEXTS = (
+    "title",
+    "description",
+    "priority",
+    "concurrencyPolicy",
+    "catchUpPolicy",
+    "activityGatePolicy",
+    "activityGateScope",
+)
 IDS = ("assigneeAgentId", "projectId", "goalId", "folderId")
 RETRY = {"maxAttempts": int, "backoffSeconds": int, "backoffFactor": float, "maxBackoffSeconds": int}
 ALERTS = ("untakenAfterSec", "stuckAfterSec", "overdueAfterSec", "missedInARow")
@@ -60,12 +68,17 @@ async def new(visit: NamedDependency[Visit]) -> Response[Any]:
 
 
 @post("/board/companies/{company_id:str}/routines/new", operation_id="boardCreateRoutine")
-async def create(visit: NamedDependency[Visit], form: NamedDependency[Form]) -> Response[Any]:
+async def create(visit: NamedDependency[Visit]) -> Response[Any]:
     """Create a routine, with a schedule if one is given."""
+    form = visit.form
     errors: dict[str, str] = {}
     body = _body(form, errors)
     if form.given("cronExpression"):
-        schedule = {"kind": "schedule", "cronExpression": form.text("cronExpression"), "timezone": form.text("timezone").strip() or "UTC"}
+        schedule = {
+            "kind": "schedule",
+            "cronExpression": form.text("cronExpression"),
+            "timezone": form.text("timezone").strip() or "UTC",
+        }
         body["triggers"] = [schedule]
     if not errors and not form.has("check"):
         try:
@@ -85,8 +98,9 @@ async def edit(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Resp
 
 
 @post("/board/companies/{company_id:str}/routines/{routine_id:str}/edit", operation_id="boardSaveRoutine")
-async def save(visit: NamedDependency[Visit], form: NamedDependency[Form], routine_id: FromPath[str]) -> Response[Any]:
+async def save(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
     """Save the routine; if it was changed meanwhile, show what differs, and keep what was typed."""
+    form = visit.form
     errors: dict[str, str] = {}
     body = _body(form, errors) | {"baseRevisionId": form.given("base")}
     routine = await visit.api.get(f"/routines/{routine_id}")
@@ -117,7 +131,12 @@ async def _form(  # noqa: PLR0913 what the form shows
     checked: Form | None = None,
 ) -> Response[Any]:
     options = {}
-    for field, kind in (("assigneeAgentId", "agents"), ("projectId", "projects"), ("goalId", "goals"), ("folderId", "folders")):
+    for field, kind in (
+        ("assigneeAgentId", "agents"),
+        ("projectId", "projects"),
+        ("goalId", "goals"),
+        ("folderId", "folders"),
+    ):
         things = await visit.api.get(visit.api_path(kind))
         options[field] = [("", "none")] + [(thing["id"], thing.get("name") or thing.get("title")) for thing in things]
     count = sum(1 for name in values if name.startswith("variables.") and name.endswith(".name"))
@@ -152,7 +171,10 @@ def as_values(routine: Json) -> dict[str, str]:
     for index, variable in enumerate(routine["variables"]):
         row = f"variables.{index}."
         values |= {f"{row}{name}": _text(variable[name]) for name in ("name", "label", "type", "defaultValue")}
-        values |= {f"{row}required": "yes" if variable["required"] else "", f"{row}options": ", ".join(variable["options"])}
+        values |= {
+            f"{row}required": "yes" if variable["required"] else "",
+            f"{row}options": ", ".join(variable["options"]),
+        }
     return values
 
 
@@ -173,7 +195,10 @@ def _values(form: Form) -> dict[str, str]:
         if not form.has(f"{row}name"):
             break
         if form.given(f"{row}name") or form.given(f"{row}defaultValue") or form.given(f"{row}label"):
-            values |= {f"{row}{name}": form.text(f"{row}{name}") for name in ("name", "label", "type", "defaultValue", "required", "options")}
+            values |= {
+                f"{row}{name}": form.text(f"{row}{name}")
+                for name in ("name", "label", "type", "defaultValue", "required", "options")
+            }
     return values
 
 
@@ -187,7 +212,9 @@ def _body(form: Form, errors: dict[str, str]) -> dict[str, Any]:
     if form.has("retry"):
         numbers = {name: _number(form, f"retryPolicy.{name}", errors, kind) for name, kind in RETRY.items()}
         causes = [cause for cause, _ in CHOICES["retryOn"] if form.has(f"retryOn.{cause}")]
-        body["retryPolicy"] = {name: value for name, value in numbers.items() if value is not None} | {"retryOn": causes}
+        body["retryPolicy"] = {name: value for name, value in numbers.items() if value is not None} | {
+            "retryOn": causes
+        }
     else:
         body["retryPolicy"] = None
     cost, window = _number(form, "maxCost", errors, float), _number(form, "windowSec", errors)
@@ -258,4 +285,8 @@ def _in_form(field: str) -> str:
     """Return the field of the form that a field of the API is."""
     if field.startswith("triggers.0."):
         return field.removeprefix("triggers.0.")
-    return {"budget.maxCostMicros": "maxCost", "budget.windowSec": "windowSec", "retryPolicy.retryOn": "retryPolicy.maxAttempts"}.get(field, field)
+    return {
+        "budget.maxCostMicros": "maxCost",
+        "budget.windowSec": "windowSec",
+        "retryPolicy.retryOn": "retryPolicy.maxAttempts",
+    }.get(field, field)

@@ -5,7 +5,6 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from litestar import Request
-from litestar.di import NamedDependency
 
 from domain.errors import Forbidden
 from web.board.session import FORGERY_FIELD, SessionCookie, is_from_own_form, session_of
@@ -38,8 +37,8 @@ class Form:
         return name in self._fields
 
 
-async def form(request: Request[Any, Any, Any], cookie: NamedDependency[SessionCookie]) -> Form:
-    """Return the form of a post. It is a dependency. Raise Forbidden unless it comes from a page of this session."""
+async def read_own_form(request: Request[Any, Any, Any], cookie: SessionCookie) -> Form:
+    """Return the form of a post. Raise Forbidden unless it comes from a page of this session."""
     fields = await read_form(request)
     must_be_own(request, cookie, fields)
     return fields

@@ -7,7 +7,6 @@ from litestar.di import NamedDependency
 
 from domain.schedule import zones
 from web.board.api import ApiRefusal
-from web.board.forms import Form
 from web.board.sign_in import own_path
 from web.board.visit import ZONE_COOKIE, Visit, known_zone, see_other
 from web.http.validation import UUID_TEXT
@@ -32,8 +31,9 @@ async def root(visit: NamedDependency[Visit]) -> Response[Any]:
 
 
 @post("/board/companies", operation_id="boardCreateCompany")
-async def create_company(visit: NamedDependency[Visit], form: NamedDependency[Form]) -> Response[Any]:
+async def create_company(visit: NamedDependency[Visit]) -> Response[Any]:
     """Create a company and lead to it."""
+    form = visit.form
     try:
         company = await visit.api.post("/companies", {"name": form.text("name")})
     except ApiRefusal as refusal:
@@ -45,17 +45,20 @@ async def create_company(visit: NamedDependency[Visit], form: NamedDependency[Fo
 @get("/board/settings", operation_id="boardSettings")
 async def settings(visit: NamedDependency[Visit]) -> Response[Any]:
     """Ask in which zone the reader wants times."""
-    return _settings(visit, visit.zone, own_path(visit.ask("back")))
+    return _settings(visit, visit.zone, own_path(visit.parameter("back")))
 
 
 @post("/board/settings", operation_id="boardSaveSettings")
-async def save_settings(visit: NamedDependency[Visit], form: NamedDependency[Form]) -> Response[Any]:
+async def save_settings(visit: NamedDependency[Visit]) -> Response[Any]:
     """Keep the zone in a cookie of this browser."""
+    form = visit.form
     zone = known_zone(form.text("zone").strip())
     back = own_path(form.text("back"))
     if zone is None:
         text = form.text("zone")
-        return _settings(visit, text, back, error="There is no such zone: use a name such as Europe/Amsterdam.", status=422)
+        return _settings(
+            visit, text, back, error="There is no such zone: use a name such as Europe/Amsterdam.", status=422
+        )
     response = see_other(f"{visit.base}{back}" if back else visit.address("board", "settings", query={"done": "zone"}))
     response.set_cookie(
         ZONE_COOKIE, zone, max_age=YEAR_S, samesite="lax", httponly=True, secure=visit.request.url.scheme == "https"
@@ -71,7 +74,7 @@ def _settings(visit: Visit, chosen: str, back: str, *, error: str = "", status: 
 @get("/board/companies/{company_id:str}/find", operation_id="boardFind")
 async def find(visit: NamedDependency[Visit]) -> Response[Any]:
     """Lead to what an id names, or to the routines with the text in them."""
-    text = visit.ask("q").strip()
+    text = visit.parameter("q").strip()
     if UUID_TEXT.fullmatch(text):
         for path, page in (("routines", "routines"), ("routine-runs", "runs"), ("issues", "issues")):
             try:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -55,12 +55,14 @@ async def home(visit: NamedDependency[Visit]) -> Response[Any]:
     rows = []
     for row in coming:
         item = msgspec.to_builtins(row.item)
-        rows.append({
-            "routine": item,
-            "cadence": schedules.cadence(item["triggers"]),
-            "next": schedules.next_run(item, visit.now),
-            "strip": strips.draw(bars.get(row.item.id, [])),
-        })
+        rows.append(
+            {
+                "routine": item,
+                "cadence": schedules.cadence(item["triggers"]),
+                "next": schedules.next_run(item, visit.now),
+                "strip": strips.draw(bars.get(row.item.id, [])),
+            }
+        )
     lag = max((model["behindS"] for model in health["readModels"]), default=0)
     titles = {one["routineId"]: (await visit.api.get(f"/routines/{one['routineId']}"))["title"] for one in failures}
     troubles = [REASONS.get(reason, reason.replace("_", " ")) for reason in health["reasons"]]
@@ -93,7 +95,9 @@ def _headline(numbers: Numbers, more: int) -> str:
     """Return the sentence that the page begins with."""
     if not numbers.routines:
         return "There is no routine yet."
-    count = more + sum(bool(number) for number in (numbers.runs.get("failed"), numbers.overdue, numbers.dead_deliveries))
+    count = more + sum(
+        bool(number) for number in (numbers.runs.get("failed"), numbers.overdue, numbers.dead_deliveries)
+    )
     match count:
         case 0:
             return "Nothing needs you."
@@ -103,7 +107,7 @@ def _headline(numbers: Numbers, more: int) -> str:
             return f"{count} things need you."
 
 
-class Cell(NamedTuple):
+class Cell(msgspec.Struct, frozen=True):
     """An hour of the grid: how many runs are planned in it, and its shade."""
 
     count: int
@@ -123,7 +127,9 @@ async def week(visit: NamedDependency[Visit]) -> Response[Any]:
         rows.append((words.day(day, begin.date()), cells))
     peak = counts.index(busiest) if busiest else None
     words_of_peak = "" if peak is None else f"{rows[peak // HOURS][0]} at {peak % HOURS:02}:00"
-    return visit.show("week.html", here="home", days=rows, busiest=busiest, peak=words_of_peak, is_cut=is_cut, total=sum(counts))
+    return visit.show(
+        "week.html", here="home", days=rows, busiest=busiest, peak=words_of_peak, is_cut=is_cut, total=sum(counts)
+    )
 
 
 def _count(visit: Visit, begin: datetime) -> tuple[list[int], bool]:
@@ -134,7 +140,9 @@ def _count(visit: Visit, begin: datetime) -> tuple[list[int], bool]:
     distinct = Counter(map(_plan, triggers))
     counts = [0] * (DAYS * HOURS)
     for plan, many in list(distinct.items())[:MOST_DISTINCT]:
-        for hour, count in enumerate(_by_hour(plan, begin.timestamp(), visit.now.replace(minute=0, second=0, microsecond=0))):
+        for hour, count in enumerate(
+            _by_hour(plan, begin.timestamp(), visit.now.replace(minute=0, second=0, microsecond=0))
+        ):
             counts[hour] += many * count
     return counts, len(distinct) > MOST_DISTINCT or len(triggers) == overview.MOST_SCHEDULES
 
@@ -156,7 +164,9 @@ def _by_hour(plan: Plan, begin_s: float, since: datetime) -> tuple[int, ...]:
     """Return how many occurrences a plan has in each hour of seven days, from the present hour on."""
     begin = datetime.fromtimestamp(begin_s, since.tzinfo)
     hours = (begin + number * HOUR for number in range(DAYS * HOURS))
-    return tuple(plans.count(plan, hour - plans.INSTANT, hour + HOUR - plans.INSTANT) if hour >= since else 0 for hour in hours)
+    return tuple(
+        plans.count(plan, hour - plans.INSTANT, hour + HOUR - plans.INSTANT) if hour >= since else 0 for hour in hours
+    )
 
 
 def _shade(count: int, least: int, most: int) -> int:

@@ -9,7 +9,6 @@ from litestar.params import FromPath
 
 from domain.values import IssueStatus
 from web.board.api import ApiRefusal
-from web.board.forms import Form
 from web.board.visit import Visit
 
 PAGE = 50
@@ -22,13 +21,13 @@ Json = Mapping[str, Any]
 @get("/board/companies/{company_id:str}/issues", operation_id="boardIssues")
 async def issues(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show the issues that match, newest first; with an agent, that agent's inbox."""
-    asked = {name: visit.ask(name) for name in FILTERS if visit.ask(name)}
+    asked = {name: visit.parameter(name) for name in FILTERS if visit.parameter(name)}
     status = asked.get("status", "")
     query = {
         "status": None if status == "all" else status or OPEN,
         "assigneeAgentId": asked.get("agent"),
         "q": asked.get("q"),
-        "cursor": visit.ask("cursor"),
+        "cursor": visit.parameter("cursor"),
         "limit": PAGE,
     }
     answer = await visit.api.page(visit.api_path("issues"), query)
@@ -58,7 +57,9 @@ async def _issue(visit: Visit, issue_id: str, values: Json, errors: Json) -> Res
     shown = await visit.api.get(f"/issues/{issue_id}")
     if shown["companyId"] != visit.company_id:
         raise ApiRefusal(404, "Issue not found", None, {})
-    comments = await visit.api.page(f"/issues/{issue_id}/comments", {"order": "asc", "cursor": visit.ask("cursor")})
+    comments = await visit.api.page(
+        f"/issues/{issue_id}/comments", {"order": "asc", "cursor": visit.parameter("cursor")}
+    )
     following = visit.path("issues", issue_id, query={"cursor": comments.next_cursor}) if comments.next_cursor else None
     return visit.show(
         "issue.html",
@@ -75,8 +76,9 @@ async def _issue(visit: Visit, issue_id: str, values: Json, errors: Json) -> Res
 
 
 @post("/board/companies/{company_id:str}/issues/{issue_id:str}/comments", operation_id="boardComment")
-async def comment(visit: NamedDependency[Visit], form: NamedDependency[Form], issue_id: FromPath[str]) -> Response[Any]:
+async def comment(visit: NamedDependency[Visit], issue_id: FromPath[str]) -> Response[Any]:
     """Add a comment."""
+    form = visit.form
     try:
         await visit.api.post(f"/issues/{issue_id}/comments", {"body": form.text("body")})
     except ApiRefusal as refusal:
@@ -85,8 +87,9 @@ async def comment(visit: NamedDependency[Visit], form: NamedDependency[Form], is
 
 
 @post("/board/companies/{company_id:str}/issues/{issue_id:str}/status", operation_id="boardMoveIssue")
-async def move(visit: NamedDependency[Visit], form: NamedDependency[Form], issue_id: FromPath[str]) -> Response[Any]:
+async def move(visit: NamedDependency[Visit], issue_id: FromPath[str]) -> Response[Any]:
     """Change the status or the assignee of an issue."""
+    form = visit.form
     body: dict[str, object] = {"status": form.text("status"), "assigneeAgentId": form.given("agent")}
     if form.text("status") == "cancelled" and form.given("failureReason"):
         body["failureReason"] = form.given("failureReason")
@@ -99,7 +102,7 @@ async def move(visit: NamedDependency[Visit], form: NamedDependency[Form], issue
 
 
 @post("/board/companies/{company_id:str}/issues/{issue_id:str}/release", operation_id="boardReleaseIssue")
-async def release(visit: NamedDependency[Visit], form: NamedDependency[Form], issue_id: FromPath[str]) -> Response[Any]:
+async def release(visit: NamedDependency[Visit], issue_id: FromPath[str]) -> Response[Any]:
     """Take an issue from the work session that has it."""
     await visit.api.post(f"/issues/{issue_id}/admin/force-release")
     return visit.go("issues", issue_id, done="moved")

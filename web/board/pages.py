@@ -26,6 +26,7 @@ PAGES = [
     home.home,
     home.week,
     routines.routines,
+    routines.run_page,
     routines.run_now,
     routines.pause_page,
     routines.pause,

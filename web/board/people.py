@@ -7,9 +7,10 @@ from litestar import Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
+from application.use_cases.board import sessions
 from domain.values import MemberRole
+from web.board import words
 from web.board.api import ApiRefusal
-from web.board.forms import Form
 from web.board.visit import Visit
 
 ROLES = [(role, role) for role in get_args(MemberRole)]
@@ -32,7 +33,7 @@ async def _page(visit: Visit, values: Mapping[str, str], errors: Mapping[str, st
         members=members,
         agents=await visit.api.get(visit.api_path("agents")),
         company_keys=await visit.api.get(visit.api_path("keys")) if visit.rights.manage else [],
-        own_keys=await visit.api.get("/board-api-keys"),
+        own_keys=[key for key in await visit.api.get("/board-api-keys") if _is_of_interest(visit, key)],
         names={member["userId"]: member["name"] for member in members},
         roles=ROLES,
         values=values,
@@ -40,9 +41,17 @@ async def _page(visit: Visit, values: Mapping[str, str], errors: Mapping[str, st
     )
 
 
+def _is_of_interest(visit: Visit, key: Json) -> bool:
+    """Return whether a key is shown: all but sessions and links that have ended, of which there are many."""
+    expires_at = words.parse(key["expiresAt"])
+    has_ended = key["revokedAt"] is not None or (expires_at is not None and expires_at <= visit.now)
+    return not has_ended or key["name"] not in (sessions.SESSION_NAME, sessions.LINK_NAME)
+
+
 @post(f"{BASE}/members", operation_id="boardAddMember")
-async def add_member(visit: NamedDependency[Visit], form: NamedDependency[Form]) -> Response[Any]:
+async def add_member(visit: NamedDependency[Visit]) -> Response[Any]:
     """Add a new user as a member and show their first key, once."""
+    form = visit.form
     body = {"name": form.given("name"), "membershipRole": form.text("role")} | (
         {"email": form.given("email")} if form.given("email") else {}
     )
@@ -55,8 +64,9 @@ async def add_member(visit: NamedDependency[Visit], form: NamedDependency[Form])
 
 
 @post(f"{BASE}/members/{{user_id:str}}", operation_id="boardChangeMember")
-async def change_member(visit: NamedDependency[Visit], form: NamedDependency[Form], user_id: FromPath[str]) -> Response[Any]:
+async def change_member(visit: NamedDependency[Visit], user_id: FromPath[str]) -> Response[Any]:
     """Change the role of a member, or remove them."""
+    form = visit.form
     path = visit.api_path("members", user_id)
     if form.has("remove"):
         await visit.api.delete(path)
@@ -66,18 +76,22 @@ async def change_member(visit: NamedDependency[Visit], form: NamedDependency[For
 
 
 @post(f"{BASE}/agents", operation_id="boardAddAgent")
-async def add_agent(visit: NamedDependency[Visit], form: NamedDependency[Form]) -> Response[Any]:
+async def add_agent(visit: NamedDependency[Visit]) -> Response[Any]:
     """Create an agent."""
+    form = visit.form
     try:
         await visit.api.post(visit.api_path("agents"), {"name": form.text("name")})
     except ApiRefusal as refusal:
-        return await _page(visit, {"agent": form.text("name")}, {f"agent_{name}": text for name, text in refusal.by_field().items()})
+        return await _page(
+            visit, {"agent": form.text("name")}, {f"agent_{name}": text for name, text in refusal.by_field().items()}
+        )
     return visit.go("people", done="added")
 
 
 @post(f"{BASE}/agents/{{agent_id:str}}", operation_id="boardChangeAgent")
-async def change_agent(visit: NamedDependency[Visit], form: NamedDependency[Form], agent_id: FromPath[str]) -> Response[Any]:
+async def change_agent(visit: NamedDependency[Visit], agent_id: FromPath[str]) -> Response[Any]:
     """Pause or resume an agent, or make a key for it and show that, once."""
+    form = visit.form
     if form.text("action") == "key":
         key = await visit.api.post(f"/agents/{agent_id}/keys", {})
         return _token(visit, "A key of the agent", key["token"])
@@ -87,18 +101,22 @@ async def change_agent(visit: NamedDependency[Visit], form: NamedDependency[Form
 
 
 @post(f"{BASE}/keys", operation_id="boardCreateKey")
-async def create_key(visit: NamedDependency[Visit], form: NamedDependency[Form]) -> Response[Any]:
+async def create_key(visit: NamedDependency[Visit]) -> Response[Any]:
     """Make a further key of the reader and show it, once."""
+    form = visit.form
     try:
         key = await visit.api.post("/board-api-keys", {"name": form.text("name")})
     except ApiRefusal as refusal:
-        return await _page(visit, {"key": form.text("name")}, {f"key_{name}": text for name, text in refusal.by_field().items()})
+        return await _page(
+            visit, {"key": form.text("name")}, {f"key_{name}": text for name, text in refusal.by_field().items()}
+        )
     return _token(visit, f"Your key “{key['name']}”", key["token"])
 
 
 @post(f"{BASE}/keys/{{key_id:str}}/revoke", operation_id="boardRevokeKey")
-async def revoke_key(visit: NamedDependency[Visit], form: NamedDependency[Form], key_id: FromPath[str]) -> Response[Any]:
+async def revoke_key(visit: NamedDependency[Visit], key_id: FromPath[str]) -> Response[Any]:
     """Revoke a key of the reader, or of the company."""
+    form = visit.form
     is_own = form.has("own")
     await visit.api.delete(f"/board-api-keys/{key_id}" if is_own else visit.api_path("keys", key_id))
     return visit.go("people", done="revoked")

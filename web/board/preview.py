@@ -13,7 +13,7 @@ from web.board.forms import Form
 from web.board.visit import Visit
 
 SHOWN, COUNTED = 10, 1_000
-AHEAD = timedelta(days=7)
+PREVIEWED = timedelta(days=7)
 PRESETS = [
     ("Every hour", "0 * * * *"),
     ("Every 15 minutes", "*/15 * * * *"),
@@ -26,15 +26,16 @@ Json = Mapping[str, Any]
 
 
 @post("/board/companies/{company_id:str}/schedule-preview", operation_id="boardPreview", status_code=200)
-async def fragment(visit: NamedDependency[Visit], form: NamedDependency[Form]) -> Response[Any]:
+async def fragment(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show what the schedule of a form would do."""
+    form = visit.form
     return visit.show("preview.html", preview=await of_form(visit, form))
 
 
 async def of_form(visit: Visit, form: Form) -> dict[str, Any] | None:
     """Return what the schedule of a form would do; None if it has none."""
     errors: dict[str, str] = {}
-    body = schedule_of(form, visit, errors)
+    body = schedule_of(form, errors)
     if errors:
         return {"valid": False, "reason": next(iter(errors.values()))}
     if not body.get("cronExpression") and not body.get("runAt"):
@@ -61,7 +62,7 @@ async def of_schedule(visit: Visit, body: Json, routine_id: str | None, before: 
     shown = dict(result)
     zone = str(body.get("timezone") or "UTC")
     shown["zone"] = zone
-    until = words.utc(visit.now + AHEAD)
+    until = words.utc(visit.now + PREVIEWED)
     after = {moment["at"] for moment in result["times"] if moment["at"] <= until}
     shown["times"] = result["times"][:SHOWN]
     shown["effect"] = _effect(after, await _present(visit, before, until), is_new=before is None)
@@ -90,10 +91,12 @@ def _effect(after: set[str], before: set[str], *, is_new: bool) -> str:
     added, taken = len(after - before), len(before - after)
     if not added and not taken:
         return "In the next 7 days nothing changes."
-    return f"In the next 7 days it adds {words.counted(added, 'firing')} and takes away {words.counted(taken, 'firing')}."
+    return (
+        f"In the next 7 days it adds {words.counted(added, 'firing')} and takes away {words.counted(taken, 'firing')}."
+    )
 
 
-def schedule_of(form: Form, visit: Visit, errors: dict[str, str]) -> dict[str, Any]:
+def schedule_of(form: Form, errors: dict[str, str]) -> dict[str, Any]:
     """Return the schedule of a form as the API has it, and note what is no time or number."""
     zone = form.given("timezone") or "UTC"
     body: dict[str, Any] = {"cronExpression": form.given("cronExpression"), "timezone": zone}

@@ -12,7 +12,6 @@ from litestar.params import FromPath
 
 from web.board import differences, schedules, timeline, words
 from web.board.api import ApiRefusal
-from web.board.forms import Form
 from web.board.visit import Visit
 
 RUNS = 10
@@ -35,12 +34,12 @@ async def routine(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> R
     if shown["companyId"] != visit.company_id:
         raise ApiRefusal(404, "Routine not found", None, {})
     planned = [trigger for trigger in shown["triggers"] if trigger["kind"] == "schedule"]
-    chosen = next((one for one in planned if one["id"] == visit.ask("trigger")), planned[0] if planned else None)
-    line = await timeline.read(visit, shown, chosen, words.parse(_moment(visit.ask("at")))) if chosen else None
-    question, answer, error = visit.ask("why"), None, ""
+    chosen = next((one for one in planned if one["id"] == visit.parameter("trigger")), planned[0] if planned else None)
+    line = await timeline.read(visit, shown, chosen, words.parse(_moment(visit.parameter("at")))) if chosen else None
+    question, answer, error = visit.parameter("why"), None, ""
     if question:
-        answer, error = await _explain(visit, shown, question, visit.ask("zone") or visit.zone)
-    zone = visit.ask("zone") or (chosen["timezone"] if chosen and chosen["timezone"] else visit.zone)
+        answer, error = await _explain(visit, shown, question, visit.parameter("zone") or visit.zone)
+    zone = visit.parameter("zone") or (chosen["timezone"] if chosen and chosen["timezone"] else visit.zone)
     revisions = await visit.api.get(f"/routines/{routine_id}/revisions")
     return visit.show(
         "routine.html",
@@ -51,6 +50,9 @@ async def routine(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> R
         in_words=schedules.in_words,
         planned=planned,
         chosen=chosen,
+        here_again=visit.path(
+            "routines", routine_id, query={"trigger": visit.parameter("trigger"), "at": visit.parameter("at")}
+        ),
         line=line,
         no_plan=NO_PLAN,
         runs=shown["recentRuns"][:RUNS],
@@ -100,17 +102,27 @@ async def _tiles(visit: Visit, routine: Json) -> list[dict[str, str]]:
     ended = [run for run in recent if run["status"] in ("completed", "failed")]
     failed = sum(run["status"] == "failed" for run in ended)
     last = routine["recentRuns"][0] if routine["recentRuns"] else None
-    share = f"{100 * (len(ended) - failed) / len(ended):.3g} %" if ended else "–"
+    share = f"{100 * (len(ended) - failed) / len(ended):.3g} %" if ended else "none"
     times = [words.span(_length(run)) for run in sorted(ended, key=_length)]
     typical = f"; it takes {times[len(times) // 2]} usually" if times else ""
     tiles = [
-        {"big": next_run["when"] or next_run["more"].capitalize(), "small": f"next run, {next_run['more']}" if next_run["when"] else "next run"},
-        {"big": words.outcome(last["status"]).word if last else "Never", "small": f"last run, {visit.away(last['triggeredAt'])}" if last else "it has not run yet"},
+        {
+            "big": next_run["when"] or next_run["more"].capitalize(),
+            "small": f"next run, {next_run['more']}" if next_run["when"] else "next run",
+        },
+        {
+            "big": words.outcome(last["status"]).word if last else "Never",
+            "small": f"last run, {visit.away(last['triggeredAt'])}" if last else "it has not run yet",
+        },
         {"big": share, "small": f"of {words.counted(len(ended), 'run')} succeeded in 7 days{typical}"},
         {"big": str(failed), "small": "failed in 7 days", "kind": "bad" if failed else ""},
     ]
     issue = routine["activeIssue"]
-    live = {"big": issue["identifier"], "small": f"live issue, {issue['status'].replace('_', ' ')}"} if issue else {"big": "None", "small": "no live issue"}
+    live = (
+        {"big": issue["identifier"], "small": f"live issue, {issue['status'].replace('_', ' ')}"}
+        if issue
+        else {"big": "None", "small": "no live issue"}
+    )
     return [*tiles, live]
 
 
@@ -135,7 +147,7 @@ async def names_of_people(visit: Visit, things: Sequence[Json]) -> dict[str, str
 async def revisions(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
     """Show the revisions of a routine, each with what it changed."""
     shown = await visit.api.get(f"/routines/{routine_id}")
-    answer = await visit.api.page(f"/routines/{routine_id}/revisions", {"cursor": visit.ask("cursor")})
+    answer = await visit.api.page(f"/routines/{routine_id}/revisions", {"cursor": visit.parameter("cursor")})
     listed = answer.value
     pairs = [
         (revision, differences.between(before, revision) if before or revision["revisionNumber"] == 1 else None)
@@ -147,18 +159,29 @@ async def revisions(visit: NamedDependency[Visit], routine_id: FromPath[str]) ->
         routine=shown,
         pairs=pairs,
         names=await names_of_people(visit, listed),
-        following=visit.path("routines", routine_id, "revisions", query={"cursor": answer.next_cursor}) if answer.next_cursor else None,
+        following=visit.path("routines", routine_id, "revisions", query={"cursor": answer.next_cursor})
+        if answer.next_cursor
+        else None,
     )
 
 
-@post("/board/companies/{company_id:str}/routines/{routine_id:str}/revisions/{revision_id:str}/restore", operation_id="boardRestore")
+@post(
+    "/board/companies/{company_id:str}/routines/{routine_id:str}/revisions/{revision_id:str}/restore",
+    operation_id="boardRestore",
+)
 async def restore(
-    visit: NamedDependency[Visit], form: NamedDependency[Form], routine_id: FromPath[str], revision_id: FromPath[str]
+    visit: NamedDependency[Visit], routine_id: FromPath[str], revision_id: FromPath[str]
 ) -> Response[Any]:
     """Restore a revision; show the new secrets of webhooks if that made any."""
     answer = await visit.api.post(f"/routines/{routine_id}/revisions/{revision_id}/restore")
     if answer["secretMaterials"]:
-        return visit.show("secrets.html", here="routines", routine=answer["routine"], materials=answer["secretMaterials"], trigger=None)
+        return visit.show(
+            "secrets.html",
+            here="routines",
+            routine=answer["routine"],
+            materials=answer["secretMaterials"],
+            trigger=None,
+        )
     return visit.go("routines", routine_id, done="restored")
 
 

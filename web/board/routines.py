@@ -1,5 +1,6 @@
 """The list of routines: search, filters and order in the address, actions of a row, and pausing or resuming many at once."""
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,7 +16,6 @@ from projections.overview import LIST_MODELS, ListedRoutine, Order, Place
 from projections.routines.routines import Filters
 from web.board import schedules, strips, words
 from web.board.api import ApiRefusal
-from web.board.forms import Form
 from web.board.sign_in import own_path
 from web.board.visit import Visit, see_other
 from web.http.paging import cursor_of, place_of
@@ -28,14 +28,20 @@ STATUSES = {"": "Active and paused", "active": "Active", "paused": "Paused", "ar
 FILTERS = ("q", "status", "agent", "project", "folder", "sort")
 
 
+class Sorting(msgspec.Struct, frozen=True):
+    """The order that an address asks for."""
+
+    sort: Order
+
+
 @get("/board/companies/{company_id:str}/routines", operation_id="boardRoutines")
 async def routines(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show the routines that match, a page of them."""
-    asked = {name: visit.ask(name) for name in FILTERS if visit.ask(name)}
-    order = parse(Order, asked.get("sort", "next"))
+    asked = {name: visit.parameter(name) for name in FILTERS if visit.parameter(name)}
+    order: Order = parse(Sorting, {"sort": asked.get("sort", "next")}).sort
     filters = _filters(asked)
     list_name = f"board {order} {visit.company_id}"
-    after = place_of(visit.ask("cursor"), list_name, Place)
+    after = place_of(visit.parameter("cursor"), list_name, Place)
     part, bars = await sync_to_thread(_read, visit, filters, order, after)
     rows = [_row(visit, row, bars.get(row.item.id, [])) for row in part]
     following = cursor_of(list_name, Place(part[-1].key, part[-1].item.id)) if part.more else None
@@ -89,18 +95,75 @@ async def _names(visit: Visit, kind: str) -> dict[str, str]:
     return {thing["id"]: thing["name"] for thing in await visit.api.get(visit.api_path(kind))}
 
 
-@post("/board/companies/{company_id:str}/routines/{routine_id:str}/run", operation_id="boardRun")
-async def run_now(
-    visit: NamedDependency[Visit], form: NamedDependency[Form], routine_id: FromPath[str]
+@get("/board/companies/{company_id:str}/routines/{routine_id:str}/run", operation_id="boardRunPage")
+async def run_page(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
+    """Ask for the variables and the payload of a run."""
+    return await _run_form(visit, routine_id, {}, {})
+
+
+async def _run_form(
+    visit: Visit, routine_id: str, values: Mapping[str, str], errors: Mapping[str, str]
 ) -> Response[Any]:
-    """Run a routine, once for each time that its button was shown, and lead to the run or back to the list."""
-    body: dict[str, object] = {}
-    if key := form.given("key"):
-        body["idempotencyKey"] = f"board {key}"
-    run = await visit.api.post(f"/routines/{routine_id}/run", body)
+    routine = await visit.api.get(f"/routines/{routine_id}")
+    status = 422 if errors else 200
+    return visit.show(
+        "run_form.html", status=status, here="routines", routine=routine, values=values, errors=errors, key=uuid4()
+    )
+
+
+@post("/board/companies/{company_id:str}/routines/{routine_id:str}/run", operation_id="boardRun")
+async def run_now(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
+    """
+    Run a routine, once for each time that its button was shown, and lead to the run or back to the list.
+
+    Where it lacks what it needs, ask for that.
+    """
+    form = visit.form
+    routine = await visit.api.get(f"/routines/{routine_id}")
+    names = {f"variable.{variable['name']}": variable for variable in routine["variables"]}
+    values, errors = {name: form.text(name) for name in (*names, "payload")}, dict[str, str]()
+    body: dict[str, Any] = {"idempotencyKey": f"board {form.given('key') or uuid4()}"}
+    given = {
+        one["name"]: _typed(values[name], one["type"], name, errors) for name, one in names.items() if values[name]
+    }
+    payload = _payload(values["payload"], errors)
+    body |= ({"variables": given} if given else {}) | ({"payload": payload} if payload is not None else {})
+    if not errors:
+        try:
+            run = await visit.api.post(f"/routines/{routine_id}/run", body)
+        except ApiRefusal as refusal:
+            if refusal.status in (401, 403, 404):
+                raise
+            errors = refusal.by_field()
+    if errors:
+        return await _run_form(visit, routine_id, values, errors)
     if back := own_path(form.text("back")):
         return see_other(f"{visit.base}{_with_done(back, 'fired')}")
     return visit.go("runs", run["id"], done="fired")
+
+
+def _typed(text: str, kind: str, name: str, errors: dict[str, str]) -> str | float | bool:
+    """Return the value of a variable of a type, and note what is none."""
+    try:
+        match kind:
+            case "number":
+                number = float(text)
+                return int(number) if number.is_integer() else number
+            case "boolean":
+                return {"true": True, "false": False}[text.strip().lower()]
+    except (ValueError, OverflowError, KeyError):
+        errors[name] = "This is no number." if kind == "number" else "Write true or false."
+    return text
+
+
+def _payload(text: str, errors: dict[str, str]) -> dict[str, Any] | None:
+    if not text.strip():
+        return None
+    try:
+        return msgspec.json.decode(text.encode(), type=dict[str, Any])
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeEncodeError, RecursionError):
+        errors["payload"] = 'This is no JSON object: write it like {"name": "value"}.'
+        return None
 
 
 def _with_done(path: str, done: str) -> str:
@@ -111,14 +174,21 @@ def _with_done(path: str, done: str) -> str:
 async def pause_page(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
     """Ask for the note of a pause."""
     routine = await visit.api.get(f"/routines/{routine_id}")
-    return visit.show("pause.html", here="routines", routine=routine, note="", until="", errors={}, back=own_path(visit.ask("back")))
+    return visit.show(
+        "pause.html",
+        here="routines",
+        routine=routine,
+        note="",
+        until="",
+        errors={},
+        back=own_path(visit.parameter("back")),
+    )
 
 
 @post("/board/companies/{company_id:str}/routines/{routine_id:str}/pause", operation_id="boardPause")
-async def pause(
-    visit: NamedDependency[Visit], form: NamedDependency[Form], routine_id: FromPath[str]
-) -> Response[Any]:
+async def pause(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
     """Pause a routine with a note, until a moment if one is given."""
+    form = visit.form
     errors: dict[str, str] = {}
     until = local_moment(form.text("until"), visit.zone, "until", errors)
     body = {"status": "paused", "pauseNote": form.given("note"), "resumeAt": until}
@@ -133,14 +203,17 @@ async def pause(
         routine = await visit.api.get(f"/routines/{routine_id}")
         values = {"note": form.text("note"), "until": form.text("until"), "back": back, "errors": errors}
         return visit.show("pause.html", status=422, here="routines", routine=routine, **values)
-    return see_other(f"{visit.base}{_with_done(back, 'paused')}") if back else visit.go("routines", routine_id, done="paused")
+    return (
+        see_other(f"{visit.base}{_with_done(back, 'paused')}")
+        if back
+        else visit.go("routines", routine_id, done="paused")
+    )
 
 
 @post("/board/companies/{company_id:str}/routines/{routine_id:str}/status", operation_id="boardStatus")
-async def change_status(
-    visit: NamedDependency[Visit], form: NamedDependency[Form], routine_id: FromPath[str]
-) -> Response[Any]:
+async def change_status(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
     """Resume or archive a routine."""
+    form = visit.form
     status = form.text("status")
     await visit.api.patch(f"/routines/{routine_id}", {"status": status})
     done, back = {"active": "resumed"}.get(status, status), own_path(form.text("back"))
@@ -148,12 +221,15 @@ async def change_status(
 
 
 @post("/board/companies/{company_id:str}/routines/many", operation_id="boardChangeMany")
-async def change_many(visit: NamedDependency[Visit], form: NamedDependency[Form]) -> Response[Any]:
+async def change_many(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show what pausing or resuming the chosen routines would do, and do it once that is confirmed."""
+    form = visit.form
     action = "resume" if form.text("action") == "resume" else "pause"
     ids, back = form.all("routine"), own_path(form.text("back"))
     if not ids:
-        return visit.show("many.html", here="routines", action=action, chosen=[], outcome_=None, back=back, note="", error="")
+        return visit.show(
+            "many.html", here="routines", action=action, chosen=[], outcome_=None, back=back, note="", error=""
+        )
     titles = await _titles(visit, ids)
     note, error, outcome = form.text("note"), "", None
     if form.has("confirmed"):

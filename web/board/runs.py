@@ -14,7 +14,6 @@ from domain.values import RunSource
 from projections.responses import RunStatus
 from web.board import words
 from web.board.api import ApiRefusal
-from web.board.forms import Form
 from web.board.routine import took
 from web.board.visit import Visit
 
@@ -29,7 +28,7 @@ Json = Mapping[str, Any]
 @get("/board/companies/{company_id:str}/runs", operation_id="boardRuns")
 async def runs(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show the runs of the company that match, newest first."""
-    asked = {name: visit.ask(name) for name in FILTERS if visit.ask(name)}
+    asked = {name: visit.parameter(name) for name in FILTERS if visit.parameter(name)}
     errors: dict[str, str] = {}
     query = {
         "status": asked.get("status"),
@@ -38,7 +37,7 @@ async def runs(visit: NamedDependency[Visit]) -> Response[Any]:
         "assigneeAgentId": asked.get("agent"),
         "from": _bound(visit, asked, "from", errors),
         "to": _bound(visit, asked, "to", errors),
-        "cursor": visit.ask("cursor"),
+        "cursor": visit.parameter("cursor"),
         "limit": PAGE,
     }
     answer = await visit.api.page(visit.api_path("runs"), query)
@@ -88,8 +87,8 @@ async def run(visit: NamedDependency[Visit], run_id: FromPath[str]) -> Response[
         raise ApiRefusal(404, "Run not found", None, {})
     routine = await visit.api.get(f"/routines/{shown['routineId']}")
     issue = await _or_none(visit, f"/issues/{shown['linkedIssueId']}") if shown["linkedIssueId"] else None
-    own_issue = issue if issue and issue["originRunId"] == shown["id"] else None
-    comments = await visit.api.get(f"/issues/{issue['id']}/comments", {"order": "asc"}) if own_issue else []
+    is_own = issue is not None and issue["originRunId"] == shown["id"]
+    comments = await visit.api.get(f"/issues/{shown['linkedIssueId']}/comments", {"order": "asc"}) if is_own else []
     log = await visit.api.get(f"/routine-runs/{run_id}/log")
     agents = {agent["id"]: agent["name"] for agent in await visit.api.get(visit.api_path("agents"))}
     payload = dict(shown["triggerPayload"] or {})
@@ -105,14 +104,16 @@ async def run(visit: NamedDependency[Visit], run_id: FromPath[str]) -> Response[
         late=_lateness(shown),
         took=took(shown),
         issue=issue,
-        is_own=own_issue is not None,
+        is_own=is_own,
         comments=comments,
         agents=agents,
         output=printed(log["parts"]),
         is_over=log["isOver"],
         variables=variables if isinstance(variables, dict) else {},
         payload=msgspec.json.format(msgspec.json.encode(payload), indent=2).decode() if payload else "",
-        outputs=msgspec.json.format(msgspec.json.encode(shown["outputs"]), indent=2).decode() if shown["outputs"] else "",
+        outputs=msgspec.json.format(msgspec.json.encode(shown["outputs"]), indent=2).decode()
+        if shown["outputs"]
+        else "",
         key=uuid4(),
     )
 
@@ -144,8 +145,9 @@ def printed(parts: Sequence[Json]) -> list[dict[str, str]]:
 
 
 @post("/board/companies/{company_id:str}/runs/{run_id:str}/again", operation_id="boardRunAgain")
-async def run_again(visit: NamedDependency[Visit], form: NamedDependency[Form], run_id: FromPath[str]) -> Response[Any]:
+async def run_again(visit: NamedDependency[Visit], run_id: FromPath[str]) -> Response[Any]:
     """Run the routine of a run with the same payload, and lead to the new run."""
+    form = visit.form
     shown = await visit.api.get(f"/routine-runs/{run_id}")
     body: dict[str, object] = {"idempotencyKey": f"board {form.text('key')}"}
     if shown["triggerPayload"] is not None:

@@ -1,5 +1,6 @@
 """Signing in with a board token or a link, and signing out."""
 
+import contextlib
 from typing import Any
 from urllib.parse import urlencode
 
@@ -8,11 +9,13 @@ from litestar.concurrency import sync_to_thread
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
-from application.access import Caller
+from application.access import Caller, require_board
+from application.use_cases import read_access
 from application.use_cases.board import sessions
 from application.use_cases.board.keys import NewKey
 from domain.errors import DomainError, Forbidden, Unauthenticated
-from web.board.forms import Form, must_be_own, read_form
+from projections.board import keys
+from web.board.forms import Form, must_be_own, read_form, read_own_form
 from web.board.session import SessionCookie, session_of
 from web.board.visit import HTML, PAGES, see_other
 from web.http.backend import Backend
@@ -68,7 +71,9 @@ async def follow_link(
     try:
         done = await sync_to_thread(backend.executor.attempt, lambda work: sessions.follow_link(work, link))
     except Unauthenticated:
-        return _page(request, error="This link has been used, or is older than ten minutes. Sign in with a board token.")
+        return _page(
+            request, error="This link has been used, or is older than ten minutes. Sign in with a board token."
+        )
     return _signed_in(request, cookie, done.result, backend, "")
 
 
@@ -89,15 +94,24 @@ async def sign_out(
     request: Request[Any, Any, Any],
     backend: NamedDependency[Backend],
     cookie: NamedDependency[SessionCookie],
-    form: NamedDependency[Form],
 ) -> Response[Any]:
     """End this session, or all sessions of its user."""
-    use_case = sessions.close_all if form.has("everywhere") else sessions.close_session
-    try:
-        await sync_to_thread(backend.executor.execute, Caller(token=bearer_token(request)), use_case)
-    except DomainError:
-        pass  # it has ended already
+    form = await read_own_form(request, cookie)
+    close = _close_all if form.has("everywhere") else _close
+    with contextlib.suppress(DomainError):  # it has ended already
+        await sync_to_thread(close, backend, Caller(token=bearer_token(request)))
     return see_other(f"{public_path(request)}/board/sign-in", [cookie.removed()])
+
+
+def _close(backend: Backend, caller: Caller) -> None:
+    backend.executor.execute(caller, sessions.close_session)
+
+
+def _close_all(backend: Backend, caller: Caller) -> None:
+    user = require_board(backend.authorize(caller, read_access.board))
+    with backend.consistent_read("directory", eventual=True) as conn:  # what it lacks yet ends as well
+        known = [key.id for key in keys.of_user(conn, user.user_id) if key.revoked_at is None]
+    backend.executor.execute(caller, sessions.close_all, known)
 
 
 def _must_be_ours(request: Request[Any, Any, Any], cookie: SessionCookie) -> None:

@@ -37,7 +37,9 @@ def draw(bars: Sequence[Bar]) -> Strip:
         counts[word] = counts.get(word, 0) + 1
     title = ", ".join(f"{number} {word}" for word, number in counts.items())
     lost = sum(bar.status in LOST for bar in bars)
-    return Strip(drawn, f"Last {words.counted(len(bars), 'run')}: {title}" if bars else "", lost if _is_much(lost, bars) else 0)
+    return Strip(
+        drawn, f"Last {words.counted(len(bars), 'run')}: {title}" if bars else "", lost if _is_much(lost, bars) else 0
+    )
 
 
 def _height(took: timedelta | None, longest: timedelta) -> int:

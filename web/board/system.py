@@ -13,4 +13,6 @@ from web.board.visit import Visit
 async def system(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show the health of the service."""
     health = await visit.api.get("/health")
-    return visit.show("system.html", here="system", health=health, reasons=[REASONS.get(one, one) for one in health["reasons"]])
+    return visit.show(
+        "system.html", here="system", health=health, reasons=[REASONS.get(one, one) for one in health["reasons"]]
+    )

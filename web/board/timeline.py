@@ -5,16 +5,31 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any, NamedTuple
 
+import msgspec
+
 from web.board import words
 from web.board.visit import Visit
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-HALVES = (HOUR / 2, HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 3 * DAY, 7 * DAY, 30 * DAY, 90 * DAY, 180 * DAY, 730 * DAY)
+HALVES = (
+    HOUR / 2,
+    HOUR,
+    3 * HOUR,
+    6 * HOUR,
+    12 * HOUR,
+    DAY,
+    3 * DAY,
+    7 * DAY,
+    30 * DAY,
+    90 * DAY,
+    180 * DAY,
+    730 * DAY,
+)
 IN_HALF = 24  # occurrences that half of a window should have room for
 FAR = 800 * DAY  # how far ahead the pace is looked up
 MOST = 300  # marks of a timeline
 MOST_RUNS = 200
-PLANNED_ROWS = 5
+PLANNED_ROWS, SETTLED_ROWS = 5, 20
 WIDTH, LEFT, RIGHT = 1000.0, 14.0, 14.0
 TICKS = 8
 
@@ -38,7 +53,7 @@ class Tick(NamedTuple):
     text: str
 
 
-class Row(NamedTuple):
+class Row(msgspec.Struct, frozen=True):
     """Occurrences that follow each other with the same outcome for the same reason."""
 
     first: str
@@ -65,6 +80,7 @@ class Timeline(NamedTuple):
     later: str
     no_plan_because: str | None
     is_cut: bool
+    left_out: int  # rows for which the table has no room
 
 
 async def read(visit: Visit, routine: Json, trigger: Json, center: datetime | None) -> Timeline:
@@ -76,7 +92,12 @@ async def read(visit: Visit, routine: Json, trigger: Json, center: datetime | No
     page = await visit.api.get(f"/routine-triggers/{trigger['id']}/occurrences", query)
     runs = {}
     if begin < visit.now:
-        asked = {"routineId": routine["id"], "from": words.utc(begin), "to": words.utc(min(end, visit.now)), "limit": MOST_RUNS}
+        asked = {
+            "routineId": routine["id"],
+            "from": words.utc(begin),
+            "to": words.utc(min(end, visit.now)),
+            "limit": MOST_RUNS,
+        }
         runs = {run["id"]: run for run in await visit.api.get(visit.api_path("runs"), asked)}
     zone = trigger["timezone"] or "UTC"
     occurrences = page["occurrences"]
@@ -88,11 +109,12 @@ async def read(visit: Visit, routine: Json, trigger: Json, center: datetime | No
 
     marks = [_mark(one, runs, x, zone, visit.now) for one in occurrences]
     ticks = [_tick(begin + (end - begin) * number / TICKS, half, zone, x) for number in range(TICKS + 1)]
+    rows = _rows(occurrences, runs)
     return Timeline(
         marks=marks,
         ticks=ticks,
         now=x(visit.now) if begin <= visit.now <= end else None,
-        rows=_rows(occurrences, runs),
+        rows=rows[: PLANNED_ROWS + SETTLED_ROWS],
         title=f"{words.span(half)} back, {words.span(half)} ahead, in {zone}"
         if center is None
         else f"{words.when(begin, zone, visit.now)} to {words.when(end, zone, visit.now)}",
@@ -100,6 +122,7 @@ async def read(visit: Visit, routine: Json, trigger: Json, center: datetime | No
         later=words.utc(middle + half),
         no_plan_because=page["noPlanBecause"],
         is_cut=page["nextCursor"] is not None,
+        left_out=max(len(rows) - PLANNED_ROWS - SETTLED_ROWS, 0),
     )
 
 

@@ -34,16 +34,17 @@ FIELDS = (
 @get(f"{BASE}/new", operation_id="boardNewTrigger")
 async def new(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
     """Show the form of a new trigger of a kind."""
-    kind = visit.ask("kind") if visit.ask("kind") in KINDS else "schedule"
+    kind = visit.parameter("kind") if visit.parameter("kind") in KINDS else "schedule"
     values = {"cronExpression": "0 9 * * 1-5", "timezone": visit.zone, "enabled": "yes", "signingMode": "bearer"}
     return await _form(visit, routine_id, None, kind, values | {"replayWindowSec": "300", "jitterSec": "0"}, {})
 
 
 @post(f"{BASE}/new", operation_id="boardCreateTrigger")
-async def create(visit: NamedDependency[Visit], form: NamedDependency[Form], routine_id: FromPath[str]) -> Response[Any]:
+async def create(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
     """Create a trigger; show the secret of a webhook, once."""
+    form = visit.form
     kind, errors = form.text("kind"), dict[str, str]()
-    body = _body(form, visit, kind, errors)
+    body = _body(form, kind, errors)
     if not errors and not form.has("check"):
         try:
             answer = await visit.api.post(f"/routines/{routine_id}/triggers", {"kind": kind, **body})
@@ -62,12 +63,11 @@ async def edit(visit: NamedDependency[Visit], routine_id: FromPath[str], trigger
 
 
 @post(f"{BASE}/{{trigger_id:str}}", operation_id="boardSaveTrigger")
-async def save(
-    visit: NamedDependency[Visit], form: NamedDependency[Form], routine_id: FromPath[str], trigger_id: FromPath[str]
-) -> Response[Any]:
+async def save(visit: NamedDependency[Visit], routine_id: FromPath[str], trigger_id: FromPath[str]) -> Response[Any]:
     """Save a trigger; show the new secret of a webhook that needed one."""
+    form = visit.form
     trigger, errors = await _trigger(visit, routine_id, trigger_id), dict[str, str]()
-    body = _body(form, visit, trigger["kind"], errors)
+    body = _body(form, trigger["kind"], errors)
     if not errors and not form.has("check"):
         try:
             answer = await visit.api.patch(f"/routine-triggers/{trigger_id}", body)
@@ -79,10 +79,9 @@ async def save(
 
 
 @post(f"{BASE}/{{trigger_id:str}}/rotate", operation_id="boardRotateSecret")
-async def rotate(
-    visit: NamedDependency[Visit], form: NamedDependency[Form], routine_id: FromPath[str], trigger_id: FromPath[str]
-) -> Response[Any]:
+async def rotate(visit: NamedDependency[Visit], routine_id: FromPath[str], trigger_id: FromPath[str]) -> Response[Any]:
     """Make a new secret and show it, once; the old one goes on for the overlap that was chosen."""
+    form = visit.form
     overlap = form.text("overlap")
     body = {"overlapSec": int(overlap) if overlap.isascii() and overlap.isdigit() else 0}
     answer = await visit.api.post(f"/routine-triggers/{trigger_id}/rotate-secret", body)
@@ -90,9 +89,7 @@ async def rotate(
 
 
 @post(f"{BASE}/{{trigger_id:str}}/delete", operation_id="boardDeleteTrigger")
-async def delete(
-    visit: NamedDependency[Visit], form: NamedDependency[Form], routine_id: FromPath[str], trigger_id: FromPath[str]
-) -> Response[Any]:
+async def delete(visit: NamedDependency[Visit], routine_id: FromPath[str], trigger_id: FromPath[str]) -> Response[Any]:
     """Delete a trigger. An older revision brings it back."""
     await visit.api.delete(f"/routine-triggers/{trigger_id}")
     return visit.go("routines", routine_id, done="deleted")
@@ -100,13 +97,16 @@ async def delete(
 
 @post(f"{BASE}/{{trigger_id:str}}/sample", operation_id="boardTrySample", status_code=200)
 async def try_sample(
-    visit: NamedDependency[Visit], form: NamedDependency[Form], routine_id: FromPath[str], trigger_id: FromPath[str]
+    visit: NamedDependency[Visit], routine_id: FromPath[str], trigger_id: FromPath[str]
 ) -> Response[Any]:
     """Say what would become of a call of the webhook, and start nothing."""
+    form = visit.form
     trigger = await _trigger(visit, routine_id, trigger_id)
     headers = dict(_header(line) for line in form.text("headers").split("\n") if ":" in line)
     try:
-        verdict = await visit.api.post(f"/routine-triggers/{trigger_id}/test", {"headers": headers, "body": form.text("body")})
+        verdict = await visit.api.post(
+            f"/routine-triggers/{trigger_id}/test", {"headers": headers, "body": form.text("body")}
+        )
     except ApiRefusal as refusal:
         verdict = {"error": "; ".join(refusal.by_field().values()), "status": refusal.status}
     values = as_values(trigger) | {"headers": form.text("headers"), "body": form.text("body")}
@@ -147,11 +147,15 @@ async def _form(  # noqa: PLR0913, PLR0917 what the form shows
     routine = await visit.api.get(f"/routines/{routine_id}")
     if routine["companyId"] != visit.company_id:
         raise ApiRefusal(404, "Routine not found", None, {})
-    others = await visit.api.get(visit.api_path("routines"), {"limit": 200, "status": "active,paused"}) if kind == "chain" else []
+    others = (
+        await visit.api.get(visit.api_path("routines"), {"limit": 200, "status": "active,paused"})
+        if kind == "chain"
+        else []
+    )
     shown = None
     if kind == "schedule" and not errors:
         asked = checked or Form({name: [value] for name, value in values.items()})
-        body = preview.schedule_of(asked, visit, {})
+        body = preview.schedule_of(asked, {})
         if body.get("cronExpression") or body.get("runAt"):
             shown = await preview.of_schedule(visit, body, routine_id, trigger)
     return visit.show(
@@ -199,10 +203,10 @@ def _values(form: Form) -> dict[str, str]:
     return {name: form.text(name) for name in FIELDS} | {"enabled": form.text("enabled")}
 
 
-def _body(form: Form, visit: Visit, kind: str, errors: dict[str, str]) -> dict[str, Any]:
+def _body(form: Form, kind: str, errors: dict[str, str]) -> dict[str, Any]:
     body: dict[str, Any] = {"label": form.given("label"), "enabled": form.has("enabled")}
     if kind == "schedule":
-        return body | preview.schedule_of(form, visit, errors)
+        return body | preview.schedule_of(form, errors)
     if kind == "webhook":
         window = form.given("replayWindowSec") or "300"
         body["signingMode"] = form.text("signingMode")

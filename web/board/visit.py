@@ -24,7 +24,8 @@ from domain.schedule import zones
 from web.board import words
 from web.board.api import Api, ApiRefusal
 from web.board.files import path_of
-from web.board.session import FORGERY_FIELD, forgery_token, session_of
+from web.board.forms import Form, read_own_form
+from web.board.session import FORGERY_FIELD, SessionCookie, forgery_token, session_of
 from web.http.backend import Backend
 from web.http.public_path import public_path
 from web.http.requests import bearer_token
@@ -50,6 +51,7 @@ PAGES.globals.update(
     parse=words.parse,
     utc=words.utc,
     forgery_field=FORGERY_FIELD,
+    zip_same=lambda options: [(option, option) for option in options],
 )
 DONE = {  # what a page says after a change, by the word in its address
     "created": "The routine is created.",
@@ -101,14 +103,21 @@ class Visit:
         self.session = session_of(request.scope)
         self.caller = Caller(token=bearer_token(request))
         self.zone = zone_of(request)
+        self.form = Form({})
         self.base = public_path(request)
         self.user: User | None = None
         self.companies: Sequence[Mapping[str, Any]] = ()
         self.company: Mapping[str, Any] | None = None
         self.rights = Rights()
 
-    async def begin(self) -> None:
-        """Find out who asks, and the company of the address. Raise SignInNeeded, or NotFound for a company of others."""
+    async def begin(self, cookie: SessionCookie) -> None:
+        """
+        Find out who asks, and the company of the address; read the form of a post, which must come from a page of theirs.
+
+        Raise SignInNeeded, Forbidden for a form from elsewhere, or NotFound for a company of others.
+        """
+        if self.request.method == "POST":
+            self.form = await read_own_form(self.request, cookie)
         try:
             me = await self.api.get("/cli-auth/me")
         except ApiRefusal as refusal:
@@ -127,9 +136,7 @@ class Visit:
             raise NotFound("There is no such company")
         listed = next((company for company in self.companies if company["id"] == company_id.lower()), None)
         self.company = listed or await self.api.get(f"/companies/{company_id}")
-        self.rights = await sync_to_thread(
-            self.backend.authorize, self.caller, read_access.rights, UUID(company_id)
-        )
+        self.rights = await sync_to_thread(self.backend.authorize, self.caller, read_access.rights, UUID(company_id))
 
     @property
     def company_id(self) -> str:
@@ -138,7 +145,7 @@ class Visit:
             raise NotFound("There is no such company")
         return str(self.company["id"])
 
-    def ask(self, name: str) -> str:
+    def parameter(self, name: str) -> str:
         """Return a parameter of the address, empty if it is absent."""
         return str(self.request.query_params.get(name, ""))
 
@@ -164,7 +171,7 @@ class Visit:
     def _shared(self) -> dict[str, Any]:
         return {
             "csrf": forgery_token(self.session) if self.session else "",
-            "done": DONE.get(self.ask("done")),
+            "done": DONE.get(self.parameter("done")),
             "rights": self.rights,
             "now": self.now,
             "when": self.when,

@@ -5,7 +5,9 @@ A session may do what its user may. It ends by itself, with the key that it rest
 signs out everywhere.
 """
 
+from collections.abc import Collection
 from datetime import timedelta
+from uuid import UUID
 
 from application import tokens
 from application.access import BoardUser, Caller, Principal, is_signed_in
@@ -63,10 +65,19 @@ def close_session(work: UnitOfWork, principal: Principal) -> None:
         work.record(principal.key_id, access.revoke(key))
 
 
-def close_all(work: UnitOfWork, principal: Principal) -> None:
-    """End all sessions and links of the caller's user; raise Unauthenticated for others than users."""
+def close_all(work: UnitOfWork, principal: Principal, known: Collection[UUID] = ()) -> None:
+    """
+    End all sessions and links of the caller's user; raise Unauthenticated for others than users.
+
+    Those that are `known` are revoked as well, so that lists and quotas count them no more.
+    """
     if not isinstance(principal, BoardUser):
         raise Unauthenticated("Board authentication required")
+    work.load(known)
+    for key_id in known:
+        key = work.get(KEY, key_id)
+        if key is not None and key.session is not None and key.user_id == principal.user_id:
+            work.record(key_id, access.revoke(key))
     work.record(principal.user_id, [UserSignedOut()])
 
 

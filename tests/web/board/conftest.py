@@ -30,9 +30,9 @@ class Page(HTMLParser):
         if tag == "a":
             self.links.append(has.get("href"))
         fields = self._fields(has)
-        if tag == "input" and fields is not None and has.get("name"):
-            if has.get("type") != "checkbox" or "checked" in has:
-                fields[has["name"]] = has.get("value") or ""
+        is_sent = has.get("type") != "checkbox" or "checked" in has
+        if tag == "input" and fields is not None and has.get("name") and is_sent:
+            fields[has["name"]] = has.get("value") or ""
         if tag in ("select", "textarea") and fields is not None:
             self._field = has.get("name")
             fields[self._field] = ""

@@ -28,12 +28,16 @@ def test_a_routine_is_created_with_all_that_the_form_has(board, api, agent):
 
     assert "The routine is created." in page.text
     routine = api.get(f"/routines/{page.response.url.path.rsplit('/', 1)[1]}")
-    assert ("high", "skip_if_active", 3600) == tuple(routine[name] for name in ("priority", "concurrencyPolicy", "maxRunDurationSec"))
+    assert ("high", "skip_if_active", 3600) == tuple(
+        routine[name] for name in ("priority", "concurrencyPolicy", "maxRunDurationSec")
+    )
     assert (4, 1.5) == (routine["retryPolicy"]["maxAttempts"], routine["retryPolicy"]["backoffFactor"])
     assert {"maxCostMicros": 2_500_000, "windowSec": 86_400} == routine["budget"]
     assert 86_400 == routine["alertBounds"]["overdueAfterSec"]
     assert ("team", ["sales", "support"]) == (routine["variables"][0]["name"], routine["variables"][0]["options"])
-    assert ("30 7 * * 1", "Europe/Amsterdam") == tuple(routine["triggers"][0][name] for name in ("cronExpression", "timezone"))
+    assert ("30 7 * * 1", "Europe/Amsterdam") == tuple(
+        routine["triggers"][0][name] for name in ("cronExpression", "timezone")
+    )
 
 
 @pytest.mark.parametrize(
@@ -76,7 +80,9 @@ def test_a_preview_marks_clock_changes_and_says_what_is_wrong(board, company):
 
 
 def test_saving_without_a_change_makes_no_revision(board, api, company, agent):
-    routine = api.routine(company, agent, description="One\nTwo", variables=[{"name": "a", "required": False, "label": "A"}])
+    routine = api.routine(
+        company, agent, description="One\nTwo", variables=[{"name": "a", "required": False, "label": "A"}]
+    )
     before = api.get(f"/routines/{routine}")
 
     page = board.send(board.show(f"/routines/{routine}/edit"), "/edit")
@@ -117,8 +123,10 @@ def test_a_schedule_says_what_its_change_adds_and_takes_away(board, api, company
     assert ["2030-12-25", "2030-12-26"] == saved["excludedDates"]
 
 
-@pytest.mark.parametrize(("field", "text"), [("runAt", "soon"), ("jitterSec", "-1"), ("excludedDates", "x"), ("cronExpression", "x")])
-def test_a_wrong_field_of_a_schedule_is_named_and_kept(board, api, company, agent, field, text):
+@pytest.mark.parametrize(
+    ("field", "text"), [("runAt", "soon"), ("jitterSec", "-1"), ("excludedDates", "x"), ("cronExpression", "x")]
+)
+def test_a_wrong_field_of_a_schedule_is_named_and_kept(board, api, company, agent, field, text):  # noqa: PLR0917
     routine = api.routine(company, agent)
     page = board.send(board.show(f"/routines/{routine}/triggers/new"), "/triggers/new", **{field: text})
     assert page.status // 100 == 4

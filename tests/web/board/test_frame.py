@@ -1,3 +1,5 @@
+from hashlib import sha256
+
 import pytest
 
 from web.board.app import POLICY
@@ -121,3 +123,25 @@ def test_a_viewer_who_presses_all_the_same_is_refused_in_a_sentence(viewer, api,
     csrf = viewer.show("/routines").form("/sign-out")["fields"]["csrf"]
     page = viewer.post(f"/board/companies/{company}/routines/{routine}/run", {"csrf": csrf})
     assert (403, True) == (page.status, "Viewer access is read-only." in page.text)
+
+
+def test_what_people_write_stays_text(board, api, company):
+    text = '"><script>alert(1)</script>'
+    agent, _ = api.agent(company, text)
+    schedule = {"kind": "schedule", "cronExpression": "0 9 * * *", "label": text}
+    routine = api.routine(company, agent, title=text, description=text, triggers=[schedule])
+    run = api.post(f"/routines/{routine}/run", {"payload": {text: text}})
+    api.post(f"/issues/{run['linkedIssueId']}/comments", {"body": text})
+    paths = ("", "/routines", f"/routines/{routine}", f"/routines/{routine}/edit", f"/routines/{routine}/revisions")
+    for path in (*paths, f"/runs/{run['id']}", f"/issues/{run['linkedIssueId']}", "/people", "/runs", "/issues"):
+        html = board.show(path).html
+        assert "<script>alert" not in html, path
+    assert "<script>" not in board.show(f"/routines?q={text}").html
+    assert "<script>" not in board.show(f"/routines/{routine}?why={text}").html
+
+
+def test_the_vendored_file_is_the_one_that_was_published():
+    assert (
+        "a0abb04f2f45a1f89d1d4844023245537e5e6014c87b144553e0607b4cc32130"
+        == sha256(FILES["htmx.min.js"].content).hexdigest()
+    )

@@ -49,7 +49,9 @@ def test_why_it_did_not_run_is_a_sentence_with_its_evidence(board, routine):
     assert "of the log" in page.text
 
 
-@pytest.mark.parametrize(("moment", "zone"), [("yesterday", "UTC"), ("2026-11-29 09:00", "Mars/Base"), ("9999-99-99", "UTC")])
+@pytest.mark.parametrize(
+    ("moment", "zone"), [("yesterday", "UTC"), ("2026-11-29 09:00", "Mars/Base"), ("9999-99-99", "UTC")]
+)
 def test_a_question_about_no_time_keeps_what_was_typed(board, routine, moment, zone):
     page = board.show(f"/routines/{routine}?why={moment}&zone={zone}")
     assert f"This is no time in {zone}" in page.text
@@ -88,7 +90,9 @@ def test_a_run_shows_what_it_was_given_and_runs_again_with_the_same(board, api, 
         assert text in page.text
     api.patch(f"/issues/{run['linkedIssueId']}", {"status": "done"})
 
-    again = board.send(board.show(f"/runs/{run['id']}"), "/again")
+    page = board.show(f"/runs/{run['id']}")
+
+    again = board.send(page, "/again")
     board.send(page, "/again")
 
     assert '"number": 17' in again.text
@@ -111,7 +115,10 @@ def test_runs_are_narrowed_by_outcome_source_and_time(board, api, company, agent
     routine = api.routine(company, agent, title="Briefing")
     for _ in range(2):
         api.post(f"/routines/{routine}/run", {})
-    rows = {query: board.show(f"/runs?{query}").html.count("<tr>") for query in ("", "status=coalesced", "source=schedule", "from=2020-01-01")}
+    rows = {
+        query: board.show(f"/runs?{query}").html.count("<tr>")
+        for query in ("", "status=coalesced", "source=schedule", "from=2020-01-01")
+    }
     assert {"": 3, "status=coalesced": 2, "source=schedule": 0, "from=2020-01-01": 3} == rows
     assert "No time in UTC" in board.show("/runs?from=soon").text
     assert 3 == board.show(f"/runs?routine={routine}").html.count("<tr>")
@@ -130,3 +137,20 @@ def test_an_issue_is_commented_moved_and_given_to_another(board, api, company, a
     assert "The issue is changed." in moved.text
     assert ("blocked", other) == tuple(api.get(f"/issues/{issue}")[name] for name in ("status", "assigneeAgentId"))
     assert "Inbox of Ledger" in board.show(f"/issues?agent={other}").text
+
+
+def test_a_routine_that_needs_a_value_asks_for_it_and_runs_with_it(board, api, company, agent):
+    variables = [{"name": "team"}, {"name": "many", "type": "number", "defaultValue": 3}]
+    routine = api.routine(company, agent, title="For {{team}}", variables=variables)
+
+    asked = board.send(board.show(f"/routines/{routine}"), "/run")
+    assert (422, True) == (asked.status, "Not run." in asked.text)
+    wrong = board.send(asked, "/run", **{"variable.team": "sales", "variable.many": "few", "payload": "[]"})
+    assert "This is no number." in wrong.text
+    assert "This is no JSON object" in wrong.text
+    assert "few" == wrong.form("/run")["fields"]["variable.many"]
+    run = board.send(wrong, "/run", **{"variable.many": "7", "payload": '{"number": 17}'})
+
+    assert "team sales" in run.text
+    assert "many 7" in run.text
+    assert '"number": 17' in run.text

@@ -10,7 +10,6 @@ def many(api, company, agent):
         api.routine(company, agent, title=f"Report {number:02}", triggers=[schedule])
 
 
-
 def test_the_list_is_in_the_order_of_the_next_runs_a_page_at_a_time(board, many):
     first = board.show("/routines")
     following = next(link for link in first.links if link and "cursor=" in link)
@@ -113,7 +112,9 @@ def test_a_pause_that_ends_at_no_time_keeps_what_was_typed(board, api, company, 
 def test_many_are_paused_after_a_look_and_resumed_again(board, api, company, agent):
     ids = [api.routine(company, agent, title=f"Report {number}") for number in range(3)]
     page = board.show("/routines")
-    chosen = board.post(page.form("/many")["action"], {**page.form("/many")["fields"], "routine": ids[:2], "action": "pause"})
+    chosen = board.post(
+        page.form("/many")["action"], {**page.form("/many")["fields"], "routine": ids[:2], "action": "pause"}
+    )
     assert "Pause 2 routines?" in chosen.text
     assert ["active"] * 3 == [api.get(f"/routines/{id_}")["status"] for id_ in ids]
 

@@ -1,6 +1,8 @@
 import httpx
 import pytest
 
+from application.use_cases.board.sessions import SESSION_NAME
+from web.board import pages
 from web.board.session import SessionCookie, forgery_token
 from web.board.sign_in import own_path
 
@@ -25,7 +27,9 @@ def test_whoever_is_not_signed_in_is_asked_for_a_token_and_comes_back_to_the_pag
 
 def test_the_cookie_of_a_session_is_for_this_host_only_and_no_script_reads_it(api, browser):
     form = browser.get("/board/sign-in").form("/board/sign-in")
-    answer = browser.client.post("/board/sign-in", data={**form["fields"], "token": api.token}, headers={"Origin": api.url})
+    answer = browser.client.post(
+        "/board/sign-in", data={**form["fields"], "token": api.token}, headers={"Origin": api.url}
+    )
 
     header = answer.headers["set-cookie"]
     assert header.startswith("__Host-routines=pcp_board_")
@@ -71,6 +75,9 @@ def test_signing_out_everywhere_ends_the_sessions_of_other_browsers(api, board, 
     board.send(board.show("/routines"), "/board/sign-out", everywhere="1")
 
     assert "Board token" in browser.get(f"/board/companies/{board.company}").text
+    assert [] == [
+        key["id"] for key in api.get("/board-api-keys") if key["name"] == SESSION_NAME and not key["revokedAt"]
+    ]
 
 
 def test_a_session_ends_with_the_key_that_it_rests_on(api, browser, company):
@@ -123,6 +130,18 @@ def test_the_public_address_is_an_origin_of_its_own(board):
     assert 200 == page.status
 
 
-@pytest.mark.parametrize("path", ["//evil.example", "https://evil.example", "/api/companies", "/board/\\evil", "/board//evil", ""])
+@pytest.mark.parametrize(
+    "path", ["//evil.example", "https://evil.example", "/api/companies", "/board/\\evil", "/board//evil", ""]
+)
 def test_signing_in_leads_nowhere_but_to_the_board(path):
     assert own_path(path) == ""
+
+
+def test_no_post_goes_without_these_checks():
+    """A page reads its form by its visit, which checks it; those that are for nobody in particular check the origin."""
+    unchecked = [
+        handler.operation_id
+        for handler in pages.PAGES
+        if "POST" in handler.http_methods and "visit" not in handler.fn.__annotations__
+    ]
+    assert unchecked == []

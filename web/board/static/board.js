@@ -1,6 +1,12 @@
 // What pages do beyond htmx. They can all be read without it.
 "use strict";
 
+// What is wider than the window begins in its middle, where the present is.
+function center() {
+  document.querySelectorAll(".scroll").forEach((box) => { box.scrollLeft = (box.scrollWidth - box.clientWidth) / 2; });
+}
+center();
+
 // Ctrl-K and / go to the search, Escape closes an open menu.
 document.addEventListener("keydown", (event) => {
   const typing = event.target.matches("input, textarea, select");

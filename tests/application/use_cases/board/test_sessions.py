@@ -3,6 +3,7 @@ from datetime import timedelta
 import pytest
 
 from application.access import Caller
+from application.event_store.stream_kinds import KEY
 from application.request_bodies import AgentKeyDraft, BoardKeyDraft
 from application.use_cases import read_access
 from application.use_cases.board import keys, sessions
@@ -68,6 +69,16 @@ def test_signing_out_everywhere_ends_all_sessions_and_links_that_there_are_and_n
     with pytest.raises(Unauthenticated):
         here.carry_out(sessions.follow_link, link.token)
     assert is_known(here, Caller(token=here.ask(sessions.open_session).token))
+
+
+def test_sessions_that_are_known_are_revoked_by_that_and_no_other_key(here, session):
+    other = here.ask(keys.create_for_board, BoardKeyDraft())
+
+    here.ask(sessions.close_all, [key_of(session.token), other.key_id, here.admin.key_id])
+
+    assert here.state(KEY, key_of(session.token)).revoked
+    assert is_known(here, Caller(token=other.token))
+    assert is_known(here, here.admin)
 
 
 def test_a_link_opens_one_session_and_is_no_key_itself(here):

@@ -1,0 +1,285 @@
+"""
+The board in Debian's Chromium: what needs scripts, keyboard, colours and width. `make install-browser install-clients`.
+
+Each page is looked at by axe-core in both schemes and at the width of a phone; a script or style that the policy of the pages
+refuses is an error in the console, and fails the test that caused it.
+"""
+
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: make install-dev")
+
+CHROMIUM = Path("/usr/bin/chromium")
+AXE = Path(__file__).parents[3] / "development/clients/node_modules/axe-core/axe.min.js"
+TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+RULES_OF_COLOUR_AND_SIZE = ["color-contrast", "link-in-text-block", "target-size", "scrollable-region-focusable"]
+PHONE = 360
+LONG = "A routine with a title that is long enough to be wrapped on each and every screen, also on those that are wide"
+
+pytestmark = [
+    pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's Chromium: make install-browser"),
+    pytest.mark.skipif(not AXE.exists(), reason="needs axe-core: make install-clients"),
+]
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def company(api):
+    """A company in which everything has happened once."""
+    company = api.company("Acme")
+    agent, _ = api.agent(company)
+    other, _ = api.agent(company, "Ledger")
+    api.routine(company, other, title=LONG, status="paused", pauseNote="Waiting " * 20)
+    schedule = {"kind": "schedule", "cronExpression": "*/30 * * * *", "timezone": "Europe/Amsterdam", "label": "often"}
+    triggers = [schedule, {"kind": "webhook"}]
+    audit = api.routine(
+        company,
+        agent,
+        title="Audit",
+        description="Look at {{what}}.",
+        triggers=triggers,
+        variables=[{"name": "what", "defaultValue": "all"}],
+    )
+    for status in ("done", "cancelled", None, None):
+        run = api.post(f"/routines/{audit}/run", {"payload": {"number": 17}})
+        if status:
+            reason = {"failureReason": "exit status 3: lockfile is stale"} if status == "cancelled" else {}
+            api.patch(f"/issues/{run['linkedIssueId']}", {"status": status, **reason})
+    api.post(f"/issues/{run['linkedIssueId']}/comments", {"body": "Half of it is done."})
+    api.post(f"/companies/{company}/webhook-endpoints", {"url": "https://hooks.example.org/in", "events": ["run.*"]})
+    api.post(f"/companies/{company}/members", {"name": "Ada", "membershipRole": "viewer"})
+    return company
+
+
+@pytest.fixture
+def errors():
+    return []
+
+
+@pytest.fixture
+def tab(api, chromium, company, errors):
+    """A tab that is signed in, at the home of the company."""
+    context = sign_in(api, chromium)
+    page = watched(context.new_page(), errors)
+    page.goto(f"{api.url}/board/companies/{company}")
+    yield page
+    context.close()
+    assert [] == errors
+
+
+def sign_in(api, chromium, **options):
+    context = chromium.new_context(base_url=api.url, **options)
+    context.set_default_timeout(10_000)
+    link = httpx.post(f"{api.url}/board/sign-in-links", headers={"Authorization": f"Bearer {api.token}"}).text
+    page = context.new_page()
+    page.goto(link.removeprefix("https://routines.example"))
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(re.compile("/board/companies/|/$"))
+    page.close()
+    return context
+
+
+def watched(page, errors):
+    page.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    return page
+
+
+def paths(api, company):
+    """Every page of the board, with something on it and with nothing."""
+    audit = api.get(f"/companies/{company}/routines?q=audit")[0]
+    trigger, webhook = (one["id"] for one in api.get(f"/routines/{audit['id']}")["triggers"])
+    failed = api.get(f"/companies/{company}/runs?status=failed")[0]
+    live = api.get(f"/companies/{company}/runs?status=issue_created")[0]
+    routine = f"/routines/{audit['id']}"
+    empty = api.company("Nobody")
+    of_company = [
+        *(
+            "",
+            "/routines",
+            "/routines?q=nothing",
+            "/routines/new",
+            "/runs",
+            "/issues",
+            "/deliveries",
+            "/people",
+            "/system",
+            "/week",
+        ),
+        *(
+            routine,
+            f"{routine}?why=2026-11-29+09:00&zone=UTC",
+            f"{routine}/revisions",
+            f"{routine}/edit",
+            f"{routine}/pause",
+            f"{routine}/run",
+        ),
+        *(f"{routine}/triggers/new", f"{routine}/triggers/new?kind=webhook", f"{routine}/triggers/new?kind=chain"),
+        *(f"{routine}/triggers/{trigger}", f"{routine}/triggers/{webhook}", f"{routine}/triggers/{trigger}/backfills"),
+        *(f"/runs/{failed['id']}", f"/runs/{live['id']}", f"/issues/{live['linkedIssueId']}"),
+    ]
+    addresses = [f"/board/companies/{company}{path}" for path in of_company]
+    addresses += [f"/board/companies/{empty}{path}" for path in ("", "/routines", "/runs", "/issues")]
+    return [*addresses, "/board/settings"]
+
+
+def test_no_page_has_a_barrier_in_either_scheme_and_none_is_wider_than_a_phone(api, chromium, company, errors):
+    context = sign_in(api, chromium, color_scheme="light", viewport={"width": 1280, "height": 900})
+    page = watched(context.new_page(), errors)
+    found = []
+    for path in paths(api, company):
+        page.set_viewport_size({"width": 1280, "height": 900})
+        page.emulate_media(color_scheme="light")
+        page.goto(path)
+        page.evaluate(AXE.read_text())
+        found += [(path, "light", *fault) for fault in faults(page, {"type": "tag", "values": TAGS})]
+        page.emulate_media(color_scheme="dark")
+        page.set_viewport_size({"width": PHONE, "height": 900})
+        found += [
+            (path, "dark", *fault) for fault in faults(page, {"type": "rule", "values": RULES_OF_COLOUR_AND_SIZE})
+        ]
+        if (width := page.evaluate("document.documentElement.scrollWidth")) > PHONE:
+            found.append((path, "wider than a phone", width))
+    context.close()
+    assert ([], []) == (found, errors)
+
+
+def faults(page, rules):
+    result = page.evaluate("rules => axe.run(document, {runOnly: rules, resultTypes: ['violations']})", rules)
+    return [(fault["id"], [node["html"][:160] for node in fault["nodes"][:3]]) for fault in result["violations"]]
+
+
+def test_the_doors_have_no_barrier_either(api, chromium):
+    context = chromium.new_context(base_url=api.url, color_scheme="dark")
+    page = context.new_page()
+    for path in ("/board/sign-in", "/board/sign-in/x", "/board/nowhere"):
+        page.goto(path)
+        page.evaluate(AXE.read_text())
+        assert [] == faults(page, {"type": "tag", "values": TAGS}), path
+    context.close()
+
+
+def test_from_an_empty_board_to_the_first_run(api, tab):
+    company = api.company("Beginners")
+    tab.goto(f"/board/companies/{company}/people")
+    tab.locator("#agent").fill("Scout")
+    tab.get_by_role("button", name="Add the agent").click()
+    tab.goto(f"/board/companies/{company}")
+    tab.get_by_role("link", name="Create the first one").click()
+    tab.get_by_label("Title").fill("Water the plants")
+    tab.get_by_label("Agent", exact=True).select_option(label="Scout")
+    tab.get_by_role("button", name="Every 15 minutes").click()
+    tab.get_by_text("In the next 7 days it fires 672 times.").wait_for()
+    tab.get_by_role("button", name="Create the routine").click()
+    tab.get_by_text("The routine is created.").wait_for()
+    tab.get_by_role("button", name="Run now").click()
+    tab.get_by_role("heading", name="Run of Water the plants").wait_for()
+    assert tab.get_by_text("under way").first.is_visible()
+
+
+def test_the_list_narrows_as_one_types_and_the_address_and_the_focus_stay_right(tab, company):
+    tab.goto(f"/board/companies/{company}/routines")
+    field = tab.get_by_label("Text in the title or description")
+    field.press_sequentially("aud", delay=20)
+    tab.locator("#list", has_not_text="A routine with a title").wait_for()
+    tab.wait_for_url(re.compile("q=aud"))
+    assert tab.evaluate("document.activeElement.id") == "q"
+    assert tab.get_by_role("link", name="Audit", exact=True).is_visible()
+    tab.reload()
+    assert field.input_value() == "aud"
+
+
+def test_a_schedule_says_what_it_means_while_one_types(tab, api, company):
+    audit = api.get(f"/companies/{company}/routines?q=audit")[0]["id"]
+    tab.goto(f"/board/companies/{company}/routines/{audit}/triggers/new")
+    tab.get_by_label("Cron expression").fill("30 2 * * *")
+    tab.get_by_label("Time zone").fill("Europe/Berlin")
+    tab.get_by_text("At 02:30 every day").wait_for()
+    tab.get_by_text("Clocks change").first.wait_for()
+    tab.get_by_label("Cron expression").fill("99 * * * *")
+    tab.locator("#preview .error").wait_for()
+
+
+def test_why_it_did_not_run_is_answered_on_the_page(tab, api, company):
+    audit = api.get(f"/companies/{company}/routines?q=audit")[0]["id"]
+    tab.goto(f"/board/companies/{company}/routines/{audit}")
+    tab.get_by_label("At", exact=True).fill("2026-01-01 09:00")
+    tab.get_by_role("button", name="Explain").click()
+    tab.locator("#answer .note").first.wait_for()
+
+
+def test_many_are_chosen_at_once_and_paused_with_a_note(tab, api):
+    company = api.company("Many")
+    agent, _ = api.agent(company)
+    ids = [api.routine(company, agent, title=f"Report {number}") for number in range(3)]
+    tab.goto(f"/board/companies/{company}/routines")
+    tab.get_by_label("Choose all on this page").check()
+    tab.get_by_role("button", name="Pause…").click()
+    tab.get_by_label("Note: why, for whoever wonders").fill("Holidays")
+    tab.get_by_role("button", name="Pause them").click()
+    tab.get_by_text("3 routines were paused.").wait_for()
+    assert {"Holidays"} == {api.get(f"/routines/{id_}")["pauseNote"] for id_ in ids}
+
+
+def test_everything_on_the_way_to_a_run_can_be_done_by_keyboard_alone(tab, api, company):
+    tab.keyboard.press("Tab")
+    assert tab.evaluate("document.activeElement.textContent") == "To the content"
+    tab.keyboard.press("Control+k")
+    tab.keyboard.type("audit")
+    tab.keyboard.press("Enter")
+    tab.wait_for_url(re.compile("q=audit"))
+    link = tab.get_by_role("link", name="Audit", exact=True)
+    for _ in range(40):
+        if link.evaluate("element => element === document.activeElement"):
+            break
+        tab.keyboard.press("Tab")
+    assert "none" != link.evaluate("element => getComputedStyle(element).outlineStyle")
+    tab.keyboard.press("Enter")
+    tab.get_by_role("heading", name="Audit").wait_for()
+    tab.get_by_role("button", name="Run now").focus()
+    tab.keyboard.press("Enter")
+    tab.get_by_role("heading", name="Run of Audit").wait_for()
+    tab.locator("summary").first.focus()
+    tab.keyboard.press("Enter")
+    tab.get_by_role("button", name="Sign out", exact=True).wait_for()
+    tab.keyboard.press("Escape")
+    assert not tab.get_by_role("button", name="Sign out", exact=True).is_visible()
+
+
+def test_the_home_changes_by_itself_and_keeps_the_focus(tab, api, company):
+    tab.get_by_role("link", name="Audit", exact=True).first.focus()
+    api.routine(
+        company,
+        api.get(f"/companies/{company}/agents")[0]["id"],
+        title="Brand new",
+        triggers=[{"kind": "schedule", "cronExpression": "* * * * *"}],
+    )
+    tab.evaluate("htmx.trigger('#live', 'changed')")
+    tab.get_by_role("link", name="Brand new").first.wait_for()
+    assert tab.evaluate("document.activeElement.textContent") == "Audit"
+
+
+def test_without_scripts_everything_can_be_read(api, chromium, company):
+    context = chromium.new_context(base_url=api.url, java_script_enabled=False)
+    page = context.new_page()
+    page.goto("/board/sign-in")
+    page.get_by_label("Board token").fill(api.token)
+    page.get_by_role("button", name="Sign in").click()
+    page.goto(f"/board/companies/{company}")
+    page.get_by_role("link", name="Show how many runs are planned in each hour").click()
+    page.get_by_text("The busiest hour is").wait_for()
+    page.goto(f"/board/companies/{company}/routines?q=audit")
+    page.get_by_role("link", name="Audit", exact=True).click()
+    page.get_by_role("heading", name="Why did it (not) run?").wait_for()
+    context.close()
