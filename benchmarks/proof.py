@@ -24,8 +24,10 @@ from projections.proof.log_tree import WHOLE_LOG
 from routines import bootstrap
 from routines.bootstrap import System
 from routines.postgres.cluster import LocalPostgres
+from routines.settings import OptionalSettings
 
 RATE, BATCH = 5_000, 250  # events a second, and of one append
+SIGNED_EVERY_S = OptionalSettings().checkpoint_s
 COMPANIES = [UUID(int=number) for number in range(1, 1_001)]
 BODY = (
     '{{"at":"2026-11-29T12:00:00.123456Z","actor":"user:6d5d5fce-0396-5771-a90e-ef59d0efb034","event":{{"type":"run.fired",'
@@ -58,12 +60,12 @@ def _append(system: System, many: int, size: int = 1_000) -> None:
 
 
 def _lag(system: System, seconds: int) -> None:
-    """How old the newest leaf is, while events come at RATE; the trees are signed every second."""
+    """How old the newest leaf is, while events come at RATE; the trees are signed as often as is usual."""
     with tempfile.TemporaryDirectory() as directory:
         key_file = Path(directory) / "log.key"
         bootstrap.make_log_key(str(key_file))
         stop, lags, appended = threading.Event(), list[float](), list[tuple[int, float]]()
-        with notaries.at_work(Notary(key_file, 1.0), lambda: bootstrap.connect(system.settings), stop):
+        with notaries.at_work(Notary(key_file, SIGNED_EVERY_S), lambda: bootstrap.connect(system.settings), stop):
             watcher = threading.Thread(target=_watch, args=(system, stop, appended, lags))
             watcher.start()
             with psycopg.connect(system.settings.database_url, autocommit=True) as conn:
@@ -79,7 +81,7 @@ def _lag(system: System, seconds: int) -> None:
             stop.set()
             watcher.join()
     lags.sort()
-    print(f"  {len(appended) * BATCH / took:,.0f} events/s appended, trees signed every second")
+    print(f"  {len(appended) * BATCH / took:,.0f} events/s appended, trees signed every {SIGNED_EVERY_S:g} s")
     print(
         f"  lag of the trees: median {lags[len(lags) // 2] * 1e3:,.0f} ms, 99 % {lags[len(lags) * 99 // 100] * 1e3:,.0f} ms, worst {lags[-1] * 1e3:,.0f} ms"
     )
