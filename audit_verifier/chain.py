@@ -7,14 +7,15 @@ to lie between two checkpoints (or by a version that a stream lacks).
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
+from struct import Struct
 from typing import NamedTuple
 from uuid import UUID
 
 from audit_verifier.merkle import GrowingTree
 from audit_verifier.notes import Checkpoint
-from audit_verifier.rows import HEAD, LENGTH, NUMBER, Row, company_of, leaf_of
+from audit_verifier.rows import LENGTH, Row, company_of, leaf_of
 
 SHIFTS = 16  # so many rows deleted or inserted at one place are counted; of more it is only said that rows do not fit
 LOOKED_BACK = SHIFTS + 2
@@ -57,6 +58,14 @@ class _Misfit(NamedTuple):
     previous: bytes
 
 
+class _Packs(dict[int, Callable[..., bytes]]):
+    """Makes the beginning of a leaf in one go, by the length of the name in it."""
+
+    def __missing__(self, length: int) -> Callable[..., bytes]:
+        self[length] = Struct(f">q16sqi{length}s32sq").pack
+        return self[length]
+
+
 class _Endings(dict[bytes | None, bytes]):
     """The ends of leaves, by the login that they name."""
 
@@ -76,7 +85,7 @@ class LogCheck:
         self._hash = b""  # of the row before, as stored
         self._other_hashes: tuple[bytes, ...] = ()  # what the hash of the row before may have been
         self._recent: deque[Row] = deque([BEFORE_ALL], maxlen=LOOKED_BACK)
-        self._endings = _Endings()
+        self._packs, self._endings = _Packs(), _Endings()
         self._missing: dict[int, int] = {}  # positions that were passed over, and the finding that says so
         self._versions: dict[
             bytes, int
@@ -88,14 +97,12 @@ class LogCheck:
     def add(self, rows: Sequence[Row]) -> None:
         """Check further rows. What is usual is checked here without a call, since there may be very many rows."""
         sha, versions, recent, endings = sha256, self._versions, self._recent, self._endings
-        pack, pack_number = HEAD.pack, NUMBER.pack
+        packs = self._packs
         expected, previous, is_usual = self._expected, self._hash, not self._is_disturbed
         leaves: list[bytes] = []
         for row in rows:
             position, stream, version, name, _, digest, recorded_us, login, stored = row
-            leaf = (
-                pack(position, stream, version, len(name)) + name + digest + pack_number(recorded_us) + endings[login]
-            )
+            leaf = packs[len(name)](position, stream, version, len(name), name, digest, recorded_us) + endings[login]
             fits = sha(previous + leaf).digest() == stored
             if fits and position == expected and is_usual and login is not None:
                 expected, previous = position + 1, stored

@@ -3,7 +3,7 @@ What the service does in a second on this machine, beside what Postgres does wit
 
     make bench                     about ten minutes
     make bench ARGS=--quick        about one minute
-    make bench ARGS="firing http"  some of: append, firing, burst, idle, catch_up, fairness, projecting, http, lists, disk
+    make bench ARGS="firing http"  some of: append, firing, burst, idle, catch_up, fairness, projecting, http, lists, disk, proof
                                    http and lists need wrk: apt-get install wrk
     make bench-peers               burst, lateness and catching up beside APScheduler and procrastinate
 
@@ -28,6 +28,7 @@ import firing
 import idle
 import lists
 import projecting
+import proof
 import psycopg
 import requests_per_second
 
@@ -44,6 +45,7 @@ PARTS = {
     "http": requests_per_second.run,
     "lists": lists.run,
     "disk": disk.run,
+    "proof": proof.run,
 }
 
 

@@ -140,8 +140,11 @@ def test_as_root_the_parts_are_not_root_and_may_be_the_service_and_nothing_else(
     assert {"0" * 16} == {of["CapEff"] for of in status.values()}
     assert {"1"} == {of["NoNewPrivs"] for of in status.values()}
     assert Path(f"/proc/{server}").stat().st_uid not in (0, 65534, parts.pw_uid)
-    keys = [f"/proc/{up.pid(part)}/environ" for part in PARTS if b"KEY_FILE" in environment_of(up.pid(part))]
-    assert 3 == len(keys)
+    keyed = {
+        name: [part for part in PARTS if name in environment_of(up.pid(part))]
+        for name in (b"ROUTINES_KEY_FILE", b"ROUTINES_LOG_KEY_FILE")
+    }
+    assert (3, ["projector"]) == (len(keyed[b"ROUTINES_KEY_FILE"]), keyed[b"ROUTINES_LOG_KEY_FILE"])
 
     modes = {
         path.name: stat.S_IMODE(path.stat().st_mode)

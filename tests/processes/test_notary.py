@@ -17,6 +17,8 @@ from projections.proof import log_tree
 from projections.proof.log_tree import WHOLE_LOG
 from routines import bootstrap
 from routines.bootstrap import System
+from web.http.backend import Backend
+from web.monitoring.checkup import Checkup
 
 COMPANY = UUID(int=7)
 NEVER_S = 3_600.0
@@ -131,7 +133,7 @@ def test_a_directory_that_is_away_keeps_nobody_from_signing(conn, key_file, appe
     assert not (tmp_path / "not mounted").exists()
 
 
-def test_a_log_that_was_set_back_is_not_signed(conn, key_file, append, admin_url):
+def test_a_log_that_was_set_back_is_not_signed_and_health_says_so(system, conn, key_file, append, admin_url):
     append(5)
     finish(due(key_file), conn)
     set_back(admin_url, 3)
@@ -140,6 +142,7 @@ def test_a_log_that_was_set_back_is_not_signed(conn, key_file, append, admin_url
     finish(due(key_file), conn)
 
     why = log_tree.refusal(conn)
+    assert "checkpoints_refused" in Checkup(Backend(system.executor, system.pool, 1.0))().reasons()
     assert "ends at position 3, and a checkpoint of 5 events is signed" in why
     assert "routines audit new-key" in why
     assert log_tree.state_of(conn, WHOLE_LOG).checkpoint is None

@@ -27,6 +27,7 @@ from projections.engine import database_state, positions
 from projections.engine.database_state import CannotWrite
 from projections.engine.positions import ReadModelStatus
 from projections.firing import backlog
+from projections.proof import log_tree
 from web.http.backend import Backend
 
 STUCK_S = 10.0  # a read model that is behind for longer makes the service `degraded`
@@ -47,6 +48,7 @@ Reason = (
         "key_file_unusable",
         "secret_keys_missing",
         "zone_data_outdated",
+        "checkpoints_refused",
     ]
 )
 UNREACHABLE = (psycopg.Error, PersistenceError)  # what reading raises then: directly, or through the event store
@@ -70,6 +72,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     collections_with_untaken_work: int
     zone_data: ZoneData  # by which this process reads the clocks of time zones
     adopted_zone_data: str | None  # the version by which the scheduler plans
+    are_checkpoints_refused: bool  # whether the log is not the one that was signed, or cannot be signed
 
     def reasons(self) -> list[Reason]:
         """Return why the service does not work as it should; none when it does."""
@@ -94,6 +97,8 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
             yield "secret_keys_missing"
         if self.adopted_zone_data is not None and self.zone_data.version < self.adopted_zone_data:
             yield "zone_data_outdated"
+        if self.are_checkpoints_refused:
+            yield "checkpoints_refused"
 
 
 class Kept(Generic[T]):
@@ -167,6 +172,7 @@ class Checkup:
                 collections_with_untaken_work=kinds.count("collection"),
                 zone_data=zones.data(),
                 adopted_zone_data=adopted,
+                are_checkpoints_refused=log_tree.refusal(conn) is not None,
             )
 
     def _find_writing(self) -> Writing:

@@ -43,6 +43,8 @@ class Health(ResponseBody, frozen=True, kw_only=True):
     * `secret_keys_missing`: secrets are encrypted under the keys `missingSecretKeys`, which are not in the key file;
       `key_file_unusable`: the key file is not there or cannot be read. The operator has to put it back.
     * `zone_data_outdated`: this process goes by older zone data than the scheduler has planned by.
+    * `checkpoints_refused`: the log is not the one of which a checkpoint was signed before (it was set back, or changed), or
+      the key cannot be used. Nothing is signed; the log of the projector says what to do.
 
     `isolated` of a read model counts the events that it could not take and has passed over: `routines projections
     isolated` shows them. An agent's work counts as untaken when an issue of it has been `todo` for an hour, a

@@ -36,6 +36,7 @@ TEXT, BYTES = "text/plain", "application/octet-stream"  # the framework says the
 TILE = re.compile(r"/(entries|0|[1-9]\d?)/((?:x\d{3}/)*\d{3})(?:\.p/([1-9]\d{0,2}))?", re.ASCII)
 MOST_LEVEL, MOST_SEGMENTS = 63, 7
 MOST_POSITION = 2**63 - 1
+MOST_PLACE = 2**53  # that a tile may begin with
 TREES = ("log_tree",)
 FRESH_S = 5.0  # the longest wait for a fresh checkpoint
 _WAITS = BoundedSemaphore(2)  # requests that may wait for one, so that threads stay for others
@@ -182,7 +183,8 @@ def _await_fresh(backend: Backend, tree_id: UUID) -> None:
         end = log_tree.log_end(conn)
     _await(backend, lambda conn: end - log_tree.state_of(conn, WHOLE_LOG).size)
     with backend.pool.connection() as conn:
-        size = log_tree.state_of(conn, tree_id).size
+        if not (size := log_tree.state_of(conn, tree_id).size):
+            return
         log_tree.want_checkpoint(conn, tree_id, size)
     _await(backend, lambda conn: size - log_tree.state_of(conn, tree_id).signed_size)
 
@@ -218,13 +220,13 @@ def _tile(backend: Backend, tree_id: UUID, path: str) -> bytes:
     if match is None or len(segments) > MOST_SEGMENTS or width > TILE_WIDTH or (match[3] and width == TILE_WIDTH):
         raise NotFound("Tile not found")
     first = int("".join(segment.removeprefix("x") for segment in segments)) * TILE_WIDTH
+    if first > MOST_PLACE:
+        raise NotFound("Tile not found")
     with backend.pool.connection() as conn:
         if match[1] == "entries":
             found = log_tree.entries(conn, tree_id, first, width)
-        elif (level := int(match[1])) <= MOST_LEVEL and first <= MOST_POSITION:
-            found = log_tree.hashes(conn, tree_id, level, first, width)
         else:
-            found = []
+            found = log_tree.hashes(conn, tree_id, int(match[1]), first, width) if int(match[1]) <= MOST_LEVEL else []
     if len(found) < width:
         raise NotFound("Tile not found")
     if match[1] == "entries":

@@ -203,7 +203,8 @@ def test_a_third_verifier_audits_the_tiles_and_refuses_altered_ones(api: Api, pr
     [
         *("tile/0/1", "tile/0/0000", "tile/0/000.p/256", "tile/0/000.p/0", "tile/64/000", "tile/00/000", "tile/0/x000"),
         *("tile/0/999", "tile/0/000.p/01", "tile/entries/x1/000", "tile/9/000", "tile/-1/000", "tile/entries", "tile"),
-        *("tile/0/" + "x999/" * 9 + "999", "proofs/9999999", "consistency/0/99999999", "consistency/9/8", "nothing"),
+        *("tile/0/" + "x999/" * 6 + "999", "tile/entries/" + "x999/" * 6 + "999", "tile/0/" + "x999/" * 9 + "999"),
+        *("proofs/9999999", "consistency/0/99999999", "consistency/9/8", "nothing"),
     ],
 )
 def test_what_is_not_there_is_not_found(api: Api, company: str, prefix: str, path: str):
