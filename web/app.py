@@ -6,6 +6,7 @@ from litestar.types import ASGIApp
 
 from web.apis import ApiName, dispatch_by_api
 from web.events.catalogue import asyncapi_page, event_schema_page
+from web.events.changes import Changes
 from web.events.controllers import Events, Refusals, SingleEvents
 from web.events.feeds import Feeds
 from web.http.backend import Backend
@@ -106,6 +107,7 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
             Events,
             SingleEvents,
             Refusals,
+            Changes,
             event_schema_page,
             asyncapi_page,
         ],
