@@ -29,7 +29,7 @@ from web.http.requests import parse_whole_number
 from web.http.routing import get
 
 CSV = "text/csv"
-USUAL, MOST = 100, 1_000  # events of a page
+USUAL, MOST = 50, 200  # events of a page
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet takes a text that begins so for a formula
 OPTIONS = {"forms": {CSV: {"type": "string"}}}
 
@@ -71,8 +71,8 @@ class Changes(Controller):
         routine_id: FromPath[RoutineId],
     ) -> Response[list[FieldChange]]:
         """
-        Returns what was changed of the routine and its triggers, field by field, newest first: the changes of 100 events,
-        or of `limit` from 1 to 1,000. With `Accept: text/csv` it is a table. Whoever sees its revisions may read it.
+        Returns what was changed of the routine and its triggers, field by field, newest first: the changes of 50 events,
+        or of `limit` from 1 to 200. With `Accept: text/csv` it is a table. Whoever sees its revisions may read it.
         Addresses and secrets are not shown.
         """
         history = backend.authorize(caller, change_history.of_routine, routine_id)

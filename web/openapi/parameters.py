@@ -163,7 +163,9 @@ PRECONDITION = _header(
     "If-Match", "The ETag of your copy, from a GET of this resource. Unless it is the current one, the answer is 412."
 )
 FEED_HEADERS = (
-    _header("Last-Event-ID", "The position after which a live feed goes on.", {"type": "integer", "minimum": 0}),
+    _header(
+        "Last-Event-ID", "The position after which a live feed goes on.", {"type": "string", "pattern": "^[0-9]{1,11}$"}
+    ),
 )
 WEBHOOK_HEADERS = (  # a webhook's request is read as raw bytes, since these are what is signed
     _header("Idempotency-Key", "The same key gives the same run.", {"type": "string", "maxLength": 255}),
