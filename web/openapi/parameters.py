@@ -148,7 +148,7 @@ _OF_FEEDS: dict[str, tuple[str, Json]] = {
     "limit": ("How many a page has at most.", _number(1, 1_000, 100)),
 }
 DESCRIPTIONS |= {f"{feed}.{name}": told for feed in _FEEDS for name, told in _OF_FEEDS.items()}
-DESCRIPTIONS["position"] = ("A position of the log.", {"type": "integer", "minimum": 1, "maximum": MOST_NUMBER})
+DESCRIPTIONS["position"] = ("A position of the log.", {"type": "string", "pattern": "^[0-9]{1,11}$"})
 REQUIRED = {"at"}  # optional for the framework, so that its absence is refused with a message of ours
 
 
