@@ -36,7 +36,7 @@ object, its envelope:
 | `event` | the stored name as `type`, and the fields below |
 
 The stream, its version, the position in the log and the hash are columns beside it. The examples are files in `tests/stored`;
-they are frozen, so what was stored once stays readable.
+they are frozen, so what was stored once stays readable. `GET /api/events/schema` serves the same as a JSON Schema ([audit](audit.md)).
 """
 
 

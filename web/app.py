@@ -12,7 +12,8 @@ from web.board.app import board
 from web.board.app import error_response as board_error
 from web.board.session import SessionCookie, with_session
 from web.events.catalogue import asyncapi_page, event_schema_page
-from web.events.controllers import Events, SingleEvents
+from web.events.changes import Changes
+from web.events.controllers import Events, Refusals, SingleEvents
 from web.events.feeds import Feeds
 from web.http.backend import Backend
 from web.http.errors import error_response as paperclip_error
@@ -114,6 +115,8 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
             CompanyLogProofs,
             Events,
             SingleEvents,
+            Refusals,
+            Changes,
             event_schema_page,
             asyncapi_page,
         ],

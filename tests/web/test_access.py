@@ -315,6 +315,9 @@ OPERATIONS: dict[str, tuple[str, Callable[[AccessFixture], Request]]] = {
     "redeliver": ("POST", redelivery),
     "listEvents": ("GET", in_company("/events")),
     "listAllEvents": ("GET", plain("/events")),
+    "listRoutineChanges": ("GET", by_id("routines", AccessFixture.routine, "/changes")),
+    "listTriggerChanges": ("GET", by_id("routine-triggers", AccessFixture.trigger, "/changes")),
+    "listRefusals": ("GET", plain("/refusals")),
     "getEvent": ("GET", lambda world: Request(f"/companies/{world.company}/events/{world.event()}")),
     "getEventOfAll": ("GET", lambda world: Request(f"/events/{world.event()}")),
 }

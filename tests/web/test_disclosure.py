@@ -117,6 +117,7 @@ def place(api: Api) -> Place:
     jetty(f"/routines/{collection}/task/often", {"paused": True}, "PATCH")
     jetty(f"/routines/{collection}/task/often/run-now", None)
     run = jetty(f"/run/{collection}/task", {"webhook_url": canaries["run"]})
+    position = str(jetty(f"/collections/{collection}/events?limit=1", None, "GET")[0]["position"])
     return Place(
         api=api,
         company=company,
@@ -133,6 +134,7 @@ def place(api: Api) -> Place:
             "issue_id": issue,
             "comment_id": comment,
             "endpoint_id": endpoint_id,
+            "position": position,
         },
         jetty_ids={
             "collection": collection,
@@ -141,11 +143,14 @@ def place(api: Api) -> Place:
             "trajectory": str(run["trajectory_id"]),
             "workflow_id": run["workflow_id"],
             "activity": "text_echo",
+            "position": position,
         },
         canaries=canaries,
         tokens={
             "owner": people.member(api, company, "owner"),
             "viewer": people.member(api, company, "viewer"),
+            "auditor": people.member(api, company, "auditor"),
+            "instance auditor": people.auditor(api),
             "member": people.member(api, company, "member"),
             "member without tasks:assign": people.member(api, company, "member", ()),
             "other agent": other,
@@ -160,11 +165,13 @@ def test_owners_read_everything_and_see_every_address(place: Place):
     refused = {path for path in place.paths() if not httpx.get(place.api.url + path, headers=headers).is_success}
     environment = next(path for path in place.paths() if path.endswith("/environment") and "/issues/" in path)
 
-    assert {"/api/agents/me", "/api/agents/me/inbox-lite", environment} == refused  # which are for agents
+    of_agents = {"/api/agents/me", "/api/agents/me/inbox-lite", environment}
+    of_the_instance = {"/api/events", f"/api/events/{place.ids['position']}", "/api/refusals"}
+    assert of_agents | of_the_instance == refused
     assert place.canaries.keys() == place.seen("owner")
 
 
-@pytest.mark.parametrize("who", ["viewer", "other agent"])
+@pytest.mark.parametrize("who", ["viewer", "auditor", "instance auditor", "other agent"])
 def test_who_may_change_nothing_sees_no_address(place: Place, who: str):
     assert set() == place.seen(who)
 

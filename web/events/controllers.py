@@ -1,5 +1,6 @@
 """The routes of the event feed (our addition)."""
 
+from functools import partial
 from typing import Any
 
 from litestar import Controller, Request, Response
@@ -8,15 +9,19 @@ from litestar.params import FromPath
 
 from application.access import Caller
 from application.use_cases import event_access
+from projections.audit import refused_attempts
+from projections.audit.refused_attempts import RefusedAttempts
 from web.events.feeds import Feeds
 from web.events.formats import EVENT_FORMS, FEED_FORMS, Event
 from web.events.requests import FeedRequest, feed_request, position_or_none
 from web.http.backend import Backend
-from web.http.paging import NEXT
+from web.http.paging import NEXT, Paging, paging, read_page
 from web.http.path_ids import CompanyId
+from web.http.requests import parse_whole_number
 from web.http.routing import get
 from web.openapi.parameters import FEED_HEADERS
 
+USUAL_REFUSALS, MOST_REFUSALS = 50, 200  # rows of a page
 FEED = {"forms": FEED_FORMS, "headers": FEED_HEADERS}
 EVENT = {"forms": EVENT_FORMS}
 
@@ -59,6 +64,27 @@ class Events(Controller):
         instance may read them; those about keys and names are shown to its auditors only.
         """
         return feeds.answer(caller, asked, event_access.of_all)
+
+
+class Refusals(Controller):
+    """Attempts that were refused for want of a credential or a right."""
+
+    tags = ("events",)
+    dependencies = {"paging": Provide(paging)}
+
+    @get("/refusals", operation_id="listRefusals", refuses=(403,), response_headers=NEXT)
+    def list_(
+        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], paging: NamedDependency[Paging]
+    ) -> Response[list[RefusedAttempts]]:
+        """
+        Returns the attempts that were refused with 401 or 403, calls of webhooks with a wrong signature among them, newest
+        first: 50 rows, or `limit` from 1 to 200. Attempts of an hour that are alike are one row; of what is too much, only
+        the number is kept. Admins and auditors of the instance may read it. It is no part of the log of events.
+        """
+        limit = parse_whole_number(paging.limit, "limit", USUAL_REFUSALS, 1, MOST_REFUSALS)
+        backend.authorize(caller, event_access.of_all)
+        read = partial(refused_attempts.newest, limit=limit)
+        return read_page(backend, paging, "refusals", (), read, newest_first=True)
 
 
 class SingleEvents(Controller):

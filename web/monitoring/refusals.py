@@ -1,5 +1,5 @@
 """
-The record of refused requests: a log line and a count for each. And the answer to an error that nothing foresaw.
+The record of refused requests: a log line and a count for each, and for auditors those without a right. And the answer to an error that nothing foresaw.
 
 A line says who was refused (the id of the key; the tenant if this process knows it, which is the company, or the
 user for an instance admin; the address), what (the method and
@@ -22,6 +22,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client import Counter as CounterMetric
 
 from application.access import Caller
+from projections.audit.refused_attempts import Attempts
 from web.apis import ApiName, api_of
 from web.http.backend import Backend
 from web.http.errors import RefusalNote, refusal_of
@@ -29,6 +30,7 @@ from web.http.guard import RespondError
 from web.http.rate_limit import network_of
 from web.http.requests import bearer_token_of
 from web.http.tenants import company_of
+from web.monitoring.refused_attempts import RefusedAttemptCounter
 
 PERIOD_S = 60.0
 MOST_LINES = 300  # in a period
@@ -64,7 +66,7 @@ def record_refusals(
     app: ASGIApp, backend: Backend, registry: CollectorRegistry, errors: Mapping[ApiName, RespondError]
 ) -> ASGIApp:
     """Return the application that records what it refuses. `errors` make the error answers of each API."""
-    lines = RefusalLog()
+    lines, attempts = RefusalLog(), RefusedAttemptCounter(backend)
     counts = CounterMetric(
         "routines_http_refusals",
         "Requests that this web process has refused, those included that no operation has seen.",
@@ -94,7 +96,12 @@ def record_refusals(
         if (refusal := refusal_of(scope)) is not None and is_refusal(status):
             counts.labels(refusal.operation, status, refusal.reason).inc()
             address = client[0] if (client := scope.get("client")) else ""
-            lines.write(network_of(address), address=address, status=status, **_described(scope, refusal, backend))
+            described = _described(scope, refusal, backend)
+            lines.write(network_of(address), address=address, status=status, **described)
+            who = (str(described[name] or "") for name in ("key_id", "tenant"))
+            attempts.count(
+                Attempts(status, refusal.operation, refusal.why or refusal.reason, network_of(address), *who)
+            )
 
     return handle
 

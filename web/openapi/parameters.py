@@ -153,7 +153,7 @@ _OF_FEEDS: dict[str, tuple[str, Json]] = {
     "limit": ("How many a page has at most.", _number(1, 1_000, 100)),
 }
 DESCRIPTIONS |= {f"{feed}.{name}": told for feed in _FEEDS for name, told in _OF_FEEDS.items()}
-DESCRIPTIONS["position"] = ("A position of the log.", {"type": "integer", "minimum": 1, "maximum": MOST_NUMBER})
+DESCRIPTIONS["position"] = ("A position of the log.", {"type": "string", "pattern": "^[0-9]{1,11}$"})
 REQUIRED = {"at"}  # optional for the framework, so that its absence is refused with a message of ours
 
 
@@ -168,7 +168,9 @@ PRECONDITION = _header(
     "If-Match", "The ETag of your copy, from a GET of this resource. Unless it is the current one, the answer is 412."
 )
 FEED_HEADERS = (
-    _header("Last-Event-ID", "The position after which a live feed goes on.", {"type": "integer", "minimum": 0}),
+    _header(
+        "Last-Event-ID", "The position after which a live feed goes on.", {"type": "string", "pattern": "^[0-9]{1,11}$"}
+    ),
 )
 WEBHOOK_HEADERS = (  # a webhook's request is read as raw bytes, since these are what is signed
     _header("Idempotency-Key", "The same key gives the same run.", {"type": "string", "maxLength": 255}),

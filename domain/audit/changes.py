@@ -1,0 +1,103 @@
+"""The history of a routine or a trigger as differences: which field, from what to what, by which event."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from domain import disclosure
+from domain.events import (
+    RoutineCreated,
+    RoutineRestored,
+    RoutineSecretRotated,
+    RoutineTriggerAdded,
+    RoutineTriggerChanged,
+    RoutineTriggerRemoved,
+    RoutineUpdated,
+    TriggerCreated,
+    TriggerDeleted,
+    TriggerRestored,
+    TriggerSecretRotated,
+    TriggerUpdated,
+)
+from domain.recorded import Recorded
+from domain.values import TriggerState, Value
+
+Fields = dict[str, Any]
+SECRET = "secret"  # noqa: S105 the name of a field, whose values nobody is shown
+
+
+class Change(Value, frozen=True):
+    """One field of a thing before and after an event. None is a value that is not there; a secret is never shown."""
+
+    recorded: Recorded
+    field: str
+    before: object = None
+    after: object = None
+
+
+def changes_of(history: Iterable[Recorded]) -> Iterator[Change]:
+    """Return what each event of a routine, or of a trigger, has changed, in their order. Addresses are masked."""
+    fields: Fields = {}
+    for recorded in history:
+        event = recorded.event
+        if isinstance(event, RoutineSecretRotated | TriggerSecretRotated):
+            place = f"triggers.{event.trigger_id}." if isinstance(event, RoutineSecretRotated) else ""
+            yield Change(recorded=recorded, field=f"{place}{SECRET}")
+            continue
+        changed = _after(fields, event)
+        for field in sorted(fields.keys() | changed.keys()):
+            before, after = fields.get(field), changed.get(field)
+            if before != after:
+                yield Change(recorded=recorded, field=field, before=before, after=after)
+        fields = changed
+
+
+def _after(fields: Fields, event: Any) -> Fields:
+    """Return the fields of the thing after an event."""
+    match event:
+        case RoutineCreated(settings=settings) | RoutineUpdated(settings=settings):
+            return {**_of_triggers(fields), **_fields(settings)}
+        case RoutineRestored(settings=settings, triggers=triggers):
+            states = (_of_state(id_, state) for id_, state in triggers.items())
+            return {**_fields(settings), **{name: value for state in states for name, value in state.items()}}
+        case (
+            RoutineTriggerAdded(trigger_id=id_, kind=kind, state=state)
+            | RoutineTriggerChanged(trigger_id=id_, kind=kind, state=state)
+        ):
+            return {**_without(fields, id_), **_of_state(id_, state or TriggerState(kind=kind))}
+        case RoutineTriggerRemoved(trigger_id=id_):
+            return _without(fields, id_)
+        case TriggerCreated(kind=kind, settings=settings) | TriggerRestored(kind=kind, settings=settings):
+            return {"kind": kind, **_fields(settings)}
+        case TriggerUpdated(settings=settings):
+            return {"kind": fields.get("kind"), **_fields(settings)}
+        case TriggerDeleted():
+            return {}
+        case _:
+            return fields
+
+
+def _of_triggers(fields: Mapping[str, Any]) -> Fields:
+    return {name: value for name, value in fields.items() if name.startswith("triggers.")}
+
+
+def _without(fields: Mapping[str, Any], trigger_id: UUID) -> Fields:
+    return {name: value for name, value in fields.items() if not name.startswith(f"triggers.{trigger_id}.")}
+
+
+def _of_state(trigger_id: UUID, state: TriggerState) -> Fields:
+    fields = {"kind": state.kind, **_fields(state.settings)}
+    return {f"triggers.{trigger_id}.{name}": value for name, value in fields.items()}
+
+
+def _fields(settings: Any) -> Fields:
+    """Return the fields of settings as JSON, by the names that clients know; an empty value is as one that is not there."""
+    values = msgspec.to_builtins(disclosure.masked(settings))
+    return {_camel(name): value for name, value in values.items() if value not in (None, "", [], {})}
+
+
+def _camel(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(word.capitalize() for word in others)

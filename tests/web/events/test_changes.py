@@ -1,0 +1,109 @@
+"""Who changed which field of a routine or a trigger, when and why: as JSON, and as a table."""
+
+import csv
+import io
+from typing import Any
+
+import pytest
+
+from tests.api import Api
+from tests.web import people
+
+
+class Past:
+    """A routine that was changed, got a trigger and lost it, and was restored."""
+
+    def __init__(self, api: Api) -> None:
+        self.api = api
+        self.company = api.company()
+        self.owner = people.member(api, self.company, "owner")
+        self.routine = api.routine(self.company, api.agent(self.company)[0], title="Check", description="=1+1")
+        api.patch(f"/routines/{self.routine}", {"title": "Check again", "priority": "high"}, token=self.owner)
+        draft = {"kind": "schedule", "cronExpression": "0 9 * * *"}
+        self.trigger = api.post(f"/routines/{self.routine}/triggers", draft)["trigger"]["id"]
+        api.patch(f"/routine-triggers/{self.trigger}", {"cronExpression": "0 10 * * *"}, token=self.owner)
+        api.request("DELETE", f"/routine-triggers/{self.trigger}")
+        hook = api.post(f"/routines/{self.routine}/triggers", {"kind": "webhook", "signingMode": "bearer"})
+        self.hook, self.address, self.secret = (
+            hook["trigger"]["id"],
+            hook["trigger"]["publicId"],
+            hook["secretMaterial"],
+        )
+        api.post(f"/routine-triggers/{self.hook}/rotate-secret", {})
+        revisions = api.get(f"/routines/{self.routine}/revisions")
+        api.post(f"/routines/{self.routine}/revisions/{revisions[-1]['id']}/restore")
+
+
+@pytest.fixture(scope="module")
+def past(api: Api) -> Past:
+    return Past(api)
+
+
+def differences(changes: list[Any], kind: str) -> dict[str, tuple[Any, Any]]:
+    return {change["field"]: (change["before"], change["after"]) for change in changes if change["kind"] == kind}
+
+
+def test_each_change_says_which_field_was_what_and_who_made_it_what(past: Past):
+    changes = past.api.get(f"/routines/{past.routine}/changes")
+
+    assert differences(changes, "routine.updated") == {
+        "title": ("Check", "Check again"),
+        "priority": ("medium", "high"),
+    }
+    (title,) = [change for change in changes if change["kind"] == "routine.updated" and change["field"] == "title"]
+    assert title["actorName"] == "the user “Robin”"
+    assert title["why"] == "The settings of the routine Check again were changed; it is active, by the user “Robin”."
+    assert differences(changes, "routine.created")["title"] == (None, "Check")
+    cron = f"triggers.{past.trigger}.cronExpression"
+    assert differences(changes, "routine.trigger_added")[cron] == (None, "0 9 * * *")
+    assert differences(changes, "routine.trigger_changed") == {cron: ("0 9 * * *", "0 10 * * *")}
+    assert differences(changes, "routine.trigger_removed")[cron] == ("0 10 * * *", None)
+    assert differences(changes, "routine.restored")["title"] == ("Check again", "Check")
+    assert differences(changes, "routine.secret_rotated") == {f"triggers.{past.hook}.secret": (None, None)}
+    assert [change["position"] for change in changes] == sorted((one["position"] for one in changes), reverse=True)
+
+
+def test_a_trigger_has_its_history_also_when_it_is_deleted(past: Past):
+    changes = past.api.get(f"/routine-triggers/{past.trigger}/changes")
+
+    assert differences(changes, "trigger.updated") == {"cronExpression": ("0 9 * * *", "0 10 * * *")}
+    assert differences(changes, "trigger.deleted")["cronExpression"] == ("0 10 * * *", None)
+
+
+def test_the_history_comes_in_pages_of_events(past: Past):
+    whole, path, seen = (
+        past.api.get(f"/routines/{past.routine}/changes"),
+        f"/routines/{past.routine}/changes?limit=2",
+        [],
+    )
+    while path:
+        answer = past.api.request("GET", path)
+        seen += answer.json()
+        cursor = answer.headers.get("X-Next-Cursor")
+        path = cursor and f"/routines/{past.routine}/changes?limit=2&cursor={cursor}"
+
+    assert whole == seen
+    foreign = past.api.request("GET", f"/routine-triggers/{past.trigger}/changes?limit=1").headers["X-Next-Cursor"]
+    assert 400 == past.api.request("GET", f"/routines/{past.routine}/changes?cursor={foreign}").status_code
+
+
+def test_the_history_is_a_table_for_those_who_ask_for_one(past: Past):
+    path = f"/routines/{past.routine}/changes"
+    answer = past.api.request("GET", path, headers={"Accept": "text/csv"})
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+
+    assert answer.headers["content-type"].startswith("text/csv")
+    assert [(row["field"], row["position"]) for row in rows] == [
+        (change["field"], str(change["position"])) for change in past.api.get(path)
+    ]
+    (description,) = [row for row in rows if row["field"] == "description" and row["kind"] == "routine.created"]
+    assert description["after"] == "'=1+1"  # no spreadsheet calculates it
+
+
+def test_no_address_and_no_secret_is_in_a_history(past: Past):
+    texts = [
+        past.api.request("GET", path).text
+        for path in (f"/routines/{past.routine}/changes", f"/routine-triggers/{past.hook}/changes")
+    ]
+
+    assert not any(hidden in text for text in texts for hidden in (past.address, str(past.secret["webhookSecret"])))
