@@ -38,6 +38,8 @@ FOLDING = Profile(
 )
 # The rights are the login's own, and whoever reads the whole log takes as long as that takes.
 READING = Profile(settings={"search_path": SCHEMA}, application_name="routines audit", writes=False, durable=False)
+# A projection of somebody's own also has the login's own rights, so that it may be given less than the service has.
+OWN_PROJECTION = Profile(application_name="routines own projection", durable=False)
 
 
 class System(msgspec.Struct, frozen=True):
@@ -163,3 +165,8 @@ def connect(settings: Settings) -> Session:
 def connect_as_login(settings: Settings) -> Session:
     """Open a connection with the rights of the login itself, which may be an auditor's; it may be of a standby."""
     return READING.connect(settings.database_url)
+
+
+def connect_own_projection(settings: Settings) -> Session:
+    """Open a connection with the rights of the login itself, to read the log and to write a schema of its own."""
+    return OWN_PROJECTION.connect(settings.database_url)

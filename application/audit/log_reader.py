@@ -8,7 +8,10 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import psycopg
+from eventsourcing.persistence import Notification
 
+from application.event_store.store import from_stored_or_unreadable
+from domain.recorded import Recorded
 from domain.values import Value
 
 ROWS = """
@@ -61,9 +64,15 @@ def read_head(conn: Connection) -> Head:
 
 def read_rows(conn: Connection, end: int, names: Sequence[str] = (), *, start: int = 0) -> Iterator[Row]:
     """Return the rows of the log after position `start` up to `end`; with `names` only those of these names."""
+    for page in read_pages(conn, end, names, start=start):
+        yield from page
+
+
+def read_pages(conn: Connection, end: int, names: Sequence[str] = (), *, start: int = 0) -> Iterator[list[Row]]:
+    """Return the same rows in pages, none of which is empty: what one query gives and one process can hold."""
     while rows := conn.execute(ROWS, (start, end, list(names), list(names), PAGE, PAGE_BYTES)).fetchall():
-        for position, stream_id, version, name, body, recorded_at, recorded_by, digest in rows:
-            yield Row(
+        yield [
+            Row(
                 position=position,
                 stream_id=stream_id,
                 version=version,
@@ -73,7 +82,14 @@ def read_rows(conn: Connection, end: int, names: Sequence[str] = (), *, start: i
                 recorded_by=recorded_by,
                 hash=digest,
             )
+            for position, stream_id, version, name, body, recorded_at, recorded_by, digest in rows
+        ]
         start = rows[-1][0]
+
+
+def recorded_of(row: Row) -> Recorded:
+    """Return the event of a row; one that this version cannot read is Unreadable."""
+    return from_stored_or_unreadable(Notification(row.stream_id, row.version, row.name, row.body, row.position))
 
 
 def hash_of(previous: bytes, row: Row) -> bytes:

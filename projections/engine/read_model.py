@@ -200,6 +200,11 @@ class Rows:
         self._changed.clear()
 
 
+def no_keys(_recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    """Name no row to fetch before a batch: the fold asks for each row when it needs it."""
+    return ()
+
+
 class ReadModel(msgspec.Struct, frozen=True):
     """A read model by its name: its tables, and the fold of the log that fills them."""
 
@@ -207,7 +212,7 @@ class ReadModel(msgspec.Struct, frozen=True):
     tables: tuple[Table[Any], ...]
     schema: str  # SQL that creates its tables and indexes, without the name of a schema
     fold: Callable[[Recorded, Rows], None]
-    keys_to_prefetch: Callable[[Recorded], Iterable[tuple[Table[Any], UUID]]]  # rows to fetch before a batch
+    keys_to_prefetch: Callable[[Recorded], Iterable[tuple[Table[Any], UUID]]] = no_keys  # rows to fetch before a batch
     events: frozenset[type] | None = None  # the kinds that it folds; None for all, even unreadable ones
     polled_by: str | None = None  # the process that folds it itself: it acts on it and must not wait for others
     version: int = 1  # of the fold; raised when it makes other rows of the same events

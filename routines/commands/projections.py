@@ -13,6 +13,7 @@ from projections.engine.read_model import Connection, ReadModel
 from routines import bootstrap
 from routines.commands import terminal
 from routines.commands.database import with_database
+from routines.commands.own_projection import run
 from routines.settings import Settings
 
 NAMES = [model.name for model in catalogue.ALL]
@@ -123,3 +124,6 @@ def _rebuild(conn: Connection, model: ReadModel, read: positions.ReadPart, bars:
 def _progress(*, quiet: bool) -> Progress:
     columns = (TextColumn("{task.description:>14}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=Console(file=sys.stderr), disable=quiet)
+
+
+projections.add_command(run)
