@@ -10,6 +10,7 @@ from uuid import UUID
 import psycopg
 from eventsourcing.persistence import Notification
 
+from application.event_store.recorder import FOREVER
 from application.event_store.store import from_stored_or_unreadable
 from domain.recorded import Recorded
 from domain.values import Value
@@ -21,6 +22,9 @@ ROWS = """
             WHERE position > %b AND position <= %b AND (%b::text[] = '{}' OR name = ANY(%b::text[]))
             ORDER BY position LIMIT %b) AS following) AS measured
     WHERE bytes_before < %b ORDER BY position"""
+BACKWARDS = """
+    SELECT position, stream_id, version, name, body, recorded_at, recorded_by, hash FROM log.events
+    WHERE stream_id = %b AND version < %b ORDER BY version DESC LIMIT %b"""
 HEAD = "SELECT position, hash FROM log.head"
 PAGE, PAGE_BYTES = 1_000, 4 * 1024**2  # rows of one query, and bytes of their bodies, after which it ends
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -71,20 +75,38 @@ def read_rows(conn: Connection, end: int, names: Sequence[str] = (), *, start: i
 def read_pages(conn: Connection, end: int, names: Sequence[str] = (), *, start: int = 0) -> Iterator[list[Row]]:
     """Return the same rows in pages, none of which is empty: what one query gives and one process can hold."""
     while rows := conn.execute(ROWS, (start, end, list(names), list(names), PAGE, PAGE_BYTES)).fetchall():
-        yield [
-            Row(
-                position=position,
-                stream_id=stream_id,
-                version=version,
-                name=name,
-                body=body,
-                recorded_at=recorded_at,
-                recorded_by=recorded_by,
-                hash=digest,
-            )
-            for position, stream_id, version, name, body, recorded_at, recorded_by, digest in rows
-        ]
+        yield [_row(*columns) for columns in rows]
         start = rows[-1][0]
+
+
+def read_backwards(conn: Connection, stream_id: UUID) -> Iterator[Row]:
+    """Return the rows of a stream, the newest first, read page by page."""
+    version = FOREVER
+    while rows := conn.execute(BACKWARDS, (stream_id, version, PAGE)).fetchall():
+        yield from (_row(*columns) for columns in rows)
+        version = rows[-1][2]
+
+
+def _row(  # noqa: PLR0913, PLR0917 the columns of a query
+    position: int,
+    stream_id: UUID,
+    version: int,
+    name: str,
+    body: bytes,
+    recorded_at: datetime,
+    recorded_by: str | None,
+    digest: bytes,
+) -> Row:
+    return Row(
+        position=position,
+        stream_id=stream_id,
+        version=version,
+        name=name,
+        body=body,
+        recorded_at=recorded_at,
+        recorded_by=recorded_by,
+        hash=digest,
+    )
 
 
 def recorded_of(row: Row) -> Recorded:

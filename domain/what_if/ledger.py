@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Literal
 from uuid import UUID
 
 import msgspec
@@ -13,6 +14,7 @@ from domain.recorded import Recorded
 from domain.values import Coalesced, Failed, Opened, Outcome, RunSource, Skipped, Started, Value
 
 NOTHING = timedelta()
+DifferenceKind = Literal["added", "removed", "moved", "changed"]
 
 
 class Firing(Value, frozen=True):
@@ -141,7 +143,7 @@ class Difference(Value, frozen=True):
     `changed` came to another outcome.
     """
 
-    kind: str
+    kind: DifferenceKind
     was: Firing | None
     would_be: Firing | None
 
@@ -163,10 +165,16 @@ def differences(actual: Ledger, replayed: Ledger) -> list[Difference]:
         for run_id in before.keys() | after.keys()
         if (kind := _kind(was := before.get(run_id), would_be := after.get(run_id))) is not None
     ]
-    return sorted(found, key=lambda difference: (difference.firing.at, difference.firing.run_id))
+    return sorted(found, key=place_of)
 
 
-def _kind(was: Firing | None, would_be: Firing | None) -> str | None:
+def place_of(difference: Difference) -> tuple[datetime, datetime, UUID]:
+    """Return that by which differences are sorted: when it is fired, for which moment, and its run."""
+    firing = difference.firing
+    return firing.at, firing.occurrence or firing.at, firing.run_id
+
+
+def _kind(was: Firing | None, would_be: Firing | None) -> DifferenceKind | None:
     if was is None:
         return "added"
     if would_be is None:
@@ -174,4 +182,3 @@ def _kind(was: Firing | None, would_be: Firing | None) -> str | None:
     if (was.tag, was.reason) != (would_be.tag, would_be.reason):
         return "changed"
     return "moved" if was.at != would_be.at else None
-

@@ -3,13 +3,13 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from statistics import median
 from typing import Literal
 from uuid import UUID
 
 from domain.events import (
     RunFailed,
     RunFired,
+    SlotCounted,
     SlotFreed,
     SlotTaken,
     TriggerEvent,
@@ -94,7 +94,7 @@ def past_of(events: Iterable[Recorded]) -> Past:
         lasted=lasted,
         takings=takings,
         fired=fired,
-        typical=median(known) if known else timedelta(),
+        typical=sorted(known)[len(known) // 2] if known else timedelta(),
     )
 
 
@@ -161,7 +161,9 @@ def _kind(group: Sequence[Recorded]) -> LookKind:
 
 
 def _lasted(events: Sequence[Recorded]) -> tuple[dict[UUID, Lasted], dict[UUID, int]]:
+    fired = {recorded.stream_id: recorded for recorded in events if isinstance(recorded.event, RunFired)}
     begun: dict[UUID, Recorded] = {}
+    takings: dict[UUID, int] = {}
     run_of: dict[UUID, UUID] = {}
     ended: dict[UUID, datetime] = {}
     cut: dict[UUID, Literal["timed_out", "superseded"]] = {}
@@ -169,7 +171,12 @@ def _lasted(events: Sequence[Recorded]) -> tuple[dict[UUID, Lasted], dict[UUID, 
         match recorded.event:
             case SlotTaken(live=live):
                 begun.setdefault(live.run_id, recorded)
+                takings.setdefault(live.run_id, recorded.position)
                 run_of[live.issue_id] = live.run_id
+            case SlotCounted(live=counted):  # what came before it may not be known
+                for live in counted:
+                    begun.setdefault(live.run_id, fired.get(live.run_id, recorded))
+                    run_of[live.issue_id] = live.run_id
             case SlotFreed(issue_id=issue_id) if issue_id in run_of:
                 ended.setdefault(run_of[issue_id], recorded.at)
             case RunFailed(successor_run_id=UUID()):
@@ -180,4 +187,4 @@ def _lasted(events: Sequence[Recorded]) -> tuple[dict[UUID, Lasted], dict[UUID, 
         run_id: Lasted(begin=recorded.at, end=ended.get(run_id), is_cut=cut.get(run_id))
         for run_id, recorded in begun.items()
     }
-    return lasted, {run_id: recorded.position for run_id, recorded in begun.items()}
+    return lasted, takings

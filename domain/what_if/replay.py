@@ -23,7 +23,7 @@ from domain.board import agent as agents
 from domain.board import project as projects
 from domain.board.agent import Agent
 from domain.board.project import Project
-from domain.errors import Oversized
+from domain.errors import InvalidField
 from domain.events import (
     AgentEvent,
     ProjectEvent,
@@ -51,7 +51,6 @@ from domain.routines import trigger as triggers
 from domain.routines.firing import FiringRequest, RenderedTemplate
 from domain.routines.routine import Routine
 from domain.routines.settlement import Due
-from domain.routines.slot import Slot
 from domain.routines.trigger import Trigger
 from domain.schedule import plan as plans
 from domain.schedule.plan import INSTANT, Plan
@@ -90,7 +89,7 @@ def replay(past: Past, change: Change, begin: datetime, end: datetime, most: int
     """
     Return what happened after `begin` and until `end`, and what would have if the change had been made at `begin`.
 
-    Raises Oversized when more than `most` occurrences would be settled.
+    Raises InvalidField when more than `most` occurrences would be settled.
     """
     replaying = _Replay(past, change, begin, end, most)
     replaying.run()
@@ -267,7 +266,7 @@ class _Replay:
         schedule.next = look.next_at
 
     def _note_abandoned(self, recorded: Recorded) -> None:
-        """An opening beside live work that its policy would have met shows that nobody works on that any more."""
+        """Note what an opening beside live work shows that its policy would have met: nobody works on that any more."""
         match recorded.event:
             case RunFired(outcome=Opened()) if self._real_routine is not None and (
                 self._real_routine.settings.concurrency_policy in ("coalesce_if_active", "skip_if_active")
@@ -366,7 +365,7 @@ class _Replay:
             self._free(issue_id)
 
     def _is_of_firing(self, run_id: UUID, position: int) -> bool:
-        return run_id in self._past.fired and self._past.takings[run_id] == position
+        return run_id in self._past.fired and self._past.takings.get(run_id) == position
 
     # What the replay decides
 
@@ -491,9 +490,9 @@ class _Replay:
             case _:
                 return
         real = self._past.fired.get(run_id)
-        if isinstance(outcome, Started) and real is not None and isinstance(real.outcome, Started):
-            if run_id not in self._past.lasted:
-                return  # it could not be begun, and was over at once
+        was_begun = real is not None and isinstance(real.outcome, Started)
+        if was_begun and isinstance(outcome, Started) and run_id not in self._past.lasted:
+            return  # it could not be begun, and was over at once
         if self._routine.settings.concurrency_policy == "cancel_previous":
             for live in self._slot.live:
                 self._free(live.issue_id)
@@ -549,7 +548,8 @@ class _Replay:
     def _count(self) -> None:
         self._settled += 1
         if self._settled > self._most:
-            raise Oversized(f"This would replay more than {self._most:,} firings and missed ranges: take a shorter range")
+            message = f"More than {self._most:,} firings and missed ranges would be replayed: take a shorter range"
+            raise InvalidField(message, "from")
 
 
 def _is_of_limit(recorded: Outcome | None) -> bool:

@@ -1,14 +1,14 @@
 """A replay without a change gives what happened; one with a change differs where the rules say so."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from datetime import datetime, timedelta
 from functools import cache
 
 import pytest
 
 from domain.events import AgentEvent, ProjectEvent, RoutineEvent, RunEvent, RunFired, SlotEvent, TriggerEvent
-from domain.what_if.change import UNCHANGED, Change
-from domain.what_if.ledger import differences, totals
+from domain.what_if.change import UNCHANGED
+from domain.what_if.ledger import differences
 from domain.what_if.past import past_of
 from domain.what_if.replay import replay
 from verification.simulation.world import BEGIN, Shape, World
