@@ -20,7 +20,7 @@ from application.use_cases.board import keys
 from domain.identity import FIRST_USER
 from domain.routines.budget import Owner, Spent
 from domain.values import Budget, EndpointSettings
-from projections import catalogue, usage
+from projections import catalogue, log_views, usage
 from projections.engine import positions
 from projections.engine.read_model import SCHEMA
 from routines import migrations
@@ -99,7 +99,9 @@ def prepare(settings: Settings) -> list[str]:
     """
     migrations.migrate(settings.database_url)
     with system(settings) as ready, ready.pool.connection() as conn:
-        return positions.create(conn, catalogue.ALL, ready.store.after)
+        outdated = positions.create(conn, catalogue.ALL, ready.store.after)
+        positions.define_views(conn, catalogue.ALL, log_views.OF_LOG)
+        return outdated
 
 
 def check_prepared(settings: Settings) -> None:

@@ -48,6 +48,7 @@ SUBJECTS = {
         "jetty",
         "open_work",
         "usage",
+        "log_views",
         "catalogue",
     ),
     "processes": (".", "scheduler", "delivery"),

@@ -22,7 +22,9 @@ from psycopg.sql import SQL, Identifier
 from domain.bounds.limits import BATCH_ROWS
 from domain.events import STORED_NAMES
 from domain.recorded import Recorded, Unreadable
+from projections.engine import views
 from projections.engine.read_model import SCHEMA, Connection, ReadModel, TooManyRows, fold_and_write, fold_batch
+from projections.engine.views import View
 
 BATCH = 1_000  # the most events of one transaction
 SMALL_BATCH = 50  # events; their rows are few enough to be asked for before it is sure that they are needed
@@ -89,6 +91,9 @@ OUTDATED = """
         SELECT FROM isolated_events i
         WHERE i.read_model = p.name AND i.reason = %(unknown_event)s AND i.name = ANY(%(known_events)s)))"""
 HEAD = "SELECT position FROM log.head"
+HAS_OWN_TABLES = """
+    SELECT p.name FROM positions p JOIN unnest(%(names)s::text[], %(shapes)s::text[]) m(name, shape) USING (name)
+    WHERE split_part(p.shape, '.', 1) = split_part(m.shape, '.', 1)"""
 HAS_OTHER_ROWS = """
     SELECT EXISTS (SELECT FROM positions p JOIN unnest(%(names)s::text[], %(shapes)s::text[]) m(name, shape) USING (name)
                    WHERE p.shape <> m.shape)"""
@@ -330,6 +335,13 @@ def outdated(conn: Connection, models: Sequence[ReadModel]) -> list[ReadModel]:
     return sorted(outdated_models, key=lambda model: (moves_on[model.name], model.polled_by is None))
 
 
+def define_views(conn: Connection, models: Sequence[ReadModel], of_log: Sequence[View]) -> None:
+    """Define the views over the log, and over those of these models whose tables are those of this version."""
+    current = {name for (name,) in conn.execute(HAS_OWN_TABLES, _schema_hashes(models))}
+    with conn.transaction():
+        views.define(conn, [*of_log, *(view for model in models if model.name in current for view in model.views)])
+
+
 def has_other_rows(conn: Connection, models: Sequence[ReadModel]) -> bool:
     """Return whether the rows of one of these models were made by another version."""
     row = conn.execute(HAS_OTHER_ROWS, _schema_hashes(models)).fetchone()
@@ -540,9 +552,11 @@ def _halves(conn: Connection, model: ReadModel, batch: Sequence[Recorded]) -> li
 
 
 def _swap(conn: Connection, model: ReadModel, fresh: str) -> None:
+    views.detach(conn, model.views)
     for table in model.tables:
         _execute(conn, "DROP TABLE IF EXISTS {0}.{1}", SCHEMA, table.name)
         _execute(conn, "ALTER TABLE {0}.{1} SET SCHEMA {2}", fresh, table.name, SCHEMA)
+    views.define(conn, model.views)
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ from psycopg.sql import SQL, Composed, Identifier
 from domain.bounds.limits import BATCH_ROWS, STATEMENT_BYTES
 from domain.events import STORED_NAMES
 from domain.recorded import Recorded, Unreadable
+from projections.engine.views import View
 
 SCHEMA = "read_models"
 AT_ONCE = 250  # the most rows of one statement
@@ -216,6 +217,7 @@ class ReadModel(msgspec.Struct, frozen=True):
     events: frozenset[type] | None = None  # the kinds that it folds; None for all, even unreadable ones
     polled_by: str | None = None  # the process that folds it itself: it acts on it and must not wait for others
     version: int = 1  # of the fold; raised when it makes other rows of the same events
+    views: tuple[View, ...] = ()  # of analysts, over its tables
 
     @property
     def schema_hash(self) -> str:
