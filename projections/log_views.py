@@ -21,6 +21,7 @@ EVENTS = View(
     name="events",
     about="An event of the log, as the process that decided it stated it.",
     source="log.events",
+    moment="at",
     columns={
         "position": ("position", "Its place in the log, from 1, without gaps"),
         "name": ("name", "The kind of event, such as run.fired"),

@@ -22,6 +22,7 @@ from routines import bootstrap
 from routines.commands import entry, failures, terminal
 from routines.commands.audit import audit
 from routines.commands.database import with_database
+from routines.commands.export import export
 from routines.commands.log import log
 from routines.commands.projections import projections
 from routines.commands.quotas import quotas
@@ -276,6 +277,7 @@ def delivery() -> None:
 
 main.add_command(projections)
 main.add_command(log)
+main.add_command(export)
 main.add_command(audit)
 main.add_command(quotas)
 main.add_command(secrets)

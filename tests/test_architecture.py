@@ -50,6 +50,7 @@ SUBJECTS = {
         "usage",
         "log_views",
         "catalogue",
+        "exports",
     ),
     "processes": (".", "scheduler", "delivery"),
     "web": ("apis", "http", "monitoring", "openapi", "paperclip", "jetty", "app"),

@@ -37,6 +37,7 @@ AGENTS = View(
     name="agents",
     about="An agent of a company, as it is now.",
     source="agent",
+    moment="created_at",
     columns={
         "id": ("id", "The agent"),
         "company_id": ("company_id", "Its company"),

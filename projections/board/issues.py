@@ -95,6 +95,7 @@ ISSUES = View(
     name="issues",
     about="An issue: a piece of work for an agent, whether a run opened it or a person.",
     source="issue",
+    moment="created_at",
     columns={
         "id": ("id", "The issue"),
         "company_id": ("company_id", "Its company"),

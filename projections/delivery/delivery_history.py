@@ -67,6 +67,7 @@ DELIVERIES = View(
     name="deliveries",
     about="A delivery: one event that is sent to one receiver, in as many attempts as it takes.",
     source="delivery",
+    moment="created_at",
     columns={
         "id": ("id", "The delivery"),
         "company_id": ("company_id", "Its company"),

@@ -30,6 +30,7 @@ class View(msgspec.Struct, frozen=True):
     about: str
     columns: dict[str, tuple[str, str]]
     source: str  # what stands after FROM
+    moment: str  # the column by whose time rows are selected
 
     @property
     def query(self) -> str:

@@ -100,6 +100,7 @@ OCCURRENCES = View(
     name="occurrences",
     about="An occurrence of a schedule that is settled, or a range of occurrences that were missed.",
     source="occurrence",
+    moment="settled_at",
     columns={
         "id": ("id", "The run, or a missed range"),
         "company_id": ("company_id", "Its company"),

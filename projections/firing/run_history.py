@@ -71,6 +71,7 @@ RUNS = View(
     name="runs",
     about="A run: one firing of a routine, by whatever fired it, and its outcome.",
     source="run",
+    moment="triggered_at",
     columns={
         "id": ("id", "The run"),
         "company_id": ("company_id", "Its company"),

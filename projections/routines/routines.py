@@ -106,6 +106,7 @@ ROUTINES = View(
     name="routines",
     about="A routine, as it is now.",
     source="routine",
+    moment="created_at",
     columns={
         "id": ("id", "The routine"),
         "company_id": ("company_id", "Its company"),
