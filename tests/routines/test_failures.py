@@ -22,7 +22,14 @@ from routines.postgres.cluster import LocalPostgres
 from routines.settings import Settings
 
 PROCESSES = ("web", "scheduler", "projector", "delivery")
-READERS = ("projections status", "projections isolated", "projections rebuild", "quotas", "untaken")
+READERS = (
+    "projections status",
+    "projections isolated",
+    "projections rebuild",
+    "projections verify",
+    "quotas",
+    "untaken",
+)
 SECRETS = ("secrets status", "secrets rotate-key", "secrets retire-key one", "secrets forget one")
 OUTPUT = " --output nowhere"
 OWN = " examples/success_rate.py:success_rate --once"

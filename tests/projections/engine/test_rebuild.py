@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from click.testing import CliRunner
 from eventsourcing.persistence import StoredEvent
 from msgspec.structs import replace
 from structlog.testing import capture_logs
@@ -19,6 +20,7 @@ from projections.engine import positions
 from projections.firing import deadlines, run_history
 from projections.routines import routines
 from routines import bootstrap
+from routines.cli import main
 from tests.projections.story import folded, rows
 from tests.rebuilding import rebuild_outdated
 from tests.waiting import wait_for
@@ -490,3 +492,105 @@ def test_a_rebuild_isolates_events_of_names_that_this_version_does_not_know(stor
     assert [("deadlines", "agent.sang")] == [
         (one.read_model, one.name) for one in positions.isolated(conn, 10, "deadlines")
     ]
+
+
+def test_a_rebuild_that_was_killed_goes_on_where_it_was(projected_story, conn, settings, monkeypatch):
+    monkeypatch.setattr(positions, "REBUILD_BATCH", 20)
+    before, reached = rows(conn, run_history.run_history), []
+
+    def kill(position):
+        reached.append(position)
+        if len(reached) == 2:
+            raise Killed
+
+    with bootstrap.connect(settings) as own, pytest.raises(Killed):
+        positions.rebuild(own, run_history.run_history, projected_story.store.after, kill)
+    told = []
+    positions.rebuild(conn, run_history.run_history, projected_story.store.after, told.append)
+
+    assert min(told) > max(reached)
+    assert rows(conn, run_history.run_history) == before
+
+
+@pytest.mark.parametrize(
+    "change", [{"version": 99}, {"schema": run_history.SCHEMA + "CREATE INDEX ON run (triggered_at);"}]
+)
+def test_what_another_version_has_begun_is_not_gone_on_with(projected_story, conn, settings, monkeypatch, change):
+    monkeypatch.setattr(positions, "REBUILD_BATCH", 20)
+
+    def kill(_position):
+        raise Killed
+
+    with bootstrap.connect(settings) as own, pytest.raises(Killed):
+        positions.rebuild(own, replace(run_history.run_history, **change), projected_story.store.after, kill)
+    told = []
+    positions.rebuild(conn, run_history.run_history, projected_story.store.after, told.append)
+
+    assert told[0] <= [one.position for one in projected_story.store.history() if isinstance(one.event, RunFired)][19]
+
+
+def test_an_event_that_was_passed_over_before_the_kill_is_on_the_record_after_it(
+    projected_story, conn, settings, monkeypatch
+):
+    monkeypatch.setattr(positions, "REBUILD_BATCH", 5)
+    (first, *_) = [one for one in projected_story.store.history() if isinstance(one.event, RunFired)]
+
+    def fold(recorded, folded_rows):
+        if recorded.position == first.position:
+            raise ValueError
+        run_history.fold(recorded, folded_rows)
+
+    def kill(position):
+        if position > first.position:
+            raise Killed
+
+    model = replace(run_history.run_history, fold=fold)
+    with bootstrap.connect(settings) as own, pytest.raises(Killed):
+        positions.rebuild(own, model, projected_story.store.after, kill)
+    assert positions.isolated(conn, 10) == []
+    positions.rebuild(conn, model, projected_story.store.after)
+
+    assert [one.position for one in positions.isolated(conn, 10)] == [first.position]
+
+
+def test_rows_that_are_as_the_log_gives_them_are_verified(projected_story, conn):
+    for model in catalogue.ALL:
+        assert positions.verify(conn, model, projected_story.store.after) == []
+    assert conn.execute("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'verifying%'").fetchone() == (0,)
+    assert tables_searched(conn) == ["read_models"]
+
+
+def test_rows_that_differ_are_reported_and_left_alone(projected_story, conn, settings):
+    (lost,) = conn.execute("DELETE FROM run WHERE id = (SELECT min(id::text)::uuid FROM run) RETURNING id").fetchone()
+    conn.execute("UPDATE run SET position = 0 WHERE id = (SELECT max(id::text)::uuid FROM run)")
+    conn.execute(
+        "INSERT INTO run SELECT gen_random_uuid(), company_id, routine_id, 1, triggered_at, NULL, NULL, doc FROM run LIMIT 1"
+    )
+    before = rows(conn, run_history.run_history)
+
+    (found,) = positions.verify(conn, run_history.run_history, projected_story.store.after)
+
+    assert (found.table, found.missing, found.unexpected, found.differing) == ("run", 1, 1, 1)
+    assert lost in found.examples
+    assert rows(conn, run_history.run_history) == before
+    done = CliRunner().invoke(
+        main, ["projections", "verify", "run_history"], env={"ROUTINES_DATABASE_URL": settings.database_url}
+    )
+    assert (done.exit_code, "run_history.run: 1 rows are missing" in done.output) == (1, True)
+
+
+def test_a_read_model_that_lags_or_moves_meanwhile_is_verified_as_of_one_moment(told_story, conn, settings):
+    positions.advance(conn, [run_history.run_history], told_story.store.after, 100)
+
+    def move(_position):
+        with bootstrap.connect(settings) as other:
+            positions.advance(other, [run_history.run_history], told_story.store.after, 30)
+
+    assert positions.verify(conn, run_history.run_history, told_story.store.after, move) == []
+
+
+def test_rows_of_another_version_are_not_verified(projected_story, conn):
+    conn.execute("UPDATE positions SET shape = 'other' WHERE name = 'issues'")
+
+    with pytest.raises(positions.Outdated):
+        positions.verify(conn, issues.issues, projected_story.store.after)
