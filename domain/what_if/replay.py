@@ -81,8 +81,8 @@ class Schedule(msgspec.Struct):
 
     @property
     def is_as_it_was(self) -> bool:
-        """Whether the schedule has the plan and the place that it really had."""
-        return self.next == self.real_next and triggers.plan_of(self.own) == triggers.plan_of(self.real)
+        """Whether the schedule has the settings and the place that it really had."""
+        return self.next == self.real_next and self.own.settings == self.real.settings
 
 
 def replay(past: Past, change: Change, begin: datetime, end: datetime, most: int) -> tuple[Ledger, Ledger]:
