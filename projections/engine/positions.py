@@ -6,6 +6,7 @@ model is rebuilt. So no event, whoever recorded it, stops a read model.
 """
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -99,6 +100,10 @@ HAS_OWN_TABLES = """
 HAS_OTHER_ROWS = """
     SELECT EXISTS (SELECT FROM positions p JOIN unnest(%(names)s::text[], %(shapes)s::text[]) m(name, shape) USING (name)
                    WHERE p.shape <> m.shape)"""
+OWN_SCHEMA = re.compile(
+    r"(?!pg_|own_|next_own_|rebuilding_|verifying_|(?:log|vault|read_models|analytics|public)$)[a-z][a-z0-9_]{0,62}"
+)
+WAS_RECORDED = "SELECT recorded_at <= %s FROM log.events WHERE position = %s"
 NOTE_REACHED = "UPDATE rebuild_progress SET position = %s"
 ONE_MOMENT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
 # The live rows beside those that were folded anew; a row is compared as text, since json has no equality.
@@ -178,6 +183,10 @@ class ReadModelStatus(msgspec.Struct, frozen=True, rename="camel"):
     isolated: int = 0
     is_outdated: bool = False
     rebuilt_to: int | None = None
+
+
+class Taken(Exception):
+    """A schema cannot be folded into: its name is not free, or is none for that."""
 
 
 class Difference(msgspec.Struct, frozen=True, rename="camel"):
@@ -520,16 +529,19 @@ def _fold_and_swap(conn: Connection, model: ReadModel, read: ReadPart, progress:
     return last
 
 
-def _begin_or_resume(conn: Connection, model: ReadModel, schema: str) -> int:
+def _begin_or_resume(conn: Connection, model: ReadModel, schema: str, until: int | None = None) -> int:
     """
     Return the position up to which a schema holds the rows of a model, after making it anew unless it can be gone on with.
 
-    It can if the same version of the service began it, for the same tables and fold, on a log that goes at least as far.
+    It can if the same version of the service began it, for the same tables and fold, on a log that goes at least as far, and
+    it is not beyond `until`.
     """
     shape = f"{model.schema_hash} {PROGRAM}"
     if _value(conn, "SELECT to_regclass(%s) IS NOT NULL", f"{schema}.rebuild_progress"):
         place = SQL("SELECT position FROM {}.rebuild_progress WHERE shape = %s AND position <= %s")
-        row = conn.execute(place.format(Identifier(schema)), (shape, _head(conn))).fetchone()
+        row = conn.execute(
+            place.format(Identifier(schema)), (shape, _head(conn) if until is None else until)
+        ).fetchone()
         if row is not None:
             return int(row[0])
     with conn.transaction():
@@ -576,6 +588,40 @@ def verify(
         finally:
             if not conn.closed:
                 _execute(conn, "DROP SCHEMA IF EXISTS {0} CASCADE", aside)
+
+
+def fold_into(  # noqa: PLR0913, PLR0917 what is folded, how far, and where to
+    conn: Connection,
+    model: ReadModel,
+    read: ReadPart,
+    schema: str,
+    until: int,
+    progress: Callable[[int], None] = lambda _position: None,
+) -> None:
+    """
+    Fold the log up to a position into a schema that stays, as the model's tables were then (or would have been by this version).
+
+    One that broke off is gone on with, also to a later position. Raises Taken for a schema that is something else.
+    """
+    if not OWN_SCHEMA.fullmatch(schema) or (
+        _value(conn, "SELECT to_regnamespace(%s) IS NOT NULL", schema)
+        and not _value(conn, "SELECT to_regclass(%s) IS NOT NULL", f"{schema}.rebuild_progress")
+    ):
+        raise Taken(schema)
+    with _alone(conn, f"fold into {schema}"):
+        position = _begin_or_resume(conn, model, schema, until)
+        with _searching(conn, schema):
+            for reached in _fold_aside(conn, model, read, position, until):
+                progress(reached)
+
+
+def position_at(conn: Connection, moment: datetime) -> int:
+    """Return the position of the last event that was recorded at a moment or before; 0 if none was."""
+    low, high = 0, _head(conn)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if _value(conn, WAS_RECORDED, moment, middle) else (low, middle - 1)
+    return low
 
 
 def _compare(conn: Connection, model: ReadModel, read: ReadPart, aside: str, position: int) -> list[Difference]:
