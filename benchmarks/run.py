@@ -3,7 +3,8 @@ What the service does in a second on this machine, beside what Postgres does wit
 
     make bench                     about ten minutes
     make bench ARGS=--quick        about one minute
-    make bench ARGS="firing http"  some of: append, firing, burst, idle, catch_up, fairness, projecting, http, lists, disk, proof
+    make bench ARGS="firing http"  some of: append, firing, burst, idle, catch_up, fairness, projecting, http, lists, disk,
+                                    proof, analytics
                                    http and lists need wrk: apt-get install wrk
     make bench-peers               burst, lateness and catching up beside APScheduler and procrastinate
 
@@ -19,6 +20,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+import analytics
 import append
 import burst
 import catch_up
@@ -46,6 +48,7 @@ PARTS = {
     "lists": lists.run,
     "disk": disk.run,
     "proof": proof.run,
+    "analytics": analytics.run,
 }
 
 

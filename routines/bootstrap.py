@@ -24,7 +24,7 @@ from domain.identity import FIRST_USER
 from domain.routines.budget import Owner, Spent
 from domain.values import Budget, EndpointSettings
 from processes.notary import Notary
-from projections import catalogue, usage
+from projections import catalogue, log_views, usage
 from projections.engine import positions
 from projections.engine.read_model import SCHEMA
 from routines import migrations
@@ -42,6 +42,8 @@ FOLDING = Profile(
 )
 # The rights are the login's own, and whoever reads the whole log takes as long as that takes.
 READING = Profile(settings={"search_path": SCHEMA}, application_name="routines audit", writes=False, durable=False)
+# A projection of somebody's own also has the login's own rights, so that it may be given less than the service has.
+OWN_PROJECTION = Profile(application_name="routines own projection", durable=False)
 
 
 class System(msgspec.Struct, frozen=True):
@@ -101,7 +103,9 @@ def prepare(settings: Settings) -> list[str]:
     """
     migrations.migrate(settings.database_url)
     with system(settings) as ready, ready.pool.connection() as conn:
-        return positions.create(conn, catalogue.ALL, ready.store.after)
+        outdated = positions.create(conn, catalogue.ALL, ready.store.after)
+        positions.define_views(conn, catalogue.ALL, log_views.OF_LOG)
+        return outdated
 
 
 def check_prepared(settings: Settings) -> None:
@@ -200,3 +204,8 @@ def connect(settings: Settings) -> Session:
 def connect_as_login(settings: Settings) -> Session:
     """Open a connection with the rights of the login itself, which may be an auditor's; it may be of a standby."""
     return READING.connect(settings.database_url)
+
+
+def connect_own_projection(settings: Settings) -> Session:
+    """Open a connection with the rights of the login itself, to read the log and to write a schema of its own."""
+    return OWN_PROJECTION.connect(settings.database_url)

@@ -11,6 +11,7 @@ MODULES = {
     "board-key": "routines.commands.init",
     "delivery": "routines.commands.delivery",
     "demo": "routines.demo.cli",
+    "export": "routines.commands.export",
     "init": "routines.commands.init",
     "log": "routines.commands.log",
     "projections": "routines.commands.projections",

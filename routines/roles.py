@@ -15,6 +15,7 @@ from psycopg.sql import SQL, Identifier
 
 OWNER, SERVICE, AUDITOR = "routines_owner", "routines_service", "routines_auditor"
 KINDS = {OWNER: "NOLOGIN", SERVICE: "LOGIN", AUDITOR: "LOGIN"}
+ANALYST = "routines_analyst"  # reads the views of `analytics` (projections/engine/views.py); a server may do without it
 SET_SINCE = 160_000  # the version of Postgres from which on a member of a role may be kept from becoming it
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -28,13 +29,13 @@ HAND_OVER = """
     WITH owners AS (
         SELECT n.oid AS schema, n.nspname, n.nspowner,
             CASE WHEN n.nspname IN ('log', 'vault') THEN %(owner)s ELSE %(service)s END AS role
-        FROM pg_namespace n WHERE n.nspname IN ('log', 'vault', 'read_models') OR n.nspname LIKE 'rebuilding\\_%%'
+        FROM pg_namespace n WHERE n.nspname IN ('log', 'vault', 'read_models', 'analytics') OR n.nspname LIKE 'rebuilding\\_%%'
     )
     SELECT format('ALTER SCHEMA %%I OWNER TO %%I', nspname, role) FROM owners
         WHERE nspowner <> to_regrole(role)
     UNION ALL SELECT format('ALTER TABLE %%I.%%I OWNER TO %%I', nspname, c.relname, role)
         FROM owners JOIN pg_class c ON c.relnamespace = schema
-        WHERE c.relkind = 'r' AND c.relowner <> to_regrole(role)
+        WHERE c.relkind IN ('r', 'v') AND c.relowner <> to_regrole(role)
     UNION ALL SELECT format('ALTER FUNCTION %%s OWNER TO %%I', p.oid::regprocedure, role)
         FROM owners JOIN pg_proc p ON p.pronamespace = schema WHERE p.proowner <> to_regrole(role)"""
 # Whether a right that log.sql or a migration gives is there, and nothing of the log is open to everybody.
@@ -83,6 +84,8 @@ def make(conn: Connection, limits: dict[str, str]) -> None:
     """
     for role in missing(conn):
         conn.execute(SQL(NEW_ROLE).format(Identifier(role), SQL(KINDS[role])))
+    with suppress(InsufficientPrivilege):
+        conn.execute(SQL(NEW_ROLE).format(Identifier(ANALYST), SQL("LOGIN")))
     database = Identifier(conn.info.dbname)
     for role in (OWNER, SERVICE):
         if not may_become(conn, role):

@@ -55,6 +55,7 @@ from web.paperclip.routines import Routines
 from web.paperclip.schedules import Schedules
 from web.paperclip.triggers import Triggers
 from web.paperclip.webhook_requests import webhook_request
+from web.paperclip.what_ifs import WhatIfs
 
 
 def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jetty_routines: bool = True) -> ASGIApp:
@@ -107,6 +108,7 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
             Bulk,
             Triggers,
             Schedules,
+            WhatIfs,
             Backfills,
             Revisions,
             Issues,

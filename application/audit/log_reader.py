@@ -8,7 +8,11 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import psycopg
+from eventsourcing.persistence import Notification
 
+from application.event_store.recorder import FOREVER
+from application.event_store.store import from_stored_or_unreadable
+from domain.recorded import Recorded
 from domain.values import Value
 
 ROWS = """
@@ -18,6 +22,9 @@ ROWS = """
             WHERE position > %b AND position <= %b AND (%b::text[] = '{}' OR name = ANY(%b::text[]))
             ORDER BY position LIMIT %b) AS following) AS measured
     WHERE bytes_before < %b ORDER BY position"""
+BACKWARDS = """
+    SELECT position, stream_id, version, name, body, recorded_at, recorded_by, hash FROM log.events
+    WHERE stream_id = %b AND version < %b ORDER BY version DESC LIMIT %b"""
 HEAD = "SELECT position, hash FROM log.head"
 OF_STREAM = """
     SELECT position, stream_id, version, name, body, recorded_at, recorded_by, hash FROM log.events
@@ -64,8 +71,14 @@ def read_head(conn: Connection) -> Head:
 
 def read_rows(conn: Connection, end: int, names: Sequence[str] = (), *, start: int = 0) -> Iterator[Row]:
     """Return the rows of the log after position `start` up to `end`; with `names` only those of these names."""
+    for page in read_pages(conn, end, names, start=start):
+        yield from page
+
+
+def read_pages(conn: Connection, end: int, names: Sequence[str] = (), *, start: int = 0) -> Iterator[list[Row]]:
+    """Return the same rows in pages, none of which is empty: what one query gives and one process can hold."""
     while rows := conn.execute(ROWS, (start, end, list(names), list(names), PAGE, PAGE_BYTES)).fetchall():
-        yield from map(_row, rows)
+        yield [_row(columns) for columns in rows]
         start = rows[-1][0]
 
 
@@ -74,8 +87,21 @@ def read_stream(conn: Connection, stream_id: UUID) -> list[Row]:
     return [_row(columns) for columns in conn.execute(OF_STREAM, (stream_id,))]
 
 
+def read_backwards(conn: Connection, stream_id: UUID) -> Iterator[Row]:
+    """Return the rows of a stream, the newest first, read page by page."""
+    version = FOREVER
+    while rows := conn.execute(BACKWARDS, (stream_id, version, PAGE)).fetchall():
+        yield from (_row(columns) for columns in rows)
+        version = rows[-1][2]
+
+
 def _row(columns: tuple[Any, ...]) -> Row:
     return Row(**dict(zip(Row.__struct_fields__, columns, strict=True)))
+
+
+def recorded_of(row: Row) -> Recorded:
+    """Return the event of a row; one that this version cannot read is Unreadable."""
+    return from_stored_or_unreadable(Notification(row.stream_id, row.version, row.name, row.body, row.position))
 
 
 def hash_of(previous: bytes, row: Row) -> bytes:

@@ -35,9 +35,11 @@ class Limits(Value, frozen=True):
     max_read_bytes: Bytes = 48 * MIB  # of stored JSON, over all its loads
     max_transaction_events: Count = 5_000  # recorded together
 
-    # What one request may cost in time (application/use_cases/explanations.py, web/jetty/runs.py).
+    # What one request may cost in time (application/use_cases/explanations.py, web/paperclip/what_ifs.py, web/jetty/runs.py).
     max_explained_schedules: Count = 50  # of a routine, in one explanation; others on request, one by one
     max_explained_events: Count = 50_000  # in one explanation: each schedule's and, for each, the routine's
+    max_what_if_firings: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000  # and missed ranges, in the past or replayed
+    max_what_if_routines: Count = 500  # of a company, replayed together
     max_sync_waits: Annotated[int, Meta(ge=1, le=10_000)] = 100  # calls of run-sync that wait in one process
     max_company_sync_waits: Annotated[int, Meta(ge=1, le=10_000)] = 20  # of these, for one company
 

@@ -19,6 +19,7 @@ from projections import responses
 from projections.board.directory_rows import edit, of_company_by_position, stamps
 from projections.engine.documents import Docs, Part
 from projections.engine.read_model import Connection, Row, Rows, Table
+from projections.engine.views import View
 from projections.responses import time
 
 
@@ -32,6 +33,20 @@ class AgentRow(Row, frozen=True):
 
 
 AGENT = Table("agent", AgentRow)
+AGENTS = View(
+    name="agents",
+    about="An agent of a company, as it is now.",
+    source="agent",
+    moment="created_at",
+    columns={
+        "id": ("id", "The agent"),
+        "company_id": ("company_id", "Its company"),
+        "name": ("doc->>'name'", "Its name"),
+        "role": ("doc->>'role'", "Its role"),
+        "status": ("doc->>'status'", "idle, active, running, paused, error, pending_approval or terminated"),
+        "created_at": ("(doc->>'createdAt')::timestamptz", "When it joined"),
+    },
+)
 
 _AGENTS = Docs(of_company_by_position("agent"), responses.Agent, sorted_by="position")
 _AGENT = Docs("SELECT doc FROM agent WHERE id = %(id)s", responses.Agent)

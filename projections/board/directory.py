@@ -116,4 +116,5 @@ directory = ReadModel(
             *get_args(GoalEvent),
         }
     ),
+    views=(agents.AGENTS,),
 )

@@ -30,6 +30,7 @@ from projections import responses
 from projections.engine.documents import Docs, Part
 from projections.engine.letter_case import fold_case
 from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
+from projections.engine.views import View
 from projections.responses import ResponseBody, time
 
 
@@ -89,6 +90,37 @@ CREATE TABLE comment (id uuid PRIMARY KEY, issue_id uuid NOT NULL, position bigi
 CREATE INDEX ON comment (issue_id, position);
 CREATE TABLE issue_numbering (id uuid PRIMARY KEY, prefix text NOT NULL, last integer NOT NULL);
 """
+
+ISSUES = View(
+    name="issues",
+    about="An issue: a piece of work for an agent, whether a run opened it or a person.",
+    source="issue",
+    moment="created_at",
+    columns={
+        "id": ("id", "The issue"),
+        "company_id": ("company_id", "Its company"),
+        "identifier": ("identifier", "What people call it, such as ACM-12"),
+        "title": ("title", "Its title"),
+        "status": ("status", "backlog, todo, in_progress, in_review, blocked, done or cancelled"),
+        "is_open": ("is_open", "Whether it is neither done nor cancelled"),
+        "priority": ("doc->>'priority'", "critical, high, medium or low"),
+        "assignee_agent_id": ("assignee_agent_id", "The agent who is to do it"),
+        "project_id": ("project_id", "Its project"),
+        "goal_id": ("(doc->>'goalId')::uuid", "Its goal"),
+        "parent_id": ("parent_id", "The issue that it is a part of"),
+        "origin_kind": ("origin_kind", "routine_execution or manual"),
+        "routine_id": ("origin_id", "The routine whose run opened it"),
+        "run_id": ("(doc->>'originRunId')::uuid", "The run that opened it"),
+        "planned_at": ("(doc->>'originPlannedAt')::timestamptz", "The planned moment of the occurrence that it is for"),
+        "checkout_count": ("coalesce((doc->>'checkoutCount')::int, 0)", "How often it was checked out"),
+        "created_at": ("(doc->>'createdAt')::timestamptz", "When it was opened"),
+        "started_at": ("(doc->>'startedAt')::timestamptz", "When work on it began"),
+        "completed_at": ("(doc->>'completedAt')::timestamptz", "When it was done"),
+        "cancelled_at": ("(doc->>'cancelledAt')::timestamptz", "When it was cancelled"),
+        "updated_at": ("(doc->>'updatedAt')::timestamptz", "When it was changed last"),
+        "position": ("position", "Place in the log of the event that opened it"),
+    },
+)
 
 
 def fold(recorded: Recorded, rows: Rows) -> None:
@@ -281,6 +313,7 @@ issues = ReadModel(
     fold=fold,
     keys_to_prefetch=keys_to_prefetch,
     events=frozenset({CompanyCreated, CommentAdded, *get_args(IssueEvent)}),
+    views=(ISSUES,),
 )
 
 

@@ -21,7 +21,7 @@ from domain.identity import delivery_of
 from domain.jetty.trajectory import TOLD
 from domain.recorded import Recorded
 from projections.delivery import receivers
-from projections.delivery.delivery_history import DELIVERY, DeliveryRow, new_delivery, note_attempt
+from projections.delivery.delivery_history import DELIVERIES, DELIVERY, DeliveryRow, new_delivery, note_attempt
 from projections.delivery.pending_deliveries import PENDING_DELIVERY, PendingDeliveryRow
 from projections.delivery.receivers import RECEIVER, SUBSCRIPTIONS
 from projections.engine.read_model import ReadModel, Rows, Table
@@ -176,4 +176,5 @@ deliveries = ReadModel(
     fold=fold,
     keys_to_prefetch=keys_to_prefetch,
     polled_by="delivery",
+    views=(DELIVERIES,),
 )

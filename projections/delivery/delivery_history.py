@@ -13,6 +13,7 @@ from domain.values import DeliveryKind
 from projections.delivery.pending_deliveries import PendingDeliveryRow
 from projections.engine.documents import Docs, Part
 from projections.engine.read_model import Connection, Row, Rows, Table
+from projections.engine.views import View
 from projections.responses import ResponseBody, time, time_or_none
 
 Status = Literal["waiting", "delivered", "dead"]
@@ -62,6 +63,28 @@ class DeliveryRow(Row, frozen=True):
 
 
 DELIVERY = Table("delivery", DeliveryRow)
+DELIVERIES = View(
+    name="deliveries",
+    about="A delivery: one event that is sent to one receiver, in as many attempts as it takes.",
+    source="delivery",
+    moment="created_at",
+    columns={
+        "id": ("id", "The delivery"),
+        "company_id": ("company_id", "Its company"),
+        "kind": ("doc->>'kind'", "webhook, heartbeat or callback"),
+        "target_id": ("target_id", "The endpoint, the agent or the trajectory that receives it"),
+        "event_name": ("doc->>'eventType'", "The kind of event that is sent"),
+        "event_position": ("(doc->>'eventPosition')::bigint", "Place of that event in the log"),
+        "status": ("status", "waiting, delivered or dead"),
+        "attempts": ("json_array_length(doc->'attempts')", "How many attempts there were"),
+        "next_attempt_at": (
+            "(doc->>'nextAttemptAt')::timestamptz",
+            "When the next is made; NULL if there is none to come",
+        ),
+        "created_at": ("(doc->>'createdAt')::timestamptz", "When the event happened"),
+        "updated_at": ("(doc->>'updatedAt')::timestamptz", "When it was attempted last"),
+    },
+)
 
 _DELIVERIES = Docs(
     "SELECT doc FROM delivery WHERE company_id = %(company_id)s "

@@ -6,9 +6,11 @@ model is rebuilt. So no event, whoever recorded it, stops a read model.
 """
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from importlib.metadata import version
 from itertools import chain, repeat
 from typing import Any, Protocol
 from uuid import UUID
@@ -22,7 +24,9 @@ from psycopg.sql import SQL, Identifier
 from domain.bounds.limits import BATCH_ROWS
 from domain.events import STORED_NAMES
 from domain.recorded import Recorded, Unreadable
+from projections.engine import views
 from projections.engine.read_model import SCHEMA, Connection, ReadModel, TooManyRows, fold_and_write, fold_batch
+from projections.engine.views import View
 
 BATCH = 1_000  # the most events of one transaction
 SMALL_BATCH = 50  # events; their rows are few enough to be asked for before it is sure that they are needed
@@ -36,6 +40,7 @@ FAULTS_OF_DATA = ("21", "22", "23", "54", "XX")  # classes of SQLSTATE
 TOO_MUCH = ("53200", "57014", "25P03", "25P04")  # SQLSTATEs: out of memory, or over a time limit
 # Errors after which others of the same kind follow until the database, or what leads to it, is well again.
 AWAY = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction)
+PROGRAM = version("routines")
 POLL_S = (0.001, 0.002, 0.004, 0.008, 0.015, 0.03)  # pauses between polls; the last one repeats
 
 # The limits in milliseconds, as far as this version of Postgres has them.
@@ -89,9 +94,24 @@ OUTDATED = """
         SELECT FROM isolated_events i
         WHERE i.read_model = p.name AND i.reason = %(unknown_event)s AND i.name = ANY(%(known_events)s)))"""
 HEAD = "SELECT position FROM log.head"
+HAS_OWN_TABLES = """
+    SELECT p.name FROM positions p JOIN unnest(%(names)s::text[], %(shapes)s::text[]) m(name, shape) USING (name)
+    WHERE split_part(p.shape, '.', 1) = split_part(m.shape, '.', 1)"""
 HAS_OTHER_ROWS = """
     SELECT EXISTS (SELECT FROM positions p JOIN unnest(%(names)s::text[], %(shapes)s::text[]) m(name, shape) USING (name)
                    WHERE p.shape <> m.shape)"""
+OWN_SCHEMA = re.compile(
+    r"(?!pg_|own_|next_own_|rebuilding_|verifying_|(?:log|vault|read_models|analytics|public)$)[a-z][a-z0-9_]{0,62}"
+)
+WAS_RECORDED = "SELECT recorded_at <= %s FROM log.events WHERE position = %s"
+NOTE_REACHED = "UPDATE rebuild_progress SET position = %s"
+ONE_MOMENT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
+# The live rows beside those that were folded anew; a row is compared as text, since json has no equality.
+DIFFERING = """
+    SELECT count(*) FILTER (WHERE live_id IS NULL), count(*) FILTER (WHERE fresh_id IS NULL),
+        count(*) FILTER (WHERE live_id = fresh_id), (array_agg(coalesce(live_id, fresh_id)))[1:10]
+    FROM (SELECT live.id AS live_id, fresh.id AS fresh_id FROM {} live FULL JOIN {} fresh ON fresh.id = live.id
+          WHERE live.id IS NULL OR fresh.id IS NULL OR live::text <> fresh::text) AS found"""
 STOP = "UPDATE positions SET stopped = %s WHERE name = %s"
 ISOLATE = """
     INSERT INTO isolated_events (read_model, position, name, stream_id, version, company_id, reason)
@@ -163,6 +183,25 @@ class ReadModelStatus(msgspec.Struct, frozen=True, rename="camel"):
     isolated: int = 0
     is_outdated: bool = False
     rebuilt_to: int | None = None
+
+
+class Taken(Exception):
+    """A schema cannot be folded into: its name is not free, or is none for that."""
+
+
+class Difference(msgspec.Struct, frozen=True, rename="camel"):
+    """
+    A table whose rows are not those that the log gives: how many are missing, not in the log, or differ.
+
+    `examples` are the keys of the first ten of them.
+    """
+
+    read_model: str
+    table: str
+    missing: int
+    unexpected: int
+    differing: int
+    examples: tuple[UUID, ...]
 
 
 class Isolated(msgspec.Struct, frozen=True, rename="camel"):
@@ -330,6 +369,13 @@ def outdated(conn: Connection, models: Sequence[ReadModel]) -> list[ReadModel]:
     return sorted(outdated_models, key=lambda model: (moves_on[model.name], model.polled_by is None))
 
 
+def define_views(conn: Connection, models: Sequence[ReadModel], of_log: Sequence[View]) -> None:
+    """Define the views over the log, and over those of these models whose tables are those of this version."""
+    current = {name for (name,) in conn.execute(HAS_OWN_TABLES, _schema_hashes(models))}
+    with conn.transaction():
+        views.define(conn, [*of_log, *(view for model in models if model.name in current for view in model.views)])
+
+
 def has_other_rows(conn: Connection, models: Sequence[ReadModel]) -> bool:
     """Return whether the rows of one of these models were made by another version."""
     row = conn.execute(HAS_OTHER_ROWS, _schema_hashes(models)).fetchone()
@@ -443,7 +489,8 @@ def rebuild(
     """
     Fold the whole log into fresh tables, then swap them in; return the position reached.
 
-    Waits for another rebuild of the same model. A rebuild that breaks off leaves the old tables as they were.
+    Waits for another rebuild of the same model. A rebuild that breaks off leaves the old tables as they were, and the next
+    one goes on where it was.
     """
     with _alone(conn, f"rebuild {model.name}"):
         return _rebuild(conn, model, read, progress)
@@ -461,31 +508,139 @@ def _rebuild(conn: Connection, model: ReadModel, read: ReadPart, progress: Calla
 
 def _fold_and_swap(conn: Connection, model: ReadModel, read: ReadPart, progress: Callable[[int], None]) -> int:
     fresh = f"rebuilding_{model.name}"
-    _execute(conn, "DROP SCHEMA IF EXISTS {0} CASCADE", fresh)
-    _execute(conn, "CREATE SCHEMA {0}", fresh)
-    reached = 0
+    reached = start = _begin_or_resume(conn, model, fresh)
     _note_progress(conn, model, reached)
-    failures: list[tuple[Recorded, str]] = []
     with _searching(conn, fresh):
-        conn.execute(SQL(model.schema))
-        for reached, batch in _parts_to_fold(read, model, 0, _head(conn)):
-            failures += _apply(conn, model, batch)
+        for reached in _fold_aside(conn, model, read, start, _head(conn)):
             _note_progress(conn, model, reached)
             progress(reached)
     with conn.transaction():
         conn.execute(LOCKED_WHATEVER_SHAPE, (model.name,))
         with _searching(conn, fresh):  # folds the events recorded meanwhile; the projector waits for the lock
             last = _head(conn)
-            for _, batch in _parts_to_fold(read, model, reached, last):
-                failures += _apply(conn, model, batch)
+            for _ in _fold_aside(conn, model, read, reached, last):
+                pass
         _swap(conn, model, fresh)
         conn.execute(READMIT, (model.name,))
-        for recorded, reason in failures:
-            _note_isolated(conn, model, recorded, reason)
+        _execute(conn, "INSERT INTO {1}.isolated_events SELECT * FROM {0}.isolated_events", fresh, SCHEMA)
         conn.execute(RESHAPE, (model.schema_hash, model.name))
         conn.execute(MOVE, (last, [model.name]))
     _execute(conn, "DROP SCHEMA {0} CASCADE", fresh)
     return last
+
+
+def _begin_or_resume(conn: Connection, model: ReadModel, schema: str, until: int | None = None) -> int:
+    """
+    Return the position up to which a schema holds the rows of a model, after making it anew unless it can be gone on with.
+
+    It can if the same version of the service began it, for the same tables and fold, on a log that goes at least as far, and
+    it is not beyond `until`.
+    """
+    shape = f"{model.schema_hash} {PROGRAM}"
+    if _value(conn, "SELECT to_regclass(%s) IS NOT NULL", f"{schema}.rebuild_progress"):
+        place = SQL("SELECT position FROM {}.rebuild_progress WHERE shape = %s AND position <= %s")
+        row = conn.execute(
+            place.format(Identifier(schema)), (shape, _head(conn) if until is None else until)
+        ).fetchone()
+        if row is not None:
+            return int(row[0])
+    with conn.transaction():
+        _execute(conn, "DROP SCHEMA IF EXISTS {0} CASCADE", schema)
+        _execute(conn, "CREATE SCHEMA {0}", schema)
+        _execute(conn, "CREATE TABLE {0}.isolated_events (LIKE {1}.isolated_events INCLUDING ALL)", schema, SCHEMA)
+        _execute(conn, "CREATE TABLE {0}.rebuild_progress (shape text NOT NULL, position bigint NOT NULL)", schema)
+        conn.execute(SQL("INSERT INTO {}.rebuild_progress VALUES (%s, 0)").format(Identifier(schema)), (shape,))
+        with _searching(conn, schema):
+            conn.execute(SQL(model.schema))
+    return 0
+
+
+def _fold_aside(conn: Connection, model: ReadModel, read: ReadPart, position: int, last: int) -> Iterator[int]:
+    """Fold the events after a position up to another into the schema that is searched; yield each position that is reached."""
+    for reached, batch in _parts_to_fold(read, model, position, last):
+        with conn.transaction():
+            for recorded, reason in _apply(conn, model, batch):
+                _note_isolated(conn, model, recorded, reason)
+            conn.execute(NOTE_REACHED, (reached,))
+        yield reached
+
+
+def verify(
+    conn: Connection, model: ReadModel, read: ReadPart, progress: Callable[[int], None] = lambda _position: None
+) -> list[Difference]:
+    """
+    Fold the log beside the live tables, compare, and return the tables that differ; nothing of the live ones changes.
+
+    The rows are compared as they were at one moment, and nobody waits for it. Raises Outdated when the rows are those of
+    another version.
+    """
+    aside = f"verifying_{model.name}"
+    with _alone(conn, f"verify {model.name}"):
+        try:
+            _execute(conn, "DROP SCHEMA IF EXISTS {0} CASCADE", aside)
+            if (target := reached(conn, [model])) is None or outdated(conn, [model]):
+                raise Outdated(model.name)
+            position = start = _begin_or_resume(conn, model, aside)
+            with _searching(conn, aside):
+                for position in _fold_aside(conn, model, read, start, target):
+                    progress(position)
+            return _compare(conn, model, read, aside, position)
+        finally:
+            if not conn.closed:
+                _execute(conn, "DROP SCHEMA IF EXISTS {0} CASCADE", aside)
+
+
+def fold_into(  # noqa: PLR0913, PLR0917 what is folded, how far, and where to
+    conn: Connection,
+    model: ReadModel,
+    read: ReadPart,
+    schema: str,
+    until: int,
+    progress: Callable[[int], None] = lambda _position: None,
+) -> None:
+    """
+    Fold the log up to a position into a schema that stays, as the model's tables were then (or would have been by this version).
+
+    One that broke off is gone on with, also to a later position. Raises Taken for a schema that is something else.
+    """
+    if not OWN_SCHEMA.fullmatch(schema) or (
+        _value(conn, "SELECT to_regnamespace(%s) IS NOT NULL", schema)
+        and not _value(conn, "SELECT to_regclass(%s) IS NOT NULL", f"{schema}.rebuild_progress")
+    ):
+        raise Taken(schema)
+    with _alone(conn, f"fold into {schema}"):
+        position = _begin_or_resume(conn, model, schema, until)
+        with _searching(conn, schema):
+            for reached in _fold_aside(conn, model, read, position, until):
+                progress(reached)
+
+
+def position_at(conn: Connection, moment: datetime) -> int:
+    """Return the position of the last event that was recorded at a moment or before; 0 if none was."""
+    low, high = 0, _head(conn)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if _value(conn, WAS_RECORDED, moment, middle) else (low, middle - 1)
+    return low
+
+
+def _compare(conn: Connection, model: ReadModel, read: ReadPart, aside: str, position: int) -> list[Difference]:
+    with conn.transaction():
+        conn.execute(ONE_MOMENT)
+        conn.execute("SET LOCAL statement_timeout = 0")
+        target = reached(conn, [model])
+        if target is None:
+            raise Outdated(model.name)
+        with _searching(conn, aside):
+            for _ in _fold_aside(conn, model, read, position, target):
+                pass
+        found = []
+        for table in model.tables:
+            query = SQL(DIFFERING).format(Identifier(SCHEMA, table.name), Identifier(aside, table.name))
+            missing, unexpected, differing, examples = conn.execute(query).fetchone() or (0, 0, 0, [])
+            if missing or unexpected or differing:
+                found.append(Difference(model.name, table.name, missing, unexpected, differing, tuple(examples)))
+        return found
 
 
 def _parts_to_fold(
@@ -502,6 +657,11 @@ def _parts_to_fold(
         batch = read(position, REBUILD_BATCH, until=until, without=names)
         position = batch[-1].position if batch else until
         yield position, batch
+
+
+def _value(conn: Connection, query: str, *values: object) -> Any:
+    row = conn.execute(query, values).fetchone()
+    return None if row is None else row[0]
 
 
 def _head(conn: Connection) -> int:
@@ -540,9 +700,11 @@ def _halves(conn: Connection, model: ReadModel, batch: Sequence[Recorded]) -> li
 
 
 def _swap(conn: Connection, model: ReadModel, fresh: str) -> None:
+    views.detach(conn, model.views)
     for table in model.tables:
         _execute(conn, "DROP TABLE IF EXISTS {0}.{1}", SCHEMA, table.name)
         _execute(conn, "ALTER TABLE {0}.{1} SET SCHEMA {2}", fresh, table.name, SCHEMA)
+    views.define(conn, model.views)
 
 
 @contextlib.contextmanager

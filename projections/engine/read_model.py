@@ -21,6 +21,7 @@ from psycopg.sql import SQL, Composed, Identifier
 from domain.bounds.limits import BATCH_ROWS, STATEMENT_BYTES
 from domain.events import STORED_NAMES
 from domain.recorded import Recorded, Unreadable
+from projections.engine.views import View
 
 SCHEMA = "read_models"
 AT_ONCE = 250  # the most rows of one statement
@@ -203,6 +204,11 @@ class Rows:
         self._changed.clear()
 
 
+def no_keys(_recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
+    """Name no row to fetch before a batch: the fold asks for each row when it needs it."""
+    return ()
+
+
 class ReadModel(msgspec.Struct, frozen=True):
     """A read model by its name: its tables, and the fold of the log that fills them."""
 
@@ -210,10 +216,11 @@ class ReadModel(msgspec.Struct, frozen=True):
     tables: tuple[Table[Any], ...]
     schema: str  # SQL that creates its tables and indexes, without the name of a schema
     fold: Callable[[Recorded, Rows], None]
-    keys_to_prefetch: Callable[[Recorded], Iterable[tuple[Table[Any], UUID]]]  # rows to fetch before a batch
+    keys_to_prefetch: Callable[[Recorded], Iterable[tuple[Table[Any], UUID]]] = no_keys  # rows to fetch before a batch
     events: frozenset[type] | None = None  # the kinds that it folds; None for all, even unreadable ones
     polled_by: str | None = None  # the process that folds it itself: it acts on it and must not wait for others
     version: int = 1  # of the fold; raised when it makes other rows of the same events
+    views: tuple[View, ...] = ()  # of analysts, over its tables
 
     @property
     def schema_hash(self) -> str:

@@ -29,6 +29,7 @@ from domain.explain.verdicts import reason_of
 from domain.recorded import Recorded
 from domain.values import CatchUpPolicy, Coalesced, ConcurrencyPolicy, Opened, Outcome, RoutineSettings, Skipped
 from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
+from projections.engine.views import View
 from projections.responses import ResponseBody, time, time_or_none
 
 OutcomeName = Literal["issue_created", "trajectory_started", "coalesced", "skipped", "missed", "failed", "planned"]
@@ -94,6 +95,37 @@ CREATE TABLE occurrence_schedule (
     id uuid PRIMARY KEY, routine_id uuid NOT NULL, has_jitter boolean NOT NULL, next_at timestamptz,
     due_at timestamptz);
 """
+
+OCCURRENCES = View(
+    name="occurrences",
+    about="An occurrence of a schedule that is settled, or a range of occurrences that were missed.",
+    source="occurrence",
+    moment="settled_at",
+    columns={
+        "id": ("id", "The run, or a missed range"),
+        "company_id": ("company_id", "Its company"),
+        "routine_id": ("routine_id", "Its routine"),
+        "trigger_id": ("trigger_id", "Its schedule"),
+        "planned_at": ("first", "The planned moment; of a range, the first"),
+        "last_planned_at": ("last", "The last planned moment of a range; else the same"),
+        "count": ("count", "How many occurrences it is; more than 1 only where they were missed"),
+        "outcome": ("outcome", "issue_created, trajectory_started, coalesced, skipped, failed or missed"),
+        "reason": ("reason", "Why it began no work"),
+        "concurrency_policy": ("concurrency_policy", "The routine's when it was settled"),
+        "catch_up_policy": ("catch_up_policy", "The routine's when it was settled"),
+        "run_id": ("run_id", "The run; NULL for what was missed"),
+        "issue_id": ("issue_id", "The issue that was opened or met"),
+        "blocking_run_id": ("blocking_run_id", "The live run that it met"),
+        "backfill_id": ("backfill_id", "The backfill that made up for it; its missed range stands beside it"),
+        "due_at": ("due_at", "When it came due, after its jitter"),
+        "settled_at": ("settled_at", "When its outcome was decided"),
+        "lateness_s": (
+            "CASE WHEN outcome <> 'missed' AND backfill_id IS NULL THEN extract(epoch FROM settled_at - due_at)::float8 END",
+            "Seconds from due to settled; NULL for what was missed or made up for",
+        ),
+        "position": ("position", "Place in the log of the event that settled it"),
+    },
+)
 
 
 def fold(recorded: Recorded, rows: Rows) -> None:
@@ -241,6 +273,7 @@ occurrences = ReadModel(
     fold=fold,
     keys_to_prefetch=keys_to_prefetch,
     events=frozenset({RoutineCreated, RoutineUpdated, RoutineRestored, *get_args(Moving)}),
+    views=(OCCURRENCES,),
 )
 
 

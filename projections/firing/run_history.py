@@ -29,6 +29,7 @@ from projections import responses
 from projections.board.issues import SUMMARY
 from projections.engine.documents import Docs, Part
 from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
+from projections.engine.views import View
 from projections.responses import (
     IssueSummary,
     RunAttempt,
@@ -65,6 +66,40 @@ CREATE INDEX ON run (routine_id, position);
 CREATE INDEX ON run (routine_id, (doc->>'status'), (doc->>'source'), position DESC NULLS LAST);
 CREATE INDEX ON run (company_id, (doc->>'status'), triggered_at, position);
 """
+
+RUNS = View(
+    name="runs",
+    about="A run: one firing of a routine, by whatever fired it, and its outcome.",
+    source="run",
+    moment="triggered_at",
+    columns={
+        "id": ("id", "The run"),
+        "company_id": ("company_id", "Its company"),
+        "routine_id": ("routine_id", "The routine that was fired"),
+        "trigger_id": ("trigger_id", "The trigger that fired it; NULL if it was fired by hand"),
+        "source": ("doc->>'source'", "What fired it: schedule, manual, api, webhook or chain"),
+        "status": ("doc->>'status'", "received, issue_created, coalesced, skipped, completed or failed"),
+        "triggered_at": ("triggered_at", "When it was fired"),
+        "planned_at": (
+            "(doc->>'plannedAt')::timestamptz",
+            "The planned moment of its occurrence; NULL if no schedule planned it",
+        ),
+        "completed_at": ("(doc->>'completedAt')::timestamptz", "When its work was over"),
+        "duration_s": (
+            "extract(epoch FROM (doc->>'completedAt')::timestamptz - triggered_at)::float8",
+            "Seconds from fired to over",
+        ),
+        "failure_reason": ("doc->>'failureReason'", "Why it failed or was skipped"),
+        "coalesced_into_run_id": ("(doc->>'coalescedIntoRunId')::uuid", "The live run that it met"),
+        "issue_id": ("linked_issue_id", "The issue that it opened or met"),
+        "backfill_id": ("(doc->>'backfillId')::uuid", "The backfill that made up for its occurrence"),
+        "cause_run_id": ("(doc->>'causeRunId')::uuid", "The run whose end fired it, by a chain"),
+        "cost_micros": ("(doc->>'costMicros')::bigint", "What it has cost, in millionths of a currency unit"),
+        "input_tokens": ("(doc->>'inputTokens')::bigint", "Tokens that it has read"),
+        "output_tokens": ("(doc->>'outputTokens')::bigint", "Tokens that it has written"),
+        "position": ("position", "Place of the firing in the log"),
+    },
+)
 
 
 def fold(recorded: Recorded, rows: Rows) -> None:
@@ -245,6 +280,7 @@ run_history = ReadModel(
     fold=fold,
     keys_to_prefetch=keys_to_prefetch,
     events=frozenset(get_args(RunEvent)),
+    views=(RUNS,),
 )
 
 

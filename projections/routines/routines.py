@@ -36,6 +36,7 @@ from projections.board import agents, issues, projects
 from projections.engine.documents import Docs, Part
 from projections.engine.letter_case import fold_case
 from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
+from projections.engine.views import View
 from projections.firing import run_history
 from projections.responses import (
     RoutineDetail,
@@ -100,6 +101,27 @@ CREATE TABLE routine_trigger (id uuid PRIMARY KEY, routine_id uuid NOT NULL, pos
 WITH (fillfactor = 60);
 CREATE INDEX ON routine_trigger (routine_id, position);
 """
+
+ROUTINES = View(
+    name="routines",
+    about="A routine, as it is now.",
+    source="routine",
+    moment="created_at",
+    columns={
+        "id": ("id", "The routine"),
+        "company_id": ("company_id", "Its company"),
+        "title": ("title", "Its title"),
+        "status": ("doc->>'status'", "active, paused or archived"),
+        "priority": ("doc->>'priority'", "critical, high, medium or low"),
+        "project_id": ("project_id", "Its project"),
+        "assignee_agent_id": ("(doc->>'assigneeAgentId')::uuid", "The agent who is to do its work"),
+        "concurrency_policy": ("doc->>'concurrencyPolicy'", "What a firing does that meets live work"),
+        "catch_up_policy": ("doc->>'catchUpPolicy'", "What becomes of occurrences that were missed"),
+        "max_run_duration_s": ("(doc->>'maxRunDurationSec')::int", "Seconds after which a run has lasted too long"),
+        "created_at": ("(doc->>'createdAt')::timestamptz", "When it was made"),
+        "updated_at": ("(doc->>'updatedAt')::timestamptz", "When it was changed, or fired, last"),
+    },
+)
 
 
 def fold(recorded: Recorded, rows: Rows) -> None:
@@ -303,6 +325,7 @@ routines = ReadModel(
     fold=fold,
     keys_to_prefetch=keys_to_prefetch,
     events=frozenset({RunFired, *get_args(RoutineEvent), *get_args(TriggerEvent)}),
+    views=(ROUTINES,),
 )
 
 

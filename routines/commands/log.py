@@ -5,11 +5,9 @@ from typing import Any
 from uuid import UUID
 
 import click
-from eventsourcing.persistence import Notification
 
 from application.audit import log_reader
-from application.audit.log_reader import Row
-from application.event_store.store import from_stored_or_unreadable
+from application.audit.log_reader import Row, recorded_of
 from domain.recorded import Recorded
 from routines import bootstrap
 from routines.commands import terminal
@@ -45,11 +43,6 @@ def log(after: int, limit: int | None, company: UUID | None, stream: UUID | None
         wanted = ((row, recorded) for row, recorded in entries if company in (None, recorded.company_id))
         for row, recorded in islice(wanted, limit):
             terminal.echo_json(line(row, recorded))
-
-
-def recorded_of(row: Row) -> Recorded:
-    """Return the event of a row; one that this version cannot read is Unreadable."""
-    return from_stored_or_unreadable(Notification(row.stream_id, row.version, row.name, row.body, row.position))
 
 
 def line(row: Row, recorded: Recorded) -> dict[str, Any]:

@@ -13,7 +13,7 @@ That account may be unable to do two things:
 A server whose parent was killed is found again (on Linux, by its /proc entry) and adopted instead of started a second
 time. If it runs as another account or listens elsewhere, it is ended and started anew.
 
-The kernel tells Postgres who connects (access.py). We may log in as the superuser, the service and the auditor; where
+The kernel tells Postgres who connects (access.py). We may log in as the superuser, the service, the auditor and the analyst; where
 the parts have an account of their own, that may log in as the service only. The mode of the socket's directory, 0700 or
 0710, keeps all others from connecting. An ordinary user who runs everything as one account is not protected from the
 parts: whoever can read the files of the cluster, or trace its processes, needs no login.
@@ -43,7 +43,7 @@ from routines.local.accounts import Account
 from routines.local.private_files import OTHERS_WRITE, hand_over, lock_file, make_own, name_of, open_private
 from routines.postgres.access import HBA, Login, ident
 from routines.postgres.binaries import readable_binaries
-from routines.roles import AUDITOR, SERVICE
+from routines.roles import ANALYST, AUDITOR, SERVICE
 
 SUPERUSER = "postgres"
 DATABASE = "routines"
@@ -75,7 +75,7 @@ class LocalPostgres:
         root: Path,
         *,
         durable: bool = True,
-        roles: Sequence[str] = (SUPERUSER, SERVICE, AUDITOR),
+        roles: Sequence[str] = (SUPERUSER, SERVICE, AUDITOR, ANALYST),
         parts: Account | None = None,
         parts_roles: Sequence[str] = (SERVICE,),
         say: Callable[[str], None] = lambda _: None,

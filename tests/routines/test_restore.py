@@ -154,7 +154,9 @@ def assert_whole(url, lost):
         assert (1,) == conn.execute("SELECT count(*) FROM vault.secrets").fetchone()
     with bootstrap.connect(Settings(database_url=url)) as conn:
         states = positions.status(conn)
+        assert (verdict.occurrences,) == conn.execute("SELECT sum(count) FROM analytics.occurrences").fetchone()
     assert [] == [state for state in states if state.behind or state.stopped or state.is_outdated]
+    assert 0 == run(service, "projections", "verify", "run_history")[0]
     assert (0, "The database is ready.") == first_line(url, "init")
 
 

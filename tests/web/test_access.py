@@ -291,6 +291,8 @@ OPERATIONS: dict[str, tuple[str, Callable[[AccessFixture], Request]]] = {
     "getBackfill": ("GET", by_id("routine-backfills", AccessFixture.backfill)),
     "cancelBackfill": ("POST", by_id("routine-backfills", AccessFixture.backfill, "/cancel")),
     "previewSchedule": ("POST", plain("/schedule/preview", {"cronExpression": "0 9 * * *"})),
+    "replayRoutine": ("POST", by_id("routines", AccessFixture.routine, "/what-if", {"from": "2026-01-01T00:00:00Z"})),
+    "replayCompany": ("POST", in_company("/what-if", {"from": "2026-01-01T00:00:00Z"})),
     "listIssues": ("GET", in_company("/issues")),
     "createIssue": ("POST", in_company("/issues", {"title": "Look"})),
     "getIssue": ("GET", by_id("issues", AccessFixture.issue)),

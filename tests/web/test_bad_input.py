@@ -63,6 +63,8 @@ SHAPES: dict[tuple[str, str], type[Body]] = {
     ("POST", f"/issues/{ID}/comments"): request_bodies.CommentDraft,
     ("POST", f"/routine-runs/{ID}/log"): request_bodies.LogDraft,
     ("POST", "/schedule/preview"): request_bodies.SchedulePreview,
+    ("POST", f"/routines/{ID}/what-if"): request_bodies.WhatIf,
+    ("POST", f"/companies/{ID}/what-if"): request_bodies.CompanyWhatIf,
 }
 NEED_SOMETHING = (
     "/members",

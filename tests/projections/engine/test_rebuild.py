@@ -2,10 +2,12 @@
 
 import threading
 from contextlib import contextmanager
+from datetime import timedelta
 from uuid import uuid4
 
 import psycopg
 import pytest
+from click.testing import CliRunner
 from eventsourcing.persistence import StoredEvent
 from msgspec.structs import replace
 from structlog.testing import capture_logs
@@ -16,9 +18,11 @@ from projections import catalogue
 from projections.board import agents, companies, issues
 from projections.board.directory import directory
 from projections.engine import positions
+from projections.engine.own_projection import fold_in_memory
 from projections.firing import deadlines, run_history
 from projections.routines import routines
 from routines import bootstrap
+from routines.cli import main
 from tests.projections.story import folded, rows
 from tests.rebuilding import rebuild_outdated
 from tests.waiting import wait_for
@@ -490,3 +494,151 @@ def test_a_rebuild_isolates_events_of_names_that_this_version_does_not_know(stor
     assert [("deadlines", "agent.sang")] == [
         (one.read_model, one.name) for one in positions.isolated(conn, 10, "deadlines")
     ]
+
+
+def test_a_rebuild_that_was_killed_goes_on_where_it_was(projected_story, conn, settings, monkeypatch):
+    monkeypatch.setattr(positions, "REBUILD_BATCH", 20)
+    before, reached = rows(conn, run_history.run_history), []
+
+    def kill(position):
+        reached.append(position)
+        if len(reached) == 2:
+            raise Killed
+
+    with bootstrap.connect(settings) as own, pytest.raises(Killed):
+        positions.rebuild(own, run_history.run_history, projected_story.store.after, kill)
+    told = []
+    positions.rebuild(conn, run_history.run_history, projected_story.store.after, told.append)
+
+    assert min(told) > max(reached)
+    assert rows(conn, run_history.run_history) == before
+
+
+@pytest.mark.parametrize(
+    "change", [{"version": 99}, {"schema": run_history.SCHEMA + "CREATE INDEX ON run (triggered_at);"}]
+)
+def test_what_another_version_has_begun_is_not_gone_on_with(projected_story, conn, settings, monkeypatch, change):
+    monkeypatch.setattr(positions, "REBUILD_BATCH", 20)
+
+    def kill(_position):
+        raise Killed
+
+    with bootstrap.connect(settings) as own, pytest.raises(Killed):
+        positions.rebuild(own, replace(run_history.run_history, **change), projected_story.store.after, kill)
+    told = []
+    positions.rebuild(conn, run_history.run_history, projected_story.store.after, told.append)
+
+    assert told[0] <= [one.position for one in projected_story.store.history() if isinstance(one.event, RunFired)][19]
+
+
+def test_an_event_that_was_passed_over_before_the_kill_is_on_the_record_after_it(
+    projected_story, conn, settings, monkeypatch
+):
+    monkeypatch.setattr(positions, "REBUILD_BATCH", 5)
+    (first, *_) = [one for one in projected_story.store.history() if isinstance(one.event, RunFired)]
+
+    def fold(recorded, folded_rows):
+        if recorded.position == first.position:
+            raise ValueError
+        run_history.fold(recorded, folded_rows)
+
+    def kill(position):
+        if position > first.position:
+            raise Killed
+
+    model = replace(run_history.run_history, fold=fold)
+    with bootstrap.connect(settings) as own, pytest.raises(Killed):
+        positions.rebuild(own, model, projected_story.store.after, kill)
+    assert positions.isolated(conn, 10) == []
+    positions.rebuild(conn, model, projected_story.store.after)
+
+    assert [one.position for one in positions.isolated(conn, 10)] == [first.position]
+
+
+def test_rows_that_are_as_the_log_gives_them_are_verified(projected_story, conn):
+    for model in catalogue.ALL:
+        assert positions.verify(conn, model, projected_story.store.after) == []
+    assert conn.execute("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'verifying%'").fetchone() == (0,)
+    assert tables_searched(conn) == ["read_models"]
+
+
+def test_rows_that_differ_are_reported_and_left_alone(projected_story, conn, settings):
+    (lost,) = conn.execute("DELETE FROM run WHERE id = (SELECT min(id::text)::uuid FROM run) RETURNING id").fetchone()
+    conn.execute("UPDATE run SET position = 0 WHERE id = (SELECT max(id::text)::uuid FROM run)")
+    conn.execute(
+        "INSERT INTO run SELECT gen_random_uuid(), company_id, routine_id, 1, triggered_at, NULL, NULL, doc FROM run LIMIT 1"
+    )
+    before = rows(conn, run_history.run_history)
+
+    (found,) = positions.verify(conn, run_history.run_history, projected_story.store.after)
+
+    assert (found.table, found.missing, found.unexpected, found.differing) == ("run", 1, 1, 1)
+    assert lost in found.examples
+    assert rows(conn, run_history.run_history) == before
+    done = CliRunner().invoke(
+        main, ["projections", "verify", "run_history"], env={"ROUTINES_DATABASE_URL": settings.database_url}
+    )
+    assert (done.exit_code, "run_history.run: 1 rows are missing" in done.output) == (1, True)
+
+
+def test_a_read_model_that_lags_or_moves_meanwhile_is_verified_as_of_one_moment(told_story, conn, settings):
+    positions.advance(conn, [run_history.run_history], told_story.store.after, 100)
+
+    def move(_position):
+        with bootstrap.connect(settings) as other:
+            positions.advance(other, [run_history.run_history], told_story.store.after, 30)
+
+    assert positions.verify(conn, run_history.run_history, told_story.store.after, move) == []
+
+
+def test_rows_of_another_version_are_not_verified(projected_story, conn):
+    conn.execute("UPDATE positions SET shape = 'other' WHERE name = 'issues'")
+
+    with pytest.raises(positions.Outdated):
+        positions.verify(conn, issues.issues, projected_story.store.after)
+
+
+def test_rows_as_of_a_position_are_made_in_a_schema_of_their_own(projected_story, conn, settings):
+    """As they were then: those that the same log gives when it ends there."""
+    before = rows(conn, run_history.run_history)
+    log = list(projected_story.store.history())
+    position = len(log) // 2
+    arguments = ["projections", "rebuild", "run_history", "--into", "noon", "--until"]
+    env = {"ROUTINES_DATABASE_URL": settings.database_url}
+
+    done = CliRunner().invoke(main, [*arguments, str(position)], env=env)
+
+    assert f"Schema noon holds run_history as of position {position}" in done.output
+    expected = fold_in_memory(run_history.run_history, log[:position]).all(run_history.RUN)
+    found = conn.execute("SELECT id, position, doc->>'status' FROM noon.run ORDER BY id").fetchall()
+    assert found == [(row.id, row.position, row.doc.status) for row in expected]
+    assert rows(conn, run_history.run_history) == before
+    assert CliRunner().invoke(main, [*arguments, str(len(log))], env=env).exit_code == 0  # goes on to a later one
+    assert conn.execute("SELECT count(*) FROM noon.run").fetchone() == (len(before["run"]),)
+
+
+def test_a_moment_is_the_last_position_that_was_recorded_by_then(projected_story, conn):
+    recorded = conn.execute("SELECT position, recorded_at FROM log.events ORDER BY position").fetchall()
+    for place in (0, len(recorded) // 2, len(recorded) - 1):
+        moment = recorded[place][1]
+        assert positions.position_at(conn, moment) == max(position for position, at in recorded if at <= moment)
+    assert positions.position_at(conn, recorded[0][1] - timedelta(seconds=1)) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["run_history", "--into", "read_models"], "take another"),
+        (["run_history", "--into", "own_x"], "take another"),
+        (["run_history", "--into", "Mine; DROP"], "take another"),
+        (["run_history", "--until", "3"], "--until needs --into"),
+        (["--into", "mine"], "--into needs the name"),
+        (["run_history", "--into", "mine", "--until", "soon"], "neither a position nor a time"),
+    ],
+)
+def test_a_place_or_a_moment_that_is_none_is_refused(projected_story, settings, options, said):
+    env = {"ROUTINES_DATABASE_URL": settings.database_url}
+
+    done = CliRunner().invoke(main, ["projections", "rebuild", *options], env=env)
+
+    assert (done.exit_code != 0, said in done.output) == (True, True), done.output

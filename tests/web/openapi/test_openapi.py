@@ -235,6 +235,7 @@ def test_every_route_of_the_contract_is_described(served: Any):
         *(("POST", f"/api/companies/*/routines/{what}") for what in ("pause", "resume")),
         ("GET", "/api/routines/*/explain"),
         ("POST", "/api/schedule/preview"),
+        *(("POST", f"/api/{kind}/*/what-if") for kind in ("routines", "companies")),
         ("GET", "/api/routines/*/revisions"),
         ("POST", "/api/routines/*/revisions/*/restore"),
         *((method, "/api/issues/*") for method in ("GET", "PATCH")),

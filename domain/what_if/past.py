@@ -1,0 +1,190 @@
+"""The past of a routine as a replay needs it: the moments at which its schedules were settled, and how long its runs lasted."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Literal
+from uuid import UUID
+
+from domain.events import (
+    RunFailed,
+    RunFired,
+    SlotCounted,
+    SlotFreed,
+    SlotTaken,
+    TriggerEvent,
+    TriggerMissed,
+)
+from domain.recorded import Recorded
+from domain.routines import run as runs
+from domain.routines import settlement
+from domain.values import Failed, Value
+
+LookKind = Literal["settled", "over_quota", "company_archived", "gave_up"]
+GAVE_UP = "The occurrence could not be carried out"  # begins the reason of such a run
+BY_POLICY = frozenset((*settlement.MISSED_BECAUSE.values(), settlement.OVER_QUOTA, settlement.COMPANY_ARCHIVED))
+
+
+class Look(Value, frozen=True):
+    """A moment at which the scheduler settled what was due of a schedule, and all that it recorded then."""
+
+    trigger_id: UUID
+    at: datetime
+    kind: LookKind
+    events: tuple[Recorded, ...]
+
+    @property
+    def first(self) -> datetime:
+        """The first occurrence that it settled."""
+        return min(_first_of(recorded.event) for recorded in self.events)
+
+    @property
+    def next_at(self) -> datetime | None:
+        """The occurrence with which the schedule went on."""
+        event = self.events[-1].event
+        return event.next_at if isinstance(event, RunFired | TriggerMissed) else None
+
+
+class Lasted(Value, frozen=True):
+    """
+    How long a run was live: from its beginning to the first time at which its work was over.
+
+    `is_cut` says that something else than the work ended it: its time limit, or its successor.
+    """
+
+    begin: datetime
+    end: datetime | None
+    is_cut: Literal["timed_out", "superseded"] | None = None
+
+    @property
+    def duration(self) -> timedelta | None:
+        """The time that the work took; None if it is not known."""
+        return None if self.end is None or self.is_cut else self.end - self.begin
+
+
+class Past(Value, frozen=True):
+    """
+    The events of a routine, its triggers, its slot, its runs, its agents and its projects, in the order of the log.
+
+    `looks` has each look by the position of its first event, None at those of its others. `typical` is the median of the
+    known durations.
+    """
+
+    events: Sequence[Recorded]
+    looks: dict[int, Look | None]
+    lasted: dict[UUID, Lasted]
+    takings: dict[UUID, int]  # the position at which a run's work began for the first time
+    fired: dict[UUID, RunFired]
+    typical: timedelta
+
+
+def past_of(events: Iterable[Recorded]) -> Past:
+    """Return the past that these events tell."""
+    events = sorted(events, key=lambda recorded: recorded.position)
+    looks: dict[int, Look | None] = {}
+    for look in _looks(events):
+        looks |= dict.fromkeys((recorded.position for recorded in look.events), None)
+        looks[look.events[0].position] = look
+    lasted, takings = _lasted(events)
+    known = [duration for one in lasted.values() if (duration := one.duration) is not None]
+    fired = {recorded.stream_id: recorded.event for recorded in events if isinstance(recorded.event, RunFired)}
+    return Past(
+        events=events,
+        looks=looks,
+        lasted=lasted,
+        takings=takings,
+        fired=fired,
+        typical=sorted(known)[len(known) // 2] if known else timedelta(),
+    )
+
+
+def _first_of(event: object) -> datetime:
+    match event:
+        case RunFired(occurrence=datetime() as occurrence):
+            return occurrence
+        case TriggerMissed(first=first):
+            return first
+        case _:
+            raise LookupError(event)
+
+
+def _looks(events: Sequence[Recorded]) -> Iterable[Look]:
+    """Yield the looks: what was recorded of one trigger at one time, without what changes of the schedule brought about."""
+    by_trigger = defaultdict[UUID, list[Recorded]](list)
+    for recorded in events:
+        match recorded.event:
+            case RunFired(trigger_id=UUID() as trigger_id, is_scheduled=True):
+                by_trigger[trigger_id].append(recorded)
+            case event if isinstance(event, TriggerEvent):
+                by_trigger[recorded.stream_id].append(recorded)
+    for trigger_id, history in by_trigger.items():
+        group: list[Recorded] = []
+        for recorded, following in zip(history, [*history[1:], None], strict=True):
+            is_settled = _is_settled(recorded, following)
+            if group and (not is_settled or recorded.at != group[0].at):
+                yield _look(trigger_id, group)
+                group = []
+            if is_settled:
+                group.append(recorded)
+        if group:
+            yield _look(trigger_id, group)
+
+
+def _look(trigger_id: UUID, group: Sequence[Recorded]) -> Look:
+    return Look(trigger_id=trigger_id, at=group[0].at, kind=_kind(group), events=tuple(group))
+
+
+def _is_settled(recorded: Recorded, following: Recorded | None) -> bool:
+    """Return whether a look has recorded this; a change of the schedule misses what waits as well, and is recorded after it."""
+    match recorded.event:
+        case RunFired():
+            return True
+        case TriggerMissed(reason=settlement.OVER_QUOTA, rests_until=None):
+            is_of_change = following is not None and following.at == recorded.at and not _is_settled(following, None)
+            return not is_of_change
+        case TriggerMissed(reason=reason):
+            return reason in BY_POLICY
+        case _:
+            return False
+
+
+def _kind(group: Sequence[Recorded]) -> LookKind:
+    for recorded in group:
+        match recorded.event:
+            case TriggerMissed(rests_until=datetime()):
+                return "over_quota"
+            case TriggerMissed(reason=settlement.COMPANY_ARCHIVED):
+                return "company_archived"
+            case RunFired(outcome=Failed(reason=reason)) if reason.startswith(GAVE_UP):
+                return "gave_up"
+    return "settled"
+
+
+def _lasted(events: Sequence[Recorded]) -> tuple[dict[UUID, Lasted], dict[UUID, int]]:
+    fired = {recorded.stream_id: recorded for recorded in events if isinstance(recorded.event, RunFired)}
+    begun: dict[UUID, Recorded] = {}
+    takings: dict[UUID, int] = {}
+    run_of: dict[UUID, UUID] = {}
+    ended: dict[UUID, datetime] = {}
+    cut: dict[UUID, Literal["timed_out", "superseded"]] = {}
+    for recorded in events:
+        match recorded.event:
+            case SlotTaken(live=live):
+                begun.setdefault(live.run_id, recorded)
+                takings.setdefault(live.run_id, recorded.position)
+                run_of[live.issue_id] = live.run_id
+            case SlotCounted(live=counted):  # what came before it may not be known
+                for live in counted:
+                    begun.setdefault(live.run_id, fired.get(live.run_id, recorded))
+                    run_of[live.issue_id] = live.run_id
+            case SlotFreed(issue_id=issue_id) if issue_id in run_of:
+                ended.setdefault(run_of[issue_id], recorded.at)
+            case RunFailed(successor_run_id=UUID()):
+                cut.setdefault(recorded.stream_id, "superseded")
+            case RunFailed(reason=runs.TIMED_OUT):
+                cut.setdefault(recorded.stream_id, "timed_out")
+    lasted = {
+        run_id: Lasted(begin=recorded.at, end=ended.get(run_id), is_cut=cut.get(run_id))
+        for run_id, recorded in begun.items()
+    }
+    return lasted, takings

@@ -1,0 +1,117 @@
+"""
+What analysts take out: the rows of a view of `analytics` as CSV, as lines of JSON, or one by one.
+
+Everything is streamed: Postgres writes the text (COPY), and this process holds a chunk of it at a time.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+import msgspec
+import psycopg
+from psycopg.sql import SQL, Composed, Identifier
+from psycopg.sql import Literal as Value
+
+from projections import catalogue, log_views
+from projections.engine.views import SCHEMA, View
+
+TextFormat = Literal["csv", "ndjson"]
+VIEWS = {view.name: view for view in (*log_views.OF_LOG, *(view for model in catalogue.ALL for view in model.views))}
+EVENTS = log_views.EVENTS.name
+# A line of JSON has no control characters, so that nothing of it is quoted or escaped.
+COPY = {
+    "csv": "COPY ({}) TO STDOUT (FORMAT csv, HEADER)",
+    "ndjson": "COPY (SELECT row_to_json(t) FROM ({}) t) TO STDOUT (FORMAT csv, QUOTE E'\\x01', DELIMITER E'\\x02')",
+}
+HEAD = "SELECT position, hash FROM log.head"
+LAST = SQL("SELECT coalesce(max(position), 0) FROM {}").format(Identifier(SCHEMA, EVENTS))
+NOW = "SELECT now()"
+ROWS_AT_ONCE = 1_000  # fetched at a time where rows are read one by one
+Connection = psycopg.Connection[Any]
+
+
+class Selection(msgspec.Struct, frozen=True):
+    """Which rows are wanted: of one company or of all, and those of a time, open at its end. None leaves out a condition."""
+
+    company_id: UUID | None = None
+    begin: datetime | None = None
+    end: datetime | None = None
+
+
+class Column(msgspec.Struct, frozen=True):
+    """A column by its name, and its type as Postgres calls it."""
+
+    name: str
+    kind: str
+
+
+def read_head(conn: Connection) -> tuple[int, str | None]:
+    """Return the position of the newest event, and its hash in hexadecimal digits; None for a login that may not read it."""
+    try:
+        row = conn.execute(HEAD).fetchone()
+    except psycopg.errors.InsufficientPrivilege:
+        row = conn.execute(LAST).fetchone()
+        return (row[0] if row else 0), None
+    return (row[0], row[1].hex()) if row else (0, None)
+
+
+def now(conn: Connection) -> datetime:
+    """Return the time by the database's clock."""
+    row = conn.execute(NOW).fetchone()
+    if row is None:
+        raise AssertionError
+    moment: datetime = row[0]
+    return moment
+
+
+def columns(conn: Connection, view: View) -> list[Column]:
+    """Return the columns of a view."""
+    cursor = conn.execute(SQL("SELECT * FROM {} LIMIT 0").format(Identifier(SCHEMA, view.name)))
+    types = conn.adapters.types
+    return [
+        Column(name=one.name, kind=info.name if (info := types.get(one.type_code)) else "text")
+        for one in cursor.description or ()
+    ]
+
+
+def query(view: View, selection: Selection, positions: tuple[int, int] | None = None, names: str = "*") -> Composed:
+    """Return the SELECT of the selected rows; `positions` (after, until) narrow those of the log, in its order."""
+    conditions = [SQL("true")]
+    if selection.company_id is not None:
+        # a company's own row belongs to it as well
+        conditions.append(SQL("company_id = {}").format(Value(selection.company_id)))  # type: ignore[arg-type]
+    for operator, moment in ((">=", selection.begin), ("<", selection.end)):
+        if moment is not None:
+            conditions.append(
+                SQL("{} {} {}").format(Identifier(view.moment), SQL(operator), Value(moment))  # type: ignore[arg-type]
+            )
+    order = "position" if "position" in view.columns else "id"
+    if positions is not None:
+        conditions.append(SQL("position > {} AND position <= {}").format(*map(Value, positions)))  # type: ignore[arg-type]
+    return SQL("SELECT {} FROM {} WHERE {} ORDER BY {}").format(
+        SQL(names), Identifier(SCHEMA, view.name), SQL(" AND ").join(conditions), Identifier(order)
+    )
+
+
+class Text:
+    """The rows of a query as text, chunk by chunk; `rows` is how many they were, once all are read."""
+
+    def __init__(self, conn: Connection, selected: Composed, text_format: TextFormat) -> None:
+        self._conn = conn
+        self._statement = SQL(COPY[text_format]).format(selected)
+        self.rows = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        with self._conn.cursor() as cursor:
+            with cursor.copy(self._statement) as copy:
+                yield from map(bytes, copy)
+            self.rows = cursor.rowcount
+
+
+def rows(conn: Connection, selected: Composed) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of a query one by one; a few are in memory at a time."""
+    with conn.transaction(), conn.cursor("export") as cursor:
+        cursor.itersize = ROWS_AT_ONCE
+        yield from cursor.execute(selected)

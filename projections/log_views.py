@@ -1,0 +1,58 @@
+"""The view of the log that analysts read: each event with its envelope, without addresses."""
+
+from projections.engine.views import View
+
+# Where events hold what only those are shown who may change it (domain/disclosure.py), by their stored names: paths in their
+# JSON. Of a restored revision all triggers are left out, since each has the address of its webhook.
+_CALLBACK, _TRIGGER, _WEBHOOK = (
+    ("settings", "call", "callback", "url"),
+    ("state", "public_id"),
+    ("webhook", "public_id"),
+)
+_AGENT = (("profile", "adapter_config"), ("profile", "heartbeat_url"))
+ADDRESSES: dict[str, tuple[tuple[str, ...], ...]] = {
+    "user.registered": (("email",),),
+    "agent.created": _AGENT,
+    "agent.updated": _AGENT,
+    "routine.created": (_CALLBACK,),
+    "routine.updated": (_CALLBACK,),
+    "routine.restored": (_CALLBACK, ("triggers",)),
+    "routine.trigger_added": (_TRIGGER,),
+    "routine.trigger_changed": (_TRIGGER,),
+    "trigger.created": (_WEBHOOK,),
+    "trigger.updated": (_WEBHOOK,),
+    "trigger.restored": (_WEBHOOK,),
+    "trigger.secret_rotated": (_WEBHOOK,),
+    "trajectory.opened": (("callback", "url"),),
+    "endpoint.created": (("settings", "url"),),
+    "endpoint.updated": (("settings", "url"),),
+}
+
+
+def _without(paths: tuple[tuple[str, ...], ...]) -> str:
+    return "stated->'event'" + "".join(f" #- '{{{','.join(path)}}}'" for path in paths)
+
+
+_CASES = " ".join(f"WHEN '{name}' THEN {_without(paths)}" for name, paths in ADDRESSES.items())
+_EVENT = f"CASE name {_CASES} ELSE stated->'event' END"
+
+EVENTS = View(
+    name="events",
+    about="An event of the log, as the process that decided it stated it.",
+    # OFFSET keeps Postgres from reading the JSON once for each column
+    source="log.events e CROSS JOIN LATERAL (SELECT convert_from(e.body, 'UTF8')::jsonb AS stated OFFSET 0) body",
+    moment="at",
+    columns={
+        "position": ("position", "Its place in the log, from 1, without gaps"),
+        "name": ("name", "The kind of event, such as run.fired"),
+        "stream_id": ("stream_id", "The thing it happened to: a routine, a run, an issue"),
+        "version": ("version", "Its number in that stream, from 1"),
+        "at": ("(stated->>'at')::timestamptz", "When it was decided"),
+        "recorded_at": ("recorded_at", "When the database recorded it"),
+        "actor": ("stated->>'actor'", "Who did it: user:ID, agent:ID, scheduler or system"),
+        "company_id": ("(stated->>'company_id')::uuid", "Its company; NULL for what belongs to none"),
+        "cause": ("stated->>'cause'", "What led to it, such as the work session of an agent"),
+        "event": (_EVENT, "Its fields as JSON, without addresses"),
+    },
+)
+OF_LOG = (EVENTS,)

@@ -1,0 +1,203 @@
+"""`routines export`: the log and the views in files, with a manifest; only what is new, and on from where it was cut off."""
+
+import csv
+import hashlib
+import json
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from projections import catalogue, exports, log_views
+from projections.engine import positions
+from projections.exports import VIEWS, Selection
+from routines import bootstrap
+from routines.cli import main
+from routines.commands import export as command
+
+
+@pytest.fixture
+def defined(projected_story, conn):
+    positions.define_views(conn, catalogue.ALL, log_views.OF_LOG)
+    return projected_story
+
+
+@pytest.fixture
+def run(system, tmp_path):
+    def export(*options, url=system.settings.database_url):
+        output = tmp_path / "out"
+        done = CliRunner().invoke(
+            main, ["export", "--output", str(output), *options], env={"ROUTINES_DATABASE_URL": url}
+        )
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+        return done, output
+
+    return export
+
+
+def manifest(output):
+    return json.loads((output / "manifest.json").read_text())
+
+
+def lines(output, view):
+    names = [file["name"] for file in manifest(output)["files"] if file["view"] == view]
+    return [json.loads(line) for name in names for line in (output / name).read_text().split("\n")[:-1]]
+
+
+def test_all_events_and_views_are_in_files_that_the_manifest_names(defined, run, conn):
+    done, output = run()
+
+    assert done.exit_code == 0, done.output
+    about, log = manifest(output), list(defined.store.history())
+    assert {file["view"] for file in about["files"]} == set(VIEWS)
+    assert {path.name for path in output.iterdir()} == {file["name"] for file in about["files"]} | {"manifest.json"}
+    for file in about["files"]:
+        content = (output / file["name"]).read_bytes()
+        assert (len(content), hashlib.sha256(content).hexdigest()) == (file["bytes"], file["sha256"])
+        assert content.count(b"\n") == file["rows"]
+    events = lines(output, "events")
+    assert [(one["position"], one["name"], one["event"]["type"]) for one in events] == [
+        (recorded.position, recorded.name, recorded.name) for recorded in log
+    ]
+    for view in VIEWS:
+        assert len(lines(output, view)) == conn.execute(f"SELECT count(*) FROM analytics.{view}").fetchone()[0]
+    assert about["position"] == about["headPosition"] == log[-1].position
+    assert about["headHash"] == conn.execute("SELECT hash FROM log.head").fetchone()[0].hex()
+
+
+def test_the_next_export_takes_only_what_is_new(defined, run):
+    run("--view", "events")
+    before = defined.store.head()
+    defined.company("Another")
+
+    done, output = run("--view", "events", "--json")
+
+    spans = [
+        (file["afterPosition"], file["untilPosition"]) for file in json.loads(done.output.splitlines()[-1])["files"]
+    ]
+    assert spans == [(0, before), (before, defined.store.head())]
+    assert [one["position"] for one in lines(output, "events")] == list(range(1, defined.store.head() + 1))
+
+
+def test_an_export_that_was_cut_off_goes_on_with_the_next_file(defined, run, monkeypatch):
+    monkeypatch.setattr(command, "PART", 20)
+    written, add = [], command._add
+
+    def killed(output, manifest, name, *rest):
+        if len(written) == 3:
+            (output / f"{name}.part").write_text("half a li")
+            raise KeyboardInterrupt
+        written.append(name)
+        add(output, manifest, name, *rest)
+
+    monkeypatch.setattr(command, "_add", killed)
+    run("--view", "events")
+    monkeypatch.setattr(
+        command,
+        "_add",
+        lambda output, manifest, name, *rest: (written.append(name), add(output, manifest, name, *rest)),
+    )
+
+    done, output = run("--view", "events")
+
+    assert done.exit_code == 0
+    assert len(written) == len(set(written)) == -(-defined.store.head() // 20)
+    assert [one["position"] for one in lines(output, "events")] == list(range(1, defined.store.head() + 1))
+    assert not list(output.glob("*.part"))
+
+
+def test_one_company_and_a_time_can_be_selected(defined, run):
+    log = list(defined.store.history())
+    company = next(recorded.company_id for recorded in log if recorded.company_id)
+    begin, end = log[len(log) // 3].at, log[2 * len(log) // 3].at
+
+    _, output = run(
+        "--company", str(company), "--from", f"{begin:%Y-%m-%dT%H:%M:%S}", "--to", f"{end:%Y-%m-%dT%H:%M:%S}"
+    )
+
+    begin, end = begin.replace(microsecond=0), end.replace(microsecond=0)
+    assert [one["position"] for one in lines(output, "events")] == [
+        recorded.position for recorded in log if recorded.company_id == company and begin <= recorded.at < end
+    ]
+    assert {one["company_id"] for view in VIEWS for one in lines(output, view)} == {str(company)}
+
+
+def test_csv_has_a_header_and_the_same_rows(defined, run, conn):
+    _, output = run("--format", "csv")
+
+    for file in manifest(output)["files"]:
+        with (output / file["name"]).open(newline="") as text:
+            found = list(csv.DictReader(text))
+        assert len(found) == file["rows"]
+        if found:
+            assert list(found[0]) == list(VIEWS[file["view"]].columns)
+
+
+def test_parquet_has_typed_columns(defined, run, conn):
+    parquet = pytest.importorskip("pyarrow.parquet")
+
+    done, output = run("--format", "parquet")
+
+    assert done.exit_code == 0, done.output
+    for file in manifest(output)["files"]:
+        table = parquet.read_table(output / file["name"])
+        assert (table.num_rows, table.column_names) == (file["rows"], list(VIEWS[file["view"]].columns))
+    runs = parquet.read_table(output / "runs.parquet")
+    assert str(runs.schema.field("triggered_at").type) == "timestamp[us, tz=UTC]"
+    assert str(runs.schema.field("duration_s").type) == "double"
+    ids = conn.execute("SELECT id::text, triggered_at FROM analytics.runs ORDER BY position").fetchall()
+    assert list(zip(runs["id"].to_pylist(), runs["triggered_at"].to_pylist(), strict=True)) == ids
+    name = next(file["name"] for file in manifest(output)["files"] if file["view"] == "events")
+    events = parquet.read_table(output / name)
+    assert json.loads(events["event"][0].as_py())["type"] == events["name"][0].as_py()
+
+
+def test_without_pyarrow_parquet_is_refused_in_a_sentence(defined, run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "routines.commands.parquet", None)
+    monkeypatch.delattr("routines.commands.parquet", raising=False)
+
+    done, _ = run("--format", "parquet")
+
+    assert (done.exit_code, "pip install 'routines[parquet]'" in done.output) == (1, True)
+
+
+def test_other_options_and_other_files_are_refused(defined, run, tmp_path):
+    run("--view", "events")
+
+    other, _ = run("--view", "events", "--format", "csv")
+
+    assert (other.exit_code, "other options" in other.output) == (1, True)
+    (tmp_path / "out" / "manifest.json").unlink()
+    strange, _ = run()
+    assert (strange.exit_code, "has other files in it" in strange.output) == (1, True)
+
+
+def test_a_log_that_has_lost_its_end_is_noticed(defined, run, tmp_path):
+    _, output = run("--view", "events")
+    about = manifest(output)
+    (output / "manifest.json").write_text(json.dumps(about | {"position": about["position"] + 10}))
+
+    done, _ = run("--view", "events")
+
+    assert (done.exit_code, "restored" in done.output) == (1, True)
+
+
+def test_the_login_of_an_analyst_is_enough(defined, run, admin_url):
+    with bootstrap.READING.connect(admin_url) as conn:
+        conn.execute("SET ROLE routines_analyst")
+        head, digest = exports.read_head(conn)
+        text = exports.Text(conn, exports.query(VIEWS["runs"], Selection()), "ndjson")
+        content = b"".join(text)
+
+    assert (head, digest) == (defined.store.head(), None)
+    assert content.count(b"\n") == text.rows > 0
+
+
+def test_texts_with_line_breaks_quotes_and_control_characters_are_whole(defined, run, conn):
+    title = 'He said "no",\r\n\ttwice \\ \x7f\u2028'
+    routine = defined.routine(defined.company(), None, title="Say", status="paused", description=title)
+
+    _, output = run("--view", "events")
+
+    created = next(one for one in lines(output, "events") if one["stream_id"] == str(routine))
+    assert created["event"]["settings"]["description"] == title
