@@ -57,7 +57,8 @@ class Bar(msgspec.Struct, frozen=True):
 class Numbers(NamedTuple):
     """Counts of a company, each up to MOST_COUNTED."""
 
-    routines: Mapping[str, int]  # by status
+    routines: int
+    active: int
     runs: Mapping[str, int]  # by status, since a moment
     overdue: int
     dead_deliveries: int
@@ -76,8 +77,8 @@ class _Row(msgspec.Struct, frozen=True):
 _FOREVER = "'9999-12-31T00:00:00Z'::timestamptz"
 _SORTED_BY = {  # the key of each order, the type of the key, and how it is compared with the place before
     "next": (f"coalesce(planned.due_at, {_FOREVER})", "timestamptz", ">", "ASC"),
-    "title": ("lower(title)", "text", ">", "ASC"),
-    "changed": ("updated_at", "text", "<", "DESC"),
+    "title": ("lower(r.title)", "text", ">", "ASC"),
+    "changed": ("r.updated_at", "text", "<", "DESC"),
 }
 _LIST = {
     order: Docs(
@@ -88,13 +89,18 @@ _LIST = {
             'active_issue', (
                 SELECT {issues.SUMMARY} FROM issue i WHERE origin_id = found.id AND is_open ORDER BY changed DESC LIMIT 1)) AS doc
         FROM (
-            SELECT routine.id, doc, planned.due_at, {key} AS key FROM routine LEFT JOIN (
-                SELECT routine_id, min(due_at) AS due_at FROM schedule
-                WHERE company_id = %(company_id)s AND enabled AND routine_active GROUP BY routine_id
-            ) planned ON planned.routine_id = routine.id
-            WHERE {routines.NARROWED}
-            AND (%(id)s::uuid IS NULL OR ({key}, routine.id) {compared} (%(key)s::{kind}, %(id)s::uuid))
-            ORDER BY {key} {direction}, routine.id {direction} LIMIT %(limit)s) found""",
+            -- The order needs no document, so those after the page are not looked into.
+            SELECT sorted.*, doc FROM (
+                SELECT r.id, planned.due_at, {key} AS key FROM routine r LEFT JOIN (
+                    SELECT routine_id, min(due_at) AS due_at FROM schedule
+                    WHERE company_id = %(company_id)s AND enabled AND routine_active GROUP BY routine_id
+                ) planned ON planned.routine_id = r.id
+                WHERE r.company_id = %(company_id)s
+                AND (%(id)s::uuid IS NULL OR ({key}, r.id) {compared} (%(key)s::{kind}, %(id)s::uuid))
+                ORDER BY key {direction}, r.id {direction}
+            ) sorted, LATERAL (
+                SELECT doc FROM routine WHERE routine.id = sorted.id AND {routines.NARROWED} LIMIT 1) one
+            ORDER BY sorted.key {direction}, sorted.id {direction} LIMIT %(limit)s) found""",
         _Row,
         prepared=False,
     )
@@ -105,9 +111,9 @@ _STRIPS = """
     FROM unnest(%s::uuid[]) one(id), LATERAL (
         SELECT * FROM run WHERE routine_id = one.id ORDER BY position DESC LIMIT %s) r
     ORDER BY r.position"""
-_BY_STATUS = """
-    SELECT doc->>'status', count(*) FROM (
-        SELECT doc FROM routine WHERE company_id = %s LIMIT %s) counted GROUP BY 1"""
+_ACTIVE = """
+    SELECT count(*), count(*) FILTER (WHERE a.active) FROM (
+        SELECT id FROM routine WHERE company_id = %s LIMIT %s) r JOIN routine_activity a ON a.id = r.id"""
 _RUNS = """
     SELECT status, (SELECT count(*) FROM (
         SELECT FROM run WHERE company_id = %s AND doc->>'status' = status AND triggered_at >= %s LIMIT %s) counted)
@@ -155,8 +161,10 @@ def strips(conn: Connection, routine_ids: Collection[UUID]) -> Mapping[UUID, Seq
 def numbers(conn: Connection, company_id: UUID, since: datetime, late: datetime) -> Numbers:
     """Return the counts of a company: its runs since a moment, and its schedules that were due before `late`."""
     statuses = list(get_args(RunStatus))
+    counted = conn.execute(_ACTIVE, (company_id, MOST_COUNTED)).fetchone() or (0, 0)
     return Numbers(
-        routines=dict(conn.execute(_BY_STATUS, (company_id, MOST_COUNTED)).fetchall()),
+        routines=counted[0],
+        active=counted[1],
         runs=dict(conn.execute(_RUNS, (company_id, since, MOST_COUNTED, statuses)).fetchall()),
         overdue=_count(conn, _OVERDUE, company_id, late, MOST_COUNTED),
         dead_deliveries=_count(conn, _DEAD, company_id, MOST_COUNTED),

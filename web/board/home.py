@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -27,7 +27,8 @@ from web.board.visit import Visit
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 DAYS, HOURS = 7, 24
 NEXT, FAILURES = 8, 5
-MOST_DISTINCT = 2_000  # schedules that differ, which the grid counts
+MOST_DISTINCT = 1_000  # schedules that differ, which the grid counts: those that most routines have
+FEW = 20  # occurrences in a week
 SHADES = 4  # of an hour with runs, from the least to the most filled one
 NIL = UUID(int=0)
 REASONS = {  # what the health says, and what to do
@@ -72,7 +73,7 @@ async def home(visit: NamedDependency[Visit]) -> Response[Any]:
         here="home",
         numbers=numbers,
         headline=_headline(numbers, len(troubles) + len(losing)),
-        total=sum(numbers.routines.values()),
+        total=numbers.routines,
         failures=failures,
         titles=titles,
         troubles=troubles,
@@ -139,11 +140,10 @@ def _count(visit: Visit, begin: datetime) -> tuple[list[int], bool]:
         triggers = overview.schedules(conn, company_id)
     distinct = Counter(map(_plan, triggers))
     counts = [0] * (DAYS * HOURS)
-    for plan, many in list(distinct.items())[:MOST_DISTINCT]:
-        for hour, count in enumerate(
-            _by_hour(plan, begin.timestamp(), visit.now.replace(minute=0, second=0, microsecond=0))
-        ):
-            counts[hour] += many * count
+    first = (visit.now - begin) // HOUR  # what is over is not to come
+    for plan, many in distinct.most_common(MOST_DISTINCT):
+        for hour, count in enumerate(_by_hour(plan, begin.astimezone(UTC))):
+            counts[hour] += many * count if hour >= first else 0
     return counts, len(distinct) > MOST_DISTINCT or len(triggers) == overview.MOST_SCHEDULES
 
 
@@ -159,14 +159,17 @@ def _plan(trigger: Trigger) -> Plan:
     )
 
 
-@lru_cache(maxsize=2 * MOST_DISTINCT)
-def _by_hour(plan: Plan, begin_s: float, since: datetime) -> tuple[int, ...]:
-    """Return how many occurrences a plan has in each hour of seven days, from the present hour on."""
-    begin = datetime.fromtimestamp(begin_s, since.tzinfo)
-    hours = (begin + number * HOUR for number in range(DAYS * HOURS))
-    return tuple(
-        plans.count(plan, hour - plans.INSTANT, hour + HOUR - plans.INSTANT) if hour >= since else 0 for hour in hours
-    )
+@lru_cache(maxsize=4 * MOST_DISTINCT)
+def _by_hour(plan: Plan, begin: datetime) -> tuple[int, ...]:
+    """Return how many occurrences a plan has in each hour of seven days."""
+    end = begin + DAYS * DAY
+    if plans.count(plan, begin - plans.INSTANT, end - plans.INSTANT) > FEW:
+        hours = (begin + number * HOUR - plans.INSTANT for number in range(DAYS * HOURS))
+        return tuple(plans.count(plan, hour, hour + HOUR) for hour in hours)
+    counts = [0] * (DAYS * HOURS)  # walking through few is quicker than asking each hour
+    for moment in plans.occurrences(plan, begin - plans.INSTANT, end - plans.INSTANT):
+        counts[(moment - begin) // HOUR] += 1
+    return tuple(counts)
 
 
 def _shade(count: int, least: int, most: int) -> int:

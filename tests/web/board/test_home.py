@@ -19,7 +19,7 @@ def test_the_home_counts_what_is_there_and_says_how_many_things_need_somebody(bo
 
     page = board.show()
     assert "One thing needs you." in page.text
-    assert "1 active, 1 paused" in page.text
+    assert "1 active, of 2" in page.text
     assert "1 failed in 24 hours" in page.text
     assert "Audit : exit status 3" in page.text
 

@@ -145,3 +145,13 @@ def test_no_post_goes_without_these_checks():
         if "POST" in handler.http_methods and "visit" not in handler.fn.__annotations__
     ]
     assert unchecked == []
+
+
+def test_a_cookie_is_found_among_others_and_what_is_no_token_is_none():
+    cookie, token = SessionCookie("https://routines.example"), "pcp_board_2DVMuTm1hYULLAq854L0rMhrOcv9exr82C9d1D"
+
+    def of(text):
+        return cookie.token_of([(b"cookie", text.encode())])
+
+    assert token == of(f"a=b; __Host-routines={token}; c=d")
+    assert [None] * 4 == [of(text) for text in ("", "__Host-routines=x", f"routines-443={token}", "__Host-routines")]
