@@ -32,13 +32,14 @@ class Projector:
     Moves read models together; one that cannot take an event passes over it alone, and that is recorded.
 
     The models that another process acts on (`polled_by`) are moved in groups of their own, since that process has to
-    wait meanwhile. They come last: mostly that process has moved them itself by then, and requests wait for the others.
+    wait meanwhile. They come later: mostly that process has moved them itself by then, and requests wait for the others.
+    Models that stand `apart` come last, each alone.
     """
 
     def __init__(self, models: Sequence[ReadModel], read: ReadPart) -> None:
         self.models, self.read = models, read
-        acting = dict.fromkeys(sorted({model.polled_by or "" for model in models}))  # "" (nobody polls it) comes first
-        groups = [[model for model in models if (model.polled_by or "") == who] for who in acting]
+        names = {model.name: (model.apart, model.name if model.apart else model.polled_by or "") for model in models}
+        groups = [[model for model in models if names[model.name] == group] for group in sorted(set(names.values()))]
         self._batch = LastBatch(read)
         self._followers = [Follower(group, self._batch) for group in groups]
 

@@ -1,9 +1,10 @@
 """What an event belongs to, so that one thing can be asked for with everything that belongs to it."""
 
 from collections.abc import Callable, Iterator
+from typing import get_args
 from uuid import UUID
 
-from msgspec.structs import replace
+from msgspec.structs import asdict
 
 from domain.events import (
     AlertEvent,
@@ -32,8 +33,6 @@ from domain.events import (
 from domain.recorded import Recorded, Unreadable
 from domain.values import Coalesced, Opened, Value
 
-FOLLOWED = TriggerEvent | BackfillEvent | RunEvent | AlertEvent | IssueEvent | TrajectoryEvent | ProbeEvent
-
 
 class Belonging(Value, frozen=True):
     """The routine, the trigger, the run and the issue that an event belongs to, as far as there are any."""
@@ -46,18 +45,34 @@ class Belonging(Value, frozen=True):
 
 Find = Callable[[UUID], Belonging | None]  # what the first event of a stream belongs to; None if that is not known
 NOTHING = Belonging()
+AGGREGATES = {  # the kinds of events whose streams belong to something, by the aggregate of each
+    kind: name
+    for name, union in {
+        "routine": RoutineEvent,
+        "trigger": TriggerEvent,
+        "backfill": BackfillEvent,
+        "run": RunEvent,
+        "alert": AlertEvent,
+        "issue": IssueEvent,
+        "trajectory": TrajectoryEvent,
+        "probe": ProbeEvent,
+    }.items()
+    for kind in get_args(union)
+}
+SELF = {name: f"{name}_id" for name in ("routine", "trigger", "run", "issue")}  # what a stream of these is itself
 
 
 def streams_of(recorded: Recorded) -> Iterator[UUID]:
     """Yield the streams on which it depends what the event belongs to."""
-    match recorded.event:
+    event = recorded.event
+    match event:
         case IssueOpened(run_id=UUID() as run_id) | TrajectoryOpened(run_id=UUID() as run_id):
             yield run_id
         case SlotTaken(live=live):
             yield live.run_id
         case CommentAdded(issue_id=issue_id) | SlotFreed(issue_id=issue_id):
             yield issue_id
-        case _ if isinstance(recorded.event, FOLLOWED) and recorded.version > 1:
+        case _ if recorded.version > 1 and AGGREGATES.get(type(event), "routine") != "routine":
             yield recorded.stream_id
 
 
@@ -69,53 +84,51 @@ def is_first_word(event: AnyEvent | Unreadable) -> bool:
         case IssueOpened(run_id=run_id) | TrajectoryOpened(run_id=run_id):
             return run_id is not None
         case _:
-            return isinstance(event, AlertEvent)
+            return AGGREGATES.get(type(event)) == "alert"
 
 
 def belonging_of(recorded: Recorded, find: Find) -> Belonging:
     """Return what an event belongs to. `find` tells it of the streams of `streams_of`."""
-    id_, event = recorded.stream_id, recorded.event
-    known = next((found for stream in streams_of(recorded) if (found := find(stream)) is not None), NOTHING)
+    event = recorded.event
+    places: dict[str, UUID | None] = _said_by(event)
+    for stream_id in streams_of(recorded):
+        if (known := find(stream_id)) is not None:
+            places = asdict(known) | places
+    if (own := SELF.get(AGGREGATES.get(type(event), ""))) is not None:
+        places[own] = recorded.stream_id
+    return Belonging(**places) if places else NOTHING
+
+
+def _said_by(event: AnyEvent | Unreadable) -> dict[str, UUID | None]:
+    """Return what the event itself says that it belongs to."""
     match event:
         case RunFired(routine_id=routine_id, trigger_id=trigger_id, outcome=outcome):
             issue_id = outcome.issue_id if isinstance(outcome, Opened | Coalesced) else None
-            return Belonging(routine_id=routine_id, trigger_id=trigger_id, run_id=id_, issue_id=issue_id)
+            return {"routine_id": routine_id, "trigger_id": trigger_id, "issue_id": issue_id}
         case (
             BackfillRequested(routine_id=routine_id, trigger_id=trigger_id)
             | ProbeRequested(routine_id=routine_id, trigger_id=trigger_id)
         ):
-            return Belonging(routine_id=routine_id, trigger_id=trigger_id)
-        case TriggerCreated(routine_id=routine_id) | TriggerRestored(routine_id=routine_id):
-            return Belonging(routine_id=routine_id, trigger_id=id_)
+            return {"routine_id": routine_id, "trigger_id": trigger_id}
+        case IssueOpened(routine_id=UUID() as routine_id, run_id=run_id):
+            return {"routine_id": routine_id, "run_id": run_id}
+        case TrajectoryOpened(routine_id=UUID() as routine_id, run_id=run_id):
+            return {"routine_id": routine_id, "run_id": run_id, "issue_id": None}
         case SlotTaken(routine_id=routine_id, live=live):
-            return replace(known, routine_id=routine_id, run_id=live.run_id)
+            return {"routine_id": routine_id, "run_id": live.run_id}
+        case CommentAdded(issue_id=issue_id):
+            return {"issue_id": issue_id}
         case (
             SlotFreed(routine_id=routine_id)
             | SlotCounted(routine_id=routine_id)
             | TaskRoutineAdded(routine_id=routine_id)
             | TaskRoutineRemoved(routine_id=routine_id)
+            | TriggerCreated(routine_id=routine_id)
+            | TriggerRestored(routine_id=routine_id)
         ):
-            return replace(known, routine_id=routine_id)
-        case CommentAdded(issue_id=issue_id):
-            return replace(known, issue_id=issue_id)
-        case IssueOpened(routine_id=routine_id, run_id=run_id) if run_id is not None:
-            return replace(known, routine_id=routine_id, run_id=run_id, issue_id=id_)
-        case TrajectoryOpened(routine_id=routine_id, run_id=run_id) if run_id is not None:
-            return replace(known, routine_id=routine_id, run_id=run_id, issue_id=None)
-        case _ if isinstance(event, RoutineEvent):
-            return Belonging(routine_id=id_, trigger_id=getattr(event, "trigger_id", None))
-        case _ if isinstance(event, TriggerEvent):
-            return replace(known, trigger_id=id_)
-        case _ if isinstance(event, RunEvent):
-            return replace(known, run_id=id_)
-        case _ if isinstance(event, IssueEvent):
-            return replace(known, issue_id=id_)
-        case _ if isinstance(event, AlertEvent):
-            return replace(
-                known,
-                routine_id=event.routine_id,
-                trigger_id=getattr(event, "trigger_id", known.trigger_id),
-                run_id=getattr(event, "run_id", known.run_id),
-            )
+            return {"routine_id": routine_id}
+        case _ if (aggregate := AGGREGATES.get(type(event))) in ("alert", "routine"):
+            names = ("routine_id", "trigger_id", "run_id") if aggregate == "alert" else ("trigger_id",)
+            return {name: getattr(event, name) for name in names if hasattr(event, name)}
         case _:
-            return known
+            return {}
