@@ -186,7 +186,7 @@ def _check(options: argparse.Namespace) -> int:
 
 def _key(text: str) -> Key:
     path = Path(text)
-    return notes.read_key(path.read_text() if "+" not in text and path.exists() else text)
+    return notes.read_key(path.read_text(errors="replace") if "+" not in text and path.exists() else text)
 
 
 def _checkpoints(paths: Sequence[Path], key: Key | None) -> tuple[list[Checkpoint], list[Finding]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from audit_verifier.chain import Finding, Report, RootsAtSizes
 from audit_verifier.merkle import hash_leaf
@@ -12,6 +12,13 @@ from audit_verifier.rows import Leaf, Unreadable, read_leaf
 TILE = 256
 TIMEOUT_S = 60
 LEAST_SEGMENT, MOST_SEGMENT = 1_000, 3
+
+
+class _NoRedirects(HTTPRedirectHandler):
+    """Follows no redirect: the token is for the address that was named, and for no other."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
 
 
 class Log:
@@ -25,7 +32,7 @@ class Log:
 
     def checkpoint(self) -> Checkpoint:
         """Return the newest checkpoint that the service shows, whoever has signed it. Raises Unreadable and BadNote."""
-        return read_checkpoint(self._get("checkpoint").decode())
+        return read_checkpoint(self._get("checkpoint").decode(errors="replace"))
 
     def entries(self, size: int) -> Iterator[list[bytes]]:
         """Yield the leaves of the log, a bundle at a time, up to a size. Raises Unreadable."""
@@ -39,7 +46,8 @@ class Log:
 
     def _get(self, path: str) -> bytes:
         try:
-            with urlopen(Request(f"{self._address}/{path}", headers=self._headers), timeout=TIMEOUT_S) as answer:  # noqa: S310
+            request = Request(f"{self._address}/{path}", headers=self._headers)  # noqa: S310 the scheme was looked at
+            with build_opener(_NoRedirects).open(request, timeout=TIMEOUT_S) as answer:
                 return bytes(answer.read())
         except HTTPError as error:
             raise Unreadable(

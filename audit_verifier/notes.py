@@ -33,11 +33,6 @@ class Key(NamedTuple):
     number: bytes
     public: bytes
 
-    @property
-    def log(self) -> str:
-        """The name of the whole log, of which this may be a company's part."""
-        return self.name.split("/companies/")[0]
-
     def named(self, name: str) -> "Key":
         """Return the same key under another name: the log and each of its companies have one each."""
         return Key(name, _number(name, self.public), self.public)

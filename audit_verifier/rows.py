@@ -16,7 +16,7 @@ HEAD = struct.Struct(">q16sqi")
 NUMBER = struct.Struct(">q")
 LENGTH = struct.Struct(">i")
 HASH_BYTES = 32
-# A line as `routines audit export` writes it; any other JSON object with these names is read as well, more slowly.
+# A line as `routines audit export` writes it; any other JSON object with these names, the body last, is read as well, more slowly.
 LINE = re.compile(
     rb'\{"position":(\d{1,18}),"stream":"([0-9a-f-]{36})","version":(\d{1,18}),"name":"([a-z_.]+)","recordedAt":(\d{1,18}),'
     rb'"recordedBy":"([\w.@ -]*)","hash":"([0-9a-f]{64})","body":',
@@ -109,6 +109,12 @@ def read_header(file: IO[bytes]) -> dict[str, Any]:
         header = None
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise Unreadable(f"it is not an export of the format {FORMAT}")
+    try:
+        int(header["position"]), bytes.fromhex(header["hash"])
+    except (KeyError, TypeError, ValueError):
+        raise Unreadable("its first line does not say where the log ends") from None
+    if not isinstance(header.get("checkpoint"), str | None):
+        raise Unreadable("its first line has a checkpoint that is none")
     return header
 
 
@@ -143,7 +149,7 @@ def _slow_row(line: bytes, number: int) -> Row:
         else:
             body = None
         login = value["recordedBy"]
-        return Row(
+        row = Row(
             int(value["position"]),
             UUID(value["stream"]).bytes,
             int(value["version"]),
@@ -154,5 +160,9 @@ def _slow_row(line: bytes, number: int) -> Row:
             None if login is None else login.encode(),
             bytes.fromhex(value["hash"]),
         )
-    except (ValueError, KeyError, TypeError, AttributeError, Error) as error:
+        leaf_of(row)
+        if len(row.digest) != HASH_BYTES:
+            raise ValueError("its body has no SHA-256")  # noqa: TRY301 as other lines that are no rows
+    except (ValueError, KeyError, TypeError, AttributeError, Error, RecursionError, struct.error) as error:
         raise Unreadable(f"line {number} is not a row of the log: {type(error).__name__} {error}") from None
+    return row

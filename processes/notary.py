@@ -93,6 +93,7 @@ class Notary:
                     Signed(id=tree.id, size=head.size, checkpoint=checkpoint, verifier_key=key.verifier_key(origin))
                 )
             log_tree.sign(conn, signed)
+        log_tree.forget_served(conn)
 
     def _is_same_log(self, conn: Connection, last: Head | None) -> bool:
         """Return whether the log goes on from the last signed head; False while the tree has not reached that yet."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("domain", "application", "projections", "web", "processes", "routines", "verification")
+PACKAGES = ("domain", "application", "projections", "web", "processes", "routines", "audit_verifier", "verification")
 ROW = re.compile(r"^\| ([^|]+) \| ([^|]+) \| `([\w/.]+)` ((?:`\w+` ?)+) \|$", re.MULTILINE)
 ROWS = ROW.findall((ROOT / "docs/glossary.md").read_text())
 

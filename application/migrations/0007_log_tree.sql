@@ -6,13 +6,16 @@ CREATE TABLE IF NOT EXISTS read_models.log_tree (
     id          uuid   PRIMARY KEY,           -- of the company; nothing but zeros: of the whole log
     size        bigint NOT NULL DEFAULT 0,    -- how many leaves it has; of the whole log, up to which position it is folded
     frontier    bytea  NOT NULL DEFAULT '',   -- the roots of the perfect subtrees that it consists of, the largest first
-    wanted_size bigint NOT NULL DEFAULT 0,    -- a checkpoint of at least this size has been asked for
     signed_size bigint NOT NULL DEFAULT 0,    -- the size of the checkpoint
     checkpoint  text,                         -- the newest one, signed
     verifier_key text,                        -- of the key that has signed it, for verifiers
     refusal     text                          -- of the whole log: why nothing is signed; NULL when all is well
 ) WITH (fillfactor = 50);
-CREATE INDEX IF NOT EXISTS log_tree_to_sign ON read_models.log_tree (id) WHERE size > signed_size;
+
+CREATE TABLE IF NOT EXISTS read_models.log_checkpoint_request (  -- of somebody who waits for a checkpoint of at least this size
+    tree_id uuid   PRIMARY KEY,
+    size    bigint NOT NULL
+);
 
 CREATE TABLE IF NOT EXISTS read_models.log_leaf (
     position   bigint PRIMARY KEY,  -- from 1: the place in the tree of the whole log is one less

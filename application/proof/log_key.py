@@ -73,8 +73,12 @@ def new_name() -> str:
 
 
 def is_name(text: str) -> bool:
-    """Return whether a log may have this name: parts of letters, digits, dots, dashes and underlines, between slashes."""
-    return len(text) <= MOST_NAME and ORIGIN.fullmatch(text) is not None
+    """
+    Return whether a log may have this name: parts of letters, digits, dots, dashes and underlines, between slashes.
+
+    None is `companies`: what follows that is the name of a company's part of a log.
+    """
+    return len(text) <= MOST_NAME and ORIGIN.fullmatch(text) is not None and "/companies/" not in f"/{text}/"
 
 
 def create(path: Path, name: str) -> bool:

@@ -23,6 +23,9 @@ RESTARTED = """
 # What follows from a log that has been set back is folded again.
 IS_BEYOND = "SELECT size > (SELECT position FROM log.head) FROM log_tree WHERE id = %s"
 BEGIN = "INSERT INTO log_tree (id) VALUES (%s) ON CONFLICT DO NOTHING"
+IS_BEHIND = (
+    "SELECT t.size < h.position FROM log_tree t, log.head h WHERE t.id = %s"  # takes no lock: mostly nothing is to do
+)
 LOCKED = "SELECT size, frontier FROM log_tree WHERE id = %s FOR UPDATE SKIP LOCKED"
 ROWS = """
     SELECT position, uuid_send(stream_id), version, name, body, (extract(epoch FROM recorded_at) * 1000000)::bigint,
@@ -62,16 +65,19 @@ REFUSE = "UPDATE log_tree SET refusal = %s WHERE id = %s AND refusal IS DISTINCT
 LOG_END = "SELECT position FROM log.head"
 WANT = """
     WITH wanted AS (
-        INSERT INTO log_tree (id, wanted_size) VALUES (%(id)s, %(size)s)
-        ON CONFLICT (id) DO UPDATE SET wanted_size = excluded.wanted_size WHERE log_tree.wanted_size < excluded.wanted_size)
+        INSERT INTO log_checkpoint_request AS r (tree_id, size) VALUES (%(id)s, %(size)s)
+        ON CONFLICT (tree_id) DO UPDATE SET size = greatest(r.size, excluded.size))
     SELECT pg_notify('routines_log', '')"""
 FORGET = """
     UPDATE log_tree SET signed_size = 0, checkpoint = NULL, verifier_key = NULL
     WHERE EXISTS (SELECT FROM log_tree w WHERE w.id = %(id)s AND w.verifier_key <> %(key)s)"""
-IS_WANTED = "SELECT EXISTS (SELECT FROM log_tree WHERE wanted_size > signed_size AND size >= wanted_size)"
+IS_WANTED = (
+    "SELECT EXISTS (SELECT FROM log_checkpoint_request r JOIN log_tree t ON t.id = r.tree_id WHERE t.size >= r.size)"
+)
+SERVED = "DELETE FROM log_checkpoint_request r USING log_tree t WHERE t.id = r.tree_id AND t.signed_size >= r.size"
 UNSIGNED = """
     SELECT id, size, frontier FROM log_tree WHERE size > signed_size AND (%(after)s::uuid IS NULL OR id > %(after)s)
-    AND (%(is_due)s OR wanted_size > signed_size) ORDER BY id LIMIT %(limit)s"""
+    AND (%(is_due)s OR id IN (SELECT tree_id FROM log_checkpoint_request)) ORDER BY id LIMIT %(limit)s"""
 SIGN = """
     UPDATE log_tree t SET signed_size = s.size, checkpoint = s.checkpoint, verifier_key = s.key
     FROM unnest(%b::uuid[], %b::bigint[], %b::text[], %b::text[]) s(id, size, checkpoint, key) WHERE t.id = s.id"""
@@ -119,6 +125,8 @@ def rebuild(conn: Connection) -> None:
 
 def grow(conn: Connection) -> int:
     """Add the leaves of a batch of events to all trees; return their number: 0 at the head, or while another moves them."""
+    if not _is(conn.execute(IS_BEHIND, (WHOLE_LOG,)).fetchone()):
+        return 0
     with conn.transaction():
         row = conn.execute(LOCKED, (WHOLE_LOG,)).fetchone()
         if row is None:
@@ -241,6 +249,11 @@ def forget_checkpoints(conn: Connection, verifier_key: str) -> None:
 def sign(conn: Connection, signed: Sequence[Signed]) -> None:
     """Store these checkpoints as the newest ones of their trees."""
     conn.execute(SIGN, _columns([(one.id, one.size, one.checkpoint, one.verifier_key) for one in signed]))
+
+
+def forget_served(conn: Connection) -> None:
+    """Forget who has waited for a checkpoint that is there now."""
+    conn.execute(SERVED)
 
 
 def refusal(conn: Connection) -> str | None:

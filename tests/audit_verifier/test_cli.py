@@ -3,6 +3,7 @@
 import json
 import random
 from pathlib import Path
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -106,6 +107,14 @@ def test_a_checkpoint_by_somebody_else_is_a_finding_and_is_not_believed(case, ru
     [
         (b"", "is not an export"),
         (b'{"format":"other"}\n', "is not an export"),
+        (b'{"format":"routines-log-export/1"}\n', "does not say where the log ends"),
+        (b'{"format":"routines-log-export/1","position":0,"hash":"","checkpoint":7}\n', "checkpoint that is none"),
+        (
+            b'{"format":"routines-log-export/1","position":1,"hash":""}\n{"position":9223372036854775808,"stream":"%b",'
+            b'"version":1,"name":"a","recordedAt":1,"recordedBy":null,"hash":"","bodySha256":"00"}\n'
+            % str(UUID(int=1)).encode(),
+            "line 2 is not a row of the log",
+        ),
         (b'{"format":"routines-log-export/1","position":1,"hash":""}\nnothing\n', "line 2 is not a row of the log"),
         (
             b'{"format":"routines-log-export/1","position":1,"hash":""}\n{"position":1}\n',

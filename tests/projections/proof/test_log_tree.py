@@ -1,18 +1,26 @@
 """The trees of the log: they follow it, whatever its events are, and everything is proved from what is stored of them."""
 
+import io
+import json
 from collections import defaultdict
 from hashlib import sha256
+from pathlib import Path
 from uuid import UUID
 
 import metamorphic_log as foreign
 import pytest
 
-from application.audit import log_reader
+from application.audit import export, log_reader
+from audit_verifier import notes, rows
+from audit_verifier.chain import Head, LogCheck
+from audit_verifier.http import TreeCheck
 from domain.proof.leaves import leaf_of
 from domain.proof.merkle import Frontier, hash_leaf
+from processes.notary import Notary
 from projections.engine.read_model import Connection
 from projections.proof import log_tree
 from projections.proof.log_tree import WHOLE_LOG
+from routines import bootstrap
 from tests.projections.story import Story
 
 
@@ -37,8 +45,6 @@ def leaves(conn: Connection) -> dict[UUID, list[bytes]]:
 
 
 def _company(body: bytes) -> UUID | None:
-    import json  # noqa: PLC0415
-
     company = json.loads(body).get("company_id")
     return None if company is None else UUID(company)
 
@@ -83,3 +89,29 @@ def test_every_size_of_a_tree_is_proved_to_be_the_beginning_of_every_later_one(t
         foreign.verify_consistency(older, len(own), proof, roots[older], roots[-1])
         with pytest.raises(foreign.VerifyError):
             foreign.verify_consistency(older, len(own), proof, roots[older - 1], roots[-1])
+
+
+def test_a_log_with_everything_in_it_is_verified_whole_and_for_each_company(
+    told_story: Story, conn: Connection, tmp_path: Path
+):
+    bootstrap.make_log_key(str(tmp_path / "log.key"))
+    notary = Notary(tmp_path / "log.key", 0.0)
+    log_tree.begin(conn)
+    while notary.step(conn):
+        pass
+    ids = [id_ for (id_,) in conn.execute("SELECT id FROM log_tree")]
+    checkpoints = {id_: notes.read_checkpoint(log_tree.state_of(conn, id_).checkpoint) for id_ in ids}
+    head = log_reader.read_head(conn)
+
+    content = io.BytesIO(b"".join(export.lines(head, None, log_reader.read_rows(conn, head.position))))
+    check = LogCheck(checkpoints.values())
+    rows.read_header(content)
+    for some in rows.read_lines(content):
+        check.add(some)
+    report = check.finish(Head(head.position, head.hash))
+
+    assert (report.events, report.findings) == (head.position, [])
+    for id_, checkpoint in checkpoints.items():
+        of_tree = TreeCheck([checkpoint], whole=id_ == WHOLE_LOG)
+        of_tree.add(log_tree.entries(conn, id_, 0, checkpoint.size))
+        assert of_tree.finish().findings == []
