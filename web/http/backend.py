@@ -1,5 +1,6 @@
 """The interface of the routes to the application: it carries out use cases and opens consistent reads."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,12 +10,15 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import msgspec
 import psycopg
 from litestar import Response
+from litestar.concurrency import sync_to_thread
 from psycopg_pool import ConnectionPool
 
 from application.access import Caller, Principal
+from application.event_store.loop_recorder import LoopRecorder
 from application.event_store.recorder import UNAVAILABLE
 from application.event_store.unit_of_work import UnitOfWork
-from application.execute import Executor
+from application.execute import Done, Executor
+from application.execute_on_loop import LoopExecutor
 from application.use_cases import read_access
 from domain.bounds.limits import Limits
 from domain.errors import NotFound
@@ -23,7 +27,9 @@ from projections.engine import positions
 from projections.engine.positions import Lagging
 from projections.engine.read_model import Connection
 from web.http.departures import check_presence
-from web.http.fair_threads import TENANT
+from web.http.fair_queue import TENANT
+from web.http.fair_turns import FairTurns
+from web.http.json_body import SMALL
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,6 +53,7 @@ class Backend:
         self.executor = executor
         self.pool = pool
         self._patience_s = patience_s
+        self._on_loop: OnLoop | None = None
         self._long_waits = Counter[str]()  # the requests that wait for long, by tenant
         self._lock = Lock()
 
@@ -54,6 +61,14 @@ class Backend:
     def limits(self) -> Limits:
         """The limits that the operator has set."""
         return self.executor.store.limits
+
+    @property
+    def on_loop(self) -> "OnLoop":
+        """What carries out requests without a thread, for the event loop that runs."""
+        loop = asyncio.get_running_loop()
+        if self._on_loop is None or self._on_loop.loop is not loop:
+            self._on_loop = OnLoop(self.executor, self.pool, loop)
+        return self._on_loop
 
     def authorize(
         self,
@@ -170,6 +185,28 @@ class Backend:
         self._catch_up(models)
         done = self.executor.execute(caller, use_case, *args, **kwargs)
         return Changed(self, models, done.result, done.position)
+
+
+class OnLoop:
+    """Carries out use cases in an event loop, tenants in turn. See application/execute_on_loop.py."""
+
+    def __init__(self, executor: Executor, pool: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.recorder = LoopRecorder(pool)
+        self._executor = executor
+        self._on_loop = LoopExecutor(executor, self.recorder, sync_to_thread)
+        self._turns = FairTurns()
+
+    async def attempt(self, decide: Callable[[UnitOfWork], R], *, size: int = 0) -> Done[R]:
+        """
+        Take a decision and commit it, as Executor.attempt does.
+
+        `size` is that of the request's body: what is large holds up the loop, so a thread decides on it.
+        """
+        if size > SMALL:
+            return await sync_to_thread(self._executor.attempt, decide)
+        async with self._turns.turn():
+            return await self._on_loop.attempt(decide)
 
 
 class Changed(msgspec.Struct):

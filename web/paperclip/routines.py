@@ -31,7 +31,7 @@ from web.http.backend import Backend
 from web.http.idempotency import one_key
 from web.http.paging import NEXT, Paging, make_page, paging, place_of, row_of
 from web.http.path_ids import CompanyId, RoutineId, RunId
-from web.http.requests import MOST_NUMBER, parse_whole_number
+from web.http.requests import MOST_NUMBER, JsonRequest, parse_whole_number
 from web.http.routing import get, patch, post
 from web.http.validation import must_resume, parse
 from web.paperclip.run_answers import REPEATED, run_answer
@@ -196,27 +196,29 @@ class Routines(Controller):
         status_code=202,
         response_headers=REPEATED,
     )
-    def run(
+    async def run(  # noqa: PLR0913, PLR0917 who asks, and for what
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
         routine_id: FromPath[RoutineId],
         idempotency_key: NamedDependency[str | None],
         data: JSONBody[RunRequest],
+        request: JsonRequest,
     ) -> Response[responses.Run]:
         """
         Fires the routine now, under its concurrency policy. The same idempotency key, in the body or the header, gives
         the same run.
         """
 
-        def request() -> RunRequest:
+        def wanted() -> RunRequest:
             return replace(data, idempotency_key=one_key(idempotency_key, data.idempotency_key))
 
         def fire(work: UnitOfWork, principal: Principal, id_: UUID) -> list[Recorded]:
-            return runs.fire_by_hand(work, principal, id_, request())  # only who is known hears of two keys that differ
+            return runs.fire_by_hand(work, principal, id_, wanted())  # only who is known hears of two keys that differ
 
-        done = backend.executor.execute(caller, fire, routine_id)
-        return run_answer(done.result, done, runs.digest_of(request()) if request().idempotency_key else None)
+        decide = backend.executor.decision(caller, fire, routine_id)
+        done = await backend.on_loop.attempt(decide, size=len(await request.body()))
+        return run_answer(done.result, done, runs.digest_of(wanted()) if wanted().idempotency_key else None)
 
     @get("/routine-runs/{run_id:str}", operation_id="getRun")
     def get_run(

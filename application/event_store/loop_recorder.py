@@ -1,0 +1,130 @@
+"""
+The log as an event loop reads and writes it: over connections of its own, and never waiting in the middle of anything.
+
+It is a short way for what goes well. Whatever goes otherwise is left to a thread and the recorder of threads, which knows
+what to do about broken connections, lost answers and a database that is away: an append comes back as Again, anything
+else as Elsewhere.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import psycopg
+from eventsourcing.persistence import Notification
+
+from application.event_store.at_hand import HEAVY_BYTES, Elsewhere
+from application.event_store.lane import Connection, Connections, Lane, NoConnection
+from application.event_store.recorder import (
+    APPEND,
+    APPEND_EACH,
+    CONFLICTS,
+    HEAD,
+    MOST_BATCHES,
+    MOST_GROUP_BYTES,
+    STREAMS,
+    STREAMS_FROM,
+    VERSIONS,
+    Again,
+    Batch,
+    conflict,
+    is_reported,
+    together,
+    verdicts,
+)
+from application.event_store.store import by_stream
+from domain.recorded import Recorded
+
+READERS = 3  # connections that read
+MOST_QUESTIONS = 32  # that go to Postgres in one round trip
+Row = tuple[Any, ...]
+
+
+class Question(NamedTuple):
+    """A query and its values."""
+
+    query: str
+    values: Sequence[Any]
+
+
+class LoopRecorder:
+    """Appends batches and answers questions about the log, for the tasks of an event loop."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._appends = Lane[Batch, int | Exception | Again](
+            connections, _append_each, many=1, most_items=MOST_BATCHES, most_size=MOST_GROUP_BYTES
+        )
+        self._questions = Lane[Question, list[Row]](connections, _answer_each, many=READERS, most_items=MOST_QUESTIONS)
+
+    @property
+    def many_waiting(self) -> int:
+        """How many batches wait to be appended together."""
+        return self._appends.many_waiting
+
+    async def append(self, batch: Batch) -> int | Exception | Again:
+        """
+        Append a small batch, together with others that wait. Return what becomes of it.
+
+        That is the position of its last event, the error that refuses it, or Again: it is to be appended by a thread.
+        """
+        try:
+            return await self._appends.submit(batch, batch.size)
+        except NoConnection:
+            return Again(was_sent=False)
+
+    async def ask(self, query: str, *values: Any) -> list[Row]:
+        """Return the rows that a query finds. Raises Elsewhere when it cannot be asked now."""
+        try:
+            return await self._questions.submit(Question(query, values))
+        except (NoConnection, psycopg.Error):
+            raise Elsewhere from None
+
+    async def load(self, stream_ids: Sequence[UUID], read_from: str | None) -> Mapping[UUID, list[Recorded]]:
+        """Return the events of each stream. Raises Elsewhere also when they are too much for the loop."""
+        ids = list(stream_ids)
+        rows = await (
+            self.ask(STREAMS, ids, HEAVY_BYTES)
+            if read_from is None
+            else self.ask(STREAMS_FROM, ids, read_from, HEAVY_BYTES)
+        )
+        stored = [Notification(*row) for row in rows]
+        if sum(len(event.state) for event in stored) > HEAVY_BYTES:
+            raise Elsewhere
+        return by_stream(ids, stored)
+
+    async def versions(self, stream_ids: Sequence[UUID]) -> Mapping[UUID, int]:
+        """Return the newest version of each stream; 0 for one that does not exist."""
+        return dict(await self.ask(VERSIONS, list(stream_ids)))  # type: ignore[arg-type]
+
+    async def head(self) -> int:
+        """Return the position of the newest event; 0 for an empty log."""
+        return int((await self.ask(HEAD))[0][0])
+
+
+async def _append_each(connection: Connection, batches: Sequence[Batch]) -> Sequence[int | Exception | Again]:
+    """Append batches in one transaction, each by its own verdict, as PostgresRecorder.append_each does."""
+    try:
+        if len(batches) == 1:
+            return [(await _rows(connection, APPEND, batches[0]))[0][0]]
+        return verdicts(await _rows(connection, APPEND_EACH, together(batches)))
+    except psycopg.Error as error:
+        if len(batches) == 1 and isinstance(error, CONFLICTS):
+            return [conflict(error)]
+        await connection.close()
+        return [Again(was_sent=not is_reported(error))] * len(batches)
+
+
+async def _answer_each(connection: Connection, questions: Sequence[Question]) -> Sequence[list[Row]]:
+    try:
+        if len(questions) == 1:
+            return [await _rows(connection, *questions[0])]
+        async with connection.pipeline():
+            cursors = [await connection.execute(*question, prepare=True) for question in questions]  # type: ignore[arg-type]
+            return [await cursor.fetchall() for cursor in cursors]
+    except psycopg.Error:
+        await connection.close()
+        raise
+
+
+async def _rows(connection: Connection, query: str, values: Sequence[Any]) -> list[Row]:
+    return await (await connection.execute(query, values, prepare=True)).fetchall()  # type: ignore[arg-type]
