@@ -69,21 +69,31 @@ class Docs(Generic[S]):
         with a LIMIT gets `%(limit)s` as one more than `limit` and is read to its end, because stopping a query early
         takes another connection.
         """
-        docs, size, more, last = list[bytes](), 0, False, None
-        values["limit"] = None if limit is None else limit + 1
-        rows = cast("Generator[tuple[str, int | None]]", conn.cursor().stream(self._part, values, size=ROWS_IN_FLIGHT))
+        query, values = self.question(limit=limit, **values)
+        rows = cast("Generator[tuple[str, int | None]]", conn.cursor().stream(query, values, size=ROWS_IN_FLIGHT))
         with closing(rows):  # closing ends a query that is still running
-            for doc, place in rows:
-                if len(docs) == limit:
-                    more = True
-                    continue
-                body = doc.encode()
-                size += len(body)
-                if docs and size > max_bytes:
-                    more = True
-                    break
-                docs.append(body)
-                last = place
+            return self.part_of(rows, limit, max_bytes)
+
+    def question(self, *, limit: int | None = None, **values: object) -> tuple[SQL, dict[str, object]]:
+        """Return the query for the first documents, and its values; `part_of` makes what `part` returns of its rows."""
+        return self._part, {**values, "limit": None if limit is None else limit + 1}
+
+    def part_of(
+        self, rows: Iterable[tuple[str, int | None]], limit: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
+    ) -> Part[S]:
+        """Return what `part` returns of the rows of its query."""
+        docs, size, more, last = list[bytes](), 0, False, None
+        for doc, place in rows:
+            if len(docs) == limit:
+                more = True
+                continue
+            body = doc.encode()
+            size += len(body)
+            if docs and size > max_bytes:
+                more = True
+                break
+            docs.append(body)
+            last = place
         return Part(self._decode(b"[%b]" % b",".join(docs)), more=more, last=last)
 
     def one(self, conn: Connection, **values: object) -> S | None:
