@@ -59,6 +59,24 @@ class LoopExecutor:
             return await self._in_thread(self._executor.attempt, decide, tries=tries)
 
 
+    async def answer(self, question: Callable[[UnitOfWork], R], *, is_fresh: bool = False) -> tuple[R, Mapping[UUID, int]]:
+        """
+        Answer a question, and return the versions of the streams that the answer rests on. Raises Elsewhere.
+
+        Unless it `is_fresh` the answer may rest on cached streams, so the caller must look whether they are unchanged.
+        What is refused is refused on fresh state.
+        """
+        if not is_fresh and self._executor.cache is not None:
+            try:
+                work, result = await self._steps.decide(question, "system", self._executor.cache)
+            except Exception:  # noqa: BLE001 it is raised below if it still occurs
+                pass
+            else:
+                return result, work.versions
+        work, result = await self._steps.decide(question, "system", None)
+        return result, work.versions
+
+
 class _Awaiting:
     """The steps in an event loop, which goes on meanwhile."""
 

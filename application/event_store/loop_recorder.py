@@ -40,11 +40,15 @@ MOST_QUESTIONS = 32  # that go to Postgres in one round trip
 Row = tuple[Any, ...]
 
 
-class Question(NamedTuple):
-    """A query and its values."""
+Values = Sequence[Any] | Mapping[str, Any]
 
-    query: str
-    values: Sequence[Any]
+
+class Question(NamedTuple):
+    """A query and its values. It is planned for the values of each call unless it is `prepared`."""
+
+    query: Any
+    values: Values
+    prepared: bool = True
 
 
 class LoopRecorder:
@@ -54,7 +58,9 @@ class LoopRecorder:
         self._appends = Lane[Batch, int | Exception | Again](
             connections, _append_each, many=1, most_items=MOST_BATCHES, most_size=MOST_GROUP_BYTES
         )
-        self._questions = Lane[Question, list[Row]](connections, _answer_each, many=READERS, most_items=MOST_QUESTIONS)
+        self._questions = Lane[Sequence[Question], list[list[Row]]](
+            connections, _answer_each, many=READERS, most_items=MOST_QUESTIONS
+        )
 
     @property
     def many_waiting(self) -> int:
@@ -74,8 +80,12 @@ class LoopRecorder:
 
     async def ask(self, query: str, *values: Any) -> list[Row]:
         """Return the rows that a query finds. Raises Elsewhere when it cannot be asked now."""
+        return (await self.ask_all([Question(query, values)]))[0]
+
+    async def ask_all(self, questions: Sequence[Question]) -> list[list[Row]]:
+        """Return the rows that each query finds, one after the other, in one round trip. Raises Elsewhere as `ask`."""
         try:
-            return await self._questions.submit(Question(query, values))
+            return await self._questions.submit(questions)
         except (NoConnection, psycopg.Error):
             raise Elsewhere from None
 
@@ -114,17 +124,20 @@ async def _append_each(connection: Connection, batches: Sequence[Batch]) -> Sequ
         return [Again(was_sent=not is_reported(error))] * len(batches)
 
 
-async def _answer_each(connection: Connection, questions: Sequence[Question]) -> Sequence[list[Row]]:
+async def _answer_each(connection: Connection, groups: Sequence[Sequence[Question]]) -> Sequence[list[list[Row]]]:
     try:
-        if len(questions) == 1:
-            return [await _rows(connection, *questions[0])]
+        if len(groups) == len(groups[0]) == 1:
+            return [[await _rows(connection, *groups[0][0])]]
         async with connection.pipeline():
-            cursors = [await connection.execute(*question, prepare=True) for question in questions]  # type: ignore[arg-type]
-            return [await cursor.fetchall() for cursor in cursors]
+            cursors = [
+                [await connection.execute(query, values, prepare=prepared) for query, values, prepared in questions]
+                for questions in groups
+            ]
+            return [[await cursor.fetchall() for cursor in those] for those in cursors]
     except psycopg.Error:
         await connection.close()
         raise
 
 
-async def _rows(connection: Connection, query: str, values: Sequence[Any]) -> list[Row]:
-    return await (await connection.execute(query, values, prepare=True)).fetchall()  # type: ignore[arg-type]
+async def _rows(connection: Connection, query: Any, values: Values, prepared: bool = True) -> list[Row]:
+    return await (await connection.execute(query, values, prepare=prepared)).fetchall()

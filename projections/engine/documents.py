@@ -69,14 +69,18 @@ class Docs(Generic[S]):
         with a LIMIT gets `%(limit)s` as one more than `limit` and is read to its end, because stopping a query early
         takes another connection.
         """
-        query, values = self.question(limit=limit, **values)
+        query, values, _ = self.question(limit=limit, **values)
         rows = cast("Generator[tuple[str, int | None]]", conn.cursor().stream(query, values, size=ROWS_IN_FLIGHT))
         with closing(rows):  # closing ends a query that is still running
             return self.part_of(rows, limit, max_bytes)
 
-    def question(self, *, limit: int | None = None, **values: object) -> tuple[SQL, dict[str, object]]:
-        """Return the query for the first documents, and its values; `part_of` makes what `part` returns of its rows."""
-        return self._part, {**values, "limit": None if limit is None else limit + 1}
+    def question(self, *, limit: int | None = None, **values: object) -> tuple[SQL, dict[str, object], bool]:
+        """
+        Return the query for the first documents, its values, and whether it is prepared.
+
+        `part_of` makes what `part` returns of its rows.
+        """
+        return self._part, {**values, "limit": None if limit is None else limit + 1}, self._prepared
 
     def part_of(
         self, rows: Iterable[tuple[str, int | None]], limit: int | None = None, max_bytes: int = DEFAULT.max_page_bytes

@@ -4,8 +4,10 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain, repeat
 from threading import Lock
 from typing import Any, Concatenate, ParamSpec, TypeVar
+from uuid import UUID
 
 import msgspec
 import psycopg
@@ -14,7 +16,8 @@ from litestar.concurrency import sync_to_thread
 from psycopg_pool import ConnectionPool
 
 from application.access import Caller, Principal
-from application.event_store.loop_recorder import LoopRecorder
+from application.event_store.at_hand import Elsewhere
+from application.event_store.loop_recorder import LoopRecorder, Question, Row
 from application.event_store.recorder import UNAVAILABLE
 from application.event_store.unit_of_work import UnitOfWork
 from application.execute import Done, Executor
@@ -39,6 +42,7 @@ POSITION_HEADER = "X-Routines-Position"
 READ_MODELS = {model.name: model for model in catalogue.ALL}
 # The errors of reading rows that another version wrote: a column or a table is missing, or a document lacks fields.
 ROWS_OF_ANOTHER_VERSION = (psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedTable, msgspec.ValidationError)
+LIGHT_BYTES = 256 * 1024  # of documents: as many as may be decoded without holding up the event loop
 MOMENT_S = 0.25  # how long any request may wait for a read model
 MOST_LONG_WAITS = 6  # requests of one process that may wait longer than MOMENT_S for a read model
 MOST_LONG_WAITS_OF_TENANT = 3  # so that a tenant who keeps the read models busy leaves room for others to wait
@@ -207,6 +211,56 @@ class OnLoop:
             return await sync_to_thread(self._executor.attempt, decide)
         async with self._turns.turn():
             return await self._on_loop.attempt(decide)
+
+
+    async def read(  # noqa: PLR0913 who asks, and for what
+        self,
+        caller: Caller,
+        question: Callable[[UnitOfWork, Principal, UUID], R],
+        about: UUID,
+        models: tuple[str, ...],
+        asked: Question,
+        *,
+        eventual: bool = False,
+    ) -> tuple[R, list[Row]] | None:
+        """
+        Return the answer to a question of who may read, and the rows of a query, in one round trip if all goes well.
+
+        The models show everything that was in the log when this was called, and what the answer rests on was so then
+        as well. Returns None when it is to be read by a thread: the models are behind for longer than a moment or
+        belong to another version, the rows are many, or something else is not as it mostly is.
+        """
+        try:
+            async with self._turns.turn():
+                return await self._read(self._executor.decision(caller, question, about), models, asked, eventual)
+        except Elsewhere:
+            return None
+
+    async def _read(
+        self, decide: Callable[[UnitOfWork], R], models: tuple[str, ...], asked: Question, eventual: bool
+    ) -> tuple[R, list[Row]] | None:
+        wanted = [READ_MODELS[name] for name in models]
+        answer, versions = await self._on_loop.answer(decide)
+        target, waited, is_behind = None, 0.0, False
+        for pause_s in chain(positions.POLL_S, repeat(positions.POLL_S[-1])):
+            look = Question(positions.PRESENT, positions.present_values(wanted, versions))
+            found, *rest = await self.recorder.ask_all([look] if is_behind else [look, asked])
+            present = positions.Present(*found[0])
+            if not present.is_unchanged:
+                answer, versions = await self._on_loop.answer(decide, is_fresh=True)
+                continue
+            if present.count < len(wanted):
+                return None
+            target = present.head if target is None else target
+            was_behind, is_behind = is_behind, present.reached < target and not eventual
+            if is_behind:
+                if (waited := waited + pause_s) > MOMENT_S:
+                    return None
+                await asyncio.sleep(pause_s)
+            elif not was_behind:
+                (rows,) = rest
+                return (answer, rows) if sum(len(row[0]) for row in rows) <= LIGHT_BYTES else None
+        raise AssertionError
 
 
 class Changed(msgspec.Struct):

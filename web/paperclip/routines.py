@@ -6,12 +6,14 @@ from typing import Annotated
 from uuid import UUID
 
 from litestar import Controller, Response
+from litestar.concurrency import sync_to_thread
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict, replace
 
 from application.access import Caller, Principal
+from application.event_store.loop_recorder import Question
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import LogDraft, RoutineDraft, RoutinePatch, RunRequest, UsageReport
 from application.use_cases import budgets, read_access, runs, triggers
@@ -22,6 +24,7 @@ from domain import disclosure
 from domain.errors import NotFound
 from domain.recorded import Recorded
 from projections import responses
+from projections.engine.documents import Part
 from projections.engine.read_model import Connection
 from projections.firing import run_history, run_logs
 from projections.firing.run_history import detail_of
@@ -40,6 +43,7 @@ from web.paperclip.triggers import TriggerSecret, secrets_of
 LIST_MODELS = ("routines", "run_history", "issues")
 DETAIL_MODELS = (*LIST_MODELS, "directory")
 PAGE, MOST = 100, 1_000
+SHORT = 100  # rows of a list that the event loop reads; a longer one is read by a thread
 RUNS, MOST_RUNS = 50, 200
 NUMBER = re.compile(r"[0-9.eE+-]+|-inf")
 
@@ -89,7 +93,7 @@ class Routines(Controller):
     dependencies = {"filters": Provide(filters), "run_filters": Provide(run_filters), "paging": Provide(paging)}
 
     @get("/companies/{company_id:str}/routines", operation_id="listRoutines", refuses=(403,), response_headers=NEXT)
-    def list_(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
+    async def list_(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
@@ -107,11 +111,22 @@ class Routines(Controller):
         after = place_of(paging.cursor, list_name, routines.Place)
         in_pages = paging.limit is not None or paging.cursor is not None
         limit = parse_whole_number(paging.limit, "limit", PAGE, 1, MOST) if in_pages else None
-        backend.authorize(caller, read_access.company, company_id)
-        with backend.consistent_read(*LIST_MODELS, eventual=eventual) as conn:
-            part = routines.page(
-                conn, company_id, filters, after=after, limit=limit, max_bytes=backend.limits.max_page_bytes
-            )
+        max_bytes = backend.limits.max_page_bytes
+
+        def read() -> Part[responses.RoutineListItem]:
+            backend.authorize(caller, read_access.company, company_id)
+            with backend.consistent_read(*LIST_MODELS, eventual=eventual) as conn:
+                return routines.page(conn, company_id, filters, after=after, limit=limit, max_bytes=max_bytes)
+
+        values = routines.asked(company_id, filters, after, min(limit or SHORT, SHORT))
+        asked = Question(*routines.LIST.question(**values))
+        found = await backend.on_loop.read(
+            caller, read_access.company, company_id, LIST_MODELS, asked, eventual=eventual
+        )
+        if found is None or (len(found[1]) > SHORT and limit != SHORT):
+            part = await sync_to_thread(read)
+        else:
+            part = routines.LIST.part_of(found[1], limit, max_bytes)
         return make_page(paging, list_name, part, routines.place_of)
 
     @post("/companies/{company_id:str}/routines", operation_id="createRoutine", refuses=(403, 409, 422))
@@ -132,7 +147,7 @@ class Routines(Controller):
         return changed.answer(lambda conn: _created(conn, changed.result, data, public_url), 201)
 
     @get("/routines/{routine_id:str}", operation_id="getRoutine")
-    def detail(
+    async def detail(
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
@@ -143,11 +158,24 @@ class Routines(Controller):
         Returns the routine with its project, assignee, triggers, newest runs and active issue. Whoever may not change
         the triggers sees `***` as the `publicId` of webhooks.
         """
-        addresses = backend.authorize(caller, use_cases.may_read, routine_id)
-        with backend.consistent_read(*DETAIL_MODELS, eventual=eventual) as conn:
-            if (routine := routines.detail(conn, routine_id, backend.limits.max_page_bytes)) is None:
-                raise NotFound("Routine not found")
-            return disclosure.shown(routine, addresses=addresses)
+        max_bytes = backend.limits.max_page_bytes
+
+        def read() -> tuple[bool, responses.RoutineDetail | None]:
+            addresses = backend.authorize(caller, use_cases.may_read, routine_id)
+            with backend.consistent_read(*DETAIL_MODELS, eventual=eventual) as conn:
+                return addresses, routines.detail(conn, routine_id, max_bytes)
+
+        asked = Question(*routines.DETAIL.question(id=routine_id, max_bytes=max_bytes))
+        found = await backend.on_loop.read(
+            caller, use_cases.may_read, routine_id, DETAIL_MODELS, asked, eventual=eventual
+        )
+        if found is None:
+            addresses, routine = await sync_to_thread(read)
+        else:
+            addresses, routine = found[0], next(iter(routines.DETAIL.part_of(found[1])), None)
+        if routine is None:
+            raise NotFound("Routine not found")
+        return disclosure.shown(routine, addresses=addresses)
 
     @patch("/routines/{routine_id:str}", operation_id="updateRoutine", refuses=(403, 409, 422))
     def update(
@@ -166,7 +194,7 @@ class Routines(Controller):
         return changed.answer(lambda conn: routines.routine(conn, changed.result))
 
     @get("/routines/{routine_id:str}/runs", operation_id="listRuns", response_headers=NEXT)
-    def runs(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
+    async def runs(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
@@ -181,12 +209,26 @@ class Routines(Controller):
         """
         list_name, limit = f"runs of {routine_id}", _limit(paging.limit)
         after = place_of(paging.cursor, list_name, UUID)
-        backend.authorize(caller, use_cases.may_read, routine_id)
-        with backend.consistent_read(*LIST_MODELS, eventual=eventual) as conn:
-            before = row_of(after, lambda run_id: run_history.position(conn, routine_id, run_id))
-            part = run_history.recent(
-                conn, routine_id, limit, filters=run_filters, before=before, max_bytes=backend.limits.max_page_bytes
+        max_bytes = backend.limits.max_page_bytes
+
+        def read() -> Part[responses.RunSummary]:
+            backend.authorize(caller, use_cases.may_read, routine_id)
+            with backend.consistent_read(*LIST_MODELS, eventual=eventual) as conn:
+                before = row_of(after, lambda run_id: run_history.position(conn, routine_id, run_id))
+                return run_history.recent(
+                    conn, routine_id, limit, filters=run_filters, before=before, max_bytes=max_bytes
+                )
+
+        found = None
+        if after is None and run_filters == run_history.ALL:
+            asked = Question(*run_history.RECENT.question(routine_id=routine_id, before=None, limit=limit))
+            found = await backend.on_loop.read(
+                caller, use_cases.may_read, routine_id, LIST_MODELS, asked, eventual=eventual
             )
+        if found is None:
+            part = await sync_to_thread(read)
+        else:
+            part = run_history.RECENT.part_of(found[1], limit, max_bytes)
         return make_page(paging, list_name, part, lambda run: run.id)
 
     @post(
