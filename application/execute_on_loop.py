@@ -8,7 +8,7 @@ the loop, is done by a thread.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from datetime import datetime
 from typing import Any, ParamSpec, Protocol, TypeVar, cast
 from uuid import UUID
@@ -16,10 +16,10 @@ from uuid import UUID
 from application.event_store.at_hand import (
     Elsewhere,
     LightStreams,
+    Missing,
     OpenedSecrets,
     QuotasElsewhere,
     StreamsAtHand,
-    Missing,
     spent_elsewhere,
 )
 from application.event_store.loop_recorder import LoopRecorder
@@ -58,8 +58,9 @@ class LoopExecutor:
         except Elsewhere:
             return await self._in_thread(self._executor.attempt, decide, tries=tries)
 
-
-    async def answer(self, question: Callable[[UnitOfWork], R], *, is_fresh: bool = False) -> tuple[R, Mapping[UUID, int]]:
+    async def answer(
+        self, question: Callable[[UnitOfWork], R], *, is_fresh: bool = False
+    ) -> tuple[R, Mapping[UUID, int]]:
         """
         Answer a question, and return the versions of the streams that the answer rests on. Raises Elsewhere.
 
@@ -67,11 +68,8 @@ class LoopExecutor:
         What is refused is refused on fresh state.
         """
         if not is_fresh and self._executor.cache is not None:
-            try:
+            with suppress(Exception):  # it is raised below if it still occurs
                 work, result = await self._steps.decide(question, "system", self._executor.cache)
-            except Exception:  # noqa: BLE001 it is raised below if it still occurs
-                pass
-            else:
                 return result, work.versions
         work, result = await self._steps.decide(question, "system", None)
         return result, work.versions
@@ -186,9 +184,7 @@ class LoopTurns:
     def taken(self, stream_ids: Iterable[UUID]) -> frozenset[UUID]:
         """Return those of these streams whose turn a task has right now."""
         return frozenset(
-            id_
-            for id_ in stream_ids
-            if id_ in self._writing or (self._holders and self._locks[place_of(id_)].locked())
+            id_ for id_ in stream_ids if id_ in self._writing or (self._holders and self._locks[place_of(id_)].locked())
         )
 
     @contextmanager

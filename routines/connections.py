@@ -258,7 +258,7 @@ class Pool(ConnectionPool[Connection]):
     """
 
     def __init__(self, url: str, profile: Profile, size: int) -> None:
-        self._profile = profile
+        self._url, self._profile = url, profile
         self._on_loop = set[LoopSession]()
         self._failing_since: float | None = None  # the first failed try to connect since a connection last worked
         super().__init__(
@@ -289,7 +289,7 @@ class Pool(ConnectionPool[Connection]):
 
     async def connect_on_loop(self) -> LoopSession:
         """Return a connection of the running event loop, besides those of the pool. It ends with the pool."""
-        session = await self._profile.connect_on_loop(self.conninfo)
+        session = await self._profile.connect_on_loop(self._url)
         self._on_loop = {one for one in self._on_loop if not one.closed} | {session}
         return session
 

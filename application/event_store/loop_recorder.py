@@ -6,7 +6,7 @@ what to do about broken connections, lost answers and a database that is away: a
 else as Elsewhere.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -37,18 +37,23 @@ from domain.recorded import Recorded
 
 READERS = 3  # connections that read
 MOST_QUESTIONS = 32  # that go to Postgres in one round trip
+
+
 Row = tuple[Any, ...]
-
-
 Values = Sequence[Any] | Mapping[str, Any]
 
 
 class Question(NamedTuple):
-    """A query and its values. It is planned for the values of each call unless it is `prepared`."""
+    """
+    A query and its values, and what is made of its rows. It is planned for the values of each call unless `prepared`.
+
+    Questions with the same query and values that wait together are asked once, so they must make the same of the rows.
+    """
 
     query: Any
     values: Values
     prepared: bool = True
+    make: Callable[[list[Row]], Any] | None = None
 
 
 class LoopRecorder:
@@ -58,7 +63,7 @@ class LoopRecorder:
         self._appends = Lane[Batch, int | Exception | Again](
             connections, _append_each, many=1, most_items=MOST_BATCHES, most_size=MOST_GROUP_BYTES
         )
-        self._questions = Lane[Sequence[Question], list[list[Row]]](
+        self._questions = Lane[Sequence[Question], list[Any]](
             connections, _answer_each, many=READERS, most_items=MOST_QUESTIONS
         )
 
@@ -80,10 +85,11 @@ class LoopRecorder:
 
     async def ask(self, query: str, *values: Any) -> list[Row]:
         """Return the rows that a query finds. Raises Elsewhere when it cannot be asked now."""
-        return (await self.ask_all([Question(query, values)]))[0]
+        rows: list[Row] = (await self.ask_all([Question(query, values)]))[0]
+        return rows
 
-    async def ask_all(self, questions: Sequence[Question]) -> list[list[Row]]:
-        """Return the rows that each query finds, one after the other, in one round trip. Raises Elsewhere as `ask`."""
+    async def ask_all(self, questions: Sequence[Question]) -> list[Any]:
+        """Return the answer to each question, asked one after the other, in one round trip. Raises Elsewhere as `ask`."""
         try:
             return await self._questions.submit(questions)
         except (NoConnection, psycopg.Error):
@@ -104,7 +110,7 @@ class LoopRecorder:
 
     async def versions(self, stream_ids: Sequence[UUID]) -> Mapping[UUID, int]:
         """Return the newest version of each stream; 0 for one that does not exist."""
-        return dict(await self.ask(VERSIONS, list(stream_ids)))  # type: ignore[arg-type]
+        return dict(await self.ask(VERSIONS, list(stream_ids)))
 
     async def head(self) -> int:
         """Return the position of the newest event; 0 for an empty log."""
@@ -124,19 +130,29 @@ async def _append_each(connection: Connection, batches: Sequence[Batch]) -> Sequ
         return [Again(was_sent=not is_reported(error))] * len(batches)
 
 
-async def _answer_each(connection: Connection, groups: Sequence[Sequence[Question]]) -> Sequence[list[list[Row]]]:
+async def _answer_each(connection: Connection, groups: Sequence[Sequence[Question]]) -> Sequence[list[Any]]:
+    """Answer groups of questions in one round trip, those of a group in their order."""
     try:
         if len(groups) == len(groups[0]) == 1:
-            return [[await _rows(connection, *groups[0][0])]]
+            (question,) = groups[0]
+            return [[_made(question, await _rows(connection, question.query, question.values, question.prepared))]]
+        keys = [tuple((id(one.query), repr(one.values)) for one in questions) for questions in groups]
+        once = dict(zip(keys, groups, strict=True))
         async with connection.pipeline():
-            cursors = [
-                [await connection.execute(query, values, prepare=prepared) for query, values, prepared in questions]
-                for questions in groups
-            ]
-            return [[await cursor.fetchall() for cursor in those] for those in cursors]
+            cursors = {
+                key: [await connection.execute(one.query, one.values, prepare=one.prepared) for one in questions]
+                for key, questions in once.items()
+            }
+            rows = {key: [await cursor.fetchall() for cursor in those] for key, those in cursors.items()}
     except psycopg.Error:
         await connection.close()
         raise
+    answers = {key: list(map(_made, once[key], those)) for key, those in rows.items()}
+    return [answers[key] for key in keys]
+
+
+def _made(question: Question, rows: list[Row]) -> Any:
+    return rows if question.make is None else question.make(rows)
 
 
 async def _rows(connection: Connection, query: Any, values: Values, prepared: bool = True) -> list[Row]:

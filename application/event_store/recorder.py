@@ -360,9 +360,7 @@ def is_reported(error: BaseException | None) -> bool:
     return isinstance(error, psycopg.Error) and error.sqlstate is not None and error.sqlstate[:2] != LOST
 
 
-def _read_back(
-    conn: psycopg.Connection[tuple[Any, ...]], batch: tuple[list[Any], ...], refusal: IntegrityError
-) -> int:
+def _read_back(conn: psycopg.Connection[tuple[Any, ...]], batch: tuple[list[Any], ...], refusal: IntegrityError) -> int:
     """Return the position of our own commit whose answer was lost. Raises the conflict if another writer caused it."""
     last, many = _one(conn.execute(READ_BACK, batch))
     if many != len(batch[0]):

@@ -1,6 +1,6 @@
 """Queries for the JSON documents that clients read: decoded in one go, or page by page within a bound of bytes."""
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from typing import Generic, TypeVar, cast
 
@@ -10,6 +10,7 @@ from psycopg.sql import SQL
 from domain.bounds.limits import DEFAULT
 from projections.engine.read_model import Connection
 
+LIGHT_BYTES = 256 * 1024  # as much as may be decoded without holding up an event loop
 ROWS_IN_FLIGHT = 4  # rows fetched at a time when a list is cut by its bytes
 S = TypeVar("S")
 T = TypeVar("T")
@@ -99,6 +100,12 @@ class Docs(Generic[S]):
             docs.append(body)
             last = place
         return Part(self._decode(b"[%b]" % b",".join(docs)), more=more, last=last)
+
+    def light_part_of(
+        self, rows: Sequence[tuple[str, int | None]], limit: int | None, max_bytes: int
+    ) -> Part[S] | None:
+        """Return what `part_of` returns, or None for more than LIGHT_BYTES of documents."""
+        return self.part_of(rows, limit, max_bytes) if sum(len(doc) for doc, _ in rows) <= LIGHT_BYTES else None
 
     def one(self, conn: Connection, **values: object) -> S | None:
         """Return the document of the first row that the query finds, or None."""

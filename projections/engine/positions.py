@@ -294,7 +294,7 @@ class Present(NamedTuple):
     is_unchanged: bool  # the streams
     head: int
     reached: int  # by the slowest model
-    count: int  # of the models whose rows are this version's
+    models: int  # whose rows are this version's
 
 
 def present_values(models: Sequence[ReadModel], versions: Mapping[UUID, int]) -> tuple[list[Any], ...]:

@@ -17,7 +17,7 @@ from psycopg_pool import ConnectionPool
 
 from application.access import Caller, Principal
 from application.event_store.at_hand import Elsewhere
-from application.event_store.loop_recorder import LoopRecorder, Question, Row
+from application.event_store.loop_recorder import LoopRecorder, Question
 from application.event_store.recorder import UNAVAILABLE
 from application.event_store.unit_of_work import UnitOfWork
 from application.execute import Done, Executor
@@ -42,7 +42,6 @@ POSITION_HEADER = "X-Routines-Position"
 READ_MODELS = {model.name: model for model in catalogue.ALL}
 # The errors of reading rows that another version wrote: a column or a table is missing, or a document lacks fields.
 ROWS_OF_ANOTHER_VERSION = (psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedTable, msgspec.ValidationError)
-LIGHT_BYTES = 256 * 1024  # of documents: as many as may be decoded without holding up the event loop
 MOMENT_S = 0.25  # how long any request may wait for a read model
 MOST_LONG_WAITS = 6  # requests of one process that may wait longer than MOMENT_S for a read model
 MOST_LONG_WAITS_OF_TENANT = 3  # so that a tenant who keeps the read models busy leaves room for others to wait
@@ -73,6 +72,11 @@ class Backend:
         if self._on_loop is None or self._on_loop.loop is not loop:
             self._on_loop = OnLoop(self.executor, self.pool, loop)
         return self._on_loop
+
+    @property
+    def many_waiting(self) -> int:
+        """How many requests of the event loop wait for what they record to be committed together."""
+        return 0 if self._on_loop is None else self._on_loop.recorder.many_waiting
 
     def authorize(
         self,
@@ -212,7 +216,6 @@ class OnLoop:
         async with self._turns.turn():
             return await self._on_loop.attempt(decide)
 
-
     async def read(  # noqa: PLR0913 who asks, and for what
         self,
         caller: Caller,
@@ -222,13 +225,13 @@ class OnLoop:
         asked: Question,
         *,
         eventual: bool = False,
-    ) -> tuple[R, list[Row]] | None:
+    ) -> tuple[R, Any] | None:
         """
-        Return the answer to a question of who may read, and the rows of a query, in one round trip if all goes well.
+        Return the answer to a question of who may read, and to what is `asked`, in one round trip if all goes well.
 
         The models show everything that was in the log when this was called, and what the answer rests on was so then
         as well. Returns None when it is to be read by a thread: the models are behind for longer than a moment or
-        belong to another version, the rows are many, or something else is not as it mostly is.
+        belong to another version, the answer to what is asked is None, or something else is not as it mostly is.
         """
         try:
             async with self._turns.turn():
@@ -238,7 +241,7 @@ class OnLoop:
 
     async def _read(
         self, decide: Callable[[UnitOfWork], R], models: tuple[str, ...], asked: Question, eventual: bool
-    ) -> tuple[R, list[Row]] | None:
+    ) -> tuple[R, Any] | None:
         wanted = [READ_MODELS[name] for name in models]
         answer, versions = await self._on_loop.answer(decide)
         target, waited, is_behind = None, 0.0, False
@@ -249,7 +252,7 @@ class OnLoop:
             if not present.is_unchanged:
                 answer, versions = await self._on_loop.answer(decide, is_fresh=True)
                 continue
-            if present.count < len(wanted):
+            if present.models < len(wanted):
                 return None
             target = present.head if target is None else target
             was_behind, is_behind = is_behind, present.reached < target and not eventual
@@ -258,8 +261,7 @@ class OnLoop:
                     return None
                 await asyncio.sleep(pause_s)
             elif not was_behind:
-                (rows,) = rest
-                return (answer, rows) if sum(len(row[0]) for row in rows) <= LIGHT_BYTES else None
+                return None if rest[0] is None else (answer, rest[0])
         raise AssertionError
 
 

@@ -5,6 +5,7 @@ import re
 from typing import Annotated
 from uuid import UUID
 
+import msgspec
 from litestar import Controller, Response
 from litestar.concurrency import sync_to_thread
 from litestar.di import NamedDependency, Provide
@@ -13,7 +14,7 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict, replace
 
 from application.access import Caller, Principal
-from application.event_store.loop_recorder import Question
+from application.event_store.loop_recorder import Question, Row
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import LogDraft, RoutineDraft, RoutinePatch, RunRequest, UsageReport
 from application.use_cases import budgets, read_access, runs, triggers
@@ -118,16 +119,19 @@ class Routines(Controller):
             with backend.consistent_read(*LIST_MODELS, eventual=eventual) as conn:
                 return routines.page(conn, company_id, filters, after=after, limit=limit, max_bytes=max_bytes)
 
+        def page(rows: list[Row]) -> tuple[Part[responses.RoutineListItem], bytes] | None:
+            if len(rows) > SHORT and limit != SHORT:
+                return None
+            part = routines.LIST.light_part_of(rows, limit, max_bytes)
+            return None if part is None else (part, msgspec.json.encode(part))
+
         values = routines.asked(company_id, filters, after, min(limit or SHORT, SHORT))
-        asked = Question(*routines.LIST.question(**values))
+        asked = Question(*routines.LIST.question(**values), page)  # type: ignore[arg-type]
         found = await backend.on_loop.read(
             caller, read_access.company, company_id, LIST_MODELS, asked, eventual=eventual
         )
-        if found is None or (len(found[1]) > SHORT and limit != SHORT):
-            part = await sync_to_thread(read)
-        else:
-            part = routines.LIST.part_of(found[1], limit, max_bytes)
-        return make_page(paging, list_name, part, routines.place_of)
+        part, body = (await sync_to_thread(read), None) if found is None else found[1]
+        return make_page(paging, list_name, part, routines.place_of, body=body)
 
     @post("/companies/{company_id:str}/routines", operation_id="createRoutine", refuses=(403, 409, 422))
     def create(
@@ -165,14 +169,17 @@ class Routines(Controller):
             with backend.consistent_read(*DETAIL_MODELS, eventual=eventual) as conn:
                 return addresses, routines.detail(conn, routine_id, max_bytes)
 
-        asked = Question(*routines.DETAIL.question(id=routine_id, max_bytes=max_bytes))
+        def one(rows: list[Row]) -> Part[responses.RoutineDetail] | None:
+            return routines.DETAIL.light_part_of(rows, None, max_bytes)
+
+        asked = Question(*routines.DETAIL.question(id=routine_id, max_bytes=max_bytes), one)
         found = await backend.on_loop.read(
             caller, use_cases.may_read, routine_id, DETAIL_MODELS, asked, eventual=eventual
         )
         if found is None:
             addresses, routine = await sync_to_thread(read)
         else:
-            addresses, routine = found[0], next(iter(routines.DETAIL.part_of(found[1])), None)
+            addresses, routine = found[0], next(iter(found[1]), None)
         if routine is None:
             raise NotFound("Routine not found")
         return disclosure.shown(routine, addresses=addresses)
@@ -221,14 +228,14 @@ class Routines(Controller):
 
         found = None
         if after is None and run_filters == run_history.ALL:
-            asked = Question(*run_history.RECENT.question(routine_id=routine_id, before=None, limit=limit))
+            asked = Question(
+                *run_history.RECENT.question(routine_id=routine_id, before=None, limit=limit),
+                lambda rows: run_history.RECENT.light_part_of(rows, limit, max_bytes),
+            )
             found = await backend.on_loop.read(
                 caller, use_cases.may_read, routine_id, LIST_MODELS, asked, eventual=eventual
             )
-        if found is None:
-            part = await sync_to_thread(read)
-        else:
-            part = run_history.RECENT.part_of(found[1], limit, max_bytes)
+        part = await sync_to_thread(read) if found is None else found[1]
         return make_page(paging, list_name, part, lambda run: run.id)
 
     @post(
