@@ -19,7 +19,7 @@ from application.event_store.store import EventStore
 from application.event_store.stream_cache import StreamCache
 from application.event_store.turns import Turns
 from application.event_store.unit_of_work import UNCHANGED_SINCE, Spending, UnitOfWork
-from application.quotas.charge import Charge
+from application.quotas.charge import Charge, OverQuota, TooMany
 from application.quotas.quotas import Quotas, Reservation
 from application.secrets.vault import Vault
 from domain.events import KeyIssued
@@ -162,6 +162,11 @@ class Executor:
                     continue
                 try:
                     return await self._commit(steps, work, result)
+                except (OverQuota, TooMany):
+                    if cache is None or not work.has_assumed:
+                        raise
+                    cache = None  # what it would record may be recorded already, and then costs nothing
+                    continue
                 except IntegrityError as error:
                     if cache is not None:
                         cache = None

@@ -32,6 +32,7 @@ from application.quotas.charge import Charge
 from application.quotas.quotas import Quotas, Reservation
 from domain.recorded import Recorded
 
+MOST_LOADS = 20  # for one decision: one that needs more, or other streams each time it is taken, is for a thread
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -100,7 +101,7 @@ class _Awaiting:
         light = None if cache is None else cast("Any", LightStreams(cache))
         quotas = None if parts.quotas is None else cast("Any", QuotasElsewhere())
         spending = None if parts.spending is None else spent_elsewhere
-        while True:
+        for _ in range(MOST_LOADS):
             work = UnitOfWork(store, now, actor, vault, light, quotas, spending)
             try:
                 return work, decide(work)
@@ -110,6 +111,7 @@ class _Awaiting:
             store.put(streams, wanted.read_from)
             if parts.cache is not None:  # the next decision mostly rests on the same streams
                 parts.cache.put((id_, _kept(recorded)) for id_, recorded in streams.items() if recorded)
+        raise Elsewhere
 
     async def _now(self) -> datetime:
         clock = self._executor.clock

@@ -36,35 +36,36 @@ from application.event_store.store import by_stream
 from domain.recorded import Recorded
 
 READERS = 3  # connections that read
-MOST_QUESTIONS = 32  # that go to Postgres in one round trip
+MOST_QUERIES = 32  # that go to Postgres in one round trip
 
 
 Row = tuple[Any, ...]
 Values = Sequence[Any] | Mapping[str, Any]
 
 
-class Question(NamedTuple):
+class Query(NamedTuple):
     """
     A query and its values, and what is made of its rows. It is planned for the values of each call unless `prepared`.
 
-    Questions with the same query and values that wait together are asked once, so they must make the same of the rows.
+    Those with the same text and values that wait together are sent once, so they must make the same of the rows. What
+    cannot be made of them is None.
     """
 
-    query: Any
+    text: Any
     values: Values
     prepared: bool = True
     make: Callable[[list[Row]], Any] | None = None
 
 
 class LoopRecorder:
-    """Appends batches and answers questions about the log, for the tasks of an event loop."""
+    """Appends batches and answers queries about the log, for the tasks of an event loop."""
 
     def __init__(self, connections: Connections) -> None:
         self._appends = Lane[Batch, int | Exception | Again](
             connections, _append_each, many=1, most_items=MOST_BATCHES, most_size=MOST_GROUP_BYTES
         )
-        self._questions = Lane[Sequence[Question], list[Any]](
-            connections, _answer_each, many=READERS, most_items=MOST_QUESTIONS
+        self._queries = Lane[Sequence[Query], list[Any]](
+            connections, _answer_each, many=READERS, most_items=MOST_QUERIES
         )
 
     @property
@@ -83,15 +84,15 @@ class LoopRecorder:
         except NoConnection:
             return Again(was_sent=False)
 
-    async def ask(self, query: str, *values: Any) -> list[Row]:
+    async def query(self, text: str, *values: Any) -> list[Row]:
         """Return the rows that a query finds. Raises Elsewhere when it cannot be asked now."""
-        rows: list[Row] = (await self.ask_all([Question(query, values)]))[0]
+        rows: list[Row] = (await self.query_all([Query(text, values)]))[0]
         return rows
 
-    async def ask_all(self, questions: Sequence[Question]) -> list[Any]:
-        """Return the answer to each question, asked one after the other, in one round trip. Raises Elsewhere as `ask`."""
+    async def query_all(self, queries: Sequence[Query]) -> list[Any]:
+        """Return what is made of each query, sent in this order in one round trip. Raises Elsewhere as `query` does."""
         try:
-            return await self._questions.submit(questions)
+            return await self._queries.submit(queries)
         except (NoConnection, psycopg.Error):
             raise Elsewhere from None
 
@@ -99,9 +100,9 @@ class LoopRecorder:
         """Return the events of each stream. Raises Elsewhere also when they are too much for the loop."""
         ids = list(stream_ids)
         rows = await (
-            self.ask(STREAMS, ids, HEAVY_BYTES)
+            self.query(STREAMS, ids, HEAVY_BYTES)
             if read_from is None
-            else self.ask(STREAMS_FROM, ids, read_from, HEAVY_BYTES)
+            else self.query(STREAMS_FROM, ids, read_from, HEAVY_BYTES)
         )
         stored = [Notification(*row) for row in rows]
         if sum(len(event.state) for event in stored) > HEAVY_BYTES:
@@ -110,11 +111,11 @@ class LoopRecorder:
 
     async def versions(self, stream_ids: Sequence[UUID]) -> Mapping[UUID, int]:
         """Return the newest version of each stream; 0 for one that does not exist."""
-        return dict(await self.ask(VERSIONS, list(stream_ids)))
+        return dict(await self.query(VERSIONS, list(stream_ids)))
 
     async def head(self) -> int:
         """Return the position of the newest event; 0 for an empty log."""
-        return int((await self.ask(HEAD))[0][0])
+        return int((await self.query(HEAD))[0][0])
 
 
 async def _append_each(connection: Connection, batches: Sequence[Batch]) -> Sequence[int | Exception | Again]:
@@ -130,18 +131,18 @@ async def _append_each(connection: Connection, batches: Sequence[Batch]) -> Sequ
         return [Again(was_sent=not is_reported(error))] * len(batches)
 
 
-async def _answer_each(connection: Connection, groups: Sequence[Sequence[Question]]) -> Sequence[list[Any]]:
-    """Answer groups of questions in one round trip, those of a group in their order."""
+async def _answer_each(connection: Connection, groups: Sequence[Sequence[Query]]) -> Sequence[list[Any]]:
+    """Answer groups of queries in one round trip, those of a group in their order."""
     try:
         if len(groups) == len(groups[0]) == 1:
-            (question,) = groups[0]
-            return [[_made(question, await _rows(connection, question.query, question.values, question.prepared))]]
-        keys = [tuple((id(one.query), repr(one.values)) for one in questions) for questions in groups]
+            (query,) = groups[0]
+            return [[_made(query, await _rows(connection, query.text, query.values, query.prepared))]]
+        keys = [tuple((id(one.text), repr(one.values)) for one in queries) for queries in groups]
         once = dict(zip(keys, groups, strict=True))
         async with connection.pipeline():
             cursors = {
-                key: [await connection.execute(one.query, one.values, prepare=one.prepared) for one in questions]
-                for key, questions in once.items()
+                key: [await connection.execute(one.text, one.values, prepare=one.prepared) for one in queries]
+                for key, queries in once.items()
             }
             rows = {key: [await cursor.fetchall() for cursor in those] for key, those in cursors.items()}
     except psycopg.Error:
@@ -151,9 +152,14 @@ async def _answer_each(connection: Connection, groups: Sequence[Sequence[Questio
     return [answers[key] for key in keys]
 
 
-def _made(question: Question, rows: list[Row]) -> Any:
-    return rows if question.make is None else question.make(rows)
+def _made(query: Query, rows: list[Row]) -> Any:
+    if query.make is None:
+        return rows
+    try:
+        return query.make(rows)
+    except Exception:  # noqa: BLE001 rows of another version, mostly; it concerns this query alone
+        return None
 
 
-async def _rows(connection: Connection, query: Any, values: Values, prepared: bool = True) -> list[Row]:
-    return await (await connection.execute(query, values, prepare=prepared)).fetchall()
+async def _rows(connection: Connection, text: Any, values: Values, prepared: bool = True) -> list[Row]:
+    return await (await connection.execute(text, values, prepare=prepared)).fetchall()

@@ -340,6 +340,11 @@ class UnitOfWork:
         return not self._batch
 
     @property
+    def has_assumed(self) -> bool:
+        """Whether it has taken streams as empty without reading them."""
+        return any(stream.assumed_new for stream in self._streams.values())
+
+    @property
     def versions(self) -> dict[UUID, int]:
         """The streams that the decision rests on, each with the version that was read."""
         return {id_: stream.version for id_, stream in self._streams.items()}

@@ -10,7 +10,7 @@ from psycopg.sql import SQL
 from domain.bounds.limits import DEFAULT
 from projections.engine.read_model import Connection
 
-LIGHT_BYTES = 256 * 1024  # as much as may be decoded without holding up an event loop
+LIGHT_BYTES = 512 * 1024  # as much as may be decoded without holding up an event loop
 ROWS_IN_FLIGHT = 4  # rows fetched at a time when a list is cut by its bytes
 S = TypeVar("S")
 T = TypeVar("T")
@@ -70,12 +70,12 @@ class Docs(Generic[S]):
         with a LIMIT gets `%(limit)s` as one more than `limit` and is read to its end, because stopping a query early
         takes another connection.
         """
-        query, values, _ = self.question(limit=limit, **values)
+        query, values, _ = self.part_query(limit=limit, **values)
         rows = cast("Generator[tuple[str, int | None]]", conn.cursor().stream(query, values, size=ROWS_IN_FLIGHT))
         with closing(rows):  # closing ends a query that is still running
             return self.part_of(rows, limit, max_bytes)
 
-    def question(self, *, limit: int | None = None, **values: object) -> tuple[SQL, dict[str, object], bool]:
+    def part_query(self, *, limit: int | None = None, **values: object) -> tuple[SQL, dict[str, object], bool]:
         """
         Return the query for the first documents, its values, and whether it is prepared.
 

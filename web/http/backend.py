@@ -17,7 +17,7 @@ from psycopg_pool import ConnectionPool
 
 from application.access import Caller, Principal
 from application.event_store.at_hand import Elsewhere
-from application.event_store.loop_recorder import LoopRecorder, Question
+from application.event_store.loop_recorder import LoopRecorder, Query
 from application.event_store.recorder import UNAVAILABLE
 from application.event_store.unit_of_work import UnitOfWork
 from application.execute import Done, Executor
@@ -222,7 +222,7 @@ class OnLoop:
         question: Callable[[UnitOfWork, Principal, UUID], R],
         about: UUID,
         models: tuple[str, ...],
-        asked: Question,
+        asked: Query,
         *,
         eventual: bool = False,
     ) -> tuple[R, Any] | None:
@@ -240,14 +240,14 @@ class OnLoop:
             return None
 
     async def _read(
-        self, decide: Callable[[UnitOfWork], R], models: tuple[str, ...], asked: Question, eventual: bool
+        self, decide: Callable[[UnitOfWork], R], models: tuple[str, ...], asked: Query, eventual: bool
     ) -> tuple[R, Any] | None:
         wanted = [READ_MODELS[name] for name in models]
         answer, versions = await self._on_loop.answer(decide)
         target, waited, is_behind = None, 0.0, False
         for pause_s in chain(positions.POLL_S, repeat(positions.POLL_S[-1])):
-            look = Question(positions.PRESENT, positions.present_values(wanted, versions))
-            found, *rest = await self.recorder.ask_all([look] if is_behind else [look, asked])
+            look = Query(positions.PRESENT, positions.present_values(wanted, versions))
+            found, *rest = await self.recorder.query_all([look] if is_behind else [look, asked])
             present = positions.Present(*found[0])
             if not present.is_unchanged:
                 answer, versions = await self._on_loop.answer(decide, is_fresh=True)

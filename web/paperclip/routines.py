@@ -14,7 +14,7 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict, replace
 
 from application.access import Caller, Principal
-from application.event_store.loop_recorder import Question, Row
+from application.event_store.loop_recorder import Query, Row
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import LogDraft, RoutineDraft, RoutinePatch, RunRequest, UsageReport
 from application.use_cases import budgets, read_access, runs, triggers
@@ -126,7 +126,7 @@ class Routines(Controller):
             return None if part is None else (part, msgspec.json.encode(part))
 
         values = routines.asked(company_id, filters, after, min(limit or SHORT, SHORT))
-        asked = Question(*routines.LIST.question(**values), page)  # type: ignore[arg-type]
+        asked = Query(*routines.LIST.part_query(**values), page)  # type: ignore[arg-type]
         found = await backend.on_loop.read(
             caller, read_access.company, company_id, LIST_MODELS, asked, eventual=eventual
         )
@@ -172,7 +172,7 @@ class Routines(Controller):
         def one(rows: list[Row]) -> Part[responses.RoutineDetail] | None:
             return routines.DETAIL.light_part_of(rows, None, max_bytes)
 
-        asked = Question(*routines.DETAIL.question(id=routine_id, max_bytes=max_bytes), one)
+        asked = Query(*routines.DETAIL.part_query(id=routine_id, max_bytes=max_bytes), one)
         found = await backend.on_loop.read(
             caller, use_cases.may_read, routine_id, DETAIL_MODELS, asked, eventual=eventual
         )
@@ -228,8 +228,8 @@ class Routines(Controller):
 
         found = None
         if after is None and run_filters == run_history.ALL:
-            asked = Question(
-                *run_history.RECENT.question(routine_id=routine_id, before=None, limit=limit),
+            asked = Query(
+                *run_history.RECENT.part_query(routine_id=routine_id, before=None, limit=limit),
                 lambda rows: run_history.RECENT.light_part_of(rows, limit, max_bytes),
             )
             found = await backend.on_loop.read(
