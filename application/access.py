@@ -6,6 +6,7 @@ commit, the commit is refused and the decision is taken again on fresh state.
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, Literal
 from uuid import UUID
 
@@ -28,7 +29,14 @@ Action = Literal[
     "work",  # members who may write; any agent of the company
 ]
 
+LONGEST_TOKEN = 100  # characters; a longer one is malformed
 OWN_ONLY = "Agents can only manage routines assigned to themselves"
+
+
+@lru_cache(maxsize=4_096)
+def _key_id(token: str) -> UUID | None:
+    """Return the id of the stream in which a token's key would be. It is asked for several times for each request."""
+    return key_of(token) if tokens.is_well_formed(token) else None
 
 
 class Caller(Value, frozen=True):
@@ -41,7 +49,7 @@ class Caller(Value, frozen=True):
     @property
     def key_id(self) -> UUID | None:
         """The id of the stream in which this token's key would be; None without a token and for a malformed one."""
-        return key_of(self.token) if self.token is not None and tokens.is_well_formed(self.token) else None
+        return None if self.token is None or len(self.token) > LONGEST_TOKEN else _key_id(self.token)
 
     def __repr__(self) -> str:
         return "Caller(***)"  # never shows the token

@@ -2,10 +2,11 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from asyncio import CancelledError
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from datetime import datetime
-from typing import Concatenate, Generic, ParamSpec, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -18,7 +19,8 @@ from application.event_store.store import EventStore
 from application.event_store.stream_cache import StreamCache
 from application.event_store.turns import Turns
 from application.event_store.unit_of_work import UNCHANGED_SINCE, Spending, UnitOfWork
-from application.quotas.quotas import Quotas
+from application.quotas.charge import Charge, OverQuota, TooMany
+from application.quotas.quotas import Quotas, Reservation
 from application.secrets.vault import Vault
 from domain.events import KeyIssued
 from domain.recorded import Recorded
@@ -38,6 +40,37 @@ class Done(msgspec.Struct, Generic[R], frozen=True):
     recorded: Sequence[Recorded]
 
 
+class Steps(Protocol):
+    """
+    What an attempt waits for. A process that has threads blocks in them; an event loop must not.
+
+    The attempt itself, which says when each step is taken and what follows from its outcome, is the same for both.
+    """
+
+    def turn(self, stream_ids: Collection[UUID]) -> AbstractAsyncContextManager[None]:
+        """Wait for the turns of these streams and hold them in the context."""
+
+    def taken(self, stream_ids: Iterable[UUID]) -> frozenset[UUID]:
+        """Return those of these streams whose turn another attempt has."""
+
+    async def decide(
+        self, decide: Callable[[UnitOfWork], R], actor: str, cache: StreamCache | None
+    ) -> tuple[UnitOfWork, R]:
+        """Take a decision now; it rests on the cache, if there is one, and on fresh state."""
+
+    async def take(self, quotas: Quotas, charge: Charge) -> Reservation:
+        """Take a charge out of the quotas."""
+
+    async def commit(self, work: UnitOfWork) -> int:
+        """Commit a decision, and return the position that the log has reached."""
+
+    async def versions(self, stream_ids: Iterable[UUID]) -> Mapping[UUID, int]:
+        """Return the newest version of each stream."""
+
+    async def pause(self, seconds: float) -> None:
+        """Wait for a moment."""
+
+
 class Executor:
     """Carries out use cases; the web and the processes reach the write side only through it."""
 
@@ -54,9 +87,9 @@ class Executor:
         self.clock = clock
         self.vault = vault
         self.quotas = quotas
-        self._spending = spending
-        self._cache = cache
-        self._turns = Turns()
+        self.spending = spending
+        self.cache = cache
+        self._steps = _Blocking(self)
         self._tenants: dict[UUID, UUID] = {}  # by user: the company in which they last acted
 
     def execute(
@@ -72,6 +105,16 @@ class Executor:
         The streams whose ids are among the arguments are fetched together with the caller's key. Raises a DomainError
         when the request is refused, and IntegrityError after TRIES lost races.
         """
+        return self.attempt(self.decision(caller, use_case, *args, **kwargs))
+
+    def decision(
+        self,
+        caller: Caller,
+        use_case: Callable[Concatenate[UnitOfWork, Principal, P], R],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Callable[[UnitOfWork], R]:
+        """Return the use case as a decision, which begins with who the caller is."""
         ids = [arg for arg in args if isinstance(arg, UUID)]
 
         def decide(work: UnitOfWork) -> R:
@@ -79,7 +122,7 @@ class Executor:
             with self._noting(work, principal):
                 return use_case(work, principal, *args, **kwargs)
 
-        return self.attempt(decide)
+        return decide
 
     def attempt(self, decide: Callable[[UnitOfWork], R], *, tries: int = TRIES, actor: str = "system") -> Done[R]:
         """
@@ -88,20 +131,23 @@ class Executor:
         The first try may rest on cached streams: the commit is refused when one of them has moved on. After a lost race
         on a stream the decision takes its turn there: other threads that want to write to that stream let it go first.
         """
+        return _finish(self.attempt_by(self._steps, decide, tries, actor))
+
+    async def attempt_by(self, steps: Steps, decide: Callable[[UnitOfWork], R], tries: int, actor: str) -> Done[R]:
+        """Do the same as `attempt`, with these steps."""
         with tracing.span("unit of work") as span:
-            outcome = self._attempt(decide, tries, actor)
+            outcome = await self._attempt(steps, decide, tries, actor)
             span.set_attributes({"routines.events": len(outcome.recorded), "routines.position": outcome.position})
             return outcome
 
-    def _attempt(self, decide: Callable[[UnitOfWork], R], tries: int, actor: str) -> Done[R]:
-        cache, turn, lost = self._cache, frozenset[UUID](), 0
+    async def _attempt(self, steps: Steps, decide: Callable[[UnitOfWork], R], tries: int, actor: str) -> Done[R]:
+        cache, turn, lost = self.cache, frozenset[UUID](), 0
         if UNCHANGED_SINCE.get() is not None:
             cache = None  # the streams in it do not all know their positions
         while True:
-            with self._turns.take(turn):
-                work = UnitOfWork(self.store, self.clock(), actor, self.vault, cache, self.quotas, self._spending)
+            async with steps.turn(turn):
                 try:
-                    result = decide(work)
+                    work, result = await steps.decide(decide, actor, cache)
                 except OperationalError:
                     raise
                 except Exception:
@@ -112,10 +158,15 @@ class Executor:
                 if cache is not None and work.is_idle:
                     cache = None
                     continue
-                if not turn and (turn := self._turns.taken(work.written)):
+                if not turn and (turn := steps.taken(work.written)):
                     continue
                 try:
-                    return self._commit(work, result)
+                    return await self._commit(steps, work, result)
+                except (OverQuota, TooMany):
+                    if cache is None or not work.has_assumed:
+                        raise
+                    cache = None  # what it would record may be recorded already, and then costs nothing
+                    continue
                 except IntegrityError as error:
                     if cache is not None:
                         cache = None
@@ -123,13 +174,10 @@ class Executor:
                     lost += 1
                     if lost == tries or (lost > 1 and isinstance(error, ClockDiffers)):
                         raise  # a clock that is wrong twice will be wrong again
-                    turn |= self._moved(work)
-            time.sleep(random.uniform(0, PAUSE_S * 2 ** (lost - 1)))  # noqa: S311 no secret: it spreads out writers
-
-    def _moved(self, work: UnitOfWork) -> set[UUID]:
-        """Return the streams on which another writer came first."""
-        versions = work.versions
-        return {id_ for id_, version in self.store.versions(versions).items() if version != versions[id_]}
+                    versions = work.versions
+                    found = await steps.versions(versions)
+                    turn |= {id_ for id_, version in found.items() if version != versions[id_]}  # others came first
+            await steps.pause(random.uniform(0, PAUSE_S * 2 ** (lost - 1)))  # noqa: S311 no secret: it spreads out writers
 
     def read_ahead(self, read: Callable[[UnitOfWork], object]) -> bool:
         """
@@ -137,7 +185,7 @@ class Executor:
 
         Returns False when they cannot be read, or are too much to be read at once.
         """
-        if self._cache is None:
+        if self.cache is None:
             return True
         work = UnitOfWork(self.store, self.clock())
         try:
@@ -146,22 +194,22 @@ class Executor:
             raise
         except Exception:  # noqa: BLE001 the decision will raise it if it still occurs
             return False
-        self._cache.put(work.seen(committed=False))
+        self.cache.put(work.seen(committed=False))
         return True
 
-    def _commit(self, work: UnitOfWork, result: R) -> Done[R]:
+    async def _commit(self, steps: Steps, work: UnitOfWork, result: R) -> Done[R]:
         """Commit the decision. Raises OverQuota or RuleViolation for a quota, before anything is recorded."""
-        reservation = None if self.quotas is None or work.is_idle else self.quotas.take(work.charge())
+        reservation = None if self.quotas is None or work.is_idle else await steps.take(self.quotas, work.charge())
         try:
-            position = work.commit()
-        except OutcomeUnknown:
+            position = await steps.commit(work)
+        except (OutcomeUnknown, CancelledError):
             raise  # the events may be recorded, so the charge stays
         except BaseException:
             if self.quotas is not None and reservation is not None:
                 self.quotas.give_back(reservation)
             raise
-        if self._cache is not None:
-            self._cache.put(work.seen(committed=True))
+        if self.cache is not None:
+            self.cache.put(work.seen(committed=True))
         return Done(result, position, work.batch)
 
     def query_as(
@@ -172,11 +220,11 @@ class Executor:
         **kwargs: P.kwargs,
     ) -> R:
         """Answer a question for a caller, such as whether they may see something. Records nothing."""
-        work = UnitOfWork(self.store, self.clock(), vault=self.vault, spending=self._spending)
+        work = UnitOfWork(self.store, self.clock(), vault=self.vault, spending=self.spending)
         ids = [arg for arg in args if isinstance(arg, UUID)]
         principal = identify(work, caller, ids)
-        if self._cache is not None and caller.key_id is not None and self._cache.get(caller.key_id) is None:
-            self._cache.put((id_, stream) for id_, stream in work.seen(committed=False) if id_ == caller.key_id)
+        if self.cache is not None and caller.key_id is not None and self.cache.get(caller.key_id) is None:
+            self.cache.put((id_, stream) for id_, stream in work.seen(committed=False) if id_ == caller.key_id)
         with self._noting(work, principal):
             return question(work, principal, *args, **kwargs)
 
@@ -188,7 +236,7 @@ class Executor:
         last acted. An instance admin belongs to no company, so their user id is returned. Nothing is read and nothing
         is verified: the answer serves to share out resources, not to give access.
         """
-        stream = self._cache.get(caller.key_id) if self._cache is not None and caller.key_id is not None else None
+        stream = self.cache.get(caller.key_id) if self.cache is not None and caller.key_id is not None else None
         first = stream.recorded[0] if stream is not None and stream.recorded else None
         match first:
             case Recorded(event=KeyIssued(user_id=user_id), company_id=company_id):
@@ -211,4 +259,49 @@ class Executor:
 
     def query(self, question: Callable[[UnitOfWork], R]) -> R:
         """Answer a question of the service itself, without a caller. Records nothing."""
-        return question(UnitOfWork(self.store, self.clock(), vault=self.vault, spending=self._spending))
+        return question(UnitOfWork(self.store, self.clock(), vault=self.vault, spending=self.spending))
+
+
+class _Blocking:
+    """The steps in a thread, which waits for each."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self.turns = Turns()
+
+    @asynccontextmanager
+    async def turn(self, stream_ids: Collection[UUID]) -> AsyncIterator[None]:
+        with self.turns.take(stream_ids):
+            yield
+
+    def taken(self, stream_ids: Iterable[UUID]) -> frozenset[UUID]:
+        return self.turns.taken(stream_ids)
+
+    async def decide(
+        self, decide: Callable[[UnitOfWork], R], actor: str, cache: StreamCache | None
+    ) -> tuple[UnitOfWork, R]:
+        parts = self._executor
+        work = UnitOfWork(parts.store, parts.clock(), actor, parts.vault, cache, parts.quotas, parts.spending)
+        return work, decide(work)
+
+    async def take(self, quotas: Quotas, charge: Charge) -> Reservation:
+        return quotas.take(charge)
+
+    async def commit(self, work: UnitOfWork) -> int:
+        return work.commit()
+
+    async def versions(self, stream_ids: Iterable[UUID]) -> Mapping[UUID, int]:
+        return self._executor.store.versions(stream_ids)
+
+    async def pause(self, seconds: float) -> None:
+        time.sleep(seconds)  # noqa: ASYNC251 the thread of the attempt has nothing else to do
+
+
+def _finish(attempt: Coroutine[Any, Any, R]) -> R:
+    """Return what an attempt by blocking steps returns: none of them suspends it, so it goes to its end at once."""
+    try:
+        attempt.send(None)
+    except StopIteration as done:
+        result: R = done.value
+        return result
+    raise AssertionError

@@ -6,18 +6,15 @@ what a page shows, or count rows of an index.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Literal, NamedTuple, get_args
 from uuid import UUID
 
 import msgspec
 
 from domain.bounds.limits import DEFAULT
-from projections import responses
-from projections.board import issues
 from projections.engine.documents import Docs, Part
 from projections.engine.read_model import Connection
-from projections.firing import run_history
 from projections.responses import RoutineListItem, RunStatus, Trigger
 from projections.routines import routines
 from projections.routines.routines import Filters
@@ -65,15 +62,6 @@ class Numbers(NamedTuple):
     open_issues: int
 
 
-class _Row(msgspec.Struct, frozen=True):
-    routine: responses.Routine
-    triggers: list[responses.TriggerSummary]
-    last_run: run_history.Linked | None
-    active_issue: responses.IssueSummary | None
-    due_at: datetime | None
-    key: str
-
-
 _FOREVER = "'9999-12-31T00:00:00Z'::timestamptz"
 _SORTED_BY = {  # the key of each order, the type of the key, and how it is compared with the place before
     "next": (f"coalesce(planned.due_at, {_FOREVER})", "timestamptz", ">", "ASC"),
@@ -82,12 +70,7 @@ _SORTED_BY = {  # the key of each order, the type of the key, and how it is comp
 }
 _LIST = {
     order: Docs(
-        f"""SELECT json_build_object(
-            'routine', doc, 'due_at', due_at, 'key', key,
-            'triggers', (SELECT coalesce(json_agg(doc ORDER BY position), '[]') FROM routine_trigger WHERE routine_id = found.id),
-            'last_run', (SELECT {run_history.LINKED} FROM run r WHERE routine_id = found.id ORDER BY position DESC LIMIT 1),
-            'active_issue', (
-                SELECT {issues.SUMMARY} FROM issue i WHERE origin_id = found.id AND is_open ORDER BY changed DESC LIMIT 1)) AS doc
+        f"""SELECT json_build_object('item', ({routines.LISTED})::json, 'due_at', due_at, 'key', key) AS doc
         FROM (
             -- The order needs no document, so those after the page are not looked into.
             SELECT sorted.*, doc FROM (
@@ -101,7 +84,7 @@ _LIST = {
             ) sorted, LATERAL (
                 SELECT doc FROM routine WHERE routine.id = sorted.id AND {routines.NARROWED} LIMIT 1) one
             ORDER BY sorted.key {direction}, sorted.id {direction} LIMIT %(limit)s) found""",
-        _Row,
+        ListedRoutine,
         prepared=False,
     )
     for order, (key, kind, compared, direction) in _SORTED_BY.items()
@@ -145,8 +128,7 @@ def in_order(  # noqa: PLR0913 the arguments narrow the list
     """Return the routines that meet the filters, in an order, after a place. Those without a next run come last."""
     values = routines.asked(company_id, filters) | {"key": after and after.key, "id": after and after.id}
     del values["limit"]  # `part` asks for one more
-    rows = _LIST[order].part(conn, limit=limit, max_bytes=max_bytes, **values)
-    return rows.of(_listed(row) for row in rows)
+    return _LIST[order].part(conn, limit=limit, max_bytes=max_bytes, **values)
 
 
 def strips(conn: Connection, routine_ids: Collection[UUID]) -> Mapping[UUID, Sequence[Bar]]:
@@ -180,8 +162,3 @@ def schedules(conn: Connection, company_id: UUID) -> list[Trigger]:
 def _count(conn: Connection, query: str, *values: object) -> int:
     row = conn.execute(query, values).fetchone()
     return int(row[0]) if row else 0
-
-
-def _listed(row: _Row) -> ListedRoutine:
-    item = routines.listed(row.routine, row.triggers, row.last_run, row.active_issue)
-    return ListedRoutine(item, row.due_at and row.due_at.astimezone(UTC), row.key)

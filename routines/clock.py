@@ -29,6 +29,11 @@ class DatabaseClock:
             reading, age_s = self._read(), 0.0
         return reading + timedelta(seconds=age_s)
 
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the next call asks Postgres."""
+        return not 0 <= time.monotonic() - self._sample[0] < MAX_AGE_S
+
     def _read(self) -> datetime:
         with self._pool.connection() as conn:
             row = conn.execute("SELECT clock_timestamp()").fetchone()

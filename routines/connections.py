@@ -9,8 +9,11 @@ A session that may not write is refused at once: it is of a standby, or somebody
 (default_transaction_read_only), as managed services do when a disk is full. It is never made writable by force.
 """
 
+import asyncio
+import os
 import re
 import select
+import socket
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -134,9 +137,40 @@ class Session(Connection):
             value = result.get_value(0, 0)
 
     def _is_readable(self, timeout_s: float) -> bool:
-        poll = select.poll()
-        poll.register(self.pgconn.socket, select.POLLIN)
-        return bool(poll.poll(max(timeout_s, 0) * 1_000))
+        return _is_readable(self.pgconn.socket, timeout_s)
+
+
+class LoopSession(psycopg.AsyncConnection[tuple[Any, ...]]):
+    """A connection of an event loop."""
+
+    answered_at = 0.0  # when it was last known to work
+
+    async def verify(self) -> None:
+        """Do the same as Session.verify."""
+        if time.monotonic() - self.answered_at < TRUSTED_S and not _is_readable(self.pgconn.socket, 0):
+            return
+        hang_up = asyncio.get_running_loop().call_later(ANSWER_S, self._hang_up)
+        try:
+            cursor = await self.execute(MAY_WRITE)
+            if await cursor.fetchone() != ("off",):
+                raise psycopg.OperationalError("the server has become read-only")
+        except psycopg.Error:
+            await self.close()
+            raise
+        finally:
+            hang_up.cancel()
+        self.answered_at = time.monotonic()
+
+    def _hang_up(self) -> None:
+        """End the connection under whoever waits for an answer, who then gets an error."""
+        with socket.socket(fileno=os.dup(self.pgconn.socket)) as connected, suppress(OSError):
+            connected.shutdown(socket.SHUT_RDWR)
+
+
+def _is_readable(descriptor: int, timeout_s: float) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(max(timeout_s, 0) * 1_000))
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,19 +216,36 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
         Closes it and raises SettingsDropped if it has not. PGTZ and PGDATESTYLE of the shell win over `options`.
         """
         try:
-            mark, synchronous_commit = session.execute(ARRIVED).fetchone() or ("", "")
-            if mark != "on":
-                raise SettingsDropped
-            late = {name: PINNED[name] for name in ("TimeZone", "DateStyle")}
-            if session.info.server_version >= TRANSACTION_TIMEOUT_SINCE:
-                late["transaction_timeout"] = self.transaction_timeout
-            if self.durable and synchronous_commit == "off":
-                late["synchronous_commit"] = "on"
-            session.execute(SET, (list(late), list(late.values())))
+            arrived = session.execute(ARRIVED).fetchone()
+            session.execute(SET, self._late(arrived, session.info.server_version))
         except psycopg.Error:
             session.close()
             raise
         cast("Session", session).answered_at = time.monotonic()
+
+    async def connect_on_loop(self, url: str) -> LoopSession:
+        """Open a connection of the running event loop, as `connect` does for a thread."""
+        session = await LoopSession.connect(url, **self.parameters(url))
+        try:
+            arrived = await (await session.execute(ARRIVED)).fetchone()
+            await session.execute(SET, self._late(arrived, session.info.server_version))
+        except psycopg.Error:
+            await session.close()
+            raise
+        session.answered_at = time.monotonic()
+        return session
+
+    def _late(self, arrived: tuple[Any, ...] | None, server_version: int) -> tuple[list[str], list[str]]:
+        """Return the settings that cannot come with the start of a session. Raises SettingsDropped."""
+        mark, synchronous_commit = arrived or ("", "")
+        if mark != "on":
+            raise SettingsDropped
+        late = {name: PINNED[name] for name in ("TimeZone", "DateStyle")}
+        if server_version >= TRANSACTION_TIMEOUT_SINCE:
+            late["transaction_timeout"] = self.transaction_timeout
+        if self.durable and synchronous_commit == "off":
+            late["synchronous_commit"] = "on"
+        return list(late), list(late.values())
 
 
 class Pool(ConnectionPool[Connection]):
@@ -207,6 +258,8 @@ class Pool(ConnectionPool[Connection]):
     """
 
     def __init__(self, url: str, profile: Profile, size: int) -> None:
+        self._url, self._profile = url, profile
+        self._on_loop = set[LoopSession]()
         self._failing_since: float | None = None  # the first failed try to connect since a connection last worked
         super().__init__(
             url,
@@ -233,6 +286,22 @@ class Pool(ConnectionPool[Connection]):
                 if until_away <= 0 or time.monotonic() >= end:
                     raise
         return super().getconn(end - time.monotonic())
+
+    async def connect_on_loop(self) -> LoopSession:
+        """Return a connection of the running event loop, besides those of the pool. It ends with the pool."""
+        session = await self._profile.connect_on_loop(self._url)
+        self._on_loop = {one for one in self._on_loop if not one.closed} | {session}
+        return session
+
+    async def verify_on_loop(self, session: LoopSession) -> None:
+        """Raise psycopg.Error, with the connection closed, unless it works and may write."""
+        await session.verify()
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Close all connections."""
+        for session in self._on_loop:
+            session.pgconn.finish()
+        super().close(timeout)
 
     def putconn(self, conn: Connection) -> None:
         """Take a connection back. One that has been lost, or is read-only, is closed by now."""

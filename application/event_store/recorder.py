@@ -52,6 +52,7 @@ SESSION_ERRORS = (
 )
 # What psycopg raises while Postgres, or a connection to it, cannot be had; PoolTimeout is among its operational errors.
 UNAVAILABLE = (psycopg.OperationalError, psycopg.InterfaceError, *SESSION_ERRORS)
+CONFLICTS = (psycopg.errors.UniqueViolation, psycopg.errors.DatetimeFieldOverflow)  # what refuses a decision
 LOST = "08"  # the class of SQLSTATEs that say that a connection was lost: a proxy may send them, after a commit as well
 FOREVER = 2**62
 MOST_BATCHES = (
@@ -92,10 +93,32 @@ class Batch(NamedTuple):
     guard_streams: list[UUID]
     guard_versions: list[int]
 
+    @classmethod
+    def of(cls, stored_events: Sequence[StoredEvent], guards: Guards) -> "Batch":
+        """Return the batch of these events."""
+        return cls(
+            [e.originator_id for e in stored_events],
+            [e.originator_version for e in stored_events],
+            [e.topic for e in stored_events],
+            [e.state for e in stored_events],
+            [id_ for id_, _ in guards],
+            [version for _, version in guards],
+        )
+
     @property
     def events(self) -> tuple[list[Any], ...]:
         """The arrays without those of the guards."""
         return self[:4]
+
+    @property
+    def size(self) -> int:
+        """The bytes of its events."""
+        return sum(map(len, self.bodies))
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it goes together with others."""
+        return len(self.bodies) <= SMALL_EVENTS and self.size <= SMALL_BYTES
 
 
 class Again(NamedTuple):
@@ -158,30 +181,21 @@ class PostgresRecorder(ApplicationRecorder):
         """Record all events or none, and return their positions. See the module for the errors."""
         if not stored_events:
             return []
-        batch = Batch(
-            [e.originator_id for e in stored_events],
-            [e.originator_version for e in stored_events],
-            [e.topic for e in stored_events],
-            [e.state for e in stored_events],
-            [id_ for id_, _ in guards],
-            [version for _, version in guards],
-        )
-        size = sum(map(len, batch.bodies))
-        is_small = len(stored_events) <= SMALL_EVENTS and size <= SMALL_BYTES
-        last = self._append_in_group(batch, size) if is_small else self._append(batch)
+        batch = Batch.of(stored_events, guards)
+        last = self._append_in_group(batch) if batch.is_small else self.append(batch)
         return range(last - len(stored_events) + 1, last + 1)
 
-    def _append_in_group(self, batch: Batch, size: int) -> int:
-        match self._groups.submit(batch, size):
+    def _append_in_group(self, batch: Batch) -> int:
+        match self._groups.submit(batch, batch.size):
             case Again(was_sent):
-                return self._append(batch, was_sent=was_sent)
+                return self.append(batch, was_sent=was_sent)
             case Exception() as refusal:
                 raise refusal
             case int(last):
                 return last
 
     def _append_group(self, batches: Sequence[Batch]) -> Sequence[int | Exception | Again]:
-        return [self._append(batches[0])] if len(batches) == 1 else self.append_each(batches)
+        return [self.append(batches[0])] if len(batches) == 1 else self.append_each(batches)
 
     def append_each(self, batches: Sequence[Batch]) -> Sequence[int | Exception | Again]:
         """
@@ -190,20 +204,18 @@ class PostgresRecorder(ApplicationRecorder):
         That is the position of the last event, the error of a batch that is refused, or Again for all of them. Raises
         OperationalError when Postgres cannot be reached at all.
         """
-        arrays = [list(chain.from_iterable(parts)) for parts in zip(*batches, strict=True)]
-        sizes = [len(batch.streams) for batch in batches], [len(batch.guard_streams) for batch in batches]
         try:
             with self._connection() as conn:
-                rows = conn.execute(APPEND_EACH, (*arrays, *sizes), prepare=True).fetchall()
+                rows = conn.execute(APPEND_EACH, together(batches), prepare=True).fetchall()
         except (IntegrityError, psycopg.Error):
             return [Again(was_sent=False)] * len(batches)
         except OperationalError as error:
             if isinstance(error.__cause__, PoolTimeout):
                 raise
-            return [Again(was_sent=not _is_reported(error.__cause__))] * len(batches)
-        return [_error_of(sqlstate, reason) if reached is None else reached for reached, sqlstate, reason in rows]
+            return [Again(was_sent=not is_reported(error.__cause__))] * len(batches)
+        return verdicts(rows)
 
-    def _append(self, batch: Batch, *, was_sent: bool = False) -> int:
+    def append(self, batch: Batch, *, was_sent: bool = False) -> int:
         """
         Append the batch and return the position of its last event. Tries again when that may succeed.
 
@@ -211,21 +223,21 @@ class PostgresRecorder(ApplicationRecorder):
         back before the conflict is raised. `was_sent` says that such a connection has carried the batch before.
         """
         is_sent = was_sent  # whether this attempt, or one before it, was sent and not answered
-        conflict = None
+        refusal = None
         for tries_left in reversed(range(TRIES)):
             try:
                 with self._connection() as conn:
-                    if conflict is not None:
-                        return _read_back(conn, batch.events, conflict)
+                    if refusal is not None:
+                        return _read_back(conn, batch.events, refusal)
                     was_sent, is_sent = is_sent, True
                     return int(_one(conn.execute(APPEND, batch, prepare=True))[0])
             except IntegrityError as error:
-                if conflict is not None or not was_sent:
+                if refusal is not None or not was_sent:
                     raise
-                conflict = error
+                refusal = error
             except OperationalError as error:
                 cause = error.__cause__
-                if is_rolled_back := _is_reported(cause):
+                if is_rolled_back := is_reported(cause):
                     is_sent = was_sent
                 if tries_left and (
                     isinstance(cause, PASSING) if is_rolled_back else not isinstance(cause, PoolTimeout)
@@ -236,7 +248,7 @@ class PostgresRecorder(ApplicationRecorder):
                 if is_rolled_back:
                     raise NotRecorded(str(error)) from cause
                 raise
-        raise OutcomeUnknown(str(conflict))
+        raise OutcomeUnknown(str(refusal))
 
     def select_events(
         self,
@@ -310,13 +322,24 @@ class PostgresRecorder(ApplicationRecorder):
         try:
             with self.pool.connection() as conn:
                 yield conn
-        except (psycopg.errors.UniqueViolation, psycopg.errors.DatetimeFieldOverflow) as error:
-            raise _conflict(error) from error
+        except CONFLICTS as error:
+            raise conflict(error) from error
         except UNAVAILABLE as error:
             raise OperationalError(str(error)) from error
 
 
-def _conflict(error: psycopg.Error) -> IntegrityError:
+def together(batches: Sequence[Batch]) -> tuple[list[Any], ...]:
+    """Return the values for APPEND_EACH."""
+    arrays = [list(chain.from_iterable(parts)) for parts in zip(*batches, strict=True)]
+    return *arrays, [len(batch.streams) for batch in batches], [len(batch.guard_streams) for batch in batches]
+
+
+def verdicts(rows: Sequence[tuple[Any, ...]]) -> Sequence[int | Exception]:
+    """Return what APPEND_EACH says of each batch: the position of its last event, or the error that refuses it."""
+    return [_error_of(sqlstate, reason) if reached is None else reached for reached, sqlstate, reason in rows]
+
+
+def conflict(error: psycopg.Error) -> IntegrityError:
     """Return the error of a decision that has to be taken again: on newer streams, or at another time."""
     is_about_time = isinstance(error, psycopg.errors.DatetimeFieldOverflow)
     return ClockDiffers(str(error)) if is_about_time else IntegrityError(str(error))
@@ -326,24 +349,22 @@ def _error_of(sqlstate: str, reason: str) -> Exception:
     """Return the error that log.append would have raised for a batch alone."""
     error = psycopg.errors.lookup(sqlstate)(reason)
     return (
-        _conflict(error)
+        conflict(error)
         if isinstance(error, psycopg.errors.UniqueViolation | psycopg.errors.DatetimeFieldOverflow)
         else error
     )
 
 
-def _is_reported(error: BaseException | None) -> bool:
+def is_reported(error: BaseException | None) -> bool:
     """Return whether Postgres itself has reported the error, and so has rolled back the statement that it is about."""
     return isinstance(error, psycopg.Error) and error.sqlstate is not None and error.sqlstate[:2] != LOST
 
 
-def _read_back(
-    conn: psycopg.Connection[tuple[Any, ...]], batch: tuple[list[Any], ...], conflict: IntegrityError
-) -> int:
+def _read_back(conn: psycopg.Connection[tuple[Any, ...]], batch: tuple[list[Any], ...], refusal: IntegrityError) -> int:
     """Return the position of our own commit whose answer was lost. Raises the conflict if another writer caused it."""
     last, many = _one(conn.execute(READ_BACK, batch))
     if many != len(batch[0]):
-        raise conflict
+        raise refusal
     return int(last)
 
 

@@ -146,6 +146,13 @@ def from_stored_or_unreadable(stored: Notification) -> Recorded:
         )
 
 
+def by_stream(stream_ids: Sequence[UUID], stored: Iterable[StoredEvent]) -> dict[UUID, list[Recorded]]:
+    """Return the decoded events of each of these streams. Raises UnreadableEvent."""
+    decoded = (from_stored(event, is_kept=True) for event in stored)
+    found = {id_: list(events) for id_, events in groupby(decoded, key=lambda recorded: recorded.stream_id)}
+    return {id_: found.get(id_, []) for id_ in stream_ids}
+
+
 class ReadBudget:
     """The bytes of stored events that one unit of work may read."""
 
@@ -175,15 +182,19 @@ class EventStore:
         `stored` are the same events in their stored form, for callers that have encoded them already. Raises
         IntegrityError, and Oversized when an event, or all of them together, is more than may be recorded.
         """
+        stored = stored or [to_stored(recorded, self.limits) for recorded in batch]
+        self.check(stored)
+        positions = self.recorder.insert_events(stored, guards=guards)
+        return positions[-1] if positions else self.head()
+
+    def check(self, batch: Sequence[StoredEvent]) -> None:
+        """Raise Oversized when these events together are more than may be recorded."""
         if len(batch) > (many := self.limits.max_transaction_events):
             raise Oversized(
                 f"This would record {len(batch):,} events at once, and at most {many:,} may be: do it in parts"
             )
-        stored = stored or [to_stored(recorded, self.limits) for recorded in batch]
-        if (size := sum(len(event.state) for event in stored)) > (most := self.limits.max_transaction_bytes):
+        if (size := sum(len(event.state) for event in batch)) > (most := self.limits.max_transaction_bytes):
             raise Oversized(f"This would record {size:,} bytes at once, and at most {most:,} may be")
-        positions = self.recorder.insert_events(stored, guards=guards)
-        return positions[-1] if positions else self.head()
 
     def load(
         self, stream_ids: Sequence[UUID], read_from: str | None = None, budget: ReadBudget | None = None
@@ -197,9 +208,7 @@ class EventStore:
         budget = budget or ReadBudget(self.limits.max_read_bytes)
         stored = self.recorder.select_streams(stream_ids, read_from, budget.left)
         budget.spend(sum(len(event.state) for event in stored))
-        decoded = (from_stored(event, is_kept=True) for event in stored)
-        by_stream = {id_: list(events) for id_, events in groupby(decoded, key=lambda recorded: recorded.stream_id)}
-        return {id_: by_stream.get(id_, []) for id_ in stream_ids}
+        return by_stream(stream_ids, stored)
 
     def versions(self, stream_ids: Iterable[UUID]) -> dict[UUID, int]:
         """Return the newest version of each stream; 0 for an unknown one."""

@@ -29,7 +29,7 @@ class Turns:
         self._count(1)
         try:
             with ExitStack() as locks:
-                for place in sorted({self._place(id_) for id_ in stream_ids}):
+                for place in sorted({place_of(id_, len(self._locks)) for id_ in stream_ids}):
                     locks.enter_context(self._locks[place])
                 yield
         finally:
@@ -43,7 +43,9 @@ class Turns:
         """Return those of these streams whose turn a thread has right now."""
         if not self._holders:
             return frozenset()
-        return frozenset(id_ for id_ in stream_ids if self._locks[self._place(id_)].locked())
+        return frozenset(id_ for id_ in stream_ids if self._locks[place_of(id_, len(self._locks))].locked())
 
-    def _place(self, stream_id: UUID) -> int:
-        return stream_id.int % len(self._locks)
+
+def place_of(stream_id: UUID, most: int = MOST) -> int:
+    """Return which of so many locks a stream has."""
+    return stream_id.int % most

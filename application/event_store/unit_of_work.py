@@ -16,7 +16,7 @@ from eventsourcing.persistence import IntegrityError, StoredEvent
 from msgspec.structs import replace
 
 from application.event_store import stream_cache
-from application.event_store.recorder import NotRecorded
+from application.event_store.recorder import Guards, NotRecorded
 from application.event_store.store import EventStore, ReadBudget, to_stored
 from application.event_store.stream_cache import CachedStream, StreamCache
 from application.event_store.stream_kinds import CACHED_PREFIXES, COMPANY, Kind
@@ -280,11 +280,10 @@ class UnitOfWork:
         """
         if not self._batch:
             return self.store.head()
-        guards = [(id_, stream.version) for id_, stream in self._streams.items() if not stream.pending]
         if self._kept:
             self._open_vault.keep(self._kept)
         try:
-            position = self.store.append(self._batch, guards, self._stored)
+            position = self.store.append(self._batch, self.guards, self._stored)
         except (IntegrityError, NotRecorded):
             if self._kept:
                 self._open_vault.discard([secret_record.id for secret_record in self._kept])
@@ -292,6 +291,21 @@ class UnitOfWork:
         if self._dropped:
             self._open_vault.discard(self._dropped)
         return position
+
+    @property
+    def guards(self) -> Guards:
+        """The streams that were read and not written, each with the version that was read."""
+        return [(id_, stream.version) for id_, stream in self._streams.items() if not stream.pending]
+
+    @property
+    def to_append(self) -> tuple[Sequence[StoredEvent], Guards]:
+        """What the commit appends: the events as they are stored, and the guards."""
+        return self._stored, self.guards
+
+    @property
+    def has_secrets(self) -> bool:
+        """Whether the commit changes the vault."""
+        return bool(self._kept or self._dropped)
 
     def charge(self) -> Charge:
         """Return what the commit costs of the quotas."""
@@ -326,6 +340,11 @@ class UnitOfWork:
     def is_idle(self) -> bool:
         """Whether there is nothing to commit."""
         return not self._batch
+
+    @property
+    def has_assumed(self) -> bool:
+        """Whether it has taken streams as empty without reading them."""
+        return any(stream.assumed_new for stream in self._streams.values())
 
     @property
     def versions(self) -> dict[UUID, int]:

@@ -73,6 +73,12 @@ class Quotas:
             self._standing_counts.add(additions)
         return Reservation(additions, costs)
 
+    def is_outdated(self, charge: Charge) -> bool:
+        """Return whether `take` would first look into the database for this charge."""
+        return self._rates.is_outdated(charge) or (
+            charge.may_be_refused and self._standing_counts.is_outdated(self._standing_counts.additions(charge))
+        )
+
     def give_back(self, reservation: Reservation) -> None:
         """Release the reservation of a charge that was not recorded after all."""
         with self._lock:

@@ -1,7 +1,8 @@
 """How much a company and a holder of keys may record within a minute."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 from uuid import UUID
 
 from application.quotas.charge import Charge, OverQuota
@@ -19,7 +20,16 @@ TEXTS: dict[str, str] = {
     "max_key_events_per_minute": "The key's holder has recorded more than {most} events in a minute",
     "max_key_bytes_per_minute": "The key's holder has recorded more than {most} bytes in a minute",
 }
-DeliveryBytes = Callable[[Charge], Sequence[int]]
+
+
+class DeliveryBytes(Protocol):
+    """The bytes that the deliveries of each event of a charge cost."""
+
+    def __call__(self, charge: Charge) -> Sequence[int]:
+        """Return them in the order of the charge."""
+
+    def is_outdated(self, charge: Charge) -> bool:
+        """Return whether a call would first look into the database."""
 
 
 class Rate:
@@ -92,6 +102,10 @@ class Rates:
         return [
             (rate, who, amount) for rates, who, amounts in costs for rate, amount in zip(rates, amounts, strict=True)
         ]
+
+    def is_outdated(self, charge: Charge) -> bool:
+        """Return whether `costs` would first look into the database for this charge."""
+        return self._delivery_bytes is not None and self._delivery_bytes.is_outdated(charge)
 
     def is_over(self, company_id: UUID, now: float) -> bool:
         """Return whether a company has used up what it may record in a minute."""

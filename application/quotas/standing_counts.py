@@ -8,7 +8,7 @@ before it is recorded, so that its own threads do not overshoot.
 
 import math
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from threading import Lock
 from uuid import UUID
 
@@ -120,12 +120,20 @@ class StandingCounts:
 
     def count_outdated(self, additions: Additions) -> None:
         """Count again what a decision on these additions rests on, where the last count is too old for it."""
+        for quota, who, known in self._outdated(additions):
+            self._count_again(quota, who, known)
+
+    def is_outdated(self, additions: Additions) -> bool:
+        """Return whether `count_outdated` would count anything."""
+        return any(True for _ in self._outdated(additions))
+
+    def _outdated(self, additions: Additions) -> Iterator[tuple[str, UUID, Known]]:
         for (quota, who), more in additions.items():
             with self._lock:
                 known = self._known_of(quota, who)
                 is_full = known.now + more > self._most(quota)
             if self._clock() - known.counted_at >= (COUNT_FULL_AGAIN_S if is_full else COUNT_AGAIN_S):
-                self._count_again(quota, who, known)
+                yield quota, who, known
 
     def check(self, additions: Additions) -> None:
         """Raise TooMany if there may not be so many more."""

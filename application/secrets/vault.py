@@ -106,8 +106,7 @@ class Vault:
 
         A secret that this process has opened before is returned from memory, even if another process has dropped it.
         """
-        with self._turn:
-            secrets = {id_: self._opened[id_] for id_ in ids if id_ in self._opened}
+        secrets = self.opened(ids)
         if missing := [id_ for id_ in ids if id_ not in secrets]:
             with self.pool.connection() as conn:
                 rows = conn.execute(OPEN, (missing,), prepare=True).fetchall()
@@ -115,6 +114,11 @@ class Vault:
             self._remember(new)
             secrets |= new
         return secrets
+
+    def opened(self, ids: Sequence[UUID]) -> dict[UUID, Secret]:
+        """Return those of these secrets that this process has opened before, by id."""
+        with self._turn:
+            return {id_: self._opened[id_] for id_ in ids if id_ in self._opened}
 
     def keys_in_use(self) -> dict[str, int]:
         """Return how many records are encrypted under each key, by key id."""

@@ -71,6 +71,8 @@ def fire_by_hand(work: UnitOfWork, principal: Principal, routine_id: UUID, reque
         user_id=principal.user_id if by_hand and isinstance(principal, BoardUser) else None,
         workspace=_workspace(request),
     )
+    if key is not None:  # mostly nobody has fired by it before
+        assume_new_runs(work, [firing_request.run_id], [current])
     if work.get(RUN, firing_request.run_id) is None:
         record(work, company_id, current, firing_request)
     return work.history(firing_request.run_id)

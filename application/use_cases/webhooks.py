@@ -119,6 +119,8 @@ def fire(work: UnitOfWork, webhook: AuthenticatedWebhook, call: WebhookCall) -> 
     must_be_active(work, webhook)
     key = webhook.key or call.idempotency_key
     run_id = run_of_key(webhook.routine_id, "webhook", webhook.trigger_id, key) if key else runs.new_run(work)
+    if key:  # mostly nobody has fired by it before
+        runs.assume_new_runs(work, [run_id], [webhook.routine])
     is_fired = work.get(RUN, run_id) is not None
     if is_fired and webhook.counts_once:
         raise Conflict("Webhook replay detected")

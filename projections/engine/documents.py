@@ -1,6 +1,6 @@
 """Queries for the JSON documents that clients read: decoded in one go, or page by page within a bound of bytes."""
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from typing import Generic, TypeVar, cast
 
@@ -10,6 +10,7 @@ from psycopg.sql import SQL
 from domain.bounds.limits import DEFAULT
 from projections.engine.read_model import Connection
 
+LIGHT_BYTES = 512 * 1024  # as much as may be decoded without holding up an event loop
 ROWS_IN_FLIGHT = 4  # rows fetched at a time when a list is cut by its bytes
 S = TypeVar("S")
 T = TypeVar("T")
@@ -69,22 +70,42 @@ class Docs(Generic[S]):
         with a LIMIT gets `%(limit)s` as one more than `limit` and is read to its end, because stopping a query early
         takes another connection.
         """
-        docs, size, more, last = list[bytes](), 0, False, None
-        values["limit"] = None if limit is None else limit + 1
-        rows = cast("Generator[tuple[str, int | None]]", conn.cursor().stream(self._part, values, size=ROWS_IN_FLIGHT))
+        query, values, _ = self.part_query(limit=limit, **values)
+        rows = cast("Generator[tuple[str, int | None]]", conn.cursor().stream(query, values, size=ROWS_IN_FLIGHT))
         with closing(rows):  # closing ends a query that is still running
-            for doc, place in rows:
-                if len(docs) == limit:
-                    more = True
-                    continue
-                body = doc.encode()
-                size += len(body)
-                if docs and size > max_bytes:
-                    more = True
-                    break
-                docs.append(body)
-                last = place
+            return self.part_of(rows, limit, max_bytes)
+
+    def part_query(self, *, limit: int | None = None, **values: object) -> tuple[SQL, dict[str, object], bool]:
+        """
+        Return the query for the first documents, its values, and whether it is prepared.
+
+        `part_of` makes what `part` returns of its rows.
+        """
+        return self._part, {**values, "limit": None if limit is None else limit + 1}, self._prepared
+
+    def part_of(
+        self, rows: Iterable[tuple[str, int | None]], limit: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
+    ) -> Part[S]:
+        """Return what `part` returns of the rows of its query."""
+        docs, size, more, last = list[bytes](), 0, False, None
+        for doc, place in rows:
+            if len(docs) == limit:
+                more = True
+                continue
+            body = doc.encode()
+            size += len(body)
+            if docs and size > max_bytes:
+                more = True
+                break
+            docs.append(body)
+            last = place
         return Part(self._decode(b"[%b]" % b",".join(docs)), more=more, last=last)
+
+    def light_part_of(
+        self, rows: Sequence[tuple[str, int | None]], limit: int | None, max_bytes: int
+    ) -> Part[S] | None:
+        """Return what `part_of` returns, or None for more than LIGHT_BYTES of documents."""
+        return self.part_of(rows, limit, max_bytes) if sum(len(doc) for doc, _ in rows) <= LIGHT_BYTES else None
 
     def one(self, conn: Connection, **values: object) -> S | None:
         """Return the document of the first row that the query finds, or None."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import version
 from itertools import chain, repeat
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 import msgspec
@@ -129,6 +129,15 @@ LAG_OF_OWN_TABLES = """
         coalesce(min(p.position) FILTER (WHERE split_part(p.shape, '.', 1) = split_part(m.shape, '.', 1)), h.position),
         count(p.name)
     FROM log.head h CROSS JOIN unnest(%(names)s::text[], %(shapes)s::text[]) m(name, shape) LEFT JOIN positions p USING (name)
+    GROUP BY h.position"""
+# For a read in one round trip: whether streams still have the versions on which it was decided who may read, the head of
+# the log, and how far those of the models have come whose rows are this version's.
+PRESENT = """
+    SELECT NOT EXISTS (
+            SELECT FROM unnest(%b::uuid[], %b::bigint[]) g(id, version)
+            JOIN log.events e ON e.stream_id = g.id AND e.version = g.version + 1),
+        h.position, coalesce(min(p.position), 0), count(p.name)
+    FROM log.head h CROSS JOIN unnest(%b::text[], %b::text[]) m(name, shape) LEFT JOIN positions p USING (name, shape)
     GROUP BY h.position"""
 STATUS = """
     SELECT p.name, p.position, h.position - p.position, p.stopped, p.moved_at,
@@ -316,6 +325,20 @@ def reached(conn: Connection, models: Sequence[ReadModel], *, all_of_them: bool 
     if all_of_them and count < len(models):
         raise Outdated(", ".join(model.name for model in models))
     return position
+
+
+class Present(NamedTuple):
+    """What PRESENT finds."""
+
+    is_unchanged: bool  # the streams
+    head: int
+    reached: int  # by the slowest model
+    models: int  # whose rows are this version's
+
+
+def present_values(models: Sequence[ReadModel], versions: Mapping[UUID, int]) -> tuple[list[Any], ...]:
+    """Return the values for PRESENT."""
+    return list(versions), list(versions.values()), *_schema_hashes(models).values()
 
 
 def _schema_hashes(models: Sequence[ReadModel]) -> dict[str, list[str]]:

@@ -31,11 +31,9 @@ from projections.engine.documents import Docs, Part
 from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
 from projections.engine.views import View
 from projections.responses import (
-    IssueSummary,
     RunAttempt,
     RunStatus,
     RunSummary,
-    TriggerName,
     text_or_none,
     time,
     time_or_none,
@@ -312,31 +310,24 @@ class Place(NamedTuple):
     position: int
 
 
-class Linked(msgspec.Struct, frozen=True):
-    """A run with its issue and its trigger, from the read models of those."""
-
-    run: responses.RunFields
-    issue: IssueSummary | None
-    trigger: TriggerName | None
-
-    def summary(self) -> RunSummary:
-        """Return the run as lists show it."""
-        return RunSummary(**msgspec.structs.asdict(self.run), linked_issue=self.issue, trigger=self.trigger)
+# A RunSummary of the run `r` of a query, as text: the run as it is stored, with its issue and its trigger, from the read
+# models of those, as further fields.
+LINKED = f"""left(r.doc::text, -1)
+    || ',"linkedIssue":' || coalesce((SELECT {SUMMARY} FROM issue i WHERE id = r.linked_issue_id)::text, 'null')
+    || ',"trigger":' || coalesce((SELECT doc FROM routine_trigger WHERE id = r.trigger_id)::text, 'null') || '}}'"""
 
 
-LINKED = f"""json_build_object('run', r.doc, 'issue', (SELECT {SUMMARY} FROM issue i WHERE id = r.linked_issue_id),
-    'trigger', (SELECT doc FROM routine_trigger WHERE id = r.trigger_id))"""  # of the run `r` of a query
-_NEWEST = f"SELECT {LINKED} AS doc FROM ({{}} ORDER BY position DESC LIMIT %(limit)s) r"
+def _newest(runs: str) -> Docs[RunSummary]:
+    return Docs(f"SELECT {LINKED} AS doc FROM ({runs} ORDER BY position DESC LIMIT %(limit)s) r", RunSummary)
+
+
 _BEFORE = "position < coalesce(%(before)s::bigint, 9223372036854775807)"
 _POSITION = "SELECT position FROM run WHERE routine_id = %s AND id = %s"
-RECENT = Docs(_NEWEST.format(f"SELECT * FROM run WHERE routine_id = %(routine_id)s AND {_BEFORE}"), Linked)
-NARROWED = Docs(  # one index range per status and source; only that index has the order NULLS LAST
-    _NEWEST.format(
-        f"""SELECT found.* FROM unnest(%(status)s::text[]) status, unnest(%(source)s::text[]) source, LATERAL (
-            SELECT * FROM run WHERE routine_id = %(routine_id)s AND {_BEFORE}
-            AND doc->>'status' = status AND doc->>'source' = source ORDER BY position DESC NULLS LAST LIMIT %(limit)s) found"""
-    ),
-    Linked,
+RECENT = _newest(f"SELECT * FROM run WHERE routine_id = %(routine_id)s AND {_BEFORE}")
+NARROWED = _newest(  # one index range per status and source; only that index has the order NULLS LAST
+    f"""SELECT found.* FROM unnest(%(status)s::text[]) status, unnest(%(source)s::text[]) source, LATERAL (
+        SELECT * FROM run WHERE routine_id = %(routine_id)s AND {_BEFORE}
+        AND doc->>'status' = status AND doc->>'source' = source ORDER BY position DESC NULLS LAST LIMIT %(limit)s) found"""
 )
 OF_COMPANY = Docs(  # one index range per status
     f"""SELECT {LINKED} AS doc FROM (SELECT found.* FROM unnest(%(status)s::text[]) status, LATERAL (
@@ -349,7 +340,7 @@ OF_COMPANY = Docs(  # one index range per status
             (SELECT (doc->>'assigneeAgentId')::uuid FROM routine o WHERE o.id = routine_id)))
         ORDER BY triggered_at DESC, position DESC LIMIT %(limit)s) found
         ORDER BY triggered_at DESC, position DESC LIMIT %(limit)s) r""",
-    Linked,
+    RunSummary,
     prepared=False,
 )
 _PLACE = "SELECT triggered_at, position FROM run WHERE company_id = %s AND id = %s"
@@ -374,8 +365,7 @@ def recent(  # noqa: PLR0913 the arguments narrow the list
     if filters != ALL:
         choices = {"status": filters.status or get_args(RunStatus), "source": filters.source or get_args(RunSource)}
         query, values = NARROWED, values | {name: list(set(words)) for name, words in choices.items()}
-    runs = query.part(conn, limit=limit, max_bytes=max_bytes, **values)
-    return runs.of(run.summary() for run in runs)
+    return query.part(conn, limit=limit, max_bytes=max_bytes, **values)
 
 
 def of_company(  # noqa: PLR0913 the arguments narrow the list
@@ -393,8 +383,7 @@ def of_company(  # noqa: PLR0913 the arguments narrow the list
 
     They begin after a place. Joins the read models `issues` and `routines`.
     """
-    rows = OF_COMPANY.part(conn, limit=limit, max_bytes=max_bytes, **asked(company_id, filters, period, after))
-    return rows.of(row.summary() for row in rows)
+    return OF_COMPANY.part(conn, limit=limit, max_bytes=max_bytes, **asked(company_id, filters, period, after))
 
 
 def asked(

@@ -32,7 +32,7 @@ from domain.identity import revision_of
 from domain.recorded import Recorded
 from domain.values import Coalesced, Failed, Opened, Outcome, RoutineSettings, RoutineStatus, Skipped, Started, Webhook
 from projections import responses
-from projections.board import agents, issues, projects
+from projections.board import issues
 from projections.engine.documents import Docs, Part
 from projections.engine.letter_case import fold_case
 from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
@@ -41,8 +41,6 @@ from projections.firing import run_history
 from projections.responses import (
     RoutineDetail,
     RoutineListItem,
-    TriggerDetail,
-    TriggerSummary,
     agent_of,
     text_or_none,
     time,
@@ -358,32 +356,29 @@ class Meant(msgspec.Struct, frozen=True):
     status: RoutineStatus
 
 
-class _Listed(msgspec.Struct, frozen=True):
-    routine: responses.Routine
-    triggers: list[TriggerSummary]
-    last_run: run_history.Linked | None
-    active_issue: responses.IssueSummary | None
-
-
 NARROWED = """company_id = %(company_id)s AND (%(project_id)s::uuid IS NULL OR project_id = %(project_id)s)
     AND (%(folder_id)s::uuid IS NULL OR (doc->>'folderId')::uuid = %(folder_id)s)
     AND (%(assignee_agent_id)s::uuid IS NULL OR (doc->>'assigneeAgentId')::uuid = %(assignee_agent_id)s)
     AND (%(status)s::text[] IS NULL OR doc->>'status' = ANY(%(status)s))
     AND (%(q)s::text IS NULL
         OR EXISTS (SELECT FROM routine_text t WHERE t.id = routine.id AND strpos(t.folded, %(q)s) > 0))"""
+# A RoutineListItem of the row `found` of a query, as text.
+LISTED = f"""left(found.doc::text, -1)
+    || ',"triggers":' || (
+        SELECT coalesce(json_agg(doc ORDER BY position), '[]') FROM routine_trigger WHERE routine_id = found.id)::text
+    || ',"lastRun":' || coalesce((
+        SELECT {run_history.LINKED} FROM run r WHERE routine_id = found.id ORDER BY position DESC LIMIT 1), 'null')
+    || ',"activeIssue":' || coalesce((
+        SELECT {issues.SUMMARY} FROM issue i WHERE origin_id = found.id AND is_open ORDER BY changed DESC LIMIT 1
+        )::text, 'null') || '}}'"""
 LIST = Docs(
-    f"""SELECT json_build_object(
-        'routine', doc,
-        'triggers', (SELECT coalesce(json_agg(doc ORDER BY position), '[]') FROM routine_trigger WHERE routine_id = found.id),
-        'last_run', (SELECT {run_history.LINKED} FROM run r WHERE routine_id = found.id ORDER BY position DESC LIMIT 1),
-        'active_issue', (
-            SELECT {issues.SUMMARY} FROM issue i WHERE origin_id = found.id AND is_open ORDER BY changed DESC LIMIT 1)) AS doc
+    f"""SELECT {LISTED} AS doc
     FROM (
         SELECT * FROM routine WHERE {NARROWED}
         AND (%(updated_at)s::text IS NULL OR updated_at <= %(updated_at)s
             AND (updated_at < %(updated_at)s OR (title, id) > (%(title)s::text, %(id)s::uuid)))
         ORDER BY updated_at DESC, title, id LIMIT %(limit)s) found""",
-    _Listed,
+    RoutineListItem,
     prepared=False,
 )
 _MEANT = Docs(
@@ -396,7 +391,32 @@ _ROUTINE = Docs("SELECT doc FROM routine WHERE id = %(id)s", responses.Routine)
 # No index: one on the document would be written by each firing.
 _IN_FOLDER = "SELECT FROM routine WHERE company_id = %s AND (doc->>'folderId')::uuid = %s LIMIT 1"
 _TRIGGER = Docs("SELECT doc FROM routine_trigger WHERE id = %(id)s", responses.Trigger)
-_TRIGGERS = Docs("SELECT doc FROM routine_trigger WHERE routine_id = %(routine_id)s ORDER BY position", TriggerDetail)
+DETAIL = Docs(
+    f"""SELECT left(o.doc::text, -1)
+        || ',"project":' || coalesce((SELECT doc FROM project WHERE id = o.project_id)::text, 'null')
+        || ',"assignee":' || coalesce((SELECT doc FROM agent WHERE id = (o.doc->>'assigneeAgentId')::uuid)::text, 'null')
+        || ',"parentIssue":' || coalesce((SELECT doc FROM issue WHERE id = (o.doc->>'parentIssueId')::uuid)::text, 'null')
+        || ',"triggers":[' || coalesce((
+            SELECT string_agg({webhook_refusals.WITH_LAST}, ',' ORDER BY t.position)
+            FROM routine_trigger t LEFT JOIN webhook_refusals f ON f.trigger_id = t.id AND t.doc->>'kind' = 'webhook'
+            WHERE t.routine_id = o.id), '')
+        || '],"recentRuns":[' || coalesce((
+            SELECT string_agg(run, ',' ORDER BY position DESC) FROM (
+                SELECT run, position, sum(octet_length(run)) OVER newest AS bytes, row_number() OVER newest AS place
+                FROM (
+                    SELECT {run_history.LINKED} AS run, position FROM run r
+                    WHERE routine_id = o.id ORDER BY position DESC LIMIT {RECENT_RUNS}) linked
+                WINDOW newest AS (ORDER BY position DESC)) measured
+            WHERE place = 1 OR bytes <= %(max_bytes)s), '')
+        || '],"activeIssue":' || coalesce((
+            SELECT doc FROM issue WHERE origin_id = o.id AND is_open ORDER BY changed DESC LIMIT 1)::text, 'null')
+        || '}}' AS doc
+    FROM routine o WHERE id = %(id)s""",
+    RoutineDetail,
+)
+_TRIGGERS = Docs(
+    "SELECT doc FROM routine_trigger WHERE routine_id = %(routine_id)s ORDER BY position", responses.Trigger
+)
 
 
 def page(  # noqa: PLR0913 the arguments narrow the list
@@ -414,8 +434,7 @@ def page(  # noqa: PLR0913 the arguments narrow the list
     Joins the read models `run_history` and `issues`.
     """
     values = asked(company_id, filters, after)
-    rows = LIST.part(conn, **values | {"limit": limit}, max_bytes=max_bytes)  # type: ignore[arg-type]
-    return rows.of(listed(row.routine, row.triggers, row.last_run, row.active_issue) for row in rows)
+    return LIST.part(conn, **values | {"limit": limit}, max_bytes=max_bytes)  # type: ignore[arg-type]
 
 
 def asked(
@@ -463,7 +482,7 @@ def trigger(conn: Connection, id_: UUID) -> responses.Trigger | None:
 
 def triggers_of(conn: Connection, routine_id: UUID) -> list[responses.Trigger]:
     """Return the triggers of a routine, oldest first."""
-    return list(_TRIGGERS.all(conn, routine_id=routine_id))
+    return _TRIGGERS.all(conn, routine_id=routine_id)
 
 
 def detail(conn: Connection, id_: UUID, max_bytes: int = DEFAULT.max_page_bytes) -> RoutineDetail | None:
@@ -472,45 +491,4 @@ def detail(conn: Connection, id_: UUID, max_bytes: int = DEFAULT.max_page_bytes)
 
     Joins the read models `directory`, `run_history` and `issues`.
     """
-    if (document := routine(conn, id_)) is None:
-        return None
-    assignee = agents.one(conn, document.assignee_agent_id) if document.assignee_agent_id else None
-    return RoutineDetail(
-        **_fields(document),
-        project=projects.one(conn, document.project_id) if document.project_id else None,
-        assignee=_assignee(assignee) if assignee else None,
-        parent_issue=issues.issue(conn, document.parent_issue_id) if document.parent_issue_id else None,
-        triggers=_with_refusals(conn, _TRIGGERS.all(conn, routine_id=id_)),
-        recent_runs=run_history.recent(conn, id_, RECENT_RUNS, max_bytes=max_bytes),
-        active_issue=issues.active(conn, id_),
-    )
-
-
-def _with_refusals(conn: Connection, triggers: list[TriggerDetail]) -> list[TriggerDetail]:
-    refusals = webhook_refusals.by_trigger(conn, [trigger.id for trigger in triggers if trigger.kind == "webhook"])
-    return [replace(trigger, last_refusal=refusals.get(trigger.id, msgspec.UNSET)) for trigger in triggers]
-
-
-def listed(
-    routine: responses.Routine,
-    triggers: list[TriggerSummary],
-    last_run: run_history.Linked | None,
-    active_issue: responses.IssueSummary | None,
-) -> RoutineListItem:
-    """Return a routine as lists show it."""
-    return RoutineListItem(
-        **_fields(routine),
-        triggers=triggers,
-        last_run=last_run.summary() if last_run else None,
-        active_issue=active_issue,
-    )
-
-
-def _fields(document: responses.Routine) -> dict[str, Any]:
-    return {name: getattr(document, name) for name in responses.RoutineFields.__struct_fields__}
-
-
-def _assignee(agent: responses.Agent) -> responses.AssigneeSummary:
-    return responses.AssigneeSummary(
-        id=agent.id, name=agent.name, role=agent.role, title=agent.title, url_key=agent.url_key
-    )
+    return DETAIL.one(conn, id=id_, max_bytes=max_bytes)

@@ -28,7 +28,7 @@ from tests.web.jetty.conftest import ECHO, Jetty
 from tests.web.served import further
 from tests.web.test_abuse import all_of, answers, only
 from web.http import json_body
-from web.http.fair_threads import TENANT
+from web.http.fair_queue import TENANT
 from web.http.guard import MAX_PATH_BYTES, MAX_QUERY_BYTES, MAX_QUERY_FIELDS
 from web.http.held_bodies import HeldBodies, Holder, NoRoom
 from web.http.large_bodies import takes_anything

@@ -64,7 +64,8 @@ class Side:
         self._scheduler = Scheduler(self.system.executor, self.system.store.after, batch=200)
         self._conn: psycopg.Connection[Any] | None = None
         self._loop = stack.enter_context(asyncio.Runner())
-        app = create_app(Backend(self.system.executor, self.system.pool, 1.0), "https://routines.example")
+        self._backend = Backend(self.system.executor, self.system.pool, 1.0)
+        app = create_app(self._backend, "https://routines.example")
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)  # type: ignore[arg-type]
         self._http = httpx.AsyncClient(transport=transport, base_url="https://routines.example/api")
         stack.callback(self._close)
@@ -99,8 +100,7 @@ class Side:
     @property
     def many_waiting(self) -> int:
         """How many appends wait to be committed together."""
-        recorder: Any = self.system.store.recorder
-        return len(recorder._groups._waiting)  # noqa: SLF001 nobody else wants to know
+        return self._backend.many_waiting
 
 
 class Case:

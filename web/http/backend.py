@@ -1,20 +1,27 @@
 """The interface of the routes to the application: it carries out use cases and opens consistent reads."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain, repeat
 from threading import Lock
 from typing import Any, Concatenate, ParamSpec, TypeVar
+from uuid import UUID
 
 import msgspec
 import psycopg
 from litestar import Response
+from litestar.concurrency import sync_to_thread
 from psycopg_pool import ConnectionPool
 
 from application.access import Caller, Principal
+from application.event_store.at_hand import Elsewhere
+from application.event_store.loop_recorder import LoopRecorder, Query
 from application.event_store.recorder import UNAVAILABLE
 from application.event_store.unit_of_work import UnitOfWork
-from application.execute import Executor
+from application.execute import Done, Executor
+from application.execute_on_loop import LoopExecutor
 from application.use_cases import read_access
 from domain.bounds.limits import Limits
 from domain.errors import NotFound
@@ -23,7 +30,9 @@ from projections.engine import positions
 from projections.engine.positions import Lagging
 from projections.engine.read_model import Connection
 from web.http.departures import check_presence
-from web.http.fair_threads import TENANT
+from web.http.fair_queue import TENANT
+from web.http.fair_turns import FairTurns
+from web.http.json_body import SMALL
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,6 +56,7 @@ class Backend:
         self.executor = executor
         self.pool = pool
         self._patience_s = patience_s
+        self._on_loop: OnLoop | None = None
         self._long_waits = Counter[str]()  # the requests that wait for long, by tenant
         self._lock = Lock()
 
@@ -54,6 +64,19 @@ class Backend:
     def limits(self) -> Limits:
         """The limits that the operator has set."""
         return self.executor.store.limits
+
+    @property
+    def on_loop(self) -> "OnLoop":
+        """What carries out requests without a thread, for the event loop that runs."""
+        loop = asyncio.get_running_loop()
+        if self._on_loop is None or self._on_loop.loop is not loop:
+            self._on_loop = OnLoop(self.executor, self.pool, loop)
+        return self._on_loop
+
+    @property
+    def many_waiting(self) -> int:
+        """How many requests of the event loop wait for what they record to be committed together."""
+        return 0 if self._on_loop is None else self._on_loop.recorder.many_waiting
 
     def authorize(
         self,
@@ -170,6 +193,76 @@ class Backend:
         self._catch_up(models)
         done = self.executor.execute(caller, use_case, *args, **kwargs)
         return Changed(self, models, done.result, done.position)
+
+
+class OnLoop:
+    """Carries out use cases in an event loop, tenants in turn. See application/execute_on_loop.py."""
+
+    def __init__(self, executor: Executor, pool: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.recorder = LoopRecorder(pool)
+        self._executor = executor
+        self._on_loop = LoopExecutor(executor, self.recorder, sync_to_thread)
+        self._turns = FairTurns()
+
+    async def attempt(self, decide: Callable[[UnitOfWork], R], *, size: int = 0) -> Done[R]:
+        """
+        Take a decision and commit it, as Executor.attempt does.
+
+        `size` is that of the request's body: what is large holds up the loop, so a thread decides on it.
+        """
+        if size > SMALL:
+            return await sync_to_thread(self._executor.attempt, decide)
+        async with self._turns.turn():
+            return await self._on_loop.attempt(decide)
+
+    async def read(  # noqa: PLR0913 who asks, and for what
+        self,
+        caller: Caller,
+        question: Callable[[UnitOfWork, Principal, UUID], R],
+        about: UUID,
+        models: tuple[str, ...],
+        asked: Query,
+        *,
+        eventual: bool = False,
+    ) -> tuple[R, Any] | None:
+        """
+        Return the answer to a question of who may read, and to what is `asked`, in one round trip if all goes well.
+
+        The models show everything that was in the log when this was called, and what the answer rests on was so then
+        as well. Returns None when it is to be read by a thread: the models are behind for longer than a moment or
+        belong to another version, the answer to what is asked is None, or something else is not as it mostly is.
+        """
+        try:
+            async with self._turns.turn():
+                return await self._read(self._executor.decision(caller, question, about), models, asked, eventual)
+        except Elsewhere:
+            return None
+
+    async def _read(
+        self, decide: Callable[[UnitOfWork], R], models: tuple[str, ...], asked: Query, eventual: bool
+    ) -> tuple[R, Any] | None:
+        wanted = [READ_MODELS[name] for name in models]
+        answer, versions = await self._on_loop.answer(decide)
+        target, waited, is_behind = None, 0.0, False
+        for pause_s in chain(positions.POLL_S, repeat(positions.POLL_S[-1])):
+            look = Query(positions.PRESENT, positions.present_values(wanted, versions))
+            found, *rest = await self.recorder.query_all([look] if is_behind else [look, asked])
+            present = positions.Present(*found[0])
+            if not present.is_unchanged:
+                answer, versions = await self._on_loop.answer(decide, is_fresh=True)
+                continue
+            if present.models < len(wanted):
+                return None
+            target = present.head if target is None else target
+            was_behind, is_behind = is_behind, present.reached < target and not eventual
+            if is_behind:
+                if (waited := waited + pause_s) > MOMENT_S:
+                    return None
+                await asyncio.sleep(pause_s)
+            elif not was_behind:
+                return None if rest[0] is None else (answer, rest[0])
+        raise AssertionError
 
 
 class Changed(msgspec.Struct):

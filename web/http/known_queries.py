@@ -11,8 +11,12 @@ from web.http.unknown_names import describe_unknown
 from web.http.validation import Invalid
 
 
-def must_know_query(request: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """Raise Invalid for a parameter that the operation does not know. It is a guard of an application."""
+async def must_know_query(request: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """
+    Raise Invalid for a parameter that the operation does not know. It is a guard of an application.
+
+    It is a coroutine function, since the framework calls any other guard in a thread.
+    """
     if not request.scope["query_string"] or not isinstance(handler, HTTPRouteHandler):
         return
     if handler.operation_id is None or handler.operation_id in LENIENT_QUERIES:

@@ -22,7 +22,7 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 import msgspec
-from litestar import Request, Response
+from litestar import MediaType, Request, Response
 from litestar.datastructures import ResponseHeader
 from litestar.params import FromQuery
 
@@ -135,14 +135,22 @@ def _is_sound(place: object) -> bool:
 
 
 def make_page(
-    paging: Paging, list_: str, part: Part[T], place: Callable[[T], object] | None = None
+    paging: Paging,
+    list_: str,
+    part: Part[T],
+    place: Callable[[T], object] | None = None,
+    *,
+    body: bytes | None = None,
 ) -> Response[list[T]]:
     """
     Return a part of a list as a page. If the list goes on, the headers lead to the next page.
 
     That page begins after the place of the last row, which `place` computes; without it, after the end of the part.
+    `body` is the JSON of the part, where it is there already.
     """
-    return Response(list(part), headers=next_page_headers(paging, list_, part, place))
+    headers = next_page_headers(paging, list_, part, place)
+    content: Any = list(part) if body is None else body
+    return Response(content, headers=headers, media_type=MediaType.JSON)
 
 
 def read_page(  # noqa: PLR0913 the list, and the part of it

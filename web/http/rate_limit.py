@@ -6,6 +6,7 @@ number of counters is limited: the least recently used one is dropped, which all
 """
 
 from collections import OrderedDict
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from threading import Lock
 from uuid import UUID
@@ -68,6 +69,7 @@ class WebhookRateLimiter:
             raise TooMany
 
 
+@lru_cache(maxsize=4_096)
 def network_of(address: str) -> str:
     """Return the sender of an address: itself, or the /64 of an IPv6 address. It is empty for what is no address."""
     try:

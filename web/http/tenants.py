@@ -14,7 +14,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from application.access import Caller
 from web.http.backend import Backend
-from web.http.fair_threads import TENANT
+from web.http.fair_queue import TENANT
 from web.http.rate_limit import network_of
 from web.http.requests import bearer_token_of
 

@@ -11,6 +11,7 @@ import sys
 import types
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
+from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 from uuid import UUID
 
@@ -168,7 +169,7 @@ def _struct(shape: type[msgspec.Struct], value: object, place: Place) -> object:
     before = len(place.issues)
     clean: dict[str, object] = {}
     _check_names(shape, value, place)
-    for field in msgspec.structs.fields(shape):
+    for field in _fields(shape):
         name = field.encode_name
         if name in value or field.required:
             clean[name] = _walk(field.type, value.get(name, UNSET), place.at(name))
@@ -184,9 +185,7 @@ def _struct(shape: type[msgspec.Struct], value: object, place: Place) -> object:
 
 def _check_names(shape: type[msgspec.Struct], value: Mapping[str, object], place: Place) -> None:
     """Report the fields that a body of this type does not have and may not hold."""
-    own = {field.encode_name for field in msgspec.structs.fields(shape)}
-    if (tag := shape.__struct_config__.tag_field) is not None:
-        own.add(tag)
+    own = _names(shape)
     tolerated, unknown_names = tolerated_in(shape), []
     for name in (name for name in value if name not in own):
         if name in tolerated.unused:
@@ -198,6 +197,19 @@ def _check_names(shape: type[msgspec.Struct], value: Mapping[str, object], place
     for name in unknown_names[:MOST_UNKNOWN]:
         shown, message = describe_unknown("field", name, own)
         place.at(shown).report("unrecognized_keys", message, keys=[shown])
+
+
+@cache
+def _fields(shape: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    """Return the fields of a type; it takes longer to look them up than to check a body."""
+    return msgspec.structs.fields(shape)
+
+
+@cache
+def _names(shape: type[msgspec.Struct]) -> frozenset[str]:
+    """Return the names that a JSON object of this type may have."""
+    tag = shape.__struct_config__.tag_field
+    return frozenset(field.encode_name for field in _fields(shape)) | ({tag} if tag is not None else set())
 
 
 def _is_one_of(value: object, accepted: tuple[object, ...]) -> bool:

@@ -73,10 +73,10 @@ class Extras(Controller):
         return Trial()
 
 
-@plain_get("/health", operation_id="getJettyHealth", tags=("more",), sync_to_thread=True)
-def health(checkup: NamedDependency[Checkup]) -> Healthy:
+@plain_get("/health", operation_id="getJettyHealth", tags=("more",))
+async def health(checkup: NamedDependency[Checkup]) -> Healthy:
     """Says whether the service works. `/api/health` says why it does not."""
-    if (findings := run_checkup(checkup)) is None:
+    if (findings := await checkup.together(run_checkup)) is None:
         raise ServiceUnavailableException("The database cannot be reached")
     return Healthy(status="degraded" if findings.reasons() else "healthy")
 

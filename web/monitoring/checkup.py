@@ -5,16 +5,18 @@ Health and metrics are built from this, in both APIs. Anybody may ask for them, 
 KEPT_S.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from threading import Lock
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 import psycopg
 import structlog
 from eventsourcing.persistence import PersistenceError
+from litestar.concurrency import sync_to_thread
 
 from application.secrets.key_ring import VaultClosed
 from application.secrets.vault import Vault
@@ -147,6 +149,8 @@ class Checkup:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._latest = datetime.min.replace(tzinfo=UTC)  # the latest time that any event of the log was seen to have
+        self._look_under_way: asyncio.Task[Any] | None = None
+        self._next_look: asyncio.Task[Any] | None = None  # that waits for the one under way
         self._writing = Kept(self._find_writing)
         self._work = Kept(self._find_work)
         self._keys = Kept(lambda: _keys(backend.executor.vault))
@@ -174,6 +178,22 @@ class Checkup:
                 adopted_zone_data=adopted,
                 are_checkpoints_refused=log_tree.refusal(conn) is not None,
             )
+
+    async def together(self, look: Callable[["Checkup"], T]) -> T:
+        """
+        Return what `look` returns, which a thread calls with this object. Requests that wait meanwhile share the next look.
+
+        None gets what was found before it asked.
+        """
+        if self._next_look is None:
+            self._next_look = asyncio.create_task(self._look(look, self._look_under_way))
+        return await asyncio.shield(self._next_look)
+
+    async def _look(self, look: Callable[["Checkup"], T], before: "asyncio.Task[Any] | None") -> T:
+        if before is not None and not before.done():
+            await asyncio.wait([before])
+        self._look_under_way, self._next_look = self._next_look, None
+        return await sync_to_thread(look, self)
 
     def _find_writing(self) -> Writing:
         with self._backend.pool.connection() as conn:

@@ -88,10 +88,10 @@ class HealthController(Controller):
 
     tags = ("health",)
 
-    @get("/health", operation_id="getHealth", sync_to_thread=True, responses=ANSWERS)
-    def health(self, checkup: NamedDependency[Checkup]) -> Response[Health | Unhealthy]:
+    @get("/health", operation_id="getHealth", responses=ANSWERS)
+    async def health(self, checkup: NamedDependency[Checkup]) -> Response[Health | Unhealthy]:
         """Says whether the service works, and if not, why: the database, the read models, schedules, keys."""
-        if (findings := run_checkup(checkup)) is None:
+        if (findings := await checkup.together(run_checkup)) is None:
             return Response(Unhealthy(error="database_unreachable"), status_code=503)
         return Response(_health(findings))
 

@@ -5,13 +5,16 @@ import re
 from typing import Annotated
 from uuid import UUID
 
+import msgspec
 from litestar import Controller, Response
+from litestar.concurrency import sync_to_thread
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict, replace
 
 from application.access import Caller, Principal
+from application.event_store.loop_recorder import Query, Row
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import LogDraft, RoutineDraft, RoutinePatch, RunRequest, UsageReport
 from application.use_cases import budgets, read_access, runs, triggers
@@ -22,6 +25,7 @@ from domain import disclosure
 from domain.errors import NotFound
 from domain.recorded import Recorded
 from projections import responses
+from projections.engine.documents import Part
 from projections.engine.read_model import Connection
 from projections.firing import run_history, run_logs
 from projections.firing.run_history import detail_of
@@ -31,7 +35,7 @@ from web.http.backend import Backend
 from web.http.idempotency import one_key
 from web.http.paging import NEXT, Paging, make_page, paging, place_of, row_of
 from web.http.path_ids import CompanyId, RoutineId, RunId
-from web.http.requests import MOST_NUMBER, parse_whole_number
+from web.http.requests import MOST_NUMBER, JsonRequest, parse_whole_number
 from web.http.routing import get, patch, post
 from web.http.validation import must_resume, parse
 from web.paperclip.run_answers import REPEATED, run_answer
@@ -40,6 +44,7 @@ from web.paperclip.triggers import TriggerSecret, secrets_of
 LIST_MODELS = ("routines", "run_history", "issues")
 DETAIL_MODELS = (*LIST_MODELS, "directory")
 PAGE, MOST = 100, 1_000
+SHORT = 100  # rows of a list that the event loop reads; a longer one is read by a thread
 RUNS, MOST_RUNS = 50, 200
 NUMBER = re.compile(r"[0-9.eE+-]+|-inf")
 
@@ -89,7 +94,7 @@ class Routines(Controller):
     dependencies = {"filters": Provide(filters), "run_filters": Provide(run_filters), "paging": Provide(paging)}
 
     @get("/companies/{company_id:str}/routines", operation_id="listRoutines", refuses=(403,), response_headers=NEXT)
-    def list_(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
+    async def list_(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
@@ -107,13 +112,34 @@ class Routines(Controller):
         after = place_of(paging.cursor, list_name, routines.Place)
         in_pages = paging.limit is not None or paging.cursor is not None
         limit = parse_whole_number(paging.limit, "limit", PAGE, 1, MOST) if in_pages else None
-        addresses = backend.authorize(caller, read_access.routines, company_id)
-        with backend.consistent_read(*LIST_MODELS, eventual=eventual) as conn:
-            part = routines.page(
-                conn, company_id, filters, after=after, limit=limit, max_bytes=backend.limits.max_page_bytes
-            )
-            part = part.of(disclosure.shown(list(part), addresses=addresses))
-        return make_page(paging, list_name, part, routines.place_of)
+        max_bytes = backend.limits.max_page_bytes
+
+        def read() -> tuple[bool, Part[responses.RoutineListItem]]:
+            addresses = backend.authorize(caller, read_access.routines, company_id)
+            with backend.consistent_read(*LIST_MODELS, eventual=eventual) as conn:
+                return addresses, routines.page(
+                    conn, company_id, filters, after=after, limit=limit, max_bytes=max_bytes
+                )
+
+        def page(rows: list[Row]) -> tuple[Part[responses.RoutineListItem], bytes] | None:
+            if len(rows) > SHORT and limit != SHORT:
+                return None
+            part = routines.LIST.light_part_of(rows, limit, max_bytes)
+            return None if part is None else (part, msgspec.json.encode(part))
+
+        values = routines.asked(company_id, filters, after, min(limit or SHORT, SHORT))
+        asked = Query(*routines.LIST.part_query(**values), page)  # type: ignore[arg-type]
+        found = await backend.on_loop.read(
+            caller, read_access.routines, company_id, LIST_MODELS, asked, eventual=eventual
+        )
+        body: bytes | None = None
+        if found is None:
+            addresses, part = await sync_to_thread(read)
+        else:
+            addresses, (part, body) = found
+        if not addresses:
+            part, body = part.of(disclosure.shown(list(part), addresses=False)), None
+        return make_page(paging, list_name, part, routines.place_of, body=body)
 
     @post("/companies/{company_id:str}/routines", operation_id="createRoutine", refuses=(403, 409, 422))
     def create(
@@ -133,7 +159,7 @@ class Routines(Controller):
         return changed.answer(lambda conn: _created(conn, changed.result, data, public_url), 201)
 
     @get("/routines/{routine_id:str}", operation_id="getRoutine")
-    def detail(
+    async def detail(
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
@@ -144,11 +170,27 @@ class Routines(Controller):
         Returns the routine with its project, assignee, triggers, newest runs and active issue. Whoever may not change
         the triggers sees `***` as the `publicId` of webhooks and as the `url` of the probe.
         """
-        addresses = backend.authorize(caller, use_cases.may_read, routine_id)
-        with backend.consistent_read(*DETAIL_MODELS, eventual=eventual) as conn:
-            if (routine := routines.detail(conn, routine_id, backend.limits.max_page_bytes)) is None:
-                raise NotFound("Routine not found")
-            return disclosure.shown(routine, addresses=addresses)
+        max_bytes = backend.limits.max_page_bytes
+
+        def read() -> tuple[bool, responses.RoutineDetail | None]:
+            addresses = backend.authorize(caller, use_cases.may_read, routine_id)
+            with backend.consistent_read(*DETAIL_MODELS, eventual=eventual) as conn:
+                return addresses, routines.detail(conn, routine_id, max_bytes)
+
+        def one(rows: list[Row]) -> Part[responses.RoutineDetail] | None:
+            return routines.DETAIL.light_part_of(rows, None, max_bytes)
+
+        asked = Query(*routines.DETAIL.part_query(id=routine_id, max_bytes=max_bytes), one)
+        found = await backend.on_loop.read(
+            caller, use_cases.may_read, routine_id, DETAIL_MODELS, asked, eventual=eventual
+        )
+        if found is None:
+            addresses, routine = await sync_to_thread(read)
+        else:
+            addresses, routine = found[0], next(iter(found[1]), None)
+        if routine is None:
+            raise NotFound("Routine not found")
+        return disclosure.shown(routine, addresses=addresses)
 
     @patch("/routines/{routine_id:str}", operation_id="updateRoutine", refuses=(403, 409, 422))
     def update(
@@ -170,7 +212,7 @@ class Routines(Controller):
         )
 
     @get("/routines/{routine_id:str}/runs", operation_id="listRuns", response_headers=NEXT)
-    def runs(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
+    async def runs(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
@@ -185,12 +227,26 @@ class Routines(Controller):
         """
         list_name, limit = f"runs of {routine_id}", _limit(paging.limit)
         after = place_of(paging.cursor, list_name, UUID)
-        backend.authorize(caller, use_cases.may_read, routine_id)
-        with backend.consistent_read(*LIST_MODELS, eventual=eventual) as conn:
-            before = row_of(after, lambda run_id: run_history.position(conn, routine_id, run_id))
-            part = run_history.recent(
-                conn, routine_id, limit, filters=run_filters, before=before, max_bytes=backend.limits.max_page_bytes
+        max_bytes = backend.limits.max_page_bytes
+
+        def read() -> Part[responses.RunSummary]:
+            backend.authorize(caller, use_cases.may_read, routine_id)
+            with backend.consistent_read(*LIST_MODELS, eventual=eventual) as conn:
+                before = row_of(after, lambda run_id: run_history.position(conn, routine_id, run_id))
+                return run_history.recent(
+                    conn, routine_id, limit, filters=run_filters, before=before, max_bytes=max_bytes
+                )
+
+        found = None
+        if after is None and run_filters == run_history.ALL:
+            asked = Query(
+                *run_history.RECENT.part_query(routine_id=routine_id, before=None, limit=limit),
+                lambda rows: run_history.RECENT.light_part_of(rows, limit, max_bytes),
             )
+            found = await backend.on_loop.read(
+                caller, use_cases.may_read, routine_id, LIST_MODELS, asked, eventual=eventual
+            )
+        part = await sync_to_thread(read) if found is None else found[1]
         return make_page(paging, list_name, part, lambda run: run.id)
 
     @post(
@@ -200,27 +256,29 @@ class Routines(Controller):
         status_code=202,
         response_headers=REPEATED,
     )
-    def run(
+    async def run(  # noqa: PLR0913, PLR0917 who asks, and for what
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
         routine_id: FromPath[RoutineId],
         idempotency_key: NamedDependency[str | None],
         data: JSONBody[RunRequest],
+        request: JsonRequest,
     ) -> Response[responses.Run]:
         """
         Fires the routine now, under its concurrency policy. The same idempotency key, in the body or the header, gives
         the same run.
         """
 
-        def request() -> RunRequest:
+        def wanted() -> RunRequest:
             return replace(data, idempotency_key=one_key(idempotency_key, data.idempotency_key))
 
         def fire(work: UnitOfWork, principal: Principal, id_: UUID) -> list[Recorded]:
-            return runs.fire_by_hand(work, principal, id_, request())  # only who is known hears of two keys that differ
+            return runs.fire_by_hand(work, principal, id_, wanted())  # only who is known hears of two keys that differ
 
-        done = backend.executor.execute(caller, fire, routine_id)
-        return run_answer(done.result, done, runs.digest_of(request()) if request().idempotency_key else None)
+        decide = backend.executor.decision(caller, fire, routine_id)
+        done = await backend.on_loop.attempt(decide, size=len(await request.body()))
+        return run_answer(done.result, done, runs.digest_of(wanted()) if wanted().idempotency_key else None)
 
     @get("/routine-runs/{run_id:str}", operation_id="getRun")
     def get_run(

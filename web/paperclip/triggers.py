@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 from litestar import Controller, Response
+from litestar.concurrency import sync_to_thread
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, JSONBody
@@ -158,7 +159,7 @@ class Triggers(Controller):
         response_headers=REPEATED,
         opt={"body": object, "headers": WEBHOOK_HEADERS},
     )
-    def fire(  # noqa: PLR0913, PLR0917 who calls, and what counts the calls
+    async def fire(  # noqa: PLR0913, PLR0917 who calls, and what counts the calls
         self,
         backend: NamedDependency[Backend],
         webhook_request: NamedDependency[WebhookRequest],
@@ -192,11 +193,11 @@ class Triggers(Controller):
             return webhooks.fire(work, webhook, read_call())
 
         try:
-            done = backend.executor.attempt(decide)
+            done = await backend.on_loop.attempt(decide, size=len(webhook_request.body))
         except Exception as error:
             if isinstance(error, NotFound | Unauthenticated) and not is_counted:
                 rate_limiter.count_refusal(sender)
-            webhook_refusals.keep_error(public_id, sender, error, webhook_request)
+            await sync_to_thread(webhook_refusals.keep_error, public_id, sender, error, webhook_request)
             raise
         if isinstance(done.result, Handshake):
             position = {POSITION_HEADER: str(done.position)}

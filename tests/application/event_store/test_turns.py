@@ -65,7 +65,7 @@ class Loser:
     def __init__(self, executor, stream_id):
         self._executor, self._stream_id = executor, stream_id
         self._tries, self.decides, self.go = 0, Event(), Event()
-        self._lost = 2 if executor._cache is not None else 1  # the first is the cache's, which is no race
+        self._lost = 2 if executor.cache is not None else 1  # the first is the cache's, which is no race
         self._thread = Thread(target=executor.attempt, args=(self._decide,))
 
     def __enter__(self):
@@ -108,7 +108,7 @@ def test_a_decision_that_only_rests_on_the_stream_does_not_wait(executor):
 
 def test_nobody_overtakes_who_has_lost_a_race(executor):
     contended = uuid4()
-    executor._turns = turns = WatchedTurns()
+    executor._steps.turns = turns = WatchedTurns()
 
     with Loser(executor, contended) as loser, ThreadPoolExecutor() as pool:
         late = pool.submit(executor.attempt, note(contended, "late"))
@@ -127,7 +127,7 @@ def test_a_race_that_is_lost_on_what_a_decision_only_rests_on_has_its_turn_there
     def decide(work):
         work.version_of(rests_on)
         note(own)(work)
-        turns.append(executor._turns.taken([rests_on, own]))
+        turns.append(executor._steps.turns.taken([rests_on, own]))
         if len(turns) <= 2:
             overtake(executor, rests_on)
 
@@ -172,7 +172,7 @@ def test_the_turn_is_given_back_when_the_race_is_lost_for_good(executor):
     with pytest.raises(IntegrityError):
         executor.attempt(decide, tries=2)
 
-    assert not executor._turns.taken([stream_id])
+    assert not executor._steps.turns.taken([stream_id])
 
 
 def test_one_who_waits_for_a_turn_takes_it_when_it_is_free():

@@ -155,7 +155,7 @@ def test_what_is_too_much_to_be_read_ahead_is_read_in_parts(  # noqa: PLR0917 it
         steps += 1
 
     assert steps < 30
-    cached = bounded._executor._cache
+    cached = bounded._executor.cache
     assert {row.routine_id for row in rows if cached.get(row.routine_id) is None} <= {rows[6].routine_id}
 
 

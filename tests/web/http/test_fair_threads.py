@@ -7,7 +7,8 @@ import pytest
 
 from tests.waiting import wait_for
 from web.http.backend import Backend
-from web.http.fair_threads import PRESENT_S, TENANT, FairThreads
+from web.http.fair_queue import PRESENT_S, TENANT
+from web.http.fair_threads import FairThreads
 
 
 @pytest.fixture
@@ -97,7 +98,7 @@ def test_nothing_is_remembered_of_tenants_that_have_nothing_to_do():
     for number in range(1_000):
         submit(threads, str(number), lambda: None).result(5)
 
-    wait_for(lambda: not threads._waiting and not threads._running, limit_s=5)
+    wait_for(lambda: not threads._queue._waiting and not threads._queue._running, limit_s=5)
 
 
 def test_a_tenant_that_waits_for_read_models_leaves_room_for_others_to_wait():

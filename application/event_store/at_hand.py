@@ -1,0 +1,112 @@
+"""
+What decisions in an event loop rest on: what is at hand in memory, since the loop must not wait in the middle of one.
+
+A decision that needs streams which are not at hand is broken off by Missing, which says which. They are loaded, and the
+decision is taken again: a use case may be run several times. One that needs anything else, or would take long, is broken
+off by Elsewhere: a thread takes it by the steps that block.
+
+Both are no Exceptions, so that no rule takes them for an error of its own.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NoReturn
+from uuid import UUID
+
+from application.event_store.store import ReadBudget
+from application.event_store.stream_cache import CachedStream, StreamCache
+from application.secrets.vault import Kept, Vault
+from domain.bounds.limits import Limits
+from domain.recorded import Recorded
+from domain.routines.budget import Owner, Spent
+from domain.values import Budget
+from domain.webhooks.secret import Secret
+
+HEAVY_BYTES = 64 * 1024  # of memory: a stream for which the loop would be held up for too long
+
+
+class Missing(BaseException):
+    """A decision needs streams that are not at hand."""
+
+    def __init__(self, stream_ids: Sequence[UUID], read_from: str | None) -> None:
+        super().__init__()
+        self.stream_ids = stream_ids
+        self.read_from = read_from
+
+
+class Elsewhere(BaseException):
+    """A decision is to be taken by a thread."""
+
+
+class StreamsAtHand:
+    """Stands for the event store in one decision: it gives the streams that have been loaded for it."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._streams: dict[tuple[UUID, str | None], list[Recorded]] = {}
+
+    def put(self, streams: Mapping[UUID, list[Recorded]], read_from: str | None) -> None:
+        """Take streams that were loaded. Raises Elsewhere for a heavy one."""
+        for id_, recorded in streams.items():
+            if sum(event.memory for event in recorded) > HEAVY_BYTES:
+                raise Elsewhere
+            self._streams[id_, read_from] = recorded
+
+    def load(
+        self, stream_ids: Sequence[UUID], read_from: str | None = None, budget: ReadBudget | None = None
+    ) -> dict[UUID, list[Recorded]]:
+        """Return the events of each stream. Raises Missing, and Oversized as the store does."""
+        if missing := [id_ for id_ in stream_ids if (id_, read_from) not in self._streams]:
+            raise Missing(missing, read_from)
+        streams = {id_: self._streams[id_, read_from] for id_ in stream_ids}
+        if budget is not None:
+            budget.spend(sum(event.size for recorded in streams.values() for event in recorded))
+        return streams
+
+
+class LightStreams:
+    """The streams of a cache. Raises Elsewhere for a heavy one."""
+
+    def __init__(self, cache: StreamCache) -> None:
+        self._cache = cache
+
+    def get(self, stream_id: UUID) -> CachedStream | None:
+        """Return a stream as it was put last, or None when it is not cached."""
+        stream = self._cache.get(stream_id)
+        if stream is not None and stream.size > HEAVY_BYTES:
+            raise Elsewhere
+        return stream
+
+
+class OpenedSecrets:
+    """The secrets that the process has opened before. Raises Elsewhere for others, and for new ones."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+
+    def open(self, ids: Sequence[UUID]) -> dict[UUID, Secret]:
+        """Return the secrets by id."""
+        secrets = self._vault.opened(ids)
+        if len(secrets) < len(ids):
+            raise Elsewhere
+        return secrets
+
+    def keep(self, _secrets: Sequence[Kept]) -> NoReturn:
+        """Leave it to a thread to put secrets into the vault."""
+        raise Elsewhere
+
+    def discard(self, _ids: Sequence[UUID]) -> NoReturn:
+        """Leave it to a thread to delete secrets from the vault."""
+        raise Elsewhere
+
+
+class QuotasElsewhere:
+    """Stands for the quotas, of which only decisions of the service itself ask in their midst."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise Elsewhere
+
+
+def spent_elsewhere(_owner: Owner, _owner_id: UUID, _budget: Budget, _now: datetime) -> Spent:
+    """Leave it to a thread to add up what runs have cost."""
+    raise Elsewhere

@@ -1,0 +1,203 @@
+"""
+The executor of use cases in an event loop: the attempt is that of `execute.py`, and nothing in it holds a thread.
+
+A decision is taken in the loop, on what is at hand (event_store/at_hand.py); what it misses is loaded, and it is taken
+again. Commits of several tasks go together (event_store/loop_recorder.py). What cannot be had that way, or would hold up
+the loop, is done by a thread.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from datetime import datetime
+from typing import Any, ParamSpec, Protocol, TypeVar, cast
+from uuid import UUID
+
+from application.event_store.at_hand import (
+    Elsewhere,
+    LightStreams,
+    Missing,
+    OpenedSecrets,
+    QuotasElsewhere,
+    StreamsAtHand,
+    spent_elsewhere,
+)
+from application.event_store.loop_recorder import LoopRecorder
+from application.event_store.recorder import Again, Batch, PostgresRecorder
+from application.event_store.stream_cache import CachedStream, StreamCache, size_of
+from application.event_store.turns import MOST, place_of
+from application.event_store.unit_of_work import UnitOfWork
+from application.execute import TRIES, Done, Executor
+from application.quotas.charge import Charge
+from application.quotas.quotas import Quotas, Reservation
+from domain.recorded import Recorded
+
+MOST_LOADS = 20  # for one decision: one that needs more, or other streams each time it is taken, is for a thread
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class InThread(Protocol):
+    """Calls a function in a thread, and waits for it without holding up the event loop."""
+
+    def __call__(self, fn: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Awaitable[R]:
+        """Return what the function returns."""
+
+
+class LoopExecutor:
+    """Carries out use cases for the tasks of an event loop, as `executor` does for threads."""
+
+    def __init__(self, executor: Executor, recorder: LoopRecorder, in_thread: InThread) -> None:
+        self._executor = executor
+        self._in_thread = in_thread
+        self._steps = _Awaiting(executor, recorder, in_thread)
+
+    async def attempt(self, decide: Callable[[UnitOfWork], R], *, tries: int = TRIES) -> Done[R]:
+        """Take a decision and commit it, as Executor.attempt does."""
+        try:
+            return await self._executor.attempt_by(self._steps, decide, tries, "system")
+        except Elsewhere:
+            return await self._in_thread(self._executor.attempt, decide, tries=tries)
+
+    async def answer(
+        self, question: Callable[[UnitOfWork], R], *, is_fresh: bool = False
+    ) -> tuple[R, Mapping[UUID, int]]:
+        """
+        Answer a question, and return the versions of the streams that the answer rests on. Raises Elsewhere.
+
+        Unless it `is_fresh` the answer may rest on cached streams, so the caller must look whether they are unchanged.
+        What is refused is refused on fresh state.
+        """
+        if not is_fresh and self._executor.cache is not None:
+            with suppress(Exception):  # it is raised below if it still occurs
+                work, result = await self._steps.decide(question, "system", self._executor.cache)
+                return result, work.versions
+        work, result = await self._steps.decide(question, "system", None)
+        return result, work.versions
+
+
+class _Awaiting:
+    """The steps in an event loop, which goes on meanwhile."""
+
+    def __init__(self, executor: Executor, recorder: LoopRecorder, in_thread: InThread) -> None:
+        self._executor = executor
+        self._recorder = recorder
+        self._in_thread = in_thread
+        self._turns = LoopTurns()
+        self._one_by_one = asyncio.Lock()
+
+    def turn(self, stream_ids: Collection[UUID]) -> Any:
+        return self._turns.take(stream_ids)
+
+    def taken(self, stream_ids: Iterable[UUID]) -> frozenset[UUID]:
+        return self._turns.taken(stream_ids)
+
+    async def decide(
+        self, decide: Callable[[UnitOfWork], R], actor: str, cache: StreamCache | None
+    ) -> tuple[UnitOfWork, R]:
+        parts, now = self._executor, await self._now()
+        store = cast("Any", StreamsAtHand(parts.store.limits))
+        vault = None if parts.vault is None else cast("Any", OpenedSecrets(parts.vault))
+        light = None if cache is None else cast("Any", LightStreams(cache))
+        quotas = None if parts.quotas is None else cast("Any", QuotasElsewhere())
+        spending = None if parts.spending is None else spent_elsewhere
+        for _ in range(MOST_LOADS):
+            work = UnitOfWork(store, now, actor, vault, light, quotas, spending)
+            try:
+                return work, decide(work)
+            except Missing as missing:
+                wanted = missing
+            streams = await self._recorder.load(wanted.stream_ids, wanted.read_from)
+            store.put(streams, wanted.read_from)
+            if parts.cache is not None:  # the next decision mostly rests on the same streams
+                parts.cache.put((id_, _kept(recorded)) for id_, recorded in streams.items() if recorded)
+        raise Elsewhere
+
+    async def _now(self) -> datetime:
+        clock = self._executor.clock
+        if not getattr(clock, "is_outdated", False):
+            return clock()
+        async with self._one_by_one:  # only the first asks the database
+            return await self._in_thread(clock) if getattr(clock, "is_outdated", False) else clock()
+
+    async def take(self, quotas: Quotas, charge: Charge) -> Reservation:
+        return await self._in_thread(quotas.take, charge) if quotas.is_outdated(charge) else quotas.take(charge)
+
+    async def commit(self, work: UnitOfWork) -> int:
+        if work.is_idle:
+            return await self._recorder.head()
+        if work.has_secrets:
+            raise Elsewhere
+        stored, guards = work.to_append
+        self._executor.store.check(stored)
+        batch = Batch.of(stored, guards)
+        if not batch.is_small:
+            raise Elsewhere
+        with self._turns.writing(work.written):
+            outcome = await self._recorder.append(batch)
+            if isinstance(outcome, Again):
+                recorder = cast("PostgresRecorder", self._executor.store.recorder)
+                return await self._in_thread(recorder.append, batch, was_sent=outcome.was_sent)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    async def versions(self, stream_ids: Iterable[UUID]) -> Mapping[UUID, int]:
+        return await self._recorder.versions(list(stream_ids))
+
+    async def pause(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+def _kept(recorded: Sequence[Recorded]) -> CachedStream:
+    return CachedStream(recorded, state=None, folded=0, size=size_of(recorded))
+
+
+class LoopTurns:
+    """
+    The turns of the tasks of an event loop. A task that waits for a commit has the turn of what it writes to.
+
+    So whoever wants to write to the same stream decides once that commit is known, instead of being refused by it.
+    """
+
+    def __init__(self) -> None:
+        self._locks = [asyncio.Lock() for _ in range(MOST)]
+        self._writing: dict[UUID, asyncio.Future[None]] = {}  # the end of the commit that adds to a stream
+        self._holders = 0
+
+    @asynccontextmanager
+    async def take(self, stream_ids: Collection[UUID]) -> AsyncIterator[None]:
+        """Wait until no other task has the turn of any of these streams, and hold their turns meanwhile."""
+        if not stream_ids:
+            yield
+            return
+        self._holders += 1
+        try:
+            async with AsyncExitStack() as locks:
+                for place in sorted({place_of(id_) for id_ in stream_ids}):
+                    await locks.enter_async_context(self._locks[place])
+                for id_ in stream_ids:
+                    while (settled := self._writing.get(id_)) is not None:
+                        await asyncio.shield(settled)
+                yield
+        finally:
+            self._holders -= 1
+
+    def taken(self, stream_ids: Iterable[UUID]) -> frozenset[UUID]:
+        """Return those of these streams whose turn a task has right now."""
+        return frozenset(
+            id_ for id_ in stream_ids if id_ in self._writing or (self._holders and self._locks[place_of(id_)].locked())
+        )
+
+    @contextmanager
+    def writing(self, stream_ids: Iterable[UUID]) -> Iterator[None]:
+        """Have the turns of these streams while what a commit adds to them is on its way."""
+        settled, ids = asyncio.get_running_loop().create_future(), list(stream_ids)
+        self._writing |= dict.fromkeys(ids, settled)
+        try:
+            yield
+        finally:
+            for id_ in ids:
+                if self._writing.get(id_) is settled:
+                    del self._writing[id_]
+            settled.set_result(None)

@@ -1,0 +1,135 @@
+"""What waits for a connection of an event loop is carried out together by the next that is free."""
+
+import asyncio
+
+import pytest
+
+from application.event_store.lane import Lane, NoConnection
+
+LIMIT_S = 30.0
+
+
+class Connection:
+    closed = False
+
+
+class Connections:
+    """Makes connections, unless they are `away`."""
+
+    def __init__(self):
+        self.made, self.away, self.broken = 0, False, False
+
+    async def connect_on_loop(self):
+        if self.away:
+            raise OSError
+        self.made += 1
+        return Connection()
+
+    async def verify_on_loop(self, connection):
+        if self.broken:
+            self.broken = False
+            connection.closed = True
+            raise OSError
+
+
+class Desk:
+    """Carries items out when it is let, and keeps what came together."""
+
+    def __init__(self, **bounds):
+        self.groups, self.may_go = [], asyncio.Event()
+        self.connections = Connections()
+        self.lane = Lane(self.connections, self.carry_out, **{"many": 1, "most_items": 3} | bounds)
+
+    async def carry_out(self, _connection, items):
+        self.groups.append(list(items))
+        await self.may_go.wait()
+        if "wrong" in items:
+            raise ValueError
+        return [f"{item} done" for item in items]
+
+    async def submitted(self, *items):
+        """Tasks that have submitted items, in this order."""
+        tasks = []
+        for item in items:
+            tasks.append(asyncio.create_task(self.lane.submit(item, len(item))))
+            await asyncio.sleep(0)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        return tasks
+
+
+def run(story):
+    return asyncio.run(asyncio.wait_for(story, LIMIT_S))
+
+
+def test_what_waits_while_a_connection_is_busy_goes_together_by_its_bounds_and_in_its_order():
+    async def story():
+        desk = Desk(most_size=10)
+        tasks = await desk.submitted("a", "b", "c", "d", "e", "long one", "rest")
+        desk.may_go.set()
+        answers = await asyncio.gather(*tasks)
+        return desk.groups, answers, desk.connections.made
+
+    groups, answers, made = run(story())
+
+    assert [["a"], ["b", "c", "d"], ["e", "long one"], ["rest"]] == groups
+    assert answers[:2] == ["a done", "b done"]
+    assert 1 == made
+
+
+def test_several_connections_work_side_by_side():
+    async def story():
+        desk = Desk(many=2)
+        tasks = await desk.submitted("a", "b", "c", "d")
+        desk.may_go.set()
+        await asyncio.gather(*tasks)
+        return desk.groups
+
+    assert [["a"], ["b"], ["c", "d"]] == run(story())
+
+
+def test_who_is_given_up_while_it_waits_is_left_out():
+    async def story():
+        desk = Desk()
+        first, second, third = await desk.submitted("a", "b", "c")
+        second.cancel()
+        desk.may_go.set()
+        return await asyncio.gather(first, third), desk.groups
+
+    assert (["a done", "c done"], [["a"], ["c"]]) == run(story())
+
+
+def test_an_error_is_raised_to_all_that_went_together_and_to_no_other():
+    async def story():
+        desk = Desk()
+        tasks = await desk.submitted("a", "wrong", "b")
+        desk.may_go.set()
+        return [type(outcome) for outcome in await asyncio.gather(*tasks, return_exceptions=True)]
+
+    assert [str, ValueError, ValueError] == run(story())
+
+
+def test_without_a_connection_nothing_is_sent_and_all_that_wait_are_told():
+    async def story():
+        desk = Desk()
+        desk.connections.away = True
+        with pytest.raises(NoConnection):
+            await desk.lane.submit("a")
+        desk.connections.away = False
+        desk.may_go.set()
+        return await desk.lane.submit("b"), desk.groups
+
+    assert ("b done", [["b"]]) == run(story())
+
+
+def test_a_connection_that_went_bad_is_replaced():
+    async def story():
+        desk = Desk()
+        desk.may_go.set()
+        await desk.lane.submit("a")
+        desk.connections.broken = True
+        with pytest.raises(NoConnection):
+            await desk.lane.submit("b")
+        return await desk.lane.submit("c"), desk.connections.made
+
+    assert ("c done", 2) == run(story())
