@@ -4,8 +4,9 @@ from projections.engine.views import View
 
 # Where events hold what only those are shown who may change it (domain/disclosure.py), by their stored names: paths in their
 # JSON. Of a restored revision all triggers are left out, since each has the address of its webhook.
-_CALLBACK, _TRIGGER, _WEBHOOK = (
+_CALLBACK, _PROBE, _TRIGGER, _WEBHOOK = (
     ("settings", "call", "callback", "url"),
+    ("settings", "probe", "url"),
     ("state", "public_id"),
     ("webhook", "public_id"),
 )
@@ -14,9 +15,9 @@ ADDRESSES: dict[str, tuple[tuple[str, ...], ...]] = {
     "user.registered": (("email",),),
     "agent.created": _AGENT,
     "agent.updated": _AGENT,
-    "routine.created": (_CALLBACK,),
-    "routine.updated": (_CALLBACK,),
-    "routine.restored": (_CALLBACK, ("triggers",)),
+    "routine.created": (_CALLBACK, _PROBE),
+    "routine.updated": (_CALLBACK, _PROBE),
+    "routine.restored": (_CALLBACK, _PROBE, ("triggers",)),
     "routine.trigger_added": (_TRIGGER,),
     "routine.trigger_changed": (_TRIGGER,),
     "trigger.created": (_WEBHOOK,),

@@ -66,9 +66,10 @@ def _access(work: UnitOfWork, principal: Principal, company_id: UUID | None, hid
         case _:
             raise Forbidden("Board access required")
     key = work.get(KEY, key_id)
+    session = None if key is None or key.session is None else (key.session.rests_on, key.user_id)
     return EventAccess(
         company_id=company_id,
         hidden=hidden,
-        rests_on=frozenset(id_ for id_ in (key_id, membership) if id_ is not None),
+        rests_on=frozenset(id_ for id_ in (key_id, membership, *(session or ())) if id_ is not None),
         ends_in_s=None if key is None or key.expires_at is None else (key.expires_at - work.now).total_seconds(),
     )

@@ -8,9 +8,10 @@ from domain.errors import Forbidden
 
 
 def may_prove_whole_log(_work: UnitOfWork, principal: Principal) -> None:
-    """Raise Forbidden unless the caller may have the proofs of the whole log: only instance admins."""
-    if not require_board(principal).instance_admin:
-        raise Forbidden("Instance admin required")
+    """Raise Forbidden unless the caller may have the proofs of the whole log: admins and auditors of the instance."""
+    user = require_board(principal)
+    if not (user.instance_admin or user.instance_auditor):
+        raise Forbidden("Instance admin or auditor required")
 
 
 def may_prove_log_of(work: UnitOfWork, principal: Principal, company_id: UUID) -> None:

@@ -97,6 +97,10 @@ class Installation:
         draft = MemberDraft(name="Robin", membership_role=role, **fields)
         return Caller(token=self.ask(members.add, company or self.company, draft).key.token)
 
+    def auditor(self):
+        """An auditor of the whole installation."""
+        return Caller(token=self.executor.attempt(lambda work: keys.mint_for_auditor(work, "Ada")).result.token)
+
     def as_agent(self, agent=None):
         return Caller(token=self.ask(keys.create_for_agent, agent or self.agent, AgentKeyDraft()).token)
 
