@@ -141,7 +141,7 @@ PRESENT = """
     GROUP BY h.position"""
 STATUS = """
     SELECT p.name, p.position, h.position - p.position, p.stopped, p.moved_at,
-        CASE WHEN p.position = h.position THEN 0
+        CASE WHEN p.position >= h.position THEN 0
         ELSE extract(epoch FROM clock_timestamp() - n.recorded_at)::float8 END,
         (SELECT count(*) FROM isolated_events i WHERE i.read_model = p.name),
         p.shape <> coalesce(p.wanted, p.shape), p.rebuilt_to
