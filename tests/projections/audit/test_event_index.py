@@ -1,0 +1,112 @@
+"""Each event of the log is found where it belongs, by an index, whatever it is asked for."""
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+from psycopg.sql import SQL
+
+from domain.events import AlertEvent, BackfillEvent, IssueOpened, RoutineEvent, RunEvent, RunFired, TriggerEvent
+from domain.recorded import Recorded
+from projections.audit import feed
+from projections.audit.feed import Filters
+
+ALL = 100_000
+
+
+def positions(conn: Any, **filters: Any) -> list[int]:
+    return [entry.position for entry in feed.page(conn, Filters(**filters), order="asc", limit=ALL)]
+
+
+def of_stream(log: list[Recorded], stream_id: UUID) -> set[int]:
+    return {one.position for one in log if one.stream_id == stream_id}
+
+
+@pytest.fixture
+def log(projected_story: Any) -> list[Recorded]:
+    return list(projected_story.store.history())
+
+
+def test_the_index_has_every_event_of_the_log_once(conn: Any, log: list[Recorded]):
+    assert [one.position for one in log] == positions(conn)
+
+
+def test_every_event_of_a_routine_its_triggers_its_runs_and_its_alerts_belongs_to_a_routine(
+    conn: Any, log: list[Recorded]
+):
+    owned = (RoutineEvent, TriggerEvent, BackfillEvent, RunEvent, AlertEvent)
+    entries = {entry.position: entry for entry in feed.page(conn, Filters(), order="asc", limit=ALL)}
+    lost = [one for one in log if isinstance(one.event, owned) and entries[one.position].routine_id is None]
+
+    assert [] == [(one.name, one.position) for one in lost]
+
+
+def test_a_run_has_its_own_events_and_those_of_the_issue_that_it_opened(conn: Any, log: list[Recorded]):
+    opened = [one for one in log if isinstance(one.event, IssueOpened) and one.event.run_id is not None]
+    assert opened
+    for issue in opened[:10]:
+        assert isinstance(issue.event, IssueOpened)
+        run_id, routine_id = issue.event.run_id, issue.event.routine_id
+        assert run_id is not None
+        together = of_stream(log, run_id) | of_stream(log, issue.stream_id)
+
+        assert together <= set(positions(conn, run_id=run_id))
+        assert of_stream(log, issue.stream_id) <= set(positions(conn, issue_id=issue.stream_id))
+        assert set(positions(conn, run_id=run_id)) <= set(positions(conn, routine_id=routine_id))
+
+
+def test_a_trigger_has_the_runs_that_it_fired(conn: Any, log: list[Recorded]):
+    fired = next(one for one in log if isinstance(one.event, RunFired) and one.event.trigger_id is not None)
+    assert isinstance(fired.event, RunFired)
+
+    assert fired.position in positions(conn, trigger_id=fired.event.trigger_id)
+    assert positions(conn, trigger_id=fired.event.trigger_id, company_id=UUID(int=7)) == []
+
+
+FILTERS: list[dict[str, Any]] = [
+    {},
+    {"company_id": UUID(int=1)},
+    {"company_id": UUID(int=1), "kinds": ("run.fired", "run.failed")},
+    {"kinds": ("run.fired",)},
+    {"company_id": UUID(int=1), "actor": "agent:x"},
+    *({name: UUID(int=1)} for name in feed.THINGS),
+]
+
+
+class Explaining:
+    """A connection that explains the queries of pages beside carrying them out."""
+
+    def __init__(self, conn: Any) -> None:
+        self.conn, self.plans = conn, list[Any]()
+
+    def execute(self, query: Any, values: Any = None, **options: Any) -> Any:
+        if "bytes_before" in (query if isinstance(query, str) else query.as_string(self.conn)):
+            self.plans.append(self.conn.execute(SQL("EXPLAIN (FORMAT JSON) ") + query, values).fetchone()[0])
+        return self.conn.execute(query, values, **options)
+
+
+def test_no_page_reads_the_index_from_one_end_to_the_other(projected_story: Any, conn: Any):
+    conn.execute(
+        """INSERT INTO event SELECT md5(n || ' ' || position)::uuid, 100000 + n, md5((n % 50)::text)::uuid, stream_id, name,
+            actor, routine_id, trigger_id, run_id, issue_id FROM event, generate_series(1, 50) n"""
+    )
+    conn.execute("ANALYZE event")
+    explaining: Any = Explaining(conn)
+    for filters in FILTERS:
+        feed.page(explaining, Filters(**filters), order="asc", limit=100)
+        feed.page(explaining, Filters(**filters), order="desc", limit=100)
+
+    scanned = [node for node in _nodes(explaining.plans) if node.get("Node Type") == "Seq Scan"]
+    assert len(explaining.plans) == 2 * len(FILTERS)
+    assert [] == [node for node in scanned if node["Relation Name"] == "event"]
+
+
+def _nodes(plan: Any) -> Any:
+    match plan:
+        case list():
+            for part in plan:
+                yield from _nodes(part)
+        case dict():
+            yield plan
+            for part in plan.values():
+                yield from _nodes(part)
