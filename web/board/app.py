@@ -98,6 +98,8 @@ def to_page(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     base = public_path(request)
     if isinstance(error, SignInNeeded):
         note_refusal(request.scope, error, 401, "not signed in")
+        if "hx-request" in request.headers:  # a part of a page renews itself: the whole page is to ask for a sign-in
+            return _with_headers(Response(None, status_code=204, headers={"HX-Refresh": "true"}))
         following = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         own = sign_in.own_path(following) if request.method == "GET" else ""
         return _with_headers(see_other(sign_in.door(base, own)))

@@ -102,7 +102,7 @@ async def _tiles(visit: Visit, routine: Json) -> list[dict[str, str]]:
     ended = [run for run in recent if run["status"] in ("completed", "failed")]
     failed = sum(run["status"] == "failed" for run in ended)
     last = routine["recentRuns"][0] if routine["recentRuns"] else None
-    share = f"{100 * (len(ended) - failed) / len(ended):.3g} %" if ended else "none"
+    share = f"{100 * (len(ended) - failed) / len(ended):.3g} %" if ended else "No run"
     times = [words.span(_length(run)) for run in sorted(ended, key=_length)]
     typical = f"; it takes {times[len(times) // 2]} usually" if times else ""
     tiles = [
@@ -114,7 +114,12 @@ async def _tiles(visit: Visit, routine: Json) -> list[dict[str, str]]:
             "big": words.outcome(last["status"]).word if last else "Never",
             "small": f"last run, {visit.away(last['triggeredAt'])}" if last else "it has not run yet",
         },
-        {"big": share, "small": f"of {words.counted(len(ended), 'run')} succeeded in 7 days{typical}"},
+        {
+            "big": share,
+            "small": f"of {words.counted(len(ended), 'run')} succeeded in 7 days{typical}"
+            if ended
+            else "has ended in 7 days",
+        },
         {"big": str(failed), "small": "failed in 7 days", "kind": "bad" if failed else ""},
     ]
     issue = routine["activeIssue"]

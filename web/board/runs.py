@@ -20,7 +20,7 @@ from web.board.visit import Visit
 PAGE = 50
 FILTERS = ("status", "source", "routine", "agent", "from", "to")
 STATUSES = {"": "All", **{status: words.outcome(status).word for status in get_args(RunStatus) if status != "received"}}
-SOURCES = {"": "All", **{source: source for source in get_args(RunSource)}}
+SOURCES = {"": "All", **{source: words.source(source) for source in get_args(RunSource)}}
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # what terminals take for colours
 Json = Mapping[str, Any]
 

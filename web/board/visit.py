@@ -45,6 +45,7 @@ PAGES.globals.update(
     file=path_of,
     outcome=words.outcome,
     reason=words.reason,
+    source=words.source,
     counted=words.counted,
     span=words.span,
     milliseconds=words.milliseconds,

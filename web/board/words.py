@@ -41,6 +41,20 @@ REASONS = {  # the reasons that are stored as words of the contract
 }
 
 
+SOURCES = {
+    "schedule": "its schedule",
+    "manual": "hand",
+    "api": "the API",
+    "webhook": "its webhook",
+    "chain": "another routine",
+}
+
+
+def source(name: str) -> str:
+    """Return by what a run was fired, as it stands after `by`."""
+    return SOURCES.get(name, name)
+
+
 def parse(text: str | None) -> datetime | None:
     """Return a moment of the API."""
     return datetime.fromisoformat(text) if text else None

@@ -599,6 +599,26 @@ def test_the_next_step_names_a_token_file_only_when_its_token_is_good(tmp_path, 
     assert good != (f"export TOKEN=$(routines board-key --data-dir {tmp_path})" in said)
 
 
+@pytest.mark.parametrize(("status", "shown"), [(201, True), (503, False)])
+def test_a_start_prints_a_link_that_signs_in_if_it_can_be_made(tmp_path, capsys, status, shown):
+    asked = []
+
+    def answer(request):
+        asked.append((request.method, request.url.path))
+        is_link = request.url.path == "/board/sign-in-links"
+        return httpx.Response(status if is_link else 200, text="http://127.0.0.1:8000/board/sign-in/x")
+
+    system = System(Place(tmp_path), "127.0.0.1", 8000, "postgresql://elsewhere")
+    system.place.write(system.place.token, "of-this-database\n")
+    with httpx.Client(base_url=system.url, transport=httpx.MockTransport(answer)) as client:
+        system._tell_next_steps(client)
+
+    assert ("POST", "/board/sign-in-links") in asked
+    assert shown == (
+        "board        http://127.0.0.1:8000/board/sign-in/x  (signs you in, once" in capsys.readouterr().out
+    )
+
+
 def test_a_key_file_that_cannot_be_made_is_told_with_its_variable(tmp_path):
     system = System(Place(tmp_path), "127.0.0.1", 8000, None, key_file=str(tmp_path / "missing/secret.keys"))
 

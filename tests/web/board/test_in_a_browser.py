@@ -283,3 +283,20 @@ def test_without_scripts_everything_can_be_read(api, chromium, company):
     page.get_by_role("link", name="Audit", exact=True).click()
     page.get_by_role("heading", name="Why did it (not) run?").wait_for()
     context.close()
+
+
+def test_a_page_whose_session_has_ended_asks_for_a_sign_in_and_one_that_cannot_be_renewed_stays(api, chromium, company):
+    context = sign_in(api, chromium)
+    page = context.new_page()
+    page.goto(f"/board/companies/{company}")
+    page.route("**/board/companies/**", lambda route: route.fulfill(status=503, body="<p>Not now</p>"))
+    with page.expect_response(lambda answer: answer.status == 503):
+        page.evaluate("htmx.trigger('#live', 'changed')")
+    assert page.get_by_role("heading", name="Needs attention").is_visible()
+    page.unroute("**/board/companies/**")
+
+    context.clear_cookies()
+    page.evaluate("htmx.trigger('#live', 'changed')")
+
+    page.get_by_label("Board token").wait_for()
+    context.close()

@@ -2,6 +2,7 @@ import httpx
 import pytest
 
 from application.use_cases.board.sessions import SESSION_NAME
+from tests.web.served import further
 from web.board import pages
 from web.board.session import SessionCookie, forgery_token
 from web.board.sign_in import own_path
@@ -78,6 +79,13 @@ def test_signing_out_everywhere_ends_the_sessions_of_other_browsers(api, board, 
     assert [] == [
         key["id"] for key in api.get("/board-api-keys") if key["name"] == SESSION_NAME and not key["revokedAt"]
     ]
+
+
+def test_a_session_holds_in_every_web_process_also_in_one_that_has_just_started(api, board):
+    cookie = "; ".join(f"{cookie.name}={cookie.value}" for cookie in board.client.cookies.jar)
+    with further(api, public_url="https://routines.example") as other:
+        answer = httpx.get(f"{other.url}/board/companies/{board.company}", headers={"Cookie": cookie})
+    assert 200 == answer.status_code
 
 
 def test_a_session_ends_with_the_key_that_it_rests_on(api, browser, company):

@@ -1,5 +1,6 @@
 """Links and descriptions behind a proxy that serves us below a path, and cuts that off before a request comes to us."""
 
+import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -75,3 +76,19 @@ def test_a_description_names_it_as_its_server(api: Api, behind: Api, path: str):
     assert [{"url": PREFIX}] == here["servers"]
     assert [{"url": "/"}] == plain["servers"]
     assert here["paths"] == plain["paths"]
+
+
+def test_every_address_on_a_page_of_the_board_begins_with_it(behind: Api):
+    company = behind.company()
+    agent, _ = behind.agent(company)
+    routine = behind.routine(company, agent)
+    headers = {"Authorization": f"Bearer {behind.token}"}
+    start = httpx.get(f"{behind.url}/", headers=headers)
+    assert start.headers["Location"].startswith(f"{PREFIX}/board/companies/")
+    assert f"{PREFIX}/board/sign-in" == httpx.get(f"{behind.url}/").headers["Location"]
+
+    for path in ("", "/routines", f"/routines/{routine}", f"/routines/{routine}/edit", "/people"):
+        page = httpx.get(f"{behind.url}/board/companies/{company}{path}", headers=headers).text
+        addresses = re.findall(r' (?:href|action|src|hx-get|hx-post)="([^"#][^"]*)"', page)
+        assert len(addresses) > 10
+        assert [] == [address for address in addresses if not address.startswith(f"{PREFIX}/")], path
