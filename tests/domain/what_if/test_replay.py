@@ -1,19 +1,21 @@
 """A replay without a change gives what happened; one with a change differs where the rules say so."""
 
-from collections import defaultdict
+from bisect import bisect_left, bisect_right
+from collections import Counter, defaultdict
 from datetime import datetime, timedelta
 from functools import cache
 
 import pytest
 
 from domain.events import AgentEvent, ProjectEvent, RoutineEvent, RunEvent, RunFired, SlotEvent, TriggerEvent
-from domain.what_if.change import UNCHANGED
-from domain.what_if.ledger import differences
+from domain.what_if.change import UNCHANGED, Change
+from domain.what_if.ledger import differences, totals
 from domain.what_if.past import past_of
 from domain.what_if.replay import replay
 from verification.simulation.world import BEGIN, Shape, World
 
 ALL_TIME = (BEGIN - timedelta(days=1), datetime(2030, 1, 1, tzinfo=BEGIN.tzinfo))
+SIXTY_DAYS = (BEGIN, BEGIN + timedelta(days=60))
 MOST = 1_000_000
 
 
@@ -62,3 +64,59 @@ def test_so_it_does_for_a_part_of_the_past(seed):
         actual, replayed = replay(past, UNCHANGED, begin, end, MOST)
 
         assert shown(replayed) == shown(actual)
+
+
+CHANGES = [
+    Change(cron_expression="17 */3 * * *"),
+    Change(timezone="America/New_York", jitter_s=1_800),
+    Change(catch_up_policy="enqueue_missed_with_cap", concurrency_policy="always_enqueue"),
+    Change(concurrency_policy="cancel_previous", max_run_duration_s=3_600),
+    Change(concurrency_policy="skip_if_active", max_run_duration_s=None),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_under_any_change_no_occurrence_has_two_outcomes_and_what_comes_from_outside_stays(change):
+    for past in pasts(1) + pasts(2):
+        actual, replayed = replay(past, change, *SIXTY_DAYS, MOST)
+
+        scheduled = Counter((one.trigger_id, one.occurrence) for one in replayed.firings if one.trigger_id)
+        assert scheduled.total() == len(scheduled)
+        by_trigger = defaultdict(list)
+        for trigger_id, occurrence in sorted(scheduled):
+            by_trigger[trigger_id].append(occurrence)
+        for missed in replayed.missed:
+            occurrences = by_trigger[missed.trigger_id]
+            assert bisect_left(occurrences, missed.first) == bisect_right(occurrences, missed.last)
+        assert all(one.at >= one.due_at for one in replayed.firings if one.due_at)
+        outside = [
+            [(one.run_id, one.at) for one in ledger.firings if one.trigger_id is None] for ledger in (actual, replayed)
+        ]
+        assert outside[0] == outside[1]
+
+
+def test_a_policy_that_looks_at_nothing_coalesces_and_skips_nothing():
+    ledgers = [replay(past, Change(concurrency_policy="always_enqueue"), *ALL_TIME, MOST)[1] for past in pasts(1)]
+
+    assert not [one for ledger in ledgers for one in ledger.firings if one.reason == "live_execution_issue"]
+    assert totals(ledgers).ran > totals([replay(past, UNCHANGED, *ALL_TIME, MOST)[0] for past in pasts(1)]).ran
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "broken"),
+    [
+        ("domain.routines.settlement", "GRACE", timedelta(hours=2)),
+        ("domain.routines.settlement", "CATCH_UP_CAP", 1),
+        ("domain.what_if.replay.runs", "outcome", lambda _policy, _newest, opening: opening),
+        ("domain.what_if.replay.slots", "free", lambda *_: []),
+        ("domain.what_if.replay.projects", "is_paused", lambda _project: False),
+    ],
+)
+def test_a_rule_that_is_not_the_schedulers_is_noticed(monkeypatch, place, name, broken):
+    """The worlds are lived before the rule is broken."""
+    everything = [past for seed in range(4) for past in pasts(seed)]
+    monkeypatch.setattr(f"{place}.{name}", broken)
+
+    ledgers = [replay(past, UNCHANGED, *ALL_TIME, MOST) for past in everything]
+
+    assert any(shown(actual) != shown(replayed) for actual, replayed in ledgers)
