@@ -11,17 +11,20 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from application.use_cases import read_access
+from domain.values import RoutineStatus
 from projections import overview
 from projections.overview import LIST_MODELS, ListedRoutine, Order, Place
-from projections.routines.routines import Filters
+from projections.routines.routines import Filters, meant
 from web.board import schedules, strips, words
 from web.board.api import ApiRefusal
+from web.board.forms import Form
 from web.board.sign_in import own_path
 from web.board.visit import Visit, see_other
 from web.http.paging import cursor_of, place_of
 from web.http.validation import parse
 
 PAGE = 50
+MOST_AT_ONCE = 1_000  # routines that the API changes at once
 SHOWN = ("active", "paused")  # unless the reader asks for another status
 ORDERS = {"next": "Next run", "title": "Title", "changed": "Last changed"}
 STATUSES = {"": "Active and paused", "active": "Active", "paused": "Paused", "archived": "Archived", "all": "All"}
@@ -225,26 +228,59 @@ async def change_many(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show what pausing or resuming the chosen routines would do, and do it once that is confirmed."""
     form = visit.form
     action = "resume" if form.text("action") == "resume" else "pause"
-    ids, back = form.all("routine"), own_path(form.text("back"))
-    if not ids:
-        return visit.show(
-            "many.html", here="routines", action=action, chosen=[], outcome_=None, back=back, note="", error=""
-        )
-    titles = await _titles(visit, ids)
-    note, error, outcome = form.text("note"), "", None
-    if form.has("confirmed"):
-        body = {"routineIds": ids, **({"pauseNote": note.strip() or None} if action == "pause" else {})}
+    ids, note, error, outcome = form.all("routine")[:PAGE], form.text("note"), "", None
+    narrowed = {name: form.given(name) for name in ("q", "agent", "project")}
+    selection = _selection(form, ids, narrowed)
+    if selection is not None and form.has("confirmed"):
+        body = {**selection, **({"pauseNote": note.strip() or None} if action == "pause" else {})}
         try:
             outcome = await visit.api.post(visit.api_path("routines", action), body)
         except ApiRefusal as refusal:
             error = "; ".join(refusal.by_field().values())
-    values = {"action": action, "chosen": titles, "outcome_": outcome, "back": back, "note": note, "error": error}
-    return visit.show("many.html", status=422 if error else 200, here="routines", **values)
+    is_all = selection is not None and not ids
+    return visit.show(
+        "many.html",
+        status=422 if error else 200,
+        here="routines",
+        action=action,
+        chosen=await _titles(visit, ids) if outcome is None else [],
+        matching=await sync_to_thread(_count, visit, narrowed, action) if is_all and outcome is None else 0,
+        is_chosen=selection is not None,
+        narrowed={name: value for name, value in narrowed.items() if value},
+        outcome_=outcome,
+        back=own_path(form.text("back")),
+        note=note,
+        error=error,
+    )
+
+
+def _selection(form: Form, ids: list[str], narrowed: Mapping[str, str | None]) -> dict[str, object] | None:
+    """Return which routines a form means, as the API selects them; None if it means none."""
+    if ids:
+        return {"routineIds": ids}
+    if form.has("pause_id"):
+        return {"pauseId": form.text("pause_id")}
+    if not form.has("all"):
+        return None
+    names = {"q": "q", "agent": "assigneeAgentId", "project": "projectId"}
+    conditions: dict[str, object] = {names[name]: value for name, value in narrowed.items() if value}
+    return conditions or {"all": True}
+
+
+def _count(visit: Visit, narrowed: Mapping[str, str | None], action: str) -> int:
+    """Return how many routines match that an action is for, up to one more than may be changed at once."""
+    backend, company_id = visit.backend, UUID(visit.company_id)
+    backend.authorize(visit.caller, read_access.company, company_id)
+    filters = _filters({name: value for name, value in narrowed.items() if value})
+    status: RoutineStatus = "active" if action == "pause" else "paused"
+    with backend.consistent_read("routines") as conn:
+        matching = meant(conn, company_id, msgspec.structs.replace(filters, status=(status,)), limit=MOST_AT_ONCE + 1)
+    return len(matching)
 
 
 async def _titles(visit: Visit, ids: list[str]) -> list[dict[str, str]]:
     found = []
-    for id_ in ids[: 2 * PAGE]:
+    for id_ in ids:
         routine = await visit.api.get(f"/routines/{id_}")
         found.append({"id": id_, "title": routine["title"], "status": routine["status"]})
     return found

@@ -124,7 +124,23 @@ def test_many_are_paused_after_a_look_and_resumed_again(board, api, company, age
     assert "2 routines were paused." in done.text
     assert ["paused", "paused", "active"] == [api.get(f"/routines/{id_}")["status"] for id_ in ids]
     assert "Holidays" == api.get(f"/routines/{ids[0]}")["pauseNote"]
-    board.post(done.form("/many")["action"], {**done.form("/many")["fields"], "routine": ids[:2]})
+    board.send(done, "/many")
+    assert ["active"] * 3 == [api.get(f"/routines/{id_}")["status"] for id_ in ids]
+
+
+def test_all_that_match_are_paused_after_their_number_is_seen_and_resumed_again(board, api, company, agent):
+    ids = [api.routine(company, agent, title=f"{word} report") for word in ("Daily", "Weekly", "Daily")]
+    page = board.show("/routines?q=daily")
+    form = next(form for form in page.forms if "all" in form["fields"])
+
+    asked = board.post(form["action"], {**form["fields"], "action": "pause"})
+
+    assert "Pause 2 routines?" in asked.text
+    assert "All that match “daily”." in asked.text
+    done = board.send(asked, "/many", note="Holidays")
+    assert "2 routines were paused." in done.text
+    assert ["paused", "active", "paused"] == [api.get(f"/routines/{id_}")["status"] for id_ in ids]
+    board.send(done, "/many")
     assert ["active"] * 3 == [api.get(f"/routines/{id_}")["status"] for id_ in ids]
 
 
