@@ -24,6 +24,7 @@ MODELS = ("event_index",)
 NAMED_BY = ("directory", "event_index", "issues", "routines", "tasks")  # the read models of `names_of`
 BUSY = ("scheduler", "system")  # actors of most events, which lead no search within a company
 CLOCK_STEP = timedelta(minutes=1)  # by which the log's times may go back when the database's clock is put right
+MICROSECOND = timedelta(microseconds=1)
 MOST_POSITION = 2**63 - 1
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -194,7 +195,7 @@ def _bounds(conn: Connection, filters: Filters) -> tuple[int, int]:
     if filters.since is not None:
         first = max(first, _first_since(conn, filters.since - CLOCK_STEP))
     if filters.until is not None:
-        last = min(last, _first_since(conn, filters.until + CLOCK_STEP))
+        last = min(last, _first_since(conn, filters.until + CLOCK_STEP + MICROSECOND) - 1)
     return first, last
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from datetime import datetime, timedelta
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -80,7 +81,7 @@ async def feed_request(  # noqa: PLR0913, PLR0917 the filters
         run_id=uuid_or_none(run, "runId"),
         issue_id=uuid_or_none(issue, "issueId"),
         since=moment_of(since, "from"),
-        until=moment_of(to, "to"),
+        until=_whole_millisecond(moment_of(to, "to")),
         after=_position(after, "after"),
         before=_position(before, "before"),
     )
@@ -126,6 +127,12 @@ def _actor(text: str | None) -> str | None:
     if not ACTOR.fullmatch(text):
         raise invalid(f"actor must be {ACTORS}", "actor")
     return text
+
+
+def _whole_millisecond(moment: datetime | None) -> datetime | None:
+    """Return the end of a millisecond that a moment names: times are shown in milliseconds, and recorded more exactly."""
+    is_whole = moment is not None and moment.microsecond % 1_000 == 0
+    return moment + timedelta(microseconds=999) if moment is not None and is_whole else moment
 
 
 def _position(text: str | None, name: str) -> int | None:

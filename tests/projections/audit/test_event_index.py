@@ -1,5 +1,6 @@
 """Each event of the log is found where it belongs, by an index, whatever it is asked for."""
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -110,3 +111,29 @@ def _nodes(plan: Any) -> Any:
             yield plan
             for part in plan.values():
                 yield from _nodes(part)
+
+
+@pytest.mark.parametrize("step", [timedelta(), timedelta(minutes=1)])
+def test_a_period_has_the_events_that_were_recorded_within_it(
+    conn: Any, log: list[Recorded], monkeypatch: pytest.MonkeyPatch, step: timedelta
+):
+    monkeypatch.setattr(feed, "CLOCK_STEP", step)
+    entries = feed.page(conn, Filters(), order="asc", limit=ALL)
+    moments = sorted({entry.recorded_at for entry in entries})
+    for since, until in [
+        (moments[0], moments[-1]),
+        (moments[len(moments) // 3], moments[len(moments) // 2]),
+        (moments[5], moments[5]),
+        (moments[-1], None),
+        (None, moments[0]),
+        (moments[-1] + timedelta(microseconds=1), None),
+        (None, moments[0] - timedelta(microseconds=1)),
+    ]:
+        within = [
+            entry.position
+            for entry in entries
+            if (since is None or entry.recorded_at >= since) and (until is None or entry.recorded_at <= until)
+        ]
+
+        assert within == positions(conn, since=since, until=until)
+        assert within == [entry.position for entry in entries if entry.meets(Filters(since=since, until=until))]

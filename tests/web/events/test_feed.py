@@ -80,7 +80,7 @@ def test_a_thing_is_shown_with_everything_that_belongs_to_it(past: Past):
 def test_filters_narrow_the_feed_together(past: Past):
     first = past.events("order=oldest&limit=1000")
     middle = first[len(first) // 2]
-    until = past.events(f"to={middle['recordedAt'].replace('Z', '999Z')}&limit=1000")
+    until = past.events(f"to={middle['recordedAt']}&limit=1000")
 
     assert kinds(past.events("kind=agent.paused,comment.*")) == ["agent.paused", "comment.added"]
     assert past.events(f"kind=issue.opened&routineId={past.routine}&runId={past.run['id']}")
