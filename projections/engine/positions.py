@@ -396,7 +396,7 @@ def define_views(conn: Connection, models: Sequence[ReadModel], of_log: Sequence
     """Define the views over the log, and over those of these models whose tables are those of this version."""
     current = {name for (name,) in conn.execute(HAS_OWN_TABLES, _schema_hashes(models))}
     with conn.transaction():
-        views.define(conn, [*of_log, *(view for model in models if model.name in current for view in model.views)])
+        views.define_all(conn, [*of_log, *(view for model in models if model.name in current for view in model.views)])
 
 
 def has_other_rows(conn: Connection, models: Sequence[ReadModel]) -> bool:

@@ -7,7 +7,8 @@ that others have built on them, stay. Columns are only ever added, at the end; w
 new view.
 """
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -16,8 +17,15 @@ from psycopg.sql import SQL, Composed, Identifier, Literal
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 SCHEMA = "analytics"
+VERSION = 1  # of the promise about their columns
 ANALYST = "routines_analyst"  # the role that may read them, if the server has it
 IS_THERE = "SELECT to_regnamespace(%s) IS NOT NULL, to_regrole(%s) IS NOT NULL"
+# Whether the schema has this mark, all of these views, and the analyst's right to read each.
+IS_DEFINED = """
+    SELECT coalesce(obj_description(to_regnamespace(%s), 'pg_namespace') = %s, false)
+        AND coalesce(bool_and(to_regclass(place) IS NOT NULL AND (
+            to_regrole(%s) IS NULL OR has_table_privilege(to_regrole(%s), to_regclass(place), 'SELECT'))), true)
+    FROM unnest(%s::text[]) place"""
 COLUMNS = """
     SELECT a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_attribute a
     WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"""
@@ -37,6 +45,17 @@ class View(msgspec.Struct, frozen=True):
         """The SELECT of the view."""
         columns = ", ".join(f"{expression} AS {name}" for name, (expression, _) in self.columns.items())
         return f"SELECT {columns} FROM {self.source}"
+
+
+def define_all(conn: Connection, views: Sequence[View]) -> None:
+    """Define these views unless they are so already: a start of the system must not wait for a long query of an analyst."""
+    digest = hashlib.sha256(msgspec.json.encode(views)).hexdigest()[:16]
+    mark = f"The views of analysts, version {VERSION} ({digest})"
+    places = [f"{SCHEMA}.{view.name}" for view in views]
+    row = conn.execute(IS_DEFINED, (SCHEMA, mark, ANALYST, ANALYST, places)).fetchone()
+    if row is None or not row[0]:
+        define(conn, views)
+        conn.execute(SQL("COMMENT ON SCHEMA {} IS {}").format(Identifier(SCHEMA), Literal(mark)))
 
 
 def define(conn: Connection, views: Iterable[View]) -> None:

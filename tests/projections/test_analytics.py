@@ -216,3 +216,17 @@ def test_the_example_asks_what_the_page_asks(analyst):
 
     assert " ".join(queries["2"].rstrip(";\n").split()) == " ".join(lateness.BY_HOUR.split())
     assert lateness.plot(analyst.execute(lateness.BY_HOUR).fetchall()).startswith("<svg")
+
+
+def test_a_start_does_not_wait_for_an_analyst_who_reads(defined, conn, admin_url):
+    with psycopg.connect(admin_url) as reader:
+        reader.execute("SELECT count(*) FROM analytics.runs")  # its transaction stays open
+        conn.execute("SET lock_timeout = '50ms'")
+
+        positions.define_views(conn, catalogue.ALL, log_views.OF_LOG)
+
+    with psycopg.connect(admin_url, autocommit=True) as admin:
+        admin.execute("REVOKE SELECT ON analytics.runs FROM routines_analyst")
+        positions.define_views(conn, catalogue.ALL, log_views.OF_LOG)
+        right = "SELECT has_table_privilege('routines_analyst', 'analytics.runs', 'SELECT')"
+        assert admin.execute(right).fetchone() == (True,)
