@@ -27,8 +27,8 @@ from routines.postgres.cluster import LocalPostgres
 PAGE, RUNS = 100, 50
 FEW, MANY = 100, 10_000  # routines of a company
 RUN = """
-    INSERT INTO run SELECT md5(id::text || n)::uuid, routine_id, position + n, md5(linked_issue_id::text || n)::uuid,
-        trigger_id, doc
+    INSERT INTO run SELECT md5(id::text || n)::uuid, company_id, routine_id, position + n, triggered_at,
+        md5(linked_issue_id::text || n)::uuid, trigger_id, doc
     FROM run, generate_series(1, %s) n WHERE routine_id = %s"""
 ISSUE = """
     INSERT INTO issue SELECT md5(id::text || n)::uuid, company_id, identifier || '-' || n, 'done', false,
@@ -103,7 +103,7 @@ def _plans(conn: Connection, companies: dict[int, UUID], histories: dict[int, UU
 
 
 def _runs(routine_id: UUID, limit: int) -> dict[str, object]:
-    return {"routine_id": routine_id, "after": None, "limit": limit}
+    return {"routine_id": routine_id, "before": None, "limit": limit}
 
 
 def _cost(conn: Connection, docs: Docs[Any], values: dict[str, object]) -> float:

@@ -246,7 +246,8 @@ class OnLoop:
         answer, versions = await self._on_loop.answer(decide)
         target, waited, is_behind = None, 0.0, False
         for pause_s in chain(positions.POLL_S, repeat(positions.POLL_S[-1])):
-            look = Query(positions.PRESENT, positions.present_values(wanted, versions))
+            # While the models are behind, all that wait for them ask the same, which is sent once.
+            look = Query(positions.PRESENT, positions.present_values(wanted, {} if is_behind else versions))
             found, *rest = await self.recorder.query_all([look] if is_behind else [look, asked])
             present = positions.Present(*found[0])
             if not present.is_unchanged:
