@@ -127,6 +127,10 @@ def _union(shape: Any, meta: Meta, value: object, place: Place) -> object:
         clean = _walk(member, value, Place(place.path, attempts[-1]))
         if not attempts[-1]:
             return clean
+    for attempt in attempts:
+        if all(issue["code"].startswith("too_") and issue["path"] == [*place.path] for issue in attempt):
+            place.issues.extend(attempt)  # the value has the type of this member, and only its size is wrong
+            return value
     errors = [{"issues": attempt, "name": "ZodError"} for attempt in attempts]
     place.report("invalid_union", "Invalid input", unionErrors=errors)
     return value

@@ -25,7 +25,7 @@ OF_A_RUN_THAT_IS_READ = {  # fields that a run has only when it is read by its i
     field.encode_name
     for field in msgspec.structs.fields(responses.RunDetail)
     if field.name not in responses.Run.__struct_fields__
-}
+} | {"attempt", "maxAttempts"}
 
 
 @pytest.mark.parametrize("encoding", ["br", "identity, gzip", "gzip, gzip", "nonsense"])
