@@ -12,7 +12,8 @@ from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies import CompanyWhatIf, WhatIf
 from application.use_cases import routines
 from domain.errors import InvalidField, RuleViolation
-from domain.events import RoutineCreated, RoutineRestored, RoutineTriggerAdded, RoutineUpdated
+from domain.events import RoutineCreated, RoutineRestored, RoutineTriggerAdded, RoutineUpdated, RunFired
+from domain.identity import probe_of_occurrence
 from domain.recorded import Recorded
 from domain.routines import trigger as triggers
 from domain.values import TriggerSettings
@@ -41,7 +42,12 @@ def past(
                 stream_ids += [id_ for id_ in (settings.assignee_agent_id, settings.project_id) if id_ is not None]
     stream_ids = list(dict.fromkeys(stream_ids))
     work.load(stream_ids)
-    return past_of([*history, *slot, *(recorded for id_ in stream_ids for recorded in work.history(id_))])
+    events = [*history, *slot, *(recorded for id_ in stream_ids for recorded in work.history(id_))]
+    told = past_of(events)
+    if not (probe_ids := _probes(told)):
+        return told
+    work.load(probe_ids)
+    return past_of([*events, *(recorded for id_ in probe_ids for recorded in work.history(id_))])
 
 
 def change(work: UnitOfWork, principal: Principal, routine_id: UUID, request: WhatIf) -> Change:
@@ -89,6 +95,16 @@ def _triggers(history: Sequence[Recorded]) -> list[UUID]:
     """Return the triggers that the routine ever had."""
     added = (recorded.event for recorded in history if isinstance(recorded.event, RoutineTriggerAdded))
     return list(dict.fromkeys(event.trigger_id for event in added))
+
+
+def _probes(told: Past) -> list[UUID]:
+    """Return the probes that were asked before firings of this past."""
+    looks = (look for look in told.looks.values() if look is not None)
+    return [
+        probe_of_occurrence(look.trigger_id, look.first)
+        for look in looks
+        if any(isinstance(one.event, RunFired) and one.event.probe is not None for one in look.events)
+    ]
 
 
 def _schedule(work: UnitOfWork, trigger_id: UUID) -> TriggerSettings | None:

@@ -1,12 +1,15 @@
 """The past of a routine as a replay needs it: the moments at which its schedules were settled, and how long its runs lasted."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from domain.events import (
+    ProbeRequested,
     RunFailed,
     RunFired,
     SlotCounted,
@@ -16,8 +19,8 @@ from domain.events import (
     TriggerMissed,
 )
 from domain.recorded import Recorded
+from domain.routines import probe, settlement
 from domain.routines import run as runs
-from domain.routines import settlement
 from domain.values import Failed, Value
 
 LookKind = Literal["settled", "over_quota", "company_archived", "gave_up"]
@@ -26,12 +29,17 @@ BY_POLICY = frozenset((*settlement.MISSED_BECAUSE.values(), settlement.OVER_QUOT
 
 
 class Look(Value, frozen=True):
-    """A moment at which the scheduler settled what was due of a schedule, and all that it recorded then."""
+    """
+    A moment at which the scheduler settled what was due of a schedule, and all that it recorded then.
+
+    What a probe had been asked for was settled as of `asked_at`; None if no probe was.
+    """
 
     trigger_id: UUID
     at: datetime
     kind: LookKind
     events: tuple[Recorded, ...]
+    asked_at: datetime | None = None
 
     @property
     def first(self) -> datetime:
@@ -111,8 +119,11 @@ def _first_of(event: object) -> datetime:
 def _looks(events: Sequence[Recorded]) -> Iterable[Look]:
     """Yield the looks: what was recorded of one trigger at one time, without what changes of the schedule brought about."""
     by_trigger = defaultdict[UUID, list[Recorded]](list)
+    asked = defaultdict[tuple[UUID, datetime], list[datetime]](list)
     for recorded in events:
         match recorded.event:
+            case ProbeRequested() as request:
+                asked[request.trigger_id, request.occurrence].append(request.as_of)
             case RunFired(trigger_id=UUID() as trigger_id, is_scheduled=True):
                 by_trigger[trigger_id].append(recorded)
             case event if isinstance(event, TriggerEvent):
@@ -122,16 +133,22 @@ def _looks(events: Sequence[Recorded]) -> Iterable[Look]:
         for recorded, following in zip(history, [*history[1:], None], strict=True):
             is_settled = _is_settled(recorded, following)
             if group and (not is_settled or recorded.at != group[0].at):
-                yield _look(trigger_id, group)
+                yield _look(trigger_id, group, asked)
                 group = []
             if is_settled:
                 group.append(recorded)
         if group:
-            yield _look(trigger_id, group)
+            yield _look(trigger_id, group, asked)
 
 
-def _look(trigger_id: UUID, group: Sequence[Recorded]) -> Look:
-    return Look(trigger_id=trigger_id, at=group[0].at, kind=_kind(group), events=tuple(group))
+def _look(
+    trigger_id: UUID, group: Sequence[Recorded], asked: Mapping[tuple[UUID, datetime], Sequence[datetime]]
+) -> Look:
+    look = Look(trigger_id=trigger_id, at=group[0].at, kind=_kind(group), events=tuple(group))
+    moments = [
+        moment for moment in asked.get((trigger_id, look.first), ()) if moment <= look.at <= moment + probe.COUNTS_FOR
+    ]
+    return replace(look, asked_at=max(moments, default=None))
 
 
 def _is_settled(recorded: Recorded, following: Recorded | None) -> bool:

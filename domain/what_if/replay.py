@@ -43,7 +43,7 @@ from domain.events import (
 )
 from domain.identity import issue_of_run, run_of_occurrence, trajectory_of_run
 from domain.recorded import Recorded
-from domain.routines import activity_gate, firing, settlement
+from domain.routines import activity_gate, firing, probe, settlement
 from domain.routines import routine as routines
 from domain.routines import run as runs
 from domain.routines import slot as slots
@@ -61,6 +61,7 @@ from domain.what_if.past import Lasted, Look, LookKind, Past
 
 BY_CALLERS = ("manual", "api")  # whose calls of a task always begin one
 ASKS_AGENT = (firing.NOT_INVOKABLE, "Default agent required")  # begin the reasons that a firing finds in its agent
+HELD = (activity_gate.NO_ACTIVITY.reason, probe.FAILED, probe.UNANSWERED)
 NO_TEXT = RenderedTemplate(title="", description="")
 
 
@@ -253,7 +254,7 @@ class _Replay:
                 schedule.real = triggers.evolve(schedule.real, recorded.event)
         if self._has_begun and not (is_as_it_was and look.kind != "settled"):
             if schedule.runs:
-                self._settle(look.trigger_id, schedule, look.at, look.kind)
+                self._settle(look.trigger_id, schedule, look.at, look.kind, look.asked_at if is_as_it_was else None)
             return
         for recorded in look.events:
             match recorded.event:
@@ -369,7 +370,14 @@ class _Replay:
 
     # What the replay decides
 
-    def _settle(self, trigger_id: UUID, schedule: Schedule, now: datetime, kind: LookKind) -> None:
+    def _settle(
+        self,
+        trigger_id: UUID,
+        schedule: Schedule,
+        now: datetime,
+        kind: LookKind,
+        asked_at: datetime | None = None,
+    ) -> None:
         """Settle what is due of a schedule, as the scheduler does (application/use_cases/runs.py)."""
         plan, since = schedule.plan, schedule.next
         while plan is not None and since is not None and since <= now and (trigger_id, since) in self._fired:
@@ -387,7 +395,8 @@ class _Replay:
                 schedule.next = None
                 return
         policy = self._routine.settings.catch_up_policy
-        due = settlement.due(plan, since, now, policy)
+        moment = now if asked_at is None or self._routine.settings.probe is None else asked_at
+        due = settlement.due(plan, since, moment, policy)
         if due is None:
             schedule.next = since
             return
@@ -433,10 +442,10 @@ class _Replay:
         project_id, agent_id = routine.settings.project_id, routine.settings.assignee_agent_id
         if projects.is_paused(self._projects.get(project_id) if project_id else None):
             return firing.PROJECT_PAUSED
+        if recorded is not None and _is_held(recorded):
+            return recorded
         if superseded_by is not None:
             return firing.superseded(superseded_by)
-        if recorded == activity_gate.NO_ACTIVITY:
-            return activity_gate.NO_ACTIVITY
         if routine.settings.call is not None:
             opening = Started(trajectory_id=trajectory_of_run(run_id))
             outcome = runs.outcome(routine.settings.concurrency_policy, self._newest(), opening)
@@ -550,6 +559,11 @@ class _Replay:
         if self._settled > self._most:
             message = f"More than {self._most:,} firings and missed ranges would be replayed: take a shorter range"
             raise InvalidField(message, "from")
+
+
+def _is_held(recorded: Outcome) -> bool:
+    """Return whether the activity gate or the probe held a firing back."""
+    return isinstance(recorded, Skipped) and recorded.reason in HELD
 
 
 def _is_of_limit(recorded: Outcome | None) -> bool:

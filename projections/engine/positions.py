@@ -103,6 +103,9 @@ HAS_OTHER_ROWS = """
 OWN_SCHEMA = re.compile(
     r"(?!pg_|own_|next_own_|rebuilding_|verifying_|(?:log|vault|read_models|analytics|public)$)[a-z][a-z0-9_]{0,62}"
 )
+LOCK_SOON = "SET LOCAL lock_timeout = '0.5s'"  # less than deadlock_timeout, so that no reader is ended in our stead
+LOCK_TRIES = 40
+LOCK_PAUSE_S = 0.1  # lets those pass who have waited for us
 WAS_RECORDED = "SELECT recorded_at <= %s FROM log.events WHERE position = %s"
 NOTE_REACHED = "UPDATE rebuild_progress SET position = %s"
 ONE_MOMENT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
@@ -722,7 +725,36 @@ def _halves(conn: Connection, model: ReadModel, batch: Sequence[Recorded]) -> li
     return _halves(conn, model, batch[:middle]) + _halves(conn, model, batch[middle:])
 
 
+def _keep_readers_out(conn: Connection, model: ReadModel) -> None:
+    """
+    Lock all that a swap touches, or nothing: while it held some and waited for the rest, a reader of both could be in its way
+    and it in the reader's, and Postgres would end one of them. So the swap gives up first, and tries again.
+
+    Raises LockNotAvailable when readers have been in the way LOCK_TRIES times.
+    """
+    wanted = [
+        *(f"{views.SCHEMA}.{view.name}" for view in model.views),
+        *(f"{SCHEMA}.{table.name}" for table in model.tables),
+    ]
+    places = [place for place in wanted if _value(conn, "SELECT to_regclass(%s) IS NOT NULL", place)]
+    if not places:
+        return
+    names = SQL(", ").join(Identifier(*place.split(".")) for place in places)
+    for left in reversed(range(LOCK_TRIES)):
+        try:
+            with conn.transaction():
+                conn.execute(LOCK_SOON)
+                conn.execute(SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(names))
+        except psycopg.errors.LockNotAvailable:
+            if not left:
+                raise
+            time.sleep(LOCK_PAUSE_S)
+        else:
+            return
+
+
 def _swap(conn: Connection, model: ReadModel, fresh: str) -> None:
+    _keep_readers_out(conn, model)
     views.detach(conn, model.views)
     for table in model.tables:
         _execute(conn, "DROP TABLE IF EXISTS {0}.{1}", SCHEMA, table.name)

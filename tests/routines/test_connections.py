@@ -184,8 +184,10 @@ def is_served(pool):
 
 def test_nobody_waits_for_a_database_that_is_away_and_it_is_found_as_soon_as_it_is_back(system, admit, monkeypatch):
     monkeypatch.setattr(connections, "AWAY_AFTER_S", 0.3)
-    system.pool.timeout = 60.0  # of twenty who wait, this test sees no end
+    system.pool.timeout = 1.0
     admit(whether=False)
+    assert not is_served(system.pool)
+    system.pool.timeout = 60.0  # of twenty who wait, this test sees no end
 
     assert [False] * 20 == [is_served(system.pool) for _ in range(20)]
 

@@ -7,7 +7,16 @@ from functools import cache
 
 import pytest
 
-from domain.events import AgentEvent, ProjectEvent, RoutineEvent, RunEvent, RunFired, SlotEvent, TriggerEvent
+from domain.events import (
+    AgentEvent,
+    ProbeRequested,
+    ProjectEvent,
+    RoutineEvent,
+    RunEvent,
+    RunFired,
+    SlotEvent,
+    TriggerEvent,
+)
 from domain.what_if.change import UNCHANGED, Change
 from domain.what_if.ledger import differences, totals
 from domain.what_if.past import past_of
@@ -31,7 +40,7 @@ def pasts(seed):
         match recorded.event:
             case event if isinstance(event, RoutineEvent):
                 owner[recorded.stream_id] = recorded.stream_id
-            case event if isinstance(event, RunFired | SlotEvent):
+            case event if isinstance(event, RunFired | SlotEvent | ProbeRequested):
                 owner[recorded.stream_id] = event.routine_id
             case event if isinstance(event, TriggerEvent | RunEvent) and hasattr(event, "routine_id"):
                 owner.setdefault(recorded.stream_id, event.routine_id)

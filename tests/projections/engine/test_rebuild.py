@@ -1,6 +1,7 @@
 """A rebuild gives the rows that were there, while readers read and writers write; cut off, it changes nothing."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from uuid import uuid4
@@ -10,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from eventsourcing.persistence import StoredEvent
 from msgspec.structs import replace
+from psycopg.sql import SQL, Identifier
 from structlog.testing import capture_logs
 
 from domain.events import RunFired
@@ -237,6 +239,18 @@ def test_readers_and_writers_notice_nothing_of_rebuilds(projected_story, setting
     projected_story.project_all()
     assert rows(conn, model) == folded(conn, model, list(projected_story.store.history()), 1000)
     assert left_behind(conn) == []
+
+
+def test_a_swap_gives_way_to_a_reader_of_several_of_its_tables(projected_story, conn, system):
+    first, *_, last = directory.tables
+    with system.pool.connection() as own, ThreadPoolExecutor(1) as threads:
+        with own.transaction():
+            own.execute(SQL("SELECT FROM {} LIMIT 1").format(Identifier(last.name)))
+            swap = threads.submit(positions.rebuild, conn, directory, projected_story.store.after)
+            wait_for(lambda: own.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone() != (0,))
+
+            own.execute(SQL("SELECT FROM {} LIMIT 1").format(Identifier(first.name)))
+        swap.result()
 
 
 def with_index(model=issues.issues):

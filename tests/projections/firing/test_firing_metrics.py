@@ -51,7 +51,7 @@ def tick_at(story, now):
 def test_everything_that_can_happen_is_shown_before_it_does(story):
     totals = counted(story)
 
-    assert 5 * 9 == len(totals.runs)
+    assert 5 * 11 == len(totals.runs)
     assert {("skip_missed",), ("catch_up_cap",), ("over_quota",)} == totals.missed.keys()
     assert {("completed",), ("failed",)} == totals.ended.keys()
     assert {("delivered",), ("failed",), ("dead",)} == totals.attempts.keys()
