@@ -18,7 +18,7 @@ PROOF = re.compile(
     r"c2sp\.org/tlog-proof@v1\n(?:extra [A-Za-z0-9+/=]*\n)?index (0|[1-9]\d{0,18})\n((?:[A-Za-z0-9+/]{43}=\n)*)\n",
     re.ASCII,
 )
-OF_COMPANY = re.compile(r".+/companies/([0-9a-f-]{36})", re.ASCII)
+OF_COMPANY = re.compile(r".+/companies/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", re.ASCII)
 MOST_SIGNATURES = 100
 
 

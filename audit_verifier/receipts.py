@@ -29,7 +29,7 @@ class Proved(NamedTuple):
 
 
 class Receipt(NamedTuple):
-    """What a receipt has proved: all events of the run up to the size of the log that is signed."""
+    """What a receipt has proved: these are the first events of the run in the log that is signed. Later ones may lack."""
 
     run: UUID
     log: str
@@ -45,7 +45,7 @@ def check(content: bytes, key: Key) -> Receipt:
             raise Unreadable(f"it is not a receipt of the format {FORMAT}")
         run, entries = UUID(value["run"]), list(value["events"])
         proved = [_check_event(entry, key) for entry in entries]
-    except (ValueError, KeyError, TypeError, AttributeError, Error) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, Error, RecursionError) as error:
         raise Unreadable(f"it is not a receipt: {type(error).__name__} {error}") from None
     if not proved:
         raise Unreadable("it has no event")

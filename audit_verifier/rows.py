@@ -24,6 +24,8 @@ LINE = re.compile(
 )
 TAIL = re.compile(rb'\},"company_id":"([0-9a-f-]{36})"(?:,"cause":"[^"\\]*")?\}')
 TAIL_START = b'},"company_id":"'
+COLUMNS = {"position", "stream", "version", "name", "recordedAt", "recordedBy", "hash"}
+BODIES = {"body", "bodyBase64", "bodySha256"}  # its forms: as it was recorded, in Base64, and of an erased one the hash
 CANONICAL = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
@@ -105,7 +107,7 @@ def read_header(file: IO[bytes]) -> dict[str, Any]:
     """Return the first line of an export, which says what it is of. Raises Unreadable."""
     try:
         header = json.loads(file.readline())
-    except ValueError:
+    except (ValueError, RecursionError):
         header = None
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise Unreadable(f"it is not an export of the format {FORMAT}")
@@ -138,9 +140,22 @@ def read_lines(file: IO[bytes]) -> Iterator[list[Row]]:
         yield rows
 
 
+def _columns_of(line: bytes) -> dict[str, Any]:
+    """
+    Return the columns of a line by their names. Raise ValueError for a line from which another reader could take another body.
+
+    So each name stands there once, and one form of the body.
+    """
+    pairs = json.JSONDecoder(object_pairs_hook=list).decode(line.decode())
+    value = dict(pairs)
+    if len(value) != len(pairs) or len(value.keys() & BODIES) != 1 or value.keys() - BODIES != COLUMNS:
+        raise ValueError("it has not each of its fields once, and no others")
+    return value
+
+
 def _slow_row(line: bytes, number: int) -> Row:
     try:
-        value = json.loads(line)
+        value = _columns_of(line)
         if (encoded := value.get("bodyBase64")) is not None:
             body = b64decode(encoded, validate=True)
         elif "body" in value:

@@ -13,6 +13,7 @@ _CALLBACK, _PROBE, _TRIGGER, _WEBHOOK = (
 _AGENT = (("profile", "adapter_config"), ("profile", "heartbeat_url"))
 ADDRESSES: dict[str, tuple[tuple[str, ...], ...]] = {
     "user.registered": (("email",),),
+    "name.claimed": (("name",),),  # may be an email, or the address of a webhook
     "agent.created": _AGENT,
     "agent.updated": _AGENT,
     "routine.created": (_CALLBACK, _PROBE),

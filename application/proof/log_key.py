@@ -76,9 +76,16 @@ def is_name(text: str) -> bool:
     """
     Return whether a log may have this name: parts of letters, digits, dots, dashes and underlines, between slashes.
 
-    None is `companies`: what follows that is the name of a company's part of a log.
+    None is `companies`: what follows that is the name of a company's part of a log. None is dots alone: the files of its
+    checkpoints lie below a directory of its name.
     """
-    return len(text) <= MOST_NAME and ORIGIN.fullmatch(text) is not None and "/companies/" not in f"/{text}/"
+    parts = text.split("/")
+    return (
+        len(text) <= MOST_NAME
+        and ORIGIN.fullmatch(text) is not None
+        and "companies" not in parts
+        and all(part.strip(".") for part in parts)
+    )
 
 
 def create(path: Path, name: str) -> bool:

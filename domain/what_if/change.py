@@ -49,7 +49,7 @@ class Change(Value, frozen=True):
         changed = self if self.timezone is UNSET else replace(self, timezone=zone)
         cron = self.cron_expression if isinstance(self.cron_expression, str) else settings.cron_expression
         if cron is None:
-            raise InvalidField("triggerId", "The schedule runs at one moment, so it has nothing to change")
+            raise InvalidField("The schedule runs at one moment, so it has nothing to change", "triggerId")
         parsed = cron_schedule.parse_cron(cron, zone)
         return replace(changed, cron_expression=parsed.expression) if self.cron_expression is not UNSET else changed
 

@@ -80,7 +80,8 @@ UNSIGNED = """
     AND (%(is_due)s OR id IN (SELECT tree_id FROM log_checkpoint_request)) ORDER BY id LIMIT %(limit)s"""
 SIGN = """
     UPDATE log_tree t SET signed_size = s.size, checkpoint = s.checkpoint, verifier_key = s.key
-    FROM unnest(%b::uuid[], %b::bigint[], %b::text[], %b::text[]) s(id, size, checkpoint, key) WHERE t.id = s.id"""
+    FROM unnest(%b::uuid[], %b::bigint[], %b::text[], %b::text[]) s(id, size, checkpoint, key)
+    WHERE t.id = s.id AND t.signed_size <= s.size"""
 
 
 class TreeState(Value, frozen=True):
@@ -247,7 +248,7 @@ def forget_checkpoints(conn: Connection, verifier_key: str) -> None:
 
 
 def sign(conn: Connection, signed: Sequence[Signed]) -> None:
-    """Store these checkpoints as the newest ones of their trees."""
+    """Store these checkpoints as the newest ones of their trees, unless another projector has stored a larger one."""
     conn.execute(SIGN, _columns([(one.id, one.size, one.checkpoint, one.verifier_key) for one in signed]))
 
 

@@ -212,9 +212,9 @@ def _save(output: Path, manifest: Manifest) -> None:
 def _text(
     conn: exports.Connection, view: View, file: BinaryIO, selection: Selection, span: tuple[int, int] | None
 ) -> int:
-    text = exports.Text(
-        conn, exports.query(view, selection, span), "csv" if file.name.endswith(".csv.part") else "ndjson"
-    )
+    is_csv = file.name.endswith(".csv.part")
+    names = exports.names_for_spreadsheets(conn, view) if is_csv else "*"
+    text = exports.Text(conn, exports.query(view, selection, span, names), "csv" if is_csv else "ndjson")
     file.writelines(text)
     return text.rows
 

@@ -187,7 +187,7 @@ def _fold_into(name: str, schema: str, until: str | None, settings: Settings, *,
 
 def _position(conn: Connection, until: str) -> int:
     """Return the position that is meant: a number, or that of a moment. Raises BadParameter."""
-    if until.isdigit():
+    if until.isascii() and until.isdigit():
         return int(until)
     try:
         moment = datetime.fromisoformat(until)

@@ -2,6 +2,7 @@
 
 import json
 import random
+from base64 import b64encode
 from pathlib import Path
 from uuid import UUID
 
@@ -130,6 +131,38 @@ def test_what_cannot_be_read_is_said_with_its_place(run, tmp_path, content, word
 
     assert (code, said) == (2, "")
     assert words in error
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        lambda body: b'"body":{"sum":7},"bodyBase64":"' + b64encode(body) + b'"',
+        lambda body: b'"body":' + body + b',"body":{"sum":7}',
+        lambda body: b'"name":"run.failed","body":' + body,
+        lambda body: b'"actor":"nobody","body":' + body,
+    ],
+    ids=["two bodies", "one body twice", "two names", "another field"],
+)
+def test_a_line_from_which_others_could_read_something_else_is_not_accepted(case, run, more):
+    lines = case.export.read_bytes().splitlines(keepends=True)
+    place, line = next((place, line) for place, line in enumerate(lines) if b',"body":' in line)
+    start = line.index(b'"body":')
+    body = line[start + len(b'"body":') : -2]
+    lines[place] = line[:start] + more(body) + b"}\n"
+    case.export.write_bytes(b"".join(lines))
+
+    assert run("verify", "--export", case.export)[0] != 0
+
+
+def test_nonsense_ends_with_a_sentence(case, run, tmp_path):
+    deep, odd = tmp_path / "deep", tmp_path / "odd.checkpoint"
+    deep.write_bytes(b"[" * 100_000)
+    odd.write_text(case.anchors.checkpoints[0].replace(f"{NAME}\n", f"{NAME}/companies/{'-' * 36}\n", 1))
+
+    assert (2, "") == run("verify", "--export", deep)[:2]
+    assert (2, "") == run("check", deep, "--key", case.key)[:2]
+    assert 1 == run("verify", "--export", case.export, "--checkpoint", odd, "--key", case.key)[0]
+    assert "signatures were not verified" in run("verify", "--export", case.export, "--checkpoint", odd)[1]
 
 
 def test_files_and_keys_that_are_none_end_with_a_sentence(run, case, tmp_path):

@@ -119,6 +119,13 @@ def test_no_address_is_in_an_event():
     assert shown == set()
 
 
+def test_no_claimed_name_is_in_an_event_since_it_may_be_an_address(analyst):
+    claims = analyst.execute("SELECT event FROM analytics.events WHERE name = 'name.claimed'").fetchall()
+
+    assert claims
+    assert {key for (event,) in claims for key in event} == {"type", "scope", "holder_id"}
+
+
 def test_no_address_is_in_the_rows(analyst, defined):
     text = "\n".join(str(row) for view in VIEWS for row in every(analyst, view))
     stored = [recorded.event for recorded in defined.store.history()]

@@ -201,3 +201,17 @@ def test_texts_with_line_breaks_quotes_and_control_characters_are_whole(defined,
 
     created = next(one for one in lines(output, "events") if one["stream_id"] == str(routine))
     assert created["event"]["settings"]["description"] == title
+
+
+def test_no_text_in_csv_is_a_formula(defined, run):
+    company = defined.company()
+    for title in ("=1+1", "1+1"):
+        defined.routine(company, None, title=title, status="paused")
+    defined.project_all()
+
+    _, output = run("--format", "csv", "--view", "routines")
+
+    with (output / "routines.csv").open(newline="") as text:
+        titles = {row["title"] for row in csv.DictReader(text)}
+    assert {"'=1+1", "1+1"} <= titles
+    assert "=1+1" not in titles

@@ -85,6 +85,7 @@ class Feeds:
             raise invalid(f"{name} must be a position of this log, which ends before it", name)
         if begins is None:
             begins = 0 if filters.since is not None else self._end()
+            right = access()  # what has ended it before that position the reader will not come across
         self.tail.check_room()
         return LiveFeed(
             self.tail, Reader(self.tail, self._backend, replace(filters, after=None), begins, right, access)

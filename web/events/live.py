@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, takewhile
 from math import inf
 from typing import Any, NamedTuple
 from weakref import WeakSet
@@ -123,10 +123,13 @@ class Tail:
         return position >= self.position or (bool(self._frames) and self._frames[0].entry.position <= position + 1)
 
     def after(self, position: int) -> Iterator[Frame]:
-        """Return the events in memory after a position; all of them are there if `has` says so."""
-        if not self._frames:
-            return iter(())
-        return islice(self._frames, max(position + 1 - self._frames[0].entry.position, 0), None)
+        """
+        Return the events in memory after a position; all of them are there if `has` says so.
+
+        They are counted from the end: an event that the index has passed over is not among them.
+        """
+        following = sum(1 for _ in takewhile(lambda frame: frame.entry.position > position, reversed(self._frames)))
+        return islice(self._frames, len(self._frames) - following, None)
 
     async def news(self, timeout_s: float) -> None:
         """Wait for further events, until the time is up."""

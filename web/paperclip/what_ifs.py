@@ -152,7 +152,7 @@ class WhatIfs(Controller):
         """
         end = _range(backend, data)
         backend.authorize(caller, read_access.company, company_id)
-        change, left = what_ifs.change_of_company(data), backend.limits.max_what_if_firings
+        change, left = what_ifs.change_of_company(data), (limit := backend.limits.max_what_if_firings)
         most = backend.limits.max_what_if_routines
         with backend.consistent_read(*past_runs.MODELS, eventual=eventual) as conn:
             routine_ids = past_runs.routines(conn, company_id, most + 1)
@@ -162,6 +162,9 @@ class WhatIfs(Controller):
         for routine_id in routine_ids:
             ledgers[routine_id] = _replay(backend, caller, routine_id, change, (data.from_, end), left)
             left -= max(len(one.firings) + len(one.missed) for one in ledgers[routine_id])
+            if left < 0:
+                message = f"More than {limit:,} firings and missed ranges of its routines are in the range: take a shorter one"
+                raise InvalidField(message, "from")
         return _answer(ledgers, data.from_, end)
 
 

@@ -19,7 +19,7 @@ from domain.proof.merkle import Frontier, hash_leaf
 from processes.notary import Notary
 from projections.engine.read_model import Connection
 from projections.proof import log_tree
-from projections.proof.log_tree import WHOLE_LOG
+from projections.proof.log_tree import WHOLE_LOG, Signed
 from routines import bootstrap
 from tests.projections.story import Story
 
@@ -115,3 +115,11 @@ def test_a_log_with_everything_in_it_is_verified_whole_and_for_each_company(
         of_tree = TreeCheck([checkpoint], whole=id_ == WHOLE_LOG)
         of_tree.add(log_tree.entries(conn, id_, 0, checkpoint.size))
         assert of_tree.finish().findings == []
+
+
+def test_a_checkpoint_takes_the_place_of_no_larger_one(told_story: Story, conn: Connection):
+    grow(conn)
+    for size in (3, 2):
+        log_tree.sign(conn, [Signed(id=WHOLE_LOG, size=size, checkpoint=f"of {size}", verifier_key="key")])
+
+    assert log_tree.state_of(conn, WHOLE_LOG).checkpoint == "of 3"

@@ -6,17 +6,20 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
 from msgspec.structs import replace
 
+from projections.audit.feed import LogEntry
 from tests.api import Api
 from tests.web import people
 from tests.web.served import further
 from web.events import live
-from web.events.live import LiveFeed
+from web.events.feeds import Feeds
+from web.events.live import Frame, LiveFeed, Tail
+from web.http.backend import Backend
 
 STREAM = {"Accept": "text/event-stream"}
 MANY = 200
@@ -128,6 +131,37 @@ def test_a_reader_who_has_fallen_behind_what_is_in_memory_reads_on_from_the_log(
         goals(api, company, *map(str, range(12)))
 
         assert titles(feed.events(12)) == [str(number) for number in range(12)]
+
+
+def test_an_event_that_the_index_has_passed_over_hides_no_other():
+    columns = dict.fromkeys(LogEntry.__struct_fields__)
+    tail = Tail(cast("Backend", None))
+    frames = [Frame(LogEntry(**{**columns, "position": position}), b"") for position in (1, 2, 4, 5)]
+
+    tail._add(frames, threading.Event())
+
+    assert [[frame.entry.position for frame in tail.after(position)] for position in (1, 2, 3, 5)] == [
+        [2, 4, 5],
+        [4, 5],
+        [4, 5],
+        [],
+    ]
+
+
+def test_a_right_that_ends_while_the_feed_begins_opens_none(api: Api, monkeypatch: pytest.MonkeyPatch):
+    company = api.company()
+    member = api.post(f"/companies/{company}/members", {"name": "Ada", "membershipRole": "auditor"})
+    end = Feeds._end
+
+    def end_after_the_removal(feeds: Feeds) -> int:
+        api.request("DELETE", f"/companies/{company}/members/{member['userId']}")
+        return end(feeds)
+
+    monkeypatch.setattr(Feeds, "_end", end_after_the_removal)
+
+    answer = api.request("GET", f"/companies/{company}/events", token=member["token"], headers=STREAM)
+
+    assert answer.status_code in (401, 403)
 
 
 @pytest.mark.parametrize("end", ["the key is revoked", "the member is removed", "the member becomes a viewer"])

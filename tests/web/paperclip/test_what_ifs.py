@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from domain.what_if.ledger import Ledger, Missed
 from tests.api import Api
 from tests.web.past import HOUR, Past
 from web.paperclip import what_ifs
@@ -151,6 +152,18 @@ def test_a_company_is_replayed_together(api: Api):
     assert (same["routines"], same["differences"], same["actual"]) == (2, [], same["replayed"])
     assert {one["routineId"] for one in changed["differences"]} == {str(day.id)}
     assert changed["counts"]["changed"] == same["actual"]["skipped"]
+
+
+def test_missed_ranges_of_a_company_beyond_the_limit_are_refused(api: Api, monkeypatch: pytest.MonkeyPatch):
+    past = Past(api, MORNING)
+    assert past.routine()
+    assert past.routine(title="Other")
+    missed = Missed(trigger_id=uuid4(), at=MORNING, first=MORNING, last=MORNING, count=1, reason="late")
+    monkeypatch.setattr(what_ifs, "replay", lambda *_: (Ledger(missed=[missed] * 10_003), Ledger()))
+
+    answer = api.request("POST", f"/companies/{past.company}/what-if", RANGE)
+
+    assert (answer.status_code, "10,000" in answer.text) == (422, True)
 
 
 @pytest.mark.parametrize(
