@@ -39,9 +39,35 @@ def test_the_cookie_of_a_session_is_for_this_host_only_and_no_script_reads_it(ap
     assert api.token not in header
 
 
-def test_without_tls_the_cookie_has_the_port_in_its_name(api):
+def test_without_tls_the_cookie_has_the_port_in_its_name():
     cookie = SessionCookie("http://127.0.0.1:3100")
     assert ("routines-3100", False) == (cookie.name, cookie.is_secure)
+
+
+def test_two_installations_on_one_host_do_not_sign_each_other_out():
+    urls = ("https://example.org", "https://example.org:8443", "https://example.org/a", "https://example.org/a/b")
+    names = [SessionCookie(url).name for url in (*urls, "http://example.org", "http://example.org/a")]
+    assert ["__Host-routines", "__Host-routines-8443", "__Host-routines-a", "__Host-routines-a-b"] == names[:4]
+    assert ["routines-80", "routines-80-a"] == names[4:]
+
+
+@pytest.mark.parametrize(
+    ("public_url", "origin", "host", "is_ours"),
+    [
+        ("https://routines.example", "https://routines.example", "upstream:3100", True),
+        ("https://routines.example:443", "https://routines.example", "upstream:3100", True),
+        ("https://Routines.example/path", "https://routines.example", "routines.example", True),
+        ("https://routines.example", "http://routines.example", "routines.example", False),
+        ("https://routines.example", "https://routines.example.evil", "routines.example", False),
+        ("https://routines.example", "http://127.0.0.1:3100", "127.0.0.1:3100", True),
+        ("http://127.0.0.1:3100", "http://localhost:3100", "localhost:3100", True),
+        ("http://127.0.0.1:3100", "file://localhost:3100", "localhost:3100", False),
+        ("http://127.0.0.1:3100", None, "127.0.0.1:3100", False),
+        ("http://127.0.0.1:3100", "http://", "", False),
+    ],
+)
+def test_a_form_comes_from_the_public_address_or_the_one_that_was_called(public_url, origin, host, is_ours):
+    assert is_ours == SessionCookie(public_url).is_same_origin(origin, host)
 
 
 @pytest.mark.parametrize("token", ["", "nonsense", "pcp_board_2DVMuTm1hYULLAq854L0rMhrOcv9exr82C9d1D"])
@@ -162,4 +188,5 @@ def test_a_cookie_is_found_among_others_and_what_is_no_token_is_none():
         return cookie.token_of([(b"cookie", text.encode())])
 
     assert token == of(f"a=b; __Host-routines={token}; c=d")
+    assert token == of(f'other={{"is": "JSON, with [brackets]"}}; =; ;é; __Host-routines={token}')
     assert [None] * 4 == [of(text) for text in ("", "__Host-routines=x", f"routines-443={token}", "__Host-routines")]
