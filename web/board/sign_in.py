@@ -13,7 +13,7 @@ from application.access import Caller, require_board
 from application.use_cases import read_access
 from application.use_cases.board import sessions
 from application.use_cases.board.keys import NewKey
-from domain.errors import DomainError, Forbidden, Unauthenticated
+from domain.errors import Forbidden, Unauthenticated
 from projections.board import keys
 from web.board.forms import Form, must_be_own, read_form, read_own_form
 from web.board.session import SessionCookie, session_of
@@ -98,7 +98,7 @@ async def sign_out(
     """End this session, or all sessions of its user."""
     form = await read_own_form(request, cookie)
     close = _close_all if form.has("everywhere") else _close
-    with contextlib.suppress(DomainError):  # it has ended already
+    with contextlib.suppress(Unauthenticated, Forbidden):  # it has ended already
         await sync_to_thread(close, backend, Caller(token=bearer_token(request)))
     return see_other(f"{public_path(request)}/board/sign-in", [cookie.removed()])
 

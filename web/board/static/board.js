@@ -24,8 +24,14 @@ document.addEventListener("keydown", (event) => {
 document.addEventListener("click", async (event) => {
   const copy = event.target.closest("[data-copy]");
   if (copy) {
-    await navigator.clipboard.writeText(document.getElementById(copy.dataset.copy).textContent);
-    copy.textContent = "Copied";
+    const text = document.getElementById(copy.dataset.copy);
+    if (navigator.clipboard) { // browsers have none for pages without TLS from another machine
+      await navigator.clipboard.writeText(text.textContent);
+      copy.textContent = "Copied";
+    } else {
+      getSelection().selectAllChildren(text);
+      copy.textContent = "Selected: press Ctrl+C";
+    }
   }
   const fill = event.target.closest("[data-fill]");
   if (fill) {
