@@ -14,7 +14,7 @@ def test_the_log_says_what_has_happened_in_sentences_with_what_is_recorded(board
     page = board.show("/log")
     assert "Briefing" in page.text
     assert "routine.created" in page.text
-    assert "What is recorded" in page.text
+    assert "&#34;title&#34;: &#34;Briefing&#34;" in page.html
     assert "company.created" in page.text
 
 

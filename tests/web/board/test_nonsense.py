@@ -103,14 +103,15 @@ def test_a_page_of_one_company_shows_and_changes_nothing_of_another(board, api, 
     csrf = board.show("/system").form("/sign-out")["fields"]["csrf"]
     routine = "/routines/{routine}"
     trigger = f"{routine}/triggers/{{trigger}}"
-    reads = (routine, f"{routine}/edit", f"{routine}/run", f"{routine}/pause", f"{routine}/revisions", trigger)
-    reads += (f"{routine}/triggers/new", f"{trigger}/backfills", "/runs/{run}", "/runs?routine={routine}")
-    writes = (f"{routine}/run", f"{routine}/pause", f"{routine}/edit", f"{routine}/triggers/new", trigger)
-    writes += (f"{trigger}/delete", f"{trigger}/backfills", "/runs/{run}/again", "/issues/{issue}/comments")
-    writes += ("/issues/{issue}/release", f"{routine}/triggers/{{webhook}}/rotate")
+    reads = [routine, f"{routine}/edit", f"{routine}/run", f"{routine}/pause", f"{routine}/revisions", trigger]
+    reads += [f"{routine}/triggers/new", f"{trigger}/backfills", "/runs/{run}", "/runs?routine={routine}"]
+    reads += ["/issues/{issue}", "/log?routine={routine}", "/log?run={run}", "/log?issue={issue}"]
+    writes = [f"{routine}/run", f"{routine}/pause", f"{routine}/edit", f"{routine}/triggers/new", trigger]
+    writes += [f"{trigger}/delete", f"{trigger}/backfills", "/runs/{run}/again", "/issues/{issue}/comments"]
+    writes += ["/issues/{issue}/release", f"{routine}/triggers/{{webhook}}/rotate"]
     before = api.get(f"/routines/{things['routine']}"), api.get(f"/issues/{things['issue']}")
 
-    statuses = {path: board.get(elsewhere + path.format(**things)).status for path in (*reads, "/issues/{issue}")}
+    statuses = {path: board.get(elsewhere + path.format(**things)).status for path in reads}
     for path in writes:
         fields = {"csrf": csrf, "kind": "api", "title": "Taken", "overlap": "0", "body": "hello"}
         statuses[f"POST {path}"] = board.post(elsewhere + path.format(**things), fields).status

@@ -6,6 +6,7 @@ function center() {
   document.querySelectorAll(".scroll").forEach((box) => { box.scrollLeft = (box.scrollWidth - box.clientWidth) / 2; });
 }
 center();
+document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 
 // Ctrl-K and / go to the search, Escape closes an open menu.
 document.addEventListener("keydown", (event) => {
