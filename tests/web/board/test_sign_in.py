@@ -1,7 +1,10 @@
+import re
+
 import httpx
 import pytest
 
 from application.use_cases.board.sessions import SESSION_NAME
+from tests.web.board.conftest import Browser, Page
 from tests.web.served import further
 from web.board import pages
 from web.board.session import SessionCookie, forgery_token
@@ -190,3 +193,32 @@ def test_a_cookie_is_found_among_others_and_what_is_no_token_is_none():
     assert token == of(f"a=b; __Host-routines={token}; c=d")
     assert token == of(f'other={{"is": "JSON, with [brackets]"}}; =; ;é; __Host-routines={token}')
     assert [None] * 4 == [of(text) for text in ("", "__Host-routines=x", f"routines-443={token}", "__Host-routines")]
+
+
+def test_behind_a_path_every_link_form_and_way_on_begins_with_it_and_the_cookie_is_of_it(api, company, agent):
+    routine = api.routine(company, agent)
+    with further(api, public_url="https://routines.example/below") as other:
+        browser = Browser(other.url)
+        headers = {"Origin": "https://routines.example"}
+        answer = browser.client.post("/board/sign-in", data={"token": api.token}, headers=headers)
+        assert ("/below/", True) == (
+            answer.headers["location"],
+            answer.headers["set-cookie"].startswith("__Host-routines-below=pcp_board_"),
+        )
+        for path in ("", "/routines", f"/routines/{routine}", "/log", "/people"):
+            page = Page(browser.client.get(f"/board/companies/{company}{path}"))
+            assert 200 == page.status
+            addresses = [
+                *page.links,
+                *(form["action"] for form in page.forms),
+                *re.findall('hx-get="([^"]*)"', page.html),
+            ]
+            assert addresses
+            assert {address for address in addresses if not address.startswith(("/below/", "#"))} == set()
+        csrf = page.form("/sign-out")["fields"]["csrf"]
+        answer = browser.client.post("/board/sign-out", data={"csrf": csrf}, headers=headers)
+        assert "/below/board/sign-in" == answer.headers["location"]
+        assert (
+            "/below/board/sign-in?next=%2Fboard%2Fsettings" == browser.client.get("/board/settings").headers["location"]
+        )
+        browser.client.close()
