@@ -50,7 +50,7 @@ async def sign_in(
         done = await sync_to_thread(backend.executor.execute, caller, sessions.open_session)
     except (Unauthenticated, Forbidden):
         return _page(request, error=WRONG, next=following)
-    return _signed_in(request, cookie, done.result, backend, following)
+    return await _signed_in(request, cookie, done.result, backend, following)
 
 
 @get("/board/sign-in/{link:str}", operation_id="boardLink", sync_to_thread=False)
@@ -74,7 +74,7 @@ async def follow_link(
         return _page(
             request, error="This link has been used, or is older than ten minutes. Sign in with a board token."
         )
-    return _signed_in(request, cookie, done.result, backend, "")
+    return await _signed_in(request, cookie, done.result, backend, "")
 
 
 @post("/board/sign-in-links", operation_id="boardMakeLink", media_type=MediaType.TEXT, status_code=201)
@@ -120,9 +120,13 @@ def _must_be_ours(request: Request[Any, Any, Any], cookie: SessionCookie) -> Non
         must_be_own(request, cookie, Form({}))
 
 
-def _signed_in(
+async def _signed_in(
     request: Request[Any, Any, Any], cookie: SessionCookie, minted: NewKey, backend: Backend, following: str
 ) -> Response[Any]:
+    """Give the browser its new session. The one that it had before is ended, since nothing could end it from there any more."""
+    if (before := session_of(request.scope)) is not None:
+        with contextlib.suppress(Unauthenticated, Forbidden):  # it has ended already
+            await sync_to_thread(_close, backend, Caller(token=before))
     held = cookie.of(minted.token, minted.expires_at, backend.executor.clock())
     return see_other(f"{public_path(request)}{following or '/'}", [held])
 

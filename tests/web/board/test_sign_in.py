@@ -222,3 +222,12 @@ def test_behind_a_path_every_link_form_and_way_on_begins_with_it_and_the_cookie_
             "/below/board/sign-in?next=%2Fboard%2Fsettings" == browser.client.get("/board/settings").headers["location"]
         )
         browser.client.close()
+
+
+def test_signing_in_again_ends_the_session_that_the_browser_had(api, board):
+    before = next(cookie.value for cookie in board.client.cookies.jar if cookie.name == "__Host-routines")
+    for _ in range(2):
+        board.sign_in(api.token)
+
+    assert 401 == api.request("GET", "/cli-auth/me", token=before).status_code
+    assert 200 == board.show().status
