@@ -43,10 +43,12 @@ def company(work: UnitOfWork, principal: Principal, company_id: UUID) -> Princip
 class Rights(Value, frozen=True):
     """What a caller may do in a company, for those who show only what may be done."""
 
+    audit: bool = False
     administer: bool = False
     assign: bool = False
     entrust: bool = False
     manage: bool = False  # members and keys
+    manage_owners: bool = False
 
 
 def rights(work: UnitOfWork, principal: Principal, company_id: UUID) -> Rights:
@@ -55,10 +57,12 @@ def rights(work: UnitOfWork, principal: Principal, company_id: UUID) -> Rights:
     resource = companies.enter(work, company_id)
     membership = find_membership(work, principal, company_id) if isinstance(principal, BoardUser) else None
     return Rights(
+        audit=may(work, principal, "audit", resource),
         administer=may(work, principal, "administer", resource),
         assign=may(work, principal, "assign", resource),
         entrust=may(work, principal, "entrust", resource),
         manage=membership is not None and access.may_manage(membership),
+        manage_owners=membership is not None and membership.role == "owner",
     )
 
 

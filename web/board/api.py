@@ -75,7 +75,10 @@ class Api:
 
     async def call(self, method: str, path: str, body: object = None, *, query: Query | None = None) -> Answer:
         """Call an operation and return its answer. Raise ApiRefusal for any that is no success."""
-        content = b"" if body is None else msgspec.json.encode(body)
+        try:
+            content = b"" if body is None else msgspec.json.encode(body)
+        except OverflowError as error:
+            raise ApiRefusal(400, "A number in it is too large", None, {}) from error
         status, headers, text = await self._send(method, f"/api{path}", content, _query(query or {}))
         value = msgspec.json.decode(text) if text else None
         if status >= 400:  # noqa: PLR2004 the first status of a refusal

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 from litestar import Litestar, Request, Response
 from litestar.di import NamedDependency, Provide
@@ -100,7 +101,8 @@ def to_page(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
         note_refusal(request.scope, error, 401, "not signed in")
         if "hx-request" in request.headers:  # a part of a page renews itself: the whole page is to ask for a sign-in
             return _with_headers(Response(None, status_code=204, headers={"HX-Refresh": "true"}))
-        following = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        query = request.scope["query_string"].decode("latin-1")
+        following = quote(request.scope["path"]) + (f"?{query}" if query else "")
         own = sign_in.own_path(following) if request.method == "GET" else ""
         return _with_headers(see_other(sign_in.door(base, own)))
     status, message, headers = _describe(error)

@@ -9,6 +9,7 @@ from litestar.params import FromPath
 
 from web.board import words
 from web.board.api import ApiRefusal
+from web.board.triggers import own_trigger
 from web.board.visit import Visit
 
 BASE = "/board/companies/{company_id:str}/routines/{routine_id:str}/triggers/{trigger_id:str}/backfills"
@@ -32,15 +33,12 @@ async def _page(  # noqa: PLR0913, PLR0917 what the page shows
     errors: Mapping[str, str],
     shown: Json | None = None,
 ) -> Response[Any]:
-    routine = await visit.api.get(f"/routines/{routine_id}")
-    trigger = next((one for one in routine["triggers"] if one["id"] == trigger_id), None)
-    if trigger is None or routine["companyId"] != visit.company_id:
-        raise ApiRefusal(404, "Routine trigger not found", None, {})
+    trigger = await own_trigger(visit, routine_id, trigger_id)
     return visit.show(
         "backfills.html",
         status=422 if errors else 200,
         here="routines",
-        routine=routine,
+        routine=await visit.own("routines", routine_id),
         trigger=trigger,
         zone=trigger["timezone"] or "UTC",
         backfills=await visit.api.get(f"/routine-triggers/{trigger_id}/backfills"),
@@ -55,9 +53,8 @@ async def _page(  # noqa: PLR0913, PLR0917 what the page shows
 async def begin(visit: NamedDependency[Visit], routine_id: FromPath[str], trigger_id: FromPath[str]) -> Response[Any]:
     """Show what a backfill would fire, and begin it once that is confirmed."""
     form = visit.form
-    routine = await visit.api.get(f"/routines/{routine_id}")
-    trigger: Json = next((one for one in routine["triggers"] if one["id"] == trigger_id), {})
-    zone, errors = trigger.get("timezone") or "UTC", dict[str, str]()
+    trigger = await own_trigger(visit, routine_id, trigger_id)
+    zone, errors = trigger["timezone"] or "UTC", dict[str, str]()
     values = {name: form.text(name) for name in ("from", "to", "overlap")}
     body: dict[str, Any] = {"overlap": values["overlap"] or "one_at_a_time"}
     for name in ("from", "to"):
@@ -87,5 +84,6 @@ async def cancel(
     backfill_id: FromPath[str],
 ) -> Response[Any]:
     """Cancel a backfill; what it has fired stays."""
+    await own_trigger(visit, routine_id, trigger_id)
     await visit.api.post(f"/routine-backfills/{backfill_id}/cancel")
     return visit.go("routines", routine_id, "triggers", trigger_id, "backfills", done="cancelled")

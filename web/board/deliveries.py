@@ -70,7 +70,7 @@ async def change_endpoint(visit: NamedDependency[Visit], endpoint_id: FromPath[s
     """Send a test to an endpoint, enable or disable it, delete it, or make a new secret and show it, once."""
     form = visit.form
     path = visit.api_path("webhook-endpoints", endpoint_id)
-    match form.text("action"):
+    match form.one_of("action", ("test", "enable", "disable", "delete", "rotate")):
         case "test":
             await visit.api.post(f"{path}/test")
             return visit.go("deliveries", done="redelivered", endpoint=endpoint_id)

@@ -18,12 +18,13 @@ from domain.values import (
 )
 from web.board import preview
 from web.board.api import ApiRefusal
-from web.board.forms import Form
+from web.board.forms import Form, read_number
 from web.board.visit import Visit
 
 CONFLICT = 409
 SPARE_VARIABLES = 2  # empty rows for further ones
 MOST_VARIABLES = 200
+LARGEST = 10**12  # number of a field
 Json = Mapping[str, Any]
 TEXTS = (
     "title",
@@ -93,7 +94,7 @@ async def create(visit: NamedDependency[Visit]) -> Response[Any]:
 @get("/board/companies/{company_id:str}/routines/{routine_id:str}/edit", operation_id="boardEditRoutine")
 async def edit(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
     """Show the form with the routine as it is."""
-    routine = await visit.api.get(f"/routines/{routine_id}")
+    routine = await visit.own("routines", routine_id)
     return await _form(visit, routine, as_values(routine), {})
 
 
@@ -103,7 +104,7 @@ async def save(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Resp
     form = visit.form
     errors: dict[str, str] = {}
     body = _body(form, errors) | {"baseRevisionId": form.given("base")}
-    routine = await visit.api.get(f"/routines/{routine_id}")
+    routine = await visit.own("routines", routine_id)
     if errors:
         return await _form(visit, routine, _values(form), errors)
     try:
@@ -234,8 +235,8 @@ def _number(form: Form, name: str, errors: dict[str, str], kind: type = int) -> 
     except ValueError:
         errors[name] = "This is no whole number." if kind is int else "This is no number."
         return None
-    if number != number or number in (float("inf"), float("-inf")):  # noqa: PLR0124 not a number differs from itself
-        errors[name] = "This is no number."
+    if not abs(number) <= LARGEST:  # nor is what is not a number
+        errors[name] = "This is too large, or no number."
         return None
     return number
 
@@ -268,9 +269,8 @@ def _default(text: str, kind: str, name: str, errors: dict[str, str]) -> Any:
         return None
     if kind == "number":
         try:
-            number = float(text)
-            return int(number) if number.is_integer() else number
-        except (ValueError, OverflowError):
+            return read_number(text)
+        except ValueError:
             errors[name] = "This is no number."
             return None
     if kind == "boolean":

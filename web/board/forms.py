@@ -1,6 +1,7 @@
 """What a form has sent: its fields as texts, checked to come from a page of ours."""
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -11,6 +12,7 @@ from web.board.session import FORGERY_FIELD, SessionCookie, is_from_own_form, se
 from web.http.validation import Invalid
 
 MOST_FIELDS = 1_000
+MOST_DIGITS = 12
 FOREIGN = "This form was not sent by a page of the board. Open the page again and repeat it."
 
 
@@ -32,9 +34,28 @@ class Form:
         """Return all values of a field."""
         return list(self._fields.get(name, []))
 
+    def one_of(self, name: str, known: Sequence[str]) -> str:
+        """Return which of some words a field or the button that was pressed has sent. Raise Invalid for another one."""
+        if (word := self.text(name)) not in known:
+            raise Invalid([{"code": "custom", "message": f"{name} must be {' or '.join(known)}", "path": [name]}])
+        return word
+
     def has(self, name: str) -> bool:
         """Return whether a box is ticked, or a button was pressed."""
         return name in self._fields
+
+
+def whole_number(text: str) -> int | None:
+    """Return the whole number that a text is; None if it is none, or has more digits than any setting."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS else None
+
+
+def read_number(text: str) -> int | float:
+    """Return the number that a text is. Raise ValueError if it is none, or one that JSON does not have."""
+    number = float(text)
+    if not isfinite(number):
+        raise ValueError(text)
+    return int(number) if number.is_integer() else number
 
 
 async def read_own_form(request: Request[Any, Any, Any], cookie: SessionCookie) -> Form:

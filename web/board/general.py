@@ -7,6 +7,7 @@ from litestar.di import NamedDependency
 
 from domain.schedule import zones
 from web.board.api import ApiRefusal
+from web.board.session import SessionCookie
 from web.board.sign_in import own_path
 from web.board.visit import ZONE_COOKIE, Visit, known_zone, see_other
 from web.http.validation import UUID_TEXT
@@ -49,7 +50,7 @@ async def settings(visit: NamedDependency[Visit]) -> Response[Any]:
 
 
 @post("/board/settings", operation_id="boardSaveSettings")
-async def save_settings(visit: NamedDependency[Visit]) -> Response[Any]:
+async def save_settings(visit: NamedDependency[Visit], cookie: NamedDependency[SessionCookie]) -> Response[Any]:
     """Keep the zone in a cookie of this browser."""
     form = visit.form
     zone = known_zone(form.text("zone").strip())
@@ -60,9 +61,7 @@ async def save_settings(visit: NamedDependency[Visit]) -> Response[Any]:
             visit, text, back, error="There is no such zone: use a name such as Europe/Amsterdam.", status=422
         )
     response = see_other(f"{visit.base}{back}" if back else visit.address("board", "settings", query={"done": "zone"}))
-    response.set_cookie(
-        ZONE_COOKIE, zone, max_age=YEAR_S, samesite="lax", httponly=True, secure=visit.request.url.scheme == "https"
-    )
+    response.set_cookie(ZONE_COOKIE, zone, max_age=YEAR_S, samesite="lax", httponly=True, secure=cookie.is_secure)
     return response
 
 
@@ -73,17 +72,17 @@ def _settings(visit: Visit, chosen: str, back: str, *, error: str = "", status: 
 
 @get("/board/companies/{company_id:str}/find", operation_id="boardFind")
 async def find(visit: NamedDependency[Visit]) -> Response[Any]:
-    """Lead to what an id names, or to the routines with the text in them."""
+    """Lead to what an id names, in its own company, or to the routines with the text in them."""
     text = visit.parameter("q").strip()
     if UUID_TEXT.fullmatch(text):
         for path, page in (("routines", "routines"), ("routine-runs", "runs"), ("issues", "issues")):
             try:
-                await visit.api.get(f"/{path}/{text}")
+                thing = await visit.api.get(f"/{path}/{text}")
             except ApiRefusal as refusal:
                 if refusal.status != NOT_FOUND:
                     raise
             else:
-                return see_other(visit.path(page, text))
+                return see_other(visit.address("board", "companies", thing["companyId"], page, text))
     prefix = visit.company["issuePrefix"] if visit.company else ""
     number = text.upper().removeprefix(f"{prefix}-")
     if number != text.upper() and number.isascii() and number.isdigit():

@@ -31,6 +31,7 @@ MOST_DISTINCT = 1_000  # schedules that differ, which the grid counts: those tha
 FEW = 20  # occurrences in a week
 SHADES = 4  # of an hour with runs, from the least to the most filled one
 NIL = UUID(int=0)
+COUNTED = DAYS * HOURS + 1  # hours from midnight on, one more than seven days usually have
 REASONS = {  # what the health says, and what to do
     "disk_full": "The database has no room left: nothing can be recorded until there is.",
     "read_only": "The database is read-only now.",
@@ -41,6 +42,7 @@ REASONS = {  # what the health says, and what to do
     "clock_behind_log": "The clock of the database was set back.",
     "secret_keys_missing": "Keys that secrets are encrypted under are missing from the key file.",
     "key_file_unusable": "The key file cannot be read: put it back.",
+    "checkpoints_refused": "The log is not the one that was signed before: nothing is signed. The projector's log says what to do.",
     "zone_data_outdated": "This process has older zone data than the scheduler.",
 }
 Json = Mapping[str, Any]
@@ -88,6 +90,8 @@ def _read(visit: Visit) -> tuple[Numbers, Sequence[overview.ListedRoutine], Mapp
     backend.authorize(visit.caller, read_access.company, company_id)
     with backend.consistent_read(*HOME_MODELS) as conn:
         numbers = overview.numbers(conn, company_id, visit.now - DAY, visit.now - GRACE)
+        if not visit.rights.administer:  # who does not see deliveries is not needed for them
+            numbers = numbers._replace(dead_deliveries=0)
         coming = overview.in_order(conn, company_id, Filters(status=("active",)), "next", limit=NEXT)
         return numbers, coming, overview.strips(conn, [row.item.id for row in coming])
 
@@ -140,11 +144,20 @@ def _count(visit: Visit, begin: datetime) -> tuple[list[int], bool]:
         triggers = overview.schedules(conn, company_id)
     distinct = Counter(map(_plan, triggers))
     counts = [0] * (DAYS * HOURS)
+    cells = cells_of(begin)
     first = (visit.now - begin) // HOUR  # what is over is not to come
     for plan, many in distinct.most_common(MOST_DISTINCT):
-        for hour, count in enumerate(_by_hour(plan, begin.astimezone(UTC))):
-            counts[hour] += many * count if hour >= first else 0
+        for cell, count in list(zip(cells, _by_hour(plan, begin.astimezone(UTC)), strict=True))[first:]:
+            if cell < len(counts):
+                counts[cell] += many * count
     return counts, len(distinct) > MOST_DISTINCT or len(triggers) == overview.MOST_SCHEDULES
+
+
+def cells_of(begin: datetime) -> list[int]:
+    """Return the cell of the grid for each hour from a midnight on: the hour that clocks show there, on its day."""
+    hours = (begin.astimezone(UTC) + number * HOUR for number in range(COUNTED))
+    there = [hour.astimezone(begin.tzinfo) for hour in hours]
+    return [(moment.date() - begin.date()).days * HOURS + moment.hour for moment in there]
 
 
 def _plan(trigger: Trigger) -> Plan:
@@ -161,12 +174,12 @@ def _plan(trigger: Trigger) -> Plan:
 
 @lru_cache(maxsize=4 * MOST_DISTINCT)
 def _by_hour(plan: Plan, begin: datetime) -> tuple[int, ...]:
-    """Return how many occurrences a plan has in each hour of seven days."""
-    end = begin + DAYS * DAY
+    """Return how many occurrences a plan has in each of the hours that are counted."""
+    end = begin + COUNTED * HOUR
     if plans.count(plan, begin - plans.INSTANT, end - plans.INSTANT) > FEW:
-        hours = (begin + number * HOUR - plans.INSTANT for number in range(DAYS * HOURS))
+        hours = (begin + number * HOUR - plans.INSTANT for number in range(COUNTED))
         return tuple(plans.count(plan, hour, hour + HOUR) for hour in hours)
-    counts = [0] * (DAYS * HOURS)  # walking through few is quicker than asking each hour
+    counts = [0] * COUNTED  # walking through few is quicker than asking each hour
     for moment in plans.occurrences(plan, begin - plans.INSTANT, end - plans.INSTANT):
         counts[(moment - begin) // HOUR] += 1
     return tuple(counts)

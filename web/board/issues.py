@@ -54,9 +54,7 @@ async def issue(visit: NamedDependency[Visit], issue_id: FromPath[str]) -> Respo
 
 
 async def _issue(visit: Visit, issue_id: str, values: Json, errors: Json) -> Response[Any]:
-    shown = await visit.api.get(f"/issues/{issue_id}")
-    if shown["companyId"] != visit.company_id:
-        raise ApiRefusal(404, "Issue not found", None, {})
+    shown = await visit.own("issues", issue_id)
     comments = await visit.api.page(
         f"/issues/{issue_id}/comments", {"order": "asc", "cursor": visit.parameter("cursor")}
     )
@@ -79,6 +77,7 @@ async def _issue(visit: Visit, issue_id: str, values: Json, errors: Json) -> Res
 async def comment(visit: NamedDependency[Visit], issue_id: FromPath[str]) -> Response[Any]:
     """Add a comment."""
     form = visit.form
+    await visit.own("issues", issue_id)
     try:
         await visit.api.post(f"/issues/{issue_id}/comments", {"body": form.text("body")})
     except ApiRefusal as refusal:
@@ -93,6 +92,7 @@ async def move(visit: NamedDependency[Visit], issue_id: FromPath[str]) -> Respon
     body: dict[str, object] = {"status": form.text("status"), "assigneeAgentId": form.given("agent")}
     if form.text("status") == "cancelled" and form.given("failureReason"):
         body["failureReason"] = form.given("failureReason")
+    await visit.own("issues", issue_id)
     try:
         await visit.api.patch(f"/issues/{issue_id}", body)
     except ApiRefusal as refusal:
@@ -104,5 +104,6 @@ async def move(visit: NamedDependency[Visit], issue_id: FromPath[str]) -> Respon
 @post("/board/companies/{company_id:str}/issues/{issue_id:str}/release", operation_id="boardReleaseIssue")
 async def release(visit: NamedDependency[Visit], issue_id: FromPath[str]) -> Response[Any]:
     """Take an issue from the work session that has it."""
+    await visit.own("issues", issue_id)
     await visit.api.post(f"/issues/{issue_id}/admin/force-release")
     return visit.go("issues", issue_id, done="moved")

@@ -35,7 +35,7 @@ async def _page(visit: Visit, values: Mapping[str, str], errors: Mapping[str, st
         company_keys=await visit.api.get(visit.api_path("keys")) if visit.rights.manage else [],
         own_keys=[key for key in await visit.api.get("/board-api-keys") if _is_of_interest(visit, key)],
         names={member["userId"]: member["name"] for member in members},
-        roles=ROLES,
+        roles=[role for role in ROLES if role[0] != "owner" or visit.rights.manage_owners],
         values=values,
         errors=errors,
     )
@@ -92,10 +92,10 @@ async def add_agent(visit: NamedDependency[Visit]) -> Response[Any]:
 async def change_agent(visit: NamedDependency[Visit], agent_id: FromPath[str]) -> Response[Any]:
     """Pause or resume an agent, or make a key for it and show that, once."""
     form = visit.form
-    if form.text("action") == "key":
+    action = form.one_of("action", ("key", "pause", "resume"))
+    if action == "key":
         key = await visit.api.post(f"/agents/{agent_id}/keys", {})
         return _token(visit, "A key of the agent", key["token"])
-    action = "resume" if form.text("action") == "resume" else "pause"
     await visit.api.post(f"/agents/{agent_id}/{action}", {"reason": "manual"} if action == "pause" else None)
     return visit.go("people", done="agent")
 

@@ -9,7 +9,7 @@ from litestar.di import NamedDependency
 
 from web.board import words
 from web.board.api import ApiRefusal
-from web.board.forms import Form
+from web.board.forms import Form, whole_number
 from web.board.visit import Visit
 
 SHOWN, COUNTED = 10, 1_000
@@ -47,7 +47,7 @@ async def of_form(visit: Visit, form: Form) -> dict[str, Any] | None:
 async def _trigger(visit: Visit, routine_id: str, trigger_id: str) -> Json | None:
     if not routine_id or not trigger_id:
         return None
-    routine = await visit.api.get(f"/routines/{routine_id}")
+    routine = await visit.own("routines", routine_id)
     return next((one for one in routine["triggers"] if one["id"] == trigger_id), None)
 
 
@@ -109,9 +109,7 @@ def schedule_of(form: Form, errors: dict[str, str]) -> dict[str, Any]:
             else:
                 body[name] = words.utc(moment)
     body["excludedDates"] = form.text("excludedDates").replace(",", " ").split()
-    jitter = form.given("jitterSec") or "0"
-    if jitter.isascii() and jitter.isdigit():
-        body["jitterSec"] = int(jitter)
-    else:
+    body["jitterSec"] = whole_number(form.given("jitterSec") or "0")
+    if body["jitterSec"] is None:
         errors["jitterSec"] = "This is no whole number of seconds."
     return body

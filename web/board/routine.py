@@ -12,7 +12,8 @@ from litestar.params import FromPath
 
 from web.board import differences, schedules, timeline, words
 from web.board.api import ApiRefusal
-from web.board.visit import Visit
+from web.board.visit import Visit, known_zone
+from web.http.paging import EARLIEST, LATEST
 
 RUNS = 10
 WEEK = timedelta(days=7)
@@ -30,12 +31,10 @@ Json = Mapping[str, Any]
 @get("/board/companies/{company_id:str}/routines/{routine_id:str}", operation_id="boardRoutine")
 async def routine(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
     """Show a routine."""
-    shown = await visit.api.get(f"/routines/{routine_id}")
-    if shown["companyId"] != visit.company_id:
-        raise ApiRefusal(404, "Routine not found", None, {})
+    shown = await visit.own("routines", routine_id)
     planned = [trigger for trigger in shown["triggers"] if trigger["kind"] == "schedule"]
     chosen = next((one for one in planned if one["id"] == visit.parameter("trigger")), planned[0] if planned else None)
-    line = await timeline.read(visit, shown, chosen, words.parse(_moment(visit.parameter("at")))) if chosen else None
+    line = await timeline.read(visit, shown, chosen, _moment(visit.parameter("at"))) if chosen else None
     question, answer, error = visit.parameter("why"), None, ""
     if question:
         answer, error = await _explain(visit, shown, question, visit.parameter("zone") or visit.zone)
@@ -57,7 +56,7 @@ async def routine(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> R
         no_plan=NO_PLAN,
         runs=shown["recentRuns"][:RUNS],
         took=took,
-        question=question or words.local_text(visit.now, zone),
+        question=question or words.local_text(visit.now, known_zone(zone) or visit.zone),
         question_zone=zone,
         answer=answer,
         explain_error=error,
@@ -69,18 +68,13 @@ async def routine(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> R
     )
 
 
-def _moment(text: str) -> str | None:
-    try:
-        return datetime.fromisoformat(text).isoformat() if text and datetime.fromisoformat(text).tzinfo else None
-    except ValueError:
-        return None
+def _moment(text: str) -> datetime | None:
+    moment = words.read_local(text, "UTC")
+    return moment if moment and EARLIEST <= moment <= LATEST else None
 
 
 async def _explain(visit: Visit, routine: Json, text: str, zone: str) -> tuple[Json | None, str]:
-    try:
-        moment = words.read_local(text.strip(), zone)
-    except Exception:  # noqa: BLE001 whatever is wrong with the zone
-        moment = None
+    moment = words.read_local(text.strip(), zone)
     if moment is None:
         return None, f"This is no time in {zone}: write it like 2026-11-30 09:00."
     try:
@@ -151,7 +145,7 @@ async def names_of_people(visit: Visit, things: Sequence[Json]) -> dict[str, str
 @get("/board/companies/{company_id:str}/routines/{routine_id:str}/revisions", operation_id="boardRevisions")
 async def revisions(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
     """Show the revisions of a routine, each with what it changed."""
-    shown = await visit.api.get(f"/routines/{routine_id}")
+    shown = await visit.own("routines", routine_id)
     answer = await visit.api.page(f"/routines/{routine_id}/revisions", {"cursor": visit.parameter("cursor")})
     listed = answer.value
     pairs = [
@@ -178,6 +172,7 @@ async def restore(
     visit: NamedDependency[Visit], routine_id: FromPath[str], revision_id: FromPath[str]
 ) -> Response[Any]:
     """Restore a revision; show the new secrets of webhooks if that made any."""
+    await visit.own("routines", routine_id)
     answer = await visit.api.post(f"/routines/{routine_id}/revisions/{revision_id}/restore")
     if answer["secretMaterials"]:
         return visit.show(

@@ -1,6 +1,7 @@
 """The list of routines: search, filters and order in the address, actions of a row, and pausing or resuming many at once."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -17,10 +18,10 @@ from projections.overview import LIST_MODELS, ListedRoutine, Order, Place
 from projections.routines.routines import Filters, meant
 from web.board import schedules, strips, words
 from web.board.api import ApiRefusal
-from web.board.forms import Form
+from web.board.forms import Form, read_number
 from web.board.sign_in import own_path
 from web.board.visit import Visit, see_other
-from web.http.paging import cursor_of, place_of
+from web.http.paging import cursor_of, not_of_list, place_of
 from web.http.validation import parse
 
 PAGE = 50
@@ -45,6 +46,8 @@ async def routines(visit: NamedDependency[Visit]) -> Response[Any]:
     filters = _filters(asked)
     list_name = f"board {order} {visit.company_id}"
     after = place_of(visit.parameter("cursor"), list_name, Place)
+    if after is not None and order == "next":
+        after = msgspec.structs.replace(after, key=_moment_of(after.key))
     part, bars = await sync_to_thread(_read, visit, filters, order, after)
     rows = [_row(visit, row, bars.get(row.item.id, [])) for row in part]
     following = cursor_of(list_name, Place(part[-1].key, part[-1].item.id)) if part.more else None
@@ -64,6 +67,14 @@ async def routines(visit: NamedDependency[Visit]) -> Response[Any]:
         back=visit.path("routines", query=asked).removeprefix(visit.base),
         following=visit.path("routines", query={**asked, "cursor": following}) if following else None,
     )
+
+
+def _moment_of(key: str) -> str:
+    """Return the moment in a cursor, as the database reads it. Raise Invalid for none: anybody can make a cursor."""
+    try:
+        return datetime.fromisoformat(key).isoformat()
+    except ValueError:
+        raise not_of_list() from None
 
 
 def _filters(asked: dict[str, str]) -> Filters:
@@ -107,7 +118,7 @@ async def run_page(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> 
 async def _run_form(
     visit: Visit, routine_id: str, values: Mapping[str, str], errors: Mapping[str, str]
 ) -> Response[Any]:
-    routine = await visit.api.get(f"/routines/{routine_id}")
+    routine = await visit.own("routines", routine_id)
     status = 422 if errors else 200
     return visit.show(
         "run_form.html", status=status, here="routines", routine=routine, values=values, errors=errors, key=uuid4()
@@ -122,7 +133,7 @@ async def run_now(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> R
     Where it lacks what it needs, ask for that.
     """
     form = visit.form
-    routine = await visit.api.get(f"/routines/{routine_id}")
+    routine = await visit.own("routines", routine_id)
     names = {f"variable.{variable['name']}": variable for variable in routine["variables"]}
     values, errors = {name: form.text(name) for name in (*names, "payload")}, dict[str, str]()
     body: dict[str, Any] = {"idempotencyKey": f"board {form.given('key') or uuid4()}"}
@@ -150,11 +161,10 @@ def _typed(text: str, kind: str, name: str, errors: dict[str, str]) -> str | flo
     try:
         match kind:
             case "number":
-                number = float(text)
-                return int(number) if number.is_integer() else number
+                return read_number(text)
             case "boolean":
                 return {"true": True, "false": False}[text.strip().lower()]
-    except (ValueError, OverflowError, KeyError):
+    except (ValueError, KeyError):
         errors[name] = "This is no number." if kind == "number" else "Write true or false."
     return text
 
@@ -176,7 +186,7 @@ def _with_done(path: str, done: str) -> str:
 @get("/board/companies/{company_id:str}/routines/{routine_id:str}/pause", operation_id="boardPausePage")
 async def pause_page(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
     """Ask for the note of a pause."""
-    routine = await visit.api.get(f"/routines/{routine_id}")
+    routine = await visit.own("routines", routine_id)
     return visit.show(
         "pause.html",
         here="routines",
@@ -193,6 +203,7 @@ async def pause(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Res
     """Pause a routine with a note, until a moment if one is given."""
     form = visit.form
     errors: dict[str, str] = {}
+    await visit.own("routines", routine_id)
     until = local_moment(form.text("until"), visit.zone, "until", errors)
     body = {"status": "paused", "pauseNote": form.given("note"), "resumeAt": until}
     if not errors:
@@ -203,7 +214,7 @@ async def pause(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Res
             errors = {names.get(field, ""): message for field, message in refusal.by_field().items()}
     back = own_path(form.text("back"))
     if errors:
-        routine = await visit.api.get(f"/routines/{routine_id}")
+        routine = await visit.own("routines", routine_id)
         values = {"note": form.text("note"), "until": form.text("until"), "back": back, "errors": errors}
         return visit.show("pause.html", status=422, here="routines", routine=routine, **values)
     return (
@@ -218,6 +229,7 @@ async def change_status(visit: NamedDependency[Visit], routine_id: FromPath[str]
     """Resume or archive a routine."""
     form = visit.form
     status = form.text("status")
+    await visit.own("routines", routine_id)
     await visit.api.patch(f"/routines/{routine_id}", {"status": status})
     done, back = {"active": "resumed"}.get(status, status), own_path(form.text("back"))
     return see_other(f"{visit.base}{_with_done(back, done)}") if back else visit.go("routines", routine_id, done=done)
@@ -227,7 +239,7 @@ async def change_status(visit: NamedDependency[Visit], routine_id: FromPath[str]
 async def change_many(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show what pausing or resuming the chosen routines would do, and do it once that is confirmed."""
     form = visit.form
-    action = "resume" if form.text("action") == "resume" else "pause"
+    action = form.one_of("action", ("pause", "resume"))
     ids, note, error, outcome = form.all("routine")[:PAGE], form.text("note"), "", None
     narrowed = {name: form.given(name) for name in ("q", "agent", "project")}
     selection = _selection(form, ids, narrowed)
@@ -281,7 +293,7 @@ def _count(visit: Visit, narrowed: Mapping[str, str | None], action: str) -> int
 async def _titles(visit: Visit, ids: list[str]) -> list[dict[str, str]]:
     found = []
     for id_ in ids:
-        routine = await visit.api.get(f"/routines/{id_}")
+        routine = await visit.own("routines", id_)
         found.append({"id": id_, "title": routine["title"], "status": routine["status"]})
     return found
 

@@ -35,13 +35,13 @@ async def runs(visit: NamedDependency[Visit]) -> Response[Any]:
         "source": asked.get("source"),
         "routineId": asked.get("routine"),
         "assigneeAgentId": asked.get("agent"),
-        "from": _bound(visit, asked, "from", errors),
-        "to": _bound(visit, asked, "to", errors),
+        "from": bound(visit, asked, "from", errors),
+        "to": bound(visit, asked, "to", errors),
         "cursor": visit.parameter("cursor"),
         "limit": PAGE,
     }
     answer = await visit.api.page(visit.api_path("runs"), query)
-    routine = await visit.api.get(f"/routines/{asked['routine']}") if "routine" in asked else None
+    routine = await visit.own("routines", asked["routine"]) if "routine" in asked else None
     agents = {agent["id"]: agent["name"] for agent in await visit.api.get(visit.api_path("agents"))}
     titles = await _titles(visit, answer.value) if routine is None else {routine["id"]: routine["title"]}
     following = visit.path("runs", query={**asked, "cursor": answer.next_cursor}) if answer.next_cursor else None
@@ -61,7 +61,8 @@ async def runs(visit: NamedDependency[Visit]) -> Response[Any]:
     )
 
 
-def _bound(visit: Visit, asked: Mapping[str, str], name: str, errors: dict[str, str]) -> str | None:
+def bound(visit: Visit, asked: Mapping[str, str], name: str, errors: dict[str, str]) -> str | None:
+    """Return a moment of a filter as the API reads it; None if there is none or, with an error, a wrong one."""
     if not asked.get(name):
         return None
     moment = words.read_local(asked[name].strip(), visit.zone)
@@ -82,17 +83,17 @@ async def _titles(visit: Visit, listed: Sequence[Json]) -> dict[str, str]:
 @get("/board/companies/{company_id:str}/runs/{run_id:str}", operation_id="boardRunPage")
 async def run(visit: NamedDependency[Visit], run_id: FromPath[str]) -> Response[Any]:
     """Show a run."""
-    shown = await visit.api.get(f"/routine-runs/{run_id}")
-    if shown["companyId"] != visit.company_id:
-        raise ApiRefusal(404, "Run not found", None, {})
+    shown = await visit.own("routine-runs", run_id)
     routine = await visit.api.get(f"/routines/{shown['routineId']}")
     issue = await _or_none(visit, f"/issues/{shown['linkedIssueId']}") if shown["linkedIssueId"] else None
     is_own = issue is not None and issue["originRunId"] == shown["id"]
     comments = await visit.api.get(f"/issues/{shown['linkedIssueId']}/comments", {"order": "asc"}) if is_own else []
-    log = await visit.api.get(f"/routine-runs/{run_id}/log")
+    after = visit.parameter("after")
+    log = await visit.api.get(f"/routine-runs/{run_id}/log", {"after": after})
+    later = await visit.api.get(f"/routine-runs/{run_id}/log", {"after": log["next"]}) if log["parts"] else log
     agents = {agent["id"]: agent["name"] for agent in await visit.api.get(visit.api_path("agents"))}
     payload = dict(shown["triggerPayload"] or {})
-    variables = payload.pop("variables", None)
+    variables = payload.pop("variables") if isinstance(payload.get("variables"), dict) else {}
     trigger = next((one for one in routine["triggers"] if one["id"] == shown["triggerId"]), None)
     return visit.show(
         "run.html",
@@ -109,7 +110,9 @@ async def run(visit: NamedDependency[Visit], run_id: FromPath[str]) -> Response[
         agents=agents,
         output=printed(log["parts"]),
         is_over=log["isOver"],
-        variables=variables if isinstance(variables, dict) else {},
+        after=after,
+        later=log["next"] if later["parts"] else None,
+        variables=variables,
         payload=msgspec.json.format(msgspec.json.encode(payload), indent=2).decode() if payload else "",
         outputs=msgspec.json.format(msgspec.json.encode(shown["outputs"]), indent=2).decode()
         if shown["outputs"]
@@ -148,8 +151,8 @@ def printed(parts: Sequence[Json]) -> list[dict[str, str]]:
 async def run_again(visit: NamedDependency[Visit], run_id: FromPath[str]) -> Response[Any]:
     """Run the routine of a run with the same payload, and lead to the new run."""
     form = visit.form
-    shown = await visit.api.get(f"/routine-runs/{run_id}")
-    body: dict[str, object] = {"idempotencyKey": f"board {form.text('key')}"}
+    shown = await visit.own("routine-runs", run_id)
+    body: dict[str, object] = {"idempotencyKey": f"board {form.given('key') or uuid4()}"}
     if shown["triggerPayload"] is not None:
         body["payload"] = shown["triggerPayload"]
     new = await visit.api.post(f"/routines/{shown['routineId']}/run", body)

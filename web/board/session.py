@@ -10,9 +10,9 @@ under the session's own token, so each process can tell whether it is right and 
 
 import hashlib
 import hmac
+import re
 from collections.abc import Iterable
 from datetime import datetime
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -32,12 +32,15 @@ class SessionCookie:
     """The cookie of an installation that clients reach at `public_url`."""
 
     def __init__(self, public_url: str) -> None:
-        url = urlsplit(public_url)
+        url = urlsplit(public_url.lower())
         self.is_secure = url.scheme == "https"
-        self._netloc = url.netloc.lower()
-        port = url.port or DEFAULT_PORTS.get(url.scheme, 0)
-        # Cookies do not know ports: two installations on one machine must not sign each other out.
-        self.name = "__Host-routines" if self.is_secure else f"routines-{port}"
+        usual = DEFAULT_PORTS.get(url.scheme, 0)
+        port = url.port or usual
+        self._host = url.netloc.removesuffix(f":{usual}")  # as browsers name it in Origin
+        # Cookies do not know ports, and `__Host-` no paths: two installations on one host must not sign each other out.
+        of_port = [] if self.is_secure and port == usual else [str(port)]
+        beginning = "__Host-routines" if self.is_secure else "routines"
+        self.name = "-".join([beginning, *of_port, *re.findall(r"[a-z0-9]+", url.path)])
 
     def of(self, token: str, expires_at: datetime | None, now: datetime) -> Cookie:
         """Return the cookie that holds a session until it ends."""
@@ -54,22 +57,25 @@ class SessionCookie:
         )
 
     def token_of(self, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-        """Return the token in the cookies of a request; None without one that has the form of a token."""
-        for name, value in headers:
-            if name.lower() != b"cookie":
-                continue
-            try:
-                morsel = SimpleCookie(value.decode("latin-1")).get(self.name)
-            except CookieError:
-                continue
-            if morsel is not None and tokens.is_well_formed(morsel.value):
-                return morsel.value
-        return None
+        """
+        Return the token in the cookies of a request; None without one that has the form of a token.
+
+        Other services on the same host set cookies as well, in whatever form: they are passed over.
+        """
+        cookies = (value.decode("latin-1").split(";") for name, value in headers if name.lower() == b"cookie")
+        pairs = (cookie.strip().partition("=") for part in cookies for cookie in part)
+        return next((value for name, _, value in pairs if name == self.name and tokens.is_well_formed(value)), None)
 
     def is_same_origin(self, origin: str | None, host: str | None) -> bool:
-        """Return whether a page of this service sent a post: its origin is the public address, or the one that was called."""
-        netloc = urlsplit(origin).netloc.lower() if origin else ""
-        return bool(netloc) and netloc in (self._netloc, (host or "").lower())
+        """
+        Return whether a page of this service sent a post: its origin is the public address, or the one that was called.
+
+        Where the public address has TLS, a page of the same host without it, which anybody on the way can write, is another.
+        """
+        scheme, _, called = (origin or "").lower().partition("://")
+        if self.is_secure and (scheme, called) == ("http", self._host):
+            return False
+        return scheme in DEFAULT_PORTS and bool(called) and called in (self._host, (host or "").lower())
 
 
 def with_session(app: ASGIApp, cookie: SessionCookie) -> ASGIApp:

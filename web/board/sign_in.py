@@ -13,7 +13,7 @@ from application.access import Caller, require_board
 from application.use_cases import read_access
 from application.use_cases.board import sessions
 from application.use_cases.board.keys import NewKey
-from domain.errors import DomainError, Forbidden, Unauthenticated
+from domain.errors import Forbidden, Unauthenticated
 from projections.board import keys
 from web.board.forms import Form, must_be_own, read_form, read_own_form
 from web.board.session import SessionCookie, session_of
@@ -50,7 +50,7 @@ async def sign_in(
         done = await sync_to_thread(backend.executor.execute, caller, sessions.open_session)
     except (Unauthenticated, Forbidden):
         return _page(request, error=WRONG, next=following)
-    return _signed_in(request, cookie, done.result, backend, following)
+    return await _signed_in(request, cookie, done.result, backend, following)
 
 
 @get("/board/sign-in/{link:str}", operation_id="boardLink", sync_to_thread=False)
@@ -74,7 +74,7 @@ async def follow_link(
         return _page(
             request, error="This link has been used, or is older than ten minutes. Sign in with a board token."
         )
-    return _signed_in(request, cookie, done.result, backend, "")
+    return await _signed_in(request, cookie, done.result, backend, "")
 
 
 @post("/board/sign-in-links", operation_id="boardMakeLink", media_type=MediaType.TEXT, status_code=201)
@@ -98,7 +98,7 @@ async def sign_out(
     """End this session, or all sessions of its user."""
     form = await read_own_form(request, cookie)
     close = _close_all if form.has("everywhere") else _close
-    with contextlib.suppress(DomainError):  # it has ended already
+    with contextlib.suppress(Unauthenticated, Forbidden):  # it has ended already
         await sync_to_thread(close, backend, Caller(token=bearer_token(request)))
     return see_other(f"{public_path(request)}/board/sign-in", [cookie.removed()])
 
@@ -120,9 +120,13 @@ def _must_be_ours(request: Request[Any, Any, Any], cookie: SessionCookie) -> Non
         must_be_own(request, cookie, Form({}))
 
 
-def _signed_in(
+async def _signed_in(
     request: Request[Any, Any, Any], cookie: SessionCookie, minted: NewKey, backend: Backend, following: str
 ) -> Response[Any]:
+    """Give the browser its new session. The one that it had before is ended, since nothing could end it from there any more."""
+    if (before := session_of(request.scope)) is not None:
+        with contextlib.suppress(Unauthenticated, Forbidden):  # it has ended already
+            await sync_to_thread(_close, backend, Caller(token=before))
     held = cookie.of(minted.token, minted.expires_at, backend.executor.clock())
     return see_other(f"{public_path(request)}{following or '/'}", [held])
 

@@ -9,6 +9,7 @@ import msgspec
 
 from web.board import words
 from web.board.visit import Visit
+from web.http.paging import EARLIEST, LATEST
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 HALVES = (
@@ -87,7 +88,7 @@ async def read(visit: Visit, routine: Json, trigger: Json, center: datetime | No
     """Return the timeline of a schedule around a moment, now unless one is given."""
     half = await _half(visit, trigger)
     middle = center or visit.now
-    begin, end = middle - half, middle + half
+    begin, end = max(middle - half, EARLIEST), min(middle + half, LATEST)
     query = {"from": words.utc(begin), "to": words.utc(end), "limit": MOST}
     page = await visit.api.get(f"/routine-triggers/{trigger['id']}/occurrences", query)
     runs = {}
@@ -118,8 +119,8 @@ async def read(visit: Visit, routine: Json, trigger: Json, center: datetime | No
         title=f"{words.span(half)} back, {words.span(half)} ahead, in {zone}"
         if center is None
         else f"{words.when(begin, zone, visit.now)} to {words.when(end, zone, visit.now)}",
-        earlier=words.utc(middle - half),
-        later=words.utc(middle + half),
+        earlier=words.utc(begin),
+        later=words.utc(end),
         no_plan_because=page["noPlanBecause"],
         is_cut=page["nextCursor"] is not None,
         left_out=max(len(rows) - PLANNED_ROWS - SETTLED_ROWS, 0),

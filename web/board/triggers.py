@@ -10,7 +10,7 @@ from litestar.params import FromPath
 from domain.values import ChainOutcome, SigningMode
 from web.board import preview, words
 from web.board.api import ApiRefusal
-from web.board.forms import Form
+from web.board.forms import Form, whole_number
 from web.board.visit import Visit
 
 KINDS = {"schedule": "Schedule", "webhook": "Webhook", "chain": "After another routine", "api": "Named by the API"}
@@ -23,6 +23,7 @@ SIGNING = [
 ]
 SIGNING += [(mode, mode) for mode in get_args(SigningMode) if mode not in dict(SIGNING)]
 OUTCOMES = [(outcome, outcome.replace("_", " ")) for outcome in get_args(ChainOutcome)]
+OVERLAPS = [("0", "no longer"), ("3600", "1 hour more"), ("86400", "24 hours more")]
 BASE = "/board/companies/{company_id:str}/routines/{routine_id:str}/triggers"
 Json = Mapping[str, Any]
 FIELDS = (
@@ -43,7 +44,8 @@ async def new(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Respo
 async def create(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
     """Create a trigger; show the secret of a webhook, once."""
     form = visit.form
-    kind, errors = form.text("kind"), dict[str, str]()
+    kind, errors = form.one_of("kind", tuple(KINDS)), dict[str, str]()
+    await visit.own("routines", routine_id)
     body = _body(form, kind, errors)
     if not errors and not form.has("check"):
         try:
@@ -58,7 +60,7 @@ async def create(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Re
 @get(f"{BASE}/{{trigger_id:str}}", operation_id="boardEditTrigger")
 async def edit(visit: NamedDependency[Visit], routine_id: FromPath[str], trigger_id: FromPath[str]) -> Response[Any]:
     """Show the form of a trigger as it is."""
-    trigger = await _trigger(visit, routine_id, trigger_id)
+    trigger = await own_trigger(visit, routine_id, trigger_id)
     return await _form(visit, routine_id, trigger, trigger["kind"], as_values(trigger), {})
 
 
@@ -66,7 +68,7 @@ async def edit(visit: NamedDependency[Visit], routine_id: FromPath[str], trigger
 async def save(visit: NamedDependency[Visit], routine_id: FromPath[str], trigger_id: FromPath[str]) -> Response[Any]:
     """Save a trigger; show the new secret of a webhook that needed one."""
     form = visit.form
-    trigger, errors = await _trigger(visit, routine_id, trigger_id), dict[str, str]()
+    trigger, errors = await own_trigger(visit, routine_id, trigger_id), dict[str, str]()
     body = _body(form, trigger["kind"], errors)
     if not errors and not form.has("check"):
         try:
@@ -82,8 +84,8 @@ async def save(visit: NamedDependency[Visit], routine_id: FromPath[str], trigger
 async def rotate(visit: NamedDependency[Visit], routine_id: FromPath[str], trigger_id: FromPath[str]) -> Response[Any]:
     """Make a new secret and show it, once; the old one goes on for the overlap that was chosen."""
     form = visit.form
-    overlap = form.text("overlap")
-    body = {"overlapSec": int(overlap) if overlap.isascii() and overlap.isdigit() else 0}
+    await own_trigger(visit, routine_id, trigger_id)
+    body = {"overlapSec": int(form.one_of("overlap", [seconds for seconds, _ in OVERLAPS]))}
     answer = await visit.api.post(f"/routine-triggers/{trigger_id}/rotate-secret", body)
     return await _saved(visit, routine_id, answer["trigger"], answer["secretMaterial"])
 
@@ -91,6 +93,7 @@ async def rotate(visit: NamedDependency[Visit], routine_id: FromPath[str], trigg
 @post(f"{BASE}/{{trigger_id:str}}/delete", operation_id="boardDeleteTrigger")
 async def delete(visit: NamedDependency[Visit], routine_id: FromPath[str], trigger_id: FromPath[str]) -> Response[Any]:
     """Delete a trigger. An older revision brings it back."""
+    await own_trigger(visit, routine_id, trigger_id)
     await visit.api.delete(f"/routine-triggers/{trigger_id}")
     return visit.go("routines", routine_id, done="deleted")
 
@@ -101,7 +104,7 @@ async def try_sample(
 ) -> Response[Any]:
     """Say what would become of a call of the webhook, and start nothing."""
     form = visit.form
-    trigger = await _trigger(visit, routine_id, trigger_id)
+    trigger = await own_trigger(visit, routine_id, trigger_id)
     headers = dict(_header(line) for line in form.text("headers").split("\n") if ":" in line)
     try:
         verdict = await visit.api.post(
@@ -118,8 +121,9 @@ def _header(line: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-async def _trigger(visit: Visit, routine_id: str, trigger_id: str) -> Json:
-    routine = await visit.api.get(f"/routines/{routine_id}")
+async def own_trigger(visit: Visit, routine_id: str, trigger_id: str) -> Json:
+    """Return a trigger of a routine of this company. Raise ApiRefusal for any other."""
+    routine = await visit.own("routines", routine_id)
     found = next((one for one in routine["triggers"] if one["id"] == trigger_id), None)
     if found is None:
         raise ApiRefusal(404, "Routine trigger not found", None, {})
@@ -129,7 +133,7 @@ async def _trigger(visit: Visit, routine_id: str, trigger_id: str) -> Json:
 async def _saved(visit: Visit, routine_id: str, trigger: Json, material: Json | None) -> Response[Any]:
     if material is None:
         return visit.go("routines", routine_id, done="trigger")
-    routine = await visit.api.get(f"/routines/{routine_id}")
+    routine = await visit.own("routines", routine_id)
     return visit.show("secrets.html", here="routines", routine=routine, materials=[material], trigger=trigger)
 
 
@@ -144,9 +148,7 @@ async def _form(  # noqa: PLR0913, PLR0917 what the form shows
     checked: Form | None = None,
     verdict: Json | None = None,
 ) -> Response[Any]:
-    routine = await visit.api.get(f"/routines/{routine_id}")
-    if routine["companyId"] != visit.company_id:
-        raise ApiRefusal(404, "Routine not found", None, {})
+    routine = await visit.own("routines", routine_id)
     others = (
         await visit.api.get(visit.api_path("routines"), {"limit": 200, "status": "active,paused"})
         if kind == "chain"
@@ -174,7 +176,7 @@ async def _form(  # noqa: PLR0913, PLR0917 what the form shows
         preview=shown,
         presets=preview.PRESETS,
         verdict=verdict,
-        public_url=visit.base,
+        overlaps=OVERLAPS,
     )
 
 
@@ -208,11 +210,9 @@ def _body(form: Form, kind: str, errors: dict[str, str]) -> dict[str, Any]:
     if kind == "schedule":
         return body | preview.schedule_of(form, errors)
     if kind == "webhook":
-        window = form.given("replayWindowSec") or "300"
         body["signingMode"] = form.text("signingMode")
-        if window.isascii() and window.isdigit():
-            body["replayWindowSec"] = int(window)
-        else:
+        body["replayWindowSec"] = whole_number(form.given("replayWindowSec") or "300")
+        if body["replayWindowSec"] is None:
             errors["replayWindowSec"] = "This is no whole number of seconds."
     if kind == "chain":
         body |= {"afterRoutineId": form.text("afterRoutineId"), "afterOutcome": form.text("afterOutcome")}

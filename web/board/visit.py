@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 from uuid import UUID
+from zoneinfo import ZoneInfoNotFoundError
 
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -19,7 +19,7 @@ from litestar.types import ASGIApp
 from application.access import Caller
 from application.use_cases import read_access
 from application.use_cases.read_access import Rights
-from domain.errors import NotFound
+from domain.errors import BadSchedule, NotFound
 from domain.schedule import zones
 from web.board import words
 from web.board.api import Api, ApiRefusal
@@ -33,7 +33,8 @@ from web.http.validation import UUID_TEXT
 
 HTML = "text/html"  # in UTF-8, as the framework adds
 ZONE_COOKIE = "routines-zone"
-UNAUTHENTICATED = 401
+UNAUTHENTICATED, NOT_FOUND = 401, 404
+OWNED = {"routines": "Routine", "routine-runs": "Run", "issues": "Issue"}
 PAGES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
@@ -139,6 +140,17 @@ class Visit:
         self.company = listed or await self.api.get(f"/companies/{company_id}")
         self.rights = await sync_to_thread(self.backend.authorize, self.caller, read_access.rights, UUID(company_id))
 
+    async def own(self, kind: str, id_: object) -> Any:
+        """
+        Return a routine, a run or an issue of the company that the page is about, as the API has it. Raise ApiRefusal.
+
+        What belongs to another company of the reader is not there: the page has the name and the rights of this one.
+        """
+        thing = await self.api.get(f"/{kind}/{quote(str(id_), safe='')}")
+        if thing["companyId"] != self.company_id:
+            raise ApiRefusal(NOT_FOUND, f"{OWNED[kind]} not found", None, {})
+        return thing
+
     @property
     def company_id(self) -> str:
         """The id of the company that the page is about."""
@@ -203,10 +215,7 @@ def see_other(address: str, cookies: Sequence[Cookie] = ()) -> Redirect:
 
 def zone_of(request: Request[Any, Any, Any]) -> str:
     """Return the zone in which the reader wants times, UTC unless they chose another."""
-    cookies = SimpleCookie()
-    cookies.load({name: value for name, value in request.cookies.items() if name == ZONE_COOKIE})
-    chosen = cookies[ZONE_COOKIE].value if ZONE_COOKIE in cookies else "UTC"
-    return known_zone(chosen) or "UTC"
+    return known_zone(request.cookies.get(ZONE_COOKIE, "")) or "UTC"
 
 
 def known_zone(name: str) -> str | None:
@@ -214,6 +223,6 @@ def known_zone(name: str) -> str | None:
     try:
         spelled = zones.spelled(name)
         zones.zone(spelled)
-    except Exception:  # noqa: BLE001 whatever is wrong with the name, there is no such zone
+    except (BadSchedule, ZoneInfoNotFoundError):
         return None
     return spelled

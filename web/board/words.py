@@ -131,10 +131,10 @@ def utc(moment: datetime) -> str:
 
 
 def read_local(text: str, zone: str) -> datetime | None:
-    """Return the moment that a text names in a zone, such as `2026-11-30 09:00`; None if it names none."""
+    """Return the moment, in UTC, that a text names in a zone, such as `2026-11-30 09:00`; None if it names none."""
     try:
         moment = datetime.fromisoformat(text)
-        return moment if moment.tzinfo is not None else moment.replace(tzinfo=zones.zone(zone))
+        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=zones.zone(zone))).astimezone(UTC)
     except (ValueError, OverflowError, ZoneInfoNotFoundError):
         return None
 

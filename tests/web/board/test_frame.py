@@ -7,7 +7,7 @@ from web.board.files import FILES, path_of
 
 INLINE = ("<style", " style=", "javascript:", " onclick=", "pcp_")
 MOST_BYTES = 300_000
-PAGES = ("", "/routines", "/runs", "/issues", "/deliveries", "/people", "/system", "/week", "/routines/new")
+PAGES = ("", "/routines", "/runs", "/issues", "/deliveries", "/people", "/log", "/system", "/week", "/routines/new")
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -1,4 +1,13 @@
+from datetime import datetime
+from typing import get_args
+from zoneinfo import ZoneInfo
+
 import pytest
+
+from tests.web import people
+from tests.web.board.conftest import Board
+from web.board.home import REASONS, cells_of
+from web.monitoring.checkup import Reason
 
 YEARLY = {"kind": "schedule", "cronExpression": "0 9 1 1 *", "timezone": "Asia/Tokyo"}
 
@@ -91,3 +100,26 @@ def test_a_name_that_is_missing_is_said_beside_its_field(board, ending):
     page = board.send(board.show("/people"), ending, name=" ")
     assert page.status == 422
     assert 'class="error"' in page.html
+
+
+def test_each_hour_stands_below_what_clocks_show_also_where_they_change():
+    begin = datetime(2026, 10, 24, tzinfo=ZoneInfo("Europe/Amsterdam"))  # they go back in the night after
+    cells = cells_of(begin)
+    assert [24, 25, 26, 26, 27] == cells[24:29]
+    assert 7 * 24 - 1 == cells[-1]
+
+
+def test_an_admin_sees_no_button_for_an_owner(api, company):
+    people.member(api, company, "owner")
+    admin = Board(api, company, people.member(api, company, "admin"))
+    page = admin.show("/people")
+    owners = [one["userId"] for one in api.get(f"/companies/{company}/members") if one["membershipRole"] == "owner"]
+    assert owners
+    assert not any(page.has_form(f"/members/{id_}") for id_ in owners)
+    assert page.has_form("/members")
+    assert 'value="owner"' not in page.html
+    admin.client.close()
+
+
+def test_the_board_has_a_sentence_for_whatever_is_wrong_with_the_service():
+    assert {word for words in get_args(Reason) for word in get_args(words)} == {*REASONS}

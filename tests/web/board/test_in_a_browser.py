@@ -114,6 +114,7 @@ def paths(api, company):
             "/issues",
             "/deliveries",
             "/people",
+            "/log",
             "/system",
             "/week",
         ),

@@ -1,3 +1,5 @@
+from uuid import uuid4
+
 import pytest
 
 MINUTELY = {"kind": "schedule", "cronExpression": "* * * * *", "timezone": "Europe/Amsterdam", "label": "often"}
@@ -154,3 +156,30 @@ def test_a_routine_that_needs_a_value_asks_for_it_and_runs_with_it(board, api, c
     assert "team sales" in run.text
     assert "many 7" in run.text
     assert '"number": 17' in run.text
+
+
+def test_a_payload_with_variables_of_its_own_is_shown_whole(board, api, company, agent):
+    routine = api.routine(company, agent, triggers=[{"kind": "webhook", "signingMode": "none"}])
+    public_id = api.get(f"/routines/{routine}")["triggers"][0]["publicId"]
+    run = api.post(f"/routine-triggers/public/{public_id}/fire", {"variables": ["one", "two"]})
+    assert '"two"' in board.show(f"/runs/{run['id']}").text
+
+
+def test_the_output_of_a_run_goes_on_after_its_first_part(board, api, company):
+    agent, token = api.agent(company)
+    run = api.post(f"/routines/{api.routine(company, agent)}/run", {})
+    headers = {"X-Paperclip-Run-Id": str(uuid4())}
+    for path, body in (
+        (f"/issues/{run['linkedIssueId']}/checkout", {"agentId": agent, "expectedStatuses": ["todo"]}),
+        *(
+            (f"/routine-runs/{run['id']}/log", {"part": part, "output": [{"stream": "stdout", "text": text}]})
+            for part, text in enumerate((*["a" * 65_536] * 4, "the end"))
+        ),
+    ):
+        assert 200 == api.request("POST", path, body, token=token, headers=headers).status_code
+
+    first = board.show(f"/runs/{run['id']}")
+    assert "the end" not in first.text
+    later = board.get(next(link for link in first.links if link and "after=" in link))
+    assert "the end" in later.text
+    assert not any(link and "after=" in link for link in later.links)

@@ -1,7 +1,10 @@
+import re
+
 import httpx
 import pytest
 
 from application.use_cases.board.sessions import SESSION_NAME
+from tests.web.board.conftest import Browser, Page
 from tests.web.served import further
 from web.board import pages
 from web.board.session import SessionCookie, forgery_token
@@ -39,9 +42,35 @@ def test_the_cookie_of_a_session_is_for_this_host_only_and_no_script_reads_it(ap
     assert api.token not in header
 
 
-def test_without_tls_the_cookie_has_the_port_in_its_name(api):
+def test_without_tls_the_cookie_has_the_port_in_its_name():
     cookie = SessionCookie("http://127.0.0.1:3100")
     assert ("routines-3100", False) == (cookie.name, cookie.is_secure)
+
+
+def test_two_installations_on_one_host_do_not_sign_each_other_out():
+    urls = ("https://example.org", "https://example.org:8443", "https://example.org/a", "https://example.org/a/b")
+    names = [SessionCookie(url).name for url in (*urls, "http://example.org", "http://example.org/a")]
+    assert ["__Host-routines", "__Host-routines-8443", "__Host-routines-a", "__Host-routines-a-b"] == names[:4]
+    assert ["routines-80", "routines-80-a"] == names[4:]
+
+
+@pytest.mark.parametrize(
+    ("public_url", "origin", "host", "is_ours"),
+    [
+        ("https://routines.example", "https://routines.example", "upstream:3100", True),
+        ("https://routines.example:443", "https://routines.example", "upstream:3100", True),
+        ("https://Routines.example/path", "https://routines.example", "routines.example", True),
+        ("https://routines.example", "http://routines.example", "routines.example", False),
+        ("https://routines.example", "https://routines.example.evil", "routines.example", False),
+        ("https://routines.example", "http://127.0.0.1:3100", "127.0.0.1:3100", True),
+        ("http://127.0.0.1:3100", "http://localhost:3100", "localhost:3100", True),
+        ("http://127.0.0.1:3100", "file://localhost:3100", "localhost:3100", False),
+        ("http://127.0.0.1:3100", None, "127.0.0.1:3100", False),
+        ("http://127.0.0.1:3100", "http://", "", False),
+    ],
+)
+def test_a_form_comes_from_the_public_address_or_the_one_that_was_called(public_url, origin, host, is_ours):
+    assert is_ours == SessionCookie(public_url).is_same_origin(origin, host)
 
 
 @pytest.mark.parametrize("token", ["", "nonsense", "pcp_board_2DVMuTm1hYULLAq854L0rMhrOcv9exr82C9d1D"])
@@ -162,4 +191,43 @@ def test_a_cookie_is_found_among_others_and_what_is_no_token_is_none():
         return cookie.token_of([(b"cookie", text.encode())])
 
     assert token == of(f"a=b; __Host-routines={token}; c=d")
+    assert token == of(f'other={{"is": "JSON, with [brackets]"}}; =; ;é; __Host-routines={token}')
     assert [None] * 4 == [of(text) for text in ("", "__Host-routines=x", f"routines-443={token}", "__Host-routines")]
+
+
+def test_behind_a_path_every_link_form_and_way_on_begins_with_it_and_the_cookie_is_of_it(api, company, agent):
+    routine = api.routine(company, agent)
+    with further(api, public_url="https://routines.example/below") as other:
+        browser = Browser(other.url)
+        headers = {"Origin": "https://routines.example"}
+        answer = browser.client.post("/board/sign-in", data={"token": api.token}, headers=headers)
+        assert ("/below/", True) == (
+            answer.headers["location"],
+            answer.headers["set-cookie"].startswith("__Host-routines-below=pcp_board_"),
+        )
+        for path in ("", "/routines", f"/routines/{routine}", "/log", "/people"):
+            page = Page(browser.client.get(f"/board/companies/{company}{path}"))
+            assert 200 == page.status
+            addresses = [
+                *page.links,
+                *(form["action"] for form in page.forms),
+                *re.findall('hx-get="([^"]*)"', page.html),
+            ]
+            assert addresses
+            assert {address for address in addresses if not address.startswith(("/below/", "#"))} == set()
+        csrf = page.form("/sign-out")["fields"]["csrf"]
+        answer = browser.client.post("/board/sign-out", data={"csrf": csrf}, headers=headers)
+        assert "/below/board/sign-in" == answer.headers["location"]
+        assert (
+            "/below/board/sign-in?next=%2Fboard%2Fsettings" == browser.client.get("/board/settings").headers["location"]
+        )
+        browser.client.close()
+
+
+def test_signing_in_again_ends_the_session_that_the_browser_had(api, board):
+    before = next(cookie.value for cookie in board.client.cookies.jar if cookie.name == "__Host-routines")
+    for _ in range(2):
+        board.sign_in(api.token)
+
+    assert 401 == api.request("GET", "/cli-auth/me", token=before).status_code
+    assert 200 == board.show().status

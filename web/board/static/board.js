@@ -6,6 +6,7 @@ function center() {
   document.querySelectorAll(".scroll").forEach((box) => { box.scrollLeft = (box.scrollWidth - box.clientWidth) / 2; });
 }
 center();
+document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 
 // Ctrl-K and / go to the search, Escape closes an open menu.
 document.addEventListener("keydown", (event) => {
@@ -24,8 +25,14 @@ document.addEventListener("keydown", (event) => {
 document.addEventListener("click", async (event) => {
   const copy = event.target.closest("[data-copy]");
   if (copy) {
-    await navigator.clipboard.writeText(document.getElementById(copy.dataset.copy).textContent);
-    copy.textContent = "Copied";
+    const text = document.getElementById(copy.dataset.copy);
+    if (navigator.clipboard) { // browsers have none for pages without TLS from another machine
+      await navigator.clipboard.writeText(text.textContent);
+      copy.textContent = "Copied";
+    } else {
+      getSelection().selectAllChildren(text);
+      copy.textContent = "Selected: press Ctrl+C";
+    }
   }
   const fill = event.target.closest("[data-fill]");
   if (fill) {

@@ -1,0 +1,79 @@
+"""The log: what has happened in a company, event by event, each as a sentence; of one thing with all that belongs to it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from litestar import Response, get
+from litestar.di import NamedDependency
+
+from application.use_cases.event_access import OF_NO_COMPANY
+from domain.events import STORED_NAMES
+from web.board.runs import bound
+from web.board.visit import Visit
+
+PAGE = 50
+THINGS = {"routine": "routineId", "trigger": "triggerId", "run": "runId", "issue": "issueId", "stream": "streamId"}
+FILTERS = (*THINGS, "kind", "actor", "from", "to", "order")
+ORDERS = {"": "Newest first", "oldest": "Oldest first"}
+AREAS = sorted({name.partition(".")[0] for name in STORED_NAMES if name not in OF_NO_COMPANY})
+KINDS = {"": "All", **{f"{area}.*": area.replace("_", " ") for area in AREAS}}
+ACTORS = {"": "Anybody", "scheduler": "the scheduler", "delivery": "the deliveries", "system": "the system"}
+Json = Mapping[str, Any]
+
+
+@get("/board/companies/{company_id:str}/log", operation_id="boardLog")
+async def log(visit: NamedDependency[Visit]) -> Response[Any]:
+    """Show the events that match, a page of them."""
+    asked = {name: visit.parameter(name) for name in FILTERS if visit.parameter(name)}
+    errors: dict[str, str] = {}
+    query = {api_name: asked.get(name) for name, api_name in THINGS.items()}
+    query |= {name: asked.get(name) for name in ("kind", "actor", "order")}
+    query |= {name: bound(visit, asked, name, errors) for name in ("from", "to")}
+    answer = await visit.api.page(
+        visit.api_path("events"), {**query, "cursor": visit.parameter("cursor"), "limit": str(PAGE)}
+    )
+    following = visit.path("log", query={**asked, "cursor": answer.next_cursor}) if answer.next_cursor else None
+    return visit.show(
+        "log.html",
+        here="log",
+        events=[{**event, "fields": fields_of(event)} for event in answer.value],
+        asked=asked,
+        errors=errors,
+        things=[name for name in THINGS if name in asked],
+        subjects=await _subjects(visit, asked),
+        kinds=_with(KINDS, asked.get("kind", "")),
+        actors=_with(ACTORS, asked.get("actor", "")),
+        orders=ORDERS,
+        following=following,
+    )
+
+
+def _with(options: Mapping[str, str], chosen: str) -> Mapping[str, str]:
+    """Return options, with the one that is chosen among them: addresses may ask for more than the form offers."""
+    return options if chosen in options else {**options, chosen: chosen}
+
+
+async def _subjects(visit: Visit, asked: Mapping[str, str]) -> Sequence[tuple[str, str]]:
+    """Return the things that the events belong to: each with its name and its address, which is empty if it has no page."""
+    subjects = []
+    if "routine" in asked:
+        routine = await visit.own("routines", asked["routine"])
+        subjects.append((f"the routine “{routine['title']}”", visit.path("routines", routine["id"])))
+    if "run" in asked:
+        run = await visit.own("routine-runs", asked["run"])
+        subjects.append((f"the run of {visit.when(run['triggeredAt'])}", visit.path("runs", run["id"])))
+    if "issue" in asked:
+        issue = await visit.own("issues", asked["issue"])
+        subjects.append((f"the issue {issue['identifier']}", visit.path("issues", issue["id"])))
+    if "trigger" in asked:
+        subjects.append((f"the trigger {asked['trigger']}", ""))
+    if "stream" in asked:
+        subjects.append((asked["stream"], ""))
+    return subjects
+
+
+def fields_of(event: Json) -> str:
+    """Return what an event holds, without its kind, as JSON for people; empty if it holds nothing more."""
+    fields = {name: value for name, value in (event["data"] or {}).items() if name != "type"}
+    return msgspec.json.format(msgspec.json.encode(fields), indent=2).decode() if fields else ""
