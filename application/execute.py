@@ -11,6 +11,7 @@ from uuid import UUID
 
 import msgspec
 from eventsourcing.persistence import IntegrityError, OperationalError
+from psycopg_pool import PoolTimeout
 
 from application import tracing
 from application.access import BoardUser, Caller, Principal, identify
@@ -148,8 +149,8 @@ class Executor:
             async with steps.turn(turn):
                 try:
                     work, result = await steps.decide(decide, actor, cache)
-                except OperationalError:
-                    raise
+                except (OperationalError, PoolTimeout):
+                    raise  # whoever has waited for a database that is away need not wait again
                 except Exception:
                     if cache is None:
                         raise

@@ -8,10 +8,12 @@ the loop, is done by a thread.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import datetime
 from typing import Any, ParamSpec, Protocol, TypeVar, cast
 from uuid import UUID
+
+from psycopg_pool import PoolTimeout
 
 from application.event_store.at_hand import (
     Elsewhere,
@@ -68,11 +70,13 @@ class LoopExecutor:
         Unless it `is_fresh` the answer may rest on cached streams, so the caller must look whether they are unchanged.
         What is refused is refused on fresh state.
         """
-        if not is_fresh and self._executor.cache is not None:
-            with suppress(Exception):  # it is raised below if it still occurs
-                work, result = await self._steps.decide(question, "system", self._executor.cache)
-                return result, work.versions
-        work, result = await self._steps.decide(question, "system", None)
+        cache = None if is_fresh else self._executor.cache
+        try:
+            work, result = await self._steps.decide(question, "system", cache)
+        except Exception as error:
+            if cache is None or isinstance(error, PoolTimeout):
+                raise
+            work, result = await self._steps.decide(question, "system", None)
         return result, work.versions
 
 
@@ -84,7 +88,7 @@ class _Awaiting:
         self._recorder = recorder
         self._in_thread = in_thread
         self._turns = LoopTurns()
-        self._one_by_one = asyncio.Lock()
+        self._reading: asyncio.Task[datetime] | None = None  # of the clock
 
     def turn(self, stream_ids: Collection[UUID]) -> Any:
         return self._turns.take(stream_ids)
@@ -117,8 +121,10 @@ class _Awaiting:
         clock = self._executor.clock
         if not getattr(clock, "is_outdated", False):
             return clock()
-        async with self._one_by_one:  # only the first asks the database
-            return await self._in_thread(clock) if getattr(clock, "is_outdated", False) else clock()
+        if self._reading is None or self._reading.done():
+            # All wait for one answer, or one failure. It has a thread of its own, so that it waits behind no tenant.
+            self._reading = asyncio.create_task(asyncio.to_thread(clock))
+        return await asyncio.shield(self._reading)
 
     async def take(self, quotas: Quotas, charge: Charge) -> Reservation:
         return await self._in_thread(quotas.take, charge) if quotas.is_outdated(charge) else quotas.take(charge)

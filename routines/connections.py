@@ -229,7 +229,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
         try:
             arrived = await (await session.execute(ARRIVED)).fetchone()
             await session.execute(SET, self._late(arrived, session.info.server_version))
-        except psycopg.Error:
+        except BaseException:  # the end of the loop as well
             await session.close()
             raise
         session.answered_at = time.monotonic()
@@ -288,7 +288,13 @@ class Pool(ConnectionPool[Connection]):
         return super().getconn(end - time.monotonic())
 
     async def connect_on_loop(self) -> LoopSession:
-        """Return a connection of the running event loop, besides those of the pool. It ends with the pool."""
+        """
+        Return a connection of the running event loop, besides those of the pool. It ends with the pool.
+
+        Raises psycopg.OperationalError at once while the database is away: whether it is back is found out by threads.
+        """
+        if (since := self._failing_since) is not None and time.monotonic() - since >= AWAY_AFTER_S:
+            raise psycopg.OperationalError("the database is away")
         session = await self._profile.connect_on_loop(self._url)
         self._on_loop = {one for one in self._on_loop if not one.closed} | {session}
         return session

@@ -10,12 +10,12 @@ Both are no Exceptions, so that no rule takes them for an error of its own.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, NoReturn
+from typing import Any
 from uuid import UUID
 
 from application.event_store.store import ReadBudget
 from application.event_store.stream_cache import CachedStream, StreamCache
-from application.secrets.vault import Kept, Vault
+from application.secrets.vault import Vault
 from domain.bounds.limits import Limits
 from domain.recorded import Recorded
 from domain.routines.budget import Owner, Spent
@@ -79,7 +79,7 @@ class LightStreams:
 
 
 class OpenedSecrets:
-    """The secrets that the process has opened before. Raises Elsewhere for others, and for new ones."""
+    """The secrets that the process has opened before. Raises Elsewhere for others."""
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
@@ -90,14 +90,6 @@ class OpenedSecrets:
         if len(secrets) < len(ids):
             raise Elsewhere
         return secrets
-
-    def keep(self, _secrets: Sequence[Kept]) -> NoReturn:
-        """Leave it to a thread to put secrets into the vault."""
-        raise Elsewhere
-
-    def discard(self, _ids: Sequence[UUID]) -> NoReturn:
-        """Leave it to a thread to delete secrets from the vault."""
-        raise Elsewhere
 
 
 class QuotasElsewhere:

@@ -6,6 +6,7 @@ what to do about broken connections, lost answers and a database that is away: a
 else as Elsewhere.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -35,7 +36,7 @@ from application.event_store.recorder import (
 from application.event_store.store import by_stream
 from domain.recorded import Recorded
 
-READERS = 3  # connections that read
+READERS = 2  # connections for the answers of reads; one more is for what decisions rest on
 MOST_QUERIES = 32  # that go to Postgres in one round trip
 
 
@@ -64,8 +65,9 @@ class LoopRecorder:
         self._appends = Lane[Batch, int | Exception | Again](
             connections, _append_each, many=1, most_items=MOST_BATCHES, most_size=MOST_GROUP_BYTES
         )
-        self._queries = Lane[Sequence[Query], list[Any]](
-            connections, _answer_each, many=READERS, most_items=MOST_QUERIES
+        self._loads, self._reads = (
+            Lane[Sequence[Query], list[Any]](connections, _answer_each, many=many, most_items=MOST_QUERIES)
+            for many in (1, READERS)
         )
 
     @property
@@ -85,16 +87,17 @@ class LoopRecorder:
             return Again(was_sent=False)
 
     async def query(self, text: str, *values: Any) -> list[Row]:
-        """Return the rows that a query finds. Raises Elsewhere when it cannot be asked now."""
-        rows: list[Row] = (await self.query_all([Query(text, values)]))[0]
+        """Return the rows that a query about the log finds. Raises Elsewhere when it cannot be asked now."""
+        rows: list[Row] = (await _asked(self._loads, [Query(text, values)]))[0]
         return rows
 
     async def query_all(self, queries: Sequence[Query]) -> list[Any]:
-        """Return what is made of each query, sent in this order in one round trip. Raises Elsewhere as `query` does."""
-        try:
-            return await self._queries.submit(queries)
-        except (NoConnection, psycopg.Error):
-            raise Elsewhere from None
+        """
+        Return what is made of each query, sent in this order in one round trip. Raises Elsewhere as `query` does.
+
+        They may take longer than those about the log, which do not wait for them.
+        """
+        return await _asked(self._reads, queries)
 
     async def load(self, stream_ids: Sequence[UUID], read_from: str | None) -> Mapping[UUID, list[Recorded]]:
         """Return the events of each stream. Raises Elsewhere also when they are too much for the loop."""
@@ -116,6 +119,13 @@ class LoopRecorder:
     async def head(self) -> int:
         """Return the position of the newest event; 0 for an empty log."""
         return int((await self.query(HEAD))[0][0])
+
+
+async def _asked(lane: Lane[Sequence[Query], list[Any]], queries: Sequence[Query]) -> list[Any]:
+    try:
+        return await lane.submit(queries)
+    except (NoConnection, psycopg.Error):
+        raise Elsewhere from None
 
 
 async def _append_each(connection: Connection, batches: Sequence[Batch]) -> Sequence[int | Exception | Again]:
@@ -148,7 +158,10 @@ async def _answer_each(connection: Connection, groups: Sequence[Sequence[Query]]
     except psycopg.Error:
         await connection.close()
         raise
-    answers = {key: list(map(_made, once[key], those)) for key, those in rows.items()}
+    answers = dict[Any, list[Any]]()
+    for key, those in rows.items():
+        answers[key] = list(map(_made, once[key], those))
+        await asyncio.sleep(0)  # what is made of many rows for all of them would hold up the loop
     return [answers[key] for key in keys]
 
 

@@ -1,5 +1,6 @@
 """Whatever the server, its roles, the URL and the shell say, connections are as the code needs them, and stay so."""
 
+import asyncio
 import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -194,6 +195,19 @@ def test_nobody_waits_for_a_database_that_is_away_and_it_is_found_as_soon_as_it_
     admit(whether=True)
     wait_for(lambda: is_served(system.pool))
     assert [True] * 8 == [is_served(system.pool) for _ in range(8)]
+
+
+def test_an_event_loop_does_not_look_for_a_database_that_is_away(system, admit, monkeypatch):
+    monkeypatch.setattr(connections, "AWAY_AFTER_S", 0.0)
+    admit(whether=False)
+    assert not is_served(system.pool)
+    tried = []
+    monkeypatch.setattr(connections.LoopSession, "connect", tried.append)
+
+    with pytest.raises(psycopg.OperationalError):
+        asyncio.run(system.pool.connect_on_loop())
+
+    assert [] == tried
 
 
 def test_who_waits_while_the_database_restarts_is_served(system, admit):

@@ -1,6 +1,7 @@
 """What most requests ask for is carried out in the event loop: it is answered while no thread is free."""
 
 import asyncio
+import gzip
 import hashlib
 import hmac
 import json
@@ -9,10 +10,12 @@ from contextlib import contextmanager, nullcontext
 import httpx
 import pytest
 
+from application.execute_on_loop import LoopExecutor
 from tests.api import Api
 from web.app import create_app
 from web.http import backend as backends
 from web.http.backend import Backend
+from web.http.json_body import SMALL
 from web.paperclip import routines as routes
 from web.paperclip import triggers
 
@@ -122,3 +125,52 @@ def test_a_key_that_was_revoked_elsewhere_reads_nothing_more(api, asked):
     after = asked(read, read, last=revoked)
 
     assert [200, 401] == [before[0].status_code, after[0].status_code]
+
+
+def test_a_whole_list_that_waits_beside_a_page_of_it_is_not_cut_off(api, asked, monkeypatch):
+    monkeypatch.setattr(routes, "SHORT", 2)
+    company = api.company()
+    agent = api.agent(company)[0]
+    made = {api.routine(company, agent, title=f"Routine {number}") for number in range(3)}
+    board = {"headers": {"Authorization": f"Bearer {api.token}"}}
+    limits = ["", "?limit=2"] * 6
+    requests = [("GET", f"/companies/{company}/routines{limit}", board) for limit in limits]
+
+    lists = [[one["id"] for one in answer.json()] for answer in asked(requests, requests)]
+
+    assert [made] * 6 == [set(ids) for ids in lists[::2]]
+    assert [2] * 6 == [len(ids) for ids in lists[1::2]]
+
+
+def test_a_search_is_left_to_a_thread_since_it_may_take_long(api, asked, monkeypatch):
+    company = api.company()
+    routine = api.routine(company, api.agent(company)[0], title="Needle")
+    board = {"headers": {"Authorization": f"Bearer {api.token}"}}
+
+    async def refuse(*_args, **_kwargs):
+        raise AssertionError
+
+    monkeypatch.setattr(backends.OnLoop, "read", refuse)
+    (found,) = asked([("GET", f"/companies/{company}/routines?q=needle", board)])
+
+    assert [routine] == [one["id"] for one in found.json()]
+
+
+def test_a_call_that_is_large_when_unpacked_is_left_to_a_thread(api, asked, monkeypatch):
+    company = api.company()
+    routine = api.routine(company, api.agent(company)[0])
+    trigger = api.post(f"/routines/{routine}/triggers", {"kind": "webhook", "signingMode": "none"})
+    path = f"/routine-triggers/public/{trigger['trigger']['publicId']}/fire"
+
+    def call(size):
+        body = gzip.compress(json.dumps({"text": "x" * size}).encode())
+        headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+        return "POST", path, {"content": body, "headers": headers}
+
+    decided = []
+    attempt = LoopExecutor.attempt
+    monkeypatch.setattr(LoopExecutor, "attempt", lambda self, decide: decided.append(decide) or attempt(self, decide))
+    answers = asked([call(SMALL)], [call(10)])
+
+    assert [202] == [answer.status_code for answer in answers]
+    assert 1 == len(decided)

@@ -47,10 +47,10 @@ class FairTurns:
     def _hand_out(self) -> None:
         while self._under_way < self._most and (taken := self._queue.take()) is not None:
             tenant, turn = taken
-            self._under_way += 1
-            if turn.done():
-                self._end(tenant)
+            if turn.done():  # it was given up, and is about to leave the queue
+                self._queue.end(tenant)
             else:
+                self._under_way += 1
                 turn.set_result(None)
 
     def _end(self, tenant: str) -> None:

@@ -16,7 +16,6 @@ import msgspec
 import psycopg
 import structlog
 from eventsourcing.persistence import PersistenceError
-from litestar.concurrency import sync_to_thread
 
 from application.secrets.key_ring import VaultClosed
 from application.secrets.vault import Vault
@@ -193,7 +192,7 @@ class Checkup:
         if before is not None and not before.done():
             await asyncio.wait([before])
         self._look_under_way, self._next_look = self._next_look, None
-        return await sync_to_thread(look, self)
+        return await asyncio.to_thread(look, self)  # not a thread of requests: it must wait behind no tenant
 
     def _find_writing(self) -> Writing:
         with self._backend.pool.connection() as conn:

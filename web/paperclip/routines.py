@@ -121,18 +121,22 @@ class Routines(Controller):
                     conn, company_id, filters, after=after, limit=limit, max_bytes=max_bytes
                 )
 
+        # What asks alike must make the same of the rows: a list that may be longer asks for more than one that is SHORT.
+        most = min(limit or MOST, SHORT + 1)
+
         def page(rows: list[Row]) -> tuple[Part[responses.RoutineListItem], bytes] | None:
-            if len(rows) > SHORT and limit != SHORT:
+            if len(rows) > SHORT < most:
                 return None
             part = routines.LIST.light_part_of(rows, limit, max_bytes)
             return None if part is None else (part, msgspec.json.encode(part))
 
-        values = routines.asked(company_id, filters, after, min(limit or SHORT, SHORT))
-        asked = Query(*routines.LIST.part_query(**values), page)  # type: ignore[arg-type]
-        found = await backend.on_loop.read(
-            caller, read_access.routines, company_id, LIST_MODELS, asked, eventual=eventual
-        )
-        body: bytes | None = None
+        found, body = None, None
+        if filters == routines.ALL:  # a search may take long, and would hold up all that are read over its connection
+            values = routines.asked(company_id, filters, after, most)
+            asked = Query(*routines.LIST.part_query(**values), page)  # type: ignore[arg-type]
+            found = await backend.on_loop.read(
+                caller, read_access.routines, company_id, LIST_MODELS, asked, eventual=eventual
+            )
         if found is None:
             addresses, part = await sync_to_thread(read)
         else:

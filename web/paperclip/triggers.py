@@ -32,7 +32,7 @@ from web.http.routing import delete, patch, post
 from web.http.webhook_refusals import WebhookRefusals
 from web.openapi.parameters import WEBHOOK_HEADERS
 from web.paperclip.run_answers import REPEATED, run_answer
-from web.paperclip.webhook_requests import Handshake, handshake_of, parse_call
+from web.paperclip.webhook_requests import Handshake, handshake_of, parse_call, size_of
 from web.paperclip.webhook_samples import SampleResult, sample_request, try_sample
 
 HANDSHAKE = {
@@ -193,7 +193,7 @@ class Triggers(Controller):
             return webhooks.fire(work, webhook, read_call())
 
         try:
-            done = await backend.on_loop.attempt(decide, size=len(webhook_request.body))
+            done = await backend.on_loop.attempt(decide, size=size_of(webhook_request))
         except Exception as error:
             if isinstance(error, NotFound | Unauthenticated) and not is_counted:
                 rate_limiter.count_refusal(sender)

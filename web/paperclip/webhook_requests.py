@@ -65,11 +65,18 @@ def handshake_of(request: WebhookRequest) -> Handshake | None:
     return None
 
 
+def size_of(request: WebhookRequest) -> int:
+    """Return how large the body is, or says that it is when it is unpacked."""
+    return max(len(request.body), gzip_body.announced_size(request.body) if _is_packed(request) else 0)
+
+
+def _is_packed(request: WebhookRequest) -> bool:
+    return not gzip_body.NAMES.isdisjoint(value.lower() for value in _values(request, "content-encoding"))
+
+
 def _unpacked(request: WebhookRequest, most_bytes: int) -> bytes:
     """Return the body without its compression; the signature covers it as it was sent."""
-    if not request.body or not gzip_body.NAMES.intersection(
-        value.lower() for value in _values(request, "content-encoding")
-    ):
+    if not request.body or not _is_packed(request):
         return request.body
     if gzip_body.announced_size(request.body) > most_bytes:
         raise RequestEntityTooLarge(f"The body must have at most {most_bytes} bytes, unpacked as well")

@@ -6,9 +6,10 @@ from uuid import UUID, uuid4
 
 import pytest
 from eventsourcing.persistence import IntegrityError
+from psycopg_pool import PoolTimeout
 
 from application.event_store.at_hand import HEAVY_BYTES
-from application.event_store.loop_recorder import LoopRecorder
+from application.event_store.loop_recorder import READERS, LoopRecorder, Query
 from application.event_store.recorder import MOST_BATCHES
 from application.event_store.stream_cache import StreamCache
 from application.event_store.stream_kinds import AGENT
@@ -228,3 +229,78 @@ def test_an_answer_says_on_which_versions_it_rests_and_is_refused_on_fresh_state
 
     assert ("paused", {stream_id: 2}) == run(story())
     assert [] == desk.in_threads
+
+
+class ClockAway:
+    """The clock of a database that is away."""
+
+    is_outdated = True
+
+    def __init__(self):
+        self.asked = 0
+
+    def __call__(self):
+        self.asked += 1
+        raise PoolTimeout
+
+
+def test_all_who_decide_while_the_database_is_away_wait_for_it_once(system):
+    desk, many = Desk(system), 20
+    clock = desk.threads.clock = ClockAway()
+
+    async def story():
+        decisions = [desk.loop.attempt(note(uuid4())) for _ in range(many)]
+        answers = [desk.loop.answer(lambda work: work.now) for _ in range(many)]
+        return await asyncio.gather(*decisions, *answers, return_exceptions=True)
+
+    outcomes = run(story())
+
+    assert {PoolTimeout} == {type(outcome) for outcome in outcomes}
+    assert 1 == clock.asked
+    assert [] == desk.in_threads
+
+
+def test_reads_that_take_long_hold_up_no_decision(system):
+    desk, lock = Desk(system), 1
+    waiting = """
+        SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+        WHERE l.locktype = 'advisory' AND NOT l.granted AND d.datname = current_database()"""
+
+    async def story(conn):
+        reads = []
+        for number in range(1, READERS + 1):
+            query = Query("SELECT pg_advisory_lock_shared(%s)", (lock,))
+            reads.append(asyncio.create_task(desk.recorder.query_all([query])))
+            while number > conn.execute(waiting).fetchone()[0]:  # noqa: ASYNC110 only Postgres knows who waits
+                await asyncio.sleep(0.01)
+        stream_id = uuid4()
+        await desk.loop.attempt(note(stream_id))
+        assert not any(read.done() for read in reads)
+        conn.execute("SELECT pg_advisory_unlock(%s)", (lock,))
+        await asyncio.gather(*reads)
+        return stream_id
+
+    with system.pool.connection() as conn:
+        conn.execute("SELECT pg_advisory_lock(%s)", (lock,))
+        stream_id = run(story(conn))
+
+    assert ["by hand"] == desk.reasons(stream_id)
+    assert [] == desk.in_threads
+
+
+def test_the_loop_goes_on_between_the_answers_that_came_together(system):
+    desk, steps = Desk(system), []
+
+    async def go_on():
+        while steps.count("made") < 2:
+            if steps[-1:] == ["made"]:
+                steps.append("went on")
+            await asyncio.sleep(0)
+
+    async def story():
+        queries = [Query("SELECT %s::int", (number,), make=lambda _: steps.append("made")) for number in range(2)]
+        await asyncio.gather(go_on(), *(desk.recorder.query_all([query]) for query in queries))
+
+    run(story())
+
+    assert ["made", "went on", "made"] == steps

@@ -95,3 +95,16 @@ def test_a_request_that_is_given_up_at_work_gives_its_turn_to_the_next():
             return list(desk.began)
 
     assert ["first", "second"] == asyncio.run(story())
+
+
+def test_of_any_number_of_requests_that_are_given_up_at_once_none_keeps_a_turn():
+    async def story():
+        async with desk_with(1, 1) as desk:
+            tasks = await desk.ask("tenant", *map(str, range(2_000)))
+            for task in tasks:
+                task.cancel()
+            await settle()
+            await desk.ask("tenant", "next")
+            return list(desk.began)
+
+    assert ["0", "next"] == asyncio.run(story())

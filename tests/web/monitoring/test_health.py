@@ -1,12 +1,20 @@
 """Health (contract 7.1) and addresses that do not exist (contract 1)."""
 
+import asyncio
+from threading import Event
+from typing import cast
+
 import pytest
+from litestar import concurrency
 
 from application.use_cases import zone_data
 from domain.schedule import zones
 from projections import catalogue
 from tests.api import Api
 from tests.web.served import further
+from web.http.backend import Backend
+from web.http.fair_threads import FairThreads
+from web.monitoring.checkup import Checkup
 
 
 def test_health_needs_no_token_and_lists_every_read_model(api: Api):
@@ -93,3 +101,15 @@ def test_an_error_is_one_object_with_a_text_and_the_same_as_problem_details(api:
         "status": 404,
         "detail": "Routine not found",
     } == api.request("GET", "/routines/11111111-1111-4111-8111-111111111111").json()
+
+
+def test_a_look_at_the_health_waits_behind_no_tenant(monkeypatch):
+    threads, may_end = FairThreads(1, 1), Event()
+    monkeypatch.setattr(concurrency._State, "EXECUTOR", threads)
+    threads.submit(may_end.wait)
+    checkup = Checkup(cast("Backend", None))
+    try:
+        assert "found" == asyncio.run(asyncio.wait_for(checkup.together(lambda _: "found"), 60))
+    finally:
+        may_end.set()
+        threads.shutdown()
