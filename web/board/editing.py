@@ -1,5 +1,6 @@
 """The form of a routine: to create one with its first schedule, and to edit one; a conflict shows both versions."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
@@ -13,6 +14,7 @@ from domain.values import (
     CatchUpPolicy,
     ConcurrencyPolicy,
     FailureCause,
+    IfUnanswered,
     Priority,
     VariableType,
 )
@@ -37,6 +39,7 @@ TEXTS = (
 )
 IDS = ("assigneeAgentId", "projectId", "goalId", "folderId")
 RETRY = {"maxAttempts": int, "backoffSeconds": int, "backoffFactor": float, "maxBackoffSeconds": int}
+PROBE = ("url", "status", "path", "equals", "ifUnanswered")
 ALERTS = ("untakenAfterSec", "stuckAfterSec", "overdueAfterSec", "missedInARow")
 CHOICES = {
     "priority": [(word, word) for word in get_args(Priority)],
@@ -52,6 +55,7 @@ CHOICES = {
     ],
     "activityGatePolicy": [(word, word.replace("_", " ")) for word in get_args(ActivityGatePolicy)],
     "activityGateScope": [(word, word.replace("_", " ")) for word in get_args(ActivityGateScope)],
+    "ifUnanswered": [(word, word) for word in get_args(IfUnanswered)],
     "variableType": [(word, word) for word in get_args(VariableType)],
     "retryOn": [(word, word.replace("_", " ")) for word in get_args(FailureCause)],
 }
@@ -169,6 +173,7 @@ def as_values(routine: Json) -> dict[str, str]:
     values |= {f"alertBounds.{name}": _text(alerts[name]) for name in ALERTS}
     values["maxCost"] = f"{budget['maxCostMicros'] / 1_000_000:g}" if budget else ""
     values["windowSec"] = _text(budget["windowSec"]) if budget else ""
+    values |= _probe_as_values(routine["probe"])
     for index, variable in enumerate(routine["variables"]):
         row = f"variables.{index}."
         values |= {f"{row}{name}": _text(variable[name]) for name in ("name", "label", "type", "defaultValue")}
@@ -177,6 +182,26 @@ def as_values(routine: Json) -> dict[str, str]:
             f"{row}options": ", ".join(variable["options"]),
         }
     return values
+
+
+def _probe_as_values(probe: Json | None) -> dict[str, str]:
+    if probe is None:
+        return {}
+    values = {f"probe.{name}": _text(probe[name]) for name in ("url", "status", "ifUnanswered")}
+    if (condition := probe["json"]) is not None:
+        wanted = condition["equals"]
+        is_plain = isinstance(wanted, str) and _json_of(wanted) == wanted
+        values |= {"probe.path": condition["path"], "probe.equals": wanted if is_plain else json.dumps(wanted)}
+    return values
+
+
+def _json_of(text: str) -> Any:
+    """Return the value that a text is as JSON: a number, true, false, null or a text in quotes; else the text itself."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return text if isinstance(value, list | dict) else value
 
 
 def _text(value: object) -> str:
@@ -189,7 +214,7 @@ def _values(form: Form) -> dict[str, str]:
     """Return what was typed, so that nothing of it is lost."""
     names = [*TEXTS, *IDS, "maxRunDurationSec", "retry", "maxCost", "windowSec", "cronExpression", "timezone"]
     names += [f"retryPolicy.{name}" for name in RETRY] + [f"retryOn.{cause}" for cause, _ in CHOICES["retryOn"]]
-    names += [f"alertBounds.{name}" for name in ALERTS]
+    names += [f"alertBounds.{name}" for name in ALERTS] + [f"probe.{name}" for name in PROBE]
     values = {name: form.text(name) for name in names if form.has(name)}
     for index in range(MOST_VARIABLES):
         row = f"variables.{index}."
@@ -222,8 +247,21 @@ def _body(form: Form, errors: dict[str, str]) -> dict[str, Any]:
     body["budget"] = None
     if cost is not None or window is not None:
         body["budget"] = {"maxCostMicros": None if cost is None else round(cost * 1_000_000), "windowSec": window}
+    body["probe"] = _probe(form, errors) if form.given("probe.url") else None
     body["variables"] = _variables(form, errors)
     return body
+
+
+def _probe(form: Form, errors: dict[str, str]) -> dict[str, Any]:
+    path, wanted = form.given("probe.path"), form.text("probe.equals").strip()
+    if wanted and path is None:
+        errors["probe.path"] = "Say where in the answer this value is wanted."
+    return {
+        "url": form.text("probe.url").strip(),
+        "status": _number(form, "probe.status", errors),
+        "json": None if path is None else {"path": path, "equals": _json_of(wanted)},
+        "ifUnanswered": form.text("probe.ifUnanswered") or "skip",
+    }
 
 
 def _number(form: Form, name: str, errors: dict[str, str], kind: type = int) -> Any:
@@ -289,4 +327,6 @@ def _in_form(field: str) -> str:
         "budget.maxCostMicros": "maxCost",
         "budget.windowSec": "windowSec",
         "retryPolicy.retryOn": "retryPolicy.maxAttempts",
+        "probe.json.path": "probe.path",
+        "probe.json.equals": "probe.equals",
     }.get(field, field)

@@ -33,6 +33,8 @@ REASONS = {  # the reasons that are stored as words of the contract
     "no_external_activity": "nothing has changed since the last run",
     "superseded": "a later occurrence was due as well",
     "over_budget": "a budget is used up",
+    "probe_failed": "its probe found something else than it should",
+    "probe_unanswered": "nobody answered its probe",
     "no_assignee": "no agent is assigned",
     "live_execution_issue": "a run was still open",
     "too_late": "it was too late",

@@ -14,6 +14,10 @@ EVERYTHING = {
     "alertBounds.overdueAfterSec": "86400",
     "maxCost": "2.50",
     "windowSec": "86400",
+    "probe.url": "https://example.com/queue",
+    "probe.path": "queue.size",
+    "probe.equals": "3",
+    "probe.ifUnanswered": "fire",
     "variables.0.name": "team",
     "variables.0.type": "select",
     "variables.0.options": "sales, support",
@@ -33,6 +37,10 @@ def test_a_routine_is_created_with_all_that_the_form_has(board, api, agent):
     )
     assert (4, 1.5) == (routine["retryPolicy"]["maxAttempts"], routine["retryPolicy"]["backoffFactor"])
     assert {"maxCostMicros": 2_500_000, "windowSec": 86_400} == routine["budget"]
+    wanted = {"path": "queue.size", "equals": 3}
+    assert {"url": "https://example.com/queue", "status": None, "json": wanted, "ifUnanswered": "fire"} == routine[
+        "probe"
+    ]
     assert 86_400 == routine["alertBounds"]["overdueAfterSec"]
     assert ("team", ["sales", "support"]) == (routine["variables"][0]["name"], routine["variables"][0]["options"])
     assert ("30 7 * * 1", "Europe/Amsterdam") == tuple(
@@ -49,6 +57,8 @@ def test_a_routine_is_created_with_all_that_the_form_has(board, api, agent):
         ({"maxRunDurationSec": "soon"}, "This is no whole number."),
         ({"maxCost": "much"}, "This is no number."),
         ({"windowSec": ""}, "This has to be filled in."),
+        ({"probe.url": "ftp://example.com"}, "http"),
+        ({"probe.path": ""}, "Say where in the answer this value is wanted."),
         ({"variables.0.name": "9"}, "Not saved."),
         ({"variables.0.type": "number"}, "This is no number."),
     ],
@@ -79,10 +89,11 @@ def test_a_preview_marks_clock_changes_and_says_what_is_wrong(board, company):
     assert "Write a cron expression" in board.post(path, {**fields, "cronExpression": ""}).text
 
 
-def test_saving_without_a_change_makes_no_revision(board, api, company, agent):
-    routine = api.routine(
-        company, agent, description="One\nTwo", variables=[{"name": "a", "required": False, "label": "A"}]
-    )
+@pytest.mark.parametrize("wanted", [None, 3, "3", "ready", True, 0.5])
+def test_saving_without_a_change_makes_no_revision(board, api, company, agent, wanted):
+    probe = {"url": "https://example.com/queue", "status": 204, "json": {"path": "a.0", "equals": wanted}}
+    variables = [{"name": "a", "required": False, "label": "A"}]
+    routine = api.routine(company, agent, description="One\nTwo", variables=variables, probe=probe)
     before = api.get(f"/routines/{routine}")
 
     page = board.send(board.show(f"/routines/{routine}/edit"), "/edit")
