@@ -12,7 +12,7 @@ from table import title
 
 from application.access import AgentCaller
 from application.execute import Executor
-from application.request_bodies import Checkout, IssuePatch
+from application.request_bodies.issues import Checkout, IssuePatch
 from application.use_cases.board import issues
 from domain.events import AgentCreated, IssueOpened
 from processes.projector import Projector

@@ -35,7 +35,9 @@ SUBJECTS = {
         "what_if",
         "endings",
     ),
-    "application": ("secrets", "proof", "quotas", "event_store", "tokens", "access", ".", "audit", "use_cases"),
+    "application": (
+        *("secrets", "proof", "quotas", "event_store", "tokens", "access", "request_bodies", ".", "audit", "use_cases"),
+    ),
     "application/use_cases": (
         *("references", "signing_secrets", "named_secrets", "slots", "names"),  # what the others share
         *("board", ".", "jetty", "deadlines", "needed_secrets"),

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from application.access import Action, Principal, Resource, authorize
 from application.event_store.stream_kinds import AGENT, BACKFILL, COMPANY, PROJECT, ROUTINE, SLOT
 from application.event_store.unit_of_work import UnitOfWork
-from application.request_bodies import BackfillDraft
+from application.request_bodies.routines import BackfillDraft
 from application.use_cases import occurrences, routines, runs, schedule_changes, slots, triggers
 from domain.errors import Conflict, NotFound, RuleViolation
 from domain.events import BackfillAdvanced, BackfillCompleted, BackfillRequested

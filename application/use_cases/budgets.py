@@ -8,7 +8,7 @@ from msgspec.structs import asdict
 from application.access import AgentCaller, Principal, Resource, authorize
 from application.event_store.stream_kinds import AGENT, COMPANY, ISSUE, RUN, TRAJECTORY
 from application.event_store.unit_of_work import UnitOfWork
-from application.request_bodies import UsageReport
+from application.request_bodies.budgets import UsageReport
 from domain.errors import Forbidden, NotFound, RuleViolation
 from domain.events import RunReported, TrajectoryUsageReported
 from domain.explain import sentences

@@ -6,7 +6,7 @@ from uuid import UUID
 from application.access import Principal, Resource, authorize
 from application.event_store.stream_kinds import DELIVERY, ENDPOINT
 from application.event_store.unit_of_work import UnitOfWork
-from application.request_bodies import EndpointDraft, EndpointPatch
+from application.request_bodies.endpoints import EndpointDraft, EndpointPatch
 from application.use_cases import signing_secrets
 from application.use_cases.board import companies
 from application.use_cases.references import merged

@@ -13,7 +13,7 @@ from uuid import UUID
 from application.access import Principal, Resource, authorize, may
 from application.event_store.stream_kinds import AGENT, COMPANY, ROUTINE, TRIGGER
 from application.event_store.unit_of_work import UnitOfWork
-from application.request_bodies import SchedulePreview
+from application.request_bodies.triggers import SchedulePreview
 from application.use_cases import budgets, routines
 from application.use_cases.references import merged
 from domain.board import company as companies

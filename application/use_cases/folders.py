@@ -7,7 +7,8 @@ from msgspec.structs import replace
 from application.access import Principal, Resource, authorize
 from application.event_store.stream_kinds import FOLDER, ROUTINE
 from application.event_store.unit_of_work import UnitOfWork
-from application.request_bodies import FolderDraft, FolderMove, FolderPatch, RoutinePatch
+from application.request_bodies.board import FolderDraft, FolderMove, FolderPatch
+from application.request_bodies.routines import RoutinePatch
 from application.use_cases import routines
 from application.use_cases.board import companies
 from application.use_cases.references import check_folder, check_folders_above

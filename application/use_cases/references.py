@@ -9,7 +9,8 @@ from msgspec.structs import asdict, replace
 
 from application.event_store.stream_kinds import AGENT, FOLDER, GOAL, ISSUE, PROJECT, Kind
 from application.event_store.unit_of_work import UnitOfWork
-from application.request_bodies import AlertBoundsDraft, BudgetDraft, ProbeDraft, RetryPolicyDraft
+from application.request_bodies.budgets import BudgetDraft
+from application.request_bodies.routines import AlertBoundsDraft, ProbeDraft, RetryPolicyDraft
 from domain.board import agent
 from domain.errors import InvalidField, NotFound, RuleViolation
 

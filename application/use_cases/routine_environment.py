@@ -12,7 +12,7 @@ from msgspec import UNSET, UnsetType
 from application.access import AgentCaller, Principal, Resource, authorize
 from application.event_store.stream_kinds import COMPANY, ISSUE, ROUTINE
 from application.event_store.unit_of_work import UnitOfWork
-from application.request_bodies import EnvBinding, PlainBinding
+from application.request_bodies.routines import EnvBinding, PlainBinding
 from application.use_cases import named_secrets
 from domain.board import issue
 from domain.disclosure import MASK

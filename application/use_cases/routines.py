@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from application.access import Action, AgentCaller, BoardUser, CollectionCaller, Principal, Resource, authorize, may
 from application.event_store.stream_kinds import COMPANY, ROUTINE
 from application.event_store.unit_of_work import UnitOfWork
-from application.request_bodies import RoutineDraft, RoutinePatch
+from application.request_bodies.routines import RoutineDraft, RoutinePatch
 from application.use_cases import probes, references, routine_environment, schedule_changes, task_firing
 from application.use_cases.board import companies
 from domain.board import company

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from application.access import AgentCaller, BoardUser, Principal
 from application.event_store.stream_kinds import AGENT, COMPANY, PROJECT, ROUTINE, RUN, SLOT, TRIGGER
 from application.event_store.unit_of_work import UnitOfWork
-from application.request_bodies import BackfillDraft, RunRequest
+from application.request_bodies.routines import BackfillDraft, RunRequest
 from application.use_cases import budgets, occurrences, probes, references, routines, slots, task_firing
 from application.use_cases.board import issues
 from domain.board import company as companies

@@ -8,7 +8,8 @@ from msgspec.structs import replace
 from application.access import Action, Principal, Resource, authorize
 from application.event_store.stream_kinds import CLAIM, ROUTINE, TRIGGER
 from application.event_store.unit_of_work import UnitOfWork
-from application.request_bodies import ChainDraft, RoutineDraft, ScheduleDraft, TriggerDraft, TriggerPatch, WebhookDraft
+from application.request_bodies.routines import RoutineDraft
+from application.request_bodies.triggers import ChainDraft, ScheduleDraft, TriggerDraft, TriggerPatch, WebhookDraft
 from application.use_cases import chains, routines, schedule_changes, signing_secrets
 from application.use_cases.references import merged
 from domain.errors import InvalidField, NotFound, RuleViolation

@@ -9,7 +9,7 @@ from msgspec import UNSET
 
 from application.access import Principal
 from application.event_store.unit_of_work import UnitOfWork
-from application.request_bodies import CompanyWhatIf, WhatIf
+from application.request_bodies.what_ifs import CompanyWhatIf, WhatIf
 from application.use_cases import routines
 from domain.errors import InvalidField, RuleViolation
 from domain.events import RoutineCreated, RoutineRestored, RoutineTriggerAdded, RoutineUpdated, RunFired

@@ -38,7 +38,7 @@ from psycopg.sql import SQL, Identifier
 from rich.pretty import pretty_repr
 
 from application.access import Caller
-from application.jetty_request_bodies import CadenceConfig, EnvironmentChange, RoutineChange, RoutineCreate, RunCreate
+from application.request_bodies.jetty import CadenceConfig, EnvironmentChange, RoutineChange, RoutineCreate, RunCreate
 from application.secrets.key_ring import KeyRing
 from application.secrets.vault import Kept, Vault
 from application.use_cases import delivery_attempts, endpoints, triggers

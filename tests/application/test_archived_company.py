@@ -2,7 +2,19 @@
 
 import pytest
 
-from application.jetty_request_bodies import (
+from application.request_bodies.board import (
+    AgentDraft,
+    AgentKeyDraft,
+    AgentPatch,
+    CompanyPatch,
+    FolderDraft,
+    GoalDraft,
+    MemberDraft,
+    ProjectDraft,
+)
+from application.request_bodies.endpoints import EndpointDraft
+from application.request_bodies.issues import Checkout, CommentDraft, IssueDraft, IssuePatch
+from application.request_bodies.jetty import (
     ApiKeyCreate,
     FinishRequest,
     RoutineChange,
@@ -10,28 +22,8 @@ from application.jetty_request_bodies import (
     StepReport,
     TaskCreate,
 )
-from application.request_bodies import (
-    AgentDraft,
-    AgentKeyDraft,
-    AgentPatch,
-    ApiDraft,
-    BackfillDraft,
-    Checkout,
-    CommentDraft,
-    CompanyPatch,
-    EndpointDraft,
-    FolderDraft,
-    GoalDraft,
-    IssueDraft,
-    IssuePatch,
-    MemberDraft,
-    ProjectDraft,
-    RoutineDraft,
-    RoutinePatch,
-    RunRequest,
-    TriggerPatch,
-    WebhookDraft,
-)
+from application.request_bodies.routines import BackfillDraft, RoutineDraft, RoutinePatch, RunRequest
+from application.request_bodies.triggers import ApiDraft, TriggerPatch, WebhookDraft
 from application.use_cases import (
     backfills,
     deadlines,

@@ -2,26 +2,23 @@
 
 import pytest
 
-from application.jetty_request_bodies import CadenceConfig, EnvironmentChange, RoutineChange, TaskChange
-from application.request_bodies import (
+from application.request_bodies.board import (
     AgentPatch,
     CompanyPatch,
-    EndpointDraft,
-    EndpointPatch,
     FolderDraft,
     FolderMove,
     FolderPatch,
     GoalDraft,
     GoalPatch,
-    IssuePatch,
     MemberPatch,
     ProjectDraft,
     ProjectPatch,
-    RoutinePatch,
-    TriggerPatch,
-    VariableDraft,
-    WebhookDraft,
 )
+from application.request_bodies.endpoints import EndpointDraft, EndpointPatch
+from application.request_bodies.issues import IssuePatch
+from application.request_bodies.jetty import CadenceConfig, EnvironmentChange, RoutineChange, TaskChange
+from application.request_bodies.routines import RoutinePatch, VariableDraft
+from application.request_bodies.triggers import TriggerPatch, WebhookDraft
 from application.use_cases import endpoints, folders, routines, triggers
 from application.use_cases.board import agents, companies, goals, issues, members, projects
 from application.use_cases.board.members import MembershipRef

@@ -20,20 +20,10 @@ from application.event_store.in_memory import MemoryRecorder
 from application.event_store.store import EventStore
 from application.event_store.unit_of_work import UnitOfWork
 from application.execute import Executor
-from application.request_bodies import (
-    AgentDraft,
-    AgentKeyDraft,
-    Checkout,
-    CompanyDraft,
-    IssuePatch,
-    ProjectDraft,
-    RetryPolicyDraft,
-    RoutineDraft,
-    RoutinePatch,
-    RunRequest,
-    ScheduleDraft,
-    TriggerPatch,
-)
+from application.request_bodies.board import AgentDraft, AgentKeyDraft, CompanyDraft, ProjectDraft
+from application.request_bodies.issues import Checkout, IssuePatch
+from application.request_bodies.routines import RetryPolicyDraft, RoutineDraft, RoutinePatch, RunRequest
+from application.request_bodies.triggers import ScheduleDraft, TriggerPatch
 from application.use_cases import deadlines, revisions, routines, runs, triggers
 from application.use_cases.board import agents, companies, issues, keys, projects
 from domain.errors import DomainError

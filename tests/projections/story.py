@@ -7,7 +7,26 @@ import msgspec
 
 from application.access import Caller
 from application.execute import Executor
-from application.jetty_request_bodies import (
+from application.request_bodies.board import (
+    AgentDraft,
+    AgentKeyDraft,
+    AgentPatch,
+    BoardKeyDraft,
+    CompanyDraft,
+    CompanyPatch,
+    FolderDraft,
+    FolderPatch,
+    GoalDraft,
+    GoalPatch,
+    MemberDraft,
+    MemberPatch,
+    ProjectDraft,
+    ProjectPatch,
+)
+from application.request_bodies.budgets import UsageReport
+from application.request_bodies.endpoints import EndpointDraft, EndpointPatch
+from application.request_bodies.issues import Checkout, CommentDraft, IssueDraft, IssuePatch
+from application.request_bodies.jetty import (
     ApiKeyCreate,
     CadenceConfig,
     CollectionCreate,
@@ -23,42 +42,17 @@ from application.jetty_request_bodies import (
     TaskCreate,
     TrajectoryUsage,
 )
-from application.request_bodies import (
-    AgentDraft,
-    AgentKeyDraft,
-    AgentPatch,
+from application.request_bodies.routines import (
     AlertBoundsDraft,
-    ApiDraft,
     BackfillDraft,
-    BoardKeyDraft,
-    ChainDraft,
-    Checkout,
-    CommentDraft,
-    CompanyDraft,
-    CompanyPatch,
-    EndpointDraft,
-    EndpointPatch,
-    FolderDraft,
-    FolderPatch,
-    GoalDraft,
-    GoalPatch,
-    IssueDraft,
-    IssuePatch,
-    MemberDraft,
-    MemberPatch,
     ProbeDraft,
-    ProjectDraft,
-    ProjectPatch,
     RetryPolicyDraft,
     RoutineDraft,
     RoutinePatch,
     RunRequest,
-    ScheduleDraft,
-    TriggerPatch,
-    UsageReport,
     VariableDraft,
-    WebhookDraft,
 )
+from application.request_bodies.triggers import ApiDraft, ChainDraft, ScheduleDraft, TriggerPatch, WebhookDraft
 from application.use_cases import (
     alerts,
     backfills,

@@ -7,16 +7,10 @@ from uuid import UUID
 from application.access import Caller
 from application.event_store.stream_kinds import TRIGGER
 from application.execute import Executor
-from application.request_bodies import (
-    AgentDraft,
-    CompanyDraft,
-    IssuePatch,
-    ProjectDraft,
-    RoutineDraft,
-    RoutinePatch,
-    ScheduleDraft,
-    TriggerPatch,
-)
+from application.request_bodies.board import AgentDraft, CompanyDraft, ProjectDraft
+from application.request_bodies.issues import IssuePatch
+from application.request_bodies.routines import RoutineDraft, RoutinePatch
+from application.request_bodies.triggers import ScheduleDraft, TriggerPatch
 from application.use_cases import routines, runs, triggers
 from application.use_cases.board import agents, companies, issues, projects
 from domain.identity import issue_of_run, run_of_occurrence

@@ -12,8 +12,46 @@ import httpx
 import msgspec
 import pytest
 
-from application import request_bodies
-from application.request_bodies import Body
+from application.request_bodies.board import (
+    AgentDraft,
+    AgentKeyDraft,
+    AgentPatch,
+    BoardKeyDraft,
+    CompanyDraft,
+    CompanyPatch,
+    FolderDraft,
+    FolderItems,
+    FolderMove,
+    FolderPatch,
+    GoalDraft,
+    GoalPatch,
+    MemberDraft,
+    MemberPatch,
+    PauseRequest,
+    ProjectDraft,
+    ProjectPatch,
+)
+from application.request_bodies.budgets import UsageReport
+from application.request_bodies.endpoints import EndpointDraft, EndpointPatch
+from application.request_bodies.fields import Body
+from application.request_bodies.issues import Checkout, CommentDraft, IssueDraft, IssuePatch, LogDraft
+from application.request_bodies.routines import (
+    BackfillDraft,
+    BulkPause,
+    BulkResume,
+    RoutineDraft,
+    RoutinePatch,
+    RunRequest,
+)
+from application.request_bodies.triggers import (
+    ScheduleDraft,
+    SchedulePreview,
+    SecretRotation,
+    TriggerDraft,
+    TriggerPatch,
+    WebhookSample,
+)
+from application.request_bodies.what_ifs import CompanyWhatIf, WhatIf
 from domain.bounds.limits import DEFAULT as LIMITS
 from tests.api import Api
 from web.http import validation
@@ -23,48 +61,48 @@ from web.http.validation import Invalid
 
 ID = "11111111-1111-4111-8111-111111111111"
 SHAPES: dict[tuple[str, str], type[Body]] = {
-    ("POST", "/companies"): request_bodies.CompanyDraft,
-    ("PATCH", f"/companies/{ID}"): request_bodies.CompanyPatch,
-    ("POST", f"/companies/{ID}/members"): request_bodies.MemberDraft,
-    ("PATCH", f"/companies/{ID}/members/{ID}"): request_bodies.MemberPatch,
-    ("POST", f"/companies/{ID}/members/{ID}/keys"): request_bodies.BoardKeyDraft,
-    ("POST", f"/companies/{ID}/agents"): request_bodies.AgentDraft,
-    ("PATCH", f"/agents/{ID}"): request_bodies.AgentPatch,
-    ("POST", f"/agents/{ID}/pause"): request_bodies.PauseRequest,
-    ("POST", f"/agents/{ID}/keys"): request_bodies.AgentKeyDraft,
-    ("POST", "/board-api-keys"): request_bodies.BoardKeyDraft,
-    ("POST", f"/companies/{ID}/projects"): request_bodies.ProjectDraft,
-    ("PATCH", f"/projects/{ID}"): request_bodies.ProjectPatch,
-    ("POST", f"/companies/{ID}/goals"): request_bodies.GoalDraft,
-    ("PATCH", f"/goals/{ID}"): request_bodies.GoalPatch,
-    ("POST", f"/companies/{ID}/folders"): request_bodies.FolderDraft,
-    ("PATCH", f"/companies/{ID}/folders/{ID}"): request_bodies.FolderPatch,
-    ("POST", f"/companies/{ID}/folders/{ID}/move"): request_bodies.FolderMove,
-    ("POST", f"/companies/{ID}/folders/items/move"): request_bodies.FolderItems,
-    ("POST", f"/companies/{ID}/routines"): request_bodies.RoutineDraft,
-    ("PATCH", f"/routines/{ID}"): request_bodies.RoutinePatch,
-    ("POST", f"/routines/{ID}/run"): request_bodies.RunRequest,
-    ("POST", f"/routine-runs/{ID}/usage"): request_bodies.UsageReport,
-    ("POST", f"/routines/{ID}/triggers"): request_bodies.ScheduleDraft,
-    ("PATCH", f"/routine-triggers/{ID}"): request_bodies.TriggerPatch,
-    ("POST", f"/routine-triggers/{ID}/rotate-secret"): request_bodies.SecretRotation,
-    ("POST", f"/routine-triggers/{ID}/test"): request_bodies.WebhookSample,
-    ("POST", f"/agents/{ID}/rotate-heartbeat-secret"): request_bodies.SecretRotation,
-    ("POST", f"/companies/{ID}/webhook-endpoints"): request_bodies.EndpointDraft,
-    ("PATCH", f"/companies/{ID}/webhook-endpoints/{ID}"): request_bodies.EndpointPatch,
-    ("POST", f"/companies/{ID}/webhook-endpoints/{ID}/rotate-secret"): request_bodies.SecretRotation,
-    ("POST", f"/companies/{ID}/routines/pause"): request_bodies.BulkPause,
-    ("POST", f"/companies/{ID}/routines/resume"): request_bodies.BulkResume,
-    ("POST", f"/routine-triggers/{ID}/backfills"): request_bodies.BackfillDraft,
-    ("POST", f"/routine-triggers/{ID}/backfills/preview"): request_bodies.BackfillDraft,
-    ("POST", f"/companies/{ID}/issues"): request_bodies.IssueDraft,
-    ("PATCH", f"/issues/{ID}"): request_bodies.IssuePatch,
-    ("POST", f"/issues/{ID}/checkout"): request_bodies.Checkout,
-    ("POST", f"/issues/{ID}/comments"): request_bodies.CommentDraft,
-    ("POST", f"/routine-runs/{ID}/log"): request_bodies.LogDraft,
-    ("POST", "/schedule/preview"): request_bodies.SchedulePreview,
-    ("POST", f"/routines/{ID}/what-if"): request_bodies.WhatIf,
-    ("POST", f"/companies/{ID}/what-if"): request_bodies.CompanyWhatIf,
+    ("POST", "/companies"): CompanyDraft,
+    ("PATCH", f"/companies/{ID}"): CompanyPatch,
+    ("POST", f"/companies/{ID}/members"): MemberDraft,
+    ("PATCH", f"/companies/{ID}/members/{ID}"): MemberPatch,
+    ("POST", f"/companies/{ID}/members/{ID}/keys"): BoardKeyDraft,
+    ("POST", f"/companies/{ID}/agents"): AgentDraft,
+    ("PATCH", f"/agents/{ID}"): AgentPatch,
+    ("POST", f"/agents/{ID}/pause"): PauseRequest,
+    ("POST", f"/agents/{ID}/keys"): AgentKeyDraft,
+    ("POST", "/board-api-keys"): BoardKeyDraft,
+    ("POST", f"/companies/{ID}/projects"): ProjectDraft,
+    ("PATCH", f"/projects/{ID}"): ProjectPatch,
+    ("POST", f"/companies/{ID}/goals"): GoalDraft,
+    ("PATCH", f"/goals/{ID}"): GoalPatch,
+    ("POST", f"/companies/{ID}/folders"): FolderDraft,
+    ("PATCH", f"/companies/{ID}/folders/{ID}"): FolderPatch,
+    ("POST", f"/companies/{ID}/folders/{ID}/move"): FolderMove,
+    ("POST", f"/companies/{ID}/folders/items/move"): FolderItems,
+    ("POST", f"/companies/{ID}/routines"): RoutineDraft,
+    ("PATCH", f"/routines/{ID}"): RoutinePatch,
+    ("POST", f"/routines/{ID}/run"): RunRequest,
+    ("POST", f"/routine-runs/{ID}/usage"): UsageReport,
+    ("POST", f"/routines/{ID}/triggers"): ScheduleDraft,
+    ("PATCH", f"/routine-triggers/{ID}"): TriggerPatch,
+    ("POST", f"/routine-triggers/{ID}/rotate-secret"): SecretRotation,
+    ("POST", f"/routine-triggers/{ID}/test"): WebhookSample,
+    ("POST", f"/agents/{ID}/rotate-heartbeat-secret"): SecretRotation,
+    ("POST", f"/companies/{ID}/webhook-endpoints"): EndpointDraft,
+    ("PATCH", f"/companies/{ID}/webhook-endpoints/{ID}"): EndpointPatch,
+    ("POST", f"/companies/{ID}/webhook-endpoints/{ID}/rotate-secret"): SecretRotation,
+    ("POST", f"/companies/{ID}/routines/pause"): BulkPause,
+    ("POST", f"/companies/{ID}/routines/resume"): BulkResume,
+    ("POST", f"/routine-triggers/{ID}/backfills"): BackfillDraft,
+    ("POST", f"/routine-triggers/{ID}/backfills/preview"): BackfillDraft,
+    ("POST", f"/companies/{ID}/issues"): IssueDraft,
+    ("PATCH", f"/issues/{ID}"): IssuePatch,
+    ("POST", f"/issues/{ID}/checkout"): Checkout,
+    ("POST", f"/issues/{ID}/comments"): CommentDraft,
+    ("POST", f"/routine-runs/{ID}/log"): LogDraft,
+    ("POST", "/schedule/preview"): SchedulePreview,
+    ("POST", f"/routines/{ID}/what-if"): WhatIf,
+    ("POST", f"/companies/{ID}/what-if"): CompanyWhatIf,
 }
 NEED_SOMETHING = (
     "/members",
@@ -110,7 +148,7 @@ def wrong(field: Any) -> Iterator[object]:
 
 def taken(shape: type[Body]) -> Any:
     """What a route reads that takes this shape, or one of several by their kind."""
-    return request_bodies.TriggerDraft if shape is request_bodies.ScheduleDraft else shape
+    return TriggerDraft if shape is ScheduleDraft else shape
 
 
 def issues(shape: type[Body], sent: object) -> list[dict[str, Any]]:
@@ -176,7 +214,7 @@ def test_each_route_reads_its_body_in_its_shape_and_reports_all_wrong_fields_tog
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: str(sample)[:20])
 def test_a_field_of_the_wrong_type_is_answered_as_it_is_found(api: Api, sample: object):
-    shape, path = request_bodies.RoutineDraft, f"/companies/{ID}/routines"
+    shape, path = RoutineDraft, f"/companies/{ID}/routines"
     for field in msgspec.structs.fields(shape):
         if sample in list(wrong(field)):
             sent = {field.encode_name: sample}

@@ -19,7 +19,10 @@ import pytest
 from litestar import _parsers
 from msgspec.structs import replace
 
-from application import jetty_request_bodies, request_bodies
+from application.request_bodies import jetty as jetty_request_bodies
+from application.request_bodies.board import AgentDraft, ProjectDraft
+from application.request_bodies.issues import CommentDraft, IssuePatch
+from application.request_bodies.routines import RoutineDraft, RunRequest
 from domain.bounds.limits import DEFAULT, KIB, MIB, Limits
 from tests.api import Api
 from tests.waiting import wait_for
@@ -263,10 +266,10 @@ def test_an_operation_that_needs_no_large_body_takes_none_of_anybody(api: Api, c
 
 def test_large_bodies_are_those_that_hold_objects_of_any_shape_or_long_texts():
     large = (
-        request_bodies.RunRequest,
-        request_bodies.RoutineDraft,
-        request_bodies.IssuePatch,
-        request_bodies.AgentDraft,
+        RunRequest,
+        RoutineDraft,
+        IssuePatch,
+        AgentDraft,
         jetty_request_bodies.RunCreate,
         jetty_request_bodies.TaskChange,
         jetty_request_bodies.IngestCreate,
@@ -274,8 +277,8 @@ def test_large_bodies_are_those_that_hold_objects_of_any_shape_or_long_texts():
         jetty_request_bodies.RoutineCreate,
     )
     small = (
-        request_bodies.ProjectDraft,
-        request_bodies.CommentDraft,
+        ProjectDraft,
+        CommentDraft,
         jetty_request_bodies.CollectionCreate,
         jetty_request_bodies.LabelCreate,
     )

@@ -7,7 +7,20 @@ from uuid import uuid4
 import msgspec
 import pytest
 
-from application import request_bodies as bodies
+from application.request_bodies.board import (
+    AgentDraft,
+    AgentPatch,
+    CompanyDraft,
+    CompanyPatch,
+    FolderDraft,
+    GoalDraft,
+    GoalPatch,
+    ProjectDraft,
+    ProjectPatch,
+)
+from application.request_bodies.issues import IssueDraft, IssuePatch
+from application.request_bodies.routines import RoutineDraft, RoutinePatch
+from application.request_bodies.triggers import ChainDraft, ScheduleDraft
 from tests.api import Api
 
 SEEN_ELSEWHERE = {  # fields whose effect is not a field of the same name; the tests named show it
@@ -128,19 +141,19 @@ class Case(NamedTuple):
 
 
 CREATIONS = (
-    Case(bodies.RoutineDraft, "routines", routine),
-    Case(bodies.IssueDraft, "issues", issue),
-    Case(bodies.GoalDraft, "goals", goal),
-    Case(bodies.ProjectDraft, "projects", project),
-    Case(bodies.AgentDraft, "agents", agent),
-    Case(bodies.FolderDraft, "folders", lambda here: {"name": "n", "parentId": here.folder}),
+    Case(RoutineDraft, "routines", routine),
+    Case(IssueDraft, "issues", issue),
+    Case(GoalDraft, "goals", goal),
+    Case(ProjectDraft, "projects", project),
+    Case(AgentDraft, "agents", agent),
+    Case(FolderDraft, "folders", lambda here: {"name": "n", "parentId": here.folder}),
 )
 CHANGES = (
-    Case(bodies.RoutinePatch, "routines", routine),
-    Case(bodies.IssuePatch, "issues", issue),
-    Case(bodies.GoalPatch, "goals", goal),
-    Case(bodies.ProjectPatch, "projects", project),
-    Case(bodies.AgentPatch, "agents", agent),
+    Case(RoutinePatch, "routines", routine),
+    Case(IssuePatch, "issues", issue),
+    Case(GoalPatch, "goals", goal),
+    Case(ProjectPatch, "projects", project),
+    Case(AgentPatch, "agents", agent),
 )
 LEAST = {"routines": {"title": "x"}, "issues": {"title": "x"}, "goals": {"title": "x"}, "projects": {"name": "x"}}
 SECRET = {"env": {"A": {"type": "plain", "value": "of the routine"}}}  # what is sent in the place of what is shown
@@ -183,7 +196,7 @@ def test_each_field_that_is_changed_is_seen(place: Place, case: Case):
 
 def test_every_field_of_a_schedule_is_seen_when_it_is_created_and_when_it_is_changed(place: Place):
     sample, routine_id = schedule(place), place.api.routine(place.company, None)
-    own = {field.encode_name for field in msgspec.structs.fields(bodies.ScheduleDraft)} - {"runAt"}
+    own = {field.encode_name for field in msgspec.structs.fields(ScheduleDraft)} - {"runAt"}
     assert own == sample.keys()
 
     created = place.api.post(f"/routines/{routine_id}/triggers", {"kind": "schedule", **sample})["trigger"]
@@ -197,7 +210,7 @@ def test_every_field_of_a_schedule_is_seen_when_it_is_created_and_when_it_is_cha
 def test_every_field_of_a_chain_is_seen_when_it_is_created_and_when_it_is_changed(place: Place):
     routine_id, first, other = (place.api.routine(place.company, None) for _ in range(3))
     sample = {"label": "l", "enabled": False, "afterRoutineId": first, "afterOutcome": "any"}
-    assert {field.encode_name for field in msgspec.structs.fields(bodies.ChainDraft)} == sample.keys()
+    assert {field.encode_name for field in msgspec.structs.fields(ChainDraft)} == sample.keys()
 
     created = place.api.post(f"/routines/{routine_id}/triggers", {"kind": "chain", **sample})["trigger"]
     body = {"kind": "chain", "afterRoutineId": other}
@@ -209,7 +222,7 @@ def test_every_field_of_a_chain_is_seen_when_it_is_created_and_when_it_is_change
 
 def test_every_field_of_a_company_is_seen_when_it_is_created_and_when_it_is_changed(place: Place):
     sample = {"name": "n", "description": "d", "budget": BUDGET}
-    for shape in (bodies.CompanyDraft, bodies.CompanyPatch):
+    for shape in (CompanyDraft, CompanyPatch):
         assert {field.encode_name for field in msgspec.structs.fields(shape)} == sample.keys()
 
     created = place.api.post("/companies", sample)

@@ -22,7 +22,7 @@ import psycopg
 
 from application.access import Caller
 from application.execute import Executor
-from application.jetty_request_bodies import CollectionCreate, RunCreate, TaskCreate
+from application.request_bodies.jetty import CollectionCreate, RunCreate, TaskCreate
 from application.use_cases.jetty import collections, tasks, trajectories
 from application.use_cases.names import TaskPath
 from routines import bootstrap

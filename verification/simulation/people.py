@@ -11,22 +11,17 @@ import msgspec
 from application.access import AgentCaller
 from application.event_store.stream_kinds import ISSUE
 from application.event_store.unit_of_work import UnitOfWork
-from application.request_bodies import (
-    AgentDraft,
+from application.request_bodies.board import AgentDraft, CompanyDraft, ProjectDraft
+from application.request_bodies.issues import Checkout, IssuePatch
+from application.request_bodies.routines import (
     BackfillDraft,
-    ChainDraft,
-    Checkout,
-    CompanyDraft,
-    IssuePatch,
     ProbeDraft,
-    ProjectDraft,
     RetryPolicyDraft,
     RoutineDraft,
     RoutinePatch,
     RunRequest,
-    ScheduleDraft,
-    TriggerPatch,
 )
+from application.request_bodies.triggers import ChainDraft, ScheduleDraft, TriggerPatch
 from application.use_cases import backfills, revisions, routines, runs, triggers
 from application.use_cases.board import agents, companies, issues, projects
 from domain.board.issue import OPEN

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from litestar.params import HeaderParameter
 
-from application.request_bodies import IdempotencyKey
+from application.request_bodies.fields import IdempotencyKey
 from web.http.requests import JsonRequest
 from web.http.validation import Invalid, parse
 

@@ -15,8 +15,22 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from application import jetty_request_bodies as jetty_bodies
-from application import request_bodies as bodies
+from application.request_bodies import jetty as jetty_bodies
+from application.request_bodies.board import (
+    AgentDraft,
+    AgentKeyDraft,
+    AgentPatch,
+    BoardKeyDraft,
+    CompanyDraft,
+    CompanyPatch,
+    GoalDraft,
+    GoalPatch,
+    ProjectDraft,
+    ProjectPatch,
+)
+from application.request_bodies.issues import CommentDraft, IssueDraft, IssuePatch
+from application.request_bodies.routines import RoutineDraft, RoutinePatch
+from application.request_bodies.triggers import ApiDraft, ScheduleDraft, TriggerPatch, WebhookDraft
 from projections import responses
 from projections.jetty import responses as jetty_responses
 
@@ -79,29 +93,29 @@ ISSUE = Tolerated(of_copies=_names(responses.Issue) | {"ancestors"}, ignored=BLO
 TASK = Tolerated(of_copies=_names(jetty_responses.Task))
 TASK_ROUTINE = Tolerated(of_copies=_names(jetty_responses.RoutineRead))
 # Fields of another kind of trigger have no effect (contract 4), and no patch changes the kind.
-TRIGGER_FIELDS = _names(bodies.TriggerPatch)
+TRIGGER_FIELDS = _names(TriggerPatch)
 
 TOLERATED: dict[BodyType, Tolerated] = {
-    bodies.CompanyDraft: COMPANY,
-    bodies.CompanyPatch: COMPANY._replace(unused={**UNUSED_OF_COMPANY, "status": ("active",)}),
-    bodies.AgentDraft: AGENT,
-    bodies.AgentPatch: AGENT,
+    CompanyDraft: COMPANY,
+    CompanyPatch: COMPANY._replace(unused={**UNUSED_OF_COMPANY, "status": ("active",)}),
+    AgentDraft: AGENT,
+    AgentPatch: AGENT,
     # A company for which an operator is asked to approve the key; here keys need no approval.
-    bodies.BoardKeyDraft: Tolerated(ignored=frozenset({"requestedCompanyId"})),
-    bodies.AgentKeyDraft: Tolerated(unused={"scope": ({"kind": "standard"},)}),
-    bodies.ProjectDraft: PROJECT,
-    bodies.ProjectPatch: PROJECT,
-    bodies.GoalDraft: GOAL,
-    bodies.GoalPatch: GOAL,
-    bodies.RoutineDraft: ROUTINE,
-    bodies.RoutinePatch: ROUTINE._replace(unused={"triggers": (None, [])}),
-    bodies.ScheduleDraft: TRIGGER._replace(ignored=TRIGGER_FIELDS),
-    bodies.WebhookDraft: TRIGGER._replace(ignored=TRIGGER_FIELDS),
-    bodies.ApiDraft: TRIGGER._replace(ignored=TRIGGER_FIELDS),
-    bodies.TriggerPatch: TRIGGER._replace(ignored=frozenset({"kind"})),
-    bodies.IssueDraft: ISSUE,
-    bodies.IssuePatch: ISSUE._replace(unused={**UNUSED_OF_ISSUE, **FOLLOW_UPS, "hiddenAt": (None,)}),
-    bodies.CommentDraft: Tolerated(unused=FOLLOW_UPS),
+    BoardKeyDraft: Tolerated(ignored=frozenset({"requestedCompanyId"})),
+    AgentKeyDraft: Tolerated(unused={"scope": ({"kind": "standard"},)}),
+    ProjectDraft: PROJECT,
+    ProjectPatch: PROJECT,
+    GoalDraft: GOAL,
+    GoalPatch: GOAL,
+    RoutineDraft: ROUTINE,
+    RoutinePatch: ROUTINE._replace(unused={"triggers": (None, [])}),
+    ScheduleDraft: TRIGGER._replace(ignored=TRIGGER_FIELDS),
+    WebhookDraft: TRIGGER._replace(ignored=TRIGGER_FIELDS),
+    ApiDraft: TRIGGER._replace(ignored=TRIGGER_FIELDS),
+    TriggerPatch: TRIGGER._replace(ignored=frozenset({"kind"})),
+    IssueDraft: ISSUE,
+    IssuePatch: ISSUE._replace(unused={**UNUSED_OF_ISSUE, **FOLLOW_UPS, "hiddenAt": (None,)}),
+    CommentDraft: Tolerated(unused=FOLLOW_UPS),
     jetty_bodies.TaskCreate: TASK,
     jetty_bodies.TaskChange: TASK,
     jetty_bodies.RoutineCreate: TASK_ROUTINE,

@@ -18,7 +18,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from application.request_bodies import REQUIRED
+from application.request_bodies.fields import REQUIRED
 from domain.routines.trigger import TOO_FAR
 from web.http.tolerated_fields import COPY_MARK, tolerated_in
 from web.http.unknown_names import describe_unknown

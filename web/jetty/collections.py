@@ -8,7 +8,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, JSONBody
 
 from application.access import BoardUser, Caller, Principal
-from application.jetty_request_bodies import ApiKeyCreate, CollectionCreate, EnvironmentChange
+from application.request_bodies.jetty import ApiKeyCreate, CollectionCreate, EnvironmentChange
 from application.use_cases import read_access
 from application.use_cases.jetty import collections as use_cases
 from domain.errors import NotFound

@@ -10,7 +10,7 @@ from litestar.params import FromPath
 
 from application.access import Caller, Principal
 from application.event_store.unit_of_work import UnitOfWork
-from application.jetty_request_bodies import RunCreate
+from application.request_bodies.jetty import RunCreate
 from application.use_cases import names
 from application.use_cases.jetty import collections
 from application.use_cases.names import RoutinePath, TaskPath

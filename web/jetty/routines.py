@@ -9,7 +9,7 @@ from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec.structs import replace
 
 from application.access import Caller
-from application.jetty_request_bodies import RoutineChange, RoutineCreate
+from application.request_bodies.jetty import RoutineChange, RoutineCreate
 from application.use_cases import names
 from application.use_cases.jetty import collections
 from application.use_cases.jetty import task_routines as use_cases

@@ -11,7 +11,7 @@ from litestar.di import NamedDependency
 
 from application.access import Caller
 from application.event_store.recorder import UNAVAILABLE
-from application.jetty_request_bodies import RunCreate
+from application.request_bodies.jetty import RunCreate
 from application.use_cases.jetty import collections
 from application.use_cases.jetty import trajectories as use_cases
 from application.use_cases.names import TaskPath

@@ -7,7 +7,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from application.access import Caller
-from application.jetty_request_bodies import TaskChange, TaskCreate
+from application.request_bodies.jetty import TaskChange, TaskCreate
 from application.use_cases import names
 from application.use_cases.jetty import collections
 from application.use_cases.jetty import tasks as use_cases

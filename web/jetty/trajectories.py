@@ -13,7 +13,7 @@ from litestar.params import FromPath, FromQuery, JSONBody
 from application.access import Caller
 from application.event_store.stream_kinds import TRAJECTORY
 from application.event_store.unit_of_work import UnitOfWork
-from application.jetty_request_bodies import IngestCreate, LabelCreate
+from application.request_bodies.jetty import IngestCreate, LabelCreate
 from application.use_cases import names, read_access
 from application.use_cases.jetty import trajectories as use_cases
 from application.use_cases.names import TaskPath

@@ -8,8 +8,8 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, JSONBody
 
 from application.access import Caller
-from application.jetty_request_bodies import ClaimRequest, FinishRequest, StepReport, TrajectoryUsage
-from application.request_bodies import LogDraft
+from application.request_bodies.issues import LogDraft
+from application.request_bodies.jetty import ClaimRequest, FinishRequest, StepReport, TrajectoryUsage
 from application.use_cases import names
 from application.use_cases.jetty import collections
 from application.use_cases.jetty import trajectories as use_cases

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import msgspec
 from msgspec import Meta
 
-from application.request_bodies import Body
+from application.request_bodies.fields import Body
 
 Json = dict[str, Any]
 

@@ -11,7 +11,8 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import UNSET, UnsetType
 
 from application.access import AgentCaller, Caller
-from application.request_bodies import AgentDraft, AgentPatch, PauseRequest, SecretRotation
+from application.request_bodies.board import AgentDraft, AgentPatch, PauseRequest
+from application.request_bodies.triggers import SecretRotation
 from application.use_cases import read_access
 from application.use_cases.board import agents as use_cases
 from domain import disclosure

@@ -9,7 +9,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, JSONBody
 
 from application.access import Caller
-from application.request_bodies import BackfillDraft
+from application.request_bodies.routines import BackfillDraft
 from application.use_cases import backfills as use_cases
 from domain.schedule.time_words import local
 from projections.firing import backfills

@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
 from application.access import Caller
-from application.request_bodies import BulkPause, BulkResume, BulkSelection, RoutinePatch
+from application.request_bodies.routines import BulkPause, BulkResume, BulkSelection, RoutinePatch
 from application.use_cases import routines as use_cases
 from domain.errors import DomainError, InvalidField, RuleViolation
 from domain.values import RoutineStatus

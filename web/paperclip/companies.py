@@ -10,7 +10,7 @@ from litestar.params import FromPath, JSONBody
 from msgspec.structs import replace
 
 from application.access import BoardUser, Caller, Principal
-from application.request_bodies import CompanyDraft, CompanyPatch
+from application.request_bodies.board import CompanyDraft, CompanyPatch
 from application.use_cases import read_access
 from application.use_cases.board import companies as use_cases
 from domain.errors import NotFound

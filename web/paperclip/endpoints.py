@@ -9,7 +9,8 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from application.access import Caller
-from application.request_bodies import EndpointDraft, EndpointPatch, SecretRotation
+from application.request_bodies.endpoints import EndpointDraft, EndpointPatch
+from application.request_bodies.triggers import SecretRotation
 from application.use_cases import endpoints as use_cases
 from domain.delivery.delivery import PendingDelivery
 from domain.errors import NotFound

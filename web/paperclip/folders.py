@@ -7,7 +7,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, JSONBody
 
 from application.access import Caller
-from application.request_bodies import FolderDraft, FolderItems, FolderMove, FolderPatch
+from application.request_bodies.board import FolderDraft, FolderItems, FolderMove, FolderPatch
 from application.use_cases import folders as use_cases
 from application.use_cases import read_access
 from domain.errors import DomainError

@@ -7,7 +7,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, JSONBody
 
 from application.access import Caller
-from application.request_bodies import GoalDraft, GoalPatch
+from application.request_bodies.board import GoalDraft, GoalPatch
 from application.use_cases import read_access
 from application.use_cases.board import goals as use_cases
 from domain.errors import NotFound

@@ -9,7 +9,7 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from msgspec.structs import replace
 
 from application.access import Caller
-from application.request_bodies import Checkout, CommentDraft, IssueDraft, IssuePatch
+from application.request_bodies.issues import Checkout, CommentDraft, IssueDraft, IssuePatch
 from application.use_cases import read_access, routine_environment
 from application.use_cases.board import issues as use_cases
 from domain.errors import NotFound

@@ -10,7 +10,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from application.access import BoardUser, Caller
-from application.request_bodies import AgentKeyDraft, BoardKeyDraft
+from application.request_bodies.board import AgentKeyDraft, BoardKeyDraft
 from application.use_cases import read_access
 from application.use_cases.board import keys as use_cases
 from application.use_cases.board.keys import NewKey

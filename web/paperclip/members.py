@@ -10,7 +10,7 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec.structs import asdict
 
 from application.access import Caller
-from application.request_bodies import BoardKeyDraft, MemberDraft, MemberPatch
+from application.request_bodies.board import BoardKeyDraft, MemberDraft, MemberPatch
 from application.use_cases import read_access
 from application.use_cases.board import keys
 from application.use_cases.board import members as use_cases

@@ -10,7 +10,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from application.access import Caller
-from application.request_bodies import ProjectDraft, ProjectPatch
+from application.request_bodies.board import ProjectDraft, ProjectPatch
 from application.use_cases import read_access
 from application.use_cases.board import projects as use_cases
 from domain.board.agent import slug

@@ -16,7 +16,9 @@ from msgspec.structs import asdict, replace
 from application.access import Caller, Principal
 from application.event_store.loop_recorder import Query, Row
 from application.event_store.unit_of_work import UnitOfWork
-from application.request_bodies import LogDraft, RoutineDraft, RoutinePatch, RunRequest, UsageReport
+from application.request_bodies.budgets import UsageReport
+from application.request_bodies.issues import LogDraft
+from application.request_bodies.routines import RoutineDraft, RoutinePatch, RunRequest
 from application.use_cases import budgets, read_access, runs, triggers
 from application.use_cases import routines as use_cases
 from application.use_cases import run_logs as log_access

@@ -12,7 +12,7 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from msgspec import UNSET, UnsetType
 
 from application.access import Caller
-from application.request_bodies import SchedulePreview
+from application.request_bodies.triggers import SchedulePreview
 from application.use_cases import explanations
 from application.use_cases.explanations import Ahead, Planned
 from domain.explain import sentences

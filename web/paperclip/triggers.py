@@ -15,7 +15,7 @@ from msgspec import UNSET, UnsetType
 
 from application.access import Caller
 from application.event_store.unit_of_work import UnitOfWork
-from application.request_bodies import SecretRotation, TriggerDraft, TriggerPatch, WebhookSample
+from application.request_bodies.triggers import SecretRotation, TriggerDraft, TriggerPatch, WebhookSample
 from application.use_cases import triggers, webhooks
 from application.use_cases.triggers import NewSecret, TriggerResult
 from domain.errors import NotFound, Unauthenticated

@@ -8,7 +8,7 @@ from litestar.exceptions import HTTPException
 from application.access import Principal
 from application.event_store.stream_kinds import ISSUE
 from application.event_store.unit_of_work import UnitOfWork
-from application.request_bodies import WebhookSample
+from application.request_bodies.triggers import WebhookSample
 from application.use_cases import webhooks
 from domain.errors import DomainError, Unauthenticated
 from domain.identity import issue_of_run

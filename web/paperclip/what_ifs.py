@@ -13,7 +13,7 @@ from litestar.params import FromPath, JSONBody
 
 from application.access import Caller
 from application.audit import log_reader
-from application.request_bodies import CompanyWhatIf, WhatIf
+from application.request_bodies.what_ifs import CompanyWhatIf, WhatIf
 from application.use_cases import read_access, what_ifs
 from domain.errors import InvalidField
 from domain.events import SlotCounted, SlotTaken

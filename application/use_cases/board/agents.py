@@ -7,7 +7,7 @@ from uuid import UUID
 from application.access import Principal, Resource, authorize
 from application.event_store.stream_kinds import AGENT
 from application.event_store.unit_of_work import UnitOfWork
-from application.request_bodies import AgentDraft, AgentPatch
+from application.request_bodies.board import AgentDraft, AgentPatch
 from application.use_cases import signing_secrets
 from application.use_cases.board import companies
 from application.use_cases.references import check_agent, check_superiors, merged

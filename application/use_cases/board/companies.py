@@ -7,7 +7,7 @@ from uuid import UUID
 from application.access import Principal, Resource, authorize, find_membership, require_board
 from application.event_store.stream_kinds import CLAIM, COMPANY
 from application.event_store.unit_of_work import UnitOfWork
-from application.request_bodies import CompanyDraft, CompanyPatch
+from application.request_bodies.board import CompanyDraft, CompanyPatch
 from application.use_cases.references import merged
 from domain.board import company
 from domain.board.access import Membership

@@ -5,7 +5,7 @@ from uuid import UUID
 from application.access import Principal, Resource, authorize
 from application.event_store.stream_kinds import GOAL
 from application.event_store.unit_of_work import UnitOfWork
-from application.request_bodies import GoalDraft, GoalPatch
+from application.request_bodies.board import GoalDraft, GoalPatch
 from application.use_cases.board import companies
 from application.use_cases.references import check_agent, check_goal, check_goals_above, merged
 from domain.board import goal

@@ -9,7 +9,8 @@ from msgspec import UNSET, UnsetType
 from application.access import Action, AgentCaller, BoardUser, Principal, Resource, authorize
 from application.event_store.stream_kinds import ISSUE, PROJECT, ROUTINE, RUN
 from application.event_store.unit_of_work import UnitOfWork
-from application.request_bodies import Checkout, CommentDraft, IssueDraft, IssuePatch, UsageReport
+from application.request_bodies.budgets import UsageReport
+from application.request_bodies.issues import Checkout, CommentDraft, IssueDraft, IssuePatch
 from application.use_cases import references, slots
 from application.use_cases.board import companies
 from domain.board import issue

@@ -11,7 +11,7 @@ from application import tokens
 from application.access import BoardUser, Principal, authorize, require_board
 from application.event_store.stream_kinds import KEY, MEMBERSHIP, USER
 from application.event_store.unit_of_work import UnitOfWork
-from application.request_bodies import AgentKeyDraft, BoardKeyDraft
+from application.request_bodies.board import AgentKeyDraft, BoardKeyDraft
 from application.use_cases.board import agents, companies
 from domain.board import access
 from domain.board.access import Key

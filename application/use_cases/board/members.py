@@ -8,7 +8,7 @@ from msgspec import UNSET
 from application.access import Principal, find_membership, require_board
 from application.event_store.stream_kinds import CLAIM, MEMBERSHIP, USER
 from application.event_store.unit_of_work import UnitOfWork
-from application.request_bodies import MemberDraft, MemberPatch
+from application.request_bodies.board import MemberDraft, MemberPatch
 from application.use_cases.board import companies, keys
 from application.use_cases.board.keys import NewKey
 from domain.board import access

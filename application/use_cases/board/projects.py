@@ -6,7 +6,7 @@ from uuid import UUID
 from application.access import Principal, Resource, authorize
 from application.event_store.stream_kinds import PROJECT
 from application.event_store.unit_of_work import UnitOfWork
-from application.request_bodies import ProjectDraft, ProjectPatch
+from application.request_bodies.board import ProjectDraft, ProjectPatch
 from application.use_cases.board import companies
 from application.use_cases.references import check_agent, check_goal, merged
 from domain.board import project

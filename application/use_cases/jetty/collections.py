@@ -6,8 +6,8 @@ from application import tokens
 from application.access import Action, BoardUser, CollectionCaller, Principal, require_board
 from application.event_store.stream_kinds import COMPANY, KEY
 from application.event_store.unit_of_work import UnitOfWork
-from application.jetty_request_bodies import ApiKeyCreate, CollectionCreate, EnvironmentChange
-from application.request_bodies import CompanyDraft
+from application.request_bodies.board import CompanyDraft
+from application.request_bodies.jetty import ApiKeyCreate, CollectionCreate, EnvironmentChange
 from application.use_cases import named_secrets, names
 from application.use_cases.board import companies, keys
 from application.use_cases.board.keys import NewKey

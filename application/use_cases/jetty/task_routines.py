@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from application.access import Action, Principal
 from application.event_store.stream_kinds import TRIGGER
 from application.event_store.unit_of_work import UnitOfWork
-from application.jetty_request_bodies import CadenceConfig, RoutineChange, RoutineCreate
+from application.request_bodies.jetty import CadenceConfig, RoutineChange, RoutineCreate
 from application.use_cases import named_secrets, names, routines, runs, schedule_changes, task_firing, triggers
 from application.use_cases.names import RoutinePath, TaskPath
 from domain.delivery import outbound_url

@@ -7,7 +7,7 @@ from msgspec import UNSET
 from application.access import Principal
 from application.event_store.stream_kinds import ROUTINE
 from application.event_store.unit_of_work import UnitOfWork
-from application.jetty_request_bodies import TaskChange, TaskCreate
+from application.request_bodies.jetty import TaskChange, TaskCreate
 from application.use_cases import names
 from application.use_cases.jetty import task_routines
 from application.use_cases.names import TaskPath

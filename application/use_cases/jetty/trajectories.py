@@ -10,7 +10,8 @@ from msgspec.structs import asdict
 from application.access import Principal
 from application.event_store.stream_kinds import COMPANY, ROUTINE, TASK
 from application.event_store.unit_of_work import UnitOfWork
-from application.jetty_request_bodies import (
+from application.request_bodies.budgets import UsageReport
+from application.request_bodies.jetty import (
     FinishRequest,
     IngestCreate,
     LabelCreate,
@@ -18,7 +19,6 @@ from application.jetty_request_bodies import (
     StepReport,
     TrajectoryUsage,
 )
-from application.request_bodies import UsageReport
 from application.use_cases import budgets, named_secrets, names, task_firing
 from application.use_cases.names import TaskPath
 from domain.board import company as companies

@@ -13,8 +13,7 @@ from application.access import Caller
 from application.audit import grants, log_reader
 from application.event_store.recorder import APPEND, ClockDiffers
 from application.execute import Executor
-from application.jetty_request_bodies import ApiKeyCreate, CollectionCreate
-from application.request_bodies import (
+from application.request_bodies.board import (
     AgentDraft,
     AgentKeyDraft,
     BoardKeyDraft,
@@ -23,6 +22,7 @@ from application.request_bodies import (
     MemberDraft,
     MemberPatch,
 )
+from application.request_bodies.jetty import ApiKeyCreate, CollectionCreate
 from application.use_cases import event_access
 from application.use_cases.board import agents, companies, keys, members, sessions
 from application.use_cases.jetty import collections

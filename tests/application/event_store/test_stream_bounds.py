@@ -10,15 +10,9 @@ from application.event_store.store import EventStore
 from application.event_store.stream_cache import StreamCache
 from application.event_store.unit_of_work import FULL
 from application.execute import Executor
-from application.request_bodies import (
-    AgentDraft,
-    CompanyDraft,
-    IssueDraft,
-    IssuePatch,
-    RoutineDraft,
-    RoutinePatch,
-    RunRequest,
-)
+from application.request_bodies.board import AgentDraft, CompanyDraft
+from application.request_bodies.issues import IssueDraft, IssuePatch
+from application.request_bodies.routines import RoutineDraft, RoutinePatch, RunRequest
 from application.use_cases import routines, runs
 from application.use_cases.board import agents, companies, issues, keys
 from domain.bounds.limits import KIB, MIB, Limits

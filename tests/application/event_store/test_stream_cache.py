@@ -20,7 +20,9 @@ from application.event_store.stream_cache import TEXT_FACTOR, CachedStream, Stre
 from application.event_store.stream_cache import memory_of as memory_of_event
 from application.event_store.unit_of_work import UnitOfWork
 from application.execute import Executor
-from application.request_bodies import AgentDraft, CompanyDraft, IssuePatch, RoutineDraft, RoutinePatch, RunRequest
+from application.request_bodies.board import AgentDraft, CompanyDraft
+from application.request_bodies.issues import IssuePatch
+from application.request_bodies.routines import RoutineDraft, RoutinePatch, RunRequest
 from application.use_cases import routines, runs
 from application.use_cases.board import agents, companies, issues, keys
 from domain.bounds.limits import Limits

@@ -8,18 +8,11 @@ from application.access import Caller
 from application.event_store.in_memory import MemoryRecorder
 from application.event_store.store import EventStore
 from application.execute import Executor
-from application.jetty_request_bodies import ApiKeyCreate, CadenceConfig, CollectionCreate, RoutineCreate, TaskCreate
-from application.request_bodies import (
-    AgentDraft,
-    AgentKeyDraft,
-    CompanyDraft,
-    IssueDraft,
-    IssuePatch,
-    MemberDraft,
-    RoutineDraft,
-    RunRequest,
-    ScheduleDraft,
-)
+from application.request_bodies.board import AgentDraft, AgentKeyDraft, CompanyDraft, MemberDraft
+from application.request_bodies.issues import IssueDraft, IssuePatch
+from application.request_bodies.jetty import ApiKeyCreate, CadenceConfig, CollectionCreate, RoutineCreate, TaskCreate
+from application.request_bodies.routines import RoutineDraft, RunRequest
+from application.request_bodies.triggers import ScheduleDraft
 from application.use_cases import routines, runs, triggers
 from application.use_cases.board import agents, companies, issues, keys, members
 from application.use_cases.jetty import collections, task_routines, tasks

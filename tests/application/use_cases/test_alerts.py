@@ -1,6 +1,6 @@
 import pytest
 
-from application.request_bodies import IssuePatch
+from application.request_bodies.issues import IssuePatch
 from application.use_cases import alerts
 from application.use_cases.board import issues
 from domain.events import AlertClosed, AlertFailing, AlertOverdue, AlertStuck, AlertUntaken

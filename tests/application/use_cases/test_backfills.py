@@ -1,6 +1,7 @@
 import pytest
 
-from application.request_bodies import BackfillDraft, RoutinePatch, TriggerPatch
+from application.request_bodies.routines import BackfillDraft, RoutinePatch
+from application.request_bodies.triggers import TriggerPatch
 from application.use_cases import backfills, routines, triggers
 from domain.errors import Conflict, InvalidField
 from domain.events import BackfillAdvanced, BackfillCancelled, BackfillCompleted, RunFired, TriggerMissed

@@ -5,14 +5,10 @@ import pytest
 
 from application.event_store.stream_kinds import ROUTINE, RUN
 from application.execute import Executor
-from application.request_bodies import (
-    AgentPatch,
-    BudgetDraft,
-    CompanyPatch,
-    IssuePatch,
-    RoutinePatch,
-    UsageReport,
-)
+from application.request_bodies.board import AgentPatch, CompanyPatch
+from application.request_bodies.budgets import BudgetDraft, UsageReport
+from application.request_bodies.issues import IssuePatch
+from application.request_bodies.routines import RoutinePatch
 from application.use_cases import budgets, revisions, routines, runs
 from application.use_cases.board import agents, companies, issues
 from domain.errors import Conflict, Forbidden, InvalidField, NotFound, RuleViolation

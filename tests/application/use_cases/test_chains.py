@@ -7,7 +7,9 @@ from msgspec.structs import replace
 
 from application.event_store.stream_kinds import ISSUE, ROUTINE, RUN, TRIGGER
 from application.event_store.unit_of_work import UnitOfWork
-from application.request_bodies import ChainDraft, IssuePatch, RoutineDraft, RoutinePatch, TriggerPatch, VariableDraft
+from application.request_bodies.issues import IssuePatch
+from application.request_bodies.routines import RoutineDraft, RoutinePatch, VariableDraft
+from application.request_bodies.triggers import ChainDraft, TriggerPatch
 from application.use_cases import chains, revisions, routines, triggers
 from application.use_cases.board import agents, companies, issues
 from domain.errors import InvalidField, RuleViolation

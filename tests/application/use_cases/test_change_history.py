@@ -2,7 +2,8 @@ from uuid import uuid4
 
 import pytest
 
-from application.request_bodies import RoutinePatch, TriggerPatch
+from application.request_bodies.routines import RoutinePatch
+from application.request_bodies.triggers import TriggerPatch
 from application.use_cases import change_history, routines, triggers
 from domain.errors import Forbidden, NotFound
 from domain.events import RoutineCreated, RoutineUpdated, TriggerCreated, TriggerDeleted, TriggerUpdated

@@ -3,14 +3,9 @@ from uuid import uuid4
 import pytest
 
 from application.event_store.stream_kinds import ISSUE, ROUTINE, RUN, SLOT, TRAJECTORY
-from application.request_bodies import (
-    Checkout,
-    CommentDraft,
-    IssuePatch,
-    ProjectDraft,
-    RetryPolicyDraft,
-    RoutinePatch,
-)
+from application.request_bodies.board import ProjectDraft
+from application.request_bodies.issues import Checkout, CommentDraft, IssuePatch
+from application.request_bodies.routines import RetryPolicyDraft, RoutinePatch
 from application.use_cases import deadlines, revisions, routines, runs
 from application.use_cases.board import agents, companies, issues, projects
 from application.use_cases.jetty import task_routines

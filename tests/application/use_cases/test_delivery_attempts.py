@@ -3,8 +3,9 @@ from uuid import uuid4
 import pytest
 
 from application.event_store.stream_kinds import AGENT, ENDPOINT
-from application.jetty_request_bodies import RunCreate
-from application.request_bodies import AgentPatch, EndpointDraft, EndpointPatch
+from application.request_bodies.board import AgentPatch
+from application.request_bodies.endpoints import EndpointDraft, EndpointPatch
+from application.request_bodies.jetty import RunCreate
 from application.use_cases import delivery_attempts, endpoints
 from application.use_cases.board import agents
 from application.use_cases.delivery_attempts import GivenUp

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from application.event_store.stream_kinds import ENDPOINT
-from application.request_bodies import EndpointDraft, EndpointPatch
+from application.request_bodies.endpoints import EndpointDraft, EndpointPatch
 from application.use_cases import endpoints
 from domain.delivery.delivery import PendingDelivery
 from domain.errors import Conflict, Forbidden, InvalidField, NotFound

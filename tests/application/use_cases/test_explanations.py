@@ -2,7 +2,10 @@ from datetime import timedelta
 
 import pytest
 
-from application.request_bodies import IssuePatch, ProjectDraft, RetryPolicyDraft, RoutinePatch, SchedulePreview
+from application.request_bodies.board import ProjectDraft
+from application.request_bodies.issues import IssuePatch
+from application.request_bodies.routines import RetryPolicyDraft, RoutinePatch
+from application.request_bodies.triggers import SchedulePreview
 from application.use_cases import explanations, routines, runs, zone_data
 from application.use_cases.board import agents, issues, projects
 from domain.errors import InvalidField, NotFound

@@ -3,7 +3,7 @@ from uuid import uuid4
 import pytest
 
 from application.event_store.stream_kinds import FOLDER, ROUTINE
-from application.request_bodies import FolderDraft, FolderMove, FolderPatch
+from application.request_bodies.board import FolderDraft, FolderMove, FolderPatch
 from application.use_cases import folders
 from domain.errors import Conflict, Forbidden, InvalidField, NotFound, RuleViolation
 

@@ -1,6 +1,6 @@
 import pytest
 
-from application.request_bodies import CompanyDraft
+from application.request_bodies.board import CompanyDraft
 from application.use_cases import names
 from application.use_cases.board import companies
 from application.use_cases.jetty import task_routines, tasks

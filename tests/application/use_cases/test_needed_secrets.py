@@ -1,4 +1,5 @@
-from application.request_bodies import EndpointDraft, PlainBinding, RoutineDraft, RoutinePatch
+from application.request_bodies.endpoints import EndpointDraft
+from application.request_bodies.routines import PlainBinding, RoutineDraft, RoutinePatch
 from application.secrets.vault import Place
 from application.use_cases import endpoints, needed_secrets, routine_environment, routines
 

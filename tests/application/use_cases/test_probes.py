@@ -4,13 +4,8 @@ import pytest
 from msgspec.structs import replace
 
 from application.event_store.stream_kinds import PROBE, ROUTINE, RUN
-from application.request_bodies import (
-    BackfillDraft,
-    JsonConditionDraft,
-    ProbeDraft,
-    ProjectDraft,
-    RoutinePatch,
-)
+from application.request_bodies.board import ProjectDraft
+from application.request_bodies.routines import BackfillDraft, JsonConditionDraft, ProbeDraft, RoutinePatch
 from application.use_cases import backfills, explanations, probes, revisions, routines, runs
 from application.use_cases.board import projects
 from domain.errors import InvalidField

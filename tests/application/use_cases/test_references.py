@@ -2,7 +2,7 @@ from uuid import uuid4
 
 import pytest
 
-from application.request_bodies import AgentPatch, GoalDraft, GoalPatch, ProjectDraft
+from application.request_bodies.board import AgentPatch, GoalDraft, GoalPatch, ProjectDraft
 from application.use_cases import references
 from application.use_cases.board import agents, goals, projects
 from domain.errors import Conflict, DomainError, InvalidField, NotFound, RuleViolation

@@ -3,7 +3,8 @@ from uuid import uuid4
 import pytest
 
 from application.event_store.stream_kinds import ROUTINE, TRIGGER
-from application.request_bodies import RoutinePatch, ScheduleDraft, TriggerPatch, WebhookDraft
+from application.request_bodies.routines import RoutinePatch
+from application.request_bodies.triggers import ScheduleDraft, TriggerPatch, WebhookDraft
 from application.use_cases import revisions, routines, runs, triggers
 from domain.errors import Conflict, Forbidden, NotFound
 from domain.events import RoutineRestored

@@ -3,7 +3,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from application.event_store.stream_kinds import ROUTINE
-from application.request_bodies import Checkout, PlainBinding, RoutinePatch, SecretBinding
+from application.request_bodies.issues import Checkout
+from application.request_bodies.routines import PlainBinding, RoutinePatch, SecretBinding
 from application.use_cases import routine_environment, routines
 from application.use_cases.board import issues
 from domain.errors import Conflict, Forbidden, InvalidField

@@ -3,7 +3,9 @@ from uuid import uuid4
 import pytest
 
 from application.event_store.stream_kinds import ROUTINE
-from application.request_bodies import IssueDraft, ProjectDraft, RoutineDraft, RoutinePatch, VariableDraft
+from application.request_bodies.board import ProjectDraft
+from application.request_bodies.issues import IssueDraft
+from application.request_bodies.routines import RoutineDraft, RoutinePatch, VariableDraft
 from application.use_cases import routines
 from application.use_cases.board import agents, issues, projects
 from domain.errors import Conflict, Forbidden, NotFound, RuleViolation

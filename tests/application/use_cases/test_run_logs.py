@@ -2,7 +2,7 @@ from uuid import uuid4
 
 import pytest
 
-from application.request_bodies import Checkout, IssuePatch
+from application.request_bodies.issues import Checkout, IssuePatch
 from application.use_cases import run_logs
 from application.use_cases.board import issues
 from domain.errors import Conflict, Forbidden, NotFound, Unauthenticated

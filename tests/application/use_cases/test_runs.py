@@ -2,16 +2,10 @@ import pytest
 from msgspec.structs import replace
 
 from application.event_store.stream_kinds import ISSUE, ROUTINE, RUN, TRAJECTORY
-from application.request_bodies import (
-    ApiDraft,
-    IssuePatch,
-    ProjectDraft,
-    RetryPolicyDraft,
-    RoutinePatch,
-    RunRequest,
-    TriggerPatch,
-    VariableDraft,
-)
+from application.request_bodies.board import ProjectDraft
+from application.request_bodies.issues import IssuePatch
+from application.request_bodies.routines import RetryPolicyDraft, RoutinePatch, RunRequest, VariableDraft
+from application.request_bodies.triggers import ApiDraft, TriggerPatch
 from application.use_cases import deadlines, routines, runs, slots, triggers
 from application.use_cases.board import agents, issues, projects
 from domain.errors import Conflict, Forbidden, NotFound, RuleViolation

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from application.event_store import unit_of_work
 from application.event_store.stream_kinds import ROUTINE, TRIGGER
-from application.request_bodies import RoutinePatch, ScheduleDraft, TriggerPatch
+from application.request_bodies.routines import RoutinePatch
+from application.request_bodies.triggers import ScheduleDraft, TriggerPatch
 from application.use_cases import revisions, routines, runs, schedule_changes, triggers
 from domain.events import RunFired, TriggerMissed
 from domain.identity import revision_of

@@ -1,7 +1,7 @@
 from datetime import timedelta
 
 from application.event_store.stream_kinds import ENDPOINT
-from application.request_bodies import EndpointDraft
+from application.request_bodies.endpoints import EndpointDraft
 from application.use_cases import endpoints, signing_secrets
 from domain.events import EndpointSecretRotated
 

@@ -4,7 +4,8 @@ from uuid import uuid4
 import pytest
 
 from application.event_store.stream_kinds import ROUTINE
-from application.request_bodies import IssuePatch, RoutinePatch
+from application.request_bodies.issues import IssuePatch
+from application.request_bodies.routines import RoutinePatch
 from application.use_cases import routines, runs, slots
 from application.use_cases.board import agents, issues
 from domain.errors import RuleViolation

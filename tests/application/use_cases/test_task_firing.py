@@ -2,7 +2,7 @@ import pytest
 from msgspec.structs import replace
 
 from application.event_store.stream_kinds import RUN, SLOT, TRAJECTORY
-from application.jetty_request_bodies import TaskChange
+from application.request_bodies.jetty import TaskChange
 from application.use_cases import runs, task_firing
 from application.use_cases.jetty import task_routines, tasks
 from domain.errors import NotFound, RuleViolation

@@ -1,7 +1,8 @@
 import pytest
 
 from application.event_store.stream_kinds import ROUTINE
-from application.request_bodies import ApiDraft, ScheduleDraft, TriggerPatch, VariableDraft, WebhookDraft
+from application.request_bodies.routines import VariableDraft
+from application.request_bodies.triggers import ApiDraft, ScheduleDraft, TriggerPatch, WebhookDraft
 from application.use_cases import triggers
 from domain.errors import Conflict, Forbidden, NotFound, RuleViolation
 from domain.events import RoutineTriggerAdded, RoutineTriggerChanged, RoutineTriggerRemoved, TriggerMissed

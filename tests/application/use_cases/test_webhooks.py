@@ -3,7 +3,8 @@ import hmac
 
 import pytest
 
-from application.request_bodies import RoutinePatch, TriggerPatch, VariableDraft, WebhookDraft
+from application.request_bodies.routines import RoutinePatch, VariableDraft
+from application.request_bodies.triggers import TriggerPatch, WebhookDraft
 from application.use_cases import routines, triggers, webhooks
 from application.use_cases.webhooks import WebhookCall
 from domain.errors import Conflict, NotFound, Unauthenticated

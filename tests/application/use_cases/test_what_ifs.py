@@ -3,7 +3,7 @@ from uuid import uuid4
 import pytest
 from msgspec import UNSET
 
-from application.request_bodies import CompanyWhatIf, WhatIf
+from application.request_bodies.what_ifs import CompanyWhatIf, WhatIf
 from application.use_cases import what_ifs
 from domain.errors import InvalidField, NotFound
 from tests.application.use_cases.installation import HOUR

@@ -2,7 +2,7 @@ import pytest
 from msgspec.structs import replace
 
 from application.event_store.stream_kinds import TRIGGER
-from application.request_bodies import TriggerPatch
+from application.request_bodies.triggers import TriggerPatch
 from application.use_cases import triggers, zone_data
 from domain.events import TriggerReplanned, TriggerRescheduled, TriggerUpdated, ZoneDataAdopted
 from domain.identity import ZONE_DATA

@@ -13,7 +13,10 @@ from standardwebhooks import Webhook
 from structlog.testing import capture_logs
 
 from application.access import Caller
-from application.jetty_request_bodies import (
+from application.request_bodies.board import AgentDraft, CompanyDraft
+from application.request_bodies.endpoints import EndpointDraft, EndpointPatch
+from application.request_bodies.issues import IssueDraft
+from application.request_bodies.jetty import (
     CadenceConfig,
     CollectionCreate,
     RoutineChange,
@@ -21,7 +24,6 @@ from application.jetty_request_bodies import (
     RunCreate,
     TaskCreate,
 )
-from application.request_bodies import AgentDraft, CompanyDraft, EndpointDraft, EndpointPatch, IssueDraft
 from application.use_cases import endpoints
 from application.use_cases.board import agents, companies, issues, keys
 from application.use_cases.jetty import collections, task_routines, tasks, trajectories

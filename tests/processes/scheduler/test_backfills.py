@@ -8,7 +8,8 @@ import pytest
 
 from application.access import BoardUser
 from application.execute import Executor
-from application.request_bodies import BackfillDraft, IssuePatch
+from application.request_bodies.issues import IssuePatch
+from application.request_bodies.routines import BackfillDraft
 from application.use_cases import backfills
 from application.use_cases.board import issues
 from domain.errors import Conflict, InvalidField

@@ -12,7 +12,8 @@ from application.event_store.recorder import ClockDiffers
 from application.event_store.store import EventStore
 from application.execute import Executor
 from application.quotas.quotas import Quotas
-from application.request_bodies import BackfillDraft, TriggerPatch
+from application.request_bodies.routines import BackfillDraft
+from application.request_bodies.triggers import TriggerPatch
 from application.use_cases import backfills, explanations, triggers
 from domain.bounds.limits import Limits
 from domain.events import (

@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 from application.access import Caller
-from application.jetty_request_bodies import ApiKeyCreate
-from application.request_bodies import AgentKeyDraft, BoardKeyDraft, MemberDraft, MemberPatch, ProjectPatch
+from application.request_bodies.board import AgentKeyDraft, BoardKeyDraft, MemberDraft, MemberPatch, ProjectPatch
+from application.request_bodies.jetty import ApiKeyCreate
 from application.use_cases.board import agents, keys, members, projects
 from application.use_cases.board.members import MembershipRef
 from application.use_cases.jetty import collections

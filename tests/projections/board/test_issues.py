@@ -3,7 +3,8 @@
 import pytest
 
 from application.access import Caller
-from application.request_bodies import AgentKeyDraft, Checkout, CommentDraft
+from application.request_bodies.board import AgentKeyDraft
+from application.request_bodies.issues import Checkout, CommentDraft
 from application.use_cases.board import issues as asked
 from application.use_cases.board import keys
 from domain.events import IssueEdited

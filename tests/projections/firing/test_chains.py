@@ -2,7 +2,8 @@ from datetime import timedelta
 
 import pytest
 
-from application.request_bodies import IssuePatch, TriggerPatch
+from application.request_bodies.issues import IssuePatch
+from application.request_bodies.triggers import TriggerPatch
 from application.use_cases import triggers
 from application.use_cases.board import agents, issues
 from domain.identity import issue_of_run, run_of_chain

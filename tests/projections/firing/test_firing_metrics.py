@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
-from application.request_bodies import TriggerPatch
+from application.request_bodies.triggers import TriggerPatch
 from application.use_cases import triggers
 from application.use_cases.board import agents, projects
 from domain.events import RunFired, stored_name

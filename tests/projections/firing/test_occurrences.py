@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from application.request_bodies import TriggerPatch
+from application.request_bodies.triggers import TriggerPatch
 from application.use_cases import triggers
 from application.use_cases.board import projects
 from domain.identity import run_of_occurrence

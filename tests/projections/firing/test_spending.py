@@ -2,7 +2,7 @@ from datetime import timedelta
 
 import pytest
 
-from application.request_bodies import UsageReport
+from application.request_bodies.budgets import UsageReport
 from application.use_cases import budgets
 from domain.routines.budget import Spent
 from domain.values import Budget

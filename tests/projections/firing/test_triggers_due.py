@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from application.request_bodies import ScheduleDraft, TriggerPatch
+from application.request_bodies.triggers import ScheduleDraft, TriggerPatch
 from application.use_cases import triggers
 from domain.routines.trigger import DueTrigger
 from projections.firing import triggers_due

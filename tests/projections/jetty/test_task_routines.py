@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from application.jetty_request_bodies import CadenceConfig, CollectionCreate, RoutineChange, RoutineCreate, TaskCreate
+from application.request_bodies.jetty import CadenceConfig, CollectionCreate, RoutineChange, RoutineCreate, TaskCreate
 from application.use_cases.jetty import collections, task_routines, tasks, trajectories
 from application.use_cases.names import RoutinePath, TaskPath
 from domain.events import TrajectoryOpened

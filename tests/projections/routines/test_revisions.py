@@ -3,7 +3,8 @@
 import pytest
 from msgspec.structs import asdict
 
-from application.request_bodies import TriggerPatch, VariableDraft
+from application.request_bodies.routines import VariableDraft
+from application.request_bodies.triggers import TriggerPatch
 from application.use_cases import triggers
 from domain.identity import FIRST_USER, revision_of
 from domain.routines import routine as routines

@@ -2,7 +2,7 @@
 
 import pytest
 
-from application.request_bodies import TriggerPatch
+from application.request_bodies.triggers import TriggerPatch
 from application.use_cases import triggers
 from application.use_cases.board import projects
 from domain.identity import FIRST_USER, revision_of

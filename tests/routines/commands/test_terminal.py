@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from application.access import Caller
-from application.request_bodies import CompanyDraft
+from application.request_bodies.board import CompanyDraft
 from application.use_cases.board import companies, keys
 from projections.engine import positions
 from routines.cli import main

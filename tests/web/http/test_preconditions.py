@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from application.event_store.unit_of_work import UNCHANGED_SINCE
-from application.request_bodies import CompanyPatch
+from application.request_bodies.board import CompanyPatch
 from application.use_cases.board import companies
 from domain.errors import PreconditionFailed
 from tests.api import Api

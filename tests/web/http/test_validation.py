@@ -1,6 +1,8 @@
 """Bodies against their shapes (contract 1.1)."""
 
 from datetime import UTC, datetime
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -10,15 +12,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET, Meta, UnsetType
 
-from application import jetty_request_bodies, request_bodies
-from application.request_bodies import Body
+from application import request_bodies
+from application.request_bodies import jetty as jetty_request_bodies
+from application.request_bodies.board import AgentPatch, MemberDraft
+from application.request_bodies.fields import Body
+from application.request_bodies.issues import IssueDraft
+from application.request_bodies.routines import (
+    BackfillDraft,
+    BulkPause,
+    BulkResume,
+    RoutineDraft,
+    RoutinePatch,
+    RunRequest,
+)
+from application.request_bodies.triggers import ScheduleDraft, TriggerPatch
 from tests.api import Api
 from web.http.tolerated_fields import TOLERATED
 from web.http.validation import Invalid, parse
 
 ID = "11111111-1111-4111-8111-111111111111"
+MODULES = [import_module(f"{request_bodies.__name__}.{found.name}") for found in iter_modules(request_bodies.__path__)]
 BODIES = [
-    kind for kind in vars(request_bodies).values() if isinstance(kind, type) and issubclass(kind, Body) and kind != Body
+    kind
+    for module in MODULES
+    for kind in vars(module).values()
+    if isinstance(kind, type) and issubclass(kind, Body) and kind.__module__ == module.__name__ and kind != Body
 ]
 JETTY_BODIES = [
     kind
@@ -117,24 +135,24 @@ def test_every_body_refuses_what_it_does_not_know(shape: type[msgspec.Struct]):
     ("shape", "body", "said"),
     [
         (
-            request_bodies.MemberDraft,
+            MemberDraft,
             {"role": "viewer", "name": "x"},
             "Unknown field 'role': did you mean 'membershipRole'?",
         ),
-        (request_bodies.BulkPause, {"routineIDs": [ID]}, "Unknown field 'routineIDs': did you mean 'routineIds'?"),
-        (request_bodies.ScheduleDraft, {"cron": "0 9 * * *"}, "Unknown field 'cron': did you mean 'cronExpression'?"),
-        (request_bodies.BulkPause, {}, "Say which routines are meant, or all: true for every one"),
-        (request_bodies.BulkResume, {"q": None}, "Say which routines are meant, or all: true for every one"),
+        (BulkPause, {"routineIDs": [ID]}, "Unknown field 'routineIDs': did you mean 'routineIds'?"),
+        (ScheduleDraft, {"cron": "0 9 * * *"}, "Unknown field 'cron': did you mean 'cronExpression'?"),
+        (BulkPause, {}, "Say which routines are meant, or all: true for every one"),
+        (BulkResume, {"q": None}, "Say which routines are meant, or all: true for every one"),
         (
-            request_bodies.BulkPause,
+            BulkPause,
             {"all": True, "q": "x"},
             "all selects every routine, so no condition may stand beside it",
         ),
-        (request_bodies.BackfillDraft, {"from": "2026-01-01T00:00:00Z", "till": None}, "Unknown field 'till'"),
-        (request_bodies.RoutineDraft, {"title": "x", "nextRunAt": None}, "Unknown field 'nextRunAt'"),
-        (request_bodies.TriggerPatch, {"nextRunAt": None}, "Unknown field 'nextRunAt'"),
-        (request_bodies.AgentPatch, {"status": "paused"}, "Unknown field 'status'"),
-        (request_bodies.RunRequest, {"id": ID}, "Unknown field 'id'"),
+        (BackfillDraft, {"from": "2026-01-01T00:00:00Z", "till": None}, "Unknown field 'till'"),
+        (RoutineDraft, {"title": "x", "nextRunAt": None}, "Unknown field 'nextRunAt'"),
+        (TriggerPatch, {"nextRunAt": None}, "Unknown field 'nextRunAt'"),
+        (AgentPatch, {"status": "paused"}, "Unknown field 'status'"),
+        (RunRequest, {"id": ID}, "Unknown field 'id'"),
     ],
 )
 def test_what_would_be_misunderstood_in_silence_is_said(shape: type[msgspec.Struct], body: Any, said: str):
@@ -149,7 +167,7 @@ def test_what_would_be_misunderstood_in_silence_is_said(shape: type[msgspec.Stru
         ("triggers", [], [{"kind": "api"}]),
     ],
 )
-@pytest.mark.parametrize("shape", [request_bodies.RoutinePatch])
+@pytest.mark.parametrize("shape", [RoutinePatch])
 def test_what_is_not_supported_yet_is_accepted_only_as_it_is_answered(
     shape: type[msgspec.Struct], field: str, usual: Any, wish: Any
 ):
@@ -160,15 +178,15 @@ def test_what_is_not_supported_yet_is_accepted_only_as_it_is_answered(
 
 
 def test_what_is_unused_is_told_by_type_and_value():
-    assert issues({"title": "x", "requestDepth": False}, request_bodies.IssueDraft)
-    assert parse(request_bodies.IssueDraft, {"title": "x", "requestDepth": 0})
+    assert issues({"title": "x", "requestDepth": False}, IssueDraft)
+    assert parse(IssueDraft, {"title": "x", "requestDepth": 0})
 
 
 def test_a_changed_copy_of_an_answer_is_a_body():
     copy = {"id": ID, "title": "x", "latestRevisionNumber": 7, "recentRuns": [], "originId": None}
 
-    assert parse(request_bodies.RoutinePatch, copy) == parse(request_bodies.RoutinePatch, {"title": "x"})
-    (issue,) = issues({**copy, "titel": "y"}, request_bodies.RoutinePatch)
+    assert parse(RoutinePatch, copy) == parse(RoutinePatch, {"title": "x"})
+    (issue,) = issues({**copy, "titel": "y"}, RoutinePatch)
     assert "Unknown field 'titel': did you mean 'title'?" == issue["message"]
 
 

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from application.execute import Executor
-from application.request_bodies import BudgetDraft
+from application.request_bodies.budgets import BudgetDraft
 from application.use_cases.board import agents, projects
 from domain.routines.budget import Spent
 from tests.api import Api

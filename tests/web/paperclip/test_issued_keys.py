@@ -13,7 +13,7 @@ from eventsourcing.persistence import IntegrityError
 from application import tokens
 from application.access import Caller, Principal, identify
 from application.event_store.unit_of_work import UnitOfWork
-from application.request_bodies import AgentKeyDraft
+from application.request_bodies.board import AgentKeyDraft
 from application.use_cases.board import keys, members
 from application.use_cases.board.members import MembershipRef
 from domain.errors import Unauthenticated

@@ -11,7 +11,8 @@ from eventsourcing.persistence import IntegrityError
 
 from application.access import Caller, identify
 from application.event_store.unit_of_work import UnitOfWork
-from application.request_bodies import IssueDraft, MemberDraft, MemberPatch
+from application.request_bodies.board import MemberDraft, MemberPatch
+from application.request_bodies.issues import IssueDraft
 from application.use_cases import read_access
 from application.use_cases.board import issues, members
 from application.use_cases.board.members import MembershipRef

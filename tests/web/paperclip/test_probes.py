@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from application.request_bodies import JsonConditionDraft, ProbeDraft
+from application.request_bodies.routines import JsonConditionDraft, ProbeDraft
 from application.use_cases import probes
 from domain.identity import probe_of_occurrence, run_of_occurrence
 from domain.routines.probe import PendingProbe

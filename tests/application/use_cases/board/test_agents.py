@@ -1,7 +1,7 @@
 import pytest
 
 from application.event_store.stream_kinds import AGENT
-from application.request_bodies import AgentDraft, AgentPatch
+from application.request_bodies.board import AgentDraft, AgentPatch
 from application.use_cases.board import agents
 from domain.errors import Conflict, Forbidden, InvalidField, NotFound, RuleViolation
 from domain.events import AgentCreated, AgentPaused

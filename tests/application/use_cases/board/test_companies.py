@@ -1,7 +1,7 @@
 import pytest
 
 from application.event_store.stream_kinds import COMPANY, MEMBERSHIP
-from application.request_bodies import CompanyDraft, CompanyPatch
+from application.request_bodies.board import CompanyDraft, CompanyPatch
 from application.use_cases.board import companies
 from domain.errors import Forbidden, NotFound
 from domain.events import CompanyArchived, CompanyCreated

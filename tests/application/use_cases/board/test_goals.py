@@ -1,7 +1,7 @@
 import pytest
 
 from application.event_store.stream_kinds import GOAL
-from application.request_bodies import GoalDraft, GoalPatch
+from application.request_bodies.board import GoalDraft, GoalPatch
 from application.use_cases.board import goals
 from domain.errors import Forbidden, InvalidField, NotFound, RuleViolation
 

@@ -4,7 +4,8 @@ from uuid import uuid4
 import pytest
 
 from application.event_store.stream_kinds import ISSUE, RUN, SLOT
-from application.request_bodies import Checkout, CommentDraft, IssueDraft, IssuePatch, ProjectDraft
+from application.request_bodies.board import ProjectDraft
+from application.request_bodies.issues import Checkout, CommentDraft, IssueDraft, IssuePatch
 from application.use_cases.board import issues, projects
 from domain.errors import Conflict, Forbidden, InvalidField, RuleViolation, Unauthenticated
 from domain.events import CommentAdded, IssueFreed, IssueOpened, RunCompleted, RunFailed

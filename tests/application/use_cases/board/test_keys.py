@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 
 from application.access import Caller
-from application.request_bodies import AgentKeyDraft, BoardKeyDraft
+from application.request_bodies.board import AgentKeyDraft, BoardKeyDraft
 from application.use_cases import read_access
 from application.use_cases.board import agents, keys
 from domain.errors import Forbidden, InvalidField, NotFound, Unauthenticated

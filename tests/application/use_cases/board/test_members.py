@@ -2,7 +2,7 @@ import pytest
 
 from application.access import Caller
 from application.event_store.stream_kinds import MEMBERSHIP
-from application.request_bodies import AgentKeyDraft, MemberDraft, MemberPatch
+from application.request_bodies.board import AgentKeyDraft, MemberDraft, MemberPatch
 from application.use_cases import read_access
 from application.use_cases.board import keys, members
 from application.use_cases.board.members import MembershipRef

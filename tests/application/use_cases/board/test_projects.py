@@ -1,7 +1,7 @@
 import pytest
 
 from application.event_store.stream_kinds import PROJECT
-from application.request_bodies import GoalDraft, ProjectDraft, ProjectPatch
+from application.request_bodies.board import GoalDraft, ProjectDraft, ProjectPatch
 from application.use_cases.board import goals, projects
 from domain.errors import Conflict, Forbidden, NotFound, RuleViolation
 from domain.events import ProjectCreated, ProjectPaused

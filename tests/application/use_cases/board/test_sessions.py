@@ -4,7 +4,7 @@ import pytest
 
 from application.access import Caller
 from application.event_store.stream_kinds import KEY
-from application.request_bodies import AgentKeyDraft, BoardKeyDraft
+from application.request_bodies.board import AgentKeyDraft, BoardKeyDraft
 from application.use_cases import read_access
 from application.use_cases.board import keys, sessions
 from domain.board.access import LINK_LIFETIME, SESSION_LIFETIME

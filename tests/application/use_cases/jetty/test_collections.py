@@ -2,8 +2,8 @@ import pytest
 
 from application.access import Caller
 from application.event_store.stream_kinds import COMPANY
-from application.jetty_request_bodies import ApiKeyCreate, CollectionCreate, EnvironmentChange
-from application.request_bodies import MemberPatch
+from application.request_bodies.board import MemberPatch
+from application.request_bodies.jetty import ApiKeyCreate, CollectionCreate, EnvironmentChange
 from application.use_cases.board import members
 from application.use_cases.board.members import MembershipRef
 from application.use_cases.jetty import collections

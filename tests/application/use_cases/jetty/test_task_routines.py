@@ -1,7 +1,7 @@
 import pytest
 
 from application.event_store.stream_kinds import ROUTINE, TRIGGER
-from application.jetty_request_bodies import CadenceConfig, RoutineChange, RoutineCreate
+from application.request_bodies.jetty import CadenceConfig, RoutineChange, RoutineCreate
 from application.use_cases.jetty import task_routines
 from domain.disclosure import MASK
 from domain.errors import Conflict, InvalidField, NotFound

@@ -1,7 +1,7 @@
 import pytest
 
 from application.event_store.stream_kinds import TASK
-from application.jetty_request_bodies import RunCreate, TaskChange, TaskCreate
+from application.request_bodies.jetty import RunCreate, TaskChange, TaskCreate
 from application.use_cases import names
 from application.use_cases.jetty import tasks, trajectories
 from application.use_cases.names import TaskPath

@@ -3,7 +3,7 @@ from uuid import uuid4
 import pytest
 
 from application.event_store.stream_kinds import TRAJECTORY
-from application.jetty_request_bodies import (
+from application.request_bodies.jetty import (
     EnvironmentChange,
     FinishRequest,
     IngestCreate,

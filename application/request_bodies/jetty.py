@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from application.request_bodies import TRIM, Micros, Tokens
+from application.request_bodies.fields import TRIM, Micros, Tokens
 from domain.values import CadenceType, DayOfWeek, TrajectoryStatus
 
 WHOLE = {"whole": True}
