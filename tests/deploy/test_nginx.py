@@ -156,7 +156,8 @@ def test_a_sender_is_who_connects_to_the_proxy_whatever_it_claims(nginx, client)
         for address in ("127.0.0.1", "127.0.0.2")
     )
     with here, elsewhere:
-        claims = [{"X-Forwarded-For": f"192.0.2.{number}"} for number in range(2 * RATE + 1)]  # a minute may end amid them
+        # Calls are counted by the minute, and one may end amid them.
+        claims = [{"X-Forwarded-For": f"192.0.2.{number}"} for number in range(2 * RATE + 1)]
         answers = [here.post(url, json={}, headers=claim).status_code for claim in claims]
 
         assert 429 in answers

@@ -1,5 +1,6 @@
 """A further application over the database of the API: another process, or the same one after a restart."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -11,13 +12,22 @@ from application.execute import Executor
 from routines import bootstrap
 from tests.api import Api
 from tests.conftest import _serving
+from tests.waiting import wait_for
+
+MINUTE_ENDS_S = 55
 
 
 @contextmanager
 def further(
     api: Api, *, clock: Callable[[], datetime] | None = None, webhook_rate: int = 0, **settings: Any
 ) -> Iterator[Api]:
-    """With these settings, and with a clock of our own if there is one."""
+    """
+    With these settings, and with a clock of our own if there is one.
+
+    Calls of webhooks are counted by the minute of the clock, so a test with a rate does not begin at the end of one.
+    """
+    if webhook_rate:
+        wait_for(lambda: time.time() % 60 < MINUTE_ENDS_S, limit_s=60)
     with bootstrap.system(msgspec.structs.replace(api.system.settings, **settings)) as system:
         executor = system.executor if clock is None else Executor(system.store, clock, system.vault)
         here = msgspec.structs.replace(system, executor=executor)
