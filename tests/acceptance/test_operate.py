@@ -67,7 +67,7 @@ class Operator:
         return sorted(company["name"] for company in wait_for(self._ask))
 
     def _ask(self):
-        with suppress(httpx.ConnectError):
+        with suppress(httpx.TransportError):  # the service is being started, or stopped
             answer = httpx.get(self._url(), headers=self._headers(), trust_env=False)
             return answer.json() if answer.is_success else None
         return None
@@ -76,7 +76,7 @@ class Operator:
         wait_for(lambda: self._made(name))
 
     def _made(self, name: str) -> bool:
-        with suppress(httpx.ConnectError):
+        with suppress(httpx.TransportError):  # the service is being started, or stopped
             return httpx.post(self._url(), headers=self._headers(), json={"name": name}, trust_env=False).is_success
         return False
 
