@@ -176,8 +176,8 @@ class Executor:
                     if lost == tries or (lost > 1 and isinstance(error, ClockDiffers)):
                         raise  # a clock that is wrong twice will be wrong again
                     versions = work.versions
-                    found = await steps.versions(versions)
-                    turn |= {id_ for id_, version in found.items() if version != versions[id_]}  # others came first
+                    newest = await steps.versions(versions)
+                    turn |= {id_ for id_, version in newest.items() if version != versions[id_]}  # others came first
             await steps.pause(random.uniform(0, PAUSE_S * 2 ** (lost - 1)))  # noqa: S311 no secret: it spreads out writers
 
     def read_ahead(self, read: Callable[[UnitOfWork], object]) -> bool:

@@ -149,8 +149,8 @@ def from_stored_or_unreadable(stored: Notification) -> Recorded:
 def by_stream(stream_ids: Sequence[UUID], stored: Iterable[StoredEvent]) -> dict[UUID, list[Recorded]]:
     """Return the decoded events of each of these streams. Raises UnreadableEvent."""
     decoded = (from_stored(event, is_kept=True) for event in stored)
-    found = {id_: list(events) for id_, events in groupby(decoded, key=lambda recorded: recorded.stream_id)}
-    return {id_: found.get(id_, []) for id_ in stream_ids}
+    by_stream = {id_: list(events) for id_, events in groupby(decoded, key=lambda recorded: recorded.stream_id)}
+    return {id_: by_stream.get(id_, []) for id_ in stream_ids}
 
 
 class ReadBudget:

@@ -92,8 +92,8 @@ def read(work: UnitOfWork, principal: Principal, run_id: UUID) -> Sequence[Recor
 
 def digest_of(request: RunRequest | BackfillDraft) -> str:
     """Return 64 hexadecimal digits that are equal for requests that ask for the same, whatever their key."""
-    asked = replace(request, idempotency_key=None) if isinstance(request, RunRequest) else request
-    text = msgspec.json.encode(asked, order="deterministic")
+    body = replace(request, idempotency_key=None) if isinstance(request, RunRequest) else request
+    text = msgspec.json.encode(body, order="deterministic")
     return hashlib.sha256(text).hexdigest()
 
 

@@ -23,12 +23,14 @@ async def deliveries(visit: NamedDependency[Visit]) -> Response[Any]:
 
 
 async def _page(visit: Visit, values: Mapping[str, str], errors: Mapping[str, str]) -> Response[Any]:
-    asked = {name: visit.parameter(name) for name in ("status", "endpoint") if visit.parameter(name)}
-    where = ("webhook-endpoints", asked["endpoint"], "deliveries") if "endpoint" in asked else ("deliveries",)
-    query = {"status": asked.get("status"), "cursor": visit.parameter("cursor"), "limit": PAGE}
+    parameters = visit.parameters(("status", "endpoint"))
+    where = ("webhook-endpoints", parameters["endpoint"], "deliveries") if "endpoint" in parameters else ("deliveries",)
+    query = {"status": parameters.get("status"), "cursor": visit.parameter("cursor"), "limit": PAGE}
     answer = await visit.api.page(visit.api_path(*where), query)
     endpoints = await visit.api.get(visit.api_path("webhook-endpoints"))
-    following = visit.path("deliveries", query={**asked, "cursor": answer.next_cursor}) if answer.next_cursor else None
+    following = (
+        visit.path("deliveries", query={**parameters, "cursor": answer.next_cursor}) if answer.next_cursor else None
+    )
     return visit.show(
         "deliveries.html",
         status=422 if errors else 200,
@@ -36,7 +38,7 @@ async def _page(visit: Visit, values: Mapping[str, str], errors: Mapping[str, st
         deliveries=answer.value,
         endpoints=endpoints,
         names={endpoint["id"]: endpoint["url"] for endpoint in endpoints},
-        asked=asked,
+        parameters=parameters,
         statuses=STATUSES,
         following=following,
         values=values,

@@ -21,22 +21,22 @@ Json = Mapping[str, Any]
 @get("/board/companies/{company_id:str}/issues", operation_id="boardIssues")
 async def issues(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show the issues that match, newest first; with an agent, that agent's inbox."""
-    asked = {name: visit.parameter(name) for name in FILTERS if visit.parameter(name)}
-    status = asked.get("status", "")
+    parameters = visit.parameters(FILTERS)
+    status = parameters.get("status", "")
     query = {
         "status": None if status == "all" else status or OPEN,
-        "assigneeAgentId": asked.get("agent"),
-        "q": asked.get("q"),
+        "assigneeAgentId": parameters.get("agent"),
+        "q": parameters.get("q"),
         "cursor": visit.parameter("cursor"),
         "limit": PAGE,
     }
     answer = await visit.api.page(visit.api_path("issues"), query)
-    following = visit.path("issues", query={**asked, "cursor": answer.next_cursor}) if answer.next_cursor else None
+    following = visit.path("issues", query={**parameters, "cursor": answer.next_cursor}) if answer.next_cursor else None
     return visit.show(
         "issues.html",
         here="issues",
         issues=answer.value,
-        asked=asked,
+        parameters=parameters,
         agents=await _agents(visit),
         statuses=STATUSES,
         following=following,

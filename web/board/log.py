@@ -25,25 +25,25 @@ Json = Mapping[str, Any]
 @get("/board/companies/{company_id:str}/log", operation_id="boardLog")
 async def log(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show the events that match, a page of them."""
-    asked = {name: visit.parameter(name) for name in FILTERS if visit.parameter(name)}
+    parameters = visit.parameters(FILTERS)
     errors: dict[str, str] = {}
-    query = {api_name: asked.get(name) for name, api_name in THINGS.items()}
-    query |= {name: asked.get(name) for name in ("kind", "actor", "order")}
-    query |= {name: bound(visit, asked, name, errors) for name in ("from", "to")}
+    query = {api_name: parameters.get(name) for name, api_name in THINGS.items()}
+    query |= {name: parameters.get(name) for name in ("kind", "actor", "order")}
+    query |= {name: bound(visit, parameters, name, errors) for name in ("from", "to")}
     answer = await visit.api.page(
         visit.api_path("events"), {**query, "cursor": visit.parameter("cursor"), "limit": str(PAGE)}
     )
-    following = visit.path("log", query={**asked, "cursor": answer.next_cursor}) if answer.next_cursor else None
+    following = visit.path("log", query={**parameters, "cursor": answer.next_cursor}) if answer.next_cursor else None
     return visit.show(
         "log.html",
         here="log",
         events=[{**event, "fields": fields_of(event)} for event in answer.value],
-        asked=asked,
+        parameters=parameters,
         errors=errors,
-        things=[name for name in THINGS if name in asked],
-        subjects=await _subjects(visit, asked),
-        kinds=_with(KINDS, asked.get("kind", "")),
-        actors=_with(ACTORS, asked.get("actor", "")),
+        things=[name for name in THINGS if name in parameters],
+        subjects=await _subjects(visit, parameters),
+        kinds=_with(KINDS, parameters.get("kind", "")),
+        actors=_with(ACTORS, parameters.get("actor", "")),
         orders=ORDERS,
         following=following,
     )
@@ -54,22 +54,22 @@ def _with(options: Mapping[str, str], chosen: str) -> Mapping[str, str]:
     return options if chosen in options else {**options, chosen: chosen}
 
 
-async def _subjects(visit: Visit, asked: Mapping[str, str]) -> Sequence[tuple[str, str]]:
+async def _subjects(visit: Visit, parameters: Mapping[str, str]) -> Sequence[tuple[str, str]]:
     """Return the things that the events belong to: each with its name and its address, which is empty if it has no page."""
     subjects = []
-    if "routine" in asked:
-        routine = await visit.own("routines", asked["routine"])
+    if "routine" in parameters:
+        routine = await visit.own("routines", parameters["routine"])
         subjects.append((f"the routine “{routine['title']}”", visit.path("routines", routine["id"])))
-    if "run" in asked:
-        run = await visit.own("routine-runs", asked["run"])
+    if "run" in parameters:
+        run = await visit.own("routine-runs", parameters["run"])
         subjects.append((f"the run of {visit.when(run['triggeredAt'])}", visit.path("runs", run["id"])))
-    if "issue" in asked:
-        issue = await visit.own("issues", asked["issue"])
+    if "issue" in parameters:
+        issue = await visit.own("issues", parameters["issue"])
         subjects.append((f"the issue {issue['identifier']}", visit.path("issues", issue["id"])))
-    if "trigger" in asked:
-        subjects.append((f"the trigger {asked['trigger']}", ""))
-    if "stream" in asked:
-        subjects.append((asked["stream"], ""))
+    if "trigger" in parameters:
+        subjects.append((f"the trigger {parameters['trigger']}", ""))
+    if "stream" in parameters:
+        subjects.append((parameters["stream"], ""))
     return subjects
 
 

@@ -53,10 +53,10 @@ async def _trigger(visit: Visit, routine_id: str, trigger_id: str) -> Json | Non
 
 async def of_schedule(visit: Visit, body: Json, routine_id: str | None, before: Json | None) -> dict[str, Any]:
     """Return what a schedule would do, and how that differs from what the trigger does now."""
-    asked = {name: value for name, value in body.items() if value not in (None, [])}
-    asked |= {"count": COUNTED, "from": words.utc(visit.now)} | ({"routineId": routine_id} if routine_id else {})
+    request = {name: value for name, value in body.items() if value not in (None, [])}
+    request |= {"count": COUNTED, "from": words.utc(visit.now)} | ({"routineId": routine_id} if routine_id else {})
     try:
-        result = await visit.api.post("/schedule/preview", asked)
+        result = await visit.api.post("/schedule/preview", request)
     except ApiRefusal as refusal:
         return {"valid": False, "reason": "; ".join(refusal.by_field().values())}
     shown = dict(result)
@@ -74,9 +74,9 @@ async def _present(visit: Visit, trigger: Json | None, until: str) -> set[str]:
     if trigger is None or not trigger["enabled"]:
         return set()
     names = ("cronExpression", "timezone", "runAt", "startsAt", "endsAt", "excludedDates", "jitterSec")
-    asked = {name: trigger[name] for name in names if trigger[name] not in (None, [])}
+    request = {name: trigger[name] for name in names if trigger[name] not in (None, [])}
     try:
-        result = await visit.api.post("/schedule/preview", asked | {"count": COUNTED, "from": words.utc(visit.now)})
+        result = await visit.api.post("/schedule/preview", request | {"count": COUNTED, "from": words.utc(visit.now)})
     except ApiRefusal:
         return set()
     return {moment["at"] for moment in result["times"] if moment["at"] <= until}

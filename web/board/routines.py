@@ -41,9 +41,9 @@ class Sorting(msgspec.Struct, frozen=True):
 @get("/board/companies/{company_id:str}/routines", operation_id="boardRoutines")
 async def routines(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show the routines that match, a page of them."""
-    asked = {name: visit.parameter(name) for name in FILTERS if visit.parameter(name)}
-    order: Order = parse(Sorting, {"sort": asked.get("sort", "next")}).sort
-    filters = _filters(asked)
+    parameters = visit.parameters(FILTERS)
+    order: Order = parse(Sorting, {"sort": parameters.get("sort", "next")}).sort
+    filters = _filters(parameters)
     list_name = f"board {order} {visit.company_id}"
     after = place_of(visit.parameter("cursor"), list_name, Place)
     if after is not None and order == "next":
@@ -55,8 +55,8 @@ async def routines(visit: NamedDependency[Visit]) -> Response[Any]:
         "routines.html",
         here="routines",
         rows=rows,
-        asked=asked,
-        is_narrowed=any(name != "sort" for name in asked),
+        parameters=parameters,
+        is_narrowed=any(name != "sort" for name in parameters),
         agents=await _names(visit, "agents"),
         projects=await _names(visit, "projects"),
         folders=await _names(visit, "folders"),
@@ -64,8 +64,8 @@ async def routines(visit: NamedDependency[Visit]) -> Response[Any]:
         orders=ORDERS,
         order=order,
         key=uuid4(),
-        back=visit.path("routines", query=asked).removeprefix(visit.base),
-        following=visit.path("routines", query={**asked, "cursor": following}) if following else None,
+        back=visit.path("routines", query=parameters).removeprefix(visit.base),
+        following=visit.path("routines", query={**parameters, "cursor": following}) if following else None,
     )
 
 
@@ -77,11 +77,11 @@ def _moment_of(key: str) -> str:
         raise not_of_list() from None
 
 
-def _filters(asked: dict[str, str]) -> Filters:
-    status = asked.get("status", "")
+def _filters(parameters: dict[str, str]) -> Filters:
+    status = parameters.get("status", "")
     statuses = None if status == "all" else [status] if status else list(SHOWN)
     query = {"q": "q", "agent": "assigneeAgentId", "project": "projectId", "folder": "folderId"}
-    return parse(Filters, {"status": statuses, **{field: asked.get(name) for name, field in query.items()}})
+    return parse(Filters, {"status": statuses, **{field: parameters.get(name) for name, field in query.items()}})
 
 
 def _read(visit: Visit, filters: Filters, order: Order, after: Place | None) -> Any:
@@ -291,11 +291,11 @@ def _count(visit: Visit, narrowed: Mapping[str, str | None], action: str) -> int
 
 
 async def _titles(visit: Visit, ids: list[str]) -> list[dict[str, str]]:
-    found = []
+    rows = []
     for id_ in ids:
         routine = await visit.own("routines", id_)
-        found.append({"id": id_, "title": routine["title"], "status": routine["status"]})
-    return found
+        rows.append({"id": id_, "title": routine["title"], "status": routine["status"]})
+    return rows
 
 
 def local_moment(text: str, zone: str, name: str, errors: dict[str, str]) -> str | None:

@@ -28,29 +28,29 @@ Json = Mapping[str, Any]
 @get("/board/companies/{company_id:str}/runs", operation_id="boardRuns")
 async def runs(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show the runs of the company that match, newest first."""
-    asked = {name: visit.parameter(name) for name in FILTERS if visit.parameter(name)}
+    parameters = visit.parameters(FILTERS)
     errors: dict[str, str] = {}
     query = {
-        "status": asked.get("status"),
-        "source": asked.get("source"),
-        "routineId": asked.get("routine"),
-        "assigneeAgentId": asked.get("agent"),
-        "from": bound(visit, asked, "from", errors),
-        "to": bound(visit, asked, "to", errors),
+        "status": parameters.get("status"),
+        "source": parameters.get("source"),
+        "routineId": parameters.get("routine"),
+        "assigneeAgentId": parameters.get("agent"),
+        "from": bound(visit, parameters, "from", errors),
+        "to": bound(visit, parameters, "to", errors),
         "cursor": visit.parameter("cursor"),
         "limit": PAGE,
     }
     answer = await visit.api.page(visit.api_path("runs"), query)
-    routine = await visit.own("routines", asked["routine"]) if "routine" in asked else None
+    routine = await visit.own("routines", parameters["routine"]) if "routine" in parameters else None
     agents = {agent["id"]: agent["name"] for agent in await visit.api.get(visit.api_path("agents"))}
     titles = await _titles(visit, answer.value) if routine is None else {routine["id"]: routine["title"]}
-    following = visit.path("runs", query={**asked, "cursor": answer.next_cursor}) if answer.next_cursor else None
+    following = visit.path("runs", query={**parameters, "cursor": answer.next_cursor}) if answer.next_cursor else None
     return visit.show(
         "runs.html",
         here="runs",
         runs=answer.value,
         titles=titles,
-        asked=asked,
+        parameters=parameters,
         errors=errors,
         routine=routine,
         agents=agents,
@@ -61,11 +61,11 @@ async def runs(visit: NamedDependency[Visit]) -> Response[Any]:
     )
 
 
-def bound(visit: Visit, asked: Mapping[str, str], name: str, errors: dict[str, str]) -> str | None:
+def bound(visit: Visit, parameters: Mapping[str, str], name: str, errors: dict[str, str]) -> str | None:
     """Return a moment of a filter as the API reads it; None if there is none or, with an error, a wrong one."""
-    if not asked.get(name):
+    if not parameters.get(name):
         return None
-    moment = words.read_local(asked[name].strip(), visit.zone)
+    moment = words.read_local(parameters[name].strip(), visit.zone)
     if moment is None:
         errors[name] = f"No time in {visit.zone}: write it like 2026-11-30 09:00."
         return None

@@ -93,13 +93,13 @@ async def read(visit: Visit, routine: Json, trigger: Json, center: datetime | No
     page = await visit.api.get(f"/routine-triggers/{trigger['id']}/occurrences", query)
     runs = {}
     if begin < visit.now:
-        asked = {
+        query = {
             "routineId": routine["id"],
             "from": words.utc(begin),
             "to": words.utc(min(end, visit.now)),
             "limit": MOST_RUNS,
         }
-        runs = {run["id"]: run for run in await visit.api.get(visit.api_path("runs"), asked)}
+        runs = {run["id"]: run for run in await visit.api.get(visit.api_path("runs"), query)}
     zone = trigger["timezone"] or "UTC"
     occurrences = page["occurrences"]
     span = (end - begin) / timedelta(seconds=1)

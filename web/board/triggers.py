@@ -124,10 +124,10 @@ def _header(line: str) -> tuple[str, str]:
 async def own_trigger(visit: Visit, routine_id: str, trigger_id: str) -> Json:
     """Return a trigger of a routine of this company. Raise ApiRefusal for any other."""
     routine = await visit.own("routines", routine_id)
-    found = next((one for one in routine["triggers"] if one["id"] == trigger_id), None)
-    if found is None:
+    trigger = next((one for one in routine["triggers"] if one["id"] == trigger_id), None)
+    if trigger is None:
         raise ApiRefusal(404, "Routine trigger not found", None, {})
-    return dict(found)
+    return dict(trigger)
 
 
 async def _saved(visit: Visit, routine_id: str, trigger: Json, material: Json | None) -> Response[Any]:
@@ -156,8 +156,8 @@ async def _form(  # noqa: PLR0913, PLR0917 what the form shows
     )
     shown = None
     if kind == "schedule" and not errors:
-        asked = checked or Form({name: [value] for name, value in values.items()})
-        body = preview.schedule_of(asked, {})
+        typed = checked or Form({name: [value] for name, value in values.items()})
+        body = preview.schedule_of(typed, {})
         if body.get("cronExpression") or body.get("runAt"):
             shown = await preview.of_schedule(visit, body, routine_id, trigger)
     return visit.show(

@@ -1,6 +1,6 @@
 """A visit of a page: who asks, in which company, with what rights, and how the page is made from it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -162,15 +162,19 @@ class Visit:
         """Return a parameter of the address, empty if it is absent."""
         return str(self.request.query_params.get(name, ""))
 
+    def parameters(self, names: Iterable[str]) -> dict[str, str]:
+        """Return those of these parameters of the address that are not empty."""
+        return {name: text for name in names if (text := self.parameter(name))}
+
     def path(self, *parts: object, query: Mapping[str, object] | None = None) -> str:
         """Return the address of a page of this company."""
         return self.address("board", "companies", self.company_id, *parts, query=query)
 
     def address(self, *parts: object, query: Mapping[str, object] | None = None) -> str:
         """Return the address of any page."""
-        asked = {name: value for name, value in (query or {}).items() if value not in (None, "")}
+        parameters = {name: value for name, value in (query or {}).items() if value not in (None, "")}
         path = "/".join(quote(str(part), safe="") for part in parts)
-        return f"{self.base}/{path}" + (f"?{urlencode(asked)}" if asked else "")
+        return f"{self.base}/{path}" + (f"?{urlencode(parameters)}" if parameters else "")
 
     def api_path(self, *parts: object) -> str:
         """Return a path of the API below the company."""

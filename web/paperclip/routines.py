@@ -132,17 +132,17 @@ class Routines(Controller):
             part = routines.LIST.light_part_of(rows, limit, max_bytes)
             return None if part is None else (part, msgspec.json.encode(part))
 
-        found, body = None, None
+        answer, body = None, None
         if filters == routines.ALL:  # a search may take long, and would hold up all that are read over its connection
             values = routines.asked(company_id, filters, after, most)
-            asked = Query(*routines.LIST.part_query(**values), page)  # type: ignore[arg-type]
-            found = await backend.on_loop.read(
-                caller, read_access.routines, company_id, LIST_MODELS, asked, eventual=eventual
+            query = Query(*routines.LIST.part_query(**values), page)  # type: ignore[arg-type]
+            answer = await backend.on_loop.read(
+                caller, read_access.routines, company_id, LIST_MODELS, query, eventual=eventual
             )
-        if found is None:
+        if answer is None:
             addresses, part = await sync_to_thread(read)
         else:
-            addresses, (part, body) = found
+            addresses, (part, body) = answer
         if not addresses:
             part, body = part.of(disclosure.shown(list(part), addresses=False)), None
         return make_page(paging, list_name, part, routines.place_of, body=body)
@@ -186,14 +186,14 @@ class Routines(Controller):
         def one(rows: list[Row]) -> Part[responses.RoutineDetail] | None:
             return routines.DETAIL.light_part_of(rows, None, max_bytes)
 
-        asked = Query(*routines.DETAIL.part_query(id=routine_id, max_bytes=max_bytes), one)
-        found = await backend.on_loop.read(
-            caller, use_cases.may_read, routine_id, DETAIL_MODELS, asked, eventual=eventual
+        query = Query(*routines.DETAIL.part_query(id=routine_id, max_bytes=max_bytes), one)
+        answer = await backend.on_loop.read(
+            caller, use_cases.may_read, routine_id, DETAIL_MODELS, query, eventual=eventual
         )
-        if found is None:
+        if answer is None:
             addresses, routine = await sync_to_thread(read)
         else:
-            addresses, routine = found[0], next(iter(found[1]), None)
+            addresses, routine = answer[0], next(iter(answer[1]), None)
         if routine is None:
             raise NotFound("Routine not found")
         return disclosure.shown(routine, addresses=addresses)
@@ -243,16 +243,16 @@ class Routines(Controller):
                     conn, routine_id, limit, filters=run_filters, before=before, max_bytes=max_bytes
                 )
 
-        found = None
+        answer = None
         if after is None and run_filters == run_history.ALL:
-            asked = Query(
+            query = Query(
                 *run_history.RECENT.part_query(routine_id=routine_id, before=None, limit=limit),
                 lambda rows: run_history.RECENT.light_part_of(rows, limit, max_bytes),
             )
-            found = await backend.on_loop.read(
-                caller, use_cases.may_read, routine_id, LIST_MODELS, asked, eventual=eventual
+            answer = await backend.on_loop.read(
+                caller, use_cases.may_read, routine_id, LIST_MODELS, query, eventual=eventual
             )
-        part = await sync_to_thread(read) if found is None else found[1]
+        part = await sync_to_thread(read) if answer is None else answer[1]
         return make_page(paging, list_name, part, lambda run: run.id)
 
     @post(
