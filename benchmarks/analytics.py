@@ -100,7 +100,7 @@ def _export(system: System, name: str, events: int) -> float:
     with bootstrap.connect_as_login(system.settings) as conn, tempfile.TemporaryFile() as file:
         began = time.perf_counter()
         if name == "parquet":
-            from routines.commands import parquet  # noqa: PLC0415 an optional dependency
+            from projections import parquet  # noqa: PLC0415 an optional dependency
 
             parquet.write(conn, VIEWS[EVENTS], file, Selection(), (0, events))
         else:

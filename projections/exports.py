@@ -1,5 +1,5 @@
 """
-What analysts take out: the rows of a view of `analytics` as CSV, as lines of JSON, or one by one.
+What analysts take out: the rows of a view of `analytics` as CSV, as lines of JSON, as Parquet, or one by one.
 
 Everything is streamed: Postgres writes the text (COPY), and this process holds a chunk of it at a time.
 """
@@ -28,6 +28,14 @@ COPY = {
 HEAD = "SELECT position, hash FROM log.head"
 LAST = SQL("SELECT coalesce(max(position), 0) FROM {}").format(Identifier(SCHEMA, EVENTS))
 NOW = "SELECT now()"
+MOST_POSITION = 2**63 - 1
+_BY_INDEX = SQL("position IN (SELECT position FROM event WHERE company_id = {} AND position > {} AND position <= {})")
+# The position up to which the next events of a company are, and whether there are further ones.
+_SPAN = """
+    SELECT coalesce(max(position) FILTER (WHERE number <= %(limit)s), 0), count(*) > %(limit)s
+    FROM (SELECT position, row_number() OVER (ORDER BY position) AS number FROM (
+        SELECT position FROM event WHERE company_id = %(company_id)s AND position > %(after)s
+        ORDER BY position LIMIT %(limit)s + 1) found) numbered"""
 ROWS_AT_ONCE = 1_000  # fetched at a time where rows are read one by one
 Connection = psycopg.Connection[Any]
 
@@ -38,6 +46,10 @@ class Selection(msgspec.Struct, frozen=True):
     company_id: UUID | None = None
     begin: datetime | None = None
     end: datetime | None = None
+    hidden: tuple[str, ...] = ()  # kinds of events that are left out
+    uses_index: bool = (
+        False  # whether a company's events are found by the read model `event_index`, which analysts may not read
+    )
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -64,6 +76,16 @@ def now(conn: Connection) -> datetime:
         raise AssertionError
     moment: datetime = row[0]
     return moment
+
+
+def span_of_events(conn: Connection, company_id: UUID, after: int, limit: int) -> tuple[int, bool]:
+    """
+    Return the position up to which the next events of a company after a position are, and whether there are more.
+
+    It is 0 when there are none. Reads the read model `event_index`.
+    """
+    row = conn.execute(_SPAN, {"company_id": company_id, "after": after, "limit": limit}).fetchone()
+    return (row[0], row[1]) if row else (0, False)
 
 
 def columns(conn: Connection, view: View) -> list[Column]:
@@ -93,6 +115,10 @@ def query(view: View, selection: Selection, positions: tuple[int, int] | None = 
             conditions.append(
                 SQL("{} {} {}").format(Identifier(view.moment), SQL(operator), Value(moment))  # type: ignore[arg-type]
             )
+    if selection.hidden and view is log_views.EVENTS:
+        conditions.append(SQL("name <> ALL({})").format(Value(list(selection.hidden))))  # type: ignore[arg-type]
+    if selection.uses_index and view is log_views.EVENTS:
+        conditions.append(_BY_INDEX.format(Value(selection.company_id), *map(Value, positions or (0, MOST_POSITION))))  # type: ignore[arg-type]
     order = "position" if "position" in view.columns else "id"
     if positions is not None:
         conditions.append(SQL("position > {} AND position <= {}").format(*map(Value, positions)))  # type: ignore[arg-type]

@@ -58,6 +58,8 @@ SUBJECTS = {
         "log_views",
         "catalogue",
         "exports",
+        "parquet",
+        "export_files",
     ),
     "processes": (".", "scheduler", "delivery"),
     "web": ("apis", "http", "monitoring", "openapi", "paperclip", "events", "jetty", "board", "app"),

@@ -43,6 +43,7 @@ from web.paperclip.bulk import Bulk
 from web.paperclip.companies import Companies
 from web.paperclip.company_runs import CompanyRuns
 from web.paperclip.endpoints import Endpoints
+from web.paperclip.exports import Exporter, Exports
 from web.paperclip.folders import Folders
 from web.paperclip.goals import Goals
 from web.paperclip.issues import Issues
@@ -68,7 +69,7 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
     """
     rate_limiter, traffic = WebhookRateLimiter(webhook_rate, backend.limits.max_webhook_counters), Traffic()
     checkup = Checkup(backend)
-    feeds = Feeds(backend, public_url)
+    feeds, exporter = Feeds(backend, public_url), Exporter(backend)
     webhook_refusals = WebhookRefusals(backend, rate_limiter)
 
     async def provide_backend() -> Backend:
@@ -76,6 +77,9 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
 
     async def provide_checkup() -> Checkup:
         return checkup
+
+    async def provide_exporter() -> Exporter:
+        return exporter
 
     async def provide_feeds() -> Feeds:
         return feeds
@@ -119,6 +123,7 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
             SingleEvents,
             Refusals,
             Changes,
+            Exports,
             event_schema_page,
             asyncapi_page,
         ],
@@ -127,6 +132,7 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
             "caller": Provide(caller),
             "checkup": Provide(provide_checkup),
             "eventual": Provide(is_eventual),
+            "exporter": Provide(provide_exporter),
             "feeds": Provide(provide_feeds),
             "idempotency_key": Provide(idempotency_key),
             "public_url": Provide(provide_public_url),

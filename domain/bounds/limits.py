@@ -57,6 +57,11 @@ class Limits(Value, frozen=True):
     max_connections: Annotated[int, Meta(ge=8, le=100_000)] = 1_000  # fewer if the process may open fewer files
     max_connections_per_peer: Annotated[int, Meta(ge=4, le=100_000)] = 256  # a trusted proxy may use all of them
     max_event_readers: Annotated[int, Meta(ge=1, le=10_000)] = 400  # of live feeds of events (web/events/live.py)
+    max_exports_at_once: Annotated[int, Meta(ge=1, le=100)] = (
+        4  # files that one web process writes (web/paperclip/exports.py)
+    )
+    max_export_bytes: Bytes = 256 * MIB  # of one file, which lies on the disk until it is sent
+    export_limit_s: Annotated[float, Meta(gt=0, le=3_600)] = 30.0  # for writing one file
     max_webhook_counters: Count = 10_000  # counters in memory: calls per minute by sender
 
     # The environment of a collection (domain/jetty/environment.py). Linux takes 128 KiB for one variable.

@@ -3,14 +3,14 @@
 import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, Protocol
+from typing import Any
 from uuid import UUID
 
 import click
 import msgspec
 
-from projections import exports
-from projections.engine.views import View
+from projections import export_files, exports
+from projections.export_files import Format, Write
 from projections.exports import EVENTS, VIEWS, Selection
 from routines import bootstrap
 from routines.commands import terminal
@@ -18,7 +18,6 @@ from routines.commands.database import with_database
 from routines.commands.progress import PositionBar
 from routines.settings import Settings
 
-Format = Literal["parquet", "ndjson", "csv"]
 MANIFEST = "manifest.json"
 PART = 100_000  # events of one file
 TABLES = tuple(name for name in VIEWS if name != EVENTS)
@@ -62,15 +61,6 @@ class Manifest(msgspec.Struct, rename="camel", kw_only=True):
         return self.format, self.company_id, self.from_, self.to
 
 
-class Write(Protocol):
-    """Writes the rows of a view to a file, and returns how many they were."""
-
-    def __call__(
-        self, conn: exports.Connection, view: View, file: BinaryIO, selection: Selection, span: tuple[int, int] | None
-    ) -> int:
-        """Write those of the selection; of events those of a span of positions."""
-
-
 @click.command("export")
 @with_database(is_service=False)
 @click.option(
@@ -112,7 +102,7 @@ def export(  # noqa: PLR0913 the options of a command
 
     A login that may read the views is enough, such as routines_analyst.
     """
-    write = _parquet() if file_format == "parquet" else _text
+    write = _writer(file_format)
     wanted = Manifest(format=file_format, company_id=company, from_=_utc(begin), to=_utc(end))
     manifest = _resume(output, wanted)
     selection = Selection(company_id=company, begin=wanted.from_, end=wanted.to)
@@ -209,22 +199,10 @@ def _save(output: Path, manifest: Manifest) -> None:
     unfinished.replace(output / MANIFEST)
 
 
-def _text(
-    conn: exports.Connection, view: View, file: BinaryIO, selection: Selection, span: tuple[int, int] | None
-) -> int:
-    is_csv = file.name.endswith(".csv.part")
-    names = exports.names_for_spreadsheets(conn, view) if is_csv else "*"
-    text = exports.Text(conn, exports.query(view, selection, span, names), "csv" if is_csv else "ndjson")
-    file.writelines(text)
-    return text.rows
-
-
-def _parquet() -> Write:
-    """Return what writes Parquet. Raises Trouble where pyarrow is not installed."""
-    try:
-        from routines.commands import parquet  # noqa: PLC0415 pyarrow is an optional dependency
-    except ImportError as error:
+def _writer(file_format: Format) -> Write:
+    """Return what writes the format. Raises Trouble where Parquet is wanted and pyarrow is not installed."""
+    if file_format == "parquet" and not export_files.has_parquet():
         raise terminal.Trouble(
             "Parquet needs pyarrow, which is not installed: pip install 'routines[parquet]' (about 170 MB), or take ndjson or csv"
-        ) from error
-    return parquet.write
+        )
+    return export_files.writer(file_format)

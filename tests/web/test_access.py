@@ -317,6 +317,7 @@ OPERATIONS: dict[str, tuple[str, Callable[[AccessFixture], Request]]] = {
     "redeliver": ("POST", redelivery),
     "listEvents": ("GET", in_company("/events")),
     "listAllEvents": ("GET", plain("/events")),
+    "exportView": ("GET", in_company("/exports/runs")),
     "listRoutineChanges": ("GET", by_id("routines", AccessFixture.routine, "/changes")),
     "listTriggerChanges": ("GET", by_id("routine-triggers", AccessFixture.trigger, "/changes")),
     "listRefusals": ("GET", plain("/refusals")),

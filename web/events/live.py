@@ -11,17 +11,15 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from itertools import islice, takewhile
 from math import inf
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from weakref import WeakSet
 
 import structlog
 from eventsourcing.persistence import PersistenceError
-from litestar import Response
 from litestar.concurrency import sync_to_thread
-from litestar.types import HTTPResponseBodyEvent, Receive, Scope, Send
 from msgspec.structs import replace
 from psycopg import Error as DatabaseError
 from psycopg_pool import PoolTimeout
@@ -35,12 +33,11 @@ from projections.engine.read_model import Connection
 from web.events import formats
 from web.http.backend import Backend
 from web.http.errors import Overloaded
-from web.http.etag import is_bodiless
+from web.http.streamed_answer import StreamedAnswer
 
 LOOK_S = 0.05  # between two looks whether the index has grown
 TROUBLE_S = 1.0  # pause after the database could not be reached
 HEARTBEAT_S = 15.0  # without an event a reader gets a sign of life
-TAKE_S = 15.0  # the longest time that a reader may let one chunk wait
 BATCH = 500  # events that are read and shown at a time
 KEPT_EVENTS, KEPT_BYTES = 5_000, 8 * 1024 * 1024  # in memory, for all readers
 CHUNK_BYTES = 64 * 1024  # that are sent to a reader at a time; one event may be larger
@@ -263,55 +260,21 @@ class Reader:
         return self._ends_at - time.monotonic()
 
 
-class LiveFeed(Response[None]):
+class LiveFeed(StreamedAnswer):
     """The answer that goes on for as long as its reader reads, and may read."""
 
     def __init__(self, tail: Tail, reader: Reader) -> None:
-        super().__init__(None)
-        self._tail, self._reader = tail, reader
-
-    def to_asgi_response(self, *_: Any, **__: Any) -> Any:
-        """Return what sends the answer."""
-        return self._send
-
-    async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-        if is_bodiless(scope):
-            await send(_body(b"", more=False))
-            return
-        leaving = asyncio.create_task(_left(receive))
-        sending = asyncio.create_task(self._send_chunks(send))
-        try:
-            await asyncio.wait((leaving, sending), return_when=asyncio.FIRST_COMPLETED)
-            if sending.done():
-                sending.result()
-        finally:
-            for task in (leaving, sending):
-                task.cancel()
-            await asyncio.gather(leaving, sending, return_exceptions=True)
-
-    async def _send_chunks(self, send: Send) -> None:
-        """Send the feed until it is over. A reader who does not take a chunk in time is cut off in the midst of it."""
-        self._tail.admit()
-        try:
-            chunk: bytes | None = await self._reader.begin()
-            while chunk is not None:
-                await asyncio.wait_for(send(_body(chunk, more=True)), TAKE_S)
-                chunk = await self._reader.next_chunk()
-            await send(_body(b"", more=False))
-        except TimeoutError:
-            log.info("event_reader_cut_off")
-        except AWAY as error:  # the reader comes back, and goes on where the feed has ended
-            log.warning("event_reader_lost", error=type(error).__name__)
-            await send(_body(b"", more=False))
-        finally:
-            self._tail.leave()
+        super().__init__(_chunks(tail, reader), HEADERS)
 
 
-def _body(chunk: bytes, *, more: bool) -> HTTPResponseBodyEvent:
-    return {"type": "http.response.body", "body": chunk, "more_body": more}
-
-
-async def _left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+async def _chunks(tail: Tail, reader: Reader) -> AsyncGenerator[bytes, None]:
+    tail.admit()
+    try:
+        chunk: bytes | None = await reader.begin()
+        while chunk is not None:
+            yield chunk
+            chunk = await reader.next_chunk()
+    except AWAY as error:  # the reader comes back, and goes on where the feed has ended
+        log.warning("event_reader_lost", error=type(error).__name__)
+    finally:
+        tail.leave()

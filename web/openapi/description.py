@@ -262,9 +262,11 @@ def _answer(operation: Operation, status: int, answers: dict[Any, Json], example
         return answer
     if status < HTTPStatus.BAD_REQUEST:
         headers |= operation.etag | operation.position
-    example = examples.answer(operation.id if status == operation.handler.status_code else f"{operation.id}.{status}")
     forms = operation.handler.opt.get("forms", {}) if status == operation.handler.status_code else {}
     others = {media_type: {"schema": schema} for media_type, schema in forms.items()}
+    if not operation.handler.opt.get("has_json", True):
+        return {**answer, "content": others}
+    example = examples.answer(operation.id if status == operation.handler.status_code else f"{operation.id}.{status}")
     return {**answer, "content": {JSON: {"schema": answers[kind], "example": example}, **others}}
 
 

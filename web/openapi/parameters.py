@@ -12,6 +12,8 @@ from typing import Any, get_args
 
 from domain.values import IssueStatus, RoutineStatus, RunSource
 from projections.delivery.delivery_history import Status
+from projections.export_files import Format
+from projections.exports import VIEWS
 from projections.responses import RunStatus
 from web.http.path_ids import PathId
 from web.http.requests import MOST_NUMBER
@@ -154,6 +156,17 @@ _OF_FEEDS: dict[str, tuple[str, Json]] = {
 }
 DESCRIPTIONS |= {f"{feed}.{name}": told for feed in _FEEDS for name, told in _OF_FEEDS.items()}
 DESCRIPTIONS["position"] = ("A position of the log.", {"type": "string", "pattern": "^[0-9]{1,11}$"})
+DESCRIPTIONS |= {
+    "view": ("The name of a view.", {"enum": sorted(VIEWS)}),
+    "exportView.format": ("The form of the file.", {"enum": [*get_args(Format)], "default": "ndjson"}),
+    "exportView.from": ("Only rows of this moment or later, in ISO 8601.", MOMENT_OR_NONE),
+    "exportView.to": ("Only rows before this moment, in ISO 8601.", MOMENT_OR_NONE),
+    "exportView.after": (
+        "Only events after this position of the log.",
+        {"type": "integer", "minimum": 0, "maximum": MOST_NUMBER},
+    ),
+    "exportView.limit": ("How many events the file has at most.", _number(1, 100_000, 100_000)),
+}
 REQUIRED = {"at"}  # optional for the framework, so that its absence is refused with a message of ours
 
 

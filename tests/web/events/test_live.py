@@ -19,6 +19,7 @@ from tests.web.served import further
 from web.events import live
 from web.events.feeds import Feeds
 from web.events.live import Frame, LiveFeed, Tail
+from web.http import streamed_answer
 from web.http.backend import Backend
 
 STREAM = {"Accept": "text/event-stream"}
@@ -275,7 +276,7 @@ def test_many_readers_share_one_thread_and_hold_no_connection(api: Api):
 
 
 def test_a_reader_who_takes_nothing_is_cut_off(api: Api, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(live, "TAKE_S", 0.01)
+    monkeypatch.setattr(streamed_answer, "TAKE_S", 0.01)
     left: list[bool] = []
 
     class Tail:

@@ -1,0 +1,185 @@
+"""Exports over HTTP: the rows of a company's views in files, whole or refused; of events only what is new."""
+
+import csv
+import io
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+from pyarrow import parquet
+
+from projections import catalogue, export_files, exports, log_views
+from projections.engine import positions
+from routines import bootstrap
+from tests.api import Api
+from tests.web.served import further
+
+MOMENT = exports.VIEWS["runs"].moment
+TITLE = "Zürich, “quoted”\nand =2+2"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _views(api: Api):
+    with bootstrap.connect(api.system.settings) as conn:
+        positions.define_views(conn, catalogue.ALL, log_views.OF_LOG)
+
+
+@pytest.fixture
+def company(api: Api) -> str:
+    company = api.company()
+    routine = api.routine(company, api.agent(company)[0], title=TITLE)
+    for _ in range(3):
+        api.post(f"/routines/{routine}/run", {})
+    return company
+
+
+def rows(answer):
+    assert answer.status_code == 200, answer.text
+    return [msgspec.json.decode(line) for line in answer.text.split("\n")[:-1]]
+
+
+def test_lines_of_json_have_the_rows_of_the_company_and_no_others(api: Api, company: str):
+    other = api.company("Other")
+    api.routine(other, api.agent(other)[0])
+
+    answer = api.request("GET", f"/companies/{company}/exports/routines")
+
+    assert [(row["company_id"], row["title"]) for row in rows(answer)] == [(company, TITLE)]
+    assert answer.headers["content-type"] == "application/x-ndjson"
+    assert answer.headers["content-disposition"] == 'attachment; filename="routines.ndjson"'
+    assert int(answer.headers["content-length"]) == len(answer.content)
+    assert len(rows(api.request("GET", f"/companies/{company}/exports/runs"))) == 3
+
+
+@pytest.mark.parametrize("view", sorted(exports.VIEWS))
+def test_each_view_can_be_exported(api: Api, company: str, view: str):
+    assert all(row["company_id"] == company for row in rows(api.request("GET", f"/companies/{company}/exports/{view}")))
+
+
+def test_csv_is_read_by_a_spreadsheet_and_holds_no_formula(api: Api, company: str):
+    routine = api.routine(company, None, title="=2+2")
+
+    answer = api.request("GET", f"/companies/{company}/exports/routines?format=csv")
+
+    titles = {row["id"]: row["title"] for row in csv.DictReader(io.StringIO(answer.text))}
+    assert (titles.pop(routine), [*titles.values()]) == ("'=2+2", [TITLE])
+
+
+def test_parquet_has_the_same_rows(api: Api, company: str):
+    answer = api.request("GET", f"/companies/{company}/exports/runs?format=parquet")
+
+    table = parquet.read_table(io.BytesIO(answer.content))
+    assert {str(id_) for id_ in table.column("id").to_pylist()} == {
+        row["id"] for row in rows(api.request("GET", f"/companies/{company}/exports/runs"))
+    }
+
+
+def test_without_pyarrow_parquet_is_refused_in_a_sentence(api: Api, company: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(export_files, "has_parquet", lambda: False)
+
+    answer = api.request("GET", f"/companies/{company}/exports/runs?format=parquet")
+
+    assert (answer.status_code, "take ndjson or csv" in answer.json()["error"]) == (422, True)
+
+
+def test_events_come_in_parts_that_lead_to_the_next_and_miss_none(api: Api, company: str):
+    whole = [one["position"] for one in api.get(f"/companies/{company}/events?order=oldest")]
+    path, exported = f"/companies/{company}/exports/events?limit=3", list[int]()
+
+    while path:
+        answer = api.request("GET", path)
+        part = [row["position"] for row in rows(answer)]
+        assert int(answer.headers["X-Routines-Position"]) >= part[-1]  # kinds that are not shown count as exported
+        exported += part
+        link = answer.headers.get("link", "")
+        path = link.partition("/api")[2].partition(">")[0]
+        assert not link or link.endswith('>; rel="next"')
+
+    assert exported == whole
+    last = api.request("GET", f"/companies/{company}/exports/events?after={whole[-1]}")
+    assert (rows(last), last.headers["X-Routines-Position"]) == ([], str(whole[-1]))
+
+
+def test_times_select_rows(api: Api, company: str):
+    moment = datetime.fromisoformat(rows(api.request("GET", f"/companies/{company}/exports/runs"))[1][MOMENT])
+    path = f"/companies/{company}/exports/runs"
+
+    early = api.request("GET", path, params={"to": moment.isoformat()})
+    late = api.request("GET", path, params={"from": moment.isoformat()})
+
+    assert len(rows(early)) + len(rows(late)) == 3
+    assert all(datetime.fromisoformat(row[MOMENT]) < moment for row in rows(early))
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("runs?format=xlsx", "format"),
+        ("runs?from=yesterday", "from"),
+        ("runs?to=12-12", "to"),
+        ("events?after=-1", "after"),
+        ("events?limit=0", "limit"),
+        ("events?limit=100001", "limit"),
+        ("runs?after=3", "after"),
+        ("runs?limit=3", "limit"),
+    ],
+)
+def test_a_parameter_that_makes_no_sense_is_named(api: Api, company: str, query: str, field: str):
+    answer = api.request("GET", f"/companies/{company}/exports/{query}")
+
+    assert (answer.status_code, answer.json()["details"][0]["path"]) == (400, [field])
+
+
+def test_an_unknown_view_is_answered_with_those_that_there_are(api: Api, company: str):
+    answer = api.request("GET", f"/companies/{company}/exports/secrets")
+
+    assert (answer.status_code, "occurrences" in answer.json()["error"]) == (404, True)
+
+
+def test_what_is_larger_than_allowed_or_takes_too_long_is_refused_whole(api: Api, company: str):
+    for limits, reason in (
+        ({"max_export_bytes": 1024}, "larger than 1,024 bytes"),
+        ({"export_limit_s": 0.001}, "takes longer"),
+    ):
+        with further(api, limits=replace(api.system.settings.limits, **limits)) as here:
+            answer = here.request("GET", f"/companies/{company}/exports/events")
+        assert (answer.status_code, reason in answer.json()["error"]) == (422, True)
+
+
+def test_a_company_writes_one_export_at_a_time_and_a_process_a_few(
+    api: Api, company: str, monkeypatch: pytest.MonkeyPatch
+):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slowly(_format):
+        def write(*_):
+            begun.set()
+            go_on.wait(10)
+
+        return write
+
+    other, path = api.company("Other"), f"/companies/{company}/exports/runs"
+    limits = replace(api.system.settings.limits, max_exports_at_once=1)
+    with further(api, limits=limits) as here, ThreadPoolExecutor() as threads:
+        with monkeypatch.context() as patch:
+            patch.setattr(export_files, "writer", slowly)
+            first = threads.submit(here.request, "GET", path)
+            assert begun.wait(10)
+            same, others = (here.request("GET", one) for one in (path, f"/companies/{other}/exports/runs"))
+            go_on.set()
+            assert first.result().status_code == 200
+
+        assert [(one.status_code, one.json()["error"].partition(";")[0]) for one in (same, others)] == [
+            (503, "An export of this company is being written"),
+            (503, "Many exports are being written"),
+        ]
+        assert len(rows(here.request("GET", path))) == 3
+
+
+def test_head_is_answered_without_the_file(api: Api, company: str):
+    answer = api.request("HEAD", f"/companies/{company}/exports/runs")
+
+    assert (answer.status_code, answer.content, int(answer.headers["content-length"]) > 0) == (200, b"", True)
