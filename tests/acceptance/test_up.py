@@ -38,7 +38,12 @@ class Up:
         self.process = subprocess.Popen(
             argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, process_group=0 if group else None
         )
-        self.state = wait_for(lambda: self._alive() and self._read())
+        try:
+            self.state = wait_for(lambda: self._alive() and self._read())
+        except BaseException:  # or it would go on beside the tests that follow
+            self.process.kill()
+            self.process.communicate()
+            raise
         self.client = httpx.Client(base_url=f"{self.state['url']}/api", timeout=10, trust_env=False)
         self.client.headers["Authorization"] = f"Bearer {(directory / 'board.token').read_text().strip()}"
 
