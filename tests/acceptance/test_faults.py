@@ -12,6 +12,7 @@ from verification.faults import (
     lostanswer,
     neighbour,
     poison,
+    rebuild,
     restore,
     worker,
 )
@@ -53,6 +54,10 @@ def test_a_killed_delivery_process_loses_no_message_though_every_third_connectio
 def test_a_server_that_is_set_back_to_a_moment_goes_on_from_there(here, chance):
     """The other ways to restore are in tests/routines/test_restore.py."""
     assert {} == faults_of(restore.run(here, Size("brief"), chance))
+
+
+def test_rebuilds_that_are_killed_again_and_again_end_with_the_rows_that_the_log_gives(here, chance):
+    assert {} == faults_of(rebuild.run(here, Size("brief"), chance))
 
 
 def test_a_worker_that_is_killed_frozen_or_cut_off_ends_each_run_once_and_runs_no_command_beside_another(here, chance):

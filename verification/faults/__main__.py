@@ -4,7 +4,7 @@ Fault campaigns: real processes or real connections, real Postgres, and an oracl
     make faults                           all of them at full size: hours
     make faults ARGS="--short"            all of them in about five minutes
     make faults ARGS="cut kill --short"   some of: cut, kill, crash, race, clock, lostanswer, poison, delivery, neighbour, disk,
-                                          dbclock, connections, failover, restore, worker
+                                          dbclock, connections, failover, restore, rebuild, worker
     make faults ARGS="cut --seed 7"       the same choices again
 
 Ends with 1 if anything was lost, doubled, invented, early, half-made, or if a limit was passed.
@@ -32,6 +32,7 @@ from verification.faults import (
     neighbour,
     poison,
     race,
+    rebuild,
     restore,
     worker,
 )
@@ -52,6 +53,7 @@ CAMPAIGNS = {
     "connections": connections.run,
     "failover": failover.run,
     "restore": restore.run,
+    "rebuild": rebuild.run,
     "dbclock": database_clock.run,
     "worker": worker.run,
 }

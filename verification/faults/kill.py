@@ -39,7 +39,7 @@ class RunningSystem:
         return self.processes.start(role, *arguments)
 
 
-def _has_reached(log: psycopg.Connection[Any], goal: int) -> bool:
+def has_reached(log: psycopg.Connection[Any], goal: int) -> bool:
     return oracle.head(log) >= goal
 
 
@@ -76,7 +76,7 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
             for number in range(kills):
                 system.company_fixture.late(schedules // kills, MINUTES)
                 goal = oracle.head(log) + chance.randint(1, 60)
-                wait_for(partial(_has_reached, log, goal), environment.limit_s)
+                wait_for(partial(has_reached, log, goal), environment.limit_s)
                 time.sleep(chance.uniform(0, 0.03))
                 victim = chance.randrange(len(roles))
                 running[victim].kill()

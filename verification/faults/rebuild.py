@@ -1,0 +1,63 @@
+"""
+Random SIGKILL of rebuilds, and of the projector beside them, while a scheduler and a client record further events.
+
+At the end the read models must have exactly the rows that the log gives, as `routines projections verify` finds.
+"""
+
+import random
+import subprocess
+import sys
+import time
+from functools import partial
+
+from verification.faults import oracle
+from verification.faults.campaign import Outcome, Progress, Size, noting_standstill
+from verification.faults.environment import Environment, Processes, wait_for
+from verification.faults.kill import answers, finish, has_reached, running_system
+
+AT_ONCE = 500  # schedules that are armed together
+MINUTES = 20  # that each schedule has missed
+UNTIL_FILLED_S, UNTIL_REBUILT_S = 1_800.0, 3_600.0
+
+
+def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
+    events, kills = int(size(full=1_000_000, short=20_000, brief=1_000)), int(size(full=50, short=8, brief=2))
+    at_once = min(AT_ONCE, events // 50)
+    longest_s = size(full=20.0, short=3.0, brief=1.0)  # that a rebuild lives before it is killed
+    progress, broken = Progress("rebuild"), list[str]()
+    with (
+        environment.database() as database,
+        database.auditor() as log,
+        running_system(environment, database, chance) as system,
+    ):
+        _, _, projector = (system.start(role) for role in ("web", "scheduler", "projector"))
+        with noting_standstill(broken):
+            wait_for(lambda: answers(system.port), environment.limit_s)
+            while (head := oracle.head(log)) < events:
+                system.company_fixture.late(at_once, MINUTES)
+                wait_for(partial(has_reached, log, min(events, head + 10 * at_once)), UNTIL_FILLED_S)
+                progress(f"{oracle.head(log):,} events")
+            for number in range(kills):
+                rebuild = system.processes.start("projections", "rebuild", "--json")
+                time.sleep(chance.uniform(0, longest_s))
+                rebuild.kill()
+                rebuild.wait()
+                if chance.random() < 0.3:
+                    projector.kill()
+                    projector.wait()
+                    projector = system.start("projector")
+                progress(f"{number + 1} kills of a rebuild, {oracle.head(log):,} events")
+            rebuilt = system.processes.start("projections", "rebuild", "--json")
+            wait_for(lambda: rebuilt.poll() is not None, UNTIL_REBUILT_S)
+            broken += [f"the last rebuild ended with {rebuilt.returncode}"] * bool(rebuilt.returncode)
+        outcome = finish("rebuild", f"{kills} kills of a rebuild", system, broken)
+        outcome.broken += _differences(system.processes)
+        outcome.notes.append(f"{oracle.head(log):,} events; the rows of all read models are compared with the log")
+        return [outcome]
+
+
+def _differences(processes: Processes) -> list[str]:
+    """What `routines projections verify` finds."""
+    argv = [sys.executable, "-m", "routines", "projections", "verify", "--json"]
+    done = subprocess.run(argv, env=processes.environment(), capture_output=True, text=True, check=False)
+    return [] if done.returncode == 0 else [done.stdout[:500] or done.stderr[-500:]]
