@@ -25,6 +25,10 @@ LINE = re.compile(
 TAIL = re.compile(rb'\},"company_id":"([0-9a-f-]{36})"(?:,"cause":"[^"\\]*")?\}')
 TAIL_START = b'},"company_id":"'
 COLUMNS = {"position", "stream", "version", "name", "recordedAt", "recordedBy", "hash"}
+CHECKPOINTS = (
+    "checkpoint",
+    "witnessed",
+)  # in the first line: the newest one, and the newest one that a witness cosigned
 BODIES = {"body", "bodyBase64", "bodySha256"}  # its forms: as it was recorded, in Base64, and of an erased one the hash
 CANONICAL = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -115,7 +119,7 @@ def read_header(file: IO[bytes]) -> dict[str, Any]:
         int(header["position"]), bytes.fromhex(header["hash"])
     except (KeyError, TypeError, ValueError):
         raise Unreadable("its first line does not say where the log ends") from None
-    if not isinstance(header.get("checkpoint"), str | None):
+    if not all(isinstance(header.get(name), str | None) for name in CHECKPOINTS):
         raise Unreadable("its first line has a checkpoint that is none")
     return header
 

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from psycopg.errors import InsufficientPrivilege, UndefinedTable
-
 from domain.proof.leaves import company_of, hash_body, leaf_of
 from domain.proof.merkle import Frontier, Tree, hash_leaf
 from domain.values import Value
@@ -82,6 +80,7 @@ SIGN = """
     UPDATE log_tree t SET signed_size = s.size, checkpoint = s.checkpoint, verifier_key = s.key
     FROM unnest(%b::uuid[], %b::bigint[], %b::text[], %b::text[]) s(id, size, checkpoint, key)
     WHERE t.id = s.id AND t.signed_size <= s.size"""
+TELL = "SELECT pg_notify('routines_log', '') WHERE EXISTS (SELECT FROM log_witness)"  # whoever asks the witnesses
 
 
 class TreeState(Value, frozen=True):
@@ -211,15 +210,6 @@ def state_of(conn: Connection, tree_id: UUID) -> TreeState:
     return TreeState() if row is None else TreeState(**dict(zip(TreeState.__struct_fields__, row, strict=True)))
 
 
-def readable_checkpoint(conn: Connection) -> str | None:
-    """Return the newest checkpoint of the whole log; None if there is none, or the login may not read it."""
-    try:
-        with conn.transaction():
-            return state_of(conn, WHOLE_LOG).checkpoint
-    except (UndefinedTable, InsufficientPrivilege):
-        return None
-
-
 def log_end(conn: Connection) -> int:
     """Return the position of the last event of the log."""
     row = conn.execute(LOG_END).fetchone()
@@ -250,6 +240,11 @@ def forget_checkpoints(conn: Connection, verifier_key: str) -> None:
 def sign(conn: Connection, signed: Sequence[Signed]) -> None:
     """Store these checkpoints as the newest ones of their trees, unless another projector has stored a larger one."""
     conn.execute(SIGN, _columns([(one.id, one.size, one.checkpoint, one.verifier_key) for one in signed]))
+
+
+def tell_signed(conn: Connection) -> None:
+    """Wake who asks the witnesses, if there are any, since there is a new checkpoint."""
+    conn.execute(TELL)
 
 
 def forget_served(conn: Connection) -> None:
