@@ -117,6 +117,8 @@ class Witnesses:
                     answer, f"It has cosigned {size} events of this log, of which {due.size} are there"
                 )
             answer, body = await self._send(conn, witness, due, size)
+        if answer.reason is not None:
+            return None, answer
         if answer.status == HTTPStatus.OK:
             cosignature = find_cosignature(body, witness.key, due.checkpoint)
             if cosignature is not None:
