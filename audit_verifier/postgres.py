@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 
 from audit_verifier.chain import Head
-from audit_verifier.rows import Row, Unreadable
+from audit_verifier.rows import Columns, Unreadable
 
 ROWS = """
     SELECT position, uuid_send(stream_id), version, convert_to(name, 'UTF8'), body,
@@ -54,9 +54,12 @@ def count_rows(conn: psycopg.Connection[Any]) -> int:
     return int(row[0]) if row else 0
 
 
-def read_rows(conn: psycopg.Connection[Any], last: int) -> Iterator[list[Row]]:
+def read_rows(conn: psycopg.Connection[Any], last: int) -> Iterator[list[Columns]]:
     """Yield the rows up to a position, a part at a time."""
     with conn.cursor("rows") as cursor:
         cursor.execute(ROWS, (last,), binary=True)
-        while found := cursor.fetchmany(ROWS_AT_ONCE):
-            yield [Row._make((*row[:5], sha256(row[4]).digest(), *row[5:])) for row in found]
+        while rows := cursor.fetchmany(ROWS_AT_ONCE):
+            yield [
+                (position, stream, version, name, body, sha256(body).digest(), recorded_us, login, stored)
+                for position, stream, version, name, body, recorded_us, login, stored in rows
+            ]
