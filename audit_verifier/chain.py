@@ -135,8 +135,8 @@ class LogCheck:
                 "rewritten head", head.position, head.position, f"the last row is at {last}, or has another hash"
             )
         self._findings += self._trees.findings(last)
-        found = sorted(self._findings, key=lambda finding: (finding.first, finding.last))
-        return Report(self._rows, self._hash, found[:MOST_FINDINGS], len(found) <= MOST_FINDINGS)
+        findings = sorted(self._findings, key=lambda finding: (finding.first, finding.last))
+        return Report(self._rows, self._hash, findings[:MOST_FINDINGS], len(findings) <= MOST_FINDINGS)
 
     @property
     def _is_disturbed(self) -> bool:
@@ -157,9 +157,9 @@ class LogCheck:
         if position < self._expected:
             return self._judge_early(row, leaf)
         if position > self._expected:
-            found = self._find("deleted", self._expected, position - 1, "rows are gone")
+            gap = self._find("deleted", self._expected, position - 1, "rows are gone")
             if position - self._expected <= MOST_FINDINGS:
-                self._missing |= dict.fromkeys(range(self._expected, position), found)
+                self._missing |= dict.fromkeys(range(self._expected, position), gap)
             self._accept(row)
             return True
         if row.login is None and self._has_logins:
@@ -198,8 +198,8 @@ class LogCheck:
     def _judge_early(self, row: Row, leaf: bytes) -> bool:
         position = row.position
         if position in self._missing:
-            found = self._missing.pop(position)
-            self._findings[found] = Finding("reordered", position, position, f"it stands after {self._expected - 1}")
+            gap = self._missing.pop(position)
+            self._findings[gap] = Finding("reordered", position, position, f"it stands after {self._expected - 1}")
             return False
         previous = next((before.hash for before in self._rows_before if before.position == position - 1), b"")
         misfit = self._misfits[-1] if self._misfits else None

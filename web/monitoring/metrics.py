@@ -78,7 +78,7 @@ class Near:
 
 
 def metrics(backend: Backend, traffic: Traffic, checkup: Checkup) -> HTTPRouteHandler:
-    """Return the route. It needs no token, since no label names anybody or anything of theirs."""
+    """Return the route. It needs no token, since no label names anybody but witnesses of the log, who are public."""
     near = Near()
 
     @get("/metrics", operation_id="getMetrics", include_in_schema=False, sync_to_thread=True)
