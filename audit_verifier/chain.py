@@ -15,13 +15,14 @@ from uuid import UUID
 
 from audit_verifier.merkle import GrowingTree
 from audit_verifier.notes import Checkpoint
-from audit_verifier.rows import LENGTH, Row, company_of, leaf_of
+from audit_verifier.rows import LENGTH, Columns, Row, company_of, leaf_of
 
 SHIFTS = 16  # so many rows deleted or inserted at one place are counted; of more it is only said that rows do not fit
 LOOKED_BACK = SHIFTS + 2
 MOST_COMPARED = 64  # rows that do not fit, which are compared with each other to find those that changed places
 MOST_FINDINGS = 1_000
 BEFORE_ALL = Row(0, b"", 0, b"", None, b"", 0, None, b"")  # stands for what the first row follows
+BODY, LOGIN = Row._fields.index("body"), Row._fields.index("login")
 VERSION_BITS = 40
 VERSION = (1 << VERSION_BITS) - 1
 
@@ -84,7 +85,7 @@ class LogCheck:
         self._shift = 0  # by how much positions were lowered since rows before them are gone
         self._hash = b""  # of the row before, as stored
         self._other_hashes: tuple[bytes, ...] = ()  # what the hash of the row before may have been
-        self._recent: deque[Row] = deque([BEFORE_ALL], maxlen=LOOKED_BACK)
+        self._recent: deque[Columns] = deque([BEFORE_ALL], maxlen=LOOKED_BACK)
         self._packs, self._endings = _Packs(), _Endings()
         self._missing: dict[int, int] = {}  # positions that were passed over, and the finding that says so
         self._versions: dict[
@@ -94,7 +95,7 @@ class LogCheck:
         self._trees = _Trees(checkpoints)
         self._rows = 0
 
-    def add(self, rows: Sequence[Row]) -> None:
+    def add(self, rows: Sequence[Columns]) -> None:
         """Check further rows. What is usual is checked here without a call, since there may be very many rows."""
         sha, versions, recent, endings = sha256, self._versions, self._recent, self._endings
         packs = self._packs
@@ -109,18 +110,18 @@ class LogCheck:
                 recent.append(row)
             else:
                 self._expected, self._hash = expected, previous
-                takes_its_place = self._judge(row, leaf)
+                takes_its_place = self._judge(Row._make(row), leaf)
                 expected, previous, is_usual = self._expected, self._hash, not self._is_disturbed
                 if not takes_its_place:
                     continue
             before = versions.get(stream, 0)
             if version != (before & VERSION) + 1:
-                self._judge_version(row, before & VERSION, before >> VERSION_BITS)
+                self._judge_version(Row._make(row), before & VERSION, before >> VERSION_BITS)
             versions[stream] = position << VERSION_BITS | version
             leaves.append(leaf)
         self._expected, self._hash = expected, previous
         self._rows += len(rows)
-        self._has_logins = self._has_logins or any(row.login is not None for row in rows[-1:])
+        self._has_logins = self._has_logins or (bool(rows) and rows[-1][LOGIN] is not None)
         self._trees.add(rows, [sha(b"\x00" + leaf).digest() for leaf in leaves])
 
     def finish(self, head: Head | None) -> Report:
@@ -134,12 +135,17 @@ class LogCheck:
                 "rewritten head", head.position, head.position, f"the last row is at {last}, or has another hash"
             )
         self._findings += self._trees.findings(last)
-        found = sorted(self._findings, key=lambda finding: (finding.first, finding.last))
-        return Report(self._rows, self._hash, found[:MOST_FINDINGS], len(found) <= MOST_FINDINGS)
+        findings = sorted(self._findings, key=lambda finding: (finding.first, finding.last))
+        return Report(self._rows, self._hash, findings[:MOST_FINDINGS], len(findings) <= MOST_FINDINGS)
 
     @property
     def _is_disturbed(self) -> bool:
         return bool(self._shift or self._other_hashes)
+
+    @property
+    def _rows_before(self) -> list[Row]:
+        """The latest rows, the last one first."""
+        return [Row._make(columns) for columns in reversed(self._recent)]
 
     def _find(self, kind: str, first: int, last: int, detail: str) -> int:
         self._findings.append(Finding(kind, first, last, detail))
@@ -151,9 +157,9 @@ class LogCheck:
         if position < self._expected:
             return self._judge_early(row, leaf)
         if position > self._expected:
-            found = self._find("deleted", self._expected, position - 1, "rows are gone")
+            gap = self._find("deleted", self._expected, position - 1, "rows are gone")
             if position - self._expected <= MOST_FINDINGS:
-                self._missing |= dict.fromkeys(range(self._expected, position), found)
+                self._missing |= dict.fromkeys(range(self._expected, position), gap)
             self._accept(row)
             return True
         if row.login is None and self._has_logins:
@@ -177,7 +183,7 @@ class LogCheck:
                     self._shift = total
                     self._accept(row)
                     return True
-        for shift, before in enumerate(list(reversed(self._recent))[1:], 1):
+        for shift, before in enumerate(self._rows_before[1:], 1):
             if sha256(before.hash + leaf_of(row, position + self._shift - shift)).digest() == row.hash and sum(
                 misfit.row.position >= position - shift for misfit in self._misfits
             ) in {0, shift}:
@@ -192,10 +198,10 @@ class LogCheck:
     def _judge_early(self, row: Row, leaf: bytes) -> bool:
         position = row.position
         if position in self._missing:
-            found = self._missing.pop(position)
-            self._findings[found] = Finding("reordered", position, position, f"it stands after {self._expected - 1}")
+            gap = self._missing.pop(position)
+            self._findings[gap] = Finding("reordered", position, position, f"it stands after {self._expected - 1}")
             return False
-        previous = next((before.hash for before in reversed(self._recent) if before.position == position - 1), b"")
+        previous = next((before.hash for before in self._rows_before if before.position == position - 1), b"")
         misfit = self._misfits[-1] if self._misfits else None
         if misfit and misfit.row.position == position and sha256(previous + leaf).digest() == row.hash:
             self._rename_last("inserted", position, position, "it stands there twice, and the other one fits")
@@ -287,13 +293,13 @@ class _Trees:
         self._trees = {company: RootsAtSizes(some) for company, some in by_company.items()}
         self._has_companies = any(company is not None for company in self._trees)
 
-    def add(self, rows: Sequence[Row], leaf_hashes: Sequence[bytes]) -> None:
+    def add(self, rows: Sequence[Columns], leaf_hashes: Sequence[bytes]) -> None:
         if (whole := self._trees.get(None)) is not None:
             whole.add(leaf_hashes)
         if self._has_companies and len(rows) == len(leaf_hashes):
             parts: dict[UUID, list[bytes]] = {}
             for row, digest in zip(rows, leaf_hashes, strict=True):
-                if (company := company_of(row.body)) in self._trees and company is not None:
+                if (company := company_of(row[BODY])) in self._trees and company is not None:
                     parts.setdefault(company, []).append(digest)
             for company, part in parts.items():
                 self._trees[company].add(part)

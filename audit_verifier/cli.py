@@ -7,8 +7,9 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from audit_verifier import http, notes, postgres, receipts, rows
 from audit_verifier.chain import Finding, Head, LogCheck, Report
@@ -16,6 +17,7 @@ from audit_verifier.notes import BadNote, Checkpoint, Key
 from audit_verifier.rows import Unreadable
 
 GOOD, BAD, TROUBLE = 0, 1, 2
+LATEST = 253_402_300_799  # seconds since 1970: the end of the year 9999
 BAR_S = 0.2
 BAR_WIDTH = 30
 VERIFY = """\
@@ -24,15 +26,25 @@ Verify a log, and say at which position something was changed, inserted, deleted
 Name one log. The database is read with the rights of the login, so an auditor's is enough. Checkpoints that you have kept
 (--checkpoint, also a directory of them) are compared with the log: only they tell of a log that was rewritten as a whole, or
 cut off at its end. --key is the key that has signed them, as `GET /api/log/key` answers it; keep that as well, since who can
-rewrite the log may show you another key.
+rewrite the log may show you another key. --witness is the key of a witness, which you have from them: the command says how many
+events they have seen, and it is a finding if they have cosigned none of the checkpoints.
 
 Exit status: 0 if nothing is wrong, 1 if something is, 2 if the log cannot be read.
 """
 CHECK = """\
-Check a receipt: whether the log that the key signs for has held these events of the run. Needs nothing but the file.
+Check a receipt: whether the log that the key signs for has held these events of the run, and whether witnesses have seen
+it so. Needs nothing but the file.
 
 Exit status: 0 if the receipt proves it, 1 if it does not, 2 if it cannot be read.
 """
+
+
+class Sight(NamedTuple):
+    """How many events of a log a witness has seen, and when, in seconds since 1970."""
+
+    name: str
+    size: int
+    moment: int
 
 
 def parser(program: str) -> argparse.ArgumentParser:
@@ -58,12 +70,24 @@ def parser(program: str) -> argparse.ArgumentParser:
         help="a signed checkpoint, or a directory of them",
     )
     verify.add_argument("--key", metavar="KEY", help="the verifier key, or a file that holds it")
+    _add_witness(verify)
     verify.add_argument("--json", action="store_true", help="print one JSON object")
     check = commands.add_parser("check", help="check a receipt", description=CHECK, formatter_class=raw)
     check.add_argument("file", type=Path, metavar="FILE", help="the receipt")
     check.add_argument("--key", required=True, metavar="KEY", help="the verifier key, or a file that holds it")
+    _add_witness(check)
     check.add_argument("--json", action="store_true", help="print one JSON object")
     return top
+
+
+def _add_witness(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--witness",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="the verifier key of a witness that must have cosigned, or a file that holds it; may be given several times",
+    )
 
 
 def main(arguments: Sequence[str] | None = None, program: str = "routines-verify") -> int:
@@ -85,28 +109,31 @@ def main(arguments: Sequence[str] | None = None, program: str = "routines-verify
 
 
 def _verify(options: argparse.Namespace) -> int:
-    key = None if options.key is None else _key(options.key)
+    key = None if options.key is None else notes.read_key(_content(options.key))
+    witnesses = [notes.read_witness(_content(text)) for text in options.witness]
     checkpoints, findings = _checkpoints(options.checkpoint, key)
     if options.url is not None:
-        report, newest = _verify_tiles(options, checkpoints, key)
+        report, shown = _verify_tiles(options, checkpoints, key, asks_witnessed=bool(witnesses))
     elif options.export is not None:
-        report, newest = _verify_export(options.export, checkpoints, key, is_quiet=options.json)
+        report, shown = _verify_export(options.export, checkpoints, key, is_quiet=options.json)
     else:
         url = options.database if options.database is not None else _database_of(options.data_dir)
-        report, newest = _verify_database(url, checkpoints, key, is_quiet=options.json)
-    report = report._replace(findings=[*findings, *report.findings])
-    count = len(checkpoints) + (newest is not None and newest not in checkpoints)
-    _tell(report, count, is_signed=key is not None, as_json=options.json)
+        report, shown = _verify_database(url, checkpoints, key, is_quiet=options.json)
+    compared = list({checkpoint.text: checkpoint for checkpoint in (*checkpoints, *shown)}.values())
+    seen, unseen = _seen_by(witnesses, compared)
+    report = report._replace(findings=[*findings, *unseen, *report.findings])
+    _tell(report, compared, seen, is_signed=key is not None, as_json=options.json)
     return BAD if report.findings else GOOD
 
 
 def _verify_export(
     path: Path, checkpoints: list[Checkpoint], key: Key | None, *, is_quiet: bool
-) -> tuple[Report, Checkpoint | None]:
+) -> tuple[Report, list[Checkpoint]]:
     with path.open("rb") as file:
         header = rows.read_header(file)
-        newest, findings = _shown(header.get("checkpoint"), key, "the checkpoint in the export")
-        check = LogCheck([*checkpoints, *([newest] if newest and not findings else [])])
+        texts = [text for name in rows.CHECKPOINTS if (text := header.get(name)) is not None]
+        shown, findings = _shown(texts, key, "the checkpoint in the export")
+        check = LogCheck([*checkpoints, *shown])
         bar = _Bar(path.stat().st_size, is_quiet=is_quiet)
         for some in rows.read_lines(file):
             check.add(some)
@@ -114,16 +141,16 @@ def _verify_export(
         bar.end()
     head = Head(int(header["position"]), bytes.fromhex(header["hash"]))
     report = check.finish(head)
-    return report._replace(findings=[*findings, *report.findings]), newest
+    return report._replace(findings=[*findings, *report.findings]), shown
 
 
 def _verify_database(
     url: str, checkpoints: list[Checkpoint], key: Key | None, *, is_quiet: bool
-) -> tuple[Report, Checkpoint | None]:
+) -> tuple[Report, list[Checkpoint]]:
     with postgres.connected(url) as conn:
         head, last = postgres.read_head(conn), postgres.count_rows(conn)
-        newest, findings = _shown(postgres.read_checkpoint(conn), key, "the checkpoint in the database")
-        check = LogCheck([*checkpoints, *([newest] if newest and not findings else [])])
+        shown, findings = _shown(postgres.read_checkpoints(conn), key, "the checkpoint in the database")
+        check = LogCheck([*checkpoints, *shown])
         bar = _Bar(last, is_quiet=is_quiet)
         done = 0
         for some in postgres.read_rows(conn, last):
@@ -132,17 +159,21 @@ def _verify_database(
             bar.show(done)
         bar.end()
     report = check.finish(head)
-    return report._replace(findings=[*findings, *report.findings]), newest
+    return report._replace(findings=[*findings, *report.findings]), shown
 
 
 def _verify_tiles(
-    options: argparse.Namespace, checkpoints: list[Checkpoint], key: Key | None
-) -> tuple[Report, Checkpoint | None]:
+    options: argparse.Namespace, checkpoints: list[Checkpoint], key: Key | None, *, asks_witnessed: bool
+) -> tuple[Report, list[Checkpoint]]:
     log = http.Log(options.url, options.token or os.environ.get("ROUTINES_TOKEN"))
     newest = log.checkpoint()
-    if findings := _bad_signature(newest, key, "the checkpoint that the service shows"):
-        return Report(0, b"", findings, is_complete=True), newest
-    own = [checkpoint for checkpoint in checkpoints if checkpoint.origin == newest.origin]
+    witnessed = log.witnessed_checkpoint() if asks_witnessed and newest.company is None else None
+    shown, findings = [newest] if witnessed is None else [newest, witnessed], []
+    for checkpoint in shown:
+        findings += _bad_signature(checkpoint, key, "the checkpoint that the service shows")
+    if findings:
+        return Report(0, b"", findings, is_complete=True), []
+    own = [checkpoint for checkpoint in (*checkpoints, *shown) if checkpoint.origin == newest.origin]
     findings = [
         Finding(
             "rewritten",
@@ -150,21 +181,22 @@ def _verify_tiles(
             checkpoint.size,
             f"the service shows {newest.origin}, and {checkpoint.origin} was signed before",
         )
-        for checkpoint in checkpoints
+        for checkpoint in (*checkpoints, *shown)
         if checkpoint.company == newest.company and checkpoint.origin != newest.origin
     ]
-    check = http.TreeCheck([*own, newest], whole=newest.company is None)
+    check = http.TreeCheck(own, whole=newest.company is None)
     bar = _Bar(newest.size, is_quiet=options.json)
     for number, entries in enumerate(log.entries(newest.size), 1):
         check.add(entries)
         bar.show(number * http.TILE)
     bar.end()
     report = check.finish()
-    return report._replace(findings=[*findings, *report.findings]), newest
+    return report._replace(findings=[*findings, *report.findings]), shown
 
 
 def _check(options: argparse.Namespace) -> int:
-    receipt = receipts.check(options.file.read_bytes(), _key(options.key))
+    witnesses = [notes.read_witness(_content(text)) for text in options.witness]
+    receipt = receipts.check(options.file.read_bytes(), notes.read_key(_content(options.key)), witnesses)
     events = [
         {
             "position": event.leaf.position,
@@ -176,17 +208,46 @@ def _check(options: argparse.Namespace) -> int:
         for event in receipt.events
     ]
     if options.json:
-        print(json.dumps({"run": str(receipt.run), "log": receipt.log, "size": receipt.size, "events": events}))
+        value = {"run": str(receipt.run), "log": receipt.log, "size": receipt.size, "events": events}
+        print(json.dumps({**value, "witnesses": receipt.seen_at}))
         return GOOD
     print(f"Run {receipt.run} is in the log {receipt.log}, which was signed when it held {receipt.size} events:")
     for event in events:
         print(f"  {event['recordedAt']}  {event['name']}, position {event['position']}")
+    for name, moment in receipt.seen_at.items():
+        print(f"{name} has seen this log at {_utc(moment)}.")
     return GOOD
 
 
-def _key(text: str) -> Key:
+def _content(text: str) -> str:
+    """Return a key, or what the file that a text names holds."""
     path = Path(text)
-    return notes.read_key(path.read_text(errors="replace") if "+" not in text and path.exists() else text)
+    return path.read_text(errors="replace") if "+" not in text and path.exists() else text
+
+
+def _utc(moment: int) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat() if moment <= LATEST else f"{moment} s after 1970"
+
+
+def _seen_by(witnesses: Sequence[Key], checkpoints: Sequence[Checkpoint]) -> tuple[list[Sight], list[Finding]]:
+    """Return how much of the log each witness has seen, and what is wrong with their cosignatures."""
+    sights, findings = [], []
+    for witness in witnesses:
+        moments: list[tuple[int, int]] = []
+        for checkpoint in checkpoints:
+            try:
+                moment = notes.cosigned_at(checkpoint, witness)
+            except BadNote as error:
+                detail = f"the cosignature of {witness.name}: {error}"
+                findings.append(Finding("bad signature", checkpoint.size, checkpoint.size, detail))
+            else:
+                moments += [] if moment is None else [(checkpoint.size, moment)]
+        if moments:
+            sights.append(Sight(witness.name, *max(moments)))
+        else:
+            last = max((checkpoint.size for checkpoint in checkpoints), default=1)
+            findings.append(Finding("not witnessed", 1, last, f"{witness.name} has cosigned no checkpoint of this log"))
+    return sights, findings
 
 
 def _checkpoints(paths: Sequence[Path], key: Key | None) -> tuple[list[Checkpoint], list[Finding]]:
@@ -209,12 +270,15 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
         yield from sorted(path.rglob("*.checkpoint")) if path.is_dir() else [path]
 
 
-def _shown(text: str | None, key: Key | None, whose: str) -> tuple[Checkpoint | None, list[Finding]]:
-    """Return the checkpoint that a log comes with, and what is wrong with its signature."""
-    if text is None:
-        return None, []
-    checkpoint = notes.read_checkpoint(text)
-    return checkpoint, _bad_signature(checkpoint, key, whose)
+def _shown(texts: Sequence[str], key: Key | None, whose: str) -> tuple[list[Checkpoint], list[Finding]]:
+    """Return the checkpoints that a log comes with, and what is wrong with the signatures of others."""
+    good, findings = [], []
+    for checkpoint in map(notes.read_checkpoint, texts):
+        if bad := _bad_signature(checkpoint, key, whose):
+            findings += bad
+        else:
+            good.append(checkpoint)
+    return good, findings
 
 
 def _bad_signature(checkpoint: Checkpoint, key: Key | None, whose: str) -> list[Finding]:
@@ -237,7 +301,10 @@ def _database_of(directory: Path) -> str:
         raise Unreadable(f"{directory / 'up.json'} is not as `routines up` writes it") from None
 
 
-def _tell(report: Report, checkpoints: int, *, is_signed: bool, as_json: bool) -> None:
+def _tell(
+    report: Report, compared: Sequence[Checkpoint], seen: Sequence[Sight], *, is_signed: bool, as_json: bool
+) -> None:
+    checkpoints = len({(checkpoint.origin, checkpoint.size, checkpoint.root) for checkpoint in compared})
     if as_json:
         findings = [
             {"kind": one.kind, "first": one.first, "last": one.last, "detail": one.detail} for one in report.findings
@@ -247,6 +314,7 @@ def _tell(report: Report, checkpoints: int, *, is_signed: bool, as_json: bool) -
             "hash": report.hash.hex() or None,
             "checkpoints": checkpoints,
             "findings": findings,
+            "witnesses": [{"name": one.name, "events": one.size, "at": one.moment} for one in seen],
         }
         print(
             json.dumps({**value, "signaturesVerified": is_signed and checkpoints > 0, "complete": report.is_complete})
@@ -255,6 +323,8 @@ def _tell(report: Report, checkpoints: int, *, is_signed: bool, as_json: bool) -
     for one in report.findings:
         where = str(one.first) if one.first == one.last else f"{one.first} to {one.last}"
         print(f"{one.kind} at {where}: {one.detail}")
+    for sight in seen:
+        print(f"{sight.name} has seen the first {sight.size} events, at {_utc(sight.moment)}")
     signed = "" if is_signed or not checkpoints else ", whose signatures were not verified (--key)"
     against = f"compared with {checkpoints} checkpoint(s){signed}" if checkpoints else "compared with no checkpoint"
     verdict = f"{len(report.findings)} finding(s)" if report.findings else "nothing is wrong"

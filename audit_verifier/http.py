@@ -1,6 +1,7 @@
 """Reads the log of a running service as tlog-tiles serves it: the checkpoint, and the leaves of all events."""
 
 from collections.abc import Iterator
+from http import HTTPStatus
 from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
@@ -21,6 +22,10 @@ class _NoRedirects(HTTPRedirectHandler):
         return None
 
 
+class NotThere(Unreadable):
+    """The service has nothing at an address."""
+
+
 class Log:
     """The log at an address such as https://routines.example.org/api/log."""
 
@@ -33,6 +38,13 @@ class Log:
     def checkpoint(self) -> Checkpoint:
         """Return the newest checkpoint that the service shows, whoever has signed it. Raises Unreadable and BadNote."""
         return read_checkpoint(self._get("checkpoint").decode(errors="replace"))
+
+    def witnessed_checkpoint(self) -> Checkpoint | None:
+        """Return the newest checkpoint that witnesses are said to have cosigned. Raises Unreadable and BadNote."""
+        try:
+            return read_checkpoint(self._get("checkpoint?witnessed=true").decode(errors="replace"))
+        except NotThere:
+            return None
 
     def entries(self, size: int) -> Iterator[list[bytes]]:
         """Yield the leaves of the log, a bundle at a time, up to a size. Raises Unreadable."""
@@ -50,7 +62,8 @@ class Log:
             with build_opener(_NoRedirects).open(request, timeout=TIMEOUT_S) as answer:
                 return bytes(answer.read())
         except HTTPError as error:
-            raise Unreadable(
+            kind = NotThere if error.code == HTTPStatus.NOT_FOUND else Unreadable
+            raise kind(
                 f"{self._address}/{path} answers {error.code}: {error.read(300).decode(errors='replace')}"
             ) from None
         except (URLError, OSError) as error:

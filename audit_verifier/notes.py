@@ -1,4 +1,4 @@
-"""C2SP signed notes with Ed25519, tlog-checkpoint, and tlog-proof."""
+"""C2SP signed notes with Ed25519, tlog-checkpoint, tlog-cosignature, and tlog-proof."""
 
 import re
 from base64 import b64decode
@@ -10,7 +10,8 @@ from uuid import UUID
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-ED25519 = b"\x01"
+ED25519, COSIGNATURE = b"\x01", b"\x04"  # algorithms of keys: of logs, and of witnesses (C2SP tlog-cosignature)
+TIME_BYTES = 8
 MARK = "\N{EM DASH} "
 CHECKPOINT = re.compile(r"([^\s+]+)\n(0|[1-9]\d{0,18})\n([A-Za-z0-9+/]{43}=)\n(?:[^\n]+\n)*", re.ASCII)
 KEY = re.compile(r"([^\s+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/]{44})\s*", re.ASCII)
@@ -27,15 +28,16 @@ class BadNote(Exception):
 
 
 class Key(NamedTuple):
-    """A key that somebody trusts, and the name of the log that it signs for."""
+    """A key that somebody trusts, and the name of the log that it signs for, or of the witness whose it is."""
 
     name: str
     number: bytes
     public: bytes
+    algorithm: bytes = ED25519
 
     def named(self, name: str) -> "Key":
         """Return the same key under another name: the log and each of its companies have one each."""
-        return Key(name, _number(name, self.public), self.public)
+        return self._replace(name=name, number=_number(name, self.algorithm + self.public))
 
 
 class Checkpoint(NamedTuple):
@@ -62,12 +64,21 @@ class Proof(NamedTuple):
 
 
 def read_key(text: str) -> Key:
-    """Return the key of a text like `name+id+base64`. Raises BadNote."""
+    """Return the key of a log, of a text like `name+id+base64`. Raises BadNote."""
+    return _read_key(text, ED25519, "the key is no Ed25519 key like name+id+base64, as `GET /api/log/key` answers it")
+
+
+def read_witness(text: str) -> Key:
+    """Return the key of a witness. Raises BadNote."""
+    return _read_key(text, COSIGNATURE, "the key of a witness is no key like name+id+base64 for Ed25519 cosignatures")
+
+
+def _read_key(text: str, algorithm: bytes, complaint: str) -> Key:
     match = KEY.fullmatch(text)
     content = b64decode(match[3]) if match else b""
-    if match is None or content[:1] != ED25519:
-        raise BadNote("the key is no Ed25519 key like name+id+base64, as `GET /api/log/key` answers it")
-    key = Key(match[1], bytes.fromhex(match[2]), content[1:])
+    if match is None or content[:1] != algorithm:
+        raise BadNote(complaint)
+    key = Key(match[1], bytes.fromhex(match[2]), content[1:], algorithm)
     if key.named(key.name) != key:
         raise BadNote("the key is damaged: its id is not that of its name and bytes")
     return key
@@ -95,20 +106,42 @@ def verify(checkpoint: Checkpoint, key: Key) -> None:
     if checkpoint.origin != key.name and checkpoint.origin.split("/companies/")[0] != key.name:
         raise BadNote(f"it is of {checkpoint.origin}, and the key is that of {key.name}")
     key = key.named(checkpoint.origin)
-    body, signatures = _split(checkpoint.text)
-    for line in signatures:
+    body, signatures = _signatures(checkpoint, key)
+    if not signatures:
+        raise BadNote("it is not signed by the key")
+    _check(key, signatures[0], body.encode())
+
+
+def cosigned_at(checkpoint: Checkpoint, witness: Key) -> int | None:
+    """Return when a witness has cosigned the checkpoint, in seconds since 1970; None if it has not. Raises BadNote."""
+    body, signatures = _signatures(checkpoint, witness)
+    for content in signatures:
+        moment = int.from_bytes(content[:TIME_BYTES], "big")
+        _check(witness, content[TIME_BYTES:], f"cosignature/v1\ntime {moment}\n{body}".encode())
+        return moment
+    return None
+
+
+def _signatures(checkpoint: Checkpoint, key: Key) -> tuple[str, list[bytes]]:
+    """Return the signed text of a checkpoint, and the signatures that claim to be by the key. Raises BadNote."""
+    body, lines = _split(checkpoint.text)
+    signatures = []
+    for line in lines:
         name, _, encoded = line.removeprefix(MARK).partition(" ")
         try:
             content = b64decode(encoded, validate=True)
         except Error:
             raise BadNote("a line of its signatures is damaged") from None
         if (name, content[:4]) == (key.name, key.number):
-            try:
-                Ed25519PublicKey.from_public_bytes(key.public).verify(content[4:], body.encode())
-            except InvalidSignature:
-                raise BadNote("its signature is not by the key") from None
-            return
-    raise BadNote("it is not signed by the key")
+            signatures.append(content[4:])
+    return body, signatures
+
+
+def _check(key: Key, signature: bytes, message: bytes) -> None:
+    try:
+        Ed25519PublicKey.from_public_bytes(key.public).verify(signature, message)
+    except InvalidSignature:
+        raise BadNote("its signature is not by the key") from None
 
 
 def _split(text: str) -> tuple[str, list[str]]:
@@ -122,5 +155,5 @@ def _split(text: str) -> tuple[str, list[str]]:
     return body + "\n", lines
 
 
-def _number(name: str, public: bytes) -> bytes:
-    return sha256(name.encode() + b"\n" + ED25519 + public).digest()[:4]
+def _number(name: str, content: bytes) -> bytes:
+    return sha256(name.encode() + b"\n" + content).digest()[:4]

@@ -1,20 +1,23 @@
 """Reads the log from its database, by a login that may read it, such as an auditor's."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from typing import Any
 
 import psycopg
 
 from audit_verifier.chain import Head
-from audit_verifier.rows import Row, Unreadable
+from audit_verifier.rows import Columns, Unreadable
 
 ROWS = """
     SELECT position, uuid_send(stream_id), version, convert_to(name, 'UTF8'), body,
         (extract(epoch FROM recorded_at) * 1000000)::bigint, convert_to(recorded_by, 'UTF8'), hash
     FROM log.events WHERE position <= %s ORDER BY position"""
 CHECKPOINT = "SELECT checkpoint FROM read_models.log_tree WHERE id = '00000000-0000-0000-0000-000000000000'"
+COSIGNED = """
+    SELECT w.checkpoint || string_agg(w.line || E'\\n', '')
+    FROM read_models.log_witness w JOIN read_models.log_tree t ON t.verifier_key = w.log_key GROUP BY w.checkpoint"""
 ROWS_AT_ONCE = 5_000
 
 
@@ -36,14 +39,13 @@ def read_head(conn: psycopg.Connection[Any]) -> Head:
     return Head(*row) if row else Head(0, b"")
 
 
-def read_checkpoint(conn: psycopg.Connection[Any]) -> str | None:
-    """Return the newest checkpoint that the database holds; None if there is none, or the login may not read it."""
-    try:
-        with conn.transaction():
-            row = conn.execute(CHECKPOINT).fetchone()
-    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable):
-        return None
-    return row[0] if row else None
+def read_checkpoints(conn: psycopg.Connection[Any]) -> list[str]:
+    """Return the newest checkpoint that the database holds, and those that witnesses have cosigned: what may be read."""
+    texts: list[str] = []
+    for query in (CHECKPOINT, COSIGNED):
+        with suppress(psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable), conn.transaction():
+            texts += [text for (text,) in conn.execute(query) if text is not None]
+    return texts
 
 
 def count_rows(conn: psycopg.Connection[Any]) -> int:
@@ -52,9 +54,12 @@ def count_rows(conn: psycopg.Connection[Any]) -> int:
     return int(row[0]) if row else 0
 
 
-def read_rows(conn: psycopg.Connection[Any], last: int) -> Iterator[list[Row]]:
+def read_rows(conn: psycopg.Connection[Any], last: int) -> Iterator[list[Columns]]:
     """Yield the rows up to a position, a part at a time."""
     with conn.cursor("rows") as cursor:
         cursor.execute(ROWS, (last,), binary=True)
-        while found := cursor.fetchmany(ROWS_AT_ONCE):
-            yield [Row._make((*row[:5], sha256(row[4]).digest(), *row[5:])) for row in found]
+        while rows := cursor.fetchmany(ROWS_AT_ONCE):
+            yield [
+                (position, stream, version, name, body, sha256(body).digest(), recorded_us, login, stored)
+                for position, stream, version, name, body, recorded_us, login, stored in rows
+            ]

@@ -3,13 +3,14 @@
 import json
 from base64 import b64decode
 from binascii import Error
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from audit_verifier.merkle import hash_leaf, root_by_proof
-from audit_verifier.notes import BadNote, Key, read_proof, verify
+from audit_verifier.notes import BadNote, Checkpoint, Key, Proof, cosigned_at, read_proof, verify
 from audit_verifier.rows import Leaf, Unreadable, read_leaf
 
 FORMAT = "routines-receipt/1"
@@ -35,38 +36,47 @@ class Receipt(NamedTuple):
     log: str
     size: int
     events: list[Proved]
+    seen_at: dict[str, int]  # when the witnesses have cosigned it, in seconds since 1970
 
 
-def check(content: bytes, key: Key) -> Receipt:
-    """Return what a receipt proves to those who trust the key. Raises BadNote and Unreadable."""
+def check(content: bytes, key: Key, witnesses: Sequence[Key] = ()) -> Receipt:
+    """Return what a receipt proves to those who trust the key, if these witnesses have cosigned. Raises BadNote and Unreadable."""
     try:
         value = json.loads(content)
         if value["format"] != FORMAT:
             raise Unreadable(f"it is not a receipt of the format {FORMAT}")
         run, entries = UUID(value["run"]), list(value["events"])
-        proved = [_check_event(entry, key) for entry in entries]
+        proofs = [read_proof(entry["proof"]) for entry in entries]
+        proved = [_check_event(entry, proof, key) for entry, proof in zip(entries, proofs, strict=True)]
     except (ValueError, KeyError, TypeError, AttributeError, Error, RecursionError) as error:
         raise Unreadable(f"it is not a receipt: {type(error).__name__} {error}") from None
     if not proved:
         raise Unreadable("it has no event")
-    for version, (_, _, event) in enumerate(proved, 1):
+    for version, event in enumerate(proved, 1):
         if event.leaf.stream != run or event.leaf.version != version:
             raise BadNote(f"event {version} is not event {version} of run {run}")
-    if len({(log, size) for log, size, _ in proved}) > 1:
+    first = proofs[0].checkpoint
+    if any(proof.checkpoint.text != first.text for proof in proofs):
         raise BadNote("its events are proved by several checkpoints")
-    log, size, _ = proved[0]
-    return Receipt(run, log, size, [event for _, _, event in proved])
+    seen_at = {witness.name: _seen_at(first, witness) for witness in witnesses}
+    return Receipt(run, first.origin, first.size, proved, seen_at)
 
 
-def _check_event(entry: Any, key: Key) -> tuple[str, int, Proved]:
+def _seen_at(checkpoint: Checkpoint, witness: Key) -> int:
+    moment = cosigned_at(checkpoint, witness)
+    if moment is None:
+        raise BadNote(f"{witness.name} has not cosigned it")
+    return moment
+
+
+def _check_event(entry: Any, proof: Proof, key: Key) -> Proved:
     encoded = b64decode(entry["leaf"], validate=True)
     leaf = read_leaf(encoded)
     body = entry.get("body")
     content = None if body is None else body.encode()
     if content is not None and sha256(content).digest() != leaf.digest:
         raise BadNote(f"the body of the event at position {leaf.position} is not the one that was recorded")
-    proof = read_proof(entry["proof"])
     verify(proof.checkpoint, key)
     if root_by_proof(hash_leaf(encoded), proof.place, proof.checkpoint.size, proof.hashes) != proof.checkpoint.root:
         raise BadNote(f"the event at position {leaf.position} is not in the log that the checkpoint signs")
-    return proof.checkpoint.origin, proof.checkpoint.size, Proved(leaf, content)
+    return Proved(leaf, content)

@@ -119,7 +119,7 @@ def _verify(system: System, many: int) -> None:
         with bootstrap.connect_as_login(system.settings) as conn, file.open("wb") as out:
             head = log_reader.read_head(conn)
             began = time.perf_counter()
-            out.writelines(export.lines(head, None, log_reader.read_rows(conn, head.position)))
+            out.writelines(export.lines(head, (), log_reader.read_rows(conn, head.position)))
             print(
                 f"  export: {many / (time.perf_counter() - began):,.0f} events/s, {file.stat().st_size / many:,.0f} bytes each"
             )

@@ -4,7 +4,7 @@ What the service does in a second on this machine, beside what Postgres does wit
     make bench                     about ten minutes
     make bench ARGS=--quick        about one minute
     make bench ARGS="firing http"  some of: append, firing, burst, idle, catch_up, fairness, projecting, http, lists, disk,
-                                    proof, analytics
+                                    proof, feed, analytics
                                    http and lists need wrk: apt-get install wrk
     make bench-peers               burst, lateness and catching up beside APScheduler and procrastinate
 
@@ -26,6 +26,7 @@ import burst
 import catch_up
 import disk
 import fairness
+import feed
 import firing
 import idle
 import lists
@@ -48,6 +49,7 @@ PARTS = {
     "lists": lists.run,
     "disk": disk.run,
     "proof": proof.run,
+    "feed": feed.run,
     "analytics": analytics.run,
 }
 

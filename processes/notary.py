@@ -93,6 +93,8 @@ class Notary:
                     Signed(id=tree.id, size=head.size, checkpoint=checkpoint, verifier_key=key.verifier_key(origin))
                 )
             log_tree.sign(conn, signed)
+            if trees[0].id == WHOLE_LOG:
+                log_tree.tell_signed(conn)
         log_tree.forget_served(conn)
 
     def _is_same_log(self, conn: Connection, last: Head | None) -> bool:

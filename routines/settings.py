@@ -13,13 +13,17 @@ from psycopg.conninfo import conninfo_to_dict
 
 from domain.bounds import limits
 from domain.bounds.limits import Limits
+from domain.delivery.outbound_url import BadTarget, host_of
+from domain.proof.witnesses import Witness, read_key
 
 Network = IPv4Network | IPv6Network
 
 PREFIX = "ROUTINES_"
 URL_VARIABLE, KEY_VARIABLE = PREFIX + "DATABASE_URL", PREFIX + "KEY_FILE"
 LOG_KEY_VARIABLE = PREFIX + "LOG_KEY_FILE"
-CHECKPOINT_VARIABLES = PREFIX + "CHECKPOINT_S", PREFIX + "CHECKPOINT_DIR"
+WITNESSES_VARIABLE = PREFIX + "WITNESSES"
+CHECKPOINT_VARIABLES = PREFIX + "CHECKPOINT_S", PREFIX + "CHECKPOINT_DIR", WITNESSES_VARIABLE
+MOST_WITNESSES = 16
 BASE_URL = re.compile(r"https?://([\w.-]+|\[[\da-fA-F:.]+\])(:(\d{1,5}))?(/[\w.~%-]+)*/?", re.ASCII)
 MAX_PORT = 65535
 QUOTED = 60  # characters of a wrong value that its error quotes
@@ -37,6 +41,7 @@ class OptionalSettings(msgspec.Struct, frozen=True, kw_only=True):
     log_key_file: Annotated[str, Meta(min_length=1)] | None = None  # signs checkpoints: application/proof/log_key.py
     checkpoint_s: Annotated[float, Meta(ge=1, le=3_600)] = 10.0  # seconds between two checkpoints of a log that grows
     checkpoint_dir: Annotated[str, Meta(min_length=1)] | None = None  # a directory that gets each checkpoint as a file
+    witnesses: str | None = None  # of the log, comma-separated: the URL of each, a blank, and its verifier key
     public_url: str | None = None  # with which links begin: a host, perhaps a path, no slash at the end
     webhook_rate: Annotated[int, Meta(ge=0)] = 600  # calls a minute that a webhook takes from one sender; 0: no limit
     allow_private_targets: bool = False  # whether deliveries may go to addresses that are not public
@@ -50,6 +55,11 @@ class OptionalSettings(msgspec.Struct, frozen=True, kw_only=True):
     def proxies(self) -> tuple[Network, ...]:
         """The networks of the trusted proxies."""
         return _proxies(self.trusted_proxies)
+
+    @property
+    def log_witnesses(self) -> tuple[Witness, ...]:
+        """The witnesses that cosign checkpoints of the log."""
+        return _witnesses(self.witnesses)
 
 
 class Settings(OptionalSettings, frozen=True, kw_only=True):
@@ -91,7 +101,35 @@ def optional_from_env(env: Mapping[str, str]) -> OptionalSettings:
             f"{PREFIX}PUBLIC_URL must be an address like https://routines.example.org or https://example.org/routines"
         )
     _proxies(settings.trusted_proxies)
+    _witnesses(settings.witnesses)
     return replace(settings, public_url=settings.public_url and settings.public_url.rstrip("/"))
+
+
+def _witnesses(text: str | None) -> tuple[Witness, ...]:
+    """Return the witnesses that a text names. Raises BadSetting."""
+    witnesses = tuple(_witness(part) for part in (text or "").split(",") if part.strip())
+    if len({witness.key.name for witness in witnesses}) < len(witnesses):
+        raise BadSetting(f"{WITNESSES_VARIABLE} names a witness twice")
+    if len({witness.key.public for witness in witnesses}) < len(witnesses):
+        raise BadSetting(f"{WITNESSES_VARIABLE} has the same key for two witnesses")
+    if len(witnesses) > MOST_WITNESSES:
+        raise BadSetting(f"{WITNESSES_VARIABLE} names more than {MOST_WITNESSES} witnesses")
+    return witnesses
+
+
+def _witness(text: str) -> Witness:
+    url, _, verifier_key = text.strip().partition(" ")
+    verifier_key = verifier_key.strip()
+    try:
+        host_of(url)
+        key = read_key(verifier_key)
+    except BadTarget as error:
+        raise BadSetting(f"{WITNESSES_VARIABLE}: the URL {url[:QUOTED]!r} {error}") from None
+    except ValueError as error:
+        raise BadSetting(
+            f"{WITNESSES_VARIABLE} must be like 'https://witness.example.org witness.example.org+id+base64, ...': {error}"
+        ) from None
+    return Witness(url=url, verifier_key=verifier_key, key=key)
 
 
 def _check_url(url: str, env: Mapping[str, str]) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from base64 import b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -12,14 +12,15 @@ FORMAT = "routines-log-export/1"
 _validate = msgspec.json.Decoder(msgspec.Raw).decode
 
 
-def lines(head: Head, checkpoint: str | None, rows: Iterable[Row]) -> Iterator[bytes]:
+def lines(head: Head, checkpoints: Sequence[str], rows: Iterable[Row]) -> Iterator[bytes]:
     """
     Yield the lines of an export: the first says where the log ends and what is signed of it, each further one is a row.
 
     The body of an event stands at the end of its line byte for byte as it is recorded, since its hash is under the chain; in
-    Base64 where it is no JSON object.
+    Base64 where it is no JSON object. The first of the checkpoints is the newest one; another is the newest cosigned one.
     """
-    header = {"format": FORMAT, "position": head.position, "hash": head.hash.hex(), "checkpoint": checkpoint}
+    header = {"format": FORMAT, "position": head.position, "hash": head.hash.hex(), "checkpoint": None}
+    header |= dict(zip(("checkpoint", "witnessed"), checkpoints, strict=False))
     yield json.dumps(header).encode() + b"\n"
     for row in rows:
         recorded_us = (row.recorded_at - EPOCH) // MICROSECOND

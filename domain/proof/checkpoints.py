@@ -14,6 +14,7 @@ from domain.values import Value
 
 ED25519 = b"\x01"
 ID_BYTES = 4
+MARK = "\N{EM DASH} "  # begins each line of a signature
 ORIGIN = re.compile(r"[\w.-]+(/[\w.-]+)*", re.ASCII)
 _CHECKPOINT = re.compile(r"(\S+)\n(0|[1-9]\d{0,18})\n([A-Za-z0-9+/]{43}=)\n", re.ASCII)
 
@@ -44,12 +45,12 @@ def head_of(checkpoint: str) -> Head:
 
 def note_of(text: str, name: str, public_key: bytes, signature: bytes) -> str:
     """Return the signed note of a text."""
-    return f"{text}\n\N{EM DASH} {name} {b64encode(key_id(name, public_key) + signature).decode()}\n"
+    return f"{text}\n{MARK}{name} {b64encode(key_id(name, public_key) + signature).decode()}\n"
 
 
-def key_id(name: str, public_key: bytes) -> bytes:
-    """Return the short id of an Ed25519 key of this name."""
-    return sha256(name.encode() + b"\n" + ED25519 + public_key).digest()[:ID_BYTES]
+def key_id(name: str, public_key: bytes, algorithm: bytes = ED25519) -> bytes:
+    """Return the short id of a key of this name."""
+    return sha256(name.encode() + b"\n" + algorithm + public_key).digest()[:ID_BYTES]
 
 
 def verifier_key(name: str, public_key: bytes) -> str:

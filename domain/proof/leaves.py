@@ -2,6 +2,7 @@
 
 import re
 import struct
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -59,4 +60,9 @@ def company_of(body: bytes) -> UUID | None:
             text = _decode(body).company_id
         except (msgspec.DecodeError, RecursionError):
             return None
-    return UUID(text) if isinstance(text, str) and _CANONICAL.fullmatch(text) else None
+    return _company(text) if isinstance(text, str) else None
+
+
+@lru_cache(10_000)
+def _company(text: str) -> UUID | None:
+    return UUID(text) if _CANONICAL.fullmatch(text) else None

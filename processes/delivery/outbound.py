@@ -46,7 +46,7 @@ class TooLong(httpcore.RemoteProtocolError):
 
 
 class Client:
-    """Sends one request for each call of `post` or `get`; any number of calls may run at once."""
+    """Sends one request for each call of `post`, `get` or `exchange`; any number of calls may run at once."""
 
     def __init__(  # noqa: PLR0913 what a test replaces
         self,
@@ -77,7 +77,7 @@ class Client:
 
         Whatever goes wrong at the receiver or on the way to it is the answer's reason; nothing is raised for it.
         """
-        return (await self._exchange("POST", url, headers, body, _nothing, company_id))[0]
+        return (await self.exchange("POST", url, headers, body, _nothing, company_id))[0]
 
     async def get(
         self, url: str, headers: Mapping[str, str], reads_body: Callable[[int], bool], *, company_id: UUID | None = None
@@ -87,22 +87,23 @@ class Client:
 
         An answer with a status and a reason is one whose body is too long to be read.
         """
-        return await self._exchange("GET", url, headers, None, reads_body, company_id)
+        return await self.exchange("GET", url, headers, None, reads_body, company_id)
 
     async def close(self) -> None:
         """Cancel the look-ups and close the connections."""
         self._lookups.close()
         await self._pool.aclose()
 
-    async def _exchange(  # noqa: PLR0913, PLR0917 what a request is
+    async def exchange(  # noqa: PLR0913, PLR0917 what a request is
         self,
         method: str,
         url: str,
         headers: Mapping[str, str],
         body: bytes | None,
         reads_body: Callable[[int], bool],
-        company_id: UUID | None,
+        company_id: UUID | None = None,
     ) -> tuple[Answer, bytes]:
+        """Send a request with any method and body as `post` does, and return what `get` returns."""
         _SENDER.set(company_id)
         began = asyncio.get_running_loop().time()
         try:

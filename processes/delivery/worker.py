@@ -1,5 +1,6 @@
 """
-The delivery process: attempts each delivery until it has arrived or is given up, and asks probes (prober.py).
+The delivery process: attempts each delivery until it has arrived or is given up, asks probes (prober.py) and witnesses of
+the log (witnesses.py).
 
 Receivers are not trusted, and companies share the process: how many attempts, bytes and look-ups one company, host or
 receiver may have under way is bounded (domain/bounds/limits.py), and companies take turns.
@@ -31,12 +32,14 @@ from application.use_cases.delivery_attempts import Address, GivenUp
 from domain.delivery import outbound_url
 from domain.delivery.delivery import Answer, PendingDelivery
 from domain.errors import Oversized
+from domain.proof.witnesses import Witness
 from domain.recorded import Unreadable
 from processes.delivery import payloads
 from processes.delivery.outbound import Client
 from processes.delivery.payloads import Payload
 from processes.delivery.prober import Prober
 from processes.delivery.shares import Shares
+from processes.delivery.witnesses import Witnesses
 from processes.follower import Follower
 from processes.wakeup import Connection, Wakeup
 from projections.delivery import delivery_locks, pending_deliveries
@@ -70,11 +73,12 @@ class Load(msgspec.Struct, frozen=True):
 class DeliveryWorker:
     """Sends the due deliveries of all companies, within the limits of each company, host and receiver."""
 
-    def __init__(self, executor: Executor, read: Read, client: Client) -> None:
+    def __init__(self, executor: Executor, read: Read, client: Client, witnesses: Sequence[Witness] = ()) -> None:
         self._executor = executor
         self._read = read
         self._follower = Follower([deliveries, pending_probes], read, acts=True)
         self._prober = Prober(executor, client)
+        self._witnesses = Witnesses(executor, client, witnesses)
         self.is_behind = False  # whether the last `send_due` has left events of the log unread
         self._client = client
         self._limits = executor.store.limits
@@ -93,7 +97,8 @@ class DeliveryWorker:
         """
         Begin an attempt of each delivery that is due and fits the limits; return how many were begun.
 
-        `locks` is a connection that only holds locks, since transactions go on over `conn` meanwhile.
+        `locks` is a connection that holds locks and carries single statements, since transactions go on over `conn`
+        meanwhile.
         """
         now = self._executor.clock()
         self._on_their_way = {id_: sending for id_, sending in self._on_their_way.items() if not sending[1].done()}
@@ -111,7 +116,7 @@ class DeliveryWorker:
             hosts[host] += host is not None
             self._send_off(locks, pending)
             many += 1
-        return many + await self._prober.ask_due(conn, locks)
+        return many + await self._prober.ask_due(conn, locks) + await self._witnesses.ask_due(locks)
 
     def pause_s(self, conn: Connection) -> float:
         """Return the seconds until something comes due, LISTEN_S at most."""
@@ -119,14 +124,14 @@ class DeliveryWorker:
             return 0.0
         now = self._executor.clock()
         moments = [pending_deliveries.next_due(conn, now), *list(self._resting.values()), *list(self._slowed.values())]
-        moments += self._prober.wakes
+        moments += [*self._prober.wakes, *self._witnesses.wakes(conn, now)]
         pauses_s = [max((moment - now).total_seconds(), 0.0) for moment in moments if moment is not None]
         return min([*pauses_s, LISTEN_S])
 
     @property
     def tasks(self) -> list[asyncio.Task[None]]:
-        """The attempts and the questions of probes under way; one ends with an error only when the database is away."""
-        return [task for _, task in self._on_their_way.values()] + self._prober.tasks
+        """The attempts and questions under way; one ends with an error only when the database is away."""
+        return [task for _, task in self._on_their_way.values()] + self._prober.tasks + self._witnesses.tasks
 
     def _due(
         self, conn: Connection, now: datetime, without: Sequence[UUID], full: Sequence[UUID]

@@ -1,27 +1,35 @@
 """
-Pages of the event feed: places are found in the read model `event_index`, the events are read from the log.
+Pages of the event feed: places are looked up in the read model `event_index`, the events are read from the log.
 
 One part of a filter leads the search, by an index that has the events in their order; the others only pass or leave out
-what it finds. The parts that only do that are written so that no index can serve them: Postgres would now and then rather
+what that gives. A part that has few events leads before all others, so what is rare is found at once in a log of any length. The parts that only do that are written so that no index can serve them: Postgres would now and then rather
 follow a larger index in the hope of early matches.
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
 from msgspec import to_builtins
+from psycopg.errors import QueryCanceled
 from psycopg.sql import SQL, Composable, Composed, Identifier, Placeholder
 
 from domain.audit.belonging import Belonging
 from domain.bounds.limits import DEFAULT
+from domain.errors import RuleViolation
 from domain.values import Value
 from projections.engine.documents import Part
 from projections.engine.read_model import Connection
 
 MODELS = ("event_index",)
 NAMED_BY = ("directory", "event_index", "issues", "routines", "tasks")  # the read models of `names_of`
+FEW = 1_000  # events through which a search goes in no time
+TOO_FAR = (
+    "These events are not found within {:g} s: each part of the filter has very many, and few or none of them are the same. "
+    "Narrow it by from and to, or by after and before."
+)
 BUSY = ("scheduler", "system")  # actors of most events, which lead no search within a company
 CLOCK_STEP = timedelta(minutes=1)  # by which the log's times may go back when the database's clock is put right
 MICROSECOND = timedelta(microseconds=1)
@@ -75,12 +83,19 @@ class LogEntry(Value, frozen=True):
         return (
             (not filters.kinds or self.name in filters.kinds)
             and self.name not in filters.hidden
-            and all(getattr(filters, name) in {None, getattr(self, name)} for name in EQUALITIES)
+            and self._has(filters)
             and (filters.since is None or self.recorded_at >= filters.since)
             and (filters.until is None or self.recorded_at <= filters.until)
             and (filters.after is None or self.position > filters.after)
             and (filters.before is None or self.position < filters.before)
         )
+
+    def _has(self, filters: Filters) -> bool:
+        for name in EQUALITIES:
+            value = getattr(filters, name)
+            if value is not None and value != getattr(self, name):
+                return False
+        return True
 
 
 Order = Literal["asc", "desc"]
@@ -103,13 +118,18 @@ _PAGE = SQL("""
     FROM (
         SELECT f.*, e.version, e.body, e.recorded_at, count(*) OVER () AS many,
             sum(octet_length(e.body)) OVER (ORDER BY f.id {order}) - octet_length(e.body) AS bytes_before
-        FROM ({found}) f JOIN log.events e USING (position)) p
+        FROM ({places}) f JOIN log.events e USING (position)) p
     WHERE bytes_before < %(max_bytes)s ORDER BY id {order}""")
-_FOUND = SQL("SELECT i.* FROM event i WHERE {conditions} ORDER BY {place} {order} LIMIT %(limit)s")
-_FOUND_BY_KIND = SQL("""
-    SELECT found.* FROM unnest(%(kinds)s::text[]) kind, LATERAL (
-        SELECT i.* FROM event i WHERE i.name = kind AND {conditions} ORDER BY i.position {order} LIMIT %(limit)s) found
-    ORDER BY found.position {order} LIMIT %(limit)s""")
+_PLACES = SQL("SELECT i.* FROM event i WHERE {conditions} ORDER BY {place} {order} LIMIT %(limit)s")
+_PLACES_BY_KIND = SQL("""
+    SELECT place.* FROM unnest(%(kinds)s::text[]) kind, LATERAL (
+        SELECT i.* FROM event i WHERE i.name = kind AND {conditions} ORDER BY i.position {order} LIMIT %(limit)s) place
+    ORDER BY place.position {order} LIMIT %(limit)s""")
+# Whether a part of a filter has few events: then its index leads the search, however many the other parts have.
+_HAS_FEW = SQL("""
+    SELECT count(*) < %(few)s FROM (
+        SELECT FROM event i WHERE {conditions} AND i.position BETWEEN %(first)s AND %(last)s LIMIT %(few)s) first_few""")
+_BOUNDED = "SELECT set_config('statement_timeout', %s, true)"
 _RECORDED_WITHIN = SQL(
     "(SELECT recorded_at FROM log.events e WHERE e.position = i.position) BETWEEN %(since)s AND %(until)s"
 )
@@ -133,8 +153,14 @@ def page(  # noqa: PLR0913 which events, and which part of them
     after: int | None = None,
     limit: int,
     max_bytes: int = DEFAULT.max_page_bytes,
+    limit_s: float | None = None,
 ) -> Part[LogEntry]:
-    """Return the events that meet the filters, in this order of their positions, beginning after a position."""
+    """
+    Return the events that meet the filters, in this order of their positions, beginning after a position.
+
+    Raises RuleViolation if they are not found within `limit_s`: two parts of the filter have very many events, and few or
+    none in common.
+    """
     if not _is_of_its_company(conn, filters):
         return Part()
     first, last = _bounds(conn, filters)
@@ -155,7 +181,14 @@ def page(  # noqa: PLR0913 which events, and which part of them
         "limit": limit + 1,
         "max_bytes": max_bytes,
     }
-    rows = conn.execute(_query(filters, order), values, prepare=False).fetchall()
+    query = _query(filters, _leader(conn, filters, values), order)
+    try:
+        with conn.transaction() if limit_s is not None else nullcontext():
+            if limit_s is not None:
+                conn.execute(_BOUNDED, (f"{limit_s * 1000:.0f}",))
+            rows = conn.execute(query, values, prepare=False).fetchall()
+    except QueryCanceled:
+        raise RuleViolation(TOO_FAR.format(limit_s)) from None
     entries = [LogEntry(**dict(zip(LogEntry.__struct_fields__, row, strict=False))) for row in rows[:limit]]
     more = bool(rows) and rows[0][-1] > len(entries)
     return Part(entries, more=more, last=entries[-1].position if entries else None)
@@ -163,8 +196,8 @@ def page(  # noqa: PLR0913 which events, and which part of them
 
 def one(conn: Connection, position: int, filters: Filters) -> LogEntry | None:
     """Return the event at a position, or None if there is none, or none that meets the filters."""
-    found = page(conn, filters, order="asc", after=position - 1, limit=1)
-    return next((entry for entry in found if entry.position == position), None)
+    entries = page(conn, filters, order="asc", after=position - 1, limit=1)
+    return next((entry for entry in entries if entry.position == position), None)
 
 
 def reached(conn: Connection) -> int:
@@ -180,8 +213,8 @@ def names_of(conn: Connection, ids: Iterable[UUID]) -> Mapping[UUID, str]:
 
 def _is_of_its_company(conn: Connection, filters: Filters) -> bool:
     """Return whether the thing that leads the search belongs to the company; all of one that does not would be gone through."""
-    leader = _leader(filters)
-    if filters.company_id is None or leader not in THINGS:
+    leader = next((name for name in THINGS if getattr(filters, name) is not None), None)
+    if filters.company_id is None or leader is None:
         return True
     query = SQL("SELECT company_id FROM event WHERE {} = %s AND company_id IS NOT NULL LIMIT 1").format(
         Identifier(leader)
@@ -204,15 +237,15 @@ def _first_since(conn: Connection, moment: datetime) -> int:
     return int(row[0]) if row else 1
 
 
-def _query(filters: Filters, order: Order) -> Composed:
+def _query(filters: Filters, leader: str | None, order: Order) -> Composed:
     """Return the query for a page. The part of the filter that leads is compared by `=`, each other by a test."""
-    leader = _leader(filters)
-    conditions: list[Composable] = []
-    for name in EQUALITIES:
-        if getattr(filters, name) is not None:
-            leads = name == leader or (name == "company_id" and leader == "kinds")
-            operator = SQL("=" if leads else "IS NOT DISTINCT FROM")
-            conditions.append(SQL("i.{} {} {}").format(Identifier(name), operator, Placeholder(name)))
+    led = _conditions_of(filters, leader)
+    conditions: list[Composable] = [*led.values()]
+    conditions += [
+        SQL("i.{} IS NOT DISTINCT FROM {}").format(Identifier(name), Placeholder(name))
+        for name in EQUALITIES
+        if getattr(filters, name) is not None and name not in led
+    ]
     if filters.kinds and leader != "kinds":
         conditions.append(SQL("i.name = ANY(%(kinds)s)"))
     if filters.hidden:
@@ -223,22 +256,48 @@ def _query(filters: Filters, order: Order) -> Composed:
     bounds = SQL(
         "i.id BETWEEN %(first_id)s AND %(last_id)s" if leader is None else "i.position BETWEEN %(first)s AND %(last)s"
     )
-    found = _FOUND_BY_KIND if leader == "kinds" else _FOUND
+    places = _PLACES_BY_KIND if leader == "kinds" else _PLACES
     direction = SQL(order.upper())
     return _PAGE.format(
-        found=found.format(conditions=SQL(" AND ").join([*conditions, bounds]), place=place, order=direction),
+        places=places.format(conditions=SQL(" AND ").join([*conditions, bounds]), place=place, order=direction),
         order=direction,
     )
 
 
-def _leader(filters: Filters) -> str | None:
-    """Return the part of the filter by whose index the page is found; None for the feed of all events."""
+def _conditions_of(filters: Filters, leader: str | None) -> dict[str, Composable]:
+    """Return the conditions by which an index leads, by the parts of the filter; kinds are compared where they are listed."""
+    name = "company_id" if leader == "kinds" else leader
+    if name is None or getattr(filters, name) is None:
+        return {}
+    return {name: SQL("i.{} = {}").format(Identifier(name), Placeholder(name))}
+
+
+def _leader(conn: Connection, filters: Filters, values: Mapping[str, object]) -> str | None:
+    """
+    Return the part of the filter by whose index the page is found; None for the feed of all events.
+
+    It is one that has few events, if there is one; else the one that usually has the fewest.
+    """
+    parts = _parts(filters)
+    if len(parts) > 1:
+        for part in parts:
+            conditions = [*_conditions_of(filters, part).values()]
+            if part == "kinds":
+                conditions.append(SQL("i.name = ANY(%(kinds)s)"))
+            query = _HAS_FEW.format(conditions=SQL(" AND ").join(conditions))
+            if conn.execute(query, {**values, "few": FEW}).fetchone() == (True,):
+                return part
+    return next(iter(parts), None)
+
+
+def _parts(filters: Filters) -> list[str]:
+    """Return the parts of the filter that may lead the search, in the order of how few events they usually have."""
     things = [name for name in THINGS if getattr(filters, name) is not None]
     is_doer = filters.actor is not None and (filters.company_id is None or filters.actor not in BUSY)
-    choices = [
+    return [
         *things,
         *["kinds"] * bool(filters.kinds),
         *["actor"] * is_doer,
-        *["company_id"] * (filters.company_id is not None),
+        *["company_id"]
+        * (filters.company_id is not None and not things),  # a thing has one company, which is looked at
     ]
-    return next(iter(choices), None)

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from psycopg.errors import InsufficientPrivilege, UndefinedTable
-
 from domain.proof.leaves import company_of, hash_body, leaf_of
 from domain.proof.merkle import Frontier, Tree, hash_leaf
 from domain.values import Value
@@ -34,9 +32,11 @@ ROWS = """
           FROM (SELECT * FROM log.events WHERE position > %b ORDER BY position LIMIT %b) AS following) AS measured
     WHERE bytes_before < %b ORDER BY position"""
 FRONTIERS = "SELECT id, size, frontier FROM log_tree WHERE id = ANY(%b)"
+# The hashes come as one text of bytes: what costs is each value that is sent.
 ADD_LEAVES = """
     INSERT INTO log_leaf (position, company_id, place, hash)
-    SELECT * FROM unnest(%b::bigint[], %b::uuid[], %b::bigint[], %b::bytea[])"""
+    SELECT %b::bigint + n, company_id, place, substring(%b::bytea FROM (n::integer - 1) * 32 + 1 FOR 32)
+    FROM unnest(%b::uuid[], %b::bigint[]) WITH ORDINALITY leaf(company_id, place, n)"""
 ADD_NODES = """
     INSERT INTO log_node (tree_id, level, place, hash)
     SELECT * FROM unnest(%b::uuid[], %b::smallint[], %b::bigint[], %b::bytea[])"""
@@ -82,6 +82,7 @@ SIGN = """
     UPDATE log_tree t SET signed_size = s.size, checkpoint = s.checkpoint, verifier_key = s.key
     FROM unnest(%b::uuid[], %b::bigint[], %b::text[], %b::text[]) s(id, size, checkpoint, key)
     WHERE t.id = s.id AND t.signed_size <= s.size"""
+TELL = "SELECT pg_notify('routines_log', '') WHERE EXISTS (SELECT FROM log_witness)"  # whoever asks the witnesses
 
 
 class TreeState(Value, frozen=True):
@@ -141,28 +142,30 @@ def grow(conn: Connection) -> int:
 
 
 def _add(conn: Connection, whole: Frontier, rows: Sequence[tuple[Any, ...]]) -> None:
-    leaves = [
-        (position, company_of(body), hash_leaf(leaf_of(position, stream, version, name, hash_body(body), us, login)))
+    before = whole.size
+    hashes = [
+        hash_leaf(leaf_of(position, stream, version, name, hash_body(body), us, login))
         for position, stream, version, name, body, us, login in rows
     ]
-    companies = list({company for _, company, _ in leaves if company is not None})
-    frontiers = {id_: Frontier(size, roots) for id_, size, roots in conn.execute(FRONTIERS, (companies,))}
-    frontiers |= {id_: Frontier() for id_ in companies if id_ not in frontiers}
+    companies = [company_of(row[4]) for row in rows]
+    known = list({company for company in companies if company is not None})
+    frontiers = {id_: Frontier(size, roots) for id_, size, roots in conn.execute(FRONTIERS, (known,))}
+    frontiers |= {id_: Frontier() for id_ in known if id_ not in frontiers}
     nodes: list[tuple[UUID, int, int, bytes]] = []
-    placed: list[tuple[int, UUID | None, int | None, bytes]] = []
-    for position, company, digest in leaves:
+    places: list[int | None] = []
+    for digest, company in zip(hashes, companies, strict=True):
         nodes += [(WHOLE_LOG, *node) for node in whole.push(digest)]
-        place = None
-        if company is not None:
+        if company is None:
+            places.append(None)
+        else:
             own = frontiers[company]
-            place = own.size
+            places.append(own.size)
             nodes += [(company, *node) for node in own.push(digest)]
-        placed.append((position, company, place, digest))
     moved = [(id_, own.size, bytes(own)) for id_, own in sorted(frontiers.items())] + [
         (WHOLE_LOG, whole.size, bytes(whole))
     ]
     with conn.pipeline():
-        conn.execute(ADD_LEAVES, _columns(placed))
+        conn.execute(ADD_LEAVES, (before, b"".join(hashes), companies, places))
         if nodes:
             conn.execute(ADD_NODES, _columns(nodes))
         conn.execute(MOVE, _columns(moved))
@@ -211,15 +214,6 @@ def state_of(conn: Connection, tree_id: UUID) -> TreeState:
     return TreeState() if row is None else TreeState(**dict(zip(TreeState.__struct_fields__, row, strict=True)))
 
 
-def readable_checkpoint(conn: Connection) -> str | None:
-    """Return the newest checkpoint of the whole log; None if there is none, or the login may not read it."""
-    try:
-        with conn.transaction():
-            return state_of(conn, WHOLE_LOG).checkpoint
-    except (UndefinedTable, InsufficientPrivilege):
-        return None
-
-
 def log_end(conn: Connection) -> int:
     """Return the position of the last event of the log."""
     row = conn.execute(LOG_END).fetchone()
@@ -250,6 +244,11 @@ def forget_checkpoints(conn: Connection, verifier_key: str) -> None:
 def sign(conn: Connection, signed: Sequence[Signed]) -> None:
     """Store these checkpoints as the newest ones of their trees, unless another projector has stored a larger one."""
     conn.execute(SIGN, _columns([(one.id, one.size, one.checkpoint, one.verifier_key) for one in signed]))
+
+
+def tell_signed(conn: Connection) -> None:
+    """Wake who asks the witnesses, if there are any, since there is a new checkpoint."""
+    conn.execute(TELL)
 
 
 def forget_served(conn: Connection) -> None:

@@ -26,7 +26,7 @@ from audit_verifier import cli as verifier
 from domain.events import NAMES, RunFired
 from domain.proof import checkpoints
 from projections.engine import positions
-from projections.proof import log_tree
+from projections.proof import log_tree, witnessing
 from projections.proof.log_tree import WHOLE_LOG
 from routines import bootstrap
 from routines.commands import terminal
@@ -36,6 +36,7 @@ from routines.local.data_directory import DATA_DIR, Place
 from routines.settings import LOG_KEY_VARIABLE, Settings
 
 SIGNED_WITHIN_S = 15.0  # a checkpoint that a receipt waits for
+COSIGNED_WITHIN_S = 12.0  # by a witness: as long as one may take to answer, and a moment
 
 
 @click.group()
@@ -84,14 +85,14 @@ def export(output: BinaryIO, *, settings: Settings) -> None:
     """
     Write the whole log into a file, for `routines audit verify --export`.
 
-    Each line is one JSON object. The first says where the log ends and, where the login may read it, holds the newest
-    checkpoint. Each further one is a row of the log: its body stands there byte for byte.
+    Each line is one JSON object. The first says where the log ends and, where the login may read them, holds the newest
+    checkpoint and the newest one that a witness has cosigned. Each further one is a row of the log: its body stands there byte for byte.
     """
     with bootstrap.connect_as_login(settings) as conn:
         head = reading.read_head(conn)
-        checkpoint = log_tree.readable_checkpoint(conn)
+        signed = witnessing.readable_checkpoints(conn)
         rows = _with_progress(reading.read_rows(conn, head.position), head.position, quiet=False)
-        output.writelines(exporting.lines(head, checkpoint, rows))
+        output.writelines(exporting.lines(head, signed, rows))
 
 
 @audit.command()
@@ -131,14 +132,16 @@ def receipt(run_id: str, output: TextIO, *, settings: Settings) -> None:
 
 
 def _checkpoint_of(conn: Session, position: int) -> str:
-    """Return a signed checkpoint that covers the event at this position; wait for one if it has just been recorded."""
+    """Return a signed checkpoint that covers the event at this position, a cosigned one if witnesses keep up; wait for it."""
     log_tree.want_checkpoint(conn, WHOLE_LOG, position)
     positions.poll_until(lambda: max(position - log_tree.state_of(conn, WHOLE_LOG).signed_size, 0), SIGNED_WITHIN_S)
-    state = log_tree.state_of(conn, WHOLE_LOG)
-    if state.checkpoint is None or state.signed_size < position:
+    if any(witness.behind_since is None for witness in witnessing.statuses(conn)):
+        positions.poll_until(lambda: max(position - witnessing.cosigned_size(conn), 0), COSIGNED_WITHIN_S)
+    signed = witnessing.checkpoint_covering(conn, WHOLE_LOG, position - 1)
+    if signed is None:
         why = log_tree.refusal(conn) or "does a projector run, with ROUTINES_LOG_KEY_FILE?"
         raise click.ClickException(f"No checkpoint of position {position} was signed: {why}")
-    return state.checkpoint
+    return signed.checkpoint
 
 
 @audit.command("new-key")

@@ -1,4 +1,4 @@
-"""`routines delivery`: sends what leaves, and asks probes."""
+"""`routines delivery`: sends what leaves, and asks probes and witnesses."""
 
 import click
 
@@ -13,10 +13,11 @@ def delivery() -> None:
     """
     Send webhooks, heartbeats and callbacks, and ask the probes of routines. Any number of these processes may run.
 
-    They are sent to public addresses only, unless ROUTINES_ALLOW_PRIVATE_TARGETS is true.
+    The witnesses that ROUTINES_WITNESSES names are asked to cosign each new checkpoint of the log. Requests go to public
+    addresses only, unless ROUTINES_ALLOW_PRIVATE_TARGETS is true.
     """
     with entry.process("delivery") as (system, stop):
         settings = system.settings
         client = Client(system.clock, allow_private=settings.allow_private_targets, limits=settings.limits)
-        delivery_worker = DeliveryWorker(system.executor, system.store.after, client)
+        delivery_worker = DeliveryWorker(system.executor, system.store.after, client, settings.log_witnesses)
         run(delivery_worker, client, lambda: bootstrap.connect(settings), stop)

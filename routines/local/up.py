@@ -163,7 +163,9 @@ class System:
         env = {**own, "ROUTINES_DATABASE_URL": database_url}
         keyed = {**env, "ROUTINES_KEY_FILE": str(self._readable_keys())}
         served = {**keyed, "ROUTINES_PUBLIC_URL": self.public_url}
-        sending = {**keyed, "ROUTINES_ALLOW_PRIVATE_TARGETS": "true"} if self.allow_private_targets else keyed
+        sending = {**keyed, **self.checkpoint_settings}
+        if self.allow_private_targets:
+            sending["ROUTINES_ALLOW_PRIVATE_TARGETS"] = "true"
         signing = {**env, LOG_KEY_VARIABLE: str(self._readable_log_key()), **self.checkpoint_settings}
         parts = [(name, more, served, fds) for name, more, fds in self._web_parts()]
         parts += [("scheduler", ["scheduler"], keyed, ()), ("projector", ["projector"], signing, ())]

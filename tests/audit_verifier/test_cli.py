@@ -11,6 +11,7 @@ import pytest
 
 from audit_verifier import cli
 from routines.bootstrap import System
+from tests.witness import MOMENT, Cosigner
 from verification.tampering import databases, logs
 from verification.tampering.logs import NAME, Anchors, Log
 
@@ -69,6 +70,7 @@ def test_a_key_may_be_a_file_and_scripts_get_json(case, run, tmp_path):
         "hash": case.log.head.hash.hex(),
         "checkpoints": 6,
         "findings": [],
+        "witnesses": [],
         "signaturesVerified": True,
         "complete": True,
     }
@@ -207,3 +209,48 @@ def test_a_checkpoint_that_an_export_brings_along_counts(case, run, tmp_path):
     case.export.write_bytes(json.dumps(header).encode() + b"\n" + b"".join(lines[1:]))
 
     assert "compared with 1 checkpoint(s)" in run("verify", "--export", case.export, "--key", case.key)[1]
+
+
+WITNESS = Cosigner("witness.example/w1")
+
+
+def test_it_says_how_much_of_the_log_a_witness_has_seen(case, run):
+    for number, text in enumerate(case.anchors.checkpoints[:2]):  # of the first 10 and 20 events
+        (case.kept / f"{number}.checkpoint").write_text(f"{text}{WITNESS.line(text)}\n")
+    given = ("--export", case.export, "--checkpoint", case.kept, "--key", case.key, "--witness", WITNESS.verifier_key)
+
+    code, said, _ = run("verify", *given)
+
+    assert code == 0
+    assert said.startswith("witness.example/w1 has seen the first 20 events, at 2026-11-29T")
+    assert json.loads(run("verify", "--json", *given)[1])["witnesses"] == [
+        {"name": WITNESS.name, "events": 20, "at": MOMENT}
+    ]
+
+
+def test_a_witness_that_has_cosigned_nothing_is_a_finding(case, run):
+    code, said, _ = run("verify", "--export", case.export, "--checkpoint", case.kept, "--witness", WITNESS.verifier_key)
+
+    assert code == 1
+    assert said.startswith("not witnessed at 1 to 40: witness.example/w1 has cosigned no checkpoint of this log\n")
+
+
+def test_a_cosignature_of_another_checkpoint_or_by_another_key_is_none(case, run):
+    first, second = case.anchors.checkpoints[:2]
+    other = Cosigner("witness.example/w10")
+    (case.kept / "0.checkpoint").write_text(f"{first}{WITNESS.line(second)}\n{other.line(first)}\n")
+
+    code, said, _ = run("verify", "--export", case.export, "--checkpoint", case.kept, "--witness", WITNESS.verifier_key)
+
+    assert code == 1
+    assert "bad signature at 10: the cosignature of witness.example/w1: its signature is not by the key\n" in said
+    assert "not witnessed" in said
+
+
+@pytest.mark.parametrize("key", ["no key", "a+00000000+AAAA", WITNESS.verifier_key.replace("/w1+", "/w2+")])
+def test_a_key_of_a_witness_that_is_none_is_refused(case, run, key):
+    code, _, complaint = run("verify", "--export", case.export, "--witness", key)
+
+    assert code == 1
+    assert "key" in complaint
+    assert run("verify", "--export", case.export, "--witness", case.key)[0] == 1

@@ -7,7 +7,9 @@ import pytest
 from msgspec import inspect
 
 from domain.bounds.limits import Limits
+from domain.proof.checkpoints import verifier_key
 from routines.settings import BadSetting, Settings, describe_database, from_env
+from tests.witness import Cosigner
 
 URL = "postgresql://somebody@/somewhere"
 
@@ -138,3 +140,36 @@ def test_what_is_no_address_of_a_proxy_is_refused(text: str):
     """A name, or a network with bits of a host, would silently be nobody's."""
     with pytest.raises(BadSetting, match=r"ROUTINES_TRUSTED_PROXIES: .* is no address and no network"):
         from_env({"ROUTINES_DATABASE_URL": URL, "ROUTINES_TRUSTED_PROXIES": text})
+
+
+W1, W2 = Cosigner("witness.example/w1").verifier_key, Cosigner("witness.example/w2").verifier_key
+
+
+def test_each_witness_is_a_url_and_its_verifier_key():
+    text = f"https://witness.example/w1 {W1}, http://10.0.0.7:8080/  {W2} ,"
+
+    witnesses = from_env({"ROUTINES_DATABASE_URL": URL, "ROUTINES_WITNESSES": text}).log_witnesses
+
+    assert [(one.url, one.verifier_key, one.key.name) for one in witnesses] == [
+        ("https://witness.example/w1", W1, "witness.example/w1"),
+        ("http://10.0.0.7:8080/", W2, "witness.example/w2"),
+    ]
+    assert from_env({"ROUTINES_DATABASE_URL": URL, "ROUTINES_WITNESSES": ""}).log_witnesses == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://witness.example",
+        W1,
+        f"ftp://witness.example {W1}",
+        f"https://user:word@witness.example {W1}",
+        f"https://witness.example {W1[:-1]}",
+        f"https://witness.example {W1.replace('/w1+', '/w3+')}",
+        f"https://witness.example {verifier_key('witness.example', bytes(32))}",
+        f"https://one.example {W1}, https://two.example {W1}",
+    ],
+)
+def test_a_witness_that_cannot_be_asked_is_refused_at_the_start(text):
+    with pytest.raises(BadSetting, match="ROUTINES_WITNESSES"):
+        from_env({"ROUTINES_DATABASE_URL": URL, "ROUTINES_WITNESSES": text})

@@ -91,7 +91,7 @@ class Client(threading.Thread):
     def __init__(self, url: str, token: str, company_id: UUID, agent_id: UUID, chance: random.Random) -> None:
         super().__init__(daemon=True)
         self.answered: list[Key] = []
-        self.asked: list[Key] = []
+        self.requests: list[Key] = []
         self.refused: list[str] = []
         self._url, self._company_id, self._agent_id = url, company_id, agent_id
         self._headers = {"Authorization": f"Bearer {token}", "X-Routines-Consistency": "eventual"}
@@ -105,7 +105,7 @@ class Client(threading.Thread):
             routine_id = routine["id"] if routine else ""
             while routine and not self._over.is_set():
                 key = str(uuid4())
-                self.asked.append((routine_id, key))
+                self.requests.append((routine_id, key))
                 run = self._until_answered("POST", f"/api/routines/{routine_id}/run", {"idempotencyKey": key})
                 if run is not None:
                     self.answered.append((routine_id, key))

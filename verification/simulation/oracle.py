@@ -160,7 +160,9 @@ class Oracle:
         self._changed: dict[UUID, datetime] = {}  # when each routine was changed last
         self._let_through: dict[UUID, datetime] = {}  # by schedule: when its gate last let something through
         self._probes: dict[UUID, ProbeRequested] = {}  # that wait for an answer, by stream
-        self._found: dict[UUID, tuple[datetime, ProbeFinding]] = {}  # by schedule: since when, and what was found
+        self._probe_findings: dict[
+            UUID, tuple[datetime, ProbeFinding]
+        ] = {}  # by schedule: since when, and what was found
 
     def read(self, recorded: Recorded) -> None:
         event, id_ = recorded.event, recorded.stream_id
@@ -552,7 +554,7 @@ class Oracle:
 
     def _decided_at(self, recorded: Recorded, event: RunFired) -> datetime:
         """The moment as of which a firing was decided: when its probe was requested, if it was asked."""
-        known = self._found.get(event.trigger_id) if event.trigger_id and event.probe else None
+        known = self._probe_findings.get(event.trigger_id) if event.trigger_id and event.probe else None
         return recorded.at if known is None else known[0]
 
     def _read_guards(self, recorded: Recorded, event: RunFired) -> None:
@@ -606,7 +608,7 @@ class Oracle:
         if requested is None:
             self._say("doubled", account.routine_id, f"the probe of {event.occurrence} is answered again")
             return
-        self._found[event.trigger_id] = requested.as_of, event.finding
+        self._probe_findings[event.trigger_id] = requested.as_of, event.finding
 
     def _read_probed(self, recorded: Recorded, event: RunFired, of: RoutineSettings) -> None:
         """An occurrence fires only as its probe has found, and that was found within a grace."""
@@ -617,7 +619,7 @@ class Oracle:
             if finding is not None and of.probe is None:
                 self._break(event.routine_id, f"{event.occurrence} was probed, and there is no probe")
             return
-        known = self._found.get(event.trigger_id)
+        known = self._probe_findings.get(event.trigger_id)
         if known is None or finding != known[1] or not timedelta() <= recorded.at - known[0] <= GRACE:
             self._break(event.routine_id, f"{event.occurrence} is settled by {finding}, and {known} was found")
             return

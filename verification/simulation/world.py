@@ -416,15 +416,17 @@ class World:
     def _answer(self, pending: PendingProbe) -> None:
         drawn = self._probing.random()
         passed = ProbeFinding(verdict="passed", status=200, took_ms=1)
-        found = (
+        finding = (
             passed if drawn < 0.6 else probe.unanswered("x", 1) if drawn < 0.7 else replace(passed, verdict="failed")
         )
         executor = self._executor(0)
         try:
-            asked = executor.query(lambda work: probes.wanted(work, pending) if probes.is_due(work, pending) else None)
-            if asked is not None:
-                found = asked if isinstance(asked, ProbeFinding) else found
-                executor.attempt(lambda work: probes.record(work, pending, found), actor="delivery")
+            question = executor.query(
+                lambda work: probes.wanted(work, pending) if probes.is_due(work, pending) else None
+            )
+            if question is not None:
+                finding = question if isinstance(question, ProbeFinding) else finding
+                executor.attempt(lambda work: probes.record(work, pending, finding), actor="delivery")
         except (PersistenceError, Died):
             self._at(SECOND, lambda: self._answer(pending))
         self._wake()

@@ -62,12 +62,12 @@ def main() -> int:
 
 def _campaign(conn: databases.Connection, many: int, healthy: int, chance: random.Random) -> int:
     began = time.monotonic()
-    false_alarms, missed, found = 0, Counter[str](), Counter[str]()
+    false_alarms, misses, hits = 0, Counter[str](), Counter[str]()
     for _ in range(healthy):
         log = logs.random_log(chance, chance.randrange(200), old=chance.choice((0, 0, 7)))
         with databases.holding(conn, log):
             false_alarms += bool(databases.verify(conn, logs.anchored(log, EVERY)).findings)
-    while found.total() + missed.total() < many:
+    while hits.total() + misses.total() < many:
         log = logs.random_log(chance, chance.randrange(20, 100), old=chance.choice((0, 0, 5)))
         anchors = logs.anchored(log, EVERY)
         for way in mutations.WAYS:
@@ -77,15 +77,15 @@ def _campaign(conn: databases.Connection, many: int, healthy: int, chance: rando
             else:
                 with databases.holding(conn, tampered.log):
                     report = databases.verify(conn, anchors)
-            (found if is_found(report, tampered) else missed)[tampered.kind] += 1
-    for kind in sorted(found | missed):
-        print(f"{kind:45} {found[kind]:5} found {missed[kind]:5} missed")
+            (hits if is_found(report, tampered) else misses)[tampered.kind] += 1
+    for kind in sorted(hits | misses):
+        print(f"{kind:45} {hits[kind]:5} found {misses[kind]:5} missed")
     seconds = time.monotonic() - began
     print(
-        f"{found.total()} changes found, {missed.total()} missed; {false_alarms} false alarms over {healthy} healthy logs"
+        f"{hits.total()} changes found, {misses.total()} missed; {false_alarms} false alarms over {healthy} healthy logs"
     )
     print(f"{seconds:.0f} s")
-    return int(bool(missed or false_alarms))
+    return int(bool(misses or false_alarms))
 
 
 if __name__ == "__main__":

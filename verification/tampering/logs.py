@@ -117,7 +117,7 @@ def anchored(log: Log, every: int) -> Anchors:
 
 def exported(log: Log) -> bytes:
     """Return the export of a log."""
-    return b"".join(export.lines(log.head, None, log.rows))
+    return b"".join(export.lines(log.head, (), log.rows))
 
 
 def verify(content: bytes, anchors: Anchors | None) -> Report:

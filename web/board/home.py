@@ -43,6 +43,7 @@ REASONS = {  # what the health says, and what to do
     "secret_keys_missing": "Keys that secrets are encrypted under are missing from the key file.",
     "key_file_unusable": "The key file cannot be read: put it back.",
     "checkpoints_refused": "The log is not the one that was signed before: nothing is signed. The projector's log says what to do.",
+    "witness_behind": "A witness of the log has not cosigned it for five minutes; `/api/health` says which, and why.",
     "zone_data_outdated": "This process has older zone data than the scheduler.",
 }
 Json = Mapping[str, Any]

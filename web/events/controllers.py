@@ -33,7 +33,11 @@ class Events(Controller):
     dependencies = {"asked": Provide(feed_request)}
 
     @get(
-        "/companies/{company_id:str}/events", operation_id="listEvents", refuses=(403,), response_headers=NEXT, opt=FEED
+        "/companies/{company_id:str}/events",
+        operation_id="listEvents",
+        refuses=(403, 422),
+        response_headers=NEXT,
+        opt=FEED,
     )
     def of_company(
         self,
@@ -55,7 +59,7 @@ class Events(Controller):
         """
         return feeds.answer(caller, asked, event_access.of_company, company_id)
 
-    @get("/events", operation_id="listAllEvents", refuses=(403,), response_headers=NEXT, opt=FEED)
+    @get("/events", operation_id="listAllEvents", refuses=(403, 422), response_headers=NEXT, opt=FEED)
     def of_all(
         self, feeds: NamedDependency[Feeds], caller: NamedDependency[Caller], asked: NamedDependency[FeedRequest]
     ) -> Response[list[Event]]:

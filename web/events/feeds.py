@@ -20,6 +20,7 @@ from web.http.backend import Backend
 from web.http.media_types import JSON
 from web.http.paging import cursor_of, next_page_headers_from
 
+SEARCH_LIMIT_S = 5.0  # for a page
 P = ParamSpec("P")
 MayRead = Callable[Concatenate[UnitOfWork, Principal, P], EventAccess]
 
@@ -63,6 +64,7 @@ class Feeds:
                 after=place,
                 limit=asked.limit,
                 max_bytes=self._backend.limits.max_page_bytes,
+                limit_s=SEARCH_LIMIT_S,
             )
             events = formats.describe(conn, part)
         more = part.more and part.last is not None

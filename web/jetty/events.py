@@ -26,7 +26,7 @@ class CollectionEvents(Controller):
 
     @get(
         operation_id="listEventsOfCollection",
-        responses={403: RESPONSES[403]},
+        responses={status: RESPONSES[status] for status in (403, 422)},
         response_headers=NEXT,
         opt={"forms": FEED_FORMS, "headers": FEED_HEADERS},
         dependencies={"asked": Provide(feed_request)},
@@ -48,7 +48,7 @@ class CollectionEvents(Controller):
     @get(
         "/{position:str}",
         operation_id="getEventOfCollection",
-        responses={403: RESPONSES[403]},
+        responses={status: RESPONSES[status] for status in (403, 422)},
         opt={"forms": EVENT_FORMS},
     )
     def detail(  # noqa: PLR0913, PLR0917 who asks, and for what

@@ -8,7 +8,7 @@ KEPT_S.
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Any, Generic, Literal, TypeVar
 
@@ -28,9 +28,11 @@ from projections.engine import database_state, positions
 from projections.engine.database_state import CannotWrite
 from projections.engine.positions import ReadModelStatus
 from projections.firing import backlog
-from projections.proof import log_tree
+from projections.proof import log_tree, witnessing
+from projections.proof.witnessing import WitnessStatus
 from web.http.backend import Backend
 
+WITNESS_BOUND = timedelta(minutes=5)  # a witness that has failed for longer makes the service `degraded`
 STUCK_S = 10.0  # a read model that is behind for longer makes the service `degraded`
 MOST_COUNTED = 1_000
 KEPT_S = 10.0
@@ -50,6 +52,7 @@ Reason = (
         "secret_keys_missing",
         "zone_data_outdated",
         "checkpoints_refused",
+        "witness_behind",
     ]
 )
 UNREACHABLE = (psycopg.Error, PersistenceError)  # what reading raises then: directly, or through the event store
@@ -74,6 +77,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     zone_data: ZoneData  # by which this process reads the clocks of time zones
     adopted_zone_data: str | None  # the version by which the scheduler plans
     are_checkpoints_refused: bool  # whether the log is not the one that was signed, or cannot be signed
+    witnesses: Sequence[WitnessStatus]
 
     def reasons(self) -> list[Reason]:
         """Return why the service does not work as it should; none when it does."""
@@ -100,6 +104,8 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
             yield "zone_data_outdated"
         if self.are_checkpoints_refused:
             yield "checkpoints_refused"
+        if any(one.behind_since and self.now - one.behind_since >= WITNESS_BOUND for one in self.witnesses):
+            yield "witness_behind"
 
 
 class Kept(Generic[T]):
@@ -176,6 +182,7 @@ class Checkup:
                 zone_data=zones.data(),
                 adopted_zone_data=adopted,
                 are_checkpoints_refused=log_tree.refusal(conn) is not None,
+                witnesses=witnessing.statuses(conn),
             )
 
     async def together(self, look: Callable[["Checkup"], T]) -> T:

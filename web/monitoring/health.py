@@ -1,5 +1,6 @@
 """The health of the service, for both APIs (contract 7.1)."""
 
+from datetime import datetime
 from importlib.metadata import version
 from typing import Literal
 
@@ -29,6 +30,18 @@ class ZoneDataReport(ResponseBody, frozen=True, kw_only=True):
     adopted: str | None
 
 
+class WitnessReport(ResponseBody, frozen=True, kw_only=True):
+    """
+    A witness that cosigns checkpoints of the log: the number of events that it has seen. Where its attempts fail, since
+    when, and why the last one did.
+    """
+
+    name: str
+    size: int
+    behind_since: datetime | None
+    reason: str | None
+
+
 class Health(ResponseBody, frozen=True, kw_only=True):
     """
     How well the service works. `status` is `degraded` while there are `reasons`.
@@ -45,6 +58,7 @@ class Health(ResponseBody, frozen=True, kw_only=True):
     * `zone_data_outdated`: this process goes by older zone data than the scheduler has planned by.
     * `checkpoints_refused`: the log is not the one of which a checkpoint was signed before (it was set back, or changed), or
       the key cannot be used. Nothing is signed; the log of the projector says what to do.
+    * `witness_behind`: one of the `witnesses` has not cosigned a checkpoint for five minutes, and says or shows why.
 
     `isolated` of a read model counts the events that it could not take and has passed over: `routines projections
     isolated` shows them. An agent's work counts as untaken when an issue of it has been `todo` for an hour, a
@@ -68,6 +82,7 @@ class Health(ResponseBody, frozen=True, kw_only=True):
     agents_with_untaken_work: int
     collections_with_untaken_work: int
     zone_data: ZoneDataReport
+    witnesses: list[WitnessReport]
 
 
 class Unhealthy(ResponseBody, frozen=True, kw_only=True):
@@ -123,4 +138,8 @@ def _health(findings: Findings) -> Health:
             source=findings.zone_data.source,
             adopted=findings.adopted_zone_data,
         ),
+        witnesses=[
+            WitnessReport(name=one.name, size=one.size, behind_since=one.behind_since, reason=one.reason)
+            for one in findings.witnesses
+        ],
     )

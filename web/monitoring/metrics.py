@@ -78,7 +78,7 @@ class Near:
 
 
 def metrics(backend: Backend, traffic: Traffic, checkup: Checkup) -> HTTPRouteHandler:
-    """Return the route. It needs no token, since no label names anybody or anything of theirs."""
+    """Return the route. It needs no token, since no label names anybody but witnesses of the log, who are public."""
     near = Near()
 
     @get("/metrics", operation_id="getMetrics", include_in_schema=False, sync_to_thread=True)
@@ -154,6 +154,21 @@ def _findings(findings: Findings) -> list[Metric]:
             len(findings.missing_secret_keys),
         ),
         _gauge("routines_key_file_usable", "Whether the key file can be read.", findings.is_key_file_usable),
+        _gauges(
+            "routines_witness_position",
+            "Up to which event of the log a witness has cosigned it.",
+            "witness",
+            {one.name: one.size for one in findings.witnesses},
+        ),
+        _gauges(
+            "routines_witness_behind_seconds",
+            "For how long a witness has failed to cosign; 0 while it keeps up.",
+            "witness",
+            {
+                one.name: max((findings.now - one.behind_since).total_seconds(), 0.0) if one.behind_since else 0.0
+                for one in findings.witnesses
+            },
+        ),
         _gauge(
             "routines_issues_oldest_open_seconds",
             "The age of the oldest issue that is open; 0 without one.",

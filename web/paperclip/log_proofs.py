@@ -9,12 +9,13 @@ docs/audit-proof.md names them.
 import re
 from base64 import b64encode
 from collections.abc import Callable
+from functools import partial
 from threading import BoundedSemaphore
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from litestar import Controller, Response
-from litestar.di import NamedDependency
+from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, FromQuery
 
 from application.access import Caller
@@ -25,7 +26,7 @@ from domain.proof.merkle import TILE_WIDTH
 from projections.engine import positions
 from projections.engine.positions import Lagging
 from projections.engine.read_model import Connection
-from projections.proof import log_tree
+from projections.proof import log_tree, witnessing
 from projections.proof.log_tree import WHOLE_LOG, TreeState
 from web.http.backend import Backend
 from web.http.path_ids import CompanyId
@@ -42,127 +43,92 @@ TREES = ("log_tree",)
 FRESH_S = 5.0  # the longest wait for a fresh checkpoint
 _WAITS = BoundedSemaphore(2)  # requests that may wait for one, so that threads stay for others
 UNLISTED: Any = {"include_in_schema": False}
+T = TypeVar("T")
 
 
-class WholeLogProofs(Controller):
-    """The proofs of the whole log, for instance admins."""
+class ProvedLog:
+    """The log of which a request asks for proofs: the whole one, or that of a company. Answers only who may have them."""
 
-    path = "/log"
-    tags = ("log",)
+    def __init__(self, backend: Backend, tree_id: UUID, authorize: Callable[[], None]) -> None:
+        self._backend = backend
+        self._tree_id = tree_id
+        self._authorize = authorize
 
-    @get("/checkpoint", operation_id="getLogCheckpoint", media_type=TEXT, **UNLISTED)
-    def checkpoint(
-        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], fresh: FromQuery[bool] = False
-    ) -> Response[str]:
-        """Returns the newest checkpoint; with `fresh`, one that covers all that the log has held at the request."""
-        backend.authorize(caller, log_proofs.may_prove_whole_log)
-        return _text(_checkpoint(backend, WHOLE_LOG, fresh=fresh))
-
-    @get("/key", operation_id="getLogKey", media_type=TEXT, **UNLISTED)
-    def key(self, backend: NamedDependency[Backend], caller: NamedDependency[Caller]) -> Response[str]:
-        """Returns the key by which checkpoints are verified."""
-        backend.authorize(caller, log_proofs.may_prove_whole_log)
-        return _text(_key(backend, WHOLE_LOG))
-
-    @get("/tile/{tile:path}", operation_id="getLogTile", media_type=BYTES, **UNLISTED)
-    def tile(
-        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], tile: FromPath[str]
-    ) -> Response[bytes]:
-        """Returns a tile of hashes, or a bundle of entries."""
-        backend.authorize(caller, log_proofs.may_prove_whole_log)
-        return _bytes(_tile(backend, WHOLE_LOG, tile))
-
-    @get("/proofs/{position:str}", operation_id="getLogProof", media_type=TEXT, **UNLISTED)
-    def proof(
-        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], position: FromPath[str]
-    ) -> Response[str]:
-        """Returns the proof that the event at a position is in the log of the newest checkpoint."""
-        backend.authorize(caller, log_proofs.may_prove_whole_log)
-        return _text(_proof(backend, WHOLE_LOG, position))
-
-    @get("/consistency/{older:str}/{size:str}", operation_id="getLogConsistency", media_type=TEXT, **UNLISTED)
-    def consistency(
-        self,
-        backend: NamedDependency[Backend],
-        caller: NamedDependency[Caller],
-        older: FromPath[str],
-        size: FromPath[str],
-    ) -> Response[str]:
-        """Returns the proof that the log of a size begins with that of an older size, a hash a line."""
-        backend.authorize(caller, log_proofs.may_prove_whole_log)
-        return _text(_consistency(backend, WHOLE_LOG, older, size))
+    def tell(self, answer: Callable[[Backend, UUID], T]) -> T:
+        """Return the answer. Raises Unauthenticated, Forbidden or NotFound for a caller who may not have it."""
+        self._authorize()
+        return answer(self._backend, self._tree_id)
 
 
-class CompanyLogProofs(Controller):
-    """The proofs of a company's log, for its members."""
+def whole_log(backend: NamedDependency[Backend], caller: NamedDependency[Caller]) -> ProvedLog:
+    """Return the whole log, for admins and auditors of the instance."""
+    return ProvedLog(backend, WHOLE_LOG, partial(backend.authorize, caller, log_proofs.may_prove_whole_log))
 
-    path = "/companies/{company_id:str}/log"
-    tags = ("log",)
 
-    @get("/checkpoint", operation_id="getCompanyLogCheckpoint", media_type=TEXT, **UNLISTED)
-    def checkpoint(
-        self,
-        backend: NamedDependency[Backend],
-        caller: NamedDependency[Caller],
-        company_id: FromPath[CompanyId],
-        fresh: FromQuery[bool] = False,
-    ) -> Response[str]:
-        """Returns the newest checkpoint; with `fresh`, one that covers all that the log has held at the request."""
-        backend.authorize(caller, log_proofs.may_prove_log_of, company_id)
-        return _text(_checkpoint(backend, company_id, fresh=fresh))
+def company_log(
+    backend: NamedDependency[Backend], caller: NamedDependency[Caller], company_id: FromPath[CompanyId]
+) -> ProvedLog:
+    """Return the log of a company, for its members."""
+    authorize = partial(backend.authorize, caller, log_proofs.may_prove_log_of, company_id)
+    return ProvedLog(backend, company_id, authorize)
 
-    @get("/key", operation_id="getCompanyLogKey", media_type=TEXT, **UNLISTED)
-    def key(
-        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], company_id: FromPath[CompanyId]
-    ) -> Response[str]:
-        """Returns the key by which checkpoints are verified."""
-        backend.authorize(caller, log_proofs.may_prove_log_of, company_id)
-        return _text(_key(backend, company_id))
 
-    @get("/tile/{tile:path}", operation_id="getCompanyLogTile", media_type=BYTES, **UNLISTED)
-    def tile(
-        self,
-        backend: NamedDependency[Backend],
-        caller: NamedDependency[Caller],
-        company_id: FromPath[CompanyId],
-        tile: FromPath[str],
-    ) -> Response[bytes]:
-        """Returns a tile of hashes, or a bundle of entries."""
-        backend.authorize(caller, log_proofs.may_prove_log_of, company_id)
-        return _bytes(_tile(backend, company_id, tile))
+def _controller(noun: str, below: str, provide: Callable[..., ProvedLog]) -> type[Controller]:
+    """
+    Return the controller of the proofs of a log; its operations are named after the noun.
 
-    @get("/proofs/{position:str}", operation_id="getCompanyLogProof", media_type=TEXT, **UNLISTED)
-    def proof(
-        self,
-        backend: NamedDependency[Backend],
-        caller: NamedDependency[Caller],
-        company_id: FromPath[CompanyId],
-        position: FromPath[str],
-    ) -> Response[str]:
-        """Returns the proof that the event at a position is in the log of the newest checkpoint."""
-        backend.authorize(caller, log_proofs.may_prove_log_of, company_id)
-        return _text(_proof(backend, company_id, position))
+    The framework wraps a handler that blocks once for each place where it stands, so each log has handlers of its own.
+    """
 
-    @get("/consistency/{older:str}/{size:str}", operation_id="getCompanyLogConsistency", media_type=TEXT, **UNLISTED)
-    def consistency(
-        self,
-        backend: NamedDependency[Backend],
-        caller: NamedDependency[Caller],
-        company_id: FromPath[CompanyId],
-        older: FromPath[str],
-        size: FromPath[str],
-    ) -> Response[str]:
-        """Returns the proof that the log of a size begins with that of an older size, a hash a line."""
-        backend.authorize(caller, log_proofs.may_prove_log_of, company_id)
-        return _text(_consistency(backend, company_id, older, size))
+    class LogProofs(Controller):
+        path = f"{below}/log"
+        tags = ("log",)
+        dependencies = {"proved_log": Provide(provide, sync_to_thread=False)}
+
+        @get("/checkpoint", operation_id=f"get{noun}Checkpoint", media_type=TEXT, **UNLISTED)
+        def checkpoint(
+            self,
+            proved_log: NamedDependency[ProvedLog],
+            fresh: FromQuery[bool] = False,
+            witnessed: FromQuery[bool] = False,
+        ) -> Response[str]:
+            """
+            Returns the newest checkpoint, with the cosignatures that it has; with `fresh`, one that covers all that the log
+            has held at the request; with `witnessed`, one that a witness has cosigned.
+            """
+            return _text(proved_log.tell(partial(_checkpoint, fresh=fresh, witnessed=witnessed)))
+
+        @get("/key", operation_id=f"get{noun}Key", media_type=TEXT, **UNLISTED)
+        def key(self, proved_log: NamedDependency[ProvedLog]) -> Response[str]:
+            """Returns the key by which checkpoints are verified."""
+            return _text(proved_log.tell(_key))
+
+        @get("/tile/{tile:path}", operation_id=f"get{noun}Tile", media_type=BYTES, **UNLISTED)
+        def tile(self, proved_log: NamedDependency[ProvedLog], tile: FromPath[str]) -> Response[bytes]:
+            """Returns a tile of hashes, or a bundle of entries."""
+            return Response(proved_log.tell(partial(_tile, path=tile)), media_type=BYTES)
+
+        @get("/proofs/{position:str}", operation_id=f"get{noun}Proof", media_type=TEXT, **UNLISTED)
+        def proof(self, proved_log: NamedDependency[ProvedLog], position: FromPath[str]) -> Response[str]:
+            """Returns the proof that the event at a position is in the log of the newest checkpoint."""
+            return _text(proved_log.tell(partial(_proof, text=position)))
+
+        @get("/consistency/{older:str}/{size:str}", operation_id=f"get{noun}Consistency", media_type=TEXT, **UNLISTED)
+        def consistency(
+            self, proved_log: NamedDependency[ProvedLog], older: FromPath[str], size: FromPath[str]
+        ) -> Response[str]:
+            """Returns the proof that the log of a size begins with that of an older size, a hash a line."""
+            return _text(proved_log.tell(partial(_consistency, older_text=older, size_text=size)))
+
+    return LogProofs
+
+
+WholeLogProofs = _controller("Log", "", whole_log)
+CompanyLogProofs = _controller("CompanyLog", "/companies/{company_id:str}", company_log)
 
 
 def _text(content: str) -> Response[str]:
     return Response(content, media_type=TEXT)
-
-
-def _bytes(content: bytes) -> Response[bytes]:
-    return Response(content, media_type=BYTES)
 
 
 def _state(backend: Backend, tree_id: UUID) -> TreeState:
@@ -170,24 +136,43 @@ def _state(backend: Backend, tree_id: UUID) -> TreeState:
         return log_tree.state_of(conn, tree_id)
 
 
-def _checkpoint(backend: Backend, tree_id: UUID, *, fresh: bool) -> str:
+def _checkpoint(backend: Backend, tree_id: UUID, *, fresh: bool, witnessed: bool) -> str:
     """Return the newest checkpoint. Raise NotFound if there is none, and Lagging if a fresh one does not come in time."""
-    if fresh:
-        _await_fresh(backend, tree_id)
-    if (checkpoint := _state(backend, tree_id).checkpoint) is None:
+    size = _await_signed(backend, tree_id) if fresh else 0
+    if witnessed:
+        return _witnessed_checkpoint(backend, tree_id, size)
+    with backend.pool.connection() as conn:
+        newest = witnessing.checkpoint(conn) if tree_id == WHOLE_LOG else log_tree.state_of(conn, tree_id).checkpoint
+    if newest is None:
         raise NotFound("Nothing of this log is signed yet")
-    return checkpoint
+    return newest
 
 
-def _await_fresh(backend: Backend, tree_id: UUID) -> None:
+def _witnessed_checkpoint(backend: Backend, tree_id: UUID, size: int) -> str:
+    """Return the newest checkpoint that a witness has cosigned; wait for one of at least this size."""
+    if tree_id != WHOLE_LOG:
+        raise NotFound("Witnesses cosign checkpoints of the whole log; those of a company have no cosignatures")
+    with backend.pool.connection() as conn:
+        if not witnessing.statuses(conn):
+            raise NotFound("This log has no witnesses (ROUTINES_WITNESSES)")
+    _await(backend, lambda conn: size - witnessing.cosigned_size(conn))
+    with backend.pool.connection() as conn:
+        if (newest := witnessing.newest(conn)) is None:
+            raise NotFound("No witness has cosigned a checkpoint of this log yet")
+        return newest.checkpoint
+
+
+def _await_signed(backend: Backend, tree_id: UUID) -> int:
+    """Wait until all that the tree holds now is signed; return its size."""
     with backend.pool.connection() as conn:
         end = log_tree.log_end(conn)
     _await(backend, lambda conn: end - log_tree.state_of(conn, WHOLE_LOG).size)
     with backend.pool.connection() as conn:
         if not (size := log_tree.state_of(conn, tree_id).size):
-            return
+            return 0
         log_tree.want_checkpoint(conn, tree_id, size)
     _await(backend, lambda conn: size - log_tree.state_of(conn, tree_id).signed_size)
+    return size
 
 
 def _await(backend: Backend, missing: Callable[[Connection], int]) -> None:
@@ -225,27 +210,27 @@ def _tile(backend: Backend, tree_id: UUID, path: str) -> bytes:
         raise NotFound("Tile not found")
     with backend.pool.connection() as conn:
         if match[1] == "entries":
-            found = log_tree.entries(conn, tree_id, first, width)
+            parts = log_tree.entries(conn, tree_id, first, width)
         else:
-            found = log_tree.hashes(conn, tree_id, int(match[1]), first, width) if int(match[1]) <= MOST_LEVEL else []
-    if len(found) < width:
+            parts = log_tree.hashes(conn, tree_id, int(match[1]), first, width) if int(match[1]) <= MOST_LEVEL else []
+    if len(parts) < width:
         raise NotFound("Tile not found")
     if match[1] == "entries":
-        if max(map(len, found)) > MOST_ENTRY:  # a writer who went round the service has named an event so
+        if max(map(len, parts)) > MOST_ENTRY:  # a writer who went round the service has named an event so
             raise NotFound("An entry of this bundle is longer than tlog-tiles has room for")
-        return b"".join(len(entry).to_bytes(2, "big") + entry for entry in found)
-    return b"".join(found)
+        return b"".join(len(entry).to_bytes(2, "big") + entry for entry in parts)
+    return b"".join(parts)
 
 
 def _proof(backend: Backend, tree_id: UUID, text: str) -> str:
     position = parse_whole_number(text, "position", 1, 1, MOST_POSITION)
     with backend.pool.connection() as conn:
-        state = log_tree.state_of(conn, tree_id)
         place = log_tree.place_of(conn, tree_id, position)
-        if place is None or state.checkpoint is None or place >= state.signed_size:
+        covering = None if place is None else witnessing.checkpoint_covering(conn, tree_id, place)
+        if place is None or covering is None:
             raise NotFound("No signed checkpoint of this log covers an event at this position")
-        hashes = log_tree.tree(conn, tree_id).prove_inclusion(place, state.signed_size)
-    return proof_text(place, hashes, state.checkpoint)
+        hashes = log_tree.tree(conn, tree_id).prove_inclusion(place, covering.size)
+    return proof_text(place, hashes, covering.checkpoint)
 
 
 def _consistency(backend: Backend, tree_id: UUID, older_text: str, size_text: str) -> str:

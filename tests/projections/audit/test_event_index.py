@@ -4,9 +4,11 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 from psycopg.sql import SQL
 
+from domain.errors import RuleViolation
 from domain.events import AlertEvent, BackfillEvent, IssueOpened, RoutineEvent, RunEvent, RunFired, TriggerEvent
 from domain.recorded import Recorded
 from projections.audit import feed
@@ -100,6 +102,41 @@ def test_no_page_reads_the_index_from_one_end_to_the_other(projected_story: Any,
     scanned = [node for node in _nodes(explaining.plans) if node.get("Node Type") == "Seq Scan"]
     assert len(explaining.plans) == 2 * len(FILTERS)
     assert [] == [node for node in scanned if node["Relation Name"] == "event"]
+
+
+@pytest.mark.parametrize(
+    ("filters", "index"),
+    [
+        ({"routine_id": UUID(int=8), "actor": "user:rare"}, "actor"),
+        ({"company_id": UUID(int=9), "actor": "user:rare"}, "actor"),
+        ({"company_id": UUID(int=9), "kinds": ("goal.rare",), "routine_id": UUID(int=8)}, "name"),
+        ({"company_id": UUID(int=9), "kinds": ("goal.deleted",), "routine_id": UUID(int=8)}, "routine_id"),
+    ],
+)
+def test_what_is_rare_leads_the_search(conn: Any, monkeypatch: pytest.MonkeyPatch, filters: Any, index: str):
+    monkeypatch.setattr(feed, "FEW", 10)
+    conn.execute(
+        """INSERT INTO event SELECT lpad(to_hex(n), 32, '0')::uuid, n, %s, md5(n::text)::uuid,
+            CASE n WHEN 7 THEN 'goal.rare' ELSE 'goal.deleted' END, CASE n WHEN 7 THEN 'user:rare' ELSE 'user:busy' END,
+            CASE WHEN n < 2000 THEN %s::uuid END FROM generate_series(1, 4000) n""",
+        (UUID(int=9), UUID(int=8)),
+    )
+    conn.execute("ANALYZE event")
+    explaining: Any = Explaining(conn)
+
+    feed.page(explaining, Filters(**filters), order="desc", limit=100)
+
+    (name,) = {node["Index Name"] for node in _nodes(explaining.plans) if node.get("Relation Name") == "event"}
+    assert f"{index}_position" in name
+
+
+def test_a_page_that_is_not_found_in_time_is_refused_with_what_to_do(conn: Any, admin_url: str):
+    with psycopg.connect(admin_url) as other:
+        other.execute("LOCK TABLE read_models.event")
+        with pytest.raises(RuleViolation, match=r"not found within 0\.05 s: .* Narrow it by from and to"):
+            feed.page(conn, Filters(), limit=1, limit_s=0.05)
+
+    assert len(feed.page(conn, Filters(), limit=1, limit_s=5)) == 0
 
 
 def _nodes(plan: Any) -> Any:

@@ -103,7 +103,7 @@ def test_a_log_with_everything_in_it_is_verified_whole_and_for_each_company(
     checkpoints = {id_: notes.read_checkpoint(log_tree.state_of(conn, id_).checkpoint) for id_ in ids}
     head = log_reader.read_head(conn)
 
-    content = io.BytesIO(b"".join(export.lines(head, None, log_reader.read_rows(conn, head.position))))
+    content = io.BytesIO(b"".join(export.lines(head, (), log_reader.read_rows(conn, head.position))))
     check = LogCheck(checkpoints.values())
     rows.read_header(content)
     for some in rows.read_lines(content):

@@ -14,11 +14,13 @@ from audit_verifier import cli as verifier
 from domain.proof.checkpoints import head_of
 from processes import notary as notaries
 from processes.notary import Notary
-from projections.proof import log_tree
+from projections.proof import log_tree, witnessing
 from projections.proof.log_tree import WHOLE_LOG
 from routines import bootstrap
 from routines.cli import main
 from tests.api import Api
+from tests.waiting import wait_for
+from tests.witness import Cosigner
 
 
 @pytest.fixture(scope="module")
@@ -176,3 +178,41 @@ def test_the_trees_are_folded_again_on_request(api, signing):
     assert head_of(answer.text).size >= end
     with bootstrap.connect(api.system.settings) as conn:
         assert log_tree.state_of(conn, WHOLE_LOG).size >= end
+
+
+def test_a_receipt_says_what_witnesses_have_seen_and_may_have_to(api, signing, run_id, tmp_path):
+    cosigner, other = Cosigner("witness.example/w1"), Cosigner("witness.example/w2")
+    with bootstrap.connect(api.system.settings) as conn:
+        witnessing.name_witnesses(conn, [cosigner.verifier_key])
+        run(api, "audit", "receipt", run_id, "--output", tmp_path / "unseen.receipt")
+        (due,) = witnessing.due(conn, api.system.clock())
+        witnessing.note_cosigned(conn, due, cosigner.line(due.checkpoint))
+
+        assert run(api, "audit", "receipt", run_id, "--output", tmp_path / "run.receipt")[0] == 0
+        assert run(api, "audit", "export", "--output", tmp_path / "log.ndjson", login="routines_auditor")[0] == 0
+        witnessing.name_witnesses(conn, [])
+
+    seen = ("--key", signing, "--witness", cosigner.verifier_key)
+    code, said = run(api, "audit", "check", tmp_path / "run.receipt", *seen)
+    assert (code, "witness.example/w1 has seen this log at 2026-11-29T" in said) == (0, True)
+    assert run(api, "audit", "check", tmp_path / "unseen.receipt", *seen)[0] == 1
+    assert run(api, "audit", "check", tmp_path / "run.receipt", *seen, "--witness", other.verifier_key)[0] == 1
+    assert run(api, "audit", "verify", "--export", tmp_path / "log.ndjson", *seen)[0] == 0
+
+
+def test_an_auditor_verifies_what_witnesses_have_seen_in_the_database_and_over_http(api, signing, run_id):
+    cosigner = Cosigner("witness.example/w1")
+    seen = ("--key", signing, "--witness", cosigner.verifier_key)
+    url = api.system.settings.database_url.replace("routines_service@", "routines_auditor@")
+    with bootstrap.connect(api.system.settings) as conn:
+        log_tree.want_checkpoint(conn, WHOLE_LOG, 1)
+        wait_for(lambda: log_tree.state_of(conn, WHOLE_LOG).checkpoint)
+        assert run(api, "audit", "verify", "--database", url, *seen)[0] == 1
+        assert run(api, "audit", "verify", "--url", f"{api.url}/api/log", "--token", api.token, *seen)[0] == 1
+        witnessing.name_witnesses(conn, [cosigner.verifier_key])
+        (due,) = witnessing.due(conn, api.system.clock())
+        witnessing.note_cosigned(conn, due, cosigner.line(due.checkpoint))
+
+        assert run(api, "audit", "verify", "--database", url, *seen)[0] == 0
+        assert run(api, "audit", "verify", "--url", f"{api.url}/api/log", "--token", api.token, *seen)[0] == 0
+        witnessing.name_witnesses(conn, [])

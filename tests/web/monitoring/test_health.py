@@ -30,6 +30,7 @@ def test_health_needs_no_token_and_lists_every_read_model(api: Api):
     assert [] == health.pop("missingSecretKeys")
     assert (0, 0) == (health.pop("agentsWithUntakenWork"), health.pop("collectionsWithUntakenWork"))
     assert 0 <= health.pop("overdueSchedules") <= 1_000
+    assert [] == health.pop("witnesses")
     assert {"version": zones.data().version, "source": "pinned", "adopted": None} == health.pop("zoneData")
     assert {
         "deploymentMode": "authenticated",

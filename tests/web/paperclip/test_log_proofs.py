@@ -17,7 +17,8 @@ import httpx
 import metamorphic_log as foreign
 import pytest
 from tlog_scales.reader import TilesReader
-from tlog_scales.signing import Vkey
+from tlog_scales.signing import NoteSignature, Vkey
+from tlog_scales.tlog import Checkpoint as TlogCheckpoint
 from tlog_scales.tlog import ConsistencyProofInvalid, InclusionProofInvalid
 
 from application.proof import log_key
@@ -25,9 +26,11 @@ from audit_verifier import http as verifier_http
 from domain.proof.merkle import hash_leaf
 from processes import notary as notaries
 from processes.notary import Notary
+from projections.proof import witnessing
 from routines import bootstrap
 from tests.api import Api
 from tests.web import people
+from tests.witness import Cosigner
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -279,3 +282,62 @@ def test_one_who_waits_in_vain_for_a_fresh_checkpoint_is_told_to_come_again(api:
 
     assert answer.status_code == 503
     assert "Retry-After" in answer.headers
+
+
+@pytest.fixture
+def cosigned(api: Api, company: str) -> Iterator[tuple[Cosigner, str]]:
+    """A witness has cosigned the newest checkpoint of the whole log; its key, and the checkpoint without it."""
+    cosigner = Cosigner("witness.example/w1")
+    note = text(api, "/log/checkpoint?fresh=true")
+    with bootstrap.connect(api.system.settings) as conn:
+        witnessing.name_witnesses(conn, [cosigner.verifier_key])
+        (due,) = witnessing.due(conn, api.system.clock())
+        witnessing.note_cosigned(conn, due, cosigner.line(due.checkpoint))
+        yield cosigner, note
+        witnessing.name_witnesses(conn, [])
+
+
+def test_the_newest_checkpoint_and_proofs_have_the_lines_of_witnesses(api: Api, cosigned: tuple[Cosigner, str]):
+    cosigner, note = cosigned
+
+    witnessed = text(api, "/log/checkpoint")
+
+    assert witnessed == f"{note}{cosigner.line(note)}\n" == text(api, "/log/checkpoint?witnessed=true")
+    Vkey.from_string(cosigner.verifier_key).get_verifier().verify_note(
+        NoteSignature.from_line(witnessed.splitlines()[-1]), TlogCheckpoint.from_text(witnessed)
+    )
+    assert parsed(text(api, "/log/proofs/1"))[2] == witnessed
+
+
+def test_what_was_cosigned_stays_to_be_had_when_newer_checkpoints_are_not(
+    api: Api, company: str, cosigned: tuple[Cosigner, str]
+):
+    cosigner, note = cosigned
+    api.post(f"/companies/{company}/goals", {"title": "Land"})
+    newer = text(api, "/log/checkpoint?fresh=true")
+    size = int(newer.split("\n")[1])
+
+    assert "\N{EM DASH} " in newer
+    assert cosigner.name not in newer == text(api, "/log/checkpoint")
+    assert text(api, "/log/checkpoint?witnessed=true") == f"{note}{cosigner.line(note)}\n"
+    assert cosigner.name in text(api, "/log/proofs/1")
+    assert parsed(text(api, f"/log/proofs/{size}"))[2] == newer
+
+
+def test_without_a_witness_there_is_no_cosigned_checkpoint(api: Api, company: str):
+    for path, words in (("/log", "no witnesses"), (f"/companies/{company}/log", "of the whole log")):
+        answer = api.request("GET", f"{path}/checkpoint?witnessed=true")
+        assert answer.status_code == 404
+        assert words in answer.json()["error"]
+
+
+def test_health_and_metrics_say_how_far_witnesses_have_come(api: Api, cosigned: tuple[Cosigner, str]):
+    cosigner, note = cosigned
+    size = int(note.split("\n")[1])
+
+    assert api.get("/health", token=None)["witnesses"] == [
+        {"name": cosigner.name, "size": size, "behindSince": None, "reason": None}
+    ]
+    metrics = httpx.get(api.url.removesuffix("/api") + "/metrics").text
+    assert f'routines_witness_position{{witness="{cosigner.name}"}} {float(size)}' in metrics
+    assert f'routines_witness_behind_seconds{{witness="{cosigner.name}"}} 0.0' in metrics

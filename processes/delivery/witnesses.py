@@ -1,0 +1,145 @@
+"""
+Asks the witnesses of the log to cosign its newest checkpoint (C2SP tlog-witness).
+
+All are asked for the same checkpoint at once; who does not answer, or refuses, is asked again later, and the others wait
+for none. Requests go where deliveries may go, and one process at a time asks, by a lock of Postgres.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from hashlib import sha256
+from http import HTTPStatus
+from uuid import UUID
+
+import structlog
+
+from application.execute import Executor
+from application.proof.cosigning import find_cosignature
+from domain.delivery import retry
+from domain.delivery.delivery import Answer
+from domain.proof.witnesses import Witness, address_of, known_size, request_of
+from processes.delivery.outbound import Client
+from processes.wakeup import Connection
+from projections.delivery import delivery_locks
+from projections.engine import positions
+from projections.proof import log_tree, witnessing
+from projections.proof.log_tree import WHOLE_LOG
+from projections.proof.witnessing import Due
+
+LOCK = "witnesses of the log"
+HEADERS = {"User-Agent": "Routines", "Content-Type": "text/plain; charset=utf-8", "Accept-Encoding": "identity"}
+READ = {HTTPStatus.OK, HTTPStatus.CONFLICT}  # answers that say something
+LONGEST_PAUSE = (
+    4  # in retry.PAUSES_S: ten minutes. Attempts never end, since the next checkpoint needs a witness as well
+)
+REFUSALS = {
+    HTTPStatus.FORBIDDEN: "It does not know the key of the log: register the verifier key there",
+    HTTPStatus.NOT_FOUND: "It does not know the log: register its name and verifier key there",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "It says that the log does not go on from the checkpoint that it has cosigned last",
+}
+
+log = structlog.get_logger(process="delivery")
+
+
+class Witnesses:
+    """The witnesses of the log, and who of them is being asked."""
+
+    def __init__(self, executor: Executor, client: Client, witnesses: Sequence[Witness]) -> None:
+        self._clock = executor.clock
+        self._client = client
+        self._witnesses = {witness.verifier_key: witness for witness in witnesses}
+        self._are_named = False
+        self._round: asyncio.Task[None] | None = None
+
+    async def ask_due(self, conn: Connection) -> int:
+        """Begin to ask the witnesses that have not cosigned the newest checkpoint; return how many there are."""
+        if self._round is not None and not self._round.done():
+            return 0
+        self._round = None
+        if not self._are_named:
+            await asyncio.to_thread(witnessing.name_witnesses, conn, list(self._witnesses))
+            self._are_named = True
+        if not self._witnesses:
+            return 0
+        due = await asyncio.to_thread(self._due, conn)
+        if due:
+            self._round = asyncio.create_task(self._ask(conn))
+        return len(due)
+
+    @property
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """The requests under way; one ends with an error only when the database is away."""
+        return [] if self._round is None else [self._round]
+
+    def wakes(self, conn: Connection, now: datetime) -> list[datetime]:
+        """Return when a witness is asked again."""
+        moment = witnessing.next_attempt(conn, now) if self._witnesses else None
+        return [] if moment is None else [moment]
+
+    def _due(self, conn: Connection) -> list[Due]:
+        return [one for one in witnessing.due(conn, self._clock()) if one.verifier_key in self._witnesses]
+
+    async def _ask(self, conn: Connection) -> None:
+        if not await asyncio.to_thread(delivery_locks.hold, conn, LOCK):
+            return
+        try:
+            due = await asyncio.to_thread(self._due, conn)  # again: another process may have asked meanwhile
+            await asyncio.gather(*(self._settle(conn, one) for one in due))
+        finally:
+            await asyncio.to_thread(delivery_locks.release, conn, LOCK)
+
+    async def _settle(self, conn: Connection, due: Due) -> None:
+        witness = self._witnesses[due.verifier_key]
+        try:
+            line, answer = await self._cosignature(conn, witness, due)
+        except Exception as error:
+            if positions.is_away(error):
+                raise
+            log.exception("cannot_ask_witness", witness=witness.key.name)
+            line, answer = None, Answer(status=None, reason="The service could not ask: its log says why")
+        if line is not None:
+            await asyncio.to_thread(witnessing.note_cosigned, conn, due, line)
+            log.info("checkpoint_cosigned", witness=witness.key.name, size=due.size, took_ms=answer.took_ms)
+            return
+        now = self._clock()
+        again_at = retry.next_at(_id(due.verifier_key), min(due.attempts + 1, LONGEST_PAUSE), now, answer.retry_after)
+        await asyncio.to_thread(witnessing.note_failed, conn, due.verifier_key, answer.words, now, again_at or now)
+        log.warning("checkpoint_not_cosigned", witness=witness.key.name, size=due.size, reason=answer.words)
+
+    async def _cosignature(self, conn: Connection, witness: Witness, due: Due) -> tuple[str | None, Answer]:
+        """Return the line by which the witness has cosigned the checkpoint, or None and an answer that says why not."""
+        older = due.known_size if due.known_size <= due.size else 0
+        answer, body = await self._send(conn, witness, due, older)
+        if answer.status == HTTPStatus.CONFLICT and (size := known_size(body)) not in {None, older}:
+            if size is None or size > due.size:
+                return None, _failure(
+                    answer, f"It has cosigned {size} events of this log, of which {due.size} are there"
+                )
+            answer, body = await self._send(conn, witness, due, size)
+        if answer.reason is not None:
+            return None, answer
+        if answer.status == HTTPStatus.OK:
+            cosignature = find_cosignature(body, witness.key, due.checkpoint)
+            if cosignature is not None:
+                return cosignature.line, answer
+            return None, _failure(answer, "Its answer has no valid cosignature by its key")
+        if answer.status == HTTPStatus.CONFLICT:
+            return None, _failure(answer, "It has cosigned another checkpoint of this size, or contradicts itself")
+        if answer.status in REFUSALS:
+            return None, _failure(answer, REFUSALS[HTTPStatus(answer.status)])
+        return None, answer
+
+    async def _send(self, conn: Connection, witness: Witness, due: Due, older: int) -> tuple[Answer, bytes]:
+        proof = await asyncio.to_thread(log_tree.tree(conn, WHOLE_LOG).prove_consistency, older, due.size)
+        content = request_of(older, proof, due.checkpoint)
+        return await self._client.exchange("POST", address_of(witness), HEADERS, content, READ.__contains__)
+
+
+def _failure(answer: Answer, reason: str) -> Answer:
+    return Answer(status=answer.status, reason=reason, retry_after=answer.retry_after, took_ms=answer.took_ms)
+
+
+def _id(verifier_key: str) -> UUID:
+    """Return what the pauses of a witness are drawn from, as those of a delivery are from its id."""
+    return UUID(bytes=sha256(verifier_key.encode()).digest()[:16])

@@ -1,0 +1,243 @@
+"""
+Witnesses cosign each new checkpoint of the log, over real HTTP, and refuse a log that does not go on from what they saw.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from tlog_scales.signing import NoteSignature, Vkey
+from tlog_scales.tlog import Checkpoint
+
+from application.proof import log_key
+from domain.proof.checkpoints import Head
+from processes.delivery import worker
+from processes.delivery.outbound import PRIVATE, Client
+from processes.notary import Notary
+from projections.proof import log_tree, witnessing
+from routines import bootstrap
+from routines.settings import from_env
+from tests.waiting import wait_for
+from tests.witness import Cosigner, Witness, serving
+from web.http.backend import Backend
+from web.monitoring.checkup import WITNESS_BOUND, Checkup
+
+LONGEST = timedelta(minutes=13)  # with its jitter, the longest pause after a failure
+
+
+class Signed:
+    """A log that is signed, and the witnesses that are asked for it."""
+
+    def __init__(self, conn, key_file: Path) -> None:
+        self.conn = conn
+        self.key = log_key.read(key_file)
+        self._notary = Notary(key_file, 0.0)
+
+    def grow(self, count: int) -> int:
+        """Record events and sign; return the size that is signed."""
+        body = b'{"at":"2026-11-29T00:00:00Z","actor":"system","event":{"type":"x"}}'
+        streams = [uuid4() for _ in range(count)]
+        self.conn.execute(
+            "SELECT log.append(%b, %b, %b, %b, %b, %b)",
+            (streams, [1] * count, ["agent.paused"] * count, [body] * count, [], []),
+        )
+        while self._notary.step(self.conn):
+            pass
+        return log_tree.log_end(self.conn)
+
+    @property
+    def verifier_key(self) -> str:
+        return self.key.verifier_key(self.key.name)
+
+    def forge(self, size: int) -> str:
+        """A checkpoint of another history, signed by the same key."""
+        return self.key.sign(self.key.name, Head(size=size, root=bytes(32)))
+
+    def cosigned(self, size: int) -> str | None:
+        newest = witnessing.newest(self.conn)
+        return newest.checkpoint if newest is not None and newest.size == size else None
+
+    def status(self, witness: Witness) -> witnessing.WitnessStatus | None:
+        return next((one for one in witnessing.statuses(self.conn) if one.name == witness.cosigner.name), None)
+
+    def reason(self, witness: Witness) -> str | None:
+        status = self.status(witness)
+        return None if status is None else status.reason
+
+
+@pytest.fixture
+def signed(system, tmp_path) -> Iterator[Signed]:
+    bootstrap.make_log_key(str(tmp_path / "log.key"))
+    with bootstrap.connect(system.settings) as conn:
+        log_tree.begin(conn)
+        yield Signed(conn, tmp_path / "log.key")
+
+
+@pytest.fixture
+def witnesses(signed) -> Iterator[tuple[Witness, Witness]]:
+    """Two that know the log."""
+    both = Witness("witness.example/w1"), Witness("witness.example/w2")
+    with ExitStack() as stack:
+        for witness in both:
+            witness.trust(signed.verifier_key)
+            stack.enter_context(serving(witness))
+        yield both
+
+
+@pytest.fixture
+def asking(executor, system, clock, in_thread):
+    """Starts a delivery process in a thread that asks these witnesses."""
+
+    def start(*witnesses, allow_private=True):
+        text = ", ".join(f"{witness.url} {witness.cosigner.verifier_key}" for witness in witnesses)
+        settings = from_env({"ROUTINES_DATABASE_URL": "postgresql://nobody@nowhere/log", "ROUTINES_WITNESSES": text})
+        client = Client(clock, allow_private=allow_private)
+        delivery_worker = worker.DeliveryWorker(executor, system.store.after, client, settings.log_witnesses)
+        return in_thread(worker.run, delivery_worker, client, lambda: bootstrap.connect(system.settings))
+
+    return start
+
+
+def test_each_new_checkpoint_is_cosigned_by_all_as_a_foreign_verifier_says(signed, witnesses, asking):
+    first, second = witnesses
+    older = signed.grow(3)
+    asking(first, second)
+    wait_for(lambda: first.sizes == second.sizes == [older])
+    size = signed.grow(5)
+
+    wait_for(lambda: first.sizes == second.sizes == [size])
+    text = wait_for(lambda: (text := signed.cosigned(size)) and text.count("\n\N{EM DASH} ") == 3 and text)
+
+    lines = text.partition("\n\n")[2].splitlines()
+    assert lines[0].startswith(f"\N{EM DASH} {signed.key.name} ")
+    for witness, line in zip(witnesses, lines[1:], strict=True):
+        verifier = Vkey.from_string(witness.cosigner.verifier_key).get_verifier()
+        verifier.verify_note(NoteSignature.from_line(line), Checkpoint.from_text(text))
+    assert [request.older for request in first.requests] == [0, older]
+
+
+def test_a_witness_that_has_seen_more_than_we_remember_is_sent_the_proof_from_there(signed, witnesses, asking):
+    witness = witnesses[0]
+    older = signed.grow(3)
+    witness.heads[signed.key.name] = older, log_tree.tree(signed.conn, log_tree.WHOLE_LOG).root(older)
+    size = signed.grow(4)
+    asking(witness)
+
+    wait_for(lambda: signed.cosigned(size))
+
+    assert [request.older for request in witness.requests] == [0, older]
+
+
+def test_a_witness_that_is_away_holds_up_nobody_and_is_asked_again(system, signed, witnesses, asking, clock):
+    away, there = witnesses
+    away.forced = 503, b""
+    asking(away, there)
+    size = signed.grow(3)
+
+    wait_for(lambda: signed.cosigned(size))
+    failed = wait_for(lambda: (status := signed.status(away)) and status.reason and status)
+    assert (failed.size, failed.behind_since, failed.reason) == (0, clock.now, "The receiver answered 503")
+
+    away.forced = None
+    clock.now += LONGEST
+    signed.conn.execute("SELECT pg_notify('routines_log', '')")  # what a recorded event does as well
+    wait_for(lambda: away.sizes == [size])
+    status = wait_for(lambda: (status := signed.status(away)) and status.size == size and status)
+    assert (status.behind_since, status.reason) == (None, None)
+
+
+def test_health_says_so_when_a_witness_has_been_behind_for_a_while(system, signed, witnesses):
+    key = witnesses[0].cosigner.verifier_key
+    witnessing.name_witnesses(signed.conn, [key])
+    now = system.clock()
+    witnessing.note_failed(signed.conn, key, "The receiver answered 503", now, now)
+    checkup = Checkup(Backend(system.executor, system.pool, 1.0))
+
+    assert "witness_behind" not in checkup().reasons()
+    signed.conn.execute("UPDATE log_witness SET behind_since = behind_since - %s", (WITNESS_BOUND,))
+    assert "witness_behind" in checkup().reasons()
+
+
+def test_nobody_cosigns_a_log_that_is_shorter_than_what_they_have_seen(signed, witnesses, asking):
+    witness = witnesses[0]
+    witness.heads[signed.key.name] = 9, bytes(32)
+    asking(witness)
+    signed.grow(3)
+
+    reason = wait_for(lambda: signed.reason(witness))
+
+    assert reason == "It has cosigned 9 events of this log, of which 3 are there"
+    assert signed.cosigned(3) is None
+
+
+def test_nobody_cosigns_a_log_that_does_not_go_on_from_what_they_have_seen(signed, witnesses, asking):
+    branched, same = witnesses
+    branched.heads[signed.key.name] = 2, bytes(32)
+    same.heads[signed.key.name] = 3, bytes(32)
+    asking(branched, same)
+    signed.grow(3)
+
+    wait_for(lambda: signed.reason(branched) and signed.reason(same))
+
+    assert "does not go on from the checkpoint" in signed.reason(branched)
+    assert "another checkpoint of this size" in signed.reason(same)
+    assert signed.cosigned(3) is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ((404, b""), "It does not know the log: register"),
+        ((403, b""), "It does not know the key of the log: register"),
+        ((409, b"many\n"), "contradicts itself"),
+        ((409, b"9223372036854775808\n"), "contradicts itself"),
+        ((200, b""), "no valid cosignature"),
+        ((200, "\N{EM DASH} witness.example/w1 AAAA\n".encode()), "no valid cosignature"),
+        ((200, b"\xff" * 5_000), "no valid cosignature"),
+        ((302, b""), "The receiver answered 302"),
+        ((200, b"x" * 2**21), "too long to be read"),
+    ],
+)
+def test_an_answer_that_is_no_cosignature_is_said_to_be_none(signed, witnesses, asking, answer, reason):
+    witness = witnesses[0]
+    witness.forced = answer
+    asking(witness)
+    size = signed.grow(3)
+
+    assert reason in wait_for(lambda: signed.reason(witness))
+    assert signed.cosigned(size) is None
+
+
+def test_lines_of_others_and_of_other_checkpoints_are_not_kept(signed, witnesses, asking):
+    witness = witnesses[0]
+    size = signed.grow(3)
+    state = log_tree.state_of(signed.conn, log_tree.WHOLE_LOG)
+    other = Cosigner("witness.example/w9").line(state.checkpoint)
+    own = witness.cosigner.line(state.checkpoint)
+    stale = witness.cosigner.line(signed.forge(size))
+    witness.forced = 200, f"{other}\n{stale}\n{own}\n".encode()
+    asking(witness)
+
+    text = wait_for(lambda: signed.cosigned(size))
+
+    assert text == f"{state.checkpoint}{own}\n"
+
+
+def test_a_private_address_is_asked_only_if_that_is_allowed(signed, witnesses, asking):
+    witness = witnesses[0]
+    asking(witness, allow_private=False)
+    signed.grow(3)
+
+    assert wait_for(lambda: signed.reason(witness)) == PRIVATE
+    assert witness.requests == []
+
+
+def test_a_witness_that_is_no_longer_named_is_forgotten(signed, witnesses, asking):
+    first, second = witnesses
+    witnessing.name_witnesses(signed.conn, [first.cosigner.verifier_key, second.cosigner.verifier_key])
+    asking(second)
+
+    wait_for(lambda: [one.name for one in witnessing.statuses(signed.conn)] == ["witness.example/w2"])
