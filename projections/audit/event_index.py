@@ -76,7 +76,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
         run_id=where.run_id,
         issue_id=where.issue_id,
     )
-    rows.put(EVENT, row)
+    rows.add(EVENT, row)
 
 
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:

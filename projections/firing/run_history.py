@@ -105,7 +105,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     match recorded.event:
         case RunFired():
             doc = with_shortened_payload(run_after(None, recorded))
-            rows.put(
+            rows.add(
                 RUN,
                 RunRow(
                     id=recorded.stream_id,
