@@ -314,6 +314,7 @@ issues = ReadModel(
     keys_to_prefetch=keys_to_prefetch,
     events=frozenset({CompanyCreated, CommentAdded, *get_args(IssueEvent)}),
     views=(ISSUES,),
+    cost=8,
 )
 
 

@@ -24,7 +24,7 @@ from domain.recorded import Recorded, Unreadable
 from projections.engine.views import View
 
 SCHEMA = "read_models"
-AT_ONCE = 250  # the most rows of one statement
+AT_ONCE = 250  # the most rows that one statement asks for
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
@@ -105,24 +105,23 @@ def _array_of_keys(keys: Iterable[UUID]) -> str:
     return "{" + ",".join([f"{key.int:032x}" for key in keys]) + "}"
 
 
-def _documents(rows: Sequence[R]) -> Iterator[str]:
+def _documents(rows: Iterable[Row]) -> Iterator[str]:
     """
     Yield the rows as JSON arrays, each for one statement.
 
     An array ends with the row that takes it over STATEMENT_BYTES, so that neither Postgres nor this process has to hold
     a larger one.
     """
-    for part in _parts(rows):
-        documents: list[bytes] = []
-        size = 0
-        for row in part:
-            documents.append(msgspec.json.encode(row))
-            size += len(documents[-1])
-            if size > STATEMENT_BYTES:
-                yield _array(documents)
-                documents, size = [], 0
-        if documents:
+    documents: list[bytes] = []
+    size = 0
+    for row in rows:
+        documents.append(msgspec.json.encode(row))
+        size += len(documents[-1])
+        if size > STATEMENT_BYTES:
             yield _array(documents)
+            documents, size = [], 0
+    if documents:
+        yield _array(documents)
 
 
 def _array(documents: Sequence[bytes]) -> str:
@@ -255,6 +254,7 @@ class ReadModel(msgspec.Struct, frozen=True):
     apart: bool = False  # the projector moves it alone and last: requests that need the others do not wait for it
     version: int = 1  # of the fold; raised when it makes other rows of the same events
     views: tuple[View, ...] = ()  # of analysts, over its tables
+    cost: int = 1  # of an event, beside the other models: by it projectors share them
 
     @property
     def schema_hash(self) -> str:

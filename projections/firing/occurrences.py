@@ -274,6 +274,7 @@ occurrences = ReadModel(
     keys_to_prefetch=keys_to_prefetch,
     events=frozenset({RoutineCreated, RoutineUpdated, RoutineRestored, *get_args(Moving)}),
     views=(OCCURRENCES,),
+    cost=15,
 )
 
 
