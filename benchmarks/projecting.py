@@ -1,8 +1,20 @@
-"""The projector over a log of firings: all read models together, and each one rebuilt."""
+"""
+The projector over a log of firings: all read models by one process and by several that share them, and each one rebuilt.
 
+Projectors are processes of their own, as they really run; what they and their connections take of a processor is shown
+beside the events that they fold in a second, since it says more where the machine has other things to do.
+"""
+
+import os
+import resource
+import subprocess
+import sys
 import time
 from functools import partial
+from pathlib import Path
+from statistics import median
 
+import msgspec
 import structlog
 from ledger import NOON, arm, fresh_system
 from table import in_turns, rows, title
@@ -13,9 +25,24 @@ from processes.scheduler.scheduler import Scheduler
 from projections import catalogue
 from projections.engine import positions
 from projections.engine.read_model import ReadModel
+from projections.engine.shares import Share
 from routines import bootstrap
 from routines.bootstrap import System
+from routines.commands import entry
 from routines.postgres.cluster import LocalPostgres
+from routines.settings import Settings
+
+PROJECTORS = (1, 2)
+TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+class Work(msgspec.Struct, frozen=True):
+    """What a projector has done: the events that it has folded, its most memory, and the processor time that it took."""
+
+    events: int
+    python_s: float
+    postgres_s: float  # of the connection that writes
+    most_memory_kb: int
 
 
 def run(postgres: LocalPostgres, *, quick: bool) -> None:
@@ -26,11 +53,27 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
             Scheduler(Executor(system.store, lambda: NOON), system.store.after, 200).tick(conn)
         events = system.store.head()
         title(f"Projecting a log of {events:,} events ({many:,} routines, each fired once)")
-        together = f"catch up, all {len(catalogue.ALL)} read models together"
-        work = {"read and decode only": lambda: _read(system), together: lambda: _catch_up(system)}
+        took: dict[int, list[list[Work]]] = {projectors: [] for projectors in PROJECTORS}
+        work = {"read and decode only": lambda: _read(system)} | {
+            _name(projectors): partial(_catch_up, system, projectors, took[projectors]) for projectors in PROJECTORS
+        }
         work |= {f"rebuild {model.name}": partial(_rebuild, system, model) for model in catalogue.ALL}
         rates = in_turns(rounds, work)
         rows(rates, "events/s", dict.fromkeys(rates, "read and decode only"))
+        for projectors, found in took.items():
+            python, writing = (
+                median(sum(getattr(each, name) for each in of) for of in found) / events * 1e6
+                for name in ("python_s", "postgres_s")
+            )
+            memory = max(each.most_memory_kb for of in found for each in of) // 1024
+            print(
+                f"  {_name(projectors)}, processor time of an event: {python:.0f} us in Python, {writing:.0f} us in Postgres; "
+                f"most memory of one (RSS) {memory} MB"
+            )
+
+
+def _name(projectors: int) -> str:
+    return f"catch up, all {len(catalogue.ALL)} read models, {projectors} projector{'s' if projectors > 1 else ''}"
 
 
 def _read(system: System) -> float:
@@ -39,17 +82,65 @@ def _read(system: System) -> float:
     return events / (time.perf_counter() - began)
 
 
-def _catch_up(system: System) -> float:
+def _catch_up(system: System, projectors: int, took: list[list[Work]]) -> float:
     with bootstrap.connect(system.settings) as conn:
         for model in catalogue.ALL:
             for table in model.tables:
                 conn.execute(f"TRUNCATE {table.name}")
         conn.execute("UPDATE positions SET position = 0")
+    children = [_child(system.settings, Share(number, projectors)) for number in range(projectors)]
+    for child in children:
+        _line(child)  # it is ready
+    began = time.perf_counter()
+    for child in children:
+        _tell(child)
+    took.append([msgspec.json.decode(_line(child), type=Work) for child in children])
+    seconds = time.perf_counter() - began
+    for child in children:
+        child.wait()
+    return system.store.head() / seconds
+
+
+def _child(settings: Settings, share: Share) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, __file__, settings.database_url, *map(str, share)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
+def _line(child: "subprocess.Popen[bytes]") -> bytes:
+    assert child.stdout is not None
+    return child.stdout.readline()
+
+
+def _tell(child: "subprocess.Popen[bytes]") -> None:
+    assert child.stdin is not None
+    child.stdin.write(b"\n")
+    child.stdin.flush()
+
+
+def _project(settings: Settings, share: Share) -> None:
+    """Wait for a line of input, bring the share to the head of the log, and print what that took."""
+    entry.collect_seldom()
+    with bootstrap.system(settings) as system, bootstrap.connect(settings) as conn:
         projector = Projector(catalogue.ALL, system.store.after)
-        began, events = time.perf_counter(), 0
+        projector.take(share)
+        print("ready", flush=True)
+        sys.stdin.readline()
+        python_s, postgres_s, events = time.process_time(), _processor_s(conn.info.backend_pid), 0
         while moved := projector.step(conn):
             events += moved
-        return events / (time.perf_counter() - began)
+        took = Work(
+            events=events,
+            python_s=time.process_time() - python_s,
+            postgres_s=_processor_s(conn.info.backend_pid) - postgres_s,
+            most_memory_kb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        )
+        print(msgspec.json.encode(took).decode(), flush=True)
+
+
+def _processor_s(pid: int) -> float:
+    """Return the processor time that a process has taken."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND
 
 
 def _rebuild(system: System, model: ReadModel) -> float:
@@ -57,3 +148,7 @@ def _rebuild(system: System, model: ReadModel) -> float:
         began = time.perf_counter()
         events = positions.rebuild(conn, model, system.store.after)
         return events / (time.perf_counter() - began)
+
+
+if __name__ == "__main__":
+    _project(Settings(database_url=sys.argv[1]), Share(*map(int, sys.argv[2:])))

@@ -14,9 +14,10 @@ from eventsourcing.persistence import PersistenceError
 from domain.bounds.limits import DEFAULT
 from processes.follower import Follower, LastBatch
 from processes.wakeup import Connection, Wakeup
-from projections.engine import positions
+from projections.engine import positions, shares
 from projections.engine.positions import ReadPart
 from projections.engine.read_model import ReadModel
+from projections.engine.shares import Place, Share
 from projections.firing import run_logs
 
 POLL_S = 0.5  # longest wait for the next event
@@ -34,19 +35,32 @@ class Projector:
     The models that another process acts on (`polled_by`) are moved in groups of their own, since that process has to
     wait meanwhile. They come later: mostly that process has moved them itself by then, and requests wait for the others.
     Models that stand `apart` come last, each alone.
+
+    It moves all models until it is told to move a share of them.
     """
 
     def __init__(self, models: Sequence[ReadModel], read: ReadPart) -> None:
         self.models, self.read = models, read
-        names = {model.name: (model.apart, model.name if model.apart else model.polled_by or "") for model in models}
-        groups = [[model for model in models if names[model.name] == group] for group in sorted(set(names.values()))]
         self._batch = LastBatch(read)
-        self._followers = [Follower(group, self._batch) for group in groups]
+        self._share: Share | None = None
+        self.take(shares.ALL)
+
+    def take(self, share: Share | None) -> None:
+        """Move the models of this share from now on; none if it is None."""
+        if share != self._share:
+            self._share = share
+            models = [] if share is None else share.of(self.models)
+            self._followers = [Follower(group, self._batch) for group in _groups(models)]
 
     def step(self, conn: Connection) -> int:
         """Take one batch in each group; return the size of the largest, 0 when all that can go on are at the head."""
         self._batch.forget()
-        return max(follower.try_step(conn) for follower in self._followers)
+        return max((follower.try_step(conn) for follower in self._followers), default=0)
+
+
+def _groups(models: Sequence[ReadModel]) -> list[list[ReadModel]]:
+    names = {model.name: (model.apart, model.name if model.apart else model.polled_by or "") for model in models}
+    return [[model for model in models if names[model.name] == group] for group in sorted(set(names.values()))]
 
 
 class Rebuilder:
@@ -95,8 +109,8 @@ def run(
     projector: Projector, connect: Callable[[], Connection], stop: Stop, log_days: int = DEFAULT.max_run_log_days
 ) -> None:
     """
-    Keep the models up to date until stopped, and wait for a database that is away. Rebuilds run in a thread, which also
-    forgets logs of runs that are older than `log_days`.
+    Keep the models up to date until stopped, and wait for a database that is away. Where several processes do so, each
+    moves a share of the models. Rebuilds run in a thread, which also forgets logs of runs that are older than `log_days`.
     """
     rebuilder = Rebuilder(projector.models, projector.read, stop)
     rebuilding = threading.Thread(target=_keep_rebuilding, args=(rebuilder, connect, stop, log_days), name="rebuilder")
@@ -113,7 +127,9 @@ def _keep_moving(projector: Projector, connect: Callable[[], Connection], stop: 
     while not stop.is_set():
         try:
             with connect() as conn:
+                place = Place(conn)
                 while not stop.is_set():
+                    projector.take(place.share())
                     if not projector.step(conn):
                         wakeup.wait(POLL_S, stop)
         except (psycopg.Error, PersistenceError) as error:

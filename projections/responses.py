@@ -1,6 +1,7 @@
 """The JSON objects that clients read (contract 2 to 7). Times are ISO 8601 in UTC, with milliseconds and Z."""
 
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import Any, Literal
 from uuid import UUID
 
@@ -45,6 +46,7 @@ class ResponseBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A JSON object in which every field is always there; "or null" means JSON null."""
 
 
+@lru_cache(maxsize=1_000)  # what is recorded together has the same moment
 def time(moment: datetime) -> str:
     """Return a moment as clients read it: `2026-11-22T01:05:39.330Z`."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

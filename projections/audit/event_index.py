@@ -76,7 +76,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
         run_id=where.run_id,
         issue_id=where.issue_id,
     )
-    rows.put(EVENT, row)
+    rows.add(EVENT, row)
 
 
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
@@ -92,4 +92,5 @@ event_index = ReadModel(
     fold=fold,
     keys_to_prefetch=keys_to_prefetch,
     apart=True,
+    cost=20,
 )

@@ -133,7 +133,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
         case CompanyCreated(issue_prefix=prefix):
             rows.put(NUMBERING, NumberingRow(id=recorded.stream_id, prefix=prefix, last=0))
         case IssueOpened() as event:
-            rows.put(ISSUE, _opened(recorded, event, _number(recorded, rows)))
+            rows.add(ISSUE, _opened(recorded, event, _number(recorded, rows)))
         case IssueEdited(details=details):
             rows.change(ISSUE, recorded.stream_id, lambda row: _edited(row, recorded, details))
         case IssueMoved(status=status):
@@ -147,7 +147,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
         case IssueFreed():
             rows.change(ISSUE, recorded.stream_id, lambda row: _freed(row, recorded))
         case CommentAdded() as event:
-            rows.put(COMMENT, _comment(recorded, event))
+            rows.add(COMMENT, _comment(recorded, event))
         case _:
             pass
 
@@ -314,6 +314,7 @@ issues = ReadModel(
     keys_to_prefetch=keys_to_prefetch,
     events=frozenset({CompanyCreated, CommentAdded, *get_args(IssueEvent)}),
     views=(ISSUES,),
+    cost=8,
 )
 
 

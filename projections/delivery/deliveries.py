@@ -177,4 +177,5 @@ deliveries = ReadModel(
     keys_to_prefetch=keys_to_prefetch,
     polled_by="delivery",
     views=(DELIVERIES,),
+    cost=3,
 )

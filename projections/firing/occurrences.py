@@ -225,7 +225,7 @@ def _missed(rows: Rows, recorded: Recorded, event: TriggerMissed) -> None:
         settled_at=recorded.at,
         position=recorded.position,
     )
-    rows.put(OCCURRENCE, row)
+    rows.add(OCCURRENCE, row)
 
 
 def _fired(rows: Rows, recorded: Recorded, event: RunFired, trigger_id: UUID) -> None:
@@ -251,7 +251,7 @@ def _fired(rows: Rows, recorded: Recorded, event: RunFired, trigger_id: UUID) ->
         backfill_id=event.backfill_id,
         **_links(event.outcome),
     )
-    rows.put(OCCURRENCE, row)
+    rows.add(OCCURRENCE, row)
 
 
 def _links(outcome: Outcome) -> dict[str, UUID | None]:
@@ -274,6 +274,7 @@ occurrences = ReadModel(
     keys_to_prefetch=keys_to_prefetch,
     events=frozenset({RoutineCreated, RoutineUpdated, RoutineRestored, *get_args(Moving)}),
     views=(OCCURRENCES,),
+    cost=15,
 )
 
 

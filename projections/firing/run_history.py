@@ -105,7 +105,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     match recorded.event:
         case RunFired():
             doc = with_shortened_payload(run_after(None, recorded))
-            rows.put(
+            rows.add(
                 RUN,
                 RunRow(
                     id=recorded.stream_id,
@@ -279,6 +279,7 @@ run_history = ReadModel(
     keys_to_prefetch=keys_to_prefetch,
     events=frozenset(get_args(RunEvent)),
     views=(RUNS,),
+    cost=12,
 )
 
 

@@ -185,6 +185,7 @@ triggers_due = ReadModel(
         }
     ),
     polled_by="scheduler",
+    cost=6,
 )
 
 

@@ -344,6 +344,7 @@ troubles = ReadModel(
         }
     ),
     polled_by="scheduler",
+    cost=10,
 )
 
 _DUE = """SELECT coalesce(json_agg(t), '[]')::text FROM (

@@ -73,7 +73,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     current = StateRow(id=recorded.stream_id, responsible_user_id=responsible_user_id, state=state)
     rows.put(STATE, current)
     doc = _revision(recorded, event, current)
-    rows.put(REVISION, RevisionRow(id=doc.id, routine_id=recorded.stream_id, number=recorded.version, doc=doc))
+    rows.add(REVISION, RevisionRow(id=doc.id, routine_id=recorded.stream_id, number=recorded.version, doc=doc))
 
 
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
@@ -145,6 +145,7 @@ revisions = ReadModel(
     fold=fold,
     keys_to_prefetch=keys_to_prefetch,
     events=frozenset(get_args(RoutineEvent)),
+    cost=4,
 )
 
 _PAGE = Docs(

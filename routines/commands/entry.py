@@ -30,7 +30,7 @@ def begin(process: str) -> Settings:
     """Check the state of the database, configure the logs and traces of a long-running process, return its settings."""
     process_settings = settings()
     _refuse_unprepared(process_settings)
-    _collect_seldom()
+    collect_seldom()
     logs.configure(process_settings.log_level, process)
     telemetry.configure(process, os.environ)
     return process_settings
@@ -45,7 +45,7 @@ def _refuse_unprepared(settings: Settings) -> None:
             raise
 
 
-def _collect_seldom() -> None:
+def collect_seldom() -> None:
     """Collect garbage less often: the search for cycles among the objects of a batch is a fifth of the work."""
     gc.collect()
     gc.freeze()

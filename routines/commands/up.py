@@ -42,7 +42,16 @@ from routines.settings import CHECKPOINT_VARIABLES, KEY_VARIABLE, URL_VARIABLE, 
     type=click.IntRange(1, 64),
     help="How many web processes share the port; one uses about one core.",
 )
-def up(data_dir: Path, host: str, port: int, *, allow_private_targets: bool, web_processes: int) -> None:
+@click.option(
+    "--projectors",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 16),
+    help="How many projectors share the read models; one uses about one core when much is recorded.",
+)
+def up(  # noqa: PLR0913 the options of the command
+    data_dir: Path, host: str, port: int, *, allow_private_targets: bool, web_processes: int, projectors: int
+) -> None:
     """
     Run the whole system until Ctrl-C.
 
@@ -77,6 +86,7 @@ def up(data_dir: Path, host: str, port: int, *, allow_private_targets: bool, web
             public_url=os.environ.get("ROUTINES_PUBLIC_URL"),
             allow_private_targets=allow_private_targets,
             web_processes=web_processes,
+            projectors=projectors,
             log_bounds=LogBounds(settings.log_max_bytes, settings.log_files),
         )
     )

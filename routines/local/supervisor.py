@@ -58,6 +58,11 @@ class Part(msgspec.Struct, frozen=True):
     fds: tuple[int, ...] = ()
 
 
+def part_names(part: str, many: int) -> list[str]:
+    """Return the names of so many processes of one kind; one alone has no number."""
+    return [part] if many == 1 else [f"{part}-{number}" for number in range(1, many + 1)]
+
+
 class Child:
     """One part and its process, with the counts that decide when it is started again."""
 

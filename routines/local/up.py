@@ -26,7 +26,7 @@ from routines.local.listening import free_port, is_privileged, url_of
 from routines.local.log_rotation import LogBounds
 from routines.local.private_files import give_file
 from routines.local.reach import Reach
-from routines.local.supervisor import LOGS, Part, Supervisor
+from routines.local.supervisor import LOGS, Part, Supervisor, part_names
 from routines.local.web_processes import names_and_sockets
 from routines.postgres.cluster import SUPERUSER, LocalPostgres
 from routines.roles import SERVICE
@@ -105,6 +105,7 @@ class System:
         public_url: str | None = None,
         allow_private_targets: bool = False,
         web_processes: int = 1,
+        projectors: int = 1,
         log_bounds: LogBounds = LOGS,
     ) -> None:
         self.place = place
@@ -116,6 +117,7 @@ class System:
         self.public_url = public_url or self.url
         self.allow_private_targets = allow_private_targets
         self.web_processes = web_processes
+        self.projectors = projectors
         self.log_bounds = log_bounds
         self.log_key_file = str(Path(log_key_file).absolute() if log_key_file else place.log_key)
         self.checkpoint_settings = checkpoint_settings
@@ -157,7 +159,7 @@ class System:
         """
         Return the processes of the system, each with only the variables it needs.
 
-        The projector gets no keys of secrets, and it alone gets the key that signs checkpoints.
+        The projectors get no keys of secrets, and they alone get the key that signs checkpoints.
         """
         program, own = self.reach.program()
         env = {**own, "ROUTINES_DATABASE_URL": database_url}
@@ -168,7 +170,8 @@ class System:
             sending["ROUTINES_ALLOW_PRIVATE_TARGETS"] = "true"
         signing = {**env, LOG_KEY_VARIABLE: str(self._readable_log_key()), **self.checkpoint_settings}
         parts = [(name, more, served, fds) for name, more, fds in self._web_parts()]
-        parts += [("scheduler", ["scheduler"], keyed, ()), ("projector", ["projector"], signing, ())]
+        parts += [("scheduler", ["scheduler"], keyed, ())]
+        parts += [(name, ["projector"], signing, ()) for name in part_names("projector", self.projectors)]
         parts += [("delivery", ["delivery"], sending, ())]
         return [
             Part(name, [*program, *command], variables, self.reach.account, (*self.reach.fds, *fds))
@@ -343,6 +346,7 @@ def up(  # noqa: PLR0913 the options of the command
     public_url: str | None = None,
     allow_private_targets: bool = False,
     web_processes: int = 1,
+    projectors: int = 1,
     log_bounds: LogBounds = LOGS,
 ) -> int:
     """Run the system until Ctrl-C. Returns 0 after an orderly stop, 130 after a second Ctrl-C, 1 if it cannot start."""
@@ -361,6 +365,7 @@ def up(  # noqa: PLR0913 the options of the command
                 public_url=public_url,
                 allow_private_targets=allow_private_targets,
                 web_processes=web_processes,
+                projectors=projectors,
                 log_bounds=log_bounds,
             )
             with system.running(prepare) as supervisor:

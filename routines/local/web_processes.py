@@ -8,7 +8,7 @@ from threading import Event as Stop
 
 from routines.commands import terminal
 from routines.local.listening import listen
-from routines.local.supervisor import Part, Supervisor
+from routines.local.supervisor import Part, Supervisor, part_names
 
 POLL_S = 0.1
 
@@ -19,8 +19,7 @@ def names_and_sockets(ending: contextlib.ExitStack, host: str, port: int, many: 
 
     A connection that comes while a process is being replaced waits in its socket for the next one.
     """
-    names = ["web"] if many == 1 else [f"web-{number}" for number in range(1, many + 1)]
-    return [(name, ending.enter_context(listen(host, port, shared=many > 1))) for name in names]
+    return [(name, ending.enter_context(listen(host, port, shared=many > 1))) for name in part_names("web", many)]
 
 
 def serve(host: str, port: int, many: int, stop: Stop) -> None:

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from processes import projector as projectors
 from processes.projector import Projector
 from projections import catalogue
-from projections.engine import positions
+from projections.engine import positions, shares
 from projections.engine.read_model import ReadModel
 from routines import bootstrap
 from tests import waiting
@@ -164,6 +164,21 @@ def test_two_projectors_apply_every_event_once(company_fixture, conn, looping):
 
     positions.wait(conn, NAMES, LIMIT_S)
     assert (100, 100) == conn.execute("SELECT count(*), count(DISTINCT id) FROM routine").fetchone()
+
+
+def test_a_projector_takes_over_the_share_of_one_that_ends(company_fixture, conn, looping, monkeypatch):
+    monkeypatch.setattr(shares, "LOOK_S", 0.01)
+    thread, stop = looping()
+    looping()
+    company_fixture.routines(3, next_at=NOON)
+    positions.wait(conn, NAMES, LIMIT_S)
+
+    stop.set()
+    thread.join()
+    company_fixture.routines(3, next_at=NOON)
+
+    positions.wait(conn, NAMES, LIMIT_S)
+    assert (6, 6) == conn.execute("SELECT count(*), count(DISTINCT id) FROM routine").fetchone()
 
 
 def test_a_stop_ends_the_loop(looping):

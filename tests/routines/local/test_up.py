@@ -531,6 +531,13 @@ def test_several_web_processes_have_a_name_and_a_socket_of_the_same_port_each(tm
         assert {port} == {each.getsockname()[1] for each in sockets}
 
 
+def test_several_projectors_have_a_name_each(tmp_path):
+    parts = System(Place(tmp_path), "127.0.0.1", 4000, None, projectors=2).parts("postgresql://here")
+
+    assert ["web", "scheduler", "projector-1", "projector-2", "delivery"] == [part.name for part in parts]
+    assert ["projector", "projector"] == [part.argv[3] for part in parts[2:4]]
+
+
 @pytest.mark.parametrize(
     ("host", "url"),
     [("127.0.0.1", "http://127.0.0.1:80"), ("0.0.0.0", "http://127.0.0.1:80"), ("::", "http://[::1]:80")],

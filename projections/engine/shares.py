@@ -1,0 +1,77 @@
+"""
+How several projectors share the read models between them: each holds a place, and takes the models of its place.
+
+A place is an advisory lock of Postgres, so it ends with the connection of whoever holds it. All see the same places, so they
+divide in the same way without speaking to each other. For a moment after one has come or gone they may see different ones:
+then two move the same model in turns, since each batch holds the lock of its position, or a model waits.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from projections.engine.read_model import Connection, ReadModel
+
+PLACES = 64
+SILENT_S = 10.0  # after which a place counts as free: whoever lives asks something every LOOK_S
+LOOK_S = 1.0  # between two looks who else is there: so long may the models of one that has gone wait
+CLASS = 1  # of the advisory locks with two numbers, of which there are no others
+TAKE = "SELECT place FROM generate_series(1, %s) place WHERE pg_try_advisory_lock(%s, place) LIMIT 1"
+# A connection whose process has been silent for so long may be one that only Postgres has not missed yet.
+TAKEN = """
+    SELECT objid::int FROM pg_locks JOIN pg_stat_activity a USING (pid)
+    WHERE locktype = 'advisory' AND classid = %s AND objsubid = 2 AND granted
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND (a.state IS DISTINCT FROM 'idle' OR a.state_change > clock_timestamp() - make_interval(secs => %s))
+    ORDER BY objid"""
+
+
+class Share(NamedTuple):
+    """One of `many` shares of the read models, by its number, from 0."""
+
+    number: int
+    many: int
+
+    def of(self, models: Sequence[ReadModel]) -> list[ReadModel]:
+        """
+        Return the models of this share: together the shares are all models, and each costs about as much.
+
+        The models that one process polls stay together, since it moves them together.
+        """
+        groups = dict[str, list[ReadModel]]()
+        for model in models:
+            groups.setdefault(model.polled_by or f"model {model.name}", []).append(model)
+        costs, own = [0] * self.many, list[ReadModel]()
+        for group in sorted(groups.values(), key=_cost, reverse=True):
+            least = costs.index(min(costs))
+            costs[least] += _cost(group)
+            if least == self.number:
+                own += group
+        return own
+
+
+ALL = Share(0, 1)
+
+
+def _cost(models: Sequence[ReadModel]) -> int:
+    return sum(model.cost for model in models)
+
+
+class Place:
+    """The place of a process among the projectors, held by its connection."""
+
+    def __init__(self, conn: Connection) -> None:
+        """Take the first place that is free."""
+        self._conn = conn
+        row: tuple[int] | None = conn.execute(TAKE, (PLACES, CLASS)).fetchone()
+        self._place = row[0] if row else None
+        self._look_at = 0.0
+        self._share: Share | None = None
+
+    def share(self) -> Share | None:
+        """Return the share of this place, as it was at most LOOK_S ago; None if there was no free place."""
+        if self._place is not None and time.monotonic() >= self._look_at:
+            taken = [place for (place,) in self._conn.execute(TAKEN, (CLASS, SILENT_S), prepare=True)]
+            self._share = Share(taken.index(self._place), len(taken))
+            self._look_at = time.monotonic() + LOOK_S
+        return self._share
