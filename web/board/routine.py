@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-import msgspec
 from litestar import Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
@@ -183,8 +182,3 @@ async def restore(
             trigger=None,
         )
     return visit.go("routines", routine_id, done="restored")
-
-
-def as_json(value: object) -> str:
-    """Return a JSON value as people read it."""
-    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()

@@ -18,7 +18,7 @@ from projections.overview import LIST_MODELS, ListedRoutine, Order, Place
 from projections.routines.routines import Filters, meant
 from web.board import schedules, strips, words
 from web.board.api import ApiRefusal
-from web.board.forms import Form, read_number
+from web.board.forms import Form, read_number, read_object
 from web.board.sign_in import own_path
 from web.board.visit import Visit, see_other
 from web.http.paging import cursor_of, not_of_list, place_of
@@ -140,7 +140,7 @@ async def run_now(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> R
     given = {
         one["name"]: _typed(values[name], one["type"], name, errors) for name, one in names.items() if values[name]
     }
-    payload = _payload(values["payload"], errors)
+    payload = read_object(form, "payload", errors)
     body |= ({"variables": given} if given else {}) | ({"payload": payload} if payload is not None else {})
     if not errors:
         try:
@@ -167,16 +167,6 @@ def _typed(text: str, kind: str, name: str, errors: dict[str, str]) -> str | flo
     except (ValueError, KeyError):
         errors[name] = "This is no number." if kind == "number" else "Write true or false."
     return text
-
-
-def _payload(text: str, errors: dict[str, str]) -> dict[str, Any] | None:
-    if not text.strip():
-        return None
-    try:
-        return msgspec.json.decode(text.encode(), type=dict[str, Any])
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeEncodeError, RecursionError):
-        errors["payload"] = 'This is no JSON object: write it like {"name": "value"}.'
-        return None
 
 
 def _with_done(path: str, done: str) -> str:

@@ -78,6 +78,9 @@ DONE = {  # what a page says after a change, by the word in its address
     "agent": "The agent is changed.",
     "removed": "It is removed.",
     "added": "It is added.",
+    "called": "The task was called: this is its trajectory.",
+    "moved_trajectory": "The status of the trajectory is changed.",
+    "environment": "The variables are changed. Work that begins from now on gets them.",
 }
 
 
