@@ -117,16 +117,19 @@ class Api:
 
 def _refusal(status: int, problem: Mapping[str, Any], headers: Mapping[str, str]) -> ApiRefusal:
     """Return what an API has said, in the form of the Paperclip API; the Jetty API says it in a `detail`."""
-    match problem.get("detail"):
-        case None:
-            message, details = str(problem.get("error", "The request was refused")), problem.get("details")
-        case {"message": message, "field": field}:
-            details = [] if field == BODY else [{"path": field.split("."), "message": message}]
-        case [*issues]:
+    details: list[dict[str, Any]] | None = None
+    match problem:
+        case {"error": message}:
+            details = problem.get("details")
+        case {"detail": {"message": message, "field": field}} if field != BODY:
+            details = [{"path": field.split("."), "message": message}]
+        case {"detail": [_, *_] as issues}:
             details = [_issue(issue) for issue in issues]
-            message = details[0]["message"] if details else "The request was refused"
-        case {"message": message} | message:
-            details = None
+            message = details[0]["message"]
+        case {"detail": {"message": message}} | {"detail": message}:
+            pass
+        case _:
+            message = "The request was refused"
     return ApiRefusal(status, str(message), details, headers)
 
 
