@@ -174,10 +174,10 @@ class Visit:
         return self.address("board", "companies", self.company_id, *parts, query=query)
 
     def address(self, *parts: object, query: Mapping[str, object] | None = None) -> str:
-        """Return the address of any page."""
+        """Return the address of any page. A parameter may have several values."""
         parameters = {name: value for name, value in (query or {}).items() if value not in (None, "")}
         path = "/".join(quote(str(part), safe="") for part in parts)
-        return f"{self.base}/{path}" + (f"?{urlencode(parameters)}" if parameters else "")
+        return f"{self.base}/{path}" + (f"?{urlencode(parameters, doseq=True)}" if parameters else "")
 
     def api_path(self, *parts: object) -> str:
         """Return a path of the API below the company."""

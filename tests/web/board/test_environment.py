@@ -15,7 +15,9 @@ def routine(board, api, company, agent):
 
 
 def env_of(api, routine):
-    return {name: one.get("name", one.get("value")) for name, one in (api.get(f"/routines/{routine}")["env"] or {}).items()}
+    return {
+        name: one.get("name", one.get("value")) for name, one in (api.get(f"/routines/{routine}")["env"] or {}).items()
+    }
 
 
 def test_variables_are_added_bound_renamed_to_others_and_removed_in_the_form(board, api, routine):
