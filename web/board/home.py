@@ -28,7 +28,6 @@ DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 DAYS, HOURS = 7, 24
 NEXT, FAILURES = 8, 5
 MOST_DISTINCT = 1_000  # schedules that differ, which the grid counts: those that most routines have
-FEW = 20  # occurrences in a week
 SHADES = 4  # of an hour with runs, from the least to the most filled one
 NIL = UUID(int=0)
 COUNTED = DAYS * HOURS + 1  # hours from midnight on, one more than seven days usually have
@@ -175,14 +174,7 @@ def _plan(trigger: Trigger) -> Plan:
 @lru_cache(maxsize=4 * MOST_DISTINCT)
 def _by_hour(plan: Plan, begin: datetime) -> tuple[int, ...]:
     """Return how many occurrences a plan has in each of the hours that are counted."""
-    end = begin + COUNTED * HOUR
-    if plans.count(plan, begin - plans.INSTANT, end - plans.INSTANT) > FEW:
-        hours = (begin + number * HOUR - plans.INSTANT for number in range(COUNTED))
-        return tuple(plans.count(plan, hour, hour + HOUR) for hour in hours)
-    counts = [0] * COUNTED  # walking through few is quicker than asking each hour
-    for moment in plans.occurrences(plan, begin - plans.INSTANT, end - plans.INSTANT):
-        counts[(moment - begin) // HOUR] += 1
-    return tuple(counts)
+    return tuple(plans.counts(plan, [begin + number * HOUR - plans.INSTANT for number in range(COUNTED + 1)]))
 
 
 def _shade(count: int, least: int, most: int) -> int:
