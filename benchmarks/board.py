@@ -46,13 +46,14 @@ RUNS = f"""
             'triggeredAt', to_char(triggered_at - n * interval '1 hour', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
             'completedAt', to_char(triggered_at - n * interval '1 hour' + mod(n, 50) * interval '1 minute',
                 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), 'linkedIssueId', md5(linked_issue_id::text || n)::uuid))::json
-    FROM run, generate_series(1, %(runs)s) n WHERE company_id = %(company)s"""
+    FROM run, generate_series(%(first)s::int, %(last)s) n WHERE company_id = %(company)s AND doc->>'status' = 'issue_created'"""  # noqa: S608 SQL of our own
 ISSUES = """
     INSERT INTO issue SELECT md5(id::text || n)::uuid, company_id, identifier || '-' || n, 'done', false,
         assignee_agent_id, project_id, parent_id, origin_kind, origin_id, title, folded_title,
         position + (%(runs)s - n) * %(many)s, changed, (doc::jsonb || jsonb_build_object('id', md5(id::text || n)::uuid,
             'identifier', identifier || '-' || n, 'status', 'done'))::json
-    FROM issue, generate_series(1, %(runs)s) n WHERE company_id = %(company)s"""
+    FROM issue, generate_series(%(first)s::int, %(last)s) n WHERE company_id = %(company)s AND is_open"""
+AT_ONCE = 3  # runs of each routine
 NEWEST_LAST = (  # so that the copies, which are older, come before them
     "UPDATE run SET position = position + (%(runs)s + 1) * %(many)s",
     "UPDATE issue SET position = position + (%(runs)s + 1) * %(many)s",
@@ -100,8 +101,11 @@ def _grow(conn: Connection, company: UUID, routines: int, runs: int) -> None:
     """So many older runs and issues for each of the routines, titles that differ, and some routines that are paused."""
     many = 10 * routines  # more than the events of a firing of all of them
     values = {"runs": runs, "many": many, "company": company}
-    for statement in (*NEWEST_LAST, RUNS, ISSUES):
+    for statement in NEWEST_LAST:
         conn.execute(statement, values)
+    for first in range(1, runs + 1, AT_ONCE):  # a transaction may last a minute
+        for statement in (RUNS, ISSUES):
+            conn.execute(statement, values | {"first": first, "last": min(first + AT_ONCE - 1, runs)})
     for statement in (TITLES, PAUSED, "VACUUM ANALYZE"):
         conn.execute(statement)
 

@@ -23,6 +23,7 @@ LIST_MODELS = ("routines", "run_history", "issues", "triggers_due")
 HOME_MODELS = (*LIST_MODELS, "deliveries")
 STRIP = 20  # the runs of a strip
 MOST_COUNTED = 10_000
+MOST_AN_HOUR = 1_000  # runs of a status
 MOST_SCHEDULES = 20_000  # that the grid of coming runs counts
 Order = Literal["next", "title", "changed"]
 Text = Annotated[str, msgspec.Meta(pattern=r"\A[^\x00]*\Z", max_length=300)]
@@ -101,6 +102,11 @@ _RUNS = """
     SELECT status, (SELECT count(*) FROM (
         SELECT FROM run WHERE company_id = %s AND doc->>'status' = status AND triggered_at >= %s LIMIT %s) counted)
     FROM unnest(%s::text[]) status"""
+_BY_HOUR = """
+    SELECT status, (SELECT count(*) FROM (
+        SELECT FROM run WHERE company_id = %s AND doc->>'status' = status
+        AND triggered_at >= hour AND triggered_at < hour + interval '1 hour' LIMIT %s) counted)
+    FROM unnest(%s::text[]) status, generate_series(%s::timestamptz, %s, interval '1 hour') hour ORDER BY status, hour"""
 _OVERDUE = """
     SELECT count(*) FROM (
         SELECT FROM schedule WHERE company_id = %s AND enabled AND routine_active AND due_at < %s LIMIT %s) counted"""
@@ -152,6 +158,14 @@ def numbers(conn: Connection, company_id: UUID, since: datetime, late: datetime)
         dead_deliveries=_count(conn, _DEAD, company_id, MOST_COUNTED),
         open_issues=_count(conn, _OPEN, company_id, MOST_COUNTED),
     )
+
+
+def runs_by_hour(conn: Connection, company_id: UUID, first: datetime, last: datetime) -> Mapping[str, Sequence[int]]:
+    """Return how many runs of a company began in each hour from the first to the last, by status, each up to MOST_AN_HOUR."""
+    statuses, found = list(get_args(RunStatus)), dict[str, list[int]]()
+    for status, count in conn.execute(_BY_HOUR, (company_id, MOST_AN_HOUR, statuses, first, last)):
+        found.setdefault(status, []).append(count)
+    return found
 
 
 def schedules(conn: Connection, company_id: UUID) -> list[Trigger]:
