@@ -60,6 +60,7 @@ NEWEST_LAST = (  # so that the copies, which are older, come before them
 )
 TITLES = """
     UPDATE routine_text SET folded = 'report ' || left(md5(id::text), 8) || E'\\n' || repeat('what is to be done ', 20)"""
+LIMITS = UNLIMITED | {"ROUTINES_MAX_COMPANY_ROUTINES": "20000"}  # a task has a routine, too
 PAUSED = """
     UPDATE routine SET doc = (doc::jsonb || '{"status": "paused"}')::json WHERE left(md5(id::text), 2) = 'ab'"""
 
@@ -74,7 +75,7 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
         _grow(conn, company, routines, runs - 1)
         filled_s = time.perf_counter() - began
         token = bootstrap.first_board_token(system.settings)
-        with process(system, UNLIMITED, "projector"), web(system, UNLIMITED) as api_url:
+        with process(system, LIMITS, "projector"), web(system, LIMITS) as api_url:
             headers = {"Authorization": f"Bearer {token}"}
             with httpx.Client(base_url=api_url.removesuffix("/api"), headers=headers, timeout=LIMIT_S) as client:
                 paths = _paths(client, company)
