@@ -58,6 +58,7 @@ async def system(visit: NamedDependency[Visit]) -> Response[Any]:
         here="system",
         health=health,
         reasons=[REASONS.get(one, one) for one in health["reasons"]],
+        late_models=[one for one in health["readModels"] if one["stopped"] or one["isOutdated"] or one["behindS"] >= 1],
         processes=processes_of(health, seen.waiting if seen else {}, visit.now),
         seen=seen,
         waiting=sum(count for count, _ in seen.waiting.values()) if seen else 0,

@@ -134,12 +134,18 @@ async def _form(
         here="tasks",
         task=task,
         name=name,
-        declared=[(one, words.as_json(value)) for one, value in workflows.declared(called["workflow"]).items()],
+        declared=_declared(workflows.declared(called["workflow"])),
         types=TYPES,
         days=DAYS,
         values=values,
         errors=errors,
     )
+
+
+def _declared(parameters: Mapping[str, object]) -> str:
+    """Return what a routine may override, as a sentence."""
+    listed = ", ".join(f"{name} ({words.as_json(value)[:60]})" for name, value in parameters.items())
+    return f"The task declares {listed}." if listed else "The task declares no parameters."
 
 
 def _as_values(routine: Json) -> dict[str, str]:

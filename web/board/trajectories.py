@@ -12,6 +12,7 @@ from domain.jetty.trajectory import LIVE
 from domain.values import TrajectoryStatus
 from web.board import words
 from web.board.api import ApiRefusal
+from web.board.routine import names_of_people
 from web.board.runs import printed
 from web.board.tasks import BASE, collection_of
 from web.board.visit import Visit
@@ -73,6 +74,7 @@ async def _page(
         here="tasks",
         task=task,
         trajectory=shown,
+        author=await _author(visit, shown["author"] or ""),
         is_over=shown["status"] not in LIVE,
         steps=[_step(shown, name) for name in _names(shown)],
         parameters=words.as_json(shown["init_params"]) if shown["init_params"] else "",
@@ -88,6 +90,12 @@ async def _page(
         values=values,
         errors=errors,
     )
+
+
+async def _author(visit: Visit, author: str) -> str:
+    """Return who has called the task: the name of a user, and what a client has given as it is."""
+    kind, _, id_ = author.partition(":")
+    return (await names_of_people(visit, [{"createdByUserId": id_}])).get(id_, author) if kind == "user" else author
 
 
 def _names(trajectory: Json) -> list[str]:

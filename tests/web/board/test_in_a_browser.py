@@ -304,8 +304,8 @@ def test_a_variable_of_the_company_is_bound_by_a_routine_and_columns_are_chosen(
     tab.get_by_text("Probe, variables, environment").click()
     row = tab.get_by_role("group", name="Environment variable 1")
     row.get_by_label("Name").fill("TOKEN")
-    row.get_by_label("It is").select_option(value="secret_ref")
-    row.get_by_label("Or the variable of the company").select_option(value="API_TOKEN")
+    row.get_by_label("It holds").select_option(value="secret_ref")
+    row.get_by_label("Or the variable").select_option(value="API_TOKEN")
     tab.get_by_role("button", name="Save", exact=True).click()
     tab.get_by_text("The changes are saved.").wait_for()
     assert {"type": "secret_ref", "value": None, "name": "API_TOKEN"}.items() >= api.get(f"/routines/{routine}")["env"][
