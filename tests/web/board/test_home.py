@@ -149,12 +149,16 @@ def test_a_process_that_does_not_keep_up_is_named_with_what_shows_it():
     late = {"webhook": (2, now - timedelta(minutes=2))}
 
     def seen(health, waiting):
-        return {one.name: (one.word, one.sentence) for one in system.processes_of({"version": "1"} | health, waiting, now)}
+        return {
+            one.name: (one.word, one.sentence) for one in system.processes_of({"version": "1"} | health, waiting, now)
+        }
 
     found = seen({"readModels": models, "overdueSchedules": 3}, late)
     assert ("is late", "3 schedules are due for more than a minute.") == found["scheduler"]
     assert ("stopped", "1 read model has stopped; the table below names them.") == found["projector"]
-    assert ("is late", "What waits longest was to be sent 2 min ago: a receiver fails, or nothing is sent.") == found["delivery"]
+    assert ("is late", "What waits longest was to be sent 2 min ago: a receiver fails, or nothing is sent.") == found[
+        "delivery"
+    ]
     found = seen({"readModels": models[1:], "overdueSchedules": 0}, {"webhook": (1, now)})
     assert ("is behind", "1 read model is behind the log.") == found["projector"]
     assert "works" == found["delivery"][0]
