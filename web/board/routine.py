@@ -1,14 +1,17 @@
 """A routine: its numbers, triggers and occurrences, why it did or did not run, its runs and its revisions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from litestar import Response, get, post
+from litestar.concurrency import sync_to_thread
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
+from application.use_cases import read_access
+from projections import overview
 from web.board import differences, schedules, timeline, words
 from web.board.api import ApiRefusal
 from web.board.visit import Visit, known_zone
@@ -127,6 +130,19 @@ async def _tiles(visit: Visit, routine: Json) -> list[dict[str, str]]:
 def _length(run: Json) -> timedelta:
     began, ended = words.parse(run["triggeredAt"]), words.parse(run["completedAt"])
     return ended - began if began and ended else timedelta()
+
+
+async def titles_of(visit: Visit, things: Iterable[Json]) -> Mapping[str, str]:
+    """Return the titles of the routines of some runs, by the ids of the routines."""
+    wanted = {UUID(thing["routineId"]) for thing in things}
+    return await sync_to_thread(_titles, visit, wanted) if wanted else {}
+
+
+def _titles(visit: Visit, wanted: Collection[UUID]) -> Mapping[str, str]:
+    backend, company_id = visit.backend, UUID(visit.company_id)
+    backend.authorize(visit.caller, read_access.company, company_id)
+    with backend.consistent_read("routines") as conn:
+        return {str(id_): title for id_, title in overview.titles(conn, company_id, wanted).items()}
 
 
 async def names_of_people(visit: Visit, things: Sequence[Json]) -> dict[str, str]:

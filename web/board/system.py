@@ -114,7 +114,9 @@ def processes_of(health: Json, waiting: Mapping[str, tuple[int, datetime]], now:
     delivery = Process("delivery", "ran", "works", "Nothing waits to be sent longer than it should.")
     first_at = min((moment for _, moment in waiting.values()), default=now)
     if now - first_at > LATE:
-        text = f"What waits longest was to be sent {words.distance(first_at, now)}: a receiver fails, or nothing is sent."
+        text = (
+            f"What waits longest was to be sent {words.distance(first_at, now)}: a receiver fails, or nothing is sent."
+        )
         delivery = Process("delivery", "skipped", "is late", text)
     return [web, scheduler, projector, delivery]
 
