@@ -40,7 +40,7 @@ GOAL_MS = 150  # for the 95th percentile
 STATUSES = """CASE WHEN mod(hashtext(run.id::text || n), 1000) = 0 THEN 'failed' WHEN mod(hashtext(run.id::text || n), 100) = 7
     THEN 'coalesced' ELSE 'completed' END"""  # 1 of 1,000 and about 1 of 200
 RUNS = f"""
-    INSERT INTO run SELECT md5(run.id::text || n)::uuid, company_id, routine_id, position + (%(runs)s - n) * %(many)s,
+    INSERT INTO run SELECT md5(run.id::text || n)::uuid, company_id, routine_id, position - n * %(many)s,
         triggered_at - n * interval '1 hour', md5(linked_issue_id::text || n)::uuid, trigger_id,
         (doc::jsonb || jsonb_build_object('id', md5(run.id::text || n)::uuid, 'status', {STATUSES},
             'triggeredAt', to_char(triggered_at - n * interval '1 hour', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
@@ -50,7 +50,7 @@ RUNS = f"""
 ISSUES = """
     INSERT INTO issue SELECT md5(id::text || n)::uuid, company_id, identifier || '-' || n, 'done', false,
         assignee_agent_id, project_id, parent_id, origin_kind, origin_id, title, folded_title,
-        position + (%(runs)s - n) * %(many)s, changed, (doc::jsonb || jsonb_build_object('id', md5(id::text || n)::uuid,
+        position - n * %(many)s, changed, (doc::jsonb || jsonb_build_object('id', md5(id::text || n)::uuid,
             'identifier', identifier || '-' || n, 'status', 'done'))::json
     FROM issue, generate_series(%(first)s::int, %(last)s) n WHERE company_id = %(company)s AND is_open"""
 AT_ONCE = 3  # runs of each routine
@@ -66,7 +66,7 @@ PAUSED = """
 
 
 def run(postgres: LocalPostgres, *, quick: bool) -> None:
-    routines, runs, rounds = (1_000, 20, 5) if quick else (10_000, 100, 20)
+    routines, runs, rounds = (1_000, 20, 5) if quick else (10_000, 100, 10)
     now = datetime.now(UTC).replace(second=0, microsecond=0)
     with fresh_system(postgres) as system, bootstrap.connect(system.settings) as conn:
         began = time.perf_counter()
@@ -140,6 +140,7 @@ def _paths(client: httpx.Client, company: UUID) -> Mapping[str, str]:
         "routines: a text in none": f"{board}/routines?q=nowhere",
         "routines: paused, 1 of 256": f"{board}/routines?status=paused",
         "routines: archived, none": f"{board}/routines?status=archived",
+        "routines: of an agent, none": f"{board}/routines?agent={company}",
         "routines: by title": f"{board}/routines?sort=title",
         "routines: by last change": f"{board}/routines?sort=changed",
         "a routine": routine,
@@ -158,6 +159,7 @@ def _paths(client: httpx.Client, company: UUID) -> Mapping[str, str]:
         "runs: before a moment": f"{board}/runs?to={datetime.now(UTC):%Y-%m-%d}+00:00",
         "a run": f"{board}/runs/{newest['id']}",
         "issues: open": f"{board}/issues",
+        "issues: cancelled, none": f"{board}/issues?status=cancelled",
         "issues: all": f"{board}/issues?status=all",
         "issues: a text in none": f"{board}/issues?q=nowhere",
         "an issue": f"{board}/issues/{newest['linkedIssue']['id']}",
