@@ -12,7 +12,7 @@ Inside, a wall time is carried as if it were UTC: wall = moment + offset.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from itertools import chain, pairwise
@@ -75,7 +75,15 @@ def occurrences(schedule: Cron, after: datetime, until: datetime) -> Iterator[da
 def count(schedule: Cron, after: datetime, until: datetime) -> int:
     """Return how many occurrences there are in (after, until], without walking through them."""
     rule, end = _rule(schedule.expression), _minute_after(until)
-    return sum(_count_in(rule, span, end) for span in _spans(schedule, _minute_after(after), end))
+    return sum(sum(_counts_in(rule, span, (end,))) for span in _spans(schedule, _minute_after(after), end))
+
+
+def counts(schedule: Cron, bounds: Sequence[datetime]) -> list[int]:
+    """Return how many occurrences there are between each of the bounds, which ascend, and the next one, as `count` does."""
+    rule, ends = _rule(schedule.expression), [_minute_after(moment) for moment in bounds]
+    of_spans = [_counts_in(rule, span, ends) for span in _spans(schedule, ends[0], ends[-1])]
+    so_far = [sum(found) for found in zip(*of_spans, strict=True)] or [0] * len(ends)
+    return [later - earlier for earlier, later in pairwise(so_far)]
 
 
 def last_until(schedule: Cron, until: datetime, after: datetime) -> datetime | None:
@@ -167,16 +175,23 @@ def _wall(day: int, minute: int) -> datetime:
     return datetime.combine(date.fromordinal(day), time(*divmod(minute, 60)), UTC)
 
 
-def _count_in(rule: _Rule, span: _Span, end: datetime) -> int:
-    """Return how many instants of the span before `end` match; the wall times of a gap are one instant."""
+def _counts_in(rule: _Rule, span: _Span, ends: Sequence[datetime]) -> Iterator[int]:
+    """Yield how many instants of the span before each of the ends, which ascend, match; the wall times of a gap are one."""
     in_gap = _count_walls(rule, span.first, span.begin + span.offset + MINUTE)
-    return _count_walls(rule, span.first, min(span.end, end + span.offset)) - max(0, in_gap - 1)
+    day, so_far, is_matching = 0, 0, False
+    for end in ends:
+        wall = min(span.end, end + span.offset)
+        if end <= span.begin or wall <= span.first:
+            yield 0
+            continue
+        if (ordinal := wall.toordinal()) != day:  # what is the same for the whole day
+            day, is_matching = ordinal, rule.dates.include(wall)
+            so_far = _count_walls(rule, span.first, _wall(day, 0)) - max(0, in_gap - 1)
+        yield so_far + (bisect_left(rule.times, 60 * wall.hour + wall.minute) if is_matching else 0)
 
 
 def _count_walls(rule: _Rule, first: datetime, end: datetime) -> int:
-    """Return how many wall times in [first, end) match."""
-    if first >= end:
-        return 0
+    """Return how many wall times in [first, end) match; less than none if a midnight before the first one is the end."""
     days = cron_days.count(rule.dates, first.toordinal(), end.toordinal())
     return days * len(rule.times) - _count_earlier(rule, first) + _count_earlier(rule, end)
 

@@ -10,9 +10,10 @@ Moments are aware and come back in UTC; periods are open at `after` and closed a
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from itertools import pairwise
 from uuid import UUID
 
 from msgspec.structs import replace
@@ -78,6 +79,21 @@ def count(plan: Plan, after: datetime, until: datetime) -> int:
     first, last = (moment.astimezone(zones.zone(cron.timezone)).date() for moment in (after, until))
     excluded = (day for day in plan.excluded if first <= day <= last)
     return cron_schedule.count(cron, after, until) - sum(_count_on(cron, day, after, until) for day in excluded)
+
+
+def counts(plan: Plan, bounds: Sequence[datetime]) -> list[int]:
+    """Return how many occurrences there are between each of the bounds, which ascend, and the next one."""
+    if plan.once is not None:
+        return [count(plan, after, until) for after, until in pairwise(bounds)]
+    cron, zone = _cron(plan), zones.zone(_cron(plan).timezone)
+    within = [_within(plan, moment) for moment in bounds]
+    found = cron_schedule.counts(cron, within)
+    first, last = (moment.astimezone(zone).date() for moment in (bounds[0], bounds[-1]))
+    for day in plan.excluded:
+        if first <= day <= last:
+            taken = (_count_on(cron, day, after, until) for after, until in pairwise(within))
+            found = [number - less for number, less in zip(found, taken, strict=True)]
+    return found
 
 
 def last_until(plan: Plan, until: datetime, after: datetime) -> datetime | None:
@@ -175,6 +191,13 @@ def _clipped(plan: Plan, after: datetime, until: datetime) -> tuple[datetime, da
     if plan.starts_at is not None and plan.starts_at > after:
         after = plan.starts_at - INSTANT
     return after, until if plan.ends_at is None else min(until, plan.ends_at)
+
+
+def _within(plan: Plan, moment: datetime) -> datetime:
+    """Return the moment, or the limit of the plan that it lies beyond."""
+    starts, ends = plan.starts_at, plan.ends_at
+    moment = moment if starts is None else max(moment, starts - INSTANT)
+    return moment if ends is None else min(moment, ends)
 
 
 def _count_on(cron: Cron, day: date, after: datetime, until: datetime) -> int:

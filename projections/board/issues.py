@@ -81,7 +81,8 @@ CREATE TABLE issue (
     origin_id uuid, title text NOT NULL, folded_title text NOT NULL, position bigint NOT NULL, changed bigint NOT NULL,
     doc json NOT NULL);
 CREATE INDEX ON issue (company_id, position);
-CREATE INDEX ON issue (company_id) WHERE is_open;
+CREATE INDEX ON issue (company_id, position) WHERE is_open;
+CREATE INDEX ON issue (company_id, position) WHERE status = 'cancelled';
 CREATE INDEX ON issue (identifier);
 CREATE INDEX ON issue (origin_id, changed) WHERE is_open;
 CREATE INDEX ON issue (origin_id, position);
@@ -357,7 +358,7 @@ class InboxItem(ResponseBody, frozen=True, kw_only=True):
 
 _PAGE = Docs(
     """SELECT doc, position FROM issue WHERE company_id = %(company_id)s
-    AND (%(statuses)s::text[] IS NULL OR status = ANY(%(statuses)s))
+    AND (%(statuses)s::text[] IS NULL OR status = ANY(%(statuses)s)) AND (NOT %(are_open)s::boolean OR is_open)
     AND (%(assignee_agent_id)s::uuid IS NULL OR assignee_agent_id = %(assignee_agent_id)s)
     AND (%(project_id)s::uuid IS NULL OR project_id = %(project_id)s)
     AND (%(parent_id)s::uuid IS NULL OR parent_id = %(parent_id)s)
@@ -427,6 +428,9 @@ def page(
 ) -> Part[responses.Issue]:
     """Return the issues of a company that meet the filters, newest first."""
     values = msgspec.structs.asdict(filters) | {"folded": filters.text and fold_case(filters.text)}
+    values["are_open"] = bool(filters.statuses) and set(OPEN).issuperset(
+        filters.statuses or ()
+    )  # an index has these alone
     return _PAGE.part(conn, company_id=company_id, max_bytes=max_bytes, **values)
 
 

@@ -62,7 +62,7 @@ CREATE TABLE run (
     triggered_at timestamptz NOT NULL, linked_issue_id uuid, trigger_id uuid, doc json NOT NULL);
 CREATE INDEX ON run (routine_id, position);
 CREATE INDEX ON run (routine_id, (doc->>'status'), (doc->>'source'), position DESC NULLS LAST);
-CREATE INDEX ON run (company_id, (doc->>'status'), triggered_at, position);
+CREATE INDEX ON run (company_id, (doc->>'status'), (doc->>'source'), triggered_at, position);
 """
 
 RUNS = View(
@@ -330,11 +330,11 @@ NARROWED = _newest(  # one index range per status and source; only that index ha
         SELECT * FROM run WHERE routine_id = %(routine_id)s AND {_BEFORE}
         AND doc->>'status' = status AND doc->>'source' = source ORDER BY position DESC NULLS LAST LIMIT %(limit)s) found"""
 )
-OF_COMPANY = Docs(  # one index range per status
-    f"""SELECT {LINKED} AS doc FROM (SELECT found.* FROM unnest(%(status)s::text[]) status, LATERAL (
-        SELECT * FROM run WHERE company_id = %(company_id)s AND doc->>'status' = status
+OF_COMPANY = Docs(  # one index range per status and source, or a rare one would be looked for among all others
+    f"""SELECT {LINKED} AS doc FROM (
+        SELECT found.* FROM unnest(%(status)s::text[]) status, unnest(%(source)s::text[]) source, LATERAL (
+        SELECT * FROM run WHERE company_id = %(company_id)s AND doc->>'status' = status AND doc->>'source' = source
         AND triggered_at BETWEEN %(since)s AND %(until)s AND (triggered_at, position) < (%(triggered_at)s, %(position)s)
-        AND (%(source)s::text[] IS NULL OR doc->>'source' = ANY(%(source)s))
         AND (%(routine_id)s::uuid IS NULL OR routine_id = %(routine_id)s)
         AND (%(agent_id)s::uuid IS NULL OR %(agent_id)s = coalesce(
             (SELECT assignee_agent_id FROM issue i WHERE i.id = linked_issue_id),
@@ -394,7 +394,7 @@ def asked(
     return {
         "company_id": company_id,
         "status": list(set(filters.status or get_args(RunStatus))),
-        "source": filters.source and list(filters.source),
+        "source": list(set(filters.source or get_args(RunSource))),
         "routine_id": filters.routine_id,
         "agent_id": filters.assignee_agent_id,
         "since": period[0],

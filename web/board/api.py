@@ -1,12 +1,13 @@
 """
 The API as the board calls it: in this process, as the user, through the same routes, checks and answers as any client.
 
-So a page knows nothing that the API does not tell its user, and does nothing that it would refuse.
+So a page knows nothing that the API does not tell its user, and does nothing that it would refuse. Paths below `/v1` are
+those of the Jetty API.
 """
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode
 
 import msgspec
 from litestar.types import ASGIApp, HTTPRequestEvent, Message, ReceiveMessage
@@ -15,6 +16,7 @@ from web.http import json_body
 from web.http.requests import DECODED_BODY
 
 ABSENT = ("null", "undefined")  # how the API calls what was not given
+BODY = "body"  # how the Jetty API calls a body as a whole
 Query = Mapping[str, Any]
 
 
@@ -82,10 +84,7 @@ class Api:
         status, headers, text = await self._send(method, f"/api{path}", content, _query(query or {}))
         value = msgspec.json.decode(text) if text else None
         if status >= 400:  # noqa: PLR2004 the first status of a refusal
-            problem = value if isinstance(value, dict) else {}
-            raise ApiRefusal(
-                status, str(problem.get("error", "The request was refused")), problem.get("details"), headers
-            )
+            raise _refusal(status, value if isinstance(value, dict) else {}, headers)
         return Answer(value, headers.get("x-next-cursor"))
 
     async def _send(self, method: str, path: str, content: bytes, query: str) -> tuple[int, dict[str, str], bytes]:
@@ -102,7 +101,7 @@ class Api:
             "http_version": "1.1",
             "method": method,
             "scheme": self._scope["scheme"],
-            "path": path,
+            "path": unquote(path.replace("%2F", "%252F")),  # a slash in a name begins no other part of the path
             "raw_path": path.encode(),
             "query_string": query.encode(),
             "root_path": "",
@@ -114,6 +113,29 @@ class Api:
         answer = _Received()
         await self._app(scope, _body(content), answer.send)  # type: ignore[arg-type]
         return answer.status, answer.headers, b"".join(answer.parts)
+
+
+def _refusal(status: int, problem: Mapping[str, Any], headers: Mapping[str, str]) -> ApiRefusal:
+    """Return what an API has said, in the form of the Paperclip API; the Jetty API says it in a `detail`."""
+    details: list[dict[str, Any]] | None = None
+    match problem:
+        case {"error": message}:
+            details = problem.get("details")
+        case {"detail": {"message": message, "field": field}} if field != BODY:
+            details = [{"path": field.split("."), "message": message}]
+        case {"detail": [_, *_] as issues}:
+            details = [_issue(issue) for issue in issues]
+            message = details[0]["message"]
+        case {"detail": {"message": message}} | {"detail": message}:
+            pass
+        case _:
+            message = "The request was refused"
+    return ApiRefusal(status, str(message), details, headers)
+
+
+def _issue(issue: Mapping[str, Any]) -> dict[str, Any]:
+    received = {"received": ABSENT[0]} if issue["msg"] == "is required" else {}
+    return {"path": [step for step in issue["loc"] if step != BODY], "message": issue["msg"], **received}
 
 
 class _Received:

@@ -18,9 +18,10 @@ from domain.values import (
     Priority,
     VariableType,
 )
-from web.board import preview
+from web.board import environment, preview
 from web.board.api import ApiRefusal
 from web.board.forms import Form, read_number
+from web.board.variables import names_of
 from web.board.visit import Visit
 
 CONFLICT = 409
@@ -37,7 +38,7 @@ TEXTS = (
     "activityGatePolicy",
     "activityGateScope",
 )
-IDS = ("assigneeAgentId", "projectId", "goalId", "folderId")
+IDS = ("assigneeAgentId", "projectId", "goalId", "folderId", "parentIssueId")
 RETRY = {"maxAttempts": int, "backoffSeconds": int, "backoffFactor": float, "maxBackoffSeconds": int}
 PROBE = ("url", "status", "path", "equals", "ifUnanswered")
 ALERTS = ("untakenAfterSec", "stuckAfterSec", "overdueAfterSec", "missedInARow")
@@ -89,7 +90,7 @@ async def create(visit: NamedDependency[Visit]) -> Response[Any]:
         try:
             routine = await visit.api.post(visit.api_path("routines"), body)
         except ApiRefusal as refusal:
-            errors = {_in_form(field): message for field, message in refusal.by_field().items()}
+            errors = _beside_fields(form, refusal)
         else:
             return visit.go("routines", routine["id"], done="created")
     return await _form(visit, None, _values(form), errors, checked=form)
@@ -114,7 +115,7 @@ async def save(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Resp
     try:
         saved = await visit.api.patch(f"/routines/{routine_id}", body)
     except ApiRefusal as refusal:
-        errors = {_in_form(field): message for field, message in refusal.by_field().items()}
+        errors = _beside_fields(form, refusal)
         theirs: list[tuple[str, str, str]] = []
         if refusal.status == CONFLICT and routine["latestRevisionId"] != form.text("base"):
             mine, now = _values(form), as_values(routine)
@@ -157,6 +158,9 @@ async def _form(  # noqa: PLR0913 what the form shows
         theirs=theirs,
         options=options,
         choices=CHOICES,
+        env_rows=environment.rows_of(values),
+        env_types=environment.TYPES,
+        company_variables=await names_of(visit),
         variable_rows=range(min(count + SPARE_VARIABLES, MOST_VARIABLES)),
         preview=shown,
         presets=preview.PRESETS,
@@ -173,7 +177,7 @@ def as_values(routine: Json) -> dict[str, str]:
     values |= {f"alertBounds.{name}": _text(alerts[name]) for name in ALERTS}
     values["maxCost"] = f"{budget['maxCostMicros'] / 1_000_000:g}" if budget else ""
     values["windowSec"] = _text(budget["windowSec"]) if budget else ""
-    values |= _probe_as_values(routine["probe"])
+    values |= _probe_as_values(routine["probe"]) | environment.as_values(routine["env"])
     for index, variable in enumerate(routine["variables"]):
         row = f"variables.{index}."
         values |= {f"{row}{name}": _text(variable[name]) for name in ("name", "label", "type", "defaultValue")}
@@ -215,7 +219,7 @@ def _values(form: Form) -> dict[str, str]:
     names = [*TEXTS, *IDS, "maxRunDurationSec", "retry", "maxCost", "windowSec", "cronExpression", "timezone"]
     names += [f"retryPolicy.{name}" for name in RETRY] + [f"retryOn.{cause}" for cause, _ in CHOICES["retryOn"]]
     names += [f"alertBounds.{name}" for name in ALERTS] + [f"probe.{name}" for name in PROBE]
-    values = {name: form.text(name) for name in names if form.has(name)}
+    values = {name: form.text(name) for name in names if form.has(name)} | environment.typed(form)
     for index in range(MOST_VARIABLES):
         row = f"variables.{index}."
         if not form.has(f"{row}name"):
@@ -249,7 +253,7 @@ def _body(form: Form, errors: dict[str, str]) -> dict[str, Any]:
         body["budget"] = {"maxCostMicros": None if cost is None else round(cost * 1_000_000), "windowSec": window}
     body["probe"] = _probe(form, errors) if form.given("probe.url") else None
     body["variables"] = _variables(form, errors)
-    return body
+    return body | environment.body(form, errors)
 
 
 def _probe(form: Form, errors: dict[str, str]) -> dict[str, Any]:
@@ -317,6 +321,11 @@ def _default(text: str, kind: str, name: str, errors: dict[str, str]) -> Any:
         errors[name] = "Write true or false."
         return None
     return text
+
+
+def _beside_fields(form: Form, refusal: ApiRefusal) -> dict[str, str]:
+    """Return what the API says by the fields of the form."""
+    return environment.beside_rows(form, {_in_form(field): message for field, message in refusal.by_field().items()})
 
 
 def _in_form(field: str) -> str:

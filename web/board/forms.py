@@ -5,6 +5,7 @@ from math import isfinite
 from typing import Any
 from urllib.parse import parse_qs
 
+import msgspec
 from litestar import Request
 
 from domain.errors import Forbidden
@@ -56,6 +57,17 @@ def read_number(text: str) -> int | float:
     if not isfinite(number):
         raise ValueError(text)
     return int(number) if number.is_integer() else number
+
+
+def read_object(form: Form, name: str, errors: dict[str, str]) -> dict[str, Any] | None:
+    """Return the JSON object in a field; None if nothing is in it or, with an error, if something else is."""
+    if form.given(name) is None:
+        return None
+    try:
+        return msgspec.json.decode(form.text(name).encode(), type=dict[str, Any])
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeEncodeError, RecursionError):
+        errors[name] = 'This is no JSON object: write it like {"name": "value"}.'
+        return None
 
 
 async def read_own_form(request: Request[Any, Any, Any], cookie: SessionCookie) -> Form:

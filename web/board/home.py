@@ -18,17 +18,16 @@ from domain.schedule import plan as plans
 from domain.schedule.cron_schedule import Cron
 from domain.schedule.plan import Plan
 from projections import overview
-from projections.overview import HOME_MODELS, LIST_MODELS, Numbers
-from projections.responses import Trigger
+from projections.overview import HOME_MODELS, LIST_MODELS, Numbers, Schedule
 from projections.routines.routines import Filters
 from web.board import schedules, strips, words
+from web.board.routine import titles_of
 from web.board.visit import Visit
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 DAYS, HOURS = 7, 24
 NEXT, FAILURES = 8, 5
 MOST_DISTINCT = 1_000  # schedules that differ, which the grid counts: those that most routines have
-FEW = 20  # occurrences in a week
 SHADES = 4  # of an hour with runs, from the least to the most filled one
 NIL = UUID(int=0)
 COUNTED = DAYS * HOURS + 1  # hours from midnight on, one more than seven days usually have
@@ -68,7 +67,7 @@ async def home(visit: NamedDependency[Visit]) -> Response[Any]:
             }
         )
     lag = max((model["behindS"] for model in health["readModels"]), default=0)
-    titles = {one["routineId"]: (await visit.api.get(f"/routines/{one['routineId']}"))["title"] for one in failures}
+    titles = await titles_of(visit, failures)
     troubles = [REASONS.get(reason, reason.replace("_", " ")) for reason in health["reasons"]]
     losing = [row for row in rows if row["strip"].lost]
     return visit.show(
@@ -142,16 +141,16 @@ def _count(visit: Visit, begin: datetime) -> tuple[list[int], bool]:
     backend, company_id = visit.backend, UUID(visit.company_id)
     backend.authorize(visit.caller, read_access.company, company_id)
     with backend.consistent_read(*LIST_MODELS) as conn:
-        triggers = overview.schedules(conn, company_id)
-    distinct = Counter(map(_plan, triggers))
+        schedules_ = overview.schedules(conn, company_id)
+    distinct = Counter(schedules_)
     counts = [0] * (DAYS * HOURS)
     cells = cells_of(begin)
     first = (visit.now - begin) // HOUR  # what is over is not to come
-    for plan, many in distinct.most_common(MOST_DISTINCT):
-        for cell, count in list(zip(cells, _by_hour(plan, begin.astimezone(UTC)), strict=True))[first:]:
+    for schedule, many in distinct.most_common(MOST_DISTINCT):
+        for cell, count in list(zip(cells, _by_hour(schedule, begin.astimezone(UTC)), strict=True))[first:]:
             if cell < len(counts):
                 counts[cell] += many * count
-    return counts, len(distinct) > MOST_DISTINCT or len(triggers) == overview.MOST_SCHEDULES
+    return counts, len(distinct) > MOST_DISTINCT or len(schedules_) == overview.MOST_SCHEDULES
 
 
 def cells_of(begin: datetime) -> list[int]:
@@ -161,29 +160,18 @@ def cells_of(begin: datetime) -> list[int]:
     return [(moment.date() - begin.date()).days * HOURS + moment.hour for moment in there]
 
 
-def _plan(trigger: Trigger) -> Plan:
-    """Return the plan of a schedule, without the routine by which its jitter differs from others of the same times."""
-    return Plan(
-        seed=NIL,
-        cron=Cron(trigger.cron_expression, trigger.timezone or "UTC") if trigger.cron_expression else None,
-        once=words.parse(trigger.run_at),
-        starts_at=words.parse(trigger.starts_at),
-        ends_at=words.parse(trigger.ends_at),
-        excluded=trigger.excluded_dates,
-    )
-
-
 @lru_cache(maxsize=4 * MOST_DISTINCT)
-def _by_hour(plan: Plan, begin: datetime) -> tuple[int, ...]:
-    """Return how many occurrences a plan has in each of the hours that are counted."""
-    end = begin + COUNTED * HOUR
-    if plans.count(plan, begin - plans.INSTANT, end - plans.INSTANT) > FEW:
-        hours = (begin + number * HOUR - plans.INSTANT for number in range(COUNTED))
-        return tuple(plans.count(plan, hour, hour + HOUR) for hour in hours)
-    counts = [0] * COUNTED  # walking through few is quicker than asking each hour
-    for moment in plans.occurrences(plan, begin - plans.INSTANT, end - plans.INSTANT):
-        counts[(moment - begin) // HOUR] += 1
-    return tuple(counts)
+def _by_hour(schedule: Schedule, begin: datetime) -> tuple[int, ...]:
+    """Return how many occurrences a schedule has in each of the hours that are counted, wherever jitter moves them."""
+    plan = Plan(
+        seed=NIL,
+        cron=Cron(schedule.cron_expression, schedule.timezone or "UTC") if schedule.cron_expression else None,
+        once=words.parse(schedule.run_at),
+        starts_at=words.parse(schedule.starts_at),
+        ends_at=words.parse(schedule.ends_at),
+        excluded=schedule.excluded_dates,
+    )
+    return tuple(plans.counts(plan, [begin + number * HOUR - plans.INSTANT for number in range(COUNTED + 1)]))
 
 
 def _shade(count: int, least: int, most: int) -> int:

@@ -1,15 +1,17 @@
 """A routine: its numbers, triggers and occurrences, why it did or did not run, its runs and its revisions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
-import msgspec
 from litestar import Response, get, post
+from litestar.concurrency import sync_to_thread
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
+from application.use_cases import read_access
+from projections import overview
 from web.board import differences, schedules, timeline, words
 from web.board.api import ApiRefusal
 from web.board.visit import Visit, known_zone
@@ -130,6 +132,19 @@ def _length(run: Json) -> timedelta:
     return ended - began if began and ended else timedelta()
 
 
+async def titles_of(visit: Visit, things: Iterable[Json]) -> Mapping[str, str]:
+    """Return the titles of the routines of some runs, by the ids of the routines."""
+    wanted = {UUID(thing["routineId"]) for thing in things}
+    return await sync_to_thread(_titles, visit, wanted) if wanted else {}
+
+
+def _titles(visit: Visit, wanted: Collection[UUID]) -> Mapping[str, str]:
+    backend, company_id = visit.backend, UUID(visit.company_id)
+    backend.authorize(visit.caller, read_access.company, company_id)
+    with backend.consistent_read("routines") as conn:
+        return {str(id_): title for id_, title in overview.titles(conn, company_id, wanted).items()}
+
+
 async def names_of_people(visit: Visit, things: Sequence[Json]) -> dict[str, str]:
     """Return the names of the users and agents who made some things, by id."""
     names: dict[str, str] = {}
@@ -183,8 +198,3 @@ async def restore(
             trigger=None,
         )
     return visit.go("routines", routine_id, done="restored")
-
-
-def as_json(value: object) -> str:
-    """Return a JSON value as people read it."""
-    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID, uuid4
 
 import msgspec
@@ -18,7 +18,7 @@ from projections.overview import LIST_MODELS, ListedRoutine, Order, Place
 from projections.routines.routines import Filters, meant
 from web.board import schedules, strips, words
 from web.board.api import ApiRefusal
-from web.board.forms import Form, read_number
+from web.board.forms import Form, read_number, read_object
 from web.board.sign_in import own_path
 from web.board.visit import Visit, see_other
 from web.http.paging import cursor_of, not_of_list, place_of
@@ -30,24 +30,46 @@ SHOWN = ("active", "paused")  # unless the reader asks for another status
 ORDERS = {"next": "Next run", "title": "Title", "changed": "Last changed"}
 STATUSES = {"": "Active and paused", "active": "Active", "paused": "Paused", "archived": "Archived", "all": "All"}
 FILTERS = ("q", "status", "agent", "project", "folder", "sort")
+PAUSE_FIELDS = {"pauseNote": "note", "resumeAt": "until"}  # the fields of the forms, by those of the API
+Column = Literal["strip", "outcome", "next", "agent", "project", "folder", "priority", "triggers", "changed"]
+COLUMNS: Mapping[
+    Column, str
+] = {  # that the list can have beside the routines; those of USUAL unless the address names others
+    "strip": "Last runs",
+    "outcome": "Last outcome",
+    "next": "Next run",
+    "agent": "Agent",
+    "project": "Project",
+    "folder": "Folder",
+    "priority": "Priority",
+    "triggers": "Triggers",
+    "changed": "Last changed",
+}
+USUAL = ("strip", "outcome", "next")
 
 
-class Sorting(msgspec.Struct, frozen=True):
-    """The order that an address asks for."""
+class Layout(msgspec.Struct, frozen=True):
+    """The order and the columns that an address asks for."""
 
     sort: Order
+    column: tuple[Column, ...]
 
 
 @get("/board/companies/{company_id:str}/routines", operation_id="boardRoutines")
 async def routines(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show the routines that match, a page of them."""
-    parameters = visit.parameters(FILTERS)
-    order: Order = parse(Sorting, {"sort": parameters.get("sort", "next")}).sort
+    parameters: dict[str, Any] = visit.parameters(FILTERS)
+    asked = {"sort": parameters.get("sort", "next"), "column": visit.request.query_params.getall("column", [])}
+    layout = parse(Layout, asked)
+    order, chosen = layout.sort, tuple(name for name in COLUMNS if name in layout.column)
     filters = _filters(parameters)
     list_name = f"board {order} {visit.company_id}"
     after = place_of(visit.parameter("cursor"), list_name, Place)
     if after is not None and order == "next":
         after = msgspec.structs.replace(after, key=_moment_of(after.key))
+    is_narrowed = any(name != "sort" for name in parameters)
+    if chosen not in ((), USUAL):
+        parameters["column"] = chosen
     part, bars = await sync_to_thread(_read, visit, filters, order, after)
     rows = [_row(visit, row, bars.get(row.item.id, [])) for row in part]
     following = cursor_of(list_name, Place(part[-1].key, part[-1].item.id)) if part.more else None
@@ -56,7 +78,9 @@ async def routines(visit: NamedDependency[Visit]) -> Response[Any]:
         here="routines",
         rows=rows,
         parameters=parameters,
-        is_narrowed=any(name != "sort" for name in parameters),
+        is_narrowed=is_narrowed,
+        all_columns=COLUMNS,
+        columns=chosen or USUAL,
         agents=await _names(visit, "agents"),
         projects=await _names(visit, "projects"),
         folders=await _names(visit, "folders"),
@@ -140,7 +164,7 @@ async def run_now(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> R
     given = {
         one["name"]: _typed(values[name], one["type"], name, errors) for name, one in names.items() if values[name]
     }
-    payload = _payload(values["payload"], errors)
+    payload = read_object(form, "payload", errors)
     body |= ({"variables": given} if given else {}) | ({"payload": payload} if payload is not None else {})
     if not errors:
         try:
@@ -167,16 +191,6 @@ def _typed(text: str, kind: str, name: str, errors: dict[str, str]) -> str | flo
     except (ValueError, KeyError):
         errors[name] = "This is no number." if kind == "number" else "Write true or false."
     return text
-
-
-def _payload(text: str, errors: dict[str, str]) -> dict[str, Any] | None:
-    if not text.strip():
-        return None
-    try:
-        return msgspec.json.decode(text.encode(), type=dict[str, Any])
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeEncodeError, RecursionError):
-        errors["payload"] = 'This is no JSON object: write it like {"name": "value"}.'
-        return None
 
 
 def _with_done(path: str, done: str) -> str:
@@ -210,8 +224,7 @@ async def pause(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Res
         try:
             await visit.api.patch(f"/routines/{routine_id}", body)
         except ApiRefusal as refusal:
-            names = {"pauseNote": "note", "resumeAt": "until"}
-            errors = {names.get(field, ""): message for field, message in refusal.by_field().items()}
+            errors = {PAUSE_FIELDS.get(field, ""): message for field, message in refusal.by_field().items()}
     back = own_path(form.text("back"))
     if errors:
         routine = await visit.own("routines", routine_id)
@@ -240,19 +253,21 @@ async def change_many(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show what pausing or resuming the chosen routines would do, and do it once that is confirmed."""
     form = visit.form
     action = form.one_of("action", ("pause", "resume"))
-    ids, note, error, outcome = form.all("routine")[:PAGE], form.text("note"), "", None
+    ids, note, errors, outcome = form.all("routine")[:PAGE], form.text("note"), dict[str, str](), None
+    until = local_moment(form.text("until"), visit.zone, "until", errors)
     narrowed = {name: form.given(name) for name in ("q", "agent", "project")}
     selection = _selection(form, ids, narrowed)
-    if selection is not None and form.has("confirmed"):
-        body = {**selection, **({"pauseNote": note.strip() or None} if action == "pause" else {})}
+    if selection is not None and form.has("confirmed") and not errors:
+        pause = {"pauseNote": note.strip() or None, "resumeAt": until} if action == "pause" else {}
+        body = {**selection, **pause}
         try:
             outcome = await visit.api.post(visit.api_path("routines", action), body)
         except ApiRefusal as refusal:
-            error = "; ".join(refusal.by_field().values())
+            errors = {PAUSE_FIELDS.get(field, ""): message for field, message in refusal.by_field().items()}
     is_all = selection is not None and not ids
     return visit.show(
         "many.html",
-        status=422 if error else 200,
+        status=422 if errors else 200,
         here="routines",
         action=action,
         chosen=await _titles(visit, ids) if outcome is None else [],
@@ -262,7 +277,8 @@ async def change_many(visit: NamedDependency[Visit]) -> Response[Any]:
         outcome_=outcome,
         back=own_path(form.text("back")),
         note=note,
-        error=error,
+        until=form.text("until"),
+        errors=errors,
     )
 
 

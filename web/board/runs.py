@@ -14,7 +14,7 @@ from domain.values import RunSource
 from projections.responses import RunStatus
 from web.board import words
 from web.board.api import ApiRefusal
-from web.board.routine import took
+from web.board.routine import titles_of, took
 from web.board.visit import Visit
 
 PAGE = 50
@@ -43,7 +43,7 @@ async def runs(visit: NamedDependency[Visit]) -> Response[Any]:
     answer = await visit.api.page(visit.api_path("runs"), query)
     routine = await visit.own("routines", parameters["routine"]) if "routine" in parameters else None
     agents = {agent["id"]: agent["name"] for agent in await visit.api.get(visit.api_path("agents"))}
-    titles = await _titles(visit, answer.value) if routine is None else {routine["id"]: routine["title"]}
+    titles = await titles_of(visit, answer.value) if routine is None else {routine["id"]: routine["title"]}
     following = visit.path("runs", query={**parameters, "cursor": answer.next_cursor}) if answer.next_cursor else None
     return visit.show(
         "runs.html",
@@ -70,14 +70,6 @@ def bound(visit: Visit, parameters: Mapping[str, str], name: str, errors: dict[s
         errors[name] = f"No time in {visit.zone}: write it like 2026-11-30 09:00."
         return None
     return words.utc(moment)
-
-
-async def _titles(visit: Visit, listed: Sequence[Json]) -> dict[str, str]:
-    """Return the titles of the routines of some runs."""
-    titles = {}
-    for id_ in {run["routineId"] for run in listed}:
-        titles[id_] = (await visit.api.get(f"/routines/{id_}"))["title"]
-    return titles
 
 
 @get("/board/companies/{company_id:str}/runs/{run_id:str}", operation_id="boardRunPage")

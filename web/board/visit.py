@@ -78,6 +78,9 @@ DONE = {  # what a page says after a change, by the word in its address
     "agent": "The agent is changed.",
     "removed": "It is removed.",
     "added": "It is added.",
+    "called": "The task was called: this is its trajectory.",
+    "moved_trajectory": "The status of the trajectory is changed.",
+    "environment": "The variables are changed. Work that begins from now on gets them.",
 }
 
 
@@ -171,10 +174,10 @@ class Visit:
         return self.address("board", "companies", self.company_id, *parts, query=query)
 
     def address(self, *parts: object, query: Mapping[str, object] | None = None) -> str:
-        """Return the address of any page."""
+        """Return the address of any page. A parameter may have several values."""
         parameters = {name: value for name, value in (query or {}).items() if value not in (None, "")}
         path = "/".join(quote(str(part), safe="") for part in parts)
-        return f"{self.base}/{path}" + (f"?{urlencode(parameters)}" if parameters else "")
+        return f"{self.base}/{path}" + (f"?{urlencode(parameters, doseq=True)}" if parameters else "")
 
     def api_path(self, *parts: object) -> str:
         """Return a path of the API below the company."""

@@ -5,6 +5,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfoNotFoundError
 
+import msgspec
+
 from domain.schedule import time_words, zones
 
 SOON = timedelta(seconds=1)
@@ -17,7 +19,7 @@ class Outcome(NamedTuple):
     kind: str
 
 
-OUTCOMES: Mapping[str, Outcome] = {  # by the status of a run or the outcome of an occurrence
+OUTCOMES: Mapping[str, Outcome] = {  # by the status of a run or a trajectory, or the outcome of an occurrence
     "completed": Outcome("ran", "ran"),
     "issue_created": Outcome("under way", "live"),
     "trajectory_started": Outcome("under way", "live"),
@@ -27,6 +29,9 @@ OUTCOMES: Mapping[str, Outcome] = {  # by the status of a run or the outcome of 
     "missed": Outcome("missed", "missed"),
     "failed": Outcome("failed", "failed"),
     "planned": Outcome("planned", "planned"),
+    "pending": Outcome("waiting", "planned"),  # these three are of trajectories
+    "running": Outcome("under way", "live"),
+    "cancelled": Outcome("cancelled", "skipped"),
 }
 REASONS = {  # the reasons that are stored as words of the contract
     "paused": "the project is paused",
@@ -125,6 +130,11 @@ def milliseconds(number: int | None) -> str:
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """Return a number with its noun: `1 run`, `1,204 runs`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def as_json(value: object) -> str:
+    """Return a JSON value as people read it."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
 
 
 def utc(moment: datetime) -> str:

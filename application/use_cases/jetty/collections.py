@@ -8,7 +8,7 @@ from application.event_store.stream_kinds import COMPANY, KEY
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies.board import CompanyDraft
 from application.request_bodies.jetty import ApiKeyCreate, CollectionCreate, EnvironmentChange
-from application.use_cases import named_secrets, names
+from application.use_cases import named_secrets, names, read_access
 from application.use_cases.board import companies, keys
 from application.use_cases.board.keys import NewKey
 from domain.board import access
@@ -23,6 +23,12 @@ PURPOSE = "environment"
 def enter(work: UnitOfWork, principal: Principal, collection: str, action: Action = "read") -> UUID:
     """Return the company behind the name; raise NotFound unless the caller may see it."""
     return names.collection(work, principal, collection, action)
+
+
+def name_of(work: UnitOfWork, principal: Principal, company_id: UUID) -> str:
+    """Return the name that a company has as a collection; raise for all who may not read the company."""
+    read_access.company(work, principal, company_id)
+    return names.shown(work, company_id)
 
 
 def create(work: UnitOfWork, principal: Principal, draft: CollectionCreate) -> UUID:

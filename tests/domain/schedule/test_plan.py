@@ -61,6 +61,9 @@ def test_the_limits_leave_what_they_leave_one_by_one(plan, after, minutes):
 
     assert expected == list(plans.occurrences(plan, after, until))
     assert len(expected) == plans.count(plan, after, until)
+    middle = after + minutes // 3 * MINUTE
+    earlier = sum(moment <= middle for moment in expected)
+    assert [earlier, len(expected) - earlier] == plans.counts(plan, [after, middle, until])
     assert (expected[-1] if expected else None) == plans.last_until(plan, until, after)
 
 
@@ -124,6 +127,7 @@ def test_what_happens_once_happens_once():
 
     assert [at] == list(plans.occurrences(ONCE, NOON, NOON + DAY))
     assert 1 == plans.count(ONCE, NOON, at)
+    assert [1, 0] == plans.counts(ONCE, [NOON, at, NOON + DAY])
     assert at == plans.last_until(ONCE, NOON + DAY, NOON)
     assert plans.next_after(ONCE, at) is None
     assert 0 == plans.count(ONCE, at, NOON + DAY)

@@ -17,7 +17,7 @@ class Page(HTMLParser):
     def __init__(self, response):
         super().__init__()
         self.response, self.status, self.html = response, response.status_code, response.text
-        self.forms, self.links, self._text, self._open, self._field = [], [], [], [], None
+        self.forms, self.links, self._text, self._open, self._field, self._has_option = [], [], [], [], None, False
         self.feed(self.html)
         self.text = re.sub(r"\s+", " ", " ".join(self._text)).strip()
 
@@ -34,10 +34,10 @@ class Page(HTMLParser):
         if tag == "input" and fields is not None and has.get("name") and is_sent:
             fields[has["name"]] = has.get("value") or ""
         if tag in ("select", "textarea") and fields is not None:
-            self._field = has.get("name")
+            self._field, self._has_option = has.get("name"), False
             fields[self._field] = ""
-        if tag == "option" and fields is not None and self._field and ("selected" in has or not fields[self._field]):
-            fields[self._field] = has.get("value") or ""
+        if tag == "option" and fields is not None and self._field and ("selected" in has or not self._has_option):
+            fields[self._field], self._has_option = has.get("value") or "", True
 
     def _fields(self, has):
         if "form" in has:

@@ -7,7 +7,20 @@ from web.board.files import FILES, path_of
 
 INLINE = ("<style", " style=", "javascript:", " onclick=", "pcp_")
 MOST_BYTES = 300_000
-PAGES = ("", "/routines", "/runs", "/issues", "/deliveries", "/people", "/log", "/system", "/week", "/routines/new")
+PAGES = (
+    "",
+    "/routines",
+    "/runs",
+    "/issues",
+    "/deliveries",
+    "/people",
+    "/log",
+    "/system",
+    "/week",
+    "/routines/new",
+    "/tasks",
+    "/variables",
+)
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -132,7 +145,12 @@ def test_what_people_write_stays_text(board, api, company):
     routine = api.routine(company, agent, title=text, description=text, triggers=[schedule])
     run = api.post(f"/routines/{routine}/run", {"payload": {text: text}})
     api.post(f"/issues/{run['linkedIssueId']}/comments", {"body": text})
+    task = {"name": "t", "description": text, "workflow": {"init_params": {text: text}}}
+    api.post(f"/v1/tasks/{company}", task)
+    called = api.post(f"/v1/run/{company}/t", {"init_params": {text: text}})["trajectory_id"]
+    api.post(f"/v1/trajectory/{company}/t/{called}/labels", {"key": text, "value": text, "author": text})
     paths = ("", "/routines", f"/routines/{routine}", f"/routines/{routine}/edit", f"/routines/{routine}/revisions")
+    paths += ("/tasks", "/tasks/t", "/tasks/t/edit", "/tasks/t/run", f"/tasks/t/trajectories/{called}")
     for path in (*paths, f"/runs/{run['id']}", f"/issues/{run['linkedIssueId']}", "/people", "/runs", "/issues"):
         html = board.show(path).html
         assert "<script>alert" not in html, path

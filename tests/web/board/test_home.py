@@ -1,4 +1,4 @@
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import get_args
 from zoneinfo import ZoneInfo
 
@@ -6,6 +6,7 @@ import pytest
 
 from tests.web import people
 from tests.web.board.conftest import Board
+from web.board import system
 from web.board.home import REASONS, cells_of
 from web.monitoring.checkup import Reason
 
@@ -123,3 +124,41 @@ def test_an_admin_sees_no_button_for_an_owner(api, company):
 
 def test_the_board_has_a_sentence_for_whatever_is_wrong_with_the_service():
     assert {word for words in get_args(Reason) for word in get_args(words)} == {*REASONS}
+
+
+def test_the_system_page_says_of_each_process_how_one_can_tell_and_draws_the_last_day(board, api, company, agent):
+    assert "Nothing ran in the last 24 hours." in board.show("/system").text
+    routine = api.routine(company, agent)
+    for _ in range(2):
+        api.post(f"/routines/{routine}/run", {})
+
+    page = board.show("/system")
+
+    assert "web works It has answered you." in page.text
+    assert "scheduler works No schedule is due for more than a minute." in page.text
+    assert "projector works All" in page.text
+    assert "delivery works" in page.text
+    assert 'aria-label="1 under way in 24 hours"' in page.html
+    assert 'aria-label="1 coalesced in 24 hours"' in page.html
+    assert "When something is wrong" in page.text
+
+
+def test_a_process_that_does_not_keep_up_is_named_with_what_shows_it():
+    now = datetime(2026, 11, 29, tzinfo=UTC)
+    models = [{"stopped": "KeyError", "behindS": 0.0}, {"stopped": None, "behindS": 3.0}]
+    late = {"webhook": (2, now - timedelta(minutes=2))}
+
+    def seen(health, waiting):
+        return {
+            one.name: (one.word, one.sentence) for one in system.processes_of({"version": "1"} | health, waiting, now)
+        }
+
+    found = seen({"readModels": models, "overdueSchedules": 3}, late)
+    assert ("is late", "3 schedules are due for more than a minute.") == found["scheduler"]
+    assert ("stopped", "1 read model has stopped; the table below names them.") == found["projector"]
+    assert ("is late", "What waits longest was to be sent 2 min ago: a receiver fails, or nothing is sent.") == found[
+        "delivery"
+    ]
+    found = seen({"readModels": models[1:], "overdueSchedules": 0}, {"webhook": (1, now)})
+    assert ("is behind", "1 read model is behind the log.") == found["projector"]
+    assert "works" == found["delivery"][0]

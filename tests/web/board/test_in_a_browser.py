@@ -59,6 +59,17 @@ def company(api):
     api.post(f"/issues/{run['linkedIssueId']}/comments", {"body": "Half of it is done."})
     api.post(f"/companies/{company}/webhook-endpoints", {"url": "https://hooks.example.org/in", "events": ["run.*"]})
     api.post(f"/companies/{company}/members", {"name": "Ada", "membershipRole": "viewer"})
+    task = {"init_params": {"size": 10}, "steps": ["query"], "step_configs": {"query": {"activity": "sql"}}}
+    api.post(f"/v1/tasks/{company}", {"name": "count", "description": LONG, "workflow": task})
+    daily = {"name": "daily", "cadence": {"type": "daily", "hour_utc": 9}, "init_params_overrides": {"size": 3}}
+    api.post(f"/v1/routines/{company}/count", daily | {"webhook_url": f"https://hooks.example.org/{'x' * 80}"})
+    api.post(f"/v1/routines/{company}/count/daily/run-now")
+    claimed = api.post(f"/v1/workers/{company}/claim", {"worker": "w1"})
+    work = f"/v1/workers/{company}/{claimed['trajectory']['trajectory_id']}/{claimed['claim_id']}"
+    api.post(f"{work}/steps", {"step": "query", "inputs": {"sql": f"SELECT {'x' * 200}"}, "outputs": {"rows": [1, 2]}})
+    api.post(f"{work}/log", {"part": 0, "output": [{"stream": "stderr", "text": "warning: " + "x" * 200}]})
+    api.patch(f"/v1/collections/{company}/environment", {"environment_variables": {"API_TOKEN": "x"}})
+    api.patch(f"/routines/{audit}", {"env": {"TOKEN": {"type": "secret_ref", "name": "API_TOKEN"}}})
     return company
 
 
@@ -102,6 +113,7 @@ def paths(api, company):
     trigger, webhook = (one["id"] for one in api.get(f"/routines/{audit['id']}")["triggers"])
     failed = api.get(f"/companies/{company}/runs?status=failed")[0]
     live = api.get(f"/companies/{company}/runs?status=issue_created")[0]
+    trajectory = api.get(f"/v1/db/trajectories/{company}/count")["trajectories"][0]["trajectory_id"]
     routine = f"/routines/{audit['id']}"
     empty = api.company("Nobody")
     of_company = [
@@ -128,10 +140,13 @@ def paths(api, company):
         ),
         *(f"{routine}/triggers/new", f"{routine}/triggers/new?kind=webhook", f"{routine}/triggers/new?kind=chain"),
         *(f"{routine}/triggers/{trigger}", f"{routine}/triggers/{webhook}", f"{routine}/triggers/{trigger}/backfills"),
+        *("/routines?column=agent&column=project&column=folder&column=priority&column=triggers&column=changed",),
+        *("/variables", "/tasks", "/new-task", "/tasks/count", "/tasks/count/run", "/tasks/count/new-routine"),
+        *("/tasks/count/routines/daily", "/tasks/count/routines/daily/edit", f"/tasks/count/trajectories/{trajectory}"),
         *(f"/runs/{failed['id']}", f"/runs/{live['id']}", f"/issues/{live['linkedIssueId']}"),
     ]
     addresses = [f"/board/companies/{company}{path}" for path in of_company]
-    addresses += [f"/board/companies/{empty}{path}" for path in ("", "/routines", "/runs", "/issues")]
+    addresses += [f"/board/companies/{empty}{path}" for path in ("", "/routines", "/runs", "/tasks", "/system")]
     return [*addresses, "/board/settings"]
 
 
@@ -256,6 +271,51 @@ def test_everything_on_the_way_to_a_run_can_be_done_by_keyboard_alone(tab, api, 
     tab.get_by_role("button", name="Sign out", exact=True).wait_for()
     tab.keyboard.press("Escape")
     assert not tab.get_by_role("button", name="Sign out", exact=True).is_visible()
+
+
+def test_a_task_recurs_and_its_call_is_read_step_by_step(api, tab):
+    company = api.company("Clients of tasks")
+    tab.goto(f"/board/companies/{company}")
+    tab.get_by_role("link", name="Tasks").click()
+    tab.get_by_role("link", name="Create the first one").click()
+    tab.get_by_label("Name").fill("greet")
+    tab.get_by_role("button", name="Create the task").click()
+    tab.get_by_role("link", name="Let it recur").click()
+    tab.get_by_label("Name").fill("good-morning")
+    tab.get_by_label("It runs").select_option(value="weekdays")
+    tab.get_by_role("button", name="Create the routine").click()
+    tab.get_by_text("At 09:00 on Monday to Friday, UTC time").wait_for()
+    tab.get_by_role("button", name="Run now").click()
+    tab.get_by_role("heading", name="Steps: 1 of 1 completed").wait_for()
+    assert "hello" in tab.get_by_label("say gave").inner_text()
+    tab.get_by_role("link", name="Its run, with the routine").click()
+    tab.get_by_role("heading", name="Run of good-morning").wait_for()
+
+
+def test_a_variable_of_the_company_is_bound_by_a_routine_and_columns_are_chosen(api, tab):
+    company = api.company("Bound")
+    routine = api.routine(company, api.agent(company)[0], title="Report")
+    tab.goto(f"/board/companies/{company}/variables")
+    tab.get_by_label("Name").fill("API_TOKEN")
+    tab.get_by_label("Value", exact=True).fill("hunter2")
+    tab.get_by_role("button", name="Set it").click()
+    tab.get_by_text("The variables are changed.").wait_for()
+    tab.goto(f"/board/companies/{company}/routines/{routine}/edit")
+    tab.get_by_text("Probe, variables, environment").click()
+    row = tab.get_by_role("group", name="Environment variable 1")
+    row.get_by_label("Name").fill("TOKEN")
+    row.get_by_label("It holds").select_option(value="secret_ref")
+    row.get_by_label("Or the variable").select_option(value="API_TOKEN")
+    tab.get_by_role("button", name="Save", exact=True).click()
+    tab.get_by_text("The changes are saved.").wait_for()
+    assert {"type": "secret_ref", "value": None, "name": "API_TOKEN"}.items() >= api.get(f"/routines/{routine}")["env"][
+        "TOKEN"
+    ].items()
+    tab.goto(f"/board/companies/{company}/routines")
+    tab.get_by_text("Columns", exact=True).first.click()
+    tab.get_by_role("checkbox", name="Priority").check()
+    tab.get_by_role("columnheader", name="Priority").wait_for()
+    tab.wait_for_url(re.compile("column=priority"))
 
 
 def test_the_home_changes_by_itself_and_keeps_the_focus(tab, api, company):

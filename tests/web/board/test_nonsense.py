@@ -13,7 +13,7 @@ NONSENSE = ("x/../y?z#é", "9" * 1_000, "0001-01-01T00:00:00+14:00", f"{NOTHING}
 PARAMETERS = {
     "": ("done",),
     "/find": ("q",),
-    "/routines": ("q", "status", "agent", "project", "folder", "sort", "cursor"),
+    "/routines": ("q", "status", "agent", "project", "folder", "sort", "column", "cursor"),
     "/routines/{routine}": ("at", "why", "zone", "trigger"),
     "/routines/{routine}/revisions": ("cursor",),
     "/routines/{routine}/pause": ("back",),
@@ -23,6 +23,9 @@ PARAMETERS = {
     "/issues": ("status", "agent", "q", "cursor"),
     "/issues/{issue}": ("cursor",),
     "/log": ("kind", "actor", "routine", "run", "issue", "trigger", "stream", "from", "to", "order", "cursor"),
+    "/tasks": ("q", "cursor"),
+    "/tasks/echo": ("cursor",),
+    "/tasks/echo/trajectories/{number}": ("after", "cursor"),
     "/deliveries": ("status", "endpoint", "cursor"),
 }
 FIELDS = (
@@ -31,7 +34,9 @@ FIELDS = (
     *("jitterSec", "signingMode", "replayWindowSec", "afterRoutineId", "afterOutcome", "overlap", "routine", "trigger"),
     *("from", "to", "zone", "back", "payload", "maxCost", "windowSec", "maxRunDurationSec", "assigneeAgentId", "retry"),
     *("retryPolicy.backoffFactor", "alertBounds.missedInARow", "variables.0.name", "variables.0.defaultValue"),
-    *("variable.number", "all", "q", "project", "failureReason"),
+    *("variable.number", "all", "q", "project", "failureReason", "workflow", "init_params", "secret_params", "type"),
+    *("hour_utc", "minute_utc", "day_of_week", "webhook_url", "webhook_secret", "init_params_overrides", "value"),
+    *("env.0.name", "env.0.type", "env.0.value", "env.0.variable", "env.0.kept", "parentIssueId"),
 )
 FILLINGS = (*NONSENSE, "1e308", str(10**30))
 
@@ -42,7 +47,10 @@ def things(api, company, agent):
     routine = api.routine(company, agent, variables=[{"name": "number", "type": "number", "defaultValue": 1}])
     triggers = [api.post(f"/routines/{routine}/triggers", one)["trigger"] for one in (schedule, {"kind": "webhook"})]
     run = api.post(f"/routines/{routine}/run", {})
+    api.post(f"/v1/tasks/{company}", {"name": "echo", "workflow": {}})
+    api.post(f"/v1/routines/{company}/echo", {"name": "daily", "cadence": {"type": "manual"}})
     return {
+        "number": api.post(f"/v1/run/{company}/echo", {})["trajectory_id"],
         "routine": routine,
         "trigger": triggers[0]["id"],
         "webhook": triggers[1]["id"],
@@ -70,6 +78,7 @@ def test_no_nonsense_in_a_form_is_a_failure_of_the_service(board, things):
     assert len(paths) > 25
     for path in paths:
         kinds = {"company_id": board.company, "routine_id": things["routine"], "run_id": things["run"]}
+        kinds |= {"task": "echo", "name": "daily", "number": things["number"]}
         kinds |= {"issue_id": things["issue"], "trigger_id": things["trigger"]}
         address = "/".join(
             str(kinds.get(part.strip("{}").partition(":")[0], NOTHING)) if part.startswith("{") else part
@@ -106,7 +115,10 @@ def test_a_page_of_one_company_shows_and_changes_nothing_of_another(board, api, 
     reads = [routine, f"{routine}/edit", f"{routine}/run", f"{routine}/pause", f"{routine}/revisions", trigger]
     reads += [f"{routine}/triggers/new", f"{trigger}/backfills", "/runs/{run}", "/runs?routine={routine}"]
     reads += ["/issues/{issue}", "/log?routine={routine}", "/log?run={run}", "/log?issue={issue}"]
-    writes = [f"{routine}/run", f"{routine}/pause", f"{routine}/edit", f"{routine}/triggers/new", trigger]
+    reads += ["/tasks/echo", "/tasks/echo/edit", "/tasks/echo/run", "/tasks/echo/routines/daily"]
+    reads += ["/tasks/echo/trajectories/{number}"]
+    writes = ["/tasks/echo/run", "/tasks/echo/delete", "/tasks/echo/trajectories/{number}/labels"]
+    writes += [f"{routine}/run", f"{routine}/pause", f"{routine}/edit", f"{routine}/triggers/new", trigger]
     writes += [f"{trigger}/delete", f"{trigger}/backfills", "/runs/{run}/again", "/issues/{issue}/comments"]
     writes += ["/issues/{issue}/release", f"{routine}/triggers/{{webhook}}/rotate"]
     before = api.get(f"/routines/{things['routine']}"), api.get(f"/issues/{things['issue']}")

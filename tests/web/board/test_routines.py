@@ -50,7 +50,19 @@ def test_filters_are_in_the_address_and_narrow_the_list(board, api, company, age
     assert "No routine matches." in board.show("/routines?q=nothing").text
 
 
-@pytest.mark.parametrize("query", ["sort=x", "status=x", "agent=x", "cursor=x"])
+def test_the_columns_are_chosen_in_the_address_and_stay_on_the_next_page(board, api, company, many):
+    project = api.post(f"/companies/{company}/projects", {"name": "Moonshot"})["id"]
+    api.patch(f"/routines/{api.get(f'/companies/{company}/routines')[0]['id']}", {"projectId": project})
+    usual, chosen = board.show("/routines"), board.show("/routines?column=priority&column=project&sort=changed")
+
+    assert "Routine Last runs Last outcome Next run Actions" in usual.text
+    assert "Routine Project Priority Actions" in chosen.text
+    assert "Moonshot medium" in chosen.text
+    following = board.get(next(link for link in chosen.links if link and "cursor=" in link))
+    assert "Routine Project Priority Actions" in following.text
+
+
+@pytest.mark.parametrize("query", ["column=x", "sort=x", "status=x", "agent=x", "cursor=x"])
 def test_a_wrong_filter_is_a_sentence(board, query):
     assert 400 == board.show(f"/routines?{query}").status
 
@@ -118,12 +130,17 @@ def test_many_are_paused_after_a_look_and_resumed_again(board, api, company, age
     assert "Pause 2 routines?" in chosen.text
     assert ["active"] * 3 == [api.get(f"/routines/{id_}")["status"] for id_ in ids]
 
-    fields = {**chosen.form("/many")["fields"], "routine": ids[:2], "note": "Holidays"}
+    fields = {**chosen.form("/many")["fields"], "routine": ids[:2], "note": "Holidays", "until": "soon"}
+    wrong = board.post(chosen.form("/many")["action"], fields)
+    assert "This is no time in UTC" in wrong.text
+    assert ("Holidays", "soon") == tuple(wrong.form("/many")["fields"][name] for name in ("note", "until"))
+    fields["until"] = "2099-01-01 09:00"
     done = board.post(chosen.form("/many")["action"], fields)
 
     assert "2 routines were paused." in done.text
     assert ["paused", "paused", "active"] == [api.get(f"/routines/{id_}")["status"] for id_ in ids]
-    assert "Holidays" == api.get(f"/routines/{ids[0]}")["pauseNote"]
+    paused = api.get(f"/routines/{ids[0]}")
+    assert ("Holidays", "2099-01-01T09:00:00.000Z") == (paused["pauseNote"], paused["resumeAt"])
     board.send(done, "/many")
     assert ["active"] * 3 == [api.get(f"/routines/{id_}")["status"] for id_ in ids]
 

@@ -1,0 +1,83 @@
+"""
+The environment of a routine as rows of its form: variables with values of their own, or bound to variables of the company.
+
+A page never has a value: a row whose value stays empty keeps the one that there is.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from domain.disclosure import MASK
+from web.board.forms import Form
+
+MOST_ROWS = 200
+SPARE_ROWS = 1  # empty ones, for further variables
+PLAIN, BOUND = "plain", "secret_ref"
+TYPES = [(PLAIN, "a value of its own"), (BOUND, "a variable of the company")]
+SHOWN = ("name", "type", "variable", "kept")  # of a row; what was typed as its value is not shown again
+Json = Mapping[str, Any]
+
+
+def as_values(env: Mapping[str, Json] | None) -> dict[str, str]:
+    """Return the environment of a routine as the fields of its form have it."""
+    values: dict[str, str] = {}
+    for index, (name, binding) in enumerate(sorted((env or {}).items())):
+        row = f"env.{index}."
+        bound = {"variable": binding["name"]} if binding["type"] == BOUND else {}
+        fields = {"name": name, "kept": name, "type": binding["type"], **bound}
+        values |= {f"{row}{field}": text for field, text in fields.items()}
+    return values
+
+
+def typed(form: Form) -> dict[str, str]:
+    """Return what was typed, but for the values, of which only that there was one."""
+    values: dict[str, str] = {}
+    for row in _rows(form):
+        values |= {f"{row}{field}": form.text(f"{row}{field}") for field in SHOWN}
+        values |= {f"{row}again": "yes"} if form.text(f"{row}value") else {}
+    return values
+
+
+def rows_of(values: Mapping[str, str]) -> range:
+    """Return the numbers of the rows that a form shows."""
+    count = sum(1 for name in values if name.startswith("env.") and name.endswith(".name"))
+    return range(min(count + SPARE_ROWS, MOST_ROWS))
+
+
+def body(form: Form, errors: dict[str, str]) -> dict[str, Any]:
+    """Return the field of the API, if the form has rows, and note what is missing in one."""
+    if not form.has("env.0.name"):
+        return {}
+    bindings: dict[str, Json] = {}
+    for row in _rows(form):
+        name, value, variable = form.text(f"{row}name").strip(), form.text(f"{row}value"), form.given(f"{row}variable")
+        if not name or name in bindings:
+            errors[f"{row}name"] = "Another row has this name." if name else "This has to be filled in."
+        if form.text(f"{row}type") == BOUND:
+            bindings[name] = {"type": BOUND, "name": variable}
+            if variable is None:
+                errors[f"{row}variable"] = "Choose a variable."
+            continue
+        if not value and form.given(f"{row}kept") == name:
+            value = MASK
+        if not value:
+            errors[f"{row}value"] = "Write its value. It is sealed and never shown again."
+        bindings[name] = {"type": PLAIN, "value": value}
+    return {"env": bindings or None}
+
+
+def beside_rows(form: Form, errors: Mapping[str, str]) -> dict[str, str]:
+    """Return errors of the API with those of variables by the fields of their rows."""
+    fields = {f"env.{form.text(f'{row}name').strip()}": f"{row}name" for row in _rows(form)}
+    return {fields.get(".".join(name.split(".")[:2]), name): message for name, message in errors.items()}
+
+
+def _rows(form: Form) -> Iterator[str]:
+    """Yield the beginnings of the fields of each row that is filled in; one that was there is removed by clearing its name."""
+    for index in range(MOST_ROWS):
+        row = f"env.{index}."
+        if not form.has(f"{row}name"):
+            return
+        is_new = form.given(f"{row}kept") is None
+        if form.given(f"{row}name") or (is_new and (form.text(f"{row}value") or form.given(f"{row}variable"))):
+            yield row

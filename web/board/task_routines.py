@@ -1,0 +1,190 @@
+"""Routines of a task: when each recurs, what it is called with, its trajectories, and its form."""
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from litestar import Response, get, post
+from litestar.concurrency import sync_to_thread
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from application.use_cases import names
+from application.use_cases.names import RoutinePath
+from domain.disclosure import MASK
+from domain.jetty import task as workflows
+from domain.values import CadenceType, DayOfWeek
+from web.board import words
+from web.board.api import ApiRefusal
+from web.board.forms import Form, read_object, whole_number
+from web.board.tasks import BASE, cadence_in_words, collection_of, not_repeated
+from web.board.visit import Visit
+
+ONE = f"{BASE}/tasks/{{task:str}}/routines/{{name:str}}"
+CADENCES = {
+    "manual": "only by hand",
+    "hourly": "every hour, at the minute",
+    "daily": "every day, at the hour and minute",
+    "weekdays": "Monday to Friday, at the hour and minute",
+    "weekly": "once a week, on the day, at the hour and minute",
+}
+TYPES = [(kind, CADENCES.get(kind, kind)) for kind in get_args(CadenceType)]
+DAYS = [("", "choose"), *((day, day.capitalize()) for day in get_args(DayOfWeek))]
+TIMES = ("hour_utc", "minute_utc")
+Json = Mapping[str, Any]
+
+
+@get(ONE, operation_id="boardTaskRoutine")
+async def routine(visit: NamedDependency[Visit], task: FromPath[str], name: FromPath[str]) -> Response[Any]:
+    """Show a routine of a task, with its newest trajectories."""
+    collection = await collection_of(visit)
+    shown = await visit.api.get(collection.of("routines", task, name))
+    path = RoutinePath(collection=collection.name, task=task, name=name)
+    there = await sync_to_thread(visit.backend.authorize, visit.caller, names.routine, path)
+    return visit.show(
+        "task_routine.html",
+        here="tasks",
+        task=task,
+        routine=shown,
+        routine_id=there.routine_id,
+        cadence=cadence_in_words(shown["cadence"]),
+        overrides=words.as_json(shown["init_params_overrides"]) if shown["init_params_overrides"] else "",
+        trajectories=await visit.api.get(collection.of("routines", task, name, "runs")),
+    )
+
+
+@get(f"{BASE}/tasks/{{task:str}}/new-routine", operation_id="boardNewTaskRoutine")
+async def new(visit: NamedDependency[Visit], task: FromPath[str]) -> Response[Any]:
+    """Show the form of a new routine of a task."""
+    values = {"type": "daily", "hour_utc": "9", "minute_utc": "0"}
+    return await _form(visit, task, None, values, {})
+
+
+@post(f"{BASE}/tasks/{{task:str}}/new-routine", operation_id="boardCreateTaskRoutine")
+async def create(visit: NamedDependency[Visit], task: FromPath[str]) -> Response[Any]:
+    """Create a routine of a task."""
+    return await _saved(visit, task, None)
+
+
+@get(f"{ONE}/edit", operation_id="boardEditTaskRoutine")
+async def edit(visit: NamedDependency[Visit], task: FromPath[str], name: FromPath[str]) -> Response[Any]:
+    """Show the form of a routine of a task as it is, its secrets masked."""
+    collection = await collection_of(visit)
+    return await _form(visit, task, name, _as_values(await visit.api.get(collection.of("routines", task, name))), {})
+
+
+@post(f"{ONE}/edit", operation_id="boardSaveTaskRoutine")
+async def save(visit: NamedDependency[Visit], task: FromPath[str], name: FromPath[str]) -> Response[Any]:
+    """Save a routine of a task."""
+    return await _saved(visit, task, name)
+
+
+@post(f"{ONE}/action", operation_id="boardChangeTaskRoutine")
+async def change(visit: NamedDependency[Visit], task: FromPath[str], name: FromPath[str]) -> Response[Any]:
+    """Run a routine of a task now, pause it, resume it or delete it."""
+    action = visit.form.one_of("action", ("run-now", "pause", "resume", "delete"))
+    collection = await collection_of(visit)
+    path = collection.of("routines", task, name)
+    if action == "delete":
+        await visit.api.delete(path)
+        return visit.go("tasks", task, done="removed")
+    answer = await visit.api.post(f"{path}/{action}")
+    if action == "run-now":
+        return visit.go("tasks", task, "trajectories", answer["trajectory_id"], done="called")
+    return visit.go("tasks", task, "routines", name, done={"pause": "paused", "resume": "resumed"}[action])
+
+
+async def _saved(visit: Visit, task: str, name: str | None) -> Response[Any]:
+    """Create or change a routine as the form says; show the form again if something is wrong with it."""
+    form, errors = visit.form, dict[str, str]()
+    collection = await collection_of(visit)
+    body = _body(form, errors)
+    if not errors:
+        try:
+            if name is None:
+                saved = await visit.api.post(collection.of("routines", task), body)
+            else:
+                saved = await visit.api.patch(collection.of("routines", task, name), body)
+        except ApiRefusal as refusal:
+            if refusal.status in (401, 403, 404):
+                raise
+            errors = {_in_form(field): message for field, message in refusal.by_field().items()}
+        else:
+            return visit.go("tasks", task, "routines", saved["name"], done="saved" if name else "created")
+    values = {field: form.text(field) for field in ("name", "type", *TIMES, "day_of_week", "webhook_url")}
+    values |= {"init_params_overrides": form.text("init_params_overrides")}
+    if name is not None:
+        values["secret_params"] = _as_values(await visit.api.get(collection.of("routines", task, name)))[
+            "secret_params"
+        ]
+    typed = (
+        "webhook_secret",
+        *(("secret_params",) if form.text("secret_params") != values.get("secret_params") else ()),
+    )
+    return await _form(visit, task, name, values, errors | not_repeated(form, typed, errors))
+
+
+async def _form(
+    visit: Visit, task: str, name: str | None, values: Mapping[str, str], errors: Mapping[str, str]
+) -> Response[Any]:
+    collection = await collection_of(visit)
+    called = await visit.api.get(collection.of("tasks", task))
+    return visit.show(
+        "task_routine_form.html",
+        status=422 if errors else 200,
+        here="tasks",
+        task=task,
+        name=name,
+        declared=_declared(workflows.declared(called["workflow"])),
+        types=TYPES,
+        days=DAYS,
+        values=values,
+        errors=errors,
+    )
+
+
+def _declared(parameters: Mapping[str, object]) -> str:
+    """Return what a routine may override, as a sentence."""
+    listed = ", ".join(f"{name} ({words.as_json(value)[:60]})" for name, value in parameters.items())
+    return f"The task declares {listed}." if listed else "The task declares no parameters."
+
+
+def _as_values(routine: Json) -> dict[str, str]:
+    """Return a routine as the fields of its form have it."""
+    recurrence = routine["cadence"]
+    fields = {
+        name: "" if recurrence[name] is None else str(recurrence[name]) for name in ("type", *TIMES, "day_of_week")
+    }
+    objects = {
+        name: words.as_json(routine[name]) if routine[name] else ""
+        for name in ("init_params_overrides", "secret_params")
+    }
+    signed = {"is_signed": "yes"} if routine["webhook_secret"] else {}
+    return {"name": routine["name"], "webhook_url": routine["webhook_url"] or "", **fields, **objects, **signed}
+
+
+def _body(form: Form, errors: dict[str, str]) -> dict[str, Any]:
+    """Return the body of the API. Times that a cadence of this type does not have are left out."""
+    kind = form.text("type")
+    wanted = {"manual": (), "hourly": ("minute_utc",)}.get(kind, TIMES)
+    recurrence: dict[str, Any] = {"type": kind}
+    for name in wanted:
+        if (text := form.given(name)) is not None:
+            recurrence[name] = whole_number(text)
+            if recurrence[name] is None:
+                errors[name] = "This is no whole number."
+    if kind == "weekly":
+        recurrence["day_of_week"] = form.given("day_of_week")
+    body: dict[str, Any] = {"name": form.text("name").strip(), "cadence": recurrence}
+    body |= {name: read_object(form, name, errors) or {} for name in ("init_params_overrides", "secret_params")}
+    body["webhook_url"] = form.given("webhook_url")
+    if form.has("unsigned"):
+        body["webhook_secret"] = None
+    elif (secret := form.given("webhook_secret")) is not None and secret != MASK:
+        body["webhook_secret"] = secret
+    return body
+
+
+def _in_form(field: str) -> str:
+    """Return the field of the form that a field of the API is."""
+    first, _, rest = field.partition(".")
+    return rest or "type" if first == "cadence" else first
