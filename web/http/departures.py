@@ -13,7 +13,7 @@ from typing import Self
 
 from litestar.types import HTTPDisconnectEvent, Message, Receive, ReceiveMessage, Send
 
-AFTER_S = 0.1
+AFTER_S = 0.25
 
 
 class Gone(Exception):

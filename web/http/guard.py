@@ -329,7 +329,7 @@ def _with_headers(send: Send) -> Send:
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = [*message["headers"], NOSNIFF]
-            if all(name.lower() != NO_STORE[0] for name, _ in headers):
+            if NO_STORE[0] not in [name.lower() for name, _ in headers]:
                 headers.append(NO_STORE)
             message["headers"] = headers
         await send(message)

@@ -78,6 +78,8 @@ class Traffic:
 
 
 def _describe(span: Span, operation: str, method: str, status: int) -> None:
+    if not span.is_recording():
+        return
     span.update_name(operation)
     span.set_attributes({"http.request.method": method, "http.response.status_code": status})
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
