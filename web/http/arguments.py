@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from litestar._signature.model import MSGSPEC_CONSTRAINT_FIELDS as BOUNDS
+from litestar.di import Dependency
 from litestar.typing import FieldDefinition
 
 from web.http.path_ids import PathId
@@ -60,7 +61,7 @@ def _shorten(signature: Any) -> None:
     fields: dict[str, FieldDefinition] = signature._fields
     names = tuple(fields)
     ids = [(name, field.annotation) for name, field in fields.items() if field.is_subclass_of(PathId)]
-    if not all(_is_plain(signature, name, field) for name, field in fields.items()):
+    if not all(name in RESERVED or _is_plain(field) for name, field in fields.items()):
         return
 
     def pick(connection: Any, kwargs: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001 the framework passes it
@@ -72,9 +73,9 @@ def _shorten(signature: Any) -> None:
     signature.parse_values_from_connection_kwargs = pick
 
 
-def _is_plain(signature: Any, name: str, field: FieldDefinition) -> bool:
+def _is_plain(field: FieldDefinition) -> bool:
     """Return whether a field is an id of a path, or its value has its type already."""
-    if name in signature._dependency_name_set or name in RESERVED:
+    if any(isinstance(mark, Dependency) for mark in field.metadata):
         return not field.has_default
     if any(getattr(field.kwarg_definition, bound, None) is not None for bound in BOUNDS):
         return False

@@ -62,9 +62,7 @@ class Watched:
         self._timer = asyncio.get_running_loop().call_later(AFTER_S, self._begin)
         return self
 
-    def __exit__(
-        self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None
-    ) -> None:
+    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
         self._timer.cancel()
         task, watch = self._task, self._watch
         del self._timer, self._task, self._watch  # they know this object: together they would be kept in a cycle

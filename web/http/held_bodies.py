@@ -1,7 +1,6 @@
 """The bytes of bodies that a web process holds at once: for all senders, for those without a key, for one holder."""
 
 from collections import Counter
-from types import TracebackType
 from typing import NamedTuple, Self
 
 from web.http.json_body import SMALL
@@ -40,7 +39,7 @@ class Share:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.counted:
             self._held.give_back(self.holder, self.counted)
 
