@@ -15,6 +15,7 @@ from web.events.catalogue import asyncapi_page, event_schema_page
 from web.events.changes import Changes
 from web.events.controllers import Events, Refusals, SingleEvents
 from web.events.feeds import Feeds
+from web.http.answers import Answer
 from web.http.backend import Backend
 from web.http.errors import error_response as paperclip_error
 from web.http.errors import to_response
@@ -147,6 +148,7 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
         state=state_with(public_url),
         guards=[must_know_query],
         request_class=JsonRequest,
+        response_class=Answer,
         request_max_body_size=None,
         exception_handlers={Exception: to_response},
         openapi_config=openapi,

@@ -29,6 +29,7 @@ from projections import catalogue
 from projections.engine import positions
 from projections.engine.positions import Lagging
 from projections.engine.read_model import Connection
+from web.http.answers import Answer
 from web.http.departures import check_presence
 from web.http.fair_queue import TENANT
 from web.http.fair_turns import FairTurns
@@ -296,4 +297,4 @@ class Changed(msgspec.Struct):
         resource = self.read(read)
         if resource is None:
             raise NotFound("The change was recorded, but the resource has since been deleted.")
-        return Response(resource, status_code=status, headers={POSITION_HEADER: str(self.position)})
+        return Answer(resource, status_code=status, headers={POSITION_HEADER: str(self.position)})

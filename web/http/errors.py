@@ -28,6 +28,7 @@ from domain.errors import (
     Unauthenticated,
 )
 from projections.engine.positions import Lagging
+from web.http.answers import Answer
 from web.http.rate_limit import TooMany
 from web.http.validation import Invalid
 
@@ -164,7 +165,7 @@ def to_response(request: Request[Any, Any, Any], error: Exception) -> Response[P
     """Return the response to an exception. An unforeseen one is answered with 500 and logged."""
     status, message, details = describe_error(error)
     note_refusal(request.scope, error, status, message)
-    return Response(make_problem(status, message, details), status_code=status, headers=headers_of(status, error))
+    return Answer(make_problem(status, message, details), status_code=status, headers=headers_of(status, error))
 
 
 def headers_of(status: int, error: Exception) -> dict[str, str]:

@@ -38,10 +38,17 @@ class FairQueue(Generic[T]):
         self._waiting: OrderedDict[str, dict[T, None]] = OrderedDict()  # by tenant, in the order of turns
         self._running = Counter[str]()  # how much is under way, by tenant
 
+    def begin(self, tenant: str) -> bool:
+        """Return whether something of the tenant may be under way at once, since nothing waits. Then it must `end`."""
+        self._note_presence(tenant)
+        if self._waiting or self._running[tenant] >= self._most():
+            return False
+        self._running[tenant] += 1
+        return True
+
     def put(self, tenant: str, item: T) -> None:
         """Let an item of the tenant wait."""
-        self._present[tenant] = self._clock()
-        self._present.move_to_end(tenant)
+        self._note_presence(tenant)
         self._waiting.setdefault(tenant, {})[item] = None
 
     def take(self) -> tuple[str, T] | None:
@@ -71,6 +78,10 @@ class FairQueue(Generic[T]):
             del items[item]
             if not items:
                 del self._waiting[tenant]
+
+    def _note_presence(self, tenant: str) -> None:
+        self._present[tenant] = self._clock()
+        self._present.move_to_end(tenant)
 
     def _most(self) -> int:
         """Return how much of one tenant may be under way now."""

@@ -29,7 +29,18 @@ class FairTurns:
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
         """Wait until a request of the tenant of the context has its turn, and hold it meanwhile."""
-        tenant, turn = TENANT.get(), asyncio.get_running_loop().create_future()
+        tenant = TENANT.get()
+        if self._under_way < self._most and self._queue.begin(tenant):
+            self._under_way += 1
+        else:
+            await self._wait(tenant)
+        try:
+            yield
+        finally:
+            self._end(tenant)
+
+    async def _wait(self, tenant: str) -> None:
+        turn = asyncio.get_running_loop().create_future()
         self._queue.put(tenant, turn)
         self._hand_out()
         try:
@@ -39,10 +50,6 @@ class FairTurns:
             if turn.done() and not turn.cancelled():
                 self._end(tenant)
             raise
-        try:
-            yield
-        finally:
-            self._end(tenant)
 
     def _hand_out(self) -> None:
         while self._under_way < self._most and (taken := self._queue.take()) is not None:

@@ -38,7 +38,7 @@ from web.http.held_bodies import HeldBodies, Holder, NoRoom, Share
 from web.http.large_bodies import LargeBodies
 from web.http.media_types import URL_ENCODED
 from web.http.rate_limit import WebhookRateLimiter, network_of
-from web.http.requests import DECODED_BODY, bearer_token_of
+from web.http.requests import BODY, DECODED_BODY, bearer_token_of
 from web.http.tenants import address_of, company_of
 from web.http.webhook_refusals import WebhookRefusals
 
@@ -88,6 +88,8 @@ def guard(
     """Return the application behind the checks. `refusals` make the error answers of each API."""
     limits = backend.limits
     held_bodies = HeldBodies(limits.max_held_body_bytes, limits.max_held_body_bytes_per_sender)
+    least = min(json_body.SMALL, limits.max_body_bytes, limits.max_webhook_bytes)
+    small = Bounds(most=least, unknown=least, check=_nobody)
 
     async def handle(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
@@ -98,11 +100,15 @@ def guard(
             try:
                 _check_head(scope)
                 _check_address(scope, webhook)
-                body = await _body(
-                    scope, receive, _bounds(scope, webhook, api, backend, large, webhook_refusals.rate_limiter), share
+                bounds = (
+                    small
+                    if _is_small(scope, least)
+                    else _bounds(scope, webhook, api, backend, large, webhook_refusals.rate_limiter)
                 )
-                async with Watched(receive, _with_headers(send)) as client:
+                body = await _body(scope, receive, bounds, share)
+                with Watched(receive, _with_headers(send)) as client:
                     await _check_body(scope, body, share, webhook, api)
+                    scope.setdefault("state", {})[BODY] = body
                     await app(scope, _replay(body, client.receive), client.send)
             except Gone:
                 return
@@ -118,8 +124,23 @@ def guard(
     return handle
 
 
+def _nobody() -> Holder:
+    raise AssertionError("A body that anybody may send is not checked.")
+
+
+def _is_small(scope: Any, most: int) -> bool:
+    """Return whether a body is announced as one that is small in any case, or there is none. Most are."""
+    size = 0
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            size = int(value)
+        elif name in {b"transfer-encoding", b"content-encoding"}:
+            return False
+    return size <= most
+
+
 def _check_head(scope: Any) -> None:
-    headers = list(scope["headers"])
+    headers = scope["headers"]
     if len(headers) > MAX_HEADERS or sum(len(name) + len(value) for name, value in headers) > MAX_HEADER_BYTES:
         raise Refused(431, TOO_LARGE)
     if _is_nowhere(scope):
@@ -165,9 +186,9 @@ def _bounds(  # noqa: PLR0913, PLR0917 what the bounds depend on
     slow = _header(scope, b"content-type", "").startswith(URL_ENCODED)  # parsing it takes far longer than sending it
     takes_large = not slow and large.are_taken(scope["method"], scope["path"])
     most = max(limits.max_body_bytes, limits.max_large_body_bytes) if takes_large else limits.max_body_bytes
-    caller = Caller(token=bearer_token_of(_values(scope, b"authorization")), by_jetty=api == "jetty")
 
     def check() -> Holder:
+        caller = Caller(token=bearer_token_of(_values(scope, b"authorization")), by_jetty=api == "jetty")
         backend.authorize(caller, _known)
         company_id = company_of(scope, backend)
         return Holder(address_of(scope)) if company_id is None else Holder(str(company_id), is_known=True)
@@ -308,7 +329,7 @@ def _with_headers(send: Send) -> Send:
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = [*message["headers"], NOSNIFF]
-            if all(name.lower() != NO_STORE[0] for name, _ in headers):
+            if NO_STORE[0] not in [name.lower() for name, _ in headers]:
                 headers.append(NO_STORE)
             message["headers"] = headers
         await send(message)

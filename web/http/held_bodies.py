@@ -1,9 +1,7 @@
 """The bytes of bodies that a web process holds at once: for all senders, for those without a key, for one holder."""
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from web.http.json_body import SMALL
 from web.http.rare_log import RareLine
@@ -24,13 +22,26 @@ class Holder(NamedTuple):
 
 
 class Share:
-    """The bytes that one request holds. Small bodies do not count: the number of connections bounds them."""
+    """
+    The bytes that one request holds, in a context: what it has counted is given back at its end.
+
+    Small bodies do not count: the number of connections bounds them.
+    """
+
+    __slots__ = ("_held", "_size", "counted", "holder")
 
     def __init__(self, held: "HeldBodies", holder: Holder) -> None:
         self._held = held
         self._size = 0
         self.holder = holder  # may be replaced until anything is counted
         self.counted = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.counted:
+            self._held.give_back(self.holder, self.counted)
 
     def grow(self, size: int) -> None:
         """Count so many bytes more for the holder. Raise NoRoom."""
@@ -49,14 +60,9 @@ class HeldBodies:
         self._of: Counter[Holder] = Counter()
         self._line = RareLine("too_many_body_bytes")
 
-    @contextmanager
-    def share(self, holder: Holder) -> Iterator[Share]:
-        """Yield the share of one request. What it has counted is given back when the request is over."""
-        share = Share(self, holder)
-        try:
-            yield share
-        finally:
-            self._give_back(share.holder, share.counted)
+    def share(self, holder: Holder) -> Share:
+        """Return the share of one request."""
+        return Share(self, holder)
 
     def take(self, holder: Holder, size: int) -> None:
         """Count bytes for a holder. Raise NoRoom, with a line in the log at most once a minute."""
@@ -70,7 +76,8 @@ class HeldBodies:
         """Return the bytes that are held for anybody, or only for those without a valid key."""
         return sum(size for holder, size in self._of.items() if by_anybody or not holder.is_known)
 
-    def _give_back(self, holder: Holder, size: int) -> None:
+    def give_back(self, holder: Holder, size: int) -> None:
+        """Count bytes of a holder no longer."""
         self._of[holder] -= size
         if not self._of[holder]:
             del self._of[holder]

@@ -51,6 +51,8 @@ def is_announced(content_type: str) -> bool:
 
     Its parameters mean nothing: JSON is in UTF-8, whatever they say (RFC 8259).
     """
+    if content_type == "application/json":
+        return True
     kinds = (part.partition(";")[0].strip() for part in QUOTED.sub("", content_type.lower()).split(","))
     return all(kind == "application/json" or kind.endswith("+json") for kind in kinds)
 

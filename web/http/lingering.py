@@ -18,6 +18,7 @@ class LingeringTransport:
         self._transport = transport
         self._linger = linger
         self.lingers = False
+        self.write = transport.write  # of each answer: the long way of `__getattr__` costs more than writing
 
     def close(self) -> None:
         """Close the connection, or at first only what we send if the client may still be sending."""

@@ -22,13 +22,14 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 import msgspec
-from litestar import MediaType, Request, Response
+from litestar import Request, Response
 from litestar.datastructures import ResponseHeader
 from litestar.params import FromQuery
 
 from application.use_cases import explanations
 from domain import disclosure
 from projections.engine.documents import Part
+from web.http.answers import Answer
 from web.http.backend import Backend
 from web.http.public_path import public_path
 from web.http.validation import Invalid
@@ -150,7 +151,7 @@ def make_page(
     """
     headers = next_page_headers(paging, list_, part, place)
     content: Any = list(part) if body is None else body
-    return Response(content, headers=headers, media_type=MediaType.JSON)
+    return Answer(content, headers=headers)
 
 
 def read_page(  # noqa: PLR0913 the list, and the part of it

@@ -58,6 +58,7 @@ class Connection(HttpToolsProtocol):
         self._peers = peers
         self._deadline: asyncio.TimerHandle | None = None
         self._in_head = True
+        self._has_begun = False  # a request, of which a part is still to come
         self._frame_bytes = 0
         self._body_bytes = 0
         self._dropped_bytes = 0
@@ -91,7 +92,6 @@ class Connection(HttpToolsProtocol):
             self._drop(len(data))
             return
         self._unset_keepalive_if_required()
-        self._expect_request()
         self._frame_bytes += len(data)
         try:
             self.parser.feed_data(data)
@@ -100,15 +100,17 @@ class Connection(HttpToolsProtocol):
         except httptools.HttpParserError as error:
             is_long = isinstance(error.__context__, AddressTooLong)
             self._refuse(431, TOO_LARGE) if is_long else self._refuse(400, "Invalid HTTP request")
+        if self._has_begun or not self._is_answering():
+            self._expect_request()
         if self._frame_bytes > (MAX_HEAD_BYTES if self._in_head else MAX_FRAME_BYTES):
             self._refuse(431, TOO_LARGE)
 
     def on_message_begin(self) -> None:
-        """Start the deadline of a request. Raise TooManyAtOnce, which the parser turns into a 400."""
+        """Begin a request. Raise TooManyAtOnce, which the parser turns into a 400."""
         if len(self.pipeline) >= MAX_PIPELINED:
             raise TooManyAtOnce
         super().on_message_begin()
-        self._expect_request()
+        self._has_begun = True
 
     def on_url(self, url: bytes) -> None:
         """Take a part of the address. Raise AddressTooLong, which is answered with 431."""
@@ -139,6 +141,7 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """End the deadline of the request. The connection stays open while the request is answered."""
         if not self._in_head:
+            self._has_begun = False
             self._in_head, self._frame_bytes, self._body_bytes, self._dropped_bytes = True, 0, 0, 0
             super().on_message_complete()
             self._forget_deadline()

@@ -15,20 +15,26 @@ from web.http.validation import UUID_TEXT, Invalid, parse
 
 MOST_DIGITS = 12
 MOST_NUMBER = 10 ** (MOST_DIGITS - 1) - 1  # of a query
+BODY = "routines.body"  # in the state of a request: the bytes that the guard has read
 DECODED_BODY = "routines.decoded_body"  # in the state of a request: the JSON value that the guard has read
 BEARER = re.compile(r"bearer +(\S+)", re.IGNORECASE)
 
 
-class JsonRequest(Request[Any, Any, Any]):
-    """A request whose body is checked against the type that the route declares. An empty body is read as `{}`."""
+class ReadRequest(Request[Any, Any, Any]):
+    """A request whose body has been read by the guard. An empty body is taken for `{}`."""
 
     async def body(self) -> bytes:
         """Return the body, or `{}` for an empty one."""
-        return await super().body() or b"{}"
+        return await self.raw_body() or b"{}"
 
     async def raw_body(self) -> bytes:
         """Return the body as it was sent."""
-        return await super().body()
+        body: bytes | None = self.scope["state"].get(BODY)
+        return await super().body() if body is None else body
+
+
+class JsonRequest(ReadRequest):
+    """A request whose body is checked against the type that the route declares."""
 
     async def json(self) -> Any:
         """Return the body as the type that the route declares. Raise Invalid with everything that is wrong with it."""

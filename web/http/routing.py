@@ -9,25 +9,39 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from litestar.connection import ASGIConnection
 from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 
+from web.http.arguments import work_out
 from web.http.errors import RESPONSES
 
 
-class _Route(HTTPRouteHandler):
+class Route(HTTPRouteHandler):
     """
-    A route that resolves its dependencies one after the other.
+    A route that works out once what the framework works out for each request.
 
-    None of ours waits for anything, and the task groups in which the framework resolves them cost more than all of them.
+    That is how it comes by its arguments (web/http/arguments.py) and who answers its errors. Its guards get the route
+    itself, where the framework would make a copy of it for each.
     """
+
+    _error_answers: Any = None
 
     def create_kwargs_model(self, path_parameters: Any) -> Any:
         """Return the framework's model of the arguments of the handler."""
-        model = super().create_kwargs_model(path_parameters)
-        model.dependency_batches = [{one} for batch in model.dependency_batches for one in batch]
-        return model
+        return work_out(super().create_kwargs_model(path_parameters), self.signature_model)
+
+    def resolve_exception_handlers(self) -> Any:
+        """Return what answers each kind of error. It is asked for by requests, when the route has its application."""
+        if self._error_answers is None:
+            self._error_answers = super().resolve_exception_handlers()
+        return self._error_answers
+
+    async def authorize_connection(self, connection: ASGIConnection[Any, Any, Any, Any]) -> None:
+        """Ask the guards, which raise an error for a request that they refuse."""
+        for guard in self.resolve_guards():
+            await guard(connection, self)
 
 
 def _route(method: HttpMethod) -> Callable[..., Callable[[Any], HTTPRouteHandler]]:
@@ -50,7 +64,7 @@ def _route(method: HttpMethod) -> Callable[..., Callable[[Any], HTTPRouteHandler
 
         def decorate(handler: Any) -> HTTPRouteHandler:
             in_thread = None if inspect.iscoroutinefunction(handler) else True
-            return _Route(path, http_method=method, sync_to_thread=in_thread, responses=responses, **options)(handler)
+            return Route(path, http_method=method, sync_to_thread=in_thread, responses=responses, **options)(handler)
 
         return decorate
 

@@ -11,6 +11,7 @@ from application.use_cases.jetty import collections
 from domain.errors import NotFound
 from domain.jetty import built_in
 from web.events.feeds import Feeds
+from web.http.answers import Answer
 from web.http.backend import Backend
 from web.http.known_queries import must_know_query
 from web.http.public_path import state_with
@@ -128,6 +129,7 @@ def jetty(backend: Backend, public_url: str, checkup: Checkup, feeds: Feeds, *, 
         dependencies={"checkup": Provide(provide_checkup)},
         guards=[must_know_query],
         request_class=JettyRequest,
+        response_class=Answer,
         request_max_body_size=None,
         exception_handlers={Exception: to_response},
         openapi_config=description_of("Routines, the Jetty API", ABOUT, "/openapi.json", DIALECT),

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
-from litestar import Request
 from litestar.concurrency import sync_to_thread
 from litestar.params import FromPath
 
@@ -17,7 +16,7 @@ from application.use_cases.names import RoutinePath, TaskPath
 from web.http import json_body
 from web.http.backend import Backend
 from web.http.media_types import FORMS, URL_ENCODED
-from web.http.requests import bearer_token
+from web.http.requests import ReadRequest, bearer_token
 from web.http.validation import Invalid, parse
 
 MOST_FIELDS, MOST_ESCAPES = 1_000, 100_000  # of a form; parsing one takes far longer than sending it
@@ -25,12 +24,8 @@ OBJECTS = ("init_params", "secret_params")  # parts of a form that hold JSON
 MOST_RUNS, USUAL_RUNS = 200, 50
 
 
-class JettyRequest(Request[Any, Any, Any]):
-    """A request whose body is checked against the type that the route declares. An empty body is read as `{}`."""
-
-    async def body(self) -> bytes:
-        """Return the body, or `{}` for an empty one."""
-        return await super().body() or b"{}"
+class JettyRequest(ReadRequest):
+    """A request whose body is checked against the type that the route declares."""
 
     async def json(self) -> Any:
         """Return the body as the type that the route declares. Raise Invalid with everything that is wrong with it."""

@@ -3,20 +3,20 @@
 from collections.abc import Callable
 from typing import Any
 
-import litestar
-from litestar.handlers import HTTPRouteHandler
+from litestar.enums import HttpMethod
 
+from web.http.routing import Route
 from web.jetty.requests import known_first
 
 
-def _route(method: type[HTTPRouteHandler], **usual: Any) -> Callable[..., HTTPRouteHandler]:
-    def route(path: str | None = None, **options: Any) -> HTTPRouteHandler:
-        return method(path, **{"sync_to_thread": True, **usual, **options})
+def _route(method: HttpMethod, **usual: Any) -> Callable[..., Route]:
+    def route(path: str | None = None, **options: Any) -> Route:
+        return Route(path, http_method=method, **{"sync_to_thread": True, **usual, **options})
 
     return route
 
 
-get, delete = _route(litestar.get), _route(litestar.delete)
+get, delete = _route(HttpMethod.GET), _route(HttpMethod.DELETE)
 post, put, patch = (
-    _route(method, before_request=known_first) for method in (litestar.post, litestar.put, litestar.patch)
+    _route(method, before_request=known_first) for method in (HttpMethod.POST, HttpMethod.PUT, HttpMethod.PATCH)
 )

@@ -5,12 +5,14 @@ from importlib.metadata import version
 from typing import Literal
 
 import structlog
-from litestar import Controller, Response, get
+from litestar import Controller, Response
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 
 from projections.engine.positions import ReadModelStatus
 from projections.responses import ResponseBody
+from web.http.answers import Answer
+from web.http.routing import get
 from web.monitoring.checkup import UNREACHABLE, Checkup, Findings, Reason
 
 VERSION = version("routines")
@@ -103,12 +105,12 @@ class HealthController(Controller):
 
     tags = ("health",)
 
-    @get("/health", operation_id="getHealth", responses=ANSWERS)
+    @get("/health", operation_id="getHealth", answers=ANSWERS)
     async def health(self, checkup: NamedDependency[Checkup]) -> Response[Health | Unhealthy]:
         """Says whether the service works, and if not, why: the database, the read models, schedules, keys."""
         if (findings := await checkup.together(run_checkup)) is None:
-            return Response(Unhealthy(error="database_unreachable"), status_code=503)
-        return Response(_health(findings))
+            return Answer(Unhealthy(error="database_unreachable"), status_code=503)
+        return Answer(_health(findings))
 
 
 def run_checkup(checkup: Checkup) -> Findings | None:

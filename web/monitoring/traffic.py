@@ -6,6 +6,7 @@ Metrics and spans name operations, never paths: paths are many, and contain ids 
 
 import time
 from collections.abc import Iterable
+from functools import cache
 from http import HTTPStatus
 
 from litestar.enums import ScopeType
@@ -49,6 +50,8 @@ class Traffic:
 
     def watched(self, app: ASGIApp) -> ASGIApp:
         """Return the application with counting and tracing. It must set the route handler in the scope of a request."""
+        answers = cache(self._answers.labels)  # there are few operations and statuses, and looking one up takes a lock
+        took = cache(self._took.labels)
 
         async def handle(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != ScopeType.HTTP:
@@ -67,14 +70,16 @@ class Traffic:
                     await app(scope, receive, send_and_note)
                 finally:
                     operation = operation_of(scope)
-                    self._answers.labels(operation, status or UNANSWERED).inc()
-                    self._took.labels(operation).observe(time.perf_counter() - began)
+                    answers(operation, status or UNANSWERED).inc()
+                    took(operation).observe(time.perf_counter() - began)
                     _describe(span, operation, scope["method"], status)
 
         return handle
 
 
 def _describe(span: Span, operation: str, method: str, status: int) -> None:
+    if not span.is_recording():
+        return
     span.update_name(operation)
     span.set_attributes({"http.request.method": method, "http.response.status_code": status})
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:

@@ -11,6 +11,7 @@ from domain.events import RunFired
 from domain.recorded import Recorded
 from projections import responses
 from projections.firing.run_history import run_of, with_shortened_payload
+from web.http.answers import Answer
 from web.http.backend import POSITION_HEADER
 
 REPEATED_HEADER = "X-Routines-Repeated"
@@ -35,7 +36,7 @@ def run_answer(events: Sequence[Recorded], done: Done[Any], digest: str | None) 
     headers = {POSITION_HEADER: str(done.position)}
     if events[0] not in done.recorded:
         headers[REPEATED_HEADER] = _repetition(events[0], digest)
-    return Response(with_shortened_payload(run_of(events)), status_code=202, headers=headers)
+    return Answer(with_shortened_payload(run_of(events)), status_code=202, headers=headers)
 
 
 def _repetition(first: Recorded, digest: str | None) -> str:

@@ -1,5 +1,6 @@
 """What a client asked for that has left is given up: it takes no turn of those who wait for their answer."""
 
+import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -14,7 +15,9 @@ from application.use_cases.board import issues
 from tests.api import Api
 from tests.waiting import wait_for
 from tests.web.served import further
+from web.http import departures
 from web.http.backend import Backend
+from web.http.departures import Gone, Watched
 
 MANY = 20
 BUSY, LEFT, STAYS = "busy", "left", "stays"
@@ -115,3 +118,53 @@ def test_who_waits_for_a_read_model_stops_when_its_client_leaves(here: Api, monk
 
     assert over.wait(10)
     wait_for(lambda: 1 == unanswered(here))
+
+
+class Visit:
+    """A client as the server tells of it: its one message comes when it leaves."""
+
+    def __init__(self) -> None:
+        self.has_left, self.looks, self.sent = asyncio.Event(), 0, list[str]()
+
+    async def receive(self) -> Any:
+        self.looks += 1
+        await self.has_left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Any) -> None:
+        self.sent.append(message["type"])
+
+
+def test_a_client_that_is_answered_at_once_is_not_watched():
+    async def story() -> tuple[int, list[str]]:
+        visit = Visit()
+        with Watched(visit.receive, visit.send) as client:
+            await client.send({"type": "http.response.start", "status": 200, "headers": []})
+        await asyncio.sleep(0)
+        return visit.looks, visit.sent
+
+    assert (0, ["http.response.start"]) == asyncio.run(story())
+
+
+def test_a_request_that_takes_longer_is_given_up_when_its_client_leaves(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(departures, "AFTER_S", 0)
+
+    async def story() -> int:
+        visit = Visit()
+        visit.has_left.set()
+        with pytest.raises(Gone), Watched(visit.receive, visit.send):
+            await asyncio.Event().wait()
+        return visit.looks
+
+    assert 1 == asyncio.run(story())
+
+
+def test_who_asks_is_told_of_the_departure_at_once():
+    async def story() -> str:
+        visit = Visit()
+        with Watched(visit.receive, visit.send) as client:
+            await client.send({"type": "http.response.start", "status": 200, "headers": []})
+            visit.has_left.set()
+            return (await client.receive())["type"]
+
+    assert "http.disconnect" == asyncio.run(story())
