@@ -31,12 +31,11 @@ from projections.board.issues import ISSUE, NUMBERING, NumberingRow
 from projections.engine.documents import Part
 from projections.engine.letter_case import fold_case
 from projections.engine.own_projection import RowsInMemory
-from projections.engine.read_model import Connection, Row, Rows, Table
+from projections.engine.read_model import Connection, Rows, Table
 from projections.firing import run_history
-from projections.firing.run_history import RUN
 from projections.responses import RoutineDetail, RoutineListItem, RunSummary
 from projections.routines import routine_versions, routines
-from projections.routines.routines import RECENT_RUNS, ROUTINE, TRIGGER, Place
+from projections.routines.routines import RECENT_RUNS, ROUTINE, Place
 
 MODELS = (routines.routines, run_history.run_history, issues.issues, directory)
 # What today's rows must show: the log up to the position.
@@ -190,7 +189,7 @@ class Past:
             for table, name in zip(TABLES, documents, strict=True)
         ]
         refusals = SQL("webhook_refusals AS (SELECT * FROM webhook_refusals LIMIT 0)")  # a refused call leaves no event
-        text = SQL(query) if isinstance(query, str) else query  # type: ignore[arg-type]
+        text = SQL(query) if isinstance(query, str) else query
         whole = SQL("WITH {} ").format(SQL(", ").join([*tables, refusals])) + text
         return whole, {**values, **documents} if by_name else (*documents.values(), *(values or ()))
 
@@ -258,7 +257,9 @@ def issue_page(past: Past, company_id: UUID, filters: issues.Filters, max_bytes:
     return _walk(candidates, page, filters.before, filters.limit)
 
 
-def issue_with_ancestors(past: Past, issue_id: UUID, max_bytes: int) -> tuple[responses.Issue, list[responses.Issue]] | None:
+def issue_with_ancestors(
+    past: Past, issue_id: UUID, max_bytes: int
+) -> tuple[responses.Issue, list[responses.Issue]] | None:
     """Return an issue and those above it, its parent first."""
     if (row := past.one(ISSUE, issue_id)) is None:
         return None

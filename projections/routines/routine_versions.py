@@ -79,7 +79,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
         routine_id=recorded.stream_id,
         since=recorded.position,
         until=ENDLESS,
-        updated_at=routines.updated_at(before and before.updated_at, recorded),
+        updated_at=routines.updated_at(before.updated_at if before else None, recorded),
         **narrowed,
     )
     rows.put(VERSION, row)
@@ -91,9 +91,7 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
 
 
 def _narrowed(settings: RoutineSettings) -> dict[str, Any]:
-    doc = Narrowing(
-        status=settings.status, assignee_agent_id=settings.assignee_agent_id, folder_id=settings.folder_id
-    )
+    doc = Narrowing(status=settings.status, assignee_agent_id=settings.assignee_agent_id, folder_id=settings.folder_id)
     return {"title": settings.title, "project_id": settings.project_id, "doc": doc}
 
 

@@ -23,6 +23,7 @@ TEXT: Json = {"type": "string"}
 UUID: Json = {"type": "string", "format": "uuid"}
 MOMENT: Json = {"type": "string", "format": "date-time"}
 MOMENT_OR_NONE: Json = {"anyOf": [MOMENT, {"const": ""}]}
+PAST: Json = {"anyOf": [MOMENT, {"type": "integer", "minimum": 0, "maximum": MOST_NUMBER}]}
 ID_OR_NONE: Json = {"type": "string", "pattern": f"^({HEX_UUID})?$", "description": "A UUID, or nothing."}
 
 
@@ -74,6 +75,10 @@ DESCRIPTIONS: dict[str, tuple[str, Json]] = {  # by name of the parameter, or by
     "order": ("The oldest (`asc`) or the newest (`desc`) come first.", {"enum": ["asc", "desc"], "default": "desc"}),
     "from": ("The beginning of the period, in ISO 8601. Without it, 24 hours ago.", MOMENT_OR_NONE),
     "to": ("The end of the period, in ISO 8601. Without it, in 24 hours.", MOMENT_OR_NONE),
+    "asOf": (
+        "A moment in ISO 8601, or a position of the log: the answer is what it was then.",
+        PAST,
+    ),
     "at": ("The moment that is asked about, in ISO 8601; the whole minute is meant.", MOMENT),
     "page": ("The number of the page; the first is 1.", _number(1, 10**9 - 1, 1)),
     "limit": ("How many a page has at most.", _number(1, 200, 50)),

@@ -2,7 +2,7 @@
 
 import random
 from itertools import cycle
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import pytest
@@ -61,7 +61,7 @@ class Asked(NamedTuple):
     issue: UUID
     routine_filters: routines.Filters
     run_filters: run_history.Filters
-    issue_filters: dict[str, object]
+    issue_filters: dict[str, Any]
     limit: int
 
     def listed_issues(self):
