@@ -79,6 +79,8 @@ DESCRIPTIONS: dict[str, tuple[str, Json]] = {  # by name of the parameter, or by
         "A moment in ISO 8601, or a position of the log: the answer is what it was then.",
         PAST,
     ),
+    "compareRoutine.from": ("The earlier moment, in ISO 8601, or a position of the log.", PAST),
+    "compareRoutine.to": ("The later moment, in ISO 8601, or a position of the log. Without it, now.", PAST),
     "at": ("The moment that is asked about, in ISO 8601; the whole minute is meant.", MOMENT),
     "page": ("The number of the page; the first is 1.", _number(1, 10**9 - 1, 1)),
     "limit": ("How many a page has at most.", _number(1, 200, 50)),
@@ -159,7 +161,10 @@ _OF_FEEDS: dict[str, tuple[str, Json]] = {
 }
 DESCRIPTIONS |= {f"{feed}.{name}": told for feed in _FEEDS for name, told in _OF_FEEDS.items()}
 DESCRIPTIONS["position"] = ("A position of the log.", {"type": "string", "pattern": "^[0-9]{1,11}$"})
-REQUIRED = {"at"}  # optional for the framework, so that its absence is refused with a message of ours
+REQUIRED = {
+    "at",
+    "compareRoutine.from",
+}  # optional for the framework, so that its absence is refused with a message of ours
 
 
 def _header(name: str, description: str, schema: Json = TEXT) -> Json:
@@ -202,5 +207,5 @@ def parameter(operation_id: str, declaration: Json, kind: Any, examples: Mapping
     else:
         description, schema = DESCRIPTIONS.get(f"{operation_id}.{name}") or DESCRIPTIONS[name]
     example = {"example": examples[name]} if place == "path" else {}
-    required = declaration["required"] or name in REQUIRED
+    required = declaration["required"] or not REQUIRED.isdisjoint({name, f"{operation_id}.{name}"})
     return {"name": name, "in": place, "required": required, "description": description, "schema": schema, **example}
