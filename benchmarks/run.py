@@ -4,7 +4,7 @@ What the service does in a second on this machine, beside what Postgres does wit
     make bench                     about ten minutes
     make bench ARGS=--quick        about one minute
     make bench ARGS="firing http"  some of: append, firing, burst, idle, catch_up, fairness, projecting, http, lists, disk,
-                                    proof, analytics
+                                    proof, analytics, as_of
                                    http and lists need wrk: apt-get install wrk
     make bench-peers               burst, lateness and catching up beside APScheduler and procrastinate
 
@@ -22,6 +22,7 @@ from pathlib import Path
 
 import analytics
 import append
+import as_of
 import burst
 import catch_up
 import disk
@@ -49,6 +50,7 @@ PARTS = {
     "disk": disk.run,
     "proof": proof.run,
     "analytics": analytics.run,
+    "as_of": as_of.run,
 }
 
 

@@ -11,6 +11,7 @@ issue it opened) and by what cannot have been different then (an issue that has 
 rather than too few are chosen: the query leaves out what does not belong to its answer.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
@@ -42,7 +43,8 @@ MODELS = (routines.routines, run_history.run_history, issues.issues, directory)
 NAMES = ("event_index", "issues", "routine_versions", "routines", "run_history")
 TABLES = tuple(table for model in MODELS for table in model.tables)
 ADDED = STORED_AS[RoutineTriggerAdded]
-FIRST = 100  # rows of a list that are looked at first
+WORD = re.compile(r"\w+")
+NO_REFUSALS = SQL("webhook_refusals AS (SELECT * FROM webhook_refusals LIMIT 0)")  # a refused call leaves no event
 Decode = Callable[[UUID, int, str, bytes, int], Recorded]  # of a stream, a version, a name, a body and a position
 
 _EVENTS = """
@@ -55,15 +57,16 @@ _EVENTS = """
 _NUMBERS = "SELECT id, identifier, (doc->>'issueNumber')::int FROM issue WHERE id = ANY(%s)"
 # Who looks for the triggers of a routine looks at its whole stream: a trigger is there before the routine says so.
 _ADDED = "SELECT stream_id, version, name, body, position FROM log.events WHERE stream_id = ANY(%s) AND name = %s"
-# The newest firing of each trigger, and the newest one from which its schedule goes on (RunFired.is_scheduled).
+# The newest firing of each trigger, and of each schedule the newest one from which it goes on (RunFired.is_scheduled).
 _LAST_OF_TRIGGERS = """
-    SELECT f.stream_id FROM unnest(%(ids)s::uuid[]) t(id), LATERAL ((
+    SELECT f.stream_id FROM unnest(%(triggers)s::uuid[]) t(id), LATERAL (
         SELECT stream_id FROM event WHERE trigger_id = t.id AND name = 'run.fired' AND position <= %(position)s
-        ORDER BY position DESC LIMIT 1) UNION ALL (
-        SELECT e.stream_id FROM event e JOIN run r ON r.id = e.stream_id
+        ORDER BY position DESC LIMIT 1) f
+    UNION SELECT f.stream_id FROM unnest(%(schedules)s::uuid[]) t(id), LATERAL (
+        SELECT stream_id FROM event e JOIN run r ON r.id = e.stream_id
         WHERE e.trigger_id = t.id AND e.name = 'run.fired' AND e.position <= %(position)s
             AND r.doc->>'plannedAt' IS NOT NULL AND r.doc->>'backfillId' IS NULL
-        ORDER BY e.position DESC LIMIT 1)) f"""
+        ORDER BY e.position DESC LIMIT 1) f"""
 # The newest runs of each routine, and the newest one that has an issue.
 _LAST_OF_ROUTINES = """
     SELECT f.* FROM unnest(%(ids)s::uuid[]) o(id), LATERAL ((
@@ -181,16 +184,17 @@ class Past:
 
     def _on_rows(self, query: str | Composable, values: Any) -> tuple[Composed, Any]:
         by_name = isinstance(values, Mapping)
-        documents = {f"rows of {table.name}": json.encode(self.rows.all(table)).decode() for table in TABLES}
+        text = SQL(query) if isinstance(query, str) else query
+        words = set(WORD.findall(text.as_string()))
+        asked = [table for table in TABLES if table.name in words]
+        documents = {f"rows of {table.name}": json.encode(self.rows.all(table)).decode() for table in asked}
         tables = [
             SQL("{0} AS MATERIALIZED (SELECT * FROM json_populate_recordset(NULL::{0}, {1}::json))").format(
                 Identifier(table.name), Placeholder(name if by_name else "")
             )
-            for table, name in zip(TABLES, documents, strict=True)
+            for table, name in zip(asked, documents, strict=True)
         ]
-        refusals = SQL("webhook_refusals AS (SELECT * FROM webhook_refusals LIMIT 0)")  # a refused call leaves no event
-        text = SQL(query) if isinstance(query, str) else query
-        whole = SQL("WITH {} ").format(SQL(", ").join([*tables, refusals])) + text
+        whole = SQL("WITH {} ").format(SQL(", ").join([*tables, NO_REFUSALS])) + text
         return whole, {**values, **documents} if by_name else (*documents.values(), *(values or ()))
 
 
@@ -278,7 +282,7 @@ def _walk(
 
     `candidates` loads so many of them that come after a position in the list, and returns their positions.
     """
-    beyond, many = routine_versions.ENDLESS if before is None else before, min(limit + 1, FIRST)
+    beyond, many = routine_versions.ENDLESS if before is None else before, limit + 1
     while True:
         positions = candidates(beyond, many)
         part = page()
@@ -292,7 +296,8 @@ def _load_routines(past: Past, routine_ids: Sequence[UUID], many_runs: int) -> N
     values = {"ids": list(routine_ids), "position": past.position, "limit": many_runs, "most": past.left}
     newest = past.conn.execute(_LAST_OF_ROUTINES, values).fetchall()
     added = [past.decode(*row).event for row in past.conn.execute(_ADDED, (list(routine_ids), ADDED))]
-    triggers = [event.trigger_id for event in added if isinstance(event, RoutineTriggerAdded)]
-    fired = past.conn.execute(_LAST_OF_TRIGGERS, values | {"ids": triggers}).fetchall()
+    kinds = {event.trigger_id: event.kind for event in added if isinstance(event, RoutineTriggerAdded)}
+    triggers, schedules = list(kinds), [id_ for id_, kind in kinds.items() if kind == "schedule"]
+    fired = past.conn.execute(_LAST_OF_TRIGGERS, values | {"triggers": triggers, "schedules": schedules}).fetchall()
     active = past.conn.execute(_MAYBE_ACTIVE, values).fetchall()
     past.load([*triggers, *(id_ for row in newest for id_ in row), *(id_ for (id_,) in [*fired, *active])])
