@@ -1,11 +1,14 @@
 """How long an answer as of a moment takes, by the length of the log, beside the same answer of now."""
 
+import os
 import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from itertools import islice
+from pathlib import Path
 from statistics import quantiles
 from urllib.parse import quote
 from uuid import UUID, uuid4
@@ -174,16 +177,45 @@ def _measure(system: System, company: UUID, routine_ids: Sequence[UUID], asked: 
         "100 issues in progress": lambda: f"companies/{company}/issues?limit=100&status=in_progress&asOf={position()}",
         "what differs of a routine": lambda: f"{routine()}/diff?from={created}&to={position()}",
     }
-    with web(system, {}) as url, httpx.Client(base_url=f"{url}/", headers=headers, timeout=60) as client:
+    with (
+        web(system, {}) as url,
+        httpx.Client(base_url=f"{url}/", headers=headers, timeout=60) as client,
+        bootstrap.connect(system.settings) as conn,
+    ):
+        postmaster = _parent_of(conn.info.backend_pid)
         for name, path in paths.items():
             for _ in range(5):
                 client.get(path()).raise_for_status()
-            took = sorted(_took(client, path()) for _ in range(asked))
+            asking = [path() for _ in range(asked)]
+            before = _processor_s(os.getpid(), postmaster)
+            took = sorted(_took(client, one) for one in asking)
+            busy_s = (_processor_s(os.getpid(), postmaster) - before) / asked
             p50, p95 = quantiles(took, n=20)[9], quantiles(took, n=20)[18]
-            print(f"  {name:<46} p50 {p50 * 1_000:>7.1f} ms   p95 {p95 * 1_000:>7.1f} ms")
+            print(
+                f"  {name:<34} p50 {p50 * 1_000:>7.1f} ms   p95 {p95 * 1_000:>7.1f} ms   processor {busy_s * 1_000:>6.1f} ms"
+            )
 
 
 def _took(client: httpx.Client, path: str) -> float:
     began = time.perf_counter()
     client.get(path).raise_for_status()
     return time.perf_counter() - began
+
+
+def _processor_s(*parents: int) -> float:
+    """The processor time of all processes that these have started: the service and its database, whatever else is busy."""
+    ticks = 0
+    for place in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            fields = _fields(place)
+            if int(fields[1]) in parents:
+                ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _parent_of(pid: int) -> int:
+    return int(_fields(Path(f"/proc/{pid}/stat"))[1])
+
+
+def _fields(place: Path) -> list[str]:
+    return place.read_text().rpartition(")")[2].split()
