@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from statistics import quantiles
@@ -96,7 +96,7 @@ def _live(system: System, company: UUID, events: int) -> None:
 
 def _happenings(
     settings: dict[UUID, RoutineSettings], triggers: dict[UUID, UUID], many: int
-) -> Iterator[tuple[object, UUID, AnyEvent]]:
+) -> Iterator[tuple[datetime, UUID, AnyEvent]]:
     left = many
     for number in range(many):
         at = NOON + number * HOUR
@@ -104,7 +104,7 @@ def _happenings(
             if left <= 0:
                 return
             run_id, issue_id = uuid4(), uuid4()
-            found = [
+            found: list[tuple[UUID, AnyEvent]] = [
                 (
                     run_id,
                     RunFired(
@@ -135,7 +135,7 @@ def _issue(settings: RoutineSettings, routine_id: UUID, run_id: UUID) -> IssueOp
     return IssueOpened(details=details, status="todo", routine_id=routine_id, run_id=run_id)
 
 
-def _measure(system: System, company: UUID, routine_ids: Sequence[UUID], asked: int, token: str) -> None:
+def _measure(system: System, company: UUID, routine_ids: Sequence[UUID], asked: int, token: str | None) -> None:
     head, created = system.store.head(), 3 * len(routine_ids) + 10
     chance = random.Random(1)
     headers = {"Authorization": f"Bearer {token}"}
