@@ -4,16 +4,17 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
-from itertools import islice
 from pathlib import Path
 from statistics import quantiles
+from typing import LiteralString
 from urllib.parse import quote
 from uuid import UUID, uuid4
 
 import httpx
+import psycopg
 from ledger import NOON, arm, fresh_system
 from requests_per_second import web
 from table import title
@@ -23,60 +24,108 @@ from domain.events import (
     IssueMoved,
     IssueOpened,
     RoutineCreated,
+    RoutineTriggerAdded,
     RoutineUpdated,
     RunCompleted,
     RunFired,
     TriggerCreated,
 )
 from domain.recorded import Recorded
-from domain.values import IssueDetails, Opened, RoutineSettings
+from domain.values import IssueDetails, Opened, RoutineSettings, TriggerSettings
 from projections import catalogue
 from projections.audit import as_of, feed
 from projections.engine import positions
+from projections.engine.read_model import Connection
 from projections.responses import time as shown
 from routines import bootstrap
 from routines.bootstrap import System
 from routines.postgres.cluster import LocalPostgres
 
-MOST_ROUTINES, EVENTS_OF_EACH = 10_000, 100
+EVENTS_OF_EACH = 100  # routine
+FOLDED = 100_000  # events that are recorded and folded one by one; a longer log is made of copies of these
 EDITED_EVERY = 5  # firings of a routine, from one edit to the next
 AT_ONCE = 2_000  # events of an append
 HOUR = timedelta(hours=1)
+FIRST = "00000000-"  # what the ids of the things begin with that are copied
+# The rows of a table once more, as those of other things, at later positions.
+COPIES = {
+    "log.events": """position + {by}, {stream_id}, version, name, convert_to({body}, 'UTF8'), recorded_at + {by} * interval '1 ms',
+        hash, recorded_by""",
+    "read_models.event": """lpad(to_hex(position + {by}), 32, '0')::uuid, position + {by}, company_id, {stream_id}, name, actor,
+        {routine_id}, {trigger_id}, {run_id}, {issue_id}""",
+    "read_models.routine": "{id}, company_id, project_id, title, updated_at, {doc}",
+    "read_models.routine_trigger": "{id}, {routine_id}, position + {by}, {doc}",
+    "read_models.routine_version": """md5(id::text || {by})::uuid, company_id, {routine_id}, since + {by},
+        CASE until WHEN 9223372036854775807 THEN until ELSE until + {by} END, updated_at, title, project_id, doc""",
+    "read_models.run": """{id}, company_id, {routine_id}, position + {by}, triggered_at, {linked_issue_id}, {trigger_id}, {doc}""",
+    "read_models.issue": """{id}, company_id, identifier, status, is_open, assignee_agent_id, project_id, parent_id, origin_kind,
+        {origin_id}, title, folded_title, position + {by}, changed + {by}, {doc}""",
+}
+TIMES = "SELECT recorded_at FROM log.events WHERE position > 50 AND mod(position, %s) = 0"
+PLACES = {"log.events": "position", "read_models.routine_version": "since"}
 
 
 def run(postgres: LocalPostgres, *, quick: bool) -> None:
-    sizes, asked = ([10_000], 40) if quick else ([10_000, 100_000, 1_000_000], 200)
+    sizes, asked = ([10_000], 40) if quick else ([10_000, 100_000, 1_000_000], 100)
     for events in sizes:
         with fresh_system(postgres) as system:
-            routines = min(MOST_ROUTINES, events // EVENTS_OF_EACH)
-            company, token = arm(system, routines), bootstrap.first_board_token(system.settings)
-            _live(system, company, events)
-            log = list(islice(system.store.history(), 3 * routines + 10))
+            company, token = arm(system, 1), bootstrap.first_board_token(system.settings)
+            start = system.store.head()
+            _live(system, company, min(events, FOLDED))
             with bootstrap.connect(system.settings) as conn:
                 for model in catalogue.ALL:
                     if model.name in {*as_of.NAMES, *feed.NAMED_BY}:
                         positions.rebuild(conn, model, system.store.after)
-                conn.execute("ANALYZE")
+            with psycopg.connect(owner_url(postgres, system), autocommit=True) as owner:
+                _copy(owner, start, events // FOLDED - 1)
+                owner.execute("VACUUM ANALYZE")
             title(
                 f"As of a random moment, over HTTP, one request after the other: a log of {system.store.head():,} events, "
-                f"{routines:,} routines of one company"
+                f"one company with {events // EVENTS_OF_EACH:,} routines"
             )
-            _measure(
-                system, company, [one.stream_id for one in log if isinstance(one.event, RoutineCreated)], asked, token
+            _measure(system, company, asked, token)
+
+
+def owner_url(postgres: LocalPostgres, system: System) -> str:
+    return postgres.url("postgres", system.settings.database_url.partition("@/")[2].partition("?")[0])
+
+
+def _copy(owner: psycopg.Connection[tuple[object, ...]], start: int, copies: int) -> None:
+    (head,) = owner.execute("SELECT position FROM log.head").fetchone() or (0,)
+    for number in range(1, copies + 1):
+        by, prefix = number * (int(str(head)) - start), f"{number:08x}-"
+        for table, columns in COPIES.items():
+            place = PLACES.get(table, "position")
+            ids = ("id", "stream_id", "routine_id", "trigger_id", "run_id", "issue_id", "linked_issue_id", "origin_id")
+            values = {name: f"replace({name}::text, '{FIRST}', '{prefix}')::uuid" for name in ids}
+            values |= {
+                "doc": f"replace(doc::text, '{FIRST}', '{prefix}')::json",
+                "body": f"replace(convert_from(body, 'UTF8'), '{FIRST}', '{prefix}')",
+                "by": str(by),
+            }
+            condition = (
+                "id::text LIKE '00000000-%'"
+                if table == "read_models.routine"
+                else f"{place} BETWEEN {start + 1} AND {head}"
             )
+            copied = f"INSERT INTO {table} SELECT {columns.format(**values)} FROM {table} WHERE {condition}"  # noqa: S608 ours
+            owner.execute(copied.encode())
+    last = int(str(head)) + copies * (int(str(head)) - start)
+    if copies:
+        owner.execute("UPDATE log.head SET position = %s", (last,))
+        owner.execute("UPDATE read_models.positions SET position = %s WHERE position >= %s", (last, head))
+
+
+def _id() -> UUID:
+    return UUID(f"{FIRST}{str(uuid4())[9:]}")
 
 
 def _live(system: System, company: UUID, events: int) -> None:
-    """Every routine fires again and again, its work gets done but for the newest, and it is edited now and then."""
-    settings = {
-        one.stream_id: one.event.settings for one in system.store.history() if isinstance(one.event, RoutineCreated)
-    }
-    triggers = {
-        one.event.routine_id: one.stream_id for one in system.store.history() if isinstance(one.event, TriggerCreated)
-    }
-    versions = Counter(dict.fromkeys(settings, 2))
+    """Many routines, each of which fires again and again; its work gets done, and it is edited now and then."""
+    settings = next(one.event.settings for one in system.store.history() if isinstance(one.event, RoutineCreated))
+    versions = Counter[UUID]()
     batch: list[Recorded] = []
-    for at, stream_id, event in _happenings(settings, triggers, events - system.store.head()):
+    for at, stream_id, event in _happenings(settings, events - system.store.head()):
         versions[stream_id] += 1
         batch.append(
             Recorded(
@@ -94,36 +143,38 @@ def _live(system: System, company: UUID, events: int) -> None:
     system.store.append(batch)
 
 
-def _happenings(
-    settings: dict[UUID, RoutineSettings], triggers: dict[UUID, UUID], many: int
-) -> Iterator[tuple[datetime, UUID, AnyEvent]]:
-    left = many
+def _happenings(settings: RoutineSettings, many: int) -> Iterator[tuple[datetime, UUID, AnyEvent]]:
+    triggers = {_id(): _id() for _ in range(many // EVENTS_OF_EACH)}
+    left = many - 3 * len(triggers)
+    schedule = TriggerSettings(cron_expression="0 * * * *", timezone="UTC")
+    for routine_id, trigger_id in triggers.items():
+        yield NOON, routine_id, RoutineCreated(settings=settings)
+        yield NOON, trigger_id, TriggerCreated(routine_id=routine_id, kind="schedule", settings=schedule, next_at=NOON)
+        yield NOON, routine_id, RoutineTriggerAdded(trigger_id=trigger_id, kind="schedule")
     for number in range(many):
         at = NOON + number * HOUR
-        for routine_id, wanted in settings.items():
+        for routine_id, trigger_id in triggers.items():
             if left <= 0:
                 return
-            run_id, issue_id = uuid4(), uuid4()
+            run_id, issue_id = _id(), _id()
+            fired = RunFired(
+                routine_id=routine_id,
+                revision=2 + number // EDITED_EVERY,
+                source="schedule",
+                outcome=Opened(issue_id=issue_id),
+                trigger_id=trigger_id,
+                occurrence=at,
+                next_at=at + HOUR,
+            )
             found: list[tuple[UUID, AnyEvent]] = [
-                (
-                    run_id,
-                    RunFired(
-                        routine_id=routine_id,
-                        revision=2 + number // EDITED_EVERY,
-                        source="schedule",
-                        outcome=Opened(issue_id=issue_id),
-                        trigger_id=triggers[routine_id],
-                        occurrence=at,
-                        next_at=at + HOUR,
-                    ),
-                ),
-                (issue_id, _issue(wanted, routine_id, run_id)),
+                (run_id, fired),
+                (issue_id, _issue(settings, routine_id, run_id)),
                 (issue_id, IssueMoved(status="in_progress")),
                 (issue_id, IssueMoved(status="done")),
                 (run_id, RunCompleted()),
             ]
             if number % EDITED_EVERY == EDITED_EVERY - 1:
-                found.append((routine_id, RoutineUpdated(settings=wanted)))
+                found.append((routine_id, RoutineUpdated(settings=settings)))
             left -= len(found)
             yield from ((at, stream_id, event) for stream_id, event in found)
 
@@ -135,47 +186,41 @@ def _issue(settings: RoutineSettings, routine_id: UUID, run_id: UUID) -> IssueOp
     return IssueOpened(details=details, status="todo", routine_id=routine_id, run_id=run_id)
 
 
-def _measure(system: System, company: UUID, routine_ids: Sequence[UUID], asked: int, token: str | None) -> None:
-    head, created = system.store.head(), 3 * len(routine_ids) + 10
-    chance = random.Random(1)
+def _measure(system: System, company: UUID, asked: int, token: str | None) -> None:
+    head, chance = system.store.head(), random.Random(1)
     headers = {"Authorization": f"Bearer {token}"}
     with bootstrap.connect(system.settings) as conn:
-        runs = [
-            id_
-            for (id_,) in conn.execute(
-                "SELECT id FROM run WHERE position < %s ORDER BY id LIMIT %s", (head // 2, asked)
-            )
-        ]
-        issues = [
-            id_
-            for (id_,) in conn.execute(
-                "SELECT id FROM issue WHERE position < %s ORDER BY id LIMIT %s", (head // 2, asked)
-            )
-        ]
-        times = [
-            at for (at,) in conn.execute("SELECT recorded_at FROM log.events WHERE position %% %s = 0", (head // 50,))
-        ]
+        routines = _made(conn, "SELECT routine_id, min(since) FROM routine_version GROUP BY 1 ORDER BY 1")
+        runs = _made(conn, "SELECT id, position FROM run ORDER BY id LIMIT %s", asked)
+        issues = _made(conn, "SELECT id, position FROM issue ORDER BY id LIMIT %s", asked)
+        times = [at for (at,) in conn.execute(TIMES, (head // 50,))]
 
-    def position(least: int = created) -> int:
-        return chance.randint(min(least, head), head)
+    def of(kind: str, made: list[tuple[UUID, int]], under: str = "") -> str:
+        """One of these things, as of a moment after it was made."""
+        id_, since = chance.choice(made)
+        return f"{kind}/{id_}{under}?asOf={chance.randint(since, head)}"
+
+    def anywhere() -> int:
+        return chance.randint(1, head)
 
     def routine() -> str:
-        return f"routines/{chance.choice(routine_ids)}"
+        return f"routines/{chance.choice(routines)[0]}"
 
+    first = [(id_, since) for id_, since in routines if since < head // 50]
     paths: dict[str, Callable[[], str]] = {
         "a routine, now": routine,
-        "a routine": lambda: f"{routine()}?asOf={position()}",
-        "a routine, by a time": lambda: f"{routine()}?asOf={quote(shown(chance.choice(times)))}",
+        "a routine": lambda: of("routines", routines),
+        "a routine, by a time": lambda: f"routines/{chance.choice(first)[0]}?asOf={quote(shown(chance.choice(times)))}",
         "its runs, now": lambda: f"{routine()}/runs",
-        "its runs": lambda: f"{routine()}/runs?asOf={position()}",
-        "a run": lambda: f"routine-runs/{chance.choice(runs)}?asOf={position(head // 2)}",
-        "an issue": lambda: f"issues/{chance.choice(issues)}?asOf={position(head // 2)}",
+        "its runs": lambda: of("routines", routines, "/runs"),
+        "a run": lambda: of("routine-runs", runs),
+        "an issue": lambda: of("issues", issues),
         "100 routines, now": lambda: f"companies/{company}/routines?limit=100",
-        "100 routines": lambda: f"companies/{company}/routines?limit=100&asOf={position()}",
-        "50 routines": lambda: f"companies/{company}/routines?limit=50&asOf={position()}",
-        "100 issues": lambda: f"companies/{company}/issues?limit=100&asOf={position()}",
-        "100 issues in progress": lambda: f"companies/{company}/issues?limit=100&status=in_progress&asOf={position()}",
-        "what differs of a routine": lambda: f"{routine()}/diff?from={created}&to={position()}",
+        "100 routines": lambda: f"companies/{company}/routines?limit=100&asOf={anywhere()}",
+        "50 routines": lambda: f"companies/{company}/routines?limit=50&asOf={anywhere()}",
+        "100 issues": lambda: f"companies/{company}/issues?limit=100&asOf={anywhere()}",
+        "100 issues in progress": lambda: f"companies/{company}/issues?limit=100&status=in_progress&asOf={anywhere()}",
+        "what differs of a routine": lambda: of("routines", routines, "/diff").replace("asOf", "from"),
     }
     with (
         web(system, {}) as url,
@@ -194,6 +239,10 @@ def _measure(system: System, company: UUID, routine_ids: Sequence[UUID], asked: 
             print(
                 f"  {name:<34} p50 {p50 * 1_000:>7.1f} ms   p95 {p95 * 1_000:>7.1f} ms   processor {busy_s * 1_000:>6.1f} ms"
             )
+
+
+def _made(conn: Connection, query: LiteralString, *values: object) -> list[tuple[UUID, int]]:
+    return [(id_, since) for id_, since in conn.execute(query, values or None)]
 
 
 def _took(client: httpx.Client, path: str) -> float:
