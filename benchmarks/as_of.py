@@ -77,7 +77,7 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
                     if model.name in {*as_of.NAMES, *feed.NAMED_BY}:
                         positions.rebuild(conn, model, system.store.after)
             with psycopg.connect(owner_url(postgres, system), autocommit=True) as owner:
-                _copy(owner, start, events // FOLDED - 1)
+                _copy(owner, start, max(0, events // FOLDED - 1))
                 owner.execute("VACUUM ANALYZE")
             title(
                 f"As of a random moment, over HTTP, one request after the other: a log of {system.store.head():,} events, "
