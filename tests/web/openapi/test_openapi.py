@@ -244,6 +244,7 @@ def test_every_route_of_the_contract_is_described(served: Any):
         *(("POST", f"/api/issues/*/{verb}") for verb in ("checkout", "release", "admin/force-release", "comments")),
         ("GET", "/api/issues/*/comments"),
         *(("GET", "/api/refusals"), ("GET", "/api/routines/*/changes"), ("GET", "/api/routine-triggers/*/changes")),
+        ("GET", "/api/routines/*/diff"),
         *(("GET", f"/api/{place}events{rest}") for place in ("", "companies/*/") for rest in ("", "/*")),
     } == described
 
