@@ -23,6 +23,7 @@ from projections.jetty.tasks import tasks
 from projections.jetty.trajectories import trajectories
 from projections.routines.folders import folders
 from projections.routines.revisions import revisions
+from projections.routines.routine_versions import routine_versions
 from projections.routines.routines import routines
 
 ALL = (
@@ -42,6 +43,7 @@ ALL = (
     occurrences,
     pending_probes,
     revisions,
+    routine_versions,
     routines,
     run_history,
     spending,

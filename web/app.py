@@ -14,6 +14,7 @@ from web.board.session import SessionCookie, with_session
 from web.events.catalogue import asyncapi_page, event_schema_page
 from web.events.changes import Changes
 from web.events.controllers import Events, Refusals, SingleEvents
+from web.events.differences import Differences
 from web.events.feeds import Feeds
 from web.http.answers import Answer
 from web.http.backend import Backend
@@ -125,6 +126,7 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
             Refusals,
             Changes,
             Exports,
+            Differences,
             event_schema_page,
             asyncapi_page,
         ],

@@ -101,3 +101,25 @@ def _fields(settings: Any) -> Fields:
 def _camel(name: str) -> str:
     first, *others = name.split("_")
     return first + "".join(word.capitalize() for word in others)
+
+
+class Difference(Value, frozen=True):
+    """One field of a thing at two positions of the log, and what changed it in between. A secret is never shown."""
+
+    field: str
+    before: object
+    after: object
+    changes: tuple[Change, ...]
+
+
+def differences(history: Iterable[Recorded], begin: int, end: int) -> list[Difference]:
+    """Return the fields that are not the same at two positions, and the secrets that are new, in the order of their names."""
+    changes_by_field: dict[str, list[Change]] = {}
+    for change in changes_of(history):
+        if begin < change.recorded.position <= end:
+            changes_by_field.setdefault(change.field, []).append(change)
+    found = (
+        Difference(field=field, before=changes[0].before, after=changes[-1].after, changes=tuple(changes))
+        for field, changes in sorted(changes_by_field.items())
+    )
+    return [one for one in found if one.before != one.after or one.field.rpartition(".")[2] == SECRET]

@@ -40,6 +40,7 @@ class Limits(Value, frozen=True):
     max_explained_events: Count = 50_000  # in one explanation: each schedule's and, for each, the routine's
     max_what_if_firings: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000  # and missed ranges, in the past or replayed
     max_what_if_routines: Count = 500  # of a company, replayed together
+    max_past_events: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000  # from which one answer as of a moment is folded
     max_sync_waits: Annotated[int, Meta(ge=1, le=10_000)] = 100  # calls of run-sync that wait in one process
     max_company_sync_waits: Annotated[int, Meta(ge=1, le=10_000)] = 20  # of these, for one company
 

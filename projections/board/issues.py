@@ -356,15 +356,16 @@ class InboxItem(ResponseBody, frozen=True, kw_only=True):
     unresolved_blocker_issue_ids: tuple[UUID, ...] = ()
 
 
-_PAGE = Docs(
-    """SELECT doc, position FROM issue WHERE company_id = %(company_id)s
-    AND (%(statuses)s::text[] IS NULL OR status = ANY(%(statuses)s)) AND (NOT %(are_open)s::boolean OR is_open)
+NARROWED = """(%(statuses)s::text[] IS NULL OR status = ANY(%(statuses)s))
     AND (%(assignee_agent_id)s::uuid IS NULL OR assignee_agent_id = %(assignee_agent_id)s)
     AND (%(project_id)s::uuid IS NULL OR project_id = %(project_id)s)
     AND (%(parent_id)s::uuid IS NULL OR parent_id = %(parent_id)s)
     AND (%(origin_kind)s::text IS NULL OR origin_kind = %(origin_kind)s)
     AND (%(origin_id)s::uuid IS NULL OR origin_id = %(origin_id)s)
-    AND (%(text)s::text IS NULL OR strpos(folded_title, %(folded)s) > 0 OR identifier = upper(%(text)s))
+    AND (%(text)s::text IS NULL OR strpos(folded_title, %(folded)s) > 0 OR identifier = upper(%(text)s))"""
+_PAGE = Docs(
+    f"""SELECT doc, position FROM issue WHERE company_id = %(company_id)s AND {NARROWED}
+    AND (NOT %(are_open)s::boolean OR is_open)
     AND (%(before)s::bigint IS NULL OR position < %(before)s)
     ORDER BY position DESC LIMIT %(limit)s OFFSET %(offset)s""",
     responses.Issue,

@@ -202,6 +202,11 @@ def result(outcome: Outcome) -> str:
             return "Execution failed"
 
 
+def updated_at(before: str | None, recorded: Recorded) -> str:
+    """Return when a routine was changed last, after an event of it: a concurrent edit recorded later may have begun earlier."""
+    return max(before or "", time(recorded.at))
+
+
 def _routine(recorded: Recorded, event: RoutineCreated) -> RoutineRow:
     timestamp, by_agent, by_user = time(recorded.at), agent_of(recorded.actor), user_of(recorded.actor)
     doc = responses.Routine(
@@ -234,7 +239,7 @@ def _text(routine_id: UUID, settings: RoutineSettings) -> RoutineTextRow:
 
 def _revised(row: RoutineRow, recorded: Recorded, settings: RoutineSettings | None) -> RoutineRow:
     changes = responses.routine_settings(settings) if settings else {}
-    timestamp = max(row.updated_at, time(recorded.at))  # a concurrent edit recorded later may have begun earlier
+    timestamp = updated_at(row.updated_at, recorded)
     doc = replace(
         row.doc,
         **changes,
@@ -363,6 +368,11 @@ NARROWED = """company_id = %(company_id)s AND (%(project_id)s::uuid IS NULL OR p
     AND (%(status)s::text[] IS NULL OR doc->>'status' = ANY(%(status)s))
     AND (%(q)s::text IS NULL
         OR EXISTS (SELECT FROM routine_text t WHERE t.id = routine.id AND strpos(t.folded, %(q)s) > 0))"""
+# The routines of a page of the list, in its order: what follows WHERE in a query of a table `routine`.
+FOUND = f"""{NARROWED}
+        AND (%(updated_at)s::text IS NULL OR updated_at <= %(updated_at)s
+            AND (updated_at < %(updated_at)s OR (title, id) > (%(title)s::text, %(id)s::uuid)))
+        ORDER BY updated_at DESC, title, id LIMIT %(limit)s"""
 # A RoutineListItem of the row `found` of a query, as text.
 LISTED = f"""left(found.doc::text, -1)
     || ',"triggers":' || (
@@ -373,12 +383,7 @@ LISTED = f"""left(found.doc::text, -1)
         SELECT {issues.SUMMARY} FROM issue i WHERE origin_id = found.id AND is_open ORDER BY changed DESC LIMIT 1
         )::text, 'null') || '}}'"""
 LIST = Docs(
-    f"""SELECT {LISTED} AS doc
-    FROM (
-        SELECT * FROM routine WHERE {NARROWED}
-        AND (%(updated_at)s::text IS NULL OR updated_at <= %(updated_at)s
-            AND (updated_at < %(updated_at)s OR (title, id) > (%(title)s::text, %(id)s::uuid)))
-        ORDER BY updated_at DESC, title, id LIMIT %(limit)s) found""",
+    f"SELECT {LISTED} AS doc FROM (SELECT * FROM routine WHERE {FOUND}) found",
     RoutineListItem,
     prepared=False,
 )

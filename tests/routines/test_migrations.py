@@ -28,6 +28,7 @@ RELEASED = {  # installations have applied them: a change comes in a file of its
     "0007_log_tree": "ebd71d4347c3b0d8f33f834fb6e7d1b62c17673699d7e7017bf46c90b89fd67c",
     "0008_refused_attempts": "679e24d5b4d977d772c0db131aef7285095b9a28dcf6bb3de370aa268337cb9b",
     "0010_witnesses": "bd63648525fcfdd601501867d7af034d634935f3f801b606cce9242e9262a72c",
+    "0012_compressed_bodies": "269c7acbd7b9a2dce35894ccc25a5965bc4c5a33766746fb72822b9e86572105",
 }
 NEXT = int(max(RELEASED)[:4]) + 1  # the number of a file that is yet to come
 
@@ -254,3 +255,15 @@ def test_a_process_of_a_newer_version_says_that_init_comes_first(url):
 
     assert code == 1
     assert "run `routines init` of it first, see docs/upgrading.md" in said
+
+
+def test_large_bodies_are_compressed_by_lz4_where_the_server_has_it_and_by_nothing_slower(url):
+    migrate(url)
+
+    with psycopg.connect(url) as conn:
+        ((methods,),) = conn.execute("SELECT enumvals FROM pg_settings WHERE name = 'default_toast_compression'")
+        (found,) = conn.execute(
+            "SELECT attstorage, attcompression FROM pg_attribute WHERE attrelid = 'log.events'::regclass AND attname = 'body'"
+        )
+
+    assert found == (("x", "l") if "lz4" in methods else ("e", ""))

@@ -130,6 +130,9 @@ class AccessFixture(msgspec.Struct):
         issue = self.issue()
         return f"{issue}/comments/{self.made(f'/issues/{issue}/comments', {'body': 'Hm'})}"
 
+    def head(self) -> int:
+        return self.api.system.store.head()
+
     def event(self) -> int:
         return int(self.api.get(f"/companies/{self.company}/events?limit=1")[0]["position"])
 
@@ -320,6 +323,7 @@ OPERATIONS: dict[str, tuple[str, Callable[[AccessFixture], Request]]] = {
     "exportView": ("GET", in_company("/exports/runs")),
     "listRoutineChanges": ("GET", by_id("routines", AccessFixture.routine, "/changes")),
     "listTriggerChanges": ("GET", by_id("routine-triggers", AccessFixture.trigger, "/changes")),
+    "compareRoutine": ("GET", lambda world: Request(f"/routines/{world.routine()}/diff?from={world.head()}")),
     "listRefusals": ("GET", plain("/refusals")),
     "getEvent": ("GET", lambda world: Request(f"/companies/{world.company}/events/{world.event()}")),
     "getEventOfAll": ("GET", lambda world: Request(f"/events/{world.event()}")),

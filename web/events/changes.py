@@ -105,7 +105,7 @@ def _answer(backend: Backend, paging: Paging, id_: UUID, history: Sequence[Recor
         limit,
         backend.limits.max_page_bytes,
     )
-    rows = _described(backend, part)
+    rows = described(backend, part)
     headers = next_page_headers_from(paging, cursor_of(list_name, part.last)) if part.more else {}
     if wanted_type(paging.request.headers.get("accept", ""), (JSON, CSV)) == CSV:
         return Response(_table(rows), media_type=f"{CSV}; charset=utf-8; header=present", headers=headers)
@@ -125,7 +125,8 @@ def _page(changes: Sequence[Change], limit: int, max_bytes: int) -> Part[Change]
     return Part(shown)
 
 
-def _described(backend: Backend, changes: Sequence[Change]) -> list[FieldChange]:
+def described(backend: Backend, changes: Sequence[Change]) -> list[FieldChange]:
+    """Return changes as clients read them, with who made each and why, in words."""
     events = {change.recorded.version: change.recorded for change in changes}
     where = {version: belonging.belonging_of(recorded, lambda _id: None) for version, recorded in events.items()}
     ids = set[UUID]().union(*(sentences.named_in(recorded, where[version]) for version, recorded in events.items()))

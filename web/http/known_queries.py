@@ -10,6 +10,8 @@ from web.http.tolerated_fields import LENIENT_QUERIES
 from web.http.unknown_names import describe_unknown
 from web.http.validation import Invalid
 
+MEANT = {"asOf"}  # parameters of ours that no other client sends: whoever does means them, wherever it is
+
 
 async def must_know_query(request: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """
@@ -19,11 +21,13 @@ async def must_know_query(request: ASGIConnection[Any, Any, Any, Any], handler: 
     """
     if not request.scope["query_string"] or not isinstance(handler, HTTPRouteHandler):
         return
-    if handler.operation_id is None or handler.operation_id in LENIENT_QUERIES:
+    if handler.operation_id is None:
         return
-    known = _known(handler)
+    names, known = set(request.query_params), _known(handler)
+    if handler.operation_id in LENIENT_QUERIES:
+        names &= MEANT
     for name in request.query_params:
-        if name not in known:
+        if name in names - known:
             shown, message = describe_unknown("query parameter", name, known)
             raise Invalid([{"code": "unrecognized_keys", "keys": [shown], "message": message, "path": [shown]}])
 

@@ -25,6 +25,7 @@ TEXT: Json = {"type": "string"}
 UUID: Json = {"type": "string", "format": "uuid"}
 MOMENT: Json = {"type": "string", "format": "date-time"}
 MOMENT_OR_NONE: Json = {"anyOf": [MOMENT, {"const": ""}]}
+PAST: Json = {"anyOf": [MOMENT, {"type": "integer", "minimum": 0, "maximum": MOST_NUMBER}]}
 ID_OR_NONE: Json = {"type": "string", "pattern": f"^({HEX_UUID})?$", "description": "A UUID, or nothing."}
 
 
@@ -76,6 +77,12 @@ DESCRIPTIONS: dict[str, tuple[str, Json]] = {  # by name of the parameter, or by
     "order": ("The oldest (`asc`) or the newest (`desc`) come first.", {"enum": ["asc", "desc"], "default": "desc"}),
     "from": ("The beginning of the period, in ISO 8601. Without it, 24 hours ago.", MOMENT_OR_NONE),
     "to": ("The end of the period, in ISO 8601. Without it, in 24 hours.", MOMENT_OR_NONE),
+    "asOf": (
+        "A moment in ISO 8601, or a position of the log: the answer is what it was then.",
+        PAST,
+    ),
+    "compareRoutine.from": ("The earlier moment, in ISO 8601, or a position of the log.", PAST),
+    "compareRoutine.to": ("The later moment, in ISO 8601, or a position of the log. Without it, now.", PAST),
     "at": ("The moment that is asked about, in ISO 8601; the whole minute is meant.", MOMENT),
     "page": ("The number of the page; the first is 1.", _number(1, 10**9 - 1, 1)),
     "limit": ("How many a page has at most.", _number(1, 200, 50)),
@@ -167,7 +174,10 @@ DESCRIPTIONS |= {
     ),
     "exportView.limit": ("How many events the file has at most.", _number(1, 100_000, 100_000)),
 }
-REQUIRED = {"at"}  # optional for the framework, so that its absence is refused with a message of ours
+REQUIRED = {
+    "at",
+    "compareRoutine.from",
+}  # optional for the framework, so that its absence is refused with a message of ours
 
 
 def _header(name: str, description: str, schema: Json = TEXT) -> Json:
@@ -210,5 +220,5 @@ def parameter(operation_id: str, declaration: Json, kind: Any, examples: Mapping
     else:
         description, schema = DESCRIPTIONS.get(f"{operation_id}.{name}") or DESCRIPTIONS[name]
     example = {"example": examples[name]} if place == "path" else {}
-    required = declaration["required"] or name in REQUIRED
+    required = declaration["required"] or not REQUIRED.isdisjoint({name, f"{operation_id}.{name}"})
     return {"name": name, "in": place, "required": required, "description": description, "schema": schema, **example}

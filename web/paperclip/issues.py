@@ -24,6 +24,8 @@ from web.http.path_ids import CommentId, CompanyId
 from web.http.requests import parse_whole_number, uuid_or_none
 from web.http.routing import get, patch, post
 from web.http.validation import UUID_TEXT
+from web.paperclip import as_of as then
+from web.paperclip.as_of import Moment
 
 LIMIT, MOST = 500, 1_000
 MOST_COMMENTS = 500
@@ -107,12 +109,18 @@ class Issues(Controller):
 
     tags = ("issues",)
     dependencies = {
+        "as_of": Provide(then.wanted),
         "filters": Provide(filters),
         "part": Provide(comment_part),
         "paging": Provide(paging),
     }
 
-    @get("/companies/{company_id:str}/issues", operation_id="listIssues", refuses=(403,), response_headers=NEXT)
+    @get(
+        "/companies/{company_id:str}/issues",
+        operation_id="listIssues",
+        refuses=(403, 422),
+        response_headers=(*NEXT, *then.OF_THEN),
+    )
     def list_(  # noqa: PLR0913, PLR0917 the caller, the filters, the part of the list
         self,
         backend: NamedDependency[Backend],
@@ -120,11 +128,18 @@ class Issues(Controller):
         eventual: NamedDependency[bool],
         filters: NamedDependency[Filters],
         paging: NamedDependency[Paging],
+        as_of: NamedDependency[Moment | None],
         company_id: FromPath[CompanyId],
     ) -> Response[list[responses.Issue]]:
-        """Returns the issues of the company, newest first. `status` takes several statuses, joined by commas."""
+        """
+        Returns the issues of the company, newest first. `status` takes several statuses, joined by commas. With `asOf` it
+        is the list as it was then, by at most 100 a page.
+        """
         list_name, limit = f"issues of {company_id}", parse_whole_number(paging.limit, "limit", LIMIT, 1, MOST)
         filters = replace(filters, limit=limit, before=place_of(paging.cursor, list_name, Position))
+        if as_of is not None:
+            page = (paging, list_name, None if paging.limit is None else limit)
+            return then.issue_page(backend, caller, as_of, company_id, filters, page)
         backend.authorize(caller, read_access.company, company_id)
         with backend.consistent_read("issues", eventual=eventual) as conn:
             part = issues.page(conn, company_id, filters, max_bytes=backend.limits.max_page_bytes)
@@ -142,20 +157,22 @@ class Issues(Controller):
         changed = backend.change(caller, ("issues",), use_cases.create, company_id, data)
         return changed.answer(lambda conn: issues.issue(conn, changed.result), 201)
 
-    @get("/issues/{issue_id:str}", operation_id="getIssue")
+    @get("/issues/{issue_id:str}", operation_id="getIssue", refuses=(422,), response_headers=then.OF_THEN)
     def detail(
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
         eventual: NamedDependency[bool],
+        as_of: NamedDependency[Moment | None],
         issue_id: FromPath[str],
-    ) -> IssueDetail:
-        """Returns the issue with this id or identifier (`ACM-7`), with its ancestors."""
+    ) -> Response[IssueDetail]:
+        """Returns the issue with this id or identifier (`ACM-7`), with its ancestors, now or as they were at `asOf`."""
         issue = _found(backend, caller, issue_id, eventual=eventual)
+        if as_of is not None:
+            return then.issue(backend, as_of, issue.id, _with_ancestors)
         with backend.consistent_read(eventual=True) as conn:
-            return IssueDetail(
-                **_fields(issue), ancestors=issues.ancestors(conn, issue.id, backend.limits.max_page_bytes)
-            )
+            above = issues.ancestors(conn, issue.id, backend.limits.max_page_bytes)
+        return Response(_with_ancestors(issue, above))
 
     @get("/issues/{issue_id:str}/heartbeat-context", operation_id="getHeartbeatContext")
     def heartbeat_context(
@@ -327,6 +344,10 @@ def _found(backend: Backend, caller: Caller, issue_id: str, *, eventual: bool = 
 
 def _id_of(backend: Backend, caller: Caller, issue_id: str) -> UUID:
     return UUID(issue_id) if UUID_TEXT.fullmatch(issue_id) else _found(backend, caller, issue_id).id
+
+
+def _with_ancestors(issue: responses.Issue, ancestors: list[responses.Issue]) -> IssueDetail:
+    return IssueDetail(**_fields(issue), ancestors=ancestors)
 
 
 def _fields(issue: responses.Issue) -> dict[str, Any]:

@@ -40,6 +40,8 @@ from web.http.path_ids import CompanyId, RoutineId, RunId
 from web.http.requests import MOST_NUMBER, JsonRequest, parse_whole_number
 from web.http.routing import get, patch, post
 from web.http.validation import must_resume, parse
+from web.paperclip import as_of as then
+from web.paperclip.as_of import Moment
 from web.paperclip.run_answers import REPEATED, run_answer
 from web.paperclip.triggers import TriggerSecret, secrets_of
 
@@ -93,9 +95,19 @@ class Routines(Controller):
     """Routines of a company, and their runs."""
 
     tags = ("routines",)
-    dependencies = {"filters": Provide(filters), "run_filters": Provide(run_filters), "paging": Provide(paging)}
+    dependencies = {
+        "as_of": Provide(then.wanted),
+        "filters": Provide(filters),
+        "run_filters": Provide(run_filters),
+        "paging": Provide(paging),
+    }
 
-    @get("/companies/{company_id:str}/routines", operation_id="listRoutines", refuses=(403,), response_headers=NEXT)
+    @get(
+        "/companies/{company_id:str}/routines",
+        operation_id="listRoutines",
+        refuses=(403, 422),
+        response_headers=(*NEXT, *then.OF_THEN),
+    )
     async def list_(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
         self,
         backend: NamedDependency[Backend],
@@ -103,17 +115,22 @@ class Routines(Controller):
         eventual: NamedDependency[bool],
         filters: NamedDependency[routines.Filters],
         paging: NamedDependency[Paging],
+        as_of: NamedDependency[Moment | None],
         company_id: FromPath[CompanyId],
     ) -> Response[list[responses.RoutineListItem]]:
         """
         Returns the routines of the company, archived ones included, the last changed first. A page has as many as fit
         into an answer, or `limit` (1 to 1,000; 100 when only `cursor` is given). `status` takes several statuses,
-        joined by commas; `q` is a part of the title or the description.
+        joined by commas; `q` is a part of the title or the description. With `asOf` it is the list as it was then, by at
+        most 100 a page, and without `q`.
         """
         list_name = f"routines of {company_id}"
         after = place_of(paging.cursor, list_name, routines.Place)
         in_pages = paging.limit is not None or paging.cursor is not None
         limit = parse_whole_number(paging.limit, "limit", PAGE, 1, MOST) if in_pages else None
+        if as_of is not None:
+            page_then = (paging, list_name, after, limit)
+            return await sync_to_thread(then.routine_page, backend, caller, as_of, company_id, filters, page_then)
         max_bytes = backend.limits.max_page_bytes
 
         def read() -> tuple[bool, Part[responses.RoutineListItem]]:
@@ -164,18 +181,22 @@ class Routines(Controller):
         changed = backend.change(caller, ("routines",), triggers.create_routine, company_id, data)
         return changed.answer(lambda conn: _created(conn, changed.result, data, public_url), 201)
 
-    @get("/routines/{routine_id:str}", operation_id="getRoutine")
+    @get("/routines/{routine_id:str}", operation_id="getRoutine", refuses=(422,), response_headers=then.OF_THEN)
     async def detail(
         self,
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
         eventual: NamedDependency[bool],
+        as_of: NamedDependency[Moment | None],
         routine_id: FromPath[RoutineId],
-    ) -> responses.RoutineDetail:
+    ) -> Response[responses.RoutineDetail]:
         """
         Returns the routine with its project, assignee, triggers, newest runs and active issue. Whoever may not change
-        the triggers sees `***` as the `publicId` of webhooks and as the `url` of the probe.
+        the triggers sees `***` as the `publicId` of webhooks and as the `url` of the probe. With `asOf` all of it is as
+        it was then, without `lastRefusal`.
         """
+        if as_of is not None:
+            return await sync_to_thread(then.routine, backend, caller, as_of, routine_id)
         max_bytes = backend.limits.max_page_bytes
 
         def read() -> tuple[bool, responses.RoutineDetail | None]:
@@ -196,7 +217,7 @@ class Routines(Controller):
             addresses, routine = answer[0], next(iter(answer[1]), None)
         if routine is None:
             raise NotFound("Routine not found")
-        return disclosure.shown(routine, addresses=addresses)
+        return Response(disclosure.shown(routine, addresses=addresses))
 
     @patch("/routines/{routine_id:str}", operation_id="updateRoutine", refuses=(403, 409, 422))
     def update(
@@ -217,7 +238,12 @@ class Routines(Controller):
             lambda conn: disclosure.shown(routines.routine(conn, changed.result), addresses=addresses)
         )
 
-    @get("/routines/{routine_id:str}/runs", operation_id="listRuns", response_headers=NEXT)
+    @get(
+        "/routines/{routine_id:str}/runs",
+        operation_id="listRuns",
+        refuses=(422,),
+        response_headers=(*NEXT, *then.OF_THEN),
+    )
     async def runs(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
         self,
         backend: NamedDependency[Backend],
@@ -225,14 +251,18 @@ class Routines(Controller):
         eventual: NamedDependency[bool],
         run_filters: NamedDependency[run_history.Filters],
         paging: NamedDependency[Paging],
+        as_of: NamedDependency[Moment | None],
         routine_id: FromPath[RoutineId],
     ) -> Response[list[responses.RunSummary]]:
         """
         Returns the runs of the routine, newest first: 50 of them, or `limit` from 1 to 200. `status` and `source` take
-        several values, joined by commas.
+        several values, joined by commas. With `asOf` it is the list as it was then.
         """
         list_name, limit = f"runs of {routine_id}", _limit(paging.limit)
         after = place_of(paging.cursor, list_name, UUID)
+        if as_of is not None:
+            page = (paging, list_name, after, limit)
+            return await sync_to_thread(then.run_page, backend, caller, as_of, routine_id, run_filters, page)
         max_bytes = backend.limits.max_page_bytes
 
         def read() -> Part[responses.RunSummary]:
@@ -286,12 +316,18 @@ class Routines(Controller):
         done = await backend.on_loop.attempt(decide, size=len(await request.body()))
         return run_answer(done.result, done, runs.digest_of(wanted()) if wanted().idempotency_key else None)
 
-    @get("/routine-runs/{run_id:str}", operation_id="getRun")
+    @get("/routine-runs/{run_id:str}", operation_id="getRun", refuses=(422,), response_headers=then.OF_THEN)
     def get_run(
-        self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], run_id: FromPath[RunId]
-    ) -> responses.RunDetail:
-        """Returns the run as it is now, with its whole payload, its deadline and its attempts."""
-        return detail_of(backend.authorize(caller, runs.read, run_id))
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        as_of: NamedDependency[Moment | None],
+        run_id: FromPath[RunId],
+    ) -> Response[responses.RunDetail]:
+        """Returns the run as it is now, or as it was at `asOf`, with its whole payload, its deadline and its attempts."""
+        if as_of is not None:
+            return then.run(backend, caller, as_of, run_id)
+        return Response(detail_of(backend.authorize(caller, runs.read, run_id)))
 
     @post("/routine-runs/{run_id:str}/usage", operation_id="reportUsage", refuses=(403, 409), status_code=200)
     def report_usage(

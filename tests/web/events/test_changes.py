@@ -2,6 +2,7 @@
 
 import csv
 import io
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -107,3 +108,78 @@ def test_no_address_and_no_secret_is_in_a_history(past: Past):
     ]
 
     assert not any(hidden in text for text in texts for hidden in (past.address, str(past.secret["webhookSecret"])))
+
+
+def between(past: Past, begin: int, end: int) -> Any:
+    return past.api.get(f"/routines/{past.routine}/diff?from={begin}&to={end}")
+
+
+def position_of(past: Past, kind: str) -> int:
+    changes = past.api.get(f"/routines/{past.routine}/changes")
+    return next(int(change["position"]) for change in changes if change["kind"] == kind)
+
+
+def test_two_moments_differ_by_fields_and_triggers_and_the_events_say_who_made_it_so(past: Past):
+    created, updated, changed = (
+        position_of(past, kind) for kind in ("routine.created", "routine.updated", "routine.trigger_changed")
+    )
+
+    found = between(past, created, changed)
+
+    assert found["routine"] == [
+        {"field": "priority", "before": "medium", "after": "high", "events": [updated]},
+        {"field": "title", "before": "Check", "after": "Check again", "events": [updated]},
+    ]
+    (added,) = found["triggers"]
+    assert (added["id"], added["change"]) == (past.trigger, "added")
+    assert ("0 10 * * *", changed) in [(one["after"], one["events"][-1]) for one in added["fields"]]
+    assert [cause["kind"] for cause in found["events"]] == [
+        *("routine.updated", "routine.trigger_added", "routine.trigger_changed")
+    ]
+    assert (found["events"][0]["actorName"], found["events"][0]["position"]) == ("the user “Robin”", updated)
+
+
+def test_a_trigger_differs_in_what_was_changed_and_is_removed_with_all_that_it_had(past: Past):
+    added, changed, removed = (position_of(past, f"routine.trigger_{what}") for what in ("added", "changed", "removed"))
+    added = min(added, changed - 1)
+
+    (edited,) = between(past, changed - 1, changed)["triggers"]
+    (gone,) = between(past, changed, removed)["triggers"]
+
+    assert edited["change"] == "changed"
+    assert [one["field"] for one in edited["fields"]] == ["cronExpression"]
+    assert gone["change"] == "removed"
+    assert {one["after"] for one in gone["fields"]} == {None}
+
+
+def test_what_was_changed_back_is_no_difference_and_a_new_secret_is_one_that_is_not_shown(past: Past):
+    created, head = position_of(past, "routine.created"), past.api.system.store.head()
+    rotated = position_of(past, "routine.secret_rotated")
+
+    found = past.api.get(f"/routines/{past.routine}/diff?from={created}")
+
+    assert found["toPosition"] == head
+    assert "title" not in {one["field"] for one in found["routine"]}
+    (hook,) = between(past, rotated - 1, rotated)["triggers"]
+    assert hook["fields"] == [{"field": "secret", "before": None, "after": None, "events": [rotated]}]
+    assert between(past, head, head)["events"] == []
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [("", 422), ("from=x", 422), ("from=99999999999", 422), ("from=20&to=19", 422), ("from=1", 404)],
+)
+def test_moments_that_cannot_be_compared_are_refused(past: Past, query: str, status: int):
+    assert past.api.request("GET", f"/routines/{past.routine}/diff?{query}").status_code == status
+
+
+def test_what_differs_is_what_the_routine_was_at_both_moments(past: Past):
+    changes = past.api.get(f"/routines/{past.routine}/changes")
+    positions = sorted({int(change["position"]) for change in changes})
+    then = {one: past.api.get(f"/routines/{past.routine}?asOf={one}") for one in positions}
+
+    for begin, end in pairwise(positions):
+        found = {one["field"]: (one["before"], one["after"]) for one in between(past, begin, end)["routine"]}
+        for field in ("title", "priority", "status", "description"):
+            before, after = then[begin][field], then[end][field]
+            assert found.get(field, (before, before)) == (before, after)

@@ -245,6 +245,7 @@ def test_every_route_of_the_contract_is_described(served: Any):
         ("GET", "/api/issues/*/comments"),
         ("GET", "/api/companies/*/exports/*"),
         *(("GET", "/api/refusals"), ("GET", "/api/routines/*/changes"), ("GET", "/api/routine-triggers/*/changes")),
+        ("GET", "/api/routines/*/diff"),
         *(("GET", f"/api/{place}events{rest}") for place in ("", "companies/*/") for rest in ("", "/*")),
     } == described
 

@@ -1,0 +1,270 @@
+"""How long an answer as of a moment takes, by the length of the log, beside the same answer of now."""
+
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+from statistics import quantiles
+from typing import LiteralString
+from urllib.parse import quote
+from uuid import UUID, uuid4
+
+import httpx
+import psycopg
+from ledger import NOON, arm, fresh_system
+from requests_per_second import web
+from table import title
+
+from domain.events import (
+    AnyEvent,
+    IssueMoved,
+    IssueOpened,
+    RoutineCreated,
+    RoutineTriggerAdded,
+    RoutineUpdated,
+    RunCompleted,
+    RunFired,
+    TriggerCreated,
+)
+from domain.recorded import Recorded
+from domain.values import IssueDetails, Opened, RoutineSettings, TriggerSettings
+from projections import catalogue
+from projections.audit import as_of, feed
+from projections.engine import positions
+from projections.engine.read_model import Connection
+from projections.responses import time as shown
+from routines import bootstrap
+from routines.bootstrap import System
+from routines.postgres.cluster import LocalPostgres
+
+EVENTS_OF_EACH = 100  # routine
+FOLDED = 100_000  # events that are recorded and folded one by one; a longer log is made of copies of these
+EDITED_EVERY = 5  # firings of a routine, from one edit to the next
+AT_ONCE = 2_000  # events of an append
+HOUR = timedelta(hours=1)
+FIRST = "00000000-"  # what the ids of the things begin with that are copied
+# The rows of a table once more, as those of other things, at later positions.
+COPIES = {
+    "log.events": """position + {by}, {stream_id}, version, name, convert_to({body}, 'UTF8'), recorded_at + {by} * interval '1 ms',
+        hash, recorded_by""",
+    "read_models.event": """lpad(to_hex(position + {by}), 32, '0')::uuid, position + {by}, company_id, {stream_id}, name, actor,
+        {routine_id}, {trigger_id}, {run_id}, {issue_id}""",
+    "read_models.routine": "{id}, company_id, project_id, title, updated_at, {doc}",
+    "read_models.routine_trigger": "{id}, {routine_id}, position + {by}, {doc}",
+    "read_models.routine_version": """md5(id::text || {by})::uuid, company_id, {routine_id}, since + {by},
+        CASE until WHEN 9223372036854775807 THEN until ELSE until + {by} END, updated_at, title, project_id, doc""",
+    "read_models.run": """{id}, company_id, {routine_id}, position + {by}, triggered_at, {linked_issue_id}, {trigger_id}, {doc}""",
+    "read_models.issue": """{id}, company_id, identifier, status, is_open, assignee_agent_id, project_id, parent_id, origin_kind,
+        {origin_id}, title, folded_title, position + {by}, changed + {by}, {doc}""",
+}
+TIMES = "SELECT recorded_at FROM log.events WHERE position > 50 AND mod(position, %s) = 0"
+PLACES = {"log.events": "position", "read_models.routine_version": "since"}
+
+
+def run(postgres: LocalPostgres, *, quick: bool) -> None:
+    sizes, asked = ([10_000], 40) if quick else ([10_000, 100_000, 1_000_000], 100)
+    for events in sizes:
+        with fresh_system(postgres) as system:
+            company, token = arm(system, 1), bootstrap.first_board_token(system.settings)
+            start = system.store.head()
+            _live(system, company, min(events, FOLDED))
+            with bootstrap.connect(system.settings) as conn:
+                for model in catalogue.ALL:
+                    if model.name in {*as_of.NAMES, *feed.NAMED_BY}:
+                        positions.rebuild(conn, model, system.store.after)
+            with psycopg.connect(owner_url(postgres, system), autocommit=True) as owner:
+                _copy(owner, start, max(0, events // FOLDED - 1))
+                owner.execute("VACUUM ANALYZE")
+            title(
+                f"As of a random moment, over HTTP, one request after the other: a log of {system.store.head():,} events, "
+                f"one company with {events // EVENTS_OF_EACH:,} routines"
+            )
+            _measure(system, company, asked, token)
+
+
+def owner_url(postgres: LocalPostgres, system: System) -> str:
+    return postgres.url("postgres", system.settings.database_url.partition("@/")[2].partition("?")[0])
+
+
+def _copy(owner: psycopg.Connection[tuple[object, ...]], start: int, copies: int) -> None:
+    (head,) = owner.execute("SELECT position FROM log.head").fetchone() or (0,)
+    for number in range(1, copies + 1):
+        by, prefix = number * (int(str(head)) - start), f"{number:08x}-"
+        for table, columns in COPIES.items():
+            place = PLACES.get(table, "position")
+            ids = ("id", "stream_id", "routine_id", "trigger_id", "run_id", "issue_id", "linked_issue_id", "origin_id")
+            values = {name: f"replace({name}::text, '{FIRST}', '{prefix}')::uuid" for name in ids}
+            values |= {
+                "doc": f"replace(doc::text, '{FIRST}', '{prefix}')::json",
+                "body": f"replace(convert_from(body, 'UTF8'), '{FIRST}', '{prefix}')",
+                "by": str(by),
+            }
+            condition = (
+                "id::text LIKE '00000000-%'"
+                if table == "read_models.routine"
+                else f"{place} BETWEEN {start + 1} AND {head}"
+            )
+            copied = f"INSERT INTO {table} SELECT {columns.format(**values)} FROM {table} WHERE {condition}"  # noqa: S608 ours
+            owner.execute(copied.encode())
+    last = int(str(head)) + copies * (int(str(head)) - start)
+    if copies:
+        owner.execute("UPDATE log.head SET position = %s", (last,))
+        owner.execute("UPDATE read_models.positions SET position = %s WHERE position >= %s", (last, head))
+
+
+def _id() -> UUID:
+    return UUID(f"{FIRST}{str(uuid4())[9:]}")
+
+
+def _live(system: System, company: UUID, events: int) -> None:
+    """Many routines, each of which fires again and again; its work gets done, and it is edited now and then."""
+    settings = next(one.event.settings for one in system.store.history() if isinstance(one.event, RoutineCreated))
+    versions = Counter[UUID]()
+    batch: list[Recorded] = []
+    for at, stream_id, event in _happenings(settings, events - system.store.head()):
+        versions[stream_id] += 1
+        batch.append(
+            Recorded(
+                stream_id=stream_id,
+                version=versions[stream_id],
+                at=at,
+                actor="scheduler",
+                company_id=company,
+                event=event,
+            )
+        )
+        if len(batch) == AT_ONCE:
+            system.store.append(batch)
+            batch = []
+    system.store.append(batch)
+
+
+def _happenings(settings: RoutineSettings, many: int) -> Iterator[tuple[datetime, UUID, AnyEvent]]:
+    triggers = {_id(): _id() for _ in range(many // EVENTS_OF_EACH)}
+    left = many - 3 * len(triggers)
+    schedule = TriggerSettings(cron_expression="0 * * * *", timezone="UTC")
+    for routine_id, trigger_id in triggers.items():
+        yield NOON, routine_id, RoutineCreated(settings=settings)
+        yield NOON, trigger_id, TriggerCreated(routine_id=routine_id, kind="schedule", settings=schedule, next_at=NOON)
+        yield NOON, routine_id, RoutineTriggerAdded(trigger_id=trigger_id, kind="schedule")
+    for number in range(many):
+        at = NOON + number * HOUR
+        for routine_id, trigger_id in triggers.items():
+            if left <= 0:
+                return
+            run_id, issue_id = _id(), _id()
+            fired = RunFired(
+                routine_id=routine_id,
+                revision=2 + number // EDITED_EVERY,
+                source="schedule",
+                outcome=Opened(issue_id=issue_id),
+                trigger_id=trigger_id,
+                occurrence=at,
+                next_at=at + HOUR,
+            )
+            found: list[tuple[UUID, AnyEvent]] = [
+                (run_id, fired),
+                (issue_id, _issue(settings, routine_id, run_id)),
+                (issue_id, IssueMoved(status="in_progress")),
+                (issue_id, IssueMoved(status="done")),
+                (run_id, RunCompleted()),
+            ]
+            if number % EDITED_EVERY == EDITED_EVERY - 1:
+                found.append((routine_id, RoutineUpdated(settings=settings)))
+            left -= len(found)
+            yield from ((at, stream_id, event) for stream_id, event in found)
+
+
+def _issue(settings: RoutineSettings, routine_id: UUID, run_id: UUID) -> IssueOpened:
+    details = IssueDetails(
+        title=settings.title, description=settings.description, assignee_agent_id=settings.assignee_agent_id
+    )
+    return IssueOpened(details=details, status="todo", routine_id=routine_id, run_id=run_id)
+
+
+def _measure(system: System, company: UUID, asked: int, token: str | None) -> None:
+    head, chance = system.store.head(), random.Random(1)
+    headers = {"Authorization": f"Bearer {token}"}
+    with bootstrap.connect(system.settings) as conn:
+        routines = _made(conn, "SELECT routine_id, min(since) FROM routine_version GROUP BY 1 ORDER BY 1")
+        runs = _made(conn, "SELECT id, position FROM run ORDER BY id LIMIT %s", asked)
+        issues = _made(conn, "SELECT id, position FROM issue ORDER BY id LIMIT %s", asked)
+        times = [at for (at,) in conn.execute(TIMES, (head // 50,))]
+
+    def of(kind: str, made: list[tuple[UUID, int]], under: str = "") -> str:
+        """One of these things, as of a moment after it was made."""
+        id_, since = chance.choice(made)
+        return f"{kind}/{id_}{under}?asOf={chance.randint(since, head)}"
+
+    def anywhere() -> int:
+        return chance.randint(1, head)
+
+    def routine() -> str:
+        return f"routines/{chance.choice(routines)[0]}"
+
+    first = [(id_, since) for id_, since in routines if since < head // 50]
+    paths: dict[str, Callable[[], str]] = {
+        "a routine, now": routine,
+        "a routine": lambda: of("routines", routines),
+        "a routine, by a time": lambda: f"routines/{chance.choice(first)[0]}?asOf={quote(shown(chance.choice(times)))}",
+        "its runs, now": lambda: f"{routine()}/runs",
+        "its runs": lambda: of("routines", routines, "/runs"),
+        "a run": lambda: of("routine-runs", runs),
+        "an issue": lambda: of("issues", issues),
+        "100 routines, now": lambda: f"companies/{company}/routines?limit=100",
+        "100 routines": lambda: f"companies/{company}/routines?limit=100&asOf={anywhere()}",
+        "50 routines": lambda: f"companies/{company}/routines?limit=50&asOf={anywhere()}",
+        "100 issues": lambda: f"companies/{company}/issues?limit=100&asOf={anywhere()}",
+        "100 issues in progress": lambda: f"companies/{company}/issues?limit=100&status=in_progress&asOf={anywhere()}",
+        "what differs of a routine": lambda: of("routines", routines, "/diff").replace("asOf", "from"),
+    }
+    with (
+        web(system, {}) as url,
+        httpx.Client(base_url=f"{url}/", headers=headers, timeout=60) as client,
+        bootstrap.connect(system.settings) as conn,
+    ):
+        postmaster = _parent_of(conn.info.backend_pid)
+        for name, path in paths.items():
+            for _ in range(5):
+                client.get(path()).raise_for_status()
+            asking = [path() for _ in range(asked)]
+            before = _processor_s(os.getpid(), postmaster)
+            took = sorted(_took(client, one) for one in asking)
+            busy_s = (_processor_s(os.getpid(), postmaster) - before) / asked
+            p50, p95 = quantiles(took, n=20)[9], quantiles(took, n=20)[18]
+            print(
+                f"  {name:<34} p50 {p50 * 1_000:>7.1f} ms   p95 {p95 * 1_000:>7.1f} ms   processor {busy_s * 1_000:>6.1f} ms"
+            )
+
+
+def _made(conn: Connection, query: LiteralString, *values: object) -> list[tuple[UUID, int]]:
+    return [(id_, since) for id_, since in conn.execute(query, values or None)]
+
+
+def _took(client: httpx.Client, path: str) -> float:
+    began = time.perf_counter()
+    client.get(path).raise_for_status()
+    return time.perf_counter() - began
+
+
+def _processor_s(*parents: int) -> float:
+    """The processor time of all processes that these have started: the service and its database, whatever else is busy."""
+    ticks = 0
+    for place in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            fields = _fields(place)
+            if int(fields[1]) in parents:
+                ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _parent_of(pid: int) -> int:
+    return int(_fields(Path(f"/proc/{pid}/stat"))[1])
+
+
+def _fields(place: Path) -> list[str]:
+    return place.read_text().rpartition(")")[2].split()

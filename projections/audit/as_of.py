@@ -1,0 +1,303 @@
+"""
+What clients read as it was at an earlier position of the log.
+
+A read model is a fold, so what a query finds at a position is what it finds in the rows that the events up to there
+give. For one thing these are few. So the streams on which an answer rests are read from the log up to the position and
+folded in memory, by the folds of the read models; and the queries of today then run on these rows, which stand before
+them as common table expressions that have the names of the tables. No rule is written a second time, nothing is stored.
+
+Which streams an answer rests on is found in today's rows, by columns that never change (which routine a run is of, which
+issue it opened) and by what cannot have been different then (an issue that has not changed since). Too many streams
+rather than too few are chosen: the query leaves out what does not belong to its answer.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, cast
+from uuid import UUID
+
+from msgspec import json
+from msgspec.structs import asdict
+from psycopg.sql import SQL, Composable, Composed, Identifier, Placeholder
+
+from domain.errors import ImpossibleHistory, Oversized
+from domain.events import NAMES as STORED_AS
+from domain.events import IssueOpened, RoutineTriggerAdded
+from domain.recorded import Recorded
+from projections import responses
+from projections.board import issues
+from projections.board.directory import directory
+from projections.board.issues import ISSUE, NUMBERING, NumberingRow
+from projections.engine.documents import Part
+from projections.engine.letter_case import fold_case
+from projections.engine.own_projection import RowsInMemory
+from projections.engine.read_model import Connection, Rows, Table
+from projections.firing import run_history
+from projections.responses import RoutineDetail, RoutineListItem, RunSummary
+from projections.routines import routine_versions, routines
+from projections.routines.routines import RECENT_RUNS, ROUTINE, Place
+
+MODELS = (routines.routines, run_history.run_history, issues.issues, directory)
+# What today's rows must show: the log up to the position.
+NAMES = ("event_index", "issues", "routine_versions", "routines", "run_history")
+TABLES = tuple(table for model in MODELS for table in model.tables)
+ADDED = STORED_AS[RoutineTriggerAdded]
+WORD = re.compile(r"\w+")
+NO_REFUSALS = SQL("webhook_refusals AS (SELECT * FROM webhook_refusals LIMIT 0)")  # a refused call leaves no event
+Decode = Callable[[UUID, int, str, bytes, int], Recorded]  # of a stream, a version, a name, a body and a position
+
+_EVENTS = """
+    SELECT stream_id, version, name, body, position FROM (
+        SELECT e.*, sum(octet_length(body)) OVER (ROWS UNBOUNDED PRECEDING) - octet_length(body) AS bytes_before
+        FROM unnest(%(ids)s::uuid[]) s(id), LATERAL (
+            SELECT * FROM log.events WHERE stream_id = s.id AND position <= %(position)s ORDER BY version LIMIT %(most)s) e
+        LIMIT %(most)s) found
+    WHERE bytes_before < %(most_bytes)s"""
+_NUMBERS = "SELECT id, identifier, (doc->>'issueNumber')::int FROM issue WHERE id = ANY(%s)"
+# Who looks for the triggers of a routine looks at its whole stream: a trigger is there before the routine says so.
+_ADDED = "SELECT stream_id, version, name, body, position FROM log.events WHERE stream_id = ANY(%s) AND name = %s"
+# The newest firing of each trigger, and of each schedule the newest one from which it goes on (RunFired.is_scheduled).
+_LAST_OF_TRIGGERS = """
+    SELECT f.stream_id FROM unnest(%(triggers)s::uuid[]) t(id), LATERAL (
+        SELECT stream_id FROM event WHERE trigger_id = t.id AND name = 'run.fired' AND position <= %(position)s
+        ORDER BY position DESC LIMIT 1) f
+    UNION SELECT f.stream_id FROM unnest(%(schedules)s::uuid[]) t(id), LATERAL (
+        SELECT stream_id FROM event e JOIN run r ON r.id = e.stream_id
+        WHERE e.trigger_id = t.id AND e.name = 'run.fired' AND e.position <= %(position)s
+            AND r.doc->>'plannedAt' IS NOT NULL AND r.doc->>'backfillId' IS NULL
+        ORDER BY e.position DESC LIMIT 1) f"""
+# The newest runs of each routine, and the newest one that has an issue.
+_LAST_OF_ROUTINES = """
+    SELECT f.* FROM unnest(%(ids)s::uuid[]) o(id), LATERAL ((
+        SELECT id, linked_issue_id, trigger_id FROM run WHERE routine_id = o.id AND position <= %(position)s
+        ORDER BY position DESC LIMIT %(limit)s) UNION ALL (
+        SELECT id, linked_issue_id, trigger_id FROM run
+        WHERE routine_id = o.id AND position <= %(position)s AND linked_issue_id IS NOT NULL
+        ORDER BY position DESC LIMIT 1)) f"""
+# The issues that may have been the open one of a routine that had changed last: of those that have not changed since,
+# the last changed one that is open; and all that have changed since.
+_MAYBE_ACTIVE = """
+    SELECT f.id FROM unnest(%(ids)s::uuid[]) o(id), LATERAL ((
+        SELECT id FROM issue WHERE origin_id = o.id AND is_open AND changed <= %(position)s
+        ORDER BY changed DESC LIMIT 1) UNION ALL (
+        SELECT id FROM issue WHERE origin_id = o.id AND position <= %(position)s AND changed > %(position)s
+        ORDER BY position DESC LIMIT %(most)s)) f"""
+# Runs that may have met the filters then: a run that has ended since had another status.
+_MAYBE_RUNS = """
+    SELECT id, linked_issue_id, trigger_id, position FROM run
+    WHERE routine_id = %(routine_id)s AND position <= %(position)s AND position < %(before)s
+        AND (%(source)s::text[] IS NULL OR doc->>'source' = ANY(%(source)s))
+        AND (%(status)s::text[] IS NULL OR doc->>'status' = ANY(%(status)s::text[] || ARRAY['completed', 'failed']))
+    ORDER BY position DESC LIMIT %(limit)s"""
+# Issues that may have met the filters then: those that have changed since may have been different.
+_MAYBE_ISSUES = f"""
+    SELECT id, position FROM issue
+    WHERE company_id = %(company_id)s AND position <= %(position)s AND position < %(beyond)s
+        AND (changed > %(position)s OR {issues.NARROWED})
+    ORDER BY position DESC LIMIT %(limit)s"""
+
+
+class Past:
+    """
+    The read models at a position, as far as it has loaded streams. Queries take it for a connection.
+
+    Raises Oversized when more than `most_events`, or `most_bytes` of them, would be loaded.
+    """
+
+    def __init__(self, conn: Connection, position: int, decode: Decode, *, most_events: int, most_bytes: int) -> None:
+        self.conn = conn  # shows today's rows
+        self.position = position
+        self.decode = decode
+        self.left, self._most, self._left_bytes = most_events, most_events, most_bytes  # what may still be loaded
+        self._known: set[UUID] = set()
+        self._events: list[Recorded] = []
+        self._numbers: dict[UUID, NumberingRow] = {}
+        self._rows: RowsInMemory | None = None
+
+    @property
+    def connection(self) -> Connection:
+        """The same, for functions that query read models."""
+        return cast("Connection", self)
+
+    @property
+    def rows(self) -> RowsInMemory:
+        """The rows of what is loaded."""
+        if self._rows is None:
+            self._rows = RowsInMemory()
+            for recorded in sorted(self._events, key=lambda recorded: recorded.position):
+                self._fold(recorded, self._rows)
+        return self._rows
+
+    def one(self, table: Table[Any], id_: UUID) -> Any:
+        """Return the row of a thing; None if it did not exist."""
+        self.load([id_])
+        return self.rows.get(table, id_)
+
+    def load(self, ids: Iterable[UUID | None]) -> None:
+        """Read the events of these streams up to the position, unless they are there. Raise Oversized."""
+        if not (wanted := {id_ for id_ in ids if id_ is not None} - self._known):
+            return
+        values = {
+            "ids": list(wanted),
+            "position": self.position,
+            "most": self.left + 1,
+            "most_bytes": self._left_bytes,
+        }
+        found = self.conn.execute(_EVENTS, values).fetchall()
+        self.left -= len(found)
+        self._left_bytes -= sum(len(body) for _, _, _, body, _ in found)
+        if self.left < 0 or self._left_bytes <= 0:
+            raise Oversized(
+                f"As of then, this would rest on more than {self._most:,} events, or on too large ones: ask for less"
+            )
+        events = [self.decode(*row) for row in found]
+        opened = [recorded.stream_id for recorded in events if isinstance(recorded.event, IssueOpened)]
+        for id_, identifier, number in self.conn.execute(_NUMBERS, (opened,)) if opened else ():
+            prefix = identifier.removesuffix(f"-{number}")
+            self._numbers[id_] = NumberingRow(id=id_, prefix=prefix, last=number - 1)
+        self._known |= wanted
+        self._events += events
+        self._rows = None
+
+    def _fold(self, recorded: Recorded, rows: Rows) -> None:
+        """Fold an event. One that a read model could not take is passed over, as it was then."""
+        if isinstance(recorded.event, IssueOpened) and (numbering := self._numbers.get(recorded.stream_id)):
+            rows.put(NUMBERING, _of_company(numbering, recorded.known_company_id))
+        for model in MODELS:
+            if model.events is not None and type(recorded.event) in model.events:
+                with suppress(ImpossibleHistory):
+                    model.fold(recorded, rows)
+
+    def execute(self, query: str | Composable, values: Any = None, *, prepare: bool | None = None) -> Any:
+        """Execute a query on the rows of then."""
+        del prepare  # it is another query each time
+        return self.conn.execute(*self._on_rows(query, values), prepare=False)
+
+    def cursor(self) -> "Past":
+        """Return what executes queries row by row, as a cursor does."""
+        return self
+
+    def stream(self, query: Composable, values: Any = None, *, size: int = 1) -> Iterator[Any]:
+        """Execute a query on the rows of then and yield what it finds, a few rows at a time."""
+        yield from self.conn.cursor().stream(*self._on_rows(query, values), size=size)
+
+    def _on_rows(self, query: str | Composable, values: Any) -> tuple[Composed, Any]:
+        by_name = isinstance(values, Mapping)
+        text = SQL(query) if isinstance(query, str) else query
+        words = set(WORD.findall(text.as_string()))
+        asked = [table for table in TABLES if table.name in words]
+        documents = {f"rows of {table.name}": json.encode(self.rows.all(table)).decode() for table in asked}
+        tables = [
+            SQL("{0} AS MATERIALIZED (SELECT * FROM json_populate_recordset(NULL::{0}, {1}::json))").format(
+                Identifier(table.name), Placeholder(name if by_name else "")
+            )
+            for table, name in zip(asked, documents, strict=True)
+        ]
+        whole = SQL("WITH {} ").format(SQL(", ").join([*tables, NO_REFUSALS])) + text
+        return whole, {**values, **documents} if by_name else (*documents.values(), *(values or ()))
+
+
+def _of_company(numbering: NumberingRow, company_id: UUID) -> NumberingRow:
+    return NumberingRow(id=company_id, prefix=numbering.prefix, last=numbering.last)
+
+
+def routine_detail(past: Past, routine_id: UUID, max_bytes: int) -> RoutineDetail | None:
+    """Return the routine with what belonged to it, as `routines.detail` did; without refused calls of its webhooks."""
+    if (row := past.one(ROUTINE, routine_id)) is None:
+        return None
+    _load_routines(past, [routine_id], RECENT_RUNS)
+    past.load([row.doc.project_id, row.doc.assignee_agent_id, row.doc.parent_issue_id])
+    return routines.detail(past.connection, routine_id, max_bytes)
+
+
+def routine_page(  # noqa: PLR0913, PLR0917 the arguments narrow the list
+    past: Past, company_id: UUID, filters: routines.Filters, after: Place | None, limit: int, max_bytes: int
+) -> Part[RoutineListItem]:
+    """Return a page of the routines of a company, as `routines.page` did; a text to search for is not compared."""
+    ids = routine_versions.listed(past.conn, company_id, past.position, filters, after, limit)
+    past.load(ids)
+    _load_routines(past, ids, 1)
+    return routines.page(past.connection, company_id, filters, after=after, limit=limit, max_bytes=max_bytes)
+
+
+def runs(  # noqa: PLR0913, PLR0917 the arguments narrow the list
+    past: Past,
+    routine_id: UUID,
+    filters: run_history.Filters,
+    before: int | None,
+    limit: int,
+    max_bytes: int,
+) -> Part[RunSummary]:
+    """Return the runs of a routine, newest first, as `run_history.recent` did."""
+    values: dict[str, Any] = {"routine_id": routine_id, "position": past.position}
+    values |= {name: chosen and list(chosen) for name, chosen in asdict(filters).items()}
+
+    def candidates(beyond: int, many: int) -> list[int]:
+        found = past.conn.execute(_MAYBE_RUNS, values | {"before": beyond, "limit": many}, prepare=False).fetchall()
+        past.load(id_ for row in found for id_ in row[:3])
+        return [position for *_, position in found]
+
+    def page() -> Part[RunSummary]:
+        conn = past.connection
+        return run_history.recent(conn, routine_id, limit, filters=filters, before=before, max_bytes=max_bytes)
+
+    return _walk(candidates, page, before, limit)
+
+
+def issue_page(past: Past, company_id: UUID, filters: issues.Filters, max_bytes: int) -> Part[responses.Issue]:
+    """Return issues of a company, newest first, as `issues.page` did."""
+    values = asdict(filters) | {"folded": filters.text and fold_case(filters.text), "company_id": company_id}
+
+    def candidates(beyond: int, many: int) -> list[int]:
+        bounds = {"position": past.position, "beyond": beyond, "limit": many}
+        found = past.conn.execute(_MAYBE_ISSUES, values | bounds, prepare=False).fetchall()
+        past.load(id_ for id_, _ in found)
+        return [position for _, position in found]
+
+    def page() -> Part[responses.Issue]:
+        return issues.page(past.connection, company_id, filters, max_bytes=max_bytes)
+
+    return _walk(candidates, page, filters.before, filters.limit)
+
+
+def issue_with_ancestors(
+    past: Past, issue_id: UUID, max_bytes: int
+) -> tuple[responses.Issue, list[responses.Issue]] | None:
+    """Return an issue and those above it, its parent first."""
+    if (row := past.one(ISSUE, issue_id)) is None:
+        return None
+    seen, above = {issue_id}, row.parent_id
+    while above is not None and above not in seen and (parent := past.one(ISSUE, above)) is not None:
+        seen.add(above)
+        above = parent.parent_id
+    return row.doc, issues.ancestors(past.connection, issue_id, max_bytes)
+
+
+def _walk(
+    candidates: Callable[[int, int], Sequence[int]], page: Callable[[], Part[Any]], before: int | None, limit: int
+) -> Part[Any]:
+    """
+    Load the candidates of a list, newest first, until a page of it is full or there are no more; return the page.
+
+    `candidates` loads so many of them that come after a position in the list, and returns their positions.
+    """
+    beyond, many = routine_versions.ENDLESS if before is None else before, limit + 1
+    while True:
+        positions = candidates(beyond, many)
+        part = page()
+        if part.more or len(positions) < many:
+            return part
+        beyond = positions[-1]
+
+
+def _load_routines(past: Past, routine_ids: Sequence[UUID], many_runs: int) -> None:
+    """Load what routines, whose own streams are loaded, are shown with: triggers, newest runs, open issues."""
+    values = {"ids": list(routine_ids), "position": past.position, "limit": many_runs, "most": past.left}
+    newest = past.conn.execute(_LAST_OF_ROUTINES, values).fetchall()
+    added = [past.decode(*row).event for row in past.conn.execute(_ADDED, (list(routine_ids), ADDED))]
+    kinds = {event.trigger_id: event.kind for event in added if isinstance(event, RoutineTriggerAdded)}
+    triggers, schedules = list(kinds), [id_ for id_, kind in kinds.items() if kind == "schedule"]
+    fired = past.conn.execute(_LAST_OF_TRIGGERS, values | {"triggers": triggers, "schedules": schedules}).fetchall()
+    active = past.conn.execute(_MAYBE_ACTIVE, values).fetchall()
+    past.load([*triggers, *(id_ for row in newest for id_ in row), *(id_ for (id_,) in [*fired, *active])])

@@ -1,0 +1,166 @@
+"""What was answered at a position is what is answered as of it afterwards, whatever has happened since."""
+
+import random
+from itertools import cycle
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import pytest
+from eventsourcing.persistence import Notification
+
+from application.event_store.store import from_stored_or_unreadable
+from domain.errors import Oversized
+from domain.events import CompanyCreated, IssueOpened, RoutineCreated
+from projections.audit import as_of
+from projections.audit.as_of import Past
+from projections.board import issues
+from projections.engine.read_model import fold_batch
+from projections.firing import run_history
+from projections.routines import routines
+from routines import bootstrap
+
+PAGE = 4 * 1024**2
+KINDS = ("routine", "routines", "runs", "issue", "issues")
+ROUTINE_FILTERS = (
+    routines.ALL,
+    routines.Filters(status=("active",)),
+    routines.Filters(status=("paused", "archived")),
+)
+RUN_FILTERS = (
+    run_history.ALL,
+    run_history.Filters(status=("issue_created", "received")),
+    run_history.Filters(status=("completed",), source=("schedule",)),
+    run_history.Filters(source=("manual", "webhook")),
+)
+ISSUE_FILTERS = (
+    {},
+    {"statuses": ["todo", "in_progress"]},
+    {"statuses": ["done", "cancelled"], "origin_kind": "routine_execution"},
+    {"text": "a", "offset": 1},
+)
+
+
+def decode(stream_id, version, name, body, position):
+    return from_stored_or_unreadable(Notification(stream_id, version, name, body, position))
+
+
+def past(conn, position, *, most_events=10_000, most_bytes=PAGE):
+    return Past(conn, position, decode, most_events=most_events, most_bytes=most_bytes)
+
+
+def ids_of(log, kind):
+    return [recorded.stream_id for recorded in log if isinstance(recorded.event, kind)]
+
+
+class Asked(NamedTuple):
+    """A question about a position."""
+
+    kind: str
+    company: UUID
+    routine: UUID
+    issue: UUID
+    routine_filters: routines.Filters
+    run_filters: run_history.Filters
+    issue_filters: dict[str, Any]
+    limit: int
+
+    def listed_issues(self):
+        return issues.Filters(limit=self.limit, **self.issue_filters)
+
+
+def now(conn, asked):
+    """What is answered by the queries of today."""
+
+    def listed(after=None):
+        return routines.page(conn, asked.company, asked.routine_filters, limit=asked.limit, after=after)
+
+    def fired(before=None):
+        return run_history.recent(conn, asked.routine, asked.limit, filters=asked.run_filters, before=before)
+
+    match asked.kind:
+        case "routine":
+            return routines.detail(conn, asked.routine)
+        case "routines":
+            return pages(listed, routines.place_of)
+        case "runs":
+            return pages(fired, lambda run: run_history.position(conn, asked.routine, run.id))
+        case "issue":
+            found = issues.issue(conn, asked.issue)
+            return found and (found, issues.ancestors(conn, asked.issue))
+        case "issues":
+            return whole(issues.page(conn, asked.company, asked.listed_issues()))
+
+
+def then(conn, position, asked):
+    """What is answered as of a position."""
+
+    def listed(after=None):
+        return as_of.routine_page(past(conn, position), asked.company, asked.routine_filters, after, asked.limit, PAGE)
+
+    def fired(before=None):
+        return as_of.runs(past(conn, position), asked.routine, asked.run_filters, before, asked.limit, PAGE)
+
+    match asked.kind:
+        case "routine":
+            return as_of.routine_detail(past(conn, position), asked.routine, PAGE)
+        case "routines":
+            return pages(listed, routines.place_of)
+        case "runs":
+            return pages(fired, lambda run: run_history.position(conn, asked.routine, run.id))
+        case "issue":
+            return as_of.issue_with_ancestors(past(conn, position), asked.issue, PAGE)
+        case "issues":
+            return whole(as_of.issue_page(past(conn, position), asked.company, asked.listed_issues(), PAGE))
+
+
+def pages(read, place):
+    """The first page, and the one after its second row, if it has so many."""
+    first = read()
+    return whole(first), whole(read(place(first[1]))) if len(first) > 1 else None
+
+
+def whole(part):
+    return list(part), part.more, part.last
+
+
+@pytest.fixture
+def questions(telling):
+    """A question for each position, so that all things are asked for at many of them, and all filters of all lists."""
+    companies, ids, opened = (ids_of(telling.log, kind) for kind in (CompanyCreated, RoutineCreated, IssueOpened))
+    things = (KINDS, companies, ids, opened, ROUTINE_FILTERS, RUN_FILTERS, ISSUE_FILTERS, (2, 3, 100))
+    chosen = zip(*(cycle(random.Random(1).sample(some, len(some))) for some in things), strict=True)
+    return [(recorded.position, Asked(*one)) for recorded, one in zip(telling.log, chosen, strict=False)]
+
+
+def test_what_was_answered_at_a_position_is_answered_as_of_it_afterwards(
+    projected_story, system, conn, telling, questions
+):
+    noted = []
+    with bootstrap.connect(system.settings) as reader:
+        for one in (conn, reader):
+            one.execute("CREATE SCHEMA IF NOT EXISTS apart")
+            one.execute("SET search_path TO apart, read_models")
+        for model in as_of.MODELS:
+            conn.execute(model.schema)
+        for recorded, (_, asked) in zip(telling.log, questions, strict=True):
+            fold_batch(conn, as_of.MODELS, [recorded])
+            noted.append(now(reader, asked))
+    conn.execute("SET search_path TO read_models")
+
+    for (position, asked), answer in zip(questions, noted, strict=True):
+        assert answer == then(conn, position, asked), (position, asked)
+
+
+def test_as_of_the_head_is_what_is_answered_now(projected_story, conn, telling, questions):
+    head = telling.log[-1].position
+
+    for _, asked in questions[:: len(questions) // 20]:
+        assert now(conn, asked) == then(conn, head, asked)
+
+
+def test_an_answer_that_would_rest_on_too_much_is_refused(projected_story, conn, telling):
+    head, routine = telling.log[-1].position, ids_of(telling.log, RoutineCreated)[0]
+
+    for bound in ({"most_events": 3}, {"most_bytes": 300}):
+        with pytest.raises(Oversized, match="ask for less"):
+            as_of.routine_detail(past(conn, head, **bound), routine, PAGE)

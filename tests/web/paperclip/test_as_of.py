@@ -1,0 +1,161 @@
+"""With `asOf` a request gets what it was answered at that moment, whatever has become of the thing since."""
+
+from datetime import UTC
+from typing import Any
+
+import pytest
+
+from tests.api import Api
+from tests.web import people
+
+
+class Past:
+    """A company in which something happens, and what was answered after each step, by path."""
+
+    def __init__(self, api: Api) -> None:
+        self.api, self.company = api, api.company()
+        self.noted: list[tuple[int, dict[str, Any]]] = []
+        self.paths: list[str] = [f"/companies/{self.company}/routines?limit=5", f"/companies/{self.company}/issues"]
+        self.agent, _ = api.agent(self.company)
+        self.note()
+        self.routine = api.routine(self.company, self.agent, title="First")
+        self.paths += [f"/routines/{self.routine}", f"/routines/{self.routine}/runs"]
+        self.note()
+        draft = {"kind": "schedule", "cronExpression": "0 9 * * *"}
+        trigger = api.post(f"/routines/{self.routine}/triggers", draft)["trigger"]["id"]
+        self.note()
+        self.run = api.post(f"/routines/{self.routine}/run", {"payload": {"n": 1}})
+        self.paths += [f"/routine-runs/{self.run['id']}", f"/issues/{self.run['linkedIssueId']}"]
+        self.note()
+        api.patch(f"/routines/{self.routine}", {"title": "Second", "priority": "high"})
+        self.note()
+        api.patch(f"/issues/{self.run['linkedIssueId']}", {"status": "done"})
+        self.note()
+        api.request("DELETE", f"/routine-triggers/{trigger}")
+        api.patch(f"/routines/{self.routine}", {"status": "archived"})
+        self.note()
+
+    def note(self) -> None:
+        answers = {path: self.api.get(path) for path in self.paths}
+        self.noted.append((self.api.system.store.head(), answers))
+
+
+@pytest.fixture(scope="module")
+def past(api: Api) -> Past:
+    return Past(api)
+
+
+def as_of(path: str, moment: object) -> str:
+    return f"{path}{'&' if '?' in path else '?'}asOf={moment}"
+
+
+def test_what_was_answered_at_a_position_is_answered_as_of_it_afterwards(past: Past):
+    for position, answers in past.noted:
+        for path, answer in answers.items():
+            found = past.api.request("GET", as_of(path, position))
+
+            assert (found.status_code, found.json()) == (200, answer), (position, path)
+            assert found.headers["X-Routines-Position"] == str(position)
+
+
+def test_a_time_means_the_last_event_that_was_recorded_by_then(past: Past):
+    (position, answers), *_ = past.noted[3:]
+    with past.api.system.pool.connection() as conn:
+        (at,) = conn.execute("SELECT recorded_at FROM log.events WHERE position = %s", (position,)).fetchone() or ()
+    shown = at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    found = past.api.request("GET", as_of(f"/routines/{past.routine}", shown))
+
+    assert found.headers["X-Routines-Position"] == str(position)
+    assert found.json() == answers[f"/routines/{past.routine}"]
+
+
+def test_what_did_not_exist_yet_is_not_found(past: Past):
+    before = past.noted[0][0]
+
+    for path in past.paths[2:]:
+        found = past.api.request("GET", as_of(path, before))
+        assert found.status_code == 404
+        assert f"at position {before} of the log it did not exist yet" in found.json()["error"]
+    assert past.api.get(as_of(f"/routines/{past.routine}", past.noted[1][0]))["title"] == "First"
+
+
+def test_a_list_before_its_first_row_is_empty(past: Past):
+    assert past.api.get(as_of(f"/companies/{past.company}/routines", 0)) == []
+    assert past.api.get(as_of(f"/companies/{past.company}/issues", "2020-01-01T00:00:00Z")) == []
+
+
+@pytest.mark.parametrize(
+    ("moment", "reason"),
+    [
+        ("", "asOf must be a time"),
+        ("yesterday", "asOf must be a time"),
+        ("-1", "asOf must be a time"),
+        ("2026-13-01T00:00:00Z", "asOf must be a time"),
+        ("1960-01-01T00:00:00Z", "asOf must be a time"),
+        ("99999999999", "asOf lies in the future: the log ends at position"),
+        ("2098-01-01T00:00:00Z", "asOf lies in the future: it is"),
+    ],
+)
+def test_a_moment_that_is_none_or_has_not_come_is_refused(past: Past, moment: str, reason: str):
+    for path in past.paths:
+        answer = past.api.request("GET", as_of(path, moment))
+        assert answer.status_code == 422
+        assert answer.json()["error"].startswith(reason)
+
+
+def test_what_cannot_be_answered_as_of_then_is_refused_and_not_ignored(past: Past):
+    position, api = past.noted[-1][0], past.api
+
+    for path in (f"/companies/{past.company}/routines?q=x", f"/companies/{past.company}/issues?limit=101"):
+        assert api.request("GET", as_of(path, position)).status_code == 422
+    for path in ("/companies", f"/companies/{past.company}/agents", f"/routines/{past.routine}/revisions"):
+        assert api.request("GET", as_of(path, position)).status_code == 400
+
+
+def test_pages_as_of_a_moment_lead_to_the_next_as_they_did(past: Past):
+    api = past.api
+    other = api.routine(past.company, past.agent)
+    for _ in range(3):
+        api.post(f"/routines/{other}/run", {})
+    position, path = api.system.store.head(), f"/routines/{other}/runs"
+    first = api.request("GET", f"{path}?limit=2")
+    api.post(f"/routines/{other}/run", {})
+
+    then = api.request("GET", as_of(f"{path}?limit=2", position))
+    cursor = then.headers["X-Next-Cursor"]
+
+    assert then.json() == first.json()
+    assert f"asOf={position}" in then.headers["Link"]
+    (last,) = api.get(as_of(f"{path}?limit=2&cursor={cursor}", position))
+    assert last == api.get(f"{path}?limit=200")[-1]
+
+
+def test_who_may_read_a_thing_now_may_read_its_past_and_nobody_else(past: Past):
+    api, (position, _) = past.api, past.noted[3]
+    stranger = people.member(api, api.company(), "owner")
+    viewer = people.member(api, past.company, "viewer")
+
+    for path in past.paths:
+        assert api.request("GET", as_of(path, position), token=viewer).status_code == 200
+        assert api.request("GET", as_of(path, position), token=stranger).status_code in {403, 404}
+
+
+def test_addresses_of_then_are_shown_to_whoever_may_change_them_now(past: Past):
+    api, other = past.api, past.api.routine(past.company, past.agent)
+    hook = api.post(f"/routines/{other}/triggers", {"kind": "webhook", "signingMode": "bearer"})["trigger"]
+    position = api.system.store.head()
+    viewer = people.member(api, past.company, "viewer")
+
+    (shown,) = api.get(as_of(f"/routines/{other}", position))["triggers"]
+    (masked,) = api.get(as_of(f"/routines/{other}", position), token=viewer)["triggers"]
+
+    assert (shown["publicId"], masked["publicId"]) == (hook["publicId"], "***")
+
+
+def test_as_of_now_is_what_is_answered_now(past: Past):
+    with past.api.system.pool.connection() as conn:
+        (now,) = conn.execute("SELECT clock_timestamp()").fetchone() or (None,)
+    text = now.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+    assert past.api.get(as_of(f"/routines/{past.routine}", text)) == past.api.get(f"/routines/{past.routine}")

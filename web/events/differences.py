@@ -1,0 +1,137 @@
+"""The route of differences: what is not the same of a routine at two moments, and what has changed it (our addition)."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+from uuid import UUID
+
+from litestar import Controller
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, QueryParameter
+
+from application.access import Caller
+from application.use_cases import change_history
+from domain.audit.changes import Difference, differences
+from domain.errors import InvalidField, NotFound
+from projections.responses import ResponseBody
+from web.events.changes import FieldChange, described
+from web.http.backend import Backend
+from web.http.path_ids import RoutineId
+from web.http.routing import get
+from web.paperclip import as_of
+
+TRIGGERS = "triggers."  # begins the names of fields of triggers, and their ids follow
+
+
+class FieldDifference(ResponseBody, frozen=True, kw_only=True):
+    """A field at the two moments, and the positions of the events that changed it. Of a secret nothing is shown."""
+
+    field: str
+    before: object
+    after: object
+    events: list[int]
+
+
+class TriggerDifference(ResponseBody, frozen=True, kw_only=True):
+    """A trigger that was added, changed or removed."""
+
+    id: UUID
+    change: Literal["added", "changed", "removed"]
+    fields: list[FieldDifference]
+
+
+class Cause(ResponseBody, frozen=True, kw_only=True):
+    """An event that changed a field: when, by whom, and what it did, in a sentence."""
+
+    position: int
+    at: str
+    actor: str
+    actor_name: str
+    why: str
+    cause: str | None
+    kind: str
+    version: int
+
+
+class RoutineDifferences(ResponseBody, frozen=True, kw_only=True):
+    """What differs of a routine and its triggers between two positions of the log, and the events that made it so."""
+
+    routine_id: UUID
+    from_position: int
+    to_position: int
+    routine: list[FieldDifference]
+    triggers: list[TriggerDifference]
+    events: list[Cause]
+
+
+class Differences(Controller):
+    """A routine at two moments."""
+
+    tags = ("events",)
+
+    @get("/routines/{routine_id:str}/diff", operation_id="compareRoutine", refuses=(403, 422))
+    def of_routine(
+        self,
+        backend: NamedDependency[Backend],
+        caller: NamedDependency[Caller],
+        routine_id: FromPath[RoutineId],
+        since: Annotated[str | None, QueryParameter(name="from")] = None,
+        to: FromQuery[str | None] = None,
+    ) -> RoutineDifferences:
+        """
+        Compares the settings of the routine and its triggers at two moments: each field that differs, before and after,
+        and the events between that changed it. What was changed and changed back is no difference. `to` is now unless it
+        is given. Whoever sees the revisions of the routine may read it. Addresses and secrets are not shown.
+        """
+        history = backend.authorize(caller, change_history.of_routine, routine_id)
+        begin, end = _position(backend, since, "from"), _position(backend, to, "to")
+        if begin is None:
+            raise InvalidField("from must be given: a time, or a position of the log", "from")
+        end = backend.executor.store.head() if end is None else end
+        if begin > end:
+            raise InvalidField("from must not be later than to", "from")
+        if begin < history[0].position:
+            raise NotFound(f"Routine not found: at position {begin} of the log it did not exist yet")
+        return _answer(backend, routine_id, (begin, end), differences(history, begin, end))
+
+
+def _position(backend: Backend, text: str | None, name: str) -> int | None:
+    moment = as_of.moment(text, name)
+    return None if moment is None else as_of.position_of(backend, moment)
+
+
+def _answer(
+    backend: Backend, routine_id: UUID, positions: tuple[int, int], found: Sequence[Difference]
+) -> RoutineDifferences:
+    changes = described(backend, [change for one in found for change in one.changes])
+    causes = {change.position: _cause(change) for change in changes}
+    by_trigger: dict[UUID, list[Difference]] = {}
+    for one in found:
+        if one.field.startswith(TRIGGERS):
+            by_trigger.setdefault(UUID(one.field.split(".")[1]), []).append(one)
+    return RoutineDifferences(
+        routine_id=routine_id,
+        from_position=positions[0],
+        to_position=positions[1],
+        routine=[_field(one, one.field) for one in found if not one.field.startswith(TRIGGERS)],
+        triggers=[_trigger(id_, of_trigger) for id_, of_trigger in by_trigger.items()],
+        events=[causes[position] for position in sorted(causes)],
+    )
+
+
+def _cause(change: FieldChange) -> Cause:
+    return Cause(**{name: getattr(change, name) for name in Cause.__struct_fields__})
+
+
+def _trigger(id_: UUID, found: Sequence[Difference]) -> TriggerDifference:
+    kinds = [one for one in found if one.field == f"{TRIGGERS}{id_}.kind"]  # every trigger has one
+    change: Literal["added", "changed", "removed"] = "changed"
+    for one in kinds:
+        change = "added" if one.before is None else "removed" if one.after is None else "changed"
+    return TriggerDifference(
+        id=id_, change=change, fields=[_field(one, one.field.removeprefix(f"{TRIGGERS}{id_}.")) for one in found]
+    )
+
+
+def _field(one: Difference, name: str) -> FieldDifference:
+    positions = [change.recorded.position for change in one.changes]
+    return FieldDifference(field=name, before=one.before, after=one.after, events=positions)

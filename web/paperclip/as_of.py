@@ -1,0 +1,208 @@
+"""
+Answers as they were at an earlier moment: what a request with `asOf` gets.
+
+Who may read a thing now may read its past. Only that right is of now; everything else is as it was, whatever has become
+of it since.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Annotated, NamedTuple, TypeVar
+from uuid import UUID
+
+from eventsourcing.persistence import Notification
+from litestar import Response
+from litestar.datastructures import ResponseHeader
+from litestar.params import QueryParameter
+from msgspec.structs import replace
+
+from application.access import Caller
+from application.event_store.store import from_stored_or_unreadable
+from application.use_cases import read_access, runs
+from application.use_cases import routines as use_cases
+from domain import disclosure
+from domain.errors import InvalidField, NotFound
+from domain.recorded import Recorded
+from projections import responses
+from projections.audit import as_of
+from projections.audit.as_of import Past
+from projections.board import issues
+from projections.engine import positions
+from projections.firing import run_history
+from projections.routines import routines
+from web.http.backend import POSITION_HEADER, Backend
+from web.http.paging import Paging, make_page, row_of
+from web.http.requests import MOST_DIGITS
+from web.http.validation import Invalid
+from web.paperclip.schedules import moment_of
+
+OF_THEN = (
+    ResponseHeader(
+        name=POSITION_HEADER, documentation_only=True, description="With `asOf`, the position that the answer is of."
+    ),
+)
+MOST = 100  # rows of a page of routines or issues
+T = TypeVar("T")
+
+
+class Moment(NamedTuple):
+    """A moment that a request names by a parameter: a time, or a position of the log."""
+
+    name: str
+    value: datetime | int
+
+
+async def wanted(text: Annotated[str | None, QueryParameter(name="asOf")] = None) -> Moment | None:
+    """Return the moment as of which a request wants its answer; None for now. It is a dependency. Raise InvalidField."""
+    return moment(text, "asOf")
+
+
+def moment(text: str | None, name: str) -> Moment | None:
+    """Return the moment of a parameter, None for one that is absent. Raise InvalidField."""
+    if text is None:
+        return None
+    if text.isascii() and text.isdigit() and len(text) < MOST_DIGITS:
+        return Moment(name, int(text))
+    try:
+        time = moment_of(text, name)
+    except Invalid:
+        time = None
+    if time is None:
+        raise InvalidField(f"{name} must be a time, such as 2026-11-20T09:00:00Z, or a position of the log", name)
+    return Moment(name, time)
+
+
+def position_of(backend: Backend, asked: Moment) -> int:
+    """
+    Return the position of the last event that was recorded at a moment or before. Raise InvalidField for the future.
+
+    A time is shown in milliseconds, and recorded more exactly: to its end, it counts as one moment.
+    """
+    if isinstance(asked.value, int):
+        if asked.value > (head := backend.executor.store.head()):
+            raise InvalidField(f"{asked.name} lies in the future: the log ends at position {head}", asked.name)
+        return asked.value
+    if asked.value > (now := backend.executor.clock()):
+        raise InvalidField(f"{asked.name} lies in the future: it is {responses.time(now)}", asked.name)
+    millisecond = asked.value.replace(microsecond=asked.value.microsecond // 1_000 * 1_000)
+    with backend.pool.connection() as conn:
+        return positions.position_at(conn, max(asked.value, millisecond + timedelta(microseconds=999)))
+
+
+@contextmanager
+def past(backend: Backend, asked: Moment) -> Iterator[Past]:
+    """Yield the read models as they were at a moment. Raise InvalidField or Lagging."""
+    position = position_of(backend, asked)
+    most_events, most_bytes = backend.limits.max_past_events, backend.limits.max_read_bytes
+    with backend.consistent_read(*as_of.NAMES, position=position) as conn:
+        yield Past(conn, position, _decode, most_events=most_events, most_bytes=most_bytes)
+
+
+def _decode(stream_id: UUID, version: int, name: str, body: bytes, position: int) -> Recorded:
+    return from_stored_or_unreadable(Notification(stream_id, version, name, body, position))
+
+
+def routine(backend: Backend, caller: Caller, asked: Moment, routine_id: UUID) -> Response[responses.RoutineDetail]:
+    """Return a routine as it was."""
+    addresses = backend.authorize(caller, use_cases.may_read, routine_id)
+    with past(backend, asked) as then:
+        found = _existing(
+            as_of.routine_detail(then, routine_id, backend.limits.max_page_bytes), "Routine", then.position
+        )
+    return _at(then.position, Response(disclosure.shown(found, addresses=addresses)))
+
+
+def routine_page(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
+    backend: Backend,
+    caller: Caller,
+    asked: Moment,
+    company_id: UUID,
+    filters: routines.Filters,
+    page: tuple[Paging, str, routines.Place | None, int | None],
+) -> Response[list[responses.RoutineListItem]]:
+    """Return a page of the routines of a company as it was."""
+    if filters.q is not None:
+        raise InvalidField("q cannot be asked as of a moment: texts are only searched as they are now", "q")
+    paging, list_name, after, limit = page
+    limit = _bounded(limit)
+    addresses = backend.authorize(caller, read_access.routines, company_id)
+    with past(backend, asked) as then:
+        part = as_of.routine_page(then, company_id, filters, after, limit, backend.limits.max_page_bytes)
+    part = part.of(disclosure.shown(list(part), addresses=addresses))
+    return _at(then.position, make_page(paging, list_name, part, routines.place_of))
+
+
+def run_page(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
+    backend: Backend,
+    caller: Caller,
+    asked: Moment,
+    routine_id: UUID,
+    filters: run_history.Filters,
+    page: tuple[Paging, str, UUID | None, int],
+) -> Response[list[responses.RunSummary]]:
+    """Return a page of the runs of a routine as it was."""
+    paging, list_name, after, limit = page
+    backend.authorize(caller, use_cases.may_read, routine_id)
+    with past(backend, asked) as then:
+        _existing(then.one(routines.ROUTINE, routine_id), "Routine", then.position)
+
+        def place(run_id: UUID) -> int | None:
+            position = run_history.position(then.conn, routine_id, run_id)
+            return None if position is None or position > then.position else position
+
+        before = row_of(after, place)
+        part = as_of.runs(then, routine_id, filters, before, limit, backend.limits.max_page_bytes)
+    return _at(then.position, make_page(paging, list_name, part, lambda run: run.id))
+
+
+def run(backend: Backend, caller: Caller, asked: Moment, run_id: UUID) -> Response[responses.RunDetail]:
+    """Return a run as it was."""
+    events = backend.authorize(caller, runs.read, run_id)
+    position = position_of(backend, asked)
+    until_then = [recorded for recorded in events if recorded.position <= position]
+    return _at(position, Response(run_history.detail_of(_existing(until_then or None, "Run", position))))
+
+
+def issue(
+    backend: Backend, asked: Moment, issue_id: UUID, shape: Callable[[responses.Issue, list[responses.Issue]], T]
+) -> Response[T]:
+    """Return an issue, which the caller may read, and those above it as they were, in a shape."""
+    with past(backend, asked) as then:
+        found = as_of.issue_with_ancestors(then, issue_id, backend.limits.max_page_bytes)
+        return _at(then.position, Response(shape(*_existing(found, "Issue", then.position))))
+
+
+def issue_page(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
+    backend: Backend,
+    caller: Caller,
+    asked: Moment,
+    company_id: UUID,
+    filters: issues.Filters,
+    page: tuple[Paging, str, int | None],
+) -> Response[list[responses.Issue]]:
+    """Return a page of the issues of a company as it was."""
+    paging, list_name, limit = page
+    filters = replace(filters, limit=_bounded(limit))
+    backend.authorize(caller, read_access.company, company_id)
+    with past(backend, asked) as then:
+        part = as_of.issue_page(then, company_id, filters, backend.limits.max_page_bytes)
+    return _at(then.position, make_page(paging, list_name, part))
+
+
+def _bounded(limit: int | None) -> int:
+    if limit is not None and limit > MOST:
+        raise InvalidField(f"As of a moment, limit must be {MOST} or less", "limit")
+    return limit or MOST
+
+
+def _existing(found: T | None, kind: str, position: int) -> T:
+    if found is None:
+        raise NotFound(f"{kind} not found: at position {position} of the log it did not exist yet")
+    return found
+
+
+def _at(position: int, response: Response[T]) -> Response[T]:
+    """Return the answer with the position that it is of: as of that, it never changes."""
+    response.headers[POSITION_HEADER] = str(position)
+    return response
