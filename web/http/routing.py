@@ -41,7 +41,7 @@ class Route(HTTPRouteHandler):
     async def authorize_connection(self, connection: ASGIConnection[Any, Any, Any, Any]) -> None:
         """Ask the guards, which raise an error for a request that they refuse."""
         for guard in self.resolve_guards():
-            await guard(connection, self)
+            await guard(connection, self)  # type: ignore[misc]  # the framework has made coroutine functions of them all
 
 
 def _route(method: HttpMethod) -> Callable[..., Callable[[Any], HTTPRouteHandler]]:
