@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from projections import catalogue, exports, log_views
-from projections.engine import positions
+from projections.engine import installed
 from projections.exports import VIEWS, Selection
 from routines import bootstrap
 from routines.cli import main
@@ -18,7 +18,7 @@ from routines.commands import export as command
 
 @pytest.fixture
 def defined(projected_story, conn):
-    positions.define_views(conn, catalogue.ALL, log_views.OF_LOG)
+    installed.define_views(conn, catalogue.ALL, log_views.OF_LOG)
     return projected_story
 
 
