@@ -27,8 +27,8 @@ from processes import own_projection
 from processes.projector import Projector
 from processes.scheduler.scheduler import Scheduler
 from projections import catalogue, exports, log_views
+from projections.engine import installed, rebuilds, verification
 from projections.engine import own_projection as own
-from projections.engine import positions
 from projections.engine.read_model import ReadModel
 from projections.exports import EVENTS, VIEWS, Selection
 from projections.firing.run_history import run_history
@@ -56,7 +56,7 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
             projector = Projector(catalogue.ALL, system.store.after)
             while projector.step(conn):
                 pass
-            positions.define_views(conn, catalogue.ALL, log_views.OF_LOG)
+            installed.define_views(conn, catalogue.ALL, log_views.OF_LOG)
         events = system.store.head()
         title(f"Analysts: a log of {events:,} events")
         work = {"COPY log.events TO STDOUT": partial(_copy, system, events)}
@@ -119,14 +119,14 @@ def _own(system: System, model: ReadModel, events: int) -> float:
 def _rebuild(system: System, events: int) -> float:
     with bootstrap.connect(system.settings) as conn:
         began = time.perf_counter()
-        positions.rebuild(conn, run_history, system.store.after)
+        rebuilds.rebuild(conn, run_history, system.store.after)
         return events / (time.perf_counter() - began)
 
 
 def _verify(system: System, events: int) -> float:
     with bootstrap.connect(system.settings) as conn:
         began = time.perf_counter()
-        assert positions.verify(conn, run_history, system.store.after) == []
+        assert verification.verify(conn, run_history, system.store.after) == []
         return events / (time.perf_counter() - began)
 
 

@@ -23,7 +23,7 @@ from application.execute import Executor
 from processes.projector import Projector
 from processes.scheduler.scheduler import Scheduler
 from projections import catalogue
-from projections.engine import positions
+from projections.engine import positions, rebuilds
 from projections.engine.read_model import ReadModel
 from projections.engine.shares import Share
 from routines import bootstrap
@@ -146,7 +146,7 @@ def _processor_s(pid: int) -> float:
 def _rebuild(system: System, model: ReadModel) -> float:
     with bootstrap.connect(system.settings) as conn:
         began = time.perf_counter()
-        events = positions.rebuild(conn, model, system.store.after)
+        events = rebuilds.rebuild(conn, model, system.store.after)
         return events / (time.perf_counter() - began)
 
 

@@ -2,7 +2,7 @@
 Follows the log: brings read models to its head, batch after batch, whatever the log holds.
 
 A batch that fails is tried again with half as many events, down to one event. The models that cannot take that event
-pass over it, record that they did (projections/engine/positions.py), and go on. A batch that breaks the connection is
+pass over it, record that they did (projections/engine/isolation.py), and go on. A batch that breaks the connection is
 tried again event by event at once, since each break may take as long as the database's time limit. After that, each
 success doubles the size of the next batch.
 """
@@ -17,7 +17,7 @@ from psycopg.errors import DeadlockDetected, LockNotAvailable, ReadOnlySqlTransa
 
 from domain.recorded import Recorded
 from processes.wakeup import Connection
-from projections.engine import positions
+from projections.engine import isolation, positions
 from projections.engine.positions import Read
 from projections.engine.read_model import ReadModel
 
@@ -129,7 +129,7 @@ class Follower:
             raise
         except Exception as error:
             is_away = _is_away(conn, error)
-            self._is_apart = self._size.limit == 1 or not (is_away or positions.is_events_fault(error))
+            self._is_apart = self._size.limit == 1 or not (is_away or isolation.is_events_fault(error))
             self._size.shrink(is_broken=conn.closed)
             if is_away:
                 raise
@@ -178,7 +178,7 @@ class Follower:
                     if conn.closed and self._size.limit == 1:
                         self._broken[model.name, position] += 1
                     raise
-                if not positions.is_events_fault(error):
+                if not isolation.is_events_fault(error):
                     log.exception("read_model_stopped", read_model=model.name)
                     positions.stop(conn, model.name, type(error).__name__)
                     self._resting[model.name] = time.monotonic() + RETRY_S

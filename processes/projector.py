@@ -14,8 +14,8 @@ from eventsourcing.persistence import PersistenceError
 from domain.bounds.limits import DEFAULT
 from processes.follower import Follower, LastBatch
 from processes.wakeup import Connection, Wakeup
-from projections.engine import positions, shares
-from projections.engine.positions import ReadPart
+from projections.engine import rebuilds, shares
+from projections.engine.folding_aside import ReadPart
 from projections.engine.read_model import ReadModel
 from projections.engine.shares import Place, Share
 from projections.firing import run_logs
@@ -80,9 +80,9 @@ class Rebuilder:
 
         Raises Stopped when the process is to end, and psycopg.Error or PersistenceError when the database is away.
         """
-        for model in positions.outdated(conn, self._models):
+        for model in rebuilds.outdated(conn, self._models):
             try:
-                is_rebuilt = positions.rebuild_if_outdated(conn, model, self._read, partial(self._note, model.name))
+                is_rebuilt = rebuilds.rebuild_if_outdated(conn, model, self._read, partial(self._note, model.name))
             except (Stopped, PersistenceError):
                 raise
             except Exception:

@@ -26,7 +26,7 @@ from domain.routines.budget import Owner, Spent
 from domain.values import Budget, EndpointSettings
 from processes.notary import Notary
 from projections import catalogue, log_views, usage
-from projections.engine import positions
+from projections.engine import installed
 from projections.engine.read_model import SCHEMA
 from routines import migrations
 from routines.clock import DatabaseClock
@@ -104,8 +104,8 @@ def prepare(settings: Settings) -> list[str]:
     """
     migrations.migrate(settings.database_url)
     with system(settings) as ready, ready.pool.connection() as conn:
-        outdated = positions.create(conn, catalogue.ALL, ready.store.after)
-        positions.define_views(conn, catalogue.ALL, log_views.OF_LOG)
+        outdated = installed.create(conn, catalogue.ALL, ready.store.after)
+        installed.define_views(conn, catalogue.ALL, log_views.OF_LOG)
         return outdated
 
 
@@ -118,7 +118,7 @@ def check_prepared(settings: Settings) -> None:
     with READING.connect(settings.database_url) as conn:
         migrations.check_migrated(conn)
     with connect(settings) as conn:
-        if not positions.are_recorded(conn, catalogue.ALL):
+        if not installed.are_recorded(conn, catalogue.ALL):
             raise CannotMigrate(migrations.IN_PART.format(conn.info.dbname))
 
 

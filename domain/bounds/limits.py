@@ -18,7 +18,7 @@ Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 Bytes = Annotated[int, Meta(ge=KIB, le=1024 * MIB)]
 
 SHOWN_PAYLOAD_BYTES = 256 * KIB  # of a run's payload in lists and in answers to senders; one run is read whole
-BATCH_ROWS = 5_000  # of one read model in a transaction; one event may write more (projections/engine/positions.py)
+BATCH_ROWS = 5_000  # of one read model in a transaction; one event may write more (projections/engine/read_model.py)
 STATEMENT_BYTES = 8 * MIB  # a statement that writes rows ends after so many bytes (projections/engine/read_model.py)
 
 

@@ -23,7 +23,7 @@ from processes.delivery.outbound import Client
 from processes.delivery.shares import Shares
 from processes.wakeup import Connection
 from projections.delivery import delivery_locks
-from projections.engine import positions
+from projections.engine import isolation
 from projections.firing import pending_probes
 
 REST = timedelta(
@@ -82,7 +82,7 @@ class Prober:
         try:
             await self._ask(pending)
         except Exception as error:
-            if positions.is_away(error):
+            if isolation.is_away(error):
                 raise
             log.exception("cannot_probe", probe_id=str(pending.id))
             self._rest(pending)

@@ -44,7 +44,7 @@ from processes.follower import Follower
 from processes.wakeup import Connection, Wakeup
 from projections.delivery import delivery_locks, pending_deliveries
 from projections.delivery.deliveries import deliveries
-from projections.engine import positions
+from projections.engine import isolation, positions
 from projections.engine.positions import Read
 from projections.firing.pending_probes import pending_probes
 
@@ -201,7 +201,7 @@ class DeliveryWorker:
             if await asyncio.to_thread(self._is_due, pending):
                 await self._attempt(pending)
         except Exception as error:
-            if positions.is_away(error):
+            if isolation.is_away(error):
                 raise
             log.exception("cannot_deliver", delivery_id=str(pending.id))
             self._resting[pending.id] = self._executor.clock() + REST

@@ -25,7 +25,7 @@ from domain.routines.deadline import Overdue
 from domain.routines.trigger import DueTrigger
 from processes.scheduler import batch_report
 from processes.scheduler.quarantine import Quarantine
-from projections.engine import positions
+from projections.engine import isolation
 
 MAX_CONCURRENT_BATCHES = 2
 SLICE = timedelta(seconds=0.5)  # after which no further batch begins, so that the scheduler looks again for what is due
@@ -93,7 +93,7 @@ class Batches:
             if alone:
                 log.info("firing_lost_race", **batch_report.names(rows[0]))
         except Exception as error:
-            if positions.is_away(error):
+            if isolation.is_away(error):
                 raise
             if alone:
                 log.exception("firing_failed", **batch_report.names(rows[0]))
@@ -132,7 +132,7 @@ class Batches:
                 case Overdue() | DueAlert():
                     return 0
         except Exception as failure:
-            if positions.is_away(failure):
+            if isolation.is_away(failure):
                 raise
             log.exception("cannot_fail", **batch_report.names(row))
             return 0

@@ -9,7 +9,7 @@ from application.execute import Executor
 from application.use_cases import runs
 from domain.routines.trigger import DueTrigger
 from processes.wakeup import Connection
-from projections.engine import positions
+from projections.engine import isolation
 from projections.firing import triggers_due
 
 PREFETCH_WINDOW = timedelta(seconds=5)  # at least so long before its time, what a firing rests on is read
@@ -49,7 +49,7 @@ class Prefetcher:
         try:
             return self._executor.read_ahead(lambda work: runs.load_due(work, batch))
         except PersistenceError as error:
-            if positions.is_away(error):
+            if isolation.is_away(error):
                 raise
             return False
 

@@ -10,7 +10,7 @@ from application.use_cases import zone_data
 from domain.routines.trigger import DueTrigger
 from domain.schedule import zones
 from processes.scheduler import batch_report
-from projections.engine import positions
+from projections.engine import isolation
 from projections.engine.read_model import Connection
 from projections.firing import triggers_due
 
@@ -55,7 +55,7 @@ class ZoneChange:
         try:
             return self._executor.attempt(lambda work: zone_data.replan(work, rows), actor="scheduler").result
         except Exception as error:
-            if positions.is_away(error):
+            if isolation.is_away(error):
                 raise
             if len(rows) == 1:
                 log.exception("replanning_failed", **batch_report.names(rows[0]))

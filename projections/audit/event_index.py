@@ -92,5 +92,4 @@ event_index = ReadModel(
     fold=fold,
     keys_to_prefetch=keys_to_prefetch,
     apart=True,
-    cost=20,
 )

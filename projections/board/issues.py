@@ -315,7 +315,6 @@ issues = ReadModel(
     keys_to_prefetch=keys_to_prefetch,
     events=frozenset({CompanyCreated, CommentAdded, *get_args(IssueEvent)}),
     views=(ISSUES,),
-    cost=8,
 )
 
 

@@ -177,5 +177,4 @@ deliveries = ReadModel(
     keys_to_prefetch=keys_to_prefetch,
     polled_by="delivery",
     views=(DELIVERIES,),
-    cost=3,
 )

@@ -16,7 +16,7 @@ from psycopg.sql import SQL, Identifier
 
 from domain.events import STORED_NAMES
 from domain.recorded import Recorded, Unreadable
-from projections.engine.positions import is_away
+from projections.engine.isolation import is_away
 from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table, fold_batch
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")  # what a schema can be called without quotes

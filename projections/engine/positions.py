@@ -1,67 +1,30 @@
 """
-The position of each read model in the log: advance models, wait for them, rebuild them.
+The position of each read model in the log: advance models, wait for them, say how far they are.
 
 An event that a read model cannot fold is isolated: the model passes over it, and `isolated_events` records it until the
 model is rebuilt. So no event, whoever recorded it, stops a read model.
 """
 
-import contextlib
-import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from importlib.metadata import version
 from itertools import chain, repeat
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
 import psycopg
-from eventsourcing.persistence import PersistenceError
-from psycopg.pq import TransactionStatus
-from psycopg.sql import SQL, Identifier
 
 from domain.bounds.limits import BATCH_ROWS
-from domain.events import STORED_NAMES
-from domain.recorded import Recorded, Unreadable
-from projections.engine import views
-from projections.engine.read_model import SCHEMA, Connection, ReadModel, TooManyRows, fold_and_write, fold_batch
-from projections.engine.views import View
+from domain.recorded import Recorded
+from projections.engine.isolation import isolate_unreadable, note_isolated
+from projections.engine.read_model import Connection, ReadModel, TooManyRows, fold_and_write
 
 BATCH = 1_000  # the most events of one transaction
 SMALL_BATCH = 50  # events; their rows are few enough to be asked for before it is sure that they are needed
-REBUILD_BATCH = 5_000
-REBUILD_ROWS = 50_000  # the most rows of one batch
-REBUILD_SPAN = (
-    100_000  # positions that one query of a rebuild looks through at most, however few events are wanted of them
-)
-UNKNOWN_EVENT = "UnknownEvent"  # the reason for isolating an event whose name this version does not know
-FAULTS_OF_DATA = ("21", "22", "23", "54", "XX")  # classes of SQLSTATE
-TOO_MUCH = ("53200", "57014", "25P03", "25P04")  # SQLSTATEs: out of memory, or over a time limit
-# Errors after which others of the same kind follow until the database, or what leads to it, is well again.
-AWAY = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction)
-PROGRAM = version("routines")
 POLL_S = (0.001, 0.002, 0.004, 0.008, 0.015, 0.03)  # pauses between polls; the last one repeats
-
-# The limits in milliseconds, as far as this version of Postgres has them.
-TIME_LIMITS = """
-    SELECT name, setting FROM pg_settings WHERE name IN ('lock_timeout', 'statement_timeout', 'transaction_timeout')"""
-SET_LIMITS = "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) s(name, value)"
-WHOLE_LIMITS = ("transaction_timeout",)  # of these a rebuild has none until its end
-
 Cursor = psycopg.Cursor[tuple[Any, ...]]
 Read = Callable[[int, int], Sequence[Recorded]]  # of a position and a number: at most so many events after it
-
-
-class ReadPart(Protocol):
-    """Reads the log as EventStore.after does."""
-
-    def __call__(
-        self, position: int, limit: int, *, until: int | None = None, without: Sequence[str] = ()
-    ) -> Sequence[Recorded]:
-        """Return at most `limit` events after a position, up to `until`, without those of some stored names."""
-
-
 # The read models that this process may fold events into: those whose rows its own version has made and, if its version
 # is the installed one, those whose rows an older version has made in the same tables. Other models have to be rebuilt
 # first, or belong to a newer version.
@@ -71,58 +34,8 @@ _MOVABLE = """
         OR (p.wanted = m.shape AND split_part(p.shape, '.', 1) = split_part(m.shape, '.', 1))"""
 REACHED = f"SELECT min(p.position), count(*) {_MOVABLE}"
 LOCKED = f"SELECT name, p.position {_MOVABLE} ORDER BY name FOR UPDATE OF p"
-LOCKED_WHATEVER_SHAPE = "SELECT FROM positions WHERE name = %s FOR UPDATE"
 MOVE = "UPDATE positions SET position = %s, moved_at = now(), stopped = NULL WHERE name = ANY(%s)"
-FIRST = "INSERT INTO positions (name, shape, wanted) VALUES (%s, '', %s) ON CONFLICT (name) DO NOTHING"
-WANT = """
-    INSERT INTO positions (name, shape, wanted) VALUES (%s, '', %s)
-    ON CONFLICT (name) DO UPDATE SET wanted = excluded.wanted WHERE positions.wanted IS DISTINCT FROM excluded.wanted"""
-INDEXES = "SELECT tablename, count(*) FROM pg_indexes WHERE schemaname = %s GROUP BY tablename"
-FORGET = """
-    UPDATE positions SET shape = ''
-    WHERE shape <> '' AND (name = ANY(%s) OR position > (SELECT position FROM log.head))"""
-NAMES_AND_END = "SELECT array_agg(name), coalesce(max(position), 0) <= (SELECT position FROM log.head) FROM positions"
-RESHAPE = "UPDATE positions SET shape = %s, rebuilt_to = NULL WHERE name = %s"
-# Skips a locked row, since the process that moves the model holds it: the progress is noted the next time.
-NOTE_PROGRESS = f"""
-    UPDATE {SCHEMA}.positions SET rebuilt_to = %(position)s
-    WHERE name IN (SELECT name FROM {SCHEMA}.positions WHERE name = %(name)s FOR UPDATE SKIP LOCKED)"""
-OUTDATED = """
-    SELECT p.name, split_part(p.shape, '.', 1) = split_part(m.shape, '.', 1)
-    FROM positions p JOIN unnest(%(names)s::text[], %(shapes)s::text[]) m(name, shape) USING (name)
-    WHERE p.wanted = m.shape AND (p.shape <> m.shape OR EXISTS (
-        SELECT FROM isolated_events i
-        WHERE i.read_model = p.name AND i.reason = %(unknown_event)s AND i.name = ANY(%(known_events)s)))"""
-HEAD = "SELECT position FROM log.head"
-HAS_OWN_TABLES = """
-    SELECT p.name FROM positions p JOIN unnest(%(names)s::text[], %(shapes)s::text[]) m(name, shape) USING (name)
-    WHERE split_part(p.shape, '.', 1) = split_part(m.shape, '.', 1)"""
-HAS_OTHER_ROWS = """
-    SELECT EXISTS (SELECT FROM positions p JOIN unnest(%(names)s::text[], %(shapes)s::text[]) m(name, shape) USING (name)
-                   WHERE p.shape <> m.shape)"""
-OWN_SCHEMA = re.compile(
-    r"(?!pg_|own_|next_own_|rebuilding_|verifying_|(?:log|vault|read_models|analytics|public)$)[a-z][a-z0-9_]{0,62}"
-)
-LOCK_SOON = "SET LOCAL lock_timeout = '0.5s'"  # less than deadlock_timeout, so that no reader is ended in our stead
-LOCK_TRIES = 40
-LOCK_PAUSE_S = 0.1  # lets those pass who have waited for us
-WAS_RECORDED = "SELECT recorded_at <= %s FROM log.events WHERE position = %s"
-NOTE_REACHED = "UPDATE rebuild_progress SET position = %s"
-ONE_MOMENT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
-# The live rows beside those that were folded anew; a row is compared as text, since json has no equality.
-DIFFERING = """
-    SELECT count(*) FILTER (WHERE live_id IS NULL), count(*) FILTER (WHERE fresh_id IS NULL),
-        count(*) FILTER (WHERE live_id = fresh_id), (array_agg(coalesce(live_id, fresh_id)))[1:10]
-    FROM (SELECT live.id AS live_id, fresh.id AS fresh_id FROM {} live FULL JOIN {} fresh ON fresh.id = live.id
-          WHERE live.id IS NULL OR fresh.id IS NULL OR live::text <> fresh::text) AS found"""
 STOP = "UPDATE positions SET stopped = %s WHERE name = %s"
-ISOLATE = """
-    INSERT INTO isolated_events (read_model, position, name, stream_id, version, company_id, reason)
-    VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"""
-READMIT = "DELETE FROM isolated_events WHERE read_model = %s"
-ISOLATED_OF = """
-    SELECT read_model, position, name, stream_id, version, company_id, reason, isolated_at FROM isolated_events
-    WHERE %(name)s::text IS NULL OR read_model = %(name)s ORDER BY position DESC, read_model LIMIT %(limit)s"""
 LAG = """
     SELECT (SELECT position FROM log.head), coalesce(min(position), 0), count(*)
     FROM positions WHERE name = ANY(%s)"""
@@ -197,75 +110,6 @@ class ReadModelStatus(msgspec.Struct, frozen=True, rename="camel"):
     rebuilt_to: int | None = None
 
 
-class Taken(Exception):
-    """A schema cannot be folded into: its name is not free, or is none for that."""
-
-
-class Difference(msgspec.Struct, frozen=True, rename="camel"):
-    """
-    A table whose rows are not those that the log gives: how many are missing, not in the log, or differ.
-
-    `examples` are the keys of the first ten of them.
-    """
-
-    read_model: str
-    table: str
-    missing: int
-    unexpected: int
-    differing: int
-    examples: tuple[UUID, ...]
-
-
-class Isolated(msgspec.Struct, frozen=True, rename="camel"):
-    """An event that a read model could not take; `reason` is the kind of error."""
-
-    read_model: str
-    position: int
-    name: str
-    stream_id: UUID
-    version: int
-    company_id: UUID | None  # None when the event cannot be read
-    reason: str
-    isolated_at: datetime
-
-
-def create(conn: Connection, models: Sequence[ReadModel], read: ReadPart) -> list[str]:
-    """
-    Record which read models this version wants, and make their tables in an installation that has no events yet.
-
-    In any other installation, models that are new or have another schema hash are left to `rebuild_if_outdated`, so that
-    starting does not wait until the whole log is folded. So are those that a restore has left without a table or an
-    index, or beyond the end of an older log. Returns the names of these models.
-    """
-    with _alone(conn, "read models"):
-        conn.execute(FORGET, (_incomplete(conn, models),))
-        for model in models:
-            conn.execute(WANT, (model.name, model.schema_hash))
-        outdated_models = outdated(conn, models)
-        if outdated_models and not read(0, 1):
-            for model in outdated_models:
-                rebuild(conn, model, read)
-            outdated_models = []
-    return [model.name for model in outdated_models]
-
-
-def _incomplete(conn: Connection, models: Sequence[ReadModel]) -> list[str]:
-    """Return the models that lack a table or an index; each table has one index for its key."""
-    present: dict[str, int] = dict(conn.execute(INDEXES, (SCHEMA,)).fetchall())
-    return [
-        model.name
-        for model in models
-        if sum(present.get(table.name, 0) for table in model.tables)
-        < len(model.tables) + model.schema.count(" INDEX ON ")
-    ]
-
-
-def are_recorded(conn: Connection, models: Sequence[ReadModel]) -> bool:
-    """Return whether `create` has recorded these models, and none is beyond the end of the log."""
-    names, is_within = conn.execute(NAMES_AND_END).fetchone() or ([], False)
-    return is_within and {model.name for model in models} <= set(names or [])
-
-
 def advance(conn: Connection, models: Sequence[ReadModel], read: Read, limit: int = BATCH) -> int:
     """
     Fold one batch into those of the models that are furthest behind; return the number of events.
@@ -300,7 +144,7 @@ def _move(conn: Connection, models: Sequence[ReadModel], start: int, batch: Sequ
     after the lock: they are many, and useless if another process has moved the models meanwhile.
     """
     with conn.transaction(), conn.pipeline():
-        lock_cursor = conn.execute(LOCKED, _schema_hashes(models))
+        lock_cursor = conn.execute(LOCKED, schema_hashes(models))
         folds = {model.name: model.begin(conn, batch, BATCH_ROWS) for model in models}
         if len(batch) <= SMALL_BATCH:
             for fold in folds.values():
@@ -312,7 +156,7 @@ def _move(conn: Connection, models: Sequence[ReadModel], start: int, batch: Sequ
                 folds[model.name].request_rows()
         if group:
             fold_and_write([folds[model.name] for model in group])
-            _isolate_unreadable(conn, group, batch)
+            isolate_unreadable(conn, group, batch)
             conn.execute(MOVE, (batch[-1].position, [model.name for model in group]))
         return len(group)
 
@@ -323,7 +167,7 @@ def reached(conn: Connection, models: Sequence[ReadModel], *, all_of_them: bool 
 
     Raises Outdated if `all_of_them` is set and one of the models may not be moved.
     """
-    row: tuple[int | None, int] | None = conn.execute(REACHED, _schema_hashes(models), prepare=True).fetchone()
+    row: tuple[int | None, int] | None = conn.execute(REACHED, schema_hashes(models), prepare=True).fetchone()
     position, count = row or (None, 0)
     if all_of_them and count < len(models):
         raise Outdated(", ".join(model.name for model in models))
@@ -341,10 +185,11 @@ class Present(NamedTuple):
 
 def present_values(models: Sequence[ReadModel], versions: Mapping[UUID, int]) -> tuple[list[Any], ...]:
     """Return the values for PRESENT."""
-    return list(versions), list(versions.values()), *_schema_hashes(models).values()
+    return list(versions), list(versions.values()), *schema_hashes(models).values()
 
 
-def _schema_hashes(models: Sequence[ReadModel]) -> dict[str, list[str]]:
+def schema_hashes(models: Sequence[ReadModel]) -> dict[str, list[str]]:
+    """Return the names of the models with their schema hashes, as the queries of positions take them."""
     return {"names": [model.name for model in models], "shapes": [model.schema_hash for model in models]}
 
 
@@ -355,104 +200,17 @@ def isolate(conn: Connection, model: ReadModel, read: Read, position: int, reaso
     Returns None and changes nothing when the model is not at this position any more.
     """
     with conn.transaction():
-        positions: dict[str, int] = dict(conn.execute(LOCKED, _schema_hashes([model])).fetchall())
+        positions: dict[str, int] = dict(conn.execute(LOCKED, schema_hashes([model])).fetchall())
         recorded = next(iter(read(position, 1)), None) if positions.get(model.name) == position else None
         if recorded is not None:
-            _note_isolated(conn, model, recorded, reason)
+            note_isolated(conn, model, recorded, reason)
             conn.execute(MOVE, (recorded.position, [model.name]))
     return recorded
-
-
-def isolated(conn: Connection, limit: int, name: str | None = None) -> list[Isolated]:
-    """Return at most `limit` isolated events of all models, or of the one with this name, newest first."""
-    return [Isolated(*row) for row in conn.execute(ISOLATED_OF, {"name": name, "limit": limit})]
-
-
-def rebuild_if_outdated(conn: Connection, model: ReadModel, read: ReadPart, progress: Callable[[int], None]) -> bool:
-    """
-    Rebuild a model if it is outdated; return whether this call did so.
-
-    A model that another process is rebuilding at the moment is left to that process.
-    """
-    with _alone(conn, f"rebuild {model.name}", wait=False) as is_ours:
-        is_needed = is_ours and bool(outdated(conn, [model]))
-        if is_needed:
-            _rebuild(conn, model, read, progress)
-        return is_needed
-
-
-def outdated(conn: Connection, models: Sequence[ReadModel]) -> list[ReadModel]:
-    """
-    Return the models whose rows differ from those that this version makes; none if it is not the installed version.
-
-    These are the models with another schema hash, and those that passed over events which this version can read. First
-    come the models with other tables, which stand still until they are rebuilt; among equals, those that a process acts
-    on.
-    """
-    events = {"unknown_event": UNKNOWN_EVENT, "known_events": list(STORED_NAMES)}
-    moves_on: dict[str, bool] = dict(conn.execute(OUTDATED, _schema_hashes(models) | events).fetchall())
-    outdated_models = [model for model in models if model.name in moves_on]
-    return sorted(outdated_models, key=lambda model: (moves_on[model.name], model.polled_by is None))
-
-
-def define_views(conn: Connection, models: Sequence[ReadModel], of_log: Sequence[View]) -> None:
-    """Define the views over the log, and over those of these models whose tables are those of this version."""
-    current = {name for (name,) in conn.execute(HAS_OWN_TABLES, _schema_hashes(models))}
-    with conn.transaction():
-        views.define_all(conn, [*of_log, *(view for model in models if model.name in current for view in model.views)])
-
-
-def has_other_rows(conn: Connection, models: Sequence[ReadModel]) -> bool:
-    """Return whether the rows of one of these models were made by another version."""
-    row = conn.execute(HAS_OTHER_ROWS, _schema_hashes(models)).fetchone()
-    return row is not None and row[0]
-
-
-def is_events_fault(error: Exception) -> bool:
-    """
-    Return whether the cause of an error is, or may be, one of the events; then a smaller batch may succeed.
-
-    So it is unless the database is away or is not as it should be. An error because something took too long or too much
-    memory may be caused by an event.
-    """
-    if isinstance(error, PersistenceError) or not isinstance(error, psycopg.Error):
-        return not isinstance(error, PersistenceError)
-    if error.sqlstate is None:
-        return isinstance(error, psycopg.DataError | psycopg.ProgrammingError | psycopg.NotSupportedError)
-    return error.sqlstate[:2] in FAULTS_OF_DATA or error.sqlstate in TOO_MUCH
-
-
-def is_away(error: Exception) -> bool:
-    """
-    Return whether the error says that the database is away, so that the caller should wait for it.
-
-    It is not away when it has answered that something took too long or was too much: a smaller batch may succeed.
-    """
-    if isinstance(error, PersistenceError):
-        cause = error.__cause__
-        return not isinstance(cause, Exception) or is_away(cause)
-    return isinstance(error, AWAY) and not is_events_fault(error)
 
 
 def stop(conn: Connection, name: str, reason: str) -> None:
     """Record why a model can go no further, for health and status."""
     conn.execute(STOP, (reason, name))
-
-
-def _isolate_unreadable(conn: Connection, models: Iterable[ReadModel], batch: Iterable[Recorded]) -> None:
-    """Record the unreadable events of a batch as isolated, for the models that may have to fold them."""
-    for recorded in batch:
-        if isinstance(recorded.event, Unreadable):
-            for model in models:
-                if model.may_fold(recorded):
-                    _note_isolated(conn, model, recorded, recorded.event.reason)
-
-
-def _note_isolated(conn: Connection, model: ReadModel, recorded: Recorded, reason: str) -> None:
-    place = (recorded.position, recorded.name, recorded.stream_id, recorded.version, recorded.company_id)
-    if isinstance(recorded.event, Unreadable) and recorded.event.is_of_newer_version:
-        reason = UNKNOWN_EVENT
-    conn.execute(ISOLATE, (model.name, *place, reason))
 
 
 def gap(conn: Connection, names: Sequence[str], target: int | None = None) -> tuple[int, int]:
@@ -466,7 +224,7 @@ def gap_of_own_tables(conn: Connection, models: Sequence[ReadModel], target: int
 
     Such models wait for their rebuild, so waiting for them would be in vain.
     """
-    return _gap(conn.execute(LAG_OF_OWN_TABLES, _schema_hashes(models), prepare=True), len(models), target)
+    return _gap(conn.execute(LAG_OF_OWN_TABLES, schema_hashes(models), prepare=True), len(models), target)
 
 
 def _gap(cursor: Cursor, count: int, target: int | None) -> tuple[int, int]:
@@ -507,303 +265,3 @@ def poll_until(look: Callable[[], int], timeout_s: float) -> int:
 def status(conn: Connection) -> list[ReadModelStatus]:
     """Return the status of every read model, in the order of their names."""
     return [ReadModelStatus(*row) for row in conn.execute(STATUS)]
-
-
-def rebuild(
-    conn: Connection, model: ReadModel, read: ReadPart, progress: Callable[[int], None] = lambda _position: None
-) -> int:
-    """
-    Fold the whole log into fresh tables, then swap them in; return the position reached.
-
-    Waits for another rebuild of the same model. A rebuild that breaks off leaves the old tables as they were, and the next
-    one goes on where it was.
-    """
-    with _alone(conn, f"rebuild {model.name}"):
-        return _rebuild(conn, model, read, progress)
-
-
-def _rebuild(conn: Connection, model: ReadModel, read: ReadPart, progress: Callable[[int], None]) -> int:
-    conn.execute(FIRST, (model.name, model.schema_hash))
-    try:
-        return _fold_and_swap(conn, model, read, progress)
-    except BaseException:
-        with contextlib.suppress(psycopg.Error):
-            _note_progress(conn, model, None)
-        raise
-
-
-def _fold_and_swap(conn: Connection, model: ReadModel, read: ReadPart, progress: Callable[[int], None]) -> int:
-    fresh = f"rebuilding_{model.name}"
-    reached = start = _begin_or_resume(conn, model, fresh)
-    _note_progress(conn, model, reached)
-    with _searching(conn, fresh):
-        for reached in _fold_aside(conn, model, read, start, _head(conn)):
-            _note_progress(conn, model, reached)
-            progress(reached)
-    with conn.transaction():
-        conn.execute(LOCKED_WHATEVER_SHAPE, (model.name,))
-        with _searching(conn, fresh):  # folds the events recorded meanwhile; the projector waits for the lock
-            last = _head(conn)
-            for _ in _fold_aside(conn, model, read, reached, last):
-                pass
-        _swap(conn, model, fresh)
-        conn.execute(READMIT, (model.name,))
-        _execute(conn, "INSERT INTO {1}.isolated_events SELECT * FROM {0}.isolated_events", fresh, SCHEMA)
-        conn.execute(RESHAPE, (model.schema_hash, model.name))
-        conn.execute(MOVE, (last, [model.name]))
-    _execute(conn, "DROP SCHEMA {0} CASCADE", fresh)
-    return last
-
-
-def _begin_or_resume(conn: Connection, model: ReadModel, schema: str, until: int | None = None) -> int:
-    """
-    Return the position up to which a schema holds the rows of a model, after making it anew unless it can be gone on with.
-
-    It can if the same version of the service began it, for the same tables and fold, on a log that goes at least as far, and
-    it is not beyond `until`.
-    """
-    shape = f"{model.schema_hash} {PROGRAM}"
-    if _value(conn, "SELECT to_regclass(%s) IS NOT NULL", f"{schema}.rebuild_progress"):
-        place = SQL("SELECT position FROM {}.rebuild_progress WHERE shape = %s AND position <= %s")
-        row = conn.execute(
-            place.format(Identifier(schema)), (shape, _head(conn) if until is None else until)
-        ).fetchone()
-        if row is not None:
-            return int(row[0])
-    with conn.transaction():
-        _execute(conn, "DROP SCHEMA IF EXISTS {0} CASCADE", schema)
-        _execute(conn, "CREATE SCHEMA {0}", schema)
-        _execute(conn, "CREATE TABLE {0}.isolated_events (LIKE {1}.isolated_events INCLUDING ALL)", schema, SCHEMA)
-        _execute(conn, "CREATE TABLE {0}.rebuild_progress (shape text NOT NULL, position bigint NOT NULL)", schema)
-        conn.execute(SQL("INSERT INTO {}.rebuild_progress VALUES (%s, 0)").format(Identifier(schema)), (shape,))
-        with _searching(conn, schema):
-            conn.execute(SQL(model.schema))
-    return 0
-
-
-def _fold_aside(conn: Connection, model: ReadModel, read: ReadPart, position: int, last: int) -> Iterator[int]:
-    """Fold the events after a position up to another into the schema that is searched; yield each position that is reached."""
-    for reached, batch in _parts_to_fold(read, model, position, last):
-        with conn.transaction():
-            for recorded, reason in _apply(conn, model, batch):
-                _note_isolated(conn, model, recorded, reason)
-            conn.execute(NOTE_REACHED, (reached,))
-        yield reached
-
-
-def verify(
-    conn: Connection, model: ReadModel, read: ReadPart, progress: Callable[[int], None] = lambda _position: None
-) -> list[Difference]:
-    """
-    Fold the log beside the live tables, compare, and return the tables that differ; nothing of the live ones changes.
-
-    The rows are compared as they were at one moment, and nobody waits for it. Raises Outdated when the rows are those of
-    another version.
-    """
-    aside = f"verifying_{model.name}"
-    with _alone(conn, f"verify {model.name}"):
-        try:
-            _execute(conn, "DROP SCHEMA IF EXISTS {0} CASCADE", aside)
-            if (target := reached(conn, [model])) is None or outdated(conn, [model]):
-                raise Outdated(model.name)
-            position = start = _begin_or_resume(conn, model, aside)
-            with _searching(conn, aside):
-                for position in _fold_aside(conn, model, read, start, target):
-                    progress(position)
-            return _compare(conn, model, read, aside, position)
-        finally:
-            if not conn.closed:
-                _execute(conn, "DROP SCHEMA IF EXISTS {0} CASCADE", aside)
-
-
-def fold_into(  # noqa: PLR0913, PLR0917 what is folded, how far, and where to
-    conn: Connection,
-    model: ReadModel,
-    read: ReadPart,
-    schema: str,
-    until: int,
-    progress: Callable[[int], None] = lambda _position: None,
-) -> None:
-    """
-    Fold the log up to a position into a schema that stays, as the model's tables were then (or would have been by this version).
-
-    One that broke off is gone on with, also to a later position. Raises Taken for a schema that is something else.
-    """
-    if not OWN_SCHEMA.fullmatch(schema) or (
-        _value(conn, "SELECT to_regnamespace(%s) IS NOT NULL", schema)
-        and not _value(conn, "SELECT to_regclass(%s) IS NOT NULL", f"{schema}.rebuild_progress")
-    ):
-        raise Taken(schema)
-    with _alone(conn, f"fold into {schema}"):
-        position = _begin_or_resume(conn, model, schema, until)
-        with _searching(conn, schema):
-            for reached in _fold_aside(conn, model, read, position, until):
-                progress(reached)
-
-
-def position_at(conn: Connection, moment: datetime) -> int:
-    """Return the position of the last event that was recorded at a moment or before; 0 if none was."""
-    low, high = 0, _head(conn)
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if _value(conn, WAS_RECORDED, moment, middle) else (low, middle - 1)
-    return low
-
-
-def _compare(conn: Connection, model: ReadModel, read: ReadPart, aside: str, position: int) -> list[Difference]:
-    with conn.transaction():
-        conn.execute(ONE_MOMENT)
-        conn.execute("SET LOCAL statement_timeout = 0")
-        target = reached(conn, [model])
-        if target is None:
-            raise Outdated(model.name)
-        with _searching(conn, aside):
-            for _ in _fold_aside(conn, model, read, position, target):
-                pass
-        found = []
-        for table in model.tables:
-            query = SQL(DIFFERING).format(Identifier(SCHEMA, table.name), Identifier(aside, table.name))
-            missing, unexpected, differing, examples = conn.execute(query).fetchone() or (0, 0, 0, [])
-            if missing or unexpected or differing:
-                found.append(Difference(model.name, table.name, missing, unexpected, differing, tuple(examples)))
-        return found
-
-
-def _parts_to_fold(
-    read: ReadPart, model: ReadModel, position: int, last: int
-) -> Iterator[tuple[int, Sequence[Recorded]]]:
-    """
-    Yield the events after a position that the model folds, batch by batch, each after the position that is reached by it.
-
-    Together they reach `last`. A batch may be empty: the log is looked through in spans, so that no query takes too long.
-    """
-    names = model.names_to_skip
-    while position < last:
-        until = min(position + REBUILD_SPAN, last)
-        batch = read(position, REBUILD_BATCH, until=until, without=names)
-        position = batch[-1].position if batch else until
-        yield position, batch
-
-
-def _value(conn: Connection, query: str, *values: object) -> Any:
-    row = conn.execute(query, values).fetchone()
-    return None if row is None else row[0]
-
-
-def _head(conn: Connection) -> int:
-    row: tuple[int] | None = conn.execute(HEAD).fetchone()
-    return row[0] if row else 0
-
-
-def _note_progress(conn: Connection, model: ReadModel, position: int | None) -> None:
-    conn.execute(NOTE_PROGRESS, {"name": model.name, "position": position})
-
-
-def _apply(conn: Connection, model: ReadModel, batch: Sequence[Recorded]) -> list[tuple[Recorded, str]]:
-    """Fold a batch into one model; return its events that could not be read or folded, with the reasons."""
-    unreadable = [
-        (recorded, recorded.event.reason)
-        for recorded in batch
-        if isinstance(recorded.event, Unreadable) and model.may_fold(recorded)
-    ]
-    return unreadable + _halves(conn, model, batch)
-
-
-def _halves(conn: Connection, model: ReadModel, batch: Sequence[Recorded]) -> list[tuple[Recorded, str]]:
-    """Fold a batch; if that fails, fold each half of it, down to single events; return those that fail."""
-    try:
-        with conn.transaction():
-            fold_batch(conn, [model], batch, REBUILD_ROWS)
-    except Exception as error:
-        if conn.closed or not is_events_fault(error):
-            raise
-        if len(batch) == 1:
-            return [(batch[0], type(error).__name__)]
-    else:
-        return []
-    middle = len(batch) // 2
-    return _halves(conn, model, batch[:middle]) + _halves(conn, model, batch[middle:])
-
-
-def _keep_readers_out(conn: Connection, model: ReadModel) -> None:
-    """
-    Lock all that a swap touches, or nothing: while it held some and waited for the rest, a reader of both could be in its way
-    and it in the reader's, and Postgres would end one of them. So the swap gives up first, and tries again.
-
-    Raises LockNotAvailable when readers have been in the way LOCK_TRIES times.
-    """
-    wanted = [
-        *(f"{views.SCHEMA}.{view.name}" for view in model.views),
-        *(f"{SCHEMA}.{table.name}" for table in model.tables),
-    ]
-    places = [place for place in wanted if _value(conn, "SELECT to_regclass(%s) IS NOT NULL", place)]
-    if not places:
-        return
-    names = SQL(", ").join(Identifier(*place.split(".")) for place in places)
-    for left in reversed(range(LOCK_TRIES)):
-        try:
-            with conn.transaction():
-                conn.execute(LOCK_SOON)
-                conn.execute(SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(names))
-        except psycopg.errors.LockNotAvailable:
-            if not left:
-                raise
-            time.sleep(LOCK_PAUSE_S)
-        else:
-            return
-
-
-def _swap(conn: Connection, model: ReadModel, fresh: str) -> None:
-    _keep_readers_out(conn, model)
-    views.detach(conn, model.views)
-    for table in model.tables:
-        _execute(conn, "DROP TABLE IF EXISTS {0}.{1}", SCHEMA, table.name)
-        _execute(conn, "ALTER TABLE {0}.{1} SET SCHEMA {2}", fresh, table.name, SCHEMA)
-    views.define(conn, model.views)
-
-
-@contextlib.contextmanager
-def _searching(conn: Connection, schema: str) -> Iterator[None]:
-    """Run the same SQL on the tables of another schema."""
-    _execute(conn, "SET search_path TO {0}", schema)
-    try:
-        yield
-    finally:
-        if conn.info.transaction_status != TransactionStatus.INERROR:  # otherwise the rollback resets it
-            _execute(conn, "SET search_path TO {0}", SCHEMA)
-
-
-def _execute(conn: Connection, statement: str, *names: str) -> None:
-    conn.execute(SQL(statement).format(*map(Identifier, names)))
-
-
-@contextlib.contextmanager
-def _alone(conn: Connection, lock_name: str, *, wait: bool = True) -> Iterator[bool]:
-    """
-    Hold the advisory lock of this name; yield whether it is held.
-
-    It is waited for without any time limit. With `wait=False` the answer is False at once if another process holds it.
-    """
-    limits: dict[str, str] = dict(conn.execute(TIME_LIMITS).fetchall())
-    _limit(conn, dict.fromkeys(limits, "0"))
-    is_ours = _lock(conn, lock_name, wait=wait)
-    whole = {name: limits.pop(name) for name in WHOLE_LIMITS if name in limits}
-    _limit(conn, limits)
-    try:
-        yield is_ours
-    finally:
-        if is_ours:
-            conn.execute("SELECT pg_advisory_unlock(hashtext(%s))", (lock_name,))
-        _limit(conn, whole)
-
-
-def _limit(conn: Connection, limits: Mapping[str, str]) -> None:
-    conn.execute(SET_LIMITS, (list(limits), list(limits.values())))
-
-
-def _lock(conn: Connection, lock_name: str, *, wait: bool) -> bool:
-    if wait:
-        conn.execute("SELECT pg_advisory_lock(hashtext(%s))", (lock_name,))
-        return True
-    row = conn.execute("SELECT pg_try_advisory_lock(hashtext(%s))", (lock_name,)).fetchone()
-    return row is not None and row[0]

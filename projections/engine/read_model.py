@@ -254,7 +254,6 @@ class ReadModel(msgspec.Struct, frozen=True):
     apart: bool = False  # the projector moves it alone and last: requests that need the others do not wait for it
     version: int = 1  # of the fold; raised when it makes other rows of the same events
     views: tuple[View, ...] = ()  # of analysts, over its tables
-    cost: int = 1  # of an event, beside the other models: by it projectors share them
 
     @property
     def schema_hash(self) -> str:

@@ -220,7 +220,6 @@ firing_metrics = ReadModel(
     fold=fold,
     keys_to_prefetch=keys_to_prefetch,
     events=frozenset({*get_args(Moving), RunCompleted, RunFailed, DeliveryDelivered, DeliveryFailed, DeliveryDead}),
-    cost=4,
 )
 
 

@@ -274,7 +274,6 @@ occurrences = ReadModel(
     keys_to_prefetch=keys_to_prefetch,
     events=frozenset({RoutineCreated, RoutineUpdated, RoutineRestored, *get_args(Moving)}),
     views=(OCCURRENCES,),
-    cost=15,
 )
 
 

@@ -279,7 +279,6 @@ run_history = ReadModel(
     keys_to_prefetch=keys_to_prefetch,
     events=frozenset(get_args(RunEvent)),
     views=(RUNS,),
-    cost=12,
 )
 
 

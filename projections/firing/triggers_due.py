@@ -185,7 +185,6 @@ triggers_due = ReadModel(
         }
     ),
     polled_by="scheduler",
-    cost=6,
 )
 
 

@@ -344,7 +344,6 @@ troubles = ReadModel(
         }
     ),
     polled_by="scheduler",
-    cost=10,
 )
 
 _DUE = """SELECT coalesce(json_agg(t), '[]')::text FROM (

@@ -145,7 +145,6 @@ revisions = ReadModel(
     fold=fold,
     keys_to_prefetch=keys_to_prefetch,
     events=frozenset(get_args(RoutineEvent)),
-    cost=4,
 )
 
 _PAGE = Docs(

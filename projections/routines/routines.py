@@ -329,7 +329,6 @@ routines = ReadModel(
     keys_to_prefetch=keys_to_prefetch,
     events=frozenset({RunFired, *get_args(RoutineEvent), *get_args(TriggerEvent)}),
     views=(ROUTINES,),
-    cost=20,
 )
 
 

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Column, Table
 
 from projections import catalogue
-from projections.engine import positions
+from projections.engine import folding_aside, isolation, past_rows, positions, rebuilds, verification
 from projections.engine.read_model import Connection, ReadModel
 from routines import bootstrap
 from routines.commands import terminal
@@ -84,7 +84,7 @@ def isolated(name: str | None, *, limit: int, as_json: bool, settings: Settings)
     Once a version of the service is installed that can take the event, `routines projections rebuild NAME` includes it.
     """
     with bootstrap.connect(settings) as conn:
-        events = positions.isolated(conn, limit, name)
+        events = isolation.isolated(conn, limit, name)
     if as_json:
         for event in events:
             terminal.echo_json(event)
@@ -146,13 +146,13 @@ def verify(name: str | None, *, as_json: bool, settings: Settings) -> None:
     puts that right. Nobody waits for it, but it takes the room and the time of a rebuild.
     """
     models = [model for model in catalogue.ALL if name in (None, model.name)]
-    found: list[positions.Difference] = []
+    found: list[verification.Difference] = []
     with bootstrap.system(settings) as system, bootstrap.connect(settings) as conn, _progress(quiet=as_json) as bars:
         head = system.store.head()
         for model in models:
             bar = bars.add_task(model.name, total=head)
             try:
-                found += positions.verify(conn, model, system.store.after, partial(_show, bars, bar))
+                found += verification.verify(conn, model, system.store.after, partial(_show, bars, bar))
             except positions.Outdated as error:
                 raise terminal.Trouble(f"The rows of {model.name} are of another version: rebuild it first") from error
             bars.update(bar, completed=head)
@@ -176,8 +176,8 @@ def _fold_into(name: str, schema: str, until: str | None, settings: Settings, *,
         last = min(_position(conn, until), system.store.head()) if until else system.store.head()
         bar = bars.add_task(name, total=last)
         try:
-            positions.fold_into(conn, model, system.store.after, schema, last, partial(_show, bars, bar))
-        except positions.Taken as error:
+            past_rows.fold_into(conn, model, system.store.after, schema, last, partial(_show, bars, bar))
+        except past_rows.Taken as error:
             raise terminal.Trouble(f"The schema {schema} is in use, or its name is not free: take another") from error
     if quiet:
         terminal.echo_json({"name": name, "schema": schema, "position": last})
@@ -193,16 +193,16 @@ def _position(conn: Connection, until: str) -> int:
         moment = datetime.fromisoformat(until)
     except ValueError as error:
         raise click.BadParameter("neither a position nor a time in ISO 8601", param_hint="--until") from error
-    return positions.position_at(conn, moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    return past_rows.position_at(conn, moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
 def _show(bars: Progress, bar: TaskID, position: int) -> None:
     bars.update(bar, completed=position)
 
 
-def _rebuild(conn: Connection, model: ReadModel, read: positions.ReadPart, bars: Progress, head: int) -> int:
+def _rebuild(conn: Connection, model: ReadModel, read: folding_aside.ReadPart, bars: Progress, head: int) -> int:
     bar = bars.add_task(model.name, total=head)
-    reached = positions.rebuild(conn, model, read, partial(_show, bars, bar))
+    reached = rebuilds.rebuild(conn, model, read, partial(_show, bars, bar))
     bars.update(bar, completed=reached, total=reached)
     return reached
 

@@ -14,7 +14,7 @@ from processes.projector import Projector
 from processes.scheduler.scheduler import Scheduler
 from projections import catalogue
 from projections.delivery.deliveries import deliveries
-from projections.engine import positions
+from projections.engine import folding_aside, isolation, positions, rebuilds
 from projections.engine.read_model import fold_batch
 from projections.firing import triggers_due
 from routines import bootstrap
@@ -52,7 +52,7 @@ def test_a_batch_ends_before_it_writes_too_many_rows(loud, system, conn):
 
     assert max(written) * 2 <= BATCH_ROWS
     assert told * LISTENING == sum(written)
-    assert [] == positions.isolated(conn, 10)
+    assert [] == isolation.isolated(conn, 10)
 
 
 def test_an_event_that_makes_more_rows_than_a_batch_may_is_taken_alone(loud, system, conn):
@@ -66,16 +66,16 @@ def test_an_event_that_makes_more_rows_than_a_batch_may_is_taken_alone(loud, sys
 
 
 def test_a_rebuild_takes_events_that_make_many_rows(loud, system, conn, monkeypatch):
-    monkeypatch.setattr(positions, "REBUILD_ROWS", 100)
+    monkeypatch.setattr(folding_aside, "REBUILD_ROWS", 100)
     loud.routines(5, next_at=NOON)
     while positions.advance(conn, [deliveries], system.store.after):
         pass
     before = waiting(conn)
 
-    positions.rebuild(conn, deliveries, system.store.after)
+    rebuilds.rebuild(conn, deliveries, system.store.after)
 
     assert before == waiting(conn)
-    assert [] == positions.isolated(conn, 10)
+    assert [] == isolation.isolated(conn, 10)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from processes import projector as projectors
 from processes.projector import Projector
 from projections import catalogue
-from projections.engine import positions, shares
+from projections.engine import isolation, positions, shares
 from projections.engine.read_model import ReadModel
 from routines import bootstrap
 from tests import waiting
@@ -77,7 +77,7 @@ def test_what_a_process_acts_on_is_moved_apart_from_all_others(who, company_fixt
     assert set(acted_on) == {name for other, names in ACTED_ON.items() if other != who for name in names}
     assert 0 == positions.gap(conn, acted_on)[1]
     assert 0 == positions.gap(conn, ["slow"])[1]
-    assert [] == positions.isolated(conn, 10, "slow")
+    assert [] == isolation.isolated(conn, 10, "slow")
 
 
 def is_locked(system, names):
@@ -150,7 +150,7 @@ def test_an_event_that_a_read_model_cannot_take_keeps_nobody_waiting(company_fix
         reached = positions.wait(conn, [*NAMES, "failing"], LIMIT_S)
 
     assert system.store.head() == reached
-    (isolated,) = positions.isolated(conn, 10)
+    (isolated,) = isolation.isolated(conn, 10)
     assert ("failing", 500, "ValueError") == (isolated.read_model, isolated.position, isolated.reason)
     assert [500] == [line["position"] for line in logs if line["event"] == "event_isolated"]
 

@@ -20,7 +20,7 @@ from domain.events import AnyEvent, RunFired, TriggerMissed, stored_name
 from domain.values import Coalesced
 from examples import lateness
 from projections import catalogue, log_views
-from projections.engine import positions
+from projections.engine import installed, rebuilds
 from projections.engine.views import View
 from routines import bootstrap
 from routines.settings import Settings
@@ -32,7 +32,7 @@ PAGE = Path("docs/analytics.md")
 
 @pytest.fixture
 def defined(projected_story, conn):
-    positions.define_views(conn, catalogue.ALL, log_views.OF_LOG)
+    installed.define_views(conn, catalogue.ALL, log_views.OF_LOG)
     return projected_story
 
 
@@ -142,7 +142,7 @@ def test_a_rebuild_leaves_the_views_their_readers_and_what_is_built_on_them(anal
     with psycopg.connect(admin_url, autocommit=True) as admin:
         admin.execute(f"CREATE VIEW public.mine AS SELECT count(*) FROM analytics.{view.name}")
 
-        positions.rebuild(conn, model, defined.store.after)
+        rebuilds.rebuild(conn, model, defined.store.after)
 
         assert sorted(map(str, every(analyst, view))) == sorted(map(str, before))
         assert admin.execute("SELECT count FROM public.mine").fetchone() == (len(before),)
@@ -158,7 +158,7 @@ def test_they_are_defined_again_by_init_and_wait_for_tables_that_are_of_another_
 
     there = {name for (name,) in conn.execute("SELECT viewname FROM pg_views WHERE schemaname = 'analytics'")}
     assert there == set(NAMES) - {"issues"}
-    positions.rebuild(conn, next(model for model in catalogue.ALL if model.name == "issues"), defined.store.after)
+    rebuilds.rebuild(conn, next(model for model in catalogue.ALL if model.name == "issues"), defined.store.after)
     assert conn.execute("SELECT count(*) FROM analytics.issues").fetchone()[0]
 
 
@@ -230,10 +230,10 @@ def test_a_start_does_not_wait_for_an_analyst_who_reads(defined, conn, admin_url
         reader.execute("SELECT count(*) FROM analytics.runs")  # its transaction stays open
         conn.execute("SET lock_timeout = '50ms'")
 
-        positions.define_views(conn, catalogue.ALL, log_views.OF_LOG)
+        installed.define_views(conn, catalogue.ALL, log_views.OF_LOG)
 
     with psycopg.connect(admin_url, autocommit=True) as admin:
         admin.execute("REVOKE SELECT ON analytics.runs FROM routines_analyst")
-        positions.define_views(conn, catalogue.ALL, log_views.OF_LOG)
+        installed.define_views(conn, catalogue.ALL, log_views.OF_LOG)
         right = "SELECT has_table_privilege('routines_analyst', 'analytics.runs', 'SELECT')"
         assert admin.execute(right).fetchone() == (True,)

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from pyarrow import parquet
 
 from projections import catalogue, export_files, exports, log_views
-from projections.engine import positions
+from projections.engine import installed
 from projections.exports import VIEWS, Selection
 from routines import bootstrap
 from routines.cli import main
@@ -22,7 +22,7 @@ from tests.projections.test_analytics import QUESTIONS
 
 @pytest.fixture
 def defined(projected_story, conn):
-    positions.define_views(conn, catalogue.ALL, log_views.OF_LOG)
+    installed.define_views(conn, catalogue.ALL, log_views.OF_LOG)
     return projected_story
 
 

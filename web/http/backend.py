@@ -26,7 +26,7 @@ from application.use_cases import read_access
 from domain.bounds.limits import Limits
 from domain.errors import NotFound
 from projections import catalogue
-from projections.engine import positions
+from projections.engine import installed, positions
 from projections.engine.positions import Lagging
 from projections.engine.read_model import Connection
 from web.http.answers import Answer
@@ -123,7 +123,7 @@ class Backend:
                 yield conn
         except ROWS_OF_ANOTHER_VERSION as error:
             with self.pool.connection() as conn:
-                is_explained = positions.has_other_rows(conn, [READ_MODELS[name] for name in models])
+                is_explained = installed.has_other_rows(conn, [READ_MODELS[name] for name in models])
             if not is_explained:
                 raise
             raise Lagging(models, 1) from error

@@ -25,7 +25,7 @@ from application.event_store.store import EventStore, to_stored
 from domain.events import AgentPaused, AgentResumed, RunFired, SlotCounted
 from domain.recorded import Recorded
 from domain.values import Failed
-from projections.engine import positions
+from projections.engine import isolation
 from tests.waiting import wait_for
 
 NOON = datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=UTC)
@@ -657,4 +657,4 @@ def test_a_pool_without_connections_has_recorded_nothing(system):
         EventStore(PostgresRecorder(pool)).append(stream(1))
 
     assert not isinstance(refused.value, OutcomeUnknown)
-    assert positions.is_away(refused.value)
+    assert isolation.is_away(refused.value)

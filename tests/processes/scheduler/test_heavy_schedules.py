@@ -18,7 +18,7 @@ from domain.values import Failed, IssueDetails, LiveWork, RoutineSettings
 from processes.scheduler import quarantine
 from processes.scheduler.prefetch import PREFETCH_WINDOW
 from processes.scheduler.scheduler import Scheduler
-from projections.engine import positions
+from projections.engine import isolation
 from tests.processes.due import NOON
 
 TEXT = "x" * (50 * KIB)
@@ -177,6 +177,6 @@ def test_a_database_that_answers_is_not_away(error, away):
     wrapped = OperationalError(str(error))
     wrapped.__cause__ = error
 
-    assert away == positions.is_away(error)
-    assert away == positions.is_away(wrapped)
-    assert positions.is_away(OperationalError("no cause is known"))
+    assert away == isolation.is_away(error)
+    assert away == isolation.is_away(wrapped)
+    assert isolation.is_away(OperationalError("no cause is known"))

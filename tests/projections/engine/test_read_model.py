@@ -13,7 +13,7 @@ from processes import follower as followers
 from processes.projector import Projector
 from projections import catalogue
 from projections.board.directory import directory
-from projections.engine import positions
+from projections.engine import isolation, positions, rebuilds
 from projections.engine.positions import Lagging
 from routines import bootstrap
 from tests.projections.story import folded, rows
@@ -167,7 +167,7 @@ def test_an_event_that_a_read_model_cannot_take_is_passed_over_by_that_one_alone
     assert [(statuses[name].position, statuses[name].stopped) for name in NAMES] == [(len(log), None)] * len(NAMES)
     assert [statuses[name].isolated for name in OTHERS] == [0] * len(OTHERS)
     assert rows(conn, directory) == folded(conn, directory, others, 1000)
-    isolated = positions.isolated(conn, 100)
+    isolated = isolation.isolated(conn, 100)
     assert len(isolated) == statuses["directory"].isolated == len(log) - len(others)
     assert (isolated[-1].read_model, isolated[-1].position) == ("directory", poison.position)
     assert (isolated[-1].name, isolated[-1].reason) == ("goal.created", "ValueError")
@@ -179,9 +179,9 @@ def test_a_rebuild_takes_in_what_was_passed_over(told_story, conn, capsys):
     models = [failing_on(one, GoalCreated, [True]) if one.name == "directory" else one for one in catalogue.ALL]
     follow_all(Projector(models, told_story.store.after), conn)
 
-    positions.rebuild(conn, directory, told_story.store.after)
+    rebuilds.rebuild(conn, directory, told_story.store.after)
 
-    assert positions.isolated(conn, 100) == []
+    assert isolation.isolated(conn, 100) == []
     assert rows(conn, directory) == folded(conn, directory, log, 1000)
 
 

@@ -19,7 +19,7 @@ from processes import projector as projectors
 from projections import catalogue
 from projections.board import agents, companies, issues
 from projections.board.directory import directory
-from projections.engine import positions
+from projections.engine import folding_aside, installed, isolation, past_rows, positions, rebuilds, verification
 from projections.engine.own_projection import fold_in_memory
 from projections.firing import deadlines, run_history
 from projections.routines import routines
@@ -88,7 +88,7 @@ def test_a_rebuild_gives_the_same_rows(projected_story, conn, model):
     before = rows(conn, model)
     conn.execute(f"DELETE FROM {model.tables[0].name}")  # it does not look at what is there
 
-    assert positions.rebuild(conn, model, projected_story.store.after) == projected_story.store.head()
+    assert rebuilds.rebuild(conn, model, projected_story.store.after) == projected_story.store.head()
 
     assert rows(conn, model) == before
     assert left_behind(conn) == []
@@ -101,23 +101,23 @@ def test_a_rebuild_gives_the_same_indexes_and_columns(projected_story, conn):
     before = conn.execute(query).fetchall()
 
     for model in catalogue.ALL:
-        positions.rebuild(conn, model, projected_story.store.after)
+        rebuilds.rebuild(conn, model, projected_story.store.after)
 
     assert conn.execute(query).fetchall() == before
 
 
 def test_a_rebuild_tells_how_far_it_is(told_story, conn, monkeypatch):
-    monkeypatch.setattr(positions, "REBUILD_BATCH", 10)
+    monkeypatch.setattr(folding_aside, "REBUILD_BATCH", 10)
     head, told = told_story.store.head(), []
 
-    positions.rebuild(conn, issues.issues, told_story.store.after, told.append)
+    rebuilds.rebuild(conn, issues.issues, told_story.store.after, told.append)
 
     folded = [one.position for one in told_story.store.history() if type(one.event) in issues.issues.events]
     assert told == sorted({*folded[9::10], folded[-1], head})
 
 
 def test_a_rebuild_brings_a_read_model_that_lagged_to_the_head(told_story, conn):
-    positions.rebuild(conn, issues.issues, told_story.store.after)
+    rebuilds.rebuild(conn, issues.issues, told_story.store.after)
 
     assert positions.wait(conn, ["issues"], 0) == told_story.store.head()
     assert positions.advance(conn, [issues.issues], told_story.store.after) == 0
@@ -126,7 +126,7 @@ def test_a_rebuild_brings_a_read_model_that_lagged_to_the_head(told_story, conn)
 def test_a_rebuild_starts_a_read_model_that_had_stopped(told_story, conn):
     positions.stop(conn, "issues", "ValueError")
 
-    positions.rebuild(conn, issues.issues, told_story.store.after)
+    rebuilds.rebuild(conn, issues.issues, told_story.store.after)
 
     assert [one.stopped for one in positions.status(conn)] == [None] * len(NAMES)
 
@@ -135,7 +135,7 @@ def test_issue_numbers_are_the_same_after_a_rebuild(projected_story, conn):
     acme = projected_story.ids["acme"]
     before = {one.id: one.identifier for one in issues.page(conn, acme, issues.Filters())}
 
-    positions.rebuild(conn, issues.issues, projected_story.store.after)
+    rebuilds.rebuild(conn, issues.issues, projected_story.store.after)
 
     assert {one.id: one.identifier for one in issues.page(conn, acme, issues.Filters())} == before
     assert sorted(before.values(), key=lambda text: int(text[4:])) == [f"ACM-{n}" for n in range(1, len(before) + 1)]
@@ -146,7 +146,7 @@ def test_issue_numbers_are_the_same_after_a_rebuild(projected_story, conn):
 
 @ALL
 def test_a_rebuild_that_is_killed_half_way_changes_nothing(projected_story, conn, settings, monkeypatch, model):
-    monkeypatch.setattr(positions, "REBUILD_BATCH", 50)
+    monkeypatch.setattr(folding_aside, "REBUILD_BATCH", 50)
     before, at = rows(conn, model), positions.status(conn)
 
     def kill(position):
@@ -154,23 +154,23 @@ def test_a_rebuild_that_is_killed_half_way_changes_nothing(projected_story, conn
             raise Killed
 
     with bootstrap.connect(settings) as own, pytest.raises(Killed):
-        positions.rebuild(own, model, projected_story.store.after, kill)
+        rebuilds.rebuild(own, model, projected_story.store.after, kill)
 
     assert rows(conn, model) == before
     assert positions.status(conn) == at
-    positions.rebuild(conn, model, projected_story.store.after)
+    rebuilds.rebuild(conn, model, projected_story.store.after)
     assert rows(conn, model) == before
     assert left_behind(conn) == []
 
 
 def test_a_connection_on_which_a_rebuild_was_killed_still_finds_the_rows(projected_story, conn, monkeypatch):
-    monkeypatch.setattr(positions, "REBUILD_BATCH", 50)
+    monkeypatch.setattr(folding_aside, "REBUILD_BATCH", 50)
 
     def kill(position):
         raise Killed
 
     with pytest.raises(Killed):
-        positions.rebuild(conn, issues.issues, projected_story.store.after, kill)
+        rebuilds.rebuild(conn, issues.issues, projected_story.store.after, kill)
 
     assert tables_searched(conn) == ["read_models"]
     assert len(issues.page(conn, projected_story.ids["acme"], issues.Filters())) > 1
@@ -184,9 +184,9 @@ def test_an_event_that_cannot_be_folded_is_passed_over_by_a_rebuild_on_the_recor
             raise Killed
         run_history.fold(recorded, folded_rows)
 
-    positions.rebuild(conn, replace(run_history.run_history, fold=fold), projected_story.store.after)
+    rebuilds.rebuild(conn, replace(run_history.run_history, fold=fold), projected_story.store.after)
 
-    (isolated,) = positions.isolated(conn, 10)
+    (isolated,) = isolation.isolated(conn, 10)
     assert (isolated.read_model, isolated.position, isolated.reason) == ("run_history", runs[0].position, "Killed")
     assert conn.execute("SELECT count(*) FROM run").fetchone() == (len(runs) - 1,)
     assert tables_searched(conn) == ["read_models"]
@@ -199,10 +199,10 @@ def test_a_database_cut_off_during_the_swap_keeps_the_old_rows(projected_story, 
         raise psycopg.OperationalError("gone")
 
     with monkeypatch.context() as patch, bootstrap.connect(settings) as own:
-        swap = positions._swap
-        patch.setattr(positions, "_swap", lambda *given: (swap(*given), die()))
+        swap = rebuilds._swap
+        patch.setattr(rebuilds, "_swap", lambda *given: (swap(*given), die()))
         with pytest.raises(psycopg.OperationalError):
-            positions.rebuild(own, directory, projected_story.store.after)
+            rebuilds.rebuild(own, directory, projected_story.store.after)
 
     assert rows(conn, directory) == before
     assert positions.status(conn) == at
@@ -211,7 +211,7 @@ def test_a_database_cut_off_during_the_swap_keeps_the_old_rows(projected_story, 
 @ALL
 def test_readers_and_writers_notice_nothing_of_rebuilds(projected_story, settings, system, monkeypatch, model):
     conn = projected_story.conn
-    monkeypatch.setattr(positions, "REBUILD_BATCH", 50)
+    monkeypatch.setattr(folding_aside, "REBUILD_BATCH", 50)
     acme, routine_id, issue_id = projected_story.ids["acme"], projected_story.ids["piles"], projected_story.ids["first"]
 
     def read():
@@ -233,7 +233,7 @@ def test_readers_and_writers_notice_nothing_of_rebuilds(projected_story, setting
 
     with projecting(settings, projected_story.store.after), running(read, read, write):
         for _ in range(4):
-            positions.rebuild(conn, model, projected_story.store.after)
+            rebuilds.rebuild(conn, model, projected_story.store.after)
         positions.wait(conn, NAMES, 10)
 
     projected_story.project_all()
@@ -246,7 +246,7 @@ def test_a_swap_gives_way_to_a_reader_of_several_of_its_tables(projected_story, 
     with system.pool.connection() as own, ThreadPoolExecutor(1) as threads:
         with own.transaction():
             own.execute(SQL("SELECT FROM {} LIMIT 1").format(Identifier(last.name)))
-            swap = threads.submit(positions.rebuild, conn, directory, projected_story.store.after)
+            swap = threads.submit(rebuilds.rebuild, conn, directory, projected_story.store.after)
             wait_for(lambda: own.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone() != (0,))
 
             own.execute(SQL("SELECT FROM {} LIMIT 1").format(Identifier(first.name)))
@@ -267,7 +267,7 @@ def test_a_new_shape_is_not_rebuilt_when_the_system_starts_but_later_by_the_proj
     before = rows(conn, issues.issues)
     another = with_index()
 
-    assert positions.create(conn, [another], story.store.after) == ["issues"]
+    assert installed.create(conn, [another], story.store.after) == ["issues"]
 
     assert standing(conn).is_outdated
     assert rows(conn, issues.issues) == before
@@ -281,7 +281,7 @@ def test_a_new_shape_is_not_rebuilt_when_the_system_starts_but_later_by_the_proj
 
 
 def test_two_rebuilds_of_one_read_model_at_once_do_each_other_no_harm(projected_story, conn, settings, monkeypatch):
-    monkeypatch.setattr(positions, "REBUILD_BATCH", 20)
+    monkeypatch.setattr(folding_aside, "REBUILD_BATCH", 20)
     before, wrong = rows(conn, issues.issues), []
     together = threading.Barrier(2)
 
@@ -289,7 +289,7 @@ def test_two_rebuilds_of_one_read_model_at_once_do_each_other_no_harm(projected_
         try:
             with bootstrap.connect(settings) as own:
                 together.wait()
-                positions.rebuild(own, issues.issues, projected_story.store.after)
+                rebuilds.rebuild(own, issues.issues, projected_story.store.after)
         except Exception as error:  # noqa: BLE001 a thread tells nobody
             wrong.append(error)
 
@@ -308,7 +308,7 @@ def test_an_installation_without_events_has_all_tables_at_once(conn, system):
     assert system.store.head() == 0
     another = with_index()
 
-    assert positions.create(conn, [another], system.store.after) == []
+    assert installed.create(conn, [another], system.store.after) == []
 
     assert not standing(conn).is_outdated
     assert conn.execute("SELECT count(*) FROM pg_indexes WHERE indexdef LIKE '%(title)'").fetchone() == (1,)
@@ -317,7 +317,7 @@ def test_an_installation_without_events_has_all_tables_at_once(conn, system):
 def test_old_rows_in_the_same_tables_are_folded_on_until_the_new_ones_are_there(story, conn):
     story.tell().project_all()
     newer = replace(issues.issues, version=issues.issues.version + 1)
-    positions.create(conn, [newer], story.store.after)
+    installed.create(conn, [newer], story.store.after)
 
     new = story.issue(story.ids["acme"], "After")
     while positions.advance(conn, [newer], story.store.after):
@@ -333,7 +333,7 @@ def test_old_rows_in_the_same_tables_are_folded_on_until_the_new_ones_are_there(
 def test_old_rows_in_other_tables_stay_as_they_are_and_hold_up_no_other_read_model(story, conn):
     story.tell().project_all()
     another = with_index()
-    positions.create(conn, [another], story.store.after)
+    installed.create(conn, [another], story.store.after)
     reached, before = standing(conn).position, rows(conn, issues.issues)
 
     story.issue(story.ids["acme"], "After")
@@ -351,7 +351,7 @@ def test_old_rows_in_other_tables_stay_as_they_are_and_hold_up_no_other_read_mod
 def test_an_older_version_that_still_runs_moves_its_rows_until_they_are_replaced_and_the_new_ones_never(story, conn):
     story.tell().project_all()
     newer = replace(issues.issues, version=issues.issues.version + 1)
-    positions.create(conn, [newer], story.store.after)
+    installed.create(conn, [newer], story.store.after)
     story.issue(story.ids["acme"], "Before the swap")
     assert positions.advance(conn, [issues.issues], story.store.after) > 0
 
@@ -368,7 +368,7 @@ def test_what_stands_still_is_rebuilt_first_then_what_processes_act_on(story, co
     story.tell().project_all()
     newer = [replace(model, version=model.version + 1) for model in catalogue.ALL]
     newer = [with_index(model) if model.name == "issues" else model for model in newer]
-    positions.create(conn, newer, story.store.after)
+    installed.create(conn, newer, story.store.after)
     acted_on = {model.name for model in catalogue.ALL if model.polled_by is not None}
 
     rebuilt = rebuild_outdated(conn, newer, story.store.after)
@@ -381,7 +381,7 @@ def test_what_stands_still_is_rebuilt_first_then_what_processes_act_on(story, co
 def test_what_another_process_rebuilds_is_left_to_it(story, conn, settings):
     story.tell().project_all()
     newer = [replace(model, version=model.version + 1) for model in catalogue.ALL]
-    positions.create(conn, newer, story.store.after)
+    installed.create(conn, newer, story.store.after)
 
     with bootstrap.connect(settings) as other:
         other.execute("SELECT pg_advisory_lock(hashtext('rebuild issues'))")
@@ -394,7 +394,7 @@ def test_what_another_process_rebuilds_is_left_to_it(story, conn, settings):
 def test_a_rebuild_says_in_the_status_how_far_it_is_and_nothing_once_it_is_over_or_cut_off(
     story, conn, settings, monkeypatch
 ):
-    monkeypatch.setattr(positions, "REBUILD_BATCH", 10)
+    monkeypatch.setattr(folding_aside, "REBUILD_BATCH", 10)
     head, seen = story.tell().store.head(), []
     story.project_all()
 
@@ -405,12 +405,12 @@ def test_a_rebuild_says_in_the_status_how_far_it_is_and_nothing_once_it_is_over_
             raise Killed
 
     with bootstrap.connect(settings) as own, pytest.raises(Killed):
-        positions.rebuild(own, issues.issues, story.store.after, look)
+        rebuilds.rebuild(own, issues.issues, story.store.after, look)
 
     assert 3 == len({reached for reached, _ in seen})
     assert all(0 < reached == shown < head for reached, shown in seen)
     assert standing(conn).rebuilt_to is None
-    positions.rebuild(conn, issues.issues, story.store.after)
+    rebuilds.rebuild(conn, issues.issues, story.store.after)
     assert (standing(conn).rebuilt_to, standing(conn).position) == (None, head)
 
 
@@ -426,7 +426,7 @@ def test_the_projector_rebuilds_what_is_outdated_while_it_moves_everything_else(
     another = replace(with_index(), fold=fold)
     others = [name for name in NAMES if name != "issues"]
     models = [another if model is issues.issues else model for model in catalogue.ALL]
-    positions.create(conn, models, story.store.after)
+    installed.create(conn, models, story.store.after)
     stop = threading.Event()
     running = projectors.Projector(models, story.store.after)
     thread = threading.Thread(target=projectors.run, args=(running, lambda: bootstrap.connect(settings), stop))
@@ -454,7 +454,7 @@ def test_a_read_model_that_cannot_be_rebuilt_holds_up_no_other(story, conn):
     before = rows(conn, issues.issues)
     newer = [replace(model, version=model.version + 1) for model in catalogue.ALL]
     broken = [replace(model, schema="CREATE TABLE") if model.name == "issues" else model for model in newer]
-    positions.create(conn, broken, story.store.after)
+    installed.create(conn, broken, story.store.after)
 
     with capture_logs() as lines:
         projectors.Rebuilder(broken, story.store.after, threading.Event()).rebuild(conn)
@@ -466,10 +466,10 @@ def test_a_read_model_that_cannot_be_rebuilt_holds_up_no_other(story, conn):
 
 
 def test_a_projector_that_is_told_to_stop_leaves_a_rebuild_half_way(story, conn, monkeypatch):
-    monkeypatch.setattr(positions, "REBUILD_BATCH", 50)
+    monkeypatch.setattr(folding_aside, "REBUILD_BATCH", 50)
     story.tell().project_all()
     newer = replace(issues.issues, version=issues.issues.version + 1)
-    positions.create(conn, [newer], story.store.after)
+    installed.create(conn, [newer], story.store.after)
     stop = threading.Event()
     stop.set()
 
@@ -483,7 +483,7 @@ def test_a_projector_that_is_told_to_stop_leaves_a_rebuild_half_way(story, conn,
 def test_a_rebuild_reads_only_what_its_model_may_fold_and_looks_through_the_log_span_by_span(
     projected_story, conn, monkeypatch
 ):
-    monkeypatch.setattr(positions, "REBUILD_SPAN", 50)
+    monkeypatch.setattr(folding_aside, "REBUILD_SPAN", 50)
     read, spans = [], []
 
     def after(position, limit, *, until=None, without=()):
@@ -492,7 +492,7 @@ def test_a_rebuild_reads_only_what_its_model_may_fold_and_looks_through_the_log_
         read.extend(batch)
         return batch
 
-    assert projected_story.store.head() == positions.rebuild(conn, deadlines.deadlines, after)
+    assert projected_story.store.head() == rebuilds.rebuild(conn, deadlines.deadlines, after)
 
     wanted = [one for one in projected_story.store.history() if type(one.event) in deadlines.deadlines.events]
     assert [one.position for one in wanted] == [one.position for one in read]
@@ -503,15 +503,15 @@ def test_a_rebuild_reads_only_what_its_model_may_fold_and_looks_through_the_log_
 def test_a_rebuild_isolates_events_of_names_that_this_version_does_not_know(story, conn):
     story.store.recorder.insert_events([StoredEvent(uuid4(), 1, "agent.sang", b"{}")])
 
-    positions.rebuild(conn, deadlines.deadlines, story.store.after)
+    rebuilds.rebuild(conn, deadlines.deadlines, story.store.after)
 
     assert [("deadlines", "agent.sang")] == [
-        (one.read_model, one.name) for one in positions.isolated(conn, 10, "deadlines")
+        (one.read_model, one.name) for one in isolation.isolated(conn, 10, "deadlines")
     ]
 
 
 def test_a_rebuild_that_was_killed_goes_on_where_it_was(projected_story, conn, settings, monkeypatch):
-    monkeypatch.setattr(positions, "REBUILD_BATCH", 20)
+    monkeypatch.setattr(folding_aside, "REBUILD_BATCH", 20)
     before, reached = rows(conn, run_history.run_history), []
 
     def kill(position):
@@ -520,9 +520,9 @@ def test_a_rebuild_that_was_killed_goes_on_where_it_was(projected_story, conn, s
             raise Killed
 
     with bootstrap.connect(settings) as own, pytest.raises(Killed):
-        positions.rebuild(own, run_history.run_history, projected_story.store.after, kill)
+        rebuilds.rebuild(own, run_history.run_history, projected_story.store.after, kill)
     told = []
-    positions.rebuild(conn, run_history.run_history, projected_story.store.after, told.append)
+    rebuilds.rebuild(conn, run_history.run_history, projected_story.store.after, told.append)
 
     assert min(told) > max(reached)
     assert rows(conn, run_history.run_history) == before
@@ -532,15 +532,15 @@ def test_a_rebuild_that_was_killed_goes_on_where_it_was(projected_story, conn, s
     "change", [{"version": 99}, {"schema": run_history.SCHEMA + "CREATE INDEX ON run (triggered_at);"}]
 )
 def test_what_another_version_has_begun_is_not_gone_on_with(projected_story, conn, settings, monkeypatch, change):
-    monkeypatch.setattr(positions, "REBUILD_BATCH", 20)
+    monkeypatch.setattr(folding_aside, "REBUILD_BATCH", 20)
 
     def kill(_position):
         raise Killed
 
     with bootstrap.connect(settings) as own, pytest.raises(Killed):
-        positions.rebuild(own, replace(run_history.run_history, **change), projected_story.store.after, kill)
+        rebuilds.rebuild(own, replace(run_history.run_history, **change), projected_story.store.after, kill)
     told = []
-    positions.rebuild(conn, run_history.run_history, projected_story.store.after, told.append)
+    rebuilds.rebuild(conn, run_history.run_history, projected_story.store.after, told.append)
 
     assert told[0] <= [one.position for one in projected_story.store.history() if isinstance(one.event, RunFired)][19]
 
@@ -548,7 +548,7 @@ def test_what_another_version_has_begun_is_not_gone_on_with(projected_story, con
 def test_an_event_that_was_passed_over_before_the_kill_is_on_the_record_after_it(
     projected_story, conn, settings, monkeypatch
 ):
-    monkeypatch.setattr(positions, "REBUILD_BATCH", 5)
+    monkeypatch.setattr(folding_aside, "REBUILD_BATCH", 5)
     (first, *_) = [one for one in projected_story.store.history() if isinstance(one.event, RunFired)]
 
     def fold(recorded, folded_rows):
@@ -562,16 +562,16 @@ def test_an_event_that_was_passed_over_before_the_kill_is_on_the_record_after_it
 
     model = replace(run_history.run_history, fold=fold)
     with bootstrap.connect(settings) as own, pytest.raises(Killed):
-        positions.rebuild(own, model, projected_story.store.after, kill)
-    assert positions.isolated(conn, 10) == []
-    positions.rebuild(conn, model, projected_story.store.after)
+        rebuilds.rebuild(own, model, projected_story.store.after, kill)
+    assert isolation.isolated(conn, 10) == []
+    rebuilds.rebuild(conn, model, projected_story.store.after)
 
-    assert [one.position for one in positions.isolated(conn, 10)] == [first.position]
+    assert [one.position for one in isolation.isolated(conn, 10)] == [first.position]
 
 
 def test_rows_that_are_as_the_log_gives_them_are_verified(projected_story, conn):
     for model in catalogue.ALL:
-        assert positions.verify(conn, model, projected_story.store.after) == []
+        assert verification.verify(conn, model, projected_story.store.after) == []
     assert conn.execute("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'verifying%'").fetchone() == (0,)
     assert tables_searched(conn) == ["read_models"]
 
@@ -584,7 +584,7 @@ def test_rows_that_differ_are_reported_and_left_alone(projected_story, conn, set
     )
     before = rows(conn, run_history.run_history)
 
-    (found,) = positions.verify(conn, run_history.run_history, projected_story.store.after)
+    (found,) = verification.verify(conn, run_history.run_history, projected_story.store.after)
 
     assert (found.table, found.missing, found.unexpected, found.differing) == ("run", 1, 1, 1)
     assert lost in found.examples
@@ -602,14 +602,14 @@ def test_a_read_model_that_lags_or_moves_meanwhile_is_verified_as_of_one_moment(
         with bootstrap.connect(settings) as other:
             positions.advance(other, [run_history.run_history], told_story.store.after, 30)
 
-    assert positions.verify(conn, run_history.run_history, told_story.store.after, move) == []
+    assert verification.verify(conn, run_history.run_history, told_story.store.after, move) == []
 
 
 def test_rows_of_another_version_are_not_verified(projected_story, conn):
     conn.execute("UPDATE positions SET shape = 'other' WHERE name = 'issues'")
 
     with pytest.raises(positions.Outdated):
-        positions.verify(conn, issues.issues, projected_story.store.after)
+        verification.verify(conn, issues.issues, projected_story.store.after)
 
 
 def test_rows_as_of_a_position_are_made_in_a_schema_of_their_own(projected_story, conn, settings):
@@ -635,8 +635,8 @@ def test_a_moment_is_the_last_position_that_was_recorded_by_then(projected_story
     recorded = conn.execute("SELECT position, recorded_at FROM log.events ORDER BY position").fetchall()
     for place in (0, len(recorded) // 2, len(recorded) - 1):
         moment = recorded[place][1]
-        assert positions.position_at(conn, moment) == max(position for position, at in recorded if at <= moment)
-    assert positions.position_at(conn, recorded[0][1] - timedelta(seconds=1)) == 0
+        assert past_rows.position_at(conn, moment) == max(position for position, at in recorded if at <= moment)
+    assert past_rows.position_at(conn, recorded[0][1] - timedelta(seconds=1)) == 0
 
 
 @pytest.mark.parametrize(

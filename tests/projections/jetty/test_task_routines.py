@@ -10,7 +10,7 @@ from application.use_cases.names import RoutinePath, TaskPath
 from domain.events import TrajectoryOpened
 from domain.values import Json
 from projections.catalogue import ALL
-from projections.engine import positions
+from projections.engine import rebuilds
 from projections.jetty import task_routines as shown
 from projections.jetty import trajectories as lists
 
@@ -134,6 +134,6 @@ def test_ids_are_the_same_after_a_rebuild(told):
     before = read(told), runs(told)
 
     for model in ALL:
-        positions.rebuild(told.conn, model, told.store.after)
+        rebuilds.rebuild(told.conn, model, told.store.after)
 
     assert (read(told), runs(told)) == before

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from pyarrow import parquet
 
 from projections import catalogue, export_files, exports, log_views
-from projections.engine import positions
+from projections.engine import installed
 from routines import bootstrap
 from tests.api import Api
 from tests.web.served import further
@@ -24,7 +24,7 @@ TITLE = "Zürich, “quoted”\nand =2+2"
 @pytest.fixture(scope="module", autouse=True)
 def _views(api: Api):
     with bootstrap.connect(api.system.settings) as conn:
-        positions.define_views(conn, catalogue.ALL, log_views.OF_LOG)
+        installed.define_views(conn, catalogue.ALL, log_views.OF_LOG)
 
 
 @pytest.fixture

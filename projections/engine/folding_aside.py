@@ -1,0 +1,174 @@
+"""Folding the log into a schema beside the live tables, which can be cut off and gone on with: for rebuilds and comparisons."""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+from typing import Any, Protocol
+
+from psycopg.pq import TransactionStatus
+from psycopg.sql import SQL, Identifier
+
+from domain.recorded import Recorded, Unreadable
+from projections.engine.isolation import is_events_fault, note_isolated
+from projections.engine.read_model import SCHEMA, Connection, ReadModel, fold_batch
+
+REBUILD_BATCH = 5_000
+REBUILD_ROWS = 50_000  # the most rows of one batch
+REBUILD_SPAN = (
+    100_000  # positions that one query of a rebuild looks through at most, however few events are wanted of them
+)
+PROGRAM = version("routines")
+# The limits in milliseconds, as far as this version of Postgres has them.
+TIME_LIMITS = """
+    SELECT name, setting FROM pg_settings WHERE name IN ('lock_timeout', 'statement_timeout', 'transaction_timeout')"""
+SET_LIMITS = "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) s(name, value)"
+WHOLE_LIMITS = ("transaction_timeout",)  # of these a rebuild has none until its end
+HEAD = "SELECT position FROM log.head"
+NOTE_REACHED = "UPDATE rebuild_progress SET position = %s"
+
+
+class ReadPart(Protocol):
+    """Reads the log as EventStore.after does."""
+
+    def __call__(
+        self, position: int, limit: int, *, until: int | None = None, without: Sequence[str] = ()
+    ) -> Sequence[Recorded]:
+        """Return at most `limit` events after a position, up to `until`, without those of some stored names."""
+
+
+def begin_or_resume(conn: Connection, model: ReadModel, schema: str, until: int | None = None) -> int:
+    """
+    Return the position up to which a schema holds the rows of a model, after making it anew unless it can be gone on with.
+
+    It can if the same version of the service began it, for the same tables and fold, on a log that goes at least as far, and
+    it is not beyond `until`.
+    """
+    shape = f"{model.schema_hash} {PROGRAM}"
+    if value_of(conn, "SELECT to_regclass(%s) IS NOT NULL", f"{schema}.rebuild_progress"):
+        place = SQL("SELECT position FROM {}.rebuild_progress WHERE shape = %s AND position <= %s")
+        row = conn.execute(
+            place.format(Identifier(schema)), (shape, head_of_log(conn) if until is None else until)
+        ).fetchone()
+        if row is not None:
+            return int(row[0])
+    with conn.transaction():
+        execute_on(conn, "DROP SCHEMA IF EXISTS {0} CASCADE", schema)
+        execute_on(conn, "CREATE SCHEMA {0}", schema)
+        execute_on(conn, "CREATE TABLE {0}.isolated_events (LIKE {1}.isolated_events INCLUDING ALL)", schema, SCHEMA)
+        execute_on(conn, "CREATE TABLE {0}.rebuild_progress (shape text NOT NULL, position bigint NOT NULL)", schema)
+        conn.execute(SQL("INSERT INTO {}.rebuild_progress VALUES (%s, 0)").format(Identifier(schema)), (shape,))
+        with searching(conn, schema):
+            conn.execute(SQL(model.schema))
+    return 0
+
+
+def fold_aside(conn: Connection, model: ReadModel, read: ReadPart, position: int, last: int) -> Iterator[int]:
+    """Fold the events after a position up to another into the schema that is searched; yield each position that is reached."""
+    for reached, batch in _parts_to_fold(read, model, position, last):
+        with conn.transaction():
+            for recorded, reason in _apply(conn, model, batch):
+                note_isolated(conn, model, recorded, reason)
+            conn.execute(NOTE_REACHED, (reached,))
+        yield reached
+
+
+def _parts_to_fold(
+    read: ReadPart, model: ReadModel, position: int, last: int
+) -> Iterator[tuple[int, Sequence[Recorded]]]:
+    """
+    Yield the events after a position that the model folds, batch by batch, each after the position that is reached by it.
+
+    Together they reach `last`. A batch may be empty: the log is looked through in spans, so that no query takes too long.
+    """
+    names = model.names_to_skip
+    while position < last:
+        until = min(position + REBUILD_SPAN, last)
+        batch = read(position, REBUILD_BATCH, until=until, without=names)
+        position = batch[-1].position if batch else until
+        yield position, batch
+
+
+def value_of(conn: Connection, query: str, *values: object) -> Any:
+    """Return the first value that a query finds, or None."""
+    row = conn.execute(query, values).fetchone()
+    return None if row is None else row[0]
+
+
+def head_of_log(conn: Connection) -> int:
+    """Return the position of the newest event."""
+    row: tuple[int] | None = conn.execute(HEAD).fetchone()
+    return row[0] if row else 0
+
+
+def _apply(conn: Connection, model: ReadModel, batch: Sequence[Recorded]) -> list[tuple[Recorded, str]]:
+    """Fold a batch into one model; return its events that could not be read or folded, with the reasons."""
+    unreadable = [
+        (recorded, recorded.event.reason)
+        for recorded in batch
+        if isinstance(recorded.event, Unreadable) and model.may_fold(recorded)
+    ]
+    return unreadable + _halves(conn, model, batch)
+
+
+def _halves(conn: Connection, model: ReadModel, batch: Sequence[Recorded]) -> list[tuple[Recorded, str]]:
+    """Fold a batch; if that fails, fold each half of it, down to single events; return those that fail."""
+    try:
+        with conn.transaction():
+            fold_batch(conn, [model], batch, REBUILD_ROWS)
+    except Exception as error:
+        if conn.closed or not is_events_fault(error):
+            raise
+        if len(batch) == 1:
+            return [(batch[0], type(error).__name__)]
+    else:
+        return []
+    middle = len(batch) // 2
+    return _halves(conn, model, batch[:middle]) + _halves(conn, model, batch[middle:])
+
+
+@contextlib.contextmanager
+def searching(conn: Connection, schema: str) -> Iterator[None]:
+    """Run the same SQL on the tables of another schema."""
+    execute_on(conn, "SET search_path TO {0}", schema)
+    try:
+        yield
+    finally:
+        if conn.info.transaction_status != TransactionStatus.INERROR:  # otherwise the rollback resets it
+            execute_on(conn, "SET search_path TO {0}", SCHEMA)
+
+
+def execute_on(conn: Connection, statement: str, *names: str) -> None:
+    """Execute a statement on the schemas and tables of these names."""
+    conn.execute(SQL(statement).format(*map(Identifier, names)))
+
+
+@contextlib.contextmanager
+def held(conn: Connection, lock_name: str, *, wait: bool = True) -> Iterator[bool]:
+    """
+    Hold the advisory lock of this name; yield whether it is held.
+
+    It is waited for without any time limit. With `wait=False` the answer is False at once if another process holds it.
+    """
+    limits: dict[str, str] = dict(conn.execute(TIME_LIMITS).fetchall())
+    _limit(conn, dict.fromkeys(limits, "0"))
+    is_ours = _lock(conn, lock_name, wait=wait)
+    whole = {name: limits.pop(name) for name in WHOLE_LIMITS if name in limits}
+    _limit(conn, limits)
+    try:
+        yield is_ours
+    finally:
+        if is_ours:
+            conn.execute("SELECT pg_advisory_unlock(hashtext(%s))", (lock_name,))
+        _limit(conn, whole)
+
+
+def _limit(conn: Connection, limits: Mapping[str, str]) -> None:
+    conn.execute(SET_LIMITS, (list(limits), list(limits.values())))
+
+
+def _lock(conn: Connection, lock_name: str, *, wait: bool) -> bool:
+    if wait:
+        conn.execute("SELECT pg_advisory_lock(hashtext(%s))", (lock_name,))
+        return True
+    row = conn.execute("SELECT pg_try_advisory_lock(hashtext(%s))", (lock_name,)).fetchone()
+    return row is not None and row[0]

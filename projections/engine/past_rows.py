@@ -1,0 +1,59 @@
+"""The rows of a read model as they were at an earlier position or moment, in a schema of their own that stays."""
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+
+from projections.engine.folding_aside import (
+    ReadPart,
+    begin_or_resume,
+    fold_aside,
+    head_of_log,
+    held,
+    searching,
+    value_of,
+)
+from projections.engine.read_model import Connection, ReadModel
+
+OWN_SCHEMA = re.compile(
+    r"(?!pg_|own_|next_own_|rebuilding_|verifying_|(?:log|vault|read_models|analytics|public)$)[a-z][a-z0-9_]{0,62}"
+)
+WAS_RECORDED = "SELECT recorded_at <= %s FROM log.events WHERE position = %s"
+
+
+class Taken(Exception):
+    """A schema cannot be folded into: its name is not free, or is none for that."""
+
+
+def fold_into(  # noqa: PLR0913, PLR0917 what is folded, how far, and where to
+    conn: Connection,
+    model: ReadModel,
+    read: ReadPart,
+    schema: str,
+    until: int,
+    progress: Callable[[int], None] = lambda _position: None,
+) -> None:
+    """
+    Fold the log up to a position into a schema that stays, as the model's tables were then (or would have been by this version).
+
+    One that broke off is gone on with, also to a later position. Raises Taken for a schema that is something else.
+    """
+    if not OWN_SCHEMA.fullmatch(schema) or (
+        value_of(conn, "SELECT to_regnamespace(%s) IS NOT NULL", schema)
+        and not value_of(conn, "SELECT to_regclass(%s) IS NOT NULL", f"{schema}.rebuild_progress")
+    ):
+        raise Taken(schema)
+    with held(conn, f"fold into {schema}"):
+        position = begin_or_resume(conn, model, schema, until)
+        with searching(conn, schema):
+            for reached in fold_aside(conn, model, read, position, until):
+                progress(reached)
+
+
+def position_at(conn: Connection, moment: datetime) -> int:
+    """Return the position of the last event that was recorded at a moment or before; 0 if none was."""
+    low, high = 0, head_of_log(conn)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if value_of(conn, WAS_RECORDED, moment, middle) else (low, middle - 1)
+    return low

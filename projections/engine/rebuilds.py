@@ -1,0 +1,156 @@
+"""Rebuilds: the whole log is folded aside, and the fresh tables take the place of the old ones in one transaction."""
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+
+import psycopg
+from psycopg.sql import SQL, Identifier
+
+from domain.events import STORED_NAMES
+from projections.engine import views
+from projections.engine.folding_aside import (
+    ReadPart,
+    begin_or_resume,
+    execute_on,
+    fold_aside,
+    head_of_log,
+    held,
+    searching,
+    value_of,
+)
+from projections.engine.isolation import UNKNOWN_EVENT
+from projections.engine.positions import MOVE, schema_hashes
+from projections.engine.read_model import SCHEMA, Connection, ReadModel
+
+OUTDATED = """
+    SELECT p.name, split_part(p.shape, '.', 1) = split_part(m.shape, '.', 1)
+    FROM positions p JOIN unnest(%(names)s::text[], %(shapes)s::text[]) m(name, shape) USING (name)
+    WHERE p.wanted = m.shape AND (p.shape <> m.shape OR EXISTS (
+        SELECT FROM isolated_events i
+        WHERE i.read_model = p.name AND i.reason = %(unknown_event)s AND i.name = ANY(%(known_events)s)))"""
+LOCKED_WHATEVER_SHAPE = "SELECT FROM positions WHERE name = %s FOR UPDATE"
+FIRST = "INSERT INTO positions (name, shape, wanted) VALUES (%s, '', %s) ON CONFLICT (name) DO NOTHING"
+RESHAPE = "UPDATE positions SET shape = %s, rebuilt_to = NULL WHERE name = %s"
+# Skips a locked row, since the process that moves the model holds it: the progress is noted the next time.
+NOTE_PROGRESS = f"""
+    UPDATE {SCHEMA}.positions SET rebuilt_to = %(position)s
+    WHERE name IN (SELECT name FROM {SCHEMA}.positions WHERE name = %(name)s FOR UPDATE SKIP LOCKED)"""
+LOCK_SOON = "SET LOCAL lock_timeout = '0.5s'"  # less than deadlock_timeout, so that no reader is ended in our stead
+LOCK_TRIES = 40
+LOCK_PAUSE_S = 0.1  # lets those pass who have waited for us
+READMIT = "DELETE FROM isolated_events WHERE read_model = %s"
+
+
+def outdated(conn: Connection, models: Sequence[ReadModel]) -> list[ReadModel]:
+    """
+    Return the models whose rows differ from those that this version makes; none if it is not the installed version.
+
+    These are the models with another schema hash, and those that passed over events which this version can read. First
+    come the models with other tables, which stand still until they are rebuilt; among equals, those that a process acts
+    on.
+    """
+    events = {"unknown_event": UNKNOWN_EVENT, "known_events": list(STORED_NAMES)}
+    moves_on: dict[str, bool] = dict(conn.execute(OUTDATED, schema_hashes(models) | events).fetchall())
+    outdated_models = [model for model in models if model.name in moves_on]
+    return sorted(outdated_models, key=lambda model: (moves_on[model.name], model.polled_by is None))
+
+
+def rebuild_if_outdated(conn: Connection, model: ReadModel, read: ReadPart, progress: Callable[[int], None]) -> bool:
+    """
+    Rebuild a model if it is outdated; return whether this call did so.
+
+    A model that another process is rebuilding at the moment is left to that process.
+    """
+    with held(conn, f"rebuild {model.name}", wait=False) as is_ours:
+        is_needed = is_ours and bool(outdated(conn, [model]))
+        if is_needed:
+            _rebuild(conn, model, read, progress)
+        return is_needed
+
+
+def rebuild(
+    conn: Connection, model: ReadModel, read: ReadPart, progress: Callable[[int], None] = lambda _position: None
+) -> int:
+    """
+    Fold the whole log into fresh tables, then swap them in; return the position reached.
+
+    Waits for another rebuild of the same model. A rebuild that breaks off leaves the old tables as they were, and the next
+    one goes on where it was.
+    """
+    with held(conn, f"rebuild {model.name}"):
+        return _rebuild(conn, model, read, progress)
+
+
+def _rebuild(conn: Connection, model: ReadModel, read: ReadPart, progress: Callable[[int], None]) -> int:
+    conn.execute(FIRST, (model.name, model.schema_hash))
+    try:
+        return _fold_and_swap(conn, model, read, progress)
+    except BaseException:
+        with contextlib.suppress(psycopg.Error):
+            _note_progress(conn, model, None)
+        raise
+
+
+def _fold_and_swap(conn: Connection, model: ReadModel, read: ReadPart, progress: Callable[[int], None]) -> int:
+    fresh = f"rebuilding_{model.name}"
+    reached = start = begin_or_resume(conn, model, fresh)
+    _note_progress(conn, model, reached)
+    with searching(conn, fresh):
+        for reached in fold_aside(conn, model, read, start, head_of_log(conn)):
+            _note_progress(conn, model, reached)
+            progress(reached)
+    with conn.transaction():
+        conn.execute(LOCKED_WHATEVER_SHAPE, (model.name,))
+        with searching(conn, fresh):  # folds the events recorded meanwhile; the projector waits for the lock
+            last = head_of_log(conn)
+            for _ in fold_aside(conn, model, read, reached, last):
+                pass
+        _swap(conn, model, fresh)
+        conn.execute(READMIT, (model.name,))
+        execute_on(conn, "INSERT INTO {1}.isolated_events SELECT * FROM {0}.isolated_events", fresh, SCHEMA)
+        conn.execute(RESHAPE, (model.schema_hash, model.name))
+        conn.execute(MOVE, (last, [model.name]))
+    execute_on(conn, "DROP SCHEMA {0} CASCADE", fresh)
+    return last
+
+
+def _note_progress(conn: Connection, model: ReadModel, position: int | None) -> None:
+    conn.execute(NOTE_PROGRESS, {"name": model.name, "position": position})
+
+
+def _keep_readers_out(conn: Connection, model: ReadModel) -> None:
+    """
+    Lock all that a swap touches, or nothing: while it held some and waited for the rest, a reader of both could be in its way
+    and it in the reader's, and Postgres would end one of them. So the swap gives up first, and tries again.
+
+    Raises LockNotAvailable when readers have been in the way LOCK_TRIES times.
+    """
+    wanted = [
+        *(f"{views.SCHEMA}.{view.name}" for view in model.views),
+        *(f"{SCHEMA}.{table.name}" for table in model.tables),
+    ]
+    places = [place for place in wanted if value_of(conn, "SELECT to_regclass(%s) IS NOT NULL", place)]
+    if not places:
+        return
+    names = SQL(", ").join(Identifier(*place.split(".")) for place in places)
+    for left in reversed(range(LOCK_TRIES)):
+        try:
+            with conn.transaction():
+                conn.execute(LOCK_SOON)
+                conn.execute(SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(names))
+        except psycopg.errors.LockNotAvailable:
+            if not left:
+                raise
+            time.sleep(LOCK_PAUSE_S)
+        else:
+            return
+
+
+def _swap(conn: Connection, model: ReadModel, fresh: str) -> None:
+    _keep_readers_out(conn, model)
+    views.detach(conn, model.views)
+    for table in model.tables:
+        execute_on(conn, "DROP TABLE IF EXISTS {0}.{1}", SCHEMA, table.name)
+        execute_on(conn, "ALTER TABLE {0}.{1} SET SCHEMA {2}", fresh, table.name, SCHEMA)
+    views.define(conn, model.views)

@@ -1,0 +1,79 @@
+"""Verification: the log is folded aside, and the live rows are compared with what it gives."""
+
+from collections.abc import Callable
+from uuid import UUID
+
+import msgspec
+from psycopg.sql import SQL, Identifier
+
+from projections.engine.folding_aside import ReadPart, begin_or_resume, execute_on, fold_aside, held, searching
+from projections.engine.positions import Outdated, reached
+from projections.engine.read_model import SCHEMA, Connection, ReadModel
+from projections.engine.rebuilds import outdated
+
+ONE_MOMENT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
+# The live rows beside those that were folded anew; a row is compared as text, since json has no equality.
+DIFFERING = """
+    SELECT count(*) FILTER (WHERE live_id IS NULL), count(*) FILTER (WHERE fresh_id IS NULL),
+        count(*) FILTER (WHERE live_id = fresh_id), (array_agg(coalesce(live_id, fresh_id)))[1:10]
+    FROM (SELECT live.id AS live_id, fresh.id AS fresh_id FROM {} live FULL JOIN {} fresh ON fresh.id = live.id
+          WHERE live.id IS NULL OR fresh.id IS NULL OR live::text <> fresh::text) AS found"""
+
+
+class Difference(msgspec.Struct, frozen=True, rename="camel"):
+    """
+    A table whose rows are not those that the log gives: how many are missing, not in the log, or differ.
+
+    `examples` are the keys of the first ten of them.
+    """
+
+    read_model: str
+    table: str
+    missing: int
+    unexpected: int
+    differing: int
+    examples: tuple[UUID, ...]
+
+
+def verify(
+    conn: Connection, model: ReadModel, read: ReadPart, progress: Callable[[int], None] = lambda _position: None
+) -> list[Difference]:
+    """
+    Fold the log beside the live tables, compare, and return the tables that differ; nothing of the live ones changes.
+
+    The rows are compared as they were at one moment, and nobody waits for it. Raises Outdated when the rows are those of
+    another version.
+    """
+    aside = f"verifying_{model.name}"
+    with held(conn, f"verify {model.name}"):
+        try:
+            execute_on(conn, "DROP SCHEMA IF EXISTS {0} CASCADE", aside)
+            if (target := reached(conn, [model])) is None or outdated(conn, [model]):
+                raise Outdated(model.name)
+            position = start = begin_or_resume(conn, model, aside)
+            with searching(conn, aside):
+                for position in fold_aside(conn, model, read, start, target):
+                    progress(position)
+            return _compare(conn, model, read, aside, position)
+        finally:
+            if not conn.closed:
+                execute_on(conn, "DROP SCHEMA IF EXISTS {0} CASCADE", aside)
+
+
+def _compare(conn: Connection, model: ReadModel, read: ReadPart, aside: str, position: int) -> list[Difference]:
+    with conn.transaction():
+        conn.execute(ONE_MOMENT)
+        conn.execute("SET LOCAL statement_timeout = 0")
+        target = reached(conn, [model])
+        if target is None:
+            raise Outdated(model.name)
+        with searching(conn, aside):
+            for _ in fold_aside(conn, model, read, position, target):
+                pass
+        found = []
+        for table in model.tables:
+            query = SQL(DIFFERING).format(Identifier(SCHEMA, table.name), Identifier(aside, table.name))
+            missing, unexpected, differing, examples = conn.execute(query).fetchone() or (0, 0, 0, [])
+            if missing or unexpected or differing:
+                found.append(Difference(model.name, table.name, missing, unexpected, differing, tuple(examples)))
+        return found
