@@ -114,6 +114,7 @@ def _size(conn: Connection) -> int:
 
 def _verify(system: System, many: int) -> None:
     gc.freeze()
+    gc.set_threshold(100_000, 50, 100)  # as the command does
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "log.ndjson"
         with bootstrap.connect_as_login(system.settings) as conn, file.open("wb") as out:

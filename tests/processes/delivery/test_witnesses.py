@@ -2,12 +2,15 @@
 Witnesses cosign each new checkpoint of the log, over real HTTP, and refuse a log that does not go on from what they saw.
 """
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
+import httpx
 import pytest
 from tlog_scales.signing import NoteSignature, Vkey
 from tlog_scales.tlog import Checkpoint
@@ -19,6 +22,7 @@ from processes.delivery.outbound import PRIVATE, Client
 from processes.notary import Notary
 from projections.proof import log_tree, witnessing
 from routines import bootstrap
+from routines.local.listening import free_port
 from routines.settings import from_env
 from tests.waiting import wait_for
 from tests.witness import Cosigner, Witness, serving
@@ -92,7 +96,8 @@ def asking(executor, system, clock, in_thread):
     """Starts a delivery process in a thread that asks these witnesses."""
 
     def start(*witnesses, allow_private=True):
-        text = ", ".join(f"{witness.url} {witness.cosigner.verifier_key}" for witness in witnesses)
+        named = [(one.url, one.cosigner.verifier_key) if isinstance(one, Witness) else one for one in witnesses]
+        text = ", ".join(f"{url} {key}" for url, key in named)
         settings = from_env({"ROUTINES_DATABASE_URL": "postgresql://nobody@nowhere/log", "ROUTINES_WITNESSES": text})
         client = Client(clock, allow_private=allow_private)
         delivery_worker = worker.DeliveryWorker(executor, system.store.after, client, settings.log_witnesses)
@@ -241,3 +246,37 @@ def test_a_witness_that_is_no_longer_named_is_forgotten(signed, witnesses, askin
     asking(second)
 
     wait_for(lambda: [one.name for one in witnessing.statuses(signed.conn)] == ["witness.example/w2"])
+
+
+def test_a_witness_of_others_cosigns_the_log_and_refuses_another_of_its_name(signed, asking, tmp_path):
+    aics = pytest.importorskip("aics_witness.cli", reason="it needs Python 3.12")
+    command = [sys.executable, "-m", "aics_witness"]
+    config = ["--config", str(tmp_path / "witness.json")]
+    name = ["--name", "witness.example/aics"]
+    said = subprocess.run([*command, "init", *config, *name], check=True, capture_output=True, text=True).stdout
+    key = next(word for word in said.split() if word.startswith("witness.example/aics+"))
+    assert aics.main(["add-log", *config, "--origin", signed.key.name, "--vkey", signed.verifier_key]) == 0
+    port = free_port("127.0.0.1", 0)
+    with subprocess.Popen([*command, "serve", *config, "--listen", f"127.0.0.1:{port}"]) as serving:
+        try:
+            url = f"http://127.0.0.1:{port}"
+            wait_for(lambda: answers(f"{url}/healthz"))
+            asking((url, key))
+            older = signed.grow(3)
+            wait_for(lambda: signed.cosigned(older))
+            size = signed.grow(600)
+            text = wait_for(lambda: signed.cosigned(size))
+            forged = f"old {size}\n\n{signed.forge(size)}".encode()
+            assert httpx.post(f"{url}/add-checkpoint", content=forged).status_code in {409, 422}
+        finally:
+            serving.terminate()
+    Vkey.from_string(key).get_verifier().verify_note(
+        NoteSignature.from_line(text.splitlines()[-1]), Checkpoint.from_text(text)
+    )
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False
