@@ -151,7 +151,15 @@ def test_what_people_write_stays_text(board, api, company):
     api.post(f"/v1/trajectory/{company}/t/{called}/labels", {"key": text, "value": text, "author": text})
     paths = ("", "/routines", f"/routines/{routine}", f"/routines/{routine}/edit", f"/routines/{routine}/revisions")
     of_tasks = ("/tasks", "/tasks/t", "/tasks/t/edit", "/tasks/t/run", f"/tasks/t/trajectories/{called}")
-    for path in (*paths, *of_tasks, f"/runs/{run['id']}", f"/issues/{run['linkedIssueId']}", "/people", "/runs", "/issues"):
+    for path in (
+        *paths,
+        *of_tasks,
+        f"/runs/{run['id']}",
+        f"/issues/{run['linkedIssueId']}",
+        "/people",
+        "/runs",
+        "/issues",
+    ):
         html = board.show(path).html
         assert "<script>alert" not in html, path
     assert "<script>" not in board.show(f"/routines?q={text}").html
