@@ -16,6 +16,7 @@ from web.http import json_body
 from web.http.requests import DECODED_BODY
 
 ABSENT = ("null", "undefined")  # how the API calls what was not given
+REFUSED = 400  # the first status of a refusal
 BODY = "body"  # how the Jetty API calls a body as a whole
 Query = Mapping[str, Any]
 
@@ -63,6 +64,13 @@ class Api:
         """Return a page of a list. Raise ApiRefusal."""
         return await self.call("GET", path, query=query)
 
+    async def text(self, path: str) -> str:
+        """Return the text of a GET of an operation that answers with one. Raise ApiRefusal."""
+        status, headers, content = await self._send("GET", f"/api{path}", b"", "")
+        if status >= REFUSED:
+            raise _refusal(status, msgspec.json.decode(content), headers)
+        return content.decode()
+
     async def post(self, path: str, body: object = None) -> Any:
         """Return the JSON of a POST. Raise ApiRefusal."""
         return (await self.call("POST", path, {} if body is None else body)).value
@@ -83,7 +91,7 @@ class Api:
             raise ApiRefusal(400, "A number in it is too large", None, {}) from error
         status, headers, text = await self._send(method, f"/api{path}", content, _query(query or {}))
         value = msgspec.json.decode(text) if text else None
-        if status >= 400:  # noqa: PLR2004 the first status of a refusal
+        if status >= REFUSED:
             raise _refusal(status, value if isinstance(value, dict) else {}, headers)
         return Answer(value, headers.get("x-next-cursor"))
 

@@ -6,9 +6,11 @@ from typing import Any
 import msgspec
 from litestar import Response, get
 from litestar.di import NamedDependency
+from litestar.params import FromPath
 
 from application.use_cases.event_access import OF_NO_COMPANY
 from domain.events import STORED_NAMES
+from web.board.api import ApiRefusal
 from web.board.runs import bound
 from web.board.visit import Visit
 
@@ -18,6 +20,7 @@ FILTERS = (*THINGS, "kind", "actor", "from", "to", "order")
 ORDERS = {"": "Newest first", "oldest": "Oldest first"}
 AREAS = sorted({name.partition(".")[0] for name in STORED_NAMES if name not in OF_NO_COMPANY})
 KINDS = {"": "All", **{f"{area}.*": area.replace("_", " ") for area in AREAS}}
+NOT_FOUND = 404
 ACTORS = {"": "Anybody", "scheduler": "the scheduler", "delivery": "the deliveries", "system": "the system"}
 Json = Mapping[str, Any]
 
@@ -45,8 +48,28 @@ async def log(visit: NamedDependency[Visit]) -> Response[Any]:
         kinds=_with(KINDS, parameters.get("kind", "")),
         actors=_with(ACTORS, parameters.get("actor", "")),
         orders=ORDERS,
+        signed=await _signed(visit),
         following=following,
     )
+
+
+async def _signed(visit: Visit) -> int:
+    """Return how many events of the company its newest checkpoint is signed for; 0 if there is none."""
+    try:
+        checkpoint = await visit.api.text(visit.api_path("log", "checkpoint"))
+    except ApiRefusal as refusal:
+        if refusal.status != NOT_FOUND:
+            raise
+        return 0
+    return int(checkpoint.split("\n")[1])  # the name of the log, its size, its root
+
+
+@get("/board/companies/{company_id:str}/log/proofs/{position:str}", operation_id="boardLogProof")
+async def proof(visit: NamedDependency[Visit], position: FromPath[str]) -> Response[str]:
+    """Give the proof that an event is in the signed log, as a file that verifiers read."""
+    text = await visit.api.text(visit.api_path("log", "proofs", position))
+    headers = {"Content-Disposition": 'attachment; filename="event.tlog-proof"'}
+    return Response(text, media_type="text/plain", headers=headers)
 
 
 def _with(options: Mapping[str, str], chosen: str) -> Mapping[str, str]:

@@ -61,6 +61,7 @@ PAGES = [
     issues.move,
     issues.release,
     log.log,
+    log.proof,
     backfills.backfills,
     backfills.begin,
     backfills.cancel,

@@ -32,7 +32,6 @@ EXAMPLE = {
     "steps": ["say"],
     "step_configs": {"say": {"activity": built_in.TEXT_ECHO, "text_path": "init_params.text"}},
 }
-CALL = ("init_params", "secret_params", "webhook_url", "webhook_secret")
 Json = Mapping[str, Any]
 
 
@@ -222,8 +221,8 @@ async def run_page(visit: NamedDependency[Visit], task: FromPath[str]) -> Respon
 async def run(visit: NamedDependency[Visit], task: FromPath[str]) -> Response[Any]:
     """Call a task and lead to the trajectory."""
     collection, form, errors = await collection_of(visit), visit.form, dict[str, str]()
-    body = {name: read_object(form, name, errors) or {} for name in ("init_params", "secret_params")}
-    body |= {name: form.given(name) for name in ("webhook_url", "webhook_secret")}  # type: ignore[dict-item]
+    body: dict[str, Any] = {name: read_object(form, name, errors) or {} for name in ("init_params", "secret_params")}
+    body |= {name: form.given(name) for name in ("webhook_url", "webhook_secret")}
     if not errors:
         try:
             started = await visit.api.post(collection.of("run", task), body)

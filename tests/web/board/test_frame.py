@@ -150,8 +150,16 @@ def test_what_people_write_stays_text(board, api, company):
     called = api.post(f"/v1/run/{company}/t", {"init_params": {text: text}})["trajectory_id"]
     api.post(f"/v1/trajectory/{company}/t/{called}/labels", {"key": text, "value": text, "author": text})
     paths = ("", "/routines", f"/routines/{routine}", f"/routines/{routine}/edit", f"/routines/{routine}/revisions")
-    paths += ("/tasks", "/tasks/t", "/tasks/t/edit", "/tasks/t/run", f"/tasks/t/trajectories/{called}")
-    for path in (*paths, f"/runs/{run['id']}", f"/issues/{run['linkedIssueId']}", "/people", "/runs", "/issues"):
+    of_tasks = ("/tasks", "/tasks/t", "/tasks/t/edit", "/tasks/t/run", f"/tasks/t/trajectories/{called}")
+    for path in (
+        *paths,
+        *of_tasks,
+        f"/runs/{run['id']}",
+        f"/issues/{run['linkedIssueId']}",
+        "/people",
+        "/runs",
+        "/issues",
+    ):
         html = board.show(path).html
         assert "<script>alert" not in html, path
     assert "<script>" not in board.show(f"/routines?q={text}").html

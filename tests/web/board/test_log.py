@@ -2,6 +2,7 @@ import pytest
 
 from tests.web import people
 from tests.web.board.conftest import Board
+from web.board.api import Api
 
 
 @pytest.fixture
@@ -51,3 +52,19 @@ def test_the_log_is_for_those_who_may_read_events(api, company, routine, role, s
     assert status == reader.show("/log").status
     assert (status == 200) == any("/log" in (link or "") for link in reader.show(f"/routines/{routine}").links)
     reader.client.close()
+
+
+def test_the_log_says_how_far_it_is_signed_and_gives_the_proof_of_an_event(board, routine, monkeypatch):
+    assert "Not signed yet" in board.show("/log").text
+    assert 404 == board.show("/log/proofs/1").status
+
+    async def signed(_api, path):  # a notary would sign for all tests of this process
+        return "a log\n7\nits root\n" if path.endswith("/checkpoint") else f"the proof at {path.rpartition('/')[2]}"
+
+    monkeypatch.setattr(Api, "text", signed)
+    page = board.show("/log?order=oldest")
+
+    assert "The first 7 events of this company are signed" in page.text
+    proof = board.get(next(link for link in page.links if link and "/log/proofs/" in link)).response
+    assert f"the proof at {proof.url.path.rpartition('/')[2]}" == proof.text
+    assert "attachment" in proof.headers["content-disposition"]
