@@ -49,7 +49,7 @@ HOUR = timedelta(hours=1)
 FIRST = "00000000-"  # what the ids of the things begin with that are copied
 # The rows of a table once more, as those of other things, at later positions.
 COPIES = {
-    "log.events": """position + {by}, {stream_id}, version, name, convert_to({body}, 'UTF8'), recorded_at + {by} * interval '1 ms',
+    "log.events": """position + {by}, {stream_id}, version, name, convert_to({body}, 'UTF8'), {recorded} + position * interval '1 microsecond',
         hash, recorded_by""",
     "read_models.event": """lpad(to_hex(position + {by}), 32, '0')::uuid, position + {by}, company_id, {stream_id}, name, actor,
         {routine_id}, {trigger_id}, {run_id}, {issue_id}""",
@@ -102,6 +102,7 @@ def _copy(owner: psycopg.Connection[tuple[object, ...]], start: int, copies: int
                 "doc": f"replace(doc::text, '{FIRST}', '{prefix}')::json",
                 "body": f"replace(convert_from(body, 'UTF8'), '{FIRST}', '{prefix}')",
                 "by": str(by),
+                "recorded": f"(SELECT recorded_at + {by} * interval '1 microsecond' FROM log.events WHERE position = {head})",
             }
             condition = (
                 "id::text LIKE '00000000-%'"
