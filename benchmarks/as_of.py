@@ -49,8 +49,9 @@ HOUR = timedelta(hours=1)
 FIRST = "00000000-"  # what the ids of the things begin with that are copied
 # The rows of a table once more, as those of other things, at later positions.
 COPIES = {
-    "log.events": """position + {by}, {stream_id}, version, name, convert_to({body}, 'UTF8'), recorded_at + {by} * interval '1 ms',
-        hash, recorded_by""",
+    "log.events": """position + {by}, {stream_id}, version, name, convert_to({body}, 'UTF8'),
+        (SELECT recorded_at FROM log.events WHERE position = {head}) + (position + {by}) * interval '1 microsecond', hash,
+        recorded_by""",
     "read_models.event": """lpad(to_hex(position + {by}), 32, '0')::uuid, position + {by}, company_id, {stream_id}, name, actor,
         {routine_id}, {trigger_id}, {run_id}, {issue_id}""",
     "read_models.routine": "{id}, company_id, project_id, title, updated_at, {doc}",
@@ -102,6 +103,7 @@ def _copy(owner: psycopg.Connection[tuple[object, ...]], start: int, copies: int
                 "doc": f"replace(doc::text, '{FIRST}', '{prefix}')::json",
                 "body": f"replace(convert_from(body, 'UTF8'), '{FIRST}', '{prefix}')",
                 "by": str(by),
+                "head": str(head),
             }
             condition = (
                 "id::text LIKE '00000000-%'"
