@@ -5,8 +5,7 @@ import re
 from typing import Annotated
 from uuid import UUID
 
-import msgspec
-from litestar import Controller, Response
+from litestar import Controller, MediaType, Response
 from litestar.concurrency import sync_to_thread
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
@@ -14,7 +13,6 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict, replace
 
 from application.access import Caller, Principal
-from application.event_store.loop_recorder import Query, Row
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies.budgets import UsageReport
 from application.request_bodies.issues import LogDraft
@@ -27,7 +25,7 @@ from domain import disclosure
 from domain.errors import NotFound
 from domain.recorded import Recorded
 from projections import responses
-from projections.engine.documents import Part
+from projections.engine.documents import Part, array, first
 from projections.engine.read_model import Connection
 from projections.firing import run_history, run_logs
 from projections.firing.run_history import detail_of
@@ -37,6 +35,7 @@ from web.http.backend import Backend
 from web.http.idempotency import one_key
 from web.http.paging import NEXT, Paging, make_page, paging, place_of, row_of
 from web.http.path_ids import CompanyId, RoutineId, RunId
+from web.http.reading import Documents
 from web.http.requests import MOST_NUMBER, JsonRequest, parse_whole_number
 from web.http.routing import get, patch, post
 from web.http.validation import must_resume, parse
@@ -123,29 +122,26 @@ class Routines(Controller):
                     conn, company_id, filters, after=after, limit=limit, max_bytes=max_bytes
                 )
 
-        # What asks alike must make the same of the rows: a list that may be longer asks for more than one that is SHORT.
-        most = min(limit or MOST, SHORT + 1)
-
-        def page(rows: list[Row]) -> tuple[Part[responses.RoutineListItem], bytes] | None:
-            if len(rows) > SHORT < most:
-                return None
-            part = routines.LIST.light_part_of(rows, limit, max_bytes)
-            return None if part is None else (part, msgspec.json.encode(part))
-
-        answer, body = None, None
+        answer = None
         if filters == routines.ALL:  # a search may take long, and would hold up all that are read over its connection
-            values = routines.asked(company_id, filters, after, most)
-            query = Query(*routines.LIST.part_query(**values), page)  # type: ignore[arg-type]
+            most, place = min(limit or SHORT, SHORT), after or routines.FRONT
+            wanted = Documents(routines.LISTS_OF_MANY, (company_id, place.updated_at, place.title, place.id, most + 1))
             answer = await backend.on_loop.read(
-                caller, read_access.routines, company_id, LIST_MODELS, query, eventual=eventual
+                caller, read_access.routines, company_id, LIST_MODELS, wanted, eventual=eventual
             )
+            if answer is not None and len(answer[1]) > most != limit:
+                answer = None
         if answer is None:
             addresses, part = await sync_to_thread(read)
         else:
-            addresses, (part, body) = answer
-        if not addresses:
-            part, body = part.of(disclosure.shown(list(part), addresses=False)), None
-        return make_page(paging, list_name, part, routines.place_of, body=body)
+            addresses, docs = answer
+            found = first(((doc, None) for doc in docs), limit, max_bytes)
+            if addresses:
+                return make_page(paging, list_name, found, routines.place_in, body=array(found))
+            part = routines.WHOLE_LIST.decode(found)
+        return make_page(
+            paging, list_name, part.of(disclosure.shown(list(part), addresses=addresses)), routines.place_of
+        )
 
     @post("/companies/{company_id:str}/routines", operation_id="createRoutine", refuses=(403, 409, 422))
     def create(
@@ -171,7 +167,7 @@ class Routines(Controller):
         caller: NamedDependency[Caller],
         eventual: NamedDependency[bool],
         routine_id: FromPath[RoutineId],
-    ) -> responses.RoutineDetail:
+    ) -> Response[responses.RoutineDetail]:
         """
         Returns the routine with its project, assignee, triggers, newest runs and active issue. Whoever may not change
         the triggers sees `***` as the `publicId` of webhooks and as the `url` of the probe.
@@ -183,20 +179,20 @@ class Routines(Controller):
             with backend.consistent_read(*DETAIL_MODELS, eventual=eventual) as conn:
                 return addresses, routines.detail(conn, routine_id, max_bytes)
 
-        def one(rows: list[Row]) -> Part[responses.RoutineDetail] | None:
-            return routines.DETAIL.light_part_of(rows, None, max_bytes)
-
-        query = Query(*routines.DETAIL.part_query(id=routine_id, max_bytes=max_bytes), one)
+        wanted = Documents(routines.DETAILS_OF_MANY, (routine_id, max_bytes))
         answer = await backend.on_loop.read(
-            caller, use_cases.may_read, routine_id, DETAIL_MODELS, query, eventual=eventual
+            caller, use_cases.may_read, routine_id, DETAIL_MODELS, wanted, eventual=eventual
         )
         if answer is None:
             addresses, routine = await sync_to_thread(read)
         else:
-            addresses, routine = answer[0], next(iter(answer[1]), None)
+            addresses, docs = answer
+            if docs and addresses:
+                return Response(docs[0], media_type=MediaType.JSON)  # type: ignore[arg-type]
+            routine = next(iter(routines.DETAIL.decode(Part(docs))), None)
         if routine is None:
             raise NotFound("Routine not found")
-        return disclosure.shown(routine, addresses=addresses)
+        return Response(disclosure.shown(routine, addresses=addresses))
 
     @patch("/routines/{routine_id:str}", operation_id="updateRoutine", refuses=(403, 409, 422))
     def update(
@@ -245,15 +241,14 @@ class Routines(Controller):
 
         answer = None
         if after is None and run_filters == run_history.ALL:
-            query = Query(
-                *run_history.RECENT.part_query(routine_id=routine_id, before=None, limit=limit),
-                lambda rows: run_history.RECENT.light_part_of(rows, limit, max_bytes),
-            )
+            wanted = Documents(run_history.RECENT_OF_MANY, (routine_id, None, limit + 1))
             answer = await backend.on_loop.read(
-                caller, use_cases.may_read, routine_id, LIST_MODELS, query, eventual=eventual
+                caller, use_cases.may_read, routine_id, LIST_MODELS, wanted, eventual=eventual
             )
-        part = await sync_to_thread(read) if answer is None else answer[1]
-        return make_page(paging, list_name, part, lambda run: run.id)
+        if answer is None:
+            return make_page(paging, list_name, await sync_to_thread(read), lambda run: run.id)
+        found = first(((doc, None) for doc in answer[1]), limit, max_bytes)
+        return make_page(paging, list_name, found, run_history.id_in, body=array(found))
 
     @post(
         "/routines/{routine_id:str}/run",
