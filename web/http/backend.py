@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain, repeat
 from threading import Lock
@@ -26,14 +26,13 @@ from application.use_cases import read_access
 from domain.bounds.limits import Limits
 from domain.errors import NotFound
 from projections.engine import positions
-from projections.engine.documents import LIGHT_BYTES
 from projections.engine.positions import Lagging
 from projections.engine.read_model import Connection
 from web.http.departures import check_presence
 from web.http.fair_queue import TENANT
 from web.http.fair_turns import FairTurns
 from web.http.json_body import SMALL
-from web.http.reading import MODELS, Documents, Read, Reader
+from web.http.reading import MODELS, Documents, Read, Reader, Wanted
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -223,12 +222,12 @@ class OnLoop:
         question: Callable[[UnitOfWork, Principal, UUID], R],
         about: UUID,
         models: tuple[str, ...],
-        documents: Documents,
+        wanted: Wanted,
         *,
         eventual: bool = False,
-    ) -> tuple[R, Sequence[bytes]] | None:
+    ) -> tuple[R, Documents] | None:
         """
-        Return the answer to a question of who may read, and documents, in one round trip if all goes well.
+        Return the answer to a question of who may read, and the documents that are wanted, in one round trip if all goes well.
 
         The models show everything that was in the log when this was called, and what the answer rests on was so then
         as well. Returns None when it is to be read by a thread: the models are behind for longer than a moment or
@@ -237,19 +236,19 @@ class OnLoop:
         try:
             async with self._turns.turn():
                 decide = self._executor.decision(caller, question, about)
-                found = await self._read(decide, models, documents, eventual)
+                found = await self._read(decide, models, wanted, eventual)
         except Elsewhere:
             return None
-        return None if found is None or sum(map(len, found[1])) > LIGHT_BYTES else found
+        return found if found is not None and found[1].are_light else None
 
     async def _read(
-        self, decide: Callable[[UnitOfWork], R], models: tuple[str, ...], documents: Documents, eventual: bool
-    ) -> tuple[R, Sequence[bytes]] | None:
+        self, decide: Callable[[UnitOfWork], R], models: tuple[str, ...], wanted: Wanted, eventual: bool
+    ) -> tuple[R, Documents] | None:
         answer, versions = await self._on_loop.answer(decide)
         target, waited, is_behind = None, 0.0, False
         for pause_s in chain(positions.POLL_S, repeat(positions.POLL_S[-1])):
             # While the models are behind, they are looked at alone.
-            read = Read({}, models, None) if is_behind else Read(versions, models, documents)
+            read = Read({}, models, None) if is_behind else Read(versions, models, wanted)
             found = await self._reader.find(read)
             if not found.is_unchanged:
                 answer, versions = await self._on_loop.answer(decide, is_fresh=True)
@@ -262,7 +261,7 @@ class OnLoop:
                 if (waited := waited + pause_s) > MOMENT_S:
                     return None
                 await asyncio.sleep(pause_s)
-            elif not was_behind:
+            elif not was_behind and found.documents is not None:
                 return answer, found.documents
         raise AssertionError
 

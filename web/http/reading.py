@@ -5,7 +5,8 @@ A read says on which versions of streams it was decided who may read. The same r
 the newest, and where the log and the read models are. Documents come as the bytes that Postgres holds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from application.event_store.at_hand import Elsewhere
 from application.event_store.lane import Connection, Connections, Lane, NoConnection
 from projections import catalogue
 from projections.engine import positions
-from projections.engine.documents import BatchedDocs
+from projections.engine.documents import LIGHT_BYTES, BatchedDocs, Part, array, first
 from projections.engine.positions import Present
 
 CONNECTIONS = 2  # for reads; decisions wait for none of them
@@ -24,11 +25,26 @@ MODELS = {model.name: model for model in catalogue.ALL}
 Versions = Mapping[UUID, int]
 
 
-class Documents(NamedTuple):
-    """Documents that are wanted: the query for them, and its values in the order of its names."""
+class Wanted(NamedTuple):
+    """Documents that are wanted: the query for them, its values in the order of its names, and how many of them fit."""
 
     query: BatchedDocs[Any]
     values: tuple[Any, ...]
+    limit: int | None
+    max_bytes: int
+
+
+class Documents:
+    """The documents that a query has found, as bytes. Those who want the same share them."""
+
+    def __init__(self, found: Sequence[bytes], wanted: Wanted) -> None:
+        self.are_light = sum(map(len, found)) <= LIGHT_BYTES
+        self.part: Part[bytes] = first(((doc, None) for doc in found), wanted.limit, wanted.max_bytes)
+
+    @cached_property
+    def array(self) -> bytes:
+        """The JSON array of those that fit."""
+        return array(self.part)
 
 
 class Read(NamedTuple):
@@ -36,7 +52,7 @@ class Read(NamedTuple):
 
     versions: Versions
     models: tuple[str, ...]
-    documents: Documents | None
+    wanted: Wanted | None
 
 
 class Found(NamedTuple):
@@ -45,7 +61,7 @@ class Found(NamedTuple):
     head: int
     is_unchanged: bool  # the streams have their versions
     reached: int | None  # by the slowest model; None if the rows of one are not this version's
-    documents: Sequence[bytes]
+    documents: Documents | None  # None if none were wanted
 
 
 class Reader:
@@ -67,39 +83,42 @@ async def _find_each(connection: Connection, reads: Sequence[Read]) -> Sequence[
     versions, are_one = _newest(reads)
     names = list(dict.fromkeys(name for models in {read.models for read in reads} for name in models))
     look = positions.present_values([MODELS[name] for name in names], versions)
-    wanted: dict[BatchedDocs[Any], dict[tuple[Any, ...], int]] = {}
+    wanted: dict[BatchedDocs[Any], dict[Wanted, None]] = {}  # each kind, without what is wanted twice
     for read in reads:
-        if read.documents is not None:
-            places = wanted.setdefault(read.documents.query, {})
-            places.setdefault(read.documents.values, len(places))
+        if read.wanted is not None:
+            wanted.setdefault(read.wanted.query, {})[read.wanted] = None
     try:
         async with connection.pipeline():
             looked = await connection.execute(positions.PRESENT, look, prepare=True)
-            cursors = {
-                docs: await connection.execute(
-                    docs.query, [*map(list, zip(*places, strict=True))], prepare=True, binary=True
-                )
-                for docs, places in wanted.items()
-            }
+            cursors = [
+                await connection.execute(docs.query, _arrays(alike), prepare=True, binary=True)
+                for docs, alike in wanted.items()
+            ]
             present = Present(*(await looked.fetchall())[0])
-            found = {docs: _by_place(await cursor.fetchall(), len(wanted[docs])) for docs, cursor in cursors.items()}
+            found = dict[Wanted | None, Documents | None]({None: None})
+            for alike, cursor in zip(wanted.values(), cursors, strict=True):
+                for one, docs in zip(alike, _by_number(await cursor.fetchall(), len(alike)), strict=True):
+                    found[one] = Documents(docs, one)
     except psycopg.Error:
         await connection.close()
         raise
     reached = dict(zip(names, present.reached, strict=True))
-    moved = dict.fromkeys(present.moved_streams)
+    moved = frozenset(present.moved_streams)
     return [
         Found(
             present.head,
-            (not moved or moved.keys().isdisjoint(read.versions))
+            moved.isdisjoint(read.versions)
             and (are_one or all(versions[id_] == version for id_, version in read.versions.items())),
             _slowest(reached, read.models),
-            ()
-            if read.documents is None
-            else found[read.documents.query][wanted[read.documents.query][read.documents.values]],
+            found[read.wanted],
         )
         for read in reads
     ]
+
+
+def _arrays(alike: Iterable[Wanted]) -> list[list[Any]]:
+    """Return an array for each value of their query."""
+    return [list(values) for values in zip(*(one.values for one in alike), strict=True)]
 
 
 def _newest(reads: Sequence[Read]) -> tuple[dict[UUID, int], bool]:
@@ -119,7 +138,8 @@ def _slowest(reached: Mapping[str, int | None], models: Sequence[str]) -> int | 
     return None if None in positions else min(position for position in positions if position is not None)
 
 
-def _by_place(rows: Sequence[tuple[int, bytes]], many: int) -> Sequence[list[bytes]]:
+def _by_number(rows: Sequence[tuple[int, bytes]], many: int) -> Sequence[list[bytes]]:
+    """Return the documents of each who asks, whose number the rows begin with."""
     found: list[list[bytes]] = [[] for _ in range(many)]
     for number, doc in rows:
         found[number - 1].append(doc)

@@ -25,7 +25,7 @@ from domain import disclosure
 from domain.errors import NotFound
 from domain.recorded import Recorded
 from projections import responses
-from projections.engine.documents import Part, array, first
+from projections.engine.documents import Part
 from projections.engine.read_model import Connection
 from projections.firing import run_history, run_logs
 from projections.firing.run_history import detail_of
@@ -35,7 +35,7 @@ from web.http.backend import Backend
 from web.http.idempotency import one_key
 from web.http.paging import NEXT, Paging, make_page, paging, place_of, row_of
 from web.http.path_ids import CompanyId, RoutineId, RunId
-from web.http.reading import Documents
+from web.http.reading import Wanted
 from web.http.requests import MOST_NUMBER, JsonRequest, parse_whole_number
 from web.http.routing import get, patch, post
 from web.http.validation import must_resume, parse
@@ -122,23 +122,21 @@ class Routines(Controller):
                     conn, company_id, filters, after=after, limit=limit, max_bytes=max_bytes
                 )
 
-        answer = None
+        answer, most = None, min(limit or SHORT, SHORT)
         if filters == routines.ALL:  # a search may take long, and would hold up all that are read over its connection
-            most, place = min(limit or SHORT, SHORT), after or routines.FRONT
-            wanted = Documents(routines.LISTS_OF_MANY, (company_id, place.updated_at, place.title, place.id, most + 1))
+            place = after or routines.FRONT
+            values = (company_id, place.updated_at, place.title, place.id, most + 1)
+            wanted = Wanted(routines.LISTS_OF_MANY, values, most, max_bytes)
             answer = await backend.on_loop.read(
                 caller, read_access.routines, company_id, LIST_MODELS, wanted, eventual=eventual
             )
-            if answer is not None and len(answer[1]) > most != limit:
-                answer = None
-        if answer is None:
+        if answer is None or (answer[1].part.more and len(answer[1].part) == most != limit):
             addresses, part = await sync_to_thread(read)
         else:
-            addresses, docs = answer
-            found = first(((doc, None) for doc in docs), limit, max_bytes)
+            addresses, found = answer
             if addresses:
-                return make_page(paging, list_name, found, routines.place_in, body=array(found))
-            part = routines.WHOLE_LIST.decode(found)
+                return make_page(paging, list_name, found.part, routines.place_in, body=found.array)
+            part = routines.WHOLE_LIST.decode(found.part)
         return make_page(
             paging, list_name, part.of(disclosure.shown(list(part), addresses=addresses)), routines.place_of
         )
@@ -179,17 +177,17 @@ class Routines(Controller):
             with backend.consistent_read(*DETAIL_MODELS, eventual=eventual) as conn:
                 return addresses, routines.detail(conn, routine_id, max_bytes)
 
-        wanted = Documents(routines.DETAILS_OF_MANY, (routine_id, max_bytes))
+        wanted = Wanted(routines.DETAILS_OF_MANY, (routine_id, max_bytes), None, max_bytes)
         answer = await backend.on_loop.read(
             caller, use_cases.may_read, routine_id, DETAIL_MODELS, wanted, eventual=eventual
         )
         if answer is None:
             addresses, routine = await sync_to_thread(read)
         else:
-            addresses, docs = answer
-            if docs and addresses:
-                return Response(docs[0], media_type=MediaType.JSON)  # type: ignore[arg-type]
-            routine = next(iter(routines.DETAIL.decode(Part(docs))), None)
+            addresses, part = answer[0], answer[1].part
+            if part and addresses:
+                return Response(part[0], media_type=MediaType.JSON)  # type: ignore[arg-type]
+            routine = next(iter(routines.DETAIL.decode(part)), None)
         if routine is None:
             raise NotFound("Routine not found")
         return Response(disclosure.shown(routine, addresses=addresses))
@@ -241,14 +239,13 @@ class Routines(Controller):
 
         answer = None
         if after is None and run_filters == run_history.ALL:
-            wanted = Documents(run_history.RECENT_OF_MANY, (routine_id, None, limit + 1))
+            wanted = Wanted(run_history.RECENT_OF_MANY, (routine_id, None, limit + 1), limit, max_bytes)
             answer = await backend.on_loop.read(
                 caller, use_cases.may_read, routine_id, LIST_MODELS, wanted, eventual=eventual
             )
         if answer is None:
             return make_page(paging, list_name, await sync_to_thread(read), lambda run: run.id)
-        found = first(((doc, None) for doc in answer[1]), limit, max_bytes)
-        return make_page(paging, list_name, found, run_history.id_in, body=array(found))
+        return make_page(paging, list_name, answer[1].part, run_history.id_in, body=answer[1].array)
 
     @post(
         "/routines/{routine_id:str}/run",
