@@ -8,7 +8,7 @@ the loop, is done by a thread.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from datetime import datetime
 from typing import Any, ParamSpec, Protocol, TypeVar, cast
 from uuid import UUID
@@ -34,6 +34,7 @@ from application.quotas.charge import Charge
 from application.quotas.quotas import Quotas, Reservation
 from domain.recorded import Recorded
 
+NO_TURN = nullcontext[None]()
 MOST_LOADS = 20  # for one decision: one that needs more, or other streams each time it is taken, is for a thread
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -87,10 +88,13 @@ class _Awaiting:
         self._executor = executor
         self._recorder = recorder
         self._in_thread = in_thread
+        self._vault = None if executor.vault is None else cast("Any", OpenedSecrets(executor.vault))
+        self._quotas = None if executor.quotas is None else cast("Any", QuotasElsewhere())
+        self._spending = None if executor.spending is None else spent_elsewhere
         self._turns = LoopTurns()
         self._reading: asyncio.Task[datetime] | None = None  # of the clock
 
-    def turn(self, stream_ids: Collection[UUID]) -> Any:
+    def turn(self, stream_ids: Collection[UUID]) -> AbstractAsyncContextManager[None]:
         return self._turns.take(stream_ids)
 
     def taken(self, stream_ids: Iterable[UUID]) -> frozenset[UUID]:
@@ -99,22 +103,19 @@ class _Awaiting:
     async def decide(
         self, decide: Callable[[UnitOfWork], R], actor: str, cache: StreamCache | None
     ) -> tuple[UnitOfWork, R]:
-        parts, now = self._executor, await self._now()
-        store = cast("Any", StreamsAtHand(parts.store.limits))
-        vault = None if parts.vault is None else cast("Any", OpenedSecrets(parts.vault))
+        now = await self._now()
+        store = cast("Any", StreamsAtHand(self._executor.store.limits))
         light = None if cache is None else cast("Any", LightStreams(cache))
-        quotas = None if parts.quotas is None else cast("Any", QuotasElsewhere())
-        spending = None if parts.spending is None else spent_elsewhere
         for _ in range(MOST_LOADS):
-            work = UnitOfWork(store, now, actor, vault, light, quotas, spending)
+            work = UnitOfWork(store, now, actor, self._vault, light, self._quotas, self._spending)
             try:
                 return work, decide(work)
             except Missing as missing:
                 wanted = missing
             streams = await self._recorder.load(wanted.stream_ids, wanted.read_from)
             store.put(streams, wanted.read_from)
-            if parts.cache is not None:  # the next decision mostly rests on the same streams
-                parts.cache.put((id_, _kept(recorded)) for id_, recorded in streams.items() if recorded)
+            if self._executor.cache is not None:  # the next decision mostly rests on the same streams
+                self._executor.cache.put((id_, _kept(recorded)) for id_, recorded in streams.items() if recorded)
         raise Elsewhere
 
     async def _now(self) -> datetime:
@@ -127,7 +128,7 @@ class _Awaiting:
         return await asyncio.shield(self._reading)
 
     async def take(self, quotas: Quotas, charge: Charge) -> Reservation:
-        return await self._in_thread(quotas.take, charge) if quotas.is_outdated(charge) else quotas.take(charge)
+        return quotas.take_if_known(charge) or await self._in_thread(quotas.take, charge)
 
     async def commit(self, work: UnitOfWork) -> int:
         if work.is_idle:
@@ -171,12 +172,12 @@ class LoopTurns:
         self._writing: dict[UUID, asyncio.Future[None]] = {}  # the end of the commit that adds to a stream
         self._holders = 0
 
-    @asynccontextmanager
-    async def take(self, stream_ids: Collection[UUID]) -> AsyncIterator[None]:
+    def take(self, stream_ids: Collection[UUID]) -> AbstractAsyncContextManager[None]:
         """Wait until no other task has the turn of any of these streams, and hold their turns meanwhile."""
-        if not stream_ids:
-            yield
-            return
+        return self._take(stream_ids) if stream_ids else NO_TURN
+
+    @asynccontextmanager
+    async def _take(self, stream_ids: Collection[UUID]) -> AsyncIterator[None]:
         self._holders += 1
         try:
             async with AsyncExitStack() as locks:
