@@ -135,7 +135,8 @@ $$;
 -- The streams `guard_streams` must still have the versions `guard_versions`, so that a decision rests on their newest state.
 CREATE OR REPLACE FUNCTION log.append(
     streams uuid[], versions bigint[], names text[], bodies bytea[], guard_streams uuid[], guard_versions bigint[]
-) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     last   bigint;
     chain  bytea;
