@@ -27,6 +27,7 @@ from application.event_store.at_hand import (
 from application.event_store.loop_recorder import LoopRecorder
 from application.event_store.recorder import Again, Batch, PostgresRecorder
 from application.event_store.stream_cache import CachedStream, StreamCache, size_of
+from application.event_store.stream_kinds import CACHED_ON_LOOP_PREFIXES
 from application.event_store.turns import MOST, place_of
 from application.event_store.unit_of_work import UnitOfWork
 from application.execute import TRIES, Done, Executor
@@ -106,17 +107,27 @@ class _Awaiting:
         now = await self._now()
         store = cast("Any", StreamsAtHand(self._executor.store.limits))
         light = None if cache is None else cast("Any", LightStreams(cache))
+        has_missed = False
         for _ in range(MOST_LOADS):
             work = UnitOfWork(store, now, actor, self._vault, light, self._quotas, self._spending)
             try:
-                return work, decide(work)
+                result = decide(work)
             except Missing as missing:
                 wanted = missing
+            else:
+                if has_missed:
+                    self._put(work.seen(committed=False))  # with their states, which need not be folded again
+                return work, result
+            has_missed = True
             streams = await self._recorder.load(wanted.stream_ids, wanted.read_from)
             store.put(streams, wanted.read_from)
-            if self._executor.cache is not None:  # the next decision mostly rests on the same streams
-                self._executor.cache.put((id_, _kept(recorded)) for id_, recorded in streams.items() if recorded)
+            self._put((id_, _unfolded(recorded)) for id_, recorded in streams.items() if _is_cached(recorded))
         raise Elsewhere
+
+    def _put(self, streams: Iterable[tuple[UUID, CachedStream]]) -> None:
+        """Cache streams: the next decision mostly rests on the same ones."""
+        if self._executor.cache is not None:
+            self._executor.cache.put(streams)
 
     async def _now(self) -> datetime:
         clock = self._executor.clock
@@ -156,7 +167,11 @@ class _Awaiting:
         await asyncio.sleep(seconds)
 
 
-def _kept(recorded: Sequence[Recorded]) -> CachedStream:
+def _is_cached(recorded: Sequence[Recorded]) -> bool:
+    return bool(recorded) and recorded[0].name.startswith(CACHED_ON_LOOP_PREFIXES)
+
+
+def _unfolded(recorded: Sequence[Recorded]) -> CachedStream:
     return CachedStream(recorded, state=None, folded=0, size=size_of(recorded))
 
 
