@@ -55,7 +55,7 @@ class Read(NamedTuple):
     wanted: Wanted | None
 
 
-class Found(NamedTuple):
+class Answer(NamedTuple):
     """What is found: the documents as bytes, beside where the log and the models were just before."""
 
     head: int
@@ -68,9 +68,9 @@ class Reader:
     """Reads documents for the tasks of an event loop."""
 
     def __init__(self, connections: Connections) -> None:
-        self._lane = Lane[Read, Found](connections, _find_each, many=CONNECTIONS, most_items=MOST_READS)
+        self._lane = Lane[Read, Answer](connections, _find_each, many=CONNECTIONS, most_items=MOST_READS)
 
-    async def find(self, read: Read) -> Found:
+    async def find(self, read: Read) -> Answer:
         """Return what is found. Raises Elsewhere when it cannot be asked now."""
         try:
             return await self._lane.submit(read)
@@ -78,7 +78,7 @@ class Reader:
             raise Elsewhere from None
 
 
-async def _find_each(connection: Connection, reads: Sequence[Read]) -> Sequence[Found]:
+async def _find_each(connection: Connection, reads: Sequence[Read]) -> Sequence[Answer]:
     """Return what each of the reads finds. Those that want the same documents share them."""
     versions, are_one = _newest(reads)
     names = list(dict.fromkeys(name for models in {read.models for read in reads} for name in models))
@@ -105,7 +105,7 @@ async def _find_each(connection: Connection, reads: Sequence[Read]) -> Sequence[
     reached = dict(zip(names, present.reached, strict=True))
     moved = frozenset(present.moved_streams)
     return [
-        Found(
+        Answer(
             present.head,
             moved.isdisjoint(read.versions)
             and (are_one or all(versions[id_] == version for id_, version in read.versions.items())),
