@@ -139,7 +139,8 @@ class _Awaiting:
         return await asyncio.shield(self._reading)
 
     async def take(self, quotas: Quotas, charge: Charge) -> Reservation:
-        return quotas.take_if_known(charge) or await self._in_thread(quotas.take, charge)
+        reservation = quotas.take_if_known(charge)
+        return await self._in_thread(quotas.take, charge) if reservation is None else reservation
 
     async def commit(self, work: UnitOfWork) -> int:
         if work.is_idle:

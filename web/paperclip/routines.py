@@ -2,7 +2,8 @@
 
 import math
 import re
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 from uuid import UUID
 
 from litestar import Controller, MediaType, Response
@@ -35,7 +36,7 @@ from web.http.backend import Backend
 from web.http.idempotency import one_key
 from web.http.paging import NEXT, Paging, make_page, paging, place_of, row_of
 from web.http.path_ids import CompanyId, RoutineId, RunId
-from web.http.reading import Wanted
+from web.http.reading import Documents, Wanted
 from web.http.requests import MOST_NUMBER, JsonRequest, parse_whole_number
 from web.http.routing import get, patch, post
 from web.http.validation import must_resume, parse
@@ -135,7 +136,7 @@ class Routines(Controller):
         else:
             addresses, found = answer
             if addresses:
-                return make_page(paging, list_name, found.part, routines.place_in, body=found.array)
+                return _page_of_bytes(paging, list_name, found, routines.place_in)
             part = routines.WHOLE_LIST.decode(found.part)
         return make_page(
             paging, list_name, part.of(disclosure.shown(list(part), addresses=addresses)), routines.place_of
@@ -245,7 +246,7 @@ class Routines(Controller):
             )
         if answer is None:
             return make_page(paging, list_name, await sync_to_thread(read), lambda run: run.id)
-        return make_page(paging, list_name, answer[1].part, run_history.id_in, body=answer[1].array)
+        return _page_of_bytes(paging, list_name, answer[1], run_history.id_in)
 
     @post(
         "/routines/{routine_id:str}/run",
@@ -335,6 +336,13 @@ class Routines(Controller):
         company_id, session = backend.authorize(caller, log_access.open_to, run_id, caller.run_id)
         with backend.pool.connection() as conn:
             return run_logs.append(conn, company_id, run_id, session, data.part, data.output, backend.limits)
+
+
+def _page_of_bytes(
+    paging: Paging, list_name: str, documents: Documents, place: Callable[[bytes], object]
+) -> Response[Any]:
+    """Return documents as a page of a list, as the bytes that they are stored as."""
+    return make_page(paging, list_name, documents.part, place, body=documents.array)
 
 
 def _created(conn: Connection, new: NewRoutine, draft: RoutineDraft, public_url: str) -> CreatedRoutine | None:

@@ -5,6 +5,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 import pytest
+from litestar.concurrency import sync_to_thread
 
 from application.event_store.at_hand import Elsewhere
 from application.event_store.loop_recorder import LoopRecorder
@@ -113,7 +114,7 @@ def test_reads_that_take_long_hold_up_no_decision(system):
             reads.append(asyncio.create_task(reader.find(read(Wanted(HELD, (lock,), None, 9)))))
             while number > conn.execute(waiting).fetchone()[0]:  # noqa: ASYNC110 only Postgres knows who waits
                 await asyncio.sleep(0.01)
-        loop = LoopExecutor(threads, LoopRecorder(system.pool), asyncio.to_thread)
+        loop = LoopExecutor(threads, LoopRecorder(system.pool), sync_to_thread)
         await loop.attempt(lambda work: work.record(stream_id, [AgentPaused(reason="by hand")], uuid4()))
         assert not any(one.done() for one in reads)
         conn.execute("SELECT pg_advisory_unlock(%s)", (lock,))
@@ -139,7 +140,7 @@ def test_the_beginning_of_a_document_is_its_summary_whatever_its_texts_hold(syst
     long = Long(id=uuid4(), label='","companyId":"x" \\ ü', company_id=uuid4())
     with system.pool.connection() as conn:
         row = conn.execute(
-            f"SELECT {beginning('d.doc', 'companyId')} FROM (SELECT %s::json AS doc) d",  # type: ignore[arg-type]
+            f"SELECT {beginning('d.doc', 'companyId')} FROM (SELECT %s::json AS doc) d",
             (msgspec.json.encode(long).decode(),),
         ).fetchone()
 
