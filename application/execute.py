@@ -204,7 +204,7 @@ class Executor:
         try:
             position = await steps.commit(work)
         except (OutcomeUnknown, CancelledError):
-            raise  # the events may be recorded, so the charge stays
+            raise  # the events may be recorded, so the charge stays: whoever hangs up must not record for nothing
         except BaseException:
             if self.quotas is not None and reservation is not None:
                 self.quotas.give_back(reservation)

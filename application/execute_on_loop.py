@@ -8,7 +8,7 @@ the loop, is done by a thread.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from datetime import datetime
 from typing import Any, ParamSpec, Protocol, TypeVar, cast
 from uuid import UUID
@@ -27,6 +27,7 @@ from application.event_store.at_hand import (
 from application.event_store.loop_recorder import LoopRecorder
 from application.event_store.recorder import Again, Batch, PostgresRecorder
 from application.event_store.stream_cache import CachedStream, StreamCache, size_of
+from application.event_store.stream_kinds import CACHED_ON_LOOP_PREFIXES
 from application.event_store.turns import MOST, place_of
 from application.event_store.unit_of_work import UnitOfWork
 from application.execute import TRIES, Done, Executor
@@ -34,6 +35,7 @@ from application.quotas.charge import Charge
 from application.quotas.quotas import Quotas, Reservation
 from domain.recorded import Recorded
 
+NO_TURN = nullcontext[None]()
 MOST_LOADS = 20  # for one decision: one that needs more, or other streams each time it is taken, is for a thread
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -87,10 +89,13 @@ class _Awaiting:
         self._executor = executor
         self._recorder = recorder
         self._in_thread = in_thread
+        self._vault = None if executor.vault is None else cast("Any", OpenedSecrets(executor.vault))
+        self._quotas = None if executor.quotas is None else cast("Any", QuotasElsewhere())
+        self._spending = None if executor.spending is None else spent_elsewhere
         self._turns = LoopTurns()
         self._reading: asyncio.Task[datetime] | None = None  # of the clock
 
-    def turn(self, stream_ids: Collection[UUID]) -> Any:
+    def turn(self, stream_ids: Collection[UUID]) -> AbstractAsyncContextManager[None]:
         return self._turns.take(stream_ids)
 
     def taken(self, stream_ids: Iterable[UUID]) -> frozenset[UUID]:
@@ -99,23 +104,30 @@ class _Awaiting:
     async def decide(
         self, decide: Callable[[UnitOfWork], R], actor: str, cache: StreamCache | None
     ) -> tuple[UnitOfWork, R]:
-        parts, now = self._executor, await self._now()
-        store = cast("Any", StreamsAtHand(parts.store.limits))
-        vault = None if parts.vault is None else cast("Any", OpenedSecrets(parts.vault))
+        now = await self._now()
+        store = cast("Any", StreamsAtHand(self._executor.store.limits))
         light = None if cache is None else cast("Any", LightStreams(cache))
-        quotas = None if parts.quotas is None else cast("Any", QuotasElsewhere())
-        spending = None if parts.spending is None else spent_elsewhere
+        has_missed = False
         for _ in range(MOST_LOADS):
-            work = UnitOfWork(store, now, actor, vault, light, quotas, spending)
+            work = UnitOfWork(store, now, actor, self._vault, light, self._quotas, self._spending)
             try:
-                return work, decide(work)
+                result = decide(work)
             except Missing as missing:
                 wanted = missing
+            else:
+                if has_missed:
+                    self._put(work.seen(committed=False))  # with their states, which need not be folded again
+                return work, result
+            has_missed = True
             streams = await self._recorder.load(wanted.stream_ids, wanted.read_from)
             store.put(streams, wanted.read_from)
-            if parts.cache is not None:  # the next decision mostly rests on the same streams
-                parts.cache.put((id_, _kept(recorded)) for id_, recorded in streams.items() if recorded)
+            self._put((id_, _unfolded(recorded)) for id_, recorded in streams.items() if _is_cached(recorded))
         raise Elsewhere
+
+    def _put(self, streams: Iterable[tuple[UUID, CachedStream]]) -> None:
+        """Cache streams: the next decision mostly rests on the same ones."""
+        if self._executor.cache is not None:
+            self._executor.cache.put(streams)
 
     async def _now(self) -> datetime:
         clock = self._executor.clock
@@ -127,7 +139,8 @@ class _Awaiting:
         return await asyncio.shield(self._reading)
 
     async def take(self, quotas: Quotas, charge: Charge) -> Reservation:
-        return await self._in_thread(quotas.take, charge) if quotas.is_outdated(charge) else quotas.take(charge)
+        reservation = quotas.take_if_known(charge)
+        return await self._in_thread(quotas.take, charge) if reservation is None else reservation
 
     async def commit(self, work: UnitOfWork) -> int:
         if work.is_idle:
@@ -155,7 +168,11 @@ class _Awaiting:
         await asyncio.sleep(seconds)
 
 
-def _kept(recorded: Sequence[Recorded]) -> CachedStream:
+def _is_cached(recorded: Sequence[Recorded]) -> bool:
+    return bool(recorded) and recorded[0].name.startswith(CACHED_ON_LOOP_PREFIXES)
+
+
+def _unfolded(recorded: Sequence[Recorded]) -> CachedStream:
     return CachedStream(recorded, state=None, folded=0, size=size_of(recorded))
 
 
@@ -171,12 +188,12 @@ class LoopTurns:
         self._writing: dict[UUID, asyncio.Future[None]] = {}  # the end of the commit that adds to a stream
         self._holders = 0
 
-    @asynccontextmanager
-    async def take(self, stream_ids: Collection[UUID]) -> AsyncIterator[None]:
+    def take(self, stream_ids: Collection[UUID]) -> AbstractAsyncContextManager[None]:
         """Wait until no other task has the turn of any of these streams, and hold their turns meanwhile."""
-        if not stream_ids:
-            yield
-            return
+        return self._take(stream_ids) if stream_ids else NO_TURN
+
+    @asynccontextmanager
+    async def _take(self, stream_ids: Collection[UUID]) -> AsyncIterator[None]:
         self._holders += 1
         try:
             async with AsyncExitStack() as locks:

@@ -76,11 +76,13 @@ def delivery_of(stream_id: UUID, version: int, target_id: UUID) -> UUID:
     return uuid5(target_id, f"{stream_id}|{version}")
 
 
+@lru_cache(maxsize=KEPT)
 def revision_of(routine_id: UUID, number: int) -> UUID:
     """Return the id under which clients know a revision of a routine."""
     return uuid5(routine_id, f"revision|{number}")
 
 
+@lru_cache(maxsize=KEPT)
 def membership_of(user_id: UUID, company_id: UUID) -> UUID:
     """Return the id of a user's membership in a company; there is one at most."""
     return uuid5(user_id, str(company_id))

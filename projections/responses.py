@@ -141,19 +141,24 @@ class Member(MemberFields, frozen=True, kw_only=True):
     email: str | None
 
 
-class Agent(ResponseBody, frozen=True, kw_only=True):
-    """An agent of a company. A heartbeat is sent to `heartbeatUrl`, if there is one, when work waits for the agent."""
+class AssigneeSummary(ResponseBody, frozen=True, kw_only=True):
+    """An agent as a routine that is assigned to it shows it."""
 
     id: UUID
-    company_id: UUID
     name: str
     role: AgentRole
     title: str | None
+    url_key: str
+
+
+class Agent(AssigneeSummary, frozen=True, kw_only=True):
+    """An agent of a company. A heartbeat is sent to `heartbeatUrl`, if there is one, when work waits for the agent."""
+
+    company_id: UUID
     status: AgentStatus
     reports_to: UUID | None
     adapter_type: str
     adapter_config: dict[str, Any]
-    url_key: str
     paused_at: str | None = None
     pause_reason: str | None = None
     permissions: dict[str, Any] = {}
@@ -272,7 +277,7 @@ class IssueSummary(ResponseBody, frozen=True, kw_only=True):
     updated_at: str
 
 
-class Issue(ResponseBody, frozen=True, kw_only=True):
+class Issue(IssueSummary, frozen=True, kw_only=True):
     """
     An issue.
 
@@ -281,15 +286,11 @@ class Issue(ResponseBody, frozen=True, kw_only=True):
     and `originPlannedAt` the planned moment of the occurrence that it is for, if a schedule or a backfill fired it.
     """
 
-    id: UUID
     company_id: UUID
     project_id: UUID | None
     goal_id: UUID | None
     parent_id: UUID | None
-    title: str
     description: str | None
-    status: IssueStatus
-    priority: Priority
     assignee_agent_id: UUID | None
     assignee_user_id: str | None = None
     checkout_run_id: UUID | None = None
@@ -300,7 +301,6 @@ class Issue(ResponseBody, frozen=True, kw_only=True):
     created_by_user_id: str | None
     responsible_user_id: str | None = None
     issue_number: int
-    identifier: str
     origin_kind: Literal["manual", "routine_execution"]
     origin_id: UUID | None
     origin_run_id: UUID | None
@@ -311,7 +311,6 @@ class Issue(ResponseBody, frozen=True, kw_only=True):
     cancelled_at: str | None = None
     hidden_at: str | None = None
     created_at: str
-    updated_at: str
     labels: tuple[str, ...] = ()
     blocked_by: tuple[str, ...] = ()
     blocks: tuple[str, ...] = ()
@@ -356,29 +355,40 @@ class LastRefusal(ResponseBody, frozen=True, kw_only=True):
     sender: str
 
 
-class Trigger(ResponseBody, frozen=True, kw_only=True):
+class TriggerName(ResponseBody, frozen=True, kw_only=True):
+    """A trigger as a run shows it."""
+
+    id: UUID
+    kind: TriggerKind
+    label: str | None
+
+
+class TriggerSummary(TriggerName, frozen=True, kw_only=True):
+    """A trigger as the list of routines shows it."""
+
+    enabled: bool
+    cron_expression: str | None
+    timezone: str | None
+    next_run_at: str | None
+    due_at: str | None = None  # not in Paperclip
+    last_fired_at: str | None = None
+    last_result: str | None = None
+
+
+class Trigger(TriggerSummary, frozen=True, kw_only=True):
     """
     A trigger of a routine. Only a schedule has a `nextRunAt`, the planned moment of its next occurrence, and a `dueAt`,
     when that comes due: later by its jitter. Only a webhook has a `publicId` and a `secretId`. Only a chain has an
     `afterRoutineId` and an `afterOutcome`: it fires when a run of that routine has ended so.
     """
 
-    id: UUID
     company_id: UUID
     routine_id: UUID
-    kind: TriggerKind
-    label: str | None
-    enabled: bool
-    cron_expression: str | None
-    timezone: str | None
     run_at: str | None = None
     starts_at: str | None = None
     ends_at: str | None = None
     excluded_dates: tuple[date, ...] = ()
     jitter_sec: int = 0
-    next_run_at: str | None
-    due_at: str | None = None  # not in Paperclip
-    last_fired_at: str | None = None
     public_id: str | None = None
     secret_id: UUID | None = None
     signing_mode: SigningMode | None = None
@@ -386,7 +396,6 @@ class Trigger(ResponseBody, frozen=True, kw_only=True):
     last_rotated_at: str | None = None
     after_routine_id: UUID | None = None  # not in Paperclip
     after_outcome: ChainOutcome | None = None  # not in Paperclip
-    last_result: str | None = None
     created_by_agent_id: UUID | None
     created_by_user_id: str | None
     updated_by_agent_id: UUID | None
@@ -399,29 +408,6 @@ class TriggerDetail(Trigger, frozen=True, kw_only=True):
     """A trigger as its routine shows it. `lastRefusal` (our addition) is there if a call of a webhook was refused."""
 
     last_refusal: LastRefusal | UnsetType = UNSET
-
-
-class TriggerSummary(ResponseBody, frozen=True, kw_only=True):
-    """A trigger as the list of routines shows it."""
-
-    id: UUID
-    kind: TriggerKind
-    label: str | None
-    enabled: bool
-    cron_expression: str | None
-    timezone: str | None
-    next_run_at: str | None
-    due_at: str | None = None  # not in Paperclip
-    last_fired_at: str | None
-    last_result: str | None
-
-
-class TriggerName(ResponseBody, frozen=True, kw_only=True):
-    """A trigger as a run shows it."""
-
-    id: UUID
-    kind: TriggerKind
-    label: str | None
 
 
 class OverBudget(ResponseBody, frozen=True, kw_only=True):
@@ -663,16 +649,6 @@ class Revision(ResponseBody, frozen=True, kw_only=True):
     created_by_run_id: str | None
     responsible_user_id: str | None
     created_at: str
-
-
-class AssigneeSummary(ResponseBody, frozen=True, kw_only=True):
-    """An agent as a routine that is assigned to it shows it."""
-
-    id: UUID
-    name: str
-    role: AgentRole
-    title: str | None
-    url_key: str
 
 
 class RoutineDetail(RoutineFields, frozen=True, kw_only=True):

@@ -43,6 +43,9 @@ PINNED = {
     "idle_in_transaction_session_timeout": "0",
     "idle_session_timeout": "0",  # connections of a pool and those that LISTEN are idle for as long as nothing happens
 }
+# An event loop sends few statements, each of which finds its rows by an index, again and again. Postgres would plan those that
+# take arrays anew each time, which takes longer than to carry them out.
+PLANNED_ONCE = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off", "jit": "off"}
 MARK = "routines.pinned"  # a setting of our own: it is missing where something on the way has dropped the others
 # What a URL leaves out has these values, whatever PGHOST and the like say; a service that it names says all of it.
 UNSAID = {"host": "", "hostaddr": "", "port": "5432", "user": "", "dbname": ""}
@@ -193,11 +196,15 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
         self.admit(session)
         return session
 
-    def parameters(self, url: str) -> dict[str, Any]:
-        """Return the arguments with which a connection to this URL is made; `options` of the URL come before ours."""
+    def parameters(self, url: str, more: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """
+        Return the arguments with which a connection to this URL is made, with more settings if there are any.
+
+        `options` of the URL come before ours.
+        """
         named = conninfo_to_dict(url)
         unsaid = {} if named.get("service") else {name: value for name, value in UNSAID.items() if not named.get(name)}
-        settings = {MARK: "on", **PINNED, **self.settings}
+        settings = {MARK: "on", **PINNED, **self.settings, **(more or {})}
         options = [f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in settings.items()]
         return {
             **unsaid,
@@ -225,7 +232,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
 
     async def connect_on_loop(self, url: str) -> LoopSession:
         """Open a connection of the running event loop, as `connect` does for a thread."""
-        session = await LoopSession.connect(url, **self.parameters(url))
+        session = await LoopSession.connect(url, **self.parameters(url, PLANNED_ONCE))
         try:
             arrived = await (await session.execute(ARRIVED)).fetchone()
             await session.execute(SET, self._late(arrived, session.info.server_version))

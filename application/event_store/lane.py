@@ -93,6 +93,7 @@ class Lane(Generic[T, R]):
                 for waiting in self._next():
                     _settle(waiting, NoConnection(str(error)))
                 continue
+            await asyncio.sleep(0)  # whatever the loop has to do already is done first, and may go together
             if group := self._next():
                 await self._carry(connection, group)
             if connection.closed:

@@ -125,12 +125,18 @@ BEGIN
     END LOOP;
 END $$;
 
+-- Returns whether events of these names may give somebody a right, see log.check_grants.
+CREATE OR REPLACE FUNCTION log.has_grants(names text[]) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT names && ARRAY['user.registered', 'member.joined', 'member.changed', 'key.issued']
+$$;
+
 -- Appends one batch, all of it or nothing, and returns the position of its last event.
 -- The function notes when and by which login it was recorded; the bodies say when and by whom it was decided.
 -- The streams `guard_streams` must still have the versions `guard_versions`, so that a decision rests on their newest state.
 CREATE OR REPLACE FUNCTION log.append(
     streams uuid[], versions bigint[], names text[], bodies bytea[], guard_streams uuid[], guard_versions bigint[]
-) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     last   bigint;
     chain  bytea;
@@ -161,8 +167,7 @@ BEGIN
     INSERT INTO log.events
         SELECT last + n, id, version, name, body, now_at, hash, session_user
         FROM unnest(streams, versions, names, bodies, hashes) WITH ORDINALITY AS b(id, version, name, body, hash, n);
-    IF names && ARRAY['user.registered', 'member.joined', 'member.changed', 'key.issued']
-    AND NOT pg_has_role(session_user, 'routines_owner', 'MEMBER') THEN
+    IF log.has_grants(names) AND NOT pg_has_role(session_user, 'routines_owner', 'MEMBER') THEN
         PERFORM log.check_grants(guard_streams || streams, last);
     END IF;
     UPDATE log.head SET position = last + many, hash = chain;
@@ -173,6 +178,9 @@ END $$;
 -- Appends several batches, each of them whole or not at all, whatever becomes of the others; each is judged by log.append.
 -- The arrays are those of log.append, one batch after the other: the next `batch_sizes[n]` events and `guard_sizes[n]` guards
 -- are those of batch n. Returns a row for each batch, in their order: the position of its last event, or why it was refused.
+-- Batches that do not concern each other are first given to log.append as one, which takes a quarter of the time. Only if that
+-- is refused is each judged by itself. They concern each other where one writes what another has read, and where one grants
+-- something, since a grant must follow from what its own decision has read.
 CREATE OR REPLACE FUNCTION log.append_each(
     streams uuid[], versions bigint[], names text[], bodies bytea[], guard_streams uuid[], guard_versions bigint[],
     batch_sizes int[], guard_sizes int[]
@@ -184,6 +192,19 @@ DECLARE
     e_end int;
     g_end int;
 BEGIN
+    IF cardinality(batch_sizes) > 1 AND NOT log.has_grants(names)
+    AND NOT EXISTS (SELECT FROM unnest(streams) s(id) JOIN unnest(guard_streams) g(id) USING (id)) THEN
+        BEGIN
+            reached := log.append(streams, versions, names, bodies, guard_streams, guard_versions) - cardinality(streams);
+            FOR n IN 1..cardinality(batch_sizes) LOOP
+                reached := reached + batch_sizes[n];
+                RETURN NEXT;
+            END LOOP;
+            RETURN;
+        EXCEPTION WHEN integrity_constraint_violation OR data_exception OR insufficient_privilege THEN
+            NULL;  -- one of them is refused, the next lines tell which
+        END;
+    END IF;
     FOR n IN 1..cardinality(batch_sizes) LOOP
         e_end := e + batch_sizes[n];
         g_end := g + guard_sizes[n];
@@ -235,8 +256,8 @@ CREATE OR REPLACE TRIGGER upgraded BEFORE INSERT ON log.head
     FOR EACH ROW EXECUTE FUNCTION log.refuse_older_version();
 COMMENT ON SCHEMA log IS 'The event log of Routines; log.migrations says which version it is of';
 
-REVOKE ALL ON FUNCTION log.append, log.append_each, log.check_clock, log.check_grants, log.hash_of, log.json_of, log.refuse,
-    log.only_forward, log.refuse_older_version FROM PUBLIC;
+REVOKE ALL ON FUNCTION log.append, log.append_each, log.check_clock, log.check_grants, log.has_grants, log.hash_of, log.json_of,
+    log.refuse, log.only_forward, log.refuse_older_version FROM PUBLIC;
 GRANT USAGE ON SCHEMA log TO routines_service, routines_auditor;
 GRANT SELECT ON log.events, log.head, log.rules TO routines_service, routines_auditor;
 GRANT EXECUTE ON FUNCTION log.append, log.append_each TO routines_service;

@@ -6,9 +6,8 @@ what to do about broken connections, lost answers and a database that is away: a
 else as Elsewhere.
 """
 
-import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -36,26 +35,10 @@ from application.event_store.recorder import (
 from application.event_store.store import by_stream
 from domain.recorded import Recorded
 
-READERS = 2  # connections for the answers of reads; one more is for what decisions rest on
 MOST_QUERIES = 32  # that go to Postgres in one round trip
 
-
 Row = tuple[Any, ...]
-Values = Sequence[Any] | Mapping[str, Any]
-
-
-class Query(NamedTuple):
-    """
-    A query and its values, and what is made of its rows. It is planned for the values of each call unless `prepared`.
-
-    Those with the same text and values that wait together are sent once, so they must make the same of the rows. What
-    cannot be made of them is None.
-    """
-
-    text: Any
-    values: Values
-    prepared: bool = True
-    make: Callable[[list[Row]], Any] | None = None
+Query = tuple[str, tuple[Any, ...]]  # its text and its values
 
 
 class LoopRecorder:
@@ -65,10 +48,7 @@ class LoopRecorder:
         self._appends = Lane[Batch, int | Exception | Again](
             connections, _append_each, many=1, most_items=MOST_BATCHES, most_size=MOST_GROUP_BYTES
         )
-        self._loads, self._reads = (
-            Lane[Sequence[Query], list[Any]](connections, _answer_each, many=many, most_items=MOST_QUERIES)
-            for many in (1, READERS)
-        )
+        self._loads = Lane[Query, list[Row]](connections, _answer_each, many=1, most_items=MOST_QUERIES)
 
     @property
     def many_waiting(self) -> int:
@@ -88,16 +68,10 @@ class LoopRecorder:
 
     async def query(self, text: str, *values: Any) -> list[Row]:
         """Return the rows that a query about the log finds. Raises Elsewhere when it cannot be asked now."""
-        rows: list[Row] = (await _asked(self._loads, [Query(text, values)]))[0]
-        return rows
-
-    async def query_all(self, queries: Sequence[Query]) -> list[Any]:
-        """
-        Return what is made of each query, sent in this order in one round trip. Raises Elsewhere as `query` does.
-
-        They may take longer than those about the log, which do not wait for them.
-        """
-        return await _asked(self._reads, queries)
+        try:
+            return await self._loads.submit((text, values))
+        except (NoConnection, psycopg.Error):
+            raise Elsewhere from None
 
     async def load(self, stream_ids: Sequence[UUID], read_from: str | None) -> Mapping[UUID, list[Recorded]]:
         """Return the events of each stream. Raises Elsewhere also when they are too much for the loop."""
@@ -121,13 +95,6 @@ class LoopRecorder:
         return int((await self.query(HEAD))[0][0])
 
 
-async def _asked(lane: Lane[Sequence[Query], list[Any]], queries: Sequence[Query]) -> list[Any]:
-    try:
-        return await lane.submit(queries)
-    except (NoConnection, psycopg.Error):
-        raise Elsewhere from None
-
-
 async def _append_each(connection: Connection, batches: Sequence[Batch]) -> Sequence[int | Exception | Again]:
     """Append batches in one transaction, each by its own verdict, as PostgresRecorder.append_each does."""
     try:
@@ -141,38 +108,23 @@ async def _append_each(connection: Connection, batches: Sequence[Batch]) -> Sequ
         return [Again(was_sent=not is_reported(error))] * len(batches)
 
 
-async def _answer_each(connection: Connection, groups: Sequence[Sequence[Query]]) -> Sequence[list[Any]]:
-    """Answer groups of queries in one round trip, those of a group in their order."""
+async def _answer_each(connection: Connection, queries: Sequence[Query]) -> Sequence[list[Row]]:
+    """Return the rows of each query, in one round trip; what is asked twice is sent once."""
     try:
-        if len(groups) == len(groups[0]) == 1:
-            (query,) = groups[0]
-            return [[_made(query, await _rows(connection, query.text, query.values, query.prepared))]]
-        keys = [tuple((id(one.text), repr(one.values)) for one in queries) for queries in groups]
-        once = dict(zip(keys, groups, strict=True))
+        if len(queries) == 1:
+            return [await _rows(connection, *queries[0])]
+        keys = [repr(query) for query in queries]
         async with connection.pipeline():
             cursors = {
-                key: [await connection.execute(one.text, one.values, prepare=one.prepared) for one in queries]
-                for key, queries in once.items()
+                key: await connection.execute(text, values, prepare=True)
+                for key, (text, values) in dict(zip(keys, queries, strict=True)).items()
             }
-            rows = {key: [await cursor.fetchall() for cursor in those] for key, those in cursors.items()}
+            rows = {key: await cursor.fetchall() for key, cursor in cursors.items()}
     except psycopg.Error:
         await connection.close()
         raise
-    answers = dict[Any, list[Any]]()
-    for key, those in rows.items():
-        answers[key] = list(map(_made, once[key], those))
-        await asyncio.sleep(0)  # what is made of many rows for all of them would hold up the loop
-    return [answers[key] for key in keys]
+    return [rows[key] for key in keys]
 
 
-def _made(query: Query, rows: list[Row]) -> Any:
-    if query.make is None:
-        return rows
-    try:
-        return query.make(rows)
-    except Exception:  # noqa: BLE001 rows of another version, mostly; it concerns this query alone
-        return None
-
-
-async def _rows(connection: Connection, text: Any, values: Values, prepared: bool = True) -> list[Row]:
-    return await (await connection.execute(text, values, prepare=prepared)).fetchall()
+async def _rows(connection: Connection, text: str, values: Sequence[Any]) -> list[Row]:
+    return await (await connection.execute(text, values, prepare=True)).fetchall()

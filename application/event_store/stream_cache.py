@@ -62,10 +62,13 @@ class StreamCache:
         """
         Cache streams, and forget those that were put first when there are too many.
 
-        A stream that is larger than `max_cached_stream_bytes` is forgotten, because it would push out all others.
+        A stream that is larger than `max_cached_stream_bytes` is forgotten, because it would push out all others. What is
+        cached as it is stays in its place while the cache is less than half full.
         """
         with self._lock:
             for id_, stream in streams:
+                if self._size < self._limits.max_cache_bytes // 2 and self._streams.get(id_) is stream:
+                    continue
                 self._forget(id_)
                 if stream.size <= self._limits.max_cached_stream_bytes:
                     self._streams[id_] = stream

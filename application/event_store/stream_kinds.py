@@ -44,7 +44,11 @@ TRAJECTORY = Kind(prefix="trajectory.", evolve=trajectory.evolve)
 ENDPOINT = Kind(prefix="endpoint.", evolve=endpoint.evolve)
 DELIVERY = Kind(prefix="delivery.", evolve=delivery.evolve)
 
-# The kinds that a process caches, because many decisions rest on them. Runs, probes, issues, comments, trajectories
-# and deliveries are needed once or twice in their life, so they are read each time.
+# The one rule of what a process caches: the kinds on which many decisions rest. Others are needed once or twice in their life, so
+# they are read each time.
 CACHED = (USER, MEMBERSHIP, KEY, CLAIM, COMPANY, AGENT, PROJECT, ROUTINE, TRIGGER, SLOT, TASK, ENDPOINT)
 CACHED_PREFIXES = tuple(kind.prefix for kind in CACHED)
+# What is fired by hand or by webhooks, in an event loop, looks at the live work of its routine each time: so the issues and the runs
+# that a decision there has missed are cached as well. The scheduler does not cache them: others work on them meanwhile, and a
+# batch that rests on an old issue is refused as a whole.
+CACHED_ON_LOOP_PREFIXES = (*CACHED_PREFIXES, RUN.prefix, ISSUE.prefix)

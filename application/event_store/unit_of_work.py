@@ -105,10 +105,13 @@ class UnitOfWork:
         With a `kind` they are read from its `read_from` on, otherwise whole. Raises Oversized when that is more than a
         unit of work may read.
         """
-        missing = {id_ for id_ in stream_ids if id_ is not None and id_ not in self._streams}
-        if uncached := [id_ for id_ in missing if not self._take_cached(id_)]:
+        missing = dict[UUID, None]()
+        for id_ in stream_ids:
+            if id_ is not None and id_ not in self._streams and self._cached_stream(id_) is None:
+                missing[id_] = None
+        if missing:
             read_from = None if kind is None else kind.read_from
-            for id_, recorded in self.store.load(uncached, read_from, self._budget).items():
+            for id_, recorded in self.store.load(list(missing), read_from, self._budget).items():
                 self._streams[id_] = _Stream(recorded, pending=[], kind=kind, size=stream_cache.size_of(recorded))
 
     def assume_new(self, stream_ids: Iterable[UUID]) -> None:
@@ -122,22 +125,25 @@ class UnitOfWork:
             self.load(stream_ids)
             return
         for id_ in stream_ids:
-            if id_ not in self._streams and not self._take_cached(id_):
+            if id_ not in self._streams and self._cached_stream(id_) is None:
                 self._streams[id_] = _Stream(recorded=[], pending=[], assumed_new=True)
 
     def _stream(self, stream_id: UUID, kind: Kind[Any] | None = None) -> _Stream:
-        if (stream := self._streams.get(stream_id)) is not None:
-            return stream
-        self.load([stream_id], kind)
-        return self._streams[stream_id]
+        stream = self._streams.get(stream_id) or self._cached_stream(stream_id)
+        if stream is None:
+            self.load([stream_id], kind)
+            return self._streams[stream_id]
+        return stream
 
-    def _take_cached(self, stream_id: UUID) -> bool:
+    def _cached_stream(self, stream_id: UUID) -> _Stream | None:
+        """Take a stream from the cache, if it is there, and return it."""
         cached = self._cache.get(stream_id) if self._cache else None
-        if cached is not None:
-            self._streams[stream_id] = _Stream(
-                cached.recorded, [], cached.state, cached.folded, cached.kind, size=cached.size, cached=cached
-            )
-        return cached is not None
+        if cached is None:
+            return None
+        stream = self._streams[stream_id] = _Stream(
+            cached.recorded, [], cached.state, cached.folded, cached.kind, size=cached.size, cached=cached
+        )
+        return stream
 
     def new_id(self) -> UUID:
         """Return the id of a new stream and take it as empty. If it exists after all, the commit is refused."""
@@ -181,7 +187,9 @@ class UnitOfWork:
         return company_id
 
     def _company_of(self, stream_id: UUID) -> UUID | None:
-        return next((recorded.company_id for recorded in self.history(stream_id)), None)
+        stream = self._stream(stream_id)
+        first = stream.recorded or stream.pending
+        return first[0].company_id if first else None
 
     def version_of(self, stream_id: UUID) -> int:
         """Return the version of a stream, including events to be recorded; 0 for an unknown one."""

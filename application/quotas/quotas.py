@@ -56,9 +56,20 @@ class Quotas:
 
         Raises OverQuota for too much in a minute, and TooMany for too many things.
         """
-        additions, costs = self._standing_counts.additions(charge), self._rates.costs(charge)
+        additions = self._standing_counts.additions(charge)
         if charge.may_be_refused:
             self._standing_counts.count_outdated(additions)
+        return self._reserve(charge, additions)
+
+    def take_if_known(self, charge: Charge) -> Reservation | None:
+        """Do the same as `take`, or return None if that would first look into the database."""
+        additions = self._standing_counts.additions(charge)
+        if self._rates.is_outdated(charge) or (charge.may_be_refused and self._standing_counts.is_outdated(additions)):
+            return None
+        return self._reserve(charge, additions)
+
+    def _reserve(self, charge: Charge, additions: Additions) -> Reservation:
+        costs = self._rates.costs(charge)
         with self._lock:
             now = self._clock()
             if charge.may_be_refused:
@@ -72,12 +83,6 @@ class Quotas:
                 rate.spend(who, amount, now)
             self._standing_counts.add(additions)
         return Reservation(additions, costs)
-
-    def is_outdated(self, charge: Charge) -> bool:
-        """Return whether `take` would first look into the database for this charge."""
-        return self._rates.is_outdated(charge) or (
-            charge.may_be_refused and self._standing_counts.is_outdated(self._standing_counts.additions(charge))
-        )
 
     def give_back(self, reservation: Reservation) -> None:
         """Release the reservation of a charge that was not recorded after all."""

@@ -7,7 +7,7 @@ before it is recorded, so that its own threads do not overshoot.
 """
 
 import math
-from collections import Counter, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from threading import Lock
 from uuid import UUID
@@ -109,7 +109,7 @@ class StandingCounts:
 
     def additions(self, charge: Charge) -> Additions:
         """Return how many things a charge adds."""
-        additions: Counter[tuple[str, UUID]] = Counter()
+        additions: defaultdict[tuple[str, UUID], int] = defaultdict(int)
         for recorded, size in zip(charge.batch, charge.sizes, strict=True):
             quota = THINGS.get(type(recorded.event))
             if quota is not None and (who := _owner(recorded.event, recorded.company_id)) is not None:

@@ -81,7 +81,7 @@ def keys_to_prefetch(_recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
 
 directory = ReadModel(
     name="directory",
-    version=1,
+    version=2,
     tables=(
         companies.COMPANY,
         members.MEMBER,

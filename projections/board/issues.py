@@ -27,7 +27,7 @@ from domain.events import (
 from domain.recorded import Recorded
 from domain.values import IssueDetails, IssueStatus, Workspace
 from projections import responses
-from projections.engine.documents import Docs, Part
+from projections.engine.documents import Docs, Part, beginning
 from projections.engine.letter_case import fold_case
 from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
 from projections.engine.views import View
@@ -308,7 +308,7 @@ def _comment(recorded: Recorded, event: CommentAdded) -> CommentRow:
 
 issues = ReadModel(
     name="issues",
-    version=3,
+    version=4,
     tables=(ISSUE, COMMENT, NUMBERING),
     schema=SCHEMA,
     fold=fold,
@@ -318,8 +318,7 @@ issues = ReadModel(
 )
 
 
-SUMMARY = """json_build_object('id', i.id, 'identifier', i.identifier, 'title', i.title, 'status', i.status,
-    'priority', i.doc->'priority', 'updatedAt', i.doc->'updatedAt')"""  # an IssueSummary of the issue `i`
+SUMMARY = beginning("i.doc", "companyId")  # an IssueSummary of the issue `i`
 
 
 class Filters(msgspec.Struct, frozen=True):
@@ -385,8 +384,9 @@ _ACTIVE = Docs(
     "SELECT doc FROM issue WHERE origin_id = %(routine_id)s AND is_open ORDER BY changed DESC LIMIT 1", responses.Issue
 )
 _INBOX = Docs(
-    f"""SELECT {SUMMARY}::jsonb || jsonb_build_object(
-        'projectId', i.project_id, 'parentId', i.parent_id, 'goalId', i.doc->'goalId') AS doc, position
+    f"""SELECT left({SUMMARY}, -1) || ',"projectId":' || coalesce(to_json(i.project_id)::text, 'null')
+        || ',"parentId":' || coalesce(to_json(i.parent_id)::text, 'null') || ',"goalId":' || (i.doc->'goalId')::text || '}}'
+        AS doc, position
     FROM issue i WHERE assignee_agent_id = %(agent_id)s AND is_open AND status IN ('todo', 'in_progress', 'blocked')
     AND position > coalesce(%(after)s::bigint, 0) ORDER BY position""",
     InboxItem,

@@ -1,6 +1,12 @@
-"""Queries for the JSON documents that clients read: decoded in one go, or page by page within a bound of bytes."""
+"""
+Queries for the JSON documents that clients read: decoded in one go, page by page within a bound of bytes, or as bytes.
 
-from collections.abc import Generator, Iterable, Sequence
+A document is stored as clients read it, so what Postgres holds can be sent on as it is. A summary of a thing is the
+beginning of its document: the type of the document is made from that of the summary, so its fields come first.
+"""
+
+import re
+from collections.abc import Generator, Iterable
 from contextlib import closing
 from typing import Generic, TypeVar, cast
 
@@ -11,6 +17,7 @@ from domain.bounds.limits import DEFAULT
 from projections.engine.read_model import Connection
 
 LIGHT_BYTES = 512 * 1024  # as much as may be decoded without holding up an event loop
+VALUE = re.compile(r"%\((\w+)\)s")  # in a query
 ROWS_IN_FLIGHT = 4  # rows fetched at a time when a list is cut by its bytes
 S = TypeVar("S")
 T = TypeVar("T")
@@ -33,6 +40,37 @@ class Part(list[S]):
         return Part(rows, more=self.more, last=self.last)
 
 
+def first(rows: Iterable[tuple[bytes, int | None]], limit: int | None, max_bytes: int) -> Part[bytes]:
+    """Return the first of these documents: at most `limit`, and as many as fit into `max_bytes`, but at least one."""
+    docs, size, more, last = list[bytes](), 0, False, None
+    for doc, place in rows:
+        if len(docs) == limit:
+            more = True
+            continue
+        size += len(doc)
+        if docs and size > max_bytes:
+            more = True
+            break
+        docs.append(doc)
+        last = place
+    return Part(docs, more=more, last=last)
+
+
+def array(docs: Iterable[bytes]) -> bytes:
+    """Return the JSON array of these documents."""
+    return b"[%b]" % b",".join(docs)
+
+
+def beginning(doc: str, end: str) -> str:
+    """
+    Return SQL for a document, as text, with the fields only that come before the field `end`.
+
+    The name of a field between quotes that are not escaped cannot occur within a text of the document, so the first
+    occurrence is the field, unless one before it holds an object.
+    """
+    return f"""split_part({doc}::text, ',"{end}":', 1) || '}}'"""
+
+
 class Docs(Generic[S]):
     """
     A query for the `doc` column of some rows, which are decoded all at once.
@@ -45,6 +83,7 @@ class Docs(Generic[S]):
     def __init__(
         self, query: str, document_type: type[S], *, prepared: bool = True, sorted_by: str | None = None
     ) -> None:
+        self.text = query
         self.query = SQL(f"SELECT q.doc::text FROM ({query}) q")
         self._part = SQL(f"SELECT q.doc::text, {f'q.{sorted_by}' if sorted_by else 'NULL::bigint'} FROM ({query}) q")
         self._prepared = prepared
@@ -70,43 +109,36 @@ class Docs(Generic[S]):
         with a LIMIT gets `%(limit)s` as one more than `limit` and is read to its end, because stopping a query early
         takes another connection.
         """
-        query, values, _ = self.part_query(limit=limit, **values)
-        rows = cast("Generator[tuple[str, int | None]]", conn.cursor().stream(query, values, size=ROWS_IN_FLIGHT))
+        values["limit"] = None if limit is None else limit + 1
+        cursor = conn.cursor().stream(self._part, values, size=ROWS_IN_FLIGHT)
+        rows = cast("Generator[tuple[str, int | None]]", cursor)
         with closing(rows):  # closing ends a query that is still running
-            return self.part_of(rows, limit, max_bytes)
+            return self.decode(first(((doc.encode(), place) for doc, place in rows), limit, max_bytes))
 
-    def part_query(self, *, limit: int | None = None, **values: object) -> tuple[SQL, dict[str, object], bool]:
-        """
-        Return the query for the first documents, its values, and whether it is prepared.
-
-        `part_of` makes what `part` returns of its rows.
-        """
-        return self._part, {**values, "limit": None if limit is None else limit + 1}, self._prepared
-
-    def part_of(
-        self, rows: Iterable[tuple[str, int | None]], limit: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
-    ) -> Part[S]:
-        """Return what `part` returns of the rows of its query."""
-        docs, size, more, last = list[bytes](), 0, False, None
-        for doc, place in rows:
-            if len(docs) == limit:
-                more = True
-                continue
-            body = doc.encode()
-            size += len(body)
-            if docs and size > max_bytes:
-                more = True
-                break
-            docs.append(body)
-            last = place
-        return Part(self._decode(b"[%b]" % b",".join(docs)), more=more, last=last)
-
-    def light_part_of(
-        self, rows: Sequence[tuple[str, int | None]], limit: int | None, max_bytes: int
-    ) -> Part[S] | None:
-        """Return what `part_of` returns, or None for more than LIGHT_BYTES of documents."""
-        return self.part_of(rows, limit, max_bytes) if sum(len(doc) for doc, _ in rows) <= LIGHT_BYTES else None
+    def decode(self, part: Part[bytes]) -> Part[S]:
+        """Return the documents of a part that has their bytes."""
+        return part.of(self._decode(array(part)))
 
     def one(self, conn: Connection, **values: object) -> S | None:
         """Return the document of the first row that the query finds, or None."""
         return next(iter(self.all(conn, **values)), None)
+
+
+class BatchedDocs(Generic[S]):
+    """
+    The query of `docs` for many who ask at once: each of its values is an array with an element for each of them.
+
+    `kinds` are the types of the values by their names. The rows are the number of who asks, from 1, and the bytes of a
+    document.
+    """
+
+    def __init__(self, docs: Docs[S], **kinds: str) -> None:
+        arrays = ", ".join(f"%b::{kind}[]" for kind in kinds.values())
+        columns = ", ".join(f'"{name}"' for name in kinds)
+        of_one = VALUE.sub(r'a."\1"', docs.text)
+        self.docs = docs
+        self.names = tuple(kinds)
+        self.query = (
+            f"SELECT a.n::int, convert_to(q.doc::text, 'UTF8') FROM unnest({arrays}) WITH ORDINALITY a({columns}, n), "
+            f"LATERAL ({of_one}) q"
+        )

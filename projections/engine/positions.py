@@ -46,15 +46,15 @@ LAG_OF_OWN_TABLES = """
         count(p.name)
     FROM log.head h CROSS JOIN unnest(%(names)s::text[], %(shapes)s::text[]) m(name, shape) LEFT JOIN positions p USING (name)
     GROUP BY h.position"""
-# For a read in one round trip: whether streams still have the versions on which it was decided who may read, the head of
-# the log, and how far those of the models have come whose rows are this version's.
+# For reads in one round trip: the head of the log, which streams have gone beyond a version, and how far models have come;
+# NULL for one whose rows are not this version's.
 PRESENT = """
-    SELECT NOT EXISTS (
-            SELECT FROM unnest(%b::uuid[], %b::bigint[]) g(id, version)
+    SELECT h.position,
+        ARRAY(SELECT g.id FROM unnest(%b::uuid[], %b::bigint[]) g(id, version)
             JOIN log.events e ON e.stream_id = g.id AND e.version = g.version + 1),
-        h.position, coalesce(min(p.position), 0), count(p.name)
-    FROM log.head h CROSS JOIN unnest(%b::text[], %b::text[]) m(name, shape) LEFT JOIN positions p USING (name, shape)
-    GROUP BY h.position"""
+        ARRAY(SELECT p.position FROM unnest(%b::text[], %b::text[]) WITH ORDINALITY m(name, shape, n)
+            LEFT JOIN positions p USING (name, shape) ORDER BY m.n)
+    FROM log.head h"""
 STATUS = """
     SELECT p.name, p.position, h.position - p.position, p.stopped, p.moved_at,
         CASE WHEN p.position >= h.position THEN 0
@@ -175,12 +175,11 @@ def reached(conn: Connection, models: Sequence[ReadModel], *, all_of_them: bool 
 
 
 class Present(NamedTuple):
-    """What PRESENT finds."""
+    """What PRESENT finds, with the positions in the order of the models."""
 
-    is_unchanged: bool  # the streams
     head: int
-    reached: int  # by the slowest model
-    models: int  # whose rows are this version's
+    moved_streams: list[UUID]
+    reached: list[int | None]
 
 
 def present_values(models: Sequence[ReadModel], versions: Mapping[UUID, int]) -> tuple[list[Any], ...]:

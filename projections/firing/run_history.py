@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, TypeVar, get_args
 from uuid import UUID
 
 import msgspec
@@ -27,7 +27,7 @@ from domain.recorded import Recorded
 from domain.values import Coalesced, Failed, Opened, OverBudget, RunSource, Skipped, Started
 from projections import responses
 from projections.board.issues import SUMMARY
-from projections.engine.documents import Docs, Part
+from projections.engine.documents import BatchedDocs, Docs, Part, beginning
 from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
 from projections.engine.views import View
 from projections.responses import (
@@ -40,10 +40,11 @@ from projections.responses import (
 )
 
 SEPARATORS = 2  # bytes of a colon and a comma in JSON
+F = TypeVar("F", bound=responses.RunFields)
 
 
 class RunRow(Row, frozen=True):
-    """A run of a routine as clients read it; runs are sorted by `position`, that of the firing."""
+    """A run of a routine as lists show it, but for its links; runs are sorted by `position`, that of the firing."""
 
     company_id: UUID
     routine_id: UUID
@@ -51,7 +52,7 @@ class RunRow(Row, frozen=True):
     triggered_at: datetime
     linked_issue_id: UUID | None
     trigger_id: UUID | None
-    doc: responses.Run
+    doc: responses.RunFields
 
 
 RUN = Table("run", RunRow)
@@ -103,8 +104,8 @@ RUNS = View(
 def fold(recorded: Recorded, rows: Rows) -> None:
     """Fold one event of a run into its row."""
     match recorded.event:
-        case RunFired():
-            doc = with_shortened_payload(run_after(None, recorded))
+        case RunFired() as event:
+            doc = with_shortened_payload(_fired(responses.RunFields, recorded, event))
             rows.add(
                 RUN,
                 RunRow(
@@ -132,11 +133,15 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
 
 def run_of(events: Sequence[Recorded]) -> responses.Run:
     """Return a run as clients read it, folded from the events of its stream; raise ValueError if there are none."""
-    doc = None
-    for recorded in events:
+    match events:
+        case [Recorded(event=RunFired() as event) as first, *later]:
+            doc = _fired(responses.Run, first, event, responsible_user_id=text_or_none(event.responsible_user_id))
+        case [first, *_]:
+            raise ImpossibleHistory(None, first.event)
+        case _:
+            raise ValueError(events)
+    for recorded in later:
         doc = run_after(doc, recorded)
-    if doc is None:
-        raise ValueError(events)
     return doc
 
 
@@ -173,7 +178,7 @@ def _ended(event: RunCompleted | RunFailed) -> dict[str, Any]:
     return {"outcome": "failed", "reason": event.reason}
 
 
-def with_shortened_payload(run: responses.Run) -> responses.Run:
+def with_shortened_payload(run: F) -> F:
     """Return a run as lists show it: a payload of more than SHOWN_PAYLOAD_BYTES without its largest fields."""
     if run.trigger_payload is None or (size := json_size.size_of(run.trigger_payload)) <= SHOWN_PAYLOAD_BYTES:
         return run
@@ -188,32 +193,28 @@ def with_shortened_payload(run: responses.Run) -> responses.Run:
     return replace(run, trigger_payload=payload, trigger_payload_bytes=size)
 
 
-def run_after(doc: responses.Run | None, recorded: Recorded) -> responses.Run:
-    """
-    Return a run as it is after an event; before its first event it is None.
-
-    Raises ImpossibleHistory for an event that cannot follow.
-    """
+def run_after(doc: F, recorded: Recorded) -> F:
+    """Return a run as it is after an event that follows its firing. Raises ImpossibleHistory for one that cannot."""
     timestamp = time(recorded.at)
-    match doc, recorded.event:
-        case None, RunFired() as event:
-            return _fired(recorded, event, timestamp)
-        case responses.Run(), RunAttemptFailed():
+    match recorded.event:
+        case RunAttemptFailed():
             return replace(doc, updated_at=timestamp)
-        case responses.Run(), RunAttemptBegun(attempt=attempt):
+        case RunAttemptBegun(attempt=attempt):
             return replace(doc, attempt=attempt, updated_at=timestamp)
-        case responses.Run(), RunReported() as event:
+        case RunReported() as event:
             return replace(doc, **_used(event))
-        case responses.Run(), RunCompleted():
+        case RunCompleted():
             return replace(doc, status="completed", completed_at=timestamp, failure_reason=None, updated_at=timestamp)
-        case responses.Run(), RunFailed(reason=reason):
+        case RunFailed(reason=reason):
             return replace(doc, status="failed", completed_at=timestamp, failure_reason=reason, updated_at=timestamp)
         case _:
-            raise ImpossibleHistory(None, recorded.event)
+            raise ImpossibleHistory(doc, recorded.event)
 
 
-def _fired(recorded: Recorded, event: RunFired, timestamp: str) -> responses.Run:
-    return responses.Run(
+def _fired(shape: type[F], recorded: Recorded, event: RunFired, **more: Any) -> F:
+    """Return the run that a firing makes, in a shape that may have more fields."""
+    timestamp = time(recorded.at)
+    return shape(
         id=recorded.stream_id,
         company_id=recorded.known_company_id,
         routine_id=event.routine_id,
@@ -224,7 +225,6 @@ def _fired(recorded: Recorded, event: RunFired, timestamp: str) -> responses.Run
         routine_revision_id=revision_of(event.routine_id, event.revision),
         idempotency_key=event.idempotency_key,
         trigger_payload=event.payload,
-        responsible_user_id=text_or_none(event.responsible_user_id),
         dispatch_fingerprint=_fingerprint(event),
         created_at=timestamp,
         updated_at=timestamp,
@@ -236,6 +236,7 @@ def _fired(recorded: Recorded, event: RunFired, timestamp: str) -> responses.Run
         attempt=1 if event.retry else UNSET,
         max_attempts=event.retry.max_attempts if event.retry else UNSET,
         **_links(event),
+        **more,
     )
 
 
@@ -272,7 +273,7 @@ def _links(event: RunFired) -> dict[str, Any]:
 
 run_history = ReadModel(
     name="run_history",
-    version=4,
+    version=5,
     tables=(RUN,),
     schema=SCHEMA,
     fold=fold,
@@ -303,6 +304,12 @@ class CompanyFilters(Filters, frozen=True, rename="camel"):
     assignee_agent_id: UUID | None = None
 
 
+class Identified(msgspec.Struct, frozen=True):
+    """The field of a run after which the next page of runs begins."""
+
+    id: UUID
+
+
 class Place(NamedTuple):
     """The place of a run in the list of its company, which is sorted by these columns, newest first."""
 
@@ -310,11 +317,12 @@ class Place(NamedTuple):
     position: int
 
 
+TRIGGER_NAME = beginning("t.doc", "enabled")  # a TriggerName of the trigger `t`
 # A RunSummary of the run `r` of a query, as text: the run as it is stored, with its issue and its trigger, from the read
 # models of those, as further fields.
 LINKED = f"""left(r.doc::text, -1)
-    || ',"linkedIssue":' || coalesce((SELECT {SUMMARY} FROM issue i WHERE id = r.linked_issue_id)::text, 'null')
-    || ',"trigger":' || coalesce((SELECT doc FROM routine_trigger WHERE id = r.trigger_id)::text, 'null') || '}}'"""
+    || ',"linkedIssue":' || coalesce((SELECT {SUMMARY} FROM issue i WHERE id = r.linked_issue_id), 'null')
+    || ',"trigger":' || coalesce((SELECT {TRIGGER_NAME} FROM routine_trigger t WHERE id = r.trigger_id), 'null') || '}}'"""
 
 
 def _newest(runs: str) -> Docs[RunSummary]:
@@ -324,6 +332,7 @@ def _newest(runs: str) -> Docs[RunSummary]:
 _BEFORE = "position < coalesce(%(before)s::bigint, 9223372036854775807)"
 _POSITION = "SELECT position FROM run WHERE routine_id = %s AND id = %s"
 RECENT = _newest(f"SELECT * FROM run WHERE routine_id = %(routine_id)s AND {_BEFORE}")
+RECENT_OF_MANY = BatchedDocs(RECENT, routine_id="uuid", before="bigint", limit="bigint")
 NARROWED = _newest(  # one index range per status and source; only that index has the order NULLS LAST
     f"""SELECT found.* FROM unnest(%(status)s::text[]) status, unnest(%(source)s::text[]) source, LATERAL (
         SELECT * FROM run WHERE routine_id = %(routine_id)s AND {_BEFORE}
@@ -400,6 +409,11 @@ def asked(
         "until": period[1],
         **(after or FRONT)._asdict(),
     }
+
+
+def id_in(doc: bytes) -> UUID:
+    """Return the id of a run, given its document."""
+    return msgspec.json.decode(doc, type=Identified).id
 
 
 def place(conn: Connection, company_id: UUID, run_id: UUID) -> Place | None:

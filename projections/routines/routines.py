@@ -33,7 +33,7 @@ from domain.recorded import Recorded
 from domain.values import Coalesced, Failed, Opened, Outcome, RoutineSettings, RoutineStatus, Skipped, Started, Webhook
 from projections import responses
 from projections.board import issues
-from projections.engine.documents import Docs, Part
+from projections.engine.documents import BatchedDocs, Docs, Part, beginning
 from projections.engine.letter_case import fold_case
 from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
 from projections.engine.views import View
@@ -322,7 +322,7 @@ def _doc(row: TriggerRow, **changes: Any) -> TriggerRow:
 
 routines = ReadModel(
     name="routines",
-    version=4,
+    version=5,
     tables=(ROUTINE, ROUTINE_TEXT, TRIGGER),
     schema=SCHEMA,
     fold=fold,
@@ -354,6 +354,9 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
     id: UUID
 
 
+FRONT = Place(updated_at="9999", title="", id=UUID(int=0))  # comes before all routines
+
+
 class Meant(msgspec.Struct, frozen=True):
     """A routine that a request selects, with its status."""
 
@@ -367,25 +370,31 @@ NARROWED = """company_id = %(company_id)s AND (%(project_id)s::uuid IS NULL OR p
     AND (%(status)s::text[] IS NULL OR doc->>'status' = ANY(%(status)s))
     AND (%(q)s::text IS NULL
         OR EXISTS (SELECT FROM routine_text t WHERE t.id = routine.id AND strpos(t.folded, %(q)s) > 0))"""
-# The routines of a page of the list, in its order: what follows WHERE in a query of a table `routine`.
-FOUND = f"""{NARROWED}
-        AND (%(updated_at)s::text IS NULL OR updated_at <= %(updated_at)s
-            AND (updated_at < %(updated_at)s OR (title, id) > (%(title)s::text, %(id)s::uuid)))
-        ORDER BY updated_at DESC, title, id LIMIT %(limit)s"""
 # A RoutineListItem of the row `found` of a query, as text.
 LISTED = f"""left(found.doc::text, -1)
-    || ',"triggers":' || (
-        SELECT coalesce(json_agg(doc ORDER BY position), '[]') FROM routine_trigger WHERE routine_id = found.id)::text
-    || ',"lastRun":' || coalesce((
+    || ',"managedByPlugin":null,"triggers":[' || coalesce((
+        SELECT string_agg({beginning("doc", "companyId")}, ',' ORDER BY position) FROM routine_trigger
+        WHERE routine_id = found.id), '')
+    || '],"lastRun":' || coalesce((
         SELECT {run_history.LINKED} FROM run r WHERE routine_id = found.id ORDER BY position DESC LIMIT 1), 'null')
     || ',"activeIssue":' || coalesce((
-        SELECT {issues.SUMMARY} FROM issue i WHERE origin_id = found.id AND is_open ORDER BY changed DESC LIMIT 1
-        )::text, 'null') || '}}'"""
+        SELECT {issues.SUMMARY} FROM issue i WHERE origin_id = found.id AND is_open ORDER BY changed DESC LIMIT 1), 'null') || '}}'"""
+_ONWARD = """updated_at <= %(updated_at)s::text
+        AND (updated_at < %(updated_at)s::text OR (title, id) > (%(title)s::text, %(id)s::uuid))
+        ORDER BY updated_at DESC, title, id LIMIT %(limit)s"""
+# The routines of a page of the list, in its order: what follows WHERE in a query of a table `routine`.
+FOUND = f"{NARROWED} AND {_ONWARD}"
 LIST = Docs(
     f"SELECT {LISTED} AS doc FROM (SELECT * FROM routine WHERE {FOUND}) found",
     RoutineListItem,
     prepared=False,
 )
+WHOLE_LIST = Docs(
+    f"""SELECT {LISTED} AS doc
+    FROM (SELECT * FROM routine WHERE company_id = %(company_id)s AND {_ONWARD}) found""",
+    RoutineListItem,
+)
+LISTS_OF_MANY = BatchedDocs(WHOLE_LIST, company_id="uuid", updated_at="text", title="text", id="uuid", limit="bigint")
 _MEANT = Docs(
     f"""SELECT json_build_object('id', id, 'status', doc->>'status') AS doc FROM routine
     WHERE {NARROWED} AND (%(ids)s::uuid[] IS NULL OR id = ANY(%(ids)s)) ORDER BY id LIMIT %(limit)s""",
@@ -398,8 +407,9 @@ _IN_FOLDER = "SELECT FROM routine WHERE company_id = %s AND (doc->>'folderId')::
 _TRIGGER = Docs("SELECT doc FROM routine_trigger WHERE id = %(id)s", responses.Trigger)
 DETAIL = Docs(
     f"""SELECT left(o.doc::text, -1)
-        || ',"project":' || coalesce((SELECT doc FROM project WHERE id = o.project_id)::text, 'null')
-        || ',"assignee":' || coalesce((SELECT doc FROM agent WHERE id = (o.doc->>'assigneeAgentId')::uuid)::text, 'null')
+        || ',"managedByPlugin":null,"project":' || coalesce((SELECT doc FROM project WHERE id = o.project_id)::text, 'null')
+        || ',"assignee":' || coalesce((
+            SELECT {beginning("doc", "companyId")} FROM agent WHERE id = (o.doc->>'assigneeAgentId')::uuid), 'null')
         || ',"parentIssue":' || coalesce((SELECT doc FROM issue WHERE id = (o.doc->>'parentIssueId')::uuid)::text, 'null')
         || ',"triggers":[' || coalesce((
             SELECT string_agg({webhook_refusals.WITH_LAST}, ',' ORDER BY t.position)
@@ -419,6 +429,7 @@ DETAIL = Docs(
     FROM routine o WHERE id = %(id)s""",
     RoutineDetail,
 )
+DETAILS_OF_MANY = BatchedDocs(DETAIL, id="uuid", max_bytes="bigint")
 _TRIGGERS = Docs(
     "SELECT doc FROM routine_trigger WHERE routine_id = %(routine_id)s ORDER BY position", responses.Trigger
 )
@@ -439,14 +450,15 @@ def page(  # noqa: PLR0913 the arguments narrow the list
     Joins the read models `run_history` and `issues`.
     """
     values = asked(company_id, filters, after)
-    return LIST.part(conn, **values | {"limit": limit}, max_bytes=max_bytes)  # type: ignore[arg-type]
+    query = WHOLE_LIST if filters == ALL else LIST
+    return query.part(conn, **values | {"limit": limit}, max_bytes=max_bytes)  # type: ignore[arg-type]
 
 
 def asked(
     company_id: UUID, filters: Filters = ALL, after: Place | None = None, limit: int | None = None
 ) -> dict[str, object]:
-    """Return the values for the query `LIST`."""
-    place = msgspec.structs.asdict(after) if after else dict.fromkeys(Place.__struct_fields__)
+    """Return the values for the queries `LIST` and `WHOLE_LIST`."""
+    place = msgspec.structs.asdict(after or FRONT)
     status, q = filters.status and list(filters.status), filters.q and fold_case(filters.q)
     values = msgspec.structs.asdict(filters) | {"status": status, "q": q}
     return {"company_id": company_id, **values, **place, "limit": limit}
@@ -460,9 +472,22 @@ def meant(
     return _MEANT.all(conn, **values, ids=None if ids is None else list(ids))
 
 
-def place_of(item: RoutineListItem) -> Place:
+def place_of(item: "RoutineListItem | Placed") -> Place:
     """Return the place of an item in the list, after which the next page begins."""
     return Place(item.updated_at, item.title, item.id)
+
+
+class Placed(msgspec.Struct, frozen=True, rename="camel"):
+    """The fields of an item by which the list is sorted."""
+
+    updated_at: str
+    title: str
+    id: UUID
+
+
+def place_in(doc: bytes) -> Place:
+    """Return the place of an item in the list, given its document."""
+    return place_of(msgspec.json.decode(doc, type=Placed))
 
 
 def has_project(conn: Connection, project_id: UUID) -> bool:

@@ -14,10 +14,9 @@ _PUT = """
     ON CONFLICT (trigger_id) DO UPDATE
     SET at = excluded.at, status = excluded.status, reason = excluded.reason, sender = excluded.sender"""
 # A TriggerDetail, as text, of the trigger `t` of a query and its last refusal `f`, if it has one.
-WITH_LAST = """CASE WHEN f.trigger_id IS NULL THEN t.doc::text ELSE left(t.doc::text, -1) || ',"lastRefusal":'
-    || json_build_object(
-        'at', to_char(f.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), 'status', f.status, 'reason', f.reason,
-        'sender', f.sender)::text || '}' END"""
+WITH_LAST = """CASE WHEN f.trigger_id IS NULL THEN t.doc::text ELSE left(t.doc::text, -1)
+    || ',"lastRefusal":{"at":"' || to_char(f.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') || '","status":' || f.status
+    || ',"reason":' || to_json(f.reason) || ',"sender":' || to_json(f.sender) || '}}' END"""
 
 
 def put(conn: Connection, trigger_id: UUID, status: int, reason: str, sender: str) -> None:

@@ -254,8 +254,8 @@ LEFT: dict[str, tuple[Callable[[Walk], tuple[str, Callable[[str], None]]], int, 
     "a goal is deleted": (Walk.goals, PAGE, "id"),
     "an endpoint is deleted": (Walk.endpoints, 3 * KIB, "id"),
     "a member is removed": (Walk.members, 2 * KIB, "userId"),
-    "an issue is done": (Walk.inbox, 2 * KIB, "id"),
-    "an issue is another's": (Walk.inbox_of_whom_it_leaves, 2 * KIB, "id"),
+    "an issue is done": (Walk.inbox, KIB, "id"),
+    "an issue is another's": (Walk.inbox_of_whom_it_leaves, KIB, "id"),
 }
 
 

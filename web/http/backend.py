@@ -17,7 +17,7 @@ from psycopg_pool import ConnectionPool
 
 from application.access import Caller, Principal
 from application.event_store.at_hand import Elsewhere
-from application.event_store.loop_recorder import LoopRecorder, Query
+from application.event_store.loop_recorder import LoopRecorder
 from application.event_store.recorder import UNAVAILABLE
 from application.event_store.unit_of_work import UnitOfWork
 from application.execute import Done, Executor
@@ -25,7 +25,6 @@ from application.execute_on_loop import LoopExecutor
 from application.use_cases import read_access
 from domain.bounds.limits import Limits
 from domain.errors import NotFound
-from projections import catalogue
 from projections.engine import installed, positions
 from projections.engine.positions import Lagging
 from projections.engine.read_model import Connection
@@ -34,13 +33,13 @@ from web.http.departures import check_presence
 from web.http.fair_queue import TENANT
 from web.http.fair_turns import FairTurns
 from web.http.json_body import SMALL
+from web.http.reading import MODELS, Documents, Read, Reader, Wanted
 
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 Thing = TypeVar("Thing", bound=read_access.Owned)
 POSITION_HEADER = "X-Routines-Position"
-READ_MODELS = {model.name: model for model in catalogue.ALL}
 # The errors of reading rows that another version wrote: a column or a table is missing, or a document lacks fields.
 ROWS_OF_ANOTHER_VERSION = (psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedTable, msgspec.ValidationError)
 MOMENT_S = 0.25  # how long any request may wait for a read model
@@ -123,7 +122,7 @@ class Backend:
                 yield conn
         except ROWS_OF_ANOTHER_VERSION as error:
             with self.pool.connection() as conn:
-                is_explained = installed.has_other_rows(conn, [READ_MODELS[name] for name in models])
+                is_explained = installed.has_other_rows(conn, [MODELS[name] for name in models])
             if not is_explained:
                 raise
             raise Lagging(models, 1) from error
@@ -175,7 +174,7 @@ class Backend:
         with self.pool.connection() as conn:
             if in_other_tables:
                 return positions.gap(conn, models, target)
-            return positions.gap_of_own_tables(conn, [READ_MODELS[name] for name in models], target)
+            return positions.gap_of_own_tables(conn, [MODELS[name] for name in models], target)
 
     def change(
         self,
@@ -202,6 +201,7 @@ class OnLoop:
     def __init__(self, executor: Executor, pool: Any, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.recorder = LoopRecorder(pool)
+        self._reader = Reader(pool)
         self._executor = executor
         self._on_loop = LoopExecutor(executor, self.recorder, sync_to_thread)
         self._turns = FairTurns()
@@ -223,47 +223,47 @@ class OnLoop:
         question: Callable[[UnitOfWork, Principal, UUID], R],
         about: UUID,
         models: tuple[str, ...],
-        asked: Query,
+        wanted: Wanted,
         *,
         eventual: bool = False,
-    ) -> tuple[R, Any] | None:
+    ) -> tuple[R, Documents] | None:
         """
-        Return the answer to a question of who may read, and to what is `asked`, in one round trip if all goes well.
+        Return the answer to a question of who may read, and the documents that are wanted, in one round trip if all goes well.
 
         The models show everything that was in the log when this was called, and what the answer rests on was so then
         as well. Returns None when it is to be read by a thread: the models are behind for longer than a moment or
-        belong to another version, the answer to what is asked is None, or something else is not as it mostly is.
+        belong to another version, the documents are large, or something else is not as it mostly is.
         """
         try:
             async with self._turns.turn():
-                return await self._read(self._executor.decision(caller, question, about), models, asked, eventual)
+                decide = self._executor.decision(caller, question, about)
+                found = await self._read(decide, models, wanted, eventual)
         except Elsewhere:
             return None
+        return found if found is not None and found[1].are_light else None
 
     async def _read(
-        self, decide: Callable[[UnitOfWork], R], models: tuple[str, ...], asked: Query, eventual: bool
-    ) -> tuple[R, Any] | None:
-        wanted = [READ_MODELS[name] for name in models]
+        self, decide: Callable[[UnitOfWork], R], models: tuple[str, ...], wanted: Wanted, eventual: bool
+    ) -> tuple[R, Documents] | None:
         answer, versions = await self._on_loop.answer(decide)
         target, waited, is_behind = None, 0.0, False
         for pause_s in chain(positions.POLL_S, repeat(positions.POLL_S[-1])):
-            # While the models are behind, all that wait for them ask the same, which is sent once.
-            look = Query(positions.PRESENT, positions.present_values(wanted, {} if is_behind else versions))
-            found, *rest = await self.recorder.query_all([look] if is_behind else [look, asked])
-            present = positions.Present(*found[0])
-            if not present.is_unchanged:
+            # While the models are behind, they are looked at alone.
+            read = Read({}, models, None) if is_behind else Read(versions, models, wanted)
+            found = await self._reader.find(read)
+            if not found.is_unchanged:
                 answer, versions = await self._on_loop.answer(decide, is_fresh=True)
                 continue
-            if present.models < len(wanted):
+            if found.reached is None:
                 return None
-            target = present.head if target is None else target
-            was_behind, is_behind = is_behind, present.reached < target and not eventual
+            target = found.head if target is None else target
+            was_behind, is_behind = is_behind, found.reached < target and not eventual
             if is_behind:
                 if (waited := waited + pause_s) > MOMENT_S:
                     return None
                 await asyncio.sleep(pause_s)
-            elif not was_behind:
-                return None if rest[0] is None else (answer, rest[0])
+            elif not was_behind and found.documents is not None:
+                return answer, found.documents
         raise AssertionError
 
 

@@ -2,11 +2,11 @@
 
 import math
 import re
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 from uuid import UUID
 
-import msgspec
-from litestar import Controller, Response
+from litestar import Controller, MediaType, Response
 from litestar.concurrency import sync_to_thread
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
@@ -14,7 +14,6 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict, replace
 
 from application.access import Caller, Principal
-from application.event_store.loop_recorder import Query, Row
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies.budgets import UsageReport
 from application.request_bodies.issues import LogDraft
@@ -37,6 +36,7 @@ from web.http.backend import Backend
 from web.http.idempotency import one_key
 from web.http.paging import NEXT, Paging, make_page, paging, place_of, row_of
 from web.http.path_ids import CompanyId, RoutineId, RunId
+from web.http.reading import Documents, Wanted
 from web.http.requests import MOST_NUMBER, JsonRequest, parse_whole_number
 from web.http.routing import get, patch, post
 from web.http.validation import must_resume, parse
@@ -140,29 +140,24 @@ class Routines(Controller):
                     conn, company_id, filters, after=after, limit=limit, max_bytes=max_bytes
                 )
 
-        # What asks alike must make the same of the rows: a list that may be longer asks for more than one that is SHORT.
-        most = min(limit or MOST, SHORT + 1)
-
-        def page(rows: list[Row]) -> tuple[Part[responses.RoutineListItem], bytes] | None:
-            if len(rows) > SHORT < most:
-                return None
-            part = routines.LIST.light_part_of(rows, limit, max_bytes)
-            return None if part is None else (part, msgspec.json.encode(part))
-
-        answer, body = None, None
+        answer, most = None, min(limit or SHORT, SHORT)
         if filters == routines.ALL:  # a search may take long, and would hold up all that are read over its connection
-            values = routines.asked(company_id, filters, after, most)
-            query = Query(*routines.LIST.part_query(**values), page)  # type: ignore[arg-type]
+            place = after or routines.FRONT
+            values = (company_id, place.updated_at, place.title, place.id, most + 1)
+            wanted = Wanted(routines.LISTS_OF_MANY, values, most, max_bytes)
             answer = await backend.on_loop.read(
-                caller, read_access.routines, company_id, LIST_MODELS, query, eventual=eventual
+                caller, read_access.routines, company_id, LIST_MODELS, wanted, eventual=eventual
             )
-        if answer is None:
+        if answer is None or (answer[1].part.more and len(answer[1].part) == most != limit):
             addresses, part = await sync_to_thread(read)
         else:
-            addresses, (part, body) = answer
-        if not addresses:
-            part, body = part.of(disclosure.shown(list(part), addresses=False)), None
-        return make_page(paging, list_name, part, routines.place_of, body=body)
+            addresses, found = answer
+            if addresses:
+                return _page_of_bytes(paging, list_name, found, routines.place_in)
+            part = routines.WHOLE_LIST.decode(found.part)
+        return make_page(
+            paging, list_name, part.of(disclosure.shown(list(part), addresses=addresses)), routines.place_of
+        )
 
     @post("/companies/{company_id:str}/routines", operation_id="createRoutine", refuses=(403, 409, 422))
     def create(
@@ -204,17 +199,17 @@ class Routines(Controller):
             with backend.consistent_read(*DETAIL_MODELS, eventual=eventual) as conn:
                 return addresses, routines.detail(conn, routine_id, max_bytes)
 
-        def one(rows: list[Row]) -> Part[responses.RoutineDetail] | None:
-            return routines.DETAIL.light_part_of(rows, None, max_bytes)
-
-        query = Query(*routines.DETAIL.part_query(id=routine_id, max_bytes=max_bytes), one)
+        wanted = Wanted(routines.DETAILS_OF_MANY, (routine_id, max_bytes), None, max_bytes)
         answer = await backend.on_loop.read(
-            caller, use_cases.may_read, routine_id, DETAIL_MODELS, query, eventual=eventual
+            caller, use_cases.may_read, routine_id, DETAIL_MODELS, wanted, eventual=eventual
         )
         if answer is None:
             addresses, routine = await sync_to_thread(read)
         else:
-            addresses, routine = answer[0], next(iter(answer[1]), None)
+            addresses, part = answer[0], answer[1].part
+            if part and addresses:
+                return Response(part[0], media_type=MediaType.JSON)  # type: ignore[arg-type]
+            routine = next(iter(routines.DETAIL.decode(part)), None)
         if routine is None:
             raise NotFound("Routine not found")
         return Response(disclosure.shown(routine, addresses=addresses))
@@ -275,15 +270,13 @@ class Routines(Controller):
 
         answer = None
         if after is None and run_filters == run_history.ALL:
-            query = Query(
-                *run_history.RECENT.part_query(routine_id=routine_id, before=None, limit=limit),
-                lambda rows: run_history.RECENT.light_part_of(rows, limit, max_bytes),
-            )
+            wanted = Wanted(run_history.RECENT_OF_MANY, (routine_id, None, limit + 1), limit, max_bytes)
             answer = await backend.on_loop.read(
-                caller, use_cases.may_read, routine_id, LIST_MODELS, query, eventual=eventual
+                caller, use_cases.may_read, routine_id, LIST_MODELS, wanted, eventual=eventual
             )
-        part = await sync_to_thread(read) if answer is None else answer[1]
-        return make_page(paging, list_name, part, lambda run: run.id)
+        if answer is None:
+            return make_page(paging, list_name, await sync_to_thread(read), lambda run: run.id)
+        return _page_of_bytes(paging, list_name, answer[1], run_history.id_in)
 
     @post(
         "/routines/{routine_id:str}/run",
@@ -379,6 +372,13 @@ class Routines(Controller):
         company_id, session = backend.authorize(caller, log_access.open_to, run_id, caller.run_id)
         with backend.pool.connection() as conn:
             return run_logs.append(conn, company_id, run_id, session, data.part, data.output, backend.limits)
+
+
+def _page_of_bytes(
+    paging: Paging, list_name: str, documents: Documents, place: Callable[[bytes], object]
+) -> Response[Any]:
+    """Return documents as a page of a list, as the bytes that they are stored as."""
+    return make_page(paging, list_name, documents.part, place, body=documents.array)
 
 
 def _created(conn: Connection, new: NewRoutine, draft: RoutineDraft, public_url: str) -> CreatedRoutine | None:

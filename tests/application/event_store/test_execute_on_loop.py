@@ -9,16 +9,16 @@ from eventsourcing.persistence import IntegrityError
 from psycopg_pool import PoolTimeout
 
 from application.event_store.at_hand import HEAVY_BYTES
-from application.event_store.loop_recorder import READERS, LoopRecorder, Query
+from application.event_store.loop_recorder import LoopRecorder
 from application.event_store.recorder import MOST_BATCHES
 from application.event_store.stream_cache import StreamCache
-from application.event_store.stream_kinds import AGENT
+from application.event_store.stream_kinds import AGENT, GOAL, ISSUE
 from application.execute import Executor
 from application.execute_on_loop import LoopExecutor
 from domain.errors import Conflict
-from domain.events import AgentCreated, AgentPaused
+from domain.events import AgentCreated, AgentPaused, GoalCreated, IssueOpened
 from domain.recorded import Recorded
-from domain.values import AgentProfile
+from domain.values import AgentProfile, GoalDetails, IssueDetails
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 LIMIT_S = 60.0
@@ -260,47 +260,19 @@ def test_all_who_decide_while_the_database_is_away_wait_for_it_once(system):
     assert [] == desk.in_threads
 
 
-def test_reads_that_take_long_hold_up_no_decision(system):
-    desk, lock = Desk(system), 1
-    waiting = """
-        SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
-        WHERE l.locktype = 'advisory' AND NOT l.granted AND d.datname = current_database()"""
+def test_the_loop_caches_what_its_decisions_have_missed_of_the_kinds_that_it_decides_on_again_and_again(system):
+    desk, company_id = Desk(system), uuid4()
+    agent_id, issue_id, goal_id = uuid4(), uuid4(), uuid4()
+    opened = IssueOpened(details=IssueDetails(title="Look"), status="todo", created_by_agent_id=None)
+    desk.elsewhere(agent_id, AgentCreated(profile=AgentProfile(name="Scout"), url_key="scout"))
+    desk.elsewhere(issue_id, opened)
+    desk.elsewhere(goal_id, GoalCreated(details=GoalDetails(title="Grow")))
 
-    async def story(conn):
-        reads = []
-        for number in range(1, READERS + 1):
-            query = Query("SELECT pg_advisory_lock_shared(%s)", (lock,))
-            reads.append(asyncio.create_task(desk.recorder.query_all([query])))
-            while number > conn.execute(waiting).fetchone()[0]:  # noqa: ASYNC110 only Postgres knows who waits
-                await asyncio.sleep(0.01)
-        stream_id = uuid4()
-        await desk.loop.attempt(note(stream_id))
-        assert not any(read.done() for read in reads)
-        conn.execute("SELECT pg_advisory_unlock(%s)", (lock,))
-        await asyncio.gather(*reads)
-        return stream_id
+    def look(work):
+        return work.get(AGENT, agent_id), work.get(ISSUE, issue_id), work.get(GOAL, goal_id), company_id
 
-    with system.pool.connection() as conn:
-        conn.execute("SELECT pg_advisory_lock(%s)", (lock,))
-        stream_id = run(story(conn))
+    (scout, issue, _, _), _ = run(desk.loop.answer(look))
 
-    assert ["by hand"] == desk.reasons(stream_id)
-    assert [] == desk.in_threads
-
-
-def test_the_loop_goes_on_between_the_answers_that_came_together(system):
-    desk, steps = Desk(system), []
-
-    async def go_on():
-        while steps.count("made") < 2:
-            if steps[-1:] == ["made"]:
-                steps.append("went on")
-            await asyncio.sleep(0)
-
-    async def story():
-        queries = [Query("SELECT %s::int", (number,), make=lambda _: steps.append("made")) for number in range(2)]
-        await asyncio.gather(go_on(), *(desk.recorder.query_all([query]) for query in queries))
-
-    run(story())
-
-    assert ["made", "went on", "made"] == steps
+    cache = desk.threads.cache
+    assert [(scout, 1), (issue, 1)] == [(cache.get(id_).state, cache.get(id_).folded) for id_ in (agent_id, issue_id)]
+    assert None is cache.get(goal_id)

@@ -52,9 +52,8 @@ class Desk:
         tasks = []
         for item in items:
             tasks.append(asyncio.create_task(self.lane.submit(item, len(item))))
-            await asyncio.sleep(0)
-        for _ in range(5):
-            await asyncio.sleep(0)
+            for _ in range(5):
+                await asyncio.sleep(0)
         return tasks
 
 
@@ -75,6 +74,16 @@ def test_what_waits_while_a_connection_is_busy_goes_together_by_its_bounds_and_i
     assert [["a"], ["b", "c", "d"], ["e", "long one"], ["rest"]] == groups
     assert answers[:2] == ["a done", "b done"]
     assert 1 == made
+
+
+def test_what_comes_in_the_same_step_of_the_loop_goes_together_though_a_connection_is_free():
+    async def story():
+        desk = Desk()
+        desk.may_go.set()
+        await asyncio.gather(*(desk.lane.submit(item) for item in ("a", "b")))
+        return desk.groups
+
+    assert [["a", "b"]] == run(story())
 
 
 def test_several_connections_work_side_by_side():

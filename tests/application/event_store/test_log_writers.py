@@ -11,7 +11,7 @@ from psycopg.sql import SQL, Identifier
 
 from application.access import Caller
 from application.audit import grants, log_reader
-from application.event_store.recorder import APPEND, ClockDiffers
+from application.event_store.recorder import APPEND, APPEND_EACH, Batch, ClockDiffers, together, verdicts
 from application.execute import Executor
 from application.request_bodies.board import (
     AgentDraft,
@@ -70,13 +70,16 @@ class Scene:
     def append(self, *events, evidence=(), login="routines_service"):
         """By hand, over a connection with the service's login; each event is (stream, name, body), of a next version."""
         with psycopg.connect(self.urls(login), autocommit=True) as conn:
-            ids = [stream for stream, _, _ in events]
-            now = {id_: sum(row.stream_id == id_ for row in self.log()) for id_ in {*ids, *evidence}}
-            versions = [now[id_] + 1 for id_ in ids]
-            names, bodies = [name for _, name, _ in events], [body for _, _, body in events]
-            guarded = [id_ for id_ in evidence if id_ not in ids]
-            guards = guarded, [now[id_] for id_ in guarded]
-            return conn.execute(APPEND, (ids, versions, names, bodies, *guards)).fetchone()[0]
+            return conn.execute(APPEND, self.batch(*events, evidence=evidence)).fetchone()[0]
+
+    def batch(self, *events, evidence=()):
+        """What `append` gives to the log."""
+        ids = [stream for stream, _, _ in events]
+        now = {id_: sum(row.stream_id == id_ for row in self.log()) for id_ in {*ids, *evidence}}
+        versions = [now[id_] + 1 for id_ in ids]
+        names, bodies = [name for _, name, _ in events], [body for _, _, body in events]
+        guarded = [id_ for id_ in evidence if id_ not in ids]
+        return Batch(ids, versions, names, bodies, guarded, [now[id_] for id_ in guarded])
 
 
 @pytest.fixture(scope="module")
@@ -404,6 +407,24 @@ def test_what_the_service_makes_up_is_refused(scene):
 
     assert recorded == []
     assert len(scene.log()) == many
+
+
+def test_no_grant_rests_on_what_another_batch_of_its_group_has_read(scene):
+    """An admin's membership is made up by the viewer, who has read only her own; what the others read would prove it."""
+    by_abe, by_vic = (
+        [key, user, scene.seat(user)] for key, user in ((scene.abe_key, scene.abe), (scene.vic_key, scene.vic))
+    )
+    joined = body("member.joined", f"user:{scene.abe}", scene.company, user_id=(new := uuid4()), role="member")
+    forged = (scene.seat(new), "member.joined", joined)
+    plain = (uuid4(), "agent.paused", body("agent.paused", company=scene.company, reason="rest"))
+    group = [scene.batch(plain, evidence=by_abe), scene.batch(forged, evidence=by_vic)]
+
+    with psycopg.connect(scene.urls("routines_service"), autocommit=True) as conn:
+        recorded, refused = verdicts(conn.execute(APPEND_EACH, together(group)).fetchall())
+
+    assert recorded == scene.log()[-1].position
+    assert isinstance(refused, psycopg.errors.InsufficientPrivilege)
+    assert scene.append(forged, evidence=by_abe) == recorded + 1
 
 
 def test_a_key_that_is_revoked_or_expired_and_a_membership_that_ended_vouch_for_nothing(scene):

@@ -529,6 +529,37 @@ def test_a_batch_that_was_decided_at_another_time_is_refused_alone(system, admin
     assert outcomes[1] == 1
 
 
+def test_batches_that_do_not_concern_each_other_are_judged_together(system):
+    read = stream(1)
+    system.store.append(read)
+    guards = [(read[0].stream_id, 1)]
+
+    outcomes = system.store.recorder.append_each([batch(stream(2), guards), batch(stream(1), guards), batch(stream(3))])
+
+    assert [3, 4, 7] == outcomes
+    assert 2 == len(moments(system))  # those of the three are one
+
+
+def test_a_batch_whose_reading_another_one_has_changed_is_refused(system):
+    read = stream(1)
+    system.store.append(read)
+    changes, rests = batch([fact(read[0].stream_id, 2)]), batch(stream(1), [(read[0].stream_id, 1)])
+
+    outcomes = system.store.recorder.append_each([changes, rests])
+    others = system.store.recorder.append_each([batch(stream(1)), rests, batch(stream(1), [(read[0].stream_id, 2)])])
+
+    assert 2 == outcomes[0]
+    assert [3, 4] == [others[0], others[2]]
+    for refusal in (outcomes[1], others[1]):
+        assert "a stream that was read has changed" in str(refusal)
+
+
+def moments(system):
+    """The different moments at which events of the log were recorded."""
+    with system.pool.connection() as conn:
+        return {moment for (moment,) in conn.execute("SELECT recorded_at FROM log.events")}
+
+
 def test_all_batches_of_a_transaction_are_announced_once(system):
     with psycopg.connect(system.settings.database_url, autocommit=True) as conn:
         conn.execute("LISTEN routines_log")

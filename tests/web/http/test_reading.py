@@ -1,0 +1,148 @@
+"""Documents are read in the event loop as the bytes that Postgres holds, many in one round trip."""
+
+import asyncio
+from uuid import UUID, uuid4
+
+import msgspec
+import pytest
+from litestar.concurrency import sync_to_thread
+
+from application.event_store.at_hand import Elsewhere
+from application.event_store.loop_recorder import LoopRecorder
+from application.execute import Executor
+from application.execute_on_loop import LoopExecutor
+from domain.events import AgentPaused
+from projections import catalogue
+from projections.engine import positions
+from projections.engine.documents import BatchedDocs, Docs, beginning
+from tests.application.event_store.test_execute_on_loop import NOON
+from web.http.reading import CONNECTIONS, Read, Reader, Wanted
+
+LIMIT_S = 60.0
+MODELS = ("routines", "run_history")
+NUMBERS = Docs(
+    "SELECT json_build_array(%(first)s + n) AS doc FROM generate_series(0, %(limit)s - 1) n ORDER BY n", list[int]
+)
+NUMBERS_OF_MANY = BatchedDocs(NUMBERS, first="bigint", limit="bigint")
+HELD = BatchedDocs(Docs("SELECT pg_advisory_lock_shared(%(lock)s)::text::json AS doc", object), lock="bigint")
+
+
+def numbers(first, limit):
+    return Wanted(NUMBERS_OF_MANY, (first, limit + 1), limit, 1_000)
+
+
+def read(wanted=None, versions=None, models=MODELS):
+    return Read(versions or {}, models, wanted)
+
+
+def find(system, *reads):
+    async def story():
+        reader = Reader(system.pool)
+        return await asyncio.wait_for(asyncio.gather(*map(reader.find, reads)), LIMIT_S)
+
+    return asyncio.run(story())
+
+
+def note(system, stream_id):
+    return Executor(system.store, lambda: NOON).attempt(
+        lambda work: work.record(stream_id, [AgentPaused(reason="noted")], uuid4())
+    )
+
+
+def project(system):
+    with system.pool.connection() as conn:
+        while positions.advance(conn, catalogue.ALL, system.store.after):
+            pass
+
+
+def test_each_gets_its_own_documents_as_bytes_and_hears_whether_there_are_more(system):
+    wanted = [numbers(first, limit) for first, limit in ((7, 2), (70, 1), (7, 2), (700, 3))]
+
+    found = find(system, *map(read, wanted))
+
+    assert [b"[[7],[8]]", b"[[70]]", b"[[7],[8]]", b"[[700],[701],[702]]"] == [one.documents.array for one in found]
+    assert all(one.documents.part.more for one in found)
+    assert [[7], [8]] == NUMBERS.decode(found[0].documents.part)
+    assert found[0].documents is found[2].documents
+
+
+def test_a_read_hears_that_a_stream_has_moved_on_and_others_do_not(system):
+    old, new = uuid4(), uuid4()
+    for stream_id in (old, old, new):
+        note(system, stream_id)
+    versions = [{old: 1, new: 1}, {new: 1}, {old: 2}, {uuid4(): 0}, {}]
+
+    found = find(system, *(read(versions=one) for one in versions))
+
+    assert [False, True, True, True, True] == [one.is_unchanged for one in found]
+    assert {system.store.head()} == {one.head for one in found}
+
+
+def test_a_read_hears_how_far_its_own_models_have_come(system):
+    project(system)
+    note(system, uuid4())
+    with system.pool.connection() as conn:
+        positions.advance(conn, [model for model in catalogue.ALL if model.name == "routines"], system.store.after)
+        conn.execute("UPDATE positions SET shape = 'other' WHERE name = 'issues'")
+
+    found = find(system, *(read(models=models) for models in (("routines",), MODELS, ("issues", "routines"))))
+
+    head = system.store.head()
+    assert [head, head - 1, None] == [one.reached for one in found]
+
+
+def test_what_cannot_be_asked_is_left_to_threads(system):
+    broken = Wanted(
+        BatchedDocs(Docs("SELECT doc FROM nowhere WHERE id = %(id)s", object), id="uuid"), (uuid4(),), None, 9
+    )
+
+    with pytest.raises(Elsewhere):
+        find(system, read(broken))
+    assert b"[[1]]" == find(system, read(numbers(1, 1)))[0].documents.array
+
+
+def test_reads_that_take_long_hold_up_no_decision(system):
+    lock, stream_id = 1, uuid4()
+    waiting = """
+        SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+        WHERE l.locktype = 'advisory' AND NOT l.granted AND d.datname = current_database()"""
+    threads = Executor(system.store, lambda: NOON)
+
+    async def story(conn):
+        reader, reads = Reader(system.pool), []
+        for number in range(1, CONNECTIONS + 1):
+            reads.append(asyncio.create_task(reader.find(read(Wanted(HELD, (lock,), None, 9)))))
+            while number > conn.execute(waiting).fetchone()[0]:  # noqa: ASYNC110 only Postgres knows who waits
+                await asyncio.sleep(0.01)
+        loop = LoopExecutor(threads, LoopRecorder(system.pool), sync_to_thread)
+        await loop.attempt(lambda work: work.record(stream_id, [AgentPaused(reason="by hand")], uuid4()))
+        assert not any(one.done() for one in reads)
+        conn.execute("SELECT pg_advisory_unlock(%s)", (lock,))
+        await asyncio.gather(*reads, return_exceptions=True)
+
+    with system.pool.connection() as conn:
+        conn.execute("SELECT pg_advisory_lock(%s)", (lock,))
+        asyncio.run(asyncio.wait_for(story(conn), LIMIT_S))
+
+    assert 1 == system.store.versions([stream_id])[stream_id]
+
+
+class Short(msgspec.Struct):
+    id: UUID
+    label: str
+
+
+class Long(Short, rename="camel"):
+    company_id: UUID
+
+
+def test_the_beginning_of_a_document_is_its_summary_whatever_its_texts_hold(system):
+    long = Long(id=uuid4(), label='","companyId":"x" \\ ü', company_id=uuid4())
+    with system.pool.connection() as conn:
+        row = conn.execute(
+            f"SELECT {beginning('d.doc', 'companyId')} FROM (SELECT %s::json AS doc) d",
+            (msgspec.json.encode(long).decode(),),
+        ).fetchone()
+
+    assert row is not None
+    assert msgspec.json.encode(Short(long.id, long.label)).decode() == row[0]
