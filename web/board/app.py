@@ -15,6 +15,7 @@ from web.board.api import ApiRefusal
 from web.board.files import static_file
 from web.board.session import SessionCookie
 from web.board.visit import HTML, PAGES, SignInNeeded, Visit, see_other
+from web.events.feeds import Feeds
 from web.http.backend import Backend
 from web.http.errors import describe_error, headers_of, note_refusal
 from web.http.public_path import public_path, state_with
@@ -50,12 +51,21 @@ ADVICE = {
 }
 
 
-def board(backend: Backend, apis: ASGIApp, public_url: str, pages: Sequence[ControllerRouterHandler]) -> Litestar:
-    """Return the application. `apis` answers what the pages ask for; `pages` are the routes for those who are signed in."""
+def board(
+    backend: Backend, apis: ASGIApp, feeds: Feeds, public_url: str, pages: Sequence[ControllerRouterHandler]
+) -> Litestar:
+    """
+    Return the application.
+
+    `apis` answers what the pages ask for, `feeds` tells them what changes; `pages` are the routes for those who are signed in.
+    """
     cookie = SessionCookie(public_url)
 
     async def provide_backend() -> Backend:
         return backend
+
+    async def provide_feeds() -> Feeds:
+        return feeds
 
     async def provide_cookie() -> SessionCookie:
         return cookie
@@ -83,6 +93,7 @@ def board(backend: Backend, apis: ASGIApp, public_url: str, pages: Sequence[Cont
         dependencies={
             "backend": Provide(provide_backend),
             "cookie": Provide(provide_cookie),
+            "feeds": Provide(provide_feeds),
             "public_url": Provide(provide_public_url),
             "visit": Provide(provide_visit),
         },
@@ -120,8 +131,10 @@ def _describe(error: Exception) -> tuple[int, str, dict[str, str]]:
         return error.status, named or error.message, kept
     if isinstance(error, NotFoundException | MethodNotAllowedException):
         return 404, "No page of the board has this address.", {}
-    status, message, _ = describe_error(error)
-    return status, message, headers_of(status, error)
+    status, message, details = describe_error(error)
+    named = [".".join(map(str, issue["path"])) for issue in details] if isinstance(details, list) else []
+    field = next((name for name in named if name and name not in message), "")
+    return status, f"{field}: {message}" if field else message, headers_of(status, error)
 
 
 def error_page(status: int, message: str, base: str) -> str:

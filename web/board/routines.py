@@ -41,6 +41,7 @@ class Sorting(msgspec.Struct, frozen=True):
 @get("/board/companies/{company_id:str}/routines", operation_id="boardRoutines")
 async def routines(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show the routines that match, a page of them."""
+    live = await visit.live()
     parameters = visit.parameters(FILTERS)
     order: Order = parse(Sorting, {"sort": parameters.get("sort", "next")}).sort
     filters = _filters(parameters)
@@ -54,6 +55,7 @@ async def routines(visit: NamedDependency[Visit]) -> Response[Any]:
     return visit.show(
         "routines.html",
         here="routines",
+        live=live,
         rows=rows,
         parameters=parameters,
         is_narrowed=any(name != "sort" for name in parameters),

@@ -176,13 +176,23 @@ class Visit:
         path = "/".join(quote(str(part), safe="") for part in parts)
         return f"{self.base}/{path}" + (f"?{urlencode(parameters)}" if parameters else "")
 
+    async def live(self, **things: object) -> str:
+        """
+        Return the address that tells the page when something changes of the company, or of one thing in it.
+
+        It tells of what happens from now on, so a page asks for it before it reads anything.
+        """
+        position = await sync_to_thread(self.backend.executor.store.head)
+        return self.path("live", query={**things, "after": position})
+
     def api_path(self, *parts: object) -> str:
         """Return a path of the API below the company."""
         return "/".join(["/companies", self.company_id, *(quote(str(part), safe="") for part in parts)])
 
     def show(self, template: str, *, status: int = 200, **values: Any) -> Response[str]:
-        """Return a page."""
-        text = PAGES.get_template(template).render(visit=self, **self._shared(), **values)
+        """Return a page. What a post shows cannot renew itself: its address is that of the post."""
+        values = {**self._shared(), **values} | ({"live": ""} if self.request.method == "POST" else {})
+        text = PAGES.get_template(template).render(visit=self, **values)
         return Response(text, media_type=HTML, status_code=status)
 
     def _shared(self) -> dict[str, Any]:
@@ -193,6 +203,7 @@ class Visit:
             "now": self.now,
             "when": self.when,
             "away": self.away,
+            "live": "",
             "path": self.path if self.company else None,
             "address": self.address,
         }

@@ -260,13 +260,13 @@ def test_everything_on_the_way_to_a_run_can_be_done_by_keyboard_alone(tab, api, 
 
 def test_the_home_changes_by_itself_and_keeps_the_focus(tab, api, company):
     tab.get_by_role("link", name="Audit", exact=True).first.focus()
+    tab.get_by_text("It renews itself.").wait_for()
     api.routine(
         company,
         api.get(f"/companies/{company}/agents")[0]["id"],
         title="Brand new",
         triggers=[{"kind": "schedule", "cronExpression": "* * * * *"}],
     )
-    tab.evaluate("htmx.trigger('#live', 'changed')")
     tab.get_by_role("link", name="Brand new").first.wait_for()
     assert tab.evaluate("document.activeElement.textContent") == "Audit"
 
@@ -290,14 +290,15 @@ def test_a_page_whose_session_has_ended_asks_for_a_sign_in_and_one_that_cannot_b
     context = sign_in(api, chromium)
     page = context.new_page()
     page.goto(f"/board/companies/{company}")
-    page.route("**/board/companies/**", lambda route: route.fulfill(status=503, body="<p>Not now</p>"))
+    page.get_by_text("It renews itself.").wait_for()
+    page.route(f"**/companies/{company}", lambda route: route.fulfill(status=503, body="<p>Not now</p>"))
     with page.expect_response(lambda answer: answer.status == 503):
-        page.evaluate("htmx.trigger('#live', 'changed')")
+        api.post(f"/companies/{company}/goals", {"title": "Grow"})
     assert page.get_by_role("heading", name="Needs attention").is_visible()
-    page.unroute("**/board/companies/**")
+    page.unroute(f"**/companies/{company}")
 
     context.clear_cookies()
-    page.evaluate("htmx.trigger('#live', 'changed')")
+    api.post(f"/companies/{company}/goals", {"title": "Grow more"})
 
     page.get_by_label("Board token").wait_for()
     context.close()
