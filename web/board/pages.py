@@ -14,6 +14,7 @@ from web.board import (
     routine,
     routines,
     runs,
+    search,
     system,
     triggers,
 )
@@ -24,7 +25,8 @@ PAGES = [
     general.create_company,
     general.settings,
     general.save_settings,
-    general.find,
+    search.find,
+    search.palette,
     home.home,
     home.week,
     routines.routines,

@@ -218,6 +218,19 @@ class Visit:
         there = words.parse(moment) if isinstance(moment, str) else moment
         return "" if there is None else words.distance(there, self.now)
 
+    def places(self) -> Sequence[tuple[str, tuple[str, ...], str]]:
+        """Return the places in the menu that the reader may see: the name of each, its path, and its word."""
+        return [
+            ("home", (), "Home"),
+            ("routines", ("routines",), "Routines"),
+            ("runs", ("runs",), "Runs"),
+            ("issues", ("issues",), "Issues"),
+            *([("deliveries", ("deliveries",), "Deliveries")] if self.rights.administer else []),
+            ("people", ("people",), "People and keys"),
+            *([("log", ("log",), "Log")] if self.rights.audit else []),
+            ("system", ("system",), "System"),
+        ]
+
     def go(self, *parts: object, done: str | None = None, **query: object) -> Redirect:
         """Return the way to another page of the company, after a change."""
         return see_other(self.path(*parts, query={**query, "done": done}))

@@ -237,9 +237,9 @@ def test_everything_on_the_way_to_a_run_can_be_done_by_keyboard_alone(tab, api, 
     tab.keyboard.press("Tab")
     assert tab.evaluate("document.activeElement.textContent") == "To the content"
     tab.keyboard.press("Control+k")
-    tab.keyboard.type("audit")
+    tab.keyboard.type("routines")
     tab.keyboard.press("Enter")
-    tab.wait_for_url(re.compile("q=audit"))
+    tab.wait_for_url(re.compile("/routines$"))
     link = tab.get_by_role("link", name="Audit", exact=True)
     for _ in range(40):
         if link.evaluate("element => element === document.activeElement"):
@@ -256,6 +256,80 @@ def test_everything_on_the_way_to_a_run_can_be_done_by_keyboard_alone(tab, api, 
     tab.get_by_role("button", name="Sign out", exact=True).wait_for()
     tab.keyboard.press("Escape")
     assert not tab.get_by_role("button", name="Sign out", exact=True).is_visible()
+
+
+def test_the_palette_goes_anywhere_by_keyboard_and_gives_the_focus_back(tab, api, company):
+    run = api.get(f"/companies/{company}/runs?status=failed")[0]["id"]
+    tab.get_by_role("link", name="New routine").focus()
+    tab.keyboard.press("Control+k")
+    field = tab.get_by_role("combobox", name="Title, identifier, page or id")
+    tab.get_by_role("option", name="Home").wait_for()
+    tab.keyboard.press("ArrowUp")  # to the last one
+    tab.keyboard.press("ArrowDown")
+    tab.keyboard.press("ArrowDown")
+    assert "Routines" in tab.locator("[aria-selected=true]").text_content()
+    assert field.get_attribute("aria-activedescendant") == tab.locator("[aria-selected=true]").get_attribute("id")
+    tab.keyboard.press("Escape")
+    assert not field.is_visible()
+    assert tab.evaluate("document.activeElement.textContent") == "New routine"
+
+    tab.keyboard.press("Meta+k")
+    tab.keyboard.type("au")
+    tab.locator("#found[data-text=au]").wait_for()
+    assert ["Routines", "Runs", "Issues"] == [
+        group.get_attribute("aria-label") for group in tab.locator("#found [role=group]").all()
+    ]
+    tab.evaluate(AXE.read_text())
+    for scheme in ("light", "dark"):
+        tab.emulate_media(color_scheme=scheme)
+        assert [] == faults(tab, {"type": "tag", "values": TAGS})
+    field.fill("nothing of the kind")
+    tab.get_by_text("Nothing has this in its name.").wait_for()
+    assert [] == faults(tab, {"type": "tag", "values": TAGS})
+
+    field.fill(run)
+    tab.keyboard.press("Enter")  # before the options are there
+    tab.wait_for_url(re.compile(f"/runs/{run}"))
+
+
+def test_a_page_that_changes_by_itself_keeps_what_is_typed_opened_chosen_and_scrolled_to(tab, api):
+    company = api.company("Busy")
+    agent, _ = api.agent(company)
+    routines = [api.routine(company, agent, title=f"Report {number:02}") for number in range(30)]
+    run = api.post(f"/routines/{routines[0]}/run", {})
+    issue = f"/issues/{run['linkedIssueId']}"
+    tab.goto(f"/board/companies/{company}{issue}")
+    tab.get_by_text("It renews itself.").wait_for()
+    tab.get_by_label("Comment").fill("I am about to say")
+    tab.get_by_label("Why it failed").fill("that")
+    api.post(f"{issue}/comments", {"body": "Somebody was quicker."})
+    tab.get_by_text("Somebody was quicker.").wait_for()
+    assert ["I am about to say", "that"] == [
+        tab.get_by_label(name).input_value() for name in ("Comment", "Why it failed")
+    ]
+    assert tab.evaluate("document.activeElement.name") == "failureReason"
+
+    tab.goto(f"/board/companies/{company}/log")
+    tab.get_by_text("It renews itself.").wait_for()
+    row = tab.locator(f"#row-{api.system.store.head()}")
+    row.locator("summary").click()
+    api.post(f"/companies/{company}/goals", {"title": "Grow"})
+    tab.locator(f"#row-{api.system.store.head()}").wait_for()
+    assert row.locator("pre").is_visible()
+
+    tab.goto(f"/board/companies/{company}/routines?sort=changed")
+    tab.get_by_text("It renews itself.").wait_for()
+    tab.get_by_label("Choose Report 07").check()
+    place = f"document.getElementById('row-{routines[3]}').getBoundingClientRect().top"
+    tab.locator(f"#row-{routines[3]}").scroll_into_view_if_needed()
+    before = tab.evaluate(place)
+    api.patch(f"/routines/{routines[7]}", {"title": "Report 07, changed"})
+    tab.get_by_label("Choose Report 07, changed").wait_for()
+    assert ["Choose Report 07, changed"] == [
+        box.get_attribute("aria-label") for box in tab.locator("tbody input:checked").all()
+    ]
+    assert pytest.approx(before, abs=1) == tab.evaluate(place)
+    assert tab.evaluate("scrollY") > 0
 
 
 def test_the_home_changes_by_itself_and_keeps_the_focus(tab, api, company):

@@ -13,6 +13,8 @@ NONSENSE = ("x/../y?z#é", "9" * 1_000, "0001-01-01T00:00:00+14:00", f"{NOTHING}
 PARAMETERS = {
     "": ("done",),
     "/find": ("q",),
+    "/palette": ("q",),
+    "/live": ("routine", "trigger", "run", "issue", "after"),
     "/routines": ("q", "status", "agent", "project", "folder", "sort", "cursor"),
     "/routines/{routine}": ("at", "why", "zone", "trigger"),
     "/routines/{routine}/revisions": ("cursor",),

@@ -8,13 +8,9 @@ function center() {
 center();
 document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 
-// Ctrl-K and / go to the search, Escape closes an open menu.
+// Escape closes an open menu.
 document.addEventListener("keydown", (event) => {
-  const typing = event.target.matches("input, textarea, select");
-  if ((event.key === "k" && (event.ctrlKey || event.metaKey)) || (event.key === "/" && !typing)) {
-    const find = document.getElementById("find");
-    if (find) { event.preventDefault(); find.focus(); find.select(); }
-  } else if (event.key === "Escape") {
+  if (event.key === "Escape") {
     document.querySelectorAll("details.menu[open]").forEach((menu) => {
       menu.open = false;
       menu.querySelector("summary").focus();

@@ -51,13 +51,27 @@
     if (answer.status >= 500 || answer.status === 429) return false;
     if (!answer.ok) { leave(); changed = 0; say("It cannot be renewed any more."); return true; }
     if (location.href !== address) return true; // filters have changed meanwhile
-    const focused = document.activeElement;
+    const focused = document.activeElement, height = scrollY, places = seen();
     for (const id of [shown().id, "age"]) {
       const element = document.getElementById(id);
       await htmx.swap({ text, sourceElement: element, target: element, select: `#${id}`, swap: "outerMorph ignoreTitle:true" });
     }
+    scrollTo(0, height); // browsers scroll to what has the focus when it is moved
+    stay(places);
     if (focused.id && focused !== document.activeElement) document.getElementById(focused.id)?.focus({ preventScroll: true });
     return true;
+  }
+
+  // What one looks at stays where it is on the screen, though rows come and go above it. At the top of a page, new ones are seen.
+  function seen() {
+    const top = (element) => element.getBoundingClientRect().top;
+    const inside = (element) => top(element) >= 0 && top(element) < innerHeight;
+    return scrollY > 0 ? [...shown().querySelectorAll("[id]")].filter(inside).map((element) => [element, top(element)]) : [];
+  }
+
+  function stay(places) {
+    const moved = places.filter(([element]) => element.isConnected).map(([element, top]) => element.getBoundingClientRect().top - top);
+    if (moved.length) scrollBy(0, moved.reduce((least, one) => (Math.abs(one) < Math.abs(least) ? one : least)));
   }
 
   document.addEventListener("visibilitychange", () => { if (document.hidden) leave(); else follow(); });
