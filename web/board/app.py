@@ -132,8 +132,8 @@ def _describe(error: Exception) -> tuple[int, str, dict[str, str]]:
     if isinstance(error, NotFoundException | MethodNotAllowedException):
         return 404, "No page of the board has this address.", {}
     status, message, details = describe_error(error)
-    named = [".".join(map(str, issue["path"])) for issue in details] if isinstance(details, list) else []
-    field = next((name for name in named if name and name not in message), "")
+    paths = [".".join(map(str, issue["path"])) for issue in details] if isinstance(details, list) else []
+    field = next((path for path in paths if path and path not in message), "")
     return status, f"{field}: {message}" if field else message, headers_of(status, error)
 
 

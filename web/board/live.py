@@ -31,11 +31,14 @@ async def live(request: Request[Any, Any, Any], feeds: NamedDependency[Feeds]) -
     company_id, query = str(request.path_params["company_id"]), request.query_params
     if not UUID_TEXT.fullmatch(company_id):
         raise NotFound("There is no such company")
-    things = {f"{name}_id": uuid_or_none(query.get(name), name) for name in ("routine", "trigger", "run", "issue")}
+    watched = Filters(
+        routine_id=uuid_or_none(query.get("routine"), "routine"),
+        trigger_id=uuid_or_none(query.get("trigger"), "trigger"),
+        run_id=uuid_or_none(query.get("run"), "run"),
+        issue_id=uuid_or_none(query.get("issue"), "issue"),
+    )
     resumed = request.headers.get("last-event-id")
     name = "after" if resumed is None else "Last-Event-ID"
     begins = parse_whole_number(query.get("after", "") if resumed is None else resumed, name, 0, 0, MOST_NUMBER)
     caller = Caller(token=bearer_token(request))
-    return await sync_to_thread(
-        feeds.watch, caller, Filters(**things), begins, event_access.of_changes, UUID(company_id)
-    )
+    return await sync_to_thread(feeds.watch, caller, watched, begins, event_access.of_changes, UUID(company_id))

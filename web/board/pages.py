@@ -17,6 +17,7 @@ from web.board import (
     search,
     system,
     triggers,
+    what_if,
 )
 
 PAGES = [
@@ -39,6 +40,7 @@ PAGES = [
     routine.routine,
     routine.revisions,
     routine.restore,
+    what_if.what_if,
     editing.new,
     editing.create,
     editing.edit,

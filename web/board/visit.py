@@ -203,6 +203,7 @@ class Visit:
             "now": self.now,
             "when": self.when,
             "away": self.away,
+            "is_ahead": self.is_ahead,
             "live": "",
             "path": self.path if self.company else None,
             "address": self.address,
@@ -230,6 +231,10 @@ class Visit:
             *([("log", ("log",), "Log")] if self.rights.audit else []),
             ("system", ("system",), "System"),
         ]
+
+    def is_ahead(self, text: str | None) -> bool:
+        """Return whether a moment of the API is still to come."""
+        return (moment := words.parse(text)) is not None and moment > self.now
 
     def go(self, *parts: object, done: str | None = None, **query: object) -> Redirect:
         """Return the way to another page of the company, after a change."""
