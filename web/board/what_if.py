@@ -16,7 +16,7 @@ from web.board.runs import bound
 from web.board.visit import Visit
 
 USUAL = timedelta(days=7)
-AS_IT_WAS = ("", "as it was")
+AS_IT_WAS, SAME = ("", "as it was"), "the same"
 TEXTS = ("cronExpression", "timezone", "concurrencyPolicy", "catchUpPolicy")
 NUMBERS = ("jitterSec", "maxRunDurationSec")
 FIELDS = ("from", "to", "triggerId", *TEXTS, *NUMBERS)
@@ -89,33 +89,29 @@ def _totals(visit: Visit, answer: Json) -> list[Total]:
     was, would_be = answer["actual"], answer["replayed"]
 
     def counted(name: str, field: str, status: str = "") -> Total:
-        difference = would_be[field] - was[field]
-        sign = "+" if difference > 0 else "\u2212"
-        words_of = f"{sign}{abs(difference):,}" if difference else "the same"
-        return Total(name, f"{was[field]:,}", f"{would_be[field]:,}", words_of, status)
+        return Total(name, f"{was[field]:,}", f"{would_be[field]:,}", _more(would_be[field] - was[field]), status)
 
     def waited(name: str, field: str) -> Total:
         difference = would_be[field] - was[field]
-        words_of = (
-            f"{words.milliseconds(abs(difference))} {'more' if difference > 0 else 'less'}"
-            if difference
-            else "the same"
-        )
-        return Total(name, words.milliseconds(was[field]), words.milliseconds(would_be[field]), words_of)
+        longer = f"{words.milliseconds(abs(difference))} {'more' if difference > 0 else 'less'}" if difference else SAME
+        return Total(name, words.milliseconds(was[field]), words.milliseconds(would_be[field]), longer)
 
-    def busiest(totals: Json) -> str:
+    def busiest(totals: Json) -> tuple[int, str]:
         minute = totals["busiest"]
-        return f"{visit.when(minute['at'])}: {words.counted(minute['runs'], 'run')}" if minute else "none"
+        runs = minute["runs"] if minute else 0
+        return runs, f"{words.counted(runs, 'run')}, {visit.when(minute['at'])}" if minute else "none"
 
+    (most_was, minute_was), (most_would_be, minute_would_be) = busiest(was), busiest(would_be)
     return [
         counted("Fired", "fired"),
         *(counted(field, field, status) for field, status in OUTCOMES.items()),
         waited("Longest wait", "longestWaitMs"),
         waited("Waiting in all", "totalWaitMs"),
-        Total(
-            "Busiest minute",
-            busiest(was),
-            busiest(would_be),
-            "" if was["busiest"] != would_be["busiest"] else "the same",
-        ),
+        Total("Busiest minute", minute_was, minute_would_be, _more(most_would_be - most_was)),
     ]
+
+
+def _more(difference: int) -> str:
+    """Return a difference of two numbers."""
+    sign = "+" if difference > 0 else "\u2212"
+    return f"{sign}{abs(difference):,}" if difference else SAME

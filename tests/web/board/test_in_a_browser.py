@@ -117,11 +117,14 @@ def paths(api, company):
             "/log",
             "/system",
             "/week",
+            "/find?q=a",
+            "/find?q=nothing",
         ),
         *(
             routine,
             f"{routine}?why=2026-11-29+09:00&zone=UTC",
             f"{routine}/revisions",
+            f"{routine}/what-if",
             f"{routine}/edit",
             f"{routine}/pause",
             f"{routine}/run",
@@ -330,6 +333,39 @@ def test_a_page_that_changes_by_itself_keeps_what_is_typed_opened_chosen_and_scr
     ]
     assert pytest.approx(before, abs=1) == tab.evaluate(place)
     assert tab.evaluate("scrollY") > 0
+
+
+def test_an_old_secret_counts_down_to_its_end(tab, api, company):
+    routine = api.get(f"/companies/{company}/routines?q=audit")[0]["id"]
+    webhook = next(one["id"] for one in api.get(f"/routines/{routine}")["triggers"] if one["kind"] == "webhook")
+    tab.goto(f"/board/companies/{company}/routines/{routine}/triggers/{webhook}")
+    tab.get_by_label("The present secret is good for").select_option("24 hours more")
+    tab.get_by_role("button", name="Make a new secret and show it once").click()
+    tab.get_by_text("The secret before it is accepted until tomorrow").wait_for()
+    tab.goto(f"/board/companies/{company}/routines/{routine}/triggers/{webhook}")
+    left = tab.locator(".left")
+    before = left.text_content()
+    assert re.fullmatch(": 23 h 59 min [0-9]+ s more", before)
+    tab.locator(".left", has_not_text=before).wait_for()
+    left.evaluate("element => { element.dataset.until = '2020-01-01T00:00:00Z'; }")
+    tab.get_by_text(", which is over.").wait_for()
+
+
+def test_what_would_have_been_is_asked_on_a_routines_page_and_stands_beside_what_was(tab, api, company):
+    routine = api.get(f"/companies/{company}/routines?q=audit")[0]["id"]
+    tab.goto(f"/board/companies/{company}/routines/{routine}")
+    tab.get_by_role("link", name="What if…").click()
+    tab.get_by_label("While its last run is still open").select_option("always_enqueue")
+    tab.get_by_role("button", name="Replay it").click()
+    tab.get_by_role("row", name="ran 3 4 +1").wait_for()
+    assert "≠ changed" in tab.get_by_role("row", name="coalesced").last.text_content()
+    assert tab.get_by_label("While its last run is still open").input_value() == "always_enqueue"
+    tab.evaluate(AXE.read_text())
+    for scheme in ("light", "dark"):
+        tab.emulate_media(color_scheme=scheme)
+        assert [] == faults(tab, {"type": "tag", "values": TAGS})
+    tab.set_viewport_size({"width": PHONE, "height": 900})
+    assert tab.evaluate("document.documentElement.scrollWidth") <= PHONE
 
 
 def test_the_home_changes_by_itself_and_keeps_the_focus(tab, api, company):

@@ -59,10 +59,10 @@ window.addEventListener("pageshow", () => {
 const ahead = Date.now() - Date.parse(document.querySelector("#age time")?.dateTime);
 function countDown() {
   document.querySelectorAll("[data-until]").forEach((element) => {
-    const left = Math.ceil((Date.parse(element.dataset.until) - Date.now() + ahead) / 1000);
+    const left = Math.floor((Date.parse(element.dataset.until) - Date.now() + ahead) / 1000);
     const parts = [[Math.floor(left / 3600), "h"], [Math.floor(left / 60) % 60, "min"], [left % 60, "s"]];
     const words = parts.filter(([number], place) => number || place === 2).map((part) => part.join(" ")).join(" ");
-    element.textContent = left > 0 ? `: ${words} more` : ", which is over";
+    element.textContent = left >= 0 ? `: ${words} more` : ", which is over";
   });
 }
 countDown();
