@@ -7,9 +7,13 @@ refuses is an error in the console, and fails the test that caused it.
 
 import re
 from pathlib import Path
+from uuid import UUID
 
 import httpx
 import pytest
+
+from domain.events import DeliveryDead
+from tests.web import people
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: make install-dev")
 
@@ -236,6 +240,108 @@ def test_many_are_chosen_at_once_and_paused_with_a_note(tab, api):
     assert {"Holidays"} == {api.get(f"/routines/{id_}")["pauseNote"] for id_ in ids}
 
 
+def test_an_edit_in_conflict_with_another_shows_both_and_is_saved_when_it_is_said_again(tab, api, errors):
+    company = api.company("Two at once")
+    agent, _ = api.agent(company)
+    routine = api.routine(company, agent, title="Briefing")
+    tab.goto(f"/board/companies/{company}/routines/{routine}/edit")
+    tab.get_by_label("Title").fill("Mine")
+    api.patch(f"/routines/{routine}", {"title": "Theirs"})
+    tab.get_by_role("button", name="Save", exact=True).last.click()
+    tab.get_by_text("Somebody else has changed it since you opened this page.").wait_for()
+    assert "409" in errors.pop()
+    assert tab.get_by_text("Theirs").first.is_visible()
+    assert tab.get_by_label("Title").input_value() == "Mine"
+    tab.get_by_role("button", name="Save", exact=True).last.click()
+    tab.get_by_role("heading", name="Mine").wait_for()
+
+    tab.get_by_role("link", name="All revisions").click()
+    tab.get_by_role("button", name="Restore: revision 1").click()
+    tab.get_by_text("The revision is restored, as a new one.").wait_for()
+    tab.get_by_role("heading", name="Briefing").wait_for()
+
+
+def test_a_webhook_is_set_up_and_tried_without_starting_work(tab, api):
+    company = api.company("Hooked")
+    agent, _ = api.agent(company)
+    routine = api.routine(company, agent, title="On push")
+    tab.goto(f"/board/companies/{company}/routines/{routine}")
+    tab.get_by_role("link", name="Add a trigger").click()
+    tab.get_by_role("link", name="Webhook").click()
+    tab.get_by_role("button", name="Add the trigger").click()
+    tab.get_by_text("Keep this now: it is shown once.").wait_for()
+    secret = tab.locator("#secret1").text_content()
+    tab.get_by_role("button", name="Copy the secret").click()
+    tab.get_by_role("link", name="I have it: to the routine").click()
+    tab.get_by_role("link", name="Edit: When its webhook is called").click()
+    tab.get_by_label("Headers, one a line").fill(f"Content-Type: application/json\nAuthorization: Bearer {secret}")
+    tab.get_by_role("button", name="Say what would become of it").click()
+    tab.get_by_text("It would be taken (202)").wait_for()
+    assert secret not in tab.locator("#sample").inner_html().replace(f"Bearer {secret}", "")
+    assert [] == api.get(f"/routines/{routine}/runs")
+
+
+def test_a_delivery_that_was_given_up_is_sent_once_more(tab, api):
+    company = api.company("Told")
+    path = f"/companies/{company}/webhook-endpoints"
+    endpoint = api.post(path, {"url": "https://hooks.example.org/in", "events": ["run.failed"]})["id"]
+    delivery = api.post(f"{path}/{endpoint}/test")["id"]
+    people.operate(api, lambda work: give_up(work, UUID(delivery)))
+    tab.goto(f"/board/companies/{company}/deliveries?status=dead")
+    tab.get_by_text("The receiver answered 410").first.wait_for()
+    tab.get_by_role("button", name="Redeliver").click()
+    tab.get_by_text("The delivery will be sent once more.").wait_for()
+    assert "waiting" == api.get(f"/companies/{company}/deliveries")[0]["status"]
+
+
+def give_up(work, delivery_id):
+    work.record(delivery_id, [DeliveryDead(attempt=1, reason="The receiver answered 410", status=410)])
+
+
+def test_a_backfill_is_looked_at_begun_and_cancelled(tab, api):
+    company = api.company("Behind")
+    agent, _ = api.agent(company)
+    schedule = {"kind": "schedule", "cronExpression": "0 * * * *", "timezone": "UTC"}
+    routine = api.routine(company, agent, title="Audit", triggers=[schedule])
+    trigger = api.get(f"/routines/{routine}")["triggers"][0]["id"]
+    tab.goto(f"/board/companies/{company}/routines/{routine}/triggers/{trigger}/backfills")
+    tab.get_by_label("From (UTC)").fill("2024-11-20 07:30")
+    tab.get_by_label("To (UTC)").fill("2024-11-20 10:30")
+    tab.get_by_role("button", name="Show what it would run").click()
+    tab.get_by_text("Of 3 occurrences, 3 would run").wait_for()
+    tab.get_by_role("button", name="Run them").click()
+    tab.get_by_text("The backfill has begun").wait_for()
+    tab.get_by_role("button", name="Cancel: the backfill").click()
+    tab.get_by_text("The backfill is cancelled").wait_for()
+    tab.get_by_text("0 of 3").wait_for()
+
+
+def test_a_key_is_made_shown_once_and_revoked(tab, company):
+    tab.goto(f"/board/companies/{company}/people")
+    tab.get_by_label("What is it for?").fill("laptop")
+    tab.get_by_role("button", name="Make").last.click()
+    tab.get_by_text("Keep this now: it is shown once.").wait_for()
+    assert tab.locator("#token").text_content().startswith("pcp_board_")
+    tab.get_by_role("link", name="I have it: to people and keys").click()
+    tab.get_by_role("button", name="Revoke: laptop").click()
+    tab.get_by_text("The key is revoked.").wait_for()
+    assert "pcp_board_" not in tab.content()
+
+
+def test_a_phone_leads_from_the_home_to_a_run(api, chromium, company):
+    context = sign_in(api, chromium, viewport={"width": PHONE, "height": 740}, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    page.goto(f"/board/companies/{company}")
+    page.get_by_role("button", name="Go to").tap()
+    page.get_by_role("combobox").fill("audit")
+    page.get_by_role("option", name="Audit").first.tap()
+    page.get_by_role("heading", name="Audit").wait_for()
+    page.get_by_role("button", name="Run now").tap()
+    page.get_by_role("heading", name="Run of Audit").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE
+    context.close()
+
+
 def test_everything_on_the_way_to_a_run_can_be_done_by_keyboard_alone(tab, api, company):
     tab.keyboard.press("Tab")
     assert tab.evaluate("document.activeElement.textContent") == "To the content"
@@ -265,7 +371,7 @@ def test_the_palette_goes_anywhere_by_keyboard_and_gives_the_focus_back(tab, api
     run = api.get(f"/companies/{company}/runs?status=failed")[0]["id"]
     tab.get_by_role("link", name="New routine").focus()
     tab.keyboard.press("Control+k")
-    field = tab.get_by_role("combobox", name="Title, identifier, page or id")
+    field = tab.get_by_role("combobox", name="Go to")
     tab.get_by_role("option", name="Home").wait_for()
     tab.keyboard.press("ArrowUp")  # to the last one
     tab.keyboard.press("ArrowDown")

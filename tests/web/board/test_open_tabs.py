@@ -8,7 +8,6 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from html import unescape
-from pathlib import Path
 
 import httpx
 
@@ -36,11 +35,6 @@ class WebProcess:
     def kill(self):
         self.process.kill()
         self.process.wait()
-
-    def status(self, name):
-        """A number that Linux has of the process, such as VmRSS in kB."""
-        text = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(rf"^{name}:\s+(\d+)", text, re.MULTILINE)[1])
 
     def _answers(self):
         try:
@@ -87,13 +81,7 @@ def web_process(api):
         process.kill()
 
 
-async def until(condition):
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
-async def keep_open(process, api, company, many, look=lambda _moment: None):
+async def keep_open(process, api, company, many):
     """Open many tabs, let things change before, while and after the process is away, and return the tabs."""
     browser = Browser(process.url)
     await asyncio.to_thread(browser.sign_in, api.token)
@@ -107,23 +95,20 @@ async def keep_open(process, api, company, many, look=lambda _moment: None):
         return api.system.store.head()
 
     async def all_told(position):
-        await until(lambda: all(tab.told and tab.told[-1] >= position for tab in tabs))
+        await asyncio.to_thread(wait_for, lambda: all(tab.told and tab.told[-1] >= position for tab in tabs), 60)
 
     async with (
         httpx.AsyncClient(base_url=process.url, timeout=60, limits=limits, cookies=cookies) as client,
         asyncio.TaskGroup() as tasks,
     ):
-        look("before")
         tabs = [Tab(client, address) for _ in range(many)]
         following = [tasks.create_task(tab.follow()) for tab in tabs]
-        await until(lambda: all(tab.connections for tab in tabs))
+        await asyncio.to_thread(wait_for, lambda: all(tab.connections for tab in tabs), 60)
         await all_told(await change())
-        look("open")
         process.kill()
         position = await change()
         await asyncio.to_thread(process.start)
         await all_told(position)
-        look("back")
         await all_told(await change())
         for task in following:
             task.cancel()
