@@ -16,6 +16,7 @@ from web.board.files import static_file
 from web.board.session import SessionCookie
 from web.board.visit import HTML, PAGES, SignInNeeded, Visit, see_other
 from web.events.feeds import Feeds
+from web.events.formats import EVENT_STREAM
 from web.http.backend import Backend
 from web.http.errors import describe_error, headers_of, note_refusal
 from web.http.public_path import public_path, state_with
@@ -110,7 +111,8 @@ def to_page(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     base = public_path(request)
     if isinstance(error, SignInNeeded):
         note_refusal(request.scope, error, 401, "not signed in")
-        if "hx-request" in request.headers:  # a part of a page renews itself: the whole page is to ask for a sign-in
+        is_stream = request.headers.get("accept") == EVENT_STREAM
+        if is_stream or "hx-request" in request.headers:  # the page that is open is to ask for a sign-in as a whole
             return _with_headers(Response(None, status_code=204, headers={"HX-Refresh": "true"}))
         query = request.scope["query_string"].decode("latin-1")
         following = quote(request.scope["path"]) + (f"?{query}" if query else "")

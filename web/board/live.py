@@ -9,7 +9,7 @@ from litestar.di import NamedDependency
 
 from application.access import Caller
 from application.use_cases import event_access
-from domain.errors import NotFound
+from domain.errors import NotFound, Unauthenticated
 from projections.audit.feed import Filters
 from web.board.session import session_of
 from web.board.visit import SignInNeeded
@@ -41,4 +41,7 @@ async def live(request: Request[Any, Any, Any], feeds: NamedDependency[Feeds]) -
     name = "after" if resumed is None else "Last-Event-ID"
     begins = parse_whole_number(query.get("after", "") if resumed is None else resumed, name, 0, 0, MOST_NUMBER)
     caller = Caller(token=bearer_token(request))
-    return await sync_to_thread(feeds.watch, caller, watched, begins, event_access.of_changes, UUID(company_id))
+    try:
+        return await sync_to_thread(feeds.watch, caller, watched, begins, event_access.of_changes, UUID(company_id))
+    except Unauthenticated as error:
+        raise SignInNeeded from error

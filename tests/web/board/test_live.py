@@ -132,7 +132,8 @@ def test_the_stream_ends_when_the_session_does(api, company, how):
         goal(api, company)
 
         assert len(stream.end()) <= 1  # of its own end
-    assert 200 != member.client.get(address_of(page)).status_code
+    gone = member.client.get(address_of(page), headers={"Accept": "text/event-stream"}).status_code
+    assert gone == (403 if how == "is no member any more" else 204)  # with which browsers come back no more
     member.client.close()
 
 
