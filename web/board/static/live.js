@@ -46,7 +46,7 @@
   async function replace() {
     const address = location.href;
     const answer = await fetch(address, { headers: { "HX-Request": "true" } });
-    if (answer.headers.get("HX-Refresh")) location.reload(); // the session has ended
+    if (answer.headers.get("HX-Refresh")) { location.reload(); return true; } // the session has ended
     const text = await answer.text();
     if (answer.status >= 500 || answer.status === 429) return false;
     if (!answer.ok) { leave(); changed = 0; say("It cannot be renewed any more."); return true; }
