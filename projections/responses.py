@@ -378,7 +378,8 @@ class TriggerSummary(TriggerName, frozen=True, kw_only=True):
 class Trigger(TriggerSummary, frozen=True, kw_only=True):
     """
     A trigger of a routine. Only a schedule has a `nextRunAt`, the planned moment of its next occurrence, and a `dueAt`,
-    when that comes due: later by its jitter. Only a webhook has a `publicId` and a `secretId`. Only a chain has an
+    when that comes due: later by its jitter. Only a webhook has a `publicId` and a `secretId`; the secret before the present
+    one is accepted until `oldSecretUntil`, null if not at all. Only a chain has an
     `afterRoutineId` and an `afterOutcome`: it fires when a run of that routine has ended so.
     """
 
@@ -394,6 +395,7 @@ class Trigger(TriggerSummary, frozen=True, kw_only=True):
     signing_mode: SigningMode | None = None
     replay_window_sec: int | None = None
     last_rotated_at: str | None = None
+    old_secret_until: str | None = None  # not in Paperclip
     after_routine_id: UUID | None = None  # not in Paperclip
     after_outcome: ChainOutcome | None = None  # not in Paperclip
     created_by_agent_id: UUID | None

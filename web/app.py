@@ -158,7 +158,7 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
     )
     of_jetty = jetty(backend, public_url, checkup, feeds, with_routines=jetty_routines)
     both = dispatch_by_api({"paperclip": framework, "jetty": of_jetty})
-    of_board = board(backend, both, public_url, pages.PAGES)
+    of_board = board(backend, both, feeds, public_url, pages.PAGES)
     all_three = beside_apis(both, of_board)
     refusals: dict[ApiName, RespondError] = {
         "paperclip": paperclip_error,

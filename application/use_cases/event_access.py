@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from application.access import BoardUser, CollectionCaller, Principal, authorize, require_board
+from application.access import BoardUser, CollectionCaller, Principal, authorize, may, require_board
 from application.event_store.stream_kinds import KEY
 from application.event_store.unit_of_work import UnitOfWork
 from application.use_cases import names
@@ -15,6 +15,7 @@ from domain.values import Value
 
 ACCESS = tuple(name for name in STORED_NAMES if name.startswith(("key.", "name.")))
 OF_NO_COMPANY = tuple(name for name in STORED_NAMES if name.startswith(("key.", "name.", "user.", "zones.")))
+OF_DELIVERIES = tuple(name for name in STORED_NAMES if name.startswith(("delivery.", "endpoint.")))
 IN_COLLECTIONS = (
     "company.",
     "routine.",
@@ -40,6 +41,18 @@ def of_company(work: UnitOfWork, principal: Principal, company_id: UUID) -> Even
     """Return the right to the events of a company, for its owners, admins and auditors."""
     authorize(work, principal, "audit", companies.enter(work, company_id))
     return _access(work, principal, company_id, OF_NO_COMPANY)
+
+
+def of_changes(work: UnitOfWork, principal: Principal, company_id: UUID) -> EventAccess:
+    """
+    Return the right to be told when something of a company has changed, for board users who may read it.
+
+    Those who see no deliveries are not told of them either.
+    """
+    resource = companies.enter(work, company_id)
+    authorize(work, principal, "read", resource)
+    hidden = () if may(work, principal, "administer", resource) else OF_DELIVERIES
+    return _access(work, require_board(principal), company_id, OF_NO_COMPANY + hidden)
 
 
 def of_all(work: UnitOfWork, principal: Principal) -> EventAccess:

@@ -139,10 +139,9 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             rows.change(TRIGGER, recorded.stream_id, lambda row: _edited(row, recorded, edit))
         case (TriggerRescheduled() | TriggerReplanned() | TriggerMissed()) as event:
             rows.change(TRIGGER, recorded.stream_id, lambda row: _doc(row, **_next(event)))
-        case TriggerSecretRotated(webhook=webhook):
-            rows.change(
-                TRIGGER, recorded.stream_id, lambda row: _doc(row, **_webhook(recorded, webhook), **_by(recorded))
-            )
+        case TriggerSecretRotated(webhook=webhook, old_until=until):
+            fields = _webhook(recorded, webhook) | {"old_secret_until": time_or_none(until)} | _by(recorded)
+            rows.change(TRIGGER, recorded.stream_id, lambda row: _doc(row, **fields))
         case TriggerDeleted():
             rows.delete(TRIGGER, recorded.stream_id)
         case RunFired() as firing:
@@ -297,7 +296,12 @@ def _webhook(recorded: Recorded, webhook: Webhook | None) -> dict[str, Any]:
     """Return the fields for a new webhook address or secret; nothing when neither is new."""
     if webhook is None:
         return {}
-    return {"public_id": webhook.public_id, "secret_id": webhook.secret_id, "last_rotated_at": time(recorded.at)}
+    return {
+        "public_id": webhook.public_id,
+        "secret_id": webhook.secret_id,
+        "last_rotated_at": time(recorded.at),
+        "old_secret_until": None,
+    }
 
 
 def _fired(rows: Rows, recorded: Recorded, event: RunFired) -> None:

@@ -67,6 +67,7 @@ ADDED = {  # what later versions say beside what 0.1.0 said
     "/api/companies/*/routines [] triggers [] dueAt",
     "/api/routines/* recentRuns [] plannedAt",
     "/api/routines/* triggers [] dueAt",
+    "/api/routines/* triggers [] oldSecretUntil",
     "/api/routines/*/runs* [] plannedAt",
     "/api/v1/api-keys/collection/my-org [] expires_at",
 }

@@ -15,6 +15,8 @@ from web.board.api import ApiRefusal
 from web.board.files import static_file
 from web.board.session import SessionCookie
 from web.board.visit import HTML, PAGES, SignInNeeded, Visit, see_other
+from web.events.feeds import Feeds
+from web.events.formats import EVENT_STREAM
 from web.http.backend import Backend
 from web.http.errors import describe_error, headers_of, note_refusal
 from web.http.public_path import public_path, state_with
@@ -50,12 +52,21 @@ ADVICE = {
 }
 
 
-def board(backend: Backend, apis: ASGIApp, public_url: str, pages: Sequence[ControllerRouterHandler]) -> Litestar:
-    """Return the application. `apis` answers what the pages ask for; `pages` are the routes for those who are signed in."""
+def board(
+    backend: Backend, apis: ASGIApp, feeds: Feeds, public_url: str, pages: Sequence[ControllerRouterHandler]
+) -> Litestar:
+    """
+    Return the application.
+
+    `apis` answers what the pages ask for, `feeds` tells them what changes; `pages` are the routes for those who are signed in.
+    """
     cookie = SessionCookie(public_url)
 
     async def provide_backend() -> Backend:
         return backend
+
+    async def provide_feeds() -> Feeds:
+        return feeds
 
     async def provide_cookie() -> SessionCookie:
         return cookie
@@ -83,6 +94,7 @@ def board(backend: Backend, apis: ASGIApp, public_url: str, pages: Sequence[Cont
         dependencies={
             "backend": Provide(provide_backend),
             "cookie": Provide(provide_cookie),
+            "feeds": Provide(provide_feeds),
             "public_url": Provide(provide_public_url),
             "visit": Provide(provide_visit),
         },
@@ -99,7 +111,8 @@ def to_page(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     base = public_path(request)
     if isinstance(error, SignInNeeded):
         note_refusal(request.scope, error, 401, "not signed in")
-        if "hx-request" in request.headers:  # a part of a page renews itself: the whole page is to ask for a sign-in
+        is_stream = request.headers.get("accept") == EVENT_STREAM
+        if is_stream or "hx-request" in request.headers:  # the page that is open is to ask for a sign-in as a whole
             return _with_headers(Response(None, status_code=204, headers={"HX-Refresh": "true"}))
         query = request.scope["query_string"].decode("latin-1")
         following = quote(request.scope["path"]) + (f"?{query}" if query else "")
@@ -120,8 +133,10 @@ def _describe(error: Exception) -> tuple[int, str, dict[str, str]]:
         return error.status, named or error.message, kept
     if isinstance(error, NotFoundException | MethodNotAllowedException):
         return 404, "No page of the board has this address.", {}
-    status, message, _ = describe_error(error)
-    return status, message, headers_of(status, error)
+    status, message, details = describe_error(error)
+    paths = [".".join(map(str, issue["path"])) for issue in details] if isinstance(details, list) else []
+    field = next((path for path in paths if path and path not in message), "")
+    return status, f"{field}: {message}" if field else message, headers_of(status, error)
 
 
 def error_page(status: int, message: str, base: str) -> str:

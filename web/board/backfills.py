@@ -33,11 +33,13 @@ async def _page(  # noqa: PLR0913, PLR0917 what the page shows
     errors: Mapping[str, str],
     shown: Json | None = None,
 ) -> Response[Any]:
+    live = await visit.live(trigger=trigger_id)
     trigger = await own_trigger(visit, routine_id, trigger_id)
     return visit.show(
         "backfills.html",
         status=422 if errors else 200,
         here="routines",
+        live=live,
         routine=await visit.own("routines", routine_id),
         trigger=trigger,
         zone=trigger["timezone"] or "UTC",

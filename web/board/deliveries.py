@@ -23,6 +23,7 @@ async def deliveries(visit: NamedDependency[Visit]) -> Response[Any]:
 
 
 async def _page(visit: Visit, values: Mapping[str, str], errors: Mapping[str, str]) -> Response[Any]:
+    live = await visit.live()
     parameters = visit.parameters(("status", "endpoint"))
     where = ("webhook-endpoints", parameters["endpoint"], "deliveries") if "endpoint" in parameters else ("deliveries",)
     query = {"status": parameters.get("status"), "cursor": visit.parameter("cursor"), "limit": PAGE}
@@ -35,6 +36,7 @@ async def _page(visit: Visit, values: Mapping[str, str], errors: Mapping[str, st
         "deliveries.html",
         status=422 if errors else 200,
         here="deliveries",
+        live=live,
         deliveries=answer.value,
         endpoints=endpoints,
         names={endpoint["id"]: endpoint["url"] for endpoint in endpoints},

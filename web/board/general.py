@@ -1,4 +1,4 @@
-"""The pages that belong to no subject: the way in, the first company, the zone of times, and the search."""
+"""The pages that belong to no subject: the way in, the first company, and the zone of times."""
 
 from typing import Any
 
@@ -10,10 +10,8 @@ from web.board.api import ApiRefusal
 from web.board.session import SessionCookie
 from web.board.sign_in import own_path
 from web.board.visit import ZONE_COOKIE, Visit, known_zone, see_other
-from web.http.validation import UUID_TEXT
 
 YEAR_S = 365 * 86_400
-NOT_FOUND = 404
 
 
 @get("/", operation_id="boardStart")
@@ -68,29 +66,3 @@ async def save_settings(visit: NamedDependency[Visit], cookie: NamedDependency[S
 def _settings(visit: Visit, chosen: str, back: str, *, error: str = "", status: int = 200) -> Response[Any]:
     names = sorted(name for name in zones.data().names if "/" in name or name == "UTC")
     return visit.show("settings.html", status=status, names=names, chosen=chosen, back=back, error=error)
-
-
-@get("/board/companies/{company_id:str}/find", operation_id="boardFind")
-async def find(visit: NamedDependency[Visit]) -> Response[Any]:
-    """Lead to what an id names, in its own company, or to the routines with the text in them."""
-    text = visit.parameter("q").strip()
-    if UUID_TEXT.fullmatch(text):
-        for path, page in (("routines", "routines"), ("routine-runs", "runs"), ("issues", "issues")):
-            try:
-                thing = await visit.api.get(f"/{path}/{text}")
-            except ApiRefusal as refusal:
-                if refusal.status != NOT_FOUND:
-                    raise
-            else:
-                return see_other(visit.address("board", "companies", thing["companyId"], page, text))
-    prefix = visit.company["issuePrefix"] if visit.company else ""
-    number = text.upper().removeprefix(f"{prefix}-")
-    if number != text.upper() and number.isascii() and number.isdigit():
-        try:
-            issue = await visit.api.get(f"/issues/{prefix}-{number}")
-        except ApiRefusal as refusal:
-            if refusal.status != NOT_FOUND:
-                raise
-        else:
-            return see_other(visit.path("issues", issue["id"]))
-    return see_other(visit.path("routines", query={"q": text}))

@@ -51,6 +51,7 @@ Json = Mapping[str, Any]
 @get("/board/companies/{company_id:str}", operation_id="boardHome")
 async def home(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show the home of a company."""
+    live = await visit.live()
     numbers, coming, bars = await sync_to_thread(_read, visit)
     query = {"status": "failed", "from": words.utc(visit.now - DAY), "limit": FAILURES}
     failures = await visit.api.get(visit.api_path("runs"), query) if numbers.runs.get("failed") else []
@@ -73,6 +74,7 @@ async def home(visit: NamedDependency[Visit]) -> Response[Any]:
     return visit.show(
         "home.html",
         here="home",
+        live=live,
         numbers=numbers,
         headline=_headline(numbers, len(troubles) + len(losing)),
         total=numbers.routines,

@@ -21,6 +21,7 @@ Json = Mapping[str, Any]
 @get("/board/companies/{company_id:str}/issues", operation_id="boardIssues")
 async def issues(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show the issues that match, newest first; with an agent, that agent's inbox."""
+    live = await visit.live()
     parameters = visit.parameters(FILTERS)
     status = parameters.get("status", "")
     query = {
@@ -35,6 +36,7 @@ async def issues(visit: NamedDependency[Visit]) -> Response[Any]:
     return visit.show(
         "issues.html",
         here="issues",
+        live=live,
         issues=answer.value,
         parameters=parameters,
         agents=await _agents(visit),
@@ -54,6 +56,7 @@ async def issue(visit: NamedDependency[Visit], issue_id: FromPath[str]) -> Respo
 
 
 async def _issue(visit: Visit, issue_id: str, values: Json, errors: Json) -> Response[Any]:
+    live = await visit.live(issue=issue_id)
     shown = await visit.own("issues", issue_id)
     comments = await visit.api.page(
         f"/issues/{issue_id}/comments", {"order": "asc", "cursor": visit.parameter("cursor")}
@@ -63,6 +66,7 @@ async def _issue(visit: Visit, issue_id: str, values: Json, errors: Json) -> Res
         "issue.html",
         status=422 if errors else 200,
         here="issues",
+        live=live,
         issue=shown,
         comments=comments.value,
         following=following,

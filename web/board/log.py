@@ -29,6 +29,8 @@ Json = Mapping[str, Any]
 async def log(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show the events that match, a page of them."""
     parameters = visit.parameters(FILTERS)
+    things = ("routine", "trigger", "run", "issue")
+    live = await visit.live(**{name: parameters.get(name) for name in things})
     errors: dict[str, str] = {}
     query = {api_name: parameters.get(name) for name, api_name in THINGS.items()}
     query |= {name: parameters.get(name) for name in ("kind", "actor", "order")}
@@ -40,6 +42,7 @@ async def log(visit: NamedDependency[Visit]) -> Response[Any]:
     return visit.show(
         "log.html",
         here="log",
+        live=live,
         events=[{**event, "fields": fields_of(event)} for event in answer.value],
         parameters=parameters,
         errors=errors,

@@ -33,6 +33,7 @@ Json = Mapping[str, Any]
 @get("/board/companies/{company_id:str}/routines/{routine_id:str}", operation_id="boardRoutine")
 async def routine(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
     """Show a routine."""
+    live = await visit.live(routine=routine_id)
     shown = await visit.own("routines", routine_id)
     planned = [trigger for trigger in shown["triggers"] if trigger["kind"] == "schedule"]
     chosen = next((one for one in planned if one["id"] == visit.parameter("trigger")), planned[0] if planned else None)
@@ -45,15 +46,13 @@ async def routine(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> R
     return visit.show(
         "routine.html",
         here="routines",
+        live=live,
         routine=shown,
         tiles=await _tiles(visit, shown),
         cadence=schedules.cadence(shown["triggers"]),
         in_words=schedules.in_words,
         planned=planned,
         chosen=chosen,
-        here_again=visit.path(
-            "routines", routine_id, query={"trigger": visit.parameter("trigger"), "at": visit.parameter("at")}
-        ),
         line=line,
         no_plan=NO_PLAN,
         runs=shown["recentRuns"][:RUNS],

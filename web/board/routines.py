@@ -58,6 +58,7 @@ class Layout(msgspec.Struct, frozen=True):
 @get("/board/companies/{company_id:str}/routines", operation_id="boardRoutines")
 async def routines(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show the routines that match, a page of them."""
+    live = await visit.live()
     parameters: dict[str, Any] = visit.parameters(FILTERS)
     asked = {"sort": parameters.get("sort", "next"), "column": visit.request.query_params.getall("column", [])}
     layout = parse(Layout, asked)
@@ -76,6 +77,7 @@ async def routines(visit: NamedDependency[Visit]) -> Response[Any]:
     return visit.show(
         "routines.html",
         here="routines",
+        live=live,
         rows=rows,
         parameters=parameters,
         is_narrowed=is_narrowed,

@@ -29,6 +29,7 @@ Json = Mapping[str, Any]
 async def runs(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show the runs of the company that match, newest first."""
     parameters = visit.parameters(FILTERS)
+    live = await visit.live(routine=parameters.get("routine"))
     errors: dict[str, str] = {}
     query = {
         "status": parameters.get("status"),
@@ -48,6 +49,7 @@ async def runs(visit: NamedDependency[Visit]) -> Response[Any]:
     return visit.show(
         "runs.html",
         here="runs",
+        live=live,
         runs=answer.value,
         titles=titles,
         parameters=parameters,
@@ -75,6 +77,7 @@ def bound(visit: Visit, parameters: Mapping[str, str], name: str, errors: dict[s
 @get("/board/companies/{company_id:str}/runs/{run_id:str}", operation_id="boardRunPage")
 async def run(visit: NamedDependency[Visit], run_id: FromPath[str]) -> Response[Any]:
     """Show a run."""
+    live = await visit.live(run=run_id)
     shown = await visit.own("routine-runs", run_id)
     routine = await visit.api.get(f"/routines/{shown['routineId']}")
     issue = await _or_none(visit, f"/issues/{shown['linkedIssueId']}") if shown["linkedIssueId"] else None
@@ -90,6 +93,7 @@ async def run(visit: NamedDependency[Visit], run_id: FromPath[str]) -> Response[
     return visit.show(
         "run.html",
         here="runs",
+        live=live,
         run=shown,
         routine=routine,
         trigger=trigger,

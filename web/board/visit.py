@@ -179,13 +179,23 @@ class Visit:
         path = "/".join(quote(str(part), safe="") for part in parts)
         return f"{self.base}/{path}" + (f"?{urlencode(parameters, doseq=True)}" if parameters else "")
 
+    async def live(self, **things: object) -> str:
+        """
+        Return the address that tells the page when something changes of the company, or of one thing in it.
+
+        It tells of what happens from now on, so a page asks for it before it reads anything.
+        """
+        position = await sync_to_thread(self.backend.executor.store.head)
+        return self.path("live", query={**things, "after": position})
+
     def api_path(self, *parts: object) -> str:
         """Return a path of the API below the company."""
         return "/".join(["/companies", self.company_id, *(quote(str(part), safe="") for part in parts)])
 
     def show(self, template: str, *, status: int = 200, **values: Any) -> Response[str]:
-        """Return a page."""
-        text = PAGES.get_template(template).render(visit=self, **self._shared(), **values)
+        """Return a page. What a post shows cannot renew itself: its address is that of the post."""
+        values = {**self._shared(), **values} | ({"live": ""} if self.request.method == "POST" else {})
+        text = PAGES.get_template(template).render(visit=self, **values)
         return Response(text, media_type=HTML, status_code=status)
 
     def _shared(self) -> dict[str, Any]:
@@ -196,6 +206,8 @@ class Visit:
             "now": self.now,
             "when": self.when,
             "away": self.away,
+            "is_ahead": self.is_ahead,
+            "live": "",
             "path": self.path if self.company else None,
             "address": self.address,
         }
@@ -209,6 +221,25 @@ class Visit:
         """Return how far a moment is away."""
         there = words.parse(moment) if isinstance(moment, str) else moment
         return "" if there is None else words.distance(there, self.now)
+
+    def places(self) -> Sequence[tuple[str, tuple[str, ...], str]]:
+        """Return the places in the menu that the reader may see: the name of each, its path, and its word."""
+        return [
+            ("home", (), "Home"),
+            ("routines", ("routines",), "Routines"),
+            ("runs", ("runs",), "Runs"),
+            ("issues", ("issues",), "Issues"),
+            ("tasks", ("tasks",), "Tasks"),
+            ("variables", ("variables",), "Variables"),
+            *([("deliveries", ("deliveries",), "Deliveries")] if self.rights.administer else []),
+            ("people", ("people",), "People and keys"),
+            *([("log", ("log",), "Log")] if self.rights.audit else []),
+            ("system", ("system",), "System"),
+        ]
+
+    def is_ahead(self, text: str | None) -> bool:
+        """Return whether a moment of the API is still to come."""
+        return (moment := words.parse(text)) is not None and moment > self.now
 
     def go(self, *parts: object, done: str | None = None, **query: object) -> Redirect:
         """Return the way to another page of the company, after a change."""

@@ -14,7 +14,7 @@ from projections.audit import feed
 from projections.audit.feed import Filters
 from web.events import formats
 from web.events.formats import Event
-from web.events.live import LiveFeed, Reader, Tail
+from web.events.live import LiveFeed, Reader, Tail, Watcher
 from web.events.requests import ORDERS, FeedRequest, invalid
 from web.http.backend import Backend
 from web.http.media_types import JSON
@@ -42,6 +42,20 @@ class Feeds:
             return self._backend.authorize(caller, may_read, *args, **kwargs)
 
         return self._live(asked, access) if asked.is_live else self._page(asked, access())
+
+    def watch(
+        self, caller: Caller, watched: Filters, begins: int, may_read: MayRead[P], *args: P.args, **kwargs: P.kwargs
+    ) -> LiveFeed:
+        """Return the live feed that only says that there were events after the position `begins`. Raise Invalid."""
+
+        def access() -> EventAccess:
+            return self._backend.authorize(caller, may_read, *args, **kwargs)
+
+        right = access()
+        self._check_position(begins, "after")
+        self.tail.check_room()
+        filters = replace(watched, company_id=right.company_id, hidden=right.hidden)
+        return LiveFeed(self.tail, Watcher(self.tail, self._backend, filters, begins, right, access))
 
     def one(self, access: EventAccess, position: int | None, request: Request[Any, Any, Any]) -> Response[Event]:
         """Return one event. Raise NotFound for one that there is not, or that the reader may not see."""
@@ -82,16 +96,19 @@ class Feeds:
         right = access()
         filters = asked.filters_of(right)
         begins = asked.filters.after if asked.resumed_after is None else asked.resumed_after
-        if begins is not None and begins > self._backend.executor.store.head():
-            name = "after" if asked.resumed_after is None else "Last-Event-ID"
-            raise invalid(f"{name} must be a position of this log, which ends before it", name)
-        if begins is None:
+        if begins is not None:
+            self._check_position(begins, "after" if asked.resumed_after is None else "Last-Event-ID")
+        else:
             begins = 0 if filters.since is not None else self._end()
             right = access()  # what has ended it before that position the reader will not come across
         self.tail.check_room()
         return LiveFeed(
             self.tail, Reader(self.tail, self._backend, replace(filters, after=None), begins, right, access)
         )
+
+    def _check_position(self, position: int, name: str) -> None:
+        if position > self._backend.executor.store.head():
+            raise invalid(f"{name} must be a position of this log, which ends before it", name)
 
     def _end(self) -> int:
         """Return the position at which the log ends now, once the index shows it."""

@@ -43,6 +43,7 @@ KEPT_EVENTS, KEPT_BYTES = 5_000, 8 * 1024 * 1024  # in memory, for all readers
 CHUNK_BYTES = 64 * 1024  # that are sent to a reader at a time; one event may be larger
 BEGINNING = b"retry: 2000\nid: %d\n\n"  # after so many milliseconds a browser connects again
 SIGN_OF_LIFE = b"id: %d\n\n"  # no event; but whoever comes back goes on after this position
+CHANGED = b"id: %d\ndata: changed\n\n"  # for those who are not told what has changed
 HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
@@ -222,17 +223,19 @@ class Reader:
 
     def _from_memory(self, position: int) -> tuple[bytes, bool]:
         """Return the next chunk from memory, and whether something has happened to the right to read."""
-        parts, size = list[bytes](), 0
+        frames, size, has_changed = list[Frame](), 0, False
         for frame in self._tail.after(position):
             self._position = frame.entry.position
             if frame.entry.meets(self._filters):
-                parts.append(frame.data)
+                frames.append(frame)
                 size += len(frame.data)
-            if frame.entry.stream_id in self._access.rests_on:
-                return b"".join(parts), True
-            if size > CHUNK_BYTES:
+            has_changed = frame.entry.stream_id in self._access.rests_on
+            if has_changed or size > CHUNK_BYTES:
                 break
-        return b"".join(parts), False
+        return self._shown(frames), has_changed
+
+    def _shown(self, frames: Sequence[Frame]) -> bytes:
+        return b"".join(frame.data for frame in frames)
 
     def _read_page(self, position: int) -> bytes:
         """Return the next chunk from the log; nothing at its end."""
@@ -242,7 +245,7 @@ class Reader:
             part = feed.page(conn, filters, order="asc", limit=BATCH, max_bytes=CHUNK_BYTES)
             frames = frames_of(conn, part)
         self._position = frames[-1].entry.position if part.more else max(reached, position)
-        return b"".join(frame.data for frame in frames)
+        return self._shown(frames)
 
     def _may_still_read(self) -> bool:
         try:
@@ -258,6 +261,21 @@ class Reader:
     def _left_s(self) -> float:
         """Return the seconds until the key expires."""
         return self._ends_at - time.monotonic()
+
+
+class Watcher(Reader):
+    """Somebody who is told that something has changed, and up to which position they know it, but not what it is."""
+
+    def _shown(self, frames: Sequence[Frame]) -> bytes:
+        return CHANGED % self._position if frames else b""
+
+    def _read_page(self, position: int) -> bytes:
+        """Return whether something has changed up to the end of the log, however much it is."""
+        with self._backend.pool.connection() as conn:
+            reached = feed.reached(conn)
+            newest = feed.page(conn, replace(self._filters, after=position, before=reached + 1), limit=1)
+        self._position = max(reached, position)
+        return CHANGED % self._position if len(newest) else b""
 
 
 class LiveFeed(StreamedAnswer):

@@ -16,6 +16,17 @@ def test_the_events_of_a_company_are_for_those_who_run_or_audit_it(here):
             here.ask(event_access.of_company, here.company, caller=caller)
 
 
+def test_that_something_has_changed_is_told_to_all_who_read_the_company_and_of_deliveries_to_those_who_see_them(here):
+    for caller, sees_deliveries in ((here.admin, True), (here.member(), True), (here.member("viewer"), False)):
+        right = here.ask(event_access.of_changes, here.company, caller=caller)
+        assert (here.company, sees_deliveries) == (right.company_id, "delivery.dead" not in right.hidden)
+        assert "key.issued" in right.hidden
+
+    for caller in (here.member("owner", here.other_company()), here.as_agent()):
+        with pytest.raises(Forbidden):
+            here.ask(event_access.of_changes, here.company, caller=caller)
+
+
 def test_keys_and_names_are_for_auditors_of_the_instance_alone(here):
     assert () == here.ask(event_access.of_all, caller=here.auditor()).hidden
     assert {"key.issued", "name.claimed"} <= set(here.ask(event_access.of_all).hidden)

@@ -230,6 +230,20 @@ def test_a_webhook_shows_its_address_and_when_its_secret_was_made(story, acme, s
     assert (edited.label, edited.last_rotated_at) == ("gate", time(START + MINUTE))
 
 
+def test_a_webhook_shows_until_when_its_old_secret_is_accepted_until_there_is_another_one(story, acme, scout):
+    id_ = story.routine(acme, scout)
+    door = story.webhook(id_)
+    story.ask(triggers.rotate_secret, door.trigger_id, 60)
+    (rotated,) = detail(story, id_).triggers
+    story.ask(triggers.update, door.trigger_id, TriggerPatch(label="gate"))
+    (edited,) = detail(story, id_).triggers
+    story.ask(triggers.update, door.trigger_id, TriggerPatch(signing_mode="hmac_sha256"))
+    (remade,) = detail(story, id_).triggers
+
+    assert rotated.old_secret_until == edited.old_secret_until == time(START + MINUTE)
+    assert remade.old_secret_until is None
+
+
 def test_a_call_of_a_webhook_is_told_on_trigger_and_routine(story, acme, scout):
     id_ = story.routine(acme, scout)
     door = story.webhook(id_)

@@ -1,3 +1,4 @@
+import re
 from hashlib import sha256
 
 import pytest
@@ -94,7 +95,7 @@ def test_a_zone_that_does_not_exist_is_refused_beside_its_field_and_stays_there(
     assert "Mars/Base" == page.form("/board/settings")["fields"]["zone"]
 
 
-def test_the_search_leads_to_what_an_id_names_and_else_to_routines_with_the_text(board, api, company, agent):
+def test_the_search_leads_to_what_an_id_names_and_else_shows_what_has_the_text(board, api, company, agent):
     routine = api.routine(company, agent, title="Water the plants")
     run = api.post(f"/routines/{routine}/run", {})
     issue = api.get(f"/issues/{run['linkedIssueId']}")
@@ -103,7 +104,33 @@ def test_the_search_leads_to_what_an_id_names_and_else_to_routines_with_the_text
     assert "Run of Water the plants" in board.show(f"/find?q={run['id']}").text
     assert issue["identifier"] in board.show(f"/find?q={issue['id']}").text
     assert "What is to be done" in board.show(f"/find?q={issue['identifier'].lower()}").text
-    assert "Water the plants" in board.show("/find?q=plants").text
+    found = board.show("/find?q=PLANTS").text
+    assert "Routines Water the plants" in found
+    assert "Runs Water the plants under way newest run" in found
+    assert f"Issues {issue['identifier']} Water the plants todo" in found
+    assert "Nothing has this in its name." in board.show("/find?q=cactus").text
+
+
+def test_agents_and_pages_are_found_and_only_those_that_one_may_see(board, viewer, api, company):
+    scout, _ = api.agent(company, "Scout")
+
+    found = board.show("/find?q=sc")
+
+    assert board.show(f"/issues?agent={scout}").text in board.show(f"/find?q={scout}").text
+    assert "Agents Scout" in found.text
+    assert [True, False] == [
+        "Deliveries" in page.show("/find?q=deliver").text.split("Found for")[1] for page in (board, viewer)
+    ]
+
+
+def test_the_palette_offers_the_same_as_the_search(board, api, company, agent):
+    routine = api.routine(company, agent, title="Water the plants")
+    run = api.post(f"/routines/{routine}/run", {})
+    for text in ("plants", routine, run["id"], "log", ""):
+        options = re.findall('role="option".* href="([^"]*)"', board.show(f"/palette?q={text}").html)
+        page = board.show(f"/find?q={text}")
+        assert options, text
+        assert set(options) <= {*page.links, page.response.url.path}, text
 
 
 def test_the_files_of_the_board_are_kept_by_browsers_until_they_change(board):

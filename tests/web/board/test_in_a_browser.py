@@ -6,10 +6,15 @@ refuses is an error in the console, and fails the test that caused it.
 """
 
 import re
+from functools import partial
 from pathlib import Path
+from uuid import UUID
 
 import httpx
 import pytest
+
+from domain.events import DeliveryDead
+from tests.web import people
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: make install-dev")
 
@@ -79,9 +84,9 @@ def errors():
 
 
 @pytest.fixture
-def tab(api, chromium, company, errors):
+def tab(api, signed_in, company, errors):
     """A tab that is signed in, at the home of the company."""
-    context = sign_in(api, chromium)
+    context = signed_in()
     page = watched(context.new_page(), errors)
     page.goto(f"{api.url}/board/companies/{company}")
     yield page
@@ -89,16 +94,24 @@ def tab(api, chromium, company, errors):
     assert [] == errors
 
 
-def sign_in(api, chromium, **options):
-    context = chromium.new_context(base_url=api.url, **options)
-    context.set_default_timeout(10_000)
+@pytest.fixture(scope="module")
+def signed_in(api, chromium):
+    """What opens a browser in which somebody is signed in; they have signed in once, by a link."""
+
+    def begin(**options):
+        context = chromium.new_context(base_url=api.url, **options)
+        context.set_default_timeout(10_000)
+        return context
+
+    context = begin()
     link = httpx.post(f"{api.url}/board/sign-in-links", headers={"Authorization": f"Bearer {api.token}"}).text
     page = context.new_page()
     page.goto(link.removeprefix("https://routines.example"))
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url(re.compile("/board/companies/|/$"))
-    page.close()
-    return context
+    state = context.storage_state()
+    context.close()
+    return partial(begin, storage_state=state)
 
 
 def watched(page, errors):
@@ -129,11 +142,14 @@ def paths(api, company):
             "/log",
             "/system",
             "/week",
+            "/find?q=a",
+            "/find?q=nothing",
         ),
         *(
             routine,
             f"{routine}?why=2026-11-29+09:00&zone=UTC",
             f"{routine}/revisions",
+            f"{routine}/what-if",
             f"{routine}/edit",
             f"{routine}/pause",
             f"{routine}/run",
@@ -150,8 +166,8 @@ def paths(api, company):
     return [*addresses, "/board/settings"]
 
 
-def test_no_page_has_a_barrier_in_either_scheme_and_none_is_wider_than_a_phone(api, chromium, company, errors):
-    context = sign_in(api, chromium, color_scheme="light", viewport={"width": 1280, "height": 900})
+def test_no_page_has_a_barrier_in_either_scheme_and_none_is_wider_than_a_phone(api, signed_in, company, errors):
+    context = signed_in(color_scheme="light", viewport={"width": 1280, "height": 900})
     page = watched(context.new_page(), errors)
     found = []
     for path in paths(api, company):
@@ -191,6 +207,7 @@ def test_from_an_empty_board_to_the_first_run(api, tab):
     tab.goto(f"/board/companies/{company}/people")
     tab.locator("#agent").fill("Scout")
     tab.get_by_role("button", name="Add the agent").click()
+    tab.get_by_role("cell", name="Scout").wait_for()
     tab.goto(f"/board/companies/{company}")
     tab.get_by_role("link", name="Create the first one").click()
     tab.get_by_label("Title").fill("Water the plants")
@@ -248,13 +265,115 @@ def test_many_are_chosen_at_once_and_paused_with_a_note(tab, api):
     assert {"Holidays"} == {api.get(f"/routines/{id_}")["pauseNote"] for id_ in ids}
 
 
+def test_an_edit_in_conflict_with_another_shows_both_and_is_saved_when_it_is_said_again(tab, api, errors):
+    company = api.company("Two at once")
+    agent, _ = api.agent(company)
+    routine = api.routine(company, agent, title="Briefing")
+    tab.goto(f"/board/companies/{company}/routines/{routine}/edit")
+    tab.get_by_label("Title").fill("Mine")
+    api.patch(f"/routines/{routine}", {"title": "Theirs"})
+    tab.get_by_role("button", name="Save", exact=True).last.click()
+    tab.get_by_text("Somebody else has changed it since you opened this page.").wait_for()
+    assert "409" in errors.pop()
+    assert tab.get_by_text("Theirs").first.is_visible()
+    assert tab.get_by_label("Title").input_value() == "Mine"
+    tab.get_by_role("button", name="Save", exact=True).last.click()
+    tab.get_by_role("heading", name="Mine").wait_for()
+
+    tab.get_by_role("link", name="All revisions").click()
+    tab.get_by_role("button", name="Restore: revision 1").click()
+    tab.get_by_text("The revision is restored, as a new one.").wait_for()
+    tab.get_by_role("heading", name="Briefing").wait_for()
+
+
+def test_a_webhook_is_set_up_and_tried_without_starting_work(tab, api):
+    company = api.company("Hooked")
+    agent, _ = api.agent(company)
+    routine = api.routine(company, agent, title="On push")
+    tab.goto(f"/board/companies/{company}/routines/{routine}")
+    tab.get_by_role("link", name="Add a trigger").click()
+    tab.get_by_role("link", name="Webhook").click()
+    tab.get_by_role("button", name="Add the trigger").click()
+    tab.get_by_text("Keep this now: it is shown once.").wait_for()
+    secret = tab.locator("#secret1").text_content()
+    tab.get_by_role("button", name="Copy the secret").click()
+    tab.get_by_role("link", name="I have it: to the routine").click()
+    tab.get_by_role("link", name="Edit: When its webhook is called").click()
+    tab.get_by_label("Headers, one a line").fill(f"Content-Type: application/json\nAuthorization: Bearer {secret}")
+    tab.get_by_role("button", name="Say what would become of it").click()
+    tab.get_by_text("It would be taken (202)").wait_for()
+    assert secret not in tab.locator("#sample").inner_html().replace(f"Bearer {secret}", "")
+    assert [] == api.get(f"/routines/{routine}/runs")
+
+
+def test_a_delivery_that_was_given_up_is_sent_once_more(tab, api):
+    company = api.company("Told")
+    path = f"/companies/{company}/webhook-endpoints"
+    endpoint = api.post(path, {"url": "https://hooks.example.org/in", "events": ["run.failed"]})["id"]
+    delivery = api.post(f"{path}/{endpoint}/test")["id"]
+    people.operate(api, lambda work: give_up(work, UUID(delivery)))
+    tab.goto(f"/board/companies/{company}/deliveries?status=dead")
+    tab.get_by_text("The receiver answered 410").first.wait_for()
+    tab.get_by_role("button", name="Redeliver").click()
+    tab.get_by_text("The delivery will be sent once more.").wait_for()
+    assert "waiting" == api.get(f"/companies/{company}/deliveries")[0]["status"]
+
+
+def give_up(work, delivery_id):
+    work.record(delivery_id, [DeliveryDead(attempt=1, reason="The receiver answered 410", status=410)])
+
+
+def test_a_backfill_is_looked_at_begun_and_cancelled(tab, api):
+    company = api.company("Behind")
+    agent, _ = api.agent(company)
+    schedule = {"kind": "schedule", "cronExpression": "0 * * * *", "timezone": "UTC"}
+    routine = api.routine(company, agent, title="Audit", triggers=[schedule])
+    trigger = api.get(f"/routines/{routine}")["triggers"][0]["id"]
+    tab.goto(f"/board/companies/{company}/routines/{routine}/triggers/{trigger}/backfills")
+    tab.get_by_label("From (UTC)").fill("2024-11-20 07:30")
+    tab.get_by_label("To (UTC)").fill("2024-11-20 10:30")
+    tab.get_by_role("button", name="Show what it would run").click()
+    tab.get_by_text("Of 3 occurrences, 3 would run").wait_for()
+    tab.get_by_role("button", name="Run them").click()
+    tab.get_by_text("The backfill has begun").wait_for()
+    tab.get_by_role("button", name="Cancel: the backfill").click()
+    tab.get_by_text("The backfill is cancelled").wait_for()
+    tab.get_by_text("0 of 3").wait_for()
+
+
+def test_a_key_is_made_shown_once_and_revoked(tab, company):
+    tab.goto(f"/board/companies/{company}/people")
+    tab.get_by_label("What is it for?").fill("laptop")
+    tab.get_by_role("button", name="Make").last.click()
+    tab.get_by_text("Keep this now: it is shown once.").wait_for()
+    assert tab.locator("#token").text_content().startswith("pcp_board_")
+    tab.get_by_role("link", name="I have it: to people and keys").click()
+    tab.get_by_role("button", name="Revoke: laptop").click()
+    tab.get_by_text("The key is revoked.").wait_for()
+    assert "pcp_board_" not in tab.content()
+
+
+def test_a_phone_leads_from_the_home_to_a_run(signed_in, company):
+    context = signed_in(viewport={"width": PHONE, "height": 740}, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    page.goto(f"/board/companies/{company}")
+    page.get_by_role("button", name="Go to").tap()
+    page.get_by_role("combobox").fill("audit")
+    page.get_by_role("option", name="Audit").first.tap()
+    page.get_by_role("heading", name="Audit").wait_for()
+    page.get_by_role("button", name="Run now").tap()
+    page.get_by_role("heading", name="Run of Audit").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE
+    context.close()
+
+
 def test_everything_on_the_way_to_a_run_can_be_done_by_keyboard_alone(tab, api, company):
     tab.keyboard.press("Tab")
     assert tab.evaluate("document.activeElement.textContent") == "To the content"
     tab.keyboard.press("Control+k")
-    tab.keyboard.type("audit")
+    tab.keyboard.type("routines")
     tab.keyboard.press("Enter")
-    tab.wait_for_url(re.compile("q=audit"))
+    tab.wait_for_url(re.compile("/routines$"))
     link = tab.get_by_role("link", name="Audit", exact=True)
     for _ in range(40):
         if link.evaluate("element => element === document.activeElement"):
@@ -318,15 +437,122 @@ def test_a_variable_of_the_company_is_bound_by_a_routine_and_columns_are_chosen(
     tab.wait_for_url(re.compile("column=priority"))
 
 
+def test_the_palette_goes_anywhere_by_keyboard_and_gives_the_focus_back(tab, api, company):
+    run = api.get(f"/companies/{company}/runs?status=failed")[0]["id"]
+    tab.get_by_role("link", name="New routine").focus()
+    tab.keyboard.press("Control+k")
+    field = tab.get_by_role("combobox", name="Go to")
+    tab.get_by_role("option", name="Home").wait_for()
+    tab.keyboard.press("ArrowUp")  # to the last one
+    tab.keyboard.press("ArrowDown")
+    tab.keyboard.press("ArrowDown")
+    assert "Routines" in tab.locator("[aria-selected=true]").text_content()
+    assert field.get_attribute("aria-activedescendant") == tab.locator("[aria-selected=true]").get_attribute("id")
+    tab.keyboard.press("Escape")
+    assert not field.is_visible()
+    assert tab.evaluate("document.activeElement.textContent") == "New routine"
+
+    tab.keyboard.press("Meta+k")
+    tab.keyboard.type("au")
+    tab.locator("#found[data-text=au]").wait_for()
+    assert ["Routines", "Runs", "Issues"] == [
+        group.get_attribute("aria-label") for group in tab.locator("#found [role=group]").all()
+    ]
+    tab.evaluate(AXE.read_text())
+    for scheme in ("light", "dark"):
+        tab.emulate_media(color_scheme=scheme)
+        assert [] == faults(tab, {"type": "tag", "values": TAGS})
+    field.fill("nothing of the kind")
+    tab.get_by_text("Nothing has this in its name.").wait_for()
+    assert [] == faults(tab, {"type": "tag", "values": TAGS})
+
+    field.fill(run)
+    tab.keyboard.press("Enter")  # before the options are there
+    tab.wait_for_url(re.compile(f"/runs/{run}"))
+
+
+def test_a_page_that_changes_by_itself_keeps_what_is_typed_opened_chosen_and_scrolled_to(tab, api):
+    company = api.company("Busy")
+    agent, _ = api.agent(company)
+    routines = [api.routine(company, agent, title=f"Report {number:02}") for number in range(30)]
+    run = api.post(f"/routines/{routines[0]}/run", {})
+    issue = f"/issues/{run['linkedIssueId']}"
+    tab.goto(f"/board/companies/{company}{issue}")
+    tab.get_by_text("It renews itself.").wait_for()
+    tab.get_by_label("Comment").fill("I am about to say")
+    tab.get_by_label("Why it failed").fill("that")
+    api.post(f"{issue}/comments", {"body": "Somebody was quicker."})
+    tab.get_by_text("Somebody was quicker.").wait_for()
+    assert ["I am about to say", "that"] == [
+        tab.get_by_label(name).input_value() for name in ("Comment", "Why it failed")
+    ]
+    assert tab.evaluate("document.activeElement.name") == "failureReason"
+
+    tab.goto(f"/board/companies/{company}/log")
+    tab.get_by_text("It renews itself.").wait_for()
+    row = tab.locator(f"#row-{api.system.store.head()}")
+    row.locator("summary").click()
+    api.post(f"/companies/{company}/goals", {"title": "Grow"})
+    tab.locator(f"#row-{api.system.store.head()}").wait_for()
+    assert row.locator("pre").is_visible()
+
+    tab.goto(f"/board/companies/{company}/routines?sort=changed")
+    tab.get_by_text("It renews itself.").wait_for()
+    tab.get_by_label("Choose Report 07").check()
+    place = f"document.getElementById('row-{routines[3]}').getBoundingClientRect().top"
+    tab.locator(f"#row-{routines[3]}").scroll_into_view_if_needed()
+    before = tab.evaluate(place)
+    api.patch(f"/routines/{routines[7]}", {"title": "Report 07, changed"})
+    tab.get_by_label("Choose Report 07, changed").wait_for()
+    assert ["Choose Report 07, changed"] == [
+        box.get_attribute("aria-label") for box in tab.locator("tbody input:checked").all()
+    ]
+    assert pytest.approx(before, abs=1) == tab.evaluate(place)
+    assert tab.evaluate("scrollY") > 0
+
+
+def test_an_old_secret_counts_down_to_its_end(tab, api, company):
+    routine = api.get(f"/companies/{company}/routines?q=audit")[0]["id"]
+    webhook = next(one["id"] for one in api.get(f"/routines/{routine}")["triggers"] if one["kind"] == "webhook")
+    tab.goto(f"/board/companies/{company}/routines/{routine}/triggers/{webhook}")
+    tab.get_by_label("The present secret is good for").select_option("24 hours more")
+    tab.get_by_role("button", name="Make a new secret and show it once").click()
+    tab.get_by_text("The secret before it is accepted until tomorrow").wait_for()
+    tab.goto(f"/board/companies/{company}/routines/{routine}/triggers/{webhook}")
+    left = tab.locator(".left")
+    before = left.text_content()
+    assert re.fullmatch(": 23 h 59 min [0-9]+ s more", before)
+    tab.locator(".left", has_not_text=before).wait_for()
+    left.evaluate("element => { element.dataset.until = '2020-01-01T00:00:00Z'; }")
+    tab.get_by_text(", which is over.").wait_for()
+
+
+def test_what_would_have_been_is_asked_on_a_routines_page_and_stands_beside_what_was(tab, api, company):
+    routine = api.get(f"/companies/{company}/routines?q=audit")[0]["id"]
+    tab.goto(f"/board/companies/{company}/routines/{routine}")
+    tab.get_by_role("link", name="What if…").click()
+    tab.get_by_label("While its last run is still open").select_option("always_enqueue")
+    tab.get_by_role("button", name="Replay it").click()
+    tab.get_by_role("row", name=re.compile(r"ran [0-9]+ [0-9]+ \+[0-9]+")).wait_for()
+    assert "≠ changed" in tab.get_by_role("row", name="coalesced").last.text_content()
+    assert tab.get_by_label("While its last run is still open").input_value() == "always_enqueue"
+    tab.evaluate(AXE.read_text())
+    for scheme in ("light", "dark"):
+        tab.emulate_media(color_scheme=scheme)
+        assert [] == faults(tab, {"type": "tag", "values": TAGS})
+    tab.set_viewport_size({"width": PHONE, "height": 900})
+    assert tab.evaluate("document.documentElement.scrollWidth") <= PHONE
+
+
 def test_the_home_changes_by_itself_and_keeps_the_focus(tab, api, company):
     tab.get_by_role("link", name="Audit", exact=True).first.focus()
+    tab.get_by_text("It renews itself.").wait_for()
     api.routine(
         company,
         api.get(f"/companies/{company}/agents")[0]["id"],
         title="Brand new",
         triggers=[{"kind": "schedule", "cronExpression": "* * * * *"}],
     )
-    tab.evaluate("htmx.trigger('#live', 'changed')")
     tab.get_by_role("link", name="Brand new").first.wait_for()
     assert tab.evaluate("document.activeElement.textContent") == "Audit"
 
@@ -346,18 +572,21 @@ def test_without_scripts_everything_can_be_read(api, chromium, company):
     context.close()
 
 
-def test_a_page_whose_session_has_ended_asks_for_a_sign_in_and_one_that_cannot_be_renewed_stays(api, chromium, company):
-    context = sign_in(api, chromium)
+def test_a_page_whose_session_has_ended_asks_for_a_sign_in_and_one_that_cannot_be_renewed_stays(
+    api, signed_in, company
+):
+    context = signed_in()
     page = context.new_page()
     page.goto(f"/board/companies/{company}")
-    page.route("**/board/companies/**", lambda route: route.fulfill(status=503, body="<p>Not now</p>"))
+    page.get_by_text("It renews itself.").wait_for()
+    page.route(f"**/companies/{company}", lambda route: route.fulfill(status=503, body="<p>Not now</p>"))
     with page.expect_response(lambda answer: answer.status == 503):
-        page.evaluate("htmx.trigger('#live', 'changed')")
+        api.post(f"/companies/{company}/goals", {"title": "Grow"})
     assert page.get_by_role("heading", name="Needs attention").is_visible()
-    page.unroute("**/board/companies/**")
+    page.unroute(f"**/companies/{company}")
 
     context.clear_cookies()
-    page.evaluate("htmx.trigger('#live', 'changed')")
+    api.post(f"/companies/{company}/goals", {"title": "Grow more"})
 
     page.get_by_label("Board token").wait_for()
     context.close()

@@ -14,8 +14,14 @@ PARAMETERS = {
     "": ("done",),
     "/find": ("q",),
     "/routines": ("q", "status", "agent", "project", "folder", "sort", "column", "cursor"),
+    "/palette": ("q",),
+    "/live": ("routine", "trigger", "run", "issue", "after"),
     "/routines/{routine}": ("at", "why", "zone", "trigger"),
     "/routines/{routine}/revisions": ("cursor",),
+    "/routines/{routine}/what-if": (
+        *("from", "to", "triggerId", "cronExpression", "timezone", "jitterSec"),
+        *("concurrencyPolicy", "catchUpPolicy", "maxRunDurationSec"),
+    ),
     "/routines/{routine}/pause": ("back",),
     "/routines/{routine}/triggers/new": ("kind",),
     "/runs": ("status", "source", "routine", "agent", "from", "to", "cursor"),
@@ -112,7 +118,15 @@ def test_a_page_of_one_company_shows_and_changes_nothing_of_another(board, api, 
     csrf = board.show("/system").form("/sign-out")["fields"]["csrf"]
     routine = "/routines/{routine}"
     trigger = f"{routine}/triggers/{{trigger}}"
-    reads = [routine, f"{routine}/edit", f"{routine}/run", f"{routine}/pause", f"{routine}/revisions", trigger]
+    reads = [
+        routine,
+        f"{routine}/what-if",
+        f"{routine}/edit",
+        f"{routine}/run",
+        f"{routine}/pause",
+        f"{routine}/revisions",
+        trigger,
+    ]
     reads += [f"{routine}/triggers/new", f"{trigger}/backfills", "/runs/{run}", "/runs?routine={routine}"]
     reads += ["/issues/{issue}", "/log?routine={routine}", "/log?run={run}", "/log?issue={issue}"]
     reads += ["/tasks/echo", "/tasks/echo/edit", "/tasks/echo/run", "/tasks/echo/routines/daily"]

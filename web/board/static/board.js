@@ -8,13 +8,9 @@ function center() {
 center();
 document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 
-// Ctrl-K and / go to the search, Escape closes an open menu.
+// Escape closes an open menu.
 document.addEventListener("keydown", (event) => {
-  const typing = event.target.matches("input, textarea, select");
-  if ((event.key === "k" && (event.ctrlKey || event.metaKey)) || (event.key === "/" && !typing)) {
-    const find = document.getElementById("find");
-    if (find) { event.preventDefault(); find.focus(); find.select(); }
-  } else if (event.key === "Escape") {
+  if (event.key === "Escape") {
     document.querySelectorAll("details.menu[open]").forEach((menu) => {
       menu.open = false;
       menu.querySelector("summary").focus();
@@ -58,3 +54,16 @@ document.addEventListener("submit", (event) => {
 window.addEventListener("pageshow", () => {
   document.querySelectorAll("form[data-sent]").forEach((form) => { delete form.dataset.sent; });
 });
+
+// What is left until a moment, by the clock of the service. Without scripts the moment itself stands there.
+const ahead = Date.now() - Date.parse(document.querySelector("#age time")?.dateTime);
+function countDown() {
+  document.querySelectorAll("[data-until]").forEach((element) => {
+    const left = Math.floor((Date.parse(element.dataset.until) - Date.now() + ahead) / 1000);
+    const parts = [[Math.floor(left / 3600), "h"], [Math.floor(left / 60) % 60, "min"], [left % 60, "s"]];
+    const words = parts.filter(([number], place) => number || place === 2).map((part) => part.join(" ")).join(" ");
+    element.textContent = left >= 0 ? `: ${words} more` : ", which is over";
+  });
+}
+countDown();
+setInterval(countDown, 1000);

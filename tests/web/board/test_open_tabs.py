@@ -1,0 +1,125 @@
+"""Many tabs are open while their web process is killed and started again: each comes back, and none misses a position."""
+
+import asyncio
+import os
+import re
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from html import unescape
+
+import httpx
+
+from tests.waiting import wait_for
+from tests.web.board.conftest import Browser
+
+TABS = 20
+COME_BACK_S = 0.05  # a browser waits longer
+
+
+class WebProcess:
+    """A web process of its own over the database of the API."""
+
+    def __init__(self, database_url):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._env = os.environ | {"ROUTINES_DATABASE_URL": database_url}
+
+    def start(self):
+        command = [sys.executable, "-m", "routines", "web", "--port", str(self.port)]
+        self.process = subprocess.Popen(command, env=self._env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for(self._answers, 60)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def _answers(self):
+        try:
+            return httpx.get(f"{self.url}/api/health").status_code < 600
+        except httpx.TransportError:
+            return False
+
+
+class Tab:
+    """What EventSource does: it comes back whenever it is cut off, after the last position that it has had."""
+
+    def __init__(self, client, address):
+        self._client, self._address = client, address
+        self.position, self.told, self.connections = None, [], 0
+
+    async def follow(self):
+        while True:
+            try:
+                await self._read()
+            except httpx.TransportError:
+                await asyncio.sleep(COME_BACK_S)
+
+    async def _read(self):
+        headers = {} if self.position is None else {"Last-Event-ID": self.position}
+        async with self._client.stream("GET", self._address, headers=headers) as response:
+            async for line in response.aiter_lines():
+                field, _, value = line.partition(": ")
+                match field:
+                    case "retry":
+                        self.connections += 1
+                    case "id":
+                        self.position = value
+                    case "data":
+                        self.told.append(int(self.position))
+
+
+@contextmanager
+def web_process(api):
+    process = WebProcess(api.system.settings.database_url)
+    process.start()
+    try:
+        yield process
+    finally:
+        process.kill()
+
+
+async def keep_open(process, api, company, many):
+    """Open many tabs, let things change before, while and after the process is away, and return the tabs."""
+    browser = Browser(process.url)
+    await asyncio.to_thread(browser.sign_in, api.token)
+    page = await asyncio.to_thread(browser.get, f"/board/companies/{company}")
+    address = unescape(re.search('data-live="([^"]+)"', page.html)[1])
+    limits = httpx.Limits(max_connections=many)
+    cookies = dict(browser.client.cookies)
+
+    async def change():
+        await asyncio.to_thread(api.post, f"/companies/{company}/goals", {"title": "Grow"})
+        return api.system.store.head()
+
+    async def all_told(position):
+        await asyncio.to_thread(wait_for, lambda: all(tab.told and tab.told[-1] >= position for tab in tabs), 60)
+
+    async with (
+        httpx.AsyncClient(base_url=process.url, timeout=60, limits=limits, cookies=cookies) as client,
+        asyncio.TaskGroup() as tasks,
+    ):
+        tabs = [Tab(client, address) for _ in range(many)]
+        following = [tasks.create_task(tab.follow()) for tab in tabs]
+        await asyncio.to_thread(wait_for, lambda: all(tab.connections for tab in tabs), 60)
+        await all_told(await change())
+        process.kill()
+        position = await change()
+        await asyncio.to_thread(process.start)
+        await all_told(position)
+        await all_told(await change())
+        for task in following:
+            task.cancel()
+    browser.client.close()
+    return tabs
+
+
+def test_tabs_come_back_to_a_process_that_was_killed_and_none_misses_a_position(api, company):
+    with web_process(api) as process:
+        tabs = asyncio.run(keep_open(process, api, company, TABS))
+
+    assert {2} == {tab.connections for tab in tabs}
+    assert {3} == {len(set(tab.told)) for tab in tabs}  # the three changes, and nothing twice
+    assert [] == [tab.told for tab in tabs if tab.told != sorted(set(tab.told))]

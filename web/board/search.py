@@ -1,0 +1,129 @@
+"""The search: what an id names, and routines, their newest runs, issues, agents and pages with a text; as a page and for Ctrl-K."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from litestar import Response, get
+from litestar.di import NamedDependency
+
+from web.board import schedules
+from web.board.api import ApiRefusal
+from web.board.visit import Visit, see_other
+from web.http.validation import UUID_TEXT
+
+MOST = 6  # of a kind
+MOST_RUNS = 3
+NOT_FOUND = 404
+Json = Mapping[str, Any]
+
+
+class Match(NamedTuple):
+    """Something that was found: its name, what else tells it apart, where it is, and its status if it is a run."""
+
+    title: str
+    more: str
+    address: str
+    status: str = ""
+
+
+Groups = Sequence[tuple[str, Sequence[Match]]]
+
+
+@get("/board/companies/{company_id:str}/find", operation_id="boardFind")
+async def find(visit: NamedDependency[Visit]) -> Response[Any]:
+    """Lead to what an id or an identifier names, in its own company; else show what has the text in it."""
+    text = visit.parameter("q").strip()
+    named = await _named(visit, text)
+    if named is not None:
+        return see_other(named.address)
+    return visit.show("find.html", text=text, groups=await _with_text(visit, text))
+
+
+@get("/board/companies/{company_id:str}/palette", operation_id="boardPalette")
+async def palette(visit: NamedDependency[Visit]) -> Response[Any]:
+    """Show the same as options, while one types."""
+    text = visit.parameter("q").strip()
+    named = await _named(visit, text)
+    groups = [("With this id", [named])] if named is not None else await _with_text(visit, text)
+    return visit.show("palette.html", text=text, groups=groups, count=sum(len(matches) for _, matches in groups))
+
+
+async def _named(visit: Visit, text: str) -> Match | None:
+    """Return what an id or the identifier of an issue names; None for any other text."""
+    if UUID_TEXT.fullmatch(text):
+        for kind, page in (("routines", "routines"), ("routine-runs", "runs"), ("issues", "issues")):
+            if (thing := await _or_none(visit, f"/{kind}/{text}")) is not None:
+                company_id = thing["companyId"]
+                address = visit.address("board", "companies", company_id, page, text)
+                return Match(thing.get("title") or "A run", thing.get("identifier") or "", address)
+        agents = await visit.api.get(visit.api_path("agents"))
+        return next((_agent(visit, agent) for agent in agents if agent["id"] == text.lower()), None)
+    prefix = visit.company["issuePrefix"] if visit.company else ""
+    number = text.upper().removeprefix(f"{prefix}-")
+    if number != text.upper() and number.isascii() and number.isdigit():
+        issue = await _or_none(visit, f"/issues/{prefix}-{number}")
+        return None if issue is None else _issue(visit, issue)
+    return None
+
+
+async def _or_none(visit: Visit, path: str) -> Any:
+    try:
+        return await visit.api.get(path)
+    except ApiRefusal as refusal:
+        if refusal.status != NOT_FOUND:
+            raise
+        return None
+
+
+async def _with_text(visit: Visit, text: str) -> Groups:
+    """Return what has a text in it, by kind; the pages alone if there is no text."""
+    pages = (
+        "Pages",
+        [page for page in _pages(visit) if text.casefold() in page.title.casefold()][: MOST if text else None],
+    )
+    if not text:
+        return [pages]
+    query = {"q": text, "limit": MOST}
+    routines = await visit.api.get(visit.api_path("routines"), query)
+    issues = await visit.api.get(visit.api_path("issues"), query)
+    agents = [one for one in await visit.api.get(visit.api_path("agents")) if text.casefold() in one["name"].casefold()]
+    ran = [routine for routine in routines if routine["lastRun"]][:MOST_RUNS]
+    groups = [
+        ("Routines", [_routine(visit, routine) for routine in routines]),
+        ("Runs", [_run(visit, routine) for routine in ran]),
+        ("Issues", [_issue(visit, issue) for issue in issues]),
+        ("Agents", [_agent(visit, agent) for agent in agents[:MOST]]),
+        pages,
+    ]
+    return [(kind, matches) for kind, matches in groups if matches]
+
+
+def _routine(visit: Visit, routine: Json) -> Match:
+    status = "" if routine["status"] == "active" else f"{routine['status']}, "
+    more = f"{status}{schedules.cadence(routine['triggers'])}"
+    return Match(routine["title"], more, visit.path("routines", routine["id"]))
+
+
+def _run(visit: Visit, routine: Json) -> Match:
+    run = routine["lastRun"]
+    more = f"newest run, {visit.away(run['triggeredAt'])}"
+    return Match(routine["title"], more, visit.path("runs", run["id"]), run["status"])
+
+
+def _issue(visit: Visit, issue: Json) -> Match:
+    title = f"{issue['identifier']} {issue['title']}"
+    return Match(title, issue["status"].replace("_", " "), visit.path("issues", issue["id"]))
+
+
+def _agent(visit: Visit, agent: Json) -> Match:
+    return Match(agent["name"], "the inbox of an agent", visit.path("issues", query={"agent": agent["id"]}))
+
+
+def _pages(visit: Visit) -> list[Match]:
+    pages = [Match(word, "", visit.path(*path)) for _, path, word in visit.places()]
+    if visit.rights.assign:
+        pages.append(Match("New routine", "", visit.path("routines", "new")))
+    pages.append(Match("The coming 7 days", "", visit.path("week")))
+    pages.append(Match("Settings", f"times in {visit.zone}", visit.address("board", "settings")))
+    others = [company for company in visit.companies if company["id"] != visit.company_id]
+    return pages + [Match(one["name"], "company", visit.address("board", "companies", one["id"])) for one in others]
