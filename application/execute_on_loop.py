@@ -17,6 +17,7 @@ from psycopg_pool import PoolTimeout
 
 from application.event_store.at_hand import (
     Elsewhere,
+    KeysAtHand,
     LightStreams,
     Missing,
     OpenedSecrets,
@@ -32,6 +33,7 @@ from application.event_store.unit_of_work import UnitOfWork
 from application.execute import TRIES, Done, Executor
 from application.quotas.charge import Charge
 from application.quotas.quotas import Quotas, Reservation
+from application.secrets.data_keys import DataKeys
 from domain.recorded import Recorded
 
 MOST_LOADS = 20  # for one decision: one that needs more, or other streams each time it is taken, is for a thread
@@ -100,7 +102,8 @@ class _Awaiting:
         self, decide: Callable[[UnitOfWork], R], actor: str, cache: StreamCache | None
     ) -> tuple[UnitOfWork, R]:
         parts, now = self._executor, await self._now()
-        store = cast("Any", StreamsAtHand(parts.store.limits))
+        keys = None if parts.store.keys is None else KeysAtHand(cast("DataKeys", parts.store.keys))
+        store = cast("Any", StreamsAtHand(parts.store.limits, keys))
         vault = None if parts.vault is None else cast("Any", OpenedSecrets(parts.vault))
         light = None if cache is None else cast("Any", LightStreams(cache))
         quotas = None if parts.quotas is None else cast("Any", QuotasElsewhere())
@@ -111,7 +114,7 @@ class _Awaiting:
                 return work, decide(work)
             except Missing as missing:
                 wanted = missing
-            streams = await self._recorder.load(wanted.stream_ids, wanted.read_from)
+            streams = await self._recorder.load(wanted.stream_ids, wanted.read_from, keys)
             store.put(streams, wanted.read_from)
             if parts.cache is not None:  # the next decision mostly rests on the same streams
                 parts.cache.put((id_, _kept(recorded)) for id_, recorded in streams.items() if recorded)

@@ -18,6 +18,7 @@ from application.execute import Executor
 from application.proof import log_key, signed_heads
 from application.quotas.delivery_costs import DeliveryCosts
 from application.quotas.quotas import Quotas
+from application.secrets.data_keys import DataKeys
 from application.secrets.key_ring import KeyRing, VaultClosed
 from application.secrets.vault import Vault
 from application.use_cases.board import keys
@@ -62,7 +63,9 @@ class System(msgspec.Struct, frozen=True):
 def system(settings: Settings) -> Iterator[System]:
     """Yield a system over the database of the settings, and close its connections at the end."""
     with Pool(settings.database_url, DECIDING, settings.connections) as pool:
-        store = EventStore(PostgresRecorder(pool, settings.limits.read_batch_bytes), settings.limits)
+        keys, cache = DataKeys(pool), StreamCache(settings.limits)
+        keys.on_erasure(cache.clear)
+        store = EventStore(PostgresRecorder(pool, settings.limits.read_batch_bytes), settings.limits, keys)
         clock = DatabaseClock(pool)
         vault = Vault(pool, KeyRing(settings.key_file))
         quotas = Quotas(
@@ -71,7 +74,7 @@ def system(settings: Settings) -> Iterator[System]:
             count_all=partial(_count_all, pool),
             delivery_bytes=DeliveryCosts(partial(_subscriptions, pool)),
         )
-        executor = Executor(store, clock, vault, StreamCache(settings.limits), quotas, partial(_spent, pool))
+        executor = Executor(store, clock, vault, cache, quotas, partial(_spent, pool))
         yield System(settings=settings, pool=pool, store=store, executor=executor, clock=clock, vault=vault)
 
 

@@ -13,8 +13,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from application.event_store.store import ReadBudget
+from application.event_store.store import Encoded, ReadBudget, encode
 from application.event_store.stream_cache import CachedStream, StreamCache
+from application.secrets.data_keys import DataKeys
 from application.secrets.vault import Vault
 from domain.bounds.limits import Limits
 from domain.recorded import Recorded
@@ -41,9 +42,14 @@ class Elsewhere(BaseException):
 class StreamsAtHand:
     """Stands for the event store in one decision: it gives the streams that have been loaded for it."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, keys: "KeysAtHand | None" = None) -> None:
         self.limits = limits
+        self.keys = keys
         self._streams: dict[tuple[UUID, str | None], list[Recorded]] = {}
+
+    def encode(self, recorded: Recorded) -> Encoded:
+        """Encode an event as it is stored. Raises Oversized, and Elsewhere when its key is not at hand."""
+        return encode(recorded, self.limits, self.keys)
 
     def put(self, streams: Mapping[UUID, list[Recorded]], read_from: str | None) -> None:
         """Take streams that were loaded. Raises Elsewhere for a heavy one."""
@@ -90,6 +96,26 @@ class OpenedSecrets:
         if len(secrets) < len(ids):
             raise Elsewhere
         return secrets
+
+
+class KeysAtHand:
+    """The data keys that the process has in memory. Raises Elsewhere for others, and when it has to look whether they are."""
+
+    is_complete = True
+
+    def __init__(self, keys: DataKeys) -> None:
+        self._keys = keys
+
+    def load(self, subject_ids: set[UUID]) -> dict[UUID, bytes | None]:
+        """Return the keys of these companies and users."""
+        found = self._keys.at_hand(subject_ids) if self._keys.is_fresh else {}
+        if len(found) < len(subject_ids):
+            raise Elsewhere
+        return found
+
+    def to_seal(self, subject_id: UUID) -> bytes | None:
+        """Return the key for something new."""
+        return self.load({subject_id})[subject_id]
 
 
 class QuotasElsewhere:

@@ -12,6 +12,7 @@ from domain.events import (
     CompanyArchived,
     CompanyCreated,
     CompanyEnvironmentChanged,
+    CompanyErased,
     CompanyEvent,
     CompanyNamed,
     CompanyUpdated,
@@ -19,6 +20,7 @@ from domain.events import (
 from domain.values import CompanyDetails, Sealed, Value
 
 ARCHIVED = "Company is archived"
+STILL_AT_WORK = "The company is at work: archive it first, since nobody could do anything with its routines any more"
 
 
 class Company(Value, frozen=True):
@@ -26,6 +28,7 @@ class Company(Value, frozen=True):
 
     details: CompanyDetails
     archived: bool = False
+    erased: bool = False
     collection_name: str | None = None  # None: its id serves as its name
     environment: Sealed | None = None
 
@@ -39,6 +42,8 @@ def evolve(company: Company | None, event: CompanyEvent) -> Company:
             return replace(company, details=details)
         case Company(), CompanyArchived():
             return replace(company, archived=True)
+        case Company(), CompanyErased():
+            return replace(company, erased=True)
         case Company(), CompanyNamed(name=name):
             return replace(company, collection_name=name)
         case Company(), CompanyEnvironmentChanged(environment=environment):
@@ -56,6 +61,13 @@ def update(company: Company, details: CompanyDetails) -> list[CompanyEvent]:
 def archive(company: Company) -> list[CompanyEvent]:
     """Mark the company as retired; nothing if it is already."""
     return [] if company.archived else [CompanyArchived()]
+
+
+def erase(company: Company, reason: str) -> list[CompanyEvent]:
+    """Record that what was written in the company is erased; nothing if it is. Raise Conflict unless it is archived."""
+    if not company.archived:
+        raise Conflict(STILL_AT_WORK)
+    return [] if company.erased else [CompanyErased(reason=reason)]
 
 
 def is_archived(company: Company | None) -> bool:

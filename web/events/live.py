@@ -26,6 +26,7 @@ from msgspec.structs import replace
 from psycopg import Error as DatabaseError
 from psycopg_pool import PoolTimeout
 
+from application.secrets.data_keys import DataKeys
 from application.use_cases.event_access import EventAccess
 from domain.errors import DomainError
 from projections.audit import feed
@@ -78,6 +79,9 @@ class Tail:
         self._beginning = asyncio.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         _TAILS.add(self)
+        self._keys = backend.executor.store.keys
+        if isinstance(self._keys, DataKeys):
+            self._keys.on_erasure(self._forget_soon)
         self.position = 0  # of the newest event that readers may have
         self.is_over = False  # the process is about to end
 
@@ -145,6 +149,8 @@ class Tail:
     def _follow(self, loop: asyncio.AbstractEventLoop, stop: threading.Event, position: int) -> None:
         while not stop.wait(LOOK_S):
             try:
+                if isinstance(self._keys, DataKeys):
+                    self._keys.look()  # also when nothing happens: what is kept must not outlive an erasure
                 while not stop.is_set() and (frames := self._following(position)):
                     position = frames[-1].entry.position
                     loop.call_soon_threadsafe(self._add, frames, stop)
@@ -170,6 +176,15 @@ class Tail:
             self._bytes -= len(self._frames.popleft().data)
         self.position = frames[-1].entry.position
         self._wake()
+
+    def _forget_soon(self) -> None:
+        """Forget the events in memory, since one of them may have been erased; readers get them from the log again."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._forget)
+
+    def _forget(self) -> None:
+        self._frames.clear()
+        self._bytes = 0
 
     def _wake(self) -> None:
         news, self._news = self._news, asyncio.Event()

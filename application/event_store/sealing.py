@@ -1,0 +1,65 @@
+"""
+How the parts of an event that can be erased are kept: encrypted under a key of the event, which follows from the data key
+of whom they belong to (docs/decisions/0059-erasure.md).
+
+AES-256-GCM; the key of an event is HMAC-SHA256 of its stream, its version and a random salt, so none is used twice and the
+nonce may be constant. Beside the ciphertext stands the hash of that key: whoever hands the key of one event to somebody
+else, in a receipt, can only hand over the one under which the event was sealed.
+"""
+
+import hmac
+import os
+from base64 import b64decode, b64encode
+from hashlib import sha256
+from typing import Protocol
+from uuid import UUID
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+SALT_BYTES, DIGEST_BYTES = 16, 32
+BEGINS = SALT_BYTES + DIGEST_BYTES
+NONCE = bytes(12)
+
+
+class CannotOpen(Exception):
+    """The parts of an event do not open: there is no key, or it is not the one under which they were sealed."""
+
+
+class Keys(Protocol):
+    """Where data keys come from."""
+
+    is_complete: bool  # whether a key that is missing is an error; otherwise the parts stay sealed
+
+    def load(self, subject_ids: set[UUID]) -> dict[UUID, bytes | None]:
+        """Return the data keys of companies and users; None for one that is destroyed. Those that are not known are left out."""
+
+    def to_seal(self, subject_id: UUID) -> bytes | None:
+        """Return the data key under which something new is sealed; None if it is destroyed."""
+
+
+def key_of_event(data_key: bytes, stream_id: UUID, version: int, sealed: str) -> bytes:
+    """Return the key under which the parts of this one event were sealed."""
+    return _derive(data_key, stream_id, version, b64decode(sealed[:24])[:SALT_BYTES])
+
+
+def seal(data_key: bytes, stream_id: UUID, version: int, parts: bytes) -> str:
+    """Return the parts of an event sealed, as text."""
+    salt = os.urandom(SALT_BYTES)
+    key = _derive(data_key, stream_id, version, salt)
+    return b64encode(salt + sha256(key).digest() + AESGCM(key).encrypt(NONCE, parts, None)).decode()
+
+
+def unseal(key: bytes, sealed: str) -> bytes:
+    """Return the parts that were sealed under the key of their event. Raises CannotOpen."""
+    content = b64decode(sealed)
+    if not hmac.compare_digest(sha256(key).digest(), content[SALT_BYTES:BEGINS]):
+        raise CannotOpen("another key")
+    try:
+        return AESGCM(key).decrypt(NONCE, content[BEGINS:], None)
+    except InvalidTag:
+        raise CannotOpen("changed") from None
+
+
+def _derive(data_key: bytes, stream_id: UUID, version: int, salt: bytes) -> bytes:
+    return hmac.digest(data_key, stream_id.bytes + version.to_bytes(8, "big") + salt, "sha256")
