@@ -15,7 +15,7 @@ from uuid import UUID
 import msgspec
 
 from domain.events import AnyEvent, KeyIssued, NameClaimed, UserErased, UserRegistered
-from domain.values import ERASABLE, Value
+from domain.values import ERASABLE, Payload, Text, Value
 
 KEPT_APART = "[sealed]"  # stands in the stored event for a text
 ERASED = "[erased]"  # is read for it when it is erased
@@ -25,7 +25,10 @@ Parts = dict[str, Any]  # the parts of a value that can be erased, by field; of 
 
 
 class _Plan(Value, frozen=True):
-    """The fields of a kind of value that can be erased, with their types, and those that hold values with such fields."""
+    """
+    The fields of a kind of value that can be erased, and those that hold values with such fields. Beside the former stands
+    the type that JSON has to be converted to, None for texts and free JSON.
+    """
 
     erasable: dict[str, Any]
     nested: tuple[str, ...]
@@ -46,7 +49,8 @@ def subject_of(stream_id: UUID, company_id: UUID | None, event: AnyEvent) -> UUI
 
 def taken_apart(value: T, word: str = KEPT_APART) -> tuple[T, Parts]:
     """Return the value with `word` in place of texts and nothing in place of objects and lists, and what was there."""
-    plan, parts, changes = _plan_of(type(value)), Parts(), dict[str, Any]()
+    parts, changes = Parts(), dict[str, Any]()
+    plan = _plan_of(type(value))
     for name in plan.erasable:
         if (content := getattr(value, name)) is not None and content not in ("", {}, ()):
             parts[name], changes[name] = content, _stand_in(content, word)
@@ -61,14 +65,12 @@ def taken_apart(value: T, word: str = KEPT_APART) -> tuple[T, Parts]:
 
 def put_together(value: T, parts: Parts) -> T:
     """Return the value with its parts, as they come out of JSON, in their places. Raises ValidationError."""
-    if not parts:
-        return value
-    erasable, changes = _plan_of(type(value)).erasable, dict[str, Any]()
+    erasable, changes = _plan_of(type(value)).erasable, parts.copy()
     for name, part in parts.items():
-        if name in erasable:
-            changes[name] = msgspec.convert(part, erasable[name], str_keys=True)
-        else:
+        if name not in erasable:
             changes[name] = put_together(getattr(value, name), part)
+        elif (kind := erasable[name]) is not None:
+            changes[name] = msgspec.convert(part, kind, str_keys=True)
     return msgspec.structs.replace(value, **changes)
 
 
@@ -97,15 +99,23 @@ def _stand_in(content: Any, word: str) -> Any:
 def _plan_of(kind: type[msgspec.Struct]) -> _Plan:
     hints = get_type_hints(kind, include_extras=True)
     fields = {name: hints[name] for name in kind.__struct_fields__}
-    erasable = {name: hint for name, hint in fields.items() if _is_marked(hint)}
+    erasable = {name: _converted_to(hint) for name, hint in fields.items() if _is_marked(hint)}
     nested = tuple(name for name, hint in fields.items() if any(map(has_erasable, _structs_in(hint))))
     return _Plan(erasable=erasable, nested=tuple(name for name in nested if name not in erasable))
+
+
+def _converted_to(hint: Any) -> Any:
+    return None if {*_members(hint)} <= {Text, Payload, Annotated[dict[str, str], ERASABLE], type(None)} else hint
+
+
+def _members(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if _is_union(hint) else (hint,)
 
 
 def _is_marked(hint: Any) -> bool:
     if get_origin(hint) is Annotated:
         return ERASABLE in hint.__metadata__
-    return _is_union(hint) and any(map(_is_marked, get_args(hint)))
+    return _is_union(hint) and any(map(_is_marked, _members(hint)))
 
 
 def _structs_in(hint: Any) -> Iterator[type[msgspec.Struct]]:

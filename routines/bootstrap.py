@@ -34,7 +34,7 @@ from routines.clock import DatabaseClock
 from routines.connections import Pool, Profile, Session
 from routines.migrations import LIMITS, TRANSACTION_LIMIT
 from routines.prerequisites import CannotMigrate
-from routines.roles import SERVICE
+from routines.roles import OWNER, SERVICE
 from routines.settings import Settings
 
 AS_SERVICE = {"role": SERVICE, "search_path": SCHEMA, **LIMITS}  # whatever the login
@@ -44,6 +44,7 @@ FOLDING = Profile(
 )
 # The rights are the login's own, and whoever reads the whole log takes as long as that takes.
 READING = Profile(settings={"search_path": SCHEMA}, application_name="routines audit", writes=False, durable=False)
+DESTROYING = Profile(settings={"role": OWNER, **LIMITS})  # the keys of what is erased
 # A projection of somebody's own also has the login's own rights, so that it may be given less than the service has.
 OWN_PROJECTION = Profile(application_name="routines own projection", durable=False)
 
@@ -68,6 +69,7 @@ def system(settings: Settings) -> Iterator[System]:
         store = EventStore(PostgresRecorder(pool, settings.limits.read_batch_bytes), settings.limits, keys)
         clock = DatabaseClock(pool)
         vault = Vault(pool, KeyRing(settings.key_file))
+        keys.on_erasure(vault.close_opened)
         quotas = Quotas(
             settings.limits,
             partial(_count, pool, clock),
@@ -211,6 +213,11 @@ def connect(settings: Settings) -> Session:
 def connect_as_login(settings: Settings) -> Session:
     """Open a connection with the rights of the login itself, which may be an auditor's; it may be of a standby."""
     return READING.connect(settings.database_url)
+
+
+def connect_as_owner(settings: Settings) -> Session:
+    """Open a connection with the rights of the log's owner, who alone destroys keys of the vault."""
+    return DESTROYING.connect(settings.database_url)
 
 
 def connect_own_projection(settings: Settings) -> Session:

@@ -8,7 +8,7 @@ off by Elsewhere: a thread takes it by the steps that block.
 Both are no Exceptions, so that no rule takes them for an error of its own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -106,16 +106,22 @@ class KeysAtHand:
     def __init__(self, keys: DataKeys) -> None:
         self._keys = keys
 
-    def load(self, subject_ids: set[UUID]) -> dict[UUID, bytes | None]:
+    def load(self, subject_ids: set[UUID]) -> dict[UUID, bytes]:
         """Return the keys of these companies and users."""
-        found = self._keys.at_hand(subject_ids) if self._keys.is_fresh else {}
-        if len(found) < len(subject_ids):
+        erased, found = self.erased(), self._keys.at_hand(subject_ids)
+        if any(id_ not in found and id_ not in erased for id_ in subject_ids):
             raise Elsewhere
         return found
 
+    def erased(self) -> Collection[UUID]:
+        """Return the companies and users whose keys are destroyed."""
+        if not self._keys.is_fresh():
+            raise Elsewhere
+        return self._keys.erased()
+
     def to_seal(self, subject_id: UUID) -> bytes | None:
         """Return the key for something new."""
-        return self.load({subject_id})[subject_id]
+        return self.load({subject_id}).get(subject_id)
 
 
 class QuotasElsewhere:

@@ -1,6 +1,6 @@
 """The event store, which encodes and appends events and reads them back. Nothing else writes events."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any, NamedTuple, Protocol, cast
@@ -83,7 +83,14 @@ class UnknownEvent(UnreadableEvent):
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Body).decode
 _decode_parts = msgspec.json.Decoder(dict[str, Any]).decode
-KnownKeys = Mapping[UUID, bytes | None]  # by whom they belong to; None: destroyed
+
+
+class KnownKeys(NamedTuple):
+    """What opens some events: data keys by whom they belong to, and whose are destroyed."""
+
+    keys: Mapping[UUID, bytes]
+    erased: Collection[UUID]
+    is_complete: bool
 
 
 class Encoded(NamedTuple):
@@ -136,7 +143,7 @@ def _sealed(recorded: Recorded, event: AnyEvent, body: Body, keys: Keys) -> byte
 
     Where the key is destroyed they are left out: they are erased before they are stored.
     """
-    rest, parts = erasure.taken_apart(event)
+    rest, parts = erasure.taken_apart(event) if erasure.has_erasable(type(event)) else (event, {})
     subject_id = erasure.subject_of(recorded.stream_id, recorded.company_id, event) if parts else None
     if subject_id is None:
         return None
@@ -170,7 +177,7 @@ def from_stored(stored: StoredEvent, keys: Keys | None = None, *, is_kept: bool 
     sealed stays so.
     """
     body = _body_of(stored)
-    return _recorded(stored, body, keys, _keys_for([body], keys), is_kept=is_kept)
+    return _recorded(stored, body, _keys_for([body], keys), is_kept=is_kept)
 
 
 def from_stored_or_unreadable(stored: Notification, keys: Keys | None = None) -> Recorded:
@@ -182,15 +189,13 @@ def all_from_stored(stored: Sequence[Notification], keys: Keys | None = None) ->
     """Decode stored events, for which keys are asked once; one that cannot be read is returned as Unreadable."""
     bodies = [_body_or_error(one) for one in stored]
     known = _keys_for((body for body in bodies if isinstance(body, Body)), keys)
-    return [_recorded_or_unreadable(one, body, keys, known) for one, body in zip(stored, bodies, strict=True)]
+    return [_recorded_or_unreadable(one, body, known) for one, body in zip(stored, bodies, strict=True)]
 
 
-def _recorded_or_unreadable(
-    stored: Notification, body: "Body | UnreadableEvent", keys: Keys | None, known: KnownKeys
-) -> Recorded:
+def _recorded_or_unreadable(stored: Notification, body: "Body | UnreadableEvent", known: KnownKeys | None) -> Recorded:
     try:
         if isinstance(body, Body):
-            return _recorded(stored, body, keys, known)
+            return _recorded(stored, body, known)
         error = body
     except UnreadableEvent as found:
         error = found
@@ -211,7 +216,7 @@ def by_stream(
     """Return the decoded events of each of these streams. Raises UnreadableEvent."""
     pairs = [(one, _body_of(one)) for one in stored]
     known = _keys_for((body for _, body in pairs), keys)
-    decoded = (_recorded(one, body, keys, known, is_kept=True) for one, body in pairs)
+    decoded = (_recorded(one, body, known, is_kept=True) for one, body in pairs)
     by_stream = {id_: list(events) for id_, events in groupby(decoded, key=lambda recorded: recorded.stream_id)}
     return {id_: by_stream.get(id_, []) for id_ in stream_ids}
 
@@ -232,27 +237,25 @@ def _body_or_error(stored: StoredEvent) -> "Body | UnreadableEvent":
         return error
 
 
-def _keys_for(bodies: Iterable[Body], keys: Keys | None) -> KnownKeys:
-    """Return the data keys of these events. Nothing else is asked for, so that an old log needs none."""
+def _keys_for(bodies: Iterable[Body], keys: Keys | None) -> KnownKeys | None:
+    """Return what opens these events."""
     if keys is None:
-        return {}
-    subjects = {body.subject_id or body.company_id for body in bodies if body.sealed is not None}
-    subjects.discard(None)
-    return keys.load(cast("set[UUID]", subjects)) if subjects else {}
+        return None
+    subjects = {body.subject_id or body.company_id for body in bodies if body.sealed is not None} - {None}
+    found = keys.load(cast("set[UUID]", subjects)) if subjects else {}
+    return KnownKeys(found, keys.erased(), keys.is_complete)
 
 
-def _recorded(
-    stored: StoredEvent, body: Body, keys: Keys | None, known: KnownKeys, *, is_kept: bool = False
-) -> Recorded:
-    event, text = body.event, stored.state
-    if body.sealed is not None and keys is not None:
+def _recorded(stored: StoredEvent, body: Body, known: KnownKeys | None, *, is_kept: bool = False) -> Recorded:
+    event, parts = body.event, b""
+    stream_id = stored.originator_id if isinstance(stored.originator_id, UUID) else UUID(stored.originator_id)
+    if known is not None and (body.sealed is not None or known.erased):
         try:
-            event, parts = _unsealed(stored, body, body.sealed, known, is_complete=keys.is_complete)
+            event, parts = _opened(stream_id, stored.originator_version, body, known)
         except Exception as error:  # as above: whatever is in it
             raise _unreadable(stored, error) from error
-        text = text[: -len(body.sealed)] + parts
     return Recorded(
-        stream_id=UUID(str(stored.originator_id)) if isinstance(stored.originator_id, str) else stored.originator_id,
+        stream_id=stream_id,
         version=stored.originator_version,
         at=body.at,
         actor=body.actor,
@@ -261,25 +264,29 @@ def _recorded(
         cause=body.cause,
         position=getattr(stored, "id", 0),
         size=len(stored.state),
-        memory=memory_of(event, text) if is_kept else 0,
+        memory=memory_of(event, stored.state[: -len(body.sealed or "") or None] + parts) if is_kept else 0,
     )
 
 
-def _unsealed(
-    stored: StoredEvent, body: Body, sealed: str, known: KnownKeys, *, is_complete: bool
-) -> tuple[AnyEvent, bytes]:
-    """Return the event with the parts that were sealed, and those as JSON; with others in their places if they are erased."""
-    subject_id = cast("UUID", body.subject_id or body.company_id)
-    if subject_id not in known:
-        if is_complete:
-            raise CannotOpen(f"there is no data key of {subject_id}")
-        return body.event, b""
-    if (data_key := known[subject_id]) is None:
+def _opened(stream_id: UUID, version: int, body: Body, known: KnownKeys) -> tuple[AnyEvent, bytes]:
+    """
+    Return the event with the parts that were sealed, and those as JSON.
+
+    Whatever belongs to somebody who is erased has other words in their places, also in an event that was never sealed.
+    """
+    subject_id = body.subject_id or (
+        body.company_id if body.sealed is not None else erasure.subject_of(stream_id, body.company_id, body.event)
+    )
+    if subject_id in known.erased:
         return erasure.erased(body.event), b""
-    stream_id = stored.originator_id if isinstance(stored.originator_id, UUID) else UUID(stored.originator_id)
-    key = sealing.key_of_event(data_key, stream_id, stored.originator_version, sealed)
-    parts = sealing.unseal(key, sealed)
-    return erasure.put_together(body.event, _decode_parts(parts)), parts
+    if body.sealed is None:
+        return body.event, b""
+    if (data_key := known.keys.get(cast("UUID", subject_id))) is not None:
+        parts = sealing.unseal(data_key, stream_id, version, body.sealed)
+        return erasure.put_together(body.event, _decode_parts(parts)), parts
+    if known.is_complete:
+        raise CannotOpen(f"there is no data key of {subject_id}")
+    return body.event, b""
 
 
 def _unreadable(stored: StoredEvent, error: Exception) -> "UnreadableEvent":

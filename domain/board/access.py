@@ -127,6 +127,17 @@ def evolve_claim(claim: UUID | None, event: NameClaimed | NameReleased) -> UUID 
             raise ImpossibleHistory(claim, event)
 
 
+def erase(user: User, reason: str) -> list[UserErased]:
+    """Record that the user's name and address are erased; nothing if they are."""
+    return [] if user.erased else [UserErased(reason=reason)]
+
+
+def must_not_be_erased(user: User) -> None:
+    """Raise Conflict if the user was erased: nobody can act as them any more."""
+    if user.erased:
+        raise Conflict("The user was erased")
+
+
 def is_good(key: Key, now: datetime) -> bool:
     """Return whether a key is accepted: it is neither revoked nor expired."""
     return not key.revoked and (key.expires_at is None or now < key.expires_at)
