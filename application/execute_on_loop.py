@@ -20,11 +20,13 @@ from application.event_store.at_hand import (
     KeysAtHand,
     LightStreams,
     Missing,
+    MissingKeys,
     OpenedSecrets,
     QuotasElsewhere,
     StreamsAtHand,
     spent_elsewhere,
 )
+from application.event_store.data_keys import DataKeys
 from application.event_store.loop_recorder import LoopRecorder
 from application.event_store.recorder import Again, Batch, PostgresRecorder
 from application.event_store.stream_cache import CachedStream, StreamCache, size_of
@@ -33,7 +35,6 @@ from application.event_store.unit_of_work import UnitOfWork
 from application.execute import TRIES, Done, Executor
 from application.quotas.charge import Charge
 from application.quotas.quotas import Quotas, Reservation
-from application.secrets.data_keys import DataKeys
 from domain.recorded import Recorded
 
 MOST_LOADS = 20  # for one decision: one that needs more, or other streams each time it is taken, is for a thread
@@ -114,11 +115,23 @@ class _Awaiting:
                 return work, decide(work)
             except Missing as missing:
                 wanted = missing
-            streams = await self._recorder.load(wanted.stream_ids, wanted.read_from, keys)
+            except MissingKeys as missing:
+                await self._fetch(missing.subject_ids)
+                continue
+            try:
+                streams = await self._recorder.load(wanted.stream_ids, wanted.read_from, keys)
+            except MissingKeys as missing:
+                await self._fetch(missing.subject_ids)
+                continue  # they are loaded again: this is seldom
             store.put(streams, wanted.read_from)
             if parts.cache is not None:  # the next decision mostly rests on the same streams
                 parts.cache.put((id_, _kept(recorded)) for id_, recorded in streams.items() if recorded)
         raise Elsewhere
+
+    async def _fetch(self, subject_ids: Collection[UUID]) -> None:
+        """Fetch data keys. It has a thread of its own, as the clock has."""
+        keys = cast("DataKeys", self._executor.store.keys)
+        await asyncio.to_thread(keys.prepare, subject_ids)
 
     async def _now(self) -> datetime:
         clock = self._executor.clock

@@ -7,7 +7,7 @@ import psycopg
 import structlog
 
 from application.audit import log_reader
-from application.secrets.data_keys import ReadKeys
+from application.event_store.data_keys import ReadKeys
 from processes.wakeup import Connection, Wakeup
 from projections.engine import own_projection
 from projections.engine.read_model import ReadModel

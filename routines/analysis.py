@@ -12,7 +12,7 @@ from threading import Event as Stop
 from uuid import UUID, uuid5
 
 from application.audit import log_reader
-from application.secrets.data_keys import ReadKeys
+from application.event_store.data_keys import ReadKeys
 from domain.events import AnyEvent
 from domain.recorded import Recorded
 from processes.wakeup import Wakeup

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import msgspec
 
+from application.event_store.data_keys import DataKeys
 from application.event_store.recorder import PostgresRecorder
 from application.event_store.store import EventStore
 from application.event_store.stream_cache import StreamCache
@@ -18,7 +19,6 @@ from application.execute import Executor
 from application.proof import log_key, signed_heads
 from application.quotas.delivery_costs import DeliveryCosts
 from application.quotas.quotas import Quotas
-from application.secrets.data_keys import DataKeys
 from application.secrets.key_ring import KeyRing, VaultClosed
 from application.secrets.vault import Vault
 from application.use_cases.board import keys

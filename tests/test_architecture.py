@@ -58,6 +58,7 @@ SUBJECTS = {
         "log_views",
         "catalogue",
         "exports",
+        "erasure",
     ),
     "processes": (".", "scheduler", "delivery"),
     "web": ("apis", "http", "monitoring", "openapi", "paperclip", "events", "jetty", "board", "app"),
@@ -66,6 +67,7 @@ DOMAIN_MAY_IMPORT = {"msgspec"}
 VERIFIER_MAY_IMPORT = {"cryptography", "psycopg", "audit_verifier"}
 SQL_IN = {
     "application/audit/log_reader.py",
+    "application/event_store/data_keys.py",
     "application/event_store/recorder.py",
     "application/secrets/vault.py",
     "projections/*.py",

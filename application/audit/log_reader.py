@@ -12,7 +12,7 @@ from eventsourcing.persistence import Notification
 
 from application.event_store.recorder import FOREVER
 from application.event_store.sealing import Keys
-from application.event_store.store import all_from_stored
+from application.event_store.store import all_from_stored, key_of
 from domain.recorded import Recorded
 from domain.values import Value
 
@@ -110,6 +110,11 @@ def all_recorded(rows: Sequence[Row], keys: Keys | None = None) -> list[Recorded
     return all_from_stored(
         [Notification(row.stream_id, row.version, row.name, row.body, row.position) for row in rows], keys
     )
+
+
+def key_of_row(row: Row, keys: Keys) -> bytes | None:
+    """Return the key that opens what is sealed of this one event; None where nothing is, or the key is not to be had."""
+    return key_of(Notification(row.stream_id, row.version, row.name, row.body, row.position), keys)
 
 
 def hash_of(previous: bytes, row: Row) -> bytes:

@@ -289,6 +289,15 @@ def _opened(stream_id: UUID, version: int, body: Body, known: KnownKeys) -> tupl
     return body.event, b""
 
 
+def key_of(stored: StoredEvent, keys: Keys) -> bytes | None:
+    """Return the key that opens what is sealed of this one event; None where nothing is, or the key is not to be had."""
+    body = _body_of(stored)
+    subject_id = body.subject_id or body.company_id
+    if body.sealed is None or subject_id is None or (data_key := keys.load({subject_id}).get(subject_id)) is None:
+        return None
+    return sealing.key_of_event(data_key, UUID(str(stored.originator_id)), stored.originator_version, body.sealed)
+
+
 def _unreadable(stored: StoredEvent, error: Exception) -> "UnreadableEvent":
     return (UnreadableEvent if stored.topic in STORED_NAMES else UnknownEvent)(stored, error)
 

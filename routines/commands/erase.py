@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from application.secrets import data_keys
-from application.secrets.data_keys import Erasure
+from application.event_store import data_keys
+from application.event_store.data_keys import Erasure
 from application.use_cases import erasure as use_cases
 from domain.errors import Conflict
 from projections import erasure

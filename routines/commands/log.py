@@ -8,7 +8,7 @@ import click
 
 from application.audit import log_reader
 from application.audit.log_reader import Row, all_recorded
-from application.secrets.data_keys import ReadKeys
+from application.event_store.data_keys import ReadKeys
 from domain.recorded import Recorded
 from routines import bootstrap
 from routines.commands import terminal

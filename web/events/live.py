@@ -26,7 +26,7 @@ from msgspec.structs import replace
 from psycopg import Error as DatabaseError
 from psycopg_pool import PoolTimeout
 
-from application.secrets.data_keys import DataKeys
+from application.event_store.data_keys import DataKeys
 from application.use_cases.event_access import EventAccess
 from domain.errors import DomainError
 from projections.audit import feed
@@ -150,7 +150,7 @@ class Tail:
         while not stop.wait(LOOK_S):
             try:
                 if isinstance(self._keys, DataKeys):
-                    self._keys.look()  # also when nothing happens: what is kept must not outlive an erasure
+                    self._keys.refresh()  # also when nothing happens: what is kept must not outlive an erasure
                 while not stop.is_set() and (frames := self._following(position)):
                     position = frames[-1].entry.position
                     loop.call_soon_threadsafe(self._add, frames, stop)

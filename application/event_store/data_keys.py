@@ -8,7 +8,7 @@ they hide nothing from those who have the database, since the read models beside
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -81,7 +81,7 @@ class DataKeys:
 
     def erased(self) -> frozenset[UUID]:
         """Return the companies and users whose keys are destroyed. Raises OperationalError as `load` does."""
-        self.look()
+        self.refresh()
         return self._erased or frozenset()
 
     def to_seal(self, subject_id: UUID) -> bytes | None:
@@ -93,7 +93,13 @@ class DataKeys:
             found = self._read({subject_id})
         return found.get(subject_id)
 
-    def look(self) -> None:
+    def prepare(self, subject_ids: Collection[UUID]) -> None:
+        """Have these keys in memory, those that are not destroyed. One that there is not is made."""
+        self.refresh()
+        for id_ in subject_ids:
+            self.to_seal(id_)
+
+    def refresh(self) -> None:
         """Forget all keys if one was destroyed since the last look, unless that was a moment ago."""
         if self.is_fresh():
             return
