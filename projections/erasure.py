@@ -14,6 +14,7 @@ from projections import catalogue
 from projections.engine.read_model import SCHEMA, Connection, ReadModel
 
 ERASABLE = [name for name, kind in STORED_NAMES.items() if erasure.has_erasable(kind)]
+ASKED = ("directory", "event_index")  # the read models that say here what there is
 OF_USERS = (UserRegistered, KeyIssued, NameClaimed)
 # The last field of a body says what is sealed; a JSON text may have the same words in it, so it is read as JSON.
 _COUNT = """

@@ -16,7 +16,6 @@ from rich.table import Table
 from application.event_store import data_keys
 from application.event_store.data_keys import Erasure
 from application.use_cases import erasure as use_cases
-from domain.errors import Conflict
 from projections import erasure
 from projections.engine import positions
 from projections.erasure import Concerned
@@ -26,6 +25,8 @@ from routines.commands import terminal
 from routines.commands.database import with_database
 from routines.connections import Session
 from routines.settings import Settings
+
+PATIENCE_S = 10.0  # for read models that are behind the log
 
 
 class Report(msgspec.Struct, rename="camel"):
@@ -76,20 +77,29 @@ def erase(  # noqa: PLR0913 the options
         raise click.UsageError("--yes needs a --reason, which is recorded in the log")
     with bootstrap.system(settings) as system, bootstrap.connect_as_owner(settings) as owner:
         done = _Erasure(system, owner, company_id, user_id)
-        try:
-            done.check()
+        with bootstrap.connect(settings) as conn:
+            _wait(conn)
+            done.check(conn)
             before = data_keys.erasure_of(owner, done.id)
-            with bootstrap.connect(settings) as conn:
-                concerned = done.concerned(conn)
-                if yes and before.cleared_at is None:
-                    done.carry_out(conn, (reason or "").strip(), quiet=as_json)
-        except Conflict as error:
-            raise click.ClickException(error.message) from error
+            concerned = done.concerned(conn)
+            if yes and before.cleared_at is None:
+                done.carry_out(conn, (reason or "").strip(), quiet=as_json)
         after = data_keys.erasure_of(owner, done.id)
     if as_json:
         terminal.echo_json(_report(done, concerned, after, was_done=before.cleared_at is not None))
     else:
         _tell(done, concerned, before, after)
+
+
+def _wait(conn: Session) -> None:
+    """Wait until the read models that are asked show all that is recorded. Raises Trouble."""
+    try:
+        positions.wait(conn, erasure.ASKED, PATIENCE_S)
+    except positions.Lagging as error:
+        raise terminal.Trouble(
+            f"The read models are {error.behind} events behind the log, so that it cannot be said what there is: does a "
+            "projector run? `routines projections status` shows how far it is"
+        ) from error
 
 
 class _Erasure:
@@ -99,13 +109,12 @@ class _Erasure:
         self._system, self._owner = system, owner
         self.kind, self.id = ("company", company_id) if company_id is not None else ("user", user_id or UUID(int=0))
 
-    def check(self) -> None:
+    def check(self, conn: Session) -> None:
         """Raise NotFound or Conflict when it cannot be."""
         if self.kind == "company":
             self._system.executor.query(lambda work: use_cases.must_be_erasable(work, self.id))
         else:
-            with self._system.pool.connection() as conn:
-                company_ids = erasure.companies_of(conn, self.id)
+            company_ids = erasure.companies_of(conn, self.id)
             self._system.executor.query(lambda work: use_cases.must_be_free(work, self.id, company_ids))
 
     def concerned(self, conn: Session) -> Concerned:
