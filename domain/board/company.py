@@ -81,6 +81,12 @@ def must_not_be_archived(company: Company | None) -> None:
         raise Conflict(ARCHIVED)
 
 
+def must_keep_texts(company: Company | None) -> None:
+    """Raise Conflict if what is written in the company is erased: a log would stand beside what was erased."""
+    if company is not None and company.erased:
+        raise Conflict("Company is erased")
+
+
 def issue_prefixes(name: str) -> Iterator[str]:
     """
     Yield issue prefixes to try: the first three letters in capitals, then with letters appended (contract 7.2).

@@ -623,6 +623,12 @@ def verify(
                 _execute(conn, "DROP SCHEMA IF EXISTS {0} CASCADE", aside)
 
 
+def drop_unfinished(conn: Connection, model: ReadModel) -> None:
+    """Drop what a comparison that was killed has left; wait for one that is under way."""
+    with _alone(conn, f"verify {model.name}"):
+        _execute(conn, "DROP SCHEMA IF EXISTS {0} CASCADE", f"verifying_{model.name}")
+
+
 def fold_into(  # noqa: PLR0913, PLR0917 what is folded, how far, and where to
     conn: Connection,
     model: ReadModel,

@@ -137,6 +137,7 @@ class _Erasure:
         with _progress(quiet=quiet) as bars:
             for model in erasure.models(of_user=self.kind == "user"):
                 bar = bars.add_task(model.name, total=head)
+                positions.drop_unfinished(conn, model)
                 reached = positions.rebuild(conn, model, self._system.store.after, partial(_show, bars, bar), anew=True)
                 bars.update(bar, completed=reached, total=reached)
         data_keys.note_cleared(self._owner, self.id)
