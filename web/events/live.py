@@ -79,9 +79,6 @@ class Tail:
         self._beginning = asyncio.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         _TAILS.add(self)
-        self._keys = backend.executor.store.keys
-        if isinstance(self._keys, DataKeys):
-            self._keys.on_erasure(self._forget_soon)
         self.position = 0  # of the newest event that readers may have
         self.is_over = False  # the process is about to end
 
@@ -106,6 +103,9 @@ class Tail:
         async with self._beginning:
             if self._thread is not None:
                 return
+            keys = self._backend.executor.store.keys
+            if self._loop is None and isinstance(keys, DataKeys):
+                keys.on_erasure(self._forget_soon)
             self._frames.clear()
             self._bytes, self.position = 0, await sync_to_thread(self._reached)
             self._loop = asyncio.get_running_loop()
@@ -147,10 +147,11 @@ class Tail:
             return feed.reached(conn)
 
     def _follow(self, loop: asyncio.AbstractEventLoop, stop: threading.Event, position: int) -> None:
+        keys = self._backend.executor.store.keys
         while not stop.wait(LOOK_S):
             try:
-                if isinstance(self._keys, DataKeys):
-                    self._keys.refresh()  # also when nothing happens: what is kept must not outlive an erasure
+                if isinstance(keys, DataKeys):
+                    keys.refresh()  # also when nothing happens: what is kept must not outlive an erasure
                 while not stop.is_set() and (frames := self._following(position)):
                     position = frames[-1].entry.position
                     loop.call_soon_threadsafe(self._add, frames, stop)

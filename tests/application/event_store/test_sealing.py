@@ -89,10 +89,9 @@ def test_the_parts_of_an_event_open_at_their_place_only():
         with pytest.raises(UnreadableEvent):
             from_stored(other, keys)
         assert isinstance(all_from_stored([row(other)], keys)[0].event, Unreadable)
+    sealed = sealing.seal(b"1" * 32, COMPANY, 3, b"{}")
     with pytest.raises(CannotOpen):
-        sealing.unseal(
-            bytes(32), stored.originator_id, 3, sealing.seal(bytes(31) + b"1", stored.originator_id, 3, b"{}")
-        )
+        sealing.unseal(b"2" * 32, COMPANY, 3, sealed)
 
 
 def at_another_place(stored, **fields):
@@ -125,7 +124,7 @@ def test_a_process_makes_one_key_for_each_company_and_forgets_them_all_soon_afte
     system, admin_url, monkeypatch
 ):
     now = [100.0]
-    monkeypatch.setattr(data_keys.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("application.event_store.data_keys.time.monotonic", lambda: now[0])
     keys, others, forgotten = DataKeys(system.pool), DataKeys(system.pool), []
     keys.on_erasure(lambda: forgotten.append(now[0]))
     company, other = uuid4(), uuid4()

@@ -97,13 +97,13 @@ def company_of_canaries(api):
     return {"company": company, "agent": agent, "routine": routine, "run": fired["id"], "issue": fired["linkedIssueId"]}
 
 
-def record(owner, stream_id, company_id, *events, first=1):
+def record(store, stream_id, company_id, *events, first=1):
     """Record events of a stream by the rights of the log's owner, who may grant what does not follow from the log."""
     envelopes = [
         Recorded(stream_id=stream_id, version=version, at=NOON, actor="system", company_id=company_id, event=event)
         for version, event in enumerate(events, first)
     ]
-    owner.store.append(envelopes)
+    store.append(envelopes)
 
 
 def settle(api):
@@ -199,22 +199,22 @@ def test_of_an_erased_company_nothing_is_left_anywhere_and_the_log_is_whole(inst
 def test_no_kind_of_event_keeps_what_is_erased(looking, owner, tmp_path):
     """Each kind is in a stream of its own; read models that cannot take one pass over it."""
     company_id, user_id = uuid4(), uuid4()
-    record(owner, company_id, company_id, CompanyCreated(details=CompanyDetails(name=CANARY), issue_prefix="CAN"))
+    record(owner.store, company_id, company_id, CompanyCreated(details=CompanyDetails(name=CANARY), issue_prefix="CAN"))
     for event in canaries():
         stream_id = uuid4()
         if isinstance(event, UserRegistered):
-            record(owner, user_id, None, event)
+            record(owner.store, user_id, None, event)
         elif isinstance(event, KeyIssued):
-            record(owner, stream_id, None, replace(event, user_id=user_id))
+            record(owner.store, stream_id, None, replace(event, user_id=user_id))
         elif not isinstance(event, OF_NOBODY):
-            record(owner, stream_id, company_id, event)
+            record(owner.store, stream_id, company_id, event)
     claimed = NameClaimed(scope=f"email|{company_id}", name=f"{CANARY}@example.org", holder_id=user_id)
-    record(owner, uuid4(), company_id, claimed)
+    record(owner.store, uuid4(), company_id, claimed)
     with psycopg.connect(owner.settings.database_url) as conn:
         bodies = [body for (body,) in conn.execute("SELECT body FROM log.events")]
     assert not any(CANARY.encode() in body for body in bodies)
     assert len(left_over(owner, tmp_path)) > len(STORED_NAMES) / 2, "whoever has the keys reads it"
-    record(owner, company_id, company_id, CompanyArchived(), first=2)
+    record(owner.store, company_id, company_id, CompanyArchived(), first=2)
 
     for what in (["--company", company_id], ["--user", user_id]):
         fold(owner)
@@ -259,9 +259,7 @@ def test_of_events_from_before_texts_were_sealed_the_log_alone_keeps_what_it_has
     company_id = uuid4()
     plain = EventStore(owner.store.recorder)
     created = CompanyCreated(details=CompanyDetails(name=CANARY), issue_prefix="CAN")
-    for version, event in enumerate((created, CompanyArchived()), 1):
-        envelope = {"stream_id": company_id, "version": version, "at": NOON, "actor": "system"}
-        plain.append([Recorded(**envelope, company_id=company_id, event=event)])
+    record(plain, company_id, company_id, created, CompanyArchived())
     fold(owner)
 
     done = report(owner, "--company", company_id, "--yes", "--reason", "a test")
