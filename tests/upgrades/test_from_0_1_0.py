@@ -239,7 +239,7 @@ def test_an_upgraded_database_has_the_same_tables_and_functions_as_a_new_one(old
 
 def test_an_erased_company_of_0_1_0_answers_everything_and_says_nothing(old, system, rebuilt, monkeypatch):
     """The last test of this database. The rows of the log, which nobody can change, keep what 0.1.0 has put in."""
-    monkeypatch.setattr("application.event_store.data_keys.LOOK_S", 0.0)
+    monkeypatch.setattr("application.event_store.data_keys.LOOK_S", 0.1)
     acme = UUID(old.ids["acme"])
     texts = {"title", "name", "description", "body", "triggerPayload", "payload"}
 
@@ -273,7 +273,6 @@ def test_an_erased_company_of_0_1_0_answers_everything_and_says_nothing(old, sys
     assert len(answers_now) > 150
     assert set() == said & left
     assert 0 == CliRunner().invoke(main, ["audit", "chain"], env={"ROUTINES_DATABASE_URL": old.url}).exit_code
-    assert 0 == CliRunner().invoke(main, ["projections", "verify"], env={"ROUTINES_DATABASE_URL": old.url}).exit_code
 
 
 def said_in(answer, names):
@@ -282,5 +281,5 @@ def said_in(answer, names):
         return [text for one in answer for text in said_in(one, names)]
     if not isinstance(answer, dict):
         return []
-    own = [text for name in names & set(answer) if isinstance(text := answer[name], str)]
+    own = [text for name in names & set(answer) if isinstance(text := answer[name], str) and text]
     return own + [text for part in answer.values() for text in said_in(part, names)]
