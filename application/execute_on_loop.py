@@ -17,13 +17,16 @@ from psycopg_pool import PoolTimeout
 
 from application.event_store.at_hand import (
     Elsewhere,
+    KeysAtHand,
     LightStreams,
     Missing,
+    MissingKeys,
     OpenedSecrets,
     QuotasElsewhere,
     StreamsAtHand,
     spent_elsewhere,
 )
+from application.event_store.data_keys import DataKeys
 from application.event_store.loop_recorder import LoopRecorder
 from application.event_store.recorder import Again, Batch, PostgresRecorder
 from application.event_store.stream_cache import CachedStream, StreamCache, size_of
@@ -104,8 +107,9 @@ class _Awaiting:
     async def decide(
         self, decide: Callable[[UnitOfWork], R], actor: str, cache: StreamCache | None
     ) -> tuple[UnitOfWork, R]:
-        now = await self._now()
-        store = cast("Any", StreamsAtHand(self._executor.store.limits))
+        now, events = await self._now(), self._executor.store
+        keys = None if events.keys is None else KeysAtHand(cast("DataKeys", events.keys))
+        store = cast("Any", StreamsAtHand(events.limits, keys))
         light = None if cache is None else cast("Any", LightStreams(cache))
         has_missed = False
         for _ in range(MOST_LOADS):
@@ -114,12 +118,19 @@ class _Awaiting:
                 result = decide(work)
             except Missing as missing:
                 wanted = missing
+            except MissingKeys as missing:
+                await self._fetch(missing.subject_ids)
+                continue
             else:
                 if has_missed:
                     self._put(work.seen(committed=False))  # with their states, which need not be folded again
                 return work, result
             has_missed = True
-            streams = await self._recorder.load(wanted.stream_ids, wanted.read_from)
+            try:
+                streams = await self._recorder.load(wanted.stream_ids, wanted.read_from, keys)
+            except MissingKeys as missing:
+                await self._fetch(missing.subject_ids)
+                continue  # they are loaded again: this is seldom
             store.put(streams, wanted.read_from)
             self._put((id_, _unfolded(recorded)) for id_, recorded in streams.items() if _is_cached(recorded))
         raise Elsewhere
@@ -128,6 +139,11 @@ class _Awaiting:
         """Cache streams: the next decision mostly rests on the same ones."""
         if self._executor.cache is not None:
             self._executor.cache.put(streams)
+
+    async def _fetch(self, subject_ids: Collection[UUID]) -> None:
+        """Fetch data keys. It has a thread of its own, as the clock has."""
+        keys = cast("DataKeys", self._executor.store.keys)
+        await asyncio.to_thread(keys.prepare, subject_ids)
 
     async def _now(self) -> datetime:
         clock = self._executor.clock

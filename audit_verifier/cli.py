@@ -203,7 +203,7 @@ def _check(options: argparse.Namespace) -> int:
             "name": event.leaf.name,
             "recordedAt": event.recorded_at.isoformat(timespec="microseconds"),
             "recordedBy": event.leaf.login,
-            "body": None if event.body is None else json.loads(event.body),
+            "body": event.content,
         }
         for event in receipt.events
     ]

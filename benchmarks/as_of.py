@@ -34,7 +34,7 @@ from domain.recorded import Recorded
 from domain.values import IssueDetails, Opened, RoutineSettings, TriggerSettings
 from projections import catalogue
 from projections.audit import as_of, feed
-from projections.engine import positions
+from projections.engine import rebuilds
 from projections.engine.read_model import Connection
 from projections.responses import time as shown
 from routines import bootstrap
@@ -76,7 +76,7 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
             with bootstrap.connect(system.settings) as conn:
                 for model in catalogue.ALL:
                     if model.name in {*as_of.NAMES, *feed.NAMED_BY}:
-                        positions.rebuild(conn, model, system.store.after)
+                        rebuilds.rebuild(conn, model, system.store.after)
             with psycopg.connect(owner_url(postgres, system), autocommit=True) as owner:
                 _copy(owner, start, max(0, events // FOLDED - 1))
                 owner.execute("VACUUM ANALYZE")

@@ -5,13 +5,14 @@ A field may be added with a default; any other change needs a new event with a n
 """
 
 from datetime import datetime
-from typing import get_args
+from typing import Annotated, get_args
 from uuid import UUID
 
 import msgspec
 import msgspec.inspect
 
 from domain.values import (
+    ERASABLE,
     AgentProfile,
     AgentStatus,
     AlertKind,
@@ -24,11 +25,11 @@ from domain.values import (
     GoalDetails,
     IssueDetails,
     IssueStatus,
-    Json,
     LiveWork,
     MemberRole,
     Outcome,
     Overlap,
+    Payload,
     ProbeFinding,
     ProjectDetails,
     RetryPolicy,
@@ -37,6 +38,7 @@ from domain.values import (
     Sealed,
     Session,
     TaskDetails,
+    Text,
     TrajectoryStatus,
     TriggerKind,
     TriggerSettings,
@@ -56,10 +58,16 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 class UserRegistered(Event, frozen=True, tag="user.registered"):
     """A person may act on the board."""
 
-    name: str
-    email: str | None = None
+    name: Text
+    email: Text | None = None
     instance_admin: bool = False
     instance_auditor: bool = False  # reads everything of the installation, and changes nothing
+
+
+class UserErased(Event, frozen=True, tag="user.erased"):
+    """What the log holds of the person themselves, their name and address, was made unreadable for ever, for this reason."""
+
+    reason: str
 
 
 class UserSignedOut(Event, frozen=True, tag="user.signed_out"):
@@ -91,7 +99,7 @@ class MemberRemoved(Event, frozen=True, tag="member.removed"):
 class KeyIssued(Event, frozen=True, tag="key.issued"):
     """A bearer token was handed out to a user, an agent or a collection. The id of its stream follows from its SHA-256."""
 
-    name: str
+    name: Text
     user_id: UUID | None = None
     agent_id: UUID | None = None
     expires_at: datetime | None = None  # None: never
@@ -114,7 +122,7 @@ class NameClaimed(Event, frozen=True, tag="name.claimed"):
     """
 
     scope: str
-    name: str
+    name: Text
     holder_id: UUID
 
 
@@ -142,10 +150,16 @@ class CompanyArchived(Event, frozen=True, tag="company.archived"):
     """The company is retired for good: nothing fires or begins in it any more."""
 
 
+class CompanyErased(Event, frozen=True, tag="company.erased"):
+    """What people have written, sent or are called in the company was made unreadable for ever, for this reason."""
+
+    reason: str
+
+
 class CompanyNamed(Event, frozen=True, tag="company.named"):
     """The company got the name by which Jetty's clients know it as a collection; no other company has it."""
 
-    name: str
+    name: Text
 
 
 class CompanyEnvironmentChanged(Event, frozen=True, tag="company.environment_changed"):
@@ -161,7 +175,7 @@ class AgentCreated(Event, frozen=True, tag="agent.created"):
     """An agent joined a company."""
 
     profile: AgentProfile
-    url_key: str
+    url_key: Text
     status: AgentStatus = "idle"
 
 
@@ -174,7 +188,7 @@ class AgentUpdated(Event, frozen=True, tag="agent.updated"):
 class AgentPaused(Event, frozen=True, tag="agent.paused"):
     """The agent takes no new work."""
 
-    reason: str = "manual"
+    reason: Text = "manual"
 
 
 class AgentResumed(Event, frozen=True, tag="agent.resumed"):
@@ -209,7 +223,7 @@ class ProjectCreated(Event, frozen=True, tag="project.created"):
     """A project was created."""
 
     details: ProjectDetails
-    url_key: str
+    url_key: Text
 
 
 class ProjectUpdated(Event, frozen=True, tag="project.updated"):
@@ -221,7 +235,7 @@ class ProjectUpdated(Event, frozen=True, tag="project.updated"):
 class ProjectPaused(Event, frozen=True, tag="project.paused"):
     """The schedules of the project's routines are suppressed."""
 
-    reason: str = "manual"
+    reason: Text = "manual"
 
 
 class ProjectResumed(Event, frozen=True, tag="project.resumed"):
@@ -295,7 +309,7 @@ class RoutineRestored(Event, frozen=True, tag="routine.restored"):
 
     from_revision: int
     settings: RoutineSettings
-    triggers: dict[UUID, TriggerState]
+    triggers: Annotated[dict[UUID, TriggerState], ERASABLE]
 
 
 class RoutineTriggerAdded(Event, frozen=True, tag="routine.trigger_added"):
@@ -426,7 +440,7 @@ class BackfillRequested(Event, frozen=True, tag="backfill.requested"):
     until: datetime
     count: int
     overlap: Overlap
-    request_digest: str | None = None  # of what was asked under an idempotency key, to recognise another request
+    request_digest: Text | None = None  # of what was asked under an idempotency key, to recognise another request
 
 
 class BackfillAdvanced(Event, frozen=True, tag="backfill.advanced"):
@@ -473,12 +487,12 @@ class RunFired(Event, frozen=True, tag="run.fired"):
     occurrence: datetime | None = None  # the planned moment, not the actual one
     next_at: datetime | None = None
     due_at: datetime | None = None
-    idempotency_key: str | None = None
-    payload: Json | None = None
+    idempotency_key: Text | None = None
+    payload: Payload | None = None
     responsible_user_id: UUID | None = None
     deadline: datetime | None = None  # the run fails unless its issue is done by then
     backfill_id: UUID | None = None  # the backfill that ran the occurrence; the schedule itself does not move then
-    request_digest: str | None = None  # of what was asked under the idempotency key, to recognise another request
+    request_digest: Text | None = None  # of what was asked under the idempotency key, to recognise another request
     retry: RetryPolicy | None = (
         None  # the routine's when it fired; it holds for this run, whatever becomes of the routine
     )
@@ -519,7 +533,7 @@ class RunReported(Event, frozen=True, tag="run.reported"):
     of it before, so a report that is repeated changes nothing.
     """
 
-    outputs: Json | None = None
+    outputs: Payload | None = None
     cost_micros: int | None = None  # in millionths of the currency in which the installation counts
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -537,7 +551,7 @@ class RunFailed(Event, frozen=True, tag="run.failed"):
     Where the routine's next run took its place (`cancel_previous`), `successor_run_id` is that run.
     """
 
-    reason: str
+    reason: Text
     successor_run_id: UUID | None = None
 
 
@@ -545,7 +559,7 @@ class RunAttemptFailed(Event, frozen=True, tag="run.attempt_failed"):
     """An attempt failed, and the run goes on: the next attempt begins at `next_at`. Attempts are numbered from 1."""
 
     attempt: int
-    reason: str
+    reason: Text
     next_at: datetime
 
 
@@ -588,9 +602,9 @@ class AlertFailing(Event, frozen=True, tag="alert.failing"):
 
     subject_id: UUID
     routine_id: UUID
-    title: str
+    title: Text
     run_id: UUID
-    reason: str
+    reason: Text
 
 
 class AlertMissed(Event, frozen=True, tag="alert.missed"):
@@ -598,7 +612,7 @@ class AlertMissed(Event, frozen=True, tag="alert.missed"):
 
     subject_id: UUID
     routine_id: UUID
-    title: str
+    title: Text
     trigger_id: UUID
     count: int
     since: datetime
@@ -609,7 +623,7 @@ class AlertOverdue(Event, frozen=True, tag="alert.overdue"):
 
     subject_id: UUID
     routine_id: UUID
-    title: str
+    title: Text
     run_id: UUID
     since: datetime
     bound_sec: int
@@ -620,7 +634,7 @@ class AlertUntaken(Event, frozen=True, tag="alert.untaken"):
 
     subject_id: UUID
     routine_id: UUID
-    title: str
+    title: Text
     run_id: UUID
     since: datetime
     bound_sec: int
@@ -631,7 +645,7 @@ class AlertStuck(Event, frozen=True, tag="alert.stuck"):
 
     subject_id: UUID
     routine_id: UUID
-    title: str
+    title: Text
     run_id: UUID
     since: datetime
     bound_sec: int
@@ -642,7 +656,7 @@ class AlertRecovered(Event, frozen=True, tag="alert.recovered"):
 
     subject_id: UUID
     routine_id: UUID
-    title: str
+    title: Text
     run_id: UUID
     failures: int
 
@@ -652,7 +666,7 @@ class AlertClosed(Event, frozen=True, tag="alert.closed"):
 
     subject_id: UUID
     routine_id: UUID
-    title: str
+    title: Text
     kind: AlertKind
 
 
@@ -717,7 +731,7 @@ class CommentAdded(Event, frozen=True, tag="comment.added"):
     """Somebody commented on an issue. A comment without agent and user is from the system."""
 
     issue_id: UUID
-    body: str
+    body: Text
     agent_id: UUID | None = None
     user_id: UUID | None = None
     run_id: UUID | None = None
@@ -761,24 +775,24 @@ class TrajectoryOpened(Event, frozen=True, tag="trajectory.opened"):
     """
 
     task_id: UUID
-    name: str  # <collection>/<task>, by their names at that time
-    workflow: Json  # the task's at that time
-    init_params: Json = {}
+    name: Text  # <collection>/<task>, by their names at that time
+    workflow: Payload  # the task's at that time
+    init_params: Payload = {}
     routine_id: UUID | None = None
     run_id: UUID | None = None
     secrets: Sealed | None = None  # of a call by hand; those of a routine are read when the work begins
     callback: Callback | None = None
-    source: str = "run"
-    author: str | None = None
-    origin: str | None = None  # the caller's own id of a call that was pushed
-    metadata: Json = {}
+    source: Text = "run"
+    author: Text | None = None
+    origin: Text | None = None  # the caller's own id of a call that was pushed
+    metadata: Payload = {}
 
 
 class TrajectoryClaimed(Event, frozen=True, tag="trajectory.claimed"):
     """A worker has the trajectory `until` then; other claims are refused meanwhile."""
 
     claim_id: UUID
-    worker: str
+    worker: Text
     until: datetime
 
 
@@ -792,10 +806,10 @@ class TrajectoryLeaseExtended(Event, frozen=True, tag="trajectory.lease_extended
 class TrajectoryStepReported(Event, frozen=True, tag="trajectory.step_reported"):
     """A step was reported, with its inputs and outputs."""
 
-    step: str
+    step: Text
     status: TrajectoryStatus
-    inputs: Json = {}
-    outputs: Json = {}
+    inputs: Payload = {}
+    outputs: Payload = {}
 
 
 class TrajectoryUsageReported(Event, frozen=True, tag="trajectory.usage_reported"):
@@ -814,15 +828,15 @@ class TrajectoryMoved(Event, frozen=True, tag="trajectory.moved"):
     """The status of the trajectory changed. If it failed, `error` says why."""
 
     status: TrajectoryStatus
-    error: str | None = None
+    error: Text | None = None
 
 
 class TrajectoryLabelled(Event, frozen=True, tag="trajectory.labelled"):
     """Somebody set a label; the same key again replaces its value."""
 
-    key: str
-    value: str
-    author: str
+    key: Text
+    value: Text
+    author: Text
 
 
 # Outbound: endpoints that subscribe to events, and deliveries to them, to agents and to callbacks
@@ -902,6 +916,7 @@ class DeliveryRequested(Event, frozen=True, tag="delivery.requested"):
 
 AccessEvent = (
     UserRegistered
+    | UserErased
     | UserSignedOut
     | MemberJoined
     | MemberChanged
@@ -911,7 +926,9 @@ AccessEvent = (
     | NameClaimed
     | NameReleased
 )
-CompanyEvent = CompanyCreated | CompanyUpdated | CompanyArchived | CompanyNamed | CompanyEnvironmentChanged
+CompanyEvent = (
+    CompanyCreated | CompanyUpdated | CompanyArchived | CompanyErased | CompanyNamed | CompanyEnvironmentChanged
+)
 AgentEvent = (
     AgentCreated
     | AgentUpdated

@@ -4,7 +4,7 @@ sections 2, 4 and 7.
 """
 
 from datetime import date, datetime
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
@@ -44,6 +44,11 @@ ProbeVerdict = Literal["passed", "failed", "unanswered"]
 
 Scalar = str | int | float | bool
 Json = dict[str, object]  # a JSON object as the client sent it; the service does not interpret it
+
+# What people have written, sent or are called, in the events that carry it: it can be erased (domain/erasure.py).
+ERASABLE = "erasable"
+Text = Annotated[str, ERASABLE]
+Payload = Annotated[Json, ERASABLE]
 
 
 class Value(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,7 +90,7 @@ class Sealed(Value, frozen=True):
     """Secrets by name: the names, which may be shown, and the id of the one vault record that holds their values."""
 
     id: UUID
-    names: tuple[str, ...]
+    names: Annotated[tuple[str, ...], ERASABLE]
 
 
 class Callback(Value, frozen=True):
@@ -94,7 +99,7 @@ class Callback(Value, frozen=True):
     unsigned). A routine may have the secret before it has a URL; then nothing is called.
     """
 
-    url: str | None
+    url: Text | None
     secret_id: UUID | None = None
 
 
@@ -102,9 +107,9 @@ class TaskCall(Value, frozen=True):
     """What a routine that calls a task has besides its settings (Jetty contract 2.1)."""
 
     task_id: UUID
-    name: str  # the routine's name within the task
+    name: Text  # the routine's name within the task
     cadence: Cadence
-    overrides: Json = {}
+    overrides: Payload = {}
     secrets: Sealed | None = None
     callback: Callback | None = None
 
@@ -112,9 +117,9 @@ class TaskCall(Value, frozen=True):
 class TaskDetails(Value, frozen=True):
     """What can be edited on a task. Its workflow is an object of `init_params`, `step_configs` and `steps`."""
 
-    name: str
-    description: str | None = None
-    workflow: Json = {}
+    name: Text
+    description: Text | None = None
+    workflow: Payload = {}
 
 
 class RetryPolicy(Value, frozen=True, rename="camel"):
@@ -143,7 +148,7 @@ class RoutineEnvironment(Value, frozen=True):
     """
 
     sealed: Sealed | None = None
-    references: dict[str, str] = {}
+    references: Annotated[dict[str, str], ERASABLE] = {}
 
 
 class Budget(Value, frozen=True, rename="camel"):
@@ -169,14 +174,14 @@ class OverBudget(Value, frozen=True):
 class JsonCondition(Value, frozen=True, rename="camel"):
     """What the JSON of an answer must hold: this value at this path, whose steps are joined by dots."""
 
-    path: str
-    equals: Scalar | None
+    path: Text
+    equals: Annotated[Scalar, ERASABLE] | None
 
 
 class Probe(Value, frozen=True, rename="camel"):
     """A condition that must hold before an occurrence of a schedule fires: what a GET of a URL answers."""
 
-    url: str
+    url: Text
     status: int | None = None  # None: any from 200 to 299
     json: JsonCondition | None = None
     if_unanswered: IfUnanswered = "skip"
@@ -187,7 +192,7 @@ class ProbeFinding(Value, frozen=True, rename="camel"):
 
     verdict: ProbeVerdict
     status: int | None = None
-    found: str | None = None  # JSON of the value at the path
+    found: Text | None = None  # JSON of the value at the path
     reason: str | None = None  # why it did not pass, in words of our own
     took_ms: int | None = None  # None: nobody has asked
 
@@ -195,8 +200,8 @@ class ProbeFinding(Value, frozen=True, rename="camel"):
 class RoutineSettings(Value, frozen=True):
     """Everything that a revision of a routine holds, except its triggers."""
 
-    title: str
-    description: str | None = None
+    title: Text
+    description: Text | None = None
     assignee_agent_id: UUID | None = None
     project_id: UUID | None = None
     goal_id: UUID | None = None
@@ -205,7 +210,7 @@ class RoutineSettings(Value, frozen=True):
     status: RoutineStatus = "active"
     concurrency_policy: ConcurrencyPolicy = "coalesce_if_active"
     catch_up_policy: CatchUpPolicy = "skip_missed"
-    variables: tuple[Variable, ...] = ()
+    variables: Annotated[tuple[Variable, ...], ERASABLE] = ()
     max_run_duration_sec: int | None = None  # of each attempt; None: no limit
     retry_policy: RetryPolicy | None = None  # None: a failure is final
     alert_bounds: AlertBounds = AlertBounds()
@@ -213,7 +218,7 @@ class RoutineSettings(Value, frozen=True):
     activity_gate_scope: ActivityGateScope = "company"  # where that must have happened
     env: RoutineEnvironment | None = None
     folder_id: UUID | None = None  # where lists show it; nothing else depends on it
-    pause_note: str | None = None  # of a paused routine
+    pause_note: Text | None = None  # of a paused routine
     resume_at: datetime | None = None  # when a paused routine resumes by itself
     bulk_pause_id: UUID | None = None  # the bulk pause that has paused it; None if it was paused in any other way
     call: TaskCall | None = None  # set when the routine calls a task and so opens no issues
@@ -224,7 +229,7 @@ class RoutineSettings(Value, frozen=True):
 class TriggerSettings(Value, frozen=True):
     """What can be edited on a trigger; fields that belong to another kind of trigger are None."""
 
-    label: str | None = None
+    label: Text | None = None
     enabled: bool = True
     cron_expression: str | None = None
     timezone: str | None = None
@@ -258,32 +263,32 @@ class Workspace(Value, frozen=True):
     """Where the agent is to work on an execution issue. It is passed on as the client sent it (contract 5.1)."""
 
     id: UUID | None = None
-    preference: str | None = None
-    settings: Json | None = None
+    preference: Text | None = None
+    settings: Payload | None = None
     project_workspace_id: UUID | None = None
 
 
 class AgentProfile(Value, frozen=True):
     """What can be edited on an agent."""
 
-    name: str
+    name: Text
     role: AgentRole = "general"
-    title: str | None = None
+    title: Text | None = None
     reports_to: UUID | None = None
     adapter_type: str = "process"
-    adapter_config: dict[str, object] = {}
-    metadata: dict[str, object] | None = None
+    adapter_config: Payload = {}
+    metadata: Payload | None = None
     budget_monthly_cents: int = 0
-    heartbeat_url: str | None = None  # called when an issue is opened for the agent
+    heartbeat_url: Text | None = None  # called when an issue is opened for the agent
     budget: Budget | None = None  # of the runs that it works on
 
 
 class EndpointSettings(Value, frozen=True):
     """What can be edited on a webhook endpoint of a company."""
 
-    url: str
+    url: Text
     events: tuple[str, ...]  # stored names; `run.*` means all that begin with `run.`, `*` means all
-    description: str | None = None
+    description: Text | None = None
     ordered: bool = False  # whether each delivery waits for the previous one
     enabled: bool = True
 
@@ -291,8 +296,8 @@ class EndpointSettings(Value, frozen=True):
 class ProjectDetails(Value, frozen=True):
     """What can be edited on a project."""
 
-    name: str
-    description: str | None = None
+    name: Text
+    description: Text | None = None
     status: ProjectStatus = "backlog"
     goal_id: UUID | None = None
     lead_agent_id: UUID | None = None
@@ -303,8 +308,8 @@ class ProjectDetails(Value, frozen=True):
 class GoalDetails(Value, frozen=True):
     """What can be edited on a goal."""
 
-    title: str
-    description: str | None = None
+    title: Text
+    description: Text | None = None
     level: GoalLevel = "task"
     status: GoalStatus = "planned"
     parent_id: UUID | None = None
@@ -314,23 +319,23 @@ class GoalDetails(Value, frozen=True):
 class FolderDetails(Value, frozen=True):
     """What can be edited on a folder of routines."""
 
-    name: str
+    name: Text
     parent_id: UUID | None = None
 
 
 class CompanyDetails(Value, frozen=True):
     """What can be edited on a company."""
 
-    name: str
-    description: str | None = None
+    name: Text
+    description: Text | None = None
     budget: Budget | None = None  # of all its runs
 
 
 class IssueDetails(Value, frozen=True):
     """What can be edited on an issue, except its status."""
 
-    title: str
-    description: str | None = None
+    title: Text
+    description: Text | None = None
     priority: Priority = "medium"
     assignee_agent_id: UUID | None = None
     project_id: UUID | None = None
@@ -374,7 +379,7 @@ class Skipped(Value, frozen=True, tag="skipped"):
 class Failed(Value, frozen=True, tag="failed"):
     """No issue could be opened."""
 
-    reason: str
+    reason: Text
 
 
 Outcome = Opened | Started | Coalesced | Skipped | Failed

@@ -7,6 +7,7 @@ import psycopg
 import structlog
 
 from application.audit import log_reader
+from application.event_store.data_keys import ReadKeys
 from processes.wakeup import Connection, Wakeup
 from projections.engine import own_projection
 from projections.engine.read_model import ReadModel
@@ -29,11 +30,11 @@ def catch_up(conn: Connection, model: ReadModel, stop: Stop, progress: Progress 
 
 
 def _catch_up(conn: Connection, model: ReadModel, position: int, stop: Stop, progress: Progress) -> int:
-    head = log_reader.read_head(conn).position
+    head, keys = log_reader.read_head(conn).position, ReadKeys(conn)
     for page in log_reader.read_pages(conn, head, own_projection.names_of(model.events), start=position):
         if stop.is_set():
             return position
-        own_projection.fold(conn, model, [log_reader.recorded_of(row) for row in page])
+        own_projection.fold(conn, model, log_reader.all_recorded(page, keys))
         position = page[-1].position
         progress(position, head)
     own_projection.arrive(conn, model, head)

@@ -36,7 +36,12 @@ def _without(paths: tuple[tuple[str, ...], ...]) -> str:
 
 
 _CASES = " ".join(f"WHEN '{name}' THEN {_without(paths)}" for name, paths in ADDRESSES.items())
-_EVENT = f"CASE name {_CASES} ELSE stated->'event' END"
+# Of whoever is erased nothing is shown: what was recorded before texts were sealed is still in the log.
+_SUBJECT = "coalesce(stated->>'subject_id', stated->>'company_id', stated->'event'->>'user_id', stream_id::text)::uuid"
+_IS_ERASED = f"EXISTS (SELECT FROM vault.data_keys k WHERE k.subject_id = {_SUBJECT} AND k.erased_at IS NOT NULL)"
+_EVENT = (
+    f"CASE WHEN {_IS_ERASED} THEN jsonb_build_object('type', name) ELSE CASE name {_CASES} ELSE stated->'event' END END"
+)
 
 EVENTS = View(
     name="events",
@@ -54,7 +59,10 @@ EVENTS = View(
         "actor": ("stated->>'actor'", "Who did it: user:ID, agent:ID, scheduler or system"),
         "company_id": ("(stated->>'company_id')::uuid", "Its company; NULL for what belongs to none"),
         "cause": ("stated->>'cause'", "What led to it, such as the work session of an agent"),
-        "event": (_EVENT, "Its fields as JSON, without addresses"),
+        "event": (
+            _EVENT,
+            "Its fields as JSON, without addresses; [sealed], {} and [] stand for texts, payloads and names",
+        ),
     },
 )
 OF_LOG = (EVENTS,)

@@ -12,6 +12,7 @@ from threading import Event as Stop
 from uuid import UUID, uuid5
 
 from application.audit import log_reader
+from application.event_store.data_keys import ReadKeys
 from domain.events import AnyEvent
 from domain.recorded import Recorded
 from processes.wakeup import Wakeup
@@ -36,9 +37,11 @@ def follow(url: str, *kinds: type, after: int = 0, until_head: bool = False) -> 
     wakeup, names = Wakeup(connect), names_of(kinds)
     try:
         with connect() as conn:
+            keys = ReadKeys(conn)
             while True:
                 head = log_reader.read_head(conn).position
-                yield from map(log_reader.recorded_of, log_reader.read_rows(conn, head, names, start=after))
+                for rows in log_reader.read_pages(conn, head, names, start=after):
+                    yield from log_reader.all_recorded(rows, keys)
                 after = head
                 if until_head:
                     return

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import msgspec
 
+from application.event_store.data_keys import DataKeys
 from application.event_store.recorder import PostgresRecorder
 from application.event_store.store import EventStore
 from application.event_store.stream_cache import StreamCache
@@ -33,7 +34,7 @@ from routines.clock import DatabaseClock
 from routines.connections import Pool, Profile, Session
 from routines.migrations import LIMITS, TRANSACTION_LIMIT
 from routines.prerequisites import CannotMigrate
-from routines.roles import SERVICE
+from routines.roles import OWNER, SERVICE
 from routines.settings import Settings
 
 AS_SERVICE = {"role": SERVICE, "search_path": SCHEMA, **LIMITS}  # whatever the login
@@ -43,6 +44,7 @@ FOLDING = Profile(
 )
 # The rights are the login's own, and whoever reads the whole log takes as long as that takes.
 READING = Profile(settings={"search_path": SCHEMA}, application_name="routines audit", writes=False, durable=False)
+DESTROYING = Profile(settings={"role": OWNER, **LIMITS})  # the keys of what is erased
 # A projection of somebody's own also has the login's own rights, so that it may be given less than the service has.
 OWN_PROJECTION = Profile(application_name="routines own projection", durable=False)
 
@@ -62,16 +64,19 @@ class System(msgspec.Struct, frozen=True):
 def system(settings: Settings) -> Iterator[System]:
     """Yield a system over the database of the settings, and close its connections at the end."""
     with Pool(settings.database_url, DECIDING, settings.connections) as pool:
-        store = EventStore(PostgresRecorder(pool, settings.limits.read_batch_bytes), settings.limits)
+        keys, cache = DataKeys(pool), StreamCache(settings.limits)
+        keys.on_erasure(cache.clear)
+        store = EventStore(PostgresRecorder(pool, settings.limits.read_batch_bytes), settings.limits, keys)
         clock = DatabaseClock(pool)
         vault = Vault(pool, KeyRing(settings.key_file))
+        keys.on_erasure(vault.close_opened)
         quotas = Quotas(
             settings.limits,
             partial(_count, pool, clock),
             count_all=partial(_count_all, pool),
             delivery_bytes=DeliveryCosts(partial(_subscriptions, pool)),
         )
-        executor = Executor(store, clock, vault, StreamCache(settings.limits), quotas, partial(_spent, pool))
+        executor = Executor(store, clock, vault, cache, quotas, partial(_spent, pool))
         yield System(settings=settings, pool=pool, store=store, executor=executor, clock=clock, vault=vault)
 
 
@@ -208,6 +213,11 @@ def connect(settings: Settings) -> Session:
 def connect_as_login(settings: Settings) -> Session:
     """Open a connection with the rights of the login itself, which may be an auditor's; it may be of a standby."""
     return READING.connect(settings.database_url)
+
+
+def connect_as_owner(settings: Settings) -> Session:
+    """Open a connection with the rights of the log's owner, who alone destroys keys of the vault."""
+    return DESTROYING.connect(settings.database_url)
 
 
 def connect_own_projection(settings: Settings) -> Session:

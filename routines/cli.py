@@ -11,6 +11,7 @@ MODULES = {
     "board-key": "routines.commands.init",
     "delivery": "routines.commands.delivery",
     "demo": "routines.demo.cli",
+    "erase": "routines.commands.erase",
     "export": "routines.commands.export",
     "init": "routines.commands.init",
     "log": "routines.commands.log",

@@ -48,9 +48,10 @@ HAS_RIGHTS = """
     AND (SELECT coalesce(bool_and(
             has_schema_privilege(%(service)s, n.oid, 'USAGE')
             AND has_table_privilege(%(service)s, c.oid, 'SELECT')
-            AND has_table_privilege(%(service)s, c.oid, 'INSERT')
-            AND has_table_privilege(%(service)s, c.oid, 'UPDATE')
-            AND has_table_privilege(%(service)s, c.oid, 'DELETE')), false)
+            AND has_any_column_privilege(%(service)s, c.oid, 'INSERT')
+            AND CASE c.relname WHEN 'data_keys' THEN has_table_privilege(%(auditor)s, c.oid, 'SELECT')
+                ELSE has_table_privilege(%(service)s, c.oid, 'UPDATE')
+                    AND has_table_privilege(%(service)s, c.oid, 'DELETE') END), false)
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'vault' AND c.relkind = 'r')
     AND (SELECT coalesce(bool_or(
             p.proname = 'append' AND has_function_privilege(%(service)s, p.oid, 'EXECUTE')), false)

@@ -60,6 +60,7 @@ SUBJECTS = {
         "exports",
         "parquet",
         "export_files",
+        "erasure",
     ),
     "processes": (".", "scheduler", "delivery"),
     "web": ("apis", "http", "monitoring", "openapi", "paperclip", "events", "jetty", "board", "app"),
@@ -68,6 +69,7 @@ DOMAIN_MAY_IMPORT = {"msgspec"}
 VERIFIER_MAY_IMPORT = {"cryptography", "psycopg", "audit_verifier"}
 SQL_IN = {
     "application/audit/log_reader.py",
+    "application/event_store/data_keys.py",
     "application/event_store/recorder.py",
     "application/secrets/vault.py",
     "projections/*.py",

@@ -11,7 +11,8 @@ import psycopg
 from eventsourcing.persistence import Notification
 
 from application.event_store.recorder import FOREVER
-from application.event_store.store import from_stored_or_unreadable
+from application.event_store.sealing import Keys
+from application.event_store.store import all_from_stored, key_of
 from domain.recorded import Recorded
 from domain.values import Value
 
@@ -99,9 +100,21 @@ def _row(columns: tuple[Any, ...]) -> Row:
     return Row(**dict(zip(Row.__struct_fields__, columns, strict=True)))
 
 
-def recorded_of(row: Row) -> Recorded:
-    """Return the event of a row; one that this version cannot read is Unreadable."""
-    return from_stored_or_unreadable(Notification(row.stream_id, row.version, row.name, row.body, row.position))
+def recorded_of(row: Row, keys: Keys | None = None) -> Recorded:
+    """Return the event of a row; one that this version cannot read is Unreadable. Without keys, what is sealed stays so."""
+    return all_recorded([row], keys)[0]
+
+
+def all_recorded(rows: Sequence[Row], keys: Keys | None = None) -> list[Recorded]:
+    """Return the events of rows; those that this version cannot read are Unreadable."""
+    return all_from_stored(
+        [Notification(row.stream_id, row.version, row.name, row.body, row.position) for row in rows], keys
+    )
+
+
+def key_of_row(row: Row, keys: Keys) -> bytes | None:
+    """Return the key that opens what is sealed of this one event; None where nothing is, or the key is not to be had."""
+    return key_of(Notification(row.stream_id, row.version, row.name, row.body, row.position), keys)
 
 
 def hash_of(previous: bytes, row: Row) -> bytes:

@@ -3,17 +3,19 @@ What decisions in an event loop rest on: what is at hand in memory, since the lo
 
 A decision that needs streams which are not at hand is broken off by Missing, which says which. They are loaded, and the
 decision is taken again: a use case may be run several times. One that needs anything else, or would take long, is broken
-off by Elsewhere: a thread takes it by the steps that block.
+off by Elsewhere: a thread takes it by the steps that block. Data keys that are not at hand break it off by MissingKeys; a
+thread fetches them, and the decision stays in the loop.
 
-Both are no Exceptions, so that no rule takes them for an error of its own.
+These are no Exceptions, so that no rule takes them for an error of its own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from application.event_store.store import ReadBudget
+from application.event_store.data_keys import DataKeys
+from application.event_store.store import Encoded, ReadBudget, encode
 from application.event_store.stream_cache import CachedStream, StreamCache
 from application.secrets.vault import Vault
 from domain.bounds.limits import Limits
@@ -38,12 +40,25 @@ class Elsewhere(BaseException):
     """A decision is to be taken by a thread."""
 
 
+class MissingKeys(BaseException):
+    """A decision needs data keys that are not at hand, or it is time to look whether they are still good."""
+
+    def __init__(self, subject_ids: Collection[UUID] = ()) -> None:
+        super().__init__()
+        self.subject_ids = subject_ids
+
+
 class StreamsAtHand:
     """Stands for the event store in one decision: it gives the streams that have been loaded for it."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, keys: "KeysAtHand | None" = None) -> None:
         self.limits = limits
+        self.keys = keys
         self._streams: dict[tuple[UUID, str | None], list[Recorded]] = {}
+
+    def encode(self, recorded: Recorded) -> Encoded:
+        """Encode an event as it is stored. Raises Oversized, and MissingKeys when its key is not at hand."""
+        return encode(recorded, self.limits, self.keys)
 
     def put(self, streams: Mapping[UUID, list[Recorded]], read_from: str | None) -> None:
         """Take streams that were loaded. Raises Elsewhere for a heavy one."""
@@ -90,6 +105,32 @@ class OpenedSecrets:
         if len(secrets) < len(ids):
             raise Elsewhere
         return secrets
+
+
+class KeysAtHand:
+    """The data keys that the process has in memory. Raises MissingKeys for others."""
+
+    is_complete = True
+
+    def __init__(self, keys: DataKeys) -> None:
+        self._keys = keys
+
+    def load(self, subject_ids: set[UUID]) -> dict[UUID, bytes]:
+        """Return the keys of these companies and users."""
+        erased, found = self.erased(), self._keys.at_hand(subject_ids)
+        if missing := [id_ for id_ in subject_ids if id_ not in found and id_ not in erased]:
+            raise MissingKeys(missing)
+        return found
+
+    def erased(self) -> Collection[UUID]:
+        """Return the companies and users whose keys are destroyed."""
+        if not self._keys.is_fresh():
+            raise MissingKeys
+        return self._keys.erased()
+
+    def to_seal(self, subject_id: UUID) -> bytes | None:
+        """Return the key for something new."""
+        return self.load({subject_id}).get(subject_id)
 
 
 class QuotasElsewhere:

@@ -261,5 +261,12 @@ REVOKE ALL ON FUNCTION log.append, log.append_each, log.check_clock, log.check_g
 GRANT USAGE ON SCHEMA log TO routines_service, routines_auditor;
 GRANT SELECT ON log.events, log.head, log.rules TO routines_service, routines_auditor;
 GRANT EXECUTE ON FUNCTION log.append, log.append_each TO routines_service;
-GRANT USAGE ON SCHEMA vault TO routines_service;
+GRANT USAGE ON SCHEMA vault TO routines_service, routines_auditor;
 GRANT SELECT, INSERT, UPDATE, DELETE ON vault.secrets TO routines_service;
+-- Only the owner destroys a data key: whoever has stolen the service's login can make nothing unreadable.
+DO $$ BEGIN
+    IF to_regclass('vault.data_keys') IS NOT NULL THEN
+        GRANT SELECT, INSERT (subject_id, key) ON vault.data_keys TO routines_service;
+        GRANT SELECT ON vault.data_keys TO routines_auditor;
+    END IF;
+END $$;

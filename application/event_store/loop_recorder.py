@@ -32,6 +32,7 @@ from application.event_store.recorder import (
     together,
     verdicts,
 )
+from application.event_store.sealing import Keys
 from application.event_store.store import by_stream
 from domain.recorded import Recorded
 
@@ -73,7 +74,9 @@ class LoopRecorder:
         except (NoConnection, psycopg.Error):
             raise Elsewhere from None
 
-    async def load(self, stream_ids: Sequence[UUID], read_from: str | None) -> Mapping[UUID, list[Recorded]]:
+    async def load(
+        self, stream_ids: Sequence[UUID], read_from: str | None, keys: Keys | None = None
+    ) -> Mapping[UUID, list[Recorded]]:
         """Return the events of each stream. Raises Elsewhere also when they are too much for the loop."""
         ids = list(stream_ids)
         rows = await (
@@ -84,7 +87,7 @@ class LoopRecorder:
         stored = [Notification(*row) for row in rows]
         if sum(len(event.state) for event in stored) > HEAVY_BYTES:
             raise Elsewhere
-        return by_stream(ids, stored)
+        return by_stream(ids, stored, keys)
 
     async def versions(self, stream_ids: Sequence[UUID]) -> Mapping[UUID, int]:
         """Return the newest version of each stream; 0 for one that does not exist."""

@@ -1,16 +1,19 @@
 """The event store, which encodes and appends events and reads them back. Nothing else writes events."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol, cast
 from uuid import UUID
 
 import msgspec
 from eventsourcing.persistence import MapperDeserialisationError, Notification, StoredEvent
 
+from application.event_store import sealing
 from application.event_store.recorder import FOREVER, Guards
+from application.event_store.sealing import CannotOpen, Keys
 from application.event_store.stream_cache import memory_of
+from domain import erasure
 from domain.bounds import json_size, limits
 from domain.bounds.limits import Limits
 from domain.errors import Oversized
@@ -19,13 +22,20 @@ from domain.recorded import Recorded, Unreadable
 
 
 class Body(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is stored as the bytes of an event: its envelope without what the columns of the log hold."""
+    """
+    What is stored as the bytes of an event: its envelope without what the columns of the log hold.
+
+    `sealed` are the parts of the event that can be erased, under the data key of `subject_id`, or of the company if that is
+    None. Events from before there was erasure have them in their places.
+    """
 
     at: datetime
     actor: str
     event: AnyEvent
     company_id: UUID | None = None
     cause: str | None = None
+    subject_id: UUID | None = None
+    sealed: str | None = None
 
 
 class Recorder(Protocol):
@@ -72,18 +82,48 @@ class UnknownEvent(UnreadableEvent):
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Body).decode
+_decode_parts = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-def to_stored(recorded: Recorded, limits: Limits = limits.DEFAULT) -> StoredEvent:
+class KnownKeys(NamedTuple):
+    """What opens some events: data keys by whom they belong to, and whose are destroyed."""
+
+    keys: Mapping[UUID, bytes]
+    erased: Collection[UUID]
+    is_complete: bool
+
+
+class Encoded(NamedTuple):
+    """An event as it is stored, and the memory that it takes, by estimate."""
+
+    stored: StoredEvent
+    memory: int
+
+
+def to_stored(recorded: Recorded, limits: Limits = limits.DEFAULT, keys: Keys | None = None) -> StoredEvent:
     """
-    Encode an event as it is stored.
+    Encode an event as it is stored; without keys nothing of it is sealed.
 
-    Raises Oversized when it is larger or nested deeper than an event may be.
+    Raises Oversized when it is larger or nested deeper than an event may be, sealed or not.
     """
-    if isinstance(recorded.event, Unreadable):
+    return encode(recorded, limits, keys).stored
+
+
+def encode(recorded: Recorded, limits: Limits = limits.DEFAULT, keys: Keys | None = None) -> Encoded:
+    """Encode an event as `to_stored` does, and estimate the memory that it takes."""
+    event = recorded.event
+    if isinstance(event, Unreadable):
         raise TypeError(recorded)
-    name = recorded.name
-    body = Body(recorded.at, recorded.actor, recorded.event, recorded.company_id, recorded.cause)
+    body = Body(recorded.at, recorded.actor, event, recorded.company_id, recorded.cause)
+    plain = _encode_within(body, recorded.name, limits)
+    state = plain if keys is None else _sealed(recorded, event, body, keys) or plain
+    return Encoded(
+        StoredEvent(recorded.stream_id, recorded.version, recorded.name, state),
+        memory_of(event, plain),
+    )
+
+
+def _encode_within(body: Body, name: str, limits: Limits) -> bytes:
     try:
         encoded = _encode(body)
     except RecursionError:
@@ -92,9 +132,34 @@ def to_stored(recorded: Recorded, limits: Limits = limits.DEFAULT) -> StoredEven
         raise Oversized(
             f"{name} would have {len(encoded):,} bytes, and an event may have at most {limits.max_event_bytes:,}"
         )
-    if type(recorded.event) not in FLAT_EVENTS and not json_size.is_within(encoded, limits.max_event_depth):
+    if type(body.event) not in FLAT_EVENTS and not json_size.is_within(encoded, limits.max_event_depth):
         raise Oversized(f"{name} would be nested deeper than {limits.max_event_depth} levels")
-    return StoredEvent(recorded.stream_id, recorded.version, name, encoded)
+    return encoded
+
+
+def _sealed(recorded: Recorded, event: AnyEvent, body: Body, keys: Keys) -> bytes | None:
+    """
+    Return the body with the parts that can be erased sealed; None if it has none, or belongs to nobody.
+
+    Where the key is destroyed they are left out: they are erased before they are stored.
+    """
+    rest, parts = erasure.taken_apart(event) if erasure.has_erasable(type(event)) else (event, {})
+    subject_id = erasure.subject_of(recorded.stream_id, recorded.company_id, event) if parts else None
+    if subject_id is None:
+        return None
+    if (key := keys.to_seal(subject_id)) is None:
+        return _encode(msgspec.structs.replace(body, event=erasure.erased(event)))
+    return _encode(
+        Body(
+            body.at,
+            body.actor,
+            rest,
+            body.company_id,
+            body.cause,
+            None if subject_id == body.company_id else subject_id,
+            sealing.seal(key, recorded.stream_id, recorded.version, _encode(parts)),
+        )
+    )
 
 
 def _check_name(event: AnyEvent, name: str) -> None:
@@ -104,53 +169,137 @@ def _check_name(event: AnyEvent, name: str) -> None:
         raise ValueError(msg)
 
 
-def from_stored(stored: StoredEvent, *, is_kept: bool = False) -> Recorded:
+def from_stored(stored: StoredEvent, keys: Keys | None = None, *, is_kept: bool = False) -> Recorded:
     """
     Decode a stored event into its envelope. With `is_kept` the memory that it takes is estimated as well.
 
-    Raises UnreadableEvent, which names the stream and version, for bytes that are no event of ours.
+    Raises UnreadableEvent, which names the stream and version, for bytes that are no event of ours. Without keys, what is
+    sealed stays so.
     """
+    body = _body_of(stored)
+    return _recorded(stored, body, _keys_for([body], keys), is_kept=is_kept)
+
+
+def from_stored_or_unreadable(stored: Notification, keys: Keys | None = None) -> Recorded:
+    """Decode a stored event; one that cannot be read is returned as Unreadable."""
+    return all_from_stored([stored], keys)[0]
+
+
+def all_from_stored(stored: Sequence[Notification], keys: Keys | None = None) -> list[Recorded]:
+    """Decode stored events, for which keys are asked once; one that cannot be read is returned as Unreadable."""
+    bodies = [_body_or_error(one) for one in stored]
+    known = _keys_for((body for body in bodies if isinstance(body, Body)), keys)
+    return [_recorded_or_unreadable(one, body, known) for one, body in zip(stored, bodies, strict=True)]
+
+
+def _recorded_or_unreadable(stored: Notification, body: "Body | UnreadableEvent", known: KnownKeys | None) -> Recorded:
+    try:
+        if isinstance(body, Body):
+            return _recorded(stored, body, known)
+        error = body
+    except UnreadableEvent as found:
+        error = found
+    return Recorded(
+        stream_id=UUID(str(stored.originator_id)),
+        version=stored.originator_version,
+        at=datetime.min.replace(tzinfo=UTC),
+        actor="unreadable",
+        company_id=None,
+        event=Unreadable(stored.topic, type(error.__cause__).__name__),
+        position=stored.id,
+    )
+
+
+def by_stream(
+    stream_ids: Sequence[UUID], stored: Iterable[StoredEvent], keys: Keys | None = None
+) -> dict[UUID, list[Recorded]]:
+    """Return the decoded events of each of these streams. Raises UnreadableEvent."""
+    pairs = [(one, _body_of(one)) for one in stored]
+    known = _keys_for((body for _, body in pairs), keys)
+    decoded = (_recorded(one, body, known, is_kept=True) for one, body in pairs)
+    by_stream = {id_: list(events) for id_, events in groupby(decoded, key=lambda recorded: recorded.stream_id)}
+    return {id_: by_stream.get(id_, []) for id_ in stream_ids}
+
+
+def _body_of(stored: StoredEvent) -> Body:
     try:
         body = _decode(stored.state)
         _check_name(body.event, stored.topic)
     except Exception as error:  # any error: a bad row must be reported as one, whatever is in it
-        kind = UnreadableEvent if stored.topic in STORED_NAMES else UnknownEvent
-        raise kind(stored, error) from error
+        raise _unreadable(stored, error) from error
+    return body
+
+
+def _body_or_error(stored: StoredEvent) -> "Body | UnreadableEvent":
+    try:
+        return _body_of(stored)
+    except UnreadableEvent as error:
+        return error
+
+
+def _keys_for(bodies: Iterable[Body], keys: Keys | None) -> KnownKeys | None:
+    """Return what opens these events."""
+    if keys is None:
+        return None
+    subjects = {body.subject_id or body.company_id for body in bodies if body.sealed is not None} - {None}
+    found = keys.load(cast("set[UUID]", subjects)) if subjects else {}
+    return KnownKeys(found, keys.erased(), keys.is_complete)
+
+
+def _recorded(stored: StoredEvent, body: Body, known: KnownKeys | None, *, is_kept: bool = False) -> Recorded:
+    event, parts = body.event, b""
+    stream_id = stored.originator_id if isinstance(stored.originator_id, UUID) else UUID(stored.originator_id)
+    if known is not None and (body.sealed is not None or known.erased):
+        try:
+            event, parts = _opened(stream_id, stored.originator_version, body, known)
+        except Exception as error:  # as above: whatever is in it
+            raise _unreadable(stored, error) from error
     return Recorded(
-        stream_id=UUID(str(stored.originator_id)) if isinstance(stored.originator_id, str) else stored.originator_id,
+        stream_id=stream_id,
         version=stored.originator_version,
         at=body.at,
         actor=body.actor,
         company_id=body.company_id,
-        event=body.event,
+        event=event,
         cause=body.cause,
         position=getattr(stored, "id", 0),
         size=len(stored.state),
-        memory=memory_of(body.event, stored.state) if is_kept else 0,
+        memory=memory_of(event, stored.state[: -len(body.sealed or "") or None] + parts) if is_kept else 0,
     )
 
 
-def from_stored_or_unreadable(stored: Notification) -> Recorded:
-    """Decode a stored event; one that cannot be read is returned as Unreadable."""
-    try:
-        return from_stored(stored)
-    except UnreadableEvent as error:
-        return Recorded(
-            stream_id=UUID(str(stored.originator_id)),
-            version=stored.originator_version,
-            at=datetime.min.replace(tzinfo=UTC),
-            actor="unreadable",
-            company_id=None,
-            event=Unreadable(stored.topic, type(error.__cause__).__name__),
-            position=stored.id,
-        )
+def _opened(stream_id: UUID, version: int, body: Body, known: KnownKeys) -> tuple[AnyEvent, bytes]:
+    """
+    Return the event with the parts that were sealed, and those as JSON.
+
+    Whatever belongs to somebody who is erased has other words in their places, also in an event that was never sealed.
+    """
+    subject_id = body.subject_id or (
+        body.company_id if body.sealed is not None else erasure.subject_of(stream_id, body.company_id, body.event)
+    )
+    if subject_id in known.erased:
+        return erasure.erased(body.event), b""
+    if body.sealed is None:
+        return body.event, b""
+    if (data_key := known.keys.get(cast("UUID", subject_id))) is not None:
+        parts = sealing.unseal(data_key, stream_id, version, body.sealed)
+        return erasure.put_together(body.event, _decode_parts(parts)), parts
+    if known.is_complete:
+        raise CannotOpen(f"there is no data key of {subject_id}")
+    return body.event, b""
 
 
-def by_stream(stream_ids: Sequence[UUID], stored: Iterable[StoredEvent]) -> dict[UUID, list[Recorded]]:
-    """Return the decoded events of each of these streams. Raises UnreadableEvent."""
-    decoded = (from_stored(event, is_kept=True) for event in stored)
-    by_stream = {id_: list(events) for id_, events in groupby(decoded, key=lambda recorded: recorded.stream_id)}
-    return {id_: by_stream.get(id_, []) for id_ in stream_ids}
+def key_of(stored: StoredEvent, keys: Keys) -> bytes | None:
+    """Return the key that opens what is sealed of this one event; None where nothing is, or the key is not to be had."""
+    body = _body_of(stored)
+    subject_id = body.subject_id or body.company_id
+    if body.sealed is None or subject_id is None or (data_key := keys.load({subject_id}).get(subject_id)) is None:
+        return None
+    return sealing.key_of_event(data_key, UUID(str(stored.originator_id)), stored.originator_version, body.sealed)
+
+
+def _unreadable(stored: StoredEvent, error: Exception) -> "UnreadableEvent":
+    return (UnreadableEvent if stored.topic in STORED_NAMES else UnknownEvent)(stored, error)
 
 
 class ReadBudget:
@@ -167,11 +316,20 @@ class ReadBudget:
 
 
 class EventStore:
-    """Appends batches of events, and reads single streams and the whole log."""
+    """
+    Appends batches of events, and reads single streams and the whole log.
 
-    def __init__(self, recorder: Recorder, limits: Limits = limits.DEFAULT) -> None:
+    With keys, what can be erased of an event is sealed under the key of whom it belongs to.
+    """
+
+    def __init__(self, recorder: Recorder, limits: Limits = limits.DEFAULT, keys: Keys | None = None) -> None:
         self.recorder = recorder
         self.limits = limits
+        self.keys = keys
+
+    def encode(self, recorded: Recorded) -> Encoded:
+        """Encode an event as it is stored. Raises Oversized, and OperationalError when there is no getting at its key."""
+        return encode(recorded, self.limits, self.keys)
 
     def append(
         self, batch: Sequence[Recorded], guards: Guards = (), stored: Sequence[StoredEvent] | None = None
@@ -182,7 +340,7 @@ class EventStore:
         `stored` are the same events in their stored form, for callers that have encoded them already. Raises
         IntegrityError, and Oversized when an event, or all of them together, is more than may be recorded.
         """
-        stored = stored or [to_stored(recorded, self.limits) for recorded in batch]
+        stored = stored or [self.encode(recorded).stored for recorded in batch]
         self.check(stored)
         positions = self.recorder.insert_events(stored, guards=guards)
         return positions[-1] if positions else self.head()
@@ -208,7 +366,7 @@ class EventStore:
         budget = budget or ReadBudget(self.limits.max_read_bytes)
         stored = self.recorder.select_streams(stream_ids, read_from, budget.left)
         budget.spend(sum(len(event.state) for event in stored))
-        return by_stream(stream_ids, stored)
+        return by_stream(stream_ids, stored, self.keys)
 
     def versions(self, stream_ids: Iterable[UUID]) -> dict[UUID, int]:
         """Return the newest version of each stream; 0 for an unknown one."""
@@ -224,7 +382,7 @@ class EventStore:
         cannot be read is returned as Unreadable, so that a reader that follows the log can pass over it.
         """
         rows = self.recorder.select_notifications(position, limit, until, inclusive_of_start=False, without=without)
-        return [from_stored_or_unreadable(stored) for stored in rows]
+        return all_from_stored(rows, self.keys)
 
     def history(self, after: int = 0, page: int = 5_000) -> Iterator[Recorded]:
         """Return the whole log after a position, read page by page."""

@@ -76,6 +76,12 @@ class StreamCache:
             while self._size > self._limits.max_cache_bytes:
                 self._forget(next(iter(self._streams)))
 
+    def clear(self) -> None:
+        """Forget all streams."""
+        with self._lock:
+            self._streams.clear()
+            self._size = 0
+
     def _forget(self, stream_id: UUID) -> None:
         if (old := self._streams.pop(stream_id, None)) is not None:
             self._size -= STREAM_BYTES + old.size

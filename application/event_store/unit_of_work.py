@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from application.event_store import stream_cache
 from application.event_store.recorder import Guards, NotRecorded
-from application.event_store.store import EventStore, ReadBudget, to_stored
+from application.event_store.store import EventStore, ReadBudget
 from application.event_store.stream_cache import CachedStream, StreamCache
 from application.event_store.stream_kinds import CACHED_PREFIXES, COMPANY, Kind
 from application.quotas.charge import Charge
@@ -229,9 +229,8 @@ class UnitOfWork:
                 event=event,
                 cause=self.cause,
             )
-            stored = to_stored(recorded, self.limits)
+            stored, memory = self.store.encode(recorded)
             if not stream.assumed_new:
-                memory = stream_cache.memory_of(event, stored.state)
                 recorded = replace(recorded, size=len(stored.state), memory=memory)
             if by_caller and not ends and stream.recorded:
                 self._must_have_room(stream, recorded)

@@ -120,6 +120,11 @@ class Vault:
         with self._turn:
             return {id_: self._opened[id_] for id_ in ids if id_ in self._opened}
 
+    def close_opened(self) -> None:
+        """Forget the secrets that this process has opened."""
+        with self._turn:
+            self._opened.clear()
+
     def keys_in_use(self) -> dict[str, int]:
         """Return how many records are encrypted under each key, by key id."""
         with self.pool.connection() as conn:

@@ -10,12 +10,14 @@ from domain.board import agent
 from domain.board import company as companies
 from domain.delivery import delivery, endpoint
 from domain.delivery.delivery import GONE, Answer, PendingDelivery
+from domain.erasure import ERASED
 from domain.values import Callback, Value
 from domain.webhooks import signing_keys
 from domain.webhooks.secret import Secret
 from domain.webhooks.signing_keys import Signing
 
 NO_RECEIVER = "There is no receiver any more"
+ADDRESS_ERASED = "The address of the receiver was erased"
 DISABLED = "The endpoint is disabled"
 SECRET_GONE = "The secret that signs it is gone"  # noqa: S105 it is a message
 
@@ -44,6 +46,13 @@ def is_due(work: UnitOfWork, pending: PendingDelivery) -> bool:
 
 def address(work: UnitOfWork, pending: PendingDelivery) -> Address:
     """Return where the delivery goes; raise GivenUp when it cannot be sent, VaultClosed without the key."""
+    found = _of(work, pending)
+    if found.url == ERASED:
+        raise GivenUp(ADDRESS_ERASED)
+    return found
+
+
+def _of(work: UnitOfWork, pending: PendingDelivery) -> Address:
     match pending.kind:
         case "webhook":
             return _of_endpoint(work, pending)

@@ -153,6 +153,7 @@ def _of_attempt(event: Any) -> str:
 
 SENTENCES: dict[str, str | Callable[[Any], str]] = {
     "user.registered": _of_user,
+    "user.erased": "The name and the address of the user {it} were erased: {reason}",
     "user.signed_out": "All sessions of the user {it} on the board were ended",
     "member.joined": "The user {user_id} joined the company as {role}, permissions: {permissions}",
     "member.changed": _of_member,
@@ -164,6 +165,7 @@ SENTENCES: dict[str, str | Callable[[Any], str]] = {
     "company.created": "The company {details.name} was created, with the issue prefix {issue_prefix}",
     "company.updated": "The details of the company {details.name} were changed",
     "company.archived": "The company {it} was archived",
+    "company.erased": "What was written, sent or named in the company {it} was erased: {reason}",
     "company.named": "The company {it} got the name {name} as a collection",
     "company.environment_changed": _of_environment,
     "agent.created": "The agent {profile.name} joined, as {status}",

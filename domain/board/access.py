@@ -15,6 +15,7 @@ from domain.events import (
     MemberRemoved,
     NameClaimed,
     NameReleased,
+    UserErased,
     UserRegistered,
     UserSignedOut,
 )
@@ -33,6 +34,7 @@ class User(Value, frozen=True):
 
     instance_admin: bool
     instance_auditor: bool = False
+    erased: bool = False
 
 
 class Membership(Value, frozen=True):
@@ -60,11 +62,13 @@ class Key(Value, frozen=True):
     session: Session | None = None
 
 
-def evolve_user(user: User | None, event: UserRegistered | UserSignedOut) -> User:
+def evolve_user(user: User | None, event: UserRegistered | UserErased | UserSignedOut) -> User:
     """Fold an event into a user. Raise ImpossibleHistory if the event cannot follow."""
     match user, event:
         case None, UserRegistered(instance_admin=instance_admin, instance_auditor=instance_auditor):
             return User(instance_admin=instance_admin, instance_auditor=instance_auditor)
+        case User(), UserErased():
+            return replace(user, erased=True)
         case User(), UserSignedOut():
             return user
         case _:
@@ -121,6 +125,17 @@ def evolve_claim(claim: UUID | None, event: NameClaimed | NameReleased) -> UUID 
             return None
         case _:
             raise ImpossibleHistory(claim, event)
+
+
+def erase(user: User, reason: str) -> list[UserErased]:
+    """Record that the user's name and address are erased; nothing if they are."""
+    return [] if user.erased else [UserErased(reason=reason)]
+
+
+def must_not_be_erased(user: User) -> None:
+    """Raise Conflict if the user was erased: nobody can act as them any more."""
+    if user.erased:
+        raise Conflict("The user was erased")
 
 
 def is_good(key: Key, now: datetime) -> bool:

@@ -12,6 +12,7 @@ from domain.events import (
     CompanyArchived,
     CompanyCreated,
     CompanyEnvironmentChanged,
+    CompanyErased,
     CompanyEvent,
     CompanyNamed,
     CompanyUpdated,
@@ -19,6 +20,7 @@ from domain.events import (
 from domain.values import CompanyDetails, Sealed, Value
 
 ARCHIVED = "Company is archived"
+STILL_AT_WORK = "The company is at work: archive it first, since nobody could do anything with its routines any more"
 
 
 class Company(Value, frozen=True):
@@ -26,6 +28,7 @@ class Company(Value, frozen=True):
 
     details: CompanyDetails
     archived: bool = False
+    erased: bool = False
     collection_name: str | None = None  # None: its id serves as its name
     environment: Sealed | None = None
 
@@ -39,6 +42,8 @@ def evolve(company: Company | None, event: CompanyEvent) -> Company:
             return replace(company, details=details)
         case Company(), CompanyArchived():
             return replace(company, archived=True)
+        case Company(), CompanyErased():
+            return replace(company, erased=True)
         case Company(), CompanyNamed(name=name):
             return replace(company, collection_name=name)
         case Company(), CompanyEnvironmentChanged(environment=environment):
@@ -58,6 +63,13 @@ def archive(company: Company) -> list[CompanyEvent]:
     return [] if company.archived else [CompanyArchived()]
 
 
+def erase(company: Company, reason: str) -> list[CompanyEvent]:
+    """Record that what was written in the company is erased; nothing if it is. Raise Conflict unless it is archived."""
+    if not company.archived:
+        raise Conflict(STILL_AT_WORK)
+    return [] if company.erased else [CompanyErased(reason=reason)]
+
+
 def is_archived(company: Company | None) -> bool:
     """Return whether the company is archived, which it stays for good; None is not."""
     return company is not None and company.archived
@@ -67,6 +79,12 @@ def must_not_be_archived(company: Company | None) -> None:
     """Raise Conflict if the company is archived: nothing begins in it any more."""
     if is_archived(company):
         raise Conflict(ARCHIVED)
+
+
+def must_keep_texts(company: Company | None) -> None:
+    """Raise Conflict if what is written in the company is erased: a log would stand beside what was erased."""
+    if company is not None and company.erased:
+        raise Conflict("Company is erased")
 
 
 def issue_prefixes(name: str) -> Iterator[str]:

@@ -70,15 +70,22 @@ def rebuild_if_outdated(conn: Connection, model: ReadModel, read: ReadPart, prog
 
 
 def rebuild(
-    conn: Connection, model: ReadModel, read: ReadPart, progress: Callable[[int], None] = lambda _position: None
+    conn: Connection,
+    model: ReadModel,
+    read: ReadPart,
+    progress: Callable[[int], None] = lambda _position: None,
+    *,
+    anew: bool = False,
 ) -> int:
     """
     Fold the whole log into fresh tables, then swap them in; return the position reached.
 
     Waits for another rebuild of the same model. A rebuild that breaks off leaves the old tables as they were, and the next
-    one goes on where it was.
+    one goes on where it was, unless it is to begin `anew`.
     """
     with held(conn, f"rebuild {model.name}"):
+        if anew:
+            execute_on(conn, "DROP SCHEMA IF EXISTS {0} CASCADE", f"rebuilding_{model.name}")
         return _rebuild(conn, model, read, progress)
 
 

@@ -60,6 +60,12 @@ def verify(
                 execute_on(conn, "DROP SCHEMA IF EXISTS {0} CASCADE", aside)
 
 
+def drop_unfinished(conn: Connection, model: ReadModel) -> None:
+    """Drop what a comparison that was killed has left; wait for one that is under way."""
+    with held(conn, f"verify {model.name}"):
+        execute_on(conn, "DROP SCHEMA IF EXISTS {0} CASCADE", f"verifying_{model.name}")
+
+
 def _compare(conn: Connection, model: ReadModel, read: ReadPart, aside: str, position: int) -> list[Difference]:
     with conn.transaction():
         conn.execute(ONE_MOMENT)

@@ -18,8 +18,9 @@ from application.audit import grants as granting
 from application.audit import log_reader as reading
 from application.audit import receipt as receipts
 from application.audit.grants import Grant
-from application.audit.log_reader import Row
+from application.audit.log_reader import Row, key_of_row
 from application.audit.receipt import ProvedEvent
+from application.event_store.data_keys import ReadKeys
 from application.proof import log_key
 from application.proof.log_key import CannotSign
 from audit_verifier import cli as verifier
@@ -105,7 +106,8 @@ def receipt(run_id: str, output: TextIO, *, settings: Settings) -> None:
 
     It holds the events of the run as they were recorded, and for each the proof that it is in the log of a signed
     checkpoint. Whoever has the verifier key checks it with `routines audit check FILE --key KEY`. It tells what the
-    events tell, payload included: hand it to those who may know.
+    events tell, payload included, also after that was erased here: hand it to those who may know. Of what is erased already
+    it proves that it was recorded, and not what it was.
     """
     try:
         run = UUID(run_id)
@@ -118,9 +120,11 @@ def receipt(run_id: str, output: TextIO, *, settings: Settings) -> None:
         checkpoint = _checkpoint_of(conn, events[-1].position)
         head = checkpoints.head_of(checkpoint)
         tree = log_tree.tree(conn, WHOLE_LOG)
+        keys = ReadKeys(conn)
         proved = [
             ProvedEvent(
                 row=row,
+                key=key_of_row(row, keys),
                 leaf=log_tree.entries(conn, WHOLE_LOG, row.position - 1, 1)[0],
                 proof=checkpoints.proof_text(
                     row.position - 1, tree.prove_inclusion(row.position - 1, head.size), checkpoint

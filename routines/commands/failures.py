@@ -7,7 +7,7 @@ from eventsourcing.persistence import PersistenceError
 from psycopg import errors
 
 from application.secrets.key_ring import CannotRetire, VaultClosed
-from domain.errors import NotFound
+from domain.errors import Conflict, NotFound
 from routines.connections import SettingsDropped
 from routines.errors import CannotStart
 from routines.prerequisites import CannotMigrate
@@ -43,7 +43,7 @@ def explain(error: Exception) -> str | None:
     if isinstance(error, TOLD):
         return str(error)
     match error:
-        case NotFound():
+        case NotFound() | Conflict():
             return error.message
         case PersistenceError(__cause__=Exception() as cause):
             return explain(cause)

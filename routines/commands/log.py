@@ -1,13 +1,14 @@
 """`routines log`: prints the event log, one JSON object a line."""
 
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 from uuid import UUID
 
 import click
 
 from application.audit import log_reader
-from application.audit.log_reader import Row, recorded_of
+from application.audit.log_reader import Row, all_recorded
+from application.event_store.data_keys import ReadKeys
 from domain.recorded import Recorded
 from routines import bootstrap
 from routines.commands import terminal
@@ -35,11 +36,16 @@ def log(after: int, limit: int | None, company: UUID | None, stream: UUID | None
     process that decided it has stated them. It also has the time at which the database recorded the event and the login
     that wrote it; both are null for events from before the database kept them.
 
-    A login that may read the log is enough, such as routines_auditor.
+    A login that may read the log is enough, such as routines_auditor. For one that may not read the data keys in the vault,
+    [sealed] stands for what can be erased; [erased] stands for what is.
     """
     with bootstrap.connect_as_login(settings) as conn:
-        rows = log_reader.read_rows(conn, log_reader.read_head(conn).position, start=after)
-        entries = ((row, recorded_of(row)) for row in rows if stream in (None, row.stream_id))
+        keys = ReadKeys(conn)
+        pages = log_reader.read_pages(conn, log_reader.read_head(conn).position, start=after)
+        entries = chain.from_iterable(
+            zip(rows, all_recorded(rows, keys), strict=True)
+            for rows in ([row for row in page if stream in (None, row.stream_id)] for page in pages)
+        )
         wanted = ((row, recorded) for row, recorded in entries if company in (None, recorded.company_id))
         for row, recorded in islice(wanted, limit):
             terminal.echo_json(line(row, recorded))

@@ -59,6 +59,7 @@ from application.use_cases import (
     chains,
     deadlines,
     endpoints,
+    erasure,
     folders,
     probes,
     revisions,
@@ -194,10 +195,12 @@ class Story:
         acme, twin = self.company(), self.company()
         self.ask(companies.update, twin, CompanyPatch(name="Twin", description="The other"))
         self.ask(companies.archive, twin)
+        self.executor.attempt(lambda work: erasure.erase_company(work, twin, "It is over"))
         robin = self.ask(members.add, acme, MemberDraft(name="Robin")).user_id
         seat = members.MembershipRef(company_id=acme, user_id=robin, owners=())
         self.ask(members.change, seat, MemberPatch(membership_role="viewer"))
         self.ask(members.remove, seat)
+        self.executor.attempt(lambda work: erasure.erase_user(work, robin, "They asked for it", [acme], []))
         scout, rover = self.agent(acme), self.agent(acme, "Scout", reports_to=None)
         gone = self.agent(acme, "Gone", adapter_config={"a": [1, None]})
         self.ask(agents.update, rover, AgentPatch(title="Deputy", reports_to=scout))

@@ -38,7 +38,17 @@ LOG_READERS = (
     f"projections run{OWN}",
     f"export{OUTPUT}",
 )  # for which a login that may read the log is enough
-COMMANDS = ("init", "board-key", "auditor-key --name Ada", *PROCESSES, *READERS, *SECRETS, *LOG_READERS)
+OF_NOBODY = " --user 00000000-0000-4000-8000-000000000001"
+COMMANDS = (
+    "init",
+    "board-key",
+    "auditor-key --name Ada",
+    f"erase{OF_NOBODY}",
+    *PROCESSES,
+    *READERS,
+    *SECRETS,
+    *LOG_READERS,
+)
 OF_NO_DATABASE = (
     *("up", "worker", "demo", "secrets new-file", "audit new-key"),
     *("audit verify", "audit check"),  # a program of its own, which says what failed in its own way
@@ -89,7 +99,7 @@ def empty(postgres) -> Iterator[str]:
 
 
 def test_every_command_is_tried():
-    arguments = re.compile("|".join(f"{re.escape(one)}$" for one in (" one", " --name Ada", OWN, OUTPUT)))
+    arguments = re.compile("|".join(f"{re.escape(one)}$" for one in (" one", " --name Ada", OF_NOBODY, OWN, OUTPUT)))
     named = {arguments.sub("", command) for command in COMMANDS} | set(OF_NO_DATABASE)
 
     assert named == set(leaves(main))
@@ -126,7 +136,7 @@ def test_a_database_that_is_prepared_in_part(says, empty):
 def test_a_database_of_a_newer_version(says, admin_url):
     """The log of any version can be read."""
     with psycopg.connect(admin_url, autocommit=True) as conn:
-        conn.execute("INSERT INTO log.migrations VALUES (9, '0009_next', 'hash', '9.1.0')")
+        conn.execute("INSERT INTO log.migrations VALUES (10, '0010_next', 'hash', '9.1.0')")
 
     assert {} == says(admin_url, [name for name in COMMANDS if name not in LOG_READERS], "Install 9.1.0 or later")
 

@@ -27,8 +27,9 @@ RELEASED = {  # installations have applied them: a change comes in a file of its
     "0006_run_log": "574f28227a0d0afb0bb4919a9c088ba5595edbce9d1ce4b1398e0779b42fc4f5",
     "0007_log_tree": "ebd71d4347c3b0d8f33f834fb6e7d1b62c17673699d7e7017bf46c90b89fd67c",
     "0008_refused_attempts": "679e24d5b4d977d772c0db131aef7285095b9a28dcf6bb3de370aa268337cb9b",
+    "0009_data_keys": "9adba7c7b8574f2dc9eb5199b3cd38159ea76cd4ad8d156facdfeaf5b3691da0",
     "0010_witnesses": "bd63648525fcfdd601501867d7af034d634935f3f801b606cce9242e9262a72c",
-    "0012_compressed_bodies": "269c7acbd7b9a2dce35894ccc25a5965bc4c5a33766746fb72822b9e86572105",
+    "0011_compressed_bodies": "269c7acbd7b9a2dce35894ccc25a5965bc4c5a33766746fb72822b9e86572105",
 }
 NEXT = int(max(RELEASED)[:4]) + 1  # the number of a file that is yet to come
 

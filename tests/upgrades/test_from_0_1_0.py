@@ -20,7 +20,7 @@ from psycopg.sql import SQL, Identifier
 
 from application.audit import log_reader
 from application.execute import Executor
-from domain.events import STORED_NAMES
+from domain.events import STORED_NAMES, CompanyArchived
 from processes.scheduler.scheduler import Scheduler
 from projections import catalogue, usage
 from projections.engine import positions
@@ -236,3 +236,51 @@ def test_0_1_0_is_refused_from_then_on(old):
 
 def test_an_upgraded_database_has_the_same_tables_and_functions_as_a_new_one(old, admin_url):
     assert structure(admin_url) == structure(old.url)
+
+
+def test_an_erased_company_of_0_1_0_answers_everything_and_says_nothing(old, system, rebuilt, monkeypatch):
+    """The last test of this database. The rows of the log, which nobody can change, keep what 0.1.0 has put in."""
+    monkeypatch.setattr("application.event_store.data_keys.LOOK_S", 0.1)
+    acme = UUID(old.ids["acme"])
+    texts = {"title", "name", "description", "body", "triggerPayload", "payload"}
+
+    def get(path):
+        answer = client.get(path)
+        assert answer.status_code < 500, (path, answer.text)
+        return answer.json() if answer.status_code == 200 else None
+
+    with _serving(system) as url, client_of(url, old) as client:
+        said = {
+            text
+            for path in (f"/api/companies/{acme}/routines", f"/api/companies/{acme}/issues")
+            for text in said_in(get(path), texts)
+        }
+        system.executor.attempt(lambda work: work.record(acme, [CompanyArchived()]))
+        with bootstrap.connect(old.settings) as conn:
+            while positions.advance(conn, catalogue.ALL, system.store.after):
+                pass
+
+        done = CliRunner().invoke(
+            main,
+            ["erase", "--company", str(acme), "--yes", "--reason", "a test"],
+            env={"ROUTINES_DATABASE_URL": old.url},
+        )
+        assert done.exit_code == 0, done.output
+        answers_now = answers(get)
+        of_acme = {path: answer for path, answer in answers_now.items() if str(acme) in path}
+        left = {text for answer in of_acme.values() for text in said_in(answer, texts)}
+
+    assert len(said) > 5
+    assert len(answers_now) > 150
+    assert set() == said & left
+    assert 0 == CliRunner().invoke(main, ["audit", "chain"], env={"ROUTINES_DATABASE_URL": old.url}).exit_code
+
+
+def said_in(answer, names):
+    """The texts in the fields of these names."""
+    if isinstance(answer, list):
+        return [text for one in answer for text in said_in(one, names)]
+    if not isinstance(answer, dict):
+        return []
+    own = [text for name in names & set(answer) if isinstance(text := answer[name], str) and text]
+    return own + [text for part in answer.values() for text in said_in(part, names)]

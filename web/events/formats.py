@@ -7,7 +7,8 @@ from uuid import UUID
 import msgspec
 from eventsourcing.persistence import Notification
 
-from application.event_store.store import from_stored_or_unreadable
+from application.event_store.data_keys import ReadKeys
+from application.event_store.store import all_from_stored
 from domain import disclosure
 from domain.audit import sentences
 from domain.audit.belonging import Belonging
@@ -64,15 +65,13 @@ class Event(ResponseBody, frozen=True, kw_only=True):
 
 def describe(conn: Connection, entries: Sequence[LogEntry]) -> list[Event]:
     """Return entries of the log as readers see them. Joins the read models `feed.NAMED_BY`."""
-    recorded = [_decoded(entry) for entry in entries]
+    recorded = all_from_stored(
+        [Notification(entry.stream_id, entry.version, entry.name, entry.body, entry.position) for entry in entries],
+        ReadKeys(conn),
+    )
     pairs = list(zip(entries, recorded, strict=True))
     names = feed.names_of(conn, set().union(*(sentences.named_in(one, entry.belonging) for entry, one in pairs)))
     return [_described(entry, one, names) for entry, one in pairs]
-
-
-def _decoded(entry: LogEntry) -> Recorded:
-    stored = Notification(entry.stream_id, entry.version, entry.name, entry.body, entry.position)
-    return from_stored_or_unreadable(stored)
 
 
 def _described(entry: LogEntry, recorded: Recorded, names: sentences.Names) -> Event:

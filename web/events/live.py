@@ -24,6 +24,7 @@ from msgspec.structs import replace
 from psycopg import Error as DatabaseError
 from psycopg_pool import PoolTimeout
 
+from application.event_store.data_keys import DataKeys
 from application.use_cases.event_access import EventAccess
 from domain.errors import DomainError
 from projections.audit import feed
@@ -100,6 +101,9 @@ class Tail:
         async with self._beginning:
             if self._thread is not None:
                 return
+            keys = self._backend.executor.store.keys
+            if self._loop is None and isinstance(keys, DataKeys):
+                keys.on_erasure(self._forget_soon)
             self._frames.clear()
             self._bytes, self.position = 0, await sync_to_thread(self._reached)
             self._loop = asyncio.get_running_loop()
@@ -141,8 +145,11 @@ class Tail:
             return feed.reached(conn)
 
     def _follow(self, loop: asyncio.AbstractEventLoop, stop: threading.Event, position: int) -> None:
+        keys = self._backend.executor.store.keys
         while not stop.wait(LOOK_S):
             try:
+                if isinstance(keys, DataKeys):
+                    keys.refresh()  # also when nothing happens: what is kept must not outlive an erasure
                 while not stop.is_set() and (frames := self._following(position)):
                     position = frames[-1].entry.position
                     loop.call_soon_threadsafe(self._add, frames, stop)
@@ -168,6 +175,15 @@ class Tail:
             self._bytes -= len(self._frames.popleft().data)
         self.position = frames[-1].entry.position
         self._wake()
+
+    def _forget_soon(self) -> None:
+        """Forget the events in memory, since one of them may have been erased; readers get them from the log again."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._forget)
+
+    def _forget(self) -> None:
+        self._frames.clear()
+        self._bytes = 0
 
     def _wake(self) -> None:
         news, self._news = self._news, asyncio.Event()

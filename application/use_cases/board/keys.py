@@ -169,10 +169,11 @@ def mint_board_key(work: UnitOfWork, name: str, user_id: UUID = FIRST_USER) -> N
     """
     Create a further key for a user when the others are lost or expired; for an operator at the database.
 
-    Raises NotFound for an unknown user.
+    Raises NotFound for an unknown user, Conflict for one who was erased.
     """
-    if work.get(USER, user_id) is None:
+    if (user := work.get(USER, user_id)) is None:
         raise NotFound("There is no such user; the first one is made by `routines init`")
+    access.must_not_be_erased(user)
     return mint_for_user(work, user_id, name, None)
 
 

@@ -120,8 +120,9 @@ def _known(work: UnitOfWork, principal: Principal, company_id: UUID, user_id: UU
     Raises the same NotFound for anybody else as for an unknown id, since adding somebody shows their name and email.
     """
     user = require_board(principal)
-    if work.get(USER, user_id) is None:
+    if (known := work.get(USER, user_id)) is None:
         raise NotFound("User not found")
+    access.must_not_be_erased(known)
     if user.instance_admin or work.version_of(membership_of(user_id, company_id)):
         return user_id
     for other in shared:

@@ -152,7 +152,9 @@ def open_log(
     """Return the company and the id of the log that the worker may write; raise Conflict when another has the trajectory."""
     current = _held(work, principal, collection, trajectory_id)
     trajectory.must_be_claimed_by(current, claim_id)
-    return names.collection(work, principal, collection, "assign"), current.run_id or trajectory_id
+    company_id = names.collection(work, principal, collection, "assign")
+    companies.must_keep_texts(work.get(COMPANY, company_id))
+    return company_id, current.run_id or trajectory_id
 
 
 def finish(  # noqa: PLR0913, PLR0917 the fields of a worker's request

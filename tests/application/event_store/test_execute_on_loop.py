@@ -22,11 +22,12 @@ from domain.values import AgentProfile, GoalDetails, IssueDetails
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 LIMIT_S = 60.0
+COMPANY = uuid4()
 CACHED = [StreamCache, lambda: None]
 
 
 def agent(work, stream_id, name="Scout"):
-    work.record(stream_id, [AgentCreated(profile=AgentProfile(name=name), url_key=name.lower())], uuid4())
+    work.record(stream_id, [AgentCreated(profile=AgentProfile(name=name), url_key=name.lower())], COMPANY)
 
 
 def note(stream_id, reason="by hand"):
@@ -34,7 +35,7 @@ def note(stream_id, reason="by hand"):
 
     def decide(work):
         work.version_of(stream_id)
-        work.record(stream_id, [AgentPaused(reason=reason)], uuid4())
+        work.record(stream_id, [AgentPaused(reason=reason)], COMPANY)
         return reason
 
     return decide
@@ -59,7 +60,7 @@ class Desk:
         self.threads.store.append(
             [
                 Recorded(
-                    stream_id=stream_id, version=version + number, at=NOON, actor="x", company_id=uuid4(), event=event
+                    stream_id=stream_id, version=version + number, at=NOON, actor="x", company_id=COMPANY, event=event
                 )
                 for number, event in enumerate(events or (AgentPaused(reason="elsewhere"),), 1)
             ]

@@ -1,0 +1,104 @@
+"""
+What an erasure concerns: the events and the rows of a company or a user, counted; and what is deleted beside the read
+models, which are made anew from the log.
+"""
+
+from uuid import UUID
+
+import msgspec
+from psycopg.sql import SQL, Identifier
+
+from domain import erasure
+from domain.events import STORED_NAMES, KeyIssued, NameClaimed, UserRegistered
+from projections import catalogue
+from projections.engine.read_model import SCHEMA, Connection, ReadModel
+
+ERASABLE = [name for name, kind in STORED_NAMES.items() if erasure.has_erasable(kind)]
+ASKED = ("directory", "event_index")  # the read models that say here what there is
+OF_USERS = (UserRegistered, KeyIssued, NameClaimed)
+# The last field of a body says what is sealed; a JSON text may have the same words in it, so it is read as JSON.
+_COUNT = """
+    SELECT l.name, count(*) FILTER (WHERE is_sealed), count(*) FILTER (WHERE NOT is_sealed)
+    FROM log.events l CROSS JOIN LATERAL (SELECT convert_from(l.body, 'UTF8')::json AS body OFFSET 0) j,
+        LATERAL (SELECT j.body -> 'sealed' IS NOT NULL AS is_sealed) s
+    WHERE {} GROUP BY l.name ORDER BY l.name"""
+_OF_COMPANY = SQL(
+    _COUNT.format("""l.position IN (SELECT position FROM event WHERE company_id = %(id)s AND name = ANY(%(names)s))
+        AND j.body -> 'subject_id' IS NULL""")
+)
+_OF_USER = SQL(
+    _COUNT.format("""(l.stream_id = %(id)s AND l.name = ANY(%(names)s))
+        OR l.stream_id IN (SELECT id FROM access_key WHERE user_id = %(id)s) AND l.name = 'key.issued'
+        OR l.position IN (SELECT position FROM event WHERE name = 'name.claimed') AND j.body ->> 'subject_id' = %(text)s""")
+)
+_TABLES = """
+    SELECT table_name FROM information_schema.columns WHERE table_schema = %s AND column_name = %s ORDER BY table_name"""
+_OF_TRIGGERS = "SELECT stream_id FROM event WHERE company_id = %s AND name = 'trigger.created'"
+_DELETED = (
+    f"DELETE FROM webhook_refusals WHERE trigger_id IN ({_OF_TRIGGERS})",
+    "DELETE FROM run_log WHERE company_id = %s",
+    "DELETE FROM run_log_size WHERE company_id = %s",
+    "DELETE FROM refused_attempts WHERE tenant = %s::uuid::text",
+)
+_KEYS = "SELECT id FROM access_key WHERE user_id = %s ORDER BY id"
+_COMPANIES = "SELECT company_id FROM member WHERE user_id = %s ORDER BY company_id"
+
+
+class EventCount(msgspec.Struct, frozen=True):
+    """Events of a kind: those whose texts can be erased, and those of before there was erasure, which stay as they are."""
+
+    name: str
+    erasable: int
+    remaining: int
+
+
+class Concerned(msgspec.Struct, frozen=True):
+    """What an erasure concerns: events, and rows of read models by table."""
+
+    events: list[EventCount]
+    rows: dict[str, int]
+
+
+def of_company(conn: Connection, company_id: UUID) -> Concerned:
+    """Count what a company has left."""
+    return _count(conn, _OF_COMPANY, "company_id", company_id)
+
+
+def of_user(conn: Connection, user_id: UUID) -> Concerned:
+    """Count what a user has left of themselves."""
+    return _count(conn, _OF_USER, "user_id", user_id)
+
+
+def keys_of(conn: Connection, user_id: UUID) -> list[UUID]:
+    """Return the ids of a user's keys."""
+    return [id_ for (id_,) in conn.execute(_KEYS, (user_id,))]
+
+
+def companies_of(conn: Connection, user_id: UUID) -> list[UUID]:
+    """Return the companies that a user is a member of."""
+    return [id_ for (id_,) in conn.execute(_COMPANIES, (user_id,))]
+
+
+def models(*, of_user: bool) -> list[ReadModel]:
+    """Return the read models whose rows may hold what can be erased of a user, or of a company."""
+    kinds = OF_USERS if of_user else [kind for kind in STORED_NAMES.values() if erasure.has_erasable(kind)]
+    return [model for model in catalogue.ALL if model.events is None or not model.events.isdisjoint(kinds)]
+
+
+def delete_beside(conn: Connection, subject_id: UUID) -> None:
+    """Delete what follows from no event: the output of commands, refused calls and attempts."""
+    with conn.transaction():
+        for statement in _DELETED:
+            conn.execute(SQL(statement), (subject_id,))
+
+
+def _count(conn: Connection, query: SQL, column: str, id_: UUID) -> Concerned:
+    values = {"id": id_, "names": ERASABLE, "text": str(id_)}
+    events = [EventCount(*row) for row in conn.execute(query, values)]
+    tables = [name for (name,) in conn.execute(_TABLES, (SCHEMA, column))]
+    counts = {}
+    for table in tables:
+        statement = SQL("SELECT count(*) FROM {} WHERE {} = %s").format(Identifier(table), Identifier(column))
+        if many := (conn.execute(statement, (id_,)).fetchone() or (0,))[0]:
+            counts[table] = many
+    return Concerned(events=events, rows=counts)

@@ -1,0 +1,175 @@
+"""What can be erased of an event is sealed in the log under a data key, and reads as ever for whoever has that."""
+
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import psycopg
+import pytest
+from eventsourcing.persistence import Notification
+
+from application.event_store import data_keys, sealing
+from application.event_store.data_keys import DataKeys, ReadKeys
+from application.event_store.in_memory import MemoryRecorder
+from application.event_store.sealing import CannotOpen
+from application.event_store.store import EventStore, UnreadableEvent, all_from_stored, from_stored, key_of, to_stored
+from application.event_store.stream_cache import memory_of
+from domain.erasure import subject_of
+from domain.events import CommentAdded, ProjectPaused, SlotFreed
+from domain.recorded import Recorded, Unreadable
+from tests.canaries import CANARY, canaries
+
+NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+COMPANY = uuid4()
+
+
+class MemoryKeys:
+    """Data keys without a database."""
+
+    def __init__(self, *, is_complete=True):
+        self.is_complete = is_complete
+        self.keys, self.gone = {}, set()
+
+    def load(self, subject_ids):
+        return {id_: self.keys[id_] for id_ in subject_ids if id_ in self.keys}
+
+    def erased(self):
+        return self.gone
+
+    def to_seal(self, subject_id):
+        return None if subject_id in self.gone else self.keys.setdefault(subject_id, subject_id.bytes * 2)
+
+    def erase(self, subject_id):
+        self.keys.pop(subject_id, None)
+        self.gone.add(subject_id)
+
+
+def recorded(event, **fields):
+    envelope = {
+        "stream_id": uuid4(),
+        "version": 3,
+        "at": NOON,
+        "actor": "system",
+        "company_id": COMPANY,
+        "event": event,
+    }
+    return Recorded(**envelope | fields)
+
+
+def row(stored):
+    return Notification(stored.originator_id, stored.originator_version, stored.topic, stored.state, 1)
+
+
+@pytest.mark.parametrize("event", canaries(), ids=lambda event: type(event).__name__)
+def test_every_kind_of_event_is_read_as_it_was_written_and_nothing_of_it_is_in_the_open(event):
+    keys, written = MemoryKeys(), recorded(event)
+    plain, stored = to_stored(written), to_stored(written, keys=keys)
+
+    (read,) = all_from_stored([row(stored)], keys)
+
+    assert read.event == event
+    assert CANARY.encode() not in stored.state
+    assert (stored.state == plain.state) == (CANARY.encode() not in plain.state)
+    assert from_stored(plain, keys).event == event, "events of before stay as they are"
+    keys.erase(subject_of(written.stream_id, COMPANY, event))
+    for of_before_or_after in (stored, plain, to_stored(written, keys=keys)):
+        assert CANARY not in repr(from_stored(of_before_or_after, keys))
+
+
+def test_the_parts_of_an_event_open_at_their_place_only():
+    keys = MemoryKeys()
+    stored = to_stored(recorded(CommentAdded(issue_id=uuid4(), body="hello")), keys=keys)
+    key = key_of(stored, keys)
+    assert key is not None
+
+    for other in (
+        at_another_place(stored, originator_id=uuid4()),
+        at_another_place(stored, originator_version=4),
+        at_another_place(stored, state=stored.state.replace(b'"sealed":"', b'"sealed":"AAAA')),
+    ):
+        with pytest.raises(UnreadableEvent):
+            from_stored(other, keys)
+        assert isinstance(all_from_stored([row(other)], keys)[0].event, Unreadable)
+    sealed = sealing.seal(b"1" * 32, COMPANY, 3, b"{}")
+    with pytest.raises(CannotOpen):
+        sealing.unseal(b"2" * 32, COMPANY, 3, sealed)
+
+
+def at_another_place(stored, **fields):
+    values = {name: getattr(stored, name) for name in ("originator_id", "originator_version", "topic", "state")}
+    return type(stored)(**values | fields)
+
+
+def test_without_its_key_an_event_of_the_service_cannot_be_read_and_a_reader_without_rights_sees_that_it_is_sealed():
+    stored = to_stored(recorded(CommentAdded(issue_id=uuid4(), body="hello")), keys=MemoryKeys())
+
+    with pytest.raises(UnreadableEvent, match="no data key"):
+        from_stored(stored, MemoryKeys())
+    for keys in (None, MemoryKeys(is_complete=False)):
+        assert "[sealed]" == from_stored(stored, keys).event.body
+
+
+def test_the_memory_of_an_event_is_estimated_from_what_it_is_when_it_is_open():
+    keys, event = MemoryKeys(), CommentAdded(issue_id=uuid4(), body="hello " * 1_000)
+    store = EventStore(MemoryRecorder(), keys=keys)
+    stored, memory = store.encode(recorded(event))
+
+    read = from_stored(stored, keys, is_kept=True)
+
+    assert memory == memory_of(event, to_stored(recorded(event)).state)
+    assert abs(read.memory - memory) < 1_000
+    assert read.size == len(stored.state)
+
+
+def test_a_process_makes_one_key_for_each_company_and_forgets_them_all_soon_after_one_was_destroyed(
+    system, admin_url, monkeypatch
+):
+    now = [100.0]
+    monkeypatch.setattr("application.event_store.data_keys.time.monotonic", lambda: now[0])
+    keys, others, forgotten = DataKeys(system.pool), DataKeys(system.pool), []
+    keys.on_erasure(lambda: forgotten.append(now[0]))
+    company, other = uuid4(), uuid4()
+    key = keys.to_seal(company)
+    assert key == others.to_seal(company)
+    assert keys.to_seal(other) not in (None, key)
+
+    with psycopg.connect(admin_url, autocommit=True) as conn:
+        data_keys.destroy(conn, company)
+    now[0] += data_keys.LOOK_S - 0.1
+    assert keys.load({company}) == {company: key}, "for a few seconds"
+    now[0] += 0.2
+
+    assert keys.load({company, other}) == {other: others.load({other})[other]}
+    assert keys.erased() == {company}
+    assert keys.to_seal(company) is None
+    assert forgotten == [now[0]]
+
+
+def test_what_is_recorded_of_somebody_who_is_erased_is_erased_before_it_is_stored():
+    keys = MemoryKeys()
+    keys.erase(COMPANY)
+
+    stored = to_stored(recorded(ProjectPaused(reason="hello")), keys=keys)
+
+    assert b"hello" not in stored.state
+    assert b"sealed" not in stored.state
+    assert "[erased]" == from_stored(stored).event.reason
+
+
+def test_a_login_that_may_not_read_the_keys_reads_the_rest(system, admin_url):
+    store = system.store
+    store.append(
+        [
+            recorded(ProjectPaused(reason="hello"), version=1),
+            recorded(SlotFreed(routine_id=COMPANY, issue_id=COMPANY), version=1),
+        ]
+    )
+    rows = store.recorder.select_notifications(0, 10, inclusive_of_start=False)
+
+    def reasons(login):
+        with psycopg.connect(admin_url.replace("postgres@", f"{login}@"), autocommit=True) as conn:
+            return [getattr(one.event, "reason", None) for one in all_from_stored(rows, ReadKeys(conn))]
+
+    assert ["hello", None] == reasons("routines_auditor")
+    with psycopg.connect(admin_url, autocommit=True) as conn:
+        conn.execute("REVOKE SELECT ON vault.data_keys FROM routines_auditor")
+    assert ["[sealed]", None] == reasons("routines_auditor")
