@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from struct import Struct
-from typing import NamedTuple
+from typing import NamedTuple, cast
 from uuid import UUID
 
 from audit_verifier.merkle import GrowingTree
@@ -299,7 +299,7 @@ class _Trees:
         if self._has_companies and len(rows) == len(leaf_hashes):
             parts: dict[UUID, list[bytes]] = {}
             for row, digest in zip(rows, leaf_hashes, strict=True):
-                if (company := company_of(row[BODY])) in self._trees and company is not None:
+                if (company := company_of(cast("bytes | None", row[BODY]))) in self._trees and company is not None:
                     parts.setdefault(company, []).append(digest)
             for company, part in parts.items():
                 self._trees[company].add(part)

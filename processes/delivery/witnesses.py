@@ -22,7 +22,7 @@ from domain.proof.witnesses import Witness, address_of, known_size, request_of
 from processes.delivery.outbound import Client
 from processes.wakeup import Connection
 from projections.delivery import delivery_locks
-from projections.engine import positions
+from projections.engine import isolation
 from projections.proof import log_tree, witnessing
 from projections.proof.log_tree import WHOLE_LOG
 from projections.proof.witnessing import Due
@@ -94,7 +94,7 @@ class Witnesses:
         try:
             line, answer = await self._cosignature(conn, witness, due)
         except Exception as error:
-            if positions.is_away(error):
+            if isolation.is_away(error):
                 raise
             log.exception("cannot_ask_witness", witness=witness.key.name)
             line, answer = None, Answer(status=None, reason="The service could not ask: its log says why")
