@@ -16,6 +16,7 @@ from web.board import (
     runs,
     search,
     system,
+    then,
     triggers,
     what_if,
 )
@@ -41,6 +42,7 @@ PAGES = [
     routine.revisions,
     routine.restore,
     what_if.what_if,
+    then.then,
     editing.new,
     editing.create,
     editing.edit,
