@@ -150,6 +150,8 @@ def paths(api, company):
             f"{routine}?why=2026-11-29+09:00&zone=UTC",
             f"{routine}/revisions",
             f"{routine}/what-if",
+            f"{routine}/then",
+            f"{routine}/then?at={api.system.store.head()}",
             f"{routine}/edit",
             f"{routine}/pause",
             f"{routine}/run",
