@@ -9,7 +9,7 @@ import contextlib
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from importlib.metadata import version
 from itertools import chain, repeat
 from typing import Any, NamedTuple, Protocol
@@ -103,10 +103,20 @@ HAS_OTHER_ROWS = """
 OWN_SCHEMA = re.compile(
     r"(?!pg_|own_|next_own_|rebuilding_|verifying_|(?:log|vault|read_models|analytics|public)$)[a-z][a-z0-9_]{0,62}"
 )
+MICROSECOND = timedelta(microseconds=1)
 LOCK_SOON = "SET LOCAL lock_timeout = '0.5s'"  # less than deadlock_timeout, so that no reader is ended in our stead
 LOCK_TRIES = 40
 LOCK_PAUSE_S = 0.1  # lets those pass who have waited for us
-WAS_RECORDED = "SELECT recorded_at <= %s FROM log.events WHERE position = %s"
+# The first position whose event was recorded at a moment or later; one after the head if there is none.
+FIRST_SINCE = SQL("""
+    WITH RECURSIVE search(low, high) AS (
+        SELECT 1::bigint, position + 1 FROM log.head
+        UNION ALL
+        SELECT CASE WHEN is_early THEN middle + 1 ELSE low END, CASE WHEN is_early THEN high ELSE middle END
+        FROM search, LATERAL (SELECT (low + high) / 2 AS middle) m,
+            LATERAL (SELECT recorded_at < %(moment)s AS is_early FROM log.events WHERE position = middle) e
+        WHERE low < high)
+    SELECT low FROM search WHERE low >= high""")
 NOTE_REACHED = "UPDATE rebuild_progress SET position = %s"
 ONE_MOMENT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
 # The live rows beside those that were folded anew; a row is compared as text, since json has no equality.
@@ -643,11 +653,13 @@ def fold_into(  # noqa: PLR0913, PLR0917 what is folded, how far, and where to
 
 def position_at(conn: Connection, moment: datetime) -> int:
     """Return the position of the last event that was recorded at a moment or before; 0 if none was."""
-    low, high = 0, _head(conn)
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if _value(conn, WAS_RECORDED, moment, middle) else (low, middle - 1)
-    return low
+    return first_since(conn, moment + MICROSECOND) - 1
+
+
+def first_since(conn: Connection, moment: datetime) -> int:
+    """Return the first position whose event was recorded at a moment or later; one after the head if none was."""
+    row = conn.execute(FIRST_SINCE, {"moment": moment}).fetchone()
+    return int(row[0]) if row else 1
 
 
 def _compare(conn: Connection, model: ReadModel, read: ReadPart, aside: str, position: int) -> list[Difference]:
