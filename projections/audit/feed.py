@@ -20,6 +20,7 @@ from domain.audit.belonging import Belonging
 from domain.bounds.limits import DEFAULT
 from domain.errors import RuleViolation
 from domain.values import Value
+from projections.engine import positions
 from projections.engine.documents import Part
 from projections.engine.read_model import Connection
 
@@ -32,7 +33,6 @@ TOO_FAR = (
 )
 BUSY = ("scheduler", "system")  # actors of most events, which lead no search within a company
 CLOCK_STEP = timedelta(minutes=1)  # by which the log's times may go back when the database's clock is put right
-MICROSECOND = timedelta(microseconds=1)
 MOST_POSITION = 2**63 - 1
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -102,16 +102,6 @@ Order = Literal["asc", "desc"]
 THINGS = ("run_id", "issue_id", "stream_id", "trigger_id", "routine_id")  # of these the first leads, the rarest
 EQUALITIES = ("company_id", "actor", *THINGS)
 
-# The first position whose event was recorded at a moment or later; one after the head if there is none.
-_FIRST_SINCE = SQL("""
-    WITH RECURSIVE search(low, high) AS (
-        SELECT 1::bigint, position + 1 FROM log.head
-        UNION ALL
-        SELECT CASE WHEN is_early THEN middle + 1 ELSE low END, CASE WHEN is_early THEN high ELSE middle END
-        FROM search, LATERAL (SELECT (low + high) / 2 AS middle) m,
-            LATERAL (SELECT recorded_at < %(moment)s AS is_early FROM log.events WHERE position = middle) e
-        WHERE low < high)
-    SELECT low FROM search WHERE low >= high""")
 _PAGE = SQL("""
     SELECT position, stream_id, version, name, body, recorded_at, company_id, actor, routine_id, trigger_id, run_id, issue_id,
         many
@@ -226,18 +216,22 @@ def _bounds(conn: Connection, filters: Filters) -> tuple[int, int]:
     """Return the first and the last position at which there may be an event that was recorded within the times."""
     first, last = (filters.after or 0) + 1, MOST_POSITION if filters.before is None else filters.before - 1
     if filters.since is not None:
-        first = max(first, _first_since(conn, filters.since - CLOCK_STEP))
+        first = max(first, positions.first_since(conn, filters.since - CLOCK_STEP))
     if filters.until is not None:
-        last = min(last, _first_since(conn, filters.until + CLOCK_STEP + MICROSECOND) - 1)
+        last = min(last, positions.position_at(conn, filters.until + CLOCK_STEP))
     return first, last
 
 
+<<<<<<< HEAD
 def _first_since(conn: Connection, moment: datetime) -> int:
     row = conn.execute(_FIRST_SINCE, {"moment": moment}).fetchone()
     return int(row[0]) if row else 1
 
 
 def _query(filters: Filters, leader: str | None, order: Order) -> Composed:
+=======
+def _query(filters: Filters, order: Order) -> Composed:
+>>>>>>> as-of
     """Return the query for a page. The part of the filter that leads is compared by `=`, each other by a test."""
     led = _conditions_of(filters, leader)
     conditions: list[Composable] = [*led.values()]

@@ -48,6 +48,8 @@ BEYOND_SCHEMAS = re.compile(
     r"|resumeAt must be in the future|Idempotency-Key and idempotencyKey differ|Invalid base64"
     r"|must lie between the years|to must not be before from"
     r"|Variable .* must (match one of|be a date)"
+    r"|lies in the future|must be a time, such as|from must not be later than to"  # as of a moment
+    r"|As of a moment, limit must be|q cannot be asked as of a moment"
 )
 ACCESS = csv.DictReader((Path(__file__).parents[2] / "docs" / "access.csv").read_text().splitlines())
 LENIENT = {"listRuns"}  # takes any `limit` (contract 5.5); clients are told of those that have a meaning
