@@ -20,7 +20,7 @@ from domain.audit.belonging import Belonging
 from domain.bounds.limits import DEFAULT
 from domain.errors import RuleViolation
 from domain.values import Value
-from projections.engine import positions
+from projections.engine import moments
 from projections.engine.documents import Part
 from projections.engine.read_model import Connection
 
@@ -216,22 +216,13 @@ def _bounds(conn: Connection, filters: Filters) -> tuple[int, int]:
     """Return the first and the last position at which there may be an event that was recorded within the times."""
     first, last = (filters.after or 0) + 1, MOST_POSITION if filters.before is None else filters.before - 1
     if filters.since is not None:
-        first = max(first, positions.first_since(conn, filters.since - CLOCK_STEP))
+        first = max(first, moments.first_since(conn, filters.since - CLOCK_STEP))
     if filters.until is not None:
-        last = min(last, positions.position_at(conn, filters.until + CLOCK_STEP))
+        last = min(last, moments.position_at(conn, filters.until + CLOCK_STEP))
     return first, last
 
 
-<<<<<<< HEAD
-def _first_since(conn: Connection, moment: datetime) -> int:
-    row = conn.execute(_FIRST_SINCE, {"moment": moment}).fetchone()
-    return int(row[0]) if row else 1
-
-
 def _query(filters: Filters, leader: str | None, order: Order) -> Composed:
-=======
-def _query(filters: Filters, order: Order) -> Composed:
->>>>>>> as-of
     """Return the query for a page. The part of the filter that leads is compared by `=`, each other by a test."""
     led = _conditions_of(filters, leader)
     conditions: list[Composable] = [*led.values()]

@@ -2,13 +2,11 @@
 
 import re
 from collections.abc import Callable
-from datetime import datetime
 
 from projections.engine.folding_aside import (
     ReadPart,
     begin_or_resume,
     fold_aside,
-    head_of_log,
     held,
     searching,
     value_of,
@@ -18,7 +16,6 @@ from projections.engine.read_model import Connection, ReadModel
 OWN_SCHEMA = re.compile(
     r"(?!pg_|own_|next_own_|rebuilding_|verifying_|(?:log|vault|read_models|analytics|public)$)[a-z][a-z0-9_]{0,62}"
 )
-WAS_RECORDED = "SELECT recorded_at <= %s FROM log.events WHERE position = %s"
 
 
 class Taken(Exception):
@@ -48,12 +45,3 @@ def fold_into(  # noqa: PLR0913, PLR0917 what is folded, how far, and where to
         with searching(conn, schema):
             for reached in fold_aside(conn, model, read, position, until):
                 progress(reached)
-
-
-def position_at(conn: Connection, moment: datetime) -> int:
-    """Return the position of the last event that was recorded at a moment or before; 0 if none was."""
-    low, high = 0, head_of_log(conn)
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if value_of(conn, WAS_RECORDED, moment, middle) else (low, middle - 1)
-    return low

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Column, Table
 
 from projections import catalogue
-from projections.engine import folding_aside, isolation, past_rows, positions, rebuilds, verification
+from projections.engine import folding_aside, isolation, moments, past_rows, positions, rebuilds, verification
 from projections.engine.read_model import Connection, ReadModel
 from routines import bootstrap
 from routines.commands import terminal
@@ -193,7 +193,7 @@ def _position(conn: Connection, until: str) -> int:
         moment = datetime.fromisoformat(until)
     except ValueError as error:
         raise click.BadParameter("neither a position nor a time in ISO 8601", param_hint="--until") from error
-    return past_rows.position_at(conn, moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    return moments.position_at(conn, moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
 def _show(bars: Progress, bar: TaskID, position: int) -> None:

@@ -28,7 +28,7 @@ from projections import responses
 from projections.audit import as_of
 from projections.audit.as_of import Past
 from projections.board import issues
-from projections.engine import past_rows
+from projections.engine import moments
 from projections.firing import run_history
 from projections.routines import routines
 from web.http.backend import POSITION_HEADER, Backend
@@ -87,7 +87,7 @@ def position_of(backend: Backend, asked: Moment) -> int:
         raise InvalidField(f"{asked.name} lies in the future: it is {responses.time(now)}", asked.name)
     millisecond = asked.value.replace(microsecond=asked.value.microsecond // 1_000 * 1_000)
     with backend.pool.connection() as conn:
-        return past_rows.position_at(conn, max(asked.value, millisecond + timedelta(microseconds=999)))
+        return moments.position_at(conn, max(asked.value, millisecond + timedelta(microseconds=999)))
 
 
 @contextmanager

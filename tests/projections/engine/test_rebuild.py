@@ -19,7 +19,15 @@ from processes import projector as projectors
 from projections import catalogue
 from projections.board import agents, companies, issues
 from projections.board.directory import directory
-from projections.engine import folding_aside, installed, isolation, past_rows, positions, rebuilds, verification
+from projections.engine import (
+    folding_aside,
+    installed,
+    isolation,
+    moments,
+    positions,
+    rebuilds,
+    verification,
+)
 from projections.engine.own_projection import fold_in_memory
 from projections.firing import deadlines, run_history
 from projections.routines import routines
@@ -635,8 +643,8 @@ def test_a_moment_is_the_last_position_that_was_recorded_by_then(projected_story
     recorded = conn.execute("SELECT position, recorded_at FROM log.events ORDER BY position").fetchall()
     for place in (0, len(recorded) // 2, len(recorded) - 1):
         moment = recorded[place][1]
-        assert past_rows.position_at(conn, moment) == max(position for position, at in recorded if at <= moment)
-    assert past_rows.position_at(conn, recorded[0][1] - timedelta(seconds=1)) == 0
+        assert moments.position_at(conn, moment) == max(position for position, at in recorded if at <= moment)
+    assert moments.position_at(conn, recorded[0][1] - timedelta(seconds=1)) == 0
 
 
 @pytest.mark.parametrize(
