@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from struct import Struct
-from typing import NamedTuple, cast
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from audit_verifier.merkle import GrowingTree
@@ -22,7 +22,8 @@ LOOKED_BACK = SHIFTS + 2
 MOST_COMPARED = 64  # rows that do not fit, which are compared with each other to find those that changed places
 MOST_FINDINGS = 1_000
 BEFORE_ALL = Row(0, b"", 0, b"", None, b"", 0, None, b"")  # stands for what the first row follows
-BODY, LOGIN = Row._fields.index("body"), Row._fields.index("login")
+BODY: Final = 4  # places of these among the columns of a row
+LOGIN: Final = 7
 VERSION_BITS = 40
 VERSION = (1 << VERSION_BITS) - 1
 
@@ -299,7 +300,7 @@ class _Trees:
         if self._has_companies and len(rows) == len(leaf_hashes):
             parts: dict[UUID, list[bytes]] = {}
             for row, digest in zip(rows, leaf_hashes, strict=True):
-                if (company := company_of(cast("bytes | None", row[BODY]))) in self._trees and company is not None:
+                if (company := company_of(row[BODY])) in self._trees and company is not None:
                     parts.setdefault(company, []).append(digest)
             for company, part in parts.items():
                 self._trees[company].add(part)

@@ -213,7 +213,7 @@ def _write(system: System, seconds: int, moments: dict[int, float]) -> None:
         for number in range(RATE * seconds // BATCH):
             time.sleep(max(began + number * BATCH / RATE - time.perf_counter(), 0))
             streams = [uuid4() for _ in range(BATCH)]
-            arguments = (streams, [1] * BATCH, ["goal.deleted"] * BATCH, [BODY] * BATCH, [], [])
+            arguments: tuple[Any, ...] = (streams, [1] * BATCH, ["goal.deleted"] * BATCH, [BODY] * BATCH, [], [])
             row = conn.execute("SELECT log.append(%b, %b, %b, %b, %b, %b)", arguments).fetchone()
             moments[row[0] if row else 0] = time.perf_counter()
 
