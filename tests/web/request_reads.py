@@ -10,6 +10,7 @@ from litestar import Request
 from litestar.datastructures import Headers
 
 from tests.web.described_apis import DescribedApi
+from web.http.requests import ReadRequest
 from web.openapi.description import Operation
 
 # What the security scheme, the media types of a body, or any HTTP message says.
@@ -29,6 +30,7 @@ class Reads:
             patch.setattr(Headers, name, self._noting_name(getattr(Headers, name)), raising=False)
         for name in ("body", "stream", "form"):
             patch.setattr(Request, name, self._noting_body(getattr(Request, name)))
+        patch.setattr(ReadRequest, "raw_body", self._noting_body(ReadRequest.raw_body))
 
     def _noting_name(self, read: Any) -> Any:
         def noted(headers: Headers, name: str, *default: Any) -> Any:
