@@ -23,6 +23,7 @@ AXE = Path(__file__).parents[3] / "development/clients/node_modules/axe-core/axe
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 RULES_OF_COLOUR_AND_SIZE = ["color-contrast", "link-in-text-block", "target-size", "scrollable-region-focusable"]
 PHONE = 360
+PARTS = 3  # of the pages, which take a while on a busy machine
 LONG = "A routine with a title that is long enough to be wrapped on each and every screen, also on those that are wide"
 
 pytestmark = [
@@ -168,11 +169,12 @@ def paths(api, company):
     return [*addresses, "/board/settings"]
 
 
-def test_no_page_has_a_barrier_in_either_scheme_and_none_is_wider_than_a_phone(api, signed_in, company, errors):
+@pytest.mark.parametrize("part", range(PARTS))
+def test_no_page_has_a_barrier_in_either_scheme_and_none_is_wider_than_a_phone(api, signed_in, company, errors, part):
     context = signed_in(color_scheme="light", viewport={"width": 1280, "height": 900})
     page = watched(context.new_page(), errors)
     found = []
-    for path in paths(api, company):
+    for path in paths(api, company)[part::PARTS]:
         page.set_viewport_size({"width": 1280, "height": 900})
         page.emulate_media(color_scheme="light")
         page.goto(path)
