@@ -45,6 +45,8 @@ def of_type(kind):
             return st.tuples(*map(of_type, items))
         case inspect.DictType(key_type=inspect.UUIDType(), value_type=value):
             return st.dictionaries(st.uuids(), of_type(value), max_size=3)
+        case inspect.DictType(value_type=inspect.StrType()):
+            return st.dictionaries(TEXT, TEXT, max_size=3)
         case inspect.DictType():
             return OBJECTS
         case _:

@@ -8,6 +8,7 @@ see the old rows.
 """
 
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -28,9 +29,9 @@ from projections.engine.views import View
 
 SCHEMA = "read_models"
 AT_ONCE = 250  # the most rows that one statement asks for
-WRITTEN_AT_ONCE = 1_000  # the most rows that one statement writes
 # The columns that are sent as an array each, by the type of the field: that costs Postgres a third of what JSON costs it.
 SENT_AS: Mapping[type, str] = {UUID: "uuid", str: "text", bool: "boolean", int: "bigint", datetime: "timestamptz"}
+NULL_CHARACTER = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # in JSON, where a backslash may be one that is itself escaped
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
@@ -74,6 +75,8 @@ class Table(Generic[R]):
         self._values = attrgetter(*row.__struct_fields__)
         self._texts = [index for index, kind in enumerate(kinds) if kind in {"text", "json"}]
         self._documents = [index for index, kind in enumerate(kinds) if kind == "json"]
+        if not self._is_sent_by_column:
+            self._texts = [0]
         source = _from_arrays(kinds) if self._is_sent_by_column else _from_json(table, columns)
         names = SQL(", ").join(columns)
         self._insert = SQL("INSERT INTO {} ({}) {}").format(table, names, source).as_bytes()
@@ -86,7 +89,7 @@ class Table(Generic[R]):
         In a pipeline nothing waits for Postgres until that function is called. Keys without a row are missing in the
         answer.
         """
-        cursors = [conn.execute(self._select, (_array_of_keys(part),)) for part in _parts(keys, AT_ONCE)]
+        cursors = [conn.execute(self._select, (_array_of_keys(part),)) for part in _parts(keys)]
 
         def rows() -> list[R]:
             answers = [cursor.fetchone() for cursor in cursors]
@@ -104,38 +107,44 @@ class Table(Generic[R]):
         for values in self._statements(rows):
             conn.execute(self._upsert, values)
 
-    def _statements(self, rows: Sequence[R]) -> Iterator[list[Any]]:
+    def _statements(self, rows: Iterable[R]) -> Iterator[list[Any]]:
         """
         Yield the values of each statement that writes a part of the rows.
 
         A part ends with the row that takes it over STATEMENT_BYTES, so that neither Postgres nor this process has to hold
         a larger one.
         """
-        for part in _parts(rows, WRITTEN_AT_ONCE):
-            columns = self._columns(part) if self._is_sent_by_column else [[_text_of(row) for row in part]]
-            texts = [columns[index] for index in self._texts] if self._is_sent_by_column else columns
-            start = size = 0
-            for stop, of_row in enumerate(zip(*texts, strict=True) if texts else [()] * len(part), 1):
-                size += sum([len(text) for text in of_row if text is not None])
-                if size > STATEMENT_BYTES or stop == len(part):
-                    values = [column[start:stop] for column in columns]
-                    yield values if self._is_sent_by_column else [f"[{','.join(values[0])}]"]
-                    start, size = stop, 0
+        part: list[list[Any]] = []
+        size = 0
+        for row in rows:
+            part.append(values := self._sent(row))
+            size += sum([len(values[index] or "") for index in self._texts])
+            if size > STATEMENT_BYTES:
+                yield self._joined(part)
+                part, size = [], 0
+        if part:
+            yield self._joined(part)
 
-    def _columns(self, rows: Sequence[R]) -> list[list[Any]]:
-        """Return the values of the rows by column; those of documents as the text of their JSON."""
-        columns = [[*values] for values in zip(*map(self._values, rows), strict=True)]
+    def _sent(self, row: R) -> list[Any]:
+        """Return what is sent of a row: its values, documents as the text of their JSON, or all of it as such a text."""
+        if not self._is_sent_by_column:
+            return [_text_of(row)]
+        values = [*self._values(row)]
         for index in self._documents:
-            columns[index] = [None if value is None else _text_of(value) for value in columns[index]]
-        return columns
+            values[index] = None if values[index] is None else _text_of(values[index])
+        return values
+
+    def _joined(self, part: Sequence[Sequence[Any]]) -> list[Any]:
+        columns = [[*values] for values in zip(*part, strict=True)]
+        return columns if self._is_sent_by_column else [f"[{','.join(columns[0])}]"]
 
     def drop(self, conn: Connection, keys: Sequence[UUID]) -> None:
         """Delete the rows of these keys; keys without a row are ignored."""
         conn.execute(self._delete, (_array_of_keys(keys),))
 
 
-def _parts(items: Sequence[T], many: int) -> Iterator[Sequence[T]]:
-    return (items[start : start + many] for start in range(0, len(items), many))
+def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (items[start : start + AT_ONCE] for start in range(0, len(items), AT_ONCE))
 
 
 def _array_of_keys(keys: Iterable[UUID]) -> str:
@@ -144,15 +153,21 @@ def _array_of_keys(keys: Iterable[UUID]) -> str:
 
 
 def _text_of(value: object) -> str:
-    return msgspec.json.encode(value).decode()
+    """
+    Return a value as the text of its JSON.
+
+    Raises ValueError for one with a null character: Postgres would keep it, and fail whoever asks for that text.
+    """
+    text = msgspec.json.encode(value).decode()
+    if "\\u0000" in text and NULL_CHARACTER.search(text):
+        raise ValueError(text)
+    return text
 
 
 def _sent_as(kind: Any) -> str | None:
     """Return as which type of Postgres the values of a field are sent; None if its rows go as JSON, whatever it is there."""
-    kinds = {get_origin(each) or each for each in (get_args(kind) if isinstance(kind, UnionType) else (kind,))} - {
-        NoneType
-    }
-    only = next(iter(kinds)) if len(kinds) == 1 else None
+    choices = [each for each in (get_args(kind) if isinstance(kind, UnionType) else (kind,)) if each is not NoneType]
+    only = get_origin(choices[0]) or choices[0] if len(choices) == 1 else None
     if only is Literal:
         return "text"
     if isinstance(only, type) and issubclass(only, msgspec.Struct | dict):
