@@ -252,7 +252,7 @@ def _agent(work: UnitOfWork, agent_id: UUID) -> AgentCaller:
 
 def _user(work: UnitOfWork, key_id: UUID, user_id: UUID | None) -> BoardUser:
     user = work.get(USER, user_id)
-    if user is None or user_id is None:
+    if user is None or user_id is None or user.erased:  # a key that was made beside the erasure was not revoked by it
         raise Unauthenticated
     return BoardUser(
         user_id=user_id,

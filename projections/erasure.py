@@ -86,6 +86,11 @@ def models(*, of_user: bool) -> list[ReadModel]:
     return [model for model in catalogue.ALL if model.events is None or not model.events.isdisjoint(kinds)]
 
 
+def tables_beside(*, of_user: bool) -> tuple[str, ...]:
+    """Return the tables in whose files `delete_beside` leaves deleted rows of a user, or of a company."""
+    return ("refused_attempts",) if of_user else ("refused_attempts", "run_log", "webhook_refusals")
+
+
 def delete_beside(conn: Connection, subject_id: UUID) -> None:
     """Delete what follows from no event: the output of commands, refused calls and attempts."""
     with conn.transaction():

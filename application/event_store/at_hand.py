@@ -41,11 +41,15 @@ class Elsewhere(BaseException):
 
 
 class MissingKeys(BaseException):
-    """A decision needs data keys that are not at hand, or it is time to look whether they are still good."""
+    """
+    A decision needs data keys that are not at hand, or it is time to look whether they are still good.
 
-    def __init__(self, subject_ids: Collection[UUID] = ()) -> None:
+    With `to_seal` it needs one for something new, which is made if there is none yet.
+    """
+
+    def __init__(self, subject_ids: Collection[UUID] = (), *, to_seal: UUID | None = None) -> None:
         super().__init__()
-        self.subject_ids = subject_ids
+        self.subject_ids, self.to_seal = subject_ids, to_seal
 
 
 class StreamsAtHand:
@@ -129,8 +133,11 @@ class KeysAtHand:
         return self._keys.erased()
 
     def to_seal(self, subject_id: UUID) -> bytes | None:
-        """Return the key for something new."""
-        return self.load({subject_id}).get(subject_id)
+        """Return the key for something new; None if it is destroyed."""
+        key = self._keys.at_hand({subject_id}).get(subject_id)
+        if subject_id not in self.erased() and key is None:
+            raise MissingKeys(to_seal=subject_id)
+        return key
 
 
 class QuotasElsewhere:

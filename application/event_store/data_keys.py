@@ -15,7 +15,7 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-from eventsourcing.persistence import OperationalError
+from eventsourcing.persistence import MapperDeserialisationError, OperationalError
 from psycopg_pool import ConnectionPool
 
 from application.event_store.recorder import UNAVAILABLE
@@ -25,7 +25,12 @@ KEY_BYTES = 32
 LOOK_S = 5.0  # a process uses a key for so long without looking whether one was destroyed
 CACHED = 50_000  # the most keys that one process keeps in memory
 READ = "SELECT subject_id, key FROM vault.data_keys WHERE subject_id = ANY(%b) AND key IS NOT NULL"
-MAKE = "INSERT INTO vault.data_keys (subject_id, key) VALUES (%b, %b) ON CONFLICT DO NOTHING"
+# Not for somebody whose first event is sealed: their key is lost, and another would be in the way of it when it is put back.
+MAKE = """
+    INSERT INTO vault.data_keys (subject_id, key) SELECT %(id)b, %(key)b
+    WHERE NOT EXISTS (SELECT FROM log.events WHERE stream_id = %(id)b AND version = 1 AND position(%(sealed)b IN body) > 0)
+    ON CONFLICT DO NOTHING"""
+SEALED = b'"sealed":"'  # is in the body of an event that is sealed; within a text the marks would be escaped
 ERASED = "SELECT subject_id FROM vault.data_keys WHERE erased_at IS NOT NULL"
 STATE = "SELECT erased_at, cleared_at FROM vault.data_keys WHERE subject_id = %b"
 DESTROY = """
@@ -38,7 +43,16 @@ IS_READABLE = """
         WHERE n.nspname = 'vault' AND c.relname = 'data_keys'
         AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'))"""
 
+TABLES = ("vault.data_keys", "vault.secrets")  # in whose files `destroy` leaves dead rows
+
 Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+class LostKey(MapperDeserialisationError):
+    """A data key is not there, although what was sealed under it is."""
+
+    def __init__(self, subject_id: UUID) -> None:
+        super().__init__(f"the data key of {subject_id} is lost")
 
 
 class DataKeys:
@@ -85,19 +99,22 @@ class DataKeys:
         return self._erased or frozenset()
 
     def to_seal(self, subject_id: UUID) -> bytes | None:
-        """Return the key for something new, which is made if there is none yet; None if it is destroyed."""
+        """
+        Return the key for something new, which is made if there is none yet; None if it is destroyed.
+
+        Raises LostKey where there must have been one.
+        """
         found = self.load({subject_id})
         if not found and subject_id not in self.erased():
             with self._connection() as conn:
-                conn.execute(MAKE, (subject_id, os.urandom(KEY_BYTES)))
-            found = self._read({subject_id})
+                conn.execute(MAKE, {"id": subject_id, "key": os.urandom(KEY_BYTES), "sealed": SEALED})
+            if not (found := self._read({subject_id})) and subject_id not in self._look():
+                raise LostKey(subject_id)
         return found.get(subject_id)
 
-    def prepare(self, subject_ids: Collection[UUID]) -> None:
-        """Have these keys in memory, those that are not destroyed. One that there is not is made."""
-        self.refresh()
-        for id_ in subject_ids:
-            self.to_seal(id_)
+    def fetch(self, subject_ids: Collection[UUID]) -> bool:
+        """Have these keys in memory, those that are not destroyed; return whether all others are there."""
+        return set(subject_ids) <= self.load(set(subject_ids)).keys() | self.erased()
 
     def refresh(self) -> None:
         """Forget all keys if one was destroyed since the last look, unless that was a moment ago."""
@@ -107,14 +124,17 @@ class DataKeys:
             if self.is_fresh():
                 return
             began_at = time.monotonic()
-            with self._connection() as conn:
-                erased = _erased(conn)
+            erased = self._look()
             if erased != self._erased:
                 self._keys = {}
                 if self._erased is not None:
                     for forget in self._listeners:
                         forget()
             self._erased, self._looked_at = erased, began_at
+
+    def _look(self) -> frozenset[UUID]:
+        with self._connection() as conn:
+            return _erased(conn)
 
     def _read(self, subject_ids: set[UUID]) -> dict[UUID, bytes]:
         keys = self._keys
@@ -184,15 +204,9 @@ def erasure_of(conn: Connection, subject_id: UUID) -> Erasure:
 
 
 def destroy(conn: Connection, subject_id: UUID) -> None:
-    """
-    Destroy the data key of a company or a user, and the company's secrets, by the rights of the log's owner.
-
-    The table of keys is written anew, so that the files of the database do not have it any more. Its write-ahead log has,
-    as long as that is kept.
-    """
+    """Destroy the data key of a company or a user, and the company's secrets, by the rights of the log's owner."""
     conn.execute(DESTROY, (subject_id,))
     conn.execute(DROP_SECRETS, (subject_id,))
-    conn.execute("VACUUM (FULL) vault.data_keys")
 
 
 def note_cleared(conn: Connection, subject_id: UUID) -> None:

@@ -180,11 +180,6 @@ def from_stored(stored: StoredEvent, keys: Keys | None = None, *, is_kept: bool 
     return _recorded(stored, body, _keys_for([body], keys), is_kept=is_kept)
 
 
-def from_stored_or_unreadable(stored: Notification, keys: Keys | None = None) -> Recorded:
-    """Decode a stored event; one that cannot be read is returned as Unreadable."""
-    return all_from_stored([stored], keys)[0]
-
-
 def all_from_stored(stored: Sequence[Notification], keys: Keys | None = None) -> list[Recorded]:
     """Decode stored events, for which keys are asked once; one that cannot be read is returned as Unreadable."""
     bodies = [_body_or_error(one) for one in stored]

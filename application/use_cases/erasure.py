@@ -24,12 +24,14 @@ def erase_company(work: UnitOfWork, company_id: UUID, reason: str) -> None:
 
 def must_be_free(work: UnitOfWork, user_id: UUID, company_ids: Sequence[UUID]) -> None:
     """
-    Raise NotFound for an unknown user, Conflict for a member of a company that is at work.
+    Raise NotFound for an unknown user, Conflict for the administrator and for a member of a company that is at work.
 
     `company_ids` are the companies of the user by the read model.
     """
-    if work.get(USER, user_id) is None:
+    if (user := work.get(USER, user_id)) is None:
         raise NotFound("There is no such user")
+    if user.instance_admin:
+        raise Conflict("The user administers the installation, and nobody else can: revoke keys of theirs instead")
     active = [
         str(id_)
         for id_ in company_ids

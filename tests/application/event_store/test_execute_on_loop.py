@@ -6,11 +6,14 @@ from uuid import UUID, uuid4
 
 import pytest
 from eventsourcing.persistence import IntegrityError
+from msgspec.structs import replace
 from psycopg_pool import PoolTimeout
 
 from application.event_store.at_hand import HEAVY_BYTES
+from application.event_store.data_keys import DataKeys
 from application.event_store.loop_recorder import LoopRecorder
 from application.event_store.recorder import MOST_BATCHES
+from application.event_store.store import EventStore, UnreadableEvent
 from application.event_store.stream_cache import StreamCache
 from application.event_store.stream_kinds import AGENT, GOAL, ISSUE
 from application.execute import Executor
@@ -19,6 +22,7 @@ from domain.errors import Conflict
 from domain.events import AgentCreated, AgentPaused, GoalCreated, IssueOpened
 from domain.recorded import Recorded
 from domain.values import AgentProfile, GoalDetails, IssueDetails
+from routines import bootstrap
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 LIMIT_S = 60.0
@@ -181,6 +185,19 @@ def test_a_decision_that_needs_other_streams_each_time_it_is_taken_is_left_to_a_
     run(desk.loop.attempt(lambda work: agent(work, uuid4())))
 
     assert 1 == system.store.head() == len(desk.in_threads)
+
+
+def test_whoever_reads_what_was_sealed_under_a_key_that_is_lost_is_told_so_and_makes_no_other(system, owner):
+    stream_id = uuid4()
+    Desk(system).elsewhere(stream_id)
+    with bootstrap.connect_as_owner(owner.settings) as conn:
+        conn.execute("DELETE FROM vault.data_keys")
+        desk = Desk(replace(system, store=EventStore(system.store.recorder, keys=DataKeys(system.pool))))
+
+        with pytest.raises(UnreadableEvent, match="no data key"):
+            run(desk.loop.attempt(note(stream_id)))
+
+        assert [(0,)] == conn.execute("SELECT count(*) FROM vault.data_keys").fetchall()
 
 
 def test_what_is_heavy_or_has_secrets_is_left_to_a_thread(system, tmp_path):

@@ -8,14 +8,15 @@ import pytest
 from eventsourcing.persistence import Notification
 
 from application.event_store import data_keys, sealing
-from application.event_store.data_keys import DataKeys, ReadKeys
+from application.event_store.data_keys import DataKeys, LostKey, ReadKeys
 from application.event_store.in_memory import MemoryRecorder
 from application.event_store.sealing import CannotOpen
 from application.event_store.store import EventStore, UnreadableEvent, all_from_stored, from_stored, key_of, to_stored
 from application.event_store.stream_cache import memory_of
 from domain.erasure import subject_of
-from domain.events import CommentAdded, ProjectPaused, SlotFreed
+from domain.events import CommentAdded, CompanyCreated, ProjectPaused, SlotFreed
 from domain.recorded import Recorded, Unreadable
+from domain.values import CompanyDetails
 from tests.canaries import CANARY, canaries
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -142,6 +143,21 @@ def test_a_process_makes_one_key_for_each_company_and_forgets_them_all_soon_afte
     assert keys.erased() == {company}
     assert keys.to_seal(company) is None
     assert forgotten == [now[0]]
+
+
+def test_no_other_key_takes_the_place_of_one_that_is_lost(system, admin_url):
+    company = uuid4()
+    created = CompanyCreated(details=CompanyDetails(name="Acme"), issue_prefix="ACM")
+    system.store.append([recorded(created, stream_id=company, company_id=company, version=1)])
+    with psycopg.connect(admin_url, autocommit=True) as conn:
+        conn.execute("DELETE FROM vault.data_keys WHERE subject_id = %s", (company,))
+        keys = DataKeys(system.pool)
+
+        assert not keys.fetch({company})
+        with pytest.raises(LostKey, match=str(company)):
+            keys.to_seal(company)
+
+        assert conn.execute("SELECT FROM vault.data_keys WHERE subject_id = %s", (company,)).fetchone() is None
 
 
 def test_what_is_recorded_of_somebody_who_is_erased_is_erased_before_it_is_stored():

@@ -10,7 +10,7 @@ from application.use_cases import erasure, run_logs
 from application.use_cases.board import companies, issues, keys, members
 from domain.errors import Conflict, NotFound, Unauthenticated
 from domain.events import CompanyErased, KeyRevoked, UserErased
-from domain.identity import issue_of_run
+from domain.identity import FIRST_USER, issue_of_run
 
 REASON = "request 2026-114"
 
@@ -64,6 +64,24 @@ def test_a_user_is_erased_once_they_are_no_member_of_a_company_at_work_and_can_d
         here.ask(members.add, here.company, MemberDraft(user_id=user))
     with pytest.raises(NotFound):
         here.carry_out(erasure.erase_user, uuid4(), REASON, [], [])
+
+
+def test_a_key_that_the_erasure_of_its_user_did_not_know_opens_nothing(here):
+    added = here.ask(members.add, here.company, MemberDraft(name="Ada"))
+    here.ask(members.remove, members.MembershipRef(company_id=here.company, user_id=added.user_id, owners=()))
+    made_meanwhile = here.carry_out(keys.mint_board_key, "another", added.user_id)
+
+    here.carry_out(erasure.erase_user, added.user_id, REASON, [], [added.key.key_id])
+
+    with pytest.raises(Unauthenticated):
+        here.ask(keys.may_manage, here.company, caller=Caller(token=made_meanwhile.token))
+
+
+def test_the_administrator_is_not_erased_since_nobody_could_take_their_place(here):
+    here.carry_out(keys.mint_first)
+
+    with pytest.raises(Conflict, match="administers the installation"):
+        here.carry_out(erasure.erase_user, FIRST_USER, REASON, [], [])
 
 
 def test_a_membership_in_an_archived_company_keeps_nobody_from_being_erased(here):

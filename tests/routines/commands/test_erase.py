@@ -137,6 +137,14 @@ def left_over(owner, tmp_path):
     return found
 
 
+def in_file_of(owner, table):
+    """Whether a canary is in the file of a table."""
+    with psycopg.connect(owner.settings.database_url, autocommit=True) as conn:
+        conn.execute("CHECKPOINT")
+        row = conn.execute("SELECT pg_read_binary_file(pg_relation_filepath(%s))", (table,)).fetchone()
+    return CANARY.encode() in row[0]
+
+
 def test_of_an_erased_company_nothing_is_left_anywhere_and_the_log_is_whole(installation, owner, tmp_path):
     api = installation
     ids = company_of_canaries(api)
@@ -157,8 +165,10 @@ def test_of_an_erased_company_nothing_is_left_anywhere_and_the_log_is_whole(inst
     assert preview["concerned"]["rows"]["run_log"] == 1
     assert {"run.fired", "issue.opened", "comment.added"} <= {one["name"] for one in preview["concerned"]["events"]}
     assert not any(one["remaining"] for one in preview["concerned"]["events"] if one["name"] != "name.claimed")
+    assert in_file_of(owner, "read_models.run_log")
     done = report(owner, "--company", company, "--yes", "--reason", "The contract has ended")
 
+    assert not in_file_of(owner, "read_models.run_log"), "not even as a deleted row"
     assert done["clearedAt"] >= done["erasedAt"]
     assert [] == left_over(owner, tmp_path)
     assert run(owner, "audit", "verify", "--database", owner.settings.database_url)[0] == 0
@@ -272,6 +282,23 @@ def test_of_events_from_before_texts_were_sealed_the_log_alone_keeps_what_it_has
     assert not any(CANARY in row for row in views)
     assert CANARY not in run(owner, "log")[1]
     assert len([one for one in left_over(owner, tmp_path) if "audit" not in str(one)]) == 1, "the row of the log"
+
+
+def test_an_erasure_that_a_backup_is_in_the_way_of_says_so_and_goes_on_when_it_is_run_again(
+    installation, owner, monkeypatch
+):
+    monkeypatch.setattr("routines.commands.erase.LOCK_PAUSE_S", 0.0)
+    monkeypatch.setattr("routines.commands.erase.LOCK_TRIES", 2)
+    company = installation.company("Acme")
+    installation.post(f"/companies/{company}/archive")
+    settle(installation)
+    with psycopg.connect(owner.settings.database_url) as conn:
+        conn.execute("LOCK TABLE vault.data_keys IN ACCESS SHARE MODE")
+        code, said = run(owner, "erase", "--company", company, "--yes", "--reason", "a test")
+
+    assert (code, "The key is destroyed, but tables are in use" in said) == (1, True)
+    assert "run it with --yes to go on" in run(owner, "erase", "--company", company)[1]
+    assert report(owner, "--company", company, "--yes", "--reason", "a test")["clearedAt"]
 
 
 def test_a_company_at_work_is_not_erased_and_what_is_there_is_said(installation, owner):
