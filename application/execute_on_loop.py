@@ -119,7 +119,7 @@ class _Awaiting:
             except Missing as missing:
                 wanted = missing
             except MissingKeys as missing:
-                await self._fetch(missing.subject_ids)
+                await self._fetch(missing)
                 continue
             else:
                 if has_missed:
@@ -129,7 +129,7 @@ class _Awaiting:
             try:
                 streams = await self._recorder.load(wanted.stream_ids, wanted.read_from, keys)
             except MissingKeys as missing:
-                await self._fetch(missing.subject_ids)
+                await self._fetch(missing)
                 continue  # they are loaded again: this is seldom
             store.put(streams, wanted.read_from)
             self._put((id_, _unfolded(recorded)) for id_, recorded in streams.items() if _is_cached(recorded))
@@ -140,10 +140,11 @@ class _Awaiting:
         if self._executor.cache is not None:
             self._executor.cache.put(streams)
 
-    async def _fetch(self, subject_ids: Collection[UUID]) -> None:
-        """Fetch data keys. It has a thread of its own, as the clock has."""
+    async def _fetch(self, missing: MissingKeys) -> None:
+        """Fetch data keys. It has a thread of its own, as the clock has. Raises Elsewhere if one is lost."""
         keys = cast("DataKeys", self._executor.store.keys)
-        await asyncio.to_thread(keys.prepare, subject_ids)
+        if not await asyncio.to_thread(keys.prepare, missing.subject_ids, to_seal=missing.to_seal):
+            raise Elsewhere
 
     async def _now(self) -> datetime:
         clock = self._executor.clock

@@ -41,11 +41,16 @@ class Elsewhere(BaseException):
 
 
 class MissingKeys(BaseException):
-    """A decision needs data keys that are not at hand, or it is time to look whether they are still good."""
+    """
+    A decision needs data keys that are not at hand, or it is time to look whether they are still good.
 
-    def __init__(self, subject_ids: Collection[UUID] = ()) -> None:
+    Those `to_seal` are made if there are none yet; for those that open something it is too late then.
+    """
+
+    def __init__(self, subject_ids: Collection[UUID] = (), *, to_seal: bool = False) -> None:
         super().__init__()
-        self.subject_ids = subject_ids
+        self.subject_ids = frozenset(subject_ids)
+        self.to_seal = to_seal
 
 
 class StreamsAtHand:
@@ -117,10 +122,7 @@ class KeysAtHand:
 
     def load(self, subject_ids: set[UUID]) -> dict[UUID, bytes]:
         """Return the keys of these companies and users."""
-        erased, found = self.erased(), self._keys.at_hand(subject_ids)
-        if missing := [id_ for id_ in subject_ids if id_ not in found and id_ not in erased]:
-            raise MissingKeys(missing)
-        return found
+        return self._at_hand(subject_ids, to_seal=False)
 
     def erased(self) -> Collection[UUID]:
         """Return the companies and users whose keys are destroyed."""
@@ -130,7 +132,13 @@ class KeysAtHand:
 
     def to_seal(self, subject_id: UUID) -> bytes | None:
         """Return the key for something new."""
-        return self.load({subject_id}).get(subject_id)
+        return self._at_hand({subject_id}, to_seal=True).get(subject_id)
+
+    def _at_hand(self, subject_ids: set[UUID], *, to_seal: bool) -> dict[UUID, bytes]:
+        erased, found = self.erased(), self._keys.at_hand(subject_ids)
+        if missing := [id_ for id_ in subject_ids if id_ not in found and id_ not in erased]:
+            raise MissingKeys(missing, to_seal=to_seal)
+        return found
 
 
 class QuotasElsewhere:

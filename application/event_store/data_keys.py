@@ -93,11 +93,17 @@ class DataKeys:
             found = self._read({subject_id})
         return found.get(subject_id)
 
-    def prepare(self, subject_ids: Collection[UUID]) -> None:
-        """Have these keys in memory, those that are not destroyed. One that there is not is made."""
-        self.refresh()
-        for id_ in subject_ids:
-            self.to_seal(id_)
+    def prepare(self, subject_ids: Collection[UUID], *, to_seal: bool) -> bool:
+        """
+        Have these keys in memory, those that are not destroyed. Return whether they all are.
+
+        One that there is not is made only `to_seal`: a new key would open nothing, and be in the way of the lost one.
+        """
+        if to_seal:
+            for id_ in subject_ids:
+                self.to_seal(id_)
+        found = self.load(set(subject_ids))
+        return found.keys() | self.erased() >= set(subject_ids)
 
     def refresh(self) -> None:
         """Forget all keys if one was destroyed since the last look, unless that was a moment ago."""

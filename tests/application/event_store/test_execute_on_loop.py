@@ -4,13 +4,16 @@ import asyncio
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 from eventsourcing.persistence import IntegrityError
 from psycopg_pool import PoolTimeout
 
 from application.event_store.at_hand import HEAVY_BYTES
+from application.event_store.data_keys import DataKeys
 from application.event_store.loop_recorder import LoopRecorder
 from application.event_store.recorder import MOST_BATCHES
+from application.event_store.store import UnreadableEvent
 from application.event_store.stream_cache import StreamCache
 from application.event_store.stream_kinds import AGENT, GOAL, ISSUE
 from application.execute import Executor
@@ -277,3 +280,16 @@ def test_the_loop_caches_what_its_decisions_have_missed_of_the_kinds_that_it_dec
     cache = desk.threads.cache
     assert [(scout, 1), (issue, 1)] == [(cache.get(id_).state, cache.get(id_).folded) for id_ in (agent_id, issue_id)]
     assert None is cache.get(goal_id)
+
+
+def test_reading_what_a_lost_data_key_has_sealed_makes_no_new_key(system, admin_url):
+    desk, stream_id = Desk(system), uuid4()
+    desk.elsewhere(stream_id)
+    with psycopg.connect(admin_url, autocommit=True) as conn:
+        assert 1 == conn.execute("DELETE FROM vault.data_keys WHERE subject_id = %s", (COMPANY,)).rowcount
+        desk.threads.store.keys = DataKeys(system.pool)
+
+        with pytest.raises(UnreadableEvent):
+            run(desk.loop.attempt(note(stream_id)))
+
+        assert [] == conn.execute("SELECT FROM vault.data_keys WHERE subject_id = %s", (COMPANY,)).fetchall()
