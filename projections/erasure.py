@@ -40,6 +40,7 @@ _DELETED = (
     "DELETE FROM run_log_size WHERE company_id = %s",
     "DELETE FROM refused_attempts WHERE tenant = %s::uuid::text",
 )
+_COUNTED = {"run_log", *(table.name for model in catalogue.ALL for table in model.tables)}
 _KEYS = "SELECT id FROM access_key WHERE user_id = %s ORDER BY id"
 _COMPANIES = "SELECT company_id FROM member WHERE user_id = %s ORDER BY company_id"
 
@@ -95,7 +96,7 @@ def delete_beside(conn: Connection, subject_id: UUID) -> None:
 def _count(conn: Connection, query: SQL, column: str, id_: UUID) -> Concerned:
     values = {"id": id_, "names": ERASABLE, "text": str(id_)}
     events = [EventCount(*row) for row in conn.execute(query, values)]
-    tables = [name for (name,) in conn.execute(_TABLES, (SCHEMA, column))]
+    tables = [name for (name,) in conn.execute(_TABLES, (SCHEMA, column)) if name in _COUNTED]
     counts = {}
     for table in tables:
         statement = SQL("SELECT count(*) FROM {} WHERE {} = %s").format(Identifier(table), Identifier(column))

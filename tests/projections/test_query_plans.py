@@ -76,8 +76,9 @@ def values_of(conn: Connection, company: UUID, routine: UUID) -> dict[str, tuple
     of_company = run_history.asked(company, run_history.CompanyFilters(), period)
     failed = run_history.asked(company, run_history.CompanyFilters(status=("failed",)), period)
     return {
-        "all routines": (routines.LIST, routines.asked(company)),
-        "a page of routines": (routines.LIST, routines.asked(company, limit=101)),
+        "all routines": (routines.WHOLE_LIST, routines.asked(company)),
+        "a page of routines": (routines.WHOLE_LIST, routines.asked(company, limit=101)),
+        "a search of routines": (routines.LIST, routines.asked(company, routines.Filters(q="check"), limit=101)),
         "the recent runs of a routine": (run_history.RECENT, {"limit": routines.RECENT_RUNS, **runs}),
         "the first page of runs": (run_history.RECENT, {"limit": 51, **runs}),
         "a later page of runs": (run_history.RECENT, {"limit": 51, **halfway}),

@@ -15,6 +15,7 @@ from domain.events import STORED_NAMES, AgentCreated, TriggerCreated
 from domain.identity import revision_of
 from domain.values import AgentProfile, TriggerSettings, Webhook
 from processes.delivery import payloads
+from projections.exports import VIEWS
 from tests.api import Api
 from tests.web import people
 
@@ -46,8 +47,10 @@ class Place(msgspec.Struct):
         paperclip = self.api.get("/openapi.json")["paths"]
         jetty = httpx.get(f"{self.api.url}/openapi.json").json()["paths"]
         found = [f"/api{path.removeprefix('/api')}" for path in _gets(paperclip)]
+        found = [path.replace("{view}", view) for path in found for view in (VIEWS if "{view}" in path else ("",))]
         told = [filled(path, self.ids) for path in found] + [filled(path, self.jetty_ids) for path in _gets(jetty)]
-        return [path + ("?at=2026-11-22T09:00:00Z" if path.endswith("/explain") else "") for path in told]
+        needed = {"explain": "?at=2026-11-22T09:00:00Z", "diff": f"?from={self.ids['position']}"}
+        return [path + needed.get(path.rpartition("/")[2], "") for path in told]
 
     def seen(self, who: str) -> set[str]:
         """Which addresses a caller reads."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 from uuid import UUID
 
-from litestar import Controller, MediaType, Response
+from litestar import Controller, Response
 from litestar.concurrency import sync_to_thread
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
@@ -32,6 +32,7 @@ from projections.firing import run_history, run_logs
 from projections.firing.run_history import detail_of
 from projections.responses import ResponseBody
 from projections.routines import routines
+from web.http.answers import Answer
 from web.http.backend import Backend
 from web.http.idempotency import one_key
 from web.http.paging import NEXT, Paging, make_page, paging, place_of, row_of
@@ -208,11 +209,11 @@ class Routines(Controller):
         else:
             addresses, part = answer[0], answer[1].part
             if part and addresses:
-                return Response(part[0], media_type=MediaType.JSON)  # type: ignore[arg-type]
+                return Answer(part[0])  # type: ignore[arg-type]
             routine = next(iter(routines.DETAIL.decode(part)), None)
         if routine is None:
             raise NotFound("Routine not found")
-        return Response(disclosure.shown(routine, addresses=addresses))
+        return Answer(disclosure.shown(routine, addresses=addresses))
 
     @patch("/routines/{routine_id:str}", operation_id="updateRoutine", refuses=(403, 409, 422))
     def update(
@@ -320,7 +321,7 @@ class Routines(Controller):
         """Returns the run as it is now, or as it was at `asOf`, with its whole payload, its deadline and its attempts."""
         if as_of is not None:
             return then.run(backend, caller, as_of, run_id)
-        return Response(detail_of(backend.authorize(caller, runs.read, run_id)))
+        return Answer(detail_of(backend.authorize(caller, runs.read, run_id)))
 
     @post("/routine-runs/{run_id:str}/usage", operation_id="reportUsage", refuses=(403, 409), status_code=200)
     def report_usage(

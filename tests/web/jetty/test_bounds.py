@@ -40,7 +40,7 @@ def test_a_run_whose_steps_repeat_a_large_text_fails_before_it_is_too_much(jetty
         "Step 's23' failed: A trajectory holds at most 524288 bytes of parameters, steps and labels"
         in trajectory["error"]
     )
-    assert sum(len(one.state) for one in recorded) < 600_000
+    assert sum(len(one.state) for one in recorded) < 800_000  # what is sealed takes a third more
 
 
 def test_a_run_whose_steps_nest_ever_deeper_fails_and_everything_is_read_on(jetty, api):

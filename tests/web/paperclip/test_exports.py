@@ -11,20 +11,12 @@ import pytest
 from msgspec.structs import replace
 from pyarrow import parquet
 
-from projections import catalogue, export_files, exports, log_views
-from projections.engine import installed
-from routines import bootstrap
+from projections import export_files, exports
 from tests.api import Api
 from tests.web.served import further
 
 MOMENT = exports.VIEWS["runs"].moment
 TITLE = "Zürich, “quoted”\nand =2+2"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _views(api: Api):
-    with bootstrap.connect(api.system.settings) as conn:
-        installed.define_views(conn, catalogue.ALL, log_views.OF_LOG)
 
 
 @pytest.fixture
