@@ -129,7 +129,8 @@ class BatchedDocs(Generic[S]):
     The query of `docs` for many who ask at once: each of its values is an array with an element for each of them.
 
     `kinds` are the types of the values by their names. The rows are the number of who asks, from 1, and the bytes of a
-    document.
+    document: None for those with which the documents of one who asks are more than LIGHT_BYTES, since all would wait until
+    they have come.
     """
 
     def __init__(self, docs: Docs[S], **kinds: str) -> None:
@@ -138,7 +139,7 @@ class BatchedDocs(Generic[S]):
         of_one = VALUE.sub(r'a."\1"', docs.text)
         self.docs = docs
         self.names = tuple(kinds)
-        self.query = (
-            f"SELECT a.n::int, convert_to(q.doc::text, 'UTF8') FROM unnest({arrays}) WITH ORDINALITY a({columns}, n), "
-            f"LATERAL ({of_one}) q"
-        )
+        self.query = f"""SELECT a.n::int, convert_to(light.doc, 'UTF8') FROM unnest({arrays}) WITH ORDINALITY a({columns}, n),
+            LATERAL (
+                SELECT CASE WHEN sum(octet_length(doc)) OVER (ROWS UNBOUNDED PRECEDING) <= {LIGHT_BYTES} THEN doc END AS doc
+                FROM (SELECT q.doc::text AS doc FROM ({of_one}) q OFFSET 0) made) light"""

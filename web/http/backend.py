@@ -33,7 +33,7 @@ from web.http.departures import check_presence
 from web.http.fair_queue import TENANT
 from web.http.fair_turns import FairTurns
 from web.http.json_body import SMALL
-from web.http.reading import MODELS, Documents, Read, Reader, Wanted
+from web.http.reading import MODELS, Documents, HeavyReads, Read, Reader, Wanted
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -205,6 +205,7 @@ class OnLoop:
         self._executor = executor
         self._on_loop = LoopExecutor(executor, self.recorder, sync_to_thread)
         self._turns = FairTurns()
+        self._heavy = HeavyReads()
 
     async def attempt(self, decide: Callable[[UnitOfWork], R], *, size: int = 0) -> Done[R]:
         """
@@ -234,13 +235,18 @@ class OnLoop:
         as well. Returns None when it is to be read by a thread: the models are behind for longer than a moment or
         belong to another version, the documents are large, or something else is not as it mostly is.
         """
+        if self._heavy.are_expected(wanted):
+            return None
         try:
             async with self._turns.turn():
                 decide = self._executor.decision(caller, question, about)
                 found = await self._read(decide, models, wanted, eventual)
         except Elsewhere:
             return None
-        return found if found is not None and found[1].are_light else None
+        if found is not None and not found[1].are_light:
+            self._heavy.note(wanted)
+            return None
+        return found
 
     async def _read(
         self, decide: Callable[[UnitOfWork], R], models: tuple[str, ...], wanted: Wanted, eventual: bool

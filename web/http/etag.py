@@ -5,6 +5,7 @@ Every JSON body that a GET answers with 200 gets a strong ETag, which is a hash 
 each time and compared then, so the ETag saves bytes and no work. Shared caches may not keep it.
 """
 
+import asyncio
 import hashlib
 import re
 from collections.abc import Iterable
@@ -14,6 +15,7 @@ from typing import Any
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+LIGHT_BYTES = 256 * 1024  # of an answer; the hash of a larger one is made in a thread, while the event loop goes on
 TAG = re.compile(rb'(?:W/)?("[^"]*")')
 JSON = re.compile(rb"application/([a-z.-]+\+)*json\b")
 CACHE_CONTROL = (b"cache-control", b"private, no-cache")
@@ -46,7 +48,9 @@ def add_conditional_reads(app: ASGIApp) -> ASGIApp:
             if held_start is not None:
                 start, held_start = held_start, None
                 if not message.get("more_body", False):
-                    start, message = _tagged(start, message, list(scope["headers"]))
+                    body = message["body"]
+                    tag = tag_of(body) if len(body) <= LIGHT_BYTES else await asyncio.to_thread(tag_of, body)
+                    start, message = _tagged(start, message, tag, list(scope["headers"]))
                 await send(start)
             if bodiless and message["type"] == "http.response.body":
                 message = {**message, "body": b""}
@@ -62,9 +66,8 @@ def _is_json(start: Any) -> bool:
     return bool(start["status"] == HTTPStatus.OK and JSON.match(kind))
 
 
-def _tagged(start: Any, body: Any, request_headers: Headers) -> tuple[Any, Any]:
+def _tagged(start: Any, body: Any, tag: bytes, request_headers: Headers) -> tuple[Any, Any]:
     """Return the answer with its ETag, as 304 without a body if the client already has it."""
-    tag = tag_of(body["body"])
     headers: Headers = [*start["headers"], (b"etag", tag), CACHE_CONTROL]
     if not _has(tag, (value for name, value in request_headers if name.lower() == b"if-none-match")):
         return {**start, "headers": headers}, body

@@ -5,7 +5,8 @@ A read says on which versions of streams it was decided who may read. The same r
 the newest, and where the log and the read models are. Documents come as the bytes that Postgres holds.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -16,11 +17,14 @@ from application.event_store.at_hand import Elsewhere
 from application.event_store.lane import Connection, Connections, Lane, NoConnection
 from projections import catalogue
 from projections.engine import positions
-from projections.engine.documents import LIGHT_BYTES, BatchedDocs, Part, array, first
+from projections.engine.documents import BatchedDocs, Part, array, first
 from projections.engine.positions import Present
+from web.http.fair_queue import TENANT
 
 CONNECTIONS = 2  # for reads; decisions wait for none of them
 MOST_READS = 32  # in one round trip
+HEAVY_S = 5.0
+MOST_HEAVY = 10_000  # tenants and kinds that are remembered
 MODELS = {model.name: model for model in catalogue.ALL}
 Versions = Mapping[UUID, int]
 
@@ -35,11 +39,12 @@ class Wanted(NamedTuple):
 
 
 class Documents:
-    """The documents that a query has found, as bytes. Those who want the same share them."""
+    """The documents that a query has found, as bytes. Those who want the same share them. Of heavy ones the last are missing."""
 
-    def __init__(self, found: Sequence[bytes], wanted: Wanted) -> None:
-        self.are_light = sum(map(len, found)) <= LIGHT_BYTES
-        self.part: Part[bytes] = first(((doc, None) for doc in found), wanted.limit, wanted.max_bytes)
+    def __init__(self, found: Sequence[bytes | None], wanted: Wanted) -> None:
+        docs = [doc for doc in found if doc is not None]
+        self.are_light = len(docs) == len(found)
+        self.part: Part[bytes] = first(((doc, None) for doc in docs), wanted.limit, wanted.max_bytes)
 
     @cached_property
     def array(self) -> bytes:
@@ -62,6 +67,29 @@ class Answer(NamedTuple):
     is_unchanged: bool  # the streams have their versions
     reached: int | None  # by the slowest model; None if the rows of one are not this version's
     documents: Documents | None  # None if none were wanted
+
+
+class HeavyReads:
+    """
+    Which kinds of documents were heavy for which tenants a moment ago.
+
+    All who read wait until Postgres has put them together, only to hear that they are heavy. So for HEAVY_S the tenant's
+    reads of that kind are left to threads, which tenants share fairly.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._until: dict[tuple[str, BatchedDocs[Any]], float] = {}
+
+    def note(self, wanted: Wanted) -> None:
+        """Note that what the tenant of the context wanted was heavy."""
+        while len(self._until) >= MOST_HEAVY:
+            del self._until[next(iter(self._until))]
+        self._until[TENANT.get(), wanted.query] = self._clock() + HEAVY_S
+
+    def are_expected(self, wanted: Wanted) -> bool:
+        """Return whether documents of this kind were heavy for the tenant of the context a moment ago."""
+        return self._until.get((TENANT.get(), wanted.query), 0.0) > self._clock()
 
 
 class Reader:
@@ -138,9 +166,9 @@ def _slowest(reached: Mapping[str, int | None], models: Sequence[str]) -> int | 
     return None if None in positions else min(position for position in positions if position is not None)
 
 
-def _by_number(rows: Sequence[tuple[int, bytes]], many: int) -> Sequence[list[bytes]]:
+def _by_number(rows: Sequence[tuple[int, bytes | None]], many: int) -> Sequence[list[bytes | None]]:
     """Return the documents of each who asks, whose number the rows begin with."""
-    found: list[list[bytes]] = [[] for _ in range(many)]
+    found: list[list[bytes | None]] = [[] for _ in range(many)]
     for number, doc in rows:
         found[number - 1].append(doc)
     return found

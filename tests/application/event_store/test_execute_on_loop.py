@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 from eventsourcing.persistence import IntegrityError
 from msgspec.structs import replace
@@ -294,3 +295,16 @@ def test_the_loop_caches_what_its_decisions_have_missed_of_the_kinds_that_it_dec
     cache = desk.threads.cache
     assert [(scout, 1), (issue, 1)] == [(cache.get(id_).state, cache.get(id_).folded) for id_ in (agent_id, issue_id)]
     assert None is cache.get(goal_id)
+
+
+def test_reading_what_a_lost_data_key_has_sealed_makes_no_new_key(system, admin_url):
+    desk, stream_id = Desk(system), uuid4()
+    desk.elsewhere(stream_id)
+    with psycopg.connect(admin_url, autocommit=True) as conn:
+        assert 1 == conn.execute("DELETE FROM vault.data_keys WHERE subject_id = %s", (COMPANY,)).rowcount
+        desk.threads.store.keys = DataKeys(system.pool)
+
+        with pytest.raises(UnreadableEvent):
+            run(desk.loop.attempt(note(stream_id)))
+
+        assert [] == conn.execute("SELECT FROM vault.data_keys WHERE subject_id = %s", (COMPANY,)).fetchall()

@@ -1,13 +1,15 @@
 """Answers that need no body: what the client has already (304), and HEAD."""
 
 import asyncio
+import threading
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from tests.api import Api
-from web.http.etag import add_conditional_reads
+from web.http import etag
+from web.http.etag import LIGHT_BYTES, add_conditional_reads, tag_of
 
 PATHS = ("/companies/{}", "/companies/{}/agents", "/companies/{}/routines", "/companies/{}/issues", "/companies")
 
@@ -191,3 +193,18 @@ def test_only_json_that_was_found_gets_a_tag(status: int, kind: str, tagged: boo
     first, _ = told([start(status, content_type=kind), body(b"{}")])
 
     assert tagged == (b"etag" in dict(first["headers"]))
+
+
+def test_the_tag_of_a_large_answer_is_made_in_a_thread_while_the_event_loop_goes_on(monkeypatch: pytest.MonkeyPatch):
+    makers: list[tuple[int, bool]] = []
+
+    def noted(content: bytes) -> bytes:
+        makers.append((len(content), threading.current_thread() is threading.main_thread()))
+        return tag_of(content)
+
+    monkeypatch.setattr(etag, "tag_of", noted)
+    for size in (LIGHT_BYTES, LIGHT_BYTES + 1):
+        first, _ = told([start(), body(b"1" * size)])
+        assert tag_of(b"1" * size) == dict(first["headers"])[b"etag"]
+
+    assert [(LIGHT_BYTES, True), (LIGHT_BYTES + 1, False)] == makers

@@ -14,9 +14,10 @@ from application.execute_on_loop import LoopExecutor
 from domain.events import AgentPaused
 from projections import catalogue
 from projections.engine import positions
-from projections.engine.documents import BatchedDocs, Docs, beginning
+from projections.engine.documents import LIGHT_BYTES, BatchedDocs, Docs, beginning
 from tests.application.event_store.test_execute_on_loop import NOON
-from web.http.reading import CONNECTIONS, Read, Reader, Wanted
+from web.http.fair_queue import TENANT
+from web.http.reading import CONNECTIONS, HEAVY_S, HeavyReads, Read, Reader, Wanted
 
 LIMIT_S = 60.0
 MODELS = ("routines", "run_history")
@@ -24,6 +25,8 @@ NUMBERS = Docs(
     "SELECT json_build_array(%(first)s + n) AS doc FROM generate_series(0, %(limit)s - 1) n ORDER BY n", list[int]
 )
 NUMBERS_OF_MANY = BatchedDocs(NUMBERS, first="bigint", limit="bigint")
+LINES = Docs("SELECT to_json(repeat('x', %(length)s)) AS doc FROM generate_series(1, %(limit)s)", str)
+LINES_OF_MANY = BatchedDocs(LINES, length="int", limit="bigint")
 HELD = BatchedDocs(Docs("SELECT pg_advisory_lock_shared(%(lock)s)::text::json AS doc", object), lock="bigint")
 
 
@@ -64,6 +67,29 @@ def test_each_gets_its_own_documents_as_bytes_and_hears_whether_there_are_more(s
     assert all(one.documents.part.more for one in found)
     assert [[7], [8]] == NUMBERS.decode(found[0].documents.part)
     assert found[0].documents is found[2].documents
+
+
+def test_of_heavy_documents_only_the_first_are_fetched_and_those_of_others_all(system):
+    heavy, light = (Wanted(LINES_OF_MANY, (LIGHT_BYTES // 4, many), None, 2**30) for many in (40, 3))
+
+    of_heavy, of_light = (one.documents for one in find(system, read(heavy), read(light)))
+
+    assert [(False, 3), (True, 3)] == [(docs.are_light, len(docs.part)) for docs in (of_heavy, of_light)]
+
+
+def test_what_was_heavy_for_a_tenant_is_expected_to_be_so_for_a_while():
+    now = [100.0]
+    heavy = HeavyReads(lambda: now[0])
+    noted, alike, other = numbers(1, 1), numbers(2, 2), Wanted(LINES_OF_MANY, (1, 1), None, 1)
+
+    assert not heavy.are_expected(noted)
+    heavy.note(noted)
+    assert [True, True, False] == [heavy.are_expected(one) for one in (noted, alike, other)]
+    token = TENANT.set("another")
+    assert not heavy.are_expected(noted)
+    TENANT.reset(token)
+    now[0] += HEAVY_S
+    assert not heavy.are_expected(noted)
 
 
 def test_a_read_hears_that_a_stream_has_moved_on_and_others_do_not(system):
