@@ -45,7 +45,8 @@ TABLES = tuple(table for model in MODELS for table in model.tables)
 ADDED = STORED_AS[RoutineTriggerAdded]
 WORD = re.compile(r"\w+")
 NO_REFUSALS = SQL("webhook_refusals AS (SELECT * FROM webhook_refusals LIMIT 0)")  # a refused call leaves no event
-Decode = Callable[[UUID, int, str, bytes, int], Recorded]  # of a stream, a version, a name, a body and a position
+Stored = tuple[UUID, int, str, bytes, int]  # an event: its stream, version, name, body and position
+Decode = Callable[[Sequence[Stored]], Sequence[Recorded]]
 
 _EVENTS = """
     SELECT stream_id, version, name, body, position FROM (
@@ -151,7 +152,7 @@ class Past:
             raise Oversized(
                 f"As of then, this would rest on more than {self._most:,} events, or on too large ones: ask for less"
             )
-        events = [self.decode(*row) for row in found]
+        events = self.decode(found)
         opened = [recorded.stream_id for recorded in events if isinstance(recorded.event, IssueOpened)]
         for id_, identifier, number in self.conn.execute(_NUMBERS, (opened,)) if opened else ():
             prefix = identifier.removesuffix(f"-{number}")
@@ -295,8 +296,9 @@ def _load_routines(past: Past, routine_ids: Sequence[UUID], many_runs: int) -> N
     """Load what routines, whose own streams are loaded, are shown with: triggers, newest runs, open issues."""
     values = {"ids": list(routine_ids), "position": past.position, "limit": many_runs, "most": past.left}
     newest = past.conn.execute(_LAST_OF_ROUTINES, values).fetchall()
-    added = [past.decode(*row).event for row in past.conn.execute(_ADDED, (list(routine_ids), ADDED))]
-    kinds = {event.trigger_id: event.kind for event in added if isinstance(event, RoutineTriggerAdded)}
+    added = past.decode(past.conn.execute(_ADDED, (list(routine_ids), ADDED)).fetchall())
+    events = (recorded.event for recorded in added)
+    kinds = {event.trigger_id: event.kind for event in events if isinstance(event, RoutineTriggerAdded)}
     triggers, schedules = list(kinds), [id_ for id_, kind in kinds.items() if kind == "schedule"]
     fired = past.conn.execute(_LAST_OF_TRIGGERS, values | {"triggers": triggers, "schedules": schedules}).fetchall()
     active = past.conn.execute(_MAYBE_ACTIVE, values).fetchall()

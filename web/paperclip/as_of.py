@@ -5,7 +5,7 @@ Who may read a thing now may read its past. Only that right is of now; everythin
 of it since.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Annotated, NamedTuple, TypeVar
@@ -18,7 +18,8 @@ from litestar.params import QueryParameter
 from msgspec.structs import replace
 
 from application.access import Caller
-from application.event_store.store import from_stored_or_unreadable
+from application.event_store.data_keys import ReadKeys
+from application.event_store.store import all_from_stored
 from application.use_cases import read_access, runs
 from application.use_cases import routines as use_cases
 from domain import disclosure
@@ -26,7 +27,7 @@ from domain.errors import InvalidField, NotFound
 from domain.recorded import Recorded
 from projections import responses
 from projections.audit import as_of
-from projections.audit.as_of import Past
+from projections.audit.as_of import Past, Stored
 from projections.board import issues
 from projections.engine import moments
 from projections.firing import run_history
@@ -96,11 +97,12 @@ def past(backend: Backend, asked: Moment) -> Iterator[Past]:
     position = position_of(backend, asked)
     most_events, most_bytes = backend.limits.max_past_events, backend.limits.max_read_bytes
     with backend.consistent_read(*as_of.NAMES, position=position) as conn:
-        yield Past(conn, position, _decode, most_events=most_events, most_bytes=most_bytes)
+        keys = ReadKeys(conn)  # of now: what is erased since is erased as of then as well
 
+        def decode(rows: Sequence[Stored]) -> Sequence[Recorded]:
+            return all_from_stored([Notification(*row) for row in rows], keys)
 
-def _decode(stream_id: UUID, version: int, name: str, body: bytes, position: int) -> Recorded:
-    return from_stored_or_unreadable(Notification(stream_id, version, name, body, position))
+        yield Past(conn, position, decode, most_events=most_events, most_bytes=most_bytes)
 
 
 def routine(backend: Backend, caller: Caller, asked: Moment, routine_id: UUID) -> Response[responses.RoutineDetail]:

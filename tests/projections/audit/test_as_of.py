@@ -8,7 +8,8 @@ from uuid import UUID
 import pytest
 from eventsourcing.persistence import Notification
 
-from application.event_store.store import from_stored_or_unreadable
+from application.event_store.data_keys import ReadKeys
+from application.event_store.store import all_from_stored
 from domain.errors import Oversized
 from domain.events import CompanyCreated, IssueOpened, RoutineCreated
 from projections.audit import as_of
@@ -40,11 +41,10 @@ ISSUE_FILTERS = (
 )
 
 
-def decode(stream_id, version, name, body, position):
-    return from_stored_or_unreadable(Notification(stream_id, version, name, body, position))
-
-
 def past(conn, position, *, most_events=10_000, most_bytes=PAGE):
+    def decode(rows):
+        return all_from_stored([Notification(*row) for row in rows], ReadKeys(conn))
+
     return Past(conn, position, decode, most_events=most_events, most_bytes=most_bytes)
 
 
