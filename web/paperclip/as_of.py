@@ -13,7 +13,6 @@ from uuid import UUID
 
 from eventsourcing.persistence import Notification
 from litestar import Response
-from litestar.datastructures import ResponseHeader
 from litestar.params import QueryParameter
 from msgspec.structs import replace
 
@@ -38,11 +37,6 @@ from web.http.requests import MOST_DIGITS
 from web.http.validation import Invalid
 from web.paperclip.schedules import moment_of
 
-OF_THEN = (
-    ResponseHeader(
-        name=POSITION_HEADER, documentation_only=True, description="With `asOf`, the position that the answer is of."
-    ),
-)
 MOST = 100  # rows of a page of routines or issues
 T = TypeVar("T")
 
@@ -160,8 +154,8 @@ def run_page(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
 
 def run(backend: Backend, caller: Caller, asked: Moment, run_id: UUID) -> Response[responses.RunDetail]:
     """Return a run as it was."""
-    events = backend.authorize(caller, runs.read, run_id)
     position = position_of(backend, asked)
+    events = backend.authorize(caller, runs.read, run_id)  # of that position, or beyond it
     until_then = [recorded for recorded in events if recorded.position <= position]
     return _at(position, Response(run_history.detail_of(_existing(until_then or None, "Run", position))))
 
