@@ -130,7 +130,7 @@ def differences(history: Iterable[Recorded], begin: int, end: int) -> list[Diffe
     return [
         one
         for one in found
-        if one.before != one.after or _name(one.field) == SECRET and _thing(one.field) not in passing
+        if one.before != one.after or (_name(one.field) == SECRET and _thing(one.field) not in passing)
     ]
 
 

@@ -181,7 +181,14 @@ def test_a_trigger_that_came_and_went_between_the_moments_is_no_difference(past:
 
 @pytest.mark.parametrize(
     ("query", "status"),
-    [("from=20&from=21", 400), ("", 422), ("from=x", 422), ("from=99999999999", 422), ("from=20&to=19", 422), ("from=1", 404)],
+    [
+        ("from=20&from=21", 400),
+        ("", 422),
+        ("from=x", 422),
+        ("from=99999999999", 422),
+        ("from=20&to=19", 422),
+        ("from=1", 404),
+    ],
 )
 def test_moments_that_cannot_be_compared_are_refused(past: Past, query: str, status: int):
     assert past.api.request("GET", f"/routines/{past.routine}/diff?{query}").status_code == status
