@@ -487,7 +487,7 @@ class RunFired(Event, frozen=True, tag="run.fired"):
     occurrence: datetime | None = None  # the planned moment, not the actual one
     next_at: datetime | None = None
     due_at: datetime | None = None
-    idempotency_key: Text | None = None
+    idempotency_key: str | None = None
     payload: Payload | None = None
     responsible_user_id: UUID | None = None
     deadline: datetime | None = None  # the run fails unless its issue is done by then

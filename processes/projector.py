@@ -127,7 +127,7 @@ def _keep_moving(projector: Projector, connect: Callable[[], Connection], stop: 
     while not stop.is_set():
         try:
             with connect() as conn:
-                place = Place(conn)
+                place = Place(conn, projector.models)
                 while not stop.is_set():
                     projector.take(place.share())
                     if not projector.step(conn):

@@ -95,7 +95,7 @@ def _of_state(trigger_id: UUID, state: TriggerState) -> Fields:
 def _fields(settings: Any) -> Fields:
     """Return the fields of settings as JSON, by the names that clients know; an empty value is as one that is not there."""
     values = msgspec.to_builtins(disclosure.masked(settings))
-    return {_camel(name): value for name, value in values.items() if value not in (None, "", [], {})}
+    return {_camel(name): value for name, value in values.items() if value not in (None, "", (), [], {})}
 
 
 def _camel(name: str) -> str:
@@ -113,13 +113,30 @@ class Difference(Value, frozen=True):
 
 
 def differences(history: Iterable[Recorded], begin: int, end: int) -> list[Difference]:
-    """Return the fields that are not the same at two positions, and the secrets that are new, in the order of their names."""
+    """
+    Return the fields that are not the same at two positions, and the secrets that are new, in the order of their names.
+
+    Of a trigger that was added and removed in between there is nothing: it was there at neither.
+    """
     changes_by_field: dict[str, list[Change]] = {}
     for change in changes_of(history):
         if begin < change.recorded.position <= end:
             changes_by_field.setdefault(change.field, []).append(change)
-    found = (
+    found = [
         Difference(field=field, before=changes[0].before, after=changes[-1].after, changes=tuple(changes))
         for field, changes in sorted(changes_by_field.items())
-    )
-    return [one for one in found if one.before != one.after or one.field.rpartition(".")[2] == SECRET]
+    ]
+    passing = {_thing(one.field) for one in found if _name(one.field) == "kind" and one.before is one.after is None}
+    return [
+        one
+        for one in found
+        if one.before != one.after or (_name(one.field) == SECRET and _thing(one.field) not in passing)
+    ]
+
+
+def _thing(field: str) -> str:
+    return field.rpartition(".")[0]
+
+
+def _name(field: str) -> str:
+    return field.rpartition(".")[2]

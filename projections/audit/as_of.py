@@ -44,8 +44,9 @@ NAMES = ("event_index", "issues", "routine_versions", "routines", "run_history")
 TABLES = tuple(table for model in MODELS for table in model.tables)
 ADDED = STORED_AS[RoutineTriggerAdded]
 WORD = re.compile(r"\w+")
+MOST_AT_ONCE = 500  # candidates of a list that are loaded in one go after the first ones
 NO_REFUSALS = SQL("webhook_refusals AS (SELECT * FROM webhook_refusals LIMIT 0)")  # a refused call leaves no event
-Stored = tuple[UUID, int, str, bytes, int]  # a stream, a version, a name, a body and a position
+Stored = tuple[UUID, int, str, bytes, int]  # an event: its stream, version, name, body and position
 Decode = Callable[[Sequence[Stored]], Sequence[Recorded]]
 
 _EVENTS = """
@@ -281,7 +282,8 @@ def _walk(
     """
     Load the candidates of a list, newest first, until a page of it is full or there are no more; return the page.
 
-    `candidates` loads so many of them that come after a position in the list, and returns their positions.
+    `candidates` loads so many of them that come after a position in the list, and returns their positions. Each time it is
+    asked for twice as many: all that is loaded is folded again for each page.
     """
     beyond, many = routine_versions.ENDLESS if before is None else before, limit + 1
     while True:
@@ -289,15 +291,16 @@ def _walk(
         part = page()
         if part.more or len(positions) < many:
             return part
-        beyond = positions[-1]
+        beyond, many = positions[-1], min(2 * many, MOST_AT_ONCE)
 
 
 def _load_routines(past: Past, routine_ids: Sequence[UUID], many_runs: int) -> None:
     """Load what routines, whose own streams are loaded, are shown with: triggers, newest runs, open issues."""
     values = {"ids": list(routine_ids), "position": past.position, "limit": many_runs, "most": past.left}
     newest = past.conn.execute(_LAST_OF_ROUTINES, values).fetchall()
-    added = [one.event for one in past.decode(past.conn.execute(_ADDED, (list(routine_ids), ADDED)).fetchall())]
-    kinds = {event.trigger_id: event.kind for event in added if isinstance(event, RoutineTriggerAdded)}
+    added = past.decode(past.conn.execute(_ADDED, (list(routine_ids), ADDED)).fetchall())
+    events = (recorded.event for recorded in added)
+    kinds = {event.trigger_id: event.kind for event in events if isinstance(event, RoutineTriggerAdded)}
     triggers, schedules = list(kinds), [id_ for id_, kind in kinds.items() if kind == "schedule"]
     fired = past.conn.execute(_LAST_OF_TRIGGERS, values | {"triggers": triggers, "schedules": schedules}).fetchall()
     active = past.conn.execute(_MAYBE_ACTIVE, values).fetchall()

@@ -4,9 +4,13 @@ How several projectors share the read models between them: each holds a place, a
 A place is an advisory lock of Postgres, so it ends with the connection of whoever holds it. All see the same places, so they
 divide in the same way without speaking to each other. For a moment after one has come or gone they may see different ones:
 then two move the same model in turns, since each batch holds the lock of its position, or a model waits.
+
+Processes of two versions, as there are while an installation is upgraded, may move different models, and would divide them in
+different ways. So each version has places of its own, and divides all models by these.
 """
 
 import time
+from binascii import crc32
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -28,7 +32,7 @@ COSTS = {
 PLACES = 64
 SILENT_S = 10.0  # after which a place counts as free: whoever lives asks something every LOOK_S
 LOOK_S = 1.0  # between two looks who else is there: so long may the models of one that has gone wait
-CLASS = 1  # of the advisory locks with two numbers, of which there are no others
+# The first number of the advisory locks says who divides alike; no others have two numbers.
 TAKE = "SELECT place FROM generate_series(1, %s) place WHERE pg_try_advisory_lock(%s, place) LIMIT 1"
 # A connection whose process has been silent for so long may be one that only Postgres has not missed yet.
 TAKEN = """
@@ -70,21 +74,35 @@ def _cost(models: Sequence[ReadModel]) -> int:
     return sum(COSTS.get(model.name, 1) for model in models)
 
 
-class Place:
-    """The place of a process among the projectors, held by its connection."""
+def _who_divides_alike(models: Sequence[ReadModel]) -> int:
+    """Return a number of the processes that may move the same of these models, and divide them in the same way."""
+    dividing = [(model.name, model.schema_hash, model.polled_by) for model in models]
+    return crc32(repr((dividing, sorted(COSTS.items()))).encode()) >> 1
 
-    def __init__(self, conn: Connection) -> None:
+
+class Place:
+    """The place of a process among the projectors of its version, held by its connection."""
+
+    def __init__(self, conn: Connection, models: Sequence[ReadModel]) -> None:
         """Take the first place that is free."""
         self._conn = conn
-        row: tuple[int] | None = conn.execute(TAKE, (PLACES, CLASS)).fetchone()
-        self._place = row[0] if row else None
+        self._class = _who_divides_alike(models)
+        self._place = self._take()
         self._look_at = 0.0
         self._share: Share | None = None
 
     def share(self) -> Share | None:
-        """Return the share of this place, as it was at most LOOK_S ago; None if there was no free place."""
-        if self._place is not None and time.monotonic() >= self._look_at:
-            taken = [place for (place,) in self._conn.execute(TAKEN, (CLASS, SILENT_S), prepare=True)]
-            self._share = Share(taken.index(self._place), len(taken))
+        """Return the share of this place, as it was at most LOOK_S ago; None while there is no free place."""
+        if time.monotonic() >= self._look_at:
+            self._place = self._place or self._take()
+            self._share = self._look() if self._place else None
             self._look_at = time.monotonic() + LOOK_S
         return self._share
+
+    def _take(self) -> int | None:
+        row: tuple[int] | None = self._conn.execute(TAKE, (PLACES, self._class)).fetchone()
+        return row[0] if row else None
+
+    def _look(self) -> Share:
+        taken = [place for (place,) in self._conn.execute(TAKEN, (self._class, SILENT_S), prepare=True)]
+        return Share(taken.index(self._place), len(taken))

@@ -5,7 +5,8 @@ An append pays nothing for them. A tree is moved by whoever holds the row of the
 one transaction, so that the trees are those of a log of `size` events at any moment.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +25,7 @@ BEGIN = "INSERT INTO log_tree (id) VALUES (%s) ON CONFLICT DO NOTHING"
 IS_BEHIND = (
     "SELECT t.size < h.position FROM log_tree t, log.head h WHERE t.id = %s"  # takes no lock: mostly nothing is to do
 )
+LOCK = "SELECT FROM log_tree WHERE id = %s FOR UPDATE"
 LOCKED = "SELECT size, frontier FROM log_tree WHERE id = %s FOR UPDATE SKIP LOCKED"
 ROWS = """
     SELECT position, uuid_send(stream_id), version, name, body, (extract(epoch FROM recorded_at) * 1000000)::bigint,
@@ -119,10 +121,20 @@ def begin(conn: Connection) -> None:
 
 def rebuild(conn: Connection) -> None:
     """Forget what is folded: it will be folded again from the whole log."""
-    with conn.transaction():
-        conn.execute("SELECT FROM log_tree WHERE id = %s FOR UPDATE", (WHOLE_LOG,))
+    with _alone(conn):
         conn.execute("TRUNCATE log_leaf, log_node")
         conn.execute(RESTARTED)
+
+
+@contextmanager
+def _alone(conn: Connection) -> Iterator[None]:
+    """
+    Keep others from changing trees. Whoever changes several locks the whole log's first, as `grow` does: otherwise two
+    projectors, of which one signs while the other adds leaves, wait for each other.
+    """
+    with conn.transaction():
+        conn.execute(LOCK, (WHOLE_LOG,))
+        yield
 
 
 def grow(conn: Connection) -> int:
@@ -238,12 +250,14 @@ def unsigned(conn: Connection, limit: int, after: UUID | None, *, is_due: bool) 
 
 def forget_checkpoints(conn: Connection, verifier_key: str) -> None:
     """Forget the checkpoints of all trees if that of the whole log was signed by another key than this one."""
-    conn.execute(FORGET, {"id": WHOLE_LOG, "key": verifier_key})
+    with _alone(conn):
+        conn.execute(FORGET, {"id": WHOLE_LOG, "key": verifier_key})
 
 
 def sign(conn: Connection, signed: Sequence[Signed]) -> None:
     """Store these checkpoints as the newest ones of their trees, unless another projector has stored a larger one."""
-    conn.execute(SIGN, _columns([(one.id, one.size, one.checkpoint, one.verifier_key) for one in signed]))
+    with _alone(conn):
+        conn.execute(SIGN, _columns([(one.id, one.size, one.checkpoint, one.verifier_key) for one in signed]))
 
 
 def tell_signed(conn: Connection) -> None:

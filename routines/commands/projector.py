@@ -17,7 +17,8 @@ def projector() -> None:
     Keep the read models and the Merkle trees of the log up to date.
 
     Any number of these processes may run: they share the read models between them, and when one goes, the others take
-    over its share within a second or two (within ten if its connection was lost unseen).
+    over its share within a second or two (within ten if its connection was lost unseen,
+    within twenty if it hangs in the middle of a batch).
 
     With ROUTINES_LOG_KEY_FILE (see `routines audit new-key`) they sign a checkpoint of the trees every
     ROUTINES_CHECKPOINT_S seconds (10) in which the log has grown, and put it into ROUTINES_CHECKPOINT_DIR as well.

@@ -18,6 +18,7 @@ from tests.events import ANY_EVENT
 STAYING = {
     "color": "a colour",
     "target_date": "a date",
+    "idempotency_key": "an id of the sender's, by which anybody can see in the log that a request was carried out once",
     "issue_prefix": "at most a few letters, with which issues are numbered for ever",
     "permissions.*": "names of rights, of which there are a few",
     "prefix": "the part of a key that may be shown; it is random",

@@ -82,11 +82,11 @@ class Differences(Controller):
         and the events between that changed it. What was changed and changed back is no difference. `to` is now unless it
         is given. Whoever sees the revisions of the routine may read it. Addresses and secrets are not shown.
         """
-        history = backend.authorize(caller, change_history.of_routine, routine_id)
         begin, end = _position(backend, since, "from"), _position(backend, to, "to")
+        end = backend.executor.store.head() if end is None else end
+        history = backend.authorize(caller, change_history.of_routine, routine_id)  # of the positions, or beyond them
         if begin is None:
             raise InvalidField("from must be given: a time, or a position of the log", "from")
-        end = backend.executor.store.head() if end is None else end
         if begin > end:
             raise InvalidField("from must not be later than to", "from")
         if begin < history[0].position:

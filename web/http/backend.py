@@ -13,6 +13,7 @@ import msgspec
 import psycopg
 from litestar import Response
 from litestar.concurrency import sync_to_thread
+from litestar.datastructures import ResponseHeader
 from psycopg_pool import ConnectionPool
 
 from application.access import Caller, Principal
@@ -40,6 +41,11 @@ R = TypeVar("R")
 T = TypeVar("T")
 Thing = TypeVar("Thing", bound=read_access.Owned)
 POSITION_HEADER = "X-Routines-Position"
+OF_THEN = (
+    ResponseHeader(
+        name=POSITION_HEADER, documentation_only=True, description="With `asOf`, the position that the answer is of."
+    ),
+)
 # The errors of reading rows that another version wrote: a column or a table is missing, or a document lacks fields.
 ROWS_OF_ANOTHER_VERSION = (psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedTable, msgspec.ValidationError)
 MOMENT_S = 0.25  # how long any request may wait for a read model

@@ -1,4 +1,4 @@
-"""A check of queries: a parameter that an operation does not know is refused with 400, not ignored."""
+"""A check of queries: a parameter that an operation does not know, or takes once, is refused with 400, not ignored."""
 
 from functools import cache
 from typing import Any
@@ -12,10 +12,13 @@ from web.http.validation import Invalid
 
 MEANT = {"asOf"}  # parameters of ours that no other client sends: whoever does means them, wherever it is
 
+ONCE = MEANT | {"from", "to"}  # moments, of which an operation takes one each
+
 
 async def must_know_query(request: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """
-    Raise Invalid for a parameter that the operation does not know. It is a guard of an application.
+    Raise Invalid for a parameter that the operation does not know, and for two moments where it takes one. It is a guard of
+    an application.
 
     It is a coroutine function, since the framework calls any other guard in a thread.
     """
@@ -30,6 +33,8 @@ async def must_know_query(request: ASGIConnection[Any, Any, Any, Any], handler: 
         if name in names - known:
             shown, message = describe_unknown("query parameter", name, known)
             raise Invalid([{"code": "unrecognized_keys", "keys": [shown], "message": message, "path": [shown]}])
+        if name in ONCE and len(request.query_params.getall(name)) > 1:
+            raise Invalid([{"code": "custom", "message": f"{name} must be given once", "path": [name]}])
 
 
 @cache

@@ -8,19 +8,16 @@ of it since.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Annotated, NamedTuple, TypeVar
 from uuid import UUID
 
 from eventsourcing.persistence import Notification
 from litestar import Response
-from litestar.datastructures import ResponseHeader
 from litestar.params import QueryParameter
 from msgspec.structs import replace
 
 from application.access import Caller
 from application.event_store.data_keys import ReadKeys
-from application.event_store.sealing import Keys
 from application.event_store.store import all_from_stored
 from application.use_cases import read_access, runs
 from application.use_cases import routines as use_cases
@@ -40,11 +37,6 @@ from web.http.requests import MOST_DIGITS
 from web.http.validation import Invalid
 from web.paperclip.schedules import moment_of
 
-OF_THEN = (
-    ResponseHeader(
-        name=POSITION_HEADER, documentation_only=True, description="With `asOf`, the position that the answer is of."
-    ),
-)
 MOST = 100  # rows of a page of routines or issues
 T = TypeVar("T")
 
@@ -99,12 +91,12 @@ def past(backend: Backend, asked: Moment) -> Iterator[Past]:
     position = position_of(backend, asked)
     most_events, most_bytes = backend.limits.max_past_events, backend.limits.max_read_bytes
     with backend.consistent_read(*as_of.NAMES, position=position) as conn:
-        decode = partial(_decode, ReadKeys(conn))
+        keys = ReadKeys(conn)  # of now: what is erased since is erased as of then as well
+
+        def decode(rows: Sequence[Stored]) -> Sequence[Recorded]:
+            return all_from_stored([Notification(*row) for row in rows], keys)
+
         yield Past(conn, position, decode, most_events=most_events, most_bytes=most_bytes)
-
-
-def _decode(keys: Keys, rows: Sequence[Stored]) -> list[Recorded]:
-    return all_from_stored([Notification(*row) for row in rows], keys)
 
 
 def routine(backend: Backend, caller: Caller, asked: Moment, routine_id: UUID) -> Response[responses.RoutineDetail]:
@@ -162,8 +154,8 @@ def run_page(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
 
 def run(backend: Backend, caller: Caller, asked: Moment, run_id: UUID) -> Response[responses.RunDetail]:
     """Return a run as it was."""
-    events = backend.authorize(caller, runs.read, run_id)
     position = position_of(backend, asked)
+    events = backend.authorize(caller, runs.read, run_id)  # of that position, or beyond it
     until_then = [recorded for recorded in events if recorded.position <= position]
     return _at(position, Response(run_history.detail_of(_existing(until_then or None, "Run", position))))
 

@@ -33,7 +33,7 @@ from projections.firing.run_history import detail_of
 from projections.responses import ResponseBody
 from projections.routines import routines
 from web.http.answers import Answer
-from web.http.backend import Backend
+from web.http.backend import OF_THEN, Backend
 from web.http.idempotency import one_key
 from web.http.paging import NEXT, Paging, make_page, paging, place_of, row_of
 from web.http.path_ids import CompanyId, RoutineId, RunId
@@ -107,7 +107,7 @@ class Routines(Controller):
         "/companies/{company_id:str}/routines",
         operation_id="listRoutines",
         refuses=(403, 422),
-        response_headers=(*NEXT, *then.OF_THEN),
+        response_headers=(*NEXT, *OF_THEN),
     )
     async def list_(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
         self,
@@ -177,7 +177,7 @@ class Routines(Controller):
         changed = backend.change(caller, ("routines",), triggers.create_routine, company_id, data)
         return changed.answer(lambda conn: _created(conn, changed.result, data, public_url), 201)
 
-    @get("/routines/{routine_id:str}", operation_id="getRoutine", refuses=(422,), response_headers=then.OF_THEN)
+    @get("/routines/{routine_id:str}", operation_id="getRoutine", refuses=(422,), response_headers=OF_THEN)
     async def detail(
         self,
         backend: NamedDependency[Backend],
@@ -238,7 +238,7 @@ class Routines(Controller):
         "/routines/{routine_id:str}/runs",
         operation_id="listRuns",
         refuses=(422,),
-        response_headers=(*NEXT, *then.OF_THEN),
+        response_headers=(*NEXT, *OF_THEN),
     )
     async def runs(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
         self,
@@ -310,7 +310,7 @@ class Routines(Controller):
         done = await backend.on_loop.attempt(decide, size=len(await request.body()))
         return run_answer(done.result, done, runs.digest_of(wanted()) if wanted().idempotency_key else None)
 
-    @get("/routine-runs/{run_id:str}", operation_id="getRun", refuses=(422,), response_headers=then.OF_THEN)
+    @get("/routine-runs/{run_id:str}", operation_id="getRun", refuses=(422,), response_headers=OF_THEN)
     def get_run(
         self,
         backend: NamedDependency[Backend],

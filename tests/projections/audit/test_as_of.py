@@ -15,6 +15,7 @@ from domain.events import CompanyCreated, IssueOpened, RoutineCreated
 from projections.audit import as_of
 from projections.audit.as_of import Past
 from projections.board import issues
+from projections.engine.documents import Part
 from projections.engine.read_model import fold_batch
 from projections.firing import run_history
 from projections.routines import routines
@@ -164,3 +165,18 @@ def test_an_answer_that_would_rest_on_too_much_is_refused(projected_story, conn,
     for bound in ({"most_events": 3}, {"most_bytes": 300}):
         with pytest.raises(Oversized, match="ask for less"):
             as_of.routine_detail(past(conn, head, **bound), routine, PAGE)
+
+
+def test_a_filter_that_few_rows_met_then_is_looked_for_in_few_steps():
+    steps = []
+
+    def candidates(beyond, many):
+        return range(beyond - 1, max(beyond - 1 - many, 0), -1)
+
+    def page():
+        steps.append(1)
+        return Part([])
+
+    assert [] == as_of._walk(candidates, page, before=3_001, limit=1)
+
+    assert len(steps) < 20

@@ -265,7 +265,7 @@ def test_five_lines_read_the_log(told_story, system):
 
 def test_the_programs_of_the_page_work(told_story, system, root, monkeypatch, capsys):
     monkeypatch.syspath_prepend(root / "examples")
-    tried, loop = re.findall(r"```python\n(.*?)```", (root / "docs/analytics.md").read_text(), re.DOTALL)
+    tried, loop, _ = re.findall(r"```python\n(.*?)```", (root / "docs/analytics.md").read_text(), re.DOTALL)
     namespace = {}
     exec(tried, namespace)
     namespace["test_a_run_that_nobody_opened_is_left_out"]()

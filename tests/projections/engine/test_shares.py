@@ -1,6 +1,7 @@
 """Projectors that share the read models between them, by the places that they hold."""
 
 import pytest
+from msgspec.structs import replace
 
 from processes.projector import Projector
 from projections import catalogue
@@ -48,11 +49,11 @@ def test_what_a_process_polls_is_in_one_share(process):
 
 
 def test_who_comes_takes_a_share_and_who_goes_leaves_it(conn, settings, looks_at_once):
-    first = Place(conn)
+    first = Place(conn, catalogue.ALL)
     assert Share(0, 1) == first.share()
 
     with bootstrap.connect(settings) as other:
-        second = Place(other)
+        second = Place(other, catalogue.ALL)
         assert (Share(0, 2), Share(1, 2)) == (first.share(), second.share())
 
     while first.share() != Share(0, 1):  # Postgres may still be ending the connection
@@ -61,8 +62,8 @@ def test_who_comes_takes_a_share_and_who_goes_leaves_it(conn, settings, looks_at
 
 def test_places_close_up_when_an_earlier_one_is_left(settings, conn, looks_at_once):
     with bootstrap.connect(settings) as other:
-        Place(other)
-        last = Place(conn)
+        Place(other, catalogue.ALL)
+        last = Place(conn, catalogue.ALL)
         assert Share(1, 2) == last.share()
 
     while last.share() != Share(0, 1):
@@ -71,21 +72,35 @@ def test_places_close_up_when_an_earlier_one_is_left(settings, conn, looks_at_on
 
 def test_a_place_whose_process_is_silent_counts_as_free(conn, settings, looks_at_once, monkeypatch):
     with bootstrap.connect(settings) as silent:
-        Place(silent)
+        Place(silent, catalogue.ALL)
         monkeypatch.setattr(shares, "SILENT_S", 0.0)
 
-        assert Share(0, 1) == Place(conn).share()
+        assert Share(0, 1) == Place(conn, catalogue.ALL).share()
 
 
-def test_without_a_free_place_a_projector_stands_by(conn, settings, system, monkeypatch):
+def test_a_projector_of_another_version_has_no_share_of_ours_for_it_may_not_move_all_of_them(
+    conn, settings, looks_at_once
+):
+    of_before = [replace(model, version=0) if model.name == "routines" else model for model in catalogue.ALL]
+    with bootstrap.connect(settings) as older:
+        theirs, ours = Place(older, of_before), Place(conn, catalogue.ALL)
+
+        assert (Share(0, 1), Share(0, 1)) == (theirs.share(), ours.share())
+
+
+def test_without_a_free_place_a_projector_stands_by(conn, settings, system, monkeypatch, looks_at_once):
     monkeypatch.setattr(shares, "PLACES", 1)
     with bootstrap.connect(settings) as other:
-        Place(other)
+        Place(other, catalogue.ALL)
         projector = Projector(catalogue.ALL, system.store.after)
 
-        projector.take(Place(conn).share())
+        place = Place(conn, catalogue.ALL)
+
+        projector.take(place.share())
 
         assert 0 == projector.step(conn)
+    while place.share() != Share(0, 1):  # the place is free, or soon will be
+        pass
 
 
 def test_each_moves_its_share_alone_and_both_together_bring_all_to_the_head(told_story, conn):

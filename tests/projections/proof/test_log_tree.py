@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import UUID
 
 import metamorphic_log as foreign
+import psycopg
 import pytest
 
 from application.audit import export, log_reader
@@ -21,6 +22,7 @@ from projections.engine.read_model import Connection
 from projections.proof import log_tree
 from projections.proof.log_tree import WHOLE_LOG, Signed
 from routines import bootstrap
+from routines.settings import Settings
 from tests.projections.story import Story
 
 
@@ -123,3 +125,20 @@ def test_a_checkpoint_takes_the_place_of_no_larger_one(told_story: Story, conn: 
         log_tree.sign(conn, [Signed(id=WHOLE_LOG, size=size, checkpoint=f"of {size}", verifier_key="key")])
 
     assert log_tree.state_of(conn, WHOLE_LOG).checkpoint == "of 3"
+
+
+def test_who_signs_waits_for_whoever_adds_leaves_so_that_neither_waits_in_a_circle(
+    told_story: Story, conn: Connection, settings: Settings
+):
+    grow(conn)
+    company = next(id_ for (id_,) in conn.execute("SELECT id FROM log_tree ORDER BY id DESC"))
+    signed = [Signed(id=company, size=1, checkpoint="of 1", verifier_key="key")]
+    conn.execute("SET lock_timeout = '10ms'")
+
+    with bootstrap.connect(settings) as other, other.transaction():
+        other.execute(log_tree.LOCKED, (WHOLE_LOG,))
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            log_tree.sign(conn, signed)
+
+    log_tree.sign(conn, signed)
+    assert log_tree.state_of(conn, company).signed_size == 1

@@ -91,7 +91,7 @@ def company_of_canaries(api):
     )
     api.patch(f"/routines/{routine}", {"description": name("another")})
     fired = api.post(
-        f"/routines/{routine}/run", {"payload": {name("key"): name("value")}, "idempotencyKey": name("once")}
+        f"/routines/{routine}/run", {"payload": {name("key"): name("value")}, "idempotencyKey": "once"}
     )
     api.post(f"/issues/{fired['linkedIssueId']}/comments", {"body": name("comment")}, token=token)
     return {"company": company, "agent": agent, "routine": routine, "run": fired["id"], "issue": fired["linkedIssueId"]}
@@ -157,6 +157,18 @@ def test_of_an_erased_company_nothing_is_left_anywhere_and_the_log_is_whole(inst
         )
     settle(api)
     assert left_over(owner, tmp_path)
+    before = api.system.store.head()
+    created = min(one["position"] for one in api.get(f"/routines/{ids['routine']}/changes"))
+    of_then = [
+        f"/companies/{company}/routines?asOf={before}",
+        f"/companies/{company}/issues?asOf={before}",
+        f"/routines/{ids['routine']}?asOf={before}",
+        f"/routines/{ids['routine']}/runs?asOf={before}",
+        f"/routines/{ids['routine']}/diff?from={created}&to={before}",
+        f"/routine-runs/{ids['run']}?asOf={before}",
+        f"/issues/{ids['issue']}?asOf={before}",
+    ]
+    assert all(CANARY in api.request("GET", address).text for address in of_then)
     api.post(f"/companies/{company}/archive")
     settle(api)
 
@@ -191,6 +203,7 @@ def test_of_an_erased_company_nothing_is_left_anywhere_and_the_log_is_whole(inst
         f"/issues/{ids['issue']}",
         f"/issues/{ids['issue']}/comments",
         f"/agents/{ids['agent']}",
+        *of_then,
     ):
         answer = api.request("GET", address)
         assert answer.status_code == 200, (address, answer.text)

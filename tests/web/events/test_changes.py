@@ -165,9 +165,30 @@ def test_what_was_changed_back_is_no_difference_and_a_new_secret_is_one_that_is_
     assert between(past, head, head)["events"] == []
 
 
+def test_a_trigger_that_came_and_went_between_the_moments_is_no_difference(past: Past):
+    api, begin = past.api, past.api.system.store.head()
+    hook = api.post(f"/routines/{past.routine}/triggers", {"kind": "webhook", "signingMode": "bearer"})["trigger"]["id"]
+    api.post(f"/routine-triggers/{hook}/rotate-secret", {})
+    there = between(past, begin, api.system.store.head())
+    api.request("DELETE", f"/routine-triggers/{hook}")
+
+    gone = between(past, begin, api.system.store.head())
+
+    assert [(one["id"], one["change"]) for one in there["triggers"]] == [(hook, "added")]
+    assert "excludedDates" not in {one["field"] for one in there["triggers"][0]["fields"]}, "it is empty as before"
+    assert (gone["triggers"], gone["events"]) == ([], [])
+
+
 @pytest.mark.parametrize(
     ("query", "status"),
-    [("", 422), ("from=x", 422), ("from=99999999999", 422), ("from=20&to=19", 422), ("from=1", 404)],
+    [
+        ("from=20&from=21", 400),
+        ("", 422),
+        ("from=x", 422),
+        ("from=99999999999", 422),
+        ("from=20&to=19", 422),
+        ("from=1", 404),
+    ],
 )
 def test_moments_that_cannot_be_compared_are_refused(past: Past, query: str, status: int):
     assert past.api.request("GET", f"/routines/{past.routine}/diff?{query}").status_code == status

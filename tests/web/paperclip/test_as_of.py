@@ -109,6 +109,9 @@ def test_what_cannot_be_answered_as_of_then_is_refused_and_not_ignored(past: Pas
 
     for path in (f"/companies/{past.company}/routines?q=x", f"/companies/{past.company}/issues?limit=101"):
         assert api.request("GET", as_of(path, position)).status_code == 422
+    for path in past.paths:
+        twice = api.request("GET", f"{as_of(path, position)}&asOf={position - 1}")
+        assert (twice.status_code, twice.json()["error"]) == (400, "asOf must be given once")
     for path in ("/companies", f"/companies/{past.company}/agents", f"/routines/{past.routine}/revisions"):
         assert api.request("GET", as_of(path, position)).status_code == 400
 
@@ -129,6 +132,15 @@ def test_pages_as_of_a_moment_lead_to_the_next_as_they_did(past: Past):
     assert f"asOf={position}" in then.headers["Link"]
     (last,) = api.get(as_of(f"{path}?limit=2&cursor={cursor}", position))
     assert last == api.get(f"{path}?limit=200")[-1]
+
+
+def test_an_answer_as_of_a_moment_that_is_known_is_not_sent_again(past: Past):
+    position, answers = past.noted[-1]
+
+    for path in answers:
+        first = past.api.request("GET", as_of(path, position))
+        again = past.api.request("GET", as_of(path, position), headers={"If-None-Match": first.headers["ETag"]})
+        assert (again.status_code, again.headers["X-Routines-Position"]) == (304, str(position))
 
 
 def test_who_may_read_a_thing_now_may_read_its_past_and_nobody_else(past: Past):
