@@ -24,6 +24,7 @@ TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 RULES_OF_COLOUR_AND_SIZE = ["color-contrast", "link-in-text-block", "target-size", "scrollable-region-focusable"]
 PHONE = 360
 PARTS = 3  # of the pages, which take a while on a busy machine
+UNBROKEN = "W" * 200  # a word that is wider than any screen
 LONG = "A routine with a title that is long enough to be wrapped on each and every screen, also on those that are wide"
 
 pytestmark = [
@@ -47,6 +48,7 @@ def company(api):
     agent, _ = api.agent(company)
     other, _ = api.agent(company, "Ledger")
     api.routine(company, other, title=LONG, status="paused", pauseNote="Waiting " * 20)
+    api.routine(company, other, title=UNBROKEN)
     schedule = {"kind": "schedule", "cronExpression": "*/30 * * * *", "timezone": "Europe/Amsterdam", "label": "often"}
     triggers = [schedule, {"kind": "webhook"}]
     audit = api.routine(
@@ -67,6 +69,7 @@ def company(api):
     api.post(f"/companies/{company}/members", {"name": "Ada", "membershipRole": "viewer"})
     task = {"init_params": {"size": 10}, "steps": ["query"], "step_configs": {"query": {"activity": "sql"}}}
     api.post(f"/v1/tasks/{company}", {"name": "count", "description": LONG, "workflow": task})
+    api.post(f"/v1/tasks/{company}", {"name": UNBROKEN[:100], "description": UNBROKEN, "workflow": task})
     daily = {"name": "daily", "cadence": {"type": "daily", "hour_utc": 9}, "init_params_overrides": {"size": 3}}
     api.post(f"/v1/routines/{company}/count", daily | {"webhook_url": f"https://hooks.example.org/{'x' * 80}"})
     api.post(f"/v1/routines/{company}/count/daily/run-now")
@@ -74,7 +77,7 @@ def company(api):
     work = f"/v1/workers/{company}/{claimed['trajectory']['trajectory_id']}/{claimed['claim_id']}"
     api.post(f"{work}/steps", {"step": "query", "inputs": {"sql": f"SELECT {'x' * 200}"}, "outputs": {"rows": [1, 2]}})
     api.post(f"{work}/log", {"part": 0, "output": [{"stream": "stderr", "text": "warning: " + "x" * 200}]})
-    api.patch(f"/v1/collections/{company}/environment", {"environment_variables": {"API_TOKEN": "x"}})
+    api.patch(f"/v1/collections/{company}/environment", {"environment_variables": {"API_TOKEN": "x", UNBROKEN[:60]: "x"}})
     api.patch(f"/routines/{audit}", {"env": {"TOKEN": {"type": "secret_ref", "name": "API_TOKEN"}}})
     return company
 
@@ -160,7 +163,7 @@ def paths(api, company):
         *(f"{routine}/triggers/new", f"{routine}/triggers/new?kind=webhook", f"{routine}/triggers/new?kind=chain"),
         *(f"{routine}/triggers/{trigger}", f"{routine}/triggers/{webhook}", f"{routine}/triggers/{trigger}/backfills"),
         *("/routines?column=agent&column=project&column=folder&column=priority&column=triggers&column=changed",),
-        *("/variables", "/tasks", "/new-task", "/tasks/count", "/tasks/count/run", "/tasks/count/new-routine"),
+        *("/variables", "/tasks", "/new-task", "/tasks/count", f"/tasks/{UNBROKEN[:100]}", "/tasks/count/run", "/tasks/count/new-routine"),
         *("/tasks/count/routines/daily", "/tasks/count/routines/daily/edit", f"/tasks/count/trajectories/{trajectory}"),
         *(f"/runs/{failed['id']}", f"/runs/{live['id']}", f"/issues/{live['linkedIssueId']}"),
     ]
@@ -185,6 +188,10 @@ def test_no_page_has_a_barrier_in_either_scheme_and_none_is_wider_than_a_phone(a
         found += [
             (path, "dark", *fault) for fault in faults(page, {"type": "rule", "values": RULES_OF_COLOUR_AND_SIZE})
         ]
+        page.set_viewport_size({"width": 1280, "height": 900})
+        if (width := page.evaluate("document.documentElement.scrollWidth")) > 1280:
+            found.append((path, "wider than the window", width))
+        page.set_viewport_size({"width": PHONE, "height": 900})
         if (width := page.evaluate("document.documentElement.scrollWidth")) > PHONE:
             found.append((path, "wider than a phone", width))
     context.close()
