@@ -522,6 +522,47 @@ def test_a_page_that_changes_by_itself_keeps_what_is_typed_opened_chosen_and_scr
     assert tab.evaluate("scrollY") > 0
 
 
+def test_a_page_that_its_reader_may_not_see_any_more_asks_no_further(api, chromium):
+    company = api.company("Left")
+    member = api.post(f"/companies/{company}/members", {"name": "Ada", "membershipRole": "viewer"})
+    context = chromium.new_context(base_url=api.url)
+    page = context.new_page()
+    page.goto("/board/sign-in")
+    page.get_by_label("Board token").fill(member["token"])
+    page.get_by_role("button", name="Sign in").click()
+    page.goto(f"/board/companies/{company}/runs")
+    page.get_by_text("It renews itself.").wait_for()
+    api.request("DELETE", f"/companies/{company}/members/{member['userId']}")
+    page.get_by_text("It cannot be renewed any more.").wait_for()
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # when it would connect again
+    page.evaluate("new Promise((resolve) => setTimeout(resolve, 0))")
+    assert [] == asked
+    context.close()
+
+
+def test_a_trajectory_changes_by_itself_and_keeps_what_is_typed(tab, api):
+    company = api.company("Steps")
+    workflow = {"steps": ["query"], "step_configs": {"query": {"activity": "sql"}}}
+    api.post(f"/v1/tasks/{company}", {"name": "count", "workflow": workflow})
+    api.post(f"/v1/run/{company}/count", {})
+    claimed = api.post(f"/v1/workers/{company}/claim", {"worker": "w1"})
+    number = claimed["trajectory"]["trajectory_id"]
+    tab.goto(f"/board/companies/{company}/tasks/count/trajectories/{number}")
+    tab.get_by_text("It renews itself.").wait_for()
+    tab.get_by_label("Set it to").select_option("cancelled")
+    tab.get_by_label("Label").fill("I am about to say")
+    api.post(f"/v1/workers/{company}/{number}/{claimed['claim_id']}/steps", {"step": "query", "outputs": {"rows": 3}})
+    tab.get_by_role("heading", name="Steps: 1 of 1 completed").wait_for()
+    assert ["cancelled", "I am about to say"] == [
+        tab.get_by_label(name).input_value() for name in ("Set it to", "Label")
+    ]
+    assert tab.evaluate("document.activeElement.name") == "key"
+    api.post(f"/v1/trajectory/{company}/count/statuses", {str(number): "completed"})
+    tab.locator("#output:not([hx-get])").wait_for()
+
+
 def test_an_old_secret_counts_down_to_its_end(tab, api, company):
     routine = api.get(f"/companies/{company}/routines?q=audit")[0]["id"]
     webhook = next(one["id"] for one in api.get(f"/routines/{routine}")["triggers"] if one["kind"] == "webhook")
