@@ -16,6 +16,7 @@ from web.http import json_body
 from web.http.requests import DECODED_BODY
 
 ABSENT = ("null", "undefined")  # how the API calls what was not given
+FORBIDDEN = 403
 REFUSED = 400  # the first status of a refusal
 BODY = "body"  # how the Jetty API calls a body as a whole
 Query = Mapping[str, Any]
@@ -32,7 +33,13 @@ class ApiRefusal(Exception):
         self.headers = headers
 
     def by_field(self) -> dict[str, str]:
-        """Return the message for each field that is wrong, by its path with dots; those without a field under ''."""
+        """
+        Return the message for each field that is wrong, by its path with dots; those without a field under ''.
+
+        Raise the refusal itself for a missing right: no field is at fault, and the page may not have the form any more.
+        """
+        if self.status == FORBIDDEN:
+            raise self
         issues = self.details if isinstance(self.details, list) else []
         messages: dict[str, str] = {}
         for issue in issues:

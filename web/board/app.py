@@ -11,7 +11,7 @@ from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp, ControllerRouterHandler
 
 from web.board import sign_in
-from web.board.api import ApiRefusal
+from web.board.api import FORBIDDEN, ApiRefusal
 from web.board.files import static_file
 from web.board.session import SessionCookie
 from web.board.visit import HTML, PAGES, SignInNeeded, Visit, see_other
@@ -128,7 +128,7 @@ def to_page(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
 def _describe(error: Exception) -> tuple[int, str, dict[str, str]]:
     if isinstance(error, ApiRefusal):
         kept = {name: value for name, value in error.headers.items() if name == "retry-after"}
-        fields = error.by_field() if isinstance(error.details, list) else {}
+        fields = error.by_field() if isinstance(error.details, list) and error.status != FORBIDDEN else {}
         named = "; ".join(f"{field}: {text}" if field else text for field, text in fields.items())
         return error.status, named or error.message, kept
     if isinstance(error, NotFoundException | MethodNotAllowedException):

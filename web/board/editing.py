@@ -175,9 +175,8 @@ def as_values(routine: Json) -> dict[str, str]:
     values |= {f"retryPolicy.{name}": _text(retry[name]) for name in RETRY} if retry else {}
     values |= {f"retryOn.{cause}": "yes" for cause in retry["retryOn"]} if retry else {}
     values |= {f"alertBounds.{name}": _text(alerts[name]) for name in ALERTS}
-    values["maxCost"] = f"{budget['maxCostMicros'] / 1_000_000:g}" if budget else ""
-    values["windowSec"] = _text(budget["windowSec"]) if budget else ""
-    values |= _probe_as_values(routine["probe"]) | environment.as_values(routine["env"])
+    values |= budget_as_values(budget) | _probe_as_values(routine["probe"])
+    values |= environment.as_values(routine["env"])
     for index, variable in enumerate(routine["variables"]):
         row = f"variables.{index}."
         values |= {f"{row}{name}": _text(variable[name]) for name in ("name", "label", "type", "defaultValue")}
@@ -247,13 +246,25 @@ def _body(form: Form, errors: dict[str, str]) -> dict[str, Any]:
         }
     else:
         body["retryPolicy"] = None
-    cost, window = _number(form, "maxCost", errors, float), _number(form, "windowSec", errors)
-    body["budget"] = None
-    if cost is not None or window is not None:
-        body["budget"] = {"maxCostMicros": None if cost is None else round(cost * 1_000_000), "windowSec": window}
+    body["budget"] = budget_of(form, errors)
     body["probe"] = _probe(form, errors) if form.given("probe.url") else None
     body["variables"] = _variables(form, errors)
     return body | environment.body(form, errors)
+
+
+def budget_as_values(budget: Json | None) -> dict[str, str]:
+    """Return a budget as the fields of a form have it."""
+    if budget is None:
+        return {"maxCost": "", "windowSec": ""}
+    return {"maxCost": f"{budget['maxCostMicros'] / 1_000_000:.6f}".rstrip("0").rstrip("."), "windowSec": _text(budget["windowSec"])}
+
+
+def budget_of(form: Form, errors: dict[str, str]) -> dict[str, Any] | None:
+    """Return the budget that a form has, as the API takes it, and note what is no number; None if nothing is filled in."""
+    cost, window = _number(form, "maxCost", errors, float), _number(form, "windowSec", errors)
+    if cost is None and window is None:
+        return None
+    return {"maxCostMicros": None if cost is None else round(cost * 1_000_000), "windowSec": window}
 
 
 def _probe(form: Form, errors: dict[str, str]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from web.board.forms import Form
 MOST_ROWS = 200
 SPARE_ROWS = 1  # empty ones, for further variables
 PLAIN, BOUND = "plain", "secret_ref"
-TYPES = [(PLAIN, "a value of its own"), (BOUND, "a variable of the company")]
+TYPES = [(PLAIN, "a value of its own"), (BOUND, "a company variable")]
 SHOWN = ("name", "type", "variable", "kept")  # of a row; what was typed as its value is not shown again
 Json = Mapping[str, Any]
 

@@ -8,11 +8,14 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from application.use_cases.board import sessions
+from domain.board.access import READ_ONLY, USUAL
 from domain.values import MemberRole
 from web.board import words
 from web.board.api import ApiRefusal
+from web.board.editing import budget_as_values, budget_of
 from web.board.visit import Visit
 
+ASSIGNS = [("usual", "usual rights"), ("none", "may not assign work")]
 ROLES = [(role, role) for role in get_args(MemberRole)]
 BASE = "/board/companies/{company_id:str}/people"
 Json = Mapping[str, Any]
@@ -31,11 +34,15 @@ async def _page(visit: Visit, values: Mapping[str, str], errors: Mapping[str, st
         status=422 if errors else 200,
         here="people",
         members=members,
-        agents=await visit.api.get(visit.api_path("agents")),
+        agents=[
+            {**agent, **budget_as_values(agent["budget"])} for agent in await visit.api.get(visit.api_path("agents"))
+        ],
         company_keys=await visit.api.get(visit.api_path("keys")) if visit.rights.manage else [],
         own_keys=[key for key in await visit.api.get("/board-api-keys") if _is_of_interest(visit, key)],
         names={member["userId"]: member["name"] for member in members},
         roles=[role for role in ROLES if role[0] != "owner" or visit.rights.manage_owners],
+        assigns=ASSIGNS,
+        read_only=READ_ONLY,
         values=values,
         errors=errors,
     )
@@ -65,13 +72,17 @@ async def add_member(visit: NamedDependency[Visit]) -> Response[Any]:
 
 @post(f"{BASE}/members/{{user_id:str}}", operation_id="boardChangeMember")
 async def change_member(visit: NamedDependency[Visit], user_id: FromPath[str]) -> Response[Any]:
-    """Change the role of a member, or remove them."""
+    """Change the role and the permissions of a member, or remove them."""
     form = visit.form
     path = visit.api_path("members", user_id)
     if form.has("remove"):
         await visit.api.delete(path)
         return visit.go("people", done="removed")
-    await visit.api.patch(path, {"membershipRole": form.text("role")})
+    body: dict[str, Any] = {"membershipRole": (role := form.text("role"))}
+    if form.has("assigns"):
+        may_assign = role not in READ_ONLY and form.one_of("assigns", [key for key, _ in ASSIGNS]) == "usual"
+        body["permissions"] = USUAL if may_assign else ()
+    await visit.api.patch(path, body)
     return visit.go("people", done="member")
 
 
@@ -90,14 +101,31 @@ async def add_agent(visit: NamedDependency[Visit]) -> Response[Any]:
 
 @post(f"{BASE}/agents/{{agent_id:str}}", operation_id="boardChangeAgent")
 async def change_agent(visit: NamedDependency[Visit], agent_id: FromPath[str]) -> Response[Any]:
-    """Pause or resume an agent, or make a key for it and show that, once."""
+    """Pause or resume an agent, bound what its runs may cost, or make a key for it and show that, once."""
     form = visit.form
-    action = form.one_of("action", ("key", "pause", "resume"))
+    action = form.one_of("action", ("budget", "key", "pause", "resume"))
+    if action == "budget":
+        return await _change_budget(visit, agent_id)
     if action == "key":
         key = await visit.api.post(f"/agents/{agent_id}/keys", {})
         return _token(visit, "A key of the agent", key["token"])
     await visit.api.post(f"/agents/{agent_id}/{action}", {"reason": "manual"} if action == "pause" else None)
     return visit.go("people", done="agent")
+
+
+async def _change_budget(visit: Visit, agent_id: str) -> Response[Any]:
+    form, errors = visit.form, dict[str, str]()
+    budget = budget_of(form, errors)
+    if not errors:
+        try:
+            await visit.api.patch(f"/agents/{agent_id}", {"budget": budget})
+        except ApiRefusal as refusal:
+            errors = {name.removeprefix("budget."): message for name, message in refusal.by_field().items()}
+            errors = {"maxCost" if name == "maxCostMicros" else name: message for name, message in errors.items()}
+        else:
+            return visit.go("people", done="agent")
+    typed = {f"{agent_id}.{name}": form.text(name) for name in ("maxCost", "windowSec")}
+    return await _page(visit, typed, {f"{agent_id}.{name}": message for name, message in errors.items()})
 
 
 @post(f"{BASE}/keys", operation_id="boardCreateKey")

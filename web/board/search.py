@@ -1,4 +1,4 @@
-"""The search: what an id names, and routines, their newest runs, issues, agents and pages with a text; as a page and for Ctrl-K."""
+"""The search: what an id names, and routines, their newest runs, issues, tasks, agents and pages with a text; as a page and for Ctrl-K."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -8,6 +8,7 @@ from litestar.di import NamedDependency
 
 from web.board import schedules
 from web.board.api import ApiRefusal
+from web.board.tasks import collection_of
 from web.board.visit import Visit, see_other
 from web.http.validation import UUID_TEXT
 
@@ -86,12 +87,15 @@ async def _with_text(visit: Visit, text: str) -> Groups:
     query = {"q": text, "limit": MOST}
     routines = await visit.api.get(visit.api_path("routines"), query)
     issues = await visit.api.get(visit.api_path("issues"), query)
+    collection = await collection_of(visit)
+    tasks = await visit.api.get(collection.of("tasks", "search"), query)
     agents = [one for one in await visit.api.get(visit.api_path("agents")) if text.casefold() in one["name"].casefold()]
     ran = [routine for routine in routines if routine["lastRun"]][:MOST_RUNS]
     groups = [
         ("Routines", [_routine(visit, routine) for routine in routines]),
         ("Runs", [_run(visit, routine) for routine in ran]),
         ("Issues", [_issue(visit, issue) for issue in issues]),
+        ("Tasks", [_task(visit, task) for task in tasks]),
         ("Agents", [_agent(visit, agent) for agent in agents[:MOST]]),
         pages,
     ]
@@ -113,6 +117,10 @@ def _run(visit: Visit, routine: Json) -> Match:
 def _issue(visit: Visit, issue: Json) -> Match:
     title = f"{issue['identifier']} {issue['title']}"
     return Match(title, issue["status"].replace("_", " "), visit.path("issues", issue["id"]))
+
+
+def _task(visit: Visit, task: Json) -> Match:
+    return Match(task["name"], f"version {task['version']}", visit.path("tasks", task["name"]))
 
 
 def _agent(visit: Visit, agent: Json) -> Match:

@@ -36,6 +36,7 @@ Json = Mapping[str, Any]
 @get(ONE, operation_id="boardTaskRoutine")
 async def routine(visit: NamedDependency[Visit], task: FromPath[str], name: FromPath[str]) -> Response[Any]:
     """Show a routine of a task, with its newest trajectories."""
+    live = await visit.live()
     collection = await collection_of(visit)
     shown = await visit.api.get(collection.of("routines", task, name))
     path = RoutinePath(collection=collection.name, task=task, name=name)
@@ -43,6 +44,7 @@ async def routine(visit: NamedDependency[Visit], task: FromPath[str], name: From
     return visit.show(
         "task_routine.html",
         here="tasks",
+        live=live,
         task=task,
         routine=shown,
         routine_id=there.routine_id,

@@ -60,6 +60,7 @@ async def tasks(visit: NamedDependency[Visit]) -> Response[Any]:
 
 
 async def _tasks(visit: Visit, values: Mapping[str, str], errors: Mapping[str, str]) -> Response[Any]:
+    live = await visit.live()
     collection, parameters = await collection_of(visit), visit.parameters(("q",))
     query = {**parameters, "cursor": visit.parameter("cursor")}
     path = collection.of("tasks", "search") if parameters else collection.of("tasks")
@@ -69,6 +70,7 @@ async def _tasks(visit: Visit, values: Mapping[str, str], errors: Mapping[str, s
         "tasks.html",
         status=422 if errors else 200,
         here="tasks",
+        live=live,
         collection=collection.name,
         tasks=[(task, workflows.steps_of(task["workflow"])) for task in answer.value],
         parameters=parameters,
@@ -115,6 +117,7 @@ async def create(visit: NamedDependency[Visit]) -> Response[Any]:
 @get(f"{BASE}/tasks/{{task:str}}", operation_id="boardTask")
 async def task(visit: NamedDependency[Visit], task: FromPath[str]) -> Response[Any]:
     """Show a task: its steps and parameters, its routines, and its trajectories, newest first."""
+    live = await visit.live()
     collection = await collection_of(visit)
     shown = await visit.api.get(collection.of("tasks", task))
     cursor = visit.parameter("cursor")
@@ -124,6 +127,7 @@ async def task(visit: NamedDependency[Visit], task: FromPath[str]) -> Response[A
     return visit.show(
         "task.html",
         here="tasks",
+        live=live,
         task=shown,
         steps=[(step, workflows.configs_of(shown["workflow"]).get(step, {})) for step in _steps(shown)],
         parameters={name: words.as_json(value) for name, value in workflows.declared(shown["workflow"]).items()},

@@ -60,6 +60,7 @@ def _sentence(refusal: ApiRefusal) -> str:
 async def _page(
     visit: Visit, task: str, number: str, values: Mapping[str, str], errors: Mapping[str, str]
 ) -> Response[Any]:
+    live = await visit.live()
     collection, after = await collection_of(visit), visit.parameter("after")
     place = collection.of("db/trajectory", task, number)
     shown = await visit.api.get(place)
@@ -70,6 +71,7 @@ async def _page(
     )
     return visit.show(
         "trajectory.html",
+        live=live,
         status=422 if errors else 200,
         here="tasks",
         task=task,

@@ -54,6 +54,9 @@ SOURCES = {
     "api": "the API",
     "webhook": "its webhook",
     "chain": "another routine",
+    "routine": "a routine",  # these three are of trajectories
+    "run": "a call",
+    "ingest": "a client that has reported it",
 }
 
 

@@ -96,6 +96,39 @@ def test_people_agents_and_keys_are_added_changed_and_taken_away(board, api, com
     assert "The key is revoked." in board.send(page, f"/keys/{laptop['id']}/revoke").text
 
 
+def test_a_member_is_given_the_right_to_assign_work_and_loses_it(board, api, company):
+    board.send(board.show("/people"), "/people/members", name="Ada", role="member")
+    ada = next(one for one in api.get(f"/companies/{company}/members") if one["name"] == "Ada")
+
+    def permissions(**changed):
+        board.send(board.show("/people"), f"/members/{ada['userId']}", **changed)
+        return next(one for one in api.get(f"/companies/{company}/members") if one["name"] == "Ada")["permissions"]
+
+    assert [] == permissions(assigns="none")
+    assert "member may not assign work" in board.show("/people").text
+    assert [] == permissions(role="viewer", assigns="usual")
+    assert ["tasks:assign"] == permissions(role="member")
+
+
+def test_an_agent_gets_a_budget_and_what_is_wrong_with_it_stands_beside_its_field(board, api, company, agent):
+    page, form = board.show("/people"), f"/people/agents/{agent}"
+    assert "No budget" in page.text
+    for fields, sentence in (
+        ({"maxCost": "x", "windowSec": "60"}, "This is no number."),
+        ({"maxCost": "1", "windowSec": "5"}, "greater than or equal to 60"),
+        ({"maxCost": "1", "windowSec": ""}, "This has to be filled in."),
+        ({"maxCost": "", "windowSec": "60"}, "This has to be filled in."),
+    ):
+        refused = board.send(page, form, action="budget", **fields)
+        assert (422, True, 1) == (refused.status, sentence in refused.text, refused.html.count('class="error"'))
+        assert fields.items() <= refused.form(form)["fields"].items()
+    page = board.send(page, form, action="budget", maxCost="1234567.5", windowSec="3600")
+    assert "Budget: 1234567.5 within 1 h" in page.text
+    assert {"maxCostMicros": 1_234_567_500_000, "windowSec": 3600} == api.get(f"/agents/{agent}")["budget"]
+    board.send(page, form, action="budget", maxCost="", windowSec="")
+    assert api.get(f"/agents/{agent}")["budget"] is None
+
+
 @pytest.mark.parametrize("ending", ["/people/members", "/people/agents", "/people/keys"])
 def test_a_name_that_is_missing_is_said_beside_its_field(board, ending):
     page = board.send(board.show("/people"), ending, name=" ")

@@ -24,6 +24,7 @@ TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 RULES_OF_COLOUR_AND_SIZE = ["color-contrast", "link-in-text-block", "target-size", "scrollable-region-focusable"]
 PHONE = 360
 PARTS = 3  # of the pages, which take a while on a busy machine
+UNBROKEN = "W" * 200  # a word that is wider than any screen
 LONG = "A routine with a title that is long enough to be wrapped on each and every screen, also on those that are wide"
 
 pytestmark = [
@@ -47,6 +48,7 @@ def company(api):
     agent, _ = api.agent(company)
     other, _ = api.agent(company, "Ledger")
     api.routine(company, other, title=LONG, status="paused", pauseNote="Waiting " * 20)
+    api.routine(company, other, title=UNBROKEN)
     schedule = {"kind": "schedule", "cronExpression": "*/30 * * * *", "timezone": "Europe/Amsterdam", "label": "often"}
     triggers = [schedule, {"kind": "webhook"}]
     audit = api.routine(
@@ -67,6 +69,7 @@ def company(api):
     api.post(f"/companies/{company}/members", {"name": "Ada", "membershipRole": "viewer"})
     task = {"init_params": {"size": 10}, "steps": ["query"], "step_configs": {"query": {"activity": "sql"}}}
     api.post(f"/v1/tasks/{company}", {"name": "count", "description": LONG, "workflow": task})
+    api.post(f"/v1/tasks/{company}", {"name": UNBROKEN[:100], "description": UNBROKEN, "workflow": task})
     daily = {"name": "daily", "cadence": {"type": "daily", "hour_utc": 9}, "init_params_overrides": {"size": 3}}
     api.post(f"/v1/routines/{company}/count", daily | {"webhook_url": f"https://hooks.example.org/{'x' * 80}"})
     api.post(f"/v1/routines/{company}/count/daily/run-now")
@@ -74,7 +77,7 @@ def company(api):
     work = f"/v1/workers/{company}/{claimed['trajectory']['trajectory_id']}/{claimed['claim_id']}"
     api.post(f"{work}/steps", {"step": "query", "inputs": {"sql": f"SELECT {'x' * 200}"}, "outputs": {"rows": [1, 2]}})
     api.post(f"{work}/log", {"part": 0, "output": [{"stream": "stderr", "text": "warning: " + "x" * 200}]})
-    api.patch(f"/v1/collections/{company}/environment", {"environment_variables": {"API_TOKEN": "x"}})
+    api.patch(f"/v1/collections/{company}/environment", {"environment_variables": {"API_TOKEN": "x", UNBROKEN[:60]: "x"}})
     api.patch(f"/routines/{audit}", {"env": {"TOKEN": {"type": "secret_ref", "name": "API_TOKEN"}}})
     return company
 
@@ -160,7 +163,7 @@ def paths(api, company):
         *(f"{routine}/triggers/new", f"{routine}/triggers/new?kind=webhook", f"{routine}/triggers/new?kind=chain"),
         *(f"{routine}/triggers/{trigger}", f"{routine}/triggers/{webhook}", f"{routine}/triggers/{trigger}/backfills"),
         *("/routines?column=agent&column=project&column=folder&column=priority&column=triggers&column=changed",),
-        *("/variables", "/tasks", "/new-task", "/tasks/count", "/tasks/count/run", "/tasks/count/new-routine"),
+        *("/variables", "/tasks", "/new-task", "/tasks/count", f"/tasks/{UNBROKEN[:100]}", "/tasks/count/run", "/tasks/count/new-routine"),
         *("/tasks/count/routines/daily", "/tasks/count/routines/daily/edit", f"/tasks/count/trajectories/{trajectory}"),
         *(f"/runs/{failed['id']}", f"/runs/{live['id']}", f"/issues/{live['linkedIssueId']}"),
     ]
@@ -185,6 +188,10 @@ def test_no_page_has_a_barrier_in_either_scheme_and_none_is_wider_than_a_phone(a
         found += [
             (path, "dark", *fault) for fault in faults(page, {"type": "rule", "values": RULES_OF_COLOUR_AND_SIZE})
         ]
+        page.set_viewport_size({"width": 1280, "height": 900})
+        if (width := page.evaluate("document.documentElement.scrollWidth")) > 1280:
+            found.append((path, "wider than the window", width))
+        page.set_viewport_size({"width": PHONE, "height": 900})
         if (width := page.evaluate("document.documentElement.scrollWidth")) > PHONE:
             found.append((path, "wider than a phone", width))
     context.close()
@@ -513,6 +520,47 @@ def test_a_page_that_changes_by_itself_keeps_what_is_typed_opened_chosen_and_scr
     ]
     assert pytest.approx(before, abs=1) == tab.evaluate(place)
     assert tab.evaluate("scrollY") > 0
+
+
+def test_a_page_that_its_reader_may_not_see_any_more_asks_no_further(api, chromium):
+    company = api.company("Left")
+    member = api.post(f"/companies/{company}/members", {"name": "Ada", "membershipRole": "viewer"})
+    context = chromium.new_context(base_url=api.url)
+    page = context.new_page()
+    page.goto("/board/sign-in")
+    page.get_by_label("Board token").fill(member["token"])
+    page.get_by_role("button", name="Sign in").click()
+    page.goto(f"/board/companies/{company}/runs")
+    page.get_by_text("It renews itself.").wait_for()
+    api.request("DELETE", f"/companies/{company}/members/{member['userId']}")
+    page.get_by_text("It cannot be renewed any more.").wait_for()
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # when it would connect again
+    page.evaluate("new Promise((resolve) => setTimeout(resolve, 0))")
+    assert [] == asked
+    context.close()
+
+
+def test_a_trajectory_changes_by_itself_and_keeps_what_is_typed(tab, api):
+    company = api.company("Steps")
+    workflow = {"steps": ["query"], "step_configs": {"query": {"activity": "sql"}}}
+    api.post(f"/v1/tasks/{company}", {"name": "count", "workflow": workflow})
+    api.post(f"/v1/run/{company}/count", {})
+    claimed = api.post(f"/v1/workers/{company}/claim", {"worker": "w1"})
+    number = claimed["trajectory"]["trajectory_id"]
+    tab.goto(f"/board/companies/{company}/tasks/count/trajectories/{number}")
+    tab.get_by_text("It renews itself.").wait_for()
+    tab.get_by_label("Set it to").select_option("cancelled")
+    tab.get_by_label("Label").fill("I am about to say")
+    api.post(f"/v1/workers/{company}/{number}/{claimed['claim_id']}/steps", {"step": "query", "outputs": {"rows": 3}})
+    tab.get_by_role("heading", name="Steps: 1 of 1 completed").wait_for()
+    assert ["cancelled", "I am about to say"] == [
+        tab.get_by_label(name).input_value() for name in ("Set it to", "Label")
+    ]
+    assert tab.evaluate("document.activeElement.name") == "key"
+    api.post(f"/v1/trajectory/{company}/count/statuses", {str(number): "completed"})
+    tab.locator("#output:not([hx-get])").wait_for()
 
 
 def test_an_old_secret_counts_down_to_its_end(tab, api, company):

@@ -6,6 +6,7 @@ import pytest
 
 from tests.web import people
 from tests.web.board.conftest import Board
+from tests.web.board.test_live import following
 
 ECHO = {
     "init_params": {"text": "hello"},
@@ -207,3 +208,33 @@ def test_whoever_may_only_read_sees_no_button_and_whoever_may_not_assign_no_butt
     for path in paths[1:3]:
         assert "Run now" not in viewer.show(path).text
         assert "Run now" not in member.show(path).text
+
+
+@pytest.mark.parametrize("ending", ["/collection-keys", "/tasks/greet/trajectories/{}/labels", "/people/agents"])
+def test_a_form_whose_right_is_lost_meanwhile_says_that_it_is(board, viewer, jetty, ending):
+    jetty("tasks/{}", {"name": "greet", "workflow": SQL})
+    number = jetty("run/{}/greet", {})["trajectory_id"]
+    csrf = viewer.show().form("/sign-out")["fields"]["csrf"]
+    path = f"/board/companies/{board.company}{ending.format(number)}"
+
+    page = viewer.post(path, {"csrf": csrf, "name": "x", "key": "x", "value": "y"})
+
+    assert (403, True) == (page.status, "You may not do this" in page.text)
+
+
+@pytest.mark.parametrize("path", ["", "/greet", "/greet/routines/hourly", "/greet/trajectories/{}"])
+def test_pages_of_tasks_are_told_what_changes(board, jetty, path):
+    jetty("tasks/{}", {"name": "greet", "workflow": SQL})
+    jetty("routines/{}/greet", {"name": "hourly", "cadence": {"type": "hourly"}})
+    number = jetty("run/{}/greet", {})["trajectory_id"]
+    with following(board, f"/tasks{path.format(number)}") as stream:
+        jetty(f"trajectory/{{}}/greet/{number}/labels", {"key": "a", "value": "b", "author": "c"})
+
+        assert board.api.system.store.head() == stream.position()
+
+
+def test_the_search_finds_tasks(board, jetty):
+    jetty("tasks/{}", {"name": "greet the world", "workflow": SQL})
+    page = board.show("/find?q=WORLD")
+    assert "Tasks greet the world version 1" in page.text
+    assert any(link.endswith("/tasks/greet%20the%20world") for link in page.links)

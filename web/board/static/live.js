@@ -3,7 +3,7 @@
 "use strict";
 (() => {
   const REST_MS = 500, TROUBLE_MS = 2000, OLD_MS = 60000;
-  let stream = null, changed = 0, isRenewing = false, trouble = null;
+  let stream = null, changed = 0, isRenewing = false, isOver = false, trouble = null;
 
   const shown = () => document.querySelector('[data-live]:not([data-live=""])');
   const position = () => Number(new URL(shown().dataset.live, location).searchParams.get("after"));
@@ -12,7 +12,7 @@
 
   // One stream for a page that can be seen: browsers open only a few connections to a host that speaks HTTP/1.1.
   function follow() {
-    if (stream || document.hidden || !shown()) return;
+    if (stream || isOver || document.hidden || !shown()) return;
     stream = new EventSource(shown().dataset.live);
     stream.onopen = () => say("It renews itself.");
     stream.onmessage = (event) => { changed = Number(event.lastEventId); renew(); };
@@ -49,7 +49,13 @@
     if (answer.headers.get("HX-Refresh")) { location.reload(); return true; } // the session has ended
     const text = await answer.text();
     if (answer.status >= 500 || answer.status === 429) return false;
-    if (!answer.ok) { leave(); changed = 0; say("It cannot be renewed any more."); return true; }
+    if (!answer.ok) { // it is not there any more, or not for its reader
+      leave();
+      isOver = true;
+      changed = 0;
+      say("It cannot be renewed any more.");
+      return true;
+    }
     if (location.href !== address) return true; // filters have changed meanwhile
     const focused = document.activeElement, height = scrollY, places = seen();
     for (const id of [shown().id, "age"]) {

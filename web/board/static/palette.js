@@ -1,4 +1,4 @@
-// Ctrl-K, or Cmd-K: a dialog that goes to any routine, run, issue, agent, page or id, by keyboard. Without scripts there is a search.
+// Ctrl-K, or Cmd-K: a dialog that goes to any routine, run, issue, task, agent, page or id, by keyboard. Without scripts there is a search.
 "use strict";
 (() => {
   const dialog = document.getElementById("palette"), field = document.getElementById("wanted");
