@@ -143,8 +143,7 @@ def test_where_a_search_takes_long_the_log_is_gone_through_part_by_part(api: Api
         if limit_s is not None:
             raise RuleViolation("not found in time")
         if filters.kinds:
-            assert filters.before is not None and filters.after is not None
-            bounds.append(filters.before - filters.after - 1)
+            bounds.append(cast("int", filters.before) - cast("int", filters.after) - 1)
         return page(conn, filters, **how)
 
     company = api.company()
@@ -154,6 +153,7 @@ def test_where_a_search_takes_long_the_log_is_gone_through_part_by_part(api: Api
     with monkeypatch.context() as patch:
         patch.setattr(feeds, "page", slow)
         patch.setattr(live, "PART", 2)
+        patch.setattr(Tail, "has", lambda self, position: position >= self.position)  # nothing is in memory
         with reading(api, f"{path}&after={begin}") as feed:
             assert titles(feed.events(5)) == ["one", "two", "three", "four", "five"]
 

@@ -198,7 +198,7 @@ def test_a_company_has_one_file_until_it_is_sent_or_its_reader_leaves(
         with httpx.stream("GET", path, headers=headers) as answer:
             assert (answer.status_code, answer.headers["content-length"]) == (200, str(2**25))
             assert httpx.get(path, headers=headers).status_code == 503
-        wait_for(lambda: httpx.get(path, headers=headers).status_code == 200)  # once it is noticed that the reader has left
+        wait_for(lambda: httpx.get(path, headers=headers).status_code == 200)  # it is noticed that the reader has left
         assert len(httpx.get(path, headers=headers).content) == 2**25
     for _ in range(10):
         assert httpx.get(f"{path}?to=2001-01-01T00:00:00Z", headers=headers).content == b""
