@@ -2,7 +2,6 @@
 
 import re
 from base64 import b64decode
-from binascii import Error
 from hashlib import sha256
 from typing import NamedTuple
 from uuid import UUID
@@ -20,6 +19,7 @@ PROOF = re.compile(
     re.ASCII,
 )
 OF_COMPANY = re.compile(r".+/companies/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", re.ASCII)
+SURROGATE = re.compile("[\ud800-\udfff]")  # JSON may hold halves of characters, which no file of text has
 MOST_SIGNATURES = 100
 
 
@@ -88,7 +88,7 @@ def read_checkpoint(text: str) -> Checkpoint:
     """Return what a checkpoint states, whoever has signed it. Raises BadNote."""
     body = _split(text)[0]
     match = CHECKPOINT.fullmatch(body)
-    if match is None:
+    if match is None or SURROGATE.search(body):
         raise BadNote("it is not a checkpoint")
     return Checkpoint(match[1], int(match[2]), b64decode(match[3]), text)
 
@@ -130,7 +130,7 @@ def _signatures(checkpoint: Checkpoint, key: Key) -> tuple[str, list[bytes]]:
         name, _, encoded = line.removeprefix(MARK).partition(" ")
         try:
             content = b64decode(encoded, validate=True)
-        except Error:
+        except ValueError:  # also of characters beyond ASCII
             raise BadNote("a line of its signatures is damaged") from None
         if (name, content[:4]) == (key.name, key.number):
             signatures.append(content[4:])

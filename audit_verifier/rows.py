@@ -4,7 +4,7 @@ import json
 import re
 import struct
 from base64 import b64decode
-from binascii import Error, unhexlify
+from binascii import unhexlify
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from typing import IO, Any, NamedTuple
@@ -15,11 +15,11 @@ CHUNK = 1 << 16  # bytes of lines that are read at once: they and what is made o
 HEAD = struct.Struct(">q16sqi")
 NUMBER = struct.Struct(">q")
 LENGTH = struct.Struct(">i")
-HASH_BYTES = 32
+HASH_BYTES, STREAM_BYTES = 32, 16
 # A line as `routines audit export` writes it; any other JSON object with these names, the body last, is read as well, more slowly.
 # What stands where hexadecimal digits are to be is looked at when it is decoded: to match it here takes a third of the time.
 LINE = re.compile(
-    rb'\{"position":(\d{1,18}),"stream":"(.{36})","version":(\d{1,18}),"name":"([a-z_.]+)","recordedAt":(\d{1,18}),'
+    rb'\{"position":(\d{1,18}),"stream":"(.{8}-.{4}-.{4}-.{4}-.{12})","version":(\d{1,18}),"name":"([a-z_.]+)","recordedAt":(\d{1,18}),'
     rb'"recordedBy":"([\w.@ -]*)","hash":"(.{64})","body":',
     re.ASCII | re.DOTALL,
 )
@@ -122,7 +122,7 @@ def read_header(file: IO[bytes]) -> dict[str, Any]:
         raise Unreadable(f"it is not an export of the format {FORMAT}")
     try:
         int(header["position"]), bytes.fromhex(header["hash"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):  # of JSON's Infinity there is no whole number
         raise Unreadable("its first line does not say where the log ends") from None
     if not all(isinstance(header.get(name), str | None) for name in CHECKPOINTS):
         raise Unreadable("its first line has a checkpoint that is none")
@@ -145,12 +145,15 @@ def read_lines(file: IO[bytes]) -> Iterator[list[Columns]]:
 
 def _lines(file: IO[bytes]) -> Iterator[list[bytes]]:
     """Yield lines without their ends, a part at a time."""
-    rest = b""
+    begun: list[bytes] = []  # the parts of a line whose end is yet to be read: joined once, however long it is
     while content := file.read(CHUNK):
-        *lines, rest = (rest + content).split(b"\n")
-        if lines:
+        if b"\n" in content:
+            *lines, rest = b"".join([*begun, content]).split(b"\n")
+            begun = [rest]
             yield lines
-    if rest:
+        else:
+            begun.append(content)
+    if rest := b"".join(begun):
         yield [rest]
 
 
@@ -164,6 +167,8 @@ def _read_usual(lines: Sequence[bytes], rows: list[Columns]) -> None:
         position, stream, version, name, recorded_us, login, stored = head.groups()
         body = line[head.end() : -1]
         stream = decode(stream.replace(b"-", b""))
+        if len(stream) != STREAM_BYTES:  # there were dashes where digits are to be
+            raise ValueError("it is no id")
         rows.append(
             (
                 int(position),
@@ -217,6 +222,6 @@ def _slow_row(line: bytes, number: int) -> Row:
         leaf_of(row)
         if len(row.digest) != HASH_BYTES:
             raise ValueError("its body has no SHA-256")  # noqa: TRY301 as other lines that are no rows
-    except (ValueError, KeyError, TypeError, AttributeError, Error, RecursionError, struct.error) as error:
+    except (ValueError, ArithmeticError, KeyError, TypeError, AttributeError, RecursionError, struct.error) as error:
         raise Unreadable(f"line {number} is not a row of the log: {type(error).__name__} {error}") from None
     return row

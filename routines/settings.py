@@ -120,6 +120,8 @@ def _witnesses(text: str | None) -> tuple[Witness, ...]:
 def _witness(text: str) -> Witness:
     url, _, verifier_key = text.strip().partition(" ")
     verifier_key = verifier_key.strip()
+    if "@" in url or "?" in url:  # without the value, which may hold a password
+        raise BadSetting(f"{WITNESSES_VARIABLE}: the URL of a witness must hold no user, no password and no query")
     try:
         host_of(url)
         key = read_key(verifier_key)

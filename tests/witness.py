@@ -53,6 +53,7 @@ class Witness:
         self.heads: dict[str, tuple[int, bytes]] = {}
         self.requests: list[Request] = []
         self.forced: tuple[int, bytes] | None = None  # an answer that it gives whatever it is asked
+        self.retry_after: str | None = None  # how long it asks to be left alone
         self.url = ""
         self._lock = threading.Lock()
 
@@ -119,6 +120,8 @@ def serving(witness: Witness) -> Iterator[Witness]:
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(content)))
+            if witness.retry_after is not None:
+                self.send_header("Retry-After", witness.retry_after)
             self.end_headers()
             self.wfile.write(content)
 

@@ -7,7 +7,7 @@ for none. Requests go where deliveries may go, and one process at a time asks, b
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 from http import HTTPStatus
 from uuid import UUID
@@ -30,9 +30,10 @@ from projections.proof.witnessing import Due
 LOCK = "witnesses of the log"
 HEADERS = {"User-Agent": "Routines", "Content-Type": "text/plain; charset=utf-8", "Accept-Encoding": "identity"}
 READ = {HTTPStatus.OK, HTTPStatus.CONFLICT}  # answers that say something
-LONGEST_PAUSE = (
-    4  # in retry.PAUSES_S: ten minutes. Attempts never end, since the next checkpoint needs a witness as well
-)
+# In retry.PAUSES_S: ten minutes, whatever a witness asks for. Attempts never end, since the next checkpoint needs one as well.
+LONGEST_PAUSE = 4
+LONGEST = timedelta(seconds=retry.PAUSES_S[LONGEST_PAUSE - 1])
+TAKEN = timedelta(seconds=1)  # how long the witnesses are left alone that another process is asking
 REFUSALS = {
     HTTPStatus.FORBIDDEN: "It does not know the key of the log: register the verifier key there",
     HTTPStatus.NOT_FOUND: "It does not know the log: register its name and verifier key there",
@@ -51,6 +52,7 @@ class Witnesses:
         self._witnesses = {witness.verifier_key: witness for witness in witnesses}
         self._are_named = False
         self._round: asyncio.Task[None] | None = None
+        self._rests_until: datetime | None = None
 
     async def ask_due(self, conn: Connection) -> int:
         """Begin to ask the witnesses that have not cosigned the newest checkpoint; return how many there are."""
@@ -60,7 +62,7 @@ class Witnesses:
         if not self._are_named:
             await asyncio.to_thread(witnessing.name_witnesses, conn, list(self._witnesses))
             self._are_named = True
-        if not self._witnesses:
+        if not self._witnesses or (self._rests_until is not None and self._clock() < self._rests_until):
             return 0
         due = await asyncio.to_thread(self._due, conn)
         if due:
@@ -74,14 +76,17 @@ class Witnesses:
 
     def wakes(self, conn: Connection, now: datetime) -> list[datetime]:
         """Return when a witness is asked again."""
-        moment = witnessing.next_attempt(conn, now) if self._witnesses else None
-        return [] if moment is None else [moment]
+        if not self._witnesses:
+            return []
+        rests_until = self._rests_until if self._rests_until is not None and self._rests_until > now else None
+        return [moment for moment in (rests_until, witnessing.next_attempt(conn, now)) if moment is not None]
 
     def _due(self, conn: Connection) -> list[Due]:
         return [one for one in witnessing.due(conn, self._clock()) if one.verifier_key in self._witnesses]
 
     async def _ask(self, conn: Connection) -> None:
         if not await asyncio.to_thread(delivery_locks.hold, conn, LOCK):
+            self._rests_until = self._clock() + TAKEN
             return
         try:
             due = await asyncio.to_thread(self._due, conn)  # again: another process may have asked meanwhile
@@ -103,7 +108,8 @@ class Witnesses:
             log.info("checkpoint_cosigned", witness=witness.key.name, size=due.size, took_ms=answer.took_ms)
             return
         now = self._clock()
-        again_at = retry.next_at(_id(due.verifier_key), min(due.attempts + 1, LONGEST_PAUSE), now, answer.retry_after)
+        asked_for = None if answer.retry_after is None else min(answer.retry_after, LONGEST)
+        again_at = retry.next_at(_id(due.verifier_key), min(due.attempts + 1, LONGEST_PAUSE), now, asked_for)
         await asyncio.to_thread(witnessing.note_failed, conn, due.verifier_key, answer.words, now, again_at or now)
         log.warning("checkpoint_not_cosigned", witness=witness.key.name, size=due.size, reason=answer.words)
 

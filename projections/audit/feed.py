@@ -178,6 +178,8 @@ def page(  # noqa: PLR0913 which events, and which part of them
                 conn.execute(_BOUNDED, (f"{limit_s * 1000:.0f}",))
             rows = conn.execute(query, values, prepare=False).fetchall()
     except QueryCanceled:
+        if limit_s is None:
+            raise
         raise RuleViolation(TOO_FAR.format(limit_s)) from None
     entries = [LogEntry(**dict(zip(LogEntry.__struct_fields__, row, strict=False))) for row in rows[:limit]]
     more = bool(rows) and rows[0][-1] > len(entries)

@@ -1,5 +1,6 @@
 """The verifier as auditors call it: what it is given, what it says, and how it ends."""
 
+import io
 import json
 import random
 from base64 import b64encode
@@ -9,7 +10,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from audit_verifier import cli
+from audit_verifier import cli, rows
 from routines.bootstrap import System
 from tests.witness import MOMENT, Cosigner
 from verification.tampering import databases, logs
@@ -111,6 +112,7 @@ def test_a_checkpoint_by_somebody_else_is_a_finding_and_is_not_believed(case, ru
         (b"", "is not an export"),
         (b'{"format":"other"}\n', "is not an export"),
         (b'{"format":"routines-log-export/1"}\n', "does not say where the log ends"),
+        (b'{"format":"routines-log-export/1","position":Infinity,"hash":""}\n', "does not say where the log ends"),
         (b'{"format":"routines-log-export/1","position":0,"hash":"","checkpoint":7}\n', "checkpoint that is none"),
         (
             b'{"format":"routines-log-export/1","position":1,"hash":""}\n{"position":9223372036854775808,"stream":"%b",'
@@ -156,10 +158,42 @@ def test_a_line_from_which_others_could_read_something_else_is_not_accepted(case
     assert run("verify", "--export", case.export)[0] != 0
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda stream: stream.replace("-", "") + "beef",
+        lambda stream: stream[:8] + stream.replace("-", "")[8:] + "beef",
+        lambda stream: stream[:-2] + "--",
+    ],
+    ids=["longer", "longer with a dash", "shorter"],
+)
+def test_an_id_of_another_length_is_not_taken_for_the_one_that_was_recorded(case, run, other):
+    lines = case.export.read_bytes().splitlines(keepends=True)
+    for place, line in enumerate(lines[1:], 1):
+        stream = json.loads(line)["stream"]
+        changed = line.replace(stream.encode(), other(stream).encode()[:36].ljust(36, b"0"), 1)
+        case.export.write_bytes(b"".join([*lines[:place], changed, *lines[place + 1 :]]))
+
+        assert run("verify", "--export", case.export)[0] == 2
+
+
+def test_lines_of_any_length_are_read_whole():
+    lines = [b"a" * size for size in (0, 5 * rows.CHUNK + 1, 7, rows.CHUNK, rows.CHUNK - 1, 3)]
+
+    assert [line for part in rows._lines(io.BytesIO(b"\n".join(lines))) for line in part] == lines
+
+
 def test_nonsense_ends_with_a_sentence(case, run, tmp_path):
     deep, odd = tmp_path / "deep", tmp_path / "odd.checkpoint"
     deep.write_bytes(b"[" * 100_000)
     odd.write_text(case.anchors.checkpoints[0].replace(f"{NAME}\n", f"{NAME}/companies/{'-' * 36}\n", 1))
+
+    for more in ("ÄÄÄÄ", "\ud800"):
+        header, rest = case.export.read_bytes().split(b"\n", 1)
+        checkpoint = case.anchors.checkpoints[0].replace("\n\n", "\n\ud800\n\n") + f"\N{EM DASH} somebody {more}\n"
+        odd_export = tmp_path / "odd.ndjson"
+        odd_export.write_bytes(json.dumps(json.loads(header) | {"checkpoint": checkpoint}).encode() + b"\n" + rest)
+        assert (1, "") == run("verify", "--export", odd_export, "--key", case.key)[:2]
 
     assert (2, "") == run("verify", "--export", deep)[:2]
     assert (2, "") == run("check", deep, "--key", case.key)[:2]

@@ -173,3 +173,10 @@ def test_each_witness_is_a_url_and_its_verifier_key():
 def test_a_witness_that_cannot_be_asked_is_refused_at_the_start(text):
     with pytest.raises(BadSetting, match="ROUTINES_WITNESSES"):
         from_env({"ROUTINES_DATABASE_URL": URL, "ROUTINES_WITNESSES": text})
+
+
+@pytest.mark.parametrize("url", ["https://w1:sesame@w1.example", "https://w1.example?key=sesame"])
+def test_the_url_of_a_witness_holds_no_secret_and_none_is_said(url):
+    with pytest.raises(BadSetting, match="must hold no user, no password and no query") as raised:
+        from_env({"ROUTINES_DATABASE_URL": URL, "ROUTINES_WITNESSES": f"{url} {W1}"})
+    assert "sesame" not in str(raised.value)

@@ -26,9 +26,10 @@ from psycopg_pool import PoolTimeout
 
 from application.event_store.data_keys import DataKeys
 from application.use_cases.event_access import EventAccess
-from domain.errors import DomainError
+from domain.errors import DomainError, RuleViolation
 from projections.audit import feed
 from projections.audit.feed import Filters, LogEntry
+from projections.engine.documents import Part
 from projections.engine.positions import Lagging
 from projections.engine.read_model import Connection
 from web.events import formats
@@ -40,6 +41,8 @@ LOOK_S = 0.05  # between two looks whether the index has grown
 TROUBLE_S = 1.0  # pause after the database could not be reached
 HEARTBEAT_S = 15.0  # without an event a reader gets a sign of life
 BATCH = 500  # events that are read and shown at a time
+SEARCH_S = 1.0  # the longest search in the log; after one that took longer a reader goes through the log part by part,
+PART = 50_000  # so many positions at a time
 KEPT_EVENTS, KEPT_BYTES = 5_000, 8 * 1024 * 1024  # in memory, for all readers
 CHUNK_BYTES = 64 * 1024  # that are sent to a reader at a time; one event may be larger
 BEGINNING = b"retry: 2000\nid: %d\n\n"  # after so many milliseconds a browser connects again
@@ -212,6 +215,7 @@ class Reader:
         self, tail: Tail, backend: Backend, filters: Filters, position: int, access: EventAccess, renew: Renew
     ) -> None:
         self._tail, self._backend, self._filters, self._position, self._renew = tail, backend, filters, position, renew
+        self._is_rare = True  # what it reads, as far as is known: it is found at once, wherever it is in the log
         self._take(access)
 
     async def begin(self) -> bytes:
@@ -254,14 +258,27 @@ class Reader:
         return b"".join(frame.data for frame in frames)
 
     def _read_page(self, position: int) -> bytes:
-        """Return the next chunk from the log; nothing at its end."""
+        """Return the next chunk from the log; nothing at its end, or if its next part has nothing for the reader."""
         with self._backend.pool.connection() as conn:
-            reached = feed.reached(conn)
-            filters = replace(self._filters, after=position, before=reached + 1)
-            part = feed.page(conn, filters, order="asc", limit=BATCH, max_bytes=CHUNK_BYTES)
+            part, end = self._search(conn, position, BATCH)
             frames = frames_of(conn, part)
-        self._position = frames[-1].entry.position if part.more else max(reached, position)
+        self._position = frames[-1].entry.position if part.more else end
         return self._shown(frames)
+
+    def _search(self, conn: Connection, position: int, limit: int) -> tuple[Part[LogEntry], int]:
+        """Return the next events after a position, and up to where they were looked for: mostly the end of the log."""
+        end = max(feed.reached(conn), position)
+        if self._is_rare:
+            try:
+                return self._page(conn, position, end, limit, SEARCH_S), end
+            except RuleViolation:
+                self._is_rare = False
+        end = min(end, position + PART)
+        return self._page(conn, position, end, limit, None), end
+
+    def _page(self, conn: Connection, position: int, end: int, limit: int, limit_s: float | None) -> Part[LogEntry]:
+        filters = replace(self._filters, after=position, before=end + 1)
+        return feed.page(conn, filters, order="asc", limit=limit, max_bytes=CHUNK_BYTES, limit_s=limit_s)
 
     def _may_still_read(self) -> bool:
         try:
@@ -286,12 +303,10 @@ class Watcher(Reader):
         return CHANGED % self._position if frames else b""
 
     def _read_page(self, position: int) -> bytes:
-        """Return whether something has changed up to the end of the log, however much it is."""
+        """Return whether something has changed up to the end of the log, or of its next part, however much it is."""
         with self._backend.pool.connection() as conn:
-            reached = feed.reached(conn)
-            newest = feed.page(conn, replace(self._filters, after=position, before=reached + 1), limit=1)
-        self._position = max(reached, position)
-        return CHANGED % self._position if len(newest) else b""
+            part, self._position = self._search(conn, position, 1)
+        return CHANGED % self._position if len(part) else b""
 
 
 class LiveFeed(StreamedAnswer):

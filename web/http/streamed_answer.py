@@ -38,9 +38,11 @@ class StreamedAnswer(Response[None]):
         return self._send
 
     async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": self._headers})
-        if is_bodiless(scope):
+        is_sent = not is_bodiless(scope)
+        if not is_sent:
             await self._chunks.aclose()
+        await send({"type": "http.response.start", "status": 200, "headers": self._headers})
+        if not is_sent:
             await send(_body(b"", more=False))
             return
         leaving = asyncio.create_task(_left(receive))

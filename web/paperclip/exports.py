@@ -2,17 +2,21 @@
 The route of exports: the rows of a view of a company in a file (our addition).
 
 A file is written whole before it is sent, at the speed of the database: a slow reader keeps no transaction open, and
-what cannot be exported is refused before the answer begins. It has no name, so it is gone when the answer ends.
+what cannot be exported is refused before the answer begins. It has no name, so it is gone when the answer ends, and of a
+company there is one at a time, so slow readers fill no disk.
 """
 
 import io
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Lock
+from functools import partial
+from threading import RLock
 from typing import Annotated, Any, BinaryIO, Self, cast, get_args
 from urllib.parse import urlencode
 from uuid import UUID
+from weakref import finalize
 
 import psycopg
 from litestar import Controller, Request, Response
@@ -31,6 +35,7 @@ from projections.engine.views import View
 from projections.export_files import Format
 from projections.exports import EVENTS, VIEWS, Selection
 from web.http.backend import POSITION_HEADER, Backend
+from web.http.departures import check_presence
 from web.http.errors import Overloaded
 from web.http.path_ids import CompanyId
 from web.http.public_path import public_path
@@ -65,63 +70,122 @@ HEADERS = (
 TIMEOUT = SQL("SET LOCAL statement_timeout = {}")
 
 
+class Export:
+    """The file of an export, chunk by chunk. With its last chunk, or when nobody takes it any more, it is gone."""
+
+    def __init__(self, file: BinaryIO, end: Callable[[], None]) -> None:
+        self._file, self._finish = file, finalize(self, _end, file, end)
+        self.size = self._left = file.tell()
+        file.seek(0)
+        if not self.size:
+            self._finish()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if chunk := await sync_to_thread(self._read):
+            return chunk
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """Close the file, and make room for the next export of the company."""
+        self._finish()
+
+    def _read(self) -> bytes:
+        """Return the next chunk. Who has the last one may ask for the next file at once."""
+        if not self._left:
+            return b""
+        chunk = self._file.read(CHUNK_BYTES)
+        self._left -= len(chunk)
+        if not self._left:
+            self._finish()
+        return chunk
+
+
+def _end(file: BinaryIO, end: Callable[[], None]) -> None:
+    file.close()
+    end()
+
+
 class Exporter:
-    """Writes exports, a few at once, and one of each company."""
+    """Writes exports, a few at once. Of each company there is one file at a time, until it is sent."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._companies = set[UUID]()  # whose exports are being written
-        self._lock = Lock()
+        self._companies = set[UUID]()  # whose exports are being written or sent
+        self._writing = 0
+        self._lock = RLock()  # the collector of garbage may end an export within any of the methods
 
     def write(
         self, company_id: UUID, view: View, file_format: Format, selection: Selection, span: tuple[int, int] | None
-    ) -> BinaryIO:
+    ) -> Export:
         """
-        Return a file with the selected rows of a company, at its end. Raise RuleViolation if they are too many.
+        Return a file with the selected rows of a company. Raise RuleViolation if they are too many.
 
-        Raise Overloaded if an export of the company, or as many as there may be, are being written.
+        Raise Overloaded if there is an export of the company, or as many as there may be are being written.
         """
         limits = self._backend.limits
+        self._begin(company_id, limits)
+        try:
+            file = self._written(view, file_format, selection, span, limits)
+        except BaseException:
+            self._end(company_id)
+            raise
+        finally:
+            with self._lock:
+                self._writing -= 1
+        return Export(file, partial(self._end, company_id))
+
+    def _written(
+        self, view: View, file_format: Format, selection: Selection, span: tuple[int, int] | None, limits: Limits
+    ) -> BinaryIO:
         with (
-            self._place(company_id, limits),
             self._backend.consistent_read(READ_MODELS[view.name]) as conn,
             _refusing_too_much(limits),
             conn.transaction(),
         ):
-            conn.execute(TIMEOUT.format(Literal(int(limits.export_limit_s * 1000))))
+            conn.execute(TIMEOUT.format(Literal(max(int(limits.export_limit_s * 1000), 1))))
             file = cast("BinaryIO", tempfile.TemporaryFile(buffering=CHUNK_BYTES))  # noqa: SIM115 it is closed with the answer
             try:
-                bounded = cast("BinaryIO", _Bounded(file, limits.max_export_bytes))
+                bounded = cast("BinaryIO", _Bounded(file, limits.max_export_bytes, limits.export_limit_s))
                 export_files.writer(file_format)(conn, view, bounded, selection, span)
             except BaseException:
                 file.close()
                 raise
         return file
 
-    @contextmanager
-    def _place(self, company_id: UUID, limits: Limits) -> Iterator[None]:
+    def _begin(self, company_id: UUID, limits: Limits) -> None:
         with self._lock:
             if company_id in self._companies:
-                raise Overloaded("An export of this company is being written; ask again when it has ended")
-            if len(self._companies) >= limits.max_exports_at_once:
+                raise Overloaded("An export of this company is being written or sent; ask again when it has ended")
+            if self._writing >= limits.max_exports_at_once:
                 raise Overloaded("Many exports are being written; try again later")
             self._companies.add(company_id)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._companies.discard(company_id)
+            self._writing += 1
+
+    def _end(self, company_id: UUID) -> None:
+        with self._lock:
+            self._companies.discard(company_id)
 
 
 class TooLarge(Exception):
     """More was to be written to a file than it may hold."""
 
 
-class _Bounded(io.RawIOBase):
-    """Writes to a file no more than so many bytes. Raise TooLarge."""
+class TooSlow(Exception):
+    """A file is not written in time."""
 
-    def __init__(self, file: BinaryIO, most: int) -> None:
-        self._file, self._left = file, most
+
+class _Bounded(io.RawIOBase):
+    """
+    Writes to a file no more than so many bytes, for so many seconds, and for as long as its reader waits.
+
+    Raise TooLarge, TooSlow and Gone.
+    """
+
+    def __init__(self, file: BinaryIO, most: int, limit_s: float) -> None:
+        self._file, self._left, self._until = file, most, time.monotonic() + limit_s
 
     def writable(self) -> bool:
         """Return True."""
@@ -129,6 +193,9 @@ class _Bounded(io.RawIOBase):
 
     def write(self, data: Any) -> int:
         """Write all of the data."""
+        check_presence()
+        if time.monotonic() > self._until:
+            raise TooSlow
         self._left -= memoryview(data).nbytes
         if self._left < 0:
             raise TooLarge
@@ -143,7 +210,7 @@ def _refusing_too_much(limits: Limits) -> Iterator[None]:
         raise RuleViolation(
             f"The export is larger than {limits.max_export_bytes:,} bytes: narrow it with from and to, or events with limit"
         ) from error
-    except psycopg.errors.QueryCanceled as error:
+    except (TooSlow, psycopg.errors.QueryCanceled) as error:
         raise RuleViolation(
             f"The export takes longer than {limits.export_limit_s:g} seconds: narrow it with from and to, or events with limit"
         ) from error
@@ -178,7 +245,8 @@ class Exports(Controller):
         """
         Returns the rows of a view as a file: lines of JSON, CSV, or Parquet where the service has pyarrow. The views and
         their columns are those of `routines export`. Owners, admins and auditors may read them. `from` and `to` select
-        rows by the time that the view names, open at its end.
+        rows by the time that the view names, open at its end. The fields of events are as the log keeps them: `[sealed]`,
+        `{}` and `[]` stand for texts, payloads and names, which `GET /companies/{companyId}/events` has.
 
         Of events, one file has 100,000 at most, or `limit`, after the position `after`; `X-Routines-Position` is the
         position up to which they are there, and `Link` leads to the next file, so a nightly job takes only what is new.
@@ -212,9 +280,9 @@ class Exports(Controller):
                 if value is not None:
                     raise _invalid(f"{name} is for events only: the other views are exported whole", name)
         file = exporter.write(company_id, VIEWS[view], chosen, selection, span)
-        headers["content-length"] = str(file.tell())
+        headers["content-length"] = str(file.size)
         return StreamedAnswer(  # type: ignore[return-value]
-            _FileChunks(file), [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+            file, [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         )
 
 
@@ -231,26 +299,6 @@ def _next(request: Request[Any, Any, Any], position: int) -> str:
     query = [item for item in request.query_params.multi_items() if item[0] != "after"]
     address = f"{public_path(request)}{request.url.path}?{urlencode([*query, ('after', position)])}"
     return f'<{address}>; rel="next"'
-
-
-class _FileChunks:
-    """A file from its beginning, chunk by chunk."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        file.seek(0)
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> bytes:
-        if chunk := await sync_to_thread(self._file.read, CHUNK_BYTES):
-            return chunk
-        raise StopAsyncIteration
-
-    async def aclose(self) -> None:
-        """Close the file, which is gone then."""
-        self._file.close()
 
 
 def _invalid(message: str, name: str) -> Invalid:

@@ -2,6 +2,7 @@
 Witnesses cosign each new checkpoint of the log, over real HTTP, and refuse a log that does not go on from what they saw.
 """
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,9 +18,13 @@ from tlog_scales.tlog import Checkpoint
 
 from application.proof import log_key
 from domain.proof.checkpoints import Head
+from domain.proof.witnesses import Witness as Named
+from domain.proof.witnesses import read_key
 from processes.delivery import worker
 from processes.delivery.outbound import PRIVATE, Client
+from processes.delivery.witnesses import LOCK, LONGEST, TAKEN, Witnesses
 from processes.notary import Notary
+from projections.delivery import delivery_locks
 from projections.proof import log_tree, witnessing
 from routines import bootstrap
 from routines.local.listening import free_port
@@ -29,7 +34,7 @@ from tests.witness import Cosigner, Witness, serving
 from web.http.backend import Backend
 from web.monitoring.checkup import WITNESS_BOUND, Checkup
 
-LONGEST = timedelta(minutes=13)  # with its jitter, the longest pause after a failure
+AGAIN = timedelta(minutes=13)  # after that a witness that has failed is asked again, jitter included
 
 
 class Signed:
@@ -147,11 +152,42 @@ def test_a_witness_that_is_away_holds_up_nobody_and_is_asked_again(system, signe
     assert (failed.size, failed.behind_since, failed.reason) == (0, clock.now, "The receiver answered 503")
 
     away.forced = None
-    clock.now += LONGEST
+    clock.now += AGAIN
     signed.conn.execute("SELECT pg_notify('routines_log', '')")  # what a recorded event does as well
     wait_for(lambda: away.sizes == [size])
     status = wait_for(lambda: (status := signed.status(away)) and status.size == size and status)
     assert (status.behind_since, status.reason) == (None, None)
+
+
+def test_a_witness_cannot_ask_to_be_left_alone_for_longer_than_our_longest_pause(signed, witnesses, asking, clock):
+    witness = witnesses[0]
+    witness.forced, witness.retry_after = (503, b""), "86400"
+    asking(witness)
+    signed.grow(3)
+
+    wait_for(lambda: signed.reason(witness))
+
+    assert witnessing.next_attempt(signed.conn, clock.now) == clock.now + LONGEST
+
+
+def test_witnesses_that_another_process_is_asking_are_left_alone_for_a_moment(
+    system, signed, witnesses, executor, clock
+):
+    async def scene(conn):
+        key = witnesses[0].cosigner.verifier_key
+        here = Witnesses(executor, Client(clock), [Named(url=witnesses[0].url, verifier_key=key, key=read_key(key))])
+        assert await here.ask_due(conn) == 1
+        await asyncio.gather(*here.tasks)
+        assert (await here.ask_due(conn), here.wakes(conn, clock.now)) == (0, [clock.now + TAKEN])
+        clock.now += TAKEN
+        assert (await here.ask_due(conn), here.wakes(conn, clock.now)) == (1, [])
+        await asyncio.gather(*here.tasks)
+
+    signed.grow(3)
+    with bootstrap.connect(system.settings) as conn, bootstrap.connect(system.settings) as other:
+        assert delivery_locks.hold(other, LOCK)
+        asyncio.run(scene(conn))
+    assert witnesses[0].requests == []
 
 
 def test_health_says_so_when_a_witness_has_been_behind_for_a_while(system, signed, witnesses):

@@ -12,7 +12,9 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
-from projections.audit.feed import LogEntry
+from domain.errors import RuleViolation
+from projections.audit import feed as feeds
+from projections.audit.feed import Filters, LogEntry
 from tests.api import Api
 from tests.web import people
 from tests.web.served import further
@@ -132,6 +134,31 @@ def test_a_reader_who_has_fallen_behind_what_is_in_memory_reads_on_from_the_log(
         goals(api, company, *map(str, range(12)))
 
         assert titles(feed.events(12)) == [str(number) for number in range(12)]
+
+
+def test_where_a_search_takes_long_the_log_is_gone_through_part_by_part(api: Api, monkeypatch: pytest.MonkeyPatch):
+    page, bounds = feeds.page, list[int]()
+
+    def slow(conn: Any, filters: Filters, *, limit_s: float | None = None, **how: Any) -> Any:
+        if limit_s is not None:
+            raise RuleViolation("not found in time")
+        if filters.kinds and filters.before is not None and filters.after is not None:
+            bounds.append(filters.before - filters.after - 1)
+        return page(conn, filters, **how)
+
+    company = api.company()
+    path = f"/companies/{company}/events?kind=goal.created"
+    goals(api, company, "one", "two", "three", "four", "five")
+    begin = api.get(f"{path}&order=oldest")[0]["position"] - 5
+    with monkeypatch.context() as patch:
+        patch.setattr(feeds, "page", slow)
+        patch.setattr(live, "PART", 2)
+        patch.setattr(Tail, "has", lambda self, position: position >= self.position)  # nothing is in memory
+        with reading(api, f"{path}&after={begin}") as feed:
+            assert titles(feed.events(5)) == ["one", "two", "three", "four", "five"]
+
+    assert len(bounds) > 3
+    assert max(bounds) == 2
 
 
 def test_an_event_that_the_index_has_passed_over_hides_no_other():

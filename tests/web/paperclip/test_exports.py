@@ -2,10 +2,13 @@
 
 import csv
 import io
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from typing import BinaryIO, cast
 
+import httpx
 import msgspec
 import pytest
 from msgspec.structs import replace
@@ -13,7 +16,9 @@ from pyarrow import parquet
 
 from projections import export_files, exports
 from tests.api import Api
+from tests.waiting import wait_for
 from tests.web.served import further
+from web.paperclip.exports import Export, TooLarge, TooSlow, _Bounded
 
 MOMENT = exports.VIEWS["runs"].moment
 TITLE = "Zürich, “quoted”\nand =2+2"
@@ -131,13 +136,14 @@ def test_an_unknown_view_is_answered_with_those_that_there_are(api: Api, company
     assert (answer.status_code, "occurrences" in answer.json()["error"]) == (404, True)
 
 
-def test_what_is_larger_than_allowed_or_takes_too_long_is_refused_whole(api: Api, company: str):
+@pytest.mark.parametrize("file_format", ["ndjson", "csv", "parquet"])
+def test_what_is_larger_than_allowed_or_takes_too_long_is_refused_whole(api: Api, company: str, file_format: str):
     for limits, reason in (
         ({"max_export_bytes": 1024}, "larger than 1,024 bytes"),
         ({"export_limit_s": 0.001}, "takes longer"),
     ):
         with further(api, limits=replace(api.system.settings.limits, **limits)) as here:
-            answer = here.request("GET", f"/companies/{company}/exports/events")
+            answer = here.request("GET", f"/companies/{company}/exports/events?format={file_format}")
         assert (answer.status_code, reason in answer.json()["error"]) == (422, True)
 
 
@@ -165,10 +171,50 @@ def test_a_company_writes_one_export_at_a_time_and_a_process_a_few(
             assert first.result().status_code == 200
 
         assert [(one.status_code, one.json()["error"].partition(";")[0]) for one in (same, others)] == [
-            (503, "An export of this company is being written"),
+            (503, "An export of this company is being written or sent"),
             (503, "Many exports are being written"),
         ]
         assert len(rows(here.request("GET", path))) == 3
+
+
+def test_a_company_has_one_file_until_it_is_sent_or_its_reader_leaves(
+    api: Api, company: str, monkeypatch: pytest.MonkeyPatch
+):
+    def large(_format):
+        return lambda _conn, _view, file, *_: file.write(bytes(2**25))
+
+    path = f"{api.url}/api/companies/{company}/exports/runs"
+    headers = {"Authorization": f"Bearer {api.token}"}
+    with monkeypatch.context() as patch:
+        patch.setattr(export_files, "writer", large)
+        with httpx.stream("GET", path, headers=headers) as answer:
+            assert (answer.status_code, answer.headers["content-length"]) == (200, str(2**25))
+            assert httpx.get(path, headers=headers).status_code == 503
+        wait_for(lambda: httpx.get(path, headers=headers).status_code == 200)  # it is noticed that the reader has left
+        assert len(httpx.get(path, headers=headers).content) == 2**25
+    for _ in range(10):
+        assert httpx.get(f"{path}?to=2001-01-01T00:00:00Z", headers=headers).content == b""
+        assert len(rows(httpx.get(path, headers=headers))) == 3
+
+
+def test_an_export_whose_answer_is_never_sent_leaves_room_for_the_next():
+    ended = list[bool]()
+    file = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115 the export closes it
+    file.write(b"rows")
+
+    export = Export(file, lambda: ended.append(True))
+    assert (export.size, ended, file.closed) == (4, [], False)
+    del export
+
+    assert (ended, file.closed) == ([True], True)
+
+
+def test_nothing_is_written_beyond_the_time_or_the_bytes_of_a_file():
+    for most, limit_s, error in ((100, 10.0, TooLarge), (2**20, -1.0, TooSlow)):
+        written = io.BytesIO()
+        with pytest.raises(error):
+            _Bounded(cast("BinaryIO", written), most, limit_s).write(bytes(101))
+        assert written.getvalue() == b""
 
 
 def test_head_is_answered_without_the_file(api: Api, company: str):
