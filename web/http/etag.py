@@ -48,9 +48,7 @@ def add_conditional_reads(app: ASGIApp) -> ASGIApp:
             if held_start is not None:
                 start, held_start = held_start, None
                 if not message.get("more_body", False):
-                    body = message["body"]
-                    tag = tag_of(body) if len(body) <= LIGHT_BYTES else await asyncio.to_thread(tag_of, body)
-                    start, message = _tagged(start, message, tag, list(scope["headers"]))
+                    start, message = await _tagged(start, message, list(scope["headers"]))
                 await send(start)
             if bodiless and message["type"] == "http.response.body":
                 message = {**message, "body": b""}
@@ -66,8 +64,10 @@ def _is_json(start: Any) -> bool:
     return bool(start["status"] == HTTPStatus.OK and JSON.match(kind))
 
 
-def _tagged(start: Any, body: Any, tag: bytes, request_headers: Headers) -> tuple[Any, Any]:
+async def _tagged(start: Any, body: Any, request_headers: Headers) -> tuple[Any, Any]:
     """Return the answer with its ETag, as 304 without a body if the client already has it."""
+    content = body["body"]
+    tag = tag_of(content) if len(content) <= LIGHT_BYTES else await asyncio.to_thread(tag_of, content)
     headers: Headers = [*start["headers"], (b"etag", tag), CACHE_CONTROL]
     if not _has(tag, (value for name, value in request_headers if name.lower() == b"if-none-match")):
         return {**start, "headers": headers}, body
