@@ -53,8 +53,11 @@ MEDIA_TYPES: dict[Format, str] = {
     "parquet": "application/vnd.apache.parquet",
 }
 READ_MODELS = {view.name: model.name for model in catalogue.ALL for view in model.views} | {EVENTS: "event_index"}
-BYTES = {"type": "string", "format": "binary"}
-OPTIONS = {"forms": {media_type.partition(";")[0]: BYTES for media_type in MEDIA_TYPES.values()}, "has_json": False}
+TEXT, BYTES = {"type": "string"}, {"type": "string", "format": "binary"}
+FORMS = {
+    media_type.partition(";")[0]: BYTES if name == "parquet" else TEXT for name, media_type in MEDIA_TYPES.items()
+}
+OPTIONS = {"forms": FORMS, "has_json": False}
 HEADERS = (
     ResponseHeader(
         name=POSITION_HEADER,
