@@ -3,9 +3,12 @@ What an erasure concerns: the events and the rows of a company or a user, counte
 models, which are made anew from the log.
 """
 
+import time
+from collections.abc import Sequence
 from uuid import UUID
 
 import msgspec
+from psycopg import errors
 from psycopg.sql import SQL, Identifier
 
 from domain import erasure
@@ -41,6 +44,15 @@ _DELETED = (
     "DELETE FROM refused_attempts WHERE tenant = %s::uuid::text",
 )
 _COUNTED = {"run_log", *(table.name for model in catalogue.ALL for table in model.tables)}
+# It may take long to count what there is, and to write tables anew.
+UNHURRIED = """
+    SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('statement_timeout', 'transaction_timeout')"""
+LOCK_SOON, LOCK_AS_USUAL = (
+    "SET lock_timeout = '0.5s'",
+    "RESET lock_timeout",
+)  # all others wait behind a lock that is waited for
+LOCK_TRIES = 10
+LOCK_PAUSE_S = 0.5  # lets those pass who have waited for us
 _KEYS = "SELECT id FROM access_key WHERE user_id = %s ORDER BY id"
 _COMPANIES = "SELECT company_id FROM member WHERE user_id = %s ORDER BY company_id"
 
@@ -96,6 +108,30 @@ def delete_beside(conn: Connection, subject_id: UUID) -> None:
     with conn.transaction():
         for statement in _DELETED:
             conn.execute(SQL(statement), (subject_id,))
+
+
+def write_anew(conn: Connection, tables: Sequence[str]) -> None:
+    """
+    Write tables anew, so that the files of the database have none of their deleted rows any more.
+
+    Raises LockNotAvailable when readers have been in the way LOCK_TRIES times.
+    """
+    conn.execute(LOCK_SOON)
+    for table in tables:
+        for left in reversed(range(LOCK_TRIES)):
+            try:
+                conn.execute(SQL("VACUUM (FULL) {}").format(Identifier(*table.split("."))))
+                break
+            except errors.LockNotAvailable:
+                if not left:
+                    raise
+                time.sleep(LOCK_PAUSE_S)
+    conn.execute(LOCK_AS_USUAL)
+
+
+def take_time(conn: Connection) -> None:
+    """Lift the limits of time of a session."""
+    conn.execute(UNHURRIED)
 
 
 def _count(conn: Connection, query: SQL, column: str, id_: UUID) -> Concerned:

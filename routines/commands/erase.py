@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from uuid import UUID
@@ -10,7 +10,6 @@ from uuid import UUID
 import click
 import msgspec
 from psycopg import errors
-from psycopg.sql import SQL, Identifier
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -29,15 +28,6 @@ from routines.connections import Session
 from routines.settings import Settings
 
 PATIENCE_S = 10.0  # for read models that are behind the log
-# It may take long to count what there is, and to write tables anew.
-UNHURRIED = """
-    SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('statement_timeout', 'transaction_timeout')"""
-LOCK_SOON, LOCK_AS_USUAL = (
-    "SET lock_timeout = '0.5s'",
-    "RESET lock_timeout",
-)  # all others wait behind a lock that is waited for
-LOCK_TRIES = 10
-LOCK_PAUSE_S = 0.5  # lets those pass who have waited for us
 
 
 class Report(msgspec.Struct, rename="camel"):
@@ -90,7 +80,7 @@ def erase(  # noqa: PLR0913 the options
         done = _Erasure(system, owner, company_id, user_id)
         with bootstrap.connect(settings) as conn:
             for connection in (owner, conn):
-                connection.execute(UNHURRIED)
+                erasure.take_time(connection)
             _wait(conn)
             done.check(conn)
             before = data_keys.erasure_of(owner, done.id)
@@ -154,10 +144,10 @@ class _Erasure:
 
     def _clear(self, conn: Session, *, quiet: bool) -> None:
         """Delete what was opened with the key, once no process has it any more."""
-        _write_anew(self._owner, data_keys.TABLES)
+        erasure.write_anew(self._owner, data_keys.TABLES)
         time.sleep(data_keys.LOOK_S)  # until then other processes may read with the key, and so write rows
         erasure.delete_beside(conn, self.id)
-        _write_anew(conn, erasure.tables_beside(of_user=self.kind == "user"))
+        erasure.write_anew(conn, erasure.tables_beside(of_user=self.kind == "user"))
         head = self._system.store.head()
         with _progress(quiet=quiet) as bars:
             for model in erasure.models(of_user=self.kind == "user"):
@@ -165,25 +155,6 @@ class _Erasure:
                 verification.drop_unfinished(conn, model)
                 reached = rebuilds.rebuild(conn, model, self._system.store.after, partial(_show, bars, bar), anew=True)
                 bars.update(bar, completed=reached, total=reached)
-
-
-def _write_anew(conn: Session, tables: Sequence[str]) -> None:
-    """
-    Write tables anew, so that the files of the database have none of their deleted rows any more.
-
-    Raises LockNotAvailable when readers have been in the way LOCK_TRIES times.
-    """
-    conn.execute(LOCK_SOON)
-    for table in tables:
-        for left in reversed(range(LOCK_TRIES)):
-            try:
-                conn.execute(SQL("VACUUM (FULL) {}").format(Identifier(*table.split("."))))
-                break
-            except errors.LockNotAvailable:
-                if not left:
-                    raise
-                time.sleep(LOCK_PAUSE_S)
-    conn.execute(LOCK_AS_USUAL)
 
 
 def _tell(done: _Erasure, concerned: Concerned, before: Erasure, after: Erasure) -> None:

@@ -226,7 +226,7 @@ def test_no_kind_of_event_keeps_what_is_erased(looking, owner, tmp_path):
     for event in canaries():
         stream_id = uuid4()
         if isinstance(event, UserRegistered):
-            record(owner.store, user_id, None, event)
+            record(owner.store, user_id, None, replace(event, instance_admin=False))
         elif isinstance(event, KeyIssued):
             record(owner.store, stream_id, None, replace(event, user_id=user_id))
         elif not isinstance(event, OF_NOBODY):
@@ -300,8 +300,8 @@ def test_of_events_from_before_texts_were_sealed_the_log_alone_keeps_what_it_has
 def test_an_erasure_that_a_backup_is_in_the_way_of_says_so_and_goes_on_when_it_is_run_again(
     installation, owner, monkeypatch
 ):
-    monkeypatch.setattr("routines.commands.erase.LOCK_PAUSE_S", 0.0)
-    monkeypatch.setattr("routines.commands.erase.LOCK_TRIES", 2)
+    monkeypatch.setattr("projections.erasure.LOCK_PAUSE_S", 0.0)
+    monkeypatch.setattr("projections.erasure.LOCK_TRIES", 2)
     company = installation.company("Acme")
     installation.post(f"/companies/{company}/archive")
     settle(installation)
