@@ -564,9 +564,7 @@ def test_answers_that_show_a_secret_are_stored_by_nobody(api: Api):
     assert all(answer.is_success and ("token" in answer.text or "webhookSecret" in answer.text) for answer in showing)
 
 
-def test_nothing_is_kept_of_a_connection_that_is_reset_after_its_answer(
-    hasty: Served, monkeypatch: pytest.MonkeyPatch
-):
+def test_nothing_is_kept_of_a_connection_that_is_reset_after_its_answer(hasty: Served, monkeypatch: pytest.MonkeyPatch):
     lost: list[weakref.ref[Connection]] = []
     connection_lost = Connection.connection_lost
 
