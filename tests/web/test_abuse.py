@@ -5,9 +5,12 @@ Limits of single fields by type are tests/web/test_bad_input.py's; here each ope
 tried at its limits and past them. Whatever is sent, nothing answers 5xx (contract 1).
 """
 
+import gc
 import json
 import socket
+import struct
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from threading import Thread
@@ -559,3 +562,21 @@ def test_answers_that_show_a_secret_are_stored_by_nobody(api: Api):
 
     assert ["no-store"] * 6 == [answer.headers["cache-control"] for answer in showing]
     assert all(answer.is_success and ("token" in answer.text or "webhookSecret" in answer.text) for answer in showing)
+
+
+def test_nothing_is_kept_of_a_connection_that_is_reset_after_its_answer(hasty: Served, monkeypatch: pytest.MonkeyPatch):
+    lost: list[weakref.ref[Connection]] = []
+    connection_lost = Connection.connection_lost
+
+    def noted(connection: Connection, error: Exception | None) -> None:
+        lost.append(weakref.ref(connection))
+        connection_lost(connection, error)
+
+    monkeypatch.setattr(Connection, "connection_lost", noted)
+    with hasty.connect() as client:
+        client.sendall(b"GET /api/health HTTP/1.1\r\n" + HOST + b"\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.1 200")
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    wait_for(lambda: lost)
+    wait_for(lambda: gc.collect() >= 0 and lost[0]() is None)

@@ -84,6 +84,7 @@ class Connection(HttpToolsProtocol):
         """Free the place of the connection among its peers."""
         self._peers.leave(self)
         self._forget_deadline()
+        self._unset_keepalive_if_required()  # uvicorn leaves it on after a reset, and all of the connection is kept till then
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
