@@ -256,7 +256,10 @@ def budget_as_values(budget: Json | None) -> dict[str, str]:
     """Return a budget as the fields of a form have it."""
     if budget is None:
         return {"maxCost": "", "windowSec": ""}
-    return {"maxCost": f"{budget['maxCostMicros'] / 1_000_000:.6f}".rstrip("0").rstrip("."), "windowSec": _text(budget["windowSec"])}
+    return {
+        "maxCost": f"{budget['maxCostMicros'] / 1_000_000:.6f}".rstrip("0").rstrip("."),
+        "windowSec": _text(budget["windowSec"]),
+    }
 
 
 def budget_of(form: Form, errors: dict[str, str]) -> dict[str, Any] | None:

@@ -77,7 +77,9 @@ def company(api):
     work = f"/v1/workers/{company}/{claimed['trajectory']['trajectory_id']}/{claimed['claim_id']}"
     api.post(f"{work}/steps", {"step": "query", "inputs": {"sql": f"SELECT {'x' * 200}"}, "outputs": {"rows": [1, 2]}})
     api.post(f"{work}/log", {"part": 0, "output": [{"stream": "stderr", "text": "warning: " + "x" * 200}]})
-    api.patch(f"/v1/collections/{company}/environment", {"environment_variables": {"API_TOKEN": "x", UNBROKEN[:60]: "x"}})
+    api.patch(
+        f"/v1/collections/{company}/environment", {"environment_variables": {"API_TOKEN": "x", UNBROKEN[:60]: "x"}}
+    )
     api.patch(f"/routines/{audit}", {"env": {"TOKEN": {"type": "secret_ref", "name": "API_TOKEN"}}})
     return company
 
@@ -163,7 +165,15 @@ def paths(api, company):
         *(f"{routine}/triggers/new", f"{routine}/triggers/new?kind=webhook", f"{routine}/triggers/new?kind=chain"),
         *(f"{routine}/triggers/{trigger}", f"{routine}/triggers/{webhook}", f"{routine}/triggers/{trigger}/backfills"),
         *("/routines?column=agent&column=project&column=folder&column=priority&column=triggers&column=changed",),
-        *("/variables", "/tasks", "/new-task", "/tasks/count", f"/tasks/{UNBROKEN[:100]}", "/tasks/count/run", "/tasks/count/new-routine"),
+        *(
+            "/variables",
+            "/tasks",
+            "/new-task",
+            "/tasks/count",
+            f"/tasks/{UNBROKEN[:100]}",
+            "/tasks/count/run",
+            "/tasks/count/new-routine",
+        ),
         *("/tasks/count/routines/daily", "/tasks/count/routines/daily/edit", f"/tasks/count/trajectories/{trajectory}"),
         *(f"/runs/{failed['id']}", f"/runs/{live['id']}", f"/issues/{live['linkedIssueId']}"),
     ]
