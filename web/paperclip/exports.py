@@ -54,9 +54,7 @@ MEDIA_TYPES: dict[Format, str] = {
 }
 READ_MODELS = {view.name: model.name for model in catalogue.ALL for view in model.views} | {EVENTS: "event_index"}
 TEXT, BYTES = {"type": "string"}, {"type": "string", "format": "binary"}
-FORMS = {
-    media_type.partition(";")[0]: BYTES if name == "parquet" else TEXT for name, media_type in MEDIA_TYPES.items()
-}
+FORMS = {media_type.partition(";")[0]: BYTES if name == "parquet" else TEXT for name, media_type in MEDIA_TYPES.items()}
 OPTIONS = {"forms": FORMS, "has_json": False}
 HEADERS = (
     ResponseHeader(

@@ -90,9 +90,7 @@ def company_of_canaries(api):
         variables=[{"name": "who", "defaultValue": name("default")}],
     )
     api.patch(f"/routines/{routine}", {"description": name("another")})
-    fired = api.post(
-        f"/routines/{routine}/run", {"payload": {name("key"): name("value")}, "idempotencyKey": "once"}
-    )
+    fired = api.post(f"/routines/{routine}/run", {"payload": {name("key"): name("value")}, "idempotencyKey": "once"})
     api.post(f"/issues/{fired['linkedIssueId']}/comments", {"body": name("comment")}, token=token)
     return {"company": company, "agent": agent, "routine": routine, "run": fired["id"], "issue": fired["linkedIssueId"]}
 
