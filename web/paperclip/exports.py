@@ -48,8 +48,13 @@ MEDIA_TYPES: dict[Format, str] = {
     "parquet": "application/vnd.apache.parquet",
 }
 READ_MODELS = {view.name: model.name for model in catalogue.ALL for view in model.views} | {EVENTS: "event_index"}
-BYTES = {"type": "string", "format": "binary"}
-OPTIONS = {"forms": {media_type.partition(";")[0]: BYTES for media_type in MEDIA_TYPES.values()}, "has_json": False}
+TEXT, BYTES = {"type": "string"}, {"type": "string", "format": "binary"}
+OPTIONS = {
+    "forms": {
+        media_type.partition(";")[0]: BYTES if form == "parquet" else TEXT for form, media_type in MEDIA_TYPES.items()
+    },
+    "has_json": False,
+}
 HEADERS = (
     ResponseHeader(
         name=POSITION_HEADER,
