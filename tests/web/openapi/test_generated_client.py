@@ -28,7 +28,7 @@ from web.openapi.description import Operation
 
 PAGE = Path(__file__).parents[3] / "docs" / "clients.md"
 
-NEEDED = {  # parameters that an operation does not do without
+NEEDED: dict[str, dict[str, Any]] = {  # parameters that an operation does not do without
     "explainRoutine": {"at": datetime(2026, 11, 22, 9, tzinfo=UTC)},
     "compareRoutine": {"from_": "2026-11-22T09:00:00Z"},
 }
