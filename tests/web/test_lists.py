@@ -350,9 +350,9 @@ def test_the_parameters_and_headers_of_paging_are_described(api: Api):
     for path, names in (
         (
             "/api/companies/{company_id}/routines",
-            {"status", "q", "assigneeAgentId", "projectId", "folderId", "limit", "cursor"},
+            {"status", "q", "assigneeAgentId", "projectId", "folderId", "limit", "cursor", "asOf"},
         ),
-        ("/api/routines/{routine_id}/runs", {"status", "source", "limit", "cursor"}),
+        ("/api/routines/{routine_id}/runs", {"status", "source", "limit", "cursor", "asOf"}),
     ):
         described = paths[path]["get"]
         assert names == {one["name"] for one in described["parameters"] if one["in"] == "query"}

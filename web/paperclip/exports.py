@@ -29,7 +29,7 @@ from psycopg.sql import SQL, Literal
 from application.access import Caller
 from application.use_cases import event_access
 from domain.bounds.limits import Limits
-from domain.errors import NotFound, RuleViolation
+from domain.errors import InvalidField, NotFound, RuleViolation
 from projections import catalogue, export_files, exports
 from projections.engine.views import View
 from projections.export_files import Format
@@ -279,7 +279,7 @@ class Exports(Controller):
         else:
             for name, value in {"after": after, "limit": limit}.items():
                 if value is not None:
-                    raise _invalid(f"{name} is for events only: the other views are exported whole", name)
+                    raise InvalidField(f"{name} is for events only: the other views are exported whole", name)
         file = exporter.write(company_id, VIEWS[view], chosen, selection, span)
         headers["content-length"] = str(file.size)
         return StreamedAnswer(  # type: ignore[return-value]

@@ -120,14 +120,19 @@ def test_times_select_rows(api: Api, company: str):
         ("events?after=-1", "after"),
         ("events?limit=0", "limit"),
         ("events?limit=100001", "limit"),
-        ("runs?after=3", "after"),
-        ("runs?limit=3", "limit"),
     ],
 )
 def test_a_parameter_that_makes_no_sense_is_named(api: Api, company: str, query: str, field: str):
     answer = api.request("GET", f"/companies/{company}/exports/{query}")
 
     assert (answer.status_code, answer.json()["details"][0]["path"]) == (400, [field])
+
+
+@pytest.mark.parametrize("name", ["after", "limit"])
+def test_what_is_for_events_only_is_refused_for_other_views(api: Api, company: str, name: str):
+    answer = api.request("GET", f"/companies/{company}/exports/runs?{name}=3")
+
+    assert (answer.status_code, f"{name} is for events only" in answer.json()["error"]) == (422, True)
 
 
 def test_an_unknown_view_is_answered_with_those_that_there_are(api: Api, company: str):
