@@ -17,7 +17,7 @@ from web.events.changes import FieldChange, described
 from web.http.backend import Backend
 from web.http.path_ids import RoutineId
 from web.http.routing import get
-from web.paperclip import as_of
+from web.paperclip import past_answers
 
 TRIGGERS = "triggers."  # begins the names of fields of triggers, and their ids follow
 
@@ -95,8 +95,8 @@ class Differences(Controller):
 
 
 def _position(backend: Backend, text: str | None, name: str) -> int | None:
-    moment = as_of.moment(text, name)
-    return None if moment is None else as_of.position_of(backend, moment)
+    moment = past_answers.parse_moment(text, name)
+    return None if moment is None else past_answers.position_of(backend, moment)
 
 
 def _answer(

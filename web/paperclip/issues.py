@@ -24,8 +24,8 @@ from web.http.path_ids import CommentId, CompanyId
 from web.http.requests import parse_whole_number, uuid_or_none
 from web.http.routing import get, patch, post
 from web.http.validation import UUID_TEXT
-from web.paperclip import as_of as then
-from web.paperclip.as_of import Moment
+from web.paperclip import past_answers
+from web.paperclip.past_answers import Moment
 
 LIMIT, MOST = 500, 1_000
 MOST_COMMENTS = 500
@@ -109,7 +109,7 @@ class Issues(Controller):
 
     tags = ("issues",)
     dependencies = {
-        "as_of": Provide(then.wanted),
+        "as_of": Provide(past_answers.moment_of_request),
         "filters": Provide(filters),
         "part": Provide(comment_part),
         "paging": Provide(paging),
@@ -139,7 +139,7 @@ class Issues(Controller):
         filters = replace(filters, limit=limit, before=place_of(paging.cursor, list_name, Position))
         if as_of is not None:
             page = (paging, list_name, None if paging.limit is None else limit)
-            return then.issue_page(backend, caller, as_of, company_id, filters, page)
+            return past_answers.issue_page(backend, caller, as_of, company_id, filters, page)
         backend.authorize(caller, read_access.company, company_id)
         with backend.consistent_read("issues", eventual=eventual) as conn:
             part = issues.page(conn, company_id, filters, max_bytes=backend.limits.max_page_bytes)
@@ -169,7 +169,7 @@ class Issues(Controller):
         """Returns the issue with this id or identifier (`ACM-7`), with its ancestors, now or as they were at `asOf`."""
         issue = _found(backend, caller, issue_id, eventual=eventual)
         if as_of is not None:
-            return then.issue(backend, as_of, issue.id, _with_ancestors)
+            return past_answers.issue(backend, as_of, issue.id, _with_ancestors)
         with backend.consistent_read(eventual=True) as conn:
             above = issues.ancestors(conn, issue.id, backend.limits.max_page_bytes)
         return Response(_with_ancestors(issue, above))

@@ -41,8 +41,8 @@ from web.http.reading import Documents, Wanted
 from web.http.requests import MOST_NUMBER, JsonRequest, parse_whole_number
 from web.http.routing import get, patch, post
 from web.http.validation import must_resume, parse
-from web.paperclip import as_of as then
-from web.paperclip.as_of import Moment
+from web.paperclip import past_answers
+from web.paperclip.past_answers import Moment
 from web.paperclip.run_answers import REPEATED, run_answer
 from web.paperclip.triggers import TriggerSecret, secrets_of
 
@@ -97,7 +97,7 @@ class Routines(Controller):
 
     tags = ("routines",)
     dependencies = {
-        "as_of": Provide(then.wanted),
+        "as_of": Provide(past_answers.moment_of_request),
         "filters": Provide(filters),
         "run_filters": Provide(run_filters),
         "paging": Provide(paging),
@@ -130,8 +130,10 @@ class Routines(Controller):
         in_pages = paging.limit is not None or paging.cursor is not None
         limit = parse_whole_number(paging.limit, "limit", PAGE, 1, MOST) if in_pages else None
         if as_of is not None:
-            page_then = (paging, list_name, after, limit)
-            return await sync_to_thread(then.routine_page, backend, caller, as_of, company_id, filters, page_then)
+            past_page = (paging, list_name, after, limit)
+            return await sync_to_thread(
+                past_answers.routine_page, backend, caller, as_of, company_id, filters, past_page
+            )
         max_bytes = backend.limits.max_page_bytes
 
         def read() -> tuple[bool, Part[responses.RoutineListItem]]:
@@ -192,7 +194,7 @@ class Routines(Controller):
         it was then, without `lastRefusal`.
         """
         if as_of is not None:
-            return await sync_to_thread(then.routine, backend, caller, as_of, routine_id)
+            return await sync_to_thread(past_answers.routine, backend, caller, as_of, routine_id)
         max_bytes = backend.limits.max_page_bytes
 
         def read() -> tuple[bool, responses.RoutineDetail | None]:
@@ -258,7 +260,7 @@ class Routines(Controller):
         after = place_of(paging.cursor, list_name, UUID)
         if as_of is not None:
             page = (paging, list_name, after, limit)
-            return await sync_to_thread(then.run_page, backend, caller, as_of, routine_id, run_filters, page)
+            return await sync_to_thread(past_answers.run_page, backend, caller, as_of, routine_id, run_filters, page)
         max_bytes = backend.limits.max_page_bytes
 
         def read() -> Part[responses.RunSummary]:
@@ -320,7 +322,7 @@ class Routines(Controller):
     ) -> Response[responses.RunDetail]:
         """Returns the run as it is now, or as it was at `asOf`, with its whole payload, its deadline and its attempts."""
         if as_of is not None:
-            return then.run(backend, caller, as_of, run_id)
+            return past_answers.run(backend, caller, as_of, run_id)
         return Answer(detail_of(backend.authorize(caller, runs.read, run_id)))
 
     @post("/routine-runs/{run_id:str}/usage", operation_id="reportUsage", refuses=(403, 409), status_code=200)

@@ -18,7 +18,7 @@ PARAMETERS = {
     "/live": ("routine", "trigger", "run", "issue", "after"),
     "/routines/{routine}": ("at", "why", "zone", "trigger"),
     "/routines/{routine}/revisions": ("cursor",),
-    "/routines/{routine}/then": ("at",),
+    "/routines/{routine}/past": ("at",),
     "/routines/{routine}/what-if": (
         *("from", "to", "triggerId", "cronExpression", "timezone", "jitterSec"),
         *("concurrencyPolicy", "catchUpPolicy", "maxRunDurationSec"),
@@ -122,7 +122,7 @@ def test_a_page_of_one_company_shows_and_changes_nothing_of_another(board, api, 
     reads = [
         routine,
         f"{routine}/what-if",
-        f"{routine}/then",
+        f"{routine}/past",
         f"{routine}/edit",
         f"{routine}/run",
         f"{routine}/pause",

@@ -48,12 +48,12 @@ class Moment(NamedTuple):
     value: datetime | int
 
 
-async def wanted(text: Annotated[str | None, QueryParameter(name="asOf")] = None) -> Moment | None:
+async def moment_of_request(text: Annotated[str | None, QueryParameter(name="asOf")] = None) -> Moment | None:
     """Return the moment as of which a request wants its answer; None for now. It is a dependency. Raise InvalidField."""
-    return moment(text, "asOf")
+    return parse_moment(text, "asOf")
 
 
-def moment(text: str | None, name: str) -> Moment | None:
+def parse_moment(text: str | None, name: str) -> Moment | None:
     """Return the moment of a parameter, None for one that is absent. Raise InvalidField."""
     if text is None:
         return None
@@ -68,27 +68,27 @@ def moment(text: str | None, name: str) -> Moment | None:
     return Moment(name, time)
 
 
-def position_of(backend: Backend, asked: Moment) -> int:
+def position_of(backend: Backend, moment: Moment) -> int:
     """
     Return the position of the last event that was recorded at a moment or before. Raise InvalidField for the future.
 
     A time is shown in milliseconds, and recorded more exactly: to its end, it counts as one moment.
     """
-    if isinstance(asked.value, int):
-        if asked.value > (head := backend.executor.store.head()):
-            raise InvalidField(f"{asked.name} lies in the future: the log ends at position {head}", asked.name)
-        return asked.value
-    if asked.value > (now := backend.executor.clock()):
-        raise InvalidField(f"{asked.name} lies in the future: it is {responses.time(now)}", asked.name)
-    millisecond = asked.value.replace(microsecond=asked.value.microsecond // 1_000 * 1_000)
+    if isinstance(moment.value, int):
+        if moment.value > (head := backend.executor.store.head()):
+            raise InvalidField(f"{moment.name} lies in the future: the log ends at position {head}", moment.name)
+        return moment.value
+    if moment.value > (now := backend.executor.clock()):
+        raise InvalidField(f"{moment.name} lies in the future: it is {responses.time(now)}", moment.name)
+    millisecond = moment.value.replace(microsecond=moment.value.microsecond // 1_000 * 1_000)
     with backend.pool.connection() as conn:
-        return moments.position_at(conn, max(asked.value, millisecond + timedelta(microseconds=999)))
+        return moments.position_at(conn, max(moment.value, millisecond + timedelta(microseconds=999)))
 
 
 @contextmanager
-def past(backend: Backend, asked: Moment) -> Iterator[Past]:
+def read_models_at(backend: Backend, moment: Moment) -> Iterator[Past]:
     """Yield the read models as they were at a moment. Raise InvalidField or Lagging."""
-    position = position_of(backend, asked)
+    position = position_of(backend, moment)
     most_events, most_bytes = backend.limits.max_past_events, backend.limits.max_read_bytes
     with backend.consistent_read(*as_of.NAMES, position=position) as conn:
         keys = ReadKeys(conn)  # of now: what is erased since is erased as of then as well
@@ -99,20 +99,20 @@ def past(backend: Backend, asked: Moment) -> Iterator[Past]:
         yield Past(conn, position, decode, most_events=most_events, most_bytes=most_bytes)
 
 
-def routine(backend: Backend, caller: Caller, asked: Moment, routine_id: UUID) -> Response[responses.RoutineDetail]:
+def routine(backend: Backend, caller: Caller, moment: Moment, routine_id: UUID) -> Response[responses.RoutineDetail]:
     """Return a routine as it was."""
     addresses = backend.authorize(caller, use_cases.may_read, routine_id)
-    with past(backend, asked) as then:
+    with read_models_at(backend, moment) as past:
         found = _existing(
-            as_of.routine_detail(then, routine_id, backend.limits.max_page_bytes), "Routine", then.position
+            as_of.routine_detail(past, routine_id, backend.limits.max_page_bytes), "Routine", past.position
         )
-    return _at(then.position, Response(disclosure.shown(found, addresses=addresses)))
+    return _at(past.position, Response(disclosure.shown(found, addresses=addresses)))
 
 
 def routine_page(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
     backend: Backend,
     caller: Caller,
-    asked: Moment,
+    moment: Moment,
     company_id: UUID,
     filters: routines.Filters,
     page: tuple[Paging, str, routines.Place | None, int | None],
@@ -123,16 +123,16 @@ def routine_page(  # noqa: PLR0913, PLR0917 who asks, for what, and which part o
     paging, list_name, after, limit = page
     limit = _bounded(limit)
     addresses = backend.authorize(caller, read_access.routines, company_id)
-    with past(backend, asked) as then:
-        part = as_of.routine_page(then, company_id, filters, after, limit, backend.limits.max_page_bytes)
+    with read_models_at(backend, moment) as past:
+        part = as_of.routine_page(past, company_id, filters, after, limit, backend.limits.max_page_bytes)
     part = part.of(disclosure.shown(list(part), addresses=addresses))
-    return _at(then.position, make_page(paging, list_name, part, routines.place_of))
+    return _at(past.position, make_page(paging, list_name, part, routines.place_of))
 
 
 def run_page(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
     backend: Backend,
     caller: Caller,
-    asked: Moment,
+    moment: Moment,
     routine_id: UUID,
     filters: run_history.Filters,
     page: tuple[Paging, str, UUID | None, int],
@@ -140,39 +140,39 @@ def run_page(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
     """Return a page of the runs of a routine as it was."""
     paging, list_name, after, limit = page
     backend.authorize(caller, use_cases.may_read, routine_id)
-    with past(backend, asked) as then:
-        _existing(then.one(routines.ROUTINE, routine_id), "Routine", then.position)
+    with read_models_at(backend, moment) as past:
+        _existing(past.one(routines.ROUTINE, routine_id), "Routine", past.position)
 
         def place(run_id: UUID) -> int | None:
-            position = run_history.position(then.conn, routine_id, run_id)
-            return None if position is None or position > then.position else position
+            position = run_history.position(past.conn, routine_id, run_id)
+            return None if position is None or position > past.position else position
 
         before = row_of(after, place)
-        part = as_of.runs(then, routine_id, filters, before, limit, backend.limits.max_page_bytes)
-    return _at(then.position, make_page(paging, list_name, part, lambda run: run.id))
+        part = as_of.runs(past, routine_id, filters, before, limit, backend.limits.max_page_bytes)
+    return _at(past.position, make_page(paging, list_name, part, lambda run: run.id))
 
 
-def run(backend: Backend, caller: Caller, asked: Moment, run_id: UUID) -> Response[responses.RunDetail]:
+def run(backend: Backend, caller: Caller, moment: Moment, run_id: UUID) -> Response[responses.RunDetail]:
     """Return a run as it was."""
-    position = position_of(backend, asked)
+    position = position_of(backend, moment)
     events = backend.authorize(caller, runs.read, run_id)  # of that position, or beyond it
     until_then = [recorded for recorded in events if recorded.position <= position]
     return _at(position, Response(run_history.detail_of(_existing(until_then or None, "Run", position))))
 
 
 def issue(
-    backend: Backend, asked: Moment, issue_id: UUID, shape: Callable[[responses.Issue, list[responses.Issue]], T]
+    backend: Backend, moment: Moment, issue_id: UUID, shape: Callable[[responses.Issue, list[responses.Issue]], T]
 ) -> Response[T]:
     """Return an issue, which the caller may read, and those above it as they were, in a shape."""
-    with past(backend, asked) as then:
-        found = as_of.issue_with_ancestors(then, issue_id, backend.limits.max_page_bytes)
-        return _at(then.position, Response(shape(*_existing(found, "Issue", then.position))))
+    with read_models_at(backend, moment) as past:
+        found = as_of.issue_with_ancestors(past, issue_id, backend.limits.max_page_bytes)
+        return _at(past.position, Response(shape(*_existing(found, "Issue", past.position))))
 
 
 def issue_page(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
     backend: Backend,
     caller: Caller,
-    asked: Moment,
+    moment: Moment,
     company_id: UUID,
     filters: issues.Filters,
     page: tuple[Paging, str, int | None],
@@ -181,9 +181,9 @@ def issue_page(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of 
     paging, list_name, limit = page
     filters = replace(filters, limit=_bounded(limit))
     backend.authorize(caller, read_access.company, company_id)
-    with past(backend, asked) as then:
-        part = as_of.issue_page(then, company_id, filters, backend.limits.max_page_bytes)
-    return _at(then.position, make_page(paging, list_name, part))
+    with read_models_at(backend, moment) as past:
+        part = as_of.issue_page(past, company_id, filters, backend.limits.max_page_bytes)
+    return _at(past.position, make_page(paging, list_name, part))
 
 
 def _bounded(limit: int | None) -> int:

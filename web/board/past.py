@@ -20,8 +20,8 @@ UNREADABLE = "This is no time in {zone}, and no position of the log: write it li
 Json = Mapping[str, Any]
 
 
-@get("/board/companies/{company_id:str}/routines/{routine_id:str}/then", operation_id="boardRoutineThen")
-async def then(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
+@get("/board/companies/{company_id:str}/routines/{routine_id:str}/past", operation_id="boardPastRoutine")
+async def past_routine(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
     """Show a routine as it was at a time or at a position of the log, beside what differs now."""
     routine = await visit.own("routines", routine_id)
     text, error, was, rows = visit.parameter("at").strip(), "", None, []
@@ -34,7 +34,7 @@ async def then(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Resp
         except ApiRefusal as refusal:
             was, error = None, "; ".join(refusal.by_field().values())
     return visit.show(
-        "then.html",
+        "past.html",
         status=422 if error else 200,
         here="routines",
         routine=routine,

@@ -17,7 +17,7 @@ def test_a_routine_stands_there_as_it_was_with_what_has_become_different_and_by_
     api.patch(f"/routine-triggers/{trigger}", {"cronExpression": "0 10 * * *"})
     api.post(f"/routines/{routine}/run", {})
 
-    page = board.show(f"/routines/{routine}/then?at={position}")
+    page = board.show(f"/routines/{routine}/past?at={position}")
 
     assert 200 == page.status
     assert "3 settings are different now" in page.text
@@ -25,7 +25,7 @@ def test_a_routine_stands_there_as_it_was_with_what_has_become_different_and_by_
     assert "trigger: cronExpression 0 9 * * * 0 10 * * *" in page.text
     assert "It had not run yet." in page.text
     assert "Live issue none" in page.text
-    assert "Its settings are the same now" in board.show(f"/routines/{routine}/then?at={api.system.store.head()}").text
+    assert "Its settings are the same now" in board.show(f"/routines/{routine}/past?at={api.system.store.head()}").text
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_a_routine_stands_there_as_it_was_with_what_has_become_different_and_by_
     ],
 )
 def test_a_moment_that_is_none_is_said_beside_its_field_and_stays_there(board, routine, at, sentence):
-    page = board.show(f"/routines/{routine}/then?at={at}")
+    page = board.show(f"/routines/{routine}/past?at={at}")
     assert (422, True) == (page.status, 'id="at-error"' in page.html)
     assert sentence in page.text
-    assert at == page.form("/then")["fields"]["at"]
+    assert at == page.form("/past")["fields"]["at"]
