@@ -121,10 +121,10 @@ class KeysAtHand:
 
     def load(self, subject_ids: set[UUID]) -> dict[UUID, bytes]:
         """Return the keys of these companies and users."""
-        erased, found = self.erased(), self._keys.at_hand(subject_ids)
-        if missing := [id_ for id_ in subject_ids if id_ not in found and id_ not in erased]:
+        erased, keys = self.erased(), self._keys.at_hand(subject_ids)
+        if missing := [id_ for id_ in subject_ids if id_ not in keys and id_ not in erased]:
             raise MissingKeys(missing)
-        return found
+        return keys
 
     def erased(self) -> Collection[UUID]:
         """Return the companies and users whose keys are destroyed."""

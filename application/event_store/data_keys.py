@@ -88,10 +88,10 @@ class DataKeys:
 
     def load(self, subject_ids: set[UUID]) -> dict[UUID, bytes]:
         """Return these keys, without those that are destroyed. Raises OperationalError when the database is away."""
-        erased, found = self.erased(), self.at_hand(subject_ids)
-        if missing := subject_ids - found.keys() - erased:
-            found |= self._read(missing)
-        return found
+        erased, keys = self.erased(), self.at_hand(subject_ids)
+        if missing := subject_ids - keys.keys() - erased:
+            keys |= self._read(missing)
+        return keys
 
     def erased(self) -> frozenset[UUID]:
         """Return the companies and users whose keys are destroyed. Raises OperationalError as `load` does."""
@@ -104,13 +104,13 @@ class DataKeys:
 
         Raises LostKey where there must have been one.
         """
-        found = self.load({subject_id})
-        if not found and subject_id not in self.erased():
+        keys = self.load({subject_id})
+        if not keys and subject_id not in self.erased():
             with self._connection() as conn:
                 conn.execute(MAKE, {"id": subject_id, "key": os.urandom(KEY_BYTES), "sealed": SEALED})
-            if not (found := self._read({subject_id})) and subject_id not in self._look():
+            if not (keys := self._read({subject_id})) and subject_id not in self._look():
                 raise LostKey(subject_id)
-        return found.get(subject_id)
+        return keys.get(subject_id)
 
     def fetch(self, subject_ids: Collection[UUID]) -> bool:
         """Have these keys in memory, those that are not destroyed; return whether all others are there."""
@@ -139,11 +139,11 @@ class DataKeys:
     def _read(self, subject_ids: set[UUID]) -> dict[UUID, bytes]:
         keys = self._keys
         with self._connection() as conn:
-            found = _read(conn, subject_ids)
-        keys |= found  # after a look that was made meanwhile, that is not the mapping in use any more
+            fresh = _read(conn, subject_ids)
+        keys |= fresh  # after a look that was made meanwhile, that is not the mapping in use any more
         while len(keys) > CACHED:
             keys.pop(next(iter(keys)), None)
-        return found
+        return fresh
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:

@@ -237,8 +237,8 @@ def _keys_for(bodies: Iterable[Body], keys: Keys | None) -> KnownKeys | None:
     if keys is None:
         return None
     subjects = {body.subject_id or body.company_id for body in bodies if body.sealed is not None} - {None}
-    found = keys.load(cast("set[UUID]", subjects)) if subjects else {}
-    return KnownKeys(found, keys.erased(), keys.is_complete)
+    data_keys = keys.load(cast("set[UUID]", subjects)) if subjects else {}
+    return KnownKeys(data_keys, keys.erased(), keys.is_complete)
 
 
 def _recorded(stored: StoredEvent, body: Body, known: KnownKeys | None, *, is_kept: bool = False) -> Recorded:

@@ -20,7 +20,10 @@ from domain.events import (
 from domain.values import CompanyDetails, Sealed, Value
 
 ARCHIVED = "Company is archived"
-STILL_AT_WORK = "The company is at work: archive it first, since nobody could do anything with its routines any more"
+STILL_AT_WORK = (
+    "The company is at work: archive it first (POST /api/companies/{id}/archive), since nobody could do anything with its "
+    "routines any more"
+)
 
 
 class Company(Value, frozen=True):

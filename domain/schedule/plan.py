@@ -87,13 +87,13 @@ def counts(plan: Plan, bounds: Sequence[datetime]) -> list[int]:
         return [count(plan, after, until) for after, until in pairwise(bounds)]
     cron, zone = _cron(plan), zones.zone(_cron(plan).timezone)
     within = [_within(plan, moment) for moment in bounds]
-    found = cron_schedule.counts(cron, within)
+    counts = cron_schedule.counts(cron, within)
     first, last = (moment.astimezone(zone).date() for moment in (bounds[0], bounds[-1]))
     for day in plan.excluded:
         if first <= day <= last:
             taken = (_count_on(cron, day, after, until) for after, until in pairwise(within))
-            found = [number - less for number, less in zip(found, taken, strict=True)]
-    return found
+            counts = [number - less for number, less in zip(counts, taken, strict=True)]
+    return counts
 
 
 def last_until(plan: Plan, until: datetime, after: datetime) -> datetime | None:

@@ -146,14 +146,14 @@ class Past:
             "most": self.left + 1,
             "most_bytes": self._left_bytes,
         }
-        found = self.conn.execute(_EVENTS, values).fetchall()
-        self.left -= len(found)
-        self._left_bytes -= sum(len(body) for _, _, _, body, _ in found)
+        rows = self.conn.execute(_EVENTS, values).fetchall()
+        self.left -= len(rows)
+        self._left_bytes -= sum(len(body) for _, _, _, body, _ in rows)
         if self.left < 0 or self._left_bytes <= 0:
             raise Oversized(
                 f"As of then, this would rest on more than {self._most:,} events, or on too large ones: ask for less"
             )
-        events = self.decode(found)
+        events = self.decode(rows)
         opened = [recorded.stream_id for recorded in events if isinstance(recorded.event, IssueOpened)]
         for id_, identifier, number in self.conn.execute(_NUMBERS, (opened,)) if opened else ():
             prefix = identifier.removesuffix(f"-{number}")
@@ -236,9 +236,9 @@ def runs(  # noqa: PLR0913, PLR0917 the arguments narrow the list
     values |= {name: chosen and list(chosen) for name, chosen in asdict(filters).items()}
 
     def candidates(beyond: int, many: int) -> list[int]:
-        found = past.conn.execute(_MAYBE_RUNS, values | {"before": beyond, "limit": many}, prepare=False).fetchall()
-        past.load(id_ for row in found for id_ in row[:3])
-        return [position for *_, position in found]
+        rows = past.conn.execute(_MAYBE_RUNS, values | {"before": beyond, "limit": many}, prepare=False).fetchall()
+        past.load(id_ for row in rows for id_ in row[:3])
+        return [position for *_, position in rows]
 
     def page() -> Part[RunSummary]:
         conn = past.connection
@@ -253,9 +253,9 @@ def issue_page(past: Past, company_id: UUID, filters: issues.Filters, max_bytes:
 
     def candidates(beyond: int, many: int) -> list[int]:
         bounds = {"position": past.position, "beyond": beyond, "limit": many}
-        found = past.conn.execute(_MAYBE_ISSUES, values | bounds, prepare=False).fetchall()
-        past.load(id_ for id_, _ in found)
-        return [position for _, position in found]
+        rows = past.conn.execute(_MAYBE_ISSUES, values | bounds, prepare=False).fetchall()
+        past.load(id_ for id_, _ in rows)
+        return [position for _, position in rows]
 
     def page() -> Part[responses.Issue]:
         return issues.page(past.connection, company_id, filters, max_bytes=max_bytes)

@@ -18,6 +18,7 @@ from web.http.requests import DECODED_BODY
 ABSENT = ("null", "undefined")  # how the API calls what was not given
 FORBIDDEN = 403
 REFUSED = 400  # the first status of a refusal
+NOT_FOUND = 404
 BODY = "body"  # how the Jetty API calls a body as a whole
 Query = Mapping[str, Any]
 
@@ -66,6 +67,15 @@ class Api:
     async def get(self, path: str, query: Query | None = None) -> Any:
         """Return the JSON of a GET. Raise ApiRefusal."""
         return (await self.call("GET", path, query=query)).value
+
+    async def get_or_none(self, path: str) -> Any:
+        """Return the JSON of a GET; None for what there is not. Raise ApiRefusal for any other refusal."""
+        try:
+            return await self.get(path)
+        except ApiRefusal as refusal:
+            if refusal.status != NOT_FOUND:
+                raise
+            return None
 
     async def page(self, path: str, query: Query | None = None) -> Answer:
         """Return a page of a list. Raise ApiRefusal."""

@@ -10,7 +10,7 @@ from litestar.params import FromPath
 
 from application.use_cases.event_access import OF_NO_COMPANY
 from domain.events import STORED_NAMES
-from web.board.api import ApiRefusal
+from web.board.api import NOT_FOUND, ApiRefusal
 from web.board.runs import bound
 from web.board.visit import Visit
 
@@ -20,7 +20,6 @@ FILTERS = (*THINGS, "kind", "actor", "from", "to", "order")
 ORDERS = {"": "Newest first", "oldest": "Oldest first"}
 AREAS = sorted({name.partition(".")[0] for name in STORED_NAMES if name not in OF_NO_COMPANY})
 KINDS = {"": "All", **{f"{area}.*": area.replace("_", " ") for area in AREAS}}
-NOT_FOUND = 404
 ACTORS = {"": "Anybody", "scheduler": "the scheduler", "delivery": "the deliveries", "system": "the system"}
 Json = Mapping[str, Any]
 

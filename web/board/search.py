@@ -7,14 +7,12 @@ from litestar import Response, get
 from litestar.di import NamedDependency
 
 from web.board import schedules
-from web.board.api import ApiRefusal
 from web.board.tasks import collection_of
 from web.board.visit import Visit, see_other
 from web.http.validation import UUID_TEXT
 
 MOST = 6  # of a kind
 MOST_RUNS = 3
-NOT_FOUND = 404
 Json = Mapping[str, Any]
 
 
@@ -53,7 +51,7 @@ async def _named(visit: Visit, text: str) -> Match | None:
     """Return what an id or the identifier of an issue names; None for any other text."""
     if UUID_TEXT.fullmatch(text):
         for kind, page in (("routines", "routines"), ("routine-runs", "runs"), ("issues", "issues")):
-            if (thing := await _or_none(visit, f"/{kind}/{text}")) is not None:
+            if (thing := await visit.api.get_or_none(f"/{kind}/{text}")) is not None:
                 company_id = thing["companyId"]
                 address = visit.address("board", "companies", company_id, page, text)
                 return Match(thing.get("title") or "A run", thing.get("identifier") or "", address)
@@ -62,18 +60,9 @@ async def _named(visit: Visit, text: str) -> Match | None:
     prefix = visit.company["issuePrefix"] if visit.company else ""
     number = text.upper().removeprefix(f"{prefix}-")
     if number != text.upper() and number.isascii() and number.isdigit():
-        issue = await _or_none(visit, f"/issues/{prefix}-{number}")
+        issue = await visit.api.get_or_none(f"/issues/{prefix}-{number}")
         return None if issue is None else _issue(visit, issue)
     return None
-
-
-async def _or_none(visit: Visit, path: str) -> Any:
-    try:
-        return await visit.api.get(path)
-    except ApiRefusal as refusal:
-        if refusal.status != NOT_FOUND:
-            raise
-        return None
 
 
 async def _with_text(visit: Visit, text: str) -> Groups:

@@ -19,14 +19,13 @@ from domain.jetty import built_in, cadence
 from domain.jetty import task as workflows
 from domain.values import Cadence
 from web.board import schedules, words
-from web.board.api import ApiRefusal
+from web.board.api import NOT_FOUND, ApiRefusal
 from web.board.forms import Form, read_object
 from web.board.visit import Visit
 from web.http.backend import Backend
 
 BASE = "/board/companies/{company_id:str}"
 NEWEST = 20  # trajectories on the page of a task
-NOT_FOUND = 404
 EXAMPLE = {
     "init_params": {"text": "hello"},
     "steps": ["say"],
@@ -122,7 +121,8 @@ async def task(visit: NamedDependency[Visit], task: FromPath[str]) -> Response[A
     shown = await visit.api.get(collection.of("tasks", task))
     cursor = visit.parameter("cursor")
     answer = await visit.api.page(collection.of("db/trajectories", task), {"limit": NEWEST, "cursor": cursor})
-    routines = await _unless_switched_off(visit, collection.of("routines", task))
+    # None where the service has no routines of tasks (ENABLE_ROUTINES)
+    routines = await visit.api.get_or_none(collection.of("routines", task))
     following = visit.path("tasks", task, query={"cursor": answer.next_cursor}) if answer.next_cursor else None
     return visit.show(
         "task.html",
@@ -142,16 +142,6 @@ async def task(visit: NamedDependency[Visit], task: FromPath[str]) -> Response[A
 
 def _steps(task: Json) -> list[str]:
     return workflows.steps_of(task["workflow"])
-
-
-async def _unless_switched_off(visit: Visit, path: str) -> Any:
-    """Return the routines of a task that is there; None where the service has no routines of tasks (ENABLE_ROUTINES)."""
-    try:
-        return await visit.api.get(path)
-    except ApiRefusal as refusal:
-        if refusal.status != NOT_FOUND:
-            raise
-        return None
 
 
 def cadence_in_words(recurrence: Json) -> str:

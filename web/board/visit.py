@@ -22,7 +22,7 @@ from application.use_cases.read_access import Rights
 from domain.errors import BadSchedule, NotFound
 from domain.schedule import zones
 from web.board import words
-from web.board.api import Api, ApiRefusal
+from web.board.api import NOT_FOUND, Api, ApiRefusal
 from web.board.files import path_of
 from web.board.forms import Form, read_own_form
 from web.board.session import FORGERY_FIELD, SessionCookie, forgery_token, session_of
@@ -33,7 +33,7 @@ from web.http.validation import UUID_TEXT
 
 HTML = "text/html"  # in UTF-8, as the framework adds
 ZONE_COOKIE = "routines-zone"
-UNAUTHENTICATED, NOT_FOUND = 401, 404
+UNAUTHENTICATED = 401
 OWNED = {"routines": "Routine", "routine-runs": "Run", "issues": "Issue"}
 PAGES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),

@@ -100,19 +100,19 @@ def _position(backend: Backend, text: str | None, name: str) -> int | None:
 
 
 def _answer(
-    backend: Backend, routine_id: UUID, positions: tuple[int, int], found: Sequence[Difference]
+    backend: Backend, routine_id: UUID, positions: tuple[int, int], differences: Sequence[Difference]
 ) -> RoutineDifferences:
-    changes = described(backend, [change for one in found for change in one.changes])
+    changes = described(backend, [change for one in differences for change in one.changes])
     causes = {change.position: _cause(change) for change in changes}
     by_trigger: dict[UUID, list[Difference]] = {}
-    for one in found:
+    for one in differences:
         if one.field.startswith(TRIGGERS):
             by_trigger.setdefault(UUID(one.field.split(".")[1]), []).append(one)
     return RoutineDifferences(
         routine_id=routine_id,
         from_position=positions[0],
         to_position=positions[1],
-        routine=[_field(one, one.field) for one in found if not one.field.startswith(TRIGGERS)],
+        routine=[_field(one, one.field) for one in differences if not one.field.startswith(TRIGGERS)],
         triggers=[_trigger(id_, of_trigger) for id_, of_trigger in by_trigger.items()],
         events=[causes[position] for position in sorted(causes)],
     )
@@ -122,13 +122,13 @@ def _cause(change: FieldChange) -> Cause:
     return Cause(**{name: getattr(change, name) for name in Cause.__struct_fields__})
 
 
-def _trigger(id_: UUID, found: Sequence[Difference]) -> TriggerDifference:
-    kinds = [one for one in found if one.field == f"{TRIGGERS}{id_}.kind"]  # every trigger has one
+def _trigger(id_: UUID, differences: Sequence[Difference]) -> TriggerDifference:
+    kinds = [one for one in differences if one.field == f"{TRIGGERS}{id_}.kind"]  # every trigger has one
     change: Literal["added", "changed", "removed"] = "changed"
     for one in kinds:
         change = "added" if one.before is None else "removed" if one.after is None else "changed"
     return TriggerDifference(
-        id=id_, change=change, fields=[_field(one, one.field.removeprefix(f"{TRIGGERS}{id_}.")) for one in found]
+        id=id_, change=change, fields=[_field(one, one.field.removeprefix(f"{TRIGGERS}{id_}.")) for one in differences]
     )
 
 

@@ -41,9 +41,9 @@ class Wanted(NamedTuple):
 class Documents:
     """The documents that a query has found, as bytes. Those who want the same share them. Of heavy ones the last are missing."""
 
-    def __init__(self, found: Sequence[bytes | None], wanted: Wanted) -> None:
-        docs = [doc for doc in found if doc is not None]
-        self.are_light = len(docs) == len(found)
+    def __init__(self, rows: Sequence[bytes | None], wanted: Wanted) -> None:
+        docs = [doc for doc in rows if doc is not None]
+        self.are_light = len(docs) == len(rows)
         self.part: Part[bytes] = first(((doc, None) for doc in docs), wanted.limit, wanted.max_bytes)
 
     @cached_property
@@ -123,10 +123,10 @@ async def _find_each(connection: Connection, reads: Sequence[Read]) -> Sequence[
                 for docs, alike in wanted.items()
             ]
             present = Present(*(await looked.fetchall())[0])
-            found = dict[Wanted | None, Documents | None]({None: None})
+            documents = dict[Wanted | None, Documents | None]({None: None})
             for alike, cursor in zip(wanted.values(), cursors, strict=True):
                 for one, docs in zip(alike, _by_number(await cursor.fetchall(), len(alike)), strict=True):
-                    found[one] = Documents(docs, one)
+                    documents[one] = Documents(docs, one)
     except psycopg.Error:
         await connection.close()
         raise
@@ -138,7 +138,7 @@ async def _find_each(connection: Connection, reads: Sequence[Read]) -> Sequence[
             moved.isdisjoint(read.versions)
             and (are_one or all(versions[id_] == version for id_, version in read.versions.items())),
             _slowest(reached, read.models),
-            found[read.wanted],
+            documents[read.wanted],
         )
         for read in reads
     ]
@@ -168,7 +168,7 @@ def _slowest(reached: Mapping[str, int | None], models: Sequence[str]) -> int | 
 
 def _by_number(rows: Sequence[tuple[int, bytes | None]], many: int) -> Sequence[list[bytes | None]]:
     """Return the documents of each who asks, whose number the rows begin with."""
-    found: list[list[bytes | None]] = [[] for _ in range(many)]
+    by_number: list[list[bytes | None]] = [[] for _ in range(many)]
     for number, doc in rows:
-        found[number - 1].append(doc)
-    return found
+        by_number[number - 1].append(doc)
+    return by_number

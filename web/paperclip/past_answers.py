@@ -103,10 +103,10 @@ def routine(backend: Backend, caller: Caller, moment: Moment, routine_id: UUID) 
     """Return a routine as it was."""
     addresses = backend.authorize(caller, use_cases.may_read, routine_id)
     with read_models_at(backend, moment) as past:
-        found = _existing(
+        detail = _existing(
             as_of.routine_detail(past, routine_id, backend.limits.max_page_bytes), "Routine", past.position
         )
-    return _at(past.position, Response(disclosure.shown(found, addresses=addresses)))
+    return _at(past.position, Response(disclosure.shown(detail, addresses=addresses)))
 
 
 def routine_page(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
@@ -165,8 +165,8 @@ def issue(
 ) -> Response[T]:
     """Return an issue, which the caller may read, and those above it as they were, in a shape."""
     with read_models_at(backend, moment) as past:
-        found = as_of.issue_with_ancestors(past, issue_id, backend.limits.max_page_bytes)
-        return _at(past.position, Response(shape(*_existing(found, "Issue", past.position))))
+        lineage = as_of.issue_with_ancestors(past, issue_id, backend.limits.max_page_bytes)
+        return _at(past.position, Response(shape(*_existing(lineage, "Issue", past.position))))
 
 
 def issue_page(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
@@ -192,10 +192,10 @@ def _bounded(limit: int | None) -> int:
     return limit or MOST
 
 
-def _existing(found: T | None, kind: str, position: int) -> T:
-    if found is None:
+def _existing(thing: T | None, kind: str, position: int) -> T:
+    if thing is None:
         raise NotFound(f"{kind} not found: at position {position} of the log it did not exist yet")
-    return found
+    return thing
 
 
 def _at(position: int, response: Response[T]) -> Response[T]:
