@@ -42,28 +42,10 @@ from routines.bootstrap import System
 from routines.postgres.cluster import LocalPostgres
 
 EVENTS_OF_EACH = 100  # routine
-FOLDED = 100_000  # events that are recorded and folded one by one; a longer log is made of copies of these
 EDITED_EVERY = 5  # firings of a routine, from one edit to the next
 AT_ONCE = 2_000  # events of an append
 HOUR = timedelta(hours=1)
-FIRST = "00000000-"  # what the ids of the things begin with that are copied
-# The rows of a table once more, as those of other things, at later positions.
-COPIES = {
-    "log.events": """position + {by}, {stream_id}, version, name, convert_to({body}, 'UTF8'),
-        (SELECT recorded_at FROM log.events WHERE position = {head}) + (position + {by}) * interval '1 microsecond', hash,
-        recorded_by""",
-    "read_models.event": """lpad(to_hex(position + {by}), 32, '0')::uuid, position + {by}, company_id, {stream_id}, name, actor,
-        {routine_id}, {trigger_id}, {run_id}, {issue_id}""",
-    "read_models.routine": "{id}, company_id, project_id, title, updated_at, {doc}",
-    "read_models.routine_trigger": "{id}, {routine_id}, position + {by}, {doc}",
-    "read_models.routine_version": """md5(id::text || {by})::uuid, company_id, {routine_id}, since + {by},
-        CASE until WHEN 9223372036854775807 THEN until ELSE until + {by} END, updated_at, title, project_id, doc""",
-    "read_models.run": """{id}, company_id, {routine_id}, position + {by}, triggered_at, {linked_issue_id}, {trigger_id}, {doc}""",
-    "read_models.issue": """{id}, company_id, identifier, status, is_open, assignee_agent_id, project_id, parent_id, origin_kind,
-        {origin_id}, title, folded_title, position + {by}, changed + {by}, {doc}""",
-}
 TIMES = "SELECT recorded_at FROM log.events WHERE position > 50 AND mod(position, %s) = 0"
-PLACES = {"log.events": "position", "read_models.routine_version": "since"}
 
 
 def run(postgres: LocalPostgres, *, quick: bool) -> None:
@@ -71,14 +53,12 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
     for events in sizes:
         with fresh_system(postgres) as system:
             company, token = arm(system, 1), bootstrap.first_board_token(system.settings)
-            start = system.store.head()
-            _live(system, company, min(events, FOLDED))
+            _live(system, company, events)
             with bootstrap.connect(system.settings) as conn:
                 for model in catalogue.ALL:
                     if model.name in {*as_of.NAMES, *feed.NAMED_BY}:
                         rebuilds.rebuild(conn, model, system.store.after)
             with psycopg.connect(owner_url(postgres, system), autocommit=True) as owner:
-                _copy(owner, start, max(0, events // FOLDED - 1))
                 owner.execute("VACUUM ANALYZE")
             title(
                 f"As of a random moment, over HTTP, one request after the other: a log of {system.store.head():,} events, "
@@ -89,37 +69,6 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
 
 def owner_url(postgres: LocalPostgres, system: System) -> str:
     return postgres.url("postgres", system.settings.database_url.partition("@/")[2].partition("?")[0])
-
-
-def _copy(owner: psycopg.Connection[tuple[object, ...]], start: int, copies: int) -> None:
-    (head,) = owner.execute("SELECT position FROM log.head").fetchone() or (0,)
-    for number in range(1, copies + 1):
-        by, prefix = number * (int(str(head)) - start), f"{number:08x}-"
-        for table, columns in COPIES.items():
-            place = PLACES.get(table, "position")
-            ids = ("id", "stream_id", "routine_id", "trigger_id", "run_id", "issue_id", "linked_issue_id", "origin_id")
-            values = {name: f"replace({name}::text, '{FIRST}', '{prefix}')::uuid" for name in ids}
-            values |= {
-                "doc": f"replace(doc::text, '{FIRST}', '{prefix}')::json",
-                "body": f"replace(convert_from(body, 'UTF8'), '{FIRST}', '{prefix}')",
-                "by": str(by),
-                "head": str(head),
-            }
-            condition = (
-                "id::text LIKE '00000000-%'"
-                if table == "read_models.routine"
-                else f"{place} BETWEEN {start + 1} AND {head}"
-            )
-            copied = f"INSERT INTO {table} SELECT {columns.format(**values)} FROM {table} WHERE {condition}"  # noqa: S608 ours
-            owner.execute(copied.encode())
-    last = int(str(head)) + copies * (int(str(head)) - start)
-    if copies:
-        owner.execute("UPDATE log.head SET position = %s", (last,))
-        owner.execute("UPDATE read_models.positions SET position = %s WHERE position >= %s", (last, head))
-
-
-def _id() -> UUID:
-    return UUID(f"{FIRST}{str(uuid4())[9:]}")
 
 
 def _live(system: System, company: UUID, events: int) -> None:
@@ -146,7 +95,7 @@ def _live(system: System, company: UUID, events: int) -> None:
 
 
 def _happenings(settings: RoutineSettings, many: int) -> Iterator[tuple[datetime, UUID, AnyEvent]]:
-    triggers = {_id(): _id() for _ in range(many // EVENTS_OF_EACH)}
+    triggers = {uuid4(): uuid4() for _ in range(many // EVENTS_OF_EACH)}
     left = many - 3 * len(triggers)
     schedule = TriggerSettings(cron_expression="0 * * * *", timezone="UTC")
     for routine_id, trigger_id in triggers.items():
@@ -158,7 +107,7 @@ def _happenings(settings: RoutineSettings, many: int) -> Iterator[tuple[datetime
         for routine_id, trigger_id in triggers.items():
             if left <= 0:
                 return
-            run_id, issue_id = _id(), _id()
+            run_id, issue_id = uuid4(), uuid4()
             fired = RunFired(
                 routine_id=routine_id,
                 revision=2 + number // EDITED_EVERY,

@@ -36,8 +36,11 @@ import projecting
 import proof
 import psycopg
 import requests_per_second
+from psycopg.sql import SQL, Identifier
 
 from routines.postgres.cluster import LocalPostgres
+from routines.prerequisites import SEVERAL
+from routines.roles import OWNER
 
 PARTS = {
     "append": append.run,
@@ -73,6 +76,7 @@ def main() -> None:
     postgres = LocalPostgres(directory)
     try:
         postgres.start()
+        _allow_several_systems(postgres)
         print(machine(postgres))
         for name in arguments.parts or PARTS:
             PARTS[name](postgres, quick=arguments.quick)
@@ -80,6 +84,13 @@ def main() -> None:
         postgres.stop()
         shutil.rmtree((directory / "postgres").resolve())
         shutil.rmtree(directory)
+
+
+def _allow_several_systems(postgres: LocalPostgres) -> None:
+    """Let two systems that are compared have a database each on this server, as a superuser may."""
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as conn:
+        conn.execute(SQL("CREATE ROLE {} NOLOGIN").format(Identifier(OWNER)))
+        conn.execute(SQL("ALTER ROLE {} SET {} = 'on'").format(Identifier(OWNER), SQL(SEVERAL)))
 
 
 def machine(postgres: LocalPostgres) -> str:
