@@ -51,7 +51,7 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
         with process(system, env, "projector"), web(system, env) as url, _empty() as empty_url:
             catch_up(system)
             with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=LIMIT_S) as client:
-                work = _requests(client, url, token, str(company))
+                work = requests_of(client, url, token, str(company))
             empty = [wrk.request("POST", empty_url, {}, b'{"number": %d}' % number) for number in range(THINGS)]
             for connections in CONNECTIONS:
                 _measure(system, {EMPTY: lambda: empty, **work}, connections, rounds, seconds)
@@ -63,7 +63,7 @@ UNLIMITED = {
 }
 
 
-def _requests(client: httpx.Client, url: str, token: str, company: str) -> dict[str, Requests]:
+def requests_of(client: httpx.Client, url: str, token: str, company: str) -> dict[str, Requests]:
     """The requests of each line, as they are sent."""
     headers = {"Authorization": f"Bearer {token}"}
     ids = [routine["id"] for routine in _json(client.get(f"/companies/{company}/routines"))]

@@ -3,9 +3,9 @@ What the service does in a second on this machine, beside what Postgres does wit
 
     make bench                     about ten minutes
     make bench ARGS=--quick        about one minute
-    make bench ARGS="firing http"  some of: append, firing, burst, idle, catch_up, fairness, projecting, http, lists, disk,
+    make bench ARGS="firing http"  some of: append, firing, burst, idle, catch_up, fairness, projecting, http, mixed, lists, disk,
                                     proof, feed, analytics, board, as_of
-                                   http and lists need wrk: apt-get install wrk
+                                   http, mixed and lists need wrk: apt-get install wrk
     make bench-peers               burst, lateness and catching up beside APScheduler and procrastinate
 
 Postgres is the embedded one with its defaults: every commit is flushed (fsync on). Lines of one table take turns,
@@ -32,6 +32,7 @@ import feed
 import firing
 import idle
 import lists
+import mixed
 import projecting
 import proof
 import psycopg
@@ -52,6 +53,7 @@ PARTS = {
     "projecting": projecting.run,
     "http": requests_per_second.run,
     "lists": lists.run,
+    "mixed": mixed.run,
     "disk": disk.run,
     "proof": proof.run,
     "feed": feed.run,

@@ -116,17 +116,23 @@ def write_anew(conn: Connection, tables: Sequence[str]) -> None:
 
     Raises LockNotAvailable when readers have been in the way LOCK_TRIES times.
     """
-    conn.execute(LOCK_SOON)
     for table in tables:
+        name = Identifier(*table.split("."))
         for left in reversed(range(LOCK_TRIES)):
+            with (
+                conn.transaction()
+            ):  # Postgres's own vacuum yields to who waits, but not to who gives up as soon as below
+                conn.execute(SQL("LOCK TABLE {} IN SHARE UPDATE EXCLUSIVE MODE").format(name))
+            conn.execute(LOCK_SOON)
             try:
-                conn.execute(SQL("VACUUM (FULL) {}").format(Identifier(*table.split("."))))
+                conn.execute(SQL("VACUUM (FULL) {}").format(name))
                 break
             except errors.LockNotAvailable:
                 if not left:
                     raise
                 time.sleep(LOCK_PAUSE_S)
-    conn.execute(LOCK_AS_USUAL)
+            finally:
+                conn.execute(LOCK_AS_USUAL)
 
 
 def take_time(conn: Connection) -> None:

@@ -37,6 +37,7 @@ NOTE_PROGRESS = f"""
     UPDATE {SCHEMA}.positions SET rebuilt_to = %(position)s
     WHERE name IN (SELECT name FROM {SCHEMA}.positions WHERE name = %(name)s FOR UPDATE SKIP LOCKED)"""
 LOCK_SOON = "SET LOCAL lock_timeout = '0.5s'"  # less than deadlock_timeout, so that no reader is ended in our stead
+LOCK_AS_USUAL = "SET LOCAL lock_timeout = {}"
 LOCK_TRIES = 40
 LOCK_PAUSE_S = 0.1  # lets those pass who have waited for us
 READMIT = "DELETE FROM isolated_events WHERE read_model = %s"
@@ -141,6 +142,7 @@ def _keep_readers_out(conn: Connection, model: ReadModel) -> None:
     if not places:
         return
     names = SQL(", ").join(Identifier(*place.split(".")) for place in places)
+    lock_timeout = value_of(conn, "SELECT current_setting('lock_timeout')")
     for left in reversed(range(LOCK_TRIES)):
         try:
             with conn.transaction():
@@ -151,10 +153,25 @@ def _keep_readers_out(conn: Connection, model: ReadModel) -> None:
                 raise
             time.sleep(LOCK_PAUSE_S)
         else:
+            conn.execute(SQL(LOCK_AS_USUAL).format(lock_timeout))  # of SET LOCAL the whole transaction is the place
             return
 
 
+def _keep_vacuum_out(conn: Connection, model: ReadModel, fresh: str) -> None:
+    """
+    Lock the tables against whoever vacuums or analyzes them, which readers and writers do not notice.
+
+    Large tables that were just filled are analyzed by themselves, and that yields only to who waits for longer than
+    deadlock_timeout: the swap, which gives up sooner, would never get its turn.
+    """
+    for table in model.tables:
+        for schema in (SCHEMA, fresh):
+            if value_of(conn, "SELECT to_regclass(%s) IS NOT NULL", f"{schema}.{table.name}"):
+                execute_on(conn, "LOCK TABLE {0}.{1} IN SHARE UPDATE EXCLUSIVE MODE", schema, table.name)
+
+
 def _swap(conn: Connection, model: ReadModel, fresh: str) -> None:
+    _keep_vacuum_out(conn, model, fresh)
     _keep_readers_out(conn, model)
     views.detach(conn, model.views)
     for table in model.tables:

@@ -261,6 +261,17 @@ def test_a_swap_gives_way_to_a_reader_of_several_of_its_tables(projected_story, 
         swap.result()
 
 
+def test_a_swap_waits_for_a_vacuum_of_its_tables_and_is_not_refused_for_it(projected_story, conn, system):
+    (table, *_) = directory.tables
+    vacuums = "SELECT count(*) FROM pg_locks WHERE mode = 'ShareUpdateExclusiveLock' AND NOT granted"
+    with system.pool.connection() as own, ThreadPoolExecutor(1) as threads:
+        with own.transaction():
+            own.execute(SQL("LOCK TABLE {} IN SHARE UPDATE EXCLUSIVE MODE").format(Identifier(table.name)))
+            swap = threads.submit(rebuilds.rebuild, conn, directory, projected_story.store.after)
+            wait_for(lambda: own.execute(vacuums).fetchone() != (0,))
+        swap.result()
+
+
 def with_index(model=issues.issues):
     """The read model with other tables: of a newer version."""
     return replace(model, schema=model.schema + "CREATE INDEX ON issue (title);")

@@ -1,0 +1,127 @@
+"""
+A minute of everything at once: fires by hand and by webhook, and reads, over 64 connections.
+
+Meanwhile it is noted how far the read models are behind the log, and how much memory the processes have.
+"""
+
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain, cycle, islice
+from pathlib import Path
+from statistics import median
+
+import httpx
+import wrk
+from ledger import arm, fresh_system
+from requests_per_second import LIMIT_S, THINGS, UNLIMITED, catch_up, process, requests_of, web
+from table import title
+
+from routines import bootstrap
+from routines.bootstrap import System
+from routines.postgres.cluster import LocalPostgres
+
+CONNECTIONS = 64
+EACH_S = 0.25  # between two notes
+TURN = (5, 1, 2, 1, 1)  # of eleven requests: manual runs, webhooks, details, runs, and the list beside health
+BEHIND = """
+    SELECT coalesce(extract(epoch FROM clock_timestamp() - recorded_at), 0)::float8 FROM (SELECT min(position) AS last FROM
+    read_models.positions) AS folded LEFT JOIN log.events ON position = last + 1"""
+
+
+def run(postgres: LocalPostgres, *, quick: bool) -> None:
+    seconds = 5 if quick else 60
+    with fresh_system(postgres) as system, tempfile.TemporaryDirectory() as directory:
+        token = bootstrap.first_board_token(system.settings) or ""
+        keys = str(Path(directory) / "secret.keys")
+        bootstrap.make_keys(keys)
+        company = arm(system, THINGS)
+        env = {"ROUTINES_KEY_FILE": keys, "ROUTINES_WEBHOOK_RATE": "0", **UNLIMITED}
+        with process(system, env, "projector"), web(system, env) as url:
+            catch_up(system)
+            with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=LIMIT_S) as client:
+                health, detail, runs, listed, manual, webhook = (
+                    make() for make in requests_of(client, url, token, str(company)).values()
+                )
+            kinds = [
+                cycle(manual),
+                iter(webhook),
+                cycle(detail),
+                cycle(runs),
+                chain.from_iterable(cycle([listed, health])),
+            ]
+            turns = len(webhook)
+            requests = [
+                request
+                for _ in range(turns)
+                for kind, many in zip(kinds, TURN, strict=True)
+                for request in islice(kind, many)
+            ]
+            title(
+                f"Mixed, {seconds} s over {CONNECTIONS} connections; of {sum(TURN)} requests {TURN[0]} manual runs, {TURN[1]} signed webhook, "
+                f"{TURN[2]} details, {TURN[3]} of 50 runs, {TURN[4]} list of {THINGS} or health; one web process, one projector"
+            )
+            with _noting(system) as notes:
+                answers = wrk.load(url, requests, CONNECTIONS, seconds)
+            _show(answers, notes)
+
+
+class _Notes:
+    """What was seen while the load went on: seconds behind the log, and MB of memory of each process."""
+
+    def __init__(self) -> None:
+        self.behind_s: list[float] = []
+        self.memory_mb: dict[str, list[float]] = {}
+
+
+@contextmanager
+def _noting(system: System) -> Iterator[_Notes]:
+    notes, is_over = _Notes(), threading.Event()
+
+    def note() -> None:
+        with bootstrap.connect(system.settings) as conn:
+            while not is_over.wait(EACH_S):
+                row = conn.execute(BEHIND).fetchone()
+                notes.behind_s.append(row[0] if row else 0.0)
+                for name, size_mb in _memory():
+                    notes.memory_mb.setdefault(name, []).append(size_mb)
+
+    thread = threading.Thread(target=note)
+    thread.start()
+    try:
+        yield notes
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def _memory() -> Iterator[tuple[str, float]]:
+    """The resident memory, in MB, of the processes of the service that this one has started."""
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            status = dict(line.split(":\t", 1) for line in (place / "status").read_text().splitlines() if ":\t" in line)
+            command = (place / "cmdline").read_bytes().split(b"\0")
+        except OSError:  # it has ended meanwhile
+            continue
+        if status["PPid"] == str(os.getpid()) and b"routines" in command:
+            yield command[command.index(b"routines") + 1].decode(), int(status["VmRSS"].split()[0]) / 1_024
+
+
+def _show(answers: wrk.Answers, notes: _Notes) -> None:
+    print(
+        f"  answered 2xx                     {answers.rate:,.0f} per s, {answers.requests:,} in all; no other answer, none missing"
+    )
+    print(f"  latency                          p50 {answers.p50_s * 1_000:.1f} ms   p99 {answers.p99_s * 1_000:.1f} ms")
+    behind_s = sorted(notes.behind_s)
+    print(
+        f"  read models behind the log       median {median(behind_s):.2f} s   95 % {behind_s[len(behind_s) * 95 // 100]:.2f} s"
+        f"   most {behind_s[-1]:.2f} s"
+    )
+    for name, sizes in sorted(notes.memory_mb.items()):
+        third = max(1, len(sizes) // 3)
+        print(
+            f"  memory (RSS) of {name:<16} first third {median(sizes[:third]):.0f} MB   last third {median(sizes[-third:]):.0f} MB   "
+            f"most {max(sizes):.0f} MB"
+        )
