@@ -60,7 +60,7 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
         events = system.store.head()
         title(f"Analysts: a log of {events:,} events")
         work = {"COPY log.events TO STDOUT": partial(_copy, system, events)}
-        work |= {f"export --format {name}": partial(_export, system, name, events) for name in _formats()}
+        work |= {f"export --format {name}": partial(_export, system, name, events) for name in formats()}
         work["a projection of one's own"] = partial(_own, system, success_rate, events)
         work["rebuild run_history"] = partial(_rebuild, system, events)
         work["verify run_history"] = partial(_verify, system, events)
@@ -83,7 +83,7 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
     rows(in_turns(rounds, {name: partial(replayed, change) for name, change in changes.items()}), "firings/s")
 
 
-def _formats() -> list[str]:
+def formats() -> list[str]:
     return ["ndjson", "csv", *(["parquet"] if find_spec("pyarrow") else [])]
 
 
