@@ -80,7 +80,7 @@ CREATE TABLE issue (
     is_open boolean NOT NULL, assignee_agent_id uuid, project_id uuid, parent_id uuid, origin_kind text NOT NULL,
     origin_id uuid, title text NOT NULL, folded_title text NOT NULL, position bigint NOT NULL, changed bigint NOT NULL,
     doc json NOT NULL);
-CREATE INDEX ON issue (company_id, position);
+CREATE INDEX ON issue (company_id, position) INCLUDE (id, status, changed);
 CREATE INDEX ON issue (company_id, position) WHERE is_open;
 CREATE INDEX ON issue (company_id, position) WHERE status = 'cancelled';
 CREATE INDEX ON issue (identifier);
