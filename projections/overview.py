@@ -14,7 +14,7 @@ from uuid import UUID
 import msgspec
 
 from domain.bounds.limits import DEFAULT
-from domain.values import RunSource
+from domain.values import RunSource, TriggerKind
 from projections.engine.documents import Docs, Part
 from projections.engine.read_model import Connection
 from projections.responses import RoutineListItem, RunStatus
@@ -64,6 +64,16 @@ class Schedule(msgspec.Struct, frozen=True, rename="camel"):
     starts_at: str | None = None
     ends_at: str | None = None
     excluded_dates: tuple[date, ...] = ()
+
+
+class FoundTrigger(NamedTuple):
+    """A trigger that a search has found, with the title of its routine; the label is empty if it has none."""
+
+    id: UUID
+    routine_id: UUID
+    routine: str
+    label: str
+    kind: TriggerKind
 
 
 class Numbers(NamedTuple):
@@ -120,6 +130,13 @@ def _list(order: Order, filters: tuple[str, ...]) -> Docs[ListedRoutine]:
     )
 
 
+# A label is looked into only where there is one, which tells the text of a document without reading it.
+_TRIGGERS = """
+    SELECT t.id, r.id, r.title, coalesce(t.doc->>'label', ''), t.doc->>'kind'
+    FROM routine r JOIN routine_trigger t ON t.routine_id = r.id
+    WHERE r.company_id = %(company_id)s AND (t.id = %(id)s OR strpos(t.doc::text, %(address)s) > 0
+        OR strpos(t.doc::text, '"label":null') = 0 AND strpos(lower(t.doc->>'label'), %(text)s) > 0)
+    ORDER BY r.title, t.id LIMIT %(limit)s"""
 _TITLES = "SELECT id, title FROM routine WHERE company_id = %s AND id = ANY(%s)"
 _STRIPS = """
     SELECT r.routine_id, r.id, r.doc->>'status', r.doc->>'completedAt', r.triggered_at
@@ -176,6 +193,20 @@ def in_order(  # noqa: PLR0913 the arguments narrow the list
 def titles(conn: Connection, company_id: UUID, routine_ids: Collection[UUID]) -> Mapping[UUID, str]:
     """Return the titles of those of the routines that the company has."""
     return dict(conn.execute(_TITLES, (company_id, list(routine_ids)), prepare=True).fetchall())
+
+
+def triggers(
+    conn: Connection, company_id: UUID, text: str, trigger_id: UUID | None, *, limit: int
+) -> Sequence[FoundTrigger]:
+    """Return the triggers of a company that have an id, or a text in their label or as the id in the path of their webhook."""
+    values = {
+        "company_id": company_id,
+        "text": text.lower(),
+        "id": trigger_id,
+        "address": f'"publicId":{msgspec.json.encode(text).decode()}',
+        "limit": limit,
+    }
+    return [FoundTrigger(*row) for row in conn.execute(_TRIGGERS, values)]
 
 
 def strips(conn: Connection, routine_ids: Collection[UUID]) -> Mapping[UUID, Sequence[Bar]]:

@@ -29,6 +29,14 @@ def as_values(env: Mapping[str, Json] | None) -> dict[str, str]:
     return values
 
 
+def in_words(env: Mapping[str, Json] | None) -> list[tuple[str, str]]:
+    """Return each variable of an environment with what it holds; values are sealed, so nobody is shown one."""
+    return [
+        (name, f"the company variable {binding['name']}" if binding["type"] == BOUND else "a value of its own, sealed")
+        for name, binding in sorted((env or {}).items())
+    ]
+
+
 def typed(form: Form) -> dict[str, str]:
     """Return what was typed, but for the values, of which only that there was one."""
     values: dict[str, str] = {}

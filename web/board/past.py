@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-import msgspec
 from litestar import Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
-from web.board import schedules, words
+from web.board import differences, schedules, words
 from web.board.api import ApiRefusal
 from web.board.forms import whole_number
 from web.board.routine import RUNS, took
@@ -64,13 +63,9 @@ def _rows(answer: Json) -> list[dict[str, Any]]:
     return [
         {
             "field": beginning + field["field"],
-            "was": _text(field["before"]),
-            "is": _text(field["after"]),
+            "was": differences.in_words(field["field"], field["before"]),
+            "is": differences.in_words(field["field"], field["after"]),
             "event": events[field["events"][-1]],
         }
         for beginning, field in fields
     ]
-
-
-def _text(value: object) -> str:
-    return "" if value is None else value if isinstance(value, str) else msgspec.json.encode(value).decode()

@@ -148,7 +148,7 @@ async def names_of_people(visit: Visit, things: Sequence[Json]) -> dict[str, str
     """Return the names of the users and agents who made some things, by id."""
     names: dict[str, str] = {}
     if any(thing.get("createdByAgentId") for thing in things):
-        names |= {agent["id"]: agent["name"] for agent in await visit.api.get(visit.api_path("agents"))}
+        names |= await visit.names("agents")
     if any(thing.get("createdByUserId") for thing in things):
         names |= {member["userId"]: member["name"] for member in await visit.api.get(visit.api_path("members"))}
     if visit.user:

@@ -1,18 +1,26 @@
-"""The search: what an id names, and routines, their newest runs, issues, tasks, agents and pages with a text; as a page and for Ctrl-K."""
+"""The search: what an id names, and routines, their newest runs, triggers, issues, tasks, agents and pages with a text; as a page and for Ctrl-K."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from litestar import Response, get
+from litestar.concurrency import sync_to_thread
 from litestar.di import NamedDependency
 
+from application.use_cases import read_access
+from projections import overview
+from projections.overview import FoundTrigger
 from web.board import schedules
 from web.board.tasks import collection_of
+from web.board.triggers import KINDS
 from web.board.visit import Visit, see_other
 from web.http.validation import UUID_TEXT
 
 MOST = 6  # of a kind
 MOST_RUNS = 3
+PUBLIC_ID = re.compile(r"(?:.*/routine-triggers/public/)?([0-9a-f]{24})(?:/fire)?")  # of a webhook, or its address
 Json = Mapping[str, Any]
 
 
@@ -49,14 +57,20 @@ async def palette(visit: NamedDependency[Visit]) -> Response[Any]:
 
 async def _named(visit: Visit, text: str) -> Match | None:
     """Return what an id or the identifier of an issue names; None for any other text."""
-    if UUID_TEXT.fullmatch(text):
+    is_id = UUID_TEXT.fullmatch(text) is not None
+    if is_id:
         for kind, page in (("routines", "routines"), ("routine-runs", "runs"), ("issues", "issues")):
             if (thing := await visit.api.get_or_none(f"/{kind}/{text}")) is not None:
                 company_id = thing["companyId"]
                 address = visit.address("board", "companies", company_id, page, text)
                 return Match(thing.get("title") or "A run", thing.get("identifier") or "", address)
         agents = await visit.api.get(visit.api_path("agents"))
-        return next((_agent(visit, agent) for agent in agents if agent["id"] == text.lower()), None)
+        if (agent := next((one for one in agents if one["id"] == text.lower()), None)) is not None:
+            return _agent(visit, agent)
+    webhook = PUBLIC_ID.fullmatch(text)
+    if is_id or webhook is not None:
+        found = await sync_to_thread(_triggers, visit, text if webhook is None else webhook[1])
+        return _trigger(visit, found[0]) if found else None
     prefix = visit.company["issuePrefix"] if visit.company else ""
     number = text.upper().removeprefix(f"{prefix}-")
     if number != text.upper() and number.isascii() and number.isdigit():
@@ -78,17 +92,33 @@ async def _with_text(visit: Visit, text: str) -> Groups:
     issues = await visit.api.get(visit.api_path("issues"), query)
     collection = await collection_of(visit)
     tasks = await visit.api.get(collection.of("tasks", "search"), query)
+    triggers = await sync_to_thread(_triggers, visit, text)
     agents = [one for one in await visit.api.get(visit.api_path("agents")) if text.casefold() in one["name"].casefold()]
     ran = [routine for routine in routines if routine["lastRun"]][:MOST_RUNS]
     groups = [
         ("Routines", [_routine(visit, routine) for routine in routines]),
         ("Runs", [_run(visit, routine) for routine in ran]),
+        ("Triggers", [_trigger(visit, trigger) for trigger in triggers]),
         ("Issues", [_issue(visit, issue) for issue in issues]),
         ("Tasks", [_task(visit, task) for task in tasks]),
         ("Agents", [_agent(visit, agent) for agent in agents[:MOST]]),
         pages,
     ]
     return [(kind, matches) for kind, matches in groups if matches]
+
+
+def _triggers(visit: Visit, text: str) -> Sequence[FoundTrigger]:
+    backend, company_id = visit.backend, UUID(visit.company_id)
+    backend.authorize(visit.caller, read_access.company, company_id)
+    with backend.consistent_read("routines") as conn:
+        trigger_id = UUID(text) if UUID_TEXT.fullmatch(text) else None
+        return overview.triggers(conn, company_id, text, trigger_id, limit=MOST)
+
+
+def _trigger(visit: Visit, trigger: FoundTrigger) -> Match:
+    form = ("triggers", trigger.id) if visit.rights.assign else ()
+    title = trigger.label or KINDS[trigger.kind]
+    return Match(title, f"{KINDS[trigger.kind].lower()} of {trigger.routine}", visit.path("routines", trigger.routine_id, *form))
 
 
 def _routine(visit: Visit, routine: Json) -> Match:

@@ -1,6 +1,6 @@
 """A visit of a page: who asks, in which company, with what rights, and how the page is made from it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,11 @@ from litestar.types import ASGIApp
 from application.access import Caller
 from application.use_cases import read_access
 from application.use_cases.read_access import Rights
-from domain.errors import BadSchedule, NotFound
+from domain.board import access
+from domain.board.access import Membership
+from domain.errors import BadSchedule, Forbidden, NotFound
 from domain.schedule import zones
-from web.board import words
+from web.board import environment, hidden_characters, words
 from web.board.api import NOT_FOUND, Api, ApiRefusal
 from web.board.files import path_of
 from web.board.forms import Form, read_own_form
@@ -34,21 +36,31 @@ from web.http.validation import UUID_TEXT
 HTML = "text/html"  # in UTF-8, as the framework adds
 ZONE_COOKIE = "routines-zone"
 UNAUTHENTICATED = 401
-OWNED = {"routines": "Routine", "routine-runs": "Run", "issues": "Issue"}
+OWNED = {"agents": "Agent", "projects": "Project", "routine-backfills": "Backfill", "routines": "Routine", "routine-runs": "Run", "issues": "Issue"}
+NEEDS = "needs"  # in the options of a form's page: the right without which it could not be sent
+WHO_MAY: Mapping[str, tuple[str, Callable[[Membership], bool]]] = {
+    "assign": ("who may assign work", access.may_assign),
+    "administer": ("who may write", lambda member: member.role not in access.READ_ONLY),
+}
+NAMED = 5  # members whom a page names
 PAGES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
     undefined=StrictUndefined,
+    finalize=hidden_characters.revealed,
     trim_blocks=True,
     lstrip_blocks=True,
 )
+PAGES.filters["typed"] = hidden_characters.typed
 PAGES.globals.update(
     file=path_of,
     outcome=words.outcome,
     reason=words.reason,
     source=words.source,
     counted=words.counted,
+    environment=environment.in_words,
     span=words.span,
+    spelled=words.spelled,
     milliseconds=words.milliseconds,
     parse=words.parse,
     utc=words.utc,
@@ -142,10 +154,25 @@ class Visit:
         listed = next((company for company in self.companies if company["id"] == company_id.lower()), None)
         self.company = listed or await self.api.get(f"/companies/{company_id}")
         self.rights = await sync_to_thread(self.backend.authorize, self.caller, read_access.rights, UUID(company_id))
+        needed = self.request.route_handler.opt.get(NEEDS)
+        if needed is not None and not getattr(self.rights, needed):
+            raise Forbidden(await self._who_may(needed))
+
+    async def _who_may(self, right: str) -> str:
+        """Return who has a right that the reader has not, as a sentence."""
+        words_, has = WHO_MAY[right]
+        names = [
+            member["name"]
+            for member in await self.api.get(self.api_path("members"))
+            if has(Membership(role=member["membershipRole"], permissions=tuple(member["permissions"])))
+        ]
+        more = [words.counted(len(names) - NAMED, "other")] if len(names) > NAMED else []
+        named = f": {', '.join([*names[:NAMED], *more])}" if names else ""
+        return f"This form is for members {words_}{named}."
 
     async def own(self, kind: str, id_: object) -> Any:
         """
-        Return a routine, a run or an issue of the company that the page is about, as the API has it. Raise ApiRefusal.
+        Return something of the company that the page is about, by its kind in paths of the API. Raise ApiRefusal.
 
         What belongs to another company of the reader is not there: the page has the name and the rights of this one.
         """
@@ -153,6 +180,18 @@ class Visit:
         if thing["companyId"] != self.company_id:
             raise ApiRefusal(NOT_FOUND, f"{OWNED[kind]} not found", None, {})
         return thing
+
+    async def names(self, kind: str, chosen: str | None = None) -> dict[str, str]:
+        """
+        Return the names of the company's agents, projects or folders by their ids, as many as a page of the API has.
+
+        The agent or project that is chosen is among them. Raise ApiRefusal for one of elsewhere.
+        """
+        names = {str(thing["id"]): str(thing["name"]) for thing in await self.api.get(self.api_path(kind))}
+        if chosen and chosen.lower() not in names and kind in OWNED:
+            thing = await self.own(kind, chosen)
+            names[thing["id"]] = thing["name"]
+        return names
 
     @property
     def company_id(self) -> str:
@@ -185,8 +224,11 @@ class Visit:
 
         It tells of what happens from now on, so a page asks for it before it reads anything.
         """
-        position = await sync_to_thread(self.backend.executor.store.head)
-        return self.path("live", query={**things, "after": position})
+        return self.path("live", query={**things, "after": await self.position()})
+
+    async def position(self) -> int:
+        """Return the last position of the log."""
+        return await sync_to_thread(self.backend.executor.store.head)
 
     def api_path(self, *parts: object) -> str:
         """Return a path of the API below the company."""

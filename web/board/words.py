@@ -1,5 +1,6 @@
 """Times, lengths and outcomes as the board writes them."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
@@ -10,6 +11,7 @@ import msgspec
 from domain.schedule import time_words, zones
 
 SOON = timedelta(seconds=1)
+CAPITAL = re.compile(r"(?<=[a-z])[A-Z]")
 
 
 class Outcome(NamedTuple):
@@ -133,6 +135,11 @@ def milliseconds(number: int | None) -> str:
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """Return a number with its noun: `1 run`, `1,204 runs`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def spelled(field: str) -> str:
+    """Return the name of a field of the API as words: `retry policy, max attempts`."""
+    return CAPITAL.sub(lambda found: f" {found[0].lower()}", field).replace(".", ", ").replace("_", " ")
 
 
 def as_json(value: object) -> str:
