@@ -63,7 +63,9 @@ async def _issue(
     )
     following = visit.path("issues", issue_id, query={"cursor": comments.next_cursor}) if comments.next_cursor else None
     agents = await visit.names("agents")
-    named = [one._replace(mine=agents.get(one.mine, one.mine), saved=agents.get(one.saved, one.saved)) for one in theirs]
+    named = [
+        one._replace(mine=agents.get(one.mine, one.mine), saved=agents.get(one.saved, one.saved)) for one in theirs
+    ]
     return visit.show(
         "issue.html",
         status=CONFLICT if theirs else 422 if errors else 200,

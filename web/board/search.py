@@ -118,7 +118,9 @@ def _triggers(visit: Visit, text: str) -> Sequence[FoundTrigger]:
 def _trigger(visit: Visit, trigger: FoundTrigger) -> Match:
     form = ("triggers", trigger.id) if visit.rights.assign else ()
     title = trigger.label or KINDS[trigger.kind]
-    return Match(title, f"{KINDS[trigger.kind].lower()} of {trigger.routine}", visit.path("routines", trigger.routine_id, *form))
+    return Match(
+        title, f"{KINDS[trigger.kind].lower()} of {trigger.routine}", visit.path("routines", trigger.routine_id, *form)
+    )
 
 
 def _routine(visit: Visit, routine: Json) -> Match:

@@ -112,7 +112,9 @@ async def _saved(visit: Visit, task: str, name: str | None) -> Response[Any]:
     typed_secrets = form.text("secret_params")
     if name is not None:
         present = _as_values(await visit.api.get(collection.of("routines", task, name)))
-        values |= {field: present[field] for field in ("secret_params", "is_signed")} | {"unsigned": form.text("unsigned")}
+        values |= {field: present[field] for field in ("secret_params", "is_signed")} | {
+            "unsigned": form.text("unsigned")
+        }
         mine = values if typed_secrets == present["secret_params"] else values | {"secret_params": NOT_SHOWN}
         theirs = conflicts.differences(form, mine, present)
         base = conflicts.base_after(form, theirs, present)

@@ -36,7 +36,14 @@ from web.http.validation import UUID_TEXT
 HTML = "text/html"  # in UTF-8, as the framework adds
 ZONE_COOKIE = "routines-zone"
 UNAUTHENTICATED = 401
-OWNED = {"agents": "Agent", "projects": "Project", "routine-backfills": "Backfill", "routines": "Routine", "routine-runs": "Run", "issues": "Issue"}
+OWNED = {
+    "agents": "Agent",
+    "projects": "Project",
+    "routine-backfills": "Backfill",
+    "routines": "Routine",
+    "routine-runs": "Run",
+    "issues": "Issue",
+}
 NEEDS = "needs"  # in the options of a form's page: the right without which it could not be sent
 WHO_MAY: Mapping[str, tuple[str, Callable[[Membership], bool]]] = {
     "assign": ("who may assign work", access.may_assign),
