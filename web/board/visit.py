@@ -38,6 +38,7 @@ ZONE_COOKIE = "routines-zone"
 UNAUTHENTICATED = 401
 OWNED = {
     "agents": "Agent",
+    "goals": "Goal",
     "projects": "Project",
     "routine-backfills": "Backfill",
     "routines": "Routine",
@@ -99,6 +100,7 @@ DONE = {  # what a page says after a change, by the word in its address
     "added": "It is added.",
     "called": "The task was called: this is its trajectory.",
     "moved_trajectory": "The status of the trajectory is changed.",
+    "thing": "The change is saved.",
     "environment": "The variables are changed. Work that begins from now on gets them.",
 }
 
@@ -280,6 +282,7 @@ class Visit:
             ("issues", ("issues",), "Issues"),
             ("tasks", ("tasks",), "Tasks"),
             ("variables", ("variables",), "Variables"),
+            ("structure", ("structure",), "Projects and goals"),
             *([("deliveries", ("deliveries",), "Deliveries")] if self.rights.administer else []),
             ("people", ("people",), "People and keys"),
             *([("log", ("log",), "Log")] if self.rights.audit else []),
