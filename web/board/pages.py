@@ -29,6 +29,7 @@ from web.board import (
 PAGES = [
     general.start,
     general.root,
+    general.new_company,
     general.create_company,
     general.settings,
     general.save_settings,

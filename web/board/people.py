@@ -87,12 +87,15 @@ async def add_member(visit: NamedDependency[Visit]) -> Response[Any]:
 
 @post(f"{BASE}/members/{{user_id:str}}", operation_id="boardChangeMember")
 async def change_member(visit: NamedDependency[Visit], user_id: FromPath[str]) -> Response[Any]:
-    """Change the role and the permissions of a member, or remove them; if they were changed meanwhile, show both versions."""
+    """Change the role and the rights of a member, both versions shown if others have; remove them; make a key for them."""
     form, position = visit.form, await visit.position()
     path = visit.api_path("members", user_id)
     if form.has("remove"):
         await visit.api.delete(path)
         return visit.go("people", done="removed")
+    if form.has("key"):
+        key = await visit.api.post(f"{path}/keys")
+        return _token(visit, "A further board key of the member", key["token"])
     role, assigns = form.text("role"), form.one_of("assigns", [key for key, _ in ASSIGNS])
     body = {
         "membershipRole": role,

@@ -1,5 +1,5 @@
 """
-The structure of a company: its projects, goals and folders, and the forms of these, of its agents, its endpoints and itself.
+The structure of a company: its projects, goals and folders; and forms of these, issues, agents, endpoints and the company.
 
 Each kind of thing is a list of fields, from which its form, its values and the body of the API are made.
 """
@@ -12,13 +12,13 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from domain.errors import NotFound
-from domain.values import AgentRole, GoalLevel, GoalStatus, ProjectStatus
+from domain.values import AgentRole, GoalLevel, GoalStatus, Priority, ProjectStatus
 from web.board import conflicts, words
 from web.board.api import NOT_FOUND, ApiRefusal
 from web.board.conflicts import CONFLICT, Difference
 from web.board.editing import budget_as_values, budget_of
 from web.board.forms import Form
-from web.board.visit import NEEDS, Visit
+from web.board.visit import Visit
 
 BASE = "/board/companies/{company_id:str}/structure"
 COMPANY, FOLDERS, ENDPOINTS = "company", "folders", "webhook-endpoints"
@@ -53,6 +53,7 @@ class Kind(NamedTuple):
     fields: Sequence[Field]
     place: str
     has_budget: bool = False
+    needs: str = "administer"  # the right without which the form could not be sent
 
 
 KINDS = {
@@ -95,6 +96,20 @@ KINDS = {
         ),
         "people",
     ),
+    "issues": Kind(
+        "issue",
+        (
+            Field("title", "Title", is_required=True),
+            Field("description", "Description: what is to be done", "area"),
+            Field("priority", "Priority", choices=get_args(Priority)),
+            Field("assigneeAgentId", "Agent", of="agents"),
+            Field("projectId", "Project", of="projects"),
+            Field("goalId", "Goal", of="goals"),
+            Field("parentId", "Stands below the issue with this id"),
+        ),
+        "issues",
+        needs="assign",
+    ),
     ENDPOINTS: Kind(
         "endpoint",
         (
@@ -116,6 +131,7 @@ USUAL = {
     "projects": {"status": "backlog"},
     "goals": {"level": "task", "status": "planned"},
     FOLDERS: dict[str, str](),
+    "issues": {"priority": "medium"},
 }  # what a form of a new thing begins with
 
 
@@ -137,15 +153,17 @@ async def structure(visit: NamedDependency[Visit]) -> Response[Any]:
     )
 
 
-@get(f"{BASE}/{{kind:str}}/new", operation_id="boardNewThing", opt={NEEDS: "administer"})
+@get(f"{BASE}/{{kind:str}}/new", operation_id="boardNewThing")
 async def new(visit: NamedDependency[Visit], kind: FromPath[str]) -> Response[Any]:
-    """Show the form of a new project, goal or folder."""
-    return await _form(visit, _new(kind), None, USUAL[kind], {})
+    """Show the form of a new project, goal, folder or issue."""
+    shown = _new(kind)
+    await visit.must_have(shown.needs)
+    return await _form(visit, shown, None, USUAL[kind], {})
 
 
 @post(f"{BASE}/{{kind:str}}/new", operation_id="boardCreateThing")
 async def create(visit: NamedDependency[Visit], kind: FromPath[str]) -> Response[Any]:
-    """Create a project, a goal or a folder."""
+    """Create a project, a goal, a folder or an issue."""
     form, shown = visit.form, _new(kind)
     try:
         await visit.api.post(visit.api_path(kind), _body(shown, form))
@@ -154,10 +172,11 @@ async def create(visit: NamedDependency[Visit], kind: FromPath[str]) -> Response
     return visit.go(shown.place, done="added")
 
 
-@get(f"{BASE}/{{kind:str}}/{{id:str}}", operation_id="boardEditThing", opt={NEEDS: "administer"})
+@get(f"{BASE}/{{kind:str}}/{{id:str}}", operation_id="boardEditThing")
 async def edit(visit: NamedDependency[Visit], kind: FromPath[str], id: FromPath[str]) -> Response[Any]:  # noqa: A002 as the path names it
     """Show the form of a thing as it is."""
     thing = await _thing(visit, kind, id)
+    await visit.must_have(KINDS[kind].needs)
     return await _form(visit, KINDS[kind], thing, as_values(KINDS[kind], thing), {})
 
 
@@ -215,7 +234,7 @@ async def _thing(visit: Visit, kind: str, id_: str) -> Json:
             return dict(await visit.api.get(visit.api_path(kind, id_)))
         case "company" if visit.company is not None and id_.lower() == visit.company_id:
             return visit.company
-        case "projects" | "goals" | "agents":
+        case "projects" | "goals" | "agents" | "issues":
             return dict(await visit.own(kind, id_))
         case _:
             raise NotFound("There is no such form")

@@ -163,9 +163,13 @@ class Visit:
         listed = next((company for company in self.companies if company["id"] == company_id.lower()), None)
         self.company = listed or await self.api.get(f"/companies/{company_id}")
         self.rights = await sync_to_thread(self.backend.authorize, self.caller, read_access.rights, UUID(company_id))
-        needed = self.request.route_handler.opt.get(NEEDS)
-        if needed is not None and not getattr(self.rights, needed):
-            raise Forbidden(await self._who_may(needed))
+        if (needed := self.request.route_handler.opt.get(NEEDS)) is not None:
+            await self.must_have(needed)
+
+    async def must_have(self, right: str) -> None:
+        """Raise Forbidden, with the names of those who may, unless the reader has a right: a form is useless without."""
+        if not getattr(self.rights, right):
+            raise Forbidden(await self._who_may(right))
 
     async def _who_may(self, right: str) -> str:
         """Return who has a right that the reader has not, as a sentence."""
