@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -55,6 +56,7 @@ PAGES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
     undefined=StrictUndefined,
+    auto_reload=False,
     finalize=hidden_characters.revealed,
     trim_blocks=True,
     lstrip_blocks=True,
@@ -189,7 +191,7 @@ class Visit:
 
         What belongs to another company of the reader is not there: the page has the name and the rights of this one.
         """
-        thing = await self.api.get(f"/{kind}/{quote(str(id_), safe='')}")
+        thing = await self.api.get(f"/{kind}/{_quoted(str(id_))}")
         if thing["companyId"] != self.company_id:
             raise ApiRefusal(NOT_FOUND, f"{OWNED[kind]} not found", None, {})
         return thing
@@ -228,7 +230,7 @@ class Visit:
     def address(self, *parts: object, query: Mapping[str, object] | None = None) -> str:
         """Return the address of any page. A parameter may have several values."""
         parameters = {name: value for name, value in (query or {}).items() if value not in (None, "")}
-        path = "/".join(quote(str(part), safe="") for part in parts)
+        path = "/".join(_quoted(str(part)) for part in parts)
         return f"{self.base}/{path}" + (f"?{urlencode(parameters, doseq=True)}" if parameters else "")
 
     async def live(self, **things: object) -> str:
@@ -245,7 +247,7 @@ class Visit:
 
     def api_path(self, *parts: object) -> str:
         """Return a path of the API below the company."""
-        return "/".join(["/companies", self.company_id, *(quote(str(part), safe="") for part in parts)])
+        return "/".join(["/companies", self.company_id, *(_quoted(str(part)) for part in parts)])
 
     def show(self, template: str, *, status: int = 200, **values: Any) -> Response[str]:
         """Return a page. What a post shows cannot renew itself: its address is that of the post."""
@@ -300,6 +302,12 @@ class Visit:
     def go(self, *parts: object, done: str | None = None, **query: object) -> Redirect:
         """Return the way to another page of the company, after a change."""
         return see_other(self.path(*parts, query={**query, "done": done}))
+
+
+@lru_cache(maxsize=10_000)
+def _quoted(part: str) -> str:
+    """Return a part of a path; a page names the same ones many times."""
+    return quote(part, safe="")
 
 
 def see_other(address: str, cookies: Sequence[Cookie] = ()) -> Redirect:

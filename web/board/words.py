@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfoNotFoundError
 
@@ -93,8 +94,14 @@ def offset(moment: datetime) -> str:
 
 def when(moment: datetime, zone: str, now: datetime) -> str:
     """Return a moment in a zone, with what tells the zone; the year and the day only where they are needed."""
-    there, today = time_words.local(moment, zone), time_words.local(now, zone).date()
-    return f"{_day(there.date(), today)}{time_words.clock(there)} {offset(there)}"
+    there = time_words.local(moment, zone)
+    return f"{_day(there.date(), _today(now, zone))}{time_words.clock(there)} {offset(there)}"
+
+
+@lru_cache(maxsize=100)
+def _today(now: datetime, zone: str) -> date:
+    """Return the day in a zone; all times of a page are told from the same moment."""
+    return time_words.local(now, zone).date()
 
 
 def day(moment: date, today: date) -> str:
