@@ -21,6 +21,7 @@ PAGES = (
     "/routines/new",
     "/tasks",
     "/variables",
+    "/structure",
 )
 
 

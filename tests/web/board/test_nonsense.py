@@ -88,6 +88,7 @@ def test_no_nonsense_in_a_form_is_a_failure_of_the_service(board, things):
     for path in paths:
         kinds = {"company_id": board.company, "routine_id": things["routine"], "run_id": things["run"]}
         kinds |= {"task": "echo", "name": "daily", "number": things["number"]}
+        kinds |= {"kind": "projects", "id": things["project"]}
         kinds |= {"issue_id": things["issue"], "trigger_id": things["trigger"]}
         address = "/".join(
             str(kinds.get(part.strip("{}").partition(":")[0], NOTHING)) if part.startswith("{") else part
