@@ -37,6 +37,15 @@ def in_words(env: Mapping[str, Json] | None) -> list[tuple[str, str]]:
     ]
 
 
+def bindings_of(recorded: Json | None) -> dict[str, Json] | None:
+    """Return an environment as the log has it in the form of the API."""
+    if recorded is None:
+        return None
+    own = (recorded["sealed"] or {"names": []})["names"]
+    bound = {name: {"type": BOUND, "name": variable} for name, variable in recorded["references"].items()}
+    return {name: {"type": PLAIN} for name in own} | bound
+
+
 def typed(form: Form) -> dict[str, str]:
     """Return what was typed, but for the values, of which only that there was one."""
     values: dict[str, str] = {}

@@ -8,7 +8,7 @@ from litestar import Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
-from web.board import differences, schedules, words
+from web.board import differences, environment, schedules, words
 from web.board.api import ApiRefusal
 from web.board.forms import whole_number
 from web.board.routine import RUNS, took
@@ -63,9 +63,13 @@ def _rows(answer: Json) -> list[dict[str, Any]]:
     return [
         {
             "field": beginning + field["field"],
-            "was": differences.in_words(field["field"], field["before"]),
-            "is": differences.in_words(field["field"], field["after"]),
+            "was": _in_words(field["field"], field["before"]),
+            "is": _in_words(field["field"], field["after"]),
             "event": events[field["events"][-1]],
         }
         for beginning, field in fields
     ]
+
+
+def _in_words(field: str, value: Any) -> str:
+    return differences.in_words(field, environment.bindings_of(value) if field == differences.ENVIRONMENT else value)

@@ -33,7 +33,7 @@ def a_task(api, company, agent):
         "/tasks/t/edit",
         "/edit",
         {"description": "Mine"},
-        lambda: api.client.put(path, json={"description": "Theirs"}).raise_for_status(),
+        lambda: api.request("PUT", path, {"description": "Theirs"}).raise_for_status(),
         "description Mine Theirs",
         lambda: api.get(path)["description"],
     )

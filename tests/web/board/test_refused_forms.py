@@ -37,7 +37,7 @@ def test_a_word_that_is_none_of_the_choices_is_refused_beside_its_field_with_the
     api.post(f"/v1/tasks/{company}", {"name": "t", "workflow": TASK})
     page = board.send(board.show("/tasks/t/new-routine"), "/new-routine", name="r", type="yearly", minute_utc="99")
     assert "Choose one of these: manual, hourly" in page.text
-    assert "Choose one of these: " in board.show("/issues?status=odd").text
+    assert "Choose one of these: " in board.show("/routines?sort=odd").text
 
 
 def test_a_form_that_one_may_not_send_says_so_at_once_and_names_who_may(board, viewer, api, company, agent):
