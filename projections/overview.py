@@ -5,6 +5,7 @@ The queries join the read models `routines`, `triggers_due`, `run_history`, `iss
 what a page shows, or count rows of an index.
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from functools import cache
@@ -146,10 +147,11 @@ _STRIPS = """
 _ACTIVE = """
     SELECT count(*), count(*) FILTER (WHERE a.active) FROM (
         SELECT id FROM routine WHERE company_id = %s LIMIT %s) r JOIN routine_activity a ON a.id = r.id"""
+# The order makes it walk the index, whose order it is: else a day that has most of the runs is read whole for each pair.
 _RUNS = """
     SELECT status, sum((SELECT count(*) FROM (
         SELECT FROM run WHERE company_id = %s AND doc->>'status' = status AND doc->>'source' = source
-        AND triggered_at >= %s LIMIT %s) counted))::int
+        AND triggered_at >= %s ORDER BY triggered_at LIMIT %s) counted))::int
     FROM unnest(%s::text[]) status, unnest(%s::text[]) source GROUP BY status"""
 _BY_HOUR = """
     SELECT status, sum((SELECT count(*) FROM (
@@ -163,12 +165,15 @@ _OVERDUE = """
 _DEAD = """
     SELECT count(*) FROM (SELECT FROM delivery WHERE company_id = %s AND status = 'dead' LIMIT %s) counted"""
 _OPEN = "SELECT count(*) FROM (SELECT FROM issue WHERE company_id = %s AND is_open LIMIT %s) counted"
-_SCHEDULES = Docs(
-    """SELECT t.doc FROM schedule s JOIN routine_trigger t ON t.id = s.id
-    WHERE s.company_id = %(company_id)s AND s.enabled AND s.routine_active AND s.due_at IS NOT NULL LIMIT %(limit)s""",
-    Schedule,
-    prepared=False,
-)
+# Many schedules are alike: what tells them apart is cut out of the text of their documents and counted there, which takes less
+# than reading each. No text within a document has a name of a field between quotes that are not escaped.
+_SCHEDULES = """
+    SELECT '{"cronExpression":' || schedule || '}', count(*) FROM (
+        SELECT split_part(split_part(t.doc::text, ',"cronExpression":', 2), ',"nextRunAt":', 1) || ',"runAt":'
+            || split_part(split_part(t.doc::text, ',"runAt":', 2), ',"jitterSec":', 1) AS schedule
+        FROM schedule s JOIN routine_trigger t ON t.id = s.id
+        WHERE s.company_id = %s AND s.enabled AND s.routine_active AND s.due_at IS NOT NULL LIMIT %s) one
+    GROUP BY schedule"""
 
 
 def in_order(  # noqa: PLR0913 the arguments narrow the list
@@ -239,9 +244,10 @@ def runs_by_hour(conn: Connection, company_id: UUID, first: datetime, last: date
     return found
 
 
-def schedules(conn: Connection, company_id: UUID) -> list[Schedule]:
-    """Return the enabled schedules of active routines that have a next occurrence, at most MOST_SCHEDULES."""
-    return _SCHEDULES.all(conn, company_id=company_id, limit=MOST_SCHEDULES)
+def schedules(conn: Connection, company_id: UUID) -> Counter[Schedule]:
+    """Return the enabled schedules of active routines that have a next occurrence, at most MOST_SCHEDULES, with how many are alike."""
+    rows = conn.execute(_SCHEDULES, (company_id, MOST_SCHEDULES)).fetchall()
+    return Counter({msgspec.json.decode(text, type=Schedule): count for text, count in rows})
 
 
 def _count(conn: Connection, query: str, *values: object) -> int:

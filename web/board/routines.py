@@ -1,5 +1,6 @@
 """The list of routines: search, filters and order in the address, actions of a row, and pausing or resuming many at once."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
@@ -72,7 +73,12 @@ async def routines(visit: NamedDependency[Visit]) -> Response[Any]:
     is_narrowed = any(name != "sort" for name in parameters)
     if chosen not in ((), USUAL):
         parameters["column"] = chosen
-    part, bars = await sync_to_thread(_read, visit, filters, order, after)
+    (part, bars), agents, projects, folders = await asyncio.gather(
+        sync_to_thread(_read, visit, filters, order, after),
+        visit.names("agents", parameters.get("agent")),
+        visit.names("projects", parameters.get("project")),
+        visit.names("folders"),
+    )
     rows = [_row(visit, row, bars.get(row.item.id, [])) for row in part]
     following = cursor_of(list_name, Place(part[-1].key, part[-1].item.id)) if part.more else None
     return visit.show(
@@ -84,9 +90,9 @@ async def routines(visit: NamedDependency[Visit]) -> Response[Any]:
         is_narrowed=is_narrowed,
         all_columns=COLUMNS,
         columns=chosen or USUAL,
-        agents=await visit.names("agents", parameters.get("agent")),
-        projects=await visit.names("projects", parameters.get("project")),
-        folders=await visit.names("folders"),
+        agents=agents,
+        projects=projects,
+        folders=folders,
         statuses=STATUSES,
         orders=ORDERS,
         order=order,

@@ -1,5 +1,6 @@
 """The search: what an id names, and routines, their newest runs, triggers, issues, tasks, agents and pages with a text; as a page and for Ctrl-K."""
 
+import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from application.use_cases import read_access
 from projections import overview
 from projections.overview import FoundTrigger
 from web.board import schedules
+from web.board.issues import OPEN
 from web.board.tasks import collection_of
 from web.board.triggers import KINDS
 from web.board.visit import Visit, see_other
@@ -48,10 +50,10 @@ async def find(visit: NamedDependency[Visit]) -> Response[Any]:
 
 @get("/board/companies/{company_id:str}/palette", operation_id="boardPalette")
 async def palette(visit: NamedDependency[Visit]) -> Response[Any]:
-    """Show the same as options, while one types."""
+    """Show the same as options, while one types, but for issues that are over: there are too many to look through each time."""
     text = visit.parameter("q").strip()
     named = await _named(visit, text)
-    groups = [("With this id", [named])] if named is not None else await _with_text(visit, text)
+    groups = [("With this id", [named])] if named is not None else await _with_text(visit, text, OPEN)
     return visit.show("palette.html", text=text, groups=groups, count=sum(len(matches) for _, matches in groups))
 
 
@@ -79,8 +81,8 @@ async def _named(visit: Visit, text: str) -> Match | None:
     return None
 
 
-async def _with_text(visit: Visit, text: str) -> Groups:
-    """Return what has a text in it, by kind; the pages alone if there is no text."""
+async def _with_text(visit: Visit, text: str, statuses: str | None = None) -> Groups:
+    """Return what has a text in it, by kind, of issues those in some statuses; the pages alone if there is no text."""
     pages = (
         "Pages",
         [page for page in _pages(visit) if text.casefold() in page.title.casefold()][: MOST if text else None],
@@ -88,12 +90,15 @@ async def _with_text(visit: Visit, text: str) -> Groups:
     if not text:
         return [pages]
     query = {"q": text, "limit": MOST}
-    routines = await visit.api.get(visit.api_path("routines"), query)
-    issues = await visit.api.get(visit.api_path("issues"), query)
     collection = await collection_of(visit)
-    tasks = await visit.api.get(collection.of("tasks", "search"), query)
-    triggers = await sync_to_thread(_triggers, visit, text)
-    agents = [one for one in await visit.api.get(visit.api_path("agents")) if text.casefold() in one["name"].casefold()]
+    routines, issues, tasks, triggers, everybody = await asyncio.gather(
+        visit.api.get(visit.api_path("routines"), query),
+        visit.api.get(visit.api_path("issues"), {**query, "status": statuses}),
+        visit.api.get(collection.of("tasks", "search"), query),
+        sync_to_thread(_triggers, visit, text),
+        visit.api.get(visit.api_path("agents")),
+    )
+    agents = [one for one in everybody if text.casefold() in one["name"].casefold()]
     ran = [routine for routine in routines if routine["lastRun"]][:MOST_RUNS]
     groups = [
         ("Routines", [_routine(visit, routine) for routine in routines]),

@@ -1,5 +1,6 @@
 """A visit of a page: who asks, in which company, with what rights, and how the page is made from it."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -147,14 +148,13 @@ class Visit:
         if self.request.method == "POST":
             self.form = await read_own_form(self.request, cookie)
         try:
-            me = await self.api.get("/cli-auth/me")
+            me, self.companies = await asyncio.gather(self.api.get("/cli-auth/me"), self.api.get("/companies"))
         except ApiRefusal as refusal:
             if refusal.status == UNAUTHENTICATED:
                 raise SignInNeeded from refusal
             raise
         user = me["user"]
         self.user = User(user["id"], user["name"] or user["email"] or "Board", me["isInstanceAdmin"], me["keyId"])
-        self.companies = await self.api.get("/companies")
         company_id = self.request.path_params.get("company_id")
         if company_id is not None:
             await self._enter(str(company_id))
