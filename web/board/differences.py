@@ -41,7 +41,7 @@ def _fields(prefix: str, old: Json, new: Json, *, is_first: bool) -> Iterator[Ch
         before, after = old.get(field), new.get(field)
         if field in LEFT_OUT or before == after or (is_first and after in NOTHING):
             continue
-        yield Change(prefix + field, None if is_first else in_words(field, before), in_words(field, after))
+        yield Change(prefix + field, in_words(field, before) or None, in_words(field, after) or None)
 
 
 def _name(trigger: Json) -> str:

@@ -11,6 +11,7 @@ from domain.values import IssueStatus
 from web.board import conflicts
 from web.board.api import ApiRefusal
 from web.board.conflicts import CONFLICT, Difference
+from web.board.routine import names_of_authors
 from web.board.visit import Visit
 
 PAGE = 50
@@ -73,6 +74,7 @@ async def _issue(
         live=live,
         issue=shown,
         comments=comments.value,
+        names=await names_of_authors(visit, comments.value),
         following=following,
         agents=agents,
         theirs=named,

@@ -156,6 +156,14 @@ async def names_of_people(visit: Visit, things: Sequence[Json]) -> dict[str, str
     return names
 
 
+async def names_of_authors(visit: Visit, comments: Sequence[Json]) -> dict[str, str]:
+    """Return the names of those who wrote some comments, by id."""
+    return await names_of_people(
+        visit,
+        [{"createdByUserId": one["authorUserId"], "createdByAgentId": one["authorAgentId"]} for one in comments],
+    )
+
+
 @get("/board/companies/{company_id:str}/routines/{routine_id:str}/revisions", operation_id="boardRevisions")
 async def revisions(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
     """Show the revisions of a routine, each with what it changed."""

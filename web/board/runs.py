@@ -13,7 +13,7 @@ from litestar.params import FromPath
 from domain.values import RunSource
 from projections.responses import RunStatus
 from web.board import words
-from web.board.routine import titles_of, took
+from web.board.routine import names_of_authors, titles_of, took
 from web.board.visit import Visit
 
 PAGE = 50
@@ -102,6 +102,7 @@ async def run(visit: NamedDependency[Visit], run_id: FromPath[str]) -> Response[
         issue=issue,
         is_own=is_own,
         comments=comments,
+        names=await names_of_authors(visit, comments),
         agents=agents,
         output=printed(log["parts"]),
         is_over=log["isOver"],

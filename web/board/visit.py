@@ -288,7 +288,7 @@ class Visit:
             ("issues", ("issues",), "Issues"),
             ("tasks", ("tasks",), "Tasks"),
             ("variables", ("variables",), "Variables"),
-            ("structure", ("structure",), "Projects and goals"),
+            ("structure", ("structure",), "Projects"),
             *([("deliveries", ("deliveries",), "Deliveries")] if self.rights.administer else []),
             ("people", ("people",), "People and keys"),
             *([("log", ("log",), "Log")] if self.rights.audit else []),
