@@ -132,6 +132,7 @@ def _paths(client: httpx.Client, company: UUID) -> Mapping[str, str]:
     made(f"/api/v1/tasks/{company}", {"name": "echo", "workflow": task})
     made(f"/api/v1/routines/{company}/echo", {"name": "daily", "cadence": {"type": "daily", "hour_utc": 9}})
     trajectory = made(f"/api/v1/run/{company}/echo", {})["trajectory_id"]
+    idle = made(f"{api}/agents", {"name": "Idle"})["id"]
     newest = client.get(f"{api}/runs", params={"limit": 1}).raise_for_status().json()[0]
     text = client.get(f"{api}/routines", params={"limit": 1}).raise_for_status().json()[0]["id"]
     routine, failed = f"{board}/routines/{newest['routineId']}", f"{board}/runs?status=failed"
@@ -145,7 +146,7 @@ def _paths(client: httpx.Client, company: UUID) -> Mapping[str, str]:
         "routines: a text in none": f"{board}/routines?q=nowhere",
         "routines: paused, 1 of 256": f"{board}/routines?status=paused",
         "routines: archived, none": f"{board}/routines?status=archived",
-        "routines: of an agent, none": f"{board}/routines?agent={UUID(int=4 << 76 | 8 << 60)}",
+        "routines: of an agent, none": f"{board}/routines?agent={idle}",
         "routines: by title": f"{board}/routines?sort=title",
         "routines: by last change": f"{board}/routines?sort=changed",
         "a routine": routine,
@@ -178,6 +179,9 @@ def _paths(client: httpx.Client, company: UUID) -> Mapping[str, str]:
         "log": f"{board}/log",
         "log: of a routine": f"{board}/log?routine={newest['routineId']}",
         "system": f"{board}/system",
+        "projects and goals": f"{board}/structure",
+        "Ctrl-K: a text in many": f"{board}/palette?q=report",
+        "Ctrl-K: a text in none": f"{board}/palette?q=nowhere",
         "search for an id": f"{board}/find?q={newest['id']}",
     }
 

@@ -6,7 +6,8 @@ what a page shows, or count rows of an index.
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from functools import cache
 from typing import Annotated, Literal, NamedTuple, get_args
@@ -147,11 +148,10 @@ _STRIPS = """
 _ACTIVE = """
     SELECT count(*), count(*) FILTER (WHERE a.active) FROM (
         SELECT id FROM routine WHERE company_id = %s LIMIT %s) r JOIN routine_activity a ON a.id = r.id"""
-# The order makes it walk the index, whose order it is: else a day that has most of the runs is read whole for each pair.
 _RUNS = """
     SELECT status, sum((SELECT count(*) FROM (
         SELECT FROM run WHERE company_id = %s AND doc->>'status' = status AND doc->>'source' = source
-        AND triggered_at >= %s ORDER BY triggered_at LIMIT %s) counted))::int
+        AND triggered_at >= %s LIMIT %s) counted))::int
     FROM unnest(%s::text[]) status, unnest(%s::text[]) source GROUP BY status"""
 _BY_HOUR = """
     SELECT status, sum((SELECT count(*) FROM (
@@ -226,10 +226,14 @@ def strips(conn: Connection, routine_ids: Collection[UUID]) -> Mapping[UUID, Seq
 def numbers(conn: Connection, company_id: UUID, since: datetime, late: datetime) -> Numbers:
     """Return the counts of a company: its runs since a moment, and its schedules that were due before `late`."""
     counted = conn.execute(_ACTIVE, (company_id, MOST_COUNTED)).fetchone() or (0, 0)
+    with _by_index(conn):
+        runs: dict[str, int] = dict(
+            conn.execute(_RUNS, (company_id, since, MOST_COUNTED, STATUSES, SOURCES)).fetchall()
+        )
     return Numbers(
         routines=counted[0],
         active=counted[1],
-        runs=dict(conn.execute(_RUNS, (company_id, since, MOST_COUNTED, STATUSES, SOURCES)).fetchall()),
+        runs=runs,
         overdue=_count(conn, _OVERDUE, company_id, late, MOST_COUNTED),
         dead_deliveries=_count(conn, _DEAD, company_id, MOST_COUNTED),
         open_issues=_count(conn, _OPEN, company_id, MOST_COUNTED),
@@ -239,7 +243,9 @@ def numbers(conn: Connection, company_id: UUID, since: datetime, late: datetime)
 def runs_by_hour(conn: Connection, company_id: UUID, first: datetime, last: datetime) -> Mapping[str, Sequence[int]]:
     """Return how many runs of a company began in each hour from the first to the last, by status; of each source at most MOST_AN_HOUR."""
     found: dict[str, list[int]] = {}
-    for status, count in conn.execute(_BY_HOUR, (company_id, MOST_AN_HOUR, STATUSES, SOURCES, first, last)):
+    with _by_index(conn):
+        rows = conn.execute(_BY_HOUR, (company_id, MOST_AN_HOUR, STATUSES, SOURCES, first, last)).fetchall()
+    for status, count in rows:
         found.setdefault(status, []).append(count)
     return found
 
@@ -248,6 +254,19 @@ def schedules(conn: Connection, company_id: UUID) -> Counter[Schedule]:
     """Return the enabled schedules of active routines that have a next occurrence, at most MOST_SCHEDULES, with how many are alike."""
     rows = conn.execute(_SCHEDULES, (company_id, MOST_SCHEDULES)).fetchall()
     return Counter({msgspec.json.decode(text, type=Schedule): count for text, count in rows})
+
+
+@contextmanager
+def _by_index(conn: Connection) -> Iterator[None]:
+    """
+    Let what is counted in the block be found by indexes.
+
+    Postgres does not know which status a pair asks for, and takes all for equally frequent. Where most runs of a company are of
+    the last day, it would therefore read all documents once for each pair: seconds instead of milliseconds.
+    """
+    with conn.transaction():
+        conn.execute("SET LOCAL enable_seqscan = off")
+        yield
 
 
 def _count(conn: Connection, query: str, *values: object) -> int:

@@ -8,7 +8,7 @@ from web.board import environment, words
 Json = Mapping[str, Any]
 LEFT_OUT = ("id", "companyId", "publicId")
 ENVIRONMENT = "env"
-NOTHING = (None, [], {}, "")
+NOTHING: tuple[object, ...] = (None, [], {}, "")
 
 
 class Change(NamedTuple):

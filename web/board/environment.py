@@ -42,8 +42,8 @@ def bindings_of(recorded: Json | None) -> dict[str, Json] | None:
     if recorded is None:
         return None
     own = (recorded["sealed"] or {"names": []})["names"]
-    bound = {name: {"type": BOUND, "name": variable} for name, variable in recorded["references"].items()}
-    return {name: {"type": PLAIN} for name in own} | bound
+    bindings: dict[str, Json] = {name: {"type": PLAIN} for name in own}
+    return bindings | {name: {"type": BOUND, "name": variable} for name, variable in recorded["references"].items()}
 
 
 def typed(form: Form) -> dict[str, str]:

@@ -21,7 +21,7 @@ class Strip(NamedTuple):
     """A strip as it is drawn, of how many runs, and how many of these began no work if those are at least half."""
 
     svg: Markup
-    count: int
+    runs: int
     lost: int
 
 

@@ -148,13 +148,15 @@ class Visit:
         if self.request.method == "POST":
             self.form = await read_own_form(self.request, cookie)
         try:
-            me, self.companies = await asyncio.gather(self.api.get("/cli-auth/me"), self.api.get("/companies"))
+            identity, companies = await asyncio.gather(self.api.get("/cli-auth/me"), self.api.get("/companies"))
         except ApiRefusal as refusal:
             if refusal.status == UNAUTHENTICATED:
                 raise SignInNeeded from refusal
             raise
-        user = me["user"]
-        self.user = User(user["id"], user["name"] or user["email"] or "Board", me["isInstanceAdmin"], me["keyId"])
+        user, self.companies = identity["user"], companies
+        self.user = User(
+            user["id"], user["name"] or user["email"] or "Board", identity["isInstanceAdmin"], identity["keyId"]
+        )
         company_id = self.request.path_params.get("company_id")
         if company_id is not None:
             await self._enter(str(company_id))
