@@ -13,7 +13,6 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import reduce
 from hashlib import md5
 from pathlib import Path
 from statistics import median, quantiles
@@ -38,27 +37,25 @@ from routines.bootstrap import System
 from routines.postgres.cluster import LocalPostgres
 
 GOAL_MS = 150  # for the 95th percentile
+TIME = """'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'"""
 STATUSES = """CASE WHEN mod(hashtext(run.id::text || n), 1000) = 0 THEN 'failed' WHEN mod(hashtext(run.id::text || n), 100) = 7
     THEN 'coalesced' ELSE 'completed' END"""  # 1 of 1,000 and about 1 of 200
-# A stored document is text whose fields have their order, so it is changed as text.
-AT = "to_char(triggered_at - n * interval '1 hour'{}, 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
-CHANGES = {
-    '"status":"[a-z_]*"': f"""'"status":"' || {STATUSES} || '"'""",
-    '"triggeredAt":"[^"]*"': f"""'"triggeredAt":"' || {AT.format("")} || '"'""",
-    '"completedAt":(null|"[^"]*")': f"""'"completedAt":"' || {AT.format(" + mod(n, 50) * interval '1 minute'")} || '"'""",
-    '"id":"[^"]*"': """'"id":"' || md5(run.id::text || n)::uuid || '"'""",
-    '"linkedIssueId":"[^"]*"': """'"linkedIssueId":"' || md5(linked_issue_id::text || n)::uuid || '"'""",
-}
-DOC = reduce(lambda doc, change: f"regexp_replace({doc}, '{change[0]}', {change[1]})", CHANGES.items(), "doc::text")
+# The text of a document is changed, since lists read its beginning: what jsonb makes of one has its fields in another order.
 RUNS = f"""
     INSERT INTO run SELECT md5(run.id::text || n)::uuid, company_id, routine_id, position - n * %(many)s,
-        triggered_at - n * interval '1 hour', md5(linked_issue_id::text || n)::uuid, trigger_id, ({DOC})::json
+        triggered_at - n * interval '1 hour', md5(linked_issue_id::text || n)::uuid, trigger_id,
+        regexp_replace(regexp_replace(replace(replace(replace(doc::text, run.id::text, md5(run.id::text || n)::uuid::text),
+            linked_issue_id::text, md5(linked_issue_id::text || n)::uuid::text),
+            '"status":"issue_created"', '"status":"' || {STATUSES} || '"'),
+            '"triggeredAt":"[^"]*"', '"triggeredAt":"' || to_char(triggered_at - n * interval '1 hour', {TIME}) || '"'),
+            '"completedAt":(null|"[^"]*")', '"completedAt":"'
+                || to_char(triggered_at - n * interval '1 hour' + mod(n, 50) * interval '1 minute', {TIME}) || '"')::json
     FROM run, generate_series(%(first)s::int, %(last)s) n WHERE company_id = %(company)s AND doc->>'status' = 'issue_created'"""  # noqa: S608 SQL of our own
 ISSUES = """
     INSERT INTO issue SELECT md5(id::text || n)::uuid, company_id, identifier || '-' || n, 'done', false,
         assignee_agent_id, project_id, parent_id, origin_kind, origin_id, title, folded_title,
-        position - n * %(many)s, changed, replace(replace(regexp_replace(doc::text, '"status":"[a-z_]*"', '"status":"done"'),
-            id::text, md5(id::text || n)::uuid::text), '"' || identifier || '"', '"' || identifier || '-' || n || '"')::json
+        position - n * %(many)s, changed, regexp_replace(replace(replace(doc::text, id::text, md5(id::text || n)::uuid::text),
+            '"' || identifier || '"', '"' || identifier || '-' || n || '"'), '"status":"[^"]*"', '"status":"done"')::json
     FROM issue, generate_series(%(first)s::int, %(last)s) n WHERE company_id = %(company)s AND is_open"""
 AT_ONCE = 3  # runs of each routine
 NEWEST_LAST = (  # so that the copies, which are older, come before them
@@ -69,7 +66,7 @@ TITLES = """
     UPDATE routine_text SET folded = 'report ' || left(md5(id::text), 8) || E'\\n' || repeat('what is to be done ', 20)"""
 LIMITS = UNLIMITED | {"ROUTINES_MAX_COMPANY_ROUTINES": "20000"}  # a task has a routine, too
 PAUSED = """
-    UPDATE routine SET doc = regexp_replace(doc::text, '"status":"[a-z]*"', '"status":"paused"')::json
+    UPDATE routine SET doc = replace(doc::text, '"status":"active"', '"status":"paused"')::json
     WHERE left(md5(id::text), 2) = 'ab'"""
 
 
@@ -135,6 +132,7 @@ def _paths(client: httpx.Client, company: UUID) -> Mapping[str, str]:
     made(f"/api/v1/tasks/{company}", {"name": "echo", "workflow": task})
     made(f"/api/v1/routines/{company}/echo", {"name": "daily", "cadence": {"type": "daily", "hour_utc": 9}})
     trajectory = made(f"/api/v1/run/{company}/echo", {})["trajectory_id"]
+    idle = made(f"{api}/agents", {"name": "Idle"})["id"]
     newest = client.get(f"{api}/runs", params={"limit": 1}).raise_for_status().json()[0]
     text = client.get(f"{api}/routines", params={"limit": 1}).raise_for_status().json()[0]["id"]
     routine, failed = f"{board}/routines/{newest['routineId']}", f"{board}/runs?status=failed"
@@ -148,7 +146,7 @@ def _paths(client: httpx.Client, company: UUID) -> Mapping[str, str]:
         "routines: a text in none": f"{board}/routines?q=nowhere",
         "routines: paused, 1 of 256": f"{board}/routines?status=paused",
         "routines: archived, none": f"{board}/routines?status=archived",
-        "routines: of an agent, none": f"{board}/routines?agent={UUID(int=4 << 76 | 8 << 60)}",
+        "routines: of an agent, none": f"{board}/routines?agent={idle}",
         "routines: by title": f"{board}/routines?sort=title",
         "routines: by last change": f"{board}/routines?sort=changed",
         "a routine": routine,
@@ -181,6 +179,9 @@ def _paths(client: httpx.Client, company: UUID) -> Mapping[str, str]:
         "log": f"{board}/log",
         "log: of a routine": f"{board}/log?routine={newest['routineId']}",
         "system": f"{board}/system",
+        "projects and goals": f"{board}/structure",
+        "Ctrl-K: a text in many": f"{board}/palette?q=report",
+        "Ctrl-K: a text in none": f"{board}/palette?q=nowhere",
         "search for an id": f"{board}/find?q={newest['id']}",
     }
 

@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 from psycopg.sql import SQL, Composed
 
+from projections import overview
 from projections.board import issues
 from projections.engine.documents import Docs
 from projections.engine.read_model import Connection
@@ -100,6 +101,23 @@ def test_no_list_costs_more_because_its_routines_ran_more_often(conn: Connection
 
     for name, (few, many) in costs.items():
         assert many <= few * SLACK, name
+
+
+def test_the_runs_of_a_day_are_counted_by_the_index_also_where_they_are_most_of_all_runs(
+    conn: Connection, old: tuple[UUID, UUID]
+):
+    grow(conn, old[1], FEW)
+    since, until = datetime(2000, 1, 1, tzinfo=UTC), datetime(2000, 1, 2, tzinfo=UTC)
+    asked = (overview.STATUSES, overview.SOURCES)
+    counts = {
+        overview._RUNS: (old[0], since, overview.MOST_COUNTED, *asked),
+        overview._BY_HOUR: (old[0], overview.MOST_AN_HOUR, *asked, since, until),
+    }
+    for query, values in counts.items():
+        with overview._by_index(conn):
+            row = conn.execute("EXPLAIN (FORMAT JSON) " + query, values).fetchone()
+        assert row
+        assert [] == read_whole(row[0][0]["Plan"])
 
 
 def test_no_list_reads_more_rows_because_its_routines_ran_more_often(conn: Connection, old: tuple[UUID, UUID]):

@@ -5,13 +5,16 @@ So a page knows nothing that the API does not tell its user, and does nothing th
 those of the Jetty API.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote, urlencode
 
 import msgspec
 from litestar.types import ASGIApp, HTTPRequestEvent, Message, ReceiveMessage
 
+from application.event_store.unit_of_work import UNCHANGED_SINCE
+from web.board.sentences import FILL_IN, plain
 from web.http import json_body
 from web.http.requests import DECODED_BODY
 
@@ -45,7 +48,7 @@ class ApiRefusal(Exception):
         messages: dict[str, str] = {}
         for issue in issues:
             is_absent = issue.get("received") in ABSENT
-            message = "This has to be filled in." if is_absent else str(issue.get("message", self.message))
+            message = FILL_IN if is_absent else plain(str(issue.get("message", self.message)))
             messages.setdefault(".".join(str(step) for step in issue.get("path", [])), message)
         return messages or {"": self.message}
 
@@ -63,6 +66,15 @@ class Api:
     def __init__(self, app: ASGIApp, scope: Any) -> None:
         self._app = app
         self._scope = scope
+
+    @contextmanager
+    def unchanged_since(self, position: int) -> Iterator[None]:
+        """Let the API refuse what would change something that has changed after a position of the log, with 412."""
+        before = UNCHANGED_SINCE.set(position)
+        try:
+            yield
+        finally:
+            UNCHANGED_SINCE.reset(before)
 
     async def get(self, path: str, query: Query | None = None) -> Any:
         """Return the JSON of a GET. Raise ApiRefusal."""
@@ -147,7 +159,7 @@ def _refusal(status: int, problem: Mapping[str, Any], headers: Mapping[str, str]
         case {"error": message}:
             details = problem.get("details")
         case {"detail": {"message": message, "field": field}} if field != BODY:
-            details = [{"path": field.split("."), "message": message}]
+            details = [{"path": field.split("."), "message": message.removeprefix(f"{field}: ")}]
         case {"detail": [_, *_] as issues}:
             details = [_issue(issue) for issue in issues]
             message = details[0]["message"]

@@ -128,15 +128,18 @@ def to_page(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
 def _describe(error: Exception) -> tuple[int, str, dict[str, str]]:
     if isinstance(error, ApiRefusal):
         kept = {name: value for name, value in error.headers.items() if name == "retry-after"}
-        fields = error.by_field() if isinstance(error.details, list) and error.status != FORBIDDEN else {}
-        named = "; ".join(f"{field}: {text}" if field else text for field, text in fields.items())
-        return error.status, named or error.message, kept
+        return error.status, _with_fields(error), kept
     if isinstance(error, NotFoundException | MethodNotAllowedException):
         return 404, "No page of the board has this address.", {}
     status, message, details = describe_error(error)
-    paths = [".".join(map(str, issue["path"])) for issue in details] if isinstance(details, list) else []
-    field = next((path for path in paths if path and path not in message), "")
-    return status, f"{field}: {message}" if field else message, headers_of(status, error)
+    return status, _with_fields(ApiRefusal(status, message, details, {})), headers_of(status, error)
+
+
+def _with_fields(refusal: ApiRefusal) -> str:
+    """Return what is wrong with which field; the sentence of the refusal if it names none."""
+    fields = refusal.by_field() if isinstance(refusal.details, list) and refusal.status != FORBIDDEN else {}
+    named = (f"{field}: {text}" if field and field not in text else text for field, text in fields.items())
+    return "; ".join(named) or refusal.message
 
 
 def error_page(status: int, message: str, base: str) -> str:

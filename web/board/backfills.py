@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from web.board import words
-from web.board.api import ApiRefusal
+from web.board.api import NOT_FOUND, ApiRefusal
 from web.board.triggers import own_trigger
 from web.board.visit import Visit
 
@@ -86,6 +86,9 @@ async def cancel(
     backfill_id: FromPath[str],
 ) -> Response[Any]:
     """Cancel a backfill; what it has fired stays."""
-    await own_trigger(visit, routine_id, trigger_id)
+    trigger = await own_trigger(visit, routine_id, trigger_id)
+    backfill = await visit.own("routine-backfills", backfill_id)
+    if backfill["triggerId"] != trigger["id"]:
+        raise ApiRefusal(NOT_FOUND, "Backfill not found", None, {})
     await visit.api.post(f"/routine-backfills/{backfill_id}/cancel")
     return visit.go("routines", routine_id, "triggers", trigger_id, "backfills", done="cancelled")

@@ -3,10 +3,12 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-import msgspec
+from web.board import environment, words
 
 Json = Mapping[str, Any]
 LEFT_OUT = ("id", "companyId", "publicId")
+ENVIRONMENT = "env"
+NOTHING: tuple[object, ...] = (None, [], {}, "")
 
 
 class Change(NamedTuple):
@@ -37,9 +39,9 @@ def between(before: Json | None, after: Json) -> list[Change]:
 def _fields(prefix: str, old: Json, new: Json, *, is_first: bool) -> Iterator[Change]:
     for field in [*new, *(field for field in old if field not in new)]:
         before, after = old.get(field), new.get(field)
-        if field in LEFT_OUT or before == after or (is_first and after in (None, [], {}, "")):
+        if field in LEFT_OUT or before == after or (is_first and after in NOTHING):
             continue
-        yield Change(prefix + field, None if is_first else _text(before), _text(after))
+        yield Change(prefix + field, in_words(field, before) or None, in_words(field, after) or None)
 
 
 def _name(trigger: Json) -> str:
@@ -52,5 +54,24 @@ def _schedule(trigger: Json) -> str:
     return f"{trigger['cronExpression'] or trigger['runAt']} {trigger['timezone']}"
 
 
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+def in_words(field: str, value: Any) -> str:
+    """Return the value of a setting as people read it; nothing for none."""
+    if field == ENVIRONMENT:
+        return "; ".join(f"{name}: {holds}" for name, holds in environment.in_words(value))
+    return _text(value)
+
+
+def _text(value: Any) -> str:
+    match value:
+        case str():
+            return value
+        case dict():
+            return ", ".join(f"{words.spelled(name)} {_text(one)}" for name, one in value.items() if one not in NOTHING)
+        case list():
+            return ("; " if any(isinstance(one, dict) for one in value) else ", ").join(map(_text, value))
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case _:
+            return str(value)

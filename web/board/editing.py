@@ -18,13 +18,13 @@ from domain.values import (
     Priority,
     VariableType,
 )
-from web.board import environment, preview
+from web.board import conflicts, environment, preview
 from web.board.api import ApiRefusal
+from web.board.conflicts import BASE, CONFLICT, Difference
 from web.board.forms import Form, read_number
 from web.board.variables import names_of
-from web.board.visit import Visit
+from web.board.visit import NEEDS, Visit
 
-CONFLICT = 409
 SPARE_VARIABLES = 2  # empty rows for further ones
 MOST_VARIABLES = 200
 LARGEST = 10**12  # number of a field
@@ -65,7 +65,7 @@ for _name, _policy in (("concurrencyPolicy", ConcurrencyPolicy), ("catchUpPolicy
     CHOICES[_name] += [(word, word) for word in get_args(_policy) if word not in _known]
 
 
-@get("/board/companies/{company_id:str}/routines/new", operation_id="boardNewRoutine")
+@get("/board/companies/{company_id:str}/routines/new", operation_id="boardNewRoutine", opt={NEEDS: "assign"})
 async def new(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show the empty form."""
     values = {"priority": "medium", "concurrencyPolicy": "coalesce_if_active", "catchUpPolicy": "skip_missed"}
@@ -96,7 +96,11 @@ async def create(visit: NamedDependency[Visit]) -> Response[Any]:
     return await _form(visit, None, _values(form), errors, checked=form)
 
 
-@get("/board/companies/{company_id:str}/routines/{routine_id:str}/edit", operation_id="boardEditRoutine")
+@get(
+    "/board/companies/{company_id:str}/routines/{routine_id:str}/edit",
+    operation_id="boardEditRoutine",
+    opt={NEEDS: "assign"},
+)
 async def edit(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
     """Show the form with the routine as it is."""
     routine = await visit.own("routines", routine_id)
@@ -108,7 +112,7 @@ async def save(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Resp
     """Save the routine; if it was changed meanwhile, show what differs, and keep what was typed."""
     form = visit.form
     errors: dict[str, str] = {}
-    body = _body(form, errors) | {"baseRevisionId": form.given("base")}
+    body = _body(form, errors) | {"baseRevisionId": form.given(BASE)}
     routine = await visit.own("routines", routine_id)
     if errors:
         return await _form(visit, routine, _values(form), errors)
@@ -116,13 +120,11 @@ async def save(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Resp
         saved = await visit.api.patch(f"/routines/{routine_id}", body)
     except ApiRefusal as refusal:
         errors = _beside_fields(form, refusal)
-        theirs: list[tuple[str, str, str]] = []
-        if refusal.status == CONFLICT and routine["latestRevisionId"] != form.text("base"):
-            mine, now = _values(form), as_values(routine)
-            theirs = [(name, mine.get(name, ""), now.get(name, "")) for name in now if mine.get(name, "") != now[name]]
-            errors = {}
+        theirs: list[Difference] = []
+        if refusal.status == CONFLICT and routine["latestRevisionId"] != form.text(BASE):
+            theirs, errors = conflicts.between(_values(form), as_values(routine)), {}
         return await _form(visit, routine, _values(form), errors, theirs=theirs, status=refusal.status)
-    is_same = saved["latestRevisionId"] == form.text("base")
+    is_same = saved["latestRevisionId"] == form.text(BASE)
     return visit.go("routines", routine_id, done="same" if is_same else "saved")
 
 
@@ -132,7 +134,7 @@ async def _form(  # noqa: PLR0913 what the form shows
     values: Mapping[str, str],
     errors: Mapping[str, str],
     *,
-    theirs: Sequence[tuple[str, str, str]] = (),
+    theirs: Sequence[Difference] = (),
     status: int = 200,
     checked: Form | None = None,
 ) -> Response[Any]:
@@ -156,6 +158,7 @@ async def _form(  # noqa: PLR0913 what the form shows
         values=values,
         errors=errors,
         theirs=theirs,
+        base=_base(visit.form, routine, theirs) if routine else "",
         options=options,
         choices=CHOICES,
         env_rows=environment.rows_of(values),
@@ -165,6 +168,11 @@ async def _form(  # noqa: PLR0913 what the form shows
         preview=shown,
         presets=preview.PRESETS,
     )
+
+
+def _base(form: Form, routine: Json, theirs: Sequence[Difference]) -> str:
+    """Return the revision that the form rests on: until a later one was shown, the one that it was opened with."""
+    return str(routine["latestRevisionId"]) if theirs or not form.has(BASE) else form.text(BASE)
 
 
 def as_values(routine: Json) -> dict[str, str]:

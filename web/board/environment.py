@@ -29,6 +29,23 @@ def as_values(env: Mapping[str, Json] | None) -> dict[str, str]:
     return values
 
 
+def in_words(env: Mapping[str, Json] | None) -> list[tuple[str, str]]:
+    """Return each variable of an environment with what it holds; values are sealed, so nobody is shown one."""
+    return [
+        (name, f"the company variable {binding['name']}" if binding["type"] == BOUND else "a value of its own, sealed")
+        for name, binding in sorted((env or {}).items())
+    ]
+
+
+def bindings_of(recorded: Json | None) -> dict[str, Json] | None:
+    """Return an environment as the log has it in the form of the API."""
+    if recorded is None:
+        return None
+    own = (recorded["sealed"] or {"names": []})["names"]
+    bindings: dict[str, Json] = {name: {"type": PLAIN} for name in own}
+    return bindings | {name: {"type": BOUND, "name": variable} for name, variable in recorded["references"].items()}
+
+
 def typed(form: Form) -> dict[str, str]:
     """Return what was typed, but for the values, of which only that there was one."""
     values: dict[str, str] = {}

@@ -29,6 +29,12 @@ async def root(visit: NamedDependency[Visit]) -> Response[Any]:
     return see_other(visit.address(""))
 
 
+@get("/board/new-company", operation_id="boardNewCompany")
+async def new_company(visit: NamedDependency[Visit]) -> Response[Any]:
+    """Show the form of a new company."""
+    return visit.show("welcome.html", name="", error="")
+
+
 @post("/board/companies", operation_id="boardCreateCompany")
 async def create_company(visit: NamedDependency[Visit]) -> Response[Any]:
     """Create a company and lead to it."""

@@ -1,6 +1,6 @@
 """The home of a company: its numbers, what needs a person, what runs next, and how the coming week is filled."""
 
-from collections import Counter
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -52,10 +52,11 @@ Json = Mapping[str, Any]
 async def home(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show the home of a company."""
     live = await visit.live()
-    numbers, coming, bars = await sync_to_thread(_read, visit)
     query = {"status": "failed", "from": words.utc(visit.now - DAY), "limit": FAILURES}
-    failures = await visit.api.get(visit.api_path("runs"), query) if numbers.runs.get("failed") else []
-    health = await visit.api.get("/health")
+    (numbers, coming, bars), failed, health = await asyncio.gather(
+        sync_to_thread(_read, visit), visit.api.get(visit.api_path("runs"), query), visit.api.get("/health")
+    )
+    failures = failed if numbers.runs.get("failed") else []
     rows = []
     for row in coming:
         item = msgspec.to_builtins(row.item)
@@ -143,8 +144,7 @@ def _count(visit: Visit, begin: datetime) -> tuple[list[int], bool]:
     backend, company_id = visit.backend, UUID(visit.company_id)
     backend.authorize(visit.caller, read_access.company, company_id)
     with backend.consistent_read(*LIST_MODELS) as conn:
-        schedules_ = overview.schedules(conn, company_id)
-    distinct = Counter(schedules_)
+        distinct = overview.schedules(conn, company_id)
     counts = [0] * (DAYS * HOURS)
     cells = cells_of(begin)
     first = (visit.now - begin) // HOUR  # what is over is not to come
@@ -152,7 +152,7 @@ def _count(visit: Visit, begin: datetime) -> tuple[list[int], bool]:
         for cell, count in list(zip(cells, _by_hour(schedule, begin.astimezone(UTC)), strict=True))[first:]:
             if cell < len(counts):
                 counts[cell] += many * count
-    return counts, len(distinct) > MOST_DISTINCT or len(schedules_) == overview.MOST_SCHEDULES
+    return counts, len(distinct) > MOST_DISTINCT or distinct.total() == overview.MOST_SCHEDULES
 
 
 def cells_of(begin: datetime) -> list[int]:

@@ -1,6 +1,6 @@
 """Issues: the work that runs have opened, an agent's inbox, and what a member can do with an issue."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from litestar import Response, get, post
@@ -8,7 +8,10 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from domain.values import IssueStatus
+from web.board import conflicts
 from web.board.api import ApiRefusal
+from web.board.conflicts import CONFLICT, Difference
+from web.board.routine import names_of_authors
 from web.board.visit import Visit
 
 PAGE = 50
@@ -39,14 +42,10 @@ async def issues(visit: NamedDependency[Visit]) -> Response[Any]:
         live=live,
         issues=answer.value,
         parameters=parameters,
-        agents=await _agents(visit),
+        agents=await visit.names("agents", parameters.get("agent")),
         statuses=STATUSES,
         following=following,
     )
-
-
-async def _agents(visit: Visit) -> dict[str, str]:
-    return {agent["id"]: agent["name"] for agent in await visit.api.get(visit.api_path("agents"))}
 
 
 @get("/board/companies/{company_id:str}/issues/{issue_id:str}", operation_id="boardIssue")
@@ -55,22 +54,31 @@ async def issue(visit: NamedDependency[Visit], issue_id: FromPath[str]) -> Respo
     return await _issue(visit, issue_id, {}, {})
 
 
-async def _issue(visit: Visit, issue_id: str, values: Json, errors: Json) -> Response[Any]:
+async def _issue(
+    visit: Visit, issue_id: str, values: Json, errors: Json, theirs: Sequence[Difference] = ()
+) -> Response[Any]:
     live = await visit.live(issue=issue_id)
     shown = await visit.own("issues", issue_id)
     comments = await visit.api.page(
         f"/issues/{issue_id}/comments", {"order": "asc", "cursor": visit.parameter("cursor")}
     )
     following = visit.path("issues", issue_id, query={"cursor": comments.next_cursor}) if comments.next_cursor else None
+    agents = await visit.names("agents")
+    named = [
+        one._replace(mine=agents.get(one.mine, one.mine), saved=agents.get(one.saved, one.saved)) for one in theirs
+    ]
     return visit.show(
         "issue.html",
-        status=422 if errors else 200,
+        status=CONFLICT if theirs else 422 if errors else 200,
         here="issues",
         live=live,
         issue=shown,
         comments=comments.value,
+        names=await names_of_authors(visit, comments.value),
         following=following,
-        agents=await _agents(visit),
+        agents=agents,
+        theirs=named,
+        base=conflicts.base_after(visit.form, theirs, _as_values(shown)),
         statuses={status: status.replace("_", " ") for status in get_args(IssueStatus)},
         values=values,
         errors=errors,
@@ -91,18 +99,28 @@ async def comment(visit: NamedDependency[Visit], issue_id: FromPath[str]) -> Res
 
 @post("/board/companies/{company_id:str}/issues/{issue_id:str}/status", operation_id="boardMoveIssue")
 async def move(visit: NamedDependency[Visit], issue_id: FromPath[str]) -> Response[Any]:
-    """Change the status or the assignee of an issue."""
-    form = visit.form
+    """Change the status or the assignee of an issue; if either was changed meanwhile, show both versions."""
+    form, position = visit.form, await visit.position()
     body: dict[str, object] = {"status": form.text("status"), "assigneeAgentId": form.given("agent")}
     if form.text("status") == "cancelled" and form.given("failureReason"):
         body["failureReason"] = form.given("failureReason")
-    await visit.own("issues", issue_id)
-    try:
-        await visit.api.patch(f"/issues/{issue_id}", body)
-    except ApiRefusal as refusal:
-        values = {name: form.text(name) for name in ("status", "agent", "failureReason")}
-        return await _issue(visit, issue_id, values, refusal.by_field())
-    return visit.go("issues", issue_id, done="moved")
+    present = _as_values(await visit.own("issues", issue_id))
+    values, errors = {name: form.text(name) for name in ("status", "agent", "failureReason")}, dict[str, str]()
+    theirs = conflicts.differences(form, values, present)
+    if not theirs:
+        try:
+            with visit.api.unchanged_since(position):
+                await visit.api.patch(f"/issues/{issue_id}", body)
+        except ApiRefusal as refusal:
+            errors = refusal.by_field()
+        else:
+            return visit.go("issues", issue_id, done="moved")
+    return await _issue(visit, issue_id, values, errors, theirs)
+
+
+def _as_values(issue: Json) -> dict[str, str]:
+    """Return an issue as the fields of its form have it."""
+    return {"status": issue["status"], "agent": issue["assigneeAgentId"] or ""}
 
 
 @post("/board/companies/{company_id:str}/issues/{issue_id:str}/release", operation_id="boardReleaseIssue")

@@ -16,6 +16,7 @@ from web.board import (
     routines,
     runs,
     search,
+    structure,
     system,
     task_routines,
     tasks,
@@ -28,6 +29,7 @@ from web.board import (
 PAGES = [
     general.start,
     general.root,
+    general.new_company,
     general.create_company,
     general.settings,
     general.save_settings,
@@ -105,5 +107,11 @@ PAGES = [
     people.change_agent,
     people.create_key,
     people.revoke_key,
+    structure.structure,
+    structure.new,
+    structure.create,
+    structure.edit,
+    structure.save,
+    structure.act,
     system.system,
 ]

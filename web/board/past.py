@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-import msgspec
 from litestar import Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
-from web.board import schedules, words
+from web.board import differences, environment, schedules, words
 from web.board.api import ApiRefusal
 from web.board.forms import whole_number
 from web.board.routine import RUNS, took
@@ -64,13 +63,13 @@ def _rows(answer: Json) -> list[dict[str, Any]]:
     return [
         {
             "field": beginning + field["field"],
-            "was": _text(field["before"]),
-            "is": _text(field["after"]),
+            "was": _in_words(field["field"], field["before"]),
+            "is": _in_words(field["field"], field["after"]),
             "event": events[field["events"][-1]],
         }
         for beginning, field in fields
     ]
 
 
-def _text(value: object) -> str:
-    return "" if value is None else value if isinstance(value, str) else msgspec.json.encode(value).decode()
+def _in_words(field: str, value: Any) -> str:
+    return differences.in_words(field, environment.bindings_of(value) if field == differences.ENVIRONMENT else value)

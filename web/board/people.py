@@ -1,6 +1,6 @@
 """People and keys: the members of a company, its agents, and the keys of all of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from litestar import Response, get, post
@@ -10,8 +10,9 @@ from litestar.params import FromPath
 from application.use_cases.board import sessions
 from domain.board.access import READ_ONLY, USUAL
 from domain.values import MemberRole
-from web.board import words
-from web.board.api import ApiRefusal
+from web.board import conflicts, words
+from web.board.api import NOT_FOUND, ApiRefusal
+from web.board.conflicts import CONFLICT, Difference
 from web.board.editing import budget_as_values, budget_of
 from web.board.visit import Visit
 
@@ -27,16 +28,19 @@ async def people(visit: NamedDependency[Visit]) -> Response[Any]:
     return await _page(visit, {}, {})
 
 
-async def _page(visit: Visit, values: Mapping[str, str], errors: Mapping[str, str]) -> Response[Any]:
+async def _page(
+    visit: Visit, values: Mapping[str, str], errors: Mapping[str, str], theirs: Sequence[Difference] = ()
+) -> Response[Any]:
     members = await visit.api.get(visit.api_path("members"))
     return visit.show(
         "people.html",
-        status=422 if errors else 200,
+        status=CONFLICT if theirs else 422 if errors else 200,
         here="people",
-        members=members,
+        members=[_with_base(one, _as_values(one)) for one in members],
         agents=[
-            {**agent, **budget_as_values(agent["budget"])} for agent in await visit.api.get(visit.api_path("agents"))
+            _with_base(one, budget_as_values(one["budget"])) for one in await visit.api.get(visit.api_path("agents"))
         ],
+        theirs=theirs,
         company_keys=await visit.api.get(visit.api_path("keys")) if visit.rights.manage else [],
         own_keys=[key for key in await visit.api.get("/board-api-keys") if _is_of_interest(visit, key)],
         names={member["userId"]: member["name"] for member in members},
@@ -46,6 +50,17 @@ async def _page(visit: Visit, values: Mapping[str, str], errors: Mapping[str, st
         values=values,
         errors=errors,
     )
+
+
+def _with_base(thing: Json, values: Mapping[str, str]) -> Json:
+    """Return a member or an agent with the fields of its form, and with the digest that the form carries."""
+    return {**thing, **values, "base": conflicts.base_of(values)}
+
+
+def _as_values(member: Json) -> dict[str, str]:
+    """Return a member as the fields of their form have it."""
+    role = member["membershipRole"]
+    return {"role": role, "assigns": "usual" if role in READ_ONLY or member["permissions"] else "none"}
 
 
 def _is_of_interest(visit: Visit, key: Json) -> bool:
@@ -72,18 +87,47 @@ async def add_member(visit: NamedDependency[Visit]) -> Response[Any]:
 
 @post(f"{BASE}/members/{{user_id:str}}", operation_id="boardChangeMember")
 async def change_member(visit: NamedDependency[Visit], user_id: FromPath[str]) -> Response[Any]:
-    """Change the role and the permissions of a member, or remove them."""
-    form = visit.form
+    """Change the role and the rights of a member, both versions shown if others have; remove them; make a key for them."""
+    form, position = visit.form, await visit.position()
     path = visit.api_path("members", user_id)
     if form.has("remove"):
         await visit.api.delete(path)
         return visit.go("people", done="removed")
-    body: dict[str, Any] = {"membershipRole": (role := form.text("role"))}
-    if form.has("assigns"):
-        may_assign = role not in READ_ONLY and form.one_of("assigns", [key for key, _ in ASSIGNS]) == "usual"
-        body["permissions"] = USUAL if may_assign else ()
-    await visit.api.patch(path, body)
-    return visit.go("people", done="member")
+    if form.has("key"):
+        key = await visit.api.post(f"{path}/keys")
+        return _token(visit, "A further board key of the member", key["token"])
+    role, assigns = form.text("role"), form.one_of("assigns", [key for key, _ in ASSIGNS])
+    body = {
+        "membershipRole": role,
+        "permissions": USUAL if role not in READ_ONLY and assigns == "usual" else (),
+    }
+    values, errors = {"role": role, "assigns": assigns}, dict[str, str]()
+    present = _as_values(await _member(visit, user_id))
+    theirs = conflicts.differences(form, values, present)
+    if not theirs:
+        try:
+            with visit.api.unchanged_since(position):
+                await visit.api.patch(path, body)
+        except ApiRefusal as refusal:
+            errors = {"": "; ".join(refusal.by_field().values())}
+        else:
+            return visit.go("people", done="member")
+    values["base"] = conflicts.base_after(form, theirs, present)
+    typed = {f"{user_id}.{name}": value for name, value in values.items()}
+    return await _page(visit, typed, {f"{user_id}.{name}": text for name, text in errors.items()}, theirs)
+
+
+async def _member(visit: Visit, user_id: str) -> Json:
+    """Return a member of the company. Raise ApiRefusal for somebody who is none."""
+    cursor = None
+    while True:
+        answer = await visit.api.page(visit.api_path("members"), {"cursor": cursor})
+        found = next((one for one in answer.value if one["userId"] == user_id.lower()), None)
+        cursor = answer.next_cursor
+        if found is not None:
+            return dict(found)
+        if cursor is None:
+            raise ApiRefusal(NOT_FOUND, "Member not found", None, {})
 
 
 @post(f"{BASE}/agents", operation_id="boardAddAgent")
@@ -102,10 +146,11 @@ async def add_agent(visit: NamedDependency[Visit]) -> Response[Any]:
 @post(f"{BASE}/agents/{{agent_id:str}}", operation_id="boardChangeAgent")
 async def change_agent(visit: NamedDependency[Visit], agent_id: FromPath[str]) -> Response[Any]:
     """Pause or resume an agent, bound what its runs may cost, or make a key for it and show that, once."""
-    form = visit.form
+    form, position = visit.form, await visit.position()
     action = form.one_of("action", ("budget", "key", "pause", "resume"))
+    agent = await visit.own("agents", agent_id)
     if action == "budget":
-        return await _change_budget(visit, agent_id)
+        return await _change_budget(visit, agent, position)
     if action == "key":
         key = await visit.api.post(f"/agents/{agent_id}/keys", {})
         return _token(visit, "A key of the agent", key["token"])
@@ -113,19 +158,23 @@ async def change_agent(visit: NamedDependency[Visit], agent_id: FromPath[str]) -
     return visit.go("people", done="agent")
 
 
-async def _change_budget(visit: Visit, agent_id: str) -> Response[Any]:
-    form, errors = visit.form, dict[str, str]()
-    budget = budget_of(form, errors)
-    if not errors:
+async def _change_budget(visit: Visit, agent: Json, position: int) -> Response[Any]:
+    form, errors, id_ = visit.form, dict[str, str](), agent["id"]
+    budget, values = budget_of(form, errors), {name: form.text(name) for name in ("maxCost", "windowSec")}
+    present = budget_as_values(agent["budget"])
+    theirs = conflicts.differences(form, values, present)
+    if not errors and not theirs:
         try:
-            await visit.api.patch(f"/agents/{agent_id}", {"budget": budget})
+            with visit.api.unchanged_since(position):
+                await visit.api.patch(f"/agents/{id_}", {"budget": budget})
         except ApiRefusal as refusal:
             errors = {name.removeprefix("budget."): message for name, message in refusal.by_field().items()}
             errors = {"maxCost" if name == "maxCostMicros" else name: message for name, message in errors.items()}
         else:
             return visit.go("people", done="agent")
-    typed = {f"{agent_id}.{name}": form.text(name) for name in ("maxCost", "windowSec")}
-    return await _page(visit, typed, {f"{agent_id}.{name}": message for name, message in errors.items()})
+    values["base"] = conflicts.base_after(form, theirs, present)
+    typed = {f"{id_}.{name}": value for name, value in values.items()}
+    return await _page(visit, typed, {f"{id_}.{name}": message for name, message in errors.items()}, theirs)
 
 
 @post(f"{BASE}/keys", operation_id="boardCreateKey")

@@ -148,12 +148,20 @@ async def names_of_people(visit: Visit, things: Sequence[Json]) -> dict[str, str
     """Return the names of the users and agents who made some things, by id."""
     names: dict[str, str] = {}
     if any(thing.get("createdByAgentId") for thing in things):
-        names |= {agent["id"]: agent["name"] for agent in await visit.api.get(visit.api_path("agents"))}
+        names |= await visit.names("agents")
     if any(thing.get("createdByUserId") for thing in things):
         names |= {member["userId"]: member["name"] for member in await visit.api.get(visit.api_path("members"))}
     if visit.user:
         names.setdefault(visit.user.id, visit.user.name)
     return names
+
+
+async def names_of_authors(visit: Visit, comments: Sequence[Json]) -> dict[str, str]:
+    """Return the names of those who wrote some comments, by id."""
+    return await names_of_people(
+        visit,
+        [{"createdByUserId": one["authorUserId"], "createdByAgentId": one["authorAgentId"]} for one in comments],
+    )
 
 
 @get("/board/companies/{company_id:str}/routines/{routine_id:str}/revisions", operation_id="boardRevisions")

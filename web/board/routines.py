@@ -1,6 +1,7 @@
 """The list of routines: search, filters and order in the address, actions of a row, and pausing or resuming many at once."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID, uuid4
@@ -16,11 +17,12 @@ from domain.values import RoutineStatus
 from projections import overview
 from projections.overview import LIST_MODELS, ListedRoutine, Order, Place
 from projections.routines.routines import Filters, meant
-from web.board import schedules, strips, words
+from web.board import conflicts, schedules, strips, words
 from web.board.api import ApiRefusal
+from web.board.conflicts import CONFLICT, Difference
 from web.board.forms import Form, read_number, read_object
 from web.board.sign_in import own_path
-from web.board.visit import Visit, see_other
+from web.board.visit import NEEDS, Visit, see_other
 from web.http.paging import cursor_of, not_of_list, place_of
 from web.http.validation import parse
 
@@ -71,7 +73,12 @@ async def routines(visit: NamedDependency[Visit]) -> Response[Any]:
     is_narrowed = any(name != "sort" for name in parameters)
     if chosen not in ((), USUAL):
         parameters["column"] = chosen
-    part, bars = await sync_to_thread(_read, visit, filters, order, after)
+    (part, bars), agents, projects, folders = await asyncio.gather(
+        sync_to_thread(_read, visit, filters, order, after),
+        visit.names("agents", parameters.get("agent")),
+        visit.names("projects", parameters.get("project")),
+        visit.names("folders"),
+    )
     rows = [_row(visit, row, bars.get(row.item.id, [])) for row in part]
     following = cursor_of(list_name, Place(part[-1].key, part[-1].item.id)) if part.more else None
     return visit.show(
@@ -83,9 +90,9 @@ async def routines(visit: NamedDependency[Visit]) -> Response[Any]:
         is_narrowed=is_narrowed,
         all_columns=COLUMNS,
         columns=chosen or USUAL,
-        agents=await _names(visit, "agents"),
-        projects=await _names(visit, "projects"),
-        folders=await _names(visit, "folders"),
+        agents=agents,
+        projects=projects,
+        folders=folders,
         statuses=STATUSES,
         orders=ORDERS,
         order=order,
@@ -130,12 +137,11 @@ def _row(visit: Visit, row: ListedRoutine, bars: list[overview.Bar]) -> dict[str
     }
 
 
-async def _names(visit: Visit, kind: str) -> dict[str, str]:
-    """Return the names of the agents, projects or folders of the company, as many as a page of the API has."""
-    return {thing["id"]: thing["name"] for thing in await visit.api.get(visit.api_path(kind))}
-
-
-@get("/board/companies/{company_id:str}/routines/{routine_id:str}/run", operation_id="boardRunPage")
+@get(
+    "/board/companies/{company_id:str}/routines/{routine_id:str}/run",
+    operation_id="boardRunPage",
+    opt={NEEDS: "assign"},
+)
 async def run_page(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
     """Ask for the variables and the payload of a run."""
     return await _run_form(visit, routine_id, {}, {})
@@ -199,39 +205,67 @@ def _with_done(path: str, done: str) -> str:
     return f"{path}{'&' if '?' in path else '?'}done={done}"
 
 
-@get("/board/companies/{company_id:str}/routines/{routine_id:str}/pause", operation_id="boardPausePage")
+@get(
+    "/board/companies/{company_id:str}/routines/{routine_id:str}/pause",
+    operation_id="boardPausePage",
+    opt={NEEDS: "assign"},
+)
 async def pause_page(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
     """Ask for the note of a pause."""
     routine = await visit.own("routines", routine_id)
+    values = _pause_as_values(visit, routine)
+    back = own_path(visit.parameter("back"))
+    return _pause_form(visit, routine, values, {}, back, base=conflicts.base_of(values))
+
+
+def _pause_as_values(visit: Visit, routine: Mapping[str, Any]) -> dict[str, str]:
+    """Return the pause of a routine as the fields of its form have it; they are empty while it is active."""
+    until = words.parse(routine["resumeAt"])
+    return {"note": routine["pauseNote"] or "", "until": words.local_text(until, visit.zone) if until else ""}
+
+
+def _pause_form(  # noqa: PLR0913, PLR0917 what the form shows
+    visit: Visit,
+    routine: Mapping[str, Any],
+    values: Mapping[str, str],
+    errors: Mapping[str, str],
+    back: str,
+    theirs: Sequence[Difference] = (),
+    *,
+    base: str,
+) -> Response[Any]:
     return visit.show(
         "pause.html",
+        status=CONFLICT if theirs else 422 if errors else 200,
         here="routines",
         routine=routine,
-        note="",
-        until="",
-        errors={},
-        back=own_path(visit.parameter("back")),
+        values=values,
+        errors=errors,
+        back=back,
+        theirs=theirs,
+        base=base,
     )
 
 
 @post("/board/companies/{company_id:str}/routines/{routine_id:str}/pause", operation_id="boardPause")
 async def pause(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
     """Pause a routine with a note, until a moment if one is given."""
-    form = visit.form
-    errors: dict[str, str] = {}
-    await visit.own("routines", routine_id)
+    form, position, errors = visit.form, await visit.position(), dict[str, str]()
+    routine = await visit.own("routines", routine_id)
+    present, values = _pause_as_values(visit, routine), {name: form.text(name) for name in PAUSE_FIELDS.values()}
+    theirs = conflicts.differences(form, values, present)
     until = local_moment(form.text("until"), visit.zone, "until", errors)
     body = {"status": "paused", "pauseNote": form.given("note"), "resumeAt": until}
-    if not errors:
+    back = own_path(form.text("back"))
+    if not errors and not theirs:
         try:
-            await visit.api.patch(f"/routines/{routine_id}", body)
+            with visit.api.unchanged_since(position):
+                await visit.api.patch(f"/routines/{routine_id}", body)
         except ApiRefusal as refusal:
             errors = {PAUSE_FIELDS.get(field, ""): message for field, message in refusal.by_field().items()}
-    back = own_path(form.text("back"))
-    if errors:
-        routine = await visit.own("routines", routine_id)
-        values = {"note": form.text("note"), "until": form.text("until"), "back": back, "errors": errors}
-        return visit.show("pause.html", status=422, here="routines", routine=routine, **values)
+    if errors or theirs:
+        base = conflicts.base_after(form, theirs, present)
+        return _pause_form(visit, routine, values, errors, back, theirs, base=base)
     return (
         see_other(f"{visit.base}{_with_done(back, 'paused')}")
         if back

@@ -13,8 +13,7 @@ from litestar.params import FromPath
 from domain.values import RunSource
 from projections.responses import RunStatus
 from web.board import words
-from web.board.api import ApiRefusal
-from web.board.routine import titles_of, took
+from web.board.routine import names_of_authors, titles_of, took
 from web.board.visit import Visit
 
 PAGE = 50
@@ -43,7 +42,7 @@ async def runs(visit: NamedDependency[Visit]) -> Response[Any]:
     }
     answer = await visit.api.page(visit.api_path("runs"), query)
     routine = await visit.own("routines", parameters["routine"]) if "routine" in parameters else None
-    agents = {agent["id"]: agent["name"] for agent in await visit.api.get(visit.api_path("agents"))}
+    agents = await visit.names("agents", parameters.get("agent"))
     titles = await titles_of(visit, answer.value) if routine is None else {routine["id"]: routine["title"]}
     following = visit.path("runs", query={**parameters, "cursor": answer.next_cursor}) if answer.next_cursor else None
     return visit.show(
@@ -80,13 +79,13 @@ async def run(visit: NamedDependency[Visit], run_id: FromPath[str]) -> Response[
     live = await visit.live(run=run_id)
     shown = await visit.own("routine-runs", run_id)
     routine = await visit.api.get(f"/routines/{shown['routineId']}")
-    issue = await _or_none(visit, f"/issues/{shown['linkedIssueId']}") if shown["linkedIssueId"] else None
+    issue = await visit.api.get_or_none(f"/issues/{shown['linkedIssueId']}") if shown["linkedIssueId"] else None
     is_own = issue is not None and issue["originRunId"] == shown["id"]
     comments = await visit.api.get(f"/issues/{shown['linkedIssueId']}/comments", {"order": "asc"}) if is_own else []
     after = visit.parameter("after")
     log = await visit.api.get(f"/routine-runs/{run_id}/log", {"after": after})
     later = await visit.api.get(f"/routine-runs/{run_id}/log", {"after": log["next"]}) if log["parts"] else log
-    agents = {agent["id"]: agent["name"] for agent in await visit.api.get(visit.api_path("agents"))}
+    agents = await visit.names("agents")
     payload = dict(shown["triggerPayload"] or {})
     variables = payload.pop("variables") if isinstance(payload.get("variables"), dict) else {}
     trigger = next((one for one in routine["triggers"] if one["id"] == shown["triggerId"]), None)
@@ -103,6 +102,7 @@ async def run(visit: NamedDependency[Visit], run_id: FromPath[str]) -> Response[
         issue=issue,
         is_own=is_own,
         comments=comments,
+        names=await names_of_authors(visit, comments),
         agents=agents,
         output=printed(log["parts"]),
         is_over=log["isOver"],
@@ -115,15 +115,6 @@ async def run(visit: NamedDependency[Visit], run_id: FromPath[str]) -> Response[
         else "",
         key=uuid4(),
     )
-
-
-async def _or_none(visit: Visit, path: str) -> Any:
-    try:
-        return await visit.api.get(path)
-    except ApiRefusal as refusal:
-        if refusal.status != 404:  # noqa: PLR2004 it is not there any more
-            raise
-        return None
 
 
 def _lateness(run: Json) -> str:

@@ -1,18 +1,28 @@
-"""The search: what an id names, and routines, their newest runs, issues, tasks, agents and pages with a text; as a page and for Ctrl-K."""
+"""The search: what an id names, and routines, their newest runs, triggers, issues, tasks, agents and pages with a text; as a page and for Ctrl-K."""
 
+import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from litestar import Response, get
+from litestar.concurrency import sync_to_thread
 from litestar.di import NamedDependency
 
+from application.use_cases import read_access
+from projections import overview
+from projections.overview import FoundTrigger
 from web.board import schedules
+from web.board.issues import OPEN
 from web.board.tasks import collection_of
+from web.board.triggers import KINDS
 from web.board.visit import Visit, see_other
 from web.http.validation import UUID_TEXT
 
 MOST = 6  # of a kind
 MOST_RUNS = 3
+PUBLIC_ID = re.compile(r"(?:.*/routine-triggers/public/)?([0-9a-f]{24})(?:/fire)?")  # of a webhook, or its address
 Json = Mapping[str, Any]
 
 
@@ -40,23 +50,29 @@ async def find(visit: NamedDependency[Visit]) -> Response[Any]:
 
 @get("/board/companies/{company_id:str}/palette", operation_id="boardPalette")
 async def palette(visit: NamedDependency[Visit]) -> Response[Any]:
-    """Show the same as options, while one types."""
+    """Show the same as options, while one types, but for issues that are over: there are too many to look through each time."""
     text = visit.parameter("q").strip()
     named = await _named(visit, text)
-    groups = [("With this id", [named])] if named is not None else await _with_text(visit, text)
+    groups = [("With this id", [named])] if named is not None else await _with_text(visit, text, OPEN)
     return visit.show("palette.html", text=text, groups=groups, count=sum(len(matches) for _, matches in groups))
 
 
 async def _named(visit: Visit, text: str) -> Match | None:
     """Return what an id or the identifier of an issue names; None for any other text."""
-    if UUID_TEXT.fullmatch(text):
+    is_id = UUID_TEXT.fullmatch(text) is not None
+    if is_id:
         for kind, page in (("routines", "routines"), ("routine-runs", "runs"), ("issues", "issues")):
             if (thing := await visit.api.get_or_none(f"/{kind}/{text}")) is not None:
                 company_id = thing["companyId"]
                 address = visit.address("board", "companies", company_id, page, text)
                 return Match(thing.get("title") or "A run", thing.get("identifier") or "", address)
         agents = await visit.api.get(visit.api_path("agents"))
-        return next((_agent(visit, agent) for agent in agents if agent["id"] == text.lower()), None)
+        if (agent := next((one for one in agents if one["id"] == text.lower()), None)) is not None:
+            return _agent(visit, agent)
+    webhook = PUBLIC_ID.fullmatch(text)
+    if is_id or webhook is not None:
+        found = await sync_to_thread(_triggers, visit, text if webhook is None else webhook[1])
+        return _trigger(visit, found[0]) if found else None
     prefix = visit.company["issuePrefix"] if visit.company else ""
     number = text.upper().removeprefix(f"{prefix}-")
     if number != text.upper() and number.isascii() and number.isdigit():
@@ -65,8 +81,8 @@ async def _named(visit: Visit, text: str) -> Match | None:
     return None
 
 
-async def _with_text(visit: Visit, text: str) -> Groups:
-    """Return what has a text in it, by kind; the pages alone if there is no text."""
+async def _with_text(visit: Visit, text: str, statuses: str | None = None) -> Groups:
+    """Return what has a text in it, by kind, of issues those in some statuses; the pages alone if there is no text."""
     pages = (
         "Pages",
         [page for page in _pages(visit) if text.casefold() in page.title.casefold()][: MOST if text else None],
@@ -74,21 +90,42 @@ async def _with_text(visit: Visit, text: str) -> Groups:
     if not text:
         return [pages]
     query = {"q": text, "limit": MOST}
-    routines = await visit.api.get(visit.api_path("routines"), query)
-    issues = await visit.api.get(visit.api_path("issues"), query)
     collection = await collection_of(visit)
-    tasks = await visit.api.get(collection.of("tasks", "search"), query)
-    agents = [one for one in await visit.api.get(visit.api_path("agents")) if text.casefold() in one["name"].casefold()]
+    routines, issues, tasks, triggers, everybody = await asyncio.gather(
+        visit.api.get(visit.api_path("routines"), query),
+        visit.api.get(visit.api_path("issues"), {**query, "status": statuses}),
+        visit.api.get(collection.of("tasks", "search"), query),
+        sync_to_thread(_triggers, visit, text),
+        visit.api.get(visit.api_path("agents")),
+    )
+    agents = [one for one in everybody if text.casefold() in one["name"].casefold()]
     ran = [routine for routine in routines if routine["lastRun"]][:MOST_RUNS]
     groups = [
         ("Routines", [_routine(visit, routine) for routine in routines]),
         ("Runs", [_run(visit, routine) for routine in ran]),
+        ("Triggers", [_trigger(visit, trigger) for trigger in triggers]),
         ("Issues", [_issue(visit, issue) for issue in issues]),
         ("Tasks", [_task(visit, task) for task in tasks]),
         ("Agents", [_agent(visit, agent) for agent in agents[:MOST]]),
         pages,
     ]
     return [(kind, matches) for kind, matches in groups if matches]
+
+
+def _triggers(visit: Visit, text: str) -> Sequence[FoundTrigger]:
+    backend, company_id = visit.backend, UUID(visit.company_id)
+    backend.authorize(visit.caller, read_access.company, company_id)
+    with backend.consistent_read("routines") as conn:
+        trigger_id = UUID(text) if UUID_TEXT.fullmatch(text) else None
+        return overview.triggers(conn, company_id, text, trigger_id, limit=MOST)
+
+
+def _trigger(visit: Visit, trigger: FoundTrigger) -> Match:
+    form = ("triggers", trigger.id) if visit.rights.assign else ()
+    title = trigger.label or KINDS[trigger.kind]
+    return Match(
+        title, f"{KINDS[trigger.kind].lower()} of {trigger.routine}", visit.path("routines", trigger.routine_id, *form)
+    )
 
 
 def _routine(visit: Visit, routine: Json) -> Match:

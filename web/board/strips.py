@@ -1,45 +1,69 @@
-"""The strip of a routine's last runs, for the template that draws it."""
+"""The strip of a routine's last runs, oldest first: the height is the duration, the shape and the colour are the outcome."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import lru_cache
 from typing import NamedTuple
+
+from markupsafe import Markup
 
 from projections.overview import Bar
 from web.board import words
 
-TALLEST, SHORTEST = 17, 5  # pixels
+HIGH, STEP = 20, 7  # pixels
+TALLEST, SHORTEST = 17, 5
 LOST = ("skipped", "coalesced", "missed")
 ENOUGH = 4  # runs, before their share says something
 
 
-class DrawnBar(NamedTuple):
-    """A bar: its outcome, and its height by its duration."""
-
-    kind: str
-    height: int
-
-
 class Strip(NamedTuple):
-    """The bars of a strip, what they say in words, and how many of the runs began no work if those are at least half."""
+    """A strip as it is drawn, of how many runs, and how many of these began no work if those are at least half."""
 
-    bars: Sequence[DrawnBar]
-    title: str
+    svg: Markup
+    runs: int
     lost: int
 
 
 def draw(bars: Sequence[Bar]) -> Strip:
-    """Return the strip of some runs, oldest first."""
+    """Return the strip of some runs, oldest first. What it shows stands in its label in words as well."""
     longest = max((bar.took for bar in bars if bar.took), default=timedelta(seconds=1)) or timedelta(seconds=1)
-    drawn = [DrawnBar(words.outcome(bar.status).kind, _height(bar.took, longest)) for bar in bars]
-    counts: dict[str, int] = {}
-    for bar in bars:
-        word = words.outcome(bar.status).word
-        counts[word] = counts.get(word, 0) + 1
-    title = ", ".join(f"{number} {word}" for word, number in counts.items())
-    lost = sum(bar.status in LOST for bar in bars)
-    return Strip(
-        drawn, f"Last {words.counted(len(bars), 'run')}: {title}" if bars else "", lost if _is_much(lost, bars) else 0
+    shown = [words.outcome(bar.status) for bar in bars]
+    counts = Counter(outcome.word for outcome in shown)
+    title = f"Last {words.counted(len(bars), 'run')}: {', '.join(f'{many} {word}' for word, many in counts.items())}"
+    drawn = [
+        _shape(outcome.kind, place * STEP, _height(bar.took, longest))
+        for place, (outcome, bar) in enumerate(zip(shown, bars, strict=True))
+    ]
+    width = len(bars) * STEP
+    svg = Markup(
+        '<svg class="strip" viewBox="0 0 {0} {1}" width="{0}" height="{1}" role="img" aria-label="{2}">{3}</svg>'
     )
+    lost = sum(bar.status in LOST for bar in bars)
+    return Strip(svg.format(width, HIGH, title, Markup("").join(drawn)), len(bars), lost if _is_much(lost, bars) else 0)
+
+
+@lru_cache(maxsize=10_000)
+def _shape(kind: str, x: int, height: int) -> Markup:
+    """Return a bar of a strip."""
+    middle, top = x + 2.5, HIGH - 2 - height
+    match kind:
+        case "ran":
+            drawn = f'<rect x="{x}" y="{top}" width="5" height="{height}" rx="1" fill="currentColor"/>'
+        case "live":
+            drawn = f'<rect x="{x}" y="{top}" width="5" height="{height}" rx="1" fill="none" stroke="currentColor"/>'
+        case "failed":
+            drawn = f'<path d="M{middle} 6l3 12h-6z" fill="currentColor"/>'
+        case "skipped":
+            drawn = f'<path d="M{middle} 12l2.8 3-2.8 3-2.8-3z" fill="none" stroke="currentColor" stroke-width="1.2"/>'
+        case "missed":
+            drawn = f'<path d="M{x} 13l5 5m0-5l-5 5" stroke="currentColor" stroke-width="1.6"/>'
+        case _:
+            drawn = (
+                f'<circle cx="{middle}" cy="15.5" r="2.3" fill="none" stroke="currentColor" stroke-width="1.2"/>'
+                f'<path d="M{middle} 13.2a2.3 2.3 0 0 0 0 4.6z" fill="currentColor"/>'
+            )
+    return Markup(f'<g class="{kind}">{drawn}</g>')  # noqa: S704 of words and numbers of ours
 
 
 def _height(took: timedelta | None, longest: timedelta) -> int:

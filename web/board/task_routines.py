@@ -1,6 +1,6 @@
 """Routines of a task: when each recurs, what it is called with, its trajectories, and its form."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from litestar import Response, get, post
@@ -13,11 +13,12 @@ from application.use_cases.names import RoutinePath
 from domain.disclosure import MASK
 from domain.jetty import task as workflows
 from domain.values import CadenceType, DayOfWeek
-from web.board import words
+from web.board import conflicts, words
 from web.board.api import ApiRefusal
+from web.board.conflicts import CONFLICT, Difference
 from web.board.forms import Form, read_object, whole_number
 from web.board.tasks import BASE, cadence_in_words, collection_of, not_repeated
-from web.board.visit import Visit
+from web.board.visit import NEEDS, Visit
 
 ONE = f"{BASE}/tasks/{{task:str}}/routines/{{name:str}}"
 CADENCES = {
@@ -30,6 +31,8 @@ CADENCES = {
 TYPES = [(kind, CADENCES.get(kind, kind)) for kind in get_args(CadenceType)]
 DAYS = [("", "choose"), *((day, day.capitalize()) for day in get_args(DayOfWeek))]
 TIMES = ("hour_utc", "minute_utc")
+FIELDS = ("name", "type", *TIMES, "day_of_week", "webhook_url", "init_params_overrides")  # that hold no secret
+NOT_SHOWN = "what you have typed, which is not shown"
 Json = Mapping[str, Any]
 
 
@@ -54,7 +57,7 @@ async def routine(visit: NamedDependency[Visit], task: FromPath[str], name: From
     )
 
 
-@get(f"{BASE}/tasks/{{task:str}}/new-routine", operation_id="boardNewTaskRoutine")
+@get(f"{BASE}/tasks/{{task:str}}/new-routine", operation_id="boardNewTaskRoutine", opt={NEEDS: "assign"})
 async def new(visit: NamedDependency[Visit], task: FromPath[str]) -> Response[Any]:
     """Show the form of a new routine of a task."""
     values = {"type": "daily", "hour_utc": "9", "minute_utc": "0"}
@@ -67,11 +70,12 @@ async def create(visit: NamedDependency[Visit], task: FromPath[str]) -> Response
     return await _saved(visit, task, None)
 
 
-@get(f"{ONE}/edit", operation_id="boardEditTaskRoutine")
+@get(f"{ONE}/edit", operation_id="boardEditTaskRoutine", opt={NEEDS: "assign"})
 async def edit(visit: NamedDependency[Visit], task: FromPath[str], name: FromPath[str]) -> Response[Any]:
     """Show the form of a routine of a task as it is, its secrets masked."""
     collection = await collection_of(visit)
-    return await _form(visit, task, name, _as_values(await visit.api.get(collection.of("routines", task, name))), {})
+    values = _as_values(await visit.api.get(collection.of("routines", task, name)))
+    return await _form(visit, task, name, values, {}, base=conflicts.base_of(values))
 
 
 @post(f"{ONE}/edit", operation_id="boardSaveTaskRoutine")
@@ -96,43 +100,57 @@ async def change(visit: NamedDependency[Visit], task: FromPath[str], name: FromP
 
 
 async def _saved(visit: Visit, task: str, name: str | None) -> Response[Any]:
-    """Create or change a routine as the form says; show the form again if something is wrong with it."""
-    form, errors = visit.form, dict[str, str]()
+    """
+    Create or change a routine as the form says.
+
+    Show the form again if something is wrong with it, and both versions if the routine was changed meanwhile.
+    """
+    form, errors, position = visit.form, dict[str, str](), await visit.position()
     collection = await collection_of(visit)
-    body = _body(form, errors)
-    if not errors:
+    body, values = _body(form, errors), {field: form.text(field) for field in FIELDS}
+    theirs, base = list[Difference](), ""
+    typed_secrets = form.text("secret_params")
+    if name is not None:
+        present = _as_values(await visit.api.get(collection.of("routines", task, name)))
+        values |= {field: present[field] for field in ("secret_params", "is_signed")} | {
+            "unsigned": form.text("unsigned")
+        }
+        mine = values if typed_secrets == present["secret_params"] else values | {"secret_params": NOT_SHOWN}
+        theirs = conflicts.differences(form, mine, present)
+        base = conflicts.base_after(form, theirs, present)
+    if not errors and not theirs:
         try:
             if name is None:
                 saved = await visit.api.post(collection.of("routines", task), body)
             else:
-                saved = await visit.api.patch(collection.of("routines", task, name), body)
+                with visit.api.unchanged_since(position):
+                    saved = await visit.api.patch(collection.of("routines", task, name), body)
         except ApiRefusal as refusal:
             if refusal.status in (401, 403, 404):
                 raise
             errors = {_in_form(field): message for field, message in refusal.by_field().items()}
         else:
             return visit.go("tasks", task, "routines", saved["name"], done="saved" if name else "created")
-    values = {field: form.text(field) for field in ("name", "type", *TIMES, "day_of_week", "webhook_url")}
-    values |= {"init_params_overrides": form.text("init_params_overrides")}
-    if name is not None:
-        values["secret_params"] = _as_values(await visit.api.get(collection.of("routines", task, name)))[
-            "secret_params"
-        ]
-    typed = (
-        "webhook_secret",
-        *(("secret_params",) if form.text("secret_params") != values.get("secret_params") else ()),
-    )
-    return await _form(visit, task, name, values, errors | not_repeated(form, typed, errors))
+    typed = ("webhook_secret", *(("secret_params",) if typed_secrets != values.get("secret_params", "") else ()))
+    errors |= not_repeated(form, typed, errors)
+    return await _form(visit, task, name, values, errors, theirs=theirs, base=base)
 
 
-async def _form(
-    visit: Visit, task: str, name: str | None, values: Mapping[str, str], errors: Mapping[str, str]
+async def _form(  # noqa: PLR0913 what the form shows
+    visit: Visit,
+    task: str,
+    name: str | None,
+    values: Mapping[str, str],
+    errors: Mapping[str, str],
+    *,
+    theirs: Sequence[Difference] = (),
+    base: str = "",
 ) -> Response[Any]:
     collection = await collection_of(visit)
     called = await visit.api.get(collection.of("tasks", task))
     return visit.show(
         "task_routine_form.html",
-        status=422 if errors else 200,
+        status=CONFLICT if theirs else 422 if errors else 200,
         here="tasks",
         task=task,
         name=name,
@@ -141,6 +159,8 @@ async def _form(
         days=DAYS,
         values=values,
         errors=errors,
+        theirs=theirs,
+        base=base,
     )
 
 
@@ -160,8 +180,8 @@ def _as_values(routine: Json) -> dict[str, str]:
         name: words.as_json(routine[name]) if routine[name] else ""
         for name in ("init_params_overrides", "secret_params")
     }
-    signed = {"is_signed": "yes"} if routine["webhook_secret"] else {}
-    return {"name": routine["name"], "webhook_url": routine["webhook_url"] or "", **fields, **objects, **signed}
+    callback = {"webhook_url": routine["webhook_url"] or "", "is_signed": "yes" if routine["webhook_secret"] else ""}
+    return {"name": routine["name"], **callback, **fields, **objects}
 
 
 def _body(form: Form, errors: dict[str, str]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ Tasks: the workflows that clients of the Jetty API call in a company, which is a
 Each page asks the Jetty API as its reader, so it shows and does what that lets them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 from uuid import UUID
@@ -18,10 +18,11 @@ from application.use_cases.jetty import collections
 from domain.jetty import built_in, cadence
 from domain.jetty import task as workflows
 from domain.values import Cadence
-from web.board import schedules, words
+from web.board import conflicts, schedules, words
 from web.board.api import NOT_FOUND, ApiRefusal
+from web.board.conflicts import CONFLICT, Difference
 from web.board.forms import Form, read_object
-from web.board.visit import Visit
+from web.board.visit import NEEDS, Visit
 from web.http.backend import Backend
 
 BASE = "/board/companies/{company_id:str}"
@@ -92,7 +93,7 @@ async def create_key(visit: NamedDependency[Visit]) -> Response[Any]:
     )
 
 
-@get(f"{BASE}/new-task", operation_id="boardNewTask")
+@get(f"{BASE}/new-task", operation_id="boardNewTask", opt={NEEDS: "administer"})
 async def new(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show the form of a new task, with a workflow that needs no worker."""
     return _form(visit, None, {"workflow": words.as_json(EXAMPLE)}, {})
@@ -150,28 +151,31 @@ def cadence_in_words(recurrence: Json) -> str:
     return "Only by hand" if expression is None else f"{schedules.cron_in_words(expression)}, UTC time"
 
 
-@get(f"{BASE}/tasks/{{task:str}}/edit", operation_id="boardEditTask")
+@get(f"{BASE}/tasks/{{task:str}}/edit", operation_id="boardEditTask", opt={NEEDS: "administer"})
 async def edit(visit: NamedDependency[Visit], task: FromPath[str]) -> Response[Any]:
     """Show the form of a task as it is."""
     collection = await collection_of(visit)
-    shown = await visit.api.get(collection.of("tasks", task))
-    values = {"name": shown["name"], "description": shown["description"] or ""}
-    return _form(visit, task, values | {"workflow": words.as_json(shown["workflow"])}, {})
+    values = _as_values(await visit.api.get(collection.of("tasks", task)))
+    return _form(visit, task, values, {}, base=conflicts.base_of(values))
 
 
 @post(f"{BASE}/tasks/{{task:str}}/edit", operation_id="boardSaveTask")
 async def save(visit: NamedDependency[Visit], task: FromPath[str]) -> Response[Any]:
-    """Save a task. Its trajectories keep the workflow that they began with."""
+    """Save a task, or show both versions if it was changed meanwhile. Trajectories keep the workflow that they began with."""
+    form, position = visit.form, await visit.position()
     collection, errors = await collection_of(visit), dict[str, str]()
-    body = _body(visit.form, errors)
-    if not errors:
+    body, values = _body(form, errors), _values(form)
+    saved = _as_values(await visit.api.get(collection.of("tasks", task)))
+    theirs = conflicts.differences(form, values, saved)
+    if not errors and not theirs:
         try:
-            saved = await visit.api.call("PUT", collection.of("tasks", task), body)
+            with visit.api.unchanged_since(position):
+                answer = await visit.api.call("PUT", collection.of("tasks", task), body)
         except ApiRefusal as refusal:
             errors = _beside_fields(refusal)
         else:
-            return visit.go("tasks", saved.value["name"], done="saved")
-    return _form(visit, task, _values(visit.form), errors)
+            return visit.go("tasks", answer.value["name"], done="saved")
+    return _form(visit, task, values, errors, theirs=theirs, base=conflicts.base_after(form, theirs, saved))
 
 
 @post(f"{BASE}/tasks/{{task:str}}/delete", operation_id="boardDeleteTask")
@@ -182,9 +186,31 @@ async def delete(visit: NamedDependency[Visit], task: FromPath[str]) -> Response
     return visit.go("tasks", done="removed")
 
 
-def _form(visit: Visit, task: str | None, values: Mapping[str, str], errors: Mapping[str, str]) -> Response[Any]:
-    status = 422 if errors else 200
-    return visit.show("task_form.html", status=status, here="tasks", task=task, values=values, errors=errors)
+def _form(  # noqa: PLR0913 what the form shows
+    visit: Visit,
+    task: str | None,
+    values: Mapping[str, str],
+    errors: Mapping[str, str],
+    *,
+    theirs: Sequence[Difference] = (),
+    base: str = "",
+) -> Response[Any]:
+    return visit.show(
+        "task_form.html",
+        status=CONFLICT if theirs else 422 if errors else 200,
+        here="tasks",
+        task=task,
+        values=values,
+        errors=errors,
+        theirs=theirs,
+        base=base,
+    )
+
+
+def _as_values(task: Json) -> dict[str, str]:
+    """Return a task as the fields of its form have it."""
+    description, workflow = task["description"] or "", words.as_json(task["workflow"])
+    return {"name": task["name"], "description": description, "workflow": workflow}
 
 
 def _values(form: Form) -> dict[str, str]:
@@ -205,7 +231,7 @@ def _beside_fields(refusal: ApiRefusal) -> dict[str, str]:
     return errors
 
 
-@get(f"{BASE}/tasks/{{task:str}}/run", operation_id="boardRunTaskPage")
+@get(f"{BASE}/tasks/{{task:str}}/run", operation_id="boardRunTaskPage", opt={NEEDS: "assign"})
 async def run_page(visit: NamedDependency[Visit], task: FromPath[str]) -> Response[Any]:
     """Ask for the parameters of a call."""
     return await _run_form(visit, task, {}, {})

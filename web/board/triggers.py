@@ -1,6 +1,6 @@
 """The forms of triggers: schedules, webhooks with their secrets shown once, chains; rotation, samples, deletion."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from litestar import Response, get, post
@@ -8,10 +8,11 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from domain.values import ChainOutcome, SigningMode
-from web.board import preview, words
+from web.board import conflicts, preview, words
 from web.board.api import ApiRefusal
+from web.board.conflicts import CONFLICT, Difference
 from web.board.forms import Form, whole_number
-from web.board.visit import Visit
+from web.board.visit import NEEDS, Visit
 
 KINDS = {"schedule": "Schedule", "webhook": "Webhook", "chain": "After another routine", "api": "Named by the API"}
 SIGNING = [
@@ -26,13 +27,16 @@ OUTCOMES = [(outcome, outcome.replace("_", " ")) for outcome in get_args(ChainOu
 OVERLAPS = [("0", "no longer"), ("3600", "1 hour more"), ("86400", "24 hours more")]
 BASE = "/board/companies/{company_id:str}/routines/{routine_id:str}/triggers"
 Json = Mapping[str, Any]
-FIELDS = (
-    *("label", "cronExpression", "timezone", "runAt", "startsAt", "endsAt", "excludedDates", "jitterSec"),
-    *("signingMode", "replayWindowSec", "afterRoutineId", "afterOutcome"),
-)
+MOMENTS = ("runAt", "startsAt", "endsAt")
+FIELDS = {  # of the form of each kind, beside its label and whether it is enabled
+    "schedule": ("cronExpression", "timezone", *MOMENTS, "excludedDates", "jitterSec"),
+    "webhook": ("signingMode", "replayWindowSec"),
+    "chain": ("afterRoutineId", "afterOutcome"),
+    "api": (),
+}
 
 
-@get(f"{BASE}/new", operation_id="boardNewTrigger")
+@get(f"{BASE}/new", operation_id="boardNewTrigger", opt={NEEDS: "assign"})
 async def new(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
     """Show the form of a new trigger of a kind."""
     kind = visit.parameter("kind") if visit.parameter("kind") in KINDS else "schedule"
@@ -54,10 +58,10 @@ async def create(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Re
             errors = _beside_fields(refusal)
         else:
             return await _saved(visit, routine_id, answer["trigger"], answer["secretMaterial"])
-    return await _form(visit, routine_id, None, kind, _values(form), errors, checked=form)
+    return await _form(visit, routine_id, None, kind, _values(form, kind), errors, checked=form)
 
 
-@get(f"{BASE}/{{trigger_id:str}}", operation_id="boardEditTrigger")
+@get(f"{BASE}/{{trigger_id:str}}", operation_id="boardEditTrigger", opt={NEEDS: "assign"})
 async def edit(visit: NamedDependency[Visit], routine_id: FromPath[str], trigger_id: FromPath[str]) -> Response[Any]:
     """Show the form of a trigger as it is."""
     trigger = await own_trigger(visit, routine_id, trigger_id)
@@ -66,18 +70,21 @@ async def edit(visit: NamedDependency[Visit], routine_id: FromPath[str], trigger
 
 @post(f"{BASE}/{{trigger_id:str}}", operation_id="boardSaveTrigger")
 async def save(visit: NamedDependency[Visit], routine_id: FromPath[str], trigger_id: FromPath[str]) -> Response[Any]:
-    """Save a trigger; show the new secret of a webhook that needed one."""
-    form = visit.form
+    """Save a trigger and show the new secret of a webhook that needed one; if it was changed meanwhile, show both versions."""
+    form, position = visit.form, await visit.position()
     trigger, errors = await own_trigger(visit, routine_id, trigger_id), dict[str, str]()
-    body = _body(form, trigger["kind"], errors)
-    if not errors and not form.has("check"):
+    kind, values = trigger["kind"], _values(form, trigger["kind"])
+    body = _body(form, kind, errors)
+    theirs = conflicts.differences(form, values, as_values(trigger))
+    if not errors and not theirs and not form.has("check"):
         try:
-            answer = await visit.api.patch(f"/routine-triggers/{trigger_id}", body)
+            with visit.api.unchanged_since(position):
+                answer = await visit.api.patch(f"/routine-triggers/{trigger_id}", body)
         except ApiRefusal as refusal:
             errors = _beside_fields(refusal)
         else:
             return await _saved(visit, routine_id, answer, answer.get("secretMaterial"))
-    return await _form(visit, routine_id, trigger, trigger["kind"], _values(form), errors, checked=form)
+    return await _form(visit, routine_id, trigger, kind, values, errors, checked=form, theirs=theirs)
 
 
 @post(f"{BASE}/{{trigger_id:str}}/rotate", operation_id="boardRotateSecret")
@@ -147,6 +154,7 @@ async def _form(  # noqa: PLR0913, PLR0917 what the form shows
     *,
     checked: Form | None = None,
     verdict: Json | None = None,
+    theirs: Sequence[Difference] = (),
 ) -> Response[Any]:
     routine = await visit.own("routines", routine_id)
     others = (
@@ -162,7 +170,7 @@ async def _form(  # noqa: PLR0913, PLR0917 what the form shows
             shown = await preview.of_schedule(visit, body, routine_id, trigger)
     return visit.show(
         "trigger_form.html",
-        status=422 if errors else 200,
+        status=CONFLICT if theirs else 422 if errors else 200,
         here="routines",
         routine=routine,
         trigger=trigger,
@@ -170,6 +178,8 @@ async def _form(  # noqa: PLR0913, PLR0917 what the form shows
         kinds=KINDS,
         values=values,
         errors=errors,
+        theirs=theirs,
+        base=conflicts.base_after(visit.form, theirs, as_values(trigger)) if trigger else "",
         signing=SIGNING,
         outcomes=OUTCOMES,
         others=[(one["id"], one["title"]) for one in others if one["id"] != routine_id],
@@ -191,18 +201,18 @@ def _beside_fields(refusal: ApiRefusal) -> dict[str, str]:
 
 def as_values(trigger: Json) -> dict[str, str]:
     """Return a trigger as the fields of the form have it."""
-    values = {name: "" if trigger.get(name) is None else str(trigger[name]) for name in FIELDS}
-    zone = trigger["timezone"] or "UTC"
-    for name in ("runAt", "startsAt", "endsAt"):
-        moment = words.parse(trigger[name])
-        values[name] = words.local_text(moment, zone) if moment else ""
-    values["excludedDates"] = " ".join(trigger["excludedDates"])
-    values["enabled"] = "yes" if trigger["enabled"] else ""
-    return values
+    names = ("label", *FIELDS[trigger["kind"]])
+    values = {name: "" if trigger.get(name) is None else str(trigger[name]) for name in names}
+    if trigger["kind"] == "schedule":
+        moments = {name: words.parse(trigger[name]) for name in MOMENTS}
+        zone = trigger["timezone"] or "UTC"
+        values |= {name: words.local_text(moment, zone) if moment else "" for name, moment in moments.items()}
+        values["excludedDates"] = " ".join(trigger["excludedDates"])
+    return values | {"enabled": "yes" if trigger["enabled"] else ""}
 
 
-def _values(form: Form) -> dict[str, str]:
-    return {name: form.text(name) for name in FIELDS} | {"enabled": form.text("enabled")}
+def _values(form: Form, kind: str) -> dict[str, str]:
+    return {name: form.text(name) for name in ("label", *FIELDS[kind], "enabled")}
 
 
 def _body(form: Form, kind: str, errors: dict[str, str]) -> dict[str, Any]:

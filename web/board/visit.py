@@ -1,7 +1,9 @@
 """A visit of a page: who asks, in which company, with what rights, and how the page is made from it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -19,9 +21,11 @@ from litestar.types import ASGIApp
 from application.access import Caller
 from application.use_cases import read_access
 from application.use_cases.read_access import Rights
-from domain.errors import BadSchedule, NotFound
+from domain.board import access
+from domain.board.access import Membership
+from domain.errors import BadSchedule, Forbidden, NotFound
 from domain.schedule import zones
-from web.board import words
+from web.board import environment, hidden_characters, words
 from web.board.api import NOT_FOUND, Api, ApiRefusal
 from web.board.files import path_of
 from web.board.forms import Form, read_own_form
@@ -34,21 +38,40 @@ from web.http.validation import UUID_TEXT
 HTML = "text/html"  # in UTF-8, as the framework adds
 ZONE_COOKIE = "routines-zone"
 UNAUTHENTICATED = 401
-OWNED = {"routines": "Routine", "routine-runs": "Run", "issues": "Issue"}
+OWNED = {
+    "agents": "Agent",
+    "goals": "Goal",
+    "projects": "Project",
+    "routine-backfills": "Backfill",
+    "routines": "Routine",
+    "routine-runs": "Run",
+    "issues": "Issue",
+}
+NEEDS = "needs"  # in the options of a form's page: the right without which it could not be sent
+WHO_MAY: Mapping[str, tuple[str, Callable[[Membership], bool]]] = {
+    "assign": ("who may assign work", access.may_assign),
+    "administer": ("who may write", lambda member: member.role not in access.READ_ONLY),
+}
+NAMED = 5  # members whom a page names
 PAGES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
     undefined=StrictUndefined,
+    auto_reload=False,
+    finalize=hidden_characters.revealed,
     trim_blocks=True,
     lstrip_blocks=True,
 )
+PAGES.filters["typed"] = hidden_characters.typed
 PAGES.globals.update(
     file=path_of,
     outcome=words.outcome,
     reason=words.reason,
     source=words.source,
     counted=words.counted,
+    environment=environment.in_words,
     span=words.span,
+    spelled=words.spelled,
     milliseconds=words.milliseconds,
     parse=words.parse,
     utc=words.utc,
@@ -80,6 +103,7 @@ DONE = {  # what a page says after a change, by the word in its address
     "added": "It is added.",
     "called": "The task was called: this is its trajectory.",
     "moved_trajectory": "The status of the trajectory is changed.",
+    "thing": "The change is saved.",
     "environment": "The variables are changed. Work that begins from now on gets them.",
 }
 
@@ -124,14 +148,15 @@ class Visit:
         if self.request.method == "POST":
             self.form = await read_own_form(self.request, cookie)
         try:
-            me = await self.api.get("/cli-auth/me")
+            identity, companies = await asyncio.gather(self.api.get("/cli-auth/me"), self.api.get("/companies"))
         except ApiRefusal as refusal:
             if refusal.status == UNAUTHENTICATED:
                 raise SignInNeeded from refusal
             raise
-        user = me["user"]
-        self.user = User(user["id"], user["name"] or user["email"] or "Board", me["isInstanceAdmin"], me["keyId"])
-        self.companies = await self.api.get("/companies")
+        user, self.companies = identity["user"], companies
+        self.user = User(
+            user["id"], user["name"] or user["email"] or "Board", identity["isInstanceAdmin"], identity["keyId"]
+        )
         company_id = self.request.path_params.get("company_id")
         if company_id is not None:
             await self._enter(str(company_id))
@@ -142,17 +167,48 @@ class Visit:
         listed = next((company for company in self.companies if company["id"] == company_id.lower()), None)
         self.company = listed or await self.api.get(f"/companies/{company_id}")
         self.rights = await sync_to_thread(self.backend.authorize, self.caller, read_access.rights, UUID(company_id))
+        if (needed := self.request.route_handler.opt.get(NEEDS)) is not None:
+            await self.must_have(needed)
+
+    async def must_have(self, right: str) -> None:
+        """Raise Forbidden, with the names of those who may, unless the reader has a right: a form is useless without."""
+        if not getattr(self.rights, right):
+            raise Forbidden(await self._who_may(right))
+
+    async def _who_may(self, right: str) -> str:
+        """Return who has a right that the reader has not, as a sentence."""
+        words_, has = WHO_MAY[right]
+        names = [
+            member["name"]
+            for member in await self.api.get(self.api_path("members"))
+            if has(Membership(role=member["membershipRole"], permissions=tuple(member["permissions"])))
+        ]
+        more = [words.counted(len(names) - NAMED, "other")] if len(names) > NAMED else []
+        named = f": {', '.join([*names[:NAMED], *more])}" if names else ""
+        return f"This form is for members {words_}{named}."
 
     async def own(self, kind: str, id_: object) -> Any:
         """
-        Return a routine, a run or an issue of the company that the page is about, as the API has it. Raise ApiRefusal.
+        Return something of the company that the page is about, by its kind in paths of the API. Raise ApiRefusal.
 
         What belongs to another company of the reader is not there: the page has the name and the rights of this one.
         """
-        thing = await self.api.get(f"/{kind}/{quote(str(id_), safe='')}")
+        thing = await self.api.get(f"/{kind}/{_quoted(str(id_))}")
         if thing["companyId"] != self.company_id:
             raise ApiRefusal(NOT_FOUND, f"{OWNED[kind]} not found", None, {})
         return thing
+
+    async def names(self, kind: str, chosen: str | None = None) -> dict[str, str]:
+        """
+        Return the names of the company's agents, projects or folders by their ids, as many as a page of the API has.
+
+        The agent or project that is chosen is among them. Raise ApiRefusal for one of elsewhere.
+        """
+        names = {str(thing["id"]): str(thing["name"]) for thing in await self.api.get(self.api_path(kind))}
+        if chosen and chosen.lower() not in names and kind in OWNED:
+            thing = await self.own(kind, chosen)
+            names[thing["id"]] = thing["name"]
+        return names
 
     @property
     def company_id(self) -> str:
@@ -176,7 +232,7 @@ class Visit:
     def address(self, *parts: object, query: Mapping[str, object] | None = None) -> str:
         """Return the address of any page. A parameter may have several values."""
         parameters = {name: value for name, value in (query or {}).items() if value not in (None, "")}
-        path = "/".join(quote(str(part), safe="") for part in parts)
+        path = "/".join(_quoted(str(part)) for part in parts)
         return f"{self.base}/{path}" + (f"?{urlencode(parameters, doseq=True)}" if parameters else "")
 
     async def live(self, **things: object) -> str:
@@ -185,12 +241,15 @@ class Visit:
 
         It tells of what happens from now on, so a page asks for it before it reads anything.
         """
-        position = await sync_to_thread(self.backend.executor.store.head)
-        return self.path("live", query={**things, "after": position})
+        return self.path("live", query={**things, "after": await self.position()})
+
+    async def position(self) -> int:
+        """Return the last position of the log."""
+        return await sync_to_thread(self.backend.executor.store.head)
 
     def api_path(self, *parts: object) -> str:
         """Return a path of the API below the company."""
-        return "/".join(["/companies", self.company_id, *(quote(str(part), safe="") for part in parts)])
+        return "/".join(["/companies", self.company_id, *(_quoted(str(part)) for part in parts)])
 
     def show(self, template: str, *, status: int = 200, **values: Any) -> Response[str]:
         """Return a page. What a post shows cannot renew itself: its address is that of the post."""
@@ -231,6 +290,7 @@ class Visit:
             ("issues", ("issues",), "Issues"),
             ("tasks", ("tasks",), "Tasks"),
             ("variables", ("variables",), "Variables"),
+            ("structure", ("structure",), "Projects"),
             *([("deliveries", ("deliveries",), "Deliveries")] if self.rights.administer else []),
             ("people", ("people",), "People and keys"),
             *([("log", ("log",), "Log")] if self.rights.audit else []),
@@ -244,6 +304,12 @@ class Visit:
     def go(self, *parts: object, done: str | None = None, **query: object) -> Redirect:
         """Return the way to another page of the company, after a change."""
         return see_other(self.path(*parts, query={**query, "done": done}))
+
+
+@lru_cache(maxsize=10_000)
+def _quoted(part: str) -> str:
+    """Return a part of a path; a page names the same ones many times."""
+    return quote(part, safe="")
 
 
 def see_other(address: str, cookies: Sequence[Cookie] = ()) -> Redirect:

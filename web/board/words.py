@@ -1,7 +1,9 @@
 """Times, lengths and outcomes as the board writes them."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfoNotFoundError
 
@@ -10,6 +12,7 @@ import msgspec
 from domain.schedule import time_words, zones
 
 SOON = timedelta(seconds=1)
+CAPITAL = re.compile(r"(?<=[a-z])[A-Z]")
 
 
 class Outcome(NamedTuple):
@@ -91,8 +94,14 @@ def offset(moment: datetime) -> str:
 
 def when(moment: datetime, zone: str, now: datetime) -> str:
     """Return a moment in a zone, with what tells the zone; the year and the day only where they are needed."""
-    there, today = time_words.local(moment, zone), time_words.local(now, zone).date()
-    return f"{_day(there.date(), today)}{time_words.clock(there)} {offset(there)}"
+    there = time_words.local(moment, zone)
+    return f"{_day(there.date(), _today(now, zone))}{time_words.clock(there)} {offset(there)}"
+
+
+@lru_cache(maxsize=100)
+def _today(now: datetime, zone: str) -> date:
+    """Return the day in a zone; all times of a page are told from the same moment."""
+    return time_words.local(now, zone).date()
 
 
 def day(moment: date, today: date) -> str:
@@ -133,6 +142,11 @@ def milliseconds(number: int | None) -> str:
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """Return a number with its noun: `1 run`, `1,204 runs`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def spelled(field: str) -> str:
+    """Return the name of a field of the API as words: `retry policy, max attempts`."""
+    return CAPITAL.sub(lambda found: f" {found[0].lower()}", field).replace(".", ", ").replace("_", " ")
 
 
 def as_json(value: object) -> str:

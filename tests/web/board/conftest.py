@@ -90,13 +90,21 @@ class Browser:
         return self.send(self.get("/board/sign-in"), "/board/sign-in", token=token)
 
 
+SESSIONS: dict[
+    str, httpx.Cookies
+] = {}  # by the token with which somebody has signed in; how that goes: test_sign_in.py
+
+
 class Board(Browser):
     """A browser that is signed in, and the company that it looks at."""
 
     def __init__(self, api, company, token=None):
         super().__init__(api.url)
         self.api, self.company = api, company
-        self.first = self.sign_in(token or api.token)
+        self.client.cookies.update(SESSIONS.get(token or api.token))
+        if self.get("/board/settings").has_form("/board/sign-in"):  # the session has ended, or there was none
+            self.sign_in(token or api.token)
+            SESSIONS[token or api.token] = self.client.cookies
 
     def show(self, path=""):
         return self.get(f"/board/companies/{self.company}{path}")

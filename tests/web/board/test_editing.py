@@ -51,7 +51,7 @@ def test_a_routine_is_created_with_all_that_the_form_has(board, api, agent):
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"title": " "}, "must contain at least 1 character"),
+        ({"title": " "}, "This has to be filled in."),
         ({"cronExpression": "61 * * * *"}, "61"),
         ({"timezone": "Mars/Base"}, "Mars/Base"),
         ({"maxRunDurationSec": "soon"}, "This is no whole number."),

@@ -1,4 +1,4 @@
-"""Whatever the body of a request about routines, triggers and tasks has, a form of the board sends, or here is why not."""
+"""Whatever the body of a request has that people may send, a form of the board sends, or here is why not."""
 
 import json
 import re
@@ -9,11 +9,14 @@ import msgspec
 import pytest
 from msgspec import inspect
 
-from application.request_bodies import jetty, routines, triggers
+from application.request_bodies import board as bodies
+from application.request_bodies import endpoints, issues, jetty, routines, triggers
 from web.board.api import Api
 
 BY_BUTTON = "Pausing and resuming are buttons of their own."
 BY_FORM = "The form has a first schedule; the form of triggers has the rest."
+IN_ITS_FORM = "The form of what is there already has it."
+OF_PROGRAMS = "It is for the programs that start agents."
 OF_CLIENTS = "A client says it of its own work; whoever presses a button has none."
 WITHOUT_FORM = {
     routines.RoutineDraft: {"status": BY_BUTTON, "pauseNote": BY_BUTTON, "resumeAt": BY_BUTTON, "triggers": BY_FORM},
@@ -31,6 +34,28 @@ WITHOUT_FORM = {
     triggers.SecretRotation: {},
     triggers.WebhookSample: {"encoding": "What is typed is text."},
     triggers.SchedulePreview: {},
+    bodies.CompanyPatch: {},
+    bodies.ProjectDraft: {},
+    bodies.ProjectPatch: {},
+    bodies.GoalDraft: {},
+    bodies.GoalPatch: {},
+    bodies.FolderDraft: {},
+    bodies.FolderPatch: {},
+    bodies.FolderMove: {},
+    bodies.AgentPatch: dict.fromkeys(("adapterType", "adapterConfig", "metadata", "budgetMonthlyCents"), OF_PROGRAMS),
+    bodies.MemberDraft: {
+        "userId": "The form adds people who are not known yet.",
+        "keyExpiresAt": "The first key ends in 30 days.",
+        "permissions": IN_ITS_FORM,
+    },
+    bodies.MemberPatch: {},
+    endpoints.EndpointDraft: dict.fromkeys(("description", "ordered", "enabled"), IN_ITS_FORM),
+    endpoints.EndpointPatch: {},
+    issues.IssueDraft: {"status": IN_ITS_FORM},
+    issues.IssuePatch: {
+        "comment": "There is a form for comments.",
+        **dict.fromkeys(("outputs", "usage"), OF_CLIENTS),
+    },
     jetty.TaskCreate: {},
     jetty.TaskChange: {},
     jetty.RoutineCreate: {"paused": BY_BUTTON},
@@ -52,6 +77,21 @@ SHAPES = (  # by the method and the path of the call
     (r"POST /routine-triggers/[^/]+/rotate-secret", triggers.SecretRotation),
     (r"POST /routine-triggers/[^/]+/test", triggers.WebhookSample),
     (r"POST /schedule/preview", triggers.SchedulePreview),
+    (r"PATCH /companies/[^/]+", bodies.CompanyPatch),
+    (r"POST /companies/[^/]+/projects", bodies.ProjectDraft),
+    (r"PATCH /projects/[^/]+", bodies.ProjectPatch),
+    (r"POST /companies/[^/]+/goals", bodies.GoalDraft),
+    (r"PATCH /goals/[^/]+", bodies.GoalPatch),
+    (r"POST /companies/[^/]+/folders", bodies.FolderDraft),
+    (r"PATCH /companies/[^/]+/folders/[^/]+", bodies.FolderPatch),
+    (r"POST /companies/[^/]+/folders/[^/]+/move", bodies.FolderMove),
+    (r"PATCH /agents/[^/]+", bodies.AgentPatch),
+    (r"POST /companies/[^/]+/members", bodies.MemberDraft),
+    (r"PATCH /companies/[^/]+/members/[^/]+", bodies.MemberPatch),
+    (r"POST /companies/[^/]+/webhook-endpoints", endpoints.EndpointDraft),
+    (r"PATCH /companies/[^/]+/webhook-endpoints/[^/]+", endpoints.EndpointPatch),
+    (r"POST /companies/[^/]+/issues", issues.IssueDraft),
+    (r"PATCH /issues/[^/]+", issues.IssuePatch),
     (r"POST /v1/tasks/[^/]+", jetty.TaskCreate),
     (r"PUT /v1/tasks/[^/]+/[^/]+", jetty.TaskChange),
     (r"POST /v1/routines/[^/]+/[^/]+", jetty.RoutineCreate),
@@ -96,6 +136,7 @@ def sent(board, api, company, agent, monkeypatch):
     monkeypatch.setattr(Api, "call", noted)
     _send_forms_of_routines(board, api, company, agent)
     _send_forms_of_tasks(board)
+    _send_forms_of_structure(board, api, company, agent)
     return found
 
 
@@ -152,9 +193,30 @@ def _send_forms_of_tasks(board):
     board.send(board.show("/tasks"), "/collection-keys", name="k")
 
 
+def _send_forms_of_structure(board, api, company, agent):
+    for kind in ("projects", "goals", "folders", "issues"):
+        board.send(board.show(f"/structure/{kind}/new"), "/new", name="x", title="x")
+        thing = api.get(f"/companies/{company}/{kind}")[0]
+        parent = api.post(f"/companies/{company}/folders", {"name": "y"})["id"] if kind == "folders" else None
+        changed = {"name": "z", "title": "z"} | ({"parentId": parent} if parent else {})
+        board.send(board.show(f"/structure/{kind}/{thing['id']}"), f"/{thing['id']}", **changed)
+    issue = api.get(f"/companies/{company}/issues")[0]["id"]
+    board.send(board.show(f"/issues/{issue}"), "/status", status="cancelled", failureReason="x")
+    board.send(board.show(f"/structure/agents/{agent}"), f"/{agent}", name="x")
+    people = board.send(board.show("/people"), f"/agents/{agent}", action="budget", maxCost="1", windowSec="60")
+    board.send(people, "/people/members", name="Ada", email="ada@example.org", role="member")
+    people = board.show("/people")
+    board.send(people, next(form["action"] for form in people.forms if "/members/" in form["action"]), role="viewer")
+    board.send(board.show("/deliveries"), "/endpoints", url="https://hooks.example.org/in", events="run.*")
+    endpoint = api.get(f"/companies/{company}/webhook-endpoints")[0]["id"]
+    board.send(board.show(f"/structure/webhook-endpoints/{endpoint}"), f"/{endpoint}", description="x")
+    board.send(board.show("/deliveries"), f"/endpoints/{endpoint}", action="disable")
+    board.send(board.show(f"/structure/company/{company}"), f"/{company}", maxCost="1", windowSec="60")
+
+
 def test_every_field_of_the_bodies_is_sent_by_a_form_or_has_a_reason_why_not(sent):
-    for shape, bodies in sent.items():
-        unsent = {_explained(path, WITHOUT_FORM[shape]) for path in fields_without(inspect.type_info(shape), bodies)}
+    for shape, found in sent.items():
+        unsent = {_explained(path, WITHOUT_FORM[shape]) for path in fields_without(inspect.type_info(shape), found)}
         assert set(WITHOUT_FORM[shape]) == unsent, shape
 
 

@@ -21,6 +21,7 @@ PAGES = (
     "/routines/new",
     "/tasks",
     "/variables",
+    "/structure",
 )
 
 
@@ -109,6 +110,20 @@ def test_the_search_leads_to_what_an_id_names_and_else_shows_what_has_the_text(b
     assert "Runs Water the plants under way newest run" in found
     assert f"Issues {issue['identifier']} Water the plants todo" in found
     assert "Nothing has this in its name." in board.show("/find?q=cactus").text
+
+
+def test_triggers_are_found_by_label_id_and_the_address_of_their_webhook(board, viewer, api, company, agent):
+    schedule = {"kind": "schedule", "cronExpression": "0 9 * * *", "timezone": "UTC", "label": "Morning round"}
+    routine = api.routine(company, agent, title="Briefing", triggers=[schedule, {"kind": "webhook"}])
+    labelled, webhook = api.get(f"/routines/{routine}")["triggers"]
+    form = board.show(f"/routines/{routine}/triggers/{webhook['id']}").text
+
+    assert "Triggers Morning round schedule of Briefing" in board.show("/find?q=MORNING").text
+    assert "Edit a trigger of Briefing" in board.show(f"/find?q={labelled['id']}").text
+    address = f"https://routines.example/api/routine-triggers/public/{webhook['publicId']}/fire"
+    for text in (webhook["id"], webhook["publicId"], address):
+        assert form == board.show(f"/find?q={text}").text
+    assert "Newest runs" in viewer.show(f"/find?q={webhook['publicId']}").text
 
 
 def test_agents_and_pages_are_found_and_only_those_that_one_may_see(board, viewer, api, company):

@@ -115,7 +115,7 @@ def test_an_agent_gets_a_budget_and_what_is_wrong_with_it_stands_beside_its_fiel
     assert "No budget" in page.text
     for fields, sentence in (
         ({"maxCost": "x", "windowSec": "60"}, "This is no number."),
-        ({"maxCost": "1", "windowSec": "5"}, "greater than or equal to 60"),
+        ({"maxCost": "1", "windowSec": "5"}, "a number that is not below 60"),
         ({"maxCost": "1", "windowSec": ""}, "This has to be filled in."),
         ({"maxCost": "", "windowSec": "60"}, "This has to be filled in."),
     ):

@@ -80,6 +80,9 @@ def company(api):
     api.patch(
         f"/v1/collections/{company}/environment", {"environment_variables": {"API_TOKEN": "x", UNBROKEN[:60]: "x"}}
     )
+    goal = api.post(f"/companies/{company}/goals", {"title": LONG})["id"]
+    api.post(f"/companies/{company}/projects", {"name": UNBROKEN[:100], "description": LONG, "goalId": goal})
+    api.post(f"/companies/{company}/folders", {"name": "Nightly"})
     api.patch(f"/routines/{audit}", {"env": {"TOKEN": {"type": "secret_ref", "name": "API_TOKEN"}}})
     return company
 
@@ -133,7 +136,7 @@ def paths(api, company):
     failed = api.get(f"/companies/{company}/runs?status=failed")[0]
     live = api.get(f"/companies/{company}/runs?status=issue_created")[0]
     trajectory = api.get(f"/v1/db/trajectories/{company}/count")["trajectories"][0]["trajectory_id"]
-    routine = f"/routines/{audit['id']}"
+    routine, agent = f"/routines/{audit['id']}", audit["assigneeAgentId"]
     empty = api.company("Nobody")
     of_company = [
         *(
@@ -175,10 +178,13 @@ def paths(api, company):
             "/tasks/count/new-routine",
         ),
         *("/tasks/count/routines/daily", "/tasks/count/routines/daily/edit", f"/tasks/count/trajectories/{trajectory}"),
+        *("/structure", "/structure/projects/new", f"/structure/company/{company}", f"/structure/agents/{agent}"),
         *(f"/runs/{failed['id']}", f"/runs/{live['id']}", f"/issues/{live['linkedIssueId']}"),
     ]
     addresses = [f"/board/companies/{company}{path}" for path in of_company]
-    addresses += [f"/board/companies/{empty}{path}" for path in ("", "/routines", "/runs", "/tasks", "/system")]
+    addresses += [
+        f"/board/companies/{empty}{path}" for path in ("", "/routines", "/runs", "/tasks", "/system", "/structure")
+    ]
     return [*addresses, "/board/settings"]
 
 

@@ -63,6 +63,8 @@ def things(api, company, agent):
         "webhook": triggers[1]["id"],
         "run": run["id"],
         "issue": run["linkedIssueId"],
+        "agent": agent,
+        "project": api.post(f"/companies/{company}/projects", {"name": "Launch"})["id"],
     }
 
 
@@ -86,6 +88,7 @@ def test_no_nonsense_in_a_form_is_a_failure_of_the_service(board, things):
     for path in paths:
         kinds = {"company_id": board.company, "routine_id": things["routine"], "run_id": things["run"]}
         kinds |= {"task": "echo", "name": "daily", "number": things["number"]}
+        kinds |= {"kind": "projects", "id": things["project"]}
         kinds |= {"issue_id": things["issue"], "trigger_id": things["trigger"]}
         address = "/".join(
             str(kinds.get(part.strip("{}").partition(":")[0], NOTHING)) if part.startswith("{") else part
@@ -131,13 +134,15 @@ def test_a_page_of_one_company_shows_and_changes_nothing_of_another(board, api, 
     ]
     reads += [f"{routine}/triggers/new", f"{trigger}/backfills", "/runs/{run}", "/runs?routine={routine}"]
     reads += ["/issues/{issue}", "/log?routine={routine}", "/log?run={run}", "/log?issue={issue}"]
+    reads += ["/issues?agent={agent}", "/runs?agent={agent}", "/routines?agent={agent}", "/routines?project={project}"]
     reads += ["/tasks/echo", "/tasks/echo/edit", "/tasks/echo/run", "/tasks/echo/routines/daily"]
     reads += ["/tasks/echo/trajectories/{number}"]
     writes = ["/tasks/echo/run", "/tasks/echo/delete", "/tasks/echo/trajectories/{number}/labels"]
     writes += [f"{routine}/run", f"{routine}/pause", f"{routine}/edit", f"{routine}/triggers/new", trigger]
     writes += [f"{trigger}/delete", f"{trigger}/backfills", "/runs/{run}/again", "/issues/{issue}/comments"]
     writes += ["/issues/{issue}/release", f"{routine}/triggers/{{webhook}}/rotate"]
-    before = api.get(f"/routines/{things['routine']}"), api.get(f"/issues/{things['issue']}")
+    of_what = (f"/routines/{things['routine']}", f"/issues/{things['issue']}", f"/agents/{things['agent']}")
+    before = [api.get(path) for path in of_what]
 
     statuses = {path: board.get(elsewhere + path.format(**things)).status for path in reads}
     for path in writes:
@@ -146,9 +151,29 @@ def test_a_page_of_one_company_shows_and_changes_nothing_of_another(board, api, 
     fields = {"csrf": csrf, "status": "archived"}
     for path in (f"{routine}/status", "/issues/{issue}/status"):
         statuses[f"POST {path}"] = board.post(elsewhere + path.format(**things), fields).status
+    for action in ("pause", "key", "budget"):
+        fields = {"csrf": csrf, "action": action}
+        statuses[f"POST {action}"] = board.post(f"{elsewhere}/people/agents/{things['agent']}", fields).status
 
     assert {} == {path: status for path, status in statuses.items() if status != 404}
-    assert before == (api.get(f"/routines/{things['routine']}"), api.get(f"/issues/{things['issue']}"))
+    assert before == [api.get(path) for path in of_what]
+
+
+def test_a_backfill_of_another_trigger_is_not_cancelled(board, api, things):
+    schedule = {"kind": "schedule", "cronExpression": "0 9 * * *", "timezone": "UTC"}
+    other = api.post(f"/routines/{things['routine']}/triggers", schedule)["trigger"]["id"]
+    backfill = api.post(
+        f"/routine-triggers/{other}/backfills", {"from": "2020-01-01T00:00:00Z", "to": "2020-01-09T00:00:00Z"}
+    )["id"]
+    csrf = board.show("/system").form("/sign-out")["fields"]["csrf"]
+    triggers = f"/board/companies/{board.company}/routines/{things['routine']}/triggers"
+
+    statuses = [
+        board.post(f"{triggers}/{trigger}/backfills/{backfill}/cancel", {"csrf": csrf}).status
+        for trigger in (things["trigger"], other)
+    ]
+
+    assert [404, 200] == statuses
 
 
 @pytest.mark.parametrize("host", ["x:abc", "[", "x:99999"])

@@ -28,6 +28,24 @@ def test_a_routine_stands_there_as_it_was_with_what_has_become_different_and_by_
     assert "Its settings are the same now" in board.show(f"/routines/{routine}/past?at={api.system.store.head()}").text
 
 
+def test_settings_of_then_and_what_differs_are_words(board, api, company, routine):
+    api.patch(f"/v1/collections/{company}/environment", {"environment_variables": {"TOKEN": "x"}})
+    env = {"OWN": {"type": "plain", "value": "x"}, "SHARED": {"type": "secret_ref", "name": "TOKEN"}}
+    api.patch(f"/routines/{routine}", {"env": env, "retryPolicy": {"maxAttempts": 2}})
+    position = api.system.store.head()
+    api.patch(f"/routines/{routine}", {"env": None, "retryPolicy": None})
+
+    page = board.show(f"/routines/{routine}/past?at={position}")
+
+    shown = "OWN : a value of its own, sealed SHARED : the company variable TOKEN"
+    assert f"Environment {shown}" in page.text
+    assert "Attempts at most 2" in page.text
+    assert "env OWN: a value of its own, sealed; SHARED: the company variable TOKEN nothing" in page.text
+    assert "{" not in page.text
+    api.patch(f"/routines/{routine}", {"env": env})
+    assert f"Environment {shown}" in board.show(f"/routines/{routine}").text
+
+
 @pytest.mark.parametrize(
     ("at", "sentence"),
     [

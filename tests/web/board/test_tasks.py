@@ -106,7 +106,7 @@ def test_a_routine_is_edited_and_its_secrets_are_kept_and_never_in_a_page(board,
         ("/tasks/greet/run", {"webhook_url": "ftp://example.org"}, "http"),
         ("/tasks/greet/new-routine", {**ROUTINE, "minute_utc": "soon"}, "This is no whole number."),
         ("/tasks/greet/new-routine", {**ROUTINE, "minute_utc": "99"}, "59"),
-        ("/tasks/greet/new-routine", {**ROUTINE, "name": "Not Small"}, "name"),
+        ("/tasks/greet/new-routine", {**ROUTINE, "name": "Not Small"}, "may not stand here"),
         ("/tasks/greet/new-routine", {**ROUTINE, "init_params_overrides": "{"}, "This is no JSON object"),
     ],
 )

@@ -1,0 +1,105 @@
+"""Projects, goals, folders, issues, agents, endpoints and the company itself are made and changed by forms."""
+
+import pytest
+
+MADE = {
+    "projects": ({"name": "Launch", "targetDate": "2026-12-24"}, "Launch"),
+    "goals": ({"title": "Grow", "level": "company"}, "Grow"),
+    "folders": ({"name": "Nightly"}, "Nightly"),
+    "issues": ({"title": "Look at it", "priority": "high"}, "Look at it"),
+}
+
+
+@pytest.mark.parametrize("kind", MADE)
+def test_a_thing_is_made_and_changed(board, api, company, agent, kind):
+    fields, name = MADE[kind]
+
+    made = board.send(board.show(f"/structure/{kind}/new"), "/new", **fields)
+
+    assert "It is added." in made.text
+    assert name in made.text
+    thing = api.get(f"/companies/{company}/{kind}")[0]
+    assert fields.items() <= thing.items()
+    form = board.show(f"/structure/{kind}/{thing['id']}")
+    field = "title" if "title" in fields else "name"
+    assert "The change is saved." in board.send(form, f"/{thing['id']}", **{field: "Other"}).text
+    assert "Other" == api.get(f"/companies/{company}/{kind}")[0][field]
+    conflict = board.send(form, f"/{thing['id']}", **{field: "Mine"})
+    assert (409, True) == (conflict.status, f"{field} Mine Other" in conflict.text)
+    wrong = board.send(conflict, f"/{thing['id']}", **{field: " "})
+    assert (422, True) == (wrong.status, "This has to be filled in." in wrong.text)
+
+
+def test_a_project_is_paused_resumed_and_deleted(board, api, company):
+    project = api.post(f"/companies/{company}/projects", {"name": "Launch"})["id"]
+
+    def press(action):
+        return board.send(board.show(f"/structure/projects/{project}"), "/action", action=action).text
+
+    assert "Launch paused" in press("pause")
+    assert "Launch backlog" in press("resume")
+    assert "There is no project yet." in press("delete")
+
+
+def test_a_folder_lies_in_another_but_not_in_itself_and_is_deleted_only_when_it_is_empty(board, api, company):
+    folders = f"/companies/{company}/folders"
+    outer, inner = (api.post(folders, {"name": name})["id"] for name in ("Outer", "Inner"))
+    board.send(board.show(f"/structure/folders/{inner}"), f"/{inner}", parentId=outer)
+    assert {outer: None, inner: outer} == {one["id"]: one["parentId"] for one in api.get(folders)}
+    page = board.send(board.show(f"/structure/folders/{outer}"), "/action", action="delete")
+    assert (422, True) == (page.status, "The folder is not empty" in page.text)
+
+
+def test_an_agent_is_renamed_gets_a_heartbeat_whose_secret_is_shown_once_and_is_terminated(board, api, agent):
+    form = board.show(f"/structure/agents/{agent}")
+
+    made = board.send(form, f"/{agent}", name="Scout", heartbeatUrl="https://agents.example.org/wake")
+
+    assert "it is shown once" in made.text
+    form = board.show(f"/structure/agents/{agent}")
+    assert ("Scout", "https://agents.example.org/wake") == tuple(
+        form.form(f"/{agent}")["fields"][name] for name in ("name", "heartbeatUrl")
+    )
+    assert "it is shown once" in board.send(form, "/action", action="rotate-heartbeat-secret").text
+    assert "The change is saved." in board.send(form, "/action", action="terminate").text
+    assert "terminated" == api.get(f"/agents/{agent}")["status"]
+
+
+def test_an_endpoint_and_the_company_are_changed(board, api, company):
+    endpoints = f"/companies/{company}/webhook-endpoints"
+    endpoint = api.post(endpoints, {"url": "https://hooks.example.org/in", "events": ["run.*"]})["id"]
+    board.send(board.show(f"/structure/webhook-endpoints/{endpoint}"), f"/{endpoint}", events="run.failed, alert.*")
+    assert ["run.failed", "alert.*"] == api.get(f"{endpoints}/{endpoint}")["events"]
+
+    form = board.show(f"/structure/company/{company}")
+    page = board.send(form, f"/{company}", name="Acme & Sons", maxCost="2.5", windowSec="60")
+    assert "Acme & Sons" in page.text
+    assert {"maxCostMicros": 2_500_000, "windowSec": 60} == api.get(f"/companies/{company}")["budget"]
+    wrong = board.send(board.show(f"/structure/company/{company}"), f"/{company}", maxCost="much")
+    assert (422, True) == (wrong.status, "This is no number." in wrong.text)
+    board.send(board.show(f"/structure/company/{company}"), "/action", action="archive")
+    assert "archived" == api.get(f"/companies/{company}")["status"]
+
+
+def test_what_is_no_kind_of_thing_or_belongs_to_another_company_is_not_there(board, viewer, api, company):
+    other = api.company("Other")
+    foreign = [("projects", {"name": "x"}), ("goals", {"title": "x"}), ("folders", {"name": "x"})]
+    paths = [f"/structure/{kind}/{api.post(f'/companies/{other}/{kind}', body)['id']}" for kind, body in foreign]
+    paths += [f"/structure/agents/{api.agent(other)[0]}", f"/structure/company/{other}", "/structure/wishes/new"]
+    assert {404} == {board.show(path).status for path in [*paths, "/structure/agents/new", "/structure/keys/x"]}
+    assert {403} == {viewer.show(f"/structure/{path}").status for path in ("projects/new", f"company/{company}")}
+
+
+def test_an_operator_makes_a_company_and_a_key_for_a_member(board, api, company):
+    page = board.send(board.get("/board/new-company"), "/board/companies", name="Second")
+    assert "Second" in page.text
+    api.post(f"/companies/{company}/members", {"name": "Ada", "membershipRole": "viewer"})
+    people = board.show("/people")
+    member = next(form["action"] for form in people.forms if "/members/" in form["action"])
+    assert "it is shown once" in board.send(people, member, key="1").text
+
+
+def test_a_routine_is_archived_by_its_form(board, api, company, agent):
+    routine = api.routine(company, agent)
+    assert "The routine is archived." in board.send(board.show(f"/routines/{routine}/edit"), "/status").text
+    assert "archived" == api.get(f"/routines/{routine}")["status"]

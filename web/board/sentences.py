@@ -1,0 +1,52 @@
+"""What the APIs say of a wrong field, as a sentence for whoever fills in a form: they speak of types to programs."""
+
+import re
+from collections.abc import Callable
+
+from web.board import words
+
+FILL_IN = "This has to be filled in."
+OPTION = re.compile(r"'([^']*)'")
+
+
+def _choose(found: re.Match[str]) -> str:
+    return f"Choose one of these: {', '.join(OPTION.findall(found[1]))}."
+
+
+def _expected(found: re.Match[str]) -> str:
+    kinds = {"integer": "Write a whole number.", "number": "Write a number.", "boolean": "Write true or false."}
+    return kinds.get(found[1]) or (_choose(found) if "'" in found[1] else f"This is no {found[1]}.")
+
+
+def _length(found: re.Match[str]) -> str:
+    number = int(found[2])
+    return (
+        FILL_IN if (found[1], number) == ("least", 1) else f"Write at {found[1]} {words.counted(number, 'character')}."
+    )
+
+
+SENTENCES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = tuple(
+    (re.compile(pattern, re.DOTALL), sentence)
+    for pattern, sentence in (
+        (r"(?:Required|is required)", FILL_IN),
+        (r"Invalid (?:enum|discriminator) value\. Expected (.*?)(?:, received '.*')?", _choose),
+        (r"Expected (.*), received \w+", _expected),
+        (r"String must contain at (least|most) (\d+) character\(s\)", _length),
+        (r"Array must contain at (least|most) (\d+) element\(s\)", r"Give at \1 \2."),
+        (r"Number must be greater than or equal to (\S+)", r"Write a number that is not below \1."),
+        (r"Number must be less than or equal to (\S+)", r"Write a number that is not above \1."),
+        (r"Invalid uuid", "This is no id."),
+        (r"Invalid datetime: .*", "This is no time: write it like 2026-11-30 09:00."),
+        (r"Invalid date: .*", "This is no date: write it like 2026-11-30."),
+        (r"Invalid", "Some of these characters may not stand here, or not in this order."),
+        (r"Invalid input", "This is not read as anything that may stand here."),
+    )
+)
+
+
+def plain(message: str) -> str:
+    """Return the sentence for a message of the APIs; any other text as it is."""
+    for pattern, sentence in SENTENCES:
+        if (found := pattern.fullmatch(message)) is not None:
+            return found.expand(sentence) if isinstance(sentence, str) else sentence(found)
+    return message
