@@ -17,8 +17,9 @@ import msgspec
 
 from application.event_store.stream_kinds import Kind
 from domain.bounds import limits
+from domain.bounds.flat_events import FLAT_EVENTS
 from domain.bounds.limits import Limits
-from domain.events import FLAT_EVENTS, AnyEvent
+from domain.events import AnyEvent
 from domain.recorded import Recorded
 
 STREAM_BYTES, EVENT_BYTES = 500, 200  # of memory, for each stream and each event besides its JSON
