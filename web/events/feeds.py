@@ -15,10 +15,11 @@ from projections.audit.feed import Filters
 from web.events import formats
 from web.events.formats import Event
 from web.events.live import LiveFeed, Reader, Tail, Watcher
-from web.events.requests import ORDERS, FeedRequest, invalid
+from web.events.requests import ORDERS, FeedRequest
 from web.http.backend import Backend
 from web.http.media_types import JSON
 from web.http.paging import cursor_of, next_page_headers_from
+from web.http.validation import invalid
 
 SEARCH_LIMIT_S = 5.0  # for a page
 P = ParamSpec("P")
