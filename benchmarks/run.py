@@ -4,7 +4,7 @@ What the service does in a second on this machine, beside what Postgres does wit
     make bench                     about ten minutes
     make bench ARGS=--quick        about one minute
     make bench ARGS="firing http"  some of: append, firing, burst, idle, catch_up, fairness, projecting, http, lists, disk,
-                                    proof, feed, analytics, board, as_of
+                                    proof, feed, analytics, board, as_of, paths
                                    http and lists need wrk: apt-get install wrk
     make bench-peers               burst, lateness and catching up beside APScheduler and procrastinate
 
@@ -25,6 +25,7 @@ import append
 import as_of
 import board
 import burst
+import call_paths
 import catch_up
 import disk
 import fairness
@@ -55,6 +56,7 @@ PARTS = {
     "analytics": analytics.run,
     "board": board.run,
     "as_of": as_of.run,
+    "paths": call_paths.run,
 }
 
 
