@@ -29,13 +29,13 @@ from routines.postgres.cluster import LocalPostgres
 from routines.web_server import request_threads, server
 from web.app import create_app
 from web.http.backend import Backend
-from web.paperclip.triggers import Triggers
+from web.paperclip.webhooks import Webhooks
 
 ROOT = Path(__file__).parent.parent
 OURS = tuple(
     f"{ROOT}/{package}/" for package in ("application", "domain", "processes", "projections", "routines", "web")
 )
-HANDLER = Triggers.fire.fn.__code__
+HANDLER = Webhooks.fire.fn.__code__
 
 
 class Recording:
