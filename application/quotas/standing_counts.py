@@ -38,10 +38,10 @@ Count = Callable[[str, UUID, int], int]  # how many things of a quota an owner h
 CountAll = Callable[[str, int], Mapping[UUID, int]]  # the same for all companies that have at least so many
 Additions = Mapping[tuple[str, UUID], int]  # how many things are added, by quota and owner
 
-MOST_COUNTS = 100_000  # that a process remembers; the oldest are forgotten first
-COUNT_AGAIN_S = 10.0  # a count is used for so long
-COUNT_FULL_AGAIN_S = 1.0  # a count that has reached the quota is used for so long
-PROJECTED_S = 2.0  # after so long an addition is most likely in the read models, so a count includes it
+MOST_COUNTS = 100_000  # counts that a process remembers; the oldest are forgotten first
+COUNT_AGAIN_S = 10.0  # how long a count is used before it is counted again
+COUNT_FULL_AGAIN_S = 1.0  # the same for a count that has reached its quota, so that deletions soon make room
+PROJECTED_S = 2.0  # read models show an addition by then, so a new count includes it
 ADDED = 0.01  # the share of a quota after which additions without a caller are counted again
 THINGS: dict[type, tuple[str, str]] = {  # by event, the quota and the things in words
     RoutineCreated: ("max_company_routines", "routines that are not archived"),

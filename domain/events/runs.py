@@ -51,7 +51,7 @@ class RunReported(Event, frozen=True, tag="run.reported"):
     input_tokens: int | None = None
     output_tokens: int | None = None
     routine_id: UUID | None = None  # of the run; None where no usage is reported
-    agent_id: UUID | None = None  # whose the issue of the run was then
+    agent_id: UUID | None = None  # the agent to whom the issue of the run was assigned at that time
 
 
 class RunCompleted(Event, frozen=True, tag="run.completed"):

@@ -101,7 +101,9 @@ class Feeds:
             self._check_position(begins, "after" if asked.resumed_after is None else "Last-Event-ID")
         else:
             begins = 0 if filters.since is not None else self._end()
-            right = access()  # what has ended it before that position the reader will not come across
+            # Asked once more: an event before that position may have ended the access, and the reader
+            # would not see that event.
+            right = access()
         self.tail.check_room()
         return LiveFeed(
             self.tail, Reader(self.tail, self._backend, replace(filters, after=None), begins, right, access)

@@ -10,7 +10,8 @@ from web.http.tolerated_fields import LENIENT_QUERIES
 from web.http.unknown_names import describe_unknown
 from web.http.validation import Invalid, invalid
 
-MEANT = {"asOf"}  # parameters of ours that no other client sends: whoever does means them, wherever it is
+# Parameters that are only ours, so a client that sends one means it: where it has no effect it is refused.
+MEANT = {"asOf"}
 
 ONCE = MEANT | {"from", "to"}  # moments, of which an operation takes one each
 
