@@ -105,7 +105,7 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
         _tick(postgres, recording)
         _call_webhook(postgres, recording)
     finally:
-        threading.setprofile(None)  # type: ignore[arg-type]  # as its documentation says
+        threading.setprofile(None)
         sys.setprofile(None)
 
 

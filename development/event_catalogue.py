@@ -80,8 +80,8 @@ def catalogue() -> str:
 
 
 def _kinds() -> Iterator[str]:
-    kinds = (kind for path in EVENTS for kind in structs(path) if kind.tag)
-    kinds = sorted(kinds, key=lambda kind: _aggregate(str(kind.tag)))
+    kinds = [kind for path in EVENTS for kind in structs(path) if kind.tag]
+    kinds.sort(key=lambda kind: _aggregate(str(kind.tag)))
     for aggregate, group in groupby(kinds, key=lambda kind: _aggregate(str(kind.tag))):
         yield f"## {aggregate}\n"
         for kind in group:
