@@ -144,7 +144,7 @@ class Executor:
     async def _attempt(self, steps: Steps, decide: Callable[[UnitOfWork], R], tries: int, actor: str) -> Done[R]:
         cache, turn, lost = self.cache, frozenset[UUID](), 0
         if UNCHANGED_SINCE.get() is not None:
-            cache = None  # the streams in it do not all know their positions
+            cache = None  # cached streams may lack positions, and If-Match compares positions
         while True:
             async with steps.turn(turn):
                 try:
@@ -166,7 +166,9 @@ class Executor:
                 except (OverQuota, TooMany):
                     if cache is None or not work.has_assumed:
                         raise
-                    cache = None  # what it would record may be recorded already, and then costs nothing
+                    # A run that was assumed new may exist already; then nothing is recorded, and
+                    # no quota is needed.
+                    cache = None
                     continue
                 except IntegrityError as error:
                     if cache is not None:
@@ -174,10 +176,11 @@ class Executor:
                         continue
                     lost += 1
                     if lost == tries or (lost > 1 and isinstance(error, ClockDiffers)):
-                        raise  # a clock that is wrong twice will be wrong again
+                        raise  # a second difference of clocks is not an accident: a third try would not help
                     versions = work.versions
                     newest = await steps.versions(versions)
-                    turn |= {id_ for id_, version in newest.items() if version != versions[id_]}  # others came first
+                    # Streams on which another writer was first.
+                    turn |= {id_ for id_, version in newest.items() if version != versions[id_]}
             await steps.pause(random.uniform(0, PAUSE_S * 2 ** (lost - 1)))  # noqa: S311 no secret: it spreads out writers
 
     def read_ahead(self, read: Callable[[UnitOfWork], object]) -> bool:

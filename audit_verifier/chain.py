@@ -17,11 +17,12 @@ from audit_verifier.merkle import GrowingTree
 from audit_verifier.notes import Checkpoint
 from audit_verifier.rows import LENGTH, Columns, Row, company_of, leaf_of
 
-SHIFTS = 16  # so many rows deleted or inserted at one place are counted; of more it is only said that rows do not fit
+# Up to so many deleted or inserted rows at one place are counted; beyond that, rows are only reported not to fit.
+SHIFTS = 16
 LOOKED_BACK = SHIFTS + 2
 MOST_COMPARED = 64  # rows that do not fit, which are compared with each other to find those that changed places
 MOST_FINDINGS = 1_000
-BEFORE_ALL = Row(0, b"", 0, b"", None, b"", 0, None, b"")  # stands for what the first row follows
+BEFORE_ALL = Row(0, b"", 0, b"", None, b"", 0, None, b"")  # stands for the row before the first one
 BODY: Final = 4  # places of these among the columns of a row
 LOGIN: Final = 7
 VERSION_BITS = 40
@@ -85,7 +86,8 @@ class LogCheck:
         self._expected = 1  # the position of the next row
         self._shift = 0  # by how much positions were lowered since rows before them are gone
         self._hash = b""  # of the row before, as stored
-        self._other_hashes: tuple[bytes, ...] = ()  # what the hash of the row before may have been
+        # Other hashes that the row before may have had before it was changed.
+        self._other_hashes: tuple[bytes, ...] = ()
         self._recent: deque[Columns] = deque([BEFORE_ALL], maxlen=LOOKED_BACK)
         self._packs, self._endings = _Packs(), _Endings()
         self._missing: dict[int, int] = {}  # positions that were passed over, and the finding that says so
@@ -249,7 +251,7 @@ class LogCheck:
     def _judge_version(self, row: Row, version: int, place: int) -> None:
         stream, last = UUID(bytes=row.stream), row.position
         if any(one.first - 1 <= last and one.last >= place for one in self._findings):
-            return  # what is wrong between these two is known
+            return  # the gap between these two rows is reported already
         if row.version > version + 1:
             self._find("deleted", place + 1, last, f"version {version + 1} of stream {stream} is gone")
         else:
@@ -327,7 +329,7 @@ class RootsAtSizes:
             self._tree.add(leaf_hashes[start : start + count])
             start += count
             self._compare()
-        if self._waiting:  # what comes after the last checkpoint is signed by none
+        if self._waiting:  # the rows after the last checkpoint are covered by no signature
             self._tree.add(leaf_hashes[start:])
 
     def _compare(self) -> None:

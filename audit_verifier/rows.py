@@ -137,7 +137,7 @@ def read_lines(file: IO[bytes]) -> Iterator[list[Columns]]:
         while len(rows) < len(lines):
             try:
                 _read_usual(lines, rows)
-            except ValueError:  # of the line after those that were read
+            except ValueError:  # the bad line is the one after those that were read
                 rows.append(_slow_row(lines[len(rows)], number + len(rows) + 1))
         number += len(lines)
         yield rows
@@ -167,7 +167,7 @@ def _read_usual(lines: Sequence[bytes], rows: list[Columns]) -> None:
         position, stream, version, name, recorded_us, login, stored = head.groups()
         body = line[head.end() : -1]
         stream = decode(stream.replace(b"-", b""))
-        if len(stream) != STREAM_BYTES:  # there were dashes where digits are to be
+        if len(stream) != STREAM_BYTES:  # dashes stood in the place of digits
             raise ValueError("it is no id")
         rows.append(
             (

@@ -29,13 +29,14 @@ Batch = list[tuple[UUID, list[AnyEvent]]]
 
 
 @contextmanager
-def fresh_system(postgres: LocalPostgres) -> Iterator[System]:
+def fresh_system(postgres: LocalPostgres, key_file: str | None = None) -> Iterator[System]:
     """The service on a database of its own, dropped at the end; whatever the time, it is NOON there."""
     with database(postgres) as url:
         bootstrap.prepare(Settings(database_url=url))
         with psycopg.connect(url, autocommit=True) as owner:
             owner.execute("UPDATE log.rules SET max_clock_difference = NULL")
-        with bootstrap.system(Settings(database_url=url.replace("postgres@", "routines_service@"))) as system:
+        service_url = url.replace("postgres@", "routines_service@")
+        with bootstrap.system(Settings(database_url=service_url, key_file=key_file)) as system:
             yield system
 
 

@@ -1,5 +1,5 @@
 """
-Writes docs/events.md: every kind of event, from its class in `domain/events.py` and the examples in `tests/stored`.
+Writes docs/events.md: every kind of event, from its class in `domain/events` and the examples in `tests/stored`.
 
     make event-catalogue
     python -m development.event_catalogue --check    fails when the page is not current, and writes nothing
@@ -15,13 +15,13 @@ import msgspec
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs/events.md"
-EVENTS = ROOT / "domain/events.py"
+EVENTS = sorted(ROOT.glob("domain/events/*.py"))
 VALUES = ROOT / "domain/values.py"
 EXAMPLES = ROOT / "tests/stored"
 INTRODUCTION = """\
 # Events
 
-<!-- Written by `make event-catalogue` from domain/events.py, domain/values.py and tests/stored. Do not edit. -->
+<!-- Written by `make event-catalogue` from domain/events, domain/values.py and tests/stored. Do not edit. -->
 
 Everything that can happen, by its stored name. The name and the JSON are a promise: they never change their meaning, and
 a field is only ever added, with a default ([how](../CONTRIBUTING.md#add-an-event)). The log keeps each event as one JSON
@@ -80,7 +80,8 @@ def catalogue() -> str:
 
 
 def _kinds() -> Iterator[str]:
-    kinds = sorted((kind for kind in structs(EVENTS) if kind.tag), key=lambda kind: _aggregate(str(kind.tag)))
+    kinds = [kind for path in EVENTS for kind in structs(path) if kind.tag]
+    kinds.sort(key=lambda kind: _aggregate(str(kind.tag)))
     for aggregate, group in groupby(kinds, key=lambda kind: _aggregate(str(kind.tag))):
         yield f"## {aggregate}\n"
         for kind in group:

@@ -66,7 +66,8 @@ from domain.routines.routine import Routine
 from domain.routines.trigger import Trigger
 from domain.values import EndpointSettings, MemberRole, RoutineSettings, RoutineStatus, TriggerSettings
 
-ALWAYS = (  # in any state; those after TriggerDeleted are only recorded together with an ending
+# In any state; the events that follow TriggerDeleted are only recorded together with one that ends something.
+ALWAYS = (
     AgentHeartbeatStopped,
     AgentPaused,
     AgentTerminated,
@@ -94,7 +95,8 @@ ALWAYS = (  # in any state; those after TriggerDeleted are only recorded togethe
     TriggerMissed,
     UserSignedOut,
 )
-ALERTS = get_args(AlertEvent)  # they end nothing; but what is wrong with a company over its quotas must be told
+# They end nothing, but a company that is over its quotas must still be told what is wrong.
+ALERTS = get_args(AlertEvent)
 AT_WORK = (
     CommentAdded,
     IssueFreed,

@@ -17,11 +17,11 @@ import msgspec
 from domain.events import AnyEvent, KeyIssued, NameClaimed, UserErased, UserRegistered
 from domain.values import ERASABLE, Payload, Text, Value
 
-KEPT_APART = "[sealed]"  # stands in the stored event for a text
-ERASED = "[erased]"  # is read for it when it is erased
-EMAILS = "email|"  # how the scopes of claims begin whose names are the addresses of people
+KEPT_APART = "[sealed]"  # what the log holds in the place of a text that is sealed
+ERASED = "[erased]"  # what readers get in the place of a text that is erased
+EMAILS = "email|"  # the scopes of claimed names begin so if the names are email addresses
 T = TypeVar("T", bound=msgspec.Struct)
-Parts = dict[str, Any]  # the parts of a value that can be erased, by field; of a value in it again such a mapping
+Parts = dict[str, Any]  # by field: the part that can be erased; for a field that holds a struct, a mapping of its parts
 
 
 class _Plan(Value, frozen=True):

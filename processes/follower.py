@@ -59,7 +59,8 @@ class BatchSize:
     def __init__(self) -> None:
         self.limit = positions.BATCH
         self._at_work = 0  # how many events the current batch has
-        self._doubtful = 0  # how many events, from the next one on, are suspected of having broken the connection
+        # How many of the next events may have been what broke the connection; they are folded one by one.
+        self._doubtful = 0
 
     def begin(self, events: int) -> None:
         """Note how many events the current batch has, for the case that it fails."""

@@ -16,7 +16,7 @@ POLL_S = 5.0  # longest wait for the next event
 TROUBLE_S = 1.0  # pause after the database could not be reached
 
 log = structlog.get_logger(process="own projection")
-Progress = Callable[[int, int], None]  # is told the position that is reached, and the head of the log
+Progress = Callable[[int, int], None]  # called with the position that is reached and the head of the log
 
 
 def catch_up(conn: Connection, model: ReadModel, stop: Stop, progress: Progress = lambda _position, _head: None) -> int:

@@ -23,7 +23,9 @@ class Wakeup:
         if self._conn is None or self._conn.closed:
             self._conn = self._connect()
             self._conn.execute("LISTEN routines_log")
-            return  # the caller looks again: what was appended before LISTEN is not announced
+            # The caller has to look at the log once more: events that were appended before LISTEN are not
+            # announced.
+            return
         until = time.monotonic() + timeout_s
         while not stop.is_set() and (left_s := until - time.monotonic()) > 0:
             if list(self._conn.notifies(timeout=min(left_s, LOOK_S), stop_after=1)):

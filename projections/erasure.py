@@ -17,7 +17,7 @@ from projections import catalogue
 from projections.engine.read_model import SCHEMA, Connection, ReadModel
 
 ERASABLE = [name for name, kind in STORED_NAMES.items() if erasure.has_erasable(kind)]
-ASKED = ("directory", "event_index")  # the read models that say here what there is
+ASKED = ("directory", "event_index")  # the read models that these queries read
 OF_USERS = (UserRegistered, KeyIssued, NameClaimed)
 # The last field of a body says what is sealed; a JSON text may have the same words in it, so it is read as JSON.
 _COUNT = """
@@ -50,9 +50,9 @@ UNHURRIED = """
 LOCK_SOON, LOCK_AS_USUAL = (
     "SET lock_timeout = '0.5s'",
     "RESET lock_timeout",
-)  # all others wait behind a lock that is waited for
+)  # a queued exclusive lock blocks every later query on the table, so it gives up soon and tries again
 LOCK_TRIES = 10
-LOCK_PAUSE_S = 0.5  # lets those pass who have waited for us
+LOCK_PAUSE_S = 0.5  # pause between two tries, in which the queries that queued behind it run
 _KEYS = "SELECT id FROM access_key WHERE user_id = %s ORDER BY id"
 _COMPANIES = "SELECT company_id FROM member WHERE user_id = %s ORDER BY company_id"
 

@@ -15,7 +15,8 @@ from projections.engine.read_model import Connection
 from projections.firing import spending
 from projections.jetty import collections
 
-NOT_MADE_YET = (UndefinedTable, UndefinedColumn)  # tables of an older version, or none
+# What a query raises while the tables are those of an older version, or not there yet.
+NOT_MADE_YET = (UndefinedTable, UndefinedColumn)
 MOST_READ = 1_000_000  # events that `last_minute` looks at
 _ROWS: Mapping[str, tuple[str, str]] = {  # the column of the company and the rows, by the quota that counts them
     "max_company_routines": ("company_id", "routine WHERE doc->>'status' <> 'archived'"),

@@ -154,7 +154,7 @@ def replace_log_key(path: Path, name: str | None) -> Path | None:
             signed_heads.path_beside(path).rename(signed_heads.path_beside(kept))
     log_key.create(path, name or log_key.new_name())
     signed_heads.create(path)
-    if kept is not None and os.geteuid() == 0:  # when root makes the key, it is for the account that has the one before
+    if kept is not None and os.geteuid() == 0:  # root makes the key for the account that owns the present key file
         for file in (path, signed_heads.path_beside(path)):
             os.chown(file, kept.stat().st_uid, kept.stat().st_gid)
     return kept

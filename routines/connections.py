@@ -50,7 +50,7 @@ MARK = "routines.pinned"  # a setting of our own: it is missing where something 
 # What a URL leaves out has these values, whatever PGHOST and the like say; a service that it names says all of it.
 UNSAID = {"host": "", "hostaddr": "", "port": "5432", "user": "", "dbname": ""}
 TRANSACTION_TIMEOUT_SINCE = 170_000  # the version of Postgres that has transaction_timeout
-REACHING = {  # notices a dead peer within seconds
+REACHING = {  # TCP settings by which a dead peer is noticed within seconds
     "connect_timeout": 5,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
@@ -65,7 +65,7 @@ AWAY_AFTER_S = 2.0  # when no connection can be had for so long the database is 
 AWAY_TIMEOUT_S = 0.1  # the longest wait for a connection then: time to make one, for the database may be back
 ARRIVED = f"SELECT current_setting('{MARK}', true), current_setting('synchronous_commit')"
 SET = "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) s(name, value)"
-MAY_WRITE = b"SHOW transaction_read_only"  # is `off` for a session that may
+MAY_WRITE = b"SHOW transaction_read_only"  # answers `off` if the session may write
 UNSUPPORTED = re.compile(r"startup parameter|command-line options", re.IGNORECASE)  # PgBouncer, and RDS Proxy
 
 

@@ -61,7 +61,7 @@ IN_PLACE = """
     UNION ALL SELECT t.tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
     WHERE c.relnamespace = to_regnamespace('log') AND NOT t.tgisinternal
     AND t.tgenabled = CASE WHEN t.tgname = ANY(%s) THEN 'A' ELSE 'O' END"""
-LOCK_TIMEOUT = "5s"  # for a migration: while it waits for a table, everybody else waits behind it
+LOCK_TIMEOUT = "5s"  # a migration that waits for a table blocks everybody behind it, so it waits no longer
 # These limits keep a process that is frozen or cut off from blocking the others.
 TRANSACTION_LIMIT = "20s"  # ends a transaction whose process falls silent; Postgres 17 and later have it
 LIMITS = {"lock_timeout": "5s", "idle_in_transaction_session_timeout": "5s", "statement_timeout": "60s"}

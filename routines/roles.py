@@ -102,7 +102,8 @@ def _limit(conn: Connection, limits: dict[str, str]) -> None:
     """Give the sessions of the service these settings, unless they have them or the login may not alter the role."""
     row = conn.execute("SELECT coalesce(rolconfig, '{}') FROM pg_roles WHERE rolname = %s", (SERVICE,)).fetchone()
     present = row[0] if row else []
-    with suppress(InsufficientPrivilege):  # our processes set them by themselves; others who log in as it would not
+    # Optional: our processes set these limits by themselves; only other programs under this login lack them then.
+    with suppress(InsufficientPrivilege):
         for name, value in limits.items():
             if f"{name}={value}" not in present:
                 conn.execute(SQL("ALTER ROLE {} SET {} = {}").format(Identifier(SERVICE), Identifier(name), value))

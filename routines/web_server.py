@@ -23,7 +23,8 @@ from web.http.protocol import Connection
 DRAIN_S = 5  # how long requests under way may take after SIGTERM
 SPARE_FILES = 64  # descriptors for files, sockets of threads, and clients that are about to be refused
 LONGEST_BACKLOG = 1024
-SWITCH_S = 0.001  # after which a thread that computes lets another go on; by default 5 ms, which each answer waits for
+# How long a computing thread may keep the interpreter; Python's default of 5 ms would delay every answer.
+SWITCH_S = 0.001
 KEEP_ALIVE_S = 65  # longer than clients and proxies wait: else one sends a request just as we close
 
 

@@ -40,7 +40,7 @@ sys.exit(run_system.run(root, root, [sys.executable, "-S", "-c", sys.argv[2], st
     ("path", "parts"),
     [
         ("domain/routines/run.py", ["web", "scheduler", "projector", "delivery"]),
-        ("projections/responses.py", ["web", "scheduler", "projector", "delivery"]),
+        ("projections/responses/runs.py", ["web", "scheduler", "projector", "delivery"]),
         ("web/openapi/docs.html", ["web"]),
         ("processes/scheduler/prefetch.py", ["scheduler"]),
         ("processes/projector.py", ["projector"]),

@@ -17,9 +17,9 @@ from eventsourcing.persistence import StoredEvent
 from msgspec.structs import replace
 
 from application.event_store.store import from_stored, to_stored
+from domain.bounds.flat_events import FLAT_EVENTS
 from domain.bounds.json_size import depth_of, values_by_level
 from domain.events import (
-    FLAT_EVENTS,
     STORED_NAMES,
     AnyEvent,
     IssueOpened,

@@ -58,6 +58,7 @@ from web.paperclip.routines import Routines
 from web.paperclip.schedules import Schedules
 from web.paperclip.triggers import Triggers
 from web.paperclip.webhook_requests import webhook_request
+from web.paperclip.webhooks import Webhooks
 from web.paperclip.what_ifs import WhatIfs
 
 
@@ -113,6 +114,7 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
             Routines,
             Bulk,
             Triggers,
+            Webhooks,
             Schedules,
             WhatIfs,
             Backfills,

@@ -24,7 +24,8 @@ from domain.routines.budget import Owner, Spent
 from domain.values import Budget
 from domain.webhooks.secret import Secret
 
-HEAVY_BYTES = 64 * 1024  # of memory: a stream for which the loop would be held up for too long
+# Bytes of memory: a stream that is larger is decided on in a thread, since it would block the event loop.
+HEAVY_BYTES = 64 * 1024
 
 
 class Missing(BaseException):

@@ -25,12 +25,14 @@ KEY_BYTES = 32
 LOOK_S = 5.0  # a process uses a key for so long without looking whether one was destroyed
 CACHED = 50_000  # the most keys that one process keeps in memory
 READ = "SELECT subject_id, key FROM vault.data_keys WHERE subject_id = ANY(%b) AND key IS NOT NULL"
-# Not for somebody whose first event is sealed: their key is lost, and another would be in the way of it when it is put back.
+# No key is made for a subject whose first event is sealed already: its key was lost, and a new one would block its
+# restoration.
 MAKE = """
     INSERT INTO vault.data_keys (subject_id, key) SELECT %(id)b, %(key)b
     WHERE NOT EXISTS (SELECT FROM log.events WHERE stream_id = %(id)b AND version = 1 AND position(%(sealed)b IN body) > 0)
     ON CONFLICT DO NOTHING"""
-SEALED = b'"sealed":"'  # is in the body of an event that is sealed; within a text the marks would be escaped
+# Marks the body of a sealed event; within a JSON string the quotes would be escaped, so texts cannot imitate it.
+SEALED = b'"sealed":"'
 ERASED = "SELECT subject_id FROM vault.data_keys WHERE erased_at IS NOT NULL"
 STATE = "SELECT erased_at, cleared_at FROM vault.data_keys WHERE subject_id = %b"
 DESTROY = """
@@ -43,7 +45,8 @@ IS_READABLE = """
         WHERE n.nspname = 'vault' AND c.relname = 'data_keys'
         AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'))"""
 
-TABLES = ("vault.data_keys", "vault.secrets")  # in whose files `destroy` leaves dead rows
+# Tables whose files still hold the deleted rows after `destroy`, until they are rewritten.
+TABLES = ("vault.data_keys", "vault.secrets")
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 

@@ -52,7 +52,8 @@ SESSION_ERRORS = (
 )
 # What psycopg raises while Postgres, or a connection to it, cannot be had; PoolTimeout is among its operational errors.
 UNAVAILABLE = (psycopg.OperationalError, psycopg.InterfaceError, *SESSION_ERRORS)
-CONFLICTS = (psycopg.errors.UniqueViolation, psycopg.errors.DatetimeFieldOverflow)  # what refuses a decision
+# Errors by which the log refuses a decision that rests on old state.
+CONFLICTS = (psycopg.errors.UniqueViolation, psycopg.errors.DatetimeFieldOverflow)
 LOST = "08"  # the class of SQLSTATEs that say that a connection was lost: a proxy may send them, after a commit as well
 FOREVER = 2**62
 MOST_BATCHES = (

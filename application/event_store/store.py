@@ -15,9 +15,10 @@ from application.event_store.sealing import CannotOpen, Keys
 from application.event_store.stream_cache import memory_of
 from domain import erasure
 from domain.bounds import json_size, limits
+from domain.bounds.flat_events import FLAT_EVENTS
 from domain.bounds.limits import Limits
 from domain.errors import Oversized
-from domain.events import FLAT_EVENTS, STORED_NAMES, AnyEvent, stored_name
+from domain.events import STORED_NAMES, AnyEvent, stored_name
 from domain.recorded import Recorded, Unreadable
 
 

@@ -17,8 +17,9 @@ import msgspec
 
 from application.event_store.stream_kinds import Kind
 from domain.bounds import limits
+from domain.bounds.flat_events import FLAT_EVENTS
 from domain.bounds.limits import Limits
-from domain.events import FLAT_EVENTS, AnyEvent
+from domain.events import AnyEvent
 from domain.recorded import Recorded
 
 STREAM_BYTES, EVENT_BYTES = 500, 200  # of memory, for each stream and each event besides its JSON
@@ -26,8 +27,9 @@ TEXT_FACTOR, WIDE_TEXT_FACTOR = (
     2,
     4,
 )  # bytes of memory for each byte of JSON; one letter beyond ASCII makes a whole text wider
-NO_MARKS = bytes(set(range(256)) - set(b",[{"))  # all bytes but those that begin an item; an object counts twice
-FREE_ITEMS, ITEM_BYTES = 30, 100  # an event has about so many fields; each item of free JSON beyond them takes memory
+# Deleted from a JSON text to count its items: every byte except `,`, `[` and `{`.
+NO_MARKS = bytes(set(range(256)) - set(b",[{"))
+FREE_ITEMS, ITEM_BYTES = 30, 100  # items beyond the fields of an ordinary event, and the memory that each takes
 
 
 class CachedStream(msgspec.Struct, frozen=True):

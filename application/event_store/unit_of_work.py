@@ -34,13 +34,14 @@ from domain.routines.budget import Owner, Spent
 from domain.values import Budget
 from domain.webhooks.secret import Secret
 
-CALLERS = ("user:", "agent:", "key:")  # how the actors begin that are callers, not the service itself
+CALLERS = ("user:", "agent:", "key:")  # actors with these prefixes are callers; others are parts of the service
 FULL = "Its history is full: it has been changed too often, or by too much. It can only be ended: make a new one."
-SMALL_BYTES = 4_096  # of memory: enough to change a status, not for a text
+# Bytes of memory: a change of up to so many may fill a stream to its bound, a larger one only to half of it.
+SMALL_BYTES = 4_096
 State = TypeVar("State")
 Spending = Callable[[Owner, UUID, Budget, datetime], Spent]  # what was spent within the window that ends at a moment
 
-# The position of the log at which the caller's copy of what it changes was the current one; None where nobody asks.
+# The log position at which the caller read what it changes (If-Match); None if the request has no precondition.
 UNCHANGED_SINCE: ContextVar[int | None] = ContextVar("unchanged since", default=None)
 
 

@@ -9,7 +9,7 @@ from domain.delivery import endpoint
 from domain.values import EndpointSettings
 
 DELIVERY_BYTES = 1024  # what one delivery costs; its rows in the read models take up about twice as much
-LOOK_AGAIN_S = 30.0  # the endpoints of a company are used for so long
+LOOK_AGAIN_S = 30.0  # how long the endpoints of a company are used before they are read again
 MOST_COMPANIES = 100_000  # whose endpoints a process remembers; the oldest are forgotten first
 Subscriptions = Callable[[Collection[UUID]], Mapping[UUID, Sequence[EndpointSettings]]]  # by company, if it has any
 

@@ -38,10 +38,10 @@ Count = Callable[[str, UUID, int], int]  # how many things of a quota an owner h
 CountAll = Callable[[str, int], Mapping[UUID, int]]  # the same for all companies that have at least so many
 Additions = Mapping[tuple[str, UUID], int]  # how many things are added, by quota and owner
 
-MOST_COUNTS = 100_000  # that a process remembers; the oldest are forgotten first
-COUNT_AGAIN_S = 10.0  # a count is used for so long
-COUNT_FULL_AGAIN_S = 1.0  # a count that has reached the quota is used for so long
-PROJECTED_S = 2.0  # after so long an addition is most likely in the read models, so a count includes it
+MOST_COUNTS = 100_000  # counts that a process remembers; the oldest are forgotten first
+COUNT_AGAIN_S = 10.0  # how long a count is used before it is counted again
+COUNT_FULL_AGAIN_S = 1.0  # the same for a count that has reached its quota, so that deletions soon make room
+PROJECTED_S = 2.0  # read models show an addition by then, so a new count includes it
 ADDED = 0.01  # the share of a quota after which additions without a caller are counted again
 THINGS: dict[type, tuple[str, str]] = {  # by event, the quota and the things in words
     RoutineCreated: ("max_company_routines", "routines that are not archived"),
@@ -99,7 +99,7 @@ class StandingCounts:
     def __init__(
         self, limits: Limits, clock: Callable[[], float], count: Count | None, count_all: CountAll | None
     ) -> None:
-        self._limits = limits
+        self._most: Mapping[str, int] = {name: getattr(limits, name) for name in (*NAMES, *OF_SCHEDULES)}  # by quota
         self._count = count
         self._count_all = count_all
         self._clock = clock
@@ -114,7 +114,7 @@ class StandingCounts:
             quota = THINGS.get(type(recorded.event))
             if quota is not None and (who := _owner(recorded.event, recorded.company_id)) is not None:
                 additions[quota[0], who] += 1
-            if recorded.company_id is not None and self._limits.max_company_log_bytes:
+            if recorded.company_id is not None and self._most[LOG_BYTES]:
                 additions[LOG_BYTES, recorded.company_id] += size
         return additions
 
@@ -131,7 +131,7 @@ class StandingCounts:
         for (quota, who), more in additions.items():
             with self._lock:
                 known = self._known_of(quota, who)
-                is_full = known.now + more > self._most(quota)
+                is_full = known.now + more > self._most[quota]
             if self._clock() - known.counted_at >= (COUNT_FULL_AGAIN_S if is_full else COUNT_AGAIN_S):
                 yield quota, who, known
 
@@ -140,7 +140,7 @@ class StandingCounts:
         for (quota, who), more in additions.items():
             with self._lock:
                 many = self._known_of(quota, who).now
-            if many + more > (most := self._most(quota)):
+            if many + more > (most := self._most[quota]):
                 raise TooMany(quota, most, _text(quota, most))
 
     def add(self, additions: Additions, sign: int = 1) -> None:
@@ -161,7 +161,7 @@ class StandingCounts:
         The first call counts all nearly full companies in one query. After that a company is counted again only when
         this process has added more than the share ADDED of the quota, or, every COUNT_FULL_AGAIN_S, while it is full.
         """
-        if (most := self._most(quota)) == 0:
+        if (most := self._most[quota]) == 0:
             return False
         if quota not in self._met:
             self._meet(quota)
@@ -173,7 +173,7 @@ class StandingCounts:
         return known.now >= most
 
     def _meet(self, quota: str) -> None:
-        most = self._most(quota)
+        most = self._most[quota]
         counts = {} if self._count_all is None else self._count_all(quota, math.floor(most * (1 - ADDED)))
         with self._lock:
             for who, many in counts.items():
@@ -181,13 +181,9 @@ class StandingCounts:
             self._met.add(quota)
 
     def _count_again(self, quota: str, who: UUID, known: Known) -> None:
-        many = 0 if self._count is None else self._count(quota, who, self._most(quota))
+        many = 0 if self._count is None else self._count(quota, who, self._most[quota])
         with self._lock:
             known.count(many, self._clock())
-
-    def _most(self, quota: str) -> int:
-        most: int = getattr(self._limits, quota)
-        return most
 
     def _known_of(self, quota: str, who: UUID) -> Known:
         """Return what is known of a quota of an owner. The caller must hold the lock."""

@@ -10,7 +10,19 @@ from application.request_bodies.fields import Body, CronText, Jitter, RunDuratio
 from domain.values import CatchUpPolicy, ConcurrencyPolicy
 
 
-class WhatIf(Body, frozen=True):
+class PastWithChanges(Body, frozen=True):
+    """A range of the past, after `from` and until `to` (now if it is absent), and settings that would have held in it."""
+
+    from_: datetime = msgspec.field(name="from")
+    to: datetime | None = None
+    timezone: Zone | UnsetType = UNSET
+    jitter_sec: Jitter | UnsetType = UNSET
+    concurrency_policy: ConcurrencyPolicy | UnsetType = UNSET
+    catch_up_policy: CatchUpPolicy | UnsetType = UNSET
+    max_run_duration_sec: RunDuration | None | UnsetType = UNSET
+
+
+class WhatIf(PastWithChanges, frozen=True):
     """
     Asks what would have become of a range of the past, after `from` and until `to` (now if it is absent), under other settings.
 
@@ -18,27 +30,12 @@ class WhatIf(Body, frozen=True):
     all of them; the other fields change the routine. `maxRunDurationSec: null` lifts the limit. Nothing is recorded.
     """
 
-    from_: datetime = msgspec.field(name="from")
-    to: datetime | None = None
     trigger_id: UUID | UnsetType = UNSET
     cron_expression: CronText | UnsetType = UNSET
-    timezone: Zone | UnsetType = UNSET
-    jitter_sec: Jitter | UnsetType = UNSET
-    concurrency_policy: ConcurrencyPolicy | UnsetType = UNSET
-    catch_up_policy: CatchUpPolicy | UnsetType = UNSET
-    max_run_duration_sec: RunDuration | None | UnsetType = UNSET
 
 
-class CompanyWhatIf(Body, frozen=True):
+class CompanyWhatIf(PastWithChanges, frozen=True):
     """
     Asks the same of all routines of a company that are not archived: what if all their schedules, or all of them, had these
     settings. Nothing is recorded.
     """
-
-    from_: datetime = msgspec.field(name="from")
-    to: datetime | None = None
-    timezone: Zone | UnsetType = UNSET
-    jitter_sec: Jitter | UnsetType = UNSET
-    concurrency_policy: ConcurrencyPolicy | UnsetType = UNSET
-    catch_up_policy: CatchUpPolicy | UnsetType = UNSET
-    max_run_duration_sec: RunDuration | None | UnsetType = UNSET

@@ -226,7 +226,9 @@ def _settle(work: UnitOfWork, row: DueTrigger) -> int:
         record(work, company_id, current, request)
         is_held = firing.held(request, current.settings) is not None
         if superseded_by is None and window is not None and not is_held:
-            window = Window(since=work.now)  # what was let through has seen all that had happened
+            # The run that has just passed the gate covers all activity so far, so the next window begins
+            # now.
+            window = Window(since=work.now)
     return len(fresh)
 
 

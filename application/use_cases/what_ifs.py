@@ -9,7 +9,7 @@ from msgspec import UNSET
 
 from application.access import Principal
 from application.event_store.unit_of_work import UnitOfWork
-from application.request_bodies.what_ifs import CompanyWhatIf, WhatIf
+from application.request_bodies.what_ifs import CompanyWhatIf, PastWithChanges, WhatIf
 from application.use_cases import routines
 from domain.errors import InvalidField, RuleViolation
 from domain.events import RoutineCreated, RoutineRestored, RoutineTriggerAdded, RoutineUpdated, RunFired
@@ -74,7 +74,7 @@ def change_of_company(request: CompanyWhatIf) -> Change:
     return _checked(Change(**_common(request)), TriggerSettings(cron_expression="0 0 * * *", timezone="UTC"))
 
 
-def _common(request: WhatIf | CompanyWhatIf) -> dict[str, Any]:
+def _common(request: PastWithChanges) -> dict[str, Any]:
     return {
         "timezone": request.timezone,
         "jitter_s": request.jitter_sec,
@@ -115,7 +115,7 @@ def _schedule(work: UnitOfWork, trigger_id: UUID) -> TriggerSettings | None:
     return state.settings if state is not None and state.settings.cron_expression is not None else None
 
 
-def end_of(request: WhatIf | CompanyWhatIf, now: datetime) -> datetime:
+def end_of(request: PastWithChanges, now: datetime) -> datetime:
     """Return the end of the range that is asked about. Raises InvalidField unless the range lies in the past."""
     end = now if request.to is None else request.to
     if end > now:

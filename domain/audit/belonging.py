@@ -45,7 +45,7 @@ class Belonging(Value, frozen=True):
 
 Find = Callable[[UUID], Belonging | None]  # what the first event of a stream belongs to; None if that is not known
 NOTHING = Belonging()
-AGGREGATES = {  # the kinds of events whose streams belong to something, by the aggregate of each
+AGGREGATES = {  # by kind of event: the aggregate of its stream, for streams that belong to something
     kind: name
     for name, union in {
         "routine": RoutineEvent,
@@ -59,7 +59,8 @@ AGGREGATES = {  # the kinds of events whose streams belong to something, by the 
     }.items()
     for kind in get_args(union)
 }
-SELF = {name: f"{name}_id" for name in ("routine", "trigger", "run", "issue")}  # what a stream of these is itself
+# The field of Belonging in which a stream of this aggregate stands itself.
+SELF = {name: f"{name}_id" for name in ("routine", "trigger", "run", "issue")}
 
 
 def streams_of(recorded: Recorded) -> Iterator[UUID]:

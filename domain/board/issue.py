@@ -19,8 +19,8 @@ from domain.events import (
 from domain.values import FreedReason, IssueDetails, IssueStatus, Value
 
 OPEN: frozenset[IssueStatus] = frozenset({"backlog", "todo", "in_progress", "in_review", "blocked"})
-SETTLED = 10  # a lease of which less than one part in so many has passed is not renewed
-MOST_LOST_SESSIONS = 50  # that an issue remembers, the newest
+SETTLED = 10  # a renewal is recorded only once a tenth of the lease has passed
+MOST_LOST_SESSIONS = 50  # how many lost work sessions an issue remembers; the oldest are forgotten first
 LOST = "The issue was taken from this work session: its lease ran out, or the board released the issue by force"
 
 

@@ -42,7 +42,8 @@ class DueAlert(Value, frozen=True):
     step: Literal["raise", "close"]
     since: datetime
     routine_id: UUID
-    run_id: UUID | None = None  # that is late or failed; if it is to be closed, the one that succeeded, if that is why
+    # The run that is late or has failed; to close the alert, the run whose success ended the trouble.
+    run_id: UUID | None = None
     bound_sec: int = 0
     count: int = 0  # of missed occurrences, or failures
 

@@ -22,7 +22,7 @@ GRACE = timedelta(seconds=60)  # for so long an occurrence is late but not misse
 MISSED_BECAUSE: dict[CatchUpPolicy, str] = {"skip_missed": "skip_missed", "enqueue_missed_with_cap": "catch_up_cap"}
 COMPANY_ARCHIVED = "company_archived"  # the reason why an occurrence is missed when its company is archived
 OVER_QUOTA = "over_quota"  # the reason why an occurrence is missed when its company is over one of its quotas
-LONGEST_SHIFT = timedelta(hours=3)  # by which new rules of a zone move its clocks at most
+LONGEST_SHIFT = timedelta(hours=3)  # new zone rules move clocks by at most so much
 LONGEST_REST = timedelta(hours=1)  # how long a schedule rests at most when its company is over one of its quotas
 CATCH_UP_CAP = 25  # missed occurrences that run late after one outage
 

@@ -12,7 +12,8 @@ from datetime import date
 from functools import lru_cache
 from typing import NamedTuple
 
-LONGEST_GAP_YEARS = 40  # at most between two years of one kind: leap years with the same first weekday, around 2100
+# Two years with the same calendar are at most so far apart: leap years that begin on the same weekday, around 2100.
+LONGEST_GAP_YEARS = 40
 
 
 class CronDays(NamedTuple):

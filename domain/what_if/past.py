@@ -24,7 +24,8 @@ from domain.routines import run as runs
 from domain.values import Failed, Value
 
 LookKind = Literal["settled", "over_quota", "company_archived", "gave_up"]
-GAVE_UP = "The occurrence could not be carried out"  # begins the reason of such a run
+# The failure reason begins so when the scheduler gave an occurrence up.
+GAVE_UP = "The occurrence could not be carried out"
 BY_POLICY = frozenset((*settlement.MISSED_BECAUSE.values(), settlement.OVER_QUOTA, settlement.COMPANY_ARCHIVED))
 
 

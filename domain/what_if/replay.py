@@ -59,8 +59,8 @@ from domain.what_if.change import UNCHANGED, Change
 from domain.what_if.ledger import Firing, Ledger
 from domain.what_if.past import Lasted, Look, LookKind, Past
 
-BY_CALLERS = ("manual", "api")  # whose calls of a task always begin one
-ASKS_AGENT = (firing.NOT_INVOKABLE, "Default agent required")  # begin the reasons that a firing finds in its agent
+BY_CALLERS = ("manual", "api")  # sources of firings that open a trajectory under any concurrency policy
+ASKS_AGENT = (firing.NOT_INVOKABLE, "Default agent required")  # failure reasons that come from the agent begin so
 HELD = (activity_gate.NO_ACTIVITY.reason, probe.FAILED, probe.UNANSWERED)
 NO_TEXT = RenderedTemplate(title="", description="")
 
@@ -72,7 +72,7 @@ class Schedule(msgspec.Struct):
     own: Trigger
     real_next: datetime | None
     next: datetime | None
-    stopped_at: datetime  # when it ceased to run, while it does not
+    stopped_at: datetime  # when the schedule stopped; meaningless while `runs` is true
     runs: bool = False
 
     @property
@@ -109,9 +109,9 @@ class _Replay:
         self._agents: dict[UUID, Agent] = {}
         self._projects: dict[UUID, Project] = {}
         self._real_slot = self._slot = slots.EMPTY
-        self._abandoned: set[UUID] = set()  # runs whose live work counts no more, since its agent is terminated
-        self._as_it_was: set[UUID] = set()  # issues whose work is over when it really was
-        self._elsewhere: set[UUID] = set()  # issues whose work is over at another time
+        self._abandoned: set[UUID] = set()  # runs whose work no longer counts as live, because its agent was terminated
+        self._as_it_was: set[UUID] = set()  # issues that end in the replay at the moment at which they really ended
+        self._elsewhere: set[UUID] = set()  # issues that end in the replay at another moment than they really did
         self._begun_since: set[UUID] = set()  # runs that were really fired since the beginning of the range
         self._ends: list[tuple[datetime, UUID]] = []  # when the work of the others is over
         self._fired: set[tuple[UUID, datetime]] = set()

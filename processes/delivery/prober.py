@@ -92,7 +92,8 @@ class Prober:
     async def _ask(self, pending: PendingProbe) -> None:
         wanted = await asyncio.to_thread(self._wanted, pending)
         if wanted is None:
-            self._rest(pending)  # somebody else has recorded something of it, which the read model is about to show
+            # Another process has recorded something about it, which the read model will show in a moment.
+            self._rest(pending)
             return
         if isinstance(wanted, Probe):
             host = (pending.company_id, _host_of(wanted.url))
@@ -104,7 +105,7 @@ class Prober:
                 wanted = await self._found(wanted, pending.company_id)
             finally:
                 self._hosts[host] -= 1
-                self._hosts += Counter()  # drops the hosts whose count is 0
+                self._hosts += Counter()  # removes the entries whose count is 0
         finding = wanted
         await asyncio.to_thread(
             self._executor.attempt, lambda work: probes.record(work, pending, finding), actor="delivery"

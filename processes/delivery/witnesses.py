@@ -29,7 +29,7 @@ from projections.proof.witnessing import Due
 
 LOCK = "witnesses of the log"
 HEADERS = {"User-Agent": "Routines", "Content-Type": "text/plain; charset=utf-8", "Accept-Encoding": "identity"}
-READ = {HTTPStatus.OK, HTTPStatus.CONFLICT}  # answers that say something
+READ = {HTTPStatus.OK, HTTPStatus.CONFLICT}  # statuses whose bodies are read
 # In retry.PAUSES_S: ten minutes, whatever a witness asks for. Attempts never end, since the next checkpoint needs one as well.
 LONGEST_PAUSE = 4
 LONGEST = timedelta(seconds=retry.PAUSES_S[LONGEST_PAUSE - 1])
@@ -89,7 +89,8 @@ class Witnesses:
             self._rests_until = self._clock() + TAKEN
             return
         try:
-            due = await asyncio.to_thread(self._due, conn)  # again: another process may have asked meanwhile
+            # Read again under the lock: another process may have asked meanwhile.
+            due = await asyncio.to_thread(self._due, conn)
             await asyncio.gather(*(self._settle(conn, one) for one in due))
         finally:
             await asyncio.to_thread(delivery_locks.release, conn, LOCK)

@@ -230,7 +230,7 @@ class DeliveryWorker:
         finally:
             self._bytes.give_back(pending.company_id, load.size)
             self._hosts[load.host] -= 1
-            self._hosts += Counter()  # drops the hosts whose count is 0
+            self._hosts += Counter()  # removes the entries whose count is 0
         if not answer.is_good:
             self._note_failure(pending)
         _say(pending, answer)

@@ -22,7 +22,7 @@ PROGRAM = version("routines")
 TIME_LIMITS = """
     SELECT name, setting FROM pg_settings WHERE name IN ('lock_timeout', 'statement_timeout', 'transaction_timeout')"""
 SET_LIMITS = "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) s(name, value)"
-WHOLE_LIMITS = ("transaction_timeout",)  # of these a rebuild has none until its end
+WHOLE_LIMITS = ("transaction_timeout",)  # time limits that do not hold for a rebuild
 HEAD = "SELECT position FROM log.head"
 NOTE_REACHED = "UPDATE rebuild_progress SET position = %s"
 

@@ -36,10 +36,11 @@ RESHAPE = "UPDATE positions SET shape = %s, rebuilt_to = NULL WHERE name = %s"
 NOTE_PROGRESS = f"""
     UPDATE {SCHEMA}.positions SET rebuilt_to = %(position)s
     WHERE name IN (SELECT name FROM {SCHEMA}.positions WHERE name = %(name)s FOR UPDATE SKIP LOCKED)"""
-LOCK_SOON = "SET LOCAL lock_timeout = '0.5s'"  # less than deadlock_timeout, so that no reader is ended in our stead
+# Shorter than deadlock_timeout, so that in a deadlock this process gives way and not a reader.
+LOCK_SOON = "SET LOCAL lock_timeout = '0.5s'"
 LOCK_AS_USUAL = "SET LOCAL lock_timeout = {}"
 LOCK_TRIES = 40
-LOCK_PAUSE_S = 0.1  # lets those pass who have waited for us
+LOCK_PAUSE_S = 0.1  # pause between two tries, in which the waiting readers get the tables
 READMIT = "DELETE FROM isolated_events WHERE read_model = %s"
 
 

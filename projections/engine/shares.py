@@ -30,11 +30,13 @@ COSTS = {
     "deliveries": 3,
 }
 PLACES = 64
-SILENT_S = 10.0  # after which a place counts as free: whoever lives asks something every LOOK_S
-LOOK_S = 1.0  # between two looks who else is there: so long may the models of one that has gone wait
-# The first number of the advisory locks says who divides alike; no others have two numbers.
+# A place whose holder has sent no query for so long counts as free; a living projector sends one every LOOK_S.
+SILENT_S = 10.0
+LOOK_S = 1.0  # how often a projector looks for the others; the models of one that is gone wait at most so long
+# Places are advisory locks with two numbers: the first is equal for projectors that divide the same models, the
+# second is the place.
 TAKE = "SELECT place FROM generate_series(1, %s) place WHERE pg_try_advisory_lock(%s, place) LIMIT 1"
-# A connection whose process has been silent for so long may be one that only Postgres has not missed yet.
+# A connection that was silent for too long is left out: its process may be dead without Postgres having noticed.
 TAKEN = """
     SELECT objid::int FROM pg_locks JOIN pg_stat_activity a USING (pid)
     WHERE locktype = 'advisory' AND classid = %s AND objsubid = 2 AND granted

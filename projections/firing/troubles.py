@@ -48,9 +48,10 @@ from domain.values import AlertBounds, AlertKind, Failed, Opened, RoutineSetting
 from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
 
 BY_PEOPLE = "user:"  # a run that a person has cancelled has not failed
-TOO_LATE = ("skip_missed", "catch_up_cap", OVER_QUOTA)  # what a change of the schedule dropped is not missed
+# Reasons of missed occurrences that count as trouble; occurrences dropped by an edit of the schedule do not.
+TOO_LATE = ("skip_missed", "catch_up_cap", OVER_QUOTA)
 TO_DO, AT_WORK = ("todo", "pending"), ("in_progress", "running")  # of issues, of trajectories
-MOST_WATCHED = 10  # live runs of a routine, so that a heap of open issues is no flood of alerts
+MOST_WATCHED = 10  # live runs that are watched per routine, so that many open issues do not cause a flood of alerts
 UNWATCHED = AlertBounds(untaken_after_sec=None, stuck_after_sec=None, overdue_after_sec=None, missed_in_a_row=None)
 OF_WORK: tuple[AlertKind, ...] = ("untaken", "stuck", "overdue")
 

@@ -87,7 +87,7 @@ def _execute(path: Path) -> dict[str, Any]:
     if spec is None or spec.loader is None:
         raise terminal.Trouble(f"{path}: a Python file has the ending .py")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # where its structs look for the names in their annotations
+    sys.modules[path.stem] = module  # msgspec resolves the annotations of its structs through sys.modules
     try:
         spec.loader.exec_module(module)
     except Exception as error:

@@ -47,14 +47,15 @@ from routines.roles import ANALYST, AUDITOR, SERVICE
 
 SUPERUSER = "postgres"
 DATABASE = "routines"
-START_LIMIT_S = 120.0  # since recovery after a crash may take minutes
+START_LIMIT_S = 120.0  # recovery after a crash may take minutes
 STOP_LIMIT_S = 30.0
 LOCK_LIMIT_S = START_LIMIT_S + STOP_LIMIT_S  # the longest time that another start or stop takes
 POLL_S = 0.02
 SOCKET_PATH_LIMIT_BYTES = 107
 SOCKET_DIR_LINE = 4  # the line of postmaster.pid, counted from 0
 SOCKET_NAME = ".s.PGSQL.5432"
-REACHABLE = "/var/lib"  # where every account can enter a directory that is its own
+# A directory that every account may enter: clusters lie here when their account cannot reach the data directory.
+REACHABLE = "/var/lib"
 SETTINGS = {
     "listen_addresses": "",
     "port": "5432",

@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 
-LONGEST_SLEEP_S = 1.0  # since a machine that sleeps lets `clock` go on, and no timeout
+LONGEST_SLEEP_S = 1.0  # while a machine sleeps, `clock` goes on and timeouts do not: so no sleep is longer
 GRACE_S = 10.0  # between SIGTERM and SIGKILL, when the worker is dead
 
 

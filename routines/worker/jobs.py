@@ -5,7 +5,7 @@ from threading import Event as Stop
 from threading import Lock, Semaphore, Thread
 from typing import Protocol, TypeVar
 
-LOOK_S = 0.1  # the longest wait of the main thread, which alone hears of signals, and not while it waits
+LOOK_S = 0.1  # Python handles signals in the main thread, between two waits: so no wait of it is longer
 
 
 class Finished(Protocol):

@@ -13,7 +13,7 @@ MOST_PART = 32_768  # characters of a part; what is printed beyond it in one pau
 MOST_PIECES = 100  # of a part: changes between standard output and standard error
 LEFT_OUT = "[... {} bytes are left out here ...]\n"
 
-Send = Callable[[Any], bool | None]  # whether the log takes no more; None when no answer was heard
+Send = Callable[[Any], bool | None]  # sends a part; returns whether the log is full, or None if no answer came
 
 
 class LiveLog:
@@ -69,7 +69,7 @@ class LiveLog:
             return
         try:
             is_full = self._send(body)
-        except (Refused, CannotWork):  # also by a server that keeps no logs
+        except (Refused, CannotWork):  # raised by servers without run logs, too
             self._is_full = True
             return
         self._unsent = body if is_full is None else None

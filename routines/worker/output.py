@@ -10,8 +10,8 @@ LONGEST_PIECE = 1 << 16  # bytes of a line that has not ended; what goes beyond 
 LEFT_OUT = "\n[... {} bytes are left out here ...]\n"
 
 Stream = Literal["stdout", "stderr"]
-Hear = Callable[[Stream, str], None]  # is told a stream, and a text of it
-Show = Callable[[str, Stream, str], None]  # is told as well whose output it is
+Hear = Callable[[Stream, str], None]  # called with a stream and a text that was printed on it
+Show = Callable[[str, Stream, str], None]  # the same, with the name of the work first
 
 
 class Masking:
@@ -31,7 +31,7 @@ class Masking:
         self._held += chunk.replace(b"\0", b"")
         end = max(self._held.rfind(b"\n"), self._held.rfind(b"\r")) + 1
         if len(self._held) - end > LONGEST_PIECE + self._overlap:
-            end = len(self._held) - self._overlap  # a secret that begins before is there to its end
+            end = len(self._held) - self._overlap  # a secret that begins before this place has arrived in full
         return self._pass_on(end)
 
     def rest(self) -> bytes:

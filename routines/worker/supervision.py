@@ -13,9 +13,10 @@ from routines.worker.errors import CannotWork, Refused, Stopped
 from routines.worker.guard import clock
 
 LOOK_S = 3.0
-OF_A_LEASE = 4  # how many times a lease is renewed, and its holder looked after, within its length
-END_AFTER = 2 / 3  # of a lease that is not renewed: the command gets SIGTERM, so that it has ended before the lease
-KILL_AFTER = 5 / 6  # of it: SIGKILL
+OF_A_LEASE = 4  # so many times within its length a lease is renewed, and the work looked at
+# The share of an unrenewed lease after which the command gets SIGTERM, so that it ends before the lease does.
+END_AFTER = 2 / 3
+KILL_AFTER = 5 / 6  # the share of it after which the command gets SIGKILL
 NOT_RENEWED = "the lease could not be renewed in time"
 STOPPED = "the worker was stopped"
 
@@ -81,7 +82,7 @@ class Lease:
     def __init__(self, length_s: float, renewed_at: float) -> None:
         self.length_s = length_s
         self._renewed_at = renewed_at
-        self.is_held = True  # until the command gives the work away itself; then nothing limits its time
+        self.is_held = True  # false once the command itself has given the work away: then no lease limits its time
 
     def renew(self, asked_at: float) -> None:
         """

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 MICROS = 1_000_000
-MOST = 10**15  # that the server takes of each
+MOST = 10**15  # the largest number that the server accepts for each of them
 
 Count = Annotated[int, Meta(ge=0, le=MOST)]
 

@@ -306,7 +306,7 @@ class Worker:
         current = self.server.ask("GET", path)
         loss = ended.reason if ended.lost else self._loss_by(current, session)
         if loss is not None and ended.reason == NOT_RENEWED:
-            loss = NOT_RENEWED  # whatever has become of the issue since
+            loss = NOT_RENEWED  # counts as lost, whatever has become of the issue since
         if loss is not None:
             self._keep_output(issue, session, replace(ended, reason=loss))
             return "stopped", loss
@@ -325,7 +325,8 @@ class Worker:
         except Refused as refusal:
             self._keep_output(issue, session, replace(ended, reason=str(refusal)))
             return "stopped", str(refusal)
-        if outcome == "cancelled" and changed["status"] != "cancelled":  # by the retry policy of its routine
+        # The retry policy of the routine has put the issue back to do.
+        if outcome == "cancelled" and changed["status"] != "cancelled":
             return "tried again", f"{ended.reason}{_next_attempt(self._run_of(issue))}"
         return outcome, ended.reason
 

@@ -156,6 +156,9 @@ def _is_builtin(name: str) -> bool:
 def _origin(module: str, name: str) -> Definition:
     """Where it is defined, through as many imports as there are."""
     node = _top(module).get(name, [None])[0]
+    if node is None:
+        packed = (star.module for star in _top(module).get("*", []) if isinstance(star, ast.ImportFrom) and star.module)
+        return next((_origin(inner, name) for inner in packed if name in _top(inner)), (module, name))
     if isinstance(node, ast.Import):
         alias = next(alias for alias in node.names if (alias.asname or alias.name) == name)
         return alias.name, ""

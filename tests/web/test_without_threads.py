@@ -17,7 +17,7 @@ from web.http import backend as backends
 from web.http.backend import Backend
 from web.http.json_body import SMALL
 from web.paperclip import routines as routes
-from web.paperclip import triggers
+from web.paperclip import webhooks
 
 LIMIT_S = 60.0
 
@@ -30,7 +30,7 @@ def no_thread():
         raise AssertionError(fn)
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (backends, routes, triggers):
+        for module in (backends, routes, webhooks):
             patch.setattr(module, "sync_to_thread", refuse)
         yield
 

@@ -48,7 +48,7 @@ LIMITS = {  # of the service, shorter
 }
 TRANSACTION_LIMIT = "400ms"
 TRIES = 10
-ENOUGH = 5  # wrong cases, after which the rest of a kind is left out
+ENOUGH = 5  # after so many wrong cases the rest of a kind is left out
 SILENCE_S = 3.0  # how long a second client may need beside a silent one
 CATCH_UP = 25
 GROUP = 3  # appends that are committed together
@@ -218,7 +218,7 @@ def _projecting(side: Side) -> Iterator[None]:
 def _patient(side: Side) -> psycopg.Connection[Any]:
     conn = bootstrap.connect(side.system.settings)
     conn.execute("SET idle_in_transaction_session_timeout = 0")
-    conn.execute("SET transaction_timeout = 0")  # the short limits are for what is cut
+    conn.execute("SET transaction_timeout = 0")  # this connection is not cut, so it has no short limits
     return conn
 
 
@@ -289,7 +289,7 @@ def _all_cuts(bench: Bench, kind: str, make: Callable[[], Case], size: Size, cha
             if len(broken) >= ENOUGH:
                 return Outcome(f"cut: {kind}", total, f"{cases} cuts", broken)
             progress(f"{mode} message {k}, {cases} cases, {total.faults} wrong")
-    total.worst_s = 0.0  # what is armed is late already
+    total.worst_s = 0.0  # schedules are armed in the past, so their lateness says nothing
     return Outcome(f"cut: {kind}", total, f"{cases} cuts", broken, notes=[f"{reach} messages"])
 
 

@@ -60,7 +60,7 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
                 prepare(system.executor, caller)
                 for number in range(kills):
                     call(system.executor, caller, receiver.url, calls // kills)
-                    time.sleep(chance.uniform(0, 2))  # a process begins to send after one or so
+                    time.sleep(chance.uniform(0, 2))  # a process takes about a second to begin sending
                     victim = chance.randrange(PROCESSES)
                     running[victim].kill()
                     running[victim].wait()

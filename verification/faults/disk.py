@@ -108,7 +108,7 @@ def _outcome(
         verdict = oracle.judge(log, until=oracle.clock(log) - timedelta(seconds=1), answered=client.answered)
         starts.add(_started_at(log))
     ends = f"Postgres ended {len(starts) - 1} times"
-    broken += [ends] * (len(starts) - 1 < times // 2)  # it was to end in each second time
+    broken += [ends] * (len(starts) - 1 < times // 2)  # at least every second time Postgres was to end by itself
     notes = [f"{ends}; all was well again at most {longest_s:.1f} s after there was room"]
     return Outcome("disk", verdict, f"{times} times full", [*broken, *client.refused[:3]], notes=notes)
 

@@ -110,7 +110,8 @@ class Environment:
         self.postgres = LocalPostgres(self.directory)
         self.limit_s = 120.0  # how long a campaign waits for something to happen
         self.env: dict[str, str] = {}  # of every process
-        self.prepared: Callable[[Database], None] = lambda _database: None  # what breaks it, for bite.py
+        # Breaks the system on purpose, for mutation_check.py.
+        self.prepared: Callable[[Database], None] = lambda _database: None
 
     @property
     def socket(self) -> Path:
@@ -187,6 +188,7 @@ BEHIND = """
 def settled(database: Database, passed_over: list[str] | None = None) -> bool:
     """Whether no schedule is due. It only says when to stop waiting; the oracle does not rely on it."""
     with suppress(psycopg.OperationalError), database.superuser() as conn:
-        if conn.execute(BEHIND).fetchone() == (0,):  # first: what is folded after it is not due unseen
+        # Asked first, so that nothing that is folded later comes due unseen.
+        if conn.execute(BEHIND).fetchone() == (0,):
             return conn.execute(DUE, (passed_over or [],)).fetchone() == (0,)
     return False

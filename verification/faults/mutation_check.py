@@ -38,7 +38,7 @@ OF_THE_SEQUENCE = """
     PERFORM setval('log.places', last + many);
     PERFORM pg_sleep(random() * 0.05);
     SELECT h.hash INTO chain FROM log.head h;"""
-PATIENCE_S = 20.0  # what is broken may well stand still
+PATIENCE_S = 20.0  # how long a broken system may stand still before the round is judged
 MOVE = "UPDATE log.head SET position = last + many, hash = chain;"
 MOVE_IF_AHEAD = "UPDATE log.head SET position = last + many, hash = chain WHERE position < last + many;"
 

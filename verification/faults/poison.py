@@ -20,7 +20,7 @@ from verification.faults.campaign import Outcome, Progress, Size
 from verification.faults.environment import Database, Environment, settle, settled, wait_for
 from verification.faults.load import CompanyFixture
 
-LATE_S = 1.0  # that a good occurrence may be late
+LATE_S = 1.0  # how late an occurrence that is not poisoned may be
 LIMIT_S = 60.0
 STANDSTILL_S = 15.0  # after which it is said that nothing happens any more
 FAILED_S = 30.0  # within which a poisoned one must have failed

@@ -44,7 +44,7 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
                     progress(f"freeze {number + 1} of {freezes}, {oracle.runs(log):,} runs")
                 victim.send_signal(signal.SIGCONT)
             settle(database, LIMIT_S)
-            time.sleep(2)  # for what the one that came back still has in mind
+            time.sleep(2)  # time for the scheduler that came back to act on what it had read before
             verdict = oracle.judge(log, until=settle(database, LIMIT_S), began=began)
             broken = [f"an occurrence waited {verdict.worst_s:.1f} s"] * (verdict.worst_s > LATE_S)
             broken += ["a scheduler ended"] * any(process.poll() is not None for process in running)

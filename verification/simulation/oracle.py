@@ -70,8 +70,8 @@ CAP = 25
 MOST_CANCELLED = 100  # issues that one firing cancels
 DEEPEST = 10  # runs that follow the first one of a chain
 CLOSED = ("done", "cancelled")
-DOERS = ("user:", "agent:")  # how the names of those begin who wake a routine that has an activity gate
-DONE_TO = ("agent", "goal", "issue", "project", "routine")  # what they have done that to
+DOERS = ("user:", "agent:")  # actors with these prefixes count as activity for an activity gate
+DONE_TO = ("agent", "goal", "issue", "project", "routine")  # prefixes of the events that count as their activity
 NO_ACTIVITY = Skipped(reason="no_external_activity")
 INSTANT = timedelta(microseconds=1)
 
@@ -90,8 +90,10 @@ class Account:
         self.routine_id = routine_id
         self.terms: Terms | None = None
         self.enabled = self.deleted = False
-        self.since: datetime | None = None  # what is planned after it is owed; None before it was created
-        self.stopped_at: datetime | None = None  # what is planned after it is not owed; None while the schedule runs
+        # Occurrences planned after this moment must get an outcome; None before the schedule was created.
+        self.since: datetime | None = None
+        # Occurrences planned after this moment need no outcome; None while the schedule runs.
+        self.stopped_at: datetime | None = None
         self.stood_still: tuple[datetime, datetime] | None = None  # the last time it did, from when until when
         self.outcomes: dict[datetime, str] = {}
         self.announced: dict[datetime, datetime] = {}  # with jitter: when an occurrence comes due
@@ -135,7 +137,7 @@ class Oracle:
         self._slots: dict[UUID, dict[UUID, None]] = defaultdict(dict)  # live execution issues, as the slots say
         self._fired: set[UUID] = set()
         self._kept: list[tuple[Account, str]] = []  # schedules of which the first waiting occurrence has stayed
-        self._unmade: dict[UUID, str] = {}  # runs that still want something
+        self._unmade: dict[UUID, str] = {}  # runs whose issue is still missing in the log
         self._touched: set[UUID] = set()  # routines whose issues or slots moved since the last check
         self._made_up: Counter[tuple[UUID, datetime]] = Counter()
         self._capped: dict[tuple[UUID, datetime], int] = {}

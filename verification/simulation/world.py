@@ -52,7 +52,7 @@ SECOND = timedelta(seconds=1)
 YEAR = timedelta(days=365.25)
 CHANGES_A_YEAR = 12  # of a routine
 ENOUGH = 50  # violations
-ANSWERED = 60 * SECOND  # no probe waits for longer
+ANSWERED = 60 * SECOND  # every probe is answered, or given up, within this time
 STUCK = 50  # ticks, one after the other, that leave something that is due
 STORE: frozenset[Kind] = frozenset(get_args(Kind))
 
@@ -145,7 +145,7 @@ class World:
         self._many = 0
         self._nested = False
         self._idle_ticks = 0
-        self._turn = 0  # of the alarm; an earlier one is not wanted any more
+        self._turn = 0  # the number of the newest alarm; earlier ones are ignored
         self._up = True
         self._caller = BoardUser(user_id=self._new_id(), key_id=self._new_id(), instance_admin=True)
         self._processes: list[Process | None] = []
@@ -259,7 +259,7 @@ class World:
 
     def _alarm(self) -> None:
         running = [which for which, process in enumerate(self._processes) if process is not None]
-        if self._random.random() < 0.1:  # mostly the same one is first, and knows what it has read
+        if self._random.random() < 0.1:  # usually the same scheduler is first, with a warm cache
             self._random.shuffle(running)
         pauses = [self._tick(which) for which in running if self._waits()]
         if running:
@@ -313,7 +313,8 @@ class World:
         if self._nested:
             return
         self._nested, self._faults.off = True, True
-        web, self._web = self._web, self._executor(1)  # of another process: this one may hold its turn
+        # Acts as another process would, since this one may hold the turn of the stream.
+        web, self._web = self._web, self._executor(1)
         try:
             others = [process for process in self._processes if process is not None and not process.busy]
             if others and (self._random.random() < 0.5 or not self.shape.people):

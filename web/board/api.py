@@ -138,7 +138,8 @@ class Api:
             "http_version": "1.1",
             "method": method,
             "scheme": self._scope["scheme"],
-            "path": unquote(path.replace("%2F", "%252F")),  # a slash in a name begins no other part of the path
+            # An escaped slash stays part of a name instead of splitting the path.
+            "path": unquote(path.replace("%2F", "%252F")),
             "raw_path": path.encode(),
             "query_string": query.encode(),
             "root_path": "",

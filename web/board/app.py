@@ -112,7 +112,8 @@ def to_page(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     if isinstance(error, SignInNeeded):
         note_refusal(request.scope, error, 401, "not signed in")
         is_stream = request.headers.get("accept") == EVENT_STREAM
-        if is_stream or "hx-request" in request.headers:  # the page that is open is to ask for a sign-in as a whole
+        # A request of a script: tell it to reload the page, which then shows the sign-in.
+        if is_stream or "hx-request" in request.headers:
             return _with_headers(Response(None, status_code=204, headers={"HX-Refresh": "true"}))
         query = request.scope["query_string"].decode("latin-1")
         following = quote(request.scope["path"]) + (f"?{query}" if query else "")

@@ -14,7 +14,8 @@ MOST_ROWS = 200
 SPARE_ROWS = 1  # empty ones, for further variables
 PLAIN, BOUND = "plain", "secret_ref"
 TYPES = [(PLAIN, "a value of its own"), (BOUND, "a company variable")]
-SHOWN = ("name", "type", "variable", "kept")  # of a row; what was typed as its value is not shown again
+# Fields of a row that are shown again after an error; a typed value is not.
+SHOWN = ("name", "type", "variable", "kept")
 Json = Mapping[str, Any]
 
 

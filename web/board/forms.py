@@ -10,7 +10,7 @@ from litestar import Request
 
 from domain.errors import Forbidden
 from web.board.session import FORGERY_FIELD, SessionCookie, is_from_own_form, session_of
-from web.http.validation import Invalid
+from web.http.validation import invalid
 
 MOST_FIELDS = 1_000
 MOST_DIGITS = 12
@@ -38,7 +38,7 @@ class Form:
     def one_of(self, name: str, known: Sequence[str]) -> str:
         """Return which of some words a field or the button that was pressed has sent. Raise Invalid for another one."""
         if (word := self.text(name)) not in known:
-            raise Invalid([{"code": "custom", "message": f"{name} must be {' or '.join(known)}", "path": [name]}])
+            raise invalid(f"{name} must be {' or '.join(known)}", name)
         return word
 
     def has(self, name: str) -> bool:
@@ -83,7 +83,7 @@ async def read_form(request: Request[Any, Any, Any]) -> Form:
         text = (await request.body()).decode()
         return Form(parse_qs(text, keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="strict"))
     except ValueError as error:
-        raise Invalid([{"code": "custom", "message": "The form cannot be read", "path": []}]) from error
+        raise invalid("The form cannot be read") from error
 
 
 def must_be_own(request: Request[Any, Any, Any], cookie: SessionCookie, fields: Form) -> None:

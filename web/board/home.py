@@ -93,7 +93,7 @@ def _read(visit: Visit) -> tuple[Numbers, Sequence[overview.ListedRoutine], Mapp
     backend.authorize(visit.caller, read_access.company, company_id)
     with backend.consistent_read(*HOME_MODELS) as conn:
         numbers = overview.numbers(conn, company_id, visit.now - DAY, visit.now - GRACE)
-        if not visit.rights.administer:  # who does not see deliveries is not needed for them
+        if not visit.rights.administer:  # a reader without access to deliveries is not told about dead ones
             numbers = numbers._replace(dead_deliveries=0)
         coming = overview.in_order(conn, company_id, Filters(status=("active",)), "next", limit=NEXT)
         return numbers, coming, overview.strips(conn, [row.item.id for row in coming])
@@ -147,7 +147,7 @@ def _count(visit: Visit, begin: datetime) -> tuple[list[int], bool]:
         distinct = overview.schedules(conn, company_id)
     counts = [0] * (DAYS * HOURS)
     cells = cells_of(begin)
-    first = (visit.now - begin) // HOUR  # what is over is not to come
+    first = (visit.now - begin) // HOUR  # hours that have passed are not shown
     for schedule, many in distinct.most_common(MOST_DISTINCT):
         for cell, count in list(zip(cells, _by_hour(schedule, begin.astimezone(UTC)), strict=True))[first:]:
             if cell < len(counts):

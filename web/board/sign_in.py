@@ -109,7 +109,8 @@ def _close(backend: Backend, caller: Caller) -> None:
 
 def _close_all(backend: Backend, caller: Caller) -> None:
     user = require_board(backend.authorize(caller, read_access.board))
-    with backend.consistent_read("directory", eventual=True) as conn:  # what it lacks yet ends as well
+    # A key that is not in the read model yet ends with the session that it rests on.
+    with backend.consistent_read("directory", eventual=True) as conn:
         known = [key.id for key in keys.of_user(conn, user.user_id) if key.revoked_at is None]
     backend.executor.execute(caller, sessions.close_all, known)
 

@@ -1,6 +1,6 @@
 """
 The catalogue of events in the forms of standards: a JSON Schema (2020-12) of every kind, and an AsyncAPI 3 document of the
-feeds. Both are made from the classes of `domain/events.py`, whose names and fields are promises.
+feeds. Both are made from the classes of `domain/events`, whose names and fields are promises.
 """
 
 from functools import cache

@@ -15,10 +15,11 @@ from projections.audit.feed import Filters
 from web.events import formats
 from web.events.formats import Event
 from web.events.live import LiveFeed, Reader, Tail, Watcher
-from web.events.requests import ORDERS, FeedRequest, invalid
+from web.events.requests import ORDERS, FeedRequest
 from web.http.backend import Backend
 from web.http.media_types import JSON
 from web.http.paging import cursor_of, next_page_headers_from
+from web.http.validation import invalid
 
 SEARCH_LIMIT_S = 5.0  # for a page
 P = ParamSpec("P")
@@ -100,7 +101,9 @@ class Feeds:
             self._check_position(begins, "after" if asked.resumed_after is None else "Last-Event-ID")
         else:
             begins = 0 if filters.since is not None else self._end()
-            right = access()  # what has ended it before that position the reader will not come across
+            # Asked once more: an event before that position may have ended the access, and the reader
+            # would not see that event.
+            right = access()
         self.tail.check_room()
         return LiveFeed(
             self.tail, Reader(self.tail, self._backend, replace(filters, after=None), begins, right, access)

@@ -47,7 +47,7 @@ KEPT_EVENTS, KEPT_BYTES = 5_000, 8 * 1024 * 1024  # in memory, for all readers
 CHUNK_BYTES = 64 * 1024  # that are sent to a reader at a time; one event may be larger
 BEGINNING = b"retry: 2000\nid: %d\n\n"  # after so many milliseconds a browser connects again
 SIGN_OF_LIFE = b"id: %d\n\n"  # no event; but whoever comes back goes on after this position
-CHANGED = b"id: %d\ndata: changed\n\n"  # for those who are not told what has changed
+CHANGED = b"id: %d\ndata: changed\n\n"  # for feeds that only say that something has changed
 HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),

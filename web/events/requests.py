@@ -16,7 +16,7 @@ from projections.audit.feed import Filters, Order
 from web.events.formats import EVENT_STREAM, OF_FEEDS, wanted_type
 from web.http.paging import Paging, Position, place_of
 from web.http.requests import MOST_DIGITS, MOST_NUMBER, parse_whole_number, uuid_or_none
-from web.http.validation import Invalid
+from web.http.validation import invalid
 from web.paperclip.schedules import moment_of
 
 USUAL, MOST = 100, 1_000  # events of a page
@@ -137,11 +137,6 @@ def _whole_millisecond(moment: datetime | None) -> datetime | None:
 
 def _position(text: str | None, name: str) -> int | None:
     return None if text is None else parse_whole_number(text, name, 0, 0, MOST_NUMBER)
-
-
-def invalid(message: str, name: str) -> Invalid:
-    """Return the error for a parameter of a feed."""
-    return Invalid([{"code": "custom", "message": message, "path": [name]}])
 
 
 def position_or_none(text: str) -> int | None:

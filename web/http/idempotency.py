@@ -7,7 +7,7 @@ from litestar.params import HeaderParameter
 
 from application.request_bodies.fields import IdempotencyKey
 from web.http.requests import JsonRequest
-from web.http.validation import Invalid, parse
+from web.http.validation import Invalid, invalid, parse
 
 HEADER = "Idempotency-Key"
 
@@ -22,7 +22,7 @@ async def idempotency_key(
 def read_key(name: str, values: Sequence[str]) -> str | None:
     """Return the key in the values of a header, or None without one or for an empty one. Raise Invalid."""
     if len(values) > 1:
-        raise wrong_header(name, f"{name} must be given at most once")
+        raise invalid(f"{name} must be given at most once", name)
     try:
         return parse(IdempotencyKey, values[0]) or None if values else None
     except Invalid as error:
@@ -32,10 +32,5 @@ def read_key(name: str, values: Sequence[str]) -> str | None:
 def one_key(in_header: str | None, in_body: str | None) -> str | None:
     """Return the key of a request that may give it in the header or in its body. Raise Invalid if the two differ."""
     if in_header and in_body and in_header != in_body:
-        raise wrong_header(HEADER, f"{HEADER} and idempotencyKey differ: give one of them")
+        raise invalid(f"{HEADER} and idempotencyKey differ: give one of them", HEADER)
     return in_header or in_body or None
-
-
-def wrong_header(name: str, message: str) -> Invalid:
-    """Return the refusal of a header."""
-    return Invalid([{"code": "custom", "message": message, "path": [name]}])

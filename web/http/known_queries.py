@@ -8,9 +8,10 @@ from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 
 from web.http.tolerated_fields import LENIENT_QUERIES
 from web.http.unknown_names import describe_unknown
-from web.http.validation import Invalid
+from web.http.validation import Invalid, invalid
 
-MEANT = {"asOf"}  # parameters of ours that no other client sends: whoever does means them, wherever it is
+# Parameters that are only ours, so a client that sends one means it: where it has no effect it is refused.
+MEANT = {"asOf"}
 
 ONCE = MEANT | {"from", "to"}  # moments, of which an operation takes one each
 
@@ -34,7 +35,7 @@ async def must_know_query(request: ASGIConnection[Any, Any, Any, Any], handler: 
             shown, message = describe_unknown("query parameter", name, known)
             raise Invalid([{"code": "unrecognized_keys", "keys": [shown], "message": message, "path": [shown]}])
         if name in ONCE and len(request.query_params.getall(name)) > 1:
-            raise Invalid([{"code": "custom", "message": f"{name} must be given once", "path": [name]}])
+            raise invalid(f"{name} must be given once", name)
 
 
 @cache

@@ -32,7 +32,7 @@ from projections.engine.documents import Part
 from web.http.answers import Answer
 from web.http.backend import Backend
 from web.http.public_path import public_path
-from web.http.validation import Invalid
+from web.http.validation import Invalid, invalid
 
 VERSION = 1
 MOST_POSITION = 2**63 - 1
@@ -115,7 +115,7 @@ def row_of(row_id: UUID | None, find: Callable[[UUID], T | None], name: str = "c
 
 def not_of_list(name: str = "cursor") -> Invalid:
     """Return the error for a cursor that the list did not return."""
-    return Invalid([{"code": "custom", "message": f"{name} must be one that this list returned", "path": [name]}])
+    return invalid(f"{name} must be one that this list returned", name)
 
 
 def _is_sound(place: object) -> bool:

@@ -23,8 +23,10 @@ MAX_HEAD_BYTES = 64 * 1024  # the memory for a head that is not complete yet; th
 MAX_FRAME_BYTES = 256 * 1024  # of a request without its body: the head, the sizes of chunks, the trailer
 MAX_ADDRESS_BYTES = 8 * 1024  # with the query; decoding an address takes far longer than sending it
 UNREADABLE = RareLine("request_unreadable")  # of the process
-MAX_DROPPED_BYTES = 64 * 1024 * 1024  # of what a client goes on to send after its answer
-SLOWEST_BYTES_PER_S = 32 * 1024  # of a body: so much of it buys a second
+# How much a client may go on to send after it was answered, before the connection is closed.
+MAX_DROPPED_BYTES = 64 * 1024 * 1024
+# The slowest rate at which a body may arrive: each further so many bytes extend its deadline by a second.
+SLOWEST_BYTES_PER_S = 32 * 1024
 CLIENT_IS_THERE_S = 0.1  # how often it is looked whether a client that sends no more still waits for its answer
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 CLOSE_WAIT = 8  # the state of Linux's TCP in which the other end sends no more, and may still receive

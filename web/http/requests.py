@@ -11,7 +11,7 @@ from litestar.params import HeaderParameter
 
 from application.access import Caller
 from web.http import json_body
-from web.http.validation import UUID_TEXT, Invalid, parse
+from web.http.validation import UUID_TEXT, Invalid, invalid, parse
 
 MOST_DIGITS = 12
 MOST_NUMBER = 10 ** (MOST_DIGITS - 1) - 1  # of a query
@@ -60,7 +60,7 @@ def parse_whole_number(text: str | None, name: str, default: int, least: int, mo
         return default
     if not (text.isascii() and text.isdigit() and len(text) < MOST_DIGITS and least <= int(text) <= most):
         kind = "a positive integer" if least == 1 else "an integer"
-        raise Invalid([{"code": "custom", "message": f"{name} must be {kind} up to {most}", "path": [name]}])
+        raise invalid(f"{name} must be {kind} up to {most}", name)
     return int(text)
 
 

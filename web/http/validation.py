@@ -40,6 +40,11 @@ class Invalid(Exception):
         super().__init__("Validation error")
 
 
+def invalid(message: str, *path: str) -> Invalid:
+    """Return the error with this one message, about the field, the parameter or the header at the path."""
+    return Invalid([{"code": "custom", "message": message, "path": list(path)}])
+
+
 class Place(NamedTuple):
     """A place in a body, and the issues that were found so far."""
 
@@ -67,15 +72,14 @@ class Place(NamedTuple):
 def must_be_future(moment: datetime | None | UnsetType, field: str, now: datetime) -> None:
     """Raise Invalid for a moment that is over. `field` is its name in the body."""
     if isinstance(moment, datetime) and moment <= now:
-        raise Invalid([{"code": "custom", "message": f"{field} must be in the future", "path": [field]}])
+        raise invalid(f"{field} must be in the future", field)
 
 
 def must_resume(resume_at: datetime | None | UnsetType, now: datetime) -> None:
     """Raise Invalid for an end of a pause that is over, or so far away that zones have no time for it."""
     must_be_future(resume_at, "resumeAt", now)
     if isinstance(resume_at, datetime) and resume_at >= TOO_FAR:
-        message = f"resumeAt must lie before the year {TOO_FAR.year}"
-        raise Invalid([{"code": "custom", "message": message, "path": ["resumeAt"]}])
+        raise invalid(f"resumeAt must lie before the year {TOO_FAR.year}", "resumeAt")
 
 
 def parse(shape: type[T], value: object) -> T:
@@ -87,7 +91,7 @@ def parse(shape: type[T], value: object) -> T:
             raise Invalid(place.issues)
         return msgspec.convert(clean, shape)
     except (msgspec.ValidationError, ValueError) as error:
-        raise Invalid([{"code": "custom", "message": str(error), "path": []}]) from error
+        raise invalid(str(error)) from error
 
 
 def _walk(shape: Any, value: object, place: Place) -> object:

@@ -17,7 +17,7 @@ from web.http import json_body
 from web.http.backend import Backend
 from web.http.media_types import FORMS, URL_ENCODED
 from web.http.requests import ReadRequest, bearer_token
-from web.http.validation import Invalid, parse
+from web.http.validation import invalid, parse
 
 MOST_FIELDS, MOST_ESCAPES = 1_000, 100_000  # of a form; parsing one takes far longer than sending it
 OBJECTS = ("init_params", "secret_params")  # parts of a form that hold JSON
@@ -36,11 +36,11 @@ class JettyRequest(ReadRequest):
     def _read(self, body: bytes) -> object:
         """Return the JSON value of a body. Raise Invalid."""
         if not json_body.is_announced(self.headers.get("content-type", "application/json")):
-            raise _wrong("Content-Type must be application/json in UTF-8")
+            raise invalid("Content-Type must be application/json in UTF-8")
         try:
             return json_body.read(body)
         except json_body.Unsound as unsound:
-            raise _wrong(str(unsound)) from unsound
+            raise invalid(str(unsound)) from unsound
 
     async def run(self) -> RunCreate:
         """Return the body of a call, which is JSON or a form; files in it are dropped. Raise Invalid."""
@@ -80,7 +80,7 @@ def limit_of(text: str | None) -> int:
     if text is None:
         return USUAL_RUNS
     if not (text.isascii() and text.isdigit()) or int(text[:9]) < 1:
-        raise _wrong("limit must be a positive integer", "limit")
+        raise invalid("limit must be a positive integer", "limit")
     return min(int(text[:9]), MOST_RUNS)
 
 
@@ -94,7 +94,7 @@ def parse_whole_number(text: str | None, name: str, default: int, most: int) -> 
     if text is None:
         return default
     if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= most):  # noqa: PLR2004
-        raise _wrong(f"{name} must be a positive integer up to {most}", name)
+        raise invalid(f"{name} must be a positive integer up to {most}", name)
     return int(text)
 
 
@@ -111,7 +111,7 @@ def _reached(work: UnitOfWork, principal: Principal, named: dict[str, Any]) -> N
 def _url_encoded(body: bytes) -> Mapping[str, object]:
     """Return the fields of a form. Raise Invalid if it has too many fields or escapes."""
     if body.count(b"&") >= MOST_FIELDS or body.count(b"%") > MOST_ESCAPES:
-        raise _wrong(
+        raise invalid(
             f"A form must have at most {MOST_FIELDS} fields and {MOST_ESCAPES} escapes; a JSON body may be larger"
         )
     return dict(parse_qsl(body.decode("latin-1"), keep_blank_values=True))
@@ -134,8 +134,4 @@ def _object(name: str, value: object) -> object:
     try:
         return json_body.read(str(value).encode())
     except json_body.Unsound as unsound:
-        raise _wrong(f"{name} must be a JSON object: {unsound}", name) from unsound
-
-
-def _wrong(text: str, *path: str) -> Invalid:
-    return Invalid([{"code": "custom", "message": text, "path": list(path)}])
+        raise invalid(f"{name} must be a JSON object: {unsound}", name) from unsound

@@ -23,7 +23,7 @@ from web.http.paging import NEXT, Paging, cursor_only, make_page, paging, place_
 from web.http.path_ids import CompanyId, DeliveryId, EndpointId
 from web.http.requests import parse_whole_number
 from web.http.routing import delete, get, patch, post
-from web.http.validation import Invalid
+from web.http.validation import invalid
 
 ENDPOINTS = ("endpoints",)
 DELIVERIES = ("deliveries",)
@@ -246,8 +246,7 @@ def _status(text: str) -> Status:
     for status in get_args(Status):
         if status == text:
             return status  # type: ignore[no-any-return]
-    message = f"status must be one of {', '.join(get_args(Status))}"
-    raise Invalid([{"code": "custom", "message": message, "path": ["status"]}])
+    raise invalid(f"status must be one of {', '.join(get_args(Status))}", "status")
 
 
 def _pending_delivery(delivery: Delivery) -> PendingDelivery:

@@ -42,7 +42,7 @@ from web.http.public_path import public_path
 from web.http.requests import MOST_NUMBER, parse_whole_number
 from web.http.routing import get
 from web.http.streamed_answer import StreamedAnswer
-from web.http.validation import Invalid
+from web.http.validation import invalid
 from web.paperclip.schedules import moment_of
 
 MOST_EVENTS = 100_000  # of one export
@@ -290,7 +290,7 @@ class Exports(Controller):
 def _format(text: str | None) -> Format:
     chosen = text or "ndjson"
     if chosen not in get_args(Format):
-        raise _invalid(f"format must be {', '.join(get_args(Format)[:-1])} or {get_args(Format)[-1]}", "format")
+        raise invalid(f"format must be {', '.join(get_args(Format)[:-1])} or {get_args(Format)[-1]}", "format")
     if chosen == "parquet" and not export_files.has_parquet():
         raise RuleViolation("This service has no pyarrow, which writes Parquet; take ndjson or csv")
     return cast("Format", chosen)
@@ -300,7 +300,3 @@ def _next(request: Request[Any, Any, Any], position: int) -> str:
     query = [item for item in request.query_params.multi_items() if item[0] != "after"]
     address = f"{public_path(request)}{request.url.path}?{urlencode([*query, ('after', position)])}"
     return f'<{address}>; rel="next"'
-
-
-def _invalid(message: str, name: str) -> Invalid:
-    return Invalid([{"code": "custom", "message": message, "path": [name]}])

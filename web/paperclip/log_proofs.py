@@ -216,7 +216,8 @@ def _tile(backend: Backend, tree_id: UUID, path: str) -> bytes:
     if len(parts) < width:
         raise NotFound("Tile not found")
     if match[1] == "entries":
-        if max(map(len, parts)) > MOST_ENTRY:  # a writer who went round the service has named an event so
+        # Only somebody who wrote to the log past the service can have made so long a name.
+        if max(map(len, parts)) > MOST_ENTRY:
             raise NotFound("An entry of this bundle is longer than tlog-tiles has room for")
         return b"".join(len(entry).to_bytes(2, "big") + entry for entry in parts)
     return b"".join(parts)

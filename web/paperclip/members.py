@@ -22,7 +22,7 @@ from web.http.backend import Backend
 from web.http.paging import NEXT, Paging, cursor_only, read_page
 from web.http.path_ids import CompanyId, MemberId
 from web.http.routing import delete, get, patch, post
-from web.http.validation import Invalid, must_be_future
+from web.http.validation import invalid, must_be_future
 from web.paperclip.keys import MintedBoardKey
 
 
@@ -34,7 +34,7 @@ async def revokes_keys(
         return True
     if text == "false":
         return False
-    raise Invalid([{"code": "custom", "message": "revokeKeys must be true or false", "path": ["revokeKeys"]}])
+    raise invalid("revokeKeys must be true or false", "revokeKeys")
 
 
 class AddedMember(responses.Member, frozen=True, kw_only=True):

@@ -306,7 +306,8 @@ class Routines(Controller):
             return replace(data, idempotency_key=one_key(idempotency_key, data.idempotency_key))
 
         def fire(work: UnitOfWork, principal: Principal, id_: UUID) -> list[Recorded]:
-            return runs.fire_by_hand(work, principal, id_, wanted())  # only who is known hears of two keys that differ
+            # Read last: that two keys differ is said only to a caller who may fire the routine.
+            return runs.fire_by_hand(work, principal, id_, wanted())
 
         decide = backend.executor.decision(caller, fire, routine_id)
         done = await backend.on_loop.attempt(decide, size=len(await request.body()))

@@ -29,7 +29,7 @@ from web.http.paging import EARLIEST, LATEST, NEXT, Paging, cursor_of, next_page
 from web.http.path_ids import RoutineId, TriggerId
 from web.http.requests import parse_whole_number, uuid_or_none
 from web.http.routing import get, post
-from web.http.validation import Invalid, parse
+from web.http.validation import Invalid, invalid, parse
 
 PAGE, MOST = 100, 1_000
 DAY = timedelta(days=1)
@@ -192,7 +192,7 @@ class Schedules(Controller):
         """
         moment = moment_of(at, "at")
         if moment is None:
-            raise Invalid([{"code": "custom", "message": "at is required: a moment in ISO 8601", "path": ["at"]}])
+            raise invalid("at is required: a moment in ISO 8601", "at")
         only_trigger = uuid_or_none(trigger_id, "triggerId")
         answers = backend.authorize(caller, explanations.explain, routine_id, moment, only_trigger)
         return Explanation(
@@ -230,7 +230,7 @@ def _period(since: str | None, until: str | None, now: datetime) -> tuple[dateti
     begin = begin or min(now, end or now) - DAY
     end = end or max(now, begin) + DAY
     if end < begin:
-        raise Invalid([{"code": "custom", "message": "to must not be before from", "path": ["to"]}])
+        raise invalid("to must not be before from", "to")
     return begin, end
 
 
@@ -248,8 +248,7 @@ def moment_of(text: str | None, name: str) -> datetime | None:
 def check_years(moment: datetime | None, name: str) -> datetime | None:
     """Return the moment, or None for None. Raise Invalid if it is before EARLIEST or after LATEST."""
     if moment is not None and not EARLIEST <= moment <= LATEST:
-        message = f"{name} must lie between the years {EARLIEST.year} and {LATEST.year}"
-        raise Invalid([{"code": "custom", "message": message, "path": [name]}])
+        raise invalid(f"{name} must lie between the years {EARLIEST.year} and {LATEST.year}", name)
     return moment
 
 

@@ -17,7 +17,7 @@ from web.http import gzip_body, json_body
 from web.http.idempotency import HEADER, read_key
 from web.http.media_types import URL_ENCODED
 from web.http.requests import JsonRequest
-from web.http.validation import Invalid
+from web.http.validation import invalid
 
 MOST_FIELDS = 100  # of a form
 MESSAGE_IDS = {  # headers with the sender's id of the message, and how keys from them begin
@@ -83,7 +83,7 @@ def _unpacked(request: WebhookRequest, most_bytes: int) -> bytes:
     try:
         return gzip_body.unpack(request.body)
     except gzip_body.Broken as broken:
-        raise _wrong(str(broken)) from broken
+        raise invalid(str(broken)) from broken
 
 
 def _payload(request: WebhookRequest, body: bytes) -> Json | None:
@@ -108,7 +108,7 @@ def _payload(request: WebhookRequest, body: bytes) -> Json | None:
     except json_body.Unsound as unsound:
         if isinstance(unsound, json_body.Malformed) and not is_announced:
             return None
-        raise _wrong(str(unsound)) from unsound
+        raise invalid(str(unsound)) from unsound
     if isinstance(value, dict):
         return value
     return None if kind.startswith("text/") and not isinstance(value, list) else {"body": value}
@@ -141,7 +141,3 @@ def _idempotency_key(request: WebhookRequest) -> str | None:
 
 def _values(request: WebhookRequest, name: str) -> list[str]:
     return [value for header, value in request.headers if header == name]
-
-
-def _wrong(text: str, *path: str) -> Invalid:
-    return Invalid([{"code": "custom", "message": text, "path": list(path)}])

@@ -13,7 +13,7 @@ from litestar.params import FromPath, JSONBody
 
 from application.access import Caller
 from application.audit import log_reader
-from application.request_bodies.what_ifs import CompanyWhatIf, WhatIf
+from application.request_bodies.what_ifs import CompanyWhatIf, PastWithChanges, WhatIf
 from application.use_cases import read_access, what_ifs
 from domain.errors import InvalidField
 from domain.events import SlotCounted, SlotTaken
@@ -168,7 +168,7 @@ class WhatIfs(Controller):
         return _answer(ledgers, data.from_, end)
 
 
-def _range(backend: Backend, data: WhatIf | CompanyWhatIf) -> datetime:
+def _range(backend: Backend, data: PastWithChanges) -> datetime:
     check_years(data.from_, "from")
     check_years(data.to, "to")
     return what_ifs.end_of(data, backend.executor.clock())

@@ -29,6 +29,7 @@ def fire(here, minted, request, payload=None, key=None):
 
     def decide(work):
         webhook = webhooks.authenticate(work, minted.public_id, request)
+        webhooks.must_be_active(work, webhook)
         return webhooks.fire(work, webhook, WebhookCall(payload=payload, idempotency_key=key))
 
     return here.carry_out(decide)[0].stream_id
