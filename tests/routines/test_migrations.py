@@ -241,7 +241,9 @@ def test_a_database_from_before_there_was_a_record_is_brought_over_by_the_same_w
     bootstrap.prepare(Settings(database_url=url))
     with psycopg.connect(url, autocommit=True) as conn:
         conn.execute("DROP TABLE log.migrations")
-        conn.execute("ALTER TABLE read_models.positions DROP COLUMN wanted, DROP COLUMN rebuilt_to")
+        conn.execute(
+            "ALTER TABLE read_models.positions DROP COLUMN wanted, DROP COLUMN rebuilt_to, DROP COLUMN cold_to"
+        )
 
     assert run(url, "web")[0] == 1
     bootstrap.prepare(Settings(database_url=url))
