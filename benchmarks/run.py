@@ -4,7 +4,7 @@ What the service does in a second on this machine, beside what Postgres does wit
     make bench                     about ten minutes
     make bench ARGS=--quick        about one minute
     make bench ARGS="firing http"  some of: append, firing, burst, idle, catch_up, fairness, projecting, http, lists, disk,
-                                    proof, feed, analytics, board, as_of
+                                    proof, feed, analytics, board, as_of, cold
                                    http and lists need wrk: apt-get install wrk
     make bench-peers               burst, lateness and catching up beside APScheduler and procrastinate
 
@@ -26,6 +26,7 @@ import as_of
 import board
 import burst
 import catch_up
+import cold
 import disk
 import fairness
 import feed
@@ -55,6 +56,7 @@ PARTS = {
     "analytics": analytics.run,
     "board": board.run,
     "as_of": as_of.run,
+    "cold": cold.run,
 }
 
 
