@@ -56,7 +56,9 @@ LEAVE = """
 ACTIVE = Docs(
     "SELECT doc FROM issue WHERE origin_id = %(routine_id)s AND is_open ORDER BY changed DESC LIMIT 1", responses.Issue
 )
-READ = "SELECT blks_read, blks_hit FROM pg_stat_database WHERE datname = current_database()"
+OF_BACKEND = """
+    SELECT (SELECT sum(reads + hits) FROM pg_stat_get_backend_io(%(pid)s)), wal_bytes, wal_fpi
+    FROM pg_stat_get_backend_wal(%(pid)s)"""  # of Postgres 18
 
 
 class Taken(NamedTuple):
@@ -64,6 +66,7 @@ class Taken(NamedTuple):
 
     touched: float  # pages, each time that one is used
     wal_bytes: float
+    whole_pages: float  # of those that are written ahead
     cpu_us: float
 
 
@@ -120,10 +123,11 @@ def _state(  # noqa: PLR0913, PLR0917 all of what is measured
         _fire(system, conn, now)
         admin.execute("VACUUM ANALYZE")
         admin.execute("CHECKPOINT")  # after it, the first change of each page is written ahead as a whole page
-        folded = _folded(system, conn, admin)
+        folded = _folded(system, conn)
         measured |= {
             "folding: pages touched for an event": folded.touched,
             "folding: KB written ahead for an event": folded.wal_bytes / 1024,
+            "folding: of these, whole pages": folded.whole_pages,
             "folding: us of Postgres for an event": folded.cpu_us,
         }
         admin.execute("VACUUM ANALYZE")
@@ -144,15 +148,12 @@ def _sizes(admin: psycopg.Connection[Any]) -> dict[str, float]:
     return sizes
 
 
-def _folded(system: System, conn: Connection, admin: psycopg.Connection[Any]) -> Taken:
+def _folded(system: System, conn: Connection) -> Taken:
     pid = int(_number(conn, "SELECT pg_backend_pid()"))
-    written, touched, cpu_s = _written(admin), _touched(conn, admin), _cpu_s(pid)
+    before, cpu_s = _of_backend(conn, pid), _cpu_s(pid)
     events = _fold(system, conn, MODELS)
-    taken = Taken(
-        touched=(_touched(conn, admin) - touched) / events,
-        wal_bytes=(_written(admin) - written) / events,
-        cpu_us=(_cpu_s(pid) - cpu_s) / events * 1e6,
-    )
+    used = [(now - then) / events for now, then in zip(_of_backend(conn, pid), before, strict=True)]
+    taken = Taken(*used, cpu_us=(_cpu_s(pid) - cpu_s) / events * 1e6)
     _fold(system, conn, catalogue.ALL)
     return taken
 
@@ -214,16 +215,10 @@ def _number(conn: psycopg.Connection[Any], query: str) -> float:
     return float(row[0])
 
 
-def _written(conn: psycopg.Connection[Any]) -> float:
-    return _number(conn, "SELECT pg_current_wal_insert_lsn() - '0/0'")
-
-
-def _touched(conn: psycopg.Connection[Any], admin: psycopg.Connection[Any]) -> float:
-    """Pages that were used in this database; a session tells what it has used when it is asked to."""
+def _of_backend(conn: Connection, pid: int) -> list[float]:
+    """The pages that the session has used, and the bytes and whole pages that it has written ahead."""
     conn.execute("SELECT pg_stat_force_next_flush()")
-    conn.execute("SELECT 1")
-    (read, hit) = admin.execute(READ).fetchone() or (0, 0)
-    return float(read + hit)
+    return [float(number or 0) for number in conn.execute(OF_BACKEND, {"pid": pid}).fetchone() or ()]
 
 
 def _cpu_s(pid: int) -> float:

@@ -74,7 +74,7 @@ def answers(conn, story):
         "latest": [occurrences.latest(conn, one) for one in schedules],
         "what replays": sorted(past_runs.runs(conn, routine, *PERIOD, 100)),
         "issues": listed,
-        "done issues": issues.page(conn, acme, issues.Filters(statuses=("done", "cancelled"))),
+        "done issues": issues.page(conn, acme, issues.Filters(statuses=["done", "cancelled"])),
         "found issues": issues.page(conn, acme, issues.Filters(text="joins")),
         "each issue": [(issues.identified(conn, one.identifier), issues.ancestors(conn, one.id)) for one in listed],
         "comments": [issues.comments(conn, issue, newest_first=newest, limit=10) for newest in (True, False)],
@@ -146,8 +146,14 @@ def test_however_often_rows_move_while_the_log_is_folded_they_are_the_same(told_
 def test_an_old_issue_that_is_opened_again_is_hot_again_with_its_comments(projected_story, conn):
     story, model = projected_story, issues.issues
     first = story.ids["first"]
+    story.patch(first, status="done")
+    while positions.advance(conn, [model], story.store.after):
+        pass
+    before = issues.comments(conn, first, newest_first=False, limit=10)
     move_all(conn, model)
     assert first in ids_in(conn, "issue_cold")
+    assert before
+    assert {one.id for one in before} <= ids_in(conn, "comment_cold")
 
     story.ask(issue_use_cases.comment, first, CommentDraft(body="Once more"), None)
     story.patch(first, status="todo")
@@ -157,7 +163,7 @@ def test_an_old_issue_that_is_opened_again_is_hot_again_with_its_comments(projec
     assert first in ids_in(conn, "ONLY issue") - ids_in(conn, "issue_cold")
     assert issues.issue(conn, first).status == "todo"
     told = issues.comments(conn, first, newest_first=False, limit=10)
-    assert [one.body for one in told] == ["On it", "Done", "Once more"]
+    assert (told[:-1], told[-1].body) == (before, "Once more")
     assert verification.verify(conn, model, story.store.after) == []
     story.patch(first, status="done")
     while positions.advance(conn, [model], story.store.after):
