@@ -24,7 +24,7 @@ from table import title
 from application.execute import Executor
 from processes.projector import Projector
 from processes.scheduler.scheduler import Scheduler
-from projections import catalogue, responses
+from projections import catalogue, erasure, responses
 from projections.board import issues
 from projections.engine import cold, positions
 from projections.engine.documents import Docs
@@ -71,12 +71,13 @@ class Taken(NamedTuple):
 
 
 def run(postgres: LocalPostgres, *, quick: bool) -> None:
-    many, old = (500, 20) if quick else (10_000, 100)
+    many, old = (500, 200) if quick else (2_000, 500)
     now = datetime.now(UTC).replace(second=0, microsecond=0)
     with fresh_system(postgres) as system, bootstrap.connect(system.settings) as conn:
         company = arm(system, many, now)
         _fire(system, conn, now)
         _fold(system, conn, catalogue.ALL)
+        erasure.take_time(conn)
         first = _number(conn, "SELECT min(position) FROM run")
         for table, columns in OLD.items():
             filled = f"INSERT INTO {table} SELECT {columns} FROM {table}, generate_series(1, %(old)s) n"  # noqa: S608 names of ours

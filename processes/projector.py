@@ -15,7 +15,7 @@ from eventsourcing.persistence import PersistenceError
 from domain.bounds.limits import DEFAULT
 from processes.follower import Follower, LastBatch
 from processes.wakeup import Connection, Wakeup
-from projections.engine import cold, positions, rebuilds, shares
+from projections.engine import cold, isolation, positions, rebuilds, shares
 from projections.engine.folding_aside import ReadPart
 from projections.engine.read_model import ReadModel
 from projections.engine.shares import Place, Share
@@ -65,7 +65,7 @@ class Mover:
     """
     Moves the rows of what has been over for `age` into the cold tables, a few at a time; never, if it is None.
 
-    That takes a tenth of the time at most, and none while the models are behind the log by more than a batch.
+    That takes a tenth of the time at most. A model whose rows cannot move is left as it is, and the log says so.
     """
 
     def __init__(self, age: timedelta | None) -> None:
@@ -78,10 +78,20 @@ class Mover:
             return math.inf
         if (began := time.monotonic()) >= self._next_at:
             until = cold.before(conn, self._age)
-            has_moved = any(cold.move(conn, model, until) for model in models)
+            has_moved = any(_has_moved(conn, model, until) for model in models)
             ended = time.monotonic()
             self._next_at = ended + ((ended - began) * COLD_REST if has_moved else COLD_CHECK_S)
         return self._next_at - began
+
+
+def _has_moved(conn: Connection, model: ReadModel, until: int) -> bool:
+    try:
+        return cold.move(conn, model, until)
+    except psycopg.Error as error:
+        if conn.closed or isolation.is_away(error):
+            raise
+        log.exception("old_rows_not_moved", read_model=model.name)
+        return False
 
 
 def _groups(models: Sequence[ReadModel]) -> list[list[ReadModel]]:
@@ -161,7 +171,7 @@ def _keep_moving(projector: Projector, mover: Mover, connect: Callable[[], Conne
                 place = Place(conn, projector.models)
                 while not stop.is_set():
                     projector.take(place.share())
-                    events = projector.step(conn)
+                    events = projector.step(conn)  # a full batch: it is behind, and nothing else is as urgent
                     idle_s = mover.step(conn, projector.taken) if events < positions.BATCH else 0.0
                     if not events:
                         wakeup.wait(min(POLL_S, idle_s), stop)

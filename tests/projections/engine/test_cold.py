@@ -6,6 +6,7 @@ from uuid import UUID
 import msgspec
 import pytest
 from psycopg.sql import SQL
+from structlog.testing import capture_logs
 
 from application.request_bodies.issues import CommentDraft
 from application.use_cases.board import issues as issue_use_cases
@@ -278,6 +279,18 @@ def test_a_rebuild_that_is_killed_while_it_moves_rows_goes_on(projected_story, c
 
 def decoded(rows_by_table):
     return [msgspec.json.decode(row) for row in rows_by_table["run"]]
+
+
+def test_rows_that_cannot_move_are_left_with_a_line_in_the_log_and_others_move(projected_story, conn):
+    move_all(conn, run_history.run_history)
+    conn.execute("INSERT INTO run SELECT * FROM run_cold")
+    conn.execute("UPDATE positions SET cold_to = 0 WHERE name = 'run_history'")
+
+    with capture_logs() as logs:
+        Mover(timedelta(0)).step(conn, [run_history.run_history, issues.issues])
+
+    assert [("old_rows_not_moved", "run_history")] == [(line["event"], line["read_model"]) for line in logs]
+    assert ids_in(conn, "issue_cold")
 
 
 def test_a_projector_without_an_age_moves_nothing(projected_story, conn):
