@@ -92,7 +92,7 @@ class Table(Generic[R]):
         self._insert = SQL("INSERT INTO {} ({}) {}").format(table, names, source).as_bytes()
         self._upsert = self._insert + _on_conflict(columns).as_bytes()
 
-    def request(self, conn: Connection, keys: Sequence[UUID]) -> Callable[[], "Found[R]"]:
+    def request(self, conn: Connection, keys: Sequence[UUID]) -> Callable[[], "Fetched[R]"]:
         """
         Ask Postgres for the rows of these keys; return a function that receives them.
 
@@ -101,14 +101,14 @@ class Table(Generic[R]):
         """
         cursors = [conn.execute(self._select, (_array_of_keys(part),)) for part in _parts(keys)]
 
-        def found() -> Found[R]:
+        def fetched() -> Fetched[R]:
             answers = [answer for cursor in cursors if (answer := cursor.fetchone())]
-            return Found(
+            return Fetched(
                 [row for rows, _ in answers for row in self._decode(rows)],
                 [key for _, cold_keys in answers for key in cold_keys or ()],
             )
 
-        return found
+        return fetched
 
     def add(self, conn: Connection, rows: Sequence[R]) -> None:
         """Insert these rows, which are not there yet: that takes Postgres a sixth less than to look whether they are."""
@@ -156,7 +156,7 @@ class Table(Generic[R]):
         conn.execute(self._delete, (_array_of_keys(keys),))
 
 
-class Found(NamedTuple, Generic[R]):
+class Fetched(NamedTuple, Generic[R]):
     """The rows of some keys, and which of these keys have theirs in the cold table."""
 
     rows: list[R]
@@ -241,15 +241,15 @@ class Rows:
         requests = [(table, keys, table.request(self._conn, [*keys.values()])) for table, keys in keys_by_table.items()]
 
         def take() -> None:
-            for table, keys, found in requests:
+            for table, keys, fetched in requests:
                 self._rows[table].update(dict.fromkeys(keys))
-                self._take(table, found())
+                self._take(table, fetched())
 
         return take
 
-    def _take(self, table: Table[Any], found: Found[Any]) -> None:
-        self._rows[table].update([(row.id.int, row) for row in found.rows])
-        self._cold[table].update([key.int for key in found.cold_keys])
+    def _take(self, table: Table[Any], fetched: Fetched[Any]) -> None:
+        self._rows[table].update([(row.id.int, row) for row in fetched.rows])
+        self._cold[table].update([key.int for key in fetched.cold_keys])
 
     def get(self, table: Table[R], key: UUID) -> R | None:
         """Return the row of this key as the batch has left it, or None; ask Postgres if it is not in memory."""
