@@ -293,6 +293,18 @@ def test_rows_that_cannot_move_are_left_with_a_line_in_the_log_and_others_move(p
     assert ids_in(conn, "issue_cold")
 
 
+def test_a_rebuild_makes_all_rows_hot_once_it_is_told_that_none_are_cold(projected_story, conn):
+    before = rows(conn, issues.issues)
+    move_all(conn, issues.issues)
+
+    conn.execute("UPDATE positions SET cold_to = 0 WHERE name = 'issues'")
+    rebuilds.rebuild(conn, issues.issues, projected_story.store.after)
+
+    assert rows(conn, issues.issues) == before
+    assert conn.execute("SELECT to_regclass('issue_cold'), to_regclass('comment_cold')").fetchone() == (None, None)
+    assert ids_in(conn, "ONLY issue") == ids_in(conn, "issue")
+
+
 def test_a_projector_without_an_age_moves_nothing(projected_story, conn):
     Mover(None).step(conn, AGEING)
 
