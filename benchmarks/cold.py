@@ -153,8 +153,10 @@ def _folded(system: System, conn: Connection) -> Taken:
     pid = int(_number(conn, "SELECT pg_backend_pid()"))
     before, cpu_s = _of_backend(conn, pid), _cpu_s(pid)
     events = _fold(system, conn, MODELS)
-    used = [(now - then) / events for now, then in zip(_of_backend(conn, pid), before, strict=True)]
-    taken = Taken(*used, cpu_us=(_cpu_s(pid) - cpu_s) / events * 1e6)
+    touched, wal_bytes, whole_pages = [
+        (now - then) / events for now, then in zip(_of_backend(conn, pid), before, strict=True)
+    ]
+    taken = Taken(touched, wal_bytes, whole_pages, (_cpu_s(pid) - cpu_s) / events * 1e6)
     _fold(system, conn, catalogue.ALL)
     return taken
 
