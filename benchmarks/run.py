@@ -4,7 +4,7 @@ What the service does in a second on this machine, beside what Postgres does wit
     make bench                     about ten minutes
     make bench ARGS=--quick        about one minute
     make bench ARGS="firing http"  some of: append, firing, burst, idle, catch_up, fairness, projecting, http, lists, disk,
-                                    proof, feed, analytics, board, as_of, cold, export (30 GB)
+                                    proof, feed, analytics, board, as_of, cold
                                    http and lists need wrk: apt-get install wrk
     make bench-peers               burst, lateness and catching up beside APScheduler and procrastinate
 
@@ -28,7 +28,6 @@ import burst
 import catch_up
 import cold
 import disk
-import export
 import fairness
 import feed
 import firing
@@ -59,9 +58,6 @@ PARTS = {
     "as_of": as_of.run,
     "cold": cold.run,
 }
-ON_REQUEST = {  # what takes much room
-    "export": export.run,
-}
 
 
 def main() -> None:
@@ -73,7 +69,7 @@ def main() -> None:
         import peers  # noqa: PLC0415 what they need is installed for this alone
 
         PARTS["peers"] = peers.run
-    if unknown := set(arguments.parts) - PARTS.keys() - ON_REQUEST.keys():
+    if unknown := set(arguments.parts) - PARTS.keys():
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     directory = Path(tempfile.mkdtemp(prefix="routines-bench-"))
     postgres = LocalPostgres(directory)
@@ -81,7 +77,7 @@ def main() -> None:
         postgres.start()
         print(machine(postgres))
         for name in arguments.parts or PARTS:
-            (PARTS | ON_REQUEST)[name](postgres, quick=arguments.quick)
+            PARTS[name](postgres, quick=arguments.quick)
     finally:
         postgres.stop()
         shutil.rmtree((directory / "postgres").resolve())
