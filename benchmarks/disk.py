@@ -31,8 +31,8 @@ BY_SCHEMA = """
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind = 'r' AND n.nspname IN ('log', 'read_models') GROUP BY 1 ORDER BY 1"""
 LARGEST = """
-    SELECT c.relname, pg_total_relation_size(c.oid) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relkind = 'r' AND n.nspname = 'read_models' ORDER BY 2 DESC LIMIT 5"""
+    SELECT c.relname, pg_table_size(c.oid), pg_indexes_size(c.oid) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind = 'r' AND n.nspname = 'read_models' ORDER BY pg_total_relation_size(c.oid) DESC LIMIT 10"""
 
 
 class Taken(msgspec.Struct):
@@ -58,14 +58,16 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
             _finish(system, conn, company_id, since, now)
             before = _measure(postgres, system)
             _add(finished, after, before)
-        largest = [(str(name), int(size)) for name, size in conn.execute(LARGEST)]
+        largest = conn.execute(LARGEST).fetchall()
     title(
         f"Disk: {many:,} routines that each fire {turns} times; VACUUM before each measurement; MiB for each {THOUSAND:,} firings"
     )
     firings = many * turns
     _show("a firing (run, issue, slot)", fired, firings)
     _show("its work (checked out, done with a comment)", finished, firings)
-    print(f"  the largest tables then: {', '.join(f'{name} {size / MIB:.1f} MiB' for name, size in largest)}")
+    print("  the largest tables then, with their indexes")
+    for name, rows, indexes in largest:
+        print(f"    {name:<44} {rows / MIB:>6.2f} MiB {indexes / MIB:>6.2f} MiB")
 
 
 def _fire(system: System, conn: Connection, now: datetime, many: int) -> None:

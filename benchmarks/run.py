@@ -4,7 +4,7 @@ What the service does in a second on this machine, beside what Postgres does wit
     make bench                     about half an hour
     make bench ARGS=--quick        about one minute
     make bench ARGS="firing http"  some of: append, firing, burst, idle, catch_up, fairness, projecting, http, mixed, lists, disk,
-                                    proof, feed, analytics, board, as_of, paths, and, only if named, export_memory
+                                    proof, feed, analytics, board, as_of, paths, cold, and, only if named, export_memory
                                    http, mixed and lists need wrk: apt-get install wrk
     make bench-peers               burst, lateness and catching up beside APScheduler and procrastinate
 
@@ -27,6 +27,7 @@ import board
 import burst
 import call_paths
 import catch_up
+import cold
 import disk
 import export_memory
 import fairness
@@ -64,6 +65,7 @@ PARTS = {
     "export_memory": export_memory.run,
     "as_of": as_of.run,
     "paths": call_paths.run,
+    "cold": cold.run,
 }
 
 ONLY_IF_NAMED = {"export_memory"}  # a quarter of an hour for one number

@@ -1,9 +1,10 @@
-"""The projector: keeps every read model at the head of the log, and forgets old logs of runs."""
+"""The projector: keeps every read model at the head of the log, moves old rows out of the way, and forgets old logs of runs."""
 
 import math
 import threading
 import time
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from functools import partial
 from threading import Event as Stop
 
@@ -14,7 +15,7 @@ from eventsourcing.persistence import PersistenceError
 from domain.bounds.limits import DEFAULT
 from processes.follower import Follower, LastBatch
 from processes.wakeup import Connection, Wakeup
-from projections.engine import rebuilds, shares
+from projections.engine import cold, isolation, positions, rebuilds, shares
 from projections.engine.folding_aside import ReadPart
 from projections.engine.read_model import ReadModel
 from projections.engine.shares import Place, Share
@@ -24,6 +25,8 @@ POLL_S = 0.5  # longest wait for the next event
 TROUBLE_S = 1.0  # pause after the database could not be reached
 REBUILD_CHECK_S = 60.0  # between two looks for outdated read models
 PROGRESS_S = 5.0  # between two log lines about one rebuild
+COLD_CHECK_S = 10.0  # between two looks for rows that have become old
+COLD_REST = 9  # times what a move of such rows took, until the next one: a tenth of the time at most
 
 log = structlog.get_logger(process="projector")
 
@@ -49,13 +52,46 @@ class Projector:
         """Move the models of this share from now on; none if it is None."""
         if share != self._share:
             self._share = share
-            models = [] if share is None else share.of(self.models)
-            self._followers = [Follower(group, self._batch) for group in _groups(models)]
+            self.taken: list[ReadModel] = [] if share is None else share.of(self.models)
+            self._followers = [Follower(group, self._batch) for group in _groups(self.taken)]
 
     def step(self, conn: Connection) -> int:
         """Take one batch in each group; return the size of the largest, 0 when all that can go on are at the head."""
         self._batch.forget()
         return max((follower.try_step(conn) for follower in self._followers), default=0)
+
+
+class Mover:
+    """
+    Moves the rows of what has been over for `age` into the cold tables, a few at a time; never, if it is None.
+
+    That takes a tenth of the time at most. A model whose rows cannot move is left as it is, and the log says so.
+    """
+
+    def __init__(self, age: timedelta | None) -> None:
+        self._age = age
+        self._next_at = 0.0
+
+    def step(self, conn: Connection, models: Sequence[ReadModel]) -> float:
+        """Move some rows if it is time for that; return for how many seconds there is nothing to do then."""
+        if self._age is None:
+            return math.inf
+        if (began := time.monotonic()) >= self._next_at:
+            until = cold.before(conn, self._age)
+            has_moved = any(_has_moved(conn, model, until) for model in models)
+            ended = time.monotonic()
+            self._next_at = ended + ((ended - began) * COLD_REST if has_moved else COLD_CHECK_S)
+        return self._next_at - began
+
+
+def _has_moved(conn: Connection, model: ReadModel, until: int) -> bool:
+    try:
+        return cold.move(conn, model, until)
+    except psycopg.Error as error:
+        if conn.closed or isolation.is_away(error):
+            raise
+        log.exception("old_rows_not_moved", read_model=model.name)
+        return False
 
 
 def _groups(models: Sequence[ReadModel]) -> list[list[ReadModel]]:
@@ -106,23 +142,28 @@ class Stopped(Exception):
 
 
 def run(
-    projector: Projector, connect: Callable[[], Connection], stop: Stop, log_days: int = DEFAULT.max_run_log_days
+    projector: Projector,
+    connect: Callable[[], Connection],
+    stop: Stop,
+    log_days: int = DEFAULT.max_run_log_days,
+    hot_age: timedelta | None = None,
 ) -> None:
     """
     Keep the models up to date until stopped, and wait for a database that is away. Where several processes do so, each
-    moves a share of the models. Rebuilds run in a thread, which also forgets logs of runs that are older than `log_days`.
+    moves a share of the models, and of their rows that have been over for `hot_age`. Rebuilds run in a thread, which also
+    forgets logs of runs that are older than `log_days`.
     """
     rebuilder = Rebuilder(projector.models, projector.read, stop)
     rebuilding = threading.Thread(target=_keep_rebuilding, args=(rebuilder, connect, stop, log_days), name="rebuilder")
     rebuilding.start()
     try:
-        _keep_moving(projector, connect, stop)
+        _keep_moving(projector, Mover(hot_age), connect, stop)
     finally:
         stop.set()  # also after an error: otherwise the thread would keep the process alive
         rebuilding.join()
 
 
-def _keep_moving(projector: Projector, connect: Callable[[], Connection], stop: Stop) -> None:
+def _keep_moving(projector: Projector, mover: Mover, connect: Callable[[], Connection], stop: Stop) -> None:
     wakeup = Wakeup(connect)
     while not stop.is_set():
         try:
@@ -130,8 +171,10 @@ def _keep_moving(projector: Projector, connect: Callable[[], Connection], stop: 
                 place = Place(conn, projector.models)
                 while not stop.is_set():
                     projector.take(place.share())
-                    if not projector.step(conn):
-                        wakeup.wait(POLL_S, stop)
+                    events = projector.step(conn)  # a full batch: it is behind, and nothing else is as urgent
+                    idle_s = mover.step(conn, projector.taken) if events < positions.BATCH else 0.0
+                    if not events:
+                        wakeup.wait(min(POLL_S, idle_s), stop)
         except (psycopg.Error, PersistenceError) as error:
             log.warning("database_unreachable", error=str(error))
             stop.wait(TROUBLE_S)

@@ -99,7 +99,7 @@ def subscriptions(conn: Connection, companies: Collection[UUID]) -> dict[UUID, S
     """Return the settings of the enabled webhook endpoints of each of these companies that ever had one."""
     try:
         with conn.transaction():
-            rows = SUBSCRIPTIONS.request(conn, list(companies))()
+            rows = SUBSCRIPTIONS.request(conn, list(companies))().rows
     except NOT_MADE_YET:
         return {}
     return {row.id: [subscription.settings for subscription in row.endpoints] for row in rows}

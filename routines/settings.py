@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any, Literal
 
@@ -46,6 +47,7 @@ class OptionalSettings(msgspec.Struct, frozen=True, kw_only=True):
     webhook_rate: Annotated[int, Meta(ge=0)] = 600  # calls a minute that a webhook takes from one sender; 0: no limit
     allow_private_targets: bool = False  # whether deliveries may go to addresses that are not public
     trusted_proxies: str | None = None  # addresses and networks, comma-separated, whose X-Forwarded-For is believed
+    keep_hot_days: Annotated[float, Meta(gt=0, le=36_500)] | None = None  # then what is over leaves the hot tables
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_max_bytes: Annotated[int, Meta(ge=2**16)] = 16 * 2**20  # at which `routines up` rotates a log file
     log_files: Annotated[int, Meta(ge=0, le=100)] = 4  # rotated files that it keeps of each
@@ -55,6 +57,11 @@ class OptionalSettings(msgspec.Struct, frozen=True, kw_only=True):
     def proxies(self) -> tuple[Network, ...]:
         """The networks of the trusted proxies."""
         return _proxies(self.trusted_proxies)
+
+    @property
+    def hot_age(self) -> timedelta | None:
+        """For how long rows of what is over stay in the hot tables; None for ever."""
+        return None if self.keep_hot_days is None else timedelta(days=self.keep_hot_days)
 
     @property
     def log_witnesses(self) -> tuple[Witness, ...]:

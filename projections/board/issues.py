@@ -68,8 +68,8 @@ class NumberingRow(Row, frozen=True):
     last: int
 
 
-ISSUE = Table("issue", IssueRow)
-COMMENT = Table("comment", CommentRow)
+ISSUE = Table("issue", IssueRow, over="NOT is_open")
+COMMENT = Table("comment", CommentRow, over="true")
 NUMBERING = Table("issue_numbering", NumberingRow)
 
 NOT_HELD: dict[str, Any] = {"checkout_run_id": None, "execution_run_id": None, "checkout_lease_until": UNSET}
@@ -308,7 +308,7 @@ def _comment(recorded: Recorded, event: CommentAdded) -> CommentRow:
 
 issues = ReadModel(
     name="issues",
-    version=4,
+    version=5,
     tables=(ISSUE, COMMENT, NUMBERING),
     schema=SCHEMA,
     fold=fold,

@@ -60,7 +60,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     receivers.fold(recorded, rows)
     for pending in _pending_deliveries(rows, recorded):
         rows.put(PENDING_DELIVERY, pending)
-        rows.put(DELIVERY, new_delivery(pending, recorded))
+        rows.add(DELIVERY, new_delivery(pending, recorded))
 
 
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
@@ -170,7 +170,7 @@ def _again(row: DeliveryRow, recorded: Recorded) -> PendingDeliveryRow:
 
 deliveries = ReadModel(
     name="deliveries",
-    version=1,
+    version=2,
     tables=(SUBSCRIPTIONS, RECEIVER, PENDING_DELIVERY, DELIVERY),
     schema=SCHEMA,
     fold=fold,

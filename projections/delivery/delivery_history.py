@@ -62,7 +62,7 @@ class DeliveryRow(Row, frozen=True):
     doc: Delivery
 
 
-DELIVERY = Table("delivery", DeliveryRow)
+DELIVERY = Table("delivery", DeliveryRow, over="status <> 'waiting'")
 DELIVERIES = View(
     name="deliveries",
     about="A delivery: one event that is sent to one receiver, in as many attempts as it takes.",

@@ -24,6 +24,8 @@ TIME_LIMITS = """
 SET_LIMITS = "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) s(name, value)"
 WHOLE_LIMITS = ("transaction_timeout",)  # time limits that do not hold for a rebuild
 HEAD = "SELECT position FROM log.head"
+PROGRESS = """
+    CREATE TABLE {0}.rebuild_progress (shape text NOT NULL, position bigint NOT NULL, cold_to bigint NOT NULL DEFAULT 0)"""
 NOTE_REACHED = "UPDATE rebuild_progress SET position = %s"
 
 
@@ -55,7 +57,7 @@ def begin_or_resume(conn: Connection, model: ReadModel, schema: str, until: int 
         execute_on(conn, "DROP SCHEMA IF EXISTS {0} CASCADE", schema)
         execute_on(conn, "CREATE SCHEMA {0}", schema)
         execute_on(conn, "CREATE TABLE {0}.isolated_events (LIKE {1}.isolated_events INCLUDING ALL)", schema, SCHEMA)
-        execute_on(conn, "CREATE TABLE {0}.rebuild_progress (shape text NOT NULL, position bigint NOT NULL)", schema)
+        execute_on(conn, PROGRESS, schema)
         conn.execute(SQL("INSERT INTO {}.rebuild_progress VALUES (%s, 0)").format(Identifier(schema)), (shape,))
         with searching(conn, schema):
             conn.execute(SQL(model.schema))

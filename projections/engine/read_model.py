@@ -15,12 +15,13 @@ from datetime import datetime
 from functools import cache
 from operator import attrgetter
 from types import NoneType, UnionType
-from typing import Any, Generic, Literal, TypeVar, get_args, get_origin
+from typing import Any, Generic, Literal, NamedTuple, TypeVar, get_args, get_origin
 from uuid import UUID
 
 import msgspec
 import psycopg
 from psycopg.sql import SQL, Composed, Identifier
+from psycopg.sql import Literal as Text
 
 from domain.bounds.limits import BATCH_ROWS, STATEMENT_BYTES
 from domain.events import STORED_NAMES
@@ -55,18 +56,27 @@ T = TypeVar("T")
 
 
 class Table(Generic[R]):
-    """A table of a read model, with the SQL that fetches, stores and deletes its rows."""
+    """
+    A table of a read model, with the SQL that fetches, stores and deletes its rows.
 
-    def __init__(self, name: str, row: type[R]) -> None:
+    `over` is SQL for a row of which nothing more is expected: it may leave the table for a cold one, which whoever names
+    the table reads as well (projections/engine/cold.py). Its id is that of the stream whose events change it.
+    """
+
+    def __init__(self, name: str, row: type[R], *, over: str | None = None) -> None:
         self.name = name
         self.row = row
+        self.over = over
         columns = [Identifier(field) for field in row.__struct_fields__]
         self._decode = msgspec.json.Decoder(list[row]).decode  # type: ignore[valid-type]
         table = Identifier(name)
+        cold_keys = (
+            SQL("array_agg(id) FILTER (WHERE tableoid <> {}::regclass)").format(Text(name)) if over else SQL("NULL")
+        )
         # As bytes: psycopg would put the names into a Composed again whenever it is executed.
         self._select = (
-            SQL("SELECT coalesce(json_agg(t), '[]')::text FROM {} t WHERE id = ANY(%s::uuid[])")
-            .format(table)
+            SQL("SELECT coalesce(json_agg(t), '[]')::text, {} FROM {} t WHERE id = ANY(%s::uuid[])")
+            .format(cold_keys, table)
             .as_bytes()
         )
         self._delete = SQL("DELETE FROM {} WHERE id = ANY(%s::uuid[])").format(table).as_bytes()
@@ -82,7 +92,7 @@ class Table(Generic[R]):
         self._insert = SQL("INSERT INTO {} ({}) {}").format(table, names, source).as_bytes()
         self._upsert = self._insert + _on_conflict(columns).as_bytes()
 
-    def request(self, conn: Connection, keys: Sequence[UUID]) -> Callable[[], list[R]]:
+    def request(self, conn: Connection, keys: Sequence[UUID]) -> Callable[[], "Fetched[R]"]:
         """
         Ask Postgres for the rows of these keys; return a function that receives them.
 
@@ -91,11 +101,14 @@ class Table(Generic[R]):
         """
         cursors = [conn.execute(self._select, (_array_of_keys(part),)) for part in _parts(keys)]
 
-        def rows() -> list[R]:
-            answers = [cursor.fetchone() for cursor in cursors]
-            return [row for answer in answers if answer for row in self._decode(answer[0])]
+        def fetched() -> Fetched[R]:
+            answers = [answer for cursor in cursors if (answer := cursor.fetchone())]
+            return Fetched(
+                [row for rows, _ in answers for row in self._decode(rows)],
+                [key for _, cold_keys in answers for key in cold_keys or ()],
+            )
 
-        return rows
+        return fetched
 
     def add(self, conn: Connection, rows: Sequence[R]) -> None:
         """Insert these rows, which are not there yet: that takes Postgres a sixth less than to look whether they are."""
@@ -139,8 +152,15 @@ class Table(Generic[R]):
         return columns if self._is_sent_by_column else [f"[{','.join(columns[0])}]"]
 
     def drop(self, conn: Connection, keys: Sequence[UUID]) -> None:
-        """Delete the rows of these keys; keys without a row are ignored."""
+        """Delete the rows of these keys, cold ones as well; keys without a row are ignored."""
         conn.execute(self._delete, (_array_of_keys(keys),))
+
+
+class Fetched(NamedTuple, Generic[R]):
+    """The rows of some keys, and which of these keys have theirs in the cold table."""
+
+    rows: list[R]
+    cold_keys: list[UUID]
 
 
 def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -204,6 +224,7 @@ class Rows:
         self._rows = defaultdict[Table[Any], dict[int, Row | None]](dict)  # by the numbers of their keys
         self._changed = defaultdict[Table[Any], Keys](dict)
         self._added = defaultdict[Table[Any], set[int]](set)  # those of the changed that were not there before
+        self._cold = defaultdict[Table[Any], set[int]](set)  # those of all rows that are in the cold table
         self._changes = 0  # since the rows were written last, those of the same row too
         self._written = 0
 
@@ -217,23 +238,25 @@ class Rows:
 
         None of these rows may be in memory yet: what is received replaces what is there.
         """
-        requests = [
-            (self._rows[table], keys, table.request(self._conn, [*keys.values()]))
-            for table, keys in keys_by_table.items()
-        ]
+        requests = [(table, keys, table.request(self._conn, [*keys.values()])) for table, keys in keys_by_table.items()]
 
         def take() -> None:
-            for rows_by_number, keys, rows in requests:
-                rows_by_number.update(dict.fromkeys(keys))
-                rows_by_number.update([(row.id.int, row) for row in rows()])
+            for table, keys, fetched in requests:
+                self._rows[table].update(dict.fromkeys(keys))
+                self._take(table, fetched())
 
         return take
+
+    def _take(self, table: Table[Any], fetched: Fetched[Any]) -> None:
+        self._rows[table].update([(row.id.int, row) for row in fetched.rows])
+        self._cold[table].update([key.int for key in fetched.cold_keys])
 
     def get(self, table: Table[R], key: UUID) -> R | None:
         """Return the row of this key as the batch has left it, or None; ask Postgres if it is not in memory."""
         rows_by_number, number = self._rows[table], key.int
         if number not in rows_by_number:
-            rows_by_number[number] = next(iter(table.request(self._conn, [key])()), None)
+            rows_by_number[number] = None
+            self._take(table, table.request(self._conn, [key])())
         return rows_by_number[number]  # type: ignore[return-value]
 
     def add(self, table: Table[R], row: R) -> None:
@@ -242,7 +265,7 @@ class Rows:
         self.put(table, row)
 
     def put(self, table: Table[R], row: R) -> None:
-        """Insert a row, or replace the one with the same key."""
+        """Insert a row, or replace the one with the same key: where that may be cold, `get` has to have looked for it."""
         number = row.id.int
         self._rows[table][number] = row
         self._changed[table][number] = row.id
@@ -269,21 +292,27 @@ class Rows:
         self.flush()
         self._conn.execute(SQL(statement), values)
         self._rows.clear()
+        self._cold.clear()
 
     def flush(self) -> None:
-        """Write what has changed in memory, with one or a few statements per table, in the order of the keys."""
+        """
+        Write what has changed in memory, with one or a few statements per table, in the order of the keys.
+
+        A cold row that has changed leaves the cold table: it is stored as if it were new.
+        """
         for table, keys in self._changed.items():
-            rows_by_number, added = self._rows[table], self._added[table]
+            rows_by_number, added, cold = self._rows[table], self._added[table], self._cold[table]
             numbers = sorted(keys)
             new_rows = [row for number in numbers if number in added and (row := rows_by_number[number]) is not None]
             rows = [row for number in numbers if number not in added and (row := rows_by_number[number]) is not None]
-            deleted_keys = [key for number, key in keys.items() if rows_by_number[number] is None]
+            deleted_keys = [key for number, key in keys.items() if rows_by_number[number] is None or number in cold]
+            if deleted_keys:
+                table.drop(self._conn, deleted_keys)
             if new_rows:
                 table.add(self._conn, new_rows)
             if rows:
                 table.store(self._conn, rows)
-            if deleted_keys:
-                table.drop(self._conn, deleted_keys)
+            cold.difference_update(keys)
             self._written += len(keys)
         self._changed.clear()
         self._added.clear()

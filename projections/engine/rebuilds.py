@@ -8,7 +8,7 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 from domain.events import STORED_NAMES
-from projections.engine import views
+from projections.engine import cold, views
 from projections.engine.folding_aside import (
     ReadPart,
     begin_or_resume,
@@ -31,7 +31,8 @@ OUTDATED = """
         WHERE i.read_model = p.name AND i.reason = %(unknown_event)s AND i.name = ANY(%(known_events)s)))"""
 LOCKED_WHATEVER_SHAPE = "SELECT FROM positions WHERE name = %s FOR UPDATE"
 FIRST = "INSERT INTO positions (name, shape, wanted) VALUES (%s, '', %s) ON CONFLICT (name) DO NOTHING"
-RESHAPE = "UPDATE positions SET shape = %s, rebuilt_to = NULL WHERE name = %s"
+RESHAPE = """
+    UPDATE positions SET shape = %s, rebuilt_to = NULL, cold_to = (SELECT cold_to FROM {}.rebuild_progress) WHERE name = %s"""
 # Skips a locked row, since the process that moves the model holds it: the progress is noted the next time.
 NOTE_PROGRESS = f"""
     UPDATE {SCHEMA}.positions SET rebuilt_to = %(position)s
@@ -103,11 +104,14 @@ def _rebuild(conn: Connection, model: ReadModel, read: ReadPart, progress: Calla
 
 def _fold_and_swap(conn: Connection, model: ReadModel, read: ReadPart, progress: Callable[[int], None]) -> int:
     fresh = f"rebuilding_{model.name}"
+    cold_to = value_of(conn, cold.COLD_TO, model.name)
     reached = start = begin_or_resume(conn, model, fresh)
     _note_progress(conn, model, reached)
     with searching(conn, fresh):
         for reached in fold_aside(conn, model, read, start, head_of_log(conn)):
             _note_progress(conn, model, reached)
+            progress(reached)
+        for _ in cold.follow(conn, model, cold_to):
             progress(reached)
     with conn.transaction():
         conn.execute(LOCKED_WHATEVER_SHAPE, (model.name,))
@@ -118,7 +122,7 @@ def _fold_and_swap(conn: Connection, model: ReadModel, read: ReadPart, progress:
         _swap(conn, model, fresh)
         conn.execute(READMIT, (model.name,))
         execute_on(conn, "INSERT INTO {1}.isolated_events SELECT * FROM {0}.isolated_events", fresh, SCHEMA)
-        conn.execute(RESHAPE, (model.schema_hash, model.name))
+        conn.execute(SQL(RESHAPE).format(Identifier(fresh)), (model.schema_hash, model.name))
         conn.execute(MOVE, (last, [model.name]))
     execute_on(conn, "DROP SCHEMA {0} CASCADE", fresh)
     return last
@@ -175,7 +179,11 @@ def _swap(conn: Connection, model: ReadModel, fresh: str) -> None:
     _keep_vacuum_out(conn, model, fresh)
     _keep_readers_out(conn, model)
     views.detach(conn, model.views)
+    for name in cold.cold_tables(model):
+        execute_on(conn, "DROP TABLE IF EXISTS {0}.{1}", SCHEMA, name)
     for table in model.tables:
         execute_on(conn, "DROP TABLE IF EXISTS {0}.{1}", SCHEMA, table.name)
         execute_on(conn, "ALTER TABLE {0}.{1} SET SCHEMA {2}", fresh, table.name, SCHEMA)
+    for name in cold.cold_tables(model):
+        execute_on(conn, "ALTER TABLE IF EXISTS {0}.{1} SET SCHEMA {2}", fresh, name, SCHEMA)
     views.define(conn, model.views)

@@ -12,12 +12,14 @@ from projections.engine.read_model import SCHEMA, Connection, ReadModel
 from projections.engine.rebuilds import outdated
 
 ONE_MOMENT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
-# The live rows beside those that were folded anew; a row is compared as text, since json has no equality.
+# The live rows beside those that were folded anew; a row is compared as text, since json has no equality. A live row that is
+# both hot and cold is one that is not in the log.
 DIFFERING = """
     SELECT count(*) FILTER (WHERE live_id IS NULL), count(*) FILTER (WHERE fresh_id IS NULL),
         count(*) FILTER (WHERE live_id = fresh_id), (array_agg(coalesce(live_id, fresh_id)))[1:10]
-    FROM (SELECT live.id AS live_id, fresh.id AS fresh_id FROM {} live FULL JOIN {} fresh ON fresh.id = live.id
-          WHERE live.id IS NULL OR fresh.id IS NULL OR live::text <> fresh::text) AS found"""
+    FROM (SELECT live.id AS live_id, fresh.id AS fresh_id FROM {live} live FULL JOIN {fresh} fresh ON fresh.id = live.id
+          WHERE live.id IS NULL OR fresh.id IS NULL OR live::text <> fresh::text
+          UNION ALL SELECT id, NULL FROM {live} GROUP BY id HAVING count(*) > 1) AS found"""
 
 
 class Difference(msgspec.Struct, frozen=True, rename="camel"):
@@ -78,7 +80,7 @@ def _compare(conn: Connection, model: ReadModel, read: ReadPart, aside: str, pos
                 pass
         found = []
         for table in model.tables:
-            query = SQL(DIFFERING).format(Identifier(SCHEMA, table.name), Identifier(aside, table.name))
+            query = SQL(DIFFERING).format(live=Identifier(SCHEMA, table.name), fresh=Identifier(aside, table.name))
             missing, unexpected, differing, examples = conn.execute(query).fetchone() or (0, 0, 0, [])
             if missing or unexpected or differing:
                 found.append(Difference(model.name, table.name, missing, unexpected, differing, tuple(examples)))

@@ -77,7 +77,7 @@ class ScheduledRow(Row, frozen=True):
     due_at: datetime | None
 
 
-OCCURRENCE = Table("occurrence", OccurrenceRow)
+OCCURRENCE = Table("occurrence", OccurrenceRow, over="run_id IS NOT NULL")
 POLICY = Table("occurrence_policy", PolicyRow)
 SCHEDULED = Table("occurrence_schedule", ScheduledRow)
 
@@ -267,7 +267,7 @@ def _links(outcome: Outcome) -> dict[str, UUID | None]:
 
 occurrences = ReadModel(
     name="occurrences",
-    version=2,
+    version=3,
     tables=(OCCURRENCE, POLICY, SCHEDULED),
     schema=SCHEMA,
     fold=fold,

@@ -55,7 +55,7 @@ class RunRow(Row, frozen=True):
     doc: responses.RunFields
 
 
-RUN = Table("run", RunRow)
+RUN = Table("run", RunRow, over="doc->>'completedAt' IS NOT NULL")
 
 SCHEMA = """
 CREATE TABLE run (
@@ -273,7 +273,7 @@ def _links(event: RunFired) -> dict[str, Any]:
 
 run_history = ReadModel(
     name="run_history",
-    version=5,
+    version=6,
     tables=(RUN,),
     schema=SCHEMA,
     fold=fold,

@@ -47,7 +47,7 @@ class RoutineNumberRow(Row, frozen=True):
 
 
 USAGE = ("cost_micros", "input_tokens", "output_tokens")
-TRAJECTORY = Table("trajectory", TrajectoryRow)
+TRAJECTORY = Table("trajectory", TrajectoryRow, over="status NOT IN ('pending', 'running')")
 NUMBER = Table("routine_number", RoutineNumberRow)
 
 SCHEMA = """
@@ -66,7 +66,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     """Fold one event into the rows of trajectories, and number each routine that calls a task."""
     event = recorded.event
     if isinstance(event, TrajectoryOpened):
-        rows.put(TRAJECTORY, _opened(recorded, event))
+        rows.add(TRAJECTORY, _opened(recorded, event))
     elif isinstance(event, RoutineCreated) and event.settings.call is not None:
         rows.put(NUMBER, RoutineNumberRow(id=recorded.stream_id, number=recorded.position))
     elif isinstance(event, TrajectoryEvent):
@@ -183,7 +183,7 @@ def _after(row: TrajectoryRow, recorded: Recorded) -> TrajectoryRow:
 
 trajectories = ReadModel(
     name="trajectories",
-    version=1,
+    version=2,
     tables=(TRAJECTORY, NUMBER),
     schema=SCHEMA,
     fold=fold,

@@ -11,6 +11,7 @@ from psycopg.sql import SQL, Composed
 
 from projections import overview
 from projections.board import issues
+from projections.engine import cold
 from projections.engine.documents import Docs
 from projections.engine.read_model import Connection
 from projections.firing import run_history
@@ -19,7 +20,7 @@ from tests.projections.story import Story
 
 FEW, MANY = 1_000, 10_000  # runs of one routine
 SLACK = 1.2  # an index that is ten times larger may be a level deeper
-GROWING = {"run", "issue"}
+GROWING = {"run", "issue", "run_cold", "issue_cold"}
 RUNS = """
     INSERT INTO run SELECT md5('run' || n)::uuid, company_id, routine_id, position + n, triggered_at + n * interval '1 minute',
         md5('issue' || n)::uuid, trigger_id, doc
@@ -28,6 +29,15 @@ ISSUES = """
     INSERT INTO issue SELECT md5('issue' || n)::uuid, company_id, 'OLD-' || n, 'done', false, assignee_agent_id, project_id,
         parent_id, origin_kind, origin_id, title, folded_title, position + n, changed + n, doc
     FROM issue, generate_series(1, %s) n WHERE origin_id = %s AND is_open"""
+
+
+LEAVE = (  # the hot tables
+    """WITH left_it AS (DELETE FROM ONLY run WHERE position < (SELECT max(position) - 10 FROM run) RETURNING *)
+    INSERT INTO run_cold SELECT id, company_id, routine_id, position, triggered_at, linked_issue_id, trigger_id,
+        (doc::jsonb || jsonb_build_object('completedAt', doc->>'triggeredAt', 'status', 'completed'))::json FROM left_it""",
+    """WITH left_it AS (DELETE FROM ONLY issue WHERE NOT is_open AND position < (SELECT max(position) - 10 FROM issue) RETURNING *)
+    INSERT INTO issue_cold SELECT * FROM left_it""",
+)
 
 
 @pytest.fixture
@@ -48,6 +58,15 @@ def grow(conn: Connection, routine_id: UUID, runs: int) -> None:
     conn.execute("DELETE FROM issue WHERE NOT is_open")
     conn.execute(RUNS, (runs - 1, run.id))
     conn.execute(ISSUES, (runs - 1, routine_id))
+    conn.execute("ANALYZE")
+
+
+def chill(conn: Connection) -> None:
+    """Most of the history leaves the hot tables."""
+    for model in (run_history.run_history, issues.issues):
+        cold.move(conn, model, 1)
+    for statement in LEAVE:
+        conn.execute(SQL(statement))
     conn.execute("ANALYZE")
 
 
@@ -142,3 +161,18 @@ def test_the_plans_that_are_kept_for_any_values_do_not_read_a_history_whole(conn
         if docs._prepared:
             plan = planned(conn, "EXPLAIN (GENERIC_PLAN, FORMAT JSON) ", docs, **values)
             assert [] == read_whole(plan), name
+
+
+def test_a_history_that_is_cold_is_not_read_whole_either(conn: Connection, old: tuple[UUID, UUID]):
+    read: dict[str, list[int]] = {}
+    for runs in (FEW, MANY):
+        grow(conn, old[1], runs)
+        chill(conn)
+        for name, (docs, values) in values_of(conn, *old).items():
+            plan = planned(conn, "EXPLAIN (ANALYZE, TIMING OFF, BUFFERS OFF, FORMAT JSON) ", docs, **values)
+            assert [] == read_whole(plan), name
+            rows = [round(node["Actual Rows"] * node["Actual Loops"]) for node in nodes(plan)]
+            read.setdefault(name, []).append(max(rows))
+
+    for name, (few, many) in read.items():
+        assert max(few, many) <= 200, name

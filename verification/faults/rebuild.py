@@ -1,7 +1,7 @@
 """
 Random SIGKILL of rebuilds, and of the projector beside them, while a scheduler and a client record further events.
 
-At the end the read models must have exactly the rows that the log gives, as `routines projections verify` finds.
+The projector moves the rows of what is over into the cold tables all the time, and rebuilds do the same aside. At the end the read models must have exactly the rows that the log gives, as `routines projections verify` finds.
 """
 
 import random
@@ -10,12 +10,14 @@ import sys
 import time
 from functools import partial
 
+from routines import bootstrap
 from verification.faults import oracle
 from verification.faults.campaign import Outcome, Progress, Size, noting_standstill
-from verification.faults.environment import Environment, Processes, wait_for
+from verification.faults.environment import Database, Environment, Processes, wait_for
 from verification.faults.kill import answers, finish, has_reached, running_system
 
 AT_ONCE = 500  # schedules that are armed together
+SECOND = "0.00001"  # days, after which what is over leaves the hot tables
 MINUTES = 20  # that each schedule has missed
 UNTIL_FILLED_S, UNTIL_REBUILT_S = 1_800.0, 3_600.0
 
@@ -30,6 +32,7 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
         database.auditor() as log,
         running_system(environment, database, chance) as system,
     ):
+        system.processes.env["ROUTINES_KEEP_HOT_DAYS"] = SECOND
         _, _, projector = (system.start(role) for role in ("web", "scheduler", "projector"))
         with noting_standstill(broken):
             wait_for(lambda: answers(system.port), environment.limit_s)
@@ -52,8 +55,20 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
             broken += [f"the last rebuild ended with {rebuilt.returncode}"] * bool(rebuilt.returncode)
         outcome = finish("rebuild", f"{kills} kills of a rebuild", system, broken)
         outcome.broken += _differences(system.processes)
-        outcome.notes.append(f"{oracle.head(log):,} events; the rows of all read models are compared with the log")
+        cold_rows = _cold_rows(database)
+        outcome.broken += ["nothing has left the hot tables"] * (not cold_rows)
+        outcome.notes.append(
+            f"{oracle.head(log):,} events; the rows of all read models, {cold_rows:,} of them cold, are compared with the log"
+        )
         return [outcome]
+
+
+def _cold_rows(database: Database) -> int:
+    with bootstrap.connect(database.settings()) as conn:
+        (found,) = conn.execute(
+            "SELECT (SELECT count(*) FROM run_cold) + (SELECT count(*) FROM issue_cold)"
+        ).fetchone() or (0,)
+        return int(found)
 
 
 def _differences(processes: Processes) -> list[str]:

@@ -1,0 +1,112 @@
+"""
+Cold tables: rows that have been over for as long as the operator says leave the tables that everybody works on.
+
+Beside a hot table stands its cold one, which Postgres has inherit from it: whoever names the hot table reads both, and has
+the same indexes there, so no query, view or export knows of it. A row says the same wherever it is, so a comparison with a
+rebuild finds no difference. A fold that changes a cold row takes it back (`Rows`).
+
+Which rows are next follows from the log: `cold_to` is the position up to which it was looked at, and the rows of these
+events that were over then have left. Rows and `cold_to` change in one transaction, which holds the lock of the model's
+position: so folds, and others who move rows, take turns with it.
+"""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from psycopg.sql import SQL, Composed, Identifier
+
+from domain.events import STORED_NAMES
+from projections.engine.folding_aside import execute_on, value_of
+from projections.engine.moments import position_at
+from projections.engine.read_model import Connection, ReadModel, Table
+
+SPAN = 1_000  # events whose rows are looked at in one transaction
+BEFORE = "SELECT clock_timestamp() - %s::interval"
+COLD_TO = "SELECT cold_to FROM positions WHERE name = %s"
+
+
+class _Rows(NamedTuple):
+    """Where `cold_to` of some rows stands: what finds it, with the next one, and what writes that."""
+
+    next: str
+    note: str
+
+
+# A model that somebody folds at the moment is left for the next time.
+SHOWN = _Rows(
+    """SELECT cold_to, least(cold_to + %(span)s, position, %(until)s) FROM positions
+    WHERE name = %(name)s AND shape = %(shape)s FOR UPDATE SKIP LOCKED""",
+    "UPDATE positions SET cold_to = %(until)s WHERE name = %(name)s",
+)
+OF_REBUILD = _Rows(
+    "SELECT cold_to, least(cold_to + %(span)s, position, %(until)s) FROM rebuild_progress",
+    "UPDATE rebuild_progress SET cold_to = %(until)s",
+)
+CREATE = "CREATE TABLE {cold} (LIKE {hot} INCLUDING ALL, CHECK ({over})) INHERITS ({hot})"
+MOVE = """
+    WITH moved AS (
+        DELETE FROM ONLY {hot} WHERE {over} AND id = ANY(ARRAY(
+            SELECT stream_id FROM log.events WHERE position > %(after)s AND position <= %(until)s AND name = ANY(%(names)s)))
+        RETURNING *)
+    INSERT INTO {cold} SELECT * FROM moved"""
+
+
+def before(conn: Connection, age: timedelta) -> int:
+    """Return the position of the last event that is older than this; 0 if none is."""
+    return position_at(conn, value_of(conn, BEFORE, age))
+
+
+def move(conn: Connection, model: ReadModel, until: int) -> bool:
+    """Move those rows of the next events, up to `until`, that are over; return whether there were any such events."""
+    return _move(conn, model, until, SHOWN)
+
+
+def follow(conn: Connection, model: ReadModel, until: int) -> Iterator[None]:
+    """
+    Move the rows of a rebuild, up to `until`, so that they stand where those stand that they replace; yield after each part.
+
+    At the end the hot tables are written anew, since what has left them has left gaps.
+    """
+    while _move(conn, model, until, OF_REBUILD):
+        yield
+    if until:
+        for table in _ageing(model):
+            execute_on(conn, "VACUUM (FULL) {0}", table.name)
+
+
+def cold_tables(model: ReadModel) -> list[str]:
+    """Return the names of the cold tables that the model may have."""
+    return [_cold(table) for table in _ageing(model)]
+
+
+def _move(conn: Connection, model: ReadModel, until: int, rows: _Rows) -> bool:
+    if not (tables := _ageing(model)):
+        return False
+    values: dict[str, Any] = {"name": model.name, "shape": model.schema_hash, "span": SPAN, "until": until}
+    with conn.transaction():
+        after, until = conn.execute(rows.next, values).fetchone() or (0, 0)
+        if until <= after:
+            return False
+        names = [name for name, event in STORED_NAMES.items() if model.events is None or event in model.events]
+        values |= {"after": after, "until": until, "names": names}
+        for table in tables:
+            if value_of(conn, "SELECT to_regclass(%s) IS NULL", _cold(table)):
+                conn.execute(_on(CREATE, table))
+            conn.execute(_on(MOVE, table), values)
+        conn.execute(rows.note, values)
+    return True
+
+
+def _ageing(model: ReadModel) -> list[Table[Any]]:
+    return [table for table in model.tables if table.over]
+
+
+def _cold(table: Table[Any]) -> str:
+    return f"{table.name}_cold"
+
+
+def _on(statement: str, table: Table[Any]) -> Composed:
+    return SQL(statement).format(
+        hot=Identifier(table.name), cold=Identifier(_cold(table)), over=SQL(table.over or "false")
+    )
