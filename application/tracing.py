@@ -6,7 +6,7 @@ statuses and the name of an error, never a message, a payload or a secret.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -15,17 +15,21 @@ from opentelemetry.trace import Span, SpanKind, StatusCode
 tracer = trace.get_tracer("routines")
 
 
-@contextmanager
-def span(name: str, *, kind: SpanKind = SpanKind.INTERNAL, within: Context | None = None) -> Iterator[Span]:
+def span(
+    name: str, *, kind: SpanKind = SpanKind.INTERNAL, within: Context | None = None
+) -> AbstractContextManager[Span]:
     """
     Open a span around the body of a `with` statement, and mark it as an error when an exception leaves the body.
 
     Its parent is the current span, or the one in `within`, which may be of another process.
     """
     current = tracer.start_span(name, within, kind)
-    if not current.get_span_context().is_valid:  # no exporter is set up, so nothing is recorded
-        yield current
-        return
+    is_recorded = current.get_span_context().is_valid  # unless no exporter is set up
+    return _recorded(current) if is_recorded else nullcontext(current)
+
+
+@contextmanager
+def _recorded(current: Span) -> Iterator[Span]:
     with trace.use_span(current, end_on_exit=True, record_exception=False, set_status_on_exception=False):
         try:
             yield current

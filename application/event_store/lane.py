@@ -70,7 +70,7 @@ class Lane(Generic[T, R]):
     async def submit(self, item: T, size: int = 0) -> R:
         """Return the outcome of the item. Raises NoConnection if it was not sent, and what `carry_out` raises."""
         loop = asyncio.get_running_loop()
-        waiting = _Waiting[T, R](item, size, loop.create_future())
+        waiting: _Waiting[T, R] = _Waiting(item, size, loop.create_future())
         self._waiting.append(waiting)
         if self._working < self._many:
             self._working += 1
@@ -104,7 +104,8 @@ class Lane(Generic[T, R]):
 
     def _next(self) -> list[_Waiting[T, R]]:
         """Take those that wait, in their order, as many as go together."""
-        group, size = list[_Waiting[T, R]](), 0
+        group: list[_Waiting[T, R]] = []
+        size = 0
         while self._waiting and len(group) < self._most_items:
             size += self._waiting[0].size
             if group and size > self._most_size:

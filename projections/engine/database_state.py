@@ -1,7 +1,7 @@
 """What the database says of itself: whether it can write, and whether its clock agrees with the log."""
 
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import psycopg
 
@@ -13,10 +13,18 @@ _IS_READ_ONLY = "SELECT pg_is_in_recovery() OR current_setting('transaction_read
 _LITTLE_MEMORY = "SET LOCAL work_mem = '64kB'"
 _FILL = "SELECT count(*) FROM generate_series(1, 50000)"
 _NEWEST = """
-    SELECT clock_timestamp(), max(recorded_at)
-    FROM (SELECT recorded_at FROM log.events ORDER BY position DESC LIMIT %s) recent"""
+    SELECT clock_timestamp(), max(recorded_at), coalesce(max(position), %(after)s)
+    FROM (SELECT recorded_at, position FROM log.events WHERE position > %(after)s ORDER BY position DESC LIMIT %(most)s) recent"""
 
 CannotWrite = Literal["read_only", "disk_full"]
+
+
+class Times(NamedTuple):
+    """The time of the database's clock, the latest time of events of the log, and the position of the newest of them."""
+
+    now: datetime
+    latest: datetime
+    position: int
 
 
 def why_not_writable(conn: Connection) -> CannotWrite | None:
@@ -34,13 +42,13 @@ def why_not_writable(conn: Connection) -> CannotWrite | None:
     return None
 
 
-def times(conn: Connection) -> tuple[datetime, datetime]:
-    """Return the time of the database's clock, and the latest time of the newest RECENT events of the log."""
-    now, latest = _row(conn, _NEWEST, RECENT)
-    return now, latest or datetime.min.replace(tzinfo=UTC)
+def times(conn: Connection, after: int = 0) -> Times:
+    """Return the time of the database's clock, and the latest time of the newest RECENT events after a position of the log."""
+    now, latest, position = _row(conn, _NEWEST, {"after": after, "most": RECENT})
+    return Times(now, latest or datetime.min.replace(tzinfo=UTC), position)
 
 
-def _row(conn: Connection, query: Any, *values: Any) -> tuple[Any, ...]:
+def _row(conn: Connection, query: Any, values: dict[str, Any] | None = None) -> tuple[Any, ...]:
     row = conn.execute(query, values).fetchone()
     if row is None:
         raise AssertionError

@@ -17,6 +17,7 @@ import psycopg
 
 from domain.bounds.limits import BATCH_ROWS
 from domain.recorded import Recorded
+from projections.engine.documents import BatchedDocs, records
 from projections.engine.isolation import isolate_unreadable, note_isolated
 from projections.engine.read_model import Connection, ReadModel, TooManyRows, fold_and_write
 
@@ -46,15 +47,6 @@ LAG_OF_OWN_TABLES = """
         count(p.name)
     FROM log.head h CROSS JOIN unnest(%(names)s::text[], %(shapes)s::text[]) m(name, shape) LEFT JOIN positions p USING (name)
     GROUP BY h.position"""
-# For reads in one round trip: the head of the log, which streams have gone beyond a version, and how far models have come;
-# NULL for one whose rows are not this version's.
-PRESENT = """
-    SELECT h.position,
-        ARRAY(SELECT g.id FROM unnest(%b::uuid[], %b::bigint[]) g(id, version)
-            JOIN log.events e ON e.stream_id = g.id AND e.version = g.version + 1),
-        ARRAY(SELECT p.position FROM unnest(%b::text[], %b::text[]) WITH ORDINALITY m(name, shape, n)
-            LEFT JOIN positions p USING (name, shape) ORDER BY m.n)
-    FROM log.head h"""
 STATUS = """
     SELECT p.name, p.position, h.position - p.position, p.stopped, p.moved_at,
         CASE WHEN p.position >= h.position THEN 0
@@ -175,16 +167,37 @@ def reached(conn: Connection, models: Sequence[ReadModel], *, all_of_them: bool 
 
 
 class Present(NamedTuple):
-    """What PRESENT finds, with the positions in the order of the models."""
+    """What the query of `present` finds, with the positions in the order of the models."""
 
     head: int
     moved_streams: list[UUID]
     reached: list[int | None]
 
 
-def present_values(models: Sequence[ReadModel], versions: Mapping[UUID, int]) -> tuple[list[Any], ...]:
-    """Return the values for PRESENT."""
-    return list(versions), list(versions.values()), *schema_hashes(models).values()
+def present(models: Sequence[ReadModel], kinds: Sequence[BatchedDocs[Any]] = ()) -> str:
+    """
+    Return a query for the head of the log, which streams have gone beyond a version, and how far these models have come.
+
+    That is NULL for a model whose rows are not this version's. The same query finds documents of some kinds, all at one
+    moment. Each row begins with two numbers and an array of documents, as the query of a kind finds them, the first number
+    being the place of the kind, from 1; for the row of the look it is 0. The first value is made by `versions_value`, the
+    others by the kinds.
+    """
+    shown = ", ".join(f"('{model.name}', '{model.schema_hash}', {place})" for place, model in enumerate(models))
+    look = f"""
+        SELECT 0, 0, NULL::bytea[], h.position,
+            ARRAY(SELECT g.id FROM json_to_recordset(%s::json) g(id uuid, version bigint)
+                JOIN log.events e ON e.stream_id = g.id AND e.version = g.version + 1),
+            ARRAY(SELECT p.position FROM (VALUES {shown}) m(name, shape, n)
+                LEFT JOIN positions p USING (name, shape) ORDER BY m.n)
+        FROM log.head h"""
+    finds = [f"SELECT {place}, q.*, NULL, NULL, NULL FROM ({kind.query}) q" for place, kind in enumerate(kinds, 1)]
+    return " UNION ALL ".join([look, *finds])
+
+
+def versions_value(versions: Mapping[UUID, int]) -> str:
+    """Return the value for the query of `present`: versions of streams."""
+    return records({"id": id_, "version": version} for id_, version in versions.items())
 
 
 def schema_hashes(models: Sequence[ReadModel]) -> dict[str, list[str]]:

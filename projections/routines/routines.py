@@ -420,13 +420,14 @@ DETAIL = Docs(
             FROM routine_trigger t LEFT JOIN webhook_refusals f ON f.trigger_id = t.id AND t.doc->>'kind' = 'webhook'
             WHERE t.routine_id = o.id), '')
         || '],"recentRuns":[' || coalesce((
-            SELECT string_agg(run, ',' ORDER BY position DESC) FROM (
-                SELECT run, position, sum(octet_length(run)) OVER newest AS bytes, row_number() OVER newest AS place
-                FROM (
-                    SELECT {run_history.LINKED} AS run, position FROM run r
-                    WHERE routine_id = o.id ORDER BY position DESC LIMIT {RECENT_RUNS}) linked
-                WINDOW newest AS (ORDER BY position DESC)) measured
-            WHERE place = 1 OR bytes <= %(max_bytes)s), '')
+            SELECT CASE WHEN sum(octet_length(run)) <= %(max_bytes)s THEN string_agg(run, ',') ELSE (
+                SELECT string_agg(run, ',' ORDER BY place) FROM (
+                    SELECT run, place, sum(octet_length(run)) OVER (ORDER BY place) AS bytes
+                    FROM unnest(array_agg(linked.run)) WITH ORDINALITY newest(run, place)) measured
+                WHERE place = 1 OR bytes <= %(max_bytes)s) END
+            FROM (
+                SELECT {run_history.LINKED} AS run FROM run r
+                WHERE routine_id = o.id ORDER BY position DESC LIMIT {RECENT_RUNS}) linked), '')
         || '],"activeIssue":' || coalesce((
             SELECT doc FROM issue WHERE origin_id = o.id AND is_open ORDER BY changed DESC LIMIT 1)::text, 'null')
         || '}}' AS doc

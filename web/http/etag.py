@@ -1,7 +1,8 @@
 """
 Answers without a body: HEAD is answered as GET without its body, and 304 says that the client's copy is current.
 
-Every JSON body that a GET answers with 200 gets a strong ETag, which is a hash of its bytes. The answer is computed
+Every JSON body that a GET answers with 200 gets a strong ETag, which is a hash of its bytes, unless it has that already: it is
+worked out once for a body that several requests share. The answer is computed
 each time and compared then, so the ETag saves bytes and no work. Shared caches may not keep it.
 """
 
@@ -66,9 +67,11 @@ def _is_json(start: Any) -> bool:
 
 async def _tagged(start: Any, body: Any, request_headers: Headers) -> tuple[Any, Any]:
     """Return the answer with its ETag, as 304 without a body if the client already has it."""
-    content = body["body"]
-    tag = tag_of(content) if len(content) <= LIGHT_BYTES else await asyncio.to_thread(tag_of, content)
-    headers: Headers = [*start["headers"], (b"etag", tag), CACHE_CONTROL]
+    headers: Headers = [*start["headers"], CACHE_CONTROL]
+    if (tag := dict(headers).get(b"etag")) is None:
+        content = body["body"]
+        tag = tag_of(content) if len(content) <= LIGHT_BYTES else await asyncio.to_thread(tag_of, content)
+        headers.append((b"etag", tag))
     if not _has(tag, (value for name, value in request_headers if name.lower() == b"if-none-match")):
         return {**start, "headers": headers}, body
     bodiless_headers = [header for header in headers if header[0].lower() not in OF_THE_BODY]

@@ -6,8 +6,6 @@ those of another do not all come before them, and a tenant that sends many has o
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from web.http.fair_queue import TENANT, FairQueue
 
@@ -26,18 +24,22 @@ class FairTurns:
         self._under_way = 0
         self._queue = FairQueue["asyncio.Future[None]"](most_of_tenant, most_beside_others)
 
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait until a request of the tenant of the context has its turn, and hold it meanwhile."""
-        tenant = TENANT.get()
+    def turn(self) -> "Turn":
+        """Return a context in which a request of the tenant of the current context has its turn. It waits until then."""
+        return Turn(self, TENANT.get())
+
+    async def take(self, tenant: str) -> None:
+        """Wait until a request of the tenant has its turn, which the caller must `end`."""
         if self._under_way < self._most and self._queue.begin(tenant):
             self._under_way += 1
         else:
             await self._wait(tenant)
-        try:
-            yield
-        finally:
-            self._end(tenant)
+
+    def end(self, tenant: str) -> None:
+        """End the turn of a request of the tenant."""
+        self._queue.end(tenant)
+        self._under_way -= 1
+        self._hand_out()
 
     async def _wait(self, tenant: str) -> None:
         turn = asyncio.get_running_loop().create_future()
@@ -48,7 +50,7 @@ class FairTurns:
         except asyncio.CancelledError:
             self._queue.leave_out(tenant, turn)
             if turn.done() and not turn.cancelled():
-                self._end(tenant)
+                self.end(tenant)
             raise
 
     def _hand_out(self) -> None:
@@ -60,7 +62,17 @@ class FairTurns:
                 self._under_way += 1
                 turn.set_result(None)
 
-    def _end(self, tenant: str) -> None:
-        self._queue.end(tenant)
-        self._under_way -= 1
-        self._hand_out()
+
+class Turn:
+    """The turn of one request, in a context. Every request has one, and a generator would cost it several times as much."""
+
+    __slots__ = ("_tenant", "_turns")
+
+    def __init__(self, turns: FairTurns, tenant: str) -> None:
+        self._turns, self._tenant = turns, tenant
+
+    async def __aenter__(self) -> None:
+        await self._turns.take(self._tenant)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._turns.end(self._tenant)

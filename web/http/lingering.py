@@ -1,5 +1,8 @@
 """
-Closing of connections whose clients are still sending.
+The transport of a client's connection: what it writes in one turn of the event loop goes out together, and closing waits for
+clients that are still sending.
+
+An answer comes as its head and its body. Each alone would be a call of the system, a packet, and work for the client.
 
 Whoever closes a socket that has unread data tells the other end to forget what it was sent last (a reset), so the
 client would never see why it was refused. Such a connection is first closed for what we send only; what still arrives
@@ -17,11 +20,22 @@ class LingeringTransport:
     def __init__(self, transport: asyncio.Transport, linger: Callable[[], bool]) -> None:
         self._transport = transport
         self._linger = linger
+        self._call_soon = asyncio.get_running_loop().call_soon
+        self._held: bytes | None = None
         self.lingers = False
-        self.write = transport.write  # of each answer: the long way of `__getattr__` costs more than writing
+
+    def write(self, data: bytes) -> None:
+        """Send data. It waits for what is written next, until the next turn of the loop at most: both go out together."""
+        if self._held is None:
+            self._held = data
+            self._call_soon(self._send)
+        else:
+            held, self._held = self._held, None
+            self._transport.writelines((held, data))
 
     def close(self) -> None:
         """Close the connection, or at first only what we send if the client may still be sending."""
+        self._send()
         if self.is_closing() or not self._linger():
             self.lingers = False
             self._transport.close()
@@ -32,6 +46,11 @@ class LingeringTransport:
     def is_closing(self) -> bool:
         """Return whether nothing more can be sent."""
         return self.lingers or self._transport.is_closing()
+
+    def _send(self) -> None:
+        if self._held is not None and not self._transport.is_closing():
+            self._transport.write(self._held)
+        self._held = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)

@@ -1,13 +1,13 @@
 """
-Reads of documents in the event loop: what waits together is read in one round trip, by one statement for each kind.
+Reads of documents in the event loop: what waits together is read by one statement.
 
-A read says on which versions of streams it was decided who may read. The same round trip tells whether these are still
+A read says on which versions of streams it was decided who may read. The same statement tells whether these are still
 the newest, and where the log and the read models are. Documents come as the bytes that Postgres holds.
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, cached_property
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from projections import catalogue
 from projections.engine import positions
 from projections.engine.documents import BatchedDocs, Part, array, first
 from projections.engine.positions import Present
+from web.http.etag import tag_of
 from web.http.fair_queue import TENANT
 
 CONNECTIONS = 2  # for reads; decisions wait for none of them
@@ -50,6 +51,11 @@ class Documents:
     def array(self) -> bytes:
         """The JSON array of those that fit."""
         return array(self.part)
+
+    @cached_property
+    def tag(self) -> str:
+        """The ETag of that array."""
+        return tag_of(self.array).decode()
 
 
 class Read(NamedTuple):
@@ -109,27 +115,25 @@ class Reader:
 async def _find_each(connection: Connection, reads: Sequence[Read]) -> Sequence[Answer]:
     """Return what each of the reads finds. Those that want the same documents share them."""
     versions, are_one = _newest(reads)
-    names = list(dict.fromkeys(name for models in {read.models for read in reads} for name in models))
-    look = positions.present_values([MODELS[name] for name in names], versions)
-    wanted: dict[BatchedDocs[Any], dict[Wanted, None]] = {}  # each kind, without what is wanted twice
+    names = tuple(sorted({name for models in {read.models for read in reads} for name in models}))
+    by_kind: dict[BatchedDocs[Any], dict[Wanted, None]] = {}  # without what is wanted twice
     for read in reads:
         if read.wanted is not None:
-            wanted.setdefault(read.wanted.query, {})[read.wanted] = None
+            by_kind.setdefault(read.wanted.query, {})[read.wanted] = None
+    kinds = tuple(sorted(by_kind, key=lambda kind: kind.query))
+    values = [positions.versions_value(versions), *(kind.values(one.values for one in by_kind[kind]) for kind in kinds)]
     try:
-        async with connection.pipeline():
-            looked = await connection.execute(positions.PRESENT, look, prepare=True)
-            cursors = [
-                await connection.execute(docs.query, _arrays(alike), prepare=True, binary=True)
-                for docs, alike in wanted.items()
-            ]
-            present = Present(*(await looked.fetchall())[0])
-            documents = dict[Wanted | None, Documents | None]({None: None})
-            for alike, cursor in zip(wanted.values(), cursors, strict=True):
-                for one, docs in zip(alike, _by_number(await cursor.fetchall(), len(alike)), strict=True):
-                    documents[one] = Documents(docs, one)
+        cursor = await connection.execute(_statement(names, kinds), values, prepare=True, binary=True)
+        rows = await cursor.fetchall()
     except psycopg.Error:
         await connection.close()
         raise
+    found = {(kind, number): docs for kind, number, docs, *_ in rows}
+    documents = dict[Wanted | None, Documents | None]({None: None})
+    for place, kind in enumerate(kinds, 1):
+        for number, one in enumerate(by_kind[kind], 1):
+            documents[one] = Documents(found[place, number], one)
+    present = Present(*next(look for kind, _, _, *look in rows if not kind))
     reached = dict(zip(names, present.reached, strict=True))
     moved = frozenset(present.moved_streams)
     return [
@@ -144,9 +148,9 @@ async def _find_each(connection: Connection, reads: Sequence[Read]) -> Sequence[
     ]
 
 
-def _arrays(alike: Iterable[Wanted]) -> list[list[Any]]:
-    """Return an array for each value of their query."""
-    return [list(values) for values in zip(*(one.values for one in alike), strict=True)]
+@cache
+def _statement(names: tuple[str, ...], kinds: tuple[BatchedDocs[Any], ...]) -> str:
+    return positions.present([MODELS[name] for name in names], kinds)
 
 
 def _newest(reads: Sequence[Read]) -> tuple[dict[UUID, int], bool]:
@@ -164,11 +168,3 @@ def _newest(reads: Sequence[Read]) -> tuple[dict[UUID, int], bool]:
 def _slowest(reached: Mapping[str, int | None], models: Sequence[str]) -> int | None:
     positions = [reached[name] for name in models]
     return None if None in positions else min(position for position in positions if position is not None)
-
-
-def _by_number(rows: Sequence[tuple[int, bytes | None]], many: int) -> Sequence[list[bytes | None]]:
-    """Return the documents of each who asks, whose number the rows begin with."""
-    by_number: list[list[bytes | None]] = [[] for _ in range(many)]
-    for number, doc in rows:
-        by_number[number - 1].append(doc)
-    return by_number

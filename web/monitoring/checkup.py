@@ -154,6 +154,7 @@ class Checkup:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._latest = datetime.min.replace(tzinfo=UTC)  # the latest time that any event of the log was seen to have
+        self._seen = 0  # the position up to which the log was looked at for it
         self._look_under_way: asyncio.Task[Any] | None = None
         self._next_look: asyncio.Task[Any] | None = None  # that waits for the one under way
         self._writing = Kept(self._find_writing)
@@ -166,8 +167,8 @@ class Checkup:
         writing, work, keys, adopted = self._writing(), self._work(), self._keys(), self._adopted_zone_data()
         kinds = [row.kind for row in work.untaken]
         with self._backend.pool.connection() as conn:
-            now, latest = database_state.times(conn)
-            self._latest = max(self._latest, latest)
+            now, latest, position = database_state.times(conn, self._seen)
+            self._latest, self._seen = max(self._latest, latest), max(self._seen, position)
             return Findings(
                 now=now,
                 read_models=positions.status(conn),
@@ -207,7 +208,7 @@ class Checkup:
 
     def _find_work(self) -> OpenWork:
         with self._backend.pool.connection() as conn:
-            now, _ = database_state.times(conn)
+            now = database_state.times(conn, self._seen).now
             try:
                 return OpenWork(open_work.oldest_open_issue(conn), open_work.untaken(conn, now))
             except NOT_MADE_YET:

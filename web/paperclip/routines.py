@@ -62,6 +62,8 @@ async def filters(
     folder_id: Annotated[str | None, QueryParameter(name="folderId")] = None,
 ) -> routines.Filters:
     """Return the filters of a list of routines. It is a dependency. Raise Invalid."""
+    if not (status or q or assignee_agent_id or project_id or folder_id):
+        return routines.ALL
     query = {"q": q, "assigneeAgentId": assignee_agent_id, "projectId": project_id, "folderId": folder_id}
     fields = {name: text or None for name, text in query.items()}
     return parse(routines.Filters, {"status": words(status), **fields})
@@ -71,6 +73,8 @@ async def run_filters(
     status: FromQuery[str | None] = None, source: FromQuery[str | None] = None
 ) -> run_history.Filters:
     """Return the filters of a list of runs. It is a dependency. Raise Invalid."""
+    if not (status or source):
+        return run_history.ALL
     return parse(run_history.Filters, {"status": words(status), "source": words(source)})
 
 
@@ -382,7 +386,9 @@ def _page_of_bytes(
     paging: Paging, list_name: str, documents: Documents, place: Callable[[bytes], object]
 ) -> Response[Any]:
     """Return documents as a page of a list, as the bytes that they are stored as."""
-    return make_page(paging, list_name, documents.part, place, body=documents.array)
+    answer = make_page(paging, list_name, documents.part, place, body=documents.array)
+    answer.headers["ETag"] = documents.tag
+    return answer
 
 
 def _created(conn: Connection, new: NewRoutine, draft: RoutineDraft, public_url: str) -> CreatedRoutine | None:

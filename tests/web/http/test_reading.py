@@ -4,6 +4,7 @@ import asyncio
 from uuid import UUID, uuid4
 
 import msgspec
+import psycopg
 import pytest
 from litestar.concurrency import sync_to_thread
 
@@ -16,6 +17,8 @@ from projections import catalogue
 from projections.engine import positions
 from projections.engine.documents import LIGHT_BYTES, BatchedDocs, Docs, beginning
 from tests.application.event_store.test_execute_on_loop import NOON
+from web.http import reading
+from web.http.etag import tag_of
 from web.http.fair_queue import TENANT
 from web.http.reading import CONNECTIONS, HEAVY_S, HeavyReads, Read, Reader, Wanted
 
@@ -67,6 +70,34 @@ def test_each_gets_its_own_documents_as_bytes_and_hears_whether_there_are_more(s
     assert all(one.documents.part.more for one in found)
     assert [[7], [8]] == NUMBERS.decode(found[0].documents.part)
     assert found[0].documents is found[2].documents
+
+
+def test_documents_of_several_kinds_are_found_by_one_statement(system, monkeypatch):
+    sent = []
+    execute = psycopg.AsyncConnection.execute
+
+    async def noted(conn, query, *args, **kwargs):
+        sent.append(query)
+        return await execute(conn, query, *args, **kwargs)
+
+    monkeypatch.setattr(psycopg.AsyncConnection, "execute", noted)
+
+    lines = Wanted(LINES_OF_MANY, (2, 1), None, 9)
+    found = find(system, read(numbers(1, 1)), read(lines), read(numbers(2, 1)), read())
+
+    assert [b"[[1]]", b'["xx"]', b"[[2]]"] == [one.documents.array for one in found[:3]]
+    assert found[3].documents is None
+    assert 1 == len([query for query in sent if "json_build_array" in query])
+
+
+def test_the_tag_of_what_many_are_sent_is_worked_out_once(system, monkeypatch):
+    made = []
+    monkeypatch.setattr(reading, "tag_of", lambda body: made.append(body) or tag_of(body))
+
+    found = find(system, *[read(numbers(1, 2))] * 3)
+
+    assert {tag_of(b"[[1],[2]]").decode()} == {one.documents.tag for one in found}
+    assert 1 == len(made)
 
 
 def test_of_heavy_documents_only_the_first_are_fetched_and_those_of_others_all(system):

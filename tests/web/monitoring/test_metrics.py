@@ -20,6 +20,7 @@ from domain.events import EndpointCreated, EndpointTested
 from domain.values import EndpointSettings
 from projections import catalogue, open_work
 from projections.engine import database_state
+from projections.engine.database_state import Times
 from routines import bootstrap
 from routines.bootstrap import System
 from routines.cli import main
@@ -223,9 +224,9 @@ def test_a_database_that_takes_no_changes_is_no_healthy_one(unfired: Api, monkey
 
 def test_a_clock_that_was_ahead_and_has_been_set_back_is_said(unfired: Api, monkeypatch: pytest.MonkeyPatch):
     now = unfired.system.clock()
-    monkeypatch.setattr(database_state, "times", lambda _conn: (now, now + HOUR))
+    monkeypatch.setattr(database_state, "times", lambda _conn, _after: Times(now, now + HOUR, 1))
     ahead = unfired.get("/health", token=None)
-    monkeypatch.setattr(database_state, "times", lambda _conn: (now, now))  # the log has gone on since
+    monkeypatch.setattr(database_state, "times", lambda _conn, _after: Times(now, now, 2))  # the log has gone on since
     still = unfired.get("/health", token=None)
 
     assert ("degraded", ["clock_behind_log"], 3_600.0) == tuple(

@@ -1,0 +1,81 @@
+"""What a connection writes in one turn of the event loop goes out together, and nothing of it is lost when it is closed."""
+
+import asyncio
+
+import pytest
+
+from web.http.lingering import LingeringTransport
+
+
+class Calls:
+    """A transport that notes what it is told."""
+
+    def __init__(self):
+        self.made, self.is_closed = [], False
+
+    def write(self, data):
+        self.made.append([data])
+
+    def writelines(self, parts):
+        self.made.append([*parts])
+
+    def write_eof(self):
+        self.made.append("eof")
+
+    def close(self):
+        self.made.append("close")
+        self.is_closed = True
+
+    def abort(self):
+        self.is_closed = True
+
+    def is_closing(self):
+        return self.is_closed
+
+
+def told(act, *, lingers=False):
+    calls = Calls()
+
+    async def story():
+        await act(LingeringTransport(calls, lambda: lingers))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+
+    asyncio.run(story())
+    return calls.made
+
+
+async def answer(transport):
+    transport.write(b"head")
+    transport.write(b"body")
+
+
+def test_the_head_and_the_body_of_an_answer_go_out_in_one_call():
+    assert [[b"head", b"body"]] == told(answer)
+
+
+def test_a_head_whose_body_is_yet_to_come_is_sent_in_the_next_turn_of_the_loop():
+    async def begin(transport):
+        transport.write(b"head")
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        transport.write(b"first")
+        transport.write(b"second")
+
+    assert [[b"head"], [b"first", b"second"]] == told(begin)
+
+
+@pytest.mark.parametrize(("lingers", "last"), [(False, "close"), (True, "eof")])
+def test_what_was_written_is_sent_before_the_connection_is_closed(lingers, last):
+    async def end(transport):
+        transport.write(b"head")
+        transport.close()
+
+    assert [[b"head"], last] == told(end, lingers=lingers)
+
+
+def test_nothing_is_sent_over_a_connection_that_was_given_up():
+    async def give_up(transport):
+        transport.write(b"head")
+        transport.abort()
+
+    assert [] == told(give_up)
