@@ -63,7 +63,11 @@ def fold(recorded: Recorded, rows: Rows) -> None:
 
     where = belonging.belonging_of(recorded, find)
     if belonging.is_first_word(recorded.event):
-        rows.put(OWNER, OwnerRow(id=recorded.stream_id, belonging=where))
+        owner = OwnerRow(id=recorded.stream_id, belonging=where)
+        if recorded.version == 1:
+            rows.add(OWNER, owner)
+        else:
+            rows.put(OWNER, owner)
     row = EventRow(
         id=UUID(int=recorded.position),
         position=recorded.position,
@@ -80,9 +84,9 @@ def fold(recorded: Recorded, rows: Rows) -> None:
 
 
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
-    """Yield the keys of the streams on which it depends where the event belongs."""
-    for stream_id in belonging.streams_of(recorded):
-        yield OWNER, stream_id
+    """Return the key of the stream on which it depends where the event belongs."""
+    stream_id = belonging.stream_of(recorded)
+    return () if stream_id is None else ((OWNER, stream_id),)
 
 
 event_index = ReadModel(
