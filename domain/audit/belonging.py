@@ -78,6 +78,7 @@ CAUSES: Mapping[type, Callable[[Any], UUID | None]] = {  # the stream that led t
     CommentAdded: attrgetter("issue_id"),
     SlotFreed: attrgetter("issue_id"),
 }
+FIRST_WORDS = {TriggerCreated, TriggerRestored, BackfillRequested, ProbeRequested, RunFired, *get_args(AlertEvent)}
 SELF = {name: f"{name}_id" for name in ("routine", "trigger", "run", "issue")}  # what a stream of these is itself
 
 
@@ -92,13 +93,9 @@ def stream_of(recorded: Recorded) -> UUID | None:
 
 def is_first_word(event: AnyEvent | Unreadable) -> bool:
     """Return whether later events of the stream, or of streams that it causes, belong where this one does."""
-    match event:
-        case TriggerCreated() | TriggerRestored() | BackfillRequested() | ProbeRequested() | RunFired():
-            return True
-        case IssueOpened(run_id=run_id) | TrajectoryOpened(run_id=run_id):
-            return run_id is not None
-        case _:
-            return AGGREGATES.get(type(event)) == "alert"
+    if isinstance(event, (IssueOpened, TrajectoryOpened)):
+        return event.run_id is not None
+    return type(event) in FIRST_WORDS
 
 
 def belonging_of(recorded: Recorded, find: Find) -> Belonging:

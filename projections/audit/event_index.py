@@ -64,10 +64,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     where = belonging.belonging_of(recorded, find)
     if belonging.is_first_word(recorded.event):
         owner = OwnerRow(id=recorded.stream_id, belonging=where)
-        if recorded.version == 1:
-            rows.add(OWNER, owner)
-        else:
-            rows.put(OWNER, owner)
+        (rows.add if recorded.version == 1 else rows.put)(OWNER, owner)
     row = EventRow(
         id=UUID(int=recorded.position),
         position=recorded.position,

@@ -42,7 +42,7 @@ class SentArrayDumper(Dumper):
 psycopg.adapters.register_dumper(SentArray, SentArrayDumper)
 
 
-def _uuids(values: Iterable[UUID | None]) -> list[bytes]:
+def _ids(values: Iterable[UUID | None]) -> list[bytes]:
     return [NULL if value is None else b"\0\0\0\x10" + value.int.to_bytes(16, "big") for value in values]
 
 
@@ -75,7 +75,7 @@ def _microseconds(moment: datetime) -> int:
     return (since.days * DAY_S + since.seconds) * SECOND_US + since.microseconds
 
 
-def _ids(values: Iterable[tuple[UUID, ...]]) -> list[bytes]:
+def _lists_of_ids(values: Iterable[tuple[UUID, ...]]) -> list[bytes]:
     """Return what is sent of columns that are arrays themselves: each as text, since Postgres has no arrays of arrays."""
     return _texts([f"{{{','.join(map(str, value))}}}" for value in values])
 
@@ -94,14 +94,14 @@ class Kind(NamedTuple):
         return SentArray(b"".join([head, *self.values(column)]))
 
 
-TEXT, JSON = Kind("text", 25, _texts), Kind("json", 114, _documents)
+TEXT, JSON, IDS = Kind("text", 25, _texts), Kind("json", 114, _documents), Kind("uuid", 2950, _ids)
 KINDS: Mapping[Any, Kind] = {
-    UUID: Kind("uuid", 2950, _uuids),
+    UUID: IDS,
     str: TEXT,
     bool: Kind("boolean", 16, _truths),
     int: Kind("bigint", 20, _numbers),
     datetime: Kind("timestamptz", 1184, _moments),
-    tuple[UUID, ...]: Kind("text", 25, _ids, becomes="uuid[]"),
+    tuple[UUID, ...]: Kind("text", 25, _lists_of_ids, becomes="uuid[]"),
 }
 
 

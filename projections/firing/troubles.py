@@ -101,7 +101,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     id_, at = recorded.stream_id, recorded.at
     match recorded.event:
         case RoutineCreated(settings=settings):
-            rows.put(TROUBLE, _with_settings(TroubleRow(id=id_, routine_id=id_), settings))
+            rows.add(TROUBLE, _with_settings(TroubleRow(id=id_, routine_id=id_), settings))
         case RoutineUpdated(settings=settings) | RoutineRestored(settings=settings):
             _change(rows, id_, lambda row: _with_settings(row, settings))
             if settings.status == "archived" and (routine := rows.get(TROUBLE, id_)) is not None:
@@ -243,7 +243,7 @@ def _fire(rows: Rows, recorded: Recorded, event: RunFired) -> None:
             routine = rows.get(TROUBLE, event.routine_id)
             bounds = UNWATCHED if routine is None or (routine.watched or 0) >= MOST_WATCHED else routine.bounds
             row = TroubleRow(id=work_id, routine_id=event.routine_id, run_id=recorded.stream_id, bounds=bounds)
-            rows.put(TROUBLE, row)
+            rows.add(TROUBLE, row)
             _count(rows, row, 1)
             planned_at = event.occurrence if event.is_scheduled and event.occurrence is not None else at
             _change(
