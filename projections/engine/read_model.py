@@ -166,11 +166,13 @@ def _json_of(value: object) -> bytes:
 
 
 def _from_arrays(kinds: Sequence[Kind]) -> Composed:
-    """Return a query whose rows are made of an array for each column."""
-    sent = ", ".join(f"%b::{kind.name}[]" for kind in kinds)
-    names = [f"c{index}" for index in range(len(kinds))]
-    values = [f"{name}::{kind.becomes or kind.name}" for name, kind in zip(names, kinds, strict=True)]
-    return Composed([SQL(f"SELECT {', '.join(values)} FROM unnest({sent}) AS sent({', '.join(names)})")])
+    """
+    Return a query whose rows are made of an array for each column.
+
+    `FROM unnest(...)` would have Postgres keep each column aside before it makes the first row.
+    """
+    columns = [f"unnest(%b::{kind.name}[]){kind.becomes and f'::{kind.becomes}'}" for kind in kinds]
+    return Composed([SQL(f"SELECT {', '.join(columns)}")])
 
 
 def _from_json(table: Identifier, columns: Sequence[Identifier]) -> Composed:
