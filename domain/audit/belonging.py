@@ -44,7 +44,6 @@ class Belonging(Value, frozen=True):
     issue_id: UUID | None = None
 
 
-Find = Callable[[UUID], Belonging | None]  # what the first event of a stream belongs to; None if that is not known
 NOTHING = Belonging()
 AGGREGATES = {  # the kinds of events whose streams belong to something, by the aggregate of each
     kind: name
@@ -98,11 +97,11 @@ def is_first_word(event: AnyEvent | Unreadable) -> bool:
     return type(event) in FIRST_WORDS
 
 
-def belonging_of(recorded: Recorded, find: Find) -> Belonging:
-    """Return what an event belongs to. `find` tells it of the stream of `stream_of`."""
+def belonging_of(recorded: Recorded, known: Belonging | None = None) -> Belonging:
+    """Return what an event belongs to; `known` is what the first event of `stream_of` belongs to, if that is known."""
     event = recorded.event
     places = _said_by(event)
-    if (stream_id := stream_of(recorded)) is not None and (known := find(stream_id)) is not None:
+    if known is not None:
         places = asdict(known) | places
     if (own := SELF.get(AGGREGATES.get(type(event), ""))) is not None:
         places[own] = recorded.stream_id

@@ -56,15 +56,12 @@ CREATE TABLE event_owner (id uuid PRIMARY KEY, belonging json NOT NULL);
 
 def fold(recorded: Recorded, rows: Rows) -> None:
     """Note where one event belongs, and, where it is the first word of its stream, where the later ones do."""
-
-    def find(stream_id: UUID) -> Belonging | None:
-        owner = rows.get(OWNER, stream_id)
-        return None if owner is None else owner.belonging
-
-    where = belonging.belonging_of(recorded, find)
+    stream_id = belonging.stream_of(recorded)
+    owner = None if stream_id is None else rows.get(OWNER, stream_id)
+    where = belonging.belonging_of(recorded, None if owner is None else owner.belonging)
     if belonging.is_first_word(recorded.event):
-        owner = OwnerRow(id=recorded.stream_id, belonging=where)
-        (rows.add if recorded.version == 1 else rows.put)(OWNER, owner)
+        word = OwnerRow(id=recorded.stream_id, belonging=where)
+        (rows.add if recorded.version == 1 else rows.put)(OWNER, word)
     row = EventRow(
         id=UUID(int=recorded.position),
         position=recorded.position,

@@ -196,12 +196,12 @@ class Rows:
         self._rows = defaultdict[Table[Any], dict[int, Row | None]](dict)  # by the numbers of their keys
         self._changed = defaultdict[Table[Any], Keys](dict)
         self._absent = defaultdict[Table[Any], set[int]](set)  # those that Postgres is known not to have
-        self._changes = 0  # since the rows were written last, those of the same row too
+        self.changes = 0  # those of the same row too
         self._written = 0
 
     def are_more_than(self, many: int) -> bool:
         """Return whether so many rows were written, or are going to be."""
-        return self._written + self._changes > many and self._written + sum(map(len, self._changed.values())) > many
+        return self._written + sum(map(len, self._changed.values())) > many
 
     def prefetch(self, keys_by_table: Mapping[Table[Any], Keys]) -> Callable[[], None]:
         """
@@ -238,7 +238,7 @@ class Rows:
         number = row.id.int
         self._rows[table][number] = row
         self._changed[table][number] = row.id
-        self._changes += 1
+        self.changes += 1
 
     def change(self, table: Table[R], key: UUID | None, change: Callable[[R], R]) -> None:
         """Replace a row by what `change` makes of it; do nothing if the key is None or has no row."""
@@ -249,7 +249,7 @@ class Rows:
         """Delete the row of this key, if there is one."""
         self._rows[table][key.int] = None
         self._changed[table][key.int] = key
-        self._changes += 1
+        self.changes += 1
 
     def execute(self, statement: str, values: Sequence[object]) -> None:
         """
@@ -281,7 +281,6 @@ class Rows:
             self._written += len(keys)
         self._changed.clear()
         self._absent.clear()
-        self._changes = 0
 
 
 def no_keys(_recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
@@ -376,10 +375,10 @@ class Fold:
 
         Raises TooManyRows when the batch changes more than `max_rows`; its first event is folded whatever it changes.
         """
-        fold, rows = self._model.fold, self._rows
+        fold, rows, most = self._model.fold, self._rows, self._max_rows
         for recorded in self._batch:
             fold(recorded, rows)
-            if rows.are_more_than(self._max_rows) and recorded is not self._batch[0]:
+            if rows.changes > most and rows.are_more_than(most) and recorded is not self._batch[0]:
                 raise TooManyRows(recorded.position)
         self._rows.flush()
 
