@@ -332,10 +332,13 @@ class ReadModel(msgspec.Struct, frozen=True):
             return STORED_NAMES.get(recorded.name) in {None, *self.events}
         return type(recorded.event) in self.events
 
-    def begin(self, conn: Connection, batch: Sequence[Recorded], max_rows: int) -> "Fold":
-        """Return a fold of those events of the batch that the model folds; it has not asked for rows yet."""
+    def begin(self, conn: Connection, batch: Sequence[Recorded], max_rows: int, kinds: frozenset[type]) -> "Fold":
+        """
+        Return a fold of those events of the batch that the model folds; it has not asked for rows yet.
+
+        `kinds` are those that the batch has.
+        """
         if (events := self.events) is not None:
-            kinds = {type(recorded.event) for recorded in batch}
             if events.isdisjoint(kinds):
                 batch = ()
             elif not kinds <= events:
@@ -388,6 +391,11 @@ def _hash_of(schema: str) -> str:
     return hashlib.sha256(schema.encode()).hexdigest()[:16]
 
 
+def kinds_of(batch: Iterable[Recorded]) -> frozenset[type]:
+    """Return the kinds of events that a batch has."""
+    return frozenset(type(recorded.event) for recorded in batch)
+
+
 def fold_batch(
     conn: Connection, models: Iterable[ReadModel], batch: Iterable[Recorded], max_rows: int = BATCH_ROWS
 ) -> None:
@@ -398,7 +406,8 @@ def fold_batch(
     """
     batch = list(batch)
     with conn.pipeline():
-        folds = [model.begin(conn, batch, max_rows) for model in models]
+        kinds = kinds_of(batch)
+        folds = [model.begin(conn, batch, max_rows, kinds) for model in models]
         for fold in folds:
             fold.request_rows()
         fold_and_write(folds)
