@@ -10,6 +10,7 @@ success doubles the size of the next batch.
 import time
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import structlog
 from eventsourcing.persistence import PersistenceError
@@ -30,23 +31,37 @@ log = structlog.get_logger()
 
 
 class LastBatch:
-    """Reads the log and keeps the last batch, so that followers which want the same one do not read it again."""
+    """
+    Reads the log and keeps the last batch, so that followers which want the same one do not read it again.
+
+    After a full batch another follows: it is read in a thread while the followers fold, and mostly wait for Postgres.
+    """
 
     def __init__(self, read: Read) -> None:
         self._read = read
         self._place: tuple[int, int] | None = None
         self._batch: Sequence[Recorded] = ()
+        self._reader = ThreadPoolExecutor(1, "read-ahead")
+        self._ahead: tuple[tuple[int, int], Future[Sequence[Recorded]]] | None = None
 
     def __call__(self, position: int, limit: int) -> Sequence[Recorded]:
         """Return at most `limit` events after the position."""
         if self._place != (position, limit):
-            self._batch = self._read(position, limit)
+            self._batch = self._read_ahead(position, limit) or self._read(position, limit)
             self._place = position, limit
+            if len(self._batch) == limit > 1:
+                place = self._batch[-1].position, limit
+                self._ahead = place, self._reader.submit(self._read, *place)
         return self._batch
 
     def forget(self) -> None:
         """Read the log the next time in any case: it may have grown since."""
         self._place = None
+
+    def _read_ahead(self, position: int, limit: int) -> Sequence[Recorded]:
+        """Return what was read ahead, if it is what is wanted now."""
+        ahead, self._ahead = self._ahead, None
+        return ahead[1].result() if ahead is not None and ahead[0] == (position, limit) else ()
 
 
 class BatchSize:

@@ -307,7 +307,7 @@ class PostgresRecorder(ApplicationRecorder):
         with self._connection() as conn:
             names = (list(topics), list(topics), list(without), list(without))
             values = (first, last, *names, limit, self._batch_bytes)
-            return [Notification(*row) for row in conn.execute(FOLLOWING, values, prepare=True)]
+            return [Notification(*row) for row in conn.execute(FOLLOWING, values, prepare=True, binary=True).fetchall()]
 
     def max_notification_id(self) -> int | None:
         """Return the position of the newest event; None for an empty log."""

@@ -1,7 +1,8 @@
 """What an event belongs to, so that one thing can be asked for with everything that belongs to it."""
 
-from collections.abc import Callable, Iterator
-from typing import get_args
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
+from typing import Any, get_args
 from uuid import UUID
 
 from msgspec.structs import asdict
@@ -43,7 +44,6 @@ class Belonging(Value, frozen=True):
     issue_id: UUID | None = None
 
 
-Find = Callable[[UUID], Belonging | None]  # what the first event of a stream belongs to; None if that is not known
 NOTHING = Belonging()
 AGGREGATES = {  # by kind of event: the aggregate of its stream, for streams that belong to something
     kind: name
@@ -59,42 +59,50 @@ AGGREGATES = {  # by kind of event: the aggregate of its stream, for streams tha
     }.items()
     for kind in get_args(union)
 }
-# The field of Belonging in which a stream of this aggregate stands itself.
-SELF = {name: f"{name}_id" for name in ("routine", "trigger", "run", "issue")}
+SAID: Mapping[type, Sequence[str]] = {  # the fields in which an event says what it belongs to, where these say it all
+    **{
+        kind: tuple(name for name in ("routine_id", "trigger_id", "run_id") if name in kind.__struct_fields__)
+        for kind in get_args(AlertEvent)
+    },
+    **{kind: ("trigger_id",) if "trigger_id" in kind.__struct_fields__ else () for kind in get_args(RoutineEvent)},
+    **dict.fromkeys((BackfillRequested, ProbeRequested), ("routine_id", "trigger_id")),
+    **dict.fromkeys((SlotFreed, SlotCounted, TaskRoutineAdded, TaskRoutineRemoved), ("routine_id",)),
+    **dict.fromkeys((TriggerCreated, TriggerRestored), ("routine_id",)),
+    CommentAdded: ("issue_id",),
+}
+CAUSES: Mapping[type, Callable[[Any], UUID | None]] = {  # the stream that led to an event, if it names one
+    IssueOpened: attrgetter("run_id"),
+    TrajectoryOpened: attrgetter("run_id"),
+    SlotTaken: attrgetter("live.run_id"),
+    CommentAdded: attrgetter("issue_id"),
+    SlotFreed: attrgetter("issue_id"),
+}
+FIRST_WORDS = {TriggerCreated, TriggerRestored, BackfillRequested, ProbeRequested, RunFired, *get_args(AlertEvent)}
+SELF = {name: f"{name}_id" for name in ("routine", "trigger", "run", "issue")}  # what a stream of these is itself
 
 
-def streams_of(recorded: Recorded) -> Iterator[UUID]:
-    """Yield the streams on which it depends what the event belongs to."""
+def stream_of(recorded: Recorded) -> UUID | None:
+    """Return the stream on which it depends what the event belongs to; None if it depends on none."""
     event = recorded.event
-    match event:
-        case IssueOpened(run_id=UUID() as run_id) | TrajectoryOpened(run_id=UUID() as run_id):
-            yield run_id
-        case SlotTaken(live=live):
-            yield live.run_id
-        case CommentAdded(issue_id=issue_id) | SlotFreed(issue_id=issue_id):
-            yield issue_id
-        case _ if recorded.version > 1 and AGGREGATES.get(type(event), "routine") != "routine":
-            yield recorded.stream_id
+    if (named := CAUSES.get(type(event))) is not None and (stream_id := named(event)) is not None:
+        return stream_id
+    is_later = recorded.version > 1 and AGGREGATES.get(type(event), "routine") != "routine"
+    return recorded.stream_id if is_later else None
 
 
 def is_first_word(event: AnyEvent | Unreadable) -> bool:
     """Return whether later events of the stream, or of streams that it causes, belong where this one does."""
-    match event:
-        case TriggerCreated() | TriggerRestored() | BackfillRequested() | ProbeRequested() | RunFired():
-            return True
-        case IssueOpened(run_id=run_id) | TrajectoryOpened(run_id=run_id):
-            return run_id is not None
-        case _:
-            return AGGREGATES.get(type(event)) == "alert"
+    if isinstance(event, (IssueOpened, TrajectoryOpened)):
+        return event.run_id is not None
+    return type(event) in FIRST_WORDS
 
 
-def belonging_of(recorded: Recorded, find: Find) -> Belonging:
-    """Return what an event belongs to. `find` tells it of the streams of `streams_of`."""
+def belonging_of(recorded: Recorded, known: Belonging | None = None) -> Belonging:
+    """Return what an event belongs to; `known` is what the first event of `stream_of` belongs to, if that is known."""
     event = recorded.event
-    places: dict[str, UUID | None] = _said_by(event)
-    for stream_id in streams_of(recorded):
-        if (known := find(stream_id)) is not None:
-            places = asdict(known) | places
+    places = _said_by(event)
+    if known is not None:
+        places = asdict(known) | places
     if (own := SELF.get(AGGREGATES.get(type(event), ""))) is not None:
         places[own] = recorded.stream_id
     return Belonging(**places) if places else NOTHING
@@ -102,34 +110,17 @@ def belonging_of(recorded: Recorded, find: Find) -> Belonging:
 
 def _said_by(event: AnyEvent | Unreadable) -> dict[str, UUID | None]:
     """Return what the event itself says that it belongs to."""
+    if (names := SAID.get(type(event))) is not None:
+        return {name: getattr(event, name) for name in names}
     match event:
         case RunFired(routine_id=routine_id, trigger_id=trigger_id, outcome=outcome):
             issue_id = outcome.issue_id if isinstance(outcome, Opened | Coalesced) else None
             return {"routine_id": routine_id, "trigger_id": trigger_id, "issue_id": issue_id}
-        case (
-            BackfillRequested(routine_id=routine_id, trigger_id=trigger_id)
-            | ProbeRequested(routine_id=routine_id, trigger_id=trigger_id)
-        ):
-            return {"routine_id": routine_id, "trigger_id": trigger_id}
+        case SlotTaken(routine_id=routine_id, live=live):
+            return {"routine_id": routine_id, "run_id": live.run_id}
         case IssueOpened(routine_id=UUID() as routine_id, run_id=run_id):
             return {"routine_id": routine_id, "run_id": run_id}
         case TrajectoryOpened(routine_id=UUID() as routine_id, run_id=run_id):
             return {"routine_id": routine_id, "run_id": run_id, "issue_id": None}
-        case SlotTaken(routine_id=routine_id, live=live):
-            return {"routine_id": routine_id, "run_id": live.run_id}
-        case CommentAdded(issue_id=issue_id):
-            return {"issue_id": issue_id}
-        case (
-            SlotFreed(routine_id=routine_id)
-            | SlotCounted(routine_id=routine_id)
-            | TaskRoutineAdded(routine_id=routine_id)
-            | TaskRoutineRemoved(routine_id=routine_id)
-            | TriggerCreated(routine_id=routine_id)
-            | TriggerRestored(routine_id=routine_id)
-        ):
-            return {"routine_id": routine_id}
-        case _ if (aggregate := AGGREGATES.get(type(event))) in ("alert", "routine"):
-            names = ("routine_id", "trigger_id", "run_id") if aggregate == "alert" else ("trigger_id",)
-            return {name: getattr(event, name) for name in names if hasattr(event, name)}
         case _:
             return {}

@@ -56,14 +56,12 @@ CREATE TABLE event_owner (id uuid PRIMARY KEY, belonging json NOT NULL);
 
 def fold(recorded: Recorded, rows: Rows) -> None:
     """Note where one event belongs, and, where it is the first word of its stream, where the later ones do."""
-
-    def find(stream_id: UUID) -> Belonging | None:
-        owner = rows.get(OWNER, stream_id)
-        return None if owner is None else owner.belonging
-
-    where = belonging.belonging_of(recorded, find)
+    stream_id = belonging.stream_of(recorded)
+    owner = None if stream_id is None else rows.get(OWNER, stream_id)
+    where = belonging.belonging_of(recorded, None if owner is None else owner.belonging)
     if belonging.is_first_word(recorded.event):
-        rows.put(OWNER, OwnerRow(id=recorded.stream_id, belonging=where))
+        word = OwnerRow(id=recorded.stream_id, belonging=where)
+        (rows.add if recorded.version == 1 else rows.put)(OWNER, word)
     row = EventRow(
         id=UUID(int=recorded.position),
         position=recorded.position,
@@ -80,9 +78,9 @@ def fold(recorded: Recorded, rows: Rows) -> None:
 
 
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
-    """Yield the keys of the streams on which it depends where the event belongs."""
-    for stream_id in belonging.streams_of(recorded):
-        yield OWNER, stream_id
+    """Return the key of the stream on which it depends where the event belongs."""
+    stream_id = belonging.stream_of(recorded)
+    return () if stream_id is None else ((OWNER, stream_id),)
 
 
 event_index = ReadModel(

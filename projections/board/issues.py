@@ -203,8 +203,8 @@ def _opened(recorded: Recorded, event: IssueOpened, numbering: NumberingRow) -> 
         origin_planned_at=UNSET if event.occurrence is None else time(event.occurrence),
         created_at=timestamp,
         updated_at=timestamp,
+        **_marks(event.status, timestamp),
     )
-    doc = replace(doc, **_marks(event.status, timestamp))
     return _row(doc, position=recorded.position, changed=recorded.position)
 
 

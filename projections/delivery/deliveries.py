@@ -1,21 +1,24 @@
 """The read model of deliveries: which events are sent to whom, what waits to be sent, and how each attempt ended."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 from msgspec.structs import replace
 
 from domain.delivery import endpoint
 from domain.events import (
+    AgentEvent,
     DeliveryDead,
     DeliveryDelivered,
     DeliveryEvent,
     DeliveryFailed,
     DeliveryRequested,
+    EndpointEvent,
     IssueOpened,
     RunAttemptBegun,
     TrajectoryMoved,
+    TrajectoryOpened,
 )
 from domain.identity import delivery_of
 from domain.jetty.trajectory import TOLD
@@ -26,6 +29,12 @@ from projections.delivery.pending_deliveries import PENDING_DELIVERY, PendingDel
 from projections.delivery.receivers import RECEIVER, SUBSCRIPTIONS
 from projections.engine.read_model import ReadModel, Rows, Table
 from projections.responses import time
+
+# The events that mean something here even where nobody subscribes to any.
+ACTED_ON = {
+    *(kind for union in (AgentEvent, DeliveryEvent, EndpointEvent) for kind in get_args(union)),
+    *(IssueOpened, RunAttemptBegun, TrajectoryMoved, TrajectoryOpened),
+}
 
 SCHEMA = """
 CREATE TABLE subscriptions (id uuid PRIMARY KEY, endpoints json NOT NULL);
@@ -54,6 +63,8 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     pending delivery for each endpoint, agent or callback that receives it.
     """
     event = recorded.event
+    if type(event) not in ACTED_ON and not _is_anything_told(recorded, rows):
+        return
     if isinstance(event, DeliveryEvent):
         _follow(rows, recorded, event)
         return
@@ -67,6 +78,8 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
     """Yield the keys of the rows that `fold` will change, so that they can be fetched together before it."""
     if recorded.company_id is not None:
         yield SUBSCRIPTIONS, recorded.company_id
+    if type(recorded.event) not in ACTED_ON:
+        return
     match recorded.event:
         case IssueOpened(details=details) if details.assignee_agent_id is not None:
             yield RECEIVER, details.assignee_agent_id
@@ -79,6 +92,11 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
             yield DELIVERY, recorded.stream_id
         case _:
             pass
+
+
+def _is_anything_told(recorded: Recorded, rows: Rows) -> bool:
+    """Return whether the company of an event has endpoints."""
+    return recorded.company_id is not None and rows.get(SUBSCRIPTIONS, recorded.company_id) is not None
 
 
 def _pending_deliveries(rows: Rows, recorded: Recorded) -> Iterator[PendingDeliveryRow]:

@@ -19,7 +19,7 @@ from domain.bounds.limits import BATCH_ROWS
 from domain.recorded import Recorded
 from projections.engine.documents import BatchedDocs, records
 from projections.engine.isolation import isolate_unreadable, note_isolated
-from projections.engine.read_model import Connection, ReadModel, TooManyRows, fold_and_write
+from projections.engine.read_model import Connection, ReadModel, TooManyRows, fold_and_write, kinds_of
 
 BATCH = 1_000  # the most events of one transaction
 SMALL_BATCH = 50  # events; their rows are few enough to be asked for before it is sure that they are needed
@@ -137,7 +137,8 @@ def _move(conn: Connection, models: Sequence[ReadModel], start: int, batch: Sequ
     """
     with conn.transaction(), conn.pipeline():
         lock_cursor = conn.execute(LOCKED, schema_hashes(models))
-        folds = {model.name: model.begin(conn, batch, BATCH_ROWS) for model in models}
+        kinds = kinds_of(batch)
+        folds = {model.name: model.begin(conn, batch, BATCH_ROWS, kinds) for model in models}
         if len(batch) <= SMALL_BATCH:
             for fold in folds.values():
                 fold.request_rows()

@@ -11,11 +11,10 @@ import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
 from functools import cache
+from itertools import chain, pairwise
 from operator import attrgetter
-from types import NoneType, UnionType
-from typing import Any, Generic, Literal, NamedTuple, TypeVar, get_args, get_origin
+from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -26,14 +25,15 @@ from psycopg.sql import Literal as Text
 from domain.bounds.limits import BATCH_ROWS, STATEMENT_BYTES
 from domain.events import STORED_NAMES
 from domain.recorded import Recorded, Unreadable
+from projections.engine.sent_columns import IDS, JSON, TEXT, Kind, kind_of
 from projections.engine.views import View
 
 SCHEMA = "read_models"
 AT_ONCE = 250  # the most rows that one statement asks for
-# The columns that are sent as an array each, by the type of the field: that costs Postgres a third of what JSON costs it.
-SENT_AS: Mapping[type, str] = {UUID: "uuid", str: "text", bool: "boolean", int: "bigint", datetime: "timestamptz"}
-NULL_CHARACTER = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # in JSON, where a backslash may be one that is itself escaped
+WRITTEN_AT_ONCE = 1_000  # the most rows that one statement writes
+NULL_CHARACTER = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # in JSON, where a backslash may be one that is itself escaped
 Connection = psycopg.Connection[tuple[Any, ...]]
+_encode = msgspec.json.Encoder().encode
 
 
 class TooManyRows(Exception):
@@ -75,19 +75,16 @@ class Table(Generic[R]):
         )
         # As bytes: psycopg would put the names into a Composed again whenever it is executed.
         self._select = (
-            SQL("SELECT coalesce(json_agg(t), '[]')::text, {} FROM {} t WHERE id = ANY(%s::uuid[])")
+            SQL("SELECT coalesce(json_agg(t), '[]')::text, {} FROM {} t WHERE id = ANY(%b::uuid[])")
             .format(cold_keys, table)
             .as_bytes()
         )
-        self._delete = SQL("DELETE FROM {} WHERE id = ANY(%s::uuid[])").format(table).as_bytes()
-        kinds = [_sent_as(field.type) for field in msgspec.structs.fields(row)]
-        self._is_sent_by_column = None not in kinds
-        self._values = attrgetter(*row.__struct_fields__)
-        self._texts = [index for index, kind in enumerate(kinds) if kind in {"text", "json"}]
-        self._documents = [index for index, kind in enumerate(kinds) if kind == "json"]
-        if not self._is_sent_by_column:
-            self._texts = [0]
-        source = _from_arrays(kinds) if self._is_sent_by_column else _from_json(table, columns)
+        self._delete = SQL("DELETE FROM {} WHERE id = ANY(%b::uuid[])").format(table).as_bytes()
+        kinds = [kind_of(field.type) for field in msgspec.structs.fields(row)]
+        self._kinds = [kind for kind in kinds if kind is not None] if None not in kinds else []
+        self._large = [index for index, kind in enumerate(self._kinds or [JSON]) if kind in {TEXT, JSON}]
+        self._values = [attrgetter(field) for field in row.__struct_fields__]
+        source = _from_arrays(self._kinds) if self._kinds else _from_json(table, columns)
         names = SQL(", ").join(columns)
         self._insert = SQL("INSERT INTO {} ({}) {}").format(table, names, source).as_bytes()
         self._upsert = self._insert + _on_conflict(columns).as_bytes()
@@ -99,7 +96,7 @@ class Table(Generic[R]):
         In a pipeline nothing waits for Postgres until that function is called. Keys without a row are missing in the
         answer.
         """
-        cursors = [conn.execute(self._select, (_array_of_keys(part),)) for part in _parts(keys)]
+        cursors = [conn.execute(self._select, (IDS.array(part),)) for part in _parts(keys, AT_ONCE)]
 
         def fetched() -> Fetched[R]:
             answers = [answer for cursor in cursors if (answer := cursor.fetchone())]
@@ -120,40 +117,31 @@ class Table(Generic[R]):
         for values in self._statements(rows):
             conn.execute(self._upsert, values)
 
-    def _statements(self, rows: Iterable[R]) -> Iterator[list[Any]]:
-        """
-        Yield the values of each statement that writes a part of the rows.
+    def _statements(self, rows: Sequence[R]) -> Iterator[list[Any]]:
+        """Yield the values of each statement that writes a part of the rows."""
+        for part in _parts(rows, WRITTEN_AT_ONCE):
+            columns = self._columns(part)
+            for start, end in _cuts([columns[index] for index in self._large], len(part)):
+                yield self._joined([column[start:end] for column in columns])
 
-        A part ends with the row that takes it over STATEMENT_BYTES, so that neither Postgres nor this process has to hold
-        a larger one.
-        """
-        part: list[list[Any]] = []
-        size = 0
-        for row in rows:
-            part.append(values := self._sent(row))
-            size += sum([len(values[index] or "") for index in self._texts])
-            if size > STATEMENT_BYTES:
-                yield self._joined(part)
-                part, size = [], 0
-        if part:
-            yield self._joined(part)
+    def _columns(self, rows: Sequence[R]) -> list[list[Any]]:
+        """Return the columns of these rows, documents as their JSON; rows that are sent as JSON whole have one column."""
+        if not self._kinds:
+            return [[_json_of(row) for row in rows]]
+        columns = [[*map(values, rows)] for values in self._values]
+        return [
+            [None if document is None else _json_of(document) for document in column] if kind is JSON else column
+            for kind, column in zip(self._kinds, columns, strict=True)
+        ]
 
-    def _sent(self, row: R) -> list[Any]:
-        """Return what is sent of a row: its values, documents as the text of their JSON, or all of it as such a text."""
-        if not self._is_sent_by_column:
-            return [_text_of(row)]
-        values = [*self._values(row)]
-        for index in self._documents:
-            values[index] = None if values[index] is None else _text_of(values[index])
-        return values
-
-    def _joined(self, part: Sequence[Sequence[Any]]) -> list[Any]:
-        columns = [[*values] for values in zip(*part, strict=True)]
-        return columns if self._is_sent_by_column else [f"[{','.join(columns[0])}]"]
+    def _joined(self, columns: Sequence[Sequence[Any]]) -> list[Any]:
+        if not self._kinds:
+            return [f"[{b','.join(columns[0]).decode()}]"]
+        return [kind.array(column) for kind, column in zip(self._kinds, columns, strict=True)]
 
     def drop(self, conn: Connection, keys: Sequence[UUID]) -> None:
         """Delete the rows of these keys, cold ones as well; keys without a row are ignored."""
-        conn.execute(self._delete, (_array_of_keys(keys),))
+        conn.execute(self._delete, (IDS.array(keys),))
 
 
 class Fetched(NamedTuple, Generic[R]):
@@ -163,44 +151,48 @@ class Fetched(NamedTuple, Generic[R]):
     cold_keys: list[UUID]
 
 
-def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    return (items[start : start + AT_ONCE] for start in range(0, len(items), AT_ONCE))
+def _parts(items: Sequence[T], many: int) -> Iterator[Sequence[T]]:
+    return (items[start : start + many] for start in range(0, len(items), many))
 
 
-def _array_of_keys(keys: Iterable[UUID]) -> str:
-    """Return the keys as Postgres reads an array, which takes a fifth of the time that psycopg takes for a list of them."""
-    return "{" + ",".join([f"{key.int:032x}" for key in keys]) + "}"
-
-
-def _text_of(value: object) -> str:
+def _cuts(columns: Sequence[Sequence[str | bytes | None]], rows: int) -> list[tuple[int, int]]:
     """
-    Return a value as the text of its JSON.
+    Return where the rows begin and end that go in a statement each; the columns are those that may be large.
+
+    A part ends with the row that takes it over STATEMENT_BYTES, so that neither Postgres nor this process has to hold a
+    larger one.
+    """
+    if sum(map(len, filter(None, chain(*columns)))) <= STATEMENT_BYTES:
+        return [(0, rows)]
+    cuts, size = [0], 0
+    for end, values in enumerate(zip(*columns, strict=True), 1):
+        size += sum(map(len, filter(None, values)))
+        if size > STATEMENT_BYTES or end == rows:
+            cuts.append(end)
+            size = 0
+    return [*pairwise(cuts)]
+
+
+def _json_of(value: object) -> bytes:
+    """
+    Return a value as its JSON.
 
     Raises ValueError for one with a null character: Postgres would keep it, and fail whoever asks for that text.
     """
-    text = msgspec.json.encode(value).decode()
-    if "\\u0000" in text and NULL_CHARACTER.search(text):
-        raise ValueError(text)
-    return text
+    encoded = _encode(value)
+    if b"\\u0000" in encoded and NULL_CHARACTER.search(encoded):
+        raise ValueError(encoded)
+    return encoded
 
 
-def _sent_as(kind: Any) -> str | None:
-    """Return as which type of Postgres the values of a field are sent; None if its rows go as JSON, whatever it is there."""
-    choices = [each for each in (get_args(kind) if isinstance(kind, UnionType) else (kind,)) if each is not NoneType]
-    only = get_origin(choices[0]) or choices[0] if len(choices) == 1 else None
-    if only is Literal:
-        return "text"
-    if isinstance(only, type) and issubclass(only, msgspec.Struct | dict):
-        return "json"
-    return SENT_AS.get(only) if isinstance(only, type) else None
+def _from_arrays(kinds: Sequence[Kind]) -> Composed:
+    """
+    Return a query whose rows are made of an array for each column.
 
-
-def _from_arrays(kinds: Iterable[str | None]) -> Composed:
-    """Return a query whose rows are made of an array for each column; documents come as text."""
-    sent = [f"%b::{'text' if kind == 'json' else kind}[]" for kind in kinds]
-    names = [f"c{index}{'::json' if kind == 'json' else ''}" for index, kind in enumerate(kinds)]
-    columns = [name.partition(":")[0] for name in names]
-    return Composed([SQL(f"SELECT {', '.join(names)} FROM unnest({', '.join(sent)}) AS sent({', '.join(columns)})")])
+    `FROM unnest(...)` would have Postgres keep each column aside before it makes the first row.
+    """
+    columns = [f"unnest(%b::{kind.name}[]){kind.becomes and f'::{kind.becomes}'}" for kind in kinds]
+    return Composed([SQL(f"SELECT {', '.join(columns)}")])
 
 
 def _from_json(table: Identifier, columns: Sequence[Identifier]) -> Composed:
@@ -223,14 +215,14 @@ class Rows:
         self._conn = conn
         self._rows = defaultdict[Table[Any], dict[int, Row | None]](dict)  # by the numbers of their keys
         self._changed = defaultdict[Table[Any], Keys](dict)
-        self._added = defaultdict[Table[Any], set[int]](set)  # those of the changed that were not there before
+        self._absent = defaultdict[Table[Any], set[int]](set)  # those that Postgres is known not to have
         self._cold = defaultdict[Table[Any], set[int]](set)  # those of all rows that are in the cold table
-        self._changes = 0  # since the rows were written last, those of the same row too
+        self.changes = 0  # those of the same row too
         self._written = 0
 
     def are_more_than(self, many: int) -> bool:
         """Return whether so many rows were written, or are going to be."""
-        return self._written + self._changes > many and self._written + sum(map(len, self._changed.values())) > many
+        return self._written + sum(map(len, self._changed.values())) > many
 
     def prefetch(self, keys_by_table: Mapping[Table[Any], Keys]) -> Callable[[], None]:
         """
@@ -242,26 +234,26 @@ class Rows:
 
         def take() -> None:
             for table, keys, fetched in requests:
-                self._rows[table].update(dict.fromkeys(keys))
-                self._take(table, fetched())
+                self._take(table, keys, fetched())
 
         return take
 
-    def _take(self, table: Table[Any], fetched: Fetched[Any]) -> None:
-        self._rows[table].update([(row.id.int, row) for row in fetched.rows])
+    def _take(self, table: Table[Any], keys: Keys, fetched: Fetched[Any]) -> None:
+        rows_by_number = {row.id.int: row for row in fetched.rows}
+        self._rows[table].update(dict.fromkeys(keys) | rows_by_number)
+        self._absent[table].update(keys.keys() - rows_by_number.keys())
         self._cold[table].update([key.int for key in fetched.cold_keys])
 
     def get(self, table: Table[R], key: UUID) -> R | None:
         """Return the row of this key as the batch has left it, or None; ask Postgres if it is not in memory."""
         rows_by_number, number = self._rows[table], key.int
         if number not in rows_by_number:
-            rows_by_number[number] = None
-            self._take(table, table.request(self._conn, [key])())
+            self._take(table, {number: key}, table.request(self._conn, [key])())
         return rows_by_number[number]  # type: ignore[return-value]
 
     def add(self, table: Table[R], row: R) -> None:
         """Insert a row whose key has never had one, since it is that of an event or of a stream that begins."""
-        self._added[table].add(row.id.int)
+        self._absent[table].add(row.id.int)
         self.put(table, row)
 
     def put(self, table: Table[R], row: R) -> None:
@@ -269,7 +261,7 @@ class Rows:
         number = row.id.int
         self._rows[table][number] = row
         self._changed[table][number] = row.id
-        self._changes += 1
+        self.changes += 1
 
     def change(self, table: Table[R], key: UUID | None, change: Callable[[R], R]) -> None:
         """Replace a row by what `change` makes of it; do nothing if the key is None or has no row."""
@@ -280,7 +272,7 @@ class Rows:
         """Delete the row of this key, if there is one."""
         self._rows[table][key.int] = None
         self._changed[table][key.int] = key
-        self._changes += 1
+        self.changes += 1
 
     def execute(self, statement: str, values: Sequence[object]) -> None:
         """
@@ -301,11 +293,15 @@ class Rows:
         A cold row that has changed leaves the cold table: it is stored as if it were new.
         """
         for table, keys in self._changed.items():
-            rows_by_number, added, cold = self._rows[table], self._added[table], self._cold[table]
+            rows_by_number, absent, cold = self._rows[table], self._absent[table], self._cold[table]
             numbers = sorted(keys)
-            new_rows = [row for number in numbers if number in added and (row := rows_by_number[number]) is not None]
-            rows = [row for number in numbers if number not in added and (row := rows_by_number[number]) is not None]
-            deleted_keys = [key for number, key in keys.items() if rows_by_number[number] is None or number in cold]
+            new_rows = [row for number in numbers if number in absent and (row := rows_by_number[number]) is not None]
+            rows = [row for number in numbers if number not in absent and (row := rows_by_number[number]) is not None]
+            deleted_keys = [
+                key
+                for number, key in keys.items()
+                if number in cold or (rows_by_number[number] is None and number not in absent)
+            ]
             if deleted_keys:
                 table.drop(self._conn, deleted_keys)
             if new_rows:
@@ -315,8 +311,7 @@ class Rows:
             cold.difference_update(keys)
             self._written += len(keys)
         self._changed.clear()
-        self._added.clear()
-        self._changes = 0
+        self._absent.clear()
 
 
 def no_keys(_recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
@@ -368,10 +363,17 @@ class ReadModel(msgspec.Struct, frozen=True):
             return STORED_NAMES.get(recorded.name) in {None, *self.events}
         return type(recorded.event) in self.events
 
-    def begin(self, conn: Connection, batch: Sequence[Recorded], max_rows: int) -> "Fold":
-        """Return a fold of those events of the batch that the model folds; it has not asked for rows yet."""
+    def begin(self, conn: Connection, batch: Sequence[Recorded], max_rows: int, kinds: frozenset[type]) -> "Fold":
+        """
+        Return a fold of those events of the batch that the model folds; it has not asked for rows yet.
+
+        `kinds` are those that the batch has.
+        """
         if (events := self.events) is not None:
-            batch = [recorded for recorded in batch if type(recorded.event) in events]
+            if events.isdisjoint(kinds):
+                batch = ()
+            elif not kinds <= events:
+                batch = [recorded for recorded in batch if type(recorded.event) in events]
         return Fold(self, Rows(conn), batch, max_rows)
 
 
@@ -407,10 +409,10 @@ class Fold:
 
         Raises TooManyRows when the batch changes more than `max_rows`; its first event is folded whatever it changes.
         """
-        fold, rows = self._model.fold, self._rows
+        fold, rows, most = self._model.fold, self._rows, self._max_rows
         for recorded in self._batch:
             fold(recorded, rows)
-            if rows.are_more_than(self._max_rows) and recorded is not self._batch[0]:
+            if rows.changes > most and rows.are_more_than(most) and recorded is not self._batch[0]:
                 raise TooManyRows(recorded.position)
         self._rows.flush()
 
@@ -418,6 +420,11 @@ class Fold:
 @cache
 def _hash_of(schema: str) -> str:
     return hashlib.sha256(schema.encode()).hexdigest()[:16]
+
+
+def kinds_of(batch: Iterable[Recorded]) -> frozenset[type]:
+    """Return the kinds of events that a batch has."""
+    return frozenset(type(recorded.event) for recorded in batch)
 
 
 def fold_batch(
@@ -430,7 +437,8 @@ def fold_batch(
     """
     batch = list(batch)
     with conn.pipeline():
-        folds = [model.begin(conn, batch, max_rows) for model in models]
+        kinds = kinds_of(batch)
+        folds = [model.begin(conn, batch, max_rows, kinds) for model in models]
         for fold in folds:
             fold.request_rows()
         fold_and_write(folds)

@@ -19,15 +19,16 @@ from projections.engine.read_model import Connection, ReadModel
 # What the models cost beside each other, in the processes and in Postgres, by `make bench ARGS=projecting`; others cost 1.
 COSTS = {
     "event_index": 20,
-    "routines": 20,
-    "occurrences": 15,
-    "run_history": 12,
-    "troubles": 10,
-    "issues": 8,
-    "triggers_due": 6,
-    "firing_metrics": 4,
-    "revisions": 4,
-    "deliveries": 3,
+    "routines": 17,
+    "revisions": 8,
+    "troubles": 8,
+    "issues": 6,
+    "run_history": 6,
+    "occurrences": 5,
+    "triggers_due": 5,
+    "routine_versions": 3,
+    "firing_metrics": 2,
+    "deliveries": 2,
 }
 PLACES = 64
 # A place whose holder has sent no query for so long counts as free; a living projector sends one every LOOK_S.

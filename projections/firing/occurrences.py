@@ -135,14 +135,18 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     Raises ImpossibleHistory when the trigger or the routine of the event is unknown.
     """
     match recorded.event:
+        case RunFired(trigger_id=UUID() as trigger_id, occurrence=datetime()) as event:
+            _fired(rows, recorded, event, trigger_id)
+            if event.is_scheduled:
+                _move(rows, trigger_id, event)
         case RoutineCreated(settings=settings) | RoutineUpdated(settings=settings) | RoutineRestored(settings=settings):
-            rows.put(POLICY, _policy(recorded.stream_id, settings))
+            (rows.add if recorded.version == 1 else rows.put)(POLICY, _policy(recorded.stream_id, settings))
         case (TriggerCreated() | TriggerRestored()) as event if event.kind == "schedule":
             has_jitter = event.settings.jitter_sec > 0
             scheduled = ScheduledRow(
                 id=recorded.stream_id, routine_id=event.routine_id, has_jitter=has_jitter, next_at=None, due_at=None
             )
-            rows.put(SCHEDULED, _moved(scheduled, event))
+            (rows.add if recorded.version == 1 else rows.put)(SCHEDULED, _moved(scheduled, event))
         case TriggerUpdated(settings=settings) as event:
             has_jitter = settings.jitter_sec > 0
             rows.change(SCHEDULED, recorded.stream_id, lambda row: _moved(replace(row, has_jitter=has_jitter), event))
@@ -151,10 +155,6 @@ def fold(recorded: Recorded, rows: Rows) -> None:
         case TriggerMissed() as event:
             _missed(rows, recorded, event)
             _move(rows, recorded.stream_id, event)
-        case RunFired(trigger_id=UUID() as trigger_id, occurrence=datetime()) as event:
-            _fired(rows, recorded, event, trigger_id)
-            if event.is_scheduled:
-                _move(rows, trigger_id, event)
         case _:
             pass
 
@@ -162,11 +162,11 @@ def fold(recorded: Recorded, rows: Rows) -> None:
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
     """Yield the keys of the rows that `fold` needs, so that they can be fetched together before it."""
     match recorded.event:
-        case TriggerUpdated() | TriggerRescheduled() | TriggerReplanned() | TriggerMissed():
-            yield SCHEDULED, recorded.stream_id
         case RunFired(trigger_id=UUID() as trigger_id, occurrence=datetime(), routine_id=routine_id):
             yield SCHEDULED, trigger_id
             yield POLICY, routine_id
+        case TriggerUpdated() | TriggerRescheduled() | TriggerReplanned() | TriggerMissed():
+            yield SCHEDULED, recorded.stream_id
         case _:
             pass
 

@@ -81,20 +81,20 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     When a routine becomes active or stops being so, or its gate is opened or closed, all its schedules are changed by one statement.
     """
     match recorded.event:
+        case RunFired(trigger_id=trigger_id, is_scheduled=True) as event:
+            rows.change(SCHEDULE, trigger_id, lambda row: replace(row, **_next(event)))
         case RoutineCreated(settings=settings):
-            rows.put(ACTIVITY, _activity(recorded.stream_id, settings))
+            rows.add(ACTIVITY, _activity(recorded.stream_id, settings))
         case RoutineUpdated(settings=settings) | RoutineRestored(settings=settings):
             _activate(rows, _activity(recorded.stream_id, settings))
         case (TriggerCreated() | TriggerRestored()) as event if event.kind == "schedule":
-            rows.put(SCHEDULE, _schedule(rows, recorded, event))
+            (rows.add if recorded.version == 1 else rows.put)(SCHEDULE, _schedule(rows, recorded, event))
         case TriggerUpdated(settings=settings) as event:
             _move(rows, recorded, event, enabled=settings.enabled)
         case (TriggerRescheduled() | TriggerReplanned() | TriggerMissed()) as event:
             _move(rows, recorded, event)
         case TriggerDeleted():
             rows.delete(SCHEDULE, recorded.stream_id)
-        case RunFired(trigger_id=trigger_id, is_scheduled=True) as event:
-            rows.change(SCHEDULE, trigger_id, lambda row: replace(row, **_next(event)))
         case ProbeRequested(trigger_id=trigger_id, occurrence=occurrence, until=until):
             _wait(rows, trigger_id, occurrence, until)
         case ProbeAnswered(trigger_id=trigger_id, occurrence=occurrence):
@@ -106,12 +106,12 @@ def fold(recorded: Recorded, rows: Rows) -> None:
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
     """Yield the keys of the rows that `fold` needs, so that they can be fetched together before it."""
     match recorded.event:
+        case RunFired(trigger_id=UUID() as trigger_id, is_scheduled=True):
+            yield SCHEDULE, trigger_id
         case RoutineUpdated() | RoutineRestored():
             yield ACTIVITY, recorded.stream_id
         case TriggerUpdated() | TriggerRescheduled() | TriggerReplanned() | TriggerMissed():
             yield SCHEDULE, recorded.stream_id
-        case RunFired(trigger_id=UUID() as trigger_id, is_scheduled=True):
-            yield SCHEDULE, trigger_id
         case ProbeRequested(trigger_id=trigger_id) | ProbeAnswered(trigger_id=trigger_id):
             yield SCHEDULE, trigger_id
         case TriggerCreated(routine_id=routine_id) | TriggerRestored(routine_id=routine_id):

@@ -102,7 +102,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     id_, at = recorded.stream_id, recorded.at
     match recorded.event:
         case RoutineCreated(settings=settings):
-            rows.put(TROUBLE, _with_settings(TroubleRow(id=id_, routine_id=id_), settings))
+            rows.add(TROUBLE, _with_settings(TroubleRow(id=id_, routine_id=id_), settings))
         case RoutineUpdated(settings=settings) | RoutineRestored(settings=settings):
             _change(rows, id_, lambda row: _with_settings(row, settings))
             if settings.status == "archived" and (routine := rows.get(TROUBLE, id_)) is not None:
@@ -168,8 +168,13 @@ def _change(rows: Rows, key: UUID, change: Callable[[TroubleRow], TroubleRow]) -
     if row.is_left and not row.troubles:
         rows.delete(TROUBLE, key)
         return
+    rows.put(TROUBLE, _planned(row))
+
+
+def _planned(row: TroubleRow) -> TroubleRow:
+    """Return a row with the moment when there is something to do about one of its troubles."""
     moments = [trouble.alert_at for trouble in row.troubles.values() if trouble.is_over or not trouble.is_raised]
-    rows.put(TROUBLE, replace(row, due_at=min(moments, default=None)))
+    return replace(row, due_at=min(moments, default=None))
 
 
 def _has_failed(recorded: Recorded) -> bool | None:
@@ -244,14 +249,10 @@ def _fire(rows: Rows, recorded: Recorded, event: RunFired) -> None:
             routine = rows.get(TROUBLE, event.routine_id)
             bounds = UNWATCHED if routine is None or (routine.watched or 0) >= MOST_WATCHED else routine.bounds
             row = TroubleRow(id=work_id, routine_id=event.routine_id, run_id=recorded.stream_id, bounds=bounds)
-            rows.put(TROUBLE, row)
-            _count(rows, row, 1)
             planned_at = event.occurrence if event.is_scheduled and event.occurrence is not None else at
-            _change(
-                rows,
-                work_id,
-                lambda row: _begin_late(_work(row, "todo", at), "overdue", planned_at, bounds.overdue_after_sec),
-            )
+            row = _begin_late(_work(row, "todo", at), "overdue", planned_at, bounds.overdue_after_sec)
+            rows.add(TROUBLE, _planned(row))
+            _count(rows, row, 1)
         case Failed():
             _change(rows, event.routine_id, lambda row: _fail(row, recorded.stream_id, at))
         case _:

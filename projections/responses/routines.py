@@ -187,11 +187,10 @@ def routine_settings(settings: RoutineSettings) -> dict[str, Any]:
 
     How the routine calls a task is left out: only Jetty's clients read that. So is which bulk pause has paused it.
     """
-    fields = msgspec.structs.asdict(settings) | {
-        "resume_at": time_or_none(settings.resume_at),
-        "env": _bindings(settings.env),
-    }
-    return {name: value for name, value in fields.items() if name not in ("call", "bulk_pause_id")}
+    fields = msgspec.structs.asdict(settings)
+    fields |= {"resume_at": time_or_none(settings.resume_at), "env": _bindings(settings.env)}
+    del fields["call"], fields["bulk_pause_id"]
+    return fields
 
 
 def _bindings(env: RoutineEnvironment | None) -> "dict[str, EnvBinding] | None":

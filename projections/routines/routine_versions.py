@@ -63,7 +63,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     """Fold one event of a routine: it ends the row of the event before, and begins its own."""
     if not isinstance(event := recorded.event, RoutineEvent):
         return
-    before = rows.get(VERSION, revision_of(recorded.stream_id, recorded.version - 1))
+    before = rows.get(VERSION, revision_of(recorded.stream_id, recorded.version - 1)) if recorded.version > 1 else None
     if before is not None:
         rows.put(VERSION, replace(before, until=recorded.position))
     match event:
@@ -82,12 +82,12 @@ def fold(recorded: Recorded, rows: Rows) -> None:
         updated_at=routines.updated_at(before.updated_at if before else None, recorded),
         **narrowed,
     )
-    rows.put(VERSION, row)
+    rows.add(VERSION, row)
 
 
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
-    """Yield the key of the row that the event ends, so that it can be fetched before it."""
-    yield VERSION, revision_of(recorded.stream_id, recorded.version - 1)
+    """Return the key of the row that the event ends, so that it can be fetched before it."""
+    return () if recorded.version == 1 else ((VERSION, revision_of(recorded.stream_id, recorded.version - 1)),)
 
 
 def _narrowed(settings: RoutineSettings) -> dict[str, Any]:

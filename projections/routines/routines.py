@@ -125,16 +125,18 @@ ROUTINES = View(
 def fold(recorded: Recorded, rows: Rows) -> None:
     """Fold one event into the rows of routines and triggers; a firing changes a row of each."""
     match recorded.event:
+        case RunFired() as firing:  # first, since it is the most frequent
+            _fired(rows, recorded, firing)
         case RoutineCreated() as event:
-            rows.put(ROUTINE, _routine(recorded, event))
-            rows.put(ROUTINE_TEXT, _text(recorded.stream_id, event.settings))
+            rows.add(ROUTINE, _routine(recorded, event))
+            rows.add(ROUTINE_TEXT, _text(recorded.stream_id, event.settings))
         case RoutineUpdated(settings=settings) | RoutineRestored(settings=settings):
             rows.change(ROUTINE, recorded.stream_id, lambda row: _revised(row, recorded, settings))
             rows.put(ROUTINE_TEXT, _text(recorded.stream_id, settings))
         case RoutineTriggerAdded() | RoutineTriggerChanged() | RoutineTriggerRemoved() | RoutineSecretRotated():
             rows.change(ROUTINE, recorded.stream_id, lambda row: _revised(row, recorded, None))
         case (TriggerCreated() | TriggerRestored()) as event:
-            rows.put(TRIGGER, _trigger(recorded, event))
+            (rows.add if recorded.version == 1 else rows.put)(TRIGGER, _trigger(recorded, event))
         case TriggerUpdated() as edit:
             rows.change(TRIGGER, recorded.stream_id, lambda row: _edited(row, recorded, edit))
         case (TriggerRescheduled() | TriggerReplanned() | TriggerMissed()) as event:
@@ -144,8 +146,6 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             rows.change(TRIGGER, recorded.stream_id, lambda row: _doc(row, **fields))
         case TriggerDeleted():
             rows.delete(TRIGGER, recorded.stream_id)
-        case RunFired() as firing:
-            _fired(rows, recorded, firing)
         case _:
             pass
 
@@ -153,6 +153,10 @@ def fold(recorded: Recorded, rows: Rows) -> None:
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
     """Yield the keys of the rows that `fold` will change, so that they can be fetched together before it."""
     match recorded.event:
+        case RunFired(routine_id=routine_id, trigger_id=trigger_id):
+            yield ROUTINE, routine_id
+            if trigger_id is not None:
+                yield TRIGGER, trigger_id
         case (
             RoutineUpdated()
             | RoutineRestored()
@@ -164,10 +168,6 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
             yield ROUTINE, recorded.stream_id
         case TriggerUpdated() | TriggerSecretRotated() | TriggerRescheduled() | TriggerReplanned() | TriggerMissed():
             yield TRIGGER, recorded.stream_id
-        case RunFired(routine_id=routine_id, trigger_id=trigger_id):
-            yield ROUTINE, routine_id
-            if trigger_id is not None:
-                yield TRIGGER, trigger_id
         case _:
             pass
 

@@ -17,7 +17,7 @@ from domain.events import TaskCreated
 from domain.recorded import Recorded
 from domain.values import TaskDetails
 from processes import follower as followers
-from processes.follower import Follower
+from processes.follower import Follower, LastBatch
 from processes.scheduler.scheduler import Scheduler
 from projections import catalogue
 from projections.engine import isolation, positions
@@ -26,6 +26,7 @@ from routines import bootstrap
 from tests.events import ANY_EVENT, nested
 from tests.processes.due import NOON, CompanyFixture
 from tests.rebuilding import rebuild_outdated
+from tests.waiting import wait_for
 
 NAMES = [model.name for model in catalogue.ALL]
 MANY_LEVELS = 490  # of steps within steps: twice as many of JSON
@@ -247,6 +248,26 @@ def test_a_batch_ends_after_so_many_bytes(system):
         position = batch[-1].position
 
     assert [2, 2, 6] == sizes
+
+
+def test_after_a_full_batch_the_next_one_is_read_while_that_is_folded(company_fixture, system):
+    company_fixture.routines(2, next_at=NOON)
+    asked = []
+
+    def read(position, limit):
+        asked.append(position)
+        return system.store.after(position, limit)
+
+    batch = LastBatch(read)
+
+    first = batch(0, 2)
+    wait_for(lambda: asked == [0, 2])
+    batch.forget()
+    assert [2, 2] == [len(first), len(batch(2, 2))]
+    assert first[-1].position + 1 == batch(2, 2)[0].position
+    wait_for(lambda: asked == [0, 2, 4])
+    assert [] == list(batch(system.store.head(), 2))  # another place than the one that was read ahead
+    assert [0, 2, 4, system.store.head()] == asked
 
 
 def test_rows_of_many_bytes_are_written_a_part_at_a_time(company_fixture, system, conn, monkeypatch):

@@ -128,7 +128,7 @@ def _page(changes: Sequence[Change], limit: int, max_bytes: int) -> Part[Change]
 def described(backend: Backend, changes: Sequence[Change]) -> list[FieldChange]:
     """Return changes as clients read them, with who made each and why, in words."""
     events = {change.recorded.version: change.recorded for change in changes}
-    where = {version: belonging.belonging_of(recorded, lambda _id: None) for version, recorded in events.items()}
+    where = {version: belonging.belonging_of(recorded) for version, recorded in events.items()}
     ids = set[UUID]().union(*(sentences.named_in(recorded, where[version]) for version, recorded in events.items()))
     with backend.consistent_read(*feed.NAMED_BY) as conn:
         names = feed.names_of(conn, ids)

@@ -1,0 +1,119 @@
+"""
+The columns of many rows as Postgres takes them: each is one array in its binary format.
+
+psycopg can make such arrays too, but looks at every value for what it is. Here the type of the field has said it before.
+"""
+
+import struct
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from types import NoneType, UnionType
+from typing import Any, Literal, NamedTuple, get_args, get_origin
+from uuid import UUID
+
+import msgspec
+import psycopg
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
+
+ONE_DIMENSION, MAY_HAVE_NULLS, FROM_THE_FIRST = 1, 1, 1
+NULL = b"\xff\xff\xff\xff"  # in place of the length of a value
+EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # from which Postgres counts microseconds
+DAY_S, SECOND_US = 86_400, 1_000_000
+_head = struct.Struct("!5I").pack
+_text = struct.Struct("!I").pack
+_number = struct.Struct("!Iq").pack
+
+
+class SentArray(bytes):
+    """An array as Postgres reads it in binary. The statement says of which type it is."""
+
+
+class SentArrayDumper(Dumper):
+    """Makes psycopg send an array as it is."""
+
+    format = Format.BINARY
+
+    def dump(self, obj: SentArray) -> SentArray:
+        """Return the array."""
+        return obj
+
+
+psycopg.adapters.register_dumper(SentArray, SentArrayDumper)
+
+
+def _ids(values: Iterable[UUID | None]) -> list[bytes]:
+    return [NULL if value is None else b"\0\0\0\x10" + value.int.to_bytes(16, "big") for value in values]
+
+
+def _numbers(values: Iterable[int | None]) -> list[bytes]:
+    return [NULL if value is None else _number(8, value) for value in values]
+
+
+def _truths(values: Iterable[bool | None]) -> list[bytes]:
+    return [NULL if value is None else b"\0\0\0\1\1" if value else b"\0\0\0\1\0" for value in values]
+
+
+def _documents(values: Iterable[bytes | None]) -> list[bytes]:
+    return [NULL if value is None else _text(len(value)) + value for value in values]
+
+
+def _texts(values: Sequence[str | None]) -> list[bytes]:
+    """Return what is sent of texts, many of which are the same, such as names of events."""
+    sent = {value: _text(len(encoded := value.encode())) + encoded for value in {*values} if value is not None}
+    return [NULL if value is None else sent[value] for value in values]
+
+
+def _moments(values: Sequence[datetime | None]) -> list[bytes]:
+    """Return what is sent of moments, many of which are the same, since what is recorded together has the same."""
+    sent = {value: _number(8, _microseconds(value)) for value in {*values} if value is not None}
+    return [NULL if value is None else sent[value] for value in values]
+
+
+def _microseconds(moment: datetime) -> int:
+    since = moment - EPOCH
+    return (since.days * DAY_S + since.seconds) * SECOND_US + since.microseconds
+
+
+def _lists_of_ids(values: Iterable[tuple[UUID, ...]]) -> list[bytes]:
+    """Return what is sent of columns that are arrays themselves: each as text, since Postgres has no arrays of arrays."""
+    return _texts([f"{{{','.join(map(str, value))}}}" for value in values])
+
+
+class Kind(NamedTuple):
+    """A type of Postgres: its name, the number by which Postgres knows it, and how the values of a column are sent."""
+
+    name: str
+    number: int
+    values: Callable[[Any], list[bytes]]
+    becomes: str = ""  # the type of the column, if it is another
+
+    def array(self, column: Sequence[Any]) -> SentArray:
+        """Return a column of this type as an array."""
+        head = _head(ONE_DIMENSION, MAY_HAVE_NULLS, self.number, len(column), FROM_THE_FIRST)
+        return SentArray(b"".join([head, *self.values(column)]))
+
+
+TEXT, JSON, IDS = Kind("text", 25, _texts), Kind("json", 114, _documents), Kind("uuid", 2950, _ids)
+KINDS: Mapping[Any, Kind] = {
+    UUID: IDS,
+    str: TEXT,
+    bool: Kind("boolean", 16, _truths),
+    int: Kind("bigint", 20, _numbers),
+    datetime: Kind("timestamptz", 1184, _moments),
+    tuple[UUID, ...]: Kind("text", 25, _lists_of_ids, becomes="uuid[]"),
+}
+
+
+def kind_of(type_of_field: Any) -> Kind | None:
+    """Return as what the values of a field are sent; None if it is neither a document nor of one of KINDS."""
+    types = get_args(type_of_field) if isinstance(type_of_field, UnionType) else (type_of_field,)
+    choices = [each for each in types if each is not NoneType]
+    if len(choices) != 1:
+        return None
+    kind = get_origin(choices[0]) or choices[0]
+    if kind is Literal:
+        return TEXT
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct | dict):
+        return JSON
+    return KINDS.get(choices[0])
