@@ -54,6 +54,11 @@ class StreamCache:
         """The bytes of memory that the cache takes, by estimate."""
         return self._size
 
+    @property
+    def has_room(self) -> bool:
+        """Whether it is less than half full: what is cached then stays in its place, and need not be put again."""
+        return self._size < self._limits.max_cache_bytes // 2
+
     def get(self, stream_id: UUID) -> CachedStream | None:
         """Return a stream as it was put last, or None when it is not cached."""
         return self._streams.get(stream_id)
@@ -63,11 +68,11 @@ class StreamCache:
         Cache streams, and forget those that were put first when there are too many.
 
         A stream that is larger than `max_cached_stream_bytes` is forgotten, because it would push out all others. What is
-        cached as it is stays in its place while the cache is less than half full.
+        cached as it is stays in its place while the cache has room.
         """
         with self._lock:
             for id_, stream in streams:
-                if self._size < self._limits.max_cache_bytes // 2 and self._streams.get(id_) is stream:
+                if self.has_room and self._streams.get(id_) is stream:
                     continue
                 self._forget(id_)
                 if stream.size <= self._limits.max_cached_stream_bytes:

@@ -105,7 +105,7 @@ class UnitOfWork:
         With a `kind` they are read from its `read_from` on, otherwise whole. Raises Oversized when that is more than a
         unit of work may read.
         """
-        missing = dict[UUID, None]()
+        missing: dict[UUID, None] = {}
         for id_ in stream_ids:
             if id_ is not None and id_ not in self._streams and self._cached_stream(id_) is None:
                 missing[id_] = None
@@ -229,8 +229,9 @@ class UnitOfWork:
                 event=event,
                 cause=self.cause,
             )
-            stored, memory = self.store.encode(recorded)
-            if not stream.assumed_new:
+            stored, plain = self.store.encode(recorded)
+            if not stream.assumed_new:  # else nobody keeps it
+                memory = stream_cache.memory_of(event, plain)
                 recorded = replace(recorded, size=len(stored.state), memory=memory)
             if by_caller and not ends and stream.recorded:
                 self._must_have_room(stream, recorded)
@@ -363,14 +364,18 @@ class UnitOfWork:
         """The streams that the commit adds to."""
         return (id_ for id_, stream in self._streams.items() if stream.pending)
 
-    def seen(self, *, committed: bool) -> Iterator[tuple[UUID, CachedStream]]:
+    def seen(self, *, committed: bool, anew: bool = False) -> Iterator[tuple[UUID, CachedStream]]:
         """
-        Return the streams that are worth caching, as they are now.
+        Return the streams that are worth caching, as they are now, with `anew` only those that are not cached so already.
 
         After a commit (`committed`) they include the new events; before it, streams with new events are left out.
         """
         for id_, stream in self._streams.items():
-            if not stream.assumed_new and (committed or not stream.pending) and _is_cached(stream):
+            if stream.assumed_new or (stream.pending and not committed):
+                continue
+            if anew and stream.cached is not None and not stream.pending and stream.cached.folded == stream.folded:
+                continue
+            if _is_cached(stream):
                 yield id_, _cached(stream)
 
     @property

@@ -52,9 +52,9 @@ class Rate:
         One unit of work may take more than the bucket holds. Its level is then negative, so that the next unit waits
         longer, but never longer than about a minute.
         """
-        level = min(max(self.left(who, now) - amount, -self.most), self.most)
-        self._levels.pop(who, None)
-        self._levels[who] = (level, now)
+        level, moment = self._levels.pop(who, (self.most, now))
+        level = min(level + (now - moment) * self.most / MINUTE_S, self.most)
+        self._levels[who] = (min(max(level - amount, -self.most), self.most), now)
         if len(self._levels) > MOST_OWNERS:
             del self._levels[next(iter(self._levels))]
 
