@@ -19,41 +19,41 @@ _OF_UUID, _OF_BIGINT = _LENGTH.pack(16), _LENGTH.pack(8)  # stand before each va
 UUID_OID, BIGINT_OID, TEXT_OID, BYTEA_OID = 2950, 20, 25, 17
 
 
-class Uuids(bytes):
+class UuidArray(bytes):
     """An array of uuid."""
 
 
-class Bigints(bytes):
+class BigintArray(bytes):
     """An array of bigint."""
 
 
-class Texts(bytes):
+class TextArray(bytes):
     """An array of text."""
 
 
-class Byteas(bytes):
+class ByteaArray(bytes):
     """An array of bytea."""
 
 
-def uuids(ids: Sequence[UUID | str]) -> Uuids:
+def uuids(ids: Sequence[UUID | str]) -> UuidArray:
     """Return an array of ids."""
     values = [_OF_UUID + (id_ if isinstance(id_, UUID) else UUID(id_)).bytes for id_ in ids]
-    return Uuids(_array(UUID_OID, values))
+    return UuidArray(_array(UUID_OID, values))
 
 
-def bigints(numbers: Sequence[int]) -> Bigints:
+def bigints(numbers: Sequence[int]) -> BigintArray:
     """Return an array of numbers."""
-    return Bigints(_array(BIGINT_OID, [_OF_BIGINT + number.to_bytes(8, "big", signed=True) for number in numbers]))
+    return BigintArray(_array(BIGINT_OID, [_OF_BIGINT + number.to_bytes(8, "big", signed=True) for number in numbers]))
 
 
-def texts(words: Iterable[str]) -> Texts:
+def texts(words: Iterable[str]) -> TextArray:
     """Return an array of texts."""
-    return Texts(_array(TEXT_OID, _measured([word.encode() for word in words])))
+    return TextArray(_array(TEXT_OID, _measured([word.encode() for word in words])))
 
 
-def byteas(contents: Sequence[bytes]) -> Byteas:
+def byteas(contents: Sequence[bytes]) -> ByteaArray:
     """Return an array of bytes."""
-    return Byteas(_array(BYTEA_OID, _measured(contents)))
+    return ByteaArray(_array(BYTEA_OID, _measured(contents)))
 
 
 def _measured(contents: Sequence[bytes]) -> list[bytes]:
@@ -73,7 +73,7 @@ class _AsItIs(Dumper):
 
 
 def _register() -> None:
-    for kind, oid in ((Uuids, 2951), (Bigints, 1016), (Texts, 1009), (Byteas, 1001)):
+    for kind, oid in ((UuidArray, 2951), (BigintArray, 1016), (TextArray, 1009), (ByteaArray, 1001)):
         psycopg.adapters.register_dumper(kind, type(f"_{kind.__name__}", (_AsItIs,), {"oid": oid}))
 
 
