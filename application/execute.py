@@ -3,8 +3,8 @@
 import random
 import time
 from asyncio import CancelledError
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 from uuid import UUID
@@ -120,8 +120,10 @@ class Executor:
 
         def decide(work: UnitOfWork) -> R:
             principal = identify(work, caller, ids)
-            with self._noting(work, principal):
+            try:
                 return use_case(work, principal, *args, **kwargs)
+            finally:
+                self._note(work, principal)
 
         return decide
 
@@ -138,7 +140,8 @@ class Executor:
         """Do the same as `attempt`, with these steps."""
         with tracing.span("unit of work") as span:
             outcome = await self._attempt(steps, decide, tries, actor)
-            span.set_attributes({"routines.events": len(outcome.recorded), "routines.position": outcome.position})
+            if span.is_recording():
+                span.set_attributes({"routines.events": len(outcome.recorded), "routines.position": outcome.position})
             return outcome
 
     async def _attempt(self, steps: Steps, decide: Callable[[UnitOfWork], R], tries: int, actor: str) -> Done[R]:
@@ -213,7 +216,7 @@ class Executor:
                 self.quotas.give_back(reservation)
             raise
         if self.cache is not None:
-            self.cache.put(work.seen(committed=True))
+            self.cache.put(work.seen(committed=True, anew=self.cache.has_room))
         return Done(result, position, work.batch)
 
     def query_as(
@@ -229,8 +232,10 @@ class Executor:
         principal = identify(work, caller, ids)
         if self.cache is not None and caller.key_id is not None and self.cache.get(caller.key_id) is None:
             self.cache.put((id_, stream) for id_, stream in work.seen(committed=False) if id_ == caller.key_id)
-        with self._noting(work, principal):
+        try:
             return question(work, principal, *args, **kwargs)
+        finally:
+            self._note(work, principal)
 
     def tenant_of(self, caller: Caller) -> UUID | None:
         """
@@ -248,18 +253,14 @@ class Executor:
             case _:
                 return None
 
-    @contextmanager
-    def _noting(self, work: UnitOfWork, principal: Principal) -> Iterator[None]:
+    def _note(self, work: UnitOfWork, principal: Principal) -> None:
         """Remember for which tenant a board user acts, also when the use case fails."""
-        try:
-            yield
-        finally:
-            if isinstance(principal, BoardUser):
-                tenant = principal.user_id if principal.instance_admin else work.tenant
-                if len(self._tenants) >= MOST_USERS:
-                    self._tenants.clear()
-                if tenant is not None:
-                    self._tenants[principal.user_id] = tenant
+        if isinstance(principal, BoardUser):
+            tenant = principal.user_id if principal.instance_admin else work.tenant
+            if len(self._tenants) >= MOST_USERS:
+                self._tenants.clear()
+            if tenant is not None:
+                self._tenants[principal.user_id] = tenant
 
     def query(self, question: Callable[[UnitOfWork], R]) -> R:
         """Answer a question of the service itself, without a caller. Records nothing."""

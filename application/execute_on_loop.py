@@ -7,10 +7,10 @@ the loop, is done by a thread.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from datetime import datetime
-from typing import Any, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, cast
 from uuid import UUID
 
 from psycopg_pool import PoolTimeout
@@ -171,11 +171,14 @@ class _Awaiting:
         batch = Batch.of(stored, guards)
         if not batch.is_small:
             raise Elsewhere
-        with self._turns.writing(work.written):
+        writing = self._turns.begin(work.written)
+        try:
             outcome = await self._recorder.append(batch)
             if isinstance(outcome, Again):
                 recorder = cast("PostgresRecorder", self._executor.store.recorder)
                 return await self._in_thread(recorder.append, batch, was_sent=outcome.was_sent)
+        finally:
+            self._turns.end(writing)
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
@@ -231,15 +234,23 @@ class LoopTurns:
             id_ for id_ in stream_ids if id_ in self._writing or (self._holders and self._locks[place_of(id_)].locked())
         )
 
-    @contextmanager
-    def writing(self, stream_ids: Iterable[UUID]) -> Iterator[None]:
-        """Have the turns of these streams while what a commit adds to them is on its way."""
-        settled, ids = asyncio.get_running_loop().create_future(), list(stream_ids)
-        self._writing |= dict.fromkeys(ids, settled)
-        try:
-            yield
-        finally:
-            for id_ in ids:
-                if self._writing.get(id_) is settled:
-                    del self._writing[id_]
-            settled.set_result(None)
+    def begin(self, stream_ids: Iterable[UUID]) -> "Writing":
+        """Take the turns of these streams for a commit that adds to them, until it has come to its `end`."""
+        writing = Writing(list(stream_ids), asyncio.get_running_loop().create_future())
+        for id_ in writing.stream_ids:
+            self._writing[id_] = writing.settled
+        return writing
+
+    def end(self, writing: "Writing") -> None:
+        """Give the turns of a commit back."""
+        for id_ in writing.stream_ids:
+            if self._writing.get(id_) is writing.settled:
+                del self._writing[id_]
+        writing.settled.set_result(None)
+
+
+class Writing(NamedTuple):
+    """The streams that a commit adds to, and its end."""
+
+    stream_ids: list[UUID]
+    settled: asyncio.Future[None]

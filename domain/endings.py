@@ -108,6 +108,7 @@ AT_WORK = (
     TrajectoryStepReported,
     TrajectoryUsageReported,
 )
+OUTRIGHT = frozenset((*ALWAYS, *ALERTS))
 DOWNWARD: tuple[RoutineStatus, ...] = ("active", "paused", "archived")
 POWERS: dict[MemberRole, frozenset[str]] = {  # what each role may do besides reading the company
     "owner": frozenset({"own", "manage", "audit", "write"}),
@@ -139,7 +140,7 @@ def ends(event: AnyEvent, before: object) -> bool:
         case CompanyEnvironmentChanged(environment=new), Company(environment=old):
             return old is not None and (new is None or set(new.names) < set(old.names))
         case _:
-            return isinstance(event, (*ALWAYS, *ALERTS))
+            return type(event) in OUTRIGHT
 
 
 def finishes(event: AnyEvent) -> bool:

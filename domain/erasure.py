@@ -49,7 +49,8 @@ def subject_of(stream_id: UUID, company_id: UUID | None, event: AnyEvent) -> UUI
 
 def taken_apart(value: T, word: str = KEPT_APART) -> tuple[T, Parts]:
     """Return the value with `word` in place of texts and nothing in place of objects and lists, and what was there."""
-    parts, changes = Parts(), dict[str, Any]()
+    parts: Parts = {}
+    changes: dict[str, Any] = {}
     plan = _plan_of(type(value))
     for name in plan.erasable:
         if (content := getattr(value, name)) is not None and content not in ("", {}, ()):

@@ -102,7 +102,7 @@ async def _append_each(connection: Connection, batches: Sequence[Batch]) -> Sequ
     """Append batches in one transaction, each by its own verdict, as PostgresRecorder.append_each does."""
     try:
         if len(batches) == 1:
-            return [(await _rows(connection, APPEND, batches[0]))[0][0]]
+            return [(await _rows(connection, APPEND, batches[0].values))[0][0]]
         return verdicts(await _rows(connection, APPEND_EACH, together(batches)))
     except psycopg.Error as error:
         if len(batches) == 1 and isinstance(error, CONFLICTS):

@@ -30,10 +30,12 @@ from eventsourcing.persistence import (
 )
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from application.event_store import arrays
 from application.event_store.group_commit import GroupCommit
 from domain.bounds import limits
 
 Guards = Sequence[tuple[UUID, int]]
+Values = tuple[Any, ...]
 TIMES = re.compile(r'"at":"([^"]+)".* is to be recorded at (\S+ \S+)')  # parses the message of log.check_clock
 TRIES = 4  # attempts of one append when the connection breaks, or Postgres says that another attempt may succeed
 # Errors that Postgres reports and that another attempt may escape: the transaction stood in another's way, the session is
@@ -112,6 +114,18 @@ class Batch(NamedTuple):
         return self[:4]
 
     @property
+    def values(self) -> Values:
+        """The values for APPEND."""
+        return (
+            arrays.uuids(self.streams),
+            arrays.bigints(self.versions),
+            arrays.texts(self.names),
+            arrays.byteas(self.bodies),
+            arrays.uuids(self.guard_streams),
+            arrays.bigints(self.guard_versions),
+        )
+
+    @property
     def size(self) -> int:
         """The bytes of its events."""
         return sum(map(len, self.bodies))
@@ -129,7 +143,7 @@ class Again(NamedTuple):
 
 
 APPEND = "SELECT log.append(%b::uuid[], %b::bigint[], %b::text[], %b::bytea[], %b::uuid[], %b::bigint[])"
-APPEND_EACH = f"{APPEND.replace('SELECT log.append(', 'SELECT * FROM log.append_each(')[:-1]}, %b::int[], %b::int[])"
+APPEND_EACH = f"{APPEND.replace('SELECT log.append(', 'SELECT * FROM log.append_each(')[:-1]}, %b::bigint[]::int[], %b::bigint[]::int[])"
 READ_BACK = """
     SELECT max(e.position), count(*)
     FROM unnest(%b::uuid[], %b::bigint[], %b::text[], %b::bytea[]) AS b(id, version, name, body)
@@ -231,7 +245,7 @@ class PostgresRecorder(ApplicationRecorder):
                     if refusal is not None:
                         return _read_back(conn, batch.events, refusal)
                     was_sent, is_sent = is_sent, True
-                    return int(_one(conn.execute(APPEND, batch, prepare=True))[0])
+                    return int(_one(conn.execute(APPEND, batch.values, prepare=True))[0])
             except IntegrityError as error:
                 if refusal is not None or not was_sent:
                     raise
@@ -329,10 +343,11 @@ class PostgresRecorder(ApplicationRecorder):
             raise OperationalError(str(error)) from error
 
 
-def together(batches: Sequence[Batch]) -> tuple[list[Any], ...]:
+def together(batches: Sequence[Batch]) -> Values:
     """Return the values for APPEND_EACH."""
-    arrays = [list(chain.from_iterable(parts)) for parts in zip(*batches, strict=True)]
-    return *arrays, [len(batch.streams) for batch in batches], [len(batch.guard_streams) for batch in batches]
+    joined = Batch(*(list(chain.from_iterable(parts)) for parts in zip(*batches, strict=True)))
+    sizes = [len(batch.streams) for batch in batches], [len(batch.guard_streams) for batch in batches]
+    return *joined.values, *map(arrays.bigints, sizes)
 
 
 def verdicts(rows: Sequence[tuple[Any, ...]]) -> Sequence[int | Exception]:

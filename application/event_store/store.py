@@ -95,10 +95,10 @@ class KnownKeys(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """An event as it is stored, and the memory that it takes, by estimate."""
+    """An event as it is stored, and its JSON before anything was sealed."""
 
     stored: StoredEvent
-    memory: int
+    plain: bytes
 
 
 def to_stored(recorded: Recorded, limits: Limits = limits.DEFAULT, keys: Keys | None = None) -> StoredEvent:
@@ -111,17 +111,14 @@ def to_stored(recorded: Recorded, limits: Limits = limits.DEFAULT, keys: Keys | 
 
 
 def encode(recorded: Recorded, limits: Limits = limits.DEFAULT, keys: Keys | None = None) -> Encoded:
-    """Encode an event as `to_stored` does, and estimate the memory that it takes."""
+    """Encode an event as `to_stored` does."""
     event = recorded.event
     if isinstance(event, Unreadable):
         raise TypeError(recorded)
     body = Body(recorded.at, recorded.actor, event, recorded.company_id, recorded.cause)
     plain = _encode_within(body, recorded.name, limits)
     state = plain if keys is None else _sealed(recorded, event, body, keys) or plain
-    return Encoded(
-        StoredEvent(recorded.stream_id, recorded.version, recorded.name, state),
-        memory_of(event, plain),
-    )
+    return Encoded(StoredEvent(recorded.stream_id, recorded.version, recorded.name, state), plain)
 
 
 def _encode_within(body: Body, name: str, limits: Limits) -> bytes:

@@ -47,7 +47,9 @@ class StreamCache:
 
     def __init__(self, limits: Limits = limits.DEFAULT) -> None:
         self._limits = limits
-        self._streams: dict[UUID, CachedStream] = {}
+        self._streams: dict[
+            int, CachedStream
+        ] = {}  # by the number of their id, which is compared in C, as the id is not
         self._size = 0
         self._lock = Lock()
 
@@ -56,24 +58,29 @@ class StreamCache:
         """The bytes of memory that the cache takes, by estimate."""
         return self._size
 
+    @property
+    def has_room(self) -> bool:
+        """Whether it is less than half full: what is cached then stays in its place, and need not be put again."""
+        return self._size < self._limits.max_cache_bytes // 2
+
     def get(self, stream_id: UUID) -> CachedStream | None:
         """Return a stream as it was put last, or None when it is not cached."""
-        return self._streams.get(stream_id)
+        return self._streams.get(stream_id.int)
 
     def put(self, streams: Iterable[tuple[UUID, CachedStream]]) -> None:
         """
         Cache streams, and forget those that were put first when there are too many.
 
         A stream that is larger than `max_cached_stream_bytes` is forgotten, because it would push out all others. What is
-        cached as it is stays in its place while the cache is less than half full.
+        cached as it is stays in its place while the cache has room.
         """
         with self._lock:
             for id_, stream in streams:
-                if self._size < self._limits.max_cache_bytes // 2 and self._streams.get(id_) is stream:
+                if self.has_room and self._streams.get(id_.int) is stream:
                     continue
-                self._forget(id_)
+                self._forget(id_.int)
                 if stream.size <= self._limits.max_cached_stream_bytes:
-                    self._streams[id_] = stream
+                    self._streams[id_.int] = stream
                     self._size += STREAM_BYTES + stream.size
             while self._size > self._limits.max_cache_bytes:
                 self._forget(next(iter(self._streams)))
@@ -84,8 +91,8 @@ class StreamCache:
             self._streams.clear()
             self._size = 0
 
-    def _forget(self, stream_id: UUID) -> None:
-        if (old := self._streams.pop(stream_id, None)) is not None:
+    def _forget(self, number: int) -> None:
+        if (old := self._streams.pop(number, None)) is not None:
             self._size -= STREAM_BYTES + old.size
 
 

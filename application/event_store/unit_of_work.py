@@ -46,6 +46,7 @@ UNCHANGED_SINCE: ContextVar[int | None] = ContextVar("unchanged since", default=
 
 
 class _Stream(msgspec.Struct):
+    id: UUID
     recorded: Sequence[Recorded]
     pending: list[Recorded]
     state: Any = None
@@ -90,7 +91,7 @@ class UnitOfWork:
         self.holder: UUID | None = None  # the holder of the caller's key, or the webhook
         self.tenant: UUID | None = None  # the company for which a board user acts
         self.cause: str | None = None  # the work session of the calling agent
-        self._streams: dict[UUID, _Stream] = {}
+        self._streams: dict[int, _Stream] = {}  # by the number of their id, which is compared in C, as the id is not
         self._budget = ReadBudget(store.limits.max_read_bytes)  # for all loads together
         self._batch: list[Recorded] = []  # what is to be recorded, in the order of the decisions
         self._stored: list[StoredEvent] = []  # the same in its stored form, so that each event is encoded once
@@ -106,14 +107,15 @@ class UnitOfWork:
         With a `kind` they are read from its `read_from` on, otherwise whole. Raises Oversized when that is more than a
         unit of work may read.
         """
-        missing = dict[UUID, None]()
+        missing: dict[UUID, None] = {}
         for id_ in stream_ids:
-            if id_ is not None and id_ not in self._streams and self._cached_stream(id_) is None:
+            if id_ is not None and id_.int not in self._streams and self._cached_stream(id_) is None:
                 missing[id_] = None
         if missing:
             read_from = None if kind is None else kind.read_from
             for id_, recorded in self.store.load(list(missing), read_from, self._budget).items():
-                self._streams[id_] = _Stream(recorded, pending=[], kind=kind, size=stream_cache.size_of(recorded))
+                size = stream_cache.size_of(recorded)
+                self._streams[id_.int] = _Stream(id_, recorded, pending=[], kind=kind, size=size)
 
     def assume_new(self, stream_ids: Iterable[UUID]) -> None:
         """
@@ -126,14 +128,14 @@ class UnitOfWork:
             self.load(stream_ids)
             return
         for id_ in stream_ids:
-            if id_ not in self._streams and self._cached_stream(id_) is None:
-                self._streams[id_] = _Stream(recorded=[], pending=[], assumed_new=True)
+            if id_.int not in self._streams and self._cached_stream(id_) is None:
+                self._streams[id_.int] = _Stream(id_, recorded=[], pending=[], assumed_new=True)
 
     def _stream(self, stream_id: UUID, kind: Kind[Any] | None = None) -> _Stream:
-        stream = self._streams.get(stream_id) or self._cached_stream(stream_id)
+        stream = self._streams.get(stream_id.int) or self._cached_stream(stream_id)
         if stream is None:
             self.load([stream_id], kind)
-            return self._streams[stream_id]
+            return self._streams[stream_id.int]
         return stream
 
     def _cached_stream(self, stream_id: UUID) -> _Stream | None:
@@ -141,8 +143,8 @@ class UnitOfWork:
         cached = self._cache.get(stream_id) if self._cache else None
         if cached is None:
             return None
-        stream = self._streams[stream_id] = _Stream(
-            cached.recorded, [], cached.state, cached.folded, cached.kind, size=cached.size, cached=cached
+        stream = self._streams[stream_id.int] = _Stream(
+            stream_id, cached.recorded, [], cached.state, cached.folded, cached.kind, size=cached.size, cached=cached
         )
         return stream
 
@@ -154,7 +156,7 @@ class UnitOfWork:
 
     def begin(self, stream_id: UUID) -> None:
         """Take a stream as empty because its id follows from a new id."""
-        self._streams[stream_id] = _Stream(recorded=[], pending=[])
+        self._streams[stream_id.int] = _Stream(stream_id, recorded=[], pending=[])
 
     def history(self, stream_id: UUID) -> list[Recorded]:
         """Return the events of a stream, including those that are to be recorded."""
@@ -230,8 +232,9 @@ class UnitOfWork:
                 event=event,
                 cause=self.cause,
             )
-            stored, memory = self.store.encode(recorded)
-            if not stream.assumed_new:
+            stored, plain = self.store.encode(recorded)
+            if not stream.assumed_new:  # else nobody keeps it
+                memory = stream_cache.memory_of(event, plain)
                 recorded = replace(recorded, size=len(stored.state), memory=memory)
             if by_caller and not ends and stream.recorded:
                 self._must_have_room(stream, recorded)
@@ -303,7 +306,7 @@ class UnitOfWork:
     @property
     def guards(self) -> Guards:
         """The streams that were read and not written, each with the version that was read."""
-        return [(id_, stream.version) for id_, stream in self._streams.items() if not stream.pending]
+        return [(stream.id, stream.version) for stream in self._streams.values() if not stream.pending]
 
     @property
     def to_append(self) -> tuple[Sequence[StoredEvent], Guards]:
@@ -357,22 +360,26 @@ class UnitOfWork:
     @property
     def versions(self) -> dict[UUID, int]:
         """The streams that the decision rests on, each with the version that was read."""
-        return {id_: stream.version for id_, stream in self._streams.items()}
+        return {stream.id: stream.version for stream in self._streams.values()}
 
     @property
     def written(self) -> Iterator[UUID]:
         """The streams that the commit adds to."""
-        return (id_ for id_, stream in self._streams.items() if stream.pending)
+        return (stream.id for stream in self._streams.values() if stream.pending)
 
-    def seen(self, *, committed: bool) -> Iterator[tuple[UUID, CachedStream]]:
+    def seen(self, *, committed: bool, anew: bool = False) -> Iterator[tuple[UUID, CachedStream]]:
         """
-        Return the streams that are worth caching, as they are now.
+        Return the streams that are worth caching, as they are now, with `anew` only those that are not cached so already.
 
         After a commit (`committed`) they include the new events; before it, streams with new events are left out.
         """
-        for id_, stream in self._streams.items():
-            if not stream.assumed_new and (committed or not stream.pending) and _is_cached(stream):
-                yield id_, _cached(stream)
+        for stream in self._streams.values():
+            if stream.assumed_new or (stream.pending and not committed):
+                continue
+            if anew and stream.cached is not None and not stream.pending and stream.cached.folded == stream.folded:
+                continue
+            if _is_cached(stream):
+                yield stream.id, _cached(stream)
 
     @property
     def _open_vault(self) -> Vault:

@@ -25,6 +25,8 @@ class DeliveryCosts:
     def __call__(self, charge: Charge) -> list[int]:
         """Return the bytes that the deliveries of each event cost, in the order of the charge."""
         endpoints = self._endpoints(_companies(charge))
+        if not any(endpoints.values()):
+            return [0] * len(charge.batch)
         return [
             DELIVERY_BYTES
             * sum(

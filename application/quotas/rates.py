@@ -38,11 +38,14 @@ class Rate:
     def __init__(self, name: str, most: int) -> None:
         self.name = name
         self.most = most
-        self._levels: dict[UUID, tuple[float, float]] = {}  # by owner: the level of the bucket, and when that was
+        self._levels: dict[int, tuple[float, float]] = {}  # by the number of the owner: the level, and when that was
 
     def left(self, who: UUID, now: float) -> float:
         """Return how much may still be recorded now. Less than 1 means that nothing may be."""
-        level, moment = self._levels.get(who, (self.most, now))
+        level, moment = self._levels.get(who.int, (self.most, now))
+        return self._refilled(level, moment, now)
+
+    def _refilled(self, level: float, moment: float, now: float) -> float:
         return min(level + (now - moment) * self.most / MINUTE_S, self.most)
 
     def spend(self, who: UUID, amount: int, now: float) -> None:
@@ -52,9 +55,9 @@ class Rate:
         One unit of work may take more than the bucket holds. Its level is then negative, so that the next unit waits
         longer, but never longer than about a minute.
         """
-        level = min(max(self.left(who, now) - amount, -self.most), self.most)
-        self._levels.pop(who, None)
-        self._levels[who] = (level, now)
+        level, moment = self._levels.pop(who.int, (self.most, now))
+        level = self._refilled(level, moment, now) - amount
+        self._levels[who.int] = (min(max(level, -self.most), self.most), now)
         if len(self._levels) > MOST_OWNERS:
             del self._levels[next(iter(self._levels))]
 
@@ -63,9 +66,9 @@ class Rate:
         level = self.left(who, now)
         return 0 if level >= 1 else math.ceil((1 - level) * MINUTE_S / self.most)
 
-    def used(self, now: float) -> dict[UUID, float]:
-        """Return the share of the quota that each company or holder has used up, for those that are remembered."""
-        return {who: 1 - self.left(who, now) / self.most for who in list(self._levels)}
+    def used(self, now: float) -> list[float]:
+        """Return the shares of the quota that companies or holders have used up, for those that are remembered."""
+        return [1 - self._refilled(*level, now) / self.most for level in list(self._levels.values())]
 
 
 Cost = tuple[Rate, UUID, int]  # the rate, whose bucket, and how much is taken out of it
@@ -117,7 +120,7 @@ class Rates:
 
     def near(self, now: float) -> dict[str, int]:
         """Return how many companies or holders of keys are near the quota of a minute, by quota."""
-        return {rate.name: sum(share >= NEAR for share in rate.used(now).values()) for rate in self.all}
+        return {rate.name: sum(share >= NEAR for share in rate.used(now)) for rate in self.all}
 
 
 def check_rates(costs: Sequence[Cost], now: float) -> None:

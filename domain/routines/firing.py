@@ -109,10 +109,12 @@ def render(
     """
     resolved = variables.resolve(settings.variables, candidates)
     title, description = settings.title, settings.description or ""
-    values: dict[str, object] = (
-        variables.unset_values(settings.variables) | variables.built_in_values(moment) | resolved
-    )
-    values |= variables.payload_values(payload, variables.paths_in(title, description)[: variables.MOST_PATHS], most)
+    values: dict[str, object] = {}
+    if variables.has_placeholder(title) or variables.has_placeholder(description):
+        values |= variables.unset_values(settings.variables) | variables.built_in_values(moment) | resolved
+        values |= variables.payload_values(
+            payload, variables.paths_in(title, description)[: variables.MOST_PATHS], most
+        )
     added_bytes = variables.added_size(title, values) + variables.added_size(description, values)
     added_bytes += len(msgspec.json.encode(resolved)) if resolved else 0
     if added_bytes > most:

@@ -165,9 +165,14 @@ def value_at(value: object, steps: Sequence[str], nowhere: object) -> object:
     return value
 
 
+def has_placeholder(text: str) -> bool:
+    """Return whether a text may have a placeholder; without one there is nothing to fill in."""
+    return "{{" in text
+
+
 def interpolate(text: str, values: Mapping[str, object]) -> str:
     """Return the text with its placeholders replaced; those without a value stay as they are (contract 2.2)."""
-    if "{{" not in text:
+    if not has_placeholder(text):
         return text
     texts = _texts(text, values)
     return ANY_PLACEHOLDER.sub(lambda match: texts.get(_plain(match[1]), match[0]), text)
@@ -175,7 +180,7 @@ def interpolate(text: str, values: Mapping[str, object]) -> str:
 
 def added_size(text: str, values: Mapping[str, object]) -> int:
     """Return by how many bytes of JSON `interpolate` would make the text longer (negative: shorter), without building it."""
-    if "{{" not in text:
+    if not has_placeholder(text):
         return 0
     texts = _texts(text, values)
     placeholders = Counter(match.group(0, 1) for match in ANY_PLACEHOLDER.finditer(text))

@@ -9,7 +9,7 @@ import re
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from fractions import Fraction
+from decimal import Context
 from hmac import compare_digest
 from secrets import token_bytes, token_hex
 from typing import Any, assert_never
@@ -20,6 +20,7 @@ from domain.webhooks.secret import Secret
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
+EXACT = Context(prec=50)  # digits, more than any timestamp has
 MILLISECONDS_ABOVE = 10**12  # a timestamp up to here is in seconds, a larger one in milliseconds
 
 OUR_SIGNATURE = "x-paperclip-signature"
@@ -224,7 +225,6 @@ def _standard_key(secret: Secret) -> bytes:
 
 def _is_near(timestamp: str, window_s: int, now: datetime) -> bool:
     """Return whether a timestamp in seconds or milliseconds is at most `window_s` before or after now."""
-    sent_s = Fraction(timestamp)
-    if sent_s > MILLISECONDS_ABOVE:
-        sent_s /= 1000
-    return abs(Fraction((now - EPOCH) // MICROSECOND, 10**6) - sent_s) <= window_s
+    sent = EXACT.create_decimal(timestamp)
+    sent_us = EXACT.multiply(sent, 10**3 if sent > MILLISECONDS_ABOVE else 10**6)
+    return EXACT.subtract(sent_us, (now - EPOCH) // MICROSECOND).copy_abs() <= window_s * 10**6

@@ -112,12 +112,12 @@ def test_without_its_key_an_event_of_the_service_cannot_be_read_and_a_reader_wit
 def test_the_memory_of_an_event_is_estimated_from_what_it_is_when_it_is_open():
     keys, event = MemoryKeys(), CommentAdded(issue_id=uuid4(), body="hello " * 1_000)
     store = EventStore(MemoryRecorder(), keys=keys)
-    stored, memory = store.encode(recorded(event))
+    stored, plain = store.encode(recorded(event))
 
     read = from_stored(stored, keys, is_kept=True)
 
-    assert memory == memory_of(event, to_stored(recorded(event)).state)
-    assert abs(read.memory - memory) < 1_000
+    assert plain == to_stored(recorded(event)).state
+    assert abs(read.memory - memory_of(event, plain)) < 1_000
     assert read.size == len(stored.state)
 
 

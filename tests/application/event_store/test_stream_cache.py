@@ -131,6 +131,19 @@ def test_a_run_that_is_found_again_is_shown_as_it_is_now(fixture):
     assert [RunFired, RunCompleted] == [type(recorded.event) for recorded in again]
 
 
+def test_after_a_commit_only_what_has_changed_is_cached_again(fixture, monkeypatch):
+    cache, again = fixture.caches[0], []
+    put = cache.put
+    monkeypatch.setattr(cache, "put", lambda streams: put(again.append(one) or one for one in streams))
+
+    for title in ("Second", "Third"):
+        again.clear()
+        fixture.here.execute(fixture.caller, routines.update, fixture.routine, RoutinePatch(title=title))
+
+    assert [fixture.routine] == [id_ for id_, _ in again]
+    assert cache.get(fixture.routine).recorded[-1].event.settings.title == "Third"
+
+
 def test_a_question_never_rests_on_the_cache(fixture):
     fixture.there.execute(fixture.caller, keys.revoke_board_key, who(fixture).key_id)
 

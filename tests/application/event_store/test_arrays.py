@@ -1,0 +1,29 @@
+"""The arrays of an append are those that Postgres reads."""
+
+from uuid import UUID, uuid4
+
+import pytest
+
+from application.event_store import arrays
+
+IDS = [uuid4(), UUID(int=0), UUID(int=2**128 - 1)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "pack", "values"),
+    [
+        ("uuid", arrays.uuids, IDS),
+        ("bigint", arrays.bigints, [0, 1, -1, 2**63 - 1, -(2**63)]),
+        ("text", arrays.texts, ["run.fired", "", 'é\u2028{}"\\']),
+        ("bytea", arrays.byteas, [b"", b"\0\xff", b"x" * 70_000]),
+    ],
+)
+def test_postgres_reads_an_array_as_the_values_that_were_packed(system, kind, pack, values):
+    with system.pool.connection() as conn:
+        for packed in ([], values[:1], values):
+            row = conn.execute(f"SELECT %b::{kind}[]", [pack(packed)], binary=True).fetchone()
+            assert ([*packed],) == row
+
+
+def test_an_id_may_be_text():
+    assert arrays.uuids(IDS) == arrays.uuids([str(id_) for id_ in IDS])
