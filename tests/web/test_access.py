@@ -27,7 +27,6 @@ TABLE = {
 PRINCIPALS = next(iter(TABLE.values())).keys()
 SESSION = str(uuid4())
 LAST_YEAR = {"from": "2025-01-01T00:00:00Z", "to": "2025-12-31T00:00:00Z"}
-LAST_WEEK_OF_2025 = {"from": "2025-12-24T00:00:00Z", "to": "2025-12-31T00:00:00Z"}
 HOOK = "https://example.com/hook"
 
 
@@ -295,8 +294,8 @@ OPERATIONS: dict[str, tuple[str, Callable[[AccessFixture], Request]]] = {
     "getBackfill": ("GET", by_id("routine-backfills", AccessFixture.backfill)),
     "cancelBackfill": ("POST", by_id("routine-backfills", AccessFixture.backfill, "/cancel")),
     "previewSchedule": ("POST", plain("/schedule/preview", {"cronExpression": "0 9 * * *"})),
-    "replayRoutine": ("POST", by_id("routines", AccessFixture.routine, "/what-if", LAST_WEEK_OF_2025)),
-    "replayCompany": ("POST", in_company("/what-if", LAST_WEEK_OF_2025)),
+    "replayRoutine": ("POST", by_id("routines", AccessFixture.routine, "/what-if", {"from": "2026-01-01T00:00:00Z"})),
+    "replayCompany": ("POST", in_company("/what-if", {"from": "2026-01-01T00:00:00Z"})),
     "listIssues": ("GET", in_company("/issues")),
     "createIssue": ("POST", in_company("/issues", {"title": "Look"})),
     "getIssue": ("GET", by_id("issues", AccessFixture.issue)),
