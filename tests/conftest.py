@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from threading import Event as Stop
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -109,6 +110,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPostgres
         local.start()
         share(local)
         yield local
+        _superuser(local).close()
         local.stop()
 
 
@@ -258,8 +260,13 @@ def share(postgres: LocalPostgres) -> None:
 
 def execute(postgres: LocalPostgres, statement: str, *names: str) -> None:
     """A statement about databases, as the superuser."""
-    with psycopg.connect(postgres.url("postgres", "postgres"), autocommit=True) as conn:
-        conn.execute(SQL(statement).format(*map(Identifier, names)))
+    _superuser(postgres).execute(SQL(statement).format(*map(Identifier, names)))
+
+
+@cache
+def _superuser(postgres: LocalPostgres) -> psycopg.Connection[Any]:
+    """The connection that makes and drops the databases of all tests."""
+    return psycopg.connect(postgres.url("postgres", "postgres"), autocommit=True)
 
 
 @pytest.fixture(scope="session")

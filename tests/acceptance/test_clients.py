@@ -11,8 +11,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.acceptance.running_system import running_system
-
 BLOCK = re.compile(r"```bash\n(.*?)```", re.DOTALL)
 BODY = '{"payload": {"source": "stripe", "event": "invoice.paid"}}'
 
@@ -85,11 +83,9 @@ curl -X POST "http://localhost:3100/api/routine-triggers/public/<public-id>/fire
 class Running:
     """A running system, and its board."""
 
-    def __init__(self, directory, url):
-        self.directory = directory
-        self.url = url
-        self.token = (directory / "board.token").read_text().strip()
-        self.board = httpx.Client(base_url=f"{url}/api", timeout=20, trust_env=False)
+    def __init__(self, running_up):
+        self.directory, self.url, self.token = running_up.directory, running_up.url, running_up.token
+        self.board = httpx.Client(base_url=f"{self.url}/api", timeout=20, trust_env=False)
         self.board.headers["Authorization"] = f"Bearer {self.token}"
 
     def get(self, path):
@@ -125,12 +121,10 @@ class Running:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("clients")
-    with running_system(directory) as state:
-        found = Running(directory, state["url"])
-        yield found
-        found.board.close()
+def running(running_up):
+    found = Running(running_up)
+    yield found
+    found.board.close()
 
 
 def script(text, cwd, limit_s):

@@ -1,7 +1,6 @@
 """The main job on a real system: `routines demo` against `routines up`."""
 
 import re
-import shutil
 import subprocess
 import sys
 from datetime import datetime, timedelta
@@ -11,7 +10,6 @@ import httpx
 import msgspec
 import pytest
 
-from tests.acceptance.running_system import running_system
 from tests.waiting import wait_for
 
 DEMO_LIMIT_S = 120.0
@@ -33,20 +31,21 @@ class Minute(msgspec.Struct):
 
 
 @pytest.fixture(scope="module")
-def minute(tmp_path_factory):
+def minute(running_up):
     """Both wait for the same minute to begin."""
-    directory = tmp_path_factory.mktemp("demo")
-    with running_system(directory) as state:
-        headers = {"Authorization": f"Bearer {(directory / 'board.token').read_text().strip()}"}
-        with httpx.Client(base_url=f"{state['url']}/api", headers=headers, timeout=20, trust_env=False) as client:
-            routine = scheduled(client)
-            planned = client.get(f"/routines/{routine}").json()["triggers"][0]["nextRunAt"]
-            played = demo("--data-dir", directory, "--timeout-s", "110")
-            [run] = wait_for(lambda: client.get(f"/routines/{routine}/runs").json(), limit_s=65)[-1:]
-        yield Minute(
-            directory, state["url"], played, datetime.fromisoformat(planned), datetime.fromisoformat(run["triggeredAt"])
-        )
-    shutil.rmtree((directory / "postgres").resolve())
+    headers = {"Authorization": f"Bearer {running_up.token}"}
+    with httpx.Client(base_url=f"{running_up.url}/api", headers=headers, timeout=20, trust_env=False) as client:
+        routine = scheduled(client)
+        planned = client.get(f"/routines/{routine}").json()["triggers"][0]["nextRunAt"]
+        played = demo("--data-dir", running_up.directory, "--timeout-s", "110")
+        [run] = wait_for(lambda: client.get(f"/routines/{routine}/runs").json(), limit_s=65)[-1:]
+    return Minute(
+        running_up.directory,
+        running_up.url,
+        played,
+        datetime.fromisoformat(planned),
+        datetime.fromisoformat(run["triggeredAt"]),
+    )
 
 
 def scheduled(client):

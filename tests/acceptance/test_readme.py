@@ -7,27 +7,26 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.running_system import running_system
+from tests.acceptance.conftest import RunningUp
 
 BLOCK = re.compile(r"```bash\n(.*?)```", re.DOTALL)
 
 
 @pytest.mark.timeout(180)
-def test_the_first_routine_of_the_readme_works_as_it_stands(root: Path, tmp_path: Path) -> None:
+def test_the_first_routine_of_the_readme_works_as_it_stands(root: Path, running_up: RunningUp) -> None:
     start, *blocks = BLOCK.findall((root / "README.md").read_text())
     assert start == "export API=http://127.0.0.1:3100/api TOKEN=$(cat .routines/board.token)\n"
 
-    with running_system(tmp_path / ".routines") as state:
-        script = "\n".join([start.replace("http://127.0.0.1:3100", state["url"]), *blocks])
-        script = script.replace(".venv/bin/routines", f"{sys.executable} -m routines")
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", script],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=150,
-        )
+    script = "\n".join([start.replace("http://127.0.0.1:3100", running_up.url), *blocks])
+    script = script.replace(".venv/bin/routines", f"{sys.executable} -m routines")
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=running_up.place,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=150,
+    )
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert '"status":"completed"' in done.stdout

@@ -57,9 +57,13 @@ class Up:
             state = json.loads((self.directory / "up.json").read_text())
             return state if state["pid"] == self.process.pid else None
 
+    def processes(self):
+        """The process id of each part that runs now."""
+        return self._read()["processes"]
+
     def pid(self, part):
         """The part's process; None while it is down."""
-        return self._read()["processes"].get(part)
+        return self.processes().get(part)
 
     def get(self, path):
         return self.client.get(path).raise_for_status().json()
@@ -102,14 +106,15 @@ def up(tmp_path_factory):
 def start(tmp_path):
     started = []
 
-    def up(*options, **kwargs):
-        started.append(Up(tmp_path, *options, **kwargs))
+    def up(*options, directory=tmp_path, **kwargs):
+        started.append(Up(directory, *options, **kwargs))
         return started[-1]
 
     yield up
     for one in started:
         one.close()
-    shutil.rmtree((tmp_path / "postgres").resolve())
+    if (tmp_path / "postgres").exists():
+        shutil.rmtree((tmp_path / "postgres").resolve())
 
 
 def test_a_killed_part_is_replaced_at_once_and_the_service_goes_on(up):
@@ -220,29 +225,6 @@ def run_count(up, routine):
     return len(answer.json()) if answer.is_success else None
 
 
-def test_ctrl_c_stops_everything_and_a_second_start_finds_the_data_again(start, tmp_path):
-    first = start()
-    routine = first.routine()
-    pids = first.state["processes"].values()
-    token = (tmp_path / "board.token").read_text().strip()
-    server = int((tmp_path / "postgres/data/postmaster.pid").read_text().split()[0])
-
-    said, status = first.ended(signal.SIGINT)
-
-    assert 0 == status
-    assert token in said
-    assert said.endswith("stopped\n")
-    assert not (tmp_path / "up.json").exists()
-    assert [False] * 5 == [exists(pid) for pid in (*pids, server)]
-
-    second = start()
-    assert "Check the inbox" == second.get(f"/routines/{routine}")["title"]
-    said, status = second.ended(signal.SIGINT)
-    assert 0 == status
-    assert token not in said
-    assert "board token" not in said
-
-
 def test_several_web_processes_share_the_port_and_a_killed_one_is_replaced_without_a_lost_connection(start):
     up = start("--web", "2", group=True)
     both = {up.pid("web-1"), up.pid("web-2")}
@@ -279,20 +261,6 @@ def files(pid):
     return [str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()] if pid else []
 
 
-def test_a_killed_supervisor_leaves_nothing_in_the_way_of_the_next(start):
-    first = start()
-    routine = first.routine()
-    pids = first.state["processes"].values()
-
-    first.process.kill()
-    first.process.wait()
-    wait_for(lambda: not any(exists(pid) for pid in pids))
-
-    second = start()
-    assert "Check the inbox" == second.get(f"/routines/{routine}")["title"]
-    assert 0 == second.ended(signal.SIGINT)[1]
-
-
 def test_a_killed_postgres_comes_back_and_nothing_that_was_accepted_is_lost(up):
     routine = up.routine(concurrencyPolicy="always_enqueue")
     up.post(f"/routines/{routine}/run", {})
@@ -303,3 +271,31 @@ def test_a_killed_postgres_comes_back_and_nothing_that_was_accepted_is_lost(up):
     wait_for(lambda: not exists(server))
     wait_for(lambda: up.client.post(f"/routines/{routine}/run", json={}).is_success)
     wait_for(lambda: run_count(up, routine) == 2)
+
+
+def test_ctrl_c_stops_everything_and_neither_it_nor_a_kill_is_in_the_way_of_the_next_start(up, start):
+    """The last test of the one that outlives the others."""
+    routine, directory = up.routine(), up.directory
+    pids = up.processes().values()
+    token = (directory / "board.token").read_text().strip()
+    server = int((directory / "postgres/data/postmaster.pid").read_text().split()[0])
+
+    said, status = up.ended(signal.SIGINT)
+
+    assert 0 == status
+    assert token in said
+    assert said.endswith("stopped\n")
+    assert not (directory / "up.json").exists()
+    assert [False] * 5 == [exists(pid) for pid in (*pids, server)]
+
+    second = start(directory=directory)
+    assert "Check the inbox" == second.get(f"/routines/{routine}")["title"]
+    pids = second.processes().values()
+    said, _ = second.ended(signal.SIGKILL)
+    assert token not in said
+    assert "board token" not in said
+    wait_for(lambda: not any(exists(pid) for pid in pids))
+
+    third = start(directory=directory)
+    assert "Check the inbox" == third.get(f"/routines/{routine}")["title"]
+    assert 0 == third.ended(signal.SIGINT)[1]

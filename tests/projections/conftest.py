@@ -5,7 +5,6 @@ from datetime import datetime
 from pathlib import Path
 
 import msgspec
-import psycopg
 import pytest
 
 from application.access import Caller
@@ -62,9 +61,7 @@ def copied(request: pytest.FixtureRequest, template: str) -> str:
 
 
 @pytest.fixture
-def conn(system: System, admin_url: str) -> Iterator[Connection]:
-    with psycopg.connect(admin_url, autocommit=True) as admin:
-        admin.execute(f'GRANT CREATE ON DATABASE "{admin.info.dbname}" TO routines_service')  # as migrated
+def conn(system: System) -> Iterator[Connection]:
     with bootstrap.connect(system.settings) as conn:
         yield conn
 
