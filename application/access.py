@@ -127,7 +127,7 @@ def identify(work: UnitOfWork, caller: Caller, prefetch: Iterable[UUID] = ()) ->
     key = work.get(KEY, key_id)
     if key is None or not access.is_good(key, work.now) or not _is_backed(work, key_id, key):
         raise Unauthenticated
-    principal = _holder(work, key_id, key)
+    principal = _find_holder(work, key_id, key)
     if isinstance(principal, AgentCaller if caller.by_jetty else CollectionCaller):
         raise Unauthenticated
     work.actor = principal.actor
@@ -237,20 +237,20 @@ def is_signed_in(work: UnitOfWork, key: Key) -> bool:
     return is_own and access.is_signed_in(key.session, base, work.history(key.user_id), work.now)
 
 
-def _holder(work: UnitOfWork, key_id: UUID, key: Key) -> Principal:
+def _find_holder(work: UnitOfWork, key_id: UUID, key: Key) -> Principal:
     if key.collection_id is not None:
         return CollectionCaller(company_id=key.collection_id, key_id=key_id)
-    return _agent(work, key.agent_id) if key.agent_id else _user(work, key_id, key.user_id)
+    return _agent_caller(work, key.agent_id) if key.agent_id else _board_user(work, key_id, key.user_id)
 
 
-def _agent(work: UnitOfWork, agent_id: UUID) -> AgentCaller:
+def _agent_caller(work: UnitOfWork, agent_id: UUID) -> AgentCaller:
     holder = work.get(AGENT, agent_id)
     if holder is None or not agent.may_hold_keys(holder):
         raise Unauthenticated
     return AgentCaller(agent_id=agent_id, company_id=work.company_of(agent_id))
 
 
-def _user(work: UnitOfWork, key_id: UUID, user_id: UUID | None) -> BoardUser:
+def _board_user(work: UnitOfWork, key_id: UUID, user_id: UUID | None) -> BoardUser:
     user = work.get(USER, user_id)
     if user is None or user_id is None or user.erased:  # a key that was made beside the erasure was not revoked by it
         raise Unauthenticated

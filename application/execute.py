@@ -139,12 +139,12 @@ class Executor:
     async def attempt_by(self, steps: Steps, decide: Callable[[UnitOfWork], R], tries: int, actor: str) -> Done[R]:
         """Do the same as `attempt`, with these steps."""
         with tracing.span("unit of work") as span:
-            outcome = await self._attempt(steps, decide, tries, actor)
+            outcome = await self._attempt_steps(steps, decide, tries, actor)
             if span.is_recording():
                 span.set_attributes({"routines.events": len(outcome.recorded), "routines.position": outcome.position})
             return outcome
 
-    async def _attempt(self, steps: Steps, decide: Callable[[UnitOfWork], R], tries: int, actor: str) -> Done[R]:
+    async def _attempt_steps(self, steps: Steps, decide: Callable[[UnitOfWork], R], tries: int, actor: str) -> Done[R]:
         cache, turn, lost = self.cache, frozenset[UUID](), 0
         if UNCHANGED_SINCE.get() is not None:
             cache = None  # cached streams may lack positions, and If-Match compares positions

@@ -107,7 +107,7 @@ class _Awaiting:
     async def decide(
         self, decide: Callable[[UnitOfWork], R], actor: str, cache: StreamCache | None
     ) -> tuple[UnitOfWork, R]:
-        now, events = await self._now(), self._executor.store
+        now, events = await self._read_clock(), self._executor.store
         keys = None if events.keys is None else KeysAtHand(cast("DataKeys", events.keys))
         store = cast("Any", StreamsAtHand(events.limits, keys))
         light = None if cache is None else cast("Any", LightStreams(cache))
@@ -132,7 +132,7 @@ class _Awaiting:
                 await self._fetch(missing)
                 continue  # they are loaded again: this is seldom
             store.put(streams, wanted.read_from)
-            self._put((id_, _unfolded(recorded)) for id_, recorded in streams.items() if _is_cached(recorded))
+            self._put((id_, _unfolded_stream(recorded)) for id_, recorded in streams.items() if _is_cached(recorded))
         raise Elsewhere
 
     def _put(self, streams: Iterable[tuple[UUID, CachedStream]]) -> None:
@@ -148,7 +148,7 @@ class _Awaiting:
         elif not await asyncio.to_thread(keys.fetch, missing.subject_ids):
             raise Elsewhere
 
-    async def _now(self) -> datetime:
+    async def _read_clock(self) -> datetime:
         clock = self._executor.clock
         if not getattr(clock, "is_outdated", False):
             return clock()
@@ -194,7 +194,7 @@ def _is_cached(recorded: Sequence[Recorded]) -> bool:
     return bool(recorded) and recorded[0].name.startswith(CACHED_ON_LOOP_PREFIXES)
 
 
-def _unfolded(recorded: Sequence[Recorded]) -> CachedStream:
+def _unfolded_stream(recorded: Sequence[Recorded]) -> CachedStream:
     return CachedStream(recorded, state=None, folded=0, size=size_of(recorded))
 
 
@@ -212,10 +212,10 @@ class LoopTurns:
 
     def take(self, stream_ids: Collection[UUID]) -> AbstractAsyncContextManager[None]:
         """Wait until no other task has the turn of any of these streams, and hold their turns meanwhile."""
-        return self._take(stream_ids) if stream_ids else NO_TURN
+        return self._lock_streams(stream_ids) if stream_ids else NO_TURN
 
     @asynccontextmanager
-    async def _take(self, stream_ids: Collection[UUID]) -> AsyncIterator[None]:
+    async def _lock_streams(self, stream_ids: Collection[UUID]) -> AsyncIterator[None]:
         self._holders += 1
         try:
             async with AsyncExitStack() as locks:

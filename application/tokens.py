@@ -23,13 +23,13 @@ SHAPE = re.compile(r"(pcp_board_|pcp_)([0-9A-Za-z]{32})([0-9A-Za-z]{6})")
 def mint(kind: Literal["board", "agent"]) -> str:
     """Return a new random token for a user (`board`) or an agent."""
     body = "".join(secrets.choice(ALPHABET) for _ in range(32))
-    return PREFIXES[kind] + body + _checksum(PREFIXES[kind] + body, ALPHABET, 6)
+    return PREFIXES[kind] + body + _checksum_of(PREFIXES[kind] + body, ALPHABET, 6)
 
 
 def mint_for_collection() -> str:
     """Return a new random token for a collection."""
     body = COLLECTION + "".join(secrets.choice(COLLECTION_ALPHABET) for _ in range(40))
-    return body + _checksum(body, COLLECTION_ALPHABET, 7)
+    return body + _checksum_of(body, COLLECTION_ALPHABET, 7)
 
 
 def shown_of(token: str) -> str:
@@ -40,12 +40,12 @@ def shown_of(token: str) -> str:
 def is_well_formed(token: str) -> bool:
     """Return whether the text has the form of one of our tokens and its checksum is right."""
     if (match := COLLECTION_SHAPE.fullmatch(token)) is not None:
-        return _checksum(match[1], COLLECTION_ALPHABET, 7) == match[2]
+        return _checksum_of(match[1], COLLECTION_ALPHABET, 7) == match[2]
     match = SHAPE.fullmatch(token)
-    return match is not None and _checksum(match[1] + match[2], ALPHABET, 6) == match[3]
+    return match is not None and _checksum_of(match[1] + match[2], ALPHABET, 6) == match[3]
 
 
-def _checksum(text: str, alphabet: str, length: int) -> str:
+def _checksum_of(text: str, alphabet: str, length: int) -> str:
     number, digits = zlib.crc32(text.encode()), ""
     for _ in range(length):
         number, remainder = divmod(number, len(alphabet))

@@ -113,7 +113,7 @@ class LogCheck:
                 recent.append(row)
             else:
                 self._expected, self._hash = expected, previous
-                takes_its_place = self._judge(Row._make(row), leaf)
+                takes_its_place = self._judge_row(Row._make(row), leaf)
                 expected, previous, is_usual = self._expected, self._hash, not self._is_disturbed
                 if not takes_its_place:
                     continue
@@ -132,9 +132,9 @@ class LogCheck:
         self._find_exchanged()
         last = self._expected - 1
         if head is not None and head.position > last:
-            self._find("lost tail", last + 1, head.position, "the log says that it ends later")
+            self._add_finding("lost tail", last + 1, head.position, "the log says that it ends later")
         elif head is not None and (head.position, head.hash) != (last, self._hash):
-            self._find(
+            self._add_finding(
                 "rewritten head", head.position, head.position, f"the last row is at {last}, or has another hash"
             )
         self._findings += self._trees.findings(last)
@@ -150,27 +150,27 @@ class LogCheck:
         """The latest rows, the last one first."""
         return [Row._make(columns) for columns in reversed(self._recent)]
 
-    def _find(self, kind: str, first: int, last: int, detail: str) -> int:
+    def _add_finding(self, kind: str, first: int, last: int, detail: str) -> int:
         self._findings.append(Finding(kind, first, last, detail))
         return len(self._findings) - 1
 
-    def _judge(self, row: Row, leaf: bytes) -> bool:
+    def _judge_row(self, row: Row, leaf: bytes) -> bool:
         """Judge a row that does not simply follow; return whether it takes its place in the log."""
         position = row.position
         if position < self._expected:
             return self._judge_early(row, leaf)
         if position > self._expected:
-            gap = self._find("deleted", self._expected, position - 1, "rows are gone")
+            gap = self._add_finding("deleted", self._expected, position - 1, "rows are gone")
             if position - self._expected <= MOST_FINDINGS:
                 self._missing |= dict.fromkeys(range(self._expected, position), gap)
-            self._accept(row)
+            self._accept_row(row)
             return True
         if row.login is None and self._has_logins:
-            self._find("changed", position, position, "it does not say who recorded it, as rows before it do")
+            self._add_finding("changed", position, position, "it does not say who recorded it, as rows before it do")
         candidates = (self._hash, *self._other_hashes)
         shifted = leaf_of(row, position + self._shift) if self._shift else leaf
         if any(sha256(previous + shifted).digest() == row.hash for previous in candidates):
-            self._accept(row)
+            self._accept_row(row)
             return True
         if (misfit := self._misfits[-1] if self._misfits else None) and misfit.row.position == position - 1:
             for shift in range(1, SHIFTS + 1):
@@ -178,24 +178,26 @@ class LogCheck:
                 if sha256(self._hash + leaf_of(row, position + total)).digest() == row.hash:
                     if self._is_back_in_order(total):
                         self._shift = total
-                        self._accept(row)
+                        self._accept_row(row)
                         return True
                     self._rename_last(
                         "deleted", misfit.row.position, misfit.row.position, f"{shift} row(s) before it are gone"
                     )
                     self._shift = total
-                    self._accept(row)
+                    self._accept_row(row)
                     return True
         for shift, before in enumerate(self._rows_before[1:], 1):
             if sha256(before.hash + leaf_of(row, position + self._shift - shift)).digest() == row.hash and sum(
                 misfit.row.position >= position - shift for misfit in self._misfits
             ) in {0, shift}:
                 self._drop_misfits(position - shift)
-                self._find("inserted", position - shift, position - 1, f"{shift} row(s) were put in before {position}")
+                self._add_finding(
+                    "inserted", position - shift, position - 1, f"{shift} row(s) were put in before {position}"
+                )
                 self._shift -= shift
-                self._accept(row)
+                self._accept_row(row)
                 return True
-        self._misfit(row, leaf)
+        self._note_misfit(row, leaf)
         return True
 
     def _judge_early(self, row: Row, leaf: bytes) -> bool:
@@ -210,17 +212,17 @@ class LogCheck:
             self._rename_last("inserted", position, position, "it stands there twice, and the other one fits")
             self._hash, self._other_hashes = row.hash, ()
             return False
-        self._find("inserted", position, position, "a row of this position was there before")
+        self._add_finding("inserted", position, position, "a row of this position was there before")
         return False
 
-    def _misfit(self, row: Row, leaf: bytes) -> None:
+    def _note_misfit(self, row: Row, leaf: bytes) -> None:
         first = max(row.position - 1, 1)
-        self._find(
+        self._add_finding(
             "changed", first, row.position, "this row, or the one before with its hash, is not as it was recorded"
         )
         self._misfits.append(_Misfit(row, self._hash))
         computed = sha256(self._hash + leaf).digest()
-        self._accept(row)
+        self._accept_row(row)
         self._other_hashes = (computed,)
 
     def _is_back_in_order(self, shift: int) -> bool:
@@ -232,7 +234,7 @@ class LogCheck:
         self._findings.remove(inserted)
         return True
 
-    def _accept(self, row: Row) -> None:
+    def _accept_row(self, row: Row) -> None:
         self._hash, self._other_hashes = row.hash, ()
         self._expected = row.position + 1
         self._recent.append(row)
@@ -253,9 +255,11 @@ class LogCheck:
         if any(one.first - 1 <= last and one.last >= place for one in self._findings):
             return  # the gap between these two rows is reported already
         if row.version > version + 1:
-            self._find("deleted", place + 1, last, f"version {version + 1} of stream {stream} is gone")
+            self._add_finding("deleted", place + 1, last, f"version {version + 1} of stream {stream} is gone")
         else:
-            self._find("inserted", last, last, f"stream {stream} has a version {row.version} after its {version}")
+            self._add_finding(
+                "inserted", last, last, f"stream {stream} has a version {row.version} after its {version}"
+            )
 
     def _find_exchanged(self) -> None:
         """Rename rows that have exchanged their places, and drop what then follows from the others."""

@@ -109,9 +109,9 @@ def main(arguments: Sequence[str] | None = None, program: str = "routines-verify
 
 
 def _verify(options: argparse.Namespace) -> int:
-    key = None if options.key is None else notes.read_key(_content(options.key))
-    witnesses = [notes.read_witness(_content(text)) for text in options.witness]
-    checkpoints, findings = _checkpoints(options.checkpoint, key)
+    key = None if options.key is None else notes.read_key(_key_text(options.key))
+    witnesses = [notes.read_witness(_key_text(text)) for text in options.witness]
+    checkpoints, findings = _read_checkpoints(options.checkpoint, key)
     if options.url is not None:
         report, shown = _verify_tiles(options, checkpoints, key, asks_witnessed=bool(witnesses))
     elif options.export is not None:
@@ -122,7 +122,7 @@ def _verify(options: argparse.Namespace) -> int:
     compared = list({checkpoint.text: checkpoint for checkpoint in (*checkpoints, *shown)}.values())
     seen, unseen = _seen_by(witnesses, compared)
     report = report._replace(findings=[*findings, *unseen, *report.findings])
-    _tell(report, compared, seen, is_signed=key is not None, as_json=options.json)
+    _print_report(report, compared, seen, is_signed=key is not None, as_json=options.json)
     return BAD if report.findings else GOOD
 
 
@@ -132,7 +132,7 @@ def _verify_export(
     with path.open("rb") as file:
         header = rows.read_header(file)
         texts = [text for name in rows.CHECKPOINTS if (text := header.get(name)) is not None]
-        shown, findings = _shown(texts, key, "the checkpoint in the export")
+        shown, findings = _check_shown(texts, key, "the checkpoint in the export")
         check = LogCheck([*checkpoints, *shown])
         bar = _Bar(path.stat().st_size, is_quiet=is_quiet)
         for some in rows.read_lines(file):
@@ -147,9 +147,9 @@ def _verify_export(
 def _verify_database(
     url: str, checkpoints: list[Checkpoint], key: Key | None, *, is_quiet: bool
 ) -> tuple[Report, list[Checkpoint]]:
-    with postgres.connected(url) as conn:
+    with postgres.open_connection(url) as conn:
         head, last = postgres.read_head(conn), postgres.count_rows(conn)
-        shown, findings = _shown(postgres.read_checkpoints(conn), key, "the checkpoint in the database")
+        shown, findings = _check_shown(postgres.read_checkpoints(conn), key, "the checkpoint in the database")
         check = LogCheck([*checkpoints, *shown])
         bar = _Bar(last, is_quiet=is_quiet)
         done = 0
@@ -195,8 +195,8 @@ def _verify_tiles(
 
 
 def _check(options: argparse.Namespace) -> int:
-    witnesses = [notes.read_witness(_content(text)) for text in options.witness]
-    receipt = receipts.check(options.file.read_bytes(), notes.read_key(_content(options.key)), witnesses)
+    witnesses = [notes.read_witness(_key_text(text)) for text in options.witness]
+    receipt = receipts.check(options.file.read_bytes(), notes.read_key(_key_text(options.key)), witnesses)
     events = [
         {
             "position": event.leaf.position,
@@ -215,17 +215,17 @@ def _check(options: argparse.Namespace) -> int:
     for event in events:
         print(f"  {event['recordedAt']}  {event['name']}, position {event['position']}")
     for name, moment in receipt.seen_at.items():
-        print(f"{name} has seen this log at {_utc(moment)}.")
+        print(f"{name} has seen this log at {_utc_text(moment)}.")
     return GOOD
 
 
-def _content(text: str) -> str:
+def _key_text(text: str) -> str:
     """Return a key, or what the file that a text names holds."""
     path = Path(text)
     return path.read_text(errors="replace") if "+" not in text and path.exists() else text
 
 
-def _utc(moment: int) -> str:
+def _utc_text(moment: int) -> str:
     return datetime.fromtimestamp(moment, UTC).isoformat() if moment <= LATEST else f"{moment} s after 1970"
 
 
@@ -250,10 +250,10 @@ def _seen_by(witnesses: Sequence[Key], checkpoints: Sequence[Checkpoint]) -> tup
     return sights, findings
 
 
-def _checkpoints(paths: Sequence[Path], key: Key | None) -> tuple[list[Checkpoint], list[Finding]]:
+def _read_checkpoints(paths: Sequence[Path], key: Key | None) -> tuple[list[Checkpoint], list[Finding]]:
     """Return the checkpoints of these files, and what is wrong with their signatures."""
     good, findings = [], []
-    for path in _files(paths):
+    for path in _checkpoint_files(paths):
         try:
             checkpoint = notes.read_checkpoint(path.read_text(encoding="utf-8"))
         except (BadNote, UnicodeError) as error:
@@ -265,12 +265,12 @@ def _checkpoints(paths: Sequence[Path], key: Key | None) -> tuple[list[Checkpoin
     return good, findings
 
 
-def _files(paths: Sequence[Path]) -> Iterator[Path]:
+def _checkpoint_files(paths: Sequence[Path]) -> Iterator[Path]:
     for path in paths:
         yield from sorted(path.rglob("*.checkpoint")) if path.is_dir() else [path]
 
 
-def _shown(texts: Sequence[str], key: Key | None, whose: str) -> tuple[list[Checkpoint], list[Finding]]:
+def _check_shown(texts: Sequence[str], key: Key | None, whose: str) -> tuple[list[Checkpoint], list[Finding]]:
     """Return the checkpoints that a log comes with, and what is wrong with the signatures of others."""
     good, findings = [], []
     for checkpoint in map(notes.read_checkpoint, texts):
@@ -301,7 +301,7 @@ def _database_of(directory: Path) -> str:
         raise Unreadable(f"{directory / 'up.json'} is not as `routines up` writes it") from None
 
 
-def _tell(
+def _print_report(
     report: Report, compared: Sequence[Checkpoint], seen: Sequence[Sight], *, is_signed: bool, as_json: bool
 ) -> None:
     checkpoints = len({(checkpoint.origin, checkpoint.size, checkpoint.root) for checkpoint in compared})
@@ -324,7 +324,7 @@ def _tell(
         where = str(one.first) if one.first == one.last else f"{one.first} to {one.last}"
         print(f"{one.kind} at {where}: {one.detail}")
     for sight in seen:
-        print(f"{sight.name} has seen the first {sight.size} events, at {_utc(sight.moment)}")
+        print(f"{sight.name} has seen the first {sight.size} events, at {_utc_text(sight.moment)}")
     signed = "" if is_signed or not checkpoints else ", whose signatures were not verified (--key)"
     against = f"compared with {checkpoints} checkpoint(s){signed}" if checkpoints else "compared with no checkpoint"
     verdict = f"{len(report.findings)} finding(s)" if report.findings else "nothing is wrong"

@@ -50,7 +50,7 @@ class Log:
         """Yield the leaves of the log, a bundle at a time, up to a size. Raises Unreadable."""
         for number in range(-(-size // TILE)):
             width = min(size - number * TILE, TILE)
-            content = self._get(f"tile/entries/{_path(number)}" + (f".p/{width}" if width < TILE else ""))
+            content = self._get(f"tile/entries/{_tile_path(number)}" + (f".p/{width}" if width < TILE else ""))
             entries = list(_split(content))
             if len(entries) != width:
                 raise Unreadable(f"bundle {number} of the log has {len(entries)} entries instead of {width}")
@@ -109,7 +109,7 @@ class TreeCheck:
         return Report(self._count, b"", findings, is_complete=True)
 
 
-def _path(number: int) -> str:
+def _tile_path(number: int) -> str:
     *larger, last = f"{number:,}".replace(",", " ").split() if number >= LEAST_SEGMENT else [str(number)]
     return "/".join([*(f"x{part.zfill(MOST_SEGMENT)}" for part in larger), last.zfill(MOST_SEGMENT)])
 

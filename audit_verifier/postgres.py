@@ -22,7 +22,7 @@ ROWS_AT_ONCE = 5_000
 
 
 @contextmanager
-def connected(url: str) -> Iterator[psycopg.Connection[Any]]:
+def open_connection(url: str) -> Iterator[psycopg.Connection[Any]]:
     """Yield a connection that reads one state of the database. Raises Unreadable."""
     try:
         with psycopg.connect(url, application_name="routines audit verify") as conn:

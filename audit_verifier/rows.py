@@ -132,7 +132,7 @@ def read_header(file: IO[bytes]) -> dict[str, Any]:
 def read_lines(file: IO[bytes]) -> Iterator[list[Columns]]:
     """Yield the rows of an export after its header, a part at a time. Raises Unreadable."""
     number = 1
-    for lines in _lines(file):
+    for lines in _read_lines(file):
         rows: list[Columns] = []
         while len(rows) < len(lines):
             try:
@@ -143,7 +143,7 @@ def read_lines(file: IO[bytes]) -> Iterator[list[Columns]]:
         yield rows
 
 
-def _lines(file: IO[bytes]) -> Iterator[list[bytes]]:
+def _read_lines(file: IO[bytes]) -> Iterator[list[bytes]]:
     """Yield lines without their ends, a part at a time."""
     begun: list[bytes] = []  # the parts of a line whose end is yet to be read: joined once, however long it is
     while content := file.read(CHUNK):

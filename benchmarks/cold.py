@@ -163,8 +163,10 @@ def _folded(system: System, conn: Connection) -> Taken:
 
 def _questions(company: UUID, some: list[UUID]) -> Mapping[str, tuple[Docs[Any], list[dict[str, Any]]]]:
     period = (datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
-    everything = run_history.asked(company, run_history.CompanyFilters(), period) | {"limit": 51}
-    failed = run_history.asked(company, run_history.CompanyFilters(status=("failed",)), period) | {"limit": 51}
+    everything = run_history.values_of_query(company, run_history.CompanyFilters(), period) | {"limit": 51}
+    failed = run_history.values_of_query(company, run_history.CompanyFilters(status=("failed",)), period) | {
+        "limit": 51
+    }
     opened = {"routine_id": None, "before": None, "limit": 51}
     completed = {"status": ["completed"], "source": ["schedule"]}
     return {
@@ -174,7 +176,7 @@ def _questions(company: UUID, some: list[UUID]) -> Mapping[str, tuple[Docs[Any],
         "50 runs of the company": (run_history.OF_COMPANY, [everything]),
         "its failed ones, none": (run_history.OF_COMPANY, [failed]),
         "open issue of a routine": (ACTIVE, [{"routine_id": id_} for id_ in some]),
-        "a list of 100 routines": (routines.LIST, [routines.asked(company, limit=101)]),
+        "a list of 100 routines": (routines.LIST, [routines.values_of_query(company, limit=101)]),
     }
 
 

@@ -93,7 +93,7 @@ def _plans(conn: Connection, companies: dict[int, UUID], histories: dict[int, UU
     title(f"Planned costs with {', '.join(f'{runs:,}' for runs in histories)} runs of the routine")
     recent = routines.RECENT_RUNS
     lines: dict[str, tuple[Docs[Any], list[dict[str, object]]]] = {
-        "list with the routine": (routines.LIST, [routines.asked(company) for company in companies.values()]),
+        "list with the routine": (routines.LIST, [routines.values_of_query(company) for company in companies.values()]),
         f"detail, its {recent} runs": (run_history.RECENT, [_runs(id_, recent) for id_ in histories.values()]),
         f"page of {RUNS} runs": (run_history.RECENT, [_runs(id_, RUNS + 1) for id_ in histories.values()]),
     }

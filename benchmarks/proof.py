@@ -149,7 +149,7 @@ def _verify_export(file: Path) -> Report:
 
 def _verify_database(url: str) -> Report:
     check = LogCheck([NEVER])
-    with reading.connected(url) as conn:
+    with reading.open_connection(url) as conn:
         head, last = reading.read_head(conn), reading.count_rows(conn)
         for rows in reading.read_rows(conn, last):
             check.add(rows)

@@ -55,7 +55,7 @@ def structs(path: Path) -> Iterator[Struct]:
     lines = source.splitlines()
     for node in ast.parse(source).body:
         if isinstance(node, ast.ClassDef):
-            fields = tuple(_field(one, lines) for one in node.body if isinstance(one, ast.AnnAssign))
+            fields = tuple(_field_of(one, lines) for one in node.body if isinstance(one, ast.AnnAssign))
             tags = (word.value for word in node.keywords if word.arg == "tag")
             tag = next((str(value.value) for value in tags if isinstance(value, ast.Constant)), None)
             text = " ".join((ast.get_docstring(node) or "").split())
@@ -76,24 +76,24 @@ def choices(path: Path) -> Iterator[tuple[str, str]]:
 
 def catalogue() -> str:
     """Return the whole page."""
-    return "\n".join([INTRODUCTION, *_kinds(), *_values()])
+    return "\n".join([INTRODUCTION, *_write_kinds(), *_write_values()])
 
 
-def _kinds() -> Iterator[str]:
+def _write_kinds() -> Iterator[str]:
     kinds = [kind for path in EVENTS for kind in structs(path) if kind.tag]
-    kinds.sort(key=lambda kind: _aggregate(str(kind.tag)))
-    for aggregate, group in groupby(kinds, key=lambda kind: _aggregate(str(kind.tag))):
+    kinds.sort(key=lambda kind: _aggregate_of(str(kind.tag)))
+    for aggregate, group in groupby(kinds, key=lambda kind: _aggregate_of(str(kind.tag))):
         yield f"## {aggregate}\n"
         for kind in group:
             yield f"### `{kind.tag}`\n"
             yield f"{kind.text} (`{kind.name}`)\n"
-            yield from _table(kind)
+            yield from _write_table(kind)
             for path in sorted(EXAMPLES.glob(f"{kind.tag}[.~]*json")):
                 example = msgspec.json.format(path.read_bytes(), indent=2).decode()
                 yield f"<details><summary><code>{path.name}</code></summary>\n\n```json\n{example}\n```\n\n</details>\n"
 
 
-def _values() -> Iterator[str]:
+def _write_values() -> Iterator[str]:
     yield "## Values\n\nWhat the fields above hold.\n"
     yield "| type | one of |\n|---|---|"
     yield from (f"| `{name}` | {texts} |" for name, texts in choices(VALUES))
@@ -101,10 +101,10 @@ def _values() -> Iterator[str]:
     for value in structs(VALUES):
         tag = f" As `type`: `{value.tag}`." if value.tag else ""
         yield f"### `{value.name}`\n\n{value.text}{tag}\n"
-        yield from _table(value)
+        yield from _write_table(value)
 
 
-def _table(struct: Struct) -> Iterator[str]:
+def _write_table(struct: Struct) -> Iterator[str]:
     if struct.fields:
         yield "| field | type | default | |\n|---|---|---|---|"
         for name, kind, default, comment in struct.fields:
@@ -112,7 +112,7 @@ def _table(struct: Struct) -> Iterator[str]:
         yield ""
 
 
-def _field(node: ast.AnnAssign, lines: list[str]) -> tuple[str, str, str, str]:
+def _field_of(node: ast.AnnAssign, lines: list[str]) -> tuple[str, str, str, str]:
     """Its comment is what stands behind it on its last line."""
     line = lines[(node.end_lineno or node.lineno) - 1].encode()[node.end_col_offset or 0 :].decode()
     kind = ast.unparse(node.annotation).replace(" | ", " or ")
@@ -120,7 +120,7 @@ def _field(node: ast.AnnAssign, lines: list[str]) -> tuple[str, str, str, str]:
     return ast.unparse(node.target), kind, default, line.partition("#")[2].strip().replace("|", "\\|")
 
 
-def _aggregate(tag: str) -> str:
+def _aggregate_of(tag: str) -> str:
     return tag.partition(".")[0]
 
 

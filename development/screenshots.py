@@ -53,15 +53,15 @@ def main() -> None:
         command = [sys.executable, "-m", "routines", "up", "--port", str(port), "--data-dir", directory]
         system = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         try:
-            board = _ready(Path(directory), system)
+            board = _wait_until_ready(Path(directory), system)
             company, triage = _let_happen(board)
-            _shoot(board, company, triage)
+            _take_pictures(board, company, triage)
         finally:
             system.terminate()
             system.wait()
 
 
-def _ready(directory: Path, system: "subprocess.Popen[bytes]") -> Board:
+def _wait_until_ready(directory: Path, system: "subprocess.Popen[bytes]") -> Board:
     until = time.monotonic() + READY_S
     while not (directory / "up.json").exists():
         if system.poll() is not None or time.monotonic() > until:
@@ -77,14 +77,14 @@ def _let_happen(board: Board) -> tuple[str, str]:
     names = ("Scout", "Auditor", "Triage", "Ledger")
     agents = {name: board.send("POST", f"/companies/{company}/agents", {"name": name})["id"] for name in names}
     for title, agent, cron, zone in ROUTINES:
-        routine = _routine(board, company, agents[agent], title, cron, zone)
+        routine = _create_routine(board, company, agents[agent], title, cron, zone)
         for number in range(6):
             _end(
                 board,
                 board.send("POST", f"/routines/{routine}/run"),
                 "cancelled" if number == len(title) % 7 else "done",
             )
-    triage = _routine(board, company, agents["Triage"], "Inbox triage", "*/30 * * * *", "Europe/Amsterdam")
+    triage = _create_routine(board, company, agents["Triage"], "Inbox triage", "*/30 * * * *", "Europe/Amsterdam")
     trigger = board.send("GET", f"/routines/{triage}")["triggers"][0]["id"]
     board.send("PATCH", f"/routines/{triage}", {"concurrencyPolicy": "skip_if_active", "priority": "high"})
     begin = datetime.now(UTC) - timedelta(hours=12)
@@ -100,7 +100,7 @@ def _let_happen(board: Board) -> tuple[str, str]:
     return company, triage
 
 
-def _routine(board: Board, company: str, agent: str, title: str, cron: str, zone: str) -> str:  # noqa: PLR0913, PLR0917
+def _create_routine(board: Board, company: str, agent: str, title: str, cron: str, zone: str) -> str:  # noqa: PLR0913, PLR0917
     trigger = {"kind": "schedule", "cronExpression": cron, "timezone": zone}
     body = {"title": title, "assigneeAgentId": agent, "triggers": [trigger]}
     return str(board.send("POST", f"/companies/{company}/routines", body)["id"])
@@ -111,7 +111,7 @@ def _end(board: Board, run: Any, status: str) -> None:
     board.send("PATCH", f"/issues/{run['linkedIssueId']}", {"status": status, **reason})
 
 
-def _shoot(board: Board, company: str, routine: str) -> None:
+def _take_pictures(board: Board, company: str, routine: str) -> None:
     IMAGES.mkdir(exist_ok=True)
     with sync_playwright() as running:
         browser = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
@@ -120,13 +120,13 @@ def _shoot(board: Board, company: str, routine: str) -> None:
         page.get_by_role("button", name="Sign in").click()
         page.goto(f"{board.url}/board/companies/{company}")
         page.locator("#week svg").wait_for()
-        _picture(page, "home", full=True)
+        _take_picture(page, "home", full=True)
         page.goto(f"{board.url}/board/companies/{company}/routines/{routine}")
-        _picture(page, "routine", full=False)
+        _take_picture(page, "routine", full=False)
         browser.close()
 
 
-def _picture(page: Page, name: str, *, full: bool) -> None:
+def _take_picture(page: Page, name: str, *, full: bool) -> None:
     path = IMAGES / f"{name}.png"
     page.screenshot(path=path, full_page=full)
     print(f"{path.relative_to(IMAGES.parent.parent)}: {path.stat().st_size / 1000:.0f} kB")

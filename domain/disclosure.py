@@ -24,34 +24,36 @@ ADDRESSES = frozenset(  # names of fields, in any event, value or answer
 T = TypeVar("T")
 
 
-def masked(value: T) -> T:
+def mask_addresses(value: T) -> T:
     """Return the same event, value or answer (or a list or mapping of those) with its addresses masked."""
-    return cast("T", _masked(value))
+    return cast("T", _mask_value(value))
 
 
-def shown(value: T, *, addresses: bool) -> T:
+def mask_unless(value: T, *, addresses: bool) -> T:
     """Return the value as it is when `addresses` is true (to whoever may change them), otherwise masked."""
-    return value if addresses else masked(value)
+    return value if addresses else mask_addresses(value)
 
 
-def _masked(value: Any) -> Any:
+def _mask_value(value: Any) -> Any:
     match value:
         case msgspec.Struct():
-            return msgspec.structs.replace(value, **{name: _field(value, name) for name in value.__struct_fields__})
+            return msgspec.structs.replace(
+                value, **{name: _masked_field(value, name) for name in value.__struct_fields__}
+            )
         case list() | tuple():
-            return type(value)(_masked(item) for item in value)
+            return type(value)(_mask_value(item) for item in value)
         case dict():  # JSON from clients holds no structs, so it stays as it is
-            return {key: _masked(item) if isinstance(item, msgspec.Struct) else item for key, item in value.items()}
+            return {key: _mask_value(item) if isinstance(item, msgspec.Struct) else item for key, item in value.items()}
         case _:
             return value
 
 
-def _field(value: msgspec.Struct, name: str) -> Any:
+def _masked_field(value: msgspec.Struct, name: str) -> Any:
     content = getattr(value, name)
-    return _hidden(content) if name in ADDRESSES else _masked(content)
+    return _hide_text(content) if name in ADDRESSES else _mask_value(content)
 
 
-def _hidden(value: Any) -> Any:
+def _hide_text(value: Any) -> Any:
     match value:
         case str():
             return MASK

@@ -75,7 +75,7 @@ def put_together(value: T, parts: Parts) -> T:
     return msgspec.structs.replace(value, **changes)
 
 
-def erased(value: T) -> T:
+def read_erased(value: T) -> T:
     """Return the value as it is read when its parts are erased."""
     return taken_apart(value, ERASED)[0]
 
@@ -106,17 +106,17 @@ def _plan_of(kind: type[msgspec.Struct]) -> _Plan:
 
 
 def _converted_to(hint: Any) -> Any:
-    return None if {*_members(hint)} <= {Text, Payload, Annotated[dict[str, str], ERASABLE], type(None)} else hint
+    return None if {*_members_of(hint)} <= {Text, Payload, Annotated[dict[str, str], ERASABLE], type(None)} else hint
 
 
-def _members(hint: Any) -> tuple[Any, ...]:
+def _members_of(hint: Any) -> tuple[Any, ...]:
     return get_args(hint) if _is_union(hint) else (hint,)
 
 
 def _is_marked(hint: Any) -> bool:
     if get_origin(hint) is Annotated:
         return ERASABLE in hint.__metadata__
-    return _is_union(hint) and any(map(_is_marked, _members(hint)))
+    return _is_union(hint) and any(map(_is_marked, _members_of(hint)))
 
 
 def _structs_in(hint: Any) -> Iterator[type[msgspec.Struct]]:

@@ -59,7 +59,7 @@ class Notary:
         if is_due:
             self._due_at = now + self._every_s
         try:
-            with signed_heads.opened(key_file) as heads:
+            with signed_heads.open_heads(key_file) as heads:
                 self._sign(conn, log_key.read(key_file), heads, is_due=is_due)
         except (CannotSign, OSError) as error:
             self._refuse(conn, str(error))
@@ -79,7 +79,7 @@ class Notary:
         log_tree.refuse(conn, None)
         self._refusal = None
         log_tree.forget_checkpoints(conn, key.verifier_key(key.name))
-        for trees in _batches(conn, is_due=is_due):
+        for trees in _unsigned_batches(conn, is_due=is_due):
             signed = []
             for tree in trees:
                 origin = origin_of(key.name, None if tree.id == WHOLE_LOG else tree.id)
@@ -121,9 +121,9 @@ def _write(directory: Path, log_name: str, size: int, checkpoint: str) -> None:
         log.error("checkpoint_not_written", directory=str(directory), size=size, reason=str(error))  # noqa: TRY400
 
 
-def _batches(conn: Connection, *, is_due: bool) -> Iterator[list[log_tree.Unsigned]]:
+def _unsigned_batches(conn: Connection, *, is_due: bool) -> Iterator[list[log_tree.Unsigned]]:
     after: UUID | None = None
-    while trees := log_tree.unsigned(conn, SIGNED_AT_ONCE, after, is_due=is_due):
+    while trees := log_tree.unsigned_trees(conn, SIGNED_AT_ONCE, after, is_due=is_due):
         yield trees
         after = trees[-1].id
 

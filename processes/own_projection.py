@@ -25,7 +25,7 @@ def catch_up(conn: Connection, model: ReadModel, stop: Stop, progress: Progress 
 
     Raises AlreadyRuns, and CannotFold at an event that the projection cannot take.
     """
-    with own_projection.held(conn, model):
+    with own_projection.hold_projection(conn, model):
         return _catch_up(conn, model, own_projection.open_schema(conn, model), stop, progress)
 
 
@@ -57,7 +57,7 @@ def follow(
     try:
         while not stop.is_set():
             try:
-                with connect() as conn, own_projection.held(conn, model):
+                with connect() as conn, own_projection.hold_projection(conn, model):
                     position = own_projection.open_schema(conn, model)
                     while not stop.is_set():
                         reached = _catch_up(conn, model, position, stop, progress)

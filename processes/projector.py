@@ -53,7 +53,7 @@ class Projector:
         if share != self._share:
             self._share = share
             self.taken: list[ReadModel] = [] if share is None else share.of(self.models)
-            self._followers = [Follower(group, self._batch) for group in _groups(self.taken)]
+            self._followers = [Follower(group, self._batch) for group in _group_models(self.taken)]
 
     def step(self, conn: Connection) -> int:
         """Take one batch in each group; return the size of the largest, 0 when all that can go on are at the head."""
@@ -94,7 +94,7 @@ def _has_moved(conn: Connection, model: ReadModel, until: int) -> bool:
         return False
 
 
-def _groups(models: Sequence[ReadModel]) -> list[list[ReadModel]]:
+def _group_models(models: Sequence[ReadModel]) -> list[list[ReadModel]]:
     names = {model.name: (model.apart, model.name if model.apart else model.polled_by or "") for model in models}
     return [[model for model in models if names[model.name] == group] for group in sorted(set(names.values()))]
 
@@ -116,9 +116,11 @@ class Rebuilder:
 
         Raises Stopped when the process is to end, and psycopg.Error or PersistenceError when the database is away.
         """
-        for model in rebuilds.outdated(conn, self._models):
+        for model in rebuilds.find_outdated(conn, self._models):
             try:
-                is_rebuilt = rebuilds.rebuild_if_outdated(conn, model, self._read, partial(self._note, model.name))
+                is_rebuilt = rebuilds.rebuild_if_outdated(
+                    conn, model, self._read, partial(self._note_progress, model.name)
+                )
             except (Stopped, PersistenceError):
                 raise
             except Exception:
@@ -129,7 +131,7 @@ class Rebuilder:
                 if is_rebuilt:
                     log.info("read_model_rebuilt", read_model=model.name)
 
-    def _note(self, name: str, position: int) -> None:
+    def _note_progress(self, name: str, position: int) -> None:
         if self._stop.is_set():
             raise Stopped
         if time.monotonic() >= self._logged_at + PROGRESS_S:

@@ -31,11 +31,11 @@ ADDRESSES: dict[str, tuple[tuple[str, ...], ...]] = {
 }
 
 
-def _without(paths: tuple[tuple[str, ...], ...]) -> str:
+def _event_without(paths: tuple[tuple[str, ...], ...]) -> str:
     return "stated->'event'" + "".join(f" #- '{{{','.join(path)}}}'" for path in paths)
 
 
-_CASES = " ".join(f"WHEN '{name}' THEN {_without(paths)}" for name, paths in ADDRESSES.items())
+_CASES = " ".join(f"WHEN '{name}' THEN {_event_without(paths)}" for name, paths in ADDRESSES.items())
 # Of whoever is erased nothing is shown: what was recorded before texts were sealed is still in the log.
 _SUBJECT = "coalesce(stated->>'subject_id', stated->>'company_id', stated->'event'->>'user_id', stream_id::text)::uuid"
 _IS_ERASED = f"EXISTS (SELECT FROM vault.data_keys k WHERE k.subject_id = {_SUBJECT} AND k.erased_at IS NOT NULL)"

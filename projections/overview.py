@@ -108,7 +108,7 @@ _PROMISING = {
 
 
 @cache
-def _list(order: Order, filters: tuple[str, ...]) -> Docs[ListedRoutine]:
+def _list_query(order: Order, filters: tuple[str, ...]) -> Docs[ListedRoutine]:
     """Return the query for an order that begins with what these filters leave."""
     key, kind, compared, direction = _SORTED_BY[order]
     promising = " AND ".join(["r.company_id = %(company_id)s", *(_PROMISING[name] for name in filters)])
@@ -187,12 +187,12 @@ def in_order(  # noqa: PLR0913 the arguments narrow the list
     max_bytes: int = DEFAULT.max_page_bytes,
 ) -> Part[ListedRoutine]:
     """Return the routines that meet the filters, in an order, after a place. Those without a next run come last."""
-    values = routines.asked(company_id, filters) | {"key": after and after.key, "id": after and after.id}
+    values = routines.values_of_query(company_id, filters) | {"key": after and after.key, "id": after and after.id}
     del values["limit"]  # `part` asks for one more
     few = tuple(
         name for name in _PROMISING if values[name] and not (name == "status" and "active" in (filters.status or ()))
     )
-    return _list(order, few).part(conn, limit=limit, max_bytes=max_bytes, **values)
+    return _list_query(order, few).part(conn, limit=limit, max_bytes=max_bytes, **values)
 
 
 def titles(conn: Connection, company_id: UUID, routine_ids: Collection[UUID]) -> Mapping[UUID, str]:

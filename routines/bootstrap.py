@@ -74,9 +74,9 @@ def system(settings: Settings) -> Iterator[System]:
             settings.limits,
             partial(_count, pool, clock),
             count_all=partial(_count_all, pool),
-            delivery_bytes=DeliveryCosts(partial(_subscriptions, pool)),
+            delivery_bytes=DeliveryCosts(partial(_read_subscriptions, pool)),
         )
-        executor = Executor(store, clock, vault, cache, quotas, partial(_spent, pool))
+        executor = Executor(store, clock, vault, cache, quotas, partial(_read_spent, pool))
         yield System(settings=settings, pool=pool, store=store, executor=executor, clock=clock, vault=vault)
 
 
@@ -86,7 +86,7 @@ def _count(pool: Pool, clock: DatabaseClock, quota: str, who: UUID, most: int) -
         return usage.count(conn, quota, who, most, now)
 
 
-def _spent(pool: Pool, owner: Owner, owner_id: UUID, budget: Budget, now: datetime) -> Spent:
+def _read_spent(pool: Pool, owner: Owner, owner_id: UUID, budget: Budget, now: datetime) -> Spent:
     with pool.connection() as conn:
         return usage.spent(conn, owner, owner_id, budget, now)
 
@@ -96,7 +96,7 @@ def _count_all(pool: Pool, quota: str, least: int) -> Mapping[UUID, int]:
         return usage.counts(conn, quota, least)
 
 
-def _subscriptions(pool: Pool, companies: Collection[UUID]) -> Mapping[UUID, Sequence[EndpointSettings]]:
+def _read_subscriptions(pool: Pool, companies: Collection[UUID]) -> Mapping[UUID, Sequence[EndpointSettings]]:
     with pool.connection() as conn:
         return usage.subscriptions(conn, companies)
 

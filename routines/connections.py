@@ -115,14 +115,14 @@ class Session(Connection):
         if time.monotonic() - self.answered_at < TRUSTED_S and not self._is_readable(0):
             return
         try:
-            if self._ask(MAY_WRITE) != b"off":
+            if self._ask_server(MAY_WRITE) != b"off":
                 raise psycopg.OperationalError("the server has become read-only")
         except psycopg.Error:
             self.close()
             raise
         self.answered_at = time.monotonic()
 
-    def _ask(self, question: bytes) -> bytes | None:
+    def _ask_server(self, question: bytes) -> bytes | None:
         """Return the first value of the answer. Raises psycopg.OperationalError after ANSWER_S, or if there is none."""
         end = time.monotonic() + ANSWER_S
         self.pgconn.send_query(question)
@@ -224,7 +224,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
         """
         try:
             arrived = session.execute(ARRIVED).fetchone()
-            session.execute(SET, self._late(arrived, session.info.server_version))
+            session.execute(SET, self._late_settings(arrived, session.info.server_version))
         except psycopg.Error:
             session.close()
             raise
@@ -235,14 +235,14 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
         session = await LoopSession.connect(url, **self.parameters(url, PLANNED_ONCE))
         try:
             arrived = await (await session.execute(ARRIVED)).fetchone()
-            await session.execute(SET, self._late(arrived, session.info.server_version))
+            await session.execute(SET, self._late_settings(arrived, session.info.server_version))
         except BaseException:  # the end of the loop as well
             await session.close()
             raise
         session.answered_at = time.monotonic()
         return session
 
-    def _late(self, arrived: tuple[Any, ...] | None, server_version: int) -> tuple[list[str], list[str]]:
+    def _late_settings(self, arrived: tuple[Any, ...] | None, server_version: int) -> tuple[list[str], list[str]]:
         """Return the settings that cannot come with the start of a session. Raises SettingsDropped."""
         mark, synchronous_commit = arrived or ("", "")
         if mark != "on":

@@ -94,8 +94,8 @@ def configure(level: str, process: str) -> None:
     handler.setFormatter(formatter)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
-    sys.excepthook = _crashed
-    threading.excepthook = lambda args: _crashed(args.exc_type, args.exc_value, args.exc_traceback)
+    sys.excepthook = _log_crash
+    threading.excepthook = lambda args: _log_crash(args.exc_type, args.exc_value, args.exc_traceback)
 
 
 def _of_trace(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
@@ -107,7 +107,7 @@ def _of_trace(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDic
     return line
 
 
-def _crashed(kind: type[BaseException], error: BaseException | None, traceback: TracebackType | None) -> None:
+def _log_crash(kind: type[BaseException], error: BaseException | None, traceback: TracebackType | None) -> None:
     if error is None or issubclass(kind, KeyboardInterrupt | SystemExit):
         return
     log.critical("crashed", exc_info=(kind, error, traceback))

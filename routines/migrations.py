@@ -95,10 +95,10 @@ class Plan(msgspec.Struct, frozen=True):
     functions: Migration | None
 
 
-def known() -> list[Migration]:
+def known_migrations() -> list[Migration]:
     """Return the numbered migrations of this version, in order."""
     paths: list[Traversable] = [*files("application").joinpath("migrations").iterdir()]
-    migrations = [_migration(path) for path in paths if path.name.endswith(".sql")]
+    migrations = [_read_migration(path) for path in paths if path.name.endswith(".sql")]
     return sorted(migrations, key=lambda migration: migration.number)
 
 
@@ -110,18 +110,18 @@ def migrate(url: str, migrations: Sequence[Migration] | None = None) -> None:
     Raises CannotMigrate when the user may not, when the database does not suit, when a newer version has written, or
     when a migration fails.
     """
-    migrations = known() if migrations is None else migrations
+    migrations = known_migrations() if migrations is None else migrations
     with MIGRATING.connect(url) as conn:
         prerequisites.refuse_unsuitable(conn)
         conn.execute(LOCK)
         try:
-            plan = _plan(_applied(conn), migrations)
+            plan = _plan_migrations(_read_applied(conn), migrations)
             prerequisites.refuse_other_installation(conn, url)
             prerequisites.refuse_unfinished_restore(conn)
             is_ready = not plan.migrations and plan.functions is None and _is_whole(conn)
             if is_ready and roles.may_become(conn, SERVICE):
                 return
-            roles.make(conn, _limits(conn))
+            roles.make(conn, _limits_for(conn))
             with _as_owner(conn):
                 conn.execute(RECORD)
             _apply_all(conn, plan, migrations)
@@ -146,7 +146,7 @@ def check_migrated(conn: Connection) -> None:
     with conn.transaction():
         conn.execute(BEGIN_AS_SERVICE)
         try:
-            plan = _plan(_applied(conn), known())
+            plan = _plan_migrations(_read_applied(conn), known_migrations())
         except psycopg.errors.InsufficientPrivilege:  # a restore has lost the right to read it
             plan = None
     if plan is not None and (plan.migrations or plan.functions is not None):
@@ -177,12 +177,12 @@ def _apply_all(conn: Connection, plan: Plan, migrations: Sequence[Migration]) ->
     for migration in migrations:
         if migration.number in (*pending, *lost):
             _apply(conn, migration)
-    _apply(conn, plan.functions or _functions())
+    _apply(conn, plan.functions or _read_functions())
 
 
 def _is_whole(conn: Connection) -> bool:
     """Return whether nothing is lost of what the migrations gave: roles, rights, functions, triggers, schemas."""
-    text = _functions().text
+    text = _read_functions().text
     names = [name for (name,) in conn.execute(IN_PLACE, (ALWAYS.findall(text),))]
     return set(DEFINED.findall(text)) <= set(names) and _has_read_models(conn) and roles.are_whole(conn)
 
@@ -191,7 +191,7 @@ def _has_read_models(conn: Connection) -> bool:
     return all(has_table(conn, "read_models", name) for name in READ_MODEL_TABLES)
 
 
-def _plan(applied: Sequence[Applied], migrations: Sequence[Migration]) -> Plan:
+def _plan_migrations(applied: Sequence[Applied], migrations: Sequence[Migration]) -> Plan:
     """Return what has to be applied. Raises CannotMigrate when another version applied what this one does not know."""
     by_number = {migration.number: migration for migration in migrations}
     before = {entry.number: entry for entry in applied if entry.number != FUNCTIONS}
@@ -218,13 +218,13 @@ def _plan(applied: Sequence[Applied], migrations: Sequence[Migration]) -> Plan:
 
 
 def _outdated_functions(applied: Sequence[Applied]) -> Migration | None:
-    functions = _functions()
+    functions = _read_functions()
     before = next((entry for entry in applied if entry.number == FUNCTIONS), None)
     if before is None:
         return functions
     if before.sha256 == functions.sha256:
         return None
-    if _comparable(before.program) > _comparable(VERSION):
+    if _version_numbers(before.program) > _version_numbers(VERSION):
         raise CannotMigrate(
             f"A newer version wrote this database: its log is of {before.program}, and this is {VERSION}. "
             f"Install {before.program} or later, or restore the copy from before the upgrade; {GUIDE}"
@@ -232,13 +232,13 @@ def _outdated_functions(applied: Sequence[Applied]) -> Migration | None:
     return functions
 
 
-def _functions() -> Migration:
-    migration = _migration(files("application").joinpath("event_store", "log.sql"))
+def _read_functions() -> Migration:
+    migration = _read_migration(files("application").joinpath("event_store", "log.sql"))
     settings = f"{migration.sha256}{LIMITS}{TRANSACTION_LIMIT}"  # the limits are settings of the roles
     return msgspec.structs.replace(migration, sha256=hashlib.sha256(settings.encode()).hexdigest())
 
 
-def _migration(path: Traversable) -> Migration:
+def _read_migration(path: Traversable) -> Migration:
     content = path.read_bytes()
     digits = re.match(r"\d+", path.name)
     return Migration(
@@ -249,12 +249,12 @@ def _migration(path: Traversable) -> Migration:
     )
 
 
-def _comparable(text: str) -> list[int]:
+def _version_numbers(text: str) -> list[int]:
     """Return the first three numbers of a version."""
     return [int(digits) for digits in re.findall(r"\d+", text)[:3]]
 
 
-def _applied(conn: Connection) -> list[Applied]:
+def _read_applied(conn: Connection) -> list[Applied]:
     is_recorded = has_table(conn, "log", "migrations")
     return [Applied(*columns) for columns in conn.execute(APPLIED)] if is_recorded else []
 
@@ -291,7 +291,7 @@ def _become_owner(conn: Connection) -> None:
     conn.execute(SQL("SET LOCAL ROLE {}").format(Identifier(OWNER)))
 
 
-def _limits(conn: Connection) -> dict[str, str]:
+def _limits_for(conn: Connection) -> dict[str, str]:
     return LIMITS | (
         {"transaction_timeout": TRANSACTION_LIMIT} if conn.info.server_version >= TRANSACTION_TIMEOUT_SINCE else {}
     )

@@ -43,7 +43,7 @@ def refuse_unsuitable(conn: Connection) -> None:
     version = conn.info.server_version // 10_000
     if version < LEAST_VERSION:
         raise CannotMigrate(f"This is Postgres {version}; Routines needs Postgres {LEAST_VERSION} or later")
-    name, encoding = _row(conn, UNSUITABLE)
+    name, encoding = _fetch_row(conn, UNSUITABLE)
     if encoding != "UTF8":
         raise CannotMigrate(
             f"The database {name} is encoded in {encoding}, which cannot hold every text; Routines needs UTF8. Make one "
@@ -60,7 +60,7 @@ def refuse_other_installation(conn: Connection, url: str) -> None:
     the other. A copy of the same installation has nothing to hide from it.
     """
     others = [name for (name,) in conn.execute(OTHER_DATABASES, (OWNER,))]
-    if not others or _row(conn, MAY_BE_SEVERAL, (f"{SEVERAL}=on", OWNER))[0]:
+    if not others or _fetch_row(conn, MAY_BE_SEVERAL, (f"{SEVERAL}=on", OWNER))[0]:
         return
     own = _first_event(conn)
     for name in others:
@@ -79,7 +79,7 @@ def refuse_unfinished_restore(conn: Connection) -> None:
         raise CannotMigrate(f"A restore into this database did not finish: {table[0]} lacks a key. To mend it, {again}")
     if not (has_table(conn, "log", "events") and has_table(conn, "log", "head")):
         return
-    head, last = _row(conn, END_OF_LOG)
+    head, last = _fetch_row(conn, END_OF_LOG)
     if head != last:
         raise CannotMigrate(
             f"The log ends with event {last}, but its head says {head}: the dump was restored in part, or into a database "
@@ -89,7 +89,7 @@ def refuse_unfinished_restore(conn: Connection) -> None:
 
 def has_table(conn: Connection, schema: str, name: str) -> bool:
     """Return whether the table is there, with an index; it need not be one that the login may read."""
-    return bool(_row(conn, HAS_TABLE, (schema, name))[0])
+    return bool(_fetch_row(conn, HAS_TABLE, (schema, name))[0])
 
 
 def _first_event(conn: Connection) -> bytes | None:
@@ -109,5 +109,5 @@ def _first_event_in(url: str, database: str) -> bytes | None:
         return None
 
 
-def _row(conn: Connection, query: LiteralString, values: tuple[Any, ...] = ()) -> tuple[Any, ...]:
+def _fetch_row(conn: Connection, query: LiteralString, values: tuple[Any, ...] = ()) -> tuple[Any, ...]:
     return conn.execute(query, values).fetchone() or (None, None)

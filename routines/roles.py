@@ -68,12 +68,12 @@ def missing(conn: Connection) -> list[str]:
 def may_become(conn: Connection, role: str) -> bool:
     """Return whether the login of this connection can act as the role, which must exist."""
     mode = "SET" if conn.info.server_version >= SET_SINCE else "MEMBER"
-    return _is(conn, MAY_BECOME, (role, mode))
+    return _is_true(conn, MAY_BECOME, (role, mode))
 
 
 def are_whole(conn: Connection) -> bool:
     """Return whether all roles are there, own what is theirs, and have their rights in a database that is prepared."""
-    return not missing(conn) and not conn.execute(HAND_OVER, NAMES).fetchall() and _is(conn, HAS_RIGHTS, NAMES)
+    return not missing(conn) and not conn.execute(HAND_OVER, NAMES).fetchall() and _is_true(conn, HAS_RIGHTS, NAMES)
 
 
 def make(conn: Connection, limits: dict[str, str]) -> None:
@@ -91,14 +91,14 @@ def make(conn: Connection, limits: dict[str, str]) -> None:
     for role in (OWNER, SERVICE):
         if not may_become(conn, role):
             conn.execute(SQL("GRANT {} TO CURRENT_USER").format(Identifier(role)))
-        if not _is(conn, MAY_CREATE, (role,)):
+        if not _is_true(conn, MAY_CREATE, (role,)):
             conn.execute(SQL("GRANT CREATE ON DATABASE {} TO {}").format(database, Identifier(role)))
     for (statement,) in conn.execute(HAND_OVER, NAMES).fetchall():
         conn.execute(statement)
-    _limit(conn, limits)
+    _set_limits(conn, limits)
 
 
-def _limit(conn: Connection, limits: dict[str, str]) -> None:
+def _set_limits(conn: Connection, limits: dict[str, str]) -> None:
     """Give the sessions of the service these settings, unless they have them or the login may not alter the role."""
     row = conn.execute("SELECT coalesce(rolconfig, '{}') FROM pg_roles WHERE rolname = %s", (SERVICE,)).fetchone()
     present = row[0] if row else []
@@ -109,6 +109,6 @@ def _limit(conn: Connection, limits: dict[str, str]) -> None:
                 conn.execute(SQL("ALTER ROLE {} SET {} = {}").format(Identifier(SERVICE), Identifier(name), value))
 
 
-def _is(conn: Connection, query: str, values: Any) -> bool:
+def _is_true(conn: Connection, query: str, values: Any) -> bool:
     row = conn.execute(query, values).fetchone()
     return row is not None and bool(row[0])

@@ -56,7 +56,7 @@ class OptionalSettings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def proxies(self) -> tuple[Network, ...]:
         """The networks of the trusted proxies."""
-        return _proxies(self.trusted_proxies)
+        return _parse_proxies(self.trusted_proxies)
 
     @property
     def hot_age(self) -> timedelta | None:
@@ -66,7 +66,7 @@ class OptionalSettings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def log_witnesses(self) -> tuple[Witness, ...]:
         """The witnesses that cosign checkpoints of the log."""
-        return _witnesses(self.witnesses)
+        return _parse_witnesses(self.witnesses)
 
 
 class Settings(OptionalSettings, frozen=True, kw_only=True):
@@ -102,19 +102,19 @@ def from_env(env: Mapping[str, str]) -> Settings:
 
 def optional_from_env(env: Mapping[str, str]) -> OptionalSettings:
     """Return the settings but the database, whether the environment names one or not. Raises BadSetting."""
-    settings = OptionalSettings(**_values(env, OptionalSettings), limits=Limits(**_values(env, Limits)))
+    settings = OptionalSettings(**_read_values(env, OptionalSettings), limits=Limits(**_read_values(env, Limits)))
     if settings.public_url is not None and not _is_base_url(settings.public_url):
         raise BadSetting(  # without the value, which may hold a password
             f"{PREFIX}PUBLIC_URL must be an address like https://routines.example.org or https://example.org/routines"
         )
-    _proxies(settings.trusted_proxies)
-    _witnesses(settings.witnesses)
+    _parse_proxies(settings.trusted_proxies)
+    _parse_witnesses(settings.witnesses)
     return replace(settings, public_url=settings.public_url and settings.public_url.rstrip("/"))
 
 
-def _witnesses(text: str | None) -> tuple[Witness, ...]:
+def _parse_witnesses(text: str | None) -> tuple[Witness, ...]:
     """Return the witnesses that a text names. Raises BadSetting."""
-    witnesses = tuple(_witness(part) for part in (text or "").split(",") if part.strip())
+    witnesses = tuple(_parse_witness(part) for part in (text or "").split(",") if part.strip())
     if len({witness.key.name for witness in witnesses}) < len(witnesses):
         raise BadSetting(f"{WITNESSES_VARIABLE} names a witness twice")
     if len({witness.key.public for witness in witnesses}) < len(witnesses):
@@ -124,7 +124,7 @@ def _witnesses(text: str | None) -> tuple[Witness, ...]:
     return witnesses
 
 
-def _witness(text: str) -> Witness:
+def _parse_witness(text: str) -> Witness:
     url, _, verifier_key = text.strip().partition(" ")
     verifier_key = verifier_key.strip()
     if "@" in url or "?" in url:  # without the value, which may hold a password
@@ -176,12 +176,12 @@ def _refuse_doubt(named: Mapping[str, Any], env: Mapping[str, str]) -> None:
             )
 
 
-def _proxies(text: str | None) -> tuple[Network, ...]:
+def _parse_proxies(text: str | None) -> tuple[Network, ...]:
     """Return the networks of a comma-separated list of addresses and networks. Raises BadSetting."""
-    return tuple(_network(part.strip()) for part in text.split(",")) if text and text.strip() else ()
+    return tuple(_parse_network(part.strip()) for part in text.split(",")) if text and text.strip() else ()
 
 
-def _network(text: str) -> Network:
+def _parse_network(text: str) -> Network:
     """Return the network of an address or a network. Raises BadSetting, also for one that holds every address."""
     try:
         network = ip_network(text)
@@ -196,33 +196,35 @@ def _network(text: str) -> Network:
     return network
 
 
-def _values(env: Mapping[str, str], struct: type[msgspec.Struct]) -> dict[str, Any]:
+def _read_values(env: Mapping[str, str], struct: type[msgspec.Struct]) -> dict[str, Any]:
     """Return the values of the struct's fields for which the environment has a variable. Raises BadSetting."""
     fields = {field.name: field.type for field in msgspec.structs.fields(struct) if field.name != "limits"}
     variables = {name: PREFIX + name.upper() for name in fields}
     return {
-        name: _value(variables[name], env[variables[name]], kind)
+        name: _read_value(variables[name], env[variables[name]], kind)
         for name, kind in fields.items()
         if variables[name] in env
     }
 
 
-def _value(variable: str, text: str, kind: Any) -> Any:
+def _read_value(variable: str, text: str, kind: Any) -> Any:
     try:
         return msgspec.convert(text, kind, strict=False)
     except msgspec.ValidationError:
-        raise BadSetting(f"{variable} is {_quoted(text)}, and must be {_expected(inspect.type_info(kind))}") from None
+        raise BadSetting(
+            f"{variable} is {_quote_text(text)}, and must be {_describe_type(inspect.type_info(kind))}"
+        ) from None
 
 
-def _quoted(text: str) -> str:
+def _quote_text(text: str) -> str:
     return repr(text if len(text) <= QUOTED else text[:QUOTED] + "...") if text else "empty"
 
 
-def _expected(kind: inspect.Type) -> str:
+def _describe_type(kind: inspect.Type) -> str:
     """Return in words which values a type has."""
     match kind:
         case inspect.UnionType(types=types):
-            return next(_expected(each) for each in types if not isinstance(each, inspect.NoneType))
+            return next(_describe_type(each) for each in types if not isinstance(each, inspect.NoneType))
         case inspect.BoolType():
             return "true or false"
         case inspect.LiteralType(values=values):

@@ -54,7 +54,7 @@ def server(
     app: ASGIApp, settings: Settings, host: str, port: int, connection: type[Connection] = Connection
 ) -> uvicorn.Server:
     """Return the server of the application, ready to run."""
-    most, backlog = _room(settings)
+    most, backlog = _room_for_clients(settings)
     most_of_peer = min(settings.limits.max_connections_per_peer, max(most // 2, 1))
     peers = Peers(most, most_of_peer, settings.proxies)
     config = uvicorn.Config(
@@ -85,7 +85,7 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def _room(settings: Settings) -> tuple[int, int]:
+def _room_for_clients(settings: Settings) -> tuple[int, int]:
     """
     Return how many clients may be connected, and how many may wait to be accepted.
 

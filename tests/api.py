@@ -39,15 +39,15 @@ class Api:
 
     def get(self, path: str, **kwargs: Any) -> Any:
         """The JSON of a GET that must succeed."""
-        return _ok(self.request("GET", path, **kwargs))
+        return _require_success(self.request("GET", path, **kwargs))
 
     def post(self, path: str, body: Any = ..., **kwargs: Any) -> Any:
         """The JSON of a POST that must succeed."""
-        return _ok(self.request("POST", path, body, **kwargs))
+        return _require_success(self.request("POST", path, body, **kwargs))
 
     def patch(self, path: str, body: Any, **kwargs: Any) -> Any:
         """The JSON of a PATCH that must succeed."""
-        return _ok(self.request("PATCH", path, body, **kwargs))
+        return _require_success(self.request("PATCH", path, body, **kwargs))
 
     def close(self) -> None:
         self._client.close()
@@ -67,6 +67,6 @@ class Api:
         return str(self.post(f"/companies/{company_id}/routines", body)["id"])
 
 
-def _ok(response: httpx.Response) -> Any:
+def _require_success(response: httpx.Response) -> Any:
     assert response.is_success, f"{response.request.method} {response.request.url}: {response.text}"
     return response.json() if response.content else None

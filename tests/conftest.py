@@ -78,7 +78,7 @@ def _clusters_are_copies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
     template = tmp_path_factory.mktemp("cluster") / "data"
     with _reachable_directory() as reachable, pytest.MonkeyPatch.context() as patch:
         patch.setattr(cluster, "REACHABLE", str(reachable))
-        patch.setattr(LocalPostgres, "_initdb", copying(LocalPostgres._initdb, template))
+        patch.setattr(LocalPostgres, "_run_initdb", copying(LocalPostgres._run_initdb, template))
         yield
     _remove(_clusters_outside(tmp_path_factory.getbasetemp()))
 

@@ -63,7 +63,7 @@ def test_what_comes_before_any_part_takes_a_new_start(root, path):
 
 
 @pytest.fixture
-def running(tmp_path):
+def running_dev(tmp_path):
     (tmp_path / "processes" / "scheduler").mkdir(parents=True)
     (tmp_path / "routines").mkdir()
     argv = [sys.executable, "-c", RUN, str(tmp_path), UP]
@@ -84,33 +84,37 @@ def until_seen(path, condition):
     wait_for(condition, tick=lambda: path.write_text("# changed\n"))
 
 
-def test_a_changed_file_starts_its_part_again_and_leaves_the_others(running):
-    wait_for(lambda: processes(running))
-    before = processes(running)
+def test_a_changed_file_starts_its_part_again_and_leaves_the_others(running_dev):
+    wait_for(lambda: processes(running_dev))
+    before = processes(running_dev)
 
     until_seen(
-        running / "processes/scheduler/scheduler.py",
-        lambda: processes(running)["scheduler"] != before["scheduler"],
+        running_dev / "processes/scheduler/scheduler.py",
+        lambda: processes(running_dev)["scheduler"] != before["scheduler"],
     )
 
-    assert before["web"] == processes(running)["web"]
-    assert "x" == (running / "starts").read_text()
+    assert before["web"] == processes(running_dev)["web"]
+    assert "x" == (running_dev / "starts").read_text()
 
 
-def test_a_change_while_the_system_is_not_ready_counts_once_it_is(running):
-    wait_for(lambda: processes(running))
-    ready, hidden, scheduler = running / "up.json", running / "hidden", running / "processes/scheduler/scheduler.py"
-    before = processes(running)
+def test_a_change_while_the_system_is_not_ready_counts_once_it_is(running_dev):
+    wait_for(lambda: processes(running_dev))
+    ready, hidden, scheduler = (
+        running_dev / "up.json",
+        running_dev / "hidden",
+        running_dev / "processes/scheduler/scheduler.py",
+    )
+    before = processes(running_dev)
     ready.rename(hidden)
 
-    until_seen(scheduler, lambda: "to start again: scheduler" in (running / "out").read_text())
+    until_seen(scheduler, lambda: "to start again: scheduler" in (running_dev / "out").read_text())
     hidden.rename(ready)
 
-    wait_for(lambda: processes(running)["scheduler"] != before["scheduler"])
-    assert before["web"] == processes(running)["web"]
+    wait_for(lambda: processes(running_dev)["scheduler"] != before["scheduler"])
+    assert before["web"] == processes(running_dev)["web"]
 
 
-def test_a_change_of_what_up_has_loaded_starts_everything_again(running):
-    wait_for(lambda: processes(running))
+def test_a_change_of_what_up_has_loaded_starts_everything_again(running_dev):
+    wait_for(lambda: processes(running_dev))
 
-    until_seen(running / "routines/settings.py", lambda: "xx" in (running / "starts").read_text())
+    until_seen(running_dev / "routines/settings.py", lambda: "xx" in (running_dev / "starts").read_text())

@@ -77,9 +77,9 @@ class Witness:
             self.requests.append(request)
             if self.forced is not None:
                 return self.forced[0], "text/plain", self.forced[1]
-            return self._judge(request)
+            return self._judge_request(request)
 
-    def _judge(self, request: Request) -> tuple[int, str, bytes]:
+    def _judge_request(self, request: Request) -> tuple[int, str, bytes]:
         origin = request.note.partition("\n")[0]
         if origin not in self.keys:
             return 404, "text/plain", b"unknown log\n"

@@ -27,10 +27,10 @@ def lines(head: Head, checkpoints: Sequence[str], rows: Iterable[Row]) -> Iterat
         name, login = json.dumps(row.name), json.dumps(row.recorded_by)
         columns = f'{{"position":{row.position},"stream":"{row.stream_id}","version":{row.version},"name":{name}'
         more = f'"recordedAt":{recorded_us},"recordedBy":{login},"hash":"{row.hash.hex()}"'
-        yield f"{columns},{more},".encode() + _body(row.body) + b"}\n"
+        yield f"{columns},{more},".encode() + _body_member(row.body) + b"}\n"
 
 
-def _body(body: bytes) -> bytes:
+def _body_member(body: bytes) -> bytes:
     if body.startswith(b"{") and body.endswith(b"}") and b"\n" not in body and b"\r" not in body and _is_json(body):
         return b'"body":' + body
     return b'"bodyBase64":"' + b64encode(body) + b'"'

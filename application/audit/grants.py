@@ -114,16 +114,16 @@ def review(rows: Iterable[Row], max_clock_difference: timedelta = MAX_CLOCK_DIFF
         try:
             recorded = from_stored(StoredEvent(row.stream_id, row.version, row.name, row.body))
         except MapperDeserialisationError:
-            yield _grant(row, None, ["cannot be read"])
+            yield _grant_of(row, None, ["cannot be read"])
             continue
         if isinstance(recorded.event, GRANTS):
             late = abs(row.recorded_at - recorded.at) > max_clock_difference
             flags = ["the writer says another time than the database"] * late
-            yield _grant(row, recorded, [*flags, *_doubts(rights, recorded, row.recorded_at)])
+            yield _grant_of(row, recorded, [*flags, *_find_doubts(rights, recorded, row.recorded_at)])
         rights.add(recorded, row.recorded_at)
 
 
-def _grant(row: Row, recorded: Recorded | None, flags: list[str]) -> Grant:
+def _grant_of(row: Row, recorded: Recorded | None, flags: list[str]) -> Grant:
     return Grant(
         position=row.position,
         name=row.name,
@@ -137,7 +137,7 @@ def _grant(row: Row, recorded: Recorded | None, flags: list[str]) -> Grant:
     )
 
 
-def _doubts(rights: _Rights, recorded: Recorded, recorded_at: datetime) -> Iterator[str]:
+def _find_doubts(rights: _Rights, recorded: Recorded, recorded_at: datetime) -> Iterator[str]:
     """Return the reasons for which this grant does not follow from those before it."""
     event, granter = recorded.event, user_of(recorded.actor)
     holder = event.user_id if isinstance(event, KeyIssued) else None

@@ -79,24 +79,24 @@ def read_rows(conn: Connection, end: int, names: Sequence[str] = (), *, start: i
 def read_pages(conn: Connection, end: int, names: Sequence[str] = (), *, start: int = 0) -> Iterator[list[Row]]:
     """Return the same rows in pages, none of which is empty: what one query gives and one process can hold."""
     while rows := conn.execute(ROWS, (start, end, list(names), list(names), PAGE, PAGE_BYTES)).fetchall():
-        yield [_row(columns) for columns in rows]
+        yield [_row_of(columns) for columns in rows]
         start = rows[-1][0]
 
 
 def read_stream(conn: Connection, stream_id: UUID) -> list[Row]:
     """Return the rows of a stream."""
-    return [_row(columns) for columns in conn.execute(OF_STREAM, (stream_id,))]
+    return [_row_of(columns) for columns in conn.execute(OF_STREAM, (stream_id,))]
 
 
 def read_backwards(conn: Connection, stream_id: UUID) -> Iterator[Row]:
     """Return the rows of a stream, the newest first, read page by page."""
     version = FOREVER
     while rows := conn.execute(BACKWARDS, (stream_id, version, PAGE)).fetchall():
-        yield from (_row(columns) for columns in rows)
+        yield from (_row_of(columns) for columns in rows)
         version = rows[-1][2]
 
 
-def _row(columns: tuple[Any, ...]) -> Row:
+def _row_of(columns: tuple[Any, ...]) -> Row:
     return Row(**dict(zip(Row.__struct_fields__, columns, strict=True)))
 
 

@@ -109,9 +109,9 @@ class DataKeys:
         """
         keys = self.load({subject_id})
         if not keys and subject_id not in self.erased():
-            with self._connection() as conn:
+            with self._open_connection() as conn:
                 conn.execute(MAKE, {"id": subject_id, "key": os.urandom(KEY_BYTES), "sealed": SEALED})
-            if not (keys := self._read({subject_id})) and subject_id not in self._look():
+            if not (keys := self._read({subject_id})) and subject_id not in self._read_erased():
                 raise LostKey(subject_id)
         return keys.get(subject_id)
 
@@ -127,7 +127,7 @@ class DataKeys:
             if self.is_fresh():
                 return
             began_at = time.monotonic()
-            erased = self._look()
+            erased = self._read_erased()
             if erased != self._erased:
                 self._keys = {}
                 if self._erased is not None:
@@ -135,13 +135,13 @@ class DataKeys:
                         forget()
             self._erased, self._looked_at = erased, began_at
 
-    def _look(self) -> frozenset[UUID]:
-        with self._connection() as conn:
-            return _erased(conn)
+    def _read_erased(self) -> frozenset[UUID]:
+        with self._open_connection() as conn:
+            return _fetch_erased(conn)
 
     def _read(self, subject_ids: set[UUID]) -> dict[UUID, bytes]:
         keys = self._keys
-        with self._connection() as conn:
+        with self._open_connection() as conn:
             fresh = _read(conn, subject_ids)
         keys |= fresh  # after a look that was made meanwhile, that is not the mapping in use any more
         while len(keys) > CACHED:
@@ -149,7 +149,7 @@ class DataKeys:
         return fresh
 
     @contextmanager
-    def _connection(self) -> Iterator[Connection]:
+    def _open_connection(self) -> Iterator[Connection]:
         try:
             with self._pool.connection() as conn:
                 yield conn
@@ -172,7 +172,7 @@ class ReadKeys:
 
     def erased(self) -> frozenset[UUID]:
         """Return the companies and users whose keys are destroyed, as far as the login may know."""
-        return _erased(self._conn) if self._is_readable() else frozenset()
+        return _fetch_erased(self._conn) if self._is_readable() else frozenset()
 
     def to_seal(self, subject_id: UUID) -> bytes | None:
         """Refuse: whoever only reads seals nothing."""
@@ -189,7 +189,7 @@ def _read(conn: Connection, subject_ids: set[UUID]) -> dict[UUID, bytes]:
     return dict(conn.execute(READ, (list(subject_ids),), prepare=True).fetchall())
 
 
-def _erased(conn: Connection) -> frozenset[UUID]:
+def _fetch_erased(conn: Connection) -> frozenset[UUID]:
     return frozenset(id_ for (id_,) in conn.execute(ERASED, prepare=True))
 
 

@@ -53,7 +53,7 @@ class GroupCommit(Generic[T, R]):
         if not leads:
             submission.turn.wait()
         if not submission.is_settled:
-            self._lead(self._next_group())
+            self._commit_group(self._next_group())
         if submission.error is not None:
             raise submission.error
         return submission.outcome  # type: ignore[return-value]  # R may include None
@@ -70,7 +70,7 @@ class GroupCommit(Generic[T, R]):
                 group.append(self._waiting.popleft())
             return group
 
-    def _lead(self, group: list[_Submission[T, R]]) -> None:
+    def _commit_group(self, group: list[_Submission[T, R]]) -> None:
         """Commit the group, hand on the lead, and wake the threads of the group."""
         try:
             for submission, outcome in zip(group, self._commit([one.item for one in group]), strict=True):

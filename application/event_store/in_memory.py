@@ -48,7 +48,7 @@ class MemoryRecorder(POPOApplicationRecorder):
                 index[str(event.originator_id)][event.originator_version] + 1,
             )
             for events in streams
-            for event in events[_last(events, read_from) :]
+            for event in events[_last_index(events, read_from) :]
         ]
 
     def select_notifications(  # noqa: PLR0913 as in the library
@@ -72,6 +72,6 @@ class MemoryRecorder(POPOApplicationRecorder):
         return [(id_, max(self._stored_events_index[str(id_)], default=0)) for id_ in stream_ids]
 
 
-def _last(events: Sequence[StoredEvent], name: str | None) -> int:
+def _last_index(events: Sequence[StoredEvent], name: str | None) -> int:
     """Return the index of the last event of this name; 0 when there is none."""
     return max((place for place, event in enumerate(events) if event.topic == name), default=0)

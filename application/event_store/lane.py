@@ -74,12 +74,12 @@ class Lane(Generic[T, R]):
         self._waiting.append(waiting)
         if self._working < self._many:
             self._working += 1
-            worker = loop.create_task(self._work())
+            worker = loop.create_task(self._carry_out_waiting())
             self._workers.add(worker)  # the loop itself holds its tasks weakly
             worker.add_done_callback(self._workers.discard)
         return await waiting.outcome
 
-    async def _work(self) -> None:
+    async def _carry_out_waiting(self) -> None:
         """Carry out what waits, until nothing does."""
         connection = self._free.pop() if self._free else None
         while self._waiting:
@@ -90,19 +90,19 @@ class Lane(Generic[T, R]):
                     await self._connections.verify_on_loop(connection)
             except Exception as error:  # noqa: BLE001 whatever it is, nobody has a connection
                 connection = None
-                for waiting in self._next():
+                for waiting in self._take_group():
                     _settle(waiting, NoConnection(str(error)))
                 continue
             await asyncio.sleep(0)  # whatever the loop has to do already is done first, and may go together
-            if group := self._next():
-                await self._carry(connection, group)
+            if group := self._take_group():
+                await self._settle_group(connection, group)
             if connection.closed:
                 connection = None
         self._working -= 1
         if connection is not None:
             self._free.append(connection)
 
-    def _next(self) -> list[_Waiting[T, R]]:
+    def _take_group(self) -> list[_Waiting[T, R]]:
         """Take those that wait, in their order, as many as go together."""
         group: list[_Waiting[T, R]] = []
         size = 0
@@ -115,7 +115,7 @@ class Lane(Generic[T, R]):
                 group.append(waiting)
         return group
 
-    async def _carry(self, connection: Connection, group: Sequence[_Waiting[T, R]]) -> None:
+    async def _settle_group(self, connection: Connection, group: Sequence[_Waiting[T, R]]) -> None:
         try:
             outcomes = await self._carry_out(connection, [waiting.item for waiting in group])
         except Exception as error:  # noqa: BLE001 it is raised to each of the group

@@ -102,8 +102,8 @@ async def _append_each(connection: Connection, batches: Sequence[Batch]) -> Sequ
     """Append batches in one transaction, each by its own verdict, as PostgresRecorder.append_each does."""
     try:
         if len(batches) == 1:
-            return [(await _rows(connection, APPEND, batches[0].values))[0][0]]
-        return verdicts(await _rows(connection, APPEND_EACH, together(batches)))
+            return [(await _fetch_rows(connection, APPEND, batches[0].values))[0][0]]
+        return verdicts(await _fetch_rows(connection, APPEND_EACH, together(batches)))
     except psycopg.Error as error:
         if len(batches) == 1 and isinstance(error, CONFLICTS):
             return [conflict(error)]
@@ -115,7 +115,7 @@ async def _answer_each(connection: Connection, queries: Sequence[Query]) -> Sequ
     """Return the rows of each query, in one round trip; what is asked twice is sent once."""
     try:
         if len(queries) == 1:
-            return [await _rows(connection, *queries[0])]
+            return [await _fetch_rows(connection, *queries[0])]
         keys = [repr(query) for query in queries]
         async with connection.pipeline():
             cursors = {
@@ -129,5 +129,5 @@ async def _answer_each(connection: Connection, queries: Sequence[Query]) -> Sequ
     return [rows[key] for key in keys]
 
 
-async def _rows(connection: Connection, text: str, values: Sequence[Any]) -> list[Row]:
+async def _fetch_rows(connection: Connection, text: str, values: Sequence[Any]) -> list[Row]:
     return await (await connection.execute(text, values, prepare=True)).fetchall()

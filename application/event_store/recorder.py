@@ -220,7 +220,7 @@ class PostgresRecorder(ApplicationRecorder):
         OperationalError when Postgres cannot be reached at all.
         """
         try:
-            with self._connection() as conn:
+            with self._open_connection() as conn:
                 rows = conn.execute(APPEND_EACH, together(batches), prepare=True).fetchall()
         except (IntegrityError, psycopg.Error):
             return [Again(was_sent=False)] * len(batches)
@@ -241,11 +241,11 @@ class PostgresRecorder(ApplicationRecorder):
         refusal = None
         for tries_left in reversed(range(TRIES)):
             try:
-                with self._connection() as conn:
+                with self._open_connection() as conn:
                     if refusal is not None:
                         return _read_back(conn, batch.events, refusal)
                     was_sent, is_sent = is_sent, True
-                    return int(_one(conn.execute(APPEND, batch.values, prepare=True))[0])
+                    return int(_fetch_one(conn.execute(APPEND, batch.values, prepare=True))[0])
             except IntegrityError as error:
                 if refusal is not None or not was_sent:
                     raise
@@ -277,7 +277,7 @@ class PostgresRecorder(ApplicationRecorder):
         """Return the events of one stream whose versions are above `gt` and at most `lte`."""
         query = STREAM.format("DESC" if desc else "ASC")
         values = {"id": originator_id, "gt": gt or 0, "lte": FOREVER if lte is None else lte, "limit": limit}
-        with self._connection() as conn:
+        with self._open_connection() as conn:
             return [StoredEvent(*row) for row in conn.execute(query, values)]
 
     def select_streams(
@@ -289,7 +289,7 @@ class PostgresRecorder(ApplicationRecorder):
         With `read_from` each stream begins at its last event of that name. The result ends with the first event that
         goes beyond `most_bytes`; Postgres adds up the sizes without reading the bodies.
         """
-        with self._connection() as conn:
+        with self._open_connection() as conn:
             if read_from is None:
                 rows = conn.execute(STREAMS, (list(stream_ids), most_bytes), prepare=True).fetchall()
             else:
@@ -298,7 +298,7 @@ class PostgresRecorder(ApplicationRecorder):
 
     def select_versions(self, stream_ids: Sequence[UUID]) -> Sequence[tuple[UUID, int]]:
         """Return the newest version of each of these streams; 0 for one that does not exist."""
-        with self._connection() as conn:
+        with self._open_connection() as conn:
             return conn.execute(VERSIONS, (list(stream_ids),), prepare=True).fetchall()
 
     def select_notifications(  # noqa: PLR0913 as in the library
@@ -318,22 +318,22 @@ class PostgresRecorder(ApplicationRecorder):
         """
         first = (start or 0) + (0 if inclusive_of_start else 1)
         last = FOREVER if stop is None else stop
-        with self._connection() as conn:
+        with self._open_connection() as conn:
             names = (list(topics), list(topics), list(without), list(without))
             values = (first, last, *names, limit, self._batch_bytes)
             return [Notification(*row) for row in conn.execute(FOLLOWING, values, prepare=True, binary=True).fetchall()]
 
     def max_notification_id(self) -> int | None:
         """Return the position of the newest event; None for an empty log."""
-        with self._connection() as conn:
-            return int(_one(conn.execute(HEAD))[0]) or None
+        with self._open_connection() as conn:
+            return int(_fetch_one(conn.execute(HEAD))[0]) or None
 
     def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[ApplicationRecorder]:
         """Refuse: readers follow the log by position (processes/projector.py), without a thread of the library."""
         raise NotImplementedError
 
     @contextmanager
-    def _connection(self) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+    def _open_connection(self) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
         try:
             with self.pool.connection() as conn:
                 yield conn
@@ -378,13 +378,13 @@ def is_reported(error: BaseException | None) -> bool:
 
 def _read_back(conn: psycopg.Connection[tuple[Any, ...]], batch: tuple[list[Any], ...], refusal: IntegrityError) -> int:
     """Return the position of our own commit whose answer was lost. Raises the conflict if another writer caused it."""
-    last, many = _one(conn.execute(READ_BACK, batch))
+    last, many = _fetch_one(conn.execute(READ_BACK, batch))
     if many != len(batch[0]):
         raise refusal
     return int(last)
 
 
-def _one(cursor: psycopg.Cursor[tuple[Any, ...]]) -> tuple[Any, ...]:
+def _fetch_one(cursor: psycopg.Cursor[tuple[Any, ...]]) -> tuple[Any, ...]:
     row = cursor.fetchone()
     if row is None:
         raise AssertionError

@@ -44,14 +44,14 @@ class Keys(Protocol):
 def seal(data_key: bytes, stream_id: UUID, version: int, parts: bytes) -> str:
     """Return the parts of an event sealed, as text."""
     salt = os.urandom(SALT_BYTES)
-    key = _derive(data_key, stream_id, version, salt)
+    key = _derive_key(data_key, stream_id, version, salt)
     return b64encode(salt + sha256(key).digest() + AESGCM(key).encrypt(NONCE, parts, None)).decode()
 
 
 def unseal(data_key: bytes, stream_id: UUID, version: int, sealed: str) -> bytes:
     """Return the parts of an event that were sealed. Raises CannotOpen."""
     content = b64decode(sealed)
-    key = _derive(data_key, stream_id, version, content[:SALT_BYTES])
+    key = _derive_key(data_key, stream_id, version, content[:SALT_BYTES])
     if sha256(key).digest() != content[SALT_BYTES:BEGINS]:
         raise CannotOpen("another key")
     try:
@@ -62,8 +62,8 @@ def unseal(data_key: bytes, stream_id: UUID, version: int, sealed: str) -> bytes
 
 def key_of_event(data_key: bytes, stream_id: UUID, version: int, sealed: str) -> bytes:
     """Return the key under which the parts of this one event were sealed, for whoever may have them but not the others."""
-    return _derive(data_key, stream_id, version, b64decode(sealed)[:SALT_BYTES])
+    return _derive_key(data_key, stream_id, version, b64decode(sealed)[:SALT_BYTES])
 
 
-def _derive(data_key: bytes, stream_id: UUID, version: int, salt: bytes) -> bytes:
+def _derive_key(data_key: bytes, stream_id: UUID, version: int, salt: bytes) -> bytes:
     return blake2b(stream_id.bytes + version.to_bytes(8, "big") + salt, key=data_key, digest_size=32).digest()

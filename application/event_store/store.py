@@ -117,7 +117,7 @@ def encode(recorded: Recorded, limits: Limits = limits.DEFAULT, keys: Keys | Non
         raise TypeError(recorded)
     body = Body(recorded.at, recorded.actor, event, recorded.company_id, recorded.cause)
     plain = _encode_within(body, recorded.name, limits)
-    state = plain if keys is None else _sealed(recorded, event, body, keys) or plain
+    state = plain if keys is None else _seal_parts(recorded, event, body, keys) or plain
     return Encoded(StoredEvent(recorded.stream_id, recorded.version, recorded.name, state), plain)
 
 
@@ -135,7 +135,7 @@ def _encode_within(body: Body, name: str, limits: Limits) -> bytes:
     return encoded
 
 
-def _sealed(recorded: Recorded, event: AnyEvent, body: Body, keys: Keys) -> bytes | None:
+def _seal_parts(recorded: Recorded, event: AnyEvent, body: Body, keys: Keys) -> bytes | None:
     """
     Return the body with the parts that can be erased sealed; None if it has none, or belongs to nobody.
 
@@ -146,7 +146,7 @@ def _sealed(recorded: Recorded, event: AnyEvent, body: Body, keys: Keys) -> byte
     if subject_id is None:
         return None
     if (key := keys.to_seal(subject_id)) is None:
-        return _encode(msgspec.structs.replace(body, event=erasure.erased(event)))
+        return _encode(msgspec.structs.replace(body, event=erasure.read_erased(event)))
     return _encode(
         Body(
             body.at,
@@ -175,7 +175,7 @@ def from_stored(stored: StoredEvent, keys: Keys | None = None, *, is_kept: bool 
     sealed stays so.
     """
     body = _body_of(stored)
-    return _recorded(stored, body, _keys_for([body], keys), is_kept=is_kept)
+    return _decode_recorded(stored, body, _keys_for([body], keys), is_kept=is_kept)
 
 
 def all_from_stored(stored: Sequence[Notification], keys: Keys | None = None) -> list[Recorded]:
@@ -188,7 +188,7 @@ def all_from_stored(stored: Sequence[Notification], keys: Keys | None = None) ->
 def _recorded_or_unreadable(stored: Notification, body: "Body | UnreadableEvent", known: KnownKeys | None) -> Recorded:
     try:
         if isinstance(body, Body):
-            return _recorded(stored, body, known)
+            return _decode_recorded(stored, body, known)
         error = body
     except UnreadableEvent as found:
         error = found
@@ -209,7 +209,7 @@ def by_stream(
     """Return the decoded events of each of these streams. Raises UnreadableEvent."""
     pairs = [(one, _body_of(one)) for one in stored]
     known = _keys_for((body for _, body in pairs), keys)
-    decoded = (_recorded(one, body, known, is_kept=True) for one, body in pairs)
+    decoded = (_decode_recorded(one, body, known, is_kept=True) for one, body in pairs)
     by_stream = {id_: list(events) for id_, events in groupby(decoded, key=lambda recorded: recorded.stream_id)}
     return {id_: by_stream.get(id_, []) for id_ in stream_ids}
 
@@ -219,7 +219,7 @@ def _body_of(stored: StoredEvent) -> Body:
         body = _decode(stored.state)
         _check_name(body.event, stored.topic)
     except Exception as error:  # any error: a bad row must be reported as one, whatever is in it
-        raise _unreadable(stored, error) from error
+        raise _unreadable_event(stored, error) from error
     return body
 
 
@@ -239,14 +239,14 @@ def _keys_for(bodies: Iterable[Body], keys: Keys | None) -> KnownKeys | None:
     return KnownKeys(data_keys, keys.erased(), keys.is_complete)
 
 
-def _recorded(stored: StoredEvent, body: Body, known: KnownKeys | None, *, is_kept: bool = False) -> Recorded:
+def _decode_recorded(stored: StoredEvent, body: Body, known: KnownKeys | None, *, is_kept: bool = False) -> Recorded:
     event, parts = body.event, b""
     stream_id = stored.originator_id if isinstance(stored.originator_id, UUID) else UUID(stored.originator_id)
     if known is not None and (body.sealed is not None or known.erased):
         try:
-            event, parts = _opened(stream_id, stored.originator_version, body, known)
+            event, parts = _open_sealed(stream_id, stored.originator_version, body, known)
         except Exception as error:  # as above: whatever is in it
-            raise _unreadable(stored, error) from error
+            raise _unreadable_event(stored, error) from error
     return Recorded(
         stream_id=stream_id,
         version=stored.originator_version,
@@ -261,7 +261,7 @@ def _recorded(stored: StoredEvent, body: Body, known: KnownKeys | None, *, is_ke
     )
 
 
-def _opened(stream_id: UUID, version: int, body: Body, known: KnownKeys) -> tuple[AnyEvent, bytes]:
+def _open_sealed(stream_id: UUID, version: int, body: Body, known: KnownKeys) -> tuple[AnyEvent, bytes]:
     """
     Return the event with the parts that were sealed, and those as JSON.
 
@@ -271,7 +271,7 @@ def _opened(stream_id: UUID, version: int, body: Body, known: KnownKeys) -> tupl
         body.company_id if body.sealed is not None else erasure.subject_of(stream_id, body.company_id, body.event)
     )
     if subject_id in known.erased:
-        return erasure.erased(body.event), b""
+        return erasure.read_erased(body.event), b""
     if body.sealed is None:
         return body.event, b""
     if (data_key := known.keys.get(cast("UUID", subject_id))) is not None:
@@ -291,7 +291,7 @@ def key_of(stored: StoredEvent, keys: Keys) -> bytes | None:
     return sealing.key_of_event(data_key, UUID(str(stored.originator_id)), stored.originator_version, body.sealed)
 
 
-def _unreadable(stored: StoredEvent, error: Exception) -> "UnreadableEvent":
+def _unreadable_event(stored: StoredEvent, error: Exception) -> "UnreadableEvent":
     return (UnreadableEvent if stored.topic in STORED_NAMES else UnknownEvent)(stored, error)
 
 

@@ -106,12 +106,12 @@ def memory_of(event: AnyEvent, body: bytes) -> int:
     size = EVENT_BYTES + (TEXT_FACTOR if body.isascii() else WIDE_TEXT_FACTOR) * len(body)
     if type(event) in FLAT_EVENTS:
         return size
-    if _items(body) <= FREE_ITEMS:
+    if _count_items(body) <= FREE_ITEMS:
         return size
-    return size + ITEM_BYTES * max(0, _items(_without_texts(body)) - FREE_ITEMS)
+    return size + ITEM_BYTES * max(0, _count_items(_without_texts(body)) - FREE_ITEMS)
 
 
-def _items(body: bytes) -> int:
+def _count_items(body: bytes) -> int:
     marks = body.translate(None, NO_MARKS)
     return len(marks) + marks.count(b"{")
 

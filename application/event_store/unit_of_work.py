@@ -131,7 +131,7 @@ class UnitOfWork:
             if id_.int not in self._streams and self._cached_stream(id_) is None:
                 self._streams[id_.int] = _Stream(id_, recorded=[], pending=[], assumed_new=True)
 
-    def _stream(self, stream_id: UUID, kind: Kind[Any] | None = None) -> _Stream:
+    def _load_stream(self, stream_id: UUID, kind: Kind[Any] | None = None) -> _Stream:
         stream = self._streams.get(stream_id.int) or self._cached_stream(stream_id)
         if stream is None:
             self.load([stream_id], kind)
@@ -160,14 +160,14 @@ class UnitOfWork:
 
     def history(self, stream_id: UUID) -> list[Recorded]:
         """Return the events of a stream, including those that are to be recorded."""
-        stream = self._stream(stream_id)
+        stream = self._load_stream(stream_id)
         return [*stream.recorded, *stream.pending]
 
     def get(self, kind: Kind[State], stream_id: UUID | None) -> State | None:
         """Return the state of a stream, including events to be recorded; None without a stream of this kind."""
         if stream_id is None:
             return None
-        stream = self._stream(stream_id, kind)
+        stream = self._load_stream(stream_id, kind)
         if stream.folded == len(stream.recorded) + len(stream.pending) and stream.kind is kind:
             return stream.state  # type: ignore[no-any-return]
         events = [*stream.recorded, *stream.pending]
@@ -190,13 +190,13 @@ class UnitOfWork:
         return company_id
 
     def _company_of(self, stream_id: UUID) -> UUID | None:
-        stream = self._stream(stream_id)
+        stream = self._load_stream(stream_id)
         first = stream.recorded or stream.pending
         return first[0].company_id if first else None
 
     def version_of(self, stream_id: UUID) -> int:
         """Return the version of a stream, including events to be recorded; 0 for an unknown one."""
-        stream = self._stream(stream_id)
+        stream = self._load_stream(stream_id)
         return stream.version + len(stream.pending)
 
     def changed_at(self, stream_id: UUID) -> datetime:
@@ -211,7 +211,7 @@ class UnitOfWork:
         for an event that is more than may be recorded, PreconditionFailed for a stream that has changed since the caller
         compared its copy.
         """
-        stream = self._stream(stream_id)
+        stream = self._load_stream(stream_id)
         since = UNCHANGED_SINCE.get()
         if since is not None and stream.recorded and stream.recorded[-1].position > since:
             raise PreconditionFailed
@@ -219,7 +219,7 @@ class UnitOfWork:
         by_caller = self.actor.startswith(CALLERS)
         may_end = by_caller or self.holder is not None
         for event in events:
-            ends = may_end and self._ends(stream_id, stream, event)
+            ends = may_end and self._is_ending(stream_id, stream, event)
             self._only_ends &= ends
             if by_caller and not ends and not endings.finishes(event):
                 companies.must_not_be_archived(self.get(COMPANY, company_id))
@@ -242,7 +242,7 @@ class UnitOfWork:
             self._batch.append(recorded)
             self._stored.append(stored)
 
-    def _ends(self, stream_id: UUID, stream: _Stream, event: AnyEvent) -> bool:
+    def _is_ending(self, stream_id: UUID, stream: _Stream, event: AnyEvent) -> bool:
         """Return whether the event only stops or ends something."""
         return endings.ends(event, self.get(stream.kind, stream_id) if stream.kind is not None else None)
 
@@ -379,7 +379,7 @@ class UnitOfWork:
             if anew and stream.cached is not None and not stream.pending and stream.cached.folded == stream.folded:
                 continue
             if _is_cached(stream):
-                yield stream.id, _cached(stream)
+                yield stream.id, _cache_entry(stream)
 
     @property
     def _open_vault(self) -> Vault:
@@ -398,7 +398,7 @@ def _is_cached(stream: _Stream) -> bool:
     return first.name.startswith(CACHED_PREFIXES)
 
 
-def _cached(stream: _Stream) -> CachedStream:
+def _cache_entry(stream: _Stream) -> CachedStream:
     """Return the entry for the cache: the stream with the batch, without events before the `read_from` of its kind."""
     if not stream.pending:
         if stream.cached is not None and stream.cached.folded == stream.folded:

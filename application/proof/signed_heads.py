@@ -32,7 +32,7 @@ class SignedHeads:
     def last(self) -> Head | None:
         """Return the last signed head; None if nothing was signed yet. Raises CannotSign."""
         content = os.pread(self._file, 2 * LINE_BYTES + 1, 0)
-        heads = [head for head in map(_head, (content[:LINE_BYTES], content[LINE_BYTES:])) if head is not None]
+        heads = [head for head in map(_parse_head, (content[:LINE_BYTES], content[LINE_BYTES:])) if head is not None]
         if content and not heads:
             raise CannotSign(f"{self._path} is damaged: it does not say what was signed last. {WAY_OUT}")
         return max(heads, key=lambda head: head.size, default=None)
@@ -40,8 +40,8 @@ class SignedHeads:
     def note(self, head: Head) -> None:
         """Note on the disk that this head is about to be signed."""
         content = os.pread(self._file, 2 * LINE_BYTES, 0)
-        first = _head(content[:LINE_BYTES])
-        second = _head(content[LINE_BYTES:])
+        first = _parse_head(content[:LINE_BYTES])
+        second = _parse_head(content[LINE_BYTES:])
         is_first_newer = first is not None and (second is None or first.size >= second.size)
         line = b"%019d %b" % (head.size, b64encode(head.root))
         line += b" " + sha256(line).hexdigest()[:16].encode() + b"\n"
@@ -66,7 +66,7 @@ def create(key_file: Path) -> None:
 
 
 @contextmanager
-def opened(key_file: Path) -> Iterator[SignedHeads]:
+def open_heads(key_file: Path) -> Iterator[SignedHeads]:
     """Yield what the key of a file has signed last, and keep others from signing meanwhile. Raises CannotSign."""
     path = path_beside(key_file)
     try:
@@ -85,7 +85,7 @@ def opened(key_file: Path) -> Iterator[SignedHeads]:
         os.close(file)
 
 
-def _head(line: bytes) -> Head | None:
+def _parse_head(line: bytes) -> Head | None:
     match = LINE.fullmatch(line)
     if match is None or sha256(line[: LINE_BYTES - 18]).hexdigest()[:16].encode() != match[3]:
         return None

@@ -24,7 +24,7 @@ class DeliveryCosts:
 
     def __call__(self, charge: Charge) -> list[int]:
         """Return the bytes that the deliveries of each event cost, in the order of the charge."""
-        endpoints = self._endpoints(_companies(charge))
+        endpoints = self._endpoints_of(_companies_of(charge))
         if not any(endpoints.values()):
             return [0] * len(charge.batch)
         return [
@@ -38,15 +38,15 @@ class DeliveryCosts:
 
     def is_outdated(self, charge: Charge) -> bool:
         """Return whether the endpoints of a company of the charge would be looked up."""
-        return bool(self._outdated(_companies(charge), self._clock()))
+        return bool(self._outdated_companies(_companies_of(charge), self._clock()))
 
-    def _outdated(self, companies: Collection[UUID], now: float) -> list[UUID]:
+    def _outdated_companies(self, companies: Collection[UUID], now: float) -> list[UUID]:
         return [id_ for id_ in companies if id_ not in self._known or now - self._known[id_][0] >= LOOK_AGAIN_S]
 
-    def _endpoints(self, companies: Collection[UUID]) -> Mapping[UUID, Sequence[EndpointSettings]]:
+    def _endpoints_of(self, companies: Collection[UUID]) -> Mapping[UUID, Sequence[EndpointSettings]]:
         now = self._clock()
         known = {company_id: self._known[company_id] for company_id in companies if company_id in self._known}
-        if outdated := self._outdated(companies, now):
+        if outdated := self._outdated_companies(companies, now):
             subscriptions = self._subscriptions(outdated)
             for company_id in outdated:
                 known[company_id] = self._known[company_id] = (now, subscriptions.get(company_id, ()))
@@ -55,5 +55,5 @@ class DeliveryCosts:
         return {company_id: settings for company_id, (_, settings) in known.items()}
 
 
-def _companies(charge: Charge) -> set[UUID]:
+def _companies_of(charge: Charge) -> set[UUID]:
     return {recorded.company_id for recorded in charge.batch if recorded.company_id is not None}

@@ -59,16 +59,16 @@ class Quotas:
         additions = self._standing_counts.additions(charge)
         if charge.may_be_refused:
             self._standing_counts.count_outdated(additions)
-        return self._reserve(charge, additions)
+        return self._reserve_room(charge, additions)
 
     def take_if_known(self, charge: Charge) -> Reservation | None:
         """Do the same as `take`, or return None if that would first look into the database."""
         additions = self._standing_counts.additions(charge)
         if self._rates.is_outdated(charge) or (charge.may_be_refused and self._standing_counts.is_outdated(additions)):
             return None
-        return self._reserve(charge, additions)
+        return self._reserve_room(charge, additions)
 
-    def _reserve(self, charge: Charge, additions: Additions) -> Reservation:
+    def _reserve_room(self, charge: Charge, additions: Additions) -> Reservation:
         costs = self._rates.costs(charge)
         with self._lock:
             now = self._clock()

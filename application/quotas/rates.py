@@ -78,8 +78,8 @@ class Rates:
     """The rates of one process: of companies, and of holders of keys. The caller keeps threads apart."""
 
     def __init__(self, limits: Limits, delivery_bytes: DeliveryBytes | None = None) -> None:
-        self._by_company = _rates(limits, "max_company_events_per_minute", "max_company_bytes_per_minute")
-        self._by_holder = _rates(limits, "max_key_events_per_minute", "max_key_bytes_per_minute")
+        self._by_company = _rates_of(limits, "max_company_events_per_minute", "max_company_bytes_per_minute")
+        self._by_holder = _rates_of(limits, "max_key_events_per_minute", "max_key_bytes_per_minute")
         self._delivery_bytes = delivery_bytes
 
     @property
@@ -130,5 +130,5 @@ def check_rates(costs: Sequence[Cost], now: float) -> None:
             raise OverQuota(rate.name, rate.most, TEXTS[rate.name].format(most=rate.most), wait_s)
 
 
-def _rates(limits: Limits, *names: str) -> tuple[Rate, ...]:
+def _rates_of(limits: Limits, *names: str) -> tuple[Rate, ...]:
     return tuple(Rate(name, getattr(limits, name)) for name in names)

@@ -112,7 +112,7 @@ class StandingCounts:
         additions: defaultdict[tuple[str, UUID], int] = defaultdict(int)
         for recorded, size in zip(charge.batch, charge.sizes, strict=True):
             quota = THINGS.get(type(recorded.event))
-            if quota is not None and (who := _owner(recorded.event, recorded.company_id)) is not None:
+            if quota is not None and (who := _owner_of(recorded.event, recorded.company_id)) is not None:
                 additions[quota[0], who] += 1
             if recorded.company_id is not None and self._most[LOG_BYTES]:
                 additions[LOG_BYTES, recorded.company_id] += size
@@ -120,14 +120,14 @@ class StandingCounts:
 
     def count_outdated(self, additions: Additions) -> None:
         """Count again what a decision on these additions rests on, where the last count is too old for it."""
-        for quota, who, known in self._outdated(additions):
+        for quota, who, known in self._find_outdated(additions):
             self._count_again(quota, who, known)
 
     def is_outdated(self, additions: Additions) -> bool:
         """Return whether `count_outdated` would count anything."""
-        return any(True for _ in self._outdated(additions))
+        return any(True for _ in self._find_outdated(additions))
 
-    def _outdated(self, additions: Additions) -> Iterator[tuple[str, UUID, Known]]:
+    def _find_outdated(self, additions: Additions) -> Iterator[tuple[str, UUID, Known]]:
         for (quota, who), more in additions.items():
             with self._lock:
                 known = self._known_of(quota, who)
@@ -141,7 +141,7 @@ class StandingCounts:
             with self._lock:
                 many = self._known_of(quota, who).now
             if many + more > (most := self._most[quota]):
-                raise TooMany(quota, most, _text(quota, most))
+                raise TooMany(quota, most, _refusal_text(quota, most))
 
     def add(self, additions: Additions, sign: int = 1) -> None:
         """Note that these things are added, or, with a `sign` of -1, that they were not added after all."""
@@ -164,7 +164,7 @@ class StandingCounts:
         if (most := self._most[quota]) == 0:
             return False
         if quota not in self._met:
-            self._meet(quota)
+            self._count_all_holders(quota)
         with self._lock:
             known = self._known_of(quota, who)
             is_full = known.now >= most
@@ -172,7 +172,7 @@ class StandingCounts:
             self._count_again(quota, who, known)
         return known.now >= most
 
-    def _meet(self, quota: str) -> None:
+    def _count_all_holders(self, quota: str) -> None:
         most = self._most[quota]
         counts = {} if self._count_all is None else self._count_all(quota, math.floor(most * (1 - ADDED)))
         with self._lock:
@@ -193,7 +193,7 @@ class StandingCounts:
         return known
 
 
-def _text(quota: str, most: int) -> str:
+def _refusal_text(quota: str, most: int) -> str:
     if quota == LOG_BYTES:
         return (
             f"What the company has recorded may take up at most {most} bytes, and nothing of it can be removed: "
@@ -205,7 +205,7 @@ def _text(quota: str, most: int) -> str:
     )
 
 
-def _owner(event: AnyEvent | Unreadable, company_id: UUID | None) -> UUID | None:
+def _owner_of(event: AnyEvent | Unreadable, company_id: UUID | None) -> UUID | None:
     match event:
         case KeyIssued():
             return event.user_id or event.agent_id or event.collection_id

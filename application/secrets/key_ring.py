@@ -43,16 +43,16 @@ class KeyRing:
 
     def ids(self) -> list[str]:
         """Return the ids of all keys, the current one first."""
-        return list(self._ciphers())
+        return list(self._read_ciphers())
 
     def current(self) -> tuple[str, AESGCM]:
         """Return the id and the cipher of the current key, which encrypts new secrets."""
-        return next(iter(self._ciphers().items()))
+        return next(iter(self._read_ciphers().items()))
 
     def cipher(self, key_id: str) -> AESGCM:
         """Return the cipher of this key. Raises VaultClosed when the file does not have it."""
         # A missing key is looked up again in the file: its times may be too coarse to show that it has changed.
-        cipher = self._ciphers().get(key_id) or self._ciphers(anew=True).get(key_id)
+        cipher = self._read_ciphers().get(key_id) or self._read_ciphers(anew=True).get(key_id)
         if cipher is None:
             raise VaultClosed(f"key {key_id} is not in {self.path}")
         return cipher
@@ -64,7 +64,7 @@ class KeyRing:
     def add(self) -> str:
         """Put a new key in front, which makes it the current one, and return its id."""
         key_id, line = _new_key()
-        self._write([line, *self._lines()])
+        self._write([line, *self._read_lines()])
         return key_id
 
     def retire(self, key_id: str) -> None:
@@ -74,27 +74,27 @@ class KeyRing:
             raise CannotRetire(f"Key {key_id} is not in {self.path}")
         if key_id == ids[0]:
             raise CannotRetire(f"Key {key_id} is the current one: rotate first")
-        self._write([line for line in self._lines() if not line.startswith(key_id.encode() + b" ")])
+        self._write([line for line in self._read_lines() if not line.startswith(key_id.encode() + b" ")])
 
-    def _path(self) -> Path:
+    def _require_path(self) -> Path:
         if self.path is None:
             raise VaultClosed("ROUTINES_KEY_FILE is not set")
         return self.path
 
-    def _ciphers(self, *, anew: bool = False) -> Ciphers:
+    def _read_ciphers(self, *, anew: bool = False) -> Ciphers:
         read = self._read
         try:
-            state = _seen(self._path().stat())
+            state = _file_state(self._require_path().stat())
             if anew or read is None or read[0] != state:
-                read = self._read = state, _parsed(self._lines())
+                read = self._read = state, _parse_keys(self._read_lines())
         except OSError as error:
             raise VaultClosed(f"{self.path} cannot be read ({error.strerror})") from None
         except ValueError as error:
             raise VaultClosed(f"{self.path} {error}") from None
         return read[1]
 
-    def _lines(self) -> list[bytes]:
-        path = self._path()
+    def _read_lines(self) -> list[bytes]:
+        path = self._require_path()
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
             raise ValueError("is not a file")
@@ -103,14 +103,14 @@ class KeyRing:
         return [line for line in path.read_bytes().splitlines() if line]
 
     def _write(self, lines: list[bytes], *, replace: bool = True) -> bool:
-        path = self._path()
+        path = self._require_path()
         try:
             return _put(path.resolve(), b"\n".join(lines) + b"\n", replace=replace)
         except OSError as error:
             raise VaultClosed(f"{path} cannot be written ({error.strerror})") from None
 
 
-def _parsed(lines: list[bytes]) -> Ciphers:
+def _parse_keys(lines: list[bytes]) -> Ciphers:
     """Return the ciphers of the lines. Raises ValueError, whose message quotes no line, because a line may be a key."""
     ciphers: Ciphers = {}
     for number, line in enumerate(lines, 1):
@@ -125,7 +125,7 @@ def _parsed(lines: list[bytes]) -> Ciphers:
     return ciphers
 
 
-def _seen(info: os.stat_result) -> Seen:
+def _file_state(info: os.stat_result) -> Seen:
     return info.st_mtime_ns, info.st_ino, info.st_size, info.st_mode
 
 

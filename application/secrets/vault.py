@@ -84,7 +84,7 @@ class Vault:
             return
         with self.pool.connection() as conn, conn.transaction():
             conn.execute(SHARE_RING)
-            rows = [(new.id, new.company_id, new.owner_id, new.purpose, *self._sealed(new)) for new in secrets]
+            rows = [(new.id, new.company_id, new.owner_id, new.purpose, *self._encrypt_record(new)) for new in secrets]
             conn.execute(KEEP, [list(column) for column in zip(*rows, strict=True)])
 
     def drop(self, ids: Sequence[UUID]) -> None:
@@ -110,7 +110,7 @@ class Vault:
         if missing := [id_ for id_ in ids if id_ not in secrets]:
             with self.pool.connection() as conn:
                 rows = conn.execute(OPEN, (missing,), prepare=True).fetchall()
-            new = {record.id: record.secret for record in map(self._kept, rows)}
+            new = {record.id: record.secret for record in map(self._decrypt_record, rows)}
             self._remember(new)
             secrets |= new
         return secrets
@@ -154,8 +154,8 @@ class Vault:
         with self.pool.connection() as conn, conn.transaction():
             conn.execute(SHARE_RING)
             _, *older = self.ring.ids()
-            records = [self._kept(row) for row in conn.execute(UNDER, (older, limit))]
-            rows = [(record.id, *self._sealed(record)) for record in records]
+            records = [self._decrypt_record(row) for row in conn.execute(UNDER, (older, limit))]
+            rows = [(record.id, *self._encrypt_record(record)) for record in records]
             conn.execute(RESEAL, [[row[column] for row in rows] for column in range(3)])
         return len(rows)
 
@@ -179,21 +179,21 @@ class Vault:
             while len(self._opened) > CACHED:
                 del self._opened[next(iter(self._opened))]
 
-    def _sealed(self, record: Kept) -> tuple[str | None, bytes]:
+    def _encrypt_record(self, record: Kept) -> tuple[str | None, bytes]:
         """Return the key id and the content of a record as they are stored. A hash has no key."""
         if record.secret.value is None:
             return None, record.secret.digest
         key_id, cipher = self.ring.current()
         nonce = os.urandom(NONCE_BYTES)
-        place = _place(record.id, record.company_id, record.owner_id, record.purpose)
+        place = _bound_data(record.id, record.company_id, record.owner_id, record.purpose)
         return key_id, nonce + cipher.encrypt(nonce, record.secret.value, place)
 
-    def _kept(self, row: tuple[Any, ...]) -> Kept:
+    def _decrypt_record(self, row: tuple[Any, ...]) -> Kept:
         id_, company_id, owner_id, purpose, key_id, content = row
         if key_id is None:
             secret = Secret(digest=content)
         else:
-            cipher, place = self.ring.cipher(key_id), _place(id_, company_id, owner_id, purpose)
+            cipher, place = self.ring.cipher(key_id), _bound_data(id_, company_id, owner_id, purpose)
             try:
                 secret = Secret(cipher.decrypt(content[:NONCE_BYTES], content[NONCE_BYTES:], place))
             except InvalidTag:
@@ -205,7 +205,7 @@ def _in_use(conn: Connection) -> dict[str, int]:
     return dict(conn.execute(IN_USE).fetchall())
 
 
-def _place(id_: UUID, company_id: UUID, owner_id: UUID, purpose: str) -> bytes:
+def _bound_data(id_: UUID, company_id: UUID, owner_id: UUID, purpose: str) -> bytes:
     """Return the data to which the encryption is bound; each part follows its length, so no two records share it."""
     parts = (company_id.bytes, owner_id.bytes, purpose.encode(), id_.bytes)
     return FORMAT + b"".join(len(part).to_bytes(4, "big") + part for part in parts)

@@ -31,10 +31,14 @@ def _settle(work: UnitOfWork, row: DueAlert) -> bool:
         return False
     title = routine.settings.title
     if row.step == "close" and current is not None and current.is_open:
-        work.record(alert_id, [alert.over(row, title)])
+        work.record(alert_id, [alert.end_alert(row, title)])
         return True
     if row.step == "raise" and current is None and _goes_on(work, row):
-        work.record(alert_id, [alert.raised(row, title, _reason(work, row.run_id))], work.company_of(row.routine_id))
+        work.record(
+            alert_id,
+            [alert.raise_alert(row, title, _failure_reason(work, row.run_id))],
+            work.company_of(row.routine_id),
+        )
         return True
     return False
 
@@ -56,7 +60,7 @@ def _goes_on(work: UnitOfWork, row: DueAlert) -> bool:
             return True
 
 
-def _reason(work: UnitOfWork, run_id: UUID | None) -> str:
+def _failure_reason(work: UnitOfWork, run_id: UUID | None) -> str:
     """Return why a run failed; empty if it did not."""
     run = work.get(RUN, run_id)
     if run is None:

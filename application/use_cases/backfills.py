@@ -63,13 +63,13 @@ class Preview(Value, frozen=True):
 def preview(work: UnitOfWork, principal: Principal, trigger_id: UUID, draft: BackfillDraft) -> Preview:
     """Return what the backfill would do; raise InvalidField for a range with no occurrences, or too many."""
     current, routine, plan = _of_schedule(work, principal, trigger_id, "read")
-    obstacle = _obstacle(work, work.company_of(trigger_id), routine)
-    period = _range(work, current, routine, plan, draft)
+    obstacle = _find_obstacle(work, work.company_of(trigger_id), routine)
+    period = _range_to_run(work, current, routine, plan, draft)
     moments = list(plans.occurrences(period.plan, period.since - INSTANT, period.until))
     run_ids = {moment: run_of_occurrence(trigger_id, moment) for moment in moments}
     work.load(run_ids.values())
     ran = {moment for moment in moments if occurrences.is_fired(work, trigger_id, moment)}
-    waiting = _waiting(work, trigger_id, current, routine, moments)
+    waiting = _waiting_moments(work, trigger_id, current, routine, moments)
     return Preview(
         trigger_id=trigger_id,
         routine_id=current.routine_id,
@@ -96,9 +96,9 @@ def create(
     current, routine, plan = _of_schedule(work, principal, trigger_id, "assign")
     digest = None if key is None else runs.digest_of(draft)
     if key is not None and work.get(BACKFILL, backfill_of_key(trigger_id, key)) is not None:
-        return _repeated(work, backfill_of_key(trigger_id, key), digest)
-    period = _range(work, current, routine, plan, draft)
-    backfill.may_begin(_obstacle(work, work.company_of(trigger_id), routine))
+        return _check_repetition(work, backfill_of_key(trigger_id, key), digest)
+    period = _range_to_run(work, current, routine, plan, draft)
+    backfill.may_begin(_find_obstacle(work, work.company_of(trigger_id), routine))
     requested = BackfillRequested(
         trigger_id=trigger_id,
         routine_id=current.routine_id,
@@ -149,12 +149,12 @@ def _carry_on(work: UnitOfWork, row: Waiting) -> int:
     current = work.get(BACKFILL, row.id)
     if current is None or current.ended:
         return 0
-    schedule, routine = triggers.known(work, current.trigger_id), work.get(ROUTINE, current.routine_id)
+    schedule, routine = triggers.find_trigger(work, current.trigger_id), work.get(ROUTINE, current.routine_id)
     plan = None if schedule is None else trigger.plan_of(schedule)
     if schedule is None or routine is None or plan is None:
         work.record(row.id, backfill.cancel(current, "trigger_deleted"))
         return 0
-    if (obstacle := _obstacle(work, row.company_id, routine)) is not None:
+    if (obstacle := _find_obstacle(work, row.company_id, routine)) is not None:
         work.record(row.id, backfill.cancel(current, obstacle))
         return 0
     if work.must_wait(row.company_id):
@@ -162,11 +162,11 @@ def _carry_on(work: UnitOfWork, row: Waiting) -> int:
             work.record(row.id, [BackfillAdvanced(reached=current.reached, fired=0, left_out=0, over_quota=True)])
         return 0
     if (first_unsettled := trigger.owed_from(schedule, routine.settings.status)) is not None:
-        plan = plans.before(plan, first_unsettled)
+        plan = plans.plan_before(plan, first_unsettled)
     moments = list(islice(plans.occurrences(plan, current.reached, current.until), AT_ONCE))
     runs.assume_new_runs(work, [run_of_occurrence(current.trigger_id, moment) for moment in moments], [routine])
     progress = _run(
-        work, row, current, routine, moments, _waiting(work, current.trigger_id, schedule, routine, moments)
+        work, row, current, routine, moments, _waiting_moments(work, current.trigger_id, schedule, routine, moments)
     )
     if progress.fired or progress.left_out or progress.waits:
         work.record(row.id, [progress])
@@ -175,7 +175,7 @@ def _carry_on(work: UnitOfWork, row: Waiting) -> int:
     return progress.fired
 
 
-def _waiting(
+def _waiting_moments(
     work: UnitOfWork, trigger_id: UUID, schedule: Trigger, routine: Routine, moments: Sequence[datetime]
 ) -> set[datetime]:
     """Return those of the occurrences that a schedule which stands still settles itself, once it runs again."""
@@ -201,9 +201,9 @@ def _run(  # noqa: PLR0913, PLR0917 the backfill, and what it rests on
         if moment in waiting or occurrences.is_fired(work, current.trigger_id, moment):
             progress = replace(progress, reached=moment, left_out=progress.left_out + 1)
             continue
-        if current.overlap == "one_at_a_time" and slots.attended(work, slots.read_slot(work, current.routine_id)):
+        if current.overlap == "one_at_a_time" and slots.attended_work(work, slots.read_slot(work, current.routine_id)):
             return replace(progress, waits=True)
-        request = runs.scheduled(work, routine, current.routine_id, current.trigger_id, moment)
+        request = runs.scheduled_request(work, routine, current.routine_id, current.trigger_id, moment)
         runs.record(work, row.company_id, routine, replace(request, backfill_id=row.id))
         progress = replace(progress, reached=moment, fired=progress.fired + 1)
     return progress
@@ -221,20 +221,20 @@ def _of_schedule(
     return current, routine, plan
 
 
-def _repeated(work: UnitOfWork, backfill_id: UUID, digest: str | None) -> UUID:
+def _check_repetition(work: UnitOfWork, backfill_id: UUID, digest: str | None) -> UUID:
     first = work.history(backfill_id)[0].event
     if not isinstance(first, BackfillRequested) or first.request_digest != digest:
         raise Conflict(OTHER_REQUEST)
     return backfill_id
 
 
-def _range(work: UnitOfWork, current: Trigger, routine: Routine, plan: Plan, draft: BackfillDraft) -> Range:
+def _range_to_run(work: UnitOfWork, current: Trigger, routine: Routine, plan: Plan, draft: BackfillDraft) -> Range:
     """Return the requested range without what is still to come and what the schedule itself settles."""
     until = backfill.until(draft.to, work.now, trigger.owed_from(current, routine.settings.status))
     return Range(plan=plan, since=draft.from_, until=until, count=backfill.count(plan, draft.from_, until))
 
 
-def _obstacle(work: UnitOfWork, company_id: UUID, routine: Routine) -> str | None:
+def _find_obstacle(work: UnitOfWork, company_id: UUID, routine: Routine) -> str | None:
     """Return why the routine cannot work now; None when it can."""
     settings = routine.settings
     return backfill.obstacle(

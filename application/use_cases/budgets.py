@@ -36,14 +36,14 @@ def limit(work: UnitOfWork, company_id: UUID, routine: Routine, request: FiringR
     if not isinstance(outcome, Opened | Started):
         return outcome
     over = over_now(work, company_id, request.routine_id, routine, request.assignee_agent_id)
-    return outcome if over is None else budgets.skipped(over)
+    return outcome if over is None else budgets.skip_over_budget(over)
 
 
 def over_now(
     work: UnitOfWork, company_id: UUID, routine_id: UUID, routine: Routine, agent_id: UUID | None
 ) -> OverBudget | None:
     """Return the narrowest budget that is used up now, with the evidence; None if work may begin."""
-    return _first_exceeded(work, _budgets(work, company_id, routine_id, routine, agent_id))
+    return _first_exceeded(work, _budgets_of_firing(work, company_id, routine_id, routine, agent_id))
 
 
 def must_allow_call(work: UnitOfWork, company_id: UUID) -> None:
@@ -92,7 +92,7 @@ def _report_trajectory(work: UnitOfWork, trajectory_id: UUID, usage: UsageReport
         work.record(trajectory_id, trajectories.report_usage(current, reported))
 
 
-def _budgets(
+def _budgets_of_firing(
     work: UnitOfWork, company_id: UUID, routine_id: UUID, routine: Routine, agent_id: UUID | None
 ) -> Iterator[tuple[Owner, UUID, Budget]]:
     """Yield the budgets that hold for a firing, the narrowest first."""
@@ -112,6 +112,6 @@ def _of_company(work: UnitOfWork, company_id: UUID) -> Iterator[tuple[Owner, UUI
 
 def _first_exceeded(work: UnitOfWork, held: Iterator[tuple[Owner, UUID, Budget]]) -> OverBudget | None:
     for owner, owner_id, budget in held:
-        if (over := budgets.exceeded(owner, budget, work.spent(owner, owner_id, budget))) is not None:
+        if (over := budgets.find_excess(owner, budget, work.spent(owner, owner_id, budget))) is not None:
             return over
     return None

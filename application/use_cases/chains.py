@@ -41,7 +41,7 @@ def must_be_linkable(work: UnitOfWork, routine_id: UUID, settings: TriggerSettin
         seen.add(after_id)
         if len(seen) > chain.MAX_LINKED:
             raise RuleViolation(f"A chain has at most {chain.MAX_LINKED} routines before one")
-        waiting += _before(current) - seen
+        waiting += _routines_before(current) - seen
 
 
 def fire_due(work: UnitOfWork, rows: Sequence[DueChain]) -> int:
@@ -60,7 +60,7 @@ def _fire(work: UnitOfWork, row: DueChain, given_up: str | None = None) -> int:
     current = None if link is None else work.get(ROUTINE, link.routine_id)
     if link is None or current is None or cause is None or work.get(RUN, row.id) is not None:
         return 0
-    outputs = {} if given_up else _outputs(work, cause)
+    outputs = {} if given_up else _outputs_of(work, cause)
     before = work.get(ROUTINE, cause.routine_id)
     payload = chain.payload(row.cause_run_id, cause, before.settings.title if before else "", outputs)
     request = FiringRequest(
@@ -84,13 +84,13 @@ def _fire(work: UnitOfWork, row: DueChain, given_up: str | None = None) -> int:
     return 1
 
 
-def _before(current: Routine) -> set[UUID]:
+def _routines_before(current: Routine) -> set[UUID]:
     """Return the routines after which a routine runs."""
     settings = [state.settings for state in current.triggers.values()]
     return {link.after_routine_id for link in settings if link.after_routine_id is not None}
 
 
-def _outputs(work: UnitOfWork, cause: Run) -> Json:
+def _outputs_of(work: UnitOfWork, cause: Run) -> Json:
     """Return the outputs of a run: those of each step of its trajectory, or those that were reported of it."""
     if isinstance(cause.outcome, Started):
         events = [recorded.event for recorded in work.history(cause.outcome.trajectory_id)]
@@ -105,4 +105,4 @@ def _render(
     try:
         return runs.render(work, settings, payload, outputs)
     except RuleViolation as refusal:
-        return firing.failed(refusal)
+        return firing.refused_outcome(refusal)

@@ -45,7 +45,7 @@ def _begin_attempt(work: UnitOfWork, row: Overdue) -> bool:
     fired, opened = work.get(RUN, row.id), work.get(ISSUE, issue_id)
     if fired is None or opened is None or fired.waiting is None or fired.waiting.next_at != row.ends_at:
         return False
-    if (obstacle := _obstacle(work, fired.routine_id, opened)) is not None:
+    if (obstacle := _find_obstacle(work, fired.routine_id, opened)) is not None:
         issues.give_up(work, issue_id, opened, fired, obstacle)
     elif work.is_over_quota(work.company_of(row.id)):
         return False
@@ -54,7 +54,7 @@ def _begin_attempt(work: UnitOfWork, row: Overdue) -> bool:
     return True
 
 
-def _obstacle(work: UnitOfWork, routine_id: UUID, opened: Issue) -> str | None:
+def _find_obstacle(work: UnitOfWork, routine_id: UUID, opened: Issue) -> str | None:
     """Return why nothing of the routine may begin now, or None."""
     routine, assignee = work.get(ROUTINE, routine_id), work.get(AGENT, opened.details.assignee_agent_id)
     if companies.is_archived(work.get(COMPANY, work.company_of(routine_id))):
@@ -76,7 +76,7 @@ def _resume(work: UnitOfWork, row: Overdue) -> bool:
     return True
 
 
-def _free(work: UnitOfWork, row: Overdue) -> bool:
+def _free_issue(work: UnitOfWork, row: Overdue) -> bool:
     return issues.free_unrenewed(work, row.id, row.ends_at)
 
 
@@ -85,5 +85,5 @@ SETTLE: dict[str, Callable[[UnitOfWork, Overdue], bool]] = {
     "run": _time_out,
     "attempt": _begin_attempt,
     "pause": _resume,
-    "lease": _free,
+    "lease": _free_issue,
 }

@@ -46,13 +46,13 @@ def is_due(work: UnitOfWork, pending: PendingDelivery) -> bool:
 
 def address(work: UnitOfWork, pending: PendingDelivery) -> Address:
     """Return where the delivery goes; raise GivenUp when it cannot be sent, VaultClosed without the key."""
-    found = _of(work, pending)
+    found = _address_of(work, pending)
     if found.url == ERASED:
         raise GivenUp(ADDRESS_ERASED)
     return found
 
 
-def _of(work: UnitOfWork, pending: PendingDelivery) -> Address:
+def _address_of(work: UnitOfWork, pending: PendingDelivery) -> Address:
     match pending.kind:
         case "webhook":
             return _of_endpoint(work, pending)
@@ -71,7 +71,7 @@ def record(work: UnitOfWork, pending: PendingDelivery, answer: Answer) -> bool:
     if not is_due(work, pending):
         return False
     state = work.get(DELIVERY, pending.id)
-    work.record(pending.id, delivery.attempted(pending.id, state, answer, work.now), pending.company_id)
+    work.record(pending.id, delivery.record_attempt(pending.id, state, answer, work.now), pending.company_id)
     if answer.status == GONE:
         _close(work, pending)
     return True
@@ -99,7 +99,7 @@ def _of_endpoint(work: UnitOfWork, pending: PendingDelivery) -> Address:
         raise GivenUp(NO_RECEIVER)
     if not current.settings.enabled:
         raise GivenUp(DISABLED)
-    return _signed(work, current.settings.url, current.signing)
+    return _signed_address(work, current.settings.url, current.signing)
 
 
 def _of_agent(work: UnitOfWork, pending: PendingDelivery) -> Address:
@@ -108,7 +108,7 @@ def _of_agent(work: UnitOfWork, pending: PendingDelivery) -> Address:
         raise GivenUp(companies.ARCHIVED)
     if current is None or current.profile.heartbeat_url is None or current.status == "terminated":
         raise GivenUp(NO_RECEIVER)
-    return _signed(work, current.profile.heartbeat_url, current.heartbeat)
+    return _signed_address(work, current.profile.heartbeat_url, current.heartbeat)
 
 
 def _of_trajectory(work: UnitOfWork, pending: PendingDelivery) -> Address:
@@ -121,7 +121,7 @@ def _of_trajectory(work: UnitOfWork, pending: PendingDelivery) -> Address:
         return Address(url=trajectory.callback.url, secrets=())
     current = _current_callback(work, trajectory.routine_id)
     signing_id = current.secret_id if current is not None and current.secret_id is not None else secret_id
-    return Address(url=trajectory.callback.url, secrets=_revealed(work, [signing_id]))
+    return Address(url=trajectory.callback.url, secrets=_reveal_secrets(work, [signing_id]))
 
 
 def _current_callback(work: UnitOfWork, routine_id: UUID | None) -> Callback | None:
@@ -129,13 +129,13 @@ def _current_callback(work: UnitOfWork, routine_id: UUID | None) -> Callback | N
     return routine.settings.call.callback if routine is not None and routine.settings.call is not None else None
 
 
-def _signed(work: UnitOfWork, url: str, signing: Signing | None) -> Address:
+def _signed_address(work: UnitOfWork, url: str, signing: Signing | None) -> Address:
     if signing is None:
         raise GivenUp(SECRET_GONE)
-    return Address(url=url, secrets=_revealed(work, signing_keys.good(signing, work.now)))
+    return Address(url=url, secrets=_reveal_secrets(work, signing_keys.signing_secret_ids(signing, work.now)))
 
 
-def _revealed(work: UnitOfWork, ids: Sequence[UUID]) -> tuple[Secret, ...]:
+def _reveal_secrets(work: UnitOfWork, ids: Sequence[UUID]) -> tuple[Secret, ...]:
     secrets_by_id = work.reveal(ids)
     secrets = tuple(secrets_by_id[id_] for id_ in ids if id_ in secrets_by_id)
     if not secrets:

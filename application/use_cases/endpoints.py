@@ -9,7 +9,7 @@ from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies.endpoints import EndpointDraft, EndpointPatch
 from application.use_cases import signing_secrets
 from application.use_cases.board import companies
-from application.use_cases.references import merged
+from application.use_cases.references import merge_patch
 from domain.delivery import endpoint, outbound_url
 from domain.delivery.delivery import PendingDelivery
 from domain.delivery.endpoint import Endpoint
@@ -37,7 +37,7 @@ class EndpointResult(Value, frozen=True):
 def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: EndpointDraft) -> EndpointResult:
     """Create an endpoint with a secret; raise InvalidField for a URL or a kind of event that is none."""
     may_list(work, principal, company_id)
-    settings = merged(EndpointSettings(url=draft.url, events=draft.events), draft)
+    settings = merge_patch(EndpointSettings(url=draft.url, events=draft.events), draft)
     _check(settings)
     endpoint_id = work.new_id()
     secret_id, secret = signing_secrets.mint(work, endpoint_id, company_id, PURPOSE)
@@ -47,8 +47,8 @@ def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: Endp
 
 def update(work: UnitOfWork, principal: Principal, company_id: UUID, endpoint_id: UUID, patch: EndpointPatch) -> UUID:
     """Change the fields that the patch sets; raise InvalidField as `create` does."""
-    current = _writable(work, principal, company_id, endpoint_id)
-    settings = merged(current.settings, patch)
+    current = _find_writable(work, principal, company_id, endpoint_id)
+    settings = merge_patch(current.settings, patch)
     _check(settings)
     work.record(endpoint_id, endpoint.update(current, settings))
     return endpoint_id
@@ -56,7 +56,7 @@ def update(work: UnitOfWork, principal: Principal, company_id: UUID, endpoint_id
 
 def delete(work: UnitOfWork, principal: Principal, company_id: UUID, endpoint_id: UUID) -> UUID:
     """Delete an endpoint and its secrets; deliveries that are still on their way are given up."""
-    current = _writable(work, principal, company_id, endpoint_id)
+    current = _find_writable(work, principal, company_id, endpoint_id)
     work.drop(signing_keys.ids(current.signing))
     work.record(endpoint_id, [EndpointDeleted()])
     return endpoint_id
@@ -66,7 +66,7 @@ def rotate(
     work: UnitOfWork, principal: Principal, company_id: UUID, endpoint_id: UUID, overlap_s: int
 ) -> EndpointResult:
     """Give the endpoint a new secret; for `overlap_s` seconds the old one signs beside it."""
-    current = _writable(work, principal, company_id, endpoint_id)
+    current = _find_writable(work, principal, company_id, endpoint_id)
     secret_id, secret = signing_secrets.mint(work, endpoint_id, company_id, PURPOSE)
     until = signing_secrets.retire(work, current.signing, overlap_s)
     work.record(endpoint_id, endpoint.rotate(secret_id, until))
@@ -75,7 +75,7 @@ def rotate(
 
 def test(work: UnitOfWork, principal: Principal, company_id: UUID, endpoint_id: UUID) -> UUID:
     """Ask for a test message and return the id of the endpoint; raise Conflict for a disabled one."""
-    current = _writable(work, principal, company_id, endpoint_id)
+    current = _find_writable(work, principal, company_id, endpoint_id)
     work.record(endpoint_id, endpoint.test(current))
     return endpoint_id
 
@@ -98,7 +98,7 @@ def may_list(work: UnitOfWork, principal: Principal, company_id: UUID) -> None:
 
 def may_see(work: UnitOfWork, principal: Principal, company_id: UUID, endpoint_id: UUID) -> None:
     """Raise as `may_list` does, and NotFound for an endpoint of another company."""
-    _writable(work, principal, company_id, endpoint_id)
+    _find_writable(work, principal, company_id, endpoint_id)
 
 
 def _check(settings: EndpointSettings) -> None:
@@ -106,7 +106,7 @@ def _check(settings: EndpointSettings) -> None:
     endpoint.check_patterns(settings)
 
 
-def _writable(work: UnitOfWork, principal: Principal, company_id: UUID, endpoint_id: UUID) -> Endpoint:
+def _find_writable(work: UnitOfWork, principal: Principal, company_id: UUID, endpoint_id: UUID) -> Endpoint:
     may_list(work, principal, company_id)
     owner = work.owner_of(ENDPOINT, endpoint_id)
     authorize(work, principal, "administer", Resource(company_id=owner, kind="Webhook endpoint"))

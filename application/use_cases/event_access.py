@@ -40,7 +40,7 @@ class EventAccess(Value, frozen=True):
 def of_company(work: UnitOfWork, principal: Principal, company_id: UUID) -> EventAccess:
     """Return the right to the events of a company, for its owners, admins and auditors."""
     authorize(work, principal, "audit", companies.enter(work, company_id))
-    return _access(work, principal, company_id, OF_NO_COMPANY)
+    return _access_of(work, principal, company_id, OF_NO_COMPANY)
 
 
 def of_changes(work: UnitOfWork, principal: Principal, company_id: UUID) -> EventAccess:
@@ -52,7 +52,7 @@ def of_changes(work: UnitOfWork, principal: Principal, company_id: UUID) -> Even
     resource = companies.enter(work, company_id)
     authorize(work, principal, "read", resource)
     hidden = () if may(work, principal, "administer", resource) else OF_DELIVERIES
-    return _access(work, require_board(principal), company_id, OF_NO_COMPANY + hidden)
+    return _access_of(work, require_board(principal), company_id, OF_NO_COMPANY + hidden)
 
 
 def of_all(work: UnitOfWork, principal: Principal) -> EventAccess:
@@ -60,16 +60,16 @@ def of_all(work: UnitOfWork, principal: Principal) -> EventAccess:
     user = require_board(principal)
     if not (user.instance_admin or user.instance_auditor):
         raise Forbidden("Instance admin or auditor required")
-    return _access(work, user, None, () if user.instance_auditor else ACCESS)
+    return _access_of(work, user, None, () if user.instance_auditor else ACCESS)
 
 
 def of_collection(work: UnitOfWork, principal: Principal, collection: str) -> EventAccess:
     """Return the right to the events of a collection that the Jetty API knows of; also for holders of its keys."""
     company_id = names.collection(work, principal, collection, "audit")
-    return _access(work, principal, company_id, BEYOND_COLLECTIONS)
+    return _access_of(work, principal, company_id, BEYOND_COLLECTIONS)
 
 
-def _access(work: UnitOfWork, principal: Principal, company_id: UUID | None, hidden: tuple[str, ...]) -> EventAccess:
+def _access_of(work: UnitOfWork, principal: Principal, company_id: UUID | None, hidden: tuple[str, ...]) -> EventAccess:
     membership: UUID | None
     match principal:
         case BoardUser(user_id=user_id, key_id=key_id):

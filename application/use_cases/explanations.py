@@ -15,7 +15,7 @@ from application.event_store.stream_kinds import AGENT, COMPANY, ROUTINE, TRIGGE
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies.triggers import SchedulePreview
 from application.use_cases import budgets, routines
-from application.use_cases.references import merged
+from application.use_cases.references import merge_patch
 from domain.board import company as companies
 from domain.errors import InvalidField, NotFound, RuleViolation
 from domain.events import (
@@ -132,7 +132,9 @@ def ahead(work: UnitOfWork, principal: Principal, trigger_id: UUID) -> Ahead:
     )
 
 
-def planned(schedule: Ahead, settled: datetime | None, after: datetime, until: datetime, limit: int) -> list[Planned]:
+def planned_occurrences(
+    schedule: Ahead, settled: datetime | None, after: datetime, until: datetime, limit: int
+) -> list[Planned]:
     """Return up to `limit` occurrences in (after, until] that have no outcome; those up to `settled` have one."""
     if schedule.plan is None or schedule.next_unsettled_at is None:
         return []
@@ -162,9 +164,10 @@ def explain(
     work.load(trigger_ids)
     _must_be_few(work, len(trigger_ids), len(history), sum(len(work.history(id_)) for id_ in trigger_ids))
     results = [
-        _explanation(work, id_, verdicts.config_periods(history, work.history(id_)), moment) for id_ in trigger_ids
+        _explain_occurrence(work, id_, verdicts.config_periods(history, work.history(id_)), moment)
+        for id_ in trigger_ids
     ]
-    return [(result, sentences.sentence(result, partial(_name, work))) for result in results]
+    return [(result, sentences.sentence(result, partial(_name_actor, work))) for result in results]
 
 
 def _must_be_few(work: UnitOfWork, schedules: int, changes: int, of_schedules: int) -> None:
@@ -179,7 +182,9 @@ def _must_be_few(work: UnitOfWork, schedules: int, changes: int, of_schedules: i
         raise InvalidField(message, "triggerId")
 
 
-def _explanation(work: UnitOfWork, trigger_id: UUID, past: Sequence[ConfigPeriod], moment: datetime) -> Explanation:
+def _explain_occurrence(
+    work: UnitOfWork, trigger_id: UUID, past: Sequence[ConfigPeriod], moment: datetime
+) -> Explanation:
     question = verdicts.query_at(past, moment)
     events, occurrence = work.history(trigger_id), question.occurrence
     run = [] if occurrence is None else work.history(run_of_occurrence(trigger_id, occurrence))
@@ -189,7 +194,7 @@ def _explanation(work: UnitOfWork, trigger_id: UUID, past: Sequence[ConfigPeriod
     if event is None and missed is None:
         question = verdicts.as_things_stand(question, past)
     verdict = verdicts.verdict(question, event, missed, work.now)
-    archived = _archiving(work, trigger_id, verdict, missed)
+    archived = _archiving_event(work, trigger_id, verdict, missed)
     if archived is not None and missed is None:
         verdict = "company_archived"
     return Explanation(
@@ -201,23 +206,23 @@ def _explanation(work: UnitOfWork, trigger_id: UUID, past: Sequence[ConfigPeriod
         following=verdicts.following(question),
         created=events[0],
         fired=fired,
-        probe=_probe(work, trigger_id, occurrence) if verdict == "being_settled" else None,
-        attempt=_newest(run, RunAttemptFailed, RunAttemptBegun),
-        ended=_newest(run, RunCompleted, RunFailed),
+        probe=_pending_probe(work, trigger_id, occurrence) if verdict == "being_settled" else None,
+        attempt=_newest_event(run, RunAttemptFailed, RunAttemptBegun),
+        ended=_newest_event(run, RunCompleted, RunFailed),
         missed=missed,
-        blocking=_blocking(work, event),
-        freed=_freed(work, event),
+        blocking=_blocking_firing(work, event),
+        freed=_last_freeing(work, event),
         over_budget=_over_budget(work, trigger_id, question) if verdict == "planned" else None,
-        obstacle=archived or _obstacle(work, question, event, verdict, fired.at if fired else work.now),
+        obstacle=archived or _find_obstacle(work, question, event, verdict, fired.at if fired else work.now),
     )
 
 
-def _newest(run: Sequence[Recorded], *kinds: type) -> Recorded | None:
+def _newest_event(run: Sequence[Recorded], *kinds: type) -> Recorded | None:
     """Return the last event of a run that is of one of these kinds."""
     return next((recorded for recorded in reversed(run) if isinstance(recorded.event, kinds)), None)
 
 
-def _probe(work: UnitOfWork, trigger_id: UUID, occurrence: datetime | None) -> Recorded | None:
+def _pending_probe(work: UnitOfWork, trigger_id: UUID, occurrence: datetime | None) -> Recorded | None:
     """Return the request for the probe of an occurrence for whose answer it waits; None if it does not."""
     history = [] if occurrence is None else work.history(probe_of_occurrence(trigger_id, occurrence))
     newest = next(reversed(history), None)
@@ -235,7 +240,7 @@ def _over_budget(work: UnitOfWork, trigger_id: UUID, question: ExplainQuery) -> 
     return None if frees_before else over
 
 
-def _archiving(work: UnitOfWork, trigger_id: UUID, verdict: Verdict, missed: Recorded | None) -> Recorded | None:
+def _archiving_event(work: UnitOfWork, trigger_id: UUID, verdict: Verdict, missed: Recorded | None) -> Recorded | None:
     """Return the event that archived the company of a trigger, if that is why the occurrence waits or was missed."""
     gone = None if missed is None else missed.event
     by_company = isinstance(gone, TriggerMissed) and gone.reason == COMPANY_ARCHIVED
@@ -245,7 +250,7 @@ def _archiving(work: UnitOfWork, trigger_id: UUID, verdict: Verdict, missed: Rec
     return next((recorded for recorded in history if isinstance(recorded.event, CompanyArchived)), None)
 
 
-def _blocking(work: UnitOfWork, fired: RunFired | None) -> Recorded | None:
+def _blocking_firing(work: UnitOfWork, fired: RunFired | None) -> Recorded | None:
     """Return the firing of the run whose issue was in the way."""
     match fired and fired.outcome:
         case Coalesced(into_run_id=UUID() as run_id) | Skipped(into_run_id=UUID() as run_id):
@@ -254,14 +259,14 @@ def _blocking(work: UnitOfWork, fired: RunFired | None) -> Recorded | None:
             return None
 
 
-def _freed(work: UnitOfWork, fired: RunFired | None) -> Recorded | None:
+def _last_freeing(work: UnitOfWork, fired: RunFired | None) -> Recorded | None:
     """Return when the issue that the run opened or met was last taken from a worker; None if it never was."""
     issue_id = None if fired is None else getattr(fired.outcome, "issue_id", None)
     history = [] if issue_id is None else work.history(issue_id)
     return next((recorded for recorded in reversed(history) if isinstance(recorded.event, IssueFreed)), None)
 
 
-def _obstacle(
+def _find_obstacle(
     work: UnitOfWork, question: ExplainQuery, fired: RunFired | None, verdict: Verdict, moment: datetime
 ) -> Recorded | None:
     """Return what paused the project, or paused or terminated the agent, at that moment; for what is planned, now."""
@@ -273,13 +278,15 @@ def _obstacle(
     by_agent = isinstance(outcome, Failed) and outcome.reason.startswith(NOT_INVOKABLE)
     pause = None
     if (verdict == "planned" or by_project) and settings.project_id is not None:
-        pause = _last(work, settings.project_id, moment, (ProjectPaused,), (ProjectResumed, ProjectDeleted))
+        pause = _pausing_event(work, settings.project_id, moment, (ProjectPaused,), (ProjectResumed, ProjectDeleted))
     if (verdict == "planned" or by_agent) and pause is None and settings.assignee_agent_id is not None:
-        pause = _last(work, settings.assignee_agent_id, moment, (AgentPaused, AgentTerminated), (AgentResumed,))
+        pause = _pausing_event(
+            work, settings.assignee_agent_id, moment, (AgentPaused, AgentTerminated), (AgentResumed,)
+        )
     return pause
 
 
-def _last(
+def _pausing_event(
     work: UnitOfWork, stream_id: UUID, moment: datetime, pauses: tuple[type, ...], resumes: tuple[type, ...]
 ) -> Recorded | None:
     """Return the event that paused a thing, if it was paused at the moment."""
@@ -291,7 +298,7 @@ def _last(
     return changes[-1] if changes and isinstance(changes[-1].event, pauses) else None
 
 
-def _name(work: UnitOfWork, actor: str) -> str:
+def _name_actor(work: UnitOfWork, actor: str) -> str:
     """Return who did something, in the words of people."""
     kind, _, id_ = actor.partition(":")
     match kind, next((recorded.event for recorded in work.history(UUID(id_))), None) if id_ else None:
@@ -305,7 +312,7 @@ def _name(work: UnitOfWork, actor: str) -> str:
 
 def preview(work: UnitOfWork, principal: Principal, request: SchedulePreview) -> Preview:
     """Return what a schedule with these fields would do, if it could be made now."""
-    settings = merged(TriggerSettings(), request)
+    settings = merge_patch(TriggerSettings(), request)
     try:
         (created,) = trigger.create(request.routine_id or NOBODY, "schedule", settings, work.now)
     except RuleViolation as refusal:
@@ -321,9 +328,9 @@ def preview(work: UnitOfWork, principal: Principal, request: SchedulePreview) ->
     until = min(until, begin + COVERED_AT_MOST)
     knows_due = request.routine_id is not None or not plan.jitter_s
     return Preview(
-        words=_words(plan, zone),
+        words=_describe_plan(plan, zone),
         warnings=tuple(cron_fields.warnings(plan.cron.expression)) if plan.cron else (),
-        conditions=_conditions(work, principal, request.routine_id),
+        conditions=_conditions_of(work, principal, request.routine_id),
         zone=zone,
         times=tuple(
             Planned(at=moment, due_at=plans.due_at(plan, moment) if knows_due else None) for moment in occurrences
@@ -333,7 +340,7 @@ def preview(work: UnitOfWork, principal: Principal, request: SchedulePreview) ->
     )
 
 
-def _conditions(work: UnitOfWork, principal: Principal, routine_id: UUID | None) -> tuple[str, ...]:
+def _conditions_of(work: UnitOfWork, principal: Principal, routine_id: UUID | None) -> tuple[str, ...]:
     """Return what must hold for an occurrence of the routine to run; nothing for one that the caller may not see."""
     routine = None if routine_id is None else work.get(ROUTINE, routine_id)
     if routine is None or routine_id is None or not may(work, principal, "read", routines.resource(work, routine_id)):
@@ -343,7 +350,7 @@ def _conditions(work: UnitOfWork, principal: Principal, routine_id: UUID | None)
     return gate if settings.probe is None else (*gate, probe.condition(settings.probe))
 
 
-def _words(plan: Plan, zone: str) -> str:
+def _describe_plan(plan: Plan, zone: str) -> str:
     """Return the schedule in plain English."""
     if plan.once is not None:
         return f"Once, on {time_words.when(plan.once, zone)}"
@@ -357,7 +364,9 @@ def _words(plan: Plan, zone: str) -> str:
         parts.append(f"until {time_words.when(plan.ends_at, zone)}")
     if plan.excluded:
         days = [time_words.day(day) for day in plan.excluded]
-        parts.append(f"but not on {cron_words.joined(days) if len(days) <= MOST_NAMED else f'{len(days)} dates'}")
+        parts.append(
+            f"but not on {cron_words.join_in_words(days) if len(days) <= MOST_NAMED else f'{len(days)} dates'}"
+        )
     if plan.jitter_s:
         parts.append(f"up to {time_words.span(timedelta(seconds=plan.jitter_s))} later")
     return ", ".join(parts)

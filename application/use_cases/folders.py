@@ -32,14 +32,14 @@ def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: Fold
 
 def rename(work: UnitOfWork, principal: Principal, company_id: UUID, folder_id: UUID, patch: FolderPatch) -> UUID:
     """Give a folder another name."""
-    current = _writable(work, principal, company_id, folder_id)
+    current = _find_writable(work, principal, company_id, folder_id)
     work.record(folder_id, folder.update(current, replace(current.details, name=patch.name)))
     return folder_id
 
 
 def move(work: UnitOfWork, principal: Principal, company_id: UUID, folder_id: UUID, request: FolderMove) -> UUID:
     """Move a folder; raise InvalidField when it would lie in itself, or too deep."""
-    current = _writable(work, principal, company_id, folder_id)
+    current = _find_writable(work, principal, company_id, folder_id)
     if request.parent_id != current.details.parent_id:
         check_folder(work, company_id, request.parent_id, "Parent folder")
         check_folders_above(work, request.parent_id, folder_id)
@@ -49,7 +49,7 @@ def move(work: UnitOfWork, principal: Principal, company_id: UUID, folder_id: UU
 
 def delete(work: UnitOfWork, principal: Principal, company_id: UUID, folder_id: UUID, *, in_use: bool) -> None:
     """Delete a folder; raise Conflict if something is in it."""
-    _writable(work, principal, company_id, folder_id)
+    _find_writable(work, principal, company_id, folder_id)
     if in_use:
         raise Conflict("The folder is not empty: move its routines and folders first")
     work.record(folder_id, [FolderDeleted()])
@@ -70,7 +70,7 @@ def move_routine(
     return routines.update(work, principal, routine_id, RoutinePatch(folder_id=folder_id))
 
 
-def _writable(work: UnitOfWork, principal: Principal, company_id: UUID, folder_id: UUID) -> Folder:
+def _find_writable(work: UnitOfWork, principal: Principal, company_id: UUID, folder_id: UUID) -> Folder:
     entered = companies.enter(work, company_id)
     authorize(work, principal, "administer", entered)
     current = work.get(FOLDER, folder_id)

@@ -31,7 +31,7 @@ def reseal(
 ) -> Sealed | None:
     """Put the values in the place of the old ones, which are dropped. Values that are the same stay where they are."""
     try:
-        if opened(work, old) == values:
+        if open_secrets(work, old) == values:
             return old
     except Lost:
         pass
@@ -40,7 +40,7 @@ def reseal(
     return seal(work, owner_id, purpose, values, work.company_of(owner_id))
 
 
-def opened(work: UnitOfWork, sealed: Sealed | None) -> dict[str, Any]:
+def open_secrets(work: UnitOfWork, sealed: Sealed | None) -> dict[str, Any]:
     """Return name and value of each; raise Lost when they were dropped meanwhile, VaultClosed without the key."""
     if sealed is None:
         return {}
@@ -51,11 +51,11 @@ def opened(work: UnitOfWork, sealed: Sealed | None) -> dict[str, Any]:
     return values
 
 
-def unmasked(work: UnitOfWork, values: Mapping[str, object], old: Sealed | None) -> dict[str, object]:
+def unmask(work: UnitOfWork, values: Mapping[str, object], old: Sealed | None) -> dict[str, object]:
     """Return the values, with the old value in the place of each mask; a mask without an old value is left out."""
     if MASK not in values.values():
         return dict(values)
-    old_values = opened(work, old)
+    old_values = open_secrets(work, old)
     return {
         name: old_values.get(name) if value == MASK else value
         for name, value in values.items()

@@ -80,7 +80,7 @@ def free(work: UnitOfWork, scope: str, name: str) -> None:
         work.record(claim_of(scope, name), [NameReleased()])
 
 
-def seen(
+def look_with_rights(
     work: UnitOfWork, principal: Principal, look: Callable[[UnitOfWork, Principal, Named], Place], named: Named
 ) -> tuple[Place, bool]:
     """Return what `look` gives, and whether the caller may change its callbacks, and so sees their addresses."""
@@ -105,14 +105,14 @@ def collection(work: UnitOfWork, principal: Principal, name: str, action: Action
 def task(work: UnitOfWork, principal: Principal, path: TaskPath, action: Action = "read") -> TaskRef:
     """Return the task at the path; raise NotFound when it is unknown or deleted, or the caller may not see it."""
     company_id = collection(work, principal, path.collection, action)
-    task_id = _holder(work, tasks_of(company_id), path.task)
+    task_id = _find_holder(work, tasks_of(company_id), path.task)
     return TaskRef(company_id=company_id, task_id=task_id, task=tasks.must_be_there(work.get(TASK, task_id)))
 
 
 def routine(work: UnitOfWork, principal: Principal, path: RoutinePath, action: Action = "read") -> RoutineRef:
     """Return the routine at the path; raise NotFound when it is unknown or archived, or the caller may not see it."""
     ref = task(work, principal, path, action)
-    routine_id = _holder(work, routines_of(ref.task_id), path.name)
+    routine_id = _find_holder(work, routines_of(ref.task_id), path.name)
     current = work.get(ROUTINE, routine_id)
     if current is None or current.settings.call is None or current.settings.status == "archived":
         raise NotFound
@@ -126,7 +126,7 @@ def routine(work: UnitOfWork, principal: Principal, path: RoutinePath, action: A
     )
 
 
-def shown(work: UnitOfWork, company_id: UUID) -> str:
+def name_of_collection(work: UnitOfWork, company_id: UUID) -> str:
     """Return the name of a company as a collection; one without such a name goes by its id."""
     company = work.get(COMPANY, company_id)
     return str(company_id) if company is None or company.collection_name is None else company.collection_name
@@ -135,7 +135,7 @@ def shown(work: UnitOfWork, company_id: UUID) -> str:
 def full(work: UnitOfWork, company_id: UUID, task_id: UUID) -> str:
     """Return the name that a task has everywhere: <collection>/<task>."""
     current = work.get(TASK, task_id)
-    return f"{shown(work, company_id)}/{current.details.name if current else task_id}"
+    return f"{name_of_collection(work, company_id)}/{current.details.name if current else task_id}"
 
 
 def _company_named(work: UnitOfWork, name: str) -> UUID | None:
@@ -152,7 +152,7 @@ def _company_named(work: UnitOfWork, name: str) -> UUID | None:
     return None if company is None or company.collection_name is not None or str(company_id) != name else company_id
 
 
-def _holder(work: UnitOfWork, scope: str, name: str) -> UUID:
+def _find_holder(work: UnitOfWork, scope: str, name: str) -> UUID:
     claim = work.get(CLAIM, claim_of(scope, name)) if 0 < len(name) <= LONGEST else None
     if claim is None:
         raise NotFound

@@ -19,7 +19,7 @@ from domain.routines import trigger
 from domain.webhooks import signing_keys
 
 
-def needed(work: UnitOfWork, places: Iterable[Place]) -> list[Place]:
+def find_needed(work: UnitOfWork, places: Iterable[Place]) -> list[Place]:
     """Return those of these records of the vault whose secret its owner uses. One of an unknown purpose is needed."""
     return [
         place for place in places if (used := USED.get(place.purpose)) is None or place.id in used(work, place.owner_id)
@@ -35,14 +35,14 @@ def _of_trigger(work: UnitOfWork, trigger_id: UUID) -> Sequence[UUID]:
 
 def _of_endpoint(work: UnitOfWork, endpoint_id: UUID) -> Sequence[UUID]:
     endpoint = work.get(ENDPOINT, endpoint_id)
-    return [] if endpoint is None or endpoint.deleted else signing_keys.good(endpoint.signing, work.now)
+    return [] if endpoint is None or endpoint.deleted else signing_keys.signing_secret_ids(endpoint.signing, work.now)
 
 
 def _of_agent(work: UnitOfWork, agent_id: UUID) -> Sequence[UUID]:
     agent = work.get(AGENT, agent_id)
     if agent is None or agent.status == "terminated" or agent.heartbeat is None:
         return []
-    return signing_keys.good(agent.heartbeat, work.now)
+    return signing_keys.signing_secret_ids(agent.heartbeat, work.now)
 
 
 def _of_company(work: UnitOfWork, company_id: UUID) -> Sequence[UUID]:

@@ -19,7 +19,7 @@ from domain.routines.trigger import DueTrigger
 from domain.values import Probe, ProbeFinding
 
 
-def checked(new: Probe | None, old: Probe | None = None) -> Probe | None:
+def check_probe(new: Probe | None, old: Probe | None = None) -> Probe | None:
     """Return a probe whose address is checked; a mask stands for the address that there is. Raise InvalidField."""
     if new is None or new == old:
         return new
@@ -67,8 +67,8 @@ def finding(work: UnitOfWork, row: DueTrigger, occurrence: datetime, request: Re
     if request.waits(work.now):
         return None
     if request.finding is None:
-        work.record(probe_id, probe.answer(request, probe.unanswered(probe.NOT_ASKED)))
-    return request.finding or probe.unanswered(probe.NOT_ASKED)
+        work.record(probe_id, probe.answer(request, probe.unanswered_finding(probe.NOT_ASKED)))
+    return request.finding or probe.unanswered_finding(probe.NOT_ASKED)
 
 
 def is_due(work: UnitOfWork, pending: PendingProbe) -> bool:
@@ -76,13 +76,13 @@ def is_due(work: UnitOfWork, pending: PendingProbe) -> bool:
     return work.version_of(pending.id) == pending.version
 
 
-def wanted(work: UnitOfWork, pending: PendingProbe) -> Probe | ProbeFinding:
+def probe_to_ask(work: UnitOfWork, pending: PendingProbe) -> Probe | ProbeFinding:
     """Return the probe to ask, as the routine has it now, or what is found without asking: it is too late, or gone."""
     request, current = work.get(PROBE, pending.id), work.get(ROUTINE, pending.routine_id)
     if request is None or not request.waits(work.now):
-        return probe.unanswered(probe.NOT_ASKED)
+        return probe.unanswered_finding(probe.NOT_ASKED)
     if current is None or current.settings.probe is None:
-        return probe.unanswered(probe.REMOVED)
+        return probe.unanswered_finding(probe.REMOVED)
     return current.settings.probe
 
 

@@ -77,7 +77,7 @@ def find(work: UnitOfWork, principal: Principal, find: Callable[[], T | None], k
     authorize(work, principal, "read", resource)
     if thing is None:
         raise NotFound(f"{kind} not found")
-    return disclosure.shown(thing, addresses=may(work, principal, "administer", resource))
+    return disclosure.mask_unless(thing, addresses=may(work, principal, "administer", resource))
 
 
 def agents(work: UnitOfWork, principal: Principal, company_id: UUID) -> bool:

@@ -106,7 +106,7 @@ def _check_line(  # noqa: PLR0913, PLR0917 what tells the kinds of lines apart
         raise InvalidField(f"{field} must have at most {work.limits.max_parents - 1} above it", field)
 
 
-def merged(old: S, patch: Struct, **values: Any) -> S:
+def merge_patch(old: S, patch: Struct, **values: Any) -> S:
     """Return `old` with the fields that the patch sets; `values` replace patch fields whose type is another one."""
     named = {name: _of_domain(value) for name, value in asdict(patch).items() if value is not UNSET}
     fields = set(old.__struct_fields__)

@@ -48,7 +48,7 @@ def restore(work: UnitOfWork, principal: Principal, routine_id: UUID, revision_i
     task, Forbidden when an agent would restore one that is assigned to another.
     """
     current = routines.writable(work, principal, routine_id, "assign")
-    earlier = _at(work, routine_id, revision_id)
+    earlier = _routine_at(work, routine_id, revision_id)
     if earlier.revision == current.revision:
         raise Conflict("Selected revision is already the latest revision", {"currentRevisionId": str(revision_id)})
     routine.must_not_be_archived(current)
@@ -73,7 +73,7 @@ def restore(work: UnitOfWork, principal: Principal, routine_id: UUID, revision_i
     )
 
 
-def _at(work: UnitOfWork, routine_id: UUID, revision_id: UUID) -> Routine:
+def _routine_at(work: UnitOfWork, routine_id: UUID, revision_id: UUID) -> Routine:
     """Return the routine as it was at a revision; raise NotFound."""
     state = None
     for recorded in work.history(routine_id):

@@ -61,7 +61,7 @@ def bind(  # noqa: PLR0913, PLR0917 whose environment it is
     environment.check_new({**texts, **dict.fromkeys(references, "")}, FIELD)
     new_references = {name: wanted for name, wanted in references.items() if old.references.get(name) != wanted}
     _check_references(work, principal, company_id, new_references)
-    values = _unmasked(work, texts, old.sealed)
+    values = _unmask_texts(work, texts, old.sealed)
     environment.check_total({**values, **references}, work.limits, FIELD)
     if old.sealed is None:
         sealed = named_secrets.seal(work, routine_id, PURPOSE, values, company_id)
@@ -83,9 +83,9 @@ def of_issue(work: UnitOfWork, principal: Principal, issue_id: UUID, session: UU
     if routine is None or (env := routine.settings.env) is None:
         return IssueEnvironment(variables={})
     company = work.get(COMPANY, work.company_of(issue_id))
-    of_company = _opened(work, company.environment if company and env.references else None)
+    of_company = _open_values(work, company.environment if company and env.references else None)
     bound = {name: of_company[wanted] for name, wanted in env.references.items() if wanted in of_company}
-    variables = _opened(work, env.sealed) | bound
+    variables = _open_values(work, env.sealed) | bound
     names = (*(env.sealed.names if env.sealed else ()), *env.references)
     return IssueEnvironment(variables=variables, missing=tuple(name for name in names if name not in variables))
 
@@ -104,16 +104,16 @@ def _check_references(work: UnitOfWork, principal: Principal, company_id: UUID, 
             )
 
 
-def _unmasked(work: UnitOfWork, texts: Mapping[str, str], old: Sealed | None) -> dict[str, object]:
+def _unmask_texts(work: UnitOfWork, texts: Mapping[str, str], old: Sealed | None) -> dict[str, object]:
     for name, text in texts.items():
         if text == MASK and (old is None or name not in old.names):
             raise InvalidField(f"{FIELD}.{name}: there is no value that could stay", f"{FIELD}.{name}")
-    return named_secrets.unmasked(work, texts, old)
+    return named_secrets.unmask(work, texts, old)
 
 
-def _opened(work: UnitOfWork, sealed: Sealed | None) -> dict[str, str]:
+def _open_values(work: UnitOfWork, sealed: Sealed | None) -> dict[str, str]:
     """Return the values; none of those that are not in the vault any more."""
     try:
-        return named_secrets.opened(work, sealed)
+        return named_secrets.open_secrets(work, sealed)
     except named_secrets.Lost:
         return {}

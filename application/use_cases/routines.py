@@ -33,8 +33,10 @@ def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: Rout
     )
     routine_id = work.new_id()
     env = routine_environment.bind(work, principal, company_id, routine_id, draft.env)
-    settings = references.merged(RoutineSettings(title=draft.title), draft, variables=_variables(draft), env=env)
-    settings = replace(settings, probe=probes.checked(settings.probe))
+    settings = references.merge_patch(
+        RoutineSettings(title=draft.title), draft, variables=_read_variables(draft), env=env
+    )
+    settings = replace(settings, probe=probes.check_probe(settings.probe))
     check_references(work, company_id, settings, check_assignee=True)
     variables.check_defaults(settings.variables)
     [created] = routine.create(settings, responsible(work, principal, settings), work.limits)
@@ -59,8 +61,8 @@ def update(
         routine.must_not_call_a_task(current)  # its work gets the environment of the collection
     company_id = work.company_of(routine_id)
     env = routine_environment.bind(work, principal, company_id, routine_id, patch.env, current.settings.env)
-    settings = references.merged(current.settings, patch, variables=_variables(patch), env=env)
-    settings = replace(settings, probe=probes.checked(settings.probe, current.settings.probe))
+    settings = references.merge_patch(current.settings, patch, variables=_read_variables(patch), env=env)
+    settings = replace(settings, probe=probes.check_probe(settings.probe, current.settings.probe))
     if current.settings.status != "paused":
         settings = replace(settings, bulk_pause_id=bulk_pause_id)
     _authorize_change(work, principal, routine_id, current, patch)
@@ -204,5 +206,5 @@ def responsible(work: UnitOfWork, principal: Principal, settings: RoutineSetting
     return parent.created_by_user_id if isinstance(parent, IssueOpened) else None
 
 
-def _variables(body: RoutineDraft | RoutinePatch) -> tuple[Variable, ...]:
+def _read_variables(body: RoutineDraft | RoutinePatch) -> tuple[Variable, ...]:
     return () if body.variables is UNSET else tuple(draft.variable() for draft in body.variables)

@@ -69,7 +69,7 @@ def fire_by_hand(work: UnitOfWork, principal: Principal, routine_id: UUID, reque
         payload=request.payload,
         agent_id=principal.agent_id if by_hand and isinstance(principal, AgentCaller) else None,
         user_id=principal.user_id if by_hand and isinstance(principal, BoardUser) else None,
-        workspace=_workspace(request),
+        workspace=_workspace_of(request),
     )
     if key is not None:  # mostly nobody has fired by it before
         assume_new_runs(work, [firing_request.run_id], [current])
@@ -100,7 +100,7 @@ def digest_of(request: RunRequest | BackfillDraft) -> str:
 def fire_due(work: UnitOfWork, rows: Sequence[DueTrigger]) -> int:
     """Settle what is due of these triggers in one unit of work; return how many runs it recorded."""
     states = load_due(work, rows)
-    work.load(id_ for row in rows for id_ in _met(work, row.routine_id))
+    work.load(id_ for row in rows for id_ in _streams_of_live_work(work, row.routine_id))
     work.load(probe_of_occurrence(row.trigger_id, row.next_at) for row in rows if probes.is_on(work, row.routine_id))
     assume_new_runs(work, [run_of_occurrence(row.trigger_id, row.next_at) for row in rows], states)
     return sum(_settle(work, row) for row in rows)
@@ -116,7 +116,7 @@ def load_due(work: UnitOfWork, rows: Sequence[DueTrigger]) -> Sequence[Routine]:
     return states
 
 
-def _met(work: UnitOfWork, routine_id: UUID) -> list[UUID]:
+def _streams_of_live_work(work: UnitOfWork, routine_id: UUID) -> list[UUID]:
     """Return the streams of the live work that a firing of the routine meets, if its policy looks at it."""
     current = work.get(ROUTINE, routine_id)
     if current is None or (policy := current.settings.concurrency_policy) == "always_enqueue":
@@ -194,7 +194,7 @@ def _settle(work: UnitOfWork, row: DueTrigger) -> int:
         work.record(row.trigger_id, settlement.retire(plan, since, work.now))
         return 0
     is_over = work.is_over_quota(company_id)
-    if not is_over and (rested := settlement.rested(schedule, plan, since, work.now)) is not None:
+    if not is_over and (rested := settlement.miss_rested(schedule, plan, since, work.now)) is not None:
         work.record(row.trigger_id, [rested])
         if (since := rested.next_at) is None:
             return 0
@@ -219,12 +219,12 @@ def _settle(work: UnitOfWork, row: DueTrigger) -> int:
     latest = run_of_occurrence(row.trigger_id, fresh[-1]) if fresh else None
     cancels = current.settings.concurrency_policy == "cancel_previous"
     for occurrence in fresh:
-        request = scheduled(work, current, row.routine_id, row.trigger_id, occurrence)
+        request = scheduled_request(work, current, row.routine_id, row.trigger_id, occurrence)
         superseded_by = latest if cancels and latest != request.run_id else None
         request = replace(request, next_at=due.next_at, due_at=due.due_at, window=window, superseded_by=superseded_by)
         request = replace(request, finding=finding)
         record(work, company_id, current, request)
-        is_held = firing.held(request, current.settings) is not None
+        is_held = firing.held_outcome(request, current.settings) is not None
         if superseded_by is None and window is not None and not is_held:
             # The run that has just passed the gate covers all activity so far, so the next window begins
             # now.
@@ -232,7 +232,7 @@ def _settle(work: UnitOfWork, row: DueTrigger) -> int:
     return len(fresh)
 
 
-def scheduled(
+def scheduled_request(
     work: UnitOfWork, current: Routine, routine_id: UUID, trigger_id: UUID, occurrence: datetime
 ) -> FiringRequest:
     """Return the request to fire an occurrence, with the routine as it is now."""
@@ -267,7 +267,7 @@ def record(work: UnitOfWork, company_id: UUID, current: Routine, request: Firing
         return
     slot_id = slot_of(request.routine_id)
     guard = slots.read_slot(work, request.routine_id)
-    outcome = budgets.limit(work, company_id, current, request, _outcome(work, current, request, guard))
+    outcome = budgets.limit(work, company_id, current, request, _decide_outcome(work, current, request, guard))
     outcome = slots.limit_live(work, current, guard, outcome, is_awaited=not request.is_automatic)
     if isinstance(outcome, Opened) and current.settings.concurrency_policy == "cancel_previous":
         issues.cancel_superseded(work, guard.live, request.run_id)
@@ -279,13 +279,13 @@ def record(work: UnitOfWork, company_id: UUID, current: Routine, request: Firing
         work.record(issue_of_run(request.run_id), [facts.issue], company_id)
 
 
-def _outcome(work: UnitOfWork, current: Routine, request: FiringRequest, guard: Slot) -> Outcome:
+def _decide_outcome(work: UnitOfWork, current: Routine, request: FiringRequest, guard: Slot) -> Outcome:
     if request.is_automatic and projects.is_paused(work.get(PROJECT, request.project_id)):
         return firing.PROJECT_PAUSED
-    if (held := firing.held(request, current.settings)) is not None:
+    if (held := firing.held_outcome(request, current.settings)) is not None:
         return held
     if request.superseded_by is not None:
-        return firing.superseded(request.superseded_by)
+        return firing.superseded_outcome(request.superseded_by)
     if isinstance(request.rendered, Failed):
         return request.rendered  # live issues are not read: they may be the reason why it failed
     assignee = work.get(AGENT, request.assignee_agent_id)
@@ -310,7 +310,7 @@ def _render_for_schedule(
     try:
         return firing.render(settings, (), occurrence, work.limits.max_run_text_bytes)
     except RuleViolation as refusal:
-        return firing.failed(refusal)
+        return firing.refused_outcome(refusal)
 
 
 def new_run(work: UnitOfWork) -> UUID:
@@ -326,7 +326,7 @@ def variables_in(payload: Json | None) -> Mapping[str, object]:
     return variables if isinstance(variables, dict) else {}
 
 
-def _workspace(request: RunRequest) -> Workspace | None:
+def _workspace_of(request: RunRequest) -> Workspace | None:
     workspace = Workspace(
         id=request.execution_workspace_id,
         preference=request.execution_workspace_preference,

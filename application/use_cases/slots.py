@@ -53,10 +53,10 @@ def newest(work: UnitOfWork, routine: Routine, guard: Slot) -> LiveWork | None:
     """
     if routine.settings.concurrency_policy in ("always_enqueue", "cancel_previous"):
         return None
-    return max(reversed(attended(work, guard)), key=lambda live: work.changed_at(live.issue_id), default=None)
+    return max(reversed(attended_work(work, guard)), key=lambda live: work.changed_at(live.issue_id), default=None)
 
 
-def attended(work: UnitOfWork, guard: Slot) -> list[LiveWork]:
+def attended_work(work: UnitOfWork, guard: Slot) -> list[LiveWork]:
     """Return the live work without the issues of terminated agents, on which nobody works, so that nothing waits for them."""
     work.load(live.issue_id for live in guard.live)
     return [live for live in guard.live if not _is_abandoned(work, live)]

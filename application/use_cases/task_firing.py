@@ -29,7 +29,7 @@ def begin(work: UnitOfWork, company_id: UUID, routine: Routine, request: FiringR
     if (call := routine.settings.call) is None:
         raise NotFound
     guard, is_awaited = slots.read_slot(work, request.routine_id), not request.is_automatic
-    outcome = budgets.limit(work, company_id, routine, request, _outcome(work, routine, request))
+    outcome = budgets.limit(work, company_id, routine, request, _decide_outcome(work, routine, request))
     if isinstance(outcome, Skipped) and outcome.budget is not None and request.source in BY_CALLERS:
         raise RuleViolation(sentences.over_budget(outcome.budget))
     outcome = slots.limit_live(work, routine, guard, outcome, is_awaited=is_awaited)
@@ -39,13 +39,13 @@ def begin(work: UnitOfWork, company_id: UUID, routine: Routine, request: FiringR
     if isinstance(outcome, Started):
         live = LiveWork(issue_id=outcome.trajectory_id, run_id=request.run_id)
         slots.follow(work, request.routine_id, live, company_id, is_live=True)
-        opened, error = _limit_size(work, request, *_opened(work, call, request, company_id))
+        opened, error = _limit_size(work, request, *_open_call(work, call, request, company_id))
         open_trajectory(work, outcome.trajectory_id, opened, company_id, error)
 
 
 def must_be_callable(work: UnitOfWork, call: TaskCall, company_id: UUID) -> None:
     """Raise RuleViolation for a call whose trajectory would be too large whenever it is fired."""
-    trajectory.must_be_openable(_trajectory(work, call, company_id), work.limits)
+    trajectory.must_be_openable(_new_trajectory(work, call, company_id), work.limits)
 
 
 def open_trajectory(
@@ -105,34 +105,34 @@ def secret_ids(call: TaskCall) -> list[UUID]:
     return [*ids, call.callback.secret_id] if call.callback and call.callback.secret_id else ids
 
 
-def _outcome(work: UnitOfWork, routine: Routine, request: FiringRequest) -> Outcome:
+def _decide_outcome(work: UnitOfWork, routine: Routine, request: FiringRequest) -> Outcome:
     outcome = Started(trajectory_id=trajectory_of_run(request.run_id))
     if request.source in BY_CALLERS:
         return outcome  # a caller always gets a trajectory, whatever cadence, pause and overlap say
     if projects.is_paused(work.get(PROJECT, request.project_id)):
         return firing.PROJECT_PAUSED
-    if (held := firing.held(request, routine.settings)) is not None:
+    if (held := firing.held_outcome(request, routine.settings)) is not None:
         return held
     if request.superseded_by is not None:
-        return firing.superseded(request.superseded_by)
+        return firing.superseded_outcome(request.superseded_by)
     if isinstance(request.rendered, Failed):
         return outcome  # it opens as failed; live trajectories are not read: they may be the reason why it failed
     guard = slots.read_slot(work, request.routine_id)
     return run.outcome(routine.settings.concurrency_policy, slots.newest(work, routine, guard), outcome)
 
 
-def _opened(
+def _open_call(
     work: UnitOfWork, call: TaskCall, request: FiringRequest, company_id: UUID
 ) -> tuple[TrajectoryOpened, str | None]:
     """Return what the call opens, and why it cannot be begun, or None."""
-    opened = replace(_trajectory(work, call, company_id), routine_id=request.routine_id, run_id=request.run_id)
+    opened = replace(_new_trajectory(work, call, company_id), routine_id=request.routine_id, run_id=request.run_id)
     task = work.get(TASK, call.task_id)
     if task is None or task.deleted:
         return opened, GONE
     return opened, request.rendered.reason if isinstance(request.rendered, Failed) else None
 
 
-def _trajectory(work: UnitOfWork, call: TaskCall, company_id: UUID) -> TrajectoryOpened:
+def _new_trajectory(work: UnitOfWork, call: TaskCall, company_id: UUID) -> TrajectoryOpened:
     """Return the trajectory that the call would open now, whatever fires it."""
     task = work.get(TASK, call.task_id)
     workflow = task.details.workflow if task else {}

@@ -11,7 +11,7 @@ from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies.routines import RoutineDraft
 from application.request_bodies.triggers import ChainDraft, ScheduleDraft, TriggerDraft, TriggerPatch, WebhookDraft
 from application.use_cases import chains, routines, schedule_changes, signing_secrets
-from application.use_cases.references import merged
+from application.use_cases.references import merge_patch
 from domain.errors import InvalidField, NotFound, RuleViolation
 from domain.events import (
     NameClaimed,
@@ -99,7 +99,7 @@ def create(work: UnitOfWork, principal: Principal, routine_id: UUID, draft: Trig
     current = routines.writable(work, principal, routine_id, "assign")
     if len(current.triggers) >= (most := work.limits.max_routine_triggers):
         raise RuleViolation(f"A routine has at most {most} triggers: delete one first")
-    kind, settings = _drafted(draft)
+    kind, settings = _settings_of_draft(draft)
     chains.must_be_linkable(work, routine_id, settings)
     if kind == "schedule" and settings.enabled:
         routine.must_be_schedulable(current.settings)
@@ -108,7 +108,7 @@ def create(work: UnitOfWork, principal: Principal, routine_id: UUID, draft: Trig
     work.record(trigger_id, trigger.create(routine_id, kind, settings, work.now, webhook), company_id)
     added = RoutineTriggerAdded(trigger_id=trigger_id, kind=kind, state=trigger.state_of(present(work, trigger_id)))
     work.record(routine_id, [added])
-    return _made(work, trigger_id, routine_id, minted)
+    return _trigger_result(work, trigger_id, routine_id, minted)
 
 
 def update(work: UnitOfWork, principal: Principal, trigger_id: UUID, patch: TriggerPatch) -> TriggerResult:
@@ -119,7 +119,7 @@ def update(work: UnitOfWork, principal: Principal, trigger_id: UUID, patch: Trig
     RuleViolation as `create` does.
     """
     current, parent = writable(work, principal, trigger_id, "assign")
-    settings = merged(current.settings, patch)
+    settings = merge_patch(current.settings, patch)
     chains.must_be_linkable(work, current.routine_id, settings)
     if current.kind == "schedule" and settings.enabled:
         routine.must_be_schedulable(parent.settings)
@@ -127,7 +127,7 @@ def update(work: UnitOfWork, principal: Principal, trigger_id: UUID, patch: Trig
     if schedule_changes.change_settings(work, trigger_id, current, parent, settings, webhook):
         state = trigger.state_of(present(work, trigger_id))
         work.record(current.routine_id, [RoutineTriggerChanged(trigger_id=trigger_id, kind=current.kind, state=state)])
-    return _made(work, trigger_id, current.routine_id, minted)
+    return _trigger_result(work, trigger_id, current.routine_id, minted)
 
 
 def delete(work: UnitOfWork, principal: Principal, trigger_id: UUID) -> UUID:
@@ -142,17 +142,17 @@ def rotate_secret(work: UnitOfWork, principal: Principal, trigger_id: UUID, over
     """Give the webhook a new secret; the old one is good for `overlap_s` more seconds, which may be 0."""
     current, _ = writable(work, principal, trigger_id, "assign")
     webhook, old = trigger.webhook_of(current), trigger.signing_of(current)
-    mode = _mode(current.settings.signing_mode)
+    mode = _mode_or_default(current.settings.signing_mode)
     secret = None if mode == "none" else verification.mint(mode)
-    secret_id = _keep(work, trigger_id, mode, secret)
+    secret_id = _keep_secret(work, trigger_id, mode, secret)
     until = signing_secrets.retire(work, old, overlap_s)
     work.record(trigger_id, trigger.rotate(current, replace(webhook, secret_id=secret_id), until))
     work.record(current.routine_id, [RoutineSecretRotated(trigger_id=trigger_id)])
     minted = NewSecret(trigger_id=trigger_id, public_id=webhook.public_id, secret=secret)
-    return _made(work, trigger_id, current.routine_id, minted)
+    return _trigger_result(work, trigger_id, current.routine_id, minted)
 
 
-def known(work: UnitOfWork, trigger_id: UUID) -> Trigger | None:
+def find_trigger(work: UnitOfWork, trigger_id: UUID) -> Trigger | None:
     """Return the trigger; None when it is unknown or deleted."""
     current = work.get(TRIGGER, trigger_id)
     return None if current is None or current.deleted else current
@@ -160,7 +160,7 @@ def known(work: UnitOfWork, trigger_id: UUID) -> Trigger | None:
 
 def present(work: UnitOfWork, trigger_id: UUID) -> Trigger:
     """Return the trigger; raise NotFound when it is unknown or deleted."""
-    if (current := known(work, trigger_id)) is None:
+    if (current := find_trigger(work, trigger_id)) is None:
         raise NotFound("Routine trigger not found")
     return current
 
@@ -217,16 +217,16 @@ def fit_secret(
     elif text is None or mode != "bearer":
         return None, None
     work.drop(trigger.secrets_of(current))
-    return replace(current.webhook, secret_id=_keep(work, trigger_id, mode, text)), minted
+    return replace(current.webhook, secret_id=_keep_secret(work, trigger_id, mode, text)), minted
 
 
-def _made(work: UnitOfWork, trigger_id: UUID, routine_id: UUID, minted: NewSecret | None) -> TriggerResult:
+def _trigger_result(work: UnitOfWork, trigger_id: UUID, routine_id: UUID, minted: NewSecret | None) -> TriggerResult:
     return TriggerResult(
         trigger_id=trigger_id, routine_id=routine_id, revision=work.version_of(routine_id), minted=minted
     )
 
 
-def _keep(work: UnitOfWork, trigger_id: UUID, mode: SigningMode, secret: str | None) -> UUID:
+def _keep_secret(work: UnitOfWork, trigger_id: UUID, mode: SigningMode, secret: str | None) -> UUID:
     return work.keep(trigger_id, PURPOSE, _kept_as(mode, secret), work.company_of(trigger_id))
 
 
@@ -238,19 +238,19 @@ def _kept_as(mode: SigningMode, text: str | None) -> Secret:
     return Secret(digest=secret.digest) if mode == "bearer" else secret
 
 
-def _mode(mode: SigningMode | None) -> SigningMode:
+def _mode_or_default(mode: SigningMode | None) -> SigningMode:
     return mode or "bearer"
 
 
-def _drafted(draft: TriggerDraft) -> tuple[TriggerKind, TriggerSettings]:
+def _settings_of_draft(draft: TriggerDraft) -> tuple[TriggerKind, TriggerSettings]:
     settings = TriggerSettings(label=draft.label, enabled=draft.enabled)
     if isinstance(draft, ScheduleDraft):
-        return "schedule", merged(settings, draft)
+        return "schedule", merge_patch(settings, draft)
     if isinstance(draft, WebhookDraft):
         window = draft.replay_window_sec
         return "webhook", replace(settings, signing_mode=draft.signing_mode, replay_window_sec=window)
     if isinstance(draft, ChainDraft):
-        return "chain", merged(settings, draft)
+        return "chain", merge_patch(settings, draft)
     return "api", settings
 
 

@@ -31,7 +31,7 @@ def past(
     """
     routines.may_read(work, principal, routine_id)
     history = work.history(routine_id)
-    stream_ids = [*_triggers(history), *run_ids]
+    stream_ids = [*_triggers_of(history), *run_ids]
     for recorded in history:
         match recorded.event:
             case (
@@ -44,7 +44,7 @@ def past(
     work.load(stream_ids)
     events = [*history, *slot, *(recorded for id_ in stream_ids for recorded in work.history(id_))]
     told = past_of(events)
-    if not (probe_ids := _probes(told)):
+    if not (probe_ids := _probes_asked(told)):
         return told
     work.load(probe_ids)
     return past_of([*events, *(recorded for id_ in probe_ids for recorded in work.history(id_))])
@@ -57,24 +57,26 @@ def change(work: UnitOfWork, principal: Principal, routine_id: UUID, request: Wh
     A cron expression is for one schedule: with several, the request has to say for which.
     """
     routines.may_read(work, principal, routine_id)
-    schedules = {id_: settings for id_ in _triggers(work.history(routine_id)) if (settings := _schedule(work, id_))}
+    schedules = {id_: settings for id_ in _triggers_of(work.history(routine_id)) if (settings := _schedule(work, id_))}
     trigger_id = request.trigger_id if isinstance(request.trigger_id, UUID) else None
     if trigger_id is not None and trigger_id not in schedules:
         raise InvalidField("The routine has no such schedule with a cron expression", "triggerId")
     if request.cron_expression is not UNSET and trigger_id is None and len(schedules) != 1:
         raise InvalidField(f"The routine has {len(schedules)} schedules: say which of them is meant", "triggerId")
-    changed = Change(trigger_id=trigger_id, cron_expression=request.cron_expression, **_common(request))
+    changed = Change(trigger_id=trigger_id, cron_expression=request.cron_expression, **_common_changes(request))
     for settings in schedules.values() if trigger_id is None else [schedules[trigger_id]]:
-        changed = _checked(changed, settings)
+        changed = _check_change(changed, settings)
     return changed
 
 
 def change_of_company(request: CompanyWhatIf) -> Change:
     """Return the change that is asked for of all routines. Raises InvalidField."""
-    return _checked(Change(**_common(request)), TriggerSettings(cron_expression="0 0 * * *", timezone="UTC"))
+    return _check_change(
+        Change(**_common_changes(request)), TriggerSettings(cron_expression="0 0 * * *", timezone="UTC")
+    )
 
 
-def _common(request: PastWithChanges) -> dict[str, Any]:
+def _common_changes(request: PastWithChanges) -> dict[str, Any]:
     return {
         "timezone": request.timezone,
         "jitter_s": request.jitter_sec,
@@ -84,20 +86,20 @@ def _common(request: PastWithChanges) -> dict[str, Any]:
     }
 
 
-def _checked(changed: Change, settings: TriggerSettings) -> Change:
+def _check_change(changed: Change, settings: TriggerSettings) -> Change:
     try:
         return changed.checked(settings)
     except RuleViolation as refusal:
         raise InvalidField(refusal.message, triggers.field_of(refusal) or "cronExpression") from refusal
 
 
-def _triggers(history: Sequence[Recorded]) -> list[UUID]:
+def _triggers_of(history: Sequence[Recorded]) -> list[UUID]:
     """Return the triggers that the routine ever had."""
     added = (recorded.event for recorded in history if isinstance(recorded.event, RoutineTriggerAdded))
     return list(dict.fromkeys(event.trigger_id for event in added))
 
 
-def _probes(told: Past) -> list[UUID]:
+def _probes_asked(told: Past) -> list[UUID]:
     """Return the probes that were asked before firings of this past."""
     looks = (look for look in told.looks.values() if look is not None)
     return [

@@ -11,14 +11,14 @@ from domain.routines.trigger import DueTrigger
 from domain.schedule import zones
 
 
-def adopted(work: UnitOfWork) -> str | None:
+def adopted_version(work: UnitOfWork) -> str | None:
     """Return the version of the zone data by which schedules are planned; None if none was ever recorded."""
     return work.get(ZONE_DATA, identity.ZONE_DATA)
 
 
 def is_newer(work: UnitOfWork) -> bool:
     """Return whether the zone data of this process are newer than the adopted ones. Older ones are never adopted."""
-    version = adopted(work)
+    version = adopted_version(work)
     return version is None or zones.data().version > version
 
 
@@ -35,10 +35,10 @@ def replan(work: UnitOfWork, rows: Sequence[DueTrigger]) -> int:
     A schedule that cannot be followed is left as it is: its next occurrence says why, when it fails.
     """
     work.load(row.trigger_id for row in rows)
-    return sum(_replan(work, row) for row in rows)
+    return sum(_replan_schedule(work, row) for row in rows)
 
 
-def _replan(work: UnitOfWork, row: DueTrigger) -> int:
+def _replan_schedule(work: UnitOfWork, row: DueTrigger) -> int:
     schedule = work.get(TRIGGER, row.trigger_id)
     if schedule is None or work.version_of(row.trigger_id) != row.trigger_version:
         return 0

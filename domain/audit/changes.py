@@ -46,7 +46,7 @@ def changes_of(history: Iterable[Recorded]) -> Iterator[Change]:
             place = f"triggers.{event.trigger_id}." if isinstance(event, RoutineSecretRotated) else ""
             yield Change(recorded=recorded, field=f"{place}{SECRET}")
             continue
-        changed = _after(fields, event)
+        changed = _fields_after(fields, event)
         for field in sorted(fields.keys() | changed.keys()):
             before, after = fields.get(field), changed.get(field)
             if before != after:
@@ -54,25 +54,28 @@ def changes_of(history: Iterable[Recorded]) -> Iterator[Change]:
         fields = changed
 
 
-def _after(fields: Fields, event: Any) -> Fields:
+def _fields_after(fields: Fields, event: Any) -> Fields:
     """Return the fields of the thing after an event."""
     match event:
         case RoutineCreated(settings=settings) | RoutineUpdated(settings=settings):
-            return {**_of_triggers(fields), **_fields(settings)}
+            return {**_of_triggers(fields), **_fields_of_settings(settings)}
         case RoutineRestored(settings=settings, triggers=triggers):
             states = (_of_state(id_, state) for id_, state in triggers.items())
-            return {**_fields(settings), **{name: value for state in states for name, value in state.items()}}
+            return {
+                **_fields_of_settings(settings),
+                **{name: value for state in states for name, value in state.items()},
+            }
         case (
             RoutineTriggerAdded(trigger_id=id_, kind=kind, state=state)
             | RoutineTriggerChanged(trigger_id=id_, kind=kind, state=state)
         ):
-            return {**_without(fields, id_), **_of_state(id_, state or TriggerState(kind=kind))}
+            return {**_without_trigger(fields, id_), **_of_state(id_, state or TriggerState(kind=kind))}
         case RoutineTriggerRemoved(trigger_id=id_):
-            return _without(fields, id_)
+            return _without_trigger(fields, id_)
         case TriggerCreated(kind=kind, settings=settings) | TriggerRestored(kind=kind, settings=settings):
-            return {"kind": kind, **_fields(settings)}
+            return {"kind": kind, **_fields_of_settings(settings)}
         case TriggerUpdated(settings=settings):
-            return {"kind": fields.get("kind"), **_fields(settings)}
+            return {"kind": fields.get("kind"), **_fields_of_settings(settings)}
         case TriggerDeleted():
             return {}
         case _:
@@ -83,22 +86,22 @@ def _of_triggers(fields: Mapping[str, Any]) -> Fields:
     return {name: value for name, value in fields.items() if name.startswith("triggers.")}
 
 
-def _without(fields: Mapping[str, Any], trigger_id: UUID) -> Fields:
+def _without_trigger(fields: Mapping[str, Any], trigger_id: UUID) -> Fields:
     return {name: value for name, value in fields.items() if not name.startswith(f"triggers.{trigger_id}.")}
 
 
 def _of_state(trigger_id: UUID, state: TriggerState) -> Fields:
-    fields = {"kind": state.kind, **_fields(state.settings)}
+    fields = {"kind": state.kind, **_fields_of_settings(state.settings)}
     return {f"triggers.{trigger_id}.{name}": value for name, value in fields.items()}
 
 
-def _fields(settings: Any) -> Fields:
+def _fields_of_settings(settings: Any) -> Fields:
     """Return the fields of settings as JSON, by the names that clients know; an empty value is as one that is not there."""
-    values = msgspec.to_builtins(disclosure.masked(settings))
-    return {_camel(name): value for name, value in values.items() if value not in (None, "", (), [], {})}
+    values = msgspec.to_builtins(disclosure.mask_addresses(settings))
+    return {_camel_case(name): value for name, value in values.items() if value not in (None, "", (), [], {})}
 
 
-def _camel(name: str) -> str:
+def _camel_case(name: str) -> str:
     first, *others = name.split("_")
     return first + "".join(word.capitalize() for word in others)
 
@@ -126,17 +129,22 @@ def differences(history: Iterable[Recorded], begin: int, end: int) -> list[Diffe
         Difference(field=field, before=changes[0].before, after=changes[-1].after, changes=tuple(changes))
         for field, changes in sorted(changes_by_field.items())
     ]
-    passing = {_thing(one.field) for one in found if _name(one.field) == "kind" and one.before is one.after is None}
+    passing = {
+        _thing_of_field(one.field)
+        for one in found
+        if _name_of_field(one.field) == "kind" and one.before is one.after is None
+    }
     return [
         one
         for one in found
-        if one.before != one.after or (_name(one.field) == SECRET and _thing(one.field) not in passing)
+        if one.before != one.after
+        or (_name_of_field(one.field) == SECRET and _thing_of_field(one.field) not in passing)
     ]
 
 
-def _thing(field: str) -> str:
+def _thing_of_field(field: str) -> str:
     return field.rpartition(".")[0]
 
 
-def _name(field: str) -> str:
+def _name_of_field(field: str) -> str:
     return field.rpartition(".")[2]

@@ -291,7 +291,7 @@ class Word:
 
     def __format__(self, absent: str) -> str:
         """Return the value in words; `absent` stands for one that is not there: `{until:it is revoked}`."""
-        return absent or "nobody" if self._value is None else _written(self._value, self._names)
+        return absent or "nobody" if self._value is None else _write_value(self._value, self._names)
 
 
 def sentence(recorded: Recorded, belonging: Belonging, names: Names) -> str:
@@ -316,7 +316,7 @@ def doer(actor: str, names: Names) -> str:
     if kind not in DOERS:
         return SERVICE.get(actor, actor)
     try:
-        return DOERS[kind].format(_written(UUID(id_), names))
+        return DOERS[kind].format(_write_value(UUID(id_), names))
     except ValueError:
         return actor
 
@@ -328,24 +328,24 @@ def named_in(recorded: Recorded, belonging: Belonging) -> set[UUID]:
     with suppress(ValueError):
         ids.add(UUID(doer_id))
     if not isinstance(recorded.event, Unreadable):
-        ids |= {value for value in _values(recorded.event) if isinstance(value, UUID)}
+        ids |= {value for value in _values_of(recorded.event) if isinstance(value, UUID)}
     return {id_ for id_ in ids if id_ is not None}
 
 
-def _values(event: AnyEvent) -> list[Any]:
+def _values_of(event: AnyEvent) -> list[Any]:
     return [getattr(event, name) for name in event.__struct_fields__] + [
         getattr(getattr(event, "outcome", None), "issue_id", None)
     ]
 
 
-def _written(value: Any, names: Names) -> str:
+def _write_value(value: Any, names: Names) -> str:
     match value:
         case UUID():
             return f"“{names[value]}”" if value in names else str(value)
         case datetime():
             return when(value, "UTC")
         case tuple():
-            return ", ".join(_written(part, names) for part in value) or "none"
+            return ", ".join(_write_value(part, names) for part in value) or "none"
         case str():
             text = " ".join(value.split())
             return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"

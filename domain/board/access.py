@@ -226,7 +226,7 @@ def must_manage_keys(membership: Membership) -> None:
         raise Forbidden("Only owners and admins may manage the company's keys")
 
 
-def granted(role: MemberRole, permissions: Iterable[str] | None) -> Membership:
+def grant_membership(role: MemberRole, permissions: Iterable[str] | None) -> Membership:
     """
     Return a membership with this role and these permissions; None: the usual ones of the role.
 
@@ -238,7 +238,7 @@ def granted(role: MemberRole, permissions: Iterable[str] | None) -> Membership:
     return Membership(role=role, permissions=usual if permissions is None else tuple(sorted(set(permissions))))
 
 
-def regraded(member: Membership, role: MemberRole, permissions: Iterable[str] | None) -> Membership:
+def change_role(member: Membership, role: MemberRole, permissions: Iterable[str] | None) -> Membership:
     """
     Return the membership with another role.
 
@@ -247,7 +247,7 @@ def regraded(member: Membership, role: MemberRole, permissions: Iterable[str] | 
     """
     if permissions is None and (role == member.role or not {role, member.role} & {*READ_ONLY}):
         return replace(member, role=role)
-    return granted(role, permissions)
+    return grant_membership(role, permissions)
 
 
 def join(membership: Membership, user_id: UUID, member: Membership | None, current: Membership) -> list[MemberJoined]:

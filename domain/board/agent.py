@@ -47,7 +47,7 @@ def evolve(agent: Agent | None, event: AgentEvent) -> Agent:
         case Agent(), AgentTerminated():
             return replace(agent, status="terminated")
         case Agent(), AgentHeartbeatSecretSet(secret_id=secret_id, old_until=until):
-            return replace(agent, heartbeat=signing_keys.rotated(agent.heartbeat, secret_id, until))
+            return replace(agent, heartbeat=signing_keys.rotate_secret(agent.heartbeat, secret_id, until))
         case Agent(), AgentHeartbeatStopped():
             return replace(agent, profile=replace(agent.profile, heartbeat_url=None))
         case _:

@@ -42,11 +42,11 @@ def evolve(issue: Issue | None, event: IssueEvent) -> Issue:
 
     An issue that changes its assignee, or leaves the status in_progress, is not checked out any more.
     """
-    after = _after(issue, event)
+    after = _issue_after(issue, event)
     return after if after.checkout_run_id is not None or after.lease_until is None else replace(after, lease_until=None)
 
 
-def _after(issue: Issue | None, event: IssueEvent) -> Issue:
+def _issue_after(issue: Issue | None, event: IssueEvent) -> Issue:
     match issue, event:
         case None, IssueOpened(details=details, status=status, routine_id=routine_id, run_id=run_id):
             return Issue(details=details, status=status, routine_id=routine_id, run_id=run_id)
@@ -65,15 +65,15 @@ def _after(issue: Issue | None, event: IssueEvent) -> Issue:
             return replace(issue, lease_until=until)
         case Issue(), IssueFreed(run_id=run_id):
             lost = issue.lost_sessions if run_id is None else (*issue.lost_sessions, run_id)[-MOST_LOST_SESSIONS:]
-            return replace(issue, status=freed(issue.status), checkout_run_id=None, lost_sessions=lost)
+            return replace(issue, status=status_when_freed(issue.status), checkout_run_id=None, lost_sessions=lost)
         case Issue(), IssueReleased():
             details = replace(issue.details, assignee_agent_id=None)
-            return replace(issue, status=freed(issue.status), details=details, checkout_run_id=None)
+            return replace(issue, status=status_when_freed(issue.status), details=details, checkout_run_id=None)
         case _:
             raise ImpossibleHistory(issue, event)
 
 
-def freed(status: IssueStatus) -> IssueStatus:
+def status_when_freed(status: IssueStatus) -> IssueStatus:
     """Return the status of an issue on which nobody works any more."""
     return "todo" if status == "in_progress" else status
 
@@ -109,7 +109,7 @@ def check_out(  # noqa: PLR0913, PLR0917 the request
         and run_id is not None
         and issue.checkout_run_id == run_id
     ):
-        return [] if lease is None else _renew(issue.lease_until, agent_id, now, lease)
+        return [] if lease is None else _renew_lease(issue.lease_until, agent_id, now, lease)
     is_occupied = issue.checkout_run_id is not None or assignee not in (None, agent_id)
     if is_occupied or issue.status not in expected:
         raise Conflict(
@@ -117,16 +117,16 @@ def check_out(  # noqa: PLR0913, PLR0917 the request
             {
                 "issueId": str(issue_id),
                 "status": issue.status,
-                "assigneeAgentId": _text(assignee),
-                "checkoutRunId": _text(issue.checkout_run_id),
-                "executionRunId": _text(issue.checkout_run_id),
+                "assigneeAgentId": _text_or_none(assignee),
+                "checkoutRunId": _text_or_none(issue.checkout_run_id),
+                "executionRunId": _text_or_none(issue.checkout_run_id),
             },
         )
     until = None if lease is None or run_id is None else now + lease
     return [IssueCheckedOut(agent_id=agent_id, run_id=run_id, lease_until=until)]
 
 
-def _renew(until: datetime | None, agent_id: UUID, now: datetime, lease: timedelta) -> list[IssueEvent]:
+def _renew_lease(until: datetime | None, agent_id: UUID, now: datetime, lease: timedelta) -> list[IssueEvent]:
     is_fresh = until is not None and timedelta(0) <= now + lease - until < lease / SETTLED
     return [] if is_fresh else [IssueLeaseRenewed(agent_id=agent_id, until=now + lease)]
 
@@ -162,5 +162,5 @@ def must_be_worked_on_by(issue: Issue, agent_id: UUID, run_id: UUID | None) -> N
         raise Conflict(LOST)
 
 
-def _text(id_: UUID | None) -> str | None:
+def _text_or_none(id_: UUID | None) -> str | None:
     return None if id_ is None else str(id_)

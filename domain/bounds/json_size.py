@@ -15,7 +15,7 @@ def values_by_level(value: object) -> Iterator[list[object]]:
     level = [value]
     while level:
         yield level
-        level = [item for parent in level for item in _items(parent)]
+        level = [item for parent in level for item in _items_of(parent)]
 
 
 def depth_of(value: object) -> int:
@@ -38,7 +38,7 @@ def is_within(encoded: bytes, most: int) -> bool:
     return all(depth <= most for depth, _ in enumerate(values_by_level(value)))
 
 
-def _items(value: object) -> Iterable[object]:
+def _items_of(value: object) -> Iterable[object]:
     if isinstance(value, dict):
         return value.values()
     return value if isinstance(value, list) else ()

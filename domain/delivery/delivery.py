@@ -68,7 +68,7 @@ def evolve(delivery: Delivery | None, event: DeliveryEvent) -> Delivery:
             raise ImpossibleHistory(delivery, event)
 
 
-def attempted(delivery_id: UUID, delivery: Delivery | None, answer: Answer, now: datetime) -> list[DeliveryEvent]:
+def record_attempt(delivery_id: UUID, delivery: Delivery | None, answer: Answer, now: datetime) -> list[DeliveryEvent]:
     """Record the result of an attempt: delivered, failed with the moment of the next attempt, or dead after the last one."""
     attempt = (delivery.attempts if delivery else 0) + 1
     if answer.is_good and answer.status is not None:

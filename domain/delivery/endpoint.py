@@ -44,7 +44,7 @@ def evolve(endpoint: Endpoint | None, event: EndpointEvent) -> Endpoint:
         case Endpoint(deleted=False), EndpointUpdated(settings=settings):
             return replace(endpoint, settings=settings)
         case Endpoint(deleted=False), EndpointSecretRotated(secret_id=secret_id, old_until=until):
-            return replace(endpoint, signing=signing_keys.rotated(endpoint.signing, secret_id, until))
+            return replace(endpoint, signing=signing_keys.rotate_secret(endpoint.signing, secret_id, until))
         case Endpoint(deleted=False), EndpointDisabled():
             return replace(endpoint, settings=replace(endpoint.settings, enabled=False))
         case Endpoint(deleted=False), EndpointTested():

@@ -46,7 +46,7 @@ def host_of(url: str) -> str:
     if port is not None and not 0 < port <= LONGEST_PORT:
         raise BadTarget("must have a port from 1 to 65535")
     host = parts.hostname or ""
-    return _address(host) if "[" in parts.netloc else _name(host)
+    return _check_address(host) if "[" in parts.netloc else _check_name(host)
 
 
 def request_target(url: str) -> str:
@@ -68,7 +68,7 @@ def is_private_by_name(host: str) -> bool:
     return not is_public(host)
 
 
-def _address(host: str) -> str:
+def _check_address(host: str) -> str:
     if "%" in host:
         raise BadTarget("must not name a zone of this machine (%)")
     try:
@@ -77,7 +77,7 @@ def _address(host: str) -> str:
         raise BadTarget("must have a valid IPv6 address between brackets") from error
 
 
-def _name(host: str) -> str:
+def _check_name(host: str) -> str:
     labels = host.removesuffix(".").split(".")
     if not all(LABEL.fullmatch(label) for label in labels) or len(host) > 253:  # noqa: PLR2004 of DNS
         raise BadTarget("must have a host: a name, or an address")

@@ -22,11 +22,12 @@ def next_at(delivery_id: UUID, attempt: int, now: datetime, retry_after: timedel
         return None
     pause = timedelta(seconds=PAUSES_S[attempt - 1])
     return now + max(
-        pause + pause * float(JITTER * _chance(delivery_id, attempt)), min(retry_after or pause, LONGEST_RETRY_AFTER)
+        pause + pause * float(JITTER * _chance_of_attempt(delivery_id, attempt)),
+        min(retry_after or pause, LONGEST_RETRY_AFTER),
     )
 
 
-def _chance(delivery_id: UUID, attempt: int) -> Fraction:
+def _chance_of_attempt(delivery_id: UUID, attempt: int) -> Fraction:
     """Return a number from 0 to 1 that is always the same for the same attempt."""
     digest = hashlib.sha256(delivery_id.bytes + attempt.to_bytes(4, "big")).digest()
     return Fraction(int.from_bytes(digest[:4], "big"), 2**32)

@@ -106,37 +106,37 @@ class Explanation(Value, frozen=True):
 def sentence(explanation: Explanation, name: Name) -> str:
     """Return one sentence that says what became of the occurrence; `name` turns an actor into a name for people."""
     write = {
-        "ran": _ran,
-        "coalesced": _met,
-        "skipped": _met,
-        "failed": _failed,
-        "missed": _missed,
-        "planned": _planned,
+        "ran": _explain_run,
+        "coalesced": _explain_live_work,
+        "skipped": _explain_live_work,
+        "failed": _explain_failure,
+        "missed": _explain_missed,
+        "planned": _explain_planned,
         "not_an_occurrence": _no_occurrence,
-    }.get(explanation.verdict, _kept)
+    }.get(explanation.verdict, _explain_kept)
     return write(explanation, name)
 
 
-def _ran(explanation: Explanation, _name: Name) -> str:
+def _explain_run(explanation: Explanation, _name: Name) -> str:
     if explanation.run is not None and explanation.run.backfill_id is not None and explanation.fired is not None:
-        late = f"a backfill made up for it on {_at(explanation, explanation.fired.at)}"
-        return f"{_moment(explanation)} ran after all: {late}, and opened an issue{_since(explanation)}."
+        late = f"a backfill made up for it on {_write_moment(explanation, explanation.fired.at)}"
+        return f"{_name_occurrence(explanation)} ran after all: {late}, and opened an issue{_what_became_of_run(explanation)}."
     found = explanation.run.probe if explanation.run is not None else None
-    probed = "" if found is None else f" {_sentence(probe.findings(found))}"
-    fired = f"it was fired {_late(explanation)}, and opened an issue{_since(explanation)}"
-    return f"{_moment(explanation)} ran: {fired}.{probed}"
+    probed = "" if found is None else f" {_as_sentence(probe.findings(found))}"
+    fired = f"it was fired {_write_lateness(explanation)}, and opened an issue{_what_became_of_run(explanation)}"
+    return f"{_name_occurrence(explanation)} ran: {fired}.{probed}"
 
 
-def _sentence(text: str) -> str:
+def _as_sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def _since(explanation: Explanation) -> str:
+def _what_became_of_run(explanation: Explanation) -> str:
     """Return what became of the run's issue, as the end of a sentence."""
-    return _became(explanation) + _freed(explanation)
+    return _how_run_ended(explanation) + _when_freed(explanation)
 
 
-def _became(explanation: Explanation) -> str:
+def _how_run_ended(explanation: Explanation) -> str:
     last = explanation.ended or explanation.attempt
     tried = explanation.attempt.event if explanation.attempt is not None else None
     after = f" after {tried.attempt} attempts" if isinstance(tried, RunAttemptBegun) else ""
@@ -150,7 +150,7 @@ def _became(explanation: Explanation) -> str:
         case RunFailed():
             return f", which was cancelled{after}"
         case RunAttemptFailed(attempt=attempt, next_at=next_at):
-            begins = _at(explanation, next_at)
+            begins = _write_moment(explanation, next_at)
             return f", which waits to be tried again: attempt {attempt} failed, and the next one begins on {begins}"
         case RunAttemptBegun(attempt=attempt):
             return f", which is open: attempt {attempt} is under way"
@@ -158,51 +158,53 @@ def _became(explanation: Explanation) -> str:
             return ", which is open"
 
 
-def _freed(explanation: Explanation) -> str:
+def _when_freed(explanation: Explanation) -> str:
     """Return when the issue was last taken from a worker, in brackets; nothing if it never was."""
     freed = explanation.freed
     if freed is None or not isinstance(freed.event, IssueFreed):
         return ""
     how = "the lease of a worker on it ran out" if freed.event.reason == "lease_over" else "it was released by force"
-    return f" ({how} on {_at(explanation, freed.at)})"
+    return f" ({how} on {_write_moment(explanation, freed.at)})"
 
 
-def _met(explanation: Explanation, _name: Name) -> str:
+def _explain_live_work(explanation: Explanation, _name: Name) -> str:
     run = explanation.run
     if run is not None and run.outcome == activity_gate.NO_ACTIVITY:
         since = activity_gate.window_start(run.payload)
-        last_run = f", on {_at(explanation, since)}" if since else ""
-        return f"{_moment(explanation)} was skipped, because nothing had happened in {_scope(explanation)} since the last run{last_run}."
+        last_run = f", on {_write_moment(explanation, since)}" if since else ""
+        return f"{_name_occurrence(explanation)} was skipped, because nothing had happened in {_scope_of_gate(explanation)} since the last run{last_run}."
     if explanation.reason == SUPERSEDED:
         return (
-            f"{_moment(explanation)} was skipped, because a later one was due as well and took its place: the policy is "
+            f"{_name_occurrence(explanation)} was skipped, because a later one was due as well and took its place: the policy is "
             "cancel_previous."
         )
     if run is not None and isinstance(run.outcome, Skipped) and run.outcome.budget is not None:
         over = run.outcome.budget
-        return f"{_moment(explanation)} was skipped: {over_budget(over)}{_frees(explanation, over)}."
+        return (
+            f"{_name_occurrence(explanation)} was skipped: {over_budget(over)}{_when_budget_frees(explanation, over)}."
+        )
     if run is not None and run.probe is not None and explanation.reason in (probe.FAILED, probe.UNANSWERED):
-        return f"{_moment(explanation)} was skipped: {probe.findings(run.probe)}."
+        return f"{_name_occurrence(explanation)} was skipped: {probe.findings(run.probe)}."
     if run is not None and isinstance(run.outcome, Skipped) and run.outcome.issue_id is None:
-        pause = f" (paused on {_at(explanation, explanation.obstacle.at)})" if explanation.obstacle else ""
-        return f"{_moment(explanation)} was skipped, because the project of the routine was paused{pause}."
+        pause = f" (paused on {_write_moment(explanation, explanation.obstacle.at)})" if explanation.obstacle else ""
+        return f"{_name_occurrence(explanation)} was skipped, because the project of the routine was paused{pause}."
     other = (
-        f"of the run of {_at(explanation, explanation.blocking.at)}" if explanation.blocking else "of an earlier run"
+        f"of the run of {_write_moment(explanation, explanation.blocking.at)}"
+        if explanation.blocking
+        else "of an earlier run"
     )
-    still_open = f"still open{_freed(explanation)}"
+    still_open = f"still open{_when_freed(explanation)}"
     if run is not None and isinstance(run.outcome, Coalesced):
         became, policy = "was joined to the issue", "coalesce_if_active"
-        return f"{_moment(explanation)} {became} {other}, which was {still_open}, as the policy {policy} says."
-    return (
-        f"{_moment(explanation)} was skipped, because the issue {other} was {still_open}: the policy is skip_if_active."
-    )
+        return f"{_name_occurrence(explanation)} {became} {other}, which was {still_open}, as the policy {policy} says."
+    return f"{_name_occurrence(explanation)} was skipped, because the issue {other} was {still_open}: the policy is skip_if_active."
 
 
-def _failed(explanation: Explanation, name: Name) -> str:
+def _explain_failure(explanation: Explanation, name: Name) -> str:
     reason = (
         explanation.run.outcome.reason if explanation.run and isinstance(explanation.run.outcome, Failed) else "unknown"
     )
-    return f"{_moment(explanation)} failed: {reason.rstrip('.')}{_by_agent(explanation, name)}."
+    return f"{_name_occurrence(explanation)} failed: {reason.rstrip('.')}{_by_agent(explanation, name)}."
 
 
 def over_budget(over: OverBudget) -> str:
@@ -211,58 +213,58 @@ def over_budget(over: OverBudget) -> str:
     return f"the budget of the {over.owner} is used up: {spent} of {most} within {span(timedelta(seconds=over.window_sec))}"
 
 
-def _frees(explanation: Explanation, over: OverBudget) -> str:
-    return "" if over.frees_at is None else f", and frees on {_at(explanation, over.frees_at)} at the earliest"
+def _when_budget_frees(explanation: Explanation, over: OverBudget) -> str:
+    return (
+        "" if over.frees_at is None else f", and frees on {_write_moment(explanation, over.frees_at)} at the earliest"
+    )
 
 
 def _by_agent(explanation: Explanation, name: Name) -> str:
     if explanation.obstacle is None:
         return ""
     became = "terminated" if isinstance(explanation.obstacle.event, AgentTerminated) else "paused"
-    return f" (it was {became} by {name(explanation.obstacle.actor)} on {_at(explanation, explanation.obstacle.at)})"
+    return f" (it was {became} by {name(explanation.obstacle.actor)} on {_write_moment(explanation, explanation.obstacle.at)})"
 
 
-def _missed(explanation: Explanation, name: Name) -> str:
+def _explain_missed(explanation: Explanation, name: Name) -> str:
     if explanation.missed is None or not isinstance(explanation.missed.event, TriggerMissed):
-        return f"{_moment(explanation)} has no outcome: the schedule was changed before it was settled."
-    event, record_time = explanation.missed.event, _at(explanation, explanation.missed.at)
+        return f"{_name_occurrence(explanation)} has no outcome: the schedule was changed before it was settled."
+    event, record_time = explanation.missed.event, _write_moment(explanation, explanation.missed.at)
     if event.reason == COMPANY_ARCHIVED:
-        return f"{_moment(explanation)} was missed: {_archived(explanation, name)}."
+        return f"{_name_occurrence(explanation)} was missed: {_explain_archiving(explanation, name)}."
     if event.reason == "paused":
-        return f"{_moment(explanation)} was missed: the routine was paused before the scheduler had come to it, as was recorded on {record_time}."
+        return f"{_name_occurrence(explanation)} was missed: the routine was paused before the scheduler had come to it, as was recorded on {record_time}."
     if (changed := CHANGED.get(event.reason)) is not None:
         editor = name(explanation.missed.actor)
-        return f"{_moment(explanation)} was missed: {changed} by {editor} on {record_time}, before the scheduler had come to it."
+        return f"{_name_occurrence(explanation)} was missed: {changed} by {editor} on {record_time}, before the scheduler had come to it."
     many = f" {event.count} occurrences were missed at once" if event.count > 1 else " It alone was missed"
     if event.reason == OVER_QUOTA:
-        return f"{_moment(explanation)} was missed: its company was over one of its quotas, as was recorded on {record_time}.{many}."
-    late = f"the scheduler came to it on {record_time}, {_late(explanation, explanation.missed.at)}"
+        return f"{_name_occurrence(explanation)} was missed: its company was over one of its quotas, as was recorded on {record_time}.{many}."
+    late = f"the scheduler came to it on {record_time}, {_write_lateness(explanation, explanation.missed.at)}"
     if event.reason == "catch_up_cap":
         rule = f"of what is late only the oldest {CATCH_UP_CAP} are made up for"
     else:
         rule = "the catch-up policy skip_missed drops what is more than 60 s late"
-    return f"{_moment(explanation)} was missed: {late}, and {rule}.{many}."
+    return f"{_name_occurrence(explanation)} was missed: {late}, and {rule}.{many}."
 
 
-def _archived(explanation: Explanation, name: Name) -> str:
+def _explain_archiving(explanation: Explanation, name: Name) -> str:
     archived = explanation.obstacle
-    author = "" if archived is None else f" by {name(archived.actor)} on {_at(explanation, archived.at)}"
+    author = "" if archived is None else f" by {name(archived.actor)} on {_write_moment(explanation, archived.at)}"
     return f"the company was archived{author}"
 
 
-def _planned(explanation: Explanation, name: Name) -> str:
+def _explain_planned(explanation: Explanation, name: Name) -> str:
     if explanation.obstacle is None and explanation.over_budget is not None:
         return (
-            f"{_moment(explanation)} is planned, but will be skipped as things stand: "
-            f"{over_budget(explanation.over_budget)}{_frees(explanation, explanation.over_budget)}."
+            f"{_name_occurrence(explanation)} is planned, but will be skipped as things stand: "
+            f"{over_budget(explanation.over_budget)}{_when_budget_frees(explanation, explanation.over_budget)}."
         )
     if explanation.obstacle is None:
-        return f"{_moment(explanation)} is planned{_due(explanation)}{_if_active(explanation)}."
+        return f"{_name_occurrence(explanation)} is planned{_when_due(explanation)}{_if_active(explanation)}."
     if explanation.obstacle.event.__struct_config__.tag == "project.paused":
-        return (
-            f"{_moment(explanation)} is planned, but will be skipped as things stand: the routine's project is paused."
-        )
-    return f"{_moment(explanation)} is planned, but will fail as things stand: the agent cannot be given work{_by_agent(explanation, name)}."
+        return f"{_name_occurrence(explanation)} is planned, but will be skipped as things stand: the routine's project is paused."
+    return f"{_name_occurrence(explanation)} is planned, but will fail as things stand: the agent cannot be given work{_by_agent(explanation, name)}."
 
 
 def _if_active(explanation: Explanation) -> str:
@@ -271,20 +273,20 @@ def _if_active(explanation: Explanation) -> str:
     if routine is None:
         return ""
     is_gated, is_probed = activity_gate.is_on(routine.settings), routine.settings.probe is not None
-    activity = f"something has happened in {_scope(explanation)} by then" if is_gated else ""
+    activity = f"something has happened in {_scope_of_gate(explanation)} by then" if is_gated else ""
     conditions = [condition for condition in (activity, "its probe passes then" if is_probed else "") if condition]
     return f", and runs only if {' and '.join(conditions)}" if conditions else ""
 
 
-def _scope(explanation: Explanation) -> str:
+def _scope_of_gate(explanation: Explanation) -> str:
     routine = explanation.question.period.routine
     return activity_gate.scope_words(routine.settings) if routine else "the company"
 
 
-def _due(explanation: Explanation) -> str:
+def _when_due(explanation: Explanation) -> str:
     occurrence = explanation.question.occurrence
     due = explanation.due_at(occurrence)
-    return "" if due is None or due == occurrence else f", due {_at(explanation, due)}"
+    return "" if due is None or due == occurrence else f", due {_write_moment(explanation, due)}"
 
 
 def _no_occurrence(explanation: Explanation, _name: Name) -> str:
@@ -292,9 +294,11 @@ def _no_occurrence(explanation: Explanation, _name: Name) -> str:
     if trigger is not None and trigger.kind != "schedule":
         return f"The trigger is no schedule: it fires when it is called ({trigger.kind})."
     sides = [("before", explanation.previous), ("after", explanation.following)]
-    neighbours = [f"the one {side} is {_at(explanation, moment)}" for side, moment in sides if moment is not None]
+    neighbours = [
+        f"the one {side} is {_write_moment(explanation, moment)}" for side, moment in sides if moment is not None
+    ]
     rest = f": {', '.join(neighbours)}" if neighbours else ", and there is none before or after"
-    return f"{_at(explanation, explanation.question.at)} is no time of the schedule{rest}.{_by_new_rules(explanation)}"
+    return f"{_write_moment(explanation, explanation.question.at)} is no time of the schedule{rest}.{_by_new_rules(explanation)}"
 
 
 def _by_new_rules(explanation: Explanation) -> str:
@@ -303,57 +307,63 @@ def _by_new_rules(explanation: Explanation) -> str:
     if replanned is None or not isinstance(replanned.event, TriggerReplanned):
         return ""
     return (
-        f" Since {_at(explanation, replanned.at)} it is planned by the zone data {replanned.event.zone_data}, by which the "
+        f" Since {_write_moment(explanation, replanned.at)} it is planned by the zone data {replanned.event.zone_data}, by which the "
         f"clocks of {explanation.zone} go by other rules than before."
     )
 
 
-def _kept(explanation: Explanation, name: Name) -> str:
+def _explain_kept(explanation: Explanation, name: Name) -> str:
     """Return the sentence for an occurrence that was kept from running, or that waits."""
     period = explanation.question.period
-    edited = f" by {name(period.edit.actor)} on {_at(explanation, period.edit.at)}" if period.edit else ""
+    edited = f" by {name(period.edit.actor)} on {_write_moment(explanation, period.edit.at)}" if period.edit else ""
     plan = explanation.question.plan
     match explanation.verdict:
         case "being_settled":
-            return _waits(explanation)
+            return _explain_waiting(explanation)
         case "not_yet_created":
-            creator = f"{name(explanation.created.actor)} on {_at(explanation, explanation.created.at)}"
-            return f"{_moment(explanation)} did not run: the schedule was not there yet; it was made by {creator}."
+            creator = f"{name(explanation.created.actor)} on {_write_moment(explanation, explanation.created.at)}"
+            return f"{_name_occurrence(explanation)} did not run: the schedule was not there yet; it was made by {creator}."
         case "deleted":
-            return f"{_moment(explanation)} {_did_not(explanation)}: the trigger was deleted{edited}."
+            return f"{_name_occurrence(explanation)} {_did_not(explanation)}: the trigger was deleted{edited}."
         case "disabled":
-            return f"{_moment(explanation)} {_did_not(explanation)}: the trigger was disabled{edited}."
+            return f"{_name_occurrence(explanation)} {_did_not(explanation)}: the trigger was disabled{edited}."
         case "before_start" if plan is not None and plan.starts_at is not None:
-            return f"{_moment(explanation)} {_did_not(explanation)}: the schedule starts on {_at(explanation, plan.starts_at)}."
+            return f"{_name_occurrence(explanation)} {_did_not(explanation)}: the schedule starts on {_write_moment(explanation, plan.starts_at)}."
         case "after_end" if plan is not None and plan.ends_at is not None:
-            return f"{_moment(explanation)} {_did_not(explanation)}: the schedule ended on {_at(explanation, plan.ends_at)}."
+            return f"{_name_occurrence(explanation)} {_did_not(explanation)}: the schedule ended on {_write_moment(explanation, plan.ends_at)}."
         case "company_archived":
-            return f"{_moment(explanation)} {_did_not(explanation)}: {_archived(explanation, name)}."
+            return f"{_name_occurrence(explanation)} {_did_not(explanation)}: {_explain_archiving(explanation, name)}."
         case "excluded_date":
-            return f"{_moment(explanation)} {_did_not(explanation)}: the date is one of those that the schedule leaves out."
+            return f"{_name_occurrence(explanation)} {_did_not(explanation)}: the date is one of those that the schedule leaves out."
         case _:
             return _kept_by_routine(explanation, name)
 
 
-def _waits(explanation: Explanation) -> str:
+def _explain_waiting(explanation: Explanation) -> str:
     trigger, occurrence = explanation.question.period.trigger, explanation.question.occurrence
     until = trigger.rests_until if trigger is not None else None
     if explanation.probe is not None:
-        return f"{_moment(explanation)} is due, and waits for the answer of its probe since {_at(explanation, explanation.probe.at)}."
+        return f"{_name_occurrence(explanation)} is due, and waits for the answer of its probe since {_write_moment(explanation, explanation.probe.at)}."
     if until is None or occurrence is None or not occurrence <= explanation.now < until:
-        return f"{_moment(explanation)} is due and about to be settled by the scheduler."
-    rests = f"its company was over one of its quotas, and the schedule rests until {_at(explanation, until)} at most"
-    return f"{_moment(explanation)} waits: {rests}. What is more than 60 s late then is recorded as missed."
+        return f"{_name_occurrence(explanation)} is due and about to be settled by the scheduler."
+    rests = f"its company was over one of its quotas, and the schedule rests until {_write_moment(explanation, until)} at most"
+    return f"{_name_occurrence(explanation)} waits: {rests}. What is more than 60 s late then is recorded as missed."
 
 
 def _kept_by_routine(explanation: Explanation, name: Name) -> str:
     period = explanation.question.period
     became = "archived" if explanation.verdict == "routine_archived" else "paused"
-    author = f" by {name(period.status.actor)} on {_at(explanation, period.status.at)}" if period.status else ""
+    author = (
+        f" by {name(period.status.actor)} on {_write_moment(explanation, period.status.at)}" if period.status else ""
+    )
     settings = period.routine.settings if period.routine else None
     note = f', saying "{settings.pause_note}"' if settings and settings.pause_note else ""
-    until = f"; it is to go on from {_at(explanation, settings.resume_at)}" if settings and settings.resume_at else ""
-    return f"{_moment(explanation)} {_did_not(explanation)}: the routine was {became}{author}{note}{until}."
+    until = (
+        f"; it is to go on from {_write_moment(explanation, settings.resume_at)}"
+        if settings and settings.resume_at
+        else ""
+    )
+    return f"{_name_occurrence(explanation)} {_did_not(explanation)}: the routine was {became}{author}{note}{until}."
 
 
 def _did_not(explanation: Explanation) -> str:
@@ -361,15 +371,15 @@ def _did_not(explanation: Explanation) -> str:
     return "did not run" if occurrence is not None and occurrence <= explanation.now else "will not run as things stand"
 
 
-def _moment(explanation: Explanation) -> str:
-    return f"The occurrence of {_at(explanation, explanation.question.occurrence or explanation.question.at)}"
+def _name_occurrence(explanation: Explanation) -> str:
+    return f"The occurrence of {_write_moment(explanation, explanation.question.occurrence or explanation.question.at)}"
 
 
-def _at(explanation: Explanation, moment: datetime) -> str:
+def _write_moment(explanation: Explanation, moment: datetime) -> str:
     return when(moment, explanation.zone)
 
 
-def _late(explanation: Explanation, moment: datetime | None = None) -> str:
+def _write_lateness(explanation: Explanation, moment: datetime | None = None) -> str:
     moment = moment or (explanation.fired.at if explanation.fired else None)
     due = explanation.due_at(explanation.question.occurrence)
     return (

@@ -105,7 +105,7 @@ def config_periods(routine_events: Sequence[Recorded], trigger_events: Sequence[
     periods = [ConfigPeriod(begin=BEGINNING, end=END, trigger=None, routine=None, edit=None, status=None)]
     for moment, recorded in merge(_in_time(routine_events), _in_time(trigger_events), key=itemgetter(0)):
         before = periods[-1]
-        after = _after(before, recorded)
+        after = _period_after(before, recorded)
         if isinstance(recorded.event, OF_TRIGGER + OF_ROUTINE):
             periods[-1] = replace(before, end=moment)
             periods.append(replace(after, begin=moment))
@@ -123,7 +123,7 @@ def _in_time(events: Sequence[Recorded]) -> Iterator[tuple[datetime, Recorded]]:
     return zip(accumulate((recorded.at for recorded in events), max), events, strict=True)
 
 
-def _after(period: ConfigPeriod, recorded: Recorded) -> ConfigPeriod:
+def _period_after(period: ConfigPeriod, recorded: Recorded) -> ConfigPeriod:
     match recorded.event:
         case RoutineCreated() | RoutineUpdated() | RoutineRestored() as event:
             routine = routines.evolve(period.routine, event)
@@ -149,7 +149,7 @@ def query_at(past: Sequence[ConfigPeriod], moment: datetime) -> ExplainQuery:
         question for period in past if (question := _planned_in(period, _first_plan(past), minute, moment)) is not None
     ]
     if queries:
-        return next((question for question in queries if _obstacle(question) is None), queries[0])
+        return next((question for question in queries if _find_obstacle(question) is None), queries[0])
     period = next(period for period in past if period.has(moment))
     if (plan := period.plan) is not None and plan.jitter_s:
         latest = plans.last_until(plan, moment, max(period.begin, moment - LONGEST_JITTER))
@@ -210,7 +210,7 @@ def as_things_stand(question: ExplainQuery, past: Sequence[ConfigPeriod]) -> Exp
     trigger = past[-1].trigger
     if trigger is None or trigger.next_unsettled_at is None or question.occurrence is None:
         return question
-    waits = question.occurrence >= trigger.next_unsettled_at and _obstacle(question) is None
+    waits = question.occurrence >= trigger.next_unsettled_at and _find_obstacle(question) is None
     return replace(question, period=past[-1]) if waits else question
 
 
@@ -226,14 +226,14 @@ def verdict(question: ExplainQuery, fired: RunFired | None, missed: Recorded | N
         return "missed"
     if question.occurrence is None or question.plan is None:
         return "not_an_occurrence"
-    if (obstacle := _obstacle(question)) is not None:
+    if (obstacle := _find_obstacle(question)) is not None:
         return obstacle
     if plans.due_at(question.plan, question.occurrence) > now:
         return "planned"
     return "being_settled" if question.period.end == END else "missed"
 
 
-def _obstacle(question: ExplainQuery) -> Verdict | None:
+def _find_obstacle(question: ExplainQuery) -> Verdict | None:
     """Return what kept the schedule from firing; None if nothing did."""
     trigger, routine = question.period.trigger, question.period.routine
     if trigger is None or routine is None:

@@ -43,7 +43,7 @@ def carried_out(workflow: Json, init_params: Json, limits: Limits = DEFAULT) -> 
         config = task.configs_of(workflow)[step]
         inputs = {name: value for name, value in config.items() if name != "activity"}
         try:
-            outputs = {"text": _text(config, values)}
+            outputs = {"text": _read_text(config, values)}
             reported = TrajectoryStepReported(step=step, status="completed", inputs=inputs, outputs=outputs)
             parts = trajectory.parts_after(parts, reported)
             trajectory.must_fit(parts, limits)
@@ -67,7 +67,7 @@ def _must_be_shallow(outputs: Json, most: int) -> None:
         raise RuleViolation(f"what it gives is nested deeper than {most} levels")
 
 
-def _text(config: dict[str, Any], values: dict[str, Any]) -> object:
+def _read_text(config: dict[str, Any], values: dict[str, Any]) -> object:
     if "text_path" not in config:
         return config.get("text", "")
     value: Any = values

@@ -89,7 +89,7 @@ def must_be_there(task: Task | None) -> Task:
     return task
 
 
-def declared(workflow: Json) -> dict[str, Any]:
+def declared_parameters(workflow: Json) -> dict[str, Any]:
     """Return the parameters that a workflow declares, with their defaults, in its order; empty if there are none."""
     parameters = workflow.get("init_params")
     return parameters if isinstance(parameters, dict) else {}

@@ -78,7 +78,7 @@ def evolve(trajectory: Trajectory | None, event: TrajectoryEvent) -> Trajectory:
         case Trajectory(), TrajectoryMoved(status=status):
             return replace(trajectory, status=status, claim=trajectory.claim if status == "running" else None)
         case Trajectory(), TrajectoryUsageReported():
-            return replace(trajectory, usage=_updated(trajectory.usage, event))
+            return replace(trajectory, usage=_merge_usage(trajectory.usage, event))
         case Trajectory(), TrajectoryStepReported() | TrajectoryLabelled():
             return replace(trajectory, parts=parts_after(trajectory.parts, event))
         case _:
@@ -169,10 +169,10 @@ def report(
 def report_usage(trajectory: Trajectory, new: TrajectoryUsageReported) -> list[TrajectoryEvent]:
     """Record what the work on the trajectory has used; nothing if all of it is known."""
     known = replace(trajectory.usage, run_id=new.run_id)
-    return [] if _updated(known, new) == known else [new]
+    return [] if _merge_usage(known, new) == known else [new]
 
 
-def _updated(old: TrajectoryUsageReported, new: TrajectoryUsageReported) -> TrajectoryUsageReported:
+def _merge_usage(old: TrajectoryUsageReported, new: TrajectoryUsageReported) -> TrajectoryUsageReported:
     return replace(old, **{name: value for name, value in asdict(new).items() if value is not None})
 
 

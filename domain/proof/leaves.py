@@ -60,9 +60,9 @@ def company_of(body: bytes) -> UUID | None:
             text = _decode(body).company_id
         except (msgspec.DecodeError, RecursionError):
             return None
-    return _company(text) if isinstance(text, str) else None
+    return _parse_company(text) if isinstance(text, str) else None
 
 
 @lru_cache(10_000)
-def _company(text: str) -> UUID | None:
+def _parse_company(text: str) -> UUID | None:
     return UUID(text) if _CANONICAL.fullmatch(text) else None

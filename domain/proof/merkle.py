@@ -80,47 +80,47 @@ class Tree:
         """Return the proof that the leaf at a place is in the tree of this size (RFC 6962, 2.1.1)."""
         if not 0 <= place < size:
             raise ValueError(f"a tree of {size} leaves has none at {place}")
-        return self._path(place, 0, size)
+        return self._inclusion_path(place, 0, size)
 
     def prove_consistency(self, older: int, size: int) -> list[bytes]:
         """Return the proof that the tree of this size begins with that of an older size (RFC 6962, 2.1.2)."""
         if not 0 <= older <= size:
             raise ValueError(f"a tree of {size} leaves does not begin with one of {older}")
-        return self._subproof(older, 0, size, is_known=True) if 0 < older < size else []
+        return self._consistency_path(older, 0, size, is_known=True) if 0 < older < size else []
 
-    def _path(self, place: int, start: int, end: int) -> list[bytes]:
+    def _inclusion_path(self, place: int, start: int, end: int) -> list[bytes]:
         if end - start == 1:
             return []
         middle = start + _largest_power_below(end - start)
         if place < middle:
-            return [*self._path(place, start, middle), self._root_of(middle, end)]
-        return [*self._path(place, middle, end), self._root_of(start, middle)]
+            return [*self._inclusion_path(place, start, middle), self._root_of(middle, end)]
+        return [*self._inclusion_path(place, middle, end), self._root_of(start, middle)]
 
-    def _subproof(self, older: int, start: int, end: int, *, is_known: bool) -> list[bytes]:
+    def _consistency_path(self, older: int, start: int, end: int, *, is_known: bool) -> list[bytes]:
         if older == end:
             return [] if is_known else [self._root_of(start, end)]
         middle = start + _largest_power_below(end - start)
         if older <= middle:
-            return [*self._subproof(older, start, middle, is_known=is_known), self._root_of(middle, end)]
-        return [*self._subproof(older, middle, end, is_known=False), self._root_of(start, middle)]
+            return [*self._consistency_path(older, start, middle, is_known=is_known), self._root_of(middle, end)]
+        return [*self._consistency_path(older, middle, end, is_known=False), self._root_of(start, middle)]
 
     def _root_of(self, start: int, end: int) -> bytes:
         """Return the root of the leaves from `start` to `end`, where `start` is where such a subtree begins."""
         width = end - start
         if width & (width - 1) == 0:
-            return self._perfect(width.bit_length() - 1, start)
+            return self._perfect_root(width.bit_length() - 1, start)
         middle = start + _largest_power_below(width)
         return hash_node(self._root_of(start, middle), self._root_of(middle, end))
 
-    def _perfect(self, height: int, start: int) -> bytes:
+    def _perfect_root(self, height: int, start: int) -> bytes:
         """Return the root of the 2**height leaves from `start` on."""
         level, above = divmod(height, TILE_HEIGHT)
-        hashes = self._hashes(level, start >> (level * TILE_HEIGHT), 1 << above)
+        hashes = self._read_hashes(level, start >> (level * TILE_HEIGHT), 1 << above)
         while len(hashes) > 1:
             hashes = [hash_node(left, right) for left, right in zip(hashes[::2], hashes[1::2], strict=True)]
         return hashes[0]
 
-    def _hashes(self, level: int, place: int, count: int) -> Sequence[bytes]:
+    def _read_hashes(self, level: int, place: int, count: int) -> Sequence[bytes]:
         """Return hashes that lie in one tile, of which all that are there are read at once."""
         number, first = divmod(place, TILE_WIDTH)
         if (level, number) not in self._tiles:

@@ -90,7 +90,7 @@ def cosignatures(body: bytes, key: WitnessKey) -> list[Cosignature]:
     return [
         line
         for text in body.decode(errors="replace").split("\n")[:MOST_LINES]
-        if (line := _cosignature(text, key)) is not None
+        if (line := _parse_cosignature(text, key)) is not None
     ]
 
 
@@ -99,7 +99,7 @@ def with_cosignatures(checkpoint: str, lines: Sequence[str]) -> str:
     return checkpoint + "".join(f"{line}\n" for line in lines)
 
 
-def _cosignature(text: str, key: WitnessKey) -> Cosignature | None:
+def _parse_cosignature(text: str, key: WitnessKey) -> Cosignature | None:
     name, _, encoded = text.removeprefix(MARK).partition(" ")
     try:
         content = b64decode(encoded, validate=True)

@@ -54,10 +54,10 @@ def holds(window: Window) -> bool:
 def evidence(window: Window) -> Json:
     """Return why an occurrence was held back or let through, as its run shows it."""
     activity = window.activity
-    found = {} if activity is None else {"matchedEvent": activity.event, "matchedAt": _text(activity.at)}
+    found = {} if activity is None else {"matchedEvent": activity.event, "matchedAt": _time_text(activity.at)}
     return {
         "verdict": "first_run" if window.since is None else "quiet" if activity is None else "active",
-        "windowStart": _text(window.since),
+        "windowStart": _time_text(window.since),
         "matchedActivityId": None if activity is None else str(activity.id),
         **found,
     }
@@ -80,5 +80,5 @@ def condition(settings: RoutineSettings) -> str:
     return f"An occurrence is skipped unless something else has happened in {scope_words(settings)} since the last run."
 
 
-def _text(moment: datetime | None) -> str | None:
+def _time_text(moment: datetime | None) -> str | None:
     return None if moment is None else moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

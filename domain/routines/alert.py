@@ -59,7 +59,7 @@ def evolve(alert: Alert | None, event: AlertEvent) -> Alert:
             raise ImpossibleHistory(alert, event)
 
 
-def raised(due: DueAlert, title: str, reason: str) -> AlertEvent:
+def raise_alert(due: DueAlert, title: str, reason: str) -> AlertEvent:
     """Return the event that the trouble began; `reason` is why the run failed, if it is about that."""
     facts: dict[str, Any] = {"subject_id": due.id, "routine_id": due.routine_id, "title": title}
     match due.kind, due.run_id:
@@ -73,7 +73,7 @@ def raised(due: DueAlert, title: str, reason: str) -> AlertEvent:
             raise ValueError(due)
 
 
-def over(due: DueAlert, title: str) -> AlertEvent:
+def end_alert(due: DueAlert, title: str) -> AlertEvent:
     """Return the event that the trouble is over."""
     facts: dict[str, Any] = {"subject_id": due.id, "routine_id": due.routine_id, "title": title}
     if due.kind == "failing" and due.run_id is not None:

@@ -22,7 +22,7 @@ class Spent(Value, frozen=True):
     reached_at: datetime | None = None
 
 
-def exceeded(owner: Owner, budget: Budget, spent: Spent) -> OverBudget | None:
+def find_excess(owner: Owner, budget: Budget, spent: Spent) -> OverBudget | None:
     """Return what a firing beyond the budget rests on; None while less is spent than the budget allows."""
     if spent.micros < budget.max_cost_micros:
         return None
@@ -36,7 +36,7 @@ def exceeded(owner: Owner, budget: Budget, spent: Spent) -> OverBudget | None:
     )
 
 
-def skipped(over: OverBudget) -> Skipped:
+def skip_over_budget(over: OverBudget) -> Skipped:
     """Return the outcome of a firing beyond a budget."""
     return Skipped(reason=OVER_BUDGET, budget=over)
 

@@ -127,7 +127,7 @@ def render(
     return RenderedTemplate(title=title, description=description, variables=resolved)
 
 
-def failed(refusal: DomainError) -> Failed:
+def refused_outcome(refusal: DomainError) -> Failed:
     """
     Return the outcome of a refused firing that no client waits for; its reason is the refusal's message, cut at
     LONGEST_REASON.
@@ -136,7 +136,7 @@ def failed(refusal: DomainError) -> Failed:
     return Failed(reason=message if len(message) <= LONGEST_REASON else f"{message[: LONGEST_REASON - 1]}…")
 
 
-def superseded(run_id: UUID) -> Skipped:
+def superseded_outcome(run_id: UUID) -> Skipped:
     """Return the outcome of a firing whose place is taken, before it opened anything, by a later one that is due as well."""
     return Skipped(into_run_id=run_id, reason=SUPERSEDED)
 
@@ -147,12 +147,12 @@ def deadline(settings: RoutineSettings, moment: datetime) -> datetime | None:
     return None if most is None else moment + timedelta(seconds=most)
 
 
-def held(firing: FiringRequest, settings: RoutineSettings) -> Skipped | None:
+def held_outcome(firing: FiringRequest, settings: RoutineSettings) -> Skipped | None:
     """Return the outcome of a firing that the activity gate or the probe holds back; None if neither does."""
     if firing.window is not None and activity_gate.holds(firing.window):
         return activity_gate.NO_ACTIVITY
     if firing.finding is not None and settings.probe is not None:
-        return probe.skipped(settings.probe, firing.finding)
+        return probe.skip_by_probe(settings.probe, firing.finding)
     return None
 
 
@@ -183,7 +183,7 @@ def facts(firing: FiringRequest, routine: Routine, slot: Slot, outcome: Outcome)
     if not isinstance(outcome, Opened) or isinstance(firing.rendered, Failed):
         return Facts(run=run, issue=None, slot=())
     live = LiveWork(issue_id=outcome.issue_id, run_id=firing.run_id)
-    issue = _issue(firing, firing.rendered, routine.settings)
+    issue = _open_issue(firing, firing.rendered, routine.settings)
     return Facts(run=run, issue=issue, slot=tuple(slots.take(slot, firing.routine_id, live)))
 
 
@@ -201,7 +201,7 @@ def fired_with(firing: FiringRequest, routine: Routine, outcome: Outcome) -> Run
         backfill_id=firing.backfill_id,
         idempotency_key=firing.idempotency_key,
         request_digest=firing.request_digest if firing.idempotency_key is not None else None,
-        payload=None if outcome == PROJECT_PAUSED else _payload(firing),
+        payload=None if outcome == PROJECT_PAUSED else _payload_to_keep(firing),
         responsible_user_id=routine.responsible_user_id,
         deadline=firing.deadline if isinstance(outcome, Opened | Started) else None,
         retry=routine.settings.retry_policy if isinstance(outcome, Opened) else None,
@@ -211,7 +211,7 @@ def fired_with(firing: FiringRequest, routine: Routine, outcome: Outcome) -> Run
     )
 
 
-def _issue(firing: FiringRequest, rendered: RenderedTemplate, settings: RoutineSettings) -> IssueOpened:
+def _open_issue(firing: FiringRequest, rendered: RenderedTemplate, settings: RoutineSettings) -> IssueOpened:
     return IssueOpened(
         details=IssueDetails(
             title=rendered.title,
@@ -232,7 +232,7 @@ def _issue(firing: FiringRequest, rendered: RenderedTemplate, settings: RoutineS
     )
 
 
-def _payload(firing: FiringRequest) -> Json | None:
+def _payload_to_keep(firing: FiringRequest) -> Json | None:
     """Return the payload that a run keeps, with the values of the variables (contract 2.3)."""
     filled = {} if isinstance(firing.rendered, Failed) else firing.rendered.variables
     payload = firing.payload

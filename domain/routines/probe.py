@@ -88,7 +88,7 @@ def answer(request: Request, finding: ProbeFinding) -> list[ProbeAnswered]:
     return [ProbeAnswered(trigger_id=request.trigger_id, occurrence=request.occurrence, finding=finding)]
 
 
-def skipped(probe: Probe, finding: ProbeFinding) -> Skipped | None:
+def skip_by_probe(probe: Probe, finding: ProbeFinding) -> Skipped | None:
     """Return the outcome of a firing that the finding keeps from beginning; None if it may begin."""
     match finding.verdict:
         case "failed":
@@ -99,7 +99,7 @@ def skipped(probe: Probe, finding: ProbeFinding) -> Skipped | None:
             return None
 
 
-def unanswered(reason: str, took_ms: int | None = None) -> ProbeFinding:
+def unanswered_finding(reason: str, took_ms: int | None = None) -> ProbeFinding:
     """Return the finding that there was no answer, and why."""
     return ProbeFinding(verdict="unanswered", reason=reason, took_ms=took_ms)
 
@@ -107,10 +107,10 @@ def unanswered(reason: str, took_ms: int | None = None) -> ProbeFinding:
 def judge(probe: Probe, answer: Answer, body: bytes) -> ProbeFinding:
     """Return what the probe has found in an answer, or that there was none."""
     if answer.status is None:
-        return unanswered(answer.reason or "", answer.took_ms)
+        return unanswered_finding(answer.reason or "", answer.took_ms)
     finding = ProbeFinding(verdict="failed", status=answer.status, took_ms=answer.took_ms)
     if not _is_expected(probe, answer.status):
-        return replace(finding, reason=f"The status is {answer.status}, and should be {_status(probe)}")
+        return replace(finding, reason=f"The status is {answer.status}, and should be {_expected_status(probe)}")
     if probe.json is None:
         return replace(finding, verdict="passed")
     if answer.reason is not None:
@@ -122,10 +122,12 @@ def judge(probe: Probe, answer: Answer, body: bytes) -> ProbeFinding:
     value = variables.value_at(document, probe.json.path.split("."), NOWHERE)
     if value is NOWHERE:
         return replace(finding, reason=f"There is nothing at {probe.json.path}")
-    finding = replace(finding, found=_shown(value))
+    finding = replace(finding, found=_describe_value(value))
     if _are_equal(value, probe.json.equals):
         return replace(finding, verdict="passed")
-    return replace(finding, reason=f"{probe.json.path} is {finding.found}, and should be {_json(probe.json.equals)}")
+    return replace(
+        finding, reason=f"{probe.json.path} is {finding.found}, and should be {_json_text(probe.json.equals)}"
+    )
 
 
 def needs_body(probe: Probe, status: int) -> bool:
@@ -136,7 +138,7 @@ def needs_body(probe: Probe, status: int) -> bool:
 def condition(probe: Probe) -> str:
     """Return the rule of a routine's probe as a sentence, without its address."""
     otherwise = "it is skipped as well" if probe.if_unanswered == "skip" else "it fires all the same"
-    return f"An occurrence is skipped unless the routine's probe answers with {_wanted(probe)}; if nobody answers, {otherwise}."
+    return f"An occurrence is skipped unless the routine's probe answers with {_expected_answer(probe)}; if nobody answers, {otherwise}."
 
 
 def findings(finding: ProbeFinding) -> str:
@@ -147,12 +149,12 @@ def findings(finding: ProbeFinding) -> str:
             found = "" if finding.found is None else f" and {finding.found}"
             return f"its probe passed with the status {finding.status}{found}{took}"
         case "failed":
-            return f"its probe did not pass{took}: {_clause(finding.reason)}"
+            return f"its probe did not pass{took}: {_as_clause(finding.reason)}"
         case "unanswered":
-            return f"its probe was not answered{took}: {_clause(finding.reason)}"
+            return f"its probe was not answered{took}: {_as_clause(finding.reason)}"
 
 
-def _clause(reason: str | None) -> str:
+def _as_clause(reason: str | None) -> str:
     text = (reason or "the reason is not known").rstrip(".")
     return text[:1].lower() + text[1:]
 
@@ -161,13 +163,13 @@ def _is_expected(probe: Probe, status: int) -> bool:
     return 200 <= status < 300 if probe.status is None else status == probe.status  # noqa: PLR2004 HTTP's
 
 
-def _status(probe: Probe) -> str:
+def _expected_status(probe: Probe) -> str:
     return "2xx" if probe.status is None else str(probe.status)
 
 
-def _wanted(probe: Probe) -> str:
-    value = "" if probe.json is None else f" and {_json(probe.json.equals)} at {probe.json.path}"
-    return f"the status {_status(probe)}{value}"
+def _expected_answer(probe: Probe) -> str:
+    value = "" if probe.json is None else f" and {_json_text(probe.json.equals)} at {probe.json.path}"
+    return f"the status {_expected_status(probe)}{value}"
 
 
 def _are_equal(value: Any, wanted: Scalar | None) -> bool:
@@ -175,11 +177,11 @@ def _are_equal(value: Any, wanted: Scalar | None) -> bool:
     return isinstance(value, bool) == isinstance(wanted, bool) and bool(value == wanted)
 
 
-def _json(value: Any) -> str:
+def _json_text(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _shown(value: Any) -> str:
+def _describe_value(value: Any) -> str:
     """Return what was found: a single value cut to LONGEST_FOUND characters, of anything larger only what it is."""
     match value:
         case dict():
@@ -187,5 +189,5 @@ def _shown(value: Any) -> str:
         case list():
             return "an array"
         case _:
-            text = _json(value)
+            text = _json_text(value)
             return text if len(text) <= LONGEST_FOUND else f"{text[: LONGEST_FOUND - 1]}…"

@@ -74,7 +74,7 @@ def create(
     Raise RuleViolation for too many variables, or for settings that are too large.
     """
     activity_gate.check(settings)
-    settings = _without_pause(_paused_without_assignee(_synced(settings)))
+    settings = _without_pause(_paused_without_assignee(_declare_variables(settings)))
     _must_fit(settings, None, limits)
     return [RoutineCreated(settings=settings, responsible_user_id=responsible_user_id)]
 
@@ -93,8 +93,8 @@ def update(routine: Routine, settings: RoutineSettings, limits: Limits = DEFAULT
         raise RuleViolation("Default agent required")
     if settings != old:
         activity_gate.check(settings)
-    if _template(settings) != _template(old):
-        settings = _synced(_without_orphans(settings, old))
+    if _template_of(settings) != _template_of(old):
+        settings = _declare_variables(_without_orphans(settings, old))
     settings = _without_pause(_paused_without_assignee(settings))
     _must_fit(settings, old, limits)
     if settings.call is not None and settings.retry_policy is not None:
@@ -156,26 +156,26 @@ def _must_fit(new: RoutineSettings, old: RoutineSettings | None, limits: Limits)
 
     Settings that were too large before the limit existed may change, but not grow.
     """
-    if (size := _weight(new)) > limits.max_routine_bytes and (old is None or size > _weight(old)):
+    if (size := _size_of_settings(new)) > limits.max_routine_bytes and (old is None or size > _size_of_settings(old)):
         raise RuleViolation(
             f"A routine has at most {limits.max_routine_bytes} bytes of title, description, variables and overrides, "
             f"got {size}"
         )
 
 
-def _weight(settings: RoutineSettings) -> int:
+def _size_of_settings(settings: RoutineSettings) -> int:
     """Return the size of the settings in bytes of JSON, without the parts that a pause or an ending changes."""
     call = settings.call and replace(settings.call, secrets=None, callback=None)
     return size_of(replace(settings, status="active", pause_note=None, resume_at=None, bulk_pause_id=None, call=call))
 
 
-def _template(settings: RoutineSettings) -> tuple[object, ...]:
+def _template_of(settings: RoutineSettings) -> tuple[object, ...]:
     return settings.title, settings.description, settings.variables
 
 
-def _synced(settings: RoutineSettings) -> RoutineSettings:
+def _declare_variables(settings: RoutineSettings) -> RoutineSettings:
     """Return the settings with a declaration for every variable that the title and description name (contract 2.1)."""
-    synced = variables.synced(settings.variables, settings.title, settings.description)
+    synced = variables.sync_declarations(settings.variables, settings.title, settings.description)
     if len(synced) > MOST_VARIABLES:
         raise RuleViolation(f"A routine can have at most {MOST_VARIABLES} variables")
     if len(variables.paths_in(settings.title, settings.description)) > variables.MOST_PATHS:
@@ -190,7 +190,9 @@ def _without_orphans(settings: RoutineSettings, old: RoutineSettings) -> Routine
     dropped_names = set(variables.names_in(old.title, old.description)) - set(
         variables.names_in(settings.title, settings.description)
     )
-    remaining = (v for v in settings.variables if v.name not in dropped_names or v != variables.undeclared(v.name))
+    remaining = (
+        v for v in settings.variables if v.name not in dropped_names or v != variables.declare_variable(v.name)
+    )
     return replace(settings, variables=tuple(remaining))
 
 

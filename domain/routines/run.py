@@ -58,7 +58,7 @@ def evolve(run: Run | None, event: RunEvent) -> Run:
         ):
             return replace(run, attempt=begun, waiting=None, deadline=deadline)
         case Run(outcome=Opened() | Started()), RunReported():
-            return replace(run, report=_updated(run.report, event))
+            return replace(run, report=_merge_report(run.report, event))
         case _:
             raise ImpossibleHistory(run, event)
 
@@ -81,10 +81,10 @@ def report(run: Run, new: RunReported) -> list[RunEvent]:
     if not isinstance(run.outcome, Opened | Started):
         raise Conflict("The run began no work, so there is nothing to report of it")
     known = replace(run.report, routine_id=new.routine_id, agent_id=new.agent_id)
-    return [] if _updated(known, new) == known else [new]
+    return [] if _merge_report(known, new) == known else [new]
 
 
-def _updated(old: RunReported, new: RunReported) -> RunReported:
+def _merge_report(old: RunReported, new: RunReported) -> RunReported:
     return replace(old, **{name: value for name, value in asdict(new).items() if value is not None})
 
 

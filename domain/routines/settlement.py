@@ -76,7 +76,7 @@ def replan(plan: Plan, since: datetime, now: datetime, zone_data: str) -> list[T
     What is due is settled as it was planned, and so is what is over by the present rules and to come by the former ones:
     it runs late. Nothing else that is over by the present rules is made up for.
     """
-    counterpart = _nearest(plan, since)
+    counterpart = _nearest_occurrence(plan, since)
     if since <= now or (counterpart is not None and counterpart <= now):
         return []
     next_at = plans.next_after(plan, max(now, since - LONGEST_SHIFT))
@@ -85,7 +85,7 @@ def replan(plan: Plan, since: datetime, now: datetime, zone_data: str) -> list[T
     return [TriggerReplanned(zone_data=zone_data, next_at=next_at, due_at=due_at_or_none(plan, next_at))]
 
 
-def _nearest(plan: Plan, moment: datetime) -> datetime | None:
+def _nearest_occurrence(plan: Plan, moment: datetime) -> datetime | None:
     """Return the occurrence nearest to the moment, LONGEST_SHIFT away at most; None if there is none."""
     candidates = (
         plans.last_until(plan, moment, moment - LONGEST_SHIFT),
@@ -121,7 +121,7 @@ def rest(trigger: Trigger, plan: Plan, since: datetime, pending: Due, now: datet
     return [replace(missed, rests_until=now + min(max(now - over_since, timedelta()), LONGEST_REST))]
 
 
-def rested(trigger: Trigger, plan: Plan, since: datetime, now: datetime) -> TriggerMissed | None:
+def miss_rested(trigger: Trigger, plan: Plan, since: datetime, now: datetime) -> TriggerMissed | None:
     """
     Return what came due while the schedule rested and is too late to run now that its company is within its quotas.
 

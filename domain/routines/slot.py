@@ -45,17 +45,17 @@ def take(slot: Slot, routine_id: UUID, live: LiveWork) -> list[SlotEvent]:
     """Record that the routine has one more piece of live work; nothing if the slot has it already."""
     if live in slot.live:
         return []
-    return [*_counted(slot, routine_id), SlotTaken(routine_id=routine_id, live=live)]
+    return [*_count_if_due(slot, routine_id), SlotTaken(routine_id=routine_id, live=live)]
 
 
 def free(slot: Slot, routine_id: UUID, issue_id: UUID) -> list[SlotEvent]:
     """Record that an issue or a trajectory is not live any more; nothing if the slot does not have it."""
     if not any(live.issue_id == issue_id for live in slot.live):
         return []
-    return [*_counted(slot, routine_id), SlotFreed(routine_id=routine_id, issue_id=issue_id)]
+    return [*_count_if_due(slot, routine_id), SlotFreed(routine_id=routine_id, issue_id=issue_id)]
 
 
-def _counted(slot: Slot, routine_id: UUID) -> list[SlotEvent]:
+def _count_if_due(slot: Slot, routine_id: UUID) -> list[SlotEvent]:
     """Return a snapshot if enough events have passed since the last one."""
     is_due = slot.since_count >= min(max(len(slot.live), COUNT_EVERY), COUNT_AT_LATEST)
     return [SlotCounted(routine_id=routine_id, live=slot.live)] if is_due else []

@@ -77,9 +77,9 @@ def evolve(trigger: Trigger | None, event: TriggerEvent) -> Trigger:
     """Fold an event into the state of a trigger. Raise ImpossibleHistory if the event cannot follow."""
     match trigger, event:
         case None, TriggerCreated():
-            return _begun(event)
+            return _new_trigger(event)
         case Trigger(deleted=True), TriggerRestored():
-            return _begun(event)
+            return _new_trigger(event)
         case Trigger(deleted=False), TriggerUpdated(settings=settings, webhook=None, next_at=since):
             return _going_on(trigger, since, settings=settings)
         case Trigger(deleted=False), TriggerUpdated(settings=settings, webhook=webhook, next_at=since):
@@ -107,7 +107,7 @@ def _going_on(trigger: Trigger, since: datetime | None, **changes: Any) -> Trigg
     return replace(trigger, next_unsettled_at=since, over_since=None, rests_until=None, **changes)
 
 
-def _begun(event: TriggerCreated | TriggerRestored) -> Trigger:
+def _new_trigger(event: TriggerCreated | TriggerRestored) -> Trigger:
     return Trigger(
         routine_id=event.routine_id,
         kind=event.kind,
@@ -121,7 +121,7 @@ def create(
     routine_id: UUID, kind: TriggerKind, settings: TriggerSettings, now: datetime, webhook: Webhook | None = None
 ) -> list[TriggerEvent]:
     """Create a trigger. Raise RuleViolation or BadSchedule for a schedule that cannot be followed."""
-    settings, next_at, due_at = _checked(routine_id, kind, settings, now)
+    settings, next_at, due_at = _check_settings(routine_id, kind, settings, now)
     if (plan := _plan_of(routine_id, kind, settings)) is not None:
         plans.must_have_an_occurrence(plan, now)
     created = TriggerCreated(routine_id=routine_id, kind=kind, settings=settings, next_at=next_at, due_at=due_at)
@@ -154,7 +154,7 @@ def update(
     before, or `may_be_over`.
     """
     old = plan_of(trigger)
-    settings, next_at, due_at = _checked(trigger.routine_id, trigger.kind, settings, now)
+    settings, next_at, due_at = _check_settings(trigger.routine_id, trigger.kind, settings, now)
     if settings == trigger.settings and webhook is None:
         return []
     plan = _plan_of(trigger.routine_id, trigger.kind, settings)
@@ -179,7 +179,7 @@ def restore(trigger: Trigger, state: TriggerState, now: datetime, webhook: Webho
 
     A schedule that is over is restored as one: it has no further occurrence.
     """
-    settings, next_at, due_at = _checked(trigger.routine_id, state.kind, state.settings, now)
+    settings, next_at, due_at = _check_settings(trigger.routine_id, state.kind, state.settings, now)
     restored = TriggerRestored(routine_id=trigger.routine_id, kind=state.kind, settings=settings, next_at=next_at)
     return [replace(restored, due_at=due_at, webhook=webhook)]
 
@@ -198,7 +198,7 @@ def secrets_of(trigger: Trigger) -> list[UUID]:
 
 def good_secrets_of(trigger: Trigger, now: datetime) -> list[UUID]:
     """Return the vault's ids of the secrets that are accepted now."""
-    return signing_keys.good(signing_of(trigger), now)
+    return signing_keys.signing_secret_ids(signing_of(trigger), now)
 
 
 def signing_of(trigger: Trigger) -> Signing:
@@ -246,10 +246,10 @@ def due_at_or_none(plan: Plan, next_at: datetime | None) -> datetime | None:
 def _plan_of(routine_id: UUID, kind: TriggerKind, settings: TriggerSettings) -> Plan | None:
     if kind != "schedule" or (settings.cron_expression is None and settings.run_at is None):
         return None
-    return _plan(routine_id, settings)
+    return _plan_for(routine_id, settings)
 
 
-def _plan(routine_id: UUID, settings: TriggerSettings) -> Plan:
+def _plan_for(routine_id: UUID, settings: TriggerSettings) -> Plan:
     zone = settings.timezone or "UTC"
     return Plan(
         seed=routine_id,
@@ -262,7 +262,7 @@ def _plan(routine_id: UUID, settings: TriggerSettings) -> Plan:
     )
 
 
-def _checked(
+def _check_settings(
     routine_id: UUID, kind: TriggerKind, settings: TriggerSettings, now: datetime
 ) -> tuple[TriggerSettings, datetime | None, datetime | None]:
     """
@@ -277,7 +277,7 @@ def _checked(
         return TriggerSettings(**mine), None, None
     settings = replace(settings, signing_mode=None, replay_window_sec=None)
     settings = _checked_times(settings)
-    plan = _plan(routine_id, settings)
+    plan = _plan_for(routine_id, settings)
     next_at = plans.next_after(plan, now)
     return settings, next_at, due_at_or_none(plan, next_at)
 
@@ -290,7 +290,7 @@ def _checked_times(settings: TriggerSettings) -> TriggerSettings:
     """
     if settings.timezone is None:
         raise RuleViolation("Scheduled triggers require timezone")
-    zone = zones.spelled(settings.timezone)
+    zone = zones.spell_zone(settings.timezone)
     settings = replace(settings, timezone=zone)
     moments = (settings.run_at, settings.starts_at, settings.ends_at)
     if not all(moment is None or EARLIEST <= moment < TOO_FAR for moment in moments):

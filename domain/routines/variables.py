@@ -41,18 +41,18 @@ MONTHS = (
 def names_in(*texts: str | None) -> tuple[str, ...]:
     """Return the names in the placeholders of the texts, built-in ones too, in order of first appearance."""
     return tuple(
-        dict.fromkeys(_plain(name) for text in texts for name in dict.fromkeys(PLACEHOLDER.findall(text or "")))
+        dict.fromkeys(_unescape_name(name) for text in texts for name in dict.fromkeys(PLACEHOLDER.findall(text or "")))
     )
 
 
-def synced(declared: Iterable[Variable], title: str, description: str | None) -> tuple[Variable, ...]:
+def sync_declarations(declared: Iterable[Variable], title: str, description: str | None) -> tuple[Variable, ...]:
     """Return the declared variables, and one for each other name that the template refers to (contract 2.1, 9 D14)."""
     by_name = {variable.name: variable for variable in declared}
     names = dict.fromkeys((*names_in(title, description), *by_name))
-    return tuple(by_name.get(name, undeclared(name)) for name in names if name not in BUILT_IN)
+    return tuple(by_name.get(name, declare_variable(name)) for name in names if name not in BUILT_IN)
 
 
-def undeclared(name: str) -> Variable:
+def declare_variable(name: str) -> Variable:
     """Return the declaration for a name that a text uses and that nobody declared."""
     return Variable(name=name, type="date" if name.endswith("Date") and name != "Date" else "text")
 
@@ -62,8 +62,8 @@ def faults(variable: Variable) -> list[tuple[str, str]]:
     problems, default = [], variable.default_value
     if isinstance(default, int | float) and not _is_finite(default):
         problems.append(("defaultValue", "Number must be finite"))
-    elif default is not None and _is_judged_at_once(variable) and _fit(variable, default) is None:
-        problems.append(("defaultValue", _misfit(variable)))
+    elif default is not None and _is_judged_at_once(variable) and _fit_value(variable, default) is None:
+        problems.append(("defaultValue", _misfit_message(variable)))
     if variable.type == "select" and not variable.options:
         problems.append(("options", "Select variables require at least one option"))
     if variable.type != "select" and variable.options:
@@ -75,7 +75,7 @@ def check_defaults(declared: Iterable[Variable]) -> None:
     """Raise RuleViolation for a default that is not of its variable's type (the 422s of contract 2.1)."""
     for variable in declared:
         if variable.default_value is not None:
-            _fitted(variable, variable.default_value)
+            _require_fit(variable, variable.default_value)
 
 
 def without_value(declared: Iterable[Variable]) -> list[str]:
@@ -96,7 +96,7 @@ def resolve(declared: Iterable[Variable], candidates: Sequence[Mapping[str, obje
         offered = (*(candidate.get(variable.name) for candidate in candidates), variable.default_value)
         value = next((value for value in offered if not _is_missing(value)), None)
         if value is not None:
-            resolved[variable.name] = _fitted(variable, value)
+            resolved[variable.name] = _require_fit(variable, value)
         elif variable.required:
             missing.append(variable.name)
     if missing:
@@ -127,7 +127,7 @@ def unset_values(declared: Iterable[Variable]) -> dict[str, object]:
 
 def paths_in(*texts: str | None) -> tuple[str, ...]:
     """Return the paths into the payload in the placeholders of the texts, in order of first appearance."""
-    return tuple(dict.fromkeys(_plain(path) for text in texts for path in PATH_PLACEHOLDER.findall(text or "")))
+    return tuple(dict.fromkeys(_unescape_name(path) for text in texts for path in PATH_PLACEHOLDER.findall(text or "")))
 
 
 def payload_values(payload: Json | None, paths: Iterable[str], most: int = sys.maxsize) -> dict[str, object]:
@@ -174,20 +174,20 @@ def interpolate(text: str, values: Mapping[str, object]) -> str:
     """Return the text with its placeholders replaced; those without a value stay as they are (contract 2.2)."""
     if not has_placeholder(text):
         return text
-    texts = _texts(text, values)
-    return ANY_PLACEHOLDER.sub(lambda match: texts.get(_plain(match[1]), match[0]), text)
+    texts = _placeholder_texts(text, values)
+    return ANY_PLACEHOLDER.sub(lambda match: texts.get(_unescape_name(match[1]), match[0]), text)
 
 
 def added_size(text: str, values: Mapping[str, object]) -> int:
     """Return by how many bytes of JSON `interpolate` would make the text longer (negative: shorter), without building it."""
     if not has_placeholder(text):
         return 0
-    texts = _texts(text, values)
+    texts = _placeholder_texts(text, values)
     placeholders = Counter(match.group(0, 1) for match in ANY_PLACEHOLDER.finditer(text))
     return sum(
         many * (stored_size(texts[name]) - stored_size(placeholder))
         for (placeholder, escaped), many in placeholders.items()
-        if (name := _plain(escaped)) in texts
+        if (name := _unescape_name(escaped)) in texts
     )
 
 
@@ -196,8 +196,8 @@ def stored_size(text: str) -> int:
     return len(msgspec.json.encode(text)) - 2
 
 
-def _texts(text: str, values: Mapping[str, object]) -> dict[str, str]:
-    names = dict.fromkeys(map(_plain, dict.fromkeys(ANY_PLACEHOLDER.findall(text))))
+def _placeholder_texts(text: str, values: Mapping[str, object]) -> dict[str, str]:
+    names = dict.fromkeys(map(_unescape_name, dict.fromkeys(ANY_PLACEHOLDER.findall(text))))
     return {name: text_of(value) for name in names if (value := values.get(name)) is not None}
 
 
@@ -218,7 +218,7 @@ def text_of(value: object) -> str:
             return msgspec.json.encode(value).decode()
 
 
-def _plain(name: str) -> str:
+def _unescape_name(name: str) -> str:
     return name.replace("\\_", "_")
 
 
@@ -235,18 +235,18 @@ def _is_judged_at_once(variable: Variable) -> bool:
     return variable.type == "date" or (variable.type == "select" and bool(variable.options))
 
 
-def _fitted(variable: Variable, value: object) -> Resolved:
-    fitted = _fit(variable, value)
+def _require_fit(variable: Variable, value: object) -> Resolved:
+    fitted = _fit_value(variable, value)
     if fitted is None:
-        raise RuleViolation(_misfit(variable))
+        raise RuleViolation(_misfit_message(variable))
     return fitted
 
 
-def _fit(variable: Variable, value: object) -> Resolved | None:
+def _fit_value(variable: Variable, value: object) -> Resolved | None:
     """Return the value in the variable's type; None if it does not fit."""
     match variable.type:
         case "number":
-            return _number(value)
+            return _read_number(value)
         case "boolean":
             return BOOLEANS.get(text_of(value).strip().lower())
         case "date":
@@ -257,7 +257,7 @@ def _fit(variable: Variable, value: object) -> Resolved | None:
             return text_of(value)
 
 
-def _misfit(variable: Variable) -> str:
+def _misfit_message(variable: Variable) -> str:
     """Return the message for a value that does not fit."""
     rules = {
         "number": "be a number",
@@ -268,7 +268,7 @@ def _misfit(variable: Variable) -> str:
     return f'Variable "{variable.name}" must {rules[variable.type]}'
 
 
-def _number(value: object) -> int | float | None:
+def _read_number(value: object) -> int | float | None:
     """
     Return a finite number, or the one that a text spells in decimal, as an int when it is whole; None for anything
     else.

@@ -59,14 +59,16 @@ def touching(plan: Plan, begin: datetime, until: datetime) -> Iterator[Touched]:
         return
     texts, (minutes, hours, *_) = cron_fields.read(plan.cron.expression)
     real_time = cron_fields.is_real_time(texts)
-    for change in _changes(zones.zone(plan.cron.timezone), begin, until):
+    for change in _clock_changes_in(zones.zone(plan.cron.timezone), begin, until):
         shift = (change.new - change.old) // MINUTE
         stays_even = len(hours) == 24 and {(minute + shift) % 60 for minute in minutes} == minutes  # noqa: PLR2004
-        if not (real_time and stays_even) and (touched := _touched(plan, plan.cron, change, real_time=real_time)):
+        if not (real_time and stays_even) and (
+            touched := _touched_occurrences(plan, plan.cron, change, real_time=real_time)
+        ):
             yield touched
 
 
-def _touched(plan: Plan, cron: Cron, change: _Change, *, real_time: bool) -> Touched | None:
+def _touched_occurrences(plan: Plan, cron: Cron, change: _Change, *, real_time: bool) -> Touched | None:
     first, end = change.walls
     as_written = replace(plan, cron=Cron(cron.expression), starts_at=None, ends_at=None, jitter_s=0)  # in UTC
     walls = tuple(plans.occurrences(as_written, first - INSTANT, end - INSTANT))
@@ -95,7 +97,7 @@ def _touched(plan: Plan, cron: Cron, change: _Change, *, real_time: bool) -> Tou
         effect=effect,
         walls=tuple(wall.replace(tzinfo=None) for wall in walls),
         occurrences=tuple(runs),
-        text=_text(cron.timezone, change, effect, walls, runs),
+        text=_describe_change(cron.timezone, change, effect, walls, runs),
     )
 
 
@@ -103,11 +105,13 @@ def _is_within(plan: Plan, moment: datetime) -> bool:
     return (plan.starts_at is None or plan.starts_at <= moment) and (plan.ends_at is None or moment <= plan.ends_at)
 
 
-def _text(zone: str, change: _Change, effect: Effect, walls: tuple[datetime, ...], runs: list[datetime]) -> str:
+def _describe_change(
+    zone: str, change: _Change, effect: Effect, walls: tuple[datetime, ...], runs: list[datetime]
+) -> str:
     before, after = change.at + change.old, change.at + change.new
     turn = "forward" if change.new > change.old else "back"
     beginning = f"On {day(before)} the clocks of {zone} go {turn} from {clock(before)} to {clock(after)}: "
-    times = _named(walls)
+    times = _name_times(walls)
     many = len(walls) > 1
     run_time = f"{clock(local(runs[0], zone))} ({clock(runs[0].astimezone(UTC))} UTC)" if runs else ""
     return (
@@ -122,28 +126,28 @@ def _text(zone: str, change: _Change, effect: Effect, walls: tuple[datetime, ...
     )
 
 
-def _named(walls: tuple[datetime, ...]) -> str:
+def _name_times(walls: tuple[datetime, ...]) -> str:
     if len(walls) <= MOST_NAMED:
-        return cron_words.joined([clock(wall) for wall in walls])
+        return cron_words.join_in_words([clock(wall) for wall in walls])
     return f"{len(walls)} times from {clock(walls[0])} to {clock(walls[-1])}"
 
 
-def _changes(zone: ZoneInfo, begin: datetime, until: datetime) -> Iterator[_Change]:
+def _clock_changes_in(zone: ZoneInfo, begin: datetime, until: datetime) -> Iterator[_Change]:
     """Yield the clock changes in the period, ascending; of several within 24 hours only the first."""
     step_begin = begin.astimezone(UTC).replace(second=0, microsecond=0)
-    old = _offset(zone, step_begin)
+    old = _offset_at(zone, step_begin)
     while step_begin < until:
-        if (new := _offset(zone, step_begin + DAY)) != old:
+        if (new := _offset_at(zone, step_begin + DAY)) != old:
             low, high = 0, DAY // MINUTE  # minutes after `step_begin`: the old offset still holds, it does not
             while high - low > 1:
                 middle = (low + high) // 2
-                low, high = (middle, high) if _offset(zone, step_begin + middle * MINUTE) == old else (low, middle)
+                low, high = (middle, high) if _offset_at(zone, step_begin + middle * MINUTE) == old else (low, middle)
             moment = step_begin + high * MINUTE
             if moment <= until:
-                yield _Change(moment, old, _offset(zone, moment))
+                yield _Change(moment, old, _offset_at(zone, moment))
             old = new
         step_begin += DAY
 
 
-def _offset(zone: ZoneInfo, moment: datetime) -> timedelta:
+def _offset_at(zone: ZoneInfo, moment: datetime) -> timedelta:
     return moment.astimezone(zone).utcoffset() or timedelta()

@@ -36,7 +36,7 @@ def first_from(days: CronDays, ordinal: int) -> int | None:
     """Return the first matching day at or after the given one; None if there is none up to the end of the calendar."""
     year = date.fromordinal(ordinal).year
     for later in range(year, min(year + LONGEST_GAP_YEARS, date.max.year) + 1):
-        new_year, offsets = _year(days, later)
+        new_year, offsets = _days_of_year(days, later)
         index = bisect_left(offsets, ordinal - new_year)
         if index < len(offsets):
             return new_year + offsets[index]
@@ -47,7 +47,7 @@ def last_until(days: CronDays, ordinal: int) -> int | None:
     """Return the last matching day at or before the given one; None if there is none since the beginning of the calendar."""
     year = date.fromordinal(ordinal).year
     for earlier in range(year, max(year - LONGEST_GAP_YEARS, 1) - 1, -1):
-        new_year, offsets = _year(days, earlier)
+        new_year, offsets = _days_of_year(days, earlier)
         if index := bisect_right(offsets, ordinal - new_year):
             return new_year + offsets[index - 1]
     return None
@@ -58,24 +58,24 @@ def count(days: CronDays, first: int, end: int) -> int:
     if first >= end:
         return 0
     first_year, last_year = date.fromordinal(first).year, date.fromordinal(end - 1).year
-    whole = sum(len(_year(days, year)[1]) for year in range(first_year, last_year))
+    whole = sum(len(_days_of_year(days, year)[1]) for year in range(first_year, last_year))
     return whole - _count_in_year(days, first_year, first) + _count_in_year(days, last_year, end)
 
 
 def _count_in_year(days: CronDays, year: int, end: int) -> int:
     """Return how many matching days of a year lie before `end`."""
-    new_year, offsets = _year(days, year)
+    new_year, offsets = _days_of_year(days, year)
     return bisect_left(offsets, end - new_year)
 
 
-def _year(days: CronDays, year: int) -> tuple[int, tuple[int, ...]]:
+def _days_of_year(days: CronDays, year: int) -> tuple[int, tuple[int, ...]]:
     """Return the first of January, and how many days after it each matching day is."""
     new_year = date(year, 1, 1)
-    return new_year.toordinal(), _offsets(days, new_year.weekday(), isleap(year))
+    return new_year.toordinal(), _offsets_of_days(days, new_year.weekday(), isleap(year))
 
 
 @lru_cache(maxsize=16384)
-def _offsets(days: CronDays, weekday: int, is_leap: bool) -> tuple[int, ...]:
+def _offsets_of_days(days: CronDays, weekday: int, is_leap: bool) -> tuple[int, ...]:
     """Return the matching days of a kind of year, counted from its first of January."""
     new_year = next(
         day

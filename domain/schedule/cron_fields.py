@@ -31,7 +31,7 @@ FIELDS = (
 def read(expression: str) -> tuple[list[str], list[set[int]]]:
     """Return the five texts, and the values that each stands for. Raise BadSchedule, which names the first fault."""
     texts = _split(expression)
-    return texts, [_values(*pair) for pair in zip(FIELDS, texts, strict=True)]
+    return texts, [_parse_values(*pair) for pair in zip(FIELDS, texts, strict=True)]
 
 
 def is_real_time(texts: list[str]) -> bool:
@@ -50,9 +50,9 @@ def warnings(expression: str) -> list[str]:
 
 
 def _step_warning(field: Field, element: str) -> str | None:
-    values = _element(field, element)
+    values = _parse_element(field, element)
     base, _, step = element.partition("/")
-    first, last = _bounds(field, base, stepped=bool(step))
+    first, last = _parse_bounds(field, base, stepped=bool(step))
     if last == first or values.step <= last - first + 1:
         return None
     return (
@@ -72,28 +72,28 @@ def _split(expression: str) -> list[str]:
     return texts
 
 
-def _values(field: Field, text: str) -> set[int]:
-    return set(chain.from_iterable(_element(field, element) for element in text.split(",")))
+def _parse_values(field: Field, text: str) -> set[int]:
+    return set(chain.from_iterable(_parse_element(field, element) for element in text.split(",")))
 
 
-def _element(field: Field, element: str) -> range:
+def _parse_element(field: Field, element: str) -> range:
     if not element:
         raise BadSchedule(f"Empty element in cron {field.name} field")
     base, slash, step = element.partition("/")
     if slash and not (step.isdigit() and int(step)):
         raise BadSchedule(f'Invalid step "{step}" in cron {field.name} field')
-    first, last = _bounds(field, base, stepped=bool(slash))
+    first, last = _parse_bounds(field, base, stepped=bool(slash))
     return range(first, last + 1, int(step or 1))
 
 
-def _bounds(field: Field, base: str, *, stepped: bool) -> tuple[int, int]:
+def _parse_bounds(field: Field, base: str, *, stepped: bool) -> tuple[int, int]:
     if base == "*":
         return field.low, field.reach
     start, dash, end = base.partition("-")
-    first = _number(field, start, base)
+    first = _parse_number(field, start, base)
     if not dash:
         return first, max(first, field.reach) if stepped else first
-    last = _number(field, end, base)
+    last = _parse_number(field, end, base)
     if first > last and end.upper() == SUNDAY:
         last = field.high
     if first > last:
@@ -101,7 +101,7 @@ def _bounds(field: Field, base: str, *, stepped: bool) -> tuple[int, int]:
     return first, last
 
 
-def _number(field: Field, text: str, base: str) -> int:
+def _parse_number(field: Field, text: str, base: str) -> int:
     if text.upper() in field.names:
         return field.low + field.names.index(text.upper())
     if not text.isdigit():

@@ -41,8 +41,8 @@ class Cron(msgspec.Struct, frozen=True):
 
 def parse_cron(expression: str, timezone: str = "UTC") -> Cron:
     """Return the schedule. Raise BadSchedule, which says what is wrong with it."""
-    schedule = Cron(expression.strip(), zones.spelled(timezone))
-    if cron_days.first_from(_rule(schedule.expression).dates, 1) is None:
+    schedule = Cron(expression.strip(), zones.spell_zone(timezone))
+    if cron_days.first_from(_parse_rule(schedule.expression).dates, 1) is None:
         raise BadSchedule(f'Cron expression never matches a date: "{schedule.expression}"')
     return schedule
 
@@ -55,9 +55,9 @@ def next_after(schedule: Cron, moment: datetime) -> datetime | None:
     Days that match, but whose wall times all fall into gaps, are skipped. The search ends when each kind of year was
     seen under each zone's last rule: what has not come by then never comes.
     """
-    rule, since = _rule(schedule.expression), _minute_after(moment)
-    for begin, end in _windows(rule.dates, since):
-        for span in _spans(schedule, begin, end):
+    rule, since = _parse_rule(schedule.expression), _minute_after(moment)
+    for begin, end in _windows_from(rule.dates, since):
+        for span in _spans_between(schedule, begin, end):
             wall = _first_wall(rule, span.first)
             if wall is not None and wall < span.end:
                 return max(wall - span.offset, span.begin)
@@ -74,21 +74,21 @@ def occurrences(schedule: Cron, after: datetime, until: datetime) -> Iterator[da
 
 def count(schedule: Cron, after: datetime, until: datetime) -> int:
     """Return how many occurrences there are in (after, until], without walking through them."""
-    rule, end = _rule(schedule.expression), _minute_after(until)
-    return sum(sum(_counts_in(rule, span, (end,))) for span in _spans(schedule, _minute_after(after), end))
+    rule, end = _parse_rule(schedule.expression), _minute_after(until)
+    return sum(sum(_counts_in(rule, span, (end,))) for span in _spans_between(schedule, _minute_after(after), end))
 
 
 def counts(schedule: Cron, bounds: Sequence[datetime]) -> list[int]:
     """Return how many occurrences there are between each of the bounds, which ascend, and the next one, as `count` does."""
-    rule, ends = _rule(schedule.expression), [_minute_after(moment) for moment in bounds]
-    of_spans = [_counts_in(rule, span, ends) for span in _spans(schedule, ends[0], ends[-1])]
+    rule, ends = _parse_rule(schedule.expression), [_minute_after(moment) for moment in bounds]
+    of_spans = [_counts_in(rule, span, ends) for span in _spans_between(schedule, ends[0], ends[-1])]
     so_far = [sum(found) for found in zip(*of_spans, strict=True)] or [0] * len(ends)
     return [later - earlier for earlier, later in pairwise(so_far)]
 
 
 def last_until(schedule: Cron, until: datetime, after: datetime) -> datetime | None:
     """Return the latest occurrence in (after, until]; None if there is none."""
-    for begin, end in _windows_back(_rule(schedule.expression).dates, until, after):
+    for begin, end in _windows_back(_parse_rule(schedule.expression).dates, until, after):
         low, high = max(begin, after), min(end, until)
         if low < high and count(schedule, low, high):
             while high - low > MINUTE:
@@ -116,7 +116,7 @@ class _Span(NamedTuple):
 
 
 @lru_cache(maxsize=512)  # about 45 KB each
-def _rule(expression: str) -> _Rule:
+def _parse_rule(expression: str) -> _Rule:
     """Return the sets of values of an expression, read strictly. Raise BadSchedule, which names the first fault."""
     texts, sets = cron_fields.read(expression)
     minutes, hours, days, months, weekdays = sets
@@ -133,7 +133,7 @@ def _rule(expression: str) -> _Rule:
     )
 
 
-def _windows(dates: CronDays, since: datetime) -> Iterator[tuple[datetime, datetime]]:
+def _windows_from(dates: CronDays, since: datetime) -> Iterator[tuple[datetime, datetime]]:
     """
     Yield the periods [begin, end) from a moment on in which it is a matching day somewhere on earth, ascending.
 
@@ -142,7 +142,7 @@ def _windows(dates: CronDays, since: datetime) -> Iterator[tuple[datetime, datet
     day = cron_days.first_from(dates, (since - 2 * DAY).toordinal())
     last = min(max(since.year, LAST_TABLE_YEAR) + cron_days.LONGEST_GAP_YEARS + 1, LAST_YEAR)
     while day is not None and date.fromordinal(day).year <= last:
-        begin, end = _window(day)
+        begin, end = _window_of_day(day)
         yield max(since, begin), end
         since = end
         day = cron_days.first_from(dates, day + 1)
@@ -151,12 +151,12 @@ def _windows(dates: CronDays, since: datetime) -> Iterator[tuple[datetime, datet
 def _windows_back(dates: CronDays, until: datetime, after: datetime) -> Iterator[tuple[datetime, datetime]]:
     """Yield the same periods from a moment back to another, descending."""
     day = cron_days.last_until(dates, (until + 2 * DAY).toordinal())
-    while day is not None and (window := _window(day))[1] > after:
+    while day is not None and (window := _window_of_day(day))[1] > after:
         yield window
         day = cron_days.last_until(dates, day - 1)
 
 
-def _window(day: int) -> tuple[datetime, datetime]:
+def _window_of_day(day: int) -> tuple[datetime, datetime]:
     """Return the period in which it is this day somewhere on earth, with one more day for clocks that skip a whole day."""
     midnight = datetime.combine(date.fromordinal(day), time(), UTC)
     return midnight - 2 * DAY, midnight + 3 * DAY
@@ -166,12 +166,12 @@ def _first_wall(rule: _Rule, wall: datetime) -> datetime | None:
     """Return the first matching wall time at or after `wall`, as if clocks never changed; None if there is none."""
     day, minute = wall.toordinal(), 60 * wall.hour + wall.minute
     if rule.dates.include(wall) and minute <= rule.times[-1]:
-        return _wall(day, rule.times[bisect_left(rule.times, minute)])
+        return _wall_time(day, rule.times[bisect_left(rule.times, minute)])
     following = cron_days.first_from(rule.dates, day + 1)
-    return None if following is None else _wall(following, rule.times[0])
+    return None if following is None else _wall_time(following, rule.times[0])
 
 
-def _wall(day: int, minute: int) -> datetime:
+def _wall_time(day: int, minute: int) -> datetime:
     return datetime.combine(date.fromordinal(day), time(*divmod(minute, 60)), UTC)
 
 
@@ -186,7 +186,7 @@ def _counts_in(rule: _Rule, span: _Span, ends: Sequence[datetime]) -> Iterator[i
             continue
         if (ordinal := wall.toordinal()) != day:  # what is the same for the whole day
             day, is_matching = ordinal, rule.dates.include(wall)
-            so_far = _count_walls(rule, span.first, _wall(day, 0)) - max(0, in_gap - 1)
+            so_far = _count_walls(rule, span.first, _wall_time(day, 0)) - max(0, in_gap - 1)
         yield so_far + (bisect_left(rule.times, 60 * wall.hour + wall.minute) if is_matching else 0)
 
 
@@ -201,13 +201,13 @@ def _count_earlier(rule: _Rule, wall: datetime) -> int:
     return bisect_left(rule.times, 60 * wall.hour + wall.minute) if rule.dates.include(wall) else 0
 
 
-def _spans(schedule: Cron, since: datetime, until: datetime) -> Iterator[_Span]:
+def _spans_between(schedule: Cron, since: datetime, until: datetime) -> Iterator[_Span]:
     """Yield the wall times of the instants from a moment on, one span per UTC offset, up to the span that holds `until`."""
-    zone, real_time = zones.zone(schedule.timezone), _rule(schedule.expression).real_time
+    zone, real_time = zones.zone(schedule.timezone), _parse_rule(schedule.expression).real_time
     begin = since - 2 * DAY  # the moment may be in a repeated hour, and no clock goes back further than this
-    offset = _offset(zone, begin)
+    offset = _offset_at(zone, begin)
     reached = begin + offset
-    for change, following in chain.from_iterable(_changes(zone, step) for step in _steps(begin, until)):
+    for change, following in chain.from_iterable(_offset_changes(zone, step) for step in _steps_between(begin, until)):
         if following == offset and change < until:
             continue
         if begin < since:
@@ -221,26 +221,26 @@ def _spans(schedule: Cron, since: datetime, until: datetime) -> Iterator[_Span]:
             begin, offset = change, following
 
 
-def _steps(begin: datetime, end: datetime) -> range:
+def _steps_between(begin: datetime, end: datetime) -> range:
     """Return the numbers of the steps that cover a period."""
     return range(begin.toordinal() // STEP_DAYS, end.toordinal() // STEP_DAYS + 1)
 
 
 @lru_cache(maxsize=16384)
-def _changes(zone: ZoneInfo, step: int) -> tuple[tuple[datetime, timedelta], ...]:
+def _offset_changes(zone: ZoneInfo, step: int) -> tuple[tuple[datetime, timedelta], ...]:
     """Return the moments within a step at which the offset changes, each with the new one; the step's end closes them."""
     first = datetime.combine(date.fromordinal(step * STEP_DAYS), time(), UTC)
-    offsets = [(day := first + n * DAY, _offset(zone, day)) for n in range(STEP_DAYS + 1)]
+    offsets = [(day := first + n * DAY, _offset_at(zone, day)) for n in range(STEP_DAYS + 1)]
     changed = [(day, old, new) for (day, old), (_, new) in pairwise(offsets) if old != new]
-    return *((_change(zone, day, old), new) for day, old, new in changed), offsets[-1]
+    return *((_find_change(zone, day, old), new) for day, old, new in changed), offsets[-1]
 
 
-def _change(zone: ZoneInfo, day: datetime, old: timedelta) -> datetime:
+def _find_change(zone: ZoneInfo, day: datetime, old: timedelta) -> datetime:
     """Return the first minute, in the 24 hours from `day`, at which the old offset does not hold any more."""
-    return day + MINUTE * bisect_left(range(24 * 60), 1, key=lambda n: _offset(zone, day + n * MINUTE) != old)
+    return day + MINUTE * bisect_left(range(24 * 60), 1, key=lambda n: _offset_at(zone, day + n * MINUTE) != old)
 
 
-def _offset(zone: ZoneInfo, moment: datetime) -> timedelta:
+def _offset_at(zone: ZoneInfo, moment: datetime) -> timedelta:
     """Return how far the clocks of a zone are ahead of UTC, in whole minutes."""
     offset = moment.astimezone(zone).utcoffset() or timedelta()
     return offset - offset % MINUTE

@@ -31,9 +31,11 @@ def describe(expression: str, *, clocks_change: bool = True) -> str:
     """
     texts, (minutes, hours, days, months, weekdays) = cron_fields.read(expression)
     either = not texts[2].startswith("*") and not texts[4].startswith("*")
-    times = _times(sorted(minutes), sorted(hours))
-    on_days = _days(sorted(days), sorted({(day + 6) % 7 for day in weekdays}), either=either)
-    in_months = "" if len(months) == len(MONTHS) else f"in {listed([month - 1 for month in sorted(months)], MONTHS)}"
+    times = _describe_times(sorted(minutes), sorted(hours))
+    on_days = _describe_days(sorted(days), sorted({(day + 6) % 7 for day in weekdays}), either=either)
+    in_months = (
+        "" if len(months) == len(MONTHS) else f"in {list_in_words([month - 1 for month in sorted(months)], MONTHS)}"
+    )
     if not on_days and len(minutes) * len(hours) <= MOST_TIMES:
         on_days = "every day"
     sentence = " ".join(part for part in (times, on_days, in_months) if part)
@@ -43,7 +45,7 @@ def describe(expression: str, *, clocks_change: bool = True) -> str:
     return sentence[0].upper() + sentence[1:]
 
 
-def listed(values: Sequence[int], names: Sequence[str] | None = None) -> str:
+def list_in_words(values: Sequence[int], names: Sequence[str] | None = None) -> str:
     """Return the values as a list in words: `1 to 5 and 7`; with `names`, these instead of the numbers."""
     name = str if names is None else names.__getitem__
     runs: list[list[int]] = []
@@ -53,28 +55,28 @@ def listed(values: Sequence[int], names: Sequence[str] | None = None) -> str:
         else:
             runs.append([value])
     words = ([f"{name(run[0])} to {name(run[-1])}"] if len(run) >= RUN else map(name, run) for run in runs)
-    return joined(list(chain.from_iterable(words)))
+    return join_in_words(list(chain.from_iterable(words)))
 
 
-def joined(parts: Sequence[str]) -> str:
+def join_in_words(parts: Sequence[str]) -> str:
     """Return the parts joined in words: `a, b and c`."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
-def _times(minutes: list[int], hours: list[int]) -> str:
+def _describe_times(minutes: list[int], hours: list[int]) -> str:
     if len(minutes) * len(hours) <= MOST_TIMES:
-        return "at " + joined([f"{hour:02}:{minute:02}" for hour in hours for minute in minutes])
+        return "at " + join_in_words([f"{hour:02}:{minute:02}" for hour in hours for minute in minutes])
     if hours == HOURS:
         if minutes == [0]:
             return "every hour, on the hour"
-        return _pace(minutes) or f"at {_counted('minute', minutes)} of every hour"
-    pace = _pace(minutes) or f"at {_counted('minute', minutes)}"
+        return _describe_pace(minutes) or f"at {_count_values('minute', minutes)} of every hour"
+    pace = _describe_pace(minutes) or f"at {_count_values('minute', minutes)}"
     if hours == list(range(hours[0], hours[-1] + 1)):
         return f"{pace} from {hours[0]:02}:00 to {hours[-1]:02}:59"
-    return f"{pace} of {_counted('hour', hours)}"
+    return f"{pace} of {_count_values('hour', hours)}"
 
 
-def _pace(minutes: list[int]) -> str | None:
+def _describe_pace(minutes: list[int]) -> str | None:
     """Return how often it runs within an hour, if that is at even intervals all round the clock; otherwise None."""
     if minutes == MINUTES:
         return "every minute"
@@ -84,10 +86,10 @@ def _pace(minutes: list[int]) -> str | None:
     return f"every {step} minutes" + (f" from minute {minutes[0]}" if minutes[0] else "")
 
 
-def _days(days: list[int], weekdays: list[int], *, either: bool) -> str:
+def _describe_days(days: list[int], weekdays: list[int], *, either: bool) -> str:
     any_day, any_weekday = len(days) == 31, len(weekdays) == 7  # noqa: PLR2004 the days of a month, of a week
-    of_month = f"on {_counted('day', days)} of the month"
-    of_week = f"every {WEEKDAYS[weekdays[0]]}" if len(weekdays) == 1 else listed(weekdays, WEEKDAYS)
+    of_month = f"on {_count_values('day', days)} of the month"
+    of_week = f"every {WEEKDAYS[weekdays[0]]}" if len(weekdays) == 1 else list_in_words(weekdays, WEEKDAYS)
     if (any_day and any_weekday) or (either and (any_day or any_weekday)):
         return ""
     if any_weekday:
@@ -96,18 +98,18 @@ def _days(days: list[int], weekdays: list[int], *, either: bool) -> str:
         return of_week if len(weekdays) == 1 else f"on {of_week}"
     if either:
         return f"{of_month}, and also {of_week if len(weekdays) == 1 else f'on {of_week}'}"
-    return f"{of_month}, but only on a {joined([WEEKDAYS[day] for day in weekdays]).replace(' and ', ' or ')}"
+    return f"{of_month}, but only on a {join_in_words([WEEKDAYS[day] for day in weekdays]).replace(' and ', ' or ')}"
 
 
-def _counted(noun: str, values: Sequence[int]) -> str:
+def _count_values(noun: str, values: Sequence[int]) -> str:
     """Return the values with their noun: `day 1`, `days 1 and 15`, `every 2nd day from 1 to 31`."""
     steps = {second - first for first, second in pairwise(values)}
     if len(values) >= SERIES and len(steps) == 1 and (step := steps.pop()) > 1:
-        return f"every {_ordinal(step)} {noun} from {values[0]} to {values[-1]}"
-    return f"{noun}{'s' if len(values) > 1 else ''} {listed(values)}"
+        return f"every {_write_ordinal(step)} {noun} from {values[0]} to {values[-1]}"
+    return f"{noun}{'s' if len(values) > 1 else ''} {list_in_words(values)}"
 
 
-def _ordinal(number: int) -> str:
+def _write_ordinal(number: int) -> str:
     """Return 2nd, 3rd, 11th, 22nd: a step of 1 is never put into words."""
     teens = 10 < number % 100 < 20  # noqa: PLR2004
     return f"{number}{'th' if teens else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"

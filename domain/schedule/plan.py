@@ -44,7 +44,7 @@ class Plan(Value, frozen=True):
     jitter_s: int = 0
 
 
-def before(plan: Plan, moment: datetime) -> Plan:
+def plan_before(plan: Plan, moment: datetime) -> Plan:
     """Return the part of a plan that lies before a moment."""
     last = moment - INSTANT
     return replace(plan, ends_at=last if plan.ends_at is None else min(last, plan.ends_at))
@@ -72,8 +72,8 @@ def count(plan: Plan, after: datetime, until: datetime) -> int:
     """Return how many occurrences there are in (after, until], without walking through them."""
     if plan.once is not None:
         return int(after < plan.once <= until and _is_allowed(plan, plan.once))
-    after, until = _clipped(plan, after, until)
-    cron = _cron(plan)
+    after, until = _clip_period(plan, after, until)
+    cron = _require_cron(plan)
     if after >= until:
         return 0
     first, last = (moment.astimezone(zones.zone(cron.timezone)).date() for moment in (after, until))
@@ -85,8 +85,8 @@ def counts(plan: Plan, bounds: Sequence[datetime]) -> list[int]:
     """Return how many occurrences there are between each of the bounds, which ascend, and the next one."""
     if plan.once is not None:
         return [count(plan, after, until) for after, until in pairwise(bounds)]
-    cron, zone = _cron(plan), zones.zone(_cron(plan).timezone)
-    within = [_within(plan, moment) for moment in bounds]
+    cron, zone = _require_cron(plan), zones.zone(_require_cron(plan).timezone)
+    within = [_clip_moment(plan, moment) for moment in bounds]
     counts = cron_schedule.counts(cron, within)
     first, last = (moment.astimezone(zone).date() for moment in (bounds[0], bounds[-1]))
     for day in plan.excluded:
@@ -99,13 +99,13 @@ def counts(plan: Plan, bounds: Sequence[datetime]) -> list[int]:
 def last_until(plan: Plan, until: datetime, after: datetime) -> datetime | None:
     """Return the latest occurrence in (after, until]; None if there is none."""
     if plan.once is not None or not plan.excluded:
-        after, until = _clipped(plan, after, until)
+        after, until = _clip_period(plan, after, until)
         if plan.once is not None:
             return plan.once if after < plan.once <= until else None
-        return cron_schedule.last_until(_cron(plan), until, after) if after < until else None
+        return cron_schedule.last_until(_require_cron(plan), until, after) if after < until else None
     low, high = after, until
     latest = last_until(replace(plan, excluded=()), until, after)
-    if latest is None or latest.astimezone(zones.zone(_cron(plan).timezone)).date() not in plan.excluded:
+    if latest is None or latest.astimezone(zones.zone(_require_cron(plan).timezone)).date() not in plan.excluded:
         return latest
     if not count(plan, low, high):
         return None
@@ -123,7 +123,7 @@ def due_at(plan: Plan, occurrence: datetime) -> datetime:
     """
     if not plan.jitter_s:
         return occurrence
-    room = max(min((timedelta(seconds=plan.jitter_s), *_room(plan, occurrence))), timedelta())
+    room = max(min((timedelta(seconds=plan.jitter_s), *_limits_of_jitter(plan, occurrence))), timedelta())
     digest = hashlib.sha256(plan.seed.bytes + occurrence.astimezone(UTC).isoformat().encode()).digest()
     return occurrence + SECOND * (int.from_bytes(digest[:8], "big") % (room // SECOND + 1))
 
@@ -140,7 +140,7 @@ def comes_due_within(plan: Plan, after: datetime, until: datetime) -> bool:
     return first is not None and due_at(plan, first) <= until
 
 
-def _room(plan: Plan, occurrence: datetime) -> Iterator[timedelta]:
+def _limits_of_jitter(plan: Plan, occurrence: datetime) -> Iterator[timedelta]:
     """Yield how much later than planned an occurrence may come due at most, by each limit of its plan."""
     if (following := next_after(plan, occurrence)) is not None:
         yield following - occurrence - SECOND
@@ -151,7 +151,7 @@ def _room(plan: Plan, occurrence: datetime) -> Iterator[timedelta]:
         first, last = (moment.astimezone(zones.zone(plan.cron.timezone)).date() for moment in (occurrence, latest))
         for day in plan.excluded:
             if first < day <= last:
-                yield _day(plan.cron, day)[0] + INSTANT - occurrence - SECOND
+                yield _period_of_day(plan.cron, day)[0] + INSTANT - occurrence - SECOND
 
 
 def must_have_an_occurrence(plan: Plan, after: datetime) -> None:
@@ -165,7 +165,7 @@ def must_have_an_occurrence(plan: Plan, after: datetime) -> None:
         raise BadSchedule("The schedule has no occurrence left: look at its time, its end and its excluded dates")
 
 
-def _cron(plan: Plan) -> Cron:
+def _require_cron(plan: Plan) -> Cron:
     if plan.cron is None:
         raise ValueError(plan)
     return plan.cron
@@ -173,11 +173,11 @@ def _cron(plan: Plan) -> Cron:
 
 def _next_allowed(plan: Plan, moment: datetime) -> datetime | None:
     """Return the next occurrence of the schedule on a date that is not excluded; None if none ever comes."""
-    cron = _cron(plan)
+    cron = _require_cron(plan)
     occurrence = cron_schedule.next_after(cron, moment)
     excluded = set(plan.excluded)
     while excluded and occurrence and (day := occurrence.astimezone(zones.zone(cron.timezone)).date()) in excluded:
-        occurrence = cron_schedule.next_after(cron, max(_day(cron, day)[1], occurrence))
+        occurrence = cron_schedule.next_after(cron, max(_period_of_day(cron, day)[1], occurrence))
     return occurrence
 
 
@@ -186,14 +186,14 @@ def _is_allowed(plan: Plan, moment: datetime) -> bool:
     return (starts is None or moment >= starts) and (ends is None or moment <= ends)
 
 
-def _clipped(plan: Plan, after: datetime, until: datetime) -> tuple[datetime, datetime]:
+def _clip_period(plan: Plan, after: datetime, until: datetime) -> tuple[datetime, datetime]:
     """Return the part of the period that lies within the limits."""
     if plan.starts_at is not None and plan.starts_at > after:
         after = plan.starts_at - INSTANT
     return after, until if plan.ends_at is None else min(until, plan.ends_at)
 
 
-def _within(plan: Plan, moment: datetime) -> datetime:
+def _clip_moment(plan: Plan, moment: datetime) -> datetime:
     """Return the moment, or the limit of the plan that it lies beyond."""
     starts, ends = plan.starts_at, plan.ends_at
     moment = moment if starts is None else max(moment, starts - INSTANT)
@@ -202,7 +202,7 @@ def _within(plan: Plan, moment: datetime) -> datetime:
 
 def _count_on(cron: Cron, day: date, after: datetime, until: datetime) -> int:
     """Return how many occurrences of the schedule there are on a date, within a period."""
-    low, high = _day(cron, day)
+    low, high = _period_of_day(cron, day)
     if after <= low and high <= until:
         return _count_on_day(cron, day)
     return cron_schedule.count(cron, max(after, low), min(until, high)) if low < until and after < high else 0
@@ -210,11 +210,11 @@ def _count_on(cron: Cron, day: date, after: datetime, until: datetime) -> int:
 
 @lru_cache(maxsize=4096)  # a binary search needs the same days again
 def _count_on_day(cron: Cron, day: date) -> int:
-    return cron_schedule.count(cron, *_day(cron, day))
+    return cron_schedule.count(cron, *_period_of_day(cron, day))
 
 
 @lru_cache(maxsize=4096)
-def _day(cron: Cron, day: date) -> tuple[datetime, datetime]:
+def _period_of_day(cron: Cron, day: date) -> tuple[datetime, datetime]:
     """Return the period of a date in the schedule's zone, open at its beginning."""
     zone = zones.zone(cron.timezone)
     begin, end = (datetime.combine(d, time(), zone).astimezone(UTC) for d in (day, day + DAY))

@@ -46,7 +46,9 @@ def newest(pinned_directory: Path, system_directories: Sequence[Path]) -> ZoneDa
         raise LookupError(f"The package tzdata is incomplete: {pinned_directory / INDEX} cannot be read")
     sets = (_read(directory, "system") for directory in system_directories)
     system = next((candidate for candidate in sets if candidate is not None), None)
-    return system if system is not None and system.version > pinned.version and _has(system, pinned) else pinned
+    return (
+        system if system is not None and system.version > pinned.version and _includes_all(system, pinned) else pinned
+    )
 
 
 @cache
@@ -58,9 +60,9 @@ def zone(name: str) -> ZoneInfo:
         return ZoneInfo.from_file(file, key=name)
 
 
-def spelled(name: str) -> str:
+def spell_zone(name: str) -> str:
     """Return a zone's name as the zone data spell it, however it is written: `europe/berlin`. Raise BadSchedule."""
-    spelling = _spellings().get(name.strip().lower())
+    spelling = _names_by_spelling().get(name.strip().lower())
     if spelling is None:
         raise BadSchedule(f"{INVALID}: {name}")
     return spelling
@@ -77,7 +79,7 @@ def evolve(_adopted: str | None, event: ZoneDataAdopted) -> str:
 
 
 @cache
-def _spellings() -> dict[str, str]:
+def _names_by_spelling() -> dict[str, str]:
     return {name.lower(): name for name in data().names}
 
 
@@ -95,10 +97,12 @@ def _read(directory: Path, source: Literal["pinned", "system"]) -> ZoneData | No
     if not lines or not lines[0].startswith(VERSION_PREFIX):
         return None
     version = lines[0].removeprefix(VERSION_PREFIX).strip()
-    return ZoneData(version=version, source=source, directory=directory, names=frozenset(_names(lines)) - NO_PLACE)
+    return ZoneData(
+        version=version, source=source, directory=directory, names=frozenset(_parse_names(lines)) - NO_PLACE
+    )
 
 
-def _names(lines: Sequence[str]) -> Iterator[str]:
+def _parse_names(lines: Sequence[str]) -> Iterator[str]:
     """Yield the names of an index: of its zones (`Z Europe/Paris ...`) and of its links (`L Europe/Paris France`)."""
     for line in lines:
         if line.startswith("Z "):
@@ -107,6 +111,6 @@ def _names(lines: Sequence[str]) -> Iterator[str]:
             yield line.split()[2]
 
 
-def _has(system: ZoneData, pinned: ZoneData) -> bool:
+def _includes_all(system: ZoneData, pinned: ZoneData) -> bool:
     """Return whether the system's set has all of the pinned one; some systems keep older names in another package."""
     return pinned.names <= system.names and all((system.directory / name).is_file() for name in pinned.names)

@@ -20,7 +20,7 @@ def standard_headers(delivery_id: UUID, secrets: Sequence[Secret], body: bytes, 
     """
     message_id, sent = f"msg_{delivery_id.hex}", str(int(now.timestamp()))
     text = f"{message_id}.{sent}.".encode() + body
-    signatures = [f"v1,{b64encode(hmac.digest(_key(secret), text, 'sha256')).decode()}" for secret in secrets]
+    signatures = [f"v1,{b64encode(hmac.digest(_signing_key(secret), text, 'sha256')).decode()}" for secret in secrets]
     headers = {**JSON, **AGENT, "webhook-id": message_id, "webhook-timestamp": sent}
     return {**headers, "webhook-signature": " ".join(signatures)} if signatures else headers
 
@@ -39,7 +39,7 @@ def callback_headers(number: int, secret: Secret | None, body: bytes, now: datet
     return {**headers, "X-Mise-Signature": signature}
 
 
-def _key(secret: Secret) -> bytes:
+def _signing_key(secret: Secret) -> bytes:
     """Return the key that the text of a Standard Webhooks secret encodes; for any other secret its own bytes."""
     value = secret.value or b""
     if not value.startswith(PREFIX):

@@ -20,7 +20,7 @@ class Signing(Value, frozen=True):
     old: OldSecret | None = None
 
 
-def rotated(signing: Signing | None, secret_id: UUID, old_until: datetime | None) -> Signing:
+def rotate_secret(signing: Signing | None, secret_id: UUID, old_until: datetime | None) -> Signing:
     """Return the signing secrets after a rotation; the current one is accepted until `old_until` (None: not any more)."""
     if signing is None or old_until is None:
         return Signing(secret_id=secret_id)
@@ -32,6 +32,6 @@ def ids(signing: Signing) -> list[UUID]:
     return [signing.secret_id, *([signing.old.id] if signing.old else [])]
 
 
-def good(signing: Signing, now: datetime) -> list[UUID]:
+def signing_secret_ids(signing: Signing, now: datetime) -> list[UUID]:
     """Return the ids of the secrets that sign now, the current one first."""
     return ids(signing) if signing.old is None or now < signing.old.until else [signing.secret_id]

@@ -86,14 +86,16 @@ def verify(
         case "none":
             return Proof()
         case "bearer":
-            return _bearer(delivery, secrets)
+            return _verify_bearer(delivery, secrets)
         case "hmac_sha256":
-            return _hex_hmac(delivery, (OUR_SIGNATURE, GITHUB_SIGNATURE), _stamped(delivery, window_s, now), secrets)
+            return _hex_hmac(
+                delivery, (OUR_SIGNATURE, GITHUB_SIGNATURE), _signed_content(delivery, window_s, now), secrets
+            )
         case "github_hmac":
-            texts = [delivery.body, *_stamped(delivery, window_s, now)]
+            texts = [delivery.body, *_signed_content(delivery, window_s, now)]
             return _hex_hmac(delivery, (GITHUB_SIGNATURE, OUR_SIGNATURE), texts, secrets)
         case "standard_webhooks":
-            return _standard(delivery, secrets, window_s, now)
+            return _verify_standard(delivery, secrets, window_s, now)
         case _:
             assert_never(mode)
 
@@ -157,7 +159,7 @@ def mint_public_id() -> str:
     return token_hex(12)
 
 
-def _bearer(delivery: WebhookRequest, secrets: Sequence[Secret]) -> Proof:
+def _verify_bearer(delivery: WebhookRequest, secrets: Sequence[Secret]) -> Proof:
     scheme, _, token = (delivery.header("authorization") or "").partition(" ")
     matches = [secret.is_known_as(token.encode()) for secret in secrets]  # all of them, so that the time tells nothing
     if scheme != "Bearer" or not token or not any(matches):
@@ -165,7 +167,7 @@ def _bearer(delivery: WebhookRequest, secrets: Sequence[Secret]) -> Proof:
     return Proof()
 
 
-def _stamped(delivery: WebhookRequest, window_s: int, now: datetime) -> list[bytes]:
+def _signed_content(delivery: WebhookRequest, window_s: int, now: datetime) -> list[bytes]:
     """Return what is signed together with the timestamp; empty if the timestamp is missing or not near now."""
     sent = delivery.header(OUR_TIMESTAMP) or ""
     if not TIMESTAMP.fullmatch(sent) or not _is_near(sent, window_s, now):
@@ -195,7 +197,7 @@ def _hex_hmac(delivery: WebhookRequest, names: tuple[str, str], texts: list[byte
     return Proof(stamp=f"{sent[1].decode()}:{signature}" if sent else None)
 
 
-def _standard(delivery: WebhookRequest, secrets: Sequence[Secret], window_s: int, now: datetime) -> Proof:
+def _verify_standard(delivery: WebhookRequest, secrets: Sequence[Secret], window_s: int, now: datetime) -> Proof:
     """Return the proof by the headers of Standard Webhooks, or else by those of Svix, which are the same by another name."""
     family = "svix" if delivery.header("webhook-id") is None else "webhook"
     message_id, sent, listed = (delivery.header(f"{family}-{part}") or "" for part in ("id", "timestamp", "signature"))

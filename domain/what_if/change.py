@@ -45,7 +45,7 @@ class Change(Value, frozen=True):
 
     def checked(self, settings: TriggerSettings) -> "Change":
         """Return the change as it would be stored for a schedule. Raise BadSchedule or InvalidField if it cannot be followed."""
-        zone = zones.spelled(self.timezone) if isinstance(self.timezone, str) else settings.timezone or "UTC"
+        zone = zones.spell_zone(self.timezone) if isinstance(self.timezone, str) else settings.timezone or "UTC"
         changed = self if self.timezone is UNSET else replace(self, timezone=zone)
         cron = self.cron_expression if isinstance(self.cron_expression, str) else settings.cron_expression
         if cron is None:

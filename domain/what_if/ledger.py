@@ -163,7 +163,7 @@ def differences(actual: Ledger, replayed: Ledger) -> list[Difference]:
     found = [
         Difference(kind=kind, was=was, would_be=would_be)
         for run_id in before.keys() | after.keys()
-        if (kind := _kind(was := before.get(run_id), would_be := after.get(run_id))) is not None
+        if (kind := _kind_of_difference(was := before.get(run_id), would_be := after.get(run_id))) is not None
     ]
     return sorted(found, key=place_of)
 
@@ -174,7 +174,7 @@ def place_of(difference: Difference) -> tuple[datetime, datetime, UUID]:
     return firing.at, firing.occurrence or firing.at, firing.run_id
 
 
-def _kind(was: Firing | None, would_be: Firing | None) -> DifferenceKind | None:
+def _kind_of_difference(was: Firing | None, would_be: Firing | None) -> DifferenceKind | None:
     if was is None:
         return "added"
     if would_be is None:

@@ -91,10 +91,10 @@ def past_of(events: Iterable[Recorded]) -> Past:
     """Return the past that these events tell."""
     events = sorted(events, key=lambda recorded: recorded.position)
     looks: dict[int, Look | None] = {}
-    for look in _looks(events):
+    for look in _looks_of(events):
         looks |= dict.fromkeys((recorded.position for recorded in look.events), None)
         looks[look.events[0].position] = look
-    lasted, takings = _lasted(events)
+    lasted, takings = _how_long_it_lasted(events)
     known = [duration for one in lasted.values() if (duration := one.duration) is not None]
     fired = {recorded.stream_id: recorded.event for recorded in events if isinstance(recorded.event, RunFired)}
     return Past(
@@ -117,7 +117,7 @@ def _first_of(event: object) -> datetime:
             raise LookupError(event)
 
 
-def _looks(events: Sequence[Recorded]) -> Iterable[Look]:
+def _looks_of(events: Sequence[Recorded]) -> Iterable[Look]:
     """Yield the looks: what was recorded of one trigger at one time, without what changes of the schedule brought about."""
     by_trigger = defaultdict[UUID, list[Recorded]](list)
     asked = defaultdict[tuple[UUID, datetime], list[datetime]](list)
@@ -134,18 +134,18 @@ def _looks(events: Sequence[Recorded]) -> Iterable[Look]:
         for recorded, following in zip(history, [*history[1:], None], strict=True):
             is_settled = _is_settled(recorded, following)
             if group and (not is_settled or recorded.at != group[0].at):
-                yield _look(trigger_id, group, asked)
+                yield _look_of(trigger_id, group, asked)
                 group = []
             if is_settled:
                 group.append(recorded)
         if group:
-            yield _look(trigger_id, group, asked)
+            yield _look_of(trigger_id, group, asked)
 
 
-def _look(
+def _look_of(
     trigger_id: UUID, group: Sequence[Recorded], asked: Mapping[tuple[UUID, datetime], Sequence[datetime]]
 ) -> Look:
-    look = Look(trigger_id=trigger_id, at=group[0].at, kind=_kind(group), events=tuple(group))
+    look = Look(trigger_id=trigger_id, at=group[0].at, kind=_kind_of_look(group), events=tuple(group))
     moments = [
         moment for moment in asked.get((trigger_id, look.first), ()) if moment <= look.at <= moment + probe.COUNTS_FOR
     ]
@@ -166,7 +166,7 @@ def _is_settled(recorded: Recorded, following: Recorded | None) -> bool:
             return False
 
 
-def _kind(group: Sequence[Recorded]) -> LookKind:
+def _kind_of_look(group: Sequence[Recorded]) -> LookKind:
     for recorded in group:
         match recorded.event:
             case TriggerMissed(rests_until=datetime()):
@@ -178,7 +178,7 @@ def _kind(group: Sequence[Recorded]) -> LookKind:
     return "settled"
 
 
-def _lasted(events: Sequence[Recorded]) -> tuple[dict[UUID, Lasted], dict[UUID, int]]:
+def _how_long_it_lasted(events: Sequence[Recorded]) -> tuple[dict[UUID, Lasted], dict[UUID, int]]:
     fired = {recorded.stream_id: recorded for recorded in events if isinstance(recorded.event, RunFired)}
     begun: dict[UUID, Recorded] = {}
     takings: dict[UUID, int] = {}

@@ -119,7 +119,7 @@ class _Replay:
         self._settled = 0
 
     @property
-    def _routine(self) -> Routine:
+    def _changed_routine(self) -> Routine:
         if self._real_routine is None:
             raise LookupError("a routine without a beginning")
         return (self._change if self._has_begun else UNCHANGED).of_routine(self._real_routine)
@@ -135,7 +135,7 @@ class _Replay:
                 break
             if self._has_begun:
                 self._advance(now)
-            self._take(recorded)
+            self._take_event(recorded)
         if not self._has_begun:
             self._begin_change()
         self._advance(self._end + INSTANT)
@@ -166,7 +166,7 @@ class _Replay:
         first = schedule.next if schedule.next is not None and schedule.next <= until else None
         going_on = settlement.go_on(schedule.own, plan, first, until, now, reason, runs=runs_then)
         for missed in going_on.missed:
-            self._miss(trigger_id, schedule, now, missed)
+            self._record_miss(trigger_id, schedule, now, missed)
         schedule.own = replace(changed, next_unsettled_at=going_on.next_at, over_since=None, rests_until=None)
         schedule.next = going_on.next_at
 
@@ -189,7 +189,7 @@ class _Replay:
             )
             if self._ends and self._ends[0][0] <= now and (due_at is None or self._ends[0][0] <= due_at):
                 _, issue_id = heappop(self._ends)
-                self._free(issue_id)
+                self._free_work(issue_id)
             elif due_at is not None and trigger_id is not None:
                 self._settle(trigger_id, self._schedules[trigger_id], due_at, "settled")
             else:
@@ -206,11 +206,11 @@ class _Replay:
 
     # The events of the past
 
-    def _take(self, recorded: Recorded) -> None:
+    def _take_event(self, recorded: Recorded) -> None:
         position, stream_id = recorded.position, recorded.stream_id
         if position in self._past.looks:
             if (look := self._past.looks[position]) is not None:
-                self._look(look)
+                self._repeat_look(look)
             self._note_actual(recorded)
             return
         match recorded.event:
@@ -245,7 +245,7 @@ class _Replay:
         plan = None if schedule is None else triggers.plan_of(schedule.real)
         return None if plan is None or event.occurrence is None else plans.due_at(plan, event.occurrence)
 
-    def _look(self, look: Look) -> None:
+    def _repeat_look(self, look: Look) -> None:
         schedule = self._schedules[look.trigger_id]
         is_as_it_was, schedule.real_next = schedule.is_as_it_was, look.next_at
         self._note_abandoned(look.events[0])
@@ -259,7 +259,7 @@ class _Replay:
         for recorded in look.events:
             match recorded.event:
                 case TriggerMissed() as event:
-                    self._miss(look.trigger_id, schedule, look.at, event)
+                    self._record_miss(look.trigger_id, schedule, look.at, event)
                 case RunFired(occurrence=datetime() as occurrence) as event:
                     self._fired.add((look.trigger_id, occurrence))
                     if self._has_begun:
@@ -329,7 +329,7 @@ class _Replay:
             case TriggerMissed(reason=reason) if schedule.plan is not None and schedule.next is not None:
                 until = now if schedule.runs else schedule.stopped_at
                 for missed in settlement.miss_until(schedule.own, schedule.plan, schedule.next, until, now, reason):
-                    self._miss(trigger_id, schedule, now, missed)
+                    self._record_miss(trigger_id, schedule, now, missed)
                     schedule.next = missed.next_at
             case TriggerDeleted():
                 schedule.own = replace(schedule.own, deleted=True)
@@ -358,12 +358,12 @@ class _Replay:
         """End work that really ended now, unless its successor ended it, which the routine's policy would not do now."""
         run_id = next((live.run_id for live in self._slot.live if live.issue_id == issue_id), None)
         lasted = None if run_id is None else self._past.lasted.get(run_id)
-        is_kept = self._routine.settings.concurrency_policy != "cancel_previous"
+        is_kept = self._changed_routine.settings.concurrency_policy != "cancel_previous"
         if lasted is not None and lasted.is_cut == "superseded" and is_kept:
-            end = lasted.begin + self._assume(lasted)
+            end = lasted.begin + self._assume_duration(lasted)
             self._end_at(issue_id, [end], end)
         else:
-            self._free(issue_id)
+            self._free_work(issue_id)
 
     def _is_of_firing(self, run_id: UUID, position: int) -> bool:
         return run_id in self._past.fired and self._past.takings.get(run_id) == position
@@ -389,13 +389,13 @@ class _Replay:
             for retired in settlement.retire(plan, since, now):
                 self._miss_or_go_on(trigger_id, schedule, now, retired)
             return
-        if kind != "over_quota" and (rested := settlement.rested(schedule.own, plan, since, now)) is not None:
-            self._miss(trigger_id, schedule, now, rested)
+        if kind != "over_quota" and (rested := settlement.miss_rested(schedule.own, plan, since, now)) is not None:
+            self._record_miss(trigger_id, schedule, now, rested)
             if (since := rested.next_at) is None:
                 schedule.next = None
                 return
-        policy = self._routine.settings.catch_up_policy
-        moment = now if asked_at is None or self._routine.settings.probe is None else asked_at
+        policy = self._changed_routine.settings.catch_up_policy
+        moment = now if asked_at is None or self._changed_routine.settings.probe is None else asked_at
         due = settlement.due(plan, since, moment, policy)
         if due is None:
             schedule.next = since
@@ -407,13 +407,13 @@ class _Replay:
         if kind == "gave_up":
             due = settlement.give_up(plan, since, now, policy)
         if due.missed is not None:
-            self._miss(trigger_id, schedule, now, due.missed)
+            self._record_miss(trigger_id, schedule, now, due.missed)
         schedule.next = due.next_at
         self._fire_due(trigger_id, plan, due, now, is_given_up=kind == "gave_up")
 
     def _fire_due(self, trigger_id: UUID, plan: Plan, due: Due, now: datetime, *, is_given_up: bool) -> None:
         fresh = [occurrence for occurrence in due.fire if (trigger_id, occurrence) not in self._fired]
-        cancels = self._routine.settings.concurrency_policy == "cancel_previous"
+        cancels = self._changed_routine.settings.concurrency_policy == "cancel_previous"
         latest = run_of_occurrence(trigger_id, fresh[-1]) if fresh else None
         for occurrence in fresh:
             self._count()
@@ -422,7 +422,7 @@ class _Replay:
             real = self._past.fired.get(run_id)
             real = real if real is not None and real.is_scheduled else None
             superseded_by = latest if cancels and run_id != latest else None
-            outcome = Failed(reason="given up") if is_given_up else self._outcome(run_id, real, superseded_by)
+            outcome = Failed(reason="given up") if is_given_up else self._outcome_of_firing(run_id, real, superseded_by)
             self._begin_work(run_id, outcome, now)
             self.ledger.firings.append(
                 Firing(
@@ -436,19 +436,19 @@ class _Replay:
                 )
             )
 
-    def _outcome(self, run_id: UUID, real: RunFired | None, superseded_by: UUID | None) -> Outcome:
+    def _outcome_of_firing(self, run_id: UUID, real: RunFired | None, superseded_by: UUID | None) -> Outcome:
         """Return what becomes of a firing of a schedule; what no rule of the routine decides stays as it was."""
-        routine, recorded = self._routine, None if real is None else real.outcome
+        routine, recorded = self._changed_routine, None if real is None else real.outcome
         project_id, agent_id = routine.settings.project_id, routine.settings.assignee_agent_id
         if projects.is_paused(self._projects.get(project_id) if project_id else None):
             return firing.PROJECT_PAUSED
         if recorded is not None and _is_held(recorded):
             return recorded
         if superseded_by is not None:
-            return firing.superseded(superseded_by)
+            return firing.superseded_outcome(superseded_by)
         if routine.settings.call is not None:
             opening = Started(trajectory_id=trajectory_of_run(run_id))
-            outcome = runs.outcome(routine.settings.concurrency_policy, self._newest(), opening)
+            outcome = runs.outcome(routine.settings.concurrency_policy, self._newest_live_work(), opening)
         else:
             request = FiringRequest(
                 run_id=run_id,
@@ -458,7 +458,9 @@ class _Replay:
                 project_id=project_id,
                 rendered=recorded if _is_failed_by_text(recorded) else NO_TEXT,  # type: ignore[arg-type]
             )
-            outcome = firing.outcome(request, routine, self._agents.get(agent_id) if agent_id else None, self._newest())
+            outcome = firing.outcome(
+                request, routine, self._agents.get(agent_id) if agent_id else None, self._newest_live_work()
+            )
         return recorded if _is_of_limit(recorded) and recorded and isinstance(outcome, Opened | Started) else outcome
 
     def _fire_from_outside(self, recorded: Recorded, event: RunFired) -> None:
@@ -468,12 +470,14 @@ class _Replay:
             self._fired.add((event.trigger_id, event.occurrence))
         if not self._has_begun:
             return
-        outcome, routine = event.outcome, self._routine
+        outcome, routine = event.outcome, self._changed_routine
         is_met = isinstance(outcome, Skipped) and outcome.reason is None and outcome.issue_id is not None
         always_begins = routine.settings.call is not None and event.source in BY_CALLERS
         if (not isinstance(outcome, Failed | Skipped) or is_met) and not always_begins:
             outcome = runs.outcome(
-                routine.settings.concurrency_policy, self._newest(), self._opening(recorded.stream_id, event.outcome)
+                routine.settings.concurrency_policy,
+                self._newest_live_work(),
+                self._opening_outcome(recorded.stream_id, event.outcome),
             )
         self._begin_work(recorded.stream_id, outcome, recorded.at)
         self._count()
@@ -481,14 +485,14 @@ class _Replay:
             Firing(run_id=recorded.stream_id, source=event.source, at=recorded.at, outcome=outcome)
         )
 
-    def _opening(self, run_id: UUID, recorded: Outcome) -> Opened | Started:
+    def _opening_outcome(self, run_id: UUID, recorded: Outcome) -> Opened | Started:
         if isinstance(recorded, Opened | Started):
             return recorded
-        if self._routine.settings.call is not None:
+        if self._changed_routine.settings.call is not None:
             return Started(trajectory_id=trajectory_of_run(run_id))
         return Opened(issue_id=issue_of_run(run_id))
 
-    def _newest(self) -> LiveWork | None:
+    def _newest_live_work(self) -> LiveWork | None:
         attended = (live for live in reversed(self._slot.live) if live.run_id not in self._abandoned)
         return next(attended, None)
 
@@ -502,9 +506,9 @@ class _Replay:
         was_begun = real is not None and isinstance(real.outcome, Started)
         if was_begun and isinstance(outcome, Started) and run_id not in self._past.lasted:
             return  # it could not be begun, and was over at once
-        if self._routine.settings.concurrency_policy == "cancel_previous":
+        if self._changed_routine.settings.concurrency_policy == "cancel_previous":
             for live in self._slot.live:
-                self._free(live.issue_id)
+                self._free_work(live.issue_id)
         live = LiveWork(issue_id=issue_id, run_id=run_id)
         for event in slots.take(self._slot, UUID(int=0), live):
             self._slot = slots.evolve(self._slot, event)
@@ -513,21 +517,21 @@ class _Replay:
     def _let_last(self, live: LiveWork, begin: datetime, now: datetime) -> None:
         """Decide when this work is over: when it really was, or after the time that it took or is assumed to take."""
         lasted, real = self._past.lasted.get(live.run_id), self._past.fired.get(live.run_id)
-        limit_s = self._routine.settings.max_run_duration_sec
+        limit_s = self._changed_routine.settings.max_run_duration_sec
         limit = None if limit_s is None else timedelta(seconds=limit_s)
         is_limit_kept = (
             self._change.max_run_duration_s is UNSET
             or real is None
-            or real.deadline == firing.deadline(self._routine.settings, begin)
+            or real.deadline == firing.deadline(self._changed_routine.settings, begin)
         )
         if lasted is not None and lasted.begin == begin and is_limit_kept:
             self._as_it_was.add(live.issue_id)
             return
         is_known = lasted is not None and (lasted.end is None or lasted.duration is not None)
-        duration = lasted.duration if lasted is not None and is_known else self._assume(lasted)
+        duration = lasted.duration if lasted is not None and is_known else self._assume_duration(lasted)
         self._end_at(live.issue_id, [begin + length for length in (duration, limit) if length is not None], now)
 
-    def _assume(self, lasted: Lasted | None) -> timedelta:
+    def _assume_duration(self, lasted: Lasted | None) -> timedelta:
         """Return how long work is assumed to take of which only the least is known, if anything."""
         self.ledger.assumed_durations += 1
         least = timedelta() if lasted is None or lasted.end is None else lasted.end - lasted.begin + INSTANT
@@ -539,11 +543,11 @@ class _Replay:
         if ends:
             heappush(self._ends, (max(min(ends), now), issue_id))
 
-    def _free(self, issue_id: UUID) -> None:
+    def _free_work(self, issue_id: UUID) -> None:
         for event in slots.free(self._slot, UUID(int=0), issue_id):
             self._slot = slots.evolve(self._slot, event)
 
-    def _miss(self, trigger_id: UUID, schedule: Schedule, now: datetime, event: TriggerMissed) -> None:
+    def _record_miss(self, trigger_id: UUID, schedule: Schedule, now: datetime, event: TriggerMissed) -> None:
         schedule.own = triggers.evolve(schedule.own, event)
         if self._has_begun:
             self._count()
@@ -551,7 +555,7 @@ class _Replay:
 
     def _miss_or_go_on(self, trigger_id: UUID, schedule: Schedule, now: datetime, event: object) -> None:
         if isinstance(event, TriggerMissed):
-            self._miss(trigger_id, schedule, now, event)
+            self._record_miss(trigger_id, schedule, now, event)
             schedule.next = event.next_at
 
     def _count(self) -> None:

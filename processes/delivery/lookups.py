@@ -52,7 +52,7 @@ class Lookups:
             return [host]
         try:
             async with asyncio.timeout(self._limits.lookup_limit_s):
-                lookup = await self._lookup(host.lower(), port, company_id)
+                lookup = await self._find_lookup(host.lower(), port, company_id)
                 return await asyncio.shield(lookup.task)
         except TimeoutError:
             raise Overdue from None
@@ -62,7 +62,7 @@ class Lookups:
         for lookup in self._running:
             lookup.task.cancel()
 
-    async def _lookup(self, host: str, port: int, company_id: UUID | None) -> Lookup:
+    async def _find_lookup(self, host: str, port: int, company_id: UUID | None) -> Lookup:
         """Return the look-up to wait for: one of this name that runs, or a new one as soon as the limits allow it."""
         while True:
             now = asyncio.get_running_loop().time()
@@ -79,13 +79,13 @@ class Lookups:
             await asyncio.wait([lookup.task for lookup in self._running], return_when=asyncio.FIRST_COMPLETED)
 
     def _begin(self, host: str, port: int, company_id: UUID | None, overdue_at: float) -> Lookup:
-        lookup = Lookup(host, company_id, overdue_at, asyncio.ensure_future(self._ask(host, port)))
+        lookup = Lookup(host, company_id, overdue_at, asyncio.ensure_future(self._ask_resolver(host, port)))
         self._running.append(lookup)
         self._shares.take(company_id)
         lookup.task.add_done_callback(lambda _: self._end(lookup))
         return lookup
 
-    async def _ask(self, host: str, port: int) -> list[str]:
+    async def _ask_resolver(self, host: str, port: int) -> list[str]:
         return await self._resolve(host, port)
 
     def _end(self, lookup: Lookup) -> None:

@@ -77,7 +77,7 @@ class Client:
 
         Whatever goes wrong at the receiver or on the way to it is the answer's reason; nothing is raised for it.
         """
-        return (await self.exchange("POST", url, headers, body, _nothing, company_id))[0]
+        return (await self.exchange("POST", url, headers, body, _read_no_body, company_id))[0]
 
     async def get(
         self, url: str, headers: Mapping[str, str], reads_body: Callable[[int], bool], *, company_id: UUID | None = None
@@ -108,12 +108,12 @@ class Client:
         began = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(self._limit_s):
-                answer, content = await self._answer(method, url, headers, body, reads_body)
+                answer, content = await self._request_answer(method, url, headers, body, reads_body)
         except Exception as error:  # noqa: BLE001 any error ends the attempt with a reason
-            return Answer(status=None, reason=self._reason(error), took_ms=_ms_since(began)), b""
+            return Answer(status=None, reason=self._reason_of(error), took_ms=_ms_since(began)), b""
         return replace(answer, took_ms=_ms_since(began)), content
 
-    async def _answer(
+    async def _request_answer(
         self,
         method: str,
         url: str,
@@ -126,7 +126,7 @@ class Client:
         raw_headers = [(name.encode(), value.encode()) for name, value in headers.items()]
         limits = {"connect": CONNECT_S, "read": self._limit_s, "write": self._limit_s, "pool": self._limit_s}
         async with self._pool.stream(
-            method, _destination(url), headers=raw_headers, content=body, extensions={"timeout": limits}
+            method, _destination_of(url), headers=raw_headers, content=body, extensions={"timeout": limits}
         ) as response:
             answer = Answer(status=response.status, retry_after=self._retry_after(response.headers))
             try:
@@ -147,7 +147,7 @@ class Client:
             return None
         return max(until - self._clock(), timedelta())
 
-    def _reason(self, error: Exception) -> str:
+    def _reason_of(self, error: Exception) -> str:
         """Return the reason in words of our own: what the receiver says is never recorded."""
         cause: BaseException | None = error
         while cause is not None:
@@ -197,10 +197,10 @@ class PublicAddressBackend(httpcore.AsyncNetworkBackend):
             raise Refused(PRIVATE)
         for address in allowed[:-1]:
             try:
-                return await self._connected(address, port, timeout, local_address, socket_options)
+                return await self._connect_checked(address, port, timeout, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout):
                 continue
-        return await self._connected(allowed[-1], port, timeout, local_address, socket_options)
+        return await self._connect_checked(allowed[-1], port, timeout, local_address, socket_options)
 
     async def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
         """Raise Refused: a Unix socket belongs to this machine."""
@@ -210,7 +210,7 @@ class PublicAddressBackend(httpcore.AsyncNetworkBackend):
         """Wait as the backend underneath does."""
         await self._inner.sleep(seconds)
 
-    async def _connected(self, address: str, *how: Any) -> httpcore.AsyncNetworkStream:
+    async def _connect_checked(self, address: str, *how: Any) -> httpcore.AsyncNetworkStream:
         stream = await self._inner.connect_tcp(address, *how)
         peer = stream.get_extra_info("server_addr")
         if not peer or not self._may_be_reached(peer[0]) or not _are_same(peer[0], address):
@@ -259,13 +259,13 @@ class Measured(httpcore.AsyncNetworkStream):
         return self._inner.get_extra_info(info)
 
 
-def _destination(url: str) -> httpcore.URL:
+def _destination_of(url: str) -> httpcore.URL:
     """Return the URL with its target set by us: httpcore's own parser drops `;parameters` and an empty query."""
     parts = urlsplit(url)
     return httpcore.URL(scheme=parts.scheme, host=parts.hostname or "", port=parts.port, target=request_target(url))
 
 
-def _nothing(_status: int) -> bool:
+def _read_no_body(_status: int) -> bool:
     return False
 
 

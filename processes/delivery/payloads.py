@@ -27,13 +27,13 @@ def compose(work: UnitOfWork, pending: PendingDelivery, recorded: Recorded) -> P
     """Return the payload of the delivery, which reports the recorded event."""
     match pending.kind:
         case "webhook":
-            return Payload(_encoded(_event(recorded)))
+            return Payload(_encode_payload(_event_payload(recorded)))
         case "heartbeat":
-            return Payload(_encoded(_heartbeat(work, pending, recorded)))
+            return Payload(_encode_payload(_heartbeat_payload(work, pending, recorded)))
         case "callback":
             history = [entry for entry in work.history(pending.target_id) if entry.version <= recorded.version]
             trajectory = trajectories.trajectory_of(history)
-            return Payload(_encoded(trajectory), number=trajectory.trajectory_id)
+            return Payload(_encode_payload(trajectory), number=trajectory.trajectory_id)
 
 
 def headers(pending: PendingDelivery, payload: Payload, address: Address, work: UnitOfWork) -> Mapping[str, str]:
@@ -45,7 +45,7 @@ def headers(pending: PendingDelivery, payload: Payload, address: Address, work: 
     return {**own, **signatures.callback_headers(payload.number, secret, payload.body, work.now)}
 
 
-def _event(recorded: Recorded) -> dict[str, Any]:
+def _event_payload(recorded: Recorded) -> dict[str, Any]:
     """Return the event with its addresses masked: who reads an endpoint's messages may not be allowed to see them."""
     return {
         "type": recorded.name,
@@ -57,12 +57,12 @@ def _event(recorded: Recorded) -> dict[str, Any]:
             "position": recorded.position,
             "actor": recorded.actor,
             "cause": recorded.cause,
-            "event": disclosure.masked(recorded.event),
+            "event": disclosure.mask_addresses(recorded.event),
         },
     }
 
 
-def _heartbeat(work: UnitOfWork, pending: PendingDelivery, recorded: Recorded) -> dict[str, Any]:
+def _heartbeat_payload(work: UnitOfWork, pending: PendingDelivery, recorded: Recorded) -> dict[str, Any]:
     """Return what an agent is told: that an issue was opened for it, or that its run is tried again."""
     began = recorded.event
     issue_id = began.issue_id if isinstance(began, RunAttemptBegun) else recorded.stream_id
@@ -86,5 +86,5 @@ def _heartbeat(work: UnitOfWork, pending: PendingDelivery, recorded: Recorded) -
     }
 
 
-def _encoded(value: object) -> bytes:
+def _encode_payload(value: object) -> bytes:
     return msgspec.json.encode(value)

@@ -77,32 +77,32 @@ class Prober:
     async def _settle(self, locks: Connection, pending: PendingProbe) -> None:
         key = f"probe {pending.id}"
         if not await asyncio.to_thread(delivery_locks.hold, locks, key):
-            self._rest(pending)
+            self._rest_probe(pending)
             return
         try:
-            await self._ask(pending)
+            await self._ask_probe(pending)
         except Exception as error:
             if isolation.is_away(error):
                 raise
             log.exception("cannot_probe", probe_id=str(pending.id))
-            self._rest(pending)
+            self._rest_probe(pending)
         finally:
             await asyncio.to_thread(delivery_locks.release, locks, key)
 
-    async def _ask(self, pending: PendingProbe) -> None:
-        wanted = await asyncio.to_thread(self._wanted, pending)
+    async def _ask_probe(self, pending: PendingProbe) -> None:
+        wanted = await asyncio.to_thread(self._find_wanted, pending)
         if wanted is None:
             # Another process has recorded something about it, which the read model will show in a moment.
-            self._rest(pending)
+            self._rest_probe(pending)
             return
         if isinstance(wanted, Probe):
             host = (pending.company_id, _host_of(wanted.url))
             if self._hosts[host] >= self._limits.max_host_deliveries_at_once:
-                self._rest(pending)
+                self._rest_probe(pending)
                 return
             self._hosts[host] += 1
             try:
-                wanted = await self._found(wanted, pending.company_id)
+                wanted = await self._find_answer(wanted, pending.company_id)
             finally:
                 self._hosts[host] -= 1
                 self._hosts += Counter()  # removes the entries whose count is 0
@@ -118,16 +118,18 @@ class Prober:
             took_ms=finding.took_ms,
         )
 
-    async def _found(self, wanted: Probe, company_id: UUID) -> ProbeFinding:
+    async def _find_answer(self, wanted: Probe, company_id: UUID) -> ProbeFinding:
         answer, body = await self._client.get(
             wanted.url, HEADERS, lambda status: probe.needs_body(wanted, status), company_id=company_id
         )
         return probe.judge(wanted, answer, body)
 
-    def _wanted(self, pending: PendingProbe) -> Probe | ProbeFinding | None:
-        return self._executor.query(lambda work: probes.wanted(work, pending) if probes.is_due(work, pending) else None)
+    def _find_wanted(self, pending: PendingProbe) -> Probe | ProbeFinding | None:
+        return self._executor.query(
+            lambda work: probes.probe_to_ask(work, pending) if probes.is_due(work, pending) else None
+        )
 
-    def _rest(self, pending: PendingProbe) -> None:
+    def _rest_probe(self, pending: PendingProbe) -> None:
         self._resting[pending.id] = self._executor.clock() + REST
 
 

@@ -64,9 +64,9 @@ class Witnesses:
             self._are_named = True
         if not self._witnesses or (self._rests_until is not None and self._clock() < self._rests_until):
             return 0
-        due = await asyncio.to_thread(self._due, conn)
+        due = await asyncio.to_thread(self._find_due, conn)
         if due:
-            self._round = asyncio.create_task(self._ask(conn))
+            self._round = asyncio.create_task(self._ask_witnesses(conn))
         return len(due)
 
     @property
@@ -81,16 +81,16 @@ class Witnesses:
         rests_until = self._rests_until if self._rests_until is not None and self._rests_until > now else None
         return [moment for moment in (rests_until, witnessing.next_attempt(conn, now)) if moment is not None]
 
-    def _due(self, conn: Connection) -> list[Due]:
+    def _find_due(self, conn: Connection) -> list[Due]:
         return [one for one in witnessing.due(conn, self._clock()) if one.verifier_key in self._witnesses]
 
-    async def _ask(self, conn: Connection) -> None:
+    async def _ask_witnesses(self, conn: Connection) -> None:
         if not await asyncio.to_thread(delivery_locks.hold, conn, LOCK):
             self._rests_until = self._clock() + TAKEN
             return
         try:
             # Read again under the lock: another process may have asked meanwhile.
-            due = await asyncio.to_thread(self._due, conn)
+            due = await asyncio.to_thread(self._find_due, conn)
             await asyncio.gather(*(self._settle(conn, one) for one in due))
         finally:
             await asyncio.to_thread(delivery_locks.release, conn, LOCK)
@@ -98,7 +98,7 @@ class Witnesses:
     async def _settle(self, conn: Connection, due: Due) -> None:
         witness = self._witnesses[due.verifier_key]
         try:
-            line, answer = await self._cosignature(conn, witness, due)
+            line, answer = await self._request_cosignature(conn, witness, due)
         except Exception as error:
             if isolation.is_away(error):
                 raise
@@ -110,17 +110,17 @@ class Witnesses:
             return
         now = self._clock()
         asked_for = None if answer.retry_after is None else min(answer.retry_after, LONGEST)
-        again_at = retry.next_at(_id(due.verifier_key), min(due.attempts + 1, LONGEST_PAUSE), now, asked_for)
+        again_at = retry.next_at(_id_of_witness(due.verifier_key), min(due.attempts + 1, LONGEST_PAUSE), now, asked_for)
         await asyncio.to_thread(witnessing.note_failed, conn, due.verifier_key, answer.words, now, again_at or now)
         log.warning("checkpoint_not_cosigned", witness=witness.key.name, size=due.size, reason=answer.words)
 
-    async def _cosignature(self, conn: Connection, witness: Witness, due: Due) -> tuple[str | None, Answer]:
+    async def _request_cosignature(self, conn: Connection, witness: Witness, due: Due) -> tuple[str | None, Answer]:
         """Return the line by which the witness has cosigned the checkpoint, or None and an answer that says why not."""
         older = due.known_size if due.known_size <= due.size else 0
         answer, body = await self._send(conn, witness, due, older)
         if answer.status == HTTPStatus.CONFLICT and (size := known_size(body)) not in {None, older}:
             if size is None or size > due.size:
-                return None, _failure(
+                return None, _failed_answer(
                     answer, f"It has cosigned {size} events of this log, of which {due.size} are there"
                 )
             answer, body = await self._send(conn, witness, due, size)
@@ -130,11 +130,13 @@ class Witnesses:
             cosignature = find_cosignature(body, witness.key, due.checkpoint)
             if cosignature is not None:
                 return cosignature.line, answer
-            return None, _failure(answer, "Its answer has no valid cosignature by its key")
+            return None, _failed_answer(answer, "Its answer has no valid cosignature by its key")
         if answer.status == HTTPStatus.CONFLICT:
-            return None, _failure(answer, "It has cosigned another checkpoint of this size, or contradicts itself")
+            return None, _failed_answer(
+                answer, "It has cosigned another checkpoint of this size, or contradicts itself"
+            )
         if answer.status in REFUSALS:
-            return None, _failure(answer, REFUSALS[HTTPStatus(answer.status)])
+            return None, _failed_answer(answer, REFUSALS[HTTPStatus(answer.status)])
         return None, answer
 
     async def _send(self, conn: Connection, witness: Witness, due: Due, older: int) -> tuple[Answer, bytes]:
@@ -143,10 +145,10 @@ class Witnesses:
         return await self._client.exchange("POST", address_of(witness), HEADERS, content, READ.__contains__)
 
 
-def _failure(answer: Answer, reason: str) -> Answer:
+def _failed_answer(answer: Answer, reason: str) -> Answer:
     return Answer(status=answer.status, reason=reason, retry_after=answer.retry_after, took_ms=answer.took_ms)
 
 
-def _id(verifier_key: str) -> UUID:
+def _id_of_witness(verifier_key: str) -> UUID:
     """Return what the pauses of a witness are drawn from, as those of a delivery are from its id."""
     return UUID(bytes=sha256(verifier_key.encode()).digest()[:16])

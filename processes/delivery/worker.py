@@ -102,13 +102,15 @@ class DeliveryWorker:
         """
         now = self._executor.clock()
         self._on_their_way = {id_: sending for id_, sending in self._on_their_way.items() if not sending[1].done()}
-        self._resting = _still(self._resting, now, REST)
-        self._slowed = _still(self._slowed, now, SLOWEST)
+        self._resting = _still_waiting(self._resting, now, REST)
+        self._slowed = _still_waiting(self._slowed, now, SLOWEST)
         sent = [pending for pending, _ in self._on_their_way.values()]
         partitions, hosts = Counter(pending.partition_key for pending in sent), Counter(map(self._known_host, sent))
         without = [*self._on_their_way, *self._resting]
         many = 0
-        for pending in await asyncio.to_thread(self._due, conn, now, without, self._full(partitions, hosts)):
+        for pending in await asyncio.to_thread(
+            self._find_due, conn, now, without, self._full_partitions(partitions, hosts)
+        ):
             partition_key, host = pending.partition_key, self._known_host(pending)
             if self._is_full(partitions[partition_key], hosts[host]) or not self._places.fits(pending.company_id):
                 continue
@@ -133,7 +135,7 @@ class DeliveryWorker:
         """The attempts and questions under way; one ends with an error only when the database is away."""
         return [task for _, task in self._on_their_way.values()] + self._prober.tasks + self._witnesses.tasks
 
-    def _due(
+    def _find_due(
         self, conn: Connection, now: datetime, without: Sequence[UUID], full: Sequence[UUID]
     ) -> list[PendingDelivery]:
         self._follow(conn)
@@ -171,7 +173,7 @@ class DeliveryWorker:
         is_partition_full = partition_attempts >= limits.max_receiver_deliveries_at_once
         return is_partition_full or host_attempts >= limits.max_host_deliveries_at_once
 
-    def _full(self, partitions: Counter[UUID], hosts: Counter[Host | None]) -> list[UUID]:
+    def _full_partitions(self, partitions: Counter[UUID], hosts: Counter[Host | None]) -> list[UUID]:
         """Return the partitions that may send nothing now, so that their queues do not hide those of others."""
         hosts[None] = 0
         self._postponed = {
@@ -187,19 +189,19 @@ class DeliveryWorker:
         return free and self._bytes.fits(load.host[0], load.size)
 
     def _send_off(self, locks: Connection, pending: PendingDelivery) -> None:
-        task = asyncio.create_task(self._deliver(locks, pending))
+        task = asyncio.create_task(self._deliver_if_due(locks, pending))
         self._on_their_way[pending.id] = pending, task
         self._places.take(pending.company_id)
         task.add_done_callback(lambda _: self._places.give_back(pending.company_id))
 
-    async def _deliver(self, locks: Connection, pending: PendingDelivery) -> None:
+    async def _deliver_if_due(self, locks: Connection, pending: PendingDelivery) -> None:
         key = f"delivery {pending.partition_key if pending.ordered else pending.id}"
         if not await asyncio.to_thread(delivery_locks.hold, locks, key):
             self._resting[pending.id] = self._executor.clock() + TAKEN
             return
         try:
             if await asyncio.to_thread(self._is_due, pending):
-                await self._attempt(pending)
+                await self._attempt_delivery(pending)
         except Exception as error:
             if isolation.is_away(error):
                 raise
@@ -208,13 +210,15 @@ class DeliveryWorker:
         finally:
             await asyncio.to_thread(delivery_locks.release, locks, key)
 
-    async def _attempt(self, pending: PendingDelivery) -> None:
+    async def _attempt_delivery(self, pending: PendingDelivery) -> None:
         async with self._composing:
             try:
-                address, payload, headers = await asyncio.to_thread(self._ready, pending)
+                address, payload, headers = await asyncio.to_thread(self._prepare_attempt, pending)
             except (GivenUp, Oversized) as given_up:
                 reason = str(given_up)
-                await asyncio.to_thread(self._note, lambda work: delivery_attempts.give_up(work, pending, reason))
+                await asyncio.to_thread(
+                    self._record_attempt, lambda work: delivery_attempts.give_up(work, pending, reason)
+                )
                 log.info("delivery_given_up", delivery_id=str(pending.id), kind=pending.kind, reason=reason)
                 return
             load = Load(host=(pending.company_id, _host_of(address.url)), size=len(payload.body))
@@ -226,14 +230,14 @@ class DeliveryWorker:
             self._bytes.take(pending.company_id, load.size)
         try:
             answer = await self._client.post(address.url, headers, payload.body, company_id=pending.company_id)
-            await asyncio.to_thread(self._note, lambda work: delivery_attempts.record(work, pending, answer))
+            await asyncio.to_thread(self._record_attempt, lambda work: delivery_attempts.record(work, pending, answer))
         finally:
             self._bytes.give_back(pending.company_id, load.size)
             self._hosts[load.host] -= 1
             self._hosts += Counter()  # removes the entries whose count is 0
         if not answer.is_good:
             self._note_failure(pending)
-        _say(pending, answer)
+        _log_attempt(pending, answer)
 
     def _note_failure(self, pending: PendingDelivery) -> None:
         """
@@ -249,7 +253,7 @@ class DeliveryWorker:
     def _is_due(self, pending: PendingDelivery) -> bool:
         return self._executor.query(lambda work: delivery_attempts.is_due(work, pending))
 
-    def _ready(self, pending: PendingDelivery) -> tuple[Address, Payload, dict[str, str]]:
+    def _prepare_attempt(self, pending: PendingDelivery) -> tuple[Address, Payload, dict[str, str]]:
         def prepare(work: UnitOfWork) -> tuple[Address, Payload, dict[str, str]]:
             address = delivery_attempts.address(work, pending)
             recorded = self._read(pending.position - 1, 1)[0]
@@ -260,11 +264,11 @@ class DeliveryWorker:
 
         return self._executor.query(prepare)
 
-    def _note(self, decide: Callable[[UnitOfWork], bool]) -> None:
+    def _record_attempt(self, decide: Callable[[UnitOfWork], bool]) -> None:
         self._executor.attempt(decide, actor="delivery")
 
 
-def _still(waits: dict[UUID, datetime], now: datetime, longest: timedelta) -> dict[UUID, datetime]:
+def _still_waiting(waits: dict[UUID, datetime], now: datetime, longest: timedelta) -> dict[UUID, datetime]:
     """Return those that still wait. A wait that is longer than any began before the clock was set back."""
     return {id_: until for id_, until in waits.items() if now < until <= now + longest}
 
@@ -276,7 +280,7 @@ def _host_of(url: str) -> str:
         return ""
 
 
-def _say(pending: PendingDelivery, answer: Answer) -> None:
+def _log_attempt(pending: PendingDelivery, answer: Answer) -> None:
     log.info(
         "delivery_attempted",
         delivery_id=str(pending.id),

@@ -84,7 +84,7 @@ class Batches:
         """
         alone = len(rows) == 1
         try:
-            return self._attempt(rows, settle, tries=TRIES_ALONE if alone else TRIES)
+            return self._settle_batch(rows, settle, tries=TRIES_ALONE if alone else TRIES)
         except ClockDiffers as error:
             log.error("clock_differs", difference_s=error.difference_s, rows=len(rows))  # noqa: TRY400 a stack trace adds nothing to the difference
             self._quarantine.rest(row.id for row in rows)
@@ -101,7 +101,7 @@ class Batches:
         middle = len(rows) // 2
         return 0 if alone else self.settle(rows[:middle], settle) + self.settle(rows[middle:], settle)
 
-    def _attempt(self, rows: Sequence[Row], settle: Settle[Row], tries: int) -> int:
+    def _settle_batch(self, rows: Sequence[Row], settle: Settle[Row], tries: int) -> int:
         with tracing.span("settle") as span:
             span.set_attribute("routines.schedules", len(rows))
             done = self._executor.attempt(lambda work: settle(work, rows), tries=tries, actor="scheduler")
@@ -124,11 +124,11 @@ class Batches:
         try:
             match row:
                 case DueTrigger():
-                    return self._attempt([row], partial(runs.fail_due, reason=reason), tries=TRIES_ALONE)
+                    return self._settle_batch([row], partial(runs.fail_due, reason=reason), tries=TRIES_ALONE)
                 case DueChain():
-                    return self._attempt([row], partial(chains.fail_due, reason=reason), tries=TRIES_ALONE)
+                    return self._settle_batch([row], partial(chains.fail_due, reason=reason), tries=TRIES_ALONE)
                 case Waiting():
-                    return self._attempt([row], partial(backfills.give_up, reason=reason), tries=TRIES_ALONE)
+                    return self._settle_batch([row], partial(backfills.give_up, reason=reason), tries=TRIES_ALONE)
                 case Overdue() | DueAlert():
                     return 0
         except Exception as failure:

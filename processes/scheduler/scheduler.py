@@ -122,7 +122,7 @@ class Scheduler:
         if self._left and self._seen <= now < self._refreshed + REFRESH:
             self._follower.try_step(conn)
             new = gate_windows.look(
-                conn, self._awake(triggers_due.due(conn, now, after=self._seen, limit=MAX_DUE_ROWS))
+                conn, self._without_quarantined(triggers_due.due(conn, now, after=self._seen, limit=MAX_DUE_ROWS))
             )
             due = DueWork(ended=[], chains=[], schedules=[*self._left, *new], alerts=[], backfills=[])
         else:
@@ -134,12 +134,14 @@ class Scheduler:
     def _find_all_due(self, conn: Connection, now: datetime) -> DueWork:
         self._follow_log(conn)
         self._refreshed = now
-        ended = self._awake(deadlines.due(conn, now, limit=MAX_DUE_ROWS))
-        chained = self._awake(self._within_quotas(chains.due(conn, limit=MAX_DUE_ROWS)))
-        schedules = self._awake([*triggers_due.due(conn, now, limit=MAX_DUE_ROWS), *self._find_rested(conn, now)])
+        ended = self._without_quarantined(deadlines.due(conn, now, limit=MAX_DUE_ROWS))
+        chained = self._without_quarantined(self._within_quotas(chains.due(conn, limit=MAX_DUE_ROWS)))
+        schedules = self._without_quarantined(
+            [*triggers_due.due(conn, now, limit=MAX_DUE_ROWS), *self._find_rested(conn, now)]
+        )
         schedules = gate_windows.look(conn, schedules)
-        waiting = [] if schedules else self._awake(backfills.waiting(conn, limit=MAX_BACKFILLS))
-        due_alerts = self._awake(troubles.due(conn, now, limit=MAX_DUE_ROWS))
+        waiting = [] if schedules else self._without_quarantined(backfills.waiting(conn, limit=MAX_BACKFILLS))
+        due_alerts = self._without_quarantined(troubles.due(conn, now, limit=MAX_DUE_ROWS))
         return DueWork(ended=ended, chains=chained, schedules=schedules, alerts=due_alerts, backfills=waiting)
 
     def _within_quotas(self, rows: Sequence[DueChain]) -> list[DueChain]:
@@ -165,7 +167,7 @@ class Scheduler:
             pass
         self._is_behind = events > 0
 
-    def _awake(self, rows: Sequence[Row]) -> list[Row]:
+    def _without_quarantined(self, rows: Sequence[Row]) -> list[Row]:
         return [row for row in rows if not self._quarantine.holds(row.id)]
 
     def _end_runs(self, due: DueWork, now: datetime) -> int:

@@ -43,14 +43,14 @@ class ZoneChange:
             return
         rows = triggers_due.coming(conn, self._executor.clock(), after_id=self._after, limit=self._batch)
         if rows:
-            self._replanned += self._replan(rows)
+            self._replanned += self._replan_schedules(rows)
             self._after = rows[-1].id
             return
         self._executor.attempt(zone_data.adopt, actor="scheduler")
         log.info("zone_data_adopted", version=zones.data().version, replanned=self._replanned)
         self._end()
 
-    def _replan(self, rows: Sequence[DueTrigger]) -> int:
+    def _replan_schedules(self, rows: Sequence[DueTrigger]) -> int:
         """Plan the schedules anew, each half apart where that fails; one that fails alone stays as it is planned."""
         try:
             return self._executor.attempt(lambda work: zone_data.replan(work, rows), actor="scheduler").result
@@ -61,10 +61,10 @@ class ZoneChange:
                 log.exception("replanning_failed", **batch_report.names(rows[0]))
                 return 0
         middle = len(rows) // 2
-        return self._replan(rows[:middle]) + self._replan(rows[middle:])
+        return self._replan_schedules(rows[:middle]) + self._replan_schedules(rows[middle:])
 
     def _end(self) -> None:
         self.is_over = True
-        adopted = self._executor.query(zone_data.adopted)
+        adopted = self._executor.query(zone_data.adopted_version)
         if adopted is not None and adopted != zones.data().version:
             log.warning("zone_data_older", version=zones.data().version, adopted=adopted)

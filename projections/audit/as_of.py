@@ -217,7 +217,7 @@ def routine_page(  # noqa: PLR0913, PLR0917 the arguments narrow the list
     past: Past, company_id: UUID, filters: routines.Filters, after: Place | None, limit: int, max_bytes: int
 ) -> Part[RoutineListItem]:
     """Return a page of the routines of a company, as `routines.page` did; a text to search for is not compared."""
-    ids = routine_versions.listed(past.conn, company_id, past.position, filters, after, limit)
+    ids = routine_versions.list_at(past.conn, company_id, past.position, filters, after, limit)
     past.load(ids)
     _load_routines(past, ids, 1)
     return routines.page(past.connection, company_id, filters, after=after, limit=limit, max_bytes=max_bytes)
@@ -244,7 +244,7 @@ def runs(  # noqa: PLR0913, PLR0917 the arguments narrow the list
         conn = past.connection
         return run_history.recent(conn, routine_id, limit, filters=filters, before=before, max_bytes=max_bytes)
 
-    return _walk(candidates, page, before, limit)
+    return _load_until_full(candidates, page, before, limit)
 
 
 def issue_page(past: Past, company_id: UUID, filters: issues.Filters, max_bytes: int) -> Part[responses.Issue]:
@@ -260,7 +260,7 @@ def issue_page(past: Past, company_id: UUID, filters: issues.Filters, max_bytes:
     def page() -> Part[responses.Issue]:
         return issues.page(past.connection, company_id, filters, max_bytes=max_bytes)
 
-    return _walk(candidates, page, filters.before, filters.limit)
+    return _load_until_full(candidates, page, filters.before, filters.limit)
 
 
 def issue_with_ancestors(
@@ -276,7 +276,7 @@ def issue_with_ancestors(
     return row.doc, issues.ancestors(past.connection, issue_id, max_bytes)
 
 
-def _walk(
+def _load_until_full(
     candidates: Callable[[int, int], Sequence[int]], page: Callable[[], Part[Any]], before: int | None, limit: int
 ) -> Part[Any]:
     """

@@ -83,14 +83,14 @@ class LogEntry(Value, frozen=True):
         return (
             (not filters.kinds or self.name in filters.kinds)
             and self.name not in filters.hidden
-            and self._has(filters)
+            and self._includes(filters)
             and (filters.since is None or self.recorded_at >= filters.since)
             and (filters.until is None or self.recorded_at <= filters.until)
             and (filters.after is None or self.position > filters.after)
             and (filters.before is None or self.position < filters.before)
         )
 
-    def _has(self, filters: Filters) -> bool:
+    def _includes(self, filters: Filters) -> bool:
         for name in EQUALITIES:
             value = getattr(filters, name)
             if value is not None and value != getattr(self, name):
@@ -153,7 +153,7 @@ def page(  # noqa: PLR0913 which events, and which part of them
     """
     if not _is_of_its_company(conn, filters):
         return Part()
-    first, last = _bounds(conn, filters)
+    first, last = _position_bounds(conn, filters)
     if after is not None:
         first, last = (max(first, after + 1), last) if order == "asc" else (first, min(last, after - 1))
     if first > last or last < 1:
@@ -171,7 +171,7 @@ def page(  # noqa: PLR0913 which events, and which part of them
         "limit": limit + 1,
         "max_bytes": max_bytes,
     }
-    query = _query(filters, _leader(conn, filters, values), order)
+    query = _query(filters, _choose_index(conn, filters, values), order)
     try:
         with conn.transaction() if limit_s is not None else nullcontext():
             if limit_s is not None:
@@ -192,7 +192,7 @@ def one(conn: Connection, position: int, filters: Filters) -> LogEntry | None:
     return next((entry for entry in entries if entry.position == position), None)
 
 
-def reached(conn: Connection) -> int:
+def reached_position(conn: Connection) -> int:
     """Return the position up to which the index shows the log."""
     row = conn.execute(_REACHED, prepare=True).fetchone()
     return int(row[0]) if row else 0
@@ -214,7 +214,7 @@ def _is_of_its_company(conn: Connection, filters: Filters) -> bool:
     return conn.execute(query, (getattr(filters, leader),)).fetchone() == (filters.company_id,)
 
 
-def _bounds(conn: Connection, filters: Filters) -> tuple[int, int]:
+def _position_bounds(conn: Connection, filters: Filters) -> tuple[int, int]:
     """Return the first and the last position at which there may be an event that was recorded within the times."""
     first, last = (filters.after or 0) + 1, MOST_POSITION if filters.before is None else filters.before - 1
     if filters.since is not None:
@@ -259,13 +259,13 @@ def _conditions_of(filters: Filters, leader: str | None) -> dict[str, Composable
     return {name: SQL("i.{} = {}").format(Identifier(name), Placeholder(name))}
 
 
-def _leader(conn: Connection, filters: Filters, values: Mapping[str, object]) -> str | None:
+def _choose_index(conn: Connection, filters: Filters, values: Mapping[str, object]) -> str | None:
     """
     Return the part of the filter by whose index the page is found; None for the feed of all events.
 
     It is one that has few events, if there is one; else the one that usually has the fewest.
     """
-    parts = _parts(filters)
+    parts = _leading_parts(filters)
     if len(parts) > 1:
         for part in parts:
             conditions = [*_conditions_of(filters, part).values()]
@@ -277,7 +277,7 @@ def _leader(conn: Connection, filters: Filters, values: Mapping[str, object]) ->
     return next(iter(parts), None)
 
 
-def _parts(filters: Filters) -> list[str]:
+def _leading_parts(filters: Filters) -> list[str]:
     """Return the parts of the filter that may lead the search, in the order of how few events they usually have."""
     things = [name for name in THINGS if getattr(filters, name) is not None]
     is_doer = filters.actor is not None and (filters.company_id is None or filters.actor not in BUSY)

@@ -59,7 +59,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     """Fold an event of an agent."""
     match recorded.event:
         case AgentCreated() as event:
-            rows.put(AGENT, _agent(recorded, event))
+            rows.put(AGENT, _agent_row(recorded, event))
         case AgentUpdated(profile=profile):
             edit(rows, AGENT, recorded, **msgspec.structs.asdict(profile))
         case AgentPaused(reason=reason):
@@ -74,7 +74,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             pass
 
 
-def _agent(recorded: Recorded, event: AgentCreated) -> AgentRow:
+def _agent_row(recorded: Recorded, event: AgentCreated) -> AgentRow:
     profile = msgspec.structs.asdict(event.profile)
     doc = responses.Agent(
         **stamps(recorded), **profile, company_id=recorded.known_company_id, status=event.status, url_key=event.url_key
@@ -100,6 +100,6 @@ def one(conn: Connection, id_: UUID) -> responses.Agent | None:
     return _AGENT.one(conn, id=id_)
 
 
-def named(conn: Connection, company_id: UUID, url_key: str) -> responses.Agent | None:
+def find_by_url_key(conn: Connection, company_id: UUID, url_key: str) -> responses.Agent | None:
     """Return the company's agent with this URL key, or None."""
     return _AGENT_NAMED.one(conn, company_id=company_id, url_key=url_key)

@@ -42,7 +42,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     """Fold an event of a company."""
     match recorded.event:
         case CompanyCreated() as event:
-            rows.put(COMPANY, _company(recorded, event))
+            rows.put(COMPANY, _company_row(recorded, event))
         case CompanyUpdated(details=details):
             edit(rows, COMPANY, recorded, **msgspec.structs.asdict(details))
         case CompanyArchived():
@@ -51,7 +51,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             pass
 
 
-def _company(recorded: Recorded, event: CompanyCreated) -> CompanyRow:
+def _company_row(recorded: Recorded, event: CompanyCreated) -> CompanyRow:
     details = msgspec.structs.asdict(event.details)
     doc = responses.Company(**stamps(recorded), **details, issue_prefix=event.issue_prefix)
     return CompanyRow(id=recorded.stream_id, position=recorded.position, doc=doc)

@@ -35,7 +35,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     """Fold an event of a goal."""
     match recorded.event:
         case GoalCreated() as event:
-            rows.put(GOAL, _goal(recorded, event))
+            rows.put(GOAL, _goal_row(recorded, event))
         case GoalUpdated(details=details):
             edit(rows, GOAL, recorded, **msgspec.structs.asdict(details))
         case GoalDeleted():
@@ -44,7 +44,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             pass
 
 
-def _goal(recorded: Recorded, event: GoalCreated) -> GoalRow:
+def _goal_row(recorded: Recorded, event: GoalCreated) -> GoalRow:
     doc = responses.Goal(
         **stamps(recorded), **msgspec.structs.asdict(event.details), company_id=recorded.known_company_id
     )

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from domain.board.issue import OPEN, freed
+from domain.board.issue import OPEN, status_when_freed
 from domain.bounds.limits import DEFAULT
 from domain.errors import ImpossibleHistory
 from domain.events import (
@@ -134,21 +134,21 @@ def fold(recorded: Recorded, rows: Rows) -> None:
         case CompanyCreated(issue_prefix=prefix):
             rows.put(NUMBERING, NumberingRow(id=recorded.stream_id, prefix=prefix, last=0))
         case IssueOpened() as event:
-            rows.add(ISSUE, _opened(recorded, event, _number(recorded, rows)))
+            rows.add(ISSUE, _opened_row(recorded, event, _take_number(recorded, rows)))
         case IssueEdited(details=details):
-            rows.change(ISSUE, recorded.stream_id, lambda row: _edited(row, recorded, details))
+            rows.change(ISSUE, recorded.stream_id, lambda row: _edited_row(row, recorded, details))
         case IssueMoved(status=status):
-            _change(rows, recorded, status=status, **_marks(status, time(recorded.at)))
+            _change_issue(rows, recorded, status=status, **_times_of_status(status, time(recorded.at)))
         case IssueCheckedOut() as taken:
             rows.change(ISSUE, recorded.stream_id, lambda row: _checked_out(row, recorded, taken))
         case IssueLeaseRenewed(until=until):
-            rows.change(ISSUE, recorded.stream_id, lambda row: _renewed(row, until))
+            rows.change(ISSUE, recorded.stream_id, lambda row: _row_with_lease(row, until))
         case IssueReleased():
-            rows.change(ISSUE, recorded.stream_id, lambda row: _freed(row, recorded, assignee_agent_id=None))
+            rows.change(ISSUE, recorded.stream_id, lambda row: _freed_row(row, recorded, assignee_agent_id=None))
         case IssueFreed():
-            rows.change(ISSUE, recorded.stream_id, lambda row: _freed(row, recorded))
+            rows.change(ISSUE, recorded.stream_id, lambda row: _freed_row(row, recorded))
         case CommentAdded() as event:
-            rows.add(COMMENT, _comment(recorded, event))
+            rows.add(COMMENT, _comment_row(recorded, event))
         case _:
             pass
 
@@ -164,7 +164,7 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
             pass
 
 
-def _number(recorded: Recorded, rows: Rows) -> NumberingRow:
+def _take_number(recorded: Recorded, rows: Rows) -> NumberingRow:
     """Take the next number of the company. It follows the order of the log, so a rebuild gives the same numbers."""
     if (numbering := rows.get(NUMBERING, recorded.known_company_id)) is None:
         raise ImpossibleHistory(None, recorded.event)
@@ -173,7 +173,7 @@ def _number(recorded: Recorded, rows: Rows) -> NumberingRow:
     return numbering
 
 
-def _workspace(workspace: Workspace | None) -> dict[str, Any]:
+def _workspace_fields(workspace: Workspace | None) -> dict[str, Any]:
     if workspace is None:
         return {}
     return {
@@ -184,12 +184,12 @@ def _workspace(workspace: Workspace | None) -> dict[str, Any]:
     }
 
 
-def _opened(recorded: Recorded, event: IssueOpened, numbering: NumberingRow) -> IssueRow:
+def _opened_row(recorded: Recorded, event: IssueOpened, numbering: NumberingRow) -> IssueRow:
     details, timestamp = event.details, time(recorded.at)
     by_user = None if event.created_by_user_id is None else str(event.created_by_user_id)
     doc = responses.Issue(
         **msgspec.structs.asdict(details),
-        **_workspace(event.workspace),
+        **_workspace_fields(event.workspace),
         id=recorded.stream_id,
         company_id=numbering.id,
         status=event.status,
@@ -203,12 +203,12 @@ def _opened(recorded: Recorded, event: IssueOpened, numbering: NumberingRow) -> 
         origin_planned_at=UNSET if event.occurrence is None else time(event.occurrence),
         created_at=timestamp,
         updated_at=timestamp,
-        **_marks(event.status, timestamp),
+        **_times_of_status(event.status, timestamp),
     )
-    return _row(doc, position=recorded.position, changed=recorded.position)
+    return _row_of(doc, position=recorded.position, changed=recorded.position)
 
 
-def _row(doc: responses.Issue, *, position: int, changed: int) -> IssueRow:
+def _row_of(doc: responses.Issue, *, position: int, changed: int) -> IssueRow:
     return IssueRow(
         id=doc.id,
         company_id=doc.company_id,
@@ -228,12 +228,12 @@ def _row(doc: responses.Issue, *, position: int, changed: int) -> IssueRow:
     )
 
 
-def _change(rows: Rows, recorded: Recorded, **changes: Any) -> None:
-    rows.change(ISSUE, recorded.stream_id, lambda row: _with(row, recorded, replace(row.doc, **changes)))
+def _change_issue(rows: Rows, recorded: Recorded, **changes: Any) -> None:
+    rows.change(ISSUE, recorded.stream_id, lambda row: _with_document(row, recorded, replace(row.doc, **changes)))
 
 
-def _with(row: IssueRow, recorded: Recorded, doc: responses.Issue) -> IssueRow:
-    return _row(replace(doc, updated_at=time(recorded.at)), position=row.position, changed=recorded.position)
+def _with_document(row: IssueRow, recorded: Recorded, doc: responses.Issue) -> IssueRow:
+    return _row_of(replace(doc, updated_at=time(recorded.at)), position=row.position, changed=recorded.position)
 
 
 def _checked_out(row: IssueRow, recorded: Recorded, event: IssueCheckedOut) -> IssueRow:
@@ -241,33 +241,33 @@ def _checked_out(row: IssueRow, recorded: Recorded, event: IssueCheckedOut) -> I
     doc = replace(
         row.doc,
         status="in_progress",
-        **_marks("in_progress", time(recorded.at)),
+        **_times_of_status("in_progress", time(recorded.at)),
         assignee_agent_id=event.agent_id,
         checkout_run_id=event.run_id,
         execution_run_id=event.run_id,
         checkout_lease_until=UNSET if event.lease_until is None else time(event.lease_until),
         checkout_count=count + 1,
     )
-    return _with(row, recorded, doc)
+    return _with_document(row, recorded, doc)
 
 
-def _renewed(row: IssueRow, until: datetime) -> IssueRow:
+def _row_with_lease(row: IssueRow, until: datetime) -> IssueRow:
     """Return the row with its new lease; that counts as no change of the issue, which stays where lists have it."""
     return replace(row, doc=replace(row.doc, checkout_lease_until=time(until)))
 
 
-def _freed(row: IssueRow, recorded: Recorded, **changes: Any) -> IssueRow:
-    status = freed(row.doc.status)
-    marks = _marks(status, time(recorded.at)) if status != row.status else NOT_HELD
-    return _with(row, recorded, replace(row.doc, status=status, **changes, **marks))
+def _freed_row(row: IssueRow, recorded: Recorded, **changes: Any) -> IssueRow:
+    status = status_when_freed(row.doc.status)
+    marks = _times_of_status(status, time(recorded.at)) if status != row.status else NOT_HELD
+    return _with_document(row, recorded, replace(row.doc, status=status, **changes, **marks))
 
 
-def _edited(row: IssueRow, recorded: Recorded, details: IssueDetails) -> IssueRow:
+def _edited_row(row: IssueRow, recorded: Recorded, details: IssueDetails) -> IssueRow:
     marks = {} if details.assignee_agent_id == row.assignee_agent_id else NOT_HELD
-    return _with(row, recorded, replace(row.doc, **msgspec.structs.asdict(details), **marks))
+    return _with_document(row, recorded, replace(row.doc, **msgspec.structs.asdict(details), **marks))
 
 
-def _marks(status: IssueStatus, timestamp: str) -> dict[str, Any]:
+def _times_of_status(status: IssueStatus, timestamp: str) -> dict[str, Any]:
     """
     Return the times and the holder that a status sets or clears.
 
@@ -283,13 +283,13 @@ def _marks(status: IssueStatus, timestamp: str) -> dict[str, Any]:
     return marks if status == "in_progress" else marks | NOT_HELD
 
 
-def _author(event: CommentAdded) -> Literal["agent", "user", "system"]:
+def _author_type(event: CommentAdded) -> Literal["agent", "user", "system"]:
     if event.agent_id is not None:
         return "agent"
     return "user" if event.user_id is not None else "system"
 
 
-def _comment(recorded: Recorded, event: CommentAdded) -> CommentRow:
+def _comment_row(recorded: Recorded, event: CommentAdded) -> CommentRow:
     timestamp = time(recorded.at)
     doc = responses.Comment(
         id=recorded.stream_id,
@@ -297,7 +297,7 @@ def _comment(recorded: Recorded, event: CommentAdded) -> CommentRow:
         issue_id=event.issue_id,
         author_agent_id=event.agent_id,
         author_user_id=None if event.user_id is None else str(event.user_id),
-        author_type=_author(event),
+        author_type=_author_type(event),
         created_by_run_id=event.run_id,
         body=event.body,
         created_at=timestamp,
@@ -439,7 +439,7 @@ def issue(conn: Connection, id_: UUID) -> responses.Issue | None:
     return _ONE.one(conn, id=id_)
 
 
-def identified(conn: Connection, identifier: str) -> responses.Issue | None:
+def find_by_identifier(conn: Connection, identifier: str) -> responses.Issue | None:
     """Return the issue with this identifier (`ACM-7`), or None; prefixes are unique in the installation."""
     return _IDENTIFIED.one(conn, identifier=identifier)
 

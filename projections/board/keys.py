@@ -62,14 +62,14 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     """Fold an event of a key."""
     match recorded.event:
         case KeyIssued() as event:
-            rows.put(KEY, _key(recorded, event))
+            rows.put(KEY, _key_row(recorded, event))
         case KeyRevoked():
-            rows.change(KEY, recorded.stream_id, lambda row: _revoked(row, time(recorded.at)))
+            rows.change(KEY, recorded.stream_id, lambda row: _revoked_row(row, time(recorded.at)))
         case _:
             pass
 
 
-def _key(recorded: Recorded, event: KeyIssued) -> KeyRow:
+def _key_row(recorded: Recorded, event: KeyIssued) -> KeyRow:
     id_, name, timestamp = recorded.stream_id, event.name, time(recorded.at)
     return KeyRow(
         id=id_,
@@ -106,7 +106,7 @@ def _company_key(recorded: Recorded, event: KeyIssued) -> responses.CompanyKey:
     )
 
 
-def _revoked(row: KeyRow, timestamp: str) -> KeyRow:
+def _revoked_row(row: KeyRow, timestamp: str) -> KeyRow:
     docs = {name: getattr(row, name) for name in ("doc", "agent_doc", "company_doc")}
     changes = {
         name: replace(doc, revoked_at=doc.revoked_at or timestamp) for name, doc in docs.items() if doc is not None

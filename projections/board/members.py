@@ -87,7 +87,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
 def _fold_membership(recorded: Recorded, event: MemberJoined | MemberChanged | MemberRemoved, rows: Rows) -> None:
     match event:
         case MemberJoined():
-            rows.put(MEMBER, _member(recorded, event))
+            rows.put(MEMBER, _member_row(recorded, event))
             return
         case MemberChanged(role=role, permissions=permissions):
             edit(rows, MEMBER, recorded, membership_role=role, permissions=permissions)
@@ -98,7 +98,7 @@ def _fold_membership(recorded: Recorded, event: MemberJoined | MemberChanged | M
         rows.execute(_REVOKE_ISSUED, [timestamp, timestamp, recorded.stream_id])
 
 
-def _member(recorded: Recorded, event: MemberJoined) -> MemberRow:
+def _member_row(recorded: Recorded, event: MemberJoined) -> MemberRow:
     doc = responses.MemberFields(
         company_id=recorded.known_company_id,
         membership_role=event.role,

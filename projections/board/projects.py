@@ -42,7 +42,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     """Fold an event of a project."""
     match recorded.event:
         case ProjectCreated() as event:
-            rows.put(PROJECT, _project(recorded, event))
+            rows.put(PROJECT, _project_row(recorded, event))
         case ProjectUpdated(details=details):
             edit(rows, PROJECT, recorded, **msgspec.structs.asdict(details))
         case ProjectPaused(reason=reason):
@@ -55,7 +55,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             pass
 
 
-def _project(recorded: Recorded, event: ProjectCreated) -> ProjectRow:
+def _project_row(recorded: Recorded, event: ProjectCreated) -> ProjectRow:
     details = msgspec.structs.asdict(event.details)
     doc = responses.Project(**stamps(recorded), **details, company_id=recorded.known_company_id, url_key=event.url_key)
     return ProjectRow(
@@ -79,6 +79,6 @@ def one(conn: Connection, id_: UUID) -> responses.Project | None:
     return _PROJECT.one(conn, id=id_)
 
 
-def named(conn: Connection, company_id: UUID, url_key: str) -> responses.Project | None:
+def find_by_url_key(conn: Connection, company_id: UUID, url_key: str) -> responses.Project | None:
     """Return the company's project with this URL key, or None."""
     return _PROJECT_NAMED.one(conn, company_id=company_id, url_key=url_key)

@@ -165,13 +165,13 @@ def _follow(rows: Rows, recorded: Recorded, event: DeliveryEvent) -> None:
             note_attempt(rows, recorded, event, "dead")
         case DeliveryRequested():
             if (row := rows.get(DELIVERY, id_)) is not None:
-                rows.put(PENDING_DELIVERY, _again(row, recorded))
+                rows.put(PENDING_DELIVERY, _repeated_row(row, recorded))
                 timestamp = time(recorded.at)
                 doc = replace(row.doc, status="waiting", next_attempt_at=timestamp, updated_at=timestamp)
                 rows.put(DELIVERY, replace(row, status="waiting", doc=doc))
 
 
-def _again(row: DeliveryRow, recorded: Recorded) -> PendingDeliveryRow:
+def _repeated_row(row: DeliveryRow, recorded: Recorded) -> PendingDeliveryRow:
     return PendingDeliveryRow(
         id=row.id,
         version=recorded.version,

@@ -59,16 +59,16 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     """Fold one event of an endpoint into its row; enabling it again clears the reason why it was disabled."""
     match recorded.event:
         case EndpointCreated() as event:
-            rows.put(ENDPOINT, _created(recorded, event))
+            rows.put(ENDPOINT, _endpoint_row(recorded, event))
         case EndpointUpdated(settings=settings):
             reason = {"disabled_reason": None} if settings.enabled else {}
-            _edit(rows, recorded, **msgspec.structs.asdict(settings), **reason)
+            _change_endpoint(rows, recorded, **msgspec.structs.asdict(settings), **reason)
         case EndpointDisabled(reason=disabled_reason):
-            _edit(rows, recorded, enabled=False, disabled_reason=disabled_reason)
+            _change_endpoint(rows, recorded, enabled=False, disabled_reason=disabled_reason)
         case EndpointDeleted():
             rows.delete(ENDPOINT, recorded.stream_id)
         case EndpointSecretRotated() | EndpointTested():
-            _edit(rows, recorded)
+            _change_endpoint(rows, recorded)
         case _:
             pass
 
@@ -79,7 +79,7 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
         yield ENDPOINT, recorded.stream_id
 
 
-def _created(recorded: Recorded, event: EndpointCreated) -> EndpointRow:
+def _endpoint_row(recorded: Recorded, event: EndpointCreated) -> EndpointRow:
     timestamp = time(recorded.at)
     doc = EndpointFields(
         id=recorded.stream_id,
@@ -92,7 +92,7 @@ def _created(recorded: Recorded, event: EndpointCreated) -> EndpointRow:
     return EndpointRow(id=doc.id, company_id=doc.company_id, position=recorded.position, doc=doc)
 
 
-def _edit(rows: Rows, recorded: Recorded, **changes: Any) -> None:
+def _change_endpoint(rows: Rows, recorded: Recorded, **changes: Any) -> None:
     timestamp = time(recorded.at)
     rows.change(
         ENDPOINT, recorded.stream_id, lambda row: replace(row, doc=replace(row.doc, **changes, updated_at=timestamp))

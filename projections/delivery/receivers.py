@@ -53,15 +53,15 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     """Fold one event into the rows that say who receives what."""
     event = recorded.event
     if isinstance(event, EndpointEvent):
-        _endpoint(rows, recorded, event)
+        _fold_endpoint(rows, recorded, event)
     elif isinstance(event, AgentEvent):
-        _agent(rows, recorded, event)
+        _fold_agent(rows, recorded, event)
     elif isinstance(event, TrajectoryOpened) and event.callback is not None:
         lane = callback_partition(recorded.company_id, event.callback)
         rows.put(RECEIVER, ReceiverRow(id=recorded.stream_id, kind="callback", lane=lane))
 
 
-def _endpoint(rows: Rows, recorded: Recorded, event: EndpointEvent) -> None:
+def _fold_endpoint(rows: Rows, recorded: Recorded, event: EndpointEvent) -> None:
     company_id = recorded.known_company_id
     match event:
         case EndpointCreated(settings=settings) | EndpointUpdated(settings=settings):
@@ -83,7 +83,7 @@ def _subscribe(rows: Rows, company_id: UUID, endpoint_id: UUID, settings: Endpoi
     rows.put(SUBSCRIPTIONS, SubscriptionsRow(id=company_id, endpoints=(*others, *own_subscriptions)))
 
 
-def _agent(rows: Rows, recorded: Recorded, event: AgentEvent) -> None:
+def _fold_agent(rows: Rows, recorded: Recorded, event: AgentEvent) -> None:
     id_ = recorded.stream_id
     match event:
         case AgentCreated(profile=profile) | AgentUpdated(profile=profile):

@@ -29,7 +29,7 @@ class Times(NamedTuple):
 
 def why_not_writable(conn: Connection) -> CannotWrite | None:
     """Return why the database takes no changes at the moment; None when it does. Nothing is recorded to find out."""
-    if _row(conn, _IS_READ_ONLY)[0]:
+    if _fetch_row(conn, _IS_READ_ONLY)[0]:
         return "read_only"
     try:
         with conn.transaction():
@@ -44,11 +44,11 @@ def why_not_writable(conn: Connection) -> CannotWrite | None:
 
 def times(conn: Connection, after: int = 0) -> Times:
     """Return the time of the database's clock, and the latest time of the newest RECENT events after a position of the log."""
-    now, latest, position = _row(conn, _NEWEST, {"after": after, "most": RECENT})
+    now, latest, position = _fetch_row(conn, _NEWEST, {"after": after, "most": RECENT})
     return Times(now, latest or datetime.min.replace(tzinfo=UTC), position)
 
 
-def _row(conn: Connection, query: Any, values: dict[str, Any] | None = None) -> tuple[Any, ...]:
+def _fetch_row(conn: Connection, query: Any, values: dict[str, Any] | None = None) -> tuple[Any, ...]:
     row = conn.execute(query, values).fetchone()
     if row is None:
         raise AssertionError

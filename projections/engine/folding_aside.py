@@ -109,10 +109,10 @@ def _apply(conn: Connection, model: ReadModel, batch: Sequence[Recorded]) -> lis
         for recorded in batch
         if isinstance(recorded.event, Unreadable) and model.may_fold(recorded)
     ]
-    return unreadable + _halves(conn, model, batch)
+    return unreadable + _find_failures(conn, model, batch)
 
 
-def _halves(conn: Connection, model: ReadModel, batch: Sequence[Recorded]) -> list[tuple[Recorded, str]]:
+def _find_failures(conn: Connection, model: ReadModel, batch: Sequence[Recorded]) -> list[tuple[Recorded, str]]:
     """Fold a batch; if that fails, fold each half of it, down to single events; return those that fail."""
     try:
         with conn.transaction():
@@ -125,7 +125,7 @@ def _halves(conn: Connection, model: ReadModel, batch: Sequence[Recorded]) -> li
     else:
         return []
     middle = len(batch) // 2
-    return _halves(conn, model, batch[:middle]) + _halves(conn, model, batch[middle:])
+    return _find_failures(conn, model, batch[:middle]) + _find_failures(conn, model, batch[middle:])
 
 
 @contextlib.contextmanager
@@ -145,26 +145,26 @@ def execute_on(conn: Connection, statement: str, *names: str) -> None:
 
 
 @contextlib.contextmanager
-def held(conn: Connection, lock_name: str, *, wait: bool = True) -> Iterator[bool]:
+def hold_lock(conn: Connection, lock_name: str, *, wait: bool = True) -> Iterator[bool]:
     """
     Hold the advisory lock of this name; yield whether it is held.
 
     It is waited for without any time limit. With `wait=False` the answer is False at once if another process holds it.
     """
     limits: dict[str, str] = dict(conn.execute(TIME_LIMITS).fetchall())
-    _limit(conn, dict.fromkeys(limits, "0"))
+    _set_limits(conn, dict.fromkeys(limits, "0"))
     is_ours = _lock(conn, lock_name, wait=wait)
     whole = {name: limits.pop(name) for name in WHOLE_LIMITS if name in limits}
-    _limit(conn, limits)
+    _set_limits(conn, limits)
     try:
         yield is_ours
     finally:
         if is_ours:
             conn.execute("SELECT pg_advisory_unlock(hashtext(%s))", (lock_name,))
-        _limit(conn, whole)
+        _set_limits(conn, whole)
 
 
-def _limit(conn: Connection, limits: Mapping[str, str]) -> None:
+def _set_limits(conn: Connection, limits: Mapping[str, str]) -> None:
     conn.execute(SET_LIMITS, (list(limits), list(limits.values())))
 
 

@@ -7,10 +7,10 @@ Which version of the service has made the rows of each read model, and which are
 from collections.abc import Sequence
 
 from projections.engine import views
-from projections.engine.folding_aside import ReadPart, held
+from projections.engine.folding_aside import ReadPart, hold_lock
 from projections.engine.positions import schema_hashes
 from projections.engine.read_model import SCHEMA, Connection, ReadModel
-from projections.engine.rebuilds import outdated, rebuild
+from projections.engine.rebuilds import find_outdated, rebuild
 from projections.engine.views import View
 
 WANT = """
@@ -37,11 +37,11 @@ def create(conn: Connection, models: Sequence[ReadModel], read: ReadPart) -> lis
     starting does not wait until the whole log is folded. So are those that a restore has left without a table or an
     index, or beyond the end of an older log. Returns the names of these models.
     """
-    with held(conn, "read models"):
-        conn.execute(FORGET, (_incomplete(conn, models),))
+    with hold_lock(conn, "read models"):
+        conn.execute(FORGET, (_find_incomplete(conn, models),))
         for model in models:
             conn.execute(WANT, (model.name, model.schema_hash))
-        outdated_models = outdated(conn, models)
+        outdated_models = find_outdated(conn, models)
         if outdated_models and not read(0, 1):
             for model in outdated_models:
                 rebuild(conn, model, read)
@@ -49,7 +49,7 @@ def create(conn: Connection, models: Sequence[ReadModel], read: ReadPart) -> lis
     return [model.name for model in outdated_models]
 
 
-def _incomplete(conn: Connection, models: Sequence[ReadModel]) -> list[str]:
+def _find_incomplete(conn: Connection, models: Sequence[ReadModel]) -> list[str]:
     """Return the models that lack a table or an index; each table has one index for its key."""
     present: dict[str, int] = dict(conn.execute(INDEXES, (SCHEMA,)).fetchall())
     return [

@@ -37,7 +37,7 @@ class Isolated(msgspec.Struct, frozen=True, rename="camel"):
     isolated_at: datetime
 
 
-def isolated(conn: Connection, limit: int, name: str | None = None) -> list[Isolated]:
+def isolated_events(conn: Connection, limit: int, name: str | None = None) -> list[Isolated]:
     """Return at most `limit` isolated events of all models, or of the one with this name, newest first."""
     return [Isolated(*row) for row in conn.execute(ISOLATED_OF, {"name": name, "limit": limit})]
 

@@ -54,10 +54,10 @@ class AlreadyRuns(Exception):
 
 
 @contextlib.contextmanager
-def held(conn: Connection, model: ReadModel) -> Iterator[None]:
+def hold_projection(conn: Connection, model: ReadModel) -> Iterator[None]:
     """Keep other processes from moving the projection. Raises AlreadyRuns."""
     lock = f"own projection {model.name}"
-    if not _value(conn, HELD, lock):
+    if not _fetch_value(conn, HELD, lock):
         raise AlreadyRuns(f"Another process runs the projection {model.name} already")
     try:
         yield
@@ -74,13 +74,13 @@ def open_schema(conn: Connection, model: ReadModel) -> int:
     that has lost its end in a restore: then it is the one that is to take its place, which is made if need be.
     """
     for schema in (f"own_{model.name}", f"next_own_{model.name}"):
-        if (position := _reached(conn, schema, model)) is not None:
-            _search(conn, schema)
+        if (position := _read_position(conn, schema, model)) is not None:
+            _search_in(conn, schema)
             return position
     with conn.transaction():
         _execute(conn, "DROP SCHEMA IF EXISTS {0} CASCADE", schema)
         _execute(conn, "CREATE SCHEMA {0}", schema)
-        _search(conn, schema)
+        _search_in(conn, schema)
         conn.execute(PROGRESS)
         conn.execute(BEGIN, (model.schema_hash,))
         conn.execute(SQL(model.schema))
@@ -91,7 +91,7 @@ def forget(conn: Connection, model: ReadModel) -> None:
     """Drop what has been folded of a next schema, and mark the one that readers see as outdated: all is folded anew."""
     with conn.transaction():
         _execute(conn, "DROP SCHEMA IF EXISTS {0} CASCADE", f"next_own_{model.name}")
-        if _reached(conn, f"own_{model.name}", model) is not None:
+        if _read_position(conn, f"own_{model.name}", model) is not None:
             _execute(conn, "UPDATE {0}.projection_progress SET shape = ''", f"own_{model.name}")
 
 
@@ -104,7 +104,7 @@ def fold(conn: Connection, model: ReadModel, batch: Sequence[Recorded]) -> None:
     try:
         _refuse_unreadable(batch)
         with conn.transaction():
-            position = _value(conn, LOCKED)
+            position = _fetch_value(conn, LOCKED)
             fold_batch(conn, [model], [recorded for recorded in batch if recorded.position > position])
             conn.execute(MOVE, (batch[-1].position,))
     except Exception as error:
@@ -131,10 +131,10 @@ def arrive(conn: Connection, model: ReadModel, position: int) -> None:
     """Note that nothing is left to fold up to a position; a schema that was folded anew takes the old one's place."""
     with conn.transaction():
         conn.execute(MOVE, (position,))
-        if _value(conn, "SELECT current_schema()") != f"own_{model.name}":
+        if _fetch_value(conn, "SELECT current_schema()") != f"own_{model.name}":
             _execute(conn, "DROP SCHEMA IF EXISTS {0} CASCADE", f"own_{model.name}")
             _execute(conn, "ALTER SCHEMA {0} RENAME TO {1}", f"next_own_{model.name}", f"own_{model.name}")
-    _search(conn, f"own_{model.name}")
+    _search_in(conn, f"own_{model.name}")
 
 
 def names_of(events: Iterable[type] | None) -> list[str]:
@@ -143,15 +143,15 @@ def names_of(events: Iterable[type] | None) -> list[str]:
     return [name for name, event in STORED_NAMES.items() if event in wanted]
 
 
-def _reached(conn: Connection, schema: str, model: ReadModel) -> int | None:
+def _read_position(conn: Connection, schema: str, model: ReadModel) -> int | None:
     """Return the position of a schema; None if it is not there, or its rows have to be folded anew."""
-    if not _value(conn, IS_FOLDED, f"{schema}.projection_progress"):
+    if not _fetch_value(conn, IS_FOLDED, f"{schema}.projection_progress"):
         return None
     shape, position, head = conn.execute(SQL(PLACE).format(Identifier(schema))).fetchone() or ("", 0, 0)
     return position if shape == model.schema_hash and position <= head else None
 
 
-def _search(conn: Connection, schema: str) -> None:
+def _search_in(conn: Connection, schema: str) -> None:
     _execute(conn, "SET search_path TO {0}", schema)
 
 
@@ -159,7 +159,7 @@ def _execute(conn: Connection, statement: str, *names: str) -> None:
     conn.execute(SQL(statement).format(*map(Identifier, names)))
 
 
-def _value(conn: Connection, query: str, *values: object) -> Any:
+def _fetch_value(conn: Connection, query: str, *values: object) -> Any:
     row = conn.execute(query, values).fetchone()
     return None if row is None else row[0]
 

@@ -7,7 +7,7 @@ from projections.engine.folding_aside import (
     ReadPart,
     begin_or_resume,
     fold_aside,
-    held,
+    hold_lock,
     searching,
     value_of,
 )
@@ -40,7 +40,7 @@ def fold_into(  # noqa: PLR0913, PLR0917 what is folded, how far, and where to
         and not value_of(conn, "SELECT to_regclass(%s) IS NOT NULL", f"{schema}.rebuild_progress")
     ):
         raise Taken(schema)
-    with held(conn, f"fold into {schema}"):
+    with hold_lock(conn, f"fold into {schema}"):
         position = begin_or_resume(conn, model, schema, until)
         with searching(conn, schema):
             for reached in fold_aside(conn, model, read, position, until):

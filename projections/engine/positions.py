@@ -228,7 +228,7 @@ def stop(conn: Connection, name: str, reason: str) -> None:
 
 def gap(conn: Connection, names: Sequence[str], target: int | None = None) -> tuple[int, int]:
     """Return the target, by default the head of the log, and how many events the slowest model is behind it."""
-    return _gap(conn.execute(LAG, (list(names),), prepare=True), len(set(names)), target)
+    return _read_gap(conn.execute(LAG, (list(names),), prepare=True), len(set(names)), target)
 
 
 def gap_of_own_tables(conn: Connection, models: Sequence[ReadModel], target: int | None = None) -> tuple[int, int]:
@@ -237,10 +237,10 @@ def gap_of_own_tables(conn: Connection, models: Sequence[ReadModel], target: int
 
     Such models wait for their rebuild, so waiting for them would be in vain.
     """
-    return _gap(conn.execute(LAG_OF_OWN_TABLES, schema_hashes(models), prepare=True), len(models), target)
+    return _read_gap(conn.execute(LAG_OF_OWN_TABLES, schema_hashes(models), prepare=True), len(models), target)
 
 
-def _gap(cursor: Cursor, count: int, target: int | None) -> tuple[int, int]:
+def _read_gap(cursor: Cursor, count: int, target: int | None) -> tuple[int, int]:
     head, reached, count_in_table = cursor.fetchone() or (0, 0, 0)
     target = head if target is None else target
     return target, max(target - reached, 0) if count_in_table == count else max(target, 1)

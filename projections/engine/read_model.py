@@ -96,7 +96,7 @@ class Table(Generic[R]):
         In a pipeline nothing waits for Postgres until that function is called. Keys without a row are missing in the
         answer.
         """
-        cursors = [conn.execute(self._select, (IDS.array(part),)) for part in _parts(keys, AT_ONCE)]
+        cursors = [conn.execute(self._select, (IDS.array(part),)) for part in _split_items(keys, AT_ONCE)]
 
         def fetched() -> Fetched[R]:
             answers = [answer for cursor in cursors if (answer := cursor.fetchone())]
@@ -109,20 +109,20 @@ class Table(Generic[R]):
 
     def add(self, conn: Connection, rows: Sequence[R]) -> None:
         """Insert these rows, which are not there yet: that takes Postgres a sixth less than to look whether they are."""
-        for values in self._statements(rows):
+        for values in self._values_by_statement(rows):
             conn.execute(self._insert, values)
 
     def store(self, conn: Connection, rows: Sequence[R]) -> None:
         """Insert these rows, or replace those that have the same keys."""
-        for values in self._statements(rows):
+        for values in self._values_by_statement(rows):
             conn.execute(self._upsert, values)
 
-    def _statements(self, rows: Sequence[R]) -> Iterator[list[Any]]:
+    def _values_by_statement(self, rows: Sequence[R]) -> Iterator[list[Any]]:
         """Yield the values of each statement that writes a part of the rows."""
-        for part in _parts(rows, WRITTEN_AT_ONCE):
+        for part in _split_items(rows, WRITTEN_AT_ONCE):
             columns = self._columns(part)
             for start, end in _cuts([columns[index] for index in self._large], len(part)):
-                yield self._joined([column[start:end] for column in columns])
+                yield self._join_values([column[start:end] for column in columns])
 
     def _columns(self, rows: Sequence[R]) -> list[list[Any]]:
         """Return the columns of these rows, documents as their JSON; rows that are sent as JSON whole have one column."""
@@ -134,7 +134,7 @@ class Table(Generic[R]):
             for kind, column in zip(self._kinds, columns, strict=True)
         ]
 
-    def _joined(self, columns: Sequence[Sequence[Any]]) -> list[Any]:
+    def _join_values(self, columns: Sequence[Sequence[Any]]) -> list[Any]:
         if not self._kinds:
             return [f"[{b','.join(columns[0]).decode()}]"]
         return [kind.array(column) for kind, column in zip(self._kinds, columns, strict=True)]
@@ -151,7 +151,7 @@ class Fetched(NamedTuple, Generic[R]):
     cold_keys: list[UUID]
 
 
-def _parts(items: Sequence[T], many: int) -> Iterator[Sequence[T]]:
+def _split_items(items: Sequence[T], many: int) -> Iterator[Sequence[T]]:
     return (items[start : start + many] for start in range(0, len(items), many))
 
 

@@ -15,7 +15,7 @@ from projections.engine.folding_aside import (
     execute_on,
     fold_aside,
     head_of_log,
-    held,
+    hold_lock,
     searching,
     value_of,
 )
@@ -45,7 +45,7 @@ LOCK_PAUSE_S = 0.1  # pause between two tries, in which the waiting readers get 
 READMIT = "DELETE FROM isolated_events WHERE read_model = %s"
 
 
-def outdated(conn: Connection, models: Sequence[ReadModel]) -> list[ReadModel]:
+def find_outdated(conn: Connection, models: Sequence[ReadModel]) -> list[ReadModel]:
     """
     Return the models whose rows differ from those that this version makes; none if it is not the installed version.
 
@@ -65,8 +65,8 @@ def rebuild_if_outdated(conn: Connection, model: ReadModel, read: ReadPart, prog
 
     A model that another process is rebuilding at the moment is left to that process.
     """
-    with held(conn, f"rebuild {model.name}", wait=False) as is_ours:
-        is_needed = is_ours and bool(outdated(conn, [model]))
+    with hold_lock(conn, f"rebuild {model.name}", wait=False) as is_ours:
+        is_needed = is_ours and bool(find_outdated(conn, [model]))
         if is_needed:
             _rebuild(conn, model, read, progress)
         return is_needed
@@ -86,7 +86,7 @@ def rebuild(
     Waits for another rebuild of the same model. A rebuild that breaks off leaves the old tables as they were, and the next
     one goes on where it was, unless it is to begin `anew`.
     """
-    with held(conn, f"rebuild {model.name}"):
+    with hold_lock(conn, f"rebuild {model.name}"):
         if anew:
             execute_on(conn, "DROP SCHEMA IF EXISTS {0} CASCADE", f"rebuilding_{model.name}")
         return _rebuild(conn, model, read, progress)

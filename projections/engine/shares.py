@@ -62,9 +62,9 @@ class Share(NamedTuple):
         for model in models:
             groups.setdefault(model.polled_by or f"model {model.name}", []).append(model)
         costs, own = [0] * self.many, list[ReadModel]()
-        for group in sorted(groups.values(), key=_cost, reverse=True):
+        for group in sorted(groups.values(), key=_cost_of, reverse=True):
             least = costs.index(min(costs))
-            costs[least] += _cost(group)
+            costs[least] += _cost_of(group)
             if least == self.number:
                 own += group
         return own
@@ -73,7 +73,7 @@ class Share(NamedTuple):
 ALL = Share(0, 1)
 
 
-def _cost(models: Sequence[ReadModel]) -> int:
+def _cost_of(models: Sequence[ReadModel]) -> int:
     return sum(COSTS.get(model.name, 1) for model in models)
 
 
@@ -90,22 +90,22 @@ class Place:
         """Take the first place that is free."""
         self._conn = conn
         self._class = _who_divides_alike(models)
-        self._place = self._take()
+        self._place = self._take_place()
         self._look_at = 0.0
         self._share: Share | None = None
 
     def share(self) -> Share | None:
         """Return the share of this place, as it was at most LOOK_S ago; None while there is no free place."""
         if time.monotonic() >= self._look_at:
-            self._place = self._place or self._take()
-            self._share = self._look() if self._place else None
+            self._place = self._place or self._take_place()
+            self._share = self._find_share() if self._place else None
             self._look_at = time.monotonic() + LOOK_S
         return self._share
 
-    def _take(self) -> int | None:
+    def _take_place(self) -> int | None:
         row: tuple[int] | None = self._conn.execute(TAKE, (PLACES, self._class)).fetchone()
         return row[0] if row else None
 
-    def _look(self) -> Share:
+    def _find_share(self) -> Share:
         taken = [place for (place,) in self._conn.execute(TAKEN, (self._class, SILENT_S), prepare=True)]
         return Share(taken.index(self._place), len(taken))

@@ -6,10 +6,10 @@ from uuid import UUID
 import msgspec
 from psycopg.sql import SQL, Identifier
 
-from projections.engine.folding_aside import ReadPart, begin_or_resume, execute_on, fold_aside, held, searching
+from projections.engine.folding_aside import ReadPart, begin_or_resume, execute_on, fold_aside, hold_lock, searching
 from projections.engine.positions import Outdated, reached
 from projections.engine.read_model import SCHEMA, Connection, ReadModel
-from projections.engine.rebuilds import outdated
+from projections.engine.rebuilds import find_outdated
 
 ONE_MOMENT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
 # The live rows beside those that were folded anew; a row is compared as text, since json has no equality. A live row that is
@@ -47,10 +47,10 @@ def verify(
     another version.
     """
     aside = f"verifying_{model.name}"
-    with held(conn, f"verify {model.name}"):
+    with hold_lock(conn, f"verify {model.name}"):
         try:
             execute_on(conn, "DROP SCHEMA IF EXISTS {0} CASCADE", aside)
-            if (target := reached(conn, [model])) is None or outdated(conn, [model]):
+            if (target := reached(conn, [model])) is None or find_outdated(conn, [model]):
                 raise Outdated(model.name)
             position = start = begin_or_resume(conn, model, aside)
             with searching(conn, aside):
@@ -64,7 +64,7 @@ def verify(
 
 def drop_unfinished(conn: Connection, model: ReadModel) -> None:
     """Drop what a comparison that was killed has left; wait for one that is under way."""
-    with held(conn, f"verify {model.name}"):
+    with hold_lock(conn, f"verify {model.name}"):
         execute_on(conn, "DROP SCHEMA IF EXISTS {0} CASCADE", f"verifying_{model.name}")
 
 

@@ -82,10 +82,10 @@ def detach(conn: Connection, views: Iterable[View]) -> None:
         if columns:
             conn.execute(
                 SQL("CREATE OR REPLACE VIEW {} AS SELECT {} WHERE false").format(
-                    Identifier(SCHEMA, view.name), SQL(", ").join(_empty(*column) for column in columns)
+                    Identifier(SCHEMA, view.name), SQL(", ").join(_null_column(*column) for column in columns)
                 )
             )
 
 
-def _empty(name: str, kind: str) -> Composed:
+def _null_column(name: str, kind: str) -> Composed:
     return SQL("NULL::{} AS {}").format(SQL(kind), Identifier(name))

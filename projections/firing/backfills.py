@@ -88,13 +88,13 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     """
     match recorded.event:
         case BackfillRequested() as event:
-            doc = _requested(recorded, event)
+            doc = _new_backfill(recorded, event)
             rows.put(
                 BACKFILL,
                 BackfillRow(id=doc.id, trigger_id=doc.trigger_id, position=recorded.position, can_go_on=True, doc=doc),
             )
         case BackfillAdvanced() as event:
-            _advanced(rows, recorded, event)
+            _advance_backfill(rows, recorded, event)
         case BackfillCompleted():
             _end(rows, recorded, status="completed", reason=None)
         case BackfillCancelled(reason=reason):
@@ -116,7 +116,7 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
             pass
 
 
-def _requested(recorded: Recorded, event: BackfillRequested) -> Backfill:
+def _new_backfill(recorded: Recorded, event: BackfillRequested) -> Backfill:
     timestamp = time(recorded.at)
     return Backfill(
         id=recorded.stream_id,
@@ -135,7 +135,7 @@ def _requested(recorded: Recorded, event: BackfillRequested) -> Backfill:
     )
 
 
-def _advanced(rows: Rows, recorded: Recorded, event: BackfillAdvanced) -> None:
+def _advance_backfill(rows: Rows, recorded: Recorded, event: BackfillAdvanced) -> None:
     if (row := rows.get(BACKFILL, recorded.stream_id)) is None:
         return
     doc = replace(

@@ -76,12 +76,12 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     """Fold one event into the links, the runs that are followed, and what is due."""
     match recorded.event:
         case (TriggerCreated() | TriggerRestored()) as event if event.kind == "chain":
-            _link(rows, recorded.stream_id, event.settings)
+            _add_link(rows, recorded.stream_id, event.settings)
         case TriggerUpdated(settings=TriggerSettings(after_routine_id=UUID()) as settings):
-            _unlink(rows, recorded.stream_id)
-            _link(rows, recorded.stream_id, settings)
+            _remove_link(rows, recorded.stream_id)
+            _add_link(rows, recorded.stream_id, settings)
         case TriggerDeleted():
-            _unlink(rows, recorded.stream_id)
+            _remove_link(rows, recorded.stream_id)
         case RunFired() as event:
             if event.cause_run_id is not None:
                 rows.delete(DUE_CHAIN, recorded.stream_id)
@@ -107,7 +107,7 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
             pass
 
 
-def _link(rows: Rows, trigger_id: UUID, settings: TriggerSettings) -> None:
+def _add_link(rows: Rows, trigger_id: UUID, settings: TriggerSettings) -> None:
     after_id = settings.after_routine_id
     if after_id is None or settings.after_outcome is None or not settings.enabled:
         return
@@ -117,7 +117,7 @@ def _link(rows: Rows, trigger_id: UUID, settings: TriggerSettings) -> None:
     rows.put(FOLLOWED_ROUTINE, FollowedRoutineRow(id=after_id, links=links | {trigger_id: settings.after_outcome}))
 
 
-def _unlink(rows: Rows, trigger_id: UUID) -> None:
+def _remove_link(rows: Rows, trigger_id: UUID) -> None:
     if (link := rows.get(LINK, trigger_id)) is None:
         return
     rows.delete(LINK, trigger_id)

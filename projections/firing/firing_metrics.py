@@ -111,8 +111,8 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     How late a firing is counts from when it came due: its jitter is no delay.
     """
     trigger_id = _scheduled_trigger(recorded)
-    if (tally := _tally(recorded, rows.get(JITTER, trigger_id) if trigger_id else None)) is not None:
-        rows.put(TALLY, _sum(rows.get(TALLY, tally.id), tally))
+    if (tally := _tally_event(recorded, rows.get(JITTER, trigger_id) if trigger_id else None)) is not None:
+        rows.put(TALLY, _add_tallies(rows.get(TALLY, tally.id), tally))
     if trigger_id is not None and isinstance(recorded.event, Moving):
         _move(rows, trigger_id, recorded.event)
 
@@ -121,7 +121,7 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
     """Yield the keys of the rows that `fold` needs: of the tally, that of a firing without jitter."""
     if (trigger_id := _scheduled_trigger(recorded)) is not None:
         yield JITTER, trigger_id
-    if (tally := _tally(recorded, None)) is not None:
+    if (tally := _tally_event(recorded, None)) is not None:
         yield TALLY, tally.id
 
 
@@ -141,48 +141,48 @@ def _move(rows: Rows, trigger_id: UUID, event: Moving) -> None:
         rows.delete(JITTER, trigger_id)
 
 
-def _sum(row: TallyRow | None, increment: TallyRow) -> TallyRow:
+def _add_tallies(row: TallyRow | None, increment: TallyRow) -> TallyRow:
     return (
         replace(row, total=row.total + increment.total, late_us=row.late_us + increment.late_us) if row else increment
     )
 
 
-def _tally(recorded: Recorded, jitter: JitterRow | None) -> TallyRow | None:
+def _tally_event(recorded: Recorded, jitter: JitterRow | None) -> TallyRow | None:
     """Return the tally of this one event alone; None for events that are not counted."""
     match recorded.event:
         case RunFired(source=source, outcome=outcome, occurrence=occurrence) as firing:
             due_at = jitter.due_at if jitter is not None and jitter.occurrence == occurrence else occurrence
             lateness = recorded.at - due_at if due_at and firing.is_scheduled else None
-            return _row(RUNS, (source, *_outcome(outcome)), late=lateness)
+            return _tally_row(RUNS, (source, *_outcome_labels(outcome)), late=lateness)
         case RunCompleted():
-            return _row(ENDED, ("completed",))
+            return _tally_row(ENDED, ("completed",))
         case RunFailed():
-            return _row(ENDED, ("failed",))
+            return _tally_row(ENDED, ("failed",))
         case TriggerMissed(reason=reason, count=count):
-            return _row(MISSED, (reason,), total=count)
+            return _tally_row(MISSED, (reason,), total=count)
         case DeliveryDelivered():
-            return _row(ATTEMPTS, ("delivered",))
+            return _tally_row(ATTEMPTS, ("delivered",))
         case DeliveryFailed():
-            return _row(ATTEMPTS, ("failed",))
+            return _tally_row(ATTEMPTS, ("failed",))
         case DeliveryDead():
-            return _row(ATTEMPTS, ("dead",))
+            return _tally_row(ATTEMPTS, ("dead",))
         case _:
             return None
 
 
-def _row(what: str, labels: Labels, *, total: int = 1, late: timedelta | None = None) -> TallyRow:
-    timing, bound = UNTIMED if late is None else _timing(late)
+def _tally_row(what: str, labels: Labels, *, total: int = 1, late: timedelta | None = None) -> TallyRow:
+    timing, bound = UNTIMED if late is None else _timing_of(late)
     late_us = 0 if late is None else late // MICROSECOND
-    id_ = _id(what, *labels, timing, bound)
+    id_ = _id_of(what, *labels, timing, bound)
     return TallyRow(id=id_, what=what, labels=labels, timing=timing, bound=bound, total=total, late_us=late_us)
 
 
 @cache
-def _id(*names: str) -> UUID:
+def _id_of(*names: str) -> UUID:
     return uuid5(NAMESPACE, "|".join(names))
 
 
-def _outcome(outcome: Outcome) -> tuple[str, str]:
+def _outcome_labels(outcome: Outcome) -> tuple[str, str]:
     """Return the labels of an outcome. The text of a failure is no label, because it may quote names."""
     match outcome:
         case Opened():
@@ -201,7 +201,7 @@ def _outcome(outcome: Outcome) -> tuple[str, str]:
             return FAILED
 
 
-def _timing(lateness: timedelta) -> tuple[str, str]:
+def _timing_of(lateness: timedelta) -> tuple[str, str]:
     """
     Return the timing of a firing and the bound of its lateness.
 

@@ -136,24 +136,26 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     """
     match recorded.event:
         case RunFired(trigger_id=UUID() as trigger_id, occurrence=datetime()) as event:
-            _fired(rows, recorded, event, trigger_id)
+            _put_fired(rows, recorded, event, trigger_id)
             if event.is_scheduled:
                 _move(rows, trigger_id, event)
         case RoutineCreated(settings=settings) | RoutineUpdated(settings=settings) | RoutineRestored(settings=settings):
-            (rows.add if recorded.version == 1 else rows.put)(POLICY, _policy(recorded.stream_id, settings))
+            (rows.add if recorded.version == 1 else rows.put)(POLICY, _policy_row(recorded.stream_id, settings))
         case (TriggerCreated() | TriggerRestored()) as event if event.kind == "schedule":
             has_jitter = event.settings.jitter_sec > 0
             scheduled = ScheduledRow(
                 id=recorded.stream_id, routine_id=event.routine_id, has_jitter=has_jitter, next_at=None, due_at=None
             )
-            (rows.add if recorded.version == 1 else rows.put)(SCHEDULED, _moved(scheduled, event))
+            (rows.add if recorded.version == 1 else rows.put)(SCHEDULED, _row_after_move(scheduled, event))
         case TriggerUpdated(settings=settings) as event:
             has_jitter = settings.jitter_sec > 0
-            rows.change(SCHEDULED, recorded.stream_id, lambda row: _moved(replace(row, has_jitter=has_jitter), event))
+            rows.change(
+                SCHEDULED, recorded.stream_id, lambda row: _row_after_move(replace(row, has_jitter=has_jitter), event)
+            )
         case (TriggerRescheduled() | TriggerReplanned()) as event:
             _move(rows, recorded.stream_id, event)
         case TriggerMissed() as event:
-            _missed(rows, recorded, event)
+            _put_missed(rows, recorded, event)
             _move(rows, recorded.stream_id, event)
         case _:
             pass
@@ -176,7 +178,7 @@ Moving = (
 )
 
 
-def _moved(row: ScheduledRow, event: Moving) -> ScheduledRow:
+def _row_after_move(row: ScheduledRow, event: Moving) -> ScheduledRow:
     if not row.has_jitter:
         return replace(row, next_at=None, due_at=None)
     return replace(row, next_at=event.next_at, due_at=event.due_at)
@@ -186,10 +188,10 @@ def _move(rows: Rows, trigger_id: UUID, event: Moving) -> None:
     """Update when a schedule with jitter is due; one without jitter is not written again by each of its firings."""
     row = rows.get(SCHEDULED, trigger_id)
     if row is not None and row.has_jitter:
-        rows.put(SCHEDULED, _moved(row, event))
+        rows.put(SCHEDULED, _row_after_move(row, event))
 
 
-def _policy(routine_id: UUID, settings: RoutineSettings) -> PolicyRow:
+def _policy_row(routine_id: UUID, settings: RoutineSettings) -> PolicyRow:
     return PolicyRow(
         id=routine_id, concurrency_policy=settings.concurrency_policy, catch_up_policy=settings.catch_up_policy
     )
@@ -201,7 +203,7 @@ def _due_at(scheduled: ScheduledRow | None, occurrence: datetime) -> datetime | 
     return scheduled.due_at if scheduled.next_at == occurrence else None
 
 
-def _missed(rows: Rows, recorded: Recorded, event: TriggerMissed) -> None:
+def _put_missed(rows: Rows, recorded: Recorded, event: TriggerMissed) -> None:
     scheduled = rows.get(SCHEDULED, recorded.stream_id)
     policy = rows.get(POLICY, scheduled.routine_id) if scheduled is not None else None
     if scheduled is None or policy is None:
@@ -228,7 +230,7 @@ def _missed(rows: Rows, recorded: Recorded, event: TriggerMissed) -> None:
     rows.add(OCCURRENCE, row)
 
 
-def _fired(rows: Rows, recorded: Recorded, event: RunFired, trigger_id: UUID) -> None:
+def _put_fired(rows: Rows, recorded: Recorded, event: RunFired, trigger_id: UUID) -> None:
     policy = rows.get(POLICY, event.routine_id)
     if policy is None or event.occurrence is None:
         raise ImpossibleHistory(None, recorded.event)
@@ -249,12 +251,12 @@ def _fired(rows: Rows, recorded: Recorded, event: RunFired, trigger_id: UUID) ->
         settled_at=recorded.at,
         position=recorded.position,
         backfill_id=event.backfill_id,
-        **_links(event.outcome),
+        **_links_of(event.outcome),
     )
     rows.add(OCCURRENCE, row)
 
 
-def _links(outcome: Outcome) -> dict[str, UUID | None]:
+def _links_of(outcome: Outcome) -> dict[str, UUID | None]:
     """Return the issue that was opened or met, and the run whose issue was met."""
     match outcome:
         case Opened(issue_id=issue_id):
@@ -323,7 +325,7 @@ _LATEST = (
 )
 
 
-def within(
+def rows_within(
     conn: Connection, trigger_id: UUID, period: tuple[datetime, datetime], *, after: Place | None, limit: int
 ) -> list[OccurrenceRow]:
     """Return the rows that overlap a period, both ends included, oldest first, after a place."""
@@ -340,7 +342,7 @@ def latest(conn: Connection, trigger_id: UUID) -> datetime | None:
     return row[0] if row else None
 
 
-def shown(row: OccurrenceRow) -> Occurrence:
+def occurrence_of_row(row: OccurrenceRow) -> Occurrence:
     """Return a row as clients read it."""
     is_missed = row.outcome == "missed"
     lateness = None if row.due_at is None or is_missed or row.backfill_id else row.settled_at - row.due_at

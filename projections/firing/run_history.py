@@ -105,7 +105,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     """Fold one event of a run into its row."""
     match recorded.event:
         case RunFired() as event:
-            doc = with_shortened_payload(_fired(responses.RunFields, recorded, event))
+            doc = with_shortened_payload(_fired_run(responses.RunFields, recorded, event))
             rows.add(
                 RUN,
                 RunRow(
@@ -135,7 +135,7 @@ def run_of(events: Sequence[Recorded]) -> responses.Run:
     """Return a run as clients read it, folded from the events of its stream; raise ValueError if there are none."""
     match events:
         case [Recorded(event=RunFired() as event) as first, *later]:
-            doc = _fired(responses.Run, first, event, responsible_user_id=text_or_none(event.responsible_user_id))
+            doc = _fired_run(responses.Run, first, event, responsible_user_id=text_or_none(event.responsible_user_id))
         case [first, *_]:
             raise ImpossibleHistory(None, first.event)
         case _:
@@ -165,13 +165,13 @@ def detail_of(events: Sequence[Recorded]) -> responses.RunDetail:
                 facts |= {"outputs": outputs}
             case (RunCompleted() | RunFailed()) as end:
                 if facts.get("next_attempt_at") is None:  # else the attempt has failed already, for its own reason
-                    attempts[-1] = replace(attempts[-1], **_ended(end), ended_at=timestamp)
+                    attempts[-1] = replace(attempts[-1], **_last_attempt_fields(end), ended_at=timestamp)
                 facts |= {"next_attempt_at": None, "successor_run_id": getattr(end, "successor_run_id", None)}
     run = {name: value for name, value in asdict(run_of(events)).items() if name not in ("attempt", "max_attempts")}
     return responses.RunDetail(**run, **facts, attempts=attempts)
 
 
-def _ended(event: RunCompleted | RunFailed) -> dict[str, Any]:
+def _last_attempt_fields(event: RunCompleted | RunFailed) -> dict[str, Any]:
     """Return what the end of a run says of its last attempt."""
     if isinstance(event, RunCompleted):
         return {"outcome": "completed", "reason": None}
@@ -202,7 +202,7 @@ def run_after(doc: F, recorded: Recorded) -> F:
         case RunAttemptBegun(attempt=attempt):
             return replace(doc, attempt=attempt, updated_at=timestamp)
         case RunReported() as event:
-            return replace(doc, **_used(event))
+            return replace(doc, **_usage_fields(event))
         case RunCompleted():
             return replace(doc, status="completed", completed_at=timestamp, failure_reason=None, updated_at=timestamp)
         case RunFailed(reason=reason):
@@ -211,7 +211,7 @@ def run_after(doc: F, recorded: Recorded) -> F:
             raise ImpossibleHistory(doc, recorded.event)
 
 
-def _fired(shape: type[F], recorded: Recorded, event: RunFired, **more: Any) -> F:
+def _fired_run(shape: type[F], recorded: Recorded, event: RunFired, **more: Any) -> F:
     """Return the run that a firing makes, in a shape that may have more fields."""
     timestamp = time(recorded.at)
     return shape(
@@ -225,7 +225,7 @@ def _fired(shape: type[F], recorded: Recorded, event: RunFired, **more: Any) -> 
         routine_revision_id=revision_of(event.routine_id, event.revision),
         idempotency_key=event.idempotency_key,
         trigger_payload=event.payload,
-        dispatch_fingerprint=_fingerprint(event),
+        dispatch_fingerprint=_fingerprint_of(event),
         created_at=timestamp,
         updated_at=timestamp,
         completed_at=None if isinstance(event.outcome, Opened | Started) else timestamp,
@@ -235,28 +235,28 @@ def _fired(shape: type[F], recorded: Recorded, event: RunFired, **more: Any) -> 
         probe=event.probe or UNSET,
         attempt=1 if event.retry else UNSET,
         max_attempts=event.retry.max_attempts if event.retry else UNSET,
-        **_links(event),
+        **_link_fields(event),
         **more,
     )
 
 
-def _used(event: RunReported) -> dict[str, int]:
+def _usage_fields(event: RunReported) -> dict[str, int]:
     """Return the usage that was reported, without what the report does not mention."""
     used = {name: getattr(event, name) for name in ("cost_micros", "input_tokens", "output_tokens")}
     return {name: number for name, number in used.items() if number is not None}
 
 
-def _budget(over: OverBudget) -> responses.OverBudget:
+def _budget_answer(over: OverBudget) -> responses.OverBudget:
     return responses.OverBudget(**asdict(over) | {"frees_at": time_or_none(over.frees_at)})
 
 
-def _fingerprint(event: RunFired) -> str:
+def _fingerprint_of(event: RunFired) -> str:
     """Return 64 hexadecimal digits that are equal for the same routine and payload."""
     payload = msgspec.json.encode(event.payload, order="deterministic")
     return hashlib.sha256(event.routine_id.bytes + payload).hexdigest()
 
 
-def _links(event: RunFired) -> dict[str, Any]:
+def _link_fields(event: RunFired) -> dict[str, Any]:
     match event.outcome:
         case Opened(issue_id=issue_id):
             return {"linked_issue_id": issue_id, "coalesced_into_run_id": None, "failure_reason": None}
@@ -266,7 +266,7 @@ def _links(event: RunFired) -> dict[str, Any]:
             return {"linked_issue_id": issue_id, "coalesced_into_run_id": run_id, "failure_reason": None}
         case Skipped(issue_id=issue_id, into_run_id=run_id, reason=reason, budget=budget):
             links = {"linked_issue_id": issue_id, "coalesced_into_run_id": run_id, "failure_reason": reason}
-            return links if budget is None else links | {"budget": _budget(budget)}
+            return links if budget is None else links | {"budget": _budget_answer(budget)}
         case Failed(reason=reason):
             return {"linked_issue_id": None, "coalesced_into_run_id": None, "failure_reason": reason}
 
@@ -325,15 +325,15 @@ LINKED = f"""left(r.doc::text, -1)
     || ',"trigger":' || coalesce((SELECT {TRIGGER_NAME} FROM routine_trigger t WHERE id = r.trigger_id), 'null') || '}}'"""
 
 
-def _newest(runs: str) -> Docs[RunSummary]:
+def _newest_runs_query(runs: str) -> Docs[RunSummary]:
     return Docs(f"SELECT {LINKED} AS doc FROM ({runs} ORDER BY position DESC LIMIT %(limit)s) r", RunSummary)
 
 
 _BEFORE = "position < coalesce(%(before)s::bigint, 9223372036854775807)"
 _POSITION = "SELECT position FROM run WHERE routine_id = %s AND id = %s"
-RECENT = _newest(f"SELECT * FROM run WHERE routine_id = %(routine_id)s AND {_BEFORE}")
+RECENT = _newest_runs_query(f"SELECT * FROM run WHERE routine_id = %(routine_id)s AND {_BEFORE}")
 RECENT_OF_MANY = BatchedDocs(RECENT, routine_id="uuid", before="bigint", limit="bigint")
-NARROWED = _newest(  # one index range per status and source; only that index has the order NULLS LAST
+NARROWED = _newest_runs_query(  # one index range per status and source; only that index has the order NULLS LAST
     f"""SELECT found.* FROM unnest(%(status)s::text[]) status, unnest(%(source)s::text[]) source, LATERAL (
         SELECT * FROM run WHERE routine_id = %(routine_id)s AND {_BEFORE}
         AND doc->>'status' = status AND doc->>'source' = source ORDER BY position DESC NULLS LAST LIMIT %(limit)s) found"""
@@ -392,10 +392,12 @@ def of_company(  # noqa: PLR0913 the arguments narrow the list
 
     They begin after a place. Joins the read models `issues` and `routines`.
     """
-    return OF_COMPANY.part(conn, limit=limit, max_bytes=max_bytes, **asked(company_id, filters, period, after))
+    return OF_COMPANY.part(
+        conn, limit=limit, max_bytes=max_bytes, **values_of_query(company_id, filters, period, after)
+    )
 
 
-def asked(
+def values_of_query(
     company_id: UUID, filters: CompanyFilters, period: tuple[datetime, datetime], after: Place | None = None
 ) -> dict[str, object]:
     """Return the values for the query `OF_COMPANY`, but for its limit."""

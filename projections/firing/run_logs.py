@@ -84,9 +84,9 @@ def append(  # noqa: PLR0913, PLR0917 what a part is
     size = PART_COST + sum(len(piece["text"].encode()) for piece in pieces)
     with conn.transaction():
         conn.execute(_KNOW_COMPANY, (company_id,))
-        of_company = _number(conn, _COMPANY_BYTES, company_id)
+        of_company = _fetch_number(conn, _COMPANY_BYTES, company_id)
         mark = None
-        if _number(conn, _RUN_BYTES, run_id) + size > limits.max_run_log_bytes:
+        if _fetch_number(conn, _RUN_BYTES, run_id) + size > limits.max_run_log_bytes:
             mark = OF_RUN.format(limits.max_run_log_bytes)
         elif of_company + size > limits.max_company_run_log_bytes:
             mark = OF_COMPANY.format(limits.max_company_run_log_bytes)
@@ -112,6 +112,6 @@ def forget(conn: Connection, days: int) -> None:
         pass
 
 
-def _number(conn: Connection, query: str, id_: UUID) -> int:
+def _fetch_number(conn: Connection, query: str, id_: UUID) -> int:
     row = conn.execute(query, (id_,)).fetchone()
     return int(row[0]) if row else 0

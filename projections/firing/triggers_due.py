@@ -82,11 +82,11 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     """
     match recorded.event:
         case RunFired(trigger_id=trigger_id, is_scheduled=True) as event:
-            rows.change(SCHEDULE, trigger_id, lambda row: replace(row, **_next(event)))
+            rows.change(SCHEDULE, trigger_id, lambda row: replace(row, **_next_fields(event)))
         case RoutineCreated(settings=settings):
-            rows.add(ACTIVITY, _activity(recorded.stream_id, settings))
+            rows.add(ACTIVITY, _activity_row(recorded.stream_id, settings))
         case RoutineUpdated(settings=settings) | RoutineRestored(settings=settings):
-            _activate(rows, _activity(recorded.stream_id, settings))
+            _set_activity(rows, _activity_row(recorded.stream_id, settings))
         case (TriggerCreated() | TriggerRestored()) as event if event.kind == "schedule":
             (rows.add if recorded.version == 1 else rows.put)(SCHEDULE, _schedule(rows, recorded, event))
         case TriggerUpdated(settings=settings) as event:
@@ -120,17 +120,17 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
             pass
 
 
-def _activity(routine_id: UUID, settings: RoutineSettings) -> ActivityRow:
+def _activity_row(routine_id: UUID, settings: RoutineSettings) -> ActivityRow:
     return ActivityRow(id=routine_id, active=settings.status == "active", gated=activity_gate.is_on(settings))
 
 
-def _activate(rows: Rows, activity: ActivityRow) -> None:
+def _set_activity(rows: Rows, activity: ActivityRow) -> None:
     if rows.get(ACTIVITY, activity.id) != activity:
         rows.put(ACTIVITY, activity)
         rows.execute(ACTIVATE, (activity.active, activity.gated, activity.id))
 
 
-def _next(event: Scheduled) -> dict[str, Any]:
+def _next_fields(event: Scheduled) -> dict[str, Any]:
     due_at = event.due_at or event.next_at
     rests_until = event.rests_until if isinstance(event, TriggerMissed) else None
     rests = due_at is not None and rests_until is not None and rests_until > due_at
@@ -144,7 +144,7 @@ def _schedule(rows: Rows, recorded: Recorded, event: TriggerCreated | TriggerRes
         routine_id=event.routine_id,
         company_id=recorded.known_company_id,
         trigger_version=recorded.version,
-        **_next(event),
+        **_next_fields(event),
         enabled=event.settings.enabled,
         routine_active=activity is not None and activity.active,
         gated=activity is not None and activity.gated,
@@ -155,7 +155,7 @@ def _move(rows: Rows, recorded: Recorded, event: Scheduled, **changes: Any) -> N
     rows.change(
         SCHEDULE,
         recorded.stream_id,
-        lambda row: replace(row, trigger_version=recorded.version, **_next(event), **changes),
+        lambda row: replace(row, trigger_version=recorded.version, **_next_fields(event), **changes),
     )
 
 
@@ -203,12 +203,12 @@ NEXT = "SELECT min(due_at) FROM schedule WHERE enabled AND routine_active AND du
 
 def due(conn: Connection, now: datetime, *, after: datetime = BEGINNING, limit: int) -> list[DueTrigger]:
     """Return the schedules that have come due after one moment and until another, longest waiting first."""
-    return [_due(*row) for row in conn.execute(DUE, (after, now, limit), prepare=True)]
+    return [_due_trigger(*row) for row in conn.execute(DUE, (after, now, limit), prepare=True)]
 
 
 def coming(conn: Connection, now: datetime, *, after_id: UUID, limit: int) -> list[DueTrigger]:
     """Return schedules whose next occurrence is to come, by their ids, which are later than the given one."""
-    return [_due(*row) for row in conn.execute(COMING, (now, after_id, limit), prepare=True)]
+    return [_due_trigger(*row) for row in conn.execute(COMING, (now, after_id, limit), prepare=True)]
 
 
 def resting(conn: Connection) -> list[UUID]:
@@ -218,10 +218,10 @@ def resting(conn: Connection) -> list[UUID]:
 
 def awake(conn: Connection, companies: Sequence[UUID], now: datetime, *, limit: int) -> list[DueTrigger]:
     """Return the resting schedules of these companies that have an occurrence waiting, longest waiting first."""
-    return [_due(*row) for row in conn.execute(AWAKE, (list(companies), now, limit), prepare=True)]
+    return [_due_trigger(*row) for row in conn.execute(AWAKE, (list(companies), now, limit), prepare=True)]
 
 
-def _due(  # noqa: PLR0913, PLR0917 the columns of a query
+def _due_trigger(  # noqa: PLR0913, PLR0917 the columns of a query
     id_: UUID,
     version: int,
     routine_id: UUID,

@@ -104,10 +104,10 @@ def fold(recorded: Recorded, rows: Rows) -> None:
         case RoutineCreated(settings=settings):
             rows.add(TROUBLE, _with_settings(TroubleRow(id=id_, routine_id=id_), settings))
         case RoutineUpdated(settings=settings) | RoutineRestored(settings=settings):
-            _change(rows, id_, lambda row: _with_settings(row, settings))
+            _change_row(rows, id_, lambda row: _with_settings(row, settings))
             if settings.status == "archived" and (routine := rows.get(TROUBLE, id_)) is not None:
                 for trigger_id in routine.missing:
-                    _change(rows, trigger_id, lambda row: _end(row, "missed"))
+                    _change_row(rows, trigger_id, lambda row: _end(row, "missed"))
         case (
             TriggerCreated(routine_id=routine_id, kind="schedule")
             | TriggerRestored(routine_id=routine_id, kind="schedule")
@@ -115,27 +115,27 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             if rows.get(TROUBLE, id_) is None:
                 rows.put(TROUBLE, TroubleRow(id=id_, routine_id=routine_id))
         case TriggerDeleted():
-            _change(rows, id_, lambda row: _run_again(row, at))
+            _change_row(rows, id_, lambda row: _run_again(row, at))
         case TriggerMissed(reason=reason, count=count) if reason in TOO_LATE:
-            _miss(rows, id_, count, at)
+            _count_missed(rows, id_, count, at)
         case RunFired() as event:
             _fire(rows, recorded, event)
         case IssueMoved(status=status) | TrajectoryMoved(status=status):
-            _change(rows, id_, lambda row: _work(row, status, at))
+            _change_row(rows, id_, lambda row: _note_work(row, status, at))
         case IssueCheckedOut() | TrajectoryClaimed():
-            _change(rows, id_, lambda row: _work(row, "in_progress", at))
+            _change_row(rows, id_, lambda row: _note_work(row, "in_progress", at))
         case IssueFreed():
-            _change(rows, id_, lambda row: _work(row, "todo", at))
+            _change_row(rows, id_, lambda row: _note_work(row, "todo", at))
         case IssueReleased():
-            _change(rows, id_, lambda row: _work(row, "todo", at) if "stuck" in row.troubles else row)
+            _change_row(rows, id_, lambda row: _note_work(row, "todo", at) if "stuck" in row.troubles else row)
         case RunCompleted() | RunFailed():
             has_failed = _has_failed(recorded)
             for work_id in (issue_of_run(id_), trajectory_of_run(id_)):
-                _change(rows, work_id, lambda row: replace(row, has_failed=has_failed))
+                _change_row(rows, work_id, lambda row: replace(row, has_failed=has_failed))
         case SlotFreed(routine_id=routine_id, issue_id=work_id):
-            _leave(rows, routine_id, work_id, at)
+            _end_work(rows, routine_id, work_id, at)
         case event if isinstance(event, AlertEvent):
-            _change(rows, event.subject_id, lambda row: _follow(row, event, at))
+            _change_row(rows, event.subject_id, lambda row: _follow(row, event, at))
         case _:
             pass
 
@@ -161,7 +161,7 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
             yield TROUBLE, recorded.stream_id
 
 
-def _change(rows: Rows, key: UUID, change: Callable[[TroubleRow], TroubleRow]) -> None:
+def _change_row(rows: Rows, key: UUID, change: Callable[[TroubleRow], TroubleRow]) -> None:
     """Change a row, if there is one; delete that of a run whose work is over and in no trouble any more."""
     if (old := rows.get(TROUBLE, key)) is None or (row := change(old)) == old:
         return
@@ -220,7 +220,7 @@ def _end(row: TroubleRow, *kinds: AlertKind, run_id: UUID | None = None) -> Trou
     return replace(row, troubles=troubles)
 
 
-def _miss(rows: Rows, trigger_id: UUID, count: int, at: datetime) -> None:
+def _count_missed(rows: Rows, trigger_id: UUID, count: int, at: datetime) -> None:
     """Count occurrences that did not run, and note the trouble once they are too many in a row."""
     if (row := rows.get(TROUBLE, trigger_id)) is None:
         return
@@ -228,9 +228,9 @@ def _miss(rows: Rows, trigger_id: UUID, count: int, at: datetime) -> None:
     bound = None if routine is None else routine.bounds.missed_in_a_row
     too_many = bound is not None and missed >= bound
     noted = _begin(row, "missed", Trouble(since=at, alert_at=at, count=missed)) if too_many else row
-    _change(rows, trigger_id, lambda _row: replace(noted, missed=missed))
+    _change_row(rows, trigger_id, lambda _row: replace(noted, missed=missed))
     if too_many and routine is not None and trigger_id not in routine.missing:
-        _change(rows, routine.id, lambda routine: replace(routine, missing=(*routine.missing, trigger_id)))
+        _change_row(rows, routine.id, lambda routine: replace(routine, missing=(*routine.missing, trigger_id)))
 
 
 def _run_again(row: TroubleRow, at: datetime) -> TroubleRow:
@@ -243,18 +243,18 @@ def _fire(rows: Rows, recorded: Recorded, event: RunFired) -> None:
     """Note that an occurrence ran, and the work of the run or its failure."""
     at = recorded.at
     if event.is_scheduled and event.trigger_id is not None:
-        _change(rows, event.trigger_id, lambda row: _run_again(row, at))
+        _change_row(rows, event.trigger_id, lambda row: _run_again(row, at))
     match event.outcome:
         case Opened(issue_id=work_id) | Started(trajectory_id=work_id):
             routine = rows.get(TROUBLE, event.routine_id)
             bounds = UNWATCHED if routine is None or (routine.watched or 0) >= MOST_WATCHED else routine.bounds
             row = TroubleRow(id=work_id, routine_id=event.routine_id, run_id=recorded.stream_id, bounds=bounds)
             planned_at = event.occurrence if event.is_scheduled and event.occurrence is not None else at
-            row = _begin_late(_work(row, "todo", at), "overdue", planned_at, bounds.overdue_after_sec)
+            row = _begin_late(_note_work(row, "todo", at), "overdue", planned_at, bounds.overdue_after_sec)
             rows.add(TROUBLE, _planned(row))
             _count(rows, row, 1)
         case Failed():
-            _change(rows, event.routine_id, lambda row: _fail(row, recorded.stream_id, at))
+            _change_row(rows, event.routine_id, lambda row: _fail(row, recorded.stream_id, at))
         case _:
             pass
 
@@ -263,10 +263,12 @@ def _count(rows: Rows, row: TroubleRow, more: int) -> None:
     """Count a run that is watched from now on, or no more, if its routine may have many."""
     routine = rows.get(TROUBLE, row.routine_id)
     if routine is not None and routine.watched is not None and row.bounds != UNWATCHED and not row.is_left:
-        _change(rows, row.routine_id, lambda routine: replace(routine, watched=max((routine.watched or 0) + more, 0)))
+        _change_row(
+            rows, row.routine_id, lambda routine: replace(routine, watched=max((routine.watched or 0) + more, 0))
+        )
 
 
-def _work(row: TroubleRow, status: str, at: datetime) -> TroubleRow:
+def _note_work(row: TroubleRow, status: str, at: datetime) -> TroubleRow:
     """Note that the work of a run is to do since now, is under way since now, or neither."""
     if status in TO_DO:
         waits = _end(row, "stuck")
@@ -284,16 +286,16 @@ def _fail(row: TroubleRow, run_id: UUID | None, at: datetime) -> TroubleRow:
     return _begin(row, "failing", Trouble(since=at, alert_at=at, run_id=run_id, count=count))
 
 
-def _leave(rows: Rows, routine_id: UUID, work_id: UUID, at: datetime) -> None:
+def _end_work(rows: Rows, routine_id: UUID, work_id: UUID, at: datetime) -> None:
     """Note that the work of a run is over, and what its end says of the routine."""
     if (row := rows.get(TROUBLE, work_id)) is None:
         return
     _count(rows, row, -1)
-    _change(rows, work_id, lambda row: replace(_end(row, *OF_WORK), is_left=True))
+    _change_row(rows, work_id, lambda row: replace(_end(row, *OF_WORK), is_left=True))
     if row.has_failed is True:
-        _change(rows, routine_id, lambda routine: _fail(routine, row.run_id, at))
+        _change_row(rows, routine_id, lambda routine: _fail(routine, row.run_id, at))
     elif row.has_failed is False:
-        _change(rows, routine_id, lambda routine: _end(routine, "failing", run_id=row.run_id))
+        _change_row(rows, routine_id, lambda routine: _end(routine, "failing", run_id=row.run_id))
 
 
 def _follow(row: TroubleRow, event: AlertEvent, at: datetime) -> TroubleRow:

@@ -80,15 +80,15 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     id_ = recorded.stream_id
     match recorded.event:
         case CompanyCreated() as event:
-            rows.put(COLLECTION, _collection(recorded, event))
+            rows.put(COLLECTION, _collection_row(recorded, event))
         case CompanyNamed(name=name):
-            _edit(rows, recorded, name=name)
+            _change_collection(rows, recorded, name=name)
         case CompanyUpdated(details=details):
-            _edit(rows, recorded, description=details.description)
+            _change_collection(rows, recorded, description=details.description)
         case CompanyEnvironmentChanged(environment=environment):
             names = environment.names if environment else ()
             rows.change(COLLECTION, id_, lambda row: replace(row, environment=names))
-            _edit(rows, recorded)
+            _change_collection(rows, recorded)
         case KeyIssued(collection_id=UUID() as company_id) as key:
             doc = KeyFields(
                 id=id_,
@@ -108,14 +108,14 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             pass
 
 
-def _edit(rows: Rows, recorded: Recorded, **changes: Any) -> None:
+def _change_collection(rows: Rows, recorded: Recorded, **changes: Any) -> None:
     timestamp = time(recorded.at)
     rows.change(
         COLLECTION, recorded.stream_id, lambda row: replace(row, doc=replace(row.doc, **changes, updated_at=timestamp))
     )
 
 
-def _collection(recorded: Recorded, event: CompanyCreated) -> CollectionRow:
+def _collection_row(recorded: Recorded, event: CompanyCreated) -> CollectionRow:
     """Return the row of a new company. Its number is the position of its first event, equal in every rebuild."""
     timestamp, company_id = time(recorded.at), recorded.stream_id
     doc = Collection(

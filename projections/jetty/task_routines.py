@@ -65,7 +65,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     id_ = recorded.stream_id
     match recorded.event:
         case RoutineCreated(settings=RoutineSettings(call=TaskCall() as call) as settings):
-            rows.put(CALL, _call(recorded, call, settings))
+            rows.put(CALL, _call_row(recorded, call, settings))
         case (
             RoutineUpdated(settings=RoutineSettings(call=TaskCall() as call) as settings)
             | RoutineRestored(settings=RoutineSettings(call=TaskCall() as call) as settings)
@@ -73,25 +73,25 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             if settings.status == "archived":
                 rows.delete(CALL, id_)
             else:
-                rows.change(CALL, id_, lambda row: replace(row, doc=_fields(call, settings)))
+                rows.change(CALL, id_, lambda row: replace(row, doc=_call_fields(call, settings)))
         case RunFired(routine_id=routine_id, outcome=Started()):
             rows.change(CALL, routine_id, lambda row: replace(row, last_run_at=recorded.at))
         case _:
             pass
 
 
-def _call(recorded: Recorded, call: TaskCall, settings: RoutineSettings) -> CallRow:
+def _call_row(recorded: Recorded, call: TaskCall, settings: RoutineSettings) -> CallRow:
     return CallRow(
         id=recorded.stream_id,
         company_id=recorded.known_company_id,
         task_id=call.task_id,
         number=recorded.position,
         last_run_at=None,
-        doc=_fields(call, settings),
+        doc=_call_fields(call, settings),
     )
 
 
-def _fields(call: TaskCall, settings: RoutineSettings) -> CallFields:
+def _call_fields(call: TaskCall, settings: RoutineSettings) -> CallFields:
     return CallFields(
         name=call.name,
         cadence=call.cadence,
@@ -136,7 +136,7 @@ class RoutineWithCall(msgspec.Struct):
     workflow: dict[str, Any]  # only its `init_params`
     collection_name: str
 
-    def read(self, now: datetime) -> RoutineRead:
+    def read_routine(self, now: datetime) -> RoutineRead:
         """Return the routine as clients read it now: `next_run_at` is after `now`, or None while it is paused."""
         call = self.call
         warnings = task_call.warnings(call.overrides, self.workflow, self.task_name)
@@ -183,7 +183,7 @@ def of_collection(
     Joins the read models `tasks` and `collections`, as all queries of this module do.
     """
     rows = _OF_COLLECTION.part(conn, company_id=company_id, after=after, max_bytes=max_bytes)
-    return rows.of(row.read(now) for row in rows)
+    return rows.of(row.read_routine(now) for row in rows)
 
 
 def of_task(
@@ -196,10 +196,10 @@ def of_task(
 ) -> Part[RoutineRead]:
     """Return the routines that call a task, oldest first, after a number."""
     rows = _OF_TASK.part(conn, task_id=task_id, after=after, max_bytes=max_bytes)
-    return rows.of(row.read(now) for row in rows)
+    return rows.of(row.read_routine(now) for row in rows)
 
 
 def one(conn: Connection, id_: UUID, now: datetime) -> RoutineRead | None:
     """Return the routine with this id if it calls a task and is not archived, else None."""
     row = _ONE.one(conn, id=id_)
-    return None if row is None else row.read(now)
+    return None if row is None else row.read_routine(now)

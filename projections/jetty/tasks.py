@@ -40,16 +40,16 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     """Fold one event of a task into its row; each update raises the version by one."""
     match recorded.event:
         case TaskCreated() as event:
-            rows.put(TASK, _task(recorded, event))
+            rows.put(TASK, _task_row(recorded, event))
         case TaskUpdated() as event:
-            rows.change(TASK, recorded.stream_id, lambda row: _updated(row, recorded, event))
+            rows.change(TASK, recorded.stream_id, lambda row: _updated_row(row, recorded, event))
         case TaskDeleted():
             rows.delete(TASK, recorded.stream_id)
         case _:
             pass
 
 
-def _task(recorded: Recorded, event: TaskCreated) -> TaskRow:
+def _task_row(recorded: Recorded, event: TaskCreated) -> TaskRow:
     timestamp, details = time(recorded.at), event.details
     doc = TaskFields(
         id=recorded.position,
@@ -65,12 +65,12 @@ def _task(recorded: Recorded, event: TaskCreated) -> TaskRow:
         company_id=recorded.known_company_id,
         number=recorded.position,
         name=details.name,
-        folded=_folded(details),
+        folded=_searchable_text(details),
         doc=doc,
     )
 
 
-def _updated(row: TaskRow, recorded: Recorded, event: TaskUpdated) -> TaskRow:
+def _updated_row(row: TaskRow, recorded: Recorded, event: TaskUpdated) -> TaskRow:
     details = event.details
     doc = replace(
         row.doc,
@@ -80,10 +80,10 @@ def _updated(row: TaskRow, recorded: Recorded, event: TaskUpdated) -> TaskRow:
         version=row.doc.version + 1,
         updated_at=time(recorded.at),
     )
-    return replace(row, name=details.name, folded=_folded(details), doc=doc)
+    return replace(row, name=details.name, folded=_searchable_text(details), doc=doc)
 
 
-def _folded(details: TaskDetails) -> str:
+def _searchable_text(details: TaskDetails) -> str:
     return fold_case(f"{details.name}\n{details.description or ''}")
 
 

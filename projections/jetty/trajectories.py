@@ -66,11 +66,11 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     """Fold one event into the rows of trajectories, and number each routine that calls a task."""
     event = recorded.event
     if isinstance(event, TrajectoryOpened):
-        rows.add(TRAJECTORY, _opened(recorded, event))
+        rows.add(TRAJECTORY, _trajectory_row(recorded, event))
     elif isinstance(event, RoutineCreated) and event.settings.call is not None:
         rows.put(NUMBER, RoutineNumberRow(id=recorded.stream_id, number=recorded.position))
     elif isinstance(event, TrajectoryEvent):
-        rows.change(TRAJECTORY, recorded.stream_id, lambda row: _after(row, recorded))
+        rows.change(TRAJECTORY, recorded.stream_id, lambda row: _row_after(row, recorded))
 
 
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
@@ -97,11 +97,11 @@ def doc_after(doc: TrajectoryFields | None, recorded: Recorded) -> TrajectoryFie
     timestamp = time(recorded.at)
     match doc, recorded.event:
         case None, TrajectoryOpened() as opening:
-            return _doc(recorded, opening, timestamp)
+            return _new_document(recorded, opening, timestamp)
         case TrajectoryFields(), TrajectoryClaimed(worker=worker):
             return replace(doc, status="running", worker=worker, updated=timestamp)
         case TrajectoryFields(), TrajectoryStepReported() as step:
-            return _stepped(doc, step, timestamp)
+            return _document_after_step(doc, step, timestamp)
         case TrajectoryFields(), TrajectoryUsageReported() as usage:
             used = {name: value for name in USAGE if (value := getattr(usage, name)) is not None}
             return replace(doc, **used, updated=timestamp)
@@ -122,7 +122,7 @@ def workflow_id(name: str, number: int) -> str:
     return f"flow-{name.replace('/', '-')}--{number}"
 
 
-def _opened(recorded: Recorded, event: TrajectoryOpened) -> TrajectoryRow:
+def _trajectory_row(recorded: Recorded, event: TrajectoryOpened) -> TrajectoryRow:
     return TrajectoryRow(
         id=recorded.stream_id,
         company_id=recorded.known_company_id,
@@ -131,11 +131,11 @@ def _opened(recorded: Recorded, event: TrajectoryOpened) -> TrajectoryRow:
         number=recorded.position,
         status="pending",
         lease_until=None,
-        doc=_doc(recorded, event, time(recorded.at)),
+        doc=_new_document(recorded, event, time(recorded.at)),
     )
 
 
-def _doc(recorded: Recorded, event: TrajectoryOpened, timestamp: str) -> TrajectoryFields:
+def _new_document(recorded: Recorded, event: TrajectoryOpened, timestamp: str) -> TrajectoryFields:
     """Return a new trajectory. Its number is the position of its first event in the log, equal in every rebuild."""
     number = recorded.position
     return TrajectoryFields(
@@ -163,7 +163,7 @@ def _doc(recorded: Recorded, event: TrajectoryOpened, timestamp: str) -> Traject
     )
 
 
-def _stepped(doc: TrajectoryFields, report: TrajectoryStepReported, timestamp: str) -> TrajectoryFields:
+def _document_after_step(doc: TrajectoryFields, report: TrajectoryStepReported, timestamp: str) -> TrajectoryFields:
     config = doc.step_configs.get(report.step)
     activity = config.get("activity") if isinstance(config, dict) else None
     step = Step(activity=activity, status=report.status, inputs=report.inputs, outputs=report.outputs)
@@ -172,7 +172,7 @@ def _stepped(doc: TrajectoryFields, report: TrajectoryStepReported, timestamp: s
     return replace(doc, steps=doc.steps | {report.step: step}, completed_steps=completed_steps, updated=timestamp)
 
 
-def _after(row: TrajectoryRow, recorded: Recorded) -> TrajectoryRow:
+def _row_after(row: TrajectoryRow, recorded: Recorded) -> TrajectoryRow:
     doc = doc_after(row.doc, recorded)
     match recorded.event:
         case TrajectoryClaimed(until=until) | TrajectoryLeaseExtended(until=until):
@@ -196,7 +196,7 @@ class _Found(msgspec.Struct):
     trajectory: TrajectoryFields
     routine: int | None
 
-    def shown(self) -> Trajectory:
+    def with_routine_number(self) -> Trajectory:
         """Return the trajectory with the number of its routine."""
         return Trajectory(**msgspec.structs.asdict(self.trajectory), triggered_by_routine_id=self.routine)
 
@@ -255,13 +255,13 @@ _COUNT = "SELECT count(*) FROM trajectory WHERE task_id = %s"
 def one(conn: Connection, id_: UUID) -> Trajectory | None:
     """Return the trajectory with this id, or None."""
     row = _ONE.one(conn, id=id_)
-    return None if row is None else row.shown()
+    return None if row is None else row.with_routine_number()
 
 
-def numbered(conn: Connection, task_id: UUID, number: int) -> Trajectory | None:
+def find_by_number(conn: Connection, task_id: UUID, number: int) -> Trajectory | None:
     """Return the trajectory with this number if it calls the task, else None."""
     row = _NUMBERED.one(conn, task_id=task_id, number=number)
-    return None if row is None else row.shown()
+    return None if row is None else row.with_routine_number()
 
 
 def page(  # noqa: PLR0913 the arguments narrow the list
@@ -275,7 +275,7 @@ def page(  # noqa: PLR0913 the arguments narrow the list
 ) -> Part[Trajectory]:
     """Return the trajectories of a task, newest first, before a number."""
     rows = _PAGE.part(conn, task_id=task_id, limit=limit, offset=offset, before=before, max_bytes=max_bytes)
-    return rows.of(row.shown() for row in rows)
+    return rows.of(row.with_routine_number() for row in rows)
 
 
 def of_routine(conn: Connection, routine_id: UUID, limit: int) -> list[RunSummary]:
@@ -288,7 +288,7 @@ def by_number(conn: Connection, number: int) -> Place | None:
     return _BY_NUMBER.one(conn, number=number)
 
 
-def known(conn: Connection, company_id: UUID, numbers: Sequence[int]) -> dict[int, UUID]:
+def ids_by_number(conn: Connection, company_id: UUID, numbers: Sequence[int]) -> dict[int, UUID]:
     """Return the ids of those of the numbered trajectories that the company has, by their numbers."""
     return {row.number: row.id for row in _KNOWN.all(conn, company_id=company_id, numbers=list(numbers))}
 

@@ -115,19 +115,19 @@ class Signed(Value, frozen=True):
 def begin(conn: Connection) -> None:
     """Make the tree of the whole log, unless it is there; fold all trees again if the log has been set back."""
     conn.execute(BEGIN, (WHOLE_LOG,))
-    if _is(conn.execute(IS_BEYOND, (WHOLE_LOG,)).fetchone()):
+    if _is_true(conn.execute(IS_BEYOND, (WHOLE_LOG,)).fetchone()):
         rebuild(conn)
 
 
 def rebuild(conn: Connection) -> None:
     """Forget what is folded: it will be folded again from the whole log."""
-    with _alone(conn):
+    with _lock_trees(conn):
         conn.execute("TRUNCATE log_leaf, log_node")
         conn.execute(RESTARTED)
 
 
 @contextmanager
-def _alone(conn: Connection) -> Iterator[None]:
+def _lock_trees(conn: Connection) -> Iterator[None]:
     """
     Keep others from changing trees. Whoever changes several locks the whole log's first, as `grow` does: otherwise two
     projectors, of which one signs while the other adds leaves, wait for each other.
@@ -139,7 +139,7 @@ def _alone(conn: Connection) -> Iterator[None]:
 
 def grow(conn: Connection) -> int:
     """Add the leaves of a batch of events to all trees; return their number: 0 at the head, or while another moves them."""
-    if not _is(conn.execute(IS_BEHIND, (WHOLE_LOG,)).fetchone()):
+    if not _is_true(conn.execute(IS_BEHIND, (WHOLE_LOG,)).fetchone()):
         return 0
     with conn.transaction():
         row = conn.execute(LOCKED, (WHOLE_LOG,)).fetchone()
@@ -179,11 +179,11 @@ def _add(conn: Connection, whole: Frontier, rows: Sequence[tuple[Any, ...]]) -> 
     with conn.pipeline():
         conn.execute(ADD_LEAVES, (before, b"".join(hashes), companies, places))
         if nodes:
-            conn.execute(ADD_NODES, _columns(nodes))
-        conn.execute(MOVE, _columns(moved))
+            conn.execute(ADD_NODES, _columns_of(nodes))
+        conn.execute(MOVE, _columns_of(moved))
 
 
-def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
+def _columns_of(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
@@ -239,10 +239,10 @@ def want_checkpoint(conn: Connection, tree_id: UUID, size: int) -> None:
 
 def is_checkpoint_wanted(conn: Connection) -> bool:
     """Return whether somebody waits for a checkpoint that can be signed now."""
-    return _is(conn.execute(IS_WANTED).fetchone())
+    return _is_true(conn.execute(IS_WANTED).fetchone())
 
 
-def unsigned(conn: Connection, limit: int, after: UUID | None, *, is_due: bool) -> list[Unsigned]:
+def unsigned_trees(conn: Connection, limit: int, after: UUID | None, *, is_due: bool) -> list[Unsigned]:
     """Return trees that have grown since they were signed, in the order of their ids: all, or those that are waited for."""
     rows = conn.execute(UNSIGNED, {"after": after, "is_due": is_due, "limit": limit})
     return [Unsigned(id=id_, frontier=Frontier(size, roots)) for id_, size, roots in rows]
@@ -250,14 +250,14 @@ def unsigned(conn: Connection, limit: int, after: UUID | None, *, is_due: bool) 
 
 def forget_checkpoints(conn: Connection, verifier_key: str) -> None:
     """Forget the checkpoints of all trees if that of the whole log was signed by another key than this one."""
-    with _alone(conn):
+    with _lock_trees(conn):
         conn.execute(FORGET, {"id": WHOLE_LOG, "key": verifier_key})
 
 
 def sign(conn: Connection, signed: Sequence[Signed]) -> None:
     """Store these checkpoints as the newest ones of their trees, unless another projector has stored a larger one."""
-    with _alone(conn):
-        conn.execute(SIGN, _columns([(one.id, one.size, one.checkpoint, one.verifier_key) for one in signed]))
+    with _lock_trees(conn):
+        conn.execute(SIGN, _columns_of([(one.id, one.size, one.checkpoint, one.verifier_key) for one in signed]))
 
 
 def tell_signed(conn: Connection) -> None:
@@ -281,5 +281,5 @@ def refuse(conn: Connection, why: str | None) -> None:
     conn.execute(REFUSE, (why, WHOLE_LOG, why))
 
 
-def _is(row: tuple[Any, ...] | None) -> bool:
+def _is_true(row: tuple[Any, ...] | None) -> bool:
     return row is not None and bool(row[0])

@@ -188,12 +188,12 @@ def routine_settings(settings: RoutineSettings) -> dict[str, Any]:
     How the routine calls a task is left out: only Jetty's clients read that. So is which bulk pause has paused it.
     """
     fields = msgspec.structs.asdict(settings)
-    fields |= {"resume_at": time_or_none(settings.resume_at), "env": _bindings(settings.env)}
+    fields |= {"resume_at": time_or_none(settings.resume_at), "env": _env_bindings(settings.env)}
     del fields["call"], fields["bulk_pause_id"]
     return fields
 
 
-def _bindings(env: RoutineEnvironment | None) -> "dict[str, EnvBinding] | None":
+def _env_bindings(env: RoutineEnvironment | None) -> "dict[str, EnvBinding] | None":
     if env is None:
         return None
     names = env.sealed.names if env.sealed else ()

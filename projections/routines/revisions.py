@@ -72,7 +72,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     responsible_user_id = previous.responsible_user_id if previous else creator
     current = StateRow(id=recorded.stream_id, responsible_user_id=responsible_user_id, state=state)
     rows.put(STATE, current)
-    doc = _revision(recorded, event, current)
+    doc = _revision_after(recorded, event, current)
     rows.add(REVISION, RevisionRow(id=doc.id, routine_id=recorded.stream_id, number=recorded.version, doc=doc))
 
 
@@ -100,7 +100,7 @@ def summary(event: RoutineEvent) -> str:
             return "Rotated webhook trigger secret"
 
 
-def _revision(recorded: Recorded, event: RoutineEvent, row: StateRow) -> Revision:
+def _revision_after(recorded: Recorded, event: RoutineEvent, row: StateRow) -> Revision:
     restored_number = event.from_revision if isinstance(event, RoutineRestored) else None
     settings = row.state.settings
     return Revision(
@@ -110,7 +110,7 @@ def _revision(recorded: Recorded, event: RoutineEvent, row: StateRow) -> Revisio
         revision_number=recorded.version,
         title=settings.title,
         description=settings.description,
-        snapshot=_snapshot(recorded.known_company_id, row),
+        snapshot=_snapshot_of(recorded.known_company_id, row),
         change_summary=summary(event),
         restored_from_revision_id=None if restored_number is None else revision_of(row.id, restored_number),
         created_by_agent_id=agent_of(recorded.actor),
@@ -121,17 +121,19 @@ def _revision(recorded: Recorded, event: RoutineEvent, row: StateRow) -> Revisio
     )
 
 
-def _snapshot(company_id: UUID, row: StateRow) -> Snapshot:
+def _snapshot_of(company_id: UUID, row: StateRow) -> Snapshot:
     settings = RoutineSnapshot(
         id=row.id,
         company_id=company_id,
         responsible_user_id=row.responsible_user_id,
         **responses.routine_settings(row.state.settings),
     )
-    return Snapshot(routine=settings, triggers=[_trigger(id_, state) for id_, state in row.state.triggers.items()])
+    return Snapshot(
+        routine=settings, triggers=[_trigger_snapshot(id_, state) for id_, state in row.state.triggers.items()]
+    )
 
 
-def _trigger(trigger_id: UUID, state: TriggerState) -> TriggerSnapshot:
+def _trigger_snapshot(trigger_id: UUID, state: TriggerState) -> TriggerSnapshot:
     return TriggerSnapshot(
         id=trigger_id, kind=state.kind, public_id=state.public_id, **responses.trigger_settings(state.settings)
     )

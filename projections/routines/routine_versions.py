@@ -68,7 +68,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
         rows.put(VERSION, replace(before, until=recorded.position))
     match event:
         case RoutineCreated(settings=settings) | RoutineUpdated(settings=settings) | RoutineRestored(settings=settings):
-            narrowed = _narrowed(settings)
+            narrowed = _filter_fields(settings)
         case _ if before is not None:
             narrowed = {"title": before.title, "project_id": before.project_id, "doc": before.doc}
         case _:
@@ -90,7 +90,7 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
     return () if recorded.version == 1 else ((VERSION, revision_of(recorded.stream_id, recorded.version - 1)),)
 
 
-def _narrowed(settings: RoutineSettings) -> dict[str, Any]:
+def _filter_fields(settings: RoutineSettings) -> dict[str, Any]:
     doc = Narrowing(status=settings.status, assignee_agent_id=settings.assignee_agent_id, folder_id=settings.folder_id)
     return {"title": settings.title, "project_id": settings.project_id, "doc": doc}
 
@@ -106,7 +106,7 @@ routine_versions = ReadModel(
 )
 
 
-def listed(  # noqa: PLR0913, PLR0917 the arguments narrow the list
+def list_at(  # noqa: PLR0913, PLR0917 the arguments narrow the list
     conn: Connection, company_id: UUID, position: int, filters: Filters, after: Place | None, limit: int
 ) -> list[UUID]:
     """
@@ -114,5 +114,5 @@ def listed(  # noqa: PLR0913, PLR0917 the arguments narrow the list
 
     A text to search for is not compared.
     """
-    values = routines.asked(company_id, filters, after, limit + 1) | {"position": position}
+    values = routines.values_of_query(company_id, filters, after, limit + 1) | {"position": position}
     return [id_ for (id_,) in conn.execute(_LISTED, values, prepare=False)]

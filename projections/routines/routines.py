@@ -126,24 +126,28 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     """Fold one event into the rows of routines and triggers; a firing changes a row of each."""
     match recorded.event:
         case RunFired() as firing:  # first, since it is the most frequent
-            _fired(rows, recorded, firing)
+            _fold_firing(rows, recorded, firing)
         case RoutineCreated() as event:
-            rows.add(ROUTINE, _routine(recorded, event))
-            rows.add(ROUTINE_TEXT, _text(recorded.stream_id, event.settings))
+            rows.add(ROUTINE, _routine_row(recorded, event))
+            rows.add(ROUTINE_TEXT, _text_row(recorded.stream_id, event.settings))
         case RoutineUpdated(settings=settings) | RoutineRestored(settings=settings):
-            rows.change(ROUTINE, recorded.stream_id, lambda row: _revised(row, recorded, settings))
-            rows.put(ROUTINE_TEXT, _text(recorded.stream_id, settings))
+            rows.change(ROUTINE, recorded.stream_id, lambda row: _revised_row(row, recorded, settings))
+            rows.put(ROUTINE_TEXT, _text_row(recorded.stream_id, settings))
         case RoutineTriggerAdded() | RoutineTriggerChanged() | RoutineTriggerRemoved() | RoutineSecretRotated():
-            rows.change(ROUTINE, recorded.stream_id, lambda row: _revised(row, recorded, None))
+            rows.change(ROUTINE, recorded.stream_id, lambda row: _revised_row(row, recorded, None))
         case (TriggerCreated() | TriggerRestored()) as event:
-            (rows.add if recorded.version == 1 else rows.put)(TRIGGER, _trigger(recorded, event))
+            (rows.add if recorded.version == 1 else rows.put)(TRIGGER, _trigger_row(recorded, event))
         case TriggerUpdated() as edit:
-            rows.change(TRIGGER, recorded.stream_id, lambda row: _edited(row, recorded, edit))
+            rows.change(TRIGGER, recorded.stream_id, lambda row: _edited_trigger_row(row, recorded, edit))
         case (TriggerRescheduled() | TriggerReplanned() | TriggerMissed()) as event:
-            rows.change(TRIGGER, recorded.stream_id, lambda row: _doc(row, **_next(event)))
+            rows.change(TRIGGER, recorded.stream_id, lambda row: _change_document(row, **_next_fields(event)))
         case TriggerSecretRotated(webhook=webhook, old_until=until):
-            fields = _webhook(recorded, webhook) | {"old_secret_until": time_or_none(until)} | _by(recorded)
-            rows.change(TRIGGER, recorded.stream_id, lambda row: _doc(row, **fields))
+            fields = (
+                _webhook_fields(recorded, webhook)
+                | {"old_secret_until": time_or_none(until)}
+                | _author_fields(recorded)
+            )
+            rows.change(TRIGGER, recorded.stream_id, lambda row: _change_document(row, **fields))
         case TriggerDeleted():
             rows.delete(TRIGGER, recorded.stream_id)
         case _:
@@ -206,7 +210,7 @@ def updated_at(before: str | None, recorded: Recorded) -> str:
     return max(before or "", time(recorded.at))
 
 
-def _routine(recorded: Recorded, event: RoutineCreated) -> RoutineRow:
+def _routine_row(recorded: Recorded, event: RoutineCreated) -> RoutineRow:
     timestamp, by_agent, by_user = time(recorded.at), agent_of(recorded.actor), user_of(recorded.actor)
     doc = responses.Routine(
         **responses.routine_settings(event.settings),
@@ -232,11 +236,11 @@ def _routine(recorded: Recorded, event: RoutineCreated) -> RoutineRow:
     )
 
 
-def _text(routine_id: UUID, settings: RoutineSettings) -> RoutineTextRow:
+def _text_row(routine_id: UUID, settings: RoutineSettings) -> RoutineTextRow:
     return RoutineTextRow(id=routine_id, folded=fold_case(f"{settings.title}\n{settings.description or ''}"))
 
 
-def _revised(row: RoutineRow, recorded: Recorded, settings: RoutineSettings | None) -> RoutineRow:
+def _revised_row(row: RoutineRow, recorded: Recorded, settings: RoutineSettings | None) -> RoutineRow:
     changes = responses.routine_settings(settings) if settings else {}
     timestamp = updated_at(row.updated_at, recorded)
     doc = replace(
@@ -244,12 +248,12 @@ def _revised(row: RoutineRow, recorded: Recorded, settings: RoutineSettings | No
         **changes,
         latest_revision_id=revision_of(recorded.stream_id, recorded.version),
         latest_revision_number=recorded.version,
-        **_by(recorded) | {"updated_at": timestamp},
+        **_author_fields(recorded) | {"updated_at": timestamp},
     )
     return replace(row, project_id=doc.project_id, title=doc.title, updated_at=timestamp, doc=doc)
 
 
-def _trigger(recorded: Recorded, event: TriggerCreated | TriggerRestored) -> TriggerRow:
+def _trigger_row(recorded: Recorded, event: TriggerCreated | TriggerRestored) -> TriggerRow:
     timestamp, by_agent, by_user = time(recorded.at), agent_of(recorded.actor), user_of(recorded.actor)
     doc = responses.Trigger(
         **responses.trigger_settings(event.settings),
@@ -257,8 +261,8 @@ def _trigger(recorded: Recorded, event: TriggerCreated | TriggerRestored) -> Tri
         company_id=recorded.known_company_id,
         routine_id=event.routine_id,
         kind=event.kind,
-        **_next(event),
-        **_webhook(recorded, event.webhook),
+        **_next_fields(event),
+        **_webhook_fields(recorded, event.webhook),
         created_by_agent_id=by_agent,
         created_by_user_id=by_user,
         updated_by_agent_id=by_agent,
@@ -269,22 +273,22 @@ def _trigger(recorded: Recorded, event: TriggerCreated | TriggerRestored) -> Tri
     return TriggerRow(id=doc.id, routine_id=doc.routine_id, position=recorded.position, doc=doc)
 
 
-def _edited(row: TriggerRow, recorded: Recorded, event: TriggerUpdated) -> TriggerRow:
-    return _doc(
+def _edited_trigger_row(row: TriggerRow, recorded: Recorded, event: TriggerUpdated) -> TriggerRow:
+    return _change_document(
         row,
         **responses.trigger_settings(event.settings),
-        **_next(event),
-        **_webhook(recorded, event.webhook),
-        **_by(recorded),
+        **_next_fields(event),
+        **_webhook_fields(recorded, event.webhook),
+        **_author_fields(recorded),
     )
 
 
-def _next(event: Planning) -> dict[str, Any]:
+def _next_fields(event: Planning) -> dict[str, Any]:
     """Return when the next occurrence is planned, and when it comes due."""
     return {"next_run_at": time_or_none(event.next_at), "due_at": time_or_none(event.due_at or event.next_at)}
 
 
-def _by(recorded: Recorded) -> dict[str, Any]:
+def _author_fields(recorded: Recorded) -> dict[str, Any]:
     return {
         "updated_by_agent_id": agent_of(recorded.actor),
         "updated_by_user_id": user_of(recorded.actor),
@@ -292,7 +296,7 @@ def _by(recorded: Recorded) -> dict[str, Any]:
     }
 
 
-def _webhook(recorded: Recorded, webhook: Webhook | None) -> dict[str, Any]:
+def _webhook_fields(recorded: Recorded, webhook: Webhook | None) -> dict[str, Any]:
     """Return the fields for a new webhook address or secret; nothing when neither is new."""
     if webhook is None:
         return {}
@@ -304,7 +308,7 @@ def _webhook(recorded: Recorded, webhook: Webhook | None) -> dict[str, Any]:
     }
 
 
-def _fired(rows: Rows, recorded: Recorded, event: RunFired) -> None:
+def _fold_firing(rows: Rows, recorded: Recorded, event: RunFired) -> None:
     timestamp = time(recorded.at)
     enqueue_time = {} if getattr(event.outcome, "issue_id", None) is None else {"last_enqueued_at": timestamp}
     rows.change(
@@ -312,15 +316,15 @@ def _fired(rows: Rows, recorded: Recorded, event: RunFired) -> None:
         event.routine_id,
         lambda row: replace(row, doc=replace(row.doc, last_triggered_at=timestamp, **enqueue_time)),
     )
-    next_run = _next(event) if event.is_scheduled else {}
+    next_run = _next_fields(event) if event.is_scheduled else {}
     rows.change(
         TRIGGER,
         event.trigger_id,
-        lambda row: _doc(row, last_fired_at=timestamp, last_result=result(event.outcome), **next_run),
+        lambda row: _change_document(row, last_fired_at=timestamp, last_result=result(event.outcome), **next_run),
     )
 
 
-def _doc(row: TriggerRow, **changes: Any) -> TriggerRow:
+def _change_document(row: TriggerRow, **changes: Any) -> TriggerRow:
     return replace(row, doc=replace(row.doc, **changes))
 
 
@@ -454,12 +458,12 @@ def page(  # noqa: PLR0913 the arguments narrow the list
 
     Joins the read models `run_history` and `issues`.
     """
-    values = asked(company_id, filters, after)
+    values = values_of_query(company_id, filters, after)
     query = WHOLE_LIST if filters == ALL else LIST
     return query.part(conn, **values | {"limit": limit}, max_bytes=max_bytes)  # type: ignore[arg-type]
 
 
-def asked(
+def values_of_query(
     company_id: UUID, filters: Filters = ALL, after: Place | None = None, limit: int | None = None
 ) -> dict[str, object]:
     """Return the values for the queries `LIST` and `WHOLE_LIST`."""
@@ -469,11 +473,11 @@ def asked(
     return {"company_id": company_id, **values, **place, "limit": limit}
 
 
-def meant(
+def select(
     conn: Connection, company_id: UUID, filters: Filters = ALL, *, ids: Collection[UUID] | None = None, limit: int
 ) -> list[Meant]:
     """Return the routines that meet the filters and, if ids are given, have one of these, in the order of ids."""
-    values = asked(company_id, filters, limit=limit)
+    values = values_of_query(company_id, filters, limit=limit)
     return _MEANT.all(conn, **values, ids=None if ids is None else list(ids))
 
 

@@ -212,7 +212,7 @@ def chain(*, as_json: bool, settings: Settings) -> None:
         rows = _with_progress(reading.read_rows(conn, head.position), head.position, quiet=as_json)
         defects = list(reading.find_defects(rows, head))
     if as_json:
-        click.echo(json.dumps({"position": head.position, "hash": head.hash.hex(), "defects": _plain(defects)}))
+        click.echo(json.dumps({"position": head.position, "hash": head.hash.hex(), "defects": _to_plain(defects)}))
     else:
         for defect in defects:
             click.echo(f"{defect.position}: {defect.reason}")
@@ -243,7 +243,7 @@ def grants(after: int, *, show_all: bool, as_json: bool, settings: Settings) -> 
         late = [grant for grant in every_grant if grant.position > after]
     flagged = [grant for grant in late if grant.flags]
     for grant in late if show_all else flagged:
-        click.echo(json.dumps(_plain(grant)) if as_json else _sentence(grant))
+        click.echo(json.dumps(_to_plain(grant)) if as_json else _describe_grant(grant))
     if not as_json:
         click.echo(f"{len(late)} grants up to position {head.position}, {len(flagged)} to look at")
     sys.exit(bool(flagged))
@@ -258,7 +258,7 @@ def _with_progress(rows: Iterable[Row], last: int, *, quiet: bool) -> Iterator[R
             bars.update(bar, completed=row.position)
 
 
-def _sentence(grant: Grant) -> str:
+def _describe_grant(grant: Grant) -> str:
     """Return the grant as a line for people. Text of the writer is quoted in ASCII, since it may be anything."""
     recorded = f"recorded {grant.recorded_at.isoformat(timespec='seconds')} by login {grant.recorded_by or 'unknown'}"
     claimed = "" if grant.actor is None else f", given {grant.at} by {grant.actor!a}"
@@ -267,5 +267,5 @@ def _sentence(grant: Grant) -> str:
     return f"{grant.position}: {grant.name!a} {grant.stream_id}{company}, {recorded}{claimed}{flags}"
 
 
-def _plain(value: Any) -> Any:
+def _to_plain(value: Any) -> Any:
     return msgspec.to_builtins(value)

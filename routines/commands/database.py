@@ -49,7 +49,7 @@ def with_database(*, is_owner: bool = False, is_service: bool = True) -> Callabl
         )
         @functools.wraps(command)
         def run(*arguments: Any, database: str | None, data_dir: Path, **options: Any) -> None:
-            settings = _settings(database, data_dir, is_owner=is_owner)
+            settings = _find_settings(database, data_dir, is_owner=is_owner)
             if is_service:
                 bootstrap.check_prepared(settings)
             command(*arguments, settings=settings, **options)
@@ -59,15 +59,15 @@ def with_database(*, is_owner: bool = False, is_service: bool = True) -> Callabl
     return decorate
 
 
-def _settings(database: str | None, data_dir: Path, *, is_owner: bool) -> Settings:
+def _find_settings(database: str | None, data_dir: Path, *, is_owner: bool) -> Settings:
     """Return the settings for the database, and say which one it is, unless only a script would read that."""
     if database is not None:
         name = "--database" if _is_given("database") else URL_VARIABLE
         settings = _from_env({URL_VARIABLE: database}, name)
         if _is_given("data_dir"):
-            _say(settings, f"named by {name}, which comes before --data-dir")
+            _say_database(settings, f"named by {name}, which comes before --data-dir")
         elif sys.stderr.isatty():
-            _say(settings, f"named by {name}")
+            _say_database(settings, f"named by {name}")
         return settings
     try:
         state = read_state(data_dir)
@@ -77,7 +77,7 @@ def _settings(database: str | None, data_dir: Path, *, is_owner: bool) -> Settin
     keys = os.environ.get(KEY_VARIABLE) or state.key_file
     settings = _from_env({URL_VARIABLE: url, KEY_VARIABLE: keys}, URL_VARIABLE)
     ended = "" if state.is_running else f", though its process {state.pid} has ended"
-    _say(settings, f"of the `routines up` in {data_dir.absolute()}{ended}")
+    _say_database(settings, f"of the `routines up` in {data_dir.absolute()}{ended}")
     return settings
 
 
@@ -93,5 +93,5 @@ def _from_env(variables: dict[str, str], name: str) -> Settings:
         raise terminal.Trouble(str(error).replace(URL_VARIABLE, name)) from error
 
 
-def _say(settings: Settings, how: str) -> None:
+def _say_database(settings: Settings, how: str) -> None:
     terminal.echo(f"Database: {describe_database(settings.database_url)}, {how}", err=True)

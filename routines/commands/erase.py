@@ -91,7 +91,7 @@ def erase(  # noqa: PLR0913 the options
     if as_json:
         terminal.echo_json(_report(done, concerned, after, was_done=before.cleared_at is not None))
     else:
-        _tell(done, concerned, before, after)
+        _tell_result(done, concerned, before, after)
 
 
 def _wait(conn: Session) -> None:
@@ -135,29 +135,31 @@ class _Erasure:
             )
         data_keys.destroy(self._owner, self.id)
         try:
-            self._clear(conn, quiet=quiet)
+            self._clear_rows(conn, quiet=quiet)
         except errors.LockNotAvailable as error:
             raise terminal.Trouble(
                 "The key is destroyed, but tables are in use, by a backup or an export perhaps: run it again to go on"
             ) from error
         data_keys.note_cleared(self._owner, self.id)
 
-    def _clear(self, conn: Session, *, quiet: bool) -> None:
+    def _clear_rows(self, conn: Session, *, quiet: bool) -> None:
         """Delete what was opened with the key, once no process has it any more."""
         erasure.write_anew(self._owner, data_keys.TABLES)
         time.sleep(data_keys.LOOK_S)  # until then other processes may read with the key, and so write rows
         erasure.delete_beside(conn, self.id)
         erasure.write_anew(conn, erasure.tables_beside(of_user=self.kind == "user"))
         head = self._system.store.head()
-        with _progress(quiet=quiet) as bars:
+        with _open_progress(quiet=quiet) as bars:
             for model in erasure.models(of_user=self.kind == "user"):
                 bar = bars.add_task(model.name, total=head)
                 verification.drop_unfinished(conn, model)
-                reached = rebuilds.rebuild(conn, model, self._system.store.after, partial(_show, bars, bar), anew=True)
+                reached = rebuilds.rebuild(
+                    conn, model, self._system.store.after, partial(_show_progress, bars, bar), anew=True
+                )
                 bars.update(bar, completed=reached, total=reached)
 
 
-def _tell(done: _Erasure, concerned: Concerned, before: Erasure, after: Erasure) -> None:
+def _tell_result(done: _Erasure, concerned: Concerned, before: Erasure, after: Erasure) -> None:
     if before.cleared_at is not None:
         terminal.echo(f"The {done.kind} {done.id} was erased at {before.cleared_at:%Y-%m-%d %H:%M} UTC already.")
         return
@@ -193,12 +195,12 @@ def _report(done: _Erasure, concerned: Concerned, state: Erasure, *, was_done: b
     )
 
 
-def _show(bars: Progress, bar: TaskID, position: int) -> None:
+def _show_progress(bars: Progress, bar: TaskID, position: int) -> None:
     bars.update(bar, completed=position)
 
 
 @contextmanager
-def _progress(*, quiet: bool) -> Iterator[Progress]:
+def _open_progress(*, quiet: bool) -> Iterator[Progress]:
     columns = (TextColumn("{task.description:>14}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(file=sys.stderr)
     with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bars:

@@ -102,8 +102,8 @@ def export(  # noqa: PLR0913 the options of a command
 
     A login that may read the views is enough, such as routines_analyst.
     """
-    write = _writer(file_format)
-    wanted = Manifest(format=file_format, company_id=company, from_=_utc(begin), to=_utc(end))
+    write = _choose_writer(file_format)
+    wanted = Manifest(format=file_format, company_id=company, from_=_to_utc(begin), to=_to_utc(end))
     manifest = _resume(output, wanted)
     selection = Selection(company_id=company, begin=wanted.from_, end=wanted.to)
     with bootstrap.connect_as_login(settings) as conn, PositionBar("events", quiet=as_json) as bar:
@@ -136,7 +136,7 @@ def export(  # noqa: PLR0913 the options of a command
         )
 
 
-def _utc(moment: datetime | None) -> datetime | None:
+def _to_utc(moment: datetime | None) -> datetime | None:
     if moment is None:
         return None
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
@@ -199,7 +199,7 @@ def _save(output: Path, manifest: Manifest) -> None:
     unfinished.replace(output / MANIFEST)
 
 
-def _writer(file_format: Format) -> Write:
+def _choose_writer(file_format: Format) -> Write:
     """Return what writes the format. Raises Trouble where Parquet is wanted and pyarrow is not installed."""
     if file_format == "parquet" and not export_files.has_parquet():
         raise terminal.Trouble(

@@ -54,7 +54,7 @@ def run(source: str, *, once: bool, rebuild: bool, as_json: bool, settings: Sett
             raise terminal.Trouble(str(error)) from error
         except CannotFold as error:
             raise terminal.Trouble(
-                f"The projection {model.name} stopped before {error}{_place(error, source)}. Everything before that event is "
+                f"The projection {model.name} stopped before {error}{_place_of_error(error, source)}. Everything before that event is "
                 "folded. Correct the file and run it again"
             ) from error
     if as_json:
@@ -95,7 +95,7 @@ def _execute(path: Path) -> dict[str, Any]:
     return vars(module)
 
 
-def _place(error: CannotFold, source: str) -> str:
+def _place_of_error(error: CannotFold, source: str) -> str:
     """Return the line of the file in which the error was raised, if it was raised there."""
     file = Path(source.rpartition(":")[0]).resolve()
     frames = traceback.extract_tb(error.__cause__.__traceback__) if error.__cause__ else []

@@ -84,7 +84,7 @@ def isolated(name: str | None, *, limit: int, as_json: bool, settings: Settings)
     Once a version of the service is installed that can take the event, `routines projections rebuild NAME` includes it.
     """
     with bootstrap.connect(settings) as conn:
-        events = isolation.isolated(conn, limit, name)
+        events = isolation.isolated_events(conn, limit, name)
     if as_json:
         for event in events:
             terminal.echo_json(event)
@@ -126,7 +126,11 @@ def rebuild(name: str | None, *, schema: str | None, until: str | None, as_json:
         _fold_into(name, schema, until, settings, quiet=as_json)
         return
     models = [model for model in catalogue.ALL if name in (None, model.name)]
-    with bootstrap.system(settings) as system, bootstrap.connect(settings) as conn, _progress(quiet=as_json) as bars:
+    with (
+        bootstrap.system(settings) as system,
+        bootstrap.connect(settings) as conn,
+        _open_progress(quiet=as_json) as bars,
+    ):
         head = system.store.head()
         for model in models:
             reached = _rebuild(conn, model, system.store.after, bars, head)
@@ -147,12 +151,16 @@ def verify(name: str | None, *, as_json: bool, settings: Settings) -> None:
     """
     models = [model for model in catalogue.ALL if name in (None, model.name)]
     found: list[verification.Difference] = []
-    with bootstrap.system(settings) as system, bootstrap.connect(settings) as conn, _progress(quiet=as_json) as bars:
+    with (
+        bootstrap.system(settings) as system,
+        bootstrap.connect(settings) as conn,
+        _open_progress(quiet=as_json) as bars,
+    ):
         head = system.store.head()
         for model in models:
             bar = bars.add_task(model.name, total=head)
             try:
-                found += verification.verify(conn, model, system.store.after, partial(_show, bars, bar))
+                found += verification.verify(conn, model, system.store.after, partial(_show_progress, bars, bar))
             except positions.Outdated as error:
                 raise terminal.Trouble(f"The rows of {model.name} are of another version: rebuild it first") from error
             bars.update(bar, completed=head)
@@ -172,11 +180,11 @@ def verify(name: str | None, *, as_json: bool, settings: Settings) -> None:
 
 def _fold_into(name: str, schema: str, until: str | None, settings: Settings, *, quiet: bool) -> None:
     model = next(model for model in catalogue.ALL if model.name == name)
-    with bootstrap.system(settings) as system, bootstrap.connect(settings) as conn, _progress(quiet=quiet) as bars:
-        last = min(_position(conn, until), system.store.head()) if until else system.store.head()
+    with bootstrap.system(settings) as system, bootstrap.connect(settings) as conn, _open_progress(quiet=quiet) as bars:
+        last = min(_find_position(conn, until), system.store.head()) if until else system.store.head()
         bar = bars.add_task(name, total=last)
         try:
-            past_rows.fold_into(conn, model, system.store.after, schema, last, partial(_show, bars, bar))
+            past_rows.fold_into(conn, model, system.store.after, schema, last, partial(_show_progress, bars, bar))
         except past_rows.Taken as error:
             raise terminal.Trouble(f"The schema {schema} is in use, or its name is not free: take another") from error
     if quiet:
@@ -185,7 +193,7 @@ def _fold_into(name: str, schema: str, until: str | None, settings: Settings, *,
         terminal.echo(f"Schema {schema} holds {name} as of position {last}")
 
 
-def _position(conn: Connection, until: str) -> int:
+def _find_position(conn: Connection, until: str) -> int:
     """Return the position that is meant: a number, or that of a moment. Raises BadParameter."""
     if until.isascii() and until.isdigit():
         return int(until)
@@ -196,18 +204,18 @@ def _position(conn: Connection, until: str) -> int:
     return moments.position_at(conn, moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
-def _show(bars: Progress, bar: TaskID, position: int) -> None:
+def _show_progress(bars: Progress, bar: TaskID, position: int) -> None:
     bars.update(bar, completed=position)
 
 
 def _rebuild(conn: Connection, model: ReadModel, read: folding_aside.ReadPart, bars: Progress, head: int) -> int:
     bar = bars.add_task(model.name, total=head)
-    reached = rebuilds.rebuild(conn, model, read, partial(_show, bars, bar))
+    reached = rebuilds.rebuild(conn, model, read, partial(_show_progress, bars, bar))
     bars.update(bar, completed=reached, total=reached)
     return reached
 
 
-def _progress(*, quiet: bool) -> Progress:
+def _open_progress(*, quiet: bool) -> Progress:
     columns = (
         TextColumn("{task.description:>14}"),
         BarColumn(),

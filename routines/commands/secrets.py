@@ -59,7 +59,7 @@ def status(*, as_json: bool, settings: Settings) -> None:
 
     If a key that is in use is missing from the file, its secrets cannot be read: put the key back.
     """
-    with _vault(settings) as vault:
+    with _open_vault(settings) as vault:
         ids, in_use = vault.ring.ids(), vault.keys_in_use()
     missing = sorted(in_use.keys() - set(ids))
     if as_json:
@@ -96,7 +96,7 @@ def rotate_key(*, as_json: bool, settings: Settings) -> None:
     \b
     Exit status: 1 if secrets remain under keys that are not in the file, else 0.
     """  # noqa: D301 the \b is click's
-    with _vault(settings) as vault:
+    with _open_vault(settings) as vault:
         going_on = _under_older_keys(vault) > 0
         current = vault.ring.ids()[0] if going_on else vault.add_key()
         if not as_json:
@@ -127,7 +127,7 @@ def retire_key(key_id: str, *, settings: Settings) -> None:
     This is refused for the current key, and while a secret is under the key. Backups of the database from before the
     rotation still need the key: keep a copy of it as long as you keep them.
     """
-    with _vault(settings) as vault:
+    with _open_vault(settings) as vault:
         vault.retire_key(key_id)
     terminal.echo(f"{key_id} is no longer in the key file.")
 
@@ -143,13 +143,13 @@ def forget(key_id: str, *, settings: Settings) -> None:
     which the database went away. Until they are gone, health says that their key is missing. The command refuses while
     anything needs one of these secrets, and says how many and for what: set those again, or delete what they belong to.
     """
-    with _system(settings) as system:
+    with _open_system(settings) as system:
         vault = system.vault
         if key_id in vault.ring.ids():
             raise CannotRetire(f"Key {key_id} is in {vault.ring.path}, so its secrets can be read: retire it")
         if not (places := vault.places_under(key_id)):
             raise CannotRetire(f"No secret is under key {key_id}")
-        if needed := system.executor.query(lambda work: needed_secrets.needed(work, places)):
+        if needed := system.executor.query(lambda work: needed_secrets.find_needed(work, places)):
             purposes = Counter(place.purpose for place in needed)
             which = ", ".join(f"{many} of {purpose}" for purpose, many in sorted(purposes.items()))
             raise CannotRetire(
@@ -197,13 +197,13 @@ def _key_file_in(data_dir: Path) -> Path:
 
 
 @contextmanager
-def _vault(settings: Settings) -> Iterator[Vault]:
-    with _system(settings) as system:
+def _open_vault(settings: Settings) -> Iterator[Vault]:
+    with _open_system(settings) as system:
         yield system.vault
 
 
 @contextmanager
-def _system(settings: Settings) -> Iterator[System]:
+def _open_system(settings: Settings) -> Iterator[System]:
     if not settings.key_file:
         raise click.ClickException(
             "ROUTINES_KEY_FILE is not set: which file holds the keys? See routines secrets --help"
@@ -216,7 +216,7 @@ def _encrypt_anew(vault: Vault, *, quiet: bool) -> int:
     """Encrypt until no secret is under an older key of the ring; return how many this process has encrypted."""
     total, done = _under_older_keys(vault), 0
     console = Console(stderr=True)
-    with _progress(console, hidden=quiet or not console.is_terminal) as bars:
+    with _open_progress(console, hidden=quiet or not console.is_terminal) as bars:
         bar = bars.add_task("secrets", total=total)
         while (many := vault.reseal(BATCH)) or _under_older_keys(vault):
             done += many
@@ -233,6 +233,6 @@ def _under_older_keys(vault: Vault) -> int:
     return sum(in_use.get(id_, 0) for id_ in vault.ring.ids()[1:])
 
 
-def _progress(console: Console, *, hidden: bool) -> Progress:
+def _open_progress(console: Console, *, hidden: bool) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, disable=hidden)

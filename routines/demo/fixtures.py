@@ -45,7 +45,7 @@ class Fixtures(msgspec.Struct, frozen=True):
     routine: dict[str, Any]
 
     @classmethod
-    def made(cls, board: Board) -> "Fixtures":
+    def create_fixtures(cls, board: Board) -> "Fixtures":
         """Create the fixtures. Raises Failed."""
         company = board.ask("POST", "/api/companies", {"name": "Demo company"})
         agent = board.ask("POST", f"/api/companies/{company['id']}/agents", {"name": "Demo agent"})

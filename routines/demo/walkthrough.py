@@ -32,44 +32,44 @@ class Walkthrough:
     def play(self) -> Fixtures:
         """Return the fixtures after one scheduled run has completed; they are cleared in any case. Raises Failed."""
         self.board.ask("GET", "/api/companies")
-        fixtures = Fixtures.made(self.board)
+        fixtures = Fixtures.create_fixtures(self.board)
         try:
-            self._introduce(fixtures)
+            self._introduce_fixtures(fixtures)
             with working(self.board.url, fixtures.key["token"]) as worker, self.console.waiting():
-                self._watch(fixtures, worker)
+                self._watch_worker(fixtures, worker)
         finally:
-            self._clear(fixtures)
+            self._clear_fixtures(fixtures)
         return fixtures
 
-    def _clear(self, fixtures: Fixtures) -> None:
+    def _clear_fixtures(self, fixtures: Fixtures) -> None:
         try:
             fixtures.clear(self.board)
         except Failed as failure:
             self.console.step("not cleared", f"routine {fixtures.routine['id']} may still fire: {failure.message}")
 
-    def _introduce(self, fixtures: Fixtures) -> None:
+    def _introduce_fixtures(self, fixtures: Fixtures) -> None:
         self.console.step("system", self.board.url)
         self.console.step("company", f"{fixtures.company['name']} ({fixtures.company['issuePrefix']})")
         self.console.step("agent", f"{fixtures.agent['name']}, with a key")
         self.console.step("routine", fixtures.routine["title"])
 
-    def _watch(self, fixtures: Fixtures, worker: Child) -> None:
+    def _watch_worker(self, fixtures: Fixtures, worker: Child) -> None:
         self.console.step("worker", f"routines worker -- {shlex.join(COMMAND)}")
-        trigger = self._trigger(fixtures)
+        trigger = self._create_trigger(fixtures)
         planned = moment(trigger["nextRunAt"])
         self._count_down(planned, moment(trigger["createdAt"]))
         path = f"/api/routines/{fixtures.routine['id']}/runs"
-        run = self._until(worker, "the run", lambda: scheduled(self.board.ask("GET", path)))
+        run = self._wait_until(worker, "the run", lambda: find_scheduled_run(self.board.ask("GET", path)))
         fired = moment(run["triggeredAt"])
         self.console.step("run", f"{clock(fired)}  {late(planned, fired)} after the tick, source {run['source']}")
-        issue = self._issue(run)
+        issue = self._find_issue(run)
         self.console.step("issue", f"{clock(moment(issue['createdAt']))}  {issue['identifier']}: {issue['title']}")
-        self._until(worker, "the worker", lambda: self._issue(run)["status"] != "todo" or None)
+        self._wait_until(worker, "the worker", lambda: self._find_issue(run)["status"] != "todo" or None)
         self.console.step("taken", f"by {fixtures.agent['name']}")
-        run = self._until(worker, "the end", lambda: ended(self.board.ask("GET", path), run["id"]))
-        self._conclude(run, fired)
+        run = self._wait_until(worker, "the end", lambda: find_ended_run(self.board.ask("GET", path), run["id"]))
+        self._report_end(run, fired)
 
-    def _trigger(self, fixtures: Fixtures) -> dict[str, Any]:
+    def _create_trigger(self, fixtures: Fixtures) -> dict[str, Any]:
         draft = {"kind": "schedule", "cronExpression": CRON, "timezone": "UTC"}
         result = self.board.ask("POST", f"/api/routines/{fixtures.routine['id']}/triggers", draft)
         trigger: dict[str, Any] = result["trigger"]
@@ -87,7 +87,7 @@ class Walkthrough:
             time.sleep(min(LOOK_S, left_s))
         self.console.step("tick", clock(planned))
 
-    def _until(self, worker: Child, what: str, look: Callable[[], T | None]) -> T:
+    def _wait_until(self, worker: Child, what: str, look: Callable[[], T | None]) -> T:
         """Call `look` until it returns something; return that. Raises Failed if the worker ends or the time is up."""
         self.console.wait(f"waiting for {what}")
         while (result := look()) is None:
@@ -98,13 +98,13 @@ class Walkthrough:
             time.sleep(LOOK_S)
         return result
 
-    def _issue(self, run: dict[str, Any]) -> dict[str, Any]:
+    def _find_issue(self, run: dict[str, Any]) -> dict[str, Any]:
         if run["linkedIssueId"] is None:
             raise Failed(f"the run ended as {run['status']} without an issue: {run['failureReason']}")
         issue: dict[str, Any] = self.board.ask("GET", f"/api/issues/{run['linkedIssueId']}")
         return issue
 
-    def _conclude(self, run: dict[str, Any], fired: datetime) -> None:
+    def _report_end(self, run: dict[str, Any], fired: datetime) -> None:
         comments = self.board.ask("GET", f"/api/issues/{run['linkedIssueId']}/comments?order=asc")
         for text in (line for comment in comments for line in comment["body"].splitlines()):
             self.console.step("output", text)
@@ -129,12 +129,12 @@ def working(url: str, token: str) -> Iterator[Child]:
             supervisor.stop()
 
 
-def scheduled(runs: list[dict[str, Any]]) -> dict[str, Any] | None:
+def find_scheduled_run(runs: list[dict[str, Any]]) -> dict[str, Any] | None:
     """Return the first run that the schedule fired; None when there is none yet."""
     return next((run for run in reversed(runs) if run["source"] == "schedule"), None)
 
 
-def ended(runs: list[dict[str, Any]], run_id: str) -> dict[str, Any] | None:
+def find_ended_run(runs: list[dict[str, Any]], run_id: str) -> dict[str, Any] | None:
     """Return the run once it has ended; None before."""
     return next((run for run in runs if run["id"] == run_id and run["completedAt"]), None)
 

@@ -90,7 +90,7 @@ def ours() -> Account:
     """Return the account of this process. Where its user id has no name here, the number stands for it."""
     uid = os.geteuid()
     with suppress(KeyError):
-        return _account(pwd.getpwuid(uid))
+        return _account_of(pwd.getpwuid(uid))
     return Account(str(uid), uid, os.getegid())
 
 
@@ -132,19 +132,19 @@ def environment() -> dict[str, str]:
 def _found_or_made(names: tuple[str, ...], say: Callable[[str], None]) -> Account:
     for name in names:
         with suppress(KeyError):
-            return _usable(pwd.getpwnam(name))
-    _make(names[0])
+            return _require_usable(pwd.getpwnam(name))
+    _make_account(names[0])
     say(f"made the system account {names[0]}, which has no password and no home")
-    return _usable(pwd.getpwnam(names[0]))
+    return _require_usable(pwd.getpwnam(names[0]))
 
 
-def _usable(entry: pwd.struct_passwd) -> Account:
+def _require_usable(entry: pwd.struct_passwd) -> Account:
     if entry.pw_uid in {0, *_uids_of_nobody()}:
         raise CannotStart(f"the account {entry.pw_name} has the user id {entry.pw_uid}: it needs one of its own")
-    return _account(entry)
+    return _account_of(entry)
 
 
-def _make(name: str) -> None:
+def _make_account(name: str) -> None:
     """Make a system account, as packages of Postgres and of other services do at their installation."""
     program = shutil.which("useradd", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
     command = ["useradd", *USERADD, *(["--gid", name] if _has_group(name) else ["--user-group"]), name]
@@ -174,5 +174,5 @@ def _uids_of_nobody() -> set[int]:
     return {NOBODY}
 
 
-def _account(entry: pwd.struct_passwd) -> Account:
+def _account_of(entry: pwd.struct_passwd) -> Account:
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)

@@ -92,7 +92,7 @@ def lock_file(path: Path, patience_s: float) -> Iterator[int]:
     try:
         end = time.monotonic() + patience_s
         while not _try_lock(file):
-            holder = _holder(file)
+            holder = _find_holder(file)
             if time.monotonic() >= end or (holder is not None and not holder.is_ours):
                 raise Locked(path, holder)
             time.sleep(POLL_S)
@@ -148,7 +148,7 @@ def _try_lock(file: int) -> bool:
     return False
 
 
-def _holder(file: int) -> LockHolder | None:
+def _find_holder(file: int) -> LockHolder | None:
     """Return the holder by /proc/locks of Linux: `1: FLOCK ADVISORY WRITE <pid> <device>:<inode> 0 EOF`."""
     with suppress(OSError):
         info = os.fstat(file)

@@ -49,7 +49,7 @@ class Reach:
         """Return a path by which the account can read the file. Raises CannotStart when it may not read it."""
         if self.account.is_ours or self.account.can_read(path):
             return path
-        handed = self._hand(path.parent) / path.name
+        handed = self._open_for_account(path.parent) / path.name
         if not self.account.can_read(handed, self.fds):
             raise CannotStart(
                 f"the account {self.account.name}, as which the parts run, cannot read {path}: "
@@ -62,25 +62,29 @@ class Reach:
         if self.account.is_ours:
             return [sys.executable, "-m", "routines"], {}
         python, base = Path(sys.executable), Path(sys.base_prefix)
-        code = list(_code())
+        code = list(_code_directories())
         out_of_reach = self.account.unreachable([python, base, *code])
-        reachable = {path: self._hand(path) if path in out_of_reach else path for path in (base, *code)}
+        reachable = {path: self._open_for_account(path) if path in out_of_reach else path for path in (base, *code)}
         # SAFEPATH: no code is loaded from the current directory, in which anybody may be able to write.
-        env = {"PYTHONPATH": _joined(reachable[path] for path in code), "PYTHONSAFEPATH": "1", "PYTHONNOUSERSITE": "1"}
+        env = {
+            "PYTHONPATH": _join_paths(reachable[path] for path in code),
+            "PYTHONSAFEPATH": "1",
+            "PYTHONNOUSERSITE": "1",
+        }
         if python in out_of_reach:
             python = reachable[base] / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
             env |= {"PYTHONHOME": str(reachable[base])}
         if base in out_of_reach:
             env |= {"LD_LIBRARY_PATH": str(reachable[base] / "lib")}
-        self._probe(python, env)
+        self._probe_python(python, env)
         return [str(python), "-m", "routines"], {**env, "HOME": "/nonexistent"}
 
-    def _hand(self, directory: Path) -> Path:
+    def _open_for_account(self, directory: Path) -> Path:
         if directory not in self._open:
             self._open[directory] = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         return Path(HANDED, str(self._open[directory]))
 
-    def _probe(self, python: Path, env: dict[str, str]) -> None:
+    def _probe_python(self, python: Path, env: dict[str, str]) -> None:
         variables = [f"{name}={value}" for name, value in env.items()]
         done = self.account.run("/usr/bin/env", *variables, python, "-S", "-c", PROBE, fds=self.fds)
         if done.returncode:
@@ -92,7 +96,7 @@ class Reach:
             )
 
 
-def _code() -> Iterable[Path]:
+def _code_directories() -> Iterable[Path]:
     """Return the directories of our code and of the packages it needs, without Python's own library."""
     own = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
     own |= {f"{path}/lib-dynload" for path in own}
@@ -100,5 +104,5 @@ def _code() -> Iterable[Path]:
     return dict.fromkeys([*paths, Path(routines.__file__).absolute().parent.parent])
 
 
-def _joined(paths: Iterable[Path]) -> str:
+def _join_paths(paths: Iterable[Path]) -> str:
     return os.pathsep.join(map(str, paths))

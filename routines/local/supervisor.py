@@ -86,7 +86,7 @@ class Child:
                 stdout=log,
                 stderr=log,
                 cwd=None if account.is_ours else "/",
-                env={**needed(os.environ), **self.part.env},
+                env={**needed_variables(os.environ), **self.part.env},
                 process_group=0,
                 pass_fds=self.part.fds,
             )
@@ -163,7 +163,7 @@ class Supervisor:
         for child in self.children:
             status = child.ended()
             if status is not None:
-                self._mourn(child, status)
+                self._report_end(child, status)
             if child.process is None and time.monotonic() >= child.not_before:
                 self._start_again(child)
         if self._rotation is not None:
@@ -176,10 +176,10 @@ class Supervisor:
     def stop(self) -> None:
         """End every part: SIGTERM, then SIGKILL for those that still run after 10 seconds or at a second Ctrl-C."""
         try:
-            self._signal(signal.SIGTERM)
+            self._signal_children(signal.SIGTERM)
             self._wait(TERM_LIMIT_S)
         finally:
-            self._signal(signal.SIGKILL)
+            self._signal_children(signal.SIGKILL)
             self._wait(TERM_LIMIT_S)
 
     def _start_again(self, child: Child) -> None:
@@ -192,7 +192,7 @@ class Supervisor:
         self.say(f"{child.part.name} was started again as process {self.pids()[child.part.name]}")
         self.changed(self.pids())
 
-    def _mourn(self, child: Child, status: int) -> None:
+    def _report_end(self, child: Child, status: int) -> None:
         how = f"signal {-status}" if status < 0 else f"status {status}"
         pause = child.plan()
         self.say(f"{child.part.name} ended ({how})")
@@ -204,7 +204,7 @@ class Supervisor:
             )
         self.changed(self.pids())
 
-    def _signal(self, number: signal.Signals) -> None:
+    def _signal_children(self, number: signal.Signals) -> None:
         for child in self.children:
             child.signal(number)
 
@@ -216,7 +216,7 @@ class Supervisor:
             time.sleep(POLL_S)
 
 
-def needed(env: Mapping[str, str]) -> dict[str, str]:
+def needed_variables(env: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that the parts get from our environment."""
     return {
         name: value

@@ -47,14 +47,14 @@ class Interrupts:
         names = [signal.SIGINT, signal.SIGTERM]
         if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
             names.append(signal.SIGHUP)
-        self._before = {name: signal.signal(name, self._note) for name in names}
+        self._before = {name: signal.signal(name, self._note_signal) for name in names}
         return self
 
     def __exit__(self, *_: object) -> None:
         for name, handler in self._before.items():
             signal.signal(name, handler)
 
-    def _note(self, number: int, _: FrameType | None) -> None:
+    def _note_signal(self, number: int, _: FrameType | None) -> None:
         # Only Ctrl-C counts a second time: `make` passes on a SIGTERM that our process group has already received.
         if self.noted and number == signal.SIGINT:
             raise KeyboardInterrupt
@@ -199,7 +199,7 @@ class System:
                 if self.state_trouble.is_open and not self.state_trouble.is_recent:
                     supervisor.changed(supervisor.pids())
                 if not self.ready and is_healthy(client):
-                    self._announce(supervisor, client)
+                    self._announce_ready(supervisor, client)
                 if not self.ready and time.monotonic() > note_at:
                     note_at += READY_NOTE_S
                     say(f"{self.url} is not ready yet; the logs in {self.place.logs} may say why")
@@ -278,7 +278,7 @@ class System:
             else:
                 self.state_trouble.end(f"{self.place.state} is up to date again")
 
-    def _announce(self, supervisor: Supervisor, client: httpx.Client) -> None:
+    def _announce_ready(self, supervisor: Supervisor, client: httpx.Client) -> None:
         self.ready = True
         supervisor.changed(supervisor.pids())
         say(f"Routines is ready at {self.url}")

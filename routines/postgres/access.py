@@ -26,9 +26,9 @@ class Login(msgspec.Struct, frozen=True):
 
 def ident(logins: Iterable[Login]) -> str:
     """Return the text of pg_ident.conf."""
-    lines = (f"routines {_quoted(login.account)} {_quoted(role)}\n" for login in logins for role in login.roles)
+    lines = (f"routines {_quote_name(login.account)} {_quote_name(role)}\n" for login in logins for role in login.roles)
     return HBA.splitlines(keepends=True)[0] + "".join(lines)
 
 
-def _quoted(name: str) -> str:
+def _quote_name(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'

@@ -119,7 +119,7 @@ class LocalPostgres:
 
     def _end(self) -> None:
         for name in (signal.SIGINT, signal.SIGQUIT):
-            pid = self._server()
+            pid = self._find_server()
             if pid is not None:
                 os.kill(pid, name)
                 wait_until(lambda: not self.alive(), STOP_LIMIT_S)
@@ -127,7 +127,7 @@ class LocalPostgres:
 
     def alive(self) -> bool:
         """Return whether a server runs on this cluster, even if an earlier process started it."""
-        return self._server() is not None
+        return self._find_server() is not None
 
     def url(self, user: str, dbname: str = DATABASE) -> str:
         """Return the URL of the database for the user, as libpq, psycopg and psql take it."""
@@ -146,7 +146,7 @@ class LocalPostgres:
     @property
     def socket_dir(self) -> Path:
         """The directory in which the running server has its socket, or the next one will have it."""
-        pid = self._pid()
+        pid = self._read_pid()
         if pid is not None and is_server(pid, self.data):
             lines = self._pid_file().read_text().splitlines()
             if len(lines) > SOCKET_DIR_LINE and lines[SOCKET_DIR_LINE]:
@@ -182,7 +182,7 @@ class LocalPostgres:
         return lock_file(self.root / "postgres.lock", LOCK_LIMIT_S)
 
     def _adopt_or_end(self, account: Account) -> None:
-        pid = self._server()
+        pid = self._find_server()
         if pid is None:
             return
         if Path(f"/proc/{pid}").stat().st_uid == account.uid and self.socket_dir == self._next_socket_dir():
@@ -195,8 +195,8 @@ class LocalPostgres:
         logins = [Login(accounts.ours().name, self._roles)]
         if self._parts is not None:
             logins.append(Login(self._parts.name, self._parts_roles))
-        account.write(self._hba(), HBA)
-        account.write(self._ident(), ident(logins))
+        account.write(self._hba_file(), HBA)
+        account.write(self._ident_file(), ident(logins))
 
     def _connect(self, account: Account) -> psycopg.Connection[Any]:
         """Return a connection as soon as the server takes one; start the server whenever none runs."""
@@ -204,7 +204,7 @@ class LocalPostgres:
         while time.monotonic() < end:
             if not self.alive():
                 self._refuse_unless_worth_another_try()
-                self._launch(account)
+                self._launch_server(account)
             try:
                 return MAINTAINING.connect(self.url(SUPERUSER, "postgres"))
             except psycopg.OperationalError as error:
@@ -223,15 +223,15 @@ class LocalPostgres:
             if "pre-existing shared memory block" not in output:
                 raise PostgresUnavailable(f"Postgres ended at its start; {self._log()} says:\n{output[-2000:]}")
 
-    def _launch(self, account: Account) -> None:
+    def _launch_server(self, account: Account) -> None:
         make_home(self.root / "postgres", account, self._say)
         binaries = readable_binaries(self.home, account, self._say)
-        self._init(binaries, account)
+        self._init_cluster(binaries, account)
         self._write_access(account)
         socket_dir = self.socket_dir
         self._make_socket_dir(socket_dir, account)
         self._forget_dead_server(socket_dir, account)
-        files = {"hba_file": self._hba(), "ident_file": self._ident(), "unix_socket_directories": socket_dir}
+        files = {"hba_file": self._hba_file(), "ident_file": self._ident_file(), "unix_socket_directories": socket_dir}
         argv = [str(binaries / "postgres"), "-D", str(self.data)]
         argv += [word for name, value in (self._settings | files).items() for word in ("-c", f"{name}={value}")]
         make_own(self._log().parent)
@@ -263,10 +263,10 @@ class LocalPostgres:
             self._socket_link().unlink(missing_ok=True)
             self._socket_link().symlink_to(path)
 
-    def _init(self, binaries: Path, account: Account) -> None:
+    def _init_cluster(self, binaries: Path, account: Account) -> None:
         """Make the cluster in one step if there is none; refuse one of another major version."""
         if not (self.data / "PG_VERSION").exists():
-            self._initdb(binaries, account)
+            self._run_initdb(binaries, account)
         cluster = (self.data / "PG_VERSION").read_text().strip()
         version = account.run(binaries / "postgres", "--version").stdout.split()[2]
         if cluster != version.split(".")[0]:
@@ -275,7 +275,7 @@ class LocalPostgres:
                 f"set ROUTINES_PG_BIN to the binaries of a Postgres {cluster}, or dump there and restore here"
             )
 
-    def _initdb(self, binaries: Path, account: Account) -> None:
+    def _run_initdb(self, binaries: Path, account: Account) -> None:
         self._say(f"making a database cluster in {self.home} (once)")
         unfinished = self.home / "data.new"
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -289,10 +289,10 @@ class LocalPostgres:
     def _log(self) -> Path:
         return self.root / "logs" / "postgres.log"
 
-    def _hba(self) -> Path:
+    def _hba_file(self) -> Path:
         return self.data / "pg_hba.conf"
 
-    def _ident(self) -> Path:
+    def _ident_file(self) -> Path:
         return self.data / "pg_ident.conf"
 
     def _socket_link(self) -> Path:
@@ -301,16 +301,16 @@ class LocalPostgres:
     def _pid_file(self) -> Path:
         return self.data / "postmaster.pid"
 
-    def _pid(self) -> int | None:
+    def _read_pid(self) -> int | None:
         try:
             return int(self._pid_file().read_text().split()[0])
         except (OSError, ValueError, IndexError):
             return None
 
-    def _server(self) -> int | None:
+    def _find_server(self) -> int | None:
         if self._process is not None and self._process.poll() is None:
             return self._process.pid
-        pid = self._pid()
+        pid = self._read_pid()
         return pid if pid is not None and is_server(pid, self.data) else None
 
     def _forget_dead_server(self, socket_dir: Path, account: Account) -> None:

@@ -27,7 +27,7 @@ class Claim:
             self.lock.seek(0, os.SEEK_END)
             self.lock.write(b".")
         except OSError as error:
-            raise _trouble(self.path.parent, error) from None
+            raise _describe_trouble(self.path.parent, error) from None
         return self.lock.tell()
 
     def forget(self) -> None:
@@ -51,18 +51,18 @@ def claim(directory: Path, issue_id: UUID, *, fresh: bool) -> Claim | None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         earlier = min(directory.glob(f"{issue_id}.*"), default=None)
         if earlier is None:
-            return _locked(directory / f"{issue_id}.{uuid4()}", "xb") if fresh else None
-        left = _locked(earlier, "r+b")
+            return _lock_file(directory / f"{issue_id}.{uuid4()}", "xb") if fresh else None
+        left = _lock_file(earlier, "r+b")
         if left is None or not fresh:
             return left
         left.forget()
         left.close()
-        return _locked(directory / f"{issue_id}.{uuid4()}", "xb")
+        return _lock_file(directory / f"{issue_id}.{uuid4()}", "xb")
     except OSError as error:
-        raise _trouble(directory, error) from None
+        raise _describe_trouble(directory, error) from None
 
 
-def _locked(path: Path, mode: str) -> Claim | None:
+def _lock_file(path: Path, mode: str) -> Claim | None:
     try:
         lock: IO[bytes] = path.open(mode, buffering=0)
     except FileNotFoundError:
@@ -78,7 +78,7 @@ def _locked(path: Path, mode: str) -> Claim | None:
     return None
 
 
-def _trouble(directory: Path, error: OSError) -> NotNow | CannotWork:
+def _describe_trouble(directory: Path, error: OSError) -> NotNow | CannotWork:
     if error.errno in PASSING:
         return NotNow(f"cannot keep claims in {directory} at the moment ({error.strerror})")
     return CannotWork(f"cannot keep claims in {directory} ({error.strerror}); see --state-dir")

@@ -121,7 +121,7 @@ class Command(msgspec.Struct, frozen=True):
         for reader in (output, errors):
             reader.finish(PIPE_S)
         ended = Ended(
-            reason=self._reason(cut_short, process.returncode, errors.kept.text()),
+            reason=self._failure_reason(cut_short, process.returncode, errors.kept.text()),
             exit_status=process.returncode,
             output=output.kept.text(),
             is_whole=output.kept.is_whole,
@@ -141,7 +141,7 @@ class Command(msgspec.Struct, frozen=True):
                 raise
             return None
 
-    def _reason(self, cut_short: CutShort | None, exit_status: int, error_output: str) -> str | None:
+    def _failure_reason(self, cut_short: CutShort | None, exit_status: int, error_output: str) -> str | None:
         """Return what failed, with the last line of standard error; None if the command succeeded."""
         if cut_short is not None:
             failure = f"stopped after {self.timeout_s:g} s"
@@ -205,19 +205,19 @@ def _wait(process: subprocess.Popen[bytes], until: float, supervision: Supervisi
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Send SIGTERM to the command and everything that it started, and SIGKILL to what is left after 10 s."""
-    _signal(process, signal.SIGTERM)
+    _signal_group(process, signal.SIGTERM)
     until = time.monotonic() + GRACE_S
     while time.monotonic() < until:
         with suppress(subprocess.TimeoutExpired):
             process.wait(LOOK_S)
-            if not _signal(process, None):
+            if not _signal_group(process, None):
                 return
             time.sleep(LOOK_S)
-    _signal(process, signal.SIGKILL)
+    _signal_group(process, signal.SIGKILL)
     process.wait()
 
 
-def _signal(process: subprocess.Popen[bytes], number: signal.Signals | None) -> bool:
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals | None) -> bool:
     """Send the signal, or none, to the command's process group; return False when no process is left in it."""
     try:
         os.killpg(process.pid, number or 0)

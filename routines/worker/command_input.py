@@ -43,7 +43,7 @@ def read_document(server: Server, issue: Mapping[str, Any], start: int) -> dict[
         "routine": routine,
         "trigger": next((trigger for trigger in triggers if run and trigger["id"] == run["triggerId"]), None),
         "payload": payload,
-        "variables": _object((payload or {}).get("variables")),
+        "variables": _object_or_empty((payload or {}).get("variables")),
         "plannedAt": run.get("plannedAt") if run else None,
         "attempt": (run or {}).get("attempt", 1),
         "maxAttempts": (run or {}).get("maxAttempts", 1),
@@ -64,11 +64,11 @@ def variables(document: Mapping[str, Any], url: str, session: UUID) -> Variables
         else:
             result.taken[name] = text.decode()
             left_bytes -= size
-    result.taken[OMITTED] = environment.listed(result.omitted)
+    result.taken[OMITTED] = environment.list_names(result.omitted)
     return result
 
 
-def merged(inherited: Mapping[str, str], own: Variables) -> dict[str, str]:
+def merge_environment(inherited: Mapping[str, str], own: Variables) -> dict[str, str]:
     """Return the environment of a command; a variable of the issue that is left out is not the worker's own instead."""
     kept = {
         name: value for name, value in inherited.items() if name not in own.omitted and not name.startswith(RESOLVED)
@@ -104,10 +104,10 @@ def _read(server: Server, path: str, id_: str | None) -> dict[str, Any] | None:
     if id_ is None:
         return None
     try:
-        return _object(server.ask("GET", f"{path}/{id_}")) or None
+        return _object_or_empty(server.ask("GET", f"{path}/{id_}")) or None
     except Refused:
         return None
 
 
-def _object(value: object) -> dict[str, Any]:
+def _object_or_empty(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}

@@ -123,7 +123,7 @@ def is_dangerous(name: str) -> bool:
     return capitals in NAMES or capitals.startswith(PREFIXES) or capitals.endswith(SUFFIXES)
 
 
-def listed(names: Collection[str]) -> str:
+def list_names(names: Collection[str]) -> str:
     """Return the first names and the number of the others, for a message."""
     first = ", ".join(ascii(name[:SHOWN_LENGTH])[1:-1] for name in list(names)[:SHOWN])
     return f"{first} and {len(names) - SHOWN} more" if len(names) > SHOWN else first

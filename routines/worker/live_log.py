@@ -42,7 +42,7 @@ class LiveLog:
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._thread.join()
-        self._step()
+        self._send_next()
 
     def add(self, stream: Stream, text: str) -> None:
         """Take some output, as much as there is room for until the next part is sent."""
@@ -61,10 +61,10 @@ class LiveLog:
 
     def _keep_sending(self) -> None:
         while not self._is_full and not self._over.wait(PAUSE_S):
-            self._step()
+            self._send_next()
 
-    def _step(self) -> None:
-        body = self._unsent or self._take()
+    def _send_next(self) -> None:
+        body = self._unsent or self._take_part()
         if body is None or self._is_full:
             return
         try:
@@ -75,7 +75,7 @@ class LiveLog:
         self._unsent = body if is_full is None else None
         self._is_full = bool(is_full)
 
-    def _take(self) -> Any:
+    def _take_part(self) -> Any:
         """Return the next part; None when nothing was printed."""
         with self._lock:
             pieces, self._pieces, self._size = self._pieces, [], 0

@@ -40,7 +40,7 @@ class Masking:
 
     def _pass_on(self, end: int) -> bytes:
         piece, covered = bytearray(), self._covered
-        for start, stop in sorted(self._found(end)):
+        for start, stop in sorted(self._find_secrets(end)):
             if start >= covered:
                 piece += self._held[covered:start] + MASK
             covered = max(covered, stop)
@@ -48,7 +48,7 @@ class Masking:
         self._held, self._covered = self._held[end:], max(0, covered - end)
         return bytes(piece)
 
-    def _found(self, end: int) -> Iterator[tuple[int, int]]:
+    def _find_secrets(self, end: int) -> Iterator[tuple[int, int]]:
         """Yield where each secret begins and stops that begins before `end`."""
         for secret in self._secrets:
             start = self._held.find(secret)
@@ -78,16 +78,16 @@ class Kept:
     @property
     def is_whole(self) -> bool:
         """Whether nothing is left out of the text."""
-        return self._size == len(self._head) + len(self._tail) and len(self._decoded()) <= self.most
+        return self._size == len(self._head) + len(self._tail) and len(self._decode_kept()) <= self.most
 
     def text(self) -> str:
         """Return the output as sound text, with a mark where its middle is left out."""
         if self._size > len(self._head) + len(self._tail):
-            return _joined(_sound(self._head), _sound(self._tail), self.most, self._size)
-        return shortened(self._decoded(), self.most)
+            return _join_ends(_decode_bytes(self._head), _decode_bytes(self._tail), self.most, self._size)
+        return shorten(self._decode_kept(), self.most)
 
-    def _decoded(self) -> str:
-        return _sound(self._head + self._tail)
+    def _decode_kept(self) -> str:
+        return _decode_bytes(self._head + self._tail)
 
 
 class Reader:
@@ -107,7 +107,7 @@ class Reader:
         """Wait for the end; what a process that the command left behind prints after `patience_s` is dropped."""
         self._thread.join(patience_s)
         with self._lock:
-            self._take(self._masking.rest())
+            self._take_piece(self._masking.rest())
             self._over = True
 
     def _read(self) -> None:
@@ -115,17 +115,17 @@ class Reader:
             while chunk := os.read(self._pipe.fileno(), 1 << 16):
                 with self._lock:
                     if not self._over:
-                        self._take(self._masking.feed(chunk))
+                        self._take_piece(self._masking.feed(chunk))
 
-    def _take(self, piece: bytes) -> None:
+    def _take_piece(self, piece: bytes) -> None:
         if piece:
             self.kept.add(piece)
-            self._pass_on(_sound(piece))
+            self._pass_on(_decode_bytes(piece))
 
 
-def shortened(text: str, most: int) -> str:
+def shorten(text: str, most: int) -> str:
     """Return the text if it has at most `most` characters, else its head and its tail with a mark between them."""
-    return text if len(text) <= most else _joined(text, text, most, len(text.encode()))
+    return text if len(text) <= most else _join_ends(text, text, most, len(text.encode()))
 
 
 def last_line(text: str) -> str:
@@ -133,10 +133,10 @@ def last_line(text: str) -> str:
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
 
 
-def _joined(head: str, tail: str, most: int, size: int) -> str:
+def _join_ends(head: str, tail: str, most: int, size: int) -> str:
     first, last = head[: most // 2], tail[-(most // 2) :]
     return first + LEFT_OUT.format(size - len(first.encode()) - len(last.encode())) + last
 
 
-def _sound(data: bytes | bytearray) -> str:
+def _decode_bytes(data: bytes | bytearray) -> str:
     return data.decode(errors="replace")

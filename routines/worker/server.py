@@ -38,7 +38,7 @@ class Server:
 
         Returns None also when the change is recorded but the read models are late, so that the answer cannot be read.
         """
-        response = self._request(method, path, body, session, {})
+        response = self._send_request(method, path, body, session, {})
         return None if response is None else answer(response)
 
     def try_once(self, method: str, path: str, body: Any = None, *, session: UUID | None = None) -> Any:
@@ -48,7 +48,9 @@ class Server:
         Raises Refused and CannotWork.
         """
         try:
-            response = self._client.request(method, path, json=body, headers=_naming(session), timeout=TRY_LIMIT_S)
+            response = self._client.request(
+                method, path, json=body, headers=_session_header(session), timeout=TRY_LIMIT_S
+            )
         except httpx.TransportError:
             return None
         return None if _is_trouble(response) else answer(response)
@@ -56,7 +58,7 @@ class Server:
     def list_rows(self, path: str) -> Iterator[Any]:
         """Yield every row of a list, page after page. Raises as `ask` does."""
         query: dict[str, str] = {}
-        while (response := self._request("GET", path, None, None, query)) is not None:
+        while (response := self._send_request("GET", path, None, None, query)) is not None:
             yield from answer(response)
             if not (cursor := response.headers.get("X-Next-Cursor")):
                 return
@@ -72,10 +74,10 @@ class Server:
                 self._wait(str(trouble), pause_s, give_up_at)
         raise AssertionError
 
-    def _request(
+    def _send_request(
         self, method: str, path: str, body: Any, session: UUID | None, query: Mapping[str, str]
     ) -> httpx.Response | None:
-        headers = _naming(session)
+        headers = _session_header(session)
         give_up_at = time.monotonic() + self._patience_s
         for pause_s in pauses():
             try:
@@ -130,7 +132,7 @@ def answer(response: httpx.Response) -> Any:
         raise CannotWork(f"{response.url} answers, but not as Routines does; is the URL right?") from None
 
 
-def _naming(session: UUID | None) -> dict[str, str]:
+def _session_header(session: UUID | None) -> dict[str, str]:
     return {} if session is None else {"X-Paperclip-Run-Id": str(session)}
 
 
@@ -140,17 +142,17 @@ def _is_trouble(response: httpx.Response) -> bool:
 
 def message(response: httpx.Response) -> str:
     """Return the server's message about an error, as one line."""
-    body = _body(response)
+    body = _read_body(response)
     return " ".join(str(body.get("error", body.get("detail", response.reason_phrase))).split())
 
 
 def details(response: httpx.Response) -> dict[str, Any]:
     """Return the `details` of an error, if they are an object; else an empty one."""
-    value = _body(response).get("details")
+    value = _read_body(response).get("details")
     return value if isinstance(value, dict) else {}
 
 
-def _body(response: httpx.Response) -> dict[str, Any]:
+def _read_body(response: httpx.Response) -> dict[str, Any]:
     try:
         body = response.json()
     except ValueError:

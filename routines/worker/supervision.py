@@ -34,19 +34,19 @@ class Guard:
     def start(self) -> None:
         """Start the guard, so that it is there when a command begins; a second time does nothing."""
         with self._lock:
-            self._tell("")
+            self._tell_guard("")
 
     def watch(self, group: int, end_at: float, kill_at: float) -> None:
         """Have the process group ended then, unless it is watched anew or forgotten before."""
         with self._lock:
             self._times[group] = (end_at, kill_at)
-            self._tell(f"{group} {end_at} {kill_at}\n")
+            self._tell_guard(f"{group} {end_at} {kill_at}\n")
 
     def forget(self, group: int) -> None:
         """Watch the process group no longer: it has ended."""
         with self._lock:
             self._times.pop(group, None)
-            self._tell(f"{group}\n")
+            self._tell_guard(f"{group}\n")
 
     def close(self) -> None:
         """End the guard. It ends the commands that are left."""
@@ -56,7 +56,7 @@ class Guard:
                 self._process.wait()
                 self._process = None
 
-    def _tell(self, text: str) -> None:
+    def _tell_guard(self, text: str) -> None:
         """Write to the guard; to a new one, of all commands, when somebody has killed it."""
         if self._process is None or self._process.poll() is not None:
             self._process = _start()
@@ -134,7 +134,7 @@ class Supervision:
         self._group: int | None = None
         self._lock = Lock()
         self._over = Stop()
-        self._thread = Thread(target=self._supervise, daemon=True)
+        self._thread = Thread(target=self._supervise_lease, daemon=True)
 
     def __enter__(self) -> Self:
         self._guard.start()
@@ -169,7 +169,7 @@ class Supervision:
             return self.lost
         return NOT_RENEWED if self.lease.is_over else STOPPED
 
-    def _supervise(self) -> None:
+    def _supervise_lease(self) -> None:
         while self.lost is None and not self._over.wait(min(LOOK_S, self.lease.length_s / OF_A_LEASE)):
             before = self.lease.end_at
             try:

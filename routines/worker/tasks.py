@@ -16,7 +16,7 @@ from routines.worker.errors import CannotWork, Refused, Stopped
 from routines.worker.guard import clock
 from routines.worker.jobs import Job
 from routines.worker.live_log import LiveLog
-from routines.worker.output import Show, Stream, shortened
+from routines.worker.output import Show, Stream, shorten
 from routines.worker.server import Say, Server
 from routines.worker.supervision import Guard, Lease, Supervision
 from routines.worker.tokens import Tokens
@@ -94,31 +94,33 @@ class TaskWorker:
         """
         while not self.stop.is_set():
             asked_at = clock()
-            claim = self.server.ask("POST", self._path("claim"), {"worker": self.name, "task": self.task})
+            claim = self.server.ask("POST", self._worker_path("claim"), {"worker": self.name, "task": self.task})
             if claim is None:
                 return
-            yield partial(self._work, claim, Lease(claim["lease_s"], asked_at))
+            yield partial(self._run_trajectory, claim, Lease(claim["lease_s"], asked_at))
 
-    def _path(self, *parts: object) -> str:
+    def _worker_path(self, *parts: object) -> str:
         return "/".join(map(str, ("/api/v1/workers", self.collection, *parts)))
 
-    def _work(self, claim: dict[str, Any], lease: Lease) -> Finished:
+    def _run_trajectory(self, claim: dict[str, Any], lease: Lease) -> Finished:
         trajectory = claim["trajectory"]
         self.say(f"{trajectory['workflow_id']} taken")
-        path = self._path(trajectory["trajectory_id"], claim["claim_id"])
+        path = self._worker_path(trajectory["trajectory_id"], claim["claim_id"])
         document = {
             name: claim[name] for name in ("init_params", "secret_params", "environment_variables", "trajectory")
         }
         variables = environment.sort(claim["environment_variables"], self.allowed)
         if variables.unusable:
-            names = environment.listed(variables.unusable)
+            names = environment.list_names(variables.unusable)
             self.say(f"{trajectory['workflow_id']}: no variables can be made of these of the collection: {names}")
         if variables.refused:
-            ended = Ended(reason=environment.NOT_TAKEN.format("collection's", environment.listed(variables.refused)))
+            ended = Ended(
+                reason=environment.NOT_TAKEN.format("collection's", environment.list_names(variables.refused))
+            )
         else:
             own = own_variables(trajectory, self.server.url)
             env = {**self.tokens.command_environment(), **variables.taken, **own}
-            look = partial(self._loss, path, trajectory)
+            look = partial(self._find_loss, path, trajectory)
             with (
                 Supervision(look, self.stop, lease, self.guard) as supervision,
                 LiveLog(partial(self._log, path)) as live_log,
@@ -156,7 +158,7 @@ class TaskWorker:
         answer = self.server.try_once("POST", f"{path}/log", part)
         return None if answer is None else bool(answer["is_full"])
 
-    def _loss(self, path: str, trajectory: Mapping[str, Any], lease: Lease) -> str | None:
+    def _find_loss(self, path: str, trajectory: Mapping[str, Any], lease: Lease) -> str | None:
         """
         Extend the lease when it is time. Return why the trajectory is lost, or None.
 
@@ -233,7 +235,7 @@ def outputs_of(text: str, steps: list[str]) -> dict[str, dict[str, Any]]:
     if isinstance(value, dict) and value and all(name in steps and isinstance(value[name], dict) for name in value):
         return value
     outputs = (
-        value if isinstance(value, dict) else {"text": text if looks_like_json(text) else shortened(text, MOST_TEXT)}
+        value if isinstance(value, dict) else {"text": text if looks_like_json(text) else shorten(text, MOST_TEXT)}
     )
     return {steps[-1] if steps else "run": outputs} if outputs != {"text": ""} else {}
 

@@ -50,7 +50,7 @@ class Tokens:
         """
         forms = {
             line.strip()
-            for text in _texts(values)
+            for text in _texts_in(values)
             for form in (text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1])
             for line in LINE_BREAK.split(form)
         }
@@ -63,12 +63,12 @@ class Tokens:
         return text
 
 
-def _texts(value: Any) -> Iterator[str]:
+def _texts_in(value: Any) -> Iterator[str]:
     """Yield every text in a value, however deep."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
-        yield from _texts(value.values())
+        yield from _texts_in(value.values())
     elif isinstance(value, Iterable):
         for part in value:
-            yield from _texts(part)
+            yield from _texts_in(part)

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from routines.worker import command_input
 from routines.worker.claims import Claim, claim
 from routines.worker.command import Command, Ended
-from routines.worker.environment import NOT_TAKEN, listed, sort
+from routines.worker.environment import NOT_TAKEN, list_names, sort
 from routines.worker.errors import Refused, Stopped
 from routines.worker.guard import clock
 from routines.worker.jobs import Job
@@ -103,10 +103,10 @@ class Worker:
             if self.stop.is_set():
                 return
             if item["status"] in ("todo", "in_progress") and not self._is_refused(item):
-                yield from self._attempt(item)
+                yield from self._attempt_issue(item)
 
-    def _attempt(self, item: dict[str, Any]) -> Iterator[Job[Finished]]:
-        held = self._claim(item)
+    def _attempt_issue(self, item: dict[str, Any]) -> Iterator[Job[Finished]]:
+        held = self._claim_issue(item)
         if held is None:
             return
         asked_at = clock()
@@ -118,9 +118,9 @@ class Worker:
         if issue is None:
             held.close()
         else:
-            yield partial(self._work, issue, held, Lease(self.lease_s, asked_at))
+            yield partial(self._run_issue, issue, held, Lease(self.lease_s, asked_at))
 
-    def _claim(self, item: dict[str, Any]) -> Claim | None:
+    def _claim_issue(self, item: dict[str, Any]) -> Claim | None:
         """Claim the issue on this machine; wait while the machine has no room for that, as for a server in trouble."""
         return self.server.repeat(lambda: claim(self.claims, UUID(item["id"]), fresh=item["status"] == "todo"))
 
@@ -132,7 +132,7 @@ class Worker:
         """Check the issue out and return it; None if that is refused. A 409 is not repeated until the issue changes."""
         path = f"/api/issues/{item['id']}"
         try:
-            self.server.ask("POST", f"{path}/checkout", self._checkout(item["status"]), session=held.session)
+            self.server.ask("POST", f"{path}/checkout", self._checkout_body(item["status"]), session=held.session)
             issue: dict[str, Any] = self.server.ask("GET", path)
         except Refused as refusal:
             self.say(f"{item['identifier']} left alone: {refusal}")
@@ -146,11 +146,11 @@ class Worker:
         self.say(f"{item['identifier']} {verb}: {item['title']}")
         return issue
 
-    def _checkout(self, status: str) -> dict[str, Any]:
+    def _checkout_body(self, status: str) -> dict[str, Any]:
         """Return the body of a checkout; with the status in_progress it renews a lease, and never begins another."""
         return {"agentId": self.agent_id, "expectedStatuses": [status], "leaseSeconds": self.lease_s}
 
-    def _work(self, issue: dict[str, Any], held: Claim, lease: Lease) -> Finished:
+    def _run_issue(self, issue: dict[str, Any], held: Claim, lease: Lease) -> Finished:
         with closing(held):
             return self._work_under(issue, held, lease)
 
@@ -160,13 +160,13 @@ class Worker:
         variables = command_input.variables(document, self.server.url, held.session)
         if variables.omitted:
             self.say(
-                f"{issue['identifier']}: too large for variables, on standard input only: {listed(variables.omitted)}"
+                f"{issue['identifier']}: too large for variables, on standard input only: {list_names(variables.omitted)}"
             )
-        environment, obstacle = self._environment(issue, document, held.session)
+        environment, obstacle = self._find_environment(issue, document, held.session)
         if obstacle is not None:
             ended = Ended(reason=obstacle)
         else:
-            env = {**command_input.merged(self.tokens.command_environment(), variables), **environment}
+            env = {**command_input.merge_environment(self.tokens.command_environment(), variables), **environment}
             document["environmentVariables"] = environment
             secrets = self.tokens.secrets_with(environment)
             ended = self._run(issue, held, lease, env, json.dumps(document).encode(), secrets)
@@ -203,7 +203,7 @@ class Worker:
     ) -> Ended:
         """Run the command, and show and send what it prints."""
         with (
-            Supervision(partial(self._loss, issue, held.session), self.stop, lease, self.guard) as supervision,
+            Supervision(partial(self._find_loss, issue, held.session), self.stop, lease, self.guard) as supervision,
             LiveLog(partial(self._log, issue["originRunId"], held.session)) as live_log,
         ):
 
@@ -213,7 +213,7 @@ class Worker:
 
             return self.command.run(env, given, secrets, supervision, hear, held.lock.fileno())
 
-    def _environment(
+    def _find_environment(
         self, issue: dict[str, Any], document: dict[str, Any], session: UUID
     ) -> tuple[dict[str, str], str | None]:
         """Return the variables of the routine for the command, and why it must not run without them, or None."""
@@ -227,10 +227,10 @@ class Worker:
                 return {}, None
             return {}, f"the routine's environment is not to be had ({refusal})"
         if answer["missing"]:
-            return {}, NOT_THERE.format(listed(answer["missing"]))
+            return {}, NOT_THERE.format(list_names(answer["missing"]))
         variables = sort(answer["environmentVariables"], self.allowed)
         if variables.refused:
-            return {}, NOT_TAKEN.format("routine's", listed(variables.refused))
+            return {}, NOT_TAKEN.format("routine's", list_names(variables.refused))
         return variables.taken, None
 
     def _log(self, run_id: str | None, session: UUID, part: Any) -> bool | None:
@@ -240,7 +240,7 @@ class Worker:
         answer = self.server.try_once("POST", f"/api/routine-runs/{run_id}/log", part, session=session)
         return None if answer is None else bool(answer.get("isFull"))
 
-    def _loss(self, issue: dict[str, Any], session: UUID, lease: Lease) -> str | None:
+    def _find_loss(self, issue: dict[str, Any], session: UUID, lease: Lease) -> str | None:
         """
         Renew the lease when it is time. Return why the issue is no longer this worker's; None while it is, or while the
         server is in trouble.
@@ -257,7 +257,9 @@ class Worker:
         elif lease.is_due:
             asked_at = clock()
             try:
-                if self.server.try_once("POST", f"{path}/checkout", self._checkout("in_progress"), session=session):
+                if self.server.try_once(
+                    "POST", f"{path}/checkout", self._checkout_body("in_progress"), session=session
+                ):
                     lease.renew(asked_at)
             except Refused as refusal:
                 current = self.server.try_once("GET", path)  # the command may have moved it meanwhile
@@ -321,7 +323,7 @@ class Worker:
         if outputs and (usage := usage_of(ended.output, run)) is not None:
             reports["usage"] = usage
         try:
-            changed = self._change(issue, session, change, reports) or self.server.try_once("GET", path) or change
+            changed = self._change_issue(issue, session, change, reports) or self.server.try_once("GET", path) or change
         except Refused as refusal:
             self._keep_output(issue, session, replace(ended, reason=str(refusal)))
             return "stopped", str(refusal)
@@ -330,7 +332,9 @@ class Worker:
             return "tried again", f"{ended.reason}{_next_attempt(self._run_of(issue))}"
         return outcome, ended.reason
 
-    def _change(self, issue: dict[str, Any], session: UUID, change: dict[str, Any], reports: dict[str, Any]) -> Any:
+    def _change_issue(
+        self, issue: dict[str, Any], session: UUID, change: dict[str, Any], reports: dict[str, Any]
+    ) -> Any:
         """
         Change an issue, with what is reported of its run; return it as it is then.
 

@@ -250,7 +250,7 @@ def without(said, secret):
     return said.replace(secret, b"(shown once)")
 
 
-def signed(mode, secret, body):
+def signature_headers(mode, secret, body):
     """The headers of a call as this mode wants them."""
     now = str(int(time.time()))
     if mode == "bearer":
@@ -267,63 +267,66 @@ def signed(mode, secret, body):
     return {}
 
 
-def fire(story, what, url, mode, secret, **kwargs):
+def fire(canary_story, what, url, mode, secret, **kwargs):
     """The status of a signed call of a webhook's address."""
     body = kwargs.pop("body", b'{"n":1}')
-    headers = {"Content-Type": "application/json", **signed(mode, secret, body), **kwargs.pop("headers", {})}
+    headers = {"Content-Type": "application/json", **signature_headers(mode, secret, body), **kwargs.pop("headers", {})}
     path = url.partition("/api")[2]
-    return story.send(what, "POST", path, token=None, headers=headers, content=body, **kwargs).status_code
+    return canary_story.send(what, "POST", path, token=None, headers=headers, content=body, **kwargs).status_code
 
 
-def use_keys(story, company, agent):
+def use_keys(canary_story, company, agent):
     """Keys of all kinds, shown once; then used, listed, revoked and used again."""
     for what, path, body in (
         ("board key", "/board-api-keys", {"name": "a"}),
         ("agent key", f"/agents/{agent}/keys", {}),
         ("member", f"/companies/{company}/members", {"name": "Robin", "email": "robin@example.org"}),
     ):
-        made = story.made(what, path, body, shows=1)
-        assert 200 == story.send(f"use {what}", "GET", f"/companies/{company}", token=made["token"]).status_code
-        story.send(f"a wrong use of {what}", "GET", f"/companies/{company}", token=made["token"][:-1])
+        made = canary_story.made(what, path, body, shows=1)
+        assert 200 == canary_story.send(f"use {what}", "GET", f"/companies/{company}", token=made["token"]).status_code
+        canary_story.send(f"a wrong use of {what}", "GET", f"/companies/{company}", token=made["token"][:-1])
         if what != "member":
-            story.send(f"revoke {what}", "DELETE", f"{path}/{made['id']}")
-            assert 401 == story.send(f"use revoked {what}", "GET", "/companies", token=made["token"]).status_code
-        story.send(f"list {what}", "GET", path)
+            canary_story.send(f"revoke {what}", "DELETE", f"{path}/{made['id']}")
+            assert 401 == canary_story.send(f"use revoked {what}", "GET", "/companies", token=made["token"]).status_code
+        canary_story.send(f"list {what}", "GET", path)
     for what, path in (("me", "/cli-auth/me"), ("agent me", "/agents/me")):
-        story.send(what, "GET", path)
+        canary_story.send(what, "GET", path)
 
 
-def use_webhooks(story, routine):
+def use_webhooks(canary_story, routine):
     """Every signing mode: called rightly and wrongly, rotated with and without overlap. Returns triggers by mode."""
     made = {}
     for mode in SIGNING_MODES:
         body, shows = {"kind": "webhook", "signingMode": mode, "label": mode}, int(mode != "none")
-        first = story.made(f"create {mode}", f"/routines/{routine}/triggers", body, shows=shows)
+        first = canary_story.made(f"create {mode}", f"/routines/{routine}/triggers", body, shows=shows)
         url, secret = first["secretMaterial"]["webhookUrl"], first["secretMaterial"]["webhookSecret"]
         trigger = f"/routine-triggers/{first['trigger']['id']}"
-        assert 202 == fire(story, f"fire {mode}", url, mode, secret)
+        assert 202 == fire(canary_story, f"fire {mode}", url, mode, secret)
         if secret is not None:
-            misuse_webhook(story, url, mode, secret)
-        rotated = story.made(f"rotate {mode}", f"{trigger}/rotate-secret", {}, shows=shows)["secretMaterial"]
-        fire(story, f"fire {mode} with the old secret", url, mode, secret)
+            misuse_webhook(canary_story, url, mode, secret)
+        rotated = canary_story.made(f"rotate {mode}", f"{trigger}/rotate-secret", {}, shows=shows)["secretMaterial"]
+        fire(canary_story, f"fire {mode} with the old secret", url, mode, secret)
         overlap = {"overlapSec": 60}
-        both = story.made(f"overlap {mode}", f"{trigger}/rotate-secret", overlap, shows=shows)["secretMaterial"]
+        both = canary_story.made(f"overlap {mode}", f"{trigger}/rotate-secret", overlap, shows=shows)["secretMaterial"]
         sample = {"headers": {"Authorization": f"Bearer {secret}"}, "body": "{}"}
-        assert 200 == story.send(f"sample {mode}", "POST", f"{trigger}/test", json=sample).status_code
+        assert 200 == canary_story.send(f"sample {mode}", "POST", f"{trigger}/test", json=sample).status_code
         for one in (rotated, both):
-            assert 202 == fire(story, f"fire {mode} in the overlap", url, mode, one["webhookSecret"])
+            assert 202 == fire(canary_story, f"fire {mode} in the overlap", url, mode, one["webhookSecret"])
         made[mode] = trigger, url, both["webhookSecret"]
     return made
 
 
-def use_tasks(story, receiver):
+def use_tasks(canary_story, receiver):
     """Secrets of routines, calls and collections: kept, masked, replaced, given to the worker alone, called back."""
-    plant, path = story.canaries.plant, "/v1/routines/my-org/ask"
-    story.made("collection", "/v1/collections/", {"name": "my-org"})
-    key = story.made("API key", "/v1/api-keys/", {"name": "ci", "collection_name": "my-org"}, shows=1)["api_key"]
+    plant, path = canary_story.canaries.plant, "/v1/routines/my-org/ask"
+    canary_story.made("collection", "/v1/collections/", {"name": "my-org"})
+    key = canary_story.made("API key", "/v1/api-keys/", {"name": "ci", "collection_name": "my-org"}, shows=1)["api_key"]
     variables = {"environment_variables": {"TOKEN": plant("environment variable")}}
-    assert 200 == story.send("environment", "PATCH", "/v1/collections/my-org/environment", json=variables).status_code
-    story.made("task", "/v1/tasks/my-org", {"name": "ask", "workflow": ASKS}, token=key)
+    assert (
+        200
+        == canary_story.send("environment", "PATCH", "/v1/collections/my-org/environment", json=variables).status_code
+    )
+    canary_story.made("task", "/v1/tasks/my-org", {"name": "ask", "workflow": ASKS}, token=key)
     draft = {
         "name": "hourly",
         "cadence": {"type": "hourly", "minute_utc": 5},
@@ -331,65 +334,67 @@ def use_tasks(story, receiver):
         "webhook_url": receiver.url,
         "webhook_secret": plant("replaced webhook secret"),
     }
-    made = story.made("routine of a task", path, draft, token=key)
+    made = canary_story.made("routine of a task", path, draft, token=key)
     assert ({"old": "***"}, "***") == (made["secret_params"], made["webhook_secret"])
     for what, change in {
         "secrets of a wrong type": {"secret_params": plant("secret params that are text")},
         "a secret that is too long": {"webhook_secret": plant("too long") * 1_000},
     }.items():
-        assert 400 == story.send(what, "PATCH", f"{path}/hourly", json=change, token=key).status_code
+        assert 400 == canary_story.send(what, "PATCH", f"{path}/hourly", json=change, token=key).status_code
     new = {"secret_params": {"new": plant("secret param")}, "webhook_secret": plant("webhook secret")}
-    assert 200 == story.send("replace secrets", "PATCH", f"{path}/hourly", json=new, token=key).status_code
-    story.made("run now", f"{path}/hourly/run-now", {}, token=key)
+    assert 200 == canary_story.send("replace secrets", "PATCH", f"{path}/hourly", json=new, token=key).status_code
+    canary_story.made("run now", f"{path}/hourly/run-now", {}, token=key)
     by_hand = {"secret_params": {"k": plant("secret of a call")}, "webhook_url": receiver.url}
-    story.made("call", "/v1/run/my-org/ask", by_hand, token=key)
+    canary_story.made("call", "/v1/run/my-org/ask", by_hand, token=key)
     for number in range(2):
-        claim(story, key, number)
+        claim(canary_story, key, number)
     wait_for(lambda: len(receiver.good) >= 2)
     for what in ("", "/hourly", "/hourly/runs"):
-        story.send(f"read routine{what}", "GET", f"{path}{what}", token=key)
+        canary_story.send(f"read routine{what}", "GET", f"{path}{what}", token=key)
     for what in ("tasks/my-org", "collections/my-org/environment", "api-keys/collection/my-org"):
-        assert 200 == story.send(what, "GET", f"/v1/{what}").status_code
-    for one in story.send("trajectories", "GET", "/v1/db/trajectories/my-org/ask", token=key).json()["trajectories"]:
+        assert 200 == canary_story.send(what, "GET", f"/v1/{what}").status_code
+    for one in canary_story.send("trajectories", "GET", "/v1/db/trajectories/my-org/ask", token=key).json()[
+        "trajectories"
+    ]:
         id_ = one["trajectory_id"]
-        story.send("trajectory", "GET", f"/v1/db/trajectory/my-org/ask/{id_}", token=key)
-        story.send("logs", "GET", f"/v1/workflows-logs/{one['workflow_id']}", token=key)
-    story.send("delete the routine", "DELETE", f"{path}/hourly", token=key)
+        canary_story.send("trajectory", "GET", f"/v1/db/trajectory/my-org/ask/{id_}", token=key)
+        canary_story.send("logs", "GET", f"/v1/workflows-logs/{one['workflow_id']}", token=key)
+    canary_story.send("delete the routine", "DELETE", f"{path}/hourly", token=key)
 
 
-def claim(story, key, number):
+def claim(canary_story, key, number):
     """A worker is told the secrets; nobody else is, and what it says of them is its own affair."""
-    answer = story.client.post("/v1/workers/my-org/claim", json={}, headers={"Authorization": f"Bearer {key}"})
+    answer = canary_story.client.post("/v1/workers/my-org/claim", json={}, headers={"Authorization": f"Bearer {key}"})
     secrets = {**answer.json()["secret_params"], **answer.json()["environment_variables"]}
     body = answer.content
     for value in secrets.values():
-        assert value.encode() in story.canaries.known.values()
+        assert value.encode() in canary_story.canaries.known.values()
         body = without(body, value.encode())
-    story.keep("answers", f"claim {number}", body)
+    canary_story.keep("answers", f"claim {number}", body)
     of = f"/v1/workers/my-org/{answer.json()['trajectory']['trajectory_id']}/{answer.json()['claim_id']}"
-    story.made(f"finish {number}", f"{of}/finish", {"status": "completed"}, token=key)
+    canary_story.made(f"finish {number}", f"{of}/finish", {"status": "completed"}, token=key)
 
 
-def use_deliveries(story, company, receiver):
+def use_deliveries(canary_story, company, receiver):
     """What signs heartbeats and webhooks: shown once, rotated with and without overlap, used."""
     beat = {"name": "Beats", "heartbeatUrl": receiver.url}
-    agent = story.made("beating agent", f"/companies/{company}/agents", beat, shows=1)["id"]
-    story.made("rotate heartbeat", f"/agents/{agent}/rotate-heartbeat-secret", {"overlapSec": 60}, shows=1)
+    agent = canary_story.made("beating agent", f"/companies/{company}/agents", beat, shows=1)["id"]
+    canary_story.made("rotate heartbeat", f"/agents/{agent}/rotate-heartbeat-secret", {"overlapSec": 60}, shows=1)
     path = f"/companies/{company}/webhook-endpoints"
-    endpoint = story.made("endpoint", path, {"url": receiver.url, "events": ["issue.*"], "ordered": True}, shows=1)[
-        "id"
-    ]
-    story.made("rotate endpoint", f"{path}/{endpoint}/rotate-secret", {}, shows=1)
-    story.made("overlap endpoint", f"{path}/{endpoint}/rotate-secret", {"overlapSec": 60}, shows=1)
+    endpoint = canary_story.made(
+        "endpoint", path, {"url": receiver.url, "events": ["issue.*"], "ordered": True}, shows=1
+    )["id"]
+    canary_story.made("rotate endpoint", f"{path}/{endpoint}/rotate-secret", {}, shows=1)
+    canary_story.made("overlap endpoint", f"{path}/{endpoint}/rotate-secret", {"overlapSec": 60}, shows=1)
     before = len(receiver.good)
-    story.made("test endpoint", f"{path}/{endpoint}/test", {})
-    story.made("issue", f"/companies/{company}/issues", {"title": "Beat", "assigneeAgentId": agent})
+    canary_story.made("test endpoint", f"{path}/{endpoint}/test", {})
+    canary_story.made("issue", f"/companies/{company}/issues", {"title": "Beat", "assigneeAgentId": agent})
     wait_for(lambda: len(receiver.good) >= before + 3)
     for where in (path, f"{path}/{endpoint}", f"{path}/{endpoint}/deliveries", f"/companies/{company}/deliveries"):
-        assert 200 == story.send(f"read {where}", "GET", where).status_code
+        assert 200 == canary_story.send(f"read {where}", "GET", where).status_code
 
 
-def misuse_webhook(story, url, mode, secret):
+def misuse_webhook(canary_story, url, mode, secret):
     """The right secret in wrong places, in requests that are refused: nothing of them may be kept."""
     path = url.partition("/api")[2]
     public_id = path.split("/")[-2]
@@ -410,51 +415,54 @@ def misuse_webhook(story, url, mode, secret):
         "secret in an unknown method": ("PUT", "/companies", {"json": {"name": secret}}),
     }
     for what, (method, where, more) in calls.items():
-        answer = story.send(f"{mode}: {what}", method, where, token=None, **more)
+        answer = canary_story.send(f"{mode}: {what}", method, where, token=None, **more)
         assert 400 <= answer.status_code < 500, (what, answer.status_code)
     if mode not in ("none", "bearer"):
-        assert 401 == fire(story, f"{mode}: secret as bearer", url, "bearer", secret)
-        broken = {name: value[:-1] for name, value in signed(mode, secret, b"{}").items()}
-        assert 401 == fire(story, f"{mode}: a signature cut short", url, "none", secret, body=b"{}", headers=broken)
+        assert 401 == fire(canary_story, f"{mode}: secret as bearer", url, "bearer", secret)
+        broken = {name: value[:-1] for name, value in signature_headers(mode, secret, b"{}").items()}
+        assert 401 == fire(
+            canary_story, f"{mode}: a signature cut short", url, "none", secret, body=b"{}", headers=broken
+        )
     if mode == "bearer":
         assert 401 == fire(
-            story, "bearer: in lower case", url, "none", secret, headers={"Authorization": f"bearer {secret}"}
+            canary_story, "bearer: in lower case", url, "none", secret, headers={"Authorization": f"bearer {secret}"}
         )
     cut = f'{{"secret":"{secret}"'.encode()
-    assert 400 == fire(story, f"{mode}: broken JSON of a known sender", url, mode, secret, body=cut)
+    assert 400 == fire(canary_story, f"{mode}: broken JSON of a known sender", url, mode, secret, body=cut)
 
 
-def change_modes(story, webhooks):
+def change_modes(canary_story, webhooks):
     """A secret that was kept as a digest must be minted anew when it is to sign, and is dropped when it is to show."""
     trigger, _, _ = webhooks["bearer"]
     for mode, shows in (("hmac_sha256", 1), ("github_hmac", 0), ("bearer", 0), ("none", 0), ("standard_webhooks", 1)):
-        answer = story.send(f"mode {mode}", "PATCH", trigger, json={"signingMode": mode}, shows=shows)
+        answer = canary_story.send(f"mode {mode}", "PATCH", trigger, json={"signingMode": mode}, shows=shows)
         assert 200 == answer.status_code
 
 
-def restore(story, routine, webhooks):
+def restore(canary_story, routine, webhooks):
     """A webhook that was deleted gets a new secret when a revision brings it back, if its mode asks for one."""
-    revision = story.send("revisions", "GET", f"/routines/{routine}/revisions").json()[0]["id"]
+    revision = canary_story.send("revisions", "GET", f"/routines/{routine}/revisions").json()[0]["id"]
     for mode in ("hmac_sha256", "none"):
-        assert 204 == story.send(f"delete {mode}", "DELETE", webhooks[mode][0]).status_code
+        assert 204 == canary_story.send(f"delete {mode}", "DELETE", webhooks[mode][0]).status_code
     path = f"/routines/{routine}/revisions/{revision}/restore"
-    restored = story.made("restore", path, {}, shows=1)["secretMaterials"]
+    restored = canary_story.made("restore", path, {}, shows=1)["secretMaterials"]
     assert {404} == {
-        fire(story, "the old address", webhooks[mode][1], mode, webhooks[mode][2]) for mode in ("hmac_sha256", "none")
+        fire(canary_story, "the old address", webhooks[mode][1], mode, webhooks[mode][2])
+        for mode in ("hmac_sha256", "none")
     }
     of = f"/routine-triggers/{restored[0]['triggerId']}"
     mode = next(mode for mode, (trigger, _, _) in webhooks.items() if trigger == of)
-    assert 202 == fire(story, "the new address", restored[0]["webhookUrl"], mode, restored[0]["webhookSecret"])
+    assert 202 == fire(canary_story, "the new address", restored[0]["webhookUrl"], mode, restored[0]["webhookSecret"])
 
 
-def say_wrong_things(story, company):
+def say_wrong_things(canary_story, company):
     """Made-up secrets of callers whom nobody knows."""
-    plant = story.canaries.plant
-    story.send("made-up token", "GET", "/companies", token="pcp_board_" + plant("made-up token"))
-    story.send("made-up agent", "GET", "/companies", token="pcp_" + plant("made-up agent token"))
-    story.send("two tokens", "GET", "/companies", token=f"{story.token}, Bearer {plant('second token')}")
-    story.send("a key in the query", "GET", "/companies", params={"api_key": plant("key in the query")})
-    story.send("unknown route", "GET", f"/{plant('path')}", headers={"X-Api-Key": plant("X-Api-Key")})
+    plant = canary_story.canaries.plant
+    canary_story.send("made-up token", "GET", "/companies", token="pcp_board_" + plant("made-up token"))
+    canary_story.send("made-up agent", "GET", "/companies", token="pcp_" + plant("made-up agent token"))
+    canary_story.send("two tokens", "GET", "/companies", token=f"{canary_story.token}, Bearer {plant('second token')}")
+    canary_story.send("a key in the query", "GET", "/companies", params={"api_key": plant("key in the query")})
+    canary_story.send("unknown route", "GET", f"/{plant('path')}", headers={"X-Api-Key": plant("X-Api-Key")})
     for what, body in {
         "unknown field": json.dumps({"name": "Acme", "token": plant("in an unknown field")}).encode(),
         "too deep": b'{"a":' * 65 + json.dumps(plant("too deep")).encode() + b"}" * 65,
@@ -462,11 +470,15 @@ def say_wrong_things(story, company):
         "half an escape": b'{"name":"%s\\ud8"}' % plant("half an escape").encode(),
         "too large": b'{"name":"%s%s"}' % (plant("too large").encode(), b"x" * 10_500_000),
     }.items():
-        answer = story.send(what, "POST", "/companies", content=body, headers={"Content-Type": "application/json"})
+        answer = canary_story.send(
+            what, "POST", "/companies", content=body, headers={"Content-Type": "application/json"}
+        )
         assert 400 <= answer.status_code < 500
     echo = plant("told to be wrong")
-    story.send("enum", "POST", f"/companies/{company}/routines", json={"title": "x", "status": echo}, echoes=echo)
-    address = ("127.0.0.1", int(story.url.rsplit(":", 1)[1]))
+    canary_story.send(
+        "enum", "POST", f"/companies/{company}/routines", json={"title": "x", "status": echo}, echoes=echo
+    )
+    address = ("127.0.0.1", int(canary_story.url.rsplit(":", 1)[1]))
     for what, request in {
         "no HTTP": f"GET /{plant('no HTTP')}\xff nonsense\r\n\r\n".encode("latin-1"),
         "half a request": f"POST /api/companies HTTP/1.1\r\nAuthorization: Bearer {plant('half a request')}".encode(),
@@ -478,60 +490,75 @@ def say_wrong_things(story, company):
         with socket.create_connection(address, timeout=20) as raw:
             raw.sendall(request)
             if what != "half a request":
-                story.keep("answers", what, raw.recv(65_536))
+                canary_story.keep("answers", what, raw.recv(65_536))
 
 
-def close_the_vault(story, routine, webhooks):
+def close_the_vault(canary_story, routine, webhooks):
     """The key file is open to others, then holds something else than keys: whoever needs a key is told to come back."""
-    content = story.key_file.read_text()
+    content = canary_story.key_file.read_text()
     trigger, url, secret = webhooks["github_hmac"]
     body = {"kind": "webhook", "signingMode": "hmac_sha256"}
-    for mode, text in ((0o644, content), (0o600, f"k1 {story.canaries.plant('no key')}\n"), (0o600, "")):
-        story.key_file.chmod(0o600)
-        story.key_file.write_text(text)
-        story.key_file.chmod(mode)
-        create = story.send("create without a vault", "POST", f"/routines/{routine}/triggers", json=body)
-        rotate = story.send("rotate without a vault", "POST", f"{trigger}/rotate-secret", json={})
-        fire(story, "fire without a vault", url, "github_hmac", secret)
+    for mode, text in ((0o644, content), (0o600, f"k1 {canary_story.canaries.plant('no key')}\n"), (0o600, "")):
+        canary_story.key_file.chmod(0o600)
+        canary_story.key_file.write_text(text)
+        canary_story.key_file.chmod(mode)
+        create = canary_story.send("create without a vault", "POST", f"/routines/{routine}/triggers", json=body)
+        rotate = canary_story.send("rotate without a vault", "POST", f"{trigger}/rotate-secret", json={})
+        fire(canary_story, "fire without a vault", url, "github_hmac", secret)
         assert [503, 503] == [create.status_code, rotate.status_code]
-    assert 0 != story.run("secrets", "status")
-    story.key_file.write_text(content)
-    story.key_file.chmod(0o600)
+    assert 0 != canary_story.run("secrets", "status")
+    canary_story.key_file.write_text(content)
+    canary_story.key_file.chmod(0o600)
 
 
-def lose_the_database(story, company, webhooks):
+def lose_the_database(canary_story, company, webhooks):
     """Whoever calls meanwhile is told to come back; afterwards all works again."""
-    story.place.stop()
+    canary_story.place.stop()
     calls = [
-        lambda mode=mode: fire(story, f"fire {mode} without a database", webhooks[mode][1], mode, webhooks[mode][2])
+        lambda mode=mode: fire(
+            canary_story, f"fire {mode} without a database", webhooks[mode][1], mode, webhooks[mode][2]
+        )
         for mode in SIGNING_MODES
     ]
     with ThreadPoolExecutor(len(calls)) as pool:
         answers = [pool.submit(call) for call in calls]
-        assert 503 == story.send("read", "GET", f"/companies/{company}").status_code
-        assert 0 != story.run("board-key")
-        story.place.start()
+        assert 503 == canary_story.send("read", "GET", f"/companies/{company}").status_code
+        assert 0 != canary_story.run("board-key")
+        canary_story.place.start()
         assert {answer.result() for answer in answers} <= {202, 503}
-    wait_for(lambda: story.send("again", "GET", f"/companies/{company}").is_success, tick=lambda: time.sleep(0.1))
-    assert 202 == fire(story, "fire again", webhooks["github_hmac"][1], "github_hmac", webhooks["github_hmac"][2])
+    wait_for(
+        lambda: canary_story.send("again", "GET", f"/companies/{company}").is_success, tick=lambda: time.sleep(0.1)
+    )
+    assert 202 == fire(
+        canary_story, "fire again", webhooks["github_hmac"][1], "github_hmac", webhooks["github_hmac"][2]
+    )
 
 
-def use_the_command_line(story):
+def use_the_command_line(canary_story):
     """Every command that is near a secret."""
-    wrong = f"postgresql://someone:{story.canaries.plant('password of a wrong address')}@127.0.0.1:1/x"
-    assert 0 != story.run("init", env={"ROUTINES_DATABASE_URL": wrong})
-    assert 0 == story.run("board-key", "--name", "a further one", shows=1)
-    assert 0 == story.run("secrets", "rotate-key")
-    story.canaries.add("new vault key", story.key_file.read_text().split()[1])
-    assert 0 == story.run("secrets", "status", "--json")
-    assert 0 == story.run("secrets", "retire-key", "k1")
-    assert 0 == story.run("projections", "status")
-    worker = ("worker", "--url", story.url, "--state-dir", str(story.root / "claims"), "--once", "--", "true")
-    token = "pcp_" + story.canaries.plant("token of a worker")
-    assert 0 != story.run(*worker, env={"ROUTINES_AGENT_TOKEN": token})
+    wrong = f"postgresql://someone:{canary_story.canaries.plant('password of a wrong address')}@127.0.0.1:1/x"
+    assert 0 != canary_story.run("init", env={"ROUTINES_DATABASE_URL": wrong})
+    assert 0 == canary_story.run("board-key", "--name", "a further one", shows=1)
+    assert 0 == canary_story.run("secrets", "rotate-key")
+    canary_story.canaries.add("new vault key", canary_story.key_file.read_text().split()[1])
+    assert 0 == canary_story.run("secrets", "status", "--json")
+    assert 0 == canary_story.run("secrets", "retire-key", "k1")
+    assert 0 == canary_story.run("projections", "status")
+    worker = (
+        "worker",
+        "--url",
+        canary_story.url,
+        "--state-dir",
+        str(canary_story.root / "claims"),
+        "--once",
+        "--",
+        "true",
+    )
+    token = "pcp_" + canary_story.canaries.plant("token of a worker")
+    assert 0 != canary_story.run(*worker, env={"ROUTINES_AGENT_TOKEN": token})
 
 
-def read_everything(story, company, routine):
+def read_everything(canary_story, company, routine):
     """What can be seen afterwards, by whoever may see it."""
     paths = ["/health", "/openapi.json", "/docs", "/companies", "/board-api-keys", "/cli-auth/me"]
     paths += [
@@ -539,13 +566,13 @@ def read_everything(story, company, routine):
     ]
     paths += [f"/routines/{routine}{more}" for more in ("", "/revisions", "/runs?limit=200")]
     for path in paths:
-        assert 200 == story.send(f"read {path}", "GET", path).status_code
+        assert 200 == canary_story.send(f"read {path}", "GET", path).status_code
 
 
-def dump(story):
+def dump(canary_story):
     """Every row of every table as text, with the bytes of what is stored as bytes; and what Postgres is doing now."""
     tables = "SELECT table_schema, table_name FROM information_schema.tables WHERE table_type = 'BASE TABLE'"
-    with psycopg.connect(story.env["ROUTINES_DATABASE_URL"], autocommit=True) as conn:
+    with psycopg.connect(canary_story.env["ROUTINES_DATABASE_URL"], autocommit=True) as conn:
         conn.execute("CHECKPOINT")
         rows = 0
         for schema, table in [*conn.execute(tables), ("pg_catalog", "pg_stat_activity")]:
@@ -553,12 +580,12 @@ def dump(story):
             for row in conn.execute(SQL("SELECT * FROM {}").format(Identifier(schema, table))):
                 content += b"\t".join(one if isinstance(one, bytes) else str(one).encode() for one in row) + b"\n"
                 rows += schema in ("log", "vault", "read_models")
-            story.keep("rows", f"{schema} {table}", content)
+            canary_story.keep("rows", f"{schema} {table}", content)
     assert rows > 200
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory):
+def canary_story(tmp_path_factory):
     told = Story(tmp_path_factory.mktemp("canaries"))
     try:
         told.start()
@@ -594,44 +621,46 @@ def story(tmp_path_factory):
         told.end()
 
 
-def of_bait(story):
+def of_bait(canary_story):
     """The one secret that is to be found."""
     bait = Canaries()
-    bait.add("bait", story.bait)
+    bait.add("bait", canary_story.bait)
     return bait
 
 
-def of_others(story):
+def of_others(canary_story):
     others = Canaries()
-    others.known = {name: secret for name, secret in story.canaries.known.items() if secret != story.bait.encode()}
+    others.known = {
+        name: secret for name, secret in canary_story.canaries.known.items() if secret != canary_story.bait.encode()
+    }
     return others
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_no_secret_is_left_anywhere(story, place):
-    assert set() == found(of_others(story), story.said[place])
+def test_no_secret_is_left_anywhere(canary_story, place):
+    assert set() == found(of_others(canary_story), canary_story.said[place])
 
 
 @pytest.mark.parametrize("place", ["rows", "files", "events", "answers"])
-def test_what_a_client_says_in_public_is_found_wherever_that_is_kept(story, place):
+def test_what_a_client_says_in_public_is_found_wherever_that_is_kept(canary_story, place):
     """So the search looks at what there is: a comment is in the rows, the files, the events and an answer."""
-    assert {"bait"} == {name for name, _ in found(of_bait(story), story.said[place])}
+    assert {"bait"} == {name for name, _ in found(of_bait(canary_story), canary_story.said[place])}
 
 
-def test_there_were_secrets_of_every_kind_and_much_to_search(story):
-    minted = [name for name in story.canaries.known if re.search(r"\d$", name)]
+def test_there_were_secrets_of_every_kind_and_much_to_search(canary_story):
+    minted = [name for name in canary_story.canaries.known if re.search(r"\d$", name)]
 
     assert len(minted) >= 3 + 3 * (len(SIGNING_MODES) - 1) + 2 + 2 + 1 + 6
-    assert len(story.canaries.known) >= 58
-    assert len(list(story.said["answers"].iterdir())) > 150
-    assert b'"run.fired"' in b"".join(path.read_bytes() for path in story.said["events"].iterdir())
-    logs = b"".join(path.read_bytes() for path in story.said["logs"].iterdir())
+    assert len(canary_story.canaries.known) >= 58
+    assert len(list(canary_story.said["answers"].iterdir())) > 150
+    assert b'"run.fired"' in b"".join(path.read_bytes() for path in canary_story.said["events"].iterdir())
+    logs = b"".join(path.read_bytes() for path in canary_story.said["logs"].iterdir())
     assert b"vault_closed" in logs
     assert b"request_refused" in logs
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_the_search_finds_each_form_of_a_secret_in_each_place(story, place):
+def test_the_search_finds_each_form_of_a_secret_in_each_place(canary_story, place):
     kinds = (
         "vault key",
         "first board token",
@@ -641,12 +670,12 @@ def test_the_search_finds_each_form_of_a_secret_in_each_place(story, place):
     )
     leaked = {}
     for name in kinds:
-        for number, written in enumerate(ways_to_leak(story.canaries.known[name])):
-            leak = story.said[place] / f"{number}-{name}.leak"
+        for number, written in enumerate(ways_to_leak(canary_story.canaries.known[name])):
+            leak = canary_story.said[place] / f"{number}-{name}.leak"
             leak.write_bytes(written)
             leaked[leak] = name
 
-    hits = found(of_others(story), story.said[place])
+    hits = found(of_others(canary_story), canary_story.said[place])
 
     for leak, name in leaked.items():
         leak.unlink()

@@ -157,7 +157,7 @@ def example(command, places):
     return int(status), json.loads(answer)
 
 
-def signed(secret, text):
+def hmac_of(secret, text):
     """The hex HMAC-SHA256 that openssl computes."""
     argv = ["openssl", "dgst", "-sha256", "-hmac", secret, "-r"]
     return subprocess.run(argv, input=text, capture_output=True, text=True, check=True).stdout.split(" ", 1)[0]
@@ -243,7 +243,7 @@ def test_what_openssl_signs_is_taken_in_every_header_that_the_reference_names(
     headers = {"X-Paperclip-Timestamp": sent} if stamped else {}
     text = f"{sent}.{BODY}" if stamped else BODY
 
-    status, run = send(url, BODY, {**headers, signature: prefix + signed(secret, text)})
+    status, run = send(url, BODY, {**headers, signature: prefix + hmac_of(secret, text)})
 
     assert (202, "issue_created") == (status, run["status"])
     assert json.loads(BODY) == run["triggerPayload"]
@@ -253,7 +253,7 @@ def test_what_openssl_signs_is_taken_in_every_header_that_the_reference_names(
 def test_a_timestamped_call_counts_once(running):
     routine, url, secret = running.webhook("hmac_sha256")
     sent = str(int(time.time()))
-    headers = {"X-Paperclip-Timestamp": sent, "X-Paperclip-Signature": signed(secret, f"{sent}.{BODY}")}
+    headers = {"X-Paperclip-Timestamp": sent, "X-Paperclip-Signature": hmac_of(secret, f"{sent}.{BODY}")}
 
     first, again = send(url, BODY, headers), send(url, BODY, headers)
 
@@ -266,7 +266,7 @@ def test_a_timestamped_call_counts_once(running):
 def test_a_call_that_is_not_signed_as_it_should_be_leaves_nothing(running, wrong):
     routine, url, secret = running.webhook("hmac_sha256")
     sent = str(int(time.time()) - (301 if wrong == "an old timestamp" else 0))
-    signature = signed("another" if wrong == "another secret" else secret, f"{sent}.{BODY}")
+    signature = hmac_of("another" if wrong == "another secret" else secret, f"{sent}.{BODY}")
     headers = {
         "X-Paperclip-Timestamp": sent,
         "X-Paperclip-Signature": signature.upper() if wrong == "upper case" else signature,
@@ -286,5 +286,5 @@ def test_a_rotated_secret_is_dead_with_the_next_call(running):
     new = running.post(f"/routine-triggers/{trigger}/rotate-secret", {})["secretMaterial"]
 
     assert url == new["webhookUrl"]
-    assert 401 == send(url, BODY, {"X-Hub-Signature-256": f"sha256={signed(old, BODY)}"})[0]
-    assert 202 == send(url, BODY, {"X-Hub-Signature-256": f"sha256={signed(new['webhookSecret'], BODY)}"})[0]
+    assert 401 == send(url, BODY, {"X-Hub-Signature-256": f"sha256={hmac_of(old, BODY)}"})[0]
+    assert 202 == send(url, BODY, {"X-Hub-Signature-256": f"sha256={hmac_of(new['webhookSecret'], BODY)}"})[0]

@@ -30,7 +30,7 @@ POLICIES = ("coalesce_if_active", "skip_if_active", "always_enqueue")
 
 
 @pytest.fixture
-def place(tmp_path):
+def own_postgres(tmp_path):
     """A durable Postgres of our own."""
     local = LocalPostgres(tmp_path)
     local.start()
@@ -40,35 +40,35 @@ def place(tmp_path):
 
 
 @pytest.fixture
-def processes(place, tmp_path):
-    Processes(place.url("postgres"), tmp_path).init()
-    started = Processes(place.url("routines_service"), tmp_path)
+def processes(own_postgres, tmp_path):
+    Processes(own_postgres.url("postgres"), tmp_path).init()
+    started = Processes(own_postgres.url("routines_service"), tmp_path)
     yield started
     started.end()
 
 
 @pytest.fixture
-def log(place, processes):
+def log(own_postgres, processes):
     """The log as an auditor reads it, by none of our own code."""
-    with psycopg.connect(place.url("routines_auditor"), autocommit=True) as conn:
+    with psycopg.connect(own_postgres.url("routines_auditor"), autocommit=True) as conn:
         yield conn
 
 
 @contextmanager
-def _past_may_be_written(place):
+def _past_may_be_written(own_postgres):
     """The log takes events of any time meanwhile; the processes work under its usual rules."""
-    with psycopg.connect(place.url("postgres"), autocommit=True) as owner:
+    with psycopg.connect(own_postgres.url("postgres"), autocommit=True) as owner:
         owner.execute("UPDATE log.rules SET max_clock_difference = NULL")
         yield
         owner.execute("UPDATE log.rules SET max_clock_difference = DEFAULT")
 
 
 @pytest.fixture
-def armed(place, processes):
+def armed_schedules(own_postgres, processes):
     """Schedules that have missed some minutes each, made at a time in the past."""
     with (
-        bootstrap.system(Settings(database_url=place.url("routines_service"))) as system,
-        _past_may_be_written(place),
+        bootstrap.system(Settings(database_url=own_postgres.url("routines_service"))) as system,
+        _past_may_be_written(own_postgres),
     ):
         last = system.clock().replace(second=0, microsecond=0)
         began = last - LATE * MINUTE
@@ -102,7 +102,7 @@ def settled(log):
         return [(0,), (0,)] == found
 
 
-def verdict(log, armed):
+def verdict(log, armed_schedules):
     """What became of the occurrences: counts, by an oracle that knows the schedule's minutes and nothing else."""
     rows = log.execute("SELECT stream_id, name, body, recorded_at, position, version FROM log.events ORDER BY position")
     by_name = defaultdict(list)
@@ -110,7 +110,7 @@ def verdict(log, armed):
         by_name[name].append((stream_id, json.loads(body)["event"], recorded_at))
     issues = {stream_id: event for stream_id, event, _ in by_name["issue.opened"]}
     taken = Counter(UUID(event["live"]["issue_id"]) for _, event, _ in by_name["slot.taken"])
-    expected = {(one.trigger_id, one.next_at + n * MINUTE): one for one in armed for n in range(LATE + 1)}
+    expected = {(one.trigger_id, one.next_at + n * MINUTE): one for one in armed_schedules for n in range(LATE + 1)}
     outcomes, half, early, opened = Counter(), 0, 0, set()
     for stream_id, event, recorded_at in by_name["run.fired"]:
         occurrence = datetime.fromisoformat(event["occurrence"])
@@ -137,14 +137,14 @@ def verdict(log, armed):
     }
 
 
-def all_well(armed):
-    many = len(armed) * (LATE + 1)
+def all_well(armed_schedules):
+    many = len(armed_schedules) * (LATE + 1)
     return {"occurrences": many, "settled": many} | dict.fromkeys(
         ("lost", "doubled", "invented", "early", "half-made"), 0
     )
 
 
-def test_a_scheduler_killed_again_and_again_settles_each_occurrence_once(log, processes, armed, chance):
+def test_a_scheduler_killed_again_and_again_settles_each_occurrence_once(log, processes, armed_schedules, chance):
     processes.start("projector")
 
     stops = []
@@ -161,10 +161,10 @@ def test_a_scheduler_killed_again_and_again_settles_each_occurrence_once(log, pr
 
     print(f"runs when it was killed: {stops}, at the end {runs(log)}")
     assert stops[2] < runs(log), "it was done before the last kill"
-    assert all_well(armed) == verdict(log, armed)
+    assert all_well(armed_schedules) == verdict(log, armed_schedules)
 
 
-def test_two_schedulers_of_which_one_freezes_settle_each_occurrence_once(log, processes, armed, chance):
+def test_two_schedulers_of_which_one_freezes_settle_each_occurrence_once(log, processes, armed_schedules, chance):
     processes.start("projector")
     frozen, _ = processes.start("scheduler"), processes.start("scheduler")
 
@@ -181,4 +181,4 @@ def test_two_schedulers_of_which_one_freezes_settle_each_occurrence_once(log, pr
 
     print(f"runs at the freeze: {at_freeze}, at the end {runs(log)}")
     assert frozen.poll() is None
-    assert all_well(armed) == verdict(log, armed)
+    assert all_well(armed_schedules) == verdict(log, armed_schedules)

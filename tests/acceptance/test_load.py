@@ -85,7 +85,7 @@ class Clients:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def own_postgres(tmp_path_factory):
     """A durable Postgres of our own, which the system does not watch over."""
     local = LocalPostgres(tmp_path_factory.mktemp("load"), parts=accounts.of_parts(print), parts_roles=("postgres",))
     local.start()
@@ -95,10 +95,10 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def crowd(place, tmp_path_factory):
+def crowd(own_postgres, tmp_path_factory):
     data_dir = tmp_path_factory.mktemp("system")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ROUTINES_DATABASE_URL", place.url("postgres"))
+        patch.setenv("ROUTINES_DATABASE_URL", own_postgres.url("postgres"))
         patch.setenv("ROUTINES_CONNECTIONS", "10")
         patch.setenv("ROUTINES_WEBHOOK_RATE", "0")
         with running_system(data_dir) as state:
@@ -108,12 +108,12 @@ def crowd(place, tmp_path_factory):
 
 
 @pytest.fixture
-def log(place):
+def log(own_postgres):
     """What the log holds, as an auditor reads it."""
 
     def read(name):
         query = "SELECT stream_id, convert_from(body, 'UTF8') FROM log.events WHERE name = %s ORDER BY position"
-        with psycopg.connect(place.url("routines_auditor")) as conn:
+        with psycopg.connect(own_postgres.url("routines_auditor")) as conn:
             return [(str(stream), json.loads(body)["event"]) for stream, body in conn.execute(query, [name])]
 
     return read
@@ -229,7 +229,7 @@ def test_all_kinds_of_callers_at_once_get_what_they_ask_for(crowd, log, chance):
     assert {200} == set(health)
 
 
-def test_while_the_database_is_gone_callers_are_told_to_come_back_and_nothing_is_lost(crowd, log, place):
+def test_while_the_database_is_gone_callers_are_told_to_come_back_and_nothing_is_lost(crowd, log, own_postgres):
     _, routines = crowd.routines(5)
     numbers, ended, answers = count(), Event(), []
 
@@ -245,10 +245,10 @@ def test_while_the_database_is_gone_callers_are_told_to_come_back_and_nothing_is
     for caller in callers:
         caller.start()
     wait_for(lambda: seen(202) > 50)
-    os.kill(int((place.data / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+    os.kill(int((own_postgres.data / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
     wait_for(lambda: seen(503) >= 5, limit_s=60)
     assert 503 == crowd.client.get("/health").status_code
-    place.start()
+    own_postgres.start()
     before = seen(202)
     wait_for(lambda: seen(202) > before + 50, limit_s=60)
     ended.set()

@@ -64,20 +64,22 @@ class Operator:
 
     def companies(self) -> list[str]:
         """The names of all companies, as soon as the service answers."""
-        return sorted(company["name"] for company in wait_for(self._ask))
+        return sorted(company["name"] for company in wait_for(self._list_companies))
 
-    def _ask(self):
+    def _list_companies(self):
         with suppress(httpx.TransportError):  # the service is being started, or stopped
-            answer = httpx.get(self._url(), headers=self._headers(), trust_env=False)
+            answer = httpx.get(self._companies_url(), headers=self._auth_headers(), trust_env=False)
             return answer.json() if answer.is_success else None
         return None
 
     def make_company(self, name: str) -> None:
-        wait_for(lambda: self._made(name))
+        wait_for(lambda: self._create_company(name))
 
-    def _made(self, name: str) -> bool:
+    def _create_company(self, name: str) -> bool:
         with suppress(httpx.TransportError):  # the service is being started, or stopped
-            return httpx.post(self._url(), headers=self._headers(), json={"name": name}, trust_env=False).is_success
+            return httpx.post(
+                self._companies_url(), headers=self._auth_headers(), json={"name": name}, trust_env=False
+            ).is_success
         return False
 
     def now(self) -> str:
@@ -89,10 +91,10 @@ class Operator:
             (moment,) = conn.execute("SELECT clock_timestamp()").fetchone()
         return moment.isoformat(sep=" ")
 
-    def _url(self) -> str:
+    def _companies_url(self) -> str:
         return f"http://127.0.0.1:{self.machine.port}/api/companies"
 
-    def _headers(self) -> dict[str, str]:
+    def _auth_headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token}"}
 
 

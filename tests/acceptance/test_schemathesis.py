@@ -58,7 +58,7 @@ LEAST = {"board": 3_000, "agent": 400}  # requests; fewer, and the description h
 NO_ROUTE = "API route not found"  # what a method is answered that a path does not have: 404, not 405 (contract 1)
 
 
-def story(api: Api) -> tuple[dict[str, str], str, str]:
+def make_examples_real(api: Api) -> tuple[dict[str, str], str, str]:
     """The things of the examples, made real: their ids by the names of the parameters, a board token, an agent's token."""
     user_id, board = people.user(api, admin=True)
     company = str(api.post("/companies", {"name": "Acme"}, token=board)["id"])
@@ -148,7 +148,7 @@ def attack(api: Api, made: dict[str, str], token: str, *, edges: bool) -> Findin
 @pytest.mark.parametrize("who", ["board", "agent"])
 def test_the_api_does_what_its_description_says(api: Api, who: str):
     """Bodies are read before anybody asks who sends them: so one caller is enough for the edges of their schemas."""
-    made, board, agent = story(api)
+    made, board, agent = make_examples_real(api)
 
     found = attack(api, made, {"board": board, "agent": agent}[who], edges=who == "board")
 

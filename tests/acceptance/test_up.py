@@ -39,7 +39,7 @@ class Up:
             argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, process_group=0 if group else None
         )
         try:
-            self.state = wait_for(lambda: self._alive() and self._read())
+            self.state = wait_for(lambda: self._is_alive() and self._read())
         except BaseException:  # or it would go on beside the tests that follow
             self.process.kill()
             self.process.communicate()
@@ -47,7 +47,7 @@ class Up:
         self.client = httpx.Client(base_url=f"{self.state['url']}/api", timeout=10, trust_env=False)
         self.client.headers["Authorization"] = f"Bearer {(directory / 'board.token').read_text().strip()}"
 
-    def _alive(self):
+    def _is_alive(self):
         assert self.process.poll() is None, self.process.stdout.read()
         return True
 
@@ -94,7 +94,7 @@ class Up:
 
 
 @pytest.fixture(scope="module")
-def up(tmp_path_factory):
+def running_up(tmp_path_factory):
     """One that outlives whatever a test does to its parts."""
     one = Up(tmp_path_factory.mktemp("up"))
     yield one
@@ -103,46 +103,46 @@ def up(tmp_path_factory):
 
 
 @pytest.fixture
-def start(tmp_path):
+def start_up(tmp_path):
     started = []
 
-    def up(*options, directory=tmp_path, **kwargs):
+    def running_up(*options, directory=tmp_path, **kwargs):
         started.append(Up(directory, *options, **kwargs))
         return started[-1]
 
-    yield up
+    yield running_up
     for one in started:
         one.close()
     if (tmp_path / "postgres").exists():
         shutil.rmtree((tmp_path / "postgres").resolve())
 
 
-def test_a_killed_part_is_replaced_at_once_and_the_service_goes_on(up):
-    routine = up.routine(concurrencyPolicy="always_enqueue")
-    assert 200 == httpx.get(f"{up.state['url']}/api/health", trust_env=False).status_code
-    assert 0o600 == (up.directory / "board.token").stat().st_mode & 0o777
-    assert set(PARTS) == set(up.state["processes"])
+def test_a_killed_part_is_replaced_at_once_and_the_service_goes_on(running_up):
+    routine = running_up.routine(concurrencyPolicy="always_enqueue")
+    assert 200 == httpx.get(f"{running_up.state['url']}/api/health", trust_env=False).status_code
+    assert 0o600 == (running_up.directory / "board.token").stat().st_mode & 0o777
+    assert set(PARTS) == set(running_up.state["processes"])
 
     for number, part in enumerate(PARTS, 1):
-        before = up.pid(part)
+        before = running_up.pid(part)
         os.kill(before, signal.SIGKILL)
-        wait_for(lambda part=part, before=before: up.pid(part) not in (None, before), limit_s=5)
-        wait_for(lambda: answers(up))
+        wait_for(lambda part=part, before=before: running_up.pid(part) not in (None, before), limit_s=5)
+        wait_for(lambda: answers(running_up))
 
-        up.post(f"/routines/{routine}/run", {})
-        wait_for(lambda number=number: number == run_count(up, routine))
+        running_up.post(f"/routines/{routine}/run", {})
+        wait_for(lambda number=number: number == run_count(running_up, routine))
 
-    assert up.process.poll() is None
+    assert running_up.process.poll() is None
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="root only: nobody else can run parts as another account")
-def test_as_root_the_parts_are_not_root_and_may_be_the_service_and_nothing_else(start, tmp_path):
-    up = start(port=low_port())
-    routine = up.routine()
+def test_as_root_the_parts_are_not_root_and_may_be_the_service_and_nothing_else(start_up, tmp_path):
+    running_up = start_up(port=low_port())
+    routine = running_up.routine()
     trigger = {"kind": "webhook", "signingMode": "github_hmac"}
-    up.post(f"/routines/{routine}/triggers", trigger)
+    running_up.post(f"/routines/{routine}/triggers", trigger)
 
-    status = {part: dict(LINE.findall(Path(f"/proc/{up.pid(part)}/status").read_text())) for part in PARTS}
+    status = {part: dict(LINE.findall(Path(f"/proc/{running_up.pid(part)}/status").read_text())) for part in PARTS}
     parts = pwd.getpwnam("routines")
     server = int((tmp_path / "postgres/data/postmaster.pid").read_text().split()[0])
     assert {parts.pw_uid} == {int(uid) for of in status.values() for uid in of["Uid"].split()}
@@ -151,7 +151,7 @@ def test_as_root_the_parts_are_not_root_and_may_be_the_service_and_nothing_else(
     assert {"1"} == {of["NoNewPrivs"] for of in status.values()}
     assert Path(f"/proc/{server}").stat().st_uid not in (0, 65534, parts.pw_uid)
     keyed = {
-        name: [part for part in PARTS if name in environment_of(up.pid(part))]
+        name: [part for part in PARTS if name in environment_of(running_up.pid(part))]
         for name in (b"ROUTINES_KEY_FILE", b"ROUTINES_LOG_KEY_FILE")
     }
     assert (3, ["projector"]) == (len(keyed[b"ROUTINES_KEY_FILE"]), keyed[b"ROUTINES_LOG_KEY_FILE"])
@@ -166,7 +166,7 @@ def test_as_root_the_parts_are_not_root_and_may_be_the_service_and_nothing_else(
     assert [0o710, 0o700] == [modes[name] for name in (tmp_path.name, "logs")]
 
     as_parts = Account("routines", parts.pw_uid, parts.pw_gid)
-    service = up.state["database_url"]
+    service = running_up.state["database_url"]
     directory = Path(parse_qs(urlsplit(service).query)["host"][0])
     assert (0o710, parts.pw_gid) == (stat.S_IMODE(directory.stat().st_mode), directory.stat().st_gid)
     assert "done" == as_account(as_parts, outcome, service, "SELECT count(*) FROM log.events")
@@ -180,14 +180,14 @@ def test_as_root_the_parts_are_not_root_and_may_be_the_service_and_nothing_else(
         url = service.replace("routines_service", role)
         assert "OperationalError" == as_account(NOBODY, outcome, url, "SELECT 1")
 
-    env = {**os.environ, "ROUTINES_DATABASE_URL": service, "ROUTINES_KEY_FILE": up.state["key_file"]}
+    env = {**os.environ, "ROUTINES_DATABASE_URL": service, "ROUTINES_KEY_FILE": running_up.state["key_file"]}
     rotated = [sys.executable, "-m", "routines", "secrets", "rotate-key"]
     subprocess.run(rotated, env=env, check=True, stdout=subprocess.DEVNULL)
     assert parts.pw_uid == (tmp_path / "secret.keys").stat().st_uid
-    up.post(f"/routines/{routine}/triggers", trigger)
+    running_up.post(f"/routines/{routine}/triggers", trigger)
     log = [sys.executable, "-m", "routines", "log", "--limit", "1"]
     assert b'"position":1' in subprocess.run(log, env=env, check=True, stdout=subprocess.PIPE).stdout
-    assert 0 == up.ended(signal.SIGINT)[1]
+    assert 0 == running_up.ended(signal.SIGINT)[1]
 
 
 LINE = re.compile(r"^(\w+):\s*(.*)$", re.MULTILINE)
@@ -214,46 +214,46 @@ def outcome(url, statement):
     return "done"
 
 
-def answers(up):
+def answers(running_up):
     with suppress(httpx.HTTPError):
-        return up.client.get("/health").is_success
+        return running_up.client.get("/health").is_success
 
 
-def run_count(up, routine):
+def run_count(running_up, routine):
     """None while the read model is behind."""
-    answer = up.client.get(f"/routines/{routine}/runs")
+    answer = running_up.client.get(f"/routines/{routine}/runs")
     return len(answer.json()) if answer.is_success else None
 
 
-def test_several_web_processes_share_the_port_and_a_killed_one_is_replaced_without_a_lost_connection(start):
-    up = start("--web", "2", group=True)
-    both = {up.pid("web-1"), up.pid("web-2")}
+def test_several_web_processes_share_the_port_and_a_killed_one_is_replaced_without_a_lost_connection(start_up):
+    running_up = start_up("--web", "2", group=True)
+    both = {running_up.pid("web-1"), running_up.pid("web-2")}
 
     assert 2 == len(both)
-    wait_for(lambda: both <= {answering(up) for _ in range(20)})
-    os.kill(up.pid("web-1"), signal.SIGKILL)
+    wait_for(lambda: both <= {answering(running_up) for _ in range(20)})
+    os.kill(running_up.pid("web-1"), signal.SIGKILL)
 
-    assert {200} == {answered(up) for _ in range(40)}
-    wait_for(lambda: up.pid("web-1") not in (None, *both))
-    again = {up.pid("web-1"), up.pid("web-2")}
-    wait_for(lambda: again <= {answering(up) for _ in range(20)})
+    assert {200} == {answered(running_up) for _ in range(40)}
+    wait_for(lambda: running_up.pid("web-1") not in (None, *both))
+    again = {running_up.pid("web-1"), running_up.pid("web-2")}
+    wait_for(lambda: again <= {answering(running_up) for _ in range(20)})
 
 
-def answered(up):
+def answered(running_up):
     """The status of a call over a connection of its own."""
-    return httpx.get(f"{up.state['url']}/api/health", trust_env=False, timeout=LIMIT_S).status_code
+    return httpx.get(f"{running_up.state['url']}/api/health", trust_env=False, timeout=LIMIT_S).status_code
 
 
-def answering(up):
+def answering(running_up):
     """The web process that answers a new connection: the one that has its other end."""
-    url = urlsplit(up.state["url"])
+    url = urlsplit(running_up.state["url"])
     with socket.create_connection((url.hostname, url.port)) as connection:
         connection.sendall(b"GET /api/health HTTP/1.1\r\nHost: here\r\n\r\n")
         assert connection.recv(64).startswith(b"HTTP/1.1 200")
         ends = (f":{url.port:04X}", f":{connection.getsockname()[1]:04X}")  # theirs is the local one there
         lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
         [inode] = [fields[9] for fields in lines if ends == (fields[1][-5:], fields[2][-5:])]
-        return next(pid for part in ("web-1", "web-2") if f"socket:[{inode}]" in files(pid := up.pid(part)))
+        return next(pid for part in ("web-1", "web-2") if f"socket:[{inode}]" in files(pid := running_up.pid(part)))
 
 
 def files(pid):
@@ -261,26 +261,26 @@ def files(pid):
     return [str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()] if pid else []
 
 
-def test_a_killed_postgres_comes_back_and_nothing_that_was_accepted_is_lost(up):
-    routine = up.routine(concurrencyPolicy="always_enqueue")
-    up.post(f"/routines/{routine}/run", {})
-    server = int((up.directory / "postgres/data/postmaster.pid").read_text().split()[0])
+def test_a_killed_postgres_comes_back_and_nothing_that_was_accepted_is_lost(running_up):
+    routine = running_up.routine(concurrencyPolicy="always_enqueue")
+    running_up.post(f"/routines/{routine}/run", {})
+    server = int((running_up.directory / "postgres/data/postmaster.pid").read_text().split()[0])
 
     os.kill(server, signal.SIGKILL)
 
     wait_for(lambda: not exists(server))
-    wait_for(lambda: up.client.post(f"/routines/{routine}/run", json={}).is_success)
-    wait_for(lambda: run_count(up, routine) == 2)
+    wait_for(lambda: running_up.client.post(f"/routines/{routine}/run", json={}).is_success)
+    wait_for(lambda: run_count(running_up, routine) == 2)
 
 
-def test_ctrl_c_stops_everything_and_neither_it_nor_a_kill_is_in_the_way_of_the_next_start(up, start):
+def test_ctrl_c_stops_everything_and_neither_it_nor_a_kill_is_in_the_way_of_the_next_start(running_up, start_up):
     """The last test of the one that outlives the others."""
-    routine, directory = up.routine(), up.directory
-    pids = up.processes().values()
+    routine, directory = running_up.routine(), running_up.directory
+    pids = running_up.processes().values()
     token = (directory / "board.token").read_text().strip()
     server = int((directory / "postgres/data/postmaster.pid").read_text().split()[0])
 
-    said, status = up.ended(signal.SIGINT)
+    said, status = running_up.ended(signal.SIGINT)
 
     assert 0 == status
     assert token in said
@@ -288,7 +288,7 @@ def test_ctrl_c_stops_everything_and_neither_it_nor_a_kill_is_in_the_way_of_the_
     assert not (directory / "up.json").exists()
     assert [False] * 5 == [exists(pid) for pid in (*pids, server)]
 
-    second = start(directory=directory)
+    second = start_up(directory=directory)
     assert "Check the inbox" == second.get(f"/routines/{routine}")["title"]
     pids = second.processes().values()
     said, _ = second.ended(signal.SIGKILL)
@@ -296,6 +296,6 @@ def test_ctrl_c_stops_everything_and_neither_it_nor_a_kill_is_in_the_way_of_the_
     assert "board token" not in said
     wait_for(lambda: not any(exists(pid) for pid in pids))
 
-    third = start(directory=directory)
+    third = start_up(directory=directory)
     assert "Check the inbox" == third.get(f"/routines/{routine}")["title"]
     assert 0 == third.ended(signal.SIGINT)[1]

@@ -59,58 +59,58 @@ SESSION = None
 
 
 @pytest.fixture
-def here():
+def app():
     return Installation()
 
 
-def refused(here, *request, **fields):
-    before = here.store.head()
+def refused(app, *request, **fields):
+    before = app.store.head()
     with pytest.raises(Conflict, match="Company is archived"):
-        here.ask(*request, **fields)
-    assert before == here.store.head()
+        app.ask(*request, **fields)
+    assert before == app.store.head()
 
 
-def test_nothing_begins_in_it(here):
-    routine, issue, company = here.routine(), here.issue(), here.company
-    schedule = here.schedule(routine)
-    api = here.ask(triggers.create, routine, ApiDraft(enabled=False)).trigger_id
-    asleep = here.routine(status="paused")
-    here.passes(3 * HOUR)
-    here.ask(companies.archive, company)
+def test_nothing_begins_in_it(app):
+    routine, issue, company = app.routine(), app.issue(), app.company
+    schedule = app.schedule(routine)
+    api = app.ask(triggers.create, routine, ApiDraft(enabled=False)).trigger_id
+    asleep = app.routine(status="paused")
+    app.passes(3 * HOUR)
+    app.ask(companies.archive, company)
 
     for request in (
         (runs.fire_by_hand, routine, RunRequest()),
         (runs.fire_by_hand, routine, RunRequest(source="api")),
-        (backfills.create, schedule, BackfillDraft(from_=here.now - 9 * HOUR)),
+        (backfills.create, schedule, BackfillDraft(from_=app.now - 9 * HOUR)),
         (routines.create, company, RoutineDraft(title="New")),
         (routines.update, routine, RoutinePatch(title="New")),
         (routines.update, asleep, RoutinePatch(status="active")),
         (triggers.create, routine, WebhookDraft()),
         (triggers.update, api, TriggerPatch(enabled=True)),
         (issues.create, company, IssueDraft(title="New")),
-        (issues.update, issue, IssuePatch(assignee_agent_id=here.agent), SESSION),
+        (issues.update, issue, IssuePatch(assignee_agent_id=app.agent), SESSION),
         (issues.update, issue, IssuePatch(status="in_progress"), SESSION),
-        (issues.check_out, issue, Checkout(agent_id=here.agent, expected_statuses=("backlog",)), SESSION),
+        (issues.check_out, issue, Checkout(agent_id=app.agent, expected_statuses=("backlog",)), SESSION),
         (agents.create, company, AgentDraft(name="New")),
-        (agents.update, here.agent, AgentPatch(name="New")),
+        (agents.update, app.agent, AgentPatch(name="New")),
         (projects.create, company, ProjectDraft(name="New")),
         (goals.create, company, GoalDraft(title="New")),
         (folders.create, company, FolderDraft(name="New")),
         (endpoints.create, company, EndpointDraft(url="https://example.com/", events=("*",))),
-        (keys.create_for_agent, here.agent, AgentKeyDraft()),
+        (keys.create_for_agent, app.agent, AgentKeyDraft()),
         (members.add, company, MemberDraft(name="Robin", membership_role="member")),
         (companies.update, company, CompanyPatch(name="New")),
     ):
-        refused(here, *request)
+        refused(app, *request)
 
 
-def test_nothing_begins_in_it_through_jettys_api_either(here):
-    name, caller = here.collection()
-    task = here.task(name)
-    path = here.task_routine(task, "hourly")
-    paused = here.task_routine(task, paused=True)
-    here.ask(trajectories.run, task, RunCreate())
-    here.ask(companies.archive, here.ids(CompanyCreated)[-1])
+def test_nothing_begins_in_it_through_jettys_api_either(app):
+    name, caller = app.collection()
+    task = app.task(name)
+    path = app.task_routine(task, "hourly")
+    paused = app.task_routine(task, paused=True)
+    app.ask(trajectories.run, task, RunCreate())
+    app.ask(companies.archive, app.ids(CompanyCreated)[-1])
 
     for request in (
         (task_routines.run_now, path),
@@ -119,96 +119,96 @@ def test_nothing_begins_in_it_through_jettys_api_either(here):
         (trajectories.run, task, RunCreate()),
         (tasks.create, name, TaskCreate(name="new")),
     ):
-        refused(here, *request, caller=caller)
-    refused(here, collections.create_key, ApiKeyCreate(name="ci", collection_name=name))
-    waiting = here.ids(TrajectoryOpened)
-    assert here.ask(trajectories.claim, name, None, "w", waiting, caller=caller) is None
-    assert 1 == len(here.ids(TaskCreated))
+        refused(app, *request, caller=caller)
+    refused(app, collections.create_key, ApiKeyCreate(name="ci", collection_name=name))
+    waiting = app.ids(TrajectoryOpened)
+    assert app.ask(trajectories.claim, name, None, "w", waiting, caller=caller) is None
+    assert 1 == len(app.ids(TaskCreated))
 
 
-def test_what_is_under_way_is_finished_and_things_are_ended(here):
-    routine = here.routine()
-    run = here.fire(routine)
-    worker = here.as_agent()
-    other = here.issue()
-    here.ask(companies.archive, here.company)
+def test_what_is_under_way_is_finished_and_things_are_ended(app):
+    routine = app.routine()
+    run = app.fire(routine)
+    worker = app.as_agent()
+    other = app.issue()
+    app.ask(companies.archive, app.company)
 
-    here.ask(issues.comment, issue_of_run(run), CommentDraft(body="nearly"), SESSION, caller=worker)
-    here.ask(issues.update, issue_of_run(run), IssuePatch(status="done", comment="it is"), SESSION, caller=worker)
-    here.ask(issues.update, other, IssuePatch(status="cancelled"), SESSION)
-    here.ask(routines.update, routine, RoutinePatch(status="archived"))
-    here.ask(agents.terminate, here.agent)
-    here.ask(companies.archive, here.company)
+    app.ask(issues.comment, issue_of_run(run), CommentDraft(body="nearly"), SESSION, caller=worker)
+    app.ask(issues.update, issue_of_run(run), IssuePatch(status="done", comment="it is"), SESSION, caller=worker)
+    app.ask(issues.update, other, IssuePatch(status="cancelled"), SESSION)
+    app.ask(routines.update, routine, RoutinePatch(status="archived"))
+    app.ask(agents.terminate, app.agent)
+    app.ask(companies.archive, app.company)
 
-    assert [run] == here.ids(RunCompleted)
-    refused(here, issues.update, issue_of_run(run), IssuePatch(status="todo"), SESSION)
+    assert [run] == app.ids(RunCompleted)
+    refused(app, issues.update, issue_of_run(run), IssuePatch(status="todo"), SESSION)
 
 
-def test_a_worker_finishes_what_it_has(here):
-    name, caller = here.collection()
-    here.ask(trajectories.run, here.task(name), RunCreate())
-    claim = here.ask(trajectories.claim, name, None, "w", here.ids(TrajectoryOpened), caller=caller)
-    here.ask(companies.archive, here.ids(CompanyCreated)[-1])
-    here.passes(HOUR / 120)
+def test_a_worker_finishes_what_it_has(app):
+    name, caller = app.collection()
+    app.ask(trajectories.run, app.task(name), RunCreate())
+    claim = app.ask(trajectories.claim, name, None, "w", app.ids(TrajectoryOpened), caller=caller)
+    app.ask(companies.archive, app.ids(CompanyCreated)[-1])
+    app.passes(HOUR / 120)
     held = (name, claim.trajectory_id, claim.claim_id)
 
-    here.ask(trajectories.extend, *held, caller=caller)
-    here.ask(trajectories.report, *held, StepReport(step="ask", status="completed"), caller=caller)
-    here.ask(trajectories.finish, *held, FinishRequest(status="completed"), caller=caller)
+    app.ask(trajectories.extend, *held, caller=caller)
+    app.ask(trajectories.report, *held, StepReport(step="ask", status="completed"), caller=caller)
+    app.ask(trajectories.finish, *held, FinishRequest(status="completed"), caller=caller)
 
 
-def test_what_comes_due_is_missed_once_and_then_nothing_does(here):
-    trigger = here.schedule(here.routine())
-    here.passes(3 * HOUR)
-    here.ask(companies.archive, here.company)
-    first = here.now.replace(minute=0, second=0) - 2 * HOUR
+def test_what_comes_due_is_missed_once_and_then_nothing_does(app):
+    trigger = app.schedule(app.routine())
+    app.passes(3 * HOUR)
+    app.ask(companies.archive, app.company)
+    first = app.now.replace(minute=0, second=0) - 2 * HOUR
 
-    row = here.due(trigger, first)
-    here.carry_out(runs.fire_due, [row])
+    row = app.due(trigger, first)
+    app.carry_out(runs.fire_due, [row])
 
     assert [("company_archived", 3, None)] == [
-        (event.reason, event.count, event.next_at) for event in here.events(TriggerMissed)
+        (event.reason, event.count, event.next_at) for event in app.events(TriggerMissed)
     ]
-    assert 0 == here.carry_out(runs.fire_due, [row])
-    assert 1 == len(here.events(TriggerMissed))
-    assert [] == here.events(RunFired)
+    assert 0 == app.carry_out(runs.fire_due, [row])
+    assert 1 == len(app.events(TriggerMissed))
+    assert [] == app.events(RunFired)
 
 
-def test_an_occurrence_that_cannot_be_carried_out_is_missed_too(here):
-    trigger = here.schedule(here.routine())
-    here.passes(HOUR)
-    here.ask(companies.archive, here.company)
+def test_an_occurrence_that_cannot_be_carried_out_is_missed_too(app):
+    trigger = app.schedule(app.routine())
+    app.passes(HOUR)
+    app.ask(companies.archive, app.company)
 
-    here.carry_out(runs.fail_due, [here.due(trigger, here.now.replace(minute=0, second=0))], "MemoryError")
+    app.carry_out(runs.fail_due, [app.due(trigger, app.now.replace(minute=0, second=0))], "MemoryError")
 
-    assert ["company_archived"] == [event.reason for event in here.events(TriggerMissed)]
+    assert ["company_archived"] == [event.reason for event in app.events(TriggerMissed)]
 
 
-def test_a_webhook_is_refused_and_who_lacks_the_secret_does_not_learn_why(here):
-    minted = here.ask(triggers.create, here.routine(), WebhookDraft()).minted
-    here.ask(companies.archive, here.company)
+def test_a_webhook_is_refused_and_who_lacks_the_secret_does_not_learn_why(app):
+    minted = app.ask(triggers.create, app.routine(), WebhookDraft()).minted
+    app.ask(companies.archive, app.company)
     request = WebhookRequest(headers=(("authorization", f"Bearer {minted.secret}"),), body=b"")
 
     with pytest.raises(Conflict, match="Company is archived"):
-        here.carry_out(
+        app.carry_out(
             lambda work: webhooks.must_be_active(work, webhooks.authenticate(work, minted.public_id, request))
         )
 
 
-def test_a_backfill_ends_and_a_pause_that_is_over_does_not(here):
-    routine = here.routine()
-    trigger = here.schedule(routine)
-    backfill = here.ask(backfills.create, trigger, BackfillDraft(from_=here.now - 3 * HOUR))
-    asleep = here.routine(status="paused", resume_at=here.now + HOUR)
-    here.ask(companies.archive, here.company)
-    here.passes(2 * HOUR)
-    row = Waiting(id=backfill, trigger_id=trigger, routine_id=routine, company_id=here.company)
+def test_a_backfill_ends_and_a_pause_that_is_over_does_not(app):
+    routine = app.routine()
+    trigger = app.schedule(routine)
+    backfill = app.ask(backfills.create, trigger, BackfillDraft(from_=app.now - 3 * HOUR))
+    asleep = app.routine(status="paused", resume_at=app.now + HOUR)
+    app.ask(companies.archive, app.company)
+    app.passes(2 * HOUR)
+    row = Waiting(id=backfill, trigger_id=trigger, routine_id=routine, company_id=app.company)
 
-    assert 0 == here.carry_out(backfills.carry_on, [row])
-    here.carry_out(deadlines.settle, [Overdue(id=asleep, kind="pause", ends_at=here.now - HOUR)])
+    assert 0 == app.carry_out(backfills.carry_on, [row])
+    app.carry_out(deadlines.settle, [Overdue(id=asleep, kind="pause", ends_at=app.now - HOUR)])
 
-    assert ["company_archived"] == [event.reason for event in here.events(BackfillCancelled)]
-    settings = here.events(RoutineUpdated)[-1].settings
+    assert ["company_archived"] == [event.reason for event in app.events(BackfillCancelled)]
+    settings = app.events(RoutineUpdated)[-1].settings
     assert ("paused", None, "Could not be resumed: Company is archived") == (
         settings.status,
         settings.resume_at,
@@ -216,19 +216,19 @@ def test_a_backfill_ends_and_a_pause_that_is_over_does_not(here):
     )
 
 
-def test_everything_is_read_and_explained(here):
-    routine = here.routine()
-    trigger = here.schedule(routine)
-    here.ask(companies.archive, here.company)
-    here.passes(2 * HOUR)
-    first = here.now.replace(minute=0, second=0) - HOUR
-    here.carry_out(runs.fire_due, [here.due(trigger, first)])
+def test_everything_is_read_and_explained(app):
+    routine = app.routine()
+    trigger = app.schedule(routine)
+    app.ask(companies.archive, app.company)
+    app.passes(2 * HOUR)
+    first = app.now.replace(minute=0, second=0) - HOUR
+    app.carry_out(runs.fire_due, [app.due(trigger, first)])
 
-    here.ask(read_access.company, here.company)
-    [(missed, missed_text)] = here.ask(explanations.explain, routine, first)
-    [(later, later_text)] = here.ask(explanations.explain, routine, here.now + HOUR)
+    app.ask(read_access.company, app.company)
+    [(missed, missed_text)] = app.ask(explanations.explain, routine, first)
+    [(later, later_text)] = app.ask(explanations.explain, routine, app.now + HOUR)
 
     assert ("missed", "company_archived") == (missed.verdict, later.verdict)
     assert missed_text.endswith("was missed: the company was archived by Board on Mon 2 Mar 2026 12:00:30 UTC.")
     assert "will not run as things stand: the company was archived by Board" in later_text
-    assert "company_archived" == here.ask(explanations.ahead, trigger).why_none
+    assert "company_archived" == app.ask(explanations.ahead, trigger).why_none

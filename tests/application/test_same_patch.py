@@ -29,22 +29,22 @@ from tests.application.use_cases.installation import Installation
 
 
 @pytest.fixture
-def here():
+def app():
     return Installation()
 
 
-def patches(here):
+def patches(app):
     """A patch of everything that can be patched."""
-    company, routine = here.company, here.routine()
-    here.member("member")
-    robin = here.ids(UserRegistered)[-1]
-    run = here.fire(here.routine())
-    webhook = here.ask(triggers.create, routine, WebhookDraft()).trigger_id
-    endpoint = here.ask(endpoints.create, company, EndpointDraft(url="https://example.com/", events=("*",)))
+    company, routine = app.company, app.routine()
+    app.member("member")
+    robin = app.ids(UserRegistered)[-1]
+    run = app.fire(app.routine())
+    webhook = app.ask(triggers.create, routine, WebhookDraft()).trigger_id
+    endpoint = app.ask(endpoints.create, company, EndpointDraft(url="https://example.com/", events=("*",)))
     variables = (VariableDraft(name="who", default_value="all"),)
-    name, _ = here.collection()
-    task = here.task(name)
-    path = here.task_routine(task, "hourly", secret_params={"a": "1"}, webhook_url="https://example.com/")
+    name, _ = app.collection()
+    task = app.task(name)
+    path = app.task_routine(task, "hourly", secret_params={"a": "1"}, webhook_url="https://example.com/")
     secrets = RoutineChange(
         cadence=CadenceConfig(type="hourly", minute_utc=30),
         init_params_overrides={"q": "!"},
@@ -52,24 +52,24 @@ def patches(here):
         webhook_url="https://example.com/done",
         webhook_secret="signs",
     )
-    folder = here.ask(folders.create, company, FolderDraft(name="Moon"))
+    folder = app.ask(folders.create, company, FolderDraft(name="Moon"))
     return (
         (companies.update, company, CompanyPatch(name="Better", description="d")),
-        (agents.update, here.agent, AgentPatch(name="Better", heartbeat_url="https://example.com/wake")),
-        (projects.update, here.ask(projects.create, company, ProjectDraft(name="Moon")), ProjectPatch(name="Mars")),
-        (goals.update, here.ask(goals.create, company, GoalDraft(title="Moon")), GoalPatch(title="Mars")),
+        (agents.update, app.agent, AgentPatch(name="Better", heartbeat_url="https://example.com/wake")),
+        (projects.update, app.ask(projects.create, company, ProjectDraft(name="Moon")), ProjectPatch(name="Mars")),
+        (goals.update, app.ask(goals.create, company, GoalDraft(title="Moon")), GoalPatch(title="Mars")),
         (folders.rename, company, folder, FolderPatch(name="Mars")),
         (
             folders.move,
             company,
             folder,
-            FolderMove(parent_id=here.ask(folders.create, company, FolderDraft(name="All"))),
+            FolderMove(parent_id=app.ask(folders.create, company, FolderDraft(name="All"))),
         ),
-        (issues.update, here.issue(), IssuePatch(title="Mars", status="todo", priority="low"), None),
+        (issues.update, app.issue(), IssuePatch(title="Mars", status="todo", priority="low"), None),
         (issues.update, issue_of_run(run), IssuePatch(status="done"), None),
         (members.change, MembershipRef(company_id=company, user_id=robin, owners=()), MemberPatch("viewer")),
         (routines.update, routine, RoutinePatch(title="{{who}}", variables=variables, status="paused")),
-        (triggers.update, here.schedule(routine), TriggerPatch(cron_expression="5 * * * *", label="five")),
+        (triggers.update, app.schedule(routine), TriggerPatch(cron_expression="5 * * * *", label="five")),
         (triggers.update, webhook, TriggerPatch(signing_mode="github_hmac", replay_window_sec=60)),
         (endpoints.update, company, endpoint.endpoint_id, EndpointPatch(description="d")),
         (tasks.update, task, TaskChange(description="d")),
@@ -78,13 +78,13 @@ def patches(here):
     )
 
 
-def test_the_second_of_two_equal_patches_records_nothing(here):
-    for use_case, *arguments in patches(here):
-        before = here.store.head()
-        here.ask(use_case, *arguments)
-        changed, kept = here.store.head(), dict(here.vault.secrets)
+def test_the_second_of_two_equal_patches_records_nothing(app):
+    for use_case, *arguments in patches(app):
+        before = app.store.head()
+        app.ask(use_case, *arguments)
+        changed, kept = app.store.head(), dict(app.vault.secrets)
 
-        here.ask(use_case, *arguments)
+        app.ask(use_case, *arguments)
 
-        assert before < changed == here.store.head(), f"{use_case.__module__}.{use_case.__name__} {arguments}"
-        assert kept == here.vault.secrets
+        assert before < changed == app.store.head(), f"{use_case.__module__}.{use_case.__name__} {arguments}"
+        assert kept == app.vault.secrets

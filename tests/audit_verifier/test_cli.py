@@ -41,8 +41,8 @@ def case(tmp_path: Path) -> Case:
 
 
 @pytest.fixture
-def run(capsys):
-    def run(*arguments: object) -> tuple[int, str, str]:
+def run_verifier(capsys):
+    def run_verifier(*arguments: object) -> tuple[int, str, str]:
         try:
             code = cli.main([str(argument) for argument in arguments])
         except SystemExit as ended:
@@ -50,20 +50,20 @@ def run(capsys):
         said = capsys.readouterr()
         return code, said.out, said.err
 
-    return run
+    return run_verifier
 
 
-def test_a_healthy_export_is_said_to_be_so(case, run):
-    code, said, _ = run("verify", "--export", case.export, "--checkpoint", case.kept, "--key", case.key)
+def test_a_healthy_export_is_said_to_be_so(case, run_verifier):
+    code, said, _ = run_verifier("verify", "--export", case.export, "--checkpoint", case.kept, "--key", case.key)
 
     assert (code, said) == (0, "40 events, compared with 6 checkpoint(s): nothing is wrong\n")
 
 
-def test_a_key_may_be_a_file_and_scripts_get_json(case, run, tmp_path):
+def test_a_key_may_be_a_file_and_scripts_get_json(case, run_verifier, tmp_path):
     file = tmp_path / "log.vkey"
     file.write_text(case.key + "\n")
 
-    code, said, _ = run("verify", "--json", "--export", case.export, "--checkpoint", case.kept, "--key", file)
+    code, said, _ = run_verifier("verify", "--json", "--export", case.export, "--checkpoint", case.kept, "--key", file)
 
     assert code == 0
     assert json.loads(said) == {
@@ -77,30 +77,30 @@ def test_a_key_may_be_a_file_and_scripts_get_json(case, run, tmp_path):
     }
 
 
-def test_without_a_key_it_says_that_nobodys_signature_was_verified(case, run):
-    _, said, _ = run("verify", "--export", case.export, "--checkpoint", case.kept)
+def test_without_a_key_it_says_that_nobodys_signature_was_verified(case, run_verifier):
+    _, said, _ = run_verifier("verify", "--export", case.export, "--checkpoint", case.kept)
 
     assert "whose signatures were not verified (--key)" in said
-    assert "compared with no checkpoint" in run("verify", "--export", case.export)[1]
+    assert "compared with no checkpoint" in run_verifier("verify", "--export", case.export)[1]
 
 
-def test_what_is_wrong_is_named_by_its_kind_and_position(case, run):
+def test_what_is_wrong_is_named_by_its_kind_and_position(case, run_verifier):
     rows = list(case.log.rows)
     del rows[20]
     case.write(Log(tuple(rows), case.log.head))
 
-    code, said, _ = run("verify", "--export", case.export)
+    code, said, _ = run_verifier("verify", "--export", case.export)
 
     assert code == 1
     assert said.startswith("deleted at 21: rows are gone\n")
-    assert run("verify", "--json", "--export", case.export)[0] == 1
+    assert run_verifier("verify", "--json", "--export", case.export)[0] == 1
 
 
-def test_a_checkpoint_by_somebody_else_is_a_finding_and_is_not_believed(case, run, tmp_path):
+def test_a_checkpoint_by_somebody_else_is_a_finding_and_is_not_believed(case, run_verifier, tmp_path):
     other = case.kept / "forged.checkpoint"
     other.write_text(case.anchors.checkpoints[0].replace("\n10\n", "\n11\n"))
 
-    code, said, _ = run("verify", "--export", case.export, "--checkpoint", other, "--key", case.key)
+    code, said, _ = run_verifier("verify", "--export", case.export, "--checkpoint", other, "--key", case.key)
 
     assert code == 1
     assert said.startswith(f"bad signature at 11: {other}: its signature is not by the key\n")
@@ -127,11 +127,11 @@ def test_a_checkpoint_by_somebody_else_is_a_finding_and_is_not_believed(case, ru
         ),
     ],
 )
-def test_what_cannot_be_read_is_said_with_its_place(run, tmp_path, content, words):
+def test_what_cannot_be_read_is_said_with_its_place(run_verifier, tmp_path, content, words):
     file = tmp_path / "file"
     file.write_bytes(content)
 
-    code, said, error = run("verify", "--export", file)
+    code, said, error = run_verifier("verify", "--export", file)
 
     assert (code, said) == (2, "")
     assert words in error
@@ -147,7 +147,7 @@ def test_what_cannot_be_read_is_said_with_its_place(run, tmp_path, content, word
     ],
     ids=["two bodies", "one body twice", "two names", "another field"],
 )
-def test_a_line_from_which_others_could_read_something_else_is_not_accepted(case, run, more):
+def test_a_line_from_which_others_could_read_something_else_is_not_accepted(case, run_verifier, more):
     lines = case.export.read_bytes().splitlines(keepends=True)
     place, line = next((place, line) for place, line in enumerate(lines) if b',"body":' in line)
     start = line.index(b'"body":')
@@ -155,7 +155,7 @@ def test_a_line_from_which_others_could_read_something_else_is_not_accepted(case
     lines[place] = line[:start] + more(body) + b"}\n"
     case.export.write_bytes(b"".join(lines))
 
-    assert run("verify", "--export", case.export)[0] != 0
+    assert run_verifier("verify", "--export", case.export)[0] != 0
 
 
 @pytest.mark.parametrize(
@@ -167,23 +167,23 @@ def test_a_line_from_which_others_could_read_something_else_is_not_accepted(case
     ],
     ids=["longer", "longer with a dash", "shorter"],
 )
-def test_an_id_of_another_length_is_not_taken_for_the_one_that_was_recorded(case, run, other):
+def test_an_id_of_another_length_is_not_taken_for_the_one_that_was_recorded(case, run_verifier, other):
     lines = case.export.read_bytes().splitlines(keepends=True)
     for place, line in enumerate(lines[1:], 1):
         stream = json.loads(line)["stream"]
         changed = line.replace(stream.encode(), other(stream).encode()[:36].ljust(36, b"0"), 1)
         case.export.write_bytes(b"".join([*lines[:place], changed, *lines[place + 1 :]]))
 
-        assert run("verify", "--export", case.export)[0] == 2
+        assert run_verifier("verify", "--export", case.export)[0] == 2
 
 
 def test_lines_of_any_length_are_read_whole():
     lines = [b"a" * size for size in (0, 5 * rows.CHUNK + 1, 7, rows.CHUNK, rows.CHUNK - 1, 3)]
 
-    assert [line for part in rows._lines(io.BytesIO(b"\n".join(lines))) for line in part] == lines
+    assert [line for part in rows._read_lines(io.BytesIO(b"\n".join(lines))) for line in part] == lines
 
 
-def test_nonsense_ends_with_a_sentence(case, run, tmp_path):
+def test_nonsense_ends_with_a_sentence(case, run_verifier, tmp_path):
     deep, odd = tmp_path / "deep", tmp_path / "odd.checkpoint"
     deep.write_bytes(b"[" * 100_000)
     odd.write_text(case.anchors.checkpoints[0].replace(f"{NAME}\n", f"{NAME}/companies/{'-' * 36}\n", 1))
@@ -193,29 +193,29 @@ def test_nonsense_ends_with_a_sentence(case, run, tmp_path):
         checkpoint = case.anchors.checkpoints[0].replace("\n\n", "\n\ud800\n\n") + f"\N{EM DASH} somebody {more}\n"
         odd_export = tmp_path / "odd.ndjson"
         odd_export.write_bytes(json.dumps(json.loads(header) | {"checkpoint": checkpoint}).encode() + b"\n" + rest)
-        assert (1, "") == run("verify", "--export", odd_export, "--key", case.key)[:2]
+        assert (1, "") == run_verifier("verify", "--export", odd_export, "--key", case.key)[:2]
 
-    assert (2, "") == run("verify", "--export", deep)[:2]
-    assert (2, "") == run("check", deep, "--key", case.key)[:2]
-    assert 1 == run("verify", "--export", case.export, "--checkpoint", odd, "--key", case.key)[0]
-    assert "signatures were not verified" in run("verify", "--export", case.export, "--checkpoint", odd)[1]
+    assert (2, "") == run_verifier("verify", "--export", deep)[:2]
+    assert (2, "") == run_verifier("check", deep, "--key", case.key)[:2]
+    assert 1 == run_verifier("verify", "--export", case.export, "--checkpoint", odd, "--key", case.key)[0]
+    assert "signatures were not verified" in run_verifier("verify", "--export", case.export, "--checkpoint", odd)[1]
 
 
-def test_files_and_keys_that_are_none_end_with_a_sentence(run, case, tmp_path):
-    assert run("verify", "--export", tmp_path / "nothing")[0] == 2
-    assert run("verify", "--data-dir", tmp_path)[0] == 2
-    assert run("verify", "--url", "ftp://x")[0] == 2
-    assert run("verify", "--url", "http://127.0.0.1:1/api/log")[0] == 2
-    assert run("verify", "--database", "postgresql://nobody@127.0.0.1:1/x")[0] == 2
-    assert run("verify")[0] == 2
-    code, _, error = run("verify", "--export", case.export, "--key", "a+b+c")
+def test_files_and_keys_that_are_none_end_with_a_sentence(run_verifier, case, tmp_path):
+    assert run_verifier("verify", "--export", tmp_path / "nothing")[0] == 2
+    assert run_verifier("verify", "--data-dir", tmp_path)[0] == 2
+    assert run_verifier("verify", "--url", "ftp://x")[0] == 2
+    assert run_verifier("verify", "--url", "http://127.0.0.1:1/api/log")[0] == 2
+    assert run_verifier("verify", "--database", "postgresql://nobody@127.0.0.1:1/x")[0] == 2
+    assert run_verifier("verify")[0] == 2
+    code, _, error = run_verifier("verify", "--export", case.export, "--key", "a+b+c")
     assert (code, error) == (
         1,
         "routines-verify: the key is no Ed25519 key like name+id+base64, as `GET /api/log/key` answers it\n",
     )
 
 
-def test_a_database_is_read_with_an_auditors_login(case, run, system: System, admin_url: str):
+def test_a_database_is_read_with_an_auditors_login(case, run_verifier, system: System, admin_url: str):
     auditor = admin_url.replace("postgres@", "routines_auditor@")
     with psycopg.connect(admin_url, autocommit=True) as conn:
         with databases.holding(conn, case.log):
@@ -225,56 +225,60 @@ def test_a_database_is_read_with_an_auditors_login(case, run, system: System, ad
         with conn.cursor() as cursor:
             cursor.executemany(f"INSERT INTO log.events VALUES ({', '.join(['%s'] * len(columns[0]))})", columns)
         conn.execute("UPDATE log.head SET position = %s, hash = %s", (40, case.log.head.hash))
-        code, said, _ = run("verify", "--database", auditor, "--checkpoint", case.kept, "--key", case.key)
+        code, said, _ = run_verifier("verify", "--database", auditor, "--checkpoint", case.kept, "--key", case.key)
         assert (code, said) == (0, "40 events, compared with 6 checkpoint(s): nothing is wrong\n")
 
         conn.execute("UPDATE log.events SET body = 'other' WHERE position = 17")
 
-    code, said, _ = run("verify", "--database", auditor, "--key", case.key)
+    code, said, _ = run_verifier("verify", "--database", auditor, "--key", case.key)
     assert code == 1
     assert said.startswith("changed at 16 to 17: ")
 
 
-def test_a_checkpoint_that_an_export_brings_along_counts(case, run, tmp_path):
+def test_a_checkpoint_that_an_export_brings_along_counts(case, run_verifier, tmp_path):
     anchors: Anchors = case.anchors
     newest = next(text for text in reversed(anchors.checkpoints) if "companies" not in text)
     lines = case.export.read_bytes().splitlines(keepends=True)
     header = json.loads(lines[0]) | {"checkpoint": newest}
     case.export.write_bytes(json.dumps(header).encode() + b"\n" + b"".join(lines[1:]))
 
-    assert "compared with 1 checkpoint(s)" in run("verify", "--export", case.export, "--key", case.key)[1]
+    assert "compared with 1 checkpoint(s)" in run_verifier("verify", "--export", case.export, "--key", case.key)[1]
 
 
 WITNESS = Cosigner("witness.example/w1")
 
 
-def test_it_says_how_much_of_the_log_a_witness_has_seen(case, run):
+def test_it_says_how_much_of_the_log_a_witness_has_seen(case, run_verifier):
     for number, text in enumerate(case.anchors.checkpoints[:2]):  # of the first 10 and 20 events
         (case.kept / f"{number}.checkpoint").write_text(f"{text}{WITNESS.line(text)}\n")
     given = ("--export", case.export, "--checkpoint", case.kept, "--key", case.key, "--witness", WITNESS.verifier_key)
 
-    code, said, _ = run("verify", *given)
+    code, said, _ = run_verifier("verify", *given)
 
     assert code == 0
     assert said.startswith("witness.example/w1 has seen the first 20 events, at 2026-11-29T")
-    assert json.loads(run("verify", "--json", *given)[1])["witnesses"] == [
+    assert json.loads(run_verifier("verify", "--json", *given)[1])["witnesses"] == [
         {"name": WITNESS.name, "events": 20, "at": MOMENT}
     ]
 
 
-def test_a_witness_that_has_cosigned_nothing_is_a_finding(case, run):
-    code, said, _ = run("verify", "--export", case.export, "--checkpoint", case.kept, "--witness", WITNESS.verifier_key)
+def test_a_witness_that_has_cosigned_nothing_is_a_finding(case, run_verifier):
+    code, said, _ = run_verifier(
+        "verify", "--export", case.export, "--checkpoint", case.kept, "--witness", WITNESS.verifier_key
+    )
 
     assert code == 1
     assert said.startswith("not witnessed at 1 to 40: witness.example/w1 has cosigned no checkpoint of this log\n")
 
 
-def test_a_cosignature_of_another_checkpoint_or_by_another_key_is_none(case, run):
+def test_a_cosignature_of_another_checkpoint_or_by_another_key_is_none(case, run_verifier):
     first, second = case.anchors.checkpoints[:2]
     other = Cosigner("witness.example/w10")
     (case.kept / "0.checkpoint").write_text(f"{first}{WITNESS.line(second)}\n{other.line(first)}\n")
 
-    code, said, _ = run("verify", "--export", case.export, "--checkpoint", case.kept, "--witness", WITNESS.verifier_key)
+    code, said, _ = run_verifier(
+        "verify", "--export", case.export, "--checkpoint", case.kept, "--witness", WITNESS.verifier_key
+    )
 
     assert code == 1
     assert "bad signature at 10: the cosignature of witness.example/w1: its signature is not by the key\n" in said
@@ -282,9 +286,9 @@ def test_a_cosignature_of_another_checkpoint_or_by_another_key_is_none(case, run
 
 
 @pytest.mark.parametrize("key", ["no key", "a+00000000+AAAA", WITNESS.verifier_key.replace("/w1+", "/w2+")])
-def test_a_key_of_a_witness_that_is_none_is_refused(case, run, key):
-    code, _, complaint = run("verify", "--export", case.export, "--witness", key)
+def test_a_key_of_a_witness_that_is_none_is_refused(case, run_verifier, key):
+    code, _, complaint = run_verifier("verify", "--export", case.export, "--witness", key)
 
     assert code == 1
     assert "key" in complaint
-    assert run("verify", "--export", case.export, "--witness", case.key)[0] == 1
+    assert run_verifier("verify", "--export", case.export, "--witness", case.key)[0] == 1

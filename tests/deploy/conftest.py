@@ -79,9 +79,9 @@ class _web:  # noqa: N801 used as a function
             self._process = subprocess.Popen(argv, env={**os.environ, **self._env}, stdout=log, stderr=log)
 
     def wait(self):
-        wait_for(self._answers, limit_s=60)
+        wait_for(self._is_answering, limit_s=60)
 
-    def _answers(self):
+    def _is_answering(self):
         assert self._process.poll() is None, self._log.read_text()
         try:
             return httpx.get(f"http://127.0.0.1:{self._port}/api/health", trust_env=False).is_success

@@ -37,30 +37,30 @@ class Units:
         if (script := self.running / f"{name}.sh").exists():
             subprocess.run([script, "start"], check=True)
         elif name.endswith(".target"):
-            for wanted in self._unit(name)["Unit"]["Wants"].split():
+            for wanted in self._read_unit(name)["Unit"]["Wants"].split():
                 self.start(wanted.removesuffix(".service"))
-        elif not self._pid(name):
-            self._launch(name, self._unit(f"{name}.service")["Service"])
+        elif not self._read_pid(name):
+            self._launch_unit(name, self._read_unit(f"{name}.service")["Service"])
 
     def stop(self, name: str) -> None:
         if (script := self.running / f"{name}.sh").exists():
             subprocess.run([script, "stop"], check=True)
         else:
-            wanted = self._unit(name)["Unit"]["Wants"].split() if name.endswith(".target") else [name]
+            wanted = self._read_unit(name)["Unit"]["Wants"].split() if name.endswith(".target") else [name]
             names = [unit.removesuffix(".service") for unit in wanted]
-            pids = [pid for unit in names if (pid := self._pid(unit))]
+            pids = [pid for unit in names if (pid := self._read_pid(unit))]
             for pid in pids:
                 os.kill(pid, signal.SIGTERM)
             for pid in pids:
                 wait_for(lambda pid=pid: not exists(pid), limit_s=30)
 
-    def _launch(self, name: str, service: Mapping[str, str]) -> None:
+    def _launch_unit(self, name: str, service: Mapping[str, str]) -> None:
         instance = name.partition("@")[2]
         env = {"PATH": os.environ["PATH"], "PYTHONPATH": os.environ["PYTHONPATH"]}
-        env |= _variables(Path(service["EnvironmentFile"]))
+        env |= _read_variables(Path(service["EnvironmentFile"]))
         env.pop(service.get("UnsetEnvironment", ""), None)
         argv = shlex.split(service["ExecStart"].replace("%i", instance))
-        hardening = _parsed(self.directory / "routines-.service.d/hardening.conf")["Service"]
+        hardening = _parse_unit(self.directory / "routines-.service.d/hardening.conf")["Service"]
         with (self.running / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 argv,
@@ -70,36 +70,36 @@ class Units:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=lambda: _restrict(hardening),  # noqa: PLW1509 there is no other thread
+                preexec_fn=lambda: _restrict_process(hardening),  # noqa: PLW1509 there is no other thread
             )
         (self.running / f"{name}.pid").write_text(str(process.pid))
 
-    def _pid(self, name: str) -> int | None:
+    def _read_pid(self, name: str) -> int | None:
         with suppress(FileNotFoundError):
             pid = int((self.running / f"{name}.pid").read_text())
             return pid if exists(pid) else None
         return None
 
-    def _unit(self, name: str) -> Unit:
+    def _read_unit(self, name: str) -> Unit:
         path = self.directory / name
         if not path.exists():
             template, _, rest = name.partition("@")
             path = self.directory / f"{template}@{Path(rest).suffix}"
-        return _parsed(path)
+        return _parse_unit(path)
 
 
-def _parsed(path: Path) -> Unit:
+def _parse_unit(path: Path) -> Unit:
     unit = Unit(strict=False, delimiters="=", comment_prefixes="#")
     unit.read_string(path.read_text())
     return unit
 
 
-def _variables(path: Path) -> dict[str, str]:
+def _read_variables(path: Path) -> dict[str, str]:
     lines = [line.partition("=") for line in path.read_text().splitlines() if line and not line.startswith("#")]
     return {name: value.strip('"') for name, _, value in lines}
 
 
-def _restrict(hardening: Mapping[str, str]) -> None:
+def _restrict_process(hardening: Mapping[str, str]) -> None:
     prctl = ctypes.CDLL(None).prctl
     for setting, arguments in (
         ("NoNewPrivileges", NO_NEW_PRIVILEGES),

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 
-from domain.erasure import erased, put_together, subject_of, taken_apart
+from domain.erasure import put_together, read_erased, subject_of, taken_apart
 from domain.events import STORED_NAMES, KeyIssued, NameClaimed, UserRegistered
 from domain.values import ERASABLE
 from tests.canaries import CANARY, canaries, is_union
@@ -78,7 +78,7 @@ def test_nothing_that_can_be_erased_is_left_of_an_event(event):
     text = msgspec.json.encode(event).decode()
     rest, parts = taken_apart(event)
 
-    for stripped in (rest, erased(event), erased(rest)):
+    for stripped in (rest, read_erased(event), read_erased(rest)):
         assert CANARY not in msgspec.json.encode(stripped).decode()
     assert msgspec.json.encode(parts).decode().count(CANARY) == text.count(CANARY)
 
@@ -89,7 +89,7 @@ def test_an_event_that_is_put_together_again_is_the_same(event):
     rest, parts = taken_apart(event)
 
     assert put_together(rest, msgspec.json.decode(msgspec.json.encode(parts))) == event
-    assert taken_apart(erased(event))[0] == taken_apart(rest)[0]
+    assert taken_apart(read_erased(event))[0] == taken_apart(rest)[0]
 
 
 def test_a_users_own_name_and_address_belong_to_the_user_and_all_else_to_the_company():

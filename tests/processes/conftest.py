@@ -59,13 +59,13 @@ def scheduler(executor, system):
 
 
 @pytest.fixture
-def happened(system):
+def events_of(system):
     """The events of one kind in the log, in order."""
     return lambda kind: [recorded for recorded in system.store.history() if isinstance(recorded.event, kind)]
 
 
 @pytest.fixture
-def looping(executor, system, in_thread):
+def scheduler_loop(executor, system, in_thread):
     """The scheduler's loop in a thread."""
 
     def start(executor=executor, connect=lambda: bootstrap.connect(system.settings), scheduler=None):

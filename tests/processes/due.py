@@ -61,10 +61,10 @@ class CompanyFixture:
             for routine_id in [uuid4() for _ in range(many)]
             for _ in range(triggers)
         ]
-        self.record(*self._routines(armed_schedules, settings), *self._triggers(armed_schedules, zone))
+        self.record(*self._record_routines(armed_schedules, settings), *self._record_triggers(armed_schedules, zone))
         return armed_schedules
 
-    def _routines(self, armed_schedules, settings):
+    def _record_routines(self, armed_schedules, settings):
         of = RoutineSettings(**{"title": "Check the inbox", "assignee_agent_id": self.agent_id, **settings})
         by_routine = {}
         for armed in armed_schedules:
@@ -72,7 +72,7 @@ class CompanyFixture:
             by_routine.setdefault(armed.routine_id, [RoutineCreated(settings=of)]).append(added)
         return by_routine.items()
 
-    def _triggers(self, armed_schedules, zone):
+    def _record_triggers(self, armed_schedules, zone):
         for armed in armed_schedules:
             settings = TriggerSettings(cron_expression=armed.cron, timezone=zone)
             event = TriggerCreated(

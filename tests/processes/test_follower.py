@@ -78,7 +78,7 @@ def test_an_installation_that_deep_events_had_stopped_goes_on(company_fixture, s
         Scheduler(system.executor, system.store.after, 10).tick(own)
 
     assert (5,) == conn.execute("SELECT count(*) FROM routine").fetchone()
-    assert {"run.fired"} == {event.name for event in isolation.isolated(conn, 100)}
+    assert {"run.fired"} == {event.name for event in isolation.isolated_events(conn, 100)}
     fired = [one for one in system.store.history() if one.name == "run.fired" and one.actor == "scheduler"]
     assert 5 == len(fired)
 
@@ -103,7 +103,7 @@ def test_bytes_that_are_no_event_stop_nobody(company_fixture, system, conn, name
 
     assert system.store.head() == positions.wait(conn, NAMES, 0)
     assert (3,) == conn.execute("SELECT count(*) FROM routine").fetchone()
-    assert {name} == {event.name for event in isolation.isolated(conn, 100)}
+    assert {name} == {event.name for event in isolation.isolated_events(conn, 100)}
 
 
 def test_text_that_postgres_cannot_keep_stops_nobody(company_fixture, system, conn):
@@ -115,7 +115,7 @@ def test_text_that_postgres_cannot_keep_stops_nobody(company_fixture, system, co
     follow(conn, catalogue.ALL, system.store)
 
     assert system.store.head() == positions.wait(conn, NAMES, 0)
-    assert ["goal.created"] == [event.name for event in isolation.isolated(conn, 100)]
+    assert ["goal.created"] == [event.name for event in isolation.isolated_events(conn, 100)]
 
 
 def test_what_a_newer_version_wrote_is_taken_in_once_this_version_can_read_it(
@@ -133,7 +133,7 @@ def test_what_a_newer_version_wrote_is_taken_in_once_this_version_can_read_it(
 
     assert {"routines", "triggers_due"} <= set(rebuilt)
     assert (3,) == conn.execute("SELECT count(*) FROM routine").fetchone()
-    assert [] == isolation.isolated(conn, 10)
+    assert [] == isolation.isolated_events(conn, 10)
     assert [] == rebuild_outdated(conn, catalogue.ALL, system.store.after)
 
 
@@ -164,7 +164,7 @@ def test_an_event_that_takes_longer_than_the_database_allows_is_passed_over(comp
             except psycopg.OperationalError:
                 continue
 
-    (isolated,) = isolation.isolated(conn, 10)
+    (isolated,) = isolation.isolated_events(conn, 10)
     assert ("sleeping", 7) == (isolated.read_model, isolated.position)
     assert head == positions.wait(conn, ["sleeping"], 0)
 
@@ -196,7 +196,7 @@ def test_of_many_events_the_one_that_breaks_connections_is_found_with_few_of_the
         assert broken < 10
 
     assert broken <= 4
-    assert ["breaking"] == [one.read_model for one in isolation.isolated(conn, 10)]
+    assert ["breaking"] == [one.read_model for one in isolation.isolated_events(conn, 10)]
     assert head == positions.wait(conn, ["breaking"], 0)
     assert max(limits[-3:]) > 8
 
@@ -234,7 +234,7 @@ def test_a_database_that_is_away_is_no_fault_of_an_event(company_fixture, system
     while follower.step(conn):
         pass
 
-    assert [] == isolation.isolated(conn, 10)
+    assert [] == isolation.isolated_events(conn, 10)
     assert system.store.head() == positions.wait(conn, NAMES, 0)
 
 
@@ -299,7 +299,7 @@ def test_after_a_failure_batches_grow_again(company_fixture, system, conn, monke
 
     assert 1 in limits
     assert max(limits[-3:]) > 8
-    assert [10] == [event.position for event in isolation.isolated(conn, 10)]
+    assert [10] == [event.position for event in isolation.isolated_events(conn, 10)]
 
 
 def test_a_batch_waits_for_postgres_three_times_and_once_for_the_rows(company_fixture, system, conn, tmp_path):
@@ -339,7 +339,7 @@ def test_two_processes_that_meet_the_same_event_pass_over_it_once(company_fixtur
     assert 1 == positions.isolate(conn, model, system.store.after, 0, "ValueError").position
     assert positions.isolate(conn, model, system.store.after, 0, "ValueError") is None
 
-    assert [1] == [event.position for event in isolation.isolated(conn, 10)]
+    assert [1] == [event.position for event in isolation.isolated_events(conn, 10)]
 
 
 def test_a_model_whose_tables_are_gone_is_left_alone_for_a_while(company_fixture, system, conn, monkeypatch):
@@ -385,7 +385,7 @@ def test_whatever_may_be_recorded_every_reader_can_read(system, owner, conn, eve
     head = system.store.head()
     assert appended == [one.event for one in system.store.after(head - len(appended), len(appended) + 1)]
     out_of_order = "ImpossibleHistory"  # these events follow from no decision
-    assert {out_of_order} >= {one.reason for one in isolation.isolated(conn, 1_000)}
+    assert {out_of_order} >= {one.reason for one in isolation.isolated_events(conn, 1_000)}
 
 
 @pytest.mark.parametrize("depth", [0, 10, 96])

@@ -26,7 +26,7 @@ ROWS_EACH = 2 * LISTENING  # a letter and a delivery for each endpoint
 
 
 @pytest.fixture
-def loud(system):
+def listening_company(system):
     """A company as many of whose endpoints as it may have want to be told of everything."""
     company_fixture = CompanyFixture(system.executor)
     settings = EndpointSettings(url="https://receiver.example/in", events=("*",))
@@ -35,47 +35,47 @@ def loud(system):
     return company_fixture
 
 
-def waiting(conn):
+def count_waiting(conn):
     (many,) = conn.execute("SELECT count(*) FROM letter").fetchone()
     return many
 
 
-def test_a_batch_ends_before_it_writes_too_many_rows(loud, system, conn):
+def test_a_batch_ends_before_it_writes_too_many_rows(listening_company, system, conn):
     positions.advance(conn, [deliveries], system.store.after)
-    before, written = waiting(conn), []
-    loud.routines(100, next_at=NOON)
+    before, written = count_waiting(conn), []
+    listening_company.routines(100, next_at=NOON)
     told = system.store.head() - positions.reached(conn, [deliveries])
     assert told * ROWS_EACH > 2 * BATCH_ROWS
 
     while positions.advance(conn, [deliveries], system.store.after):
-        written.append(waiting(conn) - before - sum(written))
+        written.append(count_waiting(conn) - before - sum(written))
 
     assert max(written) * 2 <= BATCH_ROWS
     assert told * LISTENING == sum(written)
-    assert [] == isolation.isolated(conn, 10)
+    assert [] == isolation.isolated_events(conn, 10)
 
 
-def test_an_event_that_makes_more_rows_than_a_batch_may_is_taken_alone(loud, system, conn):
+def test_an_event_that_makes_more_rows_than_a_batch_may_is_taken_alone(listening_company, system, conn):
     positions.advance(conn, [deliveries], system.store.after)
-    before, at = waiting(conn), system.store.head()
-    loud.routines(1, next_at=NOON)
+    before, at = count_waiting(conn), system.store.head()
+    listening_company.routines(1, next_at=NOON)
 
     fold_batch(conn, [deliveries], system.store.after(at, 1), max_rows=1)
 
-    assert LISTENING == waiting(conn) - before
+    assert LISTENING == count_waiting(conn) - before
 
 
-def test_a_rebuild_takes_events_that_make_many_rows(loud, system, conn, monkeypatch):
+def test_a_rebuild_takes_events_that_make_many_rows(listening_company, system, conn, monkeypatch):
     monkeypatch.setattr(folding_aside, "REBUILD_ROWS", 100)
-    loud.routines(5, next_at=NOON)
+    listening_company.routines(5, next_at=NOON)
     while positions.advance(conn, [deliveries], system.store.after):
         pass
-    before = waiting(conn)
+    before = count_waiting(conn)
 
     rebuilds.rebuild(conn, deliveries, system.store.after)
 
-    assert before == waiting(conn)
-    assert [] == isolation.isolated(conn, 10)
+    assert before == count_waiting(conn)
+    assert [] == isolation.isolated_events(conn, 10)
 
 
 @contextmanager
@@ -106,13 +106,13 @@ def test_a_scheduler_fires_what_it_knows_is_due_while_another_process_holds_its_
         assert 2 == scheduler.tick(conn)
 
 
-def test_a_scheduler_that_is_kept_waiting_goes_on_as_soon_as_it_may(system, company_fixture, looping, happened):
+def test_a_scheduler_that_is_kept_waiting_goes_on_as_soon_as_it_may(system, company_fixture, scheduler_loop, events_of):
     company_fixture.routines(2, next_at=NOON)
     scheduler = Scheduler(Executor(system.store, Clock()), system.store.after, batch=50)
     with capture_logs() as lines:
         with held(system):
-            looping(connect=lambda: impatient(system), scheduler=scheduler)
+            scheduler_loop(connect=lambda: impatient(system), scheduler=scheduler)
             wait_for(lambda: scheduler._follower.is_kept_waiting)
-        wait_for(lambda: 2 == len(happened(RunFired)))
+        wait_for(lambda: 2 == len(events_of(RunFired)))
 
     assert "database_unreachable" not in [line["event"] for line in lines]

@@ -55,7 +55,7 @@ def finish(notary: Notary, conn: Connection) -> None:
         pass
 
 
-def due(key_file: Path | None, directory: Path | None = None) -> Notary:
+def notary_due(key_file: Path | None, directory: Path | None = None) -> Notary:
     """One for which it is always time to sign."""
     return Notary(key_file, 0.0, directory)
 
@@ -76,7 +76,7 @@ def test_the_whole_log_and_each_company_get_a_checkpoint_that_a_foreign_verifier
     append(3)
     append(2, COMPANY)
 
-    finish(due(key_file), conn)
+    finish(notary_due(key_file), conn)
 
     name = log_key.read(key_file).name
     for id_, size, origin in ((WHOLE_LOG, 5, name), (COMPANY, 2, f"{name}/companies/{COMPANY}")):
@@ -104,7 +104,7 @@ def test_nothing_is_signed_before_its_time_unless_somebody_waits_for_it(conn, ke
 def test_without_a_key_the_trees_grow_and_nothing_is_signed(conn, append):
     append(2)
 
-    finish(due(None), conn)
+    finish(notary_due(None), conn)
 
     state = log_tree.state_of(conn, WHOLE_LOG)
     assert (state.size, state.checkpoint) == (2, None)
@@ -113,7 +113,7 @@ def test_without_a_key_the_trees_grow_and_nothing_is_signed(conn, append):
 def test_a_checkpoint_is_a_file_of_its_own_as_well(conn, key_file, append, tmp_path):
     directory = tmp_path / "checkpoints"
     directory.mkdir()
-    notary = due(key_file, directory)
+    notary = notary_due(key_file, directory)
     for _ in range(2):
         append()
         finish(notary, conn)
@@ -127,7 +127,7 @@ def test_a_checkpoint_is_a_file_of_its_own_as_well(conn, key_file, append, tmp_p
 def test_a_directory_that_is_away_keeps_nobody_from_signing(conn, key_file, append, tmp_path):
     append()
 
-    finish(due(key_file, tmp_path / "not mounted"), conn)
+    finish(notary_due(key_file, tmp_path / "not mounted"), conn)
 
     assert log_tree.state_of(conn, WHOLE_LOG).signed_size == 1
     assert not (tmp_path / "not mounted").exists()
@@ -136,11 +136,11 @@ def test_a_directory_that_is_away_keeps_nobody_from_signing(conn, key_file, appe
 def test_a_log_that_was_set_back_is_not_signed_and_health_says_so(system, conn, key_file, append, admin_url):
     append(5)
     conn.execute("UPDATE positions SET position = 5")  # as read models have it that were at the end
-    finish(due(key_file), conn)
+    finish(notary_due(key_file), conn)
     set_back(admin_url, 3)
     log_tree.begin(conn)  # as at the start of the process
 
-    finish(due(key_file), conn)
+    finish(notary_due(key_file), conn)
 
     why = log_tree.refusal(conn)
     assert "checkpoints_refused" in Checkup(Backend(system.executor, system.pool, 1.0))().reasons()
@@ -151,12 +151,12 @@ def test_a_log_that_was_set_back_is_not_signed_and_health_says_so(system, conn, 
 
 def test_a_log_that_was_set_back_and_went_on_is_not_signed(conn, key_file, append, admin_url):
     append(5)
-    finish(due(key_file), conn)
+    finish(notary_due(key_file), conn)
     set_back(admin_url, 3)
     append(9)
     log_tree.rebuild(conn)  # what was folded of the lost events went with the database
 
-    finish(due(key_file), conn)
+    finish(notary_due(key_file), conn)
 
     assert "first 5 events of the log are not those that are signed" in log_tree.refusal(conn)
     assert log_tree.state_of(conn, WHOLE_LOG).checkpoint is None
@@ -164,30 +164,30 @@ def test_a_log_that_was_set_back_and_went_on_is_not_signed(conn, key_file, appen
 
 def test_with_a_new_key_a_log_that_was_set_back_begins_another_history(conn, key_file, append, admin_url):
     append(5, COMPANY)
-    finish(due(key_file), conn)
+    finish(notary_due(key_file), conn)
     old_name = log_key.read(key_file).name
     set_back(admin_url, 3)
     log_tree.begin(conn)
-    finish(due(key_file), conn)
+    finish(notary_due(key_file), conn)
 
     kept = bootstrap.replace_log_key(key_file, None)
-    finish(due(key_file), conn)
+    finish(notary_due(key_file), conn)
 
     name = log_key.read(key_file).name
     assert name != old_name == log_key.read(kept).name
     assert log_tree.refusal(conn) is None
     assert log_tree.state_of(conn, WHOLE_LOG).checkpoint.startswith(f"{name}\n3\n")
     assert log_tree.state_of(conn, COMPANY).checkpoint.startswith(f"{name}/companies/{COMPANY}\n3\n")
-    with signed_heads.opened(kept) as heads:
+    with signed_heads.open_heads(kept) as heads:
         assert heads.last().size == 5
 
 
 def test_a_new_key_signs_what_has_not_grown_as_well(conn, key_file, append):
     append(2, COMPANY)
-    finish(due(key_file), conn)
+    finish(notary_due(key_file), conn)
 
     bootstrap.replace_log_key(key_file, "example.org/log")
-    finish(due(key_file), conn)
+    finish(notary_due(key_file), conn)
 
     assert log_tree.state_of(conn, COMPANY).checkpoint.startswith(f"example.org/log/companies/{COMPANY}\n2\n")
 
@@ -196,7 +196,7 @@ def test_a_key_without_its_record_of_what_was_signed_signs_nothing(conn, key_fil
     append()
     signed_heads.path_beside(key_file).unlink()
 
-    finish(due(key_file), conn)
+    finish(notary_due(key_file), conn)
 
     assert "not known what was signed last" in log_tree.refusal(conn)
     assert log_tree.state_of(conn, WHOLE_LOG).checkpoint is None
@@ -204,12 +204,12 @@ def test_a_key_without_its_record_of_what_was_signed_signs_nothing(conn, key_fil
 
 def test_a_tree_that_is_lost_is_folded_again_before_anything_is_signed(conn, key_file, append):
     append(5)
-    finish(due(key_file), conn)
+    finish(notary_due(key_file), conn)
     checkpoint = log_tree.state_of(conn, WHOLE_LOG).checkpoint
 
     log_tree.rebuild(conn)
     assert log_tree.state_of(conn, WHOLE_LOG).size == 0
-    finish(due(key_file), conn)
+    finish(notary_due(key_file), conn)
 
     assert log_tree.state_of(conn, WHOLE_LOG).checkpoint == checkpoint
     assert log_tree.refusal(conn) is None
@@ -220,7 +220,7 @@ def test_two_notaries_are_not_in_each_others_way(system, conn, key_file, append)
     with bootstrap.connect(system.settings) as other, other.transaction():
         assert log_tree.grow(other) == 3
         assert log_tree.grow(conn) == 0  # the other one has the trees
-    one, two = due(key_file), due(key_file)
+    one, two = notary_due(key_file), notary_due(key_file)
     for notary in (one, two, one):
         finish(notary, conn)
         append()
@@ -234,7 +234,7 @@ def test_an_event_that_nobody_can_read_has_its_leaf(conn, append):
     bodies = [b"\xff\x00", b"", b'{"company_id":7}']
     conn.execute("SELECT log.append(%b, %b, %b, %b, '{}', '{}')", (streams, [1] * 3, ["odd \u2028 name"] * 3, bodies))
 
-    finish(due(None), conn)
+    finish(notary_due(None), conn)
 
     assert log_tree.state_of(conn, WHOLE_LOG).size == 3
 
@@ -242,7 +242,7 @@ def test_an_event_that_nobody_can_read_has_its_leaf(conn, append):
 def test_of_two_lines_the_one_that_was_not_cut_off_counts(key_file):
     path = signed_heads.path_beside(key_file)
     heads = [Head(size=size, root=bytes([size]) * 32) for size in (1, 2, 3)]
-    with signed_heads.opened(key_file) as signed:
+    with signed_heads.open_heads(key_file) as signed:
         assert signed.last() is None
         for head in heads:
             signed.note(head)
@@ -251,8 +251,8 @@ def test_of_two_lines_the_one_that_was_not_cut_off_counts(key_file):
     assert len(whole) == 2 * signed_heads.LINE_BYTES
 
     path.write_bytes(whole[: signed_heads.LINE_BYTES - 3] + b"???" + whole[signed_heads.LINE_BYTES :])
-    with signed_heads.opened(key_file) as signed:
+    with signed_heads.open_heads(key_file) as signed:
         assert signed.last() == heads[1]
     path.write_bytes(b"?" * len(whole))
-    with signed_heads.opened(key_file) as signed, pytest.raises(CannotSign, match="damaged"):
+    with signed_heads.open_heads(key_file) as signed, pytest.raises(CannotSign, match="damaged"):
         signed.last()

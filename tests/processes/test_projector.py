@@ -25,7 +25,7 @@ def company_fixture(system):
 
 
 @pytest.fixture
-def looping(system, in_thread):
+def projector_loop(system, in_thread):
     """The projector's loop in a thread."""
 
     def start(models=catalogue.ALL, connect=lambda: bootstrap.connect(system.settings)):
@@ -42,10 +42,10 @@ def append(company_fixture):
         return False
 
 
-def test_the_loop_brings_every_read_model_to_the_head(company_fixture, conn, system, looping):
+def test_the_loop_brings_every_read_model_to_the_head(company_fixture, conn, system, projector_loop):
     company_fixture.routines(3, next_at=NOON)
 
-    looping()
+    projector_loop()
 
     assert system.store.head() == positions.wait(conn, NAMES, LIMIT_S)
     assert (3,) == conn.execute("SELECT count(*) FROM routine").fetchone()
@@ -77,7 +77,7 @@ def test_what_a_process_acts_on_is_moved_apart_from_all_others(who, company_fixt
     assert set(acted_on) == {name for other, names in ACTED_ON.items() if other != who for name in names}
     assert 0 == positions.gap(conn, acted_on)[1]
     assert 0 == positions.gap(conn, ["slow"])[1]
-    assert [] == isolation.isolated(conn, 10, "slow")
+    assert [] == isolation.isolated_events(conn, 10, "slow")
 
 
 def is_locked(system, names):
@@ -86,9 +86,9 @@ def is_locked(system, names):
         other.execute("SELECT FROM positions WHERE name = ANY(%s) FOR UPDATE NOWAIT", (names,))
 
 
-def test_an_append_wakes_it_without_waiting_for_the_poll(company_fixture, conn, system, looping, monkeypatch):
+def test_an_append_wakes_it_without_waiting_for_the_poll(company_fixture, conn, system, projector_loop, monkeypatch):
     monkeypatch.setattr(projectors, "POLL_S", 100 * LIMIT_S)
-    looping()
+    projector_loop()
     positions.wait(conn, NAMES, LIMIT_S)
 
     for _ in range(10):
@@ -96,10 +96,10 @@ def test_an_append_wakes_it_without_waiting_for_the_poll(company_fixture, conn, 
         assert system.store.head() == positions.wait(conn, NAMES, LIMIT_S)
 
 
-def test_a_killed_backend_is_replaced(company_fixture, admin_url, system, looping, monkeypatch):
+def test_a_killed_backend_is_replaced(company_fixture, admin_url, system, projector_loop, monkeypatch):
     monkeypatch.setattr(projectors, "TROUBLE_S", 0.01)
     company_fixture.routines(next_at=NOON)
-    looping()
+    projector_loop()
     with bootstrap.connect(system.settings) as doomed:
         positions.wait(doomed, NAMES, LIMIT_S)
 
@@ -114,7 +114,7 @@ def test_a_killed_backend_is_replaced(company_fixture, admin_url, system, loopin
     assert {"database_unreachable"} == {line["event"] for line in logs}
 
 
-def test_a_database_that_is_away_is_waited_for(company_fixture, conn, system, looping, monkeypatch):
+def test_a_database_that_is_away_is_waited_for(company_fixture, conn, system, projector_loop, monkeypatch):
     monkeypatch.setattr(projectors, "TROUBLE_S", 0.01)
     company_fixture.routines(next_at=NOON)
     refusals = []
@@ -125,7 +125,7 @@ def test_a_database_that_is_away_is_waited_for(company_fixture, conn, system, lo
             raise psycopg.OperationalError(refusals[-1])
         return bootstrap.connect(system.settings)
 
-    looping(connect=connect)
+    projector_loop(connect=connect)
 
     positions.wait(conn, NAMES, LIMIT_S)
     assert 3 == len(refusals)
@@ -141,23 +141,23 @@ def failing(at_position):
     return ReadModel(name="failing", tables=(), schema="", fold=fold, keys_to_prefetch=lambda _: ())
 
 
-def test_an_event_that_a_read_model_cannot_take_keeps_nobody_waiting(company_fixture, conn, system, looping):
+def test_an_event_that_a_read_model_cannot_take_keeps_nobody_waiting(company_fixture, conn, system, projector_loop):
     company_fixture.routines(300, next_at=NOON)
     conn.execute("INSERT INTO positions (name, shape) VALUES ('failing', %s)", (failing(500).schema_hash,))
 
     with capture_logs() as logs:
-        looping([*catalogue.ALL, failing(500)])
+        projector_loop([*catalogue.ALL, failing(500)])
         reached = positions.wait(conn, [*NAMES, "failing"], LIMIT_S)
 
     assert system.store.head() == reached
-    (isolated,) = isolation.isolated(conn, 10)
+    (isolated,) = isolation.isolated_events(conn, 10)
     assert ("failing", 500, "ValueError") == (isolated.read_model, isolated.position, isolated.reason)
     assert [500] == [line["position"] for line in logs if line["event"] == "event_isolated"]
 
 
-def test_two_projectors_apply_every_event_once(company_fixture, conn, looping):
-    looping()
-    looping()
+def test_two_projectors_apply_every_event_once(company_fixture, conn, projector_loop):
+    projector_loop()
+    projector_loop()
 
     for _ in range(20):
         company_fixture.routines(5, next_at=NOON)
@@ -166,10 +166,10 @@ def test_two_projectors_apply_every_event_once(company_fixture, conn, looping):
     assert (100, 100) == conn.execute("SELECT count(*), count(DISTINCT id) FROM routine").fetchone()
 
 
-def test_a_projector_takes_over_the_share_of_one_that_ends(company_fixture, conn, looping, monkeypatch):
+def test_a_projector_takes_over_the_share_of_one_that_ends(company_fixture, conn, projector_loop, monkeypatch):
     monkeypatch.setattr(shares, "LOOK_S", 0.01)
-    thread, stop = looping()
-    looping()
+    thread, stop = projector_loop()
+    projector_loop()
     company_fixture.routines(3, next_at=NOON)
     positions.wait(conn, NAMES, LIMIT_S)
 
@@ -181,8 +181,8 @@ def test_a_projector_takes_over_the_share_of_one_that_ends(company_fixture, conn
     assert (6, 6) == conn.execute("SELECT count(*), count(DISTINCT id) FROM routine").fetchone()
 
 
-def test_a_stop_ends_the_loop(looping):
-    thread, stop = looping()
+def test_a_stop_ends_the_loop(projector_loop):
+    thread, stop = projector_loop()
 
     stop.set()
     thread.join(3)

@@ -33,7 +33,7 @@ class Telling(msgspec.Struct):
 
 
 @pytest.fixture(scope="session")
-def telling(postgres: LocalPostgres, template: str, tmp_path_factory: pytest.TempPathFactory) -> Telling:
+def story_databases(postgres: LocalPostgres, template: str, tmp_path_factory: pytest.TempPathFactory) -> Telling:
     """Leaves two databases: in one the story is told, in the other the read models have it, too."""
     key_file = tmp_path_factory.mktemp("story") / "secret.keys"
     ring = KeyRing(str(key_file))
@@ -55,7 +55,7 @@ def copied(request: pytest.FixtureRequest, template: str) -> str:
     """A database in which the story is told already, for who asks for that."""
     for fixture, database in (("projected_story", PROJECTED), ("told_story", TOLD)):
         if fixture in request.fixturenames:
-            request.getfixturevalue("telling")
+            request.getfixturevalue("story_databases")
             return database
     return template
 
@@ -75,10 +75,12 @@ def story(system: System, conn: Connection, tmp_path: Path) -> Story:
 
 
 @pytest.fixture
-def told_story(system: System, conn: Connection, telling: Telling) -> Story:
+def told_story(system: System, conn: Connection, story_databases: Telling) -> Story:
     """The whole story, which may go on."""
-    story = Story(system.store, conn, Vault(system.pool, KeyRing(str(telling.key_file))), telling.caller)
-    story.now, story.ids = telling.now, dict(telling.ids)
+    story = Story(
+        system.store, conn, Vault(system.pool, KeyRing(str(story_databases.key_file))), story_databases.caller
+    )
+    story.now, story.ids = story_databases.now, dict(story_databases.ids)
     return story
 
 

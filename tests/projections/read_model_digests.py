@@ -45,7 +45,7 @@ def digests() -> dict[str, dict[str, Any]]:
 def _definitions_of_read_models() -> Iterator[Definition]:
     for name, value in vars(catalogue).items():
         if isinstance(value, ReadModel) and value in catalogue.ALL:
-            yield _origin(catalogue.__name__, name)
+            yield _find_origin(catalogue.__name__, name)
 
 
 class Tree:
@@ -75,34 +75,37 @@ class Text:
         self._is_read_model = number(definition) == 0
         self._variables: dict[str, int] = {}
         self._depth = 0  # of functions within each other
-        self.text = " ".join(part for node in _nodes(*definition) for part in self._parts(node, is_top=True))
+        self.text = " ".join(part for node in _nodes_of(*definition) for part in self._write_parts(node, is_top=True))
 
-    def _parts(self, node: Any, *, is_top: bool = False) -> Iterator[str]:
+    def _write_parts(self, node: Any, *, is_top: bool = False) -> Iterator[str]:
         match node:
             case list():
-                yield f"[{' '.join(part for item in node for part in self._parts(item))}]"
+                yield f"[{' '.join(part for item in node for part in self._write_parts(item))}]"
             case ast.Name(id=name, ctx=ast.Store()) if self._depth:
-                yield self._variable(name)
+                yield self._write_variable(name)
             case ast.arg(arg=name):
-                yield self._variable(name)
+                yield self._write_variable(name)
             case ast.Name(id=name):
-                yield self._name(name)
+                yield self._write_name(name)
             case ast.Attribute(value=ast.Name(id=name), attr=attribute) if module := self._module_of(name):
-                yield self._reference((module, attribute))
+                yield self._write_reference((module, attribute))
             case ast.AST():
                 is_function = isinstance(node, ast.FunctionDef | ast.Lambda | ast.AsyncFunctionDef)
                 self._depth += is_function
-                fields = [(name, *self._field(node, name, value)) for name, value in self._fields(node, is_top=is_top)]
+                fields = [
+                    (name, *self._write_field(node, name, value))
+                    for name, value in self._fields_that_count(node, is_top=is_top)
+                ]
                 self._depth -= is_function
                 yield f"({type(node).__name__} {' '.join(part for field in fields for part in field)})"
             case _:
                 yield repr(node)
 
-    def _field(self, node: ast.AST, name: str, value: Any) -> Iterator[str]:
+    def _write_field(self, node: ast.AST, name: str, value: Any) -> Iterator[str]:
         is_capture = isinstance(node, ast.MatchAs | ast.MatchStar | ast.ExceptHandler) and name == "name"
-        return iter([self._variable(value)]) if is_capture else self._parts(value)
+        return iter([self._write_variable(value)]) if is_capture else self._write_parts(value)
 
-    def _fields(self, node: ast.AST, *, is_top: bool) -> Iterator[tuple[str, Any]]:
+    def _fields_that_count(self, node: ast.AST, *, is_top: bool) -> Iterator[tuple[str, Any]]:
         """What of a node makes rows: no docstring, no annotation of a function, no name of a definition, no version."""
         for name, value in ast.iter_fields(node):
             if name in IGNORED_FIELDS or value is None or value == []:
@@ -116,16 +119,16 @@ class Text:
             else:
                 yield name, value
 
-    def _name(self, name: str) -> str:
+    def _write_name(self, name: str) -> str:
         if name in self._variables:
-            return self._variable(name)
-        definition = _origin(self._module, name)
-        if definition == (self._module, name) and name not in _top(self._module):
-            return name if _is_builtin(name) or not self._depth else self._variable(name)
-        return self._reference(definition)
+            return self._write_variable(name)
+        definition = _find_origin(self._module, name)
+        if definition == (self._module, name) and name not in _top_level_statements(self._module):
+            return name if _is_builtin(name) or not self._depth else self._write_variable(name)
+        return self._write_reference(definition)
 
-    def _reference(self, definition: Definition) -> str:
-        definition = _origin(*definition) if _is_ours(definition) else definition
+    def _write_reference(self, definition: Definition) -> str:
+        definition = _find_origin(*definition) if _is_ours(definition) else definition
         if definition[0] in ENGINE:
             return "engine"
         return f"ours{self._number(definition)}" if _is_ours(definition) else ".".join(definition)
@@ -134,10 +137,10 @@ class Text:
         """The module of ours that a name stands for."""
         if name in self._variables:
             return None
-        dotted = ".".join(_origin(self._module, name))
+        dotted = ".".join(_find_origin(self._module, name))
         return dotted if dotted.split(".")[0] in OURS and dotted in sys.modules else None
 
-    def _variable(self, name: str) -> str:
+    def _write_variable(self, name: str) -> str:
         return f"variable{self._variables.setdefault(name, len(self._variables))}"
 
 
@@ -153,30 +156,36 @@ def _is_builtin(name: str) -> bool:
     return hasattr(builtins, name)
 
 
-def _origin(module: str, name: str) -> Definition:
+def _find_origin(module: str, name: str) -> Definition:
     """Where it is defined, through as many imports as there are."""
-    node = _top(module).get(name, [None])[0]
+    node = _top_level_statements(module).get(name, [None])[0]
     if node is None:
-        packed = (star.module for star in _top(module).get("*", []) if isinstance(star, ast.ImportFrom) and star.module)
-        return next((_origin(inner, name) for inner in packed if name in _top(inner)), (module, name))
+        packed = (
+            star.module
+            for star in _top_level_statements(module).get("*", [])
+            if isinstance(star, ast.ImportFrom) and star.module
+        )
+        return next(
+            (_find_origin(inner, name) for inner in packed if name in _top_level_statements(inner)), (module, name)
+        )
     if isinstance(node, ast.Import):
         alias = next(alias for alias in node.names if (alias.asname or alias.name) == name)
         return alias.name, ""
     if isinstance(node, ast.ImportFrom) and node.module:
         alias = next(alias for alias in node.names if (alias.asname or alias.name) == name)
         if node.module.split(".")[0] in OURS and f"{node.module}.{alias.name}" not in sys.modules:
-            return _origin(node.module, alias.name)
+            return _find_origin(node.module, alias.name)
         return node.module, alias.name
     return module, name
 
 
-def _nodes(module: str, name: str) -> Iterable[ast.AST]:
+def _nodes_of(module: str, name: str) -> Iterable[ast.AST]:
     """The statements that define it; none where it is a whole module."""
-    return _top(module).get(name, [])
+    return _top_level_statements(module).get(name, [])
 
 
 @cache
-def _top(module: str) -> dict[str, list[ast.AST]]:
+def _top_level_statements(module: str) -> dict[str, list[ast.AST]]:
     """The statements at the top of a module, by the names that they define."""
     file = importlib.import_module(module).__file__
     statements: dict[str, list[ast.AST]] = {}

@@ -27,7 +27,7 @@ def defined(projected_story, conn):
 
 
 @pytest.fixture
-def run(system, tmp_path):
+def run_export(system, tmp_path):
     def export(*options, url=system.settings.database_url):
         output = tmp_path / "out"
         done = CliRunner().invoke(
@@ -48,8 +48,8 @@ def lines(output, view):
     return [json.loads(line) for name in names for line in (output / name).read_text().split("\n")[:-1]]
 
 
-def test_all_events_and_views_are_in_files_that_the_manifest_names(defined, run, conn):
-    done, output = run()
+def test_all_events_and_views_are_in_files_that_the_manifest_names(defined, run_export, conn):
+    done, output = run_export()
 
     assert done.exit_code == 0, done.output
     about, log = manifest(output), list(defined.store.history())
@@ -69,12 +69,12 @@ def test_all_events_and_views_are_in_files_that_the_manifest_names(defined, run,
     assert about["headHash"] == conn.execute("SELECT hash FROM log.head").fetchone()[0].hex()
 
 
-def test_the_next_export_takes_only_what_is_new(defined, run):
-    run("--view", "events")
+def test_the_next_export_takes_only_what_is_new(defined, run_export):
+    run_export("--view", "events")
     before = defined.store.head()
     defined.company("Another")
 
-    done, output = run("--view", "events", "--json")
+    done, output = run_export("--view", "events", "--json")
 
     spans = [
         (file["afterPosition"], file["untilPosition"]) for file in json.loads(done.output.splitlines()[-1])["files"]
@@ -83,7 +83,7 @@ def test_the_next_export_takes_only_what_is_new(defined, run):
     assert [one["position"] for one in lines(output, "events")] == list(range(1, defined.store.head() + 1))
 
 
-def test_an_export_that_was_cut_off_goes_on_with_the_next_file(defined, run, monkeypatch):
+def test_an_export_that_was_cut_off_goes_on_with_the_next_file(defined, run_export, monkeypatch):
     monkeypatch.setattr(command, "PART", 20)
     written, add = [], command._add
 
@@ -95,14 +95,14 @@ def test_an_export_that_was_cut_off_goes_on_with_the_next_file(defined, run, mon
         add(output, manifest, name, *rest)
 
     monkeypatch.setattr(command, "_add", killed)
-    run("--view", "events")
+    run_export("--view", "events")
     monkeypatch.setattr(
         command,
         "_add",
         lambda output, manifest, name, *rest: (written.append(name), add(output, manifest, name, *rest)),
     )
 
-    done, output = run("--view", "events")
+    done, output = run_export("--view", "events")
 
     assert done.exit_code == 0
     assert len(written) == len(set(written)) == -(-defined.store.head() // 20)
@@ -110,12 +110,12 @@ def test_an_export_that_was_cut_off_goes_on_with_the_next_file(defined, run, mon
     assert not list(output.glob("*.part"))
 
 
-def test_one_company_and_a_time_can_be_selected(defined, run):
+def test_one_company_and_a_time_can_be_selected(defined, run_export):
     log = list(defined.store.history())
     company = next(recorded.company_id for recorded in log if recorded.company_id)
     begin, end = log[len(log) // 3].at, log[2 * len(log) // 3].at
 
-    _, output = run(
+    _, output = run_export(
         "--company", str(company), "--from", f"{begin:%Y-%m-%dT%H:%M:%S}", "--to", f"{end:%Y-%m-%dT%H:%M:%S}"
     )
 
@@ -126,8 +126,8 @@ def test_one_company_and_a_time_can_be_selected(defined, run):
     assert {one["company_id"] for view in VIEWS for one in lines(output, view)} == {str(company)}
 
 
-def test_csv_has_a_header_and_the_same_rows(defined, run, conn):
-    _, output = run("--format", "csv")
+def test_csv_has_a_header_and_the_same_rows(defined, run_export, conn):
+    _, output = run_export("--format", "csv")
 
     for file in manifest(output)["files"]:
         with (output / file["name"]).open(newline="") as text:
@@ -137,9 +137,9 @@ def test_csv_has_a_header_and_the_same_rows(defined, run, conn):
             assert list(found[0]) == list(VIEWS[file["view"]].columns)
 
 
-def test_parquet_has_typed_columns(defined, run, conn):
+def test_parquet_has_typed_columns(defined, run_export, conn):
 
-    done, output = run("--format", "parquet")
+    done, output = run_export("--format", "parquet")
 
     assert done.exit_code == 0, done.output
     for file in manifest(output)["files"]:
@@ -155,36 +155,36 @@ def test_parquet_has_typed_columns(defined, run, conn):
     assert json.loads(events["event"][0].as_py())["type"] == events["name"][0].as_py()
 
 
-def test_without_pyarrow_parquet_is_refused_in_a_sentence(defined, run, monkeypatch):
+def test_without_pyarrow_parquet_is_refused_in_a_sentence(defined, run_export, monkeypatch):
     monkeypatch.setattr(export_files, "has_parquet", lambda: False)
 
-    done, _ = run("--format", "parquet")
+    done, _ = run_export("--format", "parquet")
 
     assert (done.exit_code, "pip install 'routines[parquet]'" in done.output) == (1, True)
 
 
-def test_other_options_and_other_files_are_refused(defined, run, tmp_path):
-    run("--view", "events")
+def test_other_options_and_other_files_are_refused(defined, run_export, tmp_path):
+    run_export("--view", "events")
 
-    other, _ = run("--view", "events", "--format", "csv")
+    other, _ = run_export("--view", "events", "--format", "csv")
 
     assert (other.exit_code, "other options" in other.output) == (1, True)
     (tmp_path / "out" / "manifest.json").unlink()
-    strange, _ = run()
+    strange, _ = run_export()
     assert (strange.exit_code, "has other files in it" in strange.output) == (1, True)
 
 
-def test_a_log_that_has_lost_its_end_is_noticed(defined, run, tmp_path):
-    _, output = run("--view", "events")
+def test_a_log_that_has_lost_its_end_is_noticed(defined, run_export, tmp_path):
+    _, output = run_export("--view", "events")
     about = manifest(output)
     (output / "manifest.json").write_text(json.dumps(about | {"position": about["position"] + 10}))
 
-    done, _ = run("--view", "events")
+    done, _ = run_export("--view", "events")
 
     assert (done.exit_code, "restored" in done.output) == (1, True)
 
 
-def test_the_login_of_an_analyst_is_enough(defined, run, admin_url):
+def test_the_login_of_an_analyst_is_enough(defined, run_export, admin_url):
     with bootstrap.READING.connect(admin_url) as conn:
         conn.execute("SET ROLE routines_analyst")
         head, digest = exports.read_head(conn)
@@ -195,24 +195,24 @@ def test_the_login_of_an_analyst_is_enough(defined, run, admin_url):
     assert content.count(b"\n") == text.rows > 0
 
 
-def test_texts_with_line_breaks_quotes_and_control_characters_are_whole(defined, run, conn):
+def test_texts_with_line_breaks_quotes_and_control_characters_are_whole(defined, run_export, conn):
     title = 'He said "no",\r\n\ttwice \\ \x7f\u2028'
     routine = defined.routine(defined.company(), None, title=title, status="paused")
     defined.project_all()
 
-    _, output = run("--view", "routines")
+    _, output = run_export("--view", "routines")
 
     (row,) = (one for one in lines(output, "routines") if one["id"] == str(routine))
     assert row["title"] == title
 
 
-def test_no_text_in_csv_is_a_formula(defined, run):
+def test_no_text_in_csv_is_a_formula(defined, run_export):
     company = defined.company()
     for title in ("=1+1", "1+1"):
         defined.routine(company, None, title=title, status="paused")
     defined.project_all()
 
-    _, output = run("--format", "csv", "--view", "routines")
+    _, output = run_export("--format", "csv", "--view", "routines")
 
     with (output / "routines.csv").open(newline="") as text:
         titles = {row["title"] for row in csv.DictReader(text)}
@@ -220,8 +220,8 @@ def test_no_text_in_csv_is_a_formula(defined, run):
     assert "=1+1" not in titles
 
 
-def test_duckdb_answers_the_questions_of_the_page_from_an_export_as_postgres_does(defined, run, conn, tmp_path):
-    _, output = run("--format", "parquet")
+def test_duckdb_answers_the_questions_of_the_page_from_an_export_as_postgres_does(defined, run_export, conn, tmp_path):
+    _, output = run_export("--format", "parquet")
     lake = duckdb.connect()
     lake.execute("SET TimeZone = 'UTC'")
     lake.execute("CREATE SCHEMA analytics")
@@ -234,17 +234,17 @@ def test_duckdb_answers_the_questions_of_the_page_from_an_export_as_postgres_doe
 
 def plain(rows):
     """The rows in one order, since neither database promises that of equals, with values as text where types differ."""
-    return sorted([_plain(value) for value in row] for row in rows)
+    return sorted([_plain_text(value) for value in row] for row in rows)
 
 
-def _plain(value):
+def _plain_text(value):
     if isinstance(value, str) and value.startswith("{"):
         value = json.loads(value)
     return repr(float(value)) if isinstance(value, int | float | Decimal) else str(value)
 
 
-def test_pandas_reads_an_export(defined, run):
-    _, output = run("--format", "parquet", "--view", "runs")
+def test_pandas_reads_an_export(defined, run_export):
+    _, output = run_export("--format", "parquet", "--view", "runs")
 
     runs = pd.read_parquet(output / "runs.parquet")
 

@@ -41,7 +41,7 @@ LEAVE = (  # the hot tables
 
 
 @pytest.fixture
-def old(story: Story) -> tuple[UUID, UUID]:
+def old_routine(story: Story) -> tuple[UUID, UUID]:
     """A company, and its routine with a long history among others with a short one."""
     company = story.company()
     agent = story.agent(company)
@@ -93,12 +93,15 @@ def values_of(conn: Connection, company: UUID, routine: UUID) -> dict[str, tuple
     runs = {"routine_id": routine, "before": None}
     halfway = runs | {"before": run_history.position(conn, routine, UUID(md5(b"run500").hexdigest()))}
     period = (datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
-    of_company = run_history.asked(company, run_history.CompanyFilters(), period)
-    failed = run_history.asked(company, run_history.CompanyFilters(status=("failed",)), period)
+    of_company = run_history.values_of_query(company, run_history.CompanyFilters(), period)
+    failed = run_history.values_of_query(company, run_history.CompanyFilters(status=("failed",)), period)
     return {
-        "all routines": (routines.WHOLE_LIST, routines.asked(company)),
-        "a page of routines": (routines.WHOLE_LIST, routines.asked(company, limit=101)),
-        "a search of routines": (routines.LIST, routines.asked(company, routines.Filters(q="check"), limit=101)),
+        "all routines": (routines.WHOLE_LIST, routines.values_of_query(company)),
+        "a page of routines": (routines.WHOLE_LIST, routines.values_of_query(company, limit=101)),
+        "a search of routines": (
+            routines.LIST,
+            routines.values_of_query(company, routines.Filters(q="check"), limit=101),
+        ),
         "the recent runs of a routine": (run_history.RECENT, {"limit": routines.RECENT_RUNS, **runs}),
         "the first page of runs": (run_history.RECENT, {"limit": 51, **runs}),
         "a later page of runs": (run_history.RECENT, {"limit": 51, **halfway}),
@@ -109,11 +112,11 @@ def values_of(conn: Connection, company: UUID, routine: UUID) -> dict[str, tuple
     }
 
 
-def test_no_list_costs_more_because_its_routines_ran_more_often(conn: Connection, old: tuple[UUID, UUID]):
+def test_no_list_costs_more_because_its_routines_ran_more_often(conn: Connection, old_routine: tuple[UUID, UUID]):
     costs: dict[str, list[float]] = {}
     for runs in (FEW, MANY):
-        grow(conn, old[1], runs)
-        for name, (docs, values) in values_of(conn, *old).items():
+        grow(conn, old_routine[1], runs)
+        for name, (docs, values) in values_of(conn, *old_routine).items():
             plan = planned(conn, "EXPLAIN (FORMAT JSON) ", docs, **values)
             assert [] == read_whole(plan), name
             costs.setdefault(name, []).append(plan["Total Cost"])
@@ -123,14 +126,14 @@ def test_no_list_costs_more_because_its_routines_ran_more_often(conn: Connection
 
 
 def test_the_runs_of_a_day_are_counted_by_the_index_also_where_they_are_most_of_all_runs(
-    conn: Connection, old: tuple[UUID, UUID]
+    conn: Connection, old_routine: tuple[UUID, UUID]
 ):
-    grow(conn, old[1], FEW)
+    grow(conn, old_routine[1], FEW)
     since, until = datetime(2000, 1, 1, tzinfo=UTC), datetime(2000, 1, 2, tzinfo=UTC)
     asked = (overview.STATUSES, overview.SOURCES)
     counts = {
-        overview._RUNS: (old[0], since, overview.MOST_COUNTED, *asked),
-        overview._BY_HOUR: (old[0], overview.MOST_AN_HOUR, *asked, since, until),
+        overview._RUNS: (old_routine[0], since, overview.MOST_COUNTED, *asked),
+        overview._BY_HOUR: (old_routine[0], overview.MOST_AN_HOUR, *asked, since, until),
     }
     for query, values in counts.items():
         with overview._by_index(conn):
@@ -139,11 +142,11 @@ def test_the_runs_of_a_day_are_counted_by_the_index_also_where_they_are_most_of_
         assert [] == read_whole(row[0][0]["Plan"])
 
 
-def test_no_list_reads_more_rows_because_its_routines_ran_more_often(conn: Connection, old: tuple[UUID, UUID]):
+def test_no_list_reads_more_rows_because_its_routines_ran_more_often(conn: Connection, old_routine: tuple[UUID, UUID]):
     read: dict[str, list[int]] = {}
     for runs in (FEW, MANY):
-        grow(conn, old[1], runs)
-        for name, (docs, values) in values_of(conn, *old).items():
+        grow(conn, old_routine[1], runs)
+        for name, (docs, values) in values_of(conn, *old_routine).items():
             plan = planned(conn, "EXPLAIN (ANALYZE, TIMING OFF, BUFFERS OFF, FORMAT JSON) ", docs, **values)
             rows = [
                 round((node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"])
@@ -155,20 +158,22 @@ def test_no_list_reads_more_rows_because_its_routines_ran_more_often(conn: Conne
         assert few == many <= 200, name
 
 
-def test_the_plans_that_are_kept_for_any_values_do_not_read_a_history_whole(conn: Connection, old: tuple[UUID, UUID]):
-    grow(conn, old[1], MANY)
-    for name, (docs, values) in values_of(conn, *old).items():
+def test_the_plans_that_are_kept_for_any_values_do_not_read_a_history_whole(
+    conn: Connection, old_routine: tuple[UUID, UUID]
+):
+    grow(conn, old_routine[1], MANY)
+    for name, (docs, values) in values_of(conn, *old_routine).items():
         if docs._prepared:
             plan = planned(conn, "EXPLAIN (GENERIC_PLAN, FORMAT JSON) ", docs, **values)
             assert [] == read_whole(plan), name
 
 
-def test_a_history_that_is_cold_is_not_read_whole_either(conn: Connection, old: tuple[UUID, UUID]):
+def test_a_history_that_is_cold_is_not_read_whole_either(conn: Connection, old_routine: tuple[UUID, UUID]):
     read: dict[str, list[int]] = {}
     for runs in (FEW, MANY):
-        grow(conn, old[1], runs)
+        grow(conn, old_routine[1], runs)
         chill(conn)
-        for name, (docs, values) in values_of(conn, *old).items():
+        for name, (docs, values) in values_of(conn, *old_routine).items():
             plan = planned(conn, "EXPLAIN (ANALYZE, TIMING OFF, BUFFERS OFF, FORMAT JSON) ", docs, **values)
             assert [] == read_whole(plan), name
             rows = [round(node["Actual Rows"] * node["Actual Loops"]) for node in nodes(plan)]

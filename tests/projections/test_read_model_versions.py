@@ -70,7 +70,7 @@ notes = ReadModel(name="notes", version=1, tables=(NOTE,), schema="", fold=fold,
 @pytest.fixture
 def digest_of(monkeypatch):
     """The digest of a read model `notes` whose module has this text."""
-    statements_of = digests._top
+    statements_of = digests._top_level_statements
 
     def digest(text):
         top = {}
@@ -78,7 +78,9 @@ def digest_of(monkeypatch):
             for name in digests._defined_by(node):
                 top.setdefault(name, []).append(node)
         monkeypatch.setattr(
-            digests, "_top", lambda module: top if module == "projections.notes" else statements_of(module)
+            digests,
+            "_top_level_statements",
+            lambda module: top if module == "projections.notes" else statements_of(module),
         )
         return digests.Tree(("projections.notes", "notes")).digest()
 

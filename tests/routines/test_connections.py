@@ -281,15 +281,15 @@ def test_a_session_that_may_not_write_is_not_opened_and_not_kept(settings, alter
         for conn in taken(system.pool, 10):
             conn.execute("SET default_transaction_read_only = on")
         alter(default_transaction_read_only="on")
-        assert appended(system) is None
+        assert append_or_none(system) is None
         with pytest.raises(psycopg.OperationalError, match="read-only"):
             bootstrap.connect(settings)
 
         alter(default_transaction_read_only="off")
-        wait_for(lambda: appended(system))
+        wait_for(lambda: append_or_none(system))
 
 
-def appended(system):
+def append_or_none(system):
     """None while nothing is recorded; an outcome that is not known would be raised."""
     try:
         return system.store.append(stream(1))

@@ -17,7 +17,7 @@ from routines import bootstrap
 from routines.cli import main
 from routines.commands import failures
 from routines.connections import Profile
-from routines.migrations import known, migrate
+from routines.migrations import known_migrations, migrate
 from routines.postgres import cluster
 from routines.postgres.cluster import LocalPostgres
 from routines.settings import Settings
@@ -65,7 +65,7 @@ def leaves(group: click.Group, *path: str) -> Iterator[str]:
             yield " ".join((*path, name))
 
 
-def run(url, command, key_file):
+def run_command(url, command, key_file):
     env = {"ROUTINES_DATABASE_URL": url, "ROUTINES_KEY_FILE": str(key_file)}
     done = CliRunner().invoke(main, command.split(), env=env)
     assert done.exception is None or isinstance(done.exception, SystemExit), (command, done.exception)
@@ -74,11 +74,11 @@ def run(url, command, key_file):
 
 
 @pytest.fixture
-def says(tmp_path):
+def commands_that_say_otherwise(tmp_path):
     """Which of the commands do not end with 1 and a sentence that holds the words."""
 
     def ask(url, commands, *words):
-        answers = {command: run(url, command, tmp_path / "secret.keys") for command in commands}
+        answers = {command: run_command(url, command, tmp_path / "secret.keys") for command in commands}
         return {
             command: said
             for command, (code, said) in answers.items()
@@ -89,7 +89,7 @@ def says(tmp_path):
 
 
 @pytest.fixture
-def empty(postgres) -> Iterator[str]:
+def empty_database(postgres) -> Iterator[str]:
     """The superuser's URL of a database with nothing in it."""
     name = f"test_{uuid4().hex}"
     with psycopg.connect(postgres.url("postgres", "postgres"), autocommit=True) as admin:
@@ -105,57 +105,67 @@ def test_every_command_is_tried():
     assert named == set(leaves(main))
 
 
-def test_a_server_that_does_not_answer(says):
+def test_a_server_that_does_not_answer(commands_that_say_otherwise):
     """The processes wait for it."""
     url = "postgresql://routines_service@127.0.0.1:1/routines"
 
-    assert {} == says(url, [name for name in COMMANDS if name not in PROCESSES], "Connection refused", "is it running")
+    assert {} == commands_that_say_otherwise(
+        url, [name for name in COMMANDS if name not in PROCESSES], "Connection refused", "is it running"
+    )
 
 
-def test_a_database_that_does_not_exist(says, postgres):
+def test_a_database_that_does_not_exist(commands_that_say_otherwise, postgres):
     url = postgres.url("postgres", "nowhere")
 
-    assert {} == says(url, COMMANDS, 'database "nowhere" does not exist', "CREATE DATABASE")
+    assert {} == commands_that_say_otherwise(url, COMMANDS, 'database "nowhere" does not exist', "CREATE DATABASE")
 
 
-def test_a_login_that_the_server_refuses(says, postgres):
-    assert {} == says(postgres.url("nobody"), COMMANDS, "authentication failed", "correct the user and the password")
+def test_a_login_that_the_server_refuses(commands_that_say_otherwise, postgres):
+    assert {} == commands_that_say_otherwise(
+        postgres.url("nobody"), COMMANDS, "authentication failed", "correct the user and the password"
+    )
 
 
-def test_a_database_that_is_not_prepared(says, empty):
-    assert {} == says(empty, [name for name in COMMANDS if name != "init"], INIT)
+def test_a_database_that_is_not_prepared(commands_that_say_otherwise, empty_database):
+    assert {} == commands_that_say_otherwise(empty_database, [name for name in COMMANDS if name != "init"], INIT)
 
 
-def test_a_database_that_is_prepared_in_part(says, empty):
+def test_a_database_that_is_prepared_in_part(commands_that_say_otherwise, empty_database):
     """To read the log needs no more than the log."""
-    migrate(empty, known()[:3])
+    migrate(empty_database, known_migrations()[:3])
 
-    assert {} == says(empty, [name for name in COMMANDS if name not in ("init", *LOG_READERS)], INIT)
+    assert {} == commands_that_say_otherwise(
+        empty_database, [name for name in COMMANDS if name not in ("init", *LOG_READERS)], INIT
+    )
 
 
-def test_a_database_of_a_newer_version(says, admin_url):
+def test_a_database_of_a_newer_version(commands_that_say_otherwise, admin_url):
     """The log of any version can be read."""
     with psycopg.connect(admin_url, autocommit=True) as conn:
         conn.execute("INSERT INTO log.migrations VALUES (9999, '9999_next', 'hash', '9.1.0')")
 
-    assert {} == says(admin_url, [name for name in COMMANDS if name not in LOG_READERS], "Install 9.1.0 or later")
+    assert {} == commands_that_say_otherwise(
+        admin_url, [name for name in COMMANDS if name not in LOG_READERS], "Install 9.1.0 or later"
+    )
 
 
-def test_a_login_without_the_rights(says, admin_url):
+def test_a_login_without_the_rights(commands_that_say_otherwise, admin_url):
     url = admin_url.replace("postgres@", "routines_auditor@")
 
     of_service = [name for name in COMMANDS if name not in ("init", *LOG_READERS)]
-    assert {} == says(
+    assert {} == commands_that_say_otherwise(
         url, of_service, "routines_auditor may not act as routines_service", "take a login of the service"
     )
-    assert {} == says(url, ["init"], "may not prepare this database", "owner first")
+    assert {} == commands_that_say_otherwise(url, ["init"], "may not prepare this database", "owner first")
     with psycopg.connect(admin_url, autocommit=True) as conn:
         conn.execute("REVOKE ALL ON SCHEMA log FROM routines_auditor")
-    assert {} == says(url, LOG_READERS[1:], "This login may not do that")
+    assert {} == commands_that_say_otherwise(url, LOG_READERS[1:], "This login may not do that")
 
 
-def test_a_key_file_that_is_missing(says, settings):
-    assert {} == says(settings.database_url, SECRETS, "The secrets cannot be opened now", "secret.keys")
+def test_a_key_file_that_is_missing(commands_that_say_otherwise, settings):
+    assert {} == commands_that_say_otherwise(
+        settings.database_url, SECRETS, "The secrets cannot be opened now", "secret.keys"
+    )
 
 
 def test_what_happens_in_the_middle_of_the_work_is_a_sentence_too():
@@ -182,7 +192,7 @@ def test_what_happens_in_the_middle_of_the_work_is_a_sentence_too():
 
 
 @pytest.fixture(scope="module")
-def standby(tmp_path_factory) -> Iterator[str]:
+def standby_server(tmp_path_factory) -> Iterator[str]:
     """The superuser's URL of a server that follows another, which is away: it can be read, and takes no changes."""
     server = LocalPostgres(tmp_path_factory.mktemp("standby"), durable=False, roles=("postgres",))
     server.start()
@@ -198,18 +208,18 @@ def standby(tmp_path_factory) -> Iterator[str]:
     server.stop()
 
 
-def test_a_standby_is_neither_prepared_nor_worked_on(says, standby, tmp_path):
+def test_a_standby_is_neither_prepared_nor_worked_on(commands_that_say_otherwise, standby_server, tmp_path):
     """The processes wait until it has become the primary. An auditor may read it."""
     refused = [name for name in COMMANDS if name not in (*PROCESSES, *LOG_READERS)]
     why = "takes no changes here", "take the address of the primary, not of a standby"
-    assert {} == says(standby, refused, *why)
-    code, said = run(standby, f"up --port 0 --data-dir {tmp_path / 'data'}", tmp_path / "secret.keys")
+    assert {} == commands_that_say_otherwise(standby_server, refused, *why)
+    code, said = run_command(standby_server, f"up --port 0 --data-dir {tmp_path / 'data'}", tmp_path / "secret.keys")
     assert (1, True) == (code, all(word in said for word in why))
-    assert 0 == run(standby, "log", tmp_path / "secret.keys")[0]
+    assert 0 == run_command(standby_server, "log", tmp_path / "secret.keys")[0]
 
 
-def test_of_several_servers_the_one_is_taken_that_may_be_written(standby, postgres):
-    hosts = [str(conninfo_to_dict(url)["host"]) for url in (standby, postgres.url("postgres"))]
+def test_of_several_servers_the_one_is_taken_that_may_be_written(standby_server, postgres):
+    hosts = [str(conninfo_to_dict(url)["host"]) for url in (standby_server, postgres.url("postgres"))]
 
     with Profile().connect(f"postgresql://postgres@/postgres?host={','.join(hosts)}") as conn:
         assert (False,) == conn.execute("SELECT pg_is_in_recovery()").fetchone()

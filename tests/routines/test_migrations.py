@@ -12,7 +12,7 @@ from psycopg.sql import SQL, Identifier
 
 from routines import bootstrap, migrations
 from routines.cli import main
-from routines.migrations import Migration, known, migrate
+from routines.migrations import Migration, known_migrations, migrate
 from routines.postgres.cluster import LocalPostgres
 from routines.prerequisites import CannotMigrate
 from routines.settings import Settings
@@ -72,7 +72,7 @@ def applied(url):
     return [name for (name,) in ask(url, "SELECT name FROM log.migrations WHERE number > 0 ORDER BY number")]
 
 
-def run(url, *arguments):
+def run_command(url, *arguments):
     done = CliRunner().invoke(main, arguments, env={"ROUTINES_DATABASE_URL": url})
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     return done.exit_code, done.output
@@ -101,16 +101,16 @@ def test_the_owner_of_a_database_prepares_it_and_everyone_works_as_the_service(f
 
 
 def test_released_migrations_are_as_they_were_released():
-    found = {migration.name: migration.sha256 for migration in known()}
+    found = {migration.name: migration.sha256 for migration in known_migrations()}
 
     assert RELEASED == found, "A released file is never edited; a new one is added to RELEASED with its hash"
-    assert list(range(1, len(found) + 1)) == [migration.number for migration in known()]
+    assert list(range(1, len(found) + 1)) == [migration.number for migration in known_migrations()]
 
 
 def test_migrations_are_recorded_with_who_applied_them(url):
     migrate(url)
 
-    assert [migration.name for migration in known()] == applied(url)
+    assert [migration.name for migration in known_migrations()] == applied(url)
     assert [(migrations.VERSION,)] == ask(url, "SELECT DISTINCT program FROM log.migrations")
     assert [(True,)] == ask(url, "SELECT bool_and(applied_at <= now()) FROM log.migrations")
 
@@ -126,10 +126,10 @@ def test_a_migration_alters_any_table_of_ours_once_and_in_order(url):
         migration(NEXT + 3, "ALTER TABLE log.events ALTER COLUMN site SET DEFAULT 'here'"),
     ]
 
-    migrate(url, [*known(), *more])
-    migrate(url, [*known(), *more])
+    migrate(url, [*known_migrations(), *more])
+    migrate(url, [*known_migrations(), *more])
 
-    assert [one.name for one in (*known(), *more)] == applied(url)
+    assert [one.name for one in (*known_migrations(), *more)] == applied(url)
     columns = (
         "SELECT table_name, column_name FROM information_schema.columns WHERE column_name IN ('site', 'note', 'hint')"
     )
@@ -137,7 +137,7 @@ def test_a_migration_alters_any_table_of_ours_once_and_in_order(url):
 
 
 def test_several_processes_at_once_apply_each_migration_once(url):
-    slow = [*known(), migration(NEXT, "SELECT pg_sleep(0.2); CREATE TABLE log.once (n int)")]
+    slow = [*known_migrations(), migration(NEXT, "SELECT pg_sleep(0.2); CREATE TABLE log.once (n int)")]
     wrong = []
 
     def start():
@@ -161,14 +161,14 @@ def test_a_migration_that_fails_changes_nothing_and_is_tried_again(url):
     broken = migration(NEXT + 1, "CREATE TABLE log.half (n int); SELECT 1/0")
 
     with pytest.raises(CannotMigrate, match=f"{NEXT + 1:04}_next failed and has changed nothing: division by zero"):
-        migrate(url, [*known(), migration(NEXT, "CREATE TABLE log.whole (n int)"), broken])
+        migrate(url, [*known_migrations(), migration(NEXT, "CREATE TABLE log.whole (n int)"), broken])
 
     assert [("whole",)] == ask(url, "SELECT relname FROM pg_class WHERE relname IN ('half', 'whole')")
     assert f"{NEXT:04}_next" == applied(url)[-1]
     migrate(
         url,
         [
-            *known(),
+            *known_migrations(),
             migration(NEXT, "CREATE TABLE log.whole (n int)"),
             migration(NEXT + 1, "CREATE TABLE log.half (n int)"),
         ],
@@ -183,13 +183,13 @@ def test_a_migration_that_has_to_wait_for_a_table_gives_up_so_that_writers_do_no
     with psycopg.connect(url) as reader:
         reader.execute("SELECT count(*) FROM log.events")
         with pytest.raises(CannotMigrate, match=f"{NEXT:04}_next waited 50ms for a table"):
-            migrate(url, [*known(), migration(NEXT, "ALTER TABLE log.events ADD COLUMN region text")])
+            migrate(url, [*known_migrations(), migration(NEXT, "ALTER TABLE log.events ADD COLUMN region text")])
 
     assert f"{NEXT:04}_next" not in applied(url)
 
 
 def test_a_database_that_a_newer_version_wrote_is_left_alone(url):
-    migrate(url, [*known(), migration(NEXT, "SELECT 1", "accounts")])
+    migrate(url, [*known_migrations(), migration(NEXT, "SELECT 1", "accounts")])
     with psycopg.connect(url, autocommit=True) as conn:
         conn.execute("UPDATE log.migrations SET program = '9.1.0' WHERE number = %s", (NEXT,))
     before = structure(url)
@@ -199,7 +199,7 @@ def test_a_database_that_a_newer_version_wrote_is_left_alone(url):
 
     assert before == structure(url)
     for command in (["init"], ["web"], ["scheduler"], ["projector"], ["delivery"]):
-        code, said = run(url, *command)
+        code, said = run_command(url, *command)
         assert (code, "Install 9.1.0 or later" in said) == (1, True), said
 
 
@@ -224,17 +224,17 @@ def test_functions_of_an_older_version_are_replaced(url):
 
 
 def test_an_applied_file_that_was_edited_is_refused(url):
-    migrate(url, [*known(), migration(NEXT, "SELECT 1")])
+    migrate(url, [*known_migrations(), migration(NEXT, "SELECT 1")])
 
     with pytest.raises(CannotMigrate, match="another content"):
-        migrate(url, [*known(), migration(NEXT, "SELECT 2")])
+        migrate(url, [*known_migrations(), migration(NEXT, "SELECT 2")])
 
 
 def test_a_file_whose_number_is_below_what_is_applied_is_refused(url):
-    migrate(url, [*known(), migration(NEXT + 1, "SELECT 1")])
+    migrate(url, [*known_migrations(), migration(NEXT + 1, "SELECT 1")])
 
     with pytest.raises(CannotMigrate, match=f"{NEXT:04}_late was not applied before {NEXT + 1:04}_next"):
-        migrate(url, [*known(), migration(NEXT, "SELECT 1", "late"), migration(NEXT + 1, "SELECT 1")])
+        migrate(url, [*known_migrations(), migration(NEXT, "SELECT 1", "late"), migration(NEXT + 1, "SELECT 1")])
 
 
 def test_a_database_from_before_there_was_a_record_is_brought_over_by_the_same_way(url, admin_url):
@@ -246,16 +246,16 @@ def test_a_database_from_before_there_was_a_record_is_brought_over_by_the_same_w
             "ALTER TABLE read_models.positions DROP COLUMN wanted, DROP COLUMN rebuilt_to, DROP COLUMN cold_to"
         )
 
-    assert run(url, "web")[0] == 1
+    assert run_command(url, "web")[0] == 1
     bootstrap.prepare(Settings(database_url=url))
 
     assert structure(admin_url) == structure(url)
 
 
 def test_a_process_of_a_newer_version_says_that_init_comes_first(url):
-    migrate(url, known()[:3])
+    migrate(url, known_migrations()[:3])
 
-    code, said = run(url, "scheduler")
+    code, said = run_command(url, "scheduler")
 
     assert code == 1
     assert "run `routines init` of it first, see docs/upgrading.md" in said

@@ -20,7 +20,7 @@ from projections.engine import positions
 from routines import bootstrap, migrations, roles
 from routines.bootstrap import System
 from routines.cli import main
-from routines.migrations import known, migrate
+from routines.migrations import known_migrations, migrate
 from routines.postgres.cluster import LocalPostgres
 from routines.prerequisites import LEAST_VERSION
 from routines.settings import Settings
@@ -36,20 +36,20 @@ OLDEST = Path(f"/usr/lib/postgresql/{LEAST_VERSION}/bin")
 LOGINS = ("postgres", "routines_service", "routines_auditor", "landlord", "neighbour")
 
 
-def run(url, *arguments):
+def run_command(url, *arguments):
     done = CliRunner().invoke(main, arguments, env={"ROUTINES_DATABASE_URL": url})
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     return done.exit_code, done.output
 
 
 def first_line(url, *arguments):
-    code, said = run(url, *arguments)
+    code, said = run_command(url, *arguments)
     return code, said.splitlines()[0]
 
 
 def assert_not_ready(url, *commands):
     for command in commands or ("web",):
-        code, said = run(url, command)
+        code, said = run_command(url, command)
         assert (1, True) == (code, "run `routines init`" in said), said
 
 
@@ -102,7 +102,7 @@ class Lost:
 
 
 @pytest.fixture(scope="module")
-def lost(postgres, template, tmp_path_factory) -> Iterator[Lost]:
+def lost_installation(postgres, template, tmp_path_factory) -> Iterator[Lost]:
     name = f"lost_{uuid4().hex}"
     with psycopg.connect(postgres.url("postgres", "postgres"), autocommit=True) as admin:
         admin.execute(SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(template)))
@@ -111,7 +111,7 @@ def lost(postgres, template, tmp_path_factory) -> Iterator[Lost]:
 
 
 @pytest.fixture(scope="module")
-def elsewhere(tmp_path_factory) -> Iterator[LocalPostgres]:
+def other_server(tmp_path_factory) -> Iterator[LocalPostgres]:
     """Another server, without our roles."""
     server = LocalPostgres(tmp_path_factory.mktemp("elsewhere"), durable=False, roles=LOGINS)
     server.start()
@@ -120,10 +120,10 @@ def elsewhere(tmp_path_factory) -> Iterator[LocalPostgres]:
 
 
 @pytest.fixture
-def new_server(elsewhere) -> Iterator[LocalPostgres]:
+def new_server(other_server) -> Iterator[LocalPostgres]:
     """The other server, as if it were new: databases and roles are removed at the end."""
-    yield elsewhere
-    with psycopg.connect(elsewhere.url("postgres", "postgres"), autocommit=True) as admin:
+    yield other_server
+    with psycopg.connect(other_server.url("postgres", "postgres"), autocommit=True) as admin:
         names = admin.execute("SELECT datname FROM pg_database WHERE NOT datistemplate AND datname <> 'postgres'")
         for (name,) in names.fetchall():
             admin.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
@@ -142,21 +142,21 @@ def make(server, name, encoding="UTF8", owner="postgres"):
     return server.url(owner, name)
 
 
-def assert_whole(url, lost):
+def assert_whole(url, lost_installation):
     """After `init` everything is as in a new installation, nothing is lost, and every occurrence fires once."""
     assert (0, "The database is ready.") == first_line(url, "init")
-    assert structure(lost.url) == structure(url)
+    assert structure(lost_installation.url) == structure(url)
     service, auditor = (re.sub("//[a-z]+@", f"//routines_{name}@", url) for name in ("service", "auditor"))
     verdict = fire(service)
     assert (0, 2 * SCHEDULES * MINUTES) == (verdict.faults, verdict.occurrences), verdict
-    assert 0 == run(auditor, "audit", "chain")[0]
+    assert 0 == run_command(auditor, "audit", "chain")[0]
     with psycopg.connect(service, autocommit=True) as conn:
         assert (1,) == conn.execute("SELECT count(*) FROM vault.secrets").fetchone()
     with bootstrap.connect(Settings(database_url=url)) as conn:
         states = positions.status(conn)
         assert (verdict.occurrences,) == conn.execute("SELECT sum(count) FROM analytics.occurrences").fetchone()
     assert [] == [state for state in states if state.behind or state.stopped or state.is_outdated]
-    assert 0 == run(service, "projections", "verify", "run_history")[0]
+    assert 0 == run_command(service, "projections", "verify", "run_history")[0]
     assert (0, "The database is ready.") == first_line(url, "init")
 
 
@@ -164,22 +164,24 @@ def assert_whole(url, lost):
 
 
 @pytest.mark.parametrize("options", [(), ("--no-owner", "--no-acl")], ids=["errors about roles", "no owners"])
-def test_a_dump_in_a_new_server_without_the_roles_is_made_whole(lost, new_server, options):
-    url = restore(lost.dump, new_server, "restored", *options)
+def test_a_dump_in_a_new_server_without_the_roles_is_made_whole(lost_installation, new_server, options):
+    url = restore(lost_installation.dump, new_server, "restored", *options)
 
     assert_not_ready(url, "web", "scheduler", "projector", "delivery", "quotas")
-    assert_whole(url, lost)
+    assert_whole(url, lost_installation)
 
 
-def test_the_owner_of_a_database_restores_and_prepares_it_without_being_a_superuser(lost, new_server):
+def test_the_owner_of_a_database_restores_and_prepares_it_without_being_a_superuser(lost_installation, new_server):
     landlords(new_server, "landlord")
     url = new_server.url("landlord", "house_of_landlord")
-    restore_into(lost, url, "--no-owner", "--no-acl")
+    restore_into(lost_installation, url, "--no-owner", "--no-acl")
 
-    assert_whole(url, lost)
+    assert_whole(url, lost_installation)
 
 
-def test_a_login_that_may_not_create_roles_prepares_a_database_with_roles_that_somebody_has_made(lost, new_server):
+def test_a_login_that_may_not_create_roles_prepares_a_database_with_roles_that_somebody_has_made(
+    lost_installation, new_server
+):
     url = new_server.url("landlord", "house_of_landlord")
     landlords(new_server, "landlord")
     execute(
@@ -189,82 +191,83 @@ def test_a_login_that_may_not_create_roles_prepares_a_database_with_roles_that_s
         "GRANT routines_owner, routines_service TO landlord",
     )
 
-    assert "Board token" in run(url, "init")[1]
-    assert structure(lost.url) == structure(url)
+    assert "Board token" in run_command(url, "init")[1]
+    assert structure(lost_installation.url) == structure(url)
 
 
-def test_a_dump_in_a_new_server_with_the_roles_is_made_whole(lost, new_server):
-    url = restore(lost.dump, new_server, "restored", roles=lost.roles)
+def test_a_dump_in_a_new_server_with_the_roles_is_made_whole(lost_installation, new_server):
+    url = restore(lost_installation.dump, new_server, "restored", roles=lost_installation.roles)
 
     assert_not_ready(url)
-    assert_whole(url, lost)
+    assert_whole(url, lost_installation)
 
 
-def test_a_dump_in_the_same_server_under_another_name_is_made_whole(lost):
+def test_a_dump_in_the_same_server_under_another_name_is_made_whole(lost_installation):
     name = f"copy_{uuid4().hex}"
-    url = restore(lost.dump, lost.postgres, name)
+    url = restore(lost_installation.dump, lost_installation.postgres, name)
     try:
-        assert_whole(url, lost)
+        assert_whole(url, lost_installation)
     finally:
         execute(
-            lost.postgres.url("postgres", "postgres"), SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name))
+            lost_installation.postgres.url("postgres", "postgres"),
+            SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)),
         )
 
 
-def test_a_physical_copy_goes_on_by_itself(lost, new_server, tmp_path):
-    restore(lost.dump, new_server, "restored")
-    run(new_server.url("postgres", "restored"), "init")
+def test_a_physical_copy_goes_on_by_itself(lost_installation, new_server, tmp_path):
+    restore(lost_installation.dump, new_server, "restored")
+    run_command(new_server.url("postgres", "restored"), "init")
     new_server.stop()
     copy = LocalPostgres(copy_files(new_server, tmp_path / "copy"), durable=False, roles=LOGINS)
     new_server.start()
     copy.start()
     try:
-        assert_whole(copy.url("postgres", "restored"), lost)
+        assert_whole(copy.url("postgres", "restored"), lost_installation)
     finally:
         copy.stop()
         shutil.rmtree(copy.home)
 
 
-def test_a_dump_without_read_models_has_them_folded_anew(lost, new_server):
-    url = restore(lost.dump, new_server, "restored", "--exclude-schema=read_models")
+def test_a_dump_without_read_models_has_them_folded_anew(lost_installation, new_server):
+    url = restore(lost_installation.dump, new_server, "restored", "--exclude-schema=read_models")
 
-    assert_whole(url, lost)
+    assert_whole(url, lost_installation)
 
 
-def test_a_log_that_is_older_than_its_read_models_has_them_folded_anew(lost, new_server):
-    url = restore(lost.dump, new_server, "restored")
-    run(url, "init")
+def test_a_log_that_is_older_than_its_read_models_has_them_folded_anew(lost_installation, new_server):
+    url = restore(lost_installation.dump, new_server, "restored")
+    run_command(url, "init")
     fire(url)
     execute(url, "DROP SCHEMA log CASCADE", "DROP SCHEMA vault CASCADE", "DROP INDEX read_models.issue_identifier_idx")
     execute(
         url, "UPDATE read_models.positions SET position = position + 1000", "CREATE SCHEMA log; CREATE SCHEMA vault"
     )
-    restore_into(lost, url, "--schema=log", "--schema=vault")
+    restore_into(lost_installation, url, "--schema=log", "--schema=vault")
 
     assert_not_ready(url)
-    assert_whole(url, lost)
+    assert_whole(url, lost_installation)
 
 
-def restore_into(lost, url, *options):
-    run_program("pg_restore", "--dbname", url, *options, lost.dump, check=False)
+def restore_into(lost_installation, url, *options):
+    run_program("pg_restore", "--dbname", url, *options, lost_installation.dump, check=False)
 
 
-def test_a_dump_over_a_database_that_init_has_prepared_is_refused(lost, new_server):
+def test_a_dump_over_a_database_that_init_has_prepared_is_refused(lost_installation, new_server):
     url = make(new_server, "prepared")
     bootstrap.prepare(Settings(database_url=url))
-    restore_into(lost, url)
+    restore_into(lost_installation, url)
 
-    code, said = run(url, "init")
+    code, said = run_command(url, "init")
 
     assert (1, True) == (code, "into a database that was not empty" in said), said
     assert "restore the dump once more, into an empty database" in said
 
 
-def test_a_restore_that_did_not_finish_is_refused(lost, new_server):
+def test_a_restore_that_did_not_finish_is_refused(lost_installation, new_server):
     url = make(new_server, "half")
-    restore_into(lost, url, "--section=pre-data", "--section=data")
+    restore_into(lost_installation, url, "--section=pre-data", "--section=data")
 
-    code, said = run(url, "init")
+    code, said = run_command(url, "init")
 
     assert (1, True) == (code, "did not finish: log.events lacks a key" in said), said
 
@@ -272,10 +275,10 @@ def test_a_restore_that_did_not_finish_is_refused(lost, new_server):
 # Made in part
 
 
-def test_an_init_that_was_killed_anywhere_is_carried_on(new_server, lost, monkeypatch):
+def test_an_init_that_was_killed_anywhere_is_carried_on(new_server, lost_installation, monkeypatch):
     """Before and after each migration, and before the read models are recorded."""
     url = make(new_server, "half")
-    apply, many = migrations._apply, len(known()) + 1
+    apply, many = migrations._apply, len(known_migrations()) + 1
 
     for steps in range(many + 1):
 
@@ -293,8 +296,8 @@ def test_an_init_that_was_killed_anywhere_is_carried_on(new_server, lost, monkey
             execute(url, "DROP SCHEMA IF EXISTS log, vault, read_models CASCADE")
     monkeypatch.undo()
 
-    assert "Board token" in run(url, "init")[1]
-    assert structure(lost.url) == structure(url)
+    assert "Board token" in run_command(url, "init")[1]
+    assert structure(lost_installation.url) == structure(url)
 
 
 @pytest.mark.parametrize(
@@ -316,7 +319,7 @@ def test_what_a_restore_may_lose_is_asked_for_and_put_right(admin_url, loss, tem
     execute(admin_url, loss)
 
     assert_not_ready(admin_url)
-    assert 0 == run(admin_url, "init")[0]
+    assert 0 == run_command(admin_url, "init")[0]
 
     assert structure(postgres.url("postgres", template)) == structure(admin_url)
     bootstrap.check_prepared(Settings(database_url=admin_url))
@@ -329,7 +332,7 @@ def test_what_a_restore_may_lose_is_asked_for_and_put_right(admin_url, loss, tem
 def test_a_database_that_cannot_hold_every_text_is_refused_before_anything_is_made(new_server, encoding):
     url = make(new_server, "old", encoding)
 
-    code, said = run(url, "init")
+    code, said = run_command(url, "init")
 
     assert (1, True) == (code, f"encoded in {encoding}, which cannot hold every text" in said), said
     assert "CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0" in said
@@ -346,8 +349,8 @@ def test_everything_runs_on_the_oldest_postgres_and_a_neighbour_who_may_create_r
     try:
         landlords(server, "landlord", "neighbour")
         first, second = (server.url(name, f"house_of_{name}") for name in ("landlord", "neighbour"))
-        assert 0 == run(first, "init")[0]
-        code, said = run(second, "init")
+        assert 0 == run_command(first, "init")[0]
+        code, said = run_command(second, "init")
         assert (1, True) == (code, "holds another installation" in said), said
         with psycopg.connect(second) as conn:
             assert LEAST_VERSION == conn.info.server_version // 10_000
@@ -358,7 +361,7 @@ def test_everything_runs_on_the_oldest_postgres_and_a_neighbour_who_may_create_r
             CompanyFixture(system).late(SCHEDULES, MINUTES)
         verdict = fire(server.url("routines_service", "house_of_landlord"))
         assert (0, SCHEDULES * MINUTES) == (verdict.faults, verdict.occurrences), verdict
-        assert 0 == run(server.url("routines_auditor", "house_of_landlord"), "audit", "chain")[0]
+        assert 0 == run_command(server.url("routines_auditor", "house_of_landlord"), "audit", "chain")[0]
     finally:
         server.stop()
         shutil.rmtree(server.home)
@@ -367,7 +370,7 @@ def test_everything_runs_on_the_oldest_postgres_and_a_neighbour_who_may_create_r
 def test_a_postgres_older_than_the_tests_run_on_is_refused(new_server, monkeypatch):
     monkeypatch.setattr("routines.prerequisites.LEAST_VERSION", 99)
 
-    code, said = run(new_server.url("postgres", "postgres"), "init")
+    code, said = run_command(new_server.url("postgres", "postgres"), "init")
 
     assert (1, True) == (code, "Routines needs Postgres 99 or later" in said), said
 
@@ -387,34 +390,34 @@ def landlords(server, *names):
 def test_a_second_installation_in_a_server_is_refused_and_gets_no_right(new_server):
     landlords(new_server, "landlord", "neighbour")
     first, second = (new_server.url(name, f"house_of_{name}") for name in ("landlord", "neighbour"))
-    assert 0 == run(first, "init")[0]
+    assert 0 == run_command(first, "init")[0]
 
     for url in (second, new_server.url("postgres", "house_of_neighbour")):
-        code, said = run(url, "init")
+        code, said = run_command(url, "init")
         assert (1, True) == (code, "house_of_landlord of this server holds another installation" in said), said
         assert "a server of its own" in said
 
     with psycopg.connect(second) as conn:
         assert not roles.may_become(conn, "routines_service")
-    assert 0 == run(first, "init")[0]
+    assert 0 == run_command(first, "init")[0]
 
 
 def test_a_superuser_may_allow_several_installations_that_read_each_other(new_server):
     first, second = make(new_server, "first"), make(new_server, "second")
-    run(first, "init")
-    _, said = run(second, "init")
+    run_command(first, "init")
+    _, said = run_command(second, "init")
 
     execute(first, said[said.index("ALTER ROLE") :].strip())
 
-    assert 0 == run(second, "init")[0]
-    assert 0 == run(first, "init")[0]
+    assert 0 == run_command(second, "init")[0]
+    assert 0 == run_command(first, "init")[0]
 
 
-def test_a_copy_of_the_same_installation_is_let_in_and_one_of_another_is_not(lost, new_server):
-    restore(lost.dump, new_server, "restored")
-    run(new_server.url("postgres", "restored"), "init")
-    copy = restore(lost.dump, new_server, "copy")
-    assert 0 == run(copy, "init")[0]
+def test_a_copy_of_the_same_installation_is_let_in_and_one_of_another_is_not(lost_installation, new_server):
+    restore(lost_installation.dump, new_server, "restored")
+    run_command(new_server.url("postgres", "restored"), "init")
+    copy = restore(lost_installation.dump, new_server, "copy")
+    assert 0 == run_command(copy, "init")[0]
 
     other = make(new_server, "other")
     execute(
@@ -424,5 +427,5 @@ def test_a_copy_of_the_same_installation_is_let_in_and_one_of_another_is_not(los
         "INSERT INTO log.events VALUES (1, 'another')",
     )
 
-    code, said = run(other, "init")
+    code, said = run_command(other, "init")
     assert (1, True) == (code, "holds another installation" in said), said

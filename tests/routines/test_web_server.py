@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from routines.cli import main
 from routines.commands import entry
 from routines.settings import Settings
-from routines.web_server import _room
+from routines.web_server import _room_for_clients
 from tests.waiting import exists, wait_for
 
 
@@ -28,7 +28,7 @@ def test_connections_leave_descriptors_for_postgres_and_files(
 ):
     monkeypatch.setattr(resource, "getrlimit", lambda _: (descriptors, descriptors))
 
-    assert (most, backlog) == _room(Settings(database_url="x"))
+    assert (most, backlog) == _room_for_clients(Settings(database_url="x"))
 
 
 def test_silent_connections_without_end_keep_nobody_out(settings: Settings):
@@ -61,11 +61,11 @@ def test_several_workers_share_the_port_are_replaced_and_end_with_their_parent(s
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as web:
         try:
             wait_for(lambda: _is_up(url), 60)
-            before = _children(web.pid)
+            before = _children_of(web.pid)
             os.kill(before[0], signal.SIGKILL)
             statuses = [httpx.get(f"{url}/api/companies", timeout=60).status_code for _ in range(20)]
-            wait_for(lambda: len(set(_children(web.pid)) - {before[0]}) == 2)
-            after = _children(web.pid)
+            wait_for(lambda: len(set(_children_of(web.pid)) - {before[0]}) == 2)
+            after = _children_of(web.pid)
         finally:
             web.terminate()
         said = web.stderr.read() if web.stderr else ""
@@ -76,7 +76,7 @@ def test_several_workers_share_the_port_are_replaced_and_end_with_their_parent(s
     assert (0, []) == (web.returncode, [pid for pid in after if exists(pid)])
 
 
-def _children(pid: int) -> list[int]:
+def _children_of(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 

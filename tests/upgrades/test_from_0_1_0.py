@@ -92,7 +92,7 @@ class Old:
 
 
 @pytest.fixture(scope="module")
-def old(postgres, template, tmp_path_factory) -> Iterator[Old]:
+def old_installation(postgres, template, tmp_path_factory) -> Iterator[Old]:
     """The database as 0.1.0 left it, upgraded."""
     key_file = tmp_path_factory.mktemp("keys") / "secret.keys"
     shutil.copy(FILES / "secret.keys", key_file)
@@ -110,16 +110,16 @@ def old(postgres, template, tmp_path_factory) -> Iterator[Old]:
 
 
 @pytest.fixture
-def system(old) -> Iterator[System]:
+def system(old_installation) -> Iterator[System]:
     """The upgraded system, at the moment at which 0.1.0 was asked."""
-    with bootstrap.system(old.settings) as ready:
-        yield at(ready, old.now)
+    with bootstrap.system(old_installation.settings) as ready:
+        yield at(ready, old_installation.now)
 
 
 @pytest.fixture
-def rebuilt(old, system) -> None:
+def rebuilt(old_installation, system) -> None:
     """As the projector leaves the read models."""
-    with bootstrap.connect(old.settings) as conn:
+    with bootstrap.connect(old_installation.settings) as conn:
         rebuild_outdated(conn, catalogue.ALL, system.store.after)
         while positions.advance(conn, catalogue.ALL, system.store.after):
             pass
@@ -129,52 +129,60 @@ def at(system, now):
     return replace(system, executor=Executor(system.store, lambda: now, system.vault))
 
 
-def client_of(url, old):
-    return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {old.token}"}, timeout=20)
+def client_of(url, old_installation):
+    return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {old_installation.token}"}, timeout=20)
 
 
-def test_0_1_0_left_every_kind_of_event_that_it_knew(old):
-    assert 0 < min(old.events.values())
-    assert set(old.events) <= set(STORED_NAMES)
+def test_0_1_0_left_every_kind_of_event_that_it_knew(old_installation):
+    assert 0 < min(old_installation.events.values())
+    assert set(old_installation.events) <= set(STORED_NAMES)
 
 
-def test_all_read_models_are_left_to_the_projector_while_their_old_rows_are_shown(old, system):
-    assert {model.name for model in catalogue.ALL} == set(old.outdated)
+def test_all_read_models_are_left_to_the_projector_while_their_old_rows_are_shown(old_installation, system):
+    assert {model.name for model in catalogue.ALL} == set(old_installation.outdated)
 
-    with _serving(system) as url, client_of(url, old) as client:
-        given = {path: client.get(path).status_code for path in ("/api/companies", f"/api/issues/{old.ids['parent']}")}
+    with _serving(system) as url, client_of(url, old_installation) as client:
+        given = {
+            path: client.get(path).status_code
+            for path in ("/api/companies", f"/api/issues/{old_installation.ids['parent']}")
+        }
         health = client.get("/api/health").json()
 
     assert set(given.values()) == {200}
     assert "degraded" == health["status"]
     assert {True} == {model["isOutdated"] for model in health["readModels"]}
-    told = CliRunner().invoke(main, ["projections", "status", "--json"], env={"ROUTINES_DATABASE_URL": old.url})
+    told = CliRunner().invoke(
+        main, ["projections", "status", "--json"], env={"ROUTINES_DATABASE_URL": old_installation.url}
+    )
     assert health["readModels"] == [model | {"behindS": ANY} for model in json.loads(told.stdout)]
 
 
-def test_a_quota_that_nothing_counts_yet_refuses_nobody(old, system):
-    with bootstrap.connect(old.settings) as conn:
-        who = UUID(old.ids["acme"])
-        counted = {quota: usage.count(conn, quota, who, 9, old.now) for quota in (*usage.OF_COMPANY, "max_holder_keys")}
+def test_a_quota_that_nothing_counts_yet_refuses_nobody(old_installation, system):
+    with bootstrap.connect(old_installation.settings) as conn:
+        who = UUID(old_installation.ids["acme"])
+        counted = {
+            quota: usage.count(conn, quota, who, 9, old_installation.now)
+            for quota in (*usage.OF_COMPANY, "max_holder_keys")
+        }
         near = {quota: usage.counts(conn, quota) for quota in usage.OF_COMPANY}
 
     assert 0 == counted[usage.LOG_BYTES]
     assert {} == near[usage.LOG_BYTES]
     assert counted["max_company_routines"] > 0
-    with bootstrap.system(old.settings) as ready:
+    with bootstrap.system(old_installation.settings) as ready:
         assert not ready.executor.quotas.is_over(who)
 
 
-def test_it_answers_as_0_1_0_did(old, system, rebuilt):
+def test_it_answers_as_0_1_0_did(old_installation, system, rebuilt):
     def get(path):
         answer = client.get(path)
         return None if answer.status_code == httpx.codes.NOT_FOUND else answer.raise_for_status().json()
 
-    with _serving(system) as url, client_of(url, old) as client:
+    with _serving(system) as url, client_of(url, old_installation) as client:
         answers_now = answers(get)
 
     assert len(answers_now) > 300
-    differing = list(differences(old.answers, answers_now))
+    differing = list(differences(old_installation.answers, answers_now))
     assert [] == [one for one in differing if one[1] != ABSENT]
     assert ADDED == {path for path, *_ in differing}
 
@@ -192,14 +200,14 @@ def differences(before, after, where=()):
         yield " ".join([path, *where[1:]]), before, repr(after)
 
 
-def test_the_chain_of_the_log_holds_across_the_upgrade(old):
-    with psycopg.connect(old.url, autocommit=True) as conn:
+def test_the_chain_of_the_log_holds_across_the_upgrade(old_installation):
+    with psycopg.connect(old_installation.url, autocommit=True) as conn:
         head = log_reader.read_head(conn)
         assert [] == list(log_reader.find_defects(log_reader.read_rows(conn, head.position), head))
-    assert sum(old.events.values()) <= head.position
+    assert sum(old_installation.events.values()) <= head.position
 
 
-def test_its_secrets_still_open(old, system):
+def test_its_secrets_still_open(old_installation, system):
     with system.pool.connection() as conn:
         ids = [id_ for (id_,) in conn.execute("SELECT id FROM vault.secrets WHERE key_id IS NOT NULL").fetchall()]
 
@@ -207,41 +215,44 @@ def test_its_secrets_still_open(old, system):
     assert set(ids) == set(system.vault.open(ids))
 
 
-def test_it_fires_on(old, system, rebuilt):
-    hour_later = at(system, old.now + timedelta(hours=1))
-    with bootstrap.connect(old.settings) as conn:
+def test_it_fires_on(old_installation, system, rebuilt):
+    hour_later = at(system, old_installation.now + timedelta(hours=1))
+    with bootstrap.connect(old_installation.settings) as conn:
         assert 0 < Scheduler(hour_later.executor, system.store.after, batch=50).tick(conn)
         while positions.advance(conn, catalogue.ALL, system.store.after):
             pass
-    path = f"/api/routines/{old.ids['piles']}/runs?limit=200"
+    path = f"/api/routines/{old_installation.ids['piles']}/runs?limit=200"
 
-    with _serving(hour_later) as url, client_of(url, old) as client:
+    with _serving(hour_later) as url, client_of(url, old_installation) as client:
         runs = client.get(path).json()
-        known = {run["id"] for run in old.answers[path]}
+        known = {run["id"] for run in old_installation.answers[path]}
         new = [run for run in runs if run["id"] not in known]
         issue = client.get(f"/api/issues/{new[0]['linkedIssueId']}").json()
 
     assert [("schedule", "issue_created")] == [(run["source"], run["status"]) for run in new]
-    assert len(runs) == len(old.answers[path]) + 1
+    assert len(runs) == len(old_installation.answers[path]) + 1
     assert "todo" == issue["status"]
 
 
-def test_0_1_0_is_refused_from_then_on(old):
+def test_0_1_0_is_refused_from_then_on(old_installation):
     """Its `init` runs this, first of all that would change something."""
-    with psycopg.connect(old.url, autocommit=True) as conn, pytest.raises(psycopg.OperationalError) as refused:
+    with (
+        psycopg.connect(old_installation.url, autocommit=True) as conn,
+        pytest.raises(psycopg.OperationalError) as refused,
+    ):
         conn.execute("INSERT INTO log.head VALUES (true, 0, '\\x') ON CONFLICT DO NOTHING")
 
     assert "install that version, or restore the copy" in str(refused.value)
 
 
-def test_an_upgraded_database_has_the_same_tables_and_functions_as_a_new_one(old, admin_url):
-    assert structure(admin_url) == structure(old.url)
+def test_an_upgraded_database_has_the_same_tables_and_functions_as_a_new_one(old_installation, admin_url):
+    assert structure(admin_url) == structure(old_installation.url)
 
 
-def test_an_erased_company_of_0_1_0_answers_everything_and_says_nothing(old, system, rebuilt, monkeypatch):
+def test_an_erased_company_of_0_1_0_answers_everything_and_says_nothing(old_installation, system, rebuilt, monkeypatch):
     """The last test of this database. The rows of the log, which nobody can change, keep what 0.1.0 has put in."""
     monkeypatch.setattr("application.event_store.data_keys.LOOK_S", 0.1)
-    acme = UUID(old.ids["acme"])
+    acme = UUID(old_installation.ids["acme"])
     texts = {"title", "name", "description", "body", "triggerPayload", "payload"}
 
     def get(path):
@@ -249,21 +260,21 @@ def test_an_erased_company_of_0_1_0_answers_everything_and_says_nothing(old, sys
         assert answer.status_code < 500, (path, answer.text)
         return answer.json() if answer.status_code == 200 else None
 
-    with _serving(system) as url, client_of(url, old) as client:
+    with _serving(system) as url, client_of(url, old_installation) as client:
         said = {
             text
             for path in (f"/api/companies/{acme}/routines", f"/api/companies/{acme}/issues")
             for text in said_in(get(path), texts)
         }
         system.executor.attempt(lambda work: work.record(acme, [CompanyArchived()]))
-        with bootstrap.connect(old.settings) as conn:
+        with bootstrap.connect(old_installation.settings) as conn:
             while positions.advance(conn, catalogue.ALL, system.store.after):
                 pass
 
         done = CliRunner().invoke(
             main,
             ["erase", "--company", str(acme), "--yes", "--reason", "a test"],
-            env={"ROUTINES_DATABASE_URL": old.url},
+            env={"ROUTINES_DATABASE_URL": old_installation.url},
         )
         assert done.exit_code == 0, done.output
         answers_now = answers(get)
@@ -273,7 +284,9 @@ def test_an_erased_company_of_0_1_0_answers_everything_and_says_nothing(old, sys
     assert len(said) > 5
     assert len(answers_now) > 150
     assert set() == said & left
-    assert 0 == CliRunner().invoke(main, ["audit", "chain"], env={"ROUTINES_DATABASE_URL": old.url}).exit_code
+    assert (
+        0 == CliRunner().invoke(main, ["audit", "chain"], env={"ROUTINES_DATABASE_URL": old_installation.url}).exit_code
+    )
 
 
 def said_in(answer, names):

@@ -53,14 +53,14 @@ def main(target: Path) -> None:
         KeyRing(str(key_file)).create()
         settings = Settings(database_url=postgres.url(SERVICE), key_file=str(key_file))
         with bootstrap.system(settings) as system:
-            _write_answers(target / "answers.json.gz", *_tell(system, key_file), system)
+            _write_answers(target / "answers.json.gz", *_tell_story(system, key_file), system)
         _write_dump(target / "database.sql.gz", postgres)
     finally:
         postgres.stop()
         shutil.rmtree(directory)
 
 
-def _tell(system: System, key_file: Path) -> tuple[Story, dict[str, int]]:
+def _tell_story(system: System, key_file: Path) -> tuple[Story, dict[str, int]]:
     """The story, and how often each kind of event is in the log."""
     with bootstrap.connect(system.settings) as conn:
         story = Story(system.store, conn, Vault(system.pool, KeyRing(str(key_file)))).tell()

@@ -51,10 +51,10 @@ def described_apis(api: Api) -> Iterator[Mapping[Name, DescribedApi]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(app, "dispatch_by_api", noted)
         asgi = app.create_app(Backend(api.system.executor, api.system.pool, patience_s=5), PUBLIC_URL)
-    yield {name: _described(api, asgi, built[name], *PLACES[name]) for name in PLACES}
+    yield {name: _describe_api(api, asgi, built[name], *PLACES[name]) for name in PLACES}
 
 
-def _described(api: Api, asgi: ASGIApp, built: Litestar, path: str, package: str) -> DescribedApi:
+def _describe_api(api: Api, asgi: ASGIApp, built: Litestar, path: str, package: str) -> DescribedApi:
     document = httpx.get(f"{api.url}{path}", timeout=60).json()
     handlers = {handler.operation_id: handler for handler in handlers_of(built)}
     return DescribedApi(document, Description(document), examples.read(package), handlers, asgi)

@@ -106,7 +106,7 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def hasty(api: Api) -> Iterator[Served]:
+def hasty_server(api: Api) -> Iterator[Served]:
     running = Served(api)
     yield running
     running.stop()
@@ -134,13 +134,13 @@ def answers(said: bytes) -> list[tuple[int, dict[str, str], bytes]]:
     return found
 
 
-def only(said: bytes) -> tuple[int, Any]:
+def only_answer(said: bytes) -> tuple[int, Any]:
     ((status, _, body),) = answers(said)
     return status, json.loads(body)["error"]
 
 
-def test_whoever_connects_and_says_nothing_is_hung_up_on(hasty: Served):
-    assert b"" == hasty.said()
+def test_whoever_connects_and_says_nothing_is_hung_up_on(hasty_server: Served):
+    assert b"" == hasty_server.said()
 
 
 @pytest.mark.parametrize(
@@ -154,12 +154,12 @@ def test_whoever_connects_and_says_nothing_is_hung_up_on(hasty: Served):
         b'POST /api/companies HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n{"name":\r\n',
     ],
 )
-def test_half_a_request_is_waited_for_only_so_long(hasty: Served, half: bytes):
-    assert (408, "The request did not arrive in time") == only(hasty.said(half))
+def test_half_a_request_is_waited_for_only_so_long(hasty_server: Served, half: bytes):
+    assert (408, "The request did not arrive in time") == only_answer(hasty_server.said(half))
 
 
-def test_a_byte_now_and_then_buys_no_time(hasty: Served):
-    with closing(hasty.connect()) as client:
+def test_a_byte_now_and_then_buys_no_time(hasty_server: Served):
+    with closing(hasty_server.connect()) as client:
         client.sendall(b"POST /api/companies HTTP/1.1\r\nHost: x\r\nContent-Length: 10000\r\n\r\n")
         client.settimeout(0.02)
 
@@ -172,8 +172,8 @@ def test_a_byte_now_and_then_buys_no_time(hasty: Served):
         assert wait_for(ended).startswith(b"HTTP/1.1 408 ")
 
 
-def test_empty_lines_between_requests_buy_no_time(hasty: Served):
-    with closing(hasty.connect()) as client:
+def test_empty_lines_between_requests_buy_no_time(hasty_server: Served):
+    with closing(hasty_server.connect()) as client:
         client.sendall(b"GET /api/health HTTP/1.1\r\n" + HOST + b"\r\n")
         assert client.recv(65_536).startswith(b"HTTP/1.1 200 ")
         client.sendall(b"\r\n")
@@ -181,58 +181,58 @@ def test_empty_lines_between_requests_buy_no_time(hasty: Served):
         assert b"200 OK" not in all_of(client)
 
 
-def test_half_requests_do_not_keep_others_waiting(hasty: Served):
+def test_half_requests_do_not_keep_others_waiting(hasty_server: Served):
     held = []
     for number in range(200):
-        held.append(hasty.connect())
+        held.append(hasty_server.connect())
         held[-1].sendall(b"POST /api/companies HTTP/1.1\r\nContent-Length: 9\r\n" + (b"\r\n{" if number % 2 else b""))
 
-    assert 200 == hasty.health()
+    assert 200 == hasty_server.health()
     assert {b"HTTP/1.1 408"} == {all_of(client)[:12] for client in held}
     for client in held:
         client.close()
 
 
-def test_whoever_does_not_take_the_answers_is_hung_up_on(hasty: Served):
-    wait_for(lambda: hasty.open_connections() == 0)
-    with closing(hasty.connect(receive_buffer=4_096)) as client:
+def test_whoever_does_not_take_the_answers_is_hung_up_on(hasty_server: Served):
+    wait_for(lambda: hasty_server.open_connections() == 0)
+    with closing(hasty_server.connect(receive_buffer=4_096)) as client:
         client.sendall((b"GET /api/openapi.json HTTP/1.1\r\n" + HOST + b"\r\n") * 100)
-        wait_for(lambda: hasty.open_connections() == 1)
+        wait_for(lambda: hasty_server.open_connections() == 1)
 
-        assert 200 == hasty.health()
-        wait_for(lambda: hasty.open_connections() == 0)
+        assert 200 == hasty_server.health()
+        wait_for(lambda: hasty_server.open_connections() == 0)
 
 
 @pytest.mark.parametrize("size", [MAX_HEAD_BYTES + 1, 5_000_000])
 @pytest.mark.parametrize("start", [b"GET /", b"GET / HTTP/1.1\r\nX-A: ", b"GET / HTTP/1.1\r\n"])
-def test_a_head_without_an_end_is_not_kept(hasty: Served, start: bytes, size: int):
+def test_a_head_without_an_end_is_not_kept(hasty_server: Served, start: bytes, size: int):
     filling = b"X-B: y\r\n" * (size // 8 + 1) if start.endswith(b"\n") else b"x" * size
-    with closing(hasty.connect()) as client, suppress(ConnectionError):
+    with closing(hasty_server.connect()) as client, suppress(ConnectionError):
         client.sendall(start + filling)
         said = all_of(client)
-        assert not said or (431, "Too many or too large headers") == only(said)
-    wait_for(lambda: hasty.open_connections() == 0)
+        assert not said or (431, "Too many or too large headers") == only_answer(said)
+    wait_for(lambda: hasty_server.open_connections() == 0)
 
 
 @pytest.mark.parametrize("field", [b"X-A: " + b"x" * 9_000_000, b"X-A: y\r\n" * 1_000_000])
-def test_what_follows_a_body_without_an_end_is_not_kept(hasty: Served, field: bytes):
-    with closing(hasty.connect()) as client, suppress(ConnectionError):
+def test_what_follows_a_body_without_an_end_is_not_kept(hasty_server: Served, field: bytes):
+    with closing(hasty_server.connect()) as client, suppress(ConnectionError):
         client.sendall(b"POST /api/companies HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n" + field)
         said = all_of(client)
-        assert not said or (431, "Too many or too large headers") == only(said)
-    wait_for(lambda: hasty.open_connections() == 0)
+        assert not said or (431, "Too many or too large headers") == only_answer(said)
+    wait_for(lambda: hasty_server.open_connections() == 0)
 
 
-def test_a_body_in_crumbs_is_not_taken(hasty: Served):
-    with closing(hasty.connect()) as client, suppress(ConnectionError):
+def test_a_body_in_crumbs_is_not_taken(hasty_server: Served):
+    with closing(hasty_server.connect()) as client, suppress(ConnectionError):
         client.sendall(
             b"POST /api/companies HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\n \r\n" * 1_000_000
         )
         said = all_of(client)
-        assert not said or (431, "Too many or too large headers") == only(said)
+        assert not said or (431, "Too many or too large headers") == only_answer(said)
 
 
-def test_fields_after_the_body_are_no_headers(hasty: Served):
+def test_fields_after_the_body_are_no_headers(hasty_server: Served):
     body = b'{"name":"Trailing"}'
     request = b"POST /api/companies HTTP/1.1\r\n%sTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n" % (
         HOST,
@@ -241,20 +241,20 @@ def test_fields_after_the_body_are_no_headers(hasty: Served):
     )
     last = b"GET /api/health HTTP/1.1\r\nConnection: close\r\n" + HOST + b"\r\n"
 
-    said = hasty.said(request, hasty.authorized(), b"\r\n", last)
+    said = hasty_server.said(request, hasty_server.authorized(), b"\r\n", last)
 
     assert [401, 200] == [status for status, _, _ in answers(said)]
 
 
-def test_a_body_that_is_announced_as_too_large_is_refused_before_it_comes(hasty: Served):
+def test_a_body_that_is_announced_as_too_large_is_refused_before_it_comes(hasty_server: Served):
     head = b"POST /api/companies HTTP/1.1\r\n%sContent-Length: %d\r\n\r\n" % (HOST, LIMITS.max_body_bytes + 1)
 
-    assert (413, f"The body must have at most {LIMITS.max_body_bytes} bytes") == only(hasty.said(head))
+    assert (413, f"The body must have at most {LIMITS.max_body_bytes} bytes") == only_answer(hasty_server.said(head))
 
 
-def test_a_body_that_goes_on_after_its_refusal_is_not_taken_for_ever(hasty: Served):
+def test_a_body_that_goes_on_after_its_refusal_is_not_taken_for_ever(hasty_server: Served):
     chunk = b"%x\r\n%s\r\n" % (500_000, b" " * 500_000)
-    with closing(hasty.connect()) as client:
+    with closing(hasty_server.connect()) as client:
         client.sendall(b"POST /api/companies HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n")
 
         def ended() -> bool:
@@ -265,29 +265,29 @@ def test_a_body_that_goes_on_after_its_refusal_is_not_taken_for_ever(hasty: Serv
             return False
 
         wait_for(ended)
-    wait_for(lambda: hasty.open_connections() == 0)
+    wait_for(lambda: hasty_server.open_connections() == 0)
 
 
-def test_who_only_stops_sending_gets_the_answer(hasty: Served):
+def test_who_only_stops_sending_gets_the_answer(hasty_server: Served):
     body = b'{"name":"Half"}'
     request = b"POST /api/companies HTTP/1.%d\r\n%sContent-Length: %d\r\n\r\n%s"
     for minor in (0, 1):
-        with closing(hasty.connect()) as client:
-            client.sendall(request % (minor, hasty.authorized(), len(body), body))
+        with closing(hasty_server.connect()) as client:
+            client.sendall(request % (minor, hasty_server.authorized(), len(body), body))
             client.shutdown(socket.SHUT_WR)
 
             found = answers(all_of(client).removeprefix(CONTINUE))
 
         assert [(201, "Half")] == [(status, json.loads(text)["name"]) for status, _, text in found]
-    wait_for(lambda: hasty.open_connections() == 0)
+    wait_for(lambda: hasty_server.open_connections() == 0)
 
 
-def test_a_large_body_has_time_in_proportion_to_its_size(hasty: Served):
+def test_a_large_body_has_time_in_proportion_to_its_size(hasty_server: Served):
     """At far more than SLOWEST_BYTES_PER_S, and for twice as long as any request may take to arrive."""
     parts = [b" " * 16_384] * 16
     head = b"POST /api/companies HTTP/1.1\r\n%sConnection: close\r\nContent-Length: %d\r\n\r\n"
-    with closing(hasty.connect()) as client:
-        client.sendall(head % (hasty.authorized(), 16 * 16_384 + 15))
+    with closing(hasty_server.connect()) as client:
+        client.sendall(head % (hasty_server.authorized(), 16 * 16_384 + 15))
         for part in parts:
             client.sendall(part)
             time.sleep(2 * Hasty.receive_s / len(parts))
@@ -297,60 +297,62 @@ def test_a_large_body_has_time_in_proportion_to_its_size(hasty: Served):
 
 
 @pytest.mark.parametrize("version", [b"1.0", b"1.1"])
-def test_who_writes_all_of_a_refused_body_before_it_reads_sees_why(hasty: Served, version: bytes):
+def test_who_writes_all_of_a_refused_body_before_it_reads_sees_why(hasty_server: Served, version: bytes):
     """Even on a connection that ends with the answer: what comes after it is dropped, not answered with a reset."""
     too_large = b" " * (3 * LIMITS.max_large_body_bytes)
     head = b"POST /api/companies HTTP/%s\r\nConnection: close\r\n%sContent-Length: %d\r\n\r\n"
     garbage = b"GET / HTTP/%s\r\nX-A: %s\r\n\r\n" % (version, b"x" * 1_000_000)
 
     refused, malformed = (
-        hasty.said(head % (version, hasty.authorized(), len(too_large)), too_large),
-        hasty.said(garbage),
+        hasty_server.said(head % (version, hasty_server.authorized(), len(too_large)), too_large),
+        hasty_server.said(garbage),
     )
 
     assert [413] == [status for status, _, _ in answers(refused)]
     assert [431] == [status for status, _, _ in answers(malformed)]
-    wait_for(lambda: hasty.open_connections() == 0)
+    wait_for(lambda: hasty_server.open_connections() == 0)
 
 
-def test_the_connection_serves_on_after_a_refused_body(hasty: Served):
+def test_the_connection_serves_on_after_a_refused_body(hasty_server: Served):
     head = b"POST /api/companies HTTP/1.1\r\n%sContent-Length: %d\r\n\r\n" % (HOST, LIMITS.max_large_body_bytes + 1)
     health = b"GET /api/health HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n"
 
-    said = hasty.said(head, b" " * (LIMITS.max_large_body_bytes + 1), health)
+    said = hasty_server.said(head, b" " * (LIMITS.max_large_body_bytes + 1), health)
 
     assert [413, 200] == [status for status, _, _ in answers(said)]
 
 
-def test_silence_after_a_refused_body_is_hung_up_on(hasty: Served):
+def test_silence_after_a_refused_body_is_hung_up_on(hasty_server: Served):
     head = b"POST /api/companies HTTP/1.1\r\n%sContent-Length: %d\r\n\r\n" % (HOST, LIMITS.max_large_body_bytes + 1)
 
-    assert [413] == [status for status, _, _ in answers(hasty.said(head, b" " * (LIMITS.max_large_body_bytes + 1)))]
+    assert [413] == [
+        status for status, _, _ in answers(hasty_server.said(head, b" " * (LIMITS.max_large_body_bytes + 1)))
+    ]
 
 
-def test_requests_that_come_at_once_are_answered_in_their_order(hasty: Served):
+def test_requests_that_come_at_once_are_answered_in_their_order(hasty_server: Served):
     requests = [b"GET /api/health HTTP/1.1\r\n", b"GET /api/nothing HTTP/1.1\r\n", b"GET /api/companies HTTP/1.1\r\n"]
     last = b"GET /api/health HTTP/1.1\r\nConnection: close\r\n" + HOST + b"\r\n"
 
-    said = hasty.said(b"".join(request + HOST + b"\r\n" for request in requests) + last)
+    said = hasty_server.said(b"".join(request + HOST + b"\r\n" for request in requests) + last)
 
     assert [200, 404, 401, 200] == [status for status, _, _ in answers(said)]
 
 
 @pytest.mark.parametrize("cut", [0, 1, 60, 200])
-def test_a_wish_for_another_protocol_is_ignored_and_the_body_is_read(hasty: Served, cut: int):
+def test_a_wish_for_another_protocol_is_ignored_and_the_body_is_read(hasty_server: Served, cut: int):
     """As the HTTP client of Java sends every first request (RFC 9110, 7.8)."""
     wish = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n"
     body = b'{"name":"Wishful"}'
     request = b"POST /api/companies HTTP/1.1\r\n%s%sContent-Length: %d\r\n\r\n%s" % (
-        hasty.authorized(),
+        hasty_server.authorized(),
         wish,
         len(body),
         body,
     )
     last = b"GET /api/health HTTP/1.1\r\nConnection: close\r\n" + HOST + b"\r\n"
 
-    said = hasty.said(request[:cut], request[cut:], last)
+    said = hasty_server.said(request[:cut], request[cut:], last)
 
     assert [201, 200] == [status for status, _, _ in answers(said)]
     assert "Wishful" == json.loads(answers(said)[0][2])["name"]
@@ -374,8 +376,8 @@ def test_a_wish_for_another_protocol_is_ignored_and_the_body_is_read(hasty: Serv
         b"POST /api/companies HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
     ],
 )
-def test_what_is_not_http_is_refused_in_json(hasty: Served, request_: bytes):
-    ((status, headers, body),) = answers(hasty.said(request_))
+def test_what_is_not_http_is_refused_in_json(hasty_server: Served, request_: bytes):
+    ((status, headers, body),) = answers(hasty_server.said(request_))
 
     assert (400, "application/json") == (status, headers["content-type"])
     assert "Invalid HTTP request" == json.loads(body)["error"]
@@ -512,9 +514,9 @@ def test_two_authorization_headers_are_none_at_any_operation(api: Api, served: A
                     assert status == 401 or (status == 400 and needs), (method, path)
 
 
-def test_every_answer_is_what_it_says_and_is_not_stored_for_others(api: Api, hasty: Served, served: Any):
+def test_every_answer_is_what_it_says_and_is_not_stored_for_others(api: Api, hasty_server: Served, served: Any):
     """Errors, what no route answers, and every operation of the description with and without a token."""
-    api = Api(url=f"http://127.0.0.1:{hasty.port}", token=api.token, system=api.system)
+    api = Api(url=f"http://127.0.0.1:{hasty_server.port}", token=api.token, system=api.system)
     seen = [
         api.request("GET", "/nothing"),
         api.request("OPTIONS", "/companies"),
@@ -564,7 +566,9 @@ def test_answers_that_show_a_secret_are_stored_by_nobody(api: Api):
     assert all(answer.is_success and ("token" in answer.text or "webhookSecret" in answer.text) for answer in showing)
 
 
-def test_nothing_is_kept_of_a_connection_that_is_reset_after_its_answer(hasty: Served, monkeypatch: pytest.MonkeyPatch):
+def test_nothing_is_kept_of_a_connection_that_is_reset_after_its_answer(
+    hasty_server: Served, monkeypatch: pytest.MonkeyPatch
+):
     lost: list[weakref.ref[Connection]] = []
     connection_lost = Connection.connection_lost
 
@@ -573,7 +577,7 @@ def test_nothing_is_kept_of_a_connection_that_is_reset_after_its_answer(hasty: S
         connection_lost(connection, error)
 
     monkeypatch.setattr(Connection, "connection_lost", noted)
-    with hasty.connect() as client:
+    with hasty_server.connect() as client:
         client.sendall(b"GET /api/health HTTP/1.1\r\n" + HOST + b"\r\n")
         assert client.recv(100).startswith(b"HTTP/1.1 200")
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

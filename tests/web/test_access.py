@@ -141,70 +141,80 @@ class AccessFixture(msgspec.Struct):
 
 
 def in_company(path: str = "", body: Any = ...) -> Callable[[AccessFixture], Request]:
-    return lambda world: Request(f"/companies/{world.company}{path}", body)
+    return lambda access_fixture: Request(f"/companies/{access_fixture.company}{path}", body)
 
 
 def in_company_of(kind: str, make: Callable[[AccessFixture], str]) -> Callable[[AccessFixture], Request]:
-    return lambda world: Request(f"/companies/{world.company}/{kind}/{make(world)}")
+    return lambda access_fixture: Request(f"/companies/{access_fixture.company}/{kind}/{make(access_fixture)}")
 
 
 def by_id(
     path: str, make: Callable[[AccessFixture], str], rest: str = "", body: Any = ...
 ) -> Callable[[AccessFixture], Request]:
-    return lambda world: Request(f"/{path}/{make(world)}{rest}", body)
+    return lambda access_fixture: Request(f"/{path}/{make(access_fixture)}{rest}", body)
 
 
 def plain(path: str, body: Any = ...) -> Callable[[AccessFixture], Request]:
     return lambda _world: Request(path, body)
 
 
-def new_routine(world: AccessFixture) -> Request:
-    return Request(f"/companies/{world.company}/routines", {"title": "Look", "assigneeAgentId": world.agent})
+def new_routine(access_fixture: AccessFixture) -> Request:
+    return Request(
+        f"/companies/{access_fixture.company}/routines", {"title": "Look", "assigneeAgentId": access_fixture.agent}
+    )
 
 
 def folder_of_company(rest: str = "", body: Any = ...) -> Callable[[AccessFixture], Request]:
-    def request(world: AccessFixture) -> Request:
-        folder = world.in_company("folders", {"name": "Nightly"})
-        return Request(f"/companies/{world.company}/folders/{folder}{rest}", body)
+    def request(access_fixture: AccessFixture) -> Request:
+        folder = access_fixture.in_company("folders", {"name": "Nightly"})
+        return Request(f"/companies/{access_fixture.company}/folders/{folder}{rest}", body)
 
     return request
 
 
-def checkout(world: AccessFixture) -> Request:
-    return Request(f"/issues/{world.issue()}/checkout", {"agentId": world.agent, "expectedStatuses": ["todo"]})
+def checkout(access_fixture: AccessFixture) -> Request:
+    return Request(
+        f"/issues/{access_fixture.issue()}/checkout", {"agentId": access_fixture.agent, "expectedStatuses": ["todo"]}
+    )
 
 
 def one_member(body: Any = ...) -> Callable[[AccessFixture], Request]:
-    return lambda world: Request(f"/companies/{world.company}/members/{world.member()}", body)
+    return lambda access_fixture: Request(
+        f"/companies/{access_fixture.company}/members/{access_fixture.member()}", body
+    )
 
 
-def member_key(world: AccessFixture) -> Request:
-    return Request(f"/companies/{world.company}/members/{world.member()}/keys", {})
+def member_key(access_fixture: AccessFixture) -> Request:
+    return Request(f"/companies/{access_fixture.company}/members/{access_fixture.member()}/keys", {})
 
 
-def one_agent(world: AccessFixture) -> str:
-    return world.agent
+def one_agent(access_fixture: AccessFixture) -> str:
+    return access_fixture.agent
 
 
-def project(world: AccessFixture) -> str:
-    return world.in_company("projects", {"name": "Moon"})
+def project(access_fixture: AccessFixture) -> str:
+    return access_fixture.in_company("projects", {"name": "Moon"})
 
 
-def goal(world: AccessFixture) -> str:
-    return world.in_company("goals", {"title": "Land"})
+def goal(access_fixture: AccessFixture) -> str:
+    return access_fixture.in_company("goals", {"title": "Land"})
 
 
-def agent_key(world: AccessFixture) -> str:
-    return f"{world.agent}/keys/{world.key()}"
+def agent_key(access_fixture: AccessFixture) -> str:
+    return f"{access_fixture.agent}/keys/{access_fixture.key()}"
 
 
 def endpoint(rest: str = "", body: Any = ...) -> Callable[[AccessFixture], Request]:
-    return lambda world: Request(f"/companies/{world.company}/webhook-endpoints/{world.endpoint()}{rest}", body)
+    return lambda access_fixture: Request(
+        f"/companies/{access_fixture.company}/webhook-endpoints/{access_fixture.endpoint()}{rest}", body
+    )
 
 
-def redelivery(world: AccessFixture) -> Request:
-    tested = world.api.post(f"/companies/{world.company}/webhook-endpoints/{world.endpoint()}/test")
-    return Request(f"/companies/{world.company}/deliveries/{tested['id']}/redeliver")
+def redelivery(access_fixture: AccessFixture) -> Request:
+    tested = access_fixture.api.post(
+        f"/companies/{access_fixture.company}/webhook-endpoints/{access_fixture.endpoint()}/test"
+    )
+    return Request(f"/companies/{access_fixture.company}/deliveries/{tested['id']}/redeliver")
 
 
 OPERATIONS: dict[str, tuple[str, Callable[[AccessFixture], Request]]] = {
@@ -234,7 +244,10 @@ OPERATIONS: dict[str, tuple[str, Callable[[AccessFixture], Request]]] = {
     "createAgentKey": ("POST", by_id("agents", one_agent, "/keys", {})),
     "revokeAgentKey": ("DELETE", by_id("agents", agent_key)),
     "listCompanyKeys": ("GET", in_company("/keys")),
-    "revokeCompanyKey": ("DELETE", lambda world: Request(f"/companies/{world.company}/keys/{world.key()}")),
+    "revokeCompanyKey": (
+        "DELETE",
+        lambda access_fixture: Request(f"/companies/{access_fixture.company}/keys/{access_fixture.key()}"),
+    ),
     "getIdentity": ("GET", plain("/cli-auth/me")),
     "listBoardKeys": ("GET", plain("/board-api-keys")),
     "createBoardKey": ("POST", plain("/board-api-keys", {})),
@@ -323,16 +336,22 @@ OPERATIONS: dict[str, tuple[str, Callable[[AccessFixture], Request]]] = {
     "exportView": ("GET", in_company("/exports/runs")),
     "listRoutineChanges": ("GET", by_id("routines", AccessFixture.routine, "/changes")),
     "listTriggerChanges": ("GET", by_id("routine-triggers", AccessFixture.trigger, "/changes")),
-    "compareRoutine": ("GET", lambda world: Request(f"/routines/{world.routine()}/diff?from={world.head()}")),
+    "compareRoutine": (
+        "GET",
+        lambda access_fixture: Request(f"/routines/{access_fixture.routine()}/diff?from={access_fixture.head()}"),
+    ),
     "listRefusals": ("GET", plain("/refusals")),
-    "getEvent": ("GET", lambda world: Request(f"/companies/{world.company}/events/{world.event()}")),
-    "getEventOfAll": ("GET", lambda world: Request(f"/events/{world.event()}")),
+    "getEvent": (
+        "GET",
+        lambda access_fixture: Request(f"/companies/{access_fixture.company}/events/{access_fixture.event()}"),
+    ),
+    "getEventOfAll": ("GET", lambda access_fixture: Request(f"/events/{access_fixture.event()}")),
 }
 BY_ID = [name for name, row in TABLE.items() if row["agent of another company"] == 404]
 
 
 @pytest.fixture(scope="module")
-def world(api: Api) -> AccessFixture:
+def access_fixture(api: Api) -> AccessFixture:
     return new_world(api)
 
 
@@ -376,12 +395,15 @@ def test_every_operation_that_is_served_has_its_row_and_every_row_its_operation(
 
 
 @pytest.mark.parametrize("operation", TABLE)
-def test_each_caller_is_answered_as_the_table_says(world: AccessFixture, operation: str):
+def test_each_caller_is_answered_as_the_table_says(access_fixture: AccessFixture, operation: str):
     if operation == "archiveCompany":  # nothing begins in the company after that
-        world = new_world(world.api)
+        access_fixture = new_world(access_fixture.api)
     arrange = OPERATIONS[operation][1]
 
-    answers = {who: world.send(operation, world.tokens[who], arrange(world)).status_code for who in PRINCIPALS}
+    answers = {
+        who: access_fixture.send(operation, access_fixture.tokens[who], arrange(access_fixture)).status_code
+        for who in PRINCIPALS
+    }
 
     assert TABLE[operation] == answers
 
@@ -389,14 +411,14 @@ def test_each_caller_is_answered_as_the_table_says(world: AccessFixture, operati
 @pytest.mark.parametrize("stranger", ["agent of another company", "user of another company"])
 @pytest.mark.parametrize("operation", BY_ID)
 def test_what_belongs_to_another_company_answers_byte_for_byte_like_what_does_not_exist(
-    world: AccessFixture, operation: str, stranger: str
+    access_fixture: AccessFixture, operation: str, stranger: str
 ):
-    there = OPERATIONS[operation][1](world)
+    there = OPERATIONS[operation][1](access_fixture)
     kind, id_, *rest = there.path.removeprefix("/").split("/")
     nowhere = Request("/".join(["", kind, str(uuid4()), *rest]), there.body)
 
-    foreign = world.send(operation, world.tokens[stranger], there)
-    missing = world.send(operation, world.tokens[stranger], nowhere)
+    foreign = access_fixture.send(operation, access_fixture.tokens[stranger], there)
+    missing = access_fixture.send(operation, access_fixture.tokens[stranger], nowhere)
 
     assert 404 == foreign.status_code == missing.status_code
     assert foreign.content == missing.content
@@ -405,10 +427,13 @@ def test_what_belongs_to_another_company_answers_byte_for_byte_like_what_does_no
 
 
 @pytest.mark.parametrize("who", ["nobody", "unknown token", "revoked key", "terminated agent"])
-def test_whoever_is_unknown_is_told_that_and_nothing_else(world: AccessFixture, who: str):
+def test_whoever_is_unknown_is_told_that_and_nothing_else(access_fixture: AccessFixture, who: str):
     protected = [name for name, row in TABLE.items() if row[who] == 401]
 
-    answers = [world.send(name, world.tokens[who], _shared_request(world, name)) for name in protected]
+    answers = [
+        access_fixture.send(name, access_fixture.tokens[who], _shared_request(access_fixture, name))
+        for name in protected
+    ]
 
     assert {(401, "Unauthorized", "Bearer")} == {
         (answer.status_code, answer.json()["error"], answer.headers["WWW-Authenticate"]) for answer in answers
@@ -425,8 +450,10 @@ def test_whoever_is_unknown_is_told_that_and_nothing_else(world: AccessFixture, 
         ("instance auditor", "Auditor access is read-only"),
     ],
 )
-def test_paths_of_a_company_tell_why_somebody_is_turned_away(world: AccessFixture, who: str, text: str):
-    answer = world.send("createIssue", world.tokens[who], OPERATIONS["createIssue"][1](world))
+def test_paths_of_a_company_tell_why_somebody_is_turned_away(access_fixture: AccessFixture, who: str, text: str):
+    answer = access_fixture.send(
+        "createIssue", access_fixture.tokens[who], OPERATIONS["createIssue"][1](access_fixture)
+    )
 
     assert (403, text) == (answer.status_code, answer.json()["error"])
 
@@ -476,8 +503,8 @@ def test_paths_of_a_company_tell_why_somebody_is_turned_away(world: AccessFixtur
         ("user of another company", "getGoal", "Goal not found"),
     ],
 )
-def test_each_refusal_has_its_text(world: AccessFixture, who: str, operation: str, text: str):
-    answer = world.send(operation, world.tokens[who], OPERATIONS[operation][1](world))
+def test_each_refusal_has_its_text(access_fixture: AccessFixture, who: str, operation: str, text: str):
+    answer = access_fixture.send(operation, access_fixture.tokens[who], OPERATIONS[operation][1](access_fixture))
 
     assert text == answer.json()["error"]
 
@@ -490,8 +517,8 @@ def test_only_a_bearer_token_counts_in_whatever_case_the_word_is_written(api: Ap
     assert status == api.request("GET", "/companies", headers={"Authorization": f"{scheme} {api.token}"}).status_code
 
 
-def test_a_key_is_unknown_from_the_request_after_its_revocation_on(world: AccessFixture):
-    api, user = world.api, world.tokens["board owner"]
+def test_a_key_is_unknown_from_the_request_after_its_revocation_on(access_fixture: AccessFixture):
+    api, user = access_fixture.api, access_fixture.tokens["board owner"]
     minted = api.post("/board-api-keys", {}, token=user)
     api.get("/cli-auth/me", token=minted["token"])
 
@@ -507,29 +534,29 @@ def test_an_expired_key_is_unknown(api: Api):
     assert 401 == api.request("GET", "/cli-auth/me", token=token).status_code
 
 
-def test_the_key_of_an_agent_that_waits_for_approval_is_unknown_until_it_is_approved(world: AccessFixture):
-    agent_id, token = world.unapproved_agent(), tokens.mint("agent")
+def test_the_key_of_an_agent_that_waits_for_approval_is_unknown_until_it_is_approved(access_fixture: AccessFixture):
+    agent_id, token = access_fixture.unapproved_agent(), tokens.mint("agent")
     issued = KeyIssued(name="early", agent_id=UUID(agent_id))
-    people.operate(world.api, lambda work: work.record(key_of(token), [issued], UUID(world.company)))
+    people.operate(access_fixture.api, lambda work: work.record(key_of(token), [issued], UUID(access_fixture.company)))
 
-    before = world.api.request("GET", "/agents/me", token=token).status_code
-    world.api.post(f"/agents/{agent_id}/approve")
+    before = access_fixture.api.request("GET", "/agents/me", token=token).status_code
+    access_fixture.api.post(f"/agents/{agent_id}/approve")
 
-    assert (401, 200) == (before, world.api.request("GET", "/agents/me", token=token).status_code)
+    assert (401, 200) == (before, access_fixture.api.request("GET", "/agents/me", token=token).status_code)
 
 
-def test_what_is_wrong_with_a_body_is_said_before_who_may_send_it(world: AccessFixture):
-    path = f"/companies/{world.company}/routines"
+def test_what_is_wrong_with_a_body_is_said_before_who_may_send_it(access_fixture: AccessFixture):
+    path = f"/companies/{access_fixture.company}/routines"
 
-    answers = [world.api.request("POST", path, {}, token=token) for token in world.tokens.values()]
+    answers = [access_fixture.api.request("POST", path, {}, token=token) for token in access_fixture.tokens.values()]
 
     assert {(400, "Validation error")} == {(answer.status_code, answer.json()["error"]) for answer in answers}
 
 
-def _shared_request(world: AccessFixture, operation: str) -> Request:
+def _shared_request(access_fixture: AccessFixture, operation: str) -> Request:
     """A request whose ids exist, made once per operation: nobody here gets far enough to use it up."""
     if operation not in SHARED:
-        SHARED[operation] = OPERATIONS[operation][1](world)
+        SHARED[operation] = OPERATIONS[operation][1](access_fixture)
     return SHARED[operation]
 
 

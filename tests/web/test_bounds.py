@@ -29,7 +29,7 @@ from tests.waiting import wait_for
 from tests.web.hooks import FORWARDED, Hook, hook, sending_from
 from tests.web.jetty.conftest import ECHO, Jetty
 from tests.web.served import further
-from tests.web.test_abuse import all_of, answers, only
+from tests.web.test_abuse import all_of, answers, only_answer
 from web.http import json_body
 from web.http.fair_queue import TENANT
 from web.http.guard import MAX_PATH_BYTES, MAX_QUERY_BYTES, MAX_QUERY_FIELDS
@@ -425,7 +425,7 @@ def test_bodies_at_the_same_time_are_bounded_and_small_ones_go_on(api: Api, comp
             if _is_answered(clients[holder]):
                 clients[holder] = stack.enter_context(speaking(here, address="127.0.0.6"))
                 start(clients[holder], holder)
-            return _refused(here, size=500_000, token=token)
+            return _is_refused(here, size=500_000, token=token)
 
         start(clients[agents[0]], agents[0])
         wait_for(lambda: leaves_no_room_for(another, agents[0]))  # the company's share is used up
@@ -436,7 +436,7 @@ def test_bodies_at_the_same_time_are_bounded_and_small_ones_go_on(api: Api, comp
         wait_for(lambda: leaves_no_room_for(api.token, agents[1]))  # and now what there is for all
         small = here.request("POST", f"/companies/{company}/projects", {"name": "x" * 100})
         clients[agents[0]].close()
-        wait_for(lambda: not _refused(here, size=500_000, token=api.token))
+        wait_for(lambda: not _is_refused(here, size=500_000, token=api.token))
 
     assert 201 == small.status_code
 
@@ -449,7 +449,7 @@ def _is_answered(client: socket.socket) -> bool:
         return False
 
 
-def _refused(here: Api, size: int, token: str) -> bool:
+def _is_refused(here: Api, size: int, token: str) -> bool:
     headers = {**JSON, "Authorization": f"Bearer {token}"}
     status = httpx.post(f"{here.url}/api/companies", content=b'"%s"' % (b"x" * size), headers=headers).status_code
     assert status in (400, 401, 403, 503)
@@ -474,7 +474,7 @@ def test_calls_of_webhooks_cannot_fill_the_room_of_known_companies(api: Api, rou
             client.sendall(head("POST", f"{PUBLIC}/{public_id}/fire", 900 * KIB) + b" " * 400 * KIB)
         refused = next(one for one in select(callers, [], [], 20)[0])
         assert 503 == said(refused)[0]
-        assert not _refused(here, size=500_000, token=api.token)
+        assert not _is_refused(here, size=500_000, token=api.token)
 
 
 def test_large_bodies_of_tenants_are_read_in_turns():
@@ -579,7 +579,7 @@ def test_a_long_address_is_not_decoded(api: Api, monkeypatch: pytest.MonkeyPatch
 
     with speaking(api) as client:
         client.sendall(b"GET /" + filling * (60_000 // len(filling)) + b" HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert (431, "Too many or too large headers") == only(all_of(client))
+        assert (431, "Too many or too large headers") == only_answer(all_of(client))
 
     assert [] == decoded
 

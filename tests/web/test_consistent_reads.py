@@ -28,7 +28,7 @@ BEHIND = "A read model is behind the log; try again"
 
 
 @pytest.fixture(scope="module")
-def elsewhere(api: Api) -> Iterator[httpx.Client]:
+def other_web_process(api: Api) -> Iterator[httpx.Client]:
     """Another web process on the same database."""
     with socket.create_server(("127.0.0.1", 0)) as found:
         port = found.getsockname()[1]
@@ -88,7 +88,7 @@ class Stopped(msgspec.Struct):
 
 
 @pytest.fixture
-def stopped(settings: Settings) -> Iterator[Stopped]:
+def stopped_projector(settings: Settings) -> Iterator[Stopped]:
     impatient = msgspec.structs.replace(settings, patience_s=PATIENCE_S)
     with bootstrap.system(impatient) as system, _serving(system) as url:
         api = Api(url, bootstrap.first_board_token(impatient) or "", system)
@@ -101,14 +101,14 @@ def stopped(settings: Settings) -> Iterator[Stopped]:
         api.close()
 
 
-def test_another_process_sees_every_write_at_once(api: Api, elsewhere: httpx.Client):
+def test_another_process_sees_every_write_at_once(api: Api, other_web_process: httpx.Client):
     company = api.company()
     routine = api.routine(company, api.agent(company)[0])
 
     for number in range(ROUNDS):
         title = f"round {number}"
         api.patch(f"/routines/{routine}", {"title": title})
-        assert title == elsewhere.get(f"/routines/{routine}").json()["title"]
+        assert title == other_web_process.get(f"/routines/{routine}").json()["title"]
 
 
 def test_another_connection_sees_every_write_at_once(api: Api):
@@ -122,138 +122,152 @@ def test_another_connection_sees_every_write_at_once(api: Api):
             assert made["id"] == reader.get(f"{path}?limit=1").json()[0]["id"]
 
 
-def test_a_run_is_seen_at_once_though_its_own_answer_waits_for_nothing(api: Api, elsewhere: httpx.Client):
+def test_a_run_is_seen_at_once_though_its_own_answer_waits_for_nothing(api: Api, other_web_process: httpx.Client):
     company = api.company()
     agent, token = api.agent(company)
     routine = api.routine(company, agent, concurrencyPolicy="always_enqueue")
 
     for number in range(50):
         run = api.post(f"/routines/{routine}/run", {})
-        shown = elsewhere.get(f"/routines/{routine}/runs?limit=1").json()[0]
-        inbox = elsewhere.get("/agents/me/inbox-lite", headers={"Authorization": f"Bearer {token}"}).json()
+        shown = other_web_process.get(f"/routines/{routine}/runs?limit=1").json()[0]
+        inbox = other_web_process.get("/agents/me/inbox-lite", headers={"Authorization": f"Bearer {token}"}).json()
         assert (run["id"], number + 1) == (shown["id"], len(inbox))
 
 
-def test_what_one_process_wrote_the_other_may_build_on(api: Api, elsewhere: httpx.Client):
+def test_what_one_process_wrote_the_other_may_build_on(api: Api, other_web_process: httpx.Client):
     for number in range(20):
-        company = elsewhere.post("/companies", json={"name": f"Firm {number}"}).json()["id"]
+        company = other_web_process.post("/companies", json={"name": f"Firm {number}"}).json()["id"]
         agent = api.post(f"/companies/{company}/agents", {"name": "Scout"})["id"]
-        token = elsewhere.post(f"/agents/{agent}/keys", json={}).json()["token"]
+        token = other_web_process.post(f"/agents/{agent}/keys", json={}).json()["token"]
         assert agent == api.get("/agents/me", token=token)["id"]
         api.post(f"/agents/{agent}/terminate")
-        assert 401 == elsewhere.get("/agents/me", headers={"Authorization": f"Bearer {token}"}).status_code
+        assert 401 == other_web_process.get("/agents/me", headers={"Authorization": f"Bearer {token}"}).status_code
 
 
-def test_readers_and_writers_at_once_never_miss_a_write(api: Api, elsewhere: httpx.Client):
+def test_readers_and_writers_at_once_never_miss_a_write(api: Api, other_web_process: httpx.Client):
     company = api.company()
 
     def write_and_read(number: int) -> bool:
         issue = api.post(f"/companies/{company}/issues", {"title": f"issue {number}"})
-        return bool(elsewhere.get(f"/issues/{issue['identifier']}").json()["id"] == issue["id"])
+        return bool(other_web_process.get(f"/issues/{issue['identifier']}").json()["id"] == issue["id"])
 
     with ThreadPoolExecutor(8) as threads:
         assert all(threads.map(write_and_read, range(80)))
     assert 80 == len(api.get(f"/companies/{company}/issues"))
 
 
-def test_an_answer_to_a_write_names_its_position_in_the_log(stopped: Stopped):
-    with stopped.projecting():
-        answer = stopped.api.request("PATCH", f"/routines/{stopped.routine}", {"title": "New"})
+def test_an_answer_to_a_write_names_its_position_in_the_log(stopped_projector: Stopped):
+    with stopped_projector.projecting():
+        answer = stopped_projector.api.request("PATCH", f"/routines/{stopped_projector.routine}", {"title": "New"})
 
-    assert stopped.head() == int(answer.headers["X-Routines-Position"])
+    assert stopped_projector.head() == int(answer.headers["X-Routines-Position"])
 
 
-def test_without_its_projector_a_read_asks_to_come_back(stopped: Stopped):
-    stopped.behind()
+def test_without_its_projector_a_read_asks_to_come_back(stopped_projector: Stopped):
+    stopped_projector.behind()
 
-    for path in [*stopped.reads, "/companies", f"/companies/{stopped.company}/agents", "/cli-auth/me"]:
-        answer = stopped.api.request("GET", path)
+    for path in [
+        *stopped_projector.reads,
+        "/companies",
+        f"/companies/{stopped_projector.company}/agents",
+        "/cli-auth/me",
+    ]:
+        answer = stopped_projector.api.request("GET", path)
 
         assert (503, "1", BEHIND) == (answer.status_code, answer.headers["Retry-After"], answer.json()["error"]), path
         assert answer.json()["details"]["readModels"]
 
 
-def test_without_its_projector_a_write_is_refused_before_anything_is_recorded(stopped: Stopped):
-    stopped.behind()
-    head = stopped.head()
+def test_without_its_projector_a_write_is_refused_before_anything_is_recorded(stopped_projector: Stopped):
+    stopped_projector.behind()
+    head = stopped_projector.head()
 
     for method, path, body in (
         ("POST", "/companies", {"name": "x"}),
-        ("POST", f"/companies/{stopped.company}/agents", {"name": "x"}),
-        ("POST", f"/companies/{stopped.company}/routines", {"title": "x"}),
-        ("PATCH", f"/routines/{stopped.routine}", {"title": "x"}),
-        ("POST", f"/routines/{stopped.routine}/triggers", {"kind": "api"}),
-        ("POST", f"/companies/{stopped.company}/issues", {"title": "x"}),
+        ("POST", f"/companies/{stopped_projector.company}/agents", {"name": "x"}),
+        ("POST", f"/companies/{stopped_projector.company}/routines", {"title": "x"}),
+        ("PATCH", f"/routines/{stopped_projector.routine}", {"title": "x"}),
+        ("POST", f"/routines/{stopped_projector.routine}/triggers", {"kind": "api"}),
+        ("POST", f"/companies/{stopped_projector.company}/issues", {"title": "x"}),
     ):
-        answer = stopped.api.request(method, path, body)
+        answer = stopped_projector.api.request(method, path, body)
         assert (503, "1", BEHIND) == (answer.status_code, answer.headers["Retry-After"], answer.json()["error"]), path
 
-    assert head == stopped.head()
+    assert head == stopped_projector.head()
 
 
-def test_a_write_that_was_recorded_before_its_projector_stopped_says_so(stopped: Stopped):
+def test_a_write_that_was_recorded_before_its_projector_stopped_says_so(stopped_projector: Stopped):
     """Nobody could know beforehand: the read models were at the head when it came."""
-    head = stopped.head()
+    head = stopped_projector.head()
 
-    answer = stopped.api.request("PATCH", f"/routines/{stopped.routine}", {"title": "New"})
+    answer = stopped_projector.api.request("PATCH", f"/routines/{stopped_projector.routine}", {"title": "New"})
 
     assert (503, RECORDED) == (answer.status_code, answer.json()["error"])
-    assert head < answer.json()["details"]["position"] == stopped.head()
-    with stopped.projecting():
-        assert "New" == stopped.api.get(f"/routines/{stopped.routine}")["title"]
+    assert head < answer.json()["details"]["position"] == stopped_projector.head()
+    with stopped_projector.projecting():
+        assert "New" == stopped_projector.api.get(f"/routines/{stopped_projector.routine}")["title"]
 
 
-def test_without_its_projector_a_run_is_fired_all_the_same(stopped: Stopped):
-    answers = [stopped.api.request("POST", f"/routines/{stopped.routine}/run", {}) for _ in range(3)]
+def test_without_its_projector_a_run_is_fired_all_the_same(stopped_projector: Stopped):
+    answers = [
+        stopped_projector.api.request("POST", f"/routines/{stopped_projector.routine}/run", {}) for _ in range(3)
+    ]
 
     assert [202] * 3 == [answer.status_code for answer in answers]
     assert ["issue_created", "coalesced", "coalesced"] == [answer.json()["status"] for answer in answers]
 
 
-def test_who_does_not_mind_reads_what_is_there(stopped: Stopped):
-    stopped.behind()
+def test_who_does_not_mind_reads_what_is_there(stopped_projector: Stopped):
+    stopped_projector.behind()
 
-    for path in stopped.reads:
-        answer = stopped.api.request("GET", path, headers={"X-Routines-Consistency": "eventual"})
+    for path in stopped_projector.reads:
+        answer = stopped_projector.api.request("GET", path, headers={"X-Routines-Consistency": "eventual"})
         assert 200 == answer.status_code, path
     eventual = {"X-Routines-Consistency": "eventual"}
-    assert [] == stopped.api.get(f"/routines/{stopped.routine}/runs", headers=eventual)
-    assert 503 == stopped.api.request("GET", stopped.reads[0], headers={"X-Routines-Consistency": "x"}).status_code
+    assert [] == stopped_projector.api.get(f"/routines/{stopped_projector.routine}/runs", headers=eventual)
+    assert (
+        503
+        == stopped_projector.api.request(
+            "GET", stopped_projector.reads[0], headers={"X-Routines-Consistency": "x"}
+        ).status_code
+    )
 
 
-def test_what_is_wrong_with_a_request_is_said_without_waiting(stopped: Stopped):
-    stopped.behind()  # whoever waits is answered 503
+def test_what_is_wrong_with_a_request_is_said_without_waiting(stopped_projector: Stopped):
+    stopped_projector.behind()  # whoever waits is answered 503
 
     answers = {
-        400: stopped.api.request("POST", "/companies", {}),
-        401: stopped.api.request("GET", "/companies", token=None),
-        404: stopped.api.request("GET", "/routines/nonsense"),
+        400: stopped_projector.api.request("POST", "/companies", {}),
+        401: stopped_projector.api.request("GET", "/companies", token=None),
+        404: stopped_projector.api.request("GET", "/routines/nonsense"),
     }
 
     assert list(answers) == [answer.status_code for answer in answers.values()]
 
 
-def test_health_says_how_far_each_read_model_is_behind(stopped: Stopped):
-    before = stopped.api.get("/health", token=None)["readModels"]
-    head = stopped.head()
-    stopped.behind()
+def test_health_says_how_far_each_read_model_is_behind(stopped_projector: Stopped):
+    before = stopped_projector.api.get("/health", token=None)["readModels"]
+    head = stopped_projector.head()
+    stopped_projector.behind()
 
-    after = stopped.api.get("/health", token=None)["readModels"]
+    after = stopped_projector.api.get("/health", token=None)["readModels"]
 
     assert sorted(model.name for model in catalogue.ALL) == [model["name"] for model in after]
     assert {(head, 0)} == {(model["position"], model["behind"]) for model in before}
-    assert {(head, stopped.head() - head)} == {(model["position"], model["behind"]) for model in after}
+    assert {(head, stopped_projector.head() - head)} == {(model["position"], model["behind"]) for model in after}
 
 
-def test_after_its_projector_started_everything_answers(stopped: Stopped):
-    run = stopped.behind()
-    assert 503 == stopped.api.request("GET", stopped.reads[0]).status_code
+def test_after_its_projector_started_everything_answers(stopped_projector: Stopped):
+    run = stopped_projector.behind()
+    assert 503 == stopped_projector.api.request("GET", stopped_projector.reads[0]).status_code
 
-    with stopped.projecting():
-        answers = [stopped.api.request("GET", path).status_code for path in stopped.reads]
-        made = stopped.api.request("POST", f"/companies/{stopped.company}/issues", {"title": "x"})
+    with stopped_projector.projecting():
+        answers = [stopped_projector.api.request("GET", path).status_code for path in stopped_projector.reads]
+        made = stopped_projector.api.request("POST", f"/companies/{stopped_projector.company}/issues", {"title": "x"})
 
         assert [200] * 4 == answers
         assert 201 == made.status_code
-        assert [run] == [found["id"] for found in stopped.api.get(f"/routines/{stopped.routine}/runs")]
-        assert {0} == {model["behind"] for model in stopped.api.get("/health")["readModels"]}
+        assert [run] == [
+            found["id"] for found in stopped_projector.api.get(f"/routines/{stopped_projector.routine}/runs")
+        ]
+        assert {0} == {model["behind"] for model in stopped_projector.api.get("/health")["readModels"]}

@@ -46,9 +46,9 @@ class Place(msgspec.Struct):
     def paths(self) -> list[str]:
         paperclip = self.api.get("/openapi.json")["paths"]
         jetty = httpx.get(f"{self.api.url}/openapi.json").json()["paths"]
-        found = [f"/api{path.removeprefix('/api')}" for path in _gets(paperclip)]
+        found = [f"/api{path.removeprefix('/api')}" for path in _get_paths(paperclip)]
         found = [path.replace("{view}", view) for path in found for view in (VIEWS if "{view}" in path else ("",))]
-        told = [filled(path, self.ids) for path in found] + [filled(path, self.jetty_ids) for path in _gets(jetty)]
+        told = [filled(path, self.ids) for path in found] + [filled(path, self.jetty_ids) for path in _get_paths(jetty)]
         needed = {"explain": "?at=2026-11-22T09:00:00Z", "diff": f"?from={self.ids['position']}"}
         return [path + needed.get(path.rpartition("/")[2], "") for path in told]
 
@@ -58,7 +58,7 @@ class Place(msgspec.Struct):
         return {name for name, canary in self.canaries.items() if canary in text}
 
 
-def _gets(paths: dict[str, Any]) -> list[str]:
+def _get_paths(paths: dict[str, Any]) -> list[str]:
     return [path for path, methods in paths.items() if "get" in methods]
 
 
@@ -67,7 +67,7 @@ def filled(path: str, ids: dict[str, str]) -> str:
 
 
 @pytest.fixture(scope="module")
-def place(api: Api) -> Place:
+def disclosure_fixture(api: Api) -> Place:
     headers = {"Authorization": f"Bearer {api.token}"}
 
     def jetty(path: str, body: Any, method: str = "POST") -> Any:
@@ -163,20 +163,26 @@ def place(api: Api) -> Place:
     )
 
 
-def test_owners_read_everything_and_see_every_address(place: Place):
-    headers = {"Authorization": f"Bearer {place.tokens['owner']}"}
-    refused = {path for path in place.paths() if not httpx.get(place.api.url + path, headers=headers).is_success}
-    environment = next(path for path in place.paths() if path.endswith("/environment") and "/issues/" in path)
+def test_owners_read_everything_and_see_every_address(disclosure_fixture: Place):
+    headers = {"Authorization": f"Bearer {disclosure_fixture.tokens['owner']}"}
+    refused = {
+        path
+        for path in disclosure_fixture.paths()
+        if not httpx.get(disclosure_fixture.api.url + path, headers=headers).is_success
+    }
+    environment = next(
+        path for path in disclosure_fixture.paths() if path.endswith("/environment") and "/issues/" in path
+    )
 
     of_agents = {"/api/agents/me", "/api/agents/me/inbox-lite", environment}
-    of_the_instance = {"/api/events", f"/api/events/{place.ids['position']}", "/api/refusals"}
+    of_the_instance = {"/api/events", f"/api/events/{disclosure_fixture.ids['position']}", "/api/refusals"}
     assert of_agents | of_the_instance == refused
-    assert place.canaries.keys() == place.seen("owner")
+    assert disclosure_fixture.canaries.keys() == disclosure_fixture.seen("owner")
 
 
 @pytest.mark.parametrize("who", ["viewer", "auditor", "instance auditor", "other agent"])
-def test_who_may_change_nothing_sees_no_address(place: Place, who: str):
-    assert set() == place.seen(who)
+def test_who_may_change_nothing_sees_no_address(disclosure_fixture: Place, who: str):
+    assert set() == disclosure_fixture.seen(who)
 
 
 @pytest.mark.parametrize(
@@ -188,54 +194,65 @@ def test_who_may_change_nothing_sees_no_address(place: Place, who: str):
         ("member without tasks:assign", {"heartbeat", "adapter", "endpoint"}),
     ],
 )
-def test_whoever_may_change_some_things_sees_the_addresses_of_those(place: Place, who: str, sees: set[str]):
-    assert sees == place.seen(who)
+def test_whoever_may_change_some_things_sees_the_addresses_of_those(
+    disclosure_fixture: Place, who: str, sees: set[str]
+):
+    assert sees == disclosure_fixture.seen(who)
 
 
-def test_a_mask_says_that_there_is_an_address_and_nothing_else_changes(place: Place):
-    path = f"/agents/{place.ids['agent_id']}"
-    shown, masked = place.api.get(path), place.api.get(path, token=place.tokens["viewer"])
-    other = next(one for one in place.api.get(f"/companies/{place.company}/agents") if one["name"] == "Other")
+def test_a_mask_says_that_there_is_an_address_and_nothing_else_changes(disclosure_fixture: Place):
+    path = f"/agents/{disclosure_fixture.ids['agent_id']}"
+    shown, masked = (
+        disclosure_fixture.api.get(path),
+        disclosure_fixture.api.get(path, token=disclosure_fixture.tokens["viewer"]),
+    )
+    other = next(
+        one
+        for one in disclosure_fixture.api.get(f"/companies/{disclosure_fixture.company}/agents")
+        if one["name"] == "Other"
+    )
 
     assert shown | {"heartbeatUrl": "***", "adapterConfig": {"deep": "***"}} == masked
     assert (None, {}) == (other["heartbeatUrl"], other["adapterConfig"])
 
 
-def test_a_public_id_is_hidden_whatever_the_mode_since_the_mode_may_change(place: Place):
-    path = f"/routines/{place.ids['routine_id']}"
+def test_a_public_id_is_hidden_whatever_the_mode_since_the_mode_may_change(disclosure_fixture: Place):
+    path = f"/routines/{disclosure_fixture.ids['routine_id']}"
 
-    hidden = place.api.get(path, token=place.tokens["viewer"])["triggers"]
-    revisions = place.api.get(f"{path}/revisions", token=place.tokens["viewer"])
+    hidden = disclosure_fixture.api.get(path, token=disclosure_fixture.tokens["viewer"])["triggers"]
+    revisions = disclosure_fixture.api.get(f"{path}/revisions", token=disclosure_fixture.tokens["viewer"])
 
     assert ["***", "***", "***", None] == [trigger["publicId"] for trigger in hidden]
     snapshots = {trigger["publicId"] for one in revisions for trigger in one["snapshot"]["triggers"]}
     assert {"***", None} == snapshots
 
 
-def test_who_pauses_a_routine_without_tasks_assign_is_not_told_its_callback(place: Place):
-    path = f"{place.api.url}/api/v1/routines/{place.collection}/task/often/pause"
-    headers = {"Authorization": f"Bearer {place.tokens['member without tasks:assign']}"}
+def test_who_pauses_a_routine_without_tasks_assign_is_not_told_its_callback(disclosure_fixture: Place):
+    path = f"{disclosure_fixture.api.url}/api/v1/routines/{disclosure_fixture.collection}/task/often/pause"
+    headers = {"Authorization": f"Bearer {disclosure_fixture.tokens['member without tasks:assign']}"}
 
     assert "***" == httpx.post(path, headers=headers).json()["webhook_url"]
 
 
-def test_no_event_that_an_endpoint_is_told_holds_an_address(place: Place):
+def test_no_event_that_an_endpoint_is_told_holds_an_address(disclosure_fixture: Place):
     events = [
         one
-        for one in place.api.system.store.history()
-        if str(one.company_id) == place.company and one.name in endpoint.TOLD
+        for one in disclosure_fixture.api.system.store.history()
+        if str(one.company_id) == disclosure_fixture.company and one.name in endpoint.TOLD
     ]
     kept = msgspec.json.encode([one.event for one in events]).decode()
-    bodies = "\n".join(told(place, one).decode() for one in events)
+    bodies = "\n".join(told(disclosure_fixture, one).decode() for one in events)
 
-    there = place.canaries.keys() - {"email"}  # which only events of users hold, and those are told to nobody
-    assert there == {name for name, canary in place.canaries.items() if canary in kept}
-    assert set() == {name for name, canary in place.canaries.items() if canary in bodies}
+    there = disclosure_fixture.canaries.keys() - {
+        "email"
+    }  # which only events of users hold, and those are told to nobody
+    assert there == {name for name, canary in disclosure_fixture.canaries.items() if canary in kept}
+    assert set() == {name for name, canary in disclosure_fixture.canaries.items() if canary in bodies}
     assert "email" not in bodies
     assert bodies.count("***") >= len(there)
 
 
-def told(place: Place, recorded: Any) -> bytes:
+def told(disclosure_fixture: Place, recorded: Any) -> bytes:
     pending = PendingDelivery(
         id=uuid4(),
         version=0,
@@ -243,17 +260,17 @@ def told(place: Place, recorded: Any) -> bytes:
         target_id=uuid4(),
         partition_key=uuid4(),
         ordered=False,
-        company_id=UUID(place.company),
+        company_id=UUID(disclosure_fixture.company),
         position=recorded.position,
         attempts=0,
     )
-    return place.api.system.executor.query(lambda work: payloads.compose(work, pending, recorded)).body
+    return disclosure_fixture.api.system.executor.query(lambda work: payloads.compose(work, pending, recorded)).body
 
 
 def test_what_clients_sent_as_json_is_never_taken_for_an_address():
     created = AgentCreated(profile=AgentProfile(name="A", metadata={"url": "x", "email": {"url": "y"}}), url_key="a")
 
-    assert created == disclosure.masked(created)
+    assert created == disclosure.mask_addresses(created)
 
 
 def test_a_masked_event_is_of_the_same_kind_and_what_is_empty_stays_empty():
@@ -263,22 +280,22 @@ def test_a_masked_event_is_of_the_same_kind_and_what_is_empty_stays_empty():
         settings=TriggerSettings(),
         webhook=Webhook(public_id="ab" * 12, secret_id=uuid4()),
     )
-    masked = disclosure.masked(created)
+    masked = disclosure.mask_addresses(created)
 
     assert created.webhook is not None
     assert masked == msgspec.structs.replace(created, webhook=msgspec.structs.replace(created.webhook, public_id="***"))
-    assert None is disclosure.masked(AgentProfile(name="A")).heartbeat_url
+    assert None is disclosure.mask_addresses(AgentProfile(name="A")).heartbeat_url
 
 
 @pytest.mark.parametrize("kind", STORED_NAMES.values(), ids=STORED_NAMES)
 def test_whatever_looks_like_an_address_in_an_event_is_one(kind: type):
     """A new field that is called after an address must be named in `disclosure.ADDRESSES`, or here."""
-    suspicious = {name for name in _fields(kind) if re.search(r"url|e?mail|address|adapter|public", name)}
+    suspicious = {name for name in _fields_of_type(kind) if re.search(r"url|e?mail|address|adapter|public", name)}
 
     assert suspicious <= disclosure.ADDRESSES | {"url_key", "adapter_type"}
 
 
-def _fields(kind: Any) -> set[str]:
+def _fields_of_type(kind: Any) -> set[str]:
     found: set[str] = set()
     waiting = [msgspec.inspect.type_info(kind)]
     while waiting:

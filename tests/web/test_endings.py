@@ -57,23 +57,23 @@ class Place(msgspec.Struct):
 
 
 def routine_status(status: str) -> Callable[[Place], Case]:
-    def arranged(place: Place) -> Case:
-        path = f"/routines/{place.routine(description='x' * 20_000)}"
+    def arranged(endings_fixture: Place) -> Case:
+        path = f"/routines/{endings_fixture.routine(description='x' * 20_000)}"
         after = ("PATCH", path, {"status": "active"}) if status == "paused" else None
         return Case(("PATCH", path, {"status": status}), ("PATCH", path, {"title": "Longer"}), after)
 
     return arranged
 
 
-def pause_with_a_note(place: Place) -> Case:
-    path = f"/routines/{place.routine()}"
+def pause_with_a_note(endings_fixture: Place) -> Case:
+    path = f"/routines/{endings_fixture.routine()}"
     wanted = {"status": "paused", "pauseNote": "It runs away"}
     return Case(("PATCH", path, wanted), ("PATCH", path, {**wanted, "title": "Longer"}))
 
 
 def disable_trigger(kind: str, **draft: Any) -> Callable[[Place], Case]:
-    def arranged(place: Place) -> Case:
-        path = f"/routine-triggers/{place.trigger(kind=kind, **draft)}"
+    def arranged(endings_fixture: Place) -> Case:
+        path = f"/routine-triggers/{endings_fixture.trigger(kind=kind, **draft)}"
         off, on = ("PATCH", path, {"enabled": False}), ("PATCH", path, {"enabled": True})
         return Case(off, ("PATCH", path, {"enabled": False, "label": "x"}), on)
 
@@ -81,16 +81,16 @@ def disable_trigger(kind: str, **draft: Any) -> Callable[[Place], Case]:
 
 
 def delete_trigger(kind: str, **draft: Any) -> Callable[[Place], Case]:
-    def arranged(place: Place) -> Case:
-        path = f"/routine-triggers/{place.trigger(kind=kind, **draft)}"
+    def arranged(endings_fixture: Place) -> Case:
+        path = f"/routine-triggers/{endings_fixture.trigger(kind=kind, **draft)}"
         return Case(("DELETE", path), ("PATCH", path, {"label": "x"}))
 
     return arranged
 
 
 def issue_status(status: str) -> Callable[[Place], Case]:
-    def arranged(place: Place) -> Case:
-        path = f"/issues/{place.execution_issue()}"
+    def arranged(endings_fixture: Place) -> Case:
+        path = f"/issues/{endings_fixture.execution_issue()}"
         edit, back = ("PATCH", path, {"status": status, "title": "Longer"}), ("PATCH", path, {"status": "todo"})
         return Case(("PATCH", path, {"status": status}), edit, back)
 
@@ -98,47 +98,57 @@ def issue_status(status: str) -> Callable[[Place], Case]:
 
 
 def agent(ending: str) -> Callable[[Place], Case]:
-    def arranged(place: Place) -> Case:
-        path = f"/agents/{place.agent}"
+    def arranged(endings_fixture: Place) -> Case:
+        path = f"/agents/{endings_fixture.agent}"
         after = ("POST", f"{path}/resume") if ending == "pause" else None
         return Case(("POST", f"{path}/{ending}", {}), ("PATCH", path, {"title": "x"}), after)
 
     return arranged
 
 
-def revoke_agent_key(place: Place) -> Case:
-    return Case(("DELETE", f"/agents/{place.agent}/keys/{place.made(f'/agents/{place.agent}/keys', {})}"))
+def revoke_agent_key(endings_fixture: Place) -> Case:
+    return Case(
+        (
+            "DELETE",
+            f"/agents/{endings_fixture.agent}/keys/{endings_fixture.made(f'/agents/{endings_fixture.agent}/keys', {})}",
+        )
+    )
 
 
-def revoke_company_key(place: Place) -> Case:
-    return Case(("DELETE", f"/companies/{place.company}/keys/{place.made(f'/agents/{place.agent}/keys', {})}"))
+def revoke_company_key(endings_fixture: Place) -> Case:
+    return Case(
+        (
+            "DELETE",
+            f"/companies/{endings_fixture.company}/keys/{endings_fixture.made(f'/agents/{endings_fixture.agent}/keys', {})}",
+        )
+    )
 
 
-def revoke_board_key(place: Place) -> Case:
-    return Case(("DELETE", f"/board-api-keys/{place.made('/board-api-keys', {})}"))
+def revoke_board_key(endings_fixture: Place) -> Case:
+    return Case(("DELETE", f"/board-api-keys/{endings_fixture.made('/board-api-keys', {})}"))
 
 
 def member(method: str, **change: Any) -> Callable[[Place], Case]:
-    def arranged(place: Place) -> Case:
-        members = f"/companies/{place.company}/members"
-        path = f"{members}/{place.api.post(members, {'name': 'Robin'})['userId']}"
+    def arranged(endings_fixture: Place) -> Case:
+        members = f"/companies/{endings_fixture.company}/members"
+        path = f"{members}/{endings_fixture.api.post(members, {'name': 'Robin'})['userId']}"
         return Case((method, path, change) if change else (method, path), ("PATCH", path, {"membershipRole": "admin"}))
 
     return arranged
 
 
 def thing(kind: str, draft: Any, end: tuple[str, str], edit: Any, undo: str = "") -> Callable[[Place], Case]:
-    def arranged(place: Place) -> Case:
-        path = f"/{kind}/{place.in_company(kind, draft)}"
+    def arranged(endings_fixture: Place) -> Case:
+        path = f"/{kind}/{endings_fixture.in_company(kind, draft)}"
         return Case((end[0], path + end[1]), ("PATCH", path, edit), ("POST", path + undo) if undo else None)
 
     return arranged
 
 
 def endpoint(method: str, **change: Any) -> Callable[[Place], Case]:
-    def arranged(place: Place) -> Case:
-        id_ = place.in_company("webhook-endpoints", {"url": HOOK, "events": ["goal.*"]})
-        path = f"/companies/{place.company}/webhook-endpoints/{id_}"
+    def arranged(endings_fixture: Place) -> Case:
+        id_ = endings_fixture.in_company("webhook-endpoints", {"url": HOOK, "events": ["goal.*"]})
+        path = f"/companies/{endings_fixture.company}/webhook-endpoints/{id_}"
         after = ("PATCH", path, {"enabled": True}) if change else None
         end = (method, path, change) if change else (method, path)
         return Case(end, ("PATCH", path, {**change, "description": "x"}), after)
@@ -146,15 +156,18 @@ def endpoint(method: str, **change: Any) -> Callable[[Place], Case]:
     return arranged
 
 
-def cancel_backfill(place: Place) -> Case:
-    trigger = place.trigger(kind="schedule", cronExpression="0 9 1 * *")
+def cancel_backfill(endings_fixture: Place) -> Case:
+    trigger = endings_fixture.trigger(kind="schedule", cronExpression="0 9 1 * *")
     return Case(
-        ("POST", f"/routine-backfills/{place.made(f'/routine-triggers/{trigger}/backfills', LAST_YEAR)}/cancel")
+        (
+            "POST",
+            f"/routine-backfills/{endings_fixture.made(f'/routine-triggers/{trigger}/backfills', LAST_YEAR)}/cancel",
+        )
     )
 
 
-def archive_company(place: Place) -> Case:
-    path = f"/companies/{place.company}"
+def archive_company(endings_fixture: Place) -> Case:
+    path = f"/companies/{endings_fixture.company}"
     return Case(("POST", f"{path}/archive"), ("PATCH", path, {"description": "x"}))
 
 
@@ -187,7 +200,7 @@ CASES: dict[str, Callable[[Place], Case]] = {
 
 
 @pytest.fixture(scope="module")
-def past(api: Api) -> Iterator[Api]:
+def api_of_the_past(api: Api) -> Iterator[Api]:
     with further(api, clock=lambda: api.system.clock() - timedelta(hours=1)) as found:
         yield found
 
@@ -205,9 +218,9 @@ def at_bound(api: Api) -> Iterator[Api]:
 
 
 @pytest.fixture
-def place(past: Api) -> Place:
-    company = past.company()
-    return Place(past, company, past.agent(company)[0])
+def endings_fixture(api_of_the_past: Api) -> Place:
+    company = api_of_the_past.company()
+    return Place(api_of_the_past, company, api_of_the_past.agent(company)[0])
 
 
 def send(api: Api, request: Request) -> httpx.Response:
@@ -216,9 +229,9 @@ def send(api: Api, request: Request) -> httpx.Response:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_whoever_is_over_a_rate_can_still(over_rate: Api, place: Place, name: str):
-    case = CASES[name](place)
-    send(over_rate, ("POST", f"/companies/{place.company}/goals", {"title": "The one that was left"}))
+def test_whoever_is_over_a_rate_can_still(over_rate: Api, endings_fixture: Place, name: str):
+    case = CASES[name](endings_fixture)
+    send(over_rate, ("POST", f"/companies/{endings_fixture.company}/goals", {"title": "The one that was left"}))
 
     if case.before is not None:
         assert 429 == send(over_rate, case.before).status_code
@@ -230,8 +243,8 @@ def test_whoever_is_over_a_rate_can_still(over_rate: Api, place: Place, name: st
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_however_full_the_history_of_a_thing_is_whoever_owns_it_can(at_bound: Api, place: Place, name: str):
-    case = CASES[name](place)
+def test_however_full_the_history_of_a_thing_is_whoever_owns_it_can(at_bound: Api, endings_fixture: Place, name: str):
+    case = CASES[name](endings_fixture)
 
     if case.before is not None:
         assert 422 == send(at_bound, case.before).status_code
@@ -244,57 +257,57 @@ def test_however_full_the_history_of_a_thing_is_whoever_owns_it_can(at_bound: Ap
 
 @pytest.mark.parametrize("bounds", ["over_rate", "at_bound"])
 def test_all_routines_of_a_company_can_be_paused_at_once_and_not_resumed(
-    place: Place, bounds: str, request: pytest.FixtureRequest
+    endings_fixture: Place, bounds: str, request: pytest.FixtureRequest
 ):
     here = request.getfixturevalue(bounds)
-    routines = [place.routine(), place.routine()]
-    send(here, ("POST", f"/companies/{place.company}/goals", {"title": "The one that was left"}))
+    routines = [endings_fixture.routine(), endings_fixture.routine()]
+    send(here, ("POST", f"/companies/{endings_fixture.company}/goals", {"title": "The one that was left"}))
 
-    paused = here.post(f"/companies/{place.company}/routines/pause", {"routineIds": routines})
-    resumed = here.post(f"/companies/{place.company}/routines/resume", {"routineIds": routines})
+    paused = here.post(f"/companies/{endings_fixture.company}/routines/pause", {"routineIds": routines})
+    resumed = here.post(f"/companies/{endings_fixture.company}/routines/resume", {"routineIds": routines})
 
     assert set(routines) == set(paused["changed"])
     assert set(routines) == {refused["routineId"] for refused in resumed["refused"]}
 
 
-def test_to_pause_what_is_paused_records_nothing(place: Place, at_bound: Api):
-    routine, project = place.routine(), place.in_company("projects", {"name": "Moon"})
+def test_to_pause_what_is_paused_records_nothing(endings_fixture: Place, at_bound: Api):
+    routine, project = endings_fixture.routine(), endings_fixture.in_company("projects", {"name": "Moon"})
     pauses: list[Request] = [
         ("PATCH", f"/routines/{routine}", {"status": "paused"}),
         ("POST", f"/projects/{project}/pause"),
-        ("POST", f"/agents/{place.agent}/pause", {}),
+        ("POST", f"/agents/{endings_fixture.agent}/pause", {}),
     ]
     for pause in pauses:
         assert send(at_bound, pause).is_success
-    head = place.api.system.store.head()
+    head = endings_fixture.api.system.store.head()
 
     for pause in pauses:
         assert send(at_bound, pause).is_success
 
-    assert head == place.api.system.store.head()
+    assert head == endings_fixture.api.system.store.head()
 
 
-def test_a_pause_that_ends_by_itself_is_an_ordinary_change(place: Place, over_rate: Api):
-    path = f"/routines/{place.routine()}"
-    send(over_rate, ("POST", f"/companies/{place.company}/goals", {"title": "The one that was left"}))
+def test_a_pause_that_ends_by_itself_is_an_ordinary_change(endings_fixture: Place, over_rate: Api):
+    path = f"/routines/{endings_fixture.routine()}"
+    send(over_rate, ("POST", f"/companies/{endings_fixture.company}/goals", {"title": "The one that was left"}))
 
     refused = send(over_rate, ("PATCH", path, {"status": "paused", "resumeAt": "2999-01-01T00:00:00Z"}))
 
     assert 429 == refused.status_code
 
 
-def test_an_issue_is_not_ended_again_and_again(place: Place, at_bound: Api):
-    path = f"/issues/{place.execution_issue()}"
+def test_an_issue_is_not_ended_again_and_again(endings_fixture: Place, at_bound: Api):
+    path = f"/issues/{endings_fixture.execution_issue()}"
     assert send(at_bound, ("PATCH", path, {"status": "done"})).is_success
 
     assert 422 == send(at_bound, ("PATCH", path, {"status": "cancelled"})).status_code
 
 
-def test_what_an_agent_has_done_ten_times_keeps_no_owner_from_ending_it(place: Place, api: Api):
-    issue = place.in_company("issues", {"title": "Look"})
+def test_what_an_agent_has_done_ten_times_keeps_no_owner_from_ending_it(endings_fixture: Place, api: Api):
+    issue = endings_fixture.in_company("issues", {"title": "Look"})
     with further(api, limits=Limits(max_stream_events=10)) as here:
         for _ in range(20):
-            checkout = {"agentId": place.agent, "expectedStatuses": ["todo", "in_progress", "backlog"]}
+            checkout = {"agentId": endings_fixture.agent, "expectedStatuses": ["todo", "in_progress", "backlog"]}
             send(here, ("POST", f"/issues/{issue}/checkout", checkout))
             last = send(here, ("POST", f"/issues/{issue}/release"))
 

@@ -50,7 +50,7 @@ class Place(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def place(api: Api) -> Place:
+def fields_fixture(api: Api) -> Place:
     company = api.company()
     made = {
         path: api.post(f"/companies/{company}/{path}", body)["id"]
@@ -169,63 +169,65 @@ def differences(shown: dict[str, Any], sample: dict[str, Any]) -> Iterator[tuple
 
 
 @pytest.mark.parametrize("case", [*CREATIONS, *CHANGES], ids=lambda case: case.shape.__name__)
-def test_the_sample_has_every_field_of_the_body(place: Place, case: Case):
-    assert names(case) == case.sample(place).keys()
+def test_the_sample_has_every_field_of_the_body(fields_fixture: Place, case: Case):
+    assert names(case) == case.sample(fields_fixture).keys()
 
 
 @pytest.mark.parametrize("case", CREATIONS, ids=lambda case: case.shape.__name__)
-def test_what_is_created_has_every_field_that_was_given(place: Place, case: Case):
-    sample = case.sample(place)
+def test_what_is_created_has_every_field_that_was_given(fields_fixture: Place, case: Case):
+    sample = case.sample(fields_fixture)
 
-    created = place.create(case.path, sample | {name: value for name, value in SECRET.items() if name in sample})
+    created = fields_fixture.create(
+        case.path, sample | {name: value for name, value in SECRET.items() if name in sample}
+    )
 
     assert [] == list(differences(created, sample))
 
 
 @pytest.mark.parametrize("case", CHANGES, ids=lambda case: case.shape.__name__)
-def test_each_field_that_is_changed_is_seen(place: Place, case: Case):
-    sample = case.sample(place)
-    made = place.create(case.path, LEAST.get(case.path, {"name": f"x{uuid4()}"}))["id"]
+def test_each_field_that_is_changed_is_seen(fields_fixture: Place, case: Case):
+    sample = case.sample(fields_fixture)
+    made = fields_fixture.create(case.path, LEAST.get(case.path, {"name": f"x{uuid4()}"}))["id"]
 
-    changed = place.api.patch(
+    changed = fields_fixture.api.patch(
         f"/{case.path}/{made}", sample | {name: value for name, value in SECRET.items() if name in sample}
     )
 
     assert [] == list(differences(changed, sample))
 
 
-def test_every_field_of_a_schedule_is_seen_when_it_is_created_and_when_it_is_changed(place: Place):
-    sample, routine_id = schedule(place), place.api.routine(place.company, None)
+def test_every_field_of_a_schedule_is_seen_when_it_is_created_and_when_it_is_changed(fields_fixture: Place):
+    sample, routine_id = schedule(fields_fixture), fields_fixture.api.routine(fields_fixture.company, None)
     own = {field.encode_name for field in msgspec.structs.fields(ScheduleDraft)} - {"runAt"}
     assert own == sample.keys()
 
-    created = place.api.post(f"/routines/{routine_id}/triggers", {"kind": "schedule", **sample})["trigger"]
+    created = fields_fixture.api.post(f"/routines/{routine_id}/triggers", {"kind": "schedule", **sample})["trigger"]
     body = {"kind": "schedule", "cronExpression": "* * * * *"}
-    other = place.api.post(f"/routines/{routine_id}/triggers", body)["trigger"]
-    changed = place.api.patch(f"/routine-triggers/{other['id']}", sample)
+    other = fields_fixture.api.post(f"/routines/{routine_id}/triggers", body)["trigger"]
+    changed = fields_fixture.api.patch(f"/routine-triggers/{other['id']}", sample)
 
     assert [] == [*differences(created, sample), *differences(changed, sample)]
 
 
-def test_every_field_of_a_chain_is_seen_when_it_is_created_and_when_it_is_changed(place: Place):
-    routine_id, first, other = (place.api.routine(place.company, None) for _ in range(3))
+def test_every_field_of_a_chain_is_seen_when_it_is_created_and_when_it_is_changed(fields_fixture: Place):
+    routine_id, first, other = (fields_fixture.api.routine(fields_fixture.company, None) for _ in range(3))
     sample = {"label": "l", "enabled": False, "afterRoutineId": first, "afterOutcome": "any"}
     assert {field.encode_name for field in msgspec.structs.fields(ChainDraft)} == sample.keys()
 
-    created = place.api.post(f"/routines/{routine_id}/triggers", {"kind": "chain", **sample})["trigger"]
+    created = fields_fixture.api.post(f"/routines/{routine_id}/triggers", {"kind": "chain", **sample})["trigger"]
     body = {"kind": "chain", "afterRoutineId": other}
-    linked = place.api.post(f"/routines/{routine_id}/triggers", body)["trigger"]
-    changed = place.api.patch(f"/routine-triggers/{linked['id']}", sample)
+    linked = fields_fixture.api.post(f"/routines/{routine_id}/triggers", body)["trigger"]
+    changed = fields_fixture.api.patch(f"/routine-triggers/{linked['id']}", sample)
 
     assert [] == [*differences(created, sample), *differences(changed, sample)]
 
 
-def test_every_field_of_a_company_is_seen_when_it_is_created_and_when_it_is_changed(place: Place):
+def test_every_field_of_a_company_is_seen_when_it_is_created_and_when_it_is_changed(fields_fixture: Place):
     sample = {"name": "n", "description": "d", "budget": BUDGET}
     for shape in (CompanyDraft, CompanyPatch):
         assert {field.encode_name for field in msgspec.structs.fields(shape)} == sample.keys()
 
-    created = place.api.post("/companies", sample)
-    changed = place.api.patch(f"/companies/{place.api.company()}", sample)
+    created = fields_fixture.api.post("/companies", sample)
+    changed = fields_fixture.api.patch(f"/companies/{fields_fixture.api.company()}", sample)
 
     assert [] == [*differences(created, sample), *differences(changed, sample)]

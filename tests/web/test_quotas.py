@@ -20,7 +20,7 @@ STORED_BYTES = """
 
 
 @contextmanager
-def bounded(api: Api, **limits: int) -> Iterator[Api]:
+def bounded_api(api: Api, **limits: int) -> Iterator[Api]:
     with further(api, limits=Limits(**limits)) as found:
         yield found
 
@@ -33,7 +33,7 @@ def over(answer: httpx.Response, status: int, quota: str) -> dict[str, Any]:
 
 def test_a_company_over_its_quota_is_told_when_to_try_again_and_its_neighbour_is_served(api: Api):
     noisy, quiet = api.company("Noisy"), api.company("Quiet")
-    with bounded(api, max_company_events_per_minute=1) as here:
+    with bounded_api(api, max_company_events_per_minute=1) as here:
         here.post(f"/companies/{noisy}/goals", {"title": "More"})
 
         refused = here.request("POST", f"/companies/{noisy}/goals", {"title": "More"})
@@ -49,7 +49,7 @@ def test_a_holder_of_keys_over_their_quota_keeps_no_other_of_the_company_waiting
     company = api.company()
     agent, token = api.agent(company)
     routine = api.routine(company, agent, concurrencyPolicy="always_enqueue")
-    with bounded(api, max_key_events_per_minute=4) as here:
+    with bounded_api(api, max_key_events_per_minute=4) as here:
         answers = [here.request("POST", f"/routines/{routine}/run", {}, token=token) for _ in range(4)]
 
         assert [202, 202, 429, 429] == [answer.status_code for answer in answers]
@@ -62,7 +62,7 @@ def test_who_mints_keys_has_no_more_to_record_than_with_one(api: Api):
     agent, first = api.agent(company)
     second = api.post(f"/agents/{agent}/keys", {})["token"]
     routine = api.routine(company, agent, concurrencyPolicy="always_enqueue")
-    with bounded(api, max_key_events_per_minute=1) as here:
+    with bounded_api(api, max_key_events_per_minute=1) as here:
         answers = [here.request("POST", f"/routines/{routine}/run", {}, token=token) for token in (first, second)]
 
     assert [202, 429] == [answer.status_code for answer in answers]
@@ -88,7 +88,7 @@ def test_a_webhook_over_its_quota_is_told_to_try_again(api: Api):
     routine = api.routine(company, agent, concurrencyPolicy="always_enqueue")
     made = api.post(f"/routines/{routine}/triggers", {"kind": "webhook"})
     secret = made["secretMaterial"]["webhookSecret"]
-    with bounded(api, max_key_events_per_minute=1) as here:
+    with bounded_api(api, max_key_events_per_minute=1) as here:
         path = f"/routine-triggers/public/{made['trigger']['publicId']}/fire"
         answers = [here.request("POST", path, {}, token=secret) for _ in range(2)]
 
@@ -164,7 +164,7 @@ def test_one_thing_too_many_is_refused_by_the_name_of_its_quota(
     company, neighbour = api.company(), api.company("Neighbour")
     (path, body), (other, _) = make(api, company), make(api, neighbour)
     api.post(path, body)
-    with bounded(api, **{quota: most}) as here:
+    with bounded_api(api, **{quota: most}) as here:
         refused = over(here.request("POST", path, body), 422, quota)
 
         assert f"may have at most {most} " in refused["error"]
@@ -176,7 +176,7 @@ def test_whoever_makes_room_may_go_on(api: Api):
     company = api.company()
     path, body = issue_of(api, company)
     issue = api.post(path, body)["id"]
-    with bounded(api, max_company_open_issues=1) as here:
+    with bounded_api(api, max_company_open_issues=1) as here:
         over(here.request("POST", path, body), 422, "max_company_open_issues")
         here.patch(f"/issues/{issue}", {"status": "done"})
 
@@ -186,7 +186,7 @@ def test_whoever_makes_room_may_go_on(api: Api):
 def test_an_expired_key_makes_room_for_another(api: Api):
     path, body = key_of(api, api.company())
     api.post(path, {"expiresAt": (api.system.clock() + timedelta(seconds=1)).isoformat()})
-    with bounded(api, max_holder_keys=1) as here:
+    with bounded_api(api, max_holder_keys=1) as here:
         wait_for(lambda: here.request("POST", path, body).is_success)
         over(here.request("POST", path, body), 422, "max_holder_keys")
 
@@ -194,7 +194,7 @@ def test_an_expired_key_makes_room_for_another(api: Api):
 def test_a_stranger_learns_nothing_of_a_companys_quotas(api: Api):
     company, other = api.company(), api.company("Other")
     _, token = api.agent(other)
-    with bounded(api, max_company_open_issues=1, max_company_events_per_minute=1) as here:
+    with bounded_api(api, max_company_open_issues=1, max_company_events_per_minute=1) as here:
         here.post(f"/companies/{company}/issues", {"title": "Broken"})
         refused = here.request("POST", f"/companies/{company}/issues", {"title": "Broken"}, token=token)
 
@@ -204,7 +204,7 @@ def test_a_stranger_learns_nothing_of_a_companys_quotas(api: Api):
 def test_a_routine_has_so_many_triggers(api: Api):
     company = api.company()
     path, body = trigger_of(api, company)
-    with bounded(api, max_routine_triggers=1) as here:
+    with bounded_api(api, max_routine_triggers=1) as here:
         here.post(path, body)
         refused = here.request("POST", path, body)
 
@@ -236,7 +236,7 @@ def test_a_routine_may_have_a_description_of_a_million_characters(api: Api):
 def test_a_routine_from_before_the_limits_may_be_stopped_and_made_smaller_but_not_grow(api: Api):
     company = api.company()
     routine = api.routine(company, None, description="x" * 50_000)
-    with bounded(api, max_routine_bytes=10_240) as here:
+    with bounded_api(api, max_routine_bytes=10_240) as here:
         refused = here.request("PATCH", f"/routines/{routine}", {"description": "x" * 50_001})
         here.patch(f"/routines/{routine}", {"description": "x" * 40_000})
         here.patch(f"/routines/{routine}", {"status": "paused", "pauseNote": "Too much"})
@@ -247,7 +247,7 @@ def test_a_routine_from_before_the_limits_may_be_stopped_and_made_smaller_but_no
 
 def test_monitoring_sees_refusals_and_how_many_companies_are_near_a_quota(api: Api):
     company = api.company()
-    with bounded(api, max_company_events_per_minute=1, max_company_open_issues=10_000) as here:
+    with bounded_api(api, max_company_events_per_minute=1, max_company_open_issues=10_000) as here:
         here.post(f"/companies/{company}/goals", {"title": "More"})
         here.request("POST", f"/companies/{company}/goals", {"title": "More"})
         text = httpx.get(f"{here.url}/metrics").text
@@ -265,7 +265,7 @@ def test_a_company_that_has_filled_its_part_of_the_disk_may_only_end_things_and_
     routine = api.routine(company, agent)
     with bootstrap.connect(api.system.settings) as conn:
         (size,) = conn.execute(STORED_BYTES, (company,)).fetchone()
-    with bounded(api, max_company_log_bytes=size) as here:
+    with bounded_api(api, max_company_log_bytes=size) as here:
         path, body = goal_of(here, company)
         refused = over(here.request("POST", path, body), 422, "max_company_log_bytes")
         over(here.request("POST", f"/routines/{routine}/run", {}, token=token), 422, "max_company_log_bytes")

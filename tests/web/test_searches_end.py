@@ -27,8 +27,8 @@ def routine(api: Api) -> str:
 def look_ups(monkeypatch):
     """The offsets of zones that searches look up."""
     found: list[object] = []
-    look_up = cron_schedule._offset
-    monkeypatch.setattr(cron_schedule, "_offset", lambda *args: (found.append(args), look_up(*args))[1])
+    look_up = cron_schedule._offset_at
+    monkeypatch.setattr(cron_schedule, "_offset_at", lambda *args: (found.append(args), look_up(*args))[1])
     return found
 
 

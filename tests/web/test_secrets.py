@@ -88,7 +88,7 @@ def test_every_secret_is_shown_once_and_found_nowhere_else(api: Api, routine: st
         )
     ]
     shown += [api.request("PATCH", f"/routine-triggers/{rotated[1].trigger}", {"label": "x"}).text]
-    shown += stored(api)
+    shown += all_stored_texts(api)
 
     assert 10 == len(set(secrets))
     assert all(any(sender.public_id in text for text in shown) for sender in senders)  # what is there is found
@@ -110,7 +110,7 @@ def test_a_secret_that_was_just_made_is_not_in_what_a_traceback_or_a_log_would_p
         assert "hush-hush" not in f"{holder!r} {holder!s}"
 
 
-def stored(api: Api) -> list[str]:
+def all_stored_texts(api: Api) -> list[str]:
     """All that the database has: the log, the read models, the vault."""
     with api.system.pool.connection() as conn:
         tables = conn.execute(

@@ -16,7 +16,7 @@ def spans(api: Api, monkeypatch: pytest.MonkeyPatch) -> Spans:
     return Spans(monkeypatch)
 
 
-def ended(spans: Spans, operation: str):
+def ended_span(spans: Spans, operation: str):
     """The span of the one request of an operation; it ends a moment after the answer."""
     return waiting.wait_for(lambda: spans.named(operation))[0]
 
@@ -24,7 +24,7 @@ def ended(spans: Spans, operation: str):
 def test_a_change_is_a_request_with_its_unit_of_work(api: Api, spans: Spans):
     answer = api.request("POST", "/companies", {"name": "Acme"})
 
-    request = ended(spans, "createCompany")
+    request = ended_span(spans, "createCompany")
     (work,) = spans.named("unit of work")
     assert SpanKind.SERVER == request.kind
     assert {"http.request.method": "POST", "http.response.status_code": 201} == dict(request.attributes)
@@ -36,7 +36,7 @@ def test_a_change_is_a_request_with_its_unit_of_work(api: Api, spans: Spans):
 def test_a_request_is_part_of_its_callers_trace(api: Api, spans: Spans):
     api.get("/companies", headers={"traceparent": TRACEPARENT})
 
-    request = ended(spans, "listCompanies")
+    request = ended_span(spans, "listCompanies")
     assert TRACE_ID == format_trace_id(request.context.trace_id)
     assert SPAN_ID == format_span_id(request.parent.span_id)
 
@@ -49,7 +49,7 @@ def test_a_malformed_trace_header_is_not_heeded(api: Api, spans: Spans, given: s
     answer = api.request("GET", "/companies", headers=headers)
 
     assert 200 == answer.status_code
-    assert ended(spans, "listCompanies").parent is None
+    assert ended_span(spans, "listCompanies").parent is None
 
 
 def test_a_refusal_is_told_by_its_status_and_kind(api: Api, spans: Spans):
@@ -57,7 +57,7 @@ def test_a_refusal_is_told_by_its_status_and_kind(api: Api, spans: Spans):
     assert 400 == api.request("POST", f"/companies/{company}/agents", {"name": 7}).status_code
     assert 401 == api.request("POST", "/companies", {"name": "Acme"}, token="pcp_board_wrong").status_code
 
-    assert 400 == ended(spans, "createAgent").attributes["http.response.status_code"]
+    assert 400 == ended_span(spans, "createAgent").attributes["http.response.status_code"]
     waiting.wait_for(lambda: len(spans.named("createCompany")) == 2)
     refused = spans.named("createCompany")[-1]
     work = next(one for one in spans.named("unit of work") if one.status.status_code is StatusCode.ERROR)
@@ -73,7 +73,7 @@ def test_no_span_holds_a_token_an_address_or_a_body(api: Api, spans: Spans):
     path = made["webhookUrl"].partition("/api")[2]
     api.post(path, {"secret": "sesame"}, token=made["webhookSecret"])
     api.get("/agents/me", token=token)
-    ended(spans, "getMe")
+    ended_span(spans, "getMe")
 
     told = " ".join(f"{span.name} {dict(span.attributes)} {span.status.description}" for span in spans.all)
     for secret in (api.token, token, made["webhookSecret"], path, "sesame", "Hush", company):

@@ -36,7 +36,7 @@ def no_thread():
 
 
 @pytest.fixture
-def asked(api: Api):
+def ask_together(api: Api):
     """Sends requests, several at once, to an application of its own on the same database."""
 
     def ask(*rounds, last=nullcontext):
@@ -54,7 +54,7 @@ def asked(api: Api):
     return ask
 
 
-def test_runs_webhooks_and_reads_of_routines_hold_no_thread(api, asked):
+def test_runs_webhooks_and_reads_of_routines_hold_no_thread(api, ask_together):
     company = api.company()
     routine = api.routine(company, api.agent(company)[0])
     trigger = api.post(f"/routines/{routine}/triggers", {"kind": "webhook", "signingMode": "github_hmac"})
@@ -77,7 +77,7 @@ def test_runs_webhooks_and_reads_of_routines_hold_no_thread(api, asked):
             ("GET", f"/companies/{company}/routines", board),
         ]
 
-    answers = asked(everything(1), everything(2), last=no_thread)
+    answers = ask_together(everything(1), everything(2), last=no_thread)
 
     assert [202, 202, 200, 200, 200] == [answer.status_code for answer in answers]
     fired = [answer.json()["id"] for answer in answers[:2]]
@@ -86,7 +86,7 @@ def test_runs_webhooks_and_reads_of_routines_hold_no_thread(api, asked):
     assert 4 == len(runs)
 
 
-def test_what_is_read_without_a_thread_is_what_a_thread_reads(api, asked, monkeypatch):
+def test_what_is_read_without_a_thread_is_what_a_thread_reads(api, ask_together, monkeypatch):
     company = api.company()
     agent, token = api.agent(company)
     routine = api.routine(company, agent)
@@ -97,19 +97,19 @@ def test_what_is_read_without_a_thread_is_what_a_thread_reads(api, asked, monkey
     headers = [{"headers": {"Authorization": f"Bearer {one}"}} for one in (api.token, token, other)]
     requests = [("GET", path, one) for path in paths for one in headers]
 
-    short = asked(requests, requests)
+    short = ask_together(requests, requests)
 
     async def nothing(*_args, **_kwargs):
         return None
 
     monkeypatch.setattr(backends.OnLoop, "read", nothing)
-    long = asked(requests)
+    long = ask_together(requests)
     assert [200] * len(requests) == [answer.status_code for answer in short]
     assert [answer.content for answer in long] == [answer.content for answer in short]
     assert [answer.headers["etag"] for answer in long] == [answer.headers["etag"] for answer in short]
 
 
-def test_a_key_that_was_revoked_elsewhere_reads_nothing_more(api, asked):
+def test_a_key_that_was_revoked_elsewhere_reads_nothing_more(api, ask_together):
     company = api.company()
     agent, token = api.agent(company)
     routine = api.routine(company, agent)
@@ -121,13 +121,13 @@ def test_a_key_that_was_revoked_elsewhere_reads_nothing_more(api, asked):
         api.request("DELETE", f"/agents/{agent}/keys/{key['id']}").raise_for_status()
         yield
 
-    before = asked(read)
-    after = asked(read, read, last=revoked)
+    before = ask_together(read)
+    after = ask_together(read, read, last=revoked)
 
     assert [200, 401] == [before[0].status_code, after[0].status_code]
 
 
-def test_a_whole_list_that_waits_beside_a_page_of_it_is_not_cut_off(api, asked, monkeypatch):
+def test_a_whole_list_that_waits_beside_a_page_of_it_is_not_cut_off(api, ask_together, monkeypatch):
     monkeypatch.setattr(routes, "SHORT", 2)
     company = api.company()
     agent = api.agent(company)[0]
@@ -136,13 +136,13 @@ def test_a_whole_list_that_waits_beside_a_page_of_it_is_not_cut_off(api, asked, 
     limits = ["", "?limit=2"] * 6
     requests = [("GET", f"/companies/{company}/routines{limit}", board) for limit in limits]
 
-    lists = [[one["id"] for one in answer.json()] for answer in asked(requests, requests)]
+    lists = [[one["id"] for one in answer.json()] for answer in ask_together(requests, requests)]
 
     assert [made] * 6 == [set(ids) for ids in lists[::2]]
     assert [2] * 6 == [len(ids) for ids in lists[1::2]]
 
 
-def test_a_search_is_left_to_a_thread_since_it_may_take_long(api, asked, monkeypatch):
+def test_a_search_is_left_to_a_thread_since_it_may_take_long(api, ask_together, monkeypatch):
     company = api.company()
     routine = api.routine(company, api.agent(company)[0], title="Needle")
     board = {"headers": {"Authorization": f"Bearer {api.token}"}}
@@ -151,12 +151,12 @@ def test_a_search_is_left_to_a_thread_since_it_may_take_long(api, asked, monkeyp
         raise AssertionError
 
     monkeypatch.setattr(backends.OnLoop, "read", refuse)
-    (found,) = asked([("GET", f"/companies/{company}/routines?q=needle", board)])
+    (found,) = ask_together([("GET", f"/companies/{company}/routines?q=needle", board)])
 
     assert [routine] == [one["id"] for one in found.json()]
 
 
-def test_a_call_that_is_large_when_unpacked_is_left_to_a_thread(api, asked, monkeypatch):
+def test_a_call_that_is_large_when_unpacked_is_left_to_a_thread(api, ask_together, monkeypatch):
     company = api.company()
     routine = api.routine(company, api.agent(company)[0])
     trigger = api.post(f"/routines/{routine}/triggers", {"kind": "webhook", "signingMode": "none"})
@@ -170,7 +170,7 @@ def test_a_call_that_is_large_when_unpacked_is_left_to_a_thread(api, asked, monk
     decided = []
     attempt = LoopExecutor.attempt
     monkeypatch.setattr(LoopExecutor, "attempt", lambda self, decide: decided.append(decide) or attempt(self, decide))
-    answers = asked([call(SMALL)], [call(10)])
+    answers = ask_together([call(SMALL)], [call(10)])
 
     assert [202] == [answer.status_code for answer in answers]
     assert 1 == len(decided)

@@ -11,10 +11,10 @@ parameters = Profile.parameters
 
 def install() -> None:
     """Change the connections of this process."""
-    Profile.parameters = _parameters  # type: ignore[method-assign,assignment]
+    Profile.parameters = _parameters_of_any  # type: ignore[method-assign,assignment]
     Session.verify = lambda _session: None  # type: ignore[method-assign,assignment]
     Session.__exit__ = psycopg.Connection.__exit__  # type: ignore[method-assign]
 
 
-def _parameters(profile: Profile, url: str) -> dict[str, Any]:
+def _parameters_of_any(profile: Profile, url: str) -> dict[str, Any]:
     return parameters(profile, url) | {"target_session_attrs": "any"}

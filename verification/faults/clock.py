@@ -32,7 +32,7 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
     )
     with environment.database() as database, database.auditor() as log, bootstrap.system(database.settings()) as system:
         offset = database.directory / "offset"
-        _jump(offset, 0)
+        _set_offset(offset, 0)
         env = {
             "LD_PRELOAD": str(library),
             "FAKETIME_TIMESTAMP_FILE": str(offset),
@@ -51,7 +51,7 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
             ahead = [began + timedelta(seconds=1 + chance.uniform(0, jumps * pause_s)) for _ in range(jumps * 20)]
             company_fixture.once(ahead)
             for number in range(jumps):
-                _jump(offset, JUMPS[number % len(JUMPS)])
+                _set_offset(offset, JUMPS[number % len(JUMPS)])
                 time.sleep(pause_s)
                 progress(f"{number + 1} jumps, {oracle.runs(log):,} runs")
             wait_for(lambda: oracle.clock(log) > max(ahead), LIMIT_S)
@@ -69,7 +69,7 @@ def find_library() -> Path | None:
     return next((library for pattern in LIBRARIES for library in Path("/").glob(pattern[1:])), None)
 
 
-def _jump(offset: Path, seconds: int) -> None:
+def _set_offset(offset: Path, seconds: int) -> None:
     """Readers never find half a number."""
     fresh = offset.with_suffix(".new")
     fresh.write_text(f"{seconds:+d}")

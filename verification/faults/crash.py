@@ -28,11 +28,11 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
         with noting_standstill(broken):
             wait_for(lambda: answers(system.port), environment.limit_s)
             for number in range(crashes):
-                wait_for(lambda: _arm(system.company_fixture), environment.limit_s)
-                goal = _head(database) + chance.randint(1, 100)
+                wait_for(lambda: _arm_schedules(system.company_fixture), environment.limit_s)
+                goal = _read_head(database) + chance.randint(1, 100)
                 wait_for(partial(_has_reached, database, goal), environment.limit_s)
                 time.sleep(chance.uniform(0, 0.05))
-                head_before, head_after = _crash(environment, database)
+                head_before, head_after = _crash_postgres(environment, database)
                 began = time.monotonic()
                 if head_after < head_before:
                     broken.append(f"the head was {head_before} before a crash and {head_after} after it")
@@ -45,28 +45,28 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
         return [outcome]
 
 
-def _arm(company_fixture: CompanyFixture) -> bool:
+def _arm_schedules(company_fixture: CompanyFixture) -> bool:
     """Our own connections are gone, too."""
     with suppress(psycopg.Error, PersistenceError):
         return bool(company_fixture.late(10, MINUTES))
     return False
 
 
-def _crash(environment: Environment, database: Database) -> tuple[int, int]:
+def _crash_postgres(environment: Environment, database: Database) -> tuple[int, int]:
     """The head of the log before, and as soon as Postgres is back."""
-    head_before = _head(database)
+    head_before = _read_head(database)
     pid = int((environment.postgres.data / "postmaster.pid").read_text().split()[0])
     os.kill(pid, signal.SIGQUIT)
     wait_for(lambda: not environment.postgres.alive())
     environment.postgres.start()
-    return head_before, _head(database)
+    return head_before, _read_head(database)
 
 
 def _has_reached(database: Database, goal: int) -> bool:
-    return _head(database) >= goal
+    return _read_head(database) >= goal
 
 
-def _head(database: Database) -> int:
+def _read_head(database: Database) -> int:
     """Asked through a connection of its own: the last one may have been cut off."""
 
     def ask() -> int:

@@ -18,19 +18,19 @@ RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 6))
 @lru_cache(maxsize=100_000)
 def meant(expression: str, zone_name: str, after: datetime, until: datetime) -> tuple[datetime, ...]:
     """The moments in (after, until], in UTC."""
-    matches = _matcher(expression)
+    matches = _make_matcher(expression)
     real_time = any(text.startswith("*") for text in expression.split()[:2])
     zone = ZoneInfo(zone_name)
     minute = after.astimezone(UTC).replace(second=0, microsecond=0)
     minutes = []
     while minute <= until:
-        if minute > after and any(matches(wall) for wall in _walls(minute, zone, real_time=real_time)):
+        if minute > after and any(matches(wall) for wall in _wall_times(minute, zone, real_time=real_time)):
             minutes.append(minute)
         minute += MINUTE
     return tuple(minutes)
 
 
-def _walls(minute: datetime, zone: ZoneInfo, *, real_time: bool) -> Iterator[datetime]:
+def _wall_times(minute: datetime, zone: ZoneInfo, *, real_time: bool) -> Iterator[datetime]:
     """The wall times that count at this minute."""
     wall = minute.astimezone(zone)
     if real_time or not wall.fold:
@@ -41,10 +41,10 @@ def _walls(minute: datetime, zone: ZoneInfo, *, real_time: bool) -> Iterator[dat
         before += MINUTE
 
 
-def _matcher(expression: str) -> Callable[[datetime], bool]:
+def _make_matcher(expression: str) -> Callable[[datetime], bool]:
     texts = expression.split()
     minutes, hours, days, months, weekdays = (
-        _values(text, *limits) for text, limits in zip(texts, RANGES, strict=True)
+        _parse_values(text, *limits) for text, limits in zip(texts, RANGES, strict=True)
     )
     either = not texts[2].startswith("*") and not texts[4].startswith("*")
 
@@ -60,7 +60,7 @@ def _matcher(expression: str) -> Callable[[datetime], bool]:
     return matches
 
 
-def _values(text: str, low: int, high: int) -> set[int]:
+def _parse_values(text: str, low: int, high: int) -> set[int]:
     values: set[int] = set()
     for element in text.split(","):
         base, _, step = element.partition("/")

@@ -135,18 +135,20 @@ class Works:
         return Case(Side.tick)
 
     def manual(self) -> Case:
-        routine_id, key = self._routine(), str(uuid4())
-        return self._request(f"/routines/{routine_id}/run", {"idempotencyKey": key}, answers=((routine_id, key),))
+        routine_id, key = self._create_routine(), str(uuid4())
+        return self._request_case(f"/routines/{routine_id}/run", {"idempotencyKey": key}, answers=((routine_id, key),))
 
     def webhook(self) -> Case:
-        routine_id, key = self._routine(), str(uuid4())
-        trigger = self._sure("POST", f"/routines/{routine_id}/triggers", {"kind": "webhook", "signingMode": "bearer"})
+        routine_id, key = self._create_routine(), str(uuid4())
+        trigger = self._require_success(
+            "POST", f"/routines/{routine_id}/triggers", {"kind": "webhook", "signingMode": "bearer"}
+        )
         path = f"/routine-triggers/public/{trigger['trigger']['publicId']}/fire"
         bearer = {"Authorization": f"Bearer {trigger['secretMaterial']['webhookSecret']}", "Idempotency-Key": key}
-        return self._request(path, {}, bearer, ((routine_id, key),))
+        return self._request_case(path, {}, bearer, ((routine_id, key),))
 
     def completion(self) -> Case:
-        run = self._sure("POST", f"/routines/{self._routine()}/run", {"idempotencyKey": str(uuid4())})
+        run = self._require_success("POST", f"/routines/{self._create_routine()}/run", {"idempotencyKey": str(uuid4())})
         issue_id = run["linkedIssueId"]
 
         return Case(
@@ -155,7 +157,7 @@ class Works:
 
     def group(self) -> Case:
         """One append on its way, and GROUP more that wait for it and are committed together."""
-        keys = tuple((self._routine(), str(uuid4())) for _ in range(1 + GROUP))
+        keys = tuple((self._create_routine(), str(uuid4())) for _ in range(1 + GROUP))
         requests = [("POST", f"/routines/{routine_id}/run", {"idempotencyKey": key}) for routine_id, key in keys]
 
         def act(side: Side) -> bool:
@@ -170,16 +172,16 @@ class Works:
 
         return Case(act, keys)
 
-    def _request(
+    def _request_case(
         self, path: str, body: Any, headers: dict[str, str] | None = None, answers: tuple[oracle.Key, ...] = ()
     ) -> Case:
         return Case(lambda side: side.request("POST", path, body, headers or self._headers).is_success, answers)
 
-    def _routine(self) -> str:
+    def _create_routine(self) -> str:
         body = {"title": "Cut", "assigneeAgentId": str(self._workplace.agent_id)}
-        return str(self._sure("POST", f"/companies/{self._workplace.company_id}/routines", body)["id"])
+        return str(self._require_success("POST", f"/companies/{self._workplace.company_id}/routines", body)["id"])
 
-    def _sure(self, method: str, path: str, body: Any) -> Any:
+    def _require_success(self, method: str, path: str, body: Any) -> Any:
         answer = self._side.request(method, path, body, self._headers)
         if not answer.is_success:
             raise AssertionError(f"{method} {path}: {answer.status_code} {answer.text}")
@@ -199,12 +201,12 @@ BY_HTTP = ("manual", "webhook", "completion", "group")
 
 
 @contextmanager
-def _projecting(side: Side) -> Iterator[None]:
+def _run_projector(side: Side) -> Iterator[None]:
     """HTTP wants the read models; the scheduler folds its own."""
     stop = threading.Event()
     projector = Projector(catalogue.ALL, side.system.store.after)
-    thread = threading.Thread(target=projectors.run, args=(projector, lambda: _patient(side), stop))
-    with _patient(side) as conn:
+    thread = threading.Thread(target=projectors.run, args=(projector, lambda: _open_patient_connection(side), stop))
+    with _open_patient_connection(side) as conn:
         while positions.advance(conn, catalogue.ALL, side.system.store.after):
             pass
     thread.start()
@@ -215,7 +217,7 @@ def _projecting(side: Side) -> Iterator[None]:
         thread.join()
 
 
-def _patient(side: Side) -> psycopg.Connection[Any]:
+def _open_patient_connection(side: Side) -> psycopg.Connection[Any]:
     conn = bootstrap.connect(side.system.settings)
     conn.execute("SET idle_in_transaction_session_timeout = 0")
     conn.execute("SET transaction_timeout = 0")  # this connection is not cut, so it has no short limits
@@ -236,7 +238,7 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
         bench = Bench(proxy, direct, cut_off, log)
         works = Works(direct, token, database.superuser)
         outcomes = [_all_cuts(bench, kind, getattr(works, kind), size, chance) for kind in BY_TIME]
-        with _projecting(direct):
+        with _run_projector(direct):
             return outcomes + [_all_cuts(bench, kind, getattr(works, kind), size, chance) for kind in BY_HTTP]
 
 

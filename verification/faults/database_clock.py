@@ -52,9 +52,9 @@ def run(_environment: Environment, size: Size, chance: random.Random) -> list[Ou
                     processes.start(role)
                 processes.start("web", "--port", str(port))
                 with noting_standstill(broken), httpx.Client(base_url=f"http://127.0.0.1:{port}") as http:
-                    wait_for(lambda: _reasons(http) == [], LIMIT_S)
+                    wait_for(lambda: _read_reasons(http) == [], LIMIT_S)
                     for number in range(jumps):
-                        _set(offset, JUMPS[number % len(JUMPS)])
+                        _set_offset(offset, JUMPS[number % len(JUMPS)])
                         _check_health(http, log, broken)
                         settle(database, LIMIT_S)
                         progress(f"{number + 1} jumps, {oracle.runs(log):,} runs")
@@ -74,12 +74,12 @@ def _check_health(http: httpx.Client, log: psycopg.Connection[Any], broken: list
     if 0 < behind_s < SURE_S:
         return  # it will have caught up in a moment
     try:
-        wait_for(lambda: ("clock_behind_log" in _reasons(http)) == (behind_s > 0), SURE_S / 2)
+        wait_for(lambda: ("clock_behind_log" in _read_reasons(http)) == (behind_s > 0), SURE_S / 2)
     except TimeoutError:
-        broken.append(f"with a clock that is {behind_s:.0f} s behind health says {_reasons(http)}")
+        broken.append(f"with a clock that is {behind_s:.0f} s behind health says {_read_reasons(http)}")
 
 
-def _reasons(http: httpx.Client) -> list[str]:
+def _read_reasons(http: httpx.Client) -> list[str]:
     try:
         answer = http.get("/api/health")
         return list(answer.json().get("reasons", ["unreachable"]))
@@ -94,7 +94,7 @@ def faked_environment(library: Path) -> Iterator[tuple[Environment, Path]]:
     with tempfile.TemporaryDirectory(prefix="routines-clock-") as directory:
         Path(directory).chmod(0o755)
         offset = Path(directory, "offset")
-        _set(offset, 0)
+        _set_offset(offset, 0)
         faked = {
             "LD_PRELOAD": str(library),
             "FAKETIME_TIMESTAMP_FILE": str(offset),
@@ -108,7 +108,7 @@ def faked_environment(library: Path) -> Iterator[tuple[Environment, Path]]:
             yield environment, offset
 
 
-def _set(offset: Path, seconds: int) -> None:
+def _set_offset(offset: Path, seconds: int) -> None:
     """Readers never find half a number."""
     fresh = offset.with_suffix(".new")
     fresh.write_text(f"{seconds:+d}")

@@ -65,13 +65,13 @@ def run(_environment: Environment, size: Size, chance: random.Random) -> list[Ou
     progress, broken = Progress("disk"), list[str]()
     try:
         with small_disk() as directory, installation(directory) as system:
-            return [_outcome(system, times, hold_s, chance, broken, progress)]
+            return [_measure_outcome(system, times, hold_s, chance, broken, progress)]
     except CannotMount as error:
         print(f"disk: left out, {error}", file=sys.stderr)
         return []
 
 
-def _outcome(
+def _measure_outcome(
     system: Installation, times: int, hold_s: float, chance: random.Random, broken: list[str], progress: Progress
 ) -> Outcome:
     url, key_file = system.state["url"], system.state["key_file"]

@@ -49,7 +49,7 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
     with (
         replicated(environment.postgres.home) as pair,
         postgres_proxy.between(pair.primary.socket) as proxy,
-        _database(environment, pair, proxy) as database,
+        _open_switched_database(environment, pair, proxy) as database,
         running_system(environment, database, chance) as system,
         Prober(system) as prober,
     ):
@@ -63,7 +63,7 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
                 time.sleep(chance.uniform(0, 0.2))
                 if number % 2:
                     proxy.server = pair.standby.socket
-                    _cut(proxy)
+                    _cut_links(proxy)
                     end, failures = time.monotonic() + stray_s, list[str | None]()
                     while time.monotonic() < end:
                         failures.append(prober.make_request(len(failures)))
@@ -92,13 +92,13 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
         return [outcome]
 
 
-def _cut(proxy: Proxy) -> None:
+def _cut_links(proxy: Proxy) -> None:
     for link in proxy.links:
         link.cut()
 
 
 @contextmanager
-def _database(environment: Environment, pair: Pair, proxy: Proxy) -> Iterator[Any]:
+def _open_switched_database(environment: Environment, pair: Pair, proxy: Proxy) -> Iterator[Any]:
     directory = environment.directory / "failover"
     directory.mkdir(exist_ok=True)
     database = SwitchedDatabase(pair, proxy, directory, environment.env)

@@ -76,19 +76,19 @@ class Tenant:
 
     def make_large_issues(self) -> None:
         for _ in range(5):
-            body = {"title": "x" * 200, "description": self._text(100_000)}
+            body = {"title": "x" * 200, "description": self._random_text(100_000)}
             self.request("large", "POST", f"/api/companies/{self._orders.company_id}/issues", body, key="agent")
 
     def make_large_comments(self) -> None:
         path = f"/api/companies/{self._orders.company_id}/issues"
         issue = self.request("large", "POST", path, {"title": "talk"}).json()["id"]
         for _ in range(10):
-            self.request("large", "POST", f"/api/issues/{issue}/comments", {"body": self._text(100_000)})
+            self.request("large", "POST", f"/api/issues/{issue}/comments", {"body": self._random_text(100_000)})
 
     def run_long_tasks(self) -> None:
         steps = [f"s{number}" for number in range(1_500)]
         configs = {step: {"activity": "text_echo", "text": "hello " * 20} for step in steps}
-        self._call({"steps": steps, "step_configs": configs}, "many steps")
+        self._call_task({"steps": steps, "step_configs": configs}, "many steps")
 
     def run_deep_tasks(self) -> None:
         steps = [f"s{number}" for number in range(490)]
@@ -96,7 +96,7 @@ class Tenant:
             step: {"activity": "text_echo", "text_path": f"s{number - 1}.outputs" if number else "init_params"}
             for number, step in enumerate(steps)
         }
-        self._call({"steps": steps, "step_configs": configs, "init_params": {"deep": _nested(60)}}, "deep")
+        self._call_task({"steps": steps, "step_configs": configs, "init_params": {"deep": _nest_arrays(60)}}, "deep")
 
     def run_expanding_templates(self) -> None:
         body = {
@@ -106,15 +106,15 @@ class Tenant:
             "concurrencyPolicy": "always_enqueue",
             "variables": [{"name": "word", "type": "text", "defaultValue": "w" * 62}],
         }
-        routine = self._routine(body, "expanding")
+        routine = self._create_routine(body, "expanding")
         for _ in range(30):
-            run = {"variables": {"word": self._text(62)}}
+            run = {"variables": {"word": self._random_text(62)}}
             self.request("expanding", "POST", f"/api/routines/{routine}/run", run, key="agent")
 
     def make_many_schedules(self) -> None:
         body = {"title": "busy", "assigneeAgentId": self._orders.agent_id, "concurrencyPolicy": "always_enqueue"}
         for _ in range(10):
-            routine = self._routine({**body, "description": self._text(10_000)}, "many")
+            routine = self._create_routine({**body, "description": self._random_text(10_000)}, "many")
             schedule = {"kind": "schedule", "cronExpression": "* * * * *", "timezone": "UTC"}
             answer = self.request("many", "POST", f"/api/routines/{routine}/triggers", schedule)
             self._triggers.append(answer.json()["trigger"]["id"])
@@ -127,24 +127,24 @@ class Tenant:
 
     def call_webhooks(self) -> None:
         if not self._hooks:
-            routine = self._routine({"title": "hook", "assigneeAgentId": self._orders.agent_id}, "webhook")
+            routine = self._create_routine({"title": "hook", "assigneeAgentId": self._orders.agent_id}, "webhook")
             trigger = {"kind": "webhook", "signingMode": "none"}
             answer = self.request("webhook", "POST", f"/api/routines/{routine}/triggers", trigger)
             self._hooks.append(answer.json()["trigger"]["publicId"])
         for _ in range(5):
             path = f"/api/routine-triggers/public/{self._hooks[0]}/fire"
-            self._stranger("webhook", "POST", path, content=json.dumps({"text": self._text(900_000)}))
+            self._send_as_stranger("webhook", "POST", path, content=json.dumps({"text": self._random_text(900_000)}))
 
     def call_unknown_webhooks(self) -> None:
         for _ in range(20):
-            self._stranger(
-                "unknown ids", "POST", f"/api/routine-triggers/public/{self._text(20_000)}/fire", content="{}"
+            self._send_as_stranger(
+                "unknown ids", "POST", f"/api/routine-triggers/public/{self._random_text(20_000)}/fire", content="{}"
             )
 
     def race(self) -> None:
         if not self._routines:
             body = {"title": "race", "assigneeAgentId": self._orders.agent_id}
-            self._routines.append(self._routine(body, "race"))
+            self._routines.append(self._create_routine(body, "race"))
         for _ in range(20):
             self.request("race", "POST", f"/api/routines/{self._routines[0]}/run", {"idempotencyKey": str(uuid4())})
 
@@ -157,7 +157,7 @@ class Tenant:
             self.request("reads", "GET", f"/api/routines/{routine}/runs?limit=200", key=key)
 
     def search_for_ever(self) -> None:
-        routine = self._routine({"title": "never", "assigneeAgentId": self._orders.agent_id}, "never")
+        routine = self._create_routine({"title": "never", "assigneeAgentId": self._orders.agent_id}, "never")
         self.request("never", "POST", f"/api/routines/{routine}/triggers", NEVER)
         for trigger in self._triggers[:1]:
             query = "from=1970-01-01T00:00:00Z&to=2100-01-01T00:00:00Z&limit=1000"
@@ -191,7 +191,9 @@ class Tenant:
             b'{"title": "' + b"x" * 9_000_000 + b'"}',
             b"[1,] " * 1_500_000,
         ):
-            self._stranger("bodies", "POST", path, content=content, headers={"Content-Type": "application/json"})
+            self._send_as_stranger(
+                "bodies", "POST", path, content=content, headers={"Content-Type": "application/json"}
+            )
 
     def hang_on_deliveries(self) -> None:
         receiver = {"url": self._orders.url.replace("127.0.0.1", "127.9.9.9"), "events": ["*"]}
@@ -210,7 +212,7 @@ class Tenant:
     def leave_many_at_once(self) -> None:
         """Requests whose answer nobody waits for, more than there are threads."""
         address, path = urlsplit(self._orders.url), f"/api/companies/{self._orders.company_id}/issues"
-        body = json.dumps({"title": "left", "description": self._text(10_000)})
+        body = json.dumps({"title": "left", "description": self._random_text(10_000)})
         head = "\r\n".join(
             [
                 f"POST {path} HTTP/1.1",
@@ -227,7 +229,7 @@ class Tenant:
             time.sleep(0.02)
         self._answers["left", 0] += 30
 
-    def _call(self, workflow: Mapping[str, Any], attack: str) -> None:
+    def _call_task(self, workflow: Mapping[str, Any], attack: str) -> None:
         name = f"t{self._chance.randrange(10**9)}"
         collection = self._orders.collection
         self.request(
@@ -237,15 +239,15 @@ class Tenant:
         for _ in range(3):
             self.request(attack, "POST", f"/api/v1/run/{collection}/{name}", {}, key="collection")
 
-    def _routine(self, body: Mapping[str, Any], attack: str) -> str:
+    def _create_routine(self, body: Mapping[str, Any], attack: str) -> str:
         answer = self.request(attack, "POST", f"/api/companies/{self._orders.company_id}/routines", body)
         return str(answer.json()["id"])
 
-    def _stranger(self, attack: str, method: str, path: str, **more: Any) -> None:
+    def _send_as_stranger(self, attack: str, method: str, path: str, **more: Any) -> None:
         answer = self._http.request(method, path, **more)
         self._answers[attack, answer.status_code] += 1
 
-    def _text(self, length: int) -> str:
+    def _random_text(self, length: int) -> str:
         return base64.b64encode(self._chance.randbytes(length * 3 // 4 + 3)).decode()[:length].replace("/", "_")
 
 
@@ -256,7 +258,7 @@ ATTACKS: list[Callable[[Tenant], None]] = [
 ]
 
 
-def _nested(depth: int) -> object:
+def _nest_arrays(depth: int) -> object:
     value: object = "end"
     for _ in range(depth):
         value = [value]

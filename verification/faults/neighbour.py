@@ -93,24 +93,24 @@ class Neighbour(threading.Thread):
     def run(self) -> None:
         company = f"/api/companies/{self._company_id}"
         body = {"title": "Ours", "assigneeAgentId": self._agent_id, "concurrencyPolicy": "always_enqueue"}
-        routine = self._ask("create", "POST", f"{company}/routines", body)
+        routine = self._time_request("create", "POST", f"{company}/routines", body)
         while not self._over.wait(PAUSE_S):
             key = str(uuid4())
-            run = self._ask("fire", "POST", f"/api/routines/{routine['id']}/run", {"idempotencyKey": key})
+            run = self._time_request("fire", "POST", f"/api/routines/{routine['id']}/run", {"idempotencyKey": key})
             if run:
                 self.answered.append((routine["id"], key))
                 self.fired_at[run["id"]] = time.monotonic()
-                self._ask("finish", "PATCH", f"/api/issues/{run['linkedIssueId']}", {"status": "done"})
-            self._ask("read", "GET", f"/api/routines/{routine['id']}")
-            self._ask("read at once", "GET", f"/api/routines/{routine['id']}", headers=EVENTUAL)
-            self._ask("list", "GET", f"{company}/issues?limit=20")
+                self._time_request("finish", "PATCH", f"/api/issues/{run['linkedIssueId']}", {"status": "done"})
+            self._time_request("read", "GET", f"/api/routines/{routine['id']}")
+            self._time_request("read at once", "GET", f"/api/routines/{routine['id']}", headers=EVENTUAL)
+            self._time_request("list", "GET", f"{company}/issues?limit=20")
 
     def end(self) -> None:
         self._over.set()
         self.join()
         self._http.close()
 
-    def _ask(
+    def _time_request(
         self,
         operation: str,
         method: str,
@@ -159,12 +159,12 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
         system = stack.enter_context(bootstrap.system(database.settings()))
         receiver = stack.enter_context(Receiver())
         admin = bootstrap.first_board_token(database.settings()) or ""
-        url, processes, memory = stack.enter_context(_running(environment, database))
+        url, processes, memory = stack.enter_context(_run_processes(environment, database))
         company_fixture = CompanyFixture(system)
         ids = str(company_fixture.company_id), str(company_fixture.agent_id)
         token = _token_of_owner(url, admin, ids[0])
         _subscribe(url, token, ids[0], receiver.url)
-        alone = _watch(url, token, ids, alone_s)
+        alone = _measure_alone(url, token, ids, alone_s)
         busy = alone if size.name == "brief" else _watch_on_busy_processor(url, token, ids, alone_s)
         bytes_before = _database_bytes(database)
         began = oracle.clock(log) + timedelta(seconds=1)
@@ -172,7 +172,7 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
         progress("the neighbour was alone; now the hostile tenant begins")
         neighbour = Neighbour(url, token, *ids)
         neighbour.start()
-        hostile = _strike(url, admin, seconds, str(chance.random()))
+        hostile = _attack(url, admin, seconds, str(chance.random()))
         neighbour.end()
         progress("the hostile tenant is done")
         bytes_after = _database_bytes(database)
@@ -203,7 +203,9 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
     broken += [f"{attack} was answered with {status}" for attack, status, _ in hostile if status == 500]
     many = sum(many for *_, many in hostile)
     notes.append(f"{many:,} hostile requests: {_by_status(hostile)}")
-    notes.append(f"alone, beside a busy processor, beside the hostile tenant: {_told(alone, busy, neighbour.times)}")
+    notes.append(
+        f"alone, beside a busy processor, beside the hostile tenant: {_describe_medians(alone, busy, neighbour.times)}"
+    )
     notes.append(f"slowest answer: {max(alone.all):.2f}, {max(busy.all):.2f}, {max(neighbour.times.all):.2f} s")
     notes.append(f"most memory: {', '.join(f'{role} {size_ / 1e6:.0f} MB' for role, size_ in memory.most.items())}")
     notes.append(f"the database has grown by {growth / 1e6:.0f} MB; the quotas allow {most_growth / 1e6:.0f} MB")
@@ -211,7 +213,7 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
 
 
 @contextmanager
-def _running(
+def _run_processes(
     environment: Environment, database: Database
 ) -> Iterator[tuple[str, dict[str, subprocess.Popen[bytes]], Memory]]:
     """The four processes, where they are reached, and what memory they take."""
@@ -227,7 +229,7 @@ def _running(
         processes.end()
 
 
-def _watch(url: str, token: str, ids: tuple[str, str], seconds: float) -> Times:
+def _measure_alone(url: str, token: str, ids: tuple[str, str], seconds: float) -> Times:
     """How long the answers to the neighbour take when it is alone."""
     neighbour = Neighbour(url, token, *ids)
     neighbour.start()
@@ -240,7 +242,7 @@ def _watch_on_busy_processor(url: str, token: str, ids: tuple[str, str], seconds
     """The same beside as many processes as there are cores that do nothing but count, as busy as the service in the attack."""
     burning = [subprocess.Popen([sys.executable, "-c", BURN]) for _ in range(os.cpu_count() or 1)]
     try:
-        return _watch(url, token, ids, seconds)
+        return _measure_alone(url, token, ids, seconds)
     finally:
         for process in burning:
             process.kill()
@@ -261,7 +263,7 @@ def _subscribe(url: str, token: str, company_id: str, receiver: str) -> None:
     httpx.post(f"{url}/api/companies/{company_id}/webhook-endpoints", json=body, headers=headers).raise_for_status()
 
 
-def _strike(url: str, token: str, seconds: float, seed: str) -> list[tuple[str, int, int]]:
+def _attack(url: str, token: str, seconds: float, seed: str) -> list[tuple[str, int, int]]:
     """Makes a company with a key of every kind and hands it to the hostile tenant; returns how it was answered."""
     with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=30) as http:
 
@@ -321,7 +323,7 @@ def _resident_bytes(pid: int) -> int:
     return pages * 4096
 
 
-def _told(alone: Times, busy: Times, beside: Times) -> str:
+def _describe_medians(alone: Times, busy: Times, beside: Times) -> str:
     """The medians of each operation, and what the last is beside the one before."""
     first, second, third = alone.medians(), busy.medians(), beside.medians()
     return "; ".join(

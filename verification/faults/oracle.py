@@ -80,18 +80,18 @@ class Log:
 
 
 def head(conn: psycopg.Connection[Any]) -> int:
-    return int(_value(conn, "SELECT coalesce(max(position), 0) FROM log.events"))
+    return int(_fetch_value(conn, "SELECT coalesce(max(position), 0) FROM log.events"))
 
 
 def clock(conn: psycopg.Connection[Any]) -> datetime:
-    return cast("datetime", _value(conn, "SELECT clock_timestamp()"))
+    return cast("datetime", _fetch_value(conn, "SELECT clock_timestamp()"))
 
 
 def runs(conn: psycopg.Connection[Any]) -> int:
-    return int(_value(conn, "SELECT count(*) FROM log.events WHERE name = 'run.fired'"))
+    return int(_fetch_value(conn, "SELECT count(*) FROM log.events WHERE name = 'run.fired'"))
 
 
-def _value(conn: psycopg.Connection[Any], query: LiteralString) -> Any:
+def _fetch_value(conn: psycopg.Connection[Any], query: LiteralString) -> Any:
     """The one value of the one row."""
     row = conn.execute(query).fetchone()
     assert row is not None
@@ -118,11 +118,11 @@ def judge(
     """
     now = clock(conn)
     log = _read(conn, after, company)
-    verdict = Verdict(gaps=_gaps(log, after))
+    verdict = Verdict(gaps=_count_gaps(log, after))
     _judge_occurrences(verdict, log, until or now, now, began, passed_over)
     _judge_requests(verdict, log, set(answered))
     _judge_wholeness(verdict, log)
-    verdict.doubled += _overlaps(log)
+    verdict.doubled += _count_overlaps(log)
     verdict.doubled += sum(n - 1 for n in Counter((e.stream, e.version) for e in log.events).values())
     return verdict
 
@@ -151,7 +151,7 @@ def _judge_occurrences(
         (one.stream, moment)
         for one in log.by_name["trigger.created"]
         if one.data["kind"] == "schedule" and one.stream not in passed_over
-        for moment in _moments(one, now)
+        for moment in _moments_due(one, now)
     }
     outcomes: Counter[Occurrence] = Counter()
     for run in log.by_name["run.fired"]:
@@ -179,7 +179,7 @@ def _judge_occurrences(
     verdict.invented += len(outcomes.keys() - expected - later)
 
 
-def _moments(created: Event, until: datetime) -> Iterable[datetime]:
+def _moments_due(created: Event, until: datetime) -> Iterable[datetime]:
     settings = created.data["settings"]
     if settings.get("run_at") is not None:
         once = datetime.fromisoformat(settings["run_at"])
@@ -188,12 +188,14 @@ def _moments(created: Event, until: datetime) -> Iterable[datetime]:
     # Walked to the end of the minute, so that schedules which share an expression share the walk.
     return [
         moment
-        for moment in meant(settings["cron_expression"], settings["timezone"], _floor(created.at), _floor(until))
+        for moment in meant(
+            settings["cron_expression"], settings["timezone"], _floor_to_minute(created.at), _floor_to_minute(until)
+        )
         if created.at < moment <= ends
     ]
 
 
-def _floor(moment: datetime) -> datetime:
+def _floor_to_minute(moment: datetime) -> datetime:
     return moment - timedelta(seconds=moment.second, microseconds=moment.microsecond)
 
 
@@ -226,7 +228,7 @@ def _judge_wholeness(verdict: Verdict, log: Log) -> None:
     verdict.half_made += len(issues.keys() ^ opened)
 
 
-def _overlaps(log: Log) -> int:
+def _count_overlaps(log: Log) -> int:
     """Issues that were opened while another of the routine was live, though the policy allows one."""
     policies = {
         one.stream: one.data["settings"].get("concurrency_policy", "coalesce_if_active")
@@ -244,7 +246,7 @@ def _overlaps(log: Log) -> int:
     return overlaps
 
 
-def _gaps(log: Log, after: int) -> int:
+def _count_gaps(log: Log, after: int) -> int:
     holes = sum(event.position != after + n for n, event in enumerate(log.events, 1)) and 1
     reached: dict[str, int] = {}
     for event in log.events:

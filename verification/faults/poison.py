@@ -55,12 +55,12 @@ def _among_good_ones(
             company_fixture.late(5, 2)
             wait_for(lambda: oracle.runs(log) and settled(database), LIMIT_S)
             began = oracle.clock(log) + timedelta(seconds=2)
-            poisoned = [_poison(database, company_fixture, name, began + timedelta(seconds=0.5)) for name in names]
+            poisoned = [_arm_poison(database, company_fixture, name, began + timedelta(seconds=0.5)) for name in names]
             company_fixture.once([began + timedelta(seconds=chance.uniform(0, seconds)) for _ in range(good)])
             wait_for(lambda: oracle.clock(log) > began + timedelta(seconds=seconds), LIMIT_S)
             until, broken = _good_ones_done(database, poisoned)
             progress("the good ones are done")
-            outcomes = _outcomes(log, poisoned, began)
+            outcomes = _wait_for_outcomes(log, poisoned, began)
             verdict = oracle.judge(log, until=until, began=began, passed_over=poisoned)
             broken += [f"a good occurrence was {verdict.worst_s:.2f} s late"] * (verdict.worst_s > LATE_S)
             broken += [
@@ -83,7 +83,7 @@ def _good_ones_done(database: Database, poisoned: list[str]) -> tuple[datetime |
         return None, [f"the good ones stand still for {STANDSTILL_S:g} s"]
 
 
-def _poison(database: Database, company_fixture: CompanyFixture, name: str, moment: datetime) -> str:
+def _arm_poison(database: Database, company_fixture: CompanyFixture, name: str, moment: datetime) -> str:
     """The id of the trigger, due at that moment."""
     settings = SETTINGS.get(name) or TriggerSettings(run_at=moment, timezone="UTC")
     (trigger_id,) = company_fixture.arm(company_fixture.system.clock(), [({}, settings, moment)])
@@ -93,7 +93,9 @@ def _poison(database: Database, company_fixture: CompanyFixture, name: str, mome
     return str(trigger_id)
 
 
-def _outcomes(log: psycopg.Connection[Any], poisoned: list[str], began: datetime) -> list[list[tuple[str, str | None]]]:
+def _wait_for_outcomes(
+    log: psycopg.Connection[Any], poisoned: list[str], began: datetime
+) -> list[list[tuple[str, str | None]]]:
     """The outcome and the reason of every run of each, as soon as each has one."""
 
     def look() -> list[list[tuple[str, str | None]]]:

@@ -75,7 +75,7 @@ class LoseAnswers:
 
     def on(self, link: "Link", message: Message) -> Action:
         if message.of_client:
-            self._note(link, message)
+            self._note_message(link, message)
         elif link.loses:
             if message.kind != b"Z":  # ready for query: it is committed
                 return Action.SWALLOW
@@ -83,7 +83,7 @@ class LoseAnswers:
             return Action.CUT_BEFORE
         return Action.PASS
 
-    def _note(self, link: "Link", message: Message) -> None:
+    def _note_message(self, link: "Link", message: Message) -> None:
         if message.kind == b"P" and self._what in message.raw:
             link.names.add(message.raw[1 + LENGTH :].split(b"\0")[0])
         elif message.kind == b"B" and message.raw[1 + LENGTH :].split(b"\0")[1] in link.names:
@@ -119,7 +119,7 @@ class Proxy:
         self._listener.bind(str(self._directory / SOCKET))
         self._listener.listen(200)
         self._closed = False
-        threading.Thread(target=self._accept, daemon=True).start()
+        threading.Thread(target=self._accept_clients, daemon=True).start()
 
     def url(self, user: str, dbname: str) -> str:
         options = "sslmode=disable&gssencmode=disable"
@@ -145,7 +145,7 @@ class Proxy:
             link.cut()
         shutil.rmtree(self._directory)
 
-    def _accept(self) -> None:
+    def _accept_clients(self) -> None:
         while not self._closed:
             try:
                 client, _ = self._listener.accept()
@@ -160,12 +160,15 @@ class Proxy:
                 continue
             link = Link(client, server)
             self._links = [*(one for one in self._links if one.client.fileno() >= 0), link]
-            pumps = [threading.Thread(target=self._pump, args=(link, of_client), daemon=True) for of_client in (1, 0)]
+            pumps = [
+                threading.Thread(target=self._forward_bytes, args=(link, of_client), daemon=True)
+                for of_client in (1, 0)
+            ]
             for pump in pumps:
                 pump.start()
             threading.Thread(target=_close_after, args=(link, pumps), daemon=True).start()
 
-    def _pump(self, link: Link, of_client: bool) -> None:
+    def _forward_bytes(self, link: Link, of_client: bool) -> None:
         source, goal = (link.client, link.server) if of_client else (link.server, link.client)
         rest, typed = b"", not of_client
         with contextlib.suppress(OSError):
@@ -174,12 +177,12 @@ class Proxy:
                 for raw in (messages := _split(rest, typed=typed)):
                     kind = raw[:1] if typed else b""
                     typed = True
-                    if not self._pass(link, Message(bool(of_client), kind, raw), goal):
+                    if not self._pass_message(link, Message(bool(of_client), kind, raw), goal):
                         return link.cut()
                 rest = rest[sum(map(len, messages)) :]
         return None if link.silent else link.cut()
 
-    def _pass(self, link: Link, message: Message, goal: socket.socket) -> bool:
+    def _pass_message(self, link: Link, message: Message, goal: socket.socket) -> bool:
         """Whether the connection goes on."""
         with self._lock:
             if link.silent:

@@ -54,7 +54,7 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
             wait_for(lambda: rebuilt.poll() is not None, UNTIL_REBUILT_S)
             broken += [f"the last rebuild ended with {rebuilt.returncode}"] * bool(rebuilt.returncode)
         outcome = finish("rebuild", f"{kills} kills of a rebuild", system, broken)
-        outcome.broken += _differences(system.processes)
+        outcome.broken += _find_differences(system.processes)
         cold_rows = _cold_rows(database)
         outcome.broken += ["nothing has left the hot tables"] * (not cold_rows)
         outcome.notes.append(
@@ -71,7 +71,7 @@ def _cold_rows(database: Database) -> int:
         return int(found)
 
 
-def _differences(processes: Processes) -> list[str]:
+def _find_differences(processes: Processes) -> list[str]:
     """What `routines projections verify` finds."""
     argv = [sys.executable, "-m", "routines", "projections", "verify", "--json"]
     done = subprocess.run(argv, env=processes.environment(), capture_output=True, text=True, check=False)

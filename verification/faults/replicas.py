@@ -44,7 +44,7 @@ class Server:
         return self.directory / SOCKET_NAME
 
     @property
-    def _data(self) -> Path:
+    def _data_directory(self) -> Path:
         return self.directory / "data"
 
     def url(self, user: str, dbname: str) -> str:
@@ -54,25 +54,25 @@ class Server:
         return psycopg.connect(self.url("postgres", "postgres"), autocommit=True)
 
     def init(self) -> None:
-        self._run("initdb", "-D", self._data, "-U", "postgres", "--auth=trust", "-E", "UTF8", "--no-locale")
+        self._run("initdb", "-D", self._data_directory, "-U", "postgres", "--auth=trust", "-E", "UTF8", "--no-locale")
 
     def become_standby_of(self, primary: "Server") -> None:
         """Become a standby of the primary, whatever was here before."""
-        shutil.rmtree(self._data, ignore_errors=True)
-        self._run("pg_basebackup", "-D", self._data, "-d", primary.url("postgres", "postgres"), "-c", "fast")
-        self._account.write(self._data / "standby.signal", "")
+        shutil.rmtree(self._data_directory, ignore_errors=True)
+        self._run("pg_basebackup", "-D", self._data_directory, "-d", primary.url("postgres", "postgres"), "-c", "fast")
+        self._account.write(self._data_directory / "standby.signal", "")
         reach = f"host={primary.directory} port=5432 user=postgres application_name=replica"
         self.start(primary_conninfo=reach)
 
     def start(self, **settings: str) -> None:
-        argv = [str(self._binaries / "postgres"), "-D", str(self._data)]
+        argv = [str(self._binaries / "postgres"), "-D", str(self._data_directory)]
         places = {"unix_socket_directories": str(self.directory)}
         argv += [word for pair in (SETTINGS | places | settings).items() for word in ("-c", "=".join(pair))]
         with (self.directory.parent / f"{self.directory.name}.log").open("ab") as log:
             self._process = subprocess.Popen(
                 argv, stdout=log, stderr=log, cwd="/", env=accounts.environment(), **self._account.switch
             )
-        wait_for(self._answers)
+        wait_for(self._is_answering)
 
     def crash(self) -> None:
         """End at once, as by a crash of the machine, but for what the operating system has not written yet."""
@@ -85,7 +85,7 @@ class Server:
         with self.superuser() as conn:
             conn.execute("SELECT pg_promote(true, 60)")
 
-    def _answers(self) -> bool:
+    def _is_answering(self) -> bool:
         try:
             self.superuser().close()
         except psycopg.OperationalError:

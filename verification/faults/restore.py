@@ -81,17 +81,17 @@ def back_up(server: LocalPostgres, root: Path) -> Path:
 
 
 def copy_wal(server: LocalPostgres, root: Path) -> None:
-    _copy(server.data / "pg_wal", root / "postgres" / "data")
+    _copy_tree(server.data / "pg_wal", root / "postgres" / "data")
 
 
 def copy_files(server: LocalPostgres, root: Path) -> Path:
     """Copy the files of a server as they are."""
     (root / "postgres").mkdir(parents=True)
-    _copy(server.data, root / "postgres")
+    _copy_tree(server.data, root / "postgres")
     return root
 
 
-def _copy(tree: Path, directory: Path) -> None:
+def _copy_tree(tree: Path, directory: Path) -> None:
     """Copy a tree into a directory, over what is there; files that vanish meanwhile do not matter."""
     subprocess.run(["/bin/cp", "-a", tree, directory], capture_output=True, check=False)
 
@@ -179,14 +179,14 @@ def _go_on(
     server = environment.postgres if root is None else LocalPostgres(root)
     try:
         server.start()
-        return _judge(environment, lost, name, server, way(server))
+        return _judge_copy(environment, lost, name, server, way(server))
     finally:
         if root is not None:
             server.stop()
             shutil.rmtree(server.home)
 
 
-def _judge(environment: Environment, lost: Database, name: str, server: LocalPostgres, url: str) -> Outcome:
+def _judge_copy(environment: Environment, lost: Database, name: str, server: LocalPostgres, url: str) -> Outcome:
     with psycopg.connect(url, autocommit=True) as admin:
         wait_for(lambda: admin.execute("SELECT NOT pg_is_in_recovery()").fetchone() == (True,), environment.limit_s)
         copy = Database(server, admin.info.dbname, lost.directory, environment.env)

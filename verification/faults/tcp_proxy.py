@@ -17,7 +17,7 @@ class TcpProxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._ends: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        threading.Thread(target=self._accept_clients, daemon=True).start()
 
     def heal(self) -> None:
         """Lets everything pass again; the connections from before are at an end."""
@@ -37,7 +37,7 @@ class TcpProxy:
                 end.shutdown(socket.SHUT_RDWR)
             end.close()
 
-    def _accept(self) -> None:
+    def _accept_clients(self) -> None:
         while True:
             try:
                 client, _ = self._listener.accept()
@@ -50,9 +50,9 @@ class TcpProxy:
                 continue
             self._ends += [client, server]
             for source, goal in ((client, server), (server, client)):
-                threading.Thread(target=self._pump, args=(source, goal), daemon=True).start()
+                threading.Thread(target=self._forward_bytes, args=(source, goal), daemon=True).start()
 
-    def _pump(self, source: socket.socket, goal: socket.socket) -> None:
+    def _forward_bytes(self, source: socket.socket, goal: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while chunk := source.recv(CHUNK):
                 if not self.cut:

@@ -124,7 +124,7 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
             processes.start(role)
         processes.start("web", "--port", str(port))
         wait_for(lambda: answers(port), environment.limit_s)
-        http = stack.enter_context(_board(port, token))
+        http = stack.enter_context(_open_board(port, token))
         routines, agent_token = _prepare(http)
         command = [sys.executable, "-I", "-S", "-c", COMMAND, str(ledger), str(size(full=1.5, short=1.5, brief=0.7))]
         machines = []
@@ -142,22 +142,22 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
                 for number in range(faults):
                     _wait_for_work(ledger, chance, environment.limit_s)
                     kind = KINDS[number % len(KINDS)]
-                    _strike(chance.choice(machines), kind, chance)
+                    _apply_fault(chance.choice(machines), kind, chance)
                     made[kind] += 1
                     progress(f"{number + 1} faults, {len(client.opened)} runs")
                 wait_for(lambda: len(client.opened) >= goal, environment.limit_s + goal)
                 client.over.set()
                 firing.join()
-                wait_for(lambda: all(done or failed for _, done, failed in _runs(log)), environment.limit_s)
+                wait_for(lambda: all(done or failed for _, done, failed in _read_runs(log)), environment.limit_s)
         finally:
             client.over.set()
             firing.join()
-        verdict = _judge(log, ledger, broken)
+        verdict = _judge_runs(log, ledger, broken)
         notes = [f"{_count(log, 'issue.freed')} leases ran out, {_count(log, 'issue.checked_out')} checkouts"]
         return [Outcome("worker", verdict, ", ".join(f"{made[kind]} {kind}" for kind in KINDS), broken, notes=notes)]
 
 
-def _board(port: int, token: str) -> httpx.Client:
+def _open_board(port: int, token: str) -> httpx.Client:
     url, headers = f"http://127.0.0.1:{port}/api", {"Authorization": f"Bearer {token}"}
     return httpx.Client(base_url=url, headers=headers, timeout=60, trust_env=False)
 
@@ -180,12 +180,12 @@ def _prepare(http: httpx.Client) -> tuple[list[str], str]:
 
 def _wait_for_work(ledger: Path, chance: random.Random, limit_s: float) -> None:
     """Until some more commands have begun, and a moment longer."""
-    before = len(_noted(ledger, "begun"))
-    wait_for(lambda: len(_noted(ledger, "begun")) >= before + 2, limit_s)
+    before = len(_read_notes(ledger, "begun"))
+    wait_for(lambda: len(_read_notes(ledger, "begun")) >= before + 2, limit_s)
     time.sleep(chance.uniform(0, 0.5))
 
 
-def _strike(machine: Machine, kind: str, chance: random.Random) -> None:
+def _apply_fault(machine: Machine, kind: str, chance: random.Random) -> None:
     pause_s = chance.uniform(0, LONGEST_FAULT_S)
     match kind:
         case "kill":
@@ -202,27 +202,28 @@ def _strike(machine: Machine, kind: str, chance: random.Random) -> None:
             machine.proxy.heal()
 
 
-def _judge(log: psycopg.Connection[Any], ledger: Path, broken: list[str]) -> Verdict:
-    runs, ended = _runs(log), set(_noted(ledger, "ended"))
+def _judge_runs(log: psycopg.Connection[Any], ledger: Path, broken: list[str]) -> Verdict:
+    runs, ended = _read_runs(log), set(_read_notes(ledger, "ended"))
     failed = [id_ for id_, _, failures in runs if failures]
     if failed:
         broken.append(f"{len(failed)} runs failed, such as {failed[0]}")
     return Verdict(
         occurrences=len(runs),
-        requests=len(_noted(ledger, "begun")),
+        requests=len(_read_notes(ledger, "begun")),
         lost=sum(not completions and not failures for _, completions, failures in runs),
-        doubled=sum(completions + failures > 1 for _, completions, failures in runs) + len(_noted(ledger, "overlaps")),
+        doubled=sum(completions + failures > 1 for _, completions, failures in runs)
+        + len(_read_notes(ledger, "overlaps")),
         invented=sum(id_ not in ended for id_, completions, _ in runs if completions),
     )
 
 
-def _noted(ledger: Path, name: str) -> list[str]:
+def _read_notes(ledger: Path, name: str) -> list[str]:
     with suppress(FileNotFoundError):
         return (ledger / name).read_text().split()
     return []
 
 
-def _runs(log: psycopg.Connection[Any]) -> list[tuple[str, int, int]]:
+def _read_runs(log: psycopg.Connection[Any]) -> list[tuple[str, int, int]]:
     """Each run that opened an issue: how often it was completed, and how often it failed."""
     return log.execute(RUNS).fetchall()
 

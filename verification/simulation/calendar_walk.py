@@ -47,7 +47,7 @@ class Terms(NamedTuple):
         return moments
 
     def has(self, moment: datetime) -> bool:
-        if self.cron is None or moment not in _month(self.cron, self.zone, moment.year, moment.month):
+        if self.cron is None or moment not in _moments_of_month(self.cron, self.zone, moment.year, moment.month):
             return moment == self.once
         too_early = self.starts is not None and moment < self.starts
         too_late = self.ends is not None and moment > self.ends
@@ -71,15 +71,19 @@ class Quarter(NamedTuple):
 def month(cron: str, zone: str, year: int, number: int) -> list[datetime]:
     """Every occurrence in a month of UTC."""
     minutes, hours, days, months, weekdays = fields = [
-        _values(*pair) for pair in zip(cron.split(), LIMITS, strict=True)
+        _parse_values(*pair) for pair in zip(cron.split(), LIMITS, strict=True)
     ]
     texts = cron.split()
     by_clock = texts[0][0] == "*" or texts[1][0] == "*"  # runs in real time, whatever the clocks do
     either = texts[2][0] != "*" and texts[4][0] != "*"
     moments = []
-    for quarter in _quarters(zone, year, number):
+    for quarter in _quarters_of_month(zone, year, number):
         gap = False
-        if quarter.skipped and not by_clock and any(_matches(fields, wall, either=either) for wall in quarter.skipped):
+        if (
+            quarter.skipped
+            and not by_clock
+            and any(_matches_wall_time(fields, wall, either=either) for wall in quarter.skipped)
+        ):
             gap = True
             moments.append(quarter.begin)
         if quarter.hour not in hours or quarter.month not in months or (quarter.repeated and not by_clock):
@@ -92,12 +96,12 @@ def month(cron: str, zone: str, year: int, number: int) -> list[datetime]:
 
 
 @cache
-def _month(cron: str, zone: str, year: int, number: int) -> frozenset[datetime]:
+def _moments_of_month(cron: str, zone: str, year: int, number: int) -> frozenset[datetime]:
     return frozenset(month(cron, zone, year, number))
 
 
 @cache
-def _quarters(zone: str, year: int, number: int) -> list[Quarter]:
+def _quarters_of_month(zone: str, year: int, number: int) -> list[Quarter]:
     tz = ZoneInfo(zone)
     moment = datetime(year, number, 1, tzinfo=UTC)
     before = (moment - QUARTER).astimezone(tz).replace(tzinfo=None)
@@ -113,14 +117,14 @@ def _quarters(zone: str, year: int, number: int) -> list[Quarter]:
     return quarters
 
 
-def _matches(fields: list[set[int]], wall: datetime, *, either: bool) -> bool:
+def _matches_wall_time(fields: list[set[int]], wall: datetime, *, either: bool) -> bool:
     minutes, hours, days, months, weekdays = fields
     day, weekday = wall.day in days, wall.isoweekday() % 7 in weekdays
     in_time = wall.minute in minutes and wall.hour in hours and wall.month in months
     return in_time and ((day or weekday) if either else (day and weekday))
 
 
-def _values(text: str, limits: tuple[int, int]) -> set[int]:
+def _parse_values(text: str, limits: tuple[int, int]) -> set[int]:
     values: set[int] = set()
     for part in text.upper().split(","):
         span, _, step = part.partition("/")

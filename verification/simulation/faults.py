@@ -106,7 +106,7 @@ class Line(EventStore):
     def load(
         self, stream_ids: Sequence[UUID], read_from: str | None = None, _budget: object = None
     ) -> dict[UUID, list[Recorded]]:
-        match self._struck(AT_READING):
+        match self._strike_once(AT_READING):
             case "killed reading":
                 raise Died
             case "unreachable":
@@ -122,15 +122,15 @@ class Line(EventStore):
     def append(
         self, batch: Sequence[Recorded], guards: Guards = (), stored: Sequence[StoredEvent] | None = None
     ) -> int:
-        struck = self._struck(AT_APPEND)
+        struck = self._strike_once(AT_APPEND)
         match struck:
             case "refused":
                 raise IntegrityError
             case "unreachable":
-                self._tear(batch, guards)
+                self._append_torn(batch, guards)
                 raise OperationalError
             case "killed before":
-                self._tear(batch, guards)
+                self._append_torn(batch, guards)
                 raise Died
             case "overtaken":
                 self._overtake()
@@ -142,12 +142,12 @@ class Line(EventStore):
                 raise Died
         return position
 
-    def _tear(self, batch: Sequence[Recorded], guards: Guards) -> None:
+    def _append_torn(self, batch: Sequence[Recorded], guards: Guards) -> None:
         """Without transactions the first of the events is there all the same."""
         if self._broken == "transaction":
             super().append(batch[:1], guards)
 
-    def _struck(self, among: Sequence[Kind]) -> Kind | None:
+    def _strike_once(self, among: Sequence[Kind]) -> Kind | None:
         struck = self._faults.strike(among)
         if struck is not None:
             self._faults.many[struck] += 1
@@ -189,7 +189,7 @@ def broken(what: Break | None) -> Iterator[None]:
         with patch.object(activity_gate, "holds", lambda _window: False):
             yield
     elif what == "probe":  # an occurrence fires whatever its probe has found
-        with patch.object(probe, "skipped", lambda *_: None):
+        with patch.object(probe, "skip_by_probe", lambda *_: None):
             yield
     else:
         yield

@@ -157,7 +157,7 @@ class InMemoryReadModels:
 
     def __init__(self) -> None:
         self.position = 0
-        self._rows = Rows(self._note)
+        self._rows = Rows(self._note_row)
         self._schedules = Queue(self._due_at)
         self._deadlines = Queue(self._ends_at)
         self._troubles = Queue(self._alert_at)
@@ -184,7 +184,7 @@ class InMemoryReadModels:
         return len(batch)
 
     def due(self, now: datetime) -> list[DueTrigger]:
-        rows = [self._due(self._rows.get(SCHEDULE, id_)) for id_ in self._schedules.until(now)]
+        rows = [self._due_trigger(self._rows.get(SCHEDULE, id_)) for id_ in self._schedules.until(now)]
         if rows:
             self._between()
         return rows
@@ -235,7 +235,7 @@ class InMemoryReadModels:
         moment = self.next_moment()
         return moment is not None and moment <= now
 
-    def _note(self, table: Table[Any], row: Row) -> None:
+    def _note_row(self, table: Table[Any], row: Row) -> None:
         if table is SCHEDULE:
             self._schedules.put(row.id)
         elif table is DEADLINE:
@@ -262,7 +262,7 @@ class InMemoryReadModels:
         return None if row is None else row.due_at
 
     @staticmethod
-    def _due(row: ScheduleRow) -> DueTrigger:
+    def _due_trigger(row: ScheduleRow) -> DueTrigger:
         if row.next_at is None:
             raise ValueError(row)
         return DueTrigger(

@@ -181,7 +181,7 @@ class Oracle:
                 self.open[routine_id][id_] = None
                 self._touched.add(routine_id)
                 if self._unmade.pop(run_id, None) != "issue":
-                    self._say("half-made", routine_id, f"issue {id_} of run {run_id}, which opened none")
+                    self._report_violation("half-made", routine_id, f"issue {id_} of run {run_id}, which opened none")
             case SlotTaken(routine_id=routine_id, live=live):
                 self._slots[routine_id][live.issue_id] = None
                 self._touched.add(routine_id)
@@ -237,16 +237,18 @@ class Oracle:
         match event:
             case IssueMoved(status=status):
                 self._move(id_, status)
-                self._lease(id_, None)
+                self._note_lease(id_, None)
             case IssueCheckedOut(lease_until=until):
                 self._move(id_, "in_progress")
-                self._lease(id_, until)
+                self._note_lease(id_, until)
             case IssueLeaseRenewed(until=until):
-                self._lease(id_, until)
+                self._note_lease(id_, until)
             case IssueFreed():
                 ends_at = self._leases.pop(id_, None)
                 if ends_at is None or recorded.at < ends_at:
-                    self._say("early", self.owner.get(id_), f"issue {id_} is free at {recorded.at}, not {ends_at}")
+                    self._report_violation(
+                        "early", self.owner.get(id_), f"issue {id_} is free at {recorded.at}, not {ends_at}"
+                    )
 
     def _read_trigger(self, recorded: Recorded, event: TriggerEvent) -> None:
         id_, moment = recorded.stream_id, recorded.at
@@ -258,14 +260,14 @@ class Oracle:
                     self._accounts[id_] = account
                     self._by_routine[of].append(account)
                 account.deleted, account.since, account.stopped_at = False, moment, None
-                account.terms, account.enabled = _terms(event.settings), event.settings.enabled
+                account.terms, account.enabled = _terms_of(event.settings), event.settings.enabled
                 account.announced.clear()
             case TriggerUpdated(settings=settings) if id_ in self._accounts:
-                self._change(self._accounts[id_], moment, settings, event.next_at)
+                self._change_terms(self._accounts[id_], moment, settings, event.next_at)
             case TriggerRescheduled():
                 self._go_on(self._accounts[id_], moment, event.next_at, starts=self._accounts[id_].enabled)
             case TriggerDeleted() if id_ in self._accounts:
-                self._owe(self._accounts[id_], moment)
+                self._expect_occurrences(self._accounts[id_], moment)
                 self._accounts[id_].deleted = True
             case TriggerMissed():
                 self._read_missed(recorded, event)
@@ -274,7 +276,7 @@ class Oracle:
         if id_ in self._accounts:
             self._follow(self._accounts[id_], moment)
         if isinstance(event, TriggerCreated | TriggerUpdated | TriggerRestored | TriggerRescheduled | TriggerMissed):
-            self._announce(id_, event.next_at, event.due_at)
+            self._note_due_moment(id_, event.next_at, event.due_at)
 
     def _read_link(self, id_: UUID, event: TriggerEvent) -> None:
         match event:
@@ -302,24 +304,26 @@ class Oracle:
 
     def _read_chained(self, event: RunFired, id_: UUID, of: RoutineSettings) -> None:
         if event.trigger_id is None or event.cause_run_id is None:
-            self._break(event.routine_id, "chained by nothing")
+            self._report_broken_rule(event.routine_id, "chained by nothing")
             return
         if self._owed_runs.pop((event.trigger_id, event.cause_run_id), None) != event.routine_id:
-            self._break(event.routine_id, f"run {id_} is chained to {event.cause_run_id}, and nothing was owed")
+            self._report_broken_rule(
+                event.routine_id, f"run {id_} is chained to {event.cause_run_id}, and nothing was owed"
+            )
         if event.chain_depth != self._depths.get(event.cause_run_id, 0) + 1 or event.chain_depth > DEEPEST + 1:
-            self._break(event.routine_id, f"run {id_} is {event.chain_depth} deep")
+            self._report_broken_rule(event.routine_id, f"run {id_} is {event.chain_depth} deep")
         match event.outcome:
             case Skipped(reason="routine_paused" | "routine_archived" as reason):
                 if of.status != reason.removeprefix("routine_"):
-                    self._break(event.routine_id, f"chained run {id_} is {reason}")
+                    self._report_broken_rule(event.routine_id, f"chained run {id_} is {reason}")
             case Skipped(reason="chain_too_long"):
                 if event.chain_depth <= DEEPEST:
-                    self._break(event.routine_id, f"run {id_} is only {event.chain_depth} deep")
+                    self._report_broken_rule(event.routine_id, f"run {id_} is only {event.chain_depth} deep")
             case Skipped(reason="trigger_disabled" | "trigger_deleted"):
                 if self._links[event.trigger_id].enabled:
-                    self._break(event.routine_id, f"chained run {id_} is skipped, and its link is enabled")
+                    self._report_broken_rule(event.routine_id, f"chained run {id_} is skipped, and its link is enabled")
             case _ if of.status != "active":
-                self._break(event.routine_id, f"chained run {id_} though it is {of.status}")
+                self._report_broken_rule(event.routine_id, f"chained run {id_} though it is {of.status}")
             case _:
                 pass
 
@@ -334,25 +338,29 @@ class Oracle:
     def check(self) -> None:
         """Of everything that is recorded up to here: whatever belongs together is there together."""
         for run_id, what in self._unmade.items():
-            self._say("half-made", self.owner[run_id], f"run {run_id} has no {what}")
+            self._report_violation("half-made", self.owner[run_id], f"run {run_id} has no {what}")
         for run_id, routine_id in self._successors.items():
-            self._say("half-made", routine_id, f"run {run_id} took another's place, and opened nothing")
+            self._report_violation("half-made", routine_id, f"run {run_id} took another's place, and opened nothing")
         for run_id, routine_id in self._latest.items():
             if run_id not in self._fired:
-                self._say("half-made", routine_id, f"run {run_id} took an occurrence's place, and is not there")
+                self._report_violation(
+                    "half-made", routine_id, f"run {run_id} took an occurrence's place, and is not there"
+                )
         for routine_id in self._touched:
             if self._slots[routine_id].keys() != self.open[routine_id].keys():
-                self._say("half-made", routine_id, "its slot does not hold its open issues")
+                self._report_violation("half-made", routine_id, "its slot does not hold its open issues")
         for (trigger_id, moment), late in self._made_up.items():
             if late > CAP:
-                self._break(self._accounts[trigger_id].routine_id, f"{late} made up for at {moment}")
+                self._report_broken_rule(self._accounts[trigger_id].routine_id, f"{late} made up for at {moment}")
         for (trigger_id, moment), dropped in self._capped.items():
             if self._made_up[trigger_id, moment] < CAP:
                 made_up = self._made_up[trigger_id, moment]
-                self._break(self._accounts[trigger_id].routine_id, f"{dropped} dropped, only {made_up} made up for")
+                self._report_broken_rule(
+                    self._accounts[trigger_id].routine_id, f"{dropped} dropped, only {made_up} made up for"
+                )
         for account, text in self._kept:
             if account.stopped_at is None:  # else the same commit has paused its routine, and it did not go on
-                self._break(account.routine_id, text)
+                self._report_broken_rule(account.routine_id, text)
         self._unmade.clear()
         self._kept.clear()
         self._successors.clear()
@@ -365,35 +373,39 @@ class Oracle:
         """At the end: whatever was owed up to now was settled, and nothing outlived its time."""
         for account in self._accounts.values():
             if (terms := account.terms) is not None and account.stopped_at is None:
-                self._owe(account, now - terms.jitter)
+                self._expect_occurrences(account, now - terms.jitter)
         for (link_id, run_id), routine_id in self._owed_runs.items():
-            self._say("lost", routine_id, f"the end of run {run_id} has fired nothing by {link_id}")
+            self._report_violation("lost", routine_id, f"the end of run {run_id} has fired nothing by {link_id}")
         for run_id, ends_at in self._deadlines.items():
             if ends_at <= now:
-                self._break(self.owner[run_id], f"run {run_id} was to end at {ends_at}")
+                self._report_broken_rule(self.owner[run_id], f"run {run_id} was to end at {ends_at}")
         for run_id, failed in self._waiting.items():
             if failed.next_at <= now:
-                self._say("lost", self.owner[run_id], f"run {run_id} was to be tried again at {failed.next_at}")
+                self._report_violation(
+                    "lost", self.owner[run_id], f"run {run_id} was to be tried again at {failed.next_at}"
+                )
         for issue_id, until in self._leases.items():
             if until <= now:
-                self._break(self.owner[issue_id], f"issue {issue_id} was to be free at {until}")
+                self._report_broken_rule(self.owner[issue_id], f"issue {issue_id} was to be free at {until}")
         for routine_id, settings in self._routines.items():
             if settings.status == "paused" and settings.resume_at is not None and settings.resume_at <= now:
-                self._break(routine_id, f"was to go on at {settings.resume_at}")
+                self._report_broken_rule(routine_id, f"was to go on at {settings.resume_at}")
 
     # Schedules
 
-    def _change(self, account: Account, moment: datetime, settings: TriggerSettings, next_at: datetime | None) -> None:
+    def _change_terms(
+        self, account: Account, moment: datetime, settings: TriggerSettings, next_at: datetime | None
+    ) -> None:
         """With other terms only what is planned and not due yet stays, where they have it as well."""
-        old, new, account.enabled = account.terms, _terms(settings), settings.enabled
+        old, new, account.enabled = account.terms, _terms_of(settings), settings.enabled
         if new == old:
             self._go_on(account, moment, next_at, starts=account.enabled and self._is_active(account.routine_id))
             return
         stays = next_at if next_at is not None and next_at <= moment else None
         if stays is not None and (old is None or not (old.has(stays) and new.has(stays)) or account.stopped_at):
-            self._break(account.routine_id, f"{stays} stays, and is not of both plans")
+            self._report_broken_rule(account.routine_id, f"{stays} stays, and is not of both plans")
         account.terms, from_then = old, moment if stays is None else stays - INSTANT
-        self._owe(account, from_then)
+        self._expect_occurrences(account, from_then)
         account.terms, account.since = new, from_then
         account.announced.clear()
 
@@ -407,7 +419,7 @@ class Oracle:
             if starts and terms.between(stopped_at, moment - terms.jitter):
                 self._kept.append((account, f"{next_at} stays, though more came due meanwhile"))
             return
-        self._owe(account, stopped_at)
+        self._expect_occurrences(account, stopped_at)
         account.since = max(account.since, moment if next_at is None else min(moment, next_at - INSTANT))
 
     def _follow(self, account: Account, moment: datetime) -> None:
@@ -423,23 +435,23 @@ class Oracle:
             since, until = account.stood_still or (moment, moment)
             account.stopped_at = since if until == moment else moment
 
-    def _owe(self, account: Account, until: datetime) -> None:
+    def _expect_occurrences(self, account: Account, until: datetime) -> None:
         """Every occurrence up to then, that was planned while the schedule ran, has its outcome."""
         until = min(until, account.stopped_at or until)
         if account.since is None or account.terms is None or until <= account.since:
             return
         for occurrence in account.terms.between(account.since, until):
             if occurrence not in account.outcomes:
-                self._say("lost", account.routine_id, f"{occurrence} has no outcome")
+                self._report_violation("lost", account.routine_id, f"{occurrence} has no outcome")
         account.since = until
 
     def _settle(self, account: Account, occurrence: datetime, outcome: str) -> None:
         if (before := account.outcomes.get(occurrence)) is not None:
-            self._say("doubled", account.routine_id, f"{occurrence} is {outcome}, and was {before}")
+            self._report_violation("doubled", account.routine_id, f"{occurrence} is {outcome}, and was {before}")
         account.outcomes[occurrence] = outcome
         self.occurrences[outcome] += 1
 
-    def _announce(self, trigger_id: UUID | None, next_at: datetime | None, due_at: datetime | None) -> None:
+    def _note_due_moment(self, trigger_id: UUID | None, next_at: datetime | None, due_at: datetime | None) -> None:
         """With jitter an occurrence comes due later than planned, at a moment that does not change."""
         if trigger_id is None or next_at is None or due_at is None:
             return
@@ -447,7 +459,7 @@ class Oracle:
         known = account.announced.setdefault(next_at, due_at)
         most = account.terms.jitter if account.terms else timedelta()
         if known != due_at or not timedelta() <= due_at - next_at <= most:
-            self._break(account.routine_id, f"{next_at} comes due at {due_at}, was {known}, jitter {most}")
+            self._report_broken_rule(account.routine_id, f"{next_at} comes due at {due_at}, was {known}, jitter {most}")
 
     def _read_missed(self, recorded: Recorded, event: TriggerMissed) -> None:
         account, moment = self._accounts[recorded.stream_id], recorded.at
@@ -455,17 +467,19 @@ class Oracle:
             return
         dropped = account.terms.between(event.first - INSTANT, event.last)
         if not dropped or (dropped[0], dropped[-1], len(dropped)) != (event.first, event.last, event.count):
-            self._break(account.routine_id, f"missed {event.count} from {event.first} to {event.last}: {len(dropped)}")
+            self._report_broken_rule(
+                account.routine_id, f"missed {event.count} from {event.first} to {event.last}: {len(dropped)}"
+            )
         if event.last > moment:
-            self._say("early", account.routine_id, f"{event.last} is called missed at {moment}")
+            self._report_violation("early", account.routine_id, f"{event.last} is called missed at {moment}")
         if account.since is None or event.first <= account.since:
-            self._break(account.routine_id, f"{event.first} is called missed, and was not owed")
+            self._report_broken_rule(account.routine_id, f"{event.first} is called missed, and was not owed")
         if event.reason in ("skip_missed", "catch_up_cap"):
             policy = self._routines[account.routine_id].catch_up_policy
             if event.reason != ("skip_missed" if policy == "skip_missed" else "catch_up_cap"):
-                self._break(account.routine_id, f"{event.reason} under {policy}")
+                self._report_broken_rule(account.routine_id, f"{event.reason} under {policy}")
             if moment - event.last <= GRACE:
-                self._break(account.routine_id, f"{event.last} was on time at {moment}, and is dropped")
+                self._report_broken_rule(account.routine_id, f"{event.last} was on time at {moment}, and is dropped")
             if event.reason == "catch_up_cap" and not account.terms.jitter:
                 self._capped[recorded.stream_id, moment] = event.count
         for occurrence in dropped:
@@ -476,14 +490,14 @@ class Oracle:
     def _read_run(self, recorded: Recorded, event: RunFired) -> None:
         id_, settings = recorded.stream_id, self._routines[event.routine_id]
         if id_ in self._fired or recorded.version != 1:
-            self._say("doubled", event.routine_id, f"run {id_} is fired again")
+            self._report_violation("doubled", event.routine_id, f"run {id_} is fired again")
         self._fired.add(id_)
         if event.chain_depth:
             self._depths[id_] = event.chain_depth
         if event.source == "chain":
             self._read_chained(event, id_, settings)
         elif settings.status == "archived":
-            self._break(event.routine_id, "fired though it is archived")
+            self._report_broken_rule(event.routine_id, "fired though it is archived")
         if isinstance(event.outcome, Failed):
             self._owe_runs(id_, event.routine_id, "failed")
         elif isinstance(event.outcome, Opened) and self._waiting_for(event.routine_id):
@@ -503,7 +517,9 @@ class Oracle:
                 if (
                     live and settings.concurrency_policy != "always_enqueue"
                 ) or settings.assignee_agent_id in self._stopped:
-                    self._break(event.routine_id, f"opened beside {len(live)} under {settings.concurrency_policy}")
+                    self._report_broken_rule(
+                        event.routine_id, f"opened beside {len(live)} under {settings.concurrency_policy}"
+                    )
                 self._tried[id_] = event.retry.max_attempts if event.retry else 1
                 if event.deadline is not None:
                     self._deadlines[id_] = event.deadline
@@ -511,48 +527,48 @@ class Oracle:
             case Skipped(reason="superseded", into_run_id=UUID() as latest):
                 self._latest[latest] = event.routine_id
                 if settings.concurrency_policy != "cancel_previous":
-                    self._break(event.routine_id, f"superseded under {settings.concurrency_policy}")
+                    self._report_broken_rule(event.routine_id, f"superseded under {settings.concurrency_policy}")
             case Skipped(reason="paused"):
                 if settings.project_id not in self._stopped:
-                    self._break(event.routine_id, "skipped though its project is not paused")
+                    self._report_broken_rule(event.routine_id, "skipped though its project is not paused")
             case Coalesced(issue_id=met):
                 if met not in live or settings.concurrency_policy != "coalesce_if_active":
-                    self._break(event.routine_id, f"coalesced under {settings.concurrency_policy}")
+                    self._report_broken_rule(event.routine_id, f"coalesced under {settings.concurrency_policy}")
             case Skipped(reason="no_external_activity" | "probe_failed" | "probe_unanswered"):
                 if event.source != "schedule" or event.backfill_id is not None:
-                    self._break(event.routine_id, f"skipped for {event.outcome.reason}")
+                    self._report_broken_rule(event.routine_id, f"skipped for {event.outcome.reason}")
             case Skipped(issue_id=None):
                 if event.source != "chain":
-                    self._break(event.routine_id, f"skipped for {event.outcome.reason}")
+                    self._report_broken_rule(event.routine_id, f"skipped for {event.outcome.reason}")
             case Skipped(issue_id=met):
                 if met not in live or settings.concurrency_policy != "skip_if_active":
-                    self._break(event.routine_id, f"skipped under {settings.concurrency_policy}")
+                    self._report_broken_rule(event.routine_id, f"skipped under {settings.concurrency_policy}")
             case Failed() if settings.concurrency_policy == "cancel_previous" and len(live) > MOST_CANCELLED:
                 pass
             case Failed(reason=reason):
                 if settings.assignee_agent_id is not None and settings.assignee_agent_id not in self._stopped:
-                    self._break(event.routine_id, f"failed: {reason}")
+                    self._report_broken_rule(event.routine_id, f"failed: {reason}")
 
     def _read_scheduled(self, recorded: Recorded, event: RunFired, settings: RoutineSettings) -> None:
         trigger_id, occurrence, moment = event.trigger_id, event.occurrence, recorded.at
         account = self._accounts.get(trigger_id) if trigger_id else None
         if trigger_id is None or account is None or account.terms is None or occurrence is None:
-            self._break(event.routine_id, "fired by no schedule")
+            self._report_broken_rule(event.routine_id, "fired by no schedule")
             return
         if account.since is None or account.stopped_at is not None:
-            self._break(event.routine_id, f"{occurrence} fired though nothing was owed")
+            self._report_broken_rule(event.routine_id, f"{occurrence} fired though nothing was owed")
         elif occurrence <= account.since:
-            self._break(event.routine_id, f"{occurrence} fired, and was not owed")
+            self._report_broken_rule(event.routine_id, f"{occurrence} fired, and was not owed")
         if not account.terms.has(occurrence):
-            self._break(event.routine_id, f"{occurrence} is no occurrence of {account.terms}")
+            self._report_broken_rule(event.routine_id, f"{occurrence} is no occurrence of {account.terms}")
         if moment < account.announced.pop(occurrence, occurrence):
-            self._say("early", event.routine_id, f"{occurrence} fired at {moment}")
+            self._report_violation("early", event.routine_id, f"{occurrence} fired at {moment}")
         if self._decided_at(recorded, event) - occurrence > GRACE + account.terms.jitter:
             self._made_up[trigger_id, moment] += 1
             if settings.catch_up_policy == "skip_missed":
-                self._break(event.routine_id, f"{occurrence} fired at {moment} under skip_missed")
-        self._settle(account, occurrence, _outcome(event))
-        self._announce(trigger_id, event.next_at, event.due_at)
+                self._report_broken_rule(event.routine_id, f"{occurrence} fired at {moment} under skip_missed")
+        self._settle(account, occurrence, _outcome_name(event))
+        self._note_due_moment(trigger_id, event.next_at, event.due_at)
 
     def _decided_at(self, recorded: Recorded, event: RunFired) -> datetime:
         """The moment as of which a firing was decided: when its probe was requested, if it was asked."""
@@ -575,18 +591,20 @@ class Oracle:
         if trigger_id is None or self._changed.get(id_) == recorded.at or event.outcome == Skipped(reason="paused"):
             return
         if judged != is_gated or (held and not judged):
-            self._break(id_, f"{event.occurrence} under {of.activity_gate_policy} has the gate's evidence: {judged}")
+            self._report_broken_rule(
+                id_, f"{event.occurrence} under {of.activity_gate_policy} has the gate's evidence: {judged}"
+            )
         if not judged:
             return
         last = next((one for one in reversed(self._begun[id_]) if one.at != recorded.at), None)
         if held and self._let_through.get(trigger_id) != recorded.at:
             if last is None:
-                self._break(id_, f"{event.occurrence} is held, and nothing has run before")
+                self._report_broken_rule(id_, f"{event.occurrence} is held, and nothing has run before")
             elif any(deed.at < recorded.at for deed in self._done_since(last.position, id_, of)):
-                self._break(id_, f"{event.occurrence} is held, and something has happened")
+                self._report_broken_rule(id_, f"{event.occurrence} is held, and something has happened")
         elif not held:
             if last is not None and not self._done_since(last.position, id_, of):
-                self._break(id_, f"{event.occurrence} is let through, and nothing has happened")
+                self._report_broken_rule(id_, f"{event.occurrence} is let through, and nothing has happened")
             self._let_through[trigger_id] = recorded.at
 
     def _done_since(self, position: int, routine_id: UUID, of: RoutineSettings) -> list[Deed]:
@@ -601,14 +619,14 @@ class Oracle:
         account = self._accounts[event.trigger_id]
         if isinstance(event, ProbeRequested):
             if recorded.at < event.occurrence:
-                self._say("early", account.routine_id, f"{event.occurrence} is probed at {recorded.at}")
+                self._report_violation("early", account.routine_id, f"{event.occurrence} is probed at {recorded.at}")
             if event.occurrence in account.outcomes:
-                self._break(account.routine_id, f"{event.occurrence} is probed, and has its outcome")
+                self._report_broken_rule(account.routine_id, f"{event.occurrence} is probed, and has its outcome")
             self._probes[id_] = event
             return
         requested = self._probes.pop(id_, None)
         if requested is None:
-            self._say("doubled", account.routine_id, f"the probe of {event.occurrence} is answered again")
+            self._report_violation("doubled", account.routine_id, f"the probe of {event.occurrence} is answered again")
             return
         self._probe_findings[event.trigger_id] = requested.as_of, event.finding
 
@@ -619,34 +637,40 @@ class Oracle:
             return
         if of.probe is None or outcome in (NO_ACTIVITY, Skipped(reason="paused")):
             if finding is not None and of.probe is None:
-                self._break(event.routine_id, f"{event.occurrence} was probed, and there is no probe")
+                self._report_broken_rule(event.routine_id, f"{event.occurrence} was probed, and there is no probe")
             return
         known = self._probe_findings.get(event.trigger_id)
         if known is None or finding != known[1] or not timedelta() <= recorded.at - known[0] <= GRACE:
-            self._break(event.routine_id, f"{event.occurrence} is settled by {finding}, and {known} was found")
+            self._report_broken_rule(
+                event.routine_id, f"{event.occurrence} is settled by {finding}, and {known} was found"
+            )
             return
         skips = {"passed": None, "failed": "probe_failed", "unanswered": "probe_unanswered"}[known[1].verdict]
         if known[1].verdict == "unanswered" and of.probe.if_unanswered == "fire":
             skips = None
         reason = getattr(outcome, "reason", None)
         if skips != (reason if reason in ("probe_failed", "probe_unanswered") else None):
-            self._break(event.routine_id, f"{event.occurrence} is {outcome}, and its probe {known[1].verdict}")
+            self._report_broken_rule(
+                event.routine_id, f"{event.occurrence} is {outcome}, and its probe {known[1].verdict}"
+            )
 
     def _read_made_up(self, event: RunFired, backfill_id: UUID) -> None:
         """What a backfill fires had no run, is in its range, and is not owed by the schedule itself."""
         account = self._accounts.get(event.trigger_id) if event.trigger_id else None
         backfill, occurrence = self._backfills[backfill_id], event.occurrence
         if account is None or account.terms is None or occurrence is None or event.trigger_id != backfill.trigger_id:
-            self._break(event.routine_id, "made up for by no schedule")
+            self._report_broken_rule(event.routine_id, "made up for by no schedule")
             return
         if not account.terms.has(occurrence) or not backfill.since <= occurrence <= backfill.until:
-            self._break(event.routine_id, f"{occurrence} is made up for, and not of {account.terms} or the range")
+            self._report_broken_rule(
+                event.routine_id, f"{occurrence} is made up for, and not of {account.terms} or the range"
+            )
         since = account.since if account.stopped_at is None else None
         is_owed = since is not None and occurrence > since and occurrence not in account.outcomes
         if account.deleted or is_owed:
-            self._break(event.routine_id, f"{occurrence} is made up for, and still owed")
+            self._report_broken_rule(event.routine_id, f"{occurrence} is made up for, and still owed")
         if backfill.overlap == "one_at_a_time" and self.open[event.routine_id]:
-            self._break(event.routine_id, f"{occurrence} is made up for beside live work")
+            self._report_broken_rule(event.routine_id, f"{occurrence} is made up for beside live work")
         if account.outcomes.get(occurrence) == "missed":
             del account.outcomes[occurrence]
         self._settle(account, occurrence, "made up for")
@@ -657,19 +681,21 @@ class Oracle:
         """A trouble is told once, and not before its time."""
         subject = event.subject_id, recorded.name.removeprefix("alert.")
         if subject in self._alerts:
-            self._say("doubled", event.routine_id, f"{subject} is told again")
+            self._report_violation("doubled", event.routine_id, f"{subject} is told again")
         self._alerts[subject] = recorded.stream_id
         if isinstance(event, AlertOverdue | AlertUntaken | AlertStuck):
             is_early = recorded.at < event.since + timedelta(seconds=event.bound_sec)
             if is_early:
-                self._say("early", event.routine_id, f"{subject} is told at {recorded.at}")
+                self._report_violation("early", event.routine_id, f"{subject} is told at {recorded.at}")
             if event.subject_id not in self.open[event.routine_id]:
-                self._break(event.routine_id, f"{subject} is told of work that is over")
+                self._report_broken_rule(event.routine_id, f"{subject} is told of work that is over")
 
     def _close_alert(self, recorded: Recorded, event: AlertRecovered | AlertClosed) -> None:
         kind = event.kind if isinstance(event, AlertClosed) else "failing"
         if self._alerts.pop((event.subject_id, kind), None) != recorded.stream_id:
-            self._say("doubled", event.routine_id, f"{kind} of {event.subject_id} is over, and was not told")
+            self._report_violation(
+                "doubled", event.routine_id, f"{kind} of {event.subject_id} is over, and was not told"
+            )
 
     def _fail_attempt(self, recorded: Recorded, event: RunAttemptFailed) -> None:
         """A run keeps its open issue, and so its place in the slot, until its next attempt."""
@@ -678,22 +704,30 @@ class Oracle:
         self._end_in_time(recorded, event.reason)
         self._attempts[run_id] += 1
         if run_id in self._waiting or event.attempt != self._attempts[run_id]:
-            self._say("doubled", routine_id, f"attempt {event.attempt} of run {run_id} fails again")
+            self._report_violation("doubled", routine_id, f"attempt {event.attempt} of run {run_id} fails again")
         if event.attempt >= self._tried[run_id]:
-            self._break(routine_id, f"run {run_id} has attempt {event.attempt + 1} of {self._tried[run_id]}")
+            self._report_broken_rule(
+                routine_id, f"run {run_id} has attempt {event.attempt + 1} of {self._tried[run_id]}"
+            )
         if not self.open[routine_id]:
-            self._say("half-made", routine_id, f"run {run_id} waits without an open issue")
+            self._report_violation("half-made", routine_id, f"run {run_id} waits without an open issue")
         self._waiting[run_id] = event
 
     def _begin_attempt(self, recorded: Recorded, event: RunAttemptBegun) -> None:
         run_id = recorded.stream_id
         routine_id, failed = self.owner[run_id], self._waiting.pop(run_id, None)
         if failed is None or event.attempt != failed.attempt + 1:
-            self._say("doubled", routine_id, f"attempt {event.attempt} of run {run_id} begins after {failed}")
+            self._report_violation(
+                "doubled", routine_id, f"attempt {event.attempt} of run {run_id} begins after {failed}"
+            )
         elif recorded.actor == "scheduler" and recorded.at < failed.next_at:
-            self._say("early", routine_id, f"attempt {event.attempt} of run {run_id} begins before {failed.next_at}")
+            self._report_violation(
+                "early", routine_id, f"attempt {event.attempt} of run {run_id} begins before {failed.next_at}"
+            )
         if recorded.actor == "scheduler" and not self._is_active(routine_id):
-            self._break(routine_id, f"attempt {event.attempt} of run {run_id} begins, and the routine is not active")
+            self._report_broken_rule(
+                routine_id, f"attempt {event.attempt} of run {run_id} begins, and the routine is not active"
+            )
         if event.deadline is not None:
             self._deadlines[run_id] = event.deadline
 
@@ -708,13 +742,15 @@ class Oracle:
             routine_id = self.owner[run_id]
             self._successors[successor_run_id] = routine_id
             if self._routines[routine_id].concurrency_policy != "cancel_previous":
-                self._break(routine_id, f"run {run_id} is cancelled for its successor")
+                self._report_broken_rule(routine_id, f"run {run_id} is cancelled for its successor")
 
     def _end_in_time(self, recorded: Recorded, reason: str | None) -> None:
         run_id = recorded.stream_id
         ends_at = self._deadlines.pop(run_id, None)
         if reason == "timed_out" and (ends_at is None or recorded.at < ends_at):
-            self._say("early", self.owner.get(run_id), f"run {run_id} is timed out at {recorded.at}, not {ends_at}")
+            self._report_violation(
+                "early", self.owner.get(run_id), f"run {run_id} is timed out at {recorded.at}, not {ends_at}"
+            )
 
     def _move(self, issue_id: UUID, status: str) -> None:
         routine_id = self.owner[issue_id]
@@ -724,7 +760,7 @@ class Oracle:
         else:
             self.open[routine_id][issue_id] = None
 
-    def _lease(self, issue_id: UUID, until: datetime | None) -> None:
+    def _note_lease(self, issue_id: UUID, until: datetime | None) -> None:
         if until is None:
             self._leases.pop(issue_id, None)
         else:
@@ -736,28 +772,28 @@ class Oracle:
         id_, moment = recorded.stream_id, recorded.at
         old = self._routines.get(id_)
         if old is not None and old.status == "archived" and new.status != "archived":
-            self._break(id_, "is archived no more")
+            self._report_broken_rule(id_, "is archived no more")
         by_itself = recorded.actor == "scheduler" and old is not None and old.status == "paused"
         if by_itself and old is not None and (old.resume_at is None or moment < old.resume_at):
-            self._say("early", id_, f"goes on at {moment}, not {old.resume_at}")
+            self._report_violation("early", id_, f"goes on at {moment}, not {old.resume_at}")
         self._routines[id_] = new
         self._changed[id_] = moment
         for account in self._by_routine[id_]:
             if new.status == "archived" and not account.deleted:
-                self._owe(account, moment)
+                self._expect_occurrences(account, moment)
             self._follow(account, moment)
 
     def _is_active(self, routine_id: UUID) -> bool:
         return self._routines[routine_id].status == "active"
 
-    def _break(self, routine_id: UUID | None, text: str) -> None:
-        self._say("against rule", routine_id, text)
+    def _report_broken_rule(self, routine_id: UUID | None, text: str) -> None:
+        self._report_violation("against rule", routine_id, text)
 
-    def _say(self, kind: Kind, routine_id: UUID | None, text: str) -> None:
+    def _report_violation(self, kind: Kind, routine_id: UUID | None, text: str) -> None:
         self.violations.append(Violation(kind, text, routine_id, self._position))
 
 
-def _terms(settings: TriggerSettings) -> Terms:
+def _terms_of(settings: TriggerSettings) -> Terms:
     return Terms(
         cron=settings.cron_expression,
         zone=settings.timezone or "UTC",
@@ -769,7 +805,7 @@ def _terms(settings: TriggerSettings) -> Terms:
     )
 
 
-def _outcome(event: RunFired) -> str:
+def _outcome_name(event: RunFired) -> str:
     match event.outcome:
         case Opened():
             return "fired"

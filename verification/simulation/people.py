@@ -101,7 +101,7 @@ class People:
             catch_up_policy=random.choice(CATCH_UP),
             max_run_duration_sec=random.choice([None, None, None, 3_600, 86_400, 864_000]),
             retry_policy=random.choice(POLICIES),
-            **self._guards(random.random()),
+            **self._draw_guards(random.random()),
         )
         routine = Routine(self._ask(routines.create, self._company, draft), [])
         self.routines.append(routine)
@@ -112,29 +112,29 @@ class People:
         """Somebody does something to a routine; returns what."""
         routine = self.routines[which]
         deeds = (
-            self._edit,
-            self._edit,
-            self._switch,
-            self._switch,
+            self._edit_schedule,
+            self._edit_schedule,
+            self._switch_trigger,
+            self._switch_trigger,
             self._pause,
             self._pause,
             self._resume,
             self._resume,
         )
         rare = (
-            self._relabel,
-            self._policies,
-            self._policies,
+            self._relabel_trigger,
+            self._change_policies,
+            self._change_policies,
             self._add,
             self._delete,
             self._restore,
             self._fire,
             self._make_up,
-            self._link,
-            self._link,
-            self._unlink,
+            self._add_chain,
+            self._add_chain,
+            self._remove_chain,
         )
-        deed = random.choice(deeds + rare) if random.random() > 0.004 else self._archive
+        deed = random.choice(deeds + rare) if random.random() > 0.004 else self._archive_routine
         deed(routine, random)
         routine.revisions += 1
         return f"somebody: {deed.__name__.strip('_')}"
@@ -207,17 +207,17 @@ class People:
         ):
             routine.triggers.append(trigger.trigger_id)
 
-    def _edit(self, routine: Routine, random: Random) -> None:
+    def _edit_schedule(self, routine: Routine, random: Random) -> None:
         blank: dict[str, Any] = {"jitter_sec": 0, "starts_at": None, "ends_at": None, "excluded_dates": ()}
-        self._patch(routine, random, TriggerPatch(**(blank | self._schedule(random))))
+        self._patch_trigger(routine, random, TriggerPatch(**(blank | self._schedule(random))))
 
-    def _relabel(self, routine: Routine, random: Random) -> None:
-        self._patch(routine, random, TriggerPatch(label="new"))
+    def _relabel_trigger(self, routine: Routine, random: Random) -> None:
+        self._patch_trigger(routine, random, TriggerPatch(label="new"))
 
-    def _switch(self, routine: Routine, random: Random) -> None:
-        self._patch(routine, random, TriggerPatch(enabled=random.random() < 0.7))
+    def _switch_trigger(self, routine: Routine, random: Random) -> None:
+        self._patch_trigger(routine, random, TriggerPatch(enabled=random.random() < 0.7))
 
-    def _patch(self, routine: Routine, random: Random, patch: TriggerPatch) -> None:
+    def _patch_trigger(self, routine: Routine, random: Random, patch: TriggerPatch) -> None:
         if routine.triggers:
             self._ask(triggers.update, random.choice(routine.triggers), patch)
 
@@ -235,20 +235,20 @@ class People:
         assignee = random.choice(self._agents)
         self._ask(routines.update, routine.id, RoutinePatch(status="active", assignee_agent_id=assignee))
 
-    def _archive(self, routine: Routine, _random: Random) -> None:
+    def _archive_routine(self, routine: Routine, _random: Random) -> None:
         self._ask(routines.update, routine.id, RoutinePatch(status="archived"))
 
-    def _policies(self, routine: Routine, random: Random) -> None:
+    def _change_policies(self, routine: Routine, random: Random) -> None:
         patch = RoutinePatch(
             concurrency_policy=random.choice(CONCURRENCY),
             catch_up_policy=random.choice(CATCH_UP),
             max_run_duration_sec=random.choice([None, None, None, 3_600, 86_400]),
             retry_policy=random.choice(POLICIES),
-            **self._guards(random.random()),
+            **self._draw_guards(random.random()),
         )
         self._ask(routines.update, routine.id, patch)
 
-    def _guards(self, drawn: float) -> dict[str, Any]:
+    def _draw_guards(self, drawn: float) -> dict[str, Any]:
         """What a firing meets: one routine in four has an activity gate, one in five a probe, some have both."""
         gated, probed = drawn < 0.25, 0.15 < drawn < 0.35
         return {
@@ -267,7 +267,7 @@ class People:
         key = random.choice([None, "a", "b"])
         self._ask(runs.fire_by_hand, routine.id, RunRequest(idempotency_key=key))
 
-    def _link(self, routine: Routine, random: Random) -> None:
+    def _add_chain(self, routine: Routine, random: Random) -> None:
         other = random.choice(self.routines)
         wanted = random.choice(CHAINS)
         if routine.link is None:
@@ -277,7 +277,7 @@ class People:
             patch = TriggerPatch(after_routine_id=other.id, after_outcome=wanted, enabled=random.random() < 0.8)
             self._ask(triggers.update, routine.link, patch)
 
-    def _unlink(self, routine: Routine, _random: Random) -> None:
+    def _remove_chain(self, routine: Routine, _random: Random) -> None:
         if routine.link is not None:
             self._ask(triggers.delete, routine.link)
             routine.link = None

@@ -14,7 +14,7 @@ def shortest(shape: Shape) -> Iterator[str]:
     small = smallest(shape)
     ended = World(small, tell=True).run()
     first = ended.violations[0]
-    yield f"\nSeed {small.seed} fails with {small.routines} routines in {small.days} days, under {_faults(small)}:"
+    yield f"\nSeed {small.seed} fails with {small.routines} routines in {small.days} days, under {_name_faults(small)}:"
     yield from (f"  {one.kind}: {one.text} (routine {one.routine_id})" for one in ended.violations[:10])
     yield "\nWhat happened (* is outside the log; lines of other routines are left out):"
     story = [line for line in ended.story if line.position is None or line.position <= first.position]
@@ -46,6 +46,6 @@ def _is_setup(line: StoryLine) -> bool:
     return line.position is not None and line.routine_id is None
 
 
-def _faults(shape: Shape) -> str:
+def _name_faults(shape: Shape) -> str:
     whole = {"outages": shape.outages, "clock steps": shape.clock_steps, "people": shape.people}
     return ", ".join([*(name for name, is_on in whole.items() if is_on), *sorted(shape.kinds)]) or "no fault"

@@ -149,24 +149,24 @@ class World:
         self._up = True
         self._caller = BoardUser(user_id=self._new_id(), key_id=self._new_id(), instance_admin=True)
         self._processes: list[Process | None] = []
-        self._web = self._executor(1)
+        self._web = self._new_executor(1)
         self._closed: list[UUID] = []
         self._probing = Random(f"{shape.seed}/probes")
         self._asked: set[UUID] = set()  # probes that wait for an answer, which somebody gives or not
         self._newest = BEGIN  # the latest moment of what is recorded
 
     def run(self) -> Ended:
-        with self._stubbed():
+        with self._stub_randomness():
             self._faults.off = True
-            self._people = People(f"{self.shape.seed}/people", self._ask, self.clock, dense=self.shape.stormy)
+            self._people = People(f"{self.shape.seed}/people", self._ask_as_person, self.clock, dense=self.shape.stormy)
             for which in range(self.shape.routines):
-                self._live(which, self._people.open_routine())
+                self._plan_changes(which, self._people.open_routine())
             self._faults.off = False
-            self._processes = [self._scheduler() for _ in range(self._random.choice([1, 2, 3]))]
+            self._processes = [self._new_scheduler() for _ in range(self._random.choice([1, 2, 3]))]
             self._read_models.between(lambda: self._perhaps_overtake("stale"))
-            self._wake()
-            self._plan()
-            self._go()
+            self._set_alarm()
+            self._plan_events()
+            self._run_to_end()
             self._come_to_rest()
         return Ended(
             self.shape,
@@ -182,39 +182,41 @@ class World:
 
     # What happens when
 
-    def _plan(self) -> None:
+    def _plan_events(self) -> None:
         """The things that happen to the whole world."""
-        self._again(lambda: self._random.uniform(2, 12) * DAY, self._work)
+        self._repeat(lambda: self._random.uniform(2, 12) * DAY, self._do_work)
         if self.shape.people:
-            self._again(lambda: self._random.expovariate(1 / 20) * DAY, lambda: self._note(self._people.rearrange()))
+            self._repeat(
+                lambda: self._random.expovariate(1 / 20) * DAY, lambda: self._add_to_story(self._people.rearrange())
+            )
         if self.shape.clock_steps:
-            self._again(lambda: self._random.expovariate(1 / 50) * DAY, self._step_clock)
+            self._repeat(lambda: self._random.expovariate(1 / 50) * DAY, self._step_clock)
         if self.shape.outages:
-            self._at(self._uptime(), self._go_down)
+            self._happen_after(self._draw_uptime(), self._go_down)
 
-    def _again(self, pause: Callable[[], timedelta], happen: Callable[[], None]) -> None:
+    def _repeat(self, pause: Callable[[], timedelta], happen: Callable[[], None]) -> None:
         def once() -> None:
             happen()
-            self._at(pause(), once)
+            self._happen_after(pause(), once)
 
-        self._at(pause(), once)
+        self._happen_after(pause(), once)
 
-    def _live(self, which: int, random: Random) -> None:
+    def _plan_changes(self, which: int, random: Random) -> None:
         """People change a routine now and then."""
         if not self.shape.people:
             return
 
         def change() -> None:
-            self._change(which, random)
-            self._at(random.expovariate(CHANGES_A_YEAR) * YEAR, change)
+            self._change_routine(which, random)
+            self._happen_after(random.expovariate(CHANGES_A_YEAR) * YEAR, change)
 
-        self._at(random.expovariate(CHANGES_A_YEAR) * YEAR, change)
+        self._happen_after(random.expovariate(CHANGES_A_YEAR) * YEAR, change)
 
-    def _at(self, pause: timedelta, happen: Callable[[], None]) -> None:
+    def _happen_after(self, pause: timedelta, happen: Callable[[], None]) -> None:
         self._many += 1
         heappush(self._next, (self.elapsed + pause, self._many, happen))
 
-    def _go(self) -> None:
+    def _run_to_end(self) -> None:
         end = self.shape.days * DAY
         while self._next and self._next[0][0] <= end and not self._is_over():
             self.elapsed, _, happen = heappop(self._next)
@@ -228,7 +230,7 @@ class World:
     def _come_to_rest(self) -> None:
         """No faults any more: one scheduler settles all that is left, and the books are closed."""
         self._faults.off = True
-        last, began = self._scheduler().scheduler, self.elapsed
+        last, began = self._new_scheduler().scheduler, self.elapsed
         for _ in range(STUCK):
             settled = last.tick(self._read_models)  # type: ignore[arg-type]
             self._catch_up()
@@ -242,34 +244,34 @@ class World:
 
     # Schedulers
 
-    def _scheduler(self) -> Process:
-        executor = self._executor(int(self._random.random() < 0.9))
+    def _new_scheduler(self) -> Process:
+        executor = self._new_executor(int(self._random.random() < 0.9))
         batch = self._random.choice([1, 20, 50, 200, 200, 200])
         return Process(Scheduler(executor, executor.store.after, batch))
 
-    def _executor(self, remembers: int) -> Executor:
-        line = Line(self._log, self._faults, self._overtake, self.shape.broken)
+    def _new_executor(self, remembers: int) -> Executor:
+        line = Line(self._log, self._faults, self._let_another_overtake, self.shape.broken)
         return Executor(line, self.clock, cache=StreamCache() if remembers else None)
 
-    def _wake(self, pause: timedelta = timedelta()) -> None:
+    def _set_alarm(self, pause: timedelta = timedelta()) -> None:
         """One alarm for all: whoever comes second finds nothing to do, unless the first one failed."""
         self._turn += 1
         turn = self._turn
-        self._at(pause, lambda: self._alarm() if turn == self._turn else None)
+        self._happen_after(pause, lambda: self._ring_alarm() if turn == self._turn else None)
 
-    def _alarm(self) -> None:
+    def _ring_alarm(self) -> None:
         running = [which for which, process in enumerate(self._processes) if process is not None]
         if self._random.random() < 0.1:  # usually the same scheduler is first, with a warm cache
             self._random.shuffle(running)
-        pauses = [self._tick(which) for which in running if self._waits()]
+        pauses = [self._tick_process(which) for which in running if self._is_work_waiting()]
         if running:
-            self._wake(min(pauses) if pauses and self._waits() else self._until_next())
+            self._set_alarm(min(pauses) if pauses and self._is_work_waiting() else self._until_next())
 
-    def _waits(self) -> bool:
+    def _is_work_waiting(self) -> bool:
         self._read_models.follow(self._web.store.after)
         return self._read_models.waits(self.clock())
 
-    def _tick(self, which: int) -> timedelta:
+    def _tick_process(self, which: int) -> timedelta:
         """How long it sleeps afterwards."""
         process = self._processes[which]
         if process is None:
@@ -278,16 +280,16 @@ class World:
         try:
             process.scheduler.tick(self._read_models)  # type: ignore[arg-type]
         except Died:
-            self._note(f"scheduler {which} dies")
+            self._add_to_story(f"scheduler {which} dies")
             self._processes[which] = None
-            self._at(self._random.uniform(0, 300) * SECOND, lambda: self._start(which))
+            self._happen_after(self._random.uniform(0, 300) * SECOND, lambda: self._start(which))
             return 300 * SECOND
         except PersistenceError as error:
-            self._note(f"scheduler {which}: {type(error).__name__}")
+            self._add_to_story(f"scheduler {which}: {type(error).__name__}")
             return TROUBLE_S * SECOND
         finally:
             process.busy = False
-        is_idle = self._waits() and self._read_models.position == before
+        is_idle = self._is_work_waiting() and self._read_models.position == before
         self._idle_ticks = self._idle_ticks + 1 if is_idle else 0
         return process.scheduler.pause_s(self._read_models) * SECOND  # type: ignore[arg-type]
 
@@ -298,30 +300,30 @@ class World:
 
     def _start(self, which: int) -> None:
         if self._up and self._processes[which] is None:
-            self._processes[which] = self._scheduler()
-            self._wake()
+            self._processes[which] = self._new_scheduler()
+            self._set_alarm()
 
     # What goes wrong
 
     def _perhaps_overtake(self, kind: Kind) -> None:
         if not self._nested and self._faults.strike((kind,)):
             self._faults.many[kind] += 1
-            self._overtake()
+            self._let_another_overtake()
 
-    def _overtake(self) -> None:
+    def _let_another_overtake(self) -> None:
         """Another process does what it does, in the middle of what this one does."""
         if self._nested:
             return
         self._nested, self._faults.off = True, True
         # Acts as another process would, since this one may hold the turn of the stream.
-        web, self._web = self._web, self._executor(1)
+        web, self._web = self._web, self._new_executor(1)
         try:
             others = [process for process in self._processes if process is not None and not process.busy]
             if others and (self._random.random() < 0.5 or not self.shape.people):
-                self._note("another scheduler ticks in between")
+                self._add_to_story("another scheduler ticks in between")
                 self._random.choice(others).scheduler.tick(self._read_models)  # type: ignore[arg-type]
             elif self.shape.people:
-                self._change(self._random.randrange(len(self._people.routines)), self._random)
+                self._change_routine(self._random.randrange(len(self._people.routines)), self._random)
         finally:
             self._nested, self._faults.off, self._web = False, False, web
 
@@ -332,10 +334,10 @@ class World:
         )
         self.shift += by
         self._faults.many["clock back" if by < timedelta() else "clock forward"] += 1
-        self._note(f"the clock steps by {by}")
-        self._wake()
+        self._add_to_story(f"the clock steps by {by}")
+        self._set_alarm()
 
-    def _uptime(self) -> timedelta:
+    def _draw_uptime(self) -> timedelta:
         """How long the schedulers are there, until they are all gone."""
         return self._random.uniform(0.01, 0.3) * DAY if self.shape.stormy else self._random.expovariate(1 / 40) * DAY
 
@@ -344,28 +346,28 @@ class World:
         self._faults.many["outage"] += 1
         days = self._random.uniform(0, 40) if self.shape.stormy else 10 ** self._random.uniform(-3, 1.3)
         lasts = days * DAY
-        self._note(f"all schedulers are down for {lasts}")
+        self._add_to_story(f"all schedulers are down for {lasts}")
         self._processes = [None for _ in self._processes]
-        self._at(lasts, self._come_up)
+        self._happen_after(lasts, self._come_up)
 
     def _come_up(self) -> None:
         self._up = True
-        self._processes = [self._scheduler() for _ in self._processes]
-        self._wake()
-        self._at(self._uptime(), self._go_down)
+        self._processes = [self._new_scheduler() for _ in self._processes]
+        self._set_alarm()
+        self._happen_after(self._draw_uptime(), self._go_down)
 
     # People
 
-    def _change(self, which: int, random: Random) -> None:
+    def _change_routine(self, which: int, random: Random) -> None:
         if self.shape.past or self.clock() >= self._newest:
-            self._note(self._people.change(which, random), self._people.routines[which].id)
+            self._add_to_story(self._people.change(which, random), self._people.routines[which].id)
 
-    def _work(self) -> None:
+    def _do_work(self) -> None:
         live = [id_ for issues in self._oracle.open.values() for id_ in issues]
         self._people.work_on(live, self._closed[-20:])
         self._closed = [*self._closed[-20:], *live]
 
-    def _ask(self, use_case: Callable[..., Any], *args: object) -> Any:
+    def _ask_as_person(self, use_case: Callable[..., Any], *args: object) -> Any:
         """What a person asks for; None when the answer is no, or does not come."""
         try:
             actor = f"user:{self._caller.user_id}"
@@ -373,12 +375,12 @@ class World:
         except (DomainError, PersistenceError):
             return None
         except Died:
-            self._web = self._executor(1)
+            self._web = self._new_executor(1)
             return None
         except ImpossibleHistory as error:
             self._trouble(repr(error))
             return None
-        self._wake()  # the log announces what people do; what schedulers do, they find for themselves
+        self._set_alarm()  # the log announces what people do; what schedulers do, they find for themselves
         return done.result
 
     # The log
@@ -412,27 +414,31 @@ class World:
                 company_id=recorded.known_company_id,
             )
             if self._probing.random() < 0.9:
-                self._at(self._probing.random() ** 3 * 40 * SECOND, lambda: self._answer(pending))
+                self._happen_after(self._probing.random() ** 3 * 40 * SECOND, lambda: self._answer_probe(pending))
 
-    def _answer(self, pending: PendingProbe) -> None:
+    def _answer_probe(self, pending: PendingProbe) -> None:
         drawn = self._probing.random()
         passed = ProbeFinding(verdict="passed", status=200, took_ms=1)
         finding = (
-            passed if drawn < 0.6 else probe.unanswered("x", 1) if drawn < 0.7 else replace(passed, verdict="failed")
+            passed
+            if drawn < 0.6
+            else probe.unanswered_finding("x", 1)
+            if drawn < 0.7
+            else replace(passed, verdict="failed")
         )
-        executor = self._executor(0)
+        executor = self._new_executor(0)
         try:
             question = executor.query(
-                lambda work: probes.wanted(work, pending) if probes.is_due(work, pending) else None
+                lambda work: probes.probe_to_ask(work, pending) if probes.is_due(work, pending) else None
             )
             if question is not None:
                 finding = question if isinstance(question, ProbeFinding) else finding
                 executor.attempt(lambda work: probes.record(work, pending, finding), actor="delivery")
         except (PersistenceError, Died):
-            self._at(SECOND, lambda: self._answer(pending))
-        self._wake()
+            self._happen_after(SECOND, lambda: self._answer_probe(pending))
+        self._set_alarm()
 
-    def _note(self, text: str, routine_id: UUID | None = None) -> None:
+    def _add_to_story(self, text: str, routine_id: UUID | None = None) -> None:
         if self._tell:
             self.story.append(StoryLine(None, f"{self.clock():%m-%d %H:%M:%S} * {text}", routine_id))
 
@@ -443,7 +449,7 @@ class World:
         return UUID(int=self._ids.getrandbits(128), version=4)
 
     @contextmanager
-    def _stubbed(self) -> Iterator[None]:
+    def _stub_randomness(self) -> Iterator[None]:
         with ExitStack() as stack:
             stack.enter_context(patch("application.event_store.unit_of_work.uuid4", self._new_id))
             stack.enter_context(patch.object(execute, "PAUSE_S", 0.0))

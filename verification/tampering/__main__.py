@@ -53,14 +53,14 @@ def main() -> int:
         postgres.start()
         bootstrap.prepare(Settings(database_url=postgres.url("postgres")))
         with psycopg.connect(postgres.url("postgres"), autocommit=True) as conn:
-            return _campaign(conn, arguments.mutations, arguments.healthy, random.Random(arguments.seed))
+            return _run_campaign(conn, arguments.mutations, arguments.healthy, random.Random(arguments.seed))
     finally:
         postgres.stop()
         shutil.rmtree((directory / "postgres").resolve())
         shutil.rmtree(directory)
 
 
-def _campaign(conn: databases.Connection, many: int, healthy: int, chance: random.Random) -> int:
+def _run_campaign(conn: databases.Connection, many: int, healthy: int, chance: random.Random) -> int:
     began = time.monotonic()
     false_alarms, misses, hits = 0, Counter[str](), Counter[str]()
     for _ in range(healthy):

@@ -74,7 +74,7 @@ def random_log(chance: random.Random, size: int, *, old: int = 0) -> Log:
                 stream_id=stream,
                 version=streams[stream],
                 name=chance.choice(NAMES),
-                body=_body(chance),
+                body=_random_body(chance),
                 recorded_at=moment,
                 recorded_by=None if place < old else chance.choice(("routines_service", "web_of_acme", 'a "b" ç')),
                 hash=b"",
@@ -83,7 +83,7 @@ def random_log(chance: random.Random, size: int, *, old: int = 0) -> Log:
     return chained(loose)
 
 
-def _body(chance: random.Random) -> bytes:
+def _random_body(chance: random.Random) -> bytes:
     """Return a body: mostly as the store writes them, but a log takes any bytes."""
     company = chance.choice(COMPANIES)
     content = {"at": "2026-11-29T00:00:00Z", "actor": "system", "event": {"type": "x", "n": chance.random()}}

@@ -35,7 +35,7 @@ def change_column(chance: random.Random, log: Log) -> Tampered:
     """Change one column of a row, and leave its hash."""
     rows = list(log.rows)
     place = chance.randrange(len(rows))
-    column, row = _changed(chance, rows[place])
+    column, row = _change_column(chance, rows[place])
     rows[place] = row
     return Tampered(f"change {column}", Log(tuple(rows), log.head), place + 1)
 
@@ -44,7 +44,7 @@ def change_with_own_hash(chance: random.Random, log: Log) -> Tampered:
     """Change one column of a row, and compute its own hash anew, but no later one."""
     rows = list(log.rows)
     place = chance.randrange(len(rows))
-    rows[place] = _rehash(rows, place, _changed(chance, rows[place], hash_too=False)[1])
+    rows[place] = _rehash_row(rows, place, _change_column(chance, rows[place], hash_too=False)[1])
     return Tampered("change, with its hash", Log(tuple(rows), log.head), place + 1)
 
 
@@ -52,8 +52,8 @@ def change_and_rehash(chance: random.Random, log: Log) -> Tampered:
     """Change one column of a row, and compute all later hashes and the head anew."""
     rows = list(log.rows)
     place = chance.randrange(len(rows))
-    _, rows[place] = _changed(chance, rows[place], hash_too=False)
-    return _rehashed("change", rows, place + 1)
+    _, rows[place] = _change_column(chance, rows[place], hash_too=False)
+    return _rehash_from("change", rows, place + 1)
 
 
 def delete(chance: random.Random, log: Log) -> Tampered:
@@ -69,7 +69,7 @@ def delete_and_renumber(chance: random.Random, log: Log) -> Tampered:
     rows = list(log.rows)
     place, count = chance.randrange(len(rows)), chance.randrange(1, 5)
     del rows[place : place + count]
-    return Tampered("delete, renumbered", Log(_renumbered(rows), _head(rows)), place + 1)
+    return Tampered("delete, renumbered", Log(_renumber_rows(rows), _head_of(rows)), place + 1)
 
 
 def delete_and_rehash(chance: random.Random, log: Log) -> Tampered:
@@ -77,14 +77,14 @@ def delete_and_rehash(chance: random.Random, log: Log) -> Tampered:
     rows = list(log.rows)
     place, count = chance.randrange(len(rows)), chance.randrange(1, 5)
     del rows[place : place + count]
-    return _rehashed("delete", rows, place + 1)
+    return _rehash_from("delete", rows, place + 1)
 
 
 def insert_twice(chance: random.Random, log: Log) -> Tampered:
     """Put a row of an existing position in, before or after the true one."""
     rows = list(log.rows)
     place = chance.randrange(len(rows))
-    forged = _forged(chance, rows, place)
+    forged = _forge_row(chance, rows, place)
     rows.insert(place + chance.randrange(2), replace(forged, position=place + 1))
     return Tampered("insert, position twice", Log(tuple(rows), log.head), place + 1, file_only=True)
 
@@ -93,16 +93,16 @@ def insert_and_renumber(chance: random.Random, log: Log) -> Tampered:
     """Put a row in that follows from the one before, and move the others up, with their hashes."""
     rows = list(log.rows)
     place = chance.randrange(len(rows))
-    rows.insert(place, _forged(chance, rows, place))
-    return Tampered("insert, renumbered", Log(_renumbered(rows), _head(rows)), place + 1)
+    rows.insert(place, _forge_row(chance, rows, place))
+    return Tampered("insert, renumbered", Log(_renumber_rows(rows), _head_of(rows)), place + 1)
 
 
 def insert_and_rehash(chance: random.Random, log: Log) -> Tampered:
     """Put a row in, and compute all later hashes anew."""
     rows = list(log.rows)
     place = chance.randrange(len(rows))
-    rows.insert(place, _forged(chance, rows, place))
-    return _rehashed("insert", rows, place + 1)
+    rows.insert(place, _forge_row(chance, rows, place))
+    return _rehash_from("insert", rows, place + 1)
 
 
 def swap_lines(chance: random.Random, log: Log) -> Tampered:
@@ -116,15 +116,15 @@ def swap_lines(chance: random.Random, log: Log) -> Tampered:
 def swap_positions(chance: random.Random, log: Log) -> Tampered:
     """Exchange the positions of two rows, which keep their hashes."""
     rows = list(log.rows)
-    one, other = _two(chance, rows)
+    one, other = _choose_two(chance, rows)
     rows[one], rows[other] = replace(rows[other], position=one + 1), replace(rows[one], position=other + 1)
-    return Tampered("reorder", Log(tuple(rows), _head(rows)), one + 1)
+    return Tampered("reorder", Log(tuple(rows), _head_of(rows)), one + 1)
 
 
 def swap_contents(chance: random.Random, log: Log) -> Tampered:
     """Exchange the bodies of two rows."""
     rows = list(log.rows)
-    one, other = _two(chance, rows)
+    one, other = _choose_two(chance, rows)
     if rows[one].body == rows[other].body:
         return change_column(chance, log)
     rows[one], rows[other] = replace(rows[one], body=rows[other].body), replace(rows[other], body=rows[one].body)
@@ -134,9 +134,9 @@ def swap_contents(chance: random.Random, log: Log) -> Tampered:
 def swap_and_rehash(chance: random.Random, log: Log) -> Tampered:
     """Exchange two rows, and compute all later hashes anew."""
     rows = list(log.rows)
-    one, other = _two(chance, rows)
+    one, other = _choose_two(chance, rows)
     rows[one], rows[other] = rows[other], rows[one]
-    return _rehashed("reorder", rows, one + 1)
+    return _rehash_from("reorder", rows, one + 1)
 
 
 def cut_tail(chance: random.Random, log: Log) -> Tampered:
@@ -148,7 +148,7 @@ def cut_tail(chance: random.Random, log: Log) -> Tampered:
 def cut_tail_and_head(chance: random.Random, log: Log) -> Tampered:
     """Cut the end off, and set the head back: nothing but a checkpoint tells."""
     rows = list(log.rows[: chance.randrange(len(log.rows))])
-    return Tampered("cut the tail, and set the head back", Log(tuple(rows), _head(rows)), len(rows) + 1)
+    return Tampered("cut the tail, and set the head back", Log(tuple(rows), _head_of(rows)), len(rows) + 1)
 
 
 def replace_tail(chance: random.Random, log: Log) -> Tampered:
@@ -156,8 +156,8 @@ def replace_tail(chance: random.Random, log: Log) -> Tampered:
     place = chance.randrange(1, len(log.rows))
     rows = list(log.rows[:place])
     while len(rows) <= len(log.rows):
-        rows.append(_forged(chance, rows, len(rows)))
-    return _rehashed("replace the tail", rows, place + 1)
+        rows.append(_forge_row(chance, rows, len(rows)))
+    return _rehash_from("replace the tail", rows, place + 1)
 
 
 def change_head(chance: random.Random, log: Log) -> Tampered:
@@ -184,7 +184,7 @@ WAYS: Sequence[Callable[[random.Random, Log], Tampered]] = (
 )
 
 
-def _changed(chance: random.Random, row: Row, *, hash_too: bool = True) -> tuple[str, Row]:
+def _change_column(chance: random.Random, row: Row, *, hash_too: bool = True) -> tuple[str, Row]:
     """Return the name of a column, and the row with another value there; of the hash only if that may change, too."""
     flip = 1 << chance.randrange(8)
     body = bytearray(row.body or b"{}")
@@ -203,28 +203,28 @@ def _changed(chance: random.Random, row: Row, *, hash_too: bool = True) -> tuple
     return column, replace(row, **{column: others[column]})
 
 
-def _forged(chance: random.Random, rows: Rows, place: int) -> Row:
+def _forge_row(chance: random.Random, rows: Rows, place: int) -> Row:
     pattern = chance.choice(rows)
     forged = replace(pattern, stream_id=UUID(int=chance.getrandbits(128)), version=1, body=b'{"forged":true}')
-    return _rehash(rows, place, replace(forged, position=place + 1))
+    return _rehash_row(rows, place, replace(forged, position=place + 1))
 
 
-def _rehash(rows: Rows, place: int, row: Row) -> Row:
+def _rehash_row(rows: Rows, place: int, row: Row) -> Row:
     return replace(row, hash=log_reader.hash_of(rows[place - 1].hash if place else b"", row))
 
 
-def _renumbered(rows: Rows) -> tuple[Row, ...]:
+def _renumber_rows(rows: Rows) -> tuple[Row, ...]:
     return tuple(replace(row, position=position) for position, row in enumerate(rows, 1))
 
 
-def _head(rows: Rows) -> Head:
+def _head_of(rows: Rows) -> Head:
     return Head(position=len(rows), hash=rows[-1].hash if rows else b"")
 
 
-def _rehashed(kind: str, rows: Rows, position: int) -> Tampered:
+def _rehash_from(kind: str, rows: Rows, position: int) -> Tampered:
     return Tampered(f"{kind}, and hash anew", chained(rows), position, is_rehashed=True)
 
 
-def _two(chance: random.Random, rows: Rows) -> tuple[int, int]:
+def _choose_two(chance: random.Random, rows: Rows) -> tuple[int, int]:
     one, other = sorted(chance.sample(range(len(rows)), 2))
     return one, other

@@ -97,7 +97,7 @@ class Api:
         """Return the text of a GET of an operation that answers with one. Raise ApiRefusal."""
         status, headers, content = await self._send("GET", f"/api{path}", b"", "")
         if status >= REFUSED:
-            raise _refusal(status, msgspec.json.decode(content), headers)
+            raise _read_refusal(status, msgspec.json.decode(content), headers)
         return content.decode()
 
     async def post(self, path: str, body: object = None) -> Any:
@@ -121,7 +121,7 @@ class Api:
         status, headers, text = await self._send(method, f"/api{path}", content, _query(query or {}))
         value = msgspec.json.decode(text) if text else None
         if status >= REFUSED:
-            raise _refusal(status, value if isinstance(value, dict) else {}, headers)
+            raise _read_refusal(status, value if isinstance(value, dict) else {}, headers)
         return Answer(value, headers.get("x-next-cursor"))
 
     async def _send(self, method: str, path: str, content: bytes, query: str) -> tuple[int, dict[str, str], bytes]:
@@ -149,11 +149,11 @@ class Api:
             "state": state,
         }
         answer = _Received()
-        await self._app(scope, _body(content), answer.send)  # type: ignore[arg-type]
+        await self._app(scope, _receive_body(content), answer.send)  # type: ignore[arg-type]
         return answer.status, answer.headers, b"".join(answer.parts)
 
 
-def _refusal(status: int, problem: Mapping[str, Any], headers: Mapping[str, str]) -> ApiRefusal:
+def _read_refusal(status: int, problem: Mapping[str, Any], headers: Mapping[str, str]) -> ApiRefusal:
     """Return what an API has said, in the form of the Paperclip API; the Jetty API says it in a `detail`."""
     details: list[dict[str, Any]] | None = None
     match problem:
@@ -162,7 +162,7 @@ def _refusal(status: int, problem: Mapping[str, Any], headers: Mapping[str, str]
         case {"detail": {"message": message, "field": field}} if field != BODY:
             details = [{"path": field.split("."), "message": message.removeprefix(f"{field}: ")}]
         case {"detail": [_, *_] as issues}:
-            details = [_issue(issue) for issue in issues]
+            details = [_convert_issue(issue) for issue in issues]
             message = details[0]["message"]
         case {"detail": {"message": message}} | {"detail": message}:
             pass
@@ -171,7 +171,7 @@ def _refusal(status: int, problem: Mapping[str, Any], headers: Mapping[str, str]
     return ApiRefusal(status, str(message), details, headers)
 
 
-def _issue(issue: Mapping[str, Any]) -> dict[str, Any]:
+def _convert_issue(issue: Mapping[str, Any]) -> dict[str, Any]:
     received = {"received": ABSENT[0]} if issue["msg"] == "is required" else {}
     return {"path": [step for step in issue["loc"] if step != BODY], "message": issue["msg"], **received}
 
@@ -190,7 +190,7 @@ class _Received:
             self.parts.append(message["body"])
 
 
-def _body(content: bytes) -> Any:
+def _receive_body(content: bytes) -> Any:
     async def receive() -> ReceiveMessage:
         return HTTPRequestEvent(type="http.request", body=content, more_body=False)
 

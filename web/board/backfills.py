@@ -22,10 +22,10 @@ async def backfills(
     visit: NamedDependency[Visit], routine_id: FromPath[str], trigger_id: FromPath[str]
 ) -> Response[Any]:
     """Show the backfills of a schedule, and the form of a new one."""
-    return await _page(visit, routine_id, trigger_id, {}, {})
+    return await _show_page(visit, routine_id, trigger_id, {}, {})
 
 
-async def _page(  # noqa: PLR0913, PLR0917 what the page shows
+async def _show_page(  # noqa: PLR0913, PLR0917 what the page shows
     visit: Visit,
     routine_id: str,
     trigger_id: str,
@@ -75,7 +75,7 @@ async def begin(visit: NamedDependency[Visit], routine_id: FromPath[str], trigge
             shown = await visit.api.post(f"/routine-triggers/{trigger_id}/backfills/preview", body)
         except ApiRefusal as refusal:
             errors = refusal.by_field()
-    return await _page(visit, routine_id, trigger_id, values, errors, shown)
+    return await _show_page(visit, routine_id, trigger_id, values, errors, shown)
 
 
 @post(f"{BASE}/{{backfill_id:str}}/cancel", operation_id="boardCancelBackfill")

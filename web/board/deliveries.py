@@ -19,10 +19,10 @@ Json = Mapping[str, Any]
 @get(BASE, operation_id="boardDeliveries")
 async def deliveries(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show the deliveries that match, newest first, and the endpoints."""
-    return await _page(visit, {}, {})
+    return await _show_page(visit, {}, {})
 
 
-async def _page(visit: Visit, values: Mapping[str, str], errors: Mapping[str, str]) -> Response[Any]:
+async def _show_page(visit: Visit, values: Mapping[str, str], errors: Mapping[str, str]) -> Response[Any]:
     live = await visit.live()
     parameters = visit.parameters(("status", "endpoint"))
     where = ("webhook-endpoints", parameters["endpoint"], "deliveries") if "endpoint" in parameters else ("deliveries",)
@@ -65,7 +65,7 @@ async def create_endpoint(visit: NamedDependency[Visit]) -> Response[Any]:
         endpoint = await visit.api.post(visit.api_path("webhook-endpoints"), body)
     except ApiRefusal as refusal:
         errors = {field.partition(".")[0]: message for field, message in refusal.by_field().items()}
-        return await _page(visit, {"url": form.text("url"), "events": form.text("events")}, errors)
+        return await _show_page(visit, {"url": form.text("url"), "events": form.text("events")}, errors)
     return visit.show("endpoint_secret.html", here="deliveries", endpoint=endpoint)
 
 

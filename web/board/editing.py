@@ -70,7 +70,7 @@ async def new(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show the empty form."""
     values = {"priority": "medium", "concurrencyPolicy": "coalesce_if_active", "catchUpPolicy": "skip_missed"}
     values |= {"cronExpression": "0 9 * * 1-5", "timezone": visit.zone}
-    return await _form(visit, None, values, {})
+    return await _show_form(visit, None, values, {})
 
 
 @post("/board/companies/{company_id:str}/routines/new", operation_id="boardCreateRoutine")
@@ -78,7 +78,7 @@ async def create(visit: NamedDependency[Visit]) -> Response[Any]:
     """Create a routine, with a schedule if one is given."""
     form = visit.form
     errors: dict[str, str] = {}
-    body = _body(form, errors)
+    body = _read_body(form, errors)
     if form.given("cronExpression"):
         schedule = {
             "kind": "schedule",
@@ -93,7 +93,7 @@ async def create(visit: NamedDependency[Visit]) -> Response[Any]:
             errors = _beside_fields(form, refusal)
         else:
             return visit.go("routines", routine["id"], done="created")
-    return await _form(visit, None, _values(form), errors, checked=form)
+    return await _show_form(visit, None, _typed_values(form), errors, checked=form)
 
 
 @get(
@@ -104,7 +104,7 @@ async def create(visit: NamedDependency[Visit]) -> Response[Any]:
 async def edit(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
     """Show the form with the routine as it is."""
     routine = await visit.own("routines", routine_id)
-    return await _form(visit, routine, as_values(routine), {})
+    return await _show_form(visit, routine, as_values(routine), {})
 
 
 @post("/board/companies/{company_id:str}/routines/{routine_id:str}/edit", operation_id="boardSaveRoutine")
@@ -112,23 +112,23 @@ async def save(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Resp
     """Save the routine; if it was changed meanwhile, show what differs, and keep what was typed."""
     form = visit.form
     errors: dict[str, str] = {}
-    body = _body(form, errors) | {"baseRevisionId": form.given(BASE)}
+    body = _read_body(form, errors) | {"baseRevisionId": form.given(BASE)}
     routine = await visit.own("routines", routine_id)
     if errors:
-        return await _form(visit, routine, _values(form), errors)
+        return await _show_form(visit, routine, _typed_values(form), errors)
     try:
         saved = await visit.api.patch(f"/routines/{routine_id}", body)
     except ApiRefusal as refusal:
         errors = _beside_fields(form, refusal)
         theirs: list[Difference] = []
         if refusal.status == CONFLICT and routine["latestRevisionId"] != form.text(BASE):
-            theirs, errors = conflicts.between(_values(form), as_values(routine)), {}
-        return await _form(visit, routine, _values(form), errors, theirs=theirs, status=refusal.status)
+            theirs, errors = conflicts.between(_typed_values(form), as_values(routine)), {}
+        return await _show_form(visit, routine, _typed_values(form), errors, theirs=theirs, status=refusal.status)
     is_same = saved["latestRevisionId"] == form.text(BASE)
     return visit.go("routines", routine_id, done="same" if is_same else "saved")
 
 
-async def _form(  # noqa: PLR0913 what the form shows
+async def _show_form(  # noqa: PLR0913 what the form shows
     visit: Visit,
     routine: Json | None,
     values: Mapping[str, str],
@@ -177,17 +177,17 @@ def _base(form: Form, routine: Json, theirs: Sequence[Difference]) -> str:
 
 def as_values(routine: Json) -> dict[str, str]:
     """Return a routine as the fields of the form have it."""
-    values = {name: _text(routine[name]) for name in (*TEXTS, *IDS, "maxRunDurationSec")}
+    values = {name: _field_text(routine[name]) for name in (*TEXTS, *IDS, "maxRunDurationSec")}
     retry, alerts, budget = routine["retryPolicy"], routine["alertBounds"], routine["budget"]
     values["retry"] = "yes" if retry else ""
-    values |= {f"retryPolicy.{name}": _text(retry[name]) for name in RETRY} if retry else {}
+    values |= {f"retryPolicy.{name}": _field_text(retry[name]) for name in RETRY} if retry else {}
     values |= {f"retryOn.{cause}": "yes" for cause in retry["retryOn"]} if retry else {}
-    values |= {f"alertBounds.{name}": _text(alerts[name]) for name in ALERTS}
+    values |= {f"alertBounds.{name}": _field_text(alerts[name]) for name in ALERTS}
     values |= budget_as_values(budget) | _probe_as_values(routine["probe"])
     values |= environment.as_values(routine["env"])
     for index, variable in enumerate(routine["variables"]):
         row = f"variables.{index}."
-        values |= {f"{row}{name}": _text(variable[name]) for name in ("name", "label", "type", "defaultValue")}
+        values |= {f"{row}{name}": _field_text(variable[name]) for name in ("name", "label", "type", "defaultValue")}
         values |= {
             f"{row}required": "yes" if variable["required"] else "",
             f"{row}options": ", ".join(variable["options"]),
@@ -198,7 +198,7 @@ def as_values(routine: Json) -> dict[str, str]:
 def _probe_as_values(probe: Json | None) -> dict[str, str]:
     if probe is None:
         return {}
-    values = {f"probe.{name}": _text(probe[name]) for name in ("url", "status", "ifUnanswered")}
+    values = {f"probe.{name}": _field_text(probe[name]) for name in ("url", "status", "ifUnanswered")}
     if (condition := probe["json"]) is not None:
         wanted = condition["equals"]
         is_plain = isinstance(wanted, str) and _json_of(wanted) == wanted
@@ -215,18 +215,18 @@ def _json_of(text: str) -> Any:
     return text if isinstance(value, list | dict) else value
 
 
-def _text(value: object) -> str:
+def _field_text(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return "" if value is None else str(value)
 
 
-def _values(form: Form) -> dict[str, str]:
+def _typed_values(form: Form) -> dict[str, str]:
     """Return what was typed, so that nothing of it is lost."""
     names = [*TEXTS, *IDS, "maxRunDurationSec", "retry", "maxCost", "windowSec", "cronExpression", "timezone"]
     names += [f"retryPolicy.{name}" for name in RETRY] + [f"retryOn.{cause}" for cause, _ in CHOICES["retryOn"]]
     names += [f"alertBounds.{name}" for name in ALERTS] + [f"probe.{name}" for name in PROBE]
-    values = {name: form.text(name) for name in names if form.has(name)} | environment.typed(form)
+    values = {name: form.text(name) for name in names if form.has(name)} | environment.typed_values(form)
     for index in range(MOST_VARIABLES):
         row = f"variables.{index}."
         if not form.has(f"{row}name"):
@@ -239,15 +239,15 @@ def _values(form: Form) -> dict[str, str]:
     return values
 
 
-def _body(form: Form, errors: dict[str, str]) -> dict[str, Any]:
+def _read_body(form: Form, errors: dict[str, str]) -> dict[str, Any]:
     """Return the body of the API, and note what is no number."""
     body: dict[str, Any] = {name: form.text(name) for name in TEXTS if form.has(name)}
     body["description"] = form.text("description") or None
     body |= {name: form.given(name) for name in IDS if form.has(name)}
-    body["maxRunDurationSec"] = _number(form, "maxRunDurationSec", errors)
-    body["alertBounds"] = {name: _number(form, f"alertBounds.{name}", errors) for name in ALERTS}
+    body["maxRunDurationSec"] = _read_number_field(form, "maxRunDurationSec", errors)
+    body["alertBounds"] = {name: _read_number_field(form, f"alertBounds.{name}", errors) for name in ALERTS}
     if form.has("retry"):
-        numbers = {name: _number(form, f"retryPolicy.{name}", errors, kind) for name, kind in RETRY.items()}
+        numbers = {name: _read_number_field(form, f"retryPolicy.{name}", errors, kind) for name, kind in RETRY.items()}
         causes = [cause for cause, _ in CHOICES["retryOn"] if form.has(f"retryOn.{cause}")]
         body["retryPolicy"] = {name: value for name, value in numbers.items() if value is not None} | {
             "retryOn": causes
@@ -255,8 +255,8 @@ def _body(form: Form, errors: dict[str, str]) -> dict[str, Any]:
     else:
         body["retryPolicy"] = None
     body["budget"] = budget_of(form, errors)
-    body["probe"] = _probe(form, errors) if form.given("probe.url") else None
-    body["variables"] = _variables(form, errors)
+    body["probe"] = _read_probe(form, errors) if form.given("probe.url") else None
+    body["variables"] = _read_variables(form, errors)
     return body | environment.body(form, errors)
 
 
@@ -266,31 +266,31 @@ def budget_as_values(budget: Json | None) -> dict[str, str]:
         return {"maxCost": "", "windowSec": ""}
     return {
         "maxCost": f"{budget['maxCostMicros'] / 1_000_000:.6f}".rstrip("0").rstrip("."),
-        "windowSec": _text(budget["windowSec"]),
+        "windowSec": _field_text(budget["windowSec"]),
     }
 
 
 def budget_of(form: Form, errors: dict[str, str]) -> dict[str, Any] | None:
     """Return the budget that a form has, as the API takes it, and note what is no number; None if nothing is filled in."""
-    cost, window = _number(form, "maxCost", errors, float), _number(form, "windowSec", errors)
+    cost, window = _read_number_field(form, "maxCost", errors, float), _read_number_field(form, "windowSec", errors)
     if cost is None and window is None:
         return None
     return {"maxCostMicros": None if cost is None else round(cost * 1_000_000), "windowSec": window}
 
 
-def _probe(form: Form, errors: dict[str, str]) -> dict[str, Any]:
+def _read_probe(form: Form, errors: dict[str, str]) -> dict[str, Any]:
     path, wanted = form.given("probe.path"), form.text("probe.equals").strip()
     if wanted and path is None:
         errors["probe.path"] = "Say where in the answer this value is wanted."
     return {
         "url": form.text("probe.url").strip(),
-        "status": _number(form, "probe.status", errors),
+        "status": _read_number_field(form, "probe.status", errors),
         "json": None if path is None else {"path": path, "equals": _json_of(wanted)},
         "ifUnanswered": form.text("probe.ifUnanswered") or "skip",
     }
 
 
-def _number(form: Form, name: str, errors: dict[str, str], kind: type = int) -> Any:
+def _read_number_field(form: Form, name: str, errors: dict[str, str], kind: type = int) -> Any:
     text = form.given(name)
     if text is None:
         return None
@@ -305,7 +305,7 @@ def _number(form: Form, name: str, errors: dict[str, str], kind: type = int) -> 
     return number
 
 
-def _variables(form: Form, errors: dict[str, str]) -> list[dict[str, Any]]:
+def _read_variables(form: Form, errors: dict[str, str]) -> list[dict[str, Any]]:
     variables = []
     for index in range(MOST_VARIABLES):
         row = f"variables.{index}."
@@ -320,7 +320,7 @@ def _variables(form: Form, errors: dict[str, str]) -> list[dict[str, Any]]:
                 "name": name or "",
                 "label": form.given(f"{row}label"),
                 "type": kind,
-                "defaultValue": _default(default, kind, f"{row}defaultValue", errors),
+                "defaultValue": _read_default(default, kind, f"{row}defaultValue", errors),
                 "required": form.has(f"{row}required") and bool(form.text(f"{row}required")),
                 "options": [part.strip() for part in form.text(f"{row}options").split(",") if part.strip()],
             }
@@ -328,7 +328,7 @@ def _variables(form: Form, errors: dict[str, str]) -> list[dict[str, Any]]:
     return variables
 
 
-def _default(text: str, kind: str, name: str, errors: dict[str, str]) -> Any:
+def _read_default(text: str, kind: str, name: str, errors: dict[str, str]) -> Any:
     if text == "":
         return None
     if kind == "number":

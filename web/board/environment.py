@@ -47,10 +47,10 @@ def bindings_of(recorded: Json | None) -> dict[str, Json] | None:
     return bindings | {name: {"type": BOUND, "name": variable} for name, variable in recorded["references"].items()}
 
 
-def typed(form: Form) -> dict[str, str]:
+def typed_values(form: Form) -> dict[str, str]:
     """Return what was typed, but for the values, of which only that there was one."""
     values: dict[str, str] = {}
-    for row in _rows(form):
+    for row in _filled_rows(form):
         values |= {f"{row}{field}": form.text(f"{row}{field}") for field in SHOWN}
         values |= {f"{row}again": "yes"} if form.text(f"{row}value") else {}
     return values
@@ -67,7 +67,7 @@ def body(form: Form, errors: dict[str, str]) -> dict[str, Any]:
     if not form.has("env.0.name"):
         return {}
     bindings: dict[str, Json] = {}
-    for row in _rows(form):
+    for row in _filled_rows(form):
         name, value, variable = form.text(f"{row}name").strip(), form.text(f"{row}value"), form.given(f"{row}variable")
         if not name or name in bindings:
             errors[f"{row}name"] = "Another row has this name." if name else "This has to be filled in."
@@ -86,11 +86,11 @@ def body(form: Form, errors: dict[str, str]) -> dict[str, Any]:
 
 def beside_rows(form: Form, errors: Mapping[str, str]) -> dict[str, str]:
     """Return errors of the API with those of variables by the fields of their rows."""
-    fields = {f"env.{form.text(f'{row}name').strip()}": f"{row}name" for row in _rows(form)}
+    fields = {f"env.{form.text(f'{row}name').strip()}": f"{row}name" for row in _filled_rows(form)}
     return {fields.get(".".join(name.split(".")[:2]), name): message for name, message in errors.items()}
 
 
-def _rows(form: Form) -> Iterator[str]:
+def _filled_rows(form: Form) -> Iterator[str]:
     """Yield the beginnings of the fields of each row that is filled in; one that was there is removed by clearing its name."""
     for index in range(MOST_ROWS):
         row = f"env.{index}."

@@ -50,7 +50,7 @@ async def create_company(visit: NamedDependency[Visit]) -> Response[Any]:
 @get("/board/settings", operation_id="boardSettings")
 async def settings(visit: NamedDependency[Visit]) -> Response[Any]:
     """Ask in which zone the reader wants times."""
-    return _settings(visit, visit.zone, own_path(visit.parameter("back")))
+    return _show_settings(visit, visit.zone, own_path(visit.parameter("back")))
 
 
 @post("/board/settings", operation_id="boardSaveSettings")
@@ -61,7 +61,7 @@ async def save_settings(visit: NamedDependency[Visit], cookie: NamedDependency[S
     back = own_path(form.text("back"))
     if zone is None:
         text = form.text("zone")
-        return _settings(
+        return _show_settings(
             visit, text, back, error="There is no such zone: use a name such as Europe/Amsterdam.", status=422
         )
     response = see_other(f"{visit.base}{back}" if back else visit.address("board", "settings", query={"done": "zone"}))
@@ -69,6 +69,6 @@ async def save_settings(visit: NamedDependency[Visit], cookie: NamedDependency[S
     return response
 
 
-def _settings(visit: Visit, chosen: str, back: str, *, error: str = "", status: int = 200) -> Response[Any]:
+def _show_settings(visit: Visit, chosen: str, back: str, *, error: str = "", status: int = 200) -> Response[Any]:
     names = sorted(name for name in zones.data().names if "/" in name or name == "UTC")
     return visit.show("settings.html", status=status, names=names, chosen=chosen, back=back, error=error)

@@ -77,7 +77,7 @@ async def home(visit: NamedDependency[Visit]) -> Response[Any]:
         here="home",
         live=live,
         numbers=numbers,
-        headline=_headline(numbers, len(troubles) + len(losing)),
+        headline=_write_headline(numbers, len(troubles) + len(losing)),
         total=numbers.routines,
         failures=failures,
         titles=titles,
@@ -99,7 +99,7 @@ def _read(visit: Visit) -> tuple[Numbers, Sequence[overview.ListedRoutine], Mapp
         return numbers, coming, overview.strips(conn, [row.item.id for row in coming])
 
 
-def _headline(numbers: Numbers, more: int) -> str:
+def _write_headline(numbers: Numbers, more: int) -> str:
     """Return the sentence that the page begins with."""
     if not numbers.routines:
         return "There is no routine yet."
@@ -131,7 +131,10 @@ async def week(visit: NamedDependency[Visit]) -> Response[Any]:
     least = min((count for count in counts if count), default=0)
     for number in range(DAYS):
         day = (begin + number * DAY).date()
-        cells = [Cell(count, _shade(count, least, busiest)) for count in counts[number * HOURS : (number + 1) * HOURS]]
+        cells = [
+            Cell(count, _shade_of_hour(count, least, busiest))
+            for count in counts[number * HOURS : (number + 1) * HOURS]
+        ]
         rows.append((words.day(day, begin.date()), cells))
     peak = counts.index(busiest) if busiest else None
     words_of_peak = "" if peak is None else f"{rows[peak // HOURS][0]} at {peak % HOURS:02}:00"
@@ -176,7 +179,7 @@ def _by_hour(schedule: Schedule, begin: datetime) -> tuple[int, ...]:
     return tuple(plans.counts(plan, [begin + number * HOUR - plans.INSTANT for number in range(COUNTED + 1)]))
 
 
-def _shade(count: int, least: int, most: int) -> int:
+def _shade_of_hour(count: int, least: int, most: int) -> int:
     """Return the shade of an hour: 0 without runs, SHADES where the most are; in between by its share."""
     if not count:
         return 0

@@ -51,10 +51,10 @@ async def issues(visit: NamedDependency[Visit]) -> Response[Any]:
 @get("/board/companies/{company_id:str}/issues/{issue_id:str}", operation_id="boardIssue")
 async def issue(visit: NamedDependency[Visit], issue_id: FromPath[str]) -> Response[Any]:
     """Show an issue with its comments."""
-    return await _issue(visit, issue_id, {}, {})
+    return await _show_issue(visit, issue_id, {}, {})
 
 
-async def _issue(
+async def _show_issue(
     visit: Visit, issue_id: str, values: Json, errors: Json, theirs: Sequence[Difference] = ()
 ) -> Response[Any]:
     live = await visit.live(issue=issue_id)
@@ -93,7 +93,7 @@ async def comment(visit: NamedDependency[Visit], issue_id: FromPath[str]) -> Res
     try:
         await visit.api.post(f"/issues/{issue_id}/comments", {"body": form.text("body")})
     except ApiRefusal as refusal:
-        return await _issue(visit, issue_id, {"body": form.text("body")}, refusal.by_field())
+        return await _show_issue(visit, issue_id, {"body": form.text("body")}, refusal.by_field())
     return visit.go("issues", issue_id, done="commented")
 
 
@@ -115,7 +115,7 @@ async def move(visit: NamedDependency[Visit], issue_id: FromPath[str]) -> Respon
             errors = refusal.by_field()
         else:
             return visit.go("issues", issue_id, done="moved")
-    return await _issue(visit, issue_id, values, errors, theirs)
+    return await _show_issue(visit, issue_id, values, errors, theirs)
 
 
 def _as_values(issue: Json) -> dict[str, str]:

@@ -46,16 +46,16 @@ async def log(visit: NamedDependency[Visit]) -> Response[Any]:
         parameters=parameters,
         errors=errors,
         things=[name for name in THINGS if name in parameters],
-        subjects=await _subjects(visit, parameters),
-        kinds=_with(KINDS, parameters.get("kind", "")),
-        actors=_with(ACTORS, parameters.get("actor", "")),
+        subjects=await _find_subjects(visit, parameters),
+        kinds=_include_option(KINDS, parameters.get("kind", "")),
+        actors=_include_option(ACTORS, parameters.get("actor", "")),
         orders=ORDERS,
-        signed=await _signed(visit),
+        signed=await _signed_events(visit),
         following=following,
     )
 
 
-async def _signed(visit: Visit) -> int:
+async def _signed_events(visit: Visit) -> int:
     """Return how many events of the company its newest checkpoint is signed for; 0 if there is none."""
     try:
         checkpoint = await visit.api.text(visit.api_path("log", "checkpoint"))
@@ -74,12 +74,12 @@ async def proof(visit: NamedDependency[Visit], position: FromPath[str]) -> Respo
     return Response(text, media_type="text/plain", headers=headers)
 
 
-def _with(options: Mapping[str, str], chosen: str) -> Mapping[str, str]:
+def _include_option(options: Mapping[str, str], chosen: str) -> Mapping[str, str]:
     """Return options, with the one that is chosen among them: addresses may ask for more than the form offers."""
     return options if chosen in options else {**options, chosen: chosen}
 
 
-async def _subjects(visit: Visit, parameters: Mapping[str, str]) -> Sequence[tuple[str, str]]:
+async def _find_subjects(visit: Visit, parameters: Mapping[str, str]) -> Sequence[tuple[str, str]]:
     """Return the things that the events belong to: each with its name and its address, which is empty if it has no page."""
     subjects = []
     if "routine" in parameters:

@@ -25,11 +25,13 @@ async def past_routine(visit: NamedDependency[Visit], routine_id: FromPath[str])
     routine = await visit.own("routines", routine_id)
     text, error, was, rows = visit.parameter("at").strip(), "", None, []
     if text:
-        moment = _moment(text, visit.zone)
+        moment = _read_moment(text, visit.zone)
         error = "" if moment else UNREADABLE.format(zone=visit.zone)
         try:
             was = await visit.api.get(f"/routines/{routine_id}", {"asOf": moment}) if moment else None
-            rows = _rows(await visit.api.get(f"/routines/{routine_id}/diff", {"from": moment})) if was else []
+            rows = (
+                _difference_rows(await visit.api.get(f"/routines/{routine_id}/diff", {"from": moment})) if was else []
+            )
         except ApiRefusal as refusal:
             was, error = None, "; ".join(refusal.by_field().values())
     return visit.show(
@@ -47,7 +49,7 @@ async def past_routine(visit: NamedDependency[Visit], routine_id: FromPath[str])
     )
 
 
-def _moment(text: str, zone: str) -> str | None:
+def _read_moment(text: str, zone: str) -> str | None:
     """Return the moment as the API reads it: a position as it stands, a time in UTC; None for neither."""
     if whole_number(text) is not None:
         return text
@@ -55,7 +57,7 @@ def _moment(text: str, zone: str) -> str | None:
     return words.utc(moment) if moment else None
 
 
-def _rows(answer: Json) -> list[dict[str, Any]]:
+def _difference_rows(answer: Json) -> list[dict[str, Any]]:
     """Return a row for each field that differs: its name, what it was and is, and the newest event that changed it."""
     events = {event["position"]: event for event in answer["events"]}
     fields = [("", field) for field in answer["routine"]]

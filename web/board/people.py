@@ -25,10 +25,10 @@ Json = Mapping[str, Any]
 @get(BASE, operation_id="boardPeople")
 async def people(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show the members, the agents, the company's keys to those who manage them, and the reader's own."""
-    return await _page(visit, {}, {})
+    return await _show_page(visit, {}, {})
 
 
-async def _page(
+async def _show_page(
     visit: Visit, values: Mapping[str, str], errors: Mapping[str, str], theirs: Sequence[Difference] = ()
 ) -> Response[Any]:
     members = await visit.api.get(visit.api_path("members"))
@@ -81,8 +81,8 @@ async def add_member(visit: NamedDependency[Visit]) -> Response[Any]:
         member = await visit.api.post(visit.api_path("members"), body)
     except ApiRefusal as refusal:
         values = {name: form.text(name) for name in ("name", "email", "role")}
-        return await _page(visit, values, {f"member_{name}": text for name, text in refusal.by_field().items()})
-    return _token(visit, f"The first board key of {form.text('name')}", member["token"])
+        return await _show_page(visit, values, {f"member_{name}": text for name, text in refusal.by_field().items()})
+    return _show_token(visit, f"The first board key of {form.text('name')}", member["token"])
 
 
 @post(f"{BASE}/members/{{user_id:str}}", operation_id="boardChangeMember")
@@ -95,7 +95,7 @@ async def change_member(visit: NamedDependency[Visit], user_id: FromPath[str]) -
         return visit.go("people", done="removed")
     if form.has("key"):
         key = await visit.api.post(f"{path}/keys")
-        return _token(visit, "A further board key of the member", key["token"])
+        return _show_token(visit, "A further board key of the member", key["token"])
     role, assigns = form.text("role"), form.one_of("assigns", [key for key, _ in ASSIGNS])
     body = {
         "membershipRole": role,
@@ -114,7 +114,7 @@ async def change_member(visit: NamedDependency[Visit], user_id: FromPath[str]) -
             return visit.go("people", done="member")
     values["base"] = conflicts.base_after(form, theirs, present)
     typed = {f"{user_id}.{name}": value for name, value in values.items()}
-    return await _page(visit, typed, {f"{user_id}.{name}": text for name, text in errors.items()}, theirs)
+    return await _show_page(visit, typed, {f"{user_id}.{name}": text for name, text in errors.items()}, theirs)
 
 
 async def _member(visit: Visit, user_id: str) -> Json:
@@ -137,7 +137,7 @@ async def add_agent(visit: NamedDependency[Visit]) -> Response[Any]:
     try:
         await visit.api.post(visit.api_path("agents"), {"name": form.text("name")})
     except ApiRefusal as refusal:
-        return await _page(
+        return await _show_page(
             visit, {"agent": form.text("name")}, {f"agent_{name}": text for name, text in refusal.by_field().items()}
         )
     return visit.go("people", done="added")
@@ -153,7 +153,7 @@ async def change_agent(visit: NamedDependency[Visit], agent_id: FromPath[str]) -
         return await _change_budget(visit, agent, position)
     if action == "key":
         key = await visit.api.post(f"/agents/{agent_id}/keys", {})
-        return _token(visit, "A key of the agent", key["token"])
+        return _show_token(visit, "A key of the agent", key["token"])
     await visit.api.post(f"/agents/{agent_id}/{action}", {"reason": "manual"} if action == "pause" else None)
     return visit.go("people", done="agent")
 
@@ -174,7 +174,7 @@ async def _change_budget(visit: Visit, agent: Json, position: int) -> Response[A
             return visit.go("people", done="agent")
     values["base"] = conflicts.base_after(form, theirs, present)
     typed = {f"{id_}.{name}": value for name, value in values.items()}
-    return await _page(visit, typed, {f"{id_}.{name}": message for name, message in errors.items()}, theirs)
+    return await _show_page(visit, typed, {f"{id_}.{name}": message for name, message in errors.items()}, theirs)
 
 
 @post(f"{BASE}/keys", operation_id="boardCreateKey")
@@ -184,10 +184,10 @@ async def create_key(visit: NamedDependency[Visit]) -> Response[Any]:
     try:
         key = await visit.api.post("/board-api-keys", {"name": form.text("name")})
     except ApiRefusal as refusal:
-        return await _page(
+        return await _show_page(
             visit, {"key": form.text("name")}, {f"key_{name}": text for name, text in refusal.by_field().items()}
         )
-    return _token(visit, f"Your key “{key['name']}”", key["token"])
+    return _show_token(visit, f"Your key “{key['name']}”", key["token"])
 
 
 @post(f"{BASE}/keys/{{key_id:str}}/revoke", operation_id="boardRevokeKey")
@@ -199,7 +199,7 @@ async def revoke_key(visit: NamedDependency[Visit], key_id: FromPath[str]) -> Re
     return visit.go("people", done="revoked")
 
 
-def _token(visit: Visit, title: str, token: str | None) -> Response[Any]:
+def _show_token(visit: Visit, title: str, token: str | None) -> Response[Any]:
     if token is None:
         return visit.go("people", done="added")
     return visit.show("token.html", here="people", title=title, token=token)

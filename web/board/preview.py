@@ -40,11 +40,11 @@ async def of_form(visit: Visit, form: Form) -> dict[str, Any] | None:
         return {"valid": False, "reason": next(iter(errors.values()))}
     if not body.get("cronExpression") and not body.get("runAt"):
         return None
-    before = await _trigger(visit, form.text("routine"), form.text("trigger"))
+    before = await _find_trigger(visit, form.text("routine"), form.text("trigger"))
     return await of_schedule(visit, body, form.given("routine"), before)
 
 
-async def _trigger(visit: Visit, routine_id: str, trigger_id: str) -> Json | None:
+async def _find_trigger(visit: Visit, routine_id: str, trigger_id: str) -> Json | None:
     if not routine_id or not trigger_id:
         return None
     routine = await visit.own("routines", routine_id)
@@ -65,11 +65,11 @@ async def of_schedule(visit: Visit, body: Json, routine_id: str | None, before: 
     until = words.utc(visit.now + PREVIEWED)
     after = {moment["at"] for moment in result["times"] if moment["at"] <= until}
     shown["times"] = result["times"][:SHOWN]
-    shown["effect"] = _effect(after, await _present(visit, before, until), is_new=before is None)
+    shown["effect"] = _describe_effect(after, await _present_moments(visit, before, until), is_new=before is None)
     return shown
 
 
-async def _present(visit: Visit, trigger: Json | None, until: str) -> set[str]:
+async def _present_moments(visit: Visit, trigger: Json | None, until: str) -> set[str]:
     """Return the moments that a trigger has in the next days as it is."""
     if trigger is None or not trigger["enabled"]:
         return set()
@@ -82,18 +82,16 @@ async def _present(visit: Visit, trigger: Json | None, until: str) -> set[str]:
     return {moment["at"] for moment in result["times"] if moment["at"] <= until}
 
 
-def _effect(after: set[str], before: set[str], *, is_new: bool) -> str:
+def _describe_effect(after: set[str], before: set[str], *, is_new: bool) -> str:
     """Return what changes in the next seven days, as a sentence."""
     if len(after) >= COUNTED or len(before) >= COUNTED:
         return f"In the next 7 days it fires {COUNTED:,} times or more."
     if is_new:
-        return f"In the next 7 days it fires {words.counted(len(after), 'time')}."
+        return f"In the next 7 days it fires {words.count_noun(len(after), 'time')}."
     added, taken = len(after - before), len(before - after)
     if not added and not taken:
         return "In the next 7 days nothing changes."
-    return (
-        f"In the next 7 days it adds {words.counted(added, 'firing')} and takes away {words.counted(taken, 'firing')}."
-    )
+    return f"In the next 7 days it adds {words.count_noun(added, 'firing')} and takes away {words.count_noun(taken, 'firing')}."
 
 
 def schedule_of(form: Form, errors: dict[str, str]) -> dict[str, Any]:

@@ -37,10 +37,10 @@ async def routine(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> R
     shown = await visit.own("routines", routine_id)
     planned = [trigger for trigger in shown["triggers"] if trigger["kind"] == "schedule"]
     chosen = next((one for one in planned if one["id"] == visit.parameter("trigger")), planned[0] if planned else None)
-    line = await timeline.read(visit, shown, chosen, _moment(visit.parameter("at"))) if chosen else None
+    line = await timeline.read(visit, shown, chosen, _read_moment(visit.parameter("at"))) if chosen else None
     question, answer, error = visit.parameter("why"), None, ""
     if question:
-        answer, error = await _explain(visit, shown, question, visit.parameter("zone") or visit.zone)
+        answer, error = await _explain_moment(visit, shown, question, visit.parameter("zone") or visit.zone)
     zone = visit.parameter("zone") or (chosen["timezone"] if chosen and chosen["timezone"] else visit.zone)
     revisions = await visit.api.get(f"/routines/{routine_id}/revisions")
     return visit.show(
@@ -48,7 +48,7 @@ async def routine(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> R
         here="routines",
         live=live,
         routine=shown,
-        tiles=await _tiles(visit, shown),
+        tiles=await _make_tiles(visit, shown),
         cadence=schedules.cadence(shown["triggers"]),
         in_words=schedules.in_words,
         planned=planned,
@@ -62,19 +62,19 @@ async def routine(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> R
         answer=answer,
         explain_error=error,
         revision=revisions[0],
-        changes=differences.between(revisions[1] if len(revisions) > 1 else None, revisions[0]),
+        changes=differences.changes_between(revisions[1] if len(revisions) > 1 else None, revisions[0]),
         before=revisions[1] if len(revisions) > 1 else None,
         names=await names_of_people(visit, revisions[:1]),
         key=uuid4(),
     )
 
 
-def _moment(text: str) -> datetime | None:
+def _read_moment(text: str) -> datetime | None:
     moment = words.read_local(text, "UTC")
     return moment if moment and EARLIEST <= moment <= LATEST else None
 
 
-async def _explain(visit: Visit, routine: Json, text: str, zone: str) -> tuple[Json | None, str]:
+async def _explain_moment(visit: Visit, routine: Json, text: str, zone: str) -> tuple[Json | None, str]:
     moment = words.read_local(text.strip(), zone)
     if moment is None:
         return None, f"This is no time in {zone}: write it like 2026-11-30 09:00."
@@ -90,7 +90,7 @@ def took(run: Json) -> str:
     return words.span(ended - began) if began and ended and run["status"] in ("completed", "failed") else ""
 
 
-async def _tiles(visit: Visit, routine: Json) -> list[dict[str, str]]:
+async def _make_tiles(visit: Visit, routine: Json) -> list[dict[str, str]]:
     next_run = schedules.next_run(routine, visit.now)
     query = {"routineId": routine["id"], "from": words.utc(visit.now - WEEK), "limit": 200}
     recent: Sequence[Json] = await visit.api.get(visit.api_path("runs"), query)
@@ -98,7 +98,7 @@ async def _tiles(visit: Visit, routine: Json) -> list[dict[str, str]]:
     failed = sum(run["status"] == "failed" for run in ended)
     last = routine["recentRuns"][0] if routine["recentRuns"] else None
     share = f"{100 * (len(ended) - failed) / len(ended):.3g} %" if ended else "No run"
-    times = [words.span(_length(run)) for run in sorted(ended, key=_length)]
+    times = [words.span(_run_length(run)) for run in sorted(ended, key=_run_length)]
     typical = f"; it takes {times[len(times) // 2]} usually" if times else ""
     tiles = [
         {
@@ -111,7 +111,7 @@ async def _tiles(visit: Visit, routine: Json) -> list[dict[str, str]]:
         },
         {
             "big": share,
-            "small": f"of {words.counted(len(ended), 'run')} succeeded in 7 days{typical}"
+            "small": f"of {words.count_noun(len(ended), 'run')} succeeded in 7 days{typical}"
             if ended
             else "has ended in 7 days",
         },
@@ -126,7 +126,7 @@ async def _tiles(visit: Visit, routine: Json) -> list[dict[str, str]]:
     return [*tiles, live]
 
 
-def _length(run: Json) -> timedelta:
+def _run_length(run: Json) -> timedelta:
     began, ended = words.parse(run["triggeredAt"]), words.parse(run["completedAt"])
     return ended - began if began and ended else timedelta()
 
@@ -134,10 +134,10 @@ def _length(run: Json) -> timedelta:
 async def titles_of(visit: Visit, things: Iterable[Json]) -> Mapping[str, str]:
     """Return the titles of the routines of some runs, by the ids of the routines."""
     wanted = {UUID(thing["routineId"]) for thing in things}
-    return await sync_to_thread(_titles, visit, wanted) if wanted else {}
+    return await sync_to_thread(_titles_of_routines, visit, wanted) if wanted else {}
 
 
-def _titles(visit: Visit, wanted: Collection[UUID]) -> Mapping[str, str]:
+def _titles_of_routines(visit: Visit, wanted: Collection[UUID]) -> Mapping[str, str]:
     backend, company_id = visit.backend, UUID(visit.company_id)
     backend.authorize(visit.caller, read_access.company, company_id)
     with backend.consistent_read("routines") as conn:
@@ -171,7 +171,7 @@ async def revisions(visit: NamedDependency[Visit], routine_id: FromPath[str]) ->
     answer = await visit.api.page(f"/routines/{routine_id}/revisions", {"cursor": visit.parameter("cursor")})
     listed = answer.value
     pairs = [
-        (revision, differences.between(before, revision) if before or revision["revisionNumber"] == 1 else None)
+        (revision, differences.changes_between(before, revision) if before or revision["revisionNumber"] == 1 else None)
         for revision, before in zip(listed, [*listed[1:], None], strict=True)
     ]
     return visit.show(

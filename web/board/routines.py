@@ -16,7 +16,7 @@ from application.use_cases import read_access
 from domain.values import RoutineStatus
 from projections import overview
 from projections.overview import LIST_MODELS, ListedRoutine, Order, Place
-from projections.routines.routines import Filters, meant
+from projections.routines.routines import Filters, select
 from web.board import conflicts, schedules, strips, words
 from web.board.api import ApiRefusal
 from web.board.conflicts import CONFLICT, Difference
@@ -65,7 +65,7 @@ async def routines(visit: NamedDependency[Visit]) -> Response[Any]:
     asked = {"sort": parameters.get("sort", "next"), "column": visit.request.query_params.getall("column", [])}
     layout = parse(Layout, asked)
     order, chosen = layout.sort, tuple(name for name in COLUMNS if name in layout.column)
-    filters = _filters(parameters)
+    filters = _read_filters(parameters)
     list_name = f"board {order} {visit.company_id}"
     after = place_of(visit.parameter("cursor"), list_name, Place)
     if after is not None and order == "next":
@@ -79,7 +79,7 @@ async def routines(visit: NamedDependency[Visit]) -> Response[Any]:
         visit.names("projects", parameters.get("project")),
         visit.names("folders"),
     )
-    rows = [_row(visit, row, bars.get(row.item.id, [])) for row in part]
+    rows = [_routine_row(visit, row, bars.get(row.item.id, [])) for row in part]
     following = cursor_of(list_name, Place(part[-1].key, part[-1].item.id)) if part.more else None
     return visit.show(
         "routines.html",
@@ -110,7 +110,7 @@ def _moment_of(key: str) -> str:
         raise not_of_list() from None
 
 
-def _filters(parameters: dict[str, str]) -> Filters:
+def _read_filters(parameters: dict[str, str]) -> Filters:
     status = parameters.get("status", "")
     statuses = None if status == "all" else [status] if status else list(SHOWN)
     query = {"q": "q", "agent": "assigneeAgentId", "project": "projectId", "folder": "folderId"}
@@ -127,7 +127,7 @@ def _read(visit: Visit, filters: Filters, order: Order, after: Place | None) -> 
         return part, overview.strips(conn, [row.item.id for row in part])
 
 
-def _row(visit: Visit, row: ListedRoutine, bars: list[overview.Bar]) -> dict[str, Any]:
+def _routine_row(visit: Visit, row: ListedRoutine, bars: list[overview.Bar]) -> dict[str, Any]:
     item = msgspec.to_builtins(row.item)
     return {
         "routine": item,
@@ -170,7 +170,9 @@ async def run_now(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> R
     values, errors = {name: form.text(name) for name in (*names, "payload")}, dict[str, str]()
     body: dict[str, Any] = {"idempotencyKey": f"board {form.given('key') or uuid4()}"}
     given = {
-        one["name"]: _typed(values[name], one["type"], name, errors) for name, one in names.items() if values[name]
+        one["name"]: _read_variable(values[name], one["type"], name, errors)
+        for name, one in names.items()
+        if values[name]
     }
     payload = read_object(form, "payload", errors)
     body |= ({"variables": given} if given else {}) | ({"payload": payload} if payload is not None else {})
@@ -188,7 +190,7 @@ async def run_now(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> R
     return visit.go("runs", run["id"], done="fired")
 
 
-def _typed(text: str, kind: str, name: str, errors: dict[str, str]) -> str | float | bool:
+def _read_variable(text: str, kind: str, name: str, errors: dict[str, str]) -> str | float | bool:
     """Return the value of a variable of a type, and note what is none."""
     try:
         match kind:
@@ -292,7 +294,7 @@ async def change_many(visit: NamedDependency[Visit]) -> Response[Any]:
     ids, note, errors, outcome = form.all("routine")[:PAGE], form.text("note"), dict[str, str](), None
     until = local_moment(form.text("until"), visit.zone, "until", errors)
     narrowed = {name: form.given(name) for name in ("q", "agent", "project")}
-    selection = _selection(form, ids, narrowed)
+    selection = _read_selection(form, ids, narrowed)
     if selection is not None and form.has("confirmed") and not errors:
         pause = {"pauseNote": note.strip() or None, "resumeAt": until} if action == "pause" else {}
         body = {**selection, **pause}
@@ -306,7 +308,7 @@ async def change_many(visit: NamedDependency[Visit]) -> Response[Any]:
         status=422 if errors else 200,
         here="routines",
         action=action,
-        chosen=await _titles(visit, ids) if outcome is None else [],
+        chosen=await _routine_titles(visit, ids) if outcome is None else [],
         matching=await sync_to_thread(_count, visit, narrowed, action) if is_all and outcome is None else 0,
         is_chosen=selection is not None,
         narrowed={name: value for name, value in narrowed.items() if value},
@@ -318,7 +320,7 @@ async def change_many(visit: NamedDependency[Visit]) -> Response[Any]:
     )
 
 
-def _selection(form: Form, ids: list[str], narrowed: Mapping[str, str | None]) -> dict[str, object] | None:
+def _read_selection(form: Form, ids: list[str], narrowed: Mapping[str, str | None]) -> dict[str, object] | None:
     """Return which routines a form means, as the API selects them; None if it means none."""
     if ids:
         return {"routineIds": ids}
@@ -335,14 +337,14 @@ def _count(visit: Visit, narrowed: Mapping[str, str | None], action: str) -> int
     """Return how many routines match that an action is for, up to one more than may be changed at once."""
     backend, company_id = visit.backend, UUID(visit.company_id)
     backend.authorize(visit.caller, read_access.company, company_id)
-    filters = _filters({name: value for name, value in narrowed.items() if value})
+    filters = _read_filters({name: value for name, value in narrowed.items() if value})
     status: RoutineStatus = "active" if action == "pause" else "paused"
     with backend.consistent_read("routines") as conn:
-        matching = meant(conn, company_id, msgspec.structs.replace(filters, status=(status,)), limit=MOST_AT_ONCE + 1)
+        matching = select(conn, company_id, msgspec.structs.replace(filters, status=(status,)), limit=MOST_AT_ONCE + 1)
     return len(matching)
 
 
-async def _titles(visit: Visit, ids: list[str]) -> list[dict[str, str]]:
+async def _routine_titles(visit: Visit, ids: list[str]) -> list[dict[str, str]]:
     rows = []
     for id_ in ids:
         routine = await visit.own("routines", id_)

@@ -97,14 +97,14 @@ async def run(visit: NamedDependency[Visit], run_id: FromPath[str]) -> Response[
         routine=routine,
         trigger=trigger,
         zone=trigger["timezone"] if trigger and trigger["timezone"] else visit.zone,
-        late=_lateness(shown),
+        late=_run_lateness(shown),
         took=took(shown),
         issue=issue,
         is_own=is_own,
         comments=comments,
         names=await names_of_authors(visit, comments),
         agents=agents,
-        output=printed(log["parts"]),
+        output=printed_pieces(log["parts"]),
         is_over=log["isOver"],
         after=after,
         later=log["next"] if later["parts"] else None,
@@ -117,12 +117,12 @@ async def run(visit: NamedDependency[Visit], run_id: FromPath[str]) -> Response[
     )
 
 
-def _lateness(run: Json) -> str:
+def _run_lateness(run: Json) -> str:
     planned, fired = words.parse(run.get("plannedAt")), words.parse(run["triggeredAt"])
     return words.span(fired - planned) if planned and fired and not run.get("backfillId") else ""
 
 
-def printed(parts: Sequence[Json]) -> list[dict[str, str]]:
+def printed_pieces(parts: Sequence[Json]) -> list[dict[str, str]]:
     """Return the output of a run in pieces of one stream each, without the escapes that terminals take for colours."""
     pieces: list[dict[str, str]] = []
     for piece in (piece for part in parts for piece in part["output"]):

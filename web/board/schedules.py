@@ -42,7 +42,7 @@ def cadence(triggers: Sequence[Json]) -> str:
     if not enabled:
         return "Only by hand" if not triggers else "All triggers are disabled"
     text, more = in_words(enabled[0]), len(enabled) - 1
-    return f"{text}, and {words.counted(more, 'more trigger')}" if more else text
+    return f"{text}, and {words.count_noun(more, 'more trigger')}" if more else text
 
 
 def next_of(triggers: Sequence[Json]) -> Json | None:

@@ -42,7 +42,7 @@ Groups = Sequence[tuple[str, Sequence[Match]]]
 async def find(visit: NamedDependency[Visit]) -> Response[Any]:
     """Lead to what an id or an identifier names, in its own company; else show what has the text in it."""
     text = visit.parameter("q").strip()
-    named = await _named(visit, text)
+    named = await _match_identifier(visit, text)
     if named is not None:
         return see_other(named.address)
     return visit.show("find.html", text=text, groups=await _with_text(visit, text))
@@ -52,12 +52,12 @@ async def find(visit: NamedDependency[Visit]) -> Response[Any]:
 async def palette(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show the same as options, while one types, but for issues that are over: there are too many to look through each time."""
     text = visit.parameter("q").strip()
-    named = await _named(visit, text)
+    named = await _match_identifier(visit, text)
     groups = [("With this id", [named])] if named is not None else await _with_text(visit, text, OPEN)
     return visit.show("palette.html", text=text, groups=groups, count=sum(len(matches) for _, matches in groups))
 
 
-async def _named(visit: Visit, text: str) -> Match | None:
+async def _match_identifier(visit: Visit, text: str) -> Match | None:
     """Return what an id or the identifier of an issue names; None for any other text."""
     is_id = UUID_TEXT.fullmatch(text) is not None
     if is_id:
@@ -68,7 +68,7 @@ async def _named(visit: Visit, text: str) -> Match | None:
                 return Match(thing.get("title") or "A run", thing.get("identifier") or "", address)
         agents = await visit.api.get(visit.api_path("agents"))
         if (agent := next((one for one in agents if one["id"] == text.lower()), None)) is not None:
-            return _agent(visit, agent)
+            return _match_agent(visit, agent)
     webhook = PUBLIC_ID.fullmatch(text)
     if is_id or webhook is not None:
         found = await sync_to_thread(_triggers, visit, text if webhook is None else webhook[1])
@@ -77,7 +77,7 @@ async def _named(visit: Visit, text: str) -> Match | None:
     number = text.upper().removeprefix(f"{prefix}-")
     if number != text.upper() and number.isascii() and number.isdigit():
         issue = await visit.api.get_or_none(f"/issues/{prefix}-{number}")
-        return None if issue is None else _issue(visit, issue)
+        return None if issue is None else _match_issue(visit, issue)
     return None
 
 
@@ -85,7 +85,7 @@ async def _with_text(visit: Visit, text: str, statuses: str | None = None) -> Gr
     """Return what has a text in it, by kind, of issues those in some statuses; the pages alone if there is no text."""
     pages = (
         "Pages",
-        [page for page in _pages(visit) if text.casefold() in page.title.casefold()][: MOST if text else None],
+        [page for page in _match_pages(visit) if text.casefold() in page.title.casefold()][: MOST if text else None],
     )
     if not text:
         return [pages]
@@ -101,12 +101,12 @@ async def _with_text(visit: Visit, text: str, statuses: str | None = None) -> Gr
     agents = [one for one in everybody if text.casefold() in one["name"].casefold()]
     ran = [routine for routine in routines if routine["lastRun"]][:MOST_RUNS]
     groups = [
-        ("Routines", [_routine(visit, routine) for routine in routines]),
+        ("Routines", [_match_routine(visit, routine) for routine in routines]),
         ("Runs", [_run(visit, routine) for routine in ran]),
         ("Triggers", [_trigger(visit, trigger) for trigger in triggers]),
-        ("Issues", [_issue(visit, issue) for issue in issues]),
-        ("Tasks", [_task(visit, task) for task in tasks]),
-        ("Agents", [_agent(visit, agent) for agent in agents[:MOST]]),
+        ("Issues", [_match_issue(visit, issue) for issue in issues]),
+        ("Tasks", [_match_task(visit, task) for task in tasks]),
+        ("Agents", [_match_agent(visit, agent) for agent in agents[:MOST]]),
         pages,
     ]
     return [(kind, matches) for kind, matches in groups if matches]
@@ -128,7 +128,7 @@ def _trigger(visit: Visit, trigger: FoundTrigger) -> Match:
     )
 
 
-def _routine(visit: Visit, routine: Json) -> Match:
+def _match_routine(visit: Visit, routine: Json) -> Match:
     status = "" if routine["status"] == "active" else f"{routine['status']}, "
     more = f"{status}{schedules.cadence(routine['triggers'])}"
     return Match(routine["title"], more, visit.path("routines", routine["id"]))
@@ -140,20 +140,20 @@ def _run(visit: Visit, routine: Json) -> Match:
     return Match(routine["title"], more, visit.path("runs", run["id"]), run["status"])
 
 
-def _issue(visit: Visit, issue: Json) -> Match:
+def _match_issue(visit: Visit, issue: Json) -> Match:
     title = f"{issue['identifier']} {issue['title']}"
     return Match(title, issue["status"].replace("_", " "), visit.path("issues", issue["id"]))
 
 
-def _task(visit: Visit, task: Json) -> Match:
+def _match_task(visit: Visit, task: Json) -> Match:
     return Match(task["name"], f"version {task['version']}", visit.path("tasks", task["name"]))
 
 
-def _agent(visit: Visit, agent: Json) -> Match:
+def _match_agent(visit: Visit, agent: Json) -> Match:
     return Match(agent["name"], "the inbox of an agent", visit.path("issues", query={"agent": agent["id"]}))
 
 
-def _pages(visit: Visit) -> list[Match]:
+def _match_pages(visit: Visit) -> list[Match]:
     pages = [Match(word, "", visit.path(*path)) for _, path, word in visit.places()]
     if visit.rights.assign:
         pages.append(Match("New routine", "", visit.path("routines", "new")))

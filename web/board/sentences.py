@@ -21,7 +21,9 @@ def _expected(found: re.Match[str]) -> str:
 def _length(found: re.Match[str]) -> str:
     number = int(found[2])
     return (
-        FILL_IN if (found[1], number) == ("least", 1) else f"Write at {found[1]} {words.counted(number, 'character')}."
+        FILL_IN
+        if (found[1], number) == ("least", 1)
+        else f"Write at {found[1]} {words.count_noun(number, 'character')}."
     )
 
 

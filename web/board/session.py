@@ -45,13 +45,13 @@ class SessionCookie:
     def of(self, token: str, expires_at: datetime | None, now: datetime) -> Cookie:
         """Return the cookie that holds a session until it ends."""
         seconds = None if expires_at is None else max(int((expires_at - now).total_seconds()), 0)
-        return self._cookie(token, seconds)
+        return self._make_cookie(token, seconds)
 
     def removed(self) -> Cookie:
         """Return the cookie that makes the browser forget the session."""
-        return self._cookie("", 0)
+        return self._make_cookie("", 0)
 
-    def _cookie(self, value: str, seconds: int | None) -> Cookie:
+    def _make_cookie(self, value: str, seconds: int | None) -> Cookie:
         return Cookie(
             key=self.name, value=value, path="/", httponly=True, samesite="lax", secure=self.is_secure, max_age=seconds
         )

@@ -25,7 +25,7 @@ from web.http.requests import bearer_token
 WRONG = "This is not a board token that is good now. It begins with pcp_board_; `routines board-key` makes another."
 
 
-def _page(request: Request[Any, Any, Any], **values: Any) -> Response[str]:
+def _show_page(request: Request[Any, Any, Any], **values: Any) -> Response[str]:
     base = public_path(request)
     shown = {"base": base, "error": "", "link": "", "next": "", **values}
     status = 422 if shown["error"] else 200
@@ -35,7 +35,7 @@ def _page(request: Request[Any, Any, Any], **values: Any) -> Response[str]:
 @get("/board/sign-in", operation_id="boardSignIn", sync_to_thread=False)
 def sign_in_page(request: Request[Any, Any, Any]) -> Response[str]:
     """Ask for a board token."""
-    return _page(request, next=own_path(request.query_params.get("next", "")))
+    return _show_page(request, next=own_path(request.query_params.get("next", "")))
 
 
 @post("/board/sign-in", operation_id="boardOpenSession")
@@ -49,14 +49,14 @@ async def sign_in(
     try:
         done = await sync_to_thread(backend.executor.execute, caller, sessions.open_session)
     except (Unauthenticated, Forbidden):
-        return _page(request, error=WRONG, next=following)
+        return _show_page(request, error=WRONG, next=following)
     return await _signed_in(request, cookie, done.result, backend, following)
 
 
 @get("/board/sign-in/{link:str}", operation_id="boardLink", sync_to_thread=False)
 def link_page(request: Request[Any, Any, Any], link: FromPath[str]) -> Response[str]:
     """Show the button that uses the link: looking at it, as programs that preview links do, does not use it up."""
-    return _page(request, link=link)
+    return _show_page(request, link=link)
 
 
 @post("/board/sign-in/{link:str}", operation_id="boardFollowLink")
@@ -71,7 +71,7 @@ async def follow_link(
     try:
         done = await sync_to_thread(backend.executor.attempt, lambda work: sessions.follow_link(work, link))
     except Unauthenticated:
-        return _page(
+        return _show_page(
             request, error="This link has been used, or is older than ten minutes. Sign in with a board token."
         )
     return await _signed_in(request, cookie, done.result, backend, "")

@@ -30,9 +30,9 @@ def draw(bars: Sequence[Bar]) -> Strip:
     longest = max((bar.took for bar in bars if bar.took), default=timedelta(seconds=1)) or timedelta(seconds=1)
     shown = [words.outcome(bar.status) for bar in bars]
     counts = Counter(outcome.word for outcome in shown)
-    title = f"Last {words.counted(len(bars), 'run')}: {', '.join(f'{many} {word}' for word, many in counts.items())}"
+    title = f"Last {words.count_noun(len(bars), 'run')}: {', '.join(f'{many} {word}' for word, many in counts.items())}"
     drawn = [
-        _shape(outcome.kind, place * STEP, _height(bar.took, longest))
+        _shape(outcome.kind, place * STEP, _bar_height(bar.took, longest))
         for place, (outcome, bar) in enumerate(zip(shown, bars, strict=True))
     ]
     width = len(bars) * STEP
@@ -66,7 +66,7 @@ def _shape(kind: str, x: int, height: int) -> Markup:
     return Markup(f'<g class="{kind}">{drawn}</g>')  # noqa: S704 of words and numbers of ours
 
 
-def _height(took: timedelta | None, longest: timedelta) -> int:
+def _bar_height(took: timedelta | None, longest: timedelta) -> int:
     share = 0.4 if took is None else max(took, timedelta()) / longest
     return SHORTEST + round(share * (TALLEST - SHORTEST))
 

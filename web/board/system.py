@@ -63,7 +63,7 @@ async def system(visit: NamedDependency[Visit]) -> Response[Any]:
         seen=seen,
         waiting=sum(count for count, _ in seen.waiting.values()) if seen else 0,
         runs=_by_hour(seen.by_hour, seen.first, visit.zone) if seen else [],
-        lateness=_lateness(seen.firings) if seen else None,
+        lateness=_lateness_chart(seen.firings) if seen else None,
         attempts={labels[0]: number for labels, number in seen.firings.attempts.items()} if seen else {},
         size=(charts.WIDTH, charts.HEIGHT, charts.GAP),
     )
@@ -102,14 +102,14 @@ def processes_of(health: Json, waiting: Mapping[str, tuple[int, datetime]], now:
     web = Process("web", "ran", "works", f"It has answered you. Version {health['version']}.")
     scheduler = Process("scheduler", "ran", "works", "No schedule is due for more than a minute.")
     if overdue := health["overdueSchedules"]:
-        text = words.counted(overdue, "schedule is", "schedules are")
+        text = words.count_noun(overdue, "schedule is", "schedules are")
         scheduler = Process("scheduler", "failed", "is late", f"{text} due for more than a minute.")
     projector = Process("projector", "ran", "works", f"All {len(models)} read models are up to date.")
     if stopped:
-        text = words.counted(stopped, "read model has stopped", "read models have stopped")
+        text = words.count_noun(stopped, "read model has stopped", "read models have stopped")
         projector = Process("projector", "failed", "stopped", f"{text}; the table below names them.")
     elif behind:
-        text = words.counted(behind, "read model is", "read models are")
+        text = words.count_noun(behind, "read model is", "read models are")
         projector = Process("projector", "skipped", "is behind", f"{text} behind the log.")
     delivery = Process("delivery", "ran", "works", "Nothing waits to be sent longer than it should.")
     first_at = min((moment for _, moment in waiting.values()), default=now)
@@ -147,7 +147,7 @@ def _up_to(number: int, is_cut: bool | None = None) -> str:
     return f"{number:,} or more" if is_cut else f"{number:,}"
 
 
-def _lateness(firings: Firings) -> Chart | None:
+def _lateness_chart(firings: Firings) -> Chart | None:
     """Return how late scheduled runs have begun since the log began, those apart that were late on purpose."""
     up_to = firings.lateness["on_time"].up_to
     if not (total := up_to[-1]):
@@ -156,5 +156,5 @@ def _lateness(firings: Firings) -> Chart | None:
     names = [f"up to {float(bound):g} s" for bound in BOUNDS[:-1]] + [f"more than {BOUNDS_S[-1]:g} s"]
     titles = [f"{name}: {number:,}" for name, number in zip(names, numbers, strict=True)]
     share = 100 * up_to[BOUNDS_S.index(SOON_S)] / total
-    text = f"{share:.3g} % of {words.counted(total, 'run')} began within {SOON_S:g} second of the planned moment"
+    text = f"{share:.3g} % of {words.count_noun(total, 'run')} began within {SOON_S:g} second of the planned moment"
     return Chart("", f"{total:,}", text, charts.bars(numbers, titles))

@@ -61,13 +61,13 @@ async def routine(visit: NamedDependency[Visit], task: FromPath[str], name: From
 async def new(visit: NamedDependency[Visit], task: FromPath[str]) -> Response[Any]:
     """Show the form of a new routine of a task."""
     values = {"type": "daily", "hour_utc": "9", "minute_utc": "0"}
-    return await _form(visit, task, None, values, {})
+    return await _show_form(visit, task, None, values, {})
 
 
 @post(f"{BASE}/tasks/{{task:str}}/new-routine", operation_id="boardCreateTaskRoutine")
 async def create(visit: NamedDependency[Visit], task: FromPath[str]) -> Response[Any]:
     """Create a routine of a task."""
-    return await _saved(visit, task, None)
+    return await _save_routine(visit, task, None)
 
 
 @get(f"{ONE}/edit", operation_id="boardEditTaskRoutine", opt={NEEDS: "assign"})
@@ -75,13 +75,13 @@ async def edit(visit: NamedDependency[Visit], task: FromPath[str], name: FromPat
     """Show the form of a routine of a task as it is, its secrets masked."""
     collection = await collection_of(visit)
     values = _as_values(await visit.api.get(collection.of("routines", task, name)))
-    return await _form(visit, task, name, values, {}, base=conflicts.base_of(values))
+    return await _show_form(visit, task, name, values, {}, base=conflicts.base_of(values))
 
 
 @post(f"{ONE}/edit", operation_id="boardSaveTaskRoutine")
 async def save(visit: NamedDependency[Visit], task: FromPath[str], name: FromPath[str]) -> Response[Any]:
     """Save a routine of a task."""
-    return await _saved(visit, task, name)
+    return await _save_routine(visit, task, name)
 
 
 @post(f"{ONE}/action", operation_id="boardChangeTaskRoutine")
@@ -99,7 +99,7 @@ async def change(visit: NamedDependency[Visit], task: FromPath[str], name: FromP
     return visit.go("tasks", task, "routines", name, done={"pause": "paused", "resume": "resumed"}[action])
 
 
-async def _saved(visit: Visit, task: str, name: str | None) -> Response[Any]:
+async def _save_routine(visit: Visit, task: str, name: str | None) -> Response[Any]:
     """
     Create or change a routine as the form says.
 
@@ -107,7 +107,7 @@ async def _saved(visit: Visit, task: str, name: str | None) -> Response[Any]:
     """
     form, errors, position = visit.form, dict[str, str](), await visit.position()
     collection = await collection_of(visit)
-    body, values = _body(form, errors), {field: form.text(field) for field in FIELDS}
+    body, values = _read_body(form, errors), {field: form.text(field) for field in FIELDS}
     theirs, base = list[Difference](), ""
     typed_secrets = form.text("secret_params")
     if name is not None:
@@ -133,10 +133,10 @@ async def _saved(visit: Visit, task: str, name: str | None) -> Response[Any]:
             return visit.go("tasks", task, "routines", saved["name"], done="saved" if name else "created")
     typed = ("webhook_secret", *(("secret_params",) if typed_secrets != values.get("secret_params", "") else ()))
     errors |= not_repeated(form, typed, errors)
-    return await _form(visit, task, name, values, errors, theirs=theirs, base=base)
+    return await _show_form(visit, task, name, values, errors, theirs=theirs, base=base)
 
 
-async def _form(  # noqa: PLR0913 what the form shows
+async def _show_form(  # noqa: PLR0913 what the form shows
     visit: Visit,
     task: str,
     name: str | None,
@@ -154,7 +154,7 @@ async def _form(  # noqa: PLR0913 what the form shows
         here="tasks",
         task=task,
         name=name,
-        declared=_declared(workflows.declared(called["workflow"])),
+        declared=_describe_parameters(workflows.declared_parameters(called["workflow"])),
         types=TYPES,
         days=DAYS,
         values=values,
@@ -164,7 +164,7 @@ async def _form(  # noqa: PLR0913 what the form shows
     )
 
 
-def _declared(parameters: Mapping[str, object]) -> str:
+def _describe_parameters(parameters: Mapping[str, object]) -> str:
     """Return what a routine may override, as a sentence."""
     listed = ", ".join(f"{name} ({words.as_json(value)[:60]})" for name, value in parameters.items())
     return f"The task declares {listed}." if listed else "The task declares no parameters."
@@ -184,7 +184,7 @@ def _as_values(routine: Json) -> dict[str, str]:
     return {"name": routine["name"], **callback, **fields, **objects}
 
 
-def _body(form: Form, errors: dict[str, str]) -> dict[str, Any]:
+def _read_body(form: Form, errors: dict[str, str]) -> dict[str, Any]:
     """Return the body of the API. Times that a cadence of this type does not have are left out."""
     kind = form.text("type")
     wanted = {"manual": (), "hourly": ("minute_utc",)}.get(kind, TIMES)

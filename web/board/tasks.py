@@ -56,10 +56,10 @@ async def collection_of(visit: Visit) -> Collection:
 @get(f"{BASE}/tasks", operation_id="boardTasks")
 async def tasks(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show the tasks of the company, and how clients of the Jetty API reach it."""
-    return await _tasks(visit, {}, {})
+    return await _show_tasks(visit, {}, {})
 
 
-async def _tasks(visit: Visit, values: Mapping[str, str], errors: Mapping[str, str]) -> Response[Any]:
+async def _show_tasks(visit: Visit, values: Mapping[str, str], errors: Mapping[str, str]) -> Response[Any]:
     live = await visit.live()
     collection, parameters = await collection_of(visit), visit.parameters(("q",))
     query = {**parameters, "cursor": visit.parameter("cursor")}
@@ -87,7 +87,7 @@ async def create_key(visit: NamedDependency[Visit]) -> Response[Any]:
     try:
         key = await visit.api.post("/v1/api-keys", {"name": name, "collection_name": collection.name})
     except ApiRefusal as refusal:
-        return await _tasks(visit, {"key": name}, refusal.by_field())
+        return await _show_tasks(visit, {"key": name}, refusal.by_field())
     return visit.show(
         "token.html", here="people", title=f"A key of the collection “{collection.name}”", token=key["api_key"]
     )
@@ -96,14 +96,14 @@ async def create_key(visit: NamedDependency[Visit]) -> Response[Any]:
 @get(f"{BASE}/new-task", operation_id="boardNewTask", opt={NEEDS: "administer"})
 async def new(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show the form of a new task, with a workflow that needs no worker."""
-    return _form(visit, None, {"workflow": words.as_json(EXAMPLE)}, {})
+    return _show_form(visit, None, {"workflow": words.as_json(EXAMPLE)}, {})
 
 
 @post(f"{BASE}/new-task", operation_id="boardCreateTask")
 async def create(visit: NamedDependency[Visit]) -> Response[Any]:
     """Create a task."""
     collection, errors = await collection_of(visit), dict[str, str]()
-    body = _body(visit.form, errors)
+    body = _read_body(visit.form, errors)
     if not errors:
         try:
             task = await visit.api.post(collection.of("tasks"), body)
@@ -111,7 +111,7 @@ async def create(visit: NamedDependency[Visit]) -> Response[Any]:
             errors = _beside_fields(refusal)
         else:
             return visit.go("tasks", task["name"], done="added")
-    return _form(visit, None, _values(visit.form), errors)
+    return _show_form(visit, None, _typed_values(visit.form), errors)
 
 
 @get(f"{BASE}/tasks/{{task:str}}", operation_id="boardTask")
@@ -130,8 +130,10 @@ async def task(visit: NamedDependency[Visit], task: FromPath[str]) -> Response[A
         here="tasks",
         live=live,
         task=shown,
-        steps=[(step, workflows.configs_of(shown["workflow"]).get(step, {})) for step in _steps(shown)],
-        parameters={name: words.as_json(value) for name, value in workflows.declared(shown["workflow"]).items()},
+        steps=[(step, workflows.configs_of(shown["workflow"]).get(step, {})) for step in _step_names(shown)],
+        parameters={
+            name: words.as_json(value) for name, value in workflows.declared_parameters(shown["workflow"]).items()
+        },
         runs_by_itself=built_in.runs_by_itself(shown["workflow"]),
         routines=routines,
         in_words=cadence_in_words,
@@ -141,7 +143,7 @@ async def task(visit: NamedDependency[Visit], task: FromPath[str]) -> Response[A
     )
 
 
-def _steps(task: Json) -> list[str]:
+def _step_names(task: Json) -> list[str]:
     return workflows.steps_of(task["workflow"])
 
 
@@ -156,7 +158,7 @@ async def edit(visit: NamedDependency[Visit], task: FromPath[str]) -> Response[A
     """Show the form of a task as it is."""
     collection = await collection_of(visit)
     values = _as_values(await visit.api.get(collection.of("tasks", task)))
-    return _form(visit, task, values, {}, base=conflicts.base_of(values))
+    return _show_form(visit, task, values, {}, base=conflicts.base_of(values))
 
 
 @post(f"{BASE}/tasks/{{task:str}}/edit", operation_id="boardSaveTask")
@@ -164,7 +166,7 @@ async def save(visit: NamedDependency[Visit], task: FromPath[str]) -> Response[A
     """Save a task, or show both versions if it was changed meanwhile. Trajectories keep the workflow that they began with."""
     form, position = visit.form, await visit.position()
     collection, errors = await collection_of(visit), dict[str, str]()
-    body, values = _body(form, errors), _values(form)
+    body, values = _read_body(form, errors), _typed_values(form)
     saved = _as_values(await visit.api.get(collection.of("tasks", task)))
     theirs = conflicts.differences(form, values, saved)
     if not errors and not theirs:
@@ -175,7 +177,7 @@ async def save(visit: NamedDependency[Visit], task: FromPath[str]) -> Response[A
             errors = _beside_fields(refusal)
         else:
             return visit.go("tasks", answer.value["name"], done="saved")
-    return _form(visit, task, values, errors, theirs=theirs, base=conflicts.base_after(form, theirs, saved))
+    return _show_form(visit, task, values, errors, theirs=theirs, base=conflicts.base_after(form, theirs, saved))
 
 
 @post(f"{BASE}/tasks/{{task:str}}/delete", operation_id="boardDeleteTask")
@@ -186,7 +188,7 @@ async def delete(visit: NamedDependency[Visit], task: FromPath[str]) -> Response
     return visit.go("tasks", done="removed")
 
 
-def _form(  # noqa: PLR0913 what the form shows
+def _show_form(  # noqa: PLR0913 what the form shows
     visit: Visit,
     task: str | None,
     values: Mapping[str, str],
@@ -213,11 +215,11 @@ def _as_values(task: Json) -> dict[str, str]:
     return {"name": task["name"], "description": description, "workflow": workflow}
 
 
-def _values(form: Form) -> dict[str, str]:
+def _typed_values(form: Form) -> dict[str, str]:
     return {name: form.text(name) for name in ("name", "description", "workflow")}
 
 
-def _body(form: Form, errors: dict[str, str]) -> dict[str, Any]:
+def _read_body(form: Form, errors: dict[str, str]) -> dict[str, Any]:
     body = {"name": form.text("name"), "description": form.text("description") or None}
     return body | {"workflow": read_object(form, "workflow", errors) or {}}
 
@@ -261,7 +263,7 @@ async def run(visit: NamedDependency[Visit], task: FromPath[str]) -> Response[An
 async def _run_form(visit: Visit, task: str, values: Mapping[str, str], errors: Mapping[str, str]) -> Response[Any]:
     collection = await collection_of(visit)
     shown = await visit.api.get(collection.of("tasks", task))
-    usual = {"init_params": words.as_json(workflows.declared(shown["workflow"]))}
+    usual = {"init_params": words.as_json(workflows.declared_parameters(shown["workflow"]))}
     return visit.show(
         "task_run.html",
         status=422 if errors else 200,

@@ -86,7 +86,7 @@ class Timeline(NamedTuple):
 
 async def read(visit: Visit, routine: Json, trigger: Json, center: datetime | None) -> Timeline:
     """Return the timeline of a schedule around a moment, now unless one is given."""
-    half = await _half(visit, trigger)
+    half = await _choose_half_window(visit, trigger)
     middle = center or visit.now
     begin, end = max(middle - half, EARLIEST), min(middle + half, LATEST)
     query = {"from": words.utc(begin), "to": words.utc(end), "limit": MOST}
@@ -108,9 +108,9 @@ async def read(visit: Visit, routine: Json, trigger: Json, center: datetime | No
         share = (moment - begin) / timedelta(seconds=1) / span
         return round(LEFT + min(max(share, 0.0), 1.0) * (WIDTH - LEFT - RIGHT), 1)
 
-    marks = [_mark(one, runs, x, zone, visit.now) for one in occurrences]
-    ticks = [_tick(begin + (end - begin) * number / TICKS, half, zone, x) for number in range(TICKS + 1)]
-    rows = _rows(occurrences, runs)
+    marks = [_occurrence_mark(one, runs, x, zone, visit.now) for one in occurrences]
+    ticks = [_axis_tick(begin + (end - begin) * number / TICKS, half, zone, x) for number in range(TICKS + 1)]
+    rows = _group_rows(occurrences, runs)
     return Timeline(
         marks=marks,
         ticks=ticks,
@@ -127,7 +127,7 @@ async def read(visit: Visit, routine: Json, trigger: Json, center: datetime | No
     )
 
 
-async def _half(visit: Visit, trigger: Json) -> timedelta:
+async def _choose_half_window(visit: Visit, trigger: Json) -> timedelta:
     """Return half of the window: long enough for IN_HALF occurrences at the pace of the schedule."""
     query = {"from": words.utc(visit.now), "to": words.utc(visit.now + FAR), "limit": 2}
     page = await visit.api.get(f"/routine-triggers/{trigger['id']}/occurrences", query)
@@ -147,7 +147,7 @@ def status_of(occurrence: Json, runs: Mapping[str, Json]) -> str:
     return "completed" if began else str(occurrence["outcome"])
 
 
-def _mark(occurrence: Json, runs: Mapping[str, Json], x: Any, zone: str, now: datetime) -> Mark:
+def _occurrence_mark(occurrence: Json, runs: Mapping[str, Json], x: Any, zone: str, now: datetime) -> Mark:
     first, last = words.parse(occurrence["plannedAt"]), words.parse(occurrence["lastPlannedAt"])
     shown = words.outcome(status_of(occurrence, runs))
     many = f", {occurrence['count']:,} of them" if occurrence["count"] > 1 else ""
@@ -155,7 +155,7 @@ def _mark(occurrence: Json, runs: Mapping[str, Json], x: Any, zone: str, now: da
     return Mark(x(first), x(last), shown.kind, title, occurrence["runId"])
 
 
-def _tick(moment: datetime, half: timedelta, zone: str, x: Any) -> Tick:
+def _axis_tick(moment: datetime, half: timedelta, zone: str, x: Any) -> Tick:
     there = words.local(moment, zone)
     text = f"{there:%H:%M}" if half <= DAY else f"{there.day} {there:%b}"
     return Tick(x(moment), text)
@@ -176,7 +176,7 @@ def why(occurrence: Json, run: Json | None) -> str:
             return words.reason(given)
 
 
-def _rows(occurrences: Sequence[Json], runs: Mapping[str, Json]) -> list[Row]:
+def _group_rows(occurrences: Sequence[Json], runs: Mapping[str, Json]) -> list[Row]:
     planned = [one for one in occurrences if one["outcome"] == "planned"][:PLANNED_ROWS]
     settled = [one for one in occurrences if one["outcome"] != "planned"]
 
@@ -187,10 +187,12 @@ def _rows(occurrences: Sequence[Json], runs: Mapping[str, Json]) -> list[Row]:
         return status, why(one, run), alone
 
     groups = [list(group) for _, group in groupby(reversed(settled), key)]
-    return [_row([one], runs) for one in reversed(planned)] + [_row(group[::-1], runs) for group in groups]
+    return [_summarize_group([one], runs) for one in reversed(planned)] + [
+        _summarize_group(group[::-1], runs) for group in groups
+    ]
 
 
-def _row(group: Sequence[Json], runs: Mapping[str, Json]) -> Row:
+def _summarize_group(group: Sequence[Json], runs: Mapping[str, Json]) -> Row:
     first, last = group[0], group[-1]
     run = runs.get(last["runId"]) if last["runId"] else None
     return Row(

@@ -13,7 +13,7 @@ from domain.values import TrajectoryStatus
 from web.board import words
 from web.board.api import ApiRefusal
 from web.board.routine import names_of_people
-from web.board.runs import printed
+from web.board.runs import printed_pieces
 from web.board.tasks import BASE, collection_of
 from web.board.visit import Visit
 
@@ -25,7 +25,7 @@ Json = Mapping[str, Any]
 @get(ONE, operation_id="boardTrajectory")
 async def trajectory(visit: NamedDependency[Visit], task: FromPath[str], number: FromPath[str]) -> Response[Any]:
     """Show a trajectory."""
-    return await _page(visit, task, number, {}, {})
+    return await _show_page(visit, task, number, {}, {})
 
 
 @post(f"{ONE}/status", operation_id="boardMoveTrajectory")
@@ -36,7 +36,7 @@ async def move(visit: NamedDependency[Visit], task: FromPath[str], number: FromP
     try:
         await visit.api.post(collection.of("trajectory", task, "statuses"), {number: status})
     except ApiRefusal as refusal:
-        return await _page(visit, task, number, {"status": status}, {"status": _sentence(refusal)})
+        return await _show_page(visit, task, number, {"status": status}, {"status": _refusal_sentence(refusal)})
     return visit.go("tasks", task, "trajectories", number, done="moved_trajectory")
 
 
@@ -49,15 +49,15 @@ async def label(visit: NamedDependency[Visit], task: FromPath[str], number: From
         author = visit.user.name if visit.user else ""
         await visit.api.post(collection.of("trajectory", task, number, "labels"), {**values, "author": author})
     except ApiRefusal as refusal:
-        return await _page(visit, task, number, values, refusal.by_field())
+        return await _show_page(visit, task, number, values, refusal.by_field())
     return visit.go("tasks", task, "trajectories", number, done="added")
 
 
-def _sentence(refusal: ApiRefusal) -> str:
+def _refusal_sentence(refusal: ApiRefusal) -> str:
     return "; ".join(refusal.by_field().values())
 
 
-async def _page(
+async def _show_page(
     visit: Visit, task: str, number: str, values: Mapping[str, str], errors: Mapping[str, str]
 ) -> Response[Any]:
     live = await visit.live()
@@ -76,12 +76,12 @@ async def _page(
         here="tasks",
         task=task,
         trajectory=shown,
-        author=await _author(visit, shown["author"] or ""),
+        author=await _name_author(visit, shown["author"] or ""),
         is_over=shown["status"] not in LIVE,
-        steps=[_step(shown, name) for name in _names(shown)],
+        steps=[_describe_step(shown, name) for name in _step_names(shown)],
         parameters=words.as_json(shown["init_params"]) if shown["init_params"] else "",
         metadata=words.as_json(shown["metadata"]) if shown["metadata"] else "",
-        output=printed(log["parts"]),
+        output=printed_pieces(log["parts"]),
         after=after,
         later=log["next"] if later["parts"] else None,
         history=history.value["logs"],
@@ -94,19 +94,19 @@ async def _page(
     )
 
 
-async def _author(visit: Visit, author: str) -> str:
+async def _name_author(visit: Visit, author: str) -> str:
     """Return who has called the task: the name of a user, and what a client has given as it is."""
     kind, _, id_ = author.partition(":")
     return (await names_of_people(visit, [{"createdByUserId": id_}])).get(id_, author) if kind == "user" else author
 
 
-def _names(trajectory: Json) -> list[str]:
+def _step_names(trajectory: Json) -> list[str]:
     """Return the steps of the workflow, and after them those that a worker has reported beside it."""
     planned = trajectory["total_steps"]
     return [*planned, *(name for name in trajectory["steps"] if name not in planned)]
 
 
-def _step(trajectory: Json, name: str) -> dict[str, str]:
+def _describe_step(trajectory: Json, name: str) -> dict[str, str]:
     """Return a step as the page shows it: what it was given and what it gave, if it was reported."""
     reported = trajectory["steps"].get(name)
     if reported is None:

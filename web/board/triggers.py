@@ -41,7 +41,7 @@ async def new(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Respo
     """Show the form of a new trigger of a kind."""
     kind = visit.parameter("kind") if visit.parameter("kind") in KINDS else "schedule"
     values = {"cronExpression": "0 9 * * 1-5", "timezone": visit.zone, "enabled": "yes", "signingMode": "bearer"}
-    return await _form(visit, routine_id, None, kind, values | {"replayWindowSec": "300", "jitterSec": "0"}, {})
+    return await _show_form(visit, routine_id, None, kind, values | {"replayWindowSec": "300", "jitterSec": "0"}, {})
 
 
 @post(f"{BASE}/new", operation_id="boardCreateTrigger")
@@ -50,22 +50,22 @@ async def create(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Re
     form = visit.form
     kind, errors = form.one_of("kind", tuple(KINDS)), dict[str, str]()
     await visit.own("routines", routine_id)
-    body = _body(form, kind, errors)
+    body = _read_body(form, kind, errors)
     if not errors and not form.has("check"):
         try:
             answer = await visit.api.post(f"/routines/{routine_id}/triggers", {"kind": kind, **body})
         except ApiRefusal as refusal:
             errors = _beside_fields(refusal)
         else:
-            return await _saved(visit, routine_id, answer["trigger"], answer["secretMaterial"])
-    return await _form(visit, routine_id, None, kind, _values(form, kind), errors, checked=form)
+            return await _show_saved(visit, routine_id, answer["trigger"], answer["secretMaterial"])
+    return await _show_form(visit, routine_id, None, kind, _typed_values(form, kind), errors, checked=form)
 
 
 @get(f"{BASE}/{{trigger_id:str}}", operation_id="boardEditTrigger", opt={NEEDS: "assign"})
 async def edit(visit: NamedDependency[Visit], routine_id: FromPath[str], trigger_id: FromPath[str]) -> Response[Any]:
     """Show the form of a trigger as it is."""
     trigger = await own_trigger(visit, routine_id, trigger_id)
-    return await _form(visit, routine_id, trigger, trigger["kind"], as_values(trigger), {})
+    return await _show_form(visit, routine_id, trigger, trigger["kind"], as_values(trigger), {})
 
 
 @post(f"{BASE}/{{trigger_id:str}}", operation_id="boardSaveTrigger")
@@ -73,8 +73,8 @@ async def save(visit: NamedDependency[Visit], routine_id: FromPath[str], trigger
     """Save a trigger and show the new secret of a webhook that needed one; if it was changed meanwhile, show both versions."""
     form, position = visit.form, await visit.position()
     trigger, errors = await own_trigger(visit, routine_id, trigger_id), dict[str, str]()
-    kind, values = trigger["kind"], _values(form, trigger["kind"])
-    body = _body(form, kind, errors)
+    kind, values = trigger["kind"], _typed_values(form, trigger["kind"])
+    body = _read_body(form, kind, errors)
     theirs = conflicts.differences(form, values, as_values(trigger))
     if not errors and not theirs and not form.has("check"):
         try:
@@ -83,8 +83,8 @@ async def save(visit: NamedDependency[Visit], routine_id: FromPath[str], trigger
         except ApiRefusal as refusal:
             errors = _beside_fields(refusal)
         else:
-            return await _saved(visit, routine_id, answer, answer.get("secretMaterial"))
-    return await _form(visit, routine_id, trigger, kind, values, errors, checked=form, theirs=theirs)
+            return await _show_saved(visit, routine_id, answer, answer.get("secretMaterial"))
+    return await _show_form(visit, routine_id, trigger, kind, values, errors, checked=form, theirs=theirs)
 
 
 @post(f"{BASE}/{{trigger_id:str}}/rotate", operation_id="boardRotateSecret")
@@ -94,7 +94,7 @@ async def rotate(visit: NamedDependency[Visit], routine_id: FromPath[str], trigg
     await own_trigger(visit, routine_id, trigger_id)
     body = {"overlapSec": int(form.one_of("overlap", [seconds for seconds, _ in OVERLAPS]))}
     answer = await visit.api.post(f"/routine-triggers/{trigger_id}/rotate-secret", body)
-    return await _saved(visit, routine_id, answer["trigger"], answer["secretMaterial"])
+    return await _show_saved(visit, routine_id, answer["trigger"], answer["secretMaterial"])
 
 
 @post(f"{BASE}/{{trigger_id:str}}/delete", operation_id="boardDeleteTrigger")
@@ -112,7 +112,7 @@ async def try_sample(
     """Say what would become of a call of the webhook, and start nothing."""
     form = visit.form
     trigger = await own_trigger(visit, routine_id, trigger_id)
-    headers = dict(_header(line) for line in form.text("headers").split("\n") if ":" in line)
+    headers = dict(_parse_header(line) for line in form.text("headers").split("\n") if ":" in line)
     try:
         verdict = await visit.api.post(
             f"/routine-triggers/{trigger_id}/test", {"headers": headers, "body": form.text("body")}
@@ -120,10 +120,10 @@ async def try_sample(
     except ApiRefusal as refusal:
         verdict = {"error": "; ".join(refusal.by_field().values()), "status": refusal.status}
     values = as_values(trigger) | {"headers": form.text("headers"), "body": form.text("body")}
-    return await _form(visit, routine_id, trigger, trigger["kind"], values, {}, verdict=verdict)
+    return await _show_form(visit, routine_id, trigger, trigger["kind"], values, {}, verdict=verdict)
 
 
-def _header(line: str) -> tuple[str, str]:
+def _parse_header(line: str) -> tuple[str, str]:
     name, _, value = line.partition(":")
     return name.strip(), value.strip()
 
@@ -137,14 +137,14 @@ async def own_trigger(visit: Visit, routine_id: str, trigger_id: str) -> Json:
     return dict(trigger)
 
 
-async def _saved(visit: Visit, routine_id: str, trigger: Json, material: Json | None) -> Response[Any]:
+async def _show_saved(visit: Visit, routine_id: str, trigger: Json, material: Json | None) -> Response[Any]:
     if material is None:
         return visit.go("routines", routine_id, done="trigger")
     routine = await visit.own("routines", routine_id)
     return visit.show("secrets.html", here="routines", routine=routine, materials=[material], trigger=trigger)
 
 
-async def _form(  # noqa: PLR0913, PLR0917 what the form shows
+async def _show_form(  # noqa: PLR0913, PLR0917 what the form shows
     visit: Visit,
     routine_id: str,
     trigger: Json | None,
@@ -211,11 +211,11 @@ def as_values(trigger: Json) -> dict[str, str]:
     return values | {"enabled": "yes" if trigger["enabled"] else ""}
 
 
-def _values(form: Form, kind: str) -> dict[str, str]:
+def _typed_values(form: Form, kind: str) -> dict[str, str]:
     return {name: form.text(name) for name in ("label", *FIELDS[kind], "enabled")}
 
 
-def _body(form: Form, kind: str, errors: dict[str, str]) -> dict[str, Any]:
+def _read_body(form: Form, kind: str, errors: dict[str, str]) -> dict[str, Any]:
     body: dict[str, Any] = {"label": form.given("label"), "enabled": form.has("enabled")}
     if kind == "schedule":
         return body | preview.schedule_of(form, errors)

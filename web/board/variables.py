@@ -16,7 +16,7 @@ from web.board.visit import Visit
 @get(f"{BASE}/variables", operation_id="boardVariables")
 async def variables(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show the names of the company's variables."""
-    return await _page(visit, {}, {})
+    return await _show_page(visit, {}, {})
 
 
 @post(f"{BASE}/variables", operation_id="boardChangeVariables")
@@ -26,7 +26,7 @@ async def change(visit: NamedDependency[Visit]) -> Response[Any]:
     is_deletion = form.has("delete")
     name = form.text("delete") if is_deletion else form.text("name").strip()
     value = None if is_deletion else form.text("value")
-    errors = {} if is_deletion else _wrong(name, value or "")
+    errors = {} if is_deletion else _find_errors(name, value or "")
     if not errors:
         try:
             await visit.api.patch(collection.of("collections") + "/environment", {environment.FIELD: {name: value}})
@@ -36,16 +36,16 @@ async def change(visit: NamedDependency[Visit]) -> Response[Any]:
             errors = {"name": "; ".join(refusal.by_field().values())}
         else:
             return visit.go("variables", done="environment")
-    return await _page(visit, {"name": name}, errors | not_repeated(form, ("value",), errors))
+    return await _show_page(visit, {"name": name}, errors | not_repeated(form, ("value",), errors))
 
 
-def _wrong(name: str, value: str) -> dict[str, str]:
+def _find_errors(name: str, value: str) -> dict[str, str]:
     """Return what is missing: a mask would keep the present value, and so change nothing."""
     missing = {} if name else {"name": "This has to be filled in."}
     return missing | ({"value": "This would keep the present value."} if value == MASK else {})
 
 
-async def _page(visit: Visit, values: Mapping[str, str], errors: Mapping[str, str]) -> Response[Any]:
+async def _show_page(visit: Visit, values: Mapping[str, str], errors: Mapping[str, str]) -> Response[Any]:
     return visit.show(
         "variables.html",
         status=422 if errors else 200,

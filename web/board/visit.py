@@ -68,7 +68,7 @@ PAGES.globals.update(
     outcome=words.outcome,
     reason=words.reason,
     source=words.source,
-    counted=words.counted,
+    counted=words.count_noun,
     environment=environment.in_words,
     span=words.span,
     spelled=words.spelled,
@@ -159,9 +159,9 @@ class Visit:
         )
         company_id = self.request.path_params.get("company_id")
         if company_id is not None:
-            await self._enter(str(company_id))
+            await self._enter_company(str(company_id))
 
-    async def _enter(self, company_id: str) -> None:
+    async def _enter_company(self, company_id: str) -> None:
         if not UUID_TEXT.fullmatch(company_id):
             raise NotFound("There is no such company")
         listed = next((company for company in self.companies if company["id"] == company_id.lower()), None)
@@ -183,7 +183,7 @@ class Visit:
             for member in await self.api.get(self.api_path("members"))
             if has(Membership(role=member["membershipRole"], permissions=tuple(member["permissions"])))
         ]
-        more = [words.counted(len(names) - NAMED, "other")] if len(names) > NAMED else []
+        more = [words.count_noun(len(names) - NAMED, "other")] if len(names) > NAMED else []
         named = f": {', '.join([*names[:NAMED], *more])}" if names else ""
         return f"This form is for members {words_}{named}."
 
@@ -253,11 +253,11 @@ class Visit:
 
     def show(self, template: str, *, status: int = 200, **values: Any) -> Response[str]:
         """Return a page. What a post shows cannot renew itself: its address is that of the post."""
-        values = {**self._shared(), **values} | ({"live": ""} if self.request.method == "POST" else {})
+        values = {**self._shared_values(), **values} | ({"live": ""} if self.request.method == "POST" else {})
         text = PAGES.get_template(template).render(visit=self, **values)
         return Response(text, media_type=HTML, status_code=status)
 
-    def _shared(self) -> dict[str, Any]:
+    def _shared_values(self) -> dict[str, Any]:
         return {
             "csrf": forgery_token(self.session) if self.session else "",
             "done": DONE.get(self.parameter("done")),
@@ -325,7 +325,7 @@ def zone_of(request: Request[Any, Any, Any]) -> str:
 def known_zone(name: str) -> str | None:
     """Return the zone as the zone data spell it, or None for one that they do not have."""
     try:
-        spelled = zones.spelled(name)
+        spelled = zones.spell_zone(name)
         zones.zone(spelled)
     except (BadSchedule, ZoneInfoNotFoundError):
         return None

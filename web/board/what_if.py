@@ -41,7 +41,7 @@ async def what_if(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> R
     routine = await visit.own("routines", routine_id)
     values, errors, answer = visit.parameters(FIELDS), dict[str, str](), None
     if values:
-        body = _body(visit, values, errors)
+        body = _read_body(visit, values, errors)
         if not errors:
             try:
                 answer = await visit.api.post(f"/routines/{routine_id}/what-if", body)
@@ -63,13 +63,13 @@ async def what_if(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> R
         errors=errors,
         unplaced=[message for field, message in errors.items() if field not in FIELDS],
         answer=answer,
-        totals=_totals(visit, answer) if answer else [],
+        totals=_compare_totals(visit, answer) if answer else [],
         kinds=KINDS,
         in_words=schedules.in_words,
     )
 
 
-def _body(visit: Visit, values: Mapping[str, str], errors: dict[str, str]) -> dict[str, Any]:
+def _read_body(visit: Visit, values: Mapping[str, str], errors: dict[str, str]) -> dict[str, Any]:
     """Return what the API is asked, with an error for what is no time or number. Empty fields stay as they were."""
     body: dict[str, Any] = {name: moment for name in ("from", "to") if (moment := bound(visit, values, name, errors))}
     if not values.get("from"):
@@ -85,11 +85,13 @@ def _body(visit: Visit, values: Mapping[str, str], errors: dict[str, str]) -> di
     return body
 
 
-def _totals(visit: Visit, answer: Json) -> list[Total]:
+def _compare_totals(visit: Visit, answer: Json) -> list[Total]:
     was, would_be = answer["actual"], answer["replayed"]
 
     def counted(name: str, field: str, status: str = "") -> Total:
-        return Total(name, f"{was[field]:,}", f"{would_be[field]:,}", _more(would_be[field] - was[field]), status)
+        return Total(
+            name, f"{was[field]:,}", f"{would_be[field]:,}", _signed_difference(would_be[field] - was[field]), status
+        )
 
     def waited(name: str, field: str) -> Total:
         difference = would_be[field] - was[field]
@@ -99,7 +101,7 @@ def _totals(visit: Visit, answer: Json) -> list[Total]:
     def busiest(totals: Json) -> tuple[int, str]:
         minute = totals["busiest"]
         runs = minute["runs"] if minute else 0
-        return runs, f"{words.counted(runs, 'run')}, {visit.when(minute['at'])}" if minute else "none"
+        return runs, f"{words.count_noun(runs, 'run')}, {visit.when(minute['at'])}" if minute else "none"
 
     (most_was, minute_was), (most_would_be, minute_would_be) = busiest(was), busiest(would_be)
     return [
@@ -107,11 +109,11 @@ def _totals(visit: Visit, answer: Json) -> list[Total]:
         *(counted(field, field, status) for field, status in OUTCOMES.items()),
         waited("Longest wait", "longestWaitMs"),
         waited("Waiting in all", "totalWaitMs"),
-        Total("Busiest minute", minute_was, minute_would_be, _more(most_would_be - most_was)),
+        Total("Busiest minute", minute_was, minute_would_be, _signed_difference(most_would_be - most_was)),
     ]
 
 
-def _more(difference: int) -> str:
+def _signed_difference(difference: int) -> str:
     """Return a difference of two numbers."""
     sign = "+" if difference > 0 else "\u2212"
     return f"{sign}{abs(difference):,}" if difference else SAME

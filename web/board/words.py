@@ -95,7 +95,7 @@ def offset(moment: datetime) -> str:
 def when(moment: datetime, zone: str, now: datetime) -> str:
     """Return a moment in a zone, with what tells the zone; the year and the day only where they are needed."""
     there = time_words.local(moment, zone)
-    return f"{_day(there.date(), _today(now, zone))}{time_words.clock(there)} {offset(there)}"
+    return f"{_relative_day(there.date(), _today(now, zone))}{time_words.clock(there)} {offset(there)}"
 
 
 @lru_cache(maxsize=100)
@@ -109,7 +109,7 @@ def day(moment: date, today: date) -> str:
     return f"{moment:%a} {moment.day} {moment:%b}" + (f" {moment.year}" if moment.year != today.year else "")
 
 
-def _day(there: date, today: date) -> str:
+def _relative_day(there: date, today: date) -> str:
     match (there - today).days:
         case 0:
             return "today "
@@ -139,7 +139,7 @@ def milliseconds(number: int | None) -> str:
     return span(None if number is None else timedelta(milliseconds=number))
 
 
-def counted(number: int, noun: str, plural: str | None = None) -> str:
+def count_noun(number: int, noun: str, plural: str | None = None) -> str:
     """Return a number with its noun: `1 run`, `1,204 runs`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 

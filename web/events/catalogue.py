@@ -52,7 +52,7 @@ def event_schema(address: str) -> Json:
 def definitions(reference: str) -> Json:
     """Return the schema of each kind of event by its stored name, and of the values in them by the names of their classes."""
     _, components = msgspec.json.schema_components(
-        [*STORED_NAMES.values(), Event], ref_template=reference, schema_hook=_anything
+        [*STORED_NAMES.values(), Event], ref_template=reference, schema_hook=_any_json_schema
     )
     for schema in components.values():
         _leave_out_discriminators(schema)  # they are OpenAPI's, and AsyncAPI has others
@@ -68,7 +68,7 @@ def asyncapi(address: str) -> Json:
     """Return the AsyncAPI document of the feeds. `address` is that at which clients reach the API."""
     scheme, _, rest = address.partition("://")
     host, slash, path = rest.partition("/")
-    messages = {name: _message(name) for name in STORED_NAMES}
+    messages = {name: _event_message(name) for name in STORED_NAMES}
     feeds = {
         "companyEvents": (
             "/api/companies/{companyId}/events",
@@ -124,12 +124,12 @@ def asyncapi(address: str) -> Json:
     }
 
 
-def _anything(_kind: type) -> Json:
+def _any_json_schema(_kind: type) -> Json:
     """Return the schema of JSON that a client has sent: of whatever shape."""
     return {"description": "Any JSON."}
 
 
-def _message(name: str) -> Json:
+def _event_message(name: str) -> Json:
     reference = "#/components/schemas/{}"
     own = {"kind": {"const": name}, "data": {"$ref": reference.format(name)}}
     return {

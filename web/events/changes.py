@@ -76,7 +76,7 @@ class Changes(Controller):
         Addresses and secrets are not shown.
         """
         history = backend.authorize(caller, change_history.of_routine, routine_id)
-        return _answer(backend, paging, routine_id, history)
+        return _answer_history(backend, paging, routine_id, history)
 
     @get(
         "/routine-triggers/{trigger_id:str}/changes",
@@ -94,25 +94,25 @@ class Changes(Controller):
     ) -> Response[list[FieldChange]]:
         """Returns what was changed of the trigger, as `listRoutineChanges` does for a routine; also when it is deleted."""
         history = backend.authorize(caller, change_history.of_trigger, trigger_id)
-        return _answer(backend, paging, trigger_id, history)
+        return _answer_history(backend, paging, trigger_id, history)
 
 
-def _answer(backend: Backend, paging: Paging, id_: UUID, history: Sequence[Recorded]) -> Response[Any]:
+def _answer_history(backend: Backend, paging: Paging, id_: UUID, history: Sequence[Recorded]) -> Response[Any]:
     list_name, limit = f"changes of {id_}", parse_whole_number(paging.limit, "limit", USUAL, 1, MOST)
     before = place_of(paging.cursor, list_name, int)
-    part = _page(
+    part = _page_of_changes(
         [change for change in changes_of(history) if before is None or change.recorded.version < before],
         limit,
         backend.limits.max_page_bytes,
     )
-    rows = described(backend, part)
+    rows = describe_changes(backend, part)
     headers = next_page_headers_from(paging, cursor_of(list_name, part.last)) if part.more else {}
     if wanted_type(paging.request.headers.get("accept", ""), (JSON, CSV)) == CSV:
-        return Response(_table(rows), media_type=f"{CSV}; charset=utf-8; header=present", headers=headers)
+        return Response(_csv_table(rows), media_type=f"{CSV}; charset=utf-8; header=present", headers=headers)
     return Response(rows, headers=headers)
 
 
-def _page(changes: Sequence[Change], limit: int, max_bytes: int) -> Part[Change]:
+def _page_of_changes(changes: Sequence[Change], limit: int, max_bytes: int) -> Part[Change]:
     """Return the changes of the newest events: of at most `limit`, and as fit into a page, but at least those of one."""
     by_event = [list(group) for _, group in groupby(reversed(changes), key=lambda change: change.recorded.version)]
     shown: list[Change] = []
@@ -125,7 +125,7 @@ def _page(changes: Sequence[Change], limit: int, max_bytes: int) -> Part[Change]
     return Part(shown)
 
 
-def described(backend: Backend, changes: Sequence[Change]) -> list[FieldChange]:
+def describe_changes(backend: Backend, changes: Sequence[Change]) -> list[FieldChange]:
     """Return changes as clients read them, with who made each and why, in words."""
     events = {change.recorded.version: change.recorded for change in changes}
     where = {version: belonging.belonging_of(recorded) for version, recorded in events.items()}
@@ -151,15 +151,15 @@ def described(backend: Backend, changes: Sequence[Change]) -> list[FieldChange]:
     ]
 
 
-def _table(rows: Sequence[FieldChange]) -> bytes:
+def _csv_table(rows: Sequence[FieldChange]) -> bytes:
     """Return rows as CSV (RFC 4180). A value that is no text is written as JSON."""
     table = io.StringIO()
     writer = csv.writer(table)
     writer.writerow(FieldChange.__struct_encode_fields__)
-    writer.writerows([_cell(getattr(row, name)) for name in FieldChange.__struct_fields__] for row in rows)
+    writer.writerows([_csv_cell(getattr(row, name)) for name in FieldChange.__struct_fields__] for row in rows)
     return table.getvalue().encode()
 
 
-def _cell(value: object) -> str:
+def _csv_cell(value: object) -> str:
     text = "" if value is None else value if isinstance(value, str) else msgspec.json.encode(value).decode()
     return f"'{text}" if isinstance(value, str) and text.startswith(FORMULA) else text

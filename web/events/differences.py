@@ -13,7 +13,7 @@ from application.use_cases import change_history
 from domain.audit.changes import Difference, differences
 from domain.errors import InvalidField, NotFound
 from projections.responses import ResponseBody
-from web.events.changes import FieldChange, described
+from web.events.changes import FieldChange, describe_changes
 from web.http.backend import Backend
 from web.http.path_ids import RoutineId
 from web.http.routing import get
@@ -82,7 +82,7 @@ class Differences(Controller):
         and the events between that changed it. What was changed and changed back is no difference. `to` is now unless it
         is given. Whoever sees the revisions of the routine may read it. Addresses and secrets are not shown.
         """
-        begin, end = _position(backend, since, "from"), _position(backend, to, "to")
+        begin, end = _read_position(backend, since, "from"), _read_position(backend, to, "to")
         end = backend.executor.store.head() if end is None else end
         history = backend.authorize(caller, change_history.of_routine, routine_id)  # of the positions, or beyond them
         if begin is None:
@@ -91,19 +91,19 @@ class Differences(Controller):
             raise InvalidField("from must not be later than to", "from")
         if begin < history[0].position:
             raise NotFound(f"Routine not found: at position {begin} of the log it did not exist yet")
-        return _answer(backend, routine_id, (begin, end), differences(history, begin, end))
+        return _answer_differences(backend, routine_id, (begin, end), differences(history, begin, end))
 
 
-def _position(backend: Backend, text: str | None, name: str) -> int | None:
+def _read_position(backend: Backend, text: str | None, name: str) -> int | None:
     moment = past_answers.parse_moment(text, name)
     return None if moment is None else past_answers.position_of(backend, moment)
 
 
-def _answer(
+def _answer_differences(
     backend: Backend, routine_id: UUID, positions: tuple[int, int], differences: Sequence[Difference]
 ) -> RoutineDifferences:
-    changes = described(backend, [change for one in differences for change in one.changes])
-    causes = {change.position: _cause(change) for change in changes}
+    changes = describe_changes(backend, [change for one in differences for change in one.changes])
+    causes = {change.position: _cause_of_change(change) for change in changes}
     by_trigger: dict[UUID, list[Difference]] = {}
     for one in differences:
         if one.field.startswith(TRIGGERS):
@@ -112,26 +112,28 @@ def _answer(
         routine_id=routine_id,
         from_position=positions[0],
         to_position=positions[1],
-        routine=[_field(one, one.field) for one in differences if not one.field.startswith(TRIGGERS)],
-        triggers=[_trigger(id_, of_trigger) for id_, of_trigger in by_trigger.items()],
+        routine=[_field_difference(one, one.field) for one in differences if not one.field.startswith(TRIGGERS)],
+        triggers=[_trigger_difference(id_, of_trigger) for id_, of_trigger in by_trigger.items()],
         events=[causes[position] for position in sorted(causes)],
     )
 
 
-def _cause(change: FieldChange) -> Cause:
+def _cause_of_change(change: FieldChange) -> Cause:
     return Cause(**{name: getattr(change, name) for name in Cause.__struct_fields__})
 
 
-def _trigger(id_: UUID, differences: Sequence[Difference]) -> TriggerDifference:
+def _trigger_difference(id_: UUID, differences: Sequence[Difference]) -> TriggerDifference:
     kinds = [one for one in differences if one.field == f"{TRIGGERS}{id_}.kind"]  # every trigger has one
     change: Literal["added", "changed", "removed"] = "changed"
     for one in kinds:
         change = "added" if one.before is None else "removed" if one.after is None else "changed"
     return TriggerDifference(
-        id=id_, change=change, fields=[_field(one, one.field.removeprefix(f"{TRIGGERS}{id_}.")) for one in differences]
+        id=id_,
+        change=change,
+        fields=[_field_difference(one, one.field.removeprefix(f"{TRIGGERS}{id_}.")) for one in differences],
     )
 
 
-def _field(one: Difference, name: str) -> FieldDifference:
+def _field_difference(one: Difference, name: str) -> FieldDifference:
     positions = [change.recorded.position for change in one.changes]
     return FieldDifference(field=name, before=one.before, after=one.after, events=positions)

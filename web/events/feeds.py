@@ -42,7 +42,7 @@ class Feeds:
         def access() -> EventAccess:
             return self._backend.authorize(caller, may_read, *args, **kwargs)
 
-        return self._live(asked, access) if asked.is_live else self._page(asked, access())
+        return self._answer_live(asked, access) if asked.is_live else self._answer_page(asked, access())
 
     def watch(
         self, caller: Caller, watched: Filters, begins: int, may_read: MayRead[P], *args: P.args, **kwargs: P.kwargs
@@ -67,9 +67,9 @@ class Feeds:
                 raise NotFound("Event not found")
             (event,) = formats.describe(conn, [entry])
         media_type = formats.wanted_type(request.headers.get("accept", ""), formats.OF_EVENTS)
-        return Response(event) if media_type == JSON else self._encoded([event], media_type, {})
+        return Response(event) if media_type == JSON else self._encode_events([event], media_type, {})
 
-    def _page(self, asked: FeedRequest, access: EventAccess) -> Response[Any]:
+    def _answer_page(self, asked: FeedRequest, access: EventAccess) -> Response[Any]:
         place = asked.place(access)
         with self._backend.consistent_read(*feed.NAMED_BY) as conn:
             part = feed.page(
@@ -87,13 +87,13 @@ class Feeds:
         return (
             Response(events, headers=headers)
             if asked.media_type == JSON
-            else self._encoded(events, asked.media_type, headers)
+            else self._encode_events(events, asked.media_type, headers)
         )
 
-    def _encoded(self, events: list[Event], media_type: str, headers: dict[str, str]) -> Response[Any]:
+    def _encode_events(self, events: list[Event], media_type: str, headers: dict[str, str]) -> Response[Any]:
         return Response(formats.encode_page(events, media_type, self._address), media_type=media_type, headers=headers)
 
-    def _live(self, asked: FeedRequest, access: Callable[[], EventAccess]) -> Response[Any]:
+    def _answer_live(self, asked: FeedRequest, access: Callable[[], EventAccess]) -> Response[Any]:
         right = access()
         filters = asked.filters_of(right)
         begins = asked.filters.after if asked.resumed_after is None else asked.resumed_after
@@ -116,4 +116,4 @@ class Feeds:
     def _end(self) -> int:
         """Return the position at which the log ends now, once the index shows it."""
         with self._backend.consistent_read(*feed.MODELS) as conn:
-            return feed.reached(conn)
+            return feed.reached_position(conn)

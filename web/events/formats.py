@@ -71,10 +71,10 @@ def describe(conn: Connection, entries: Sequence[LogEntry]) -> list[Event]:
     )
     pairs = list(zip(entries, recorded, strict=True))
     names = feed.names_of(conn, set().union(*(sentences.named_in(one, entry.belonging) for entry, one in pairs)))
-    return [_described(entry, one, names) for entry, one in pairs]
+    return [_describe_event(entry, one, names) for entry, one in pairs]
 
 
-def _described(entry: LogEntry, recorded: Recorded, names: sentences.Names) -> Event:
+def _describe_event(entry: LogEntry, recorded: Recorded, names: sentences.Names) -> Event:
     where: Belonging = entry.belonging
     is_readable = not isinstance(recorded.event, Unreadable)
     return Event(
@@ -98,7 +98,7 @@ def _described(entry: LogEntry, recorded: Recorded, names: sentences.Names) -> E
 
 def data_of(event: Any) -> dict[str, Any]:
     """Return the fields of an event as the log keeps them, with addresses masked."""
-    data = msgspec.to_builtins(disclosure.masked(event))
+    data = msgspec.to_builtins(disclosure.mask_addresses(event))
     return {**data, "name": disclosure.MASK} if isinstance(event, NameClaimed) else dict(data)
 
 
@@ -160,17 +160,17 @@ def wanted_type(accept: str, offered: Sequence[str]) -> str:
 
     Among types that suit equally the one that the client names first is taken, and JSON for a range such as `*/*`.
     """
-    choices = [(_quality(part), -number, _type(part)) for number, part in enumerate(accept.split(","))]
+    choices = [(_quality_of(part), -number, _media_type_of(part)) for number, part in enumerate(accept.split(","))]
     suits: Callable[[str], bool] = lambda kind: kind in offered or kind.endswith("/*")  # noqa: E731
     best = max((choice for choice in choices if choice[0] > 0 and suits(choice[2])), default=(0.0, 0, JSON))[2]
     return best if best in offered else JSON
 
 
-def _type(part: str) -> str:
+def _media_type_of(part: str) -> str:
     return part.partition(";")[0].strip().lower()
 
 
-def _quality(part: str) -> float:
+def _quality_of(part: str) -> float:
     values: Iterable[str] = (word.strip()[2:] for word in part.split(";")[1:] if word.strip().startswith("q="))
     try:
         return float(next(iter(values), "1"))

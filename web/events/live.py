@@ -108,7 +108,7 @@ class Tail:
             if self._loop is None and isinstance(keys, DataKeys):
                 keys.on_erasure(self._forget_soon)
             self._frames.clear()
-            self._bytes, self.position = 0, await sync_to_thread(self._reached)
+            self._bytes, self.position = 0, await sync_to_thread(self._read_reached)
             self._loop = asyncio.get_running_loop()
             self._stop = threading.Event()
             arguments = (self._loop, self._stop, self.position)
@@ -121,7 +121,7 @@ class Tail:
             return
         self.is_over = True
         self._stop.set()
-        self._wake()
+        self._wake_readers()
 
     def has(self, position: int) -> bool:
         """Return whether everything after a position is in memory."""
@@ -143,9 +143,9 @@ class Tail:
         except TimeoutError:
             return
 
-    def _reached(self) -> int:
+    def _read_reached(self) -> int:
         with self._backend.pool.connection() as conn:
-            return feed.reached(conn)
+            return feed.reached_position(conn)
 
     def _follow(self, loop: asyncio.AbstractEventLoop, stop: threading.Event, position: int) -> None:
         keys = self._backend.executor.store.keys
@@ -153,7 +153,7 @@ class Tail:
             try:
                 if isinstance(keys, DataKeys):
                     keys.refresh()  # also when nothing happens: what is kept must not outlive an erasure
-                while not stop.is_set() and (frames := self._following(position)):
+                while not stop.is_set() and (frames := self._read_following(position)):
                     position = frames[-1].entry.position
                     loop.call_soon_threadsafe(self._add, frames, stop)
             except AWAY as error:
@@ -162,9 +162,9 @@ class Tail:
             except RuntimeError:  # the loop is closed
                 return
 
-    def _following(self, position: int) -> list[Frame]:
+    def _read_following(self, position: int) -> list[Frame]:
         with self._backend.pool.connection() as conn:
-            if feed.reached(conn) <= position:
+            if feed.reached_position(conn) <= position:
                 return []
             part = feed.page(conn, Filters(after=position), order="asc", limit=BATCH)
             return frames_of(conn, part)
@@ -177,7 +177,7 @@ class Tail:
         while len(self._frames) > KEPT_EVENTS or (self._bytes > KEPT_BYTES and len(self._frames) > 1):
             self._bytes -= len(self._frames.popleft().data)
         self.position = frames[-1].entry.position
-        self._wake()
+        self._wake_readers()
 
     def _forget_soon(self) -> None:
         """Forget the events in memory, since one of them may have been erased; readers get them from the log again."""
@@ -188,7 +188,7 @@ class Tail:
         self._frames.clear()
         self._bytes = 0
 
-    def _wake(self) -> None:
+    def _wake_readers(self) -> None:
         news, self._news = self._news, asyncio.Event()
         news.set()
 
@@ -216,7 +216,7 @@ class Reader:
     ) -> None:
         self._tail, self._backend, self._filters, self._position, self._renew = tail, backend, filters, position, renew
         self._is_rare = True  # what it reads, as far as is known: it is found at once, wherever it is in the log
-        self._take(access)
+        self._take_access(access)
 
     async def begin(self) -> bytes:
         """Begin to read, and return what is sent first."""
@@ -252,42 +252,44 @@ class Reader:
             has_changed = frame.entry.stream_id in self._access.rests_on
             if has_changed or size > CHUNK_BYTES:
                 break
-        return self._shown(frames), has_changed
+        return self._encode_frames(frames), has_changed
 
-    def _shown(self, frames: Sequence[Frame]) -> bytes:
+    def _encode_frames(self, frames: Sequence[Frame]) -> bytes:
         return b"".join(frame.data for frame in frames)
 
     def _read_page(self, position: int) -> bytes:
         """Return the next chunk from the log; nothing at its end, or if its next part has nothing for the reader."""
         with self._backend.pool.connection() as conn:
-            part, end = self._search(conn, position, BATCH)
+            part, end = self._search_events(conn, position, BATCH)
             frames = frames_of(conn, part)
         self._position = frames[-1].entry.position if part.more else end
-        return self._shown(frames)
+        return self._encode_frames(frames)
 
-    def _search(self, conn: Connection, position: int, limit: int) -> tuple[Part[LogEntry], int]:
+    def _search_events(self, conn: Connection, position: int, limit: int) -> tuple[Part[LogEntry], int]:
         """Return the next events after a position, and up to where they were looked for: mostly the end of the log."""
-        end = max(feed.reached(conn), position)
+        end = max(feed.reached_position(conn), position)
         if self._is_rare:
             try:
-                return self._page(conn, position, end, limit, SEARCH_S), end
+                return self._page_between(conn, position, end, limit, SEARCH_S), end
             except RuleViolation:
                 self._is_rare = False
         end = min(end, position + PART)
-        return self._page(conn, position, end, limit, None), end
+        return self._page_between(conn, position, end, limit, None), end
 
-    def _page(self, conn: Connection, position: int, end: int, limit: int, limit_s: float | None) -> Part[LogEntry]:
+    def _page_between(
+        self, conn: Connection, position: int, end: int, limit: int, limit_s: float | None
+    ) -> Part[LogEntry]:
         filters = replace(self._filters, after=position, before=end + 1)
         return feed.page(conn, filters, order="asc", limit=limit, max_bytes=CHUNK_BYTES, limit_s=limit_s)
 
     def _may_still_read(self) -> bool:
         try:
-            self._take(self._renew())
+            self._take_access(self._renew())
         except DomainError:
             return False
         return True
 
-    def _take(self, access: EventAccess) -> None:
+    def _take_access(self, access: EventAccess) -> None:
         self._access = access
         self._ends_at = inf if access.ends_in_s is None else time.monotonic() + access.ends_in_s
 
@@ -299,13 +301,13 @@ class Reader:
 class Watcher(Reader):
     """Somebody who is told that something has changed, and up to which position they know it, but not what it is."""
 
-    def _shown(self, frames: Sequence[Frame]) -> bytes:
+    def _encode_frames(self, frames: Sequence[Frame]) -> bytes:
         return CHANGED % self._position if frames else b""
 
     def _read_page(self, position: int) -> bytes:
         """Return whether something has changed up to the end of the log, or of its next part, however much it is."""
         with self._backend.pool.connection() as conn:
-            part, self._position = self._search(conn, position, 1)
+            part, self._position = self._search_events(conn, position, 1)
         return CHANGED % self._position if len(part) else b""
 
 
@@ -313,10 +315,10 @@ class LiveFeed(StreamedAnswer):
     """The answer that goes on for as long as its reader reads, and may read."""
 
     def __init__(self, tail: Tail, reader: Reader) -> None:
-        super().__init__(_chunks(tail, reader), HEADERS)
+        super().__init__(_stream_chunks(tail, reader), HEADERS)
 
 
-async def _chunks(tail: Tail, reader: Reader) -> AsyncGenerator[bytes, None]:
+async def _stream_chunks(tail: Tail, reader: Reader) -> AsyncGenerator[bytes, None]:
     tail.admit()
     try:
         chunk: bytes | None = await reader.begin()

@@ -73,17 +73,17 @@ async def feed_request(  # noqa: PLR0913, PLR0917 the filters
 ) -> FeedRequest:
     """Return what a request asks of a feed. It is a dependency. Raise Invalid."""
     filters = Filters(
-        kinds=_kinds(kind),
+        kinds=_parse_kinds(kind),
         stream_id=uuid_or_none(stream, "streamId"),
-        actor=_actor(actor),
+        actor=_parse_actor(actor),
         routine_id=uuid_or_none(routine, "routineId"),
         trigger_id=uuid_or_none(trigger, "triggerId"),
         run_id=uuid_or_none(run, "runId"),
         issue_id=uuid_or_none(issue, "issueId"),
         since=moment_of(since, "from"),
         until=_whole_millisecond(moment_of(to, "to")),
-        after=_position(after, "after"),
-        before=_position(before, "before"),
+        after=_parse_position(after, "after"),
+        before=_parse_position(before, "before"),
     )
     if order is not None and order not in ORDERS:
         raise invalid("order must be newest or oldest", "order")
@@ -105,11 +105,11 @@ async def feed_request(  # noqa: PLR0913, PLR0917 the filters
         paging=Paging(request, cursor, limit),
         limit=parse_whole_number(limit, "limit", USUAL, 1, MOST),
         media_type=media_type,
-        resumed_after=_position(request.headers.get("last-event-id"), "Last-Event-ID"),
+        resumed_after=_parse_position(request.headers.get("last-event-id"), "Last-Event-ID"),
     )
 
 
-def _kinds(text: str | None) -> tuple[str, ...]:
+def _parse_kinds(text: str | None) -> tuple[str, ...]:
     """Return the stored names that a text names, joined by commas; `run.*` are all that begin with `run.`."""
     words = [word.strip() for word in (text or "").split(",") if word.strip()]
     kinds: set[str] = set()
@@ -121,7 +121,7 @@ def _kinds(text: str | None) -> tuple[str, ...]:
     return tuple(sorted(kinds))
 
 
-def _actor(text: str | None) -> str | None:
+def _parse_actor(text: str | None) -> str | None:
     if not text:
         return None
     if not ACTOR.fullmatch(text):
@@ -135,7 +135,7 @@ def _whole_millisecond(moment: datetime | None) -> datetime | None:
     return moment + timedelta(microseconds=999) if moment is not None and is_whole else moment
 
 
-def _position(text: str | None, name: str) -> int | None:
+def _parse_position(text: str | None, name: str) -> int | None:
     return None if text is None else parse_whole_number(text, name, 0, 0, MOST_NUMBER)
 
 

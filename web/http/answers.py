@@ -29,7 +29,7 @@ class Answer(Response[T]):
             return super().to_asgi_response(app, request, **more)
         content: Any = self.content
         body = content if isinstance(content, bytes) else ENCODER.encode(content)
-        return _sent(int(status), {**(more.get("headers") or {}), **self.headers}, body)
+        return _send_whole(int(status), {**(more.get("headers") or {}), **self.headers}, body)
 
     def _is_special(self, more: dict[str, Any]) -> bool:
         """Return whether an answer is more than JSON and headers."""
@@ -43,7 +43,7 @@ class Answer(Response[T]):
         )
 
 
-def _sent(status: int, headers: dict[str, str], body: bytes) -> ASGIApp:
+def _send_whole(status: int, headers: dict[str, str], body: bytes) -> ASGIApp:
     encoded = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
 
     async def respond(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 the names of the protocol

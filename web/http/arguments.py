@@ -24,11 +24,11 @@ Extract = Callable[[dict[str, Any], Any], Any]
 def work_out(model: Any, signature: Any) -> Any:
     """Return the model of a handler's arguments with the short ways in it. `signature` is the handler's."""
     dependencies = [one for batch in model.dependency_batches for one in batch]
-    _shorten(signature)
+    _shorten_signature(signature)
     for one in dependencies:
-        _shorten(one.provide.signature_model)
+        _shorten_signature(one.provide.signature_model)
     if dependencies and not any(map(_is_special, dependencies)):
-        model.extractors = [*model.extractors, _provided(dependencies)]
+        model.extractors = [*model.extractors, _make_provider(dependencies)]
         model.dependency_batches = []
     return model
 
@@ -44,7 +44,7 @@ def _is_special(dependency: Any) -> bool:
     )
 
 
-def _provided(dependencies: list[Any]) -> Extract:
+def _make_provider(dependencies: list[Any]) -> Extract:
     """Return what adds the dependencies to the arguments, one after the other: none of ours waits for anything."""
     provided = [(one.key, one.provide.dependency, one.provide.signature_model) for one in dependencies]
 
@@ -56,7 +56,7 @@ def _provided(dependencies: list[Any]) -> Extract:
     return provide_all
 
 
-def _shorten(signature: Any) -> None:
+def _shorten_signature(signature: Any) -> None:
     """Let the values of a signature pass as they are, except for ids, if there is nothing to convert in it."""
     fields: dict[str, FieldDefinition] = signature._fields
     names = tuple(fields)

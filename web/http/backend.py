@@ -139,13 +139,15 @@ class Backend:
 
         It holds no database connection while it waits, so that lagging reads cannot starve writes. Raise Lagging.
         """
-        target, behind = self._gap(models, position, in_other_tables=in_other_tables)
-        behind = behind and self._await(
+        target, behind = self._read_gap(models, position, in_other_tables=in_other_tables)
+        behind = behind and self._await_models(
             models, target, min(MOMENT_S, self._patience_s), in_other_tables=in_other_tables
         )
         if behind and self._patience_s > MOMENT_S and self._begin_long_wait(tenant := TENANT.get()):
             try:
-                behind = self._await(models, target, self._patience_s - MOMENT_S, in_other_tables=in_other_tables)
+                behind = self._await_models(
+                    models, target, self._patience_s - MOMENT_S, in_other_tables=in_other_tables
+                )
             finally:
                 self._end_long_wait(tenant)
         if behind:
@@ -165,16 +167,16 @@ class Backend:
             if not self._long_waits[tenant]:
                 del self._long_waits[tenant]
 
-    def _await(self, models: tuple[str, ...], target: int, timeout_s: float, *, in_other_tables: bool) -> int:
+    def _await_models(self, models: tuple[str, ...], target: int, timeout_s: float, *, in_other_tables: bool) -> int:
         """Return how many events are still missing when the time is up, or 0 as soon as none is. Raise Gone."""
 
         def events_behind() -> int:
             check_presence()
-            return self._gap(models, target, in_other_tables=in_other_tables)[1]
+            return self._read_gap(models, target, in_other_tables=in_other_tables)[1]
 
         return positions.poll_until(events_behind, timeout_s)
 
-    def _gap(
+    def _read_gap(
         self, models: tuple[str, ...], target: int | None = None, *, in_other_tables: bool = True
     ) -> tuple[int, int]:
         with self.pool.connection() as conn:

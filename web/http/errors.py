@@ -121,7 +121,7 @@ def note_refusal(scope: Any, error: BaseException, status: int, message: str) ->
     if status in OF_OWN_TEXT:
         why: str | None = message
     elif isinstance(error, Invalid):
-        why = ", ".join(_fields(error)) or None
+        why = ", ".join(_wrong_fields(error)) or None
     else:
         why = error.field if isinstance(error, InvalidField) and FIELD.fullmatch(error.field) else None
     refusal = RefusalNote(operation_of(scope), type(error).__name__, why)
@@ -140,7 +140,7 @@ def operation_of(scope: Any) -> str:
     return operation_id if isinstance(operation_id, str) else OTHER
 
 
-def _fields(error: Invalid) -> list[str]:
+def _wrong_fields(error: Invalid) -> list[str]:
     """Return the paths of the first fields that are wrong. Names that a client has chosen may not be ours to log."""
     paths = [[str(step) for step in issue["path"]] for issue in error.issues[:MOST_FIELDS]]
     return [".".join(step if step.isdigit() or FIELD.fullmatch(step) else "?" for step in path) for path in paths]
@@ -195,9 +195,9 @@ def describe_error(error: Exception) -> tuple[int, str, Any]:
             path = [int(part) if part.isdigit() else part for part in error.field.split(".")]
             return 422, error.message, [{"code": "custom", "message": error.message, "path": path}]
         case DomainError():
-            return _status(error), error.message, error.details
+            return _status_of(error), error.message, error.details
         case Invalid():
-            return 400, _headline(error), error.issues
+            return 400, _headline_of(error), error.issues
         case Lagging(recorded=None):
             return 503, "A read model is behind the log; try again", {"readModels": list(error.names)}
         case Lagging():
@@ -212,7 +212,7 @@ def describe_error(error: Exception) -> tuple[int, str, Any]:
         case TooMany():
             return 429, str(error), None
         case Overloaded():
-            return _status(error), str(error), None
+            return _status_of(error), str(error), None
         case VaultClosed():
             log.error("vault_closed", why=str(error))
             return 503, "The secrets cannot be opened now: the operator has to put the key file right", None
@@ -228,13 +228,13 @@ def describe_error(error: Exception) -> tuple[int, str, Any]:
         case NotRecorded():
             reason = next((f": {text}" for kind, text in REASONS.items() if isinstance(error.__cause__, kind)), "")
             return 503, f"The database has refused the change{reason}. Nothing was recorded; try again", None
-        case _ if (status := _status(error)) == HTTPStatus.SERVICE_UNAVAILABLE:
+        case _ if (status := _status_of(error)) == HTTPStatus.SERVICE_UNAVAILABLE:
             return status, "The database cannot be reached or is busy; try again", None
         case _:
             return 500, "Internal server error", None
 
 
-def _headline(error: Invalid) -> str:
+def _headline_of(error: Invalid) -> str:
     """Return the message of a lone issue that needs no path (contract 7.5, `limit must be ...`), else a general one."""
     only = error.issues[0] if len(error.issues) == 1 else {}
     says_all = only.get("code") == UNKNOWN or (only.get("code") == "custom" and len(only["path"]) <= 1)
@@ -246,7 +246,7 @@ def _may_be_recorded(error: Exception) -> bool:
     return isinstance(error, OutcomeUnknown) or (isinstance(error, Lagging) and error.recorded is not None)
 
 
-def _status(error: Exception) -> int:
+def _status_of(error: Exception) -> int:
     return next((code for kind, code in STATUS_OF.items() if isinstance(error, kind)), 500)
 
 

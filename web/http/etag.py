@@ -49,7 +49,7 @@ def add_conditional_reads(app: ASGIApp) -> ASGIApp:
             if held_start is not None:
                 start, held_start = held_start, None
                 if not message.get("more_body", False):
-                    start, message = await _tagged(start, message, list(scope["headers"]))
+                    start, message = await _tag_answer(start, message, list(scope["headers"]))
                 await send(start)
             if bodiless and message["type"] == "http.response.body":
                 message = {**message, "body": b""}
@@ -65,14 +65,14 @@ def _is_json(start: Any) -> bool:
     return bool(start["status"] == HTTPStatus.OK and JSON.match(kind))
 
 
-async def _tagged(start: Any, body: Any, request_headers: Headers) -> tuple[Any, Any]:
+async def _tag_answer(start: Any, body: Any, request_headers: Headers) -> tuple[Any, Any]:
     """Return the answer with its ETag, as 304 without a body if the client already has it."""
     headers: Headers = [*start["headers"], CACHE_CONTROL]
     if (tag := dict(headers).get(b"etag")) is None:
         content = body["body"]
         tag = tag_of(content) if len(content) <= LIGHT_BYTES else await asyncio.to_thread(tag_of, content)
         headers.append((b"etag", tag))
-    if not _has(tag, (value for name, value in request_headers if name.lower() == b"if-none-match")):
+    if not _names_tag(tag, (value for name, value in request_headers if name.lower() == b"if-none-match")):
         return {**start, "headers": headers}, body
     bodiless_headers = [header for header in headers if header[0].lower() not in OF_THE_BODY]
     return {**start, "status": HTTPStatus.NOT_MODIFIED, "headers": bodiless_headers}, {**body, "body": b""}
@@ -83,6 +83,6 @@ def tag_of(body: bytes) -> bytes:
     return b'"%s"' % hashlib.sha256(body).hexdigest()[:32].encode()
 
 
-def _has(tag: bytes, tag_lists: Iterable[bytes]) -> bool:
+def _names_tag(tag: bytes, tag_lists: Iterable[bytes]) -> bool:
     """Return whether one of the lists of tags contains this tag or is `*`."""
     return any(value.strip() == b"*" or tag in TAG.findall(value) for value in tag_lists)

@@ -41,7 +41,7 @@ class FairQueue(Generic[T]):
     def begin(self, tenant: str) -> bool:
         """Return whether something of the tenant may be under way at once, since nothing waits. Then it must `end`."""
         self._note_presence(tenant)
-        if self._waiting or self._running[tenant] >= self._most():
+        if self._waiting or self._running[tenant] >= self._max_under_way():
             return False
         self._running[tenant] += 1
         return True
@@ -55,7 +55,7 @@ class FairQueue(Generic[T]):
         """Return the next item that may be under way now, and its tenant, who must `end` it; None if there is none."""
         if not self._waiting:
             return None
-        most = self._most()
+        most = self._max_under_way()
         for tenant, items in self._waiting.items():
             if self._running[tenant] < most:
                 item = next(iter(items))
@@ -83,7 +83,7 @@ class FairQueue(Generic[T]):
         self._present[tenant] = self._clock()
         self._present.move_to_end(tenant)
 
-    def _most(self) -> int:
+    def _max_under_way(self) -> int:
         """Return how much of one tenant may be under way now."""
         before = self._clock() - PRESENT_S
         while self._present and next(iter(self._present.values())) < before:

@@ -89,7 +89,7 @@ def guard(
     limits = backend.limits
     held_bodies = HeldBodies(limits.max_held_body_bytes, limits.max_held_body_bytes_per_sender)
     least = min(json_body.SMALL, limits.max_body_bytes, limits.max_webhook_bytes)
-    small = Bounds(most=least, unknown=least, check=_nobody)
+    small = Bounds(most=least, unknown=least, check=_refuse_holder)
 
     async def handle(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
@@ -103,9 +103,9 @@ def guard(
                 bounds = (
                     small
                     if _is_small(scope, least)
-                    else _bounds(scope, webhook, api, backend, large, webhook_refusals.rate_limiter)
+                    else _bounds_of(scope, webhook, api, backend, large, webhook_refusals.rate_limiter)
                 )
-                body = await _body(scope, receive, bounds, share)
+                body = await _read_body(scope, receive, bounds, share)
                 with Watched(receive, _with_headers(send)) as client:
                     await _check_body(scope, body, share, webhook, api)
                     scope.setdefault("state", {})[BODY] = body
@@ -116,7 +116,7 @@ def guard(
                 note_refusal(scope, refused.__cause__ or refused, refused.status, refused.message)
                 if webhook is not None and refused.status != HTTPStatus.NOT_FOUND:
                     unproven = _without_body(scope) if refused.status == HTTPStatus.UNAUTHORIZED else None
-                    details = (_sender(scope), refused.status, refused.message, unproven)
+                    details = (_sender_of(scope), refused.status, refused.message, unproven)
                     await sync_to_thread(webhook_refusals.keep, webhook[1], *details)
                 answer = refusals[api](refused.status, refused.message, refused.headers)
                 await answer(scope, receive, _with_headers(send))
@@ -124,7 +124,7 @@ def guard(
     return handle
 
 
-def _nobody() -> Holder:
+def _refuse_holder() -> Holder:
     raise AssertionError("A body that anybody may send is not checked.")
 
 
@@ -166,7 +166,7 @@ def _is_nowhere(scope: Any) -> bool:
     return len(scope.get("raw_path") or b"") > MAX_PATH_BYTES or "\x00" in path or "\ufffd" in path
 
 
-def _bounds(  # noqa: PLR0913, PLR0917 what the bounds depend on
+def _bounds_of(  # noqa: PLR0913, PLR0917 what the bounds depend on
     scope: Any,
     webhook: re.Match[str] | None,
     api: ApiName,
@@ -181,26 +181,28 @@ def _bounds(  # noqa: PLR0913, PLR0917 what the bounds depend on
             most=limits.max_webhook_bytes,
             unknown=min(limits.max_webhook_bytes, json_body.SMALL),
             check=lambda: _receiver_or_refusal(scope, public_id, backend, rate_limiter),
-            is_gzip=_encoding(scope) in gzip_body.NAMES,
+            is_gzip=_content_encoding(scope) in gzip_body.NAMES,
         )
-    slow = _header(scope, b"content-type", "").startswith(URL_ENCODED)  # parsing it takes far longer than sending it
+    slow = _header_value(scope, b"content-type", "").startswith(
+        URL_ENCODED
+    )  # parsing it takes far longer than sending it
     takes_large = not slow and large.are_taken(scope["method"], scope["path"])
     most = max(limits.max_body_bytes, limits.max_large_body_bytes) if takes_large else limits.max_body_bytes
 
     def check() -> Holder:
-        caller = Caller(token=bearer_token_of(_values(scope, b"authorization")), by_jetty=api == "jetty")
-        backend.authorize(caller, _known)
+        caller = Caller(token=bearer_token_of(_header_values(scope, b"authorization")), by_jetty=api == "jetty")
+        backend.authorize(caller, _accept_known)
         company_id = company_of(scope, backend)
         return Holder(address_of(scope)) if company_id is None else Holder(str(company_id), is_known=True)
 
     return Bounds(most=most, unknown=min(most, json_body.SMALL), check=check)
 
 
-def _known(_work: UnitOfWork, _principal: Principal) -> None:
+def _accept_known(_work: UnitOfWork, _principal: Principal) -> None:
     """Do nothing: `authorize` has already checked that the key is valid."""
 
 
-def _receiver(work: UnitOfWork, public_id: str, scope: Any) -> Holder:
+def _find_receiver(work: UnitOfWork, public_id: str, scope: Any) -> Holder:
     """
     Return the holder for calls of a company's webhooks, apart from requests with its keys.
 
@@ -214,9 +216,9 @@ def _receiver(work: UnitOfWork, public_id: str, scope: Any) -> Holder:
 def _receiver_or_refusal(scope: Any, public_id: str, backend: Backend, rate_limiter: WebhookRateLimiter) -> Holder:
     """Return the holder for calls of a webhook. A refusal counts for its sender, as one by the route does."""
     try:
-        return backend.executor.query(lambda work: _receiver(work, public_id, scope))
+        return backend.executor.query(lambda work: _find_receiver(work, public_id, scope))
     except (NotFound, Unauthenticated):
-        rate_limiter.count_refusal(_sender(scope))
+        rate_limiter.count_refusal(_sender_of(scope))
         raise
 
 
@@ -225,7 +227,7 @@ def _without_body(scope: Any) -> WebhookRequest:
     return WebhookRequest(headers=tuple(headers), body=b"")
 
 
-def _sender(scope: Any) -> str:
+def _sender_of(scope: Any) -> str:
     return network_of(scope["client"][0]) if scope.get("client") else ""
 
 
@@ -235,7 +237,7 @@ async def _check_body(scope: Any, body: bytes, share: Share, webhook: re.Match[s
     raw = webhook is not None or api != "paperclip"  # checked by the route, after the credential and the path
     _check_type(scope, raw=raw, encodings=IDENTITY if webhook is None else IDENTITY | gzip_body.NAMES)
     if len(body) > json_body.SMALL:
-        _grow(share, json_body.weight(body))
+        _grow_share(share, json_body.weight(body))
     if not raw:
         try:
             value = await json_body.aside(len(body), json_body.read, body)
@@ -245,27 +247,27 @@ async def _check_body(scope: Any, body: bytes, share: Share, webhook: re.Match[s
 
 
 def _check_type(scope: Any, *, raw: bool, encodings: AbstractSet[str]) -> None:
-    kinds = _values(scope, b"content-type") or ["application/json"]
+    kinds = _header_values(scope, b"content-type") or ["application/json"]
     if not raw and not json_body.is_announced(", ".join(kinds)):
         raise Refused(415, "Content-Type must be application/json in UTF-8")
-    if _encoding(scope) not in encodings:
+    if _content_encoding(scope) not in encodings:
         raise Refused(415, "Content-Encoding is not supported")
 
 
-def _encoding(scope: Any) -> str:
-    return ", ".join(_values(scope, b"content-encoding")).lower()
+def _content_encoding(scope: Any) -> str:
+    return ", ".join(_header_values(scope, b"content-encoding")).lower()
 
 
-def _values(scope: Any, name: bytes) -> Sequence[str]:
+def _header_values(scope: Any, name: bytes) -> Sequence[str]:
     return [value.decode("latin-1") for header, value in scope["headers"] if header.lower() == name]
 
 
-def _header(scope: Any, name: bytes, default: str) -> str:
+def _header_value(scope: Any, name: bytes, default: str) -> str:
     """Return the value of a header in lower case, of the last one if there are several."""
-    return next(reversed(_values(scope, name)), default).lower()
+    return next(reversed(_header_values(scope, name)), default).lower()
 
 
-async def _body(scope: Any, receive: Receive, bounds: Bounds, share: Share) -> bytes:
+async def _read_body(scope: Any, receive: Receive, bounds: Bounds, share: Share) -> bytes:
     """Read the body. Raise Refused as soon as it is too large or announced as such, and Gone if the client leaves."""
     announced = int(dict(scope["headers"]).get(b"content-length", b"0"))
     parts: list[bytes] = []
@@ -275,9 +277,9 @@ async def _body(scope: Any, receive: Receive, bounds: Bounds, share: Share) -> b
         if expected > bounds.most:
             raise Refused(413, f"The body must have at most {bounds.most} bytes")
         if not is_checked and expected > bounds.unknown:
-            share.holder, is_checked = await _pass(bounds.check), True
+            share.holder, is_checked = await _run_check(bounds.check), True
         if parts:
-            _grow(share, len(parts[-1]))
+            _grow_share(share, len(parts[-1]))
         if not more:
             body = b"".join(parts)
             break
@@ -289,12 +291,12 @@ async def _body(scope: Any, receive: Receive, bounds: Bounds, share: Share) -> b
         more = message.get("more_body", False)
     if bounds.is_gzip and (unpacked := min(gzip_body.announced_size(body), bounds.most)):
         if not is_checked and unpacked > bounds.unknown:
-            share.holder = await _pass(bounds.check)
-        _grow(share, unpacked)
+            share.holder = await _run_check(bounds.check)
+        _grow_share(share, unpacked)
     return body
 
 
-async def _pass(check: Callable[[], Holder]) -> Holder:
+async def _run_check(check: Callable[[], Holder]) -> Holder:
     """Return what the check returns. Raise Refused for any exception that it raises."""
     try:
         return await sync_to_thread(check)
@@ -305,7 +307,7 @@ async def _pass(check: Callable[[], Holder]) -> Holder:
         raise Refused(status, message, headers_of(status, error)) from error
 
 
-def _grow(share: Share, size: int) -> None:
+def _grow_share(share: Share, size: int) -> None:
     try:
         share.grow(size)
     except NoRoom as full:

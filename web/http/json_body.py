@@ -66,24 +66,24 @@ async def aside(size: int, read: Callable[P, R], *args: P.args, **kwargs: P.kwar
 
 def weight(body: bytes) -> int:
     """Return how many bytes of memory the values of a body may take, besides its texts."""
-    return VALUE_BYTES * min(_marks(body), MAX_VALUES)
+    return VALUE_BYTES * min(_count_marks(body), MAX_VALUES)
 
 
 def read(body: bytes) -> object:
     """Return the value of a body. Raise Unsound."""
     _check_count(body)
     try:
-        value = _decoded(body.removeprefix(BYTE_ORDER_MARK))
+        value = _decode_text(body.removeprefix(BYTE_ORDER_MARK))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
         raise Malformed from None
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH or len(body) > MAX_VALUES:
         _check_size(value)
-    if b"\\u0000" in body and (where := _nul(value, "")) is not None:
+    if b"\\u0000" in body and (where := _find_nul(value, "")) is not None:
         raise Unsound(f"The character U+0000 is not allowed{where}")
     return value
 
 
-def _decoded(body: bytes) -> object:
+def _decode_text(body: bytes) -> object:
     try:
         return msgspec.json.decode(body)
     except msgspec.DecodeError:
@@ -98,14 +98,14 @@ def _without_lone_surrogates(body: bytes) -> bytes:
     return LONE_SURROGATE.sub(rb"\\ufffd", plain, count=MOST_SURROGATES).replace(PLACEHOLDER, ESCAPED_BACKSLASH)
 
 
-def _marks(body: bytes) -> int:
+def _count_marks(body: bytes) -> int:
     """Return an upper bound on the number of values: each but the first follows a comma or the start of its parent."""
     return body.count(b",") + body.count(b"[") + body.count(b"{")
 
 
 def _check_count(body: bytes) -> None:
     """Refuse far too many values before any is decoded, since decoding them blocks the whole process."""
-    if _marks(body) <= MAX_VALUES:
+    if _count_marks(body) <= MAX_VALUES:
         return
     plain = body.replace(rb"\\", b"").replace(rb"\"", b"")
     if plain.count(b'"') <= 4 * MAX_VALUES:  # at most a name and a text for each value
@@ -129,14 +129,14 @@ def _check_size(value: object) -> None:
         raise Unsound(f"The body is nested deeper than {MAX_DEPTH} levels")
 
 
-def _nul(value: object, path: str) -> str | None:
+def _find_nul(value: object, path: str) -> str | None:
     """Return where a text contains U+0000, as the end of an error message; None if none does."""
     if isinstance(value, str):
         return f" (in {path.lstrip('.')})" if "\x00" in value else None
     if isinstance(value, dict):
         if any("\x00" in key for key in value):
             return " (in a name)"
-        return next((w for key, item in value.items() if (w := _nul(item, f"{path}.{key}")) is not None), None)
+        return next((w for key, item in value.items() if (w := _find_nul(item, f"{path}.{key}")) is not None), None)
     if isinstance(value, list):
-        return next((w for i, item in enumerate(value) if (w := _nul(item, f"{path}.{i}")) is not None), None)
+        return next((w for i, item in enumerate(value) if (w := _find_nul(item, f"{path}.{i}")) is not None), None)
     return None

@@ -27,7 +27,7 @@ async def must_know_query(request: ASGIConnection[Any, Any, Any, Any], handler: 
         return
     if handler.operation_id is None:
         return
-    names, known = set(request.query_params), _known(handler)
+    names, known = set(request.query_params), _known_parameters(handler)
     if handler.operation_id in LENIENT_QUERIES:
         names &= MEANT
     for name in request.query_params:
@@ -39,7 +39,7 @@ async def must_know_query(request: ASGIConnection[Any, Any, Any, Any], handler: 
 
 
 @cache
-def _known(handler: HTTPRouteHandler) -> frozenset[str]:
+def _known_parameters(handler: HTTPRouteHandler) -> frozenset[str]:
     """Return the names of the parameters of an operation and of what it depends on."""
     model = handler.create_kwargs_model(path_parameters={})
     return frozenset(parameter.field_alias for parameter in model.expected_query_params)

@@ -19,7 +19,7 @@ class LargeBodies:
         for route in (route for app in apps for route in app.routes if isinstance(route, HTTPRoute)):
             for method, (handler, _) in route.route_handler_map.items():
                 if takes_anything(shape_of(handler)):
-                    paths.setdefault(str(method), []).append(_pattern(route))
+                    paths.setdefault(str(method), []).append(_path_pattern(route))
         self._paths = {method: re.compile("|".join(patterns)) for method, patterns in paths.items()}
 
     def are_taken(self, method: str, path: str) -> bool:
@@ -42,7 +42,7 @@ def takes_anything(shape: Any) -> bool:
     return shape is object or any(map(takes_anything, get_args(shape)))
 
 
-def _pattern(route: HTTPRoute) -> str:
+def _path_pattern(route: HTTPRoute) -> str:
     """Return a pattern for the path of a route. It accepts repeated slashes, which routing treats as one."""
     parts = (re.escape(part) if isinstance(part, str) else "[^/]+" for part in route.path_components)
     return "".join(f"/+{part}" for part in parts) + "/*"

@@ -173,7 +173,7 @@ def read_page(  # noqa: PLR0913 the list, and the part of it
     beginning = {"before" if newest_first else "after": place_of(paging.cursor, list_, Position)}
     with backend.consistent_read(*models) as conn:
         part = read(conn, **beginning, max_bytes=backend.limits.max_page_bytes)
-    return make_page(paging, list_, part.of(disclosure.shown(list(part), addresses=addresses)))
+    return make_page(paging, list_, part.of(disclosure.mask_unless(list(part), addresses=addresses)))
 
 
 def next_page_headers(

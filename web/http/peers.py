@@ -40,7 +40,7 @@ class Peers:
         self._waiting: OrderedDict[Client, None] = OrderedDict()  # those that wait for their client, the longest first
         self._waiting_of: dict[str, OrderedDict[Client, None]] = {}
         self._line = RareLine("too_many_connections")
-        self._peer_of = lru_cache(cache_size)(self._name)
+        self._peer_of = lru_cache(cache_size)(self._name_peer)
 
     def admit(self, client: Client, address: str) -> bool:
         """Return whether there is room for a connection. If so, it now waits for its first request."""
@@ -81,7 +81,7 @@ class Peers:
             if not self._of[peer]:
                 del self._of[peer]
 
-    def _name(self, address: str) -> str:
+    def _name_peer(self, address: str) -> str:
         """Return the peer of an address; it is empty for those without a limit: trusted proxies, no address."""
         try:
             ip = ip_address(address)

@@ -56,7 +56,7 @@ def with_preconditions(app: ASGIApp, head: Callable[[], int], refusals: Mapping[
     """Return the application with If-Match; `head` returns the last position of the log."""
 
     async def handle(scope: Scope, receive: Receive, send: Send) -> None:
-        tags = _tags(scope)
+        tags = _required_tags(scope)
         # Nothing to compare: `*` holds for anything that exists, and the operation refuses what does not.
         if not tags or b"*" in tags:
             await app(scope, receive, send)
@@ -87,7 +87,7 @@ def is_conditional(method: str, path: str) -> bool:
     return method.upper() in METHODS or (method.upper() == "POST" and RESTORE.fullmatch(path) is not None)
 
 
-def _tags(scope: Scope) -> list[bytes]:
+def _required_tags(scope: Scope) -> list[bytes]:
     """Return the ETags that a request names; those of weak copies never match."""
     if scope["type"] != ScopeType.HTTP or not is_conditional(scope["method"], scope["path"]):
         return []

@@ -69,7 +69,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Admit the connection and wait for its first request, or close it if there are too many."""
-        super().connection_made(LingeringTransport(transport, self._linger))  # type: ignore[arg-type]
+        super().connection_made(LingeringTransport(transport, self._start_lingering))  # type: ignore[arg-type]
         if not self._peers.admit(self, self.client[0] if self.client else ""):
             self.hang_up()
             return
@@ -92,7 +92,7 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse what has arrived. Answer 400 or 431 and close the connection if it is invalid or too large."""
         if self.transport.lingers:
-            self._drop(len(data))
+            self._drop_bytes(len(data))
             return
         self._unset_keepalive_if_required()
         self._frame_bytes += len(data)
@@ -136,7 +136,7 @@ class Connection(HttpToolsProtocol):
         """Take a part of the body, which does not count as frame."""
         self._frame_bytes -= len(body)
         if self.cycle.response_complete:
-            self._drop(len(body))
+            self._drop_bytes(len(body))
             return
         self._body_bytes += len(body)
         super().on_body(body)
@@ -196,7 +196,7 @@ class Connection(HttpToolsProtocol):
             return False
         return bool(connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != CLOSE_WAIT)
 
-    def _linger(self) -> bool:
+    def _start_lingering(self) -> bool:
         """Return whether the client may still be sending a request. If so, that is dropped until it is over."""
         if self._in_head and not self._frame_bytes:
             return False
@@ -206,7 +206,7 @@ class Connection(HttpToolsProtocol):
         self.flow.resume_reading()
         return True
 
-    def _drop(self, size: int) -> None:
+    def _drop_bytes(self, size: int) -> None:
         self._body_bytes += size
         self._dropped_bytes += size
         if self._dropped_bytes > MAX_DROPPED_BYTES:

@@ -114,7 +114,7 @@ class Reader:
 
 async def _find_each(connection: Connection, reads: Sequence[Read]) -> Sequence[Answer]:
     """Return what each of the reads finds. Those that want the same documents share them."""
-    versions, are_one = _newest(reads)
+    versions, are_one = _newest_versions(reads)
     names = tuple(sorted({name for models in {read.models for read in reads} for name in models}))
     by_kind: dict[BatchedDocs[Any], dict[Wanted, None]] = {}  # without what is wanted twice
     for read in reads:
@@ -141,7 +141,7 @@ async def _find_each(connection: Connection, reads: Sequence[Read]) -> Sequence[
             present.head,
             moved.isdisjoint(read.versions)
             and (are_one or all(versions[id_] == version for id_, version in read.versions.items())),
-            _slowest(reached, read.models),
+            _slowest_position(reached, read.models),
             documents[read.wanted],
         )
         for read in reads
@@ -153,7 +153,7 @@ def _statement(names: tuple[str, ...], kinds: tuple[BatchedDocs[Any], ...]) -> s
     return positions.present([MODELS[name] for name in names], kinds)
 
 
-def _newest(reads: Sequence[Read]) -> tuple[dict[UUID, int], bool]:
+def _newest_versions(reads: Sequence[Read]) -> tuple[dict[UUID, int], bool]:
     """Return the newest version of each stream that a read names, and whether no read names an older one."""
     newest: dict[UUID, int] = {}
     are_one = True
@@ -165,6 +165,6 @@ def _newest(reads: Sequence[Read]) -> tuple[dict[UUID, int], bool]:
     return newest, are_one
 
 
-def _slowest(reached: Mapping[str, int | None], models: Sequence[str]) -> int | None:
+def _slowest_position(reached: Mapping[str, int | None], models: Sequence[str]) -> int | None:
     positions = [reached[name] for name in models]
     return None if None in positions else min(position for position in positions if position is not None)

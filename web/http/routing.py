@@ -44,7 +44,7 @@ class Route(HTTPRouteHandler):
             await guard(connection, self)  # type: ignore[misc]  # the framework has made coroutine functions of them all
 
 
-def _route(method: HttpMethod) -> Callable[..., Callable[[Any], HTTPRouteHandler]]:
+def _route_decorator(method: HttpMethod) -> Callable[..., Callable[[Any], HTTPRouteHandler]]:
     """
     Return a decorator for routes of this method.
 
@@ -71,4 +71,4 @@ def _route(method: HttpMethod) -> Callable[..., Callable[[Any], HTTPRouteHandler
     return route
 
 
-get, post, patch, delete = map(_route, (HttpMethod.GET, HttpMethod.POST, HttpMethod.PATCH, HttpMethod.DELETE))
+get, post, patch, delete = map(_route_decorator, (HttpMethod.GET, HttpMethod.POST, HttpMethod.PATCH, HttpMethod.DELETE))

@@ -43,9 +43,9 @@ class StreamedAnswer(Response[None]):
             await self._chunks.aclose()
         await send({"type": "http.response.start", "status": 200, "headers": self._headers})
         if not is_sent:
-            await send(_body(b"", more=False))
+            await send(_body_event(b"", more=False))
             return
-        leaving = asyncio.create_task(_left(receive))
+        leaving = asyncio.create_task(_await_departure(receive))
         sending = asyncio.create_task(self._send_chunks(send))
         try:
             await asyncio.wait((leaving, sending), return_when=asyncio.FIRST_COMPLETED)
@@ -61,17 +61,17 @@ class StreamedAnswer(Response[None]):
         async with aclosing(self._chunks) as chunks:
             async for chunk in chunks:
                 try:
-                    await asyncio.wait_for(send(_body(chunk, more=True)), TAKE_S)
+                    await asyncio.wait_for(send(_body_event(chunk, more=True)), TAKE_S)
                 except TimeoutError:
                     log.info("reader_cut_off")
                     return
-        await send(_body(b"", more=False))
+        await send(_body_event(b"", more=False))
 
 
-def _body(chunk: bytes, *, more: bool) -> HTTPResponseBodyEvent:
+def _body_event(chunk: bytes, *, more: bool) -> HTTPResponseBodyEvent:
     return {"type": "http.response.body", "body": chunk, "more_body": more}
 
 
-async def _left(receive: Receive) -> None:
+async def _await_departure(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -47,7 +47,7 @@ class Tolerated(NamedTuple):
     unused: Unused = {}
 
 
-def _names(*shapes: BodyType) -> frozenset[str]:
+def _names_of_fields(*shapes: BodyType) -> frozenset[str]:
     return frozenset(field.encode_name for shape in shapes for field in msgspec.structs.fields(shape))
 
 
@@ -83,17 +83,17 @@ FOLLOW_UPS: Unused = {"reopen": (False,), "resume": (False,), "interrupt": (Fals
 # Agents send these when they block an issue: the original demands one of them, and here nothing follows from it.
 BLOCKERS = frozenset({"blockedByIssueIds", "unblockDescriptor"})
 
-COMPANY = Tolerated(of_copies=_names(responses.Company), unused=UNUSED_OF_COMPANY)
-AGENT = Tolerated(of_copies=_names(responses.Agent) | {"chainOfCommand"}, unused=UNUSED_OF_AGENT)
-PROJECT = Tolerated(of_copies=_names(responses.Project))
-GOAL = Tolerated(of_copies=_names(responses.Goal))
-ROUTINE = Tolerated(of_copies=_names(responses.RoutineDetail, responses.RoutineListItem))
-TRIGGER = Tolerated(of_copies=_names(responses.TriggerDetail))
-ISSUE = Tolerated(of_copies=_names(responses.Issue) | {"ancestors"}, ignored=BLOCKERS, unused=UNUSED_OF_ISSUE)
-TASK = Tolerated(of_copies=_names(jetty_responses.Task))
-TASK_ROUTINE = Tolerated(of_copies=_names(jetty_responses.RoutineRead))
+COMPANY = Tolerated(of_copies=_names_of_fields(responses.Company), unused=UNUSED_OF_COMPANY)
+AGENT = Tolerated(of_copies=_names_of_fields(responses.Agent) | {"chainOfCommand"}, unused=UNUSED_OF_AGENT)
+PROJECT = Tolerated(of_copies=_names_of_fields(responses.Project))
+GOAL = Tolerated(of_copies=_names_of_fields(responses.Goal))
+ROUTINE = Tolerated(of_copies=_names_of_fields(responses.RoutineDetail, responses.RoutineListItem))
+TRIGGER = Tolerated(of_copies=_names_of_fields(responses.TriggerDetail))
+ISSUE = Tolerated(of_copies=_names_of_fields(responses.Issue) | {"ancestors"}, ignored=BLOCKERS, unused=UNUSED_OF_ISSUE)
+TASK = Tolerated(of_copies=_names_of_fields(jetty_responses.Task))
+TASK_ROUTINE = Tolerated(of_copies=_names_of_fields(jetty_responses.RoutineRead))
 # Fields of another kind of trigger have no effect (contract 4), and no patch changes the kind.
-TRIGGER_FIELDS = _names(TriggerPatch)
+TRIGGER_FIELDS = _names_of_fields(TriggerPatch)
 
 TOLERATED: dict[BodyType, Tolerated] = {
     CompanyDraft: COMPANY,

@@ -63,7 +63,7 @@ class Place(NamedTuple):
 
     def wrong_type(self, expected: str, value: object) -> object:
         """Report a value of a wrong type, or an absent one (UNSET). Return the value."""
-        received = _kind(value)
+        received = _javascript_type(value)
         message = "Required" if value is UNSET else f"Expected {expected}, received {received}"
         self.report("invalid_type", message, expected=expected, received=received)
         return value
@@ -86,7 +86,7 @@ def parse(shape: type[T], value: object) -> T:
     """Return the value as the type. Raise Invalid with all issues."""
     place = Place((), [])
     try:
-        clean = _walk(shape, value, place)
+        clean = _check_value(shape, value, place)
         if place.issues:
             raise Invalid(place.issues)
         return msgspec.convert(clean, shape)
@@ -94,41 +94,41 @@ def parse(shape: type[T], value: object) -> T:
         raise invalid(str(error)) from error
 
 
-def _walk(shape: Any, value: object, place: Place) -> object:
-    meta, shape = _unwrap(shape)
+def _check_value(shape: Any, value: object, place: Place) -> object:
+    meta, shape = _unwrap_annotation(shape)
     if get_origin(shape) in (Union, types.UnionType):
-        return _union(shape, meta, value, place)
+        return _check_union(shape, meta, value, place)
     if get_origin(shape) is Literal:
-        return _literal(shape, value, place)
+        return _check_literal(shape, value, place)
     if isinstance(shape, type) and issubclass(shape, msgspec.Struct):
-        return _struct(shape, value, place)
+        return _check_struct(shape, value, place)
     if get_origin(shape) is tuple:
-        return _array(shape, meta, value, place)
+        return _check_array(shape, meta, value, place)
     if get_origin(shape) is dict:
-        return _object(shape, meta, value, place)
+        return _check_object(shape, meta, value, place)
     return value if shape is object else SCALARS[shape](value, meta, place)
 
 
-def _unwrap(shape: Any) -> tuple[Meta, Any]:
+def _unwrap_annotation(shape: Any) -> tuple[Meta, Any]:
     if get_origin(shape) is Annotated:
         inner, *metas = get_args(shape)
         return next((meta for meta in metas if isinstance(meta, Meta)), NO_META), inner
     return NO_META, shape
 
 
-def _union(shape: Any, meta: Meta, value: object, place: Place) -> object:
+def _check_union(shape: Any, meta: Meta, value: object, place: Place) -> object:
     members = [member for member in get_args(shape) if member is not UnsetType]
     if value is None and types.NoneType in members:
         return None
     members = [member for member in members if member is not types.NoneType]
     if len(members) == 1:
-        return _walk(Annotated[members[0], meta] if meta is not NO_META else members[0], value, place)
+        return _check_value(Annotated[members[0], meta] if meta is not NO_META else members[0], value, place)
     if (by_tag := _by_tag(members)) is not None:
-        return _tagged(*by_tag, value, place)
+        return _check_tagged(*by_tag, value, place)
     attempts: list[list[Issue]] = []
     for member in members:
         attempts.append([])
-        clean = _walk(member, value, Place(place.path, attempts[-1]))
+        clean = _check_value(member, value, Place(place.path, attempts[-1]))
         if not attempts[-1]:
             return clean
     for attempt in attempts:
@@ -148,7 +148,7 @@ def _by_tag(members: list[Any]) -> tuple[str, dict[object, Any]] | None:
     return configs[0].tag_field, {config.tag: member for config, member in zip(configs, members, strict=True)}
 
 
-def _tagged(field: str, members: dict[object, Any], value: object, place: Place) -> object:
+def _check_tagged(field: str, members: dict[object, Any], value: object, place: Place) -> object:
     if not isinstance(value, Mapping):
         return place.wrong_type("object", value)
     tag = value.get(field)
@@ -157,10 +157,10 @@ def _tagged(field: str, members: dict[object, Any], value: object, place: Place)
         message = f"Invalid discriminator value. Expected {expected}"
         place.at(field).report("invalid_union_discriminator", message, options=list(members))
         return value
-    return {field: tag, **_struct(members[tag], value, place)}  # type: ignore[dict-item]
+    return {field: tag, **_check_struct(members[tag], value, place)}  # type: ignore[dict-item]
 
 
-def _literal(shape: Any, value: object, place: Place) -> object:
+def _check_literal(shape: Any, value: object, place: Place) -> object:
     options = get_args(shape)
     expected = " | ".join(f"'{option}'" for option in options)
     if not isinstance(value, str):
@@ -171,16 +171,16 @@ def _literal(shape: Any, value: object, place: Place) -> object:
     return value
 
 
-def _struct(shape: type[msgspec.Struct], value: object, place: Place) -> object:
+def _check_struct(shape: type[msgspec.Struct], value: object, place: Place) -> object:
     if not isinstance(value, Mapping):
         return place.wrong_type("object", value)
     before = len(place.issues)
     clean: dict[str, object] = {}
     _check_names(shape, value, place)
-    for field in _fields(shape):
+    for field in _fields_of(shape):
         name = field.encode_name
         if name in value or field.required:
-            clean[name] = _walk(field.type, value.get(name, UNSET), place.at(name))
+            clean[name] = _check_value(field.type, value.get(name, UNSET), place.at(name))
     faults = getattr(shape, "faults", None)
     if faults is not None and len(place.issues) == before:
         for name, message in faults(msgspec.convert(clean, shape)):
@@ -193,7 +193,7 @@ def _struct(shape: type[msgspec.Struct], value: object, place: Place) -> object:
 
 def _check_names(shape: type[msgspec.Struct], value: Mapping[str, object], place: Place) -> None:
     """Report the fields that a body of this type does not have and may not hold."""
-    own = _names(shape)
+    own = _names_of(shape)
     tolerated, unknown_names = tolerated_in(shape), []
     for name in (name for name in value if name not in own):
         if name in tolerated.unused:
@@ -208,40 +208,42 @@ def _check_names(shape: type[msgspec.Struct], value: Mapping[str, object], place
 
 
 @cache
-def _fields(shape: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+def _fields_of(shape: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
     """Return the fields of a type; it takes longer to look them up than to check a body."""
     return msgspec.structs.fields(shape)
 
 
 @cache
-def _names(shape: type[msgspec.Struct]) -> frozenset[str]:
+def _names_of(shape: type[msgspec.Struct]) -> frozenset[str]:
     """Return the names that a JSON object of this type may have."""
     tag = shape.__struct_config__.tag_field
-    return frozenset(field.encode_name for field in _fields(shape)) | ({tag} if tag is not None else set())
+    return frozenset(field.encode_name for field in _fields_of(shape)) | ({tag} if tag is not None else set())
 
 
 def _is_one_of(value: object, accepted: tuple[object, ...]) -> bool:
     return any(type(value) is type(one) and value == one for one in accepted)  # 0 is not false
 
 
-def _array(shape: Any, meta: Meta, value: object, place: Place) -> object:
+def _check_array(shape: Any, meta: Meta, value: object, place: Place) -> object:
     if not isinstance(value, list):
         return place.wrong_type("array", value)
     _check_size(len(value), meta, "array", place)
-    return [_walk(get_args(shape)[0], item, place.at(index)) for index, item in enumerate(value[: meta.max_length])]
+    return [
+        _check_value(get_args(shape)[0], item, place.at(index)) for index, item in enumerate(value[: meta.max_length])
+    ]
 
 
-def _object(shape: Any, meta: Meta, value: object, place: Place) -> object:
+def _check_object(shape: Any, meta: Meta, value: object, place: Place) -> object:
     if not isinstance(value, Mapping):
         return place.wrong_type("object", value)
     most = (meta.extra or {}).get("max_bytes")
     if most is not None and len(msgspec.json.encode(value)) > most:
         place.report("too_big", f"Object must have at most {most} bytes of JSON", maximum=most, type="object")
         return value
-    return {key: _walk(get_args(shape)[1], item, place.at(key)) for key, item in value.items()}
+    return {key: _check_value(get_args(shape)[1], item, place.at(key)) for key, item in value.items()}
 
 
-def _text(value: object, meta: Meta, place: Place) -> object:
+def _check_text(value: object, meta: Meta, place: Place) -> object:
     if not isinstance(value, str):
         return place.wrong_type("string", value)
     text = value.strip() if (meta.extra or {}).get("trim") else value
@@ -251,7 +253,7 @@ def _text(value: object, meta: Meta, place: Place) -> object:
     return text
 
 
-def _uuid(value: object, _meta: Meta, place: Place) -> object:
+def _check_uuid(value: object, _meta: Meta, place: Place) -> object:
     if not isinstance(value, str):
         return place.wrong_type("string", value)
     if not UUID_TEXT.fullmatch(value):
@@ -259,7 +261,7 @@ def _uuid(value: object, _meta: Meta, place: Place) -> object:
     return value
 
 
-def _moment(value: object, _meta: Meta, place: Place) -> object:
+def _check_moment(value: object, _meta: Meta, place: Place) -> object:
     if not isinstance(value, str):
         return place.wrong_type("string", value)
     try:
@@ -269,7 +271,7 @@ def _moment(value: object, _meta: Meta, place: Place) -> object:
     return value
 
 
-def _date(value: object, _meta: Meta, place: Place) -> object:
+def _check_date(value: object, _meta: Meta, place: Place) -> object:
     if not isinstance(value, str):
         return place.wrong_type("string", value)
     try:
@@ -279,11 +281,11 @@ def _date(value: object, _meta: Meta, place: Place) -> object:
     return value
 
 
-def _boolean(value: object, _meta: Meta, place: Place) -> object:
+def _check_boolean(value: object, _meta: Meta, place: Place) -> object:
     return value if isinstance(value, bool) else place.wrong_type("boolean", value)
 
 
-def _integer(value: object, meta: Meta, place: Place) -> object:
+def _check_integer(value: object, meta: Meta, place: Place) -> object:
     if isinstance(value, float) and value.is_integer() and not (meta.extra or {}).get("whole"):
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -295,7 +297,7 @@ def _integer(value: object, meta: Meta, place: Place) -> object:
     return value
 
 
-def _number(value: object, meta: Meta, place: Place) -> object:
+def _check_number(value: object, meta: Meta, place: Place) -> object:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return place.wrong_type("number", value)
     if not _check_bounds(value, meta, place) and not abs(value) <= sys.float_info.max:
@@ -317,13 +319,13 @@ def _check_bounds(value: float, meta: Meta, place: Place) -> bool:
 
 
 SCALARS: dict[Any, Callable[[object, Meta, Place], object]] = {
-    str: _text,
-    UUID: _uuid,
-    datetime: _moment,
-    date: _date,
-    bool: _boolean,
-    int: _integer,
-    float: _number,
+    str: _check_text,
+    UUID: _check_uuid,
+    datetime: _check_moment,
+    date: _check_date,
+    bool: _check_boolean,
+    int: _check_integer,
+    float: _check_number,
 }
 UNITS = {"string": "character(s)", "array": "element(s)"}
 
@@ -348,6 +350,6 @@ KINDS: tuple[tuple[Any, str], ...] = (
 )
 
 
-def _kind(value: object) -> str:
+def _javascript_type(value: object) -> str:
     """Return the type of a value as JavaScript calls it."""
     return next((name for kind, name in KINDS if isinstance(value, kind)), "object")

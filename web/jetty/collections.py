@@ -42,7 +42,7 @@ class Collections(Controller):
     ) -> Response[list[Collection]]:
         """Returns the collection of the key; for board users, those of their companies."""
         principal = backend.authorize(caller, read_access.anyone)
-        read = partial(_visible, principal=principal)
+        read = partial(_visible_collections, principal=principal)
         return read_page(backend, paging, "collections", (*MODELS, "directory"), read)
 
     @post(operation_id="createCollection", status_code=200, opt={"taken": 400})
@@ -152,8 +152,8 @@ class ApiKeys(Controller):
         return Message(message="API key revoked")
 
 
-def _visible(conn: Connection, principal: Principal, **page: Any) -> Part[Collection]:
-    if (own := use_cases.own(principal)) is not None:
+def _visible_collections(conn: Connection, principal: Principal, **page: Any) -> Part[Collection]:
+    if (own := use_cases.own_company(principal)) is not None:
         return Part(collection for collection in [collections.one(conn, own)] if collection is not None)
     if use_cases.is_admin(principal):
         return collections.every(conn, **page)

@@ -27,9 +27,9 @@ class Detail(msgspec.Struct):
 def to_response(request: Request[Any, Any, Any], error: Exception) -> Response[Detail]:
     """Return the response to an exception. The options of a route may replace the statuses 422 and 409 by others."""
     options = getattr(request.scope.get("route_handler"), "opt", {})
-    status, detail = _told(error, options)
+    status, detail = _describe_error(error, options)
     note_refusal(request.scope, error, status, detail if isinstance(detail, str) else "")
-    return Response(Detail(detail), status_code=status, headers=headers_of(status, error) | _allowed(error))
+    return Response(Detail(detail), status_code=status, headers=headers_of(status, error) | _allow_header(error))
 
 
 def error_response(status: int, message: str, headers: dict[str, str]) -> ASGIResponse:
@@ -38,7 +38,7 @@ def error_response(status: int, message: str, headers: dict[str, str]) -> ASGIRe
     return ASGIResponse(body=body, status_code=status, media_type="application/json", headers=headers)
 
 
-def _allowed(error: Exception) -> dict[str, str]:
+def _allow_header(error: Exception) -> dict[str, str]:
     """Return the Allow header of a 405, without the OPTIONS that the framework adds and guard.py refuses."""
     if not isinstance(error, MethodNotAllowedException):
         return {}
@@ -46,7 +46,7 @@ def _allowed(error: Exception) -> dict[str, str]:
     return {"Allow": ", ".join(sorted(set(methods) - {"OPTIONS"}))}
 
 
-def _told(error: Exception, options: dict[str, Any]) -> tuple[int, Any]:
+def _describe_error(error: Exception, options: dict[str, Any]) -> tuple[int, Any]:
     invalid = options.get("invalid", 422)
     match error:
         case Unauthenticated():
@@ -58,24 +58,24 @@ def _told(error: Exception, options: dict[str, Any]) -> tuple[int, Any]:
         case Conflict(message=message):
             return options.get("taken", 409), message
         case InvalidField(message=message, field=field):
-            return invalid, _judged(invalid, [(field, message)])
+            return invalid, _invalid_detail(invalid, [(field, message)])
         case RuleViolation(message=message, details=dict() as details):
             return invalid, {"message": message, **details}
         case RuleViolation(message=message):
-            return invalid, _judged(invalid, [(BODY, message)])
+            return invalid, _invalid_detail(invalid, [(BODY, message)])
         case Invalid(issues=issues):
-            return invalid, _judged(invalid, [_issue(issue) for issue in issues])
+            return invalid, _invalid_detail(invalid, [_convert_issue(issue) for issue in issues])
         case _:
             status, message, _ = describe_error(error)
             return status, message
 
 
-def _issue(issue: dict[str, Any]) -> tuple[str, str]:
+def _convert_issue(issue: dict[str, Any]) -> tuple[str, str]:
     field = ".".join(map(str, issue["path"])) or BODY
     return field, "is required" if issue["message"] == "Required" else str(issue["message"])
 
 
-def _judged(status: int, issues: list[tuple[str, str]]) -> Any:
+def _invalid_detail(status: int, issues: list[tuple[str, str]]) -> Any:
     """Return the detail of an invalid request: the first issue for a 400, all of them as in FastAPI for a 422."""
     if status == HTTPStatus.BAD_REQUEST:
         field, message = issues[0]

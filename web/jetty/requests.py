@@ -62,7 +62,7 @@ async def known_first(request: JettyRequest) -> None:
     """Check the credential and the names in the path before the body is checked (Jetty contract 1)."""
     backend: Backend = request.app.state.backend
     asking = await caller(request)
-    await sync_to_thread(backend.authorize, asking, _reached, dict(request.path_params))
+    await sync_to_thread(backend.authorize, asking, _check_reachable, dict(request.path_params))
 
 
 async def task_path(collection: FromPath[str], task: FromPath[str]) -> TaskPath:
@@ -98,7 +98,7 @@ def parse_whole_number(text: str | None, name: str, default: int, most: int) -> 
     return int(text)
 
 
-def _reached(work: UnitOfWork, principal: Principal, named: dict[str, Any]) -> None:
+def _check_reachable(work: UnitOfWork, principal: Principal, named: dict[str, Any]) -> None:
     collection, task, name = (named.get(part) for part in ("collection", "task", "name"))
     if collection is not None and task is not None and name is not None:
         names.routine(work, principal, RoutinePath(collection=collection, task=task, name=name))
@@ -122,7 +122,7 @@ def _run_of(form: Mapping[str, object]) -> RunCreate:
     fields: dict[str, object] = {}
     for name, value in form.items():
         if name in OBJECTS:
-            fields[name] = _object(name, value)
+            fields[name] = _read_object(name, value)
         elif name == "use_trial_keys":
             fields[name] = str(value).lower() == "true"
         elif name not in RunCreate.__struct_fields__ or value != "":  # an empty field is an absent one
@@ -130,7 +130,7 @@ def _run_of(form: Mapping[str, object]) -> RunCreate:
     return parse(RunCreate, fields)
 
 
-def _object(name: str, value: object) -> object:
+def _read_object(name: str, value: object) -> object:
     try:
         return json_body.read(str(value).encode())
     except json_body.Unsound as unsound:

@@ -48,7 +48,7 @@ class Routines(Controller):
     ) -> Response[RoutineRead]:
         """Creates a routine: a saved, recurring call of the task."""
         changed = backend.change(caller, MODELS, use_cases.create, task_path, data)
-        return _answer(backend, changed, 201)
+        return _answer_routine(backend, changed, 201)
 
     @get("/{collection:str}", operation_id="listRoutinesOfCollection", response_headers=NEXT)
     def of_collection(
@@ -62,7 +62,7 @@ class Routines(Controller):
         Returns the routines of the collection, oldest first. Whoever may not change routines sees `***` as their
         `webhook_url`.
         """
-        company_id, addresses = backend.authorize(caller, names.seen, collections.enter, collection)
+        company_id, addresses = backend.authorize(caller, names.look_with_rights, collections.enter, collection)
         read = partial(task_routines.of_collection, company_id=company_id, now=backend.executor.clock())
         return read_page(backend, paging, f"routines of {company_id}", MODELS, read, addresses=addresses)
 
@@ -78,7 +78,7 @@ class Routines(Controller):
         Returns the routines of the task, oldest first. Whoever may not change routines sees `***` as their
         `webhook_url`.
         """
-        task_ref, addresses = backend.authorize(caller, names.seen, names.task, task_path)
+        task_ref, addresses = backend.authorize(caller, names.look_with_rights, names.task, task_path)
         read = partial(task_routines.of_task, task_id=task_ref.task_id, now=backend.executor.clock())
         return read_page(backend, paging, f"routines of {task_ref.task_id}", MODELS, read, addresses=addresses)
 
@@ -93,11 +93,11 @@ class Routines(Controller):
         Returns the routine, with warnings when the task has changed since. Whoever may not change it sees `***` as its
         `webhook_url`.
         """
-        routine_ref, addresses = backend.authorize(caller, names.seen, names.routine, routine_path)
+        routine_ref, addresses = backend.authorize(caller, names.look_with_rights, names.routine, routine_path)
         with backend.consistent_read(*MODELS) as conn:
             if (routine := task_routines.one(conn, routine_ref.routine_id, backend.executor.clock())) is None:
                 raise NotFound
-        return disclosure.shown(routine, addresses=addresses)
+        return disclosure.mask_unless(routine, addresses=addresses)
 
     @patch("/{collection:str}/{task:str}/{name:str}", operation_id="updateRoutine")
     def update(
@@ -109,7 +109,7 @@ class Routines(Controller):
     ) -> Response[RoutineRead]:
         """Changes the fields that are given. A secret or a `webhook_url` that is sent as `***` stays as it is, too."""
         changed = backend.change(caller, MODELS, use_cases.update, routine_path, data)
-        return _answer(backend, changed)
+        return _answer_routine(backend, changed)
 
     @delete("/{collection:str}/{task:str}/{name:str}", operation_id="deleteRoutine", status_code=204)
     def remove(
@@ -131,7 +131,7 @@ class Routines(Controller):
         """Pauses the routine, which no longer fires by itself."""
         changed = backend.change(caller, MODELS, use_cases.pause, routine_path)
         routine_id, addresses = changed.result
-        return _answer(backend, replace(changed, result=routine_id), addresses=addresses)
+        return _answer_routine(backend, replace(changed, result=routine_id), addresses=addresses)
 
     @post("/{collection:str}/{task:str}/{name:str}/resume", operation_id="resumeRoutine", status_code=200)
     def resume(
@@ -142,7 +142,7 @@ class Routines(Controller):
     ) -> Response[RoutineRead]:
         """Resumes the routine from now on. Calls that were due while it was paused are not made up for."""
         changed = backend.change(caller, MODELS, use_cases.resume, routine_path)
-        return _answer(backend, changed)
+        return _answer_routine(backend, changed)
 
     @post("/{collection:str}/{task:str}/{name:str}/run-now", operation_id="runRoutineNow", status_code=200)
     def run_now(
@@ -185,7 +185,7 @@ class Parameters(Controller):
     ) -> InitParamsSchema:
         """Returns the parameters that a routine of the task may override, in the order of the task's declaration."""
         task_ref = backend.authorize(caller, names.task, task_path)
-        declared = tasks.declared(task_ref.task.details.workflow)
+        declared = tasks.declared_parameters(task_ref.task.details.workflow)
         return InitParamsSchema(
             keys=[
                 ParameterKey(name=name, default=default, type_hint=tasks.type_hint(default))  # type: ignore[arg-type]
@@ -194,10 +194,14 @@ class Parameters(Controller):
         )
 
 
-def _answer(backend: Backend, changed: Changed, status: int = 200, *, addresses: bool = True) -> Response[RoutineRead]:
+def _answer_routine(
+    backend: Backend, changed: Changed, status: int = 200, *, addresses: bool = True
+) -> Response[RoutineRead]:
     routine_id: UUID = changed.result
 
     def read(conn: Connection) -> RoutineRead | None:
-        return disclosure.shown(task_routines.one(conn, routine_id, backend.executor.clock()), addresses=addresses)
+        return disclosure.mask_unless(
+            task_routines.one(conn, routine_id, backend.executor.clock()), addresses=addresses
+        )
 
     return changed.answer(read, status)

@@ -51,7 +51,7 @@ class Runs(Controller):
         `webhook_url` and `webhook_secret` may be given as well. The task need not declare the parameters.
         """
         body = await request.run()
-        return await sync_to_thread(_started, backend, caller, task_path, body)
+        return await sync_to_thread(_start_run, backend, caller, task_path, body)
 
     @post(
         "/run-sync/{collection:str}/{task:str}",
@@ -79,19 +79,19 @@ class Runs(Controller):
         company_id = await sync_to_thread(backend.authorize, caller, collections.enter, task_path.collection)
         with sync_waits.hold(company_id):
             changed = await sync_to_thread(backend.change, caller, MODELS, use_cases.run, task_path, body)
-            trajectory = await _end_of(request, lambda: sync_to_thread(_shown, backend, changed.result))
+            trajectory = await _end_of(request, lambda: sync_to_thread(_show_trajectory, backend, changed.result))
         if trajectory is None:
             return await sync_to_thread(changed.answer, lambda conn: read_workflow(conn, changed.result))
         message = "Workflow is still running" if trajectory.status in LIVE else "Workflow finished"
         return Response(WorkflowResponse.of(trajectory, message), status_code=200)
 
 
-def _started(backend: Backend, caller: Caller, task_path: TaskPath, body: RunCreate) -> Response[WorkflowResponse]:
+def _start_run(backend: Backend, caller: Caller, task_path: TaskPath, body: RunCreate) -> Response[WorkflowResponse]:
     changed = backend.change(caller, MODELS, use_cases.run, task_path, body)
     return changed.answer(lambda conn: read_workflow(conn, changed.result))
 
 
-def _shown(backend: Backend, trajectory_id: UUID) -> Trajectory | None:
+def _show_trajectory(backend: Backend, trajectory_id: UUID) -> Trajectory | None:
     """
     Return the trajectory as the read model shows it now, without waiting for the model: the caller polls.
 
@@ -104,7 +104,7 @@ def _shown(backend: Backend, trajectory_id: UUID) -> Trajectory | None:
 
 async def _end_of(request: JettyRequest, look: Callable[[], Awaitable[Trajectory | None]]) -> Trajectory | None:
     """Return the trajectory when it has ended, or as it is after PATIENCE_S or when the client has left."""
-    departure = asyncio.ensure_future(_departure(request))
+    departure = asyncio.ensure_future(_await_departure(request))
     try:
         trajectory, waited_s, turn = await look(), 0.0, 0
         while (trajectory is None or trajectory.status in LIVE) and waited_s < PATIENCE_S and not departure.done():
@@ -116,7 +116,7 @@ async def _end_of(request: JettyRequest, look: Callable[[], Awaitable[Trajectory
         departure.cancel()
 
 
-async def _departure(request: JettyRequest) -> None:
+async def _await_departure(request: JettyRequest) -> None:
     """Wait until the client has closed its connection."""
     while (await request.receive())["type"] != "http.disconnect":
         pass

@@ -68,7 +68,7 @@ class TrajectoryLists(Controller):
 
         Large trajectories may fill a page before its limit. The headers then lead to those that follow, by `cursor`.
         """
-        task_ref, addresses = backend.authorize(caller, names.seen, names.task, task_path)
+        task_ref, addresses = backend.authorize(caller, names.look_with_rights, names.task, task_path)
         most, number = parse_whole_number(paging.limit, "limit", 10, MOST), parse_whole_number(page, "page", 1, 10**6)
         list_name = f"trajectories of {task_ref.task_id}"
         before = place_of(paging.cursor, list_name, int)
@@ -78,7 +78,7 @@ class TrajectoryLists(Controller):
                 conn, task_ref.task_id, most, offset, before=before, max_bytes=backend.limits.max_page_bytes
             )
             total = trajectories.count(conn, task_ref.task_id)
-        rows = disclosure.shown(list(part), addresses=addresses)
+        rows = disclosure.mask_unless(list(part), addresses=addresses)
         answer = Trajectories(trajectories=rows, total=total, page=number, limit=most, has_more=part.more)
         return Response(
             answer, headers=next_page_headers(paging, list_name, part, lambda trajectory: trajectory.trajectory_id)
@@ -93,11 +93,11 @@ class TrajectoryLists(Controller):
         trajectory: FromPath[str],
     ) -> Trajectory:
         """Returns the trajectory."""
-        task_ref, addresses = backend.authorize(caller, names.seen, names.task, task_path)
+        task_ref, addresses = backend.authorize(caller, names.look_with_rights, names.task, task_path)
         with backend.consistent_read(*MODELS) as conn:
-            if (resource := trajectories.numbered(conn, task_ref.task_id, number_of(trajectory))) is None:
+            if (resource := trajectories.find_by_number(conn, task_ref.task_id, number_of(trajectory))) is None:
                 raise NotFound
-        return disclosure.shown(resource, addresses=addresses)
+        return disclosure.mask_unless(resource, addresses=addresses)
 
     @get("/trajectory/{collection:str}/{task:str}/{trajectory:str}/log", operation_id="getTrajectoryLog")
     def log(
@@ -116,7 +116,7 @@ class TrajectoryLists(Controller):
         task_ref = backend.authorize(caller, names.task, task_path)
         position = requests.parse_whole_number(after, "after", 0, 0, requests.MOST_NUMBER)
         with backend.consistent_read(*MODELS) as conn:
-            if (found := trajectories.numbered(conn, task_ref.task_id, number_of(trajectory))) is None:
+            if (found := trajectories.find_by_number(conn, task_ref.task_id, number_of(trajectory))) is None:
                 raise NotFound
             parts = run_logs.parts(conn, found.run_id, position)
         shown = [
@@ -162,7 +162,7 @@ class TrajectoryChanges(Controller):
         task_ref = backend.authorize(caller, names.task, task_path)
         if len(data) > MOST:
             raise InvalidField(f"must name at most {MOST} trajectories, got {len(data)}", "body")
-        ids = _ids(backend, task_ref.company_id, list(data))
+        ids = _ids_by_number(backend, task_ref.company_id, list(data))
         changes = {ids[name]: status for name, status in data.items()}
         changed = backend.change(caller, MODELS, use_cases.set_statuses, task_path, changes)
         return changed.answer(lambda _conn: Statuses(updated=dict(data)))
@@ -182,9 +182,9 @@ class TrajectoryChanges(Controller):
     ) -> Response[Label]:
         """Adds a label to the trajectory. The same key again replaces its value."""
         task_ref = backend.authorize(caller, names.task, task_path)
-        id_ = _ids(backend, task_ref.company_id, [trajectory])[trajectory]
+        id_ = _ids_by_number(backend, task_ref.company_id, [trajectory])[trajectory]
         changed = backend.change(caller, MODELS, use_cases.label, task_path, id_, data)
-        return changed.answer(lambda conn: _label(conn, id_, data.key))
+        return changed.answer(lambda conn: _find_label(conn, id_, data.key))
 
     @post("/trajectories/{collection:str}/{task:str}/ingest", operation_id="ingestTrajectory", status_code=200)
     def ingest(
@@ -196,7 +196,7 @@ class TrajectoryChanges(Controller):
     ) -> Response[Ingested]:
         """Stores a run that was made elsewhere. The same `trajectory_id` again gives the same trajectory."""
         changed = backend.change(caller, MODELS, use_cases.ingest, task_path, data)
-        return changed.answer(lambda conn: _ingested(trajectories.one(conn, changed.result)))
+        return changed.answer(lambda conn: _ingested_trajectory(trajectories.one(conn, changed.result)))
 
     @get("/workflows-logs/{workflow_id:str}", operation_id="getWorkflowLogs", response_headers=NEXT)
     def logs(
@@ -220,49 +220,51 @@ class TrajectoryChanges(Controller):
             raise NotFound
         list_name = f"log of {trajectory.id}"
         after = place_of(paging.cursor, list_name, int) or 0
-        events = backend.executor.query(lambda work: _events(work, trajectory.id))
+        events = backend.executor.query(lambda work: _read_events(work, trajectory.id))
         status = trajectories.trajectory_of(events).status
-        part = _first([recorded for recorded in events if recorded.version > after], backend.limits.max_page_bytes)
-        answer = Logs(workflow_id=workflow_id, status=status, logs=list(map(_line, part)))
+        part = _first_events(
+            [recorded for recorded in events if recorded.version > after], backend.limits.max_page_bytes
+        )
+        answer = Logs(workflow_id=workflow_id, status=status, logs=list(map(_log_line, part)))
         return Response(answer, headers=next_page_headers(paging, list_name, part, lambda recorded: recorded.version))
 
 
-def _ids(backend: Backend, company_id: UUID, numbers: list[str]) -> dict[str, UUID]:
+def _ids_by_number(backend: Backend, company_id: UUID, numbers: list[str]) -> dict[str, UUID]:
     """Return the ids of trajectories by their numbers, as a path or a body names them. Raise NotFound."""
     with backend.consistent_read(*MODELS) as conn:
-        ids = trajectories.known(conn, company_id, [number_of(text) for text in numbers])
+        ids = trajectories.ids_by_number(conn, company_id, [number_of(text) for text in numbers])
     if any(number_of(text) not in ids for text in numbers):
         raise NotFound
     return {text: ids[number_of(text)] for text in numbers}
 
 
-def _label(conn: Connection, trajectory_id: UUID, key: str) -> Label | None:
+def _find_label(conn: Connection, trajectory_id: UUID, key: str) -> Label | None:
     trajectory = trajectories.one(conn, trajectory_id)
     return next((label for label in trajectory.labels if label.key == key), None) if trajectory else None
 
 
-def _ingested(trajectory: Trajectory | None) -> Ingested | None:
+def _ingested_trajectory(trajectory: Trajectory | None) -> Ingested | None:
     if trajectory is None:
         return None
     return Ingested(**{name: getattr(trajectory, name) for name in Ingested.__struct_fields__})
 
 
-def _events(work: UnitOfWork, trajectory_id: UUID) -> list[Recorded]:
+def _read_events(work: UnitOfWork, trajectory_id: UUID) -> list[Recorded]:
     return work.history(trajectory_id) if work.get(TRAJECTORY, trajectory_id) is not None else []
 
 
-def _first(events: Sequence[Recorded], max_bytes: int) -> Part[Recorded]:
+def _first_events(events: Sequence[Recorded], max_bytes: int) -> Part[Recorded]:
     """Return the first events, as many as fit into a page of lines, and at least one."""
-    sizes = accumulate(len(msgspec.json.encode(_line(recorded))) for recorded in events)
+    sizes = accumulate(len(msgspec.json.encode(_log_line(recorded))) for recorded in events)
     many = max(1, sum(size <= max_bytes for size in sizes))
     return Part(events[:many], more=many < len(events))
 
 
-def _line(recorded: Recorded) -> LogLine:
-    return LogLine(at=time(recorded.at), event=recorded.name, text=_text(recorded.event))
+def _log_line(recorded: Recorded) -> LogLine:
+    return LogLine(at=time(recorded.at), event=recorded.name, text=_describe_event(recorded.event))
 
 
-def _text(event: Any) -> str:
+def _describe_event(event: Any) -> str:
     match event:
         case TrajectoryOpened(source=source):
             return f"Opened ({source})"

@@ -52,12 +52,12 @@ class Workers(Controller):
         A worker that does not extend the lease in time may lose the trajectory to another worker, and is answered with
         409 from then on.
         """
-        waiting = _waiting(backend, caller, collection, data.task)
+        waiting = _waiting_trajectories(backend, caller, collection, data.task)
         changed = backend.change(caller, MODELS, use_cases.claim, collection, data.task, data.worker, waiting)
         claim: use_cases.Claimed | None = changed.result
         if claim is None:
             return Response(None, status_code=204)
-        return changed.answer(lambda conn: _claimed(conn, claim))
+        return changed.answer(lambda conn: _claimed_trajectory(conn, claim))
 
     @post("/{trajectory:str}/{claim_id:str}/extend", operation_id="extendClaim", status_code=200)
     def extend(
@@ -69,8 +69,8 @@ class Workers(Controller):
         claim_id: FromPath[ClaimId],
     ) -> Response[Trajectory]:
         """Restarts the lease, for a worker that needs more time."""
-        id_ = _id(backend, caller, collection, trajectory)
-        return _answer(backend.change(caller, MODELS, use_cases.extend, collection, id_, claim_id), id_)
+        id_ = _trajectory_id_of(backend, caller, collection, trajectory)
+        return _answer_trajectory(backend.change(caller, MODELS, use_cases.extend, collection, id_, claim_id), id_)
 
     @post("/{trajectory:str}/{claim_id:str}/steps", operation_id="reportStep", status_code=200)
     def report(  # noqa: PLR0913, PLR0917 the path and the body
@@ -83,8 +83,10 @@ class Workers(Controller):
         data: JSONBody[StepReport],
     ) -> Response[Trajectory]:
         """Reports the inputs and outputs of a step. A further report on the same step replaces the earlier one."""
-        id_ = _id(backend, caller, collection, trajectory)
-        return _answer(backend.change(caller, MODELS, use_cases.report, collection, id_, claim_id, data), id_)
+        id_ = _trajectory_id_of(backend, caller, collection, trajectory)
+        return _answer_trajectory(
+            backend.change(caller, MODELS, use_cases.report, collection, id_, claim_id, data), id_
+        )
 
     @post("/{trajectory:str}/{claim_id:str}/usage", operation_id="reportTrajectoryUsage", status_code=200)
     def report_usage(  # noqa: PLR0913, PLR0917 the path and the body
@@ -100,8 +102,10 @@ class Workers(Controller):
         Reports what all work on the trajectory has used so far: its cost and its tokens, in total. A later report replaces
         an earlier one, so it may be repeated.
         """
-        id_ = _id(backend, caller, collection, trajectory)
-        return _answer(backend.change(caller, MODELS, use_cases.report_usage, collection, id_, claim_id, data), id_)
+        id_ = _trajectory_id_of(backend, caller, collection, trajectory)
+        return _answer_trajectory(
+            backend.change(caller, MODELS, use_cases.report_usage, collection, id_, claim_id, data), id_
+        )
 
     @post("/{trajectory:str}/{claim_id:str}/log", operation_id="appendTrajectoryLog", status_code=200)
     def append_log(  # noqa: PLR0913, PLR0917 the path and the body
@@ -118,7 +122,7 @@ class Workers(Controller):
         trajectory or the company is not kept, and the log says so: then `is_full` is true, and the worker need not send
         more.
         """
-        id_ = _id(backend, caller, collection, trajectory)
+        id_ = _trajectory_id_of(backend, caller, collection, trajectory)
         company_id, log_id = backend.authorize(caller, use_cases.open_log, collection, id_, claim_id)
         with backend.pool.connection() as conn:
             taken = run_logs.append(conn, company_id, log_id, claim_id, data.part, data.output, backend.limits)
@@ -135,11 +139,13 @@ class Workers(Controller):
         data: JSONBody[FinishRequest],
     ) -> Response[Trajectory]:
         """Ends the work on the trajectory. With the status `pending`, any worker may claim it again."""
-        id_ = _id(backend, caller, collection, trajectory)
-        return _answer(backend.change(caller, MODELS, use_cases.finish, collection, id_, claim_id, data), id_)
+        id_ = _trajectory_id_of(backend, caller, collection, trajectory)
+        return _answer_trajectory(
+            backend.change(caller, MODELS, use_cases.finish, collection, id_, claim_id, data), id_
+        )
 
 
-def _waiting(backend: Backend, caller: Caller, collection: str, task: str | None) -> list[UUID]:
+def _waiting_trajectories(backend: Backend, caller: Caller, collection: str, task: str | None) -> list[UUID]:
     company_id = backend.authorize(caller, collections.enter, collection)
     task_id = (
         None
@@ -150,16 +156,16 @@ def _waiting(backend: Backend, caller: Caller, collection: str, task: str | None
         return trajectories.waiting(conn, company_id, task_id, backend.executor.clock(), CANDIDATES)
 
 
-def _id(backend: Backend, caller: Caller, collection: str, trajectory: str) -> UUID:
+def _trajectory_id_of(backend: Backend, caller: Caller, collection: str, trajectory: str) -> UUID:
     company_id, number = backend.authorize(caller, collections.enter, collection), number_of(trajectory)
     with backend.consistent_read(*MODELS) as conn:
-        ids = trajectories.known(conn, company_id, [number])
+        ids = trajectories.ids_by_number(conn, company_id, [number])
     if number not in ids:
         raise NotFound
     return ids[number]
 
 
-def _claimed(conn: Connection, claim: use_cases.Claimed) -> Claimed | None:
+def _claimed_trajectory(conn: Connection, claim: use_cases.Claimed) -> Claimed | None:
     trajectory = trajectories.one(conn, claim.trajectory_id)
     if trajectory is None:
         return None
@@ -173,5 +179,5 @@ def _claimed(conn: Connection, claim: use_cases.Claimed) -> Claimed | None:
     )
 
 
-def _answer(changed: Changed, trajectory_id: UUID) -> Response[Trajectory]:
+def _answer_trajectory(changed: Changed, trajectory_id: UUID) -> Response[Trajectory]:
     return changed.answer(lambda conn: trajectories.one(conn, trajectory_id))

@@ -81,9 +81,9 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
 
     def reasons(self) -> list[Reason]:
         """Return why the service does not work as it should; none when it does."""
-        return list(self._reasons())
+        return list(self._find_reasons())
 
-    def _reasons(self) -> Iterator[Reason]:
+    def _find_reasons(self) -> Iterator[Reason]:
         if self.cannot_write is not None:
             yield self.cannot_write
         if any(status.stopped is not None for status in self.read_models):
@@ -159,8 +159,8 @@ class Checkup:
         self._next_look: asyncio.Task[Any] | None = None  # that waits for the one under way
         self._writing = Kept(self._find_writing)
         self._work = Kept(self._find_work)
-        self._keys = Kept(lambda: _keys(backend.executor.vault))
-        self._adopted_zone_data = Kept(lambda: backend.executor.query(zone_data.adopted))
+        self._keys = Kept(lambda: _check_keys(backend.executor.vault))
+        self._adopted_zone_data = Kept(lambda: backend.executor.query(zone_data.adopted_version))
 
     def __call__(self) -> Findings:
         """Return what is found. Raises one of UNREACHABLE when the database cannot be reached."""
@@ -193,10 +193,10 @@ class Checkup:
         None gets what was found before it asked.
         """
         if self._next_look is None:
-            self._next_look = asyncio.create_task(self._look(look, self._look_under_way))
+            self._next_look = asyncio.create_task(self._look_after(look, self._look_under_way))
         return await asyncio.shield(self._next_look)
 
-    async def _look(self, look: Callable[["Checkup"], T], before: "asyncio.Task[Any] | None") -> T:
+    async def _look_after(self, look: Callable[["Checkup"], T], before: "asyncio.Task[Any] | None") -> T:
         if before is not None and not before.done():
             await asyncio.wait([before])
         self._look_under_way, self._next_look = self._next_look, None
@@ -219,7 +219,7 @@ def _age_s(moment: datetime | None, now: datetime) -> float | None:
     return None if moment is None else max((now - moment).total_seconds(), 0.0)
 
 
-def _keys(vault: Vault | None) -> Keys:
+def _check_keys(vault: Vault | None) -> Keys:
     """
     Compare the keys that encrypt secrets with those in the key file.
 

@@ -110,7 +110,7 @@ class HealthController(Controller):
         """Says whether the service works, and if not, why: the database, the read models, schedules, keys."""
         if (findings := await checkup.together(run_checkup)) is None:
             return Answer(Unhealthy(error="database_unreachable"), status_code=503)
-        return Answer(_health(findings))
+        return Answer(_health_of(findings))
 
 
 def run_checkup(checkup: Checkup) -> Findings | None:
@@ -122,7 +122,7 @@ def run_checkup(checkup: Checkup) -> Findings | None:
         return None
 
 
-def _health(findings: Findings) -> Health:
+def _health_of(findings: Findings) -> Health:
     reasons = findings.reasons()
     return Health(
         status="degraded" if reasons else "ok",

@@ -84,10 +84,13 @@ def metrics(backend: Backend, traffic: Traffic, checkup: Checkup) -> HTTPRouteHa
     @get("/metrics", operation_id="getMetrics", include_in_schema=False, sync_to_thread=True)
     def scrape(request: JsonRequest) -> Response[bytes]:
         try:
-            families, status = [_up(reached=True), *_state(backend, near), *_findings(checkup())], HTTPStatus.OK
+            families, status = (
+                [_database_up(reached=True), *_state_metrics(backend, near), *_findings_metrics(checkup())],
+                HTTPStatus.OK,
+            )
         except UNREACHABLE:
             log.warning("database_unreachable")
-            families, status = [_up(reached=False)], HTTPStatus.SERVICE_UNAVAILABLE
+            families, status = [_database_up(reached=False)], HTTPStatus.SERVICE_UNAVAILABLE
         collector = Scrape(*families, traffic=traffic)
         if OPENMETRICS in request.headers.get("accept", ""):
             body = openmetrics.generate_latest(collector)  # type: ignore[no-untyped-call]
@@ -99,11 +102,11 @@ def metrics(backend: Backend, traffic: Traffic, checkup: Checkup) -> HTTPRouteHa
     return scrape
 
 
-def _up(*, reached: bool) -> Metric:
-    return _gauge("routines_database_up", "Whether the database could be reached.", reached)
+def _database_up(*, reached: bool) -> Metric:
+    return _make_gauge("routines_database_up", "Whether the database could be reached.", reached)
 
 
-def _state(backend: Backend, count_near: Near) -> list[Metric]:
+def _state_metrics(backend: Backend, count_near: Near) -> list[Metric]:
     now = backend.executor.clock()
     with backend.pool.connection() as conn:
         statuses = positions.status(conn)
@@ -114,53 +117,61 @@ def _state(backend: Backend, count_near: Near) -> list[Metric]:
         near = count_near(conn, backend.limits)
     overdue_s = (now - due.first_at).total_seconds() if due.first_at else 0.0
     return [
-        _counter("routines_runs", "Firings, by what became of them.", ("source", "outcome", "reason"), firings.runs),
-        _counter("routines_missed_occurrences", "Occurrences that were too late to run.", ("reason",), firings.missed),
-        _counter("routines_run_ends", "Ends of execution issues, and so of their runs.", ("status",), firings.ended),
-        _lateness(firings.lateness),
-        _counter(
+        _make_counter(
+            "routines_runs", "Firings, by what became of them.", ("source", "outcome", "reason"), firings.runs
+        ),
+        _make_counter(
+            "routines_missed_occurrences", "Occurrences that were too late to run.", ("reason",), firings.missed
+        ),
+        _make_counter(
+            "routines_run_ends", "Ends of execution issues, and so of their runs.", ("status",), firings.ended
+        ),
+        _lateness_histogram(firings.lateness),
+        _make_counter(
             "routines_delivery_attempts", "Attempts to deliver, by what came of them.", ("outcome",), firings.attempts
         ),
         *_pending_deliveries(waiting, now),
-        _gauge(
+        _make_gauge(
             "routines_schedules_enabled", f"Enabled schedules of active routines, to {MOST_COUNTED}.", enabled.count
         ),
-        _gauge("routines_schedules_due", f"Those of them whose time has come, to {MOST_COUNTED}.", due.count),
-        _gauge("routines_schedules_longest_overdue_seconds", "How long the first of those has waited.", overdue_s),
-        _gauge("routines_log_position", "The newest event of the log.", max(map(_head, statuses), default=0)),
+        _make_gauge("routines_schedules_due", f"Those of them whose time has come, to {MOST_COUNTED}.", due.count),
+        _make_gauge("routines_schedules_longest_overdue_seconds", "How long the first of those has waited.", overdue_s),
+        _make_gauge(
+            "routines_log_position", "The newest event of the log.", max(map(_head_position, statuses), default=0)
+        ),
         *_read_models(statuses),
-        *_quotas(backend.executor.quotas, near),
+        *_quota_metrics(backend.executor.quotas, near),
     ]
 
 
-def _findings(findings: Findings) -> list[Metric]:
+def _findings_metrics(findings: Findings) -> list[Metric]:
     """Return the metrics of what health says beside the read models and the schedules."""
     return [
-        _gauge("routines_degraded", "Whether health says that the service is degraded.", bool(findings.reasons())),
-        _gauge("routines_database_writable", "Whether the database takes changes.", findings.cannot_write is None),
-        _gauge(
+        _make_gauge("routines_degraded", "Whether health says that the service is degraded.", bool(findings.reasons())),
+        _make_gauge("routines_database_writable", "Whether the database takes changes.", findings.cannot_write is None),
+        _make_gauge(
             "routines_database_clock_seconds",
             "The time of the database's clock, since 1970: compare it with time().",
             findings.now.timestamp(),
         ),
-        _gauge(
+        _make_gauge(
             "routines_database_clock_behind_log_seconds",
             "By how much the database's clock has been set back, to before events of the log.",
             findings.clock_behind_log_s,
         ),
-        _gauge(
+        _make_gauge(
             "routines_secret_keys_missing",
             "Keys that encrypt secrets and are not in the key file.",
             len(findings.missing_secret_keys),
         ),
-        _gauge("routines_key_file_usable", "Whether the key file can be read.", findings.is_key_file_usable),
-        _gauges(
+        _make_gauge("routines_key_file_usable", "Whether the key file can be read.", findings.is_key_file_usable),
+        _labelled_gauge(
             "routines_witness_position",
             "Up to which event of the log a witness has cosigned it.",
             "witness",
             {one.name: one.size for one in findings.witnesses},
         ),
-        _gauges(
+        _labelled_gauge(
             "routines_witness_behind_seconds",
             "For how long a witness has failed to cosign; 0 while it keeps up.",
             "witness",
@@ -169,12 +180,12 @@ def _findings(findings: Findings) -> list[Metric]:
                 for one in findings.witnesses
             },
         ),
-        _gauge(
+        _make_gauge(
             "routines_issues_oldest_open_seconds",
             "The age of the oldest issue that is open; 0 without one.",
             findings.oldest_open_issue_s or 0.0,
         ),
-        _gauges(
+        _labelled_gauge(
             "routines_untaken_work",
             "Agents with an issue that has been todo, and collections with a run that has been pending, for an hour.",
             "holder",
@@ -183,16 +194,18 @@ def _findings(findings: Findings) -> list[Metric]:
     ]
 
 
-def _quotas(quotas: Quotas | None, near: Mapping[str, int]) -> list[Metric]:
+def _quota_metrics(quotas: Quotas | None, near: Mapping[str, int]) -> list[Metric]:
     """Return the metrics of quotas: of this process, except for `near`, which counts over the whole service."""
     if quotas is None:
         return []
     refused: dict[tuple[str, ...], int] = {(name,): total for name, total in quotas.refused().items()}
     shares = quotas.near()
     return [
-        _counter("routines_quota_refusals", "Requests that this web process refused by a quota.", ("quota",), refused),
+        _make_counter(
+            "routines_quota_refusals", "Requests that this web process refused by a quota.", ("quota",), refused
+        ),
         *(
-            _gauges(
+            _labelled_gauge(
                 f"routines_quota_near_{whom}",
                 f"How many {whom} use 80 % of a quota or more; of a minute's, in this web process.",
                 "quota",
@@ -203,7 +216,7 @@ def _quotas(quotas: Quotas | None, near: Mapping[str, int]) -> list[Metric]:
     ]
 
 
-def _gauges(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
+def _labelled_gauge(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
     family = GaugeMetricFamily(name, text, labels=[label])
     for value, many in values.items():
         family.add_metric([value], many)
@@ -225,7 +238,7 @@ def _pending_deliveries(tallies: Mapping[str, tuple[int, datetime]], now: dateti
     return [waiting, overdue]
 
 
-def _head(status: ReadModelStatus) -> int:
+def _head_position(status: ReadModelStatus) -> int:
     return status.position + status.behind
 
 
@@ -249,7 +262,7 @@ def _read_models(statuses: Sequence[ReadModelStatus]) -> list[Metric]:
     return [events, age, stopped, isolated, outdated]
 
 
-def _lateness(lateness: Mapping[str, Lateness]) -> Metric:
+def _lateness_histogram(lateness: Mapping[str, Lateness]) -> Metric:
     text = "From the planned moment of a scheduled firing to the decision on it; caught_up: it was late on purpose."
     family = HistogramMetricFamily("routines_firing_lateness_seconds", text, labels=["timing"])
     for timing, distribution in lateness.items():
@@ -257,12 +270,12 @@ def _lateness(lateness: Mapping[str, Lateness]) -> Metric:
     return family
 
 
-def _counter(name: str, text: str, labels: Sequence[str], totals: Mapping[tuple[str, ...], int]) -> Metric:
+def _make_counter(name: str, text: str, labels: Sequence[str], totals: Mapping[tuple[str, ...], int]) -> Metric:
     family = CounterMetricFamily(name, text, labels=labels)
     for values, total in totals.items():
         family.add_metric(values, total)
     return family
 
 
-def _gauge(name: str, text: str, value: float) -> Metric:
+def _make_gauge(name: str, text: str, value: float) -> Metric:
     return GaugeMetricFamily(name, text, value)

@@ -96,7 +96,7 @@ def record_refusals(
         if (refusal := refusal_of(scope)) is not None and is_refusal(status):
             counts.labels(refusal.operation, status, refusal.reason).inc()
             address = client[0] if (client := scope.get("client")) else ""
-            described = _described(scope, refusal, backend)
+            described = _describe_refusal(scope, refusal, backend)
             lines.write(network_of(address), address=address, status=status, **described)
             who = (str(described[name] or "") for name in ("key_id", "tenant"))
             attempts.count(
@@ -113,7 +113,7 @@ def is_refusal(status: int) -> bool:
     )
 
 
-def _described(scope: Any, refusal: RefusalNote, backend: Backend) -> dict[str, object]:
+def _describe_refusal(scope: Any, refusal: RefusalNote, backend: Backend) -> dict[str, object]:
     """Return who was refused, what and why. The key's id follows from the token, and does not give it away."""
     values = [value.decode("latin-1") for name, value in scope["headers"] if name.lower() == b"authorization"]
     key_id, tenant = Caller(token=bearer_token_of(values)).key_id, company_of(scope, backend)

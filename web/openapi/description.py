@@ -154,7 +154,7 @@ class Dialect(msgspec.Struct, frozen=True):
     examples: Callable[[], Examples]
 
 
-def described(document: Json, handlers: Iterable[HTTPRouteHandler], dialect: Dialect) -> Json:
+def describe_api(document: Json, handlers: Iterable[HTTPRouteHandler], dialect: Dialect) -> Json:
     """Return the complete description of an API, from the framework's description and the handlers of its routes."""
     operations = operations_of(document, handlers)
     examples = dialect.examples()
@@ -170,22 +170,22 @@ def described(document: Json, handlers: Iterable[HTTPRouteHandler], dialect: Dia
         paths[operation.path][operation.method] = {
             "operationId": operation.id,
             "tags": operation.document["tags"],
-            "summary": _summary(operation.id),
+            "summary": _summary_of(operation.id),
             "description": operation.document.get("description", ""),
             "security": document["security"] if operation.is_protected else [],
-            "parameters": _parameters(operation, examples),
-            **({} if operation.body is None else {"requestBody": _body(operation, bodies, examples)}),
+            "parameters": _describe_parameters(operation, examples),
+            **({} if operation.body is None else {"requestBody": _describe_body(operation, bodies, examples)}),
             "responses": {
-                **{str(status): _answer(operation, status, answers, examples) for status in operation.answers},
+                **{str(status): _describe_answer(operation, status, answers, examples) for status in operation.answers},
                 **{str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(refusals)},
             },
         }
     components = {
         **document["components"],
         "schemas": schemas.together(body_components, answer_components),
-        "responses": _refusals(dialect, examples),
+        "responses": _describe_refusals(dialect, examples),
     }
-    return {**document, "tags": _tags(operations), "paths": paths, "components": components}
+    return {**document, "tags": _describe_tags(operations), "paths": paths, "components": components}
 
 
 def operations_of(document: Json, handlers: Iterable[HTTPRouteHandler]) -> list[Operation]:
@@ -198,7 +198,7 @@ def operations_of(document: Json, handlers: Iterable[HTTPRouteHandler]) -> list[
     ]
 
 
-def _tags(operations: Iterable[Operation]) -> list[Json]:
+def _describe_tags(operations: Iterable[Operation]) -> list[Json]:
     """Return the tags of operations, each described by what the groups of routes that have it say of themselves."""
     groups: dict[str, dict[str, None]] = {}
     for operation in operations:
@@ -207,12 +207,12 @@ def _tags(operations: Iterable[Operation]) -> list[Json]:
     return [{"name": tag, "description": " ".join(groups[tag])} for tag in sorted(groups)]
 
 
-def _summary(operation_id: str) -> str:
+def _summary_of(operation_id: str) -> str:
     """Return the summary of an operation: `List issues` for `listIssues`."""
     return re.sub("[A-Z]", lambda match: f" {match[0].lower()}", operation_id).capitalize()
 
 
-def _parameters(operation: Operation, examples: Examples) -> list[Json]:
+def _describe_parameters(operation: Operation, examples: Examples) -> list[Json]:
     types = {name: field.annotation for name, field in operation.handler.parsed_fn_signature.parameters.items()}
     return [
         *(
@@ -225,14 +225,16 @@ def _parameters(operation: Operation, examples: Examples) -> list[Json]:
     ]
 
 
-def _body(operation: Operation, bodies: dict[Any, Json], examples: Examples) -> Json:
+def _describe_body(operation: Operation, bodies: dict[Any, Json], examples: Examples) -> Json:
     named = {name: {"value": body} for name, body in examples.requests.get(operation.id, {}).items()}
     json: Json = {"schema": bodies[operation.body], "examples": named}
-    content = {kind: {"schema": _form(operation.body)} if kind in FORMS else json for kind in operation.media_types}
+    content = {
+        kind: {"schema": _form_schema(operation.body)} if kind in FORMS else json for kind in operation.media_types
+    }
     return {"required": is_needed(operation.body), "content": content}
 
 
-def _form(body: Any) -> Json:
+def _form_schema(body: Any) -> Json:
     """Return the schema of a form with the fields of a body, or of no form for a body that is no object of ours."""
     is_struct = isinstance(body, type) and issubclass(body, msgspec.Struct)
     names = [field.encode_name for field in msgspec.structs.fields(body)] if is_struct else []
@@ -253,7 +255,7 @@ def is_needed(body: Any) -> bool:
     return False
 
 
-def _answer(operation: Operation, status: int, answers: dict[Any, Json], examples: Examples) -> Json:
+def _describe_answer(operation: Operation, status: int, answers: dict[Any, Json], examples: Examples) -> Json:
     specified, kind = operation.document["responses"][str(status)], operation.answers[status]
     headers = {name: {"schema": TEXT, **header} for name, header in specified.get("headers", {}).items()}
     own = (operation.handler.responses or {}).get(status)
@@ -270,7 +272,7 @@ def _answer(operation: Operation, status: int, answers: dict[Any, Json], example
     return {**answer, "content": {JSON: {"schema": answers[kind], "example": example}, **others}}
 
 
-def _refusals(dialect: Dialect, examples: Examples) -> Json:
+def _describe_refusals(dialect: Dialect, examples: Examples) -> Json:
     """Return the refusals that operations share, by status."""
     schema = {"$ref": schemas.REFERENCE.format(name=dialect.error.__name__)}
     answers: Json = {str(NOT_MODIFIED): {"description": UNCHANGED, "headers": HEADERS[NOT_MODIFIED]}}

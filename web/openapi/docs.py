@@ -18,7 +18,7 @@ from web.http.errors import RESPONSES, Problem
 from web.http.public_path import public_path
 from web.monitoring.health import VERSION
 from web.openapi import examples
-from web.openapi.description import Dialect, described, usual_refusals
+from web.openapi.description import Dialect, describe_api, usual_refusals
 
 PAGE = files("web.openapi").joinpath("docs.html").read_text()
 ABOUT = """Recurring work for AI agents: every occurrence gets exactly one recorded outcome.
@@ -39,7 +39,7 @@ class DescriptionPlugin(JsonRenderPlugin):
         """Return the description as JSON."""
         path = public_path(request)
         if path not in self._documents:
-            document = described(openapi_schema, handlers_of(request.app), self._dialect)
+            document = describe_api(openapi_schema, handlers_of(request.app), self._dialect)
             self._documents[path] = msgspec.json.encode({**document, "servers": [{"url": path or "/"}]})
         return self._documents[path]
 
@@ -74,7 +74,7 @@ DIALECT = Dialect(
 openapi = description_of("Routines", ABOUT, "/api/openapi.json", DIALECT)
 
 
-def _sources(element: str) -> str:
+def _hash_sources(element: str) -> str:
     """Return the hashes of the inline scripts or styles of the page, for a policy that allows no others."""
     texts = re.findall(f"<{element}>(.*?)</{element}>", PAGE, re.DOTALL)
     hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in texts]
@@ -83,7 +83,7 @@ def _sources(element: str) -> str:
 
 PAGE_HEADERS = {
     "Content-Security-Policy": (
-        f"default-src 'none'; script-src {_sources('script')}; style-src {_sources('style')}; connect-src 'self'; "
+        f"default-src 'none'; script-src {_hash_sources('script')}; style-src {_hash_sources('style')}; connect-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
     "X-Frame-Options": "DENY",

@@ -29,13 +29,13 @@ PAST: Json = {"anyOf": [MOMENT, {"type": "integer", "minimum": 0, "maximum": MOS
 ID_OR_NONE: Json = {"type": "string", "pattern": f"^({HEX_UUID})?$", "description": "A UUID, or nothing."}
 
 
-def _words(words: Any) -> Json:
+def _words_schema(words: Any) -> Json:
     """Return the schema of several words in one text, joined by commas; empty words are ignored."""
     word = "|".join([*get_args(words), ""])
     return {"type": "string", "pattern": f"^({word})(,({word}))*$"}
 
 
-def _number(least: int, most: int, default: int) -> Json:
+def _number_schema(least: int, most: int, default: int) -> Json:
     return {"type": "integer", "minimum": least, "maximum": most, "default": default}
 
 
@@ -69,10 +69,10 @@ DESCRIPTIONS: dict[str, tuple[str, Json]] = {  # by name of the parameter, or by
     "routineId": ("Only those of this routine.", ID_OR_NONE),
     "q": ("Only those that contain this text; upper and lower case are the same.", TEXT),
     "cursor": ("The page after the one that returned this cursor. Without it, the first page.", TEXT),
-    "offset": ("How many to leave out at the start.", _number(0, 10**9, 0)),
+    "offset": ("How many to leave out at the start.", _number_schema(0, 10**9, 0)),
     "after": ("Only those after this comment, in the requested order.", ID_OR_NONE),
-    "getRunLog.after": ("Only the parts after this position.", _number(0, MOST_NUMBER, 0)),
-    "getTrajectoryLog.after": ("Only the parts after this position.", _number(0, MOST_NUMBER, 0)),
+    "getRunLog.after": ("Only the parts after this position.", _number_schema(0, MOST_NUMBER, 0)),
+    "getTrajectoryLog.after": ("Only the parts after this position.", _number_schema(0, MOST_NUMBER, 0)),
     "afterCommentId": ("Another name of `after`, which takes precedence.", ID_OR_NONE),
     "order": ("The oldest (`asc`) or the newest (`desc`) come first.", {"enum": ["asc", "desc"], "default": "desc"}),
     "from": ("The beginning of the period, in ISO 8601. Without it, 24 hours ago.", MOMENT_OR_NONE),
@@ -84,8 +84,8 @@ DESCRIPTIONS: dict[str, tuple[str, Json]] = {  # by name of the parameter, or by
     "compareRoutine.from": ("The earlier moment, in ISO 8601, or a position of the log.", PAST),
     "compareRoutine.to": ("The later moment, in ISO 8601, or a position of the log. Without it, now.", PAST),
     "at": ("The moment that is asked about, in ISO 8601; the whole minute is meant.", MOMENT),
-    "page": ("The number of the page; the first is 1.", _number(1, 10**9 - 1, 1)),
-    "limit": ("How many a page has at most.", _number(1, 200, 50)),
+    "page": ("The number of the page; the first is 1.", _number_schema(1, 10**9 - 1, 1)),
+    "limit": ("How many a page has at most.", _number_schema(1, 200, 50)),
     "revokeKeys": (
         "Whether the keys that the member issued are revoked. Without it they are.",
         {"enum": ["true", "false", ""]},
@@ -96,21 +96,21 @@ DESCRIPTIONS: dict[str, tuple[str, Json]] = {  # by name of the parameter, or by
     ),
     "listRuns.limit": (
         "How many a page has at most. A smaller number counts as 1, a larger one as 200, any other text as 50.",
-        _number(1, 200, 50),
+        _number_schema(1, 200, 50),
     ),
-    "listOccurrences.limit": ("How many a page has at most.", _number(1, 1_000, 100)),
-    "listTrajectories.limit": ("How many a page has at most.", _number(1, 200, 10)),
-    "listIssues.limit": ("How many a page has at most.", _number(1, 1_000, 500)),
-    "listComments.limit": ("How many a page has at most.", _number(1, 500, 500)),
+    "listOccurrences.limit": ("How many a page has at most.", _number_schema(1, 1_000, 100)),
+    "listTrajectories.limit": ("How many a page has at most.", _number_schema(1, 200, 10)),
+    "listIssues.limit": ("How many a page has at most.", _number_schema(1, 1_000, 500)),
+    "listComments.limit": ("How many a page has at most.", _number_schema(1, 500, 500)),
     "listRunsOfRoutine.limit": (
         "How many there are at most; more than 200 count as 200.",
         {"type": "integer", "minimum": 1, "default": 50},
     ),
-    "listRoutines.status": ("Only those of these statuses, joined by commas.", _words(RoutineStatus)),
-    "listRuns.status": ("Only those of these statuses, joined by commas.", _words(RunStatus)),
-    "listRuns.source": ("Only those that were fired in these ways, joined by commas.", _words(RunSource)),
-    "listCompanyRuns.status": ("Only those of these statuses, joined by commas.", _words(RunStatus)),
-    "listCompanyRuns.source": ("Only those that were fired in these ways, joined by commas.", _words(RunSource)),
+    "listRoutines.status": ("Only those of these statuses, joined by commas.", _words_schema(RoutineStatus)),
+    "listRuns.status": ("Only those of these statuses, joined by commas.", _words_schema(RunStatus)),
+    "listRuns.source": ("Only those that were fired in these ways, joined by commas.", _words_schema(RunSource)),
+    "listCompanyRuns.status": ("Only those of these statuses, joined by commas.", _words_schema(RunStatus)),
+    "listCompanyRuns.source": ("Only those that were fired in these ways, joined by commas.", _words_schema(RunSource)),
     "listCompanyRuns.assigneeAgentId": (
         "Only those whose issue is assigned to this agent, or whose routine is, if they have no issue.",
         ID_OR_NONE,
@@ -159,7 +159,7 @@ _OF_FEEDS: dict[str, tuple[str, Json]] = {
         "Which events come first. A live feed always goes from the oldest on.",
         {"enum": ["newest", "oldest"], "default": "newest"},
     ),
-    "limit": ("How many a page has at most.", _number(1, 1_000, 100)),
+    "limit": ("How many a page has at most.", _number_schema(1, 1_000, 100)),
 }
 DESCRIPTIONS |= {f"{feed}.{name}": told for feed in _FEEDS for name, told in _OF_FEEDS.items()}
 DESCRIPTIONS["position"] = ("A position of the log.", {"type": "string", "pattern": "^[0-9]{1,11}$"})
@@ -172,7 +172,7 @@ DESCRIPTIONS |= {
         "Only events after this position of the log.",
         {"type": "integer", "minimum": 0, "maximum": MOST_NUMBER},
     ),
-    "exportView.limit": ("How many events the file has at most.", _number(1, 100_000, 100_000)),
+    "exportView.limit": ("How many events the file has at most.", _number_schema(1, 100_000, 100_000)),
 }
 REQUIRED = {
     "at",
@@ -180,33 +180,39 @@ REQUIRED = {
 }  # optional for the framework, so that its absence is refused with a message of ours
 
 
-def _header(name: str, description: str, schema: Json = TEXT) -> Json:
+def _header_parameter(name: str, description: str, schema: Json = TEXT) -> Json:
     return {"name": name, "in": "header", "required": False, "description": description, "schema": schema}
 
 
-CONDITIONAL = _header(
+CONDITIONAL = _header_parameter(
     "If-None-Match", "The ETags of copies that you have. If one of them is current, the answer is 304."
 )
-PRECONDITION = _header(
+PRECONDITION = _header_parameter(
     "If-Match", "The ETag of your copy, from a GET of this resource. Unless it is the current one, the answer is 412."
 )
 FEED_HEADERS = (
-    _header(
+    _header_parameter(
         "Last-Event-ID", "The position after which a live feed goes on.", {"type": "string", "pattern": "^[0-9]{1,11}$"}
     ),
 )
 WEBHOOK_HEADERS = (  # a webhook's request is read as raw bytes, since these are what is signed
-    _header("Idempotency-Key", "The same key gives the same run.", {"type": "string", "maxLength": 255}),
-    _header("X-GitHub-Delivery", "The id of GitHub's delivery, if there is no key: the same id gives the same run."),
-    _header("X-GitHub-Event", "`ping` is answered with 200 and starts no work."),
-    _header("X-Paperclip-Signature", "`hmac_sha256`: the hexadecimal HMAC-SHA256 of `<timestamp>.<body>`."),
-    _header("X-Paperclip-Timestamp", "`hmac_sha256`: when it was signed, in seconds or milliseconds since 1970."),
-    _header("X-Hub-Signature-256", "`github_hmac`: `sha256=` and the hexadecimal HMAC-SHA256 of the body."),
-    _header("webhook-id", "The id of the message: the same id gives the same run."),
-    _header("webhook-timestamp", "`standard_webhooks`: when it was signed, in seconds since 1970."),
-    _header("webhook-signature", "`standard_webhooks`: `v1,` and the base64 HMAC-SHA256 of `<id>.<timestamp>.<body>`."),
+    _header_parameter("Idempotency-Key", "The same key gives the same run.", {"type": "string", "maxLength": 255}),
+    _header_parameter(
+        "X-GitHub-Delivery", "The id of GitHub's delivery, if there is no key: the same id gives the same run."
+    ),
+    _header_parameter("X-GitHub-Event", "`ping` is answered with 200 and starts no work."),
+    _header_parameter("X-Paperclip-Signature", "`hmac_sha256`: the hexadecimal HMAC-SHA256 of `<timestamp>.<body>`."),
+    _header_parameter(
+        "X-Paperclip-Timestamp", "`hmac_sha256`: when it was signed, in seconds or milliseconds since 1970."
+    ),
+    _header_parameter("X-Hub-Signature-256", "`github_hmac`: `sha256=` and the hexadecimal HMAC-SHA256 of the body."),
+    _header_parameter("webhook-id", "The id of the message: the same id gives the same run."),
+    _header_parameter("webhook-timestamp", "`standard_webhooks`: when it was signed, in seconds since 1970."),
+    _header_parameter(
+        "webhook-signature", "`standard_webhooks`: `v1,` and the base64 HMAC-SHA256 of `<id>.<timestamp>.<body>`."
+    ),
     *(
-        _header(f"svix-{part}", f"The same as `webhook-{part}`, if that is absent.")
+        _header_parameter(f"svix-{part}", f"The same as `webhook-{part}`, if that is absent.")
         for part in ("id", "timestamp", "signature")
     ),
 )

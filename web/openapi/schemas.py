@@ -22,7 +22,7 @@ def _is_given(name: str) -> Json:
     return {"required": [name], "properties": {name: {"type": "string"}}}
 
 
-def _either(name: str, other: str) -> Json:
+def _require_either(name: str, other: str) -> Json:
     """Return a schema that requires at least one of two fields."""
     return {"if": _is_given(name), "else": _is_given(other)}
 
@@ -40,9 +40,9 @@ CONDITIONS = ("projectId", "assigneeAgentId", "routineIds", "q")
 TOGETHER: dict[str, Json] = {
     "BulkPause": _all_or(*CONDITIONS),
     "BulkResume": _all_or(*CONDITIONS, "pauseId"),
-    "MemberDraft": _either("userId", "name"),
-    "ScheduleDraft": _either("cronExpression", "runAt"),
-    "SchedulePreview": _either("cronExpression", "runAt"),
+    "MemberDraft": _require_either("userId", "name"),
+    "ScheduleDraft": _require_either("cronExpression", "runAt"),
+    "SchedulePreview": _require_either("cronExpression", "runAt"),
     "VariableDraft": {
         "if": {"required": ["type"], "properties": {"type": {"const": "select"}}},
         "then": {"required": ["options"], "properties": {"options": {"minItems": 1}}},
@@ -53,26 +53,28 @@ TOGETHER: dict[str, Json] = {
 
 def of_bodies(shapes: Iterable[Any]) -> tuple[dict[Any, Json], Json]:
     """Return the schema of each type of a body, and the components to which these refer, by name."""
-    schemas, components = _schemas(shapes)
-    bodies = {body.__name__: body for body in _bodies(Body)}
+    schemas, components = _make_schemas(shapes)
+    bodies = {body.__name__: body for body in _all_bodies(Body)}
     for name, component in components.items():
         component["additionalProperties"] = False  # web/http/tolerated_fields.py lists what is accepted all the same
         for field in component["properties"].values():
             _tell_default(field)
         if name in bodies:
-            _complete(bodies[name], component["properties"])
+            _complete_texts(bodies[name], component["properties"])
         component.update(_open(TOGETHER.get(name, {})))
     return schemas, components
 
 
 def of_answers(shapes: Iterable[Any]) -> tuple[dict[Any, Json], Json]:
     """Return the same for the types of answers. Every field with a default is required, since it is always sent."""
-    schemas, components = _schemas(shapes)
+    schemas, components = _make_schemas(shapes)
     for component in components.values():
         fields = component["properties"]
         defaults = {name for name, field in fields.items() if field.pop("default", ...) is not ...}
         component["required"] = [name for name in fields if name in {*component["required"], *defaults}]
-        for text in (text for name, field in fields.items() if name.endswith(("At", "_at")) for text in _texts(field)):
+        for text in (
+            text for name, field in fields.items() if name.endswith(("At", "_at")) for text in _text_schemas(field)
+        ):
             text["format"] = "date-time"
     return schemas, components
 
@@ -84,7 +86,7 @@ def together(bodies: Json, answers: Json) -> Json:
     return bodies | answers
 
 
-def _schemas(shapes: Iterable[Any]) -> tuple[dict[Any, Json], Json]:
+def _make_schemas(shapes: Iterable[Any]) -> tuple[dict[Any, Json], Json]:
     shapes = list(dict.fromkeys(shapes))
     schemas, components = msgspec.json.schema_components(
         shapes, schema_hook=lambda _: dict(ANY_JSON), ref_template=REFERENCE
@@ -92,11 +94,11 @@ def _schemas(shapes: Iterable[Any]) -> tuple[dict[Any, Json], Json]:
     return dict(zip(shapes, schemas, strict=True)), components
 
 
-def _complete(body: type[msgspec.Struct], fields: Json) -> None:
+def _complete_texts(body: type[msgspec.Struct], fields: Json) -> None:
     """Complete the schemas of texts: moments, texts that are trimmed and must not be blank, Python's whitespace."""
     for field in msgspec.structs.fields(body):
-        trimmed = any((meta.extra or {}).get("trim") for meta in _metas(field.type))
-        for text in _texts(fields[field.encode_name]):
+        trimmed = any((meta.extra or {}).get("trim") for meta in _metas_of(field.type))
+        for text in _text_schemas(fields[field.encode_name]):
             if datetime in (field.type, *get_args(field.type)):
                 text["format"] = "date-time"
             if "pattern" in text:
@@ -119,20 +121,20 @@ def _tell_default(field: Json) -> None:
         field["description"] = f"{field['description']}, {told}" if "description" in field else told
 
 
-def _bodies(base: type[Body]) -> Iterator[type[Body]]:
+def _all_bodies(base: type[Body]) -> Iterator[type[Body]]:
     for body in base.__subclasses__():
         yield body
-        yield from _bodies(body)
+        yield from _all_bodies(body)
 
 
-def _metas(annotation: Any) -> Iterator[Meta]:
+def _metas_of(annotation: Any) -> Iterator[Meta]:
     for part in get_args(annotation):
         if isinstance(part, Meta):
             yield part
         else:
-            yield from _metas(part)
+            yield from _metas_of(part)
 
 
-def _texts(schema: Json) -> Iterator[Json]:
+def _text_schemas(schema: Json) -> Iterator[Json]:
     """Yield the schemas of text among the alternatives of a schema."""
     yield from (option for option in schema.get("anyOf", [schema]) if option.get("type") == "string")

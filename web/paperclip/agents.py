@@ -84,7 +84,7 @@ class Agents(Controller):
         `heartbeatSecret` signs those messages.
         """
         changed = backend.change(caller, ("directory",), use_cases.create, company_id, data)
-        return _made(changed, 201)
+        return _answer_new_agent(changed, 201)
 
     @get("/agents/me", operation_id="getMe")
     def me(self, backend: NamedDependency[Backend], caller: NamedDependency[Caller]) -> Me:
@@ -94,7 +94,9 @@ class Agents(Controller):
             agent = agents.one(conn, id_)
         if agent is None:
             raise NotFound("Agent not found")
-        return disclosure.masked(Me(**{name: getattr(agent, name) for name in responses.Agent.__struct_fields__}))
+        return disclosure.mask_addresses(
+            Me(**{name: getattr(agent, name) for name in responses.Agent.__struct_fields__})
+        )
 
     @get("/agents/me/inbox-lite", operation_id="getInbox", response_headers=NEXT)
     def inbox(
@@ -116,7 +118,9 @@ class Agents(Controller):
         Returns the agent with this id, or with this short name within `companyId`. Whoever may not change it sees no
         addresses, as in the list.
         """
-        return backend.find_authorized(caller, ("directory",), "Agent", lambda conn: _find(conn, agent_id, company_id))
+        return backend.find_authorized(
+            caller, ("directory",), "Agent", lambda conn: _find_agent(conn, agent_id, company_id)
+        )
 
     @patch("/agents/{agent_id:str}", operation_id="updateAgent", refuses=(403, 422))
     def update(
@@ -130,7 +134,7 @@ class Agents(Controller):
         Changes the fields that are given. The first `heartbeatUrl` brings a `heartbeatSecret`, which is shown in this
         answer and never again.
         """
-        return _made(backend.change(caller, ("directory",), use_cases.update, agent_id, data))
+        return _answer_new_agent(backend.change(caller, ("directory",), use_cases.update, agent_id, data))
 
     @post(
         "/agents/{agent_id:str}/rotate-heartbeat-secret",
@@ -149,7 +153,7 @@ class Agents(Controller):
         Makes a new secret, which is shown in this answer and never again. For `overlapSec` seconds the old one signs as
         well.
         """
-        return _made(
+        return _answer_new_agent(
             backend.change(caller, ("directory",), use_cases.rotate_heartbeat_secret, agent_id, data.overlap_sec)
         )
 
@@ -162,38 +166,38 @@ class Agents(Controller):
         data: JSONBody[PauseRequest],
     ) -> Response[responses.Agent]:
         """Pauses the agent. Runs of its routines fail until it is resumed."""
-        return _changed(backend, caller, use_cases.pause, agent_id, data.reason)
+        return _change_agent(backend, caller, use_cases.pause, agent_id, data.reason)
 
     @post("/agents/{agent_id:str}/resume", operation_id="resumeAgent", refuses=(403, 409), status_code=200)
     def resume(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], agent_id: FromPath[AgentId]
     ) -> Response[responses.Agent]:
         """Resumes a paused agent, which is idle then."""
-        return _changed(backend, caller, use_cases.resume, agent_id)
+        return _change_agent(backend, caller, use_cases.resume, agent_id)
 
     @post("/agents/{agent_id:str}/approve", operation_id="approveAgent", refuses=(403, 409), status_code=200)
     def approve(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], agent_id: FromPath[AgentId]
     ) -> Response[responses.Agent]:
         """Approves an agent that waits for approval, which is idle then."""
-        return _changed(backend, caller, use_cases.approve, agent_id)
+        return _change_agent(backend, caller, use_cases.approve, agent_id)
 
     @post("/agents/{agent_id:str}/terminate", operation_id="terminateAgent", refuses=(403,), status_code=200)
     def terminate(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], agent_id: FromPath[AgentId]
     ) -> Response[responses.Agent]:
         """Ends the agent for good. None of its keys works from the next request on."""
-        return _changed(backend, caller, use_cases.terminate, agent_id)
+        return _change_agent(backend, caller, use_cases.terminate, agent_id)
 
 
-def _changed(
+def _change_agent(
     backend: Backend, caller: Caller, use_case: Callable[..., UUID], agent_id: UUID, *args: Any
 ) -> Response[responses.Agent]:
     changed = backend.change(caller, ("directory",), use_case, agent_id, *args)
     return changed.answer(lambda conn: agents.one(conn, changed.result))
 
 
-def _made(changed: Changed, status: int = 200) -> Response[MadeAgent]:
+def _answer_new_agent(changed: Changed, status: int = 200) -> Response[MadeAgent]:
     result: use_cases.AgentResult = changed.result
     answer = changed.answer(lambda conn: agents.one(conn, result.agent_id), status)
     fields = {name: getattr(answer.content, name) for name in responses.Agent.__struct_fields__}
@@ -208,9 +212,9 @@ def _calling_agent(backend: Backend, caller: Caller) -> UUID:
     return principal.agent_id
 
 
-def _find(conn: Connection, agent_id: str, company_id: str | None) -> responses.Agent | None:
+def _find_agent(conn: Connection, agent_id: str, company_id: str | None) -> responses.Agent | None:
     if UUID_TEXT.fullmatch(agent_id):
         return agents.one(conn, UUID(agent_id))
     if company_id is None:
         raise RuleViolation("Agent shortname lookup requires companyId query parameter")
-    return agents.named(conn, CompanyId(company_id), slug(agent_id))
+    return agents.find_by_url_key(conn, CompanyId(company_id), slug(agent_id))

@@ -72,7 +72,7 @@ class Backfills(Controller):
         data: JSONBody[BackfillDraft],
     ) -> BackfillPreview:
         """Says what a backfill of this range would run, by the schedule as it is now. Nothing is recorded."""
-        return _previewed(backend.authorize(caller, use_cases.preview, trigger_id, _checked(data)))
+        return _preview_answer(backend.authorize(caller, use_cases.preview, trigger_id, _check_range(data)))
 
     @post(
         "/routine-triggers/{trigger_id:str}/backfills",
@@ -93,7 +93,7 @@ class Backfills(Controller):
         Its runs carry its id as `backfillId`. The range ends before the occurrences that the schedule itself still has
         to settle. The same idempotency key gives the same backfill; for another request it is refused with 409.
         """
-        changed = backend.change(caller, MODELS, use_cases.create, trigger_id, _checked(data), idempotency_key)
+        changed = backend.change(caller, MODELS, use_cases.create, trigger_id, _check_range(data), idempotency_key)
         return changed.answer(lambda conn: backfills.backfill(conn, changed.result), 201)
 
     @get("/routine-triggers/{trigger_id:str}/backfills", operation_id="listBackfills", response_headers=NEXT)
@@ -138,14 +138,14 @@ class Backfills(Controller):
         return cancelled.answer(lambda conn: backfills.backfill(conn, cancelled.result))
 
 
-def _checked(draft: BackfillDraft) -> BackfillDraft:
+def _check_range(draft: BackfillDraft) -> BackfillDraft:
     """Return the draft if its range lies within the accepted years. Raise Invalid."""
     check_years(draft.from_, "from")
     check_years(draft.to, "to")
     return draft
 
 
-def _previewed(preview: use_cases.Preview) -> BackfillPreview:
+def _preview_answer(preview: use_cases.Preview) -> BackfillPreview:
     return BackfillPreview(
         trigger_id=preview.trigger_id,
         routine_id=preview.routine_id,

@@ -72,7 +72,7 @@ class Bulk(Controller):
             backend.executor.execute(caller, use_cases.update, routine_id, patch, pause_id)
             return True
 
-        answer = _each(backend, caller, company_id, data, "active", pause)
+        answer = _change_each(backend, caller, company_id, data, "active", pause)
         return BulkPauseAnswer(
             changed=answer.changed, unchanged=answer.unchanged, refused=answer.refused, pause_id=pause_id
         )
@@ -94,10 +94,10 @@ class Bulk(Controller):
         def resume(routine_id: UUID) -> bool:
             return backend.executor.execute(caller, use_cases.undo_bulk_pause, routine_id, data.pause_id).result
 
-        return _each(backend, caller, company_id, data, "paused", resume)
+        return _change_each(backend, caller, company_id, data, "paused", resume)
 
 
-def _each(  # noqa: PLR0913, PLR0917 the selection and what becomes of it
+def _change_each(  # noqa: PLR0913, PLR0917 the selection and what becomes of it
     backend: Backend,
     caller: Caller,
     company_id: UUID,
@@ -107,7 +107,7 @@ def _each(  # noqa: PLR0913, PLR0917 the selection and what becomes of it
 ) -> BulkAnswer:
     """Change each selected routine that has this status; `change` returns whether it did."""
     answer = BulkAnswer(changed=[], unchanged=[], refused=[])
-    for routine in _meant(backend, caller, company_id, selection):
+    for routine in _select_routines(backend, caller, company_id, selection):
         try:
             is_changed = routine.status == status and change(routine.id)
         except DomainError as refusal:
@@ -117,7 +117,7 @@ def _each(  # noqa: PLR0913, PLR0917 the selection and what becomes of it
     return answer
 
 
-def _meant(backend: Backend, caller: Caller, company_id: UUID, selection: BulkSelection) -> list[Meant]:
+def _select_routines(backend: Backend, caller: Caller, company_id: UUID, selection: BulkSelection) -> list[Meant]:
     """Return the selected routines. Raise RuleViolation if they are too many, InvalidField if one does not exist."""
     backend.authorize(caller, use_cases.may_work, company_id)
     filters = routines.Filters(
@@ -125,9 +125,9 @@ def _meant(backend: Backend, caller: Caller, company_id: UUID, selection: BulkSe
     )
     ids = selection.routine_ids
     with backend.consistent_read(*MODELS) as conn:
-        matches = routines.meant(conn, company_id, filters, ids=ids, limit=MOST + 1)
+        matches = routines.select(conn, company_id, filters, ids=ids, limit=MOST + 1)
         existing_ids = (
-            {routine.id for routine in routines.meant(conn, company_id, ids=ids, limit=MOST)} if ids else set()
+            {routine.id for routine in routines.select(conn, company_id, ids=ids, limit=MOST)} if ids else set()
         )
     for index, id_ in enumerate(ids or ()):
         if id_ not in existing_ids:

@@ -39,7 +39,7 @@ class Companies(Controller):
     ) -> Response[list[responses.Company]]:
         """Returns the companies that the board user may enter, oldest first."""
         user = backend.authorize(caller, read_access.board)
-        return read_page(backend, paging, "companies", MODELS, partial(_visible, user=user))
+        return read_page(backend, paging, "companies", MODELS, partial(_visible_companies, user=user))
 
     @post(operation_id="createCompany", refuses=(403,))
     def create(
@@ -47,7 +47,7 @@ class Companies(Controller):
     ) -> Response[responses.Company]:
         """Creates a company."""
         changed = backend.change(caller, MODELS, use_cases.create, data)
-        return changed.answer(lambda conn: _shown(conn, changed.result), 201)
+        return changed.answer(lambda conn: _read_company(conn, changed.result), 201)
 
     @get("/{company_id:str}", operation_id="getCompany", refuses=(403,))
     def detail(
@@ -56,7 +56,7 @@ class Companies(Controller):
         """Returns the company."""
         backend.authorize(caller, read_access.company, company_id)
         with backend.consistent_read(*MODELS) as conn:
-            if (company := _shown(conn, company_id)) is None:
+            if (company := _read_company(conn, company_id)) is None:
                 raise NotFound("Company not found")
             return company
 
@@ -70,7 +70,7 @@ class Companies(Controller):
     ) -> Response[responses.Company]:
         """Changes the fields that are given. An archived company stays as it is, and archived."""
         changed = backend.change(caller, MODELS, use_cases.update, company_id, data)
-        return changed.answer(lambda conn: _shown(conn, changed.result))
+        return changed.answer(lambda conn: _read_company(conn, changed.result))
 
     @post("/{company_id:str}/archive", operation_id="archiveCompany", refuses=(403,), status_code=200)
     def archive(
@@ -81,22 +81,22 @@ class Companies(Controller):
         things can be ended, and everything stays readable. Any other change is refused.
         """
         changed = backend.change(caller, MODELS, use_cases.archive, company_id)
-        return changed.answer(lambda conn: _shown(conn, changed.result))
+        return changed.answer(lambda conn: _read_company(conn, changed.result))
 
 
-def _visible(conn: Connection, user: Principal, **page: Any) -> Part[responses.Company]:
+def _visible_companies(conn: Connection, user: Principal, **page: Any) -> Part[responses.Company]:
     if not isinstance(user, BoardUser):
         return Part()
     everywhere = user.instance_admin or user.instance_auditor
     part = companies.all_companies(conn, **page) if everywhere else companies.of_user(conn, user.user_id, **page)
-    return part.of(_counted(conn, part))
+    return part.of(_count_issues(conn, part))
 
 
-def _shown(conn: Connection, company_id: UUID) -> responses.Company | None:
+def _read_company(conn: Connection, company_id: UUID) -> responses.Company | None:
     company = companies.one(conn, company_id)
-    return None if company is None else _counted(conn, [company])[0]
+    return None if company is None else _count_issues(conn, [company])[0]
 
 
-def _counted(conn: Connection, companies: list[responses.Company]) -> list[responses.Company]:
+def _count_issues(conn: Connection, companies: list[responses.Company]) -> list[responses.Company]:
     last = issues.last_numbers(conn, [company.id for company in companies])
     return [replace(company, issue_counter=last[company.id]) for company in companies]

@@ -153,7 +153,7 @@ class Endpoints(Controller):
     ) -> Response[Delivery]:
         """Sends the event `endpoint.tested` to the endpoint. The returned delivery will show its outcome."""
         changed = backend.change(caller, DELIVERIES, use_cases.test, company_id, endpoint_id)
-        return changed.answer(lambda conn: _newest(conn, company_id, endpoint_id), 202)
+        return changed.answer(lambda conn: _newest_delivery(conn, company_id, endpoint_id), 202)
 
     @get(
         "/webhook-endpoints/{endpoint_id:str}/deliveries",
@@ -175,7 +175,7 @@ class Endpoints(Controller):
         dead.
         """
         backend.authorize(caller, use_cases.may_see, company_id, endpoint_id)
-        return _page(backend, paging, company_id, endpoint_id, status)
+        return _answer_page(backend, paging, company_id, endpoint_id, status)
 
     @get("/deliveries", operation_id="listDeliveries", refuses=(403,), response_headers=NEXT)
     def of_company(
@@ -191,7 +191,7 @@ class Endpoints(Controller):
         trajectories.
         """
         backend.authorize(caller, use_cases.may_list, company_id)
-        return _page(backend, paging, company_id, None, status)
+        return _answer_page(backend, paging, company_id, None, status)
 
     @post("/deliveries/{delivery_id:str}/redeliver", operation_id="redeliver", refuses=(403,), status_code=202)
     def redeliver(
@@ -217,14 +217,14 @@ def _with_secret(changed: Changed, status: int) -> Response[MadeEndpoint]:
     return Response(MadeEndpoint(**fields, secret=result.secret), status_code=status, headers=answer.headers)
 
 
-def _newest(conn: Connection, company_id: UUID, endpoint_id: UUID) -> Delivery | None:
+def _newest_delivery(conn: Connection, company_id: UUID, endpoint_id: UUID) -> Delivery | None:
     return next(iter(delivery_history.of_company(conn, company_id, 1, target_id=endpoint_id)), None)
 
 
-def _page(
+def _answer_page(
     backend: Backend, paging: Paging, company_id: UUID, target_id: UUID | None, status: str | None
 ) -> Response[list[Delivery]]:
-    status_filter = None if status is None else _status(status)
+    status_filter = None if status is None else _parse_status(status)
     limit = parse_whole_number(paging.limit, "limit", USUAL, 1, MOST)
     list_ = f"{LIST} {target_id or company_id}"
     after = place_of(paging.cursor, list_, tuple[int, UUID])
@@ -241,7 +241,7 @@ def _page(
     return make_page(paging, list_, part, lambda delivery: (delivery.event_position, delivery.id))
 
 
-def _status(text: str) -> Status:
+def _parse_status(text: str) -> Status:
     """Return the status that a query names. Raise Invalid."""
     for status in get_args(Status):
         if status == text:

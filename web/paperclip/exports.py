@@ -129,7 +129,7 @@ class Exporter:
         limits = self._backend.limits
         self._begin(company_id, limits)
         try:
-            file = self._written(view, file_format, selection, span, limits)
+            file = self._write_export(view, file_format, selection, span, limits)
         except BaseException:
             self._end(company_id)
             raise
@@ -138,7 +138,7 @@ class Exporter:
                 self._writing -= 1
         return Export(file, partial(self._end, company_id))
 
-    def _written(
+    def _write_export(
         self, view: View, file_format: Format, selection: Selection, span: tuple[int, int] | None, limits: Limits
     ) -> BinaryIO:
         with (
@@ -275,7 +275,9 @@ class Exports(Controller):
             with backend.consistent_read("event_index") as conn:
                 until, more = exports.span_of_events(conn, company_id, begin, most)
             span = begin, until
-            headers |= {POSITION_HEADER: str(max(until, begin))} | ({"link": _next(request, until)} if more else {})
+            headers |= {POSITION_HEADER: str(max(until, begin))} | (
+                {"link": _next_link(request, until)} if more else {}
+            )
         else:
             for name, value in {"after": after, "limit": limit}.items():
                 if value is not None:
@@ -296,7 +298,7 @@ def _format(text: str | None) -> Format:
     return cast("Format", chosen)
 
 
-def _next(request: Request[Any, Any, Any], position: int) -> str:
+def _next_link(request: Request[Any, Any, Any], position: int) -> str:
     query = [item for item in request.query_params.multi_items() if item[0] != "after"]
     address = f"{public_path(request)}{request.url.path}?{urlencode([*query, ('after', position)])}"
     return f'<{address}>; rel="next"'

@@ -167,7 +167,7 @@ class Issues(Controller):
         issue_id: FromPath[str],
     ) -> Response[IssueDetail]:
         """Returns the issue with this id or identifier (`ACM-7`), with its ancestors, now or as they were at `asOf`."""
-        issue = _found(backend, caller, issue_id, eventual=eventual)
+        issue = _find_issue(backend, caller, issue_id, eventual=eventual)
         if as_of is not None:
             return past_answers.issue(backend, as_of, issue.id, _with_ancestors)
         with backend.consistent_read(eventual=True) as conn:
@@ -179,7 +179,7 @@ class Issues(Controller):
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], issue_id: FromPath[str]
     ) -> HeartbeatContext:
         """Returns what an agent needs to begin work on the issue."""
-        issue = _found(backend, caller, issue_id)
+        issue = _find_issue(backend, caller, issue_id)
         with backend.consistent_read(eventual=True) as conn:
             return HeartbeatContext(
                 issue=issue,
@@ -207,7 +207,7 @@ class Issues(Controller):
         def updated(conn: Connection) -> IssueUpdated | None:
             issue = issues.issue(conn, id_)
             comment = issues.comment(conn, id_, changed.result) if changed.result else None
-            return IssueUpdated(**_fields(issue), comment=comment) if issue else None
+            return IssueUpdated(**_fields_of_issue(issue), comment=comment) if issue else None
 
         return changed.answer(updated)
 
@@ -282,7 +282,7 @@ class Issues(Controller):
         one is named.
         """
         limit = parse_whole_number(paging.limit, "limit", MOST_COMMENTS, 1, MOST_COMMENTS)
-        issue = _found(backend, caller, issue_id)
+        issue = _find_issue(backend, caller, issue_id)
         list_name = f"comments on {issue.id}, newest first: {part.newest_first}"
         beyond = place_of(paging.cursor, list_name, UUID)
         with backend.consistent_read(eventual=True) as conn:
@@ -323,7 +323,7 @@ class Issues(Controller):
         comment_id: FromPath[str],
     ) -> responses.Comment:
         """Returns the comment."""
-        issue = _found(backend, caller, issue_id)
+        issue = _find_issue(backend, caller, issue_id)
         with backend.consistent_read(eventual=True) as conn:
             comment = issues.comment(conn, issue.id, CommentId(comment_id))
         if comment is None:
@@ -331,24 +331,24 @@ class Issues(Controller):
         return comment
 
 
-def _found(backend: Backend, caller: Caller, issue_id: str, *, eventual: bool = False) -> responses.Issue:
+def _find_issue(backend: Backend, caller: Caller, issue_id: str, *, eventual: bool = False) -> responses.Issue:
     """Return the issue with this id or identifier. Raise NotFound if there is none or the caller may not see it."""
 
     def read(conn: Connection) -> responses.Issue | None:
         if UUID_TEXT.fullmatch(issue_id):
             return issues.issue(conn, UUID(issue_id))
-        return issues.identified(conn, issue_id)
+        return issues.find_by_identifier(conn, issue_id)
 
     return backend.find_authorized(caller, ("issues", "directory"), "Issue", read, eventual=eventual)
 
 
 def _id_of(backend: Backend, caller: Caller, issue_id: str) -> UUID:
-    return UUID(issue_id) if UUID_TEXT.fullmatch(issue_id) else _found(backend, caller, issue_id).id
+    return UUID(issue_id) if UUID_TEXT.fullmatch(issue_id) else _find_issue(backend, caller, issue_id).id
 
 
 def _with_ancestors(issue: responses.Issue, ancestors: list[responses.Issue]) -> IssueDetail:
-    return IssueDetail(**_fields(issue), ancestors=ancestors)
+    return IssueDetail(**_fields_of_issue(issue), ancestors=ancestors)
 
 
-def _fields(issue: responses.Issue) -> dict[str, Any]:
+def _fields_of_issue(issue: responses.Issue) -> dict[str, Any]:
     return {name: getattr(issue, name) for name in responses.Issue.__struct_fields__}

@@ -43,7 +43,7 @@ class MintedBoardKey(ResponseBody, frozen=True, kw_only=True):
     @classmethod
     def of(cls, minted: NewKey) -> "MintedBoardKey":
         """Return the answer for a new key."""
-        return cls(**_fields(minted))
+        return cls(**_fields_of_key(minted))
 
 
 class MintedAgentKey(ResponseBody, frozen=True, kw_only=True):
@@ -60,10 +60,10 @@ class MintedAgentKey(ResponseBody, frozen=True, kw_only=True):
     @classmethod
     def of(cls, minted: NewKey) -> "MintedAgentKey":
         """Return the answer for a new key."""
-        return cls(**_fields(minted))
+        return cls(**_fields_of_key(minted))
 
 
-def _fields(minted: NewKey) -> dict[str, Any]:
+def _fields_of_key(minted: NewKey) -> dict[str, Any]:
     return {
         "id": minted.key_id,
         "name": minted.name,
@@ -110,7 +110,7 @@ class BoardKeys(Controller):
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], paging: NamedDependency[Paging]
     ) -> Response[list[responses.BoardKey]]:
         """Returns the board keys of the calling user, newest first, without their tokens."""
-        user = _board(backend, caller)
+        user = _require_board_user(backend, caller)
         read = partial(keys.of_user, user_id=user.user_id)
         return read_page(backend, paging, f"keys of {user.user_id}", MODELS, read, newest_first=True)
 
@@ -136,7 +136,7 @@ class BoardKeys(Controller):
     @get("/cli-auth/me", operation_id="getIdentity")
     def identity(self, backend: NamedDependency[Backend], caller: NamedDependency[Caller]) -> Identity:
         """Returns the user to whom the calling board key belongs, and the companies that this user may enter."""
-        user = _board(backend, caller)
+        user = _require_board_user(backend, caller)
         with backend.consistent_read("directory") as conn:
             person: Any = members.person(conn, user.user_id)
             memberships = members.of_user(conn, user.user_id)
@@ -246,7 +246,7 @@ def _revoke(backend: Backend, caller: Caller, use_case: Callable[..., UUID], *id
     return Revoked()
 
 
-def _board(backend: Backend, caller: Caller) -> BoardUser:
+def _require_board_user(backend: Backend, caller: Caller) -> BoardUser:
     principal = backend.authorize(caller, read_access.anyone)
     if not isinstance(principal, BoardUser):
         raise Unauthenticated("Board authentication required")

@@ -73,7 +73,7 @@ def company_log(
     return ProvedLog(backend, company_id, authorize)
 
 
-def _controller(noun: str, below: str, provide: Callable[..., ProvedLog]) -> type[Controller]:
+def _make_controller(noun: str, below: str, provide: Callable[..., ProvedLog]) -> type[Controller]:
     """
     Return the controller of the proofs of a log; its operations are named after the noun.
 
@@ -96,47 +96,47 @@ def _controller(noun: str, below: str, provide: Callable[..., ProvedLog]) -> typ
             Returns the newest checkpoint, with the cosignatures that it has; with `fresh`, one that covers all that the log
             has held at the request; with `witnessed`, one that a witness has cosigned.
             """
-            return _text(proved_log.tell(partial(_checkpoint, fresh=fresh, witnessed=witnessed)))
+            return _text_answer(proved_log.tell(partial(_read_checkpoint, fresh=fresh, witnessed=witnessed)))
 
         @get("/key", operation_id=f"get{noun}Key", media_type=TEXT, **UNLISTED)
         def key(self, proved_log: NamedDependency[ProvedLog]) -> Response[str]:
             """Returns the key by which checkpoints are verified."""
-            return _text(proved_log.tell(_key))
+            return _text_answer(proved_log.tell(_read_key))
 
         @get("/tile/{tile:path}", operation_id=f"get{noun}Tile", media_type=BYTES, **UNLISTED)
         def tile(self, proved_log: NamedDependency[ProvedLog], tile: FromPath[str]) -> Response[bytes]:
             """Returns a tile of hashes, or a bundle of entries."""
-            return Response(proved_log.tell(partial(_tile, path=tile)), media_type=BYTES)
+            return Response(proved_log.tell(partial(_read_tile, path=tile)), media_type=BYTES)
 
         @get("/proofs/{position:str}", operation_id=f"get{noun}Proof", media_type=TEXT, **UNLISTED)
         def proof(self, proved_log: NamedDependency[ProvedLog], position: FromPath[str]) -> Response[str]:
             """Returns the proof that the event at a position is in the log of the newest checkpoint."""
-            return _text(proved_log.tell(partial(_proof, text=position)))
+            return _text_answer(proved_log.tell(partial(_prove_event, text=position)))
 
         @get("/consistency/{older:str}/{size:str}", operation_id=f"get{noun}Consistency", media_type=TEXT, **UNLISTED)
         def consistency(
             self, proved_log: NamedDependency[ProvedLog], older: FromPath[str], size: FromPath[str]
         ) -> Response[str]:
             """Returns the proof that the log of a size begins with that of an older size, a hash a line."""
-            return _text(proved_log.tell(partial(_consistency, older_text=older, size_text=size)))
+            return _text_answer(proved_log.tell(partial(_prove_consistency, older_text=older, size_text=size)))
 
     return LogProofs
 
 
-WholeLogProofs = _controller("Log", "", whole_log)
-CompanyLogProofs = _controller("CompanyLog", "/companies/{company_id:str}", company_log)
+WholeLogProofs = _make_controller("Log", "", whole_log)
+CompanyLogProofs = _make_controller("CompanyLog", "/companies/{company_id:str}", company_log)
 
 
-def _text(content: str) -> Response[str]:
+def _text_answer(content: str) -> Response[str]:
     return Response(content, media_type=TEXT)
 
 
-def _state(backend: Backend, tree_id: UUID) -> TreeState:
+def _read_state(backend: Backend, tree_id: UUID) -> TreeState:
     with backend.pool.connection() as conn:
         return log_tree.state_of(conn, tree_id)
 
 
-def _checkpoint(backend: Backend, tree_id: UUID, *, fresh: bool, witnessed: bool) -> str:
+def _read_checkpoint(backend: Backend, tree_id: UUID, *, fresh: bool, witnessed: bool) -> str:
     """Return the newest checkpoint. Raise NotFound if there is none, and Lagging if a fresh one does not come in time."""
     size = _await_signed(backend, tree_id) if fresh else 0
     if witnessed:
@@ -155,7 +155,7 @@ def _witnessed_checkpoint(backend: Backend, tree_id: UUID, size: int) -> str:
     with backend.pool.connection() as conn:
         if not witnessing.statuses(conn):
             raise NotFound("This log has no witnesses (ROUTINES_WITNESSES)")
-    _await(backend, lambda conn: size - witnessing.cosigned_size(conn))
+    _await_events(backend, lambda conn: size - witnessing.cosigned_size(conn))
     with backend.pool.connection() as conn:
         if (newest := witnessing.newest(conn)) is None:
             raise NotFound("No witness has cosigned a checkpoint of this log yet")
@@ -166,16 +166,16 @@ def _await_signed(backend: Backend, tree_id: UUID) -> int:
     """Wait until all that the tree holds now is signed; return its size."""
     with backend.pool.connection() as conn:
         end = log_tree.log_end(conn)
-    _await(backend, lambda conn: end - log_tree.state_of(conn, WHOLE_LOG).size)
+    _await_events(backend, lambda conn: end - log_tree.state_of(conn, WHOLE_LOG).size)
     with backend.pool.connection() as conn:
         if not (size := log_tree.state_of(conn, tree_id).size):
             return 0
         log_tree.want_checkpoint(conn, tree_id, size)
-    _await(backend, lambda conn: size - log_tree.state_of(conn, tree_id).signed_size)
+    _await_events(backend, lambda conn: size - log_tree.state_of(conn, tree_id).signed_size)
     return size
 
 
-def _await(backend: Backend, missing: Callable[[Connection], int]) -> None:
+def _await_events(backend: Backend, missing: Callable[[Connection], int]) -> None:
     def behind_by() -> int:
         with backend.pool.connection() as conn:
             return max(missing(conn), 0)
@@ -192,13 +192,13 @@ def _await(backend: Backend, missing: Callable[[Connection], int]) -> None:
         raise Lagging(TREES, behind)
 
 
-def _key(backend: Backend, tree_id: UUID) -> str:
-    if (key := _state(backend, tree_id).verifier_key) is None:
+def _read_key(backend: Backend, tree_id: UUID) -> str:
+    if (key := _read_state(backend, tree_id).verifier_key) is None:
         raise NotFound("Nothing of this log is signed yet")
     return key + "\n"
 
 
-def _tile(backend: Backend, tree_id: UUID, path: str) -> bytes:
+def _read_tile(backend: Backend, tree_id: UUID, path: str) -> bytes:
     """Return what tlog-tiles serves at a path below `tile`. Raise NotFound for what is not there (yet)."""
     match = TILE.fullmatch(path)
     segments = match[2].split("/") if match else []
@@ -223,7 +223,7 @@ def _tile(backend: Backend, tree_id: UUID, path: str) -> bytes:
     return b"".join(parts)
 
 
-def _proof(backend: Backend, tree_id: UUID, text: str) -> str:
+def _prove_event(backend: Backend, tree_id: UUID, text: str) -> str:
     position = parse_whole_number(text, "position", 1, 1, MOST_POSITION)
     with backend.pool.connection() as conn:
         place = log_tree.place_of(conn, tree_id, position)
@@ -234,7 +234,7 @@ def _proof(backend: Backend, tree_id: UUID, text: str) -> str:
     return proof_text(place, hashes, covering.checkpoint)
 
 
-def _consistency(backend: Backend, tree_id: UUID, older_text: str, size_text: str) -> str:
+def _prove_consistency(backend: Backend, tree_id: UUID, older_text: str, size_text: str) -> str:
     size = parse_whole_number(size_text, "size", 1, 0, MOST_POSITION)
     older = parse_whole_number(older_text, "older", 1, 0, MOST_POSITION)
     with backend.pool.connection() as conn:

@@ -85,7 +85,7 @@ class Members(Controller):
         must_be_future(data.key_expires_at, "keyExpiresAt", backend.executor.clock())
         shared = _companies_of(backend, data.user_id)
         changed = backend.change(caller, ("directory",), use_cases.add, company_id, data, shared)
-        return changed.answer(lambda conn: _added(conn, company_id, changed.result), 201)
+        return changed.answer(lambda conn: _read_added_member(conn, company_id, changed.result), 201)
 
     @patch("/{user_id:str}", operation_id="updateMember", refuses=(403, 409, 422))
     def update(  # noqa: PLR0913, PLR0917 the path, the query and the body
@@ -157,7 +157,7 @@ def _companies_of(backend: Backend, user_id: UUID | None) -> list[UUID]:
         return [membership.company_id for membership in members.of_user(conn, user_id)]
 
 
-def _added(conn: Connection, company_id: UUID, added: AddedMembership) -> AddedMember | None:
+def _read_added_member(conn: Connection, company_id: UUID, added: AddedMembership) -> AddedMember | None:
     if (member := members.one(conn, company_id, added.user_id)) is None:
         return None
     return AddedMember(**asdict(member), token=added.key.token if added.key else None)

@@ -103,10 +103,10 @@ def routine(backend: Backend, caller: Caller, moment: Moment, routine_id: UUID) 
     """Return a routine as it was."""
     addresses = backend.authorize(caller, use_cases.may_read, routine_id)
     with read_models_at(backend, moment) as past:
-        detail = _existing(
+        detail = _require_existing(
             as_of.routine_detail(past, routine_id, backend.limits.max_page_bytes), "Routine", past.position
         )
-    return _at(past.position, Response(disclosure.shown(detail, addresses=addresses)))
+    return _mark_position(past.position, Response(disclosure.mask_unless(detail, addresses=addresses)))
 
 
 def routine_page(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
@@ -121,12 +121,12 @@ def routine_page(  # noqa: PLR0913, PLR0917 who asks, for what, and which part o
     if filters.q is not None:
         raise InvalidField("q cannot be asked as of a moment: texts are only searched as they are now", "q")
     paging, list_name, after, limit = page
-    limit = _bounded(limit)
+    limit = _bound_limit(limit)
     addresses = backend.authorize(caller, read_access.routines, company_id)
     with read_models_at(backend, moment) as past:
         part = as_of.routine_page(past, company_id, filters, after, limit, backend.limits.max_page_bytes)
-    part = part.of(disclosure.shown(list(part), addresses=addresses))
-    return _at(past.position, make_page(paging, list_name, part, routines.place_of))
+    part = part.of(disclosure.mask_unless(list(part), addresses=addresses))
+    return _mark_position(past.position, make_page(paging, list_name, part, routines.place_of))
 
 
 def run_page(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
@@ -141,7 +141,7 @@ def run_page(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
     paging, list_name, after, limit = page
     backend.authorize(caller, use_cases.may_read, routine_id)
     with read_models_at(backend, moment) as past:
-        _existing(past.one(routines.ROUTINE, routine_id), "Routine", past.position)
+        _require_existing(past.one(routines.ROUTINE, routine_id), "Routine", past.position)
 
         def place(run_id: UUID) -> int | None:
             position = run_history.position(past.conn, routine_id, run_id)
@@ -149,7 +149,7 @@ def run_page(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
 
         before = row_of(after, place)
         part = as_of.runs(past, routine_id, filters, before, limit, backend.limits.max_page_bytes)
-    return _at(past.position, make_page(paging, list_name, part, lambda run: run.id))
+    return _mark_position(past.position, make_page(paging, list_name, part, lambda run: run.id))
 
 
 def run(backend: Backend, caller: Caller, moment: Moment, run_id: UUID) -> Response[responses.RunDetail]:
@@ -157,7 +157,9 @@ def run(backend: Backend, caller: Caller, moment: Moment, run_id: UUID) -> Respo
     position = position_of(backend, moment)
     events = backend.authorize(caller, runs.read, run_id)  # of that position, or beyond it
     until_then = [recorded for recorded in events if recorded.position <= position]
-    return _at(position, Response(run_history.detail_of(_existing(until_then or None, "Run", position))))
+    return _mark_position(
+        position, Response(run_history.detail_of(_require_existing(until_then or None, "Run", position)))
+    )
 
 
 def issue(
@@ -166,7 +168,7 @@ def issue(
     """Return an issue, which the caller may read, and those above it as they were, in a shape."""
     with read_models_at(backend, moment) as past:
         lineage = as_of.issue_with_ancestors(past, issue_id, backend.limits.max_page_bytes)
-        return _at(past.position, Response(shape(*_existing(lineage, "Issue", past.position))))
+        return _mark_position(past.position, Response(shape(*_require_existing(lineage, "Issue", past.position))))
 
 
 def issue_page(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
@@ -179,26 +181,26 @@ def issue_page(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of 
 ) -> Response[list[responses.Issue]]:
     """Return a page of the issues of a company as it was."""
     paging, list_name, limit = page
-    filters = replace(filters, limit=_bounded(limit))
+    filters = replace(filters, limit=_bound_limit(limit))
     backend.authorize(caller, read_access.company, company_id)
     with read_models_at(backend, moment) as past:
         part = as_of.issue_page(past, company_id, filters, backend.limits.max_page_bytes)
-    return _at(past.position, make_page(paging, list_name, part))
+    return _mark_position(past.position, make_page(paging, list_name, part))
 
 
-def _bounded(limit: int | None) -> int:
+def _bound_limit(limit: int | None) -> int:
     if limit is not None and limit > MOST:
         raise InvalidField(f"As of a moment, limit must be {MOST} or less", "limit")
     return limit or MOST
 
 
-def _existing(thing: T | None, kind: str, position: int) -> T:
+def _require_existing(thing: T | None, kind: str, position: int) -> T:
     if thing is None:
         raise NotFound(f"{kind} not found: at position {position} of the log it did not exist yet")
     return thing
 
 
-def _at(position: int, response: Response[T]) -> Response[T]:
+def _mark_position(position: int, response: Response[T]) -> Response[T]:
     """Return the answer with the position that it is of: as of that, it never changes."""
     response.headers[POSITION_HEADER] = str(position)
     return response

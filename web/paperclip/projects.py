@@ -70,7 +70,7 @@ class Projects(Controller):
     ) -> responses.Project:
         """Returns the project with this id, or with this short name within `companyId`."""
         return backend.find_authorized(
-            caller, ("directory",), "Project", lambda conn: _find(conn, project_id, company_id)
+            caller, ("directory",), "Project", lambda conn: _find_project(conn, project_id, company_id)
         )
 
     @patch("/projects/{project_id:str}", operation_id="updateProject", refuses=(403, 422))
@@ -83,21 +83,21 @@ class Projects(Controller):
         company_id: Annotated[str | None, QueryParameter(name="companyId")] = None,
     ) -> Response[responses.Project]:
         """Changes the fields that are given. The project is named by its id, or its short name within `companyId`."""
-        return _changed(backend, caller, use_cases.update, _id(backend, project_id, company_id), data)
+        return _change_project(backend, caller, use_cases.update, _project_id_of(backend, project_id, company_id), data)
 
     @post("/projects/{project_id:str}/pause", operation_id="pauseProject", refuses=(403,), status_code=200)
     def pause(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], project_id: FromPath[ProjectId]
     ) -> Response[responses.Project]:
         """Pauses the project. Until it is resumed, occurrences of its routines are recorded as suppressed."""
-        return _changed(backend, caller, use_cases.pause, project_id)
+        return _change_project(backend, caller, use_cases.pause, project_id)
 
     @post("/projects/{project_id:str}/resume", operation_id="resumeProject", refuses=(403,), status_code=200)
     def resume(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], project_id: FromPath[ProjectId]
     ) -> Response[responses.Project]:
         """Resumes the project. The schedules of its routines fire again."""
-        return _changed(backend, caller, use_cases.resume, project_id)
+        return _change_project(backend, caller, use_cases.resume, project_id)
 
     @delete("/projects/{project_id:str}", operation_id="deleteProject", refuses=(403, 409, 422), status_code=200)
     def delete(
@@ -108,7 +108,7 @@ class Projects(Controller):
         company_id: Annotated[str | None, QueryParameter(name="companyId")] = None,
     ) -> responses.Project:
         """Deletes the project. This is refused while a routine is in it. Its issues stay, with their history."""
-        id_ = _id(backend, project_id, company_id)
+        id_ = _project_id_of(backend, project_id, company_id)
         with backend.consistent_read("directory", "routines") as conn:
             project, in_use = projects.one(conn, id_), routines.has_project(conn, id_)
         backend.executor.execute(caller, use_cases.delete, id_, in_use=in_use)
@@ -117,27 +117,27 @@ class Projects(Controller):
         return project
 
 
-def _changed(
+def _change_project(
     backend: Backend, caller: Caller, use_case: Callable[..., UUID], project_id: UUID, *args: Any
 ) -> Response[responses.Project]:
     changed = backend.change(caller, ("directory",), use_case, project_id, *args)
     return changed.answer(lambda conn: projects.one(conn, changed.result))
 
 
-def _id(backend: Backend, project_id: str, company_id: str | None) -> UUID:
+def _project_id_of(backend: Backend, project_id: str, company_id: str | None) -> UUID:
     """Return the id of a project by id or short name. The use case checks access to it. Raise NotFound."""
     if UUID_TEXT.fullmatch(project_id) or company_id is None:
         return ProjectId(project_id)
     with backend.consistent_read("directory") as conn:
-        project = _find(conn, project_id, company_id)
+        project = _find_project(conn, project_id, company_id)
     if project is None:
         raise NotFound("Project not found")
     return project.id
 
 
-def _find(conn: Connection, project_id: str, company_id: str | None) -> responses.Project | None:
+def _find_project(conn: Connection, project_id: str, company_id: str | None) -> responses.Project | None:
     if UUID_TEXT.fullmatch(project_id):
         return projects.one(conn, UUID(project_id))
     if company_id is None:
         raise RuleViolation("Project shortname lookup requires companyId query parameter")
-    return projects.named(conn, CompanyId(company_id), slug(project_id))
+    return projects.find_by_url_key(conn, CompanyId(company_id), slug(project_id))

@@ -57,7 +57,7 @@ class Revisions(Controller):
         addresses = backend.authorize(caller, use_cases.may_list, routine_id)
         with backend.consistent_read("revisions") as conn:
             part = revisions.page(conn, routine_id, before=before, max_bytes=backend.limits.max_page_bytes)
-            part = part.of(disclosure.shown(list(part), addresses=addresses))
+            part = part.of(disclosure.mask_unless(list(part), addresses=addresses))
         return make_page(paging, list_name, part, lambda revision: revision.revision_number)
 
     @post(
@@ -79,10 +79,10 @@ class Revisions(Controller):
         secret. This is no way back for an archived routine.
         """
         changed = backend.change(caller, MODELS, use_cases.restore, routine_id, revision_id)
-        return changed.answer(lambda conn: _answer(conn, changed.result, public_url))
+        return changed.answer(lambda conn: _answer_restored(conn, changed.result, public_url))
 
 
-def _answer(conn: Connection, restored: Restored, public_url: str) -> RestoreAnswer | None:
+def _answer_restored(conn: Connection, restored: Restored, public_url: str) -> RestoreAnswer | None:
     routine = routines.routine(conn, restored.routine_id)
     revision = revisions.revision(conn, restored.routine_id, restored.revision)
     if routine is None or revision is None:

@@ -163,7 +163,7 @@ class Routines(Controller):
                 return _page_of_bytes(paging, list_name, found, routines.place_in)
             part = routines.WHOLE_LIST.decode(found.part)
         return make_page(
-            paging, list_name, part.of(disclosure.shown(list(part), addresses=addresses)), routines.place_of
+            paging, list_name, part.of(disclosure.mask_unless(list(part), addresses=addresses)), routines.place_of
         )
 
     @post("/companies/{company_id:str}/routines", operation_id="createRoutine", refuses=(403, 409, 422))
@@ -181,7 +181,7 @@ class Routines(Controller):
         """
         must_resume(data.resume_at, backend.executor.clock())
         changed = backend.change(caller, ("routines",), triggers.create_routine, company_id, data)
-        return changed.answer(lambda conn: _created(conn, changed.result, data, public_url), 201)
+        return changed.answer(lambda conn: _read_created(conn, changed.result, data, public_url), 201)
 
     @get("/routines/{routine_id:str}", operation_id="getRoutine", refuses=(422,), response_headers=OF_THEN)
     async def detail(
@@ -219,7 +219,7 @@ class Routines(Controller):
             routine = next(iter(routines.DETAIL.decode(part)), None)
         if routine is None:
             raise NotFound("Routine not found")
-        return Answer(disclosure.shown(routine, addresses=addresses))
+        return Answer(disclosure.mask_unless(routine, addresses=addresses))
 
     @patch("/routines/{routine_id:str}", operation_id="updateRoutine", refuses=(403, 409, 422))
     def update(
@@ -237,7 +237,7 @@ class Routines(Controller):
         changed = backend.change(caller, ("routines",), use_cases.update, routine_id, data)
         addresses = backend.authorize(caller, use_cases.may_read, routine_id)
         return changed.answer(
-            lambda conn: disclosure.shown(routines.routine(conn, changed.result), addresses=addresses)
+            lambda conn: disclosure.mask_unless(routines.routine(conn, changed.result), addresses=addresses)
         )
 
     @get(
@@ -260,7 +260,7 @@ class Routines(Controller):
         Returns the runs of the routine, newest first: 50 of them, or `limit` from 1 to 200. `status` and `source` take
         several values, joined by commas. With `asOf` it is the list as it was then.
         """
-        list_name, limit = f"runs of {routine_id}", _limit(paging.limit)
+        list_name, limit = f"runs of {routine_id}", _parse_limit(paging.limit)
         after = place_of(paging.cursor, list_name, UUID)
         if as_of is not None:
             page = (paging, list_name, after, limit)
@@ -391,7 +391,7 @@ def _page_of_bytes(
     return answer
 
 
-def _created(conn: Connection, new: NewRoutine, draft: RoutineDraft, public_url: str) -> CreatedRoutine | None:
+def _read_created(conn: Connection, new: NewRoutine, draft: RoutineDraft, public_url: str) -> CreatedRoutine | None:
     if (routine := routines.routine(conn, new.routine_id)) is None:
         return None
     if not draft.triggers:
@@ -405,7 +405,7 @@ def words(text: str | None) -> list[str] | None:
     return [word.strip() for word in text.split(",") if word.strip()] or None if text else None
 
 
-def _limit(text: str | None) -> int:
+def _parse_limit(text: str | None) -> int:
     """Return the `limit`: 50 if absent or not a number, without fractions, clamped to 1..200 (contract 5.5)."""
     try:
         number = float(text or "") if NUMBER.fullmatch(text or "") else math.nan

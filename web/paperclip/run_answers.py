@@ -35,11 +35,11 @@ def run_answer(events: Sequence[Recorded], done: Done[Any], digest: str | None) 
     """
     headers = {POSITION_HEADER: str(done.position)}
     if events[0] not in done.recorded:
-        headers[REPEATED_HEADER] = _repetition(events[0], digest)
+        headers[REPEATED_HEADER] = _compare_repetition(events[0], digest)
     return Answer(with_shortened_payload(run_of(events)), status_code=202, headers=headers)
 
 
-def _repetition(first: Recorded, digest: str | None) -> str:
+def _compare_repetition(first: Recorded, digest: str | None) -> str:
     earlier = first.event.request_digest if isinstance(first.event, RunFired) else None
     if earlier is None or digest is None:
         return "unknown-body"

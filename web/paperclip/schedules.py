@@ -165,16 +165,16 @@ class Schedules(Controller):
         occurrence that has come due is about to be settled.
         """
         limit = parse_whole_number(paging.limit, "limit", PAGE, 1, MOST)
-        period = begin, end = _period(since, to, backend.executor.clock())
+        period = begin, end = _parse_period(since, to, backend.executor.clock())
         list_name = f"occurrences of {trigger_id}"
         after = place_of(paging.cursor, list_name, Place)
         schedule = backend.authorize(caller, explanations.ahead, trigger_id)
         with backend.consistent_read("occurrences", eventual=eventual) as conn:
-            settled = occurrences.within(conn, trigger_id, period, after=after, limit=limit + 1)
+            settled = occurrences.rows_within(conn, trigger_id, period, after=after, limit=limit + 1)
             latest = occurrences.latest(conn, trigger_id)
         start = max(begin - INSTANT, after.first) if after else begin - INSTANT
-        planned = explanations.planned(schedule, latest, start, end, limit + 1 - len(settled))
-        return _page(schedule, paging, list_name, period, [*settled, *planned], limit)
+        planned = explanations.planned_occurrences(schedule, latest, start, end, limit + 1 - len(settled))
+        return _answer_page(schedule, paging, list_name, period, [*settled, *planned], limit)
 
     @get("/routines/{routine_id:str}/explain", operation_id="explainRoutine", refuses=(422,))
     def explain(
@@ -199,7 +199,7 @@ class Schedules(Controller):
             routine_id=routine_id,
             at=time(moment),
             answer=" ".join(answer for _, answer in answers) or "The routine never had a schedule.",
-            triggers=[_explained(explanation, answer) for explanation, answer in answers],
+            triggers=[_explanation_answer(explanation, answer) for explanation, answer in answers],
         )
 
     @post("/schedule/preview", operation_id="previewSchedule", status_code=200)
@@ -224,7 +224,7 @@ class Schedules(Controller):
         )
 
 
-def _period(since: str | None, until: str | None, now: datetime) -> tuple[datetime, datetime]:
+def _parse_period(since: str | None, until: str | None, now: datetime) -> tuple[datetime, datetime]:
     """Return the period that a request names, by default the last and the next 24 hours. Raise Invalid."""
     begin, end = moment_of(since, "from"), moment_of(until, "to")
     begin = begin or min(now, end or now) - DAY
@@ -252,7 +252,7 @@ def check_years(moment: datetime | None, name: str) -> datetime | None:
     return moment
 
 
-def _page(  # noqa: PLR0913, PLR0917 everything on the page
+def _answer_page(  # noqa: PLR0913, PLR0917 everything on the page
     schedule: Ahead,
     paging: Paging,
     list_name: str,
@@ -260,26 +260,26 @@ def _page(  # noqa: PLR0913, PLR0917 everything on the page
     rows: list[OccurrenceRow | Planned],
     limit: int,
 ) -> Response[OccurrencePage]:
-    cursor = cursor_of(list_name, _place(rows[limit - 1])) if len(rows) > limit else None
+    cursor = cursor_of(list_name, _place_of_row(rows[limit - 1])) if len(rows) > limit else None
     answer = OccurrencePage(
         trigger_id=schedule.trigger_id,
         routine_id=schedule.routine_id,
         from_=time(period[0]),
         to=time(period[1]),
         no_plan_because=schedule.why_none,
-        occurrences=[_occurrence(schedule, row) for row in rows[:limit]],
+        occurrences=[_occurrence_of(schedule, row) for row in rows[:limit]],
         next_cursor=cursor,
     )
     return Response(answer, headers=next_page_headers_from(paging, cursor) if cursor else {})
 
 
-def _place(row: OccurrenceRow | Planned) -> Place:
+def _place_of_row(row: OccurrenceRow | Planned) -> Place:
     return Place(row.at, PLANNED_ID) if isinstance(row, Planned) else Place(row.first, row.id)
 
 
-def _occurrence(schedule: Ahead, row: OccurrenceRow | Planned) -> Occurrence:
+def _occurrence_of(schedule: Ahead, row: OccurrenceRow | Planned) -> Occurrence:
     if isinstance(row, OccurrenceRow):
-        return occurrences.shown(row)
+        return occurrences.occurrence_of_row(row)
     return Occurrence(
         planned_at=time(row.at),
         last_planned_at=time(row.at),
@@ -290,7 +290,7 @@ def _occurrence(schedule: Ahead, row: OccurrenceRow | Planned) -> Occurrence:
     )
 
 
-def _explained(explanation: sentences.Explanation, answer: str) -> TriggerExplanation:
+def _explanation_answer(explanation: sentences.Explanation, answer: str) -> TriggerExplanation:
     trigger, routine = explanation.question.period.trigger, explanation.question.period.routine
     settings = trigger.settings if trigger else None
     return TriggerExplanation(
@@ -300,20 +300,20 @@ def _explained(explanation: sentences.Explanation, answer: str) -> TriggerExplan
         timezone=settings.timezone if settings else None,
         verdict=explanation.verdict,
         answer=answer,
-        occurrence=_instant(explanation, explanation.question.occurrence),
-        previous=_instant(explanation, explanation.previous),
-        next=_instant(explanation, explanation.following),
+        occurrence=_moment_answer(explanation, explanation.question.occurrence),
+        previous=_moment_answer(explanation, explanation.previous),
+        next=_moment_answer(explanation, explanation.following),
         reason=explanation.reason,
         concurrency_policy=routine.settings.concurrency_policy if routine else None,
         catch_up_policy=routine.settings.catch_up_policy if routine else None,
         run_id=explanation.fired.stream_id if explanation.fired else None,
         issue_id=explanation.issue_id,
         blocking_run_id=explanation.blocking.stream_id if explanation.blocking else None,
-        facts=[_fact(role, recorded) for role, recorded in explanation.facts.items()],
+        facts=[_fact_of(role, recorded) for role, recorded in explanation.facts.items()],
     )
 
 
-def _fact(role: str, recorded: Recorded) -> Fact:
+def _fact_of(role: str, recorded: Recorded) -> Fact:
     return Fact(
         role=role,
         event=recorded.name,
@@ -325,7 +325,7 @@ def _fact(role: str, recorded: Recorded) -> Fact:
     )
 
 
-def _instant(explanation: sentences.Explanation, moment: datetime | None) -> Moment | None:
+def _moment_answer(explanation: sentences.Explanation, moment: datetime | None) -> Moment | None:
     if moment is None:
         return None
     return _planned_moment(Planned(at=moment, due_at=explanation.due_at(moment)), explanation.zone)

@@ -75,7 +75,7 @@ class Triggers(Controller):
     ) -> Response[TriggerAnswer]:
         """Adds a trigger to the routine. The secret of a webhook trigger is shown in this answer and never again."""
         changed = backend.change(caller, MODELS, triggers.create, routine_id, data)
-        return _answer(changed, public_url, 201)
+        return _answer_trigger(changed, public_url, 201)
 
     @patch("/routine-triggers/{trigger_id:str}", operation_id="updateTrigger", refuses=(403, 409, 422))
     def update(
@@ -91,7 +91,7 @@ class Triggers(Controller):
         schedule has it too. The secret of a bearer webhook cannot sign, so a change to a signing mode makes a new one.
         """
         changed = backend.change(caller, MODELS, triggers.update, trigger_id, data)
-        return changed.answer(lambda conn: _edited(conn, changed.result, public_url))
+        return changed.answer(lambda conn: _edited_trigger(conn, changed.result, public_url))
 
     @delete("/routine-triggers/{trigger_id:str}", operation_id="deleteTrigger", refuses=(403, 409))
     def delete(
@@ -119,7 +119,7 @@ class Triggers(Controller):
         `overlapSec`. A webhook whose signing mode is `none` has none, and keeps its address.
         """
         rotated = backend.change(caller, MODELS, triggers.rotate_secret, trigger_id, data.overlap_sec)
-        return _answer(rotated, public_url, 200)
+        return _answer_trigger(rotated, public_url, 200)
 
     @post("/routine-triggers/{trigger_id:str}/test", operation_id="testTrigger", refuses=(403, 422), status_code=200)
     def test(
@@ -150,7 +150,7 @@ def secret_material(minted: NewSecret, public_url: str) -> SecretMaterial:
     return SecretMaterial(webhook_url=url, webhook_secret=minted.secret)
 
 
-def _answer(changed: Changed, public_url: str, status: int) -> Response[TriggerAnswer]:
+def _answer_trigger(changed: Changed, public_url: str, status: int) -> Response[TriggerAnswer]:
     result: TriggerResult = changed.result
     secret = secret_material(result.minted, public_url) if result.minted else None
 
@@ -164,7 +164,7 @@ def _answer(changed: Changed, public_url: str, status: int) -> Response[TriggerA
     return changed.answer(read, status)
 
 
-def _edited(conn: Connection, result: TriggerResult, public_url: str) -> EditedTrigger | None:
+def _edited_trigger(conn: Connection, result: TriggerResult, public_url: str) -> EditedTrigger | None:
     if (trigger := routines.trigger(conn, result.trigger_id)) is None:
         return None
     fields: dict[str, Any] = {name: getattr(trigger, name) for name in responses.Trigger.__struct_fields__}

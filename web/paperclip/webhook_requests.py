@@ -47,14 +47,14 @@ def parse_call(request: WebhookRequest, most_bytes: int) -> WebhookCall:
 
     Raise Invalid, and RequestEntityTooLarge for a body that has more than `most_bytes` when it is unpacked.
     """
-    body = _unpacked(request, most_bytes)
-    payload, digest = _payload(request, body), hashlib.sha256(body).hexdigest()
+    body = _unpack_body(request, most_bytes)
+    payload, digest = _parse_payload(request, body), hashlib.sha256(body).hexdigest()
     return WebhookCall(payload=payload, idempotency_key=_idempotency_key(request), digest=digest)
 
 
 def handshake_of(request: WebhookRequest) -> Handshake | None:
     """Return the answer to a call by which a sender only tries out the address; None for any other call."""
-    if _values(request, "x-github-event") == ["ping"]:
+    if _header_values(request, "x-github-event") == ["ping"]:
         return Handshake(message="pong")
     if len(request.body) > json_body.SMALL or b"url_verification" not in request.body:
         return None
@@ -71,10 +71,10 @@ def size_of(request: WebhookRequest) -> int:
 
 
 def _is_packed(request: WebhookRequest) -> bool:
-    return not gzip_body.NAMES.isdisjoint(value.lower() for value in _values(request, "content-encoding"))
+    return not gzip_body.NAMES.isdisjoint(value.lower() for value in _header_values(request, "content-encoding"))
 
 
-def _unpacked(request: WebhookRequest, most_bytes: int) -> bytes:
+def _unpack_body(request: WebhookRequest, most_bytes: int) -> bytes:
     """Return the body without its compression; the signature covers it as it was sent."""
     if not request.body or not _is_packed(request):
         return request.body
@@ -86,13 +86,13 @@ def _unpacked(request: WebhookRequest, most_bytes: int) -> bytes:
         raise invalid(str(broken)) from broken
 
 
-def _payload(request: WebhookRequest, body: bytes) -> Json | None:
+def _parse_payload(request: WebhookRequest, body: bytes) -> Json | None:
     """
     Return a JSON object as it is, another JSON value as `{"body": value}`, nothing as `{}`, anything else as None.
 
     Raise Invalid for what is announced as JSON and is none, and for JSON that is not accepted.
     """
-    kind = ", ".join(_values(request, "content-type")).lower()
+    kind = ", ".join(_header_values(request, "content-type")).lower()
     if not body:
         return {}
     is_form = kind.startswith(URL_ENCODED)
@@ -120,10 +120,10 @@ def _payload_field(form: bytes) -> bytes | None:
         return None
     fields = (field.partition(b"=") for field in form.split(b"&"))
     value = next((value for name, _, value in fields if name == b"payload"), None)
-    return None if value is None or NO_ESCAPE.search(value) else _unescaped(value)
+    return None if value is None or NO_ESCAPE.search(value) else _unescape_field(value)
 
 
-def _unescaped(value: bytes) -> bytes:
+def _unescape_field(value: bytes) -> bytes:
     """
     Return a field of a form without its escapes.
 
@@ -135,9 +135,9 @@ def _unescaped(value: bytes) -> bytes:
 
 def _idempotency_key(request: WebhookRequest) -> str | None:
     """Return the key that a sender chose, or else the id by which it knows its message."""
-    keys = {name: read_key(name, _values(request, name.lower())) for name in (HEADER, *MESSAGE_IDS)}
+    keys = {name: read_key(name, _header_values(request, name.lower())) for name in (HEADER, *MESSAGE_IDS)}
     return keys[HEADER] or next((f"{MESSAGE_IDS[name]}:{key}" for name, key in keys.items() if key), None)
 
 
-def _values(request: WebhookRequest, name: str) -> list[str]:
+def _header_values(request: WebhookRequest, name: str) -> list[str]:
     return [value for header, value in request.headers if header == name]

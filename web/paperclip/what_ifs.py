@@ -129,13 +129,13 @@ class WhatIfs(Controller):
         and pauses, when the scheduler was away, and how long work took. Activity gates, budgets and quotas are not judged
         anew: they hold back what they really did. Without a change the answer is what happened.
         """
-        end = _range(backend, data)
+        end = _check_range(backend, data)
         change = backend.authorize(caller, what_ifs.change, routine_id, data)
         with backend.consistent_read(*past_runs.MODELS, eventual=eventual):
             ledgers = _replay(
                 backend, caller, routine_id, change, (data.from_, end), backend.limits.max_what_if_firings
             )
-        return _answer({routine_id: ledgers}, data.from_, end)
+        return _answer_what_if({routine_id: ledgers}, data.from_, end)
 
     @post("/companies/{company_id:str}/what-if", operation_id="replayCompany", status_code=200, refuses=(403, 422))
     def of_company(
@@ -150,7 +150,7 @@ class WhatIfs(Controller):
         Says the same of all routines of the company that are not archived, together: such as the busiest minute if all
         schedules had jitter. Nothing is recorded.
         """
-        end = _range(backend, data)
+        end = _check_range(backend, data)
         backend.authorize(caller, read_access.company, company_id)
         change, left = what_ifs.change_of_company(data), (limit := backend.limits.max_what_if_firings)
         most = backend.limits.max_what_if_routines
@@ -165,10 +165,10 @@ class WhatIfs(Controller):
             if left < 0:
                 message = f"More than {limit:,} firings and missed ranges of its routines are in the range: take a shorter one"
                 raise InvalidField(message, "from")
-        return _answer(ledgers, data.from_, end)
+        return _answer_what_if(ledgers, data.from_, end)
 
 
-def _range(backend: Backend, data: PastWithChanges) -> datetime:
+def _check_range(backend: Backend, data: PastWithChanges) -> datetime:
     check_years(data.from_, "from")
     check_years(data.to, "to")
     return what_ifs.end_of(data, backend.executor.clock())
@@ -182,13 +182,13 @@ def _replay(  # noqa: PLR0913, PLR0917 who asks for what
         run_ids = past_runs.runs(conn, routine_id, begin, end, most + 1)
         if len(run_ids) > most:
             raise InvalidField(f"More than {most:,} firings are in the range: take a shorter one", "from")
-        slot = _slot(conn, routine_id, begin, SLOT_EVENTS * most + 100)
-    known = {live.run_id for recorded in slot for live in _live(recorded)}
+        slot = _read_slot(conn, routine_id, begin, SLOT_EVENTS * most + 100)
+    known = {live.run_id for recorded in slot for live in _live_work(recorded)}
     past = backend.authorize(caller, what_ifs.past, routine_id, [*{*run_ids, *known}], slot)
     return replay(past, change, begin, end, most)
 
 
-def _slot(conn: Connection, routine_id: UUID, begin: datetime, most: int) -> list[Recorded]:
+def _read_slot(conn: Connection, routine_id: UUID, begin: datetime, most: int) -> list[Recorded]:
     """Return the events of the slot from a snapshot before a moment on, oldest first. Raise InvalidField."""
     events: list[Recorded] = []
     for row in log_reader.read_backwards(conn, slot_of(routine_id)):
@@ -201,7 +201,7 @@ def _slot(conn: Connection, routine_id: UUID, begin: datetime, most: int) -> lis
     return events[::-1]
 
 
-def _live(recorded: Recorded) -> Sequence[LiveWork]:
+def _live_work(recorded: Recorded) -> Sequence[LiveWork]:
     match recorded.event:
         case SlotTaken(live=live):
             return (live,)
@@ -211,7 +211,7 @@ def _live(recorded: Recorded) -> Sequence[LiveWork]:
             return ()
 
 
-def _answer(ledgers: dict[UUID, tuple[Ledger, Ledger]], begin: datetime, end: datetime) -> WhatIfAnswer:
+def _answer_what_if(ledgers: dict[UUID, tuple[Ledger, Ledger]], begin: datetime, end: datetime) -> WhatIfAnswer:
     found = [
         (routine_id, difference)
         for routine_id, (actual, replayed) in ledgers.items()
@@ -223,17 +223,17 @@ def _answer(ledgers: dict[UUID, tuple[Ledger, Ledger]], begin: datetime, end: da
         from_=time(begin),
         to=time(end),
         routines=len(ledgers),
-        actual=_totals(ledger.totals([actual for actual, _ in ledgers.values()])),
-        replayed=_totals(ledger.totals([replayed for _, replayed in ledgers.values()])),
+        actual=_totals_answer(ledger.totals([actual for actual, _ in ledgers.values()])),
+        replayed=_totals_answer(ledger.totals([replayed for _, replayed in ledgers.values()])),
         counts=WhatIfDifferences(
             added=counts["added"], removed=counts["removed"], moved=counts["moved"], changed=counts["changed"]
         ),
-        differences=[_difference(routine_id, difference) for routine_id, difference in found[:MOST_SHOWN]],
+        differences=[_difference_answer(routine_id, difference) for routine_id, difference in found[:MOST_SHOWN]],
         assumed_durations=sum(replayed.assumed_durations for _, replayed in ledgers.values()),
     )
 
 
-def _totals(totals: Totals) -> WhatIfTotals:
+def _totals_answer(totals: Totals) -> WhatIfTotals:
     busiest = totals.busiest
     return WhatIfTotals(
         fired=totals.fired,
@@ -248,7 +248,7 @@ def _totals(totals: Totals) -> WhatIfTotals:
     )
 
 
-def _difference(routine_id: UUID, difference: Difference) -> WhatIfDifference:
+def _difference_answer(routine_id: UUID, difference: Difference) -> WhatIfDifference:
     firing = difference.firing
     return WhatIfDifference(
         kind=difference.kind,
@@ -257,10 +257,10 @@ def _difference(routine_id: UUID, difference: Difference) -> WhatIfDifference:
         source=firing.source,
         planned_at=None if firing.occurrence is None else time(firing.occurrence),
         run_id=None if difference.was is None else difference.was.run_id,
-        was=_firing(difference.was),
-        would_be=_firing(difference.would_be),
+        was=_firing_answer(difference.was),
+        would_be=_firing_answer(difference.would_be),
     )
 
 
-def _firing(firing: Firing | None) -> WhatIfFiring | None:
+def _firing_answer(firing: Firing | None) -> WhatIfFiring | None:
     return None if firing is None else WhatIfFiring(at=time(firing.at), outcome=firing.tag, reason=firing.reason)

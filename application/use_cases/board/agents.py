@@ -10,7 +10,7 @@ from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies.board import AgentDraft, AgentPatch
 from application.use_cases import signing_secrets
 from application.use_cases.board import companies
-from application.use_cases.references import check_agent, check_superiors, merged
+from application.use_cases.references import check_agent, check_superiors, merge_patch
 from domain.board import agent
 from domain.board.agent import Agent
 from domain.delivery import outbound_url
@@ -41,18 +41,18 @@ def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: Agen
     check_superiors(work, draft.reports_to)
     agent_id = work.new_id()
     url_key = companies.claim(work, f"agent|{company_id}", agent.url_keys(draft.name), agent_id, company_id)
-    profile = merged(AgentProfile(name=draft.name), draft)
+    profile = merge_patch(AgentProfile(name=draft.name), draft)
     work.record(agent_id, [AgentCreated(profile=profile, url_key=url_key)], company_id)
     return AgentResult(agent_id=agent_id, heartbeat_secret=_heartbeat_secret(work, principal, agent_id))
 
 
 def update(work: UnitOfWork, principal: Principal, agent_id: UUID, patch: AgentPatch) -> AgentResult:
     """Change the fields that the patch sets; the first heartbeatUrl brings a secret. Raise as `create` does."""
-    current = _writable(work, principal, agent_id)
+    current = _find_writable(work, principal, agent_id)
     if isinstance(patch.reports_to, UUID) and patch.reports_to != current.profile.reports_to:
         check_agent(work, work.company_of(agent_id), patch.reports_to)
         check_superiors(work, patch.reports_to, agent_id)
-    work.record(agent_id, agent.update(current, merged(current.profile, patch)))
+    work.record(agent_id, agent.update(current, merge_patch(current.profile, patch)))
     return AgentResult(agent_id=agent_id, heartbeat_secret=_heartbeat_secret(work, principal, agent_id))
 
 
@@ -63,7 +63,7 @@ def rotate_heartbeat_secret(work: UnitOfWork, principal: Principal, agent_id: UU
     Raises RuleViolation for an agent without a heartbeatUrl.
     """
     authorize(work, principal, "entrust", resource(work, agent_id))
-    current = _writable(work, principal, agent_id)
+    current = _find_writable(work, principal, agent_id)
     secret_id, secret = signing_secrets.mint(work, agent_id, work.company_of(agent_id), HEARTBEAT)
     until = signing_secrets.retire(work, current.heartbeat, overlap_s)
     work.record(agent_id, agent.set_heartbeat_secret(current, secret_id, until))
@@ -72,22 +72,22 @@ def rotate_heartbeat_secret(work: UnitOfWork, principal: Principal, agent_id: UU
 
 def pause(work: UnitOfWork, principal: Principal, agent_id: UUID, reason: str) -> UUID:
     """Pause an agent with the reason; raise Conflict for one that cannot be paused as it is."""
-    return _change(work, principal, agent_id, lambda current: agent.pause(current, reason))
+    return _change_agent(work, principal, agent_id, lambda current: agent.pause(current, reason))
 
 
 def resume(work: UnitOfWork, principal: Principal, agent_id: UUID) -> UUID:
     """Resume an agent; raise Conflict for a terminated one."""
-    return _change(work, principal, agent_id, agent.resume)
+    return _change_agent(work, principal, agent_id, agent.resume)
 
 
 def approve(work: UnitOfWork, principal: Principal, agent_id: UUID) -> UUID:
     """Approve an agent; raise Conflict for one that does not wait for approval."""
-    return _change(work, principal, agent_id, agent.approve)
+    return _change_agent(work, principal, agent_id, agent.approve)
 
 
 def terminate(work: UnitOfWork, principal: Principal, agent_id: UUID) -> UUID:
     """Terminate an agent for good; its keys are unknown from then on."""
-    return _change(work, principal, agent_id, agent.terminate)
+    return _change_agent(work, principal, agent_id, agent.terminate)
 
 
 def resource(work: UnitOfWork, agent_id: UUID) -> Resource:
@@ -95,10 +95,10 @@ def resource(work: UnitOfWork, agent_id: UUID) -> Resource:
     return Resource(company_id=work.owner_of(AGENT, agent_id), kind="Agent", owner=agent_id)
 
 
-def _change(
+def _change_agent(
     work: UnitOfWork, principal: Principal, agent_id: UUID, decide: Callable[[Agent], list[AgentEvent]]
 ) -> UUID:
-    work.record(agent_id, decide(_writable(work, principal, agent_id)))
+    work.record(agent_id, decide(_find_writable(work, principal, agent_id)))
     return agent_id
 
 
@@ -120,7 +120,7 @@ def _heartbeat_secret(work: UnitOfWork, principal: Principal, agent_id: UUID) ->
     return secret
 
 
-def _writable(work: UnitOfWork, principal: Principal, agent_id: UUID) -> Agent:
+def _find_writable(work: UnitOfWork, principal: Principal, agent_id: UUID) -> Agent:
     authorize(work, principal, "administer", resource(work, agent_id))
     if (current := work.get(AGENT, agent_id)) is None:
         raise NotFound("Agent not found")

@@ -8,7 +8,7 @@ from application.access import Principal, Resource, authorize, find_membership, 
 from application.event_store.stream_kinds import CLAIM, COMPANY
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies.board import CompanyDraft, CompanyPatch
-from application.use_cases.references import merged
+from application.use_cases.references import merge_patch
 from domain.board import company
 from domain.board.access import Membership
 from domain.errors import Forbidden, NotFound
@@ -27,7 +27,7 @@ def create(work: UnitOfWork, principal: Principal, draft: CompanyDraft) -> UUID:
         raise Forbidden("Instance admin required")
     company_id = work.new_id()
     prefix = claim(work, PREFIX_SCOPE, company.issue_prefixes(draft.name), company_id, company_id)
-    details = merged(CompanyDetails(name=draft.name), draft)
+    details = merge_patch(CompanyDetails(name=draft.name), draft)
     work.record(company_id, [CompanyCreated(details=details, issue_prefix=prefix)], company_id)
     joined = MemberJoined(user_id=user.user_id, role="owner")
     work.record(membership_of(user.user_id, company_id), [joined], company_id)
@@ -36,14 +36,14 @@ def create(work: UnitOfWork, principal: Principal, draft: CompanyDraft) -> UUID:
 
 def update(work: UnitOfWork, principal: Principal, company_id: UUID, patch: CompanyPatch) -> UUID:
     """Change the fields that the patch sets."""
-    current = _writable(work, principal, company_id)
-    work.record(company_id, company.update(current, merged(current.details, patch)))
+    current = _find_writable(work, principal, company_id)
+    work.record(company_id, company.update(current, merge_patch(current.details, patch)))
     return company_id
 
 
 def archive(work: UnitOfWork, principal: Principal, company_id: UUID) -> UUID:
     """Archive a company, for good: nothing fires or begins in it any more, and what is under way can be finished."""
-    work.record(company_id, company.archive(_writable(work, principal, company_id)))
+    work.record(company_id, company.archive(_find_writable(work, principal, company_id)))
     return company_id
 
 
@@ -73,7 +73,7 @@ def claim(work: UnitOfWork, scope: str, names: Iterator[str], holder_id: UUID, c
     raise AssertionError
 
 
-def _writable(work: UnitOfWork, principal: Principal, company_id: UUID) -> company.Company:
+def _find_writable(work: UnitOfWork, principal: Principal, company_id: UUID) -> company.Company:
     authorize(work, principal, "administer", enter(work, company_id))
     if (current := work.get(COMPANY, company_id)) is None:
         raise NotFound("Company not found")

@@ -35,7 +35,7 @@ SUPERSEDED = "Cancelled: the routine fired again, and its run {} takes the place
 def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: IssueDraft) -> UUID:
     """Create an issue; without a status it is `todo` when somebody is assigned to it, else `backlog`."""
     authorize(work, principal, "work", companies.enter(work, company_id))
-    details = references.merged(IssueDetails(title=draft.title), draft)
+    details = references.merge_patch(IssueDetails(title=draft.title), draft)
     _check_references(work, company_id, None, details, None)
     opened = IssueOpened(
         details=details,
@@ -57,8 +57,8 @@ def update(
     An agent changes only what it is assigned to, in the session that checked it out. Where it reports a failure, and the
     run is tried again, the issue waits in the backlog instead of being cancelled.
     """
-    current = _writable(work, principal, issue_id, session)
-    details = references.merged(current.details, patch)
+    current = _find_writable(work, principal, issue_id, session)
+    details = references.merge_patch(current.details, patch)
     if details.parent_id == issue_id:
         raise RuleViolation("Issue cannot be its own parent")
     _check_references(work, work.company_of(issue_id), issue_id, details, current.details)
@@ -71,10 +71,10 @@ def update(
     work.record(issue_id, issue.edit(current, details))
     if not isinstance(patch.status, UnsetType):
         reason = patch.failure_reason if isinstance(principal, AgentCaller) else None
-        if reason is None or not _postpone(work, issue_id, current, "failure", reason):
+        if reason is None or not _postpone_attempt(work, issue_id, current, "failure", reason):
             work.record(issue_id, issue.move(current, patch.status))
             _follow(work, issue_id, current, patch.status, patch.failure_reason)
-    return None if patch.comment is None else _comment(work, principal, issue_id, patch.comment, session)
+    return None if patch.comment is None else _add_comment(work, principal, issue_id, patch.comment, session)
 
 
 def check_out(work: UnitOfWork, principal: Principal, issue_id: UUID, request: Checkout, session: UUID | None) -> UUID:
@@ -83,7 +83,7 @@ def check_out(work: UnitOfWork, principal: Principal, issue_id: UUID, request: C
 
     An agent checks out for itself only, and must name its session. The same session again renews its lease at most.
     """
-    current = _existing(work, principal, issue_id, "work")
+    current = _find_issue(work, principal, issue_id, "work")
     is_held = session is not None and session == current.checkout_run_id
     if not is_held and projects.is_paused(work.get(PROJECT, current.details.project_id)):
         raise Conflict("Project is paused")
@@ -106,7 +106,7 @@ def check_out(work: UnitOfWork, principal: Principal, issue_id: UUID, request: C
 
 def release(work: UnitOfWork, principal: Principal, issue_id: UUID, session: UUID | None) -> UUID:
     """Give the issue back; an agent gives back only what it is assigned to, in the session that checked it out."""
-    current = _existing(work, principal, issue_id, "work")
+    current = _find_issue(work, principal, issue_id, "work")
     if isinstance(principal, AgentCaller):
         if current.details.assignee_agent_id != principal.agent_id:
             raise Conflict("Only assignee can release issue")
@@ -119,12 +119,12 @@ def release(work: UnitOfWork, principal: Principal, issue_id: UUID, session: UUI
 
 def force_release(work: UnitOfWork, principal: Principal, issue_id: UUID) -> UUID:
     """Take an issue from whoever holds it, and say so in a comment; it stays with its assignee."""
-    current = _existing(work, principal, issue_id, "administer")
+    current = _find_issue(work, principal, issue_id, "administer")
     if events := issue.free(current, "forced"):
         work.record(issue_id, events)
         session = current.checkout_run_id
         holder = "whoever worked on it" if session is None else f"work session {session}"
-        _comment(work, principal, issue_id, FORCED.format(holder), None)
+        _add_comment(work, principal, issue_id, FORCED.format(holder), None)
     return issue_id
 
 
@@ -141,13 +141,13 @@ def free_unrenewed(work: UnitOfWork, issue_id: UUID, lease_until: datetime) -> b
 
 def comment(work: UnitOfWork, principal: Principal, issue_id: UUID, draft: CommentDraft, session: UUID | None) -> UUID:
     """Add a comment and return its id; whoever may work in the company may comment."""
-    _existing(work, principal, issue_id, "work")
-    return _comment(work, principal, issue_id, draft.body, session)
+    _find_issue(work, principal, issue_id, "work")
+    return _add_comment(work, principal, issue_id, draft.body, session)
 
 
 def end_overdue(work: UnitOfWork, issue_id: UUID, current: Issue, fired: Run) -> None:
     """End the attempt of an issue's run, which has lasted too long; if no other follows, the issue is cancelled."""
-    if _postpone(work, issue_id, current, run.TIMED_OUT, run.TIMED_OUT):
+    if _postpone_attempt(work, issue_id, current, run.TIMED_OUT, run.TIMED_OUT):
         _comment_by_system(work, issue_id, OVERDUE_ATTEMPT)
     else:
         _cancel(work, issue_id, current, run.time_out(fired), OVERDUE)
@@ -185,7 +185,7 @@ def _cancel(work: UnitOfWork, issue_id: UUID, current: Issue, run_events: Sequen
     slots.follow(work, current.routine_id, live, work.company_of(issue_id), is_live=False)
 
 
-def _postpone(work: UnitOfWork, issue_id: UUID, current: Issue, cause: FailureCause, reason: str) -> bool:
+def _postpone_attempt(work: UnitOfWork, issue_id: UUID, current: Issue, cause: FailureCause, reason: str) -> bool:
     """
     Let the issue wait in the backlog for the next attempt of its run, if that is tried again after such a failure.
 
@@ -247,7 +247,7 @@ def _report(work: UnitOfWork, current: Issue, patch: IssuePatch) -> None:
     work.record(current.run_id, run.report(fired, reported))
 
 
-def _comment(work: UnitOfWork, principal: Principal, issue_id: UUID, body: str, session: UUID | None) -> UUID:
+def _add_comment(work: UnitOfWork, principal: Principal, issue_id: UUID, body: str, session: UUID | None) -> UUID:
     by_agent = isinstance(principal, AgentCaller)
     added = CommentAdded(
         issue_id=issue_id,
@@ -281,15 +281,15 @@ def _check_references(
         references.check_issues_above(work, new.parent_id, issue_id)
 
 
-def _existing(work: UnitOfWork, principal: Principal, issue_id: UUID, action: Action) -> Issue:
+def _find_issue(work: UnitOfWork, principal: Principal, issue_id: UUID, action: Action) -> Issue:
     authorize(work, principal, action, resource(work, issue_id))
     if (current := work.get(ISSUE, issue_id)) is None:
         raise NotFound("Issue not found")
     return current
 
 
-def _writable(work: UnitOfWork, principal: Principal, issue_id: UUID, session: UUID | None) -> Issue:
-    current = _existing(work, principal, issue_id, "work")
+def _find_writable(work: UnitOfWork, principal: Principal, issue_id: UUID, session: UUID | None) -> Issue:
+    current = _find_issue(work, principal, issue_id, "work")
     if isinstance(principal, AgentCaller):
         issue.must_be_worked_on_by(current, principal.agent_id, session)
     return current

@@ -55,10 +55,12 @@ def add(
     would outlive the caller's, Conflict for somebody who is a member.
     """
     manager = companies.enter_to_manage(work, principal, company_id)
-    existing_id = None if draft.user_id is None else _known(work, principal, company_id, draft.user_id, shared)
+    existing_id = (
+        None if draft.user_id is None else _find_known_user(work, principal, company_id, draft.user_id, shared)
+    )
     user_id = existing_id or work.new_id()
     member_id = membership_of(user_id, company_id)
-    rights = access.granted(draft.membership_role, None if draft.permissions is UNSET else draft.permissions)
+    rights = access.grant_membership(draft.membership_role, None if draft.permissions is UNSET else draft.permissions)
     work.record(member_id, access.join(manager, user_id, work.get(MEMBERSHIP, member_id), rights), company_id)
     if existing_id is not None:
         return AddedMembership(user_id=user_id, key=None)
@@ -75,9 +77,9 @@ def change(
 
     Who may not assign any more loses the keys that they issued in the company, unless `revokes_keys` is false.
     """
-    manager, member = companies.enter_to_manage(work, principal, membership.company_id), _member(work, membership)
+    manager, member = companies.enter_to_manage(work, principal, membership.company_id), _find_member(work, membership)
     role = member.role if patch.membership_role is UNSET else patch.membership_role
-    rights = access.regraded(member, role, None if patch.permissions is UNSET else patch.permissions)
+    rights = access.change_role(member, role, None if patch.permissions is UNSET else patch.permissions)
     others = _other_owners(work, membership)
     work.record(membership.member_id, access.change(manager, member, rights, others, revokes_keys=revokes_keys))
     return membership.user_id
@@ -89,13 +91,13 @@ def remove(work: UnitOfWork, principal: Principal, membership: MembershipRef, *,
 
     The same holds for the keys that they issued in the company, unless `revokes_keys` is false.
     """
-    manager, member = companies.enter_to_manage(work, principal, membership.company_id), _member(work, membership)
+    manager, member = companies.enter_to_manage(work, principal, membership.company_id), _find_member(work, membership)
     others = _other_owners(work, membership)
     work.record(membership.member_id, access.remove(manager, member, others, revokes_keys=revokes_keys))
     return membership.user_id
 
 
-def _member(work: UnitOfWork, membership: MembershipRef) -> Membership:
+def _find_member(work: UnitOfWork, membership: MembershipRef) -> Membership:
     if (current := work.get(MEMBERSHIP, membership.member_id)) is None:
         raise NotFound("Member not found")
     return current
@@ -113,7 +115,9 @@ def _other_owners(work: UnitOfWork, membership: MembershipRef) -> Iterator[Membe
             yield owner
 
 
-def _known(work: UnitOfWork, principal: Principal, company_id: UUID, user_id: UUID, shared: Sequence[UUID]) -> UUID:
+def _find_known_user(
+    work: UnitOfWork, principal: Principal, company_id: UUID, user_id: UUID, shared: Sequence[UUID]
+) -> UUID:
     """
     Return a user whom the caller may know: from a company of both, or as a former member of this one.
 

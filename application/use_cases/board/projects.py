@@ -8,7 +8,7 @@ from application.event_store.stream_kinds import PROJECT
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies.board import ProjectDraft, ProjectPatch
 from application.use_cases.board import companies
-from application.use_cases.references import check_agent, check_goal, merged
+from application.use_cases.references import check_agent, check_goal, merge_patch
 from domain.board import project
 from domain.board.agent import url_keys
 from domain.board.project import Project
@@ -24,15 +24,15 @@ def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: Proj
     check_agent(work, company_id, draft.lead_agent_id, "Lead agent")
     project_id = work.new_id()
     url_key = companies.claim(work, f"project|{company_id}", url_keys(draft.name), project_id, company_id)
-    details = merged(ProjectDetails(name=draft.name), draft)
+    details = merge_patch(ProjectDetails(name=draft.name), draft)
     work.record(project_id, [ProjectCreated(details=details, url_key=url_key)], company_id)
     return project_id
 
 
 def update(work: UnitOfWork, principal: Principal, project_id: UUID, patch: ProjectPatch) -> UUID:
     """Change the fields that the patch sets; references are checked when they change."""
-    current = _writable(work, principal, project_id)
-    details = merged(current.details, patch)
+    current = _find_writable(work, principal, project_id)
+    details = merge_patch(current.details, patch)
     company_id = work.company_of(project_id)
     if details.goal_id != current.details.goal_id:
         check_goal(work, company_id, details.goal_id)
@@ -44,27 +44,27 @@ def update(work: UnitOfWork, principal: Principal, project_id: UUID, patch: Proj
 
 def pause(work: UnitOfWork, principal: Principal, project_id: UUID) -> UUID:
     """Pause a project: its scheduled firings open no issues, and its issues cannot be checked out."""
-    return _change(work, principal, project_id, project.pause)
+    return _change_project(work, principal, project_id, project.pause)
 
 
 def resume(work: UnitOfWork, principal: Principal, project_id: UUID) -> UUID:
     """Resume a project."""
-    return _change(work, principal, project_id, project.resume)
+    return _change_project(work, principal, project_id, project.resume)
 
 
 def delete(work: UnitOfWork, principal: Principal, project_id: UUID, *, in_use: bool = False) -> UUID:
     """Delete a project; raise Conflict while a routine is in it (`in_use`, from the read model). Its issues stay."""
-    return _change(work, principal, project_id, lambda current: project.delete(current, in_use=in_use))
+    return _change_project(work, principal, project_id, lambda current: project.delete(current, in_use=in_use))
 
 
-def _change(
+def _change_project(
     work: UnitOfWork, principal: Principal, project_id: UUID, decide: Callable[[Project], list[ProjectEvent]]
 ) -> UUID:
-    work.record(project_id, decide(_writable(work, principal, project_id)))
+    work.record(project_id, decide(_find_writable(work, principal, project_id)))
     return project_id
 
 
-def _writable(work: UnitOfWork, principal: Principal, project_id: UUID) -> Project:
+def _find_writable(work: UnitOfWork, principal: Principal, project_id: UUID) -> Project:
     current = work.get(PROJECT, project_id)
     gone = current is None or current.deleted
     company_id = None if gone else work.company_of(project_id)

@@ -27,14 +27,14 @@ SESSION_NAME, LINK_NAME = "session on the board", "link to sign in"
 def open_session(work: UnitOfWork, principal: Principal) -> NewKey:
     """Open a session of the board for the holder of a board key; raise Forbidden for everybody else."""
     user, base = _holder_of_key(work, principal)
-    return _issue(work, user, base, Session(rests_on=user.key_id, user_version=work.version_of(user.user_id)))
+    return _issue_key(work, user, base, Session(rests_on=user.key_id, user_version=work.version_of(user.user_id)))
 
 
 def make_link(work: UnitOfWork, principal: Principal) -> NewKey:
     """Make a link that opens one session within LINK_LIFETIME; raise Forbidden as `open_session` does."""
     user, base = _holder_of_key(work, principal)
     session = Session(rests_on=user.key_id, user_version=work.version_of(user.user_id), is_link=True)
-    return _issue(work, user, base, session)
+    return _issue_key(work, user, base, session)
 
 
 def follow_link(work: UnitOfWork, token: str) -> NewKey:
@@ -55,7 +55,7 @@ def follow_link(work: UnitOfWork, token: str) -> NewKey:
     user = BoardUser(user_id=link.user_id, key_id=link.session.rests_on, instance_admin=False)
     work.actor, work.holder = user.actor, user.user_id
     work.record(link_id, access.revoke(link))
-    return _issue(work, user, base, Session(rests_on=user.key_id, user_version=work.version_of(user.user_id)))
+    return _issue_key(work, user, base, Session(rests_on=user.key_id, user_version=work.version_of(user.user_id)))
 
 
 def close_session(work: UnitOfWork, principal: Principal) -> None:
@@ -89,7 +89,7 @@ def _holder_of_key(work: UnitOfWork, principal: Principal) -> tuple[BoardUser, K
     return principal, key
 
 
-def _issue(work: UnitOfWork, user: BoardUser, base: Key, session: Session) -> NewKey:
+def _issue_key(work: UnitOfWork, user: BoardUser, base: Key, session: Session) -> NewKey:
     lifetime: timedelta = LINK_LIFETIME if session.is_link else SESSION_LIFETIME
     name, token = LINK_NAME if session.is_link else SESSION_NAME, tokens.mint("board")
     expires_at = access.session_expiry(base, lifetime, work.now)

@@ -28,7 +28,7 @@ def enter(work: UnitOfWork, principal: Principal, collection: str, action: Actio
 def name_of(work: UnitOfWork, principal: Principal, company_id: UUID) -> str:
     """Return the name that a company has as a collection; raise for all who may not read the company."""
     read_access.company(work, principal, company_id)
-    return names.shown(work, company_id)
+    return names.name_of_collection(work, company_id)
 
 
 def create(work: UnitOfWork, principal: Principal, draft: CollectionCreate) -> UUID:
@@ -54,7 +54,9 @@ def change_environment(work: UnitOfWork, principal: Principal, collection: str, 
         new = {name: value for name, value in variables.items() if value is not None and value != MASK}
         environment.check_new(new)
         deleted = {name for name, value in variables.items() if value is None}
-        values = {name: value for name, value in named_secrets.opened(work, old).items() if name not in deleted} | new
+        values = {
+            name: value for name, value in named_secrets.open_secrets(work, old).items() if name not in deleted
+        } | new
         if new:
             environment.check_total(values, work.limits)
     sealed = named_secrets.reseal(work, company_id, PURPOSE, values, old)
@@ -95,7 +97,7 @@ def revoke_key(work: UnitOfWork, principal: Principal, collection: str, key_id: 
     return key_id
 
 
-def own(principal: Principal) -> UUID | None:
+def own_company(principal: Principal) -> UUID | None:
     """Return the company that the caller's key is bound to; None for other keys."""
     return principal.company_id if isinstance(principal, CollectionCaller) else None
 

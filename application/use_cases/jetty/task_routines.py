@@ -35,14 +35,14 @@ def create(work: UnitOfWork, principal: Principal, path: TaskPath, draft: Routin
     not declare, InvalidField for an address that is no URL.
     """
     ref = names.task(work, principal, path, "assign")
-    new_cadence = _cadence(draft.cadence)
+    new_cadence = _cadence_of(draft.cadence)
     _check(draft.init_params_overrides, draft.webhook_url, ref.task.details.workflow)
     routine_id, company_id = work.new_id(), ref.company_id
     work.begin(cadence_of(routine_id))
-    names.take(work, names.routines_of(ref.task_id), draft.name, routine_id, company_id, _taken(draft.name))
-    values = named_secrets.unmasked(work, draft.secret_params, None)
+    names.take(work, names.routines_of(ref.task_id), draft.name, routine_id, company_id, _name_taken(draft.name))
+    values = named_secrets.unmask(work, draft.secret_params, None)
     secrets = named_secrets.seal(work, routine_id, SECRETS, values, company_id)
-    callback = _callback(work, routine_id, company_id, draft.webhook_url, draft.webhook_secret)
+    callback = _keep_callback(work, routine_id, company_id, draft.webhook_url, draft.webhook_secret)
     call = TaskCall(
         task_id=ref.task_id,
         name=draft.name,
@@ -72,7 +72,7 @@ def update(
     ref = names.routine(work, principal, path, action)
     if patch.webhook_url == MASK:
         patch = replace(patch, webhook_url=UNSET)
-    new_cadence = ref.call.cadence if patch.cadence is UNSET else _cadence(patch.cadence)
+    new_cadence = ref.call.cadence if patch.cadence is UNSET else _cadence_of(patch.cadence)
     overrides = None if patch.init_params_overrides is UNSET else patch.init_params_overrides
     url = None if patch.webhook_url is UNSET else patch.webhook_url
     _check(overrides or {}, url, ref.task.details.workflow)
@@ -84,19 +84,19 @@ def update(
         callback=_callback_after(work, ref, patch),
     )
     if patch.name not in (UNSET, ref.call.name):
-        call = _renamed(work, ref, call, str(patch.name))
+        call = _rename_call(work, ref, call, str(patch.name))
     if overrides is not None:
         task_firing.must_be_callable(work, call, ref.company_id)
-    settings = replace(ref.routine.settings, call=call, title=_title(ref.routine.settings, call))
+    settings = replace(ref.routine.settings, call=call, title=_title_of(ref.routine.settings, call))
     if patch.paused is not UNSET:
         settings = replace(settings, status="paused" if patch.paused else "active")
-    _change(work, ref, settings, follows=new_cadence != ref.call.cadence)
+    _record_change(work, ref, settings, follows=new_cadence != ref.call.cadence)
     return ref.routine_id
 
 
 def pause(work: UnitOfWork, principal: Principal, path: RoutinePath) -> tuple[UUID, bool]:
     """Pause a routine; return its id, and whether the caller is shown the address of its callback."""
-    _, addresses = names.seen(work, principal, names.routine, path)
+    _, addresses = names.look_with_rights(work, principal, names.routine, path)
     return update(work, principal, path, RoutineChange(paused=True), "administer"), addresses
 
 
@@ -138,7 +138,7 @@ def run_now(work: UnitOfWork, principal: Principal, path: RoutinePath) -> UUID:
     return trajectory_id
 
 
-def _change(work: UnitOfWork, ref: names.RoutineRef, settings: RoutineSettings, *, follows: bool) -> None:
+def _record_change(work: UnitOfWork, ref: names.RoutineRef, settings: RoutineSettings, *, follows: bool) -> None:
     """Record the settings and, if the cadence is another one (`follows`), the schedule for it."""
     current, events = ref.routine, list[RoutineEvent]()
     if follows and settings.call is not None:
@@ -177,7 +177,7 @@ def _follow(  # noqa: PLR0913, PLR0917 the cadence, and the routine before and a
     return [kind(trigger_id=trigger_id, kind="schedule", state=state)]
 
 
-def _cadence(config: CadenceConfig) -> Cadence:
+def _cadence_of(config: CadenceConfig) -> Cadence:
     return cadence.cadence(config.type, config.hour_utc, config.minute_utc, config.day_of_week)
 
 
@@ -187,18 +187,18 @@ def _check(overrides: Json, url: str | None, workflow: Json) -> None:
         outbound_url.must_be_url(url, "webhook_url")
 
 
-def _taken(name: str) -> Conflict:
+def _name_taken(name: str) -> Conflict:
     return Conflict(f"Routine '{name}' already exists for this task")
 
 
-def _title(settings: RoutineSettings, call: TaskCall) -> str:
+def _title_of(settings: RoutineSettings, call: TaskCall) -> str:
     """Return its name, unless somebody gave it another title."""
     return call.name if settings.call and settings.title == settings.call.name else settings.title
 
 
-def _renamed(work: UnitOfWork, ref: names.RoutineRef, call: TaskCall, name: str) -> TaskCall:
+def _rename_call(work: UnitOfWork, ref: names.RoutineRef, call: TaskCall, name: str) -> TaskCall:
     scope = names.routines_of(ref.task_id)
-    names.take(work, scope, name, ref.routine_id, ref.company_id, _taken(name))
+    names.take(work, scope, name, ref.routine_id, ref.company_id, _name_taken(name))
     names.free(work, scope, ref.call.name)
     return replace(call, name=name)
 
@@ -208,13 +208,13 @@ def _secrets_after(work: UnitOfWork, ref: names.RoutineRef, patch: RoutineChange
     if patch.secret_params is UNSET:
         return old
     try:
-        values = named_secrets.unmasked(work, patch.secret_params, old)
+        values = named_secrets.unmask(work, patch.secret_params, old)
     except named_secrets.Lost:
         raise InvalidField("The stored secrets are gone: send their values", "secret_params") from None
     return named_secrets.reseal(work, ref.routine_id, SECRETS, values, old)
 
 
-def _callback(
+def _keep_callback(
     work: UnitOfWork, routine_id: UUID, company_id: UUID, url: str | None, secret: str | None
 ) -> Callback | None:
     """Return the callback with its secret in the vault, which may wait there for a URL; None if there is neither."""
@@ -231,7 +231,7 @@ def _callback_after(work: UnitOfWork, ref: names.RoutineRef, patch: RoutineChang
         return None if url is None and old.secret_id is None else Callback(url=url, secret_id=old.secret_id)
     if old.secret_id is not None:
         work.drop([old.secret_id])
-    return _callback(work, ref.routine_id, ref.company_id, url, patch.webhook_secret or None)
+    return _keep_callback(work, ref.routine_id, ref.company_id, url, patch.webhook_secret or None)
 
 
 def _is_kept(work: UnitOfWork, callback: Callback, secret: object) -> bool:

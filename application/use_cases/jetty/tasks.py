@@ -11,7 +11,7 @@ from application.request_bodies.jetty import TaskChange, TaskCreate
 from application.use_cases import names
 from application.use_cases.jetty import task_routines
 from application.use_cases.names import TaskPath
-from application.use_cases.references import merged
+from application.use_cases.references import merge_patch
 from domain.errors import Conflict, InvalidField
 from domain.events import TaskDeleted, TaskRoutineRemoved
 from domain.jetty import task
@@ -27,7 +27,7 @@ def create(work: UnitOfWork, principal: Principal, collection: str, draft: TaskC
     details = TaskDetails(name=draft.name, description=draft.description, workflow=draft.workflow)
     events = task.create(details, work.limits)
     task_id = work.new_id()
-    refusal = _taken(draft.name, collection)
+    refusal = _name_taken(draft.name, collection)
     names.take(work, names.tasks_of(company_id), draft.name, task_id, company_id, refusal)
     work.record(task_id, events, company_id)
     return task_id
@@ -36,12 +36,12 @@ def create(work: UnitOfWork, principal: Principal, collection: str, draft: TaskC
 def update(work: UnitOfWork, principal: Principal, path: TaskPath, change: TaskChange) -> UUID:
     """Change the fields that the patch sets; raise as `create` does."""
     ref = names.task(work, principal, path, "administer")
-    details = merged(ref.task.details, change)
+    details = merge_patch(ref.task.details, change)
     events = task.update(ref.task, details, work.limits)
     if change.name is not UNSET and details.name != ref.task.details.name:
         _check_name(details.name)
         scope = names.tasks_of(ref.company_id)
-        names.take(work, scope, details.name, ref.task_id, ref.company_id, _taken(details.name, path.collection))
+        names.take(work, scope, details.name, ref.task_id, ref.company_id, _name_taken(details.name, path.collection))
         names.free(work, scope, ref.task.details.name)
     work.record(ref.task_id, events)
     return ref.task_id
@@ -56,14 +56,14 @@ def delete(work: UnitOfWork, principal: Principal, path: TaskPath) -> bool:
     """
     ref = names.task(work, principal, path, "administer")
     if ref.task.routines:
-        _archive(work, ref.task_id, ref.task.routines[-1])
+        _archive_routine(work, ref.task_id, ref.task.routines[-1])
         return False
     names.free(work, names.tasks_of(ref.company_id), ref.task.details.name)
     work.record(ref.task_id, [TaskDeleted()])
     return True
 
 
-def _archive(work: UnitOfWork, task_id: UUID, routine_id: UUID) -> None:
+def _archive_routine(work: UnitOfWork, task_id: UUID, routine_id: UUID) -> None:
     routine = work.get(ROUTINE, routine_id)
     if routine is not None and routine.settings.call is not None:
         task_routines.archive(work, routine_id, routine, routine.settings.call)
@@ -76,5 +76,5 @@ def _check_name(name: str) -> None:
         raise InvalidField(f"The name '{name}' is reserved: a task of this name could not be read", "name")
 
 
-def _taken(name: str, collection: str) -> Conflict:
+def _name_taken(name: str, collection: str) -> Conflict:
     return Conflict(f"Task with name '{name}' already exists in collection '{collection}'")

@@ -74,9 +74,9 @@ def run(work: UnitOfWork, principal: Principal, path: TaskPath, request: RunCrea
         task_id=ref.task_id,
         name=names.full(work, ref.company_id, ref.task_id),
         workflow=ref.task.details.workflow,
-        init_params={**_declared(ref), **request.init_params},
+        init_params={**_declared_params(ref), **request.init_params},
         secrets=secrets,
-        callback=_callback(work, trajectory_id, ref.company_id, request),
+        callback=_keep_callback(work, trajectory_id, ref.company_id, request),
         author=work.actor,
     )
     trajectory.must_be_openable(opened, work.limits)
@@ -109,7 +109,7 @@ def claim(  # noqa: PLR0913, PLR0917 the fields of a worker's request
             _drop_when_over(work, trajectory_id)
             continue
         try:
-            secrets, environment = _secrets(work, current), _environment(work, company_id)
+            secrets, environment = _open_secrets(work, current), _open_environment(work, company_id)
         except named_secrets.Lost:
             task_firing.move(work, trajectory_id, [TrajectoryMoved(status="failed", error=LOST)])
             continue
@@ -121,7 +121,7 @@ def claim(  # noqa: PLR0913, PLR0917 the fields of a worker's request
 
 def extend(work: UnitOfWork, principal: Principal, collection: str, trajectory_id: UUID, claim_id: UUID) -> UUID:
     """Extend the lease of a worker that needs more time; raise Conflict when another has the trajectory."""
-    current = _held(work, principal, collection, trajectory_id)
+    current = _find_held(work, principal, collection, trajectory_id)
     work.record(trajectory_id, trajectory.extend(current, claim_id, work.now))
     return trajectory_id
 
@@ -130,7 +130,7 @@ def report(  # noqa: PLR0913, PLR0917 the fields of a worker's request
     work: UnitOfWork, principal: Principal, collection: str, trajectory_id: UUID, claim_id: UUID, step: StepReport
 ) -> UUID:
     """Record that a step is done, or under way; raise Conflict when another has the trajectory."""
-    current = _held(work, principal, collection, trajectory_id)
+    current = _find_held(work, principal, collection, trajectory_id)
     reported = TrajectoryStepReported(step=step.step, status=step.status, inputs=step.inputs, outputs=step.outputs)
     work.record(trajectory_id, trajectory.report(current, claim_id, reported, work.limits))
     return trajectory_id
@@ -140,7 +140,7 @@ def report_usage(  # noqa: PLR0913, PLR0917 the fields of a worker's request
     work: UnitOfWork, principal: Principal, collection: str, trajectory_id: UUID, claim_id: UUID, usage: TrajectoryUsage
 ) -> UUID:
     """Record what the work has used so far; raise Conflict when another has the trajectory."""
-    current = _held(work, principal, collection, trajectory_id)
+    current = _find_held(work, principal, collection, trajectory_id)
     trajectory.must_be_claimed_by(current, claim_id)
     budgets.report_trajectory(work, trajectory_id, current, UsageReport(**asdict(usage)))
     return trajectory_id
@@ -150,7 +150,7 @@ def open_log(
     work: UnitOfWork, principal: Principal, collection: str, trajectory_id: UUID, claim_id: UUID
 ) -> tuple[UUID, UUID]:
     """Return the company and the id of the log that the worker may write; raise Conflict when another has the trajectory."""
-    current = _held(work, principal, collection, trajectory_id)
+    current = _find_held(work, principal, collection, trajectory_id)
     trajectory.must_be_claimed_by(current, claim_id)
     company_id = names.collection(work, principal, collection, "assign")
     companies.must_keep_texts(work.get(COMPANY, company_id))
@@ -165,7 +165,7 @@ def finish(  # noqa: PLR0913, PLR0917 the fields of a worker's request
 
     Raises Conflict when another has the trajectory, InvalidField for the status `running`.
     """
-    current = _held(work, principal, collection, trajectory_id)
+    current = _find_held(work, principal, collection, trajectory_id)
     if end.status == "running":
         raise InvalidField(
             "A worker ends with completed, failed, cancelled or archived, or hands back with pending", "status"
@@ -222,7 +222,7 @@ def ingest(work: UnitOfWork, principal: Principal, path: TaskPath, draft: Ingest
     outputs = draft.output if isinstance(draft.output, dict) else {"output": draft.output}
     step = TrajectoryStepReported(step="ingest", status=draft.status, inputs=opened.init_params, outputs=outputs)
     moved = TrajectoryMoved(status=draft.status, error=draft.error)
-    events: list[TrajectoryEvent] = [opened, step, moved, *_labels(draft)]
+    events: list[TrajectoryEvent] = [opened, step, moved, *_labels_of(draft)]
     trajectory.must_fit(reduce(trajectory.parts_after, events, {}), work.limits)
     work.record(trajectory_id, events, ref.company_id)
     return trajectory_id
@@ -235,12 +235,12 @@ def time_out(work: UnitOfWork, trajectory_id: UUID) -> bool:
     return bool(events)
 
 
-def _declared(ref: names.TaskRef) -> dict[str, Any]:
+def _declared_params(ref: names.TaskRef) -> dict[str, Any]:
     params = ref.task.details.workflow.get("init_params")
     return params if isinstance(params, dict) else {}
 
 
-def _callback(work: UnitOfWork, trajectory_id: UUID, company_id: UUID, request: RunCreate) -> Callback | None:
+def _keep_callback(work: UnitOfWork, trajectory_id: UUID, company_id: UUID, request: RunCreate) -> Callback | None:
     if request.webhook_url is None:
         if request.webhook_secret is not None:
             raise InvalidField("webhook_secret needs a webhook_url", "webhook_secret")
@@ -250,33 +250,33 @@ def _callback(work: UnitOfWork, trajectory_id: UUID, company_id: UUID, request: 
     return Callback(url=request.webhook_url, secret_id=secret_id)
 
 
-def _labels(draft: IngestCreate) -> list[TrajectoryLabelled]:
+def _labels_of(draft: IngestCreate) -> list[TrajectoryLabelled]:
     labels: dict[str, object] = {SCORE + name: value for name, value in draft.scores.items()}
     labels |= draft.labels
     if draft.cost_usd is not None:
         labels[COST] = draft.cost_usd
-    return [TrajectoryLabelled(key=key, value=_text(value), author=draft.author) for key, value in labels.items()]
+    return [TrajectoryLabelled(key=key, value=_label_text(value), author=draft.author) for key, value in labels.items()]
 
 
-def _text(value: object) -> str:
+def _label_text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _secrets(work: UnitOfWork, current: Trajectory) -> dict[str, Any]:
+def _open_secrets(work: UnitOfWork, current: Trajectory) -> dict[str, Any]:
     """Return the secrets of a trajectory; a routine's are its current ones, so that a rotated one counts at once."""
     if current.routine_id is None:
-        return named_secrets.opened(work, current.secrets)
+        return named_secrets.open_secrets(work, current.secrets)
     routine = work.get(ROUTINE, current.routine_id)
     call = routine.settings.call if routine else None
-    return named_secrets.opened(work, call.secrets if call else None)
+    return named_secrets.open_secrets(work, call.secrets if call else None)
 
 
-def _environment(work: UnitOfWork, company_id: UUID) -> dict[str, Any]:
+def _open_environment(work: UnitOfWork, company_id: UUID) -> dict[str, Any]:
     company = work.get(COMPANY, company_id)
-    return named_secrets.opened(work, company.environment if company else None)
+    return named_secrets.open_secrets(work, company.environment if company else None)
 
 
-def _held(work: UnitOfWork, principal: Principal, collection: str, trajectory_id: UUID) -> Trajectory:
+def _find_held(work: UnitOfWork, principal: Principal, collection: str, trajectory_id: UUID) -> Trajectory:
     company_id = names.collection(work, principal, collection, "assign")
     current = task_firing.present(work, trajectory_id)
     if work.company_of(trajectory_id) != company_id:

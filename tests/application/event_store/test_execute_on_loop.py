@@ -75,7 +75,7 @@ class Desk:
         return [recorded.event.reason for recorded in self.threads.store.load([stream_id])[stream_id]]
 
 
-def run(story):
+def run_on_loop(story):
     return asyncio.run(asyncio.wait_for(story, LIMIT_S))
 
 
@@ -89,7 +89,7 @@ def test_a_decision_loads_what_it_misses_and_is_recorded_without_a_thread(system
             note(id_, str(work.version_of(id_)))(work)
         return "result"
 
-    done = run(desk.loop.attempt(decide))
+    done = run_on_loop(desk.loop.attempt(decide))
 
     assert ("result", 3) == (done.result, len(done.recorded))
     assert ["elsewhere", "1"] == desk.reasons(stream_ids[0])
@@ -107,9 +107,9 @@ def test_what_is_refused_is_raised_and_what_records_nothing_has_the_position_of_
         raise Conflict("no")
 
     with pytest.raises(Conflict):
-        run(desk.loop.attempt(refuse))
+        run_on_loop(desk.loop.attempt(refuse))
     desk = Desk(system, make_cache)
-    done = run(desk.loop.attempt(lambda work: work.version_of(stream_id)))
+    done = run_on_loop(desk.loop.attempt(lambda work: work.version_of(stream_id)))
 
     assert (1, [], system.store.head()) == (done.result, list(done.recorded), done.position)
 
@@ -131,7 +131,7 @@ def test_of_a_group_in_which_one_guard_has_moved_the_others_are_recorded_and_tha
     async def story():
         await asyncio.gather(*(desk.loop.attempt(note(id_)) for id_ in ids), desk.loop.attempt(rests_on_guarded))
 
-    run(story())
+    run_on_loop(story())
 
     assert all(["by hand"] == desk.reasons(id_) for id_ in ids)
     assert [1, 2] == seen
@@ -145,7 +145,7 @@ def test_many_commands_of_one_stream_all_come_through(system, make_cache):
     async def story():
         return await asyncio.gather(*(desk.loop.attempt(note(stream_id, str(number))) for number in range(many)))
 
-    done = run(story())
+    done = run_on_loop(story())
 
     assert sorted(map(str, range(many))) == sorted(desk.reasons(stream_id))
     assert many == len({one.position for one in done})
@@ -160,7 +160,7 @@ def test_a_decision_on_what_is_no_longer_so_is_taken_again(system):
         await asyncio.to_thread(desk.elsewhere, stream_id)
         return await desk.loop.attempt(note(stream_id))
 
-    run(story())
+    run_on_loop(story())
 
     assert 3 == system.store.versions([stream_id])[stream_id]
 
@@ -177,13 +177,13 @@ def test_a_race_that_is_lost_for_good_is_raised_and_leaves_no_turn(system):
             await desk.loop.attempt(decide, tries=2)
         return desk.loop._steps._turns.taken([stream_id])
 
-    assert frozenset() == run(story())
+    assert frozenset() == run_on_loop(story())
 
 
 def test_a_decision_that_needs_other_streams_each_time_it_is_taken_is_left_to_a_thread(system):
     desk = Desk(system)
 
-    run(desk.loop.attempt(lambda work: agent(work, uuid4())))
+    run_on_loop(desk.loop.attempt(lambda work: agent(work, uuid4())))
 
     assert 1 == system.store.head() == len(desk.in_threads)
 
@@ -196,7 +196,7 @@ def test_whoever_reads_what_was_sealed_under_a_key_that_is_lost_is_told_so_and_m
         desk = Desk(replace(system, store=EventStore(system.store.recorder, keys=DataKeys(system.pool))))
 
         with pytest.raises(UnreadableEvent, match="no data key"):
-            run(desk.loop.attempt(note(stream_id)))
+            run_on_loop(desk.loop.attempt(note(stream_id)))
 
         assert [(0,)] == conn.execute("SELECT count(*) FROM vault.data_keys").fetchall()
 
@@ -211,7 +211,7 @@ def test_what_is_heavy_or_has_secrets_is_left_to_a_thread(system, tmp_path):
         await desk.loop.attempt(lambda work: work.drop([uuid4()]) or agent(work, light))
         return many, len(desk.in_threads)
 
-    assert (1, 2) == run(story())
+    assert (1, 2) == run_on_loop(story())
     assert 2 == system.store.versions([heavy])[heavy]
     assert 1 == system.store.versions([light])[light]
 
@@ -225,7 +225,7 @@ def test_an_append_whose_connection_ended_is_done_by_a_thread_once(system):
             session.pgconn.finish()
         return await desk.loop.attempt(note(stream_id))
 
-    run(story())
+    run_on_loop(story())
 
     assert ["by hand"] == desk.reasons(stream_id)
 
@@ -246,7 +246,7 @@ def test_an_answer_says_on_which_versions_it_rests_and_is_refused_on_fresh_state
         await asyncio.to_thread(desk.elsewhere, stream_id)
         return await desk.loop.answer(question)
 
-    assert ("paused", {stream_id: 2}) == run(story())
+    assert ("paused", {stream_id: 2}) == run_on_loop(story())
     assert [] == desk.in_threads
 
 
@@ -272,7 +272,7 @@ def test_all_who_decide_while_the_database_is_away_wait_for_it_once(system):
         answers = [desk.loop.answer(lambda work: work.now) for _ in range(many)]
         return await asyncio.gather(*decisions, *answers, return_exceptions=True)
 
-    outcomes = run(story())
+    outcomes = run_on_loop(story())
 
     assert {PoolTimeout} == {type(outcome) for outcome in outcomes}
     assert 1 == clock.asked
@@ -290,7 +290,7 @@ def test_the_loop_caches_what_its_decisions_have_missed_of_the_kinds_that_it_dec
     def look(work):
         return work.get(AGENT, agent_id), work.get(ISSUE, issue_id), work.get(GOAL, goal_id), company_id
 
-    (scout, issue, _, _), _ = run(desk.loop.answer(look))
+    (scout, issue, _, _), _ = run_on_loop(desk.loop.answer(look))
 
     cache = desk.threads.cache
     assert [(scout, 1), (issue, 1)] == [(cache.get(id_).state, cache.get(id_).folded) for id_ in (agent_id, issue_id)]
@@ -305,6 +305,6 @@ def test_reading_what_a_lost_data_key_has_sealed_makes_no_new_key(system, admin_
         desk.threads.store.keys = DataKeys(system.pool)
 
         with pytest.raises(UnreadableEvent):
-            run(desk.loop.attempt(note(stream_id)))
+            run_on_loop(desk.loop.attempt(note(stream_id)))
 
         assert [] == conn.execute("SELECT FROM vault.data_keys WHERE subject_id = %s", (COMPANY,)).fetchall()

@@ -57,7 +57,7 @@ class Desk:
         return tasks
 
 
-def run(story):
+def run_on_loop(story):
     return asyncio.run(asyncio.wait_for(story, LIMIT_S))
 
 
@@ -69,7 +69,7 @@ def test_what_waits_while_a_connection_is_busy_goes_together_by_its_bounds_and_i
         answers = await asyncio.gather(*tasks)
         return desk.groups, answers, desk.connections.made
 
-    groups, answers, made = run(story())
+    groups, answers, made = run_on_loop(story())
 
     assert [["a"], ["b", "c", "d"], ["e", "long one"], ["rest"]] == groups
     assert answers[:2] == ["a done", "b done"]
@@ -83,7 +83,7 @@ def test_what_comes_in_the_same_step_of_the_loop_goes_together_though_a_connecti
         await asyncio.gather(*(desk.lane.submit(item) for item in ("a", "b")))
         return desk.groups
 
-    assert [["a", "b"]] == run(story())
+    assert [["a", "b"]] == run_on_loop(story())
 
 
 def test_several_connections_work_side_by_side():
@@ -94,7 +94,7 @@ def test_several_connections_work_side_by_side():
         await asyncio.gather(*tasks)
         return desk.groups
 
-    assert [["a"], ["b"], ["c", "d"]] == run(story())
+    assert [["a"], ["b"], ["c", "d"]] == run_on_loop(story())
 
 
 def test_who_is_given_up_while_it_waits_is_left_out():
@@ -105,7 +105,7 @@ def test_who_is_given_up_while_it_waits_is_left_out():
         desk.may_go.set()
         return await asyncio.gather(first, third), desk.groups
 
-    assert (["a done", "c done"], [["a"], ["c"]]) == run(story())
+    assert (["a done", "c done"], [["a"], ["c"]]) == run_on_loop(story())
 
 
 def test_an_error_is_raised_to_all_that_went_together_and_to_no_other():
@@ -115,7 +115,7 @@ def test_an_error_is_raised_to_all_that_went_together_and_to_no_other():
         desk.may_go.set()
         return [type(outcome) for outcome in await asyncio.gather(*tasks, return_exceptions=True)]
 
-    assert [str, ValueError, ValueError] == run(story())
+    assert [str, ValueError, ValueError] == run_on_loop(story())
 
 
 def test_without_a_connection_nothing_is_sent_and_all_that_wait_are_told():
@@ -128,7 +128,7 @@ def test_without_a_connection_nothing_is_sent_and_all_that_wait_are_told():
         desk.may_go.set()
         return await desk.lane.submit("b"), desk.groups
 
-    assert ("b done", [["b"]]) == run(story())
+    assert ("b done", [["b"]]) == run_on_loop(story())
 
 
 def test_a_connection_that_went_bad_is_replaced():
@@ -141,4 +141,4 @@ def test_a_connection_that_went_bad_is_replaced():
             await desk.lane.submit("b")
         return await desk.lane.submit("c"), desk.connections.made
 
-    assert ("c done", 2) == run(story())
+    assert ("c done", 2) == run_on_loop(story())

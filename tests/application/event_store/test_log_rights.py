@@ -153,7 +153,7 @@ def login(url, *statements):
 
 
 @pytest.fixture(autouse=True)
-def unchanged(database):
+def log_stays_unchanged(database):
     """Whatever a test tries: the log, its triggers and its owner stay as they were."""
     before = look(database)
     yield

@@ -83,7 +83,7 @@ class Scene:
 
 
 @pytest.fixture(scope="module")
-def scene(postgres, template):
+def writers_fixture(postgres, template):
     name = f"test_{uuid4().hex}"
     with psycopg.connect(postgres.url("postgres", "postgres"), autocommit=True) as conn:
         conn.execute(SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(template)))
@@ -105,7 +105,7 @@ def body(kind, actor="system", company=None, at=None, **fields):
     return json.dumps(envelope | ({"company_id": str(company)} if company else {}), separators=(",", ":")).encode()
 
 
-def told(at, *, before="", after=""):
+def body_at(at, *, before="", after=""):
     """A body that says a time, with something before and after it."""
     return f'{{{before}"at":"{at}","actor":"system","event":{{"type":"agent.paused","reason":"x"}}{after}}}'.encode()
 
@@ -113,69 +113,69 @@ def told(at, *, before="", after=""):
 # What the database knows itself
 
 
-def test_the_log_says_which_login_recorded_an_event_and_when(scene, postgres):
-    with psycopg.connect(scene.urls("postgres"), autocommit=True) as owner:
+def test_the_log_says_which_login_recorded_an_event_and_when(writers_fixture, postgres):
+    with psycopg.connect(writers_fixture.urls("postgres"), autocommit=True) as owner:
         owner.execute("DROP ROLE IF EXISTS web_of_acme")
         owner.execute("CREATE ROLE web_of_acme LOGIN IN ROLE routines_service")
     try:
         before = datetime.now(UTC)
         positions = [
-            scene.append((uuid4(), "agent.paused", told(text(datetime.now(UTC)))), login=login)
+            writers_fixture.append((uuid4(), "agent.paused", body_at(text(datetime.now(UTC)))), login=login)
             for login in ("routines_service", "web_of_acme", "postgres")
         ]
-        rows = {row.position: row for row in scene.log()}
+        rows = {row.position: row for row in writers_fixture.log()}
     finally:
-        with psycopg.connect(scene.urls("postgres"), autocommit=True) as owner:
+        with psycopg.connect(writers_fixture.urls("postgres"), autocommit=True) as owner:
             owner.execute("DROP ROLE web_of_acme")
 
     assert [rows[at].recorded_by for at in positions] == ["routines_service", "web_of_acme", "postgres"]
     assert all(before - timedelta(seconds=1) <= rows[at].recorded_at for at in positions)
 
 
-def test_the_service_acting_for_another_login_is_recorded_as_that_login(scene):
+def test_the_service_acting_for_another_login_is_recorded_as_that_login(writers_fixture):
     """Whoever the settings log in as: `SET ROLE` hides nobody."""
-    with bootstrap.system(Settings(database_url=scene.urls("postgres"))) as system:
+    with bootstrap.system(Settings(database_url=writers_fixture.urls("postgres"))) as system:
         position = system.store.append(
             [Recorded(stream_id=uuid4(), version=1, at=system.clock(), actor="x", company_id=None, event=AgentPaused())]
         )
 
-    assert scene.log()[position - 1].recorded_by == "postgres"
+    assert writers_fixture.log()[position - 1].recorded_by == "postgres"
 
 
 # Time
 
 
 @pytest.mark.parametrize("difference", [timedelta(), BOUND * 0.9, -BOUND * 0.9])
-def test_an_event_of_about_now_is_recorded(scene, difference):
-    assert scene.append((uuid4(), "agent.paused", told(text(datetime.now(UTC) + difference))))
+def test_an_event_of_about_now_is_recorded(writers_fixture, difference):
+    assert writers_fixture.append((uuid4(), "agent.paused", body_at(text(datetime.now(UTC) + difference))))
 
 
 @pytest.mark.parametrize(
     "difference", [BOUND * 1.1, -BOUND * 1.1, timedelta(days=400), -timedelta(days=400)], ids=lambda d: f"{d}"
 )
-def test_an_event_of_another_time_is_refused(scene, difference):
+def test_an_event_of_another_time_is_refused(writers_fixture, difference):
     other = text(datetime.now(UTC) + difference)
 
     with pytest.raises(psycopg.errors.DatetimeFieldOverflow):
-        scene.append((uuid4(), "agent.paused", told(other)))
+        writers_fixture.append((uuid4(), "agent.paused", body_at(other)))
 
 
 NOW, PAST = "{now}", "2020-01-01T00:00:00Z"
 TRICKS = {
-    "the past last": told(NOW, after=f',"at":"{PAST}"'),
-    "the past last, spelt with escapes": told(NOW, after=f',"\\u0061t":"{PAST}"'),
-    "the past last, in capital escapes": told(NOW, after=f',"a\\u0074":"{PAST}"'),
-    "the past last, with room": told(NOW, after=f' , "at" : "{PAST}" '),
-    "something before it": told(PAST, before='"x":{"at":"{now}"},'),
-    "room before it": told(PAST, before=" "),
-    "another field first": told(PAST, before='"z":1,'),
+    "the past last": body_at(NOW, after=f',"at":"{PAST}"'),
+    "the past last, spelt with escapes": body_at(NOW, after=f',"\\u0061t":"{PAST}"'),
+    "the past last, in capital escapes": body_at(NOW, after=f',"a\\u0074":"{PAST}"'),
+    "the past last, with room": body_at(NOW, after=f' , "at" : "{PAST}" '),
+    "something before it": body_at(PAST, before='"x":{"at":"{now}"},'),
+    "room before it": body_at(PAST, before=" "),
+    "another field first": body_at(PAST, before='"z":1,'),
     "no time": b'{"actor":"system","event":{"type":"agent.paused"}}',
     "a number": b'{"at":1764398000,"actor":"system","event":{"type":"agent.paused"}}',
-    "a word for now": told("now"),
-    "for ever": told("infinity"),
-    "of a zone": told("{naive}+00:00"),
-    "of another shape": told("20261129T000000Z"),
-    "no such day": told("2026-02-30T00:00:00Z"),
+    "a word for now": body_at("now"),
+    "for ever": body_at("infinity"),
+    "of a zone": body_at("{naive}+00:00"),
+    "of another shape": body_at("20261129T000000Z"),
+    "no such day": body_at("2026-02-30T00:00:00Z"),
     "nothing": b"",
     "no JSON": b"not json",
     "half a JSON": b'{"at":',
@@ -187,125 +187,155 @@ TRICKS = {
 
 
 @pytest.mark.parametrize("trick", TRICKS)
-def test_no_trick_of_writing_records_another_time(scene, trick):
+def test_no_trick_of_writing_records_another_time(writers_fixture, trick):
     now = text(datetime.now(UTC)).encode()
     written = TRICKS[trick].replace(b"{now}", now).replace(b"{naive}", now[:-1])
 
     with pytest.raises(psycopg.Error) as refused:
-        scene.append((uuid4(), "agent.paused", written))
+        writers_fixture.append((uuid4(), "agent.paused", written))
 
     assert isinstance(refused.value, psycopg.DataError | psycopg.errors.InvalidTextRepresentation), refused.value
 
 
-def test_one_event_of_another_time_refuses_its_whole_batch(scene):
+def test_one_event_of_another_time_refuses_its_whole_batch(writers_fixture):
     """Also when one before it begins like it, and ends at the right time."""
     past, now = "2020-01-01T00:00:00.000000Z", text(datetime.now(UTC))
-    many = len(scene.log())
+    many = len(writers_fixture.log())
 
     with pytest.raises(psycopg.errors.DatetimeFieldOverflow):
-        scene.append(
-            (uuid4(), "agent.paused", told(now)),
-            (uuid4(), "agent.paused", told(past, after=f',"at":"{now}"')),
-            (uuid4(), "agent.paused", told(past)),
+        writers_fixture.append(
+            (uuid4(), "agent.paused", body_at(now)),
+            (uuid4(), "agent.paused", body_at(past, after=f',"at":"{now}"')),
+            (uuid4(), "agent.paused", body_at(past)),
         )
 
-    assert len(scene.log()) == many
+    assert len(writers_fixture.log()) == many
 
 
-def test_what_events_carry_does_not_make_them_late(scene):
+def test_what_events_carry_does_not_make_them_late(writers_fixture):
     """Payloads may have a field `at`, NULs and quotes of their own."""
     for inner in ('{"at":"2020-01-01T00:00:00Z"}', '"\\u0000"', '{"\\u0000at":1}', '"\\"at\\""'):
         now = text(datetime.now(UTC))
         written = f'{{"at":"{now}","actor":"system","event":{{"type":"agent.paused","extra":{inner}}}}}'.encode()
 
-        assert scene.append((uuid4(), "agent.paused", written))
+        assert writers_fixture.append((uuid4(), "agent.paused", written))
 
 
-def test_a_decision_that_was_held_up_is_taken_again_on_the_present_time(scene):
+def test_a_decision_that_was_held_up_is_taken_again_on_the_present_time(writers_fixture):
     """A frozen process wakes up and commits what it decided an hour ago."""
-    clocks = [scene.system.clock() - timedelta(hours=1), scene.system.clock()]
+    clocks = [writers_fixture.system.clock() - timedelta(hours=1), writers_fixture.system.clock()]
     times = iter(clocks)
-    executor = Executor(scene.system.store, lambda: next(times))
+    executor = Executor(writers_fixture.system.store, lambda: next(times))
 
     done = executor.attempt(lambda work: work.record(uuid4(), [AgentPaused()]))
 
     assert [recorded.at for recorded in done.recorded] == clocks[1:]
 
 
-def test_a_clock_that_stays_wrong_is_a_refusal_that_recorded_nothing(scene):
-    many = len(scene.log())
-    executor = Executor(scene.system.store, lambda: scene.system.clock() + timedelta(hours=1))
+def test_a_clock_that_stays_wrong_is_a_refusal_that_recorded_nothing(writers_fixture):
+    many = len(writers_fixture.log())
+    executor = Executor(writers_fixture.system.store, lambda: writers_fixture.system.clock() + timedelta(hours=1))
 
     with pytest.raises(ClockDiffers) as refused:
         executor.attempt(lambda work: work.record(uuid4(), [AgentPaused()]))
 
-    assert len(scene.log()) == many
+    assert len(writers_fixture.log()) == many
     assert refused.value.difference_s == pytest.approx(3_600, abs=60)
 
 
 # Grants: what the service itself does with them is recorded
 
 
-def test_grants_that_follow_from_what_they_read_are_recorded(scene):
+def test_grants_that_follow_from_what_they_read_are_recorded(writers_fixture):
     """As the API makes them, with the checks on."""
-    minted = scene.ask(scene.ann_caller, keys.create_for_board, BoardKeyDraft(name="mine"))
-    scene.ask(scene.ann_caller, keys.revoke_board_key, minted.key_id)
-    scene.ask(scene.ann_caller, keys.create_for_agent, scene.agent, AgentKeyDraft())
-    added = scene.ask(scene.abe_caller, members.add, scene.company, MemberDraft(name="Bob", membership_role="member"))
-    bob = members.MembershipRef(company_id=scene.company, user_id=added.user_id, owners=(scene.ann,))
-    scene.ask(scene.ann_caller, members.change, bob, MemberPatch(membership_role="owner"))
-    scene.ask(scene.ann_caller, members.remove, bob)
-    scene.ask(scene.first, members.add, scene.company, MemberDraft(user_id=added.user_id, membership_role="viewer"))
-    scene.ask(scene.first, keys.create_for_member, scene.company, scene.vic, BoardKeyDraft())
-    scene.ask(scene.first, collections.create, CollectionCreate(name="nightly"))
-    scene.ask(scene.first, collections.create_key, ApiKeyCreate(name="ci", collection_name="nightly"))
-    fresh = Executor(scene.system.store, scene.system.clock, scene.system.vault)  # remembers nothing
-    assert fresh.execute(scene.ann_caller, keys.create_for_board, BoardKeyDraft()).result.token
+    minted = writers_fixture.ask(writers_fixture.ann_caller, keys.create_for_board, BoardKeyDraft(name="mine"))
+    writers_fixture.ask(writers_fixture.ann_caller, keys.revoke_board_key, minted.key_id)
+    writers_fixture.ask(writers_fixture.ann_caller, keys.create_for_agent, writers_fixture.agent, AgentKeyDraft())
+    added = writers_fixture.ask(
+        writers_fixture.abe_caller,
+        members.add,
+        writers_fixture.company,
+        MemberDraft(name="Bob", membership_role="member"),
+    )
+    bob = members.MembershipRef(
+        company_id=writers_fixture.company, user_id=added.user_id, owners=(writers_fixture.ann,)
+    )
+    writers_fixture.ask(writers_fixture.ann_caller, members.change, bob, MemberPatch(membership_role="owner"))
+    writers_fixture.ask(writers_fixture.ann_caller, members.remove, bob)
+    writers_fixture.ask(
+        writers_fixture.first,
+        members.add,
+        writers_fixture.company,
+        MemberDraft(user_id=added.user_id, membership_role="viewer"),
+    )
+    writers_fixture.ask(
+        writers_fixture.first, keys.create_for_member, writers_fixture.company, writers_fixture.vic, BoardKeyDraft()
+    )
+    writers_fixture.ask(writers_fixture.first, collections.create, CollectionCreate(name="nightly"))
+    writers_fixture.ask(
+        writers_fixture.first, collections.create_key, ApiKeyCreate(name="ci", collection_name="nightly")
+    )
+    fresh = Executor(
+        writers_fixture.system.store, writers_fixture.system.clock, writers_fixture.system.vault
+    )  # remembers nothing
+    assert fresh.execute(writers_fixture.ann_caller, keys.create_for_board, BoardKeyDraft()).result.token
 
-    given = [grant for grant in grants.review(scene.log()) if grant.recorded_by == "routines_service"]
+    given = [grant for grant in grants.review(writers_fixture.log()) if grant.recorded_by == "routines_service"]
     assert len(given) > 20
     assert [grant for grant in given if grant.flags] == []
 
 
-def test_an_operator_who_logs_in_as_the_owner_may_do_what_the_service_may_not(scene):
-    with bootstrap.system(Settings(database_url=scene.urls("postgres"))) as system:
+def test_an_operator_who_logs_in_as_the_owner_may_do_what_the_service_may_not(writers_fixture):
+    with bootstrap.system(Settings(database_url=writers_fixture.urls("postgres"))) as system:
         minted = bootstrap.another_board_token(system, "lost")
     with pytest.raises(psycopg.errors.InsufficientPrivilege, match="does not follow"):
-        bootstrap.another_board_token(scene.system, "stolen")
+        bootstrap.another_board_token(writers_fixture.system, "stolen")
 
-    (grant,) = [grant for grant in grants.review(scene.log()) if grant.recorded_by == "postgres" and grant.flags]
+    (grant,) = [
+        grant for grant in grants.review(writers_fixture.log()) if grant.recorded_by == "postgres" and grant.flags
+    ]
     assert (grant.actor, grant.flags) == ("system", ("given by no user: by an operator at the database, or forged",))
-    assert scene.ask(Caller(token=minted), companies.create, CompanyDraft(name="Third"))
+    assert writers_fixture.ask(Caller(token=minted), companies.create, CompanyDraft(name="Third"))
 
 
-def test_only_an_operator_makes_an_auditor_of_the_installation(scene):
-    with bootstrap.system(Settings(database_url=scene.urls("postgres"))) as system:
+def test_only_an_operator_makes_an_auditor_of_the_installation(writers_fixture):
+    with bootstrap.system(Settings(database_url=writers_fixture.urls("postgres"))) as system:
         auditor = Caller(token=bootstrap.auditor_key(system, "Ada"))
     with pytest.raises(psycopg.errors.InsufficientPrivilege, match="does not follow"):
-        bootstrap.auditor_key(scene.system, "Eve")
+        bootstrap.auditor_key(writers_fixture.system, "Eve")
 
-    (grant,) = [grant for grant in grants.review(scene.log()) if "makes an instance auditor" in grant.flags]
+    (grant,) = [grant for grant in grants.review(writers_fixture.log()) if "makes an instance auditor" in grant.flags]
     assert (grant.name, grant.recorded_by) == ("user.registered", "postgres")
-    assert scene.ask(auditor, event_access.of_all).hidden == ()
+    assert writers_fixture.ask(auditor, event_access.of_all).hidden == ()
     with pytest.raises(Forbidden, match="Auditor access is read-only"):
-        scene.ask(auditor, companies.update, scene.company, CompanyPatch(name="Ours"))
+        writers_fixture.ask(auditor, companies.update, writers_fixture.company, CompanyPatch(name="Ours"))
 
 
 # Grants: what somebody with the service's login makes up is refused
 
 
-def forged(scene):
+def forged(writers_fixture):
     """(what, events, evidence): each names streams that are there, as somebody would who has read the log."""
-    ann, first, vic, abe = (f"user:{id_}" for id_ in (scene.ann, FIRST_USER, scene.vic, scene.abe))
+    ann, first, vic, abe = (
+        f"user:{id_}" for id_ in (writers_fixture.ann, FIRST_USER, writers_fixture.vic, writers_fixture.abe)
+    )
     seats = {
-        scene.ann_key: scene.seat(scene.ann),
-        scene.vic_key: scene.seat(scene.vic),
-        scene.abe_key: scene.seat(scene.abe),
+        writers_fixture.ann_key: writers_fixture.seat(writers_fixture.ann),
+        writers_fixture.vic_key: writers_fixture.seat(writers_fixture.vic),
+        writers_fixture.abe_key: writers_fixture.seat(writers_fixture.abe),
     }
-    everything = [*seats, *seats.values(), scene.ann, FIRST_USER, scene.company, scene.other, scene.agent]
-    by_ann = [scene.ann_key, scene.ann, scene.seat(scene.ann)]
-    by_vic = [scene.vic_key, scene.vic, scene.seat(scene.vic)]
-    by_abe = [scene.abe_key, scene.abe, scene.seat(scene.abe)]
+    everything = [
+        *seats,
+        *seats.values(),
+        writers_fixture.ann,
+        FIRST_USER,
+        writers_fixture.company,
+        writers_fixture.other,
+        writers_fixture.agent,
+    ]
+    by_ann = [writers_fixture.ann_key, writers_fixture.ann, writers_fixture.seat(writers_fixture.ann)]
+    by_vic = [writers_fixture.vic_key, writers_fixture.vic, writers_fixture.seat(writers_fixture.vic)]
+    by_abe = [writers_fixture.abe_key, writers_fixture.abe, writers_fixture.seat(writers_fixture.abe)]
     new, past = uuid4(), datetime(2020, 1, 1, tzinfo=UTC)
     theirs = uuid4()
 
@@ -333,10 +363,10 @@ def forged(scene):
         "the first user's key by nobody": ([issued("system", user_id=FIRST_USER)], everything),
         "the first user's key by another": ([issued(ann, user_id=FIRST_USER)], by_ann),
         "the first user's key without one that was read": ([issued(first, user_id=FIRST_USER)], [FIRST_USER]),
-        "a key of another member": ([issued(ann, user_id=scene.abe)], by_ann),
-        "a key by an agent": ([issued(f"agent:{scene.agent}", scene.company, agent_id=scene.agent)], everything),
-        "a key by a name of one's own": ([issued("user:mallory", user_id=scene.ann)], everything),
-        "a key by a user who is not there": ([issued(f"user:{new}", user_id=scene.ann)], everything),
+        "a key of another member": ([issued(ann, user_id=writers_fixture.abe)], by_ann),
+        "a key by an agent": ([issued(f"agent:{writers_fixture.agent}", writers_fixture.company, agent_id=writers_fixture.agent)], everything),
+        "a key by a name of one's own": ([issued("user:mallory", user_id=writers_fixture.ann)], everything),
+        "a key by a user who is not there": ([issued(f"user:{new}", user_id=writers_fixture.ann)], everything),
         "a key by a user who vouches for themselves": (
             [registered(new, f"user:{new}"), issued(f"user:{new}", user_id=new)],
             everything,
@@ -345,44 +375,44 @@ def forged(scene):
             [issued(f"user:{new}", user_id=new), registered(new, f"user:{new}")],
             [],
         ),
-        "an agent's key by a viewer": ([issued(vic, scene.company, agent_id=scene.agent)], by_vic),
+        "an agent's key by a viewer": ([issued(vic, writers_fixture.company, agent_id=writers_fixture.agent)], by_vic),
         "an agent's key by somebody without a key": (
-            [issued(ann, scene.company, agent_id=scene.agent)],
-            [scene.ann, scene.seat(scene.ann)],
+            [issued(ann, writers_fixture.company, agent_id=writers_fixture.agent)],
+            [writers_fixture.ann, writers_fixture.seat(writers_fixture.ann)],
         ),
         "an agent's key by somebody else's membership": (
-            [issued(vic, scene.company, agent_id=scene.agent)],
-            [*by_ann, scene.vic_key, scene.vic],
+            [issued(vic, writers_fixture.company, agent_id=writers_fixture.agent)],
+            [*by_ann, writers_fixture.vic_key, writers_fixture.vic],
         ),
-        "an agent's key through another company": ([issued(ann, scene.other, agent_id=scene.agent)], by_ann),
-        "another collection's key": ([issued(ann, scene.other, collection_id=scene.other)], by_ann),
-        "another collection's key through one's own": ([issued(ann, scene.company, collection_id=scene.other)], by_ann),
-        "a key of nobody": ([issued(ann, scene.company)], by_ann),
-        "a member by nobody": ([joined(scene.vic, scene.other, actor="system")], everything),
-        "a member of another company": ([joined(scene.ann, scene.other, "owner")], by_ann),
-        "a member by a viewer": ([joined(FIRST_USER, scene.company, actor=vic)], by_vic),
-        "an owner by an admin": ([joined(FIRST_USER, scene.company, "owner", actor=abe)], by_abe),
+        "an agent's key through another company": ([issued(ann, writers_fixture.other, agent_id=writers_fixture.agent)], by_ann),
+        "another collection's key": ([issued(ann, writers_fixture.other, collection_id=writers_fixture.other)], by_ann),
+        "another collection's key through one's own": ([issued(ann, writers_fixture.company, collection_id=writers_fixture.other)], by_ann),
+        "a key of nobody": ([issued(ann, writers_fixture.company)], by_ann),
+        "a member by nobody": ([joined(writers_fixture.vic, writers_fixture.other, actor="system")], everything),
+        "a member of another company": ([joined(writers_fixture.ann, writers_fixture.other, "owner")], by_ann),
+        "a member by a viewer": ([joined(FIRST_USER, writers_fixture.company, actor=vic)], by_vic),
+        "an owner by an admin": ([joined(FIRST_USER, writers_fixture.company, "owner", actor=abe)], by_abe),
         "an owner of oneself": (
-            [(scene.seat(scene.abe), "member.changed", body("member.changed", abe, scene.company, role="owner", permissions=[]))],
+            [(writers_fixture.seat(writers_fixture.abe), "member.changed", body("member.changed", abe, writers_fixture.company, role="owner", permissions=[]))],
             by_abe,
         ),
         "an owner of a viewer": (
-            [(scene.seat(scene.vic), "member.changed", body("member.changed", vic, scene.company, role="owner", permissions=[]))],
+            [(writers_fixture.seat(writers_fixture.vic), "member.changed", body("member.changed", vic, writers_fixture.company, role="owner", permissions=[]))],
             by_vic,
         ),
         "a member by a membership of the same batch": (
-            [joined(scene.vic, scene.other, "owner", vic), joined(scene.ann, scene.other, "owner", vic)],
+            [joined(writers_fixture.vic, writers_fixture.other, "owner", vic), joined(writers_fixture.ann, writers_fixture.other, "owner", vic)],
             by_vic,
         ),
-        "a key that is no JSON": ([(uuid4(), "key.issued", told(text(datetime.now(UTC)))[:-1])], by_ann),
+        "a key that is no JSON": ([(uuid4(), "key.issued", body_at(text(datetime.now(UTC)))[:-1])], by_ann),
         "the first user again": ([registered(FIRST_USER, "system", instance_admin=True)], everything),
         "the first user again, and a key": (
             [registered(FIRST_USER, "system", instance_admin=True), issued("system", user_id=FIRST_USER)],
             everything,
         ),
-        "a user in another's stream": ([registered(scene.abe)], by_ann),
+        "a user in another's stream": ([registered(writers_fixture.abe)], by_ann),
         "a key in a stream that is there": (
-            [(scene.vic_key, "key.issued", body("key.issued", ann, name="k", user_id=scene.ann))],
+            [(writers_fixture.vic_key, "key.issued", body("key.issued", ann, name="k", user_id=writers_fixture.ann))],
             by_ann,
         ),
         "the first user elsewhere": (
@@ -390,117 +420,140 @@ def forged(scene):
             everything,
         ),
         "a key of long ago": (
-            [(uuid4(), "key.issued", body("key.issued", ann, name="k", user_id=scene.ann, at=past))],
+            [(uuid4(), "key.issued", body("key.issued", ann, name="k", user_id=writers_fixture.ann, at=past))],
             by_ann,
         ),
     }  # fmt: skip
 
 
-def test_what_the_service_makes_up_is_refused(scene):
-    many, recorded = len(scene.log()), []
-    for what, (events, evidence) in forged(scene).items():
+def test_what_the_service_makes_up_is_refused(writers_fixture):
+    many, recorded = len(writers_fixture.log()), []
+    for what, (events, evidence) in forged(writers_fixture).items():
         try:
-            scene.append(*events, evidence=evidence)
+            writers_fixture.append(*events, evidence=evidence)
         except (psycopg.errors.InsufficientPrivilege, psycopg.DataError):
             continue
         recorded.append(what)
 
     assert recorded == []
-    assert len(scene.log()) == many
+    assert len(writers_fixture.log()) == many
 
 
-def test_no_grant_rests_on_what_another_batch_of_its_group_has_read(scene):
+def test_no_grant_rests_on_what_another_batch_of_its_group_has_read(writers_fixture):
     """An admin's membership is made up by the viewer, who has read only her own; what the others read would prove it."""
     by_abe, by_vic = (
-        [key, user, scene.seat(user)] for key, user in ((scene.abe_key, scene.abe), (scene.vic_key, scene.vic))
+        [key, user, writers_fixture.seat(user)]
+        for key, user in (
+            (writers_fixture.abe_key, writers_fixture.abe),
+            (writers_fixture.vic_key, writers_fixture.vic),
+        )
     )
-    joined = body("member.joined", f"user:{scene.abe}", scene.company, user_id=(new := uuid4()), role="member")
-    forged = (scene.seat(new), "member.joined", joined)
-    plain = (uuid4(), "agent.paused", body("agent.paused", company=scene.company, reason="rest"))
-    group = [scene.batch(plain, evidence=by_abe), scene.batch(forged, evidence=by_vic)]
+    joined = body(
+        "member.joined", f"user:{writers_fixture.abe}", writers_fixture.company, user_id=(new := uuid4()), role="member"
+    )
+    forged = (writers_fixture.seat(new), "member.joined", joined)
+    plain = (uuid4(), "agent.paused", body("agent.paused", company=writers_fixture.company, reason="rest"))
+    group = [writers_fixture.batch(plain, evidence=by_abe), writers_fixture.batch(forged, evidence=by_vic)]
 
-    with psycopg.connect(scene.urls("routines_service"), autocommit=True) as conn:
+    with psycopg.connect(writers_fixture.urls("routines_service"), autocommit=True) as conn:
         recorded, refused = verdicts(conn.execute(APPEND_EACH, together(group)).fetchall())
 
-    position = scene.log()[-1].position
+    position = writers_fixture.log()[-1].position
     assert recorded == position
     assert isinstance(refused, psycopg.errors.InsufficientPrivilege)
-    assert scene.append(forged, evidence=by_abe) == position + 1
+    assert writers_fixture.append(forged, evidence=by_abe) == position + 1
 
 
-def test_a_key_that_is_revoked_or_expired_and_a_membership_that_ended_vouch_for_nothing(scene):
-    eve, eve_key, caller = scene.join("Eve", "owner")
-    further = scene.ask(caller, keys.create_for_board, BoardKeyDraft())
-    expired = scene.ask(caller, keys.create_for_board, BoardKeyDraft(expires_at=scene.system.clock()))
-    scene.ask(caller, keys.revoke_board_key, further.key_id)
+def test_a_key_that_is_revoked_or_expired_and_a_membership_that_ended_vouch_for_nothing(writers_fixture):
+    eve, eve_key, caller = writers_fixture.join("Eve", "owner")
+    further = writers_fixture.ask(caller, keys.create_for_board, BoardKeyDraft())
+    expired = writers_fixture.ask(
+        caller, keys.create_for_board, BoardKeyDraft(expires_at=writers_fixture.system.clock())
+    )
+    writers_fixture.ask(caller, keys.revoke_board_key, further.key_id)
     mine = (uuid4(), "key.issued", body("key.issued", f"user:{eve}", name="k", user_id=eve))
-    agents_own = body("key.issued", f"user:{eve}", scene.company, name="k", agent_id=scene.agent)
+    agents_own = body("key.issued", f"user:{eve}", writers_fixture.company, name="k", agent_id=writers_fixture.agent)
     for key_id in (further.key_id, expired.key_id):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            scene.append(mine, evidence=[key_id, eve])
-    seat = members.MembershipRef(company_id=scene.company, user_id=eve, owners=(scene.ann,))
-    scene.ask(scene.ann_caller, members.remove, seat)
+            writers_fixture.append(mine, evidence=[key_id, eve])
+    seat = members.MembershipRef(company_id=writers_fixture.company, user_id=eve, owners=(writers_fixture.ann,))
+    writers_fixture.ask(writers_fixture.ann_caller, members.remove, seat)
 
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        scene.append((uuid4(), "key.issued", agents_own), evidence=[eve_key, eve, seat.member_id])
-    assert scene.append(mine, evidence=[eve_key, eve])
+        writers_fixture.append((uuid4(), "key.issued", agents_own), evidence=[eve_key, eve, seat.member_id])
+    assert writers_fixture.append(mine, evidence=[eve_key, eve])
 
 
-def test_a_session_vouches_for_nothing_once_its_key_is_revoked_or_its_user_has_signed_out(scene):
+def test_a_session_vouches_for_nothing_once_its_key_is_revoked_or_its_user_has_signed_out(writers_fixture):
     for end in ("key", "everywhere"):
-        base = scene.ask(scene.ann_caller, keys.create_for_board, BoardKeyDraft())
-        session = scene.ask(scene.caller(base), sessions.open_session)
-        vouched = uuid4(), "key.issued", body("key.issued", f"user:{scene.ann}", name="x", user_id=str(scene.ann))
-        assert scene.append(vouched, evidence=[session.key_id])
+        base = writers_fixture.ask(writers_fixture.ann_caller, keys.create_for_board, BoardKeyDraft())
+        session = writers_fixture.ask(writers_fixture.caller(base), sessions.open_session)
+        vouched = (
+            uuid4(),
+            "key.issued",
+            body("key.issued", f"user:{writers_fixture.ann}", name="x", user_id=str(writers_fixture.ann)),
+        )
+        assert writers_fixture.append(vouched, evidence=[session.key_id])
 
         if end == "key":
-            scene.ask(scene.ann_caller, keys.revoke_board_key, base.key_id)
+            writers_fixture.ask(writers_fixture.ann_caller, keys.revoke_board_key, base.key_id)
         else:
-            scene.ask(scene.ann_caller, sessions.close_all)
+            writers_fixture.ask(writers_fixture.ann_caller, sessions.close_all)
 
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            scene.append((uuid4(), *vouched[1:]), evidence=[session.key_id])
-    assert not [grant for grant in grants.review(scene.log()) if grant.stream_id == session.key_id and grant.flags]
+            writers_fixture.append((uuid4(), *vouched[1:]), evidence=[session.key_id])
+    assert not [
+        grant for grant in grants.review(writers_fixture.log()) if grant.stream_id == session.key_id and grant.flags
+    ]
 
 
-def test_a_membership_in_a_stream_of_another_company_lets_nobody_in(scene):
+def test_a_membership_in_a_stream_of_another_company_lets_nobody_in(writers_fixture):
     """The log believes that an owner of one company adds a member there; who reads it sees which company it names."""
-    seat = scene.seat(scene.ann, scene.other)
-    written = body("member.joined", f"user:{scene.ann}", scene.company, user_id=scene.ann, role="owner")
-    position = scene.append(
-        (seat, "member.joined", written), evidence=[scene.ann_key, scene.ann, scene.seat(scene.ann)]
+    seat = writers_fixture.seat(writers_fixture.ann, writers_fixture.other)
+    written = body(
+        "member.joined",
+        f"user:{writers_fixture.ann}",
+        writers_fixture.company,
+        user_id=writers_fixture.ann,
+        role="owner",
+    )
+    position = writers_fixture.append(
+        (seat, "member.joined", written),
+        evidence=[writers_fixture.ann_key, writers_fixture.ann, writers_fixture.seat(writers_fixture.ann)],
     )
 
     with pytest.raises(Forbidden):
-        scene.ask(scene.ann_caller, companies.archive, scene.other)
-    (grant,) = [grant for grant in grants.review(scene.log()) if grant.position == position]
+        writers_fixture.ask(writers_fixture.ann_caller, companies.archive, writers_fixture.other)
+    (grant,) = [grant for grant in grants.review(writers_fixture.log()) if grant.position == position]
     assert grant.flags == ("another company's member, or another user",)
 
 
-def test_a_grant_under_another_name_is_none(scene):
+def test_a_grant_under_another_name_is_none(writers_fixture):
     """The row says that an agent was paused, so nobody checks; and nobody reads the key in it."""
     key_id = uuid4()
-    scene.append((key_id, "agent.paused", body("key.issued", "system", name="k", user_id=FIRST_USER)))
+    writers_fixture.append((key_id, "agent.paused", body("key.issued", "system", name="k", user_id=FIRST_USER)))
 
     with pytest.raises(Exception, match=r"says that it is key\.issued"):
-        scene.system.store.load([key_id])
+        writers_fixture.system.store.load([key_id])
 
 
-def test_what_the_log_cannot_know_is_not_refused_and_not_flagged(scene):
+def test_what_the_log_cannot_know_is_not_refused_and_not_flagged(writers_fixture):
     """Stolen rights of the service suffice to act in the name of an owner with a good key: only she can tell."""
-    written = body("key.issued", f"user:{scene.ann}", name="forged", user_id=scene.ann)
-    position = scene.append((uuid4(), "key.issued", written), evidence=[scene.ann_key, scene.ann])
+    written = body("key.issued", f"user:{writers_fixture.ann}", name="forged", user_id=writers_fixture.ann)
+    position = writers_fixture.append(
+        (uuid4(), "key.issued", written), evidence=[writers_fixture.ann_key, writers_fixture.ann]
+    )
 
-    (grant,) = [grant for grant in grants.review(scene.log()) if grant.position == position]
-    assert (grant.flags, grant.actor, grant.recorded_by) == ((), f"user:{scene.ann}", "routines_service")
+    (grant,) = [grant for grant in grants.review(writers_fixture.log()) if grant.position == position]
+    assert (grant.flags, grant.actor, grant.recorded_by) == ((), f"user:{writers_fixture.ann}", "routines_service")
 
 
 # The auditor's chain
 
 
 @pytest.fixture
-def rows(scene):
-    return scene.log()
+def rows(writers_fixture):
+    return writers_fixture.log()
 
 
 def defects(rows, head=None):

@@ -32,7 +32,7 @@ def text(kib):
 
 
 @pytest.fixture
-def bounded(store):
+def bounded_store(store):
     return EventStore(store.recorder, LIMITS)
 
 
@@ -42,22 +42,22 @@ def recorded(store, *events):
     return id_
 
 
-def test_what_fits_is_read_whole(bounded):
-    ids = [recorded(bounded, text(4), text(4)) for _ in range(2)]
+def test_what_fits_is_read_whole(bounded_store):
+    ids = [recorded(bounded_store, text(4), text(4)) for _ in range(2)]
 
-    assert [2, 2] == [len(events) for events in bounded.load(ids).values()]
+    assert [2, 2] == [len(events) for events in bounded_store.load(ids).values()]
 
 
-def test_what_is_more_than_a_unit_of_work_may_read_is_refused(bounded):
-    ids = [recorded(bounded, text(4), text(4)) for _ in range(3)]
+def test_what_is_more_than_a_unit_of_work_may_read_is_refused(bounded_store):
+    ids = [recorded(bounded_store, text(4), text(4)) for _ in range(3)]
 
     with pytest.raises(Oversized, match=TOO_MUCH):
-        bounded.load(ids)
+        bounded_store.load(ids)
 
 
-def test_all_loads_of_a_unit_of_work_count_together(bounded):
-    ids = [recorded(bounded, text(8)) for _ in range(3)]
-    work = UnitOfWork(bounded, NOON)
+def test_all_loads_of_a_unit_of_work_count_together(bounded_store):
+    ids = [recorded(bounded_store, text(8)) for _ in range(3)]
+    work = UnitOfWork(bounded_store, NOON)
 
     work.load(ids[:2])
     with pytest.raises(Oversized, match=TOO_MUCH):
@@ -66,13 +66,13 @@ def test_all_loads_of_a_unit_of_work_count_together(bounded):
         work.version_of(ids[2])
 
 
-def test_a_stream_that_is_read_from_its_last_count_counts_from_there(bounded):
+def test_a_stream_that_is_read_from_its_last_count_counts_from_there(bounded_store):
     counted = SlotCounted(routine_id=uuid4(), live=())
-    ids = [recorded(bounded, text(12), counted, text(4)) for _ in range(4)]
+    ids = [recorded(bounded_store, text(12), counted, text(4)) for _ in range(4)]
 
-    assert {2} == {len(events) for events in bounded.load(ids, "slot.counted").values()}
+    assert {2} == {len(events) for events in bounded_store.load(ids, "slot.counted").values()}
     with pytest.raises(Oversized):
-        bounded.load([*ids, recorded(bounded, counted, text(4))], "slot.counted")
+        bounded_store.load([*ids, recorded(bounded_store, counted, text(4))], "slot.counted")
 
 
 def test_of_what_is_too_much_postgres_sends_no_more_than_the_event_that_goes_beyond(system):
@@ -85,21 +85,21 @@ def test_of_what_is_too_much_postgres_sends_no_more_than_the_event_that_goes_bey
         ]
 
 
-def test_an_executor_refuses_what_reads_too_much(bounded):
-    ids = [recorded(bounded, text(8)) for _ in range(3)]
+def test_an_executor_refuses_what_reads_too_much(bounded_store):
+    ids = [recorded(bounded_store, text(8)) for _ in range(3)]
 
     with pytest.raises(Oversized, match=TOO_MUCH):
-        Executor(bounded, lambda: NOON).attempt(lambda work: work.load(ids))
+        Executor(bounded_store, lambda: NOON).attempt(lambda work: work.load(ids))
 
 
-def test_more_events_than_may_be_recorded_at_once_are_refused(bounded):
+def test_more_events_than_may_be_recorded_at_once_are_refused(bounded_store):
     _, facts = stream(*[AgentPaused(reason="x")] * 51)
 
     with pytest.raises(Oversized, match="record 51 events at once, and at most 50 may be: do it in parts"):
-        bounded.append(facts)
-    bounded.append(facts[:50])
+        bounded_store.append(facts)
+    bounded_store.append(facts[:50])
 
-    assert 50 == bounded.head()
+    assert 50 == bounded_store.head()
 
 
 def test_a_budget_that_is_overdrawn_refuses_all_further_reads():

@@ -383,9 +383,9 @@ class LosingPool:
         with self._pool.connection() as conn:
             is_spared = self._spared > 0
             self._spared -= is_spared
-            yield self._losing(conn) if self.losses and not is_spared else conn
+            yield self._losing_connection(conn) if self.losses and not is_spared else conn
 
-    def _losing(self, conn):
+    def _losing_connection(self, conn):
         pool = self
 
         class Losing:

@@ -68,91 +68,97 @@ class CacheFixture:
 
 
 @pytest.fixture
-def fixture():
+def cache_fixture():
     return CacheFixture()
 
 
-def test_a_decision_on_what_is_cached_reads_only_what_is_not(fixture):
-    fixture.fire(fixture.here)
-    before = fixture.recorder.reads
+def test_a_decision_on_what_is_cached_reads_only_what_is_not(cache_fixture):
+    cache_fixture.fire(cache_fixture.here)
+    before = cache_fixture.recorder.reads
 
-    fixture.fire(fixture.here)
+    cache_fixture.fire(cache_fixture.here)
 
-    assert fixture.recorder.reads == before + 1  # the live issue that it meets, which is not cached
+    assert cache_fixture.recorder.reads == before + 1  # the live issue that it meets, which is not cached
 
 
-def test_what_another_process_has_changed_is_read_anew(fixture):
-    fixture.there.execute(fixture.caller, routines.update, fixture.routine, RoutinePatch(title="Look"))
+def test_what_another_process_has_changed_is_read_anew(cache_fixture):
+    cache_fixture.there.execute(
+        cache_fixture.caller, routines.update, cache_fixture.routine, RoutinePatch(title="Look")
+    )
 
-    (fired,) = fixture.fire(fixture.here, idempotency_key="a")
+    (fired,) = cache_fixture.fire(cache_fixture.here, idempotency_key="a")
 
     assert fired.event.revision == 2
 
 
-def test_what_another_process_has_forbidden_is_refused(fixture):
-    fixture.there.execute(fixture.caller, routines.update, fixture.routine, RoutinePatch(status="archived"))
+def test_what_another_process_has_forbidden_is_refused(cache_fixture):
+    cache_fixture.there.execute(
+        cache_fixture.caller, routines.update, cache_fixture.routine, RoutinePatch(status="archived")
+    )
 
     with pytest.raises(Conflict, match="archived"):
-        fixture.fire(fixture.here)
+        cache_fixture.fire(cache_fixture.here)
 
 
-def test_what_another_process_has_allowed_again_is_not_refused(fixture):
+def test_what_another_process_has_allowed_again_is_not_refused(cache_fixture):
     paused, active = RoutinePatch(status="paused"), RoutinePatch(status="active")
-    fixture.here.execute(fixture.caller, routines.update, fixture.routine, paused)
-    fixture.there.execute(fixture.caller, routines.update, fixture.routine, active)
+    cache_fixture.here.execute(cache_fixture.caller, routines.update, cache_fixture.routine, paused)
+    cache_fixture.there.execute(cache_fixture.caller, routines.update, cache_fixture.routine, active)
 
-    changed = fixture.here.execute(fixture.caller, routines.update, fixture.routine, active)
+    changed = cache_fixture.here.execute(cache_fixture.caller, routines.update, cache_fixture.routine, active)
 
-    assert changed.position == fixture.here.store.head()
-    assert fixture.fire(fixture.here)
+    assert changed.position == cache_fixture.here.store.head()
+    assert cache_fixture.fire(cache_fixture.here)
 
 
-def test_a_key_that_another_process_has_revoked_is_unknown_with_the_next_request(fixture):
-    minted = fixture.here.attempt(lambda work: keys.mint_board_key(work, "spare")).result
+def test_a_key_that_another_process_has_revoked_is_unknown_with_the_next_request(cache_fixture):
+    minted = cache_fixture.here.attempt(lambda work: keys.mint_board_key(work, "spare")).result
     spare = Caller(token=minted.token)
-    fixture.here.execute(spare, runs.fire_by_hand, fixture.routine, RunRequest())
-    fixture.there.execute(fixture.caller, keys.revoke_board_key, minted.key_id)
+    cache_fixture.here.execute(spare, runs.fire_by_hand, cache_fixture.routine, RunRequest())
+    cache_fixture.there.execute(cache_fixture.caller, keys.revoke_board_key, minted.key_id)
 
     with pytest.raises(Unauthenticated):
-        fixture.here.execute(spare, runs.fire_by_hand, fixture.routine, RunRequest())
+        cache_fixture.here.execute(spare, runs.fire_by_hand, cache_fixture.routine, RunRequest())
 
 
-def test_a_run_that_is_found_again_is_shown_as_it_is_now(fixture):
+def test_a_run_that_is_found_again_is_shown_as_it_is_now(cache_fixture):
     always = RoutinePatch(concurrency_policy="always_enqueue")
     request = RunRequest(idempotency_key="once")
-    for executor in (fixture.here, fixture.there):
-        executor.execute(fixture.caller, routines.update, fixture.routine, always)
-    (fired,) = fixture.fire(fixture.here, idempotency_key="once")
+    for executor in (cache_fixture.here, cache_fixture.there):
+        executor.execute(cache_fixture.caller, routines.update, cache_fixture.routine, always)
+    (fired,) = cache_fixture.fire(cache_fixture.here, idempotency_key="once")
     done = IssuePatch(status="done")
-    fixture.there.execute(fixture.caller, issues.update, issue_of_run(fired.stream_id), done, None)
+    cache_fixture.there.execute(cache_fixture.caller, issues.update, issue_of_run(fired.stream_id), done, None)
 
-    again = fixture.here.execute(fixture.caller, runs.fire_by_hand, fixture.routine, request).result
+    again = cache_fixture.here.execute(cache_fixture.caller, runs.fire_by_hand, cache_fixture.routine, request).result
 
     assert [RunFired, RunCompleted] == [type(recorded.event) for recorded in again]
 
 
-def test_after_a_commit_only_what_has_changed_is_cached_again(fixture, monkeypatch):
-    cache, again = fixture.caches[0], []
+def test_after_a_commit_only_what_has_changed_is_cached_again(cache_fixture, monkeypatch):
+    cache, again = cache_fixture.caches[0], []
     put = cache.put
     monkeypatch.setattr(cache, "put", lambda streams: put(again.append(one) or one for one in streams))
 
     for title in ("Second", "Third"):
         again.clear()
-        fixture.here.execute(fixture.caller, routines.update, fixture.routine, RoutinePatch(title=title))
+        cache_fixture.here.execute(
+            cache_fixture.caller, routines.update, cache_fixture.routine, RoutinePatch(title=title)
+        )
 
-    assert [fixture.routine] == [id_ for id_, _ in again]
-    assert cache.get(fixture.routine).recorded[-1].event.settings.title == "Third"
+    assert [cache_fixture.routine] == [id_ for id_, _ in again]
+    assert cache.get(cache_fixture.routine).recorded[-1].event.settings.title == "Third"
 
 
-def test_a_question_never_rests_on_the_cache(fixture):
-    fixture.there.execute(fixture.caller, keys.revoke_board_key, who(fixture).key_id)
+def test_a_question_never_rests_on_the_cache(cache_fixture):
+    cache_fixture.there.execute(cache_fixture.caller, keys.revoke_board_key, who(cache_fixture).key_id)
 
     with pytest.raises(Unauthenticated):
-        fixture.here.query_as(fixture.caller, routines.may_read, fixture.routine)
+        cache_fixture.here.query_as(cache_fixture.caller, routines.may_read, cache_fixture.routine)
 
 
-def who(fixture):
-    return identify(UnitOfWork(fixture.here.store, NOON), fixture.caller)
+def who(cache_fixture):
+    return identify(UnitOfWork(cache_fixture.here.store, NOON), cache_fixture.caller)
 
 
 def cached(size):
@@ -245,60 +251,62 @@ def test_a_comma_or_a_bracket_in_a_text_counts_as_text():
     assert TEXT_FACTOR * len(body) < memory_of_event(event, body) < TEXT_FACTOR * len(body) + 50_000
 
 
-def test_runs_issues_and_comments_are_not_kept(fixture):
-    issue_id = fixture.fire(fixture.here)[0].event.outcome.issue_id
+def test_runs_issues_and_comments_are_not_kept(cache_fixture):
+    issue_id = cache_fixture.fire(cache_fixture.here)[0].event.outcome.issue_id
     patch = IssuePatch(description="x" * 10_000, comment="y" * 10_000)
-    fixture.here.execute(fixture.caller, issues.update, issue_id, patch, None)
-    cache, log = fixture.caches[0], fixture.here.store.history()
+    cache_fixture.here.execute(cache_fixture.caller, issues.update, issue_id, patch, None)
+    cache, log = cache_fixture.caches[0], cache_fixture.here.store.history()
 
     kept = {recorded.name.partition(".")[0] for recorded in log if cache.get(recorded.stream_id) is not None}
 
     assert kept == {"key", "user", "name", "company", "member", "agent", "routine", "slot"}
 
 
-def test_calls_of_a_megabyte_leave_nothing_behind(fixture):
-    fixture.here.execute(
-        fixture.caller, routines.update, fixture.routine, RoutinePatch(concurrency_policy="always_enqueue")
+def test_calls_of_a_megabyte_leave_nothing_behind(cache_fixture):
+    cache_fixture.here.execute(
+        cache_fixture.caller, routines.update, cache_fixture.routine, RoutinePatch(concurrency_policy="always_enqueue")
     )
-    fixture.fire(fixture.here)
-    before = fixture.caches[0].size
+    cache_fixture.fire(cache_fixture.here)
+    before = cache_fixture.caches[0].size
 
     for _ in range(20):
-        fixture.fire(fixture.here, payload={"text": "x" * 100_000})
+        cache_fixture.fire(cache_fixture.here, payload={"text": "x" * 100_000})
 
-    assert fixture.caches[0].size - before < 100_000
+    assert cache_fixture.caches[0].size - before < 100_000
 
 
-def test_of_a_slot_only_what_a_reader_would_read_is_kept(fixture):
+def test_of_a_slot_only_what_a_reader_would_read_is_kept(cache_fixture):
     for _ in range(40):
-        issue_id = fixture.fire(fixture.here)[0].event.outcome.issue_id
-        fixture.here.execute(fixture.caller, issues.update, issue_id, IssuePatch(status="done"), None)
+        issue_id = cache_fixture.fire(cache_fixture.here)[0].event.outcome.issue_id
+        cache_fixture.here.execute(cache_fixture.caller, issues.update, issue_id, IssuePatch(status="done"), None)
 
-    kept = fixture.caches[0].get(slot_of(fixture.routine))
+    kept = cache_fixture.caches[0].get(slot_of(cache_fixture.routine))
 
     assert kept.recorded[-1].version > 40
     assert len(kept.recorded) <= COUNT_EVERY + 2
     assert size_of(kept.recorded) == kept.size
 
 
-def test_what_is_read_ahead_is_as_it_is_now_and_need_not_be_read_again(fixture):
-    fixture.there.execute(fixture.caller, routines.update, fixture.routine, RoutinePatch(title="Look"))
-    fixture.here.read_ahead(lambda work: work.load([fixture.routine]))
-    before = fixture.recorder.reads
+def test_what_is_read_ahead_is_as_it_is_now_and_need_not_be_read_again(cache_fixture):
+    cache_fixture.there.execute(
+        cache_fixture.caller, routines.update, cache_fixture.routine, RoutinePatch(title="Look")
+    )
+    cache_fixture.here.read_ahead(lambda work: work.load([cache_fixture.routine]))
+    before = cache_fixture.recorder.reads
 
-    (fired,) = fixture.fire(fixture.here)
+    (fired,) = cache_fixture.fire(cache_fixture.here)
 
     assert fired.event.revision == 2
-    assert fixture.recorder.reads == before + 1  # the live issue that it meets, which is not cached
+    assert cache_fixture.recorder.reads == before + 1  # the live issue that it meets, which is not cached
 
 
-def test_what_cannot_be_read_ahead_is_left_to_the_decision(fixture):
+def test_what_cannot_be_read_ahead_is_left_to_the_decision(cache_fixture):
     def unreadable(_work):
         raise ImpossibleHistory(None, None)
 
-    fixture.here.read_ahead(unreadable)
+    cache_fixture.here.read_ahead(unreadable)
 
-    assert fixture.fire(fixture.here)
+    assert cache_fixture.fire(cache_fixture.here)
 
 
 def set_goal(work, goal_id):
@@ -308,53 +316,57 @@ def set_goal(work, goal_id):
         work.record(goal_id, [GoalCreated(details=GoalDetails(title="Grow"))], company_id=uuid4())
 
 
-def test_a_stream_that_is_presumed_to_be_new_is_neither_looked_for_nor_cached(fixture):
-    goal_id, before = uuid4(), fixture.recorder.reads
+def test_a_stream_that_is_presumed_to_be_new_is_neither_looked_for_nor_cached(cache_fixture):
+    goal_id, before = uuid4(), cache_fixture.recorder.reads
 
-    fixture.here.attempt(lambda work: set_goal(work, goal_id))
-    assert fixture.recorder.reads == before
+    cache_fixture.here.attempt(lambda work: set_goal(work, goal_id))
+    assert cache_fixture.recorder.reads == before
 
-    fixture.here.query(lambda work: work.version_of(goal_id))
-    assert fixture.recorder.reads == before + 1
+    cache_fixture.here.query(lambda work: work.version_of(goal_id))
+    assert cache_fixture.recorder.reads == before + 1
 
 
-def test_who_presumes_wrongly_decides_again(fixture):
+def test_who_presumes_wrongly_decides_again(cache_fixture):
     goal_id = uuid4()
-    fixture.there.attempt(lambda work: set_goal(work, goal_id))
+    cache_fixture.there.attempt(lambda work: set_goal(work, goal_id))
 
-    done = fixture.here.attempt(lambda work: set_goal(work, goal_id))
+    done = cache_fixture.here.attempt(lambda work: set_goal(work, goal_id))
 
     assert list(done.recorded) == []
-    assert fixture.here.query(lambda work: work.version_of(goal_id)) == 1
+    assert cache_fixture.here.query(lambda work: work.version_of(goal_id)) == 1
 
 
 OPERATIONS = {
-    "fire": lambda fixture: (runs.fire_by_hand, fixture.routine, RunRequest()),
-    "fire once": lambda fixture: (runs.fire_by_hand, fixture.routine, RunRequest(idempotency_key="once")),
-    "pause": lambda fixture: (routines.update, fixture.routine, RoutinePatch(status="paused")),
-    "activate": lambda fixture: (routines.update, fixture.routine, RoutinePatch(status="active")),
-    "archive": lambda fixture: (routines.update, fixture.routine, RoutinePatch(status="archived")),
-    "retitle": lambda fixture: (routines.update, fixture.routine, RoutinePatch(title="Other")),
-    "terminate": lambda fixture: (agents.terminate, fixture.agent),
-    "skip": lambda fixture: (routines.update, fixture.routine, RoutinePatch(concurrency_policy="skip_if_active")),
+    "fire": lambda cache_fixture: (runs.fire_by_hand, cache_fixture.routine, RunRequest()),
+    "fire once": lambda cache_fixture: (runs.fire_by_hand, cache_fixture.routine, RunRequest(idempotency_key="once")),
+    "pause": lambda cache_fixture: (routines.update, cache_fixture.routine, RoutinePatch(status="paused")),
+    "activate": lambda cache_fixture: (routines.update, cache_fixture.routine, RoutinePatch(status="active")),
+    "archive": lambda cache_fixture: (routines.update, cache_fixture.routine, RoutinePatch(status="archived")),
+    "retitle": lambda cache_fixture: (routines.update, cache_fixture.routine, RoutinePatch(title="Other")),
+    "terminate": lambda cache_fixture: (agents.terminate, cache_fixture.agent),
+    "skip": lambda cache_fixture: (
+        routines.update,
+        cache_fixture.routine,
+        RoutinePatch(concurrency_policy="skip_if_active"),
+    ),
 }
 
 
 @effort(max_examples=150)
 @for_all(st.lists(st.tuples(st.booleans(), st.sampled_from(sorted(OPERATIONS))), max_size=12))
 def test_every_answer_is_the_one_that_fresh_state_gives(steps):
-    fixture = CacheFixture()
+    cache_fixture = CacheFixture()
     for here, name in steps:
-        executor = fixture.here if here else fixture.there
-        use_case, *args = OPERATIONS[name](fixture)
-        expected = answer(lambda use_case=use_case, args=args: fresh(fixture, use_case, args))
-        assert expected == answer(lambda e=executor, u=use_case, a=args: e.execute(fixture.caller, u, *a).result)
+        executor = cache_fixture.here if here else cache_fixture.there
+        use_case, *args = OPERATIONS[name](cache_fixture)
+        expected = answer(lambda use_case=use_case, args=args: decide_without_cache(cache_fixture, use_case, args))
+        assert expected == answer(lambda e=executor, u=use_case, a=args: e.execute(cache_fixture.caller, u, *a).result)
 
 
-def fresh(fixture, use_case, args):
+def decide_without_cache(cache_fixture, use_case, args):
     """What it would give now, without recording it."""
-    work = UnitOfWork(fixture.here.store, NOON)
-    return use_case(work, identify(work, fixture.caller), *args)
+    work = UnitOfWork(cache_fixture.here.store, NOON)
+    return use_case(work, identify(work, cache_fixture.caller), *args)
 
 
 def answer(ask):

@@ -66,7 +66,7 @@ class Loser:
         self._executor, self._stream_id = executor, stream_id
         self._tries, self.decides, self.go = 0, Event(), Event()
         self._lost = 2 if executor.cache is not None else 1  # the first is the cache's, which is no race
-        self._thread = Thread(target=executor.attempt, args=(self._decide,))
+        self._thread = Thread(target=executor.attempt, args=(self._decide_after_overtaking,))
 
     def __enter__(self):
         self._thread.start()
@@ -78,7 +78,7 @@ class Loser:
         self._thread.join(LIMIT_S)
         assert not self._thread.is_alive()
 
-    def _decide(self, work):
+    def _decide_after_overtaking(self, work):
         note(self._stream_id, "lost")(work)
         self._tries += 1
         if self._tries <= self._lost:

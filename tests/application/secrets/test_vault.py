@@ -38,7 +38,7 @@ def vault(system, path):
 
 
 @pytest.fixture
-def fresh(system, path):
+def open_vault(system, path):
     """The vault as another process has it: nothing opened yet, the ring not yet read."""
     return lambda: Vault(system.pool, KeyRing(path))
 
@@ -53,7 +53,7 @@ def values(vault, records):
     return [opened[record.id].value for record in records]
 
 
-def run(system, statement, *arguments):
+def execute_sql(system, statement, *arguments):
     with system.pool.connection() as conn:
         return conn.execute(statement, arguments)
 
@@ -80,19 +80,19 @@ def in_threads(work, many=1) -> Iterator[None]:
 # Keeping and opening
 
 
-def test_what_is_kept_opens_to_the_same(vault, fresh):
+def test_what_is_kept_opens_to_the_same(vault, open_vault):
     records = [kept(value) for value in (VALUE, b"", b"\0", bytes(range(256)), random.randbytes(100_000))]
 
     vault.keep(records)
 
-    assert [record.secret.value for record in records] == values(vault, records) == values(fresh(), records)
+    assert [record.secret.value for record in records] == values(vault, records) == values(open_vault(), records)
 
 
 def test_the_database_has_neither_the_value_nor_its_hash(vault, system):
     record = kept()
     vault.keep([record])
 
-    [row] = run(system, "SELECT key_id, content FROM vault.secrets").fetchall()
+    [row] = execute_sql(system, "SELECT key_id, content FROM vault.secrets").fetchall()
 
     assert vault.ring.ids() == [row[0]]
     assert VALUE not in row[1]
@@ -103,31 +103,31 @@ def test_the_database_has_neither_the_value_nor_its_hash(vault, system):
 def test_the_same_value_is_never_kept_alike(vault, system):
     vault.keep([kept() for _ in range(50)])
 
-    assert (50, 50) == run(
+    assert (50, 50) == execute_sql(
         system, "SELECT count(DISTINCT content), count(DISTINCT substr(content, 1, 12)) FROM vault.secrets"
     ).fetchone()
 
 
-def test_of_a_secret_without_value_only_the_hash_is_kept(vault, fresh, system):
+def test_of_a_secret_without_value_only_the_hash_is_kept(vault, open_vault, system):
     record = kept(Secret(digest=Secret(VALUE).digest))
     vault.keep([record])
 
-    opened = fresh().open([record.id])[record.id]
+    opened = open_vault().open([record.id])[record.id]
 
     assert opened.value is None
     assert opened.is_known_as(VALUE)
     assert not opened.is_known_as(VALUE + b"0")
-    assert (None, record.secret.digest) == run(system, "SELECT key_id, content FROM vault.secrets").fetchone()
+    assert (None, record.secret.digest) == execute_sql(system, "SELECT key_id, content FROM vault.secrets").fetchone()
 
 
-def test_unknown_and_dropped_ones_are_left_out(vault, fresh):
+def test_unknown_and_dropped_ones_are_left_out(vault, open_vault):
     stays, goes = kept(), kept()
     vault.keep([stays, goes])
     assert {stays.id, goes.id} == vault.open([stays.id, goes.id]).keys()
 
     vault.drop([goes.id, uuid4()])
 
-    for one in (vault, fresh()):
+    for one in (vault, open_vault()):
         assert {stays.id} == one.open([stays.id, goes.id, uuid4()]).keys()
 
 
@@ -155,7 +155,7 @@ def test_what_is_open_is_not_fetched_again_and_memory_is_bounded(vault, system, 
     for record in records:
         vault.open([record.id])
 
-    run(system, "DELETE FROM vault.secrets")
+    execute_sql(system, "DELETE FROM vault.secrets")
 
     assert {record.id for record in records[1:]} == vault.open([record.id for record in records]).keys()
 
@@ -163,54 +163,54 @@ def test_what_is_open_is_not_fetched_again_and_memory_is_bounded(vault, system, 
 # What does not open
 
 
-def test_no_record_opens_with_the_content_of_another(vault, fresh, system):
+def test_no_record_opens_with_the_content_of_another(vault, open_vault, system):
     one = {"company_id": uuid4(), "owner_id": uuid4(), "purpose": "webhook"}
     records = [kept(b"a", **one), kept(b"b", **one), kept(b"c", **one | {"purpose": "other"}), kept(b"d"), kept(b"a")]
     vault.keep(records)
-    contents = dict(run(system, "SELECT id, content FROM vault.secrets").fetchall())
+    contents = dict(execute_sql(system, "SELECT id, content FROM vault.secrets").fetchall())
 
     for here, other in permutations(records, 2):
-        run(system, "UPDATE vault.secrets SET content = %b WHERE id = %b", contents[other.id], here.id)
+        execute_sql(system, "UPDATE vault.secrets SET content = %b WHERE id = %b", contents[other.id], here.id)
         with pytest.raises(VaultClosed, match=f"secret {here.id} does not decrypt"):
-            fresh().open([here.id])
-        run(system, "UPDATE vault.secrets SET content = %b WHERE id = %b", contents[here.id], here.id)
+            open_vault().open([here.id])
+        execute_sql(system, "UPDATE vault.secrets SET content = %b WHERE id = %b", contents[here.id], here.id)
 
-    assert [b"a", b"b", b"c", b"d", b"a"] == values(fresh(), records)
+    assert [b"a", b"b", b"c", b"d", b"a"] == values(open_vault(), records)
 
 
 @pytest.mark.parametrize(
     "moved", ["id = gen_random_uuid()", "company_id = owner_id", "owner_id = company_id", "purpose = 'webhooks'"]
 )
-def test_a_record_that_was_moved_does_not_open(vault, fresh, system, moved):
+def test_a_record_that_was_moved_does_not_open(vault, open_vault, system, moved):
     vault.keep([kept()])
 
-    [(id_,)] = run(system, f"UPDATE vault.secrets SET {moved} RETURNING id").fetchall()
+    [(id_,)] = execute_sql(system, f"UPDATE vault.secrets SET {moved} RETURNING id").fetchall()
 
     with pytest.raises(VaultClosed):
-        fresh().open([id_])
+        open_vault().open([id_])
 
 
 @for_all(PLACES, PLACES)
 def test_no_two_places_are_the_same_to_the_encryption(here, there):
-    assert (here == there) == (vaults._place(*here) == vaults._place(*there))
+    assert (here == there) == (vaults._bound_data(*here) == vaults._bound_data(*there))
 
 
-def test_a_record_with_a_flipped_bit_does_not_open(vault, fresh, system):
+def test_a_record_with_a_flipped_bit_does_not_open(vault, open_vault, system):
     record = kept()
     vault.keep([record])
-    bits = run(system, "SELECT 8 * octet_length(content) FROM vault.secrets").fetchone()[0]
+    bits = execute_sql(system, "SELECT 8 * octet_length(content) FROM vault.secrets").fetchone()[0]
     flip = "UPDATE vault.secrets SET content = set_bit(content, %b, 1 - get_bit(content, %b))"
 
     for bit in range(0, bits, 7):
-        run(system, flip, bit, bit)
+        execute_sql(system, flip, bit, bit)
         with pytest.raises(VaultClosed):
-            fresh().open([record.id])
-        run(system, flip, bit, bit)
+            open_vault().open([record.id])
+        execute_sql(system, flip, bit, bit)
 
-    assert [VALUE] == values(fresh(), [record])
+    assert [VALUE] == values(open_vault(), [record])
 
 
-def test_a_record_of_a_key_that_is_not_in_the_ring_does_not_open(vault, fresh, path):
+def test_a_record_of_a_key_that_is_not_in_the_ring_does_not_open(vault, open_vault, path):
     record = kept()
     vault.keep([record])
     lost = path.read_bytes()
@@ -218,11 +218,11 @@ def test_a_record_of_a_key_that_is_not_in_the_ring_does_not_open(vault, fresh, p
     KeyRing(path).create()
 
     with pytest.raises(VaultClosed, match="is not in"):
-        fresh().open([record.id])
+        open_vault().open([record.id])
 
     with path.open("ab") as file:
         file.write(lost)
-    assert [VALUE] == values(fresh(), [record])
+    assert [VALUE] == values(open_vault(), [record])
 
 
 def test_without_a_key_file_hashes_are_kept_and_nothing_else(system):
@@ -235,15 +235,15 @@ def test_without_a_key_file_hashes_are_kept_and_nothing_else(system):
 
     assert vault.open([hashed.id])[hashed.id].is_known_as(VALUE)
     assert {} == vault.keys_in_use()
-    assert (1,) == run(system, "SELECT count(*) FROM vault.secrets").fetchone()
+    assert (1,) == execute_sql(system, "SELECT count(*) FROM vault.secrets").fetchone()
 
 
-def test_a_key_file_that_others_may_read_closes_the_vault(vault, fresh, path):
+def test_a_key_file_that_others_may_read_closes_the_vault(vault, open_vault, path):
     record = kept()
     vault.keep([record])
     path.chmod(0o644)
 
-    for ask in (lambda: vault.keep([kept()]), lambda: fresh().open([record.id]), lambda: vault.reseal(10)):
+    for ask in (lambda: vault.keep([kept()]), lambda: open_vault().open([record.id]), lambda: vault.reseal(10)):
         with pytest.raises(VaultClosed, match="open to others"):
             ask()
 
@@ -260,14 +260,14 @@ def test_the_auditor_reads_the_log_and_no_secret(vault, settings):
             conn.execute("SELECT id FROM vault.secrets")
 
 
-def test_neither_key_nor_secret_is_shown(vault, fresh, path, system, caplog):
+def test_neither_key_nor_secret_is_shown(vault, open_vault, path, system, caplog):
     caplog.set_level("DEBUG")
     record = kept()
     vault.keep([record])
     shown = [repr(record), repr(vault.__dict__), repr(vault.ring.__dict__), repr(vault.open([record.id]))]
     for spoil in ("content = content || '\\x00'", "purpose = 'x'", "key_id = 'k0'"):
-        run(system, f"UPDATE vault.secrets SET {spoil}")
-        shown.append(why(lambda: fresh().open([record.id])))
+        execute_sql(system, f"UPDATE vault.secrets SET {spoil}")
+        shown.append(why(lambda: open_vault().open([record.id])))
     shown.append(why(lambda: vault.keep([record])))
     path.write_bytes(path.read_bytes() * 2)
     shown.append(why(vault.ring.ids))
@@ -295,8 +295,8 @@ def under(vault):
     return list(vault.keys_in_use())
 
 
-def test_every_vault_over_a_ring_follows_its_rotation(vault, fresh):
-    here, there = vault, fresh()
+def test_every_vault_over_a_ring_follows_its_rotation(vault, open_vault):
+    here, there = vault, open_vault()
     before, after = kept(b"before"), kept(b"after")
     there.keep([before])
     [old] = under(there)
@@ -305,14 +305,14 @@ def test_every_vault_over_a_ring_follows_its_rotation(vault, fresh):
     there.keep([after])
 
     assert {old: 1, new: 1} == here.keys_in_use()
-    assert [b"before", b"after"] == values(here, [before, after]) == values(fresh(), [before, after])
+    assert [b"before", b"after"] == values(here, [before, after]) == values(open_vault(), [before, after])
     assert 1 == here.reseal(10)
     assert {new: 2} == here.keys_in_use()
     here.retire_key(old)
-    assert [b"before", b"after"] == values(there, [before, after]) == values(fresh(), [before, after])
+    assert [b"before", b"after"] == values(there, [before, after]) == values(open_vault(), [before, after])
 
 
-def test_a_rotation_that_is_cut_off_leaves_everything_readable_and_can_go_on(vault, fresh):
+def test_a_rotation_that_is_cut_off_leaves_everything_readable_and_can_go_on(vault, open_vault):
     records = [kept(str(n).encode()) for n in range(20)] + [kept(Secret(digest=bytes(32)))]
     vault.keep(records)
     [old] = under(vault)
@@ -321,25 +321,25 @@ def test_a_rotation_that_is_cut_off_leaves_everything_readable_and_can_go_on(vau
     assert 7 == vault.reseal(7)
 
     assert {old: 13, new: 7} == vault.keys_in_use()
-    assert [record.secret.value for record in records] == values(fresh(), records)
+    assert [record.secret.value for record in records] == values(open_vault(), records)
     with pytest.raises(CannotRetire, match="13 secrets"):
         vault.retire_key(old)
-    assert [13, 0] == [fresh().reseal(100), fresh().reseal(100)]
+    assert [13, 0] == [open_vault().reseal(100), open_vault().reseal(100)]
     assert {new: 20} == vault.keys_in_use()
 
 
 def test_nothing_is_encrypted_anew_without_need(vault, system):
     vault.keep([kept(), kept(Secret(digest=bytes(32)))])
-    before = run(system, "SELECT * FROM vault.secrets ORDER BY id").fetchall()
+    before = execute_sql(system, "SELECT * FROM vault.secrets ORDER BY id").fetchall()
 
     assert 0 == vault.reseal(100)
-    assert before == run(system, "SELECT * FROM vault.secrets ORDER BY id").fetchall()
+    assert before == execute_sql(system, "SELECT * FROM vault.secrets ORDER BY id").fetchall()
 
 
-def test_a_record_of_a_lost_key_is_not_in_the_way_of_the_others(vault, fresh, system):
+def test_a_record_of_a_lost_key_is_not_in_the_way_of_the_others(vault, open_vault, system):
     records = [kept() for _ in range(3)]
     vault.keep(records)
-    run(system, "UPDATE vault.secrets SET key_id = 'k0' WHERE id = %b", records[0].id)
+    execute_sql(system, "UPDATE vault.secrets SET key_id = 'k0' WHERE id = %b", records[0].id)
     new = vault.add_key()
 
     assert 2 == vault.reseal(100)
@@ -358,23 +358,23 @@ def test_a_record_that_somebody_holds_is_left_for_later(vault, system):
     assert 1 == vault.reseal(10)
 
 
-def test_rotations_at_the_same_time_share_the_work(vault, fresh):
+def test_rotations_at_the_same_time_share_the_work(vault, open_vault):
     records = [kept(str(n).encode()) for n in range(400)]
     vault.keep(records)
     new = vault.add_key()
 
     def rotate(_):
-        mine, done = fresh(), 0
+        mine, done = open_vault(), 0
         while list(mine.keys_in_use()) != [new]:
             done += mine.reseal(30)
         return done
 
     with ThreadPoolExecutor(3) as threads:
         assert 400 == sum(threads.map(rotate, range(3)))
-    assert [record.secret.value for record in records] == values(fresh(), records)
+    assert [record.secret.value for record in records] == values(open_vault(), records)
 
 
-def test_a_rotation_of_2000_is_noticed_by_nobody_who_opens_or_keeps_meanwhile(vault, fresh):
+def test_a_rotation_of_2000_is_noticed_by_nobody_who_opens_or_keeps_meanwhile(vault, open_vault):
     records = [kept(str(n).encode()) for n in range(2_000)]
     vault.keep(records)
     [old] = under(vault)
@@ -384,12 +384,12 @@ def test_a_rotation_of_2000_is_noticed_by_nobody_who_opens_or_keeps_meanwhile(va
     def look():
         nonlocal opened
         some = random.sample(records, 20)
-        assert [record.secret.value for record in some] == values(fresh(), some)
+        assert [record.secret.value for record in some] == values(open_vault(), some)
         opened += 20
 
     def add():
         since.append(kept(uuid4().bytes))
-        fresh().keep(since[-1:])
+        open_vault().keep(since[-1:])
 
     with in_threads(look, many=2), in_threads(add):
         wait_for(lambda: opened and since)
@@ -402,12 +402,12 @@ def test_a_rotation_of_2000_is_noticed_by_nobody_who_opens_or_keeps_meanwhile(va
     assert {new: 2_000 + len(since)} == vault.keys_in_use()
     vault.retire_key(old)
     everything = [*records, *since]
-    assert [record.secret.value for record in everything] == values(fresh(), everything)
+    assert [record.secret.value for record in everything] == values(open_vault(), everything)
 
 
-def test_the_ring_is_not_changed_while_somebody_encrypts(vault, fresh, system):
+def test_the_ring_is_not_changed_while_somebody_encrypts(vault, open_vault, system):
     paused, go_on = threading.Event(), threading.Event()
-    slow = fresh()
+    slow = open_vault()
     current = slow.ring.current
 
     def pause():
@@ -424,7 +424,7 @@ def test_the_ring_is_not_changed_while_somebody_encrypts(vault, fresh, system):
         paused.wait()
         adding = threads.submit(vault.add_key)
         try:
-            wait_for(lambda: run(system, "SELECT 1 FROM pg_locks WHERE NOT granted").fetchone())
+            wait_for(lambda: execute_sql(system, "SELECT 1 FROM pg_locks WHERE NOT granted").fetchone())
             assert [old] == vault.ring.ids()
         finally:
             go_on.set()
@@ -433,4 +433,4 @@ def test_the_ring_is_not_changed_while_somebody_encrypts(vault, fresh, system):
 
     assert [new, old] == vault.ring.ids()
     assert {old: 1} == vault.keys_in_use()
-    assert [VALUE] == values(fresh(), [record])
+    assert [VALUE] == values(open_vault(), [record])

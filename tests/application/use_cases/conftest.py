@@ -6,5 +6,5 @@ from tests.application.use_cases.installation import Installation
 
 
 @pytest.fixture
-def here():
+def app():
     return Installation()

@@ -10,67 +10,67 @@ from tests.application.use_cases.installation import HOUR
 
 
 @pytest.fixture
-def routine(here):
-    return here.routine()
+def routine(app):
+    return app.routine()
 
 
 @pytest.fixture
-def run(here, routine):
-    return here.fire(routine)
+def run(app, routine):
+    return app.fire(routine)
 
 
-def alert(here, routine, run, kind="untaken", step="raise"):
+def alert(app, routine, run, kind="untaken", step="raise"):
     """The scheduler finds an alert that is due."""
     row = DueAlert(
-        id=issue_of_run(run), kind=kind, step=step, since=here.now, routine_id=routine, run_id=run, bound_sec=3_600
+        id=issue_of_run(run), kind=kind, step=step, since=app.now, routine_id=routine, run_id=run, bound_sec=3_600
     )
-    return here.carry_out(alerts.settle, [row])
+    return app.carry_out(alerts.settle, [row])
 
 
-def test_a_trouble_is_told_once_with_the_title_of_its_routine(here, routine, run):
-    assert [1, 0] == [alert(here, routine, run) for _ in range(2)]
+def test_a_trouble_is_told_once_with_the_title_of_its_routine(app, routine, run):
+    assert [1, 0] == [alert(app, routine, run) for _ in range(2)]
 
-    assert here.events(AlertUntaken) == [
+    assert app.events(AlertUntaken) == [
         AlertUntaken(
             subject_id=issue_of_run(run),
             routine_id=routine,
             title="Check the inbox",
             run_id=run,
-            since=here.now,
+            since=app.now,
             bound_sec=3_600,
         )
     ]
 
 
-def test_a_trouble_that_is_over_is_told_once_and_only_if_it_was_told_before(here, routine, run):
-    assert 0 == alert(here, routine, run, step="close")
-    alert(here, routine, run)
+def test_a_trouble_that_is_over_is_told_once_and_only_if_it_was_told_before(app, routine, run):
+    assert 0 == alert(app, routine, run, step="close")
+    alert(app, routine, run)
 
-    assert [1, 0] == [alert(here, routine, run, step="close") for _ in range(2)]
-    assert ["untaken"] == [event.kind for event in here.events(AlertClosed)]
+    assert [1, 0] == [alert(app, routine, run, step="close") for _ in range(2)]
+    assert ["untaken"] == [event.kind for event in app.events(AlertClosed)]
 
 
 @pytest.mark.parametrize(("kind", "status"), [("untaken", "in_progress"), ("stuck", "todo"), ("overdue", "done")])
-def test_a_row_that_has_become_stale_tells_nothing(here, routine, run, kind, status):
-    here.ask(issues.update, issue_of_run(run), IssuePatch(status=status), None)
+def test_a_row_that_has_become_stale_tells_nothing(app, routine, run, kind, status):
+    app.ask(issues.update, issue_of_run(run), IssuePatch(status=status), None)
 
-    assert 0 == alert(here, routine, run, kind)
-    assert [] == here.events(AlertUntaken, AlertStuck, AlertOverdue)
-
-
-def test_the_same_trouble_is_another_one_when_it_begins_again(here, routine, run):
-    alert(here, routine, run)
-    alert(here, routine, run, step="close")
-    here.passes(HOUR)
-
-    assert 1 == alert(here, routine, run)
+    assert 0 == alert(app, routine, run, kind)
+    assert [] == app.events(AlertUntaken, AlertStuck, AlertOverdue)
 
 
-def test_a_failing_routine_says_why_its_run_failed(here, routine, run):
+def test_the_same_trouble_is_another_one_when_it_begins_again(app, routine, run):
+    alert(app, routine, run)
+    alert(app, routine, run, step="close")
+    app.passes(HOUR)
+
+    assert 1 == alert(app, routine, run)
+
+
+def test_a_failing_routine_says_why_its_run_failed(app, routine, run):
     patch = IssuePatch(status="cancelled", failure_reason="exit status 3")
-    here.ask(issues.update, issue_of_run(run), patch, None)
-    row = DueAlert(id=routine, kind="failing", step="raise", since=here.now, routine_id=routine, run_id=run, count=1)
+    app.ask(issues.update, issue_of_run(run), patch, None)
+    row = DueAlert(id=routine, kind="failing", step="raise", since=app.now, routine_id=routine, run_id=run, count=1)
 
-    here.carry_out(alerts.settle, [row])
+    app.carry_out(alerts.settle, [row])
 
-    assert ["exit status 3"] == [event.reason for event in here.events(AlertFailing)]
+    assert ["exit status 3"] == [event.reason for event in app.events(AlertFailing)]

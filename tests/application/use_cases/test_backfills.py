@@ -10,98 +10,98 @@ from tests.application.use_cases.installation import HOUR
 
 
 @pytest.fixture
-def routine(here):
-    return here.routine()
+def routine(app):
+    return app.routine()
 
 
 @pytest.fixture
-def trigger(here, routine):
-    return here.schedule(routine)
+def trigger(app, routine):
+    return app.schedule(routine)
 
 
-def of_hours(here, hours, **fields):
-    return BackfillDraft(from_=here.now - hours * HOUR, **fields)
+def of_hours(app, hours, **fields):
+    return BackfillDraft(from_=app.now - hours * HOUR, **fields)
 
 
-def carry_on(here, backfill, trigger, routine):
-    row = Waiting(id=backfill, trigger_id=trigger, routine_id=routine, company_id=here.company)
-    return here.carry_out(backfills.carry_on, [row])
+def carry_on(app, backfill, trigger, routine):
+    row = Waiting(id=backfill, trigger_id=trigger, routine_id=routine, company_id=app.company)
+    return app.carry_out(backfills.carry_on, [row])
 
 
-def test_a_preview_names_the_occurrences_and_records_nothing(here, trigger):
-    before = len(list(here.store.history()))
+def test_a_preview_names_the_occurrences_and_records_nothing(app, trigger):
+    before = len(list(app.store.history()))
 
-    seen = here.ask(backfills.preview, trigger, of_hours(here, 3))
+    seen = app.ask(backfills.preview, trigger, of_hours(app, 3))
 
     assert (3, 0, None) == (seen.count, seen.left_out, seen.obstacle)
     assert [10, 11, 12] == [at.hour for at, run in seen.occurrences if run is None]
-    assert before == len(list(here.store.history()))
+    assert before == len(list(app.store.history()))
 
 
-def test_one_at_a_time_the_next_occurrence_waits_for_the_end_of_the_one_before(here, trigger, routine):
-    backfill = here.ask(backfills.create, trigger, of_hours(here, 2))
+def test_one_at_a_time_the_next_occurrence_waits_for_the_end_of_the_one_before(app, trigger, routine):
+    backfill = app.ask(backfills.create, trigger, of_hours(app, 2))
 
-    assert [1, 0] == [carry_on(here, backfill, trigger, routine) for _ in range(2)]
-    here.finish(here.ids(RunFired)[0])
-    assert 1 == carry_on(here, backfill, trigger, routine)
-    here.finish(here.ids(RunFired)[1])
-    carry_on(here, backfill, trigger, routine)
+    assert [1, 0] == [carry_on(app, backfill, trigger, routine) for _ in range(2)]
+    app.finish(app.ids(RunFired)[0])
+    assert 1 == carry_on(app, backfill, trigger, routine)
+    app.finish(app.ids(RunFired)[1])
+    carry_on(app, backfill, trigger, routine)
 
-    assert 1 == len(here.events(BackfillCompleted))
+    assert 1 == len(app.events(BackfillCompleted))
 
 
-def test_asked_for_again_a_range_runs_nothing_twice(here):
-    routine = here.routine(concurrency_policy="always_enqueue")
-    trigger = here.schedule(routine)
+def test_asked_for_again_a_range_runs_nothing_twice(app):
+    routine = app.routine(concurrency_policy="always_enqueue")
+    trigger = app.schedule(routine)
     for _ in range(2):
-        backfill = here.ask(backfills.create, trigger, of_hours(here, 3, overlap="policy"))
-        carry_on(here, backfill, trigger, routine)
+        backfill = app.ask(backfills.create, trigger, of_hours(app, 3, overlap="policy"))
+        carry_on(app, backfill, trigger, routine)
 
-    assert 3 == len(here.events(RunFired))
-    assert [0, 3] == [event.left_out for event in here.events(BackfillAdvanced)]
+    assert 3 == len(app.events(RunFired))
+    assert [0, 3] == [event.left_out for event in app.events(BackfillAdvanced)]
 
 
-def test_what_waits_until_a_disabled_schedule_runs_again_gets_one_outcome(here):
-    routine = here.routine(concurrency_policy="always_enqueue")
-    trigger = here.schedule(routine)
-    here.passes(3 * HOUR)  # 13, 14 and 15 o'clock, with no scheduler
-    here.ask(triggers.update, trigger, TriggerPatch(enabled=False))
-    here.passes(2 * HOUR)
+def test_what_waits_until_a_disabled_schedule_runs_again_gets_one_outcome(app):
+    routine = app.routine(concurrency_policy="always_enqueue")
+    trigger = app.schedule(routine)
+    app.passes(3 * HOUR)  # 13, 14 and 15 o'clock, with no scheduler
+    app.ask(triggers.update, trigger, TriggerPatch(enabled=False))
+    app.passes(2 * HOUR)
 
-    wanted = of_hours(here, 7, overlap="policy")
-    seen = here.ask(backfills.preview, trigger, wanted)
-    backfill = here.ask(backfills.create, trigger, wanted)
-    carry_on(here, backfill, trigger, routine)
+    wanted = of_hours(app, 7, overlap="policy")
+    seen = app.ask(backfills.preview, trigger, wanted)
+    backfill = app.ask(backfills.create, trigger, wanted)
+    carry_on(app, backfill, trigger, routine)
     assert (7, 3) == (seen.count, seen.left_out)
-    assert [11, 12, 16, 17] == [event.occurrence.hour for event in here.events(RunFired)]
+    assert [11, 12, 16, 17] == [event.occurrence.hour for event in app.events(RunFired)]
 
-    here.ask(triggers.update, trigger, TriggerPatch(enabled=True))
-    assert [(13, 15, 3)] == [(event.first.hour, event.last.hour, event.count) for event in here.events(TriggerMissed)]
-    carry_on(here, here.ask(backfills.create, trigger, wanted), trigger, routine)
-    assert [11, 12, 16, 17, 13, 14, 15] == [event.occurrence.hour for event in here.events(RunFired)]
+    app.ask(triggers.update, trigger, TriggerPatch(enabled=True))
+    assert [(13, 15, 3)] == [(event.first.hour, event.last.hour, event.count) for event in app.events(TriggerMissed)]
+    carry_on(app, app.ask(backfills.create, trigger, wanted), trigger, routine)
+    assert [11, 12, 16, 17, 13, 14, 15] == [event.occurrence.hour for event in app.events(RunFired)]
 
 
-def test_a_range_without_a_past_occurrence_is_refused_and_so_is_a_routine_that_cannot_work(here, trigger, routine):
+def test_a_range_without_a_past_occurrence_is_refused_and_so_is_a_routine_that_cannot_work(app, trigger, routine):
     with pytest.raises(InvalidField, match="no occurrence in this range"):
-        here.ask(backfills.create, trigger, of_hours(here, -1))
-    here.ask(routines.update, routine, RoutinePatch(status="paused"))
+        app.ask(backfills.create, trigger, of_hours(app, -1))
+    app.ask(routines.update, routine, RoutinePatch(status="paused"))
     with pytest.raises(Conflict, match="Routine is paused"):
-        here.ask(backfills.create, trigger, of_hours(here, 3))
+        app.ask(backfills.create, trigger, of_hours(app, 3))
 
 
 def test_it_ends_when_its_schedule_is_gone_when_it_is_cancelled_and_when_it_cannot_be_carried_out(
-    here, trigger, routine
+    app, trigger, routine
 ):
-    by_hand, hopeless, orphan = (here.ask(backfills.create, trigger, of_hours(here, 3)) for _ in range(3))
+    by_hand, hopeless, orphan = (app.ask(backfills.create, trigger, of_hours(app, 3)) for _ in range(3))
 
-    here.ask(backfills.cancel, by_hand)
-    row = Waiting(id=hopeless, trigger_id=trigger, routine_id=routine, company_id=here.company)
-    here.carry_out(backfills.give_up, [row], "it breaks")
-    here.ask(triggers.delete, trigger)
-    carry_on(here, orphan, trigger, routine)
+    app.ask(backfills.cancel, by_hand)
+    row = Waiting(id=hopeless, trigger_id=trigger, routine_id=routine, company_id=app.company)
+    app.carry_out(backfills.give_up, [row], "it breaks")
+    app.ask(triggers.delete, trigger)
+    carry_on(app, orphan, trigger, routine)
 
     assert ["cancelled", "could_not_be_carried_out: it breaks", "trigger_deleted"] == [
-        event.reason for event in here.events(BackfillCancelled)
+        event.reason for event in app.events(BackfillCancelled)
     ]
     with pytest.raises(Conflict, match="is over"):
-        here.ask(backfills.cancel, by_hand)
+        app.ask(backfills.cancel, by_hand)

@@ -16,128 +16,130 @@ from tests.application.use_cases.installation import HOUR, Installation
 
 
 @pytest.fixture
-def routine(here):
-    return here.routine()
+def routine(app):
+    return app.routine()
 
 
 @pytest.fixture
-def trigger(here, routine):
-    return here.schedule(routine)
+def trigger(app, routine):
+    return app.schedule(routine)
 
 
-def next_hour(here):
-    return here.now.replace(minute=0, second=0) + HOUR
+def next_hour(app):
+    return app.now.replace(minute=0, second=0) + HOUR
 
 
-def test_what_is_planned_is_named_until_something_is_in_the_way(here, routine, trigger):
-    ahead = here.ask(explanations.ahead, trigger)
-    planned = explanations.planned(ahead, None, here.now, here.now + 3 * HOUR, 10)
+def test_what_is_planned_is_named_until_something_is_in_the_way(app, routine, trigger):
+    ahead = app.ask(explanations.ahead, trigger)
+    planned = explanations.planned_occurrences(ahead, None, app.now, app.now + 3 * HOUR, 10)
     assert [13, 14, 15] == [one.at.hour for one in planned]
 
-    here.ask(routines.update, routine, RoutinePatch(status="paused"))
+    app.ask(routines.update, routine, RoutinePatch(status="paused"))
 
-    assert "routine_paused" == here.ask(explanations.ahead, trigger).why_none
-    assert [] == explanations.planned(here.ask(explanations.ahead, trigger), None, here.now, here.now + HOUR, 10)
+    assert "routine_paused" == app.ask(explanations.ahead, trigger).why_none
+    assert [] == explanations.planned_occurrences(
+        app.ask(explanations.ahead, trigger), None, app.now, app.now + HOUR, 10
+    )
 
 
-def test_an_occurrence_that_ran_one_that_was_missed_and_one_to_come_are_told_apart(here, routine, trigger):
-    first = next_hour(here)
-    here.passes(HOUR)
-    here.carry_out(runs.fire_due, [here.due(trigger, first)])
-    here.passes(2 * HOUR)
-    here.carry_out(runs.fire_due, [here.due(trigger, first + HOUR)])
-    here.ask(routines.update, routine, RoutinePatch(status="paused"))
+def test_an_occurrence_that_ran_one_that_was_missed_and_one_to_come_are_told_apart(app, routine, trigger):
+    first = next_hour(app)
+    app.passes(HOUR)
+    app.carry_out(runs.fire_due, [app.due(trigger, first)])
+    app.passes(2 * HOUR)
+    app.carry_out(runs.fire_due, [app.due(trigger, first + HOUR)])
+    app.ask(routines.update, routine, RoutinePatch(status="paused"))
 
     moments = [first, first + HOUR, first + 9 * HOUR]
-    explained = [here.ask(explanations.explain, routine, at)[0] for at in moments]
+    explained = [app.ask(explanations.explain, routine, at)[0] for at in moments]
     assert ["ran", "missed", "routine_paused"] == [account.verdict for account, _ in explained]
     assert "the routine was paused by Board" in explained[-1][1]
 
 
-def test_what_waits_while_the_routine_is_paused_is_not_missed_yet(here, routine, trigger):
-    here.passes(HOUR)
-    here.ask(routines.update, routine, RoutinePatch(status="paused"))
-    [(paused, text)] = here.ask(explanations.explain, routine, next_hour(here) - HOUR)
-    here.ask(routines.update, routine, RoutinePatch(status="active"))
-    [(resumed, _)] = here.ask(explanations.explain, routine, next_hour(here) - HOUR)
+def test_what_waits_while_the_routine_is_paused_is_not_missed_yet(app, routine, trigger):
+    app.passes(HOUR)
+    app.ask(routines.update, routine, RoutinePatch(status="paused"))
+    [(paused, text)] = app.ask(explanations.explain, routine, next_hour(app) - HOUR)
+    app.ask(routines.update, routine, RoutinePatch(status="active"))
+    [(resumed, _)] = app.ask(explanations.explain, routine, next_hour(app) - HOUR)
 
     assert ("routine_paused", "being_settled") == (paused.verdict, resumed.verdict)
     assert "did not run: the routine was paused by Board" in text
 
 
-def test_who_paused_the_agent_is_named_where_it_will_be_in_the_way(here, routine, trigger):
-    here.ask(agents.pause, here.agent, "holiday")
+def test_who_paused_the_agent_is_named_where_it_will_be_in_the_way(app, routine, trigger):
+    app.ask(agents.pause, app.agent, "holiday")
 
-    [(account, text)] = here.ask(explanations.explain, routine, next_hour(here))
+    [(account, text)] = app.ask(explanations.explain, routine, next_hour(app))
 
     assert "planned" == account.verdict
     assert "Board" in text
 
 
-def test_a_moment_that_was_planned_by_other_rules_of_the_zone_is_explained_by_these(here, routine):
-    trigger = here.schedule(routine, "0 9 * * *", timezone="America/Vancouver")
-    nine = next_hour(here).replace(hour=17)
-    here.carry_out(lambda work: work.record(trigger, [TriggerRescheduled(next_at=nine + HOUR)]))
-    here.carry_out(zone_data.replan, [here.due(trigger, nine + HOUR)])
+def test_a_moment_that_was_planned_by_other_rules_of_the_zone_is_explained_by_these(app, routine):
+    trigger = app.schedule(routine, "0 9 * * *", timezone="America/Vancouver")
+    nine = next_hour(app).replace(hour=17)
+    app.carry_out(lambda work: work.record(trigger, [TriggerRescheduled(next_at=nine + HOUR)]))
+    app.carry_out(zone_data.replan, [app.due(trigger, nine + HOUR)])
 
-    [(account, text)] = here.ask(explanations.explain, routine, nine + HOUR)
+    [(account, text)] = app.ask(explanations.explain, routine, nine + HOUR)
 
     assert "not_an_occurrence" == account.verdict
     assert "replanned" in account.facts
     assert f"it is planned by the zone data {zones.data().version}, by which the clocks of America" in text
 
 
-def test_a_paused_project_is_in_the_way_too(here):
-    project = here.ask(projects.create, here.company, ProjectDraft(name="Moon"))
-    routine = here.routine(project_id=project)
-    here.schedule(routine)
-    here.ask(projects.pause, project)
+def test_a_paused_project_is_in_the_way_too(app):
+    project = app.ask(projects.create, app.company, ProjectDraft(name="Moon"))
+    routine = app.routine(project_id=project)
+    app.schedule(routine)
+    app.ask(projects.pause, project)
 
-    [(account, _)] = here.ask(explanations.explain, routine, next_hour(here))
+    [(account, _)] = app.ask(explanations.explain, routine, next_hour(app))
 
     assert "ProjectPaused" == type(account.obstacle.event).__name__
 
 
 def test_a_trigger_of_another_routine_is_not_found_and_too_many_schedules_are_asked_about_one_by_one():
-    here = Installation(max_explained_schedules=1)
-    routine = here.routine()
-    first, _ = here.schedule(routine), here.schedule(routine)
+    app = Installation(max_explained_schedules=1)
+    routine = app.routine()
+    first, _ = app.schedule(routine), app.schedule(routine)
 
     with pytest.raises(InvalidField, match="ask about one of its triggers"):
-        here.ask(explanations.explain, routine, here.now)
-    assert 1 == len(here.ask(explanations.explain, routine, here.now, first))
+        app.ask(explanations.explain, routine, app.now)
+    assert 1 == len(app.ask(explanations.explain, routine, app.now, first))
     with pytest.raises(NotFound):
-        here.ask(explanations.explain, here.routine(), here.now, first)
+        app.ask(explanations.explain, app.routine(), app.now, first)
 
 
-def test_a_preview_says_in_words_what_a_schedule_would_do_and_records_nothing(here):
-    before = len(list(here.store.history()))
+def test_a_preview_says_in_words_what_a_schedule_would_do_and_records_nothing(app):
+    before = len(list(app.store.history()))
 
-    seen = here.ask(
+    seen = app.ask(
         explanations.preview, SchedulePreview(cron_expression="30 2 * * *", timezone="Europe/Berlin", count=2)
     )
-    refused = here.ask(explanations.preview, SchedulePreview(cron_expression="61 * * * *"))
+    refused = app.ask(explanations.preview, SchedulePreview(cron_expression="61 * * * *"))
 
     assert "Europe/Berlin time" in seen.words
     assert [timedelta(days=1)] == [seen.times[1].at - seen.times[0].at]
     assert seen.touched
     assert refused.reason
-    assert before == len(list(here.store.history()))
+    assert before == len(list(app.store.history()))
 
 
-def test_a_run_that_is_tried_again_says_so_and_after_how_many_attempts_it_ended(here):
-    routine = here.routine(retry_policy=RetryPolicyDraft(max_attempts=2, backoff_seconds=60))
-    trigger, agent = here.schedule(routine), here.as_agent()
-    first = next_hour(here)
-    here.passes(HOUR)
-    here.carry_out(runs.fire_due, [here.due(trigger, first)])
+def test_a_run_that_is_tried_again_says_so_and_after_how_many_attempts_it_ended(app):
+    routine = app.routine(retry_policy=RetryPolicyDraft(max_attempts=2, backoff_seconds=60))
+    trigger, agent = app.schedule(routine), app.as_agent()
+    first = next_hour(app)
+    app.passes(HOUR)
+    app.carry_out(runs.fire_due, [app.due(trigger, first)])
     issue = issue_of_run(run_of_occurrence(trigger, first))
     failed = IssuePatch(status="cancelled", failure_reason="exit status 3")
 
     told = []
-    for patch, caller in [(failed, agent), (IssuePatch(status="todo"), here.admin), (failed, agent)]:
-        here.ask(issues.update, issue, patch, None, caller=caller)
-        told.append(here.ask(explanations.explain, routine, first)[0])
+    for patch, caller in [(failed, agent), (IssuePatch(status="todo"), app.admin), (failed, agent)]:
+        app.ask(issues.update, issue, patch, None, caller=caller)
+        told.append(app.ask(explanations.explain, routine, first)[0])
 
     assert ["ran"] * 3 == [explanation.verdict for explanation, _ in told]
     waits, goes_on, ended = (text for _, text in told)

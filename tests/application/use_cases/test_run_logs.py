@@ -11,37 +11,37 @@ from domain.identity import issue_of_run
 SESSION, OTHER = uuid4(), uuid4()
 
 
-def may_write(here, run, session=SESSION, caller=None):
-    return here.executor.query_as(caller or here.as_agent(), run_logs.open_to, run, session)
+def may_write(app, run, session=SESSION, caller=None):
+    return app.executor.query_as(caller or app.as_agent(), run_logs.open_to, run, session)
 
 
 @pytest.fixture
-def run(here):
-    fired = here.fire(here.routine())
-    take = Checkout(agent_id=here.agent, expected_statuses=("todo",))
-    here.ask(issues.check_out, issue_of_run(fired), take, SESSION, caller=here.as_agent())
+def run(app):
+    fired = app.fire(app.routine())
+    take = Checkout(agent_id=app.agent, expected_statuses=("todo",))
+    app.ask(issues.check_out, issue_of_run(fired), take, SESSION, caller=app.as_agent())
     return fired
 
 
-def test_the_session_that_has_the_issue_of_a_run_writes_its_log(here, run):
-    assert (here.company, SESSION) == may_write(here, run)
+def test_the_session_that_has_the_issue_of_a_run_writes_its_log(app, run):
+    assert (app.company, SESSION) == may_write(app, run)
 
 
-def test_nobody_else_does(here, run):
+def test_nobody_else_does(app, run):
     with pytest.raises(Conflict, match="ownership"):
-        may_write(here, run, OTHER)
+        may_write(app, run, OTHER)
     with pytest.raises(Unauthenticated):
-        may_write(here, run, None)
+        may_write(app, run, None)
     with pytest.raises(Forbidden):
-        may_write(here, run, caller=here.admin)
+        may_write(app, run, caller=app.admin)
     with pytest.raises(Forbidden):
-        may_write(here, run, caller=here.as_agent(here.another_agent()))
+        may_write(app, run, caller=app.as_agent(app.another_agent()))
     with pytest.raises(NotFound):
-        may_write(here, uuid4())
+        may_write(app, uuid4())
 
 
-def test_a_session_that_has_ended_its_work_does_not(here, run):
-    here.ask(issues.update, issue_of_run(run), IssuePatch(status="done"), SESSION, caller=here.as_agent())
+def test_a_session_that_has_ended_its_work_does_not(app, run):
+    app.ask(issues.update, issue_of_run(run), IssuePatch(status="done"), SESSION, caller=app.as_agent())
 
     with pytest.raises(Conflict, match="not checked out"):
-        may_write(here, run)
+        may_write(app, run)

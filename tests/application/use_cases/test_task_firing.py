@@ -21,91 +21,91 @@ from tests.application.use_cases.installation import ECHO, HOUR
 
 
 @pytest.fixture
-def task(here):
-    return here.task(here.collection()[0])
+def task(app):
+    return app.task(app.collection()[0])
 
 
-def test_a_firing_opens_a_trajectory_that_takes_the_slot_of_its_routine(here, task):
-    trajectory = here.ask(task_routines.run_now, here.task_routine(task, init_params_overrides={"q": "!"}))
+def test_a_firing_opens_a_trajectory_that_takes_the_slot_of_its_routine(app, task):
+    trajectory = app.ask(task_routines.run_now, app.task_routine(task, init_params_overrides={"q": "!"}))
 
-    opened = here.state(TRAJECTORY, trajectory)
-    assert ("pending", {"q": "!"}) == (opened.status, here.events(TrajectoryOpened)[0].init_params)
-    assert [trajectory] == [live.issue_id for live in here.state(SLOT, slot_of(opened.routine_id)).live]
-
-
-def test_the_end_of_a_trajectory_ends_its_run_and_frees_the_slot(here, task):
-    trajectory = here.ask(task_routines.run_now, here.task_routine(task))
-    opened = here.state(TRAJECTORY, trajectory)
-
-    here.carry_out(task_firing.move, trajectory, [TrajectoryMoved(status="completed")])
-
-    assert RunCompleted() == here.state(RUN, opened.run_id).ended
-    assert () == tuple(here.state(SLOT, slot_of(opened.routine_id)).live)
+    opened = app.state(TRAJECTORY, trajectory)
+    assert ("pending", {"q": "!"}) == (opened.status, app.events(TrajectoryOpened)[0].init_params)
+    assert [trajectory] == [live.issue_id for live in app.state(SLOT, slot_of(opened.routine_id)).live]
 
 
-def test_what_needs_no_worker_is_over_at_once(here):
-    task = here.task(here.collection()[0], ECHO)
+def test_the_end_of_a_trajectory_ends_its_run_and_frees_the_slot(app, task):
+    trajectory = app.ask(task_routines.run_now, app.task_routine(task))
+    opened = app.state(TRAJECTORY, trajectory)
 
-    trajectory = here.ask(task_routines.run_now, here.task_routine(task))
+    app.carry_out(task_firing.move, trajectory, [TrajectoryMoved(status="completed")])
 
-    assert "completed" == here.state(TRAJECTORY, trajectory).status
+    assert RunCompleted() == app.state(RUN, opened.run_id).ended
+    assert () == tuple(app.state(SLOT, slot_of(opened.routine_id)).live)
 
 
-def test_a_schedule_skips_while_a_trajectory_is_live_and_who_asks_by_hand_gets_another(here, task):
-    path = here.task_routine(task, "hourly")
+def test_what_needs_no_worker_is_over_at_once(app):
+    task = app.task(app.collection()[0], ECHO)
+
+    trajectory = app.ask(task_routines.run_now, app.task_routine(task))
+
+    assert "completed" == app.state(TRAJECTORY, trajectory).status
+
+
+def test_a_schedule_skips_while_a_trajectory_is_live_and_who_asks_by_hand_gets_another(app, task):
+    path = app.task_routine(task, "hourly")
     for _ in range(2):
-        here.ask(task_routines.run_now, path)
-    trigger = here.events(RoutineTriggerAdded)[-1].trigger_id
-    noon = here.now.replace(minute=0, second=0) + HOUR
-    here.passes(HOUR)
+        app.ask(task_routines.run_now, path)
+    trigger = app.events(RoutineTriggerAdded)[-1].trigger_id
+    noon = app.now.replace(minute=0, second=0) + HOUR
+    app.passes(HOUR)
 
-    assert 1 == here.carry_out(runs.fire_due, [here.due(trigger, noon)])
+    assert 1 == app.carry_out(runs.fire_due, [app.due(trigger, noon)])
 
-    assert [Started, Started, Skipped] == [type(event.outcome) for event in here.events(RunFired)]
+    assert [Started, Started, Skipped] == [type(event.outcome) for event in app.events(RunFired)]
 
 
-def test_a_call_that_cannot_be_carried_out_is_there_and_says_why(here, task):
-    here.task_routine(task, "hourly")
-    trigger = here.events(RoutineTriggerAdded)[-1].trigger_id
-    at = here.now.replace(minute=0, second=0) + HOUR
-    here.passes(HOUR)
+def test_a_call_that_cannot_be_carried_out_is_there_and_says_why(app, task):
+    app.task_routine(task, "hourly")
+    trigger = app.events(RoutineTriggerAdded)[-1].trigger_id
+    at = app.now.replace(minute=0, second=0) + HOUR
+    app.passes(HOUR)
 
-    here.carry_out(runs.fail_due, [here.due(trigger, at)], "it breaks")
+    app.carry_out(runs.fail_due, [app.due(trigger, at)], "it breaks")
 
     trajectory = trajectory_of_run(run_of_occurrence(trigger, at))
-    assert "failed" == here.state(TRAJECTORY, trajectory).status
+    assert "failed" == app.state(TRAJECTORY, trajectory).status
     assert ["The occurrence could not be carried out: it breaks"] == [
-        event.error for event in here.events(TrajectoryMoved)
+        event.error for event in app.events(TrajectoryMoved)
     ]
 
 
-def test_a_call_that_is_too_large_is_refused_to_who_asks_and_failed_when_a_schedule_fires_it(task, here):
-    here.task_routine(task, "hourly")
-    path = here.task_routine(task)
+def test_a_call_that_is_too_large_is_refused_to_who_asks_and_failed_when_a_schedule_fires_it(task, app):
+    app.task_routine(task, "hourly")
+    path = app.task_routine(task)
     large = {**ECHO, "init_params": {"text": "x" * 20_000}}
-    here.ask(tasks.update, task, TaskChange(workflow=large))
-    here.store.limits = replace(here.store.limits, max_trajectory_bytes=16_384)
-    trigger = here.events(RoutineTriggerAdded)[0].trigger_id
-    at = here.now.replace(minute=0, second=0) + HOUR
-    here.passes(HOUR)
+    app.ask(tasks.update, task, TaskChange(workflow=large))
+    app.store.limits = replace(app.store.limits, max_trajectory_bytes=16_384)
+    trigger = app.events(RoutineTriggerAdded)[0].trigger_id
+    at = app.now.replace(minute=0, second=0) + HOUR
+    app.passes(HOUR)
 
     with pytest.raises(RuleViolation):
-        here.ask(task_routines.run_now, path)
-    here.carry_out(runs.fire_due, [here.due(trigger, at)])
+        app.ask(task_routines.run_now, path)
+    app.carry_out(runs.fire_due, [app.due(trigger, at)])
 
-    opened, [moved] = here.events(TrajectoryOpened)[-1], here.events(TrajectoryMoved)
+    opened, [moved] = app.events(TrajectoryOpened)[-1], app.events(TrajectoryMoved)
     assert ({}, {}, "failed") == (opened.workflow, opened.init_params, moved.status)
 
 
-def test_a_routine_that_is_archived_leaves_its_task_and_takes_its_secrets_along(here, task):
-    path = here.task_routine(task, secret_params={"key": "k"})
+def test_a_routine_that_is_archived_leaves_its_task_and_takes_its_secrets_along(app, task):
+    path = app.task_routine(task, secret_params={"key": "k"})
 
-    here.ask(task_routines.delete, path)
+    app.ask(task_routines.delete, path)
 
-    assert here.ids(RoutineCreated) == [event.routine_id for event in here.events(TaskRoutineRemoved)]
-    assert {} == here.vault.secrets
+    assert app.ids(RoutineCreated) == [event.routine_id for event in app.events(TaskRoutineRemoved)]
+    assert {} == app.vault.secrets
 
 
-def test_a_trajectory_that_is_not_there_is_not_found(here):
+def test_a_trajectory_that_is_not_there_is_not_found(app):
     with pytest.raises(NotFound):
-        here.carry_out(task_firing.present, here.company)
+        app.carry_out(task_firing.present, app.company)

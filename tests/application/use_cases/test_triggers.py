@@ -10,118 +10,118 @@ from tests.application.use_cases.installation import HOUR, Installation
 
 
 @pytest.fixture
-def routine(here):
-    return here.routine()
+def routine(app):
+    return app.routine()
 
 
-def test_a_trigger_is_added_changed_and_removed_by_revisions_of_its_routine(here, routine):
-    added = here.ask(triggers.create, routine, ScheduleDraft(cron_expression="0 * * * *"))
-    changed = here.ask(triggers.update, added.trigger_id, TriggerPatch(label="hourly"))
-    here.ask(triggers.delete, added.trigger_id)
+def test_a_trigger_is_added_changed_and_removed_by_revisions_of_its_routine(app, routine):
+    added = app.ask(triggers.create, routine, ScheduleDraft(cron_expression="0 * * * *"))
+    changed = app.ask(triggers.update, added.trigger_id, TriggerPatch(label="hourly"))
+    app.ask(triggers.delete, added.trigger_id)
 
     kinds = (RoutineTriggerAdded, RoutineTriggerChanged, RoutineTriggerRemoved)
-    assert list(kinds) == list(map(type, here.events(*kinds)))
+    assert list(kinds) == list(map(type, app.events(*kinds)))
     assert added.revision + 1 == changed.revision
     with pytest.raises(NotFound, match="Routine trigger not found"):
-        here.ask(triggers.update, added.trigger_id, TriggerPatch(label="gone"))
+        app.ask(triggers.update, added.trigger_id, TriggerPatch(label="gone"))
 
 
-def test_a_schedule_that_nothing_could_follow_is_refused(here, routine):
+def test_a_schedule_that_nothing_could_follow_is_refused(app, routine):
     for draft in (
         ScheduleDraft(cron_expression="61 * * * *"),
         ScheduleDraft(cron_expression="* * * * *", timezone="Mars/Base"),
-        ScheduleDraft(run_at=here.now - HOUR),
+        ScheduleDraft(run_at=app.now - HOUR),
     ):
         with pytest.raises(RuleViolation):
-            here.ask(triggers.create, routine, draft)
+            app.ask(triggers.create, routine, draft)
 
 
-def test_a_schedule_needs_values_for_the_variables_of_its_routine(here):
-    routine = here.routine(title="For {{who}}", variables=(VariableDraft(name="who"),))
+def test_a_schedule_needs_values_for_the_variables_of_its_routine(app):
+    routine = app.routine(title="For {{who}}", variables=(VariableDraft(name="who"),))
 
     with pytest.raises(RuleViolation, match="who"):
-        here.schedule(routine)
-    trigger = here.schedule(routine, enabled=False)
+        app.schedule(routine)
+    trigger = app.schedule(routine, enabled=False)
     with pytest.raises(RuleViolation, match="who"):
-        here.ask(triggers.update, trigger, TriggerPatch(enabled=True))
+        app.ask(triggers.update, trigger, TriggerPatch(enabled=True))
 
 
 def test_a_routine_has_so_many_triggers():
-    here = Installation(max_routine_triggers=1)
-    routine = here.routine()
-    here.schedule(routine)
+    app = Installation(max_routine_triggers=1)
+    routine = app.routine()
+    app.schedule(routine)
 
     with pytest.raises(RuleViolation, match="at most 1 triggers"):
-        here.ask(triggers.create, routine, ApiDraft())
+        app.ask(triggers.create, routine, ApiDraft())
 
 
-def test_what_was_due_before_an_edit_or_a_deletion_is_missed(here, routine):
-    trigger = here.schedule(routine)
-    here.passes(HOUR)
-    here.ask(triggers.update, trigger, TriggerPatch(cron_expression="30 * * * *"))
-    here.passes(HOUR)
-    here.ask(triggers.delete, trigger)
+def test_what_was_due_before_an_edit_or_a_deletion_is_missed(app, routine):
+    trigger = app.schedule(routine)
+    app.passes(HOUR)
+    app.ask(triggers.update, trigger, TriggerPatch(cron_expression="30 * * * *"))
+    app.passes(HOUR)
+    app.ask(triggers.delete, trigger)
 
-    assert [("edited", 1), ("deleted", 1)] == [(event.reason, event.count) for event in here.events(TriggerMissed)]
-
-
-def secrets(here):
-    return list(here.vault.secrets.values())
+    assert [("edited", 1), ("deleted", 1)] == [(event.reason, event.count) for event in app.events(TriggerMissed)]
 
 
-def test_of_a_bearer_secret_a_digest_is_kept_and_of_one_that_signs_the_secret(here, routine):
-    bearer = here.ask(triggers.create, routine, WebhookDraft()).minted
-    signs = here.ask(triggers.create, routine, WebhookDraft(signing_mode="hmac_sha256")).minted
+def secrets(app):
+    return list(app.vault.secrets.values())
 
-    assert [None, signs.secret.encode()] == [kept.value for kept in secrets(here)]
+
+def test_of_a_bearer_secret_a_digest_is_kept_and_of_one_that_signs_the_secret(app, routine):
+    bearer = app.ask(triggers.create, routine, WebhookDraft()).minted
+    signs = app.ask(triggers.create, routine, WebhookDraft(signing_mode="hmac_sha256")).minted
+
+    assert [None, signs.secret.encode()] == [kept.value for kept in secrets(app)]
     assert bearer.secret not in repr(bearer)
 
 
-def test_a_rotated_secret_is_dead_at_once_or_after_the_overlap(here, routine):
-    added = here.ask(triggers.create, routine, WebhookDraft())
+def test_a_rotated_secret_is_dead_at_once_or_after_the_overlap(app, routine):
+    added = app.ask(triggers.create, routine, WebhookDraft())
 
-    rotated = here.ask(triggers.rotate_secret, added.trigger_id, 60).minted
+    rotated = app.ask(triggers.rotate_secret, added.trigger_id, 60).minted
     assert added.minted.public_id == rotated.public_id
-    assert 2 == len(secrets(here))
-    here.ask(triggers.rotate_secret, added.trigger_id, 0)
-    assert 1 == len(secrets(here))
+    assert 2 == len(secrets(app))
+    app.ask(triggers.rotate_secret, added.trigger_id, 0)
+    assert 1 == len(secrets(app))
 
 
-def test_another_signing_mode_gets_another_secret_only_where_the_old_one_will_not_do(here, routine):
-    bearer = here.ask(triggers.create, routine, WebhookDraft()).trigger_id
-    signs = here.ask(triggers.create, routine, WebhookDraft(signing_mode="hmac_sha256")).trigger_id
+def test_another_signing_mode_gets_another_secret_only_where_the_old_one_will_not_do(app, routine):
+    bearer = app.ask(triggers.create, routine, WebhookDraft()).trigger_id
+    signs = app.ask(triggers.create, routine, WebhookDraft(signing_mode="hmac_sha256")).trigger_id
 
-    assert here.ask(triggers.update, bearer, TriggerPatch(signing_mode="github_hmac")).minted is not None
-    assert here.ask(triggers.update, signs, TriggerPatch(signing_mode="bearer")).minted is None
-    assert 2 == len(secrets(here))
+    assert app.ask(triggers.update, bearer, TriggerPatch(signing_mode="github_hmac")).minted is not None
+    assert app.ask(triggers.update, signs, TriggerPatch(signing_mode="bearer")).minted is None
+    assert 2 == len(secrets(app))
 
 
-def test_the_secret_of_a_deleted_webhook_is_gone_and_nobody_is_at_its_address(here, routine):
-    minted = here.ask(triggers.create, routine, WebhookDraft()).minted
-    trigger_id, _ = here.executor.query(lambda work: triggers.at_address(work, minted.public_id))
+def test_the_secret_of_a_deleted_webhook_is_gone_and_nobody_is_at_its_address(app, routine):
+    minted = app.ask(triggers.create, routine, WebhookDraft()).minted
+    trigger_id, _ = app.executor.query(lambda work: triggers.at_address(work, minted.public_id))
     assert minted.trigger_id == trigger_id
 
-    here.ask(triggers.delete, minted.trigger_id)
+    app.ask(triggers.delete, minted.trigger_id)
 
-    assert [] == secrets(here)
+    assert [] == secrets(app)
     for address in (minted.public_id, "nobodys"):
         with pytest.raises(NotFound):
-            here.executor.query(lambda work, address=address: triggers.at_address(work, address))
+            app.executor.query(lambda work, address=address: triggers.at_address(work, address))
 
 
-def test_the_schedule_of_a_task_is_its_cadence_and_is_changed_with_that(here):
-    here.task_routine(here.task(here.collection()[0]), "hourly")
-    trigger = here.events(RoutineTriggerAdded)[-1].trigger_id
+def test_the_schedule_of_a_task_is_its_cadence_and_is_changed_with_that(app):
+    app.task_routine(app.task(app.collection()[0]), "hourly")
+    trigger = app.events(RoutineTriggerAdded)[-1].trigger_id
 
     with pytest.raises(Conflict, match="calls a task"):
-        here.ask(triggers.delete, trigger)
+        app.ask(triggers.delete, trigger)
 
 
-def test_who_may_not_assign_work_makes_no_triggers_and_may_take_them_away(here, routine):
-    clerk, trigger = here.member(permissions=()), here.schedule(routine)
+def test_who_may_not_assign_work_makes_no_triggers_and_may_take_them_away(app, routine):
+    clerk, trigger = app.member(permissions=()), app.schedule(routine)
 
     with pytest.raises(Forbidden, match="tasks:assign"):
-        here.ask(triggers.create, routine, ApiDraft(), caller=clerk)
-    here.ask(triggers.delete, trigger, caller=clerk)
+        app.ask(triggers.create, routine, ApiDraft(), caller=clerk)
+    app.ask(triggers.delete, trigger, caller=clerk)
 
-    assert {} == here.state(ROUTINE, routine).triggers
+    assert {} == app.state(ROUTINE, routine).triggers

@@ -17,14 +17,14 @@ def bearer(minted):
     return WebhookRequest(headers=(("authorization", f"Bearer {minted.secret}"),), body=b"")
 
 
-def signed(here, minted, body=b"{}"):
-    stamp = str(int(here.now.timestamp()))
+def sign_request(app, minted, body=b"{}"):
+    stamp = str(int(app.now.timestamp()))
     mac = hmac.new(minted.secret.encode(), f"{stamp}.".encode() + body, hashlib.sha256).hexdigest()
     headers = (("x-paperclip-timestamp", stamp), ("x-paperclip-signature", mac))
     return WebhookRequest(headers=headers, body=body)
 
 
-def fire(here, minted, request, payload=None, key=None):
+def fire(app, minted, request, payload=None, key=None):
     """The id of the run that a call of the webhook makes, or made before."""
 
     def decide(work):
@@ -32,85 +32,85 @@ def fire(here, minted, request, payload=None, key=None):
         webhooks.must_be_active(work, webhook)
         return webhooks.fire(work, webhook, WebhookCall(payload=payload, idempotency_key=key))
 
-    return here.carry_out(decide)[0].stream_id
+    return app.carry_out(decide)[0].stream_id
 
 
 @pytest.fixture
-def routine(here):
-    return here.routine(concurrency_policy="always_enqueue")
+def routine(app):
+    return app.routine(concurrency_policy="always_enqueue")
 
 
 @pytest.fixture
-def minted(here, routine):
-    return here.ask(triggers.create, routine, WebhookDraft()).minted
+def minted(app, routine):
+    return app.ask(triggers.create, routine, WebhookDraft()).minted
 
 
-def test_whoever_knows_the_secret_fires_the_routine_in_the_webhooks_name(here, minted):
-    fire(here, minted, bearer(minted), payload={"a": 1})
+def test_whoever_knows_the_secret_fires_the_routine_in_the_webhooks_name(app, minted):
+    fire(app, minted, bearer(minted), payload={"a": 1})
 
-    [fired] = here.events(RunFired)
+    [fired] = app.events(RunFired)
     assert ("webhook", minted.trigger_id, {"a": 1}) == (fired.source, fired.trigger_id, fired.payload)
-    assert f"trigger:{minted.trigger_id}" == list(here.store.history())[-1].actor
+    assert f"trigger:{minted.trigger_id}" == list(app.store.history())[-1].actor
 
 
 @pytest.mark.parametrize("headers", [(), (("authorization", "Bearer nonsense"),)])
-def test_whoever_does_not_is_unknown(here, minted, headers):
+def test_whoever_does_not_is_unknown(app, minted, headers):
     request = WebhookRequest(headers=headers, body=b"")
 
     with pytest.raises(Unauthenticated):
-        here.carry_out(webhooks.authenticate, minted.public_id, request)
+        app.carry_out(webhooks.authenticate, minted.public_id, request)
 
 
-def test_no_webhook_answers_at_an_address_that_nobody_has(here, minted):
+def test_no_webhook_answers_at_an_address_that_nobody_has(app, minted):
     with pytest.raises(NotFound):
-        here.carry_out(webhooks.authenticate, "nobodys", bearer(minted))
+        app.carry_out(webhooks.authenticate, "nobodys", bearer(minted))
 
 
-def test_a_signed_call_counts_once(here, routine):
-    minted = here.ask(triggers.create, routine, WebhookDraft(signing_mode="hmac_sha256")).minted
-    request = signed(here, minted)
-    fire(here, minted, request)
+def test_a_signed_call_counts_once(app, routine):
+    minted = app.ask(triggers.create, routine, WebhookDraft(signing_mode="hmac_sha256")).minted
+    request = sign_request(app, minted)
+    fire(app, minted, request)
 
     with pytest.raises(Conflict, match="Webhook replay detected"):
-        fire(here, minted, request)
-    here.passes(HOUR)
+        fire(app, minted, request)
+    app.passes(HOUR)
     with pytest.raises(Unauthenticated):
-        fire(here, minted, request)
-    fire(here, minted, signed(here, minted))
+        fire(app, minted, request)
+    fire(app, minted, sign_request(app, minted))
 
-    assert 2 == len(here.events(RunFired))
+    assert 2 == len(app.events(RunFired))
 
 
-def test_an_idempotency_key_gives_the_same_run_again(here, minted):
-    first, again, other = (fire(here, minted, bearer(minted), key=key) for key in ("a", "a", "b"))
+def test_an_idempotency_key_gives_the_same_run_again(app, minted):
+    first, again, other = (fire(app, minted, bearer(minted), key=key) for key in ("a", "a", "b"))
 
     assert first == again != other
 
 
-def test_a_rotated_secret_fires_as_long_as_it_overlaps(here, minted):
-    new = here.ask(triggers.rotate_secret, minted.trigger_id, 60).minted
+def test_a_rotated_secret_fires_as_long_as_it_overlaps(app, minted):
+    new = app.ask(triggers.rotate_secret, minted.trigger_id, 60).minted
 
-    fire(here, minted, bearer(minted))
-    fire(here, minted, bearer(new))
-    here.passes(HOUR)
+    fire(app, minted, bearer(minted))
+    fire(app, minted, bearer(new))
+    app.passes(HOUR)
     with pytest.raises(Unauthenticated):
-        fire(here, minted, bearer(minted))
+        fire(app, minted, bearer(minted))
 
 
-def test_a_webhook_that_is_disabled_or_whose_routine_is_paused_does_not_fire(here, routine, minted):
-    here.ask(triggers.update, minted.trigger_id, TriggerPatch(enabled=False))
+def test_a_webhook_that_is_disabled_or_whose_routine_is_paused_does_not_fire(app, routine, minted):
+    app.ask(triggers.update, minted.trigger_id, TriggerPatch(enabled=False))
     with pytest.raises(Conflict):
-        fire(here, minted, bearer(minted))
-    here.ask(triggers.update, minted.trigger_id, TriggerPatch(enabled=True))
-    here.ask(routines.update, routine, RoutinePatch(status="paused"))
+        fire(app, minted, bearer(minted))
+    app.ask(triggers.update, minted.trigger_id, TriggerPatch(enabled=True))
+    app.ask(routines.update, routine, RoutinePatch(status="paused"))
     with pytest.raises(Conflict):
-        fire(here, minted, bearer(minted))
+        fire(app, minted, bearer(minted))
 
 
-def test_variables_come_with_the_payload(here):
-    routine = here.routine(title="For {{who}}", variables=(VariableDraft(name="who"),))
-    minted = here.ask(triggers.create, routine, WebhookDraft()).minted
+def test_variables_come_with_the_payload(app):
+    routine = app.routine(title="For {{who}}", variables=(VariableDraft(name="who"),))
+    minted = app.ask(triggers.create, routine, WebhookDraft()).minted
 
-    fire(here, minted, bearer(minted), payload={"variables": {"who": "Zo"}})
+    fire(app, minted, bearer(minted), payload={"variables": {"who": "Zo"}})
 
-    assert ["For Zo"] == [event.details.title for event in here.events(IssueOpened)]
+    assert ["For Zo"] == [event.details.title for event in app.events(IssueOpened)]

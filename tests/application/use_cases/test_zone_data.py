@@ -11,54 +11,54 @@ from tests.application.use_cases.installation import DAY, HOUR
 
 
 @pytest.fixture
-def trigger(here):
-    return here.schedule(here.routine(), "0 9 * * *", timezone="America/Vancouver")
+def trigger(app):
+    return app.schedule(app.routine(), "0 9 * * *", timezone="America/Vancouver")
 
 
 @pytest.fixture
-def nine(here):
+def nine_oclock(app):
     """Nine o'clock in Vancouver on the next day: 17:00 UTC, since the clocks go forward on the eighth of March."""
-    return here.now.replace(hour=17, minute=0, second=0) + DAY
+    return app.now.replace(hour=17, minute=0, second=0) + DAY
 
 
-def plan(here, trigger, moment):
+def plan(app, trigger, moment):
     """Plan the schedule for a moment, as other zone data would have it; return the row of it."""
-    here.carry_out(lambda work: work.record(trigger, [TriggerRescheduled(next_at=moment)]))
-    return here.due(trigger, moment)
+    app.carry_out(lambda work: work.record(trigger, [TriggerRescheduled(next_at=moment)]))
+    return app.due(trigger, moment)
 
 
-def test_what_is_planned_by_other_rules_is_planned_anew_on_the_record(here, trigger, nine):
-    here.passes(6 * HOUR)
-    row = plan(here, trigger, nine + HOUR)
+def test_what_is_planned_by_other_rules_is_planned_anew_on_the_record(app, trigger, nine_oclock):
+    app.passes(6 * HOUR)
+    row = plan(app, trigger, nine_oclock + HOUR)
 
-    assert 1 == here.carry_out(zone_data.replan, [row])
+    assert 1 == app.carry_out(zone_data.replan, [row])
 
-    assert [TriggerReplanned(zone_data=zones.data().version, next_at=nine)] == here.events(TriggerReplanned)
-    assert nine == here.state(TRIGGER, trigger).next_unsettled_at
-    assert 0 == here.carry_out(zone_data.replan, [here.due(trigger, nine)])
-
-
-def test_a_row_that_is_stale_is_left_alone(here, trigger, nine):
-    row = plan(here, trigger, nine + HOUR)
-    here.ask(triggers.update, trigger, TriggerPatch(cron_expression="0 10 * * *"))
-
-    assert 0 == here.carry_out(zone_data.replan, [row])
+    assert [TriggerReplanned(zone_data=zones.data().version, next_at=nine_oclock)] == app.events(TriggerReplanned)
+    assert nine_oclock == app.state(TRIGGER, trigger).next_unsettled_at
+    assert 0 == app.carry_out(zone_data.replan, [app.due(trigger, nine_oclock)])
 
 
-def test_a_zone_that_the_zone_data_do_not_have_is_left_to_say_so_when_it_is_due(here, trigger, nine):
-    settings = replace(here.state(TRIGGER, trigger).settings, timezone="Atlantis/Capital")
-    here.carry_out(lambda work: work.record(trigger, [TriggerUpdated(settings=settings, next_at=nine)]))
+def test_a_row_that_is_stale_is_left_alone(app, trigger, nine_oclock):
+    row = plan(app, trigger, nine_oclock + HOUR)
+    app.ask(triggers.update, trigger, TriggerPatch(cron_expression="0 10 * * *"))
 
-    assert 0 == here.carry_out(zone_data.replan, [here.due(trigger, nine)])
+    assert 0 == app.carry_out(zone_data.replan, [row])
 
 
-def test_zone_data_are_adopted_once_and_older_ones_never(here, monkeypatch):
+def test_a_zone_that_the_zone_data_do_not_have_is_left_to_say_so_when_it_is_due(app, trigger, nine_oclock):
+    settings = replace(app.state(TRIGGER, trigger).settings, timezone="Atlantis/Capital")
+    app.carry_out(lambda work: work.record(trigger, [TriggerUpdated(settings=settings, next_at=nine_oclock)]))
+
+    assert 0 == app.carry_out(zone_data.replan, [app.due(trigger, nine_oclock)])
+
+
+def test_zone_data_are_adopted_once_and_older_ones_never(app, monkeypatch):
     newest = zones.data()
     for version in ("2025b", "2026a", "2025c", "2026a"):
         monkeypatch.setattr(zones, "data", lambda version=version: replace(newest, version=version))
-        here.carry_out(zone_data.adopt)
+        app.carry_out(zone_data.adopt)
 
-    assert [ZoneDataAdopted(version="2025b"), ZoneDataAdopted(version="2026a")] == here.events(ZoneDataAdopted)
-    assert {ZONE_DATA} == set(here.ids(ZoneDataAdopted))
-    assert "2026a" == here.executor.query(zone_data.adopted)
-    assert not here.executor.query(zone_data.is_newer)
+    assert [ZoneDataAdopted(version="2025b"), ZoneDataAdopted(version="2026a")] == app.events(ZoneDataAdopted)
+    assert {ZONE_DATA} == set(app.ids(ZoneDataAdopted))
+    assert "2026a" == app.executor.query(zone_data.adopted_version)
+    assert not app.executor.query(zone_data.is_newer)

@@ -26,13 +26,13 @@ NAMES = {
 }
 
 
-def stored(file: str) -> Recorded:
+def read_stored(file: str) -> Recorded:
     name = re.split(r"[~]|\.json$", file)[0]
     return from_stored(StoredEvent(STREAM, 1, name, (STORED / file).read_bytes()))
 
 
-def told(file: str) -> str:
-    return sentences.sentence(stored(file), BELONGING, NAMES)
+def sentence_of(file: str) -> str:
+    return sentences.sentence(read_stored(file), BELONGING, NAMES)
 
 
 def test_every_kind_of_event_has_its_sentence():
@@ -41,7 +41,7 @@ def test_every_kind_of_event_has_its_sentence():
 
 @pytest.mark.parametrize("file", FILES)
 def test_every_stored_example_makes_one_readable_sentence(file: str):
-    sentence = told(file)
+    sentence = sentence_of(file)
 
     assert re.fullmatch(r"[A-Z].*, by .+\.", sentence)
     assert not re.search(r"[{}]|None|\(\)|UUID|datetime", sentence.replace("{{a}}", ""))
@@ -50,7 +50,7 @@ def test_every_stored_example_makes_one_readable_sentence(file: str):
 
 @pytest.mark.parametrize("file", FILES)
 def test_what_a_sentence_names_is_asked_for_before(file: str):
-    recorded = stored(file)
+    recorded = read_stored(file)
     named = sentences.named_in(recorded, BELONGING)
     shown = set(map(UUID, re.findall(r"[0-9a-f-]{36}", sentences.sentence(recorded, BELONGING, {}))))
 
@@ -61,15 +61,18 @@ def test_what_a_sentence_names_is_asked_for_before(file: str):
 
 
 def test_a_sentence_says_what_happened_and_who_did_it_in_which_session():
-    assert told("agent.paused.json").startswith("The agent “Nightly” was paused: ")
-    assert told("user.registered.json") == "The user Ann was registered as an admin of the instance, by the user “Ann”."
+    assert sentence_of("agent.paused.json").startswith("The agent “Nightly” was paused: ")
+    assert (
+        sentence_of("user.registered.json")
+        == "The user Ann was registered as an admin of the instance, by the user “Ann”."
+    )
 
 
 def test_an_event_that_cannot_be_read_is_said_to_be():
     unreadable = Recorded(
         stream_id=STREAM,
         version=1,
-        at=stored("agent.paused.json").at,
+        at=read_stored("agent.paused.json").at,
         actor="unreadable",
         company_id=None,
         event=Unreadable("comet.seen", "UnknownEvent"),

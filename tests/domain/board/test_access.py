@@ -109,14 +109,14 @@ def test_a_removed_member_is_none_and_may_join_again():
     ],
 )
 def test_whoever_may_write_may_assign_unless_told_otherwise(role, permissions, wanted):
-    assert access.granted(role, permissions) == wanted
+    assert access.grant_membership(role, permissions) == wanted
 
 
 def test_a_viewer_and_an_auditor_get_no_permission():
     with pytest.raises(RuleViolation, match="A viewer has no permissions"):
-        access.granted("viewer", ASSIGN)
+        access.grant_membership("viewer", ASSIGN)
     with pytest.raises(RuleViolation, match="An auditor has no permissions"):
-        access.granted("auditor", ASSIGN)
+        access.grant_membership("auditor", ASSIGN)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_a_viewer_and_an_auditor_get_no_permission():
     ],
 )
 def test_permissions_stay_with_another_role_unless_one_is_or_was_a_viewer(member, role, permissions, wanted):
-    assert access.regraded(member, role, permissions) == wanted
+    assert access.change_role(member, role, permissions) == wanted
 
 
 @pytest.mark.parametrize("by", [OWNER, ADMIN])
@@ -195,7 +195,7 @@ def test_whatever_members_do_to_each_other_an_owner_is_left_and_only_owners_move
     for who, whom, role in attempts:
         by, member = company.get(who), company.get(whom)
         others = [other for user, other in company.items() if user != whom]
-        wanted = None if role is None else access.granted(role, None)
+        wanted = None if role is None else access.grant_membership(role, None)
         try:
             if by is not None:
                 company = company | {whom: attempt(by, member, wanted, others)}

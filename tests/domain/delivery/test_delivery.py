@@ -43,14 +43,14 @@ def failed(attempt):
 
 
 def test_2xx_has_arrived():
-    assert delivery.attempted(ID, None, Answer(status=204, took_ms=5), NOW) == [
+    assert delivery.record_attempt(ID, None, Answer(status=204, took_ms=5), NOW) == [
         DeliveryDelivered(attempt=1, status=204, took_ms=5)
     ]
 
 
 @pytest.mark.parametrize("status", [100, 199, 301, 302, 400, 404, 429, 500, 503, None])
 def test_anything_else_is_tried_again(status):
-    [attempt] = delivery.attempted(ID, None, Answer(status=status, reason=None if status else "No answer"), NOW)
+    [attempt] = delivery.record_attempt(ID, None, Answer(status=status, reason=None if status else "No answer"), NOW)
 
     assert isinstance(attempt, DeliveryFailed)
     assert attempt.status == status
@@ -59,14 +59,14 @@ def test_anything_else_is_tried_again(status):
 
 
 def test_410_is_the_end():
-    assert delivery.attempted(ID, None, Answer(status=410), NOW) == [
+    assert delivery.record_attempt(ID, None, Answer(status=410), NOW) == [
         DeliveryDead(attempt=1, reason="The receiver answered 410", status=410)
     ]
 
 
 def test_the_last_attempt_is_the_end_and_whoever_asks_for_it_again_begins_anew():
     last = given(delivery.evolve, failed(retry.MOST_ATTEMPTS - 1))
-    [dead] = delivery.attempted(ID, last, Answer(status=500), NOW)
+    [dead] = delivery.record_attempt(ID, last, Answer(status=500), NOW)
 
     assert isinstance(dead, DeliveryDead)
     anew = given(delivery.evolve, failed(1), dead, ASKED_AGAIN)
@@ -148,9 +148,9 @@ def test_a_deleted_endpoint_is_not_there():
 def test_while_a_rotation_overlaps_both_secrets_sign():
     rotated = given(endpoint.evolve, CREATED, EndpointSecretRotated(secret_id=UUID(int=2), old_until=NOW))
 
-    before = signing_keys.good(rotated.signing, NOW - timedelta(seconds=1))
+    before = signing_keys.signing_secret_ids(rotated.signing, NOW - timedelta(seconds=1))
     assert before == [UUID(int=2), UUID(int=1)]
-    assert signing_keys.good(rotated.signing, NOW) == [UUID(int=2)]
+    assert signing_keys.signing_secret_ids(rotated.signing, NOW) == [UUID(int=2)]
 
 
 def test_what_we_send_is_what_the_standard_webhooks_library_takes_for_good():

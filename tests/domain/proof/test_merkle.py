@@ -35,61 +35,61 @@ class Stored:
 
 
 @pytest.fixture(scope="module")
-def stored() -> Stored:
+def stored_tree() -> Stored:
     return Stored(1_000)
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_stored_tree_has_the_root_of_the_one_that_grew(size: int):
-    stored = Stored(size)
+    stored_tree = Stored(size)
     verifier = GrowingTree()
-    verifier.add(stored.levels[0])
+    verifier.add(stored_tree.levels[0])
 
-    assert stored.tree.root(size) == stored.frontier.root == verifier.root()
-    assert Frontier(size, bytes(stored.frontier)).root == stored.frontier.root
+    assert stored_tree.tree.root(size) == stored_tree.frontier.root == verifier.root()
+    assert Frontier(size, bytes(stored_tree.frontier)).root == stored_tree.frontier.root
 
 
 @given(st.data())
-def test_every_leaf_is_proved_in_every_size(stored: Stored, data: st.DataObject):
+def test_every_leaf_is_proved_in_every_size(stored_tree: Stored, data: st.DataObject):
     size = data.draw(st.integers(1, 1_000))
     place = data.draw(st.integers(0, size - 1))
 
-    proof = stored.tree.prove_inclusion(place, size)
+    proof = stored_tree.tree.prove_inclusion(place, size)
 
-    foreign.verify_inclusion(place, size, stored.levels[0][place], proof, stored.roots[size])
-    assert root_by_proof(stored.levels[0][place], place, size, proof) == stored.roots[size]
+    foreign.verify_inclusion(place, size, stored_tree.levels[0][place], proof, stored_tree.roots[size])
+    assert root_by_proof(stored_tree.levels[0][place], place, size, proof) == stored_tree.roots[size]
 
 
 @given(st.data())
-def test_every_size_is_proved_to_begin_every_larger_one(stored: Stored, data: st.DataObject):
+def test_every_size_is_proved_to_begin_every_larger_one(stored_tree: Stored, data: st.DataObject):
     size = data.draw(st.integers(1, 1_000))
     older = data.draw(st.integers(1, size))
 
-    proof = stored.tree.prove_consistency(older, size)
+    proof = stored_tree.tree.prove_consistency(older, size)
 
-    foreign.verify_consistency(older, size, proof, stored.roots[older], stored.roots[size])
+    foreign.verify_consistency(older, size, proof, stored_tree.roots[older], stored_tree.roots[size])
 
 
-def test_an_altered_proof_proves_nothing(stored: Stored):
+def test_an_altered_proof_proves_nothing(stored_tree: Stored):
     chance = random.Random(1)
     for _ in range(100):
         size = chance.randrange(2, 1_000)
         place = chance.randrange(size)
-        proof = stored.tree.prove_inclusion(place, size)
+        proof = stored_tree.tree.prove_inclusion(place, size)
         number = chance.randrange(len(proof))
         altered = [*proof[:number], bytes(32), *proof[number + 1 :]]
         for bad in (altered, proof[:-1], [*proof, bytes(32)]):
             with pytest.raises(foreign.VerifyError):
-                foreign.verify_inclusion(place, size, stored.levels[0][place], bad, stored.roots[size])
-            assert root_by_proof(stored.levels[0][place], place, size, bad) != stored.roots[size]
+                foreign.verify_inclusion(place, size, stored_tree.levels[0][place], bad, stored_tree.roots[size])
+            assert root_by_proof(stored_tree.levels[0][place], place, size, bad) != stored_tree.roots[size]
 
 
-def test_a_proof_of_what_is_not_there_is_refused(stored: Stored):
+def test_a_proof_of_what_is_not_there_is_refused(stored_tree: Stored):
     with pytest.raises(ValueError, match="has none at 1000"):
-        stored.tree.prove_inclusion(1_000, 1_000)
+        stored_tree.tree.prove_inclusion(1_000, 1_000)
     with pytest.raises(ValueError, match="does not begin"):
-        stored.tree.prove_consistency(11, 10)
+        stored_tree.tree.prove_consistency(11, 10)
     with pytest.raises(LookupError):
-        stored.tree.root(1_001)
+        stored_tree.tree.root(1_001)
     with pytest.raises(ValueError, match="perfect subtrees"):
         Frontier(3, b"")

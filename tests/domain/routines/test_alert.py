@@ -14,7 +14,7 @@ NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 ROUTINE, RUN, SUBJECT = uuid4(), uuid4(), uuid4()
 
 
-def due(kind, step="raise", **fields):
+def due_alert(kind, step="raise", **fields):
     return DueAlert(id=SUBJECT, kind=kind, step=step, since=NOON, routine_id=ROUTINE, run_id=RUN, **fields)
 
 
@@ -29,7 +29,7 @@ def due(kind, step="raise", **fields):
     ],
 )
 def test_each_kind_of_trouble_is_told_by_an_event_of_its_own(kind, event):
-    told = alert.raised(due(kind, bound_sec=60, count=3), "Check", "exit status 3")
+    told = alert.raise_alert(due_alert(kind, bound_sec=60, count=3), "Check", "exit status 3")
 
     assert isinstance(told, event)
     assert (SUBJECT, ROUTINE, "Check") == (told.subject_id, told.routine_id, told.title)
@@ -37,7 +37,7 @@ def test_each_kind_of_trouble_is_told_by_an_event_of_its_own(kind, event):
 
 
 def test_a_routine_that_was_failing_has_recovered_and_any_other_trouble_is_closed():
-    recovered, closed = (alert.over(due(kind, "close", count=2), "Check") for kind in ("failing", "stuck"))
+    recovered, closed = (alert.end_alert(due_alert(kind, "close", count=2), "Check") for kind in ("failing", "stuck"))
 
     of = {"subject_id": SUBJECT, "routine_id": ROUTINE, "title": "Check"}
     assert isinstance(recovered, AlertRecovered)
@@ -47,7 +47,10 @@ def test_a_routine_that_was_failing_has_recovered_and_any_other_trouble_is_close
 
 
 def test_an_alert_is_raised_once_and_closed_once():
-    raised, closed = alert.raised(due("stuck"), "Check", ""), alert.over(due("stuck", "close"), "Check")
+    raised, closed = (
+        alert.raise_alert(due_alert("stuck"), "Check", ""),
+        alert.end_alert(due_alert("stuck", "close"), "Check"),
+    )
 
     assert Alert(is_open=False) == given(alert.evolve, raised, closed)
     for events in [(raised, raised), (closed,), (raised, closed, closed)]:

@@ -320,5 +320,5 @@ def test_whatever_the_template_and_its_values_what_is_recorded_is_within_the_bou
 
 
 def test_a_reason_of_any_length_is_cut():
-    assert 1_000 == len(firing.failed(RuleViolation("x" * 5_000)).reason)
-    assert "short" == firing.failed(RuleViolation("short")).reason
+    assert 1_000 == len(firing.refused_outcome(RuleViolation("x" * 5_000)).reason)
+    assert "short" == firing.refused_outcome(RuleViolation("short")).reason

@@ -76,12 +76,14 @@ def test_no_answer_is_a_finding_of_its_own_and_skips_unless_the_probe_says_other
     found = judged(status=None)
 
     assert "unanswered" == found.verdict
-    assert Skipped(reason="probe_unanswered") == probe.skipped(Probe(url=URL), found)
-    assert None is probe.skipped(Probe(url=URL, if_unanswered="fire"), found)
+    assert Skipped(reason="probe_unanswered") == probe.skip_by_probe(Probe(url=URL), found)
+    assert None is probe.skip_by_probe(Probe(url=URL, if_unanswered="fire"), found)
 
 
 def test_a_probe_that_failed_skips_whatever_it_says_of_no_answer():
-    assert Skipped(reason="probe_failed") == probe.skipped(Probe(url=URL, if_unanswered="fire"), judged(status=500))
+    assert Skipped(reason="probe_failed") == probe.skip_by_probe(
+        Probe(url=URL, if_unanswered="fire"), judged(status=500)
+    )
 
 
 def test_the_condition_is_a_sentence_without_the_address():

@@ -87,7 +87,7 @@ def test_names_come_in_order_of_first_appearance_over_all_texts():
 
 
 def test_2_1_a_name_that_is_not_declared_is_added():
-    assert (Variable(name="a"),) == variables.synced((), "{{a}}", None)
+    assert (Variable(name="a"),) == variables.sync_declarations((), "{{a}}", None)
 
 
 @pytest.mark.parametrize(
@@ -98,13 +98,13 @@ def test_2_1_a_name_that_is_not_declared_is_added():
     ],
 )
 def test_2_1_an_added_name_that_ends_in_date_is_one(name, kind):
-    assert (Variable(name=name, type=kind),) == variables.synced((), "x", f"{{{{{name}}}}}")
+    assert (Variable(name=name, type=kind),) == variables.sync_declarations((), "x", f"{{{{{name}}}}}")
 
 
 def test_2_1_the_order_is_title_then_description_then_the_others_as_given():
     declared = [replace(A, name=name) for name in ("z", "y", "d", "t")]
 
-    synced = variables.synced(declared, "{{t}} {{u}}", "{{d}} {{t}}")
+    synced = variables.sync_declarations(declared, "{{t}} {{u}}", "{{d}} {{t}}")
 
     assert ["t", "u", "d", "z", "y"] == [variable.name for variable in synced]
 
@@ -112,26 +112,26 @@ def test_2_1_the_order_is_title_then_description_then_the_others_as_given():
 def test_2_1_of_two_entries_of_one_name_the_later_wins():
     later = replace(A, label="later")
 
-    assert (B, later) == variables.synced((A, B, later), "{{b}}", None)
+    assert (B, later) == variables.sync_declarations((A, B, later), "{{b}}", None)
 
 
 def test_2_1_what_is_declared_stays_as_declared():
     declared = Variable(name="dueDate", label="Due", type="text", default_value="soon", required=False)
 
-    assert (declared,) == variables.synced((declared,), "{{dueDate}}", "")
+    assert (declared,) == variables.sync_declarations((declared,), "{{dueDate}}", "")
 
 
 def test_2_2_a_built_in_name_is_never_listed():
     declared = (replace(A, name="date"), A, replace(A, name="timestamp"))
 
-    assert (A,) == variables.synced(declared, "{{date}}", "{{timestamp}}")
+    assert (A,) == variables.sync_declarations(declared, "{{date}}", "{{timestamp}}")
 
 
 @for_all(st.lists(VARIABLES, max_size=6), TEMPLATES, TEMPLATES)
 def test_syncing_twice_is_syncing_once(declared, title, description):
-    once = variables.synced(declared, title, description)
+    once = variables.sync_declarations(declared, title, description)
 
-    assert once == variables.synced(once, title, description)
+    assert once == variables.sync_declarations(once, title, description)
     assert {*variables.names_in(title, description), *(given.name for given in declared)} - {*variables.BUILT_IN} == {
         variable.name for variable in once
     }

@@ -40,7 +40,7 @@ CLOCK_CHANGES = (
 
 
 @cache
-def says(field: str, limits: tuple[int, int], value: int) -> bool:
+def allows(field: str, limits: tuple[int, int], value: int) -> bool:
     """Whether a cron field allows the value."""
     low, high = limits
     for part in field.split(","):
@@ -56,8 +56,8 @@ def says(field: str, limits: tuple[int, int], value: int) -> bool:
 def matches(fields: list[str], wall: datetime) -> bool:
     """Whether all five fields allow the wall time."""
     now = (wall.minute, wall.hour, wall.day, wall.month, (wall.weekday() + 1) % 7)
-    minute, hour, day, month, weekday = map(says, fields, LIMITS, now)
-    weekday = weekday or (now[4] == 0 and says(fields[4], LIMITS[4], 7))
+    minute, hour, day, month, weekday = map(allows, fields, LIMITS, now)
+    weekday = weekday or (now[4] == 0 and allows(fields[4], LIMITS[4], 7))
     restricted = fields[2][0] != "*" and fields[4][0] != "*"
     return minute and hour and month and ((day or weekday) if restricted else (day and weekday))
 
@@ -415,9 +415,9 @@ class Steps:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.look_ups = self.years = 0
-        for kept in (cron_schedule.next_after, cron_schedule._changes, cron_days._offsets):
+        for kept in (cron_schedule.next_after, cron_schedule._offset_changes, cron_days._offsets_of_days):
             kept.cache_clear()
-        look_up, year = cron_schedule._offset, cron_days._year
+        look_up, year = cron_schedule._offset_at, cron_days._days_of_year
 
         def counted_look_up(*args):
             self.look_ups += 1
@@ -427,8 +427,8 @@ class Steps:
             self.years += 1
             return year(*args)
 
-        patch.setattr(cron_schedule, "_offset", counted_look_up)
-        patch.setattr(cron_days, "_year", counted_year)
+        patch.setattr(cron_schedule, "_offset_at", counted_look_up)
+        patch.setattr(cron_days, "_days_of_year", counted_year)
 
 
 @thoroughly(400)

@@ -67,4 +67,4 @@ def test_an_unknown_zone_is_neither_opened_nor_spelled(name):
     with pytest.raises(ZoneInfoNotFoundError):
         zones.zone(name)
     with pytest.raises(BadSchedule, match="Invalid timezone"):
-        zones.spelled(name)
+        zones.spell_zone(name)

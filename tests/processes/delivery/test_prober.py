@@ -60,7 +60,7 @@ def queue():
 
 
 @pytest.fixture
-def asking(executor, system, clock, in_thread):
+def start_prober(executor, system, clock, in_thread):
     """Starts a delivery process in a thread."""
 
     def start(*, allow_private=True, limit_s=10.0):
@@ -72,7 +72,7 @@ def asking(executor, system, clock, in_thread):
 
 
 @pytest.fixture
-def due(company_fixture, queue):
+def make_due(company_fixture, queue):
     """Makes routines with this probe, of which an occurrence is due."""
 
     def make(many=1, **fields):
@@ -81,31 +81,31 @@ def due(company_fixture, queue):
     return make
 
 
-def findings(happened):
-    return [recorded.event.finding for recorded in happened(ProbeAnswered)]
+def findings(events_of):
+    return [recorded.event.finding for recorded in events_of(ProbeAnswered)]
 
 
-def outcomes(happened):
-    return [recorded.event.outcome for recorded in happened(RunFired)]
+def outcomes(events_of):
+    return [recorded.event.outcome for recorded in events_of(RunFired)]
 
 
-def test_an_occurrence_fires_once_its_probe_has_passed(due, queue, asking, scheduler, conn, happened):  # noqa: PLR0917
-    due(json=JsonCondition(path="queue.waiting", equals=True))
+def test_an_occurrence_fires_once_its_probe_has_passed(make_due, queue, start_prober, scheduler, conn, events_of):  # noqa: PLR0917
+    make_due(json=JsonCondition(path="queue.waiting", equals=True))
     queue.body = b'{"queue": {"waiting": true}, "secret": "%s"}' % SECRET.encode()
     assert 0 == scheduler.tick(conn)
-    asking()
-    wait_for(lambda: findings(happened))
+    start_prober()
+    wait_for(lambda: findings(events_of))
 
     assert [1, 0] == [scheduler.tick(conn) for _ in range(2)]
 
     [(path, headers)] = queue.asked
     assert path.startswith("/queue?token=")
     assert "Routines" == headers["User-Agent"]
-    [outcome] = outcomes(happened)
+    [outcome] = outcomes(events_of)
     assert isinstance(outcome, Opened)
-    [finding] = findings(happened)
+    [finding] = findings(events_of)
     assert ("passed", 200, "true") == (finding.verdict, finding.status, finding.found)
-    assert SECRET not in str([recorded.event for recorded in happened((ProbeRequested, ProbeAnswered, RunFired))])
+    assert SECRET not in str([recorded.event for recorded in events_of((ProbeRequested, ProbeAnswered, RunFired))])
 
 
 @pytest.mark.parametrize(
@@ -119,100 +119,100 @@ def test_an_occurrence_fires_once_its_probe_has_passed(due, queue, asking, sched
     ],
 )
 def test_an_answer_that_is_not_as_wanted_skips_the_occurrence(  # noqa: PLR0917
-    due, queue, asking, scheduler, conn, happened, status, body, reason
+    make_due, queue, start_prober, scheduler, conn, events_of, status, body, reason
 ):
-    due(json=JsonCondition(path="waiting", equals=3))
+    make_due(json=JsonCondition(path="waiting", equals=3))
     queue.status, queue.body = status, body
     scheduler.tick(conn)
-    asking()
-    wait_for(lambda: findings(happened))
+    start_prober()
+    wait_for(lambda: findings(events_of))
 
     assert 1 == scheduler.tick(conn)
 
     assert ([Skipped(reason="probe_failed")], [reason]) == (
-        outcomes(happened),
-        [found.reason for found in findings(happened)],
+        outcomes(events_of),
+        [found.reason for found in findings(events_of)],
     )
 
 
 @pytest.mark.parametrize(("if_unanswered", "kind"), [("skip", Skipped), ("fire", Opened)])
 def test_a_probe_that_nobody_answers_is_over_when_its_time_is_up(  # noqa: PLR0917
-    due, queue, asking, scheduler, conn, happened, if_unanswered, kind
+    make_due, queue, start_prober, scheduler, conn, events_of, if_unanswered, kind
 ):
-    due(if_unanswered=if_unanswered)
+    make_due(if_unanswered=if_unanswered)
     queue.answers.clear()
     scheduler.tick(conn)
-    asking(limit_s=0.2)
-    wait_for(lambda: findings(happened))
+    start_prober(limit_s=0.2)
+    wait_for(lambda: findings(events_of))
 
     scheduler.tick(conn)
 
-    [outcome] = outcomes(happened)
+    [outcome] = outcomes(events_of)
     assert isinstance(outcome, kind)
-    assert ["No answer within 0.2 s"] == [found.reason for found in findings(happened)]
+    assert ["No answer within 0.2 s"] == [found.reason for found in findings(events_of)]
 
 
-def test_a_private_address_is_not_asked(due, queue, asking, scheduler, conn, happened):  # noqa: PLR0917
-    due()
+def test_a_private_address_is_not_asked(make_due, queue, start_prober, scheduler, conn, events_of):  # noqa: PLR0917
+    make_due()
     scheduler.tick(conn)
-    asking(allow_private=False)
-    wait_for(lambda: findings(happened))
+    start_prober(allow_private=False)
+    wait_for(lambda: findings(events_of))
 
     assert ([], [("unanswered", PRIVATE)]) == (
         queue.asked,
-        [(found.verdict, found.reason) for found in findings(happened)],
+        [(found.verdict, found.reason) for found in findings(events_of)],
     )
 
 
 def test_schedulers_go_on_while_a_probe_waits_and_without_anybody_who_asks_it_counts_as_unanswered(  # noqa: PLR0917
-    due, company_fixture, scheduler, conn, happened, clock
+    make_due, company_fixture, scheduler, conn, events_of, clock
 ):
-    due()
+    make_due()
     [other] = company_fixture.routines(next_at=NOON)
 
     assert 1 == scheduler.tick(conn)
-    assert [other.trigger_id] == [recorded.event.trigger_id for recorded in happened(RunFired)]
+    assert [other.trigger_id] == [recorded.event.trigger_id for recorded in events_of(RunFired)]
     assert 0 == scheduler.tick(conn)
     assert 0 < scheduler.pause_s(conn) <= ANSWER_LIMIT.total_seconds()
     clock.now += ANSWER_LIMIT
     scheduler.tick(conn)
 
     assert [Skipped(reason="probe_unanswered")] == [
-        outcome for outcome in outcomes(happened) if isinstance(outcome, Skipped)
+        outcome for outcome in outcomes(events_of) if isinstance(outcome, Skipped)
     ]
 
 
-def test_two_processes_ask_each_probe_once(due, queue, asking, scheduler, conn, happened, monkeypatch):  # noqa: PLR0917
+def test_two_processes_ask_each_probe_once(make_due, queue, start_prober, scheduler, conn, events_of, monkeypatch):  # noqa: PLR0917
     monkeypatch.setattr(prober, "REST", timedelta(0))
-    due(20)
+    make_due(20)
     scheduler.tick(conn)
-    asking()
-    asking()
-    wait_for(lambda: len(findings(happened)) == 20)
+    start_prober()
+    start_prober()
+    wait_for(lambda: len(findings(events_of)) == 20)
 
     assert 20 == scheduler.tick(conn)
-    assert (20, 20) == (len(queue.asked), len(outcomes(happened)))
+    assert (20, 20) == (len(queue.asked), len(outcomes(events_of)))
 
 
 def test_what_a_process_that_died_was_asking_is_asked_by_another(  # noqa: PLR0917
-    due, queue, asking, scheduler, conn, happened, system, clock, monkeypatch
+    make_due, queue, start_prober, scheduler, conn, events_of, system, clock, monkeypatch
 ):
     monkeypatch.setattr(prober, "REST", timedelta(0))
-    due()
+    make_due()
     scheduler.tick(conn)
-    [requested] = happened(ProbeRequested)
+    [requested] = events_of(ProbeRequested)
     dead = bootstrap.connect(system.settings)
     assert delivery_locks.hold(dead, f"probe {requested.stream_id}")
-    asking()
+    start_prober()
     dead.close()
-    wait_for(lambda: findings(happened))
+    wait_for(lambda: findings(events_of))
 
     assert 1 == scheduler.tick(conn)
     assert 1 == len(queue.asked)
 
 
 def test_an_answer_that_could_not_be_recorded_is_asked_for_again(  # noqa: PLR0917
-    due, queue, asking, scheduler, conn, happened, monkeypatch
+    make_due, queue, start_prober, scheduler, conn, events_of, monkeypatch
 ):
     monkeypatch.setattr(prober, "REST", timedelta(0))
     record, broken = probes.record, [ZeroDivisionError]
@@ -223,26 +223,26 @@ def test_an_answer_that_could_not_be_recorded_is_asked_for_again(  # noqa: PLR09
         return record(*args)
 
     monkeypatch.setattr(probes, "record", break_once)
-    due()
+    make_due()
     scheduler.tick(conn)
-    asking()
-    wait_for(lambda: findings(happened))
+    start_prober()
+    wait_for(lambda: findings(events_of))
 
     assert 1 == scheduler.tick(conn)
-    assert (2, 1) == (len(queue.asked), len(outcomes(happened)))
+    assert (2, 1) == (len(queue.asked), len(outcomes(events_of)))
 
 
 def test_a_host_is_asked_by_a_company_so_often_at_a_time_as_the_limits_say(  # noqa: PLR0917
-    due, queue, asking, scheduler, conn, happened, system, monkeypatch
+    make_due, queue, start_prober, scheduler, conn, events_of, system, monkeypatch
 ):
     monkeypatch.setattr(prober, "REST", timedelta(0))
     monkeypatch.setattr(system.store, "limits", replace(system.store.limits, max_host_deliveries_at_once=2))
-    due(5)
+    make_due(5)
     scheduler.tick(conn)
     queue.answers.clear()
-    asking()
+    start_prober()
     wait_for(lambda: len(queue.asked) == 2)
     queue.answers.set()
-    wait_for(lambda: len(findings(happened)) == 5)
+    wait_for(lambda: len(findings(events_of)) == 5)
 
     assert 5 == len(queue.asked)

@@ -78,7 +78,7 @@ class Signed:
 
 
 @pytest.fixture
-def signed(system, tmp_path) -> Iterator[Signed]:
+def signed_log(system, tmp_path) -> Iterator[Signed]:
     bootstrap.make_log_key(str(tmp_path / "log.key"))
     with bootstrap.connect(system.settings) as conn:
         log_tree.begin(conn)
@@ -86,18 +86,18 @@ def signed(system, tmp_path) -> Iterator[Signed]:
 
 
 @pytest.fixture
-def witnesses(signed) -> Iterator[tuple[Witness, Witness]]:
+def witnesses(signed_log) -> Iterator[tuple[Witness, Witness]]:
     """Two that know the log."""
     both = Witness("witness.example/w1"), Witness("witness.example/w2")
     with ExitStack() as stack:
         for witness in both:
-            witness.trust(signed.verifier_key)
+            witness.trust(signed_log.verifier_key)
             stack.enter_context(serving(witness))
         yield both
 
 
 @pytest.fixture
-def asking(executor, system, clock, in_thread):
+def start_delivery(executor, system, clock, in_thread):
     """Starts a delivery process in a thread that asks these witnesses."""
 
     def start(*witnesses, allow_private=True):
@@ -111,67 +111,73 @@ def asking(executor, system, clock, in_thread):
     return start
 
 
-def test_each_new_checkpoint_is_cosigned_by_all_as_a_foreign_verifier_says(signed, witnesses, asking):
+def test_each_new_checkpoint_is_cosigned_by_all_as_a_foreign_verifier_says(signed_log, witnesses, start_delivery):
     first, second = witnesses
-    older = signed.grow(3)
-    asking(first, second)
+    older = signed_log.grow(3)
+    start_delivery(first, second)
     wait_for(lambda: first.sizes == second.sizes == [older])
-    size = signed.grow(5)
+    size = signed_log.grow(5)
 
     wait_for(lambda: first.sizes == second.sizes == [size])
-    text = wait_for(lambda: (text := signed.cosigned(size)) and text.count("\n\N{EM DASH} ") == 3 and text)
+    text = wait_for(lambda: (text := signed_log.cosigned(size)) and text.count("\n\N{EM DASH} ") == 3 and text)
 
     lines = text.partition("\n\n")[2].splitlines()
-    assert lines[0].startswith(f"\N{EM DASH} {signed.key.name} ")
+    assert lines[0].startswith(f"\N{EM DASH} {signed_log.key.name} ")
     for witness, line in zip(witnesses, lines[1:], strict=True):
         verifier = Vkey.from_string(witness.cosigner.verifier_key).get_verifier()
         verifier.verify_note(NoteSignature.from_line(line), Checkpoint.from_text(text))
     assert [request.older for request in first.requests] == [0, older]
 
 
-def test_a_witness_that_has_seen_more_than_we_remember_is_sent_the_proof_from_there(signed, witnesses, asking):
+def test_a_witness_that_has_seen_more_than_we_remember_is_sent_the_proof_from_there(
+    signed_log, witnesses, start_delivery
+):
     witness = witnesses[0]
-    older = signed.grow(3)
-    witness.heads[signed.key.name] = older, log_tree.tree(signed.conn, log_tree.WHOLE_LOG).root(older)
-    size = signed.grow(4)
-    asking(witness)
+    older = signed_log.grow(3)
+    witness.heads[signed_log.key.name] = older, log_tree.tree(signed_log.conn, log_tree.WHOLE_LOG).root(older)
+    size = signed_log.grow(4)
+    start_delivery(witness)
 
-    wait_for(lambda: signed.cosigned(size))
+    wait_for(lambda: signed_log.cosigned(size))
 
     assert [request.older for request in witness.requests] == [0, older]
 
 
-def test_a_witness_that_is_away_holds_up_nobody_and_is_asked_again(system, signed, witnesses, asking, clock):
+def test_a_witness_that_is_away_holds_up_nobody_and_is_asked_again(
+    system, signed_log, witnesses, start_delivery, clock
+):
     away, there = witnesses
     away.forced = 503, b""
-    asking(away, there)
-    size = signed.grow(3)
+    start_delivery(away, there)
+    size = signed_log.grow(3)
 
-    wait_for(lambda: signed.cosigned(size))
-    failed = wait_for(lambda: (status := signed.status(away)) and status.reason and status)
+    wait_for(lambda: signed_log.cosigned(size))
+    failed = wait_for(lambda: (status := signed_log.status(away)) and status.reason and status)
     assert (failed.size, failed.behind_since, failed.reason) == (0, clock.now, "The receiver answered 503")
 
     away.forced = None
     clock.now += AGAIN
-    signed.conn.execute("SELECT pg_notify('routines_log', '')")  # what a recorded event does as well
+    signed_log.conn.execute("SELECT pg_notify('routines_log', '')")  # what a recorded event does as well
     wait_for(lambda: away.sizes == [size])
-    status = wait_for(lambda: (status := signed.status(away)) and status.size == size and status)
+    status = wait_for(lambda: (status := signed_log.status(away)) and status.size == size and status)
     assert (status.behind_since, status.reason) == (None, None)
 
 
-def test_a_witness_cannot_ask_to_be_left_alone_for_longer_than_our_longest_pause(signed, witnesses, asking, clock):
+def test_a_witness_cannot_ask_to_be_left_alone_for_longer_than_our_longest_pause(
+    signed_log, witnesses, start_delivery, clock
+):
     witness = witnesses[0]
     witness.forced, witness.retry_after = (503, b""), "86400"
-    asking(witness)
-    signed.grow(3)
+    start_delivery(witness)
+    signed_log.grow(3)
 
-    wait_for(lambda: signed.reason(witness))
+    wait_for(lambda: signed_log.reason(witness))
 
-    assert witnessing.next_attempt(signed.conn, clock.now) == clock.now + LONGEST
+    assert witnessing.next_attempt(signed_log.conn, clock.now) == clock.now + LONGEST
 
 
 def test_witnesses_that_another_process_is_asking_are_left_alone_for_a_moment(
-    system, signed, witnesses, executor, clock
+    system, signed_log, witnesses, executor, clock
 ):
     async def scene(conn):
         key = witnesses[0].cosigner.verifier_key
@@ -183,49 +189,49 @@ def test_witnesses_that_another_process_is_asking_are_left_alone_for_a_moment(
         assert (await here.ask_due(conn), here.wakes(conn, clock.now)) == (1, [])
         await asyncio.gather(*here.tasks)
 
-    signed.grow(3)
+    signed_log.grow(3)
     with bootstrap.connect(system.settings) as conn, bootstrap.connect(system.settings) as other:
         assert delivery_locks.hold(other, LOCK)
         asyncio.run(scene(conn))
     assert witnesses[0].requests == []
 
 
-def test_health_says_so_when_a_witness_has_been_behind_for_a_while(system, signed, witnesses):
+def test_health_says_so_when_a_witness_has_been_behind_for_a_while(system, signed_log, witnesses):
     key = witnesses[0].cosigner.verifier_key
-    witnessing.name_witnesses(signed.conn, [key])
+    witnessing.name_witnesses(signed_log.conn, [key])
     now = system.clock()
-    witnessing.note_failed(signed.conn, key, "The receiver answered 503", now, now)
+    witnessing.note_failed(signed_log.conn, key, "The receiver answered 503", now, now)
     checkup = Checkup(Backend(system.executor, system.pool, 1.0))
 
     assert "witness_behind" not in checkup().reasons()
-    signed.conn.execute("UPDATE log_witness SET behind_since = behind_since - %s", (WITNESS_BOUND,))
+    signed_log.conn.execute("UPDATE log_witness SET behind_since = behind_since - %s", (WITNESS_BOUND,))
     assert "witness_behind" in checkup().reasons()
 
 
-def test_nobody_cosigns_a_log_that_is_shorter_than_what_they_have_seen(signed, witnesses, asking):
+def test_nobody_cosigns_a_log_that_is_shorter_than_what_they_have_seen(signed_log, witnesses, start_delivery):
     witness = witnesses[0]
-    witness.heads[signed.key.name] = 9, bytes(32)
-    asking(witness)
-    signed.grow(3)
+    witness.heads[signed_log.key.name] = 9, bytes(32)
+    start_delivery(witness)
+    signed_log.grow(3)
 
-    reason = wait_for(lambda: signed.reason(witness))
+    reason = wait_for(lambda: signed_log.reason(witness))
 
     assert reason == "It has cosigned 9 events of this log, of which 3 are there"
-    assert signed.cosigned(3) is None
+    assert signed_log.cosigned(3) is None
 
 
-def test_nobody_cosigns_a_log_that_does_not_go_on_from_what_they_have_seen(signed, witnesses, asking):
+def test_nobody_cosigns_a_log_that_does_not_go_on_from_what_they_have_seen(signed_log, witnesses, start_delivery):
     branched, same = witnesses
-    branched.heads[signed.key.name] = 2, bytes(32)
-    same.heads[signed.key.name] = 3, bytes(32)
-    asking(branched, same)
-    signed.grow(3)
+    branched.heads[signed_log.key.name] = 2, bytes(32)
+    same.heads[signed_log.key.name] = 3, bytes(32)
+    start_delivery(branched, same)
+    signed_log.grow(3)
 
-    wait_for(lambda: signed.reason(branched) and signed.reason(same))
+    wait_for(lambda: signed_log.reason(branched) and signed_log.reason(same))
 
-    assert "does not go on from the checkpoint" in signed.reason(branched)
-    assert "another checkpoint of this size" in signed.reason(same)
-    assert signed.cosigned(3) is None
+    assert "does not go on from the checkpoint" in signed_log.reason(branched)
+    assert "another checkpoint of this size" in signed_log.reason(same)
+    assert signed_log.cosigned(3) is None
 
 
 @pytest.mark.parametrize(
@@ -242,67 +248,67 @@ def test_nobody_cosigns_a_log_that_does_not_go_on_from_what_they_have_seen(signe
         ((200, b"x" * 2**21), "too long to be read"),
     ],
 )
-def test_an_answer_that_is_no_cosignature_is_said_to_be_none(signed, witnesses, asking, answer, reason):
+def test_an_answer_that_is_no_cosignature_is_said_to_be_none(signed_log, witnesses, start_delivery, answer, reason):
     witness = witnesses[0]
     witness.forced = answer
-    asking(witness)
-    size = signed.grow(3)
+    start_delivery(witness)
+    size = signed_log.grow(3)
 
-    assert reason in wait_for(lambda: signed.reason(witness))
-    assert signed.cosigned(size) is None
+    assert reason in wait_for(lambda: signed_log.reason(witness))
+    assert signed_log.cosigned(size) is None
 
 
-def test_lines_of_others_and_of_other_checkpoints_are_not_kept(signed, witnesses, asking):
+def test_lines_of_others_and_of_other_checkpoints_are_not_kept(signed_log, witnesses, start_delivery):
     witness = witnesses[0]
-    size = signed.grow(3)
-    state = log_tree.state_of(signed.conn, log_tree.WHOLE_LOG)
+    size = signed_log.grow(3)
+    state = log_tree.state_of(signed_log.conn, log_tree.WHOLE_LOG)
     other = Cosigner("witness.example/w9").line(state.checkpoint)
     own = witness.cosigner.line(state.checkpoint)
-    stale = witness.cosigner.line(signed.forge(size))
+    stale = witness.cosigner.line(signed_log.forge(size))
     witness.forced = 200, f"{other}\n{stale}\n{own}\n".encode()
-    asking(witness)
+    start_delivery(witness)
 
-    text = wait_for(lambda: signed.cosigned(size))
+    text = wait_for(lambda: signed_log.cosigned(size))
 
     assert text == f"{state.checkpoint}{own}\n"
 
 
-def test_a_private_address_is_asked_only_if_that_is_allowed(signed, witnesses, asking):
+def test_a_private_address_is_asked_only_if_that_is_allowed(signed_log, witnesses, start_delivery):
     witness = witnesses[0]
-    asking(witness, allow_private=False)
-    signed.grow(3)
+    start_delivery(witness, allow_private=False)
+    signed_log.grow(3)
 
-    assert wait_for(lambda: signed.reason(witness)) == PRIVATE
+    assert wait_for(lambda: signed_log.reason(witness)) == PRIVATE
     assert witness.requests == []
 
 
-def test_a_witness_that_is_no_longer_named_is_forgotten(signed, witnesses, asking):
+def test_a_witness_that_is_no_longer_named_is_forgotten(signed_log, witnesses, start_delivery):
     first, second = witnesses
-    witnessing.name_witnesses(signed.conn, [first.cosigner.verifier_key, second.cosigner.verifier_key])
-    asking(second)
+    witnessing.name_witnesses(signed_log.conn, [first.cosigner.verifier_key, second.cosigner.verifier_key])
+    start_delivery(second)
 
-    wait_for(lambda: [one.name for one in witnessing.statuses(signed.conn)] == ["witness.example/w2"])
+    wait_for(lambda: [one.name for one in witnessing.statuses(signed_log.conn)] == ["witness.example/w2"])
 
 
-def test_a_witness_of_others_cosigns_the_log_and_refuses_another_of_its_name(signed, asking, tmp_path):
+def test_a_witness_of_others_cosigns_the_log_and_refuses_another_of_its_name(signed_log, start_delivery, tmp_path):
     aics = pytest.importorskip("aics_witness.cli", reason="it needs Python 3.12")
     command = [sys.executable, "-m", "aics_witness"]
     config = ["--config", str(tmp_path / "witness.json")]
     name = ["--name", "witness.example/aics"]
     said = subprocess.run([*command, "init", *config, *name], check=True, capture_output=True, text=True).stdout
     key = next(word for word in said.split() if word.startswith("witness.example/aics+"))
-    assert aics.main(["add-log", *config, "--origin", signed.key.name, "--vkey", signed.verifier_key]) == 0
+    assert aics.main(["add-log", *config, "--origin", signed_log.key.name, "--vkey", signed_log.verifier_key]) == 0
     port = free_port("127.0.0.1", 0)
     with subprocess.Popen([*command, "serve", *config, "--listen", f"127.0.0.1:{port}"]) as serving:
         try:
             url = f"http://127.0.0.1:{port}"
             wait_for(lambda: answers(f"{url}/healthz"))
-            asking((url, key))
-            older = signed.grow(3)
-            wait_for(lambda: signed.cosigned(older))
-            size = signed.grow(600)
-            text = wait_for(lambda: signed.cosigned(size))
-            forged = f"old {size}\n\n{signed.forge(size)}".encode()
+            start_delivery((url, key))
+            older = signed_log.grow(3)
+            wait_for(lambda: signed_log.cosigned(older))
+            size = signed_log.grow(600)
+            text = wait_for(lambda: signed_log.cosigned(size))
+            forged = f"old {size}\n\n{signed_log.forge(size)}".encode()
             assert httpx.post(f"{url}/add-checkpoint", content=forged).status_code in {409, 422}
         finally:
             serving.terminate()

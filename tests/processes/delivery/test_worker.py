@@ -96,7 +96,7 @@ class DeliveryFixture:
 
 
 @pytest.fixture
-def world(settings, tmp_path):
+def delivery_fixture(settings, tmp_path):
     key_file = str(tmp_path / "secret.keys")
     bootstrap.make_keys(key_file)
     with bootstrap.system(replace(settings, key_file=key_file)) as system:
@@ -104,31 +104,35 @@ def world(settings, tmp_path):
 
 
 @pytest.fixture
-def sending(world, in_thread):
+def start_delivery(delivery_fixture, in_thread):
     """Starts a delivery process in a thread."""
 
     def start(*, allow_private=True, limit_s=10.0):
-        limits = world.system.store.limits
-        client = Client(world.system.clock, allow_private=allow_private, limit_s=limit_s, limits=limits)
-        delivery_worker = worker.DeliveryWorker(world.system.executor, world.system.store.after, client)
-        return in_thread(worker.run, delivery_worker, client, lambda: bootstrap.connect(world.system.settings))
+        limits = delivery_fixture.system.store.limits
+        client = Client(delivery_fixture.system.clock, allow_private=allow_private, limit_s=limit_s, limits=limits)
+        delivery_worker = worker.DeliveryWorker(
+            delivery_fixture.system.executor, delivery_fixture.system.store.after, client
+        )
+        return in_thread(
+            worker.run, delivery_worker, client, lambda: bootstrap.connect(delivery_fixture.system.settings)
+        )
 
     return start
 
 
 @pytest.fixture
-def soon(monkeypatch):
+def short_pauses(monkeypatch):
     """Pauses between attempts are short."""
     monkeypatch.setattr(retry, "PAUSES_S", (0.02,) * 12)
 
 
-def test_an_event_is_told_to_who_subscribes_to_it_signed_by_the_standard(world, sending):
+def test_an_event_is_told_to_who_subscribes_to_it_signed_by_the_standard(delivery_fixture, start_delivery):
     with Receiver() as receiver:
-        _, secret = world.endpoint(receiver.url)
-        world.endpoint(receiver.url + "/other", events=("goal.*",))
-        issue = world.issue()
-        sending()
-        wait_for(lambda: world.outcomes() == ["delivery.delivered"])
+        _, secret = delivery_fixture.endpoint(receiver.url)
+        delivery_fixture.endpoint(receiver.url + "/other", events=("goal.*",))
+        issue = delivery_fixture.issue()
+        start_delivery()
+        wait_for(lambda: delivery_fixture.outcomes() == ["delivery.delivered"])
 
     [got] = receiver.got
     assert Webhook(secret).verify(got.body, dict(got.headers))
@@ -138,59 +142,65 @@ def test_an_event_is_told_to_who_subscribes_to_it_signed_by_the_standard(world, 
     assert got.json["data"]["event"]["details"]["title"] == "Look"
 
 
-def test_what_is_due_is_sent_though_the_log_grows_faster_than_it_is_followed(world, sending, monkeypatch):
+def test_what_is_due_is_sent_though_the_log_grows_faster_than_it_is_followed(
+    delivery_fixture, start_delivery, monkeypatch
+):
     monkeypatch.setattr(worker, "SLICE_S", 0.05)
     follow = Follower.try_step
     monkeypatch.setattr(Follower, "try_step", lambda follower, conn: max(follow(follower, conn), 1))
     with Receiver() as receiver:
-        world.endpoint(receiver.url)
-        world.issue()
-        sending()
-        wait_for(lambda: world.outcomes() == ["delivery.delivered"])
+        delivery_fixture.endpoint(receiver.url)
+        delivery_fixture.issue()
+        start_delivery()
+        wait_for(lambda: delivery_fixture.outcomes() == ["delivery.delivered"])
 
 
-def test_nothing_is_sent_until_read_models_of_another_version_are_rebuilt(world, sending, monkeypatch):
+def test_nothing_is_sent_until_read_models_of_another_version_are_rebuilt(
+    delivery_fixture, start_delivery, monkeypatch
+):
     monkeypatch.setattr(worker, "TROUBLE_S", 0.01)
-    with Receiver() as receiver, bootstrap.connect(world.system.settings) as conn, capture_logs() as lines:
-        world.endpoint(receiver.url)
-        world.issue()
+    with Receiver() as receiver, bootstrap.connect(delivery_fixture.system.settings) as conn, capture_logs() as lines:
+        delivery_fixture.endpoint(receiver.url)
+        delivery_fixture.issue()
         conn.execute("UPDATE positions SET shape = 'other.1' WHERE name = 'deliveries'")
-        sending()
+        start_delivery()
         wait_for(lambda: [line for line in lines if line["event"] == "read_models_outdated"])
-        assert world.outcomes() == []
-        rebuild_outdated(conn, [deliveries], world.system.store.after)
-        wait_for(lambda: world.outcomes() == ["delivery.delivered"])
+        assert delivery_fixture.outcomes() == []
+        rebuild_outdated(conn, [deliveries], delivery_fixture.system.store.after)
+        wait_for(lambda: delivery_fixture.outcomes() == ["delivery.delivered"])
 
     assert len(receiver.got) == 1
 
 
-def test_it_is_tried_again_under_the_same_id_with_the_same_body_until_it_arrives(world, sending, soon):
+def test_it_is_tried_again_under_the_same_id_with_the_same_body_until_it_arrives(
+    delivery_fixture, start_delivery, short_pauses
+):
     with Receiver(lambda _got, before: (None, 500, 302)[before] if before < 3 else 200) as receiver:
-        world.endpoint(receiver.url)
-        world.issue()
-        sending()
-        wait_for(lambda: "delivery.delivered" in world.outcomes())
+        delivery_fixture.endpoint(receiver.url)
+        delivery_fixture.issue()
+        start_delivery()
+        wait_for(lambda: "delivery.delivered" in delivery_fixture.outcomes())
 
-    assert world.outcomes() == ["delivery.failed"] * 3 + ["delivery.delivered"]
+    assert delivery_fixture.outcomes() == ["delivery.failed"] * 3 + ["delivery.delivered"]
     assert len({got.id for got in receiver.got}) == len({got.body for got in receiver.got}) == 1
-    [shown] = world.shown()
+    [shown] = delivery_fixture.shown()
     assert (shown.status, [one.status for one in shown.attempts]) == ("delivered", [None, 500, 302, 200])
     assert shown.message_id == receiver.got[0].id
 
 
-def test_it_is_given_up_in_the_end_and_can_be_asked_for_again(world, sending, soon):
+def test_it_is_given_up_in_the_end_and_can_be_asked_for_again(delivery_fixture, start_delivery, short_pauses):
     with Receiver(lambda _got, before: 500 if before < retry.MOST_ATTEMPTS else 200) as receiver:
-        world.endpoint(receiver.url)
-        world.issue()
-        sending()
-        wait_for(lambda: "delivery.dead" in world.outcomes())
-        [dead] = world.shown(status="dead")
-        world.ask(endpoints.redeliver, world.company, letter_of(dead))
-        wait_for(lambda: "delivery.delivered" in world.outcomes())
+        delivery_fixture.endpoint(receiver.url)
+        delivery_fixture.issue()
+        start_delivery()
+        wait_for(lambda: "delivery.dead" in delivery_fixture.outcomes())
+        [dead] = delivery_fixture.shown(status="dead")
+        delivery_fixture.ask(endpoints.redeliver, delivery_fixture.company, letter_of(dead))
+        wait_for(lambda: "delivery.delivered" in delivery_fixture.outcomes())
 
     assert len(receiver.got) == retry.MOST_ATTEMPTS + 1
     assert len({got.id for got in receiver.got}) == 1
-    assert world.shown(status="dead") == []
+    assert delivery_fixture.shown(status="dead") == []
 
 
 def letter_of(shown):
@@ -207,189 +217,195 @@ def letter_of(shown):
     )
 
 
-def test_retry_after_is_heeded(world, sending):
+def test_retry_after_is_heeded(delivery_fixture, start_delivery):
     with Receiver(lambda _got, _before: 503) as receiver:
         receiver.headers = {"Retry-After": "3600"}
-        world.endpoint(receiver.url)
-        world.issue()
-        sending()
-        [failed] = wait_for(lambda: world.events(DeliveryFailed))
+        delivery_fixture.endpoint(receiver.url)
+        delivery_fixture.issue()
+        start_delivery()
+        [failed] = wait_for(lambda: delivery_fixture.events(DeliveryFailed))
 
-    assert timedelta(minutes=59) < failed.next_at - world.system.clock() <= timedelta(hours=1)
+    assert timedelta(minutes=59) < failed.next_at - delivery_fixture.system.clock() <= timedelta(hours=1)
 
 
-def test_410_disables_the_endpoint_and_nothing_more_is_sent(world, sending):
+def test_410_disables_the_endpoint_and_nothing_more_is_sent(delivery_fixture, start_delivery):
     with Receiver(lambda _got, _before: 410) as receiver:
-        world.endpoint(receiver.url)
-        world.issue()
-        sending()
-        wait_for(lambda: world.events(EndpointDisabled))
-        world.issue("More")
-        assert [one.status for one in world.shown()] == ["dead"]
+        delivery_fixture.endpoint(receiver.url)
+        delivery_fixture.issue()
+        start_delivery()
+        wait_for(lambda: delivery_fixture.events(EndpointDisabled))
+        delivery_fixture.issue("More")
+        assert [one.status for one in delivery_fixture.shown()] == ["dead"]
 
     assert len(receiver.got) == 1
 
 
-def test_410_stops_the_heartbeats_of_an_agent(world, sending):
+def test_410_stops_the_heartbeats_of_an_agent(delivery_fixture, start_delivery):
     with Receiver(lambda _got, _before: 410) as receiver:
-        agent = world.ask(agents.create, world.company, AgentDraft(name="Scout", heartbeat_url=receiver.url)).agent_id
-        world.issue(assignee_agent_id=agent)
-        sending()
-        wait_for(lambda: world.outcomes() == ["delivery.dead"])
-        world.issue(assignee_agent_id=agent)
+        agent = delivery_fixture.ask(
+            agents.create, delivery_fixture.company, AgentDraft(name="Scout", heartbeat_url=receiver.url)
+        ).agent_id
+        delivery_fixture.issue(assignee_agent_id=agent)
+        start_delivery()
+        wait_for(lambda: delivery_fixture.outcomes() == ["delivery.dead"])
+        delivery_fixture.issue(assignee_agent_id=agent)
 
-        assert [one.kind for one in world.shown()] == ["heartbeat"]
+        assert [one.kind for one in delivery_fixture.shown()] == ["heartbeat"]
 
 
-def test_what_is_sent_in_order_waits_for_the_one_before(world, sending, soon):
+def test_what_is_sent_in_order_waits_for_the_one_before(delivery_fixture, start_delivery, short_pauses):
     def stumbling(got, before):
         return 500 if got.json["data"]["event"]["details"]["title"] == "0" and before < 2 else 200
 
     with Receiver(stumbling) as receiver:
-        world.endpoint(receiver.url, ordered=True)
+        delivery_fixture.endpoint(receiver.url, ordered=True)
         for number in range(12):
-            world.issue(str(number))
-        sending()
-        sending()
+            delivery_fixture.issue(str(number))
+        start_delivery()
+        start_delivery()
         wait_for(lambda: len(receiver.good) == 12)
 
     titles = [got.json["data"]["event"]["details"]["title"] for got in receiver.got]
     assert titles == ["0", "0", *map(str, range(12))]
 
 
-def test_without_an_order_one_that_fails_holds_up_no_other(world, sending):
+def test_without_an_order_one_that_fails_holds_up_no_other(delivery_fixture, start_delivery):
     with Receiver(lambda got, _before: 500 if b'"title":"0"' in got.body else 200) as receiver:
-        world.endpoint(receiver.url)
+        delivery_fixture.endpoint(receiver.url)
         for number in range(12):
-            world.issue(str(number))
-        sending()
+            delivery_fixture.issue(str(number))
+        start_delivery()
         wait_for(lambda: len(receiver.good) == 11)
 
 
-def test_two_processes_send_each_letter_once(world, sending):
+def test_two_processes_send_each_letter_once(delivery_fixture, start_delivery):
     with Receiver() as receiver:
-        world.endpoint(receiver.url)
+        delivery_fixture.endpoint(receiver.url)
         for number in range(60):
-            world.issue(str(number))
-        sending()
-        sending()
-        wait_for(lambda: len(world.outcomes()) == 60)
+            delivery_fixture.issue(str(number))
+        start_delivery()
+        start_delivery()
+        wait_for(lambda: len(delivery_fixture.outcomes()) == 60)
 
     assert len(receiver.got) == len({got.id for got in receiver.got}) == 60
 
 
-def test_a_receiver_that_is_slow_delays_nobody_else(world, sending):
+def test_a_receiver_that_is_slow_delays_nobody_else(delivery_fixture, start_delivery):
     done = threading.Event()
     with Receiver(lambda _got, _before: done.wait(20) and 200) as late, Receiver() as quick:
-        world.endpoint(late.url)
-        world.endpoint(quick.url)
+        delivery_fixture.endpoint(late.url)
+        delivery_fixture.endpoint(quick.url)
         for number in range(40):
-            world.issue(str(number))
-        sending()
+            delivery_fixture.issue(str(number))
+        start_delivery()
         wait_for(lambda: len(quick.good) == 40)
         assert late.good == []
         done.set()
-        wait_for(lambda: len(world.outcomes()) == 80)
+        wait_for(lambda: len(delivery_fixture.outcomes()) == 80)
 
 
-def test_whoever_answers_too_late_is_tried_again(world, sending):
+def test_whoever_answers_too_late_is_tried_again(delivery_fixture, start_delivery):
     with Receiver(slow(1.0)) as receiver:
-        world.endpoint(receiver.url)
-        world.issue()
-        sending(limit_s=0.2)
-        [failed] = wait_for(lambda: world.events(DeliveryFailed))
+        delivery_fixture.endpoint(receiver.url)
+        delivery_fixture.issue()
+        start_delivery(limit_s=0.2)
+        [failed] = wait_for(lambda: delivery_fixture.events(DeliveryFailed))
 
     assert (failed.status, failed.reason) == (None, "No answer within 0.2 s")
 
 
-def test_a_private_address_is_not_connected_to_and_the_record_says_why(world, sending):
+def test_a_private_address_is_not_connected_to_and_the_record_says_why(delivery_fixture, start_delivery):
     with Receiver() as receiver:
-        world.endpoint(receiver.url)
-        world.issue()
-        sending(allow_private=False)
-        [failed] = wait_for(lambda: world.events(DeliveryFailed))
+        delivery_fixture.endpoint(receiver.url)
+        delivery_fixture.issue()
+        start_delivery(allow_private=False)
+        [failed] = wait_for(lambda: delivery_fixture.events(DeliveryFailed))
 
     assert (failed.status, failed.reason) == (None, PRIVATE)
     assert receiver.got == []
 
 
-def test_while_a_rotation_overlaps_either_secret_proves_who_sent_it(world, sending):
+def test_while_a_rotation_overlaps_either_secret_proves_who_sent_it(delivery_fixture, start_delivery):
     with Receiver() as receiver:
-        endpoint, old = world.endpoint(receiver.url)
-        new = world.ask(endpoints.rotate, world.company, endpoint, 60).secret
-        world.issue()
-        sending()
+        endpoint, old = delivery_fixture.endpoint(receiver.url)
+        new = delivery_fixture.ask(endpoints.rotate, delivery_fixture.company, endpoint, 60).secret
+        delivery_fixture.issue()
+        start_delivery()
         [got] = wait_for(lambda: receiver.good)
 
     for secret in (old, new):
         Webhook(secret).verify(got.body, dict(got.headers))
 
 
-def test_without_an_overlap_the_old_secret_signs_nothing(world, sending):
+def test_without_an_overlap_the_old_secret_signs_nothing(delivery_fixture, start_delivery):
     with Receiver() as receiver:
-        endpoint, old = world.endpoint(receiver.url)
-        world.ask(endpoints.rotate, world.company, endpoint, 0)
-        world.issue()
-        sending()
+        endpoint, old = delivery_fixture.endpoint(receiver.url)
+        delivery_fixture.ask(endpoints.rotate, delivery_fixture.company, endpoint, 0)
+        delivery_fixture.issue()
+        start_delivery()
         [got] = wait_for(lambda: receiver.good)
 
     with pytest.raises(Exception, match="No matching signature"):
         Webhook(old).verify(got.body, dict(got.headers))
 
 
-def test_a_test_message_goes_to_its_endpoint_whatever_that_subscribes_to(world, sending):
+def test_a_test_message_goes_to_its_endpoint_whatever_that_subscribes_to(delivery_fixture, start_delivery):
     with Receiver() as receiver, Receiver() as other:
-        endpoint, _ = world.endpoint(receiver.url, events=("goal.*",))
-        world.endpoint(other.url, events=("goal.*",))
-        world.ask(endpoints.test, world.company, endpoint)
-        sending()
+        endpoint, _ = delivery_fixture.endpoint(receiver.url, events=("goal.*",))
+        delivery_fixture.endpoint(other.url, events=("goal.*",))
+        delivery_fixture.ask(endpoints.test, delivery_fixture.company, endpoint)
+        start_delivery()
         [got] = wait_for(lambda: receiver.good)
 
     assert got.json["type"] == "endpoint.tested"
     assert other.got == []
 
 
-def test_what_is_on_its_way_to_a_deleted_or_disabled_endpoint_is_given_up(world, sending):
+def test_what_is_on_its_way_to_a_deleted_or_disabled_endpoint_is_given_up(delivery_fixture, start_delivery):
     with Receiver() as receiver:
-        deleted, disabled = (world.endpoint(receiver.url)[0] for _ in range(2))
-        world.issue()
-        world.shown()
-        world.ask(endpoints.delete, world.company, deleted)
-        world.ask(endpoints.update, world.company, disabled, EndpointPatch(enabled=False))
-        sending()
-        wait_for(lambda: world.outcomes() == ["delivery.dead"] * 2)
+        deleted, disabled = (delivery_fixture.endpoint(receiver.url)[0] for _ in range(2))
+        delivery_fixture.issue()
+        delivery_fixture.shown()
+        delivery_fixture.ask(endpoints.delete, delivery_fixture.company, deleted)
+        delivery_fixture.ask(endpoints.update, delivery_fixture.company, disabled, EndpointPatch(enabled=False))
+        start_delivery()
+        wait_for(lambda: delivery_fixture.outcomes() == ["delivery.dead"] * 2)
 
     assert receiver.got == []
-    reasons = {one.attempts[0].reason for one in world.shown()}
+    reasons = {one.attempts[0].reason for one in delivery_fixture.shown()}
     assert reasons == {"There is no receiver any more", "The endpoint is disabled"}
 
 
-def test_an_agent_hears_of_an_issue_that_is_opened_for_it(world, sending):
+def test_an_agent_hears_of_an_issue_that_is_opened_for_it(delivery_fixture, start_delivery):
     with Receiver() as receiver:
-        agent = world.ask(agents.create, world.company, AgentDraft(name="Scout", heartbeat_url=receiver.url))
-        issue = world.issue(assignee_agent_id=agent.agent_id)
-        world.issue("for nobody")
-        sending()
+        agent = delivery_fixture.ask(
+            agents.create, delivery_fixture.company, AgentDraft(name="Scout", heartbeat_url=receiver.url)
+        )
+        issue = delivery_fixture.issue(assignee_agent_id=agent.agent_id)
+        delivery_fixture.issue("for nobody")
+        start_delivery()
         [got] = wait_for(lambda: receiver.good)
-        wait_for(lambda: world.outcomes() == ["delivery.delivered"])
+        wait_for(lambda: delivery_fixture.outcomes() == ["delivery.delivered"])
 
     assert Webhook(agent.heartbeat_secret).verify(got.body, dict(got.headers))
     assert got.json["type"] == "issue.opened"
     assert (got.json["data"]["issueId"], got.json["data"]["agentId"]) == (str(issue), str(agent.agent_id))
 
 
-def test_the_end_of_a_trajectory_is_told_with_the_headers_of_the_contract(world, sending):
-    world.task()
+def test_the_end_of_a_trajectory_is_told_with_the_headers_of_the_contract(delivery_fixture, start_delivery):
+    delivery_fixture.task()
     with Receiver() as receiver:
         request = RunCreate(init_params={"text": "hi"}, webhook_url=receiver.url, webhook_secret="shh")
-        world.ask(trajectories.run, TASK, request)
-        sending()
+        delivery_fixture.ask(trajectories.run, TASK, request)
+        start_delivery()
         [got] = wait_for(lambda: receiver.good)
 
     sent = got.headers["x-mise-timestamp"]
     text = f"{sent}.".encode() + got.body
     assert got.headers["x-mise-signature"] == hmac.new(b"shh", text, hashlib.sha256).hexdigest()
-    number = next(one.position for one in world.system.store.history() if isinstance(one.event, TrajectoryOpened))
+    number = next(
+        one.position for one in delivery_fixture.system.store.history() if isinstance(one.event, TrajectoryOpened)
+    )
     assert got.headers["x-mise-trajectory-id"] == str(number)
     assert (got.json["trajectory_id"], got.json["workflow_id"]) == (number, f"flow-my-org-say--{number}")
     assert got.headers["content-type"] == "application/json"
@@ -399,29 +415,29 @@ def test_the_end_of_a_trajectory_is_told_with_the_headers_of_the_contract(world,
     assert got.json["init_params"] == {"text": "hi"}
 
 
-def test_without_a_secret_a_callback_has_no_signature(world, sending):
-    world.task()
+def test_without_a_secret_a_callback_has_no_signature(delivery_fixture, start_delivery):
+    delivery_fixture.task()
     with Receiver() as receiver:
-        world.ask(trajectories.run, TASK, RunCreate(webhook_url=receiver.url))
-        sending()
+        delivery_fixture.ask(trajectories.run, TASK, RunCreate(webhook_url=receiver.url))
+        start_delivery()
         [got] = wait_for(lambda: receiver.good)
 
     assert "x-mise-signature" not in got.headers
     assert "x-mise-timestamp" in got.headers
 
 
-def test_cancelled_and_archived_trajectories_are_told_to_nobody(world):
-    company = world.task({"steps": []})
+def test_cancelled_and_archived_trajectories_are_told_to_nobody(delivery_fixture):
+    company = delivery_fixture.task({"steps": []})
     request = RunCreate(webhook_url="https://example.com/")
     ends = ("cancelled", "archived", "completed", "failed")
-    opened = [world.ask(trajectories.run, TASK, request) for _ in ends]
-    world.ask(trajectories.set_statuses, TASK, dict(zip(opened, ends, strict=True)))
+    opened = [delivery_fixture.ask(trajectories.run, TASK, request) for _ in ends]
+    delivery_fixture.ask(trajectories.set_statuses, TASK, dict(zip(opened, ends, strict=True)))
 
-    assert {one.target_id for one in world.shown(company)} == set(opened[2:])
+    assert {one.target_id for one in delivery_fixture.shown(company)} == set(opened[2:])
 
 
-def test_a_routines_callback_is_signed_with_the_secret_that_it_has_now(world, sending):
-    world.task()
+def test_a_routines_callback_is_signed_with_the_secret_that_it_has_now(delivery_fixture, start_delivery):
+    delivery_fixture.task()
     with Receiver() as receiver:
         draft = RoutineCreate(
             name="r",
@@ -429,31 +445,31 @@ def test_a_routines_callback_is_signed_with_the_secret_that_it_has_now(world, se
             webhook_url=receiver.url,
             webhook_secret="old",
         )
-        world.ask(task_routines.create, TASK, draft)
+        delivery_fixture.ask(task_routines.create, TASK, draft)
         path = RoutinePath(collection="my-org", task="say", name="r")
-        world.ask(task_routines.run_now, path)
-        world.ask(task_routines.update, path, RoutineChange(webhook_secret="new"))
-        sending()
+        delivery_fixture.ask(task_routines.run_now, path)
+        delivery_fixture.ask(task_routines.update, path, RoutineChange(webhook_secret="new"))
+        start_delivery()
         [got] = wait_for(lambda: receiver.good)
 
     text = f"{got.headers['x-mise-timestamp']}.".encode() + got.body
     assert got.headers["x-mise-signature"] == hmac.new(b"new", text, hashlib.sha256).hexdigest()
 
 
-def test_a_process_that_is_told_to_stop_finishes_what_is_on_its_way(world, sending):
+def test_a_process_that_is_told_to_stop_finishes_what_is_on_its_way(delivery_fixture, start_delivery):
     with Receiver(slow(0.5)) as receiver:
-        world.endpoint(receiver.url)
-        world.issue()
-        thread, stop = sending()
+        delivery_fixture.endpoint(receiver.url)
+        delivery_fixture.issue()
+        thread, stop = start_delivery()
         wait_for(lambda: receiver.got)
         stop.set()
         thread.join()
 
-    assert world.outcomes() == ["delivery.delivered"]
+    assert delivery_fixture.outcomes() == ["delivery.delivered"]
 
 
 @pytest.fixture
-def hanging(monkeypatch):
+def hanging_lookups(monkeypatch):
     """Names of hang.example are not answered until the end of the test; any other leads here."""
     over, asked = threading.Event(), []
 
@@ -469,31 +485,31 @@ def hanging(monkeypatch):
     over.set()
 
 
-def test_names_that_are_not_answered_delay_no_other_company(world, sending, hanging):
-    neighbour = world.ask(companies.create, CompanyDraft(name="Neighbour"))
+def test_names_that_are_not_answered_delay_no_other_company(delivery_fixture, start_delivery, hanging_lookups):
+    neighbour = delivery_fixture.ask(companies.create, CompanyDraft(name="Neighbour"))
     with Receiver() as receiver:
         for number in range(12):
-            world.endpoint(f"https://a{number}.hang.example/")
-        world.endpoint(receiver.url.replace("127.0.0.1", "quick.example"), company=neighbour)
+            delivery_fixture.endpoint(f"https://a{number}.hang.example/")
+        delivery_fixture.endpoint(receiver.url.replace("127.0.0.1", "quick.example"), company=neighbour)
         for number in range(20):
-            world.issue(str(number))
-        sending()
-        wait_for(lambda: len(hanging) == 8)
+            delivery_fixture.issue(str(number))
+        start_delivery()
+        wait_for(lambda: len(hanging_lookups) == 8)
         for number in range(20):
-            world.issue(str(number), company=neighbour)
+            delivery_fixture.issue(str(number), company=neighbour)
         wait_for(lambda: len(receiver.good) == 20)
 
-        assert len(hanging) == 8  # none of them has been answered
-        [failed, *_] = wait_for(lambda: world.events(DeliveryFailed))
+        assert len(hanging_lookups) == 8  # none of them has been answered
+        [failed, *_] = wait_for(lambda: delivery_fixture.events(DeliveryFailed))
     assert failed.reason == "The name of the host cannot be resolved in time"
 
 
-def test_a_process_ends_although_names_are_not_answered(world, sending, hanging):
-    world.limit(lookup_limit_s=0.2)
-    world.endpoint("https://a.hang.example/")
-    world.issue()
-    thread, stop = sending()
-    wait_for(lambda: hanging)
+def test_a_process_ends_although_names_are_not_answered(delivery_fixture, start_delivery, hanging_lookups):
+    delivery_fixture.limit(lookup_limit_s=0.2)
+    delivery_fixture.endpoint("https://a.hang.example/")
+    delivery_fixture.issue()
+    thread, stop = start_delivery()
+    wait_for(lambda: hanging_lookups)
 
     stop.set()
     thread.join(30)
@@ -501,20 +517,20 @@ def test_a_process_ends_although_names_are_not_answered(world, sending, hanging)
     assert not thread.is_alive()
 
 
-def test_receivers_that_hang_leave_places_for_other_companies(world, sending):
-    world.limit(max_deliveries_at_once=16, max_host_deliveries_at_once=100)
-    neighbour = world.ask(companies.create, CompanyDraft(name="Neighbour"))
+def test_receivers_that_hang_leave_places_for_other_companies(delivery_fixture, start_delivery):
+    delivery_fixture.limit(max_deliveries_at_once=16, max_host_deliveries_at_once=100)
+    neighbour = delivery_fixture.ask(companies.create, CompanyDraft(name="Neighbour"))
     done = threading.Event()
     with Receiver(lambda _got, _before: done.wait(30) and 200) as late, Receiver() as quick:
         for number in range(6):
-            world.endpoint(f"{late.url}/{number}")
-        world.endpoint(quick.url, company=neighbour)
+            delivery_fixture.endpoint(f"{late.url}/{number}")
+        delivery_fixture.endpoint(quick.url, company=neighbour)
         for number in range(8):
-            world.issue(str(number))
-        sending()
+            delivery_fixture.issue(str(number))
+        start_delivery()
         wait_for(lambda: len(late.got) == 8)
         for number in range(30):
-            world.issue(str(number), company=neighbour)
+            delivery_fixture.issue(str(number), company=neighbour)
         wait_for(lambda: len(quick.good) == 30)
 
         assert len(late.got) == 8  # half of the places
@@ -522,29 +538,29 @@ def test_receivers_that_hang_leave_places_for_other_companies(world, sending):
         wait_for(lambda: len(late.good) == 48)
 
 
-def test_whose_receivers_fail_too_often_is_slowed_down_and_those_that_answer_are_not(world, sending):
-    world.limit(max_company_failed_attempts_per_minute=10)
+def test_whose_receivers_fail_too_often_is_slowed_down_and_those_that_answer_are_not(delivery_fixture, start_delivery):
+    delivery_fixture.limit(max_company_failed_attempts_per_minute=10)
     with Receiver(lambda _got, _before: 500) as failing, Receiver() as answering:
-        world.endpoint(failing.url)
-        world.endpoint(answering.url)
+        delivery_fixture.endpoint(failing.url)
+        delivery_fixture.endpoint(answering.url)
         for number in range(60):
-            world.issue(str(number))
-        sending()
+            delivery_fixture.issue(str(number))
+        start_delivery()
         wait_for(lambda: 60 == len(answering.got))
 
-        assert len(failing.got) < 10 + 2 * world.system.store.limits.max_receiver_deliveries_at_once
+        assert len(failing.got) < 10 + 2 * delivery_fixture.system.store.limits.max_receiver_deliveries_at_once
 
 
-def test_a_host_that_hangs_leaves_places_for_others_of_its_company(world, sending):
-    world.limit(max_deliveries_at_once=24, max_host_deliveries_at_once=3)
+def test_a_host_that_hangs_leaves_places_for_others_of_its_company(delivery_fixture, start_delivery):
+    delivery_fixture.limit(max_deliveries_at_once=24, max_host_deliveries_at_once=3)
     done = threading.Event()
     with Receiver(lambda _got, _before: done.wait(30) and 200) as late, Receiver() as quick:
         for number in range(4):
-            world.endpoint(f"{late.url}/{number}")
-        world.endpoint(quick.url.replace("127.0.0.1", "localhost"))
+            delivery_fixture.endpoint(f"{late.url}/{number}")
+        delivery_fixture.endpoint(quick.url.replace("127.0.0.1", "localhost"))
         for number in range(10):
-            world.issue(str(number))
-        sending()
+            delivery_fixture.issue(str(number))
+        start_delivery()
         wait_for(lambda: len(quick.good) == 10)
 
         assert len(late.got) == 3
@@ -552,8 +568,8 @@ def test_a_host_that_hangs_leaves_places_for_others_of_its_company(world, sendin
         wait_for(lambda: len(late.good) == 40)
 
 
-def test_bodies_on_their_way_are_bounded_by_their_bytes(world, sending):
-    world.limit(max_delivery_bytes_at_once=8 * 1024)
+def test_bodies_on_their_way_are_bounded_by_their_bytes(delivery_fixture, start_delivery):
+    delivery_fixture.limit(max_delivery_bytes_at_once=8 * 1024)
     lock, now, most = threading.Lock(), [0], [0]
 
     def answer(got, _before):
@@ -567,29 +583,29 @@ def test_bodies_on_their_way_are_bounded_by_their_bytes(world, sending):
 
     with Receiver(answer) as receiver:
         for number in range(4):
-            world.endpoint(f"{receiver.url}/{number}")
+            delivery_fixture.endpoint(f"{receiver.url}/{number}")
         for _ in range(6):
-            world.issue("x" * 200, description="y" * 1_000)
-        sending()
+            delivery_fixture.issue("x" * 200, description="y" * 1_000)
+        start_delivery()
         wait_for(lambda: len(receiver.good) == 24)
-        wait_for(lambda: len(world.outcomes()) == 24)
+        wait_for(lambda: len(delivery_fixture.outcomes()) == 24)
 
     assert 1_200 < most[0] <= 8 * 1024
-    assert world.outcomes() == ["delivery.delivered"] * 24
+    assert delivery_fixture.outcomes() == ["delivery.delivered"] * 24
 
 
-def test_what_waits_for_one_company_does_not_hide_what_waits_for_another(world):
-    neighbour = world.ask(companies.create, CompanyDraft(name="Neighbour"))
+def test_what_waits_for_one_company_does_not_hide_what_waits_for_another(delivery_fixture):
+    neighbour = delivery_fixture.ask(companies.create, CompanyDraft(name="Neighbour"))
     for number in range(3):
-        world.endpoint(f"https://example.com/{number}")
-    world.endpoint("https://example.org/", company=neighbour)
+        delivery_fixture.endpoint(f"https://example.com/{number}")
+    delivery_fixture.endpoint("https://example.org/", company=neighbour)
     for number in range(8):
-        world.issue(str(number))
-    world.issue(company=neighbour)
-    world.shown()
+        delivery_fixture.issue(str(number))
+    delivery_fixture.issue(company=neighbour)
+    delivery_fixture.shown()
 
-    with world.system.pool.connection() as conn:
-        now = world.system.clock()
+    with delivery_fixture.system.pool.connection() as conn:
+        now = delivery_fixture.system.clock()
         due = pending_deliveries.due(conn, now, of_lane=8, limit=4)
         rest = pending_deliveries.due(
             conn,
@@ -605,16 +621,16 @@ def test_what_waits_for_one_company_does_not_hide_what_waits_for_another(world):
     assert {due[1].partition_key, due[2].partition_key}.isdisjoint({pending.partition_key for pending in rest})
 
 
-def test_callbacks_of_two_companies_to_one_address_do_not_wait_for_each_other(world):
-    world.task()
-    other = world.ask(collections.create, CollectionCreate(name="other"))
-    world.ask(tasks.create, "other", TaskCreate(name="say", workflow=ECHO))
+def test_callbacks_of_two_companies_to_one_address_do_not_wait_for_each_other(delivery_fixture):
+    delivery_fixture.task()
+    other = delivery_fixture.ask(collections.create, CollectionCreate(name="other"))
+    delivery_fixture.ask(tasks.create, "other", TaskCreate(name="say", workflow=ECHO))
     for path in (TASK, TASK, TaskPath(collection="other", task="say")):
-        world.ask(trajectories.run, path, RunCreate(webhook_url="https://example.com/"))
-    world.shown()
+        delivery_fixture.ask(trajectories.run, path, RunCreate(webhook_url="https://example.com/"))
+    delivery_fixture.shown()
 
-    with world.system.pool.connection() as conn:
-        due = pending_deliveries.due(conn, world.system.clock(), of_lane=8, limit=100)
+    with delivery_fixture.system.pool.connection() as conn:
+        due = pending_deliveries.due(conn, delivery_fixture.system.clock(), of_lane=8, limit=100)
 
     assert len({pending.partition_key for pending in due if pending.company_id != other}) == 1
     assert len({pending.partition_key for pending in due}) == 2
@@ -636,4 +652,4 @@ def test_callbacks_to_however_many_hosts_have_a_bounded_number_of_partitions():
 def test_no_wait_is_prolonged_when_the_clock_is_set_back():
     waits = {uuid4(): NOON + timedelta(seconds=3), uuid4(): NOON + timedelta(hours=3), uuid4(): NOON}
 
-    assert list(waits)[:1] == list(worker._still(waits, NOON, worker.REST))
+    assert list(waits)[:1] == list(worker._still_waiting(waits, NOON, worker.REST))

@@ -15,7 +15,7 @@ from tests.processes.due import NOON
 
 
 @pytest.fixture
-def ended(company_fixture, scheduler, conn):
+def ended_chain(company_fixture, scheduler, conn):
     """The trigger of a chain, and the run after which it is to fire."""
     fetch, write = company_fixture.routines(2, next_at=NOON)
     trigger = uuid4()
@@ -34,37 +34,37 @@ def ended(company_fixture, scheduler, conn):
     return trigger, run
 
 
-def chained(happened):
-    return [run for run in happened(RunFired) if run.event.source == "chain"]
+def chained(events_of):
+    return [run for run in events_of(RunFired) if run.event.source == "chain"]
 
 
-def test_what_follows_an_ended_run_is_fired_at_the_next_tick(ended, scheduler, conn, happened):
-    trigger, cause = ended
+def test_what_follows_an_ended_run_is_fired_at_the_next_tick(ended_chain, scheduler, conn, events_of):
+    trigger, cause = ended_chain
 
     assert [1, 0] == [scheduler.tick(conn) for _ in range(2)]
 
-    [run] = chained(happened)
+    [run] = chained(events_of)
     assert (run_of_chain(trigger, cause), cause) == (run.stream_id, run.event.cause_run_id)
     assert isinstance(run.event.outcome, Opened)
 
 
 def test_a_scheduler_that_died_after_its_commit_leaves_nothing_to_do_twice(  # noqa: PLR0917
-    ended, scheduler, executor, conn, happened, system
+    ended_chain, scheduler, executor, conn, events_of, system
 ):
     """Neither a scheduler that knows nothing of it nor one whose rows are old fires it again."""
-    trigger, cause = ended
+    trigger, cause = ended_chain
     scheduler.tick(conn)
-    [run] = chained(happened)
+    [run] = chained(events_of)
     other = Scheduler(executor, system.store.after, 200)
 
     assert 0 == other.tick(conn)
     row = DueChain(id=run.stream_id, trigger_id=trigger, cause_run_id=cause, company_id=run.company_id)
     assert 0 == executor.attempt(lambda work: chains.fire_due(work, [row])).result
-    assert 1 == len(chained(happened))
+    assert 1 == len(chained(events_of))
 
 
 def test_what_cannot_be_fired_in_several_tries_fails_with_the_reason(  # noqa: PLR0917
-    ended, scheduler, conn, happened, clock, monkeypatch
+    ended_chain, scheduler, conn, events_of, clock, monkeypatch
 ):
     fire = chains._fire
 
@@ -79,5 +79,5 @@ def test_what_cannot_be_fired_in_several_tries_fails_with_the_reason(  # noqa: P
         clock.now += quarantine.REST
 
     assert [Failed(reason="The chain could not be carried on: ZeroDivisionError")] == [
-        run.event.outcome for run in chained(happened)
+        run.event.outcome for run in chained(events_of)
     ]

@@ -19,7 +19,7 @@ LIMIT_S = 10.0
 wait_for = partial(waiting.wait_for, limit_s=LIMIT_S)
 
 
-def test_a_schedule_that_cannot_be_settled_stops_no_other(company_fixture, scheduler, conn, clock, happened):
+def test_a_schedule_that_cannot_be_settled_stops_no_other(company_fixture, scheduler, conn, clock, events_of):
     [poison] = company_fixture.routines(next_at=NOON - MINUTE, zone="Atlantis/Capital")
     sound = company_fixture.routines(60, next_at=NOON)
 
@@ -28,7 +28,7 @@ def test_a_schedule_that_cannot_be_settled_stops_no_other(company_fixture, sched
         clock.now = NOON + MINUTE
         assert 60 == scheduler.tick(conn)
 
-    assert {one.trigger_id for one in sound} == {run.event.trigger_id for run in happened(RunFired)}
+    assert {one.trigger_id for one in sound} == {run.event.trigger_id for run in events_of(RunFired)}
     assert [str(poison.trigger_id)] * 2 == [line["trigger_id"] for line in logs if line["event"] == "firing_failed"]
 
 
@@ -56,7 +56,7 @@ def test_a_schedule_that_cannot_be_settled_is_tried_again_after_its_rest(company
 
 
 def test_a_schedule_that_fails_again_and_again_ends_as_failed_and_says_why(
-    company_fixture, scheduler, conn, clock, happened
+    company_fixture, scheduler, conn, clock, events_of
 ):
     [poison] = company_fixture.routines(next_at=NOON, zone="Atlantis/Capital")
 
@@ -65,7 +65,7 @@ def test_a_schedule_that_fails_again_and_again_ends_as_failed_and_says_why(
             clock.now = NOON + attempt * quarantine.REST
             scheduler.tick(conn)
 
-    [run] = happened(RunFired)
+    [run] = events_of(RunFired)
     assert (poison.trigger_id, NOON, None) == (run.event.trigger_id, run.event.occurrence, run.event.next_at)
     assert Failed(reason="The occurrence could not be carried out: ZoneInfoNotFoundError") == run.event.outcome
     clock.now = NOON + timedelta(days=1)
@@ -74,26 +74,26 @@ def test_a_schedule_that_fails_again_and_again_ends_as_failed_and_says_why(
 
 @pytest.mark.parametrize("policy", ["skip_missed", "enqueue_missed_with_cap"])
 def test_after_a_downtime_too_every_occurrence_of_a_schedule_that_fails_has_one_outcome(
-    company_fixture, scheduler, conn, clock, happened, *, monkeypatch, policy
+    company_fixture, scheduler, conn, clock, events_of, *, monkeypatch, policy
 ):
     """What is wrong is not the schedule: it goes on, and what came due meanwhile is failed or missed, on the record."""
     company_fixture.routines(next_at=NOON - 10 * MINUTE, cron="* * * * *", catch_up_policy=policy)
-    whole = runs.scheduled
-    monkeypatch.setattr(runs, "scheduled", lambda *_: 1 / 0)
+    whole = runs.scheduled_request
+    monkeypatch.setattr(runs, "scheduled_request", lambda *_: 1 / 0)
 
     with capture_logs():
         for attempt in range(quarantine.PATIENCE):
             clock.now = NOON + attempt * quarantine.REST
             scheduler.tick(conn)
 
-    failed = [run.event.occurrence for run in happened(RunFired)]
+    failed = [run.event.occurrence for run in events_of(RunFired)]
     assert {Failed(reason="The occurrence could not be carried out: ZeroDivisionError")} == {
-        run.event.outcome for run in happened(RunFired)
+        run.event.outcome for run in events_of(RunFired)
     }
     missed = [
-        one.event.first + n * MINUTE for one in happened(TriggerMissed) for n in range(one.event.count)
+        one.event.first + n * MINUTE for one in events_of(TriggerMissed) for n in range(one.event.count)
     ]  # each minute is an occurrence
     assert [NOON - n * MINUTE for n in range(10, -1, -1)] == sorted(failed + missed)
-    monkeypatch.setattr(runs, "scheduled", whole)
+    monkeypatch.setattr(runs, "scheduled_request", whole)
     clock.now = NOON + MINUTE
     assert 1 == scheduler.tick(conn)

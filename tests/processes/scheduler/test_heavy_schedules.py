@@ -46,14 +46,14 @@ class Measured:
 
 
 @pytest.fixture
-def measured(system):
+def measuring_recorder(system):
     return Measured(system.store.recorder)
 
 
 @pytest.fixture
-def bounded(measured, clock):
+def bounded_scheduler(measuring_recorder, clock):
     """A scheduler with little room to read, and a memory."""
-    store = EventStore(measured, LIMITS)
+    store = EventStore(measuring_recorder, LIMITS)
     return Scheduler(Executor(store, clock, cache=StreamCache(LIMITS)), store.after, batch=50)
 
 
@@ -64,54 +64,58 @@ def edit(company_fixture, rows, times=3):
         company_fixture.record((row.routine_id, [RoutineUpdated(settings=settings)] * times))
 
 
-def test_a_batch_that_is_too_much_to_read_is_settled_in_parts(company_fixture, bounded, measured, conn, happened):
+def test_a_batch_that_is_too_much_to_read_is_settled_in_parts(
+    company_fixture, bounded_scheduler, measuring_recorder, conn, events_of
+):
     rows = company_fixture.routines(12, next_at=NOON)
     edit(company_fixture, rows)
 
-    assert 12 == bounded.tick(conn)
+    assert 12 == bounded_scheduler.tick(conn)
 
-    assert {row.trigger_id for row in rows} == {run.event.trigger_id for run in happened(RunFired)}
-    assert measured.most <= 400 * KIB + len(TEXT) + KIB
+    assert {row.trigger_id for row in rows} == {run.event.trigger_id for run in events_of(RunFired)}
+    assert measuring_recorder.most <= 400 * KIB + len(TEXT) + KIB
 
 
 def test_one_company_that_is_too_much_to_read_does_not_keep_the_others_waiting(
-    company_fixture, bounded, conn, happened
+    company_fixture, bounded_scheduler, conn, events_of
 ):
     heavy = company_fixture.routines(1, next_at=NOON - timedelta(minutes=1))
     edit(company_fixture, heavy, times=10)
     light = company_fixture.routines(20, next_at=NOON)
 
     with capture_logs():
-        assert 20 == bounded.tick(conn)
+        assert 20 == bounded_scheduler.tick(conn)
 
-    assert {row.trigger_id for row in light} == {run.event.trigger_id for run in happened(RunFired)}
+    assert {row.trigger_id for row in light} == {run.event.trigger_id for run in events_of(RunFired)}
 
 
 @pytest.mark.parametrize("error", ["57014", "53200", "54000"])
-def test_a_batch_that_the_database_refuses_is_settled_in_parts(company_fixture, bounded, measured, conn, error):
+def test_a_batch_that_the_database_refuses_is_settled_in_parts(
+    company_fixture, bounded_scheduler, measuring_recorder, conn, error
+):
     company_fixture.routines(10, next_at=NOON)
-    measured.slow_from, measured.error = 7, psycopg.errors.lookup(error)("too much")
+    measuring_recorder.slow_from, measuring_recorder.error = 7, psycopg.errors.lookup(error)("too much")
 
-    assert 10 == bounded.tick(conn)
+    assert 10 == bounded_scheduler.tick(conn)
 
 
 def test_a_schedule_that_always_takes_too_long_is_recorded_as_failed(  # noqa: PLR0917 its fixtures
-    company_fixture, bounded, measured, conn, clock, happened
+    company_fixture, bounded_scheduler, measuring_recorder, conn, clock, events_of
 ):
     company_fixture.routines(1, next_at=NOON)
-    measured.slow_from = 2
+    measuring_recorder.slow_from = 2
 
     with capture_logs():
         for attempt in range(quarantine.PATIENCE):
             clock.now = NOON + attempt * quarantine.REST
-            bounded.tick(conn)
+            bounded_scheduler.tick(conn)
 
-    (run,) = happened(RunFired)
+    (run,) = events_of(RunFired)
     assert Failed(reason="The occurrence could not be carried out: OperationalError") == run.event.outcome
 
 
 def test_a_schedule_whose_open_issues_are_too_much_to_read_is_recorded_as_failed(
-    company_fixture, bounded, conn, clock, happened
+    company_fixture, bounded_scheduler, conn, clock, events_of
 ):
     (row,) = company_fixture.routines(1, next_at=NOON)
     live = [LiveWork(issue_id=uuid4(), run_id=uuid4()) for _ in range(10)]
@@ -123,39 +127,39 @@ def test_a_schedule_whose_open_issues_are_too_much_to_read_is_recorded_as_failed
     with capture_logs():
         for attempt in range(quarantine.PATIENCE):
             clock.now = NOON + attempt * quarantine.REST
-            bounded.tick(conn)
+            bounded_scheduler.tick(conn)
 
-    (run,) = happened(RunFired)
+    (run,) = events_of(RunFired)
     assert Failed(reason="The occurrence could not be carried out: Oversized") == run.event.outcome
 
 
-def test_a_database_that_is_away_is_still_waited_for(company_fixture, bounded, measured, conn):
+def test_a_database_that_is_away_is_still_waited_for(company_fixture, bounded_scheduler, measuring_recorder, conn):
     company_fixture.routines(10, next_at=NOON)
-    measured.slow_from, measured.error = 1, psycopg.OperationalError("the connection is lost")
+    measuring_recorder.slow_from, measuring_recorder.error = 1, psycopg.OperationalError("the connection is lost")
 
     with pytest.raises(OperationalError):
-        bounded.tick(conn)
+        bounded_scheduler.tick(conn)
 
 
 @pytest.mark.parametrize("slow_from", [None, 7])
 def test_what_is_too_much_to_be_read_ahead_is_read_in_parts(  # noqa: PLR0917 its fixtures
-    company_fixture, bounded, measured, conn, clock, slow_from
+    company_fixture, bounded_scheduler, measuring_recorder, conn, clock, slow_from
 ):
     rows = company_fixture.routines(12, next_at=NOON)
     if slow_from is None:
         edit(company_fixture, rows[:6], times=2)
         edit(company_fixture, rows[6:7], times=10)
-    measured.slow_from = slow_from
+    measuring_recorder.slow_from = slow_from
     clock.now = NOON - PREFETCH_WINDOW
 
     steps = 0
-    bounded.tick(conn)
-    while bounded.pause_s(conn) == 0:
-        bounded.tick(conn)
+    bounded_scheduler.tick(conn)
+    while bounded_scheduler.pause_s(conn) == 0:
+        bounded_scheduler.tick(conn)
         steps += 1
 
     assert steps < 30
-    cached = bounded._executor.cache
+    cached = bounded_scheduler._executor.cache
     assert {row.routine_id for row in rows if cached.get(row.routine_id) is None} <= {rows[6].routine_id}
 
 

@@ -49,27 +49,27 @@ def test_it_sleeps_until_the_next_schedule_is_due(company_fixture, scheduler, co
     assert 0 == scheduler.pause_s(conn)
 
 
-def test_the_loop_fires_at_the_moment_and_not_before(company_fixture, executor, looping, happened, monkeypatch):
+def test_the_loop_fires_at_the_moment_and_not_before(company_fixture, executor, scheduler_loop, events_of, monkeypatch):
     monkeypatch.setattr(schedulers, "LONGEST_SLEEP_S", 600.0)
     began = time.monotonic()
     executor.clock = lambda: NOON - timedelta(seconds=0.6) + timedelta(seconds=time.monotonic() - began)
     company_fixture.routines(5, next_at=NOON)
 
-    looping()
-    wait_for(lambda: len(happened(RunFired)) == 5)
+    scheduler_loop()
+    wait_for(lambda: len(events_of(RunFired)) == 5)
 
-    assert min(run.at for run in happened(RunFired)) >= NOON
+    assert min(run.at for run in events_of(RunFired)) >= NOON
 
 
-def test_the_loop_sees_a_new_schedule_at_once(company_fixture, looping, happened):
-    looping()
+def test_the_loop_sees_a_new_schedule_at_once(company_fixture, scheduler_loop, events_of):
+    scheduler_loop()
 
     company_fixture.routines(next_at=NOON)
 
-    wait_for(lambda: happened(RunFired))
+    wait_for(lambda: events_of(RunFired))
 
 
-def test_the_loop_sleeps_while_nothing_is_due(company_fixture, looping, monkeypatch):
+def test_the_loop_sleeps_while_nothing_is_due(company_fixture, scheduler_loop, monkeypatch):
     pauses_s = []
 
     class Noting(Wakeup):
@@ -82,13 +82,13 @@ def test_the_loop_sleeps_while_nothing_is_due(company_fixture, looping, monkeypa
     company_fixture.routines(next_at=NOON + 5 * MINUTE)
 
     with capture_logs():
-        looping()
+        scheduler_loop()
         wait_for(lambda: len(pauses_s) > 5)  # the first few plan by the zone data
 
     assert quarantine.REST.total_seconds() == pauses_s[5]
 
 
-def test_a_database_that_is_away_is_waited_for(company_fixture, system, looping, happened, monkeypatch):
+def test_a_database_that_is_away_is_waited_for(company_fixture, system, scheduler_loop, events_of, monkeypatch):
     monkeypatch.setattr(schedulers, "TROUBLE_S", 0.01)
     company_fixture.routines(next_at=NOON)
     refusals = []
@@ -99,24 +99,24 @@ def test_a_database_that_is_away_is_waited_for(company_fixture, system, looping,
             raise psycopg.OperationalError(refusals[-1])
         return bootstrap.connect(system.settings)
 
-    looping(connect=connect)
+    scheduler_loop(connect=connect)
 
-    wait_for(lambda: happened(RunFired))
+    wait_for(lambda: events_of(RunFired))
     assert 3 == len(refusals)
 
 
-def test_killed_connections_are_made_again(company_fixture, admin_url, looping, happened, monkeypatch):
+def test_killed_connections_are_made_again(company_fixture, admin_url, scheduler_loop, events_of, monkeypatch):
     monkeypatch.setattr(schedulers, "TROUBLE_S", 0.01)
     company_fixture.routines(next_at=NOON)
-    looping()
-    wait_for(lambda: happened(RunFired))
+    scheduler_loop()
+    wait_for(lambda: events_of(RunFired))
 
     with psycopg.connect(admin_url, autocommit=True) as admin:
         admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'routines'")
     monkeypatch.setattr("application.event_store.recorder.TRIES", 5)
     wait_for(lambda: later(company_fixture))
 
-    wait_for(lambda: len(happened(RunFired)) == 2)
+    wait_for(lambda: len(events_of(RunFired)) == 2)
 
 
 def later(company_fixture):
@@ -127,8 +127,8 @@ def later(company_fixture):
         return False
 
 
-def test_a_stop_ends_the_loop(looping):
-    thread, stop = looping()
+def test_a_stop_ends_the_loop(scheduler_loop):
+    thread, stop = scheduler_loop()
 
     stop.set()
     thread.join(3)
@@ -137,15 +137,15 @@ def test_a_stop_ends_the_loop(looping):
 
 
 def test_a_scheduler_whose_read_models_are_of_another_version_waits_until_they_are_rebuilt(
-    company_fixture, system, conn, looping, happened
+    company_fixture, system, conn, scheduler_loop, events_of
 ):
     """It would act on rows that do not mean what it takes them for."""
     company_fixture.routines(2, next_at=NOON)
     conn.execute("UPDATE positions SET shape = 'other.1' WHERE name = 'triggers_due'")
 
     with capture_logs() as lines:
-        looping()
+        scheduler_loop()
         wait_for(lambda: [line for line in lines if line["event"] == "read_models_outdated"])
-        assert [] == happened(RunFired)
+        assert [] == events_of(RunFired)
         assert ["triggers_due"] == rebuild_outdated(conn, catalogue.ALL, system.store.after)
-        wait_for(lambda: len(happened(RunFired)) == 2)
+        wait_for(lambda: len(events_of(RunFired)) == 2)

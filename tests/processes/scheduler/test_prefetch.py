@@ -35,14 +35,14 @@ class Counting:
 
 
 @pytest.fixture
-def counting(system):
+def counting_recorder(system):
     return Counting(system.store.recorder)
 
 
 @pytest.fixture
-def foreseeing(counting, clock):
+def caching_scheduler(counting_recorder, clock):
     """A scheduler with a memory."""
-    store = EventStore(counting)
+    store = EventStore(counting_recorder)
     return Scheduler(Executor(store, clock, cache=StreamCache()), store.after, batch=50)
 
 
@@ -53,56 +53,60 @@ def read_ahead(scheduler, conn):
         scheduler.tick(conn)
 
 
-def test_what_a_firing_rests_on_is_read_before_its_time(company_fixture, foreseeing, counting, conn, clock):
+def test_what_a_firing_rests_on_is_read_before_its_time(
+    company_fixture, caching_scheduler, counting_recorder, conn, clock
+):
     company_fixture.routines(120, next_at=NOON)
     clock.now = NOON - PREFETCH_WINDOW
-    read_ahead(foreseeing, conn)
-    before = counting.reads
+    read_ahead(caching_scheduler, conn)
+    before = counting_recorder.reads
 
     clock.now = NOON
 
-    assert 120 == foreseeing.tick(conn)
-    assert before == counting.reads
+    assert 120 == caching_scheduler.tick(conn)
+    assert before == counting_recorder.reads
 
 
-def test_what_changes_after_it_was_read_ahead_counts(company_fixture, foreseeing, conn, clock, happened):
+def test_what_changes_after_it_was_read_ahead_counts(company_fixture, caching_scheduler, conn, clock, events_of):
     paused, retitled = company_fixture.routines(2, next_at=NOON)
     clock.now = NOON - PREFETCH_WINDOW
-    read_ahead(foreseeing, conn)
+    read_ahead(caching_scheduler, conn)
 
     company_fixture.record((paused.routine_id, [RoutineUpdated(settings=RoutineSettings(title="No", status="paused"))]))
     company_fixture.record((retitled.routine_id, [RoutineUpdated(settings=RoutineSettings(title="New"))]))
     clock.now = NOON
-    foreseeing.tick(conn)
+    caching_scheduler.tick(conn)
 
-    assert [retitled.routine_id] == [run.event.routine_id for run in happened(RunFired)]
-    assert [3] == [run.event.revision for run in happened(RunFired)]
+    assert [retitled.routine_id] == [run.event.routine_id for run in events_of(RunFired)]
+    assert [3] == [run.event.revision for run in events_of(RunFired)]
 
 
 def test_what_has_fired_elsewhere_since_a_tick_began_does_not_fire_again(
-    company_fixture, foreseeing, scheduler, conn, clock
+    company_fixture, caching_scheduler, scheduler, conn, clock
 ):
     company_fixture.routines(60, next_at=NOON)
     clock.now = NOON - PREFETCH_WINDOW
-    read_ahead(foreseeing, conn)
+    read_ahead(caching_scheduler, conn)
     clock.now = NOON
-    seen = foreseeing._find_due(conn, NOON)
+    seen = caching_scheduler._find_due(conn, NOON)
 
     assert 60 == scheduler.tick(conn)
-    foreseeing._find_due = lambda *_: seen
+    caching_scheduler._find_due = lambda *_: seen
 
     head = company_fixture.executor.store.head()
-    assert 0 == foreseeing.tick(conn)
+    assert 0 == caching_scheduler.tick(conn)
     assert head == company_fixture.executor.store.head()
 
 
-def test_a_clock_that_is_set_back_does_not_stop_the_reading_ahead(company_fixture, foreseeing, counting, conn, clock):
+def test_a_clock_that_is_set_back_does_not_stop_the_reading_ahead(
+    company_fixture, caching_scheduler, counting_recorder, conn, clock
+):
     clock.now = NOON + timedelta(days=2)
-    foreseeing.tick(conn)
+    caching_scheduler.tick(conn)
 
     clock.now = NOON
     company_fixture.routines(next_at=NOON + timedelta(seconds=3))
-    before = counting.reads
-    foreseeing.tick(conn)
+    before = counting_recorder.reads
+    caching_scheduler.tick(conn)
 
-    assert before < counting.reads
+    assert before < counting_recorder.reads

@@ -66,8 +66,8 @@ class Bounded:
         self.now_s += time.total_seconds()
 
 
-def test_a_chain_of_a_company_over_its_quota_waits_and_goes_on_when_it_is_within_it(bounded):
-    place = bounded(max_company_events_per_minute=12)
+def test_a_chain_of_a_company_over_its_quota_waits_and_goes_on_when_it_is_within_it(make_bounded_scheduler):
+    place = make_bounded_scheduler(max_company_events_per_minute=12)
     company_fixture = place.company_fixture()
     fetch, write = company_fixture.routines(2, next_at=NOON, cron="0 12 1 1 *", concurrency_policy="always_enqueue")
     link = TriggerSettings(after_routine_id=fetch.routine_id, after_outcome="any")
@@ -89,12 +89,12 @@ def test_a_chain_of_a_company_over_its_quota_waits_and_goes_on_when_it_is_within
 
 
 @pytest.fixture
-def bounded(system, conn, clock):
+def make_bounded_scheduler(system, conn, clock):
     return lambda *args, **limits: Bounded(system, conn, clock, *args, **limits)
 
 
-def test_schedules_of_a_company_over_its_quota_are_missed_and_those_of_others_run(bounded):
-    place = bounded(max_company_events_per_minute=6)
+def test_schedules_of_a_company_over_its_quota_are_missed_and_those_of_others_run(make_bounded_scheduler):
+    place = make_bounded_scheduler(max_company_events_per_minute=6)
     noisy, quiet = place.company_fixture(), place.company_fixture()
     noisy.routines(4, next_at=NOON, description="x" * 10_000, concurrency_policy="always_enqueue")
     quiet.routines(1, next_at=NOON + MINUTE)
@@ -113,8 +113,8 @@ def test_schedules_of_a_company_over_its_quota_are_missed_and_those_of_others_ru
     assert 0 == place.tick()  # each occurrence has one outcome
 
 
-def test_why_it_did_not_run_is_told_in_a_sentence(bounded):
-    place = bounded(max_company_events_per_minute=3)
+def test_why_it_did_not_run_is_told_in_a_sentence(make_bounded_scheduler):
+    place = make_bounded_scheduler(max_company_events_per_minute=3)
     [armed] = place.company_fixture().routines(1, next_at=NOON, concurrency_policy="always_enqueue")
     place.tick()
     place.clock.now += MINUTE
@@ -128,8 +128,8 @@ def test_why_it_did_not_run_is_told_in_a_sentence(bounded):
     assert "was missed: its company was over one of its quotas, as was recorded on " in sentence
 
 
-def test_when_the_minute_is_over_they_run_again(bounded):
-    place = bounded(max_company_events_per_minute=3)
+def test_when_the_minute_is_over_they_run_again(make_bounded_scheduler):
+    place = make_bounded_scheduler(max_company_events_per_minute=3)
     place.company_fixture().routines(1, next_at=NOON, concurrency_policy="always_enqueue")
 
     place.tick()
@@ -166,8 +166,8 @@ def ranges(place):
     return [(one.event.first, one.event.last, one.event.reason) for one in place.happened(TriggerMissed)]
 
 
-def test_a_day_over_a_quota_is_a_few_ranges_and_not_an_event_for_each_minute(bounded):
-    place, _, _ = full(bounded)
+def test_a_day_over_a_quota_is_a_few_ranges_and_not_an_event_for_each_minute(make_bounded_scheduler):
+    place, _, _ = full(make_bounded_scheduler)
 
     every_minute(place, 24 * 60)
 
@@ -181,8 +181,8 @@ def test_a_day_over_a_quota_is_a_few_ranges_and_not_an_event_for_each_minute(bou
     assert [] == fired(place)
 
 
-def test_a_schedule_goes_on_within_a_minute_of_its_company_being_within_its_quotas(bounded):
-    place, counted, _ = full(bounded)
+def test_a_schedule_goes_on_within_a_minute_of_its_company_being_within_its_quotas(make_bounded_scheduler):
+    place, counted, _ = full(make_bounded_scheduler)
     every_minute(place, 100)
     resting = ranges(place)
     counted.clear()
@@ -193,8 +193,8 @@ def test_a_schedule_goes_on_within_a_minute_of_its_company_being_within_its_quot
     assert [(resting[-1][1] + MINUTE, NOON + 99 * MINUTE, "over_quota")] == ranges(place)[len(resting) :]
 
 
-def test_what_a_schedule_missed_while_no_scheduler_ran_is_not_put_down_to_a_quota(bounded):
-    place, counted, _ = full(bounded)
+def test_what_a_schedule_missed_while_no_scheduler_ran_is_not_put_down_to_a_quota(make_bounded_scheduler):
+    place, counted, _ = full(make_bounded_scheduler)
     every_minute(place, 9)
     rests_until = place.happened(TriggerMissed)[-1].event.rests_until
     counted.clear()
@@ -207,8 +207,8 @@ def test_what_a_schedule_missed_while_no_scheduler_ran_is_not_put_down_to_a_quot
     assert [8, 9] == [occurrence.minute for occurrence in fired(place)]
 
 
-def test_while_a_schedule_rests_one_is_told_why_and_nothing_is_overdue(bounded):
-    place, _, armed = full(bounded)
+def test_while_a_schedule_rests_one_is_told_why_and_nothing_is_overdue(make_bounded_scheduler):
+    place, _, armed = full(make_bounded_scheduler)
     every_minute(place, 100)
 
     [(account, sentence)] = place.free.query(
@@ -220,8 +220,8 @@ def test_while_a_schedule_rests_one_is_told_why_and_nothing_is_overdue(bounded):
     assert 0 == backlog.backlog(place.conn, place.clock.now, 9).count
 
 
-def test_an_edit_of_a_resting_schedule_says_that_its_company_was_over_a_quota(bounded):
-    place, _, armed = full(bounded)
+def test_an_edit_of_a_resting_schedule_says_that_its_company_was_over_a_quota(make_bounded_scheduler):
+    place, _, armed = full(make_bounded_scheduler)
     every_minute(place, 100)
     resting = ranges(place)
 
@@ -232,8 +232,10 @@ def test_an_edit_of_a_resting_schedule_says_that_its_company_was_over_a_quota(bo
     assert [(resting[-1][1] + MINUTE, NOON + 100 * MINUTE, "over_quota")] == ranges(place)[len(resting) :]
 
 
-def test_schedules_of_a_company_whose_issues_pile_up_are_missed(bounded):
-    place = bounded(lambda quota, *_: 5 if quota == "max_company_open_issues" else 0, max_company_open_issues=5)
+def test_schedules_of_a_company_whose_issues_pile_up_are_missed(make_bounded_scheduler):
+    place = make_bounded_scheduler(
+        lambda quota, *_: 5 if quota == "max_company_open_issues" else 0, max_company_open_issues=5
+    )
     place.company_fixture().routines(1, next_at=NOON, concurrency_policy="always_enqueue")
     place.tick()
     place.clock.now += MINUTE
@@ -273,8 +275,8 @@ def test_a_text_that_grows_too_large_fails_its_scheduled_run_with_the_reason(sys
     assert fired.outcome.reason.startswith("The variables of a run may add at most 1024 bytes to it, and add ")
 
 
-def test_a_backfill_takes_half_of_a_minute_says_that_it_waits_and_goes_on(bounded):
-    place = bounded(max_company_events_per_minute=400)
+def test_a_backfill_takes_half_of_a_minute_says_that_it_waits_and_goes_on(make_bounded_scheduler):
+    place = make_bounded_scheduler(max_company_events_per_minute=400)
     company_fixture = place.company_fixture()
     [armed] = company_fixture.routines(1, next_at=NOON + MINUTE, concurrency_policy="always_enqueue")
     draft = BackfillDraft(from_=NOON - 200 * MINUTE, to=NOON - MINUTE, overlap="policy")

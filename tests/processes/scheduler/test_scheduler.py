@@ -24,33 +24,33 @@ LIMIT_S = 10.0
 wait_for = partial(waiting.wait_for, limit_s=LIMIT_S)
 
 
-def test_a_due_occurrence_fires_once(company_fixture, scheduler, conn, happened):
+def test_a_due_occurrence_fires_once(company_fixture, scheduler, conn, events_of):
     [armed] = company_fixture.routines(next_at=NOON)
 
     assert 1 == scheduler.tick(conn)
     assert 0 == scheduler.tick(conn)
 
-    [run] = happened(RunFired)
+    [run] = events_of(RunFired)
     assert run_of_occurrence(armed.trigger_id, NOON) == run.stream_id
     assert (NOON, NOON + MINUTE, "scheduler") == (run.event.occurrence, run.event.next_at, run.actor)
     assert isinstance(run.event.outcome, Opened)
-    assert [run.event.outcome.issue_id] == [issue.stream_id for issue in happened(IssueOpened)]
-    assert [run.event.outcome.issue_id] == [taken.event.live.issue_id for taken in happened(SlotTaken)]
+    assert [run.event.outcome.issue_id] == [issue.stream_id for issue in events_of(IssueOpened)]
+    assert [run.event.outcome.issue_id] == [taken.event.live.issue_id for taken in events_of(SlotTaken)]
 
 
-def test_nothing_fires_before_its_time(company_fixture, scheduler, conn, clock, happened):
+def test_nothing_fires_before_its_time(company_fixture, scheduler, conn, clock, events_of):
     company_fixture.routines(3, next_at=NOON)
 
     clock.now = NOON - INSTANT
     assert 0 == scheduler.tick(conn)
-    assert [] == happened(RunFired)
+    assert [] == events_of(RunFired)
 
     clock.now = NOON
     assert 3 == scheduler.tick(conn)
 
 
 def test_a_gate_stays_open_while_nobody_knows_what_has_happened_and_holds_once_nothing_has(  # noqa: PLR0917 fixtures
-    company_fixture, scheduler, conn, clock, happened, system
+    company_fixture, scheduler, conn, clock, events_of, system
 ):
     company_fixture.routines(
         next_at=NOON, concurrency_policy="always_enqueue", activity_gate_policy="require_external_activity"
@@ -62,11 +62,11 @@ def test_a_gate_stays_open_while_nobody_knows_what_has_happened_and_holds_once_n
         pass
     assert 1 == scheduler.tick(conn)
 
-    assert [Opened, Opened, Skipped] == [type(run.event.outcome) for run in happened(RunFired)]
-    assert "no_external_activity" == happened(RunFired)[-1].event.outcome.reason
+    assert [Opened, Opened, Skipped] == [type(run.event.outcome) for run in events_of(RunFired)]
+    assert "no_external_activity" == events_of(RunFired)[-1].event.outcome.reason
 
 
-def test_every_minute_has_its_run(company_fixture, scheduler, conn, clock, happened):
+def test_every_minute_has_its_run(company_fixture, scheduler, conn, clock, events_of):
     company_fixture.routines(2, next_at=NOON, concurrency_policy="always_enqueue")
 
     fired = []
@@ -75,17 +75,17 @@ def test_every_minute_has_its_run(company_fixture, scheduler, conn, clock, happe
         fired.append(scheduler.tick(conn))
 
     assert [2] * 5 == fired
-    assert Counter({NOON + n * MINUTE: 2 for n in range(5)}) == Counter(r.event.occurrence for r in happened(RunFired))
+    assert Counter({NOON + n * MINUTE: 2 for n in range(5)}) == Counter(r.event.occurrence for r in events_of(RunFired))
 
 
-def test_more_than_a_batch_is_settled_by_one_tick(company_fixture, scheduler, conn, happened):
+def test_more_than_a_batch_is_settled_by_one_tick(company_fixture, scheduler, conn, events_of):
     company_fixture.routines(120, next_at=NOON)
 
     assert 120 == scheduler.tick(conn)
-    assert 120 == len(happened(RunFired))
+    assert 120 == len(events_of(RunFired))
 
 
-def test_two_schedulers_at_once_fire_each_occurrence_once(company_fixture, system, happened):
+def test_two_schedulers_at_once_fire_each_occurrence_once(company_fixture, system, events_of):
     armed = company_fixture.routines(150, next_at=NOON, triggers=2, concurrency_policy="always_enqueue")
     begin = threading.Barrier(2)
     fired = []
@@ -105,13 +105,13 @@ def test_two_schedulers_at_once_fire_each_occurrence_once(company_fixture, syste
 
     assert 300 == sum(fired)
     assert sorted(run_of_occurrence(one.trigger_id, NOON) for one in armed) == sorted(
-        run.stream_id for run in happened(RunFired)
+        run.stream_id for run in events_of(RunFired)
     )
-    assert 300 == len(happened(IssueOpened)) == len(happened(SlotTaken))
+    assert 300 == len(events_of(IssueOpened)) == len(events_of(SlotTaken))
 
 
 def test_a_clock_that_was_ahead_and_is_set_back_fires_nothing_twice_and_leaves_nothing_out(
-    company_fixture, scheduler, conn, clock, happened
+    company_fixture, scheduler, conn, clock, events_of
 ):
     always = {"concurrency_policy": "always_enqueue", "catch_up_policy": "enqueue_missed_with_cap"}
     steady, edited = company_fixture.routines(2, next_at=NOON, **always)
@@ -126,32 +126,32 @@ def test_a_clock_that_was_ahead_and_is_set_back_fires_nothing_twice_and_leaves_n
         clock.now = NOON + minute * MINUTE
         scheduler.tick(conn)
 
-    moments = Counter((run.event.trigger_id, run.event.occurrence) for run in happened(RunFired))
+    moments = Counter((run.event.trigger_id, run.event.occurrence) for run in events_of(RunFired))
     assert {1} == set(moments.values())
     assert {(one.trigger_id, NOON + n * MINUTE) for one in (steady, edited) for n in range(7)} == moments.keys()
 
 
-def test_what_was_missed_is_recorded_as_one_range_and_not_run(company_fixture, scheduler, conn, clock, happened):
+def test_what_was_missed_is_recorded_as_one_range_and_not_run(company_fixture, scheduler, conn, clock, events_of):
     company_fixture.routines(next_at=NOON, catch_up_policy="skip_missed")
     clock.now = NOON + 90 * MINUTE
 
     scheduler.tick(conn)
 
-    [missed] = happened(TriggerMissed)
+    [missed] = events_of(TriggerMissed)
     assert (NOON, NOON + 88 * MINUTE, 89) == (missed.event.first, missed.event.last, missed.event.count)
-    assert [NOON + 89 * MINUTE, NOON + 90 * MINUTE] == [run.event.occurrence for run in happened(RunFired)]
+    assert [NOON + 89 * MINUTE, NOON + 90 * MINUTE] == [run.event.occurrence for run in events_of(RunFired)]
     assert 0 == scheduler.tick(conn)
 
 
-def test_what_was_missed_is_made_up_for_up_to_a_cap(company_fixture, scheduler, conn, clock, happened):
+def test_what_was_missed_is_made_up_for_up_to_a_cap(company_fixture, scheduler, conn, clock, events_of):
     policies = {"catch_up_policy": "enqueue_missed_with_cap", "concurrency_policy": "always_enqueue"}
     company_fixture.routines(next_at=NOON, **policies)
     clock.now = NOON + 40 * MINUTE + timedelta(seconds=30)
 
     scheduler.tick(conn)
 
-    minutes = [(run.event.occurrence - NOON) // MINUTE for run in happened(RunFired)]
-    [missed] = happened(TriggerMissed)
+    minutes = [(run.event.occurrence - NOON) // MINUTE for run in events_of(RunFired)]
+    [missed] = events_of(TriggerMissed)
     assert [*range(25), 40] == minutes
     assert (25, 39, 15) == (
         (missed.event.first - NOON) // MINUTE,
@@ -161,22 +161,22 @@ def test_what_was_missed_is_made_up_for_up_to_a_cap(company_fixture, scheduler, 
     assert 0 == scheduler.tick(conn)
 
 
-def test_a_late_occurrence_runs_within_the_grace(company_fixture, scheduler, conn, clock, happened):
+def test_a_late_occurrence_runs_within_the_grace(company_fixture, scheduler, conn, clock, events_of):
     company_fixture.routines(next_at=NOON, cron="0 12 * * *")
     clock.now = NOON + timedelta(seconds=60)
 
     assert 1 == scheduler.tick(conn)
-    assert [] == happened(TriggerMissed)
+    assert [] == events_of(TriggerMissed)
 
 
-def test_an_occurrence_too_late_has_missed_as_its_one_outcome(company_fixture, scheduler, conn, clock, happened):
+def test_an_occurrence_too_late_has_missed_as_its_one_outcome(company_fixture, scheduler, conn, clock, events_of):
     company_fixture.routines(next_at=NOON, cron="0 12 * * *")
     clock.now = NOON + timedelta(seconds=60) + INSTANT
 
     assert 0 == scheduler.tick(conn)
     assert 0 == scheduler.tick(conn)
-    assert [(NOON, NOON, 1)] == [(m.event.first, m.event.last, m.event.count) for m in happened(TriggerMissed)]
-    assert [] == happened(RunFired)
+    assert [(NOON, NOON, 1)] == [(m.event.first, m.event.last, m.event.count) for m in events_of(TriggerMissed)]
+    assert [] == events_of(RunFired)
 
 
 OUTCOMES = {
@@ -188,22 +188,22 @@ OUTCOMES = {
 
 
 @pytest.mark.parametrize("policy", OUTCOMES)
-def test_two_schedules_of_a_routine_in_one_batch_keep_its_policy(company_fixture, scheduler, conn, happened, policy):
+def test_two_schedules_of_a_routine_in_one_batch_keep_its_policy(company_fixture, scheduler, conn, events_of, policy):
     company_fixture.routines(next_at=NOON, triggers=2, concurrency_policy=policy)
 
     assert 2 == scheduler.tick(conn)
 
-    runs = happened(RunFired)
+    runs = events_of(RunFired)
     opened = [run.event.outcome.issue_id for run in runs if isinstance(run.event.outcome, Opened)]
     assert OUTCOMES[policy] == [type(run.event.outcome) for run in runs]
-    assert opened == [issue.stream_id for issue in happened(IssueOpened)]
+    assert opened == [issue.stream_id for issue in events_of(IssueOpened)]
     assert all(run.event.outcome.issue_id in opened for run in runs)
 
 
-def test_the_next_occurrence_opens_again_once_the_issue_is_done(company_fixture, scheduler, conn, clock, happened):
+def test_the_next_occurrence_opens_again_once_the_issue_is_done(company_fixture, scheduler, conn, clock, events_of):
     [armed] = company_fixture.routines(next_at=NOON)
     scheduler.tick(conn)
-    [issue] = happened(IssueOpened)
+    [issue] = events_of(IssueOpened)
     freed = SlotFreed(routine_id=armed.routine_id, issue_id=issue.stream_id)
     done = (issue.stream_id, [IssueMoved(status="done")]), (slot_of(armed.routine_id), [freed])
 
@@ -213,4 +213,4 @@ def test_the_next_occurrence_opens_again_once_the_issue_is_done(company_fixture,
     clock.now = NOON + 2 * MINUTE
     scheduler.tick(conn)
 
-    assert [Opened, Coalesced, Opened] == [type(run.event.outcome) for run in happened(RunFired)]
+    assert [Opened, Coalesced, Opened] == [type(run.event.outcome) for run in events_of(RunFired)]

@@ -51,7 +51,7 @@ CHANGES = pytest.mark.parametrize("change", [delete, disable, edit, pause, archi
 
 
 @CHANGES
-def test_a_row_that_has_become_stale_does_nothing(company_fixture, scheduler, conn, happened, change):
+def test_a_row_that_has_become_stale_does_nothing(company_fixture, scheduler, conn, events_of, change):
     armed, other = company_fixture.routines(2, next_at=NOON)
     triggers = triggers_due.triggers_due
     positions.advance(conn, [triggers], company_fixture.executor.store.after)
@@ -61,11 +61,11 @@ def test_a_row_that_has_become_stale_does_nothing(company_fixture, scheduler, co
     change(company_fixture, armed)
 
     assert 1 == scheduler._batches.settle(rows, runs.fire_due)
-    assert [other.trigger_id] == [run.event.trigger_id for run in happened(RunFired)]
+    assert [other.trigger_id] == [run.event.trigger_id for run in events_of(RunFired)]
 
 
 @CHANGES
-def test_a_change_that_comes_between_deciding_and_recording_wins(company_fixture, system, conn, happened, change):
+def test_a_change_that_comes_between_deciding_and_recording_wins(company_fixture, system, conn, events_of, change):
     armed, other = company_fixture.routines(2, next_at=NOON)
     clock = company_fixture.executor.clock
     changes = iter([lambda: change(company_fixture, armed)])
@@ -79,15 +79,15 @@ def test_a_change_that_comes_between_deciding_and_recording_wins(company_fixture
     racing = Scheduler(Executor(Late(system.store.recorder), clock), system.store.after, batch=50)
 
     assert 1 == racing.tick(conn)
-    assert [other.trigger_id] == [run.event.trigger_id for run in happened(RunFired)]
+    assert [other.trigger_id] == [run.event.trigger_id for run in events_of(RunFired)]
     assert 0 == racing.tick(conn)
 
 
-def test_an_edited_schedule_follows_its_new_times_only(company_fixture, scheduler, conn, clock, happened):
+def test_an_edited_schedule_follows_its_new_times_only(company_fixture, scheduler, conn, clock, events_of):
     [armed] = company_fixture.routines(next_at=NOON)
     edit(company_fixture, armed)
 
     clock.now = NOON + 30 * MINUTE
     scheduler.tick(conn)
 
-    assert [NOON + 30 * MINUTE] == [run.event.occurrence for run in happened(RunFired)]
+    assert [NOON + 30 * MINUTE] == [run.event.occurrence for run in events_of(RunFired)]

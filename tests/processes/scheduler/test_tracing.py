@@ -37,7 +37,7 @@ def spans(company_fixture, monkeypatch):
     return Spans(monkeypatch)
 
 
-def only(system, kind):
+def only_event(system, kind):
     (found,) = [recorded for recorded in system.store.history() if isinstance(recorded.event, kind)]
     return found
 
@@ -54,7 +54,7 @@ def test_a_trace_leads_from_the_tick_to_the_issue(company_fixture, scheduler, co
     scheduler.tick(conn)
 
     [firing] = spans.named("firing")
-    run, issue = only(system, RunFired), only(system, IssueOpened)
+    run, issue = only_event(system, RunFired), only_event(system, IssueOpened)
     assert ["settle", "tick"] == spans.parents(firing)
     assert ["settle", "tick"] == spans.parents(spans.named("unit of work")[-1])
     assert {
@@ -139,10 +139,13 @@ def test_a_firing_is_one_line_with_its_ids_counts_and_positions(company_fixture,
         "outcomes": {"issue_created": 1},
         "missed": 0,
         "latest_s": 0.004,
-        "first_position": only(system, RunFired).position,
+        "first_position": only_event(system, RunFired).position,
         "position": system.store.head(),
     } == line
-    assert (str(armed.trigger_id), str(only(system, RunFired).stream_id)) == (firing["trigger_id"], firing["run_id"])
+    assert (str(armed.trigger_id), str(only_event(system, RunFired).stream_id)) == (
+        firing["trigger_id"],
+        firing["run_id"],
+    )
 
 
 def test_of_many_firings_a_line_says_how_many_and_where_they_are(company_fixture, scheduler, conn, system):

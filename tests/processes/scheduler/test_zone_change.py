@@ -31,7 +31,7 @@ def change_zones(executor, scheduler, conn):
     return change
 
 
-def test_what_was_planned_by_older_zone_data_is_planned_anew_once(company_fixture, change_zones, happened):
+def test_what_was_planned_by_older_zone_data_is_planned_anew_once(company_fixture, change_zones, events_of):
     vancouver = {"cron": "0 9 * * *", "zone": "America/Vancouver"}
     late = company_fixture.routines(3, next_at=NINE + HOUR, **vancouver)
     company_fixture.routines(2, next_at=NINE, **vancouver)
@@ -41,24 +41,24 @@ def test_what_was_planned_by_older_zone_data_is_planned_anew_once(company_fixtur
 
     assert ([("zone_data_adopted", 3)], []) == (first, second)
     assert {one.trigger_id: NINE for one in late} == {
-        one.stream_id: one.event.next_at for one in happened(TriggerReplanned)
+        one.stream_id: one.event.next_at for one in events_of(TriggerReplanned)
     }
-    assert [ZoneDataAdopted(version=zones.data().version)] == [one.event for one in happened(ZoneDataAdopted)]
+    assert [ZoneDataAdopted(version=zones.data().version)] == [one.event for one in events_of(ZoneDataAdopted)]
 
 
 def test_a_scheduler_with_older_zone_data_changes_nothing_and_says_so(
-    company_fixture, executor, change_zones, happened
+    company_fixture, executor, change_zones, events_of
 ):
     company_fixture.routines(next_at=NINE + HOUR, cron="0 9 * * *", zone="America/Vancouver")
     newer = ZoneDataAdopted(version="2999a")
     executor.attempt(lambda work: work.record(ZONE_DATA, [newer]))
 
     assert [("zone_data_older", None)] == change_zones()
-    assert [] == happened(TriggerReplanned)
+    assert [] == events_of(TriggerReplanned)
 
 
 def test_a_schedule_that_cannot_be_planned_anew_does_not_keep_the_others_from_it(
-    company_fixture, change_zones, happened, monkeypatch
+    company_fixture, change_zones, events_of, monkeypatch
 ):
     late = company_fixture.routines(4, next_at=NINE + HOUR, cron="0 9 * * *", zone="America/Vancouver")
     replan = zone_data.replan
@@ -71,4 +71,4 @@ def test_a_schedule_that_cannot_be_planned_anew_does_not_keep_the_others_from_it
     monkeypatch.setattr(zone_data, "replan", break_first)
 
     assert [("replanning_failed", None), ("zone_data_adopted", 3)] == change_zones()
-    assert {one.trigger_id for one in late[1:]} == {one.stream_id for one in happened(TriggerReplanned)}
+    assert {one.trigger_id for one in late[1:]} == {one.stream_id for one in events_of(TriggerReplanned)}

@@ -42,7 +42,7 @@ ISSUE_FILTERS = (
 )
 
 
-def past(conn, position, *, most_events=10_000, most_bytes=PAGE):
+def past_at(conn, position, *, most_events=10_000, most_bytes=PAGE):
     def decode(rows):
         return all_from_stored([Notification(*row) for row in rows], ReadKeys(conn))
 
@@ -96,22 +96,24 @@ def then(conn, position, asked):
     """What is answered as of a position."""
 
     def listed(after=None):
-        return as_of.routine_page(past(conn, position), asked.company, asked.routine_filters, after, asked.limit, PAGE)
+        return as_of.routine_page(
+            past_at(conn, position), asked.company, asked.routine_filters, after, asked.limit, PAGE
+        )
 
     def fired(before=None):
-        return as_of.runs(past(conn, position), asked.routine, asked.run_filters, before, asked.limit, PAGE)
+        return as_of.runs(past_at(conn, position), asked.routine, asked.run_filters, before, asked.limit, PAGE)
 
     match asked.kind:
         case "routine":
-            return as_of.routine_detail(past(conn, position), asked.routine, PAGE)
+            return as_of.routine_detail(past_at(conn, position), asked.routine, PAGE)
         case "routines":
             return pages(listed, routines.place_of)
         case "runs":
             return pages(fired, lambda run: run_history.position(conn, asked.routine, run.id))
         case "issue":
-            return as_of.issue_with_ancestors(past(conn, position), asked.issue, PAGE)
+            return as_of.issue_with_ancestors(past_at(conn, position), asked.issue, PAGE)
         case "issues":
-            return whole(as_of.issue_page(past(conn, position), asked.company, asked.listed_issues(), PAGE))
+            return whole(as_of.issue_page(past_at(conn, position), asked.company, asked.listed_issues(), PAGE))
 
 
 def pages(read, place):
@@ -125,16 +127,18 @@ def whole(part):
 
 
 @pytest.fixture
-def questions(telling):
+def questions(story_databases):
     """A question for each position, so that all things are asked for at many of them, and all filters of all lists."""
-    companies, ids, opened = (ids_of(telling.log, kind) for kind in (CompanyCreated, RoutineCreated, IssueOpened))
+    companies, ids, opened = (
+        ids_of(story_databases.log, kind) for kind in (CompanyCreated, RoutineCreated, IssueOpened)
+    )
     things = (KINDS, companies, ids, opened, ROUTINE_FILTERS, RUN_FILTERS, ISSUE_FILTERS, (2, 3, 100))
     chosen = zip(*(cycle(random.Random(1).sample(some, len(some))) for some in things), strict=True)
-    return [(recorded.position, Asked(*one)) for recorded, one in zip(telling.log, chosen, strict=False)]
+    return [(recorded.position, Asked(*one)) for recorded, one in zip(story_databases.log, chosen, strict=False)]
 
 
 def test_what_was_answered_at_a_position_is_answered_as_of_it_afterwards(
-    projected_story, system, conn, telling, questions
+    projected_story, system, conn, story_databases, questions
 ):
     noted = []
     with bootstrap.connect(system.settings) as reader:
@@ -143,7 +147,7 @@ def test_what_was_answered_at_a_position_is_answered_as_of_it_afterwards(
             one.execute("SET search_path TO apart, read_models")
         for model in as_of.MODELS:
             conn.execute(model.schema)
-        for recorded, (_, asked) in zip(telling.log, questions, strict=True):
+        for recorded, (_, asked) in zip(story_databases.log, questions, strict=True):
             fold_batch(conn, as_of.MODELS, [recorded])
             noted.append(now(reader, asked))
     conn.execute("SET search_path TO read_models")
@@ -152,19 +156,19 @@ def test_what_was_answered_at_a_position_is_answered_as_of_it_afterwards(
         assert answer == then(conn, position, asked), (position, asked)
 
 
-def test_as_of_the_head_is_what_is_answered_now(projected_story, conn, telling, questions):
-    head = telling.log[-1].position
+def test_as_of_the_head_is_what_is_answered_now(projected_story, conn, story_databases, questions):
+    head = story_databases.log[-1].position
 
     for _, asked in questions[:: len(questions) // 20]:
         assert now(conn, asked) == then(conn, head, asked)
 
 
-def test_an_answer_that_would_rest_on_too_much_is_refused(projected_story, conn, telling):
-    head, routine = telling.log[-1].position, ids_of(telling.log, RoutineCreated)[0]
+def test_an_answer_that_would_rest_on_too_much_is_refused(projected_story, conn, story_databases):
+    head, routine = story_databases.log[-1].position, ids_of(story_databases.log, RoutineCreated)[0]
 
     for bound in ({"most_events": 3}, {"most_bytes": 300}):
         with pytest.raises(Oversized, match="ask for less"):
-            as_of.routine_detail(past(conn, head, **bound), routine, PAGE)
+            as_of.routine_detail(past_at(conn, head, **bound), routine, PAGE)
 
 
 def test_a_filter_that_few_rows_met_then_is_looked_for_in_few_steps():
@@ -177,6 +181,6 @@ def test_a_filter_that_few_rows_met_then_is_looked_for_in_few_steps():
         steps.append(1)
         return Part([])
 
-    assert [] == as_of._walk(candidates, page, before=3_001, limit=1)
+    assert [] == as_of._load_until_full(candidates, page, before=3_001, limit=1)
 
     assert len(steps) < 20

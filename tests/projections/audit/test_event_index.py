@@ -99,7 +99,7 @@ def test_no_page_reads_the_index_from_one_end_to_the_other(projected_story: Any,
         feed.page(explaining, Filters(**filters), order="asc", limit=100)
         feed.page(explaining, Filters(**filters), order="desc", limit=100)
 
-    scanned = [node for node in _nodes(explaining.plans) if node.get("Node Type") == "Seq Scan"]
+    scanned = [node for node in _nodes_of_plan(explaining.plans) if node.get("Node Type") == "Seq Scan"]
     assert len(explaining.plans) == 2 * len(FILTERS)
     assert [] == [node for node in scanned if node["Relation Name"] == "event"]
 
@@ -126,7 +126,7 @@ def test_what_is_rare_leads_the_search(conn: Any, monkeypatch: pytest.MonkeyPatc
 
     feed.page(explaining, Filters(**filters), order="desc", limit=100)
 
-    (name,) = {node["Index Name"] for node in _nodes(explaining.plans) if node.get("Relation Name") == "event"}
+    (name,) = {node["Index Name"] for node in _nodes_of_plan(explaining.plans) if node.get("Relation Name") == "event"}
     assert f"{index}_position" in name
 
 
@@ -139,15 +139,15 @@ def test_a_page_that_is_not_found_in_time_is_refused_with_what_to_do(conn: Any, 
     assert len(feed.page(conn, Filters(), limit=1, limit_s=5)) == 0
 
 
-def _nodes(plan: Any) -> Any:
+def _nodes_of_plan(plan: Any) -> Any:
     match plan:
         case list():
             for part in plan:
-                yield from _nodes(part)
+                yield from _nodes_of_plan(part)
         case dict():
             yield plan
             for part in plan.values():
-                yield from _nodes(part)
+                yield from _nodes_of_plan(part)
 
 
 @pytest.mark.parametrize("step", [timedelta(), timedelta(minutes=1)])

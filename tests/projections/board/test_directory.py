@@ -159,8 +159,8 @@ def test_agents_stand_oldest_first_with_short_names_of_their_own(projected_story
     )
     assert gone.adapter_config == {"a": [1, None]}
     assert agent_rows.one(conn, rover.id) == rover
-    assert agent_rows.named(conn, ids["acme"], "scout-2") == rover
-    assert agent_rows.named(conn, ids["twin"], "scout-2") is None
+    assert agent_rows.find_by_url_key(conn, ids["acme"], "scout-2") == rover
+    assert agent_rows.find_by_url_key(conn, ids["twin"], "scout-2") is None
     assert agent_rows.of_company(conn, ids["twin"]) == []
 
 
@@ -186,7 +186,7 @@ def test_a_deleted_project_or_goal_is_gone(projected_story, conn):
     assert (move.id, move.url_key, move.color, move.lead_agent_id) == (ids["move"], "move", "#fff", ids["scout"])
     assert move.goal_id == grow.id
     assert (grow.title, grow.status, grow.owner_agent_id) == ("Grow", "active", ids["scout"])
-    assert project_rows.named(conn, ids["acme"], "old") is None
+    assert project_rows.find_by_url_key(conn, ids["acme"], "old") is None
     assert goals.one(conn, grow.id) == grow
 
 

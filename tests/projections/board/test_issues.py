@@ -51,8 +51,8 @@ def test_an_issue_is_found_by_its_identifier(story, acme):
     id_ = story.issue(acme)
     story.project_all()
 
-    assert issues.identified(story.conn, "acm-1").id == id_
-    assert issues.identified(story.conn, "ACM-2") is None
+    assert issues.find_by_identifier(story.conn, "acm-1").id == id_
+    assert issues.find_by_identifier(story.conn, "ACM-2") is None
 
 
 def test_an_execution_issue_names_its_routine_and_run_and_one_by_hand_does_not(story, acme, scout):

@@ -19,7 +19,7 @@ from projections.engine import cold, installed, positions, rebuilds, verificatio
 from projections.firing import occurrences, past_runs, run_history
 from projections.routines import routines
 from routines import bootstrap
-from tests.projections.audit.test_as_of import past
+from tests.projections.audit.test_as_of import past_at
 from tests.projections.story import folded, rows
 
 AGEING = [model for model in catalogue.ALL if cold.cold_tables(model)]
@@ -71,21 +71,23 @@ def answers(conn, story):
         ],
         "detail": routines.detail(conn, routine),
         "routines": routines.page(conn, acme),
-        "ledger": [occurrences.within(conn, one, PERIOD, after=None, limit=100) for one in schedules],
+        "ledger": [occurrences.rows_within(conn, one, PERIOD, after=None, limit=100) for one in schedules],
         "latest": [occurrences.latest(conn, one) for one in schedules],
         "what replays": sorted(past_runs.runs(conn, routine, *PERIOD, 100)),
         "issues": listed,
         "done issues": issues.page(conn, acme, issues.Filters(statuses=["done", "cancelled"])),
         "found issues": issues.page(conn, acme, issues.Filters(text="joins")),
-        "each issue": [(issues.identified(conn, one.identifier), issues.ancestors(conn, one.id)) for one in listed],
+        "each issue": [
+            (issues.find_by_identifier(conn, one.identifier), issues.ancestors(conn, one.id)) for one in listed
+        ],
         "comments": [issues.comments(conn, issue, newest_first=newest, limit=10) for newest in (True, False)],
         "newest comment": issues.comment_cursor(conn, issue),
         "deliveries": delivery_history.of_company(conn, acme, 100),
         "dead deliveries": delivery_history.of_company(conn, acme, 100, status="dead"),
         "the past": [
             (
-                as_of.runs(past(conn, position), routine, run_history.ALL, None, 100, 2**20),
-                as_of.issue_page(past(conn, position), acme, issues.Filters(), 2**20),
+                as_of.runs(past_at(conn, position), routine, run_history.ALL, None, 100, 2**20),
+                as_of.issue_page(past_at(conn, position), acme, issues.Filters(), 2**20),
             )
             for position in (head // 2, head)
         ],

@@ -58,7 +58,7 @@ def never():
     return threading.Event()
 
 
-def ended(history, agent_id, day, event):
+def record_ended_run(history, agent_id, day, event):
     run_id = uuid4()
     opened = IssueOpened(details=IssueDetails(title="Do", assignee_agent_id=agent_id), status="todo", run_id=run_id)
     history.record(opened, at=day)
@@ -78,7 +78,7 @@ def fortnight():
             for turn in range(4):
                 is_good = turn * 4 < day + 2 if place == 0 else (day + turn) % 3 > 0
                 event = RunCompleted() if is_good else RunFailed(reason="exit status 1")
-                ended(history, agent_id, first + timedelta(days=day, minutes=turn), event)
+                record_ended_run(history, agent_id, first + timedelta(days=day, minutes=turn), event)
     return history
 
 
@@ -222,7 +222,7 @@ def test_rebuild_folds_the_whole_log_anew(told_story, system, conn, connect, nev
 
 
 def test_one_process_moves_a_projection_at_a_time(told_story, system, connect):
-    with connect() as other, own_projection.held(other, MODEL):
+    with connect() as other, own_projection.hold_projection(other, MODEL):
         done = command(system, FILE, "--once")
 
     assert (done.exit_code, "already" in done.output) == (1, True)

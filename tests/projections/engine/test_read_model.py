@@ -41,8 +41,8 @@ def failing_on(model, kind, armed):
     return replace(model, fold=fold)
 
 
-def test_the_story_has_every_event_that_a_fold_could_meet(telling):
-    told = {stored_name(one.event) for one in telling.log}
+def test_the_story_has_every_event_that_a_fold_could_meet(story_databases):
+    told = {stored_name(one.event) for one in story_databases.log}
 
     assert set(STORED_NAMES) - told == {"agent.approved", "agent.resumed"}
 
@@ -71,8 +71,8 @@ def is_folded(model, recorded):
 
 
 @pytest.mark.parametrize("model", [model for model in catalogue.ALL if model.events], ids=attrgetter("name"))
-def test_a_read_model_names_every_kind_of_event_that_it_folds(telling, model):
-    folded_kinds = {type(one.event) for one in telling.log if is_folded(model, one)}
+def test_a_read_model_names_every_kind_of_event_that_it_folds(story_databases, model):
+    folded_kinds = {type(one.event) for one in story_databases.log if is_folded(model, one)}
 
     assert folded_kinds
     assert folded_kinds - model.events == set()
@@ -167,7 +167,7 @@ def test_an_event_that_a_read_model_cannot_take_is_passed_over_by_that_one_alone
     assert [(statuses[name].position, statuses[name].stopped) for name in NAMES] == [(len(log), None)] * len(NAMES)
     assert [statuses[name].isolated for name in OTHERS] == [0] * len(OTHERS)
     assert rows(conn, directory) == folded(conn, directory, others, 1000)
-    isolated = isolation.isolated(conn, 100)
+    isolated = isolation.isolated_events(conn, 100)
     assert len(isolated) == statuses["directory"].isolated == len(log) - len(others)
     assert (isolated[-1].read_model, isolated[-1].position) == ("directory", poison.position)
     assert (isolated[-1].name, isolated[-1].reason) == ("goal.created", "ValueError")
@@ -181,7 +181,7 @@ def test_a_rebuild_takes_in_what_was_passed_over(told_story, conn, capsys):
 
     rebuilds.rebuild(conn, directory, told_story.store.after)
 
-    assert isolation.isolated(conn, 100) == []
+    assert isolation.isolated_events(conn, 100) == []
     assert rows(conn, directory) == folded(conn, directory, log, 1000)
 
 

@@ -194,7 +194,7 @@ def test_an_event_that_cannot_be_folded_is_passed_over_by_a_rebuild_on_the_recor
 
     rebuilds.rebuild(conn, replace(run_history.run_history, fold=fold), projected_story.store.after)
 
-    (isolated,) = isolation.isolated(conn, 10)
+    (isolated,) = isolation.isolated_events(conn, 10)
     assert (isolated.read_model, isolated.position, isolated.reason) == ("run_history", runs[0].position, "Killed")
     assert conn.execute("SELECT count(*) FROM run").fetchone() == (len(runs) - 1,)
     assert tables_searched(conn) == ["read_models"]
@@ -525,7 +525,7 @@ def test_a_rebuild_isolates_events_of_names_that_this_version_does_not_know(stor
     rebuilds.rebuild(conn, deadlines.deadlines, story.store.after)
 
     assert [("deadlines", "agent.sang")] == [
-        (one.read_model, one.name) for one in isolation.isolated(conn, 10, "deadlines")
+        (one.read_model, one.name) for one in isolation.isolated_events(conn, 10, "deadlines")
     ]
 
 
@@ -582,10 +582,10 @@ def test_an_event_that_was_passed_over_before_the_kill_is_on_the_record_after_it
     model = replace(run_history.run_history, fold=fold)
     with bootstrap.connect(settings) as own, pytest.raises(Killed):
         rebuilds.rebuild(own, model, projected_story.store.after, kill)
-    assert isolation.isolated(conn, 10) == []
+    assert isolation.isolated_events(conn, 10) == []
     rebuilds.rebuild(conn, model, projected_story.store.after)
 
-    assert [one.position for one in isolation.isolated(conn, 10)] == [first.position]
+    assert [one.position for one in isolation.isolated_events(conn, 10)] == [first.position]
 
 
 def test_rows_that_are_as_the_log_gives_them_are_verified(projected_story, conn):

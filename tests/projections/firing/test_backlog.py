@@ -11,7 +11,7 @@ MANY = 20_000  # schedules
 ONE = START.replace(hour=13, minute=0, second=0)
 
 
-def waiting(story, until, most=100):
+def count_waiting(story, until, most=100):
     due = backlog.backlog(story.conn, until, most)
     return due.count, due.first_at
 
@@ -40,11 +40,11 @@ def test_the_backlog_is_what_is_due_and_the_first_of_it(story, acme, scout):
     story.schedule(story.routine(acme, scout, status="paused"))
     story.project_all()
 
-    assert (0, None) == waiting(story, START)
-    assert (1, ONE - 30 * MINUTE) == waiting(story, ONE - MINUTE)
-    assert (2, ONE - 30 * MINUTE) == waiting(story, ONE)
-    assert (1, ONE - 30 * MINUTE) == waiting(story, ONE, most=1)
-    assert (2, ONE - 30 * MINUTE) == waiting(story, backlog.ANY_TIME)
+    assert (0, None) == count_waiting(story, START)
+    assert (1, ONE - 30 * MINUTE) == count_waiting(story, ONE - MINUTE)
+    assert (2, ONE - 30 * MINUTE) == count_waiting(story, ONE)
+    assert (1, ONE - 30 * MINUTE) == count_waiting(story, ONE, most=1)
+    assert (2, ONE - 30 * MINUTE) == count_waiting(story, backlog.ANY_TIME)
 
 
 SCHEDULES = """

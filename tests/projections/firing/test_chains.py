@@ -11,7 +11,7 @@ from projections.engine import positions
 from projections.firing import chains
 
 
-def due(story):
+def due_chains(story):
     while positions.advance(story.conn, [chains.chains], story.store.after):
         pass
     return [(row.trigger_id, row.cause_run_id) for row in chains.due(story.conn, limit=100)]
@@ -53,11 +53,11 @@ def test_a_run_is_due_when_the_run_before_it_has_ended_as_is_wanted(  # noqa: PL
     story, fetch, write, wanted, status, due_runs
 ):
     trigger, run = story.after(write, fetch, after_outcome=wanted), story.fire(fetch)
-    assert [] == due(story)
+    assert [] == due_chains(story)
 
     story.patch(issue_of_run(run), status=status)
 
-    assert [(trigger, run)] * due_runs == due(story)
+    assert [(trigger, run)] * due_runs == due_chains(story)
 
 
 def test_what_is_due_is_gone_once_it_is_fired(story, fetch, write):
@@ -66,7 +66,7 @@ def test_what_is_due_is_gone_once_it_is_fired(story, fetch, write):
 
     [row] = story.carry_on_chains()
 
-    assert (run_of_chain(trigger, run), []) == (row.id, due(story))
+    assert (run_of_chain(trigger, run), []) == (row.id, due_chains(story))
 
 
 def test_the_first_end_of_a_run_counts_and_no_later_one(story, fetch, write):
@@ -78,7 +78,7 @@ def test_the_first_end_of_a_run_counts_and_no_later_one(story, fetch, write):
 
     story.patch(issue_of_run(run), status="done")
 
-    assert [] == due(story)
+    assert [] == due_chains(story)
 
 
 def test_a_run_that_was_fired_before_the_link_is_not_followed(story, fetch, write):
@@ -87,18 +87,18 @@ def test_a_run_that_was_fired_before_the_link_is_not_followed(story, fetch, writ
 
     story.patch(issue_of_run(run), status="done")
 
-    assert [] == due(story)
+    assert [] == due_chains(story)
 
 
 def test_a_run_whose_successor_took_its_place_has_not_ended_for_a_chain(story, fetch, write):
     trigger = story.after(write, fetch, after_outcome="any")
     story.fire(fetch)
     second = story.fire(fetch)
-    assert [] == due(story)
+    assert [] == due_chains(story)
 
     story.patch(issue_of_run(second), status="done")
 
-    assert [(trigger, second)] == due(story)
+    assert [(trigger, second)] == due_chains(story)
 
 
 def test_a_run_that_could_not_begin_has_failed(story, acme, fetch, write, scout):
@@ -107,7 +107,7 @@ def test_a_run_that_could_not_begin_has_failed(story, acme, fetch, write, scout)
 
     run = story.fire(fetch)
 
-    assert [(trigger, run)] == due(story)
+    assert [(trigger, run)] == due_chains(story)
 
 
 def test_a_link_that_is_disabled_deleted_or_moved_waits_no_more(story, acme, scout, fetch, write):
@@ -119,9 +119,9 @@ def test_a_link_that_is_disabled_deleted_or_moved_waits_no_more(story, acme, sco
     story.ask(triggers.update, moved, TriggerPatch(after_routine_id=other))
 
     story.ask(issues.update, issue_of_run(run), IssuePatch(status="done"), None)
-    assert [] == due(story)
+    assert [] == due_chains(story)
     story.passes(timedelta(minutes=1))
     run = story.fire(other)
     story.patch(issue_of_run(run), status="done")
 
-    assert [(moved, run)] == due(story)
+    assert [(moved, run)] == due_chains(story)

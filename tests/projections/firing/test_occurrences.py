@@ -36,7 +36,7 @@ def scout(story, acme):
 
 def rows(story, trigger_id, period=ALWAYS, after=None, limit=1_000):
     story.project_all()
-    return occurrences.within(story.conn, trigger_id, period, after=after, limit=limit)
+    return occurrences.rows_within(story.conn, trigger_id, period, after=after, limit=limit)
 
 
 def edit(story, trigger_id, **fields):

@@ -25,7 +25,7 @@ def cost(story, run, micros):
     story.ask(budgets.report, run, UsageReport(cost_micros=micros))
 
 
-def spent(story, owner, owner_id, hours=24, most=10):
+def spent_by(story, owner, owner_id, hours=24, most=10):
     story.project_all()
     budget = Budget(max_cost_micros=most, window_sec=hours * 3_600)
     return spending.spent(story.conn, owner, owner_id, budget, story.now)
@@ -38,7 +38,7 @@ def test_the_costs_of_runs_are_summed_by_routine_agent_and_company(story, acme, 
         cost(story, story.fire(routine), micros)
 
     assert [3, 4, 3, 4, 7] == [
-        spent(story, owner, id_).micros
+        spent_by(story, owner, id_).micros
         for owner, id_ in (
             ("routine", first),
             ("routine", second),
@@ -55,9 +55,9 @@ def test_a_run_counts_once_from_its_newest_report_on(story, acme, scout):
     story.passes(2 * HOUR)
     cost(story, run, 5)
 
-    assert 5 == spent(story, "company", acme, hours=1).micros
+    assert 5 == spent_by(story, "company", acme, hours=1).micros
     story.passes(HOUR)
-    assert Spent() == spent(story, "company", acme, hours=1)
+    assert Spent() == spent_by(story, "company", acme, hours=1)
 
 
 def test_when_it_frees_is_when_so_much_is_over_that_less_than_the_cap_remains(story, acme, scout):
@@ -74,14 +74,14 @@ def test_when_it_frees_is_when_so_much_is_over_that_less_than_the_cap_remains(st
         Spent(micros=14, reached_at=None),
         Spent(micros=7, reached_at=moments[2]),
     ] == [
-        spent(story, "routine", routine, most=10),
-        spent(story, "routine", routine, most=7),
-        spent(story, "routine", routine, most=15),
-        spent(story, "routine", routine, hours=3, most=7),
+        spent_by(story, "routine", routine, most=10),
+        spent_by(story, "routine", routine, most=7),
+        spent_by(story, "routine", routine, most=15),
+        spent_by(story, "routine", routine, hours=3, most=7),
     ]
 
 
 def test_tokens_alone_cost_nothing(story, acme, scout):
     story.ask(budgets.report, story.fire(story.routine(acme, scout)), UsageReport(input_tokens=5))
 
-    assert Spent() == spent(story, "company", acme)
+    assert Spent() == spent_by(story, "company", acme)

@@ -22,7 +22,7 @@ def routine(story):
     return story.routine(acme, story.agent(acme))
 
 
-def due(story, now=LATER, **options):
+def due_triggers(story, now=LATER, **options):
     story.project_all()
     return triggers_due.due(story.conn, now, **({"limit": 100} | options))
 
@@ -42,8 +42,8 @@ def row(story, trigger_id, version, next_at):
 def test_a_schedule_is_due_at_its_time_and_not_before(story, routine):
     hourly = story.schedule(routine)
 
-    assert due(story, ONE.replace(hour=12, minute=59, second=59, microsecond=999_999)) == []
-    assert due(story, ONE) == [row(story, hourly, 1, ONE)]
+    assert due_triggers(story, ONE.replace(hour=12, minute=59, second=59, microsecond=999_999)) == []
+    assert due_triggers(story, ONE) == [row(story, hourly, 1, ONE)]
     assert triggers_due.next_due(story.conn, ZERO) == ONE
 
 
@@ -51,24 +51,24 @@ def test_nothing_is_due_where_there_is_no_schedule(story, routine):
     story.by_code(routine)
     story.webhook(routine)
 
-    assert due(story) == []
+    assert due_triggers(story) == []
     assert triggers_due.next_due(story.conn, ZERO) is None
 
 
 def test_a_disabled_schedule_is_not_due_until_it_is_enabled(story, routine):
     hourly = story.schedule(routine, enabled=False)
 
-    assert due(story) == []
+    assert due_triggers(story) == []
     story.passes(HOUR)
     story.ask(triggers.update, hourly, TriggerPatch(enabled=True))
 
-    assert due(story) == [row(story, hourly, 2, ONE + HOUR)]
+    assert due_triggers(story) == [row(story, hourly, 2, ONE + HOUR)]
 
 
 def test_a_deleted_schedule_is_never_due(story, routine):
     story.ask(triggers.delete, story.schedule(routine))
 
-    assert due(story) == []
+    assert due_triggers(story) == []
 
 
 @pytest.mark.parametrize("status", ["paused", "archived"])
@@ -78,7 +78,7 @@ def test_only_the_schedules_of_active_routines_are_due(story, routine, status):
     story.change(routine, status=status)
     story.schedule(routine)
 
-    assert due(story) == []
+    assert due_triggers(story) == []
     assert triggers_due.next_due(story.conn, ZERO) is None
 
 
@@ -89,7 +89,7 @@ def test_a_resumed_routine_is_due_from_then_on(story, routine):
     story.passes(3 * HOUR)
     story.change(routine, status="active")
 
-    assert due(story) == [row(story, hourly, 2, ONE + 3 * HOUR)]
+    assert due_triggers(story) == [row(story, hourly, 2, ONE + 3 * HOUR)]
 
 
 def test_pausing_and_resuming_within_one_batch_gives_the_same(story, routine):
@@ -97,7 +97,7 @@ def test_pausing_and_resuming_within_one_batch_gives_the_same(story, routine):
     for status in ("paused", "active", "paused", "active"):
         story.change(routine, status=status)
 
-    assert due(story) == [row(story, hourly, 3, ONE)]
+    assert due_triggers(story) == [row(story, hourly, 3, ONE)]
 
 
 def test_a_firing_moves_the_schedule_on_and_keeps_its_version(story, routine):
@@ -105,7 +105,7 @@ def test_a_firing_moves_the_schedule_on_and_keeps_its_version(story, routine):
     story.passes(HOUR)
     story.tick()
 
-    assert due(story) == [row(story, hourly, 1, ONE + HOUR)]
+    assert due_triggers(story) == [row(story, hourly, 1, ONE + HOUR)]
 
 
 def test_what_was_missed_moves_the_schedule_on_with_a_new_version(story, routine):
@@ -113,14 +113,14 @@ def test_what_was_missed_moves_the_schedule_on_with_a_new_version(story, routine
     story.passes(DAY + 5 * MINUTE)
     story.tick()
 
-    assert due(story, LATER + DAY) == [row(story, hourly, 2, ONE + DAY)]
+    assert due_triggers(story, LATER + DAY) == [row(story, hourly, 2, ONE + DAY)]
 
 
 def test_a_run_by_hand_that_names_the_schedule_does_not_move_it(story, routine):
     hourly = story.schedule(routine)
     story.fire(routine, trigger_id=hourly)
 
-    assert [one.next_at for one in due(story)] == [ONE]
+    assert [one.next_at for one in due_triggers(story)] == [ONE]
 
 
 def test_the_longest_waiting_stand_first(story, routine):
@@ -128,29 +128,29 @@ def test_the_longest_waiting_stand_first(story, routine):
     for _ in range(4):
         story.schedule(routine)
 
-    whole = due(story)
+    whole = due_triggers(story)
 
     assert whole == sorted(whole, key=lambda row: (row.next_at, row.trigger_id))
     assert whole[0].next_at == START.replace(minute=30, second=0)
-    assert whole[:2] == due(story, limit=2)
+    assert whole[:2] == due_triggers(story, limit=2)
 
 
 def test_jitter_makes_a_schedule_due_a_little_later_and_keeps_its_occurrence(story, routine):
     hourly = story.schedule(routine, jitter_sec=3000)
-    at = triggers_due.next_due(story.conn, ZERO) if due(story) else None
+    at = triggers_due.next_due(story.conn, ZERO) if due_triggers(story) else None
 
     assert ONE < at < ONE + HOUR
-    assert due(story, at - INSTANT) == []
-    assert [(hourly, ONE)] == [(due_row.trigger_id, due_row.next_at) for due_row in due(story, at)]
+    assert due_triggers(story, at - INSTANT) == []
+    assert [(hourly, ONE)] == [(due_row.trigger_id, due_row.next_at) for due_row in due_triggers(story, at)]
 
 
 def test_what_has_happened_once_is_never_due_again(story, routine):
     once = story.ask(triggers.create, routine, ScheduleDraft(run_at=START + MINUTE)).trigger_id
-    assert [once] == [due_row.trigger_id for due_row in due(story)]
+    assert [once] == [due_row.trigger_id for due_row in due_triggers(story)]
     story.passes(MINUTE)
     story.tick()
 
-    assert due(story) == []
+    assert due_triggers(story) == []
     assert triggers_due.next_due(story.conn, ZERO) is None
 
 
@@ -158,7 +158,7 @@ def test_a_webhook_is_never_due(story, routine):
     door = story.webhook(routine)
     story.rotate(door.trigger_id)
 
-    assert due(story) == []
+    assert due_triggers(story) == []
 
 
 def test_a_restored_schedule_is_due_from_then_on(story, routine):
@@ -170,7 +170,7 @@ def test_a_restored_schedule_is_due_from_then_on(story, routine):
     story.passes(3 * HOUR)
     story.restore(routine, 3)
 
-    row_by_trigger = {one.trigger_id: one for one in due(story)}
+    row_by_trigger = {one.trigger_id: one for one in due_triggers(story)}
 
     later = ONE + 3 * HOUR
     assert added not in row_by_trigger
@@ -185,4 +185,4 @@ def test_restoring_a_paused_routine_stops_its_schedules(story, routine):
     story.project_all()
     story.restore(routine, 3)
 
-    assert due(story) == []
+    assert due_triggers(story) == []

@@ -21,7 +21,7 @@ EMPTY: Json = {"step_configs": {"ask": {"activity": "llm"}}, "steps": ["ask"]}
 
 
 @pytest.fixture
-def told(story):
+def story_with_task(story):
     story.ask(collections.create, CollectionCreate(name="my-org"))
     story.ask(tasks.create, "my-org", TaskCreate(name="asks", workflow=EMPTY))
     draft = RoutineCreate(name="hourly", cadence=CadenceConfig(type="hourly"))
@@ -43,97 +43,99 @@ def read(story):
     return shown.one(story.conn, story.ids["routine"], story.now)
 
 
-def test_a_tick_opens_a_trajectory_of_the_routine_once_however_many_schedulers_there_are(told):
-    told.passes(HOUR)
-    told.tick()
-    told.tick()
+def test_a_tick_opens_a_trajectory_of_the_routine_once_however_many_schedulers_there_are(story_with_task):
+    story_with_task.passes(HOUR)
+    story_with_task.tick()
+    story_with_task.tick()
 
-    [one] = opened(told)
-    assert one.event.routine_id == told.ids["routine"]
-    assert [run.trajectory_id for run in runs(told)] == [one.position]
-    assert read(told).last_run_at == told.now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    [one] = opened(story_with_task)
+    assert one.event.routine_id == story_with_task.ids["routine"]
+    assert [run.trajectory_id for run in runs(story_with_task)] == [one.position]
+    assert read(story_with_task).last_run_at == story_with_task.now.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def test_a_tick_that_meets_a_live_trajectory_is_dropped_and_the_schedule_goes_on(told):
-    told.passes(HOUR)
-    told.tick()
-    last_run_at = read(told).last_run_at
-    told.passes(HOUR)
-    told.tick()
+def test_a_tick_that_meets_a_live_trajectory_is_dropped_and_the_schedule_goes_on(story_with_task):
+    story_with_task.passes(HOUR)
+    story_with_task.tick()
+    last_run_at = read(story_with_task).last_run_at
+    story_with_task.passes(HOUR)
+    story_with_task.tick()
 
-    assert len(opened(told)) == 1
-    assert read(told).last_run_at == last_run_at
-    assert read(told).next_run_at > last_run_at
+    assert len(opened(story_with_task)) == 1
+    assert read(story_with_task).last_run_at == last_run_at
+    assert read(story_with_task).next_run_at > last_run_at
 
 
 @pytest.mark.parametrize("status", ["completed", "failed", "cancelled", "archived"])
-def test_whatever_end_a_trajectory_has_the_next_tick_fires_again(told, status):
-    told.passes(HOUR)
-    told.tick()
-    told.ask(trajectories.set_statuses, TASK, {opened(told)[0].stream_id: status})
-    told.passes(HOUR)
-    told.tick()
+def test_whatever_end_a_trajectory_has_the_next_tick_fires_again(story_with_task, status):
+    story_with_task.passes(HOUR)
+    story_with_task.tick()
+    story_with_task.ask(trajectories.set_statuses, TASK, {opened(story_with_task)[0].stream_id: status})
+    story_with_task.passes(HOUR)
+    story_with_task.tick()
 
-    assert len(opened(told)) == 2
+    assert len(opened(story_with_task)) == 2
 
 
-def test_a_trajectory_that_is_pending_again_is_live_again(told):
-    told.passes(HOUR)
-    told.tick()
+def test_a_trajectory_that_is_pending_again_is_live_again(story_with_task):
+    story_with_task.passes(HOUR)
+    story_with_task.tick()
     for status in ("completed", "pending"):
-        told.ask(trajectories.set_statuses, TASK, {opened(told)[0].stream_id: status})
-    told.passes(HOUR)
-    told.tick()
+        story_with_task.ask(trajectories.set_statuses, TASK, {opened(story_with_task)[0].stream_id: status})
+    story_with_task.passes(HOUR)
+    story_with_task.tick()
 
-    assert len(opened(told)) == 1
-
-
-def test_ticks_of_a_downtime_are_dropped_and_ticks_of_a_pause_not_made_up_for(told):
-    told.passes(2 * DAY + timedelta(minutes=10))
-    told.tick()
-    assert opened(told) == []
-
-    told.ask(task_routines.pause, HOURLY)
-    told.passes(HOUR)
-    told.tick()
-    told.ask(task_routines.resume, HOURLY)
-    told.tick()
-    assert opened(told) == []
-    told.passes(timedelta(minutes=50))
-    told.tick()
-    assert len(opened(told)) == 1
+    assert len(opened(story_with_task)) == 1
 
 
-def test_a_change_of_the_cadence_counts_from_now(told):
-    told.ask(task_routines.update, HOURLY, RoutineChange(cadence=CadenceConfig(type="hourly", minute_utc=20)))
-    told.passes(timedelta(minutes=20))
-    told.tick()
+def test_ticks_of_a_downtime_are_dropped_and_ticks_of_a_pause_not_made_up_for(story_with_task):
+    story_with_task.passes(2 * DAY + timedelta(minutes=10))
+    story_with_task.tick()
+    assert opened(story_with_task) == []
 
-    assert len(opened(told)) == 1
-    told.ask(task_routines.update, HOURLY, RoutineChange(cadence=CadenceConfig(type="manual")))
-    told.passes(HOUR)
-    told.tick()
-    assert len(opened(told)) == 1
+    story_with_task.ask(task_routines.pause, HOURLY)
+    story_with_task.passes(HOUR)
+    story_with_task.tick()
+    story_with_task.ask(task_routines.resume, HOURLY)
+    story_with_task.tick()
+    assert opened(story_with_task) == []
+    story_with_task.passes(timedelta(minutes=50))
+    story_with_task.tick()
+    assert len(opened(story_with_task)) == 1
 
 
-def test_a_deleted_routine_fires_no_more_and_neither_do_those_of_a_deleted_task(told):
+def test_a_change_of_the_cadence_counts_from_now(story_with_task):
+    story_with_task.ask(
+        task_routines.update, HOURLY, RoutineChange(cadence=CadenceConfig(type="hourly", minute_utc=20))
+    )
+    story_with_task.passes(timedelta(minutes=20))
+    story_with_task.tick()
+
+    assert len(opened(story_with_task)) == 1
+    story_with_task.ask(task_routines.update, HOURLY, RoutineChange(cadence=CadenceConfig(type="manual")))
+    story_with_task.passes(HOUR)
+    story_with_task.tick()
+    assert len(opened(story_with_task)) == 1
+
+
+def test_a_deleted_routine_fires_no_more_and_neither_do_those_of_a_deleted_task(story_with_task):
     draft = RoutineCreate(name="other", cadence=CadenceConfig(type="hourly"))
-    told.ask(task_routines.create, TASK, draft)
-    told.ask(task_routines.delete, RoutinePath(collection="my-org", task="asks", name="other"))
-    while not told.ask(tasks.delete, TASK):
+    story_with_task.ask(task_routines.create, TASK, draft)
+    story_with_task.ask(task_routines.delete, RoutinePath(collection="my-org", task="asks", name="other"))
+    while not story_with_task.ask(tasks.delete, TASK):
         pass
-    told.passes(HOUR)
-    told.tick()
+    story_with_task.passes(HOUR)
+    story_with_task.tick()
 
-    assert opened(told) == []
+    assert opened(story_with_task) == []
 
 
-def test_ids_are_the_same_after_a_rebuild(told):
-    told.passes(HOUR)
-    told.tick()
-    before = read(told), runs(told)
+def test_ids_are_the_same_after_a_rebuild(story_with_task):
+    story_with_task.passes(HOUR)
+    story_with_task.tick()
+    before = read(story_with_task), runs(story_with_task)
 
     for model in ALL:
-        rebuilds.rebuild(told.conn, model, told.store.after)
+        rebuilds.rebuild(story_with_task.conn, model, story_with_task.store.after)
 
-    assert (read(told), runs(told)) == before
+    assert (read(story_with_task), runs(story_with_task)) == before

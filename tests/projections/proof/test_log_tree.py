@@ -40,13 +40,13 @@ def leaves(conn: Connection) -> dict[UUID, list[bytes]]:
         digest = sha256(row.body).digest()
         leaf = leaf_of(row.position, row.stream_id.bytes, row.version, row.name, digest, us, row.recorded_by)
         trees[WHOLE_LOG].append(leaf)
-        recorded = _company(row.body)
+        recorded = _company_of(row.body)
         if recorded is not None:
             trees[recorded].append(leaf)
     return trees
 
 
-def _company(body: bytes) -> UUID | None:
+def _company_of(body: bytes) -> UUID | None:
     company = json.loads(body).get("company_id")
     return None if company is None else UUID(company)
 

@@ -21,7 +21,7 @@ OLD_LOG = Path(__file__).parents[2].joinpath("application", "log_without_logins.
 FORGED = b'{"at":"2020-01-01T00:00:00Z","actor":"system\\u001b[2J","event":{"type":"key.issued","name":"k"}}'
 
 
-def run(url, *arguments):
+def run_command(url, *arguments):
     done = CliRunner().invoke(main, arguments, env={"ROUTINES_DATABASE_URL": url})
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     return done.exit_code, done.stdout
@@ -45,7 +45,7 @@ def urls(postgres, template):
 
 
 @pytest.fixture
-def old(urls):
+def old_log(urls):
     """A log as the version before made it, with events."""
     with psycopg.connect(urls("postgres"), autocommit=True) as conn:
         conn.execute("SET ROLE routines_owner")
@@ -57,34 +57,34 @@ def old(urls):
     return urls
 
 
-def test_an_upgrade_keeps_the_chain_and_changes_no_row(old):
+def test_an_upgrade_keeps_the_chain_and_changes_no_row(old_log):
     columns = "SELECT position, stream_id, version, name, body, recorded_at, hash FROM log.events WHERE position <= 3 ORDER BY 1"
-    with psycopg.connect(old("routines_auditor"), autocommit=True) as conn:
+    with psycopg.connect(old_log("routines_auditor"), autocommit=True) as conn:
         before = conn.execute(columns).fetchall()
 
-    migrate(old("postgres"))
-    migrate(old("postgres"))
-    bootstrap.first_board_token(Settings(database_url=old("routines_service")))
+    migrate(old_log("postgres"))
+    migrate(old_log("postgres"))
+    bootstrap.first_board_token(Settings(database_url=old_log("routines_service")))
 
-    with psycopg.connect(old("routines_auditor"), autocommit=True) as conn:
+    with psycopg.connect(old_log("routines_auditor"), autocommit=True) as conn:
         head = log_reader.read_head(conn)
         rows = list(log_reader.read_rows(conn, head.position))
         assert conn.execute(columns).fetchall() == before
     assert [row.recorded_by for row in rows] == [None, None, None, "routines_service", "routines_service"]
     assert list(log_reader.find_defects(rows, head)) == []
-    assert run(old("routines_auditor"), "audit", "chain")[0] == 0
+    assert run_command(old_log("routines_auditor"), "audit", "chain")[0] == 0
 
 
-def test_the_rules_that_an_owner_has_set_outlive_an_upgrade(old):
-    migrate(old("postgres"))
-    with psycopg.connect(old("postgres"), autocommit=True) as conn:
+def test_the_rules_that_an_owner_has_set_outlive_an_upgrade(old_log):
+    migrate(old_log("postgres"))
+    with psycopg.connect(old_log("postgres"), autocommit=True) as conn:
         conn.execute("SET ROLE routines_owner")
         conn.execute("UPDATE log.rules SET max_clock_difference = '1 minute'")
         conn.execute("COMMENT ON SCHEMA log IS 'of another version'")
 
-    migrate(old("postgres"))
+    migrate(old_log("postgres"))
 
-    with psycopg.connect(old("routines_auditor"), autocommit=True) as conn:
+    with psycopg.connect(old_log("routines_auditor"), autocommit=True) as conn:
         assert conn.execute("SELECT max_clock_difference::text FROM log.rules").fetchall() == [("00:01:00",)]
 
 
@@ -95,34 +95,34 @@ def test_a_new_installation_bounds_clocks_by_itself(urls):
         append(urls("routines_service"), b'{"at":"2020-01-01T00:00:00Z","actor":"x","event":{}}')
 
 
-def test_the_chain_is_checked_by_whoever_may_read_it(old):
-    migrate(old("postgres"))
-    auditor = old("routines_auditor")
+def test_the_chain_is_checked_by_whoever_may_read_it(old_log):
+    migrate(old_log("postgres"))
+    auditor = old_log("routines_auditor")
     with psycopg.connect(auditor, autocommit=True) as conn:
         head = log_reader.read_head(conn)
 
-    assert run(auditor, "audit", "chain") == (0, f"3 events, 0 defects; the head's hash is {head.hash.hex()}\n")
-    code, said = run(auditor, "audit", "chain", "--json")
+    assert run_command(auditor, "audit", "chain") == (0, f"3 events, 0 defects; the head's hash is {head.hash.hex()}\n")
+    code, said = run_command(auditor, "audit", "chain", "--json")
     assert (code, json.loads(said)) == (0, {"position": 3, "hash": head.hash.hex(), "defects": []})
 
 
-def test_a_chain_that_its_owner_has_broken_is_named_by_position(old):
-    migrate(old("postgres"))
-    with psycopg.connect(old("postgres"), autocommit=True) as conn:
+def test_a_chain_that_its_owner_has_broken_is_named_by_position(old_log):
+    migrate(old_log("postgres"))
+    with psycopg.connect(old_log("postgres"), autocommit=True) as conn:
         conn.execute("ALTER TABLE log.events DISABLE TRIGGER unchanged")
         conn.execute("UPDATE log.events SET body = '{\"a\":1}' WHERE position = 2")
 
-    code, said = run(old("routines_auditor"), "audit", "chain", "--json")
+    code, said = run_command(old_log("routines_auditor"), "audit", "chain", "--json")
 
     assert (code, [defect["position"] for defect in json.loads(said)["defects"]]) == (1, [2])
 
 
-def test_grants_from_before_are_listed_for_somebody_to_look_at(old):
+def test_grants_from_before_are_listed_for_somebody_to_look_at(old_log):
     """They were recorded when nobody checked; control characters of a forger do not reach the terminal."""
-    migrate(old("postgres"))
-    bootstrap.first_board_token(Settings(database_url=old("routines_service")))
+    migrate(old_log("postgres"))
+    bootstrap.first_board_token(Settings(database_url=old_log("routines_service")))
 
-    code, said = run(old("routines_auditor"), "audit", "grants")
+    code, said = run_command(old_log("routines_auditor"), "audit", "grants")
     assert code == 1
     assert "3: 'key.issued'" in said
     assert "the writer says another time than the database" in said
@@ -131,7 +131,7 @@ def test_grants_from_before_are_listed_for_somebody_to_look_at(old):
     assert "3 grants up to position 5, 1 to look at" in said
     assert "\x1b" not in said
 
-    code, said = run(old("routines_auditor"), "audit", "grants", "--json", "--all", "--after", "3")
+    code, said = run_command(old_log("routines_auditor"), "audit", "grants", "--json", "--all", "--after", "3")
     lines = [json.loads(line) for line in said.splitlines()]
     assert code == 0
     assert [(line["name"], line["recorded_by"], line["flags"]) for line in lines] == [
@@ -141,7 +141,7 @@ def test_grants_from_before_are_listed_for_somebody_to_look_at(old):
 
 
 def test_an_audit_that_may_not_read_says_so(urls):
-    code, said = run(urls("routines_auditor"), "audit", "chain")
+    code, said = run_command(urls("routines_auditor"), "audit", "chain")
 
     assert (code, said) == (1, "")
 
@@ -149,7 +149,7 @@ def test_an_audit_that_may_not_read_says_so(urls):
 def test_the_log_shows_what_the_database_knows_of_each_event(settings, system):
     bootstrap.first_board_token(settings)
 
-    code, said = run(settings.database_url, "log", "--limit", "1")
+    code, said = run_command(settings.database_url, "log", "--limit", "1")
 
     line = json.loads(said)
     assert code == 0
@@ -160,9 +160,9 @@ def test_the_log_shows_what_the_database_knows_of_each_event(settings, system):
 def test_only_an_owner_mints_a_key_for_somebody(settings, system, admin_url):
     bootstrap.first_board_token(settings)
 
-    code, said = run(settings.database_url, "board-key")
+    code, said = run_command(settings.database_url, "board-key")
     assert (code, said) == (1, "")
-    code, said = run(admin_url, "board-key")
+    code, said = run_command(admin_url, "board-key")
     assert (code, said[:10]) == (0, "pcp_board_")
 
 

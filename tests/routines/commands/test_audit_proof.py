@@ -40,7 +40,7 @@ def run_id(api: Api) -> str:
     return str(api.post(f"/routines/{api.routine(company, agent)}/run", {"payload": {"invoice": 7}})["id"])
 
 
-def run(api: Api, *arguments: object, login: str = "routines_service"):
+def run_command(api: Api, *arguments: object, login: str = "routines_service"):
     url = api.system.settings.database_url.replace("routines_service@", f"{login}@")
     done = CliRunner().invoke(main, [str(argument) for argument in arguments], env={"ROUTINES_DATABASE_URL": url})
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
@@ -50,20 +50,20 @@ def run(api: Api, *arguments: object, login: str = "routines_service"):
 def test_a_receipt_proves_a_run_to_whoever_has_the_key(api, signing, run_id, tmp_path):
     file = tmp_path / "run.receipt"
 
-    assert run(api, "audit", "receipt", run_id, "--output", file)[0] == 0
+    assert run_command(api, "audit", "receipt", run_id, "--output", file)[0] == 0
 
-    code, said = run(api, "audit", "check", file, "--key", signing)
+    code, said = run_command(api, "audit", "check", file, "--key", signing)
     assert code == 0
     assert said.startswith(f"Run {run_id} is in the log ")
     assert "run.fired, position " in said
-    code, said = run(api, "audit", "check", file, "--key", signing, "--json")
+    code, said = run_command(api, "audit", "check", file, "--key", signing, "--json")
     body = json.loads(said)["events"][0]["body"]
     assert body["event"]["payload"] == {"invoice": 7}
 
 
 def test_a_receipt_that_was_altered_proves_nothing(api, signing, run_id, tmp_path, capsys):
     file = tmp_path / "run.receipt"
-    run(api, "audit", "receipt", run_id, "--output", file)
+    run_command(api, "audit", "receipt", run_id, "--output", file)
     receipt = json.loads(file.read_text())
     event = receipt["events"][0]
     proof = event["proof"]
@@ -90,12 +90,12 @@ def test_a_receipt_that_was_altered_proves_nothing(api, signing, run_id, tmp_pat
 
 def test_an_erased_body_leaves_the_rest_proved(api, signing, run_id, tmp_path):
     file = tmp_path / "run.receipt"
-    run(api, "audit", "receipt", run_id, "--output", file)
+    run_command(api, "audit", "receipt", run_id, "--output", file)
     receipt = json.loads(file.read_text())
     del receipt["events"][0]["body"]
     file.write_text(json.dumps(receipt))
 
-    code, said = run(api, "audit", "check", file, "--key", signing, "--json")
+    code, said = run_command(api, "audit", "check", file, "--key", signing, "--json")
 
     assert code == 0
     assert json.loads(said)["events"][0]["body"] is None
@@ -104,15 +104,15 @@ def test_an_erased_body_leaves_the_rest_proved(api, signing, run_id, tmp_path):
 def test_there_is_no_receipt_of_what_is_no_run(api, signing):
     company = api.company()
 
-    assert run(api, "audit", "receipt", company) == (1, f"Error: There is no run {company}\n")
-    assert run(api, "audit", "receipt", "x") == (1, "Error: x is no id of a run\n")
+    assert run_command(api, "audit", "receipt", company) == (1, f"Error: There is no run {company}\n")
+    assert run_command(api, "audit", "receipt", "x") == (1, "Error: x is no id of a run\n")
 
 
 def test_without_a_signature_there_is_no_receipt_and_it_is_said_what_is_missing(api, run_id, monkeypatch):
     monkeypatch.setattr("routines.commands.audit.SIGNED_WITHIN_S", 0.0)
     monkeypatch.setattr(log_tree, "state_of", lambda *_: log_tree.TreeState())
 
-    code, said = run(api, "audit", "receipt", run_id)
+    code, said = run_command(api, "audit", "receipt", run_id)
 
     assert code == 1
     assert "does a projector run, with ROUTINES_LOG_KEY_FILE?" in said
@@ -122,13 +122,13 @@ def test_an_auditor_exports_the_log_and_anybody_verifies_the_file(api, signing, 
     api.request("GET", "/log/checkpoint?fresh=true")
     file = tmp_path / "log.ndjson"
 
-    assert run(api, "audit", "export", "--output", file, login="routines_auditor")[0] == 0
+    assert run_command(api, "audit", "export", "--output", file, login="routines_auditor")[0] == 0
 
     with file.open() as lines:
         header = json.loads(next(lines))
         assert len([json.loads(line) for line in lines]) == header["position"]
     assert head_of(header["checkpoint"]).size <= header["position"]
-    code, said = run(api, "audit", "verify", "--export", file, "--key", signing, "--json")
+    code, said = run_command(api, "audit", "verify", "--export", file, "--key", signing, "--json")
     report = json.loads(said)
     assert (code, report["events"], report["checkpoints"], report["findings"]) == (0, header["position"], 1, [])
 
@@ -138,39 +138,39 @@ def test_an_auditor_verifies_the_database_and_the_service(api, signing):
     url = api.system.settings.database_url.replace("routines_service@", "routines_auditor@")
     address = f"{api.url}/api/log"
 
-    assert run(api, "audit", "verify", "--database", url, "--key", signing)[0] == 0
-    code, said = run(api, "audit", "verify", "--url", address, "--token", api.token, "--key", signing)
+    assert run_command(api, "audit", "verify", "--database", url, "--key", signing)[0] == 0
+    code, said = run_command(api, "audit", "verify", "--url", address, "--token", api.token, "--key", signing)
     assert code == 0
     assert "nothing is wrong" in said
-    code, said = run(api, "audit", "verify", "--url", address, "--token", "wrong", "--key", signing)
+    code, said = run_command(api, "audit", "verify", "--url", address, "--token", "wrong", "--key", signing)
     assert (code, "answers 401" in said) == (2, True)
 
 
 def test_the_help_is_that_of_the_verifier(api):
-    assert "usage: routines audit verify" in run(api, "audit", "verify", "--help")[1]
-    assert "usage: routines audit check" in run(api, "audit", "check", "--help")[1]
+    assert "usage: routines audit verify" in run_command(api, "audit", "verify", "--help")[1]
+    assert "usage: routines audit check" in run_command(api, "audit", "check", "--help")[1]
 
 
 def test_a_new_key_keeps_the_one_before_and_prints_what_verifiers_need(api, tmp_path, monkeypatch):
     key_file = tmp_path / "log.key"
     monkeypatch.setenv("ROUTINES_LOG_KEY_FILE", str(key_file))
 
-    code, said = run(api, "audit", "new-key", "--name", "example.org/log")
+    code, said = run_command(api, "audit", "new-key", "--name", "example.org/log")
     first = log_key.read(key_file)
     assert (code, said.splitlines()[-1]) == (0, first.verifier_key("example.org/log"))
-    code, said = run(api, "audit", "new-key")
+    code, said = run_command(api, "audit", "new-key")
 
     assert (code, f"{key_file}.1" in said) == (0, True)
     assert log_key.read(Path(f"{key_file}.1")).verifier_key("x") == first.verifier_key("x")
     assert signed_heads.path_beside(Path(f"{key_file}.1")).exists()
     assert log_key.read(key_file).name != "example.org/log"
-    assert run(api, "audit", "new-key", "--name", "a b")[0] == 2
+    assert run_command(api, "audit", "new-key", "--name", "a b")[0] == 2
     monkeypatch.setenv("ROUTINES_LOG_KEY_FILE", str(tmp_path / "nowhere" / "log.key"))
-    assert run(api, "audit", "new-key")[0] == 1
+    assert run_command(api, "audit", "new-key")[0] == 1
 
 
 def test_the_trees_are_folded_again_on_request(api, signing):
-    assert run(api, "audit", "rebuild-tree")[0] == 0
+    assert run_command(api, "audit", "rebuild-tree")[0] == 0
 
     with bootstrap.connect(api.system.settings) as conn:
         end = log_tree.log_end(conn)
@@ -184,20 +184,22 @@ def test_a_receipt_says_what_witnesses_have_seen_and_may_have_to(api, signing, r
     cosigner, other = Cosigner("witness.example/w1"), Cosigner("witness.example/w2")
     with bootstrap.connect(api.system.settings) as conn:
         witnessing.name_witnesses(conn, [cosigner.verifier_key])
-        run(api, "audit", "receipt", run_id, "--output", tmp_path / "unseen.receipt")
+        run_command(api, "audit", "receipt", run_id, "--output", tmp_path / "unseen.receipt")
         (due,) = witnessing.due(conn, api.system.clock())
         witnessing.note_cosigned(conn, due, cosigner.line(due.checkpoint))
 
-        assert run(api, "audit", "receipt", run_id, "--output", tmp_path / "run.receipt")[0] == 0
-        assert run(api, "audit", "export", "--output", tmp_path / "log.ndjson", login="routines_auditor")[0] == 0
+        assert run_command(api, "audit", "receipt", run_id, "--output", tmp_path / "run.receipt")[0] == 0
+        assert (
+            run_command(api, "audit", "export", "--output", tmp_path / "log.ndjson", login="routines_auditor")[0] == 0
+        )
         witnessing.name_witnesses(conn, [])
 
     seen = ("--key", signing, "--witness", cosigner.verifier_key)
-    code, said = run(api, "audit", "check", tmp_path / "run.receipt", *seen)
+    code, said = run_command(api, "audit", "check", tmp_path / "run.receipt", *seen)
     assert (code, "witness.example/w1 has seen this log at 2026-11-29T" in said) == (0, True)
-    assert run(api, "audit", "check", tmp_path / "unseen.receipt", *seen)[0] == 1
-    assert run(api, "audit", "check", tmp_path / "run.receipt", *seen, "--witness", other.verifier_key)[0] == 1
-    assert run(api, "audit", "verify", "--export", tmp_path / "log.ndjson", *seen)[0] == 0
+    assert run_command(api, "audit", "check", tmp_path / "unseen.receipt", *seen)[0] == 1
+    assert run_command(api, "audit", "check", tmp_path / "run.receipt", *seen, "--witness", other.verifier_key)[0] == 1
+    assert run_command(api, "audit", "verify", "--export", tmp_path / "log.ndjson", *seen)[0] == 0
 
 
 def test_an_auditor_verifies_what_witnesses_have_seen_in_the_database_and_over_http(api, signing, run_id):
@@ -207,12 +209,12 @@ def test_an_auditor_verifies_what_witnesses_have_seen_in_the_database_and_over_h
     with bootstrap.connect(api.system.settings) as conn:
         log_tree.want_checkpoint(conn, WHOLE_LOG, 1)
         wait_for(lambda: log_tree.state_of(conn, WHOLE_LOG).checkpoint)
-        assert run(api, "audit", "verify", "--database", url, *seen)[0] == 1
-        assert run(api, "audit", "verify", "--url", f"{api.url}/api/log", "--token", api.token, *seen)[0] == 1
+        assert run_command(api, "audit", "verify", "--database", url, *seen)[0] == 1
+        assert run_command(api, "audit", "verify", "--url", f"{api.url}/api/log", "--token", api.token, *seen)[0] == 1
         witnessing.name_witnesses(conn, [cosigner.verifier_key])
         (due,) = witnessing.due(conn, api.system.clock())
         witnessing.note_cosigned(conn, due, cosigner.line(due.checkpoint))
 
-        assert run(api, "audit", "verify", "--database", url, *seen)[0] == 0
-        assert run(api, "audit", "verify", "--url", f"{api.url}/api/log", "--token", api.token, *seen)[0] == 0
+        assert run_command(api, "audit", "verify", "--database", url, *seen)[0] == 0
+        assert run_command(api, "audit", "verify", "--url", f"{api.url}/api/log", "--token", api.token, *seen)[0] == 0
         witnessing.name_witnesses(conn, [])

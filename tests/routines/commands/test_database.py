@@ -16,7 +16,7 @@ BY_SERVICE = (["projections", "status"], ["projections", "isolated"], ["quotas"]
 GONE = 2**22  # larger than any process id
 
 
-def run(*arguments, **env):
+def run_command(*arguments, **env):
     names = {"ROUTINES_DATABASE_URL": None, "ROUTINES_KEY_FILE": None}
     done = CliRunner().invoke(main, arguments, env=names | env)
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
@@ -40,27 +40,29 @@ def write_state(directory, url, **more):
 
 def test_every_command_finds_the_system_that_runs_in_the_data_directory_and_says_so(data, monkeypatch):
     for command in [*BY_AUDITOR, *BY_SERVICE, ["projections", "rebuild", "routines"], ["secrets", "rotate-key"]]:
-        done = run(*command, "--data-dir", str(data))
+        done = run_command(*command, "--data-dir", str(data))
         assert done.exit_code == 0, done.output
         assert done.stderr.startswith("Database: test_")
         assert f" as routines_service, of the `routines up` in {data}\n" in done.stderr
 
-    done = run("board-key", "--data-dir", str(data))
+    done = run_command("board-key", "--data-dir", str(data))
     assert done.stdout.startswith("pcp_board_")
     assert " as postgres, of the `routines up` in" in done.stderr
 
     monkeypatch.chdir(data)
     (data / DATA_DIR).symlink_to(data)
-    assert run("log", "--limit", "1").exit_code == 0
+    assert run_command("log", "--limit", "1").exit_code == 0
 
 
 def test_a_named_database_comes_before_the_one_of_the_data_directory(data, settings, tmp_path):
     write_state(data, "postgresql://nobody@127.0.0.1:1/nowhere")
 
-    by_variable = run("log", "--limit", "1", ROUTINES_DATABASE_URL=settings.database_url)
-    both = run("log", "--limit", "1", "--data-dir", str(data), ROUTINES_DATABASE_URL=settings.database_url)
+    by_variable = run_command("log", "--limit", "1", ROUTINES_DATABASE_URL=settings.database_url)
+    both = run_command("log", "--limit", "1", "--data-dir", str(data), ROUTINES_DATABASE_URL=settings.database_url)
     option = ["--database", settings.database_url]
-    by_option = run("log", "--limit", "1", *option, ROUTINES_DATABASE_URL="postgresql://nobody@127.0.0.1:1/nowhere")
+    by_option = run_command(
+        "log", "--limit", "1", *option, ROUTINES_DATABASE_URL="postgresql://nobody@127.0.0.1:1/nowhere"
+    )
 
     assert [0, 0, 0] == [done.exit_code for done in (by_variable, both, by_option)]
     assert by_variable.stderr == by_option.stderr == ""
@@ -68,10 +70,10 @@ def test_a_named_database_comes_before_the_one_of_the_data_directory(data, setti
 
 
 def test_where_no_system_runs_the_ways_to_name_a_database_are_told(tmp_path):
-    missing = run("log", "--data-dir", str(tmp_path / "other"))
+    missing = run_command("log", "--data-dir", str(tmp_path / "other"))
     (tmp_path / "up.json").write_text("{}")
-    broken = run("log", "--data-dir", str(tmp_path))
-    wrong = run("log", "--database", "nonsense")
+    broken = run_command("log", "--data-dir", str(tmp_path))
+    wrong = run_command("log", "--database", "nonsense")
 
     assert [1, 1, 1] == [done.exit_code for done in (missing, broken, wrong)]
     assert (
@@ -86,7 +88,7 @@ def test_where_no_system_runs_the_ways_to_name_a_database_are_told(tmp_path):
 def test_a_system_that_was_killed_is_told_with_the_database_that_does_not_answer(tmp_path):
     write_state(tmp_path, "postgresql://somebody:secret@127.0.0.1:1/routines", pid=GONE)
 
-    done = run("quotas", "--data-dir", str(tmp_path))
+    done = run_command("quotas", "--data-dir", str(tmp_path))
 
     assert done.exit_code == 1
     assert (
@@ -101,9 +103,9 @@ def test_an_auditor_reads_the_log_and_is_told_what_needs_the_service(data, setti
     auditor = admin_url.replace("postgres@", "routines_auditor@")
     keys = {"ROUTINES_KEY_FILE": str(data / "secret.keys")}
 
-    log, as_service = (run("log", ROUTINES_DATABASE_URL=url).stdout for url in (auditor, settings.database_url))
-    chain, grants = (run(*command, ROUTINES_DATABASE_URL=auditor) for command in BY_AUDITOR[1:])
-    refused = [run(*command, **keys, ROUTINES_DATABASE_URL=auditor) for command in (*BY_SERVICE, ["board-key"])]
+    log, as_service = (run_command("log", ROUTINES_DATABASE_URL=url).stdout for url in (auditor, settings.database_url))
+    chain, grants = (run_command(*command, ROUTINES_DATABASE_URL=auditor) for command in BY_AUDITOR[1:])
+    refused = [run_command(*command, **keys, ROUTINES_DATABASE_URL=auditor) for command in (*BY_SERVICE, ["board-key"])]
 
     assert log == as_service
     assert ["user.registered", "key.issued"] == [json.loads(line)["name"] for line in log.splitlines()]

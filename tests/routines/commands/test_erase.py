@@ -43,13 +43,13 @@ OF_NOBODY = (ZoneDataAdopted, CompanyErased, UserErased)
 
 
 @pytest.fixture
-def looking(monkeypatch):
+def always_looking(monkeypatch):
     """Processes look each time whether something is erased."""
     monkeypatch.setattr(data_keys, "LOOK_S", 0.0)
 
 
 @pytest.fixture
-def installation(looking, system, owner):
+def installation(always_looking, system, owner):
     """An API with its projector over a database of its own."""
     with _projecting(system), _serving(system) as url:
         token = bootstrap.first_board_token(owner.settings)
@@ -58,7 +58,7 @@ def installation(looking, system, owner):
         client.close()
 
 
-def run(owner, *arguments, login="postgres"):
+def run_command(owner, *arguments, login="postgres"):
     url = owner.settings.database_url.replace("postgres@", f"{login}@")
     done = CliRunner().invoke(
         main, [str(argument) for argument in arguments], env={"ROUTINES_DATABASE_URL": url}, prog_name="routines"
@@ -68,7 +68,7 @@ def run(owner, *arguments, login="postgres"):
 
 
 def report(owner, *arguments):
-    code, said = run(owner, "erase", *arguments, "--json")
+    code, said = run_command(owner, "erase", *arguments, "--json")
     assert code == 0, said
     return json.loads(said.splitlines()[-1])
 
@@ -128,10 +128,10 @@ def left_over(owner, tmp_path):
     ]
     for number, what in enumerate((["export", "--format", "ndjson"], ["audit", "export"])):
         target = tmp_path / f"{number}-{uuid4().hex}"
-        assert run(owner, *what, "--output", target)[0] == 0
+        assert run_command(owner, *what, "--output", target)[0] == 0
         files = [target] if target.is_file() else [path for path in target.rglob("*") if path.is_file()]
         found += [f"{what}: {path.name}" for path in files if CANARY.encode() in path.read_bytes()]
-    found += [f"log: {line[:200]}" for line in run(owner, "log")[1].splitlines() if CANARY in line]
+    found += [f"log: {line[:200]}" for line in run_command(owner, "log")[1].splitlines() if CANARY in line]
     return found
 
 
@@ -181,9 +181,9 @@ def test_of_an_erased_company_nothing_is_left_anywhere_and_the_log_is_whole(inst
     assert not in_file_of(owner, "read_models.run_log"), "not even as a deleted row"
     assert done["clearedAt"] >= done["erasedAt"]
     assert [] == left_over(owner, tmp_path)
-    assert run(owner, "audit", "verify", "--database", owner.settings.database_url)[0] == 0
-    assert run(owner, "audit", "chain")[0] == 0
-    assert run(owner, "projections", "verify")[0] == 0, "rows are those of a rebuild"
+    assert run_command(owner, "audit", "verify", "--database", owner.settings.database_url)[0] == 0
+    assert run_command(owner, "audit", "chain")[0] == 0
+    assert run_command(owner, "projections", "verify")[0] == 0, "rows are those of a rebuild"
     for address in (
         "/companies",
         "/events?limit=1000",
@@ -217,7 +217,7 @@ def test_of_an_erased_company_nothing_is_left_anywhere_and_the_log_is_whole(inst
     assert head == api.system.store.head()
 
 
-def test_no_kind_of_event_keeps_what_is_erased(looking, owner, tmp_path):
+def test_no_kind_of_event_keeps_what_is_erased(always_looking, owner, tmp_path):
     """Each kind is in a stream of its own; read models that cannot take one pass over it."""
     company_id, user_id = uuid4(), uuid4()
     record(owner.store, company_id, company_id, CompanyCreated(details=CompanyDetails(name=CANARY), issue_prefix="CAN"))
@@ -242,7 +242,7 @@ def test_no_kind_of_event_keeps_what_is_erased(looking, owner, tmp_path):
         assert report(owner, *what, "--yes", "--reason", "a test")["clearedAt"]
 
     assert [] == left_over(owner, tmp_path)
-    assert run(owner, "audit", "chain")[0] == 0
+    assert run_command(owner, "audit", "chain")[0] == 0
 
 
 def test_of_an_erased_user_their_own_name_and_address_are_gone_and_their_keys_are_revoked(
@@ -255,7 +255,7 @@ def test_of_an_erased_user_their_own_name_and_address_are_gone_and_their_keys_ar
     user, token = added["userId"], added["token"]
     assert api.request("GET", f"/companies/{company}", token=token).status_code == 200
     settle(api)
-    code, said = run(owner, "erase", "--user", user, "--yes", "--reason", "asked for")
+    code, said = run_command(owner, "erase", "--user", user, "--yes", "--reason", "asked for")
     assert (code, f"The user is a member of {company}" in said) == (1, True)
     assert api.request("DELETE", f"/companies/{company}/members/{user}").status_code < 300
     settle(api)
@@ -272,11 +272,11 @@ def test_of_an_erased_user_their_own_name_and_address_are_gone_and_their_keys_ar
     assert api.request("GET", f"/companies/{company}", token=token).status_code == 401
     assert CANARY not in api.request("GET", f"/companies/{company}/events?limit=100").text
     assert api.get("/events?kind=user.erased")[0]["data"]["reason"] == "asked for"
-    assert "was erased" in run(owner, "board-key", "--user", user)[1]
+    assert "was erased" in run_command(owner, "board-key", "--user", user)[1]
     assert api.request("POST", f"/companies/{company}/members", {"userId": user}).status_code == 409
 
 
-def test_of_events_from_before_texts_were_sealed_the_log_alone_keeps_what_it_has(looking, owner, tmp_path):
+def test_of_events_from_before_texts_were_sealed_the_log_alone_keeps_what_it_has(always_looking, owner, tmp_path):
     company_id = uuid4()
     plain = EventStore(owner.store.recorder)
     created = CompanyCreated(details=CompanyDetails(name=CANARY), issue_prefix="CAN")
@@ -291,7 +291,7 @@ def test_of_events_from_before_texts_were_sealed_the_log_alone_keeps_what_it_has
         views = [str(row) for row in conn.execute("SELECT * FROM analytics.events")]
     assert [CANARY.encode() in body for body in bodies] == [True]
     assert not any(CANARY in row for row in views)
-    assert CANARY not in run(owner, "log")[1]
+    assert CANARY not in run_command(owner, "log")[1]
     assert len([one for one in left_over(owner, tmp_path) if "audit" not in str(one)]) == 1, "the row of the log"
 
 
@@ -305,10 +305,10 @@ def test_an_erasure_that_a_backup_is_in_the_way_of_says_so_and_goes_on_when_it_i
     settle(installation)
     with psycopg.connect(owner.settings.database_url) as conn:
         conn.execute("LOCK TABLE vault.data_keys IN ACCESS SHARE MODE")
-        code, said = run(owner, "erase", "--company", company, "--yes", "--reason", "a test")
+        code, said = run_command(owner, "erase", "--company", company, "--yes", "--reason", "a test")
 
     assert (code, "The key is destroyed, but tables are in use" in said) == (1, True)
-    assert "run it with --yes to go on" in run(owner, "erase", "--company", company)[1]
+    assert "run it with --yes to go on" in run_command(owner, "erase", "--company", company)[1]
     assert report(owner, "--company", company, "--yes", "--reason", "a test")["clearedAt"]
 
 
@@ -316,14 +316,14 @@ def test_a_company_at_work_is_not_erased_and_what_is_there_is_said(installation,
     company = installation.company("Acme")
 
     settle(installation)
-    code, said = run(owner, "erase", "--company", company, "--yes", "--reason", "a mistake")
+    code, said = run_command(owner, "erase", "--company", company, "--yes", "--reason", "a mistake")
 
     assert code == 1
     assert "archive it first" in said
-    assert "There is no such company" in run(owner, "erase", "--company", uuid4())[1]
-    assert "There is no such user" in run(owner, "erase", "--user", uuid4())[1]
-    assert "needs a --reason" in run(owner, "erase", "--company", company, "--yes")[1]
-    assert "Name one" in run(owner, "erase")[1]
+    assert "There is no such company" in run_command(owner, "erase", "--company", uuid4())[1]
+    assert "There is no such user" in run_command(owner, "erase", "--user", uuid4())[1]
+    assert "needs a --reason" in run_command(owner, "erase", "--company", company, "--yes")[1]
+    assert "Name one" in run_command(owner, "erase")[1]
 
 
 def test_only_the_owner_of_the_database_erases(installation, owner, system):
@@ -331,7 +331,7 @@ def test_only_the_owner_of_the_database_erases(installation, owner, system):
     with system.pool.connection() as conn, pytest.raises(psycopg.errors.InsufficientPrivilege):
         conn.execute("UPDATE vault.data_keys SET key = NULL, erased_at = now()")
 
-    code, said = run(owner, "erase", "--company", company, login="routines_service")
+    code, said = run_command(owner, "erase", "--company", company, login="routines_service")
 
     assert code == 1
     assert "permission denied" in said

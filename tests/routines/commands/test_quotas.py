@@ -25,7 +25,7 @@ def quotas(api: Api):
 
 
 @pytest.fixture
-def busy(api: Api):
+def busy_company(api: Api):
     """A company with four goals, and a name that would move a terminal's cursor."""
     company = api.company("Busy\x1b[2J")
     for _ in range(4):
@@ -34,23 +34,23 @@ def busy(api: Api):
     return company
 
 
-def test_companies_near_a_quota_are_shown(quotas, busy):
+def test_companies_near_a_quota_are_shown(quotas, busy_company):
     output = quotas(max_company_goals=5)
 
-    [line] = [line for line in output.splitlines() if busy in line]
+    [line] = [line for line in output.splitlines() if busy_company in line]
     assert "80%" in line
     assert "max_company_goals" in line
     assert "Busy?[2J" in line
-    assert busy not in quotas(max_company_goals=10)
+    assert busy_company not in quotas(max_company_goals=10)
 
 
-def test_of_one_company_all_that_it_uses_is_shown(quotas, busy):
-    found = [json.loads(line) for line in quotas("--company", busy, "--json").splitlines()]
+def test_of_one_company_all_that_it_uses_is_shown(quotas, busy_company):
+    found = [json.loads(line) for line in quotas("--company", busy_company, "--json").splitlines()]
 
     by_quota = {one["quota"]: (one["used"], one["limit"]) for one in found}
     assert (4, 5_000) == by_quota["max_company_goals"]
     assert (1, 1_000) == by_quota["max_company_members"]
-    assert {busy} == {one["company_id"] for one in found}
+    assert {busy_company} == {one["company_id"] for one in found}
     assert by_quota["max_company_events_per_minute"][0] >= 6
 
 

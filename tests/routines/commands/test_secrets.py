@@ -98,13 +98,13 @@ def test_a_key_is_not_retired_while_it_is_needed(routines, vault):
     new = vault.add_key()
     vault.reseal(5)
 
-    assert (1, f"Error: 7 secrets are under key {old}: rotate first\n") == ended(routines, old)
-    assert 1 == ended(routines, new)[0]
-    assert (1, f"Error: Key nosuch is not in {vault.ring.path}\n") == ended(routines, "nosuch")
+    assert (1, f"Error: 7 secrets are under key {old}: rotate first\n") == retire_key(routines, old)
+    assert 1 == retire_key(routines, new)[0]
+    assert (1, f"Error: Key nosuch is not in {vault.ring.path}\n") == retire_key(routines, "nosuch")
     assert [new, old] == vault.ring.ids()
 
 
-def ended(routines, key_id):
+def retire_key(routines, key_id):
     result = routines("secrets", "retire-key", key_id)
     return result.exit_code, result.stderr
 
@@ -112,7 +112,7 @@ def ended(routines, key_id):
 def test_a_current_key_without_secrets_is_not_retired_either(routines, system, path):
     [key] = KeyRing(path).ids()
 
-    assert (1, f"Error: Key {key} is the current one: rotate first\n") == ended(routines, key)
+    assert (1, f"Error: Key {key} is the current one: rotate first\n") == retire_key(routines, key)
 
 
 def test_secrets_of_a_lost_key_are_counted_and_the_rest_is_rotated(routines, vault, path, system):

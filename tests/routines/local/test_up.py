@@ -74,7 +74,7 @@ sys.exit(up.up(Path(sys.argv[1]), "127.0.0.1", 0, database_url=url, prepare=lamb
 
 
 @pytest.fixture
-def supervised(tmp_path):
+def supervise_parts(tmp_path):
     running = []
 
     def supervise(*parts):
@@ -90,8 +90,8 @@ def supervised(tmp_path):
         supervisor.stop()
 
 
-def test_a_part_that_cannot_be_started_now_is_tried_again(supervised, monkeypatch):
-    supervisor = supervised(Part("one", SLEEP))
+def test_a_part_that_cannot_be_started_now_is_tried_again(supervise_parts, monkeypatch):
+    supervisor = supervise_parts(Part("one", SLEEP))
     with monkeypatch.context() as patch:
         patch.setattr(subprocess, "Popen", refuse(OSError(errno.EAGAIN, "Resource temporarily unavailable")))
         supervisor.children[0].signal(signal.SIGKILL)
@@ -199,8 +199,8 @@ def state(directory):
     return json.loads((directory / "up.json").read_text())
 
 
-def test_a_killed_part_is_started_again_at_once(supervised):
-    supervisor = supervised(Part("one", SLEEP), Part("two", SLEEP))
+def test_a_killed_part_is_started_again_at_once(supervise_parts):
+    supervisor = supervise_parts(Part("one", SLEEP), Part("two", SLEEP))
     before = supervisor.pids()
 
     os.kill(before["one"], signal.SIGKILL)
@@ -212,8 +212,8 @@ def test_a_killed_part_is_started_again_at_once(supervised):
     assert "one ended (signal 9)" in supervisor.heard
 
 
-def test_a_part_that_keeps_dying_is_given_pauses_and_quoted(supervised):
-    supervisor = supervised(Part("one", FAIL))
+def test_a_part_that_keeps_dying_is_given_pauses_and_quoted(supervise_parts):
+    supervisor = supervise_parts(Part("one", FAIL))
 
     wait_for(lambda: supervisor.children[0].quick_deaths == 2, tick=supervisor.tick)
 
@@ -223,25 +223,27 @@ def test_a_part_that_keeps_dying_is_given_pauses_and_quoted(supervised):
     assert supervisor.heard[-1] == {}
 
 
-def test_the_pauses_grow_to_five_seconds_and_end_with_a_longer_life(supervised):
-    child = supervised(Part("one", SLEEP)).children[0]
+def test_the_pauses_grow_to_five_seconds_and_end_with_a_longer_life(supervise_parts):
+    child = supervise_parts(Part("one", SLEEP)).children[0]
 
     assert [0, 1, 2, 4, 5, 5] == [child.plan() for _ in range(6)]
     child.started_at -= 60
     assert 0 == child.plan()
 
 
-def test_a_part_gets_its_environment_and_its_own_log(supervised, tmp_path):
-    supervised(Part("one", [sys.executable, "-c", "import os; print(os.environ['GREETING'])"], {"GREETING": "hello"}))
+def test_a_part_gets_its_environment_and_its_own_log(supervise_parts, tmp_path):
+    supervise_parts(
+        Part("one", [sys.executable, "-c", "import os; print(os.environ['GREETING'])"], {"GREETING": "hello"})
+    )
 
     wait_for(lambda: (tmp_path / "logs/one.log").read_text() == "hello\n")
 
 
-def test_a_part_gets_nothing_else_of_our_environment(supervised, tmp_path, monkeypatch):
+def test_a_part_gets_nothing_else_of_our_environment(supervise_parts, tmp_path, monkeypatch):
     for name in ("AWS_SECRET_ACCESS_KEY", "ROUTINES_DATABASE_URL", "ROUTINES_KEY_FILE", "ROUTINES_BATCH"):
         monkeypatch.setenv(name, "7")
 
-    supervised(Part("one", [sys.executable, "-S", "-c", "import os; print(sorted(os.environ), flush=True)"]))
+    supervise_parts(Part("one", [sys.executable, "-S", "-c", "import os; print(sorted(os.environ), flush=True)"]))
 
     said = wait_for((tmp_path / "logs/one.log").read_text)
     assert "'ROUTINES_BATCH'" in said
@@ -249,24 +251,24 @@ def test_a_part_gets_nothing_else_of_our_environment(supervised, tmp_path, monke
     assert not any(name in said for name in ("AWS_SECRET_ACCESS_KEY", "ROUTINES_DATABASE_URL", "ROUTINES_KEY_FILE"))
 
 
-def test_what_a_part_says_is_for_us_alone_and_goes_to_no_file_of_others(supervised, tmp_path):
+def test_what_a_part_says_is_for_us_alone_and_goes_to_no_file_of_others(supervise_parts, tmp_path):
     (tmp_path / "logs").mkdir(mode=0o755)
     (tmp_path / "victim").touch()
     (tmp_path / "logs/two.log").symlink_to(tmp_path / "victim")
-    supervised(Part("one", SLEEP))
+    supervise_parts(Part("one", SLEEP))
 
     with pytest.raises(CannotStart, match=r"two\.log"):
-        supervised(Part("two", SLEEP))
+        supervise_parts(Part("two", SLEEP))
 
     assert [0o700, 0o600] == [mode(tmp_path / name) for name in ("logs", "logs/one.log")]
     assert 0 == (tmp_path / "victim").stat().st_size
 
 
 @as_root
-def test_a_part_runs_as_its_account_and_gets_no_rights_back(supervised, tmp_path):
+def test_a_part_runs_as_its_account_and_gets_no_rights_back(supervise_parts, tmp_path):
     tmp_path.chmod(0o700)
     command = ["/bin/sh", "-c", "cat /proc/self/status; echo read; exec sleep 600"]
-    supervisor = supervised(Part("one", command, account=PARTS))
+    supervisor = supervise_parts(Part("one", command, account=PARTS))
 
     said = wait_for(
         lambda: "read" in (tmp_path / "logs/one.log").read_text() and (tmp_path / "logs/one.log").read_text()
@@ -282,8 +284,8 @@ def test_a_part_runs_as_its_account_and_gets_no_rights_back(supervised, tmp_path
     assert not exists(pid)
 
 
-def test_a_stop_ends_every_part(supervised):
-    supervisor = supervised(Part("one", SLEEP), Part("two", SLEEP))
+def test_a_stop_ends_every_part(supervise_parts):
+    supervisor = supervise_parts(Part("one", SLEEP), Part("two", SLEEP))
     pids = supervisor.pids().values()
 
     supervisor.stop()
@@ -292,9 +294,9 @@ def test_a_stop_ends_every_part(supervised):
     assert [False, False] == [exists(pid) for pid in pids]
 
 
-def test_a_part_that_ignores_the_stop_is_killed(supervised, tmp_path, monkeypatch):
+def test_a_part_that_ignores_the_stop_is_killed(supervise_parts, tmp_path, monkeypatch):
     monkeypatch.setattr("routines.local.supervisor.TERM_LIMIT_S", 0.2)
-    supervisor = supervised(Part("one", STUBBORN))
+    supervisor = supervise_parts(Part("one", STUBBORN))
     wait_for(lambda: "awake" in (tmp_path / "logs/one.log").read_text())
     pid = supervisor.pids()["one"]
 

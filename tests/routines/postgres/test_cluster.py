@@ -263,7 +263,7 @@ def refusal(url):
 
 
 @pytest.fixture(scope="module")
-def parted():
+def server_for_parts():
     """A server for parts that have an account of their own, ready for them."""
     with tempfile.TemporaryDirectory(prefix="routines-test-") as made:
         Path(made).chmod(0o755)
@@ -348,27 +348,27 @@ def test_a_socket_in_a_public_directory_has_a_name_that_nobody_guesses_and_is_fo
 
 
 @as_root
-def test_a_stranger_cannot_reach_the_socket(parted):
+def test_a_stranger_cannot_reach_the_socket(server_for_parts):
     for role in ("postgres", "routines_service", "routines_auditor", "routines_owner"):
-        assert "Permission denied" in as_account(STRANGER, refusal, parted.url(role))
+        assert "Permission denied" in as_account(STRANGER, refusal, server_for_parts.url(role))
 
 
 @as_root
-def test_a_stranger_who_reaches_the_socket_is_nobody_in_the_database(parted):
-    parted.socket_dir.chmod(0o755)
+def test_a_stranger_who_reaches_the_socket_is_nobody_in_the_database(server_for_parts):
+    server_for_parts.socket_dir.chmod(0o755)
 
-    for who in (NOBODY, STRANGER, accounts.of_cluster(parted.home, PARTS, print)):
+    for who in (NOBODY, STRANGER, accounts.of_cluster(server_for_parts.home, PARTS, print)):
         for role in ("postgres", "routines_service", "routines_auditor", "routines_owner"):
-            assert "Peer authentication failed" in as_account(who, refusal, parted.url(role))
-    parted.socket_dir.chmod(0o710)
+            assert "Peer authentication failed" in as_account(who, refusal, server_for_parts.url(role))
+    server_for_parts.socket_dir.chmod(0o710)
 
 
 @as_root
-def test_the_parts_are_the_service_and_nothing_else(parted):
-    assert 0o710 == mode(parted.socket_dir)
-    assert as_account(PARTS, refusal, parted.url("routines_service")) is None
+def test_the_parts_are_the_service_and_nothing_else(server_for_parts):
+    assert 0o710 == mode(server_for_parts.socket_dir)
+    assert as_account(PARTS, refusal, server_for_parts.url("routines_service")) is None
     for role in ("postgres", "routines_auditor", "routines_owner", "routines"):
-        assert "Peer authentication failed" in as_account(PARTS, refusal, parted.url(role))
+        assert "Peer authentication failed" in as_account(PARTS, refusal, server_for_parts.url(role))
 
 
 BREAK_OUT = {
@@ -396,7 +396,7 @@ BREAK_OUT = {
 
 
 @as_root
-def test_the_parts_stay_the_service(parted):
+def test_the_parts_stay_the_service(server_for_parts):
     def outcome(url, statement):
         try:
             with psycopg.connect(url, autocommit=True) as connection:
@@ -405,7 +405,7 @@ def test_the_parts_stay_the_service(parted):
             return type(error).__name__
         return "done"
 
-    url = parted.url("routines_service")
+    url = server_for_parts.url("routines_service")
     said = {name: as_account(PARTS, outcome, url, statement) for name, statement in BREAK_OUT.items()}
 
     refused = {"InsufficientPrivilege", "FeatureNotSupported", "UndefinedFile"}
@@ -413,18 +413,23 @@ def test_the_parts_stay_the_service(parted):
 
 
 @as_root
-def test_the_service_was_granted_no_role(parted):
+def test_the_service_was_granted_no_role(server_for_parts):
     granted = "SELECT count(*) FROM pg_auth_members WHERE member = 'routines_service'::regrole"
 
-    assert (0,) == execute(parted, granted)
+    assert (0,) == execute(server_for_parts, granted)
 
 
 @as_root
-def test_the_parts_read_no_file_of_the_cluster(parted):
+def test_the_parts_read_no_file_of_the_cluster(server_for_parts):
     def readable(path):
         return os.access(path, os.R_OK)
 
-    for path in (parted.data, parted.data / "pg_hba.conf", parted.data / "base", parted.root / "logs/postgres.log"):
+    for path in (
+        server_for_parts.data,
+        server_for_parts.data / "pg_hba.conf",
+        server_for_parts.data / "base",
+        server_for_parts.root / "logs/postgres.log",
+    ):
         assert not as_account(PARTS, readable, path)
 
 

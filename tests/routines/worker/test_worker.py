@@ -82,7 +82,7 @@ class Full:
         return self.call(*arguments, **named)
 
 
-@pytest.mark.parametrize("place", [(claims, "_locked"), (command, "_start")])
+@pytest.mark.parametrize("place", [(claims, "_lock_file"), (command, "_start")])
 def test_a_full_disk_of_this_machine_is_waited_for_and_cancels_nothing(stub, once, monkeypatch, place):
     monkeypatch.setattr(*place, Full(getattr(*place)))
     issue = stub.open()

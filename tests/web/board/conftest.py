@@ -29,7 +29,7 @@ class Page(HTMLParser):
             self.forms.append({"action": has.get("action"), "fields": {}, "id": has.get("id")})
         if tag == "a":
             self.links.append(has.get("href"))
-        fields = self._fields(has)
+        fields = self._open_fields(has)
         is_sent = has.get("type") != "checkbox" or "checked" in has
         if tag == "input" and fields is not None and has.get("name") and is_sent:
             fields[has["name"]] = has.get("value") or ""
@@ -39,7 +39,7 @@ class Page(HTMLParser):
         if tag == "option" and fields is not None and self._field and ("selected" in has or not self._has_option):
             fields[self._field], self._has_option = has.get("value") or "", True
 
-    def _fields(self, has):
+    def _open_fields(self, has):
         if "form" in has:
             return next((form["fields"] for form in self.forms if form["id"] == has["form"]), None)
         return self.forms[-1]["fields"] if "form" in self._open else None

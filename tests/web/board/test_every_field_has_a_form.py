@@ -122,7 +122,7 @@ SECRETS = {"secret_params": '{"a": 1}', "webhook_url": "https://example.org/in",
 
 
 @pytest.fixture
-def sent(board, api, company, agent, monkeypatch):
+def sent_bodies(board, api, company, agent, monkeypatch):
     """What the forms of the board have sent, by the shape of the body."""
     found: dict[Any, list[Any]] = {shape: [] for shape in WITHOUT_FORM}
     call = Api.call
@@ -214,13 +214,15 @@ def _send_forms_of_structure(board, api, company, agent):
     board.send(board.show(f"/structure/company/{company}"), f"/{company}", maxCost="1", windowSec="60")
 
 
-def test_every_field_of_the_bodies_is_sent_by_a_form_or_has_a_reason_why_not(sent):
-    for shape, found in sent.items():
-        unsent = {_explained(path, WITHOUT_FORM[shape]) for path in fields_without(inspect.type_info(shape), found)}
+def test_every_field_of_the_bodies_is_sent_by_a_form_or_has_a_reason_why_not(sent_bodies):
+    for shape, found in sent_bodies.items():
+        unsent = {
+            _explained_field(path, WITHOUT_FORM[shape]) for path in fields_without(inspect.type_info(shape), found)
+        }
         assert set(WITHOUT_FORM[shape]) == unsent, shape
 
 
-def _explained(path: str, reasons: Collection[str]) -> str:
+def _explained_field(path: str, reasons: Collection[str]) -> str:
     """The field for which there is a reason, if the path is of it or within it."""
     return next((field for field in reasons if path == field or path.startswith(f"{field}.")), path)
 

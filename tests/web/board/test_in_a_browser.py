@@ -96,7 +96,7 @@ def errors():
 def tab(api, signed_in, company, errors):
     """A tab that is signed in, at the home of the company."""
     context = signed_in()
-    page = watched(context.new_page(), errors)
+    page = watch_errors(context.new_page(), errors)
     page.goto(f"{api.url}/board/companies/{company}")
     yield page
     context.close()
@@ -123,7 +123,7 @@ def signed_in(api, chromium):
     return partial(begin, storage_state=state)
 
 
-def watched(page, errors):
+def watch_errors(page, errors):
     page.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
     return page
@@ -191,18 +191,18 @@ def paths(api, company):
 @pytest.mark.parametrize("part", range(PARTS))
 def test_no_page_has_a_barrier_in_either_scheme_and_none_is_wider_than_a_phone(api, signed_in, company, errors, part):
     context = signed_in(color_scheme="light", viewport={"width": 1280, "height": 900})
-    page = watched(context.new_page(), errors)
+    page = watch_errors(context.new_page(), errors)
     found = []
     for path in paths(api, company)[part::PARTS]:
         page.set_viewport_size({"width": 1280, "height": 900})
         page.emulate_media(color_scheme="light")
         page.goto(path)
         page.evaluate(AXE.read_text())
-        found += [(path, "light", *fault) for fault in faults(page, {"type": "tag", "values": TAGS})]
+        found += [(path, "light", *fault) for fault in find_faults(page, {"type": "tag", "values": TAGS})]
         page.emulate_media(color_scheme="dark")
         page.set_viewport_size({"width": PHONE, "height": 900})
         found += [
-            (path, "dark", *fault) for fault in faults(page, {"type": "rule", "values": RULES_OF_COLOUR_AND_SIZE})
+            (path, "dark", *fault) for fault in find_faults(page, {"type": "rule", "values": RULES_OF_COLOUR_AND_SIZE})
         ]
         page.set_viewport_size({"width": 1280, "height": 900})
         if (width := page.evaluate("document.documentElement.scrollWidth")) > 1280:
@@ -214,7 +214,7 @@ def test_no_page_has_a_barrier_in_either_scheme_and_none_is_wider_than_a_phone(a
     assert ([], []) == (found, errors)
 
 
-def faults(page, rules):
+def find_faults(page, rules):
     result = page.evaluate("rules => axe.run(document, {runOnly: rules, resultTypes: ['violations']})", rules)
     return [(fault["id"], [node["html"][:160] for node in fault["nodes"][:3]]) for fault in result["violations"]]
 
@@ -225,7 +225,7 @@ def test_the_doors_have_no_barrier_either(api, chromium):
     for path in ("/board/sign-in", "/board/sign-in/x", "/board/nowhere"):
         page.goto(path)
         page.evaluate(AXE.read_text())
-        assert [] == faults(page, {"type": "tag", "values": TAGS}), path
+        assert [] == find_faults(page, {"type": "tag", "values": TAGS}), path
     context.close()
 
 
@@ -488,10 +488,10 @@ def test_the_palette_goes_anywhere_by_keyboard_and_gives_the_focus_back(tab, api
     tab.evaluate(AXE.read_text())
     for scheme in ("light", "dark"):
         tab.emulate_media(color_scheme=scheme)
-        assert [] == faults(tab, {"type": "tag", "values": TAGS})
+        assert [] == find_faults(tab, {"type": "tag", "values": TAGS})
     field.fill("nothing of the kind")
     tab.get_by_text("Nothing has this in its name.").wait_for()
-    assert [] == faults(tab, {"type": "tag", "values": TAGS})
+    assert [] == find_faults(tab, {"type": "tag", "values": TAGS})
 
     field.fill(run)
     tab.keyboard.press("Enter")  # before the options are there
@@ -607,7 +607,7 @@ def test_what_would_have_been_is_asked_on_a_routines_page_and_stands_beside_what
     tab.evaluate(AXE.read_text())
     for scheme in ("light", "dark"):
         tab.emulate_media(color_scheme=scheme)
-        assert [] == faults(tab, {"type": "tag", "values": TAGS})
+        assert [] == find_faults(tab, {"type": "tag", "values": TAGS})
     tab.set_viewport_size({"width": PHONE, "height": 900})
     assert tab.evaluate("document.documentElement.scrollWidth") <= PHONE
 

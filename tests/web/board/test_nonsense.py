@@ -49,7 +49,7 @@ FILLINGS = (*NONSENSE, "1e308", str(10**30))
 
 
 @pytest.fixture
-def things(api, company, agent):
+def things_of_company(api, company, agent):
     schedule = {"kind": "schedule", "cronExpression": "0 9 * * *", "timezone": "Asia/Tokyo"}
     routine = api.routine(company, agent, variables=[{"name": "number", "type": "number", "defaultValue": 1}])
     triggers = [api.post(f"/routines/{routine}/triggers", one)["trigger"] for one in (schedule, {"kind": "webhook"})]
@@ -68,28 +68,32 @@ def things(api, company, agent):
     }
 
 
-def test_no_nonsense_in_an_address_is_a_failure_of_the_service(board, things):
+def test_no_nonsense_in_an_address_is_a_failure_of_the_service(board, things_of_company):
     failed = []
     for path, names in PARAMETERS.items():
         for name in names:
             for text in NONSENSE:
                 answer = board.client.get(
-                    f"/board/companies/{board.company}{path.format(**things)}", params={name: text}
+                    f"/board/companies/{board.company}{path.format(**things_of_company)}", params={name: text}
                 )
                 if answer.status_code >= 500:
                     failed.append((path, name, text))
     assert [] == failed
 
 
-def test_no_nonsense_in_a_form_is_a_failure_of_the_service(board, things):
+def test_no_nonsense_in_a_form_is_a_failure_of_the_service(board, things_of_company):
     csrf, failed = board.show("/system").form("/sign-out")["fields"]["csrf"], []
     paths = [path for page in pages.PAGES for path in page.paths if "POST" in page.http_methods]
     assert len(paths) > 25
     for path in paths:
-        kinds = {"company_id": board.company, "routine_id": things["routine"], "run_id": things["run"]}
-        kinds |= {"task": "echo", "name": "daily", "number": things["number"]}
-        kinds |= {"kind": "projects", "id": things["project"]}
-        kinds |= {"issue_id": things["issue"], "trigger_id": things["trigger"]}
+        kinds = {
+            "company_id": board.company,
+            "routine_id": things_of_company["routine"],
+            "run_id": things_of_company["run"],
+        }
+        kinds |= {"task": "echo", "name": "daily", "number": things_of_company["number"]}
+        kinds |= {"kind": "projects", "id": things_of_company["project"]}
+        kinds |= {"issue_id": things_of_company["issue"], "trigger_id": things_of_company["trigger"]}
         address = "/".join(
             str(kinds.get(part.strip("{}").partition(":")[0], NOTHING)) if part.startswith("{") else part
             for part in path.split("/")
@@ -116,7 +120,7 @@ def test_an_origin_that_is_no_address_is_refused(board, origin):
     assert 403 == answer.status_code
 
 
-def test_a_page_of_one_company_shows_and_changes_nothing_of_another(board, api, things):
+def test_a_page_of_one_company_shows_and_changes_nothing_of_another(board, api, things_of_company):
     """Its reader is a member of both: what the page says of the company and of their rights is right for one of them."""
     elsewhere = f"/board/companies/{api.company('Other')}"
     csrf = board.show("/system").form("/sign-out")["fields"]["csrf"]
@@ -141,36 +145,42 @@ def test_a_page_of_one_company_shows_and_changes_nothing_of_another(board, api, 
     writes += [f"{routine}/run", f"{routine}/pause", f"{routine}/edit", f"{routine}/triggers/new", trigger]
     writes += [f"{trigger}/delete", f"{trigger}/backfills", "/runs/{run}/again", "/issues/{issue}/comments"]
     writes += ["/issues/{issue}/release", f"{routine}/triggers/{{webhook}}/rotate"]
-    of_what = (f"/routines/{things['routine']}", f"/issues/{things['issue']}", f"/agents/{things['agent']}")
+    of_what = (
+        f"/routines/{things_of_company['routine']}",
+        f"/issues/{things_of_company['issue']}",
+        f"/agents/{things_of_company['agent']}",
+    )
     before = [api.get(path) for path in of_what]
 
-    statuses = {path: board.get(elsewhere + path.format(**things)).status for path in reads}
+    statuses = {path: board.get(elsewhere + path.format(**things_of_company)).status for path in reads}
     for path in writes:
         fields = {"csrf": csrf, "kind": "api", "title": "Taken", "overlap": "0", "body": "hello"}
-        statuses[f"POST {path}"] = board.post(elsewhere + path.format(**things), fields).status
+        statuses[f"POST {path}"] = board.post(elsewhere + path.format(**things_of_company), fields).status
     fields = {"csrf": csrf, "status": "archived"}
     for path in (f"{routine}/status", "/issues/{issue}/status"):
-        statuses[f"POST {path}"] = board.post(elsewhere + path.format(**things), fields).status
+        statuses[f"POST {path}"] = board.post(elsewhere + path.format(**things_of_company), fields).status
     for action in ("pause", "key", "budget"):
         fields = {"csrf": csrf, "action": action}
-        statuses[f"POST {action}"] = board.post(f"{elsewhere}/people/agents/{things['agent']}", fields).status
+        statuses[f"POST {action}"] = board.post(
+            f"{elsewhere}/people/agents/{things_of_company['agent']}", fields
+        ).status
 
     assert {} == {path: status for path, status in statuses.items() if status != 404}
     assert before == [api.get(path) for path in of_what]
 
 
-def test_a_backfill_of_another_trigger_is_not_cancelled(board, api, things):
+def test_a_backfill_of_another_trigger_is_not_cancelled(board, api, things_of_company):
     schedule = {"kind": "schedule", "cronExpression": "0 9 * * *", "timezone": "UTC"}
-    other = api.post(f"/routines/{things['routine']}/triggers", schedule)["trigger"]["id"]
+    other = api.post(f"/routines/{things_of_company['routine']}/triggers", schedule)["trigger"]["id"]
     backfill = api.post(
         f"/routine-triggers/{other}/backfills", {"from": "2020-01-01T00:00:00Z", "to": "2020-01-09T00:00:00Z"}
     )["id"]
     csrf = board.show("/system").form("/sign-out")["fields"]["csrf"]
-    triggers = f"/board/companies/{board.company}/routines/{things['routine']}/triggers"
+    triggers = f"/board/companies/{board.company}/routines/{things_of_company['routine']}/triggers"
 
     statuses = [
         board.post(f"{triggers}/{trigger}/backfills/{backfill}/cancel", {"csrf": csrf}).status
-        for trigger in (things["trigger"], other)
+        for trigger in (things_of_company["trigger"], other)
     ]
 
     assert [404, 200] == statuses

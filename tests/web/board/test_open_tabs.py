@@ -30,13 +30,13 @@ class WebProcess:
     def start(self):
         command = [sys.executable, "-m", "routines", "web", "--port", str(self.port)]
         self.process = subprocess.Popen(command, env=self._env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_for(self._answers, 60)
+        wait_for(self._is_answering, 60)
 
     def kill(self):
         self.process.kill()
         self.process.wait()
 
-    def _answers(self):
+    def _is_answering(self):
         try:
             return httpx.get(f"{self.url}/api/health").status_code < 600
         except httpx.TransportError:

@@ -3,14 +3,14 @@ import pytest
 
 
 @pytest.fixture
-def many(api, company, agent):
+def sixty_routines(api, company, agent):
     """Sixty routines, of which the first is the next one to run."""
     for number in range(60):
         schedule = {"kind": "schedule", "cronExpression": f"{number} 3 1 1 *", "timezone": "Asia/Tokyo"}
         api.routine(company, agent, title=f"Report {number:02}", triggers=[schedule])
 
 
-def test_the_list_is_in_the_order_of_the_next_runs_a_page_at_a_time(board, many):
+def test_the_list_is_in_the_order_of_the_next_runs_a_page_at_a_time(board, sixty_routines):
     first = board.show("/routines")
     following = next(link for link in first.links if link and "cursor=" in link)
     numbers = [number for number in range(60) if f"Report {number:02}</a>" in first.html]
@@ -21,12 +21,12 @@ def test_the_list_is_in_the_order_of_the_next_runs_a_page_at_a_time(board, many)
     assert first.html.index("Report 00") < first.html.index("Report 01") < first.html.index("Report 49")
 
 
-def test_a_next_run_stands_in_the_zone_of_its_schedule(board, many):
+def test_a_next_run_stands_in_the_zone_of_its_schedule(board, sixty_routines):
     assert "Fri 1 Jan 2027 03:00 Asia/Tokyo · in" in board.show("/routines").text
 
 
 @pytest.mark.parametrize("sort", ["title", "changed", "next"])
-def test_each_order_has_every_routine_once(board, many, sort):
+def test_each_order_has_every_routine_once(board, sixty_routines, sort):
     first = board.show(f"/routines?sort={sort}")
     rest = board.get(next(link for link in first.links if link and "cursor=" in link))
     for number in range(60):
@@ -50,7 +50,7 @@ def test_filters_are_in_the_address_and_narrow_the_list(board, api, company, age
     assert "No routine matches." in board.show("/routines?q=nothing").text
 
 
-def test_the_columns_are_chosen_in_the_address_and_stay_on_the_next_page(board, api, company, many):
+def test_the_columns_are_chosen_in_the_address_and_stay_on_the_next_page(board, api, company, sixty_routines):
     project = api.post(f"/companies/{company}/projects", {"name": "Moonshot"})["id"]
     api.patch(f"/routines/{api.get(f'/companies/{company}/routines')[0]['id']}", {"projectId": project})
     usual, chosen = board.show("/routines"), board.show("/routines?column=priority&column=project&sort=changed")

@@ -19,7 +19,7 @@ ROUTINE = {"name": "hourly", "type": "hourly", "minute_utc": "5"}
 
 
 @pytest.fixture
-def jetty(api, company):
+def call_jetty(api, company):
     """A call of the Jetty API; `{}` in its path is the collection."""
     return lambda path, body: api.post(f"/v1/{path.format(company)}", body)
 
@@ -52,8 +52,8 @@ def test_a_task_is_made_called_and_its_trajectory_read_on_the_board(board):
     assert "No task matches." in board.show("/tasks?q=moon").text
 
 
-def test_a_routine_of_a_task_says_its_cadence_in_words_and_is_run_paused_resumed_and_deleted(board, jetty):
-    jetty("tasks/{}", {"name": "greet", "workflow": ECHO})
+def test_a_routine_of_a_task_says_its_cadence_in_words_and_is_run_paused_resumed_and_deleted(board, call_jetty):
+    call_jetty("tasks/{}", {"name": "greet", "workflow": ECHO})
     page = board.send(board.show("/tasks/greet/new-routine"), "/new-routine", **ROUTINE)
     assert "UTC time" in page.text
     assert "It has started none yet." in page.text
@@ -71,8 +71,8 @@ def test_a_routine_of_a_task_says_its_cadence_in_words_and_is_run_paused_resumed
     assert "No routine calls it." in board.show("/tasks/greet").text
 
 
-def test_a_routine_is_edited_and_its_secrets_are_kept_and_never_in_a_page(board, jetty):
-    jetty("tasks/{}", {"name": "greet", "workflow": ECHO})
+def test_a_routine_is_edited_and_its_secrets_are_kept_and_never_in_a_page(board, call_jetty):
+    call_jetty("tasks/{}", {"name": "greet", "workflow": ECHO})
     fields = {**ROUTINE, "type": "weekly", "hour_utc": "7", "day_of_week": "mon", "webhook_secret": SECRET}
     fields |= {"secret_params": json.dumps({"token": SECRET}), "webhook_url": "https://hooks.example.org/in"}
     fields |= {"init_params_overrides": '{"text": "x"}'}
@@ -110,8 +110,8 @@ def test_a_routine_is_edited_and_its_secrets_are_kept_and_never_in_a_page(board,
         ("/tasks/greet/new-routine", {**ROUTINE, "init_params_overrides": "{"}, "This is no JSON object"),
     ],
 )
-def test_what_is_wrong_with_a_task_or_a_call_stands_beside_its_field(board, jetty, path, wrong, sentence):
-    jetty("tasks/{}", {"name": "greet", "workflow": ECHO})
+def test_what_is_wrong_with_a_task_or_a_call_stands_beside_its_field(board, call_jetty, path, wrong, sentence):
+    call_jetty("tasks/{}", {"name": "greet", "workflow": ECHO})
     page = board.send(board.show(path), path, **wrong)
 
     assert (4, True) == (page.status // 100, sentence in page.text)
@@ -120,20 +120,20 @@ def test_what_is_wrong_with_a_task_or_a_call_stands_beside_its_field(board, jett
     assert wrong == {name: fields[name] for name in wrong}
 
 
-def test_a_trajectory_that_waits_shows_what_its_worker_reports_and_is_ended_and_labelled(board, jetty):
-    jetty("tasks/{}", {"name": "count", "workflow": SQL})
-    number = jetty("run/{}/count", {})["trajectory_id"]
+def test_a_trajectory_that_waits_shows_what_its_worker_reports_and_is_ended_and_labelled(board, call_jetty):
+    call_jetty("tasks/{}", {"name": "count", "workflow": SQL})
+    number = call_jetty("run/{}/count", {})["trajectory_id"]
     path = f"/tasks/count/trajectories/{number}"
     assert "It waits for a worker" in board.show("/tasks/count").text
     assert "waiting" in board.show(path).text
 
-    claim = jetty("workers/{}/claim", {"worker": "w1"})["claim_id"]
+    claim = call_jetty("workers/{}/claim", {"worker": "w1"})["claim_id"]
     report = {"step": "query", "inputs": {"sql": "SELECT 1"}, "outputs": {"rows": 1}, "status": "completed"}
-    jetty(f"workers/{{}}/{number}/{claim}/steps", report)
+    call_jetty(f"workers/{{}}/{number}/{claim}/steps", report)
     usage = {"cost_micros": 184_000, "input_tokens": 12_000, "output_tokens": 850}
-    jetty(f"workers/{{}}/{number}/{claim}/usage", usage)
+    call_jetty(f"workers/{{}}/{number}/{claim}/usage", usage)
     log = {"part": 0, "output": [{"stream": "stdout", "text": "\x1b[1mhalf way\x1b[0m"}]}
-    jetty(f"workers/{{}}/{number}/{claim}/log", log)
+    call_jetty(f"workers/{{}}/{number}/{claim}/log", log)
 
     page = board.show(path)
     for text in ("taken by the worker w1", "SELECT 1", '"rows": 1', "0.1840", "12,000 in, 850 out", "half way"):
@@ -147,8 +147,8 @@ def test_a_trajectory_that_waits_shows_what_its_worker_reports_and_is_ended_and_
     assert (422, "kept") == (wrong.status, wrong.form("/labels")["fields"]["value"])
 
 
-def test_a_task_is_edited_and_deleted(board, jetty):
-    jetty("tasks/{}", {"name": "greet", "workflow": ECHO})
+def test_a_task_is_edited_and_deleted(board, call_jetty):
+    call_jetty("tasks/{}", {"name": "greet", "workflow": ECHO})
     page = board.send(board.show("/tasks/greet/edit"), "/edit", name="welcome", description="Says hello.")
     assert "The changes are saved." in page.text
     assert "version 2" in page.text
@@ -181,10 +181,12 @@ def test_variables_are_set_and_deleted_and_their_values_are_in_no_page(board, ap
     assert [] == [page for page in pages if SECRET in page.html]
 
 
-def test_whoever_may_only_read_sees_no_button_and_whoever_may_not_assign_no_button_that_calls(viewer, member, jetty):
-    jetty("tasks/{}", {"name": "count", "workflow": SQL})
-    jetty("routines/{}/count", {"name": "daily", "cadence": {"type": "daily", "hour_utc": 9}})
-    number = jetty("run/{}/count", {})["trajectory_id"]
+def test_whoever_may_only_read_sees_no_button_and_whoever_may_not_assign_no_button_that_calls(
+    viewer, member, call_jetty
+):
+    call_jetty("tasks/{}", {"name": "count", "workflow": SQL})
+    call_jetty("routines/{}/count", {"name": "daily", "cadence": {"type": "daily", "hour_utc": 9}})
+    number = call_jetty("run/{}/count", {})["trajectory_id"]
     paths = (
         "/tasks",
         "/tasks/count",
@@ -211,9 +213,9 @@ def test_whoever_may_only_read_sees_no_button_and_whoever_may_not_assign_no_butt
 
 
 @pytest.mark.parametrize("ending", ["/collection-keys", "/tasks/greet/trajectories/{}/labels", "/people/agents"])
-def test_a_form_whose_right_is_lost_meanwhile_says_that_it_is(board, viewer, jetty, ending):
-    jetty("tasks/{}", {"name": "greet", "workflow": SQL})
-    number = jetty("run/{}/greet", {})["trajectory_id"]
+def test_a_form_whose_right_is_lost_meanwhile_says_that_it_is(board, viewer, call_jetty, ending):
+    call_jetty("tasks/{}", {"name": "greet", "workflow": SQL})
+    number = call_jetty("run/{}/greet", {})["trajectory_id"]
     csrf = viewer.show().form("/sign-out")["fields"]["csrf"]
     path = f"/board/companies/{board.company}{ending.format(number)}"
 
@@ -223,18 +225,18 @@ def test_a_form_whose_right_is_lost_meanwhile_says_that_it_is(board, viewer, jet
 
 
 @pytest.mark.parametrize("path", ["", "/greet", "/greet/routines/hourly", "/greet/trajectories/{}"])
-def test_pages_of_tasks_are_told_what_changes(board, jetty, path):
-    jetty("tasks/{}", {"name": "greet", "workflow": SQL})
-    jetty("routines/{}/greet", {"name": "hourly", "cadence": {"type": "hourly"}})
-    number = jetty("run/{}/greet", {})["trajectory_id"]
+def test_pages_of_tasks_are_told_what_changes(board, call_jetty, path):
+    call_jetty("tasks/{}", {"name": "greet", "workflow": SQL})
+    call_jetty("routines/{}/greet", {"name": "hourly", "cadence": {"type": "hourly"}})
+    number = call_jetty("run/{}/greet", {})["trajectory_id"]
     with following(board, f"/tasks{path.format(number)}") as stream:
-        jetty(f"trajectory/{{}}/greet/{number}/labels", {"key": "a", "value": "b", "author": "c"})
+        call_jetty(f"trajectory/{{}}/greet/{number}/labels", {"key": "a", "value": "b", "author": "c"})
 
         assert board.api.system.store.head() == stream.position()
 
 
-def test_the_search_finds_tasks(board, jetty):
-    jetty("tasks/{}", {"name": "greet the world", "workflow": SQL})
+def test_the_search_finds_tasks(board, call_jetty):
+    call_jetty("tasks/{}", {"name": "greet the world", "workflow": SQL})
     page = board.show("/find?q=WORLD")
     assert "Tasks greet the world version 1" in page.text
     assert any(link.endswith("/tasks/greet%20the%20world") for link in page.links)

@@ -33,7 +33,7 @@ def asyncapi(api: Api) -> Any:
 
 
 @pytest.fixture(scope="module")
-def stored(schema: Any) -> Any:
+def event_validator(schema: Any) -> Any:
     return jsonschema_rs.Draft202012Validator(schema, validate_formats=True)
 
 
@@ -45,17 +45,17 @@ def test_the_schema_is_one_by_its_own_standard_and_has_every_kind(schema: Any):
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_what_was_stored_is_as_the_schema_says(stored: Any, file: str):
-    assert [] == [str(error) for error in stored.iter_errors(json.loads((STORED / file).read_bytes()))]
+def test_what_was_stored_is_as_the_schema_says(event_validator: Any, file: str):
+    assert [] == [str(error) for error in event_validator.iter_errors(json.loads((STORED / file).read_bytes()))]
 
 
-def test_the_schema_refuses_what_is_no_event(stored: Any):
+def test_the_schema_refuses_what_is_no_event(event_validator: Any):
     paused = json.loads((STORED / "agent.paused.json").read_bytes())
 
-    assert stored.is_valid(paused)
-    assert not stored.is_valid({**paused, "event": {"type": "agent.flown"}})
-    assert not stored.is_valid({**paused, "event": {**paused["event"], "reason": 7}})
-    assert not stored.is_valid({name: value for name, value in paused.items() if name != "actor"})
+    assert event_validator.is_valid(paused)
+    assert not event_validator.is_valid({**paused, "event": {"type": "agent.flown"}})
+    assert not event_validator.is_valid({**paused, "event": {**paused["event"], "reason": 7}})
+    assert not event_validator.is_valid({name: value for name, value in paused.items() if name != "actor"})
 
 
 def test_what_the_feed_shows_is_as_the_schema_of_its_kind_says(api: Api, schema: Any):

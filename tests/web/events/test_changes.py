@@ -36,7 +36,7 @@ class Past:
 
 
 @pytest.fixture(scope="module")
-def past(api: Api) -> Past:
+def past_api(api: Api) -> Past:
     return Past(api)
 
 
@@ -44,8 +44,8 @@ def differences(changes: list[Any], kind: str) -> dict[str, tuple[Any, Any]]:
     return {change["field"]: (change["before"], change["after"]) for change in changes if change["kind"] == kind}
 
 
-def test_each_change_says_which_field_was_what_and_who_made_it_what(past: Past):
-    changes = past.api.get(f"/routines/{past.routine}/changes")
+def test_each_change_says_which_field_was_what_and_who_made_it_what(past_api: Past):
+    changes = past_api.api.get(f"/routines/{past_api.routine}/changes")
 
     assert differences(changes, "routine.updated") == {
         "title": ("Check", "Check again"),
@@ -55,83 +55,87 @@ def test_each_change_says_which_field_was_what_and_who_made_it_what(past: Past):
     assert title["actorName"] == "the user “Robin”"
     assert title["why"] == "The settings of the routine Check again were changed; it is active, by the user “Robin”."
     assert differences(changes, "routine.created")["title"] == (None, "Check")
-    cron = f"triggers.{past.trigger}.cronExpression"
+    cron = f"triggers.{past_api.trigger}.cronExpression"
     assert differences(changes, "routine.trigger_added")[cron] == (None, "0 9 * * *")
     assert differences(changes, "routine.trigger_changed") == {cron: ("0 9 * * *", "0 10 * * *")}
     assert differences(changes, "routine.trigger_removed")[cron] == ("0 10 * * *", None)
     assert differences(changes, "routine.restored")["title"] == ("Check again", "Check")
-    assert differences(changes, "routine.secret_rotated") == {f"triggers.{past.hook}.secret": (None, None)}
+    assert differences(changes, "routine.secret_rotated") == {f"triggers.{past_api.hook}.secret": (None, None)}
     assert [change["position"] for change in changes] == sorted((one["position"] for one in changes), reverse=True)
 
 
-def test_a_trigger_has_its_history_also_when_it_is_deleted(past: Past):
-    changes = past.api.get(f"/routine-triggers/{past.trigger}/changes")
+def test_a_trigger_has_its_history_also_when_it_is_deleted(past_api: Past):
+    changes = past_api.api.get(f"/routine-triggers/{past_api.trigger}/changes")
 
     assert differences(changes, "trigger.updated") == {"cronExpression": ("0 9 * * *", "0 10 * * *")}
     assert differences(changes, "trigger.deleted")["cronExpression"] == ("0 10 * * *", None)
 
 
-def test_the_history_comes_in_pages_of_events(past: Past):
+def test_the_history_comes_in_pages_of_events(past_api: Past):
     whole, path, seen = (
-        past.api.get(f"/routines/{past.routine}/changes"),
-        f"/routines/{past.routine}/changes?limit=2",
+        past_api.api.get(f"/routines/{past_api.routine}/changes"),
+        f"/routines/{past_api.routine}/changes?limit=2",
         [],
     )
     while path:
-        answer = past.api.request("GET", path)
+        answer = past_api.api.request("GET", path)
         seen += answer.json()
         cursor = answer.headers.get("X-Next-Cursor")
-        path = cursor and f"/routines/{past.routine}/changes?limit=2&cursor={cursor}"
+        path = cursor and f"/routines/{past_api.routine}/changes?limit=2&cursor={cursor}"
 
     assert whole == seen
-    foreign = past.api.request("GET", f"/routine-triggers/{past.trigger}/changes?limit=1").headers["X-Next-Cursor"]
-    assert 400 == past.api.request("GET", f"/routines/{past.routine}/changes?cursor={foreign}").status_code
+    foreign = past_api.api.request("GET", f"/routine-triggers/{past_api.trigger}/changes?limit=1").headers[
+        "X-Next-Cursor"
+    ]
+    assert 400 == past_api.api.request("GET", f"/routines/{past_api.routine}/changes?cursor={foreign}").status_code
 
 
-def test_the_history_is_a_table_for_those_who_ask_for_one(past: Past):
-    path = f"/routines/{past.routine}/changes"
-    answer = past.api.request("GET", path, headers={"Accept": "text/csv"})
+def test_the_history_is_a_table_for_those_who_ask_for_one(past_api: Past):
+    path = f"/routines/{past_api.routine}/changes"
+    answer = past_api.api.request("GET", path, headers={"Accept": "text/csv"})
     rows = list(csv.DictReader(io.StringIO(answer.text)))
 
     assert answer.headers["content-type"].startswith("text/csv")
     assert [(row["field"], row["position"]) for row in rows] == [
-        (change["field"], str(change["position"])) for change in past.api.get(path)
+        (change["field"], str(change["position"])) for change in past_api.api.get(path)
     ]
     (description,) = [row for row in rows if row["field"] == "description" and row["kind"] == "routine.created"]
     assert description["after"] == "'=1+1"  # no spreadsheet calculates it
 
 
-def test_no_address_and_no_secret_is_in_a_history(past: Past):
+def test_no_address_and_no_secret_is_in_a_history(past_api: Past):
     texts = [
-        past.api.request("GET", path).text
-        for path in (f"/routines/{past.routine}/changes", f"/routine-triggers/{past.hook}/changes")
+        past_api.api.request("GET", path).text
+        for path in (f"/routines/{past_api.routine}/changes", f"/routine-triggers/{past_api.hook}/changes")
     ]
 
-    assert not any(hidden in text for text in texts for hidden in (past.address, str(past.secret["webhookSecret"])))
+    assert not any(
+        hidden in text for text in texts for hidden in (past_api.address, str(past_api.secret["webhookSecret"]))
+    )
 
 
-def between(past: Past, begin: int, end: int) -> Any:
-    return past.api.get(f"/routines/{past.routine}/diff?from={begin}&to={end}")
+def between(past_api: Past, begin: int, end: int) -> Any:
+    return past_api.api.get(f"/routines/{past_api.routine}/diff?from={begin}&to={end}")
 
 
-def position_of(past: Past, kind: str) -> int:
-    changes = past.api.get(f"/routines/{past.routine}/changes")
+def position_of(past_api: Past, kind: str) -> int:
+    changes = past_api.api.get(f"/routines/{past_api.routine}/changes")
     return next(int(change["position"]) for change in changes if change["kind"] == kind)
 
 
-def test_two_moments_differ_by_fields_and_triggers_and_the_events_say_who_made_it_so(past: Past):
+def test_two_moments_differ_by_fields_and_triggers_and_the_events_say_who_made_it_so(past_api: Past):
     created, updated, changed = (
-        position_of(past, kind) for kind in ("routine.created", "routine.updated", "routine.trigger_changed")
+        position_of(past_api, kind) for kind in ("routine.created", "routine.updated", "routine.trigger_changed")
     )
 
-    found = between(past, created, changed)
+    found = between(past_api, created, changed)
 
     assert found["routine"] == [
         {"field": "priority", "before": "medium", "after": "high", "events": [updated]},
         {"field": "title", "before": "Check", "after": "Check again", "events": [updated]},
     ]
     (added,) = found["triggers"]
-    assert (added["id"], added["change"]) == (past.trigger, "added")
+    assert (added["id"], added["change"]) == (past_api.trigger, "added")
     assert ("0 10 * * *", changed) in [(one["after"], one["events"][-1]) for one in added["fields"]]
     assert [cause["kind"] for cause in found["events"]] == [
         *("routine.updated", "routine.trigger_added", "routine.trigger_changed")
@@ -139,12 +143,14 @@ def test_two_moments_differ_by_fields_and_triggers_and_the_events_say_who_made_i
     assert (found["events"][0]["actorName"], found["events"][0]["position"]) == ("the user “Robin”", updated)
 
 
-def test_a_trigger_differs_in_what_was_changed_and_is_removed_with_all_that_it_had(past: Past):
-    added, changed, removed = (position_of(past, f"routine.trigger_{what}") for what in ("added", "changed", "removed"))
+def test_a_trigger_differs_in_what_was_changed_and_is_removed_with_all_that_it_had(past_api: Past):
+    added, changed, removed = (
+        position_of(past_api, f"routine.trigger_{what}") for what in ("added", "changed", "removed")
+    )
     added = min(added, changed - 1)
 
-    (edited,) = between(past, changed - 1, changed)["triggers"]
-    (gone,) = between(past, changed, removed)["triggers"]
+    (edited,) = between(past_api, changed - 1, changed)["triggers"]
+    (gone,) = between(past_api, changed, removed)["triggers"]
 
     assert edited["change"] == "changed"
     assert [one["field"] for one in edited["fields"]] == ["cronExpression"]
@@ -152,27 +158,29 @@ def test_a_trigger_differs_in_what_was_changed_and_is_removed_with_all_that_it_h
     assert {one["after"] for one in gone["fields"]} == {None}
 
 
-def test_what_was_changed_back_is_no_difference_and_a_new_secret_is_one_that_is_not_shown(past: Past):
-    created, head = position_of(past, "routine.created"), past.api.system.store.head()
-    rotated = position_of(past, "routine.secret_rotated")
+def test_what_was_changed_back_is_no_difference_and_a_new_secret_is_one_that_is_not_shown(past_api: Past):
+    created, head = position_of(past_api, "routine.created"), past_api.api.system.store.head()
+    rotated = position_of(past_api, "routine.secret_rotated")
 
-    found = past.api.get(f"/routines/{past.routine}/diff?from={created}")
+    found = past_api.api.get(f"/routines/{past_api.routine}/diff?from={created}")
 
     assert found["toPosition"] == head
     assert "title" not in {one["field"] for one in found["routine"]}
-    (hook,) = between(past, rotated - 1, rotated)["triggers"]
+    (hook,) = between(past_api, rotated - 1, rotated)["triggers"]
     assert hook["fields"] == [{"field": "secret", "before": None, "after": None, "events": [rotated]}]
-    assert between(past, head, head)["events"] == []
+    assert between(past_api, head, head)["events"] == []
 
 
-def test_a_trigger_that_came_and_went_between_the_moments_is_no_difference(past: Past):
-    api, begin = past.api, past.api.system.store.head()
-    hook = api.post(f"/routines/{past.routine}/triggers", {"kind": "webhook", "signingMode": "bearer"})["trigger"]["id"]
+def test_a_trigger_that_came_and_went_between_the_moments_is_no_difference(past_api: Past):
+    api, begin = past_api.api, past_api.api.system.store.head()
+    hook = api.post(f"/routines/{past_api.routine}/triggers", {"kind": "webhook", "signingMode": "bearer"})["trigger"][
+        "id"
+    ]
     api.post(f"/routine-triggers/{hook}/rotate-secret", {})
-    there = between(past, begin, api.system.store.head())
+    there = between(past_api, begin, api.system.store.head())
     api.request("DELETE", f"/routine-triggers/{hook}")
 
-    gone = between(past, begin, api.system.store.head())
+    gone = between(past_api, begin, api.system.store.head())
 
     assert [(one["id"], one["change"]) for one in there["triggers"]] == [(hook, "added")]
     assert "excludedDates" not in {one["field"] for one in there["triggers"][0]["fields"]}, "it is empty as before"
@@ -190,17 +198,17 @@ def test_a_trigger_that_came_and_went_between_the_moments_is_no_difference(past:
         ("from=1", 404),
     ],
 )
-def test_moments_that_cannot_be_compared_are_refused(past: Past, query: str, status: int):
-    assert past.api.request("GET", f"/routines/{past.routine}/diff?{query}").status_code == status
+def test_moments_that_cannot_be_compared_are_refused(past_api: Past, query: str, status: int):
+    assert past_api.api.request("GET", f"/routines/{past_api.routine}/diff?{query}").status_code == status
 
 
-def test_what_differs_is_what_the_routine_was_at_both_moments(past: Past):
-    changes = past.api.get(f"/routines/{past.routine}/changes")
+def test_what_differs_is_what_the_routine_was_at_both_moments(past_api: Past):
+    changes = past_api.api.get(f"/routines/{past_api.routine}/changes")
     positions = sorted({int(change["position"]) for change in changes})
-    then = {one: past.api.get(f"/routines/{past.routine}?asOf={one}") for one in positions}
+    then = {one: past_api.api.get(f"/routines/{past_api.routine}?asOf={one}") for one in positions}
 
     for begin, end in pairwise(positions):
-        found = {one["field"]: (one["before"], one["after"]) for one in between(past, begin, end)["routine"]}
+        found = {one["field"]: (one["before"], one["after"]) for one in between(past_api, begin, end)["routine"]}
         for field in ("title", "priority", "status", "description"):
             before, after = then[begin][field], then[end][field]
             assert found.get(field, (before, before)) == (before, after)

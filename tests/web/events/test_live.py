@@ -62,7 +62,7 @@ class Feed:
 
 
 @contextmanager
-def reading(api: Api, path: str, token: str | None = None, **headers: str) -> Iterator[Feed]:
+def read_feed(api: Api, path: str, token: str | None = None, **headers: str) -> Iterator[Feed]:
     authorization = {"Authorization": f"Bearer {token or api.token}"}
     with httpx.stream(
         "GET", f"{api.url}/api{path}", headers={**STREAM, **authorization, **headers}, timeout=20
@@ -87,7 +87,7 @@ def titles(events: list[Any]) -> list[str]:
 
 def test_events_are_sent_as_they_happen(api: Api):
     company = api.company()
-    with reading(api, f"/companies/{company}/events") as feed:
+    with read_feed(api, f"/companies/{company}/events") as feed:
         assert feed.response.headers["content-type"].startswith("text/event-stream")
         goals(api, company, "one", "two")
 
@@ -99,7 +99,7 @@ def test_events_are_sent_as_they_happen(api: Api):
 
 def test_only_events_that_meet_the_filters_are_sent(api: Api):
     company, other = api.company(), api.company()
-    with reading(api, f"/companies/{company}/events?kind=goal.updated,goal.deleted") as feed:
+    with read_feed(api, f"/companies/{company}/events?kind=goal.updated,goal.deleted") as feed:
         goals(api, company, "left out")
         goals(api, other, "not ours")
         goal = api.post(f"/companies/{company}/goals", {"title": "ours"})["id"]
@@ -112,10 +112,10 @@ def test_whoever_comes_back_gets_what_happened_meanwhile_without_gap_or_repeat(a
     company, seen = api.company(), list[Any]()
     path = f"/companies/{company}/events?kind=goal.created"
     goals(api, company, "one", "two", "three")
-    with reading(api, f"{path}&after=0") as feed:
+    with read_feed(api, f"{path}&after=0") as feed:
         seen += feed.events(2)
     goals(api, company, "four")
-    with reading(api, path, **{"Last-Event-ID": str(seen[-1]["position"])}) as feed:
+    with read_feed(api, path, **{"Last-Event-ID": str(seen[-1]["position"])}) as feed:
         seen += feed.events(2)
         goals(api, company, "five")
         seen += feed.events(1)
@@ -130,7 +130,7 @@ def test_a_reader_who_has_fallen_behind_what_is_in_memory_reads_on_from_the_log(
     monkeypatch.setattr(live, "KEPT_EVENTS", 2)
     monkeypatch.setattr(live, "BATCH", 3)
     company = api.company()
-    with reading(api, f"/companies/{company}/events?kind=goal.created") as feed:
+    with read_feed(api, f"/companies/{company}/events?kind=goal.created") as feed:
         goals(api, company, *map(str, range(12)))
 
         assert titles(feed.events(12)) == [str(number) for number in range(12)]
@@ -154,7 +154,7 @@ def test_where_a_search_takes_long_the_log_is_gone_through_part_by_part(api: Api
         patch.setattr(feeds, "page", slow)
         patch.setattr(live, "PART", 2)
         patch.setattr(Tail, "has", lambda self, position: position >= self.position)  # nothing is in memory
-        with reading(api, f"{path}&after={begin}") as feed:
+        with read_feed(api, f"{path}&after={begin}") as feed:
             assert titles(feed.events(5)) == ["one", "two", "three", "four", "five"]
 
     assert len(bounds) > 3
@@ -197,7 +197,7 @@ def test_a_feed_ends_with_the_right_to_read_it(api: Api, end: str):
     company = api.company()
     member = api.post(f"/companies/{company}/members", {"name": "Ada", "membershipRole": "auditor"})
     user, token = member["userId"], member["token"]
-    with reading(api, f"/companies/{company}/events", token) as feed:
+    with read_feed(api, f"/companies/{company}/events", token) as feed:
         match end:
             case "the key is revoked":
                 key = api.get("/board-api-keys", token=token)[0]["id"]
@@ -215,7 +215,7 @@ def test_a_feed_ends_when_its_key_expires(api: Api):
     user, _ = people.user(api, admin=True)
     token = people.key(api, user, expires_at=api.system.clock() + timedelta(seconds=0.5))
 
-    with reading(api, "/events", token) as feed:
+    with read_feed(api, "/events", token) as feed:
         feed.end()
 
     assert 401 == api.request("GET", "/events", token=token).status_code
@@ -224,7 +224,7 @@ def test_a_feed_ends_when_its_key_expires(api: Api):
 def test_a_change_that_leaves_the_right_to_read_does_not_end_the_feed(api: Api):
     company = api.company()
     member = api.post(f"/companies/{company}/members", {"name": "Ada", "membershipRole": "auditor"})
-    with reading(api, f"/companies/{company}/events", member["token"]) as feed:
+    with read_feed(api, f"/companies/{company}/events", member["token"]) as feed:
         api.patch(f"/companies/{company}/members/{member['userId']}", {"membershipRole": "admin"})
         goals(api, company, "one")
 
@@ -235,7 +235,7 @@ def test_a_feed_ends_when_the_process_does(api: Api):
     began = threading.Event()
 
     def read(here: Api) -> None:
-        with reading(here, "/events") as feed:
+        with read_feed(here, "/events") as feed:
             began.set()
             feed.end()
 
@@ -332,7 +332,7 @@ def test_a_reader_who_takes_nothing_is_cut_off(api: Api, monkeypatch: pytest.Mon
 
 def test_there_is_a_bound_on_readers(api: Api):
     limits = replace(api.system.settings.limits, max_event_readers=1)
-    with further(api, limits=limits) as here, reading(here, "/events"):
+    with further(api, limits=limits) as here, read_feed(here, "/events"):
         refused = here.request("GET", "/events", headers=STREAM)
 
     assert (503, "1") == (refused.status_code, refused.headers["Retry-After"])

@@ -35,4 +35,4 @@ def test_a_change_that_is_recorded_is_called_so_though_it_cannot_be_read_any_mor
 
 @pytest.mark.parametrize("error", [PoolTimeout(), psycopg.OperationalError()])
 def test_whoever_waits_for_a_run_goes_on_waiting_while_the_database_is_away(error):
-    assert runs._shown(Away(error), uuid4()) is None  # type: ignore[arg-type]
+    assert runs._show_trajectory(Away(error), uuid4()) is None  # type: ignore[arg-type]

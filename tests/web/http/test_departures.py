@@ -24,14 +24,14 @@ BUSY, LEFT, STAYS = "busy", "left", "stays"
 
 
 @pytest.fixture
-def here(api: Api) -> Iterator[Api]:
+def two_thread_api(api: Api) -> Iterator[Api]:
     """A web process of two threads: of which a tenant has one."""
     with further(api, threads=2) as served:
         yield served
 
 
 @pytest.fixture
-def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Event]:
+def issue_gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Event]:
     """What an issue with the title BUSY waits for before it is recorded; `begun` says that it has come so far."""
     opened: Any = Event()
     opened.begun = Event()
@@ -48,7 +48,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Event]:
     opened.set()
 
 
-def asking(api: Api, company: str, title: str) -> socket.socket:
+def ask_for_issue(api: Api, company: str, title: str) -> socket.socket:
     """A connection on which an issue has been asked for."""
     url, body = httpx.URL(api.url), msgspec.json.encode({"title": title})
     client = socket.create_connection((url.host, url.port))
@@ -74,35 +74,37 @@ def titles(api: Api, company: str) -> list[str]:
     return sorted(issue["title"] for issue in api.get(f"/companies/{company}/issues"))
 
 
-def test_requests_that_wait_for_a_thread_are_not_carried_out_when_their_clients_leave(here: Api, gate: Any):
-    company = here.company()
-    with closing(asking(here, company, BUSY)) as busy:
-        assert gate.begun.wait(10)
+def test_requests_that_wait_for_a_thread_are_not_carried_out_when_their_clients_leave(
+    two_thread_api: Api, issue_gate: Any
+):
+    company = two_thread_api.company()
+    with closing(ask_for_issue(two_thread_api, company, BUSY)) as busy:
+        assert issue_gate.begun.wait(10)
         with ExitStack() as leaving:
             for _ in range(MANY):
-                leaving.enter_context(closing(asking(here, company, LEFT)))
-        wait_for(lambda: MANY == unanswered(here))
-        gate.set()
+                leaving.enter_context(closing(ask_for_issue(two_thread_api, company, LEFT)))
+        wait_for(lambda: MANY == unanswered(two_thread_api))
+        issue_gate.set()
         assert busy.recv(1_000).startswith(b"HTTP/1.1 201")
 
-    here.post(f"/companies/{company}/issues", {"title": STAYS})
-    assert [BUSY, STAYS] == titles(here, company)
+    two_thread_api.post(f"/companies/{company}/issues", {"title": STAYS})
+    assert [BUSY, STAYS] == titles(two_thread_api, company)
 
 
-def test_what_has_begun_is_recorded_though_its_client_leaves(here: Api, gate: Any):
-    company = here.company()
-    client = asking(here, company, BUSY)
-    assert gate.begun.wait(10)
+def test_what_has_begun_is_recorded_though_its_client_leaves(two_thread_api: Api, issue_gate: Any):
+    company = two_thread_api.company()
+    client = ask_for_issue(two_thread_api, company, BUSY)
+    assert issue_gate.begun.wait(10)
     client.close()
-    wait_for(lambda: 1 == unanswered(here))
-    gate.set()
+    wait_for(lambda: 1 == unanswered(two_thread_api))
+    issue_gate.set()
 
-    wait_for(lambda: [BUSY] == titles(here, company))
+    wait_for(lambda: [BUSY] == titles(two_thread_api, company))
 
 
-def test_who_waits_for_a_read_model_stops_when_its_client_leaves(here: Api, monkeypatch: pytest.MonkeyPatch):
-    company, looks, over = here.company(), [], Event()
-    wait = Backend._await
+def test_who_waits_for_a_read_model_stops_when_its_client_leaves(two_thread_api: Api, monkeypatch: pytest.MonkeyPatch):
+    company, looks, over = two_thread_api.company(), [], Event()
+    wait = Backend._await_models
 
     def endless(backend: Backend, *_: Any, **__: Any) -> int:
         try:
@@ -110,14 +112,14 @@ def test_who_waits_for_a_read_model_stops_when_its_client_leaves(here: Api, monk
         finally:
             over.set()
 
-    monkeypatch.setattr(Backend, "_await", endless)
-    monkeypatch.setattr(Backend, "_gap", lambda *_, **__: (looks.append(None), (10**9, 1))[1])
-    client = asking(here, company, LEFT)
+    monkeypatch.setattr(Backend, "_await_models", endless)
+    monkeypatch.setattr(Backend, "_read_gap", lambda *_, **__: (looks.append(None), (10**9, 1))[1])
+    client = ask_for_issue(two_thread_api, company, LEFT)
     wait_for(lambda: looks)
     client.close()
 
     assert over.wait(10)
-    wait_for(lambda: 1 == unanswered(here))
+    wait_for(lambda: 1 == unanswered(two_thread_api))
 
 
 class Visit:

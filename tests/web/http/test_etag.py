@@ -134,7 +134,7 @@ def test_head_of_what_nobody_can_get_is_404(api: Api, company: str):
     assert 401 == api.request("HEAD", f"/companies/{company}", token=None).status_code
 
 
-def told(messages: list[dict[str, Any]], method: str = "GET", headers: Any = ()) -> list[Any]:
+def messages_sent(messages: list[dict[str, Any]], method: str = "GET", headers: Any = ()) -> list[Any]:
     """What a client is sent of an application that sends these messages."""
     sent: list[Any] = []
 
@@ -153,7 +153,7 @@ def told(messages: list[dict[str, Any]], method: str = "GET", headers: Any = ())
     return sent
 
 
-def start(status: int = 200, **headers: str) -> dict[str, Any]:
+def response_start(status: int = 200, **headers: str) -> dict[str, Any]:
     pairs = {"content_type": "application/json", "content_length": "2", **headers}
     found = [(name.replace("_", "-").encode(), value.encode()) for name, value in pairs.items()]
     return {"type": "http.response.start", "status": status, "headers": found}
@@ -164,14 +164,16 @@ def body(content: bytes, *, more: bool = False) -> dict[str, Any]:
 
 
 def test_an_answer_in_parts_is_passed_on_part_by_part():
-    parts = [start(), body(b"[", more=True), body(b"1", more=True), body(b"]")]
+    parts = [response_start(), body(b"[", more=True), body(b"1", more=True), body(b"]")]
 
-    assert parts == told(parts, headers=[(b"if-none-match", b"*")])
-    assert [parts[0], body(b"", more=True), body(b"", more=True), body(b"")] == told(parts, "HEAD")
+    assert parts == messages_sent(parts, headers=[(b"if-none-match", b"*")])
+    assert [parts[0], body(b"", more=True), body(b"", more=True), body(b"")] == messages_sent(parts, "HEAD")
 
 
 def test_a_304_keeps_all_headers_but_those_of_the_body():
-    first, empty = told([start(x_routines_position="7"), body(b"{}")], headers=[(b"If-None-Match", b"*")])
+    first, empty = messages_sent(
+        [response_start(x_routines_position="7"), body(b"{}")], headers=[(b"If-None-Match", b"*")]
+    )
 
     headers = dict(first["headers"])
     assert (304, body(b"")) == (first["status"], empty)
@@ -190,7 +192,7 @@ def test_a_304_keeps_all_headers_but_those_of_the_body():
     ],
 )
 def test_only_json_that_was_found_gets_a_tag(status: int, kind: str, tagged: bool):
-    first, _ = told([start(status, content_type=kind), body(b"{}")])
+    first, _ = messages_sent([response_start(status, content_type=kind), body(b"{}")])
 
     assert tagged == (b"etag" in dict(first["headers"]))
 
@@ -204,7 +206,7 @@ def test_the_tag_of_a_large_answer_is_made_in_a_thread_while_the_event_loop_goes
 
     monkeypatch.setattr(etag, "tag_of", noted)
     for size in (LIGHT_BYTES, LIGHT_BYTES + 1):
-        first, _ = told([start(), body(b"1" * size)])
+        first, _ = messages_sent([response_start(), body(b"1" * size)])
         assert tag_of(b"1" * size) == dict(first["headers"])[b"etag"]
 
     assert [(LIGHT_BYTES, True), (LIGHT_BYTES + 1, False)] == makers

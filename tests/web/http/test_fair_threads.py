@@ -12,7 +12,7 @@ from web.http.fair_threads import FairThreads
 
 
 @pytest.fixture
-def gate():
+def job_gate():
     """What a job waits for."""
     opened = Event()
     yield opened
@@ -41,52 +41,52 @@ def test_a_job_gives_its_result_or_its_error_to_whoever_waits():
         threads.submit(lambda: 1 / 0).result(5)
 
 
-def test_a_tenant_that_keeps_its_threads_busy_leaves_some_to_others(gate):
+def test_a_tenant_that_keeps_its_threads_busy_leaves_some_to_others(job_gate):
     threads = FairThreads(4, 3)
-    busy = [submit(threads, "hostile", lambda: gate.wait(10)) for _ in range(50)]
+    busy = [submit(threads, "hostile", lambda: job_gate.wait(10)) for _ in range(50)]
 
     assert "done" == submit(threads, "neighbour", lambda: "done").result(5)
     assert 3 == sum(job.running() for job in busy)
 
-    gate.set()
+    job_gate.set()
     assert all(job.result(5) for job in busy)
 
 
-def test_a_tenant_has_fewer_threads_while_others_are_present(gate):
+def test_a_tenant_has_fewer_threads_while_others_are_present(job_gate):
     now_s = 0.0
     threads = FairThreads(4, 3, 1, clock=lambda: now_s)
     submit(threads, "neighbour", lambda: None).result(5)
-    busy = [submit(threads, "busy", lambda: gate.wait(10)) for _ in range(5)]
+    busy = [submit(threads, "busy", lambda: job_gate.wait(10)) for _ in range(5)]
     wait_for(busy[0].running)
     assert [True, False, False, False, False] == [job.running() for job in busy]
 
     now_s = PRESENT_S + 0.1
-    busy.append(submit(threads, "busy", lambda: gate.wait(10)))
+    busy.append(submit(threads, "busy", lambda: job_gate.wait(10)))
 
     wait_for(busy[1].running)
 
 
-def test_tenants_take_turns_however_much_one_of_them_has_waiting(gate):
+def test_tenants_take_turns_however_much_one_of_them_has_waiting(job_gate):
     threads = FairThreads(1, 1)
     order = []
-    first = submit(threads, "first", lambda: gate.wait(10))
+    first = submit(threads, "first", lambda: job_gate.wait(10))
     jobs = [submit(threads, name, lambda name=name: order.append(name)) for name in ["a"] * 5 + ["b"] * 2 + ["c"]]
 
-    gate.set()
+    job_gate.set()
     for job in [first, *jobs]:
         job.result(5)
 
     assert ["a", "b", "c", "a", "b", "a", "a", "a"] == order
 
 
-def test_a_job_that_is_cancelled_while_it_waits_is_not_carried_out(gate):
+def test_a_job_that_is_cancelled_while_it_waits_is_not_carried_out(job_gate):
     threads, done = FairThreads(1, 1), []
-    busy = submit(threads, "a", lambda: gate.wait(10))
+    busy = submit(threads, "a", lambda: job_gate.wait(10))
     left = submit(threads, "a", lambda: done.append("left"))
     stays = submit(threads, "a", lambda: done.append("stays"))
 
     assert left.cancel()
-    gate.set()
+    job_gate.set()
     stays.result(5)
 
     assert ["stays"] == done

@@ -14,7 +14,7 @@ class Desk:
         self.turns = FairTurns(*bounds)
         self.began, self.may_end = [], {}
 
-    async def _work(self, tenant, name):
+    async def _work_in_turn(self, tenant, name):
         TENANT.set(tenant)
         async with self.turns.turn():
             self.began.append(name)
@@ -22,7 +22,7 @@ class Desk:
 
     async def ask(self, tenant, *names):
         self.may_end |= {name: asyncio.Event() for name in names}
-        tasks = [asyncio.create_task(self._work(tenant, name)) for name in names]
+        tasks = [asyncio.create_task(self._work_in_turn(tenant, name)) for name in names]
         await settle()
         return tasks
 

@@ -94,6 +94,6 @@ def jetty(collection_of):
 
 
 @pytest.fixture
-def other(collection_of):
+def other_collection(collection_of):
     """Somebody else's collection."""
     return collection_of()

@@ -15,7 +15,7 @@ TABLE = {row.pop("operation"): {who: int(status) for who, status in row.items()}
 PRINCIPALS = next(iter(TABLE.values())).keys()
 
 
-def fresh():
+def fresh_name():
     return f"fresh-{next(NUMBERS)}"
 
 
@@ -93,7 +93,7 @@ OPERATIONS = {
     "listRunsOfRoutine": ("GET", routine("/runs")),
     "getInitParamsSchema": ("GET", task("/tasks", "/init-params-schema")),
     "listCollections": ("GET", plain("/collections")),
-    "createCollection": ("POST", lambda _jetty: ("/collections", {"name": fresh()})),
+    "createCollection": ("POST", lambda _jetty: ("/collections", {"name": fresh_name()})),
     "getCollection": ("GET", collection("/collections")),
     "getEnvironment": ("GET", collection("/collections", "/environment")),
     "updateEnvironment": ("PATCH", collection("/collections", "/environment", {"environment_variables": {"A": "b"}})),
@@ -101,7 +101,7 @@ OPERATIONS = {
     "listApiKeys": ("GET", collection("/api-keys/collection")),
     "revokeApiKey": ("DELETE", key),
     "listTasks": ("GET", collection("/tasks")),
-    "createTask": ("POST", lambda jetty: (f"/tasks/{jetty.collection}", {"name": fresh()})),
+    "createTask": ("POST", lambda jetty: (f"/tasks/{jetty.collection}", {"name": fresh_name()})),
     "searchTasks": ("GET", collection("/tasks", "/search?q=a")),
     "getTask": ("GET", task("/tasks")),
     "updateTask": ("PUT", task("/tasks", body={"description": "x"})),
@@ -136,15 +136,15 @@ OPERATIONS = {
 
 
 @pytest.fixture(scope="module")
-def home(collection_of):
+def home_collection(collection_of):
     """The collection in which all is asked for, by callers of all kinds."""
     return collection_of()
 
 
 @pytest.fixture(scope="module")
-def callers(api, home, collection_of):
-    jetty, other = home, collection_of()
-    company, abroad = (one.get("/collections/")[0]["company_id"] for one in (jetty, other))
+def callers(api, home_collection, collection_of):
+    jetty, other_collection = home_collection, collection_of()
+    company, abroad = (one.get("/collections/")[0]["company_id"] for one in (jetty, other_collection))
     gone = collection_of()
     board = {"Authorization": f"Bearer {api.token}"}
     [revoked] = httpx.get(f"{api.url}/api/v1/api-keys/collection/{gone.collection}", headers=board).json()
@@ -155,7 +155,7 @@ def callers(api, home, collection_of):
         "revoked key": gone.key,
         "agent": api.agent(company)[1],
         "key of the collection": jetty.key,
-        "key of another": other.key,
+        "key of another": other_collection.key,
         "board owner": people.member(api, company, "owner"),
         "member without tasks:assign": people.member(api, company, "member", ()),
         "viewer": people.member(api, company, "viewer"),
@@ -173,12 +173,12 @@ def test_every_operation_that_is_served_has_its_row(api):
 
 
 @pytest.mark.parametrize("operation", TABLE)
-def test_each_caller_is_answered_as_the_table_says(home, callers, operation):
+def test_each_caller_is_answered_as_the_table_says(home_collection, callers, operation):
     method, arrange = OPERATIONS[operation]
 
     answers = {}
     for who in PRINCIPALS:
-        path, body = arrange(home)
-        answers[who] = home.request(method, path, body, key=callers[who]).status_code
+        path, body = arrange(home_collection)
+        answers[who] = home_collection.request(method, path, body, key=callers[who]).status_code
 
     assert answers == TABLE[operation]

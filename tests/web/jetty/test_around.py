@@ -32,13 +32,13 @@ def test_an_unknown_path_is_a_404_and_a_wrong_method_a_405(jetty):
     assert (wrong.status_code, wrong.json()) == (405, {"detail": "Method Not Allowed"})
 
 
-def test_a_key_sees_its_one_collection(jetty, other):
+def test_a_key_sees_its_one_collection(jetty, other_collection):
     [collection] = jetty.get("/collections/")
 
     assert collection["name"] == jetty.collection
     assert {"id", "name", "description", "owner_identifier"} <= set(collection)
     assert jetty.get(f"/collections/{jetty.collection}") == collection
-    foreign = jetty.request("GET", f"/collections/{other.collection}")
+    foreign = jetty.request("GET", f"/collections/{other_collection.collection}")
     assert (foreign.status_code, foreign.json()) == (404, NOT_FOUND)
 
 
@@ -177,8 +177,8 @@ def test_a_form_that_does_not_fit_is_a_422_that_names_the_part(jetty, fields, fi
     assert field in response.json()["detail"][0]["loc"]
 
 
-def test_a_run_says_401_and_404_before_it_looks_at_the_form(jetty, other):
-    theirs = f"/run/{other.collection}/{other.task()}"
+def test_a_run_says_401_and_404_before_it_looks_at_the_form(jetty, other_collection):
+    theirs = f"/run/{other_collection.collection}/{other_collection.task()}"
 
     assert jetty.request("POST", theirs, files={"init_params": (None, "{")}).status_code == 404
     assert jetty.request("POST", theirs, files={"init_params": (None, "{")}, key=None).status_code == 401
@@ -253,10 +253,12 @@ def test_a_trajectory_that_is_not_there_is_a_404(jetty, number):
     assert jetty.request("GET", f"/db/trajectory/{jetty.collection}/{task}/{number}").status_code == 404
 
 
-def test_statuses_are_set_together_or_not_at_all(jetty, other):
+def test_statuses_are_set_together_or_not_at_all(jetty, other_collection):
     task = jetty.task()
     ids = [str(jetty.post(f"/run/{jetty.collection}/{task}", {})["trajectory_id"]) for _ in range(2)]
-    theirs = str(other.post(f"/run/{other.collection}/{other.task()}", {})["trajectory_id"])
+    theirs = str(
+        other_collection.post(f"/run/{other_collection.collection}/{other_collection.task()}", {})["trajectory_id"]
+    )
     path = f"/trajectory/{jetty.collection}/{task}/statuses"
 
     assert jetty.request("POST", path, {ids[0]: "completed", theirs: "failed"}).status_code == 404
@@ -317,7 +319,7 @@ def test_a_run_from_elsewhere_is_taken_in_once(jetty):
     assert jetty.get(f"/db/stats/{jetty.collection}/{task}")["total"] == 1
 
 
-def test_the_log_of_a_workflow_tells_what_happened(jetty, other):
+def test_the_log_of_a_workflow_tells_what_happened(jetty, other_collection):
     fired = jetty.post(f"/run/{jetty.collection}/{jetty.task(workflow=ECHO)}", {})
 
     logs = jetty.get(f"/workflows-logs/{fired['workflow_id']}")
@@ -327,7 +329,7 @@ def test_the_log_of_a_workflow_tells_what_happened(jetty, other):
         "trajectory.step_reported",
         "trajectory.moved",
     ]
-    assert other.request("GET", f"/workflows-logs/{fired['workflow_id']}").status_code == 404
+    assert other_collection.request("GET", f"/workflows-logs/{fired['workflow_id']}").status_code == 404
     assert jetty.request("GET", "/workflows-logs/flow-x--1").status_code == 404
 
 

@@ -14,7 +14,7 @@ def echoing(*configs, size=1):
     return {"init_params": {"x": "x" * size}, "steps": list(steps), "step_configs": steps}
 
 
-def run(jetty, task):
+def run_task(jetty, task):
     return jetty.request("POST", f"/run/{jetty.collection}/{task}", {})
 
 
@@ -29,7 +29,7 @@ def test_a_run_whose_steps_repeat_a_large_text_fails_before_it_is_too_much(jetty
     task = jetty.task(workflow=echoing(*[{"text_path": "init_params.x"}] * 200, size=20_000))
     head = api.system.store.head()
 
-    made = run(jetty, task)
+    made = run_task(jetty, task)
 
     trajectory = made.json()["trajectory"]
     recorded = [
@@ -47,7 +47,7 @@ def test_a_run_whose_steps_nest_ever_deeper_fails_and_everything_is_read_on(jett
     paths = ["init_params.x", *(f"s{number}.outputs" for number in range(150))]
     task = jetty.task(workflow=echoing(*({"text_path": path} for path in paths)))
 
-    trajectory = run(jetty, task).json()["trajectory"]
+    trajectory = run_task(jetty, task).json()["trajectory"]
 
     assert ("failed", "Step 's64' failed: what it gives is nested deeper than 64 levels") == (
         trajectory["status"],
@@ -57,7 +57,7 @@ def test_a_run_whose_steps_nest_ever_deeper_fails_and_everything_is_read_on(jett
 
 
 @pytest.fixture
-def bounded(api, jetty):
+def bounded_api(api, jetty):
     """The same collection under these limits."""
     opened_clients = []
 
@@ -73,27 +73,27 @@ def bounded(api, jetty):
         here.__exit__(None, None, None)
 
 
-def test_a_collection_over_its_quota_is_told_when_to_try_again(jetty, other, bounded):
+def test_a_collection_over_its_quota_is_told_when_to_try_again(jetty, other_collection, bounded_api):
     task = jetty.task()
-    here = bounded(max_company_events_per_minute=1)
+    here = bounded_api(max_company_events_per_minute=1)
 
-    answers = [run(here, task) for _ in range(2)]
+    answers = [run_task(here, task) for _ in range(2)]
 
     assert [200, 429] == [answer.status_code for answer in answers]
     assert int(answers[1].headers["retry-after"]) >= 1
     assert answers[1].json()["detail"].startswith("The company has recorded more than 1 events in a minute: try again")
-    neighbour = {"Authorization": f"Bearer {other.key}"}
+    neighbour = {"Authorization": f"Bearer {other_collection.key}"}
     assert httpx.post(
-        f"{here.api.url}/api/v1/tasks/{other.collection}", json={"name": "t"}, headers=neighbour
+        f"{here.api.url}/api/v1/tasks/{other_collection.collection}", json={"name": "t"}, headers=neighbour
     ).is_success
 
 
-def test_a_worker_over_its_quota_is_told_when_to_try_again(jetty, bounded):
+def test_a_worker_over_its_quota_is_told_when_to_try_again(jetty, bounded_api):
     task = jetty.task()
-    run(jetty, task)
+    run_task(jetty, task)
     claimed = jetty.post(f"/workers/{jetty.collection}/claim", {})
     at = f"/workers/{jetty.collection}/{claimed['trajectory']['trajectory_id']}/{claimed['claim_id']}"
-    here = bounded(max_key_events_per_minute=1)
+    here = bounded_api(max_key_events_per_minute=1)
 
     answers = [here.request("POST", f"{at}/steps", {"step": "query", "status": "running"}) for _ in range(2)]
 
@@ -102,7 +102,7 @@ def test_a_worker_over_its_quota_is_told_when_to_try_again(jetty, bounded):
 
 def test_a_report_that_is_too_large_is_refused_and_the_worker_can_still_finish(jetty):
     task = jetty.task()
-    run(jetty, task)
+    run_task(jetty, task)
     claimed = jetty.post(f"/workers/{jetty.collection}/claim", {})
     at = f"/workers/{jetty.collection}/{claimed['trajectory']['trajectory_id']}/{claimed['claim_id']}"
 
@@ -113,10 +113,10 @@ def test_a_report_that_is_too_large_is_refused_and_the_worker_can_still_finish(j
     assert "failed" == jetty.post(f"{at}/finish", {"status": "failed", "error": "too large"})["status"]
 
 
-def test_a_collection_has_so_many_tasks_and_live_trajectories(jetty, bounded):
+def test_a_collection_has_so_many_tasks_and_live_trajectories(jetty, bounded_api):
     task = jetty.task()
-    run(jetty, task)
-    here = bounded(max_company_tasks=1, max_company_live_trajectories=1)
+    run_task(jetty, task)
+    here = bounded_api(max_company_tasks=1, max_company_live_trajectories=1)
 
     refused = here.request("POST", f"/tasks/{jetty.collection}", {"name": "one-more"})
 
@@ -124,11 +124,11 @@ def test_a_collection_has_so_many_tasks_and_live_trajectories(jetty, bounded):
     assert {"code": "over_quota", "quota": "max_company_tasks", "limit": 1} == {
         name: value for name, value in refused.json()["detail"].items() if name != "message"
     }
-    assert 422 == run(here, task).status_code
+    assert 422 == run_task(here, task).status_code
 
 
-def test_a_task_has_no_more_routines_than_it_may_and_goes_with_all_of_them(jetty, bounded):
-    here = bounded(max_task_routines=3)
+def test_a_task_has_no_more_routines_than_it_may_and_goes_with_all_of_them(jetty, bounded_api):
+    here = bounded_api(max_task_routines=3)
     task = here.task()
     for _ in range(3):
         here.routine(task)
@@ -142,20 +142,22 @@ def test_a_task_has_no_more_routines_than_it_may_and_goes_with_all_of_them(jetty
     assert 404 == jetty.request("GET", f"/tasks/{jetty.collection}/{task}").status_code
 
 
-def test_a_task_whose_routines_are_too_much_to_be_read_at_once_can_be_deleted(jetty, bounded):
+def test_a_task_whose_routines_are_too_much_to_be_read_at_once_can_be_deleted(jetty, bounded_api):
     task = jetty.task(workflow={"init_params": {"text": ""}, "steps": []})
     for _ in range(6):
         jetty.routine(task, init_params_overrides={"text": "x" * 20_000})
-    here = bounded(max_read_bytes=60_000)
+    here = bounded_api(max_read_bytes=60_000)
 
     assert 200 == here.request("DELETE", f"/tasks/{here.collection}/{task}").status_code
 
     assert 404 == jetty.request("GET", f"/tasks/{jetty.collection}/{task}").status_code
 
 
-def test_a_long_log_of_a_workflow_is_cut_and_the_headers_lead_to_the_rest(jetty, bounded):
-    workflow_id = run(jetty, jetty.task(workflow=echoing(*[{"text_path": "init_params.x"}] * 20))).json()["workflow_id"]
-    here = bounded(max_page_bytes=1_024)
+def test_a_long_log_of_a_workflow_is_cut_and_the_headers_lead_to_the_rest(jetty, bounded_api):
+    workflow_id = run_task(jetty, jetty.task(workflow=echoing(*[{"text_path": "init_params.x"}] * 20))).json()[
+        "workflow_id"
+    ]
+    here = bounded_api(max_page_bytes=1_024)
     whole = jetty.get(f"/workflows-logs/{workflow_id}")["logs"]
 
     pages, path = [], f"/workflows-logs/{workflow_id}"
@@ -172,34 +174,34 @@ def test_a_long_log_of_a_workflow_is_cut_and_the_headers_lead_to_the_rest(jetty,
     assert 422 == here.request("GET", f"/workflows-logs/{workflow_id}?cursor=nonsense").status_code
 
 
-def test_a_worker_takes_a_trajectory_beside_others_that_are_too_much_to_be_read_at_once(jetty, bounded):
+def test_a_worker_takes_a_trajectory_beside_others_that_are_too_much_to_be_read_at_once(jetty, bounded_api):
     task = jetty.task()
     for _ in range(8):
         jetty.post(f"/run/{jetty.collection}/{task}", {"init_params": {"text": "x" * 20_000}})
-    here = bounded(max_read_bytes=100_000)
+    here = bounded_api(max_read_bytes=100_000)
 
     assert 200 == here.request("POST", f"/workers/{here.collection}/claim", {"worker": "w1"}).status_code
 
 
-def test_statuses_that_are_too_much_to_be_read_at_once_are_refused_with_what_to_do(jetty, bounded):
+def test_statuses_that_are_too_much_to_be_read_at_once_are_refused_with_what_to_do(jetty, bounded_api):
     task = jetty.task()
     runs = [jetty.post(f"/run/{jetty.collection}/{task}", {"init_params": {"text": "x" * 20_000}}) for _ in range(4)]
     wanted = {str(one["trajectory_id"]): "completed" for one in runs}
     path = f"/trajectory/{jetty.collection}/{task}/statuses"
 
-    refused = bounded(max_read_bytes=60_000).request("POST", path, wanted)
+    refused = bounded_api(max_read_bytes=60_000).request("POST", path, wanted)
 
     assert 422 == refused.status_code
     assert "This would read more than 60,000 bytes of history at once: do it in parts" in refused.text
     jetty.post(path, wanted)
 
 
-def test_a_routine_that_could_never_run_is_refused_when_it_is_made_or_changed(jetty, bounded):
+def test_a_routine_that_could_never_run_is_refused_when_it_is_made_or_changed(jetty, bounded_api):
     task = jetty.task()
     path = jetty.routine(task)
     large = {"init_params_overrides": {"model": "x" * 5_000}}
     for bounds in ({"max_trajectory_bytes": 4_096}, {"max_routine_bytes": 4_096}):
-        here = bounded(**bounds)
+        here = bounded_api(**bounds)
         answers = [
             here.request("POST", f"/routines/{jetty.collection}/{task}", {"name": "big", "cadence": DAILY, **large}),
             here.request("PATCH", path, large),
@@ -207,9 +209,9 @@ def test_a_routine_that_could_never_run_is_refused_when_it_is_made_or_changed(je
         assert [400, 400] == [answer.status_code for answer in answers], [answer.text for answer in answers]
 
 
-def test_a_routine_from_before_the_limits_may_be_stopped(jetty, bounded):
+def test_a_routine_from_before_the_limits_may_be_stopped(jetty, bounded_api):
     path = jetty.routine(init_params_overrides={"model": "x" * 5_000})
-    here = bounded(max_trajectory_bytes=4_096, max_routine_bytes=4_096)
+    here = bounded_api(max_trajectory_bytes=4_096, max_routine_bytes=4_096)
 
     assert here.post(f"{path}/pause")["paused"]
     assert here.post(f"{path}/resume")

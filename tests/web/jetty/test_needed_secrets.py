@@ -12,7 +12,7 @@ def test_a_secret_is_needed_until_what_uses_it_has_another_or_is_gone(api, jetty
     earlier_ids = {place.id for place in vault.places_under(current)}
 
     def needed(places):
-        return api.system.executor.query(lambda work: needed_secrets.needed(work, places))
+        return api.system.executor.query(lambda work: needed_secrets.find_needed(work, places))
 
     company = api.company()
     agent = api.post(f"/companies/{company}/agents", {"name": "Beats", "heartbeatUrl": "https://example.org/beat"})[

@@ -227,8 +227,8 @@ def test_an_agents_key_is_unknown_here_and_a_collections_key_at_the_paperclip_ap
     assert api.request("GET", "/companies", token=jetty.key).status_code == 401
 
 
-def test_what_is_foreign_is_what_does_not_exist(jetty, other):
-    theirs = other.routine()
+def test_what_is_foreign_is_what_does_not_exist(jetty, other_collection):
+    theirs = other_collection.routine()
     collection, task, name = theirs.split("/")[2:]
     mine = jetty.routine().split("/")
     places = [
@@ -249,8 +249,11 @@ def test_what_is_foreign_is_what_does_not_exist(jetty, other):
         assert (place, response.status_code, response.json()) == (place, 404, NOT_FOUND)
 
 
-def test_401_comes_before_404_and_404_before_400(jetty, other):
-    theirs, mine = f"/routines/{other.collection}/{other.task()}", f"/routines/{jetty.collection}/{jetty.task()}"
+def test_401_comes_before_404_and_404_before_400(jetty, other_collection):
+    theirs, mine = (
+        f"/routines/{other_collection.collection}/{other_collection.task()}",
+        f"/routines/{jetty.collection}/{jetty.task()}",
+    )
 
     assert jetty.request("POST", theirs, {}, key="mlc_x").status_code == 401
     assert jetty.request("POST", theirs, {}).status_code == 404

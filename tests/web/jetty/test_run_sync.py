@@ -82,15 +82,15 @@ def test_one_call_more_than_may_wait_is_refused_and_starts_nothing_until_a_clien
         wait_for(lambda: here.request("POST", f"/run-sync/{jetty.collection}/{short}", {}).status_code == 200)
 
 
-def test_calls_of_another_company_find_room_beside_those_that_wait(jetty, other):
-    endless, short = jetty.task(workflow=WORKFLOW), other.task(workflow=ECHO)
+def test_calls_of_another_company_find_room_beside_those_that_wait(jetty, other_collection):
+    endless, short = jetty.task(workflow=WORKFLOW), other_collection.task(workflow=ECHO)
     with limited(jetty, max_company_sync_waits=1) as here:
         waiting = SyncCall(here, endless)
         wait_for(lambda: trajectories(here, endless) == 1)
 
-        beside = Jetty(here.api, other.collection, other.key)
+        beside = Jetty(here.api, other_collection.collection, other_collection.key)
 
-        assert beside.request("POST", f"/run-sync/{other.collection}/{short}", {}).status_code == 200
+        assert beside.request("POST", f"/run-sync/{other_collection.collection}/{short}", {}).status_code == 200
         beside.close()
         waiting.leave()
 
@@ -99,8 +99,8 @@ def test_nobody_looks_after_a_call_whose_client_has_left(jetty, monkeypatch):
     from web.jetty import runs  # noqa: PLC0415 what is counted
 
     looks = []
-    shown = runs._shown
-    monkeypatch.setattr(runs, "_shown", lambda *args: (looks.append(1), shown(*args))[1])
+    shown = runs._show_trajectory
+    monkeypatch.setattr(runs, "_show_trajectory", lambda *args: (looks.append(1), shown(*args))[1])
     monkeypatch.setattr(runs, "PAUSES_S", (0.05,))
     endless, short = jetty.task(workflow=WORKFLOW), jetty.task(workflow=ECHO)
     with limited(jetty, max_sync_waits=1) as here:

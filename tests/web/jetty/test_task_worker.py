@@ -33,7 +33,7 @@ def environment(jetty):
     return {**os.environ, "JETTY_API_TOKEN": jetty.key, "ROUTINES_AGENT_TOKEN": ""} | {"PYTHONUNBUFFERED": "1"}
 
 
-def run(jetty, *command, env=(), **options):
+def run_worker(jetty, *command, env=(), **options):
     env = {name: value for name, value in environment(jetty).items() if name != "ROUTINES_AGENT_TOKEN"} | dict(env)
     return subprocess.run(
         command_of(jetty, *command, **options), env=env, capture_output=True, text=True, timeout=60, check=False
@@ -55,7 +55,7 @@ def test_a_command_gets_parameters_and_secrets_and_its_json_becomes_the_outputs(
         "'host': os.environ['HOST'], 'same': given['trajectory']['trajectory_id'] == int(os.environ['ROUTINES_TRAJECTORY_ID'])}))"
     )
 
-    worked = run(jetty, sys.executable, "-c", script)
+    worked = run_worker(jetty, sys.executable, "-c", script)
 
     assert worked.returncode == 0, worked.stderr
     assert json.loads(worked.stdout)["outcome"] == "completed"
@@ -72,7 +72,7 @@ def test_several_trajectories_are_worked_on_at_once(jetty, tmp_path):
         touch {tmp_path}/begun.$ROUTINES_TRAJECTORY_ID
         until test $(ls {tmp_path}/begun.* | wc -l) -ge 3; do sleep 0.05; done"""
 
-    worked = run(jetty, "sh", "-c", together, more=["--concurrency", "3"])
+    worked = run_worker(jetty, "sh", "-c", together, more=["--concurrency", "3"])
 
     assert worked.returncode == 0, worked.stderr
     assert {"completed"} == {status(jetty, task, one)["status"] for one in fired}
@@ -83,7 +83,7 @@ def test_a_command_that_fails_fails_the_trajectory_with_the_reason(jetty):
     task = jetty.task()
     fired = jetty.post(f"/run/{jetty.collection}/{task}", {})
 
-    worked = run(jetty, "sh", "-c", "echo oh no; exit 3")
+    worked = run_worker(jetty, "sh", "-c", "echo oh no; exit 3")
 
     assert worked.returncode == 1
     trajectory = status(jetty, task, fired)
@@ -99,7 +99,7 @@ def test_standard_error_breaks_no_json_and_gives_the_reason_of_a_failure(jetty):
         f"sys.exit(3 if os.environ['ROUTINES_TRAJECTORY_ID'] == '{bad['trajectory_id']}' else 0)"
     )
 
-    worked = run(jetty, sys.executable, "-c", script)
+    worked = run_worker(jetty, sys.executable, "-c", script)
 
     assert worked.returncode == 1
     assert "  | warning None" in worked.stderr
@@ -121,7 +121,7 @@ def test_a_json_result_is_kept_whole_or_refused_and_a_long_text_is_cut_in_the_mi
         "print(json.dumps({'x': 'y' * size}) if size > 0 else 'a' + 'y' * -size, end='')"
     )
 
-    run(jetty, sys.executable, "-c", script)
+    run_worker(jetty, sys.executable, "-c", script)
 
     whole, refused, cut, text = (status(jetty, task, fired[size]) for size in fired)
     assert (whole["status"], whole["steps"]["query"]["outputs"]) == ("completed", {"x": "y" * 150_000})
@@ -180,7 +180,7 @@ def test_what_a_command_says_that_it_has_used_is_added_to_what_was_used_before(j
     jetty.post(f"{earlier}/usage", {"cost_micros": 1_000, "input_tokens": 5})
     jetty.post(f"{earlier}/finish", {"status": "pending"})
 
-    run(jetty, "sh", "-c", """echo '{"total_cost_usd": 0.25, "usage": {"output_tokens": 8}}'; exit 3""")
+    run_worker(jetty, "sh", "-c", """echo '{"total_cost_usd": 0.25, "usage": {"output_tokens": 8}}'; exit 3""")
 
     found = status(jetty, task, fired)
     assert "failed" == found["status"]
@@ -198,7 +198,7 @@ def test_what_a_command_is_handed_as_a_secret_is_masked_wherever_it_is_shown(jet
         printf key-of-; sleep 0.1; printf 'the-env\n' >&2
         python3 -c 'import json, sys; print(json.load(sys.stdin)["secret_params"])'; echo "lost $API_KEY" >&2; exit 3"""
 
-    worked = run(jetty, "sh", "-c", script)
+    worked = run_worker(jetty, "sh", "-c", script)
 
     found = status(jetty, task, fired)
     assert "exit status 3: lost ***" == found["error"]
@@ -209,14 +209,14 @@ def test_what_a_command_is_handed_as_a_secret_is_masked_wherever_it_is_shown(jet
 
 
 def test_it_takes_one_task_only_where_it_is_told_to_and_ends_when_nothing_waits(jetty):
-    wanted, other = jetty.task(), jetty.task()
-    fired = [jetty.post(f"/run/{jetty.collection}/{task}", {}) for task in (other, wanted)]
+    wanted, other_collection = jetty.task(), jetty.task()
+    fired = [jetty.post(f"/run/{jetty.collection}/{task}", {}) for task in (other_collection, wanted)]
 
-    worked = run(jetty, "true", task=wanted)
+    worked = run_worker(jetty, "true", task=wanted)
 
     assert worked.returncode == 0
     assert status(jetty, wanted, fired[1])["status"] == "completed"
-    assert status(jetty, other, fired[0])["status"] == "pending"
+    assert status(jetty, other_collection, fired[0])["status"] == "pending"
 
 
 def test_a_worker_that_is_told_to_stop_hands_back_what_it_has(jetty):
@@ -236,7 +236,7 @@ def test_a_worker_that_is_told_to_stop_hands_back_what_it_has(jetty):
 def test_a_key_that_is_none_is_a_clear_error(jetty):
     jetty.key = "mlc_nonsense"
 
-    worked = run(jetty, "true")
+    worked = run_worker(jetty, "true")
 
     assert worked.returncode == 2
     assert "does not take the token" in worked.stderr
@@ -289,7 +289,7 @@ def test_a_collections_environment_chooses_no_code_that_a_worker_runs(jetty, tmp
     task = jetty.task()
     fired = jetty.post(f"/run/{jetty.collection}/{task}", {})
 
-    worked = run(jetty, "bash", "-c", "true")
+    worked = run_worker(jetty, "bash", "-c", "true")
 
     assert worked.returncode == 1, worked.stderr
     assert not mark.exists()
@@ -306,7 +306,7 @@ def test_what_the_workers_operator_allows_is_taken(jetty, tmp_path):
     task = jetty.task()
     fired = jetty.post(f"/run/{jetty.collection}/{task}", {})
 
-    worked = run(jetty, "bash", "-c", "true", more=["--allow-env", "BASH_ENV", "--allow-env", "TZDIR"])
+    worked = run_worker(jetty, "bash", "-c", "true", more=["--allow-env", "BASH_ENV", "--allow-env", "TZDIR"])
 
     assert worked.returncode == 0, worked.stderr
     assert mark.exists()
@@ -321,7 +321,7 @@ def test_the_command_is_found_by_the_workers_own_path(jetty, tmp_path):
     task = jetty.task()
     fired = jetty.post(f"/run/{jetty.collection}/{task}", {})
 
-    run(jetty, "true", env={"ROUTINES_WORKER_ALLOW_ENV": "PATH TZDIR"})
+    run_worker(jetty, "true", env={"ROUTINES_WORKER_ALLOW_ENV": "PATH TZDIR"})
 
     assert status(jetty, task, fired)["status"] == "completed"
 
@@ -331,7 +331,7 @@ def test_old_names_that_cannot_be_variables_are_left_out_and_the_worker_says_so(
     task = jetty.task()
     fired = jetty.post(f"/run/{jetty.collection}/{task}", {})
 
-    worked = run(jetty, "sh", "-c", "echo $GOOD")
+    worked = run_worker(jetty, "sh", "-c", "echo $GOOD")
 
     assert worked.returncode == 0, worked.stderr
     assert status(jetty, task, fired)["steps"]["query"]["outputs"] == {"text": "g\n"}
@@ -343,7 +343,7 @@ def test_an_environment_that_is_too_large_fails_its_trajectory_and_the_worker_go
     task = jetty.task()
     fired = [jetty.post(f"/run/{jetty.collection}/{task}", {}) for _ in range(2)]
 
-    worked = run(jetty, "true")
+    worked = run_worker(jetty, "true")
 
     assert worked.returncode == 1, worked.stderr
     for one in fired:
@@ -368,7 +368,7 @@ def test_whatever_a_command_says_ends_its_trajectory_and_the_worker_goes_on(jett
     fired = [jetty.post(f"/run/{jetty.collection}/{task}", {}) for _ in range(2)]
     (tmp_path / "said").write_text(said)
 
-    worked = run(jetty, "cat", str(tmp_path / "said"))
+    worked = run_worker(jetty, "cat", str(tmp_path / "said"))
 
     assert worked.returncode in {0, 1}, worked.stderr
     assert {status(jetty, task, one)["status"] for one in fired} <= {"completed", "failed"}

@@ -29,14 +29,14 @@ def test_the_oldest_is_taken_first_and_by_one_only(jetty):
     assert claims[0]["lease_s"] == 60
 
 
-def test_a_worker_may_ask_for_one_task_only(jetty, other):
+def test_a_worker_may_ask_for_one_task_only(jetty, other_collection):
     wanted = jetty.task()
     jetty.post(f"/run/{jetty.collection}/{jetty.task()}", {})
     number = jetty.post(f"/run/{jetty.collection}/{wanted}", {})["trajectory_id"]
 
     assert claimed(jetty, wanted)["trajectory"]["trajectory_id"] == number
     assert jetty.request("POST", f"/workers/{jetty.collection}/claim", {"task": "nowhere"}).status_code == 404
-    assert jetty.request("POST", f"/workers/{other.collection}/claim", {}).status_code == 404
+    assert jetty.request("POST", f"/workers/{other_collection.collection}/claim", {}).status_code == 404
 
 
 def test_only_the_worker_is_told_the_secrets(jetty):
@@ -175,7 +175,7 @@ def test_a_trajectorys_log_grows_while_it_is_worked_on_and_is_read_from_where_on
     assert log_of(jetty, task, claim)["is_over"]
 
 
-def test_only_the_worker_that_has_the_trajectory_writes_its_log(jetty, other):
+def test_only_the_worker_that_has_the_trajectory_writes_its_log(jetty, other_collection):
     task = jetty.task()
     jetty.post(f"/run/{jetty.collection}/{task}", {})
     claim = claimed(jetty, task)
@@ -183,7 +183,7 @@ def test_only_the_worker_that_has_the_trajectory_writes_its_log(jetty, other):
     assert 409 == say(jetty, claim | {"claim_id": str(uuid4())}, 0, "not mine").status_code
     address = f"{path_of(jetty, claim)}/log"
     body = {"part": 0, "output": [{"stream": "stdout", "text": "x"}]}
-    assert 404 == other.request("POST", address, body).status_code
+    assert 404 == other_collection.request("POST", address, body).status_code
     jetty.post(f"{path_of(jetty, claim)}/finish", {})
     assert 409 == say(jetty, claim, 0, "late").status_code
     assert [] == log_of(jetty, task, claim)["parts"]

@@ -49,7 +49,7 @@ def test_health_needs_no_token_and_lists_every_read_model(api: Api):
 
 
 def test_a_process_that_goes_by_older_zone_data_than_it_is_planned_by_is_degraded(api: Api, monkeypatch):
-    monkeypatch.setattr(zone_data, "adopted", lambda _work: "2999a")
+    monkeypatch.setattr(zone_data, "adopted_version", lambda _work: "2999a")
 
     with further(api) as here:
         health = here.get("/health", token=None)
@@ -62,7 +62,7 @@ def test_however_often_health_is_asked_for_the_zone_data_are_read_from_the_log_o
     api: Api, monkeypatch: pytest.MonkeyPatch
 ):
     readings = []
-    monkeypatch.setattr(zone_data, "adopted", readings.append)  # None: as long as none are adopted
+    monkeypatch.setattr(zone_data, "adopted_version", readings.append)  # None: as long as none are adopted
 
     with further(api) as here:
         for _ in range(3):

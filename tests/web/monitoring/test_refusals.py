@@ -23,28 +23,28 @@ def refused(lines: list[Any]) -> list[Any]:
 
 
 @pytest.fixture
-def fresh(api: Api) -> Iterator[Api]:
+def fresh_api(api: Api) -> Iterator[Api]:
     """A web process that has refused nothing yet, so that all lines are free."""
     with further(api) as served:
         yield served
 
 
-def test_a_line_says_who_was_refused_what_why_and_from_where(fresh: Api):
-    company = fresh.company()
-    agent, token = fresh.agent(company)
-    before = scrape(fresh)
+def test_a_line_says_who_was_refused_what_why_and_from_where(fresh_api: Api):
+    company = fresh_api.company()
+    agent, token = fresh_api.agent(company)
+    before = scrape(fresh_api)
 
     with capture_logs() as lines:
-        fresh.request("GET", f"/companies/{company}/agents", token=None)
-        fresh.request("POST", "/companies", json={"name": "x"}, token=token)
-        fresh.request("POST", "/companies", json={"name": 5, SECRET: 1})
-        fresh.request("POST", "/companies", json={"name": "x" * 9_000_000})
-        fresh.request("POST", f"/agents/{agent}/resume", json={})
-        fresh.request("POST", f"/agents/{agent}/terminate", json={})
-        fresh.request("POST", f"/agents/{agent}/resume", json={})
-        fresh.request("GET", f"/nothing/{SECRET}?{SECRET}=1")
-        fresh.request("POST", f"/routine-triggers/public/{SECRET}/fire", json={})
-        httpx.get(f"{fresh.url}/api/v1/collections/{SECRET}", headers={"Authorization": f"Bearer {SECRET}"})
+        fresh_api.request("GET", f"/companies/{company}/agents", token=None)
+        fresh_api.request("POST", "/companies", json={"name": "x"}, token=token)
+        fresh_api.request("POST", "/companies", json={"name": 5, SECRET: 1})
+        fresh_api.request("POST", "/companies", json={"name": "x" * 9_000_000})
+        fresh_api.request("POST", f"/agents/{agent}/resume", json={})
+        fresh_api.request("POST", f"/agents/{agent}/terminate", json={})
+        fresh_api.request("POST", f"/agents/{agent}/resume", json={})
+        fresh_api.request("GET", f"/nothing/{SECRET}?{SECRET}=1")
+        fresh_api.request("POST", f"/routine-triggers/public/{SECRET}/fire", json={})
+        httpx.get(f"{fresh_api.url}/api/v1/collections/{SECRET}", headers={"Authorization": f"Bearer {SECRET}"})
 
     found = [(line["status"], line["operation"], line["reason"], line["why"]) for line in refused(lines)]
     assert [
@@ -64,7 +64,7 @@ def test_a_line_says_who_was_refused_what_why_and_from_where(fresh: Api):
     assert SECRET not in str(lines)
     assert token not in str(lines)
     labels = {"operation": "createCompany", "status": "403", "reason": "Forbidden"}
-    assert 1 == scrape(fresh)("routines_http_refusals_total", **labels) - before(
+    assert 1 == scrape(fresh_api)("routines_http_refusals_total", **labels) - before(
         "routines_http_refusals_total", **labels
     )
 

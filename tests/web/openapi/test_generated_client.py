@@ -84,7 +84,7 @@ def clients(api: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
     directory = tmp_path_factory.mktemp("clients")
     with described_apis(api) as both, pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(directory)
-        generated = {name: _generated(directory, f"generated_{name}", both[name]) for name in PLACES}
+        generated = {name: _generate_client(directory, f"generated_{name}", both[name]) for name in PLACES}
         yield generated
         for connection in (one for client in generated.values() for one in client.opened):
             connection.close()
@@ -92,7 +92,7 @@ def clients(api: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
             del sys.modules[name]
 
 
-def _generated(directory: Path, package: str, described: DescribedApi) -> Client:
+def _generate_client(directory: Path, package: str, described: DescribedApi) -> Client:
     source = directory / f"{package}.json"
     source.write_bytes(msgspec.json.encode(described.document))
     unread = ConfigFile(post_hooks=[])  # the code is run, and read by nobody
@@ -116,7 +116,7 @@ def test_a_generated_client_sends_and_reads_what_each_example_shows(clients: dic
         for status, kind in one.answers.items():
             for body in bodies:
                 example = one.document["responses"][str(status)].get("content", {}).get("application/json", {})
-                transport = httpx.MockTransport(_answering(one, described, body, status, example.get("example")))
+                transport = httpx.MockTransport(_answer_only(one, described, body, status, example.get("example")))
                 connected = client.connected("http://testserver", "secret", transport=transport)
                 path = [described.examples.paths[part] for part in re.findall(r"{(\w+)}", one.path)]
                 answer = connected.answer(one.id, *path, body=body, **NEEDED.get(one.id, {}))
@@ -126,7 +126,7 @@ def test_a_generated_client_sends_and_reads_what_each_example_shows(clients: dic
                     assert answer.parsed.to_dict().keys() == example["example"].keys(), one.id
 
 
-def _answering(
+def _answer_only(
     one: Operation, described: DescribedApi, body: Any, status: int, answer: Any
 ) -> Callable[[httpx.Request], httpx.Response]:
     """The API, for one request that must be the one of the example."""

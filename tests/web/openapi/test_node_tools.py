@@ -44,7 +44,7 @@ def descriptions(api: Api, tmp_path_factory: pytest.TempPathFactory) -> Mapping[
     return {name: directory / f"{name}.json" for name in PLACES}
 
 
-def run(*command: object, where: Path = TOOLS, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_program(*command: object, where: Path = TOOLS, **environment: str) -> subprocess.CompletedProcess[str]:
     program, *arguments = map(str, command)
     return subprocess.run(
         [PROGRAMS / program if (PROGRAMS / program).exists() else program, *arguments],
@@ -59,7 +59,7 @@ def run(*command: object, where: Path = TOOLS, **environment: str) -> subprocess
 
 def done(*command: object, where: Path = TOOLS, **environment: str) -> str:
     """What a program says that must succeed, without a warning."""
-    process = run(*command, where=where, **environment)
+    process = run_program(*command, where=where, **environment)
     output = process.stdout + process.stderr
     assert process.returncode == 0, output
     assert not re.search(r"⚠|\bwarn", output, re.IGNORECASE), output
@@ -80,7 +80,7 @@ def test_spectral_finds_nothing_in_the_descriptions(descriptions: Mapping[Name, 
 
 
 def test_redocly_finds_nothing_in_the_descriptions(descriptions: Mapping[Name, Path]):
-    process = run("redocly", "lint", "--config", "redocly.yaml", *descriptions.values())
+    process = run_program("redocly", "lint", "--config", "redocly.yaml", *descriptions.values())
 
     output = process.stdout + process.stderr
     assert "Your API descriptions are valid" in output

@@ -16,29 +16,29 @@ MORNING = {"from": "2024-11-20T09:00:00Z", "to": "2024-11-20T11:00:00Z"}
 
 
 @pytest.fixture
-def past(api: Api) -> Past:
+def past_api(api: Api) -> Past:
     return Past(api, NOON)
 
 
 @pytest.fixture
-def trigger(past: Past) -> UUID:
+def trigger(past_api: Past) -> UUID:
     """Hourly, in Amsterdam, and nothing has run yet."""
-    routine = past.routine(concurrency_policy="always_enqueue")
-    return past.schedule(routine, cron_expression="0 * * * *", timezone="Europe/Amsterdam")
+    routine = past_api.routine(concurrency_policy="always_enqueue")
+    return past_api.schedule(routine, cron_expression="0 * * * *", timezone="Europe/Amsterdam")
 
 
 def backfill(api: Api, trigger: UUID, **fields: Any) -> Any:
     return api.post(f"/routine-triggers/{trigger}/backfills", MORNING | fields)
 
 
-def carried_on(api: Api, past: Past, backfill_shown: Any) -> None:
+def carried_on(api: Api, past_api: Past, backfill_shown: Any) -> None:
     """What the scheduler does, until nothing is left to do."""
     waiting = [backfill_shown]
     while waiting:
         api.get(f"/routine-backfills/{backfill_shown['id']}")  # the read model is at the head of the log
         with api.system.pool.connection() as conn:
             waiting = [row for row in backfills.waiting(conn, limit=100) if str(row.id) == backfill_shown["id"]]
-        past.executor.attempt(lambda work, rows=waiting: use_cases.carry_on(work, rows), actor="scheduler")
+        past_api.executor.attempt(lambda work, rows=waiting: use_cases.carry_on(work, rows), actor="scheduler")
 
 
 def test_a_preview_names_what_would_run_and_begins_nothing(api: Api, trigger: UUID):
@@ -55,9 +55,9 @@ def test_a_preview_names_what_would_run_and_begins_nothing(api: Api, trigger: UU
     assert [] == api.get(f"/routine-triggers/{trigger}/backfills")
 
 
-def test_it_can_be_followed_from_begin_to_end(api: Api, past: Past, trigger: UUID):
+def test_it_can_be_followed_from_begin_to_end(api: Api, past_api: Past, trigger: UUID):
     begun = backfill(api, trigger, overlap="policy")
-    carried_on(api, past, begun)
+    carried_on(api, past_api, begun)
 
     ended = api.get(f"/routine-backfills/{begun['id']}")
 
@@ -68,11 +68,11 @@ def test_it_can_be_followed_from_begin_to_end(api: Api, past: Past, trigger: UUI
     assert (begun["createdByUserId"], None) == (api.get("/cli-auth/me")["userId"], begun["createdByAgentId"])
 
 
-def test_its_runs_are_marked_everywhere_and_do_not_move_the_schedule(api: Api, past: Past, trigger: UUID):
+def test_its_runs_are_marked_everywhere_and_do_not_move_the_schedule(api: Api, past_api: Past, trigger: UUID):
     routine = api.post(f"/routine-triggers/{trigger}/backfills/preview", MORNING)["routineId"]
     before = api.get(f"/routines/{routine}")["triggers"][0]["nextRunAt"]
     begun = backfill(api, trigger, overlap="policy")
-    carried_on(api, past, begun)
+    carried_on(api, past_api, begun)
 
     runs = api.get(f"/routines/{routine}/runs")
     ledger = api.get(f"/routine-triggers/{trigger}/occurrences", params=MORNING)["occurrences"]
@@ -85,12 +85,12 @@ def test_its_runs_are_marked_everywhere_and_do_not_move_the_schedule(api: Api, p
     assert planned == [api.get(f"/issues/{run['linkedIssueId']}")["originPlannedAt"] for run in reversed(runs)]
 
 
-def test_what_was_missed_stays_on_record_beside_what_made_up_for_it(api: Api, past: Past, trigger: UUID):
-    past.at(16)
-    past.tick(trigger)
+def test_what_was_missed_stays_on_record_beside_what_made_up_for_it(api: Api, past_api: Past, trigger: UUID):
+    past_api.at(16)
+    past_api.tick(trigger)
     period = {"from": "2024-11-20T13:00:00Z", "to": "2024-11-20T15:00:00Z"}
     begun = backfill(api, trigger, **period, overlap="policy")
-    carried_on(api, past, begun)
+    carried_on(api, past_api, begun)
 
     ledger = api.get(f"/routine-triggers/{trigger}/occurrences", params=period | {"to": "2024-11-20T16:00:00Z"})
     later = api.get(f"/routine-triggers/{trigger}/occurrences", params=period | {"from": "2024-11-20T14:30:00Z"})
@@ -145,8 +145,8 @@ def test_a_range_that_makes_no_sense_is_refused_with_the_field(  # noqa: PLR0917
     assert text in answer.text
 
 
-def test_only_schedules_have_a_past_to_make_up_for(api: Api, past: Past):
-    routine = past.routine()
+def test_only_schedules_have_a_past_to_make_up_for(api: Api, past_api: Past):
+    routine = past_api.routine()
     trigger = api.post(f"/routines/{routine}/triggers", {"kind": "api"})["trigger"]["id"]
 
     answer = api.request("POST", f"/routine-triggers/{trigger}/backfills", MORNING)
@@ -154,18 +154,18 @@ def test_only_schedules_have_a_past_to_make_up_for(api: Api, past: Past):
     assert (422, "Only schedules can be backfilled") == (answer.status_code, answer.json()["error"])
 
 
-def test_a_routine_that_is_paused_is_backfilled_when_it_works_again(api: Api, past: Past):
-    routine = past.routine()
-    trigger = past.schedule(routine, cron_expression="0 * * * *")
-    past.change(routine, status="paused")
+def test_a_routine_that_is_paused_is_backfilled_when_it_works_again(api: Api, past_api: Past):
+    routine = past_api.routine()
+    trigger = past_api.schedule(routine, cron_expression="0 * * * *")
+    past_api.change(routine, status="paused")
 
     previewed = api.post(f"/routine-triggers/{trigger}/backfills/preview", MORNING)
     refused = api.request("POST", f"/routine-triggers/{trigger}/backfills", MORNING)
 
     assert "Routine is paused" == previewed["refusedBecause"]
     assert (409, "Routine is paused") == (refused.status_code, refused.json()["error"])
-    past.now += HOUR
-    past.change(routine, status="active")
+    past_api.now += HOUR
+    past_api.change(routine, status="active")
     assert "running" == backfill(api, trigger)["status"]
 
 

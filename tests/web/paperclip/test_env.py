@@ -38,7 +38,7 @@ def refusal(api: Api, method: str, path: str, body: Any, token: str = "") -> tup
     return answer.status_code, answer.json()["error"]
 
 
-def given(api: Api, routine: str, agent: tuple[str, str], session: str | None = None) -> Any:
+def environment_of_new_issue(api: Api, routine: str, agent: tuple[str, str], session: str | None = None) -> Any:
     """What the agent gets for a new issue of the routine, once it has checked it out."""
     issue = api.post(f"/routines/{routine}/run", {})["linkedIssueId"]
     headers = {"X-Paperclip-Run-Id": session or str(uuid4())}
@@ -50,9 +50,10 @@ def given(api: Api, routine: str, agent: tuple[str, str], session: str | None = 
 def test_the_agent_that_works_on_an_issue_gets_the_routines_environment(api: Api, company: str, agent: tuple[str, str]):
     routine = api.routine(company, agent[0], env={"REGION": PLAIN, "TOKEN": REFERENCE})
 
-    assert {"environmentVariables": {"REGION": SECRET, "TOKEN": "of-the-company"}, "missing": []} == given(
-        api, routine, agent
-    )
+    assert {
+        "environmentVariables": {"REGION": SECRET, "TOKEN": "of-the-company"},
+        "missing": [],
+    } == environment_of_new_issue(api, routine, agent)
 
 
 def test_values_are_shown_as_masks_and_nowhere_else(api: Api, company: str, agent: tuple[str, str]):
@@ -77,14 +78,14 @@ def test_a_patch_replaces_the_environment_and_a_mask_keeps_a_value(api: Api, com
     routine = api.routine(company, agent[0], concurrencyPolicy="always_enqueue", env={"A": PLAIN, "B": PLAIN})
 
     api.patch(f"/routines/{routine}", {"env": {"A": MASKED, "C": {"type": "plain", "value": ""}}})
-    assert {"A": SECRET, "C": ""} == given(api, routine, agent)["environmentVariables"]
+    assert {"A": SECRET, "C": ""} == environment_of_new_issue(api, routine, agent)["environmentVariables"]
 
     revision = api.get(f"/routines/{routine}")["latestRevisionId"]
     echoed = api.patch(f"/routines/{routine}", api.get(f"/routines/{routine}"))
     assert revision == echoed["latestRevisionId"]
 
     assert api.patch(f"/routines/{routine}", {"env": None})["env"] is None
-    assert {} == given(api, routine, agent)["environmentVariables"]
+    assert {} == environment_of_new_issue(api, routine, agent)["environmentVariables"]
 
 
 def test_a_restore_leaves_the_environment_as_it_is(api: Api, company: str, agent: tuple[str, str]):
@@ -95,7 +96,7 @@ def test_a_restore_leaves_the_environment_as_it_is(api: Api, company: str, agent
     restored = api.post(f"/routines/{routine}/revisions/{first['id']}/restore", {})
 
     assert ("Check the inbox", {"B": MASKED}) == (restored["routine"]["title"], restored["routine"]["env"])
-    assert {"B": "new"} == given(api, routine, agent)["environmentVariables"]
+    assert {"B": "new"} == environment_of_new_issue(api, routine, agent)["environmentVariables"]
 
 
 def test_a_variable_that_the_company_has_no_more_is_named(api: Api, company: str, agent: tuple[str, str]):
@@ -103,7 +104,7 @@ def test_a_variable_that_the_company_has_no_more_is_named(api: Api, company: str
     name = api.get(f"/companies/{company}")["name"]
     send(api, "PATCH", f"/collections/{name}/environment", {"environment_variables": {"CRM_TOKEN": None}})
 
-    assert {"environmentVariables": {}, "missing": ["TOKEN"]} == given(api, routine, agent)
+    assert {"environmentVariables": {}, "missing": ["TOKEN"]} == environment_of_new_issue(api, routine, agent)
 
 
 def test_only_the_agent_that_holds_the_issue_gets_the_environment(api: Api, company: str, agent: tuple[str, str]):

@@ -17,18 +17,18 @@ NOON = datetime(2024, 11, 20, 12, 0, 30, tzinfo=UTC)
 
 
 @pytest.fixture
-def past(api: Api) -> Past:
+def past_api(api: Api) -> Past:
     return Past(api, NOON)
 
 
 @pytest.fixture
-def routine(past: Past) -> UUID:
-    return past.routine()
+def routine(past_api: Past) -> UUID:
+    return past_api.routine()
 
 
 @pytest.fixture
-def hourly(past: Past, routine: UUID) -> UUID:
-    return past.schedule(routine, cron_expression="0 * * * *")
+def hourly(past_api: Past, routine: UUID) -> UUID:
+    return past_api.schedule(routine, cron_expression="0 * * * *")
 
 
 def explain(api: Api, routine: UUID, at: datetime, **query: Any) -> Any:
@@ -46,9 +46,9 @@ def roles(explanation: Any) -> list[tuple[str, str]]:
     return [(fact["role"], fact["event"]) for fact in explanation["facts"]]
 
 
-def test_an_occurrence_that_ran(api: Api, past: Past, routine: UUID, hourly: UUID):
-    past.at(13, 0, 2)
-    past.tick(hourly)
+def test_an_occurrence_that_ran(api: Api, past_api: Past, routine: UUID, hourly: UUID):
+    past_api.at(13, 0, 2)
+    past_api.tick(hourly)
 
     explanation = explain(api, routine, at(13, 0, 45))
 
@@ -74,9 +74,9 @@ def test_an_occurrence_that_ran(api: Api, past: Past, routine: UUID, hourly: UUI
     assert 0 < positions[0]
 
 
-def test_an_occurrence_whose_issue_was_taken_from_its_worker(api: Api, past: Past, routine: UUID, hourly: UUID):
-    past.at(13, 0, 2)
-    past.tick(hourly)
+def test_an_occurrence_whose_issue_was_taken_from_its_worker(api: Api, past_api: Past, routine: UUID, hourly: UUID):
+    past_api.at(13, 0, 2)
+    past_api.tick(hourly)
     issue = explain(api, routine, at(13, 0, 45))["issueId"]
     api.patch(f"/issues/{issue}", {"status": "in_progress"})
     freed = api.post(f"/issues/{issue}/admin/force-release")
@@ -88,10 +88,10 @@ def test_an_occurrence_whose_issue_was_taken_from_its_worker(api: Api, past: Pas
     assert "todo" == freed["status"]
 
 
-def test_what_became_of_the_run_is_told(api: Api, past: Past, routine: UUID, hourly: UUID):
-    past.at(13)
-    past.tick(hourly)
-    past.finish(hourly, at(13))
+def test_what_became_of_the_run_is_told(api: Api, past_api: Past, routine: UUID, hourly: UUID):
+    past_api.at(13)
+    past_api.tick(hourly)
+    past_api.finish(hourly, at(13))
 
     explanation = explain(api, routine, at(13))
 
@@ -107,13 +107,13 @@ def test_what_became_of_the_run_is_told(api: Api, past: Past, routine: UUID, hou
     ],
 )
 def test_an_occurrence_that_met_a_live_issue_names_the_run_that_was_in_the_way(
-    api: Api, past: Past, policy: Any, verdict: str, words: str
+    api: Api, past_api: Past, policy: Any, verdict: str, words: str
 ):
-    routine = past.routine(concurrency_policy=policy)
-    trigger = past.schedule(routine, cron_expression="0 * * * *")
+    routine = past_api.routine(concurrency_policy=policy)
+    trigger = past_api.schedule(routine, cron_expression="0 * * * *")
     for hour in (13, 14):
-        past.at(hour)
-        past.tick(trigger)
+        past_api.at(hour)
+        past_api.tick(trigger)
 
     first, second = explain(api, routine, at(13)), explain(api, routine, at(14))
 
@@ -127,12 +127,12 @@ def test_an_occurrence_that_met_a_live_issue_names_the_run_that_was_in_the_way(
     assert ("blocking", "run.fired") in roles(second)
 
 
-def test_an_occurrence_whose_run_was_cancelled_by_the_next_one_says_so(api: Api, past: Past):
-    routine = past.routine(concurrency_policy="cancel_previous")
-    trigger = past.schedule(routine, cron_expression="0 * * * *")
+def test_an_occurrence_whose_run_was_cancelled_by_the_next_one_says_so(api: Api, past_api: Past):
+    routine = past_api.routine(concurrency_policy="cancel_previous")
+    trigger = past_api.schedule(routine, cron_expression="0 * * * *")
     for hour in (13, 14):
-        past.at(hour)
-        past.tick(trigger)
+        past_api.at(hour)
+        past_api.tick(trigger)
 
     first = explain(api, routine, at(13))
 
@@ -143,11 +143,11 @@ def test_an_occurrence_whose_run_was_cancelled_by_the_next_one_says_so(api: Api,
     assert ("ended", "run.failed") == roles(first)[-1]
 
 
-def test_of_late_occurrences_under_cancel_previous_the_older_ones_name_the_newest(api: Api, past: Past):
-    routine = past.routine(concurrency_policy="cancel_previous", catch_up_policy="enqueue_missed_with_cap")
-    trigger = past.schedule(routine, cron_expression="0 * * * *")
-    past.at(14)
-    past.tick(trigger)
+def test_of_late_occurrences_under_cancel_previous_the_older_ones_name_the_newest(api: Api, past_api: Past):
+    routine = past_api.routine(concurrency_policy="cancel_previous", catch_up_policy="enqueue_missed_with_cap")
+    trigger = past_api.schedule(routine, cron_expression="0 * * * *")
+    past_api.at(14)
+    past_api.tick(trigger)
 
     older, newest = explain(api, routine, at(13)), explain(api, routine, at(14))
 
@@ -158,13 +158,13 @@ def test_of_late_occurrences_under_cancel_previous_the_older_ones_name_the_newes
     assert "ran" == newest["verdict"]
 
 
-def test_an_occurrence_beyond_a_budget_says_how_much_was_spent_and_when_it_frees(api: Api, past: Past):
-    routine = past.routine(budget=BudgetDraft(max_cost_micros=10_000_000, window_sec=86_400))
-    trigger = past.schedule(routine, cron_expression="0 * * * *")
+def test_an_occurrence_beyond_a_budget_says_how_much_was_spent_and_when_it_frees(api: Api, past_api: Past):
+    routine = past_api.routine(budget=BudgetDraft(max_cost_micros=10_000_000, window_sec=86_400))
+    trigger = past_api.schedule(routine, cron_expression="0 * * * *")
     spent = Spent(micros=10_250_000, reached_at=at(12))
-    past.executor = Executor(api.system.store, lambda: past.now, api.system.vault, spending=lambda *_: spent)
-    past.at(13)
-    past.tick(trigger)
+    past_api.executor = Executor(api.system.store, lambda: past_api.now, api.system.vault, spending=lambda *_: spent)
+    past_api.at(13)
+    past_api.tick(trigger)
 
     found = explain(api, routine, at(13))
 
@@ -175,9 +175,9 @@ def test_an_occurrence_beyond_a_budget_says_how_much_was_spent_and_when_it_frees
     )
 
 
-def test_a_late_occurrence_was_missed_by_policy(api: Api, past: Past, routine: UUID, hourly: UUID):
-    past.at(16, 30)
-    past.tick(hourly)
+def test_a_late_occurrence_was_missed_by_policy(api: Api, past_api: Past, routine: UUID, hourly: UUID):
+    past_api.at(16, 30)
+    past_api.tick(hourly)
 
     explanation = explain(api, routine, at(15))
 
@@ -190,10 +190,10 @@ def test_a_late_occurrence_was_missed_by_policy(api: Api, past: Past, routine: U
 
 
 def test_an_edit_before_the_scheduler_came_is_why_an_occurrence_was_missed(
-    api: Api, past: Past, routine: UUID, hourly: UUID
+    api: Api, past_api: Past, routine: UUID, hourly: UUID
 ):
-    past.at(13, 0, 20)
-    past.edit(hourly, cron_expression="30 * * * *")
+    past_api.at(13, 0, 20)
+    past_api.edit(hourly, cron_expression="30 * * * *")
 
     explanation = explain(api, routine, at(13))
 
@@ -203,9 +203,9 @@ def test_an_edit_before_the_scheduler_came_is_why_an_occurrence_was_missed(
 
 
 def test_a_moment_between_two_occurrences_is_none_and_names_its_neighbours(
-    api: Api, past: Past, routine: UUID, hourly: UUID
+    api: Api, past_api: Past, routine: UUID, hourly: UUID
 ):
-    past.at(18)
+    past_api.at(18)
 
     explanation = explain(api, routine, at(15, 7))
 
@@ -216,11 +216,13 @@ def test_a_moment_between_two_occurrences_is_none_and_names_its_neighbours(
     )
 
 
-def test_a_disabled_trigger_is_named_with_who_disabled_it_and_when(api: Api, past: Past, routine: UUID, hourly: UUID):
-    past.at(13, 30)
-    past.edit(hourly, enabled=False)
-    past.at(14, 30)
-    past.edit(hourly, enabled=True)
+def test_a_disabled_trigger_is_named_with_who_disabled_it_and_when(
+    api: Api, past_api: Past, routine: UUID, hourly: UUID
+):
+    past_api.at(13, 30)
+    past_api.edit(hourly, enabled=False)
+    past_api.at(14, 30)
+    past_api.edit(hourly, enabled=True)
 
     explanation = explain(api, routine, at(14))
 
@@ -233,11 +235,11 @@ def test_a_disabled_trigger_is_named_with_who_disabled_it_and_when(api: Api, pas
 
 
 @pytest.mark.parametrize(("status", "verdict"), [("paused", "routine_paused"), ("archived", "routine_archived")])
-def test_a_routine_that_was_not_active_is_why_nothing_ran(api: Api, past: Past, status: Any, verdict: str):
-    routine = past.routine()
-    past.schedule(routine, cron_expression="0 * * * *")
-    past.at(13, 30)
-    past.change(routine, status=status)
+def test_a_routine_that_was_not_active_is_why_nothing_ran(api: Api, past_api: Past, status: Any, verdict: str):
+    routine = past_api.routine()
+    past_api.schedule(routine, cron_expression="0 * * * *")
+    past_api.at(13, 30)
+    past_api.change(routine, status=status)
 
     explanation = explain(api, routine, at(14))
 
@@ -246,9 +248,9 @@ def test_a_routine_that_was_not_active_is_why_nothing_ran(api: Api, past: Past, 
     assert ("status", "routine.updated") in roles(explanation)
 
 
-def test_the_note_and_the_end_of_a_pause_are_told(api: Api, past: Past, routine: UUID, hourly: UUID):
-    past.at(13, 30)
-    past.change(routine, status="paused", pause_note="Holiday", resume_at=at(20))
+def test_the_note_and_the_end_of_a_pause_are_told(api: Api, past_api: Past, routine: UUID, hourly: UUID):
+    past_api.at(13, 30)
+    past_api.change(routine, status="paused", pause_note="Holiday", resume_at=at(20))
 
     assert explain(api, routine, at(14))["answer"].endswith(
         'saying "Holiday"; it is to go on from Wed 20 Nov 2024 20:00 UTC.'
@@ -256,25 +258,25 @@ def test_the_note_and_the_end_of_a_pause_are_told(api: Api, past: Past, routine:
 
 
 def test_a_pause_that_came_before_the_scheduler_is_why_an_occurrence_was_missed(
-    api: Api, past: Past, routine: UUID, hourly: UUID
+    api: Api, past_api: Past, routine: UUID, hourly: UUID
 ):
-    past.at(13, 0, 10)
-    past.change(routine, status="paused")
+    past_api.at(13, 0, 10)
+    past_api.change(routine, status="paused")
     assert "routine_paused" == explain(api, routine, at(13))["verdict"]
 
-    past.at(14, 0, 10)
-    past.change(routine, status="active")
+    past_api.at(14, 0, 10)
+    past_api.change(routine, status="active")
     explanation = explain(api, routine, at(13))
 
     assert ("missed", "paused") == (explanation["verdict"], explanation["reason"])
     assert "the routine was paused before the scheduler had come to it" in explanation["answer"]
 
 
-def test_a_deleted_trigger_is_explained_too(api: Api, past: Past, routine: UUID, hourly: UUID):
-    past.at(13)
-    past.tick(hourly)
-    past.at(13, 30)
-    past.delete(hourly)
+def test_a_deleted_trigger_is_explained_too(api: Api, past_api: Past, routine: UUID, hourly: UUID):
+    past_api.at(13)
+    past_api.tick(hourly)
+    past_api.at(13, 30)
+    past_api.delete(hourly)
 
     assert "ran" == explain(api, routine, at(13))["verdict"]
     assert "deleted" == explain(api, routine, at(14))["verdict"]
@@ -296,9 +298,9 @@ def test_before_it_was_made_there_was_no_schedule(api: Api, routine: UUID, hourl
         ({"ends_at": NOON + HOUR / 2 + HOUR}, "after_end", "the schedule ended on Wed 20 Nov 2024 13:30:30 UTC"),
     ],
 )
-def test_what_the_limits_of_a_schedule_leave_out(api: Api, past: Past, limits: Any, verdict: str, words: str):
-    routine = past.routine()
-    past.schedule(routine, cron_expression="0 * * * *", **limits)
+def test_what_the_limits_of_a_schedule_leave_out(api: Api, past_api: Past, limits: Any, verdict: str, words: str):
+    routine = past_api.routine()
+    past_api.schedule(routine, cron_expression="0 * * * *", **limits)
 
     explanation = explain(api, routine, at(14))
 
@@ -306,13 +308,13 @@ def test_what_the_limits_of_a_schedule_leave_out(api: Api, past: Past, limits: A
     assert words in explanation["answer"]
 
 
-def test_a_paused_project_is_why_it_was_skipped(api: Api, past: Past):
-    routine = past.routine(project_id=past.project)
-    trigger = past.schedule(routine, cron_expression="0 * * * *")
-    past.at(12, 30)
-    past.ask(projects.pause, past.project)
-    past.at(13)
-    past.tick(trigger)
+def test_a_paused_project_is_why_it_was_skipped(api: Api, past_api: Past):
+    routine = past_api.routine(project_id=past_api.project)
+    trigger = past_api.schedule(routine, cron_expression="0 * * * *")
+    past_api.at(12, 30)
+    past_api.ask(projects.pause, past_api.project)
+    past_api.at(13)
+    past_api.tick(trigger)
 
     explanation = explain(api, routine, at(13))
 
@@ -321,11 +323,11 @@ def test_a_paused_project_is_why_it_was_skipped(api: Api, past: Past):
     assert ("obstacle", "project.paused") in roles(explanation)
 
 
-def test_a_paused_agent_is_why_it_failed(api: Api, past: Past, routine: UUID, hourly: UUID):
-    past.at(12, 30)
-    past.ask(agents.pause, past.agent, "holiday")
-    past.at(13)
-    past.tick(hourly)
+def test_a_paused_agent_is_why_it_failed(api: Api, past_api: Past, routine: UUID, hourly: UUID):
+    past_api.at(12, 30)
+    past_api.ask(agents.pause, past_api.agent, "holiday")
+    past_api.at(13)
+    past_api.tick(hourly)
 
     explanation = explain(api, routine, at(13))
 
@@ -334,14 +336,14 @@ def test_a_paused_agent_is_why_it_failed(api: Api, past: Past, routine: UUID, ho
     assert ("obstacle", "agent.paused") in roles(explanation)
 
 
-def test_what_is_to_come_is_planned_and_says_what_stands_in_its_way(api: Api, past: Past):
-    past.now = api.system.clock() - timedelta(seconds=1)
-    routine = past.routine(project_id=past.project)
-    past.schedule(routine, cron_expression="0 0 1 1 *")
-    new_year = datetime(past.now.year + 1, 1, 1, tzinfo=UTC)
+def test_what_is_to_come_is_planned_and_says_what_stands_in_its_way(api: Api, past_api: Past):
+    past_api.now = api.system.clock() - timedelta(seconds=1)
+    routine = past_api.routine(project_id=past_api.project)
+    past_api.schedule(routine, cron_expression="0 0 1 1 *")
+    new_year = datetime(past_api.now.year + 1, 1, 1, tzinfo=UTC)
 
     before = explain(api, routine, new_year)
-    past.ask(projects.pause, past.project)
+    past_api.ask(projects.pause, past_api.project)
     after = explain(api, routine, new_year)
 
     assert ("planned", "planned") == (before["verdict"], after["verdict"])
@@ -353,10 +355,10 @@ def test_an_occurrence_whose_time_has_come_is_about_to_be_settled(api: Api, rout
     assert "being_settled" == explain(api, routine, at(13))["verdict"]
 
 
-def test_times_are_told_in_the_zone_of_the_schedule_and_in_utc(api: Api, past: Past, routine: UUID):
-    trigger = past.schedule(routine, cron_expression="30 14 * * *", timezone="Europe/Amsterdam")
-    past.at(13, 30)
-    past.tick(trigger)
+def test_times_are_told_in_the_zone_of_the_schedule_and_in_utc(api: Api, past_api: Past, routine: UUID):
+    trigger = past_api.schedule(routine, cron_expression="30 14 * * *", timezone="Europe/Amsterdam")
+    past_api.at(13, 30)
+    past_api.tick(trigger)
 
     explanation = explain(api, routine, at(13, 30))
 
@@ -364,11 +366,11 @@ def test_times_are_told_in_the_zone_of_the_schedule_and_in_utc(api: Api, past: P
     assert "2024-11-20T14:30:00+01:00" == explanation["occurrence"]["local"]
 
 
-def test_jitter_is_seen_at_the_planned_and_at_the_due_moment(api: Api, past: Past, routine: UUID):
-    trigger = past.schedule(routine, cron_expression="0 * * * *", jitter_sec=3600)
+def test_jitter_is_seen_at_the_planned_and_at_the_due_moment(api: Api, past_api: Past, routine: UUID):
+    trigger = past_api.schedule(routine, cron_expression="0 * * * *", jitter_sec=3600)
     due_at = datetime.fromisoformat(explain(api, routine, at(13))["occurrence"]["dueAt"])
-    past.now = due_at
-    past.tick(trigger)
+    past_api.now = due_at
+    past_api.tick(trigger)
 
     by_plan, by_due = explain(api, routine, at(13)), explain(api, routine, due_at)
 
@@ -377,19 +379,19 @@ def test_jitter_is_seen_at_the_planned_and_at_the_due_moment(api: Api, past: Pas
     assert by_plan["answer"].startswith("The occurrence of Wed 20 Nov 2024 13:00 UTC ran: it was fired 0 ms after")
 
 
-def test_a_single_moment_is_explained_in_its_minute(api: Api, past: Past, routine: UUID):
-    once = past.schedule(routine, run_at=at(15, 10, 20))
-    past.at(15, 10, 21)
-    past.tick(once)
+def test_a_single_moment_is_explained_in_its_minute(api: Api, past_api: Past, routine: UUID):
+    once = past_api.schedule(routine, run_at=at(15, 10, 20))
+    past_api.at(15, 10, 21)
+    past_api.tick(once)
 
     assert "ran" == explain(api, routine, at(15, 10))["verdict"]
     assert "not_an_occurrence" == explain(api, routine, at(15, 11))["verdict"]
 
 
-def test_every_schedule_is_explained_unless_one_is_asked_for(api: Api, past: Past, routine: UUID, hourly: UUID):
-    daily = past.schedule(routine, cron_expression="0 6 * * *")
-    past.at(13)
-    past.tick(hourly)
+def test_every_schedule_is_explained_unless_one_is_asked_for(api: Api, past_api: Past, routine: UUID, hourly: UUID):
+    daily = past_api.schedule(routine, cron_expression="0 6 * * *")
+    past_api.at(13)
+    past_api.tick(hourly)
 
     both = api.get(f"/routines/{routine}/explain", params={"at": at(13).isoformat()})
 
@@ -423,8 +425,8 @@ def test_what_is_wrong_with_a_question_is_named(api: Api, routine: UUID, query: 
     assert (status, path) == (answer.status_code, answer.json()["details"][0]["path"])
 
 
-def test_a_trigger_of_another_routine_is_not_found(api: Api, past: Past, routine: UUID, hourly: UUID):
-    other = past.routine()
+def test_a_trigger_of_another_routine_is_not_found(api: Api, past_api: Past, routine: UUID, hourly: UUID):
+    other = past_api.routine()
     params = {"at": at(13).isoformat()}
 
     for id_ in (hourly, uuid4()):
@@ -432,6 +434,6 @@ def test_a_trigger_of_another_routine_is_not_found(api: Api, past: Past, routine
         assert (404, "Routine trigger not found") == (answer.status_code, answer.json()["error"])
 
 
-def test_the_ends_of_time_are_answered(api: Api, past: Past, routine: UUID, hourly: UUID):
+def test_the_ends_of_time_are_answered(api: Api, past_api: Past, routine: UUID, hourly: UUID):
     for moment in ("1970-01-01T00:00:00Z", "2199-12-31T23:00:00Z"):
         assert 200 == api.request("GET", f"/routines/{routine}/explain", params={"at": moment}).status_code

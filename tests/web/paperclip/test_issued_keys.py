@@ -103,7 +103,7 @@ def test_nobody_gets_by_a_credential_what_they_may_not_do_themselves(firm: Firm)
         path: firm.answer(method, path, body, token) for method, path, body in ways
     }
     assert (200, "") == firm.answer("PATCH", f"/agents/{beating}", {"title": "x"}, token)
-    assert MISSING == _detail(firm.jetty("POST", "/api-keys", token, firm.bound()))
+    assert MISSING == _status_and_detail(firm.jetty("POST", "/api-keys", token, firm.bound()))
     assert len(firm.listed()) == 1
 
 
@@ -120,12 +120,14 @@ def test_through_the_jetty_api_a_member_without_the_permission_fires_nothing_eit
         ("POST", f"/workers/{firm.collection}/claim", {}),
     ]
 
-    assert [MISSING] * len(ways) == [_detail(firm.jetty(method, at, token, body)) for method, at, body in ways]
+    assert [MISSING] * len(ways) == [
+        _status_and_detail(firm.jetty(method, at, token, body)) for method, at, body in ways
+    ]
     assert 200 == firm.jetty("POST", f"{path}/often/pause", token).status_code
-    assert MISSING == _detail(firm.jetty("POST", f"{path}/often/resume", token))
+    assert MISSING == _status_and_detail(firm.jetty("POST", f"{path}/often/resume", token))
 
 
-def _detail(answer: httpx.Response) -> tuple[int, str]:
+def _status_and_detail(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["detail"]
 
 
@@ -154,7 +156,7 @@ def test_a_key_that_lasts_longer_than_thirty_days_still_gives_one_of_thirty_unle
 
     made = firm.api.post("/board-api-keys", {}, token=token)
 
-    assert timedelta(days=30) == _moment(made["expiresAt"]) - _moment(made["createdAt"])
+    assert timedelta(days=30) == _parse_moment(made["expiresAt"]) - _parse_moment(made["createdAt"])
 
 
 def test_the_first_key_of_a_new_member_does_not_outlive_that_of_whoever_adds_them(firm: Firm):
@@ -179,12 +181,12 @@ def test_an_instance_admin_gives_a_member_whose_keys_have_expired_another_one(fi
     made = firm.api.post(path, {"name": "new"})
 
     assert user == firm.api.get("/cli-auth/me", token=made["token"])["userId"]
-    assert timedelta(days=30) == _moment(made["expiresAt"]) - _moment(made["createdAt"])
+    assert timedelta(days=30) == _parse_moment(made["expiresAt"]) - _parse_moment(made["createdAt"])
     assert (404, "Member not found") == firm.answer("POST", path.replace(user, stranger), {})
     assert (400, "expiresAt must be in the future") == firm.answer("POST", path, {"expiresAt": "2020-01-01T00:00:00Z"})
 
 
-def _moment(text: str) -> datetime:
+def _parse_moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 

@@ -285,7 +285,7 @@ def test_one_who_waits_in_vain_for_a_fresh_checkpoint_is_told_to_come_again(api:
 
 
 @pytest.fixture
-def cosigned(api: Api, company: str) -> Iterator[tuple[Cosigner, str]]:
+def cosigned_checkpoint(api: Api, company: str) -> Iterator[tuple[Cosigner, str]]:
     """A witness has cosigned the newest checkpoint of the whole log; its key, and the checkpoint without it."""
     cosigner = Cosigner("witness.example/w1")
     note = text(api, "/log/checkpoint?fresh=true")
@@ -297,8 +297,10 @@ def cosigned(api: Api, company: str) -> Iterator[tuple[Cosigner, str]]:
         witnessing.name_witnesses(conn, [])
 
 
-def test_the_newest_checkpoint_and_proofs_have_the_lines_of_witnesses(api: Api, cosigned: tuple[Cosigner, str]):
-    cosigner, note = cosigned
+def test_the_newest_checkpoint_and_proofs_have_the_lines_of_witnesses(
+    api: Api, cosigned_checkpoint: tuple[Cosigner, str]
+):
+    cosigner, note = cosigned_checkpoint
 
     witnessed = text(api, "/log/checkpoint")
 
@@ -310,9 +312,9 @@ def test_the_newest_checkpoint_and_proofs_have_the_lines_of_witnesses(api: Api, 
 
 
 def test_what_was_cosigned_stays_to_be_had_when_newer_checkpoints_are_not(
-    api: Api, company: str, cosigned: tuple[Cosigner, str]
+    api: Api, company: str, cosigned_checkpoint: tuple[Cosigner, str]
 ):
-    cosigner, note = cosigned
+    cosigner, note = cosigned_checkpoint
     api.post(f"/companies/{company}/goals", {"title": "Land"})
     newer = text(api, "/log/checkpoint?fresh=true")
     size = int(newer.split("\n")[1])
@@ -331,8 +333,8 @@ def test_without_a_witness_there_is_no_cosigned_checkpoint(api: Api, company: st
         assert words in answer.json()["error"]
 
 
-def test_health_and_metrics_say_how_far_witnesses_have_come(api: Api, cosigned: tuple[Cosigner, str]):
-    cosigner, note = cosigned
+def test_health_and_metrics_say_how_far_witnesses_have_come(api: Api, cosigned_checkpoint: tuple[Cosigner, str]):
+    cosigner, note = cosigned_checkpoint
     size = int(note.split("\n")[1])
 
     assert api.get("/health", token=None)["witnesses"] == [

@@ -15,12 +15,12 @@ THAT_DAY = {"from": "2024-11-20T00:00:00Z", "to": "2024-11-20T23:59:59Z"}
 
 
 @pytest.fixture
-def past(api: Api) -> Past:
+def past_api(api: Api) -> Past:
     return Past(api, NOON)
 
 
 @pytest.fixture
-def present(api: Api) -> Past:
+def present_api(api: Api) -> Past:
     return Past(api, api.system.clock() - timedelta(seconds=1))
 
 
@@ -28,12 +28,12 @@ def ledger(api: Api, trigger: UUID, **query: Any) -> Any:
     return api.get(f"/routine-triggers/{trigger}/occurrences", params=THAT_DAY | query)
 
 
-def test_every_occurrence_has_its_outcome(api: Api, past: Past):
-    routine = past.routine(concurrency_policy="skip_if_active")
-    trigger = past.schedule(routine, cron_expression="0 * * * *")
+def test_every_occurrence_has_its_outcome(api: Api, past_api: Past):
+    routine = past_api.routine(concurrency_policy="skip_if_active")
+    trigger = past_api.schedule(routine, cron_expression="0 * * * *")
     for hour in (13, 14, 18):
-        past.at(hour)
-        past.tick(trigger)
+        past_api.at(hour)
+        past_api.tick(trigger)
 
     page = ledger(api, trigger, to="2024-11-20T18:00:00Z")
 
@@ -60,10 +60,10 @@ def test_every_occurrence_has_its_outcome(api: Api, past: Past):
     )
 
 
-def test_lateness_is_from_due_to_settled(api: Api, past: Past):
-    trigger = past.schedule(past.routine(), cron_expression="0 * * * *")
-    past.at(13, 0, 7)
-    past.tick(trigger)
+def test_lateness_is_from_due_to_settled(api: Api, past_api: Past):
+    trigger = past_api.schedule(past_api.routine(), cron_expression="0 * * * *")
+    past_api.at(13, 0, 7)
+    past_api.tick(trigger)
 
     (one,) = ledger(api, trigger, to="2024-11-20T13:30:00Z")["occurrences"]
 
@@ -71,10 +71,10 @@ def test_lateness_is_from_due_to_settled(api: Api, past: Past):
     assert one["settledAt"] == "2024-11-20T13:00:07.000Z"
 
 
-def test_a_missed_range_is_shown_wherever_the_period_meets_it(api: Api, past: Past):
-    trigger = past.schedule(past.routine(), cron_expression="* * * * *")
-    past.at(16, 0, 30)
-    past.tick(trigger)
+def test_a_missed_range_is_shown_wherever_the_period_meets_it(api: Api, past_api: Past):
+    trigger = past_api.schedule(past_api.routine(), cron_expression="* * * * *")
+    past_api.at(16, 0, 30)
+    past_api.tick(trigger)
 
     within = ledger(api, trigger, **{"from": "2024-11-20T14:00:00Z", "to": "2024-11-20T14:01:00Z"})["occurrences"]
     after = ledger(api, trigger, **{"from": "2024-11-20T16:00:00Z", "to": "2024-11-20T16:00:00Z"})["occurrences"]
@@ -83,19 +83,19 @@ def test_a_missed_range_is_shown_wherever_the_period_meets_it(api: Api, past: Pa
     assert ["issue_created"] == [one["outcome"] for one in after]
 
 
-def test_both_ends_of_the_period_belong_to_it(api: Api, past: Past):
-    trigger = past.schedule(past.routine(), cron_expression="0 * * * *")
+def test_both_ends_of_the_period_belong_to_it(api: Api, past_api: Past):
+    trigger = past_api.schedule(past_api.routine(), cron_expression="0 * * * *")
     for hour in (13, 14, 15):
-        past.at(hour)
-        past.tick(trigger)
+        past_api.at(hour)
+        past_api.tick(trigger)
 
     page = ledger(api, trigger, **{"from": "2024-11-20T13:00:00Z", "to": "2024-11-20T14:00:00Z"})
 
     assert ["13", "14"] == [one["plannedAt"][11:13] for one in page["occurrences"]]
 
 
-def test_what_is_to_come_is_planned(api: Api, present: Past):
-    trigger = present.schedule(present.routine(), cron_expression="*/10 * * * *", timezone="Asia/Kolkata")
+def test_what_is_to_come_is_planned(api: Api, present_api: Past):
+    trigger = present_api.schedule(present_api.routine(), cron_expression="*/10 * * * *", timezone="Asia/Kolkata")
 
     occurrences = api.get(f"/routine-triggers/{trigger}/occurrences")["occurrences"]
 
@@ -104,11 +104,11 @@ def test_what_is_to_come_is_planned(api: Api, present: Past):
     assert occurrences[0]["plannedAt"] == occurrences[0]["dueAt"]
     moments = [datetime.fromisoformat(one["plannedAt"]) for one in occurrences]
     assert {10 * MINUTE} == {later - earlier for earlier, later in pairwise(moments)}
-    assert moments[0] - present.now <= 10 * MINUTE
+    assert moments[0] - present_api.now <= 10 * MINUTE
 
 
-def test_jitter_moves_when_a_planned_one_is_due(api: Api, present: Past):
-    trigger = present.schedule(present.routine(), cron_expression="0 * * * *", jitter_sec=3000)
+def test_jitter_moves_when_a_planned_one_is_due(api: Api, present_api: Past):
+    trigger = present_api.schedule(present_api.routine(), cron_expression="0 * * * *", jitter_sec=3000)
 
     occurrences = api.get(f"/routine-triggers/{trigger}/occurrences")["occurrences"]
 
@@ -117,27 +117,27 @@ def test_jitter_moves_when_a_planned_one_is_due(api: Api, present: Past):
     assert timedelta() <= min(late) <= max(late) <= timedelta(seconds=3000)
 
 
-def test_lateness_with_jitter_is_from_the_due_moment(api: Api, past: Past):
-    trigger = past.schedule(past.routine(), cron_expression="0 * * * *", jitter_sec=3000)
+def test_lateness_with_jitter_is_from_the_due_moment(api: Api, past_api: Past):
+    trigger = past_api.schedule(past_api.routine(), cron_expression="0 * * * *", jitter_sec=3000)
     planned = ledger(api, trigger, to="2024-11-20T13:30:00Z")["occurrences"][0]["dueAt"]
-    past.now = datetime.fromisoformat(planned) + timedelta(seconds=2)
-    past.tick(trigger)
+    past_api.now = datetime.fromisoformat(planned) + timedelta(seconds=2)
+    past_api.tick(trigger)
 
     one = ledger(api, trigger, to="2024-11-20T13:30:00Z")["occurrences"][0]
 
     assert (planned, 2000) == (one["dueAt"], one["latenessMs"])
 
 
-def test_limits_and_dates_that_are_left_out_are_not_planned(api: Api, present: Past):
-    today = present.now.date()
-    routine = present.routine()
-    skipping = present.schedule(
+def test_limits_and_dates_that_are_left_out_are_not_planned(api: Api, present_api: Past):
+    today = present_api.now.date()
+    routine = present_api.routine()
+    skipping = present_api.schedule(
         routine,
         cron_expression="0 0 * * *",
         excluded_dates=(today + DAY, date(2000, 1, 1)),
-        ends_at=present.now + 3 * DAY,
+        ends_at=present_api.now + 3 * DAY,
     )
-    params = {"to": (present.now + 10 * DAY).isoformat()}
+    params = {"to": (present_api.now + 10 * DAY).isoformat()}
 
     occurrences = api.get(f"/routine-triggers/{skipping}/occurrences", params=params)["occurrences"]
 
@@ -147,28 +147,28 @@ def test_limits_and_dates_that_are_left_out_are_not_planned(api: Api, present: P
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (lambda past, _, trigger: past.edit(trigger, enabled=False), "disabled"),
-        (lambda past, routine, _: past.change(routine, status="paused"), "routine_paused"),
-        (lambda past, routine, _: past.change(routine, status="archived"), "routine_archived"),
+        (lambda past_api, _, trigger: past_api.edit(trigger, enabled=False), "disabled"),
+        (lambda past_api, routine, _: past_api.change(routine, status="paused"), "routine_paused"),
+        (lambda past_api, routine, _: past_api.change(routine, status="archived"), "routine_archived"),
         (lambda *_: None, None),
     ],
 )
-def test_why_nothing_is_planned_is_told(api: Api, present: Past, change: Any, why: str | None):
-    routine = present.routine()
-    trigger = present.schedule(routine, cron_expression="* * * * *")
-    change(present, routine, trigger)
+def test_why_nothing_is_planned_is_told(api: Api, present_api: Past, change: Any, why: str | None):
+    routine = present_api.routine()
+    trigger = present_api.schedule(routine, cron_expression="* * * * *")
+    change(present_api, routine, trigger)
 
     page = api.get(f"/routine-triggers/{trigger}/occurrences")
 
     assert (why, why is None) == (page["noPlanBecause"], bool(page["occurrences"]))
 
 
-def test_a_schedule_that_is_over_says_so_and_keeps_what_waits_for_its_outcome(api: Api, past: Past):
-    trigger = past.schedule(past.routine(), run_at=NOON + HOUR)
+def test_a_schedule_that_is_over_says_so_and_keeps_what_waits_for_its_outcome(api: Api, past_api: Past):
+    trigger = past_api.schedule(past_api.routine(), run_at=NOON + HOUR)
 
     waiting = ledger(api, trigger)
-    past.at(13, 0, 30)
-    past.tick(trigger)
+    past_api.at(13, 0, 30)
+    past_api.tick(trigger)
     settled = ledger(api, trigger)
 
     assert ("ended", "ended") == (waiting["noPlanBecause"], settled["noPlanBecause"])
@@ -186,11 +186,11 @@ def test_a_trigger_that_is_no_schedule_has_no_occurrences(api: Api):
     assert ("not_a_schedule", []) == (page["noPlanBecause"], page["occurrences"])
 
 
-def test_pages_give_everything_once_from_the_past_into_the_future(api: Api, past: Past):
-    trigger = past.schedule(past.routine(), cron_expression="*/20 * * * *")
+def test_pages_give_everything_once_from_the_past_into_the_future(api: Api, past_api: Past):
+    trigger = past_api.schedule(past_api.routine(), cron_expression="*/20 * * * *")
     for hour in (13, 14, 15):
-        past.at(hour)
-        past.tick(trigger)
+        past_api.at(hour)
+        past_api.tick(trigger)
     whole = ledger(api, trigger)["occurrences"]
 
     walked, query = [], {"limit": 4}
@@ -227,8 +227,8 @@ def test_a_wrong_parameter_is_named(api: Api, query: Any, path: Any):
     assert (400, path) == (answer.status_code, answer.json()["details"][0]["path"])
 
 
-def test_an_offset_whose_plus_was_not_escaped_is_understood(api: Api, past: Past):
-    trigger = past.schedule(past.routine(), cron_expression="0 * * * *")
+def test_an_offset_whose_plus_was_not_escaped_is_understood(api: Api, past_api: Past):
+    trigger = past_api.schedule(past_api.routine(), cron_expression="0 * * * *")
 
     page = api.get(f"/routine-triggers/{trigger}/occurrences?from=2024-11-20T14:00:00+01:00&to=2024-11-20T14:00:00Z")
 

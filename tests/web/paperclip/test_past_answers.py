@@ -41,7 +41,7 @@ class Past:
 
 
 @pytest.fixture(scope="module")
-def past(api: Api) -> Past:
+def past_api(api: Api) -> Past:
     return Past(api)
 
 
@@ -49,40 +49,40 @@ def as_of(path: str, moment: object) -> str:
     return f"{path}{'&' if '?' in path else '?'}asOf={moment}"
 
 
-def test_what_was_answered_at_a_position_is_answered_as_of_it_afterwards(past: Past):
-    for position, answers in past.noted:
+def test_what_was_answered_at_a_position_is_answered_as_of_it_afterwards(past_api: Past):
+    for position, answers in past_api.noted:
         for path, answer in answers.items():
-            found = past.api.request("GET", as_of(path, position))
+            found = past_api.api.request("GET", as_of(path, position))
 
             assert (found.status_code, found.json()) == (200, answer), (position, path)
             assert found.headers["X-Routines-Position"] == str(position)
 
 
-def test_a_time_means_the_last_event_that_was_recorded_by_then(past: Past):
-    (position, answers), *_ = past.noted[3:]
-    with past.api.system.pool.connection() as conn:
+def test_a_time_means_the_last_event_that_was_recorded_by_then(past_api: Past):
+    (position, answers), *_ = past_api.noted[3:]
+    with past_api.api.system.pool.connection() as conn:
         (at,) = conn.execute("SELECT recorded_at FROM log.events WHERE position = %s", (position,)).fetchone() or ()
     shown = at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
-    found = past.api.request("GET", as_of(f"/routines/{past.routine}", shown))
+    found = past_api.api.request("GET", as_of(f"/routines/{past_api.routine}", shown))
 
     assert found.headers["X-Routines-Position"] == str(position)
-    assert found.json() == answers[f"/routines/{past.routine}"]
+    assert found.json() == answers[f"/routines/{past_api.routine}"]
 
 
-def test_what_did_not_exist_yet_is_not_found(past: Past):
-    before = past.noted[0][0]
+def test_what_did_not_exist_yet_is_not_found(past_api: Past):
+    before = past_api.noted[0][0]
 
-    for path in past.paths[2:]:
-        found = past.api.request("GET", as_of(path, before))
+    for path in past_api.paths[2:]:
+        found = past_api.api.request("GET", as_of(path, before))
         assert found.status_code == 404
         assert f"at position {before} of the log it did not exist yet" in found.json()["error"]
-    assert past.api.get(as_of(f"/routines/{past.routine}", past.noted[1][0]))["title"] == "First"
+    assert past_api.api.get(as_of(f"/routines/{past_api.routine}", past_api.noted[1][0]))["title"] == "First"
 
 
-def test_a_list_before_its_first_row_is_empty(past: Past):
-    assert past.api.get(as_of(f"/companies/{past.company}/routines", 0)) == []
-    assert past.api.get(as_of(f"/companies/{past.company}/issues", "2020-01-01T00:00:00Z")) == []
+def test_a_list_before_its_first_row_is_empty(past_api: Past):
+    assert past_api.api.get(as_of(f"/companies/{past_api.company}/routines", 0)) == []
+    assert past_api.api.get(as_of(f"/companies/{past_api.company}/issues", "2020-01-01T00:00:00Z")) == []
 
 
 @pytest.mark.parametrize(
@@ -97,28 +97,28 @@ def test_a_list_before_its_first_row_is_empty(past: Past):
         ("2098-01-01T00:00:00Z", "asOf lies in the future: it is"),
     ],
 )
-def test_a_moment_that_is_none_or_has_not_come_is_refused(past: Past, moment: str, reason: str):
-    for path in past.paths:
-        answer = past.api.request("GET", as_of(path, moment))
+def test_a_moment_that_is_none_or_has_not_come_is_refused(past_api: Past, moment: str, reason: str):
+    for path in past_api.paths:
+        answer = past_api.api.request("GET", as_of(path, moment))
         assert answer.status_code == 422
         assert answer.json()["error"].startswith(reason)
 
 
-def test_what_cannot_be_answered_as_of_then_is_refused_and_not_ignored(past: Past):
-    position, api = past.noted[-1][0], past.api
+def test_what_cannot_be_answered_as_of_then_is_refused_and_not_ignored(past_api: Past):
+    position, api = past_api.noted[-1][0], past_api.api
 
-    for path in (f"/companies/{past.company}/routines?q=x", f"/companies/{past.company}/issues?limit=101"):
+    for path in (f"/companies/{past_api.company}/routines?q=x", f"/companies/{past_api.company}/issues?limit=101"):
         assert api.request("GET", as_of(path, position)).status_code == 422
-    for path in past.paths:
+    for path in past_api.paths:
         twice = api.request("GET", f"{as_of(path, position)}&asOf={position - 1}")
         assert (twice.status_code, twice.json()["error"]) == (400, "asOf must be given once")
-    for path in ("/companies", f"/companies/{past.company}/agents", f"/routines/{past.routine}/revisions"):
+    for path in ("/companies", f"/companies/{past_api.company}/agents", f"/routines/{past_api.routine}/revisions"):
         assert api.request("GET", as_of(path, position)).status_code == 400
 
 
-def test_pages_as_of_a_moment_lead_to_the_next_as_they_did(past: Past):
-    api = past.api
-    other = api.routine(past.company, past.agent)
+def test_pages_as_of_a_moment_lead_to_the_next_as_they_did(past_api: Past):
+    api = past_api.api
+    other = api.routine(past_api.company, past_api.agent)
     for _ in range(3):
         api.post(f"/routines/{other}/run", {})
     position, path = api.system.store.head(), f"/routines/{other}/runs"
@@ -134,30 +134,30 @@ def test_pages_as_of_a_moment_lead_to_the_next_as_they_did(past: Past):
     assert last == api.get(f"{path}?limit=200")[-1]
 
 
-def test_an_answer_as_of_a_moment_that_is_known_is_not_sent_again(past: Past):
-    position, answers = past.noted[-1]
+def test_an_answer_as_of_a_moment_that_is_known_is_not_sent_again(past_api: Past):
+    position, answers = past_api.noted[-1]
 
     for path in answers:
-        first = past.api.request("GET", as_of(path, position))
-        again = past.api.request("GET", as_of(path, position), headers={"If-None-Match": first.headers["ETag"]})
+        first = past_api.api.request("GET", as_of(path, position))
+        again = past_api.api.request("GET", as_of(path, position), headers={"If-None-Match": first.headers["ETag"]})
         assert (again.status_code, again.headers["X-Routines-Position"]) == (304, str(position))
 
 
-def test_who_may_read_a_thing_now_may_read_its_past_and_nobody_else(past: Past):
-    api, (position, _) = past.api, past.noted[3]
+def test_who_may_read_a_thing_now_may_read_its_past_and_nobody_else(past_api: Past):
+    api, (position, _) = past_api.api, past_api.noted[3]
     stranger = people.member(api, api.company(), "owner")
-    viewer = people.member(api, past.company, "viewer")
+    viewer = people.member(api, past_api.company, "viewer")
 
-    for path in past.paths:
+    for path in past_api.paths:
         assert api.request("GET", as_of(path, position), token=viewer).status_code == 200
         assert api.request("GET", as_of(path, position), token=stranger).status_code in {403, 404}
 
 
-def test_addresses_of_then_are_shown_to_whoever_may_change_them_now(past: Past):
-    api, other = past.api, past.api.routine(past.company, past.agent)
+def test_addresses_of_then_are_shown_to_whoever_may_change_them_now(past_api: Past):
+    api, other = past_api.api, past_api.api.routine(past_api.company, past_api.agent)
     hook = api.post(f"/routines/{other}/triggers", {"kind": "webhook", "signingMode": "bearer"})["trigger"]
     position = api.system.store.head()
-    viewer = people.member(api, past.company, "viewer")
+    viewer = people.member(api, past_api.company, "viewer")
 
     (shown,) = api.get(as_of(f"/routines/{other}", position))["triggers"]
     (masked,) = api.get(as_of(f"/routines/{other}", position), token=viewer)["triggers"]
@@ -165,9 +165,11 @@ def test_addresses_of_then_are_shown_to_whoever_may_change_them_now(past: Past):
     assert (shown["publicId"], masked["publicId"]) == (hook["publicId"], "***")
 
 
-def test_as_of_now_is_what_is_answered_now(past: Past):
-    with past.api.system.pool.connection() as conn:
+def test_as_of_now_is_what_is_answered_now(past_api: Past):
+    with past_api.api.system.pool.connection() as conn:
         (now,) = conn.execute("SELECT clock_timestamp()").fetchone() or (None,)
     text = now.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
-    assert past.api.get(as_of(f"/routines/{past.routine}", text)) == past.api.get(f"/routines/{past.routine}")
+    assert past_api.api.get(as_of(f"/routines/{past_api.routine}", text)) == past_api.api.get(
+        f"/routines/{past_api.routine}"
+    )

@@ -33,7 +33,7 @@ FAILED = ProbeFinding(
 
 
 @pytest.fixture
-def past(api: Api) -> Past:
+def past_api(api: Api) -> Past:
     return Past(api, NOON)
 
 
@@ -43,16 +43,16 @@ def routine(api: Api) -> str:
     return api.routine(company, api.agent(company)[0], probe=PROBE)
 
 
-def settle(past: Past, routine: UUID, trigger: UUID, finding: ProbeFinding) -> None:
+def settle(past_api: Past, routine: UUID, trigger: UUID, finding: ProbeFinding) -> None:
     """The next occurrence comes due, its probe finds this, and the scheduler settles it."""
-    occurrence = past.now.replace(second=0) + MINUTE
-    past.now += MINUTE
-    past.tick(trigger)
+    occurrence = past_api.now.replace(second=0) + MINUTE
+    past_api.now += MINUTE
+    past_api.tick(trigger)
     pending = PendingProbe(
-        id=probe_of_occurrence(trigger, occurrence), version=1, routine_id=routine, company_id=past.company
+        id=probe_of_occurrence(trigger, occurrence), version=1, routine_id=routine, company_id=past_api.company
     )
-    assert past.executor.attempt(lambda work: probes.record(work, pending, finding), actor="delivery").result
-    past.tick(trigger)
+    assert past_api.executor.attempt(lambda work: probes.record(work, pending, finding), actor="delivery").result
+    past_api.tick(trigger)
 
 
 def test_a_probe_is_shown_changed_and_removed(api: Api, routine: str):
@@ -101,11 +101,11 @@ def test_a_wrong_probe_is_refused_and_the_field_is_named(
     assert PROBE == api.get(f"/routines/{routine}")["probe"]
 
 
-def test_a_run_that_its_probe_holds_back_is_skipped_with_the_evidence(api: Api, past: Past):
-    routine = past.routine(probe=DRAFT)
-    trigger = past.schedule(routine, cron_expression="* * * * *")
+def test_a_run_that_its_probe_holds_back_is_skipped_with_the_evidence(api: Api, past_api: Past):
+    routine = past_api.routine(probe=DRAFT)
+    trigger = past_api.schedule(routine, cron_expression="* * * * *")
 
-    settle(past, routine, trigger, FAILED)
+    settle(past_api, routine, trigger, FAILED)
 
     (run,) = api.get(f"/routines/{routine}/runs")
     evidence = {
@@ -122,10 +122,10 @@ def test_a_run_that_its_probe_holds_back_is_skipped_with_the_evidence(api: Api, 
     assert "Skipped because the probe did not pass" == shown["lastResult"]
 
 
-def test_a_held_occurrence_is_in_the_ledger_and_explained(api: Api, past: Past):
-    routine = past.routine(probe=DRAFT)
-    trigger = past.schedule(routine, cron_expression="* * * * *")
-    settle(past, routine, trigger, FAILED)
+def test_a_held_occurrence_is_in_the_ledger_and_explained(api: Api, past_api: Past):
+    routine = past_api.routine(probe=DRAFT)
+    trigger = past_api.schedule(routine, cron_expression="* * * * *")
+    settle(past_api, routine, trigger, FAILED)
 
     (held,) = api.get(f"/routine-triggers/{trigger}/occurrences?from=2024-11-20T12:01:00Z&to=2024-11-20T12:01:30Z")[
         "occurrences"

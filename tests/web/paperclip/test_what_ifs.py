@@ -24,11 +24,11 @@ class Day(Past):
         self.trigger = self.schedule(self.id, cron_expression="0 * * * *")
         for hour in range(7, 24):
             if not 14 < hour <= 18:
-                self._tick(hour, 0)
+                self._tick_at(hour, 0)
             if hour == 18:
-                self._tick(18, 10)
+                self._tick_at(18, 10)
 
-    def _tick(self, hour: int, minute: int) -> None:
+    def _tick_at(self, hour: int, minute: int) -> None:
         self.at(hour, minute)
         self.tick(self.trigger)
         if hour % 2:
@@ -40,24 +40,24 @@ class Day(Past):
 
 
 @pytest.fixture(scope="module")
-def day(api: Api) -> Day:
+def day_fixture(api: Api) -> Day:
     return Day(api)
 
 
-def ask(api: Api, day: Day, **change: Any) -> Any:
-    return api.post(f"/routines/{day.id}/what-if", RANGE | change)
+def ask(api: Api, day_fixture: Day, **change: Any) -> Any:
+    return api.post(f"/routines/{day_fixture.id}/what-if", RANGE | change)
 
 
 def kinds(answer: Any) -> dict[str, int]:
     return {kind: count for kind, count in answer["counts"].items() if count}
 
 
-def test_without_a_change_the_answer_is_what_happened(api: Api, day: Day):
-    answer = ask(api, day)
+def test_without_a_change_the_answer_is_what_happened(api: Api, day_fixture: Day):
+    answer = ask(api, day_fixture)
 
     assert answer["actual"] == answer["replayed"]
     assert (kinds(answer), answer["differences"], answer["assumedDurations"]) == ({}, [], 0)
-    shown = api.get(f"/routine-triggers/{day.trigger}/occurrences", params=RANGE)["occurrences"]
+    shown = api.get(f"/routine-triggers/{day_fixture.trigger}/occurrences", params=RANGE)["occurrences"]
     settled = [one for one in shown if one["outcome"] != "planned"]
     assert answer["actual"]["missed"] == sum(one["count"] for one in settled if one["outcome"] == "missed") > 0
     assert answer["actual"]["ran"] == sum(one["outcome"] == "issue_created" for one in settled)
@@ -65,16 +65,16 @@ def test_without_a_change_the_answer_is_what_happened(api: Api, day: Day):
     assert answer["routines"] == 1
 
 
-def test_nothing_is_recorded(api: Api, day: Day):
+def test_nothing_is_recorded(api: Api, day_fixture: Day):
     before = api.system.store.head()
 
-    ask(api, day, cronExpression="*/10 * * * *", concurrencyPolicy="cancel_previous", jitterSec=60)
+    ask(api, day_fixture, cronExpression="*/10 * * * *", concurrencyPolicy="cancel_previous", jitterSec=60)
 
     assert api.system.store.head() == before
 
 
-def test_what_was_skipped_would_run_under_another_policy(api: Api, day: Day):
-    answer = ask(api, day, concurrencyPolicy="always_enqueue")
+def test_what_was_skipped_would_run_under_another_policy(api: Api, day_fixture: Day):
+    answer = ask(api, day_fixture, concurrencyPolicy="always_enqueue")
 
     skipped = answer["actual"]["skipped"]
     assert kinds(answer) == {"changed": skipped}
@@ -85,15 +85,15 @@ def test_what_was_skipped_would_run_under_another_policy(api: Api, day: Day):
     assert answer["assumedDurations"] == skipped
 
 
-def test_a_shorter_limit_ends_the_work_before_the_next_occurrence(api: Api, day: Day):
-    answer = ask(api, day, maxRunDurationSec=1_800)
+def test_a_shorter_limit_ends_the_work_before_the_next_occurrence(api: Api, day_fixture: Day):
+    answer = ask(api, day_fixture, maxRunDurationSec=1_800)
 
     assert answer["replayed"]["skipped"] == 0
     assert answer["replayed"]["ran"] == answer["actual"]["fired"]
 
 
-def test_what_was_missed_would_be_caught_up_with(api: Api, day: Day):
-    answer = ask(api, day, catchUpPolicy="enqueue_missed_with_cap")
+def test_what_was_missed_would_be_caught_up_with(api: Api, day_fixture: Day):
+    answer = ask(api, day_fixture, catchUpPolicy="enqueue_missed_with_cap")
 
     assert (answer["actual"]["missed"], answer["replayed"]["missed"]) == (4, 0)
     late = [one for one in answer["differences"] if one["kind"] == "added"]
@@ -102,8 +102,10 @@ def test_what_was_missed_would_be_caught_up_with(api: Api, day: Day):
     assert answer["replayed"]["longestWaitMs"] == 190 * 60 * 1000
 
 
-def test_another_schedule_runs_at_its_own_times_and_is_looked_at_when_the_scheduler_was_there(api: Api, day: Day):
-    answer = ask(api, day, cronExpression="15 */2 * * *", concurrencyPolicy="always_enqueue")
+def test_another_schedule_runs_at_its_own_times_and_is_looked_at_when_the_scheduler_was_there(
+    api: Api, day_fixture: Day
+):
+    answer = ask(api, day_fixture, cronExpression="15 */2 * * *", concurrencyPolicy="always_enqueue")
 
     added = [one for one in answer["differences"] if one["kind"] == "added"]
     assert [(one["plannedAt"][11:16], one["wouldBe"]["at"][11:16]) for one in added] == [
@@ -120,19 +122,19 @@ def test_another_schedule_runs_at_its_own_times_and_is_looked_at_when_the_schedu
     assert answer["replayed"]["missed"] == 1  # 16:15: the scheduler was away
 
 
-def test_jitter_moves_runs(api: Api, day: Day):
-    answer = ask(api, day, jitterSec=600, concurrencyPolicy="always_enqueue")
+def test_jitter_moves_runs(api: Api, day_fixture: Day):
+    answer = ask(api, day_fixture, jitterSec=600, concurrencyPolicy="always_enqueue")
 
     moved = {one["kind"] for one in answer["differences"] if one["was"] and one["was"]["outcome"] == "issue_created"}
     assert moved == {"moved"}
     assert answer["replayed"]["busiest"]["runs"] == 1
 
 
-def test_a_range_within_the_past_begins_with_what_was_live_then(api: Api, day: Day):
+def test_a_range_within_the_past_begins_with_what_was_live_then(api: Api, day_fixture: Day):
     part = {"from": "2024-11-20T09:15:00Z", "to": "2024-11-20T12:10:00Z"}
 
-    answer = ask(api, day, **part)
-    longer = ask(api, day, **part, concurrencyPolicy="always_enqueue")
+    answer = ask(api, day_fixture, **part)
+    longer = ask(api, day_fixture, **part, concurrencyPolicy="always_enqueue")
 
     assert answer["actual"] == answer["replayed"]
     assert answer["actual"]["fired"] == 3
@@ -140,17 +142,17 @@ def test_a_range_within_the_past_begins_with_what_was_live_then(api: Api, day: D
 
 
 def test_a_company_is_replayed_together(api: Api):
-    day = Day(api)
-    other = day.routine(title="Other")
-    trigger = day.schedule(other, cron_expression="0 * * * *")
-    day.at(23, 59)
+    day_fixture = Day(api)
+    other = day_fixture.routine(title="Other")
+    trigger = day_fixture.schedule(other, cron_expression="0 * * * *")
+    day_fixture.at(23, 59)
     assert trigger
 
-    same = api.post(f"/companies/{day.company}/what-if", RANGE)
-    changed = api.post(f"/companies/{day.company}/what-if", RANGE | {"concurrencyPolicy": "always_enqueue"})
+    same = api.post(f"/companies/{day_fixture.company}/what-if", RANGE)
+    changed = api.post(f"/companies/{day_fixture.company}/what-if", RANGE | {"concurrencyPolicy": "always_enqueue"})
 
     assert (same["routines"], same["differences"], same["actual"]) == (2, [], same["replayed"])
-    assert {one["routineId"] for one in changed["differences"]} == {str(day.id)}
+    assert {one["routineId"] for one in changed["differences"]} == {str(day_fixture.id)}
     assert changed["counts"]["changed"] == same["actual"]["skipped"]
 
 
@@ -179,14 +181,14 @@ def test_missed_ranges_of_a_company_beyond_the_limit_are_refused(api: Api, monke
         ({"concurrencyPolicy": "whatever"}, "concurrencyPolicy"),
     ],
 )
-def test_what_cannot_be_asked_is_refused_by_the_name_of_its_field(api: Api, day: Day, body: Any, field: str):
-    answer = api.request("POST", f"/routines/{day.id}/what-if", RANGE | body)
+def test_what_cannot_be_asked_is_refused_by_the_name_of_its_field(api: Api, day_fixture: Day, body: Any, field: str):
+    answer = api.request("POST", f"/routines/{day_fixture.id}/what-if", RANGE | body)
 
     assert answer.status_code in (400, 422), answer.text
     assert field in answer.text
 
 
-def test_with_several_schedules_a_cron_expression_is_for_one_that_is_named(api: Api, day: Day):
+def test_with_several_schedules_a_cron_expression_is_for_one_that_is_named(api: Api, day_fixture: Day):
     past = Past(api, MORNING)
     routine = past.routine()
     first, second = (past.schedule(routine, cron_expression=f"{minute} * * * *") for minute in (0, 30))
@@ -200,17 +202,19 @@ def test_with_several_schedules_a_cron_expression_is_for_one_that_is_named(api: 
     assert first
 
 
-def test_too_much_is_refused(api: Api, day: Day):
+def test_too_much_is_refused(api: Api, day_fixture: Day):
     minutely = RANGE | {"from": "2024-01-01T00:00:00Z", "cronExpression": "* * * * *", "to": "2025-01-01T00:00:00Z"}
 
-    answer = api.request("POST", f"/routines/{day.id}/what-if", minutely)
+    answer = api.request("POST", f"/routines/{day_fixture.id}/what-if", minutely)
 
     assert (answer.status_code, "10,000" in answer.text) == (422, True)
 
 
-def test_of_many_differences_some_are_shown_and_all_are_counted(api: Api, day: Day, monkeypatch: pytest.MonkeyPatch):
+def test_of_many_differences_some_are_shown_and_all_are_counted(
+    api: Api, day_fixture: Day, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(what_ifs, "MOST_SHOWN", 2)
 
-    answer = ask(api, day, concurrencyPolicy="always_enqueue")
+    answer = ask(api, day_fixture, concurrencyPolicy="always_enqueue")
 
     assert len(answer["differences"]) == 2 < answer["counts"]["changed"]

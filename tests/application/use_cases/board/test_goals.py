@@ -7,37 +7,37 @@ from domain.errors import Forbidden, InvalidField, NotFound, RuleViolation
 
 
 @pytest.fixture
-def goal(here):
-    return here.ask(goals.create, here.company, GoalDraft(title="Land"))
+def goal(app):
+    return app.ask(goals.create, app.company, GoalDraft(title="Land"))
 
 
-def test_a_goal_has_an_owner_of_its_company(here, goal):
-    here.ask(goals.update, goal, GoalPatch(owner_agent_id=here.agent))
-    stranger = here.another_agent(here.other_company())
+def test_a_goal_has_an_owner_of_its_company(app, goal):
+    app.ask(goals.update, goal, GoalPatch(owner_agent_id=app.agent))
+    stranger = app.another_agent(app.other_company())
 
     with pytest.raises(RuleViolation, match="Owner agent must belong to same company"):
-        here.ask(goals.update, goal, GoalPatch(owner_agent_id=stranger))
-    assert here.agent == here.state(GOAL, goal).details.owner_agent_id
+        app.ask(goals.update, goal, GoalPatch(owner_agent_id=stranger))
+    assert app.agent == app.state(GOAL, goal).details.owner_agent_id
 
 
-def test_no_goal_lies_above_itself(here, goal):
-    child = here.ask(goals.create, here.company, GoalDraft(title="Descend", parent_id=goal))
+def test_no_goal_lies_above_itself(app, goal):
+    child = app.ask(goals.create, app.company, GoalDraft(title="Descend", parent_id=goal))
 
     with pytest.raises(InvalidField, match="parentId must not lead back to itself"):
-        here.ask(goals.update, goal, GoalPatch(parent_id=child))
+        app.ask(goals.update, goal, GoalPatch(parent_id=child))
 
 
-def test_a_deleted_goal_is_gone(here, goal):
-    here.ask(goals.delete, goal)
+def test_a_deleted_goal_is_gone(app, goal):
+    app.ask(goals.delete, goal)
 
     with pytest.raises(NotFound, match="Goal not found"):
-        here.ask(goals.update, goal, GoalPatch(title="Rise"))
+        app.ask(goals.update, goal, GoalPatch(title="Rise"))
     with pytest.raises(NotFound, match="Goal not found"):
-        here.ask(goals.create, here.company, GoalDraft(title="Descend", parent_id=goal))
+        app.ask(goals.create, app.company, GoalDraft(title="Descend", parent_id=goal))
 
 
-def test_agents_and_viewers_set_no_goals(here, goal):
+def test_agents_and_viewers_set_no_goals(app, goal):
     with pytest.raises(Forbidden, match="Board access required"):
-        here.ask(goals.create, here.company, GoalDraft(title="Rest"), caller=here.as_agent())
+        app.ask(goals.create, app.company, GoalDraft(title="Rest"), caller=app.as_agent())
     with pytest.raises(Forbidden, match="read-only"):
-        here.ask(goals.delete, goal, caller=here.member("viewer"))
+        app.ask(goals.delete, goal, caller=app.member("viewer"))

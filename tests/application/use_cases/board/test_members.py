@@ -11,87 +11,87 @@ from domain.events import MemberJoined, UserRegistered
 from domain.identity import FIRST_USER, membership_of
 
 
-def seat(here, user, owners=()):
-    return MembershipRef(company_id=here.company, user_id=user, owners=owners)
+def seat(app, user, owners=()):
+    return MembershipRef(company_id=app.company, user_id=user, owners=owners)
 
 
-def newest(here):
-    return here.events(MemberJoined)[-1].user_id
+def newest(app):
+    return app.events(MemberJoined)[-1].user_id
 
 
-def test_a_new_member_gets_a_key_and_a_known_user_gets_none(here):
-    added = here.ask(members.add, here.company, MemberDraft(name="Robin"))
-    again = here.ask(members.add, here.other_company(), MemberDraft(user_id=added.user_id))
+def test_a_new_member_gets_a_key_and_a_known_user_gets_none(app):
+    added = app.ask(members.add, app.company, MemberDraft(name="Robin"))
+    again = app.ask(members.add, app.other_company(), MemberDraft(user_id=added.user_id))
 
     assert added.key is not None
     assert again.key is None
     assert added.user_id == again.user_id
 
 
-def test_an_email_is_one_members_at_a_time_within_a_company(here):
+def test_an_email_is_one_members_at_a_time_within_a_company(app):
     draft = MemberDraft(name="Robin", email="Robin@example.org")
-    robin = here.ask(members.add, here.company, draft).user_id
+    robin = app.ask(members.add, app.company, draft).user_id
 
     with pytest.raises(Conflict, match="Already a member"):
-        here.ask(members.add, here.company, MemberDraft(name="Rob", email="robin@EXAMPLE.org"))
-    here.ask(members.add, here.other_company(), draft)
-    here.ask(members.remove, seat(here, robin))
-    here.ask(members.add, here.company, draft)
+        app.ask(members.add, app.company, MemberDraft(name="Rob", email="robin@EXAMPLE.org"))
+    app.ask(members.add, app.other_company(), draft)
+    app.ask(members.remove, seat(app, robin))
+    app.ask(members.add, app.company, draft)
 
-    assert 3 == sum(event.email == draft.email for event in here.events(UserRegistered))
+    assert 3 == sum(event.email == draft.email for event in app.events(UserRegistered))
 
 
-def test_a_user_whom_one_does_not_know_does_not_exist_unless_a_company_of_both_is_named(here):
-    other = here.other_company()
-    here.member("owner", other)
-    stranger = newest(here)
-    owner = here.member("owner")
-    me = newest(here)
+def test_a_user_whom_one_does_not_know_does_not_exist_unless_a_company_of_both_is_named(app):
+    other = app.other_company()
+    app.member("owner", other)
+    stranger = newest(app)
+    owner = app.member("owner")
+    me = newest(app)
 
     with pytest.raises(NotFound, match="User not found"):
-        here.ask(members.add, here.company, MemberDraft(user_id=stranger), [other], caller=owner)
-    here.ask(members.add, other, MemberDraft(user_id=me))
-    here.ask(members.add, here.company, MemberDraft(user_id=stranger), [other], caller=owner)
+        app.ask(members.add, app.company, MemberDraft(user_id=stranger), [other], caller=owner)
+    app.ask(members.add, other, MemberDraft(user_id=me))
+    app.ask(members.add, app.company, MemberDraft(user_id=stranger), [other], caller=owner)
 
-    assert here.state(MEMBERSHIP, membership_of(stranger, here.company)).role == "member"
+    assert app.state(MEMBERSHIP, membership_of(stranger, app.company)).role == "member"
 
 
-def test_the_last_owner_stays_one_however_old_the_list_of_owners_is(here):
-    owner = here.member("owner")
-    other = newest(here)
+def test_the_last_owner_stays_one_however_old_the_list_of_owners_is(app):
+    owner = app.member("owner")
+    other = newest(app)
     stale = (FIRST_USER, other)
-    here.ask(members.remove, seat(here, FIRST_USER, stale), caller=owner)
+    app.ask(members.remove, seat(app, FIRST_USER, stale), caller=owner)
 
     with pytest.raises(Conflict, match="needs an owner"):
-        here.ask(members.remove, seat(here, other, stale), caller=owner)
+        app.ask(members.remove, seat(app, other, stale), caller=owner)
     with pytest.raises(Conflict, match="needs an owner"):
-        here.ask(members.change, seat(here, other, stale), MemberPatch(membership_role="admin"), caller=owner)
+        app.ask(members.change, seat(app, other, stale), MemberPatch(membership_role="admin"), caller=owner)
 
 
-def test_admins_manage_members_and_no_owners_and_members_manage_nobody(here):
-    admin, member = here.member("admin"), here.member()
+def test_admins_manage_members_and_no_owners_and_members_manage_nobody(app):
+    admin, member = app.member("admin"), app.member()
 
-    here.ask(members.change, seat(here, newest(here)), MemberPatch(membership_role="viewer"), caller=admin)
+    app.ask(members.change, seat(app, newest(app)), MemberPatch(membership_role="viewer"), caller=admin)
     with pytest.raises(Forbidden, match="Only an owner"):
-        here.ask(members.remove, seat(here, FIRST_USER), caller=admin)
+        app.ask(members.remove, seat(app, FIRST_USER), caller=admin)
     with pytest.raises(Forbidden):
-        here.ask(members.add, here.company, MemberDraft(name="Friend"), caller=member)
+        app.ask(members.add, app.company, MemberDraft(name="Friend"), caller=member)
 
 
-def test_who_is_removed_may_do_nothing_from_then_on_and_their_agents_keys_are_dead(here):
-    admin = here.member("admin")
-    user = newest(here)
-    key = Caller(token=here.ask(keys.create_for_agent, here.agent, AgentKeyDraft(), caller=admin).token)
-    here.ask(read_access.anyone, caller=key)
+def test_who_is_removed_may_do_nothing_from_then_on_and_their_agents_keys_are_dead(app):
+    admin = app.member("admin")
+    user = newest(app)
+    key = Caller(token=app.ask(keys.create_for_agent, app.agent, AgentKeyDraft(), caller=admin).token)
+    app.ask(read_access.anyone, caller=key)
 
-    here.ask(members.remove, seat(here, user))
+    app.ask(members.remove, seat(app, user))
 
     with pytest.raises(Unauthenticated):
-        here.ask(read_access.anyone, caller=key)
+        app.ask(read_access.anyone, caller=key)
     with pytest.raises(Forbidden):
-        here.ask(read_access.company, here.company, caller=admin)
+        app.ask(read_access.company, app.company, caller=admin)
 
 
-def test_nobody_who_is_no_member_is_changed(here):
+def test_nobody_who_is_no_member_is_changed(app):
     with pytest.raises(NotFound, match="Member not found"):
-        here.ask(members.change, seat(here, here.agent), MemberPatch(membership_role="viewer"))
+        app.ask(members.change, seat(app, app.agent), MemberPatch(membership_role="viewer"))

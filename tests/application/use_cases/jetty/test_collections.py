@@ -14,16 +14,16 @@ from domain.events import CompanyNamed, MemberJoined
 CHANGE = collections.change_environment
 
 
-def test_a_collection_is_a_company_with_a_name_that_no_other_has(here):
-    name, _ = here.collection()
+def test_a_collection_is_a_company_with_a_name_that_no_other_has(app):
+    name, _ = app.collection()
 
-    assert [name] == [event.name for event in here.events(CompanyNamed)]
+    assert [name] == [event.name for event in app.events(CompanyNamed)]
     with pytest.raises(Conflict, match="already exists"):
-        here.ask(collections.create, CollectionCreate(name=name))
+        app.ask(collections.create, CollectionCreate(name=name))
 
 
-def test_keys_make_no_collections_and_issue_and_list_no_keys(here):
-    name, key = here.collection()
+def test_keys_make_no_collections_and_issue_and_list_no_keys(app):
+    name, key = app.collection()
 
     for use_case, *arguments in (
         (collections.create, CollectionCreate(name="mine")),
@@ -31,63 +31,63 @@ def test_keys_make_no_collections_and_issue_and_list_no_keys(here):
         (collections.may_list_keys, name),
     ):
         with pytest.raises(Forbidden, match="Board access required"):
-            here.ask(use_case, *arguments, caller=key)
+            app.ask(use_case, *arguments, caller=key)
 
 
-def test_a_key_knows_its_own_collection_only(here):
-    name, key = here.collection()
-    other, _ = here.collection()
+def test_a_key_knows_its_own_collection_only(app):
+    name, key = app.collection()
+    other, _ = app.collection()
 
-    assert here.ids(CompanyNamed)[0] == here.ask(collections.enter, name, caller=key)
+    assert app.ids(CompanyNamed)[0] == app.ask(collections.enter, name, caller=key)
     with pytest.raises(NotFound):
-        here.ask(collections.enter, other, caller=key)
+        app.ask(collections.enter, other, caller=key)
 
 
-def test_a_revoked_key_is_unknown(here):
-    name, _ = here.collection()
-    minted = here.ask(collections.create_key, ApiKeyCreate(name="old", collection_name=name))
+def test_a_revoked_key_is_unknown(app):
+    name, _ = app.collection()
+    minted = app.ask(collections.create_key, ApiKeyCreate(name="old", collection_name=name))
 
-    here.ask(collections.revoke_key, name, minted.key_id)
+    app.ask(collections.revoke_key, name, minted.key_id)
 
     with pytest.raises(Unauthenticated):
-        here.ask(collections.enter, name, caller=Caller(token=minted.token, by_jetty=True))
+        app.ask(collections.enter, name, caller=Caller(token=minted.token, by_jetty=True))
     with pytest.raises(NotFound):
-        here.ask(collections.revoke_key, here.collection()[0], minted.key_id)
+        app.ask(collections.revoke_key, app.collection()[0], minted.key_id)
 
 
-def test_a_key_goes_with_the_right_to_assign_of_whoever_issued_it(here):
-    name, _ = here.collection()
-    company = here.ids(CompanyNamed)[0]
-    issuer = here.member("admin", company)
-    user = here.events(MemberJoined)[-1].user_id
-    minted = here.ask(collections.create_key, ApiKeyCreate(name="ci", collection_name=name), caller=issuer)
+def test_a_key_goes_with_the_right_to_assign_of_whoever_issued_it(app):
+    name, _ = app.collection()
+    company = app.ids(CompanyNamed)[0]
+    issuer = app.member("admin", company)
+    user = app.events(MemberJoined)[-1].user_id
+    minted = app.ask(collections.create_key, ApiKeyCreate(name="ci", collection_name=name), caller=issuer)
     key = Caller(token=minted.token, by_jetty=True)
-    here.ask(collections.enter, name, caller=key)
+    app.ask(collections.enter, name, caller=key)
 
-    here.ask(
+    app.ask(
         members.change,
         MembershipRef(company_id=company, user_id=user, owners=()),
         MemberPatch(membership_role="viewer"),
     )
 
     with pytest.raises(Unauthenticated):
-        here.ask(collections.enter, name, caller=key)
+        app.ask(collections.enter, name, caller=key)
 
 
-def test_the_environment_merges_keeps_what_is_masked_and_forgets_what_is_null(here):
-    name, key = here.collection()
+def test_the_environment_merges_keeps_what_is_masked_and_forgets_what_is_null(app):
+    name, key = app.collection()
 
     for variables in ({"TOKEN": "t", "HOST": "h"}, {"TOKEN": MASK, "HOST": None, "PORT": "1"}):
-        here.ask(CHANGE, name, EnvironmentChange(environment_variables=variables), caller=key)
+        app.ask(CHANGE, name, EnvironmentChange(environment_variables=variables), caller=key)
 
-    assert [b'{"TOKEN":"t","PORT":"1"}'] == [secret.value for secret in here.vault.secrets.values()]
-    assert ("TOKEN", "PORT") == here.state(COMPANY, here.ids(CompanyNamed)[0]).environment.names
-    here.ask(CHANGE, name, EnvironmentChange(environment_variables=None), caller=key)
-    assert {} == here.vault.secrets
+    assert [b'{"TOKEN":"t","PORT":"1"}'] == [secret.value for secret in app.vault.secrets.values()]
+    assert ("TOKEN", "PORT") == app.state(COMPANY, app.ids(CompanyNamed)[0]).environment.names
+    app.ask(CHANGE, name, EnvironmentChange(environment_variables=None), caller=key)
+    assert {} == app.vault.secrets
 
 
-def test_what_cannot_be_a_variable_is_refused(here):
-    name, key = here.collection()
+def test_what_cannot_be_a_variable_is_refused(app):
+    name, key = app.collection()
 
     with pytest.raises(InvalidField):
-        here.ask(CHANGE, name, EnvironmentChange(environment_variables={"A=B": "x"}), caller=key)
+        app.ask(CHANGE, name, EnvironmentChange(environment_variables={"A=B": "x"}), caller=key)

@@ -20,78 +20,78 @@ from tests.application.use_cases.installation import ECHO, Installation
 
 
 @pytest.fixture
-def collection(here):
-    return here.collection()[0]
+def collection(app):
+    return app.collection()[0]
 
 
 @pytest.fixture
-def task(here, collection):
-    return here.task(collection)
+def task(app, collection):
+    return app.task(collection)
 
 
 @pytest.fixture
-def waiting(here, task):
-    return here.ask(trajectories.run, task, RunCreate())
+def waiting_trajectory(app, task):
+    return app.ask(trajectories.run, task, RunCreate())
 
 
-def claim(here, collection, *ids, worker="w"):
-    return here.ask(trajectories.claim, collection, None, worker, ids)
+def claim(app, collection, *ids, worker="w"):
+    return app.ask(trajectories.claim, collection, None, worker, ids)
 
 
-def status(here, trajectory):
-    return here.state(TRAJECTORY, trajectory).status
+def status(app, trajectory):
+    return app.state(TRAJECTORY, trajectory).status
 
 
-def test_a_call_has_the_tasks_parameters_and_those_that_it_is_given(here, task):
-    here.ask(trajectories.run, task, RunCreate(init_params={"more": 1}))
+def test_a_call_has_the_tasks_parameters_and_those_that_it_is_given(app, task):
+    app.ask(trajectories.run, task, RunCreate(init_params={"more": 1}))
 
-    assert [{"q": "?", "more": 1}] == [event.init_params for event in here.events(TrajectoryOpened)]
-
-
-def test_what_needs_no_worker_is_over_at_once_and_its_secrets_are_gone(here, collection):
-    trajectory = here.ask(trajectories.run, here.task(collection, ECHO), RunCreate(secret_params={"k": "v"}))
-
-    assert "completed" == status(here, trajectory)
-    assert {} == here.vault.secrets
+    assert [{"q": "?", "more": 1}] == [event.init_params for event in app.events(TrajectoryOpened)]
 
 
-def test_a_worker_gets_a_trajectory_that_nobody_has_with_its_secrets_and_the_environment(here, collection, task):
+def test_what_needs_no_worker_is_over_at_once_and_its_secrets_are_gone(app, collection):
+    trajectory = app.ask(trajectories.run, app.task(collection, ECHO), RunCreate(secret_params={"k": "v"}))
+
+    assert "completed" == status(app, trajectory)
+    assert {} == app.vault.secrets
+
+
+def test_a_worker_gets_a_trajectory_that_nobody_has_with_its_secrets_and_the_environment(app, collection, task):
     change = EnvironmentChange(environment_variables={"HOST": "db"})
-    here.ask(collections.change_environment, collection, change)
-    trajectory = here.ask(trajectories.run, task, RunCreate(secret_params={"k": "v"}))
+    app.ask(collections.change_environment, collection, change)
+    trajectory = app.ask(trajectories.run, task, RunCreate(secret_params={"k": "v"}))
 
-    claimed = claim(here, collection, trajectory)
+    claimed = claim(app, collection, trajectory)
 
     assert (trajectory, {"k": "v"}, {"HOST": "db"}) == (
         claimed.trajectory_id,
         claimed.secret_params,
         claimed.environment,
     )
-    assert claim(here, collection, trajectory) is None
-    assert claim(here, here.collection()[0], trajectory) is None
+    assert claim(app, collection, trajectory) is None
+    assert claim(app, app.collection()[0], trajectory) is None
 
 
-def test_a_routines_secrets_are_those_that_it_has_now(here, collection, task):
-    path = here.task_routine(task, secret_params={"k": "old"})
-    trajectory = here.ask(task_routines.run_now, path)
-    here.ask(task_routines.update, path, RoutineChange(secret_params={"k": "new"}))
+def test_a_routines_secrets_are_those_that_it_has_now(app, collection, task):
+    path = app.task_routine(task, secret_params={"k": "old"})
+    trajectory = app.ask(task_routines.run_now, path)
+    app.ask(task_routines.update, path, RoutineChange(secret_params={"k": "new"}))
 
-    assert {"k": "new"} == claim(here, collection, trajectory).secret_params
-
-
-def test_a_call_whose_secrets_are_gone_has_failed_and_the_next_is_taken(here, collection, task, waiting):
-    lost = here.ask(trajectories.run, task, RunCreate(secret_params={"k": "v"}))
-    here.vault.secrets.clear()
-
-    assert waiting == claim(here, collection, lost, waiting).trajectory_id
-    assert "failed" == status(here, lost)
+    assert {"k": "new"} == claim(app, collection, trajectory).secret_params
 
 
-def test_a_worker_that_is_gone_loses_its_trajectory_to_the_next(here, collection, waiting):
-    first = claim(here, collection, waiting)
-    here.passes(LEASE)
+def test_a_call_whose_secrets_are_gone_has_failed_and_the_next_is_taken(app, collection, task, waiting_trajectory):
+    lost = app.ask(trajectories.run, task, RunCreate(secret_params={"k": "v"}))
+    app.vault.secrets.clear()
 
-    second = claim(here, collection, waiting)
+    assert waiting_trajectory == claim(app, collection, lost, waiting_trajectory).trajectory_id
+    assert "failed" == status(app, lost)
+
+
+def test_a_worker_that_is_gone_loses_its_trajectory_to_the_next(app, collection, waiting_trajectory):
+    first = claim(app, collection, waiting_trajectory)
+    app.passes(LEASE)
+
+    second = claim(app, collection, waiting_trajectory)
 
     assert second is not None
     for use_case, *arguments in (
@@ -100,71 +100,73 @@ def test_a_worker_that_is_gone_loses_its_trajectory_to_the_next(here, collection
         (trajectories.finish, FinishRequest()),
     ):
         with pytest.raises(Conflict):
-            here.ask(use_case, collection, waiting, first.claim_id, *arguments)
+            app.ask(use_case, collection, waiting_trajectory, first.claim_id, *arguments)
 
 
-def test_a_worker_that_needs_longer_keeps_it_reports_its_steps_and_finishes(here, collection, waiting):
-    claimed = claim(here, collection, waiting)
-    here.passes(LEASE / 2)
-    here.ask(trajectories.extend, collection, waiting, claimed.claim_id)
-    here.passes(LEASE * 3 / 4)
-    assert claim(here, collection, waiting) is None
+def test_a_worker_that_needs_longer_keeps_it_reports_its_steps_and_finishes(app, collection, waiting_trajectory):
+    claimed = claim(app, collection, waiting_trajectory)
+    app.passes(LEASE / 2)
+    app.ask(trajectories.extend, collection, waiting_trajectory, claimed.claim_id)
+    app.passes(LEASE * 3 / 4)
+    assert claim(app, collection, waiting_trajectory) is None
 
-    here.ask(trajectories.report, collection, waiting, claimed.claim_id, StepReport(step="ask", outputs={"a": 1}))
-    here.ask(trajectories.finish, collection, waiting, claimed.claim_id, FinishRequest())
+    app.ask(
+        trajectories.report, collection, waiting_trajectory, claimed.claim_id, StepReport(step="ask", outputs={"a": 1})
+    )
+    app.ask(trajectories.finish, collection, waiting_trajectory, claimed.claim_id, FinishRequest())
 
-    assert "completed" == status(here, waiting)
+    assert "completed" == status(app, waiting_trajectory)
 
 
-def test_a_worker_hands_back_what_it_cannot_do_and_does_not_end_with_running(here, collection, waiting):
-    claimed = claim(here, collection, waiting)
+def test_a_worker_hands_back_what_it_cannot_do_and_does_not_end_with_running(app, collection, waiting_trajectory):
+    claimed = claim(app, collection, waiting_trajectory)
 
     with pytest.raises(InvalidField, match="hands back with pending"):
-        here.ask(trajectories.finish, collection, waiting, claimed.claim_id, FinishRequest(status="running"))
-    here.ask(trajectories.finish, collection, waiting, claimed.claim_id, FinishRequest(status="pending"))
+        app.ask(trajectories.finish, collection, waiting_trajectory, claimed.claim_id, FinishRequest(status="running"))
+    app.ask(trajectories.finish, collection, waiting_trajectory, claimed.claim_id, FinishRequest(status="pending"))
 
-    assert claim(here, collection, waiting) is not None
+    assert claim(app, collection, waiting_trajectory) is not None
 
 
-def test_statuses_are_set_together_or_not_at_all(here, task, waiting):
-    other = here.ask(trajectories.run, here.task(here.collection()[0]), RunCreate())
+def test_statuses_are_set_together_or_not_at_all(app, task, waiting_trajectory):
+    other = app.ask(trajectories.run, app.task(app.collection()[0]), RunCreate())
 
     with pytest.raises(NotFound):
-        here.ask(trajectories.set_statuses, task, {waiting: "completed", other: "completed"})
-    assert "pending" == status(here, waiting)
-    here.ask(trajectories.set_statuses, task, {waiting: "failed"})
-    assert "failed" == status(here, waiting)
+        app.ask(trajectories.set_statuses, task, {waiting_trajectory: "completed", other: "completed"})
+    assert "pending" == status(app, waiting_trajectory)
+    app.ask(trajectories.set_statuses, task, {waiting_trajectory: "failed"})
+    assert "failed" == status(app, waiting_trajectory)
 
 
-def test_a_label_belongs_to_a_trajectory_of_the_task(here, task, waiting):
+def test_a_label_belongs_to_a_trajectory_of_the_task(app, task, waiting_trajectory):
     label = LabelCreate(key="score", value="1", author="me")
 
-    here.ask(trajectories.label, task, waiting, label)
+    app.ask(trajectories.label, task, waiting_trajectory, label)
 
-    assert ["score"] == [event.key for event in here.events(TrajectoryLabelled)]
+    assert ["score"] == [event.key for event in app.events(TrajectoryLabelled)]
     with pytest.raises(NotFound):
-        here.ask(trajectories.label, task, uuid4(), label)
+        app.ask(trajectories.label, task, uuid4(), label)
 
 
-def test_a_run_from_elsewhere_is_taken_in_once_and_over(here, task):
+def test_a_run_from_elsewhere_is_taken_in_once_and_over(app, task):
     pushed = IngestCreate(output="x", scores={"a": 1}, labels={"ok": True}, cost_usd=0.5, trajectory_id="theirs")
 
-    first, again = (here.ask(trajectories.ingest, task, pushed) for _ in range(2))
+    first, again = (app.ask(trajectories.ingest, task, pushed) for _ in range(2))
 
     assert first == again
-    assert "completed" == status(here, first)
+    assert "completed" == status(app, first)
     assert {"score.a": "1", "ok": "true", "cost_est_usd": "0.5"} == {
-        event.key: event.value for event in here.events(TrajectoryLabelled)
+        event.key: event.value for event in app.events(TrajectoryLabelled)
     }
     with pytest.raises(InvalidField, match="is over"):
-        here.ask(trajectories.ingest, task, IngestCreate(status="running"))
+        app.ask(trajectories.ingest, task, IngestCreate(status="running"))
 
 
 def test_what_is_too_large_or_has_nothing_to_sign_is_refused():
-    here = Installation(max_trajectory_bytes=16_384)
-    task = here.task(here.collection()[0])
+    app = Installation(max_trajectory_bytes=16_384)
+    task = app.task(app.collection()[0])
 
     with pytest.raises(RuleViolation):
-        here.ask(trajectories.run, task, RunCreate(init_params={"q": "x" * 20_000}))
+        app.ask(trajectories.run, task, RunCreate(init_params={"q": "x" * 20_000}))
     with pytest.raises(InvalidField, match="needs a webhook_url"):
-        here.ask(trajectories.run, task, RunCreate(webhook_secret="signs"))
+        app.ask(trajectories.run, task, RunCreate(webhook_secret="signs"))

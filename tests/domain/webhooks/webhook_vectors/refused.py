@@ -39,19 +39,19 @@ def v1(secret: str, text: bytes) -> str:
     return "v1," + b64encode(hmac.new(b64decode(secret), text, hashlib.sha256).digest()).decode()
 
 
-def other(character: str) -> str:
+def other_character(character: str) -> str:
     return "0" if character != "0" else "1"
 
 
 def refused(secret: str, now: datetime, window_s: int) -> Iterator[Attempt]:
     now_s = int(now.timestamp())
-    yield from _bearer(secret)
-    yield from _github(secret, str(now_s))
-    yield from _stamped(secret, now_s, window_s)
-    yield from _standard(secret, now_s, window_s)
+    yield from _bearer_attempts(secret)
+    yield from _github_attempts(secret, str(now_s))
+    yield from _stamped_attempts(secret, now_s, window_s)
+    yield from _standard_attempts(secret, now_s, window_s)
 
 
-def _bearer(secret: str) -> Iterator[Attempt]:
+def _bearer_attempts(secret: str) -> Iterator[Attempt]:
     authorizations = {
         "an empty header": "",
         "blanks only": " \t ",
@@ -83,8 +83,8 @@ def _bearer(secret: str) -> Iterator[Attempt]:
         "one character long": f"Bearer {secret}0",
         "the first half": f"Bearer {secret[:24]}",
         "twice the token": f"Bearer {secret}{secret}",
-        "another first character": f"Bearer {other(secret[0])}{secret[1:]}",
-        "another last character": f"Bearer {secret[:-1]}{other(secret[-1])}",
+        "another first character": f"Bearer {other_character(secret[0])}{secret[1:]}",
+        "another last character": f"Bearer {secret[:-1]}{other_character(secret[-1])}",
         "upper case": f"Bearer {secret.upper()}",
         "backwards": f"Bearer {secret[::-1]}",
         "a NUL at the end": f"Bearer {secret}\0",
@@ -112,9 +112,9 @@ def _bearer(secret: str) -> Iterator[Attempt]:
     yield attempt("bearer", "a right HMAC", {"x-hub-signature-256": f"sha256={hex_hmac(secret, BODY)}"})
 
 
-def _github(secret: str, sent: str) -> Iterator[Attempt]:
+def _github_attempts(secret: str, sent: str) -> Iterator[Attempt]:
     mode, header = "github_hmac", "x-hub-signature-256"
-    for why, signature in _mangled(secret, BODY).items():
+    for why, signature in _mangled_signatures(secret, BODY).items():
         yield attempt(mode, why, {header: signature})
     right = f"sha256={hex_hmac(secret, BODY)}"
     for why, body in _other_bodies().items():
@@ -144,12 +144,12 @@ def _github(secret: str, sent: str) -> Iterator[Attempt]:
     )
 
 
-def _stamped(secret: str, now_s: int, window_s: int) -> Iterator[Attempt]:
+def _stamped_attempts(secret: str, now_s: int, window_s: int) -> Iterator[Attempt]:
     mode, header, clock = "hmac_sha256", "x-paperclip-signature", "x-paperclip-timestamp"
     sent = str(now_s)
     text = f"{sent}.".encode() + BODY
     right = hex_hmac(secret, text)
-    for why, signature in _mangled(secret, text).items():
+    for why, signature in _mangled_signatures(secret, text).items():
         yield attempt(mode, why, {header: signature, clock: sent})
     for why, body in _other_bodies().items():
         yield attempt(mode, why, {header: right, clock: sent}, body)
@@ -228,7 +228,7 @@ def _stamped(secret: str, now_s: int, window_s: int) -> Iterator[Attempt]:
     yield attempt(mode, "the secret in Authorization", {"authorization": f"Bearer {secret}", clock: sent})
 
 
-def _standard(secret: str, now_s: int, window_s: int) -> Iterator[Attempt]:
+def _standard_attempts(secret: str, now_s: int, window_s: int) -> Iterator[Attempt]:
     mode, sent = "standard_webhooks", str(now_s)
 
     def signed(message_id: str = "msg_1", timestamp: str = sent, body: bytes = BODY) -> bytes:
@@ -270,8 +270,8 @@ def _standard(secret: str, now_s: int, window_s: int) -> Iterator[Attempt]:
         "more padding": f"{right}=",
         "one character short": right[:-2],
         "one character long": f"{right}A",
-        "another first character": f"v1,{other(digest[0])}{digest[1:]}",
-        "another character before the padding": f"v1,{digest[:-2]}{other(digest[-2])}=",
+        "another first character": f"v1,{other_character(digest[0])}{digest[1:]}",
+        "another character before the padding": f"v1,{digest[:-2]}{other_character(digest[-2])}=",
         "upper case": f"v1,{digest.upper()}",
         "a blank within": f"v1,{digest[:20]} {digest[20:]}",
         "a dash within, which decoders skip": f"v1,{digest[:20]}-{digest[20:]}",
@@ -335,7 +335,7 @@ def _standard(secret: str, now_s: int, window_s: int) -> Iterator[Attempt]:
     yield attempt(mode, "signed as GitHub does", {"x-hub-signature-256": f"sha256={hex_hmac(secret, BODY)}"})
 
 
-def _mangled(secret: str, text: bytes) -> dict[str, str]:
+def _mangled_signatures(secret: str, text: bytes) -> dict[str, str]:
     """Signatures in hexadecimal that are not the one of this text with this secret."""
     right = hex_hmac(secret, text)
     return {
@@ -348,9 +348,9 @@ def _mangled(secret: str, text: bytes) -> dict[str, str]:
         "the first half": right[:32],
         "the first character": right[0],
         "twice the signature": right + right,
-        "another first character": other(right[0]) + right[1:],
-        "another character in the middle": right[:32] + other(right[32]) + right[33:],
-        "another last character": right[:-1] + other(right[-1]),
+        "another first character": other_character(right[0]) + right[1:],
+        "another character in the middle": right[:32] + other_character(right[32]) + right[33:],
+        "another last character": right[:-1] + other_character(right[-1]),
         "backwards": right[::-1],
         "zeros": 64 * "0",
         "upper case": right.upper(),
