@@ -78,9 +78,11 @@ class Mover:
             return math.inf
         if (began := time.monotonic()) >= self._next_at:
             until = cold.before(conn, self._age)
-            has_moved = any(_has_moved(conn, model, until) for model in models)
+            moved = [
+                _has_moved(conn, model, until) for model in models
+            ]  # all have their turn, whatever the first has to move
             ended = time.monotonic()
-            self._next_at = ended + ((ended - began) * COLD_REST if has_moved else COLD_CHECK_S)
+            self._next_at = ended + ((ended - began) * COLD_REST if any(moved) else COLD_CHECK_S)
         return self._next_at - began
 
 

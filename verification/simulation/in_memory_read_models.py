@@ -54,6 +54,9 @@ class Rows:
         self.tables.setdefault(table.name, {})[row.id] = row
         self._noted(table, row)
 
+    def add(self, table: Table[Any], row: Row) -> None:
+        self.put(table, row)
+
     def change(self, table: Table[Any], key: UUID | None, change: Callable[[Any], Any]) -> None:
         if key is not None and (row := self.get(table, key)) is not None:
             self.put(table, change(row))

@@ -313,7 +313,7 @@ def test_a_projector_without_an_age_moves_nothing(projected_story, conn):
     assert conn.execute("SELECT max(cold_to) FROM positions").fetchone() == (0,)
 
 
-def test_a_projector_moves_a_part_at_a_time_and_rests_in_between(projected_story, conn, monkeypatch):
+def test_a_projector_moves_a_part_of_each_model_at_a_time_and_rests_in_between(projected_story, conn, monkeypatch):
     monkeypatch.setattr(cold, "SPAN", 50)
     mover = Mover(timedelta(0))
 
@@ -321,4 +321,6 @@ def test_a_projector_moves_a_part_at_a_time_and_rests_in_between(projected_story
 
     assert rest_s > 0
     assert mover.step(conn, AGEING) <= rest_s
-    assert conn.execute("SELECT sum(cold_to) FROM positions").fetchone() == (50,)
+    assert [(name,) for name in sorted(model.name for model in AGEING)] == conn.execute(
+        "SELECT name FROM positions WHERE cold_to = 50 ORDER BY name"
+    ).fetchall()

@@ -50,7 +50,8 @@ def rows(conn):
 
 
 def stored(conn):
-    return {row.id: row for row in NOTE.request(conn, [id_ for (id_,) in conn.execute("SELECT id FROM note")])()}
+    keys = [id_ for (id_,) in conn.execute("SELECT id FROM note")]
+    return {row.id: row for row in NOTE.request(conn, keys)().rows}
 
 
 def test_every_kind_of_value_arrives_as_it_was(rows, conn):
