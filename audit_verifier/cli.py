@@ -132,7 +132,7 @@ def _verify_export(
     with path.open("rb") as file:
         header = rows.read_header(file)
         texts = [text for name in rows.CHECKPOINTS if (text := header.get(name)) is not None]
-        shown, findings = _check_shown(texts, key, "the checkpoint in the export")
+        shown, findings = _check_own_checkpoints(texts, key, "the checkpoint in the export")
         check = LogCheck([*checkpoints, *shown])
         bar = _Bar(path.stat().st_size, is_quiet=is_quiet)
         for some in rows.read_lines(file):
@@ -149,7 +149,7 @@ def _verify_database(
 ) -> tuple[Report, list[Checkpoint]]:
     with postgres.open_connection(url) as conn:
         head, last = postgres.read_head(conn), postgres.count_rows(conn)
-        shown, findings = _check_shown(postgres.read_checkpoints(conn), key, "the checkpoint in the database")
+        shown, findings = _check_own_checkpoints(postgres.read_checkpoints(conn), key, "the checkpoint in the database")
         check = LogCheck([*checkpoints, *shown])
         bar = _Bar(last, is_quiet=is_quiet)
         done = 0
@@ -270,7 +270,7 @@ def _checkpoint_files(paths: Sequence[Path]) -> Iterator[Path]:
         yield from sorted(path.rglob("*.checkpoint")) if path.is_dir() else [path]
 
 
-def _check_shown(texts: Sequence[str], key: Key | None, whose: str) -> tuple[list[Checkpoint], list[Finding]]:
+def _check_own_checkpoints(texts: Sequence[str], key: Key | None, whose: str) -> tuple[list[Checkpoint], list[Finding]]:
     """Return the checkpoints that a log comes with, and what is wrong with the signatures of others."""
     good, findings = [], []
     for checkpoint in map(notes.read_checkpoint, texts):
@@ -302,7 +302,7 @@ def _database_of(directory: Path) -> str:
 
 
 def _print_report(
-    report: Report, compared: Sequence[Checkpoint], seen: Sequence[Sight], *, is_signed: bool, as_json: bool
+    report: Report, compared: Sequence[Checkpoint], sights: Sequence[Sight], *, is_signed: bool, as_json: bool
 ) -> None:
     checkpoints = len({(checkpoint.origin, checkpoint.size, checkpoint.root) for checkpoint in compared})
     if as_json:
@@ -314,7 +314,7 @@ def _print_report(
             "hash": report.hash.hex() or None,
             "checkpoints": checkpoints,
             "findings": findings,
-            "witnesses": [{"name": one.name, "events": one.size, "at": one.moment} for one in seen],
+            "witnesses": [{"name": one.name, "events": one.size, "at": one.moment} for one in sights],
         }
         print(
             json.dumps({**value, "signaturesVerified": is_signed and checkpoints > 0, "complete": report.is_complete})
@@ -323,7 +323,7 @@ def _print_report(
     for one in report.findings:
         where = str(one.first) if one.first == one.last else f"{one.first} to {one.last}"
         print(f"{one.kind} at {where}: {one.detail}")
-    for sight in seen:
+    for sight in sights:
         print(f"{sight.name} has seen the first {sight.size} events, at {_utc_text(sight.moment)}")
     signed = "" if is_signed or not checkpoints else ", whose signatures were not verified (--key)"
     against = f"compared with {checkpoints} checkpoint(s){signed}" if checkpoints else "compared with no checkpoint"

@@ -106,7 +106,7 @@ def verify(checkpoint: Checkpoint, key: Key) -> None:
     if checkpoint.origin != key.name and checkpoint.origin.split("/companies/")[0] != key.name:
         raise BadNote(f"it is of {checkpoint.origin}, and the key is that of {key.name}")
     key = key.named(checkpoint.origin)
-    body, signatures = _signatures_by(checkpoint, key)
+    body, signatures = _signatures_of_key(checkpoint, key)
     if not signatures:
         raise BadNote("it is not signed by the key")
     _check(key, signatures[0], body.encode())
@@ -114,7 +114,7 @@ def verify(checkpoint: Checkpoint, key: Key) -> None:
 
 def cosigned_at(checkpoint: Checkpoint, witness: Key) -> int | None:
     """Return when a witness has cosigned the checkpoint, in seconds since 1970; None if it has not. Raises BadNote."""
-    body, signatures = _signatures_by(checkpoint, witness)
+    body, signatures = _signatures_of_key(checkpoint, witness)
     for content in signatures:
         moment = int.from_bytes(content[:TIME_BYTES], "big")
         _check(witness, content[TIME_BYTES:], f"cosignature/v1\ntime {moment}\n{body}".encode())
@@ -122,7 +122,7 @@ def cosigned_at(checkpoint: Checkpoint, witness: Key) -> int | None:
     return None
 
 
-def _signatures_by(checkpoint: Checkpoint, key: Key) -> tuple[str, list[bytes]]:
+def _signatures_of_key(checkpoint: Checkpoint, key: Key) -> tuple[str, list[bytes]]:
     """Return the signed text of a checkpoint, and the signatures that claim to be by the key. Raises BadNote."""
     body, lines = _split(checkpoint.text)
     signatures = []

@@ -49,7 +49,7 @@ TIMES = "SELECT recorded_at FROM log.events WHERE position > 50 AND mod(position
 
 
 def run(postgres: LocalPostgres, *, quick: bool) -> None:
-    sizes, asked = ([10_000], 40) if quick else ([10_000, 100_000, 1_000_000], 100)
+    sizes, requests = ([10_000], 40) if quick else ([10_000, 100_000, 1_000_000], 100)
     for events in sizes:
         with fresh_system(postgres) as system:
             company, token = arm(system, 1), bootstrap.first_board_token(system.settings)
@@ -64,7 +64,7 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
                 f"As of a random moment, over HTTP, one request after the other: a log of {system.store.head():,} events, "
                 f"one company with {events // EVENTS_OF_EACH:,} routines"
             )
-            _measure(system, company, asked, token)
+            _measure(system, company, requests, token)
 
 
 def owner_url(postgres: LocalPostgres, system: System) -> str:
@@ -117,7 +117,7 @@ def _happenings(settings: RoutineSettings, many: int) -> Iterator[tuple[datetime
                 occurrence=at,
                 next_at=at + HOUR,
             )
-            found: list[tuple[UUID, AnyEvent]] = [
+            happened: list[tuple[UUID, AnyEvent]] = [
                 (run_id, fired),
                 (issue_id, _issue(settings, routine_id, run_id)),
                 (issue_id, IssueMoved(status="in_progress")),
@@ -125,9 +125,9 @@ def _happenings(settings: RoutineSettings, many: int) -> Iterator[tuple[datetime
                 (run_id, RunCompleted()),
             ]
             if number % EDITED_EVERY == EDITED_EVERY - 1:
-                found.append((routine_id, RoutineUpdated(settings=settings)))
-            left -= len(found)
-            yield from ((at, stream_id, event) for stream_id, event in found)
+                happened.append((routine_id, RoutineUpdated(settings=settings)))
+            left -= len(happened)
+            yield from ((at, stream_id, event) for stream_id, event in happened)
 
 
 def _issue(settings: RoutineSettings, routine_id: UUID, run_id: UUID) -> IssueOpened:
@@ -137,18 +137,18 @@ def _issue(settings: RoutineSettings, routine_id: UUID, run_id: UUID) -> IssueOp
     return IssueOpened(details=details, status="todo", routine_id=routine_id, run_id=run_id)
 
 
-def _measure(system: System, company: UUID, asked: int, token: str | None) -> None:
+def _measure(system: System, company: UUID, requests: int, token: str | None) -> None:
     head, chance = system.store.head(), random.Random(1)
     headers = {"Authorization": f"Bearer {token}"}
     with bootstrap.connect(system.settings) as conn:
-        routines = _made(conn, "SELECT routine_id, min(since) FROM routine_version GROUP BY 1 ORDER BY 1")
-        runs = _made(conn, "SELECT id, position FROM run ORDER BY id LIMIT %s", asked)
-        issues = _made(conn, "SELECT id, position FROM issue ORDER BY id LIMIT %s", asked)
+        routines = _read_things(conn, "SELECT routine_id, min(since) FROM routine_version GROUP BY 1 ORDER BY 1")
+        runs = _read_things(conn, "SELECT id, position FROM run ORDER BY id LIMIT %s", requests)
+        issues = _read_things(conn, "SELECT id, position FROM issue ORDER BY id LIMIT %s", requests)
         times = [at for (at,) in conn.execute(TIMES, (head // 50,))]
 
-    def of(kind: str, made: list[tuple[UUID, int]], under: str = "") -> str:
+    def request_past(kind: str, things: list[tuple[UUID, int]], under: str = "") -> str:
         """One of these things, as of a moment after it was made."""
-        id_, since = chance.choice(made)
+        id_, since = chance.choice(things)
         return f"{kind}/{id_}{under}?asOf={chance.randint(since, head)}"
 
     def anywhere() -> int:
@@ -160,18 +160,18 @@ def _measure(system: System, company: UUID, asked: int, token: str | None) -> No
     first = [(id_, since) for id_, since in routines if since < head // 50]
     paths: dict[str, Callable[[], str]] = {
         "a routine, now": routine,
-        "a routine": lambda: of("routines", routines),
+        "a routine": lambda: request_past("routines", routines),
         "a routine, by a time": lambda: f"routines/{chance.choice(first)[0]}?asOf={quote(shown(chance.choice(times)))}",
         "its runs, now": lambda: f"{routine()}/runs",
-        "its runs": lambda: of("routines", routines, "/runs"),
-        "a run": lambda: of("routine-runs", runs),
-        "an issue": lambda: of("issues", issues),
+        "its runs": lambda: request_past("routines", routines, "/runs"),
+        "a run": lambda: request_past("routine-runs", runs),
+        "an issue": lambda: request_past("issues", issues),
         "100 routines, now": lambda: f"companies/{company}/routines?limit=100",
         "100 routines": lambda: f"companies/{company}/routines?limit=100&asOf={anywhere()}",
         "50 routines": lambda: f"companies/{company}/routines?limit=50&asOf={anywhere()}",
         "100 issues": lambda: f"companies/{company}/issues?limit=100&asOf={anywhere()}",
         "100 issues in progress": lambda: f"companies/{company}/issues?limit=100&status=in_progress&asOf={anywhere()}",
-        "what differs of a routine": lambda: of("routines", routines, "/diff").replace("asOf", "from"),
+        "what differs of a routine": lambda: request_past("routines", routines, "/diff").replace("asOf", "from"),
     }
     with (
         web(system, {}) as url,
@@ -182,17 +182,17 @@ def _measure(system: System, company: UUID, asked: int, token: str | None) -> No
         for name, path in paths.items():
             for _ in range(5):
                 client.get(path()).raise_for_status()
-            asking = [path() for _ in range(asked)]
+            asking = [path() for _ in range(requests)]
             before = _processor_s(os.getpid(), postmaster)
             took = sorted(_took(client, one) for one in asking)
-            busy_s = (_processor_s(os.getpid(), postmaster) - before) / asked
+            busy_s = (_processor_s(os.getpid(), postmaster) - before) / requests
             p50, p95 = quantiles(took, n=20)[9], quantiles(took, n=20)[18]
             print(
                 f"  {name:<34} p50 {p50 * 1_000:>7.1f} ms   p95 {p95 * 1_000:>7.1f} ms   processor {busy_s * 1_000:>6.1f} ms"
             )
 
 
-def _made(conn: Connection, query: LiteralString, *values: object) -> list[tuple[UUID, int]]:
+def _read_things(conn: Connection, query: LiteralString, *values: object) -> list[tuple[UUID, int]]:
     return [(id_, since) for id_, since in conn.execute(query, values or None)]
 
 

@@ -89,7 +89,7 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
                     f"Pages of the board, {routines:,} routines with {runs * routines:,} runs (filled in {filled_s:.0f} s); "
                     f"one web process, {rounds} requests of each in turns; the goal is a p95 of {GOAL_MS} ms"
                 )
-                _show(_measured(client, paths, rounds, _Processor(conn)))
+                _show(_measure(client, paths, rounds, _Processor(conn)))
 
 
 def _fire(system: System, conn: Connection, now: datetime) -> None:
@@ -120,7 +120,7 @@ def _paths(client: httpx.Client, company: UUID) -> Mapping[str, str]:
     """Every page, by what it is of; the things that no schedule makes are made here."""
     api, board = f"/api/companies/{company}", f"/board/companies/{company}"
 
-    def made(path: str, body: object) -> dict[str, str]:
+    def post(path: str, body: object) -> dict[str, str]:
         answer: dict[str, str] = client.post(path, json=body).raise_for_status().json()
         return answer
 
@@ -129,10 +129,10 @@ def _paths(client: httpx.Client, company: UUID) -> Mapping[str, str]:
         "steps": ["say"],
         "step_configs": {"say": {"activity": "text_echo", "text": "a"}},
     }
-    made(f"/api/v1/tasks/{company}", {"name": "echo", "workflow": task})
-    made(f"/api/v1/routines/{company}/echo", {"name": "daily", "cadence": {"type": "daily", "hour_utc": 9}})
-    trajectory = made(f"/api/v1/run/{company}/echo", {})["trajectory_id"]
-    idle = made(f"{api}/agents", {"name": "Idle"})["id"]
+    post(f"/api/v1/tasks/{company}", {"name": "echo", "workflow": task})
+    post(f"/api/v1/routines/{company}/echo", {"name": "daily", "cadence": {"type": "daily", "hour_utc": 9}})
+    trajectory = post(f"/api/v1/run/{company}/echo", {})["trajectory_id"]
+    idle = post(f"{api}/agents", {"name": "Idle"})["id"]
     newest = client.get(f"{api}/runs", params={"limit": 1}).raise_for_status().json()[0]
     text = client.get(f"{api}/routines", params={"limit": 1}).raise_for_status().json()[0]["id"]
     routine, failed = f"{board}/routines/{newest['routineId']}", f"{board}/runs?status=failed"
@@ -142,7 +142,7 @@ def _paths(client: httpx.Client, company: UUID) -> Mapping[str, str]:
         "home: the coming week": f"{board}/week",
         "routines": f"{board}/routines",
         "routines: a text in many": f"{board}/routines?q=report",
-        "routines: a text in one": f"{board}/routines?q={_folded(text)}",
+        "routines: a text in one": f"{board}/routines?q={_title_part_of(text)}",
         "routines: a text in none": f"{board}/routines?q=nowhere",
         "routines: paused, 1 of 256": f"{board}/routines?status=paused",
         "routines: archived, none": f"{board}/routines?status=archived",
@@ -186,7 +186,7 @@ def _paths(client: httpx.Client, company: UUID) -> Mapping[str, str]:
     }
 
 
-def _folded(routine_id: str) -> str:
+def _title_part_of(routine_id: str) -> str:
     """The part of a title that no other routine has, as TITLES makes it."""
     return md5(routine_id.encode(), usedforsecurity=False).hexdigest()[:8]
 
@@ -220,7 +220,7 @@ class _Took(NamedTuple):
     used_ms: float
 
 
-def _measured(
+def _measure(
     client: httpx.Client, paths: Mapping[str, str], rounds: int, processor: _Processor
 ) -> Mapping[str, list[_Took]]:
     took: dict[str, list[_Took]] = {name: [] for name in paths}

@@ -60,11 +60,11 @@ def burst(postgres: LocalPostgres, many: int) -> dict[str, float]:
         try:
             scheduler = processes.start("scheduler")
             processes.start("projector")
-            _caught_up(system)
+            _time_catching_up(system)
             time.sleep(max(0.0, (due - datetime.now(UTC)).total_seconds() - 0.5))
             idle = _memory_mb(scheduler.pid, "VmRSS")
-            fired_s = _fired_after(system, system.store.head() + EVENTS * many, due)
-            shown_s = _caught_up(system, due)
+            fired_s = _time_firing(system, system.store.head() + EVENTS * many, due)
+            shown_s = _time_catching_up(system, due)
             return {
                 "all are fired after": fired_s,
                 "so many in a second": many / fired_s,
@@ -77,7 +77,7 @@ def burst(postgres: LocalPostgres, many: int) -> dict[str, float]:
             processes.end()
 
 
-def _fired_after(system: System, head: int, due: datetime) -> float:
+def _time_firing(system: System, head: int, due: datetime) -> float:
     """Seconds until they are all committed, as another client sees it."""
     with psycopg.connect(system.settings.database_url, autocommit=True) as conn:
         while (row := conn.execute(HEAD).fetchone()) is None or row[0] < head:
@@ -85,7 +85,7 @@ def _fired_after(system: System, head: int, due: datetime) -> float:
         return (datetime.now(UTC) - due).total_seconds()
 
 
-def _caught_up(system: System, since: datetime | None = None) -> float:
+def _time_catching_up(system: System, since: datetime | None = None) -> float:
     """Seconds until every read model is at the head of the log."""
     names = tuple(model.name for model in catalogue.ALL)
     with bootstrap.connect(system.settings) as conn:

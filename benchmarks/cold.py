@@ -124,7 +124,7 @@ def _state(  # noqa: PLR0913, PLR0917 all of what is measured
         _fire(system, conn, now)
         admin.execute("VACUUM ANALYZE")
         admin.execute("CHECKPOINT")  # after it, the first change of each page is written ahead as a whole page
-        folded = _folded(system, conn)
+        folded = _fold_log(system, conn)
         measured |= {
             "folding: pages touched for an event": folded.touched,
             "folding: KB written ahead for an event": folded.wal_bytes / 1024,
@@ -133,7 +133,7 @@ def _state(  # noqa: PLR0913, PLR0917 all of what is measured
         }
         admin.execute("VACUUM ANALYZE")
     for what, (docs, values) in _questions(company, some).items():
-        measured |= {f"{what}: {key}": value for key, value in _asked(conn, docs, values).items()}
+        measured |= {f"{what}: {key}": value for key, value in _time_query(conn, docs, values).items()}
     return measured
 
 
@@ -149,7 +149,7 @@ def _sizes(admin: psycopg.Connection[Any]) -> dict[str, float]:
     return sizes
 
 
-def _folded(system: System, conn: Connection) -> Taken:
+def _fold_log(system: System, conn: Connection) -> Taken:
     pid = int(_number(conn, "SELECT pg_backend_pid()"))
     before, cpu_s = _of_backend(conn, pid), _cpu_s(pid)
     events = _fold(system, conn, MODELS)
@@ -180,7 +180,7 @@ def _questions(company: UUID, some: list[UUID]) -> Mapping[str, tuple[Docs[Any],
     }
 
 
-def _asked(conn: Connection, docs: Docs[Any], values: list[dict[str, Any]]) -> dict[str, float]:
+def _time_query(conn: Connection, docs: Docs[Any], values: list[dict[str, Any]]) -> dict[str, float]:
     explain = SQL("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ") + docs.query
     plans = []
     for _ in range(3):

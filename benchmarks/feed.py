@@ -139,13 +139,13 @@ def _measure_filters(conn: Connection, many: int, rounds: int) -> None:
             after = None if number < 4 else chance.randrange(many)  # the ends, where most begin
             began = time.perf_counter()
             try:
-                found = len(feed.page(conn, one, order=order, after=after, limit=100, limit_s=SEARCH_LIMIT_S))
+                count = len(feed.page(conn, one, order=order, after=after, limit=100, limit_s=SEARCH_LIMIT_S))
             except RuleViolation:
-                found = -1
+                count = -1
             times.append(time.perf_counter() - began)
         times.sort()
         print(
-            f"  {name:<34} {times[-1 - len(times) // 20] * 1e3:8.1f} ms   (worst {times[-1] * 1e3:.1f} ms; last {found})"
+            f"  {name:<34} {times[-1 - len(times) // 20] * 1e3:8.1f} ms   (worst {times[-1] * 1e3:.1f} ms; last {count})"
         )
 
 

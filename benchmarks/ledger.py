@@ -61,7 +61,7 @@ def arm(system: System, many: int, next_at: datetime = NOON, fired: int = 0) -> 
         (TriggerSettings(cron_expression=f"{minute} * * * *", timezone="Europe/Amsterdam"), next_at)
         for minute in minutes
     ]
-    company_id = _armed(system, schedules, next_at)
+    company_id = _arm_schedules(system, schedules, next_at)
     if fired:
         _fire_before(system, company_id, next_at, fired)
     return company_id
@@ -70,17 +70,17 @@ def arm(system: System, many: int, next_at: datetime = NOON, fired: int = 0) -> 
 def arm_once(system: System, moments: Sequence[datetime]) -> UUID:
     """Routines with one schedule each, which fires once, at one of the moments."""
     schedules = [(TriggerSettings(run_at=moment, timezone="UTC"), moment) for moment in moments]
-    return _armed(system, schedules, moments[0])
+    return _arm_schedules(system, schedules, moments[0])
 
 
 def arm_one(system: System, next_at: datetime, **policies: Any) -> UUID:
     """One routine with an every-minute schedule that has not fired since `next_at`."""
-    return _armed(
+    return _arm_schedules(
         system, [(TriggerSettings(cron_expression="* * * * *", timezone="UTC"), next_at)], next_at, **policies
     )
 
 
-def _armed(
+def _arm_schedules(
     system: System, schedules: Sequence[tuple[TriggerSettings, datetime]], now: datetime, **policies: Any
 ) -> UUID:
     executor = Executor(system.store, lambda: now)

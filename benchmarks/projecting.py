@@ -60,12 +60,12 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
         work |= {f"rebuild {model.name}": partial(_rebuild, system, model) for model in catalogue.ALL}
         rates = in_turns(rounds, work)
         rows(rates, "events/s", dict.fromkeys(rates, "read and decode only"))
-        for projectors, found in took.items():
+        for projectors, measured in took.items():
             python, writing = (
-                median(sum(getattr(each, name) for each in of) for of in found) / events * 1e6
+                median(sum(getattr(each, name) for each in works) for works in measured) / events * 1e6
                 for name in ("python_s", "postgres_s")
             )
-            memory = max(each.most_memory_kb for of in found for each in of) // 1024
+            memory = max(each.most_memory_kb for works in measured for each in works) // 1024
             print(
                 f"  {_name(projectors)}, processor time of an event: {python:.0f} us in Python, {writing:.0f} us in Postgres; "
                 f"most memory of one (RSS) {memory} MB"

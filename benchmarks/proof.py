@@ -132,9 +132,9 @@ def _verify(system: System, many: int) -> None:
 
 def _tell(what: str, many: int, report: object) -> None:
     began, cpu = time.perf_counter(), time.process_time()
-    found: Report = report()  # type: ignore[operator]
+    verified: Report = report()  # type: ignore[operator]
     took, used = time.perf_counter() - began, time.process_time() - cpu
-    assert [finding.kind for finding in found.findings] == ["lost tail"], found.findings
+    assert [finding.kind for finding in verified.findings] == ["lost tail"], verified.findings
     print(f"  verify, {what}: {many / took:,.0f} events/s; {many / used:,.0f} a second of processor time")
 
 

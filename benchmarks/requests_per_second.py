@@ -83,7 +83,7 @@ def requests_of(client: httpx.Client, url: str, token: str, company: str) -> dic
         "GET 50 runs of a routine": each("GET", "routines/{}/runs?limit=50"),
         f"GET list of {THINGS} routines": get(f"companies/{company}/routines"),
         f"POST manual run, over {THINGS} routines": each("POST", "routines/{}/run", b"{}"),
-        f"POST signed webhook, over {THINGS} triggers": partial(_signed, secrets),
+        f"POST signed webhook, over {THINGS} triggers": partial(_sign_calls, secrets),
     }
 
 
@@ -94,7 +94,7 @@ def _webhook(client: httpx.Client, routine_id: str) -> dict[str, str]:
     return material
 
 
-def _signed(secrets: Sequence[dict[str, str]]) -> list[bytes]:
+def _sign_calls(secrets: Sequence[dict[str, str]]) -> list[bytes]:
     """Calls of the webhooks in turn, none twice."""
     stamp = str(int(time.time()))
     signers = [hmac.new(one["webhookSecret"].encode(), f"{stamp}.".encode(), hashlib.sha256) for one in secrets]
@@ -162,7 +162,7 @@ def _json(response: httpx.Response) -> Any:
 def process(system: System, env: dict[str, str], *argv: str) -> Iterator[None]:
     """A process of the service, until the end of the block."""
     settings = {"ROUTINES_DATABASE_URL": system.settings.database_url, "ROUTINES_LOG_LEVEL": "error"}
-    with _running([sys.executable, "-m", "routines", *argv], {**settings, **env}):
+    with _run_command([sys.executable, "-m", "routines", *argv], {**settings, **env}):
         yield
 
 
@@ -180,13 +180,13 @@ def web(system: System, env: dict[str, str]) -> Iterator[str]:
 def _empty() -> Iterator[str]:
     """The framework alone; yields the URL of its one route."""
     port = free_port("127.0.0.1", 0)
-    with _running([sys.executable, empty_handler.__file__, str(port)], {}):
+    with _run_command([sys.executable, empty_handler.__file__, str(port)], {}):
         _wait_for(f"http://127.0.0.1:{port}/run", status=405)
         yield f"http://127.0.0.1:{port}/run"
 
 
 @contextmanager
-def _running(command: list[str], env: dict[str, str]) -> Iterator[None]:
+def _run_command(command: list[str], env: dict[str, str]) -> Iterator[None]:
     with subprocess.Popen(command, env={**os.environ, **env}) as running:
         try:
             yield

@@ -22,10 +22,12 @@ def title(text: str) -> None:
 def rows(rates: Rates, unit: str, against: Mapping[str, str] | None = None) -> None:
     """A line each: median, range, and how many times what it is compared with."""
     against = against or {}
-    for name, found in rates.items():
-        line = f"  {name:<46} {number(median(found)):>9} {unit:<9} [{number(min(found))} - {number(max(found))}]"
+    for name, measured in rates.items():
+        line = (
+            f"  {name:<46} {number(median(measured)):>9} {unit:<9} [{number(min(measured))} - {number(max(measured))}]"
+        )
         if (other := against.get(name)) is not None:
-            line += f"   {median(found) / median(rates[other]):.2f} x {other}"
+            line += f"   {median(measured) / median(rates[other]):.2f} x {other}"
         print(line)
 
 

@@ -242,12 +242,12 @@ def numbers(conn: Connection, company_id: UUID, since: datetime, late: datetime)
 
 def runs_by_hour(conn: Connection, company_id: UUID, first: datetime, last: datetime) -> Mapping[str, Sequence[int]]:
     """Return how many runs of a company began in each hour from the first to the last, by status; of each source at most MOST_AN_HOUR."""
-    found: dict[str, list[int]] = {}
+    counts: dict[str, list[int]] = {}
     with _by_index(conn):
         rows = conn.execute(_BY_HOUR, (company_id, MOST_AN_HOUR, STATUSES, SOURCES, first, last)).fetchall()
     for status, count in rows:
-        found.setdefault(status, []).append(count)
-    return found
+        counts.setdefault(status, []).append(count)
+    return counts
 
 
 def schedules(conn: Connection, company_id: UUID) -> Counter[Schedule]:

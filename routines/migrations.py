@@ -136,7 +136,7 @@ def check_migrated(conn: Connection) -> None:
     The connection has the rights of its login, which has to be able to act as the service.
     """
     database, login = conn.info.dbname, conn.info.user
-    if roles.missing(conn) or not has_table(conn, "log", "migrations"):
+    if roles.missing_roles(conn) or not has_table(conn, "log", "migrations"):
         raise CannotMigrate(f"The database {database} is not prepared: run `routines init` with its owner's URL first")
     if not roles.may_become(conn, SERVICE):
         raise CannotMigrate(

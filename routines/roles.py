@@ -60,7 +60,7 @@ HAS_RIGHTS = """
 NAMES = {"owner": OWNER, "service": SERVICE, "auditor": AUDITOR}
 
 
-def missing(conn: Connection) -> list[str]:
+def missing_roles(conn: Connection) -> list[str]:
     """Return the roles that this server does not have."""
     return [name for (name,) in conn.execute(MISSING, (list(KINDS),))]
 
@@ -73,7 +73,9 @@ def may_become(conn: Connection, role: str) -> bool:
 
 def are_whole(conn: Connection) -> bool:
     """Return whether all roles are there, own what is theirs, and have their rights in a database that is prepared."""
-    return not missing(conn) and not conn.execute(HAND_OVER, NAMES).fetchall() and _is_true(conn, HAS_RIGHTS, NAMES)
+    return (
+        not missing_roles(conn) and not conn.execute(HAND_OVER, NAMES).fetchall() and _is_true(conn, HAS_RIGHTS, NAMES)
+    )
 
 
 def make(conn: Connection, limits: dict[str, str]) -> None:
@@ -83,7 +85,7 @@ def make(conn: Connection, limits: dict[str, str]) -> None:
     `limits` are the settings of the service's sessions. What is there already is not asked for again, so a login that
     may not create roles will do where somebody has made them and granted them to it.
     """
-    for role in missing(conn):
+    for role in missing_roles(conn):
         conn.execute(SQL(NEW_ROLE).format(Identifier(role), SQL(KINDS[role])))
     with suppress(InsufficientPrivilege):
         conn.execute(SQL(NEW_ROLE).format(Identifier(ANALYST), SQL("LOGIN")))

@@ -2,10 +2,7 @@
 
 import re
 
-import pytest
-
 TESTS = re.compile(r"`(tests/[\w/]+\.py)?(?:::(test_\w+))?`")
-PAGES = ("SECURITY.md", "docs/security.md")
 
 
 def test_every_test_that_the_threat_model_names_is_there(root):
@@ -19,12 +16,3 @@ def test_every_test_that_the_threat_model_names_is_there(root):
 
     assert missing == []
     assert many > 20
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_the_links_to_a_part_of_these_pages_lead_there(root, page):
-    here = root.joinpath(page)
-    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#([\w-]+)\)", here.read_text()):
-        linked = here.parent.joinpath(target) if target else here
-        headings = re.findall(r"^#+ (.+)$", linked.read_text(), re.MULTILINE)
-        assert anchor in [re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings]

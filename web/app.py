@@ -167,7 +167,7 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
         "jetty": jetty_error,
         "board": board_error(urlsplit(public_url).path.rstrip("/")),
     }
-    changes = traffic.watched(with_preconditions(all_three, backend.executor.store.head, refusals))
+    changes = traffic.watch(with_preconditions(all_three, backend.executor.store.head, refusals))
     guarded = guard(
         add_conditional_reads(changes), backend, LargeBodies([framework, of_jetty]), refusals, webhook_refusals
     )

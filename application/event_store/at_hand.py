@@ -106,7 +106,7 @@ class OpenedSecrets:
 
     def open(self, ids: Sequence[UUID]) -> dict[UUID, Secret]:
         """Return the secrets by id."""
-        secrets = self._vault.opened(ids)
+        secrets = self._vault.find_opened(ids)
         if len(secrets) < len(ids):
             raise Elsewhere
         return secrets

@@ -104,7 +104,7 @@ class Quotas:
         """Return whether work that can wait should wait, so that half of a minute's quota stays for what is due."""
         return self.is_over(company_id) or self._rates.is_half_used(company_id, self._clock())
 
-    def refused(self) -> dict[str, int]:
+    def refusals_by_quota(self) -> dict[str, int]:
         """Return how many requests this process has refused, by quota."""
         names = (*(rate.name for rate in self._rates.all), *standing_counts.NAMES)
         return {name: self.refusals[name] for name in names}

@@ -106,7 +106,7 @@ class Vault:
 
         A secret that this process has opened before is returned from memory, even if another process has dropped it.
         """
-        secrets = self.opened(ids)
+        secrets = self.find_opened(ids)
         if missing := [id_ for id_ in ids if id_ not in secrets]:
             with self.pool.connection() as conn:
                 rows = conn.execute(OPEN, (missing,), prepare=True).fetchall()
@@ -115,7 +115,7 @@ class Vault:
             secrets |= new
         return secrets
 
-    def opened(self, ids: Sequence[UUID]) -> dict[UUID, Secret]:
+    def find_opened(self, ids: Sequence[UUID]) -> dict[UUID, Secret]:
         """Return those of these secrets that this process has opened before, by id."""
         with self._turn:
             return {id_: self._opened[id_] for id_ in ids if id_ in self._opened}

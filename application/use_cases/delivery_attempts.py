@@ -46,10 +46,10 @@ def is_due(work: UnitOfWork, pending: PendingDelivery) -> bool:
 
 def address(work: UnitOfWork, pending: PendingDelivery) -> Address:
     """Return where the delivery goes; raise GivenUp when it cannot be sent, VaultClosed without the key."""
-    found = _address_of(work, pending)
-    if found.url == ERASED:
+    destination = _address_of(work, pending)
+    if destination.url == ERASED:
         raise GivenUp(ADDRESS_ERASED)
-    return found
+    return destination
 
 
 def _address_of(work: UnitOfWork, pending: PendingDelivery) -> Address:

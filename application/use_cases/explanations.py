@@ -203,7 +203,7 @@ def _explain_occurrence(
         verdict=verdict,
         now=work.now,
         previous=verdicts.previous(question, events[0].at),
-        following=verdicts.following(question),
+        following=verdicts.next_occurrence(question),
         created=events[0],
         fired=fired,
         probe=_pending_probe(work, trigger_id, occurrence) if verdict == "being_settled" else None,

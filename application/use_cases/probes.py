@@ -86,10 +86,10 @@ def probe_to_ask(work: UnitOfWork, pending: PendingProbe) -> Probe | ProbeFindin
     return current.settings.probe
 
 
-def record(work: UnitOfWork, pending: PendingProbe, found: ProbeFinding) -> bool:
+def record(work: UnitOfWork, pending: PendingProbe, finding: ProbeFinding) -> bool:
     """Record what was found; return False when something was recorded of the probe meanwhile."""
     request = work.get(PROBE, pending.id)
     if request is None or not is_due(work, pending):
         return False
-    work.record(pending.id, probe.answer(request, found))
+    work.record(pending.id, probe.answer(request, finding))
     return True

@@ -194,7 +194,7 @@ def _settle(work: UnitOfWork, row: DueTrigger) -> int:
         work.record(row.trigger_id, settlement.retire(plan, since, work.now))
         return 0
     is_over = work.is_over_quota(company_id)
-    if not is_over and (rested := settlement.miss_rested(schedule, plan, since, work.now)) is not None:
+    if not is_over and (rested := settlement.record_rest_as_missed(schedule, plan, since, work.now)) is not None:
         work.record(row.trigger_id, [rested])
         if (since := rested.next_at) is None:
             return 0

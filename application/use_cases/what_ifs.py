@@ -43,9 +43,9 @@ def past(
     stream_ids = list(dict.fromkeys(stream_ids))
     work.load(stream_ids)
     events = [*history, *slot, *(recorded for id_ in stream_ids for recorded in work.history(id_))]
-    told = past_of(events)
-    if not (probe_ids := _probes_asked(told)):
-        return told
+    past = past_of(events)
+    if not (probe_ids := _asked_probes(past)):
+        return past
     work.load(probe_ids)
     return past_of([*events, *(recorded for id_ in probe_ids for recorded in work.history(id_))])
 
@@ -88,7 +88,7 @@ def _common_changes(request: PastWithChanges) -> dict[str, Any]:
 
 def _check_change(changed: Change, settings: TriggerSettings) -> Change:
     try:
-        return changed.checked(settings)
+        return changed.check(settings)
     except RuleViolation as refusal:
         raise InvalidField(refusal.message, triggers.field_of(refusal) or "cronExpression") from refusal
 
@@ -99,9 +99,9 @@ def _triggers_of(history: Sequence[Recorded]) -> list[UUID]:
     return list(dict.fromkeys(event.trigger_id for event in added))
 
 
-def _probes_asked(told: Past) -> list[UUID]:
+def _asked_probes(past: Past) -> list[UUID]:
     """Return the probes that were asked before firings of this past."""
-    looks = (look for look in told.looks.values() if look is not None)
+    looks = (look for look in past.looks.values() if look is not None)
     return [
         probe_of_occurrence(look.trigger_id, look.first)
         for look in looks

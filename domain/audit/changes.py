@@ -125,18 +125,18 @@ def differences(history: Iterable[Recorded], begin: int, end: int) -> list[Diffe
     for change in changes_of(history):
         if begin < change.recorded.position <= end:
             changes_by_field.setdefault(change.field, []).append(change)
-    found = [
+    candidates = [
         Difference(field=field, before=changes[0].before, after=changes[-1].after, changes=tuple(changes))
         for field, changes in sorted(changes_by_field.items())
     ]
     passing = {
         _thing_of_field(one.field)
-        for one in found
+        for one in candidates
         if _name_of_field(one.field) == "kind" and one.before is one.after is None
     }
     return [
         one
-        for one in found
+        for one in candidates
         if one.before != one.after
         or (_name_of_field(one.field) == SECRET and _thing_of_field(one.field) not in passing)
     ]

@@ -105,7 +105,7 @@ def _of_firing(event: Any) -> str:
     if not isinstance(event, RunFired):
         raise TypeError(event)
     planned = " for {occurrence}" if event.occurrence is not None else ""
-    by = "a backfill" if event.backfill_id is not None else SOURCES[event.source]
+    source = "a backfill" if event.backfill_id is not None else SOURCES[event.source]
     match event.outcome:
         case Opened():
             result = "opened the issue {outcome.issue_id}"
@@ -119,7 +119,7 @@ def _of_firing(event: Any) -> str:
             result = "was skipped: {outcome.reason}"
         case Failed():
             result = "failed: {outcome.reason}"
-    return f"The routine {{routine:unknown}} was fired by {by}{planned}, and the run {{run}} {result}"
+    return f"The routine {{routine:unknown}} was fired by {source}{planned}, and the run {{run}} {result}"
 
 
 def _of_issue(event: Any) -> str:

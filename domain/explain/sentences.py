@@ -121,8 +121,8 @@ def _explain_run(explanation: Explanation, _name: Name) -> str:
     if explanation.run is not None and explanation.run.backfill_id is not None and explanation.fired is not None:
         late = f"a backfill made up for it on {_write_moment(explanation, explanation.fired.at)}"
         return f"{_name_occurrence(explanation)} ran after all: {late}, and opened an issue{_what_became_of_run(explanation)}."
-    found = explanation.run.probe if explanation.run is not None else None
-    probed = "" if found is None else f" {_as_sentence(probe.findings(found))}"
+    finding = explanation.run.probe if explanation.run is not None else None
+    probed = "" if finding is None else f" {_as_sentence(probe.findings(finding))}"
     fired = f"it was fired {_write_lateness(explanation)}, and opened an issue{_what_became_of_run(explanation)}"
     return f"{_name_occurrence(explanation)} ran: {fired}.{probed}"
 

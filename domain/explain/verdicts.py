@@ -266,6 +266,6 @@ def previous(question: ExplainQuery, since: datetime) -> datetime | None:
     return None if question.plan is None or before <= since else plans.last_until(question.plan, before, since)
 
 
-def following(question: ExplainQuery) -> datetime | None:
+def next_occurrence(question: ExplainQuery) -> datetime | None:
     """Return the schedule's next occurrence after the moment; None if there is none."""
     return None if question.plan is None else plans.next_after(question.plan, question.occurrence or question.at)

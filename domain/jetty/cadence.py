@@ -23,11 +23,11 @@ def cadence(
     if type_ == "hourly":
         _must_be_absent(type_, hour_utc=hour_utc)
     if type_ in AT_AN_HOUR and hour_utc is None:
-        raise _required_field("hour_utc", type_)
+        raise _missing_field("hour_utc", type_)
     if type_ != "weekly":
         _must_be_absent(type_, day_of_week=day_of_week)
     elif day_of_week is None:
-        raise _required_field("day_of_week", type_)
+        raise _missing_field("day_of_week", type_)
     return Cadence(type=type_, hour_utc=hour_utc, minute_utc=minute_utc or 0, day_of_week=day_of_week)
 
 
@@ -59,7 +59,7 @@ def _must_be_absent(type_: CadenceType, **fields: object) -> None:
             raise InvalidField(f"{name} is not allowed for {type_} cadence", f"cadence.{name}")
 
 
-def _required_field(name: str, type_: CadenceType) -> InvalidField:
+def _missing_field(name: str, type_: CadenceType) -> InvalidField:
     return InvalidField(f"{name} is required for {type_} cadence", f"cadence.{name}")
 
 

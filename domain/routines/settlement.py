@@ -121,7 +121,7 @@ def rest(trigger: Trigger, plan: Plan, since: datetime, pending: Due, now: datet
     return [replace(missed, rests_until=now + min(max(now - over_since, timedelta()), LONGEST_REST))]
 
 
-def miss_rested(trigger: Trigger, plan: Plan, since: datetime, now: datetime) -> TriggerMissed | None:
+def record_rest_as_missed(trigger: Trigger, plan: Plan, since: datetime, now: datetime) -> TriggerMissed | None:
     """
     Return what came due while the schedule rested and is too late to run now that its company is within its quotas.
 

@@ -82,7 +82,7 @@ def counts(schedule: Cron, bounds: Sequence[datetime]) -> list[int]:
     """Return how many occurrences there are between each of the bounds, which ascend, and the next one, as `count` does."""
     rule, ends = _parse_rule(schedule.expression), [_minute_after(moment) for moment in bounds]
     of_spans = [_counts_in(rule, span, ends) for span in _spans_between(schedule, ends[0], ends[-1])]
-    so_far = [sum(found) for found in zip(*of_spans, strict=True)] or [0] * len(ends)
+    so_far = [sum(column) for column in zip(*of_spans, strict=True)] or [0] * len(ends)
     return [later - earlier for earlier, later in pairwise(so_far)]
 
 

@@ -69,11 +69,11 @@ def _describe_times(minutes: list[int], hours: list[int]) -> str:
     if hours == HOURS:
         if minutes == [0]:
             return "every hour, on the hour"
-        return _describe_pace(minutes) or f"at {_count_values('minute', minutes)} of every hour"
-    pace = _describe_pace(minutes) or f"at {_count_values('minute', minutes)}"
+        return _describe_pace(minutes) or f"at {_describe_values('minute', minutes)} of every hour"
+    pace = _describe_pace(minutes) or f"at {_describe_values('minute', minutes)}"
     if hours == list(range(hours[0], hours[-1] + 1)):
         return f"{pace} from {hours[0]:02}:00 to {hours[-1]:02}:59"
-    return f"{pace} of {_count_values('hour', hours)}"
+    return f"{pace} of {_describe_values('hour', hours)}"
 
 
 def _describe_pace(minutes: list[int]) -> str | None:
@@ -88,7 +88,7 @@ def _describe_pace(minutes: list[int]) -> str | None:
 
 def _describe_days(days: list[int], weekdays: list[int], *, either: bool) -> str:
     any_day, any_weekday = len(days) == 31, len(weekdays) == 7  # noqa: PLR2004 the days of a month, of a week
-    of_month = f"on {_count_values('day', days)} of the month"
+    of_month = f"on {_describe_values('day', days)} of the month"
     of_week = f"every {WEEKDAYS[weekdays[0]]}" if len(weekdays) == 1 else list_in_words(weekdays, WEEKDAYS)
     if (any_day and any_weekday) or (either and (any_day or any_weekday)):
         return ""
@@ -101,7 +101,7 @@ def _describe_days(days: list[int], weekdays: list[int], *, either: bool) -> str
     return f"{of_month}, but only on a {join_in_words([WEEKDAYS[day] for day in weekdays]).replace(' and ', ' or ')}"
 
 
-def _count_values(noun: str, values: Sequence[int]) -> str:
+def _describe_values(noun: str, values: Sequence[int]) -> str:
     """Return the values with their noun: `day 1`, `days 1 and 15`, `every 2nd day from 1 to 31`."""
     steps = {second - first for first, second in pairwise(values)}
     if len(values) >= SERIES and len(steps) == 1 and (step := steps.pop()) > 1:

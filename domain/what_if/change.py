@@ -43,7 +43,7 @@ class Change(Value, frozen=True):
         changed = {name: value for name, value in fields.items() if value is not UNSET}
         return replace(routine, settings=replace(routine.settings, **changed)) if changed else routine
 
-    def checked(self, settings: TriggerSettings) -> "Change":
+    def check(self, settings: TriggerSettings) -> "Change":
         """Return the change as it would be stored for a schedule. Raise BadSchedule or InvalidField if it cannot be followed."""
         zone = zones.spell_zone(self.timezone) if isinstance(self.timezone, str) else settings.timezone or "UTC"
         changed = self if self.timezone is UNSET else replace(self, timezone=zone)

@@ -160,12 +160,12 @@ def differences(actual: Ledger, replayed: Ledger) -> list[Difference]:
     """Return what the ledgers do not have in common, by the time of the firings."""
     before = {firing.run_id: firing for firing in actual.firings}
     after = {firing.run_id: firing for firing in replayed.firings}
-    found = [
+    pairs = [
         Difference(kind=kind, was=was, would_be=would_be)
         for run_id in before.keys() | after.keys()
         if (kind := _kind_of_difference(was := before.get(run_id), would_be := after.get(run_id))) is not None
     ]
-    return sorted(found, key=place_of)
+    return sorted(pairs, key=place_of)
 
 
 def place_of(difference: Difference) -> tuple[datetime, datetime, UUID]:

@@ -94,7 +94,7 @@ def past_of(events: Iterable[Recorded]) -> Past:
     for look in _looks_of(events):
         looks |= dict.fromkeys((recorded.position for recorded in look.events), None)
         looks[look.events[0].position] = look
-    lasted, takings = _how_long_it_lasted(events)
+    lasted, takings = _durations_and_beginnings(events)
     known = [duration for one in lasted.values() if (duration := one.duration) is not None]
     fired = {recorded.stream_id: recorded.event for recorded in events if isinstance(recorded.event, RunFired)}
     return Past(
@@ -120,11 +120,11 @@ def _first_of(event: object) -> datetime:
 def _looks_of(events: Sequence[Recorded]) -> Iterable[Look]:
     """Yield the looks: what was recorded of one trigger at one time, without what changes of the schedule brought about."""
     by_trigger = defaultdict[UUID, list[Recorded]](list)
-    asked = defaultdict[tuple[UUID, datetime], list[datetime]](list)
+    requests = defaultdict[tuple[UUID, datetime], list[datetime]](list)
     for recorded in events:
         match recorded.event:
             case ProbeRequested() as request:
-                asked[request.trigger_id, request.occurrence].append(request.as_of)
+                requests[request.trigger_id, request.occurrence].append(request.as_of)
             case RunFired(trigger_id=UUID() as trigger_id, is_scheduled=True):
                 by_trigger[trigger_id].append(recorded)
             case event if isinstance(event, TriggerEvent):
@@ -134,20 +134,22 @@ def _looks_of(events: Sequence[Recorded]) -> Iterable[Look]:
         for recorded, following in zip(history, [*history[1:], None], strict=True):
             is_settled = _is_settled(recorded, following)
             if group and (not is_settled or recorded.at != group[0].at):
-                yield _look_of(trigger_id, group, asked)
+                yield _look_of(trigger_id, group, requests)
                 group = []
             if is_settled:
                 group.append(recorded)
         if group:
-            yield _look_of(trigger_id, group, asked)
+            yield _look_of(trigger_id, group, requests)
 
 
 def _look_of(
-    trigger_id: UUID, group: Sequence[Recorded], asked: Mapping[tuple[UUID, datetime], Sequence[datetime]]
+    trigger_id: UUID, group: Sequence[Recorded], requests: Mapping[tuple[UUID, datetime], Sequence[datetime]]
 ) -> Look:
     look = Look(trigger_id=trigger_id, at=group[0].at, kind=_kind_of_look(group), events=tuple(group))
     moments = [
-        moment for moment in asked.get((trigger_id, look.first), ()) if moment <= look.at <= moment + probe.COUNTS_FOR
+        moment
+        for moment in requests.get((trigger_id, look.first), ())
+        if moment <= look.at <= moment + probe.COUNTS_FOR
     ]
     return replace(look, asked_at=max(moments, default=None))
 
@@ -178,7 +180,7 @@ def _kind_of_look(group: Sequence[Recorded]) -> LookKind:
     return "settled"
 
 
-def _how_long_it_lasted(events: Sequence[Recorded]) -> tuple[dict[UUID, Lasted], dict[UUID, int]]:
+def _durations_and_beginnings(events: Sequence[Recorded]) -> tuple[dict[UUID, Lasted], dict[UUID, int]]:
     fired = {recorded.stream_id: recorded for recorded in events if isinstance(recorded.event, RunFired)}
     begun: dict[UUID, Recorded] = {}
     takings: dict[UUID, int] = {}

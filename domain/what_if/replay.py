@@ -389,7 +389,10 @@ class _Replay:
             for retired in settlement.retire(plan, since, now):
                 self._miss_or_go_on(trigger_id, schedule, now, retired)
             return
-        if kind != "over_quota" and (rested := settlement.miss_rested(schedule.own, plan, since, now)) is not None:
+        if (
+            kind != "over_quota"
+            and (rested := settlement.record_rest_as_missed(schedule.own, plan, since, now)) is not None
+        ):
             self._record_miss(trigger_id, schedule, now, rested)
             if (since := rested.next_at) is None:
                 schedule.next = None

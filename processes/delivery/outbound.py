@@ -77,7 +77,7 @@ class Client:
 
         Whatever goes wrong at the receiver or on the way to it is the answer's reason; nothing is raised for it.
         """
-        return (await self.exchange("POST", url, headers, body, _read_no_body, company_id))[0]
+        return (await self.exchange("POST", url, headers, body, _never_read_body, company_id))[0]
 
     async def get(
         self, url: str, headers: Mapping[str, str], reads_body: Callable[[int], bool], *, company_id: UUID | None = None
@@ -265,7 +265,7 @@ def _destination_of(url: str) -> httpcore.URL:
     return httpcore.URL(scheme=parts.scheme, host=parts.hostname or "", port=parts.port, target=request_target(url))
 
 
-def _read_no_body(_status: int) -> bool:
+def _never_read_body(_status: int) -> bool:
     return False
 
 

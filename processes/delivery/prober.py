@@ -90,7 +90,7 @@ class Prober:
             await asyncio.to_thread(delivery_locks.release, locks, key)
 
     async def _ask_probe(self, pending: PendingProbe) -> None:
-        wanted = await asyncio.to_thread(self._find_wanted, pending)
+        wanted = await asyncio.to_thread(self._find_probe_to_ask, pending)
         if wanted is None:
             # Another process has recorded something about it, which the read model will show in a moment.
             self._rest_probe(pending)
@@ -102,7 +102,7 @@ class Prober:
                 return
             self._hosts[host] += 1
             try:
-                wanted = await self._find_answer(wanted, pending.company_id)
+                wanted = await self._send_probe(wanted, pending.company_id)
             finally:
                 self._hosts[host] -= 1
                 self._hosts += Counter()  # removes the entries whose count is 0
@@ -118,13 +118,13 @@ class Prober:
             took_ms=finding.took_ms,
         )
 
-    async def _find_answer(self, wanted: Probe, company_id: UUID) -> ProbeFinding:
+    async def _send_probe(self, wanted: Probe, company_id: UUID) -> ProbeFinding:
         answer, body = await self._client.get(
             wanted.url, HEADERS, lambda status: probe.needs_body(wanted, status), company_id=company_id
         )
         return probe.judge(wanted, answer, body)
 
-    def _find_wanted(self, pending: PendingProbe) -> Probe | ProbeFinding | None:
+    def _find_probe_to_ask(self, pending: PendingProbe) -> Probe | ProbeFinding | None:
         return self._executor.query(
             lambda work: probes.probe_to_ask(work, pending) if probes.is_due(work, pending) else None
         )

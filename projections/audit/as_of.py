@@ -188,13 +188,13 @@ class Past:
         by_name = isinstance(values, Mapping)
         text = SQL(query) if isinstance(query, str) else query
         words = set(WORD.findall(text.as_string()))
-        asked = [table for table in TABLES if table.name in words]
-        documents = {f"rows of {table.name}": json.encode(self.rows.all(table)).decode() for table in asked}
+        named_tables = [table for table in TABLES if table.name in words]
+        documents = {f"rows of {table.name}": json.encode(self.rows.all(table)).decode() for table in named_tables}
         tables = [
             SQL("{0} AS MATERIALIZED (SELECT * FROM json_populate_recordset(NULL::{0}, {1}::json))").format(
                 Identifier(table.name), Placeholder(name if by_name else "")
             )
-            for table, name in zip(asked, documents, strict=True)
+            for table, name in zip(named_tables, documents, strict=True)
         ]
         whole = SQL("WITH {} ").format(SQL(", ").join([*tables, NO_REFUSALS])) + text
         return whole, {**values, **documents} if by_name else (*documents.values(), *(values or ()))

@@ -75,12 +75,12 @@ def open_schema(conn: Connection, model: ReadModel) -> int:
     """
     for schema in (f"own_{model.name}", f"next_own_{model.name}"):
         if (position := _read_position(conn, schema, model)) is not None:
-            _search_in(conn, schema)
+            _set_search_path(conn, schema)
             return position
     with conn.transaction():
         _execute(conn, "DROP SCHEMA IF EXISTS {0} CASCADE", schema)
         _execute(conn, "CREATE SCHEMA {0}", schema)
-        _search_in(conn, schema)
+        _set_search_path(conn, schema)
         conn.execute(PROGRESS)
         conn.execute(BEGIN, (model.schema_hash,))
         conn.execute(SQL(model.schema))
@@ -134,7 +134,7 @@ def arrive(conn: Connection, model: ReadModel, position: int) -> None:
         if _fetch_value(conn, "SELECT current_schema()") != f"own_{model.name}":
             _execute(conn, "DROP SCHEMA IF EXISTS {0} CASCADE", f"own_{model.name}")
             _execute(conn, "ALTER SCHEMA {0} RENAME TO {1}", f"next_own_{model.name}", f"own_{model.name}")
-    _search_in(conn, f"own_{model.name}")
+    _set_search_path(conn, f"own_{model.name}")
 
 
 def names_of(events: Iterable[type] | None) -> list[str]:
@@ -151,7 +151,7 @@ def _read_position(conn: Connection, schema: str, model: ReadModel) -> int | Non
     return position if shape == model.schema_hash and position <= head else None
 
 
-def _search_in(conn: Connection, schema: str) -> None:
+def _set_search_path(conn: Connection, schema: str) -> None:
     _execute(conn, "SET search_path TO {0}", schema)
 
 

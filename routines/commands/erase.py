@@ -84,7 +84,7 @@ def erase(  # noqa: PLR0913 the options
             _wait(conn)
             done.check(conn)
             before = data_keys.erasure_of(owner, done.id)
-            concerned = done.concerned(conn)
+            concerned = done.count_concerned(conn)
             if yes and before.cleared_at is None:
                 done.carry_out(conn, (reason or "").strip(), quiet=as_json)
         after = data_keys.erasure_of(owner, done.id)
@@ -120,7 +120,7 @@ class _Erasure:
             company_ids = erasure.companies_of(conn, self.id)
             self._system.executor.query(lambda work: use_cases.must_be_free(work, self.id, company_ids))
 
-    def concerned(self, conn: Session) -> Concerned:
+    def count_concerned(self, conn: Session) -> Concerned:
         """Count what it concerns."""
         return (erasure.of_company if self.kind == "company" else erasure.of_user)(conn, self.id)
 

@@ -150,7 +150,7 @@ def verify(name: str | None, *, as_json: bool, settings: Settings) -> None:
     puts that right. Nobody waits for it, but it takes the room and the time of a rebuild.
     """
     models = [model for model in catalogue.ALL if name in (None, model.name)]
-    found: list[verification.Difference] = []
+    differences: list[verification.Difference] = []
     with (
         bootstrap.system(settings) as system,
         bootstrap.connect(settings) as conn,
@@ -160,11 +160,11 @@ def verify(name: str | None, *, as_json: bool, settings: Settings) -> None:
         for model in models:
             bar = bars.add_task(model.name, total=head)
             try:
-                found += verification.verify(conn, model, system.store.after, partial(_show_progress, bars, bar))
+                differences += verification.verify(conn, model, system.store.after, partial(_show_progress, bars, bar))
             except positions.Outdated as error:
                 raise terminal.Trouble(f"The rows of {model.name} are of another version: rebuild it first") from error
             bars.update(bar, completed=head)
-    for difference in found:
+    for difference in differences:
         if as_json:
             terminal.echo_json(difference)
         else:
@@ -174,8 +174,8 @@ def verify(name: str | None, *, as_json: bool, settings: Settings) -> None:
                 f"not in the log, {difference.differing} differ: {ids}"
             )
     if not as_json:
-        terminal.echo(f"{len(models)} read models verified, {len(found)} tables differ")
-    sys.exit(bool(found))
+        terminal.echo(f"{len(models)} read models verified, {len(differences)} tables differ")
+    sys.exit(bool(differences))
 
 
 def _fold_into(name: str, schema: str, until: str | None, settings: Settings, *, quiet: bool) -> None:

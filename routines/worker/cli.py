@@ -184,7 +184,7 @@ def worker(  # noqa: PLR0913 the options
 
     def say(text: str) -> None:
         with suppress(OSError), showing:
-            terminal.echo(tokens.masked(f"{time.strftime('%H:%M:%S')} {text}"), err=as_json)
+            terminal.echo(tokens.mask(f"{time.strftime('%H:%M:%S')} {text}"), err=as_json)
 
     def show(label: str, _stream: Stream, text: str) -> None:
         prefix = f"  {label} | " if concurrency > 1 else "  | "
@@ -228,7 +228,7 @@ def worker(  # noqa: PLR0913 the options
             try:
                 working.introduce()
                 while True:
-                    started = jobs.start(working.round())
+                    started = jobs.start(working.take_jobs())
                     if once or stop.wait(0 if started else poll_s):
                         break
             except BaseException:

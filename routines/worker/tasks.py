@@ -86,7 +86,7 @@ class TaskWorker:
         self.collection = collections[0]["name"]
         self.say(f"working for {self.collection} at {self.server.url}: {shlex.join(self.command.argv)}")
 
-    def round(self) -> Iterator[Job[Finished]]:
+    def take_jobs(self) -> Iterator[Job[Finished]]:
         """
         Claim pending trajectories until there are none or `stop` is set.
 

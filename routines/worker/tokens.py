@@ -56,7 +56,7 @@ class Tokens:
         }
         return [*self.secrets, *sorted(form for form in forms if len(form) >= SHORTEST)]
 
-    def masked(self, text: str) -> str:
+    def mask(self, text: str) -> str:
         """Return the text with *** for each token in it."""
         for secret in sorted(self.secrets, key=len, reverse=True):
             text = text.replace(secret, MASK)

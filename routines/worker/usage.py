@@ -46,12 +46,12 @@ def usage_of(output: str, earlier: Mapping[str, int | None]) -> dict[str, int] |
     cost = used.costMicros
     if cost is None and (dollars := printed.total_cost_usd) is not None and 0 <= dollars <= MOST // MICROS:
         cost = math.ceil(dollars * MICROS)
-    found = {
+    reported = {
         "costMicros": cost,
         "inputTokens": used.input_tokens if used.inputTokens is None else used.inputTokens,
         "outputTokens": used.output_tokens if used.outputTokens is None else used.outputTokens,
     }
     totals = {
-        name: min(number + (earlier.get(name) or 0), MOST) for name, number in found.items() if number is not None
+        name: min(number + (earlier.get(name) or 0), MOST) for name, number in reported.items() if number is not None
     }
     return totals or None

@@ -92,7 +92,7 @@ class Worker:
         self.agent_id = me["id"]
         self.say(f"working as {me['name']} at {self.server.url}: {shlex.join(self.command.argv)}")
 
-    def round(self) -> Iterator[Job[Finished]]:
+    def take_jobs(self) -> Iterator[Job[Finished]]:
         """
         Check out the issues in the inbox: those in todo first, then those that a dead worker left in progress.
 
@@ -198,7 +198,7 @@ class Worker:
         held: Claim,
         lease: Lease,
         env: dict[str, str],
-        given: bytes,
+        standard_input: bytes,
         secrets: list[str],
     ) -> Ended:
         """Run the command, and show and send what it prints."""
@@ -211,7 +211,7 @@ class Worker:
                 self.show(issue["identifier"], stream, text)
                 live_log.add(stream, text)
 
-            return self.command.run(env, given, secrets, supervision, hear, held.lock.fileno())
+            return self.command.run(env, standard_input, secrets, supervision, hear, held.lock.fileno())
 
     def _find_environment(
         self, issue: dict[str, Any], document: dict[str, Any], session: UUID

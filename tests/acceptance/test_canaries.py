@@ -117,7 +117,7 @@ def forms(half):
     yield half[::-1]
 
 
-def found(canaries, directory):
+def find_canaries(canaries, directory):
     """Which secrets are in the files of a directory, as (name, file)."""
     by_needle = canaries.needles()
     patterns = directory.parent / f"{uuid4().hex}.needles"
@@ -638,13 +638,13 @@ def of_others(canary_story):
 
 @pytest.mark.parametrize("place", PLACES)
 def test_no_secret_is_left_anywhere(canary_story, place):
-    assert set() == found(of_others(canary_story), canary_story.said[place])
+    assert set() == find_canaries(of_others(canary_story), canary_story.said[place])
 
 
 @pytest.mark.parametrize("place", ["rows", "files", "events", "answers"])
 def test_what_a_client_says_in_public_is_found_wherever_that_is_kept(canary_story, place):
     """So the search looks at what there is: a comment is in the rows, the files, the events and an answer."""
-    assert {"bait"} == {name for name, _ in found(of_bait(canary_story), canary_story.said[place])}
+    assert {"bait"} == {name for name, _ in find_canaries(of_bait(canary_story), canary_story.said[place])}
 
 
 def test_there_were_secrets_of_every_kind_and_much_to_search(canary_story):
@@ -675,7 +675,7 @@ def test_the_search_finds_each_form_of_a_secret_in_each_place(canary_story, plac
             leak.write_bytes(written)
             leaked[leak] = name
 
-    hits = found(of_others(canary_story), canary_story.said[place])
+    hits = find_canaries(of_others(canary_story), canary_story.said[place])
 
     for leak, name in leaked.items():
         leak.unlink()

@@ -51,13 +51,13 @@ def minute(running_up):
 def scheduled(client):
     """The id of a routine of every minute."""
 
-    def made(path, body):
+    def create(path, body):
         return client.post(path, json=body).raise_for_status().json()
 
-    company = made("/companies", {"name": "Acme"})["id"]
-    agent = made(f"/companies/{company}/agents", {"name": "Scout"})["id"]
-    routine = made(f"/companies/{company}/routines", {"title": "Check the inbox", "assigneeAgentId": agent})["id"]
-    made(f"/routines/{routine}/triggers", {"kind": "schedule", "cronExpression": "* * * * *"})
+    company = create("/companies", {"name": "Acme"})["id"]
+    agent = create(f"/companies/{company}/agents", {"name": "Scout"})["id"]
+    routine = create(f"/companies/{company}/routines", {"title": "Check the inbox", "assigneeAgentId": agent})["id"]
+    create(f"/routines/{routine}/triggers", {"kind": "schedule", "cronExpression": "* * * * *"})
     return routine
 
 

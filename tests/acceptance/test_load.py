@@ -238,19 +238,19 @@ def test_while_the_database_is_gone_callers_are_told_to_come_back_and_nothing_is
             key = f"hurried {next(numbers)}"
             answers.append((key, crowd.run(routines[len(answers) % 5], key)))
 
-    def seen(status):
+    def count_answers(status):
         return sum(answer.status_code == status for _, answer in list(answers))
 
     callers = [Thread(target=call_on) for _ in range(HURRIED)]
     for caller in callers:
         caller.start()
-    wait_for(lambda: seen(202) > 50)
+    wait_for(lambda: count_answers(202) > 50)
     os.kill(int((own_postgres.data / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
-    wait_for(lambda: seen(503) >= 5, limit_s=60)
+    wait_for(lambda: count_answers(503) >= 5, limit_s=60)
     assert 503 == crowd.client.get("/health").status_code
     own_postgres.start()
-    before = seen(202)
-    wait_for(lambda: seen(202) > before + 50, limit_s=60)
+    before = count_answers(202)
+    wait_for(lambda: count_answers(202) > before + 50, limit_s=60)
     ended.set()
     for caller in callers:
         caller.join()

@@ -106,11 +106,11 @@ def running_up(tmp_path_factory):
 def start_up(tmp_path):
     started = []
 
-    def running_up(*options, directory=tmp_path, **kwargs):
+    def start(*options, directory=tmp_path, **kwargs):
         started.append(Up(directory, *options, **kwargs))
         return started[-1]
 
-    yield running_up
+    yield start
     for one in started:
         one.close()
     if (tmp_path / "postgres").exists():

@@ -360,7 +360,7 @@ def test_what_a_company_has_recorded_over_all_time_is_bounded_and_what_ends_thin
     assert desk.quotas.is_over(ACME)
     desk.record(AgentPaused(reason=None), stream_id=agent)
     desk.record(GOAL, company_id=OTHER)
-    assert 1 == desk.quotas.refused()["max_company_log_bytes"]
+    assert 1 == desk.quotas.refusals_by_quota()["max_company_log_bytes"]
 
 
 def test_a_company_fills_its_bytes_by_what_is_stored_and_no_further():

@@ -65,11 +65,13 @@ class CompanyFixture:
         return armed_schedules
 
     def _record_routines(self, armed_schedules, settings):
-        of = RoutineSettings(**{"title": "Check the inbox", "assignee_agent_id": self.agent_id, **settings})
+        settings_of_routine = RoutineSettings(
+            **{"title": "Check the inbox", "assignee_agent_id": self.agent_id, **settings}
+        )
         by_routine = {}
         for armed in armed_schedules:
             added = RoutineTriggerAdded(trigger_id=armed.trigger_id, kind="schedule")
-            by_routine.setdefault(armed.routine_id, [RoutineCreated(settings=of)]).append(added)
+            by_routine.setdefault(armed.routine_id, [RoutineCreated(settings=settings_of_routine)]).append(added)
         return by_routine.items()
 
     def _record_triggers(self, armed_schedules, zone):

@@ -105,7 +105,7 @@ def test_every_command_is_tried():
     assert named == set(leaves(main))
 
 
-def test_a_server_that_does_not_answer(commands_that_say_otherwise):
+def test_a_command_says_that_the_server_does_not_answer(commands_that_say_otherwise):
     """The processes wait for it."""
     url = "postgresql://routines_service@127.0.0.1:1/routines"
 
@@ -114,23 +114,23 @@ def test_a_server_that_does_not_answer(commands_that_say_otherwise):
     )
 
 
-def test_a_database_that_does_not_exist(commands_that_say_otherwise, postgres):
+def test_a_command_says_that_the_database_does_not_exist(commands_that_say_otherwise, postgres):
     url = postgres.url("postgres", "nowhere")
 
     assert {} == commands_that_say_otherwise(url, COMMANDS, 'database "nowhere" does not exist', "CREATE DATABASE")
 
 
-def test_a_login_that_the_server_refuses(commands_that_say_otherwise, postgres):
+def test_a_command_says_that_the_server_refuses_the_login(commands_that_say_otherwise, postgres):
     assert {} == commands_that_say_otherwise(
         postgres.url("nobody"), COMMANDS, "authentication failed", "correct the user and the password"
     )
 
 
-def test_a_database_that_is_not_prepared(commands_that_say_otherwise, empty_database):
+def test_a_command_says_that_the_database_is_not_prepared(commands_that_say_otherwise, empty_database):
     assert {} == commands_that_say_otherwise(empty_database, [name for name in COMMANDS if name != "init"], INIT)
 
 
-def test_a_database_that_is_prepared_in_part(commands_that_say_otherwise, empty_database):
+def test_a_command_says_that_the_database_is_prepared_in_part(commands_that_say_otherwise, empty_database):
     """To read the log needs no more than the log."""
     migrate(empty_database, known_migrations()[:3])
 
@@ -139,7 +139,7 @@ def test_a_database_that_is_prepared_in_part(commands_that_say_otherwise, empty_
     )
 
 
-def test_a_database_of_a_newer_version(commands_that_say_otherwise, admin_url):
+def test_a_command_says_that_the_database_is_of_a_newer_version(commands_that_say_otherwise, admin_url):
     """The log of any version can be read."""
     with psycopg.connect(admin_url, autocommit=True) as conn:
         conn.execute("INSERT INTO log.migrations VALUES (9999, '9999_next', 'hash', '9.1.0')")
@@ -149,7 +149,7 @@ def test_a_database_of_a_newer_version(commands_that_say_otherwise, admin_url):
     )
 
 
-def test_a_login_without_the_rights(commands_that_say_otherwise, admin_url):
+def test_a_command_says_that_the_login_lacks_the_rights(commands_that_say_otherwise, admin_url):
     url = admin_url.replace("postgres@", "routines_auditor@")
 
     of_service = [name for name in COMMANDS if name not in ("init", *LOG_READERS)]
@@ -162,7 +162,7 @@ def test_a_login_without_the_rights(commands_that_say_otherwise, admin_url):
     assert {} == commands_that_say_otherwise(url, LOG_READERS[1:], "This login may not do that")
 
 
-def test_a_key_file_that_is_missing(commands_that_say_otherwise, settings):
+def test_a_command_says_that_the_key_file_is_missing(commands_that_say_otherwise, settings):
     assert {} == commands_that_say_otherwise(
         settings.database_url, SECRETS, "The secrets cannot be opened now", "secret.keys"
     )

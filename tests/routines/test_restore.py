@@ -337,7 +337,7 @@ def test_a_database_that_cannot_hold_every_text_is_refused_before_anything_is_ma
     assert (1, True) == (code, f"encoded in {encoding}, which cannot hold every text" in said), said
     assert "CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0" in said
     with psycopg.connect(url, client_encoding="UTF8") as conn:
-        assert list(roles.KINDS) == roles.missing(conn)
+        assert list(roles.KINDS) == roles.missing_roles(conn)
 
 
 @pytest.mark.skipif(not OLDEST.exists(), reason="Debian's postgresql-15 is not installed")

@@ -113,7 +113,7 @@ def old_installation(postgres, template, tmp_path_factory) -> Iterator[Old]:
 def system(old_installation) -> Iterator[System]:
     """The upgraded system, at the moment at which 0.1.0 was asked."""
     with bootstrap.system(old_installation.settings) as ready:
-        yield at(ready, old_installation.now)
+        yield system_at(ready, old_installation.now)
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def rebuilt(old_installation, system) -> None:
             pass
 
 
-def at(system, now):
+def system_at(system, now):
     return replace(system, executor=Executor(system.store, lambda: now, system.vault))
 
 
@@ -216,7 +216,7 @@ def test_its_secrets_still_open(old_installation, system):
 
 
 def test_it_fires_on(old_installation, system, rebuilt):
-    hour_later = at(system, old_installation.now + timedelta(hours=1))
+    hour_later = system_at(system, old_installation.now + timedelta(hours=1))
     with bootstrap.connect(old_installation.settings) as conn:
         assert 0 < Scheduler(hour_later.executor, system.store.after, batch=50).tick(conn)
         while positions.advance(conn, catalogue.ALL, system.store.after):

@@ -49,14 +49,14 @@ class AccessFixture(msgspec.Struct):
         headers = {"X-Paperclip-Run-Id": SESSION}
         return self.api.request(method, request.path, request.body, token=token, headers=headers)
 
-    def made(self, path: str, body: Any) -> str:
+    def create(self, path: str, body: Any) -> str:
         return str(self.api.post(path, body)["id"])
 
     def in_company(self, path: str, body: Any) -> str:
-        return self.made(f"/companies/{self.company}/{path}", body)
+        return self.create(f"/companies/{self.company}/{path}", body)
 
     def key(self) -> str:
-        return self.made(f"/agents/{self.agent}/keys", {})
+        return self.create(f"/agents/{self.agent}/keys", {})
 
     def spare_agent(self) -> str:
         return self.in_company("agents", {"name": "Spare"})
@@ -83,7 +83,7 @@ class AccessFixture(msgspec.Struct):
         return self.api.routine(self.company, self.agent)
 
     def run(self) -> str:
-        return self.made(f"/routines/{self.routine()}/run", {})
+        return self.create(f"/routines/{self.routine()}/run", {})
 
     def trigger(self) -> str:
         return str(self.api.post(f"/routines/{self.routine()}/triggers", {"kind": "api"})["trigger"]["id"])
@@ -93,7 +93,7 @@ class AccessFixture(msgspec.Struct):
         return str(self.api.post(f"/routines/{self.routine()}/triggers", draft)["trigger"]["id"])
 
     def backfill(self) -> str:
-        return self.made(f"/routine-triggers/{self.schedule()}/backfills", LAST_YEAR)
+        return self.create(f"/routine-triggers/{self.schedule()}/backfills", LAST_YEAR)
 
     def webhook(self) -> Any:
         draft = {"kind": "webhook", "signingMode": "none"}
@@ -128,7 +128,7 @@ class AccessFixture(msgspec.Struct):
 
     def comment(self) -> str:
         issue = self.issue()
-        return f"{issue}/comments/{self.made(f'/issues/{issue}/comments', {'body': 'Hm'})}"
+        return f"{issue}/comments/{self.create(f'/issues/{issue}/comments', {'body': 'Hm'})}"
 
     def head(self) -> int:
         return self.api.system.store.head()
@@ -352,10 +352,10 @@ BY_ID = [name for name, row in TABLE.items() if row["agent of another company"] 
 
 @pytest.fixture(scope="module")
 def access_fixture(api: Api) -> AccessFixture:
-    return new_world(api)
+    return new_access_fixture(api)
 
 
-def new_world(api: Api) -> AccessFixture:
+def new_access_fixture(api: Api) -> AccessFixture:
     home, abroad = api.company("Home"), api.company("Abroad")
     agent, own = api.agent(home, "Owner")
     _, sibling = api.agent(home, "Sibling")
@@ -397,7 +397,7 @@ def test_every_operation_that_is_served_has_its_row_and_every_row_its_operation(
 @pytest.mark.parametrize("operation", TABLE)
 def test_each_caller_is_answered_as_the_table_says(access_fixture: AccessFixture, operation: str):
     if operation == "archiveCompany":  # nothing begins in the company after that
-        access_fixture = new_world(access_fixture.api)
+        access_fixture = new_access_fixture(access_fixture.api)
     arrange = OPERATIONS[operation][1]
 
     answers = {

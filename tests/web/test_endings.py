@@ -31,11 +31,11 @@ class Place(msgspec.Struct):
     company: str
     agent: str
 
-    def made(self, path: str, body: Any) -> str:
+    def create(self, path: str, body: Any) -> str:
         return str(self.api.post(path, body)["id"])
 
     def in_company(self, path: str, body: Any) -> str:
-        return self.made(f"/companies/{self.company}/{path}", body)
+        return self.create(f"/companies/{self.company}/{path}", body)
 
     def routine(self, **fields: Any) -> str:
         """With a schedule that has come due since, and with nobody there to settle it."""
@@ -110,7 +110,7 @@ def revoke_agent_key(endings_fixture: Place) -> Case:
     return Case(
         (
             "DELETE",
-            f"/agents/{endings_fixture.agent}/keys/{endings_fixture.made(f'/agents/{endings_fixture.agent}/keys', {})}",
+            f"/agents/{endings_fixture.agent}/keys/{endings_fixture.create(f'/agents/{endings_fixture.agent}/keys', {})}",
         )
     )
 
@@ -119,13 +119,13 @@ def revoke_company_key(endings_fixture: Place) -> Case:
     return Case(
         (
             "DELETE",
-            f"/companies/{endings_fixture.company}/keys/{endings_fixture.made(f'/agents/{endings_fixture.agent}/keys', {})}",
+            f"/companies/{endings_fixture.company}/keys/{endings_fixture.create(f'/agents/{endings_fixture.agent}/keys', {})}",
         )
     )
 
 
 def revoke_board_key(endings_fixture: Place) -> Case:
-    return Case(("DELETE", f"/board-api-keys/{endings_fixture.made('/board-api-keys', {})}"))
+    return Case(("DELETE", f"/board-api-keys/{endings_fixture.create('/board-api-keys', {})}"))
 
 
 def member(method: str, **change: Any) -> Callable[[Place], Case]:
@@ -161,7 +161,7 @@ def cancel_backfill(endings_fixture: Place) -> Case:
     return Case(
         (
             "POST",
-            f"/routine-backfills/{endings_fixture.made(f'/routine-triggers/{trigger}/backfills', LAST_YEAR)}/cancel",
+            f"/routine-backfills/{endings_fixture.create(f'/routine-triggers/{trigger}/backfills', LAST_YEAR)}/cancel",
         )
     )
 

@@ -167,18 +167,18 @@ def test_routines_are_found_by_a_part_of_their_title_or_description(api: Api, co
         "street": api.routine(company, None, title="y", description="Straße fegen"),
     }
 
-    def found(text: str) -> set[str]:
+    def matching_texts(text: str) -> set[str]:
         shown = listed(api, company, f"?q={quote(text)}")
         return {name for name, id_ in texts.items() if id_ in shown}
 
-    assert {"inbox", "slash"} == found("inbox") == found("InBoX") == found("nbo")
-    assert {"percent"} == found("%") == found("100%")
-    assert {"score"} == found("_") == found("a_b")
-    assert {"slash"} == found("\\") == found("c\\D")
-    assert {"percent", "plain"} == found("done")
-    assert {"street"} == found("STRASSE") == found("straße")
-    assert set() == found("nowhere") == found("' OR true --") == found("%_%")
-    assert set(texts) == found("")
+    assert {"inbox", "slash"} == matching_texts("inbox") == matching_texts("InBoX") == matching_texts("nbo")
+    assert {"percent"} == matching_texts("%") == matching_texts("100%")
+    assert {"score"} == matching_texts("_") == matching_texts("a_b")
+    assert {"slash"} == matching_texts("\\") == matching_texts("c\\D")
+    assert {"percent", "plain"} == matching_texts("done")
+    assert {"street"} == matching_texts("STRASSE") == matching_texts("straße")
+    assert set() == matching_texts("nowhere") == matching_texts("' OR true --") == matching_texts("%_%")
+    assert set(texts) == matching_texts("")
 
 
 def test_routines_are_narrowed_by_their_agent(api: Api, company: str):

@@ -16,7 +16,7 @@ RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 6))
 
 
 @lru_cache(maxsize=100_000)
-def meant(expression: str, zone_name: str, after: datetime, until: datetime) -> tuple[datetime, ...]:
+def expected_occurrences(expression: str, zone_name: str, after: datetime, until: datetime) -> tuple[datetime, ...]:
     """The moments in (after, until], in UTC."""
     matches = _make_matcher(expression)
     real_time = any(text.startswith("*") for text in expression.split()[:2])

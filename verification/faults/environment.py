@@ -173,7 +173,7 @@ def settle(database: Database, limit_s: float = LIMIT_S, passed_over: list[str] 
     """Waits until what is due now has been settled; returns that moment. Raises TimeoutError."""
     with database.auditor() as log:
         now = oracle.clock(log)
-    wait_for(lambda: settled(database, passed_over), limit_s)
+    wait_for(lambda: is_settled(database, passed_over), limit_s)
     return now
 
 
@@ -185,7 +185,7 @@ BEHIND = """
     WHERE name = 'triggers_due' AND positions.position < h.position"""
 
 
-def settled(database: Database, passed_over: list[str] | None = None) -> bool:
+def is_settled(database: Database, passed_over: list[str] | None = None) -> bool:
     """Whether no schedule is due. It only says when to stop waiting; the oracle does not rely on it."""
     with suppress(psycopg.OperationalError), database.superuser() as conn:
         # Asked first, so that nothing that is folded later comes due unseen.

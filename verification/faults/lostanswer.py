@@ -4,7 +4,7 @@ import random
 
 from verification.faults import postgres_proxy
 from verification.faults.campaign import Outcome, Progress, Size, noting_standstill
-from verification.faults.environment import Environment, settled, wait_for
+from verification.faults.environment import Environment, is_settled, wait_for
 from verification.faults.kill import MINUTES, answers, finish, running_system
 
 SHARE = 0.4  # of the answers
@@ -25,7 +25,7 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
 
                 def enough() -> bool:
                     progress(f"{fault.lost:,} lost answers of commits, {len(system.client.answered):,} to requests")
-                    return len(system.client.answered) >= goal and settled(database)
+                    return len(system.client.answered) >= goal and is_settled(database)
 
                 wait_for(enough, int(size(full=30, short=1)) * environment.limit_s)
             outcome = finish("lostanswer", "", system, broken)

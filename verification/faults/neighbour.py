@@ -36,7 +36,7 @@ from routines import bootstrap
 from routines.local.listening import free_port
 from verification.faults import oracle
 from verification.faults.campaign import Outcome, Progress, Size, noting_standstill
-from verification.faults.environment import Database, Environment, Processes, settled, wait_for
+from verification.faults.environment import Database, Environment, Processes, is_settled, wait_for
 from verification.faults.kill import answers
 from verification.faults.load import CompanyFixture
 from verification.faults.oracle import Key
@@ -177,7 +177,7 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
         progress("the hostile tenant is done")
         bytes_after = _database_bytes(database)
         with noting_standstill(broken):
-            wait_for(lambda: settled(database), UNTIL_SETTLED_S)
+            wait_for(lambda: is_settled(database), UNTIL_SETTLED_S)
         with noting_standstill(broken):
             wait_for(lambda: set(neighbour.fired_at) <= _runs_told(receiver), UNTIL_SETTLED_S)
         untold = len(set(neighbour.fired_at) - _runs_told(receiver))

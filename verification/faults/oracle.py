@@ -19,7 +19,7 @@ from typing import Any, LiteralString, cast
 
 import psycopg
 
-from verification.faults.cron_oracle import meant
+from verification.faults.cron_oracle import expected_occurrences
 
 EVENTS = """
     SELECT position, stream_id::text, version, name, recorded_at, CASE
@@ -188,7 +188,7 @@ def _moments_due(created: Event, until: datetime) -> Iterable[datetime]:
     # Walked to the end of the minute, so that schedules which share an expression share the walk.
     return [
         moment
-        for moment in meant(
+        for moment in expected_occurrences(
             settings["cron_expression"], settings["timezone"], _floor_to_minute(created.at), _floor_to_minute(until)
         )
         if created.at < moment <= ends

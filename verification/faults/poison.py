@@ -17,7 +17,7 @@ from domain.values import TriggerSettings
 from routines import bootstrap
 from verification.faults import oracle
 from verification.faults.campaign import Outcome, Progress, Size
-from verification.faults.environment import Database, Environment, settle, settled, wait_for
+from verification.faults.environment import Database, Environment, is_settled, settle, wait_for
 from verification.faults.load import CompanyFixture
 
 LATE_S = 1.0  # how late an occurrence that is not poisoned may be
@@ -53,7 +53,7 @@ def _among_good_ones(
             for role in ("scheduler", "projector"):
                 processes.start(role)
             company_fixture.late(5, 2)
-            wait_for(lambda: oracle.runs(log) and settled(database), LIMIT_S)
+            wait_for(lambda: oracle.runs(log) and is_settled(database), LIMIT_S)
             began = oracle.clock(log) + timedelta(seconds=2)
             poisoned = [_arm_poison(database, company_fixture, name, began + timedelta(seconds=0.5)) for name in names]
             company_fixture.once([began + timedelta(seconds=chance.uniform(0, seconds)) for _ in range(good)])

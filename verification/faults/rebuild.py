@@ -65,10 +65,10 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
 
 def _cold_rows(database: Database) -> int:
     with bootstrap.connect(database.settings()) as conn:
-        (found,) = conn.execute(
+        (count,) = conn.execute(
             "SELECT (SELECT count(*) FROM run_cold) + (SELECT count(*) FROM issue_cold)"
         ).fetchone() or (0,)
-        return int(found)
+        return int(count)
 
 
 def _find_differences(processes: Processes) -> list[str]:

@@ -63,9 +63,9 @@ class TcpProxy:
 @contextlib.contextmanager
 def proxies(port: int, many: int) -> Iterator[list[TcpProxy]]:
     """So many ways to the server on a port of this machine."""
-    made = [TcpProxy(port) for _ in range(many)]
+    opened = [TcpProxy(port) for _ in range(many)]
     try:
-        yield made
+        yield opened
     finally:
-        for proxy in made:
+        for proxy in opened:
             proxy.close()

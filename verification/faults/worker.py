@@ -113,7 +113,7 @@ class Client:
 
 def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
     faults, goal = int(size(full=100, short=20, brief=3)), int(size(full=1_000, short=200, brief=12))
-    progress, broken, made = Progress("worker"), list[str](), Counter[str]()
+    progress, broken, applied = Progress("worker"), list[str](), Counter[str]()
     ledger = environment.directory / "ledger"
     ledger.mkdir(exist_ok=True)
     with environment.database() as database, database.auditor() as log, ExitStack() as stack:
@@ -143,7 +143,7 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
                     _wait_for_work(ledger, chance, environment.limit_s)
                     kind = KINDS[number % len(KINDS)]
                     _apply_fault(chance.choice(machines), kind, chance)
-                    made[kind] += 1
+                    applied[kind] += 1
                     progress(f"{number + 1} faults, {len(client.opened)} runs")
                 wait_for(lambda: len(client.opened) >= goal, environment.limit_s + goal)
                 client.over.set()
@@ -154,7 +154,7 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
             firing.join()
         verdict = _judge_runs(log, ledger, broken)
         notes = [f"{_count(log, 'issue.freed')} leases ran out, {_count(log, 'issue.checked_out')} checkouts"]
-        return [Outcome("worker", verdict, ", ".join(f"{made[kind]} {kind}" for kind in KINDS), broken, notes=notes)]
+        return [Outcome("worker", verdict, ", ".join(f"{applied[kind]} {kind}" for kind in KINDS), broken, notes=notes)]
 
 
 def _open_board(port: int, token: str) -> httpx.Client:

@@ -254,11 +254,14 @@ class Oracle:
         id_, moment = recorded.stream_id, recorded.at
         self._read_link(id_, event)
         match event:
-            case TriggerCreated(kind="schedule", routine_id=of) | TriggerRestored(kind="schedule", routine_id=of):
-                account = self._accounts.get(id_) or Account(of)
+            case (
+                TriggerCreated(kind="schedule", routine_id=routine_id)
+                | TriggerRestored(kind="schedule", routine_id=routine_id)
+            ):
+                account = self._accounts.get(id_) or Account(routine_id)
                 if id_ not in self._accounts:
                     self._accounts[id_] = account
-                    self._by_routine[of].append(account)
+                    self._by_routine[routine_id].append(account)
                 account.deleted, account.since, account.stopped_at = False, moment, None
                 account.terms, account.enabled = _terms_of(event.settings), event.settings.enabled
                 account.announced.clear()
@@ -281,13 +284,13 @@ class Oracle:
     def _read_link(self, id_: UUID, event: TriggerEvent) -> None:
         match event:
             case (
-                TriggerCreated(kind="chain", settings=new, routine_id=of)
-                | TriggerRestored(kind="chain", settings=new, routine_id=of)
+                TriggerCreated(kind="chain", settings=new, routine_id=routine_id)
+                | TriggerRestored(kind="chain", settings=new, routine_id=routine_id)
             ):
-                self._links[id_] = Link(of, new.after_routine_id, new.after_outcome, new.enabled)
+                self._links[id_] = Link(routine_id, new.after_routine_id, new.after_outcome, new.enabled)
             case TriggerUpdated(settings=new) if id_ in self._links:
-                of = self._links[id_].routine_id
-                self._links[id_] = Link(of, new.after_routine_id, new.after_outcome, new.enabled)
+                routine_id = self._links[id_].routine_id
+                self._links[id_] = Link(routine_id, new.after_routine_id, new.after_outcome, new.enabled)
             case TriggerDeleted() if id_ in self._links:
                 self._links[id_] = self._links[id_]._replace(enabled=False)
             case _:
@@ -302,7 +305,7 @@ class Oracle:
             if self._links[id_].wanted in ("any", ended):
                 self._owed_runs[id_, run_id] = self._links[id_].routine_id
 
-    def _read_chained(self, event: RunFired, id_: UUID, of: RoutineSettings) -> None:
+    def _read_chained(self, event: RunFired, id_: UUID, settings: RoutineSettings) -> None:
         if event.trigger_id is None or event.cause_run_id is None:
             self._report_broken_rule(event.routine_id, "chained by nothing")
             return
@@ -314,7 +317,7 @@ class Oracle:
             self._report_broken_rule(event.routine_id, f"run {id_} is {event.chain_depth} deep")
         match event.outcome:
             case Skipped(reason="routine_paused" | "routine_archived" as reason):
-                if of.status != reason.removeprefix("routine_"):
+                if settings.status != reason.removeprefix("routine_"):
                     self._report_broken_rule(event.routine_id, f"chained run {id_} is {reason}")
             case Skipped(reason="chain_too_long"):
                 if event.chain_depth <= DEEPEST:
@@ -322,8 +325,8 @@ class Oracle:
             case Skipped(reason="trigger_disabled" | "trigger_deleted"):
                 if self._links[event.trigger_id].enabled:
                     self._report_broken_rule(event.routine_id, f"chained run {id_} is skipped, and its link is enabled")
-            case _ if of.status != "active":
-                self._report_broken_rule(event.routine_id, f"chained run {id_} though it is {of.status}")
+            case _ if settings.status != "active":
+                self._report_broken_rule(event.routine_id, f"chained run {id_} though it is {settings.status}")
             case _:
                 pass
 
@@ -583,16 +586,16 @@ class Oracle:
             begun = self._begun[event.routine_id]
             begun[:] = [*[one for one in begun if one.at != recorded.at][-1:], Begun(recorded.position, recorded.at)]
 
-    def _read_gate(self, recorded: Recorded, event: RunFired, of: RoutineSettings) -> None:
+    def _read_gate(self, recorded: Recorded, event: RunFired, settings: RoutineSettings) -> None:
         """An occurrence that a gate has judged: held if nothing had happened since the last run, and only then."""
         id_, trigger_id, held = event.routine_id, event.trigger_id, event.outcome == NO_ACTIVITY
         judged = isinstance(event.payload, dict) and "activityGate" in event.payload
-        is_gated = of.activity_gate_policy != "always"
+        is_gated = settings.activity_gate_policy != "always"
         if trigger_id is None or self._changed.get(id_) == recorded.at or event.outcome == Skipped(reason="paused"):
             return
         if judged != is_gated or (held and not judged):
             self._report_broken_rule(
-                id_, f"{event.occurrence} under {of.activity_gate_policy} has the gate's evidence: {judged}"
+                id_, f"{event.occurrence} under {settings.activity_gate_policy} has the gate's evidence: {judged}"
             )
         if not judged:
             return
@@ -600,16 +603,16 @@ class Oracle:
         if held and self._let_through.get(trigger_id) != recorded.at:
             if last is None:
                 self._report_broken_rule(id_, f"{event.occurrence} is held, and nothing has run before")
-            elif any(deed.at < recorded.at for deed in self._done_since(last.position, id_, of)):
+            elif any(deed.at < recorded.at for deed in self._done_since(last.position, id_, settings)):
                 self._report_broken_rule(id_, f"{event.occurrence} is held, and something has happened")
         elif not held:
-            if last is not None and not self._done_since(last.position, id_, of):
+            if last is not None and not self._done_since(last.position, id_, settings):
                 self._report_broken_rule(id_, f"{event.occurrence} is let through, and nothing has happened")
             self._let_through[trigger_id] = recorded.at
 
-    def _done_since(self, position: int, routine_id: UUID, of: RoutineSettings) -> list[Deed]:
+    def _done_since(self, position: int, routine_id: UUID, settings: RoutineSettings) -> list[Deed]:
         """What somebody has done since then, in the scope of a routine's gate, but for the work on its own issues."""
-        scope = None if of.activity_gate_scope == "company" else of.project_id
+        scope = None if settings.activity_gate_scope == "company" else settings.project_id
         newest = takewhile(lambda item: item[1].position > position, reversed(self._deeds[scope].items()))
         return [deed for id_, deed in newest if id_ in self._routines or self.owner.get(id_) != routine_id]
 
@@ -630,13 +633,13 @@ class Oracle:
             return
         self._probe_findings[event.trigger_id] = requested.as_of, event.finding
 
-    def _read_probed(self, recorded: Recorded, event: RunFired, of: RoutineSettings) -> None:
+    def _read_probed(self, recorded: Recorded, event: RunFired, settings: RoutineSettings) -> None:
         """An occurrence fires only as its probe has found, and that was found within a grace."""
         outcome, finding = event.outcome, event.probe
         if event.trigger_id is None or self._changed.get(event.routine_id) == recorded.at:
             return
-        if of.probe is None or outcome in (NO_ACTIVITY, Skipped(reason="paused")):
-            if finding is not None and of.probe is None:
+        if settings.probe is None or outcome in (NO_ACTIVITY, Skipped(reason="paused")):
+            if finding is not None and settings.probe is None:
                 self._report_broken_rule(event.routine_id, f"{event.occurrence} was probed, and there is no probe")
             return
         known = self._probe_findings.get(event.trigger_id)
@@ -646,7 +649,7 @@ class Oracle:
             )
             return
         skips = {"passed": None, "failed": "probe_failed", "unanswered": "probe_unanswered"}[known[1].verdict]
-        if known[1].verdict == "unanswered" and of.probe.if_unanswered == "fire":
+        if known[1].verdict == "unanswered" and settings.probe.if_unanswered == "fire":
             skips = None
         reason = getattr(outcome, "reason", None)
         if skips != (reason if reason in ("probe_failed", "probe_unanswered") else None):

@@ -271,8 +271,8 @@ class People:
         other = random.choice(self.routines)
         wanted = random.choice(CHAINS)
         if routine.link is None:
-            made = self._ask(triggers.create, routine.id, ChainDraft(after_routine_id=other.id, after_outcome=wanted))
-            routine.link = made.trigger_id if made else None
+            result = self._ask(triggers.create, routine.id, ChainDraft(after_routine_id=other.id, after_outcome=wanted))
+            routine.link = result.trigger_id if result else None
         else:
             patch = TriggerPatch(after_routine_id=other.id, after_outcome=wanted, enabled=random.random() < 0.8)
             self._ask(triggers.update, routine.link, patch)

@@ -192,14 +192,14 @@ class World:
         if self.shape.clock_steps:
             self._repeat(lambda: self._random.expovariate(1 / 50) * DAY, self._step_clock)
         if self.shape.outages:
-            self._happen_after(self._draw_uptime(), self._go_down)
+            self._schedule_after(self._draw_uptime(), self._go_down)
 
     def _repeat(self, pause: Callable[[], timedelta], happen: Callable[[], None]) -> None:
         def once() -> None:
             happen()
-            self._happen_after(pause(), once)
+            self._schedule_after(pause(), once)
 
-        self._happen_after(pause(), once)
+        self._schedule_after(pause(), once)
 
     def _plan_changes(self, which: int, random: Random) -> None:
         """People change a routine now and then."""
@@ -208,11 +208,11 @@ class World:
 
         def change() -> None:
             self._change_routine(which, random)
-            self._happen_after(random.expovariate(CHANGES_A_YEAR) * YEAR, change)
+            self._schedule_after(random.expovariate(CHANGES_A_YEAR) * YEAR, change)
 
-        self._happen_after(random.expovariate(CHANGES_A_YEAR) * YEAR, change)
+        self._schedule_after(random.expovariate(CHANGES_A_YEAR) * YEAR, change)
 
-    def _happen_after(self, pause: timedelta, happen: Callable[[], None]) -> None:
+    def _schedule_after(self, pause: timedelta, happen: Callable[[], None]) -> None:
         self._many += 1
         heappush(self._next, (self.elapsed + pause, self._many, happen))
 
@@ -257,7 +257,7 @@ class World:
         """One alarm for all: whoever comes second finds nothing to do, unless the first one failed."""
         self._turn += 1
         turn = self._turn
-        self._happen_after(pause, lambda: self._ring_alarm() if turn == self._turn else None)
+        self._schedule_after(pause, lambda: self._ring_alarm() if turn == self._turn else None)
 
     def _ring_alarm(self) -> None:
         running = [which for which, process in enumerate(self._processes) if process is not None]
@@ -282,7 +282,7 @@ class World:
         except Died:
             self._add_to_story(f"scheduler {which} dies")
             self._processes[which] = None
-            self._happen_after(self._random.uniform(0, 300) * SECOND, lambda: self._start(which))
+            self._schedule_after(self._random.uniform(0, 300) * SECOND, lambda: self._start(which))
             return 300 * SECOND
         except PersistenceError as error:
             self._add_to_story(f"scheduler {which}: {type(error).__name__}")
@@ -328,13 +328,13 @@ class World:
             self._nested, self._faults.off, self._web = False, False, web
 
     def _step_clock(self) -> None:
-        by = (
+        step = (
             self._random.choice([-2 * DAY, -3 * SECOND * 3_600, -61 * SECOND, 61 * SECOND, 3 * DAY])
             * self._random.random()
         )
-        self.shift += by
-        self._faults.many["clock back" if by < timedelta() else "clock forward"] += 1
-        self._add_to_story(f"the clock steps by {by}")
+        self.shift += step
+        self._faults.many["clock back" if step < timedelta() else "clock forward"] += 1
+        self._add_to_story(f"the clock steps by {step}")
         self._set_alarm()
 
     def _draw_uptime(self) -> timedelta:
@@ -348,13 +348,13 @@ class World:
         lasts = days * DAY
         self._add_to_story(f"all schedulers are down for {lasts}")
         self._processes = [None for _ in self._processes]
-        self._happen_after(lasts, self._come_up)
+        self._schedule_after(lasts, self._come_up)
 
     def _come_up(self) -> None:
         self._up = True
         self._processes = [self._new_scheduler() for _ in self._processes]
         self._set_alarm()
-        self._happen_after(self._draw_uptime(), self._go_down)
+        self._schedule_after(self._draw_uptime(), self._go_down)
 
     # People
 
@@ -414,7 +414,7 @@ class World:
                 company_id=recorded.known_company_id,
             )
             if self._probing.random() < 0.9:
-                self._happen_after(self._probing.random() ** 3 * 40 * SECOND, lambda: self._answer_probe(pending))
+                self._schedule_after(self._probing.random() ** 3 * 40 * SECOND, lambda: self._answer_probe(pending))
 
     def _answer_probe(self, pending: PendingProbe) -> None:
         drawn = self._probing.random()
@@ -435,7 +435,7 @@ class World:
                 finding = question if isinstance(question, ProbeFinding) else finding
                 executor.attempt(lambda work: probes.record(work, pending, finding), actor="delivery")
         except (PersistenceError, Died):
-            self._happen_after(SECOND, lambda: self._answer_probe(pending))
+            self._schedule_after(SECOND, lambda: self._answer_probe(pending))
         self._set_alarm()
 
     def _add_to_story(self, text: str, routine_id: UUID | None = None) -> None:

@@ -30,7 +30,7 @@ class Events(Controller):
     """What has happened, event by event, as the log keeps it."""
 
     tags = ("events",)
-    dependencies = {"asked": Provide(feed_request)}
+    dependencies = {"feed_request": Provide(feed_request)}
 
     @get(
         "/companies/{company_id:str}/events",
@@ -43,7 +43,7 @@ class Events(Controller):
         self,
         feeds: NamedDependency[Feeds],
         caller: NamedDependency[Caller],
-        asked: NamedDependency[FeedRequest],
+        feed_request: NamedDependency[FeedRequest],
         company_id: FromPath[CompanyId],
     ) -> Response[list[Event]]:
         """
@@ -57,17 +57,17 @@ class Events(Controller):
         `text/event-stream` for the live feed. That begins now, after the position `after` or `Last-Event-ID`, or at
         `from`, and goes on for as long as it is read; whoever comes back with `Last-Event-ID` misses nothing.
         """
-        return feeds.answer(caller, asked, event_access.of_company, company_id)
+        return feeds.answer(caller, feed_request, event_access.of_company, company_id)
 
     @get("/events", operation_id="listAllEvents", refuses=(403, 422), response_headers=NEXT, opt=FEED)
     def of_all(
-        self, feeds: NamedDependency[Feeds], caller: NamedDependency[Caller], asked: NamedDependency[FeedRequest]
+        self, feeds: NamedDependency[Feeds], caller: NamedDependency[Caller], feed_request: NamedDependency[FeedRequest]
     ) -> Response[list[Event]]:
         """
         Returns the events of the whole installation, as `listEvents` does for a company. Admins and auditors of the
         instance may read them; those about keys and names are shown to its auditors only.
         """
-        return feeds.answer(caller, asked, event_access.of_all)
+        return feeds.answer(caller, feed_request, event_access.of_all)
 
 
 class Refusals(Controller):

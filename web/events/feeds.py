@@ -35,14 +35,18 @@ class Feeds:
         self.tail = Tail(backend)
 
     def answer(
-        self, caller: Caller, asked: FeedRequest, may_read: MayRead[P], *args: P.args, **kwargs: P.kwargs
+        self, caller: Caller, feed_request: FeedRequest, may_read: MayRead[P], *args: P.args, **kwargs: P.kwargs
     ) -> Response[Any]:
         """Return a page, or the live feed, of the events that the caller may read by `may_read`."""
 
         def access() -> EventAccess:
             return self._backend.authorize(caller, may_read, *args, **kwargs)
 
-        return self._answer_live(asked, access) if asked.is_live else self._answer_page(asked, access())
+        return (
+            self._answer_live(feed_request, access)
+            if feed_request.is_live
+            else self._answer_page(feed_request, access())
+        )
 
     def watch(
         self, caller: Caller, watched: Filters, begins: int, may_read: MayRead[P], *args: P.args, **kwargs: P.kwargs
@@ -69,36 +73,40 @@ class Feeds:
         media_type = formats.wanted_type(request.headers.get("accept", ""), formats.OF_EVENTS)
         return Response(event) if media_type == JSON else self._encode_events([event], media_type, {})
 
-    def _answer_page(self, asked: FeedRequest, access: EventAccess) -> Response[Any]:
-        place = asked.place(access)
+    def _answer_page(self, feed_request: FeedRequest, access: EventAccess) -> Response[Any]:
+        place = feed_request.place(access)
         with self._backend.consistent_read(*feed.NAMED_BY) as conn:
             part = feed.page(
                 conn,
-                asked.filters_of(access),
-                order=ORDERS[asked.order],
+                feed_request.filters_of(access),
+                order=ORDERS[feed_request.order],
                 after=place,
-                limit=asked.limit,
+                limit=feed_request.limit,
                 max_bytes=self._backend.limits.max_page_bytes,
                 limit_s=SEARCH_LIMIT_S,
             )
             events = formats.describe(conn, part)
         more = part.more and part.last is not None
-        headers = next_page_headers_from(asked.paging, cursor_of(asked.list_name(access), part.last)) if more else {}
+        headers = (
+            next_page_headers_from(feed_request.paging, cursor_of(feed_request.list_name(access), part.last))
+            if more
+            else {}
+        )
         return (
             Response(events, headers=headers)
-            if asked.media_type == JSON
-            else self._encode_events(events, asked.media_type, headers)
+            if feed_request.media_type == JSON
+            else self._encode_events(events, feed_request.media_type, headers)
         )
 
     def _encode_events(self, events: list[Event], media_type: str, headers: dict[str, str]) -> Response[Any]:
         return Response(formats.encode_page(events, media_type, self._address), media_type=media_type, headers=headers)
 
-    def _answer_live(self, asked: FeedRequest, access: Callable[[], EventAccess]) -> Response[Any]:
+    def _answer_live(self, feed_request: FeedRequest, access: Callable[[], EventAccess]) -> Response[Any]:
         right = access()
-        filters = asked.filters_of(right)
-        begins = asked.filters.after if asked.resumed_after is None else asked.resumed_after
+        filters = feed_request.filters_of(right)
+        begins = feed_request.filters.after if feed_request.resumed_after is None else feed_request.resumed_after
         if begins is not None:
-            self._check_position(begins, "after" if asked.resumed_after is None else "Last-Event-ID")
+            self._check_position(begins, "after" if feed_request.resumed_after is None else "Last-Event-ID")
         else:
             begins = 0 if filters.since is not None else self._end()
             # Asked once more: an event before that position may have ended the access, and the reader

@@ -108,7 +108,7 @@ class Tail:
             if self._loop is None and isinstance(keys, DataKeys):
                 keys.on_erasure(self._forget_soon)
             self._frames.clear()
-            self._bytes, self.position = 0, await sync_to_thread(self._read_reached)
+            self._bytes, self.position = 0, await sync_to_thread(self._read_end_of_feed)
             self._loop = asyncio.get_running_loop()
             self._stop = threading.Event()
             arguments = (self._loop, self._stop, self.position)
@@ -143,7 +143,7 @@ class Tail:
         except TimeoutError:
             return
 
-    def _read_reached(self) -> int:
+    def _read_end_of_feed(self) -> int:
         with self._backend.pool.connection() as conn:
             return feed.reached_position(conn)
 
@@ -153,7 +153,7 @@ class Tail:
             try:
                 if isinstance(keys, DataKeys):
                     keys.refresh()  # also when nothing happens: what is kept must not outlive an erasure
-                while not stop.is_set() and (frames := self._read_following(position)):
+                while not stop.is_set() and (frames := self._read_frames_after(position)):
                     position = frames[-1].entry.position
                     loop.call_soon_threadsafe(self._add, frames, stop)
             except AWAY as error:
@@ -162,7 +162,7 @@ class Tail:
             except RuntimeError:  # the loop is closed
                 return
 
-    def _read_following(self, position: int) -> list[Frame]:
+    def _read_frames_after(self, position: int) -> list[Frame]:
         with self._backend.pool.connection() as conn:
             if feed.reached_position(conn) <= position:
                 return []

@@ -29,13 +29,13 @@ class CollectionEvents(Controller):
         responses={status: RESPONSES[status] for status in (403, 422)},
         response_headers=NEXT,
         opt={"forms": FEED_FORMS, "headers": FEED_HEADERS},
-        dependencies={"asked": Provide(feed_request)},
+        dependencies={"feed_request": Provide(feed_request)},
     )
     def list_(
         self,
         feeds: NamedDependency[Feeds],
         caller: NamedDependency[Caller],
-        asked: NamedDependency[FeedRequest],
+        feed_request: NamedDependency[FeedRequest],
         collection: FromPath[str],
     ) -> Response[list[Event]]:
         """
@@ -43,7 +43,7 @@ class CollectionEvents(Controller):
         `limit` from 1 to 1,000. Holders of its keys may read them, and owners, admins and auditors. Filters, directions
         and forms are those of `listEvents` in the Paperclip API, the live feed (`text/event-stream`) included.
         """
-        return feeds.answer(caller, asked, event_access.of_collection, collection)
+        return feeds.answer(caller, feed_request, event_access.of_collection, collection)
 
     @get(
         "/{position:str}",

@@ -116,15 +116,15 @@ class TrajectoryLists(Controller):
         task_ref = backend.authorize(caller, names.task, task_path)
         position = requests.parse_whole_number(after, "after", 0, 0, requests.MOST_NUMBER)
         with backend.consistent_read(*MODELS) as conn:
-            if (found := trajectories.find_by_number(conn, task_ref.task_id, number_of(trajectory))) is None:
+            if (row := trajectories.find_by_number(conn, task_ref.task_id, number_of(trajectory))) is None:
                 raise NotFound
-            parts = run_logs.parts(conn, found.run_id, position)
+            parts = run_logs.parts(conn, row.run_id, position)
         shown = [
             TrajectoryLogPart(position=part.position, claim_id=part.session_id, at=part.at, output=part.output)
             for part in parts
         ]
         last = parts[-1].position if parts else position
-        return TrajectoryLog(parts=shown, next=last, is_over=found.status not in LIVE)
+        return TrajectoryLog(parts=shown, next=last, is_over=row.status not in LIVE)
 
     @get("/stats/{collection:str}/{task:str}", operation_id="getStats")
     def stats(

@@ -193,10 +193,10 @@ class Checkup:
         None gets what was found before it asked.
         """
         if self._next_look is None:
-            self._next_look = asyncio.create_task(self._look_after(look, self._look_under_way))
+            self._next_look = asyncio.create_task(self._look_once_over(look, self._look_under_way))
         return await asyncio.shield(self._next_look)
 
-    async def _look_after(self, look: Callable[["Checkup"], T], before: "asyncio.Task[Any] | None") -> T:
+    async def _look_once_over(self, look: Callable[["Checkup"], T], before: "asyncio.Task[Any] | None") -> T:
         if before is not None and not before.done():
             await asyncio.wait([before])
         self._look_under_way, self._next_look = self._next_look, None

@@ -198,7 +198,7 @@ def _quota_metrics(quotas: Quotas | None, near: Mapping[str, int]) -> list[Metri
     """Return the metrics of quotas: of this process, except for `near`, which counts over the whole service."""
     if quotas is None:
         return []
-    refused: dict[tuple[str, ...], int] = {(name,): total for name, total in quotas.refused().items()}
+    refused: dict[tuple[str, ...], int] = {(name,): total for name, total in quotas.refusals_by_quota().items()}
     shares = quotas.near()
     return [
         _make_counter(

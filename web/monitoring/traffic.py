@@ -48,7 +48,7 @@ class Traffic:
             buckets=BOUNDS_S,
         )
 
-    def watched(self, app: ASGIApp) -> ASGIApp:
+    def watch(self, app: ASGIApp) -> ASGIApp:
         """Return the application with counting and tracing. It must set the route handler in the scope of a request."""
         answers = cache(self._answers.labels)  # there are few operations and statuses, and looking one up takes a lock
         took = cache(self._took.labels)

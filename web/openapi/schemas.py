@@ -117,8 +117,8 @@ def _open(rule: Json) -> Json:
 def _tell_default(field: Json) -> None:
     """Say in words what an optional field is without a value: a field with a `default` is required by some generators."""
     if default := field.pop("default", None):
-        told = f"default {msgspec.json.encode(default).decode()}"
-        field["description"] = f"{field['description']}, {told}" if "description" in field else told
+        default_text = f"default {msgspec.json.encode(default).decode()}"
+        field["description"] = f"{field['description']}, {default_text}" if "description" in field else default_text
 
 
 def _all_bodies(base: type[Body]) -> Iterator[type[Body]]:

@@ -204,12 +204,12 @@ class Issues(Controller):
         id_ = _id_of(backend, caller, issue_id)
         changed = backend.change(caller, ("issues",), use_cases.update, id_, data, caller.run_id)
 
-        def updated(conn: Connection) -> IssueUpdated | None:
+        def read_updated(conn: Connection) -> IssueUpdated | None:
             issue = issues.issue(conn, id_)
             comment = issues.comment(conn, id_, changed.result) if changed.result else None
             return IssueUpdated(**_fields_of_issue(issue), comment=comment) if issue else None
 
-        return changed.answer(updated)
+        return changed.answer(read_updated)
 
     @post("/issues/{issue_id:str}/checkout", operation_id="checkoutIssue", refuses=(403, 409, 422), status_code=200)
     def checkout(
@@ -242,8 +242,8 @@ class Issues(Controller):
         value any more, since the variable of the company that they are bound to is gone.
         """
         id_ = _id_of(backend, caller, issue_id)
-        found = backend.authorize(caller, routine_environment.of_issue, id_, caller.run_id)
-        return IssueEnvironment(environment_variables=found.variables, missing=list(found.missing))
+        environment = backend.authorize(caller, routine_environment.of_issue, id_, caller.run_id)
+        return IssueEnvironment(environment_variables=environment.variables, missing=list(environment.missing))
 
     @post("/issues/{issue_id:str}/release", operation_id="releaseIssue", refuses=(403, 409), status_code=200)
     def release(

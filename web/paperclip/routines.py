@@ -396,8 +396,8 @@ def _read_created(conn: Connection, new: NewRoutine, draft: RoutineDraft, public
         return None
     if not draft.triggers:
         return CreatedRoutine(**asdict(routine))
-    made = routines.triggers_of(conn, new.routine_id)
-    return CreatedRoutine(**asdict(routine), triggers=made, secret_materials=secrets_of(new.minted, public_url))
+    triggers = routines.triggers_of(conn, new.routine_id)
+    return CreatedRoutine(**asdict(routine), triggers=triggers, secret_materials=secrets_of(new.minted, public_url))
 
 
 def words(text: str | None) -> list[str] | None:

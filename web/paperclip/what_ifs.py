@@ -212,13 +212,13 @@ def _live_work(recorded: Recorded) -> Sequence[LiveWork]:
 
 
 def _answer_what_if(ledgers: dict[UUID, tuple[Ledger, Ledger]], begin: datetime, end: datetime) -> WhatIfAnswer:
-    found = [
+    differences = [
         (routine_id, difference)
         for routine_id, (actual, replayed) in ledgers.items()
         for difference in ledger.differences(actual, replayed)
     ]
-    found.sort(key=lambda pair: ledger.place_of(pair[1]))
-    counts = Counter(difference.kind for _, difference in found)
+    differences.sort(key=lambda pair: ledger.place_of(pair[1]))
+    counts = Counter(difference.kind for _, difference in differences)
     return WhatIfAnswer(
         from_=time(begin),
         to=time(end),
@@ -228,7 +228,7 @@ def _answer_what_if(ledgers: dict[UUID, tuple[Ledger, Ledger]], begin: datetime,
         counts=WhatIfDifferences(
             added=counts["added"], removed=counts["removed"], moved=counts["moved"], changed=counts["changed"]
         ),
-        differences=[_difference_answer(routine_id, difference) for routine_id, difference in found[:MOST_SHOWN]],
+        differences=[_difference_answer(routine_id, difference) for routine_id, difference in differences[:MOST_SHOWN]],
         assumed_durations=sum(replayed.assumed_durations for _, replayed in ledgers.values()),
     )
 

@@ -39,7 +39,7 @@ def create(work: UnitOfWork, principal: Principal, path: TaskPath, draft: Routin
     _check(draft.init_params_overrides, draft.webhook_url, ref.task.details.workflow)
     routine_id, company_id = work.new_id(), ref.company_id
     work.begin(cadence_of(routine_id))
-    names.take(work, names.routines_of(ref.task_id), draft.name, routine_id, company_id, _name_taken(draft.name))
+    names.take(work, names.routines_of(ref.task_id), draft.name, routine_id, company_id, _name_conflict(draft.name))
     values = named_secrets.unmask(work, draft.secret_params, None)
     secrets = named_secrets.seal(work, routine_id, SECRETS, values, company_id)
     callback = _keep_callback(work, routine_id, company_id, draft.webhook_url, draft.webhook_secret)
@@ -187,7 +187,7 @@ def _check(overrides: Json, url: str | None, workflow: Json) -> None:
         outbound_url.must_be_url(url, "webhook_url")
 
 
-def _name_taken(name: str) -> Conflict:
+def _name_conflict(name: str) -> Conflict:
     return Conflict(f"Routine '{name}' already exists for this task")
 
 
@@ -198,7 +198,7 @@ def _title_of(settings: RoutineSettings, call: TaskCall) -> str:
 
 def _rename_call(work: UnitOfWork, ref: names.RoutineRef, call: TaskCall, name: str) -> TaskCall:
     scope = names.routines_of(ref.task_id)
-    names.take(work, scope, name, ref.routine_id, ref.company_id, _name_taken(name))
+    names.take(work, scope, name, ref.routine_id, ref.company_id, _name_conflict(name))
     names.free(work, scope, ref.call.name)
     return replace(call, name=name)
 

@@ -27,7 +27,7 @@ def create(work: UnitOfWork, principal: Principal, collection: str, draft: TaskC
     details = TaskDetails(name=draft.name, description=draft.description, workflow=draft.workflow)
     events = task.create(details, work.limits)
     task_id = work.new_id()
-    refusal = _name_taken(draft.name, collection)
+    refusal = _name_conflict(draft.name, collection)
     names.take(work, names.tasks_of(company_id), draft.name, task_id, company_id, refusal)
     work.record(task_id, events, company_id)
     return task_id
@@ -41,7 +41,9 @@ def update(work: UnitOfWork, principal: Principal, path: TaskPath, change: TaskC
     if change.name is not UNSET and details.name != ref.task.details.name:
         _check_name(details.name)
         scope = names.tasks_of(ref.company_id)
-        names.take(work, scope, details.name, ref.task_id, ref.company_id, _name_taken(details.name, path.collection))
+        names.take(
+            work, scope, details.name, ref.task_id, ref.company_id, _name_conflict(details.name, path.collection)
+        )
         names.free(work, scope, ref.task.details.name)
     work.record(ref.task_id, events)
     return ref.task_id
@@ -76,5 +78,5 @@ def _check_name(name: str) -> None:
         raise InvalidField(f"The name '{name}' is reserved: a task of this name could not be read", "name")
 
 
-def _name_taken(name: str, collection: str) -> Conflict:
+def _name_conflict(name: str, collection: str) -> Conflict:
     return Conflict(f"Task with name '{name}' already exists in collection '{collection}'")

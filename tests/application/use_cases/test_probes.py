@@ -268,20 +268,20 @@ def test_a_revision_brings_its_probe_back(app, probe_fixture):
 
 
 def test_what_becomes_of_it_is_told_in_sentences(app, probe_fixture):
-    def told(moment=probe_fixture.occurrence):
+    def verdict_and_text(moment=probe_fixture.occurrence):
         [(explanation, text)] = app.ask(explanations.explain, probe_fixture.routine, moment)
         return explanation.verdict, text
 
-    assert "and runs only if its probe passes then" in told(probe_fixture.occurrence + HOUR)[1]
+    assert "and runs only if its probe passes then" in verdict_and_text(probe_fixture.occurrence + HOUR)[1]
     probe_fixture.tick()
-    verdict, waits = told()
+    verdict, waits = verdict_and_text()
     assert "being_settled" == verdict
     assert "waits for the answer of its probe since" in waits
     probe_fixture.answer(FAILED)
     probe_fixture.tick()
 
     assert ("skipped", "its probe did not pass (after 12 ms): the status is 503, and should be 2xx.") == (
-        (last := told())[0],
+        (last := verdict_and_text())[0],
         last[1].split("was skipped: ")[1],
     )
     assert "example.com" not in waits + last[1]

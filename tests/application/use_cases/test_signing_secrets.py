@@ -6,7 +6,7 @@ from application.use_cases import endpoints, signing_secrets
 from domain.events import EndpointSecretRotated
 
 
-def made(app):
+def create_endpoint(app):
     draft = EndpointDraft(url="https://example.com/hook", events=("*",))
     return app.ask(endpoints.create, app.company, draft).endpoint_id
 
@@ -24,7 +24,7 @@ def replaced(app, endpoint, overlap_s):
 
 
 def test_a_secret_is_one_of_standard_webhooks_and_is_in_the_vault(app):
-    endpoint = made(app)
+    endpoint = create_endpoint(app)
 
     secret = app.carry_out(lambda work: _mint_secret(work, app, endpoint))
 
@@ -39,7 +39,7 @@ def _mint_secret(work, app, endpoint):
 
 
 def test_without_an_overlap_the_old_secret_is_gone(app):
-    endpoint = made(app)
+    endpoint = create_endpoint(app)
     old = set(app.vault.secrets)
 
     assert replaced(app, endpoint, 0) is None
@@ -47,7 +47,7 @@ def test_without_an_overlap_the_old_secret_is_gone(app):
 
 
 def test_with_one_it_signs_on_for_so_long_and_the_one_before_it_is_gone(app):
-    endpoint = made(app)
+    endpoint = create_endpoint(app)
     first = set(app.vault.secrets)
 
     assert app.now + timedelta(seconds=60) == replaced(app, endpoint, 60)

@@ -18,7 +18,7 @@ CREATED = AgentCreated(profile=PROFILE, url_key="scout")
 PENDING = replace(CREATED, status="pending_approval")
 
 
-def of(status):
+def agent_with_status(status):
     return given(agent.evolve, replace(CREATED, status=status))
 
 
@@ -30,8 +30,8 @@ def test_a_pause_holds_until_resumed():
     idle = given(agent.evolve, CREATED)
 
     assert [AgentPaused(reason="holiday")] == agent.pause(idle, "holiday")
-    assert [] == agent.pause(of("paused"), "again")
-    assert [AgentResumed()] == agent.resume(of("paused"))
+    assert [] == agent.pause(agent_with_status("paused"), "again")
+    assert [AgentResumed()] == agent.resume(agent_with_status("paused"))
     assert [] == agent.resume(idle)
     assert given(agent.evolve, CREATED, AgentPaused(), AgentResumed()) == idle
 
@@ -75,7 +75,7 @@ def test_an_update_that_changes_nothing_is_no_event():
 
 @pytest.mark.parametrize("status", ["active", "idle", "running", "paused", "error"])
 def test_agents_in_service_may_be_assigned(status):
-    agent.must_be_assignable(of(status), AGENT, COMPANY)
+    agent.must_be_assignable(agent_with_status(status), AGENT, COMPANY)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_agents_in_service_may_be_assigned(status):
 )
 def test_an_agent_out_of_service_gets_no_routines(status, reason, message):
     with pytest.raises(Conflict, match=message) as refused:
-        agent.must_be_assignable(of(status), AGENT, COMPANY)
+        agent.must_be_assignable(agent_with_status(status), AGENT, COMPANY)
 
     assert refused.value.details == {
         "code": "agent_not_assignable",
@@ -113,8 +113,8 @@ def test_an_agent_out_of_service_gets_no_routines(status, reason, message):
     ],
 )
 def test_who_is_given_work_and_whose_keys_are_known(status, invokable, keys):
-    assert agent.is_invokable(of(status)) is invokable
-    assert agent.may_hold_keys(of(status)) is keys
+    assert agent.is_invokable(agent_with_status(status)) is invokable
+    assert agent.may_hold_keys(agent_with_status(status)) is keys
 
 
 def test_short_names_are_words_with_hyphens_numbered_from_two():

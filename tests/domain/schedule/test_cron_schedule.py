@@ -106,14 +106,14 @@ def thoroughly(examples: int) -> settings:
     return settings(max_examples=examples)
 
 
-def at(text: str, timezone: str = "UTC") -> datetime:
+def moment_of(text: str, timezone: str = "UTC") -> datetime:
     """A moment from its wall time and zone."""
     return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(timezone)).astimezone(UTC)
 
 
 def runs(expression: str, timezone: str, after: str, until: str) -> list[str]:
     """The occurrences in wall time with the offset, both ends given as wall times."""
-    rule, period = parse_cron(expression, timezone), (at(after, timezone), at(until, timezone))
+    rule, period = parse_cron(expression, timezone), (moment_of(after, timezone), moment_of(until, timezone))
     moments = list(occurrences(rule, *period))
     assert len(moments) == count(rule, *period)
     return [moment.astimezone(ZoneInfo(timezone)).isoformat(timespec="minutes") for moment in moments]
@@ -210,8 +210,8 @@ def test_a_fixed_time_which_comes_twice_runs_the_first_time():
 
 
 def test_nothing_fixed_runs_when_asked_within_the_second_pass():
-    second_pass = at("2026-10-25T01:15")
-    assert at("2026-10-26T01:30") == next_after(parse_cron("30 2 * * *", "Europe/Amsterdam"), second_pass)
+    second_pass = moment_of("2026-10-25T01:15")
+    assert moment_of("2026-10-26T01:30") == next_after(parse_cron("30 2 * * *", "Europe/Amsterdam"), second_pass)
 
 
 def test_an_hourly_schedule_runs_in_both_passes_and_skips_the_gap():
@@ -246,9 +246,9 @@ def test_a_day_that_was_skipped_runs_when_the_next_begins():
 
 def test_a_leap_day_waits_for_its_year():
     rule = parse_cron("0 0 29 2 *")
-    assert at("2028-02-29") == next_after(rule, NEW_YEAR)
-    assert at("2104-02-29") == next_after(rule, at("2096-02-29"))
-    assert 25 == count(rule, at("2000-01-01"), at("2100-01-01"))
+    assert moment_of("2028-02-29") == next_after(rule, NEW_YEAR)
+    assert moment_of("2104-02-29") == next_after(rule, moment_of("2096-02-29"))
+    assert 25 == count(rule, moment_of("2000-01-01"), moment_of("2100-01-01"))
 
 
 def test_both_day_fields_restricted_run_on_either():
@@ -263,7 +263,7 @@ def test_a_day_field_with_a_star_must_match_as_well():
 
 def days_of_january(expression: str) -> list[int]:
     """The days of January 2026, which begins on a Thursday."""
-    return [run.day for run in occurrences(parse_cron(expression), NEW_YEAR - MINUTE, at("2026-01-31T23:59"))]
+    return [run.day for run in occurrences(parse_cron(expression), NEW_YEAR - MINUTE, moment_of("2026-01-31T23:59"))]
 
 
 @pytest.mark.parametrize(
@@ -372,11 +372,13 @@ def test_a_zone_is_known_by_its_name_in_any_case_and_kept_as_it_is_spelled(writt
 
 def test_the_clocks_of_vancouver_stay_on_summer_time_as_the_pinned_zone_data_say():
     """British Columbia does not set its clocks back in November 2026 (IANA tz 2026b): 09:00 is 16:00 UTC all year."""
-    assert at("2026-12-01T16:00") == next_after(parse_cron("0 9 * * *", "America/Vancouver"), at("2026-12-01T00:00"))
+    assert moment_of("2026-12-01T16:00") == next_after(
+        parse_cron("0 9 * * *", "America/Vancouver"), moment_of("2026-12-01T00:00")
+    )
 
 
 def test_an_impossible_day_is_allowed_beside_a_possible_weekday():
-    assert at("2026-02-02T09:00") == next_after(parse_cron("0 9 31 2 1"), NEW_YEAR)
+    assert moment_of("2026-02-02T09:00") == next_after(parse_cron("0 9 31 2 1"), NEW_YEAR)
 
 
 def test_a_naive_moment_is_refused():
@@ -462,9 +464,9 @@ def test_a_schedule_whose_times_are_always_left_out_never_comes(monkeypatch, exp
     steps = Steps(monkeypatch)
 
     assert next_after(never, NEW_YEAR) is None
-    assert [] == list(occurrences(never, NEW_YEAR, at("2200-01-01")))
-    assert 0 == count(never, NEW_YEAR, at("2060-01-01"))
-    assert last_until(never, at("2060-01-01"), NEW_YEAR) is None
+    assert [] == list(occurrences(never, NEW_YEAR, moment_of("2200-01-01")))
+    assert 0 == count(never, NEW_YEAR, moment_of("2060-01-01"))
+    assert last_until(never, moment_of("2060-01-01"), NEW_YEAR) is None
     assert steps.look_ups <= 10 * MOST_LOOK_UPS
 
 
@@ -479,11 +481,11 @@ def test_a_schedule_whose_times_are_always_left_out_never_comes(monkeypatch, exp
     ],
 )
 def test_what_comes_rarely_is_found(expression, after, expected):
-    assert at(expected) == next_after(parse_cron(expression), at(after))
+    assert moment_of(expected) == next_after(parse_cron(expression), moment_of(after))
 
 
 def test_what_has_no_date_before_the_calendar_ends_has_none():
-    assert next_after(parse_cron("0 0 29 2 *"), at("9996-03-01")) is None
+    assert next_after(parse_cron("0 0 29 2 *"), moment_of("9996-03-01")) is None
 
 
 @thoroughly(200)
@@ -500,7 +502,7 @@ def test_without_clock_changes_croniter_finds_the_same(expression, moment):
 
 
 def test_a_period_is_open_at_its_start_and_closed_at_its_end():
-    noon, next_noon = at("2026-01-01T12:00"), at("2026-01-02T12:00")
+    noon, next_noon = moment_of("2026-01-01T12:00"), moment_of("2026-01-02T12:00")
     rule = parse_cron("0 12 * * *")
 
     assert [next_noon] == list(occurrences(rule, noon, next_noon))

@@ -187,12 +187,14 @@ def test_no_post_goes_without_these_checks():
 def test_a_cookie_is_found_among_others_and_what_is_no_token_is_none():
     cookie, token = SessionCookie("https://routines.example"), "pcp_board_2DVMuTm1hYULLAq854L0rMhrOcv9exr82C9d1D"
 
-    def of(text):
+    def token_in(text):
         return cookie.token_of([(b"cookie", text.encode())])
 
-    assert token == of(f"a=b; __Host-routines={token}; c=d")
-    assert token == of(f'other={{"is": "JSON, with [brackets]"}}; =; ;é; __Host-routines={token}')
-    assert [None] * 4 == [of(text) for text in ("", "__Host-routines=x", f"routines-443={token}", "__Host-routines")]
+    assert token == token_in(f"a=b; __Host-routines={token}; c=d")
+    assert token == token_in(f'other={{"is": "JSON, with [brackets]"}}; =; ;é; __Host-routines={token}')
+    assert [None] * 4 == [
+        token_in(text) for text in ("", "__Host-routines=x", f"routines-443={token}", "__Host-routines")
+    ]
 
 
 def test_behind_a_path_every_link_form_and_way_on_begins_with_it_and_the_cookie_is_of_it(api, company, agent):

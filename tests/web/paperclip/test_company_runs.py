@@ -24,7 +24,7 @@ def fire(api: Api, routine: str, **body: Any) -> str:
     return str(api.post(f"/routines/{routine}/run", body)["id"])
 
 
-def found(api: Api, company: str, query: str = "") -> list[str]:
+def ids_of_runs(api: Api, company: str, query: str = "") -> list[str]:
     return [run["id"] for run in api.get(f"/companies/{company}/runs{query}")]
 
 
@@ -40,7 +40,7 @@ def test_the_runs_of_all_routines_of_a_company_are_listed_newest_first(api: Api,
     assert listed[0] == api.get(f"/routines/{first}/runs")[0]
     assert (
         runs[::-1]
-        == found(api, company)
+        == ids_of_runs(api, company)
         == [run["id"] for run in api.get(f"/companies/{company}/runs", token=scout[1])]
     )
 
@@ -52,13 +52,13 @@ def test_the_runs_of_a_company_are_narrowed_by_status_source_routine_and_agent(
     mine, theirs = api.routine(company, scout[0]), api.routine(company, other)
     opened, coalesced, by_api = fire(api, mine), fire(api, mine), fire(api, theirs, source="api")
 
-    assert [opened] == found(api, company, f"?routineId={mine}&status=issue_created")
-    assert [coalesced] == found(api, company, "?status=coalesced")
-    assert [by_api] == found(api, company, "?source=api")
-    assert [by_api] == found(api, company, f"?assigneeAgentId={other}")
-    assert [coalesced, opened] == found(api, company, f"?assigneeAgentId={scout[0]}")
-    assert [] == found(api, company, f"?assigneeAgentId={other}&routineId={mine}")
-    assert [] == found(api, company, f"?routineId={uuid4()}")
+    assert [opened] == ids_of_runs(api, company, f"?routineId={mine}&status=issue_created")
+    assert [coalesced] == ids_of_runs(api, company, "?status=coalesced")
+    assert [by_api] == ids_of_runs(api, company, "?source=api")
+    assert [by_api] == ids_of_runs(api, company, f"?assigneeAgentId={other}")
+    assert [coalesced, opened] == ids_of_runs(api, company, f"?assigneeAgentId={scout[0]}")
+    assert [] == ids_of_runs(api, company, f"?assigneeAgentId={other}&routineId={mine}")
+    assert [] == ids_of_runs(api, company, f"?routineId={uuid4()}")
 
 
 def test_a_run_that_is_handed_to_another_agent_is_found_under_that_agent(
@@ -67,16 +67,16 @@ def test_a_run_that_is_handed_to_another_agent_is_found_under_that_agent(
     other, _ = api.agent(company, "Other")
     run = fire(api, api.routine(company, scout[0]), assigneeAgentId=other)
 
-    assert [run] == found(api, company, f"?assigneeAgentId={other}")
-    assert [] == found(api, company, f"?assigneeAgentId={scout[0]}")
+    assert [run] == ids_of_runs(api, company, f"?assigneeAgentId={other}")
+    assert [] == ids_of_runs(api, company, f"?assigneeAgentId={scout[0]}")
 
 
 def test_a_run_that_changes_its_status_is_found_under_the_new_one(api: Api, company: str, scout: tuple[str, str]):
     run = api.post(f"/routines/{api.routine(company, scout[0])}/run", {})
     api.patch(f"/issues/{run['linkedIssueId']}", {"status": "done"})
 
-    assert [run["id"]] == found(api, company, "?status=completed,failed")
-    assert [] == found(api, company, "?status=issue_created")
+    assert [run["id"]] == ids_of_runs(api, company, "?status=completed,failed")
+    assert [] == ids_of_runs(api, company, "?status=issue_created")
 
 
 def test_the_runs_of_a_period_are_those_that_were_fired_in_it(api: Api):
@@ -89,7 +89,7 @@ def test_the_runs_of_a_period_are_those_that_were_fired_in_it(api: Api):
     listed = api.get(f"/companies/{past.company}/runs?from=2024-11-20T14:00:00Z&to=2024-11-20T14:59:00Z")
 
     assert ["2024-11-20T14:00:00.000Z"] == [run["plannedAt"] for run in listed]
-    assert 3 == len(found(api, str(past.company)))
+    assert 3 == len(ids_of_runs(api, str(past.company)))
 
 
 def test_the_pages_of_a_companys_runs_together_are_the_list(api: Api, company: str, scout: tuple[str, str]):

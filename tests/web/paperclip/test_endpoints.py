@@ -14,12 +14,12 @@ def company(api: Api) -> str:
     return api.company()
 
 
-def made(api: Api, company: str, **fields: Any) -> Any:
+def create_endpoint(api: Api, company: str, **fields: Any) -> Any:
     return api.post(f"/companies/{company}/webhook-endpoints", {"url": URL, "events": ["run.*"], **fields})
 
 
 def test_an_endpoint_shows_its_secret_once(api: Api, company: str):
-    answer = made(api, company, description="all runs")
+    answer = create_endpoint(api, company, description="all runs")
 
     assert answer["secret"].startswith("whsec_")
     read = api.get(f"/companies/{company}/webhook-endpoints/{answer['id']}")
@@ -53,7 +53,7 @@ def test_what_does_not_fit_is_refused_with_the_field(
 
 
 def test_a_rotated_secret_is_another(api: Api, company: str):
-    first = made(api, company)
+    first = create_endpoint(api, company)
 
     second = api.post(f"/companies/{company}/webhook-endpoints/{first['id']}/rotate-secret", {"overlapSec": 60})
 
@@ -61,7 +61,7 @@ def test_a_rotated_secret_is_another(api: Api, company: str):
 
 
 def test_a_deleted_endpoint_is_gone(api: Api, company: str):
-    path = f"/companies/{company}/webhook-endpoints/{made(api, company)['id']}"
+    path = f"/companies/{company}/webhook-endpoints/{create_endpoint(api, company)['id']}"
 
     assert api.request("DELETE", path).status_code == 204
     assert api.request("GET", path).status_code == 404
@@ -69,7 +69,7 @@ def test_a_deleted_endpoint_is_gone(api: Api, company: str):
 
 
 def test_an_endpoint_of_another_company_is_not_found_under_ours(api: Api, company: str):
-    theirs = made(api, api.company("Other"))["id"]
+    theirs = create_endpoint(api, api.company("Other"))["id"]
 
     for method, rest in (("GET", ""), ("DELETE", ""), ("POST", "/test"), ("GET", "/deliveries")):
         path = f"/companies/{company}/webhook-endpoints/{theirs}{rest}"
@@ -77,7 +77,7 @@ def test_an_endpoint_of_another_company_is_not_found_under_ours(api: Api, compan
 
 
 def test_a_disabled_endpoint_takes_no_test_message(api: Api, company: str):
-    path = f"/companies/{company}/webhook-endpoints/{made(api, company)['id']}"
+    path = f"/companies/{company}/webhook-endpoints/{create_endpoint(api, company)['id']}"
     api.patch(path, {"enabled": False})
 
     assert api.request("POST", f"{path}/test").status_code == 409
@@ -86,9 +86,9 @@ def test_a_disabled_endpoint_takes_no_test_message(api: Api, company: str):
 
 
 def test_deliveries_come_in_pages_newest_first_and_by_status(api: Api, company: str):
-    path = f"/companies/{company}/webhook-endpoints/{made(api, company)['id']}"
+    path = f"/companies/{company}/webhook-endpoints/{create_endpoint(api, company)['id']}"
     sent = [api.post(f"{path}/test")["id"] for _ in range(5)]
-    api.post(f"/companies/{company}/webhook-endpoints/{made(api, company)['id']}/test")
+    api.post(f"/companies/{company}/webhook-endpoints/{create_endpoint(api, company)['id']}/test")
 
     first = api.request("GET", f"{path}/deliveries?limit=3")
     rest = api.get(f"{path}/deliveries?limit=3&cursor={first.headers['X-Next-Cursor']}")
@@ -102,7 +102,7 @@ def test_deliveries_come_in_pages_newest_first_and_by_status(api: Api, company: 
 
 
 def test_a_delivery_can_be_asked_for_again_by_its_company_alone(api: Api, company: str):
-    endpoint = made(api, company)["id"]
+    endpoint = create_endpoint(api, company)["id"]
     sent = api.post(f"/companies/{company}/webhook-endpoints/{endpoint}/test")["id"]
 
     assert api.post(f"/companies/{company}/deliveries/{sent}/redeliver")["status"] == "waiting"

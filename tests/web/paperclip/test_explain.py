@@ -46,7 +46,7 @@ def roles(explanation: Any) -> list[tuple[str, str]]:
     return [(fact["role"], fact["event"]) for fact in explanation["facts"]]
 
 
-def test_an_occurrence_that_ran(api: Api, past_api: Past, routine: UUID, hourly: UUID):
+def test_an_occurrence_that_ran_is_explained(api: Api, past_api: Past, routine: UUID, hourly: UUID):
     past_api.at(13, 0, 2)
     past_api.tick(hourly)
 
@@ -74,7 +74,9 @@ def test_an_occurrence_that_ran(api: Api, past_api: Past, routine: UUID, hourly:
     assert 0 < positions[0]
 
 
-def test_an_occurrence_whose_issue_was_taken_from_its_worker(api: Api, past_api: Past, routine: UUID, hourly: UUID):
+def test_an_occurrence_whose_issue_was_taken_from_its_worker_says_so(
+    api: Api, past_api: Past, routine: UUID, hourly: UUID
+):
     past_api.at(13, 0, 2)
     past_api.tick(hourly)
     issue = explain(api, routine, at(13, 0, 45))["issueId"]
@@ -298,7 +300,9 @@ def test_before_it_was_made_there_was_no_schedule(api: Api, routine: UUID, hourl
         ({"ends_at": NOON + HOUR / 2 + HOUR}, "after_end", "the schedule ended on Wed 20 Nov 2024 13:30:30 UTC"),
     ],
 )
-def test_what_the_limits_of_a_schedule_leave_out(api: Api, past_api: Past, limits: Any, verdict: str, words: str):
+def test_what_the_limits_of_a_schedule_leave_out_is_explained(
+    api: Api, past_api: Past, limits: Any, verdict: str, words: str
+):
     routine = past_api.routine()
     past_api.schedule(routine, cron_expression="0 * * * *", **limits)
 

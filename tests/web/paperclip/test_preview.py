@@ -126,7 +126,7 @@ def test_a_schedule_says_by_which_rule_it_runs_where_the_clocks_change(api: Api)
     ] == words
 
 
-def test_a_single_moment(api: Api):
+def test_a_single_moment_is_previewed(api: Api):
     shown = preview(api, {"runAt": "2099-05-01T08:00:30Z", "timezone": "Europe/Amsterdam"})
 
     assert "Once, on Fri 1 May 2099 10:00:30 (Europe/Amsterdam; 08:00:30 UTC)" == shown["description"]
