@@ -24,6 +24,7 @@ from routines.web_server import server
 from tests.api import Api
 from tests.waiting import wait_for
 from web.app import create_app
+from web.events import live
 from web.http.backend import Backend
 from web.http.json_body import MAX_DEPTH, MAX_VALUES
 from web.http.protocol import CONTINUE, MAX_HEAD_BYTES, Connection
@@ -280,6 +281,20 @@ def test_who_only_stops_sending_gets_the_answer(hasty_server: Served):
 
         assert [(201, "Half")] == [(status, json.loads(text)["name"]) for status, _, text in found]
     wait_for(lambda: hasty_server.open_connections() == 0)
+
+
+def test_who_leaves_a_live_feed_with_a_further_request_waiting_frees_its_place(
+    hasty_server: Served, monkeypatch: pytest.MonkeyPatch
+):
+    """While that waits nothing is read, so only what is sent shows that nobody is there."""
+    monkeypatch.setattr(live, "HEARTBEAT_S", 0.05)
+    feed = b"GET /api/events HTTP/1.1\r\nAccept: text/event-stream\r\n%s\r\n" % hasty_server.authorized()
+    with closing(hasty_server.connect()) as client:
+        client.sendall(feed)
+        assert client.recv(65_536).startswith(b"HTTP/1.1 200")
+        client.sendall(b"GET /api/health HTTP/1.1\r\n" + HOST + b"\r\n")
+
+    wait_for(lambda: not any(tail._readers for tail in live._TAILS))
 
 
 def test_a_large_body_has_time_in_proportion_to_its_size(hasty_server: Served):

@@ -173,6 +173,7 @@ class Connection(HttpToolsProtocol):
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Return whether the connection stays open though its client sends no more: until its requests are answered."""
         if self.transport.lingers or not self._is_answering():
+            self.transport.flush()  # the loop closes the connection without asking it
             return None
         self.cycle.keep_alive = False
         if self.scope["http_version"] == "1.1" and not self.pipeline and not self.cycle.response_started:
