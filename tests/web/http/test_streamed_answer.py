@@ -42,7 +42,7 @@ def test_a_stream_ends_also_when_its_reader_leaves_just_as_a_chunk_is_taken(turn
 @pytest.mark.parametrize("turns", TURNS)
 def test_who_waits_for_news_can_be_stopped_just_as_there_are_some(turns):
     async def story():
-        tail = Tail(None)  # type: ignore[arg-type]
+        tail = Tail(None)
         waiting = asyncio.create_task(tail.news(60))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
