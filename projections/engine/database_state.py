@@ -13,14 +13,14 @@ _IS_READ_ONLY = "SELECT pg_is_in_recovery() OR current_setting('transaction_read
 _LITTLE_MEMORY = "SET LOCAL work_mem = '64kB'"
 _FILL = "SELECT count(*) FROM generate_series(1, 50000)"
 _NEWEST = """
-    SELECT clock_timestamp(), max(recorded_at), coalesce(max(position), %(after)s)
-    FROM (SELECT recorded_at, position FROM log.events WHERE position > %(after)s ORDER BY position DESC LIMIT %(most)s) recent"""
+    SELECT clock_timestamp(), max(recorded_at), (SELECT position FROM log.head)
+    FROM (SELECT recorded_at FROM log.events WHERE position > %(after)s ORDER BY position DESC LIMIT %(most)s) recent"""
 
 CannotWrite = Literal["read_only", "disk_full"]
 
 
 class Times(NamedTuple):
-    """The time of the database's clock, the latest time of events of the log, and the position of the newest of them."""
+    """The time of the database's clock, the latest time of events of the log, and the position of its head."""
 
     now: datetime
     latest: datetime

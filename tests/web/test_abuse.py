@@ -24,6 +24,7 @@ from routines.web_server import server
 from tests.api import Api
 from tests.waiting import wait_for
 from web.app import create_app
+from web.events import live
 from web.http.backend import Backend
 from web.http.json_body import MAX_DEPTH, MAX_VALUES
 from web.http.protocol import CONTINUE, MAX_HEAD_BYTES, Connection
@@ -280,6 +281,23 @@ def test_who_only_stops_sending_gets_the_answer(hasty_server: Served):
 
         assert [(201, "Half")] == [(status, json.loads(text)["name"]) for status, _, text in found]
     wait_for(lambda: hasty_server.open_connections() == 0)
+
+
+@pytest.mark.parametrize("more", [b"GET /api/health HTTP/1.1\r\n" + HOST + b"\r\n", b"garbage\r\n\r\n"])
+def test_a_live_feed_ends_without_an_error_when_its_client_leaves_whatever_it_has_sent_meanwhile(
+    hasty_server: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, more: bytes
+):
+    """While a further request waits nothing is read, so only what is sent shows that nobody is there."""
+    monkeypatch.setattr(live, "HEARTBEAT_S", 0.05)
+    feed = b"GET /api/events HTTP/1.1\r\nAccept: text/event-stream\r\n%s\r\n" % hasty_server.authorized()
+    with closing(hasty_server.connect()) as client:
+        client.sendall(feed)
+        assert client.recv(65_536).startswith(b"HTTP/1.1 200")
+        client.sendall(more)
+
+    wait_for(lambda: not any(tail._readers for tail in live._TAILS))
+    wait_for(lambda: not hasty_server.server.server_state.tasks)
+    assert "Exception in ASGI application" not in caplog.text
 
 
 def test_a_large_body_has_time_in_proportion_to_its_size(hasty_server: Served):

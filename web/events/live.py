@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice, takewhile
 from math import inf
 from typing import NamedTuple
@@ -138,10 +139,9 @@ class Tail:
 
     async def news(self, timeout_s: float) -> None:
         """Wait for further events, until the time is up."""
-        try:
-            await asyncio.wait_for(self._news.wait(), timeout_s)
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._news.wait()
 
     def _read_end_of_feed(self) -> int:
         with self._backend.pool.connection() as conn:

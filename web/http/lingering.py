@@ -25,17 +25,23 @@ class LingeringTransport:
         self.lingers = False
 
     def write(self, data: bytes) -> None:
-        """Send data. It waits for what is written next, until the next turn of the loop at most: both go out together."""
-        if self._held is None:
+        """
+        Send data. It waits for what is written next, until the next turn of the loop at most: both go out together.
+
+        Once nothing more can be sent, the transport says so at once, which ends a stream that nobody reads.
+        """
+        if self.is_closing():
+            self._transport.write(data)
+        elif self._held is None:
             self._held = data
-            self._call_soon(self._send)
+            self._call_soon(self.flush)
         else:
             held, self._held = self._held, None
             self._transport.writelines((held, data))
 
     def close(self) -> None:
         """Close the connection, or at first only what we send if the client may still be sending."""
-        self._send()
+        self.flush()
         if self.is_closing() or not self._linger():
             self.lingers = False
             self._transport.close()
@@ -47,10 +53,11 @@ class LingeringTransport:
         """Return whether nothing more can be sent."""
         return self.lingers or self._transport.is_closing()
 
-    def _send(self) -> None:
-        if self._held is not None and not self._transport.is_closing():
-            self._transport.write(self._held)
-        self._held = None
+    def flush(self) -> None:
+        """Send now what waits, unless the connection has been given up."""
+        held, self._held = self._held, None
+        if held is not None and not self.is_closing():
+            self._transport.write(held)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)

@@ -11,7 +11,7 @@ from typing import Any
 
 import httptools
 import msgspec
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from web.http.errors import make_problem
 from web.http.guard import NO_STORE, NOSNIFF, TOO_LARGE
@@ -65,6 +65,9 @@ class Connection(HttpToolsProtocol):
         self._body_bytes = 0
         self._dropped_bytes = 0
         self._expected_since = 0.0
+        self._under_way: RequestResponseCycle | None = (
+            None  # the request that is answered; `cycle` is the last that came
+        )
         self.transport: Any = None  # a LingeringTransport
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -85,6 +88,7 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Free the place of the connection among its peers."""
         self._peers.leave(self)
+        self._give_up_answer()
         self._forget_deadline()
         self._unset_keepalive_if_required()  # uvicorn leaves it on after a reset, and all of the connection is kept till then
         super().connection_lost(exc)
@@ -159,6 +163,16 @@ class Connection(HttpToolsProtocol):
         if not self._is_answering():
             self._peers.wait(self)
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._under_way = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _give_up_answer(self) -> None:
+        """Let what is under way hear that nobody reads its answer; uvicorn tells it only to the last request that came."""
+        if self._under_way is not None and not self._under_way.response_complete:
+            self._under_way.disconnected = True
+            self._under_way.message_event.set()
+
     def _read_without_upgrade(self, rest: bytes) -> None:
         """Parse a request anew without its `Upgrade`, since the parser took what follows for another protocol."""
         wishes = [header for header in self.headers if header[0] == b"upgrade"]
@@ -173,6 +187,7 @@ class Connection(HttpToolsProtocol):
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Return whether the connection stays open though its client sends no more: until its requests are answered."""
         if self.transport.lingers or not self._is_answering():
+            self.transport.flush()  # the loop closes the connection without asking it
             return None
         self.cycle.keep_alive = False
         if self.scope["http_version"] == "1.1" and not self.pipeline and not self.cycle.response_started:
@@ -200,6 +215,7 @@ class Connection(HttpToolsProtocol):
         """Return whether the client may still be sending a request. If so, that is dropped until it is over."""
         if self._in_head and not self._frame_bytes:
             return False
+        self._give_up_answer()
         self._forget_deadline()
         self._body_bytes = 0
         self._expect_request()

@@ -61,7 +61,9 @@ class StreamedAnswer(Response[None]):
         async with aclosing(self._chunks) as chunks:
             async for chunk in chunks:
                 try:
-                    await asyncio.wait_for(send(_body_event(chunk, more=True)), TAKE_S)
+                    async with asyncio.timeout(TAKE_S):  # not wait_for, which may swallow that the task is cancelled
+                        await send(_body_event(chunk, more=True))
+                        await asyncio.sleep(0)  # whoever takes all at once holds up nobody
                 except TimeoutError:
                     log.info("reader_cut_off")
                     return

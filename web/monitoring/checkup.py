@@ -167,8 +167,8 @@ class Checkup:
         writing, work, keys, adopted = self._writing(), self._work(), self._keys(), self._adopted_zone_data()
         kinds = [row.kind for row in work.untaken]
         with self._backend.pool.connection() as conn:
-            now, latest, position = database_state.times(conn, self._seen)
-            self._latest, self._seen = max(self._latest, latest), max(self._seen, position)
+            now, latest, self._seen = database_state.times(conn, self._seen)  # less than before if the log was set back
+            self._latest = max(self._latest, latest)
             return Findings(
                 now=now,
                 read_models=positions.status(conn),

@@ -3,8 +3,12 @@
 import asyncio
 
 import pytest
+import uvicorn
+from uvicorn.server import ServerState
 
 from web.http.lingering import LingeringTransport
+from web.http.peers import Peers
+from web.http.protocol import Connection
 
 
 class Calls:
@@ -14,6 +18,8 @@ class Calls:
         self.made, self.is_closed = [], False
 
     def write(self, data):
+        if self.is_closed:
+            raise RuntimeError
         self.made.append([data])
 
     def writelines(self, parts):
@@ -31,6 +37,9 @@ class Calls:
 
     def is_closing(self):
         return self.is_closed
+
+    def get_extra_info(self, _name):
+        return None
 
 
 def told(act, *, lingers=False):
@@ -79,3 +88,31 @@ def test_nothing_is_sent_over_a_connection_that_was_given_up():
         transport.abort()
 
     assert [] == told(give_up)
+
+
+def test_an_answer_is_sent_before_the_loop_closes_the_connection_of_a_client_that_sends_no_more():
+    """As it may be right after a HEAD, whose answer is one piece: the loop asks the protocol alone."""
+    calls = Calls()
+
+    async def story():
+        config = uvicorn.Config(answer, http=Connection, ws="none", log_config=None)
+        connection = Connection(config=config, server_state=ServerState(), app_state={}, peers=Peers(9, 9))
+        connection.connection_made(calls)  # type: ignore[arg-type]
+        connection.transport.write(b"head")
+        if not connection.eof_received():
+            calls.close()
+        await asyncio.sleep(0)
+
+    asyncio.run(story())
+    assert [[b"head"], "close"] == calls.made
+
+
+def test_who_writes_to_a_connection_that_was_lost_hears_of_it():
+    """Else a stream would go on for ever."""
+
+    async def go_on(transport):
+        transport.abort()
+        with pytest.raises(RuntimeError):
+            transport.write(b"more")
+
+    assert [] == told(go_on)

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -237,6 +237,16 @@ def test_a_clock_that_was_ahead_and_has_been_set_back_is_said(unfired: Api, monk
         == ahead["clockBehindLogS"]
         == scrape(unfired)("routines_database_clock_behind_log_seconds")
     )
+
+
+def test_the_times_of_the_log_are_looked_for_after_a_position_also_when_the_log_was_set_back(unfired: Api):
+    with unfired.system.pool.connection() as conn:
+        now, latest, head = database_state.times(conn)
+        assert database_state.times(conn, head - 1)[1:] == (latest, head)
+        assert {(datetime.min.replace(tzinfo=UTC), head)} == {
+            database_state.times(conn, position)[1:] for position in (head, head + 1_000)
+        }
+    assert latest <= now
 
 
 def test_it_says_how_far_each_read_model_is_behind_without_waiting_for_it(system: System):
