@@ -157,7 +157,7 @@ async def _show_form(  # noqa: PLR0913 what the form shows
         routine=routine,
         values=values,
         errors=errors,
-        theirs=theirs,
+        theirs=conflicts.in_words(theirs, {**CHOICES, **options}),
         base=_base(visit.form, routine, theirs) if routine else "",
         options=options,
         choices=CHOICES,
@@ -231,7 +231,7 @@ def _typed_values(form: Form) -> dict[str, str]:
         row = f"variables.{index}."
         if not form.has(f"{row}name"):
             break
-        if form.given(f"{row}name") or form.given(f"{row}defaultValue") or form.given(f"{row}label"):
+        if _is_filled(form, row):
             values |= {
                 f"{row}{name}": form.text(f"{row}{name}")
                 for name in ("name", "label", "type", "defaultValue", "required", "options")
@@ -312,7 +312,7 @@ def _read_variables(form: Form, errors: dict[str, str]) -> list[dict[str, Any]]:
         if not form.has(f"{row}name"):
             break
         name, default = form.given(f"{row}name"), form.text(f"{row}defaultValue")
-        if name is None and not default and not form.given(f"{row}label"):
+        if not _is_filled(form, row):
             continue
         kind = form.text(f"{row}type") or "text"
         variables.append(
@@ -326,6 +326,11 @@ def _read_variables(form: Form, errors: dict[str, str]) -> list[dict[str, Any]]:
             }
         )
     return variables
+
+
+def _is_filled(form: Form, row: str) -> bool:
+    """Return whether anything is typed in the row of a variable; an empty one is none."""
+    return any(form.given(f"{row}{name}") for name in ("name", "label", "defaultValue", "options"))
 
 
 def _read_default(text: str, kind: str, name: str, errors: dict[str, str]) -> Any:

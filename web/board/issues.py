@@ -64,9 +64,7 @@ async def _show_issue(
     )
     following = visit.path("issues", issue_id, query={"cursor": comments.next_cursor}) if comments.next_cursor else None
     agents = await visit.names("agents")
-    named = [
-        one._replace(mine=agents.get(one.mine, one.mine), saved=agents.get(one.saved, one.saved)) for one in theirs
-    ]
+    options = {"status": STATUSES.items(), "agent": [("", "nobody"), *agents.items()]}
     return visit.show(
         "issue.html",
         status=CONFLICT if theirs else 422 if errors else 200,
@@ -77,7 +75,7 @@ async def _show_issue(
         names=await names_of_authors(visit, comments.value),
         following=following,
         agents=agents,
-        theirs=named,
+        theirs=conflicts.in_words(theirs, options),
         base=conflicts.base_after(visit.form, theirs, _as_values(shown)),
         statuses={status: status.replace("_", " ") for status in get_args(IssueStatus)},
         values=values,

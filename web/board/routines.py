@@ -21,6 +21,7 @@ from web.board import conflicts, schedules, strips, words
 from web.board.api import ApiRefusal
 from web.board.conflicts import CONFLICT, Difference
 from web.board.forms import Form, read_number, read_object
+from web.board.routine import titles_of
 from web.board.sign_in import own_path
 from web.board.visit import NEEDS, Visit, see_other
 from web.http.paging import cursor_of, not_of_list, place_of
@@ -32,6 +33,11 @@ SHOWN = ("active", "paused")  # unless the reader asks for another status
 ORDERS = {"next": "Next run", "title": "Title", "changed": "Last changed"}
 STATUSES = {"": "Active and paused", "active": "Active", "paused": "Paused", "archived": "Archived", "all": "All"}
 FILTERS = ("q", "status", "agent", "project", "folder", "sort")
+ACTIONS = {
+    "pause": "paused",
+    "resume": "resumed",
+    "move": "moved",
+}  # of many routines, with what is said when it is done
 PAUSE_FIELDS = {"pauseNote": "note", "resumeAt": "until"}  # the fields of the forms, by those of the API
 Column = Literal["strip", "outcome", "next", "agent", "project", "folder", "priority", "triggers", "changed"]
 COLUMNS: Mapping[
@@ -288,10 +294,12 @@ async def change_status(visit: NamedDependency[Visit], routine_id: FromPath[str]
 
 @post("/board/companies/{company_id:str}/routines/many", operation_id="boardChangeMany")
 async def change_many(visit: NamedDependency[Visit]) -> Response[Any]:
-    """Show what pausing or resuming the chosen routines would do, and do it once that is confirmed."""
+    """Show what pausing, resuming or moving the chosen routines would do, and do it once that is confirmed."""
     form = visit.form
-    action = form.one_of("action", ("pause", "resume"))
+    action = form.one_of("action", tuple(ACTIONS))
     ids, note, errors, outcome = form.all("routine")[:PAGE], form.text("note"), dict[str, str](), None
+    if action == "move":
+        return await _move(visit, ids)
     until = local_moment(form.text("until"), visit.zone, "until", errors)
     narrowed = {name: form.given(name) for name in ("q", "agent", "project")}
     selection = _read_selection(form, ids, narrowed)
@@ -308,6 +316,8 @@ async def change_many(visit: NamedDependency[Visit]) -> Response[Any]:
         status=422 if errors else 200,
         here="routines",
         action=action,
+        done_word=ACTIONS[action],
+        titles=await titles_of(visit, outcome["refused"]) if outcome else {},
         chosen=await _routine_titles(visit, ids) if outcome is None else [],
         matching=await sync_to_thread(_count, visit, narrowed, action) if is_all and outcome is None else 0,
         is_chosen=selection is not None,
@@ -316,6 +326,34 @@ async def change_many(visit: NamedDependency[Visit]) -> Response[Any]:
         back=own_path(form.text("back")),
         note=note,
         until=form.text("until"),
+        errors=errors,
+    )
+
+
+async def _move(visit: Visit, ids: list[str]) -> Response[Any]:
+    """Ask into which folder the chosen routines are to be moved, and move them once one is chosen."""
+    form, errors, outcome = visit.form, dict[str, str](), None
+    if ids and form.has("confirmed"):
+        try:
+            body = {"routineIds": ids, "folderId": form.given("folder")}
+            outcome = await visit.api.post(visit.api_path("folders", "items", "move"), body)
+        except ApiRefusal as refusal:
+            errors = {"folder" if field == "folderId" else "": text for field, text in refusal.by_field().items()}
+    return visit.show(
+        "many.html",
+        status=422 if errors else 200,
+        here="routines",
+        action="move",
+        done_word=ACTIONS["move"],
+        titles=await titles_of(visit, outcome["refused"]) if outcome else {},
+        chosen=await _routine_titles(visit, ids) if outcome is None else [],
+        matching=0,
+        is_chosen=bool(ids),
+        narrowed={},
+        outcome_=outcome,
+        back=own_path(form.text("back")),
+        folders=[("", "none"), *(await visit.names("folders")).items()],
+        folder=form.text("folder"),
         errors=errors,
     )
 

@@ -168,6 +168,11 @@ async def _show_form(  # noqa: PLR0913, PLR0917 what the form shows
         body = preview.schedule_of(typed, {})
         if body.get("cronExpression") or body.get("runAt"):
             shown = await preview.of_schedule(visit, body, routine_id, trigger)
+    options = {
+        "signingMode": SIGNING,
+        "afterOutcome": OUTCOMES,
+        "afterRoutineId": [(one["id"], one["title"]) for one in others if one["id"] != routine_id],
+    }
     return visit.show(
         "trigger_form.html",
         status=CONFLICT if theirs else 422 if errors else 200,
@@ -178,11 +183,11 @@ async def _show_form(  # noqa: PLR0913, PLR0917 what the form shows
         kinds=KINDS,
         values=values,
         errors=errors,
-        theirs=theirs,
+        theirs=conflicts.in_words(theirs, options),
         base=conflicts.base_after(visit.form, theirs, as_values(trigger)) if trigger else "",
         signing=SIGNING,
         outcomes=OUTCOMES,
-        others=[(one["id"], one["title"]) for one in others if one["id"] != routine_id],
+        others=options["afterRoutineId"],
         preview=shown,
         presets=preview.PRESETS,
         verdict=verdict,

@@ -73,7 +73,7 @@ def an_issue(api, company, agent):
         "/status",
         {"status": "in_progress"},
         lambda: api.patch(f"/issues/{issue}", {"status": "in_review"}),
-        "status in_progress in_review",
+        "status in progress in review",
         lambda: api.get(f"/issues/{issue}")["status"],
     )
 
