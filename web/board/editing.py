@@ -73,7 +73,7 @@ async def new(visit: NamedDependency[Visit]) -> Response[Any]:
     return await _show_form(visit, None, values, {})
 
 
-@post("/board/companies/{company_id:str}/routines/new", operation_id="boardCreateRoutine")
+@post("/board/companies/{company_id:str}/routines/new", operation_id="boardCreateRoutine", opt={NEEDS: "assign"})
 async def create(visit: NamedDependency[Visit]) -> Response[Any]:
     """Create a routine, with a schedule if one is given."""
     form = visit.form
@@ -107,7 +107,11 @@ async def edit(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Resp
     return await _show_form(visit, routine, as_values(routine), {})
 
 
-@post("/board/companies/{company_id:str}/routines/{routine_id:str}/edit", operation_id="boardSaveRoutine")
+@post(
+    "/board/companies/{company_id:str}/routines/{routine_id:str}/edit",
+    operation_id="boardSaveRoutine",
+    opt={NEEDS: "assign"},
+)
 async def save(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
     """Save the routine; if it was changed meanwhile, show what differs, and keep what was typed."""
     form = visit.form

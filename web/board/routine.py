@@ -36,6 +36,7 @@ NAMED = {  # settings that hold an id, by the kind of things that it is of
     "folderId": "folders",
     "parentIssueId": "issues",
     "afterRoutineId": "routines",
+    "responsibleUserId": "members",
 }
 Json = Mapping[str, Any]
 
@@ -196,6 +197,8 @@ async def _names_of_things(visit: Visit, kind: str, ids: Collection[str]) -> Map
     match kind:
         case "routines":
             return await titles_of(visit, [{"routineId": id_} for id_ in ids])
+        case "members":
+            return await names_of_people(visit, [{"createdByUserId": id_} for id_ in ids])
         case "issues":
             issues = [await visit.api.get_or_none(f"/issues/{id_}") for id_ in ids]
             return {issue["id"]: issue["identifier"] for issue in issues if issue is not None}

@@ -163,7 +163,7 @@ async def _run_form(
     )
 
 
-@post("/board/companies/{company_id:str}/routines/{routine_id:str}/run", operation_id="boardRun")
+@post("/board/companies/{company_id:str}/routines/{routine_id:str}/run", operation_id="boardRun", opt={NEEDS: "assign"})
 async def run_now(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
     """
     Run a routine, once for each time that its button was shown, and lead to the run or back to the list.
@@ -255,7 +255,11 @@ def _pause_form(  # noqa: PLR0913, PLR0917 what the form shows
     )
 
 
-@post("/board/companies/{company_id:str}/routines/{routine_id:str}/pause", operation_id="boardPause")
+@post(
+    "/board/companies/{company_id:str}/routines/{routine_id:str}/pause",
+    operation_id="boardPause",
+    opt={NEEDS: "assign"},
+)
 async def pause(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
     """Pause a routine with a note, until a moment if one is given."""
     form, position, errors = visit.form, await visit.position(), dict[str, str]()
@@ -292,7 +296,7 @@ async def change_status(visit: NamedDependency[Visit], routine_id: FromPath[str]
     return see_other(f"{visit.base}{_with_done(back, done)}") if back else visit.go("routines", routine_id, done=done)
 
 
-@post("/board/companies/{company_id:str}/routines/many", operation_id="boardChangeMany")
+@post("/board/companies/{company_id:str}/routines/many", operation_id="boardChangeMany", opt={NEEDS: "assign"})
 async def change_many(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show what pausing, resuming or moving the chosen routines would do, and do it once that is confirmed."""
     form = visit.form

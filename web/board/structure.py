@@ -22,6 +22,7 @@ from web.board.visit import Visit
 
 BASE = "/board/companies/{company_id:str}/structure"
 COMPANY, FOLDERS, ENDPOINTS = "company", "folders", "webhook-endpoints"
+SURE = "sure"  # the box that is ticked for what cannot be undone
 BUDGET = "budget"  # a field of two inputs
 Json = Mapping[str, Any]
 
@@ -165,6 +166,7 @@ async def new(visit: NamedDependency[Visit], kind: FromPath[str]) -> Response[An
 async def create(visit: NamedDependency[Visit], kind: FromPath[str]) -> Response[Any]:
     """Create a project, a goal, a folder or an issue."""
     form, shown = visit.form, _new(kind)
+    await visit.must_have(shown.needs)
     try:
         thing = await visit.api.post(visit.api_path(kind), _body(shown, form))
     except ApiRefusal as refusal:
@@ -186,6 +188,7 @@ async def save(visit: NamedDependency[Visit], kind: FromPath[str], id: FromPath[
     form, position, errors = visit.form, await visit.position(), dict[str, str]()
     thing = await _thing(visit, kind, id)
     shown = KINDS[kind]
+    await visit.must_have(shown.needs)
     values = _values(shown, form)
     body = _body(shown, form) | ({BUDGET: budget_of(form, errors)} if shown.has_budget else {})
     theirs = conflicts.differences(form, values, as_values(shown, thing))
@@ -205,6 +208,8 @@ async def act(visit: NamedDependency[Visit], kind: FromPath[str], id: FromPath[s
     """Pause, resume, approve, end, archive or delete a thing, or make a new secret for its heartbeats."""
     thing = await _thing(visit, kind, id)
     action, path = visit.form.one_of("action", list(_actions(kind, thing))), _path(visit, kind, thing)
+    if _actions(kind, thing)[action].is_final and not visit.form.has(SURE):
+        return await _form(visit, KINDS[kind], thing, as_values(KINDS[kind], thing), {SURE: "Tick that you mean it."})
     try:
         answer = await (visit.api.delete(path) if action == "delete" else visit.api.post(f"{path}/{action}"))
     except ApiRefusal as refusal:

@@ -12,7 +12,7 @@ import msgspec
 from domain.schedule import time_words, zones
 
 SOON = timedelta(seconds=1)
-CAPITAL = re.compile(r"(?<=[a-z])[A-Z]")
+CAPITAL = re.compile(r"(?<=[a-z])[A-Z]|(?<=[A-Z])[A-Z](?=[a-z])")
 
 
 class Outcome(NamedTuple):
