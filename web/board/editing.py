@@ -1,6 +1,7 @@
 """The form of a routine: to create one with its first schedule, and to edit one; a conflict shows both versions."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
@@ -27,6 +28,9 @@ from web.board.visit import NEEDS, Visit
 
 SPARE_VARIABLES = 2  # empty rows for further ones
 MOST_VARIABLES = 200
+GROUPED = re.compile(
+    r"[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?"
+)  # a number such as 1,204.5; elsewhere a comma stands for something else
 LARGEST = 10**12  # number of a field
 Json = Mapping[str, Any]
 TEXTS = (
@@ -299,7 +303,7 @@ def _read_number_field(form: Form, name: str, errors: dict[str, str], kind: type
     if text is None:
         return None
     try:
-        number = kind(text.replace(",", ""))
+        number = kind(text if GROUPED.fullmatch(text) is None else text.replace(",", ""))
     except ValueError:
         errors[name] = "This is no whole number." if kind is int else "This is no number."
         return None

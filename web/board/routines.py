@@ -228,8 +228,8 @@ async def pause_page(visit: NamedDependency[Visit], routine_id: FromPath[str]) -
 
 def _pause_as_values(visit: Visit, routine: Mapping[str, Any]) -> dict[str, str]:
     """Return the pause of a routine as the fields of its form have it; they are empty while it is active."""
-    until = words.parse(routine["resumeAt"])
-    return {"note": routine["pauseNote"] or "", "until": words.local_text(until, visit.zone) if until else ""}
+    until = words.exact_local_text(words.parse(routine["resumeAt"]), visit.zone)
+    return {"note": routine["pauseNote"] or "", "until": until}
 
 
 def _pause_form(  # noqa: PLR0913, PLR0917 what the form shows

@@ -209,9 +209,8 @@ def as_values(trigger: Json) -> dict[str, str]:
     names = ("label", *FIELDS[trigger["kind"]])
     values = {name: "" if trigger.get(name) is None else str(trigger[name]) for name in names}
     if trigger["kind"] == "schedule":
-        moments = {name: words.parse(trigger[name]) for name in MOMENTS}
         zone = trigger["timezone"] or "UTC"
-        values |= {name: words.local_text(moment, zone) if moment else "" for name, moment in moments.items()}
+        values |= {name: words.exact_local_text(words.parse(trigger[name]), zone) for name in MOMENTS}
         values["excludedDates"] = " ".join(trigger["excludedDates"])
     return values | {"enabled": "yes" if trigger["enabled"] else ""}
 

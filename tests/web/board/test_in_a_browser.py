@@ -150,6 +150,7 @@ def paths(api, company):
             "/deliveries",
             "/people",
             "/log",
+            "/refusals",
             "/system",
             "/week",
             "/find?q=a",
