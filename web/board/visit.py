@@ -37,7 +37,7 @@ from web.http.validation import UUID_TEXT
 
 HTML = "text/html"  # in UTF-8, as the framework adds
 ZONE_COOKIE = "routines-zone"
-UNAUTHENTICATED = 401
+NOT_SIGNED_IN = (401, 403)  # what the API answers to nobody, and to those who are no board users
 OWNED = {
     "agents": "Agent",
     "goals": "Goal",
@@ -150,7 +150,7 @@ class Visit:
         try:
             identity, companies = await asyncio.gather(self.api.get("/cli-auth/me"), self.api.get("/companies"))
         except ApiRefusal as refusal:
-            if refusal.status == UNAUTHENTICATED:
+            if refusal.status in NOT_SIGNED_IN:
                 raise SignInNeeded from refusal
             raise
         user, self.companies = identity["user"], companies
