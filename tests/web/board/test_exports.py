@@ -5,12 +5,14 @@ import io
 import json
 from uuid import uuid4
 
+import httpx
 import pytest
 
 from projections.audit import refused_attempts
 from projections.audit.refused_attempts import Attempts
 from tests.web import people
 from tests.web.board.conftest import Board
+from web.http.errors import Overloaded
 from web.paperclip import exports
 
 
@@ -42,6 +44,24 @@ def test_the_log_is_one_file_though_the_api_gives_it_in_parts(board, api, compan
     assert whole == board.client.get(of(board, f"format={file_format}")).text
     rows = list(csv.DictReader(io.StringIO(whole))) if file_format == "csv" else whole.splitlines()
     assert len(api.get(f"/companies/{company}/events")) == len(rows)
+
+
+def test_a_file_whose_next_part_is_refused_breaks_off_instead_of_looking_whole(board, monkeypatch):
+    monkeypatch.setattr(exports, "MOST_EVENTS", 1)
+    write, written = exports.Exporter.write, list[object]()
+
+    def write_one(self, company_id, *wanted):
+        if written:
+            raise Overloaded("Another export of this company is being written")
+        written.append(company_id)
+        return write(self, company_id, *wanted)
+
+    link = of(board, "format=csv")
+    monkeypatch.setattr(exports.Exporter, "write", write_one)
+
+    with pytest.raises(httpx.RemoteProtocolError):
+        board.client.get(link)
+    assert 503 == board.client.get(link).status_code
 
 
 def test_a_file_that_the_api_refuses_is_a_page_that_says_why(board, viewer):
