@@ -29,15 +29,13 @@ from web.http.validation import parse
 
 PAGE = 50
 MOST_AT_ONCE = 1_000  # routines that the API changes at once
-SHOWN = ("active", "paused")  # unless the reader asks for another status
+SHOWN: tuple[RoutineStatus, ...] = ("active", "paused")  # unless the reader asks for another status
 ORDERS = {"next": "Next run", "title": "Title", "changed": "Last changed"}
 STATUSES = {"": "Active and paused", "active": "Active", "paused": "Paused", "archived": "Archived", "all": "All"}
 FILTERS = ("q", "status", "agent", "project", "folder", "sort")
-ACTIONS = {
-    "pause": "paused",
-    "resume": "resumed",
-    "move": "moved",
-}  # of many routines, with what is said when it is done
+# What is done with many routines, and what is said of it then; the status of those that an action is for.
+ACTIONS = {"pause": "paused", "resume": "resumed", "move": "moved"}
+MEANT_BY: Mapping[str, RoutineStatus] = {"pause": "active", "resume": "paused"}
 PAUSE_FIELDS = {"pauseNote": "note", "resumeAt": "until"}  # the fields of the forms, by those of the API
 Column = Literal["strip", "outcome", "next", "agent", "project", "folder", "priority", "triggers", "changed"]
 COLUMNS: Mapping[
@@ -302,10 +300,10 @@ async def change_many(visit: NamedDependency[Visit]) -> Response[Any]:
     form = visit.form
     action = form.one_of("action", tuple(ACTIONS))
     ids, note, errors, outcome = form.all("routine")[:PAGE], form.text("note"), dict[str, str](), None
-    if action == "move":
-        return await _move(visit, ids)
-    until = local_moment(form.text("until"), visit.zone, "until", errors)
     narrowed = {name: form.given(name) for name in ("q", "agent", "project")}
+    if action == "move":
+        return await _move(visit, ids, narrowed)
+    until = local_moment(form.text("until"), visit.zone, "until", errors)
     selection = _read_selection(form, ids, narrowed)
     if selection is not None and form.has("confirmed") and not errors:
         pause = {"pauseNote": note.strip() or None, "resumeAt": until} if action == "pause" else {}
@@ -323,7 +321,9 @@ async def change_many(visit: NamedDependency[Visit]) -> Response[Any]:
         done_word=ACTIONS[action],
         titles=await titles_of(visit, outcome["refused"]) if outcome else {},
         chosen=await _routine_titles(visit, ids) if outcome is None else [],
-        matching=await sync_to_thread(_count, visit, narrowed, action) if is_all and outcome is None else 0,
+        matching=len(await sync_to_thread(_find_matching, visit, narrowed, (MEANT_BY[action],)))
+        if is_all and outcome is None
+        else 0,
         is_chosen=selection is not None,
         narrowed={name: value for name, value in narrowed.items() if value},
         outcome_=outcome,
@@ -334,12 +334,14 @@ async def change_many(visit: NamedDependency[Visit]) -> Response[Any]:
     )
 
 
-async def _move(visit: Visit, ids: list[str]) -> Response[Any]:
-    """Ask into which folder the chosen routines are to be moved, and move them once one is chosen."""
+async def _move(visit: Visit, ids: list[str], narrowed: Mapping[str, str | None]) -> Response[Any]:
+    """Ask into which folder the chosen routines, or all that match, are to be moved; move them once one is chosen."""
     form, errors, outcome = visit.form, dict[str, str](), None
-    if ids and form.has("confirmed"):
+    is_all = not ids and form.has("all")
+    matching = await sync_to_thread(_find_matching, visit, narrowed, SHOWN) if is_all else []
+    if (ids or matching) and form.has("confirmed"):
         try:
-            body = {"routineIds": ids, "folderId": form.given("folder")}
+            body = {"routineIds": ids or matching, "folderId": form.given("folder")}
             outcome = await visit.api.post(visit.api_path("folders", "items", "move"), body)
         except ApiRefusal as refusal:
             errors = {"folder" if field == "folderId" else "": text for field, text in refusal.by_field().items()}
@@ -351,9 +353,9 @@ async def _move(visit: Visit, ids: list[str]) -> Response[Any]:
         done_word=ACTIONS["move"],
         titles=await titles_of(visit, outcome["refused"]) if outcome else {},
         chosen=await _routine_titles(visit, ids) if outcome is None else [],
-        matching=0,
-        is_chosen=bool(ids),
-        narrowed={},
+        matching=len(matching),
+        is_chosen=bool(ids) or is_all,
+        narrowed={name: value for name, value in narrowed.items() if value},
         outcome_=outcome,
         back=own_path(form.text("back")),
         folders=[("", "none"), *(await visit.names("folders")).items()],
@@ -375,15 +377,16 @@ def _read_selection(form: Form, ids: list[str], narrowed: Mapping[str, str | Non
     return conditions or {"all": True}
 
 
-def _count(visit: Visit, narrowed: Mapping[str, str | None], action: str) -> int:
-    """Return how many routines match that an action is for, up to one more than may be changed at once."""
+def _find_matching(
+    visit: Visit, narrowed: Mapping[str, str | None], statuses: tuple[RoutineStatus, ...]
+) -> Sequence[UUID]:
+    """Return the routines of some statuses that match, up to one more than may be changed at once."""
     backend, company_id = visit.backend, UUID(visit.company_id)
     backend.authorize(visit.caller, read_access.company, company_id)
     filters = _read_filters({name: value for name, value in narrowed.items() if value})
-    status: RoutineStatus = "active" if action == "pause" else "paused"
     with backend.consistent_read("routines") as conn:
-        matching = select(conn, company_id, msgspec.structs.replace(filters, status=(status,)), limit=MOST_AT_ONCE + 1)
-    return len(matching)
+        matching = select(conn, company_id, msgspec.structs.replace(filters, status=statuses), limit=MOST_AT_ONCE + 1)
+    return [routine.id for routine in matching]
 
 
 async def _routine_titles(visit: Visit, ids: list[str]) -> list[dict[str, str]]:

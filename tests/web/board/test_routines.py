@@ -182,6 +182,20 @@ def test_many_are_moved_into_a_folder_that_is_chosen_and_out_again(board, api, c
     assert [folder, None] == [api.get(f"/routines/{id_}")["folderId"] for id_ in ids[1:]]
 
 
+def test_all_that_match_are_moved_after_their_number_is_seen(board, api, company, agent):
+    ids = [api.routine(company, agent, title=f"{word} report") for word in ("Daily", "Weekly", "Daily")]
+    folder = api.post(f"/companies/{company}/folders", {"name": "Nightly"})["id"]
+    form = next(form for form in board.show("/routines?q=daily").forms if "all" in form["fields"])
+
+    asked = board.post(form["action"], {**form["fields"], "action": "move"})
+
+    assert "Move 2 routines?" in asked.text
+    assert "2 routines were moved." in board.send(asked, "/many", folder=folder).text
+    assert [folder, None, folder] == [api.get(f"/routines/{id_}")["folderId"] for id_ in ids]
+    none = board.post(form["action"], {**form["fields"], "q": "nowhere", "action": "move", "confirmed": "1"})
+    assert (200, True) == (none.status, "Move 0 routines?" in none.text)
+
+
 @pytest.mark.parametrize("action", ["pause", "move"])
 def test_nothing_chosen_changes_nothing(board, api, company, agent, action):
     api.routine(company, agent)
