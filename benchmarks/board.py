@@ -178,6 +178,7 @@ def _paths(client: httpx.Client, company: UUID) -> Mapping[str, str]:
         "people and keys": f"{board}/people",
         "log": f"{board}/log",
         "log: of a routine": f"{board}/log?routine={newest['routineId']}",
+        "refused attempts": f"{board}/refusals",
         "system": f"{board}/system",
         "projects and goals": f"{board}/structure",
         "Ctrl-K: a text in many": f"{board}/palette?q=report",

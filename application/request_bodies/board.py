@@ -123,9 +123,10 @@ class FolderDraft(Body, frozen=True):
 
 
 class FolderPatch(Body, frozen=True):
-    """Renames a folder."""
+    """Changes a folder. Fields that are absent stay as they are; `parentId` null moves it out of all."""
 
-    name: Name
+    name: Name | UnsetType = UNSET
+    parent_id: UUID | None | UnsetType = UNSET
 
 
 class FolderMove(Body, frozen=True):

@@ -2,8 +2,6 @@
 
 from uuid import UUID
 
-from msgspec.structs import replace
-
 from application.access import Principal, Resource, authorize
 from application.event_store.stream_kinds import FOLDER, ROUTINE
 from application.event_store.unit_of_work import UnitOfWork
@@ -11,7 +9,7 @@ from application.request_bodies.board import FolderDraft, FolderMove, FolderPatc
 from application.request_bodies.routines import RoutinePatch
 from application.use_cases import routines
 from application.use_cases.board import companies
-from application.use_cases.references import check_folder, check_folders_above
+from application.use_cases.references import check_folder, check_folders_above, merge_patch
 from domain.errors import Conflict, NotFound
 from domain.events import FolderCreated, FolderDeleted
 from domain.routines import folder
@@ -30,20 +28,16 @@ def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: Fold
     return folder_id
 
 
-def rename(work: UnitOfWork, principal: Principal, company_id: UUID, folder_id: UUID, patch: FolderPatch) -> UUID:
-    """Give a folder another name."""
+def update(
+    work: UnitOfWork, principal: Principal, company_id: UUID, folder_id: UUID, patch: FolderPatch | FolderMove
+) -> UUID:
+    """Give a folder another name or place; raise InvalidField when it would lie in itself, or too deep."""
     current = _find_writable(work, principal, company_id, folder_id)
-    work.record(folder_id, folder.update(current, replace(current.details, name=patch.name)))
-    return folder_id
-
-
-def move(work: UnitOfWork, principal: Principal, company_id: UUID, folder_id: UUID, request: FolderMove) -> UUID:
-    """Move a folder; raise InvalidField when it would lie in itself, or too deep."""
-    current = _find_writable(work, principal, company_id, folder_id)
-    if request.parent_id != current.details.parent_id:
-        check_folder(work, company_id, request.parent_id, "Parent folder")
-        check_folders_above(work, request.parent_id, folder_id)
-    work.record(folder_id, folder.update(current, replace(current.details, parent_id=request.parent_id)))
+    details = merge_patch(current.details, patch)
+    if details.parent_id != current.details.parent_id:
+        check_folder(work, company_id, details.parent_id, "Parent folder")
+        check_folders_above(work, details.parent_id, folder_id)
+    work.record(folder_id, folder.update(current, details))
     return folder_id
 
 

@@ -49,6 +49,7 @@ class Rights(Value, frozen=True):
     entrust: bool = False
     manage: bool = False  # members and keys
     manage_owners: bool = False
+    read_refusals: bool = False  # what was refused in the whole installation
 
 
 def rights(work: UnitOfWork, principal: Principal, company_id: UUID) -> Rights:
@@ -63,6 +64,7 @@ def rights(work: UnitOfWork, principal: Principal, company_id: UUID) -> Rights:
         entrust=may(work, principal, "entrust", resource),
         manage=membership is not None and access.may_manage(membership),
         manage_owners=membership is not None and membership.role == "owner",
+        read_refusals=isinstance(principal, BoardUser) and (principal.instance_admin or principal.instance_auditor),
     )
 
 

@@ -58,9 +58,9 @@ def patches(app):
         (agents.update, app.agent, AgentPatch(name="Better", heartbeat_url="https://example.com/wake")),
         (projects.update, app.ask(projects.create, company, ProjectDraft(name="Moon")), ProjectPatch(name="Mars")),
         (goals.update, app.ask(goals.create, company, GoalDraft(title="Moon")), GoalPatch(title="Mars")),
-        (folders.rename, company, folder, FolderPatch(name="Mars")),
+        (folders.update, company, folder, FolderPatch(name="Mars")),
         (
-            folders.move,
+            folders.update,
             company,
             folder,
             FolderMove(parent_id=app.ask(folders.create, company, FolderDraft(name="All"))),

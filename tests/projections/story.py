@@ -216,7 +216,7 @@ class Story:
         self.ask(goals.delete, shrink)
         nightly = self.ask(folders.create, acme, FolderDraft(name="Nightly"))
         emptied = self.ask(folders.create, acme, FolderDraft(name="Empty", parent_id=nightly))
-        self.ask(folders.rename, acme, emptied, FolderPatch(name="Emptied"))
+        self.ask(folders.update, acme, emptied, FolderPatch(name="Emptied"))
         self.ask(lambda *request: folders.delete(*request, in_use=False), acme, emptied)
         move, old = self.project(acme, goal_id=grow), self.project(acme, "Old")
         self.ask(projects.update, move, ProjectPatch(color="#fff", lead_agent_id=scout))

@@ -5,23 +5,27 @@ So a page knows nothing that the API does not tell its user, and does nothing th
 those of the Jetty API.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote, urlencode
 
 import msgspec
-from litestar.types import ASGIApp, HTTPRequestEvent, Message, ReceiveMessage
+from litestar import Response
+from litestar.types import ASGIApp, HTTPRequestEvent, Message, Receive, ReceiveMessage, Scope, Send
 
 from application.event_store.unit_of_work import UNCHANGED_SINCE
 from web.board.sentences import FILL_IN, plain
 from web.http import json_body
+from web.http.backend import POSITION_HEADER
 from web.http.requests import DECODED_BODY
 
 ABSENT = ("null", "undefined")  # how the API calls what was not given
 FORBIDDEN = 403
 REFUSED = 400  # the first status of a refusal
 NOT_FOUND = 404
+OF_A_FILE = (b"content-type", b"content-disposition", b"cache-control")  # what is kept of the headers of a file
+POSITION = POSITION_HEADER.lower().encode()
 BODY = "body"  # how the Jetty API calls a body as a whole
 Query = Mapping[str, Any]
 
@@ -124,6 +128,23 @@ class Api:
             raise _read_refusal(status, value if isinstance(value, dict) else {}, headers)
         return Answer(value, headers.get("x-next-cursor"))
 
+    def file(self, path: str, query: Query) -> Response[Any]:
+        """Return the answer that passes a file of the API on while it is written; one that has a next file goes on with that."""
+        return FilesOfApi(self, path, query)
+
+    async def pass_on(self, path: str, query: Query, receive: Receive, send: Send) -> None:
+        """Let the API answer a GET to another reader than this program, until they leave."""
+        begun = False
+
+        async def receive_departure() -> Any:
+            nonlocal begun
+            if begun:
+                return await receive()
+            begun = True
+            return HTTPRequestEvent(type="http.request", body=b"", more_body=False)
+
+        await self._app(self._scope_of("GET", f"/api{path}", _query(query), {}), receive_departure, send)
+
     async def _send(self, method: str, path: str, content: bytes, query: str) -> tuple[int, dict[str, str], bytes]:
         state: dict[str, Any] = {}
         if content:
@@ -131,8 +152,13 @@ class Api:
                 state[DECODED_BODY] = json_body.read(content)
             except json_body.Unsound as unsound:
                 raise ApiRefusal(400, str(unsound), None, {}) from unsound
+        answer = _Received()
+        await self._app(self._scope_of(method, path, query, state), _receive_body(content), answer.send)
+        return answer.status, answer.headers, b"".join(answer.parts)
+
+    def _scope_of(self, method: str, path: str, query: str, state: dict[str, Any]) -> Any:
         authorization = [header for header in self._scope["headers"] if header[0].lower() == b"authorization"]
-        scope = {
+        return {
             "type": "http",
             "asgi": self._scope["asgi"],
             "http_version": "1.1",
@@ -148,9 +174,76 @@ class Api:
             "server": self._scope.get("server"),
             "state": state,
         }
-        answer = _Received()
-        await self._app(scope, _receive_body(content), answer.send)  # type: ignore[arg-type]
-        return answer.status, answer.headers, b"".join(answer.parts)
+
+
+class FilesOfApi(Response[Any]):
+    """The file with which the API answers a GET, followed by those that its answer leads to, as one file."""
+
+    def __init__(self, api: Api, path: str, query: Query) -> None:
+        super().__init__(None)
+        self._api, self._path, self._query = api, path, query
+
+    def to_asgi_response(self, *_: Any, **__: Any) -> Any:
+        """Return what sends the file."""
+        return self._send
+
+    async def _send(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the file. Raise ApiRefusal if the API refuses it, or, when a part is sent already, cut the reader off."""
+        headers = [(name.lower().encode(), value.encode()) for name, value in self.headers.items()]
+        part, query = _FilePart(send, headers), self._query
+        await self._api.pass_on(self._path, query, receive, part.send)
+        while part.is_complete and part.position is not None:
+            part, query = _FilePart(send, None), {**query, "after": part.position}
+            await self._api.pass_on(self._path, query, receive, part.send)
+        if part.is_complete:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class _FilePart:
+    """Passes a file on: with its headers if it is the first one (`headers`), else without the line that names the columns."""
+
+    def __init__(self, send: Send, headers: Sequence[tuple[bytes, bytes]] | None) -> None:
+        self._send, self._headers = send, headers
+        self._refusal: _Received | None = None
+        self._is_head_to_skip = False
+        self.is_complete = False  # it has been sent to its end
+        self.position: str | None = None  # after which the next file begins, if there is one
+
+    async def send(self, message: Message) -> None:
+        """Pass a message on. Raise ApiRefusal when the whole of a refusal is there."""
+        if message["type"] == "http.response.start" and message["status"] >= REFUSED:
+            self._refusal = _Received()
+        if self._refusal is not None:
+            await self._refuse(self._refusal, message)
+        elif message["type"] == "http.response.start":
+            await self._begin(message)
+        elif message["type"] == "http.response.body":
+            body = self._without_head(message["body"])
+            self.is_complete = not message.get("more_body", False)
+            if body:
+                await self._send({"type": "http.response.body", "body": body, "more_body": True})
+
+    async def _refuse(self, refusal: "_Received", message: Message) -> None:
+        await refusal.send(message)
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            raise _read_refusal(refusal.status, msgspec.json.decode(b"".join(refusal.parts)), refusal.headers)
+
+    async def _begin(self, message: Any) -> None:
+        found = {name.lower(): value for name, value in message["headers"]}
+        self.position = found[POSITION].decode() if b"link" in found else None
+        if self._headers is None:
+            self._is_head_to_skip = found[b"content-type"].startswith(b"text/csv")
+        else:
+            kept = [(name, value) for name, value in found.items() if name in OF_A_FILE]
+            await self._send({"type": "http.response.start", "status": 200, "headers": [*kept, *self._headers]})
+
+    def _without_head(self, body: bytes) -> bytes:
+        """Return what is left of a chunk without the line that names the columns, if that is not over yet."""
+        if not self._is_head_to_skip:
+            return body
+        _, end, rest = body.partition(b"\n")
+        self._is_head_to_skip = not end
+        return rest
 
 
 def _read_refusal(status: int, problem: Mapping[str, Any], headers: Mapping[str, str]) -> ApiRefusal:

@@ -10,7 +10,7 @@ from litestar.params import FromPath
 from web.board import words
 from web.board.api import NOT_FOUND, ApiRefusal
 from web.board.triggers import own_trigger
-from web.board.visit import Visit
+from web.board.visit import NEEDS, Visit
 
 BASE = "/board/companies/{company_id:str}/routines/{routine_id:str}/triggers/{trigger_id:str}/backfills"
 OVERLAPS = [("one_at_a_time", "one after the other"), ("policy", "all at once, by the policy of the routine")]
@@ -51,7 +51,7 @@ async def _show_page(  # noqa: PLR0913, PLR0917 what the page shows
     )
 
 
-@post(BASE, operation_id="boardBackfill")
+@post(BASE, operation_id="boardBackfill", opt={NEEDS: "assign"})
 async def begin(visit: NamedDependency[Visit], routine_id: FromPath[str], trigger_id: FromPath[str]) -> Response[Any]:
     """Show what a backfill would fire, and begin it once that is confirmed."""
     form = visit.form

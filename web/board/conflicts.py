@@ -7,7 +7,7 @@ API refuse the change (`Api.unchanged_since`); then the form is shown once more 
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -44,3 +44,13 @@ def base_after(form: Form, theirs: Sequence[Difference], saved: Mapping[str, str
 def between(mine: Mapping[str, str], saved: Mapping[str, str]) -> list[Difference]:
     """Return the fields of what is saved in which what was typed differs."""
     return [Difference(name, mine.get(name, ""), saved[name]) for name in saved if mine.get(name, "") != saved[name]]
+
+
+def in_words(theirs: Sequence[Difference], options: Mapping[str, Iterable[tuple[str, str]]]) -> list[Difference]:
+    """Return differences with the words of what one chooses from, by field, in place of the ids that a form sends."""
+    words = {name: dict(choices) for name, choices in options.items()}
+    return [
+        one._replace(mine=known.get(one.mine, one.mine), saved=known.get(one.saved, one.saved))
+        for one in theirs
+        for known in [words.get(one.name, {})]
+    ]

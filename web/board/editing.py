@@ -1,6 +1,7 @@
 """The form of a routine: to create one with its first schedule, and to edit one; a conflict shows both versions."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
@@ -27,6 +28,9 @@ from web.board.visit import NEEDS, Visit
 
 SPARE_VARIABLES = 2  # empty rows for further ones
 MOST_VARIABLES = 200
+GROUPED = re.compile(
+    r"[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?"
+)  # a number such as 1,204.5; elsewhere a comma stands for something else
 LARGEST = 10**12  # number of a field
 Json = Mapping[str, Any]
 TEXTS = (
@@ -73,7 +77,7 @@ async def new(visit: NamedDependency[Visit]) -> Response[Any]:
     return await _show_form(visit, None, values, {})
 
 
-@post("/board/companies/{company_id:str}/routines/new", operation_id="boardCreateRoutine")
+@post("/board/companies/{company_id:str}/routines/new", operation_id="boardCreateRoutine", opt={NEEDS: "assign"})
 async def create(visit: NamedDependency[Visit]) -> Response[Any]:
     """Create a routine, with a schedule if one is given."""
     form = visit.form
@@ -107,7 +111,11 @@ async def edit(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Resp
     return await _show_form(visit, routine, as_values(routine), {})
 
 
-@post("/board/companies/{company_id:str}/routines/{routine_id:str}/edit", operation_id="boardSaveRoutine")
+@post(
+    "/board/companies/{company_id:str}/routines/{routine_id:str}/edit",
+    operation_id="boardSaveRoutine",
+    opt={NEEDS: "assign"},
+)
 async def save(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
     """Save the routine; if it was changed meanwhile, show what differs, and keep what was typed."""
     form = visit.form
@@ -157,7 +165,7 @@ async def _show_form(  # noqa: PLR0913 what the form shows
         routine=routine,
         values=values,
         errors=errors,
-        theirs=theirs,
+        theirs=conflicts.in_words(theirs, {**CHOICES, **options}),
         base=_base(visit.form, routine, theirs) if routine else "",
         options=options,
         choices=CHOICES,
@@ -231,7 +239,7 @@ def _typed_values(form: Form) -> dict[str, str]:
         row = f"variables.{index}."
         if not form.has(f"{row}name"):
             break
-        if form.given(f"{row}name") or form.given(f"{row}defaultValue") or form.given(f"{row}label"):
+        if _is_filled(form, row):
             values |= {
                 f"{row}{name}": form.text(f"{row}{name}")
                 for name in ("name", "label", "type", "defaultValue", "required", "options")
@@ -295,7 +303,7 @@ def _read_number_field(form: Form, name: str, errors: dict[str, str], kind: type
     if text is None:
         return None
     try:
-        number = kind(text.replace(",", ""))
+        number = kind(text if GROUPED.fullmatch(text) is None else text.replace(",", ""))
     except ValueError:
         errors[name] = "This is no whole number." if kind is int else "This is no number."
         return None
@@ -312,7 +320,7 @@ def _read_variables(form: Form, errors: dict[str, str]) -> list[dict[str, Any]]:
         if not form.has(f"{row}name"):
             break
         name, default = form.given(f"{row}name"), form.text(f"{row}defaultValue")
-        if name is None and not default and not form.given(f"{row}label"):
+        if not _is_filled(form, row):
             continue
         kind = form.text(f"{row}type") or "text"
         variables.append(
@@ -326,6 +334,11 @@ def _read_variables(form: Form, errors: dict[str, str]) -> list[dict[str, Any]]:
             }
         )
     return variables
+
+
+def _is_filled(form: Form, row: str) -> bool:
+    """Return whether anything is typed in the row of a variable; an empty one is none."""
+    return any(form.given(f"{row}{name}") for name in ("name", "label", "defaultValue", "options"))
 
 
 def _read_default(text: str, kind: str, name: str, errors: dict[str, str]) -> Any:

@@ -12,7 +12,7 @@ from web.board import conflicts
 from web.board.api import ApiRefusal
 from web.board.conflicts import CONFLICT, Difference
 from web.board.routine import names_of_authors
-from web.board.visit import Visit
+from web.board.visit import NEEDS, Visit
 
 PAGE = 50
 OPEN = "backlog,todo,in_progress,in_review,blocked"
@@ -64,9 +64,7 @@ async def _show_issue(
     )
     following = visit.path("issues", issue_id, query={"cursor": comments.next_cursor}) if comments.next_cursor else None
     agents = await visit.names("agents")
-    named = [
-        one._replace(mine=agents.get(one.mine, one.mine), saved=agents.get(one.saved, one.saved)) for one in theirs
-    ]
+    options = {"status": STATUSES.items(), "agent": [("", "nobody"), *agents.items()]}
     return visit.show(
         "issue.html",
         status=CONFLICT if theirs else 422 if errors else 200,
@@ -77,7 +75,7 @@ async def _show_issue(
         names=await names_of_authors(visit, comments.value),
         following=following,
         agents=agents,
-        theirs=named,
+        theirs=conflicts.in_words(theirs, options),
         base=conflicts.base_after(visit.form, theirs, _as_values(shown)),
         statuses={status: status.replace("_", " ") for status in get_args(IssueStatus)},
         values=values,
@@ -85,7 +83,11 @@ async def _show_issue(
     )
 
 
-@post("/board/companies/{company_id:str}/issues/{issue_id:str}/comments", operation_id="boardComment")
+@post(
+    "/board/companies/{company_id:str}/issues/{issue_id:str}/comments",
+    operation_id="boardComment",
+    opt={NEEDS: "administer"},
+)
 async def comment(visit: NamedDependency[Visit], issue_id: FromPath[str]) -> Response[Any]:
     """Add a comment."""
     form = visit.form
@@ -97,7 +99,11 @@ async def comment(visit: NamedDependency[Visit], issue_id: FromPath[str]) -> Res
     return visit.go("issues", issue_id, done="commented")
 
 
-@post("/board/companies/{company_id:str}/issues/{issue_id:str}/status", operation_id="boardMoveIssue")
+@post(
+    "/board/companies/{company_id:str}/issues/{issue_id:str}/status",
+    operation_id="boardMoveIssue",
+    opt={NEEDS: "assign"},
+)
 async def move(visit: NamedDependency[Visit], issue_id: FromPath[str]) -> Response[Any]:
     """Change the status or the assignee of an issue; if either was changed meanwhile, show both versions."""
     form, position = visit.form, await visit.position()

@@ -11,8 +11,8 @@ from litestar.params import FromPath
 from application.use_cases.event_access import OF_NO_COMPANY
 from domain.events import STORED_NAMES
 from web.board.api import NOT_FOUND, ApiRefusal
-from web.board.runs import bound
-from web.board.visit import Visit
+from web.board.exports import links_of
+from web.board.visit import Visit, bound
 
 PAGE = 50
 THINGS = {"routine": "routineId", "trigger": "triggerId", "run": "runId", "issue": "issueId", "stream": "streamId"}
@@ -50,6 +50,7 @@ async def log(visit: NamedDependency[Visit]) -> Response[Any]:
         kinds=_include_option(KINDS, parameters.get("kind", "")),
         actors=_include_option(ACTORS, parameters.get("actor", "")),
         orders=ORDERS,
+        files=links_of(visit, "events", parameters),
         signed=await _signed_events(visit),
         following=following,
     )
@@ -72,6 +73,15 @@ async def proof(visit: NamedDependency[Visit], position: FromPath[str]) -> Respo
     text = await visit.api.text(visit.api_path("log", "proofs", position))
     headers = {"Content-Disposition": 'attachment; filename="event.tlog-proof"'}
     return Response(text, media_type="text/plain", headers=headers)
+
+
+@get("/board/companies/{company_id:str}/refusals", operation_id="boardRefusals")
+async def refusals(visit: NamedDependency[Visit]) -> Response[Any]:
+    """Show the attempts that were refused for want of a credential or a right, in the whole installation."""
+    answer = await visit.api.page("/refusals", {"cursor": visit.parameter("cursor"), "limit": PAGE})
+    following = visit.path("refusals", query={"cursor": answer.next_cursor}) if answer.next_cursor else None
+    names = {company["id"]: company["name"] for company in visit.companies}
+    return visit.show("refusals.html", here="log", refusals=answer.value, names=names, following=following)
 
 
 def _include_option(options: Mapping[str, str], chosen: str) -> Mapping[str, str]:

@@ -10,8 +10,9 @@ from litestar.params import FromPath
 
 from web.board import differences, environment, schedules, words
 from web.board.api import ApiRefusal
+from web.board.differences import Change
 from web.board.forms import whole_number
-from web.board.routine import RUNS, took
+from web.board.routine import RUNS, took, with_names
 from web.board.visit import Visit
 
 USUAL = timedelta(days=1)
@@ -30,7 +31,9 @@ async def past_routine(visit: NamedDependency[Visit], routine_id: FromPath[str])
         try:
             was = await visit.api.get(f"/routines/{routine_id}", {"asOf": moment}) if moment else None
             rows = (
-                _difference_rows(await visit.api.get(f"/routines/{routine_id}/diff", {"from": moment})) if was else []
+                await _difference_rows(visit, await visit.api.get(f"/routines/{routine_id}/diff", {"from": moment}))
+                if was
+                else []
             )
         except ApiRefusal as refusal:
             was, error = None, "; ".join(refusal.by_field().values())
@@ -57,19 +60,22 @@ def _read_moment(text: str, zone: str) -> str | None:
     return words.utc(moment) if moment else None
 
 
-def _difference_rows(answer: Json) -> list[dict[str, Any]]:
+async def _difference_rows(visit: Visit, answer: Json) -> list[dict[str, Any]]:
     """Return a row for each field that differs: its name, what it was and is, and the newest event that changed it."""
     events = {event["position"]: event for event in answer["events"]}
     fields = [("", field) for field in answer["routine"]]
     fields += [("trigger: ", field) for trigger in answer["triggers"] for field in trigger["fields"]]
-    return [
-        {
-            "field": beginning + field["field"],
-            "was": _in_words(field["field"], field["before"]),
-            "is": _in_words(field["field"], field["after"]),
-            "event": events[field["events"][-1]],
-        }
+    changes = [
+        Change(
+            beginning + field["field"],
+            _in_words(field["field"], field["before"]),
+            _in_words(field["field"], field["after"]),
+        )
         for beginning, field in fields
+    ]
+    return [
+        {"field": one.field, "was": one.before, "is": one.after, "event": events[field["events"][-1]]}
+        for one, (_, field) in zip(await with_names(visit, changes), fields, strict=True)
     ]
 
 

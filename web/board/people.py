@@ -29,7 +29,11 @@ async def people(visit: NamedDependency[Visit]) -> Response[Any]:
 
 
 async def _show_page(
-    visit: Visit, values: Mapping[str, str], errors: Mapping[str, str], theirs: Sequence[Difference] = ()
+    visit: Visit,
+    values: Mapping[str, str],
+    errors: Mapping[str, str],
+    theirs: Sequence[Difference] = (),
+    of: str = "",
 ) -> Response[Any]:
     members = await visit.api.get(visit.api_path("members"))
     return visit.show(
@@ -40,7 +44,8 @@ async def _show_page(
         agents=[
             _with_base(one, budget_as_values(one["budget"])) for one in await visit.api.get(visit.api_path("agents"))
         ],
-        theirs=theirs,
+        theirs=conflicts.in_words(theirs, {"assigns": ASSIGNS}),
+        of=of,
         company_keys=await visit.api.get(visit.api_path("keys")) if visit.rights.manage else [],
         own_keys=[key for key in await visit.api.get("/board-api-keys") if _is_of_interest(visit, key)],
         names={member["userId"]: member["name"] for member in members},
@@ -102,7 +107,8 @@ async def change_member(visit: NamedDependency[Visit], user_id: FromPath[str]) -
         "permissions": USUAL if role not in READ_ONLY and assigns == "usual" else (),
     }
     values, errors = {"role": role, "assigns": assigns}, dict[str, str]()
-    present = _as_values(await _member(visit, user_id))
+    member = await _member(visit, user_id)
+    present = _as_values(member)
     theirs = conflicts.differences(form, values, present)
     if not theirs:
         try:
@@ -114,7 +120,8 @@ async def change_member(visit: NamedDependency[Visit], user_id: FromPath[str]) -
             return visit.go("people", done="member")
     values["base"] = conflicts.base_after(form, theirs, present)
     typed = {f"{user_id}.{name}": value for name, value in values.items()}
-    return await _show_page(visit, typed, {f"{user_id}.{name}": text for name, text in errors.items()}, theirs)
+    beside = {f"{user_id}.{name}": text for name, text in errors.items()}
+    return await _show_page(visit, typed, beside, theirs, member["name"])
 
 
 async def _member(visit: Visit, user_id: str) -> Json:
@@ -174,7 +181,8 @@ async def _change_budget(visit: Visit, agent: Json, position: int) -> Response[A
             return visit.go("people", done="agent")
     values["base"] = conflicts.base_after(form, theirs, present)
     typed = {f"{id_}.{name}": value for name, value in values.items()}
-    return await _show_page(visit, typed, {f"{id_}.{name}": message for name, message in errors.items()}, theirs)
+    beside = {f"{id_}.{name}": message for name, message in errors.items()}
+    return await _show_page(visit, typed, beside, theirs, agent["name"])
 
 
 @post(f"{BASE}/keys", operation_id="boardCreateKey")

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -14,6 +15,7 @@ from application.use_cases import read_access
 from projections import overview
 from web.board import differences, schedules, timeline, words
 from web.board.api import ApiRefusal
+from web.board.differences import Change
 from web.board.visit import Visit, known_zone
 from web.http.paging import EARLIEST, LATEST
 
@@ -26,6 +28,15 @@ NO_PLAN = {
     "company_archived": "The company is archived, so nothing is planned.",
     "ended": "The schedule has ended: it has no further occurrence.",
     "not_a_schedule": "It is no schedule, so nothing is planned.",
+}
+NAMED = {  # settings that hold an id, by the kind of things that it is of
+    "assigneeAgentId": "agents",
+    "projectId": "projects",
+    "goalId": "goals",
+    "folderId": "folders",
+    "parentIssueId": "issues",
+    "afterRoutineId": "routines",
+    "responsibleUserId": "members",
 }
 Json = Mapping[str, Any]
 
@@ -62,7 +73,9 @@ async def routine(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> R
         answer=answer,
         explain_error=error,
         revision=revisions[0],
-        changes=differences.changes_between(revisions[1] if len(revisions) > 1 else None, revisions[0]),
+        changes=await with_names(visit, differences.changes_between(revisions[1], revisions[0]))
+        if len(revisions) > 1
+        else [],
         before=revisions[1] if len(revisions) > 1 else None,
         names=await names_of_people(visit, revisions[:1]),
         key=uuid4(),
@@ -164,15 +177,50 @@ async def names_of_authors(visit: Visit, comments: Sequence[Json]) -> dict[str, 
     )
 
 
+async def with_names(visit: Visit, changes: Sequence[Change]) -> list[Change]:
+    """Return changes with the names of things in place of their ids."""
+    wanted: dict[str, set[str]] = {}
+    for one in changes:
+        if (kind := NAMED.get(one.field.rpartition(": ")[2])) is not None:
+            wanted.setdefault(kind, set()).update(value for value in (one.before, one.after) if value)
+    names: dict[str, str] = {}
+    for kind, ids in wanted.items():
+        names |= await _names_of_things(visit, kind, ids)
+    return [
+        one._replace(before=names.get(one.before or "", one.before), after=names.get(one.after or "", one.after))
+        for one in changes
+    ]
+
+
+async def _names_of_things(visit: Visit, kind: str, ids: Collection[str]) -> Mapping[str, str]:
+    """Return the names of those of some things that there are, by id."""
+    match kind:
+        case "routines":
+            return await titles_of(visit, [{"routineId": id_} for id_ in ids])
+        case "members":
+            return await names_of_people(visit, [{"createdByUserId": id_} for id_ in ids])
+        case "issues":
+            issues = [await visit.api.get_or_none(f"/issues/{id_}") for id_ in ids]
+            return {issue["id"]: issue["identifier"] for issue in issues if issue is not None}
+        case _:
+            return await visit.names(kind)
+
+
 @get("/board/companies/{company_id:str}/routines/{routine_id:str}/revisions", operation_id="boardRevisions")
 async def revisions(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
     """Show the revisions of a routine, each with what it changed."""
     shown = await visit.own("routines", routine_id)
     answer = await visit.api.page(f"/routines/{routine_id}/revisions", {"cursor": visit.parameter("cursor")})
     listed = answer.value
+    befores = [*listed[1:], None]
+    known = [
+        differences.changes_between(before, revision) if before or revision["revisionNumber"] == 1 else None
+        for revision, before in zip(listed, befores, strict=True)
+    ]
+    named = iter(await with_names(visit, [change for changes in known for change in changes or ()]))
     pairs = [
-        (revision, differences.changes_between(before, revision) if before or revision["revisionNumber"] == 1 else None)
-        for revision, before in zip(listed, [*listed[1:], None], strict=True)
+        (revision, None if changes is None else list(islice(named, len(changes))))
+        for revision, changes in zip(listed, known, strict=True)
     ]
     return visit.show(
         "revisions.html",

@@ -21,6 +21,7 @@ from web.board import conflicts, schedules, strips, words
 from web.board.api import ApiRefusal
 from web.board.conflicts import CONFLICT, Difference
 from web.board.forms import Form, read_number, read_object
+from web.board.routine import titles_of
 from web.board.sign_in import own_path
 from web.board.visit import NEEDS, Visit, see_other
 from web.http.paging import cursor_of, not_of_list, place_of
@@ -28,10 +29,13 @@ from web.http.validation import parse
 
 PAGE = 50
 MOST_AT_ONCE = 1_000  # routines that the API changes at once
-SHOWN = ("active", "paused")  # unless the reader asks for another status
+SHOWN: tuple[RoutineStatus, ...] = ("active", "paused")  # unless the reader asks for another status
 ORDERS = {"next": "Next run", "title": "Title", "changed": "Last changed"}
 STATUSES = {"": "Active and paused", "active": "Active", "paused": "Paused", "archived": "Archived", "all": "All"}
 FILTERS = ("q", "status", "agent", "project", "folder", "sort")
+# What is done with many routines, and what is said of it then; the status of those that an action is for.
+ACTIONS = {"pause": "paused", "resume": "resumed", "move": "moved"}
+MEANT_BY: Mapping[str, RoutineStatus] = {"pause": "active", "resume": "paused"}
 PAUSE_FIELDS = {"pauseNote": "note", "resumeAt": "until"}  # the fields of the forms, by those of the API
 Column = Literal["strip", "outcome", "next", "agent", "project", "folder", "priority", "triggers", "changed"]
 COLUMNS: Mapping[
@@ -157,7 +161,7 @@ async def _run_form(
     )
 
 
-@post("/board/companies/{company_id:str}/routines/{routine_id:str}/run", operation_id="boardRun")
+@post("/board/companies/{company_id:str}/routines/{routine_id:str}/run", operation_id="boardRun", opt={NEEDS: "assign"})
 async def run_now(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
     """
     Run a routine, once for each time that its button was shown, and lead to the run or back to the list.
@@ -222,8 +226,8 @@ async def pause_page(visit: NamedDependency[Visit], routine_id: FromPath[str]) -
 
 def _pause_as_values(visit: Visit, routine: Mapping[str, Any]) -> dict[str, str]:
     """Return the pause of a routine as the fields of its form have it; they are empty while it is active."""
-    until = words.parse(routine["resumeAt"])
-    return {"note": routine["pauseNote"] or "", "until": words.local_text(until, visit.zone) if until else ""}
+    until = words.exact_local_text(words.parse(routine["resumeAt"]), visit.zone)
+    return {"note": routine["pauseNote"] or "", "until": until}
 
 
 def _pause_form(  # noqa: PLR0913, PLR0917 what the form shows
@@ -249,7 +253,11 @@ def _pause_form(  # noqa: PLR0913, PLR0917 what the form shows
     )
 
 
-@post("/board/companies/{company_id:str}/routines/{routine_id:str}/pause", operation_id="boardPause")
+@post(
+    "/board/companies/{company_id:str}/routines/{routine_id:str}/pause",
+    operation_id="boardPause",
+    opt={NEEDS: "assign"},
+)
 async def pause(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
     """Pause a routine with a note, until a moment if one is given."""
     form, position, errors = visit.form, await visit.position(), dict[str, str]()
@@ -286,14 +294,16 @@ async def change_status(visit: NamedDependency[Visit], routine_id: FromPath[str]
     return see_other(f"{visit.base}{_with_done(back, done)}") if back else visit.go("routines", routine_id, done=done)
 
 
-@post("/board/companies/{company_id:str}/routines/many", operation_id="boardChangeMany")
+@post("/board/companies/{company_id:str}/routines/many", operation_id="boardChangeMany", opt={NEEDS: "assign"})
 async def change_many(visit: NamedDependency[Visit]) -> Response[Any]:
-    """Show what pausing or resuming the chosen routines would do, and do it once that is confirmed."""
+    """Show what pausing, resuming or moving the chosen routines would do, and do it once that is confirmed."""
     form = visit.form
-    action = form.one_of("action", ("pause", "resume"))
+    action = form.one_of("action", tuple(ACTIONS))
     ids, note, errors, outcome = form.all("routine")[:PAGE], form.text("note"), dict[str, str](), None
-    until = local_moment(form.text("until"), visit.zone, "until", errors)
     narrowed = {name: form.given(name) for name in ("q", "agent", "project")}
+    if action == "move":
+        return await _move(visit, ids, narrowed)
+    until = local_moment(form.text("until"), visit.zone, "until", errors)
     selection = _read_selection(form, ids, narrowed)
     if selection is not None and form.has("confirmed") and not errors:
         pause = {"pauseNote": note.strip() or None, "resumeAt": until} if action == "pause" else {}
@@ -308,14 +318,48 @@ async def change_many(visit: NamedDependency[Visit]) -> Response[Any]:
         status=422 if errors else 200,
         here="routines",
         action=action,
+        done_word=ACTIONS[action],
+        titles=await titles_of(visit, outcome["refused"]) if outcome else {},
         chosen=await _routine_titles(visit, ids) if outcome is None else [],
-        matching=await sync_to_thread(_count, visit, narrowed, action) if is_all and outcome is None else 0,
+        matching=len(await sync_to_thread(_find_matching, visit, narrowed, (MEANT_BY[action],)))
+        if is_all and outcome is None
+        else 0,
         is_chosen=selection is not None,
         narrowed={name: value for name, value in narrowed.items() if value},
         outcome_=outcome,
         back=own_path(form.text("back")),
         note=note,
         until=form.text("until"),
+        errors=errors,
+    )
+
+
+async def _move(visit: Visit, ids: list[str], narrowed: Mapping[str, str | None]) -> Response[Any]:
+    """Ask into which folder the chosen routines, or all that match, are to be moved; move them once one is chosen."""
+    form, errors, outcome = visit.form, dict[str, str](), None
+    is_all = not ids and form.has("all")
+    matching = await sync_to_thread(_find_matching, visit, narrowed, SHOWN) if is_all else []
+    if (ids or matching) and form.has("confirmed"):
+        try:
+            body = {"routineIds": ids or matching, "folderId": form.given("folder")}
+            outcome = await visit.api.post(visit.api_path("folders", "items", "move"), body)
+        except ApiRefusal as refusal:
+            errors = {"folder" if field == "folderId" else "": text for field, text in refusal.by_field().items()}
+    return visit.show(
+        "many.html",
+        status=422 if errors else 200,
+        here="routines",
+        action="move",
+        done_word=ACTIONS["move"],
+        titles=await titles_of(visit, outcome["refused"]) if outcome else {},
+        chosen=await _routine_titles(visit, ids) if outcome is None else [],
+        matching=len(matching),
+        is_chosen=bool(ids) or is_all,
+        narrowed={name: value for name, value in narrowed.items() if value},
+        outcome_=outcome,
+        back=own_path(form.text("back")),
+        folders=[("", "none"), *(await visit.names("folders")).items()],
+        folder=form.text("folder"),
         errors=errors,
     )
 
@@ -333,15 +377,16 @@ def _read_selection(form: Form, ids: list[str], narrowed: Mapping[str, str | Non
     return conditions or {"all": True}
 
 
-def _count(visit: Visit, narrowed: Mapping[str, str | None], action: str) -> int:
-    """Return how many routines match that an action is for, up to one more than may be changed at once."""
+def _find_matching(
+    visit: Visit, narrowed: Mapping[str, str | None], statuses: tuple[RoutineStatus, ...]
+) -> Sequence[UUID]:
+    """Return the routines of some statuses that match, up to one more than may be changed at once."""
     backend, company_id = visit.backend, UUID(visit.company_id)
     backend.authorize(visit.caller, read_access.company, company_id)
     filters = _read_filters({name: value for name, value in narrowed.items() if value})
-    status: RoutineStatus = "active" if action == "pause" else "paused"
     with backend.consistent_read("routines") as conn:
-        matching = select(conn, company_id, msgspec.structs.replace(filters, status=(status,)), limit=MOST_AT_ONCE + 1)
-    return len(matching)
+        matching = select(conn, company_id, msgspec.structs.replace(filters, status=statuses), limit=MOST_AT_ONCE + 1)
+    return [routine.id for routine in matching]
 
 
 async def _routine_titles(visit: Visit, ids: list[str]) -> list[dict[str, str]]:

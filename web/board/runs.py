@@ -13,8 +13,9 @@ from litestar.params import FromPath
 from domain.values import RunSource
 from projections.responses import RunStatus
 from web.board import words
+from web.board.exports import links_of
 from web.board.routine import names_of_authors, titles_of, took
-from web.board.visit import Visit
+from web.board.visit import Visit, bound
 
 PAGE = 50
 FILTERS = ("status", "source", "routine", "agent", "from", "to")
@@ -57,20 +58,10 @@ async def runs(visit: NamedDependency[Visit]) -> Response[Any]:
         agents=agents,
         statuses=STATUSES,
         sources=SOURCES,
+        files=links_of(visit, "runs", parameters),
         took=took,
         following=following,
     )
-
-
-def bound(visit: Visit, parameters: Mapping[str, str], name: str, errors: dict[str, str]) -> str | None:
-    """Return a moment of a filter as the API reads it; None if there is none or, with an error, a wrong one."""
-    if not parameters.get(name):
-        return None
-    moment = words.read_local(parameters[name].strip(), visit.zone)
-    if moment is None:
-        errors[name] = f"No time in {visit.zone}: write it like 2026-11-30 09:00."
-        return None
-    return words.utc(moment)
 
 
 @get("/board/companies/{company_id:str}/runs/{run_id:str}", operation_id="boardRunPage")

@@ -22,6 +22,7 @@ from web.board.visit import Visit
 
 BASE = "/board/companies/{company_id:str}/structure"
 COMPANY, FOLDERS, ENDPOINTS = "company", "folders", "webhook-endpoints"
+SURE = "sure"  # the box that is ticked for what cannot be undone
 BUDGET = "budget"  # a field of two inputs
 Json = Mapping[str, Any]
 
@@ -165,11 +166,12 @@ async def new(visit: NamedDependency[Visit], kind: FromPath[str]) -> Response[An
 async def create(visit: NamedDependency[Visit], kind: FromPath[str]) -> Response[Any]:
     """Create a project, a goal, a folder or an issue."""
     form, shown = visit.form, _new(kind)
+    await visit.must_have(shown.needs)
     try:
-        await visit.api.post(visit.api_path(kind), _body(shown, form))
+        thing = await visit.api.post(visit.api_path(kind), _body(shown, form))
     except ApiRefusal as refusal:
         return await _form(visit, shown, None, _values(shown, form), refusal.by_field())
-    return visit.go(shown.place, done="added")
+    return visit.go(*_place_of(kind, thing), done="added")
 
 
 @get(f"{BASE}/{{kind:str}}/{{id:str}}", operation_id="boardEditThing")
@@ -186,6 +188,7 @@ async def save(visit: NamedDependency[Visit], kind: FromPath[str], id: FromPath[
     form, position, errors = visit.form, await visit.position(), dict[str, str]()
     thing = await _thing(visit, kind, id)
     shown = KINDS[kind]
+    await visit.must_have(shown.needs)
     values = _values(shown, form)
     body = _body(shown, form) | ({BUDGET: budget_of(form, errors)} if shown.has_budget else {})
     theirs = conflicts.differences(form, values, as_values(shown, thing))
@@ -196,7 +199,7 @@ async def save(visit: NamedDependency[Visit], kind: FromPath[str], id: FromPath[
         except ApiRefusal as refusal:
             errors = {_in_form(field): message for field, message in refusal.by_field().items()}
         else:
-            return _secret(visit, secret) if secret else visit.go(shown.place, done="thing")
+            return _secret(visit, secret) if secret else visit.go(*_place_of(kind, thing), done="thing")
     return await _form(visit, shown, thing, values, errors, theirs)
 
 
@@ -205,6 +208,8 @@ async def act(visit: NamedDependency[Visit], kind: FromPath[str], id: FromPath[s
     """Pause, resume, approve, end, archive or delete a thing, or make a new secret for its heartbeats."""
     thing = await _thing(visit, kind, id)
     action, path = visit.form.one_of("action", list(_actions(kind, thing))), _path(visit, kind, thing)
+    if _actions(kind, thing)[action].is_final and not visit.form.has(SURE):
+        return await _form(visit, KINDS[kind], thing, as_values(KINDS[kind], thing), {SURE: "Tick that you mean it."})
     try:
         answer = await (visit.api.delete(path) if action == "delete" else visit.api.post(f"{path}/{action}"))
     except ApiRefusal as refusal:
@@ -212,6 +217,11 @@ async def act(visit: NamedDependency[Visit], kind: FromPath[str], id: FromPath[s
     if action == "rotate-heartbeat-secret":
         return _secret(visit, answer["heartbeatSecret"])
     return visit.go(KINDS[kind].place, done="removed" if action == "delete" else "thing")
+
+
+def _place_of(kind: str, thing: Json) -> tuple[str, ...]:
+    """Return the path of the page that shows a thing: that of an issue, or the list of its kind."""
+    return ("issues", thing["id"]) if kind == "issues" else (KINDS[kind].place,)
 
 
 def _new(kind: str) -> Kind:
@@ -253,13 +263,7 @@ def _path(visit: Visit, kind: str, thing: Json) -> str:
 
 async def _change(visit: Visit, kind: str, thing: Json, body: dict[str, Any]) -> str | None:
     """Change a thing. Return the secret that it got by that, if it did."""
-    path = _path(visit, kind, thing)
-    if kind == FOLDERS:  # the API renames and moves them by themselves
-        if (parent := body.pop("parentId")) != thing["parentId"]:
-            await visit.api.post(f"{path}/move", {"parentId": parent})
-        if body["name"] == thing["name"]:
-            return None
-    answer = await visit.api.patch(path, body)
+    answer = await visit.api.patch(_path(visit, kind, thing), body)
     secret: str | None = answer.get("heartbeatSecret")
     return secret
 
@@ -321,7 +325,7 @@ async def _form(  # noqa: PLR0913, PLR0917 what the form shows
         options=options,
         values=values,
         errors=errors,
-        theirs=theirs,
+        theirs=conflicts.in_words(theirs, options),
         base=conflicts.base_after(visit.form, theirs, as_values(kind, thing)) if thing else "",
         actions={} if thing is None else _actions(name, thing),
         name_of_thing=words.spelled,

@@ -64,7 +64,7 @@ async def new(visit: NamedDependency[Visit], task: FromPath[str]) -> Response[An
     return await _show_form(visit, task, None, values, {})
 
 
-@post(f"{BASE}/tasks/{{task:str}}/new-routine", operation_id="boardCreateTaskRoutine")
+@post(f"{BASE}/tasks/{{task:str}}/new-routine", operation_id="boardCreateTaskRoutine", opt={NEEDS: "assign"})
 async def create(visit: NamedDependency[Visit], task: FromPath[str]) -> Response[Any]:
     """Create a routine of a task."""
     return await _save_routine(visit, task, None)
@@ -78,7 +78,7 @@ async def edit(visit: NamedDependency[Visit], task: FromPath[str], name: FromPat
     return await _show_form(visit, task, name, values, {}, base=conflicts.base_of(values))
 
 
-@post(f"{ONE}/edit", operation_id="boardSaveTaskRoutine")
+@post(f"{ONE}/edit", operation_id="boardSaveTaskRoutine", opt={NEEDS: "assign"})
 async def save(visit: NamedDependency[Visit], task: FromPath[str], name: FromPath[str]) -> Response[Any]:
     """Save a routine of a task."""
     return await _save_routine(visit, task, name)

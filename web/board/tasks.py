@@ -99,7 +99,7 @@ async def new(visit: NamedDependency[Visit]) -> Response[Any]:
     return _show_form(visit, None, {"workflow": words.as_json(EXAMPLE)}, {})
 
 
-@post(f"{BASE}/new-task", operation_id="boardCreateTask")
+@post(f"{BASE}/new-task", operation_id="boardCreateTask", opt={NEEDS: "administer"})
 async def create(visit: NamedDependency[Visit]) -> Response[Any]:
     """Create a task."""
     collection, errors = await collection_of(visit), dict[str, str]()
@@ -161,7 +161,7 @@ async def edit(visit: NamedDependency[Visit], task: FromPath[str]) -> Response[A
     return _show_form(visit, task, values, {}, base=conflicts.base_of(values))
 
 
-@post(f"{BASE}/tasks/{{task:str}}/edit", operation_id="boardSaveTask")
+@post(f"{BASE}/tasks/{{task:str}}/edit", operation_id="boardSaveTask", opt={NEEDS: "administer"})
 async def save(visit: NamedDependency[Visit], task: FromPath[str]) -> Response[Any]:
     """Save a task, or show both versions if it was changed meanwhile. Trajectories keep the workflow that they began with."""
     form, position = visit.form, await visit.position()
@@ -239,7 +239,7 @@ async def run_page(visit: NamedDependency[Visit], task: FromPath[str]) -> Respon
     return await _run_form(visit, task, {}, {})
 
 
-@post(f"{BASE}/tasks/{{task:str}}/run", operation_id="boardRunTask")
+@post(f"{BASE}/tasks/{{task:str}}/run", operation_id="boardRunTask", opt={NEEDS: "assign"})
 async def run(visit: NamedDependency[Visit], task: FromPath[str]) -> Response[Any]:
     """Call a task and lead to the trajectory."""
     collection, form, errors = await collection_of(visit), visit.form, dict[str, str]()

@@ -44,7 +44,7 @@ async def new(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Respo
     return await _show_form(visit, routine_id, None, kind, values | {"replayWindowSec": "300", "jitterSec": "0"}, {})
 
 
-@post(f"{BASE}/new", operation_id="boardCreateTrigger")
+@post(f"{BASE}/new", operation_id="boardCreateTrigger", opt={NEEDS: "assign"})
 async def create(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
     """Create a trigger; show the secret of a webhook, once."""
     form = visit.form
@@ -68,7 +68,7 @@ async def edit(visit: NamedDependency[Visit], routine_id: FromPath[str], trigger
     return await _show_form(visit, routine_id, trigger, trigger["kind"], as_values(trigger), {})
 
 
-@post(f"{BASE}/{{trigger_id:str}}", operation_id="boardSaveTrigger")
+@post(f"{BASE}/{{trigger_id:str}}", operation_id="boardSaveTrigger", opt={NEEDS: "assign"})
 async def save(visit: NamedDependency[Visit], routine_id: FromPath[str], trigger_id: FromPath[str]) -> Response[Any]:
     """Save a trigger and show the new secret of a webhook that needed one; if it was changed meanwhile, show both versions."""
     form, position = visit.form, await visit.position()
@@ -87,7 +87,7 @@ async def save(visit: NamedDependency[Visit], routine_id: FromPath[str], trigger
     return await _show_form(visit, routine_id, trigger, kind, values, errors, checked=form, theirs=theirs)
 
 
-@post(f"{BASE}/{{trigger_id:str}}/rotate", operation_id="boardRotateSecret")
+@post(f"{BASE}/{{trigger_id:str}}/rotate", operation_id="boardRotateSecret", opt={NEEDS: "assign"})
 async def rotate(visit: NamedDependency[Visit], routine_id: FromPath[str], trigger_id: FromPath[str]) -> Response[Any]:
     """Make a new secret and show it, once; the old one goes on for the overlap that was chosen."""
     form = visit.form
@@ -97,7 +97,7 @@ async def rotate(visit: NamedDependency[Visit], routine_id: FromPath[str], trigg
     return await _show_saved(visit, routine_id, answer["trigger"], answer["secretMaterial"])
 
 
-@post(f"{BASE}/{{trigger_id:str}}/delete", operation_id="boardDeleteTrigger")
+@post(f"{BASE}/{{trigger_id:str}}/delete", operation_id="boardDeleteTrigger", opt={NEEDS: "assign"})
 async def delete(visit: NamedDependency[Visit], routine_id: FromPath[str], trigger_id: FromPath[str]) -> Response[Any]:
     """Delete a trigger. An older revision brings it back."""
     await own_trigger(visit, routine_id, trigger_id)
@@ -105,7 +105,7 @@ async def delete(visit: NamedDependency[Visit], routine_id: FromPath[str], trigg
     return visit.go("routines", routine_id, done="deleted")
 
 
-@post(f"{BASE}/{{trigger_id:str}}/sample", operation_id="boardTrySample", status_code=200)
+@post(f"{BASE}/{{trigger_id:str}}/sample", operation_id="boardTrySample", status_code=200, opt={NEEDS: "assign"})
 async def try_sample(
     visit: NamedDependency[Visit], routine_id: FromPath[str], trigger_id: FromPath[str]
 ) -> Response[Any]:
@@ -168,6 +168,11 @@ async def _show_form(  # noqa: PLR0913, PLR0917 what the form shows
         body = preview.schedule_of(typed, {})
         if body.get("cronExpression") or body.get("runAt"):
             shown = await preview.of_schedule(visit, body, routine_id, trigger)
+    options = {
+        "signingMode": SIGNING,
+        "afterOutcome": OUTCOMES,
+        "afterRoutineId": [(one["id"], one["title"]) for one in others if one["id"] != routine_id],
+    }
     return visit.show(
         "trigger_form.html",
         status=CONFLICT if theirs else 422 if errors else 200,
@@ -178,11 +183,11 @@ async def _show_form(  # noqa: PLR0913, PLR0917 what the form shows
         kinds=KINDS,
         values=values,
         errors=errors,
-        theirs=theirs,
+        theirs=conflicts.in_words(theirs, options),
         base=conflicts.base_after(visit.form, theirs, as_values(trigger)) if trigger else "",
         signing=SIGNING,
         outcomes=OUTCOMES,
-        others=[(one["id"], one["title"]) for one in others if one["id"] != routine_id],
+        others=options["afterRoutineId"],
         preview=shown,
         presets=preview.PRESETS,
         verdict=verdict,
@@ -204,9 +209,8 @@ def as_values(trigger: Json) -> dict[str, str]:
     names = ("label", *FIELDS[trigger["kind"]])
     values = {name: "" if trigger.get(name) is None else str(trigger[name]) for name in names}
     if trigger["kind"] == "schedule":
-        moments = {name: words.parse(trigger[name]) for name in MOMENTS}
         zone = trigger["timezone"] or "UTC"
-        values |= {name: words.local_text(moment, zone) if moment else "" for name, moment in moments.items()}
+        values |= {name: words.exact_local_text(words.parse(trigger[name]), zone) for name in MOMENTS}
         values["excludedDates"] = " ".join(trigger["excludedDates"])
     return values | {"enabled": "yes" if trigger["enabled"] else ""}
 

@@ -10,7 +10,7 @@ from domain.disclosure import MASK
 from domain.jetty import environment
 from web.board.api import ApiRefusal
 from web.board.tasks import BASE, collection_of, not_repeated
-from web.board.visit import Visit
+from web.board.visit import NEEDS, Visit
 
 
 @get(f"{BASE}/variables", operation_id="boardVariables")
@@ -19,7 +19,7 @@ async def variables(visit: NamedDependency[Visit]) -> Response[Any]:
     return await _show_page(visit, {}, {})
 
 
-@post(f"{BASE}/variables", operation_id="boardChangeVariables")
+@post(f"{BASE}/variables", operation_id="boardChangeVariables", opt={NEEDS: "administer"})
 async def change(visit: NamedDependency[Visit]) -> Response[Any]:
     """Set the value of a variable, or delete one."""
     form, collection = visit.form, await collection_of(visit)

@@ -37,7 +37,7 @@ from web.http.validation import UUID_TEXT
 
 HTML = "text/html"  # in UTF-8, as the framework adds
 ZONE_COOKIE = "routines-zone"
-UNAUTHENTICATED = 401
+NOT_SIGNED_IN = (401, 403)  # what the API answers to nobody, and to those who are no board users
 OWNED = {
     "agents": "Agent",
     "goals": "Goal",
@@ -150,7 +150,7 @@ class Visit:
         try:
             identity, companies = await asyncio.gather(self.api.get("/cli-auth/me"), self.api.get("/companies"))
         except ApiRefusal as refusal:
-            if refusal.status == UNAUTHENTICATED:
+            if refusal.status in NOT_SIGNED_IN:
                 raise SignInNeeded from refusal
             raise
         user, self.companies = identity["user"], companies
@@ -200,11 +200,14 @@ class Visit:
 
     async def names(self, kind: str, chosen: str | None = None) -> dict[str, str]:
         """
-        Return the names of the company's agents, projects or folders by their ids, as many as a page of the API has.
+        Return the names of the company's agents, projects, goals or folders by their ids, as many as a page of the API has.
 
         The agent or project that is chosen is among them. Raise ApiRefusal for one of elsewhere.
         """
-        names = {str(thing["id"]): str(thing["name"]) for thing in await self.api.get(self.api_path(kind))}
+        names = {
+            str(thing["id"]): str(thing.get("name") or thing["title"])
+            for thing in await self.api.get(self.api_path(kind))
+        }
         if chosen and chosen.lower() not in names and kind in OWNED:
             thing = await self.own(kind, chosen)
             names[thing["id"]] = thing["name"]
@@ -310,6 +313,17 @@ class Visit:
 def _quoted(part: str) -> str:
     """Return a part of a path; a page names the same ones many times."""
     return quote(part, safe="")
+
+
+def bound(visit: Visit, parameters: Mapping[str, str], name: str, errors: dict[str, str]) -> str | None:
+    """Return a moment of a filter as the API reads it; None if there is none or, with an error, a wrong one."""
+    if not parameters.get(name):
+        return None
+    moment = words.read_local(parameters[name].strip(), visit.zone)
+    if moment is None:
+        errors[name] = f"No time in {visit.zone}: write it like 2026-11-30 09:00."
+        return None
+    return words.utc(moment)
 
 
 def see_other(address: str, cookies: Sequence[Cookie] = ()) -> Redirect:

@@ -12,8 +12,7 @@ from web.board import schedules, words
 from web.board.api import ApiRefusal
 from web.board.editing import CHOICES
 from web.board.forms import whole_number
-from web.board.runs import bound
-from web.board.visit import Visit
+from web.board.visit import Visit, bound
 
 USUAL = timedelta(days=7)
 AS_IT_WAS, SAME = ("", "as it was"), "the same"

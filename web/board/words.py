@@ -12,7 +12,7 @@ import msgspec
 from domain.schedule import time_words, zones
 
 SOON = timedelta(seconds=1)
-CAPITAL = re.compile(r"(?<=[a-z])[A-Z]")
+CAPITAL = re.compile(r"(?<=[a-z])[A-Z]|(?<=[A-Z])[A-Z](?=[a-z])")
 
 
 class Outcome(NamedTuple):
@@ -171,6 +171,18 @@ def read_local(text: str, zone: str) -> datetime | None:
 def local_text(moment: datetime, zone: str) -> str:
     """Return a moment as a field of a form has it, without its zone, which stands beside the field."""
     return f"{time_words.local(moment, zone):%Y-%m-%d %H:%M}"
+
+
+def exact_local_text(moment: datetime | None, zone: str) -> str:
+    """
+    Return a moment as a field of a form has it that is read back as exactly this one; nothing for None.
+
+    What the minute does not tell has its seconds and its offset: a clock shows an hour twice when it is set back.
+    """
+    if moment is None:
+        return ""
+    text = local_text(moment, zone)
+    return text if read_local(text, zone) == moment else time_words.local(moment, zone).isoformat(sep=" ")
 
 
 def local(moment: datetime, zone: str) -> datetime:

@@ -55,7 +55,7 @@ class Folders(Controller):
         changed = backend.change(caller, MODELS, use_cases.create, company_id, data)
         return changed.answer(lambda conn: folders.folder(conn, changed.result), 201)
 
-    @patch("/{folder_id:str}", operation_id="renameFolder", refuses=(403,))
+    @patch("/{folder_id:str}", operation_id="renameFolder", refuses=(403, 422))
     def rename(
         self,
         backend: NamedDependency[Backend],
@@ -64,8 +64,8 @@ class Folders(Controller):
         folder_id: FromPath[FolderId],
         data: JSONBody[FolderPatch],
     ) -> Response[responses.Folder]:
-        """Renames the folder."""
-        changed = backend.change(caller, MODELS, use_cases.rename, company_id, folder_id, data)
+        """Gives the folder another name, and moves it as `moveFolder` does if `parentId` is given."""
+        changed = backend.change(caller, MODELS, use_cases.update, company_id, folder_id, data)
         return changed.answer(lambda conn: folders.folder(conn, changed.result))
 
     @post("/{folder_id:str}/move", operation_id="moveFolder", refuses=(403, 422), status_code=200)
@@ -78,7 +78,7 @@ class Folders(Controller):
         data: JSONBody[FolderMove],
     ) -> Response[responses.Folder]:
         """Moves the folder, with everything in it, into another one; with `parentId` null, out of all."""
-        changed = backend.change(caller, MODELS, use_cases.move, company_id, folder_id, data)
+        changed = backend.change(caller, MODELS, use_cases.update, company_id, folder_id, data)
         return changed.answer(lambda conn: folders.folder(conn, changed.result))
 
     @post("/items/move", operation_id="moveRoutines", refuses=(403, 422), status_code=200)

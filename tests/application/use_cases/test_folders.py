@@ -16,8 +16,8 @@ def folder(app):
 def test_a_folder_is_renamed_and_moved(app, folder):
     outer = app.ask(folders.create, app.company, FolderDraft(name="All"))
 
-    app.ask(folders.rename, app.company, folder, FolderPatch(name="Every night"))
-    app.ask(folders.move, app.company, folder, FolderMove(parent_id=outer))
+    app.ask(folders.update, app.company, folder, FolderPatch(name="Every night"))
+    app.ask(folders.update, app.company, folder, FolderMove(parent_id=outer))
 
     details = app.state(FOLDER, folder).details
     assert ("Every night", outer) == (details.name, details.parent_id)
@@ -27,7 +27,7 @@ def test_no_folder_lies_in_itself_or_too_deep(app, folder):
     inner = app.ask(folders.create, app.company, FolderDraft(name="Inner", parent_id=folder))
 
     with pytest.raises(InvalidField, match="parentId must not lead back to itself"):
-        app.ask(folders.move, app.company, folder, FolderMove(parent_id=inner))
+        app.ask(folders.update, app.company, folder, FolderMove(parent_id=inner))
 
 
 def test_a_folder_is_deleted_once_it_is_empty_and_then_gone(app, folder):
@@ -36,7 +36,7 @@ def test_a_folder_is_deleted_once_it_is_empty_and_then_gone(app, folder):
     app.ask(folders.delete, app.company, folder, in_use=False)
 
     with pytest.raises(NotFound, match="Folder not found"):
-        app.ask(folders.rename, app.company, folder, FolderPatch(name="x"))
+        app.ask(folders.update, app.company, folder, FolderPatch(name="x"))
     with pytest.raises(NotFound, match="Folder not found"):
         app.routine(folder_id=folder)
 

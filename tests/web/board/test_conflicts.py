@@ -73,7 +73,7 @@ def an_issue(api, company, agent):
         "/status",
         {"status": "in_progress"},
         lambda: api.patch(f"/issues/{issue}", {"status": "in_review"}),
-        "status in_progress in_review",
+        "status in progress in review",
         lambda: api.get(f"/issues/{issue}")["status"],
     )
 
@@ -182,3 +182,30 @@ def test_a_secret_that_was_typed_is_in_no_page_of_a_conflict(board, api, company
     assert 409 == page.status
     assert "hunter2" not in page.html
     assert "Type it again" in page.text
+
+
+def test_a_form_that_is_saved_as_it_is_changes_no_moment_not_even_one_in_an_hour_that_clocks_show_twice(
+    board, api, company, agent
+):
+    moments = {"startsAt": "2098-10-26T00:30:00.000Z", "endsAt": "2098-10-26T01:30:00.000Z"}  # both at 02:30 there
+    trigger = {**SCHEDULE, "cronExpression": "*/10 * * * *", "timezone": "Europe/Amsterdam", **moments}
+    routine = api.routine(company, agent, triggers=[trigger, {**SCHEDULE, "startsAt": "2098-01-01T09:00:30.250Z"}])
+    for one in api.get(f"/routines/{routine}")["triggers"]:
+        board.send(board.show(f"/routines/{routine}/triggers/{one['id']}"), f"/triggers/{one['id']}", label="x")
+        saved = next(now for now in api.get(f"/routines/{routine}")["triggers"] if now["id"] == one["id"])
+        assert ("x", one["startsAt"], one["endsAt"]) == (saved["label"], saved["startsAt"], saved["endsAt"])
+    api.patch(f"/routines/{routine}", {"status": "paused", "resumeAt": "2098-01-01T09:00:30.250Z"})
+    board.send(board.show(f"/routines/{routine}/pause"), "/pause", note="x")
+    assert "2098-01-01T09:00:30.250Z" == api.get(f"/routines/{routine}")["resumeAt"]
+
+
+def test_a_comma_is_read_only_where_it_parts_thousands(board, api, company):
+    path = f"/structure/company/{company}"
+    wrong = board.send(board.show(path), f"/{company}", maxCost="2,5", windowSec="60")
+    assert (422, "2,5", True) == (
+        wrong.status,
+        wrong.form(f"/{company}")["fields"]["maxCost"],
+        "no number" in wrong.text,
+    )
+    board.send(wrong, f"/{company}", maxCost="1,204.5", windowSec="86,400")
+    assert {"maxCostMicros": 1_204_500_000, "windowSec": 86_400} == api.get(f"/companies/{company}")["budget"]

@@ -41,7 +41,7 @@ WITHOUT_FORM = {
     bodies.GoalPatch: {},
     bodies.FolderDraft: {},
     bodies.FolderPatch: {},
-    bodies.FolderMove: {},
+    bodies.FolderItems: {},
     bodies.AgentPatch: dict.fromkeys(("adapterType", "adapterConfig", "metadata", "budgetMonthlyCents"), OF_PROGRAMS),
     bodies.MemberDraft: {
         "userId": "The form adds people who are not known yet.",
@@ -84,7 +84,7 @@ SHAPES = (  # by the method and the path of the call
     (r"PATCH /goals/[^/]+", bodies.GoalPatch),
     (r"POST /companies/[^/]+/folders", bodies.FolderDraft),
     (r"PATCH /companies/[^/]+/folders/[^/]+", bodies.FolderPatch),
-    (r"POST /companies/[^/]+/folders/[^/]+/move", bodies.FolderMove),
+    (r"POST /companies/[^/]+/folders/items/move", bodies.FolderItems),
     (r"PATCH /agents/[^/]+", bodies.AgentPatch),
     (r"POST /companies/[^/]+/members", bodies.MemberDraft),
     (r"PATCH /companies/[^/]+/members/[^/]+", bodies.MemberPatch),
@@ -181,6 +181,7 @@ def _send_forms_of_routines(board, api, company, agent):
         paused = board.post(f"/board/companies/{company}/routines/many", {**fields, "action": "pause", **narrowed})
     board.send(paused, "/many")
     board.post(f"/board/companies/{company}/routines/many", {**fields, "action": "resume", "all": "1"})
+    board.post(f"/board/companies/{company}/routines/many", {**fields, "action": "move", "routine": [other]})
 
 
 def _send_forms_of_tasks(board):

@@ -49,6 +49,7 @@ def company(api):
     other, _ = api.agent(company, "Ledger")
     api.routine(company, other, title=LONG, status="paused", pauseNote="Waiting " * 20)
     api.routine(company, other, title=UNBROKEN)
+    api.routine(company, other, title="Rest", status="paused")  # a link that is shorter than what stands beside it
     schedule = {"kind": "schedule", "cronExpression": "*/30 * * * *", "timezone": "Europe/Amsterdam", "label": "often"}
     triggers = [schedule, {"kind": "webhook"}]
     audit = api.routine(
@@ -149,6 +150,7 @@ def paths(api, company):
             "/deliveries",
             "/people",
             "/log",
+            "/refusals",
             "/system",
             "/week",
             "/find?q=a",

@@ -74,6 +74,25 @@ def test_a_revision_is_shown_as_a_difference_and_restored(board, api, routine):
     assert "0 9 1 1 *" == api.get(f"/routines/{routine}")["triggers"][0]["cronExpression"]
 
 
+def test_revisions_name_the_things_that_settings_point_at(board, api, company, agent, routine):
+    project = api.post(f"/companies/{company}/projects", {"name": "Launch"})["id"]
+    issue = api.post(f"/companies/{company}/issues", {"title": "Above"})
+    other = api.routine(company, agent, title="The one before")
+    at = api.get(f"/companies/{company}/events?limit=1")[0]["position"]
+    api.patch(f"/routines/{routine}", {"projectId": project, "parentIssueId": issue["id"]})
+    api.post(f"/routines/{routine}/triggers", {"kind": "chain", "afterRoutineId": other, "label": "next"})
+    trigger = api.get(f"/routines/{routine}")["triggers"][-1]["id"]
+    api.patch(f"/routine-triggers/{trigger}", {"afterRoutineId": api.routine(company, agent, title="Another")})
+
+    revisions, past = board.show(f"/routines/{routine}/revisions").text, board.show(f"/routines/{routine}/past?at={at}")
+
+    assert "+ projectId: Launch" in revisions
+    assert f"+ parentIssueId: {issue['identifier']}" in revisions
+    assert "afterRoutineId: The one before after: + trigger next: afterRoutineId: Another" in revisions
+    assert "afterRoutineId: Another" in board.show(f"/routines/{routine}").text
+    assert "nothing Launch" in past.text
+
+
 def test_a_restored_webhook_shows_its_new_secret_once(board, api, company, agent):
     routine = api.routine(company, agent, triggers=[{"kind": "webhook"}])
     api.request("DELETE", f"/routine-triggers/{api.get(f'/routines/{routine}')['triggers'][0]['id']}")

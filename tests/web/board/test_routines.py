@@ -161,9 +161,45 @@ def test_all_that_match_are_paused_after_their_number_is_seen_and_resumed_again(
     assert ["active"] * 3 == [api.get(f"/routines/{id_}")["status"] for id_ in ids]
 
 
-def test_nothing_chosen_changes_nothing(board, api, company, agent):
+def test_many_are_moved_into_a_folder_that_is_chosen_and_out_again(board, api, company, agent):
+    ids = [api.routine(company, agent, title=f"Report {number}") for number in range(3)]
+    page = board.show("/routines")
+    fields = {**page.form("/many")["fields"], "routine": ids[:2], "action": "move"}
+    assert "There is no folder yet." in board.post(page.form("/many")["action"], fields).text
+    folder = api.post(f"/companies/{company}/folders", {"name": "Nightly"})["id"]
+    asked = board.post(page.form("/many")["action"], fields)
+    assert "Move 2 routines?" in asked.text
+    fields = {**asked.form("/many")["fields"], "routine": ids[:2]}
+
+    wrong = board.post(asked.form("/many")["action"], {**fields, "folder": ids[0]})
+    done = board.post(asked.form("/many")["action"], {**fields, "folder": folder})
+
+    assert (422, ids[0]) == (wrong.status, wrong.form("/many")["fields"]["folder"])
+    assert "2 routines were moved." in done.text
+    assert [folder, folder, None] == [api.get(f"/routines/{id_}")["folderId"] for id_ in ids]
+    again = {**fields, "routine": [ids[0], api.routine(api.company("Other"), None)], "folder": ""}
+    assert "Routine not found" in board.post(asked.form("/many")["action"], again).text
+    assert [folder, None] == [api.get(f"/routines/{id_}")["folderId"] for id_ in ids[1:]]
+
+
+def test_all_that_match_are_moved_after_their_number_is_seen(board, api, company, agent):
+    ids = [api.routine(company, agent, title=f"{word} report") for word in ("Daily", "Weekly", "Daily")]
+    folder = api.post(f"/companies/{company}/folders", {"name": "Nightly"})["id"]
+    form = next(form for form in board.show("/routines?q=daily").forms if "all" in form["fields"])
+
+    asked = board.post(form["action"], {**form["fields"], "action": "move"})
+
+    assert "Move 2 routines?" in asked.text
+    assert "2 routines were moved." in board.send(asked, "/many", folder=folder).text
+    assert [folder, None, folder] == [api.get(f"/routines/{id_}")["folderId"] for id_ in ids]
+    none = board.post(form["action"], {**form["fields"], "q": "nowhere", "action": "move", "confirmed": "1"})
+    assert (200, True) == (none.status, "Move 0 routines?" in none.text)
+
+
+@pytest.mark.parametrize("action", ["pause", "move"])
+def test_nothing_chosen_changes_nothing(board, api, company, agent, action):
     api.routine(company, agent)
-    assert "No routine is chosen." in board.send(board.show("/routines"), "/many", action="pause").text
+    assert "No routine is chosen." in board.send(board.show("/routines"), "/many", action=action).text
 
 
 def test_the_list_is_read_with_the_rights_of_the_reader(board, company):

@@ -34,7 +34,7 @@ def test_a_project_is_paused_resumed_and_deleted(board, api, company):
     project = api.post(f"/companies/{company}/projects", {"name": "Launch"})["id"]
 
     def press(action):
-        return board.send(board.show(f"/structure/projects/{project}"), "/action", action=action).text
+        return board.send(board.show(f"/structure/projects/{project}"), "/action", action=action, sure="yes").text
 
     assert "Launch paused" in press("pause")
     assert "Launch backlog" in press("resume")
@@ -46,7 +46,13 @@ def test_a_folder_lies_in_another_but_not_in_itself_and_is_deleted_only_when_it_
     outer, inner = (api.post(folders, {"name": name})["id"] for name in ("Outer", "Inner"))
     board.send(board.show(f"/structure/folders/{inner}"), f"/{inner}", parentId=outer)
     assert {outer: None, inner: outer} == {one["id"]: one["parentId"] for one in api.get(folders)}
-    page = board.send(board.show(f"/structure/folders/{outer}"), "/action", action="delete")
+    form = board.show(f"/structure/folders/{inner}")
+    assert "The change is saved." in board.send(form, f"/{inner}", name="Top", parentId="").text
+    assert {outer: ("Outer", None), inner: ("Top", None)} == {
+        one["id"]: (one["name"], one["parentId"]) for one in api.get(folders)
+    }
+    board.send(board.show(f"/structure/folders/{inner}"), f"/{inner}", parentId=outer)
+    page = board.send(board.show(f"/structure/folders/{outer}"), "/action", action="delete", sure="yes")
     assert (422, True) == (page.status, "The folder is not empty" in page.text)
 
 
@@ -61,7 +67,7 @@ def test_an_agent_is_renamed_gets_a_heartbeat_whose_secret_is_shown_once_and_is_
         form.form(f"/{agent}")["fields"][name] for name in ("name", "heartbeatUrl")
     )
     assert "it is shown once" in board.send(form, "/action", action="rotate-heartbeat-secret").text
-    assert "The change is saved." in board.send(form, "/action", action="terminate").text
+    assert "The change is saved." in board.send(form, "/action", action="terminate", sure="yes").text
     assert "terminated" == api.get(f"/agents/{agent}")["status"]
 
 
@@ -77,7 +83,10 @@ def test_an_endpoint_and_the_company_are_changed(board, api, company):
     assert {"maxCostMicros": 2_500_000, "windowSec": 60} == api.get(f"/companies/{company}")["budget"]
     wrong = board.send(board.show(f"/structure/company/{company}"), f"/{company}", maxCost="much")
     assert (422, True) == (wrong.status, "This is no number." in wrong.text)
-    board.send(board.show(f"/structure/company/{company}"), "/action", action="archive")
+    asked = board.send(board.show(f"/structure/company/{company}"), "/action", action="archive")
+    assert (422, True) == (asked.status, "Tick that you mean it." in asked.text)
+    assert "active" == api.get(f"/companies/{company}")["status"]
+    board.send(asked, "/action", action="archive", sure="yes")
     assert "archived" == api.get(f"/companies/{company}")["status"]
 
 
@@ -103,3 +112,21 @@ def test_a_routine_is_archived_by_its_form(board, api, company, agent):
     routine = api.routine(company, agent)
     assert "The routine is archived." in board.send(board.show(f"/routines/{routine}/edit"), "/status").text
     assert "archived" == api.get(f"/routines/{routine}")["status"]
+
+
+def test_a_wrong_word_is_still_chosen_beside_what_is_wrong_with_it(board):
+    page = board.send(board.show("/structure/issues/new"), "/new", title="x", priority="soon")
+    assert (422, "soon") == (page.status, page.form("/new")["fields"]["priority"])
+
+
+def test_a_conflict_has_the_names_of_things_and_says_whose_they_are(board, api, company, agent):
+    project = api.post(f"/companies/{company}/projects", {"name": "Launch"})["id"]
+    goals = [api.post(f"/companies/{company}/goals", {"title": title})["id"] for title in ("Grow", "Stay")]
+    form = board.show(f"/structure/projects/{project}")
+    api.patch(f"/projects/{project}", {"goalId": goals[0]})
+    assert "goal Stay Grow" in board.send(form, f"/{project}", goalId=goals[1]).text
+
+    member = api.post(f"/companies/{company}/members", {"name": "Ada", "membershipRole": "viewer"})["userId"]
+    form = board.show("/people")
+    api.patch(f"/companies/{company}/members/{member}", {"membershipRole": "admin"})
+    assert "These fields of Ada differ." in board.send(form, f"/members/{member}", role="member").text
