@@ -87,6 +87,8 @@ class Mover:
 def _has_moved(conn: Connection, model: ReadModel, until: int) -> bool:
     try:
         return cold.move(conn, model, until)
+    except psycopg.errors.LockNotAvailable:  # somebody vacuums the table that is to have a cold one
+        return False
     except psycopg.Error as error:
         if conn.closed or isolation.is_away(error):
             raise
