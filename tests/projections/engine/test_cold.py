@@ -17,6 +17,7 @@ from projections.audit import as_of
 from projections.board import issues
 from projections.delivery import delivery_history
 from projections.engine import cold, installed, positions, rebuilds, verification
+from projections.engine.folding_aside import execute_on
 from projections.firing import occurrences, past_runs, run_history
 from projections.routines import routines
 from routines import bootstrap
@@ -248,7 +249,7 @@ def test_a_cold_table_or_its_index_that_a_restore_has_lost_is_made_anew(projecte
 
 
 def test_a_rebuild_takes_the_time_that_writing_its_hot_tables_anew_takes(projected_story, conn, monkeypatch):
-    limits, execute_on = [], cold.execute_on
+    limits = []
 
     def noting_the_limit(on, statement, *names):
         limits.append(on.execute("SHOW statement_timeout").fetchone())
