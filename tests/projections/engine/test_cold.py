@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from application.request_bodies.issues import CommentDraft
 from application.use_cases.board import issues as issue_use_cases
+from processes import projector
 from processes.projector import Mover
 from projections import catalogue, exports, log_views
 from projections.audit import as_of
@@ -354,14 +355,17 @@ def decoded(rows_by_table):
     return [msgspec.json.decode(row) for row in rows_by_table["run"]]
 
 
-def test_rows_that_cannot_move_are_left_with_a_line_in_the_log_and_others_move(projected_story, conn):
+def test_rows_that_cannot_move_are_left_with_one_line_in_the_log_and_others_move(projected_story, conn, monkeypatch):
+    monkeypatch.setattr(cold, "SPAN", 50)
     move_all(conn, run_history.run_history)
     conn.execute("INSERT INTO run SELECT * FROM run_cold")
     conn.execute("UPDATE positions SET cold_to = 0 WHERE name = 'run_history'")
-    cold.move(conn, issues.issues, 1)  # makes the tables
+    monkeypatch.setattr(projector, "COLD_REST", 0)
+    mover = Mover(timedelta(0))
 
     with capture_logs() as logs:
-        Mover(timedelta(0)).step(conn, [run_history.run_history, issues.issues])
+        while mover.step(conn, [run_history.run_history, issues.issues]) < projector.COLD_CHECK_S:
+            pass
 
     assert [("old_rows_not_moved", "run_history")] == [(line["event"], line["read_model"]) for line in logs]
     assert ids_in(conn, "issue_cold")
