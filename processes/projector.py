@@ -65,12 +65,14 @@ class Mover:
     """
     Moves the rows of what has been over for `age` into the cold tables, a few at a time; never, if it is None.
 
-    That takes a tenth of the time at most. A model whose rows cannot move is left as it is, and the log says so.
+    That takes a tenth of the time at most. A model whose rows cannot move is left as it is until all others are done, and
+    the log says so.
     """
 
     def __init__(self, age: timedelta | None) -> None:
         self._age = age
         self._next_at = 0.0
+        self._left_names = set[str]()
 
     def step(self, conn: Connection, models: Sequence[ReadModel]) -> float:
         """Move some rows if it is time for that; return for how many seconds there is nothing to do then."""
@@ -79,20 +81,26 @@ class Mover:
         if (began := time.monotonic()) >= self._next_at:
             until = cold.before(conn, self._age)
             moved = [
-                _has_moved(conn, model, until) for model in models
-            ]  # all have their turn, whatever the first has to move
+                self._has_moved(conn, model, until) for model in models
+            ]  # each has its turn, whatever the others have
             ended = time.monotonic()
             self._next_at = ended + ((ended - began) * COLD_REST if any(moved) else COLD_CHECK_S)
+            if not any(moved):
+                self._left_names.clear()
         return self._next_at - began
 
-
-def _has_moved(conn: Connection, model: ReadModel, until: int) -> bool:
-    try:
-        return cold.move(conn, model, until)
-    except psycopg.Error as error:
-        if conn.closed or isolation.is_away(error):
-            raise
-        log.exception("old_rows_not_moved", read_model=model.name)
+    def _has_moved(self, conn: Connection, model: ReadModel, until: int) -> bool:
+        if model.name in self._left_names:
+            return False
+        try:
+            return cold.move(conn, model, until)
+        except psycopg.errors.LockNotAvailable:  # somebody vacuums the table that is to have a cold one
+            self._left_names.add(model.name)
+        except psycopg.Error as error:
+            if conn.closed or isolation.is_away(error):
+                raise
+            self._left_names.add(model.name)
+            log.exception("old_rows_not_moved", read_model=model.name)
         return False
 
 

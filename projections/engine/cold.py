@@ -6,8 +6,8 @@ the same indexes there, so no query, view or export knows of it. A row says the 
 rebuild finds no difference. A fold that changes a cold row takes it back (`Rows`).
 
 Which rows are next follows from the log: `cold_to` is the position up to which it was looked at, and the rows of these
-events that were over then have left. Rows and `cold_to` change in one transaction, which holds the lock of the model's
-position: so folds, and others who move rows, take turns with it.
+streams that ended there have left, if they are over. Rows and `cold_to` change in one transaction, which holds the lock of
+the model's position: so folds, and others who move rows, take turns with it.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from psycopg.sql import SQL, Composed, Identifier
 
 from domain.events import STORED_NAMES
-from projections.engine.folding_aside import execute_on, value_of
+from projections.engine.folding_aside import execute_on, take_time, value_of
 from projections.engine.moments import position_at
 from projections.engine.read_model import Connection, ReadModel, Table
 
@@ -44,10 +44,15 @@ OF_REBUILD = _Rows(
     "UPDATE rebuild_progress SET cold_to = %(until)s",
 )
 CREATE = "CREATE TABLE {cold} (LIKE {hot} INCLUDING ALL, CHECK ({over})) INHERITS ({hot})"
+# An event that others of its stream follow is passed by: they come later, and say since when the row is over. OFFSET has Postgres
+# look for them by the index, one stream after the other.
 MOVE = """
     WITH moved AS (
         DELETE FROM ONLY {hot} WHERE {over} AND id = ANY(ARRAY(
-            SELECT stream_id FROM log.events WHERE position > %(after)s AND position <= %(until)s AND name = ANY(%(names)s)))
+            SELECT e.stream_id FROM log.events e
+            WHERE e.position > %(after)s AND e.position <= %(until)s AND e.name = ANY(%(names)s) AND NOT EXISTS (
+                SELECT FROM log.events n
+                WHERE n.stream_id = e.stream_id AND n.version > e.version AND n.name = ANY(%(names)s) OFFSET 0)))
         RETURNING *)
     INSERT INTO {cold} SELECT * FROM moved"""
 
@@ -58,7 +63,11 @@ def before(conn: Connection, age: timedelta) -> int:
 
 
 def move(conn: Connection, model: ReadModel, until: int) -> bool:
-    """Move those rows of the next events, up to `until`, that are over; return whether there were any such events."""
+    """
+    Move the rows of those streams that ended with one of the next events, up to `until`; return whether there were any events.
+
+    The first time it makes the cold tables, and moves nothing.
+    """
     return _move(conn, model, until, SHOWN)
 
 
@@ -71,8 +80,9 @@ def follow(conn: Connection, model: ReadModel, until: int) -> Iterator[None]:
     while _move(conn, model, until, OF_REBUILD):
         yield
     if until:
-        for table in _ageing(model):
-            execute_on(conn, "VACUUM (FULL) {0}", table.name)
+        with take_time(conn):
+            for table in _ageing(model):
+                execute_on(conn, "VACUUM (FULL) {0}", table.name)
 
 
 def cold_tables(model: ReadModel) -> list[str]:
@@ -88,11 +98,13 @@ def _move(conn: Connection, model: ReadModel, until: int, rows: _Rows) -> bool:
         after, until = conn.execute(rows.next, values).fetchone() or (0, 0)
         if until <= after:
             return False
+        if new := [table for table in tables if value_of(conn, "SELECT to_regclass(%s) IS NULL", _cold(table))]:
+            for table in new:
+                conn.execute(_on(CREATE, table))
+            return True  # a query that was planned without them would not read what moves now
         names = [name for name, event in STORED_NAMES.items() if model.events is None or event in model.events]
         values |= {"after": after, "until": until, "names": names}
         for table in tables:
-            if value_of(conn, "SELECT to_regclass(%s) IS NULL", _cold(table)):
-                conn.execute(_on(CREATE, table))
             conn.execute(_on(MOVE, table), values)
         conn.execute(rows.note, values)
     return True

@@ -145,6 +145,18 @@ def execute_on(conn: Connection, statement: str, *names: str) -> None:
 
 
 @contextlib.contextmanager
+def take_time(conn: Connection) -> Iterator[None]:
+    """Let statements take as long as they take."""
+    limit = value_of(conn, "SELECT current_setting('statement_timeout')")
+    _set_limits(conn, {"statement_timeout": "0"})
+    try:
+        yield
+    finally:
+        if not conn.closed:
+            _set_limits(conn, {"statement_timeout": limit})
+
+
+@contextlib.contextmanager
 def hold_lock(conn: Connection, lock_name: str, *, wait: bool = True) -> Iterator[bool]:
     """
     Hold the advisory lock of this name; yield whether it is held.

@@ -4,9 +4,9 @@ Which version of the service has made the rows of each read model, and which are
 `init` records what the installed version wants; the projector rebuilds the models whose rows are others.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from projections.engine import views
+from projections.engine import cold, views
 from projections.engine.folding_aside import ReadPart, hold_lock
 from projections.engine.positions import schema_hashes
 from projections.engine.read_model import SCHEMA, Connection, ReadModel
@@ -17,6 +17,7 @@ WANT = """
     INSERT INTO positions (name, shape, wanted) VALUES (%s, '', %s)
     ON CONFLICT (name) DO UPDATE SET wanted = excluded.wanted WHERE positions.wanted IS DISTINCT FROM excluded.wanted"""
 INDEXES = "SELECT tablename, count(*) FROM pg_indexes WHERE schemaname = %s GROUP BY tablename"
+WITH_COLD_ROWS = "SELECT name FROM positions WHERE cold_to > 0"
 FORGET = """
     UPDATE positions SET shape = ''
     WHERE shape <> '' AND (name = ANY(%s) OR position > (SELECT position FROM log.head))"""
@@ -50,13 +51,25 @@ def create(conn: Connection, models: Sequence[ReadModel], read: ReadPart) -> lis
 
 
 def _find_incomplete(conn: Connection, models: Sequence[ReadModel]) -> list[str]:
-    """Return the models that lack a table or an index; each table has one index for its key."""
+    """
+    Return the models that lack a table or an index; each table has one index for its key.
+
+    Where rows have left the hot tables, the cold ones have to be there, with the same indexes.
+    """
     present: dict[str, int] = dict(conn.execute(INDEXES, (SCHEMA,)).fetchall())
+    with_cold_rows = {name for (name,) in conn.execute(WITH_COLD_ROWS)}
+
+    def indexes(tables: Iterable[str]) -> int:
+        return sum(present.get(table, 0) for table in tables)
+
     return [
         model.name
         for model in models
-        if sum(present.get(table.name, 0) for table in model.tables)
-        < len(model.tables) + model.schema.count(" INDEX ON ")
+        if indexes(table.name for table in model.tables) < len(model.tables) + model.schema.count(" INDEX ON ")
+        or (
+            model.name in with_cold_rows
+            and indexes(cold.cold_tables(model)) < indexes(table.name for table in model.tables if table.over)
+        )
     ]
 
 

@@ -23,8 +23,8 @@ def projector() -> None:
     With ROUTINES_LOG_KEY_FILE (see `routines audit new-key`) they sign a checkpoint of the trees every
     ROUTINES_CHECKPOINT_S seconds (10) in which the log has grown, and put it into ROUTINES_CHECKPOINT_DIR as well.
 
-    With ROUTINES_KEEP_HOT_DAYS they move the rows of runs, issues, comments and deliveries that have been over for so many
-    days into cold tables, a few at a time; everything is found as before.
+    With ROUTINES_KEEP_HOT_DAYS they move the rows of runs, occurrences, issues, comments, deliveries and trajectories that have
+    been over for so many days into cold tables, a few at a time; everything is found as before.
     """
     with entry.process("projector") as (system, stop):
         settings = system.settings

@@ -1,5 +1,6 @@
 """Rows of what has been over for long leave the hot tables; whoever asks for them is answered as before."""
 
+from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -10,12 +11,14 @@ from structlog.testing import capture_logs
 
 from application.request_bodies.issues import CommentDraft
 from application.use_cases.board import issues as issue_use_cases
+from processes import projector
 from processes.projector import Mover
 from projections import catalogue, exports, log_views
 from projections.audit import as_of
 from projections.board import issues
 from projections.delivery import delivery_history
 from projections.engine import cold, installed, positions, rebuilds, verification
+from projections.engine.folding_aside import execute_on
 from projections.firing import occurrences, past_runs, run_history
 from projections.routines import routines
 from routines import bootstrap
@@ -200,10 +203,79 @@ def test_only_what_lies_before_the_age_moves_and_only_once(projected_story, conn
 
     move_all(conn, run_history.run_history, until)
 
-    early = {one.stream_id for one in log if one.position <= until}
-    assert ids_in(conn, "run_cold") == ids_in(conn, "run", run_history.RUN.over) & early
+    late = {one.stream_id for one in log if one.position > until}
+    assert ids_in(conn, "run_cold") == ids_in(conn, "run", run_history.RUN.over) - late
     assert not cold.move(conn, run_history.run_history, until)
     assert conn.execute(cold.COLD_TO, ("run_history",)).fetchone() == (until,)
+
+
+def test_what_began_long_ago_and_ended_lately_stays_hot(projected_story, conn):
+    by_run = defaultdict[UUID, list[int]](list)
+    for one in projected_story.store.history():
+        by_run[one.stream_id].append(one.position)
+    over = ids_in(conn, "run", "doc->>'status' = 'completed'")
+    run = min(over, key=lambda id_: by_run[id_][0])
+    began, *_, ended = by_run[run]
+
+    move_all(conn, run_history.run_history, ended - 1)
+    assert run in ids_in(conn, "ONLY run")
+    assert conn.execute(cold.COLD_TO, ("run_history",)).fetchone() >= (began,)
+
+    move_all(conn, run_history.run_history, ended)
+    assert run in ids_in(conn, "run_cold")
+
+
+def test_the_cold_tables_are_there_before_anything_moves_into_them(projected_story, conn, settings):
+    """So a query that was planned before finds everything in the hot ones."""
+    with bootstrap.connect(settings) as other:
+        assert cold.move(other, issues.issues, projected_story.store.head())
+
+    assert ids_in(conn, "issue_cold") | ids_in(conn, "comment_cold") == set()
+    assert conn.execute(cold.COLD_TO, ("issues",)).fetchone() == (0,)
+
+
+@pytest.mark.parametrize("lost", ["TABLE run_cold", "INDEX run_cold_routine_id_position_idx"])
+def test_a_cold_table_or_its_index_that_a_restore_has_lost_is_made_anew(projected_story, conn, lost):
+    before, read = rows(conn, run_history.run_history), projected_story.store.after
+    for model in AGEING:
+        move_all(conn, model)
+    assert installed.create(conn, catalogue.ALL, read) == []
+
+    conn.execute(f"DROP {lost}")
+
+    assert installed.create(conn, catalogue.ALL, read) == ["run_history"]
+    rebuilds.rebuild(conn, run_history.run_history, read)
+    assert rows(conn, run_history.run_history) == before
+    assert installed.create(conn, catalogue.ALL, read) == []
+
+
+def test_a_rebuild_takes_the_time_that_writing_its_hot_tables_anew_takes(projected_story, conn, monkeypatch):
+    limits = []
+
+    def noting_the_limit(on, statement, *names):
+        limits.append(on.execute("SHOW statement_timeout").fetchone())
+        execute_on(on, statement, *names)
+
+    monkeypatch.setattr(cold, "execute_on", noting_the_limit)
+    move_all(conn, issues.issues)
+    usual = conn.execute("SHOW statement_timeout").fetchone()
+
+    rebuilds.rebuild(conn, issues.issues, projected_story.store.after)
+
+    assert limits == [("0",), ("0",)]
+    assert conn.execute("SHOW statement_timeout").fetchone() == usual != ("0",)
+
+
+def test_a_table_that_somebody_vacuums_gets_its_cold_one_later(projected_story, conn, settings):
+    conn.execute("SET lock_timeout = '10ms'")
+    with bootstrap.connect(settings) as other, other.transaction():
+        other.execute("LOCK TABLE run IN SHARE UPDATE EXCLUSIVE MODE")
+        Mover(timedelta(0)).step(conn, [run_history.run_history])
+        assert conn.execute("SELECT to_regclass('run_cold')").fetchone() == (None,)
+
+    Mover(timedelta(0)).step(conn, [run_history.run_history])
+
+    assert ids_in(conn, "run_cold") == set()
 
 
 def test_the_age_is_counted_by_the_time_at_which_events_were_recorded(projected_story, conn):
@@ -283,13 +355,17 @@ def decoded(rows_by_table):
     return [msgspec.json.decode(row) for row in rows_by_table["run"]]
 
 
-def test_rows_that_cannot_move_are_left_with_a_line_in_the_log_and_others_move(projected_story, conn):
+def test_rows_that_cannot_move_are_left_with_one_line_in_the_log_and_others_move(projected_story, conn, monkeypatch):
+    monkeypatch.setattr(cold, "SPAN", 50)
     move_all(conn, run_history.run_history)
     conn.execute("INSERT INTO run SELECT * FROM run_cold")
     conn.execute("UPDATE positions SET cold_to = 0 WHERE name = 'run_history'")
+    monkeypatch.setattr(projector, "COLD_REST", 0)
+    mover = Mover(timedelta(0))
 
     with capture_logs() as logs:
-        Mover(timedelta(0)).step(conn, [run_history.run_history, issues.issues])
+        while mover.step(conn, [run_history.run_history, issues.issues]) < projector.COLD_CHECK_S:
+            pass
 
     assert [("old_rows_not_moved", "run_history")] == [(line["event"], line["read_model"]) for line in logs]
     assert ids_in(conn, "issue_cold")
@@ -315,6 +391,8 @@ def test_a_projector_without_an_age_moves_nothing(projected_story, conn):
 
 def test_a_projector_moves_a_part_of_each_model_at_a_time_and_rests_in_between(projected_story, conn, monkeypatch):
     monkeypatch.setattr(cold, "SPAN", 50)
+    for model in AGEING:
+        cold.move(conn, model, 1)  # makes the tables
     mover = Mover(timedelta(0))
 
     rest_s = mover.step(conn, AGEING)
