@@ -9,6 +9,7 @@ see the old rows.
 
 import hashlib
 import re
+import struct
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
@@ -25,7 +26,7 @@ from psycopg.sql import Literal as Text
 from domain.bounds.limits import BATCH_ROWS, STATEMENT_BYTES
 from domain.events import STORED_NAMES
 from domain.recorded import Recorded, Unreadable
-from projections.engine.sent_columns import IDS, JSON, TEXT, Kind, kind_of
+from projections.engine.sent_columns import IDS, JSON, LISTS_OF_IDS, TEXT, Kind, SentArray, kind_of, text_of_ids
 from projections.engine.views import View
 
 SCHEMA = "read_models"
@@ -82,7 +83,8 @@ class Table(Generic[R]):
         self._delete = SQL("DELETE FROM {} WHERE id = ANY(%b::uuid[])").format(table).as_bytes()
         kinds = [kind_of(field.type) for field in msgspec.structs.fields(row)]
         self._kinds = [kind for kind in kinds if kind is not None] if None not in kinds else []
-        self._large = [index for index, kind in enumerate(self._kinds or [JSON]) if kind in {TEXT, JSON}]
+        self._large = [index for index, kind in enumerate(self._kinds or [JSON]) if kind in LARGE]
+        self._writers = [WRITERS.get(kind) for kind in self._kinds]
         self._values = [attrgetter(field) for field in row.__struct_fields__]
         source = _from_arrays(self._kinds) if self._kinds else _from_json(table, columns)
         names = SQL(", ").join(columns)
@@ -130,14 +132,25 @@ class Table(Generic[R]):
             return [[_json_of(row) for row in rows]]
         columns = [[*map(values, rows)] for values in self._values]
         return [
-            [None if document is None else _json_of(document) for document in column] if kind is JSON else column
-            for kind, column in zip(self._kinds, columns, strict=True)
+            [None if value is None else write(value) for value in column] if write else column
+            for write, column in zip(self._writers, columns, strict=True)
         ]
 
     def _join_values(self, columns: Sequence[Sequence[Any]]) -> list[Any]:
         if not self._kinds:
             return [f"[{b','.join(columns[0]).decode()}]"]
-        return [kind.array(column) for kind, column in zip(self._kinds, columns, strict=True)]
+        return [
+            self._array(field, kind, column)
+            for field, kind, column in zip(self.row.__struct_fields__, self._kinds, columns, strict=True)
+        ]
+
+    def _array(self, field: str, kind: Kind, column: Sequence[Any]) -> SentArray:
+        try:
+            return kind.array(column)
+        except (AttributeError, TypeError, struct.error) as error:
+            raise TypeError(
+                f"{self.name}.{field} has a value that is no {kind.name} as its field says: {error}"
+            ) from error
 
     def drop(self, conn: Connection, keys: Sequence[UUID]) -> None:
         """Delete the rows of these keys, cold ones as well; keys without a row are ignored."""
@@ -183,6 +196,10 @@ def _json_of(value: object) -> bytes:
     if b"\\u0000" in encoded and NULL_CHARACTER.search(encoded):
         raise ValueError(encoded)
     return encoded
+
+
+LARGE = {TEXT, JSON, LISTS_OF_IDS}  # kinds whose values may be large
+WRITERS: Mapping[Kind, Callable[[Any], str | bytes]] = {JSON: _json_of, LISTS_OF_IDS: text_of_ids}
 
 
 def _from_arrays(kinds: Sequence[Kind]) -> Composed:
