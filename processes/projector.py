@@ -55,6 +55,10 @@ class Projector:
             self.taken: list[ReadModel] = [] if share is None else share.of(self.models)
             self._followers = [Follower(group, self._batch) for group in _group_models(self.taken)]
 
+    def begin(self) -> None:
+        """Trust nothing of what was read before: a new connection may lead to another database, with a shorter log."""
+        self._batch.forget_all()
+
     def step(self, conn: Connection) -> int:
         """Take one batch in each group; return the size of the largest, 0 when all that can go on are at the head."""
         self._batch.forget()
@@ -171,6 +175,7 @@ def _keep_moving(projector: Projector, mover: Mover, connect: Callable[[], Conne
         try:
             with connect() as conn:
                 place = Place(conn, projector.models)
+                projector.begin()
                 while not stop.is_set():
                     projector.take(place.share())
                     events = projector.step(conn)  # a full batch: it is behind, and nothing else is as urgent

@@ -6,7 +6,8 @@ model is rebuilt. So no event, whoever recorded it, stops a read model.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import chain, repeat
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from uuid import UUID
 
 import msgspec
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from domain.bounds.limits import BATCH_ROWS
 from domain.recorded import Recorded
@@ -112,39 +114,46 @@ def advance(conn: Connection, models: Sequence[ReadModel], read: Read, limit: in
     return 0 if start is None else move(conn, models, start, read(start, limit)).events
 
 
-def move(conn: Connection, models: Sequence[ReadModel], start: int, batch: Sequence[Recorded]) -> Moved:
+def move(
+    conn: Connection, models: Sequence[ReadModel], start: int, batch: Sequence[Recorded], *, are_there: bool = False
+) -> Moved:
     """
     Fold a batch into those of the models that are at `start` and may be moved, in one transaction.
 
-    The batch has been read and decoded before. It is cut short when it would write too many rows. Any other error ends
+    `are_there` says that all of them were so when last seen. The batch has been read and decoded before. It is cut short when it would write too many rows. Any other error ends
     the transaction and is raised: nothing has moved then.
     """
     while batch:
         try:
-            return Moved(len(batch), _move(conn, models, start, batch))
+            return Moved(len(batch), _move(conn, models, start, batch, are_there=are_there))
         except TooManyRows as full:
             batch = [recorded for recorded in batch if recorded.position < full.position]
     return Moved(0, 0)
 
 
-def _move(conn: Connection, models: Sequence[ReadModel], start: int, batch: Sequence[Recorded]) -> int:
+def _move(
+    conn: Connection, models: Sequence[ReadModel], start: int, batch: Sequence[Recorded], *, are_there: bool
+) -> int:
     """
     Fold the batch and return the number of models that have moved.
 
-    Each wait for Postgres costs a switch of processes, however little is folded. So the rows of a small batch are asked
-    for together with the lock, and the position moves together with the rows. The rows of a larger batch are asked for
-    after the lock: they are many, and useless if another process has moved the models meanwhile.
+    Each wait for Postgres costs a switch of processes, however little is folded. So the transaction begins with the lock,
+    the rows of a small batch are asked for together with that, and the position moves and all is committed together with
+    the rows. The rows of a larger batch are asked for
+    after the lock: they are many, and useless if another process has moved the models meanwhile. So are those of models
+    that may be elsewhere, or wait for their first tables.
     """
-    with conn.transaction(), conn.pipeline():
+    is_early = are_there and len(batch) <= SMALL_BATCH
+    with _transaction(conn):
         lock_cursor = conn.execute(LOCKED, schema_hashes(models))
         kinds = kinds_of(batch)
         folds = {model.name: model.begin(conn, batch, BATCH_ROWS, kinds) for model in models}
-        if len(batch) <= SMALL_BATCH:
+        if is_early:
             for fold in folds.values():
                 fold.request_rows()
         positions: dict[str, int] = dict(lock_cursor.fetchall())
         group = [model for model in models if positions.get(model.name) == start]
-        if len(batch) > SMALL_BATCH:
+        if not is_early:
             for model in group:
                 folds[model.name].request_rows()
         if group:
@@ -152,6 +161,23 @@ def _move(conn: Connection, models: Sequence[ReadModel], start: int, batch: Sequ
             isolate_unreadable(conn, group, batch)
             conn.execute(MOVE, (batch[-1].position, [model.name for model in group]))
         return len(group)
+
+
+@contextmanager
+def _transaction(conn: Connection) -> Iterator[None]:
+    """
+    Open a pipeline with a transaction, whose begin and end are sent with the statements beside them.
+
+    `Connection.transaction` is no use for that: after an error in a pipeline it leaves the transaction open.
+    """
+    try:
+        with conn.pipeline():
+            conn.execute("BEGIN")
+            yield
+            conn.execute("COMMIT")
+    finally:
+        if not conn.closed and conn.info.transaction_status != TransactionStatus.IDLE:
+            conn.rollback()
 
 
 def reached(conn: Connection, models: Sequence[ReadModel], *, all_of_them: bool = False) -> int | None:
