@@ -21,7 +21,7 @@ from domain.bounds.limits import BATCH_ROWS
 from domain.recorded import Recorded
 from projections.engine.documents import BatchedDocs, records
 from projections.engine.isolation import isolate_unreadable, note_isolated
-from projections.engine.read_model import Connection, ReadModel, TooManyRows, fold_and_write, kinds_of
+from projections.engine.read_model import Connection, ReadModel, TooManyRows, fold_and_write, kinds_of, request_together
 
 BATCH = 1_000  # the most events of one transaction
 SMALL_BATCH = 50  # events; their rows are few enough to be asked for before it is sure that they are needed
@@ -149,11 +149,12 @@ def _move(
         kinds = kinds_of(batch)
         folds = {model.name: model.begin(conn, batch, BATCH_ROWS, kinds) for model in models}
         if is_early:
-            for fold in folds.values():
-                fold.request_rows()
+            request_together(conn, [*folds.values()])
         positions: dict[str, int] = dict(lock_cursor.fetchall())
         group = [model for model in models if positions.get(model.name) == start]
-        if not is_early:
+        if not is_early and len(batch) <= SMALL_BATCH:
+            request_together(conn, [folds[model.name] for model in group])
+        elif not is_early:
             for model in group:
                 folds[model.name].request_rows()
         if group:
