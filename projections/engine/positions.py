@@ -37,6 +37,12 @@ _MOVABLE = """
         OR (p.wanted = m.shape AND split_part(p.shape, '.', 1) = split_part(m.shape, '.', 1))"""
 REACHED = f"SELECT min(p.position), count(*) {_MOVABLE}"
 LOCKED = f"SELECT name, p.position {_MOVABLE} ORDER BY name FOR UPDATE OF p"
+# Moves those of the models that are at a place, and returns them. Their rows are locked in the order of names before, with
+# those of the others, so that processes that move some of the same wait for each other instead of for ever.
+LOCK_AND_MOVE = f"""
+    WITH locked AS MATERIALIZED ({LOCKED})
+    UPDATE positions p SET position = %(end)s, moved_at = now(), stopped = NULL
+    FROM locked l WHERE l.name = p.name AND l.position = %(start)s RETURNING p.name"""
 MOVE = "UPDATE positions SET position = %s, moved_at = now(), stopped = NULL WHERE name = ANY(%s)"
 STOP = "UPDATE positions SET stopped = %s WHERE name = %s"
 LAG = """
@@ -120,8 +126,8 @@ def move(
     """
     Fold a batch into those of the models that are at `start` and may be moved, in one transaction.
 
-    `are_there` says that all of them were so when last seen. The batch has been read and decoded before. It is cut short when it would write too many rows. Any other error ends
-    the transaction and is raised: nothing has moved then.
+    `are_there` says that all of them were so when last seen. The batch has been read and decoded before. It is cut short
+    when it would write too many rows. Any other error ends the transaction and is raised: nothing has moved then.
     """
     while batch:
         try:
@@ -137,21 +143,22 @@ def _move(
     """
     Fold the batch and return the number of models that have moved.
 
-    Each wait for Postgres costs a switch of processes, however little is folded. So the transaction begins with the lock,
-    the rows of a small batch are asked for together with that, and the position moves and all is committed together with
-    the rows. The rows of a larger batch are asked for
-    after the lock: they are many, and useless if another process has moved the models meanwhile. So are those of models
-    that may be elsewhere, or wait for their first tables.
+    Each wait for Postgres costs a switch of processes, however little is folded, and so does each statement. So the
+    transaction begins with locking and moving the positions, the rows of a small batch are asked for together with that,
+    with one statement, and all is committed together with the rows that are written. The rows of a larger batch are asked
+    for after the lock: they are many, and useless if another process has moved the models meanwhile. So are those of
+    models that may be elsewhere, or wait for their first tables.
     """
     is_early = are_there and len(batch) <= SMALL_BATCH
     with _transaction(conn):
-        lock_cursor = conn.execute(LOCKED, schema_hashes(models))
+        places = {"start": start, "end": batch[-1].position}
+        moved_cursor = conn.execute(LOCK_AND_MOVE, schema_hashes(models) | places)
         kinds = kinds_of(batch)
         folds = {model.name: model.begin(conn, batch, BATCH_ROWS, kinds) for model in models}
         if is_early:
             request_together(conn, [*folds.values()])
-        positions: dict[str, int] = dict(lock_cursor.fetchall())
-        group = [model for model in models if positions.get(model.name) == start]
+        names = {name for (name,) in moved_cursor.fetchall()}
+        group = [model for model in models if model.name in names]
         if not is_early and len(batch) <= SMALL_BATCH:
             request_together(conn, [folds[model.name] for model in group])
         elif not is_early:
@@ -160,7 +167,6 @@ def _move(
         if group:
             fold_and_write([folds[model.name] for model in group])
             isolate_unreadable(conn, group, batch)
-            conn.execute(MOVE, (batch[-1].position, [model.name for model in group]))
         return len(group)
 
 

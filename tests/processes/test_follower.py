@@ -412,6 +412,46 @@ def test_a_follower_whose_models_another_has_moved_looks_where_they_are(company_
     assert (10,) == conn.execute("SELECT count(*) FROM routine").fetchone()
 
 
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+
+
+@pytest.mark.parametrize("meanwhile", ["position = 3", "cold_to = 2", "stopped = 'x'"])
+def test_a_model_whose_row_another_process_has_written_moves_if_it_is_still_there(system, conn, in_thread, meanwhile):
+    CompanyFixture(system.executor).routines(3, next_at=NOON)
+    models = [model for model in catalogue.ALL if model.name in {"activity", "issues"}]
+    batch = system.store.after(0, 5)
+
+    def move(_stop):
+        with bootstrap.connect(system.settings) as own:
+            positions.move(own, models, 0, batch)
+
+    with conn.transaction():
+        conn.execute(f"UPDATE positions SET {meanwhile} WHERE name = 'issues'")
+        in_thread(move)
+        with bootstrap.connect(system.settings) as other:
+            wait_for(lambda: other.execute(WAITING).fetchone() == (1,))
+
+    wait_for(lambda: positions.reached(conn, models[:1]) == 5)
+    assert (3 if meanwhile == "position = 3" else 5) == positions.reached(conn, models[1:])
+
+
+def test_a_batch_that_fails_leaves_no_transaction_open(company_fixture, system, conn):
+    company_fixture.routines(1, next_at=NOON)
+
+    def fold(recorded, rows):
+        if recorded.position == 2:
+            rows._conn.execute("SELECT 1/0")  # Postgres says so only after COMMIT has been sent
+
+    model = ReadModel(name="failing", tables=(), schema="", fold=fold, keys_to_prefetch=lambda _: ())
+    conn.execute("INSERT INTO positions (name, shape) VALUES ('failing', %s)", (SHAPE,))
+
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        positions.move(conn, [model], 0, system.store.after(0, 2))
+
+    assert conn.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+    assert 0 == positions.reached(conn, [model])
+
+
 def test_two_processes_that_meet_the_same_event_pass_over_it_once(company_fixture, system, conn):
     company_fixture.routines(3, next_at=NOON)
     model = next(model for model in catalogue.ALL if model.name == "routines")
