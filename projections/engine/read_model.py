@@ -509,7 +509,7 @@ def request_together(conn: Connection, folds: Sequence[Fold]) -> None:
 
     @cache
     def found() -> dict[Table[Any], tuple[Any, ...]]:
-        return {tables[place]: answer for place, *answer in cursor}
+        return {tables[place]: (rows, cold_keys) for place, rows, cold_keys in cursor}
 
     def receive(rows: Rows, keys_of_fold: Mapping[Table[Any], Keys]) -> None:
         for table, keys in keys_of_fold.items():

@@ -133,8 +133,8 @@ TWO_IDS = (uuid4(), uuid4())
     ],
 )
 def test_a_projection_of_ones_own_may_have_fields_of_every_type(conn, type_of_field, type_of_column, value):
-    row_type = msgspec.defstruct("FieldRow", [("field", type_of_field)], bases=(Row,), frozen=True, kw_only=True)
-    table = Table("field", row_type)
+    row_type: Any = msgspec.defstruct("FieldRow", [("field", type_of_field)], bases=(Row,), frozen=True, kw_only=True)
+    table: Table[Any] = Table("field", row_type)
     row = row_type(id=uuid4(), field=value)
 
     with conn.transaction(force_rollback=True):
