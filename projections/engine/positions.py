@@ -175,7 +175,7 @@ def _transaction(conn: Connection) -> Iterator[None]:
     """
     Open a pipeline with a transaction, whose begin and end are sent with the statements beside them.
 
-    `Connection.transaction` is no use for that: after an error in a pipeline it leaves the transaction open.
+    `Connection.transaction` waits for Postgres before and after each of the two, in a pipeline as well.
     """
     try:
         with conn.pipeline():
