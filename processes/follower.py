@@ -78,11 +78,11 @@ class LastBatch:
         self.forget()
 
     def _take_ahead(self, place: Place) -> Sequence[Recorded]:
-        """Return what was read ahead, if it is what is wanted now. Raises what the reading has raised."""
+        """Return what was read ahead, if it is what is wanted now; nothing if that failed, since it may succeed by now."""
         if self._ahead is None or self._ahead[0] != place:
             return ()
         (_, reading), self._ahead = self._ahead, None
-        return reading.result()
+        return () if reading.exception() else reading.result()
 
 
 class BatchSize:

@@ -315,6 +315,22 @@ def test_what_is_read_ahead_for_nobody_gives_way_after_a_step(company_fixture, s
     assert [0, 1, 2, 3, 5, 7] == sorted(asked)
 
 
+def test_what_could_not_be_read_ahead_is_read_when_it_is_wanted(company_fixture, system):
+    company_fixture.routines(2, next_at=NOON)
+    failures = iter([False, True])
+
+    def read(position, limit):
+        if next(failures, False):
+            raise ConnectionError
+        return system.store.after(position, limit)
+
+    batch = LastBatch(read)
+    in_steps(batch, [0])
+    batch.forget()
+
+    assert [3, 4] == [recorded.position for recorded in batch(2, 2)]
+
+
 def test_what_was_read_ahead_is_not_of_the_log_of_another_connection(company_fixture, system):
     company_fixture.routines(2, next_at=NOON)
     log = [*system.store.after(0, 4)]
