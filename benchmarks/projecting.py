@@ -10,9 +10,12 @@ import resource
 import subprocess
 import sys
 import time
+from collections import defaultdict
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import msgspec
 import structlog
@@ -20,10 +23,12 @@ from ledger import NOON, arm, fresh_system
 from table import in_turns, rows, title
 
 from application.execute import Executor
+from domain.recorded import Recorded
 from processes.projector import Projector
 from processes.scheduler.scheduler import Scheduler
 from projections import catalogue
 from projections.engine import positions, rebuilds
+from projections.engine.folding_aside import ReadPart
 from projections.engine.read_model import ReadModel
 from projections.engine.shares import Share
 from routines import bootstrap
@@ -33,6 +38,7 @@ from routines.postgres.cluster import LocalPostgres
 from routines.settings import Settings
 
 PROJECTORS = (1, 2)
+AT_ONCE = 10  # events that come together, as they do while people work: each such batch is folded when it has come
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
@@ -53,21 +59,24 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
             Scheduler(Executor(system.store, lambda: NOON), system.store.after, 200).tick(conn)
         events = system.store.head()
         title(f"Projecting a log of {events:,} events ({many:,} routines, each fired once)")
-        took: dict[int, list[list[Work]]] = {projectors: [] for projectors in PROJECTORS}
+        took: dict[str, list[list[Work]]] = defaultdict(list)
         work = {"read and decode only": lambda: _read(system)} | {
-            _name(projectors): partial(_catch_up, system, projectors, took[projectors]) for projectors in PROJECTORS
+            _name(projectors): partial(_catch_up, system, projectors, took[_name(projectors)])
+            for projectors in PROJECTORS
         }
+        name = f"as they come, {AT_ONCE} at once, 1 projector"
+        work[name] = partial(_catch_up, system, 1, took[name], AT_ONCE)
         work |= {f"rebuild {model.name}": partial(_rebuild, system, model) for model in catalogue.ALL}
         rates = in_turns(rounds, work)
         rows(rates, "events/s", dict.fromkeys(rates, "read and decode only"))
-        for projectors, measured in took.items():
+        for name, measured in took.items():
             python, writing = (
                 median(sum(getattr(each, name) for each in works) for works in measured) / events * 1e6
                 for name in ("python_s", "postgres_s")
             )
             memory = max(each.most_memory_kb for works in measured for each in works) // 1024
             print(
-                f"  {_name(projectors)}, processor time of an event: {python:.0f} us in Python, {writing:.0f} us in Postgres; "
+                f"  {name}, processor time of an event: {python:.0f} us in Python, {writing:.0f} us in Postgres; "
                 f"most memory of one (RSS) {memory} MB"
             )
 
@@ -82,13 +91,13 @@ def _read(system: System) -> float:
     return events / (time.perf_counter() - began)
 
 
-def _catch_up(system: System, projectors: int, took: list[list[Work]]) -> float:
+def _catch_up(system: System, projectors: int, took: list[list[Work]], at_once: int = 0) -> float:
     with bootstrap.connect(system.settings) as conn:
         for model in catalogue.ALL:
             for table in model.tables:
                 conn.execute(f"TRUNCATE {table.name}")
         conn.execute("UPDATE positions SET position = 0")
-    children = [_child(system.settings, Share(number, projectors)) for number in range(projectors)]
+    children = [_child(system.settings, Share(number, projectors), at_once) for number in range(projectors)]
     for child in children:
         _line(child)  # it is ready
     began = time.perf_counter()
@@ -101,8 +110,8 @@ def _catch_up(system: System, projectors: int, took: list[list[Work]]) -> float:
     return system.store.head() / seconds
 
 
-def _child(settings: Settings, share: Share) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, __file__, settings.database_url, *map(str, share)]
+def _child(settings: Settings, share: Share, at_once: int) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, __file__, settings.database_url, *map(str, share), str(at_once)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
@@ -117,16 +126,36 @@ def _tell(child: "subprocess.Popen[bytes]") -> None:
     child.stdin.flush()
 
 
-def _project(settings: Settings, share: Share) -> None:
+class Coming:
+    """A log that grows by so many events whenever it is asked for more; 0 says that all are there."""
+
+    def __init__(self, read: ReadPart, head: int, at_once: int) -> None:
+        self._read, self._head, self._at_once = read, head, at_once or head
+        self._come = 0
+
+    def more(self) -> bool:
+        """Let events come; return whether there are any."""
+        has_more = self._come < self._head
+        self._come = min(self._come + self._at_once, self._head)
+        return has_more
+
+    def read(self, position: int, limit: int, **which: Any) -> Sequence[Recorded]:
+        """Return at most so many events after a position of those that have come."""
+        limit = min(limit, self._come - position)
+        return self._read(position, limit, **which) if limit > 0 else self._read(self._head, 1)
+
+
+def _project(settings: Settings, share: Share, at_once: int) -> None:
     """Wait for a line of input, bring the share to the head of the log, and print what that took."""
     entry.collect_seldom()
     with bootstrap.system(settings) as system, bootstrap.connect(settings) as conn:
-        projector = Projector(catalogue.ALL, system.store.after)
+        come = Coming(system.store.after, system.store.head(), at_once)
+        projector = Projector(catalogue.ALL, come.read)
         projector.take(share)
         print("ready", flush=True)
         sys.stdin.readline()
         python_s, postgres_s, events = time.process_time(), _processor_s(conn.info.backend_pid), 0
-        while moved := projector.step(conn):
+        while (moved := projector.step(conn)) or come.more():
             events += moved
         took = Work(
             events=events,
@@ -151,4 +180,4 @@ def _rebuild(system: System, model: ReadModel) -> float:
 
 
 if __name__ == "__main__":
-    _project(Settings(database_url=sys.argv[1]), Share(*map(int, sys.argv[2:])))
+    _project(Settings(database_url=sys.argv[1]), Share(*map(int, sys.argv[2:4])), int(sys.argv[4]))

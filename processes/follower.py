@@ -25,6 +25,7 @@ from projections.engine.read_model import ReadModel
 MOST_BROKEN = 2  # connections that an event may break with one model alone before that model passes over it
 # No event and no read model is to blame for these: the same batch is tried again.
 PASSING = (LockNotAvailable, DeadlockDetected, SerializationFailure, ReadOnlySqlTransaction)
+Place = tuple[int, int]  # in the log: a position, and how many events after it are wanted
 RETRY_S = 5.0  # how long a read model that stopped, for instance because its tables are wrong, is left alone
 
 log = structlog.get_logger()
@@ -34,34 +35,54 @@ class LastBatch:
     """
     Reads the log and keeps the last batch, so that followers which want the same one do not read it again.
 
-    After a full batch another follows: it is read in a thread while the followers fold, and mostly wait for Postgres.
+    After a full batch another follows: it is read in a thread while the followers fold, and mostly wait for Postgres. Of
+    several followers that are at different places, one has its next batch read so; what is read is there for one step.
     """
 
     def __init__(self, read: Read) -> None:
         self._read = read
-        self._place: tuple[int, int] | None = None
+        self._place: Place | None = None
         self._batch: Sequence[Recorded] = ()
+        self._ends = set[Place]()  # where the log had ended; such a place leaves the last batch where it is
         self._reader = ThreadPoolExecutor(1, "read-ahead")
-        self._ahead: tuple[tuple[int, int], Future[Sequence[Recorded]]] | None = None
+        self._ahead: tuple[Place, Future[Sequence[Recorded]]] | None = None
+        self._is_awaited = False  # whether what is read ahead is that of the step before
 
     def __call__(self, position: int, limit: int) -> Sequence[Recorded]:
         """Return at most `limit` events after the position."""
-        if self._place != (position, limit):
-            self._batch = self._read_ahead(position, limit) or self._read(position, limit)
-            self._place = position, limit
-            if len(self._batch) == limit > 1:
-                place = self._batch[-1].position, limit
-                self._ahead = place, self._reader.submit(self._read, *place)
+        place = position, limit
+        if place in self._ends:
+            return ()
+        if place != self._place:
+            batch = self._take_ahead(place) or self._read(position, limit)
+            if not batch:
+                self._ends.add(place)
+                return ()
+            self._place, self._batch = place, batch
+            if self._ahead is None and len(batch) == limit > 1:
+                following = batch[-1].position, limit
+                self._ahead, self._is_awaited = (following, self._reader.submit(self._read, *following)), False
         return self._batch
 
     def forget(self) -> None:
-        """Read the log the next time in any case: it may have grown since."""
+        """Begin a step: read the log the next time in any case, since it may have grown, unless this was read ahead."""
         self._place = None
+        self._ends.clear()
+        if self._is_awaited:
+            self._ahead = None  # nobody has wanted it for a whole step
+        self._is_awaited = self._ahead is not None
 
-    def _read_ahead(self, position: int, limit: int) -> Sequence[Recorded]:
-        """Return what was read ahead, if it is what is wanted now."""
-        ahead, self._ahead = self._ahead, None
-        return ahead[1].result() if ahead is not None and ahead[0] == (position, limit) else ()
+    def forget_all(self) -> None:
+        """Forget also what was read ahead: the log may be another one, since its database was away."""
+        self._ahead = None
+        self.forget()
+
+    def _take_ahead(self, place: Place) -> Sequence[Recorded]:
+        """Return what was read ahead, if it is what is wanted now; nothing if that failed, since it may succeed by now."""
+        if self._ahead is None or self._ahead[0] != place:
+            return ()
+        (_, reading), self._ahead = self._ahead, None
+        return () if reading.exception() else reading.result()
 
 
 class BatchSize:
@@ -110,6 +131,7 @@ class Follower:
         self._acts = acts
         self._size = BatchSize()
         self._position: int | None = None  # where all models stand; None unless this follower has moved all of them
+        self._has_moved = False  # whether the last step has moved all of them there
         self._is_apart = False  # whether the next step takes the models one by one
         self._broken = Counter[tuple[str, int]]()  # how often the connection broke, by model and position
         self._resting: dict[str, float] = {}  # name of a stopped model, and when to try it again
@@ -157,11 +179,16 @@ class Follower:
         """
         Advance the models from the position where this follower left them; the transaction verifies that position.
 
-        Reads their position only when nothing comes after the known one, or another process has moved them.
+        Reads their position only when nothing comes after the known one for the second time, or another process has moved
+        them.
         """
         self._size.begin(0)
         left_at, self._position = self._position, None
+        has_moved, self._has_moved = self._has_moved, False
         start, batch = left_at, [] if left_at is None else self._read(left_at, self._size.limit)
+        if not batch and has_moved:
+            self._position = left_at
+            return 0
         if not batch:
             start = positions.reached(conn, models, all_of_them=self._acts)
             batch = [] if start is None else self._read(start, self._size.limit)
@@ -169,9 +196,9 @@ class Follower:
             self._position = left_at if left_at == start else None
             return 0
         self._size.begin(len(batch))
-        moved = positions.move(conn, models, start, batch)
+        moved = positions.move(conn, models, start, batch, are_there=start == left_at)
         if moved.models == len(self._models):
-            self._position = start + moved.events
+            self._position, self._has_moved = start + moved.events, True
         return moved.events
 
     def _step_apart(self, conn: Connection, models: Sequence[ReadModel]) -> int:

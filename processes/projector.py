@@ -37,7 +37,7 @@ class Projector:
 
     The models that another process acts on (`polled_by`) are moved in groups of their own, since that process has to
     wait meanwhile. They come later: mostly that process has moved them itself by then, and requests wait for the others.
-    Models that stand `apart` come last, each alone.
+    Models that stand `apart` come last.
 
     It moves all models until it is told to move a share of them.
     """
@@ -54,6 +54,10 @@ class Projector:
             self._share = share
             self.taken: list[ReadModel] = [] if share is None else share.of(self.models)
             self._followers = [Follower(group, self._batch) for group in _group_models(self.taken)]
+
+    def begin(self) -> None:
+        """Trust nothing of what was read before: a new connection may lead to another database, with a shorter log."""
+        self._batch.forget_all()
 
     def step(self, conn: Connection) -> int:
         """Take one batch in each group; return the size of the largest, 0 when all that can go on are at the head."""
@@ -105,7 +109,7 @@ class Mover:
 
 
 def _group_models(models: Sequence[ReadModel]) -> list[list[ReadModel]]:
-    names = {model.name: (model.apart, model.name if model.apart else model.polled_by or "") for model in models}
+    names = {model.name: (model.apart, model.polled_by or "") for model in models}
     return [[model for model in models if names[model.name] == group] for group in sorted(set(names.values()))]
 
 
@@ -181,6 +185,7 @@ def _keep_moving(projector: Projector, mover: Mover, connect: Callable[[], Conne
         try:
             with connect() as conn:
                 place = Place(conn, projector.models)
+                projector.begin()
                 while not stop.is_set():
                     projector.take(place.share())
                     events = projector.step(conn)  # a full batch: it is behind, and nothing else is as urgent

@@ -6,7 +6,8 @@ model is rebuilt. So no event, whoever recorded it, stops a read model.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import chain, repeat
 from typing import Any, NamedTuple
@@ -14,12 +15,13 @@ from uuid import UUID
 
 import msgspec
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from domain.bounds.limits import BATCH_ROWS
 from domain.recorded import Recorded
 from projections.engine.documents import BatchedDocs, records
 from projections.engine.isolation import isolate_unreadable, note_isolated
-from projections.engine.read_model import Connection, ReadModel, TooManyRows, fold_and_write, kinds_of
+from projections.engine.read_model import Connection, ReadModel, TooManyRows, fold_and_write, kinds_of, request_together
 
 BATCH = 1_000  # the most events of one transaction
 SMALL_BATCH = 50  # events; their rows are few enough to be asked for before it is sure that they are needed
@@ -35,6 +37,12 @@ _MOVABLE = """
         OR (p.wanted = m.shape AND split_part(p.shape, '.', 1) = split_part(m.shape, '.', 1))"""
 REACHED = f"SELECT min(p.position), count(*) {_MOVABLE}"
 LOCKED = f"SELECT name, p.position {_MOVABLE} ORDER BY name FOR UPDATE OF p"
+# Moves those of the models that are at a place, and returns them. Their rows are locked in the order of names before, with
+# those of the others, so that processes that move some of the same wait for each other instead of for ever.
+LOCK_AND_MOVE = f"""
+    WITH locked AS MATERIALIZED ({LOCKED})
+    UPDATE positions p SET position = %(end)s, moved_at = now(), stopped = NULL
+    FROM locked l WHERE l.name = p.name AND l.position = %(start)s RETURNING p.name"""
 MOVE = "UPDATE positions SET position = %s, moved_at = now(), stopped = NULL WHERE name = ANY(%s)"
 STOP = "UPDATE positions SET stopped = %s WHERE name = %s"
 LAG = """
@@ -112,46 +120,71 @@ def advance(conn: Connection, models: Sequence[ReadModel], read: Read, limit: in
     return 0 if start is None else move(conn, models, start, read(start, limit)).events
 
 
-def move(conn: Connection, models: Sequence[ReadModel], start: int, batch: Sequence[Recorded]) -> Moved:
+def move(
+    conn: Connection, models: Sequence[ReadModel], start: int, batch: Sequence[Recorded], *, are_there: bool = False
+) -> Moved:
     """
     Fold a batch into those of the models that are at `start` and may be moved, in one transaction.
 
-    The batch has been read and decoded before. It is cut short when it would write too many rows. Any other error ends
-    the transaction and is raised: nothing has moved then.
+    `are_there` says that all of them were so when last seen. The batch has been read and decoded before. It is cut short
+    when it would write too many rows. Any other error ends the transaction and is raised: nothing has moved then.
     """
     while batch:
         try:
-            return Moved(len(batch), _move(conn, models, start, batch))
+            return Moved(len(batch), _move(conn, models, start, batch, are_there=are_there))
         except TooManyRows as full:
             batch = [recorded for recorded in batch if recorded.position < full.position]
     return Moved(0, 0)
 
 
-def _move(conn: Connection, models: Sequence[ReadModel], start: int, batch: Sequence[Recorded]) -> int:
+def _move(
+    conn: Connection, models: Sequence[ReadModel], start: int, batch: Sequence[Recorded], *, are_there: bool
+) -> int:
     """
     Fold the batch and return the number of models that have moved.
 
-    Each wait for Postgres costs a switch of processes, however little is folded. So the rows of a small batch are asked
-    for together with the lock, and the position moves together with the rows. The rows of a larger batch are asked for
-    after the lock: they are many, and useless if another process has moved the models meanwhile.
+    Each wait for Postgres costs a switch of processes, however little is folded, and so does each statement. So the
+    transaction begins with locking and moving the positions, the rows of a small batch are asked for together with that,
+    with one statement, and all is committed together with the rows that are written. The rows of a larger batch are asked
+    for after the lock: they are many, and useless if another process has moved the models meanwhile. So are those of
+    models that may be elsewhere, or wait for their first tables.
     """
-    with conn.transaction(), conn.pipeline():
-        lock_cursor = conn.execute(LOCKED, schema_hashes(models))
+    is_early = are_there and len(batch) <= SMALL_BATCH
+    with _transaction(conn):
+        places = {"start": start, "end": batch[-1].position}
+        moved_cursor = conn.execute(LOCK_AND_MOVE, schema_hashes(models) | places)
         kinds = kinds_of(batch)
         folds = {model.name: model.begin(conn, batch, BATCH_ROWS, kinds) for model in models}
-        if len(batch) <= SMALL_BATCH:
-            for fold in folds.values():
-                fold.request_rows()
-        positions: dict[str, int] = dict(lock_cursor.fetchall())
-        group = [model for model in models if positions.get(model.name) == start]
-        if len(batch) > SMALL_BATCH:
+        if is_early:
+            request_together(conn, [*folds.values()])
+        names = {name for (name,) in moved_cursor.fetchall()}
+        group = [model for model in models if model.name in names]
+        if not is_early and len(batch) <= SMALL_BATCH:
+            request_together(conn, [folds[model.name] for model in group])
+        elif not is_early:
             for model in group:
                 folds[model.name].request_rows()
         if group:
             fold_and_write([folds[model.name] for model in group])
             isolate_unreadable(conn, group, batch)
-            conn.execute(MOVE, (batch[-1].position, [model.name for model in group]))
         return len(group)
+
+
+@contextmanager
+def _transaction(conn: Connection) -> Iterator[None]:
+    """
+    Open a pipeline with a transaction, whose begin and end are sent with the statements beside them.
+
+    `Connection.transaction` waits for Postgres before and after each of the two, in a pipeline as well.
+    """
+    try:
+        with conn.pipeline():
+            conn.execute("BEGIN")
+            yield
+            conn.execute("COMMIT")
+    finally:
+        if not conn.closed and conn.info.transaction_status != TransactionStatus.IDLE:
+            conn.rollback()
 
 
 def reached(conn: Connection, models: Sequence[ReadModel], *, all_of_them: bool = False) -> int | None:

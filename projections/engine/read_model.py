@@ -9,9 +9,10 @@ see the old rows.
 
 import hashlib
 import re
+import struct
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from itertools import chain, pairwise
 from operator import attrgetter
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -25,7 +26,7 @@ from psycopg.sql import Literal as Text
 from domain.bounds.limits import BATCH_ROWS, STATEMENT_BYTES
 from domain.events import STORED_NAMES
 from domain.recorded import Recorded, Unreadable
-from projections.engine.sent_columns import IDS, JSON, TEXT, Kind, kind_of
+from projections.engine.sent_columns import IDS, JSON, LISTS_OF_IDS, TEXT, Kind, SentArray, kind_of, text_of_ids
 from projections.engine.views import View
 
 SCHEMA = "read_models"
@@ -71,18 +72,22 @@ class Table(Generic[R]):
         self._decode = msgspec.json.Decoder(list[row]).decode  # type: ignore[valid-type]
         table = Identifier(name)
         cold_keys = (
-            SQL("array_agg(id) FILTER (WHERE tableoid <> {}::regclass)").format(Text(name)) if over else SQL("NULL")
+            SQL("array_agg(id) FILTER (WHERE tableoid <> {}::regclass)").format(Text(name))
+            if over
+            else SQL("NULL::uuid[]")
         )
         # As bytes: psycopg would put the names into a Composed again whenever it is executed.
-        self._select = (
-            SQL("SELECT coalesce(json_agg(t), '[]')::text, {} FROM {} t WHERE id = ANY(%b::uuid[])")
+        self.find = (
+            SQL("json_agg(t)::text, {} FROM {} t WHERE id = ANY(%b::uuid[]) HAVING count(*) > 0")
             .format(cold_keys, table)
             .as_bytes()
         )
+        self._select = b"SELECT " + self.find
         self._delete = SQL("DELETE FROM {} WHERE id = ANY(%b::uuid[])").format(table).as_bytes()
         kinds = [kind_of(field.type) for field in msgspec.structs.fields(row)]
         self._kinds = [kind for kind in kinds if kind is not None] if None not in kinds else []
-        self._large = [index for index, kind in enumerate(self._kinds or [JSON]) if kind in {TEXT, JSON}]
+        self._large = [index for index, kind in enumerate(self._kinds or [JSON]) if kind in LARGE]
+        self._writers = [WRITERS.get(kind) for kind in self._kinds]
         self._values = [attrgetter(field) for field in row.__struct_fields__]
         source = _from_arrays(self._kinds) if self._kinds else _from_json(table, columns)
         names = SQL(", ").join(columns)
@@ -98,14 +103,14 @@ class Table(Generic[R]):
         """
         cursors = [conn.execute(self._select, (IDS.array(part),)) for part in _split_items(keys, AT_ONCE)]
 
-        def fetched() -> Fetched[R]:
-            answers = [answer for cursor in cursors if (answer := cursor.fetchone())]
-            return Fetched(
-                [row for rows, _ in answers for row in self._decode(rows)],
-                [key for _, cold_keys in answers for key in cold_keys or ()],
-            )
+        return lambda: self.read([answer for cursor in cursors if (answer := cursor.fetchone())])
 
-        return fetched
+    def read(self, answers: Sequence[tuple[Any, ...]]) -> "Fetched[R]":
+        """Return the rows that Postgres has found by `find`."""
+        return Fetched(
+            [row for rows, _ in answers for row in self._decode(rows)],
+            [key for _, cold_keys in answers for key in cold_keys or ()],
+        )
 
     def add(self, conn: Connection, rows: Sequence[R]) -> None:
         """Insert these rows, which are not there yet: that takes Postgres a sixth less than to look whether they are."""
@@ -130,14 +135,25 @@ class Table(Generic[R]):
             return [[_json_of(row) for row in rows]]
         columns = [[*map(values, rows)] for values in self._values]
         return [
-            [None if document is None else _json_of(document) for document in column] if kind is JSON else column
-            for kind, column in zip(self._kinds, columns, strict=True)
+            [None if value is None else write(value) for value in column] if write else column
+            for write, column in zip(self._writers, columns, strict=True)
         ]
 
     def _join_values(self, columns: Sequence[Sequence[Any]]) -> list[Any]:
         if not self._kinds:
             return [f"[{b','.join(columns[0]).decode()}]"]
-        return [kind.array(column) for kind, column in zip(self._kinds, columns, strict=True)]
+        return [
+            self._array(field, kind, column)
+            for field, kind, column in zip(self.row.__struct_fields__, self._kinds, columns, strict=True)
+        ]
+
+    def _array(self, field: str, kind: Kind, column: Sequence[Any]) -> SentArray:
+        try:
+            return kind.array(column)
+        except (AttributeError, TypeError, struct.error) as error:
+            raise TypeError(
+                f"{self.name}.{field} has a value that is no {kind.name} as its field says: {error}"
+            ) from error
 
     def drop(self, conn: Connection, keys: Sequence[UUID]) -> None:
         """Delete the rows of these keys, cold ones as well; keys without a row are ignored."""
@@ -185,6 +201,10 @@ def _json_of(value: object) -> bytes:
     return encoded
 
 
+LARGE = {TEXT, JSON, LISTS_OF_IDS}  # kinds whose values may be large
+WRITERS: Mapping[Kind, Callable[[Any], str | bytes]] = {JSON: _json_of, LISTS_OF_IDS: text_of_ids}
+
+
 def _from_arrays(kinds: Sequence[Kind]) -> Composed:
     """
     Return a query whose rows are made of an array for each column.
@@ -206,6 +226,7 @@ def _on_conflict(columns: Sequence[Identifier]) -> Composed:
 
 
 Keys = dict[int, UUID]  # by their numbers, which Python hashes and compares in a tenth of the time
+NONE: Keys = {}
 
 
 class Rows:
@@ -234,11 +255,12 @@ class Rows:
 
         def take() -> None:
             for table, keys, fetched in requests:
-                self._take(table, keys, fetched())
+                self.take(table, keys, fetched())
 
         return take
 
-    def _take(self, table: Table[Any], keys: Keys, fetched: Fetched[Any]) -> None:
+    def take(self, table: Table[Any], keys: Keys, fetched: Fetched[Any]) -> None:
+        """Receive the rows of these keys into memory."""
         rows_by_number = {row.id.int: row for row in fetched.rows}
         self._rows[table].update(dict.fromkeys(keys) | rows_by_number)
         self._absent[table].update(keys.keys() - rows_by_number.keys())
@@ -248,7 +270,7 @@ class Rows:
         """Return the row of this key as the batch has left it, or None; ask Postgres if it is not in memory."""
         rows_by_number, number = self._rows[table], key.int
         if number not in rows_by_number:
-            self._take(table, {number: key}, table.request(self._conn, [key])())
+            self.take(table, {number: key}, table.request(self._conn, [key])())
         return rows_by_number[number]  # type: ignore[return-value]
 
     def add(self, table: Table[R], row: R) -> None:
@@ -329,7 +351,9 @@ class ReadModel(msgspec.Struct, frozen=True):
     keys_to_prefetch: Callable[[Recorded], Iterable[tuple[Table[Any], UUID]]] = no_keys  # rows to fetch before a batch
     events: frozenset[type] | None = None  # the kinds that it folds; None for all, even unreadable ones
     polled_by: str | None = None  # the process that folds it itself: it acts on it and must not wait for others
-    apart: bool = False  # the projector moves it alone and last: requests that need the others do not wait for it
+    apart: bool = (
+        False  # the projector moves it last, apart from the others: requests that need the others do not wait for it
+    )
     version: int = 1  # of the fold; raised when it makes other rows of the same events
     views: tuple[View, ...] = ()  # of analysts, over its tables
 
@@ -381,20 +405,28 @@ class Fold:
     """A batch on its way into the rows of one read model; each of the three steps waits for Postgres at most once."""
 
     def __init__(self, model: ReadModel, rows: Rows, batch: Sequence[Recorded], max_rows: int) -> None:
-        self._model = model
-        self._rows = rows
+        self.model = model
+        self.rows = rows
         self._batch = batch
         self._max_rows = max_rows
         self._receive: Callable[[], None] | None = None
 
     def request_rows(self) -> None:
         """Ask for the rows that the batch needs, without waiting for them."""
+        self._receive = self.rows.prefetch(self.keys_to_prefetch())
+
+    def keys_to_prefetch(self) -> dict[Table[Any], Keys]:
+        """Return the keys of the rows that the batch needs."""
         keys = defaultdict[Table[Any], Keys](dict)
-        keys_to_prefetch = self._model.keys_to_prefetch
+        keys_to_prefetch = self.model.keys_to_prefetch
         for recorded in self._batch:
             for table, key in keys_to_prefetch(recorded):
                 keys[table][key.int] = key
-        self._receive = self._rows.prefetch(keys)
+        return keys
+
+    def await_rows(self, receive: Callable[[], None]) -> None:
+        """Note what will receive the rows, which were asked for together with others."""
+        self._receive = receive
 
     def receive_rows(self) -> None:
         """Receive the rows into memory; ask for them first if that has not been done."""
@@ -409,12 +441,12 @@ class Fold:
 
         Raises TooManyRows when the batch changes more than `max_rows`; its first event is folded whatever it changes.
         """
-        fold, rows, most = self._model.fold, self._rows, self._max_rows
+        fold, rows, most = self.model.fold, self.rows, self._max_rows
         for recorded in self._batch:
             fold(recorded, rows)
             if rows.changes > most and rows.are_more_than(most) and recorded is not self._batch[0]:
                 raise TooManyRows(recorded.position)
-        self._rows.flush()
+        self.rows.flush()
 
 
 @cache
@@ -442,6 +474,49 @@ def fold_batch(
         for fold in folds:
             fold.request_rows()
         fold_and_write(folds)
+
+
+@cache
+def _tables_asked(_models: tuple[str, ...]) -> dict[Table[Any], None]:
+    """Return the tables that small batches of these models have needed so far, to which others may be added."""
+    return {}
+
+
+@cache
+def _find_in(tables: tuple[Table[Any], ...]) -> bytes:
+    return b" UNION ALL ".join(b"SELECT %d, %b" % (place, table.find) for place, table in enumerate(tables))
+
+
+def request_together(conn: Connection, folds: Sequence[Fold]) -> None:
+    """
+    Ask for the rows that several folds need of a small batch, with one statement.
+
+    It names each table of which rows were needed before, also where this batch needs none: so there are few such
+    statements, which Postgres plans once.
+    """
+    keys_by_fold = [fold.keys_to_prefetch() for fold in folds]
+    keys_by_table = {table: keys for each in keys_by_fold for table, keys in each.items()}
+    if not keys_by_table:
+        return
+    if max(map(len, keys_by_table.values())) > AT_ONCE:
+        for fold in folds:
+            fold.request_rows()
+        return
+    asked = _tables_asked(tuple(fold.model.name for fold in folds))
+    asked |= dict.fromkeys(keys_by_table)
+    tables = tuple(asked)
+    cursor = conn.execute(_find_in(tables), [IDS.array([*keys_by_table.get(table, NONE).values()]) for table in tables])
+
+    @cache
+    def found() -> dict[Table[Any], tuple[Any, ...]]:
+        return {tables[place]: (rows, cold_keys) for place, rows, cold_keys in cursor}
+
+    def receive(rows: Rows, keys_of_fold: Mapping[Table[Any], Keys]) -> None:
+        for table, keys in keys_of_fold.items():
+            rows.take(table, keys, table.read([found()[table]] if table in found() else []))
+
+    for fold, keys in zip(folds, keys_by_fold, strict=True):
+        fold.await_rows(partial(receive, fold.rows, keys))
 
 
 def fold_and_write(folds: Sequence[Fold]) -> None:

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import NoneType, UnionType
-from typing import Any, Literal, NamedTuple, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 from uuid import UUID
 
 import msgspec
@@ -20,6 +20,8 @@ ONE_DIMENSION, MAY_HAVE_NULLS, FROM_THE_FIRST = 1, 1, 1
 NULL = b"\xff\xff\xff\xff"  # in place of the length of a value
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # from which Postgres counts microseconds
 DAY_S, SECOND_US = 86_400, 1_000_000
+# The type of a field whose column is an array of ids. That of a plain tuple may be another, JSON for instance.
+Ids = Annotated[tuple[UUID, ...], "uuid[]"]
 _head = struct.Struct("!5I").pack
 _text = struct.Struct("!I").pack
 _number = struct.Struct("!Iq").pack
@@ -75,9 +77,9 @@ def _microseconds(moment: datetime) -> int:
     return (since.days * DAY_S + since.seconds) * SECOND_US + since.microseconds
 
 
-def _lists_of_ids(values: Iterable[tuple[UUID, ...]]) -> list[bytes]:
-    """Return what is sent of columns that are arrays themselves: each as text, since Postgres has no arrays of arrays."""
-    return _texts([f"{{{','.join(map(str, value))}}}" for value in values])
+def text_of_ids(ids: Ids) -> str:
+    """Return what is sent of a value that is an array itself: a text, since Postgres has no arrays of arrays."""
+    return f"{{{','.join(map(str, ids))}}}"
 
 
 class Kind(NamedTuple):
@@ -95,13 +97,14 @@ class Kind(NamedTuple):
 
 
 TEXT, JSON, IDS = Kind("text", 25, _texts), Kind("json", 114, _documents), Kind("uuid", 2950, _ids)
+LISTS_OF_IDS = Kind("text", 25, _texts, becomes="uuid[]")
 KINDS: Mapping[Any, Kind] = {
     UUID: IDS,
     str: TEXT,
     bool: Kind("boolean", 16, _truths),
     int: Kind("bigint", 20, _numbers),
     datetime: Kind("timestamptz", 1184, _moments),
-    tuple[UUID, ...]: Kind("text", 25, _lists_of_ids, becomes="uuid[]"),
+    Ids: LISTS_OF_IDS,
 }
 
 
@@ -113,7 +116,7 @@ def kind_of(type_of_field: Any) -> Kind | None:
         return None
     kind = get_origin(choices[0]) or choices[0]
     if kind is Literal:
-        return TEXT
+        return TEXT if all(isinstance(value, str) for value in get_args(choices[0])) else None
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct | dict):
         return JSON
-    return KINDS.get(choices[0])
+    return next((sent for one, sent in KINDS.items() if one == choices[0]), None)  # not every type has a hash

@@ -19,6 +19,7 @@ from domain.routines.backfill import Waiting
 from domain.values import Overlap
 from projections.engine.documents import Docs, Part
 from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
+from projections.engine.sent_columns import Ids
 from projections.responses import ResponseBody, agent_of, time, user_of
 
 Status = Literal["running", "waiting", "completed", "cancelled"]
@@ -64,7 +65,7 @@ class BackfillRow(Row, frozen=True):
 class HeldUpRow(Row, frozen=True):
     """The backfills of a routine that wait for its live work to end; its id is the routine's."""
 
-    backfill_ids: tuple[UUID, ...]
+    backfill_ids: Ids
 
 
 BACKFILL = Table("backfill", BackfillRow)

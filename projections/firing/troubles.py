@@ -46,6 +46,7 @@ from domain.routines.alert import DueAlert
 from domain.routines.settlement import OVER_QUOTA
 from domain.values import AlertBounds, AlertKind, Failed, Opened, RoutineSettings, Started
 from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
+from projections.engine.sent_columns import Ids
 
 BY_PEOPLE = "user:"  # a run that a person has cancelled has not failed
 # Reasons of missed occurrences that count as trouble; occurrences dropped by an edit of the schedule do not.
@@ -82,7 +83,7 @@ class TroubleRow(Row, frozen=True):
     is_left: bool = False  # whether the work of the run has left the slot
     missed: int = 0  # occurrences of a schedule, since the last one that ran
     watched: int | None = None  # live runs of a routine that are watched; None: it has one at a time
-    missing: tuple[UUID, ...] = ()  # schedules of a routine that have missed too many occurrences at some time
+    missing: Ids = ()  # schedules of a routine that have missed too many occurrences at some time
     troubles: Troubles = {}
     due_at: datetime | None = None
 

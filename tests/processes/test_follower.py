@@ -9,6 +9,7 @@ import pytest
 from eventsourcing.persistence import StoredEvent
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from application.event_store.store import EventStore, to_stored
 from domain.bounds.limits import Limits
@@ -21,7 +22,7 @@ from processes.follower import Follower, LastBatch
 from processes.scheduler.scheduler import Scheduler
 from projections import catalogue
 from projections.engine import isolation, positions
-from projections.engine.read_model import ReadModel
+from projections.engine.read_model import ReadModel, Row, Table
 from routines import bootstrap
 from tests.events import ANY_EVENT, nested
 from tests.processes.due import NOON, CompanyFixture
@@ -30,6 +31,12 @@ from tests.waiting import wait_for
 
 NAMES = [model.name for model in catalogue.ALL]
 MANY_LEVELS = 490  # of steps within steps: twice as many of JSON
+
+
+class ToComeRow(Row, frozen=True):
+    """A row of a model that is new."""
+
+
 SHAPE = ReadModel(name="any", tables=(), schema="", fold=lambda *_: None, keys_to_prefetch=lambda _: ()).schema_hash
 
 
@@ -270,6 +277,95 @@ def test_after_a_full_batch_the_next_one_is_read_while_that_is_folded(company_fi
     assert [0, 2, 4, system.store.head()] == asked
 
 
+def in_steps(batch, *steps):
+    """What followers at these positions ask for, step by step; where a step begins, `batch` is told."""
+    for places in steps:
+        batch.forget()
+        for position in places:
+            batch(position, 2)
+
+
+def test_what_is_read_ahead_for_one_follower_is_kept_while_others_are_at_other_places(company_fixture, system):
+    company_fixture.routines(3, next_at=NOON)
+    head, asked = system.store.head(), []
+
+    def read(position, limit):
+        asked.append(position)
+        return system.store.after(position, limit)
+
+    batch = LastBatch(read)
+    in_steps(batch, [0, head, head, 0], [2, head, head, 2], [4, head, 4])
+    wait_for(lambda: 6 in asked)
+
+    assert [0, 2, 4, 6] == sorted(position for position in asked if position != head)
+    assert 3 == asked.count(head)
+
+
+def test_what_is_read_ahead_for_nobody_gives_way_after_a_step(company_fixture, system):
+    company_fixture.routines(4, next_at=NOON)
+    asked = []
+
+    def read(position, limit):
+        asked.append(position)
+        return system.store.after(position, limit)
+
+    in_steps(LastBatch(read), [0], [1], [3], [5])  # another process has moved on the models after the first step
+    wait_for(lambda: 7 in asked)
+
+    assert [0, 1, 2, 3, 5, 7] == sorted(asked)
+
+
+def test_what_could_not_be_read_ahead_is_read_when_it_is_wanted(company_fixture, system):
+    company_fixture.routines(2, next_at=NOON)
+    failures = iter([False, True])
+
+    def read(position, limit):
+        if next(failures, False):
+            raise ConnectionError
+        return system.store.after(position, limit)
+
+    batch = LastBatch(read)
+    in_steps(batch, [0])
+    batch.forget()
+
+    assert [3, 4] == [recorded.position for recorded in batch(2, 2)]
+
+
+def test_what_was_read_ahead_is_not_of_the_log_of_another_connection(company_fixture, system):
+    company_fixture.routines(2, next_at=NOON)
+    log = [*system.store.after(0, 4)]
+    batch = LastBatch(lambda position, limit: log[position : position + limit])
+    batch(0, 2)
+    batch._ahead[1].result()
+
+    del log[2:]  # the database that has taken over had not received these
+    batch.forget_all()
+
+    assert [] == list(batch(2, 2))
+
+
+def test_models_that_wait_for_their_first_tables_keep_no_others_waiting(company_fixture, system, conn):
+    to_come = Table("to_come", ToComeRow)
+    model = ReadModel(
+        name="to_come",
+        tables=(to_come,),
+        schema="",
+        fold=lambda *_: None,
+        keys_to_prefetch=lambda one: [(to_come, one.stream_id)],
+    )
+    conn.execute("INSERT INTO positions (name, shape, wanted) VALUES ('to_come', '', %s)", (model.schema_hash,))
+    follower = Follower([*catalogue.ALL, model], system.store.after)
+    company_fixture.routines(3, next_at=NOON)
+
+    with capture_logs() as logs:
+        for _ in range(2):
+            company_fixture.routines(1, next_at=NOON)
+            before = positions.reached(conn, catalogue.ALL)
+            assert system.store.head() - before == follower.step(conn)
+
+    assert [] == logs
+
+
 def test_rows_of_many_bytes_are_written_a_part_at_a_time(company_fixture, system, conn, monkeypatch):
     monkeypatch.setattr("projections.engine.read_model.STATEMENT_BYTES", 2_000)
     company_fixture.routines(40, next_at=NOON)
@@ -302,7 +398,7 @@ def test_after_a_failure_batches_grow_again(company_fixture, system, conn, monke
     assert [10] == [event.position for event in isolation.isolated_events(conn, 10)]
 
 
-def test_a_batch_waits_for_postgres_three_times_and_once_for_the_rows(company_fixture, system, conn, tmp_path):
+def test_a_batch_waits_for_postgres_once_for_the_rows_and_once_for_all_else(company_fixture, system, conn, tmp_path):
     """On a busy machine each answer that is waited for is a turn of the processor, and whoever reads waits for all."""
     follower = Follower(catalogue.ALL, system.store.after)
     company_fixture.routines(3, next_at=NOON)
@@ -317,7 +413,7 @@ def test_a_batch_waits_for_postgres_three_times_and_once_for_the_rows(company_fi
         messages.seek(0)
         answers = messages.read().count("ReadyForQuery")
 
-    assert 3 == answers  # BEGIN; the lock, the rows and the position; COMMIT
+    assert 1 == answers  # BEGIN, the lock, the rows, the position and COMMIT
     assert system.store.head() == positions.wait(conn, NAMES, 0)
 
 
@@ -330,6 +426,46 @@ def test_a_follower_whose_models_another_has_moved_looks_where_they_are(company_
         assert system.store.head() == positions.wait(conn, NAMES, 0)
 
     assert (10,) == conn.execute("SELECT count(*) FROM routine").fetchone()
+
+
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+
+
+@pytest.mark.parametrize("meanwhile", ["position = 3", "cold_to = 2", "stopped = 'x'"])
+def test_a_model_whose_row_another_process_has_written_moves_if_it_is_still_there(system, conn, in_thread, meanwhile):
+    CompanyFixture(system.executor).routines(3, next_at=NOON)
+    models = [model for model in catalogue.ALL if model.name in {"activity", "issues"}]
+    batch = system.store.after(0, 5)
+
+    def move(_stop):
+        with bootstrap.connect(system.settings) as own:
+            positions.move(own, models, 0, batch)
+
+    with conn.transaction():
+        conn.execute(f"UPDATE positions SET {meanwhile} WHERE name = 'issues'")
+        in_thread(move)
+        with bootstrap.connect(system.settings) as other:
+            wait_for(lambda: other.execute(WAITING).fetchone() == (1,))
+
+    wait_for(lambda: positions.reached(conn, models[:1]) == 5)
+    assert (3 if meanwhile == "position = 3" else 5) == positions.reached(conn, models[1:])
+
+
+def test_a_batch_that_fails_leaves_no_transaction_open(company_fixture, system, conn):
+    company_fixture.routines(1, next_at=NOON)
+
+    def fold(recorded, rows):
+        if recorded.position == 2:
+            rows._conn.execute("SELECT 1/0")  # Postgres says so only after COMMIT has been sent
+
+    model = ReadModel(name="failing", tables=(), schema="", fold=fold, keys_to_prefetch=lambda _: ())
+    conn.execute("INSERT INTO positions (name, shape) VALUES ('failing', %s)", (SHAPE,))
+
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        positions.move(conn, [model], 0, system.store.after(0, 2))
+
+    assert conn.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+    assert 0 == positions.reached(conn, [model])
 
 
 def test_two_processes_that_meet_the_same_event_pass_over_it_once(company_fixture, system, conn):

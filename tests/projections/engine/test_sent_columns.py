@@ -1,13 +1,17 @@
 """What Postgres has of the rows that it is sent is what they held."""
 
-from datetime import UTC, datetime, timedelta, timezone
+import enum
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from typing import Annotated, Any, Literal, Optional, Union
 from uuid import UUID, uuid4
 
 import msgspec
+import psycopg
 import pytest
 
 from projections.engine.read_model import Row, Rows, Table, _cuts
-from projections.engine.sent_columns import kind_of
+from projections.engine.sent_columns import Ids, kind_of
 
 
 class Doc(msgspec.Struct):
@@ -25,7 +29,7 @@ class NoteRow(Row, frozen=True):
     moment: datetime | None
     other_id: UUID | None
     doc: Doc | None
-    ids: tuple[UUID, ...]
+    ids: Ids
 
 
 NOTE = Table("note", NoteRow)
@@ -50,8 +54,7 @@ def rows(conn):
 
 
 def stored(conn):
-    keys = [id_ for (id_,) in conn.execute("SELECT id FROM note")]
-    return {row.id: row for row in NOTE.request(conn, keys)().rows}
+    return {row.id: row for row in NOTE.request(conn, [id_ for (id_,) in conn.execute("SELECT id FROM note")])().rows}
 
 
 def test_every_kind_of_value_arrives_as_it_was(rows, conn):
@@ -76,6 +79,98 @@ def test_a_number_that_is_too_large_is_refused(rows, number):
 
     with pytest.raises(Exception, match=r"int too large|range"):
         rows.flush()
+
+
+class Level(enum.IntEnum):
+    """Numbers with names."""
+
+    LOW = 1
+
+
+class Colour(enum.StrEnum):
+    """Texts with names."""
+
+    RED = "red"
+
+
+TWO_IDS = (uuid4(), uuid4())
+
+
+@pytest.mark.parametrize(
+    ("type_of_field", "type_of_column", "value"),
+    [
+        (int | None, "integer", None),
+        (Optional[int], "integer", 7),  # noqa: UP045 as others may write it
+        (Union[str, None], "text", "ä"),  # noqa: UP007
+        (float, "double precision", 0.1),
+        (Decimal, "numeric", Decimal("0.10")),
+        (date, "date", date(2026, 11, 30)),
+        (time, "time", time(12, 30)),
+        (Colour, "text", Colour.RED),
+        (Level, "integer", Level.LOW),
+        (Literal["a", "b"], "text", "b"),
+        (Literal[1, 2], "integer", 2),
+        (Literal["a", 2], "json", 2),
+        (bytes, "json", b"\x00\xff"),
+        (list[str], "text[]", ["a", "b,"]),
+        (list[int], "json", [1, 2]),
+        (set[int], "jsonb", {1, 2}),
+        (dict, "json", {"a": [1]}),
+        (dict[str, int] | None, "jsonb", {"a": 1}),
+        (tuple[UUID, ...], "uuid[]", TWO_IDS),
+        (tuple[UUID, ...], "json", TWO_IDS),
+        (tuple[UUID, ...] | None, "uuid[]", None),
+        (tuple[UUID, ...] | None, "text[]", TWO_IDS),
+        (Ids, "uuid[]", TWO_IDS),
+        (Ids | None, "uuid[]", None),
+        (Annotated[int, msgspec.Meta(ge=0)], "smallint", 3),
+        (Annotated[str, ["whatever"]], "text", "x"),
+        (int | str, "json", "x"),
+        (Any, "json", [None]),
+        (Doc | None, "jsonb", Doc("x")),
+        (UUID | None, "uuid", TWO_IDS[0]),
+        (datetime | None, "timestamptz", datetime(2026, 11, 30, tzinfo=UTC)),
+    ],
+)
+def test_a_projection_of_ones_own_may_have_fields_of_every_type(conn, type_of_field, type_of_column, value):
+    row_type: Any = msgspec.defstruct("FieldRow", [("field", type_of_field)], bases=(Row,), frozen=True, kw_only=True)
+    table: Table[Any] = Table("field", row_type)
+    row = row_type(id=uuid4(), field=value)
+
+    with conn.transaction(force_rollback=True):
+        conn.execute("SET LOCAL search_path TO pg_temp")
+        conn.execute(f"CREATE TEMP TABLE field (id uuid PRIMARY KEY, field {type_of_column})")
+        table.add(conn, [row])
+        table.store(conn, [row])
+
+        assert [row] == table.request(conn, [row.id])().rows
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("number", 0.5), ("other_id", "no id"), ("moment", datetime(2026, 11, 30))],  # noqa: DTZ001
+)
+def test_a_value_that_is_not_of_the_type_of_its_field_is_refused_by_the_name_of_the_field(rows, field, value):
+    rows.put(NOTE, note(**{field: value}))
+
+    with pytest.raises(TypeError, match=f"note.{field} has a value"):
+        rows.flush()
+
+
+def test_texts_with_a_null_character_are_refused(rows, conn):
+    for written in (note(text="a\0b"), note(doc=Doc("a\0b"))):
+        rows.put(NOTE, written)
+        with pytest.raises((ValueError, psycopg.DataError)), conn.transaction():
+            rows.flush()
+        rows._changed.clear()
+
+
+def test_long_lists_of_ids_count_as_bytes(rows, conn, monkeypatch):
+    monkeypatch.setattr("projections.engine.read_model.STATEMENT_BYTES", 1_000)
+
+    statements = [*NOTE._values_by_statement([note(ids=TWO_IDS * 10) for _ in range(4)])]
+
+    assert 2 == len(statements)
 
 
 def test_a_type_that_no_column_has_is_none():
