@@ -302,7 +302,7 @@ async def change_many(visit: NamedDependency[Visit]) -> Response[Any]:
     ids, note, errors, outcome = form.all("routine")[:PAGE], form.text("note"), dict[str, str](), None
     narrowed = {name: form.given(name) for name in ("q", "agent", "project")}
     if action == "move":
-        return await _move(visit, ids, narrowed)
+        return await _move(visit, ids, narrowed | {"status": form.given("status")})
     until = local_moment(form.text("until"), visit.zone, "until", errors)
     selection = _read_selection(form, ids, narrowed)
     if selection is not None and form.has("confirmed") and not errors:
@@ -321,7 +321,7 @@ async def change_many(visit: NamedDependency[Visit]) -> Response[Any]:
         done_word=ACTIONS[action],
         titles=await titles_of(visit, outcome["refused"]) if outcome else {},
         chosen=await _routine_titles(visit, ids) if outcome is None else [],
-        matching=len(await sync_to_thread(_find_matching, visit, narrowed, (MEANT_BY[action],)))
+        matching=len(await sync_to_thread(_find_matching, visit, narrowed, MEANT_BY[action]))
         if is_all and outcome is None
         else 0,
         is_chosen=selection is not None,
@@ -338,7 +338,7 @@ async def _move(visit: Visit, ids: list[str], narrowed: Mapping[str, str | None]
     """Ask into which folder the chosen routines, or all that match, are to be moved; move them once one is chosen."""
     form, errors, outcome = visit.form, dict[str, str](), None
     is_all = not ids and form.has("all")
-    matching = await sync_to_thread(_find_matching, visit, narrowed, SHOWN) if is_all else []
+    matching = await sync_to_thread(_find_matching, visit, narrowed) if is_all else []
     if (ids or matching) and form.has("confirmed"):
         try:
             body = {"routineIds": ids or matching, "folderId": form.given("folder")}
@@ -378,14 +378,16 @@ def _read_selection(form: Form, ids: list[str], narrowed: Mapping[str, str | Non
 
 
 def _find_matching(
-    visit: Visit, narrowed: Mapping[str, str | None], statuses: tuple[RoutineStatus, ...]
+    visit: Visit, narrowed: Mapping[str, str | None], status: RoutineStatus | None = None
 ) -> Sequence[UUID]:
-    """Return the routines of some statuses that match, up to one more than may be changed at once."""
+    """Return the routines that match, of one status if that is given, up to one more than may be changed at once."""
     backend, company_id = visit.backend, UUID(visit.company_id)
     backend.authorize(visit.caller, read_access.company, company_id)
     filters = _read_filters({name: value for name, value in narrowed.items() if value})
+    if status is not None:
+        filters = msgspec.structs.replace(filters, status=(status,))
     with backend.consistent_read("routines") as conn:
-        matching = select(conn, company_id, msgspec.structs.replace(filters, status=statuses), limit=MOST_AT_ONCE + 1)
+        matching = select(conn, company_id, filters, limit=MOST_AT_ONCE + 1)
     return [routine.id for routine in matching]
 
 

@@ -196,6 +196,21 @@ def test_all_that_match_are_moved_after_their_number_is_seen(board, api, company
     assert (200, True) == (none.status, "Move 0 routines?" in none.text)
 
 
+def test_what_is_done_with_all_that_match_goes_by_the_status_that_is_looked_at(board, api, company, agent):
+    active, paused = (api.routine(company, agent, title=title) for title in ("Daily", "Weekly"))
+    api.patch(f"/routines/{paused}", {"status": "paused"})
+    folder = api.post(f"/companies/{company}/folders", {"name": "Nightly"})["id"]
+    page = board.show("/routines?status=paused")
+    form = next(form for form in page.forms if "all" in form["fields"])
+
+    asked = board.post(form["action"], {**form["fields"], "action": "move"})
+
+    assert ("Pause all…" in page.text, "Resume all…" in page.text) == (False, True)
+    assert "All that match, paused." in asked.text
+    assert "1 routine was moved." in board.send(asked, "/many", folder=folder).text
+    assert [None, folder] == [api.get(f"/routines/{id_}")["folderId"] for id_ in (active, paused)]
+
+
 @pytest.mark.parametrize("action", ["pause", "move"])
 def test_nothing_chosen_changes_nothing(board, api, company, agent, action):
     api.routine(company, agent)
