@@ -70,7 +70,6 @@ class WebhookRateLimiter:
 
 
 @lru_cache(maxsize=4_096)
-@lru_cache(maxsize=4_096)
 def network_of(address: str) -> str:
     """Return the sender of an address: itself, or the /64 of an IPv6 address. It is empty for what is no address."""
     try:
