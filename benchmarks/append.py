@@ -11,7 +11,7 @@ import psycopg
 from ledger import fresh_system
 from table import in_turns, rows, title
 
-from application.event_store.recorder import APPEND
+from application.event_store.recorder import APPEND, Batch
 from domain.events import AgentPaused
 from domain.recorded import Recorded
 from routines import bootstrap
@@ -90,8 +90,8 @@ def raw_many(conn: Connection) -> None:
 
 
 def append(conn: Connection, many: int) -> None:
-    batch = [uuid4() for _ in range(many)], [1] * many, ["run.fired"] * many, [body()] * many
-    conn.execute(APPEND, (*batch, [], []), prepare=True)
+    batch = Batch([uuid4() for _ in range(many)], [1] * many, ["run.fired"] * many, [body()] * many, [], [])
+    conn.execute(APPEND, batch.values, prepare=True)
 
 
 def store(system: System, many: int) -> None:

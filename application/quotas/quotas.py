@@ -98,11 +98,15 @@ class Quotas:
 
         They may not when the company has used up the quota of a minute, or has as much open work or log as it may have.
         """
-        return self._rates.is_over(company_id, self._clock()) or self._standing_counts.stops_schedules(company_id)
+        with self._lock:
+            is_over = self._rates.is_over(company_id, self._clock())
+        return is_over or self._standing_counts.stops_schedules(company_id)
 
     def is_half_used(self, company_id: UUID) -> bool:
         """Return whether work that can wait should wait, so that half of a minute's quota stays for what is due."""
-        return self.is_over(company_id) or self._rates.is_half_used(company_id, self._clock())
+        with self._lock:
+            is_half_used = self._rates.is_half_used(company_id, self._clock())
+        return is_half_used or self.is_over(company_id)
 
     def refusals_by_quota(self) -> dict[str, int]:
         """Return how many requests this process has refused, by quota."""

@@ -1,7 +1,6 @@
 """What every kind of event is."""
 
 import msgspec
-import msgspec.inspect
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):

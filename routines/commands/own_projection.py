@@ -79,6 +79,10 @@ def _load(source: str) -> ReadModel:
             f"{file}: the name of a projection has small letters, digits and underscores, begins with a letter, and has at "
             f"most 41 of them: {model.name!a}"
         )
+    if ageing := next((table.name for table in model.tables if table.over), None):
+        raise terminal.Trouble(
+            f"{file}: the rows of a projection of one's own do not age; take `over` out of the table {ageing}"
+        )
     return model
 
 

@@ -226,6 +226,22 @@ def test_of_those_who_look_at_the_same_time_only_as_many_as_there_is_room_for_go
         assert 3 == sum(pool.map(take, range(8)))
 
 
+def test_what_a_company_has_left_is_looked_at_only_while_no_other_thread_takes_of_it():
+    desk, is_locked = Desk(), []
+
+    class Levels(dict):
+        def get(self, *args):
+            is_locked.append(desk.quotas._lock.locked())
+            return super().get(*args)
+
+    for rate in desk.quotas._rates.all:
+        rate._levels = Levels()
+    desk.quotas.is_over(ACME)
+    desk.quotas.is_half_used(ACME)
+
+    assert {True} == set(is_locked)
+
+
 def test_what_was_added_just_now_counts_though_no_read_model_shows_it_yet():
     desk = Desk(lambda *_: 0, max_company_goals=2)
     desk.record(GOAL)

@@ -2,11 +2,16 @@
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 
+from domain.events import GoalCreated, RoutineCreated, RunFired
+from domain.recorded import Recorded
+from domain.values import Failed, GoalDetails, RoutineSettings
 from tests.domain.schedule.test_cron_schedule import walk
 from verification.simulation import calendar_walk
+from verification.simulation.oracle import NO_ACTIVITY, Oracle
 from verification.simulation.shrink import shortest
 from verification.simulation.world import Shape, World
 
@@ -54,6 +59,41 @@ def test_a_failure_is_told_by_the_smallest_world_that_still_fails():
     assert "Seed 0 fails with 2 routines in 10 days, under no fault" in told[0]
     assert any("early: " in line for line in told)
     assert any("RunFired" in line for line in told)
+
+
+def test_a_gate_may_hold_what_is_due_at_the_moment_at_which_another_trigger_has_run_the_routine():
+    routine_id, oracle = uuid4(), Oracle()
+    gated = RoutineSettings(
+        title="Check", activity_gate_policy="require_external_activity", activity_gate_scope="company"
+    )
+
+    def log(position, moment, event, stream_id=None, actor="scheduler"):
+        return Recorded(
+            stream_id=stream_id or uuid4(),
+            version=1,
+            at=moment,
+            actor=actor,
+            company_id=None,
+            event=event,
+            position=position,
+        )
+
+    def run(position, moment, outcome, **more):
+        event = RunFired(routine_id=routine_id, revision=1, source="schedule", outcome=outcome, **more)
+        oracle._read_guards(log(position, moment, event), event)
+
+    earlier, now = datetime(2026, 5, 16, tzinfo=UTC), datetime(2026, 6, 20, tzinfo=UTC)
+    oracle.read(log(1, earlier, RoutineCreated(settings=gated), routine_id))
+    run(2, earlier, Failed(reason="No agent"))
+    oracle.read(log(3, earlier + timedelta(days=1), GoalCreated(details=GoalDetails(title="Grow")), actor="user:x"))
+    held = {"trigger_id": uuid4(), "payload": {"activityGate": {}}}
+
+    run(5, now, NO_ACTIVITY, **held)
+    assert ["against rule"] == [one.kind for one in oracle.violations]
+
+    run(6, now, Failed(reason="No agent"))
+    run(7, now, NO_ACTIVITY, **held)
+    assert 1 == len(oracle.violations)
 
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "Australia/Lord_Howe", "Africa/Casablanca"])

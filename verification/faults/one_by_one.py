@@ -1,4 +1,4 @@
-"""A recorder that appends the events of a batch one by one, each in a transaction of its own. For bite.py only."""
+"""A recorder that appends the events of a batch one by one, each in a transaction of its own. For mutation_check.py only."""
 
 from collections.abc import Sequence
 from typing import Any

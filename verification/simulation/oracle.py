@@ -599,13 +599,15 @@ class Oracle:
             )
         if not judged:
             return
-        last = next((one for one in reversed(self._begun[id_]) if one.at != recorded.at), None)
+        begun = self._begun[id_]
         if held and self._let_through.get(trigger_id) != recorded.at:
+            last = next(reversed(begun), None)  # another trigger may have run the routine at the same moment
             if last is None:
                 self._report_broken_rule(id_, f"{event.occurrence} is held, and nothing has run before")
             elif any(deed.at < recorded.at for deed in self._done_since(last.position, id_, settings)):
                 self._report_broken_rule(id_, f"{event.occurrence} is held, and something has happened")
         elif not held:
+            last = next((one for one in reversed(begun) if one.at != recorded.at), None)
             if last is not None and not self._done_since(last.position, id_, settings):
                 self._report_broken_rule(id_, f"{event.occurrence} is let through, and nothing has happened")
             self._let_through[trigger_id] = recorded.at

@@ -27,3 +27,12 @@ def test_postgres_reads_an_array_as_the_values_that_were_packed(system, kind, pa
 
 def test_an_id_may_be_text():
     assert arrays.uuids(IDS) == arrays.uuids([str(id_) for id_ in IDS])
+
+
+def test_lists_are_still_packed_by_the_driver_where_it_is_told_the_type_of_the_array(system):
+    with system.pool.connection() as conn, conn.transaction(force_rollback=True):
+        conn.execute("CREATE TEMP TABLE lists (a uuid[], b bigint[], c text[], d bytea[])")
+        with conn.cursor().copy("COPY lists FROM STDIN (FORMAT binary)") as copy:
+            copy.set_types(["uuid[]", "bigint[]", "text[]", "bytea[]"])
+            copy.write_row((IDS, [1], ["a"], [b"b"]))
+        assert (IDS, [1], ["a"], [b"b"]) == conn.execute("SELECT * FROM lists", binary=True).fetchone()
