@@ -243,6 +243,19 @@ def test_a_source_that_is_none_is_refused_in_a_sentence(told_story, system, sour
     assert (done.exit_code, said in done.output) == (1, True), done.output
 
 
+def test_rows_that_are_to_age_are_refused_in_a_sentence(told_story, system, tmp_path):
+    file = tmp_path / "ageing.py"
+    file.write_text(
+        "import msgspec\nfrom uuid import UUID\nfrom routines.analysis import ReadModel, Table\n"
+        "class Note(msgspec.Struct):\n    id: UUID\n"
+        "note = ReadModel('note', (Table('note', Note, over='true'),), '', lambda *_: None)\n"
+    )
+
+    done = command(system, f"{file}:note")
+
+    assert (done.exit_code, "take `over` out of the table note" in done.output) == (1, True), done.output
+
+
 def test_a_login_that_may_read_the_log_and_make_schemas_is_enough(told_story, system, conn, admin_url, never):
     with bootstrap.OWN_PROJECTION.connect(admin_url) as admin:
         admin.execute(f"GRANT CREATE ON DATABASE {admin.info.dbname} TO routines_auditor")
