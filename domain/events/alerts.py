@@ -13,13 +13,18 @@ from domain.values import AlertKind, Text
 
 
 class AlertFailing(Event, frozen=True, tag="alert.failing"):
-    """A run failed for good, and the routine had not failed before, or had recovered since."""
+    """
+    A run failed for good, and the routine had not failed before, or had recovered since.
+
+    `since` is when that was recorded; events of before 2026-11-30 do not say it.
+    """
 
     subject_id: UUID
     routine_id: UUID
     title: Text
     run_id: UUID
     reason: Text
+    since: datetime | None = None
 
 
 class AlertMissed(Event, frozen=True, tag="alert.missed"):

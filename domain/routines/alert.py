@@ -66,7 +66,7 @@ def raise_alert(due: DueAlert, title: str, reason: str) -> AlertEvent:
         case "missed", _:
             return AlertMissed(**facts, trigger_id=due.id, count=due.count, since=due.since)
         case "failing", UUID() as run_id:
-            return AlertFailing(**facts, run_id=run_id, reason=reason)
+            return AlertFailing(**facts, run_id=run_id, reason=reason, since=due.since)
         case kind, UUID() as run_id:
             return LATE[kind](**facts, run_id=run_id, since=due.since, bound_sec=due.bound_sec)
         case _:

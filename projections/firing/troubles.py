@@ -302,13 +302,26 @@ def _end_work(rows: Rows, routine_id: UUID, work_id: UUID, at: datetime) -> None
 def _follow(row: TroubleRow, event: AlertEvent, at: datetime) -> TroubleRow:
     """Note that an alert was raised or closed; a trouble that has begun anew meanwhile is another."""
     kind = KIND.get(type(event)) or event.kind  # type: ignore[union-attr]
-    if (trouble := row.troubles.get(kind)) is None:
-        return row
+    trouble = row.troubles.get(kind)
     if not isinstance(event, AlertRecovered | AlertClosed):
-        return replace(row, troubles=row.troubles | {kind: replace(trouble, is_raised=True)})
+        return replace(row, troubles=row.troubles | _raised(kind, trouble, event.since))
+    if trouble is None:
+        return row
     others = {name: other for name, other in row.troubles.items() if name != kind}
     anew = {} if trouble.is_over else {kind: replace(trouble, since=at, is_raised=False)}
     return replace(row, troubles=others | anew)
+
+
+def _raised(kind: AlertKind, trouble: Trouble | None, since: datetime | None) -> Troubles:
+    """
+    Return the trouble of an alert that was raised, which is about what began at `since`; older events do not say that.
+
+    While the scheduler raised it, that trouble may have ended, and another one may have begun: the alert then is of the
+    other one, or there is nothing left but to close it.
+    """
+    if trouble is not None:
+        return {kind: replace(trouble, since=since or trouble.since, is_raised=True)}
+    return {} if since is None else {kind: Trouble(since=since, alert_at=since, is_raised=True, is_over=True)}
 
 
 KIND: dict[type, AlertKind] = {
@@ -322,6 +335,7 @@ KIND: dict[type, AlertKind] = {
 
 troubles = ReadModel(
     name="troubles",
+    version=2,
     tables=(TROUBLE,),
     schema=SCHEMA,
     fold=fold,
