@@ -84,9 +84,8 @@ class Mover:
             return math.inf
         if (began := time.monotonic()) >= self._next_at:
             until = cold.before(conn, self._age)
-            moved = [
-                self._has_moved(conn, model, until) for model in models
-            ]  # each has its turn, whatever the others have
+            # Each has its turn, whatever the others have to move.
+            moved = [self._has_moved(conn, model, until) for model in models]
             ended = time.monotonic()
             self._next_at = ended + ((ended - began) * COLD_REST if any(moved) else COLD_CHECK_S)
             if not any(moved):

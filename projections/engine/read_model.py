@@ -351,9 +351,7 @@ class ReadModel(msgspec.Struct, frozen=True):
     keys_to_prefetch: Callable[[Recorded], Iterable[tuple[Table[Any], UUID]]] = no_keys  # rows to fetch before a batch
     events: frozenset[type] | None = None  # the kinds that it folds; None for all, even unreadable ones
     polled_by: str | None = None  # the process that folds it itself: it acts on it and must not wait for others
-    apart: bool = (
-        False  # the projector moves it last, apart from the others: requests that need the others do not wait for it
-    )
+    apart: bool = False  # the projector moves it last: requests that need the others do not wait for it
     version: int = 1  # of the fold; raised when it makes other rows of the same events
     views: tuple[View, ...] = ()  # of analysts, over its tables
 
@@ -508,12 +506,12 @@ def request_together(conn: Connection, folds: Sequence[Fold]) -> None:
     cursor = conn.execute(_find_in(tables), [IDS.array([*keys_by_table.get(table, NONE).values()]) for table in tables])
 
     @cache
-    def found() -> dict[Table[Any], tuple[Any, ...]]:
+    def rows_by_table() -> dict[Table[Any], tuple[Any, ...]]:
         return {tables[place]: (rows, cold_keys) for place, rows, cold_keys in cursor}
 
     def receive(rows: Rows, keys_of_fold: Mapping[Table[Any], Keys]) -> None:
         for table, keys in keys_of_fold.items():
-            rows.take(table, keys, table.read([found()[table]] if table in found() else []))
+            rows.take(table, keys, table.read([rows_by_table()[table]] if table in rows_by_table() else []))
 
     for fold, keys in zip(folds, keys_by_fold, strict=True):
         fold.await_rows(partial(receive, fold.rows, keys))

@@ -78,10 +78,10 @@ def _compare(conn: Connection, model: ReadModel, read: ReadPart, aside: str, pos
         with searching(conn, aside):
             for _ in fold_aside(conn, model, read, position, target):
                 pass
-        found = []
+        differences = []
         for table in model.tables:
             query = SQL(DIFFERING).format(live=Identifier(SCHEMA, table.name), fresh=Identifier(aside, table.name))
             missing, unexpected, differing, examples = conn.execute(query).fetchone() or (0, 0, 0, [])
             if missing or unexpected or differing:
-                found.append(Difference(model.name, table.name, missing, unexpected, differing, tuple(examples)))
-        return found
+                differences.append(Difference(model.name, table.name, missing, unexpected, differing, tuple(examples)))
+        return differences

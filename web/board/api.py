@@ -229,12 +229,12 @@ class _FilePart:
             raise _read_refusal(refusal.status, msgspec.json.decode(b"".join(refusal.parts)), refusal.headers)
 
     async def _begin(self, message: Any) -> None:
-        found = {name.lower(): value for name, value in message["headers"]}
-        self.position = found[POSITION].decode() if b"link" in found else None
+        headers = {name.lower(): value for name, value in message["headers"]}
+        self.position = headers[POSITION].decode() if b"link" in headers else None
         if self._headers is None:
-            self._is_head_to_skip = found[b"content-type"].startswith(b"text/csv")
+            self._is_head_to_skip = headers[b"content-type"].startswith(b"text/csv")
         else:
-            kept = [(name, value) for name, value in found.items() if name in OF_A_FILE]
+            kept = [(name, value) for name, value in headers.items() if name in OF_A_FILE]
             await self._send({"type": "http.response.start", "status": 200, "headers": [*kept, *self._headers]})
 
     def _without_head(self, body: bytes) -> bytes:

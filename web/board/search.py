@@ -71,8 +71,8 @@ async def _match_identifier(visit: Visit, text: str) -> Match | None:
             return _match_agent(visit, agent)
     webhook = PUBLIC_ID.fullmatch(text)
     if is_id or webhook is not None:
-        found = await sync_to_thread(_triggers, visit, text if webhook is None else webhook[1])
-        return _trigger(visit, found[0]) if found else None
+        triggers = await sync_to_thread(_triggers, visit, text if webhook is None else webhook[1])
+        return _trigger(visit, triggers[0]) if triggers else None
     prefix = visit.company["issuePrefix"] if visit.company else ""
     number = text.upper().removeprefix(f"{prefix}-")
     if number != text.upper() and number.isascii() and number.isdigit():

@@ -128,11 +128,11 @@ async def _find_each(connection: Connection, reads: Sequence[Read]) -> Sequence[
     except psycopg.Error:
         await connection.close()
         raise
-    found = {(kind, number): docs for kind, number, docs, *_ in rows}
+    docs_by_place = {(kind, number): docs for kind, number, docs, *_ in rows}
     documents = dict[Wanted | None, Documents | None]({None: None})
     for place, kind in enumerate(kinds, 1):
         for number, one in enumerate(by_kind[kind], 1):
-            documents[one] = Documents(found[place, number], one)
+            documents[one] = Documents(docs_by_place[place, number], one)
     present = Present(*next(look for kind, _, _, *look in rows if not kind))
     reached = dict(zip(names, present.reached, strict=True))
     moved = frozenset(present.moved_streams)
