@@ -90,9 +90,8 @@ class Browser:
         return self.send(self.get("/board/sign-in"), "/board/sign-in", token=token)
 
 
-SESSIONS: dict[
-    str, httpx.Cookies
-] = {}  # by the token with which somebody has signed in; how that goes: test_sign_in.py
+# The cookies of a sign-in by the token that signed in. How somebody signs in is tested in test_sign_in.py.
+SESSIONS: dict[str, httpx.Cookies] = {}
 
 
 class Board(Browser):
@@ -104,7 +103,8 @@ class Board(Browser):
         self.client.cookies.update(SESSIONS.get(token or api.token))
         if self.get("/board/settings").has_form("/board/sign-in"):  # the session has ended, or there was none
             self.sign_in(token or api.token)
-            SESSIONS[token or api.token] = self.client.cookies
+            # A copy: what a test does with its browser, as choosing a zone, must not reach the next one.
+            SESSIONS[token or api.token] = httpx.Cookies(self.client.cookies)
 
     def show(self, path=""):
         return self.get(f"/board/companies/{self.company}{path}")

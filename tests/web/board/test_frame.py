@@ -116,13 +116,13 @@ def test_triggers_are_found_by_label_id_and_the_address_of_their_webhook(board, 
     schedule = {"kind": "schedule", "cronExpression": "0 9 * * *", "timezone": "UTC", "label": "Morning round"}
     routine = api.routine(company, agent, title="Briefing", triggers=[schedule, {"kind": "webhook"}])
     labelled, webhook = api.get(f"/routines/{routine}")["triggers"]
-    form = board.show(f"/routines/{routine}/triggers/{webhook['id']}").text
+    form = board.show(f"/routines/{routine}/triggers/{webhook['id']}").response.url
 
     assert "Triggers Morning round schedule of Briefing" in board.show("/find?q=MORNING").text
     assert "Edit a trigger of Briefing" in board.show(f"/find?q={labelled['id']}").text
     address = f"https://routines.example/api/routine-triggers/public/{webhook['publicId']}/fire"
     for text in (webhook["id"], webhook["publicId"], address):
-        assert form == board.show(f"/find?q={text}").text
+        assert form == board.show(f"/find?q={text}").response.url
     assert "Newest runs" in viewer.show(f"/find?q={webhook['publicId']}").text
 
 
@@ -131,7 +131,7 @@ def test_agents_and_pages_are_found_and_only_those_that_one_may_see(board, viewe
 
     found = board.show("/find?q=sc")
 
-    assert board.show(f"/issues?agent={scout}").text in board.show(f"/find?q={scout}").text
+    assert board.show(f"/issues?agent={scout}").response.url == board.show(f"/find?q={scout}").response.url
     assert "Agents Scout" in found.text
     assert [True, False] == [
         "Deliveries" in page.show("/find?q=deliver").text.split("Found for")[1] for page in (board, viewer)
