@@ -27,6 +27,7 @@ from application.event_store.in_memory import MemoryRecorder
 from application.event_store.store import EventStore
 from domain.bounds.limits import Limits
 from processes import projector as projectors
+from processes.scheduler.scheduler import Scheduler
 from projections import catalogue
 from routines import bootstrap
 from routines.bootstrap import System
@@ -194,6 +195,15 @@ def api(postgres: LocalPostgres, template: str, tmp_path_factory: pytest.TempPat
             client = Api(url=url, token=token or "", system=system, operator=operator)
             yield client
             client.close()
+
+
+@pytest.fixture
+def nothing_overdue(api: Api) -> None:
+    """Schedules that other tests left, and that have come due meanwhile, are fired: nothing else fires them there."""
+    scheduler = Scheduler(api.system.executor, api.system.store.after, batch=50)
+    with bootstrap.connect(api.system.settings) as conn:
+        while scheduler.tick(conn):
+            pass
 
 
 class _database:  # noqa: N801 used as a function

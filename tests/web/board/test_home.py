@@ -13,12 +13,14 @@ from web.monitoring.checkup import Reason
 YEARLY = {"kind": "schedule", "cronExpression": "0 9 1 1 *", "timezone": "Asia/Tokyo"}
 
 
+@pytest.mark.usefixtures("nothing_overdue")
 def test_an_empty_company_says_how_to_begin(board):
     page = board.show()
     assert "There is no routine yet." in page.text
     assert "Create the first one" in page.text
 
 
+@pytest.mark.usefixtures("nothing_overdue")
 def test_the_home_counts_what_is_there_and_says_how_many_things_need_somebody(board, api, company, agent):
     failing = api.routine(company, agent, title="Audit")
     api.routine(company, agent, title="Old", status="paused")
@@ -159,6 +161,7 @@ def test_the_board_has_a_sentence_for_whatever_is_wrong_with_the_service():
     assert {word for words in get_args(Reason) for word in get_args(words)} == {*REASONS}
 
 
+@pytest.mark.usefixtures("nothing_overdue")
 def test_the_system_page_says_of_each_process_how_one_can_tell_and_draws_the_last_day(board, api, company, agent):
     assert "Nothing ran in the last 24 hours." in board.show("/system").text
     routine = api.routine(company, agent)

@@ -231,6 +231,7 @@ def test_the_doors_have_no_barrier_either(api, chromium):
     context.close()
 
 
+@pytest.mark.usefixtures("nothing_overdue")
 def test_from_an_empty_board_to_the_first_run(api, tab):
     company = api.company("Beginners")
     tab.goto(f"/board/companies/{company}/people")

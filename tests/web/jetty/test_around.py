@@ -21,6 +21,7 @@ def test_what_needs_no_key(api, path):
     assert httpx.get(f"{api.url}{path}").status_code == 200
 
 
+@pytest.mark.usefixtures("nothing_overdue")
 def test_health_is_what_the_clis_look_for(api):
     assert httpx.get(f"{api.url}/health").json() == {"status": "healthy"}
 
