@@ -86,8 +86,8 @@ def evolve_membership(
     match membership, event:
         case None, MemberJoined(role=role, permissions=permissions):
             return Membership(role=role, permissions=permissions)
-        case Membership(), MemberChanged(role=role, permissions=permissions, revokes_keys=revoked):
-            return Membership(role=role, permissions=permissions, keys_revoked=revoked)
+        case Membership(), MemberChanged(role=role, permissions=permissions, revokes_keys=revokes_keys):
+            return Membership(role=role, permissions=permissions, keys_revoked=revokes_keys)
         case Membership(), MemberRemoved():
             return None
         case _:
@@ -151,10 +151,10 @@ def user_of(actor: str) -> UUID | None:
         return None
 
 
-def membership_of_issuer(issued: Recorded) -> UUID | None:
+def membership_of_issuer(issuing: Recorded) -> UUID | None:
     """Return the id of the membership by which a user issued a key; None if no user did, or in no company."""
-    issuer = user_of(issued.actor)
-    return None if issuer is None or issued.company_id is None else membership_of(issuer, issued.company_id)
+    issuer = user_of(issuing.actor)
+    return None if issuer is None or issuing.company_id is None else membership_of(issuer, issuing.company_id)
 
 
 def rests_on(key: Key, membership: Sequence[Recorded]) -> bool:

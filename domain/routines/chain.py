@@ -27,9 +27,9 @@ class DueChain(Value, frozen=True):
     company_id: UUID
 
 
-def matches(wanted: str, ended: ChainOutcome) -> bool:
+def matches(wanted_outcome: str, outcome: ChainOutcome) -> bool:
     """Return whether a link that waits for one outcome (or `any`) fires on another."""
-    return wanted in ("any", ended)
+    return wanted_outcome in ("any", outcome)
 
 
 def obstacle(link: Trigger, routine: Routine, company: Company | None, cause: Run) -> str | None:
