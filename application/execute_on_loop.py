@@ -117,7 +117,7 @@ class _Awaiting:
             try:
                 result = decide(work)
             except Missing as missing:
-                wanted = missing
+                missing_ids = missing
             except MissingKeys as missing:
                 await self._fetch(missing)
                 continue
@@ -127,11 +127,11 @@ class _Awaiting:
                 return work, result
             has_missed = True
             try:
-                streams = await self._recorder.load(wanted.stream_ids, wanted.read_from, keys)
+                streams = await self._recorder.load(missing_ids.stream_ids, missing_ids.read_from, keys)
             except MissingKeys as missing:
                 await self._fetch(missing)
                 continue  # they are loaded again: this is seldom
-            store.put(streams, wanted.read_from)
+            store.put(streams, missing_ids.read_from)
             self._put((id_, _unfolded_stream(recorded)) for id_, recorded in streams.items() if _is_cached(recorded))
         raise Elsewhere
 
@@ -222,8 +222,8 @@ class LoopTurns:
                 for place in sorted({place_of(id_) for id_ in stream_ids}):
                     await locks.enter_async_context(self._locks[place])
                 for id_ in stream_ids:
-                    while (settled := self._writing.get(id_)) is not None:
-                        await asyncio.shield(settled)
+                    while (write_done := self._writing.get(id_)) is not None:
+                        await asyncio.shield(write_done)
                 yield
         finally:
             self._holders -= 1

@@ -65,5 +65,5 @@ def _failure_reason(work: UnitOfWork, run_id: UUID | None) -> str:
     run = work.get(RUN, run_id)
     if run is None:
         return ""
-    failed = run.ended if isinstance(run.ended, RunFailed) else run.outcome
-    return failed.reason if isinstance(failed, RunFailed | Failed) else ""
+    failure = run.ended if isinstance(run.ended, RunFailed) else run.outcome
+    return failure.reason if isinstance(failure, RunFailed | Failed) else ""
