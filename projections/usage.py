@@ -62,7 +62,7 @@ _LAST_MINUTE = """
 _COMPANIES = "SELECT id, doc->>'name' FROM company ORDER BY position"
 
 
-def count(conn: Connection, quota: str, who: UUID, most: int, now: datetime) -> int:
+def count(conn: Connection, quota: str, owner_id: UUID, most: int, now: datetime) -> int:
     """
     Return how many `who` has of what the quota limits; what is counted row by row is counted no further than `most`.
 
@@ -71,7 +71,7 @@ def count(conn: Connection, quota: str, who: UUID, most: int, now: datetime) -> 
     """
     try:
         with conn.transaction():
-            row = conn.execute(_COUNT[quota], {"who": who, "most": most, "now": now}).fetchone()
+            row = conn.execute(_COUNT[quota], {"who": owner_id, "most": most, "now": now}).fetchone()
     except NOT_MADE_YET:
         return 0
     return row[0] if row else 0

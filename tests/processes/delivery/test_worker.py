@@ -612,7 +612,7 @@ def test_what_waits_for_one_company_does_not_hide_what_waits_for_another(deliver
             now,
             of_lane=8,
             limit=100,
-            without=[due[0].id],
+            left_out=[due[0].id],
             without_lanes=[due[1].partition_key, due[2].partition_key],
         )
 
