@@ -144,14 +144,14 @@ def _parse_witness(text: str) -> Witness:
 def _check_url(url: str, env: Mapping[str, str]) -> None:
     """Raise BadSetting for a text that is no URL of a Postgres database, or leaves open which one is meant."""
     try:
-        named = conninfo_to_dict(url)
+        parameters = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
         text = f"{URL_VARIABLE} is not the URL of a Postgres database"
         raise BadSetting(text) from None  # the message of psycopg would quote the password
-    if "@" in str(named.get("host")):
+    if "@" in str(parameters.get("host")):
         # The end of an unescaped password, which an error would show as a host that is not found.
         raise BadSetting(f"{URL_VARIABLE} has more than one @: write the one in the password as %40")
-    _refuse_doubt(named, env)
+    _refuse_doubt(parameters, env)
 
 
 def describe_database(url: str) -> str:
@@ -167,10 +167,10 @@ def _is_base_url(text: str) -> bool:
     return match is not None and int(match[3] or 0) <= MAX_PORT
 
 
-def _refuse_doubt(named: Mapping[str, Any], env: Mapping[str, str]) -> None:
+def _refuse_doubt(parameters: Mapping[str, Any], env: Mapping[str, str]) -> None:
     """Raise BadSetting where the URL leaves open what a variable of libpq says: which of them was meant is not clear."""
     for name, variable in OF_LIBPQ.items():
-        if env.get(variable) and not named.get(name) and not named.get("service"):
+        if env.get(variable) and not parameters.get(name) and not parameters.get("service"):
             raise BadSetting(
                 f"{URL_VARIABLE} names no {name}, and {variable} is set, which is not used: write it into the URL"
             )
@@ -188,9 +188,9 @@ def _parse_network(text: str) -> Network:
     except ValueError:
         network = None
     if network is None or network.prefixlen == 0:
-        why = "believes whoever connects" if network or text == "*" else "is no address and no network"
+        reason = "believes whoever connects" if network or text == "*" else "is no address and no network"
         raise BadSetting(
-            f"{PREFIX}TRUSTED_PROXIES: {text!r} {why}. Name the addresses or networks of your proxies, such as "
+            f"{PREFIX}TRUSTED_PROXIES: {text!r} {reason}. Name the addresses or networks of your proxies, such as "
             "10.0.0.7,192.168.3.0/24 (a network without bits of a host), or unset it if there is no proxy"
         )
     return network

@@ -68,12 +68,14 @@ def variables(document: Mapping[str, Any], url: str, session: UUID) -> Variables
     return result
 
 
-def merge_environment(inherited: Mapping[str, str], own: Variables) -> dict[str, str]:
+def merge_environment(inherited_variables: Mapping[str, str], own: Variables) -> dict[str, str]:
     """Return the environment of a command; a variable of the issue that is left out is not the worker's own instead."""
-    kept = {
-        name: value for name, value in inherited.items() if name not in own.omitted and not name.startswith(RESOLVED)
+    kept_variables = {
+        name: value
+        for name, value in inherited_variables.items()
+        if name not in own.omitted and not name.startswith(RESOLVED)
     }
-    return kept | own.taken
+    return kept_variables | own.taken
 
 
 def _all_variables(document: Mapping[str, Any], url: str, session: UUID) -> Iterator[tuple[str, str]]:

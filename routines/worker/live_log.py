@@ -51,13 +51,13 @@ class LiveLog:
                 return
             is_new = not self._pieces or self._pieces[-1]["stream"] != stream
             room = MOST_PART - self._size if not self._left_out and len(self._pieces) < MOST_PIECES else 0
-            taken = text[:room]
-            self._size += len(taken)
+            piece = text[:room]
+            self._size += len(piece)
             self._left_out += len(text[room:].encode(errors="replace"))
-            if taken and is_new:
-                self._pieces.append({"stream": stream, "text": taken})
-            elif taken:
-                self._pieces[-1]["text"] += taken
+            if piece and is_new:
+                self._pieces.append({"stream": stream, "text": piece})
+            elif piece:
+                self._pieces[-1]["text"] += piece
 
     def _keep_sending(self) -> None:
         while not self._is_full and not self._over.wait(PAUSE_S):

@@ -79,7 +79,7 @@ def supervise_parts(tmp_path):
 
     def supervise(*parts):
         heard: list[Any] = []
-        supervisor: Any = Supervisor(parts, tmp_path / "logs", changed=heard.append, say=heard.append)
+        supervisor: Any = Supervisor(parts, tmp_path / "logs", on_change=heard.append, say=heard.append)
         supervisor.heard = heard
         running.append(supervisor)
         supervisor.start()
