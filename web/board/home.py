@@ -53,10 +53,10 @@ async def home(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show the home of a company."""
     live = await visit.live()
     query = {"status": "failed", "from": words.utc(visit.now - DAY), "limit": FAILURES}
-    (numbers, coming, bars), failed, health = await asyncio.gather(
+    (numbers, coming, bars), failed_runs, health = await asyncio.gather(
         sync_to_thread(_read, visit), visit.api.get(visit.api_path("runs"), query), visit.api.get("/health")
     )
-    failures = failed if numbers.runs.get("failed") else []
+    failures = failed_runs if numbers.runs.get("failed") else []
     rows = []
     for row in coming:
         item = msgspec.to_builtins(row.item)

@@ -72,10 +72,10 @@ class SessionCookie:
 
         Where the public address has TLS, a page of the same host without it, which anybody on the way can write, is another.
         """
-        scheme, _, called = (origin or "").lower().partition("://")
-        if self.is_secure and (scheme, called) == ("http", self._host):
+        scheme, _, called_host = (origin or "").lower().partition("://")
+        if self.is_secure and (scheme, called_host) == ("http", self._host):
             return False
-        return scheme in DEFAULT_PORTS and bool(called) and called in (self._host, (host or "").lower())
+        return scheme in DEFAULT_PORTS and bool(called_host) and called_host in (self._host, (host or "").lower())
 
 
 def with_session(app: ASGIApp, cookie: SessionCookie) -> ASGIApp:
@@ -85,8 +85,8 @@ def with_session(app: ASGIApp, cookie: SessionCookie) -> ASGIApp:
         if scope["type"] == ScopeType.HTTP and api_of(scope) == "board":
             token = cookie.token_of(scope["headers"])
             if token is not None:
-                others = [header for header in scope["headers"] if header[0].lower() != b"authorization"]
-                scope["headers"] = [*others, (b"authorization", b"Bearer " + token.encode())]
+                other_headers = [header for header in scope["headers"] if header[0].lower() != b"authorization"]
+                scope["headers"] = [*other_headers, (b"authorization", b"Bearer " + token.encode())]
                 scope.setdefault("state", {})[IN_COOKIE] = token
         await app(scope, receive, send)
 
