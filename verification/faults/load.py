@@ -52,8 +52,8 @@ class CompanyFixture:
             policy, catch_up, zone = POLICIES[number % 4], CATCH_UP[number // 4 % 2], ZONES[number // 3 % 4]
             walls = {(began + n * MINUTE).astimezone(ZoneInfo(zone)).minute for n in range(minutes)}
             cron = f"{','.join(map(str, sorted(walls)))} * * * *"
-            chosen = {"concurrency_policy": policy, "catch_up_policy": catch_up, **settings}
-            schedules.append((chosen, TriggerSettings(cron_expression=cron, timezone=zone), began))
+            fields = {"concurrency_policy": policy, "catch_up_policy": catch_up, **settings}
+            schedules.append((fields, TriggerSettings(cron_expression=cron, timezone=zone), began))
         return self.arm(began - MINUTE / 2, schedules)
 
     def once(self, moments: list[datetime]) -> list[UUID]:
@@ -68,9 +68,12 @@ class CompanyFixture:
         for settings, trigger, next_at in schedules:
             routine_id, trigger_id = uuid4(), uuid4()
             routine_settings = RoutineSettings(title="Check the inbox", assignee_agent_id=self.agent_id, **settings)  # type: ignore[arg-type]
-            added = RoutineTriggerAdded(trigger_id=trigger_id, kind="schedule")
-            created = TriggerCreated(routine_id=routine_id, kind="schedule", settings=trigger, next_at=next_at)
-            batch += [(routine_id, [RoutineCreated(settings=routine_settings), added]), (trigger_id, [created])]
+            routine_event = RoutineTriggerAdded(trigger_id=trigger_id, kind="schedule")
+            trigger_event = TriggerCreated(routine_id=routine_id, kind="schedule", settings=trigger, next_at=next_at)
+            batch += [
+                (routine_id, [RoutineCreated(settings=routine_settings), routine_event]),
+                (trigger_id, [trigger_event]),
+            ]
             ids.append(trigger_id)
         for start in range(0, len(batch), 2 * AT_ONCE):
             self._record(moment, batch[start : start + 2 * AT_ONCE])

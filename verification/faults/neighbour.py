@@ -323,9 +323,9 @@ def _resident_bytes(pid: int) -> int:
     return pages * 4096
 
 
-def _describe_medians(alone: Times, busy: Times, beside: Times) -> str:
+def _describe_medians(alone: Times, busy: Times, with_neighbour: Times) -> str:
     """The medians of each operation, and what the last is beside the one before."""
-    first, second, third = alone.medians(), busy.medians(), beside.medians()
+    first, second, third = alone.medians(), busy.medians(), with_neighbour.medians()
     return "; ".join(
         f"{operation} {1000 * first[operation]:.0f}, {1000 * second[operation]:.0f}, {1000 * third[operation]:.0f} ms "
         f"({third[operation] / second[operation]:.1f} times)"

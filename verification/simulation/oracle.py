@@ -300,9 +300,9 @@ class Oracle:
         """The links that wait for the ends of a routine's runs."""
         return [id_ for id_, link in self._links.items() if link.enabled and link.after_routine_id == routine_id]
 
-    def _owe_runs(self, run_id: UUID, routine_id: UUID, ended: str) -> None:
+    def _owe_runs(self, run_id: UUID, routine_id: UUID, outcome: str) -> None:
         for id_ in self._waiting_for(routine_id):
-            if self._links[id_].wanted in ("any", ended):
+            if self._links[id_].wanted in ("any", outcome):
                 self._owed_runs[id_, run_id] = self._links[id_].routine_id
 
     def _read_chained(self, event: RunFired, id_: UUID, settings: RoutineSettings) -> None:
@@ -340,8 +340,8 @@ class Oracle:
 
     def check(self) -> None:
         """Of everything that is recorded up to here: whatever belongs together is there together."""
-        for run_id, what in self._unmade.items():
-            self._report_violation("half-made", self.owner[run_id], f"run {run_id} has no {what}")
+        for run_id, description in self._unmade.items():
+            self._report_violation("half-made", self.owner[run_id], f"run {run_id} has no {description}")
         for run_id, routine_id in self._successors.items():
             self._report_violation("half-made", routine_id, f"run {run_id} took another's place, and opened nothing")
         for run_id, routine_id in self._latest.items():
@@ -355,11 +355,11 @@ class Oracle:
         for (trigger_id, moment), late in self._made_up.items():
             if late > CAP:
                 self._report_broken_rule(self._accounts[trigger_id].routine_id, f"{late} made up for at {moment}")
-        for (trigger_id, moment), dropped in self._capped.items():
+        for (trigger_id, moment), dropped_count in self._capped.items():
             if self._made_up[trigger_id, moment] < CAP:
                 made_up = self._made_up[trigger_id, moment]
                 self._report_broken_rule(
-                    self._accounts[trigger_id].routine_id, f"{dropped} dropped, only {made_up} made up for"
+                    self._accounts[trigger_id].routine_id, f"{dropped_count} dropped, only {made_up} made up for"
                 )
         for account, text in self._kept:
             if account.stopped_at is None:  # else the same commit has paused its routine, and it did not go on
@@ -382,10 +382,10 @@ class Oracle:
         for run_id, ends_at in self._deadlines.items():
             if ends_at <= now:
                 self._report_broken_rule(self.owner[run_id], f"run {run_id} was to end at {ends_at}")
-        for run_id, failed in self._waiting.items():
-            if failed.next_at <= now:
+        for run_id, failure in self._waiting.items():
+            if failure.next_at <= now:
                 self._report_violation(
-                    "lost", self.owner[run_id], f"run {run_id} was to be tried again at {failed.next_at}"
+                    "lost", self.owner[run_id], f"run {run_id} was to be tried again at {failure.next_at}"
                 )
         for issue_id, until in self._leases.items():
             if until <= now:
@@ -468,10 +468,10 @@ class Oracle:
         account, moment = self._accounts[recorded.stream_id], recorded.at
         if account.terms is None:
             return
-        dropped = account.terms.between(event.first - INSTANT, event.last)
-        if not dropped or (dropped[0], dropped[-1], len(dropped)) != (event.first, event.last, event.count):
+        moments = account.terms.between(event.first - INSTANT, event.last)
+        if not moments or (moments[0], moments[-1], len(moments)) != (event.first, event.last, event.count):
             self._report_broken_rule(
-                account.routine_id, f"missed {event.count} from {event.first} to {event.last}: {len(dropped)}"
+                account.routine_id, f"missed {event.count} from {event.first} to {event.last}: {len(moments)}"
             )
         if event.last > moment:
             self._report_violation("early", account.routine_id, f"{event.last} is called missed at {moment}")
@@ -485,7 +485,7 @@ class Oracle:
                 self._report_broken_rule(account.routine_id, f"{event.last} was on time at {moment}, and is dropped")
             if event.reason == "catch_up_cap" and not account.terms.jitter:
                 self._capped[recorded.stream_id, moment] = event.count
-        for occurrence in dropped:
+        for occurrence in moments:
             self._settle(account, occurrence, "missed")
 
     # Runs
@@ -583,31 +583,34 @@ class Oracle:
             self._read_gate(recorded, event, self._routines[event.routine_id])
             self._read_probed(recorded, event, self._routines[event.routine_id])
         if not isinstance(event.outcome, Skipped | Coalesced):
-            begun = self._begun[event.routine_id]
-            begun[:] = [*[one for one in begun if one.at != recorded.at][-1:], Begun(recorded.position, recorded.at)]
+            beginnings = self._begun[event.routine_id]
+            beginnings[:] = [
+                *[one for one in beginnings if one.at != recorded.at][-1:],
+                Begun(recorded.position, recorded.at),
+            ]
 
     def _read_gate(self, recorded: Recorded, event: RunFired, settings: RoutineSettings) -> None:
         """An occurrence that a gate has judged: held if nothing had happened since the last run, and only then."""
-        id_, trigger_id, held = event.routine_id, event.trigger_id, event.outcome == NO_ACTIVITY
-        judged = isinstance(event.payload, dict) and "activityGate" in event.payload
+        id_, trigger_id, is_without_activity = event.routine_id, event.trigger_id, event.outcome == NO_ACTIVITY
+        has_gate = isinstance(event.payload, dict) and "activityGate" in event.payload
         is_gated = settings.activity_gate_policy != "always"
         if trigger_id is None or self._changed.get(id_) == recorded.at or event.outcome == Skipped(reason="paused"):
             return
-        if judged != is_gated or (held and not judged):
+        if has_gate != is_gated or (is_without_activity and not has_gate):
             self._report_broken_rule(
-                id_, f"{event.occurrence} under {settings.activity_gate_policy} has the gate's evidence: {judged}"
+                id_, f"{event.occurrence} under {settings.activity_gate_policy} has the gate's evidence: {has_gate}"
             )
-        if not judged:
+        if not has_gate:
             return
-        begun = self._begun[id_]
-        if held and self._let_through.get(trigger_id) != recorded.at:
-            last = next(reversed(begun), None)  # another trigger may have run the routine at the same moment
+        beginnings = self._begun[id_]
+        if is_without_activity and self._let_through.get(trigger_id) != recorded.at:
+            last = next(reversed(beginnings), None)  # another trigger may have run the routine at the same moment
             if last is None:
                 self._report_broken_rule(id_, f"{event.occurrence} is held, and nothing has run before")
             elif any(deed.at < recorded.at for deed in self._done_since(last.position, id_, settings)):
                 self._report_broken_rule(id_, f"{event.occurrence} is held, and something has happened")
-        elif not held:
-            last = next((one for one in reversed(begun) if one.at != recorded.at), None)
+        elif not is_without_activity:
+            last = next((one for one in reversed(beginnings) if one.at != recorded.at), None)
             if last is not None and not self._done_since(last.position, id_, settings):
                 self._report_broken_rule(id_, f"{event.occurrence} is let through, and nothing has happened")
             self._let_through[trigger_id] = recorded.at
@@ -629,11 +632,11 @@ class Oracle:
                 self._report_broken_rule(account.routine_id, f"{event.occurrence} is probed, and has its outcome")
             self._probes[id_] = event
             return
-        requested = self._probes.pop(id_, None)
-        if requested is None:
+        request = self._probes.pop(id_, None)
+        if request is None:
             self._report_violation("doubled", account.routine_id, f"the probe of {event.occurrence} is answered again")
             return
-        self._probe_findings[event.trigger_id] = requested.as_of, event.finding
+        self._probe_findings[event.trigger_id] = request.as_of, event.finding
 
     def _read_probed(self, recorded: Recorded, event: RunFired, settings: RoutineSettings) -> None:
         """An occurrence fires only as its probe has found, and that was found within a grace."""
@@ -720,14 +723,14 @@ class Oracle:
 
     def _begin_attempt(self, recorded: Recorded, event: RunAttemptBegun) -> None:
         run_id = recorded.stream_id
-        routine_id, failed = self.owner[run_id], self._waiting.pop(run_id, None)
-        if failed is None or event.attempt != failed.attempt + 1:
+        routine_id, failure = self.owner[run_id], self._waiting.pop(run_id, None)
+        if failure is None or event.attempt != failure.attempt + 1:
             self._report_violation(
-                "doubled", routine_id, f"attempt {event.attempt} of run {run_id} begins after {failed}"
+                "doubled", routine_id, f"attempt {event.attempt} of run {run_id} begins after {failure}"
             )
-        elif recorded.actor == "scheduler" and recorded.at < failed.next_at:
+        elif recorded.actor == "scheduler" and recorded.at < failure.next_at:
             self._report_violation(
-                "early", routine_id, f"attempt {event.attempt} of run {run_id} begins before {failed.next_at}"
+                "early", routine_id, f"attempt {event.attempt} of run {run_id} begins before {failure.next_at}"
             )
         if recorded.actor == "scheduler" and not self._is_active(routine_id):
             self._report_broken_rule(
@@ -740,9 +743,9 @@ class Oracle:
         run_id, successor_run_id = recorded.stream_id, getattr(event, "successor_run_id", None)
         self._waiting.pop(run_id, None)
         self._end_in_time(recorded, event.reason if isinstance(event, RunFailed) else None)
-        followed = self._followed.pop(run_id, None)
-        if followed is not None and successor_run_id is None:
-            self._owe_runs(run_id, followed, "succeeded" if isinstance(event, RunCompleted) else "failed")
+        followed_id = self._followed.pop(run_id, None)
+        if followed_id is not None and successor_run_id is None:
+            self._owe_runs(run_id, followed_id, "succeeded" if isinstance(event, RunCompleted) else "failed")
         if successor_run_id is not None:
             routine_id = self.owner[run_id]
             self._successors[successor_run_id] = routine_id
