@@ -474,10 +474,15 @@ def fold_batch(
         fold_and_write(folds)
 
 
-@cache
-def _tables_asked(_models: tuple[str, ...]) -> dict[Table[Any], None]:
-    """Return the tables that small batches of these models have needed so far, to which others may be added."""
-    return {}
+# By the names of models that are folded together: the tables of which their small batches have needed rows so far.
+_needed_tables: dict[tuple[str, ...], dict[Table[Any], None]] = defaultdict(dict)
+
+
+def _remember_needed(models: tuple[str, ...], tables: Iterable[Table[Any]]) -> tuple[Table[Any], ...]:
+    """Remember that a batch of these models needs rows of these tables; return all tables that any has needed so far."""
+    needed = _needed_tables[models]
+    needed |= dict.fromkeys(tables)
+    return tuple(needed)
 
 
 @cache
@@ -500,9 +505,7 @@ def request_together(conn: Connection, folds: Sequence[Fold]) -> None:
         for fold in folds:
             fold.request_rows()
         return
-    asked = _tables_asked(tuple(fold.model.name for fold in folds))
-    asked |= dict.fromkeys(keys_by_table)
-    tables = tuple(asked)
+    tables = _remember_needed(tuple(fold.model.name for fold in folds), keys_by_table)
     cursor = conn.execute(_find_in(tables), [IDS.array([*keys_by_table.get(table, NONE).values()]) for table in tables])
 
     @cache
