@@ -34,7 +34,7 @@ def test_a_seed_always_tells_the_same_story():
 
 
 @pytest.mark.parametrize(
-    ("broken", "found"),
+    ("change", "kind"),
     [
         ("unique", "doubled"),
         ("guards", "against rule"),
@@ -47,18 +47,18 @@ def test_a_seed_always_tells_the_same_story():
         ("probe", "against rule"),
     ],
 )
-def test_what_is_broken_is_found_within_a_few_seeds(broken, found):
-    worlds = (World(SMALL._replace(seed=seed, broken=broken)) for seed in range(12))
+def test_what_is_broken_is_found_within_a_few_seeds(change, kind):
+    worlds = (World(SMALL._replace(seed=seed, broken=change)) for seed in range(12))
 
-    assert any(violation.kind == found for world in worlds for violation in world.run().violations)
+    assert any(violation.kind == kind for world in worlds for violation in world.run().violations)
 
 
 def test_a_failure_is_told_by_the_smallest_world_that_still_fails():
-    told = list(shortest(Shape(0, routines=4, days=15, broken="early")))
+    lines = list(shortest(Shape(0, routines=4, days=15, broken="early")))
 
-    assert "Seed 0 fails with 2 routines in 10 days, under no fault" in told[0]
-    assert any("early: " in line for line in told)
-    assert any("RunFired" in line for line in told)
+    assert "Seed 0 fails with 2 routines in 10 days, under no fault" in lines[0]
+    assert any("early: " in line for line in lines)
+    assert any("RunFired" in line for line in lines)
 
 
 def test_a_gate_may_hold_what_is_due_at_the_moment_at_which_another_trigger_has_run_the_routine():
@@ -103,7 +103,7 @@ def test_the_walk_by_quarters_finds_what_the_walk_by_minutes_finds(cron, zone):
     end = begin + timedelta(days=15)
     terms = calendar_walk.Terms(cron, zone)
 
-    found = terms.between(begin, end)
+    moments = terms.between(begin, end)
 
-    assert found == list(walk(cron.replace("SUN", "0").replace("MON", "1"), zone, begin, end))
-    assert all(terms.has(moment) for moment in found)
+    assert moments == list(walk(cron.replace("SUN", "0").replace("MON", "1"), zone, begin, end))
+    assert all(terms.has(moment) for moment in moments)
