@@ -11,7 +11,8 @@ from domain.recorded import Recorded
 from domain.values import Failed, GoalDetails, RoutineSettings
 from tests.domain.schedule.test_cron_schedule import walk
 from verification.simulation import calendar_walk
-from verification.simulation.oracle import NO_ACTIVITY, Oracle
+from verification.simulation.laws.guards import NO_ACTIVITY
+from verification.simulation.oracle import Oracle
 from verification.simulation.shrink import shortest
 from verification.simulation.world import Shape, World
 
@@ -80,7 +81,7 @@ def test_a_gate_may_hold_what_is_due_at_the_moment_at_which_another_trigger_has_
 
     def run(position, moment, outcome, **more):
         event = RunFired(routine_id=routine_id, revision=1, source="schedule", outcome=outcome, **more)
-        oracle._read_guards(log(position, moment, event), event)
+        oracle._guards.read_firing(log(position, moment, event), event)
 
     earlier, now = datetime(2026, 5, 16, tzinfo=UTC), datetime(2026, 6, 20, tzinfo=UTC)
     oracle.read(log(1, earlier, RoutineCreated(settings=gated), routine_id))

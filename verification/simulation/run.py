@@ -25,7 +25,7 @@ from itertools import count, islice
 from typing import get_args
 
 from verification.simulation.faults import Break
-from verification.simulation.oracle import KINDS
+from verification.simulation.laws.state import KINDS
 from verification.simulation.shrink import shortest
 from verification.simulation.world import Ended, Shape, World
 

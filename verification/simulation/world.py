@@ -43,7 +43,8 @@ from verification.simulation.in_memory_read_models import (
     TriggersDue,
     Troubles,
 )
-from verification.simulation.oracle import Oracle, Violation
+from verification.simulation.laws.state import Violation
+from verification.simulation.oracle import Oracle
 from verification.simulation.people import People
 
 BEGIN = datetime(2026, 1, 10, tzinfo=UTC)
