@@ -39,7 +39,8 @@ from application.quotas.quotas import Quotas, Reservation
 from domain.recorded import Recorded
 
 NO_TURN = nullcontext[None]()
-MOST_LOADS = 20  # for one decision: one that needs more, or other streams each time it is taken, is for a thread
+# Loads for one decision. One that needs more, or other streams each time it is taken, is left to a thread.
+MOST_LOADS = 20
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -96,7 +97,7 @@ class _Awaiting:
         self._quotas = None if executor.quotas is None else cast("Any", QuotasElsewhere())
         self._spending = None if executor.spending is None else spent_elsewhere
         self._turns = LoopTurns()
-        self._reading: asyncio.Task[datetime] | None = None  # of the clock
+        self._reading: asyncio.Task[datetime] | None = None  # the read of the clock that is under way
 
     def turn(self, stream_ids: Collection[UUID]) -> AbstractAsyncContextManager[None]:
         return self._turns.take(stream_ids)

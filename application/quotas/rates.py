@@ -38,7 +38,9 @@ class Rate:
     def __init__(self, name: str, most: int) -> None:
         self.name = name
         self.most = most
-        self._levels: dict[int, tuple[float, float]] = {}  # by the number of the owner: the level, and when that was
+        self._levels: dict[
+            int, tuple[float, float]
+        ] = {}  # by the owner's id as a number: the level, and the time at which it was so
 
     def left(self, payer_id: UUID, now: float) -> float:
         """Return how much may still be recorded now. Less than 1 means that nothing may be."""

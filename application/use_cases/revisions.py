@@ -84,7 +84,7 @@ def _routine_at(work: UnitOfWork, routine_id: UUID, revision_id: UUID) -> Routin
 
 
 def _out_of_deleted_folder(work: UnitOfWork, earlier: Routine) -> Routine:
-    """Return the earlier routine without its folder if that is gone: a place in lists holds no restore back."""
+    """Return the earlier routine, without its folder if that is deleted: this alone must not prevent a restore."""
     folder = work.get(FOLDER, earlier.settings.folder_id)
     if folder is None or not folder.deleted:
         return earlier

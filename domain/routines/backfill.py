@@ -107,7 +107,7 @@ def may_begin(obstacle: str | None) -> None:
 
 def until(moment: datetime | None, now: datetime, oldest_owed: datetime | None) -> datetime:
     """
-    Return the end of a backfill's range: not after now, and before `owed`, the first occurrence that the schedule
+    Return the end of a backfill's range: not after now, and before `oldest_owed`, the first occurrence that the schedule
     settles itself.
     """
     last = min(moment or now, now)

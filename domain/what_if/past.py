@@ -31,7 +31,7 @@ BY_POLICY = frozenset((*settlement.MISSED_BECAUSE.values(), settlement.OVER_QUOT
 
 class Look(Value, frozen=True):
     """
-    A moment at which the scheduler settled what was due of a schedule, and all that it recorded then.
+    The events that the scheduler recorded when it settled what was due of a schedule.
 
     What a probe had been asked for was settled as of `asked_at`; None if no probe was.
     """

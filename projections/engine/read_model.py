@@ -225,7 +225,7 @@ def _on_conflict(columns: Sequence[Identifier]) -> Composed:
     return SQL(" ON CONFLICT (id) DO UPDATE SET {}").format(changes)
 
 
-Keys = dict[int, UUID]  # by their numbers, which Python hashes and compares in a tenth of the time
+Keys = dict[int, UUID]  # by the ids as numbers, which Python hashes and compares in a tenth of the time
 NONE: Keys = {}
 
 
@@ -234,11 +234,11 @@ class Rows:
 
     def __init__(self, conn: Connection) -> None:
         self._conn = conn
-        self._rows = defaultdict[Table[Any], dict[int, Row | None]](dict)  # by the numbers of their keys
+        self._rows = defaultdict[Table[Any], dict[int, Row | None]](dict)  # by their ids as numbers
         self._changed = defaultdict[Table[Any], Keys](dict)
-        self._absent = defaultdict[Table[Any], set[int]](set)  # those that Postgres is known not to have
-        self._cold = defaultdict[Table[Any], set[int]](set)  # those of all rows that are in the cold table
-        self.changes = 0  # those of the same row too
+        self._absent = defaultdict[Table[Any], set[int]](set)  # keys that are known to have no row in Postgres
+        self._cold = defaultdict[Table[Any], set[int]](set)  # keys whose row is in the cold table
+        self.changes = 0  # how many there were, several of the same row included
         self._written = 0
 
     def are_more_than(self, many: int) -> bool:

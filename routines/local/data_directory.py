@@ -38,7 +38,7 @@ class UpState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NotRunning(Exception):
-    """No system has left word of itself in a data directory. The message says what to do."""
+    """No running system has noted its address in a data directory. The message says what to do."""
 
 
 def read_state(directory: Path) -> UpState:

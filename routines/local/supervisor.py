@@ -130,7 +130,7 @@ class Child:
 
 class Supervisor:
     """
-    Keeps parts running; calls `changed` with the live pids by name after each start and each death.
+    Keeps parts running; calls `on_change` with the live pids by name after each start and each death.
 
     What they write goes to a file of each in the directory `logs`, or where ours goes if that is None. A part that
     cannot be started at the moment, for instance because the machine has no memory left, is tried again.

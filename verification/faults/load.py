@@ -44,7 +44,7 @@ class CompanyFixture:
         self._record(system.clock(), [(self.company_id, [company]), (self.agent_id, [agent])])
 
     def late(self, many: int, minutes: int, **settings: str) -> list[UUID]:
-        """So many schedules that have missed so many minutes each; by turns of every policy, unless one is set."""
+        """Create `many` schedules that have each missed `minutes` minutes, by turns with every policy unless one is set."""
         last = self.system.clock().replace(second=0, microsecond=0)
         began = last - (minutes - 1) * MINUTE
         schedules = []
@@ -57,12 +57,12 @@ class CompanyFixture:
         return self.arm(began - MINUTE / 2, schedules)
 
     def once(self, moments: list[datetime]) -> list[UUID]:
-        """Schedules for one moment each, which lies ahead."""
+        """Create a schedule for each of these moments, which lie ahead."""
         schedules: list[Schedule] = [({}, TriggerSettings(run_at=moment, timezone="UTC"), moment) for moment in moments]
         return self.arm(self.system.clock(), schedules)
 
     def arm(self, moment: datetime, schedules: list[Schedule]) -> list[UUID]:
-        """The ids of triggers with these settings of routine and trigger and this first moment, made at a time."""
+        """Create triggers, each with its settings, its routine's settings and its first moment; return their ids."""
         batch: list[tuple[UUID, list[AnyEvent]]] = []
         ids = []
         for settings, trigger, next_at in schedules:

@@ -98,7 +98,7 @@ class Link:
         self.server = server
         self.silent = False
         self.loses = False
-        self.names: set[bytes] = set()  # of prepared statements that append
+        self.names: set[bytes] = set()  # the names of prepared statements that append
 
     def cut(self) -> None:
         for end in (self.client, self.server):

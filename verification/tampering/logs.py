@@ -96,7 +96,7 @@ def _random_body(chance: random.Random) -> bytes:
 
 
 def anchored(log: Log, interval: int) -> Anchors:
-    """Return the checkpoints that were signed after each `every` events and at the end, of the log and of a company."""
+    """Return the checkpoints that were signed after each `interval` events and at the end, of the log and of a company."""
     key = LogKey(NAME, Ed25519PrivateKey.from_private_bytes(b"k" * 32))
     frontiers = {company: Frontier() for company in COMPANIES}
     checkpoints = []

@@ -195,7 +195,7 @@ def _findings_metrics(findings: Findings) -> list[Metric]:
 
 
 def _quota_metrics(quotas: Quotas | None, near_counts: Mapping[str, int]) -> list[Metric]:
-    """Return the metrics of quotas: of this process, except for `near`, which counts over the whole service."""
+    """Return the metrics of quotas: of this process, except for `near_counts`, which count over the whole service."""
     if quotas is None:
         return []
     refusals: dict[tuple[str, ...], int] = {(name,): total for name, total in quotas.refusals_by_quota().items()}

@@ -50,7 +50,7 @@ def add(
     """
     Add a user as a member: an existing one by id, or else a new one, who gets a board key.
 
-    Nobody proves that an address is theirs, so an email identifies nobody. `shared` are the companies of the user by
+    Nobody proves that an address is theirs, so an email identifies nobody. `shared_companies` are the companies of the user by
     the read model, among which one is looked for that the caller knows them from. Raises InvalidField for a key that
     would outlive the caller's, Conflict for somebody who is a member.
     """
