@@ -124,7 +124,7 @@ class _Awaiting:
                 continue
             else:
                 if has_missed:
-                    self._put(work.seen(committed=False))  # with their states, which need not be folded again
+                    self._put(work.seen(committed=False))  # their states come with them and need not be folded again
                 return work, result
             has_missed = True
             try:

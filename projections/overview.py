@@ -29,7 +29,7 @@ STRIP = 20  # the runs of a strip
 MOST_COUNTED = 10_000
 MOST_AN_HOUR = 1_000  # runs of a status and a source
 STATUSES, SOURCES = list(get_args(RunStatus)), list(get_args(RunSource))
-MOST_SCHEDULES = 20_000  # that the grid of coming runs counts
+MOST_SCHEDULES = 20_000  # the most schedules that the grid of coming runs counts
 Order = Literal["next", "title", "changed"]
 Text = Annotated[str, msgspec.Meta(pattern=r"\A[^\x00]*\Z", max_length=300)]
 

@@ -57,7 +57,7 @@ REACHING = {  # TCP settings by which a dead peer is noticed within seconds
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
-TRUSTED_S = 1.0  # for so long after an answer a connection is handed out again without a question
+TRUSTED_S = 1.0  # how long after an answer a connection is handed out again without being tested
 ANSWER_S = 2.0  # the longest wait for the answer to that question
 POOL_TIMEOUT_S = 5.0
 RECONNECT_TIMEOUT_S = 0.5  # the pool doubles the pauses between its tries; after so many seconds it starts over

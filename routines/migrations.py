@@ -65,7 +65,7 @@ LOCK_TIMEOUT = "5s"  # a migration that waits for a table blocks everybody behin
 # These limits keep a process that is frozen or cut off from blocking the others.
 TRANSACTION_LIMIT = "20s"  # ends a transaction whose process falls silent; Postgres 17 and later have it
 LIMITS = {"lock_timeout": "5s", "idle_in_transaction_session_timeout": "5s", "statement_timeout": "60s"}
-MIGRATING = Profile()  # with the rights of the login
+MIGRATING = Profile()  # migrations run with the rights of the login
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 

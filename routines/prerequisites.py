@@ -12,7 +12,7 @@ from routines.roles import OWNER
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-LEAST_VERSION = 15  # of Postgres: the oldest on which the tests run
+LEAST_VERSION = 15  # the oldest version of Postgres on which the tests run
 SEVERAL = "routines.several_installations"  # a setting of the owner's role, which a superuser sets: they may share it
 UNSUITABLE = """
     SELECT current_database(), pg_encoding_to_char(encoding)

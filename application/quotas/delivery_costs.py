@@ -11,9 +11,8 @@ from domain.values import EndpointSettings
 DELIVERY_BYTES = 1024  # what one delivery costs; its rows in the read models take up about twice as much
 LOOK_AGAIN_S = 30.0  # how long the endpoints of a company are used before they are read again
 MOST_COMPANIES = 100_000  # a process remembers the endpoints of so many companies and forgets the oldest first
-Subscriptions = Callable[
-    [Collection[UUID]], Mapping[UUID, Sequence[EndpointSettings]]
-]  # the endpoints by company; one without any may be absent
+# The endpoints by company; one without any may be absent.
+Subscriptions = Callable[[Collection[UUID]], Mapping[UUID, Sequence[EndpointSettings]]]
 
 
 class DeliveryCosts:

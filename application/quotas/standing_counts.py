@@ -35,7 +35,7 @@ from domain.events import (
 from domain.recorded import Unreadable
 
 Count = Callable[[str, UUID, int], int]  # how many things of a quota an owner has; it counts no further than the number
-CountAll = Callable[[str, int], Mapping[UUID, int]]  # the same for all companies that have at least so many
+CountAll = Callable[[str, int], Mapping[UUID, int]]  # counts all companies that have at least so many
 Additions = Mapping[tuple[str, UUID], int]  # how many things are added, by quota and owner
 
 MOST_COUNTS = 100_000  # counts that a process remembers; the oldest are forgotten first

@@ -11,7 +11,8 @@ from domain.routines import alert
 from domain.routines.alert import DueAlert
 from domain.values import Failed
 
-AT_WORK = {"untaken": ("todo", "pending"), "stuck": ("in_progress", "running")}  # of issues, of trajectories
+# The statuses of an issue and of a trajectory.
+AT_WORK = {"untaken": ("todo", "pending"), "stuck": ("in_progress", "running")}
 
 
 def settle(work: UnitOfWork, rows: Sequence[DueAlert]) -> int:

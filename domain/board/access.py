@@ -23,9 +23,9 @@ from domain.identity import membership_of
 from domain.recorded import Recorded
 from domain.values import MemberRole, Session, Value
 
-KEY_LIFETIME = timedelta(days=30)  # of a board key, unless the request says otherwise
-SESSION_LIFETIME = timedelta(hours=12)  # of a session of the board; no longer than the key that it rests on
-LINK_LIFETIME = timedelta(minutes=10)  # of a link that opens a session
+KEY_LIFETIME = timedelta(days=30)  # how long a board key lasts, unless the request says otherwise
+SESSION_LIFETIME = timedelta(hours=12)  # how long a session of the board lasts, if the key that it rests on does
+LINK_LIFETIME = timedelta(minutes=10)  # how long a link that opens a session can be followed
 USUAL = ("tasks:assign",)  # the permissions of every role but viewer, unless the request says otherwise
 
 

@@ -33,7 +33,7 @@ class Issue(Value, frozen=True):
     run_id: UUID | None = None  # the run that opened it
     checkout_run_id: UUID | None = None  # the agent's work session that holds it
     lease_until: datetime | None = None  # when it is taken from that session unless it is renewed
-    lost_sessions: tuple[UUID, ...] = ()  # from which it was taken
+    lost_sessions: tuple[UUID, ...] = ()  # work sessions from which the issue was taken
 
 
 def evolve(issue: Issue | None, event: IssueEvent) -> Issue:

@@ -53,7 +53,7 @@ class Trajectory(Value, frozen=True):
     claim: Claim | None = None
     parts: dict[str, int] = {}  # bytes of JSON, by the name of the part
     lapses: int = 0  # leases that have run out, in a row, before the current one
-    usage: TrajectoryUsageReported = TrajectoryUsageReported()  # of all that was reported, the newest of each field
+    usage: TrajectoryUsageReported = TrajectoryUsageReported()  # for each field, the newest value that was reported
 
 
 def evolve(trajectory: Trajectory | None, event: TrajectoryEvent) -> Trajectory:

@@ -21,7 +21,7 @@ MAX_LINKED = 100  # routines that a new link looks at for a cycle
 class DueChain(Value, frozen=True):
     """A run that has ended and is to fire another routine, as the read model of chains knows it."""
 
-    id: UUID  # of the run that it fires
+    id: UUID  # the id of the run that it fires
     trigger_id: UUID
     cause_run_id: UUID
     company_id: UUID

@@ -36,10 +36,10 @@ class Run(Value, frozen=True):
     ended: RunCompleted | RunFailed | None = None
     retry: RetryPolicy | None = None
     attempt: int = 1
-    deadline: datetime | None = None  # of the attempt
+    deadline: datetime | None = None  # when the present attempt is to have ended
     waiting: RunAttemptFailed | None = None  # the failure after which it waits for the next attempt
     chain_depth: int = 0
-    report: RunReported = RunReported()  # of all that was reported, the newest of each field
+    report: RunReported = RunReported()  # for each field, the newest value that was reported
 
 
 def evolve(run: Run | None, event: RunEvent) -> Run:

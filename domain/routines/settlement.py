@@ -18,7 +18,7 @@ from domain.values import (
     Value,
 )
 
-GRACE = timedelta(seconds=60)  # for so long an occurrence is late but not missed
+GRACE = timedelta(seconds=60)  # how long an occurrence that was not settled in time is late rather than missed
 MISSED_BECAUSE: dict[CatchUpPolicy, str] = {"skip_missed": "skip_missed", "enqueue_missed_with_cap": "catch_up_cap"}
 COMPANY_ARCHIVED = "company_archived"  # the reason why an occurrence is missed when its company is archived
 OVER_QUOTA = "over_quota"  # the reason why an occurrence is missed when its company is over one of its quotas
@@ -150,7 +150,7 @@ def miss(plan: Plan, since: datetime, pending: Due, reason: str) -> TriggerMisse
     before = since - INSTANT
     last = max([*pending.fire, *([pending.missed.last] if pending.missed is not None else [])])
     missed_event = missed_of(plan, before, last, reason)
-    if missed_event is None:  # as in `due`
+    if missed_event is None:  # the zone's rules changed, as in `due`
         missed_event = TriggerMissed(first=since, last=since, count=1, reason=reason, next_at=None)
     return replace(missed_event, next_at=pending.next_at, due_at=pending.due_at)
 

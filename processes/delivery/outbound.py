@@ -29,9 +29,9 @@ from domain.delivery.delivery import Answer
 from domain.delivery.outbound_url import BadTarget, host_of, is_private_by_name, request_target
 from processes.delivery.lookups import Lookups, Overdue, Resolve, resolve
 
-LIMIT_S = 10.0  # for a whole attempt
-CONNECT_S = 5.0  # for each connection that is tried
-MOST_DIGITS = 9  # of Retry-After that are read
+LIMIT_S = 10.0  # how long a whole attempt may take
+CONNECT_S = 5.0  # how long each try to connect may take
+MOST_DIGITS = 9  # digits that a Retry-After may have
 PRIVATE = "The address is not public, and private ones are not allowed (ROUTINES_ALLOW_PRIVATE_TARGETS)"
 
 _SENDER: ContextVar[UUID | None] = ContextVar("sender", default=None)  # the company whose request is being sent

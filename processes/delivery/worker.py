@@ -53,12 +53,12 @@ COMPOSED_AT_ONCE = 4  # payloads in memory for which it is not yet known whether
 SLICE_S = 0.5  # longest time to follow the log before what is due so far is sent
 LISTEN_S = 5.0  # longest wait for a notification, in case one is not heard
 TROUBLE_S = 1.0  # pause after the database could not be reached
-KNOWN_HOSTS = 10_000  # of receivers that are remembered
+KNOWN_HOSTS = 10_000  # how many partitions have the host of their last delivery remembered
 REST = timedelta(seconds=5)  # how long a delivery that failed by an error of our own is left alone
 SLOWEST = timedelta(hours=1)  # no partition waits for longer while its company has too many failed attempts
 TAKEN = timedelta(seconds=0.5)  # how long a delivery that another process is sending is left alone
 
-Host = tuple[UUID, str]  # with the company: attempts of one company do not count for another
+Host = tuple[UUID, str]  # a company and a host: attempts of one company do not count for another
 
 log = structlog.get_logger(process="delivery")
 

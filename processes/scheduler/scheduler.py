@@ -40,8 +40,8 @@ from projections.engine import positions
 from projections.engine.positions import Read
 from projections.firing import backfills, chains, deadlines, triggers_due, troubles
 
-MAX_DUE_ROWS = 100_000  # that a tick reads: some 30 MB
-MAX_BACKFILLS = 50  # that a tick carries on, when no schedule is due
+MAX_DUE_ROWS = 100_000  # the most due rows that a tick reads: some 30 MB
+MAX_BACKFILLS = 50  # the most backfills that a tick carries on, and only when no schedule is due
 MAX_EVENTS_BEHIND = 500  # backfills wait while a read model is further behind the log
 FOLLOW_S = 0.5  # longest time to follow the log once its head is near
 FAR = 100  # a batch of at least so many events means that the head of the log is still far

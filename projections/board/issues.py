@@ -48,7 +48,7 @@ class IssueRow(Row, frozen=True):
     origin_id: UUID | None
     title: str
     folded_title: str  # as searches compare it
-    position: int  # of the event that opened it
+    position: int  # the position of the event that opened it
     changed: int  # position of the event that changed it last
     doc: responses.Issue
 

@@ -51,7 +51,7 @@ from projections.engine.sent_columns import Ids
 BY_PEOPLE = "user:"  # a run that a person has cancelled has not failed
 # Reasons of missed occurrences that count as trouble; occurrences dropped by an edit of the schedule do not.
 TOO_LATE = ("skip_missed", "catch_up_cap", OVER_QUOTA)
-TO_DO, AT_WORK = ("todo", "pending"), ("in_progress", "running")  # of issues, of trajectories
+TO_DO, AT_WORK = ("todo", "pending"), ("in_progress", "running")  # the statuses of an issue and of a trajectory
 MOST_WATCHED = 10  # live runs that are watched per routine, so that many open issues do not cause a flood of alerts
 UNWATCHED = AlertBounds(untaken_after_sec=None, stuck_after_sec=None, overdue_after_sec=None, missed_in_a_row=None)
 OF_WORK: tuple[AlertKind, ...] = ("untaken", "stuck", "overdue")

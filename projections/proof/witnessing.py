@@ -48,7 +48,7 @@ class Due(Value, frozen=True):
     """A witness that is to be asked, and for what."""
 
     verifier_key: str
-    known_size: int  # of the checkpoint that it has cosigned last, as far as we know
+    known_size: int  # the size of the checkpoint that it cosigned last, as far as we know
     attempts: int
     checkpoint: str
     size: int

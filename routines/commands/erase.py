@@ -27,7 +27,7 @@ from routines.commands.database import with_database
 from routines.connections import Session
 from routines.settings import Settings
 
-PATIENCE_S = 10.0  # for read models that are behind the log
+PATIENCE_S = 10.0  # how long to wait for read models that are behind the log
 
 
 class Report(msgspec.Struct, rename="camel"):

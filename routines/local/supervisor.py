@@ -22,7 +22,7 @@ POLL_S = 0.02
 QUICK_DEATH_S = 1.0
 LONGEST_PAUSE_S = 5.0
 TERM_LIMIT_S = 10.0
-TAIL_BYTES = 4_096  # of a log, in which its last line is looked for
+TAIL_BYTES = 4_096  # how much of the end of a log is searched for its last line
 LOGS = LogBounds(max_bytes=16 * 2**20, old_files=4)
 # The start-up program of each part. It changes to the part's account, asks Linux to send SIGTERM when the supervisor
 # dies (PR_SET_PDEATHSIG, which a change of account would reset), gives up the rights that programs with the set-user-ID

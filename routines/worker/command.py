@@ -20,7 +20,7 @@ from routines.worker.output import Hear, Reader, last_line
 MOST_OUTPUT = 60_000  # characters of standard output; a comment has room for both and a reason
 MOST_ERROR_OUTPUT = 20_000  # characters of standard error
 MOST_LAST_LINE = 500  # characters of standard error in a reason
-PIPE_S = 1.0  # for the rest of the output, once the command has ended
+PIPE_S = 1.0  # how long to wait for the rest of the output, once the command has ended
 LOOK_S = 0.1  # between two looks whether the command is to be stopped
 RETRY_S = 0.5  # between two tries to start a command on a machine without room
 GRACE_S = 10.0  # between SIGTERM and SIGKILL

@@ -10,11 +10,13 @@ from routines.worker import environment
 from routines.worker.errors import Refused
 from routines.worker.server import Server
 
-MOST_VARIABLE_BYTES = 16 * 1024  # of one value; Linux takes 128 KiB of a variable, and less of all when there are many
-MOST_VARIABLES_BYTES = 64 * 1024  # of all names and values
+# The largest value; Linux takes 128 KiB for one variable, and less for each when there are many.
+MOST_VARIABLE_BYTES = 16 * 1024
+MOST_VARIABLES_BYTES = 64 * 1024  # all names and values together
 RESOLVED = "ROUTINES_VARIABLE_"
 OMITTED = "ROUTINES_OMITTED"
-ABOUT_OTHER_WORK = {"recentRuns", "activeIssue"}  # of a routine; other runs have payloads of their own
+# Fields of a routine that are about other runs, which have payloads of their own.
+ABOUT_OTHER_WORK = {"recentRuns", "activeIssue"}
 
 
 class Variables(NamedTuple):

@@ -41,7 +41,7 @@ from web.app import create_app
 from web.http.backend import Backend
 
 MODES = {"before": Action.CUT_BEFORE, "after": Action.CUT_AFTER, "silence": Action.SILENCE}
-LIMITS = {  # of the service, shorter
+LIMITS = {  # time limits of the service, shorter than usual
     "lock_timeout": "200ms",
     "idle_in_transaction_session_timeout": "200ms",
     "statement_timeout": "2s",

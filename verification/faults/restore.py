@@ -30,7 +30,7 @@ from verification.faults.campaign import Outcome, Progress, Size, noting_standst
 from verification.faults.environment import Database, Environment, settle, wait_for
 from verification.faults.load import CompanyFixture
 
-MINUTES = 5  # that each schedule has missed
+MINUTES = 5  # how many minutes each schedule has missed
 MOMENT = "before the loss"
 AHEAD_S = 15  # within which further occurrences come due, some before the loss and some after it
 BEHIND = """

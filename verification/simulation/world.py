@@ -51,7 +51,7 @@ BEGIN = datetime(2026, 1, 10, tzinfo=UTC)
 DAY = timedelta(days=1)
 SECOND = timedelta(seconds=1)
 YEAR = timedelta(days=365.25)
-CHANGES_A_YEAR = 12  # of a routine
+CHANGES_A_YEAR = 12  # how often people change each routine
 ENOUGH = 50  # violations
 ANSWERED = 60 * SECOND  # every probe is answered, or given up, within this time
 STUCK = 50  # ticks, one after the other, that leave something that is due
@@ -82,7 +82,7 @@ class StoryLine(NamedTuple):
 
     position: int | None
     text: str
-    routine_id: UUID | None  # that it is about; None: about all
+    routine_id: UUID | None  # the routine that the line is about; None: about all
 
 
 class Ended(NamedTuple):
@@ -132,7 +132,7 @@ class World:
     def __init__(self, shape: Shape, *, tell: bool = False) -> None:
         self.shape = shape
         self.elapsed = timedelta()  # true time
-        self.shift = timedelta()  # of the clock against true time
+        self.shift = timedelta()  # how far the clock is ahead of true time
         self.story: list[StoryLine] = []
         self._tell = tell
         self._random = Random(f"{shape.seed}/world")

@@ -28,7 +28,7 @@ DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 DAYS, HOURS = 7, 24
 NEXT, FAILURES = 8, 5
 MOST_DISTINCT = 1_000  # schedules that differ, which the grid counts: those that most routines have
-SHADES = 4  # of an hour with runs, from the least to the most filled one
+SHADES = 4  # how many shades tell hours with few runs from hours with many
 NIL = UUID(int=0)
 COUNTED = DAYS * HOURS + 1  # hours from midnight on, one more than seven days usually have
 REASONS = {  # what the health says, and what to do

@@ -20,9 +20,10 @@ from web.board.triggers import KINDS
 from web.board.visit import Visit, see_other
 from web.http.validation import UUID_TEXT
 
-MOST = 6  # of a kind
+MOST = 6  # the most matches of one kind that are shown
 MOST_RUNS = 3
-PUBLIC_ID = re.compile(r"(?:.*/routine-triggers/public/)?([0-9a-f]{24})(?:/fire)?")  # of a webhook, or its address
+# The public id of a webhook, alone or in its address.
+PUBLIC_ID = re.compile(r"(?:.*/routine-triggers/public/)?([0-9a-f]{24})(?:/fire)?")
 Json = Mapping[str, Any]
 
 

@@ -23,7 +23,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from application import tokens
 from web.apis import api_of
 
-IN_COOKIE = "routines.board_session"  # in the state of a request whose session came in a cookie: its token
+IN_COOKIE = "routines.board_session"  # where the state of a request holds the token that came in a cookie
 FORGERY_FIELD = "csrf"
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -36,7 +36,7 @@ class SessionCookie:
         self.is_secure = url.scheme == "https"
         usual = DEFAULT_PORTS.get(url.scheme, 0)
         port = url.port or usual
-        self._host = url.netloc.removesuffix(f":{usual}")  # as browsers name it in Origin
+        self._host = url.netloc.removesuffix(f":{usual}")  # the host as browsers name it in Origin
         # Cookies do not know ports, and `__Host-` no paths: two installations on one host must not sign each other out.
         of_port = [] if self.is_secure and port == usual else [str(port)]
         beginning = "__Host-routines" if self.is_secure else "routines"

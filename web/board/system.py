@@ -25,7 +25,7 @@ from web.board.visit import Visit
 MODELS = ("run_history", "firing_metrics", "deliveries")
 HOUR = timedelta(hours=1)
 HOURS = 24
-LATE = timedelta(minutes=1)  # for which a delivery may wait after its time
+LATE = timedelta(minutes=1)  # how long a delivery may wait beyond its time
 SOON_S = 1.0
 Json = Mapping[str, Any]
 

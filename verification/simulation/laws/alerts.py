@@ -21,7 +21,7 @@ class AlertLaws:
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._alerts: dict[tuple[UUID, str], UUID] = {}  # those that are open, by what is in trouble and how
+        self._alerts: dict[tuple[UUID, str], UUID] = {}  # the open alerts, by what is in trouble and how
 
     def raise_alert(
         self, recorded: Recorded, event: AlertFailing | AlertMissed | AlertOverdue | AlertUntaken | AlertStuck

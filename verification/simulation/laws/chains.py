@@ -38,7 +38,7 @@ class ChainLaws:
             UUID, UUID
         ] = {}  # routines, by their runs that others wait for and that have not ended
         self._owed_runs: dict[tuple[UUID, UUID], UUID] = {}  # routines, by the link and the run that is to fire them
-        self._depths: dict[UUID, int] = {}  # of runs
+        self._depths: dict[UUID, int] = {}  # by run: how deep in a chain it is
 
     def read_link(self, id_: UUID, event: TriggerEvent) -> None:
         match event:

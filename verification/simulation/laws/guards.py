@@ -46,11 +46,11 @@ class GuardLaws:
     def __init__(self, state: State, schedules: ScheduleLaws) -> None:
         self._state, self._schedules = state, schedules
         self._deeds: dict[UUID | None, dict[UUID, Deed]] = defaultdict(dict)  # the last one to each thing, the newest
-        self._projects: dict[UUID, UUID | None] = {}  # of issues
+        self._projects: dict[UUID, UUID | None] = {}  # by issue and by routine: its project
         self._run_starts: dict[UUID, list[RunStart]] = defaultdict(list)  # by routine, the last one of each moment
         self._changed_at: dict[UUID, datetime] = {}  # when each routine was changed last
         self._let_through: dict[UUID, datetime] = {}  # by schedule: when its gate last let something through
-        self._probes: dict[UUID, ProbeRequested] = {}  # that wait for an answer, by stream
+        self._probes: dict[UUID, ProbeRequested] = {}  # probes that wait for an answer, by stream
         self._probe_findings: dict[
             UUID, tuple[datetime, ProbeFinding]
         ] = {}  # by schedule: since when, and what was found
