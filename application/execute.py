@@ -145,7 +145,7 @@ class Executor:
             return outcome
 
     async def _attempt_steps(self, steps: Steps, decide: Callable[[UnitOfWork], R], tries: int, actor: str) -> Done[R]:
-        cache, turn, lost = self.cache, frozenset[UUID](), 0
+        cache, turn, lost_races = self.cache, frozenset[UUID](), 0
         if UNCHANGED_SINCE.get() is not None:
             cache = None  # cached streams may lack positions, and If-Match compares positions
         while True:
@@ -177,14 +177,14 @@ class Executor:
                     if cache is not None:
                         cache = None
                         continue
-                    lost += 1
-                    if lost == tries or (lost > 1 and isinstance(error, ClockDiffers)):
+                    lost_races += 1
+                    if lost_races == tries or (lost_races > 1 and isinstance(error, ClockDiffers)):
                         raise  # a second difference of clocks is not an accident: a third try would not help
                     versions = work.versions
                     newest = await steps.versions(versions)
                     # Streams on which another writer was first.
                     turn |= {id_ for id_, version in newest.items() if version != versions[id_]}
-            await steps.pause(random.uniform(0, PAUSE_S * 2 ** (lost - 1)))  # noqa: S311 no secret: it spreads out writers
+            await steps.pause(random.uniform(0, PAUSE_S * 2 ** (lost_races - 1)))  # noqa: S311 no secret: it spreads out writers
 
     def read_ahead(self, read: Callable[[UnitOfWork], object]) -> bool:
         """

@@ -39,7 +39,8 @@ from application.quotas.quotas import Quotas, Reservation
 from domain.recorded import Recorded
 
 NO_TURN = nullcontext[None]()
-MOST_LOADS = 20  # for one decision: one that needs more, or other streams each time it is taken, is for a thread
+# Loads for one decision. One that needs more, or other streams each time it is taken, is left to a thread.
+MOST_LOADS = 20
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -96,7 +97,7 @@ class _Awaiting:
         self._quotas = None if executor.quotas is None else cast("Any", QuotasElsewhere())
         self._spending = None if executor.spending is None else spent_elsewhere
         self._turns = LoopTurns()
-        self._reading: asyncio.Task[datetime] | None = None  # of the clock
+        self._reading: asyncio.Task[datetime] | None = None  # the read of the clock that is under way
 
     def turn(self, stream_ids: Collection[UUID]) -> AbstractAsyncContextManager[None]:
         return self._turns.take(stream_ids)
@@ -117,21 +118,21 @@ class _Awaiting:
             try:
                 result = decide(work)
             except Missing as missing:
-                wanted = missing
+                missing_ids = missing
             except MissingKeys as missing:
                 await self._fetch(missing)
                 continue
             else:
                 if has_missed:
-                    self._put(work.seen(committed=False))  # with their states, which need not be folded again
+                    self._put(work.seen(committed=False))  # their states come with them and need not be folded again
                 return work, result
             has_missed = True
             try:
-                streams = await self._recorder.load(wanted.stream_ids, wanted.read_from, keys)
+                streams = await self._recorder.load(missing_ids.stream_ids, missing_ids.read_from, keys)
             except MissingKeys as missing:
                 await self._fetch(missing)
                 continue  # they are loaded again: this is seldom
-            store.put(streams, wanted.read_from)
+            store.put(streams, missing_ids.read_from)
             self._put((id_, _unfolded_stream(recorded)) for id_, recorded in streams.items() if _is_cached(recorded))
         raise Elsewhere
 
@@ -222,8 +223,8 @@ class LoopTurns:
                 for place in sorted({place_of(id_) for id_ in stream_ids}):
                     await locks.enter_async_context(self._locks[place])
                 for id_ in stream_ids:
-                    while (settled := self._writing.get(id_)) is not None:
-                        await asyncio.shield(settled)
+                    while (write_done := self._writing.get(id_)) is not None:
+                        await asyncio.shield(write_done)
                 yield
         finally:
             self._holders -= 1

@@ -16,14 +16,14 @@ tracer = trace.get_tracer("routines")
 
 
 def span(
-    name: str, *, kind: SpanKind = SpanKind.INTERNAL, within: Context | None = None
+    name: str, *, kind: SpanKind = SpanKind.INTERNAL, parent: Context | None = None
 ) -> AbstractContextManager[Span]:
     """
     Open a span around the body of a `with` statement, and mark it as an error when an exception leaves the body.
 
-    Its parent is the current span, or the one in `within`, which may be of another process.
+    Its parent is the current span, or the one in `parent`, which may be of another process.
     """
-    current = tracer.start_span(name, within, kind)
+    current = tracer.start_span(name, parent, kind)
     is_recorded = current.get_span_context().is_valid  # unless no exporter is set up
     return _recorded(current) if is_recorded else nullcontext(current)
 

@@ -168,8 +168,8 @@ class LogCheck:
         if row.login is None and self._has_logins:
             self._add_finding("changed", position, position, "it does not say who recorded it, as rows before it do")
         candidates = (self._hash, *self._other_hashes)
-        shifted = leaf_of(row, position + self._shift) if self._shift else leaf
-        if any(sha256(previous + shifted).digest() == row.hash for previous in candidates):
+        shifted_leaf = leaf_of(row, position + self._shift) if self._shift else leaf
+        if any(sha256(previous + shifted_leaf).digest() == row.hash for previous in candidates):
             self._accept_row(row)
             return True
         if (misfit := self._misfits[-1] if self._misfits else None) and misfit.row.position == position - 1:
@@ -264,15 +264,15 @@ class LogCheck:
     def _find_exchanged(self) -> None:
         """Rename rows that have exchanged their places, and drop what then follows from the others."""
         misfits = self._misfits[:MOST_COMPARED]
-        moved: dict[int, int] = {}
-        for one in misfits:
+        shift_by_position: dict[int, int] = {}
+        for misfit in misfits:
             for other in misfits:
-                at_others = sha256(other.previous + leaf_of(one.row, other.row.position)).digest()
-                if one is not other and at_others == one.row.hash:
-                    moved[one.row.position] = other.row.position
-        if not moved:
+                at_others = sha256(other.previous + leaf_of(misfit.row, other.row.position)).digest()
+                if misfit is not other and at_others == misfit.row.hash:
+                    shift_by_position[misfit.row.position] = other.row.position
+        if not shift_by_position:
             return
-        hashes = {place: misfit.row.hash for misfit in misfits if (place := moved.get(misfit.row.position))}
+        hashes = {place: misfit.row.hash for misfit in misfits if (place := shift_by_position.get(misfit.row.position))}
         explained = {
             misfit.row.position
             for misfit in misfits
@@ -281,9 +281,11 @@ class LogCheck:
         }
         kept = []
         for finding in self._findings:
-            if finding.kind == "changed" and finding.last in moved:
+            if finding.kind == "changed" and finding.last in shift_by_position:
                 kept.append(
-                    Finding("reordered", finding.last, finding.last, f"it was recorded at {moved[finding.last]}")
+                    Finding(
+                        "reordered", finding.last, finding.last, f"it was recorded at {shift_by_position[finding.last]}"
+                    )
                 )
             elif finding.kind != "changed" or finding.last not in explained:
                 kept.append(finding)
@@ -301,8 +303,8 @@ class _Trees:
         self._has_companies = any(company is not None for company in self._trees)
 
     def add(self, rows: Sequence[Columns], leaf_hashes: Sequence[bytes]) -> None:
-        if (whole := self._trees.get(None)) is not None:
-            whole.add(leaf_hashes)
+        if (whole_log := self._trees.get(None)) is not None:
+            whole_log.add(leaf_hashes)
         if self._has_companies and len(rows) == len(leaf_hashes):
             parts: dict[UUID, list[bytes]] = {}
             for row, digest in zip(rows, leaf_hashes, strict=True):
@@ -353,6 +355,6 @@ class RootsAtSizes:
         yield from self._findings
         end = last if whole else self._tree.size
         for checkpoint in self._waiting[-1:]:
-            proved = f"only the first {self._good} of those that are there are proved"
-            detail = f"{checkpoint.size} events of {checkpoint.origin} are signed, {end} are there; {proved}"
+            extent = f"only the first {self._good} of those that are there are proved"
+            detail = f"{checkpoint.size} events of {checkpoint.origin} are signed, {end} are there; {extent}"
             yield Finding("lost tail", min(self._good, end) + 1, checkpoint.size, detail)

@@ -120,9 +120,9 @@ def _verify(options: argparse.Namespace) -> int:
         url = options.database if options.database is not None else _database_of(options.data_dir)
         report, shown = _verify_database(url, checkpoints, key, is_quiet=options.json)
     compared = list({checkpoint.text: checkpoint for checkpoint in (*checkpoints, *shown)}.values())
-    seen, unseen = _seen_by(witnesses, compared)
+    sights, unseen = _seen_by(witnesses, compared)
     report = report._replace(findings=[*findings, *unseen, *report.findings])
-    _print_report(report, compared, seen, is_signed=key is not None, as_json=options.json)
+    _print_report(report, compared, sights, is_signed=key is not None, as_json=options.json)
     return BAD if report.findings else GOOD
 
 
@@ -135,8 +135,8 @@ def _verify_export(
         shown, findings = _check_own_checkpoints(texts, key, "the checkpoint in the export")
         check = LogCheck([*checkpoints, *shown])
         bar = _Bar(path.stat().st_size, is_quiet=is_quiet)
-        for some in rows.read_lines(file):
-            check.add(some)
+        for batch in rows.read_lines(file):
+            check.add(batch)
             bar.show(file.tell())
         bar.end()
     head = Head(int(header["position"]), bytes.fromhex(header["hash"]))
@@ -153,9 +153,9 @@ def _verify_database(
         check = LogCheck([*checkpoints, *shown])
         bar = _Bar(last, is_quiet=is_quiet)
         done = 0
-        for some in postgres.read_rows(conn, last):
-            check.add(some)
-            done += len(some)
+        for batch in postgres.read_rows(conn, last):
+            check.add(batch)
+            done += len(batch)
             bar.show(done)
         bar.end()
     report = check.finish(head)
@@ -320,15 +320,17 @@ def _print_report(
             json.dumps({**value, "signaturesVerified": is_signed and checkpoints > 0, "complete": report.is_complete})
         )
         return
-    for one in report.findings:
-        where = str(one.first) if one.first == one.last else f"{one.first} to {one.last}"
-        print(f"{one.kind} at {where}: {one.detail}")
+    for finding in report.findings:
+        where = str(finding.first) if finding.first == finding.last else f"{finding.first} to {finding.last}"
+        print(f"{finding.kind} at {where}: {finding.detail}")
     for sight in sights:
         print(f"{sight.name} has seen the first {sight.size} events, at {_utc_text(sight.moment)}")
-    signed = "" if is_signed or not checkpoints else ", whose signatures were not verified (--key)"
-    against = f"compared with {checkpoints} checkpoint(s){signed}" if checkpoints else "compared with no checkpoint"
+    signature_note = "" if is_signed or not checkpoints else ", whose signatures were not verified (--key)"
+    comparison = (
+        f"compared with {checkpoints} checkpoint(s){signature_note}" if checkpoints else "compared with no checkpoint"
+    )
     verdict = f"{len(report.findings)} finding(s)" if report.findings else "nothing is wrong"
-    print(f"{report.events} events, {against}: {verdict}")
+    print(f"{report.events} events, {comparison}: {verdict}")
 
 
 class _Bar:

@@ -145,15 +145,15 @@ def read_lines(file: IO[bytes]) -> Iterator[list[Columns]]:
 
 def _read_lines(file: IO[bytes]) -> Iterator[list[bytes]]:
     """Yield lines without their ends, a part at a time."""
-    begun: list[bytes] = []  # the parts of a line whose end is yet to be read: joined once, however long it is
+    line_parts: list[bytes] = []  # the parts of a line whose end is yet to be read: joined once, however long it is
     while content := file.read(CHUNK):
         if b"\n" in content:
-            *lines, rest = b"".join([*begun, content]).split(b"\n")
-            begun = [rest]
+            *lines, rest = b"".join([*line_parts, content]).split(b"\n")
+            line_parts = [rest]
             yield lines
         else:
-            begun.append(content)
-    if rest := b"".join(begun):
+            line_parts.append(content)
+    if rest := b"".join(line_parts):
         yield [rest]
 
 

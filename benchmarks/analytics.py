@@ -135,12 +135,12 @@ def minutely(firings: int) -> list[Recorded]:
     routine, trigger, agent = (UUID(int=number) for number in (1, 2, 3))
     log: list[Recorded] = []
 
-    def record(stream_id: UUID, at: datetime, event: object) -> None:
+    def record(stream_id: UUID, moment: datetime, event: object) -> None:
         log.append(
             Recorded(
                 stream_id=stream_id,
                 version=1,
-                at=at,
+                at=moment,
                 actor="scheduler",
                 company_id=UUID(int=4),
                 event=event,  # type: ignore[arg-type]
@@ -158,22 +158,22 @@ def minutely(firings: int) -> list[Recorded]:
     )
     ends: list[tuple[datetime, UUID]] = []
     for number in range(1, firings + 1):
-        at = BEGIN + number * MINUTE
-        while ends and ends[0][0] <= at:
+        moment = BEGIN + number * MINUTE
+        while ends and ends[0][0] <= moment:
             end, issue_id = ends.pop(0)
             record(slot_of(routine), end, SlotFreed(routine_id=routine, issue_id=issue_id))
-        run_id = run_of_occurrence(trigger, at)
+        run_id = run_of_occurrence(trigger, moment)
         live = LiveWork(issue_id=issue_of_run(run_id), run_id=run_id)
-        fired = RunFired(
+        firing = RunFired(
             routine_id=routine,
             revision=1,
             source="schedule",
             outcome=Opened(issue_id=live.issue_id),
             trigger_id=trigger,
-            occurrence=at,
-            next_at=at + MINUTE,
+            occurrence=moment,
+            next_at=moment + MINUTE,
         )
-        record(run_id, at, fired)
-        record(slot_of(routine), at, SlotTaken(routine_id=routine, live=live))
-        ends.append((at + timedelta(seconds=90), live.issue_id))
+        record(run_id, moment, firing)
+        record(slot_of(routine), moment, SlotTaken(routine_id=routine, live=live))
+        ends.append((moment + timedelta(seconds=90), live.issue_id))
     return log

@@ -76,13 +76,13 @@ def _live(system: System, company: UUID, events: int) -> None:
     settings = next(one.event.settings for one in system.store.history() if isinstance(one.event, RoutineCreated))
     versions = Counter[UUID]()
     batch: list[Recorded] = []
-    for at, stream_id, event in _happenings(settings, events - system.store.head()):
+    for moment, stream_id, event in _happenings(settings, events - system.store.head()):
         versions[stream_id] += 1
         batch.append(
             Recorded(
                 stream_id=stream_id,
                 version=versions[stream_id],
-                at=at,
+                at=moment,
                 actor="scheduler",
                 company_id=company,
                 event=event,
@@ -103,31 +103,31 @@ def _happenings(settings: RoutineSettings, many: int) -> Iterator[tuple[datetime
         yield NOON, trigger_id, TriggerCreated(routine_id=routine_id, kind="schedule", settings=schedule, next_at=NOON)
         yield NOON, routine_id, RoutineTriggerAdded(trigger_id=trigger_id, kind="schedule")
     for number in range(many):
-        at = NOON + number * HOUR
+        moment = NOON + number * HOUR
         for routine_id, trigger_id in triggers.items():
             if left <= 0:
                 return
             run_id, issue_id = uuid4(), uuid4()
-            fired = RunFired(
+            firing = RunFired(
                 routine_id=routine_id,
                 revision=2 + number // EDITED_EVERY,
                 source="schedule",
                 outcome=Opened(issue_id=issue_id),
                 trigger_id=trigger_id,
-                occurrence=at,
-                next_at=at + HOUR,
+                occurrence=moment,
+                next_at=moment + HOUR,
             )
-            happened: list[tuple[UUID, AnyEvent]] = [
-                (run_id, fired),
+            events: list[tuple[UUID, AnyEvent]] = [
+                (run_id, firing),
                 (issue_id, _issue(settings, routine_id, run_id)),
                 (issue_id, IssueMoved(status="in_progress")),
                 (issue_id, IssueMoved(status="done")),
                 (run_id, RunCompleted()),
             ]
             if number % EDITED_EVERY == EDITED_EVERY - 1:
-                happened.append((routine_id, RoutineUpdated(settings=settings)))
-            left -= len(happened)
-            yield from ((at, stream_id, event) for stream_id, event in happened)
+                events.append((routine_id, RoutineUpdated(settings=settings)))
+            left -= len(events)
+            yield from ((moment, stream_id, event) for stream_id, event in events)
 
 
 def _issue(settings: RoutineSettings, routine_id: UUID, run_id: UUID) -> IssueOpened:
@@ -146,10 +146,10 @@ def _measure(system: System, company: UUID, requests: int, token: str | None) ->
         issues = _read_things(conn, "SELECT id, position FROM issue ORDER BY id LIMIT %s", requests)
         times = [at for (at,) in conn.execute(TIMES, (head // 50,))]
 
-    def request_past(kind: str, things: list[tuple[UUID, int]], under: str = "") -> str:
+    def request_past(kind: str, targets: list[tuple[UUID, int]], subpath: str = "") -> str:
         """One of these things, as of a moment after it was made."""
-        id_, since = chance.choice(things)
-        return f"{kind}/{id_}{under}?asOf={chance.randint(since, head)}"
+        id_, since = chance.choice(targets)
+        return f"{kind}/{id_}{subpath}?asOf={chance.randint(since, head)}"
 
     def anywhere() -> int:
         return chance.randint(1, head)

@@ -135,7 +135,7 @@ def _paths(client: httpx.Client, company: UUID) -> Mapping[str, str]:
     idle = post(f"{api}/agents", {"name": "Idle"})["id"]
     newest = client.get(f"{api}/runs", params={"limit": 1}).raise_for_status().json()[0]
     text = client.get(f"{api}/routines", params={"limit": 1}).raise_for_status().json()[0]["id"]
-    routine, failed = f"{board}/routines/{newest['routineId']}", f"{board}/runs?status=failed"
+    routine, failed_runs = f"{board}/routines/{newest['routineId']}", f"{board}/runs?status=failed"
     trigger = f"{routine}/triggers/{newest['triggerId']}"
     return {
         "home": board,
@@ -157,11 +157,11 @@ def _paths(client: httpx.Client, company: UUID) -> Mapping[str, str]:
         "a schedule: its form": trigger,
         "a schedule: backfills": f"{trigger}/backfills",
         "runs": f"{board}/runs",
-        "runs: failed, 1 of 1,000": failed,
+        "runs: failed, 1 of 1,000": failed_runs,
         "runs: by webhook, none": f"{board}/runs?source=webhook",
-        "runs: by webhook, none failed": f"{failed}&source=webhook",
+        "runs: by webhook, none failed": f"{failed_runs}&source=webhook",
         "runs: of a routine": f"{board}/runs?routine={newest['routineId']}",
-        "runs: of a routine, failed": f"{failed}&routine={newest['routineId']}",
+        "runs: of a routine, failed": f"{failed_runs}&routine={newest['routineId']}",
         "runs: before a moment": f"{board}/runs?to={datetime.now(UTC):%Y-%m-%d}+00:00",
         "a run": f"{board}/runs/{newest['id']}",
         "issues: open": f"{board}/issues",

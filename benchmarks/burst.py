@@ -53,8 +53,8 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
 def burst(postgres: LocalPostgres, many: int) -> dict[str, float]:
     """What one of them was like, by name."""
     with fresh_system(postgres) as system, TemporaryDirectory() as logs:
-        armed = datetime.now(UTC) + timedelta(seconds=many / ARMED_A_SECOND)
-        due = (armed + AHEAD).replace(second=0, microsecond=0) + MINUTE
+        due_at = datetime.now(UTC) + timedelta(seconds=many / ARMED_A_SECOND)
+        due = (due_at + AHEAD).replace(second=0, microsecond=0) + MINUTE
         arm(system, many, due, FIRED_BEFORE)
         processes = Processes(system.settings.database_url, Path(logs), {"ROUTINES_BATCH": str(system.settings.batch)})
         try:
@@ -102,6 +102,6 @@ def _lateness(system: System, due: datetime) -> dict[str, float]:
     return {"lateness, median": median(late), "lateness, p99": late[int(len(late) * 0.99)]}
 
 
-def _memory_mb(pid: int, what: str) -> float:
+def _memory_mb(pid: int, process_name: str) -> float:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1_024 for line in lines if line.startswith(what))
+    return next(int(line.split()[1]) / 1_024 for line in lines if line.startswith(process_name))

@@ -77,9 +77,9 @@ class Recording:
         finally:
             self.is_on = False
 
-    def row(self, within: CodeType | None = None) -> str:
+    def row(self, root: CodeType | None = None) -> str:
         """Return how many calls there were, within a function if one is given, of how many functions, in how many files."""
-        first, end = (0, len(self.frames)) if within is None else self._spans[within]
+        first, end = (0, len(self.frames)) if root is None else self._spans[root]
         codes = [frame.f_code for frame in self.frames[first:end]]
         files = {code.co_filename for code in codes}
         return f"{len(codes):5,} calls of {len(set(codes)):4,} functions in {len(files):3} files"

@@ -22,34 +22,34 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
     rounds = 3 if quick else 9
     title("Catching up: one every-minute schedule after a downtime, one look of the scheduler settles it")
     for policy in ("skip_missed", "enqueue_missed_with_cap"):
-        for missed in (1_000, 1_000_000):
-            results = [settle(postgres, missed, policy) for _ in range(rounds)]
+        for missed_count in (1_000, 1_000_000):
+            results = [settle(postgres, missed_count, policy) for _ in range(rounds)]
             took, peak = median(ms for ms, _ in results), median(kb for _, kb in results)
-            name = f"{policy}, {missed:,} missed"
+            name = f"{policy}, {missed_count:,} missed"
             print(f"  {name:<46} {took:9.1f} ms        {number(peak)} kB allocated at most")
 
 
-def settle(postgres: LocalPostgres, missed: int, policy: str) -> tuple[float, float]:
+def settle(postgres: LocalPostgres, missed_count: int, policy: str) -> tuple[float, float]:
     """Milliseconds, and then the most memory of the same once more."""
     with fresh_system(postgres) as system, bootstrap.connect(system.settings) as conn:
         took_ms, peak_kb = 0.0, 0.0
-        for traced in (False, True):
-            arm_one(system, NOON - missed * MINUTE, catch_up_policy=policy, concurrency_policy="always_enqueue")
+        for is_traced in (False, True):
+            arm_one(system, NOON - missed_count * MINUTE, catch_up_policy=policy, concurrency_policy="always_enqueue")
             while positions.advance(conn, FOLLOWED, system.store.after):
                 pass
             scheduler = Scheduler(Executor(system.store, lambda: NOON), system.store.after, 200)
             with structlog.testing.capture_logs():
-                if traced:
+                if is_traced:
                     tracemalloc.start()
                 began = system.clock()
                 scheduler.tick(conn)
-                if not traced:
+                if not is_traced:
                     took_ms = (system.clock() - began).total_seconds() * 1_000
                 else:
                     peak_kb = tracemalloc.get_traced_memory()[1] / 1_024
                     tracemalloc.stop()
         events = [recorded.event for recorded in system.store.history()]
-        settled = sum(one.count for one in events if isinstance(one, TriggerMissed))
-        settled += sum(isinstance(one, RunFired) for one in events)
-        assert settled == 2 * (missed + 1), settled
+        settled_count = sum(one.count for one in events if isinstance(one, TriggerMissed))
+        settled_count += sum(isinstance(one, RunFired) for one in events)
+        assert settled_count == 2 * (missed_count + 1), settled_count
         return took_ms, peak_kb

@@ -80,19 +80,19 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
         erasure.take_time(conn)
         first = _number(conn, "SELECT min(position) FROM run")
         for table, columns in OLD.items():
-            filled = f"INSERT INTO {table} SELECT {columns} FROM {table}, generate_series(1, %(old)s) n"  # noqa: S608 names of ours
-            conn.execute(filled, {"many": 10 * many, "old": old})  # a firing is fewer events
+            filling = f"INSERT INTO {table} SELECT {columns} FROM {table}, generate_series(1, %(old)s) n"  # noqa: S608 names of ours
+            conn.execute(filling, {"many": 10 * many, "old": old})  # a firing is fewer events
         title(
             f"Old rows: {many:,} routines with {many * old:,} old runs, occurrences and done issues, in the hot tables and out"
         )
-        some = [id_ for (id_,) in conn.execute("SELECT id FROM routine ORDER BY id LIMIT 50")]
-        before = _state(postgres, system, conn, company, some, now + timedelta(hours=1))
+        routine_ids = [id_ for (id_,) in conn.execute("SELECT id FROM routine ORDER BY id LIMIT 50")]
+        before = _state(postgres, system, conn, company, routine_ids, now + timedelta(hours=1))
         for model in MODELS:
             while cold.move(conn, model, 1):  # nothing to move: this makes the tables
                 pass
         for table in TABLES:
             conn.execute(LEAVE.format(table=table), (first,))
-        after = _state(postgres, system, conn, company, some, now + timedelta(hours=2))
+        after = _state(postgres, system, conn, company, routine_ids, now + timedelta(hours=2))
         _show(before, after)
         _moving(system, conn)
 
@@ -112,7 +112,7 @@ def _fold(system: System, conn: Connection, models: tuple[ReadModel, ...]) -> in
 
 
 def _state(  # noqa: PLR0913, PLR0917 all of what is measured
-    postgres: LocalPostgres, system: System, conn: Connection, company: UUID, some: list[UUID], now: datetime
+    postgres: LocalPostgres, system: System, conn: Connection, company: UUID, routine_ids: list[UUID], now: datetime
 ) -> dict[str, float]:
     """Everything that is measured of a state of the tables, by its name."""
     name = system.settings.database_url.partition("@/")[2].partition("?")[0]
@@ -132,8 +132,8 @@ def _state(  # noqa: PLR0913, PLR0917 all of what is measured
             "folding: us of Postgres for an event": folded.cpu_us,
         }
         admin.execute("VACUUM ANALYZE")
-    for what, (docs, values) in _questions(company, some).items():
-        measured |= {f"{what}: {key}": value for key, value in _time_query(conn, docs, values).items()}
+    for question, (docs, values) in _questions(company, routine_ids).items():
+        measured |= {f"{question}: {key}": value for key, value in _time_query(conn, docs, values).items()}
     return measured
 
 
@@ -142,9 +142,9 @@ def _sizes(admin: psycopg.Connection[Any]) -> dict[str, float]:
     for table in TABLES:
         for kind, function in (("rows", "pg_table_size"), ("indexes", "pg_indexes_size")):
             sizes[f"hot {table}, {kind}, MiB"] = _number(admin, f"SELECT {function}('{table}')") / MIB
-            there = _number(admin, f"SELECT count(to_regclass('{table}_cold'))")
+            has_cold = _number(admin, f"SELECT count(to_regclass('{table}_cold'))")
             sizes[f"cold {table}, {kind}, MiB"] = (
-                _number(admin, f"SELECT {function}('{table}_cold')") / MIB if there else 0.0
+                _number(admin, f"SELECT {function}('{table}_cold')") / MIB if has_cold else 0.0
             )
     return sizes
 
@@ -156,12 +156,12 @@ def _fold_log(system: System, conn: Connection) -> Taken:
     touched, wal_bytes, whole_pages = [
         (now - then) / events for now, then in zip(_of_backend(conn, pid), before, strict=True)
     ]
-    taken = Taken(touched, wal_bytes, whole_pages, (_cpu_s(pid) - cpu_s) / events * 1e6)
+    work = Taken(touched, wal_bytes, whole_pages, (_cpu_s(pid) - cpu_s) / events * 1e6)
     _fold(system, conn, catalogue.ALL)
-    return taken
+    return work
 
 
-def _questions(company: UUID, some: list[UUID]) -> Mapping[str, tuple[Docs[Any], list[dict[str, Any]]]]:
+def _questions(company: UUID, routine_ids: list[UUID]) -> Mapping[str, tuple[Docs[Any], list[dict[str, Any]]]]:
     period = (datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
     everything = run_history.values_of_query(company, run_history.CompanyFilters(), period) | {"limit": 51}
     failed = run_history.values_of_query(company, run_history.CompanyFilters(status=("failed",)), period) | {
@@ -170,12 +170,15 @@ def _questions(company: UUID, some: list[UUID]) -> Mapping[str, tuple[Docs[Any],
     opened = {"routine_id": None, "before": None, "limit": 51}
     completed = {"status": ["completed"], "source": ["schedule"]}
     return {
-        "3 newest runs of a routine": (run_history.RECENT, [opened | {"routine_id": id_, "limit": 3} for id_ in some]),
-        "50 runs of a routine": (run_history.RECENT, [opened | {"routine_id": id_} for id_ in some]),
-        "50 completed ones": (run_history.NARROWED, [opened | completed | {"routine_id": id_} for id_ in some]),
+        "3 newest runs of a routine": (
+            run_history.RECENT,
+            [opened | {"routine_id": id_, "limit": 3} for id_ in routine_ids],
+        ),
+        "50 runs of a routine": (run_history.RECENT, [opened | {"routine_id": id_} for id_ in routine_ids]),
+        "50 completed ones": (run_history.NARROWED, [opened | completed | {"routine_id": id_} for id_ in routine_ids]),
         "50 runs of the company": (run_history.OF_COMPANY, [everything]),
         "its failed ones, none": (run_history.OF_COMPANY, [failed]),
-        "open issue of a routine": (ACTIVE, [{"routine_id": id_} for id_ in some]),
+        "open issue of a routine": (ACTIVE, [{"routine_id": id_} for id_ in routine_ids]),
         "a list of 100 routines": (routines.LIST, [routines.values_of_query(company, limit=101)]),
     }
 
@@ -203,8 +206,10 @@ def _moving(system: System, conn: Connection) -> None:
     for model in MODELS:
         while cold.move(conn, model, system.store.head()):
             pass
-    moved = _number(conn, count) - rows
-    print(f"  moving {moved:,.0f} rows: {(_cpu_s(pid) - cpu_s) / max(moved, 1) * 1e6:.0f} us of Postgres each")
+    moved_rows = _number(conn, count) - rows
+    print(
+        f"  moving {moved_rows:,.0f} rows: {(_cpu_s(pid) - cpu_s) / max(moved_rows, 1) * 1e6:.0f} us of Postgres each"
+    )
 
 
 def _show(before: Mapping[str, float], after: Mapping[str, float]) -> None:

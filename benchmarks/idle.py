@@ -72,9 +72,9 @@ def _look_us(system: bootstrap.System, looks: int) -> float:
 
 def _plan(system: bootstrap.System) -> list[str]:
     with bootstrap.connect(system.settings) as conn:
-        explained = "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, BUFFERS) "
-        due = conn.execute(explained + triggers_due.DUE, (triggers_due.BEGINNING, NOON, 100_000)).fetchall()
-        following = conn.execute(explained + triggers_due.NEXT, (NOON,)).fetchall()
+        explain = "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, BUFFERS) "
+        due = conn.execute(explain + triggers_due.DUE, (triggers_due.BEGINNING, NOON, 100_000)).fetchall()
+        following = conn.execute(explain + triggers_due.NEXT, (NOON,)).fetchall()
         return [line for (line,) in [*due, *following] if not line.startswith(("Planning", "Execution"))]
 
 

@@ -95,10 +95,10 @@ def _arm_schedules(
     )
     for schedule, next_at in schedules:
         routine_id, trigger_id = uuid4(), uuid4()
-        added = RoutineTriggerAdded(trigger_id=trigger_id, kind="schedule")
-        batch.append((routine_id, [RoutineCreated(settings=settings), added]))
-        created = TriggerCreated(routine_id=routine_id, kind="schedule", settings=schedule, next_at=next_at)
-        batch.append((trigger_id, [created]))
+        routine_event = RoutineTriggerAdded(trigger_id=trigger_id, kind="schedule")
+        batch.append((routine_id, [RoutineCreated(settings=settings), routine_event]))
+        trigger_event = TriggerCreated(routine_id=routine_id, kind="schedule", settings=schedule, next_at=next_at)
+        batch.append((trigger_id, [trigger_event]))
     for start in range(0, len(batch), 1_000):
         executor.attempt(partial(_record, batch=batch[start : start + 1_000], company_id=company_id))
     return company_id
@@ -118,11 +118,11 @@ def _slot_events(routine_id: UUID, fired: int) -> list[AnyEvent]:
     state = slot.EMPTY
     for _ in range(fired):
         live = LiveWork(issue_id=uuid4(), run_id=uuid4())
-        taken = slot.take(state, routine_id, live)
-        state = reduce(slot.evolve, taken, state)
-        freed = slot.free(state, routine_id, live.issue_id)
-        state = reduce(slot.evolve, freed, state)
-        events += [*taken, *freed]
+        taking = slot.take(state, routine_id, live)
+        state = reduce(slot.evolve, taking, state)
+        freeing = slot.free(state, routine_id, live.issue_id)
+        state = reduce(slot.evolve, freeing, state)
+        events += [*taking, *freeing]
     return events
 
 

@@ -42,7 +42,7 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
         with process(system, env, "projector"), web(system, env) as url:
             catch_up(system)
             with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=LIMIT_S) as client:
-                health, detail, runs, listed, manual, webhook = (
+                health, detail, runs, listing, manual, webhook = (
                     make() for make in requests_of(client, url, token, str(company)).values()
                 )
             kinds = [
@@ -50,7 +50,7 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
                 iter(webhook),
                 cycle(detail),
                 cycle(runs),
-                chain.from_iterable(cycle([listed, health])),
+                chain.from_iterable(cycle([listing, health])),
             ]
             turns = len(webhook)
             requests = [

@@ -139,23 +139,23 @@ class Coming:
         self._come = min(self._come + self._at_once, self._head)
         return has_more
 
-    def read(self, position: int, limit: int, **which: Any) -> Sequence[Recorded]:
+    def read(self, position: int, limit: int, **filters: Any) -> Sequence[Recorded]:
         """Return at most so many events after a position of those that have come."""
         limit = min(limit, self._come - position)
-        return self._read(position, limit, **which) if limit > 0 else self._read(self._head, 1)
+        return self._read(position, limit, **filters) if limit > 0 else self._read(self._head, 1)
 
 
 def _project(settings: Settings, share: Share, at_once: int) -> None:
     """Wait for a line of input, bring the share to the head of the log, and print what that took."""
     entry.collect_seldom()
     with bootstrap.system(settings) as system, bootstrap.connect(settings) as conn:
-        come = Coming(system.store.after, system.store.head(), at_once)
-        projector = Projector(catalogue.ALL, come.read)
+        arrivals = Coming(system.store.after, system.store.head(), at_once)
+        projector = Projector(catalogue.ALL, arrivals.read)
         projector.take(share)
         print("ready", flush=True)
         sys.stdin.readline()
         python_s, postgres_s, events = time.process_time(), _processor_s(conn.info.backend_pid), 0
-        while (moved := projector.step(conn)) or come.more():
+        while (moved := projector.step(conn)) or arrivals.more():
             events += moved
         took = Work(
             events=events,

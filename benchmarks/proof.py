@@ -64,9 +64,9 @@ def _lag(system: System, seconds: int) -> None:
     with tempfile.TemporaryDirectory() as directory:
         key_file = Path(directory) / "log.key"
         bootstrap.make_log_key(str(key_file))
-        stop, lags, appended = threading.Event(), list[float](), list[tuple[int, float]]()
+        stop, lags, append_times = threading.Event(), list[float](), list[tuple[int, float]]()
         with notaries.at_work(Notary(key_file, SIGNED_EVERY_S), lambda: bootstrap.connect(system.settings), stop):
-            watcher = threading.Thread(target=_watch, args=(system, stop, appended, lags))
+            watcher = threading.Thread(target=_watch, args=(system, stop, append_times, lags))
             watcher.start()
             with psycopg.connect(system.settings.database_url, autocommit=True) as conn:
                 began = time.perf_counter()
@@ -75,26 +75,26 @@ def _lag(system: System, seconds: int) -> None:
                     row = conn.execute(
                         "SELECT log.append(%b, %b, %b, %b, '{}', '{}')", _batch(number, BATCH)
                     ).fetchone()
-                    appended.append((row[0] if row else 0, time.perf_counter()))
+                    append_times.append((row[0] if row else 0, time.perf_counter()))
                 took = time.perf_counter() - began
             time.sleep(1.5)
             stop.set()
             watcher.join()
     lags.sort()
-    print(f"  {len(appended) * BATCH / took:,.0f} events/s appended, trees signed every {SIGNED_EVERY_S:g} s")
+    print(f"  {len(append_times) * BATCH / took:,.0f} events/s appended, trees signed every {SIGNED_EVERY_S:g} s")
     print(
         f"  lag of the trees: median {lags[len(lags) // 2] * 1e3:,.0f} ms, 99 % {lags[len(lags) * 99 // 100] * 1e3:,.0f} ms, worst {lags[-1] * 1e3:,.0f} ms"
     )
 
 
-def _watch(system: System, stop: threading.Event, appended: list[tuple[int, float]], lags: list[float]) -> None:
+def _watch(system: System, stop: threading.Event, append_times: list[tuple[int, float]], lags: list[float]) -> None:
     place = 0
     with bootstrap.connect(system.settings) as conn:
         while not stop.is_set():
             size = log_tree.state_of(conn, WHOLE_LOG).size
             now = time.perf_counter()
-            while place < len(appended) and appended[place][0] <= size:
-                lags.append(max(now - appended[place][1], 0.0))
+            while place < len(append_times) and append_times[place][0] <= size:
+                lags.append(max(now - append_times[place][1], 0.0))
                 place += 1
             time.sleep(0.005)
 
@@ -117,10 +117,10 @@ def _verify(system: System, many: int) -> None:
     gc.set_threshold(100_000, 50, 100)  # as the command does
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "log.ndjson"
-        with bootstrap.connect_as_login(system.settings) as conn, file.open("wb") as out:
+        with bootstrap.connect_as_login(system.settings) as conn, file.open("wb") as output:
             head = log_reader.read_head(conn)
             began = time.perf_counter()
-            out.writelines(export.lines(head, (), log_reader.read_rows(conn, head.position)))
+            output.writelines(export.lines(head, (), log_reader.read_rows(conn, head.position)))
             print(
                 f"  export: {many / (time.perf_counter() - began):,.0f} events/s, {file.stat().st_size / many:,.0f} bytes each"
             )
@@ -130,12 +130,12 @@ def _verify(system: System, many: int) -> None:
         _tell("Postgres", many, lambda: _verify_database(system.settings.database_url))
 
 
-def _tell(what: str, many: int, report: object) -> None:
+def _tell(label: str, many: int, report: object) -> None:
     began, cpu = time.perf_counter(), time.process_time()
-    verified: Report = report()  # type: ignore[operator]
-    took, used = time.perf_counter() - began, time.process_time() - cpu
-    assert [finding.kind for finding in verified.findings] == ["lost tail"], verified.findings
-    print(f"  verify, {what}: {many / took:,.0f} events/s; {many / used:,.0f} a second of processor time")
+    result: Report = report()  # type: ignore[operator]
+    took, cpu_s = time.perf_counter() - began, time.process_time() - cpu
+    assert [finding.kind for finding in result.findings] == ["lost tail"], result.findings
+    print(f"  verify, {label}: {many / took:,.0f} events/s; {many / cpu_s:,.0f} a second of processor time")
 
 
 def _verify_export(file: Path) -> Report:

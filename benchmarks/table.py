@@ -19,14 +19,14 @@ def title(text: str) -> None:
     print(f"\n{text}")
 
 
-def rows(rates: Rates, unit: str, against: Mapping[str, str] | None = None) -> None:
+def rows(rates: Rates, unit: str, baselines: Mapping[str, str] | None = None) -> None:
     """A line each: median, range, and how many times what it is compared with."""
-    against = against or {}
+    baselines = baselines or {}
     for name, measured in rates.items():
         line = (
             f"  {name:<46} {number(median(measured)):>9} {unit:<9} [{number(min(measured))} - {number(max(measured))}]"
         )
-        if (other := against.get(name)) is not None:
+        if (other := baselines.get(name)) is not None:
             line += f"   {median(measured) / median(rates[other]):.2f} x {other}"
         print(line)
 

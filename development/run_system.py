@@ -51,39 +51,39 @@ def _parts_of(path: str) -> tuple[str, ...]:
 
 def run(root: Path, data_dir: Path, command: Sequence[str]) -> int:
     """Until Ctrl-C, SIGTERM, or the end of `up`; returns its exit status."""
-    over = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: over.set())
-    up = subprocess.Popen(command)
+    is_over = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: is_over.set())
+    system = subprocess.Popen(command)
     changes = watch(
         *(root / package for package in PACKAGES if (root / package).is_dir()),
         watch_filter=PythonFilter(extra_extensions=(".sql", ".yaml", ".html", ".js", ".css")),
-        stop_event=over,
+        stop_event=is_over,
         rust_timeout=LOOK_MS,
         yield_on_timeout=True,
         raise_interrupt=False,
     )
     outdated = set[str]()
-    for changed in changes:
-        if up.poll() is not None:
-            return up.returncode
-        paths = sorted(Path(path).relative_to(root).as_posix() for _, path in changed)
+    for changed_files in changes:
+        if system.poll() is not None:
+            return system.returncode
+        paths = sorted(Path(path).relative_to(root).as_posix() for _, path in changed_files)
         if needs_new_start(paths):
             print(f"{', '.join(paths)}: everything starts again", flush=True)
-            _end(up)
-            up = subprocess.Popen(command)
+            _end(system)
+            system = subprocess.Popen(command)
             outdated.clear()
         elif paths:
             print(f"{', '.join(paths)}: to start again: {', '.join(parts_of(paths))}", flush=True)
             outdated.update(parts_of(paths))
         if outdated and _end_parts(data_dir, outdated):
             outdated.clear()
-    return _end(up)
+    return _end(system)
 
 
-def _end(up: subprocess.Popen[bytes]) -> int:
+def _end(system: subprocess.Popen[bytes]) -> int:
     """Ctrl-C in a terminal has reached it, too; a second signal of this kind does no harm."""
-    up.terminate()
-    return up.wait()
+    system.terminate()
+    return system.wait()
 
 
 def _end_parts(data_dir: Path, parts: Collection[str]) -> bool:

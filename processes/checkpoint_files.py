@@ -14,15 +14,15 @@ def write(directory: Path, log_name: str, size: int, checkpoint: str) -> None:
         raise FileNotFoundError(f"{directory} is no directory")
     path = directory / log_name / f"{size:019d}.checkpoint"
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary_path = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with unfinished.open("w", encoding="utf-8") as file:
+        with temporary_path.open("w", encoding="utf-8") as file:
             file.write(checkpoint)
             file.flush()
             os.fsync(file.fileno())
-        path.hardlink_to(unfinished)
+        path.hardlink_to(temporary_path)
     except FileExistsError:
         if path.read_text(encoding="utf-8") != checkpoint:
             raise
     finally:
-        unfinished.unlink(missing_ok=True)
+        temporary_path.unlink(missing_ok=True)

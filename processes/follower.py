@@ -25,7 +25,7 @@ from projections.engine.read_model import ReadModel
 MOST_BROKEN = 2  # connections that an event may break with one model alone before that model passes over it
 # No event and no read model is to blame for these: the same batch is tried again.
 PASSING = (LockNotAvailable, DeadlockDetected, SerializationFailure, ReadOnlySqlTransaction)
-Place = tuple[int, int]  # in the log: a position, and how many events after it are wanted
+Place = tuple[int, int]  # a position of the log, and how many events after it are wanted
 RETRY_S = 5.0  # how long a read model that stopped, for instance because its tables are wrong, is left alone
 
 log = structlog.get_logger()

@@ -46,10 +46,10 @@ class Notary:
 
     def step(self, conn: Connection) -> bool:
         """Grow the trees by a batch and sign what is due; return whether there may be more to do at once."""
-        grown = log_tree.grow(conn)
+        growth = log_tree.grow(conn)
         if self._key_file is not None:
-            self._sign_if_due(conn, self._key_file, is_at_head=not grown)
-        return bool(grown)
+            self._sign_if_due(conn, self._key_file, is_at_head=not growth)
+        return bool(growth)
 
     def _sign_if_due(self, conn: Connection, key_file: Path, *, is_at_head: bool) -> None:
         now = time.monotonic()
@@ -64,13 +64,13 @@ class Notary:
         except (CannotSign, OSError) as error:
             self._refuse(conn, str(error))
 
-    def _refuse(self, conn: Connection, why: str) -> None:
+    def _refuse(self, conn: Connection, reason: str) -> None:
         self._due_at = max(self._due_at, time.monotonic() + TROUBLE_S)
-        log_tree.refuse(conn, why)
-        if why != self._refusal or time.monotonic() >= self._remind_at:
+        log_tree.refuse(conn, reason)
+        if reason != self._refusal or time.monotonic() >= self._remind_at:
             self._remind_at = time.monotonic() + REMINDER_S
-            log.critical("checkpoint_refused", reason=why)
-        self._refusal = why
+            log.critical("checkpoint_refused", reason=reason)
+        self._refusal = reason
 
     def _sign(self, conn: Connection, key: LogKey, heads: SignedHeads, *, is_due: bool) -> None:
         """Sign the trees that have grown, the whole log's first. Raises CannotSign for a log that is not the signed one."""
@@ -80,7 +80,7 @@ class Notary:
         self._refusal = None
         log_tree.forget_checkpoints(conn, key.verifier_key(key.name))
         for trees in _unsigned_batches(conn, is_due=is_due):
-            signed = []
+            signed_roots = []
             for tree in trees:
                 origin = origin_of(key.name, None if tree.id == WHOLE_LOG else tree.id)
                 head = Head(size=tree.frontier.size, root=tree.frontier.root)
@@ -89,10 +89,10 @@ class Notary:
                 checkpoint = key.sign(origin, head)
                 if tree.id == WHOLE_LOG and self._directory is not None:
                     _write(self._directory, key.name, head.size, checkpoint)
-                signed.append(
+                signed_roots.append(
                     Signed(id=tree.id, size=head.size, checkpoint=checkpoint, verifier_key=key.verifier_key(origin))
                 )
-            log_tree.sign(conn, signed)
+            log_tree.sign(conn, signed_roots)
             if trees[0].id == WHOLE_LOG:
                 log_tree.tell_signed(conn)
         log_tree.forget_served(conn)

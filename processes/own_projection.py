@@ -60,10 +60,10 @@ def follow(
                 with connect() as conn, own_projection.hold_projection(conn, model):
                     position = own_projection.open_schema(conn, model)
                     while not stop.is_set():
-                        reached = _catch_up(conn, model, position, stop, progress)
-                        if reached == position:
+                        new_position = _catch_up(conn, model, position, stop, progress)
+                        if new_position == position:
                             wakeup.wait(POLL_S, stop)
-                        position = reached
+                        position = new_position
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
                 log.warning("database_unreachable", error=str(error))
                 stop.wait(TROUBLE_S)

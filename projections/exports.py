@@ -100,8 +100,10 @@ def columns(conn: Connection, view: View) -> list[Column]:
 
 def names_for_spreadsheets(conn: Connection, view: View) -> str:
     """Return what to select of a view, so that a spreadsheet takes no text in it for a formula: with ' before such a text."""
-    guarded = "CASE WHEN left({0}, 1) IN ('=', '+', '-', '@', E'\\t', E'\\r') THEN '''' || {0} ELSE {0} END AS {0}"
-    return ", ".join(guarded.format(one.name) if one.kind == "text" else one.name for one in columns(conn, view))
+    guarded_column = (
+        "CASE WHEN left({0}, 1) IN ('=', '+', '-', '@', E'\\t', E'\\r') THEN '''' || {0} ELSE {0} END AS {0}"
+    )
+    return ", ".join(guarded_column.format(one.name) if one.kind == "text" else one.name for one in columns(conn, view))
 
 
 def query(view: View, selection: Selection, positions: tuple[int, int] | None = None, names: str = "*") -> Composed:

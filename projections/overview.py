@@ -29,7 +29,7 @@ STRIP = 20  # the runs of a strip
 MOST_COUNTED = 10_000
 MOST_AN_HOUR = 1_000  # runs of a status and a source
 STATUSES, SOURCES = list(get_args(RunStatus)), list(get_args(RunSource))
-MOST_SCHEDULES = 20_000  # that the grid of coming runs counts
+MOST_SCHEDULES = 20_000  # the most schedules that the grid of coming runs counts
 Order = Literal["next", "title", "changed"]
 Text = Annotated[str, msgspec.Meta(pattern=r"\A[^\x00]*\Z", max_length=300)]
 
@@ -110,7 +110,7 @@ _PROMISING = {
 @cache
 def _list_query(order: Order, filters: tuple[str, ...]) -> Docs[ListedRoutine]:
     """Return the query for an order that begins with what these filters leave."""
-    key, kind, compared, direction = _SORTED_BY[order]
+    key, kind, comparison, direction = _SORTED_BY[order]
     promising = " AND ".join(["r.company_id = %(company_id)s", *(_PROMISING[name] for name in filters)])
     return Docs(
         f"""SELECT json_build_object('item', ({routines.LISTED})::json, 'due_at', due_at, 'key', key) AS doc
@@ -122,7 +122,7 @@ def _list_query(order: Order, filters: tuple[str, ...]) -> Docs[ListedRoutine]:
                     WHERE company_id = %(company_id)s AND enabled AND routine_active GROUP BY routine_id
                 ) planned ON planned.routine_id = r.id
                 WHERE {promising}
-                AND (%(id)s::uuid IS NULL OR ({key}, r.id) {compared} (%(key)s::{kind}, %(id)s::uuid))
+                AND (%(id)s::uuid IS NULL OR ({key}, r.id) {comparison} (%(key)s::{kind}, %(id)s::uuid))
                 ORDER BY key {direction}, r.id {direction}
             ) sorted, LATERAL (
                 SELECT doc FROM routine WHERE routine.id = sorted.id AND {routines.NARROWED} LIMIT 1) one
@@ -217,22 +217,24 @@ def triggers(
 def strips(conn: Connection, routine_ids: Collection[UUID]) -> Mapping[UUID, Sequence[Bar]]:
     """Return the last runs of each routine, at most STRIP, oldest first; nothing for one that never ran."""
     bars: dict[UUID, list[Bar]] = {}
-    for routine_id, run_id, status, ended, began in conn.execute(_STRIPS, (list(routine_ids), STRIP), prepare=True):
-        took = None if ended is None else datetime.fromisoformat(ended) - began
+    for routine_id, run_id, status, ended_at, began_at in conn.execute(
+        _STRIPS, (list(routine_ids), STRIP), prepare=True
+    ):
+        took = None if ended_at is None else datetime.fromisoformat(ended_at) - began_at
         bars.setdefault(routine_id, []).append(Bar(run_id, status, took))
     return bars
 
 
 def numbers(conn: Connection, company_id: UUID, since: datetime, late: datetime) -> Numbers:
     """Return the counts of a company: its runs since a moment, and its schedules that were due before `late`."""
-    counted = conn.execute(_ACTIVE, (company_id, MOST_COUNTED)).fetchone() or (0, 0)
+    counts = conn.execute(_ACTIVE, (company_id, MOST_COUNTED)).fetchone() or (0, 0)
     with _by_index(conn):
         runs: dict[str, int] = dict(
             conn.execute(_RUNS, (company_id, since, MOST_COUNTED, STATUSES, SOURCES)).fetchall()
         )
     return Numbers(
-        routines=counted[0],
-        active=counted[1],
+        routines=counts[0],
+        active=counts[1],
         runs=runs,
         overdue=_count(conn, _OVERDUE, company_id, late, MOST_COUNTED),
         dead_deliveries=_count(conn, _DEAD, company_id, MOST_COUNTED),

@@ -62,16 +62,16 @@ _LAST_MINUTE = """
 _COMPANIES = "SELECT id, doc->>'name' FROM company ORDER BY position"
 
 
-def count(conn: Connection, quota: str, who: UUID, most: int, now: datetime) -> int:
+def count(conn: Connection, quota: str, owner_id: UUID, most: int, now: datetime) -> int:
     """
-    Return how many `who` has of what the quota limits; what is counted row by row is counted no further than `most`.
+    Return how many `owner_id` has of what the quota limits; what is counted row by row is counted no further than `most`.
 
-    `who` is a company, a holder of keys or an issue, as the quota requires. Keys that have expired by `now` do not
+    `owner_id` is a company, a holder of keys or an issue, as the quota requires. Keys that have expired by `now` do not
     count. During an upgrade nothing counts whose read model is not made yet: nobody may be refused because of that.
     """
     try:
         with conn.transaction():
-            row = conn.execute(_COUNT[quota], {"who": who, "most": most, "now": now}).fetchone()
+            row = conn.execute(_COUNT[quota], {"who": owner_id, "most": most, "now": now}).fetchone()
     except NOT_MADE_YET:
         return 0
     return row[0] if row else 0

@@ -23,7 +23,7 @@ from routines.bootstrap import READING
 __all__ = ["History", "ReadModel", "Recorded", "Row", "Rows", "Table", "fold_in_memory", "follow"]
 
 POLL_S = 5.0  # longest wait for the next event
-COMPANY = UUID("c0000000-0000-4000-8000-000000000000")  # of made-up events
+COMPANY = UUID("c0000000-0000-4000-8000-000000000000")  # the company of made-up events
 
 
 def follow(url: str, *kinds: type, after: int = 0, until_head: bool = False) -> Generator[Recorded]:

@@ -80,10 +80,10 @@ def system(settings: Settings) -> Iterator[System]:
         yield System(settings=settings, pool=pool, store=store, executor=executor, clock=clock, vault=vault)
 
 
-def _count(pool: Pool, clock: DatabaseClock, quota: str, who: UUID, most: int) -> int:
+def _count(pool: Pool, clock: DatabaseClock, quota: str, owner_id: UUID, most: int) -> int:
     now = clock()
     with pool.connection() as conn:
-        return usage.count(conn, quota, who, most, now)
+        return usage.count(conn, quota, owner_id, most, now)
 
 
 def _read_spent(pool: Pool, owner: Owner, owner_id: UUID, budget: Budget, now: datetime) -> Spent:
@@ -109,9 +109,9 @@ def prepare(settings: Settings) -> list[str]:
     """
     migrations.migrate(settings.database_url)
     with system(settings) as ready, ready.pool.connection() as conn:
-        outdated = installed.create(conn, catalogue.ALL, ready.store.after)
+        outdated_models = installed.create(conn, catalogue.ALL, ready.store.after)
         installed.define_views(conn, catalogue.ALL, log_views.OF_LOG)
-        return outdated
+        return outdated_models
 
 
 def check_prepared(settings: Settings) -> None:
@@ -145,19 +145,21 @@ def make_log_key(path: str) -> bool:
 
 def replace_log_key(path: Path, name: str | None) -> Path | None:
     """Make a new key that signs checkpoints; return where the one before is kept, if there was one. Raises OSError."""
-    kept = None
+    old_key_path = None
     if path.exists():
         number = next(number for number in count(1) if not path.with_name(f"{path.name}.{number}").exists())
-        kept = path.with_name(f"{path.name}.{number}")
-        path.rename(kept)
+        old_key_path = path.with_name(f"{path.name}.{number}")
+        path.rename(old_key_path)
         with suppress(FileNotFoundError):
-            signed_heads.path_beside(path).rename(signed_heads.path_beside(kept))
+            signed_heads.path_beside(path).rename(signed_heads.path_beside(old_key_path))
     log_key.create(path, name or log_key.new_name())
     signed_heads.create(path)
-    if kept is not None and os.geteuid() == 0:  # root makes the key for the account that owns the present key file
+    if (
+        old_key_path is not None and os.geteuid() == 0
+    ):  # root makes the key for the account that owns the present key file
         for file in (path, signed_heads.path_beside(path)):
-            os.chown(file, kept.stat().st_uid, kept.stat().st_gid)
-    return kept
+            os.chown(file, old_key_path.stat().st_uid, old_key_path.stat().st_gid)
+    return old_key_path
 
 
 def notary(settings: Settings) -> Notary:

@@ -57,7 +57,7 @@ REACHING = {  # TCP settings by which a dead peer is noticed within seconds
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
-TRUSTED_S = 1.0  # for so long after an answer a connection is handed out again without a question
+TRUSTED_S = 1.0  # how long after an answer a connection is handed out again without being tested
 ANSWER_S = 2.0  # the longest wait for the answer to that question
 POOL_TIMEOUT_S = 5.0
 RECONNECT_TIMEOUT_S = 0.5  # the pool doubles the pauses between its tries; after so many seconds it starts over
@@ -166,8 +166,8 @@ class LoopSession(psycopg.AsyncConnection[tuple[Any, ...]]):
 
     def _hang_up(self) -> None:
         """End the connection under whoever waits for an answer, who then gets an error."""
-        with socket.socket(fileno=os.dup(self.pgconn.socket)) as connected, suppress(OSError):
-            connected.shutdown(socket.SHUT_RDWR)
+        with socket.socket(fileno=os.dup(self.pgconn.socket)) as connected_socket, suppress(OSError):
+            connected_socket.shutdown(socket.SHUT_RDWR)
 
 
 def _is_readable(descriptor: int, timeout_s: float) -> bool:
@@ -202,15 +202,19 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
 
         `options` of the URL come before ours.
         """
-        named = conninfo_to_dict(url)
-        unsaid = {} if named.get("service") else {name: value for name, value in UNSAID.items() if not named.get(name)}
+        parameters = conninfo_to_dict(url)
+        unsaid = (
+            {}
+            if parameters.get("service")
+            else {name: value for name, value in UNSAID.items() if not parameters.get(name)}
+        )
         settings = {MARK: "on", **PINNED, **self.settings, **(more or {})}
         options = [f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in settings.items()]
         return {
             **unsaid,
             **REACHING,
             "autocommit": True,
-            "options": " ".join([str(named.get("options", "")), *options]),
+            "options": " ".join([str(parameters.get("options", "")), *options]),
             "client_encoding": "UTF8",
             "application_name": self.application_name,
             "target_session_attrs": "read-write" if self.writes else "any",
@@ -223,8 +227,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
         Closes it and raises SettingsDropped if it has not. PGTZ and PGDATESTYLE of the shell win over `options`.
         """
         try:
-            arrived = session.execute(ARRIVED).fetchone()
-            session.execute(SET, self._late_settings(arrived, session.info.server_version))
+            arrival = session.execute(ARRIVED).fetchone()
+            session.execute(SET, self._late_settings(arrival, session.info.server_version))
         except psycopg.Error:
             session.close()
             raise
@@ -234,17 +238,17 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
         """Open a connection of the running event loop, as `connect` does for a thread."""
         session = await LoopSession.connect(url, **self.parameters(url, PLANNED_ONCE))
         try:
-            arrived = await (await session.execute(ARRIVED)).fetchone()
-            await session.execute(SET, self._late_settings(arrived, session.info.server_version))
+            arrival = await (await session.execute(ARRIVED)).fetchone()
+            await session.execute(SET, self._late_settings(arrival, session.info.server_version))
         except BaseException:  # the end of the loop as well
             await session.close()
             raise
         session.answered_at = time.monotonic()
         return session
 
-    def _late_settings(self, arrived: tuple[Any, ...] | None, server_version: int) -> tuple[list[str], list[str]]:
+    def _late_settings(self, arrival: tuple[Any, ...] | None, server_version: int) -> tuple[list[str], list[str]]:
         """Return the settings that cannot come with the start of a session. Raises SettingsDropped."""
-        mark, synchronous_commit = arrived or ("", "")
+        mark, synchronous_commit = arrival or ("", "")
         if mark != "on":
             raise SettingsDropped
         late = {name: PINNED[name] for name in ("TimeZone", "DateStyle")}

@@ -65,7 +65,7 @@ LOCK_TIMEOUT = "5s"  # a migration that waits for a table blocks everybody behin
 # These limits keep a process that is frozen or cut off from blocking the others.
 TRANSACTION_LIMIT = "20s"  # ends a transaction whose process falls silent; Postgres 17 and later have it
 LIMITS = {"lock_timeout": "5s", "idle_in_transaction_session_timeout": "5s", "statement_timeout": "60s"}
-MIGRATING = Profile()  # with the rights of the login
+MIGRATING = Profile()  # migrations run with the rights of the login
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -167,15 +167,17 @@ def _who_may(conn: Connection, error: psycopg.Error) -> str:
 def _apply_all(conn: Connection, plan: Plan, migrations: Sequence[Migration]) -> None:
     """Apply what is planned; make the read models' schema anew if it is not whole; and set the functions and rights."""
     pending = [migration.number for migration in plan.migrations]
-    lost: list[int] = []
+    lost_numbers: list[int] = []
     if not _has_read_models(conn):
-        lost = [each.number for each in migrations if each.number not in pending and BEGIN_AS_SERVICE in each.text]
-    if lost:  # what is left can be dropped, since all of it is folded from the log
+        lost_numbers = [
+            each.number for each in migrations if each.number not in pending and BEGIN_AS_SERVICE in each.text
+        ]
+    if lost_numbers:  # what is left can be dropped, since all of it is folded from the log
         with conn.transaction():
             conn.execute(BEGIN_AS_SERVICE)
             conn.execute("DROP SCHEMA IF EXISTS read_models CASCADE")
     for migration in migrations:
-        if migration.number in (*pending, *lost):
+        if migration.number in (*pending, *lost_numbers):
             _apply(conn, migration)
     _apply(conn, plan.functions or _read_functions())
 
@@ -191,10 +193,10 @@ def _has_read_models(conn: Connection) -> bool:
     return all(has_table(conn, "read_models", name) for name in READ_MODEL_TABLES)
 
 
-def _plan_migrations(applied: Sequence[Applied], migrations: Sequence[Migration]) -> Plan:
+def _plan_migrations(applied_migrations: Sequence[Applied], migrations: Sequence[Migration]) -> Plan:
     """Return what has to be applied. Raises CannotMigrate when another version applied what this one does not know."""
     by_number = {migration.number: migration for migration in migrations}
-    before = {entry.number: entry for entry in applied if entry.number != FUNCTIONS}
+    before = {entry.number: entry for entry in applied_migrations if entry.number != FUNCTIONS}
     for entry in before.values():
         if (migration := by_number.get(entry.number)) is None:
             raise CannotMigrate(
@@ -214,12 +216,12 @@ def _plan_migrations(applied: Sequence[Applied], migrations: Sequence[Migration]
             f"Migration {pending[0].name} was not applied before {before[max(before)].name}, though its number is lower. "
             f"Give it the next number that is free; {GUIDE}"
         )
-    return Plan(migrations=pending, functions=_outdated_functions(applied))
+    return Plan(migrations=pending, functions=_outdated_functions(applied_migrations))
 
 
-def _outdated_functions(applied: Sequence[Applied]) -> Migration | None:
+def _outdated_functions(applied_migrations: Sequence[Applied]) -> Migration | None:
     functions = _read_functions()
-    before = next((entry for entry in applied if entry.number == FUNCTIONS), None)
+    before = next((entry for entry in applied_migrations if entry.number == FUNCTIONS), None)
     if before is None:
         return functions
     if before.sha256 == functions.sha256:

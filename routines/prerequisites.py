@@ -12,7 +12,7 @@ from routines.roles import OWNER
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-LEAST_VERSION = 15  # of Postgres: the oldest on which the tests run
+LEAST_VERSION = 15  # the oldest version of Postgres on which the tests run
 SEVERAL = "routines.several_installations"  # a setting of the owner's role, which a superuser sets: they may share it
 UNSUITABLE = """
     SELECT current_database(), pg_encoding_to_char(encoding)
@@ -59,11 +59,11 @@ def refuse_other_installation(conn: Connection, url: str) -> None:
     Our roles belong to the whole server, so whoever acts as the service of one could read the log and the secrets of
     the other. A copy of the same installation has nothing to hide from it.
     """
-    others = [name for (name,) in conn.execute(OTHER_DATABASES, (OWNER,))]
-    if not others or _fetch_row(conn, MAY_BE_SEVERAL, (f"{SEVERAL}=on", OWNER))[0]:
+    other_databases = [name for (name,) in conn.execute(OTHER_DATABASES, (OWNER,))]
+    if not other_databases or _fetch_row(conn, MAY_BE_SEVERAL, (f"{SEVERAL}=on", OWNER))[0]:
         return
     own = _first_event(conn)
-    for name in others:
+    for name in other_databases:
         if own is None or own != _first_event_in(url, name):
             raise CannotMigrate(
                 f"The database {name} of this server holds another installation of Routines, or may hold one. Roles belong "

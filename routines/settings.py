@@ -35,22 +35,28 @@ class OptionalSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings that have a default: all but the database, which `routines up` may make itself."""
 
     threads: Annotated[int, Meta(ge=2, le=200)] = 16  # requests that one web process works on at the same time
-    connections: Annotated[int, Meta(ge=2, le=200)] = 10  # that one process has to Postgres
+    connections: Annotated[int, Meta(ge=2, le=200)] = 10  # connections that one process has to Postgres
     patience_s: Annotated[float, Meta(gt=0, le=60)] = 5.0  # seconds that a read waits for its read models
     batch: Annotated[int, Meta(ge=1, le=1_000)] = 200  # schedules that one transaction fires
-    key_file: Annotated[str, Meta(min_length=1)] | None = None  # of the secrets: application/secrets/key_ring.py
-    log_key_file: Annotated[str, Meta(min_length=1)] | None = None  # signs checkpoints: application/proof/log_key.py
+    key_file: Annotated[str, Meta(min_length=1)] | None = None  # keys of the secrets: application/secrets/key_ring.py
+    log_key_file: Annotated[str, Meta(min_length=1)] | None = (
+        None  # the key that signs checkpoints: application/proof/log_key.py
+    )
     checkpoint_s: Annotated[float, Meta(ge=1, le=3_600)] = 10.0  # seconds between two checkpoints of a log that grows
     checkpoint_dir: Annotated[str, Meta(min_length=1)] | None = None  # a directory that gets each checkpoint as a file
-    witnesses: str | None = None  # of the log, comma-separated: the URL of each, a blank, and its verifier key
-    public_url: str | None = None  # with which links begin: a host, perhaps a path, no slash at the end
+    witnesses: str | None = (
+        None  # witnesses of the log, comma-separated: the URL of each, a blank, and its verifier key
+    )
+    public_url: str | None = None  # the beginning of links to this service, without a slash at its end
     webhook_rate: Annotated[int, Meta(ge=0)] = 600  # calls a minute that a webhook takes from one sender; 0: no limit
     allow_private_targets: bool = False  # whether deliveries may go to addresses that are not public
     trusted_proxies: str | None = None  # addresses and networks, comma-separated, whose X-Forwarded-For is believed
-    keep_hot_days: Annotated[float, Meta(gt=0, le=36_500)] | None = None  # then what is over leaves the hot tables
+    keep_hot_days: Annotated[float, Meta(gt=0, le=36_500)] | None = (
+        None  # after so many days, what is over leaves the hot tables
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    log_max_bytes: Annotated[int, Meta(ge=2**16)] = 16 * 2**20  # at which `routines up` rotates a log file
-    log_files: Annotated[int, Meta(ge=0, le=100)] = 4  # rotated files that it keeps of each
+    log_max_bytes: Annotated[int, Meta(ge=2**16)] = 16 * 2**20  # size at which `routines up` rotates a log file
+    log_files: Annotated[int, Meta(ge=0, le=100)] = 4  # how many rotated files it keeps of each log
     limits: Limits = limits.DEFAULT
 
     @property
@@ -144,14 +150,14 @@ def _parse_witness(text: str) -> Witness:
 def _check_url(url: str, env: Mapping[str, str]) -> None:
     """Raise BadSetting for a text that is no URL of a Postgres database, or leaves open which one is meant."""
     try:
-        named = conninfo_to_dict(url)
+        parameters = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
         text = f"{URL_VARIABLE} is not the URL of a Postgres database"
         raise BadSetting(text) from None  # the message of psycopg would quote the password
-    if "@" in str(named.get("host")):
+    if "@" in str(parameters.get("host")):
         # The end of an unescaped password, which an error would show as a host that is not found.
         raise BadSetting(f"{URL_VARIABLE} has more than one @: write the one in the password as %40")
-    _refuse_doubt(named, env)
+    _refuse_doubt(parameters, env)
 
 
 def describe_database(url: str) -> str:
@@ -167,10 +173,10 @@ def _is_base_url(text: str) -> bool:
     return match is not None and int(match[3] or 0) <= MAX_PORT
 
 
-def _refuse_doubt(named: Mapping[str, Any], env: Mapping[str, str]) -> None:
+def _refuse_doubt(parameters: Mapping[str, Any], env: Mapping[str, str]) -> None:
     """Raise BadSetting where the URL leaves open what a variable of libpq says: which of them was meant is not clear."""
     for name, variable in OF_LIBPQ.items():
-        if env.get(variable) and not named.get(name) and not named.get("service"):
+        if env.get(variable) and not parameters.get(name) and not parameters.get("service"):
             raise BadSetting(
                 f"{URL_VARIABLE} names no {name}, and {variable} is set, which is not used: write it into the URL"
             )
@@ -188,9 +194,9 @@ def _parse_network(text: str) -> Network:
     except ValueError:
         network = None
     if network is None or network.prefixlen == 0:
-        why = "believes whoever connects" if network or text == "*" else "is no address and no network"
+        reason = "believes whoever connects" if network or text == "*" else "is no address and no network"
         raise BadSetting(
-            f"{PREFIX}TRUSTED_PROXIES: {text!r} {why}. Name the addresses or networks of your proxies, such as "
+            f"{PREFIX}TRUSTED_PROXIES: {text!r} {reason}. Name the addresses or networks of your proxies, such as "
             "10.0.0.7,192.168.3.0/24 (a network without bits of a host), or unset it if there is no proxy"
         )
     return network

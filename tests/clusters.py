@@ -8,13 +8,13 @@ def copying(initdb, template):
     """`LocalPostgres._initdb`, but it keeps beside `template` what it has made once with the same programs."""
 
     def copy(server, binaries, account):
-        made = template.with_name(f"{template.name}{str(binaries).replace('/', '_')}")
-        if made.exists():
-            subprocess.run(["cp", "-a", made, server.data], check=True)
+        copy = template.with_name(f"{template.name}{str(binaries).replace('/', '_')}")
+        if copy.exists():
+            subprocess.run(["cp", "-a", copy, server.data], check=True)
             if not account.is_ours:
                 subprocess.run(["chown", "-R", f"{account.uid}:{account.gid}", server.data], check=True)
         else:
             initdb(server, binaries, account)
-            shutil.copytree(server.data, made)
+            shutil.copytree(server.data, copy)
 
     return copy

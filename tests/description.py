@@ -26,7 +26,7 @@ class Description:
             for path, methods in document["paths"].items()
             for method, operation in methods.items()
         ]
-        by_placeholders = sorted(self.operations, key=lambda found: found[0].count("{"))
+        by_placeholders = sorted(self.operations, key=lambda operation: operation[0].count("{"))
         self._routes = [
             (method, re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path)) + "/?"), operation)
             for path, method, operation in by_placeholders
@@ -43,11 +43,11 @@ class Description:
         """Fails if the operation that was asked does not name the status and the headers that it answered with."""
         method, path = response.request.method, response.request.url.raw_path.decode().partition("?")[0]
         wanted = "get" if method == "HEAD" else method.lower()
-        found = next((one for verb, route, one in self._routes if verb == wanted and route.fullmatch(path)), None)
-        if found is None:
+        operation = next((one for verb, route, one in self._routes if verb == wanted and route.fullmatch(path)), None)
+        if operation is None:
             return
-        told = found["responses"].get(str(response.status_code))
-        assert told is not None, f"{method} {path} answered {response.status_code}"
-        headers = {name.lower(): one for name, one in self.resolved(told).get("headers", {}).items()}
+        response_description = operation["responses"].get(str(response.status_code))
+        assert response_description is not None, f"{method} {path} answered {response.status_code}"
+        headers = {name.lower(): one for name, one in self.resolved(response_description).get("headers", {}).items()}
         required = {name for name, one in headers.items() if one.get("required")}
         assert required <= response.headers.keys() & OURS <= headers.keys(), f"{method} {path}: {response.headers}"

@@ -27,12 +27,14 @@ class Findings(msgspec.Struct):
 
     def _add_recorded(self, recorder: Any) -> None:
         for case_id, interaction in recorder.interactions.items():
-            sent, got = interaction.request, interaction.response
-            status = got.status_code if got else 0  # no answer at all
+            request, response = interaction.request, interaction.response
+            status = response.status_code if response else 0  # no answer at all
             self.statuses[status] += 1
             if status in range(200, 300) and case_id in recorder.cases:
                 self.succeeded.add(recorder.cases[case_id].value.operation.label)
             failures = [check for check in recorder.checks.get(case_id, []) if check.failure_info is not None]
             for check in failures:
-                told = check.failure_info.failure.message
-                self.wrong.append((check.name, told, sent.method, sent.uri, sent.body, got and got.content))
+                message = check.failure_info.failure.message
+                self.wrong.append(
+                    (check.name, message, request.method, request.uri, request.body, response and response.content)
+                )

@@ -26,8 +26,8 @@ class Spans:
     def parents(self, span: ReadableSpan) -> list[str]:
         """The names of the spans around it, from the innermost outwards."""
         by_id = {one.context.span_id: one for one in self.all}
-        found = []
+        matching = []
         while span.parent is not None and span.parent.span_id in by_id:
             span = by_id[span.parent.span_id]
-            found.append(span.name)
-        return found
+            matching.append(span.name)
+        return matching

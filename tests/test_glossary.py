@@ -106,23 +106,26 @@ REPLACED = {
 @cache
 def names() -> set[tuple[str, str]]:
     """Every name of a class, a function, a constant, a field or a module, with its file."""
-    found = set()
+    defined_names = set()
     for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
         place = path.relative_to(ROOT).as_posix()
         tree = ast.parse(path.read_text())
-        found.add((path.stem, place))
+        defined_names.add((path.stem, place))
         for node in ast.walk(tree):
             match node:
                 case ast.ClassDef(name=name, body=body):
                     fields = (field.target for field in body if isinstance(field, ast.AnnAssign))
-                    found |= {(name, place), *((field.id, place) for field in fields if isinstance(field, ast.Name))}
+                    defined_names |= {
+                        (name, place),
+                        *((field.id, place) for field in fields if isinstance(field, ast.Name)),
+                    }
                 case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
-                    found.add((name, place))
+                    defined_names.add((name, place))
         for node in tree.body:
             match node:
                 case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
-                    found.add((name, place))
-    return found
+                    defined_names.add((name, place))
+    return defined_names
 
 
 @pytest.mark.parametrize(("term", "path", "marked"), [(term, path, marked) for term, _, path, marked in ROWS])

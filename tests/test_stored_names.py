@@ -173,21 +173,21 @@ def test_every_name_has_a_stored_example_and_every_example_a_name():
 
 @pytest.mark.parametrize("file", FILES)
 def test_a_stored_example_still_decodes_to_its_event(file):
-    found = recorded(file)
+    event = recorded(file)
 
-    assert type(found.event) is STORED_NAMES[name_of(file)]
-    assert stored_name(found.event) == name_of(file)
-    assert found.actor
-    assert found.at.utcoffset() is not None
+    assert type(event.event) is STORED_NAMES[name_of(file)]
+    assert stored_name(event.event) == name_of(file)
+    assert event.actor
+    assert event.at.utcoffset() is not None
 
 
 @pytest.mark.parametrize("file", FILES)
 def test_what_was_decoded_is_stored_and_read_as_the_same_again(file):
-    found = recorded(file)
+    event = recorded(file)
 
-    again = to_stored(found)
+    again = to_stored(event)
 
-    assert replace(from_stored(again), size=found.size) == found  # the file has blanks
+    assert replace(from_stored(again), size=event.size) == event  # the file has blanks
     assert again.topic == name_of(file)
 
 

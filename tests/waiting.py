@@ -10,11 +10,11 @@ LOOK_S = 0.005
 def wait_for(condition, limit_s=20.0, tick=lambda: None):
     """What the condition gives as soon as it is true; fails when the time is up. `tick` runs between looks."""
     end = time.monotonic() + limit_s
-    while not (found := condition()):
+    while not (result := condition()):
         assert time.monotonic() < end
         tick()
         time.sleep(LOOK_S)
-    return found
+    return result
 
 
 def exists(pid):

@@ -159,17 +159,17 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
         logging_config=None,
     )
     of_jetty = jetty(backend, public_url, checkup, feeds, with_routines=jetty_routines)
-    both = dispatch_by_api({"paperclip": framework, "jetty": of_jetty})
-    of_board = board(backend, both, feeds, public_url, pages.PAGES)
-    all_three = beside_apis(both, of_board)
+    framework_apps = dispatch_by_api({"paperclip": framework, "jetty": of_jetty})
+    of_board = board(backend, framework_apps, feeds, public_url, pages.PAGES)
+    all_three = beside_apis(framework_apps, of_board)
     refusals: dict[ApiName, RespondError] = {
         "paperclip": paperclip_error,
         "jetty": jetty_error,
         "board": board_error(urlsplit(public_url).path.rstrip("/")),
     }
     changes = traffic.watch(with_preconditions(all_three, backend.executor.store.head, refusals))
-    guarded = guard(
+    guarded_app = guard(
         add_conditional_reads(changes), backend, LargeBodies([framework, of_jetty]), refusals, webhook_refusals
     )
-    recorded = record_refusals(by_tenant(guarded, backend), backend, traffic.registry, refusals)
+    recorded = record_refusals(by_tenant(guarded_app, backend), backend, traffic.registry, refusals)
     return with_session(recorded, SessionCookie(public_url))

@@ -44,8 +44,8 @@ class Grant(Value, frozen=True):
     stream_id: UUID
     recorded_at: datetime
     recorded_by: str | None
-    at: datetime | None = None  # as the writer says; None when the event cannot be read
-    actor: str | None = None  # as the writer says
+    at: datetime | None = None  # what the writer of the event claims; None when it cannot be read
+    actor: str | None = None  # what the writer of the event claims
     company_id: UUID | None = None
     flags: tuple[str, ...] = ()
 

@@ -22,8 +22,8 @@ Array = TypeVar("Array", bound="_Array")
 
 
 class _Array(bytes):
-    oid: ClassVar[int]  # of its type
-    element_oid: ClassVar[int]  # of the type of its values
+    oid: ClassVar[int]  # Postgres' number of the array's type
+    element_oid: ClassVar[int]  # Postgres' number of the type of its values
 
 
 class UuidArray(_Array):

@@ -36,7 +36,7 @@ from application.event_store.sealing import Keys
 from application.event_store.store import by_stream
 from domain.recorded import Recorded
 
-MOST_QUERIES = 32  # that go to Postgres in one round trip
+MOST_QUERIES = 32  # the most queries that go to Postgres in one round trip
 
 Row = tuple[Any, ...]
 Query = tuple[str, tuple[Any, ...]]  # its text and its values

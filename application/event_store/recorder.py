@@ -80,10 +80,10 @@ class ClockDiffers(IntegrityError):
     def difference_s(self) -> float | None:
         """The seconds by which the events were decided after Postgres's time; None when they name no time."""
         try:
-            decided, now = (datetime.fromisoformat(text) for text in TIMES.search(str(self)).groups())  # type: ignore[union-attr]
+            decided_at, now = (datetime.fromisoformat(text) for text in TIMES.search(str(self)).groups())  # type: ignore[union-attr]
         except (AttributeError, ValueError):
             return None
-        return (decided - now).total_seconds()
+        return (decided_at - now).total_seconds()
 
 
 class Batch(NamedTuple):
@@ -345,14 +345,14 @@ class PostgresRecorder(ApplicationRecorder):
 
 def together(batches: Sequence[Batch]) -> Values:
     """Return the values for APPEND_EACH."""
-    joined = Batch(*(list(chain.from_iterable(parts)) for parts in zip(*batches, strict=True)))
+    joined_batch = Batch(*(list(chain.from_iterable(parts)) for parts in zip(*batches, strict=True)))
     sizes = [len(batch.streams) for batch in batches], [len(batch.guard_streams) for batch in batches]
-    return *joined.values, *map(arrays.bigints, sizes)
+    return *joined_batch.values, *map(arrays.bigints, sizes)
 
 
 def verdicts(rows: Sequence[tuple[Any, ...]]) -> Sequence[int | Exception]:
     """Return what APPEND_EACH says of each batch: the position of its last event, or the error that refuses it."""
-    return [_error_of(sqlstate, reason) if reached is None else reached for reached, sqlstate, reason in rows]
+    return [_error_of(sqlstate, reason) if position is None else position for position, sqlstate, reason in rows]
 
 
 def conflict(error: psycopg.Error) -> IntegrityError:

@@ -245,7 +245,7 @@ def _decode_recorded(stored: StoredEvent, body: Body, known: KnownKeys | None, *
     if known is not None and (body.sealed is not None or known.erased):
         try:
             event, parts = _open_sealed(stream_id, stored.originator_version, body, known)
-        except Exception as error:  # as above: whatever is in it
+        except Exception as error:  # any error: a bad row must be reported as one
             raise _unreadable_event(stored, error) from error
     return Recorded(
         stream_id=stream_id,

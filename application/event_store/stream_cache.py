@@ -22,7 +22,7 @@ from domain.bounds.limits import Limits
 from domain.events import AnyEvent
 from domain.recorded import Recorded
 
-STREAM_BYTES, EVENT_BYTES = 500, 200  # of memory, for each stream and each event besides its JSON
+STREAM_BYTES, EVENT_BYTES = 500, 200  # memory that a stream and an event take besides their JSON
 TEXT_FACTOR, WIDE_TEXT_FACTOR = (
     2,
     4,

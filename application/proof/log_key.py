@@ -97,8 +97,8 @@ def create(path: Path, name: str) -> bool:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     except FileExistsError:
         return False
-    with os.fdopen(file, "w") as out:
-        out.write(line)
-        out.flush()
-        os.fsync(out.fileno())
+    with os.fdopen(file, "w") as key_file:
+        key_file.write(line)
+        key_file.flush()
+        os.fsync(key_file.fileno())
     return True

@@ -10,8 +10,9 @@ from domain.values import EndpointSettings
 
 DELIVERY_BYTES = 1024  # what one delivery costs; its rows in the read models take up about twice as much
 LOOK_AGAIN_S = 30.0  # how long the endpoints of a company are used before they are read again
-MOST_COMPANIES = 100_000  # whose endpoints a process remembers; the oldest are forgotten first
-Subscriptions = Callable[[Collection[UUID]], Mapping[UUID, Sequence[EndpointSettings]]]  # by company, if it has any
+MOST_COMPANIES = 100_000  # a process remembers the endpoints of so many companies and forgets the oldest first
+# The endpoints by company; one without any may be absent.
+Subscriptions = Callable[[Collection[UUID]], Mapping[UUID, Sequence[EndpointSettings]]]
 
 
 class DeliveryCosts:
@@ -20,7 +21,9 @@ class DeliveryCosts:
     def __init__(self, subscriptions: Subscriptions, clock: Callable[[], float] = time.monotonic) -> None:
         self._subscriptions = subscriptions
         self._clock = clock
-        self._known: dict[UUID, tuple[float, Sequence[EndpointSettings]]] = {}  # by company: when, and what was found
+        self._known: dict[
+            UUID, tuple[float, Sequence[EndpointSettings]]
+        ] = {}  # by company: its endpoints, and when they were read
 
     def __call__(self, charge: Charge) -> list[int]:
         """Return the bytes that the deliveries of each event cost, in the order of the charge."""

@@ -79,8 +79,8 @@ class Quotas:
                 except (TooMany, OverQuota) as refusal:
                     self.refusals[refusal.quota] += 1
                     raise
-            for rate, who, amount in costs:
-                rate.spend(who, amount, now)
+            for rate, payer_id, amount in costs:
+                rate.spend(payer_id, amount, now)
             self._standing_counts.add(additions)
         return Reservation(additions, costs)
 
@@ -88,8 +88,8 @@ class Quotas:
         """Release the reservation of a charge that was not recorded after all."""
         with self._lock:
             now = self._clock()
-            for rate, who, amount in reservation.costs:
-                rate.spend(who, -amount, now)
+            for rate, payer_id, amount in reservation.costs:
+                rate.spend(payer_id, -amount, now)
             self._standing_counts.add(reservation.additions, sign=-1)
 
     def is_over(self, company_id: UUID) -> bool:

@@ -38,32 +38,34 @@ class Rate:
     def __init__(self, name: str, most: int) -> None:
         self.name = name
         self.most = most
-        self._levels: dict[int, tuple[float, float]] = {}  # by the number of the owner: the level, and when that was
+        self._levels: dict[
+            int, tuple[float, float]
+        ] = {}  # by the owner's id as a number: the level, and the time at which it was so
 
-    def left(self, who: UUID, now: float) -> float:
+    def left(self, payer_id: UUID, now: float) -> float:
         """Return how much may still be recorded now. Less than 1 means that nothing may be."""
-        level, moment = self._levels.get(who.int, (self.most, now))
+        level, moment = self._levels.get(payer_id.int, (self.most, now))
         return self._refilled(level, moment, now)
 
     def _refilled(self, level: float, moment: float, now: float) -> float:
         return min(level + (now - moment) * self.most / MINUTE_S, self.most)
 
-    def spend(self, who: UUID, amount: int, now: float) -> None:
+    def spend(self, payer_id: UUID, amount: int, now: float) -> None:
         """
         Take an amount out of the bucket, or put it back when it is negative.
 
         One unit of work may take more than the bucket holds. Its level is then negative, so that the next unit waits
         longer, but never longer than about a minute.
         """
-        level, moment = self._levels.pop(who.int, (self.most, now))
+        level, moment = self._levels.pop(payer_id.int, (self.most, now))
         level = self._refilled(level, moment, now) - amount
-        self._levels[who.int] = (min(max(level, -self.most), self.most), now)
+        self._levels[payer_id.int] = (min(max(level, -self.most), self.most), now)
         if len(self._levels) > MOST_OWNERS:
             del self._levels[next(iter(self._levels))]
 
-    def wait_s(self, who: UUID, now: float) -> int:
+    def wait_s(self, payer_id: UUID, now: float) -> int:
         """Return the whole seconds until something may be recorded again; 0 when it may be now."""
-        level = self.left(who, now)
+        level = self.left(payer_id, now)
         return 0 if level >= 1 else math.ceil((1 - level) * MINUTE_S / self.most)
 
     def used(self, now: float) -> list[float]:
@@ -99,11 +101,13 @@ class Rates:
             if recorded.company_id is not None:
                 events, total = totals.get(recorded.company_id, (0, 0))
                 totals[recorded.company_id] = (events + 1, total + size + more)
-        costs = [(self._by_company, who, amounts) for who, amounts in totals.items()]
+        costs = [(self._by_company, payer_id, amounts) for payer_id, amounts in totals.items()]
         if charge.holder is not None:
             costs.append((self._by_holder, charge.holder, (len(charge.batch), sum(charge.sizes))))
         return [
-            (rate, who, amount) for rates, who, amounts in costs for rate, amount in zip(rates, amounts, strict=True)
+            (rate, payer_id, amount)
+            for rates, payer_id, amounts in costs
+            for rate, amount in zip(rates, amounts, strict=True)
         ]
 
     def is_outdated(self, charge: Charge) -> bool:
@@ -125,8 +129,8 @@ class Rates:
 
 def check_rates(costs: Sequence[Cost], now: float) -> None:
     """Raise OverQuota if one of the buckets is empty."""
-    for rate, who, _ in costs:
-        if wait_s := rate.wait_s(who, now):
+    for rate, payer_id, _ in costs:
+        if wait_s := rate.wait_s(payer_id, now):
             raise OverQuota(rate.name, rate.most, TEXTS[rate.name].format(most=rate.most), wait_s)
 
 

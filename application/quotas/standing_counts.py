@@ -35,7 +35,7 @@ from domain.events import (
 from domain.recorded import Unreadable
 
 Count = Callable[[str, UUID, int], int]  # how many things of a quota an owner has; it counts no further than the number
-CountAll = Callable[[str, int], Mapping[UUID, int]]  # the same for all companies that have at least so many
+CountAll = Callable[[str, int], Mapping[UUID, int]]  # counts all companies that have at least so many
 Additions = Mapping[tuple[str, UUID], int]  # how many things are added, by quota and owner
 
 MOST_COUNTS = 100_000  # counts that a process remembers; the oldest are forgotten first
@@ -112,34 +112,34 @@ class StandingCounts:
         additions: defaultdict[tuple[str, UUID], int] = defaultdict(int)
         for recorded, size in zip(charge.batch, charge.sizes, strict=True):
             quota = THINGS.get(type(recorded.event))
-            if quota is not None and (who := _owner_of(recorded.event, recorded.company_id)) is not None:
-                additions[quota[0], who] += 1
+            if quota is not None and (owner_id := _owner_of(recorded.event, recorded.company_id)) is not None:
+                additions[quota[0], owner_id] += 1
             if recorded.company_id is not None and self._most[LOG_BYTES]:
                 additions[LOG_BYTES, recorded.company_id] += size
         return additions
 
     def count_outdated(self, additions: Additions) -> None:
         """Count again what a decision on these additions rests on, where the last count is too old for it."""
-        for quota, who, known in self._find_outdated(additions):
-            self._count_again(quota, who, known)
+        for quota, owner_id, known in self._find_outdated(additions):
+            self._count_again(quota, owner_id, known)
 
     def is_outdated(self, additions: Additions) -> bool:
         """Return whether `count_outdated` would count anything."""
         return any(True for _ in self._find_outdated(additions))
 
     def _find_outdated(self, additions: Additions) -> Iterator[tuple[str, UUID, Known]]:
-        for (quota, who), more in additions.items():
+        for (quota, owner_id), more in additions.items():
             with self._lock:
-                known = self._known_of(quota, who)
+                known = self._known_of(quota, owner_id)
                 is_full = known.now + more > self._most[quota]
             if self._clock() - known.counted_at >= (COUNT_FULL_AGAIN_S if is_full else COUNT_AGAIN_S):
-                yield quota, who, known
+                yield quota, owner_id, known
 
     def check(self, additions: Additions) -> None:
         """Raise TooMany if there may not be so many more."""
-        for (quota, who), more in additions.items():
+        for (quota, owner_id), more in additions.items():
             with self._lock:
-                many = self._known_of(quota, who).now
+                many = self._known_of(quota, owner_id).now
             if many + more > (most := self._most[quota]):
                 raise TooMany(quota, most, _refusal_text(quota, most))
 
@@ -147,14 +147,14 @@ class StandingCounts:
         """Note that these things are added, or, with a `sign` of -1, that they were not added after all."""
         with self._lock:
             now = self._clock()
-            for (quota, who), more in additions.items():
-                self._known_of(quota, who).add(sign * more, now)
+            for (quota, owner_id), more in additions.items():
+                self._known_of(quota, owner_id).add(sign * more, now)
 
     def stops_schedules(self, company_id: UUID) -> bool:
         """Return whether a company has as much of anything as it may have that a firing adds to."""
         return any(self._is_full(quota, company_id) for quota in OF_SCHEDULES)
 
-    def _is_full(self, quota: str, who: UUID) -> bool:
+    def _is_full(self, quota: str, owner_id: UUID) -> bool:
         """
         Return whether a company has as many things as it may have, without a count for each firing.
 
@@ -166,28 +166,28 @@ class StandingCounts:
         if quota not in self._met:
             self._count_all_holders(quota)
         with self._lock:
-            known = self._known_of(quota, who)
+            known = self._known_of(quota, owner_id)
             is_full = known.now >= most
         if (is_full and self._clock() - known.counted_at >= COUNT_FULL_AGAIN_S) or known.added > most * ADDED:
-            self._count_again(quota, who, known)
+            self._count_again(quota, owner_id, known)
         return known.now >= most
 
     def _count_all_holders(self, quota: str) -> None:
         most = self._most[quota]
         counts = {} if self._count_all is None else self._count_all(quota, math.floor(most * (1 - ADDED)))
         with self._lock:
-            for who, many in counts.items():
-                self._known_of(quota, who).count(many, self._clock())
+            for owner_id, many in counts.items():
+                self._known_of(quota, owner_id).count(many, self._clock())
             self._met.add(quota)
 
-    def _count_again(self, quota: str, who: UUID, known: Known) -> None:
-        many = 0 if self._count is None else self._count(quota, who, self._most[quota])
+    def _count_again(self, quota: str, owner_id: UUID, known: Known) -> None:
+        many = 0 if self._count is None else self._count(quota, owner_id, self._most[quota])
         with self._lock:
             known.count(many, self._clock())
 
-    def _known_of(self, quota: str, who: UUID) -> Known:
+    def _known_of(self, quota: str, owner_id: UUID) -> Known:
         """Return what is known of a quota of an owner. The caller must hold the lock."""
-        known = self._known.setdefault((quota, who), Known())
+        known = self._known.setdefault((quota, owner_id), Known())
         if len(self._known) > MOST_COUNTS:
             del self._known[next(iter(self._known))]
         return known
@@ -199,10 +199,8 @@ def _refusal_text(quota: str, most: int) -> str:
             f"What the company has recorded may take up at most {most} bytes, and nothing of it can be removed: "
             "ask the operator for more"
         )
-    things = next(things for name, things in THINGS.values() if name == quota)
-    return (
-        f"The {OWNERS.get(quota, 'company')} may have at most {most} {things}: end some, or ask the operator for more"
-    )
+    nouns = next(noun for name, noun in THINGS.values() if name == quota)
+    return f"The {OWNERS.get(quota, 'company')} may have at most {most} {nouns}: end some, or ask the operator for more"
 
 
 def _owner_of(event: AnyEvent | Unreadable, company_id: UUID | None) -> UUID | None:

@@ -26,8 +26,8 @@ Seen = tuple[int, int, int, int]  # tells one state of the file from another
 class VaultClosed(Exception):
     """The secrets cannot be opened now. The message adds the reason, if there is one."""
 
-    def __init__(self, why: str | None = None) -> None:
-        super().__init__(f"{CLOSED}: {why}" if why else CLOSED)
+    def __init__(self, reason: str | None = None) -> None:
+        super().__init__(f"{CLOSED}: {reason}" if reason else CLOSED)
 
 
 class CannotRetire(Exception):
@@ -142,22 +142,22 @@ def _put(path: Path, content: bytes, *, replace: bool) -> bool:
     """
     if path.exists() and not replace:
         return False
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    temporary_path = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        with os.fdopen(os.open(temporary_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(content)
             if replace and os.geteuid() == 0:  # when root changes the keys, the file keeps its owner
                 os.fchown(file.fileno(), path.stat().st_uid, path.stat().st_gid)
             file.flush()
             os.fsync(file.fileno())
         if replace:
-            unfinished.replace(path)
+            temporary_path.replace(path)
         else:
-            path.hardlink_to(unfinished)
+            path.hardlink_to(temporary_path)
     except FileExistsError:
         return False
     finally:
-        unfinished.unlink(missing_ok=True)
+        temporary_path.unlink(missing_ok=True)
     directory = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(directory)

@@ -11,7 +11,8 @@ from domain.routines import alert
 from domain.routines.alert import DueAlert
 from domain.values import Failed
 
-AT_WORK = {"untaken": ("todo", "pending"), "stuck": ("in_progress", "running")}  # of issues, of trajectories
+# The statuses of an issue and of a trajectory.
+AT_WORK = {"untaken": ("todo", "pending"), "stuck": ("in_progress", "running")}
 
 
 def settle(work: UnitOfWork, rows: Sequence[DueAlert]) -> int:
@@ -65,5 +66,5 @@ def _failure_reason(work: UnitOfWork, run_id: UUID | None) -> str:
     run = work.get(RUN, run_id)
     if run is None:
         return ""
-    failed = run.ended if isinstance(run.ended, RunFailed) else run.outcome
-    return failed.reason if isinstance(failed, RunFailed | Failed) else ""
+    failure = run.ended if isinstance(run.ended, RunFailed) else run.outcome
+    return failure.reason if isinstance(failure, RunFailed | Failed) else ""

@@ -99,7 +99,7 @@ def create(
         return _check_repetition(work, backfill_of_key(trigger_id, key), digest)
     period = _range_to_run(work, current, routine, plan, draft)
     backfill.may_begin(_find_obstacle(work, work.company_of(trigger_id), routine))
-    requested = BackfillRequested(
+    event = BackfillRequested(
         trigger_id=trigger_id,
         routine_id=current.routine_id,
         since=period.since,
@@ -109,7 +109,7 @@ def create(
         request_digest=digest,
     )
     backfill_id = work.new_id() if key is None else backfill_of_key(trigger_id, key)
-    work.record(backfill_id, [requested], work.company_of(trigger_id))
+    work.record(backfill_id, [event], work.company_of(trigger_id))
     return backfill_id
 
 

@@ -35,8 +35,8 @@ def limit(work: UnitOfWork, company_id: UUID, routine: Routine, request: FiringR
     """
     if not isinstance(outcome, Opened | Started):
         return outcome
-    over = over_now(work, company_id, request.routine_id, routine, request.assignee_agent_id)
-    return outcome if over is None else budgets.skip_over_budget(over)
+    exceeded_budget = over_now(work, company_id, request.routine_id, routine, request.assignee_agent_id)
+    return outcome if exceeded_budget is None else budgets.skip_over_budget(exceeded_budget)
 
 
 def over_now(
@@ -48,8 +48,8 @@ def over_now(
 
 def must_allow_call(work: UnitOfWork, company_id: UUID) -> None:
     """Raise RuleViolation for a call of a task by hand when the budget of its company is used up."""
-    if (over := _first_exceeded(work, _of_company(work, company_id))) is not None:
-        raise RuleViolation(sentences.over_budget(over))
+    if (exceeded_budget := _first_exceeded(work, _of_company(work, company_id))) is not None:
+        raise RuleViolation(sentences.over_budget(exceeded_budget))
 
 
 def report(work: UnitOfWork, principal: Principal, run_id: UUID, usage: UsageReport) -> UUID:
@@ -59,37 +59,37 @@ def report(work: UnitOfWork, principal: Principal, run_id: UUID, usage: UsageRep
     Raises NotFound, Forbidden for an agent that neither works on the run nor has its routine, Conflict for a run that
     began no work.
     """
-    fired = work.get(RUN, run_id)
+    current_run = work.get(RUN, run_id)
     resource = Resource(company_id=work.owner_of(RUN, run_id), kind="Run")
     authorize(work, principal, "work", resource)
-    if fired is None:
+    if current_run is None:
         raise NotFound("Run not found")
     issue = work.get(ISSUE, issue_of_run(run_id))
     assignee = None if issue is None else issue.details.assignee_agent_id
     if isinstance(principal, AgentCaller) and principal.agent_id != assignee:
         raise Forbidden(NOT_THEIRS)
-    _report_run(work, run_id, fired, usage, assignee)
-    if isinstance(fired.outcome, Started):
-        _report_trajectory(work, fired.outcome.trajectory_id, usage, run_id)
+    _report_run(work, run_id, current_run, usage, assignee)
+    if isinstance(current_run.outcome, Started):
+        _report_trajectory(work, current_run.outcome.trajectory_id, usage, run_id)
     return run_id
 
 
 def report_trajectory(work: UnitOfWork, trajectory_id: UUID, current: Trajectory, usage: UsageReport) -> None:
     """Record what the work on a trajectory has used so far, and that its run has, if a routine called it."""
     _report_trajectory(work, trajectory_id, usage, current.run_id)
-    if current.run_id is not None and (fired := work.get(RUN, current.run_id)) is not None:
-        _report_run(work, current.run_id, fired, usage, agent_id=None)
+    if current.run_id is not None and (current_run := work.get(RUN, current.run_id)) is not None:
+        _report_run(work, current.run_id, current_run, usage, agent_id=None)
 
 
-def _report_run(work: UnitOfWork, run_id: UUID, fired: Run, usage: UsageReport, agent_id: UUID | None) -> None:
-    reported = RunReported(**asdict(usage), routine_id=fired.routine_id, agent_id=agent_id)
-    work.record(run_id, runs.report(fired, reported))
+def _report_run(work: UnitOfWork, run_id: UUID, current_run: Run, usage: UsageReport, agent_id: UUID | None) -> None:
+    event = RunReported(**asdict(usage), routine_id=current_run.routine_id, agent_id=agent_id)
+    work.record(run_id, runs.report(current_run, event))
 
 
 def _report_trajectory(work: UnitOfWork, trajectory_id: UUID, usage: UsageReport, run_id: UUID | None) -> None:
     if (current := work.get(TRAJECTORY, trajectory_id)) is not None:
-        reported = TrajectoryUsageReported(**asdict(usage), run_id=run_id)
-        work.record(trajectory_id, trajectories.report_usage(current, reported))
+        event = TrajectoryUsageReported(**asdict(usage), run_id=run_id)
+        work.record(trajectory_id, trajectories.report_usage(current, event))
 
 
 def _budgets_of_firing(
@@ -110,8 +110,8 @@ def _of_company(work: UnitOfWork, company_id: UUID) -> Iterator[tuple[Owner, UUI
         yield "company", company_id, company.details.budget
 
 
-def _first_exceeded(work: UnitOfWork, held: Iterator[tuple[Owner, UUID, Budget]]) -> OverBudget | None:
-    for owner, owner_id, budget in held:
-        if (over := budgets.find_excess(owner, budget, work.spent(owner, owner_id, budget))) is not None:
-            return over
+def _first_exceeded(work: UnitOfWork, owned_budgets: Iterator[tuple[Owner, UUID, Budget]]) -> OverBudget | None:
+    for owner, owner_id, budget in owned_budgets:
+        if (exceeded_budget := budgets.find_excess(owner, budget, work.spent(owner, owner_id, budget))) is not None:
+            return exceeded_budget
     return None

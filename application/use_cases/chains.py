@@ -29,7 +29,7 @@ def must_be_linkable(work: UnitOfWork, routine_id: UUID, settings: TriggerSettin
     """
     if settings.after_routine_id is None:
         return
-    company_id, visited, waiting = work.company_of(routine_id), set[UUID](), [settings.after_routine_id]
+    company_id, visited_ids, waiting = work.company_of(routine_id), set[UUID](), [settings.after_routine_id]
     while waiting:
         work.load(waiting)
         after_id = waiting.pop()
@@ -38,10 +38,10 @@ def must_be_linkable(work: UnitOfWork, routine_id: UUID, settings: TriggerSettin
             raise InvalidField(UNKNOWN, "afterRoutineId")
         if after_id == routine_id:
             raise RuleViolation("The chain would be a cycle: the routine would run, in the end, after itself")
-        visited.add(after_id)
-        if len(visited) > chain.MAX_LINKED:
+        visited_ids.add(after_id)
+        if len(visited_ids) > chain.MAX_LINKED:
             raise RuleViolation(f"A chain has at most {chain.MAX_LINKED} routines before one")
-        waiting += _routines_before(current) - visited
+        waiting += _routines_before(current) - visited_ids
 
 
 def fire_due(work: UnitOfWork, rows: Sequence[DueChain]) -> int:

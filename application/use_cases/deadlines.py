@@ -30,38 +30,48 @@ def settle(work: UnitOfWork, rows: Sequence[Overdue]) -> int:
 
 def _time_out(work: UnitOfWork, row: Overdue) -> bool:
     issue_id = issue_of_run(row.id)
-    fired, opened = work.get(RUN, row.id), work.get(ISSUE, issue_id)
-    if fired is not None and isinstance(fired.outcome, Started):
-        return trajectories.time_out(work, fired.outcome.trajectory_id)
-    if fired is None or opened is None or fired.deadline != row.ends_at or opened.status not in OPEN:
+    current_run, current_issue = work.get(RUN, row.id), work.get(ISSUE, issue_id)
+    if current_run is not None and isinstance(current_run.outcome, Started):
+        return trajectories.time_out(work, current_run.outcome.trajectory_id)
+    if (
+        current_run is None
+        or current_issue is None
+        or current_run.deadline != row.ends_at
+        or current_issue.status not in OPEN
+    ):
         return False
-    issues.end_overdue(work, issue_id, opened, fired)
+    issues.end_overdue(work, issue_id, current_issue, current_run)
     return True
 
 
 def _begin_attempt(work: UnitOfWork, row: Overdue) -> bool:
     """Begin the next attempt of a run, or give it up where its routine could not fire either."""
     issue_id = issue_of_run(row.id)
-    fired, opened = work.get(RUN, row.id), work.get(ISSUE, issue_id)
-    if fired is None or opened is None or fired.waiting is None or fired.waiting.next_at != row.ends_at:
+    current_run, current_issue = work.get(RUN, row.id), work.get(ISSUE, issue_id)
+    if (
+        current_run is None
+        or current_issue is None
+        or current_run.waiting is None
+        or current_run.waiting.next_at != row.ends_at
+    ):
         return False
-    if (obstacle := _find_obstacle(work, fired.routine_id, opened)) is not None:
-        issues.give_up(work, issue_id, opened, fired, obstacle)
+    if (obstacle := _find_obstacle(work, current_run.routine_id, current_issue)) is not None:
+        issues.give_up(work, issue_id, current_issue, current_run, obstacle)
     elif work.is_over_quota(work.company_of(row.id)):
         return False
     else:
-        issues.begin_attempt(work, issue_id, opened)
+        issues.begin_attempt(work, issue_id, current_issue)
     return True
 
 
-def _find_obstacle(work: UnitOfWork, routine_id: UUID, opened: Issue) -> str | None:
+def _find_obstacle(work: UnitOfWork, routine_id: UUID, current_issue: Issue) -> str | None:
     """Return why nothing of the routine may begin now, or None."""
-    routine, assignee = work.get(ROUTINE, routine_id), work.get(AGENT, opened.details.assignee_agent_id)
+    routine, assignee = work.get(ROUTINE, routine_id), work.get(AGENT, current_issue.details.assignee_agent_id)
     if companies.is_archived(work.get(COMPANY, work.company_of(routine_id))):
         return "the company is archived"
     if routine is None or routine.settings.status != "active":
         return "the routine is not active"
-    if projects.is_paused(work.get(PROJECT, opened.details.project_id)):
+    if projects.is_paused(work.get(PROJECT, current_issue.details.project_id)):
         return "the project is paused"
     if assignee is None:
         return "nobody is assigned to the issue"

@@ -51,8 +51,8 @@ def of_changes(work: UnitOfWork, principal: Principal, company_id: UUID) -> Even
     """
     resource = companies.enter(work, company_id)
     authorize(work, principal, "read", resource)
-    hidden = () if may(work, principal, "administer", resource) else OF_DELIVERIES
-    return _access_of(work, require_board(principal), company_id, OF_NO_COMPANY + hidden)
+    hidden_events = () if may(work, principal, "administer", resource) else OF_DELIVERIES
+    return _access_of(work, require_board(principal), company_id, OF_NO_COMPANY + hidden_events)
 
 
 def of_all(work: UnitOfWork, principal: Principal) -> EventAccess:
@@ -69,7 +69,9 @@ def of_collection(work: UnitOfWork, principal: Principal, collection: str) -> Ev
     return _access_of(work, principal, company_id, BEYOND_COLLECTIONS)
 
 
-def _access_of(work: UnitOfWork, principal: Principal, company_id: UUID | None, hidden: tuple[str, ...]) -> EventAccess:
+def _access_of(
+    work: UnitOfWork, principal: Principal, company_id: UUID | None, hidden_events: tuple[str, ...]
+) -> EventAccess:
     membership: UUID | None
     match principal:
         case BoardUser(user_id=user_id, key_id=key_id):
@@ -82,7 +84,7 @@ def _access_of(work: UnitOfWork, principal: Principal, company_id: UUID | None, 
     session = None if key is None or key.session is None else (key.session.rests_on, key.user_id)
     return EventAccess(
         company_id=company_id,
-        hidden=hidden,
+        hidden=hidden_events,
         rests_on=frozenset(id_ for id_ in (key_id, membership, *(session or ())) if id_ is not None),
         ends_in_s=None if key is None or key.expires_at is None else (key.expires_at - work.now).total_seconds(),
     )

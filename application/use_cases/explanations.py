@@ -188,14 +188,14 @@ def _explain_occurrence(
     question = verdicts.query_at(past, moment)
     events, occurrence = work.history(trigger_id), question.occurrence
     run = [] if occurrence is None else work.history(run_of_occurrence(trigger_id, occurrence))
-    fired = next(iter(run), None)
-    event = fired.event if fired is not None and isinstance(fired.event, RunFired) else None
+    firing_event = next(iter(run), None)
+    event = firing_event.event if firing_event is not None and isinstance(firing_event.event, RunFired) else None
     missed = verdicts.missed_by(question, events)
     if event is None and missed is None:
         question = verdicts.as_things_stand(question, past)
     verdict = verdicts.verdict(question, event, missed, work.now)
-    archived = _archiving_event(work, trigger_id, verdict, missed)
-    if archived is not None and missed is None:
+    archiving_event = _archiving_event(work, trigger_id, verdict, missed)
+    if archiving_event is not None and missed is None:
         verdict = "company_archived"
     return Explanation(
         trigger_id=trigger_id,
@@ -205,7 +205,7 @@ def _explain_occurrence(
         previous=verdicts.previous(question, events[0].at),
         following=verdicts.next_occurrence(question),
         created=events[0],
-        fired=fired,
+        fired=firing_event,
         probe=_pending_probe(work, trigger_id, occurrence) if verdict == "being_settled" else None,
         attempt=_newest_event(run, RunAttemptFailed, RunAttemptBegun),
         ended=_newest_event(run, RunCompleted, RunFailed),
@@ -213,7 +213,8 @@ def _explain_occurrence(
         blocking=_blocking_firing(work, event),
         freed=_last_freeing(work, event),
         over_budget=_over_budget(work, trigger_id, question) if verdict == "planned" else None,
-        obstacle=archived or _find_obstacle(work, question, event, verdict, fired.at if fired else work.now),
+        obstacle=archiving_event
+        or _find_obstacle(work, question, event, verdict, firing_event.at if firing_event else work.now),
     )
 
 
@@ -235,15 +236,19 @@ def _over_budget(work: UnitOfWork, trigger_id: UUID, question: ExplainQuery) -> 
     if trigger is None or routine is None or question.occurrence is None:
         return None
     company_id, agent_id = work.company_of(trigger_id), routine.settings.assignee_agent_id
-    over = budgets.over_now(work, company_id, trigger.routine_id, routine, agent_id)
-    frees_before = over is not None and over.frees_at is not None and over.frees_at <= question.occurrence
-    return None if frees_before else over
+    exceeded_budget = budgets.over_now(work, company_id, trigger.routine_id, routine, agent_id)
+    frees_before = (
+        exceeded_budget is not None
+        and exceeded_budget.frees_at is not None
+        and exceeded_budget.frees_at <= question.occurrence
+    )
+    return None if frees_before else exceeded_budget
 
 
 def _archiving_event(work: UnitOfWork, trigger_id: UUID, verdict: Verdict, missed: Recorded | None) -> Recorded | None:
     """Return the event that archived the company of a trigger, if that is why the occurrence waits or was missed."""
-    gone = None if missed is None else missed.event
-    by_company = isinstance(gone, TriggerMissed) and gone.reason == COMPANY_ARCHIVED
+    event = None if missed is None else missed.event
+    by_company = isinstance(event, TriggerMissed) and event.reason == COMPANY_ARCHIVED
     if verdict not in WAITING and not by_company:
         return None
     history = work.history(work.company_of(trigger_id))
@@ -314,12 +319,12 @@ def preview(work: UnitOfWork, principal: Principal, request: SchedulePreview) ->
     """Return what a schedule with these fields would do, if it could be made now."""
     settings = merge_patch(TriggerSettings(), request)
     try:
-        (created,) = trigger.create(request.routine_id or NOBODY, "schedule", settings, work.now)
+        (trigger_created,) = trigger.create(request.routine_id or NOBODY, "schedule", settings, work.now)
     except RuleViolation as refusal:
         return Preview(reason=refusal.message)
-    state = trigger.evolve(None, created)
+    state = trigger.evolve(None, trigger_created)
     if (plan := trigger.plan_of(state)) is None:
-        raise LookupError(created)
+        raise LookupError(trigger_created)
     zone = state.settings.timezone or "UTC"
     begin = request.from_ or work.now
     after = begin - INSTANT if request.from_ else begin

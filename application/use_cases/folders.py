@@ -65,11 +65,11 @@ def move_routine(
 
 
 def _find_writable(work: UnitOfWork, principal: Principal, company_id: UUID, folder_id: UUID) -> Folder:
-    entered = companies.enter(work, company_id)
-    authorize(work, principal, "administer", entered)
+    entry = companies.enter(work, company_id)
+    authorize(work, principal, "administer", entry)
     current = work.get(FOLDER, folder_id)
-    gone = current is None or current.deleted or work.company_of(folder_id) != company_id
-    authorize(work, principal, "administer", Resource(company_id=None if gone else company_id, kind="Folder"))
+    is_gone = current is None or current.deleted or work.company_of(folder_id) != company_id
+    authorize(work, principal, "administer", Resource(company_id=None if is_gone else company_id, kind="Folder"))
     if current is None:
         raise NotFound("Folder not found")
     return current

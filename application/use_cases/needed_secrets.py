@@ -1,8 +1,8 @@
 """
 Which secrets of the vault are still needed.
 
-Those that are not were left behind: a secret goes into the vault before what names it is recorded, and out of it after
-what names another is, and in between Postgres may go away.
+A secret is stored before the event that names it is recorded, and dropped after the event that replaces it. If Postgres
+goes away in between, a secret is left behind that nothing needs.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

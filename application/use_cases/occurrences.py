@@ -22,10 +22,10 @@ def next_unfired(work: UnitOfWork, trigger_id: UUID, plan: Plan, occurrence: dat
     Walks from one to the next. So it is exact also where the clock was set back and the schedule edited, and runs stand
     between occurrences that have none: the scheduler must miss no occurrence. Its rows are seldom stale by many.
     """
-    unfired: datetime | None = occurrence
-    while unfired is not None and unfired <= work.now and is_fired(work, trigger_id, unfired):
-        unfired = plans.next_after(plan, unfired)
-    return unfired
+    candidate: datetime | None = occurrence
+    while candidate is not None and candidate <= work.now and is_fired(work, trigger_id, candidate):
+        candidate = plans.next_after(plan, candidate)
+    return candidate
 
 
 def first_unsettled(

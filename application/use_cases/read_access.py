@@ -74,12 +74,12 @@ def find(work: UnitOfWork, principal: Principal, find: Callable[[], T | None], k
 
     Its addresses are masked unless the caller is a member who may write.
     """
-    thing = find()
-    resource = Resource(company_id=thing.company_id if thing else None, kind=kind)
+    answer = find()
+    resource = Resource(company_id=answer.company_id if answer else None, kind=kind)
     authorize(work, principal, "read", resource)
-    if thing is None:
+    if answer is None:
         raise NotFound(f"{kind} not found")
-    return disclosure.mask_unless(thing, addresses=may(work, principal, "administer", resource))
+    return disclosure.mask_unless(answer, addresses=may(work, principal, "administer", resource))
 
 
 def agents(work: UnitOfWork, principal: Principal, company_id: UUID) -> bool:

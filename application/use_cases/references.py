@@ -87,7 +87,12 @@ def check_issues_above(
 
 
 def _check_line(  # noqa: PLR0913, PLR0917 what tells the kinds of lines apart
-    work: UnitOfWork, kind: Kind[S], first: UUID | None, own: UUID | None, above: Callable[[S], UUID | None], field: str
+    work: UnitOfWork,
+    kind: Kind[S],
+    first: UUID | None,
+    own: UUID | None,
+    parent_of: Callable[[S], UUID | None],
+    field: str,
 ) -> None:
     """
     Follow a line of parents up to its end; raise InvalidField if it comes back to where it began, or is too long.
@@ -101,7 +106,7 @@ def _check_line(  # noqa: PLR0913, PLR0917 what tells the kinds of lines apart
         if current == own:
             raise InvalidField(f"{field} must not lead back to itself", field)
         state = work.get(kind, current)
-        current = None if state is None else above(state)
+        current = None if state is None else parent_of(state)
     if current is not None:
         raise InvalidField(f"{field} must have at most {work.limits.max_parents - 1} above it", field)
 

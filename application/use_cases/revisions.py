@@ -62,14 +62,14 @@ def restore(work: UnitOfWork, principal: Principal, routine_id: UUID, revision_i
     for id_ in current.triggers.keys() - earlier.triggers.keys():
         triggers.remove(work, id_, triggers.present(work, id_))
     (restored,) = routine.restore(current, earlier, earlier.triggers, work.now)
-    minted = [_restore(work, id_, state, current, restored, company_id) for id_, state in earlier.triggers.items()]
+    new_secrets = [_restore(work, id_, state, current, restored, company_id) for id_, state in earlier.triggers.items()]
     states = {id_: trigger.state_of(triggers.present(work, id_)) for id_ in earlier.triggers}
     work.record(routine_id, [replace(restored, triggers=states)])
     return Restored(
         routine_id=routine_id,
         from_revision=earlier.revision,
         revision=work.version_of(routine_id),
-        minted=tuple(secret for secret in minted if secret is not None),
+        minted=tuple(secret for secret in new_secrets if secret is not None),
     )
 
 
@@ -84,7 +84,7 @@ def _routine_at(work: UnitOfWork, routine_id: UUID, revision_id: UUID) -> Routin
 
 
 def _out_of_deleted_folder(work: UnitOfWork, earlier: Routine) -> Routine:
-    """Return the earlier routine without its folder if that is gone: a place in lists holds no restore back."""
+    """Return the earlier routine, without its folder if that is deleted: this alone must not prevent a restore."""
     folder = work.get(FOLDER, earlier.settings.folder_id)
     if folder is None or not folder.deleted:
         return earlier
@@ -99,11 +99,11 @@ def _restore(  # noqa: PLR0913, PLR0917 the trigger and the routine, before and 
         raise NotFound("Routine trigger not found")
     chains.must_be_linkable(work, current.routine_id, state.settings)
     if current.deleted:
-        webhook, minted = triggers.open_webhook(work, trigger_id, state.settings.signing_mode, company_id)
+        webhook, new_secret = triggers.open_webhook(work, trigger_id, state.settings.signing_mode, company_id)
         work.record(trigger_id, trigger.restore(current, state, work.now, webhook))
     else:
-        webhook, minted = triggers.fit_secret(work, trigger_id, current, state.settings.signing_mode)
+        webhook, new_secret = triggers.fit_secret(work, trigger_id, current, state.settings.signing_mode)
         schedule_changes.change_settings(
             work, trigger_id, current, old, state.settings, webhook, status=new.settings.status, may_be_over=True
         )
-    return minted
+    return new_secret

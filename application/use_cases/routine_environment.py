@@ -59,7 +59,9 @@ def bind(  # noqa: PLR0913, PLR0917 whose environment it is
         name: binding.name for name, binding in (bindings or {}).items() if not isinstance(binding, PlainBinding)
     }
     environment.check_new({**texts, **dict.fromkeys(references, "")}, FIELD)
-    new_references = {name: wanted for name, wanted in references.items() if old.references.get(name) != wanted}
+    new_references = {
+        name: reference for name, reference in references.items() if old.references.get(name) != reference
+    }
     _check_references(work, principal, company_id, new_references)
     values = _unmask_texts(work, texts, old.sealed)
     environment.check_total({**values, **references}, work.limits, FIELD)
@@ -84,8 +86,10 @@ def of_issue(work: UnitOfWork, principal: Principal, issue_id: UUID, session: UU
         return IssueEnvironment(variables={})
     company = work.get(COMPANY, work.company_of(issue_id))
     of_company = _open_values(work, company.environment if company and env.references else None)
-    bound = {name: of_company[wanted] for name, wanted in env.references.items() if wanted in of_company}
-    variables = _open_values(work, env.sealed) | bound
+    referenced_values = {
+        name: of_company[reference] for name, reference in env.references.items() if reference in of_company
+    }
+    variables = _open_values(work, env.sealed) | referenced_values
     names = (*(env.sealed.names if env.sealed else ()), *env.references)
     return IssueEnvironment(variables=variables, missing=tuple(name for name in names if name not in variables))
 
@@ -97,10 +101,10 @@ def _check_references(work: UnitOfWork, principal: Principal, company_id: UUID, 
         raise Forbidden("Board access required to bind variables of the company")
     company = work.get(COMPANY, company_id)
     known = company.environment.names if company and company.environment else ()
-    for name, wanted in references.items():
-        if wanted not in known:
+    for name, reference in references.items():
+        if reference not in known:
             raise InvalidField(
-                f"{FIELD}.{name}: the company's environment has no variable {wanted!a}", f"{FIELD}.{name}"
+                f"{FIELD}.{name}: the company's environment has no variable {reference!a}", f"{FIELD}.{name}"
             )
 
 

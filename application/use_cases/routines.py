@@ -24,12 +24,12 @@ OTHER_ASSIGNEE = "Agents can only assign routines to themselves"
 
 def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: RoutineDraft) -> UUID:
     """Create a routine and return its id; an agent may create only routines that are assigned to it."""
-    entered = companies.enter(work, company_id)
+    entry = companies.enter(work, company_id)
     authorize(
         work,
         principal,
         "assign",
-        Resource(company_id=entered.company_id, kind="Company", by_company=True, owner=draft.assignee_agent_id),
+        Resource(company_id=entry.company_id, kind="Company", by_company=True, owner=draft.assignee_agent_id),
     )
     routine_id = work.new_id()
     env = routine_environment.bind(work, principal, company_id, routine_id, draft.env)
@@ -104,11 +104,11 @@ def undo_bulk_pause(work: UnitOfWork, principal: Principal, routine_id: UUID, pa
 
 def resume_overdue(work: UnitOfWork, routine_id: UUID, current: Routine) -> None:
     """Resume a routine whose pause is over; it stays paused without an end when its assignee cannot work or its company is archived."""
-    resumed = replace(current.settings, status="active", resume_at=None)
+    new_settings = replace(current.settings, status="active", resume_at=None)
     try:
         company.must_not_be_archived(work.get(COMPANY, work.company_of(routine_id)))
-        references.check_assignee(work, work.company_of(routine_id), resumed.assignee_agent_id)
-        events = routine.update(current, resumed)
+        references.check_assignee(work, work.company_of(routine_id), new_settings.assignee_agent_id)
+        events = routine.update(current, new_settings)
     except DomainError as refusal:
         stays = replace(current.settings, resume_at=None, pause_note=f"Could not be resumed: {refusal.message}")
         events = routine.update(current, stays)

@@ -135,10 +135,10 @@ def _fail(work: UnitOfWork, row: DueTrigger, reason: str) -> int:
     if current is None or occurrences.is_fired(work, row.trigger_id, row.next_at):
         return 0
     if companies.is_archived(work.get(COMPANY, row.company_id)):
-        gone = TriggerMissed(
+        event = TriggerMissed(
             first=row.next_at, last=row.next_at, count=1, reason=settlement.COMPANY_ARCHIVED, next_at=None
         )
-        work.record(row.trigger_id, [gone])
+        work.record(row.trigger_id, [event])
         return 0
     due = _due_if_followable(work, row, current)
     if due.missed is not None:
@@ -194,12 +194,12 @@ def _settle(work: UnitOfWork, row: DueTrigger) -> int:
         work.record(row.trigger_id, settlement.retire(plan, since, work.now))
         return 0
     is_over = work.is_over_quota(company_id)
-    if not is_over and (rested := settlement.record_rest_as_missed(schedule, plan, since, work.now)) is not None:
-        work.record(row.trigger_id, [rested])
-        if (since := rested.next_at) is None:
+    if not is_over and (missed_rest := settlement.record_rest_as_missed(schedule, plan, since, work.now)) is not None:
+        work.record(row.trigger_id, [missed_rest])
+        if (since := missed_rest.next_at) is None:
             return 0
-    probed = probes.counting(work, current, row.trigger_id, since, plans.due_at(plan, since))
-    moment = work.now if probed is None else probed.as_of
+    counting_probe = probes.counting(work, current, row.trigger_id, since, plans.due_at(plan, since))
+    moment = work.now if counting_probe is None else counting_probe.as_of
     if (due := settlement.due(plan, since, moment, current.settings.catch_up_policy)) is None:
         return 0
     if is_over:
@@ -211,7 +211,7 @@ def _settle(work: UnitOfWork, row: DueTrigger) -> int:
     window = row.window if activity_gate.is_on(current.settings) else None
     finding = None
     if fresh and probes.is_needed(work, current, window):
-        finding = probes.finding(work, row, since, probed)
+        finding = probes.finding(work, row, since, counting_probe)
         if finding is None:
             return 0  # it comes due again when the probe is answered
     if due.missed is not None:
@@ -282,8 +282,8 @@ def record(work: UnitOfWork, company_id: UUID, current: Routine, request: Firing
 def _decide_outcome(work: UnitOfWork, current: Routine, request: FiringRequest, guard: Slot) -> Outcome:
     if request.is_automatic and projects.is_paused(work.get(PROJECT, request.project_id)):
         return firing.PROJECT_PAUSED
-    if (held := firing.held_outcome(request, current.settings)) is not None:
-        return held
+    if (held_outcome := firing.held_outcome(request, current.settings)) is not None:
+        return held_outcome
     if request.superseded_by is not None:
         return firing.superseded_outcome(request.superseded_by)
     if isinstance(request.rendered, Failed):

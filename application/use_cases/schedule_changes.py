@@ -54,12 +54,12 @@ def change_settings(  # noqa: PLR0913, PLR0917 the trigger and what is new about
     status = status or routine.settings.status
     starts = status == "active" and routine.settings.status != "active"
     updates = trigger.update(current, settings, work.now, webhook, may_be_over=may_be_over)
-    changed = updates[0].settings if updates else current.settings  # type: ignore[union-attr]
-    plan = trigger.plan_of(replace(current, settings=changed))
+    new_settings = updates[0].settings if updates else current.settings  # type: ignore[union-attr]
+    plan = trigger.plan_of(replace(current, settings=new_settings))
     if plan is None:
         work.record(trigger_id, updates)
     elif updates or starts:
-        runs = changed.enabled and status == "active"
+        runs = new_settings.enabled and status == "active"
         stopped_at = _stopped_at(work, trigger_id, current)
         first = _first_waiting(work, trigger_id, current, stopped_at)
         reason = "edited" if updates else "paused"

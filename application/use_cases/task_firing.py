@@ -39,8 +39,8 @@ def begin(work: UnitOfWork, company_id: UUID, routine: Routine, request: FiringR
     if isinstance(outcome, Started):
         live = LiveWork(issue_id=outcome.trajectory_id, run_id=request.run_id)
         slots.follow(work, request.routine_id, live, company_id, is_live=True)
-        opened, error = _limit_size(work, request, *_open_call(work, call, request, company_id))
-        open_trajectory(work, outcome.trajectory_id, opened, company_id, error)
+        opening, error = _limit_size(work, request, *_open_call(work, call, request, company_id))
+        open_trajectory(work, outcome.trajectory_id, opening, company_id, error)
 
 
 def must_be_callable(work: UnitOfWork, call: TaskCall, company_id: UUID) -> None:
@@ -49,14 +49,14 @@ def must_be_callable(work: UnitOfWork, call: TaskCall, company_id: UUID) -> None
 
 
 def open_trajectory(
-    work: UnitOfWork, trajectory_id: UUID, opened: TrajectoryOpened, company_id: UUID, error: str | None = None
+    work: UnitOfWork, trajectory_id: UUID, opening: TrajectoryOpened, company_id: UUID, error: str | None = None
 ) -> None:
     """Open a trajectory; what needs no worker is carried out at once, what has an `error` has failed."""
-    work.record(trajectory_id, [opened], company_id)
+    work.record(trajectory_id, [opening], company_id)
     if error is not None:
         move(work, trajectory_id, [TrajectoryMoved(status="failed", error=error)])
-    elif built_in.runs_by_itself(opened.workflow):
-        *steps, end = built_in.carried_out(opened.workflow, opened.init_params, work.limits)
+    elif built_in.runs_by_itself(opening.workflow):
+        *steps, end = built_in.carried_out(opening.workflow, opening.init_params, work.limits)
         work.record(trajectory_id, steps)
         move(work, trajectory_id, [end])
 
@@ -69,18 +69,18 @@ def move(work: UnitOfWork, trajectory_id: UUID, events: Sequence[TrajectoryEvent
     for event in events:
         if not isinstance(event, TrajectoryMoved) or old.routine_id is None or old.run_id is None:
             continue
-        if (fired := work.get(RUN, old.run_id)) is not None:
-            work.record(old.run_id, run.follow(fired, event.status, event.error))
+        if (current_run := work.get(RUN, old.run_id)) is not None:
+            work.record(old.run_id, run.follow(current_run, event.status, event.error))
         live = LiveWork(issue_id=trajectory_id, run_id=old.run_id)
         slots.follow(work, old.routine_id, live, company_id, is_live=event.status in LIVE)
 
 
 def _cancel_superseded(work: UnitOfWork, live: Sequence[LiveWork], successor_run_id: UUID) -> None:
     """Cancel the trajectories of earlier runs, since the routine's next run takes their place (cancel_previous)."""
-    for one in live:
-        if (fired := work.get(RUN, one.run_id)) is not None:
-            work.record(one.run_id, run.supersede(fired, successor_run_id))
-        move(work, one.issue_id, [TrajectoryMoved(status="cancelled")])
+    for live_work in live:
+        if (current_run := work.get(RUN, live_work.run_id)) is not None:
+            work.record(live_work.run_id, run.supersede(current_run, successor_run_id))
+        move(work, live_work.issue_id, [TrajectoryMoved(status="cancelled")])
 
 
 def present(work: UnitOfWork, trajectory_id: UUID) -> Trajectory:
@@ -111,8 +111,8 @@ def _decide_outcome(work: UnitOfWork, routine: Routine, request: FiringRequest) 
         return outcome  # a caller always gets a trajectory, whatever cadence, pause and overlap say
     if projects.is_paused(work.get(PROJECT, request.project_id)):
         return firing.PROJECT_PAUSED
-    if (held := firing.held_outcome(request, routine.settings)) is not None:
-        return held
+    if (held_outcome := firing.held_outcome(request, routine.settings)) is not None:
+        return held_outcome
     if request.superseded_by is not None:
         return firing.superseded_outcome(request.superseded_by)
     if isinstance(request.rendered, Failed):
@@ -125,11 +125,11 @@ def _open_call(
     work: UnitOfWork, call: TaskCall, request: FiringRequest, company_id: UUID
 ) -> tuple[TrajectoryOpened, str | None]:
     """Return what the call opens, and why it cannot be begun, or None."""
-    opened = replace(_new_trajectory(work, call, company_id), routine_id=request.routine_id, run_id=request.run_id)
+    opening = replace(_new_trajectory(work, call, company_id), routine_id=request.routine_id, run_id=request.run_id)
     task = work.get(TASK, call.task_id)
     if task is None or task.deleted:
-        return opened, GONE
-    return opened, request.rendered.reason if isinstance(request.rendered, Failed) else None
+        return opening, GONE
+    return opening, request.rendered.reason if isinstance(request.rendered, Failed) else None
 
 
 def _new_trajectory(work: UnitOfWork, call: TaskCall, company_id: UUID) -> TrajectoryOpened:
@@ -148,7 +148,7 @@ def _new_trajectory(work: UnitOfWork, call: TaskCall, company_id: UUID) -> Traje
 
 
 def _limit_size(
-    work: UnitOfWork, request: FiringRequest, opened: TrajectoryOpened, error: str | None
+    work: UnitOfWork, request: FiringRequest, opening: TrajectoryOpened, error: str | None
 ) -> tuple[TrajectoryOpened, str | None]:
     """
     Return what a call opens, and why it failed; one that is too large is opened without its workflow and parameters.
@@ -156,9 +156,9 @@ def _limit_size(
     Only a call that the service makes by itself fails like that. To callers, who wait for the answer, it raises RuleViolation.
     """
     try:
-        trajectory.must_be_openable(opened, work.limits)
+        trajectory.must_be_openable(opening, work.limits)
     except RuleViolation as refusal:
         if not request.is_automatic:
             raise
-        return replace(opened, workflow={}, init_params={}), error or refusal.message
-    return opened, error
+        return replace(opening, workflow={}, init_params={}), error or refusal.message
+    return opening, error

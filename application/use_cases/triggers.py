@@ -73,8 +73,8 @@ def create_routine(work: UnitOfWork, principal: Principal, company_id: UUID, dra
         _create_at(work, principal, routine_id, index, trigger_draft)
         for index, trigger_draft in enumerate(draft.triggers or ())
     ]
-    minted = tuple(result.minted for result in results if result.minted is not None)
-    return NewRoutine(routine_id=routine_id, minted=minted)
+    new_secrets = tuple(result.minted for result in results if result.minted is not None)
+    return NewRoutine(routine_id=routine_id, minted=new_secrets)
 
 
 def _create_at(
@@ -84,9 +84,9 @@ def _create_at(
         return create(work, principal, routine_id, draft)
     except RuleViolation as refusal:
         field = trigger.field_of(refusal)
-        named = f"triggers[{index}].{field}" if field else f"triggers[{index}]"
+        field_path = f"triggers[{index}].{field}" if field else f"triggers[{index}]"
         path = f"triggers.{index}.{field}" if field else f"triggers.{index}"
-        raise InvalidField(f"{named}: {refusal.message}", path) from refusal
+        raise InvalidField(f"{field_path}: {refusal.message}", path) from refusal
 
 
 def create(work: UnitOfWork, principal: Principal, routine_id: UUID, draft: TriggerDraft) -> TriggerResult:
@@ -104,11 +104,11 @@ def create(work: UnitOfWork, principal: Principal, routine_id: UUID, draft: Trig
     if kind == "schedule" and settings.enabled:
         routine.must_be_schedulable(current.settings)
     trigger_id, company_id = work.new_id(), work.company_of(routine_id)
-    webhook, minted = open_webhook(work, trigger_id, settings.signing_mode, company_id)
+    webhook, new_secret = open_webhook(work, trigger_id, settings.signing_mode, company_id)
     work.record(trigger_id, trigger.create(routine_id, kind, settings, work.now, webhook), company_id)
-    added = RoutineTriggerAdded(trigger_id=trigger_id, kind=kind, state=trigger.state_of(present(work, trigger_id)))
-    work.record(routine_id, [added])
-    return _trigger_result(work, trigger_id, routine_id, minted)
+    event = RoutineTriggerAdded(trigger_id=trigger_id, kind=kind, state=trigger.state_of(present(work, trigger_id)))
+    work.record(routine_id, [event])
+    return _trigger_result(work, trigger_id, routine_id, new_secret)
 
 
 def update(work: UnitOfWork, principal: Principal, trigger_id: UUID, patch: TriggerPatch) -> TriggerResult:
@@ -123,11 +123,11 @@ def update(work: UnitOfWork, principal: Principal, trigger_id: UUID, patch: Trig
     chains.must_be_linkable(work, current.routine_id, settings)
     if current.kind == "schedule" and settings.enabled:
         routine.must_be_schedulable(parent.settings)
-    webhook, minted = fit_secret(work, trigger_id, current, settings.signing_mode)
+    webhook, new_secret = fit_secret(work, trigger_id, current, settings.signing_mode)
     if schedule_changes.change_settings(work, trigger_id, current, parent, settings, webhook):
         state = trigger.state_of(present(work, trigger_id))
         work.record(current.routine_id, [RoutineTriggerChanged(trigger_id=trigger_id, kind=current.kind, state=state)])
-    return _trigger_result(work, trigger_id, current.routine_id, minted)
+    return _trigger_result(work, trigger_id, current.routine_id, new_secret)
 
 
 def delete(work: UnitOfWork, principal: Principal, trigger_id: UUID) -> UUID:
@@ -148,8 +148,8 @@ def rotate_secret(work: UnitOfWork, principal: Principal, trigger_id: UUID, over
     until = signing_secrets.retire(work, old, overlap_s)
     work.record(trigger_id, trigger.rotate(current, replace(webhook, secret_id=secret_id), until))
     work.record(current.routine_id, [RoutineSecretRotated(trigger_id=trigger_id)])
-    minted = NewSecret(trigger_id=trigger_id, public_id=webhook.public_id, secret=secret)
-    return _trigger_result(work, trigger_id, current.routine_id, minted)
+    new_secret = NewSecret(trigger_id=trigger_id, public_id=webhook.public_id, secret=secret)
+    return _trigger_result(work, trigger_id, current.routine_id, new_secret)
 
 
 def find_trigger(work: UnitOfWork, trigger_id: UUID) -> Trigger | None:
@@ -172,11 +172,11 @@ def open_webhook(
     if mode is None:
         return None, None
     public_id, secret = verification.mint_public_id(), None if mode == "none" else verification.mint(mode)
-    claimed = NameClaimed(scope=ADDRESS_SCOPE, name=public_id, holder_id=trigger_id)
-    work.record(claim_of(ADDRESS_SCOPE, public_id), [claimed], company_id)
+    event = NameClaimed(scope=ADDRESS_SCOPE, name=public_id, holder_id=trigger_id)
+    work.record(claim_of(ADDRESS_SCOPE, public_id), [event], company_id)
     secret_id = work.keep(trigger_id, PURPOSE, _kept_as(mode, secret), company_id)
-    minted = NewSecret(trigger_id=trigger_id, public_id=public_id, secret=secret)
-    return Webhook(public_id=public_id, secret_id=secret_id), minted
+    new_secret = NewSecret(trigger_id=trigger_id, public_id=public_id, secret=secret)
+    return Webhook(public_id=public_id, secret_id=secret_id), new_secret
 
 
 def at_address(work: UnitOfWork, public_id: str) -> tuple[UUID, Trigger]:
@@ -210,19 +210,21 @@ def fit_secret(
     if current.webhook is None or mode in (None, "none", current.settings.signing_mode):
         return None, None
     secret = work.reveal([current.webhook.secret_id]).get(current.webhook.secret_id, NO_SECRET)
-    minted, text = None, None if secret.value is None else secret.value.decode()
+    new_secret, text = None, None if secret.value is None else secret.value.decode()
     if secret.is_none or (text is None and mode != "bearer"):
         text = verification.mint(mode)
-        minted = NewSecret(trigger_id=trigger_id, public_id=current.webhook.public_id, secret=text)
+        new_secret = NewSecret(trigger_id=trigger_id, public_id=current.webhook.public_id, secret=text)
     elif text is None or mode != "bearer":
         return None, None
     work.drop(trigger.secrets_of(current))
-    return replace(current.webhook, secret_id=_keep_secret(work, trigger_id, mode, text)), minted
+    return replace(current.webhook, secret_id=_keep_secret(work, trigger_id, mode, text)), new_secret
 
 
-def _trigger_result(work: UnitOfWork, trigger_id: UUID, routine_id: UUID, minted: NewSecret | None) -> TriggerResult:
+def _trigger_result(
+    work: UnitOfWork, trigger_id: UUID, routine_id: UUID, new_secret: NewSecret | None
+) -> TriggerResult:
     return TriggerResult(
-        trigger_id=trigger_id, routine_id=routine_id, revision=work.version_of(routine_id), minted=minted
+        trigger_id=trigger_id, routine_id=routine_id, revision=work.version_of(routine_id), minted=new_secret
     )
 
 

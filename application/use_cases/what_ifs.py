@@ -63,10 +63,10 @@ def change(work: UnitOfWork, principal: Principal, routine_id: UUID, request: Wh
         raise InvalidField("The routine has no such schedule with a cron expression", "triggerId")
     if request.cron_expression is not UNSET and trigger_id is None and len(schedules) != 1:
         raise InvalidField(f"The routine has {len(schedules)} schedules: say which of them is meant", "triggerId")
-    changed = Change(trigger_id=trigger_id, cron_expression=request.cron_expression, **_common_changes(request))
+    change = Change(trigger_id=trigger_id, cron_expression=request.cron_expression, **_common_changes(request))
     for settings in schedules.values() if trigger_id is None else [schedules[trigger_id]]:
-        changed = _check_change(changed, settings)
-    return changed
+        change = _check_change(change, settings)
+    return change
 
 
 def change_of_company(request: CompanyWhatIf) -> Change:
@@ -86,17 +86,17 @@ def _common_changes(request: PastWithChanges) -> dict[str, Any]:
     }
 
 
-def _check_change(changed: Change, settings: TriggerSettings) -> Change:
+def _check_change(change: Change, settings: TriggerSettings) -> Change:
     try:
-        return changed.check(settings)
+        return change.check(settings)
     except RuleViolation as refusal:
         raise InvalidField(refusal.message, triggers.field_of(refusal) or "cronExpression") from refusal
 
 
 def _triggers_of(history: Sequence[Recorded]) -> list[UUID]:
     """Return the triggers that the routine ever had."""
-    added = (recorded.event for recorded in history if isinstance(recorded.event, RoutineTriggerAdded))
-    return list(dict.fromkeys(event.trigger_id for event in added))
+    added_events = (recorded.event for recorded in history if isinstance(recorded.event, RoutineTriggerAdded))
+    return list(dict.fromkeys(event.trigger_id for event in added_events))
 
 
 def _asked_probes(past: Past) -> list[UUID]:

@@ -84,7 +84,7 @@ SELF = {name: f"{name}_id" for name in ("routine", "trigger", "run", "issue")}  
 def stream_of(recorded: Recorded) -> UUID | None:
     """Return the stream on which it depends what the event belongs to; None if it depends on none."""
     event = recorded.event
-    if (named := CAUSES.get(type(event))) is not None and (stream_id := named(event)) is not None:
+    if (cause_of := CAUSES.get(type(event))) is not None and (stream_id := cause_of(event)) is not None:
         return stream_id
     is_later = recorded.version > 1 and AGGREGATES.get(type(event), "routine") != "routine"
     return recorded.stream_id if is_later else None

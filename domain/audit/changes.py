@@ -46,12 +46,12 @@ def changes_of(history: Iterable[Recorded]) -> Iterator[Change]:
             place = f"triggers.{event.trigger_id}." if isinstance(event, RoutineSecretRotated) else ""
             yield Change(recorded=recorded, field=f"{place}{SECRET}")
             continue
-        changed = _fields_after(fields, event)
-        for field in sorted(fields.keys() | changed.keys()):
-            before, after = fields.get(field), changed.get(field)
+        new_fields = _fields_after(fields, event)
+        for field in sorted(fields.keys() | new_fields.keys()):
+            before, after = fields.get(field), new_fields.get(field)
             if before != after:
                 yield Change(recorded=recorded, field=field, before=before, after=after)
-        fields = changed
+        fields = new_fields
 
 
 def _fields_after(fields: Fields, event: Any) -> Fields:
@@ -102,8 +102,8 @@ def _fields_of_settings(settings: Any) -> Fields:
 
 
 def _camel_case(name: str) -> str:
-    first, *others = name.split("_")
-    return first + "".join(word.capitalize() for word in others)
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
 
 
 class Difference(Value, frozen=True):

@@ -299,9 +299,9 @@ def sentence(recorded: Recorded, belonging: Belonging, names: Names) -> str:
     if isinstance(recorded.event, Unreadable):
         return f"This version of the service cannot read what happened ({recorded.name})."
     words: Any = Words(recorded, belonging, names)
-    what = text_of(recorded.event).format_map(words)
+    happening = text_of(recorded.event).format_map(words)
     session = "" if recorded.cause is None else f", in the work session {recorded.cause}"
-    return f"{what}, by {doer(recorded.actor, names)}{session}."
+    return f"{happening}, by {doer(recorded.actor, names)}{session}."
 
 
 def text_of(event: AnyEvent) -> str:

@@ -23,9 +23,9 @@ from domain.identity import membership_of
 from domain.recorded import Recorded
 from domain.values import MemberRole, Session, Value
 
-KEY_LIFETIME = timedelta(days=30)  # of a board key, unless the request says otherwise
-SESSION_LIFETIME = timedelta(hours=12)  # of a session of the board; no longer than the key that it rests on
-LINK_LIFETIME = timedelta(minutes=10)  # of a link that opens a session
+KEY_LIFETIME = timedelta(days=30)  # how long a board key lasts, unless the request says otherwise
+SESSION_LIFETIME = timedelta(hours=12)  # how long a session of the board lasts, if the key that it rests on does
+LINK_LIFETIME = timedelta(minutes=10)  # how long a link that opens a session can be followed
 USUAL = ("tasks:assign",)  # the permissions of every role but viewer, unless the request says otherwise
 
 
@@ -86,8 +86,8 @@ def evolve_membership(
     match membership, event:
         case None, MemberJoined(role=role, permissions=permissions):
             return Membership(role=role, permissions=permissions)
-        case Membership(), MemberChanged(role=role, permissions=permissions, revokes_keys=revoked):
-            return Membership(role=role, permissions=permissions, keys_revoked=revoked)
+        case Membership(), MemberChanged(role=role, permissions=permissions, revokes_keys=revokes_keys):
+            return Membership(role=role, permissions=permissions, keys_revoked=revokes_keys)
         case Membership(), MemberRemoved():
             return None
         case _:
@@ -151,10 +151,10 @@ def user_of(actor: str) -> UUID | None:
         return None
 
 
-def membership_of_issuer(issued: Recorded) -> UUID | None:
+def membership_of_issuer(issuing: Recorded) -> UUID | None:
     """Return the id of the membership by which a user issued a key; None if no user did, or in no company."""
-    issuer = user_of(issued.actor)
-    return None if issuer is None or issued.company_id is None else membership_of(issuer, issued.company_id)
+    issuer = user_of(issuing.actor)
+    return None if issuer is None or issuing.company_id is None else membership_of(issuer, issuing.company_id)
 
 
 def rests_on(key: Key, membership: Sequence[Recorded]) -> bool:

@@ -33,7 +33,7 @@ class Issue(Value, frozen=True):
     run_id: UUID | None = None  # the run that opened it
     checkout_run_id: UUID | None = None  # the agent's work session that holds it
     lease_until: datetime | None = None  # when it is taken from that session unless it is renewed
-    lost_sessions: tuple[UUID, ...] = ()  # from which it was taken
+    lost_sessions: tuple[UUID, ...] = ()  # work sessions from which the issue was taken
 
 
 def evolve(issue: Issue | None, event: IssueEvent) -> Issue:
@@ -58,14 +58,18 @@ def _issue_after(issue: Issue | None, event: IssueEvent) -> Issue:
             return replace(issue, status=status, checkout_run_id=session)
         case Issue(), IssueCheckedOut(agent_id=agent_id, run_id=run_id, lease_until=until):
             details = replace(issue.details, assignee_agent_id=agent_id)
-            lost = tuple(session for session in issue.lost_sessions if session != run_id)
-            taken = replace(issue, status="in_progress", details=details, checkout_run_id=run_id)
-            return replace(taken, lease_until=until, lost_sessions=lost)
+            lost_sessions = tuple(session for session in issue.lost_sessions if session != run_id)
+            checked_out = replace(issue, status="in_progress", details=details, checkout_run_id=run_id)
+            return replace(checked_out, lease_until=until, lost_sessions=lost_sessions)
         case Issue(), IssueLeaseRenewed(until=until):
             return replace(issue, lease_until=until)
         case Issue(), IssueFreed(run_id=run_id):
-            lost = issue.lost_sessions if run_id is None else (*issue.lost_sessions, run_id)[-MOST_LOST_SESSIONS:]
-            return replace(issue, status=status_when_freed(issue.status), checkout_run_id=None, lost_sessions=lost)
+            lost_sessions = (
+                issue.lost_sessions if run_id is None else (*issue.lost_sessions, run_id)[-MOST_LOST_SESSIONS:]
+            )
+            return replace(
+                issue, status=status_when_freed(issue.status), checkout_run_id=None, lost_sessions=lost_sessions
+            )
         case Issue(), IssueReleased():
             details = replace(issue.details, assignee_agent_id=None)
             return replace(issue, status=status_when_freed(issue.status), details=details, checkout_run_id=None)

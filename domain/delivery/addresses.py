@@ -52,10 +52,10 @@ ISATAP = (0x00005EFE, 0x02005EFE)  # the 32 bits before an embedded IPv4 address
 def is_public(address: str) -> bool:
     """Return whether a literal address is one that anybody may reach; a text that is no address is not."""
     try:
-        parsed = ip_address(address)
+        ip = ip_address(address)
     except ValueError:
         return False
-    return _is_public_4(parsed) if isinstance(parsed, IPv4Address) else _is_public_6(parsed)
+    return _is_public_4(ip) if isinstance(ip, IPv4Address) else _is_public_6(ip)
 
 
 def _is_public_4(address: IPv4Address) -> bool:

@@ -40,7 +40,7 @@ class PendingDelivery(Value, frozen=True):
     partition_key: UUID  # deliveries to one receiver share it: a slow receiver holds up only its own
     ordered: bool  # whether it waits for the previous delivery with the same partition key
     company_id: UUID
-    position: int  # of the event that it is about
+    position: int  # the position of the event that the delivery is about
     attempts: int
 
 

@@ -122,9 +122,11 @@ def _explain_run(explanation: Explanation, _name: Name) -> str:
         late = f"a backfill made up for it on {_write_moment(explanation, explanation.fired.at)}"
         return f"{_name_occurrence(explanation)} ran after all: {late}, and opened an issue{_what_became_of_run(explanation)}."
     finding = explanation.run.probe if explanation.run is not None else None
-    probed = "" if finding is None else f" {_as_sentence(probe.findings(finding))}"
-    fired = f"it was fired {_write_lateness(explanation)}, and opened an issue{_what_became_of_run(explanation)}"
-    return f"{_name_occurrence(explanation)} ran: {fired}.{probed}"
+    probe_sentence = "" if finding is None else f" {_as_sentence(probe.findings(finding))}"
+    firing_sentence = (
+        f"it was fired {_write_lateness(explanation)}, and opened an issue{_what_became_of_run(explanation)}"
+    )
+    return f"{_name_occurrence(explanation)} ran: {firing_sentence}.{probe_sentence}"
 
 
 def _as_sentence(text: str) -> str:
@@ -138,8 +140,8 @@ def _what_became_of_run(explanation: Explanation) -> str:
 
 def _how_run_ended(explanation: Explanation) -> str:
     last = explanation.ended or explanation.attempt
-    tried = explanation.attempt.event if explanation.attempt is not None else None
-    after = f" after {tried.attempt} attempts" if isinstance(tried, RunAttemptBegun) else ""
+    attempt_event = explanation.attempt.event if explanation.attempt is not None else None
+    after = f" after {attempt_event.attempt} attempts" if isinstance(attempt_event, RunAttemptBegun) else ""
     match last and last.event:
         case RunCompleted():
             return f", which is done{after}"
@@ -160,11 +162,11 @@ def _how_run_ended(explanation: Explanation) -> str:
 
 def _when_freed(explanation: Explanation) -> str:
     """Return when the issue was last taken from a worker, in brackets; nothing if it never was."""
-    freed = explanation.freed
-    if freed is None or not isinstance(freed.event, IssueFreed):
+    freeing = explanation.freed
+    if freeing is None or not isinstance(freeing.event, IssueFreed):
         return ""
-    how = "the lease of a worker on it ran out" if freed.event.reason == "lease_over" else "it was released by force"
-    return f" ({how} on {_write_moment(explanation, freed.at)})"
+    way = "the lease of a worker on it ran out" if freeing.event.reason == "lease_over" else "it was released by force"
+    return f" ({way} on {_write_moment(explanation, freeing.at)})"
 
 
 def _explain_live_work(explanation: Explanation, _name: Name) -> str:
@@ -179,10 +181,8 @@ def _explain_live_work(explanation: Explanation, _name: Name) -> str:
             "cancel_previous."
         )
     if run is not None and isinstance(run.outcome, Skipped) and run.outcome.budget is not None:
-        over = run.outcome.budget
-        return (
-            f"{_name_occurrence(explanation)} was skipped: {over_budget(over)}{_when_budget_frees(explanation, over)}."
-        )
+        exceeded_budget = run.outcome.budget
+        return f"{_name_occurrence(explanation)} was skipped: {over_budget(exceeded_budget)}{_when_budget_frees(explanation, exceeded_budget)}."
     if run is not None and run.probe is not None and explanation.reason in (probe.FAILED, probe.UNANSWERED):
         return f"{_name_occurrence(explanation)} was skipped: {probe.findings(run.probe)}."
     if run is not None and isinstance(run.outcome, Skipped) and run.outcome.issue_id is None:
@@ -207,15 +207,17 @@ def _explain_failure(explanation: Explanation, name: Name) -> str:
     return f"{_name_occurrence(explanation)} failed: {reason.rstrip('.')}{_by_agent(explanation, name)}."
 
 
-def over_budget(over: OverBudget) -> str:
+def over_budget(exceeded_budget: OverBudget) -> str:
     """Return whose budget was used up, and how much was spent of it, as a clause."""
-    spent, most = budget.amount(over.spent_micros), budget.amount(over.max_cost_micros)
-    return f"the budget of the {over.owner} is used up: {spent} of {most} within {span(timedelta(seconds=over.window_sec))}"
+    spent_amount, most = budget.amount(exceeded_budget.spent_micros), budget.amount(exceeded_budget.max_cost_micros)
+    return f"the budget of the {exceeded_budget.owner} is used up: {spent_amount} of {most} within {span(timedelta(seconds=exceeded_budget.window_sec))}"
 
 
-def _when_budget_frees(explanation: Explanation, over: OverBudget) -> str:
+def _when_budget_frees(explanation: Explanation, exceeded_budget: OverBudget) -> str:
     return (
-        "" if over.frees_at is None else f", and frees on {_write_moment(explanation, over.frees_at)} at the earliest"
+        ""
+        if exceeded_budget.frees_at is None
+        else f", and frees on {_write_moment(explanation, exceeded_budget.frees_at)} at the earliest"
     )
 
 
@@ -234,9 +236,9 @@ def _explain_missed(explanation: Explanation, name: Name) -> str:
         return f"{_name_occurrence(explanation)} was missed: {_explain_archiving(explanation, name)}."
     if event.reason == "paused":
         return f"{_name_occurrence(explanation)} was missed: the routine was paused before the scheduler had come to it, as was recorded on {record_time}."
-    if (changed := CHANGED.get(event.reason)) is not None:
+    if (change := CHANGED.get(event.reason)) is not None:
         editor = name(explanation.missed.actor)
-        return f"{_name_occurrence(explanation)} was missed: {changed} by {editor} on {record_time}, before the scheduler had come to it."
+        return f"{_name_occurrence(explanation)} was missed: {change} by {editor} on {record_time}, before the scheduler had come to it."
     many = f" {event.count} occurrences were missed at once" if event.count > 1 else " It alone was missed"
     if event.reason == OVER_QUOTA:
         return f"{_name_occurrence(explanation)} was missed: its company was over one of its quotas, as was recorded on {record_time}.{many}."
@@ -249,8 +251,8 @@ def _explain_missed(explanation: Explanation, name: Name) -> str:
 
 
 def _explain_archiving(explanation: Explanation, name: Name) -> str:
-    archived = explanation.obstacle
-    author = "" if archived is None else f" by {name(archived.actor)} on {_write_moment(explanation, archived.at)}"
+    archiving = explanation.obstacle
+    author = "" if archiving is None else f" by {name(archiving.actor)} on {_write_moment(explanation, archiving.at)}"
     return f"the company was archived{author}"
 
 
@@ -303,11 +305,11 @@ def _no_occurrence(explanation: Explanation, _name: Name) -> str:
 
 def _by_new_rules(explanation: Explanation) -> str:
     """Return since when the schedule is planned by other rules of its zone, as a sentence; an empty text if it is not."""
-    replanned = explanation.question.period.replanned
-    if replanned is None or not isinstance(replanned.event, TriggerReplanned):
+    replanning = explanation.question.period.replanned
+    if replanning is None or not isinstance(replanning.event, TriggerReplanned):
         return ""
     return (
-        f" Since {_write_moment(explanation, replanned.at)} it is planned by the zone data {replanned.event.zone_data}, by which the "
+        f" Since {_write_moment(explanation, replanning.at)} it is planned by the zone data {replanning.event.zone_data}, by which the "
         f"clocks of {explanation.zone} go by other rules than before."
     )
 
@@ -315,7 +317,7 @@ def _by_new_rules(explanation: Explanation) -> str:
 def _explain_kept(explanation: Explanation, name: Name) -> str:
     """Return the sentence for an occurrence that was kept from running, or that waits."""
     period = explanation.question.period
-    edited = f" by {name(period.edit.actor)} on {_write_moment(explanation, period.edit.at)}" if period.edit else ""
+    editor = f" by {name(period.edit.actor)} on {_write_moment(explanation, period.edit.at)}" if period.edit else ""
     plan = explanation.question.plan
     match explanation.verdict:
         case "being_settled":
@@ -324,9 +326,9 @@ def _explain_kept(explanation: Explanation, name: Name) -> str:
             creator = f"{name(explanation.created.actor)} on {_write_moment(explanation, explanation.created.at)}"
             return f"{_name_occurrence(explanation)} did not run: the schedule was not there yet; it was made by {creator}."
         case "deleted":
-            return f"{_name_occurrence(explanation)} {_did_not(explanation)}: the trigger was deleted{edited}."
+            return f"{_name_occurrence(explanation)} {_did_not(explanation)}: the trigger was deleted{editor}."
         case "disabled":
-            return f"{_name_occurrence(explanation)} {_did_not(explanation)}: the trigger was disabled{edited}."
+            return f"{_name_occurrence(explanation)} {_did_not(explanation)}: the trigger was disabled{editor}."
         case "before_start" if plan is not None and plan.starts_at is not None:
             return f"{_name_occurrence(explanation)} {_did_not(explanation)}: the schedule starts on {_write_moment(explanation, plan.starts_at)}."
         case "after_end" if plan is not None and plan.ends_at is not None:

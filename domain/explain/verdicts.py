@@ -135,8 +135,8 @@ def _period_after(period: ConfigPeriod, recorded: Recorded) -> ConfigPeriod:
             trigger = triggers.evolve(period.trigger, event)  # type: ignore[arg-type]
             if isinstance(event, OF_TRIGGER):
                 return replace(period, trigger=trigger, edit=recorded, replanned=None)
-            replanned = recorded if isinstance(event, TriggerReplanned) else period.replanned
-            return replace(period, trigger=trigger, replanned=replanned)
+            replanning = recorded if isinstance(event, TriggerReplanned) else period.replanned
+            return replace(period, trigger=trigger, replanned=replanning)
 
 
 def query_at(past: Sequence[ConfigPeriod], moment: datetime) -> ExplainQuery:

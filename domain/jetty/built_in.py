@@ -44,8 +44,8 @@ def carried_out(workflow: Json, init_params: Json, limits: Limits = DEFAULT) -> 
         inputs = {name: value for name, value in config.items() if name != "activity"}
         try:
             outputs = {"text": _read_text(config, values)}
-            reported = TrajectoryStepReported(step=step, status="completed", inputs=inputs, outputs=outputs)
-            parts = trajectory.parts_after(parts, reported)
+            event = TrajectoryStepReported(step=step, status="completed", inputs=inputs, outputs=outputs)
+            parts = trajectory.parts_after(parts, event)
             trajectory.must_fit(parts, limits)
             _must_be_shallow(outputs, limits.max_output_depth)
         except (_Missing, RuleViolation) as failure:
@@ -53,7 +53,7 @@ def carried_out(workflow: Json, init_params: Json, limits: Limits = DEFAULT) -> 
                 events.append(TrajectoryStepReported(step=step, status="failed", inputs=inputs))
             return [*events, TrajectoryMoved(status="failed", error=f"Step '{step}' failed: {failure}")]
         values[step] = {"outputs": outputs}
-        events.append(reported)
+        events.append(event)
     return [*events, TrajectoryMoved(status="completed")]
 
 

@@ -53,7 +53,7 @@ class Trajectory(Value, frozen=True):
     claim: Claim | None = None
     parts: dict[str, int] = {}  # bytes of JSON, by the name of the part
     lapses: int = 0  # leases that have run out, in a row, before the current one
-    usage: TrajectoryUsageReported = TrajectoryUsageReported()  # of all that was reported, the newest of each field
+    usage: TrajectoryUsageReported = TrajectoryUsageReported()  # for each field, the newest value that was reported
 
 
 def evolve(trajectory: Trajectory | None, event: TrajectoryEvent) -> Trajectory:
@@ -112,10 +112,10 @@ def must_fit(parts: dict[str, int], limits: Limits) -> None:
         )
 
 
-def must_be_openable(opened: TrajectoryOpened, limits: Limits) -> None:
+def must_be_openable(opening: TrajectoryOpened, limits: Limits) -> None:
     """Raise InvalidField if its task has too many steps, RuleViolation if what it is called with is too large."""
-    task.must_have_few_steps(opened.workflow, limits)
-    must_fit(parts_after({}, opened), limits)
+    task.must_have_few_steps(opening.workflow, limits)
+    must_fit(parts_after({}, opening), limits)
 
 
 def may_be_claimed(trajectory: Trajectory, now: datetime) -> bool:
@@ -176,10 +176,10 @@ def _merge_usage(old: TrajectoryUsageReported, new: TrajectoryUsageReported) -> 
     return replace(old, **{name: value for name, value in asdict(new).items() if value is not None})
 
 
-def label(trajectory: Trajectory, labelled: TrajectoryLabelled, limits: Limits = DEFAULT) -> list[TrajectoryEvent]:
+def label(trajectory: Trajectory, new_label: TrajectoryLabelled, limits: Limits = DEFAULT) -> list[TrajectoryEvent]:
     """Set a label. Raise RuleViolation if the trajectory would become too large."""
-    must_fit(parts_after(trajectory.parts, labelled), limits)
-    return [labelled]
+    must_fit(parts_after(trajectory.parts, new_label), limits)
+    return [new_label]
 
 
 def finish(

@@ -16,7 +16,7 @@ from domain.values import Value
 
 COSIGNATURE = b"\x04"  # the algorithm of timestamped Ed25519 signatures, in keys and their ids
 MOST_SIZE = 2**63 - 1
-MOST_LINES = 100  # of an answer that are looked at
+MOST_LINES = 100  # lines of an answer that are looked at
 _KEY = re.compile(r"([^\s+,]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/]{44})", re.ASCII)
 _SIZE = re.compile(rb"(0|[1-9]\d{0,18})\n")
 _TIME_BYTES = 8

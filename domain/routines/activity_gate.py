@@ -54,12 +54,12 @@ def holds(window: Window) -> bool:
 def evidence(window: Window) -> Json:
     """Return why an occurrence was held back or let through, as its run shows it."""
     activity = window.activity
-    matched = {} if activity is None else {"matchedEvent": activity.event, "matchedAt": _time_text(activity.at)}
+    match_fields = {} if activity is None else {"matchedEvent": activity.event, "matchedAt": _time_text(activity.at)}
     return {
         "verdict": "first_run" if window.since is None else "quiet" if activity is None else "active",
         "windowStart": _time_text(window.since),
         "matchedActivityId": None if activity is None else str(activity.id),
-        **matched,
+        **match_fields,
     }
 
 

@@ -37,7 +37,7 @@ class Alert(Value, frozen=True):
 class DueAlert(Value, frozen=True):
     """An alert that is to be raised or closed, as the read model of trouble knows it."""
 
-    id: UUID  # of what is in trouble: the issue or trajectory of a run, a schedule trigger, or the routine
+    id: UUID  # what is in trouble: the issue or trajectory of a run, a schedule trigger, or the routine
     kind: AlertKind
     step: Literal["raise", "close"]
     since: datetime
@@ -45,7 +45,7 @@ class DueAlert(Value, frozen=True):
     # The run that is late or has failed; to close the alert, the run whose success ended the trouble.
     run_id: UUID | None = None
     bound_sec: int = 0
-    count: int = 0  # of missed occurrences, or failures
+    count: int = 0  # how many occurrences were missed, or how many runs failed
 
 
 def evolve(alert: Alert | None, event: AlertEvent) -> Alert:

@@ -105,13 +105,13 @@ def may_begin(obstacle: str | None) -> None:
         raise Conflict(OBSTACLES[obstacle])
 
 
-def until(moment: datetime | None, now: datetime, owed: datetime | None) -> datetime:
+def until(moment: datetime | None, now: datetime, oldest_owed: datetime | None) -> datetime:
     """
-    Return the end of a backfill's range: not after now, and before `owed`, the first occurrence that the schedule
+    Return the end of a backfill's range: not after now, and before `oldest_owed`, the first occurrence that the schedule
     settles itself.
     """
     last = min(moment or now, now)
-    return last if owed is None else min(last, owed - INSTANT)
+    return last if oldest_owed is None else min(last, oldest_owed - INSTANT)
 
 
 def count(plan: Plan, since: datetime, until: datetime) -> int:

@@ -22,23 +22,23 @@ class Spent(Value, frozen=True):
     reached_at: datetime | None = None
 
 
-def find_excess(owner: Owner, budget: Budget, spent: Spent) -> OverBudget | None:
+def find_excess(owner: Owner, budget: Budget, spending: Spent) -> OverBudget | None:
     """Return what a firing beyond the budget rests on; None while less is spent than the budget allows."""
-    if spent.micros < budget.max_cost_micros:
+    if spending.micros < budget.max_cost_micros:
         return None
     window = timedelta(seconds=budget.window_sec)
     return OverBudget(
         owner=owner,
-        spent_micros=spent.micros,
+        spent_micros=spending.micros,
         max_cost_micros=budget.max_cost_micros,
         window_sec=budget.window_sec,
-        frees_at=None if spent.reached_at is None else spent.reached_at + window,
+        frees_at=None if spending.reached_at is None else spending.reached_at + window,
     )
 
 
-def skip_over_budget(over: OverBudget) -> Skipped:
+def skip_over_budget(exceeded_budget: OverBudget) -> Skipped:
     """Return the outcome of a firing beyond a budget."""
-    return Skipped(reason=OVER_BUDGET, budget=over)
+    return Skipped(reason=OVER_BUDGET, budget=exceeded_budget)
 
 
 def amount(micros: int) -> str:

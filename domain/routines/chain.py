@@ -21,15 +21,15 @@ MAX_LINKED = 100  # routines that a new link looks at for a cycle
 class DueChain(Value, frozen=True):
     """A run that has ended and is to fire another routine, as the read model of chains knows it."""
 
-    id: UUID  # of the run that it fires
+    id: UUID  # the id of the run that it fires
     trigger_id: UUID
     cause_run_id: UUID
     company_id: UUID
 
 
-def matches(wanted: str, ended: ChainOutcome) -> bool:
+def matches(wanted_outcome: str, outcome: ChainOutcome) -> bool:
     """Return whether a link that waits for one outcome (or `any`) fires on another."""
-    return wanted in ("any", ended)
+    return wanted_outcome in ("any", outcome)
 
 
 def obstacle(link: Trigger, routine: Routine, company: Company | None, cause: Run) -> str | None:

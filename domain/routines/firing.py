@@ -107,16 +107,16 @@ def render(
     that grows past LONGEST_TITLE is cut, and the whole title is put before the description. Raise RuleViolation for values that are not allowed, or if the
     values, with what they add to title and description, take more than `most` bytes; the texts are not built then.
     """
-    resolved = variables.resolve(settings.variables, candidates)
+    variable_values = variables.resolve(settings.variables, candidates)
     title, description = settings.title, settings.description or ""
     values: dict[str, object] = {}
     if variables.has_placeholder(title) or variables.has_placeholder(description):
-        values |= variables.unset_values(settings.variables) | variables.built_in_values(moment) | resolved
+        values |= variables.unset_values(settings.variables) | variables.built_in_values(moment) | variable_values
         values |= variables.payload_values(
             payload, variables.paths_in(title, description)[: variables.MOST_PATHS], most
         )
     added_bytes = variables.added_size(title, values) + variables.added_size(description, values)
-    added_bytes += len(msgspec.json.encode(resolved)) if resolved else 0
+    added_bytes += len(msgspec.json.encode(variable_values)) if variable_values else 0
     if added_bytes > most:
         raise RuleViolation(f"The variables of a run may add at most {most} bytes to it, and add {added_bytes}")
     title, description = variables.interpolate(title, values), variables.interpolate(description, values)
@@ -124,7 +124,7 @@ def render(
     if len(title) > LONGEST_TITLE:
         description = f"{title}\n\n{description}" if description else title
         title = f"{title[: LONGEST_TITLE - 1]}…"
-    return RenderedTemplate(title=title, description=description, variables=resolved)
+    return RenderedTemplate(title=title, description=description, variables=variable_values)
 
 
 def refused_outcome(refusal: DomainError) -> Failed:
@@ -234,8 +234,8 @@ def _open_issue(firing: FiringRequest, rendered: RenderedTemplate, settings: Rou
 
 def _payload_to_keep(firing: FiringRequest) -> Json | None:
     """Return the payload that a run keeps, with the values of the variables (contract 2.3)."""
-    filled = {} if isinstance(firing.rendered, Failed) else firing.rendered.variables
+    variable_values = {} if isinstance(firing.rendered, Failed) else firing.rendered.variables
     payload = firing.payload
     if firing.window is not None:
         payload = {**(payload or {}), activity_gate.EVIDENCE: activity_gate.evidence(firing.window)}
-    return variables.merged_payload(payload, filled)
+    return variables.merged_payload(payload, variable_values)

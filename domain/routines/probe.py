@@ -146,8 +146,8 @@ def findings(finding: ProbeFinding) -> str:
     took = "" if finding.took_ms is None else f" (after {finding.took_ms} ms)"
     match finding.verdict:
         case "passed":
-            found = "" if finding.found is None else f" and {finding.found}"
-            return f"its probe passed with the status {finding.status}{found}{took}"
+            finding_text = "" if finding.found is None else f" and {finding.found}"
+            return f"its probe passed with the status {finding.status}{finding_text}{took}"
         case "failed":
             return f"its probe did not pass{took}: {_as_clause(finding.reason)}"
         case "unanswered":
@@ -172,9 +172,9 @@ def _expected_answer(probe: Probe) -> str:
     return f"the status {_expected_status(probe)}{value}"
 
 
-def _are_equal(value: Any, wanted: Scalar | None) -> bool:
+def _are_equal(value: Any, expected: Scalar | None) -> bool:
     """Return whether two JSON values are the same; 1 and 1.0 are, 1 and true are not."""
-    return isinstance(value, bool) == isinstance(wanted, bool) and bool(value == wanted)
+    return isinstance(value, bool) == isinstance(expected, bool) and bool(value == expected)
 
 
 def _json_text(value: Any) -> str:

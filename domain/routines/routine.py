@@ -175,12 +175,12 @@ def _template_of(settings: RoutineSettings) -> tuple[object, ...]:
 
 def _declare_variables(settings: RoutineSettings) -> RoutineSettings:
     """Return the settings with a declaration for every variable that the title and description name (contract 2.1)."""
-    synced = variables.sync_declarations(settings.variables, settings.title, settings.description)
-    if len(synced) > MOST_VARIABLES:
+    declarations = variables.sync_declarations(settings.variables, settings.title, settings.description)
+    if len(declarations) > MOST_VARIABLES:
         raise RuleViolation(f"A routine can have at most {MOST_VARIABLES} variables")
     if len(variables.paths_in(settings.title, settings.description)) > variables.MOST_PATHS:
         raise RuleViolation(f"A routine can name at most {variables.MOST_PATHS} paths of the payload")
-    return replace(settings, variables=synced)
+    return replace(settings, variables=declarations)
 
 
 def _without_orphans(settings: RoutineSettings, old: RoutineSettings) -> RoutineSettings:

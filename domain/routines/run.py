@@ -36,10 +36,10 @@ class Run(Value, frozen=True):
     ended: RunCompleted | RunFailed | None = None
     retry: RetryPolicy | None = None
     attempt: int = 1
-    deadline: datetime | None = None  # of the attempt
+    deadline: datetime | None = None  # when the present attempt is to have ended
     waiting: RunAttemptFailed | None = None  # the failure after which it waits for the next attempt
     chain_depth: int = 0
-    report: RunReported = RunReported()  # of all that was reported, the newest of each field
+    report: RunReported = RunReported()  # for each field, the newest value that was reported
 
 
 def evolve(run: Run | None, event: RunEvent) -> Run:
@@ -49,14 +49,14 @@ def evolve(run: Run | None, event: RunEvent) -> Run:
             return Run(routine_id=routine_id, outcome=outcome, retry=policy, deadline=deadline, chain_depth=depth)
         case Run(outcome=Opened() | Started()), RunCompleted() | RunFailed():
             return replace(run, ended=event, waiting=None, deadline=None)
-        case Run(outcome=Opened(), ended=None, waiting=None, attempt=attempt), RunAttemptFailed(attempt=failed) if (
-            failed == attempt
-        ):
+        case Run(outcome=Opened(), ended=None, waiting=None, attempt=attempt), RunAttemptFailed(
+            attempt=failed_attempt
+        ) if failed_attempt == attempt:
             return replace(run, waiting=event, deadline=None)
-        case Run(waiting=RunAttemptFailed(), attempt=attempt), RunAttemptBegun(attempt=begun, deadline=deadline) if (
-            begun == attempt + 1
-        ):
-            return replace(run, attempt=begun, waiting=None, deadline=deadline)
+        case Run(waiting=RunAttemptFailed(), attempt=attempt), RunAttemptBegun(
+            attempt=begun_attempt, deadline=deadline
+        ) if begun_attempt == attempt + 1:
+            return replace(run, attempt=begun_attempt, waiting=None, deadline=deadline)
         case Run(outcome=Opened() | Started()), RunReported():
             return replace(run, report=_merge_report(run.report, event))
         case _:

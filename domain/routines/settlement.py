@@ -18,7 +18,7 @@ from domain.values import (
     Value,
 )
 
-GRACE = timedelta(seconds=60)  # for so long an occurrence is late but not missed
+GRACE = timedelta(seconds=60)  # how long an occurrence that was not settled in time is late rather than missed
 MISSED_BECAUSE: dict[CatchUpPolicy, str] = {"skip_missed": "skip_missed", "enqueue_missed_with_cap": "catch_up_cap"}
 COMPANY_ARCHIVED = "company_archived"  # the reason why an occurrence is missed when its company is archived
 OVER_QUOTA = "over_quota"  # the reason why an occurrence is missed when its company is over one of its quotas
@@ -57,13 +57,15 @@ def due(plan: Plan, since: datetime, now: datetime, policy: CatchUpPolicy) -> Du
         next_at = plans.next_after(plan, next_at)
     caught_up += late[: cap - len(caught_up)]
     dropped_after = caught_up[-1] if caught_up else before
-    missed = missed_of(plan, dropped_after, late[-1] if late else long_ago, MISSED_BECAUSE[policy])
-    if missed is None and not caught_up and not on_time:  # the zone's rules changed, and `since` is no occurrence now
-        missed = TriggerMissed(first=since, last=since, count=1, reason=MISSED_BECAUSE[policy], next_at=None)
+    missed_event = missed_of(plan, dropped_after, late[-1] if late else long_ago, MISSED_BECAUSE[policy])
+    if (
+        missed_event is None and not caught_up and not on_time
+    ):  # the zone's rules changed, and `since` is no occurrence now
+        missed_event = TriggerMissed(first=since, last=since, count=1, reason=MISSED_BECAUSE[policy], next_at=None)
     due_at = due_at_or_none(plan, next_at)
     return Due(
         fire=(*caught_up, *on_time),
-        missed=missed and replace(missed, next_at=next_at, due_at=due_at),
+        missed=missed_event and replace(missed_event, next_at=next_at, due_at=due_at),
         next_at=next_at,
         due_at=due_at,
     )
@@ -115,10 +117,10 @@ def rest(trigger: Trigger, plan: Plan, since: datetime, pending: Due, now: datet
     It rests for as long as nothing has run so far, but at most LONGEST_REST: there is one event for each rest, not one
     for each occurrence.
     """
-    missed = miss(plan, since, pending, OVER_QUOTA)
-    going_on = trigger.over_since is not None and trigger.next_unsettled_at == missed.first
-    over_since = trigger.over_since if going_on and trigger.over_since else missed.first
-    return [replace(missed, rests_until=now + min(max(now - over_since, timedelta()), LONGEST_REST))]
+    missed_event = miss(plan, since, pending, OVER_QUOTA)
+    going_on = trigger.over_since is not None and trigger.next_unsettled_at == missed_event.first
+    over_since = trigger.over_since if going_on and trigger.over_since else missed_event.first
+    return [replace(missed_event, rests_until=now + min(max(now - over_since, timedelta()), LONGEST_REST))]
 
 
 def record_rest_as_missed(trigger: Trigger, plan: Plan, since: datetime, now: datetime) -> TriggerMissed | None:
@@ -136,21 +138,21 @@ def record_rest_as_missed(trigger: Trigger, plan: Plan, since: datetime, now: da
 
 
 def _in_rest(plan: Plan, since: datetime, until: datetime) -> TriggerMissed | None:
-    missed = missed_of(plan, since - INSTANT, until, OVER_QUOTA)
-    if missed is None:
+    missed_event = missed_of(plan, since - INSTANT, until, OVER_QUOTA)
+    if missed_event is None:
         return None
-    next_at = plans.next_after(plan, missed.last)
-    return replace(missed, next_at=next_at, due_at=due_at_or_none(plan, next_at))
+    next_at = plans.next_after(plan, missed_event.last)
+    return replace(missed_event, next_at=next_at, due_at=due_at_or_none(plan, next_at))
 
 
 def miss(plan: Plan, since: datetime, pending: Due, reason: str) -> TriggerMissed:
     """Return the event that nothing of what is due runs; occurrences that come due later are not part of it."""
     before = since - INSTANT
     last = max([*pending.fire, *([pending.missed.last] if pending.missed is not None else [])])
-    missed = missed_of(plan, before, last, reason)
-    if missed is None:  # as in `due`
-        missed = TriggerMissed(first=since, last=since, count=1, reason=reason, next_at=None)
-    return replace(missed, next_at=pending.next_at, due_at=pending.due_at)
+    missed_event = missed_of(plan, before, last, reason)
+    if missed_event is None:  # the zone's rules changed, as in `due`
+        missed_event = TriggerMissed(first=since, last=since, count=1, reason=reason, next_at=None)
+    return replace(missed_event, next_at=pending.next_at, due_at=pending.due_at)
 
 
 def retire(plan: Plan, since: datetime, now: datetime) -> list[TriggerEvent]:
@@ -192,9 +194,9 @@ def go_on(  # noqa: PLR0913, PLR0917 what the past and the change are
     if plan == old and first is not None and not stood_still:
         return GoingOn(missed=(), next_at=first)
     if plan == old:
-        unsettled, next_at = trigger.next_unsettled_at, plans.next_due_after(plan, now)
-        is_early = next_at is not None and unsettled is not None and next_at < unsettled
-        next_at = unsettled if is_early else next_at
+        first_unsettled, next_at = trigger.next_unsettled_at, plans.next_due_after(plan, now)
+        is_early = next_at is not None and first_unsettled is not None and next_at < first_unsettled
+        next_at = first_unsettled if is_early else next_at
     else:
         next_at = _kept_by(plan, old, first, now) if stopped_at == now else None
         next_at = next_at or plans.next_after(plan, now)
@@ -223,9 +225,11 @@ def miss_until(  # noqa: PLR0913, PLR0917 the range and what follows
     missed_in_rest = (
         _in_rest(plan, first, min(until, trigger.rests_until)) if is_resting and trigger.rests_until else None
     )
-    missed = missed_of(plan, missed_in_rest.last if missed_in_rest else first - INSTANT, until, reason)
+    missed_event = missed_of(plan, missed_in_rest.last if missed_in_rest else first - INSTANT, until, reason)
     next_at = plans.next_after(plan, now)
-    missed_after = [replace(missed, next_at=next_at, due_at=due_at_or_none(plan, next_at))] if missed else []
+    missed_after = (
+        [replace(missed_event, next_at=next_at, due_at=due_at_or_none(plan, next_at))] if missed_event else []
+    )
     return [*([missed_in_rest] if missed_in_rest else []), *missed_after]
 
 

@@ -37,8 +37,8 @@ def evolve(slot: Slot | None, event: SlotEvent) -> Slot:
         case SlotFreed(issue_id=freed_id):
             others = tuple(live for live in slot.live if live.issue_id != freed_id)
             return Slot(live=others, since_count=slot.since_count + 1)
-        case SlotCounted(live=counted):
-            return Slot(live=counted)
+        case SlotCounted(live=live_now):
+            return Slot(live=live_now)
 
 
 def take(slot: Slot, routine_id: UUID, live: LiveWork) -> list[SlotEvent]:

@@ -124,8 +124,8 @@ def create(
     settings, next_at, due_at = _check_settings(routine_id, kind, settings, now)
     if (plan := _plan_of(routine_id, kind, settings)) is not None:
         plans.must_have_an_occurrence(plan, now)
-    created = TriggerCreated(routine_id=routine_id, kind=kind, settings=settings, next_at=next_at, due_at=due_at)
-    return [replace(created, webhook=webhook)]
+    event = TriggerCreated(routine_id=routine_id, kind=kind, settings=settings, next_at=next_at, due_at=due_at)
+    return [replace(event, webhook=webhook)]
 
 
 def field_of(refusal: RuleViolation) -> str | None:
@@ -180,8 +180,8 @@ def restore(trigger: Trigger, state: TriggerState, now: datetime, webhook: Webho
     A schedule that is over is restored as one: it has no further occurrence.
     """
     settings, next_at, due_at = _check_settings(trigger.routine_id, state.kind, state.settings, now)
-    restored = TriggerRestored(routine_id=trigger.routine_id, kind=state.kind, settings=settings, next_at=next_at)
-    return [replace(restored, due_at=due_at, webhook=webhook)]
+    event = TriggerRestored(routine_id=trigger.routine_id, kind=state.kind, settings=settings, next_at=next_at)
+    return [replace(event, due_at=due_at, webhook=webhook)]
 
 
 def webhook_of(trigger: Trigger) -> Webhook:
@@ -308,8 +308,8 @@ def _checked_times(settings: TriggerSettings) -> TriggerSettings:
     if settings.starts_at and settings.ends_at and settings.ends_at < settings.starts_at:
         raise RuleViolation("endsAt must not be before startsAt")
     cron = cron_schedule.parse_cron(settings.cron_expression, zone)
-    excluded = tuple(sorted(set(settings.excluded_dates)))
-    return replace(settings, cron_expression=cron.expression, excluded_dates=excluded)
+    excluded_dates = tuple(sorted(set(settings.excluded_dates)))
+    return replace(settings, cron_expression=cron.expression, excluded_dates=excluded_dates)
 
 
 def delete(trigger: Trigger) -> list[TriggerEvent]:

@@ -45,9 +45,9 @@ def names_in(*texts: str | None) -> tuple[str, ...]:
     )
 
 
-def sync_declarations(declared: Iterable[Variable], title: str, description: str | None) -> tuple[Variable, ...]:
+def sync_declarations(declarations: Iterable[Variable], title: str, description: str | None) -> tuple[Variable, ...]:
     """Return the declared variables, and one for each other name that the template refers to (contract 2.1, 9 D14)."""
-    by_name = {variable.name: variable for variable in declared}
+    by_name = {variable.name: variable for variable in declarations}
     names = dict.fromkeys((*names_in(title, description), *by_name))
     return tuple(by_name.get(name, declare_variable(name)) for name in names if name not in BUILT_IN)
 
@@ -71,37 +71,37 @@ def faults(variable: Variable) -> list[tuple[str, str]]:
     return problems
 
 
-def check_defaults(declared: Iterable[Variable]) -> None:
+def check_defaults(declarations: Iterable[Variable]) -> None:
     """Raise RuleViolation for a default that is not of its variable's type (the 422s of contract 2.1)."""
-    for variable in declared:
+    for variable in declarations:
         if variable.default_value is not None:
             _require_fit(variable, variable.default_value)
 
 
-def without_value(declared: Iterable[Variable]) -> list[str]:
+def without_value(declarations: Iterable[Variable]) -> list[str]:
     """Return the names of required variables that have no default, so that each firing must give a value."""
-    return [variable.name for variable in declared if variable.required and _is_missing(variable.default_value)]
+    return [variable.name for variable in declarations if variable.required and _is_missing(variable.default_value)]
 
 
-def resolve(declared: Iterable[Variable], candidates: Sequence[Mapping[str, object]]) -> dict[str, Resolved]:
+def resolve(declarations: Iterable[Variable], candidates: Sequence[Mapping[str, object]]) -> dict[str, Resolved]:
     """
     Return the values of a firing by name, optional variables without a value left out (contract 2.3).
 
     The first candidate that has a value gives it, then the default; null and blank text do not count as values. Raise
     RuleViolation if a value is not of its variable's type, or a required one is missing.
     """
-    resolved: dict[str, Resolved] = {}
+    values: dict[str, Resolved] = {}
     missing = []
-    for variable in declared:
-        offered = (*(candidate.get(variable.name) for candidate in candidates), variable.default_value)
-        value = next((value for value in offered if not _is_missing(value)), None)
+    for variable in declarations:
+        candidate_values = (*(candidate.get(variable.name) for candidate in candidates), variable.default_value)
+        value = next((value for value in candidate_values if not _is_missing(value)), None)
         if value is not None:
-            resolved[variable.name] = _require_fit(variable, value)
+            values[variable.name] = _require_fit(variable, value)
         elif variable.required:
             missing.append(variable.name)
     if missing:
         raise RuleViolation(f"Missing routine variables: {', '.join(missing)}")
-    return resolved
+    return values
 
 
 def merged_payload(payload: Json | None, resolved: Mapping[str, Resolved]) -> Json | None:

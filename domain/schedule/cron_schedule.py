@@ -231,8 +231,8 @@ def _offset_changes(zone: ZoneInfo, step: int) -> tuple[tuple[datetime, timedelt
     """Return the moments within a step at which the offset changes, each with the new one; the step's end closes them."""
     first = datetime.combine(date.fromordinal(step * STEP_DAYS), time(), UTC)
     offsets = [(day := first + n * DAY, _offset_at(zone, day)) for n in range(STEP_DAYS + 1)]
-    changed = [(day, old, new) for (day, old), (_, new) in pairwise(offsets) if old != new]
-    return *((_find_change(zone, day, old), new) for day, old, new in changed), offsets[-1]
+    changes = [(day, old, new) for (day, old), (_, new) in pairwise(offsets) if old != new]
+    return *((_find_change(zone, day, old), new) for day, old, new in changes), offsets[-1]
 
 
 def _find_change(zone: ZoneInfo, day: datetime, old: timedelta) -> datetime:

@@ -19,7 +19,7 @@ MONTHS = (
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 IN_REAL_TIME = "left out where the clocks skip a time and run twice where they repeat it"
 BY_THE_CLOCK = "each time once a day, also where the clocks change"
-RUN, SERIES = 3, 4  # from so many values on, a range or an even series is described instead of a list
+RUN, SERIES = 3, 4  # the fewest values that are described as a range, or as an even series, instead of a list
 
 
 def describe(expression: str, *, clocks_change: bool = True) -> str:

@@ -77,8 +77,8 @@ def count(plan: Plan, after: datetime, until: datetime) -> int:
     if after >= until:
         return 0
     first, last = (moment.astimezone(zones.zone(cron.timezone)).date() for moment in (after, until))
-    excluded = (day for day in plan.excluded if first <= day <= last)
-    return cron_schedule.count(cron, after, until) - sum(_count_on(cron, day, after, until) for day in excluded)
+    excluded_days = (day for day in plan.excluded if first <= day <= last)
+    return cron_schedule.count(cron, after, until) - sum(_count_on(cron, day, after, until) for day in excluded_days)
 
 
 def counts(plan: Plan, bounds: Sequence[datetime]) -> list[int]:
@@ -86,13 +86,13 @@ def counts(plan: Plan, bounds: Sequence[datetime]) -> list[int]:
     if plan.once is not None:
         return [count(plan, after, until) for after, until in pairwise(bounds)]
     cron, zone = _require_cron(plan), zones.zone(_require_cron(plan).timezone)
-    within = [_clip_moment(plan, moment) for moment in bounds]
-    counts = cron_schedule.counts(cron, within)
+    period = [_clip_moment(plan, moment) for moment in bounds]
+    counts = cron_schedule.counts(cron, period)
     first, last = (moment.astimezone(zone).date() for moment in (bounds[0], bounds[-1]))
     for day in plan.excluded:
         if first <= day <= last:
-            taken = (_count_on(cron, day, after, until) for after, until in pairwise(within))
-            counts = [number - less for number, less in zip(counts, taken, strict=True)]
+            excluded_counts = (_count_on(cron, day, after, until) for after, until in pairwise(period))
+            counts = [number - less for number, less in zip(counts, excluded_counts, strict=True)]
     return counts
 
 
@@ -130,8 +130,8 @@ def due_at(plan: Plan, occurrence: datetime) -> datetime:
 
 def next_due_after(plan: Plan, moment: datetime) -> datetime | None:
     """Return the first occurrence that comes due strictly after the moment, though it may be planned before; None if none."""
-    planned = last_until(plan, moment, moment - SECOND * plan.jitter_s) if plan.jitter_s else None
-    return planned if planned is not None and due_at(plan, planned) > moment else next_after(plan, moment)
+    planned_at = last_until(plan, moment, moment - SECOND * plan.jitter_s) if plan.jitter_s else None
+    return planned_at if planned_at is not None and due_at(plan, planned_at) > moment else next_after(plan, moment)
 
 
 def comes_due_within(plan: Plan, after: datetime, until: datetime) -> bool:
@@ -175,8 +175,12 @@ def _next_allowed(plan: Plan, moment: datetime) -> datetime | None:
     """Return the next occurrence of the schedule on a date that is not excluded; None if none ever comes."""
     cron = _require_cron(plan)
     occurrence = cron_schedule.next_after(cron, moment)
-    excluded = set(plan.excluded)
-    while excluded and occurrence and (day := occurrence.astimezone(zones.zone(cron.timezone)).date()) in excluded:
+    excluded_days = set(plan.excluded)
+    while (
+        excluded_days
+        and occurrence
+        and (day := occurrence.astimezone(zones.zone(cron.timezone)).date()) in excluded_days
+    ):
         occurrence = cron_schedule.next_after(cron, max(_period_of_day(cron, day)[1], occurrence))
     return occurrence
 

@@ -14,11 +14,11 @@ def local(moment: datetime, zone: str) -> datetime:
 
 def when(moment: datetime, zone: str) -> str:
     """Return a moment in words: `Sun 22 Nov 2026 09:30 (Europe/Amsterdam; 08:30 UTC)`."""
-    there, utc = local(moment, zone), moment.astimezone(UTC)
-    if there.utcoffset() == utc.utcoffset() and zone in ("UTC", "Etc/UTC"):
+    local_time, utc = local(moment, zone), moment.astimezone(UTC)
+    if local_time.utcoffset() == utc.utcoffset() and zone in ("UTC", "Etc/UTC"):
         return f"{day(utc)} {clock(utc)} UTC"
-    here = clock(utc) if there.date() == utc.date() else f"{utc:%a} {utc.day} {utc:%b} {clock(utc)}"
-    return f"{day(there)} {clock(there)} ({zone}; {here} UTC)"
+    utc_text = clock(utc) if local_time.date() == utc.date() else f"{utc:%a} {utc.day} {utc:%b} {clock(utc)}"
+    return f"{day(local_time)} {clock(local_time)} ({zone}; {utc_text} UTC)"
 
 
 def day(moment: date) -> str:

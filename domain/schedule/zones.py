@@ -41,13 +41,15 @@ def data() -> ZoneData:
 
 def newest(pinned_directory: Path, system_directories: Sequence[Path]) -> ZoneData:
     """Return the newer of the pinned zone data and the system's, which are the first that there are."""
-    pinned = _read(pinned_directory, "pinned")
-    if pinned is None:
+    pinned_data = _read(pinned_directory, "pinned")
+    if pinned_data is None:
         raise LookupError(f"The package tzdata is incomplete: {pinned_directory / INDEX} cannot be read")
     sets = (_read(directory, "system") for directory in system_directories)
     system = next((candidate for candidate in sets if candidate is not None), None)
     return (
-        system if system is not None and system.version > pinned.version and _includes_all(system, pinned) else pinned
+        system
+        if system is not None and system.version > pinned_data.version and _includes_all(system, pinned_data)
+        else pinned_data
     )
 
 
@@ -111,6 +113,6 @@ def _parse_names(lines: Sequence[str]) -> Iterator[str]:
             yield line.split()[2]
 
 
-def _includes_all(system: ZoneData, pinned: ZoneData) -> bool:
+def _includes_all(system: ZoneData, pinned_data: ZoneData) -> bool:
     """Return whether the system's set has all of the pinned one; some systems keep older names in another package."""
-    return pinned.names <= system.names and all((system.directory / name).is_file() for name in pinned.names)
+    return pinned_data.names <= system.names and all((system.directory / name).is_file() for name in pinned_data.names)

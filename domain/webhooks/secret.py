@@ -4,7 +4,7 @@ import hashlib
 from hmac import compare_digest
 from typing import NoReturn
 
-NO_DIGEST = bytes(32)  # of which no text is known to be the SHA-256
+NO_DIGEST = bytes(32)  # a digest that no known text has
 
 
 class Secret:

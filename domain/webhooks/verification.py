@@ -200,17 +200,21 @@ def _hex_hmac(delivery: WebhookRequest, names: tuple[str, str], texts: list[byte
 def _verify_standard(delivery: WebhookRequest, secrets: Sequence[Secret], window_s: int, now: datetime) -> Proof:
     """Return the proof by the headers of Standard Webhooks, or else by those of Svix, which are the same by another name."""
     family = "svix" if delivery.header("webhook-id") is None else "webhook"
-    message_id, sent, listed = (delivery.header(f"{family}-{part}") or "" for part in ("id", "timestamp", "signature"))
-    if not MESSAGE_ID.fullmatch(message_id) or not SIGNATURES.fullmatch(listed):
+    message_id, timestamp, signature_list = (
+        delivery.header(f"{family}-{part}") or "" for part in ("id", "timestamp", "signature")
+    )
+    if not MESSAGE_ID.fullmatch(message_id) or not SIGNATURES.fullmatch(signature_list):
         raise Unauthenticated
-    if not WHOLE_SECONDS.fullmatch(sent) or not _is_near(sent, window_s, now):
+    if not WHOLE_SECONDS.fullmatch(timestamp) or not _is_near(timestamp, window_s, now):
         raise Unauthenticated
-    text = f"{message_id}.{sent}.".encode() + delivery.body
-    computed = [b64encode(hmac.digest(key, text, "sha256")) for secret in secrets if (key := _standard_key(secret))]
-    signatures = [
-        signature.removeprefix("v1,").encode() for signature in listed.split(" ") if signature.startswith("v1,")
+    text = f"{message_id}.{timestamp}.".encode() + delivery.body
+    expected_signatures = [
+        b64encode(hmac.digest(key, text, "sha256")) for secret in secrets if (key := _standard_key(secret))
     ]
-    matches = [compare_digest(ours, theirs) for ours in computed for theirs in signatures]
+    signatures = [
+        signature.removeprefix("v1,").encode() for signature in signature_list.split(" ") if signature.startswith("v1,")
+    ]
+    matches = [compare_digest(ours, theirs) for ours in expected_signatures for theirs in signatures]
     if not any(matches):
         raise Unauthenticated
     return Proof(message_id=message_id)

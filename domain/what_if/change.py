@@ -40,18 +40,18 @@ class Change(Value, frozen=True):
             "catch_up_policy": self.catch_up_policy,
             "max_run_duration_sec": self.max_run_duration_s,
         }
-        changed = {name: value for name, value in fields.items() if value is not UNSET}
-        return replace(routine, settings=replace(routine.settings, **changed)) if changed else routine
+        changed_fields = {name: value for name, value in fields.items() if value is not UNSET}
+        return replace(routine, settings=replace(routine.settings, **changed_fields)) if changed_fields else routine
 
     def check(self, settings: TriggerSettings) -> "Change":
         """Return the change as it would be stored for a schedule. Raise BadSchedule or InvalidField if it cannot be followed."""
         zone = zones.spell_zone(self.timezone) if isinstance(self.timezone, str) else settings.timezone or "UTC"
-        changed = self if self.timezone is UNSET else replace(self, timezone=zone)
+        in_zone = self if self.timezone is UNSET else replace(self, timezone=zone)
         cron = self.cron_expression if isinstance(self.cron_expression, str) else settings.cron_expression
         if cron is None:
             raise InvalidField("The schedule runs at one moment, so it has nothing to change", "triggerId")
-        parsed = cron_schedule.parse_cron(cron, zone)
-        return replace(changed, cron_expression=parsed.expression) if self.cron_expression is not UNSET else changed
+        schedule = cron_schedule.parse_cron(cron, zone)
+        return replace(in_zone, cron_expression=schedule.expression) if self.cron_expression is not UNSET else in_zone
 
 
 UNCHANGED = Change()

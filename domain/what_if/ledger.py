@@ -69,24 +69,29 @@ class Ledger(msgspec.Struct):
 
     def fire(self, recorded: Recorded, event: RunFired, due_at: datetime | None) -> None:
         """Add a firing as it was recorded."""
-        scheduled = event.is_scheduled
+        is_scheduled = event.is_scheduled
         self.firings.append(
             Firing(
                 run_id=recorded.stream_id,
                 source=event.source,
                 at=recorded.at,
                 outcome=event.outcome,
-                trigger_id=event.trigger_id if scheduled else None,
-                occurrence=event.occurrence if scheduled else None,
-                due_at=due_at if scheduled else None,
+                trigger_id=event.trigger_id if is_scheduled else None,
+                occurrence=event.occurrence if is_scheduled else None,
+                due_at=due_at if is_scheduled else None,
             )
         )
 
-    def miss(self, trigger_id: UUID, at: datetime, event: TriggerMissed) -> None:
+    def miss(self, trigger_id: UUID, moment: datetime, event: TriggerMissed) -> None:
         """Add a missed range."""
         self.missed.append(
             Missed(
-                trigger_id=trigger_id, at=at, first=event.first, last=event.last, count=event.count, reason=event.reason
+                trigger_id=trigger_id,
+                at=moment,
+                first=event.first,
+                last=event.last,
+                count=event.count,
+                reason=event.reason,
             )
         )
 

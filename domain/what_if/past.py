@@ -31,7 +31,7 @@ BY_POLICY = frozenset((*settlement.MISSED_BECAUSE.values(), settlement.OVER_QUOT
 
 class Look(Value, frozen=True):
     """
-    A moment at which the scheduler settled what was due of a schedule, and all that it recorded then.
+    The events that the scheduler recorded when it settled what was due of a schedule.
 
     What a probe had been asked for was settled as of `asked_at`; None if no probe was.
     """
@@ -94,15 +94,15 @@ def past_of(events: Iterable[Recorded]) -> Past:
     for look in _looks_of(events):
         looks |= dict.fromkeys((recorded.position for recorded in look.events), None)
         looks[look.events[0].position] = look
-    lasted, takings = _durations_and_beginnings(events)
-    known = [duration for one in lasted.values() if (duration := one.duration) is not None]
-    fired = {recorded.stream_id: recorded.event for recorded in events if isinstance(recorded.event, RunFired)}
+    durations, takings = _durations_and_beginnings(events)
+    known = [duration for one in durations.values() if (duration := one.duration) is not None]
+    firings = {recorded.stream_id: recorded.event for recorded in events if isinstance(recorded.event, RunFired)}
     return Past(
         events=events,
         looks=looks,
-        lasted=lasted,
+        lasted=durations,
         takings=takings,
-        fired=fired,
+        fired=firings,
         typical=sorted(known)[len(known) // 2] if known else timedelta(),
     )
 
@@ -181,30 +181,30 @@ def _kind_of_look(group: Sequence[Recorded]) -> LookKind:
 
 
 def _durations_and_beginnings(events: Sequence[Recorded]) -> tuple[dict[UUID, Lasted], dict[UUID, int]]:
-    fired = {recorded.stream_id: recorded for recorded in events if isinstance(recorded.event, RunFired)}
-    begun: dict[UUID, Recorded] = {}
+    firings = {recorded.stream_id: recorded for recorded in events if isinstance(recorded.event, RunFired)}
+    beginnings: dict[UUID, Recorded] = {}
     takings: dict[UUID, int] = {}
     run_of: dict[UUID, UUID] = {}
-    ended: dict[UUID, datetime] = {}
+    endings: dict[UUID, datetime] = {}
     cut: dict[UUID, Literal["timed_out", "superseded"]] = {}
     for recorded in events:
         match recorded.event:
             case SlotTaken(live=live):
-                begun.setdefault(live.run_id, recorded)
+                beginnings.setdefault(live.run_id, recorded)
                 takings.setdefault(live.run_id, recorded.position)
                 run_of[live.issue_id] = live.run_id
-            case SlotCounted(live=counted):  # what came before it may not be known
-                for live in counted:
-                    begun.setdefault(live.run_id, fired.get(live.run_id, recorded))
+            case SlotCounted(live=live_now):  # what came before it may not be known
+                for live in live_now:
+                    beginnings.setdefault(live.run_id, firings.get(live.run_id, recorded))
                     run_of[live.issue_id] = live.run_id
             case SlotFreed(issue_id=issue_id) if issue_id in run_of:
-                ended.setdefault(run_of[issue_id], recorded.at)
+                endings.setdefault(run_of[issue_id], recorded.at)
             case RunFailed(successor_run_id=UUID()):
                 cut.setdefault(recorded.stream_id, "superseded")
             case RunFailed(reason=runs.TIMED_OUT):
                 cut.setdefault(recorded.stream_id, "timed_out")
-    lasted = {
-        run_id: Lasted(begin=recorded.at, end=ended.get(run_id), is_cut=cut.get(run_id))
-        for run_id, recorded in begun.items()
+    durations = {
+        run_id: Lasted(begin=recorded.at, end=endings.get(run_id), is_cut=cut.get(run_id))
+        for run_id, recorded in beginnings.items()
     }
-    return lasted, takings
+    return durations, takings

@@ -149,25 +149,25 @@ class _Replay:
             return
         self._slot = self._real_slot
         for trigger_id, schedule in self._schedules.items():
-            changed = replace(schedule.own, settings=self._change.of_schedule(trigger_id, schedule.own.settings))
-            plan = triggers.plan_of(changed)
+            new_trigger = replace(schedule.own, settings=self._change.of_schedule(trigger_id, schedule.own.settings))
+            plan = triggers.plan_of(new_trigger)
             if plan is not None and plan != schedule.plan and not schedule.own.deleted:
-                self._go_on(trigger_id, schedule, changed, self._begin, "edited")
+                self._go_on(trigger_id, schedule, new_trigger, self._begin, "edited")
         for live in self._slot.live:
-            lasted = self._past.lasted.get(live.run_id)
-            self._let_last(live, self._begin if lasted is None else lasted.begin, self._begin)
+            duration = self._past.lasted.get(live.run_id)
+            self._let_last(live, self._begin if duration is None else duration.begin, self._begin)
 
-    def _go_on(self, trigger_id: UUID, schedule: Schedule, changed: Trigger, now: datetime, reason: str) -> None:
-        plan = triggers.plan_of(changed)
+    def _go_on(self, trigger_id: UUID, schedule: Schedule, new_trigger: Trigger, now: datetime, reason: str) -> None:
+        plan = triggers.plan_of(new_trigger)
         if plan is None:
             return
-        runs_then = changed.settings.enabled and self._is_active
+        runs_then = new_trigger.settings.enabled and self._is_active
         until = now if schedule.runs else schedule.stopped_at
         first = schedule.next if schedule.next is not None and schedule.next <= until else None
         going_on = settlement.go_on(schedule.own, plan, first, until, now, reason, runs=runs_then)
         for missed in going_on.missed:
             self._record_miss(trigger_id, schedule, now, missed)
-        schedule.own = replace(changed, next_unsettled_at=going_on.next_at, over_since=None, rests_until=None)
+        schedule.own = replace(new_trigger, next_unsettled_at=going_on.next_at, over_since=None, rests_until=None)
         schedule.next = going_on.next_at
 
     @property
@@ -288,15 +288,15 @@ class _Replay:
         settings = getattr(event, "settings", None)
         if settings is not None and self._has_begun:
             settings = self._change.of_schedule(trigger_id, settings)
-        changed = schedule.own if settings is None else replace(schedule.own, settings=settings)
-        is_same = triggers.plan_of(changed) == triggers.plan_of(schedule.real)
+        new_trigger = schedule.own if settings is None else replace(schedule.own, settings=settings)
+        is_same = triggers.plan_of(new_trigger) == triggers.plan_of(schedule.real)
         if not self._has_begun or (was_as_it_was and is_same):
             if isinstance(event, TriggerMissed) and self._has_begun:
                 self.ledger.miss(trigger_id, now, event)
-            schedule.own = replace(schedule.real, settings=changed.settings)
+            schedule.own = replace(schedule.real, settings=new_trigger.settings)
             schedule.next = schedule.real_next
         else:
-            self._change_own(trigger_id, schedule, changed, event, now)
+            self._change_own(trigger_id, schedule, new_trigger, event, now)
         self._note_running(now)
         return True
 
@@ -316,12 +316,12 @@ class _Replay:
         self._note_running(recorded.at)
 
     def _change_own(
-        self, trigger_id: UUID, schedule: Schedule, changed: Trigger, event: TriggerEvent, now: datetime
+        self, trigger_id: UUID, schedule: Schedule, new_trigger: Trigger, event: TriggerEvent, now: datetime
     ) -> None:
         match event:
             case TriggerUpdated() | TriggerRescheduled():
                 reason = "edited" if isinstance(event, TriggerUpdated) else "paused"
-                self._go_on(trigger_id, schedule, changed, now, reason)
+                self._go_on(trigger_id, schedule, new_trigger, now, reason)
             case TriggerReplanned(zone_data=version) if schedule.plan is not None and schedule.next is not None:
                 for replanned in settlement.replan(schedule.plan, schedule.next, now, version):
                     schedule.own = triggers.evolve(schedule.own, replanned)
@@ -357,10 +357,10 @@ class _Replay:
     def _end_as_it_did(self, issue_id: UUID) -> None:
         """End work that really ended now, unless its successor ended it, which the routine's policy would not do now."""
         run_id = next((live.run_id for live in self._slot.live if live.issue_id == issue_id), None)
-        lasted = None if run_id is None else self._past.lasted.get(run_id)
+        duration = None if run_id is None else self._past.lasted.get(run_id)
         is_kept = self._changed_routine.settings.concurrency_policy != "cancel_previous"
-        if lasted is not None and lasted.is_cut == "superseded" and is_kept:
-            end = lasted.begin + self._assume_duration(lasted)
+        if duration is not None and duration.is_cut == "superseded" and is_kept:
+            end = duration.begin + self._assume_duration(duration)
             self._end_at(issue_id, [end], end)
         else:
             self._free_work(issue_id)
@@ -391,10 +391,10 @@ class _Replay:
             return
         if (
             kind != "over_quota"
-            and (rested := settlement.record_rest_as_missed(schedule.own, plan, since, now)) is not None
+            and (missed_rest := settlement.record_rest_as_missed(schedule.own, plan, since, now)) is not None
         ):
-            self._record_miss(trigger_id, schedule, now, rested)
-            if (since := rested.next_at) is None:
+            self._record_miss(trigger_id, schedule, now, missed_rest)
+            if (since := missed_rest.next_at) is None:
                 schedule.next = None
                 return
         policy = self._changed_routine.settings.catch_up_policy
@@ -496,8 +496,8 @@ class _Replay:
         return Opened(issue_id=issue_of_run(run_id))
 
     def _newest_live_work(self) -> LiveWork | None:
-        attended = (live for live in reversed(self._slot.live) if live.run_id not in self._abandoned)
-        return next(attended, None)
+        live_work = (live for live in reversed(self._slot.live) if live.run_id not in self._abandoned)
+        return next(live_work, None)
 
     def _begin_work(self, run_id: UUID, outcome: Outcome, now: datetime) -> None:
         match outcome:
@@ -519,7 +519,7 @@ class _Replay:
 
     def _let_last(self, live: LiveWork, begin: datetime, now: datetime) -> None:
         """Decide when this work is over: when it really was, or after the time that it took or is assumed to take."""
-        lasted, real = self._past.lasted.get(live.run_id), self._past.fired.get(live.run_id)
+        real_duration, real = self._past.lasted.get(live.run_id), self._past.fired.get(live.run_id)
         limit_s = self._changed_routine.settings.max_run_duration_sec
         limit = None if limit_s is None else timedelta(seconds=limit_s)
         is_limit_kept = (
@@ -527,17 +527,19 @@ class _Replay:
             or real is None
             or real.deadline == firing.deadline(self._changed_routine.settings, begin)
         )
-        if lasted is not None and lasted.begin == begin and is_limit_kept:
+        if real_duration is not None and real_duration.begin == begin and is_limit_kept:
             self._as_it_was.add(live.issue_id)
             return
-        is_known = lasted is not None and (lasted.end is None or lasted.duration is not None)
-        duration = lasted.duration if lasted is not None and is_known else self._assume_duration(lasted)
+        is_known = real_duration is not None and (real_duration.end is None or real_duration.duration is not None)
+        duration = (
+            real_duration.duration if real_duration is not None and is_known else self._assume_duration(real_duration)
+        )
         self._end_at(live.issue_id, [begin + length for length in (duration, limit) if length is not None], now)
 
-    def _assume_duration(self, lasted: Lasted | None) -> timedelta:
+    def _assume_duration(self, duration: Lasted | None) -> timedelta:
         """Return how long work is assumed to take of which only the least is known, if anything."""
         self.ledger.assumed_durations += 1
-        least = timedelta() if lasted is None or lasted.end is None else lasted.end - lasted.begin + INSTANT
+        least = timedelta() if duration is None or duration.end is None else duration.end - duration.begin + INSTANT
         return max(least, self._past.typical)
 
     def _end_at(self, issue_id: UUID, ends: Sequence[datetime], now: datetime) -> None:

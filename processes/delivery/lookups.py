@@ -66,10 +66,10 @@ class Lookups:
         """Return the look-up to wait for: one of this name that runs, or a new one as soon as the limits allow it."""
         while True:
             now = asyncio.get_running_loop().time()
-            same = [lookup for lookup in self._running if lookup.host == host]
-            if (fresh := next((lookup for lookup in same if now < lookup.overdue_at), None)) is not None:
+            pending = [lookup for lookup in self._running if lookup.host == host]
+            if (fresh := next((lookup for lookup in pending if now < lookup.overdue_at), None)) is not None:
                 return fresh
-            if len(same) >= self._limits.max_host_lookups_at_once:
+            if len(pending) >= self._limits.max_host_lookups_at_once:
                 raise Overdue
             if self._shares.fits(company_id):
                 return self._begin(host, port, company_id, now + self._limits.lookup_limit_s)

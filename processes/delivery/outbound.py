@@ -29,9 +29,9 @@ from domain.delivery.delivery import Answer
 from domain.delivery.outbound_url import BadTarget, host_of, is_private_by_name, request_target
 from processes.delivery.lookups import Lookups, Overdue, Resolve, resolve
 
-LIMIT_S = 10.0  # for a whole attempt
-CONNECT_S = 5.0  # for each connection that is tried
-MOST_DIGITS = 9  # of Retry-After that are read
+LIMIT_S = 10.0  # how long a whole attempt may take
+CONNECT_S = 5.0  # how long each try to connect may take
+MOST_DIGITS = 9  # digits that a Retry-After may have
 PRIVATE = "The address is not public, and private ones are not allowed (ROUTINES_ALLOW_PRIVATE_TARGETS)"
 
 _SENDER: ContextVar[UUID | None] = ContextVar("sender", default=None)  # the company whose request is being sent
@@ -192,15 +192,15 @@ class PublicAddressBackend(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         """Connect to the first allowed address that takes the connection. Raises Refused when none is allowed."""
         addresses = await self._lookups.addresses(host, port, _SENDER.get())
-        allowed = [address for address in addresses if self._may_be_reached(address)]
-        if not allowed:
+        allowed_addresses = [address for address in addresses if self._may_be_reached(address)]
+        if not allowed_addresses:
             raise Refused(PRIVATE)
-        for address in allowed[:-1]:
+        for address in allowed_addresses[:-1]:
             try:
                 return await self._connect_checked(address, port, timeout, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout):
                 continue
-        return await self._connect_checked(allowed[-1], port, timeout, local_address, socket_options)
+        return await self._connect_checked(allowed_addresses[-1], port, timeout, local_address, socket_options)
 
     async def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
         """Raise Refused: a Unix socket belongs to this machine."""
@@ -210,8 +210,8 @@ class PublicAddressBackend(httpcore.AsyncNetworkBackend):
         """Wait as the backend underneath does."""
         await self._inner.sleep(seconds)
 
-    async def _connect_checked(self, address: str, *how: Any) -> httpcore.AsyncNetworkStream:
-        stream = await self._inner.connect_tcp(address, *how)
+    async def _connect_checked(self, address: str, *options: Any) -> httpcore.AsyncNetworkStream:
+        stream = await self._inner.connect_tcp(address, *options)
         peer = stream.get_extra_info("server_addr")
         if not peer or not self._may_be_reached(peer[0]) or not _are_same(peer[0], address):
             await stream.aclose()

@@ -66,9 +66,9 @@ def _heartbeat_payload(work: UnitOfWork, pending: PendingDelivery, recorded: Rec
     """Return what an agent is told: that an issue was opened for it, or that its run is tried again."""
     began = recorded.event
     issue_id = began.issue_id if isinstance(began, RunAttemptBegun) else recorded.stream_id
-    opened = work.history(issue_id)[0].event
-    if not isinstance(opened, IssueOpened):
-        raise TypeError(opened)
+    opening = work.history(issue_id)[0].event
+    if not isinstance(opening, IssueOpened):
+        raise TypeError(opening)
     return {
         "type": recorded.name,
         "timestamp": time(recorded.at),
@@ -76,11 +76,11 @@ def _heartbeat_payload(work: UnitOfWork, pending: PendingDelivery, recorded: Rec
             "agentId": pending.target_id,
             "companyId": recorded.company_id,
             "issueId": issue_id,
-            "title": opened.details.title,
-            "priority": opened.details.priority,
-            "status": opened.status,
-            "routineId": opened.routine_id,
-            "runId": opened.run_id,
+            "title": opening.details.title,
+            "priority": opening.details.priority,
+            "status": opening.status,
+            "routineId": opening.routine_id,
+            "runId": opening.run_id,
             "attempt": began.attempt if isinstance(began, RunAttemptBegun) else 1,
         },
     }

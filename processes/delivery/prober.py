@@ -51,10 +51,10 @@ class Prober:
         now = self._executor.clock()
         self._under_way = {id_: task for id_, task in self._under_way.items() if not task.done()}
         self._resting = {id_: until for id_, until in self._resting.items() if now < until <= now + REST}
-        without = [*self._under_way, *self._resting]
+        busy_ids = [*self._under_way, *self._resting]
         limit = self._limits.max_deliveries_at_once
         many = 0
-        for pending in await asyncio.to_thread(pending_probes.due, conn, without=without, limit=limit):
+        for pending in await asyncio.to_thread(pending_probes.due, conn, left_out=busy_ids, limit=limit):
             if not self._places.fits(pending.company_id):
                 continue
             self._places.take(pending.company_id)
@@ -90,23 +90,23 @@ class Prober:
             await asyncio.to_thread(delivery_locks.release, locks, key)
 
     async def _ask_probe(self, pending: PendingProbe) -> None:
-        wanted = await asyncio.to_thread(self._find_probe_to_ask, pending)
-        if wanted is None:
+        probe_or_finding = await asyncio.to_thread(self._find_probe_to_ask, pending)
+        if probe_or_finding is None:
             # Another process has recorded something about it, which the read model will show in a moment.
             self._rest_probe(pending)
             return
-        if isinstance(wanted, Probe):
-            host = (pending.company_id, _host_of(wanted.url))
+        if isinstance(probe_or_finding, Probe):
+            host = (pending.company_id, _host_of(probe_or_finding.url))
             if self._hosts[host] >= self._limits.max_host_deliveries_at_once:
                 self._rest_probe(pending)
                 return
             self._hosts[host] += 1
             try:
-                wanted = await self._send_probe(wanted, pending.company_id)
+                probe_or_finding = await self._send_probe(probe_or_finding, pending.company_id)
             finally:
                 self._hosts[host] -= 1
                 self._hosts += Counter()  # removes the entries whose count is 0
-        finding = wanted
+        finding = probe_or_finding
         await asyncio.to_thread(
             self._executor.attempt, lambda work: probes.record(work, pending, finding), actor="delivery"
         )
@@ -118,11 +118,11 @@ class Prober:
             took_ms=finding.took_ms,
         )
 
-    async def _send_probe(self, wanted: Probe, company_id: UUID) -> ProbeFinding:
+    async def _send_probe(self, wanted_probe: Probe, company_id: UUID) -> ProbeFinding:
         answer, body = await self._client.get(
-            wanted.url, HEADERS, lambda status: probe.needs_body(wanted, status), company_id=company_id
+            wanted_probe.url, HEADERS, lambda status: probe.needs_body(wanted_probe, status), company_id=company_id
         )
-        return probe.judge(wanted, answer, body)
+        return probe.judge(wanted_probe, answer, body)
 
     def _find_probe_to_ask(self, pending: PendingProbe) -> Probe | ProbeFinding | None:
         return self._executor.query(

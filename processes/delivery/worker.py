@@ -53,12 +53,12 @@ COMPOSED_AT_ONCE = 4  # payloads in memory for which it is not yet known whether
 SLICE_S = 0.5  # longest time to follow the log before what is due so far is sent
 LISTEN_S = 5.0  # longest wait for a notification, in case one is not heard
 TROUBLE_S = 1.0  # pause after the database could not be reached
-KNOWN_HOSTS = 10_000  # of receivers that are remembered
+KNOWN_HOSTS = 10_000  # how many partitions have the host of their last delivery remembered
 REST = timedelta(seconds=5)  # how long a delivery that failed by an error of our own is left alone
 SLOWEST = timedelta(hours=1)  # no partition waits for longer while its company has too many failed attempts
 TAKEN = timedelta(seconds=0.5)  # how long a delivery that another process is sending is left alone
 
-Host = tuple[UUID, str]  # with the company: attempts of one company do not count for another
+Host = tuple[UUID, str]  # a company and a host: attempts of one company do not count for another
 
 log = structlog.get_logger(process="delivery")
 
@@ -106,10 +106,10 @@ class DeliveryWorker:
         self._slowed = _still_waiting(self._slowed, now, SLOWEST)
         sent = [pending for pending, _ in self._on_their_way.values()]
         partitions, hosts = Counter(pending.partition_key for pending in sent), Counter(map(self._known_host, sent))
-        without = [*self._on_their_way, *self._resting]
+        busy_ids = [*self._on_their_way, *self._resting]
         many = 0
         for pending in await asyncio.to_thread(
-            self._find_due, conn, now, without, self._full_partitions(partitions, hosts)
+            self._find_due, conn, now, busy_ids, self._full_partitions(partitions, hosts)
         ):
             partition_key, host = pending.partition_key, self._known_host(pending)
             if self._is_full(partitions[partition_key], hosts[host]) or not self._places.fits(pending.company_id):
@@ -136,7 +136,7 @@ class DeliveryWorker:
         return [task for _, task in self._on_their_way.values()] + self._prober.tasks + self._witnesses.tasks
 
     def _find_due(
-        self, conn: Connection, now: datetime, without: Sequence[UUID], full: Sequence[UUID]
+        self, conn: Connection, now: datetime, left_out: Sequence[UUID], full: Sequence[UUID]
     ) -> list[PendingDelivery]:
         self._follow(conn)
         return pending_deliveries.due(
@@ -144,7 +144,7 @@ class DeliveryWorker:
             now,
             of_lane=self._limits.max_receiver_deliveries_at_once,
             limit=self._limits.max_deliveries_at_once,
-            without=without,
+            left_out=left_out,
             without_lanes=full,
         )
 

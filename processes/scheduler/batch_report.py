@@ -34,7 +34,7 @@ class Firing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 def firings(done: Done[int]) -> list[Firing]:
     """Return the occurrences that the transaction has fired, in the order of the log."""
-    fired = []
+    rows = []
     for position, recorded in enumerate(done.recorded, _first_position(done)):
         match recorded.event:
             case (
@@ -52,23 +52,23 @@ def firings(done: Done[int]) -> list[Firing]:
                     issue_id=getattr(event.outcome, "issue_id", None),
                     position=position,
                 )
-                fired.append(firing)
-    return fired
+                rows.append(firing)
+    return rows
 
 
 def summary(done: Done[int]) -> dict[str, Any]:
     """Return the fields of the log line: counts, positions, and each firing where there are at most MOST_NAMED."""
-    fired = firings(done)
-    missed = sum(row.event.count for row in done.recorded if isinstance(row.event, TriggerMissed))
-    named = {"firings": msgspec.to_builtins(fired)} if len(fired) <= MOST_NAMED else {}
+    firing_rows = firings(done)
+    missed_count = sum(row.event.count for row in done.recorded if isinstance(row.event, TriggerMissed))
+    named_firings = {"firings": msgspec.to_builtins(firing_rows)} if len(firing_rows) <= MOST_NAMED else {}
     return {
-        "runs": len(fired),
-        "outcomes": Counter(firing.outcome for firing in fired),
-        "missed": missed,
-        "latest_s": max((firing.lateness_s for firing in fired if firing.lateness_s is not None), default=0.0),
+        "runs": len(firing_rows),
+        "outcomes": Counter(firing.outcome for firing in firing_rows),
+        "missed": missed_count,
+        "latest_s": max((firing.lateness_s for firing in firing_rows if firing.lateness_s is not None), default=0.0),
         "first_position": _first_position(done),
         "position": done.position,
-        **named,
+        **named_firings,
     }
 
 

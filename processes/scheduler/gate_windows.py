@@ -26,5 +26,5 @@ def look(conn: Connection, rows: Sequence[DueTrigger]) -> list[DueTrigger]:
 
 
 def _are_lagging(conn: Connection) -> bool:
-    joined = [model for model in positions.status(conn) if model.name in activity.JOINED]
-    return any(model.is_outdated or model.behind_s > GRACE.total_seconds() for model in joined)
+    joined_models = [model for model in positions.status(conn) if model.name in activity.JOINED]
+    return any(model.is_outdated or model.behind_s > GRACE.total_seconds() for model in joined_models)

@@ -12,7 +12,7 @@ from processes.wakeup import Connection
 from projections.engine import isolation
 from projections.firing import triggers_due
 
-PREFETCH_WINDOW = timedelta(seconds=5)  # at least so long before its time, what a firing rests on is read
+PREFETCH_WINDOW = timedelta(seconds=5)  # how long before a firing at least the streams are read that it rests on
 AT_MOST = 10_000  # firings that are prefetched at once: some 75 MB
 BEGINNING = datetime.min.replace(tzinfo=UTC)
 

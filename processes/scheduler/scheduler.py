@@ -40,8 +40,8 @@ from projections.engine import positions
 from projections.engine.positions import Read
 from projections.firing import backfills, chains, deadlines, triggers_due, troubles
 
-MAX_DUE_ROWS = 100_000  # that a tick reads: some 30 MB
-MAX_BACKFILLS = 50  # that a tick carries on, when no schedule is due
+MAX_DUE_ROWS = 100_000  # the most due rows that a tick reads: some 30 MB
+MAX_BACKFILLS = 50  # the most backfills that a tick carries on, and only when no schedule is due
 MAX_EVENTS_BEHIND = 500  # backfills wait while a read model is further behind the log
 FOLLOW_S = 0.5  # longest time to follow the log once its head is near
 FAR = 100  # a batch of at least so many events means that the head of the log is still far
@@ -108,9 +108,9 @@ class Scheduler:
             self._prefetcher.step(conn, now)
             return 0
         with tracing.span("tick"):
-            settled = self._end_runs(due, now) + self._carry_on_chains(due, now) + self._fire_schedules(due, now)
+            settled_count = self._end_runs(due, now) + self._carry_on_chains(due, now) + self._fire_schedules(due, now)
             self._raise_alerts(due, now)
-            return settled + self._carry_on_backfills(conn, due)
+            return settled_count + self._carry_on_backfills(conn, due)
 
     def _find_due(self, conn: Connection, now: datetime) -> DueWork:
         """
@@ -134,22 +134,24 @@ class Scheduler:
     def _find_all_due(self, conn: Connection, now: datetime) -> DueWork:
         self._follow_log(conn)
         self._refreshed = now
-        ended = self._without_quarantined(deadlines.due(conn, now, limit=MAX_DUE_ROWS))
-        chained = self._without_quarantined(self._within_quotas(chains.due(conn, limit=MAX_DUE_ROWS)))
+        overdue_runs = self._without_quarantined(deadlines.due(conn, now, limit=MAX_DUE_ROWS))
+        due_chains = self._without_quarantined(self._within_quotas(chains.due(conn, limit=MAX_DUE_ROWS)))
         schedules = self._without_quarantined(
             [*triggers_due.due(conn, now, limit=MAX_DUE_ROWS), *self._find_rested(conn, now)]
         )
         schedules = gate_windows.look(conn, schedules)
         waiting = [] if schedules else self._without_quarantined(backfills.waiting(conn, limit=MAX_BACKFILLS))
         due_alerts = self._without_quarantined(troubles.due(conn, now, limit=MAX_DUE_ROWS))
-        return DueWork(ended=ended, chains=chained, schedules=schedules, alerts=due_alerts, backfills=waiting)
+        return DueWork(ended=overdue_runs, chains=due_chains, schedules=schedules, alerts=due_alerts, backfills=waiting)
 
     def _within_quotas(self, rows: Sequence[DueChain]) -> list[DueChain]:
         """Return the rows of companies that are within their quotas; the others rest, and are looked at again."""
         quotas = self._executor.quotas
-        over = set() if quotas is None else {id_ for id_ in {row.company_id for row in rows} if quotas.is_over(id_)}
-        self._quarantine.rest(row.id for row in rows if row.company_id in over)
-        return [row for row in rows if row.company_id not in over]
+        over_quota_ids = (
+            set() if quotas is None else {id_ for id_ in {row.company_id for row in rows} if quotas.is_over(id_)}
+        )
+        self._quarantine.rest(row.id for row in rows if row.company_id in over_quota_ids)
+        return [row for row in rows if row.company_id not in over_quota_ids]
 
     def _find_rested(self, conn: Connection, now: datetime) -> list[DueTrigger]:
         """Return due rows of schedules that rested while their companies were over a quota, if they no longer are."""
@@ -172,24 +174,24 @@ class Scheduler:
 
     def _end_runs(self, due: DueWork, now: datetime) -> int:
         """Settle runs that have lasted too long and pauses that are over; the next tick reads the rest again."""
-        ended, remaining = self._batches.settle_all(due.ended, deadline_use_cases.settle, now)
+        ended_count, remaining = self._batches.settle_all(due.ended, deadline_use_cases.settle, now)
         self._more |= bool(remaining)
-        return ended
+        return ended_count
 
     def _carry_on_chains(self, due: DueWork, now: datetime) -> int:
         """Fire what follows the runs that have ended; the next tick reads the rest again."""
-        fired, remaining = self._batches.settle_all(in_turns(due.chains), chain_use_cases.fire_due, now)
+        fired_count, remaining = self._batches.settle_all(in_turns(due.chains), chain_use_cases.fire_due, now)
         self._more |= bool(remaining)
-        return fired
+        return fired_count
 
     def _fire_schedules(self, due: DueWork, now: datetime) -> int:
-        fired, self._left = self._batches.settle_all(in_turns(due.schedules), runs.fire_due, now)
+        fired_count, self._left = self._batches.settle_all(in_turns(due.schedules), runs.fire_due, now)
         self._more |= bool(self._left)
-        return fired
+        return fired_count
 
     def _raise_alerts(self, due: DueWork, now: datetime) -> None:
         """Raise and close alerts; the next tick reads again those that remain."""
-        _settled, remaining = self._batches.settle_all(due.alerts, alerts.settle, now)
+        _, remaining = self._batches.settle_all(due.alerts, alerts.settle, now)
         self._more |= bool(remaining)
 
     def _carry_on_backfills(self, conn: Connection, due: DueWork) -> int:
@@ -201,12 +203,12 @@ class Scheduler:
         if due.backfills and _events_behind(conn) > MAX_EVENTS_BEHIND:
             self._quarantine.rest(row.id for row in due.backfills)
             return 0
-        fired = 0
+        fired_count = 0
         for row in due.backfills:
-            fired += self._batches.settle([row], backfill_use_cases.carry_on)
+            fired_count += self._batches.settle([row], backfill_use_cases.carry_on)
             if self._executor.quotas is not None and self._executor.quotas.is_half_used(row.company_id):
                 self._quarantine.rest([row.id])
-        return fired
+        return fired_count
 
     def replan(self, conn: Connection) -> bool:
         """Plan some schedules by newer zone data, if there are any; return whether there is more to plan anew."""

@@ -65,6 +65,6 @@ class ZoneChange:
 
     def _end(self) -> None:
         self.is_over = True
-        adopted = self._executor.query(zone_data.adopted_version)
-        if adopted is not None and adopted != zones.data().version:
-            log.warning("zone_data_older", version=zones.data().version, adopted=adopted)
+        adopted_version = self._executor.query(zone_data.adopted_version)
+        if adopted_version is not None and adopted_version != zones.data().version:
+            log.warning("zone_data_older", version=zones.data().version, adopted=adopted_version)

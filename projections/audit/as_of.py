@@ -138,10 +138,10 @@ class Past:
 
     def load(self, ids: Iterable[UUID | None]) -> None:
         """Read the events of these streams up to the position, unless they are there. Raise Oversized."""
-        if not (wanted := {id_ for id_ in ids if id_ is not None} - self._known):
+        if not (missing_ids := {id_ for id_ in ids if id_ is not None} - self._known):
             return
         values = {
-            "ids": list(wanted),
+            "ids": list(missing_ids),
             "position": self.position,
             "most": self.left + 1,
             "most_bytes": self._left_bytes,
@@ -154,11 +154,11 @@ class Past:
                 f"As of then, this would rest on more than {self._most:,} events, or on too large ones: ask for less"
             )
         events = self.decode(rows)
-        opened = [recorded.stream_id for recorded in events if isinstance(recorded.event, IssueOpened)]
-        for id_, identifier, number in self.conn.execute(_NUMBERS, (opened,)) if opened else ():
+        opened_issues = [recorded.stream_id for recorded in events if isinstance(recorded.event, IssueOpened)]
+        for id_, identifier, number in self.conn.execute(_NUMBERS, (opened_issues,)) if opened_issues else ():
             prefix = identifier.removesuffix(f"-{number}")
             self._numbers[id_] = NumberingRow(id=id_, prefix=prefix, last=number - 1)
-        self._known |= wanted
+        self._known |= missing_ids
         self._events += events
         self._rows = None
 
@@ -196,8 +196,8 @@ class Past:
             )
             for table, name in zip(named_tables, documents, strict=True)
         ]
-        whole = SQL("WITH {} ").format(SQL(", ").join([*tables, NO_REFUSALS])) + text
-        return whole, {**values, **documents} if by_name else (*documents.values(), *(values or ()))
+        whole_query = SQL("WITH {} ").format(SQL(", ").join([*tables, NO_REFUSALS])) + text
+        return whole_query, {**values, **documents} if by_name else (*documents.values(), *(values or ()))
 
 
 def _of_company(numbering: NumberingRow, company_id: UUID) -> NumberingRow:
@@ -233,7 +233,7 @@ def runs(  # noqa: PLR0913, PLR0917 the arguments narrow the list
 ) -> Part[RunSummary]:
     """Return the runs of a routine, newest first, as `run_history.recent` did."""
     values: dict[str, Any] = {"routine_id": routine_id, "position": past.position}
-    values |= {name: chosen and list(chosen) for name, chosen in asdict(filters).items()}
+    values |= {name: values_of_filter and list(values_of_filter) for name, values_of_filter in asdict(filters).items()}
 
     def candidates(beyond: int, many: int) -> list[int]:
         rows = past.conn.execute(_MAYBE_RUNS, values | {"before": beyond, "limit": many}, prepare=False).fetchall()
@@ -269,10 +269,14 @@ def issue_with_ancestors(
     """Return an issue and those above it, its parent first."""
     if (row := past.one(ISSUE, issue_id)) is None:
         return None
-    seen, above = {issue_id}, row.parent_id
-    while above is not None and above not in seen and (parent := past.one(ISSUE, above)) is not None:
-        seen.add(above)
-        above = parent.parent_id
+    visited_ids, ancestor_id = {issue_id}, row.parent_id
+    while (
+        ancestor_id is not None
+        and ancestor_id not in visited_ids
+        and (parent := past.one(ISSUE, ancestor_id)) is not None
+    ):
+        visited_ids.add(ancestor_id)
+        ancestor_id = parent.parent_id
     return row.doc, issues.ancestors(past.connection, issue_id, max_bytes)
 
 
@@ -298,10 +302,12 @@ def _load_routines(past: Past, routine_ids: Sequence[UUID], many_runs: int) -> N
     """Load what routines, whose own streams are loaded, are shown with: triggers, newest runs, open issues."""
     values = {"ids": list(routine_ids), "position": past.position, "limit": many_runs, "most": past.left}
     newest = past.conn.execute(_LAST_OF_ROUTINES, values).fetchall()
-    added = past.decode(past.conn.execute(_ADDED, (list(routine_ids), ADDED)).fetchall())
-    events = (recorded.event for recorded in added)
+    added_triggers = past.decode(past.conn.execute(_ADDED, (list(routine_ids), ADDED)).fetchall())
+    events = (recorded.event for recorded in added_triggers)
     kinds = {event.trigger_id: event.kind for event in events if isinstance(event, RoutineTriggerAdded)}
     triggers, schedules = list(kinds), [id_ for id_, kind in kinds.items() if kind == "schedule"]
-    fired = past.conn.execute(_LAST_OF_TRIGGERS, values | {"triggers": triggers, "schedules": schedules}).fetchall()
+    last_firings = past.conn.execute(
+        _LAST_OF_TRIGGERS, values | {"triggers": triggers, "schedules": schedules}
+    ).fetchall()
     active = past.conn.execute(_MAYBE_ACTIVE, values).fetchall()
-    past.load([*triggers, *(id_ for row in newest for id_ in row), *(id_ for (id_,) in [*fired, *active])])
+    past.load([*triggers, *(id_ for row in newest for id_ in row), *(id_ for (id_,) in [*last_firings, *active])])

@@ -99,7 +99,8 @@ class LogEntry(Value, frozen=True):
 
 
 Order = Literal["asc", "desc"]
-THINGS = ("run_id", "issue_id", "stream_id", "trigger_id", "routine_id")  # of these the first leads, the rarest
+# From the rarest on: the first that a filter names leads the query.
+THINGS = ("run_id", "issue_id", "stream_id", "trigger_id", "routine_id")
 EQUALITIES = ("company_id", "actor", *THINGS)
 
 _PAGE = SQL("""
@@ -226,12 +227,12 @@ def _position_bounds(conn: Connection, filters: Filters) -> tuple[int, int]:
 
 def _query(filters: Filters, leader: str | None, order: Order) -> Composed:
     """Return the query for a page. The part of the filter that leads is compared by `=`, each other by a test."""
-    led = _conditions_of(filters, leader)
-    conditions: list[Composable] = [*led.values()]
+    leading_conditions = _conditions_of(filters, leader)
+    conditions: list[Composable] = [*leading_conditions.values()]
     conditions += [
         SQL("i.{} IS NOT DISTINCT FROM {}").format(Identifier(name), Placeholder(name))
         for name in EQUALITIES
-        if getattr(filters, name) is not None and name not in led
+        if getattr(filters, name) is not None and name not in leading_conditions
     ]
     if filters.kinds and leader != "kinds":
         conditions.append(SQL("i.name = ANY(%(kinds)s)"))
@@ -279,12 +280,12 @@ def _choose_index(conn: Connection, filters: Filters, values: Mapping[str, objec
 
 def _leading_parts(filters: Filters) -> list[str]:
     """Return the parts of the filter that may lead the search, in the order of how few events they usually have."""
-    things = [name for name in THINGS if getattr(filters, name) is not None]
+    subjects = [name for name in THINGS if getattr(filters, name) is not None]
     is_doer = filters.actor is not None and (filters.company_id is None or filters.actor not in BUSY)
     return [
-        *things,
+        *subjects,
         *["kinds"] * bool(filters.kinds),
         *["actor"] * is_doer,
         *["company_id"]
-        * (filters.company_id is not None and not things),  # a thing has one company, which is looked at
+        * (filters.company_id is not None and not subjects),  # a thing has one company, which is looked at
     ]

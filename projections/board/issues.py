@@ -48,7 +48,7 @@ class IssueRow(Row, frozen=True):
     origin_id: UUID | None
     title: str
     folded_title: str  # as searches compare it
-    position: int  # of the event that opened it
+    position: int  # the position of the event that opened it
     changed: int  # position of the event that changed it last
     doc: responses.Issue
 
@@ -139,8 +139,8 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             rows.change(ISSUE, recorded.stream_id, lambda row: _edited_row(row, recorded, details))
         case IssueMoved(status=status):
             _change_issue(rows, recorded, status=status, **_times_of_status(status, time(recorded.at)))
-        case IssueCheckedOut() as taken:
-            rows.change(ISSUE, recorded.stream_id, lambda row: _checked_out(row, recorded, taken))
+        case IssueCheckedOut() as checkout:
+            rows.change(ISSUE, recorded.stream_id, lambda row: _checked_out(row, recorded, checkout))
         case IssueLeaseRenewed(until=until):
             rows.change(ISSUE, recorded.stream_id, lambda row: _row_with_lease(row, until))
         case IssueReleased():

@@ -53,17 +53,17 @@ def due(  # noqa: PLR0913 the arguments narrow the list
     *,
     of_lane: int,
     limit: int,
-    without: Collection[UUID] = (),
+    left_out: Collection[UUID] = (),
     without_lanes: Collection[UUID] = (),
 ) -> list[PendingDelivery]:
     """
     Return what is to be sent now, longest waiting first: at most `of_lane` for each receiver, the companies in turns.
 
-    So whatever waits for one receiver or company does not hide what waits for another. `without` and `without_lanes`
+    So whatever waits for one receiver or company does not hide what waits for another. `left_out` and `without_lanes`
     leave out deliveries and partition keys.
     """
     names = PendingDelivery.__struct_fields__
-    bounds = {"of_lane": of_lane, "limit": limit, "without": list(without), "without_lanes": list(without_lanes)}
+    bounds = {"of_lane": of_lane, "limit": limit, "without": list(left_out), "without_lanes": list(without_lanes)}
     rows = conn.execute(_DUE, {"now": now, **bounds}, prepare=True)
     return [PendingDelivery(**dict(zip(names, row, strict=True))) for row in rows]
 

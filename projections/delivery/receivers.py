@@ -74,13 +74,13 @@ def _fold_endpoint(rows: Rows, recorded: Recorded, event: EndpointEvent) -> None
 
 def _subscribe(rows: Rows, company_id: UUID, endpoint_id: UUID, settings: EndpointSettings | None) -> None:
     row = rows.get(SUBSCRIPTIONS, company_id)
-    others = (
+    other_kinds = (
         tuple(subscription for subscription in row.endpoints if subscription.endpoint_id != endpoint_id)
         if row is not None
         else ()
     )
     own_subscriptions = (Subscription(endpoint_id, settings),) if settings is not None and settings.enabled else ()
-    rows.put(SUBSCRIPTIONS, SubscriptionsRow(id=company_id, endpoints=(*others, *own_subscriptions)))
+    rows.put(SUBSCRIPTIONS, SubscriptionsRow(id=company_id, endpoints=(*other_kinds, *own_subscriptions)))
 
 
 def _fold_agent(rows: Rows, recorded: Recorded, event: AgentEvent) -> None:

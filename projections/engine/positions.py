@@ -27,7 +27,7 @@ BATCH = 1_000  # the most events of one transaction
 SMALL_BATCH = 50  # events; their rows are few enough to be asked for before it is sure that they are needed
 POLL_S = (0.001, 0.002, 0.004, 0.008, 0.015, 0.03)  # pauses between polls; the last one repeats
 Cursor = psycopg.Cursor[tuple[Any, ...]]
-Read = Callable[[int, int], Sequence[Recorded]]  # of a position and a number: at most so many events after it
+Read = Callable[[int, int], Sequence[Recorded]]  # takes a position and a number: returns up to so many events after it
 # The read models that this process may fold events into: those whose rows its own version has made and, if its version
 # is the installed one, those whose rows an older version has made in the same tables. Other models have to be rebuilt
 # first, or belong to a newer version.

@@ -225,7 +225,7 @@ def _on_conflict(columns: Sequence[Identifier]) -> Composed:
     return SQL(" ON CONFLICT (id) DO UPDATE SET {}").format(changes)
 
 
-Keys = dict[int, UUID]  # by their numbers, which Python hashes and compares in a tenth of the time
+Keys = dict[int, UUID]  # by the ids as numbers, which Python hashes and compares in a tenth of the time
 NONE: Keys = {}
 
 
@@ -234,11 +234,11 @@ class Rows:
 
     def __init__(self, conn: Connection) -> None:
         self._conn = conn
-        self._rows = defaultdict[Table[Any], dict[int, Row | None]](dict)  # by the numbers of their keys
+        self._rows = defaultdict[Table[Any], dict[int, Row | None]](dict)  # by their ids as numbers
         self._changed = defaultdict[Table[Any], Keys](dict)
-        self._absent = defaultdict[Table[Any], set[int]](set)  # those that Postgres is known not to have
-        self._cold = defaultdict[Table[Any], set[int]](set)  # those of all rows that are in the cold table
-        self.changes = 0  # those of the same row too
+        self._absent = defaultdict[Table[Any], set[int]](set)  # keys that are known to have no row in Postgres
+        self._cold = defaultdict[Table[Any], set[int]](set)  # keys whose row is in the cold table
+        self.changes = 0  # how many there were, several of the same row included
         self._written = 0
 
     def are_more_than(self, many: int) -> bool:
@@ -352,8 +352,8 @@ class ReadModel(msgspec.Struct, frozen=True):
     events: frozenset[type] | None = None  # the kinds that it folds; None for all, even unreadable ones
     polled_by: str | None = None  # the process that folds it itself: it acts on it and must not wait for others
     apart: bool = False  # the projector moves it last: requests that need the others do not wait for it
-    version: int = 1  # of the fold; raised when it makes other rows of the same events
-    views: tuple[View, ...] = ()  # of analysts, over its tables
+    version: int = 1  # the version of the fold: raise it when it makes other rows of the same events
+    views: tuple[View, ...] = ()  # views for analysts over its tables
 
     @property
     def schema_hash(self) -> str:
@@ -474,10 +474,15 @@ def fold_batch(
         fold_and_write(folds)
 
 
-@cache
-def _tables_asked(_models: tuple[str, ...]) -> dict[Table[Any], None]:
-    """Return the tables that small batches of these models have needed so far, to which others may be added."""
-    return {}
+# By the names of models that are folded together: the tables of which their small batches have needed rows so far.
+_needed_tables: dict[tuple[str, ...], dict[Table[Any], None]] = defaultdict(dict)
+
+
+def _remember_needed(models: tuple[str, ...], tables: Iterable[Table[Any]]) -> tuple[Table[Any], ...]:
+    """Remember that a batch of these models needs rows of these tables; return all tables that any has needed so far."""
+    needed = _needed_tables[models]
+    needed |= dict.fromkeys(tables)
+    return tuple(needed)
 
 
 @cache
@@ -500,9 +505,7 @@ def request_together(conn: Connection, folds: Sequence[Fold]) -> None:
         for fold in folds:
             fold.request_rows()
         return
-    asked = _tables_asked(tuple(fold.model.name for fold in folds))
-    asked |= dict.fromkeys(keys_by_table)
-    tables = tuple(asked)
+    tables = _remember_needed(tuple(fold.model.name for fold in folds), keys_by_table)
     cursor = conn.execute(_find_in(tables), [IDS.array([*keys_by_table.get(table, NONE).values()]) for table in tables])
 
     @cache

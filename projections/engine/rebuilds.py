@@ -158,7 +158,8 @@ def _keep_readers_out(conn: Connection, model: ReadModel) -> None:
                 raise
             time.sleep(LOCK_PAUSE_S)
         else:
-            conn.execute(SQL(LOCK_AS_USUAL).format(lock_timeout))  # of SET LOCAL the whole transaction is the place
+            # SET LOCAL would hold for the rest of the transaction.
+            conn.execute(SQL(LOCK_AS_USUAL).format(lock_timeout))
             return
 
 

@@ -17,7 +17,7 @@ from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
 ONE_DIMENSION, MAY_HAVE_NULLS, FROM_THE_FIRST = 1, 1, 1
-NULL = b"\xff\xff\xff\xff"  # in place of the length of a value
+NULL = b"\xff\xff\xff\xff"  # what stands in place of a value's length when it is NULL
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # from which Postgres counts microseconds
 DAY_S, SECOND_US = 86_400, 1_000_000
 # The type of a field whose column is an array of ids. That of a plain tuple may be another, JSON for instance.

@@ -107,5 +107,5 @@ class Place:
         return row[0] if row else None
 
     def _find_share(self) -> Share:
-        taken = [place for (place,) in self._conn.execute(TAKEN, (self._class, SILENT_S), prepare=True)]
-        return Share(taken.index(self._place), len(taken))
+        taken_places = [place for (place,) in self._conn.execute(TAKEN, (self._class, SILENT_S), prepare=True)]
+        return Share(taken_places.index(self._place), len(taken_places))

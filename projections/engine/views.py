@@ -17,7 +17,7 @@ from psycopg.sql import SQL, Composed, Identifier, Literal
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 SCHEMA = "analytics"
-VERSION = 1  # of the promise about their columns
+VERSION = 1  # raised when a column of a view changes its meaning or goes
 ANALYST = "routines_analyst"  # the role that may read them, if the server has it
 IS_THERE = "SELECT to_regnamespace(%s) IS NOT NULL, to_regrole(%s) IS NOT NULL"
 # Whether the schema has this mark, all of these views, and the analyst's right to read each.

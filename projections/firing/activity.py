@@ -150,6 +150,6 @@ def windows(conn: Connection, routine_ids: Sequence[UUID]) -> dict[UUID, Window]
     statuses = [status for status in get_args(RunStatus) if status not in HELD]
     rows = conn.execute(_WINDOWS, {"ids": list(routine_ids), "status": statuses})
     return {
-        routine_id: Window(since=since, activity=None if id_ is None else Activity(id=id_, event=event, at=at))
-        for routine_id, since, id_, event, at in rows
+        routine_id: Window(since=since, activity=None if id_ is None else Activity(id=id_, event=event, at=moment))
+        for routine_id, since, id_, event, moment in rows
     }

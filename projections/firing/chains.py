@@ -112,8 +112,8 @@ def _add_link(rows: Rows, trigger_id: UUID, settings: TriggerSettings) -> None:
     if after_id is None or settings.after_outcome is None or not settings.enabled:
         return
     rows.put(LINK, LinkRow(id=trigger_id, after_routine_id=after_id))
-    followed = rows.get(FOLLOWED_ROUTINE, after_id)
-    links = {} if followed is None else followed.links
+    followed_routine = rows.get(FOLLOWED_ROUTINE, after_id)
+    links = {} if followed_routine is None else followed_routine.links
     rows.put(FOLLOWED_ROUTINE, FollowedRoutineRow(id=after_id, links=links | {trigger_id: settings.after_outcome}))
 
 
@@ -121,10 +121,14 @@ def _remove_link(rows: Rows, trigger_id: UUID) -> None:
     if (link := rows.get(LINK, trigger_id)) is None:
         return
     rows.delete(LINK, trigger_id)
-    followed = rows.get(FOLLOWED_ROUTINE, link.after_routine_id)
-    links = {} if followed is None else {id_: wanted for id_, wanted in followed.links.items() if id_ != trigger_id}
-    if followed is not None and links:
-        rows.put(FOLLOWED_ROUTINE, replace(followed, links=links))
+    followed_routine = rows.get(FOLLOWED_ROUTINE, link.after_routine_id)
+    links = (
+        {}
+        if followed_routine is None
+        else {id_: outcome for id_, outcome in followed_routine.links.items() if id_ != trigger_id}
+    )
+    if followed_routine is not None and links:
+        rows.put(FOLLOWED_ROUTINE, replace(followed_routine, links=links))
     else:
         rows.delete(FOLLOWED_ROUTINE, link.after_routine_id)
 
@@ -138,20 +142,20 @@ def _follow(rows: Rows, recorded: Recorded, event: RunFired) -> None:
         _fire_followers(rows, recorded, event.routine_id, "failed")
 
 
-def _end(rows: Rows, recorded: Recorded, ended: ChainOutcome | None) -> None:
+def _end(rows: Rows, recorded: Recorded, outcome: ChainOutcome | None) -> None:
     if (run := rows.get(FOLLOWED_RUN, recorded.stream_id)) is None:
         return
     rows.delete(FOLLOWED_RUN, recorded.stream_id)
-    if ended is not None:
-        _fire_followers(rows, recorded, run.routine_id, ended)
+    if outcome is not None:
+        _fire_followers(rows, recorded, run.routine_id, outcome)
 
 
-def _fire_followers(rows: Rows, recorded: Recorded, routine_id: UUID, ended: ChainOutcome) -> None:
+def _fire_followers(rows: Rows, recorded: Recorded, routine_id: UUID, outcome: ChainOutcome) -> None:
     if recorded.company_id is None:
         raise ImpossibleHistory(None, recorded.event)
-    followed = rows.get(FOLLOWED_ROUTINE, routine_id)
-    for trigger_id, wanted in ({} if followed is None else followed.links).items():
-        if chain.matches(wanted, ended):
+    followed_routine = rows.get(FOLLOWED_ROUTINE, routine_id)
+    for trigger_id, wanted_outcome in ({} if followed_routine is None else followed_routine.links).items():
+        if chain.matches(wanted_outcome, outcome):
             due_row = DueChainRow(
                 id=run_of_chain(trigger_id, recorded.stream_id),
                 trigger_id=trigger_id,

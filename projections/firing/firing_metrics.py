@@ -170,11 +170,11 @@ def _tally_event(recorded: Recorded, jitter: JitterRow | None) -> TallyRow | Non
             return None
 
 
-def _tally_row(what: str, labels: Labels, *, total: int = 1, late: timedelta | None = None) -> TallyRow:
-    timing, bound = UNTIMED if late is None else _timing_of(late)
+def _tally_row(tally: str, labels: Labels, *, total: int = 1, late: timedelta | None = None) -> TallyRow:
+    timing, upper_bound = UNTIMED if late is None else _timing_of(late)
     late_us = 0 if late is None else late // MICROSECOND
-    id_ = _id_of(what, *labels, timing, bound)
-    return TallyRow(id=id_, what=what, labels=labels, timing=timing, bound=bound, total=total, late_us=late_us)
+    id_ = _id_of(tally, *labels, timing, upper_bound)
+    return TallyRow(id=id_, what=tally, labels=labels, timing=timing, bound=upper_bound, total=total, late_us=late_us)
 
 
 @cache
@@ -208,8 +208,8 @@ def _timing_of(lateness: timedelta) -> tuple[str, str]:
     A firing past its grace caught up with a missed occurrence (domain/routines/trigger.py): it is late on purpose, so
     it is counted apart.
     """
-    bound = BOUNDS[bisect_left(BOUNDS_S, lateness.total_seconds())]
-    return "caught_up" if lateness > GRACE else "on_time", bound
+    upper_bound = BOUNDS[bisect_left(BOUNDS_S, lateness.total_seconds())]
+    return "caught_up" if lateness > GRACE else "on_time", upper_bound
 
 
 firing_metrics = ReadModel(
@@ -253,9 +253,9 @@ def firings(conn: Connection) -> Firings:
     """Return the totals over the whole log, up to the position of the read model."""
     totals: dict[str, dict[Labels, int]] = {what: dict.fromkeys(labels, 0) for what, labels in _POSSIBLE.items()}
     counts, late_us = Counter[tuple[str, str]](), Counter[str]()
-    for what, labels, timing, bound, total, us in conn.execute(_ALL, prepare=True):
-        totals[what][tuple(labels)] = totals[what].get(tuple(labels), 0) + total
-        counts[timing, bound] += total
+    for tally, labels, timing, upper_bound, total, us in conn.execute(_ALL, prepare=True):
+        totals[tally][tuple(labels)] = totals[tally].get(tuple(labels), 0) + total
+        counts[timing, upper_bound] += total
         late_us[timing] += us
     lateness = {timing: Lateness(late_us[timing] / 1_000_000, _up_to(timing, counts)) for timing in TIMINGS}
     return Firings(

@@ -143,10 +143,10 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             (rows.add if recorded.version == 1 else rows.put)(POLICY, _policy_row(recorded.stream_id, settings))
         case (TriggerCreated() | TriggerRestored()) as event if event.kind == "schedule":
             has_jitter = event.settings.jitter_sec > 0
-            scheduled = ScheduledRow(
+            scheduled_row = ScheduledRow(
                 id=recorded.stream_id, routine_id=event.routine_id, has_jitter=has_jitter, next_at=None, due_at=None
             )
-            (rows.add if recorded.version == 1 else rows.put)(SCHEDULED, _row_after_move(scheduled, event))
+            (rows.add if recorded.version == 1 else rows.put)(SCHEDULED, _row_after_move(scheduled_row, event))
         case TriggerUpdated(settings=settings) as event:
             has_jitter = settings.jitter_sec > 0
             rows.change(
@@ -197,21 +197,21 @@ def _policy_row(routine_id: UUID, settings: RoutineSettings) -> PolicyRow:
     )
 
 
-def _due_at(scheduled: ScheduledRow | None, occurrence: datetime) -> datetime | None:
-    if scheduled is None or not scheduled.has_jitter:
+def _due_at(scheduled_row: ScheduledRow | None, occurrence: datetime) -> datetime | None:
+    if scheduled_row is None or not scheduled_row.has_jitter:
         return occurrence
-    return scheduled.due_at if scheduled.next_at == occurrence else None
+    return scheduled_row.due_at if scheduled_row.next_at == occurrence else None
 
 
 def _put_missed(rows: Rows, recorded: Recorded, event: TriggerMissed) -> None:
-    scheduled = rows.get(SCHEDULED, recorded.stream_id)
-    policy = rows.get(POLICY, scheduled.routine_id) if scheduled is not None else None
-    if scheduled is None or policy is None:
+    scheduled_row = rows.get(SCHEDULED, recorded.stream_id)
+    policy = rows.get(POLICY, scheduled_row.routine_id) if scheduled_row is not None else None
+    if scheduled_row is None or policy is None:
         raise ImpossibleHistory(None, recorded.event)
     row = OccurrenceRow(
         id=uuid5(recorded.stream_id, f"missed|{recorded.version}"),
         trigger_id=recorded.stream_id,
-        routine_id=scheduled.routine_id,
+        routine_id=scheduled_row.routine_id,
         company_id=recorded.company_id,
         first=event.first,
         last=event.last,
@@ -223,7 +223,7 @@ def _put_missed(rows: Rows, recorded: Recorded, event: TriggerMissed) -> None:
         run_id=None,
         issue_id=None,
         blocking_run_id=None,
-        due_at=_due_at(scheduled, event.first),
+        due_at=_due_at(scheduled_row, event.first),
         settled_at=recorded.at,
         position=recorded.position,
     )

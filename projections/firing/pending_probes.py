@@ -68,9 +68,9 @@ pending_probes = ReadModel(
 )
 
 
-def due(conn: Connection, *, without: Collection[UUID], limit: int) -> list[PendingProbe]:
-    """Return the probes that are to be asked, longest waiting first, the companies in turns; `without` leaves out some."""
-    rows = conn.execute(_DUE, (list(without), limit), prepare=True)
+def due(conn: Connection, *, left_out: Collection[UUID], limit: int) -> list[PendingProbe]:
+    """Return the probes that are to be asked, longest waiting first, the companies in turns; `left_out` leaves out some."""
+    rows = conn.execute(_DUE, (list(left_out), limit), prepare=True)
     return [
         PendingProbe(id=id_, version=version, routine_id=routine_id, company_id=company_id)
         for id_, version, routine_id, company_id in rows

@@ -183,13 +183,13 @@ def with_shortened_payload(run: F) -> F:
     if run.trigger_payload is None or (size := json_size.size_of(run.trigger_payload)) <= SHOWN_PAYLOAD_BYTES:
         return run
     sizes = {name: json_size.size_of(name, value) for name, value in run.trigger_payload.items()}
-    left, kept = SHOWN_PAYLOAD_BYTES, set[str]()
+    left, kept_names = SHOWN_PAYLOAD_BYTES, set[str]()
     for name in sorted(sizes, key=sizes.__getitem__):
         left -= sizes[name] + SEPARATORS
         if left < 0:
             break
-        kept.add(name)
-    payload = {name: value for name, value in run.trigger_payload.items() if name in kept}
+        kept_names.add(name)
+    payload = {name: value for name, value in run.trigger_payload.items() if name in kept_names}
     return replace(run, trigger_payload=payload, trigger_payload_bytes=size)
 
 
@@ -242,12 +242,12 @@ def _fired_run(shape: type[F], recorded: Recorded, event: RunFired, **more: Any)
 
 def _usage_fields(event: RunReported) -> dict[str, int]:
     """Return the usage that was reported, without what the report does not mention."""
-    used = {name: getattr(event, name) for name in ("cost_micros", "input_tokens", "output_tokens")}
-    return {name: number for name, number in used.items() if number is not None}
+    usage = {name: getattr(event, name) for name in ("cost_micros", "input_tokens", "output_tokens")}
+    return {name: number for name, number in usage.items() if number is not None}
 
 
-def _budget_answer(over: OverBudget) -> responses.OverBudget:
-    return responses.OverBudget(**asdict(over) | {"frees_at": time_or_none(over.frees_at)})
+def _budget_answer(exceeded_budget: OverBudget) -> responses.OverBudget:
+    return responses.OverBudget(**asdict(exceeded_budget) | {"frees_at": time_or_none(exceeded_budget.frees_at)})
 
 
 def _fingerprint_of(event: RunFired) -> str:

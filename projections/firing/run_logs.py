@@ -101,8 +101,10 @@ def append(  # noqa: PLR0913, PLR0917 what a part is
 def parts(conn: Connection, run_id: UUID, after: int) -> list[LogPart]:
     """Return the parts of a run's log after a position, up to some PAGE_BYTES, at least one if there is any."""
     return [
-        LogPart(position=position, session_id=session_id, at=time(at), output=msgspec.convert(output, list[LogOutput]))
-        for position, session_id, at, output in conn.execute(_PARTS, (run_id, after, PAGE_BYTES))
+        LogPart(
+            position=position, session_id=session_id, at=time(moment), output=msgspec.convert(output, list[LogOutput])
+        )
+        for position, session_id, moment, output in conn.execute(_PARTS, (run_id, after, PAGE_BYTES))
     ]
 
 

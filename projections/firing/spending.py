@@ -41,7 +41,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
     match recorded.event:
         case RunReported(cost_micros=int() as cost, routine_id=UUID() as routine_id, agent_id=agent_id):
             _put(recorded, rows, cost, routine_id, agent_id)
-        case TrajectoryUsageReported(cost_micros=int() as cost, run_id=None):  # a run reports the others
+        case TrajectoryUsageReported(cost_micros=int() as cost, run_id=None):  # what belongs to a run is reported by it
             _put(recorded, rows, cost, None, None)
         case _:
             pass
@@ -66,7 +66,7 @@ def keys_to_prefetch(_recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
 
 spending = ReadModel(
     name="spending",
-    version=2,  # 2: calls by hand
+    version=2,  # since 2 it has calls of tasks by hand
     tables=(SPENDING,),
     schema=SCHEMA,
     fold=fold,

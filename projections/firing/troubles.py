@@ -51,7 +51,7 @@ from projections.engine.sent_columns import Ids
 BY_PEOPLE = "user:"  # a run that a person has cancelled has not failed
 # Reasons of missed occurrences that count as trouble; occurrences dropped by an edit of the schedule do not.
 TOO_LATE = ("skip_missed", "catch_up_cap", OVER_QUOTA)
-TO_DO, AT_WORK = ("todo", "pending"), ("in_progress", "running")  # of issues, of trajectories
+TO_DO, AT_WORK = ("todo", "pending"), ("in_progress", "running")  # the statuses of an issue and of a trajectory
 MOST_WATCHED = 10  # live runs that are watched per routine, so that many open issues do not cause a flood of alerts
 UNWATCHED = AlertBounds(untaken_after_sec=None, stuck_after_sec=None, overdue_after_sec=None, missed_in_a_row=None)
 OF_WORK: tuple[AlertKind, ...] = ("untaken", "stuck", "overdue")
@@ -100,7 +100,7 @@ CREATE INDEX ON trouble (due_at, id);
 
 def fold(recorded: Recorded, rows: Rows) -> None:
     """Fold one event into the troubles."""
-    id_, at = recorded.stream_id, recorded.at
+    id_, moment = recorded.stream_id, recorded.at
     match recorded.event:
         case RoutineCreated(settings=settings):
             rows.add(TROUBLE, _with_settings(TroubleRow(id=id_, routine_id=id_), settings))
@@ -116,27 +116,27 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             if rows.get(TROUBLE, id_) is None:
                 rows.put(TROUBLE, TroubleRow(id=id_, routine_id=routine_id))
         case TriggerDeleted():
-            _change_row(rows, id_, lambda row: _run_again(row, at))
+            _change_row(rows, id_, lambda row: _run_again(row, moment))
         case TriggerMissed(reason=reason, count=count) if reason in TOO_LATE:
-            _count_missed(rows, id_, count, at)
+            _count_missed(rows, id_, count, moment)
         case RunFired() as event:
             _fire(rows, recorded, event)
         case IssueMoved(status=status) | TrajectoryMoved(status=status):
-            _change_row(rows, id_, lambda row: _note_work(row, status, at))
+            _change_row(rows, id_, lambda row: _note_work(row, status, moment))
         case IssueCheckedOut() | TrajectoryClaimed():
-            _change_row(rows, id_, lambda row: _note_work(row, "in_progress", at))
+            _change_row(rows, id_, lambda row: _note_work(row, "in_progress", moment))
         case IssueFreed():
-            _change_row(rows, id_, lambda row: _note_work(row, "todo", at))
+            _change_row(rows, id_, lambda row: _note_work(row, "todo", moment))
         case IssueReleased():
-            _change_row(rows, id_, lambda row: _note_work(row, "todo", at) if "stuck" in row.troubles else row)
+            _change_row(rows, id_, lambda row: _note_work(row, "todo", moment) if "stuck" in row.troubles else row)
         case RunCompleted() | RunFailed():
             has_failed = _has_failed(recorded)
             for work_id in (issue_of_run(id_), trajectory_of_run(id_)):
                 _change_row(rows, work_id, lambda row: replace(row, has_failed=has_failed))
         case SlotFreed(routine_id=routine_id, issue_id=work_id):
-            _end_work(rows, routine_id, work_id, at)
+            _end_work(rows, routine_id, work_id, moment)
         case event if isinstance(event, AlertEvent):
-            _change_row(rows, event.subject_id, lambda row: _follow(row, event, at))
+            _change_row(rows, event.subject_id, lambda row: _follow(row, event, moment))
         case _:
             pass
 
@@ -221,41 +221,41 @@ def _end(row: TroubleRow, *kinds: AlertKind, run_id: UUID | None = None) -> Trou
     return replace(row, troubles=troubles)
 
 
-def _count_missed(rows: Rows, trigger_id: UUID, count: int, at: datetime) -> None:
+def _count_missed(rows: Rows, trigger_id: UUID, count: int, moment: datetime) -> None:
     """Count occurrences that did not run, and note the trouble once they are too many in a row."""
     if (row := rows.get(TROUBLE, trigger_id)) is None:
         return
-    routine, missed = rows.get(TROUBLE, row.routine_id), row.missed + count
-    bound = None if routine is None else routine.bounds.missed_in_a_row
-    too_many = bound is not None and missed >= bound
-    noted = _begin(row, "missed", Trouble(since=at, alert_at=at, count=missed)) if too_many else row
-    _change_row(rows, trigger_id, lambda _row: replace(noted, missed=missed))
+    routine, missed_count = rows.get(TROUBLE, row.routine_id), row.missed + count
+    most_missed = None if routine is None else routine.bounds.missed_in_a_row
+    too_many = most_missed is not None and missed_count >= most_missed
+    noted_row = _begin(row, "missed", Trouble(since=moment, alert_at=moment, count=missed_count)) if too_many else row
+    _change_row(rows, trigger_id, lambda _row: replace(noted_row, missed=missed_count))
     if too_many and routine is not None and trigger_id not in routine.missing:
         _change_row(rows, routine.id, lambda routine: replace(routine, missing=(*routine.missing, trigger_id)))
 
 
-def _run_again(row: TroubleRow, at: datetime) -> TroubleRow:
+def _run_again(row: TroubleRow, moment: datetime) -> TroubleRow:
     """Note that occurrences run; what runs in the same transaction as others are missed does not end that trouble."""
     trouble = row.troubles.get("missed")
-    return replace(row if trouble is None or trouble.since == at else _end(row, "missed"), missed=0)
+    return replace(row if trouble is None or trouble.since == moment else _end(row, "missed"), missed=0)
 
 
 def _fire(rows: Rows, recorded: Recorded, event: RunFired) -> None:
     """Note that an occurrence ran, and the work of the run or its failure."""
-    at = recorded.at
+    moment = recorded.at
     if event.is_scheduled and event.trigger_id is not None:
-        _change_row(rows, event.trigger_id, lambda row: _run_again(row, at))
+        _change_row(rows, event.trigger_id, lambda row: _run_again(row, moment))
     match event.outcome:
         case Opened(issue_id=work_id) | Started(trajectory_id=work_id):
             routine = rows.get(TROUBLE, event.routine_id)
             bounds = UNWATCHED if routine is None or (routine.watched or 0) >= MOST_WATCHED else routine.bounds
             row = TroubleRow(id=work_id, routine_id=event.routine_id, run_id=recorded.stream_id, bounds=bounds)
-            planned_at = event.occurrence if event.is_scheduled and event.occurrence is not None else at
-            row = _begin_late(_note_work(row, "todo", at), "overdue", planned_at, bounds.overdue_after_sec)
+            planned_at = event.occurrence if event.is_scheduled and event.occurrence is not None else moment
+            row = _begin_late(_note_work(row, "todo", moment), "overdue", planned_at, bounds.overdue_after_sec)
             rows.add(TROUBLE, _planned(row))
             _count(rows, row, 1)
         case Failed():
-            _change_row(rows, event.routine_id, lambda row: _fail(row, recorded.stream_id, at))
+            _change_row(rows, event.routine_id, lambda row: _fail(row, recorded.stream_id, moment))
         case _:
             pass
 
@@ -269,37 +269,45 @@ def _count(rows: Rows, row: TroubleRow, more: int) -> None:
         )
 
 
-def _note_work(row: TroubleRow, status: str, at: datetime) -> TroubleRow:
+def _note_work(row: TroubleRow, status: str, moment: datetime) -> TroubleRow:
     """Note that the work of a run is to do since now, is under way since now, or neither."""
     if status in TO_DO:
         waits = _end(row, "stuck")
-        return waits if "untaken" in waits.troubles else _begin_late(waits, "untaken", at, row.bounds.untaken_after_sec)
+        return (
+            waits
+            if "untaken" in waits.troubles
+            else _begin_late(waits, "untaken", moment, row.bounds.untaken_after_sec)
+        )
     if status in AT_WORK:
-        taken = _end(row, "untaken")
-        return taken if "stuck" in taken.troubles else _begin_late(taken, "stuck", at, row.bounds.stuck_after_sec)
+        ended_row = _end(row, "untaken")
+        return (
+            ended_row
+            if "stuck" in ended_row.troubles
+            else _begin_late(ended_row, "stuck", moment, row.bounds.stuck_after_sec)
+        )
     return _end(row, "untaken", "stuck")
 
 
-def _fail(row: TroubleRow, run_id: UUID | None, at: datetime) -> TroubleRow:
+def _fail(row: TroubleRow, run_id: UUID | None, moment: datetime) -> TroubleRow:
     """Note one more failed run of a routine."""
     old = row.troubles.get("failing")
     count = 1 if old is None else old.count + 1
-    return _begin(row, "failing", Trouble(since=at, alert_at=at, run_id=run_id, count=count))
+    return _begin(row, "failing", Trouble(since=moment, alert_at=moment, run_id=run_id, count=count))
 
 
-def _end_work(rows: Rows, routine_id: UUID, work_id: UUID, at: datetime) -> None:
+def _end_work(rows: Rows, routine_id: UUID, work_id: UUID, moment: datetime) -> None:
     """Note that the work of a run is over, and what its end says of the routine."""
     if (row := rows.get(TROUBLE, work_id)) is None:
         return
     _count(rows, row, -1)
     _change_row(rows, work_id, lambda row: replace(_end(row, *OF_WORK), is_left=True))
     if row.has_failed is True:
-        _change_row(rows, routine_id, lambda routine: _fail(routine, row.run_id, at))
+        _change_row(rows, routine_id, lambda routine: _fail(routine, row.run_id, moment))
     elif row.has_failed is False:
         _change_row(rows, routine_id, lambda routine: _end(routine, "failing", run_id=row.run_id))
 
 
-def _follow(row: TroubleRow, event: AlertEvent, at: datetime) -> TroubleRow:
+def _follow(row: TroubleRow, event: AlertEvent, moment: datetime) -> TroubleRow:
     """Note that an alert was raised or closed; a trouble that has begun anew meanwhile is another."""
     kind = KIND.get(type(event)) or event.kind  # type: ignore[union-attr]
     trouble = row.troubles.get(kind)
@@ -308,7 +316,7 @@ def _follow(row: TroubleRow, event: AlertEvent, at: datetime) -> TroubleRow:
     if trouble is None:
         return row
     others = {name: other for name, other in row.troubles.items() if name != kind}
-    anew = {} if trouble.is_over else {kind: replace(trouble, since=at, is_raised=False)}
+    anew = {} if trouble.is_over else {kind: replace(trouble, since=moment, is_raised=False)}
     return replace(row, troubles=others | anew)
 
 

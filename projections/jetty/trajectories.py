@@ -103,8 +103,8 @@ def doc_after(doc: TrajectoryFields | None, recorded: Recorded) -> TrajectoryFie
         case TrajectoryFields(), TrajectoryStepReported() as step:
             return _document_after_step(doc, step, timestamp)
         case TrajectoryFields(), TrajectoryUsageReported() as usage:
-            used = {name: value for name in USAGE if (value := getattr(usage, name)) is not None}
-            return replace(doc, **used, updated=timestamp)
+            reported_usage = {name: value for name in USAGE if (value := getattr(usage, name)) is not None}
+            return replace(doc, **reported_usage, updated=timestamp)
         case TrajectoryFields(), TrajectoryMoved(status=status, error=error):
             return replace(doc, status=status, error=error, updated=timestamp)
         case TrajectoryFields(), TrajectoryLabelled() as labelling:

@@ -153,8 +153,8 @@ def grow(conn: Connection) -> int:
         return len(rows)
 
 
-def _add(conn: Connection, whole: Frontier, rows: Sequence[tuple[Any, ...]]) -> None:
-    before = whole.size
+def _add(conn: Connection, whole_log: Frontier, rows: Sequence[tuple[Any, ...]]) -> None:
+    before = whole_log.size
     hashes = [
         hash_leaf(leaf_of(position, stream, version, name, hash_body(body), us, login))
         for position, stream, version, name, body, us, login in rows
@@ -166,21 +166,21 @@ def _add(conn: Connection, whole: Frontier, rows: Sequence[tuple[Any, ...]]) -> 
     nodes: list[tuple[UUID, int, int, bytes]] = []
     places: list[int | None] = []
     for digest, company in zip(hashes, companies, strict=True):
-        nodes += [(WHOLE_LOG, *node) for node in whole.push(digest)]
+        nodes += [(WHOLE_LOG, *node) for node in whole_log.push(digest)]
         if company is None:
             places.append(None)
         else:
             own = frontiers[company]
             places.append(own.size)
             nodes += [(company, *node) for node in own.push(digest)]
-    moved = [(id_, own.size, bytes(own)) for id_, own in sorted(frontiers.items())] + [
-        (WHOLE_LOG, whole.size, bytes(whole))
+    new_frontiers = [(id_, own.size, bytes(own)) for id_, own in sorted(frontiers.items())] + [
+        (WHOLE_LOG, whole_log.size, bytes(whole_log))
     ]
     with conn.pipeline():
         conn.execute(ADD_LEAVES, (before, b"".join(hashes), companies, places))
         if nodes:
             conn.execute(ADD_NODES, _columns_of(nodes))
-        conn.execute(MOVE, _columns_of(moved))
+        conn.execute(MOVE, _columns_of(new_frontiers))
 
 
 def _columns_of(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
@@ -254,10 +254,10 @@ def forget_checkpoints(conn: Connection, verifier_key: str) -> None:
         conn.execute(FORGET, {"id": WHOLE_LOG, "key": verifier_key})
 
 
-def sign(conn: Connection, signed: Sequence[Signed]) -> None:
+def sign(conn: Connection, signatures: Sequence[Signed]) -> None:
     """Store these checkpoints as the newest ones of their trees, unless another projector has stored a larger one."""
     with _lock_trees(conn):
-        conn.execute(SIGN, _columns_of([(one.id, one.size, one.checkpoint, one.verifier_key) for one in signed]))
+        conn.execute(SIGN, _columns_of([(one.id, one.size, one.checkpoint, one.verifier_key) for one in signatures]))
 
 
 def tell_signed(conn: Connection) -> None:
@@ -276,9 +276,9 @@ def refusal(conn: Connection) -> str | None:
     return row[0] if row else None
 
 
-def refuse(conn: Connection, why: str | None) -> None:
+def refuse(conn: Connection, reason: str | None) -> None:
     """Record why nothing is signed, for whoever asks; None ends that."""
-    conn.execute(REFUSE, (why, WHOLE_LOG, why))
+    conn.execute(REFUSE, (reason, WHOLE_LOG, reason))
 
 
 def _is_true(row: tuple[Any, ...] | None) -> bool:

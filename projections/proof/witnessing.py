@@ -48,7 +48,7 @@ class Due(Value, frozen=True):
     """A witness that is to be asked, and for what."""
 
     verifier_key: str
-    known_size: int  # of the checkpoint that it has cosigned last, as far as we know
+    known_size: int  # the size of the checkpoint that it cosigned last, as far as we know
     attempts: int
     checkpoint: str
     size: int
@@ -128,22 +128,22 @@ def newest(conn: Connection, size: int | None = None) -> SignedCheckpoint | None
 
 def cosigned_size(conn: Connection) -> int:
     """Return how many events of the log a witness has cosigned."""
-    return 0 if (cosigned := newest(conn)) is None else cosigned.size
+    return 0 if (newest_checkpoint := newest(conn)) is None else newest_checkpoint.size
 
 
 def checkpoint(conn: Connection) -> str | None:
     """Return the newest checkpoint of the whole log with the cosignatures that it has; None if nothing is signed."""
     state = log_tree.state_of(conn, WHOLE_LOG)
-    cosigned = newest(conn, state.signed_size)
-    return state.checkpoint if cosigned is None else cosigned.checkpoint
+    newest_checkpoint = newest(conn, state.signed_size)
+    return state.checkpoint if newest_checkpoint is None else newest_checkpoint.checkpoint
 
 
 def readable_checkpoints(conn: Connection) -> list[str]:
     """Return the newest checkpoint of the whole log, and the newest cosigned one: what there is and the login may read."""
     try:
         with conn.transaction():
-            cosigned = newest(conn)
-            texts = [checkpoint(conn), None if cosigned is None else cosigned.checkpoint]
+            newest_checkpoint = newest(conn)
+            texts = [checkpoint(conn), None if newest_checkpoint is None else newest_checkpoint.checkpoint]
     except (UndefinedTable, InsufficientPrivilege):
         return []
     return list(dict.fromkeys(text for text in texts if text is not None))
@@ -152,9 +152,9 @@ def readable_checkpoints(conn: Connection) -> list[str]:
 def checkpoint_covering(conn: Connection, tree_id: UUID, place: int) -> SignedCheckpoint | None:
     """Return a checkpoint of a tree that has the leaf at a place: a cosigned one where there is one, else the newest."""
     state = log_tree.state_of(conn, tree_id)
-    cosigned = newest(conn) if tree_id == WHOLE_LOG else None
-    if cosigned is not None and place < cosigned.size <= state.size:
-        return cosigned
+    newest_checkpoint = newest(conn) if tree_id == WHOLE_LOG else None
+    if newest_checkpoint is not None and place < newest_checkpoint.size <= state.size:
+        return newest_checkpoint
     if state.checkpoint is None or place >= state.signed_size:
         return None
     return SignedCheckpoint(size=state.signed_size, checkpoint=state.checkpoint)

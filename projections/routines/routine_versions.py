@@ -68,9 +68,9 @@ def fold(recorded: Recorded, rows: Rows) -> None:
         rows.put(VERSION, replace(before, until=recorded.position))
     match event:
         case RoutineCreated(settings=settings) | RoutineUpdated(settings=settings) | RoutineRestored(settings=settings):
-            narrowed = _filter_fields(settings)
+            filter_fields = _filter_fields(settings)
         case _ if before is not None:
-            narrowed = {"title": before.title, "project_id": before.project_id, "doc": before.doc}
+            filter_fields = {"title": before.title, "project_id": before.project_id, "doc": before.doc}
         case _:
             return
     row = VersionRow(
@@ -80,7 +80,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
         since=recorded.position,
         until=ENDLESS,
         updated_at=routines.updated_at(before.updated_at if before else None, recorded),
-        **narrowed,
+        **filter_fields,
     )
     rows.add(VERSION, row)
 

@@ -468,8 +468,8 @@ def values_of_query(
 ) -> dict[str, object]:
     """Return the values for the queries `LIST` and `WHOLE_LIST`."""
     place = msgspec.structs.asdict(after or FRONT)
-    status, q = filters.status and list(filters.status), filters.q and fold_case(filters.q)
-    values = msgspec.structs.asdict(filters) | {"status": status, "q": q}
+    status, text = filters.status and list(filters.status), filters.q and fold_case(filters.q)
+    values = msgspec.structs.asdict(filters) | {"status": status, "q": text}
     return {"company_id": company_id, **values, **place, "limit": limit}
 
 

@@ -91,9 +91,9 @@ def export(output: BinaryIO, *, settings: Settings) -> None:
     """
     with bootstrap.connect_as_login(settings) as conn:
         head = reading.read_head(conn)
-        signed = witnessing.readable_checkpoints(conn)
+        signed_checkpoints = witnessing.readable_checkpoints(conn)
         rows = _with_progress(reading.read_rows(conn, head.position), head.position, quiet=False)
-        output.writelines(exporting.lines(head, signed, rows))
+        output.writelines(exporting.lines(head, signed_checkpoints, rows))
 
 
 @audit.command()
@@ -121,7 +121,7 @@ def receipt(run_id: str, output: TextIO, *, settings: Settings) -> None:
         head = checkpoints.head_of(checkpoint)
         tree = log_tree.tree(conn, WHOLE_LOG)
         keys = ReadKeys(conn)
-        proved = [
+        proved_events = [
             ProvedEvent(
                 row=row,
                 key=key_of_row(row, keys),
@@ -132,7 +132,7 @@ def receipt(run_id: str, output: TextIO, *, settings: Settings) -> None:
             )
             for row in events
         ]
-    output.write(receipts.receipt(run, proved))
+    output.write(receipts.receipt(run, proved_events))
 
 
 def _checkpoint_of(conn: Session, position: int) -> str:
@@ -141,11 +141,11 @@ def _checkpoint_of(conn: Session, position: int) -> str:
     positions.poll_until(lambda: max(position - log_tree.state_of(conn, WHOLE_LOG).signed_size, 0), SIGNED_WITHIN_S)
     if any(witness.behind_since is None for witness in witnessing.statuses(conn)):
         positions.poll_until(lambda: max(position - witnessing.cosigned_size(conn), 0), COSIGNED_WITHIN_S)
-    signed = witnessing.checkpoint_covering(conn, WHOLE_LOG, position - 1)
-    if signed is None:
-        why = log_tree.refusal(conn) or "does a projector run, with ROUTINES_LOG_KEY_FILE?"
-        raise click.ClickException(f"No checkpoint of position {position} was signed: {why}")
-    return signed.checkpoint
+    signed_checkpoint = witnessing.checkpoint_covering(conn, WHOLE_LOG, position - 1)
+    if signed_checkpoint is None:
+        reason = log_tree.refusal(conn) or "does a projector run, with ROUTINES_LOG_KEY_FILE?"
+        raise click.ClickException(f"No checkpoint of position {position} was signed: {reason}")
+    return signed_checkpoint.checkpoint
 
 
 @audit.command("new-key")
@@ -169,17 +169,17 @@ def new_key(name: str | None, data_dir: Path) -> None:
     """
     if name is not None and not log_key.is_name(name):
         raise click.UsageError("--name must be letters, digits, dots, dashes and underlines, between slashes")
-    named = os.environ.get(LOG_KEY_VARIABLE)
-    path = Path(named) if named else Place(data_dir).log_key
+    key_file = os.environ.get(LOG_KEY_VARIABLE)
+    path = Path(key_file) if key_file else Place(data_dir).log_key
     if not path.parent.is_dir():
         raise click.ClickException(f"{path.parent} is not there: name the --data-dir, or set {LOG_KEY_VARIABLE}")
     try:
-        kept = bootstrap.replace_log_key(path, name)
+        old_key_path = bootstrap.replace_log_key(path, name)
         key = log_key.read(path)
     except (OSError, CannotSign) as error:
         raise click.ClickException(str(error)) from error
-    if kept is not None:
-        terminal.echo(f"The key before is kept in {kept}")
+    if old_key_path is not None:
+        terminal.echo(f"The key before is kept in {old_key_path}")
     terminal.echo(f"{path} signs the log {key.name} from now on. Its verifier key, for those who verify:")
     terminal.echo(key.verifier_key(key.name))
 
@@ -241,12 +241,12 @@ def grants(after: int, *, show_all: bool, as_json: bool, settings: Settings) -> 
         rows = reading.read_rows(conn, head.position, granting.NAMES)
         every_grant = granting.review(_with_progress(rows, head.position, quiet=as_json))
         late = [grant for grant in every_grant if grant.position > after]
-    flagged = [grant for grant in late if grant.flags]
-    for grant in late if show_all else flagged:
+    flagged_grants = [grant for grant in late if grant.flags]
+    for grant in late if show_all else flagged_grants:
         click.echo(json.dumps(_to_plain(grant)) if as_json else _describe_grant(grant))
     if not as_json:
-        click.echo(f"{len(late)} grants up to position {head.position}, {len(flagged)} to look at")
-    sys.exit(bool(flagged))
+        click.echo(f"{len(late)} grants up to position {head.position}, {len(flagged_grants)} to look at")
+    sys.exit(bool(flagged_grants))
 
 
 def _with_progress(rows: Iterable[Row], last: int, *, quiet: bool) -> Iterator[Row]:
@@ -261,10 +261,10 @@ def _with_progress(rows: Iterable[Row], last: int, *, quiet: bool) -> Iterator[R
 def _describe_grant(grant: Grant) -> str:
     """Return the grant as a line for people. Text of the writer is quoted in ASCII, since it may be anything."""
     recorded = f"recorded {grant.recorded_at.isoformat(timespec='seconds')} by login {grant.recorded_by or 'unknown'}"
-    claimed = "" if grant.actor is None else f", given {grant.at} by {grant.actor!a}"
+    claim = "" if grant.actor is None else f", given {grant.at} by {grant.actor!a}"
     company = "" if grant.company_id is None else f" in company {grant.company_id}"
     flags = "".join(f"\n    {flag}" for flag in grant.flags)
-    return f"{grant.position}: {grant.name!a} {grant.stream_id}{company}, {recorded}{claimed}{flags}"
+    return f"{grant.position}: {grant.name!a} {grant.stream_id}{company}, {recorded}{claim}{flags}"
 
 
 def _to_plain(value: Any) -> Any:

@@ -76,8 +76,8 @@ def _find_settings(database: str | None, data_dir: Path, *, is_owner: bool) -> S
     url = (is_owner and state.owner_database_url) or state.database_url
     keys = os.environ.get(KEY_VARIABLE) or state.key_file
     settings = _from_env({URL_VARIABLE: url, KEY_VARIABLE: keys}, URL_VARIABLE)
-    ended = "" if state.is_running else f", though its process {state.pid} has ended"
-    _say_database(settings, f"of the `routines up` in {data_dir.absolute()}{ended}")
+    ended_note = "" if state.is_running else f", though its process {state.pid} has ended"
+    _say_database(settings, f"of the `routines up` in {data_dir.absolute()}{ended_note}")
     return settings
 
 
@@ -93,5 +93,5 @@ def _from_env(variables: dict[str, str], name: str) -> Settings:
         raise terminal.Trouble(str(error).replace(URL_VARIABLE, name)) from error
 
 
-def _say_database(settings: Settings, how: str) -> None:
-    terminal.echo(f"Database: {describe_database(settings.database_url)}, {how}", err=True)
+def _say_database(settings: Settings, sentence: str) -> None:
+    terminal.echo(f"Database: {describe_database(settings.database_url)}, {sentence}", err=True)

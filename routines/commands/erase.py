@@ -27,7 +27,7 @@ from routines.commands.database import with_database
 from routines.connections import Session
 from routines.settings import Settings
 
-PATIENCE_S = 10.0  # for read models that are behind the log
+PATIENCE_S = 10.0  # how long to wait for read models that are behind the log
 
 
 class Report(msgspec.Struct, rename="camel"):
@@ -84,14 +84,14 @@ def erase(  # noqa: PLR0913 the options
             _wait(conn)
             done.check(conn)
             before = data_keys.erasure_of(owner, done.id)
-            concerned = done.count_concerned(conn)
+            concerned_rows = done.count_concerned(conn)
             if yes and before.cleared_at is None:
                 done.carry_out(conn, (reason or "").strip(), quiet=as_json)
         after = data_keys.erasure_of(owner, done.id)
     if as_json:
-        terminal.echo_json(_report(done, concerned, after, was_done=before.cleared_at is not None))
+        terminal.echo_json(_report(done, concerned_rows, after, was_done=before.cleared_at is not None))
     else:
-        _tell_result(done, concerned, before, after)
+        _tell_result(done, concerned_rows, before, after)
 
 
 def _wait(conn: Session) -> None:
@@ -153,26 +153,26 @@ class _Erasure:
             for model in erasure.models(of_user=self.kind == "user"):
                 bar = bars.add_task(model.name, total=head)
                 verification.drop_unfinished(conn, model)
-                reached = rebuilds.rebuild(
+                position = rebuilds.rebuild(
                     conn, model, self._system.store.after, partial(_show_progress, bars, bar), anew=True
                 )
-                bars.update(bar, completed=reached, total=reached)
+                bars.update(bar, completed=position, total=position)
 
 
-def _tell_result(done: _Erasure, concerned: Concerned, before: Erasure, after: Erasure) -> None:
+def _tell_result(done: _Erasure, concerned_rows: Concerned, before: Erasure, after: Erasure) -> None:
     if before.cleared_at is not None:
         terminal.echo(f"The {done.kind} {done.id} was erased at {before.cleared_at:%Y-%m-%d %H:%M} UTC already.")
         return
     table = Table("Events", "Can be erased", "Stay readable")
-    for event in concerned.events:
+    for event in concerned_rows.events:
         table.add_row(event.name, str(event.erasable), str(event.remaining))
     console = Console()
     console.print(table)
     rows = Table("Rows of", "")
-    for name, many in concerned.rows.items():
+    for name, many in concerned_rows.rows.items():
         rows.add_row(name, str(many))
     console.print(rows)
-    if sum(event.remaining for event in concerned.events):
+    if sum(event.remaining for event in concerned_rows.events):
         terminal.echo(
             "Some events were recorded before their texts were sealed: in the log and the rows made of it these stay readable."
         )
@@ -184,11 +184,11 @@ def _tell_result(done: _Erasure, concerned: Concerned, before: Erasure, after: E
         terminal.echo("Nothing was changed. --yes --reason TEXT erases it, for ever.")
 
 
-def _report(done: _Erasure, concerned: Concerned, state: Erasure, *, was_done: bool) -> Report:
+def _report(done: _Erasure, concerned_rows: Concerned, state: Erasure, *, was_done: bool) -> Report:
     return Report(
         kind=done.kind,
         id=done.id,
-        concerned=concerned,
+        concerned=concerned_rows,
         erased_at=state.erased_at.isoformat() if state.erased_at else None,
         cleared_at=state.cleared_at.isoformat() if state.cleared_at else None,
         was_done=was_done,

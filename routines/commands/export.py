@@ -103,9 +103,9 @@ def export(  # noqa: PLR0913 the options of a command
     A login that may read the views is enough, such as routines_analyst.
     """
     write = _choose_writer(file_format)
-    wanted = Manifest(format=file_format, company_id=company, from_=_to_utc(begin), to=_to_utc(end))
-    manifest = _resume(output, wanted)
-    selection = Selection(company_id=company, begin=wanted.from_, end=wanted.to)
+    wanted_manifest = Manifest(format=file_format, company_id=company, from_=_to_utc(begin), to=_to_utc(end))
+    manifest = _resume(output, wanted_manifest)
+    selection = Selection(company_id=company, begin=wanted_manifest.from_, end=wanted_manifest.to)
     with bootstrap.connect_as_login(settings) as conn, PositionBar("events", quiet=as_json) as bar:
         head, head_hash = exports.read_head(conn)
         output.mkdir(parents=True, exist_ok=True)
@@ -142,17 +142,17 @@ def _to_utc(moment: datetime | None) -> datetime | None:
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _resume(output: Path, wanted: Manifest) -> Manifest:
+def _resume(output: Path, wanted_manifest: Manifest) -> Manifest:
     """Return the manifest of the directory, or the wanted one for a new directory. Raises Trouble."""
     try:
         manifest = msgspec.json.decode((output / MANIFEST).read_bytes(), type=Manifest)
     except FileNotFoundError:
         if any(path.suffix != ".part" for path in (output.iterdir() if output.exists() else ())):
             raise terminal.Trouble(f"{output} has other files in it: take an empty directory") from None
-        return wanted
+        return wanted_manifest
     except msgspec.DecodeError as error:
         raise terminal.Trouble(f"{output / MANIFEST} is not as `routines export` writes it: {error}") from error
-    if manifest.options != wanted.options:
+    if manifest.options != wanted_manifest.options:
         raise terminal.Trouble(
             f"{output} was exported with other options (format, company, times): take another directory"
         )
@@ -170,33 +170,33 @@ def _add(  # noqa: PLR0913, PLR0917 what is written, and where
     span: tuple[int, int] | None,
 ) -> None:
     """Write a file in one step, and add it to the manifest; a file without rows is left out."""
-    unfinished = output / f"{name}.part"
-    with unfinished.open("wb") as file:
+    temporary_path = output / f"{name}.part"
+    with temporary_path.open("wb") as file:
         count = write(conn, VIEWS[view], file, selection, span)
     manifest.files = [one for one in manifest.files if one.name != name]
     if not count and span is not None:
-        unfinished.unlink()
+        temporary_path.unlink()
         return
-    with unfinished.open("rb") as file:
+    with temporary_path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     after, until = span or (None, None)
-    written = ExportedFile(
+    exported_file = ExportedFile(
         name=name,
         view=view,
         rows=count,
-        bytes=unfinished.stat().st_size,
+        bytes=temporary_path.stat().st_size,
         sha256=digest,
         after_position=after,
         until_position=until,
     )
-    unfinished.replace(output / name)
-    manifest.files.append(written)
+    temporary_path.replace(output / name)
+    manifest.files.append(exported_file)
 
 
 def _save(output: Path, manifest: Manifest) -> None:
-    unfinished = output / f"{MANIFEST}.part"
-    unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
-    unfinished.replace(output / MANIFEST)
+    temporary_path = output / f"{MANIFEST}.part"
+    temporary_path.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
+    temporary_path.replace(output / MANIFEST)
 
 
 def _choose_writer(file_format: Format) -> Write:

@@ -26,12 +26,12 @@ def init() -> None:
     unless secrets in the database need the one that is missing: see `routines secrets --help`.
     """
     settings = entry.settings()
-    outdated = bootstrap.prepare(settings)
+    outdated_models = bootstrap.prepare(settings)
     tell_missing_keys(settings)
     new_keys = settings.key_file is not None and bootstrap.make_keys(settings.key_file)
     token = bootstrap.first_board_token(settings)
     click.echo("The database is ready.")
-    tell_outdated(outdated)
+    tell_outdated(outdated_models)
     if new_keys:
         terminal.echo(
             f"The keys of the secrets are new, in {settings.key_file}: keep a copy apart from the database's."

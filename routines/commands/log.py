@@ -46,8 +46,8 @@ def log(after: int, limit: int | None, company: UUID | None, stream: UUID | None
             zip(rows, all_recorded(rows, keys), strict=True)
             for rows in ([row for row in page if stream in (None, row.stream_id)] for page in pages)
         )
-        wanted = ((row, recorded) for row, recorded in entries if company in (None, recorded.company_id))
-        for row, recorded in islice(wanted, limit):
+        company_entries = ((row, recorded) for row, recorded in entries if company in (None, recorded.company_id))
+        for row, recorded in islice(company_entries, limit):
             terminal.echo_json(line(row, recorded))
 
 

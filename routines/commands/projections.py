@@ -46,7 +46,7 @@ def status(*, as_json: bool, settings: Settings) -> None:
         Column("Read model", no_wrap=True), "Position", "Behind", "Stopped by", "Isolated", "Rebuild", "Moved"
     )
     for standing in standings:
-        moved = standing.moved_at.isoformat(timespec="seconds")
+        moved_at = standing.moved_at.isoformat(timespec="seconds")
         numbers = (
             str(standing.position),
             str(standing.behind),
@@ -54,7 +54,7 @@ def status(*, as_json: bool, settings: Settings) -> None:
             str(standing.isolated),
             _rebuild_of(standing),
         )
-        table.add_row(standing.name, *numbers, moved)
+        table.add_row(standing.name, *numbers, moved_at)
     Console().print(table)
 
 
@@ -133,9 +133,9 @@ def rebuild(name: str | None, *, schema: str | None, until: str | None, as_json:
     ):
         head = system.store.head()
         for model in models:
-            reached = _rebuild(conn, model, system.store.after, bars, head)
+            position = _rebuild(conn, model, system.store.after, bars, head)
             if as_json:
-                terminal.echo_json({"name": model.name, "position": reached})
+                terminal.echo_json({"name": model.name, "position": position})
 
 
 @projections.command()
@@ -210,9 +210,9 @@ def _show_progress(bars: Progress, bar: TaskID, position: int) -> None:
 
 def _rebuild(conn: Connection, model: ReadModel, read: folding_aside.ReadPart, bars: Progress, head: int) -> int:
     bar = bars.add_task(model.name, total=head)
-    reached = rebuilds.rebuild(conn, model, read, partial(_show_progress, bars, bar))
-    bars.update(bar, completed=reached, total=reached)
-    return reached
+    position = rebuilds.rebuild(conn, model, read, partial(_show_progress, bars, bar))
+    bars.update(bar, completed=position, total=position)
+    return position
 
 
 def _open_progress(*, quiet: bool) -> Progress:

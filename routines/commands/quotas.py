@@ -74,7 +74,7 @@ def used(conn: psycopg.Connection[tuple[object, ...]], limits: Limits) -> list[U
     amounts = {quota: usage.counts(conn, quota) for quota in usage.OF_COMPANY}
     recorded = usage.last_minute(conn)
     for index, quota in enumerate(PER_MINUTE):
-        amounts[quota] = {company_id: both[index] for company_id, both in recorded.items()}
+        amounts[quota] = {company_id: pair[index] for company_id, pair in recorded.items()}
     return [
         Usage(company_id=id_, company=names[id_], quota=quota, used=amount, limit=getattr(limits, quota))
         for quota, by_company in amounts.items()

@@ -149,11 +149,11 @@ def forget(key_id: str, *, settings: Settings) -> None:
             raise CannotRetire(f"Key {key_id} is in {vault.ring.path}, so its secrets can be read: retire it")
         if not (places := vault.places_under(key_id)):
             raise CannotRetire(f"No secret is under key {key_id}")
-        if needed := system.executor.query(lambda work: needed_secrets.find_needed(work, places)):
-            purposes = Counter(place.purpose for place in needed)
-            which = ", ".join(f"{many} of {purpose}" for purpose, many in sorted(purposes.items()))
+        if needed_places := system.executor.query(lambda work: needed_secrets.find_needed(work, places)):
+            purposes = Counter(place.purpose for place in needed_places)
+            summary = ", ".join(f"{many} of {purpose}" for purpose, many in sorted(purposes.items()))
             raise CannotRetire(
-                f"{len(needed)} of {len(places)} secrets under key {key_id} are needed ({which}): set them again, or delete "
+                f"{len(needed_places)} of {len(places)} secrets under key {key_id} are needed ({summary}): set them again, or delete "
                 "what they belong to"
             )
         vault.drop([place.id for place in places])

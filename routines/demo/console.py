@@ -44,6 +44,6 @@ def clock(moment: datetime) -> str:
     return moment.time().isoformat("milliseconds")
 
 
-def late(planned: datetime, actual: datetime) -> str:
+def late(planned_at: datetime, actual_at: datetime) -> str:
     """Return how much later the second moment is, in milliseconds, as a text."""
-    return f"{(actual - planned).total_seconds() * 1000:.0f} ms"
+    return f"{(actual_at - planned_at).total_seconds() * 1000:.0f} ms"

@@ -56,18 +56,20 @@ class Walkthrough:
     def _watch_worker(self, fixtures: Fixtures, worker: Child) -> None:
         self.console.step("worker", f"routines worker -- {shlex.join(COMMAND)}")
         trigger = self._create_trigger(fixtures)
-        planned = moment(trigger["nextRunAt"])
-        self._count_down(planned, moment(trigger["createdAt"]))
+        planned_at = moment(trigger["nextRunAt"])
+        self._count_down(planned_at, moment(trigger["createdAt"]))
         path = f"/api/routines/{fixtures.routine['id']}/runs"
         run = self._wait_until(worker, "the run", lambda: find_scheduled_run(self.board.ask("GET", path)))
-        fired = moment(run["triggeredAt"])
-        self.console.step("run", f"{clock(fired)}  {late(planned, fired)} after the tick, source {run['source']}")
+        fired_at = moment(run["triggeredAt"])
+        self.console.step(
+            "run", f"{clock(fired_at)}  {late(planned_at, fired_at)} after the tick, source {run['source']}"
+        )
         issue = self._find_issue(run)
         self.console.step("issue", f"{clock(moment(issue['createdAt']))}  {issue['identifier']}: {issue['title']}")
         self._wait_until(worker, "the worker", lambda: self._find_issue(run)["status"] != "todo" or None)
         self.console.step("taken", f"by {fixtures.agent['name']}")
         run = self._wait_until(worker, "the end", lambda: find_ended_run(self.board.ask("GET", path), run["id"]))
-        self._report_end(run, fired)
+        self._report_end(run, fired_at)
 
     def _create_trigger(self, fixtures: Fixtures) -> dict[str, Any]:
         draft = {"kind": "schedule", "cronExpression": CRON, "timezone": "UTC"}
@@ -79,22 +81,24 @@ class Walkthrough:
         )
         return trigger
 
-    def _count_down(self, planned: datetime, now: datetime) -> None:
+    def _count_down(self, planned_at: datetime, now: datetime) -> None:
         """Wait until the planned moment by the server's clock; `now` is what that clock shows when this is called."""
-        tick_at = time.monotonic() + (planned - now).total_seconds()
+        tick_at = time.monotonic() + (planned_at - now).total_seconds()
         while (left_s := tick_at - time.monotonic()) > 0 and time.monotonic() < self.end_at:
             self.console.wait(f"the tick comes in {left_s:.0f} s")
             time.sleep(min(LOOK_S, left_s))
-        self.console.step("tick", clock(planned))
+        self.console.step("tick", clock(planned_at))
 
-    def _wait_until(self, worker: Child, what: str, look: Callable[[], T | None]) -> T:
+    def _wait_until(self, worker: Child, description: str, look: Callable[[], T | None]) -> T:
         """Call `look` until it returns something; return that. Raises Failed if the worker ends or the time is up."""
-        self.console.wait(f"waiting for {what}")
+        self.console.wait(f"waiting for {description}")
         while (result := look()) is None:
             if (status := worker.ended()) is not None:
                 raise Failed(f"the worker ended with status {status}: {worker.last_words()}")
             if time.monotonic() >= self.end_at:
-                raise Failed(f"waited for {what} in vain: no scheduled run completed within {self.timeout_s:g} s")
+                raise Failed(
+                    f"waited for {description} in vain: no scheduled run completed within {self.timeout_s:g} s"
+                )
             time.sleep(LOOK_S)
         return result
 
@@ -104,13 +108,13 @@ class Walkthrough:
         issue: dict[str, Any] = self.board.ask("GET", f"/api/issues/{run['linkedIssueId']}")
         return issue
 
-    def _report_end(self, run: dict[str, Any], fired: datetime) -> None:
+    def _report_end(self, run: dict[str, Any], fired_at: datetime) -> None:
         comments = self.board.ask("GET", f"/api/issues/{run['linkedIssueId']}/comments?order=asc")
         for text in (line for comment in comments for line in comment["body"].splitlines()):
             self.console.step("output", text)
         done = moment(run["completedAt"])
         self.console.step("done", f"{clock(done)}  the issue is {run['linkedIssue']['status']}")
-        self.console.step(run["status"], f"run {run['id']}, {late(fired, done)} after it fired")
+        self.console.step(run["status"], f"run {run['id']}, {late(fired_at, done)} after it fired")
         if run["status"] != "completed":
             raise Failed(f"the run {run['status']}: {run['failureReason']}")
 

@@ -148,15 +148,15 @@ def _make_account(name: str) -> None:
     """Make a system account, as packages of Postgres and of other services do at their installation."""
     program = shutil.which("useradd", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
     command = ["useradd", *USERADD, *(["--gid", name] if _has_group(name) else ["--user-group"]), name]
-    why = "there is no useradd here to make it with"
+    reason = "there is no useradd here to make it with"
     if program is not None:
         done = subprocess.run([program, *command[1:]], capture_output=True, text=True, check=False)
-        why = done.stderr.strip()
+        reason = done.stderr.strip()
     with suppress(KeyError):
         pwd.getpwnam(name)
         return
     raise CannotStart(
-        f"root runs neither Postgres nor the parts, and the account {name} is missing ({why}). Make it "
+        f"root runs neither Postgres nor the parts, and the account {name} is missing ({reason}). Make it "
         f"(`{' '.join(command)}`), or start as an ordinary user{f', or {OTHER_SERVER}' if name in CLUSTER else ''}"
     )
 

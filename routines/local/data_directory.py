@@ -38,7 +38,7 @@ class UpState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NotRunning(Exception):
-    """No system has left word of itself in a data directory. The message says what to do."""
+    """No running system has noted its address in a data directory. The message says what to do."""
 
 
 def read_state(directory: Path) -> UpState:
@@ -47,12 +47,12 @@ def read_state(directory: Path) -> UpState:
     try:
         return msgspec.json.decode((directory / STATE).read_bytes(), type=UpState)
     except (FileNotFoundError, NotADirectoryError):
-        why = f"no `routines up` runs in {directory}; start it, or name the --data-dir of one that runs"
+        reason = f"no `routines up` runs in {directory}; start it, or name the --data-dir of one that runs"
     except OSError as error:
-        why = f"{directory / STATE} cannot be read ({error.strerror}): ask as the account that started `routines up`"
+        reason = f"{directory / STATE} cannot be read ({error.strerror}): ask as the account that started `routines up`"
     except msgspec.DecodeError:
-        why = f"{directory / STATE} is not as `routines up` writes it"
-    raise NotRunning(why)
+        reason = f"{directory / STATE} is not as `routines up` writes it"
+    raise NotRunning(reason)
 
 
 class Place:
@@ -99,11 +99,11 @@ class Place:
 
     def write(self, path: Path, text: str) -> None:
         """Replace a file in one step; only the account of this process can read it. Raises OSError."""
-        unfinished = path.with_name(path.name + ".new")
-        unfinished.unlink(missing_ok=True)
+        temporary_path = path.with_name(path.name + ".new")
+        temporary_path.unlink(missing_ok=True)
         try:
-            with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            with os.fdopen(os.open(temporary_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
                 file.write(text)
-            unfinished.replace(path)
+            temporary_path.replace(path)
         finally:
-            unfinished.unlink(missing_ok=True)
+            temporary_path.unlink(missing_ok=True)

@@ -22,8 +22,8 @@ def free_port(host: str, port: int) -> int:
         with listen(host, port) as server:
             return int(server.getsockname()[1])
     except (OSError, UnicodeError) as error:
-        why = str(error.strerror).partition(" (")[0] if isinstance(error, OSError) else "no such name"
-        raise CannotStart(f"cannot listen on {host} port {port}: {why}; {_way_out(error)}") from None
+        reason = str(error.strerror).partition(" (")[0] if isinstance(error, OSError) else "no such name"
+        raise CannotStart(f"cannot listen on {host} port {port}: {reason}; {_way_out(error)}") from None
 
 
 def _way_out(error: OSError | UnicodeError) -> str:

@@ -36,8 +36,8 @@ class Locked(CannotStart):
     """Another process holds the lock; `holder` is None when that process cannot be seen from here."""
 
     def __init__(self, path: Path, holder: LockHolder | None) -> None:
-        who = holder or "a process that cannot be seen from here"
-        super().__init__(f"{path} is locked by {who}: end that, or take another directory")
+        holder_text = holder or "a process that cannot be seen from here"
+        super().__init__(f"{path} is locked by {holder_text}: end that, or take another directory")
         self.holder = holder
 
 

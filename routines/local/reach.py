@@ -49,13 +49,13 @@ class Reach:
         """Return a path by which the account can read the file. Raises CannotStart when it may not read it."""
         if self.account.is_ours or self.account.can_read(path):
             return path
-        handed = self._open_for_account(path.parent) / path.name
-        if not self.account.can_read(handed, self.fds):
+        handed_path = self._open_for_account(path.parent) / path.name
+        if not self.account.can_read(handed_path, self.fds):
             raise CannotStart(
                 f"the account {self.account.name}, as which the parts run, cannot read {path}: "
                 f"give it that file (chown {self.account.name}), in a directory that it may enter"
             )
-        return handed
+        return handed_path
 
     def program(self) -> tuple[list[str], dict[str, str]]:
         """Return the command and the variables to run `routines` as the account. Raises CannotStart if it cannot."""

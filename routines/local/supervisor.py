@@ -22,7 +22,7 @@ POLL_S = 0.02
 QUICK_DEATH_S = 1.0
 LONGEST_PAUSE_S = 5.0
 TERM_LIMIT_S = 10.0
-TAIL_BYTES = 4_096  # of a log, in which its last line is looked for
+TAIL_BYTES = 4_096  # how much of the end of a log is searched for its last line
 LOGS = LogBounds(max_bytes=16 * 2**20, old_files=4)
 # The start-up program of each part. It changes to the part's account, asks Linux to send SIGTERM when the supervisor
 # dies (PR_SET_PDEATHSIG, which a change of account would reset), gives up the rights that programs with the set-user-ID
@@ -130,7 +130,7 @@ class Child:
 
 class Supervisor:
     """
-    Keeps parts running; calls `changed` with the live pids by name after each start and each death.
+    Keeps parts running; calls `on_change` with the live pids by name after each start and each death.
 
     What they write goes to a file of each in the directory `logs`, or where ours goes if that is None. A part that
     cannot be started at the moment, for instance because the machine has no memory left, is tried again.
@@ -140,7 +140,7 @@ class Supervisor:
         self,
         parts: Sequence[Part],
         logs: Path | None,
-        changed: Callable[[dict[str, int]], None] = lambda _: None,
+        on_change: Callable[[dict[str, int]], None] = lambda _: None,
         say: Callable[[str], None] = lambda _: None,
         log_bounds: LogBounds = LOGS,
     ) -> None:
@@ -149,14 +149,14 @@ class Supervisor:
             logs.chmod(0o700)
         self._rotation = None if logs is None else LogRotation(logs, log_bounds)
         self.children = [Child(part, None if logs is None else logs / f"{part.name}.log") for part in parts]
-        self.changed = changed
+        self.on_change = on_change
         self.say = say
 
     def start(self) -> None:
         """Start every part."""
         for child in self.children:
             child.start()
-        self.changed(self.pids())
+        self.on_change(self.pids())
 
     def tick(self) -> None:
         """Note which parts have ended, and start those whose pause is over. To be called several times a second."""
@@ -190,19 +190,19 @@ class Supervisor:
             self.say(f"{child.part.name} cannot be started ({error}); the next try is in {pause:.0f} s")
             return
         self.say(f"{child.part.name} was started again as process {self.pids()[child.part.name]}")
-        self.changed(self.pids())
+        self.on_change(self.pids())
 
     def _report_end(self, child: Child, status: int) -> None:
-        how = f"signal {-status}" if status < 0 else f"status {status}"
+        ending = f"signal {-status}" if status < 0 else f"status {status}"
         pause = child.plan()
-        self.say(f"{child.part.name} ended ({how})")
+        self.say(f"{child.part.name} ended ({ending})")
         if pause:
-            why = f" {child.log} ends with: {words}" if (words := child.last_words()) else ""
+            last_words_note = f" {child.log} ends with: {words}" if (words := child.last_words()) else ""
             self.say(
                 f"{child.part.name} ended {child.quick_deaths} times within a second of its start; the next try is in "
-                f"{pause:.0f} s.{why}"
+                f"{pause:.0f} s.{last_words_note}"
             )
-        self.changed(self.pids())
+        self.on_change(self.pids())
 
     def _signal_children(self, number: signal.Signals) -> None:
         for child in self.children:

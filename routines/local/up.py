@@ -163,14 +163,14 @@ class System:
         """
         program, own = self.reach.program()
         env = {**own, "ROUTINES_DATABASE_URL": database_url}
-        keyed = {**env, "ROUTINES_KEY_FILE": str(self._readable_keys())}
-        served = {**keyed, "ROUTINES_PUBLIC_URL": self.public_url}
-        sending = {**keyed, **self.checkpoint_settings}
+        key_env = {**env, "ROUTINES_KEY_FILE": str(self._readable_keys())}
+        web_env = {**key_env, "ROUTINES_PUBLIC_URL": self.public_url}
+        sending = {**key_env, **self.checkpoint_settings}
         if self.allow_private_targets:
             sending["ROUTINES_ALLOW_PRIVATE_TARGETS"] = "true"
         signing = {**env, LOG_KEY_VARIABLE: str(self._readable_log_key()), **self.checkpoint_settings}
-        parts = [(name, more, served, fds) for name, more, fds in self._web_parts()]
-        parts += [("scheduler", ["scheduler"], keyed, ())]
+        parts = [(name, more, web_env, fds) for name, more, fds in self._web_parts()]
+        parts += [("scheduler", ["scheduler"], key_env, ())]
         parts += [(name, ["projector"], signing, ()) for name in part_names("projector", self.projectors)]
         parts += [("delivery", ["delivery"], sending, ())]
         return [
@@ -197,7 +197,7 @@ class System:
                 self._keep_postgres()
                 supervisor.tick()
                 if self.state_trouble.is_open and not self.state_trouble.is_recent:
-                    supervisor.changed(supervisor.pids())
+                    supervisor.on_change(supervisor.pids())
                 if not self.ready and is_healthy(client):
                     self._announce_ready(supervisor, client)
                 if not self.ready and time.monotonic() > note_at:
@@ -280,7 +280,7 @@ class System:
 
     def _announce_ready(self, supervisor: Supervisor, client: httpx.Client) -> None:
         self.ready = True
-        supervisor.changed(supervisor.pids())
+        supervisor.on_change(supervisor.pids())
         say(f"Routines is ready at {self.url}")
         if self.public_url != self.url:
             say(f"  public URL   {self.public_url}")

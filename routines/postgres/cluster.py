@@ -159,9 +159,9 @@ class LocalPostgres:
             if len(bytes(path / SOCKET_NAME)) <= SOCKET_PATH_LIMIT_BYTES:
                 return path
         with contextlib.suppress(OSError):
-            kept = self._socket_link().readlink()
-            if is_private(kept) and self._has_socket_in(kept):
-                return kept
+            known_path = self._socket_link().readlink()
+            if is_private(known_path) and self._has_socket_in(known_path):
+                return known_path
         self._random_socket_dir = self._random_socket_dir or Path("/tmp", f"routines-{secrets.token_hex(8)}")  # noqa: S108
         return self._random_socket_dir
 
@@ -277,14 +277,14 @@ class LocalPostgres:
 
     def _run_initdb(self, binaries: Path, account: Account) -> None:
         self._say(f"making a database cluster in {self.home} (once)")
-        unfinished = self.home / "data.new"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        who = ["-U", SUPERUSER, "--auth-local=peer", "--auth-host=reject"]
-        what = ["-E", "UTF8", "--no-locale", "--data-checksums", *self._initdb_options]
-        done = account.run(binaries / "initdb", "-D", unfinished, *who, *what)
+        temporary_directory = self.home / "data.new"
+        shutil.rmtree(temporary_directory, ignore_errors=True)
+        account_options = ["-U", SUPERUSER, "--auth-local=peer", "--auth-host=reject"]
+        format_options = ["-E", "UTF8", "--no-locale", "--data-checksums", *self._initdb_options]
+        done = account.run(binaries / "initdb", "-D", temporary_directory, *account_options, *format_options)
         if done.returncode:
             raise PostgresUnavailable(f"initdb failed: {done.stderr.strip()}")
-        unfinished.rename(self.data)
+        temporary_directory.rename(self.data)
 
     def _log(self) -> Path:
         return self.root / "logs" / "postgres.log"

@@ -228,8 +228,8 @@ def worker(  # noqa: PLR0913 the options
             try:
                 working.introduce()
                 while True:
-                    started = jobs.start(working.take_jobs())
-                    if once or stop.wait(0 if started else poll_s):
+                    started_count = jobs.start(working.take_jobs())
+                    if once or stop.wait(0 if started_count else poll_s):
                         break
             except BaseException:
                 stop.set()

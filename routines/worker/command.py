@@ -20,7 +20,7 @@ from routines.worker.output import Hear, Reader, last_line
 MOST_OUTPUT = 60_000  # characters of standard output; a comment has room for both and a reason
 MOST_ERROR_OUTPUT = 20_000  # characters of standard error
 MOST_LAST_LINE = 500  # characters of standard error in a reason
-PIPE_S = 1.0  # for the rest of the output, once the command has ended
+PIPE_S = 1.0  # how long to wait for the rest of the output, once the command has ended
 LOOK_S = 0.1  # between two looks whether the command is to be stopped
 RETRY_S = 0.5  # between two tries to start a command on a machine without room
 GRACE_S = 10.0  # between SIGTERM and SIGKILL
@@ -97,13 +97,13 @@ class Command(msgspec.Struct, frozen=True):
         While this machine cannot start anything, for instance because its disk is full, it is tried again until the
         command's own time is up.
         """
-        started = time.monotonic()
+        started_at = time.monotonic()
         try:
             while supervision.is_set() or (
-                (process := self._try_start(env, stdin, lock, started + self.timeout_s)) is None
+                (process := self._try_start(env, stdin, lock, started_at + self.timeout_s)) is None
             ):
                 if supervision.is_set():
-                    return _cut_short(supervision, Ended(reason=None, duration_s=time.monotonic() - started))
+                    return _cut_short(supervision, Ended(reason=None, duration_s=time.monotonic() - started_at))
                 time.sleep(RETRY_S)
         except FileNotFoundError:
             return Ended(reason=f"command not found: {self.argv[0]}")
@@ -114,21 +114,21 @@ class Command(msgspec.Struct, frozen=True):
         supervision.begin(process.pid)
         output = _read(process.stdout, self.most_output, secrets, lambda text: hear("stdout", text))
         errors = _read(process.stderr, MOST_ERROR_OUTPUT, secrets, lambda text: hear("stderr", text))
-        cut_short = _wait(process, started + self.timeout_s, supervision)
+        cut_short = _wait(process, started_at + self.timeout_s, supervision)
         if cut_short is not None:
             _end(process)
         supervision.end()
         for reader in (output, errors):
             reader.finish(PIPE_S)
-        ended = Ended(
+        ending = Ended(
             reason=self._failure_reason(cut_short, process.returncode, errors.kept.text()),
             exit_status=process.returncode,
             output=output.kept.text(),
             is_whole=output.kept.is_whole,
             error_output=errors.kept.text(),
-            duration_s=time.monotonic() - started,
+            duration_s=time.monotonic() - started_at,
         )
-        return _cut_short(supervision, ended) if cut_short == "stop" else ended
+        return _cut_short(supervision, ending) if cut_short == "stop" else ending
 
     def _try_start(
         self, env: Mapping[str, str], stdin: bytes, lock: int | None, until: float
@@ -228,10 +228,10 @@ def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals | Non
     return True
 
 
-def _cut_short(supervision: Supervising, ended: Ended) -> Ended:
+def _cut_short(supervision: Supervising, ending: Ended) -> Ended:
     """Return how a command ended that was stopped before its own end."""
     return replace(
-        ended, reason=supervision.reason, stopped=supervision.lost is None, lost=supervision.lost is not None
+        ending, reason=supervision.reason, stopped=supervision.lost is None, lost=supervision.lost is not None
     )
 
 

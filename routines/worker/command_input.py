@@ -10,11 +10,13 @@ from routines.worker import environment
 from routines.worker.errors import Refused
 from routines.worker.server import Server
 
-MOST_VARIABLE_BYTES = 16 * 1024  # of one value; Linux takes 128 KiB of a variable, and less of all when there are many
-MOST_VARIABLES_BYTES = 64 * 1024  # of all names and values
+# The largest value; Linux takes 128 KiB for one variable, and less for each when there are many.
+MOST_VARIABLE_BYTES = 16 * 1024
+MOST_VARIABLES_BYTES = 64 * 1024  # all names and values together
 RESOLVED = "ROUTINES_VARIABLE_"
 OMITTED = "ROUTINES_OMITTED"
-ABOUT_OTHER_WORK = {"recentRuns", "activeIssue"}  # of a routine; other runs have payloads of their own
+# Fields of a routine that are about other runs, which have payloads of their own.
+ABOUT_OTHER_WORK = {"recentRuns", "activeIssue"}
 
 
 class Variables(NamedTuple):
@@ -68,12 +70,14 @@ def variables(document: Mapping[str, Any], url: str, session: UUID) -> Variables
     return result
 
 
-def merge_environment(inherited: Mapping[str, str], own: Variables) -> dict[str, str]:
+def merge_environment(inherited_variables: Mapping[str, str], own: Variables) -> dict[str, str]:
     """Return the environment of a command; a variable of the issue that is left out is not the worker's own instead."""
-    kept = {
-        name: value for name, value in inherited.items() if name not in own.omitted and not name.startswith(RESOLVED)
+    kept_variables = {
+        name: value
+        for name, value in inherited_variables.items()
+        if name not in own.omitted and not name.startswith(RESOLVED)
     }
-    return kept | own.taken
+    return kept_variables | own.taken
 
 
 def _all_variables(document: Mapping[str, Any], url: str, session: UUID) -> Iterator[tuple[str, str]]:

@@ -34,7 +34,7 @@ class Jobs:
 
     def start(self, jobs: Iterator[Job[Finished]]) -> int:
         """Start the jobs, each when there is room, before the next is asked for; return how many there were."""
-        started = 0
+        started_count = 0
         while True:
             while not self._room.acquire(timeout=LOOK_S):
                 pass
@@ -45,11 +45,11 @@ class Jobs:
                 raise
             if job is None:
                 self._room.release()
-                return started
+                return started_count
             self._threads = [thread for thread in self._threads if thread.is_alive()]
             self._threads.append(Thread(target=self._run, args=(job,)))
             self._threads[-1].start()
-            started += 1
+            started_count += 1
 
     def finish(self) -> None:
         """Wait until all jobs have ended. Raises the error of the first that failed."""
@@ -61,10 +61,10 @@ class Jobs:
 
     def _run(self, job: Job[Finished]) -> None:
         try:
-            finished = job()
+            outcome = job()
             with self._lock:
-                self.outcomes.add(finished.outcome)
-                self._tell(finished)
+                self.outcomes.add(outcome.outcome)
+                self._tell(outcome)
         except BaseException as error:  # noqa: BLE001 it is raised by `finish`
             with self._lock:
                 self._error = self._error or error

@@ -10,7 +10,7 @@ from routines.worker.output import Stream
 
 PAUSE_S = 2.0  # between two parts: a command that prints much costs no more than this
 MOST_PART = 32_768  # characters of a part; what is printed beyond it in one pause is left out
-MOST_PIECES = 100  # of a part: changes between standard output and standard error
+MOST_PIECES = 100  # the most changes between standard output and standard error in one part
 LEFT_OUT = "[... {} bytes are left out here ...]\n"
 
 Send = Callable[[Any], bool | None]  # sends a part; returns whether the log is full, or None if no answer came
@@ -27,7 +27,7 @@ class LiveLog:
         self._send = send
         self._lock = Lock()
         self._pieces: list[dict[str, str]] = []
-        self._size = 0  # characters in them
+        self._size = 0  # characters in the pieces
         self._left_out = 0  # bytes
         self._part = 0
         self._unsent: Any = None  # a part whose answer was not heard
@@ -51,13 +51,13 @@ class LiveLog:
                 return
             is_new = not self._pieces or self._pieces[-1]["stream"] != stream
             room = MOST_PART - self._size if not self._left_out and len(self._pieces) < MOST_PIECES else 0
-            taken = text[:room]
-            self._size += len(taken)
+            piece = text[:room]
+            self._size += len(piece)
             self._left_out += len(text[room:].encode(errors="replace"))
-            if taken and is_new:
-                self._pieces.append({"stream": stream, "text": taken})
-            elif taken:
-                self._pieces[-1]["text"] += taken
+            if piece and is_new:
+                self._pieces.append({"stream": stream, "text": piece})
+            elif piece:
+                self._pieces[-1]["text"] += piece
 
     def _keep_sending(self) -> None:
         while not self._is_full and not self._over.wait(PAUSE_S):

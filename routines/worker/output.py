@@ -39,13 +39,13 @@ class Masking:
         return self._pass_on(len(self._held))
 
     def _pass_on(self, end: int) -> bytes:
-        piece, covered = bytearray(), self._covered
+        piece, covered_bytes = bytearray(), self._covered
         for start, stop in sorted(self._find_secrets(end)):
-            if start >= covered:
-                piece += self._held[covered:start] + MASK
-            covered = max(covered, stop)
-        piece += self._held[covered:end]
-        self._held, self._covered = self._held[end:], max(0, covered - end)
+            if start >= covered_bytes:
+                piece += self._held[covered_bytes:start] + MASK
+            covered_bytes = max(covered_bytes, stop)
+        piece += self._held[covered_bytes:end]
+        self._held, self._covered = self._held[end:], max(0, covered_bytes - end)
         return bytes(piece)
 
     def _find_secrets(self, end: int) -> Iterator[tuple[int, int]]:

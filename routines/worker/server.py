@@ -11,7 +11,7 @@ import httpx
 from routines.worker.errors import CannotWork, NotNow, Refused, Stopped
 
 REQUEST_LIMIT_S = 30.0
-TRY_LIMIT_S = 10.0  # for a request that is made again anyway
+TRY_LIMIT_S = 10.0  # time limit of a request that is made again anyway
 LONGEST_PAUSE_S = 30.0
 
 T = TypeVar("T")

@@ -114,7 +114,7 @@ class TaskWorker:
             names = environment.list_names(variables.unusable)
             self.say(f"{trajectory['workflow_id']}: no variables can be made of these of the collection: {names}")
         if variables.refused:
-            ended = Ended(
+            ending = Ended(
                 reason=environment.NOT_TAKEN.format("collection's", environment.list_names(variables.refused))
             )
         else:
@@ -131,15 +131,15 @@ class TaskWorker:
                     live_log.add(stream, text)
 
                 secrets = self.tokens.secrets_with(claim["environment_variables"], claim["secret_params"])
-                ended = self.command.run(env, json.dumps(document).encode(), secrets, supervision, hear)
+                ending = self.command.run(env, json.dumps(document).encode(), secrets, supervision, hear)
         try:
-            outcome, reason = self._report(path, trajectory, ended)
+            outcome, reason = self._report(path, trajectory, ending)
         except Refused as refusal:
             outcome, reason = "left", str(refusal)
         except Stopped:
             self.say(f"{trajectory['workflow_id']} not reported: another worker takes it when its lease is over")
             raise
-        self.say(f"{trajectory['workflow_id']} {outcome}{f': {reason}' if reason else ''} ({ended.duration_s:.1f} s)")
+        self.say(f"{trajectory['workflow_id']} {outcome}{f': {reason}' if reason else ''} ({ending.duration_s:.1f} s)")
         return Finished(
             trajectory_id=trajectory["trajectory_id"],
             workflow_id=trajectory["workflow_id"],
@@ -147,10 +147,10 @@ class TaskWorker:
             run_id=trajectory["run_id"],
             outcome=outcome,
             reason=reason,
-            exit_status=ended.exit_status,
-            duration_s=round(ended.duration_s, 3),
-            output=ended.output,
-            error_output=ended.error_output,
+            exit_status=ending.exit_status,
+            duration_s=round(ending.duration_s, 3),
+            output=ending.output,
+            error_output=ending.error_output,
         )
 
     def _log(self, path: str, part: Any) -> bool | None:
@@ -174,35 +174,35 @@ class TaskWorker:
             return None
         return f"the trajectory is {current['status']}{f' ({error})' if (error := current.get('error')) else ''}"
 
-    def _report(self, path: str, trajectory: Mapping[str, Any], ended: Ended) -> tuple[Outcome, str | None]:
+    def _report(self, path: str, trajectory: Mapping[str, Any], ending: Ended) -> tuple[Outcome, str | None]:
         """
         Report the outputs and the end of the trajectory.
 
         Outputs that the server refuses fail the trajectory: otherwise it would run again whenever its lease is over.
         """
-        if ended.lost:
-            return "stopped", ended.reason
-        if ended.stopped:
+        if ending.lost:
+            return "stopped", ending.reason
+        if ending.stopped:
             self.server.ask("POST", f"{path}/finish", {"status": "pending"})
-            return "handed back", ended.reason
-        is_cut = is_cut_json(ended)
-        reason = ended.reason or (NOT_WHOLE if is_cut else None)
+            return "handed back", ending.reason
+        is_cut = is_cut_json(ending)
+        reason = ending.reason or (NOT_WHOLE if is_cut else None)
         status: Outcome = "failed" if reason else "completed"
         try:
-            for step, outputs in outputs_of("" if is_cut else ended.output, trajectory["total_steps"]).items():
+            for step, outputs in outputs_of("" if is_cut else ending.output, trajectory["total_steps"]).items():
                 self.server.ask("POST", f"{path}/steps", {"step": step, "status": status, "outputs": outputs})
         except Refused as refusal:
             if refusal.status in LOST:
                 raise
             status, reason = "failed", f"the outputs were refused ({refusal.status}: {refusal})"
         reason = reason and reason[:MOST_REASON]
-        self._report_usage(path, trajectory, ended)
+        self._report_usage(path, trajectory, ending)
         self.server.ask("POST", f"{path}/finish", {"status": status, "error": reason})
         return status, reason
 
-    def _report_usage(self, path: str, trajectory: Mapping[str, Any], ended: Ended) -> None:
+    def _report_usage(self, path: str, trajectory: Mapping[str, Any], ending: Ended) -> None:
         """Report what the command has used. A refusal keeps no trajectory from its end."""
-        usage = usage_of(ended.output, {name: trajectory.get(ours) for name, ours in USAGE.items()})
+        usage = usage_of(ending.output, {name: trajectory.get(ours) for name, ours in USAGE.items()})
         if usage is None:
             return
         try:
@@ -211,9 +211,9 @@ class TaskWorker:
             self.say(f"{trajectory['workflow_id']}: usage refused ({refusal})")
 
 
-def is_cut_json(ended: Ended) -> bool:
+def is_cut_json(ending: Ended) -> bool:
     """Return whether the output looks like JSON of which a part is not there."""
-    return not ended.is_whole and looks_like_json(ended.output)
+    return not ending.is_whole and looks_like_json(ending.output)
 
 
 def looks_like_json(text: str) -> bool:

@@ -39,19 +39,19 @@ def usage_of(output: str, earlier: Mapping[str, int | None]) -> dict[str, int] |
     `total_cost_usd` is read as a decimal number, and rounded up to whole millionths.
     """
     try:
-        printed = msgspec.json.decode(output, type=Printed)
+        document = msgspec.json.decode(output, type=Printed)
     except (ValueError, RecursionError):
         return None
-    used = printed.usage or Used()
-    cost = used.costMicros
-    if cost is None and (dollars := printed.total_cost_usd) is not None and 0 <= dollars <= MOST // MICROS:
+    usage = document.usage or Used()
+    cost = usage.costMicros
+    if cost is None and (dollars := document.total_cost_usd) is not None and 0 <= dollars <= MOST // MICROS:
         cost = math.ceil(dollars * MICROS)
-    reported = {
+    report = {
         "costMicros": cost,
-        "inputTokens": used.input_tokens if used.inputTokens is None else used.inputTokens,
-        "outputTokens": used.output_tokens if used.outputTokens is None else used.outputTokens,
+        "inputTokens": usage.input_tokens if usage.inputTokens is None else usage.inputTokens,
+        "outputTokens": usage.output_tokens if usage.outputTokens is None else usage.outputTokens,
     }
     totals = {
-        name: min(number + (earlier.get(name) or 0), MOST) for name, number in reported.items() if number is not None
+        name: min(number + (earlier.get(name) or 0), MOST) for name, number in report.items() if number is not None
     }
     return totals or None

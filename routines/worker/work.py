@@ -106,19 +106,19 @@ class Worker:
                 yield from self._attempt_issue(item)
 
     def _attempt_issue(self, item: dict[str, Any]) -> Iterator[Job[Finished]]:
-        held = self._claim_issue(item)
-        if held is None:
+        issue_claim = self._claim_issue(item)
+        if issue_claim is None:
             return
         asked_at = clock()
         try:
-            issue = self._check_out(item, held)
+            issue = self._check_out(item, issue_claim)
         except BaseException:
-            held.close()
+            issue_claim.close()
             raise
         if issue is None:
-            held.close()
+            issue_claim.close()
         else:
-            yield partial(self._run_issue, issue, held, Lease(self.lease_s, asked_at))
+            yield partial(self._run_issue, issue, issue_claim, Lease(self.lease_s, asked_at))
 
     def _claim_issue(self, item: dict[str, Any]) -> Claim | None:
         """Claim the issue on this machine; wait while the machine has no room for that, as for a server in trouble."""
@@ -128,11 +128,13 @@ class Worker:
         updated_at, until = self._refused.get(item["id"], ("", 0.0))
         return updated_at == item["updatedAt"] and time.monotonic() < until
 
-    def _check_out(self, item: dict[str, Any], held: Claim) -> dict[str, Any] | None:
+    def _check_out(self, item: dict[str, Any], issue_claim: Claim) -> dict[str, Any] | None:
         """Check the issue out and return it; None if that is refused. A 409 is not repeated until the issue changes."""
         path = f"/api/issues/{item['id']}"
         try:
-            self.server.ask("POST", f"{path}/checkout", self._checkout_body(item["status"]), session=held.session)
+            self.server.ask(
+                "POST", f"{path}/checkout", self._checkout_body(item["status"]), session=issue_claim.session
+            )
             issue: dict[str, Any] = self.server.ask("GET", path)
         except Refused as refusal:
             self.say(f"{item['identifier']} left alone: {refusal}")
@@ -140,7 +142,7 @@ class Worker:
             until = float("inf") if is_held else time.monotonic() + REFUSED_S
             self._refused[item["id"]] = (item["updatedAt"], until)
             if item["status"] == "todo" or is_held:
-                held.forget()
+                issue_claim.forget()
             return None
         verb = "taken" if item["status"] == "todo" else "resumed"
         self.say(f"{item['identifier']} {verb}: {item['title']}")
@@ -150,35 +152,35 @@ class Worker:
         """Return the body of a checkout; with the status in_progress it renews a lease, and never begins another."""
         return {"agentId": self.agent_id, "expectedStatuses": [status], "leaseSeconds": self.lease_s}
 
-    def _run_issue(self, issue: dict[str, Any], held: Claim, lease: Lease) -> Finished:
-        with closing(held):
-            return self._work_under(issue, held, lease)
+    def _run_issue(self, issue: dict[str, Any], issue_claim: Claim, lease: Lease) -> Finished:
+        with closing(issue_claim):
+            return self._work_under(issue, issue_claim, lease)
 
-    def _work_under(self, issue: dict[str, Any], held: Claim, lease: Lease) -> Finished:
-        attempt = issue.get("checkoutCount", 1) - 1 + self.server.repeat(held.begin_attempt)
+    def _work_under(self, issue: dict[str, Any], issue_claim: Claim, lease: Lease) -> Finished:
+        attempt = issue.get("checkoutCount", 1) - 1 + self.server.repeat(issue_claim.begin_attempt)
         document = command_input.read_document(self.server, issue, attempt)
-        variables = command_input.variables(document, self.server.url, held.session)
+        variables = command_input.variables(document, self.server.url, issue_claim.session)
         if variables.omitted:
             self.say(
                 f"{issue['identifier']}: too large for variables, on standard input only: {list_names(variables.omitted)}"
             )
-        environment, obstacle = self._find_environment(issue, document, held.session)
+        environment, obstacle = self._find_environment(issue, document, issue_claim.session)
         if obstacle is not None:
-            ended = Ended(reason=obstacle)
+            ending = Ended(reason=obstacle)
         else:
             env = {**command_input.merge_environment(self.tokens.command_environment(), variables), **environment}
             document["environmentVariables"] = environment
             secrets = self.tokens.secrets_with(environment)
-            ended = self._run(issue, held, lease, env, json.dumps(document).encode(), secrets)
+            ending = self._run(issue, issue_claim, lease, env, json.dumps(document).encode(), secrets)
         try:
-            outcome, reason = self._report(issue, held.session, ended, document["run"] or {})
+            outcome, reason = self._report(issue, issue_claim.session, ending, document["run"] or {})
         except Refused as refusal:
             outcome, reason = "left", str(refusal)
         except Stopped:
             self.say(f"{issue['identifier']} not reported: the next worker on this machine runs it again")
             raise
-        held.forget()
-        self.say(f"{issue['identifier']} {outcome}{f': {reason}' if reason else ''} ({ended.duration_s:.1f} s)")
+        issue_claim.forget()
+        self.say(f"{issue['identifier']} {outcome}{f': {reason}' if reason else ''} ({ending.duration_s:.1f} s)")
         return Finished(
             issue_id=issue["id"],
             identifier=issue["identifier"],
@@ -186,16 +188,16 @@ class Worker:
             run_id=issue["originRunId"],
             outcome=outcome,
             reason=reason,
-            exit_status=ended.exit_status,
-            duration_s=round(ended.duration_s, 3),
-            output=ended.output,
-            error_output=ended.error_output,
+            exit_status=ending.exit_status,
+            duration_s=round(ending.duration_s, 3),
+            output=ending.output,
+            error_output=ending.error_output,
         )
 
     def _run(  # noqa: PLR0913, PLR0917 what one start of a command has of its own
         self,
         issue: dict[str, Any],
-        held: Claim,
+        issue_claim: Claim,
         lease: Lease,
         env: dict[str, str],
         standard_input: bytes,
@@ -203,15 +205,17 @@ class Worker:
     ) -> Ended:
         """Run the command, and show and send what it prints."""
         with (
-            Supervision(partial(self._find_loss, issue, held.session), self.stop, lease, self.guard) as supervision,
-            LiveLog(partial(self._log, issue["originRunId"], held.session)) as live_log,
+            Supervision(
+                partial(self._find_loss, issue, issue_claim.session), self.stop, lease, self.guard
+            ) as supervision,
+            LiveLog(partial(self._log, issue["originRunId"], issue_claim.session)) as live_log,
         ):
 
             def hear(stream: Stream, text: str) -> None:
                 self.show(issue["identifier"], stream, text)
                 live_log.add(stream, text)
 
-            return self.command.run(env, standard_input, secrets, supervision, hear, held.lock.fileno())
+            return self.command.run(env, standard_input, secrets, supervision, hear, issue_claim.lock.fileno())
 
     def _find_environment(
         self, issue: dict[str, Any], document: dict[str, Any], session: UUID
@@ -295,7 +299,7 @@ class Worker:
             return {}
 
     def _report(
-        self, issue: dict[str, Any], session: UUID, ended: Ended, run: dict[str, Any]
+        self, issue: dict[str, Any], session: UUID, ending: Ended, run: dict[str, Any]
     ) -> tuple[Outcome, str | None]:
         """
         Report how the command ended, in one request: a crash cannot come between the comment and the status. `run` is as
@@ -306,31 +310,33 @@ class Worker:
         """
         path = f"/api/issues/{issue['id']}"
         current = self.server.ask("GET", path)
-        loss = ended.reason if ended.lost else self._loss_by(current, session)
-        if loss is not None and ended.reason == NOT_RENEWED:
+        loss = ending.reason if ending.lost else self._loss_by(current, session)
+        if loss is not None and ending.reason == NOT_RENEWED:
             loss = NOT_RENEWED  # counts as lost, whatever has become of the issue since
         if loss is not None:
-            self._keep_output(issue, session, replace(ended, reason=loss))
+            self._keep_output(issue, session, replace(ending, reason=loss))
             return "stopped", loss
         if current["status"] != "in_progress":
             return "moved", f"it is {current['status']} already"
-        outcome: Outcome = "handed back" if ended.stopped else "cancelled" if ended.reason else "done"
-        change: dict[str, Any] = {"status": "todo" if ended.stopped else outcome, "comment": comment(ended)}
-        if outcome == "cancelled" and ended.reason and issue["originRunId"]:
-            change["failureReason"] = ended.reason[:MOST_REASON]
-        outputs = outputs_of(ended) if outcome != "handed back" and issue["originRunId"] else None
+        outcome: Outcome = "handed back" if ending.stopped else "cancelled" if ending.reason else "done"
+        change: dict[str, Any] = {"status": "todo" if ending.stopped else outcome, "comment": comment(ending)}
+        if outcome == "cancelled" and ending.reason and issue["originRunId"]:
+            change["failureReason"] = ending.reason[:MOST_REASON]
+        outputs = outputs_of(ending) if outcome != "handed back" and issue["originRunId"] else None
         reports: dict[str, Any] = {"outputs": outputs} if outputs else {}
-        if outputs and (usage := usage_of(ended.output, run)) is not None:
+        if outputs and (usage := usage_of(ending.output, run)) is not None:
             reports["usage"] = usage
         try:
-            changed = self._change_issue(issue, session, change, reports) or self.server.try_once("GET", path) or change
+            changed_issue = (
+                self._change_issue(issue, session, change, reports) or self.server.try_once("GET", path) or change
+            )
         except Refused as refusal:
-            self._keep_output(issue, session, replace(ended, reason=str(refusal)))
+            self._keep_output(issue, session, replace(ending, reason=str(refusal)))
             return "stopped", str(refusal)
         # The retry policy of the routine has put the issue back to do.
-        if outcome == "cancelled" and changed["status"] != "cancelled":
-            return "tried again", f"{ended.reason}{_next_attempt(self._run_of(issue))}"
-        return outcome, ended.reason
+        if outcome == "cancelled" and changed_issue["status"] != "cancelled":
+            return "tried again", f"{ending.reason}{_next_attempt(self._run_of(issue))}"
+        return outcome, ending.reason
 
     def _change_issue(
         self, issue: dict[str, Any], session: UUID, change: dict[str, Any], reports: dict[str, Any]
@@ -353,10 +359,10 @@ class Worker:
                 del reports[left_out]
         return self.server.ask("PATCH", path, change, session=session)
 
-    def _keep_output(self, issue: dict[str, Any], session: UUID, ended: Ended) -> None:
+    def _keep_output(self, issue: dict[str, Any], session: UUID, ending: Ended) -> None:
         """Comment with the output on an issue that is no longer the worker's."""
         try:
-            body = {"body": comment(ended)}
+            body = {"body": comment(ending)}
             self.server.ask("POST", f"/api/issues/{issue['id']}/comments", body, session=session)
         except Refused as refusal:
             self.say(f"{issue['identifier']}: the output is not kept as a comment ({refusal})")
@@ -364,21 +370,21 @@ class Worker:
 
 def _next_attempt(run: dict[str, Any]) -> str:
     """Return when the next attempt of a run begins, as the end of a sentence; empty if it does not wait for one."""
-    at = run.get("nextAttemptAt")
-    return f"; attempt {run['attempt'] + 1} of {run['maxAttempts']} is at {at}" if at else ""
+    next_at = run.get("nextAttemptAt")
+    return f"; attempt {run['attempt'] + 1} of {run['maxAttempts']} is at {next_at}" if next_at else ""
 
 
-def outputs_of(ended: Ended) -> dict[str, Any] | None:
+def outputs_of(ending: Ended) -> dict[str, Any] | None:
     """Return the JSON object that the command has printed, if its output is one and whole."""
     try:
-        value = msgspec.json.decode(ended.output) if ended.is_whole else None
+        value = msgspec.json.decode(ending.output) if ending.is_whole else None
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
 
-def comment(ended: Ended) -> str | None:
+def comment(ending: Ended) -> str | None:
     """Return the reason of a failure and the command's output, standard error apart; None if there is neither."""
-    reason = f"stopped: {ended.reason}" if ended.lost else ended.reason
-    parts = [reason, ended.output, ended.error_output and f"Standard error:\n\n{ended.error_output}"]
+    reason = f"stopped: {ending.reason}" if ending.lost else ending.reason
+    parts = [reason, ending.output, ending.error_output and f"Standard error:\n\n{ending.error_output}"]
     return "\n\n".join(part for part in parts if part and part.strip()) or None

@@ -112,8 +112,8 @@ class Running:
         places = self.places()
         body = {"title": "Look into it", "assigneeAgentId": places["agent-1"]}
         routine = self.post(f"/companies/{places['company-1']}/routines", body)["id"]
-        made = self.post(f"/routines/{routine}/triggers", {"kind": "webhook", "signingMode": mode})["secretMaterial"]
-        return routine, made["webhookUrl"], made["webhookSecret"]
+        trigger = self.post(f"/routines/{routine}/triggers", {"kind": "webhook", "signingMode": mode})["secretMaterial"]
+        return routine, trigger["webhookUrl"], trigger["webhookSecret"]
 
     def runs(self, routine):
         """Oldest first."""
@@ -122,9 +122,9 @@ class Running:
 
 @pytest.fixture(scope="module")
 def running(running_up):
-    found = Running(running_up)
-    yield found
-    found.board.close()
+    system = Running(running_up)
+    yield system
+    system.board.close()
 
 
 def script(text, cwd, limit_s):
@@ -205,10 +205,10 @@ def test_the_examples_of_the_reference_work_word_for_word(running):
     status, listed = example(LIST, places)
     assert (200, [routine["id"]]) == (status, [item["id"] for item in listed])
 
-    status, made = example(ADD_TRIGGER, places)
+    status, trigger = example(ADD_TRIGGER, places)
     assert 201 == status
-    places["<public-id>"] = made["trigger"]["publicId"]
-    places["<webhook-secret>"] = made["secretMaterial"]["webhookSecret"]
+    places["<public-id>"] = trigger["trigger"]["publicId"]
+    places["<webhook-secret>"] = trigger["secretMaterial"]["webhookSecret"]
 
     status, by_hand = example(RUN, places)
     assert (202, "issue_created") == (status, by_hand["status"])

@@ -98,8 +98,8 @@ def settled(log):
     with psycopg.connect(log.info.dsn, user="postgres", autocommit=True) as conn:
         due = "SELECT count(*) FROM read_models.schedule WHERE next_at <= now()"
         behind = "SELECT count(*) FROM read_models.positions, log.head h WHERE positions.position < h.position"
-        found = [conn.execute(query).fetchone() for query in (behind, due)]  # what is folded meanwhile is seen
-        return [(0,), (0,)] == found
+        counts = [conn.execute(query).fetchone() for query in (behind, due)]  # what is folded meanwhile is seen
+        return [(0,), (0,)] == counts
 
 
 def verdict(log, armed_schedules):

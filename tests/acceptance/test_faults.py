@@ -22,9 +22,9 @@ from verification.faults.environment import open_environment
 
 @pytest.fixture(scope="module")
 def fault_environment():
-    with open_environment() as made:
-        made.limit_s = 30.0
-        yield made
+    with open_environment() as environment:
+        environment.limit_s = 30.0
+        yield environment
 
 
 def faults_of(outcomes):

@@ -102,9 +102,9 @@ def crowd(own_postgres, tmp_path_factory):
         patch.setenv("ROUTINES_CONNECTIONS", "10")
         patch.setenv("ROUTINES_WEBHOOK_RATE", "0")
         with running_system(data_dir) as state:
-            found = Clients(state["url"], (data_dir / "board.token").read_text().strip())
-            yield found
-            found.client.close()
+            clients = Clients(state["url"], (data_dir / "board.token").read_text().strip())
+            yield clients
+            clients.client.close()
 
 
 @pytest.fixture
@@ -222,8 +222,8 @@ def test_all_kinds_of_callers_at_once_get_what_they_ask_for(crowd, log, chance):
         f"by hand {n}" for kind, n, _ in answers if kind == "run"
     }
     assert Counter(dict.fromkeys(wanted, 1)) == keys_of(log, routines)
-    told = crowd.client.get(f"/companies/{company}/events?kind=routine.updated&limit=1000").raise_for_status().json()
-    titles = {event["data"]["settings"]["title"] for event in told}
+    updates = crowd.client.get(f"/companies/{company}/events?kind=routine.updated&limit=1000").raise_for_status().json()
+    titles = {event["data"]["settings"]["title"] for event in updates}
     assert {f"Edited {n}" for kind, n, _ in answers if kind == "edit"} <= titles
     assert [] == half_made(log)
     assert {200} == set(health)

@@ -38,10 +38,10 @@ class Operator:
         self.machine = machine
         self.steps: list[Step] = []
         heading = ""
-        for found in STEP.finditer(page):
-            heading = found["heading"] or heading
-            if found["script"]:
-                self.steps.append(Step(heading, found["account"].split()[0], found["script"]))
+        for match in STEP.finditer(page):
+            heading = match["heading"] or heading
+            if match["script"]:
+                self.steps.append(Step(heading, match["account"].split()[0], match["script"]))
         self.prelude = next(step.script for step in self.steps if "as_owner()" in step.script)
         self.token = ""
 

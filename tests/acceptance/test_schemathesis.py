@@ -72,7 +72,7 @@ def make_examples_real(api: Api) -> tuple[dict[str, str], str, str]:
     revision = api.get(f"/routines/{routine}/revisions")[-1]["id"]
     issue = api.post(f"/companies/{company}/issues", {"title": "Order more paper", "assigneeAgentId": agent})["id"]
     comment = api.post(f"/issues/{issue}/comments", {"body": "A4"})["id"]
-    made = {
+    ids = {
         "user_id": user_id,
         "company_id": company,
         "agent_id": agent,
@@ -86,20 +86,20 @@ def make_examples_real(api: Api) -> tuple[dict[str, str], str, str]:
         "issue_id": issue,
         "comment_id": comment,
     }
-    return {name: str(real) for name, real in made.items()}, board, token
+    return {name: str(real) for name, real in ids.items()}, board, token
 
 
-def attack(api: Api, made: dict[str, str], token: str, *, edges: bool) -> Findings:
+def attack(api: Api, ids: dict[str, str], token: str, *, edges: bool) -> Findings:
     """All that schemathesis can think of, with or without the edges of every schema."""
     document = api.request("GET", "/openapi.json", token=None).text
-    agent, routine = made["agent_id"], made["routine_id"]
-    company = made["company_id"]
+    agent, routine = ids["agent_id"], ids["routine_id"]
+    company = ids["company_id"]
     chosen = {  # so that there is something that can fire until the end
         "terminateAgent": ("agent_id", api.agent(company)[0]),
         "updateRoutine": ("routine_id", api.routine(company, agent)),
         "runRoutine": ("routine_id", routine),
     }
-    for name, real in made.items():
+    for name, real in ids.items():
         document = document.replace(EXAMPLES_OF_PATHS[name], real)
     config = SchemathesisConfig.from_dict(
         {
@@ -148,14 +148,14 @@ def attack(api: Api, made: dict[str, str], token: str, *, edges: bool) -> Findin
 @pytest.mark.parametrize("who", ["board", "agent"])
 def test_the_api_does_what_its_description_says(api: Api, who: str):
     """Bodies are read before anybody asks who sends them: so one caller is enough for the edges of their schemas."""
-    made, board, agent = make_examples_real(api)
+    ids, board, agent = make_examples_real(api)
 
-    found = attack(api, made, {"board": board, "agent": agent}[who], edges=who == "board")
+    findings = attack(api, ids, {"board": board, "agent": agent}[who], edges=who == "board")
 
-    requests = found.statuses.total()
-    print(f"\n{who}: {requests} requests with seed {SEED}, answered {dict(sorted(found.statuses.items()))}")
-    assert not found.wrong, "\n".join(map(repr, found.wrong))
-    assert found.statuses.keys() <= set(range(200, 500))
+    requests = findings.statuses.total()
+    print(f"\n{who}: {requests} requests with seed {SEED}, answered {dict(sorted(findings.statuses.items()))}")
+    assert not findings.wrong, "\n".join(map(repr, findings.wrong))
+    assert findings.statuses.keys() <= set(range(200, 500))
     assert requests > LEAST[who]
     open_to = {"board": len(api.description.operations), "agent": OPEN_TO_AGENTS}
-    assert len(found.succeeded) > open_to[who] // 2
+    assert len(findings.succeeded) > open_to[who] // 2

@@ -343,10 +343,10 @@ def test_a_process_remembers_so_many_and_no_more():
 
 
 @for_all(st.lists(st.tuples(st.integers(1, 30), st.floats(0, 90)), max_size=60))
-def test_whatever_is_asked_for_no_minute_lets_through_more_than_two_quotas_and_the_last_unit(asked):
+def test_whatever_is_asked_for_no_minute_lets_through_more_than_two_quotas_and_the_last_unit(amounts):
     """One that was saved up, one that is refilled, and the unit of work that goes beyond."""
     rate, now, let_through = Rate("events", 20), 0.0, []
-    for amount, pause_s in asked:
+    for amount, pause_s in amounts:
         now += pause_s
         if not rate.wait_s(ACME, now):
             rate.spend(ACME, amount, now)

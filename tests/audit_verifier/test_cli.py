@@ -251,13 +251,22 @@ WITNESS = Cosigner("witness.example/w1")
 def test_it_says_how_much_of_the_log_a_witness_has_seen(case, run_verifier):
     for number, text in enumerate(case.anchors.checkpoints[:2]):  # of the first 10 and 20 events
         (case.kept / f"{number}.checkpoint").write_text(f"{text}{WITNESS.line(text)}\n")
-    given = ("--export", case.export, "--checkpoint", case.kept, "--key", case.key, "--witness", WITNESS.verifier_key)
+    arguments = (
+        "--export",
+        case.export,
+        "--checkpoint",
+        case.kept,
+        "--key",
+        case.key,
+        "--witness",
+        WITNESS.verifier_key,
+    )
 
-    code, said, _ = run_verifier("verify", *given)
+    code, said, _ = run_verifier("verify", *arguments)
 
     assert code == 0
     assert said.startswith("witness.example/w1 has seen the first 20 events, at 2026-11-29T")
-    assert json.loads(run_verifier("verify", "--json", *given)[1])["witnesses"] == [
+    assert json.loads(run_verifier("verify", "--json", *arguments)[1])["witnesses"] == [
         {"name": WITNESS.name, "events": 20, "at": MOMENT}
     ]
 

@@ -115,8 +115,8 @@ def webhook(client):
     agent = client.post(f"/api/companies/{company}/agents", json={"name": "Scout"}).json()["id"]
     routine = client.post(f"/api/companies/{company}/routines", json={"title": "Look", "assigneeAgentId": agent}).json()
     trigger = {"kind": "webhook", "signingMode": "none"}
-    made = client.post(f"/api/routines/{routine['id']}/triggers", json=trigger).json()
-    return made["secretMaterial"]["webhookUrl"]
+    webhook_trigger = client.post(f"/api/routines/{routine['id']}/triggers", json=trigger).json()
+    return webhook_trigger["secretMaterial"]["webhookUrl"]
 
 
 @pytest.fixture(params=PREFIXES)

@@ -145,10 +145,10 @@ def test_prometheus_evaluates_every_rule_and_answers_every_query(prometheus, rul
         (group,) = prometheus.get("/rules")["groups"]
         return group["rules"] if all(rule["health"] != "unknown" for rule in group["rules"]) else None
 
-    found = wait_for(evaluated, limit_s=60)
+    alerts = wait_for(evaluated, limit_s=60)
 
-    assert dict.fromkeys(rules, "ok") == {rule["name"]: rule["health"] for rule in found}
-    assert [] == [rule["name"] for rule in found if rule["state"] == "firing"]
+    assert dict.fromkeys(rules, "ok") == {rule["name"]: rule["health"] for rule in alerts}
+    assert [] == [rule["name"] for rule in alerts if rule["state"] == "firing"]
     for query in queries:
         prometheus.get("/query", query=query)
 

@@ -201,8 +201,10 @@ class Ledger:
                 self.attempts[id_] += 1
                 assert event.attempt == self.attempts[id_] == failed.attempt + 1
                 assert recorded.at >= failed.next_at or recorded.actor != "scheduler", "begun early"
-                of = self.routines[self.states[id_].routine_id]
-                assert of.status == "active" or recorded.actor != "scheduler", "begun though the routine could not fire"
+                settings = self.routines[self.states[id_].routine_id]
+                assert settings.status == "active" or recorded.actor != "scheduler", (
+                    "begun though the routine could not fire"
+                )
             case RunCompleted() | RunFailed():
                 assert isinstance(self.states[id_].outcome, Opened)
                 self.waiting.pop(id_, None)
@@ -274,37 +276,37 @@ class Ledger:
         event = recorded.event
         self.run_streams[recorded.stream_id] += 1
         assert self.run_streams[recorded.stream_id] == 1, "a run is fired once"
-        of, live = self.routines[event.routine_id], self.open[event.routine_id]
-        assert of.status != "archived", "nothing fires an archived routine"
+        settings, live = self.routines[event.routine_id], self.open[event.routine_id]
+        assert settings.status != "archived", "nothing fires an archived routine"
         if event.source == "schedule":
-            self.scheduled(recorded, of)
+            self.scheduled(recorded, settings)
         match event.outcome:
             case Skipped(reason="paused"):
                 assert event.source == "schedule"
-                assert of.project_id in self.paused
+                assert settings.project_id in self.paused
             case Skipped(reason="superseded", into_run_id=latest):
-                assert of.concurrency_policy == "cancel_previous"
+                assert settings.concurrency_policy == "cancel_previous"
                 assert latest not in self.run_streams, "what takes its place comes after it"
             case Opened():
-                assert not live or of.concurrency_policy == "always_enqueue"
-                assert of.assignee_agent_id not in self.paused
+                assert not live or settings.concurrency_policy == "always_enqueue"
+                assert settings.assignee_agent_id not in self.paused
             case Coalesced(issue_id=met):
                 assert met in live
-                assert of.concurrency_policy == "coalesce_if_active"
+                assert settings.concurrency_policy == "coalesce_if_active"
             case Skipped(issue_id=met):
                 assert met in live
-                assert of.concurrency_policy == "skip_if_active"
+                assert settings.concurrency_policy == "skip_if_active"
             case failed:
-                assert of.assignee_agent_id is None or of.assignee_agent_id in self.paused, failed
+                assert settings.assignee_agent_id is None or settings.assignee_agent_id in self.paused, failed
 
-    def scheduled(self, recorded, of):
+    def scheduled(self, recorded, settings):
         event, schedule = recorded.event, self.schedules[recorded.event.trigger_id]
         assert event.occurrence <= recorded.at, "fired early"
-        assert (schedule.enabled, schedule.deleted, of.status) == (True, False, "active")
+        assert (schedule.enabled, schedule.deleted, settings.status) == (True, False, "active")
         if recorded.at - event.occurrence > GRACE:
-            assert of.catch_up_policy == "enqueue_missed_with_cap"
+            assert settings.catch_up_policy == "enqueue_missed_with_cap"
             self.made_up[Pass(event.trigger_id, recorded.at)] += 1
-        if of.project_id in self.paused:
+        if settings.project_id in self.paused:
             assert event.outcome == Skipped(reason="paused")
         schedule.settle(event.occurrence)
         self.moves_on(schedule, recorded.at, event.next_at)
@@ -373,7 +375,7 @@ class Machine(RuleBasedStateMachine):
         self.project = self.ask(projects.create, self.company, ProjectDraft(name="Move"))
         self.by_agent = Caller(token=self.ask(keys.create_for_agent, self.agent, AgentKeyDraft()).token)
         self.ledger, self.position, self.stale, self.stale_attempts = Ledger(), 0, [], []
-        self.made, self.schedules = [], []
+        self.routine_ids, self.schedules = [], []
         self.create_routine(concurrency, catch_up, grouped=True, cron=cron, retries=True)
 
     def ask(self, use_case, *args):
@@ -417,15 +419,15 @@ class Machine(RuleBasedStateMachine):
             catch_up_policy=catch_up,
             retry_policy=THRICE if retries else None,
         )
-        if len(self.made) < 4:
-            self.made.append(self.ask(routines.create, self.company, draft))
+        if len(self.routine_ids) < 4:
+            self.routine_ids.append(self.ask(routines.create, self.company, draft))
             self.add_schedule(-1, cron, enabled=True)
 
-    @precondition(lambda self: self.made)
-    @rule(of=st.integers(0, 3), cron=st.sampled_from(list(MATCHES)), enabled=st.booleans())
-    def add_schedule(self, of, cron, enabled):
+    @precondition(lambda self: self.routine_ids)
+    @rule(index=st.integers(0, 3), cron=st.sampled_from(list(MATCHES)), enabled=st.booleans())
+    def add_schedule(self, index, cron, enabled):
         draft = ScheduleDraft(cron_expression=cron, enabled=enabled)
-        if added := self.ask(triggers.create, self.made[of % len(self.made)], draft):
+        if added := self.ask(triggers.create, self.routine_ids[index % len(self.routine_ids)], draft):
             self.schedules.append(added.trigger_id)
 
     @precondition(lambda self: self.schedules)
@@ -445,9 +447,9 @@ class Machine(RuleBasedStateMachine):
     def delete_schedule(self, which):
         self.ask(triggers.delete, self.schedules[which % len(self.schedules)])
 
-    @precondition(lambda self: self.made)
+    @precondition(lambda self: self.routine_ids)
     @rule(
-        of=st.integers(0, 3),
+        index=st.integers(0, 3),
         patch=st.sampled_from(
             [
                 RoutinePatch(status="paused"),
@@ -464,33 +466,33 @@ class Machine(RuleBasedStateMachine):
             ]
         ),
     )
-    def update_routine(self, of, patch):
-        self.ask(routines.update, self.made[of % len(self.made)], patch)
+    def update_routine(self, index, patch):
+        self.ask(routines.update, self.routine_ids[index % len(self.routine_ids)], patch)
 
-    @precondition(lambda self: self.made)
-    @rule(of=st.integers(0, 3), number=st.integers(1, 9))
-    def restore_a_revision(self, of, number):
-        routine_id = self.made[of % len(self.made)]
+    @precondition(lambda self: self.routine_ids)
+    @rule(index=st.integers(0, 3), number=st.integers(1, 9))
+    def restore_a_revision(self, index, number):
+        routine_id = self.routine_ids[index % len(self.routine_ids)]
         self.ask(revisions.restore, routine_id, revision_of(routine_id, number))
 
-    @precondition(lambda self: self.made)
-    @rule(of=st.integers(0, 3), by=st.sampled_from(STEPS))
-    def pause_a_routine_for_a_while(self, of, by):
-        self.update_routine(of, RoutinePatch(status="paused"))
-        self.now += by
+    @precondition(lambda self: self.routine_ids)
+    @rule(index=st.integers(0, 3), step=st.sampled_from(STEPS))
+    def pause_a_routine_for_a_while(self, index, step):
+        self.update_routine(index, RoutinePatch(status="paused"))
+        self.now += step
         self.a_scheduler_ticks()
-        self.update_routine(of, RoutinePatch(status="active", assignee_agent_id=self.agent))
+        self.update_routine(index, RoutinePatch(status="active", assignee_agent_id=self.agent))
 
-    @precondition(lambda self: self.made)
-    @rule(of=st.integers(0, 3), sure=st.integers(0, 3))
-    def archive_routine(self, of, sure):
+    @precondition(lambda self: self.routine_ids)
+    @rule(index=st.integers(0, 3), sure=st.integers(0, 3))
+    def archive_routine(self, index, sure):
         if not sure:
-            self.ask(routines.update, self.made[of % len(self.made)], RoutinePatch(status="archived"))
+            self.ask(routines.update, self.routine_ids[index % len(self.routine_ids)], RoutinePatch(status="archived"))
 
-    @precondition(lambda self: self.made)
-    @rule(of=st.integers(0, 3), key=st.sampled_from([None, "a", "b"]), source=st.sampled_from(["manual", "api"]))
-    def fire_by_hand(self, of, key, source):
-        routine_id = self.made[of % len(self.made)]
+    @precondition(lambda self: self.routine_ids)
+    @rule(index=st.integers(0, 3), key=st.sampled_from([None, "a", "b"]), source=st.sampled_from(["manual", "api"]))
+    def fire_by_hand(self, index, key, source):
+        routine_id = self.routine_ids[index % len(self.routine_ids)]
         request = RunRequest(source=source, idempotency_key=key)
         fired = self.ask(runs.fire_by_hand, routine_id, request)
         if fired and key:
@@ -541,13 +543,13 @@ class Machine(RuleBasedStateMachine):
 
     # Time and schedulers
 
-    @rule(by=st.sampled_from(STEPS))
-    def time_passes(self, by):
-        self.now += by
+    @rule(step=st.sampled_from(STEPS))
+    def time_passes(self, step):
+        self.now += step
 
-    @rule(by=st.sampled_from(STEPS), until=st.sampled_from(["issues stay", "issues are done"]))
-    def time_passes_while_a_scheduler_ticks(self, by, until):
-        self.now += by
+    @rule(step=st.sampled_from(STEPS), until=st.sampled_from(["issues stay", "issues are done"]))
+    def time_passes_while_a_scheduler_ticks(self, step, until):
+        self.now += step
         self.a_scheduler_ticks()
         if until == "issues are done":
             for issue_id in set().union(*self.ledger.open.values()):
@@ -609,12 +611,12 @@ class Machine(RuleBasedStateMachine):
             with pytest.raises(IntegrityError):
                 other.commit()
 
-    @precondition(lambda self: self.made)
-    @rule(of=st.integers(0, 3), pauses=st.booleans())
-    def somebody_comes_between_decision_and_commit(self, of, pauses):
+    @precondition(lambda self: self.routine_ids)
+    @rule(index=st.integers(0, 3), pauses=st.booleans())
+    def somebody_comes_between_decision_and_commit(self, index, pauses):
         decided = UnitOfWork(self.executor.store, self.now)
         runs.fire_due(decided, self.due())
-        self.ask(routines.update, self.made[of % len(self.made)], RoutinePatch(status="paused"))
+        self.ask(routines.update, self.routine_ids[index % len(self.routine_ids)], RoutinePatch(status="paused"))
         self.pause_or_resume_the_project(pauses)
         self.pause_or_resume_the_agent(not pauses)
         try:

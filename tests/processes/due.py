@@ -70,8 +70,8 @@ class CompanyFixture:
         )
         by_routine = {}
         for armed in armed_schedules:
-            added = RoutineTriggerAdded(trigger_id=armed.trigger_id, kind="schedule")
-            by_routine.setdefault(armed.routine_id, [RoutineCreated(settings=settings_of_routine)]).append(added)
+            event = RoutineTriggerAdded(trigger_id=armed.trigger_id, kind="schedule")
+            by_routine.setdefault(armed.routine_id, [RoutineCreated(settings=settings_of_routine)]).append(event)
         return by_routine.items()
 
     def _record_triggers(self, armed_schedules, zone):

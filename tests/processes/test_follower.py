@@ -259,22 +259,22 @@ def test_a_batch_ends_after_so_many_bytes(system):
 
 def test_after_a_full_batch_the_next_one_is_read_while_that_is_folded(company_fixture, system):
     company_fixture.routines(2, next_at=NOON)
-    asked = []
+    reads = []
 
     def read(position, limit):
-        asked.append(position)
+        reads.append(position)
         return system.store.after(position, limit)
 
     batch = LastBatch(read)
 
     first = batch(0, 2)
-    wait_for(lambda: asked == [0, 2])
+    wait_for(lambda: reads == [0, 2])
     batch.forget()
     assert [2, 2] == [len(first), len(batch(2, 2))]
     assert first[-1].position + 1 == batch(2, 2)[0].position
-    wait_for(lambda: asked == [0, 2, 4])
+    wait_for(lambda: reads == [0, 2, 4])
     assert [] == list(batch(system.store.head(), 2))  # another place than the one that was read ahead
-    assert [0, 2, 4, system.store.head()] == asked
+    assert [0, 2, 4, system.store.head()] == reads
 
 
 def in_steps(batch, *steps):
@@ -287,32 +287,32 @@ def in_steps(batch, *steps):
 
 def test_what_is_read_ahead_for_one_follower_is_kept_while_others_are_at_other_places(company_fixture, system):
     company_fixture.routines(3, next_at=NOON)
-    head, asked = system.store.head(), []
+    head, reads = system.store.head(), []
 
     def read(position, limit):
-        asked.append(position)
+        reads.append(position)
         return system.store.after(position, limit)
 
     batch = LastBatch(read)
     in_steps(batch, [0, head, head, 0], [2, head, head, 2], [4, head, 4])
-    wait_for(lambda: 6 in asked)
+    wait_for(lambda: 6 in reads)
 
-    assert [0, 2, 4, 6] == sorted(position for position in asked if position != head)
-    assert 3 == asked.count(head)
+    assert [0, 2, 4, 6] == sorted(position for position in reads if position != head)
+    assert 3 == reads.count(head)
 
 
 def test_what_is_read_ahead_for_nobody_gives_way_after_a_step(company_fixture, system):
     company_fixture.routines(4, next_at=NOON)
-    asked = []
+    reads = []
 
     def read(position, limit):
-        asked.append(position)
+        reads.append(position)
         return system.store.after(position, limit)
 
     in_steps(LastBatch(read), [0], [1], [3], [5])  # another process has moved on the models after the first step
-    wait_for(lambda: 7 in asked)
+    wait_for(lambda: 7 in reads)
 
-    assert [0, 1, 2, 3, 5, 7] == sorted(asked)
+    assert [0, 1, 2, 3, 5, 7] == sorted(reads)
 
 
 def test_what_could_not_be_read_ahead_is_read_when_it_is_wanted(company_fixture, system):

@@ -44,14 +44,14 @@ def test_a_batch_ends_before_it_writes_too_many_rows(listening_company, system, 
     positions.advance(conn, [deliveries], system.store.after)
     before, written = count_waiting(conn), []
     listening_company.routines(100, next_at=NOON)
-    told = system.store.head() - positions.reached(conn, [deliveries])
-    assert told * ROWS_EACH > 2 * BATCH_ROWS
+    lag = system.store.head() - positions.reached(conn, [deliveries])
+    assert lag * ROWS_EACH > 2 * BATCH_ROWS
 
     while positions.advance(conn, [deliveries], system.store.after):
         written.append(count_waiting(conn) - before - sum(written))
 
     assert max(written) * 2 <= BATCH_ROWS
-    assert told * LISTENING == sum(written)
+    assert lag * LISTENING == sum(written)
     assert [] == isolation.isolated_events(conn, 10)
 
 

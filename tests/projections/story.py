@@ -462,8 +462,8 @@ class Story:
         self.issue(postal, "Told", assignee_agent_id=scout)
         self.ask(endpoints.test, postal, endpoint.endpoint_id)
         answers = {endpoint.endpoint_id: Answer(status=503), gone.endpoint_id: Answer(status=410)}
-        told = self.settle_letters(answers)
-        self.ask(endpoints.redeliver, postal, next(pending for pending in told if pending.target_id == scout))
+        settled_count = self.settle_letters(answers)
+        self.ask(endpoints.redeliver, postal, next(pending for pending in settled_count if pending.target_id == scout))
         self.settle_letters({scout: Answer(status=410)})
         self.issue(postal, "More")
         self.lease(postal, scout)

@@ -131,10 +131,10 @@ def test_csv_has_a_header_and_the_same_rows(defined, run_export, conn):
 
     for file in manifest(output)["files"]:
         with (output / file["name"]).open(newline="") as text:
-            found = list(csv.DictReader(text))
-        assert len(found) == file["rows"]
-        if found:
-            assert list(found[0]) == list(VIEWS[file["view"]].columns)
+            rows = list(csv.DictReader(text))
+        assert len(rows) == file["rows"]
+        if rows:
+            assert list(rows[0]) == list(VIEWS[file["view"]].columns)
 
 
 def test_parquet_has_typed_columns(defined, run_export, conn):

@@ -130,10 +130,10 @@ def test_the_runs_of_a_day_are_counted_by_the_index_also_where_they_are_most_of_
 ):
     grow(conn, old_routine[1], FEW)
     since, until = datetime(2000, 1, 1, tzinfo=UTC), datetime(2000, 1, 2, tzinfo=UTC)
-    asked = (overview.STATUSES, overview.SOURCES)
+    filters = (overview.STATUSES, overview.SOURCES)
     counts = {
-        overview._RUNS: (old_routine[0], since, overview.MOST_COUNTED, *asked),
-        overview._BY_HOUR: (old_routine[0], overview.MOST_AN_HOUR, *asked, since, until),
+        overview._RUNS: (old_routine[0], since, overview.MOST_COUNTED, *filters),
+        overview._BY_HOUR: (old_routine[0], overview.MOST_AN_HOUR, *filters, since, until),
     }
     for query, values in counts.items():
         with overview._by_index(conn):

@@ -101,10 +101,10 @@ def test_the_owner_of_a_database_prepares_it_and_everyone_works_as_the_service(f
 
 
 def test_released_migrations_are_as_they_were_released():
-    found = {migration.name: migration.sha256 for migration in known_migrations()}
+    hashes = {migration.name: migration.sha256 for migration in known_migrations()}
 
-    assert RELEASED == found, "A released file is never edited; a new one is added to RELEASED with its hash"
-    assert list(range(1, len(found) + 1)) == [migration.number for migration in known_migrations()]
+    assert RELEASED == hashes, "A released file is never edited; a new one is added to RELEASED with its hash"
+    assert list(range(1, len(hashes) + 1)) == [migration.number for migration in known_migrations()]
 
 
 def test_migrations_are_recorded_with_who_applied_them(url):
@@ -266,8 +266,8 @@ def test_large_bodies_are_compressed_by_lz4_where_the_server_has_it_and_by_nothi
 
     with psycopg.connect(url) as conn:
         ((methods,),) = conn.execute("SELECT enumvals FROM pg_settings WHERE name = 'default_toast_compression'")
-        (found,) = conn.execute(
+        (row,) = conn.execute(
             "SELECT attstorage, attcompression FROM pg_attribute WHERE attrelid = 'log.events'::regclass AND attname = 'body'"
         )
 
-    assert found == (("x", "l") if "lz4" in methods else ("e", ""))
+    assert row == (("x", "l") if "lz4" in methods else ("e", ""))

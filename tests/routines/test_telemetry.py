@@ -16,10 +16,10 @@ ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 @pytest.fixture
 def providers(monkeypatch):
     """The providers that a configuration sets, instead of setting them for the whole run."""
-    found = []
-    monkeypatch.setattr(trace, "set_tracer_provider", found.append)
-    yield found
-    for provider in found:
+    spans = []
+    monkeypatch.setattr(trace, "set_tracer_provider", spans.append)
+    yield spans
+    for provider in spans:
         provider.shutdown()
 
 

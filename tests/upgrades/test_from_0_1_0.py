@@ -151,10 +151,10 @@ def test_all_read_models_are_left_to_the_projector_while_their_old_rows_are_show
     assert set(given.values()) == {200}
     assert "degraded" == health["status"]
     assert {True} == {model["isOutdated"] for model in health["readModels"]}
-    told = CliRunner().invoke(
+    result = CliRunner().invoke(
         main, ["projections", "status", "--json"], env={"ROUTINES_DATABASE_URL": old_installation.url}
     )
-    assert health["readModels"] == [model | {"behindS": ANY} for model in json.loads(told.stdout)]
+    assert health["readModels"] == [model | {"behindS": ANY} for model in json.loads(result.stdout)]
 
 
 def test_a_quota_that_nothing_counts_yet_refuses_nobody(old_installation, system):

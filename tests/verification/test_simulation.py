@@ -11,7 +11,8 @@ from domain.recorded import Recorded
 from domain.values import Failed, GoalDetails, RoutineSettings
 from tests.domain.schedule.test_cron_schedule import walk
 from verification.simulation import calendar_walk
-from verification.simulation.oracle import NO_ACTIVITY, Oracle
+from verification.simulation.laws.guards import NO_ACTIVITY
+from verification.simulation.oracle import Oracle
 from verification.simulation.shrink import shortest
 from verification.simulation.world import Shape, World
 
@@ -34,7 +35,7 @@ def test_a_seed_always_tells_the_same_story():
 
 
 @pytest.mark.parametrize(
-    ("broken", "found"),
+    ("change", "kind"),
     [
         ("unique", "doubled"),
         ("guards", "against rule"),
@@ -47,18 +48,18 @@ def test_a_seed_always_tells_the_same_story():
         ("probe", "against rule"),
     ],
 )
-def test_what_is_broken_is_found_within_a_few_seeds(broken, found):
-    worlds = (World(SMALL._replace(seed=seed, broken=broken)) for seed in range(12))
+def test_what_is_broken_is_found_within_a_few_seeds(change, kind):
+    worlds = (World(SMALL._replace(seed=seed, broken=change)) for seed in range(12))
 
-    assert any(violation.kind == found for world in worlds for violation in world.run().violations)
+    assert any(violation.kind == kind for world in worlds for violation in world.run().violations)
 
 
 def test_a_failure_is_told_by_the_smallest_world_that_still_fails():
-    told = list(shortest(Shape(0, routines=4, days=15, broken="early")))
+    lines = list(shortest(Shape(0, routines=4, days=15, broken="early")))
 
-    assert "Seed 0 fails with 2 routines in 10 days, under no fault" in told[0]
-    assert any("early: " in line for line in told)
-    assert any("RunFired" in line for line in told)
+    assert "Seed 0 fails with 2 routines in 10 days, under no fault" in lines[0]
+    assert any("early: " in line for line in lines)
+    assert any("RunFired" in line for line in lines)
 
 
 def test_a_gate_may_hold_what_is_due_at_the_moment_at_which_another_trigger_has_run_the_routine():
@@ -80,7 +81,7 @@ def test_a_gate_may_hold_what_is_due_at_the_moment_at_which_another_trigger_has_
 
     def run(position, moment, outcome, **more):
         event = RunFired(routine_id=routine_id, revision=1, source="schedule", outcome=outcome, **more)
-        oracle._read_guards(log(position, moment, event), event)
+        oracle._guards.read_firing(log(position, moment, event), event)
 
     earlier, now = datetime(2026, 5, 16, tzinfo=UTC), datetime(2026, 6, 20, tzinfo=UTC)
     oracle.read(log(1, earlier, RoutineCreated(settings=gated), routine_id))
@@ -103,7 +104,7 @@ def test_the_walk_by_quarters_finds_what_the_walk_by_minutes_finds(cron, zone):
     end = begin + timedelta(days=15)
     terms = calendar_walk.Terms(cron, zone)
 
-    found = terms.between(begin, end)
+    moments = terms.between(begin, end)
 
-    assert found == list(walk(cron.replace("SUN", "0").replace("MON", "1"), zone, begin, end))
-    assert all(terms.has(moment) for moment in found)
+    assert moments == list(walk(cron.replace("SUN", "0").replace("MON", "1"), zone, begin, end))
+    assert all(terms.has(moment) for moment in moments)

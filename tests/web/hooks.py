@@ -101,8 +101,8 @@ class Hook(msgspec.Struct, frozen=True):
 
 def hook(api: Api, routine: str, mode: str = "bearer", **fields: Any) -> Hook:
     """A new webhook trigger."""
-    made = api.post(f"/routines/{routine}/triggers", {"kind": "webhook", "signingMode": mode, **fields})
-    return known(api, made["trigger"], made["secretMaterial"]["webhookSecret"])
+    trigger = api.post(f"/routines/{routine}/triggers", {"kind": "webhook", "signingMode": mode, **fields})
+    return known(api, trigger["trigger"], trigger["secretMaterial"]["webhookSecret"])
 
 
 def known(api: Api, trigger: Any, secret: str) -> Hook:

@@ -72,14 +72,14 @@ class Past:
                 routine_ids = [work.get(TRIGGER, id_).routine_id for id_ in trigger_ids]
                 windows = activity.windows(conn, routine_ids)
             for id_ in trigger_ids:
-                found = work.get(TRIGGER, id_)
+                trigger = work.get(TRIGGER, id_)
                 row = DueTrigger(
                     trigger_id=id_,
                     trigger_version=work.version_of(id_),
-                    routine_id=found.routine_id,
+                    routine_id=trigger.routine_id,
                     company_id=work.company_of(id_),
-                    next_at=found.next_unsettled_at,
-                    window=windows[found.routine_id],
+                    next_at=trigger.next_unsettled_at,
+                    window=windows[trigger.routine_id],
                 )
                 rows.append(row)
             return runs.fire_due(work, rows)

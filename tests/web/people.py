@@ -32,8 +32,8 @@ def operate(api: Api, decide: Callable[[UnitOfWork], None]) -> None:
 def user(api: Api, *, admin: bool = False) -> tuple[UUID, str]:
     """Id and token of a new user, who is a member of nothing."""
     user_id = uuid4()
-    registered = UserRegistered(name="Robin", email="robin@example.org", instance_admin=admin)
-    operate(api, lambda work: work.record(user_id, [registered]))
+    event = UserRegistered(name="Robin", email="robin@example.org", instance_admin=admin)
+    operate(api, lambda work: work.record(user_id, [event]))
     return user_id, key(api, user_id)
 
 
@@ -47,8 +47,8 @@ def auditor(api: Api) -> str:
 def member(api: Api, company_id: str, role: MemberRole, permissions: tuple[str, ...] | None = None) -> str:
     """The token of a new member of the company, with the usual permissions of the role unless others are given."""
     user_id, token = user(api)
-    given = {} if permissions is None else {"permissions": permissions}
-    api.post(f"/companies/{company_id}/members", {"userId": str(user_id), "membershipRole": role, **given})
+    permission_fields = {} if permissions is None else {"permissions": permissions}
+    api.post(f"/companies/{company_id}/members", {"userId": str(user_id), "membershipRole": role, **permission_fields})
     return token
 
 

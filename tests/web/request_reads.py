@@ -109,8 +109,8 @@ def reads_of(
 
         async def watched(scope: Any, receive: Any, send: Any) -> None:
             named = [(reads.named(name), value) for name, value in scope["headers"]]
-            heard: Any = {**scope, "headers": named}
-            await described.asgi(heard, receive, send)
+            read_scope: Any = {**scope, "headers": named}
+            await described.asgi(read_scope, receive, send)
 
         async def send() -> httpx.Response:
             transport = httpx.ASGITransport(app=watched)

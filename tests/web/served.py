@@ -32,6 +32,6 @@ def further(
         executor = system.executor if clock is None else Executor(system.store, clock, system.vault)
         here = msgspec.structs.replace(system, executor=executor)
         with _serving(here, webhook_rate) as url:
-            found = Api(url, api.token, here)
-            yield found
-            found.close()
+            further_api = Api(url, api.token, here)
+            yield further_api
+            further_api.close()

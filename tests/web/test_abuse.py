@@ -124,15 +124,15 @@ def all_of(client: socket.socket) -> bytes:
 
 def answers(said: bytes) -> list[tuple[int, dict[str, str], bytes]]:
     """Status, headers and body of each answer of a connection; all of ours announce their length."""
-    found = []
+    statuses = []
     while said:
         head, _, said = said.partition(b"\r\n\r\n")
         line, *lines = head.decode("latin-1").split("\r\n")
         headers = dict(one.lower().split(": ", 1) for one in lines)
         length = int(headers.get("content-length", 0))
-        found.append((int(line.split()[1]), headers, said[:length]))
+        statuses.append((int(line.split()[1]), headers, said[:length]))
         said = said[length:]
-    return found
+    return statuses
 
 
 def only_answer(said: bytes) -> tuple[int, Any]:
@@ -277,9 +277,9 @@ def test_who_only_stops_sending_gets_the_answer(hasty_server: Served):
             client.sendall(request % (minor, hasty_server.authorized(), len(body), body))
             client.shutdown(socket.SHUT_WR)
 
-            found = answers(all_of(client).removeprefix(CONTINUE))
+            statuses = answers(all_of(client).removeprefix(CONTINUE))
 
-        assert [(201, "Half")] == [(status, json.loads(text)["name"]) for status, _, text in found]
+        assert [(201, "Half")] == [(status, json.loads(text)["name"]) for status, _, text in statuses]
     wait_for(lambda: hasty_server.open_connections() == 0)
 
 
@@ -434,9 +434,9 @@ def test_no_operation_takes_a_body_that_is_too_much_or_malformed(
 def test_many_values_within_texts_are_none(api: Api):
     company = api.company()
 
-    made = api.post(f"/companies/{company}/issues", {"title": ",{" * 99, "description": ',["\\' * 25_000})
+    issue = api.post(f"/companies/{company}/issues", {"title": ",{" * 99, "description": ',["\\' * 25_000})
 
-    assert ',["\\' * 25_000 == made["description"]
+    assert ',["\\' * 25_000 == issue["description"]
 
 
 @pytest.mark.parametrize("announced", [True, False])
@@ -463,11 +463,11 @@ def limits(served: Any, schema: Any) -> Iterator[tuple[list[Any], dict[str, Any]
     kinds = schema.get("properties", {}).get("kind", {}).get("enum", [])
     tag = {"kind": kinds[0]} if len(kinds) == 1 else {}
     for name, inner in schema.get("properties", {}).items():
-        for path, found, tags in limits(served, inner):
-            yield [name, *path], found, [tag, *tags]
+        for path, schema_limits, tags in limits(served, inner):
+            yield [name, *path], schema_limits, [tag, *tags]
     if "items" in schema:
-        for path, found, tags in limits(served, schema["items"]):
-            yield [0, *path], found, [{}, *tags]
+        for path, schema_limits, tags in limits(served, schema["items"]):
+            yield [0, *path], schema_limits, [{}, *tags]
 
 
 def at(path: list[Any], value: object, tags: list[dict[str, str]]) -> Any:
@@ -569,10 +569,10 @@ def test_answers_that_show_a_secret_are_stored_by_nobody(api: Api):
     company = api.company()
     agent, _ = api.agent(company)
     routine = api.routine(company, agent)
-    made = api.request("POST", f"/routines/{routine}/triggers", {"kind": "webhook"})
-    trigger = made.json()["trigger"]["id"]
+    answer_body = api.request("POST", f"/routines/{routine}/triggers", {"kind": "webhook"})
+    trigger = answer_body.json()["trigger"]["id"]
     showing = [
-        made,
+        answer_body,
         api.request("POST", f"/routine-triggers/{trigger}/rotate-secret", {}),
         api.request("PATCH", f"/routine-triggers/{trigger}", {"signingMode": "hmac_sha256"}),
         api.request("POST", "/board-api-keys", {}),

@@ -519,12 +519,12 @@ def test_only_a_bearer_token_counts_in_whatever_case_the_word_is_written(api: Ap
 
 def test_a_key_is_unknown_from_the_request_after_its_revocation_on(access_fixture: AccessFixture):
     api, user = access_fixture.api, access_fixture.tokens["board owner"]
-    minted = api.post("/board-api-keys", {}, token=user)
-    api.get("/cli-auth/me", token=minted["token"])
+    key = api.post("/board-api-keys", {}, token=user)
+    api.get("/cli-auth/me", token=key["token"])
 
-    api.request("DELETE", f"/board-api-keys/{minted['id']}", token=minted["token"])
+    api.request("DELETE", f"/board-api-keys/{key['id']}", token=key["token"])
 
-    assert 401 == api.request("GET", "/cli-auth/me", token=minted["token"]).status_code
+    assert 401 == api.request("GET", "/cli-auth/me", token=key["token"]).status_code
     assert 200 == api.request("GET", "/cli-auth/me", token=user).status_code
 
 
@@ -536,8 +536,8 @@ def test_an_expired_key_is_unknown(api: Api):
 
 def test_the_key_of_an_agent_that_waits_for_approval_is_unknown_until_it_is_approved(access_fixture: AccessFixture):
     agent_id, token = access_fixture.unapproved_agent(), tokens.mint("agent")
-    issued = KeyIssued(name="early", agent_id=UUID(agent_id))
-    people.operate(access_fixture.api, lambda work: work.record(key_of(token), [issued], UUID(access_fixture.company)))
+    event = KeyIssued(name="early", agent_id=UUID(agent_id))
+    people.operate(access_fixture.api, lambda work: work.record(key_of(token), [event], UUID(access_fixture.company)))
 
     before = access_fixture.api.request("GET", "/agents/me", token=token).status_code
     access_fixture.api.post(f"/agents/{agent_id}/approve")

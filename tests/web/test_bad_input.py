@@ -191,10 +191,13 @@ def test_each_field_of_the_wrong_type_is_named(method: str, path: str):
     shape = SHAPES[method, path]
     for field in msgspec.structs.fields(shape):
         for sample in wrong(field):
-            found = issues(shape, body(shape, {field.encode_name: sample}))
+            issues_found = issues(shape, body(shape, {field.encode_name: sample}))
 
-            assert field.encode_name in [issue["path"][0] for issue in found], (field.encode_name, str(sample)[:50])
-            assert all({"code", "message", "path"} <= issue.keys() for issue in found)
+            assert field.encode_name in [issue["path"][0] for issue in issues_found], (
+                field.encode_name,
+                str(sample)[:50],
+            )
+            assert all({"code", "message", "path"} <= issue.keys() for issue in issues_found)
 
 
 @pytest.mark.parametrize(("method", "path"), SHAPES)
@@ -228,18 +231,18 @@ def test_a_field_of_the_wrong_type_is_answered_as_it_is_found(api: Api, sample: 
 @pytest.mark.parametrize(("method", "path"), [at for at in SHAPES if not at[1].endswith(NEED_SOMETHING)])
 def test_an_empty_body_is_an_empty_object(api: Api, method: str, path: str):
     empty = api.request(method, path, content=b"", headers=JSON)
-    untyped = api.request(method, path, content=b"")
+    answer = api.request(method, path, content=b"")
     missing = [field.encode_name for field in msgspec.structs.fields(SHAPES[method, path]) if field.required]
 
     if missing:
-        assert 400 == empty.status_code == untyped.status_code
-        assert [[name] for name in missing] == paths(empty) == paths(untyped)
+        assert 400 == empty.status_code == answer.status_code
+        assert [[name] for name in missing] == paths(empty) == paths(answer)
         assert {("invalid_type", "undefined", "Required")} == {
             (issue["code"], issue["received"], issue["message"]) for issue in empty.json()["details"]
         }
     else:
         assert empty.status_code in {201, 404}
-        assert empty.status_code == untyped.status_code
+        assert empty.status_code == answer.status_code
 
 
 @pytest.mark.parametrize("kind", NO_OBJECTS)

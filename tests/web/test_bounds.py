@@ -65,8 +65,8 @@ def jetty(api: Api) -> Iterator[Jetty]:
     owner = {"Authorization": f"Bearer {api.token}"}
     with httpx.Client(base_url=f"{api.url}/api/v1", headers=owner, timeout=20, trust_env=False) as http:
         http.post("/collections/", json={"name": name}).raise_for_status()
-        made = http.post("/api-keys/", json={"name": "k", "collection_name": name})
-        client = Jetty(api, name, made.raise_for_status().json()["api_key"])
+        key = http.post("/api-keys/", json={"name": "k", "collection_name": name})
+        client = Jetty(api, name, key.raise_for_status().json()["api_key"])
         yield client
         client.close()
 
@@ -92,8 +92,8 @@ def said(client: socket.socket) -> tuple[int, Any]:
 
 
 def json_error(body: bytes) -> dict[str, Any]:
-    found: dict[str, Any] = msgspec.json.decode(body)
-    return {"error": found.get("error", found.get("detail"))}
+    document: dict[str, Any] = msgspec.json.decode(body)
+    return {"error": document.get("error", document.get("detail"))}
 
 
 def call(sender: Hook, client: httpx.Client) -> int:
@@ -136,9 +136,9 @@ def test_a_sender_calls_every_webhook_as_often_as_one(api: Api, routine: str):
     hooks = [hook(api, routine) for _ in range(12)]
 
     with further(api, webhook_rate=1) as here, sending_from("127.0.0.5") as proxy:
-        found = [[call(one.at(here.url), proxy) for _ in range(2)] for one in hooks]
+        statuses = [[call(one.at(here.url), proxy) for _ in range(2)] for one in hooks]
 
-    assert [[202, 429]] * 12 == found
+    assert [[202, 429]] * 12 == statuses
 
 
 def test_there_are_so_many_counters_and_the_newest_go_on():
@@ -188,11 +188,11 @@ def test_the_framework_remembers_no_long_path_query_or_form(api: Api, jetty: Jet
         f"/companies/{'x' * MAX_PATH_BYTES}/routines",
     ]
 
-    found = [api.request("GET", path, token=None).status_code for path in long]
+    statuses = [api.request("GET", path, token=None).status_code for path in long]
     run = jetty.request("POST", f"/run/{jetty.collection}/{task}", content=b"use_trial_keys=true", headers=FORM)
     cookies = api.request("GET", "/companies", headers={"Cookie": "a=b; c=d"})
 
-    assert ([400, 400, 404], 200, 200) == (found, run.status_code, cookies.status_code)
+    assert ([400, 400, 404], 200, 200) == (statuses, run.status_code, cookies.status_code)
     assert before == [cache.cache_info().currsize for cache in caches]
     query = "&".join(["status=active"] * MAX_QUERY_FIELDS)
     assert 200 == api.request("GET", f"/companies/{api.company()}/routines?{query}").status_code
@@ -226,12 +226,12 @@ def test_who_is_no_trusted_proxy_does_not_choose_its_address(api: Api, routine: 
     sender = hook(api, routine, "none")
 
     with further(api, webhook_rate=1, trusted_proxies="192.0.2.1,127.0.0.64/26") as here:
-        found = [
+        refusals = [
             sender.at(here.url).send(b"", {name: f"203.0.113.{number}"}).status_code
             for number, name in enumerate(["X-Forwarded-For", *FORWARDED])
         ]
 
-    assert [202, 429, 429, 429] == found
+    assert [202, 429, 429, 429] == refusals
 
 
 # Bodies
@@ -247,12 +247,12 @@ def test_a_large_body_is_read_when_its_sender_is_known(api: Api, routine: str, t
             client.sendall(head("POST", path, size, *authorization))
             assert (401, {"error": "Unauthorized", "retry": None}) == said(client)
     chunks = (b" " * 100_000 for _ in range(50))
-    unannounced = api.request("POST", f"/routines/{routine}/run", token=token, content=chunks, headers=JSON)
+    answer = api.request("POST", f"/routines/{routine}/run", token=token, content=chunks, headers=JSON)
     known = api.request(
         "POST", f"/routines/{routine}/run", content=b'{"payload":{"text":"%s"}}' % (b"x" * MIB), headers=JSON
     )
 
-    assert (401, "Bearer") == (unannounced.status_code, unannounced.headers["www-authenticate"])
+    assert (401, "Bearer") == (answer.status_code, answer.headers["www-authenticate"])
     assert 202 == known.status_code
 
 
@@ -292,11 +292,13 @@ def test_jetty_takes_large_bodies_where_results_are_pushed_and_of_its_own_keys_o
     path = f"/trajectories/{jetty.collection}/{task}/ingest"
     body = b'{"output":{"text":"%s"}%s}' % (b"x" * 1_000, b" " * 3 * MIB)
 
-    found = [jetty.request("POST", path, content=body, headers=JSON, key=key) for key in ("", None, "mlc_" + "0" * 47)]
+    refusals = [
+        jetty.request("POST", path, content=body, headers=JSON, key=key) for key in ("", None, "mlc_" + "0" * 47)
+    ]
     small = jetty.request("POST", f"/tasks/{jetty.collection}/{task}/nothing", content=body, headers=JSON)
 
-    assert [200, 401, 401] == [answer.status_code for answer in found]
-    assert {"detail": "Invalid API key or JWT token"} == found[1].json() == found[2].json()
+    assert [200, 401, 401] == [answer.status_code for answer in refusals]
+    assert {"detail": "Invalid API key or JWT token"} == refusals[1].json() == refusals[2].json()
     assert 413 == small.status_code
     assert "at most" in small.json()["detail"]
 
@@ -499,9 +501,9 @@ def test_what_values_take_of_our_memory_is_held_as_well(api: Api):
     values, text = b"[" + b"{}," * 50_000 + b"1]", b'"%s"' % (b"x" * 150_000)
 
     with further(api, limits=limits(max_held_body_bytes=2 * MIB)) as here:
-        found = [here.request("POST", "/companies", content=one, headers=JSON) for one in (values, text)]
+        refusals = [here.request("POST", "/companies", content=one, headers=JSON) for one in (values, text)]
 
-    assert [503, 400] == [answer.status_code for answer in found]
+    assert [503, 400] == [answer.status_code for answer in refusals]
 
 
 def test_what_a_request_held_is_given_back_however_it_ends():
@@ -539,9 +541,9 @@ def test_of_too_many_connections_of_a_peer_the_oldest_silent_ones_make_way(api: 
     with further(api, limits=limits(max_connections_per_peer=8)) as here, ExitStack() as stack:
         silent = [stack.enter_context(speaking(here, address="127.0.0.10")) for _ in range(12)]
         with sending_from("127.0.0.10") as same, sending_from("127.0.0.11") as other:
-            found = [one.get(f"{here.url}/api/health").status_code for one in (same, other, same)]
+            statuses = [one.get(f"{here.url}/api/health").status_code for one in (same, other, same)]
 
-        assert [200] * 3 == found
+        assert [200] * 3 == statuses
         assert [b""] * 5 == [all_of(client) for client in silent[:5]]
         for client in silent[5:]:
             client.sendall(b"GET /api/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")

@@ -30,8 +30,8 @@ BEHIND = "A read model is behind the log; try again"
 @pytest.fixture(scope="module")
 def other_web_process(api: Api) -> Iterator[httpx.Client]:
     """Another web process on the same database."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
     command = [sys.executable, "-m", "routines", "web", "--port", str(port)]
     url = api.system.settings.database_url
     process = subprocess.Popen(
@@ -118,8 +118,8 @@ def test_another_connection_sees_every_write_at_once(api: Api):
 
     with httpx.Client(headers=headers) as writer, httpx.Client(headers=headers) as reader:
         for number in range(ROUNDS):
-            made = writer.post(path, json={"title": f"round {number}"}).json()
-            assert made["id"] == reader.get(f"{path}?limit=1").json()[0]["id"]
+            issue = writer.post(path, json={"title": f"round {number}"}).json()
+            assert issue["id"] == reader.get(f"{path}?limit=1").json()[0]["id"]
 
 
 def test_a_run_is_seen_at_once_though_its_own_answer_waits_for_nothing(api: Api, other_web_process: httpx.Client):
@@ -263,10 +263,10 @@ def test_after_its_projector_started_everything_answers(stopped_projector: Stopp
 
     with stopped_projector.projecting():
         answers = [stopped_projector.api.request("GET", path).status_code for path in stopped_projector.reads]
-        made = stopped_projector.api.request("POST", f"/companies/{stopped_projector.company}/issues", {"title": "x"})
+        answer = stopped_projector.api.request("POST", f"/companies/{stopped_projector.company}/issues", {"title": "x"})
 
         assert [200] * 4 == answers
-        assert 201 == made.status_code
+        assert 201 == answer.status_code
         assert [run] == [
             found["id"] for found in stopped_projector.api.get(f"/routines/{stopped_projector.routine}/runs")
         ]

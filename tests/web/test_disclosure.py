@@ -46,11 +46,13 @@ class Place(msgspec.Struct):
     def paths(self) -> list[str]:
         paperclip = self.api.get("/openapi.json")["paths"]
         jetty = httpx.get(f"{self.api.url}/openapi.json").json()["paths"]
-        found = [f"/api{path.removeprefix('/api')}" for path in _get_paths(paperclip)]
-        found = [path.replace("{view}", view) for path in found for view in (VIEWS if "{view}" in path else ("",))]
-        told = [filled(path, self.ids) for path in found] + [filled(path, self.jetty_ids) for path in _get_paths(jetty)]
+        paths = [f"/api{path.removeprefix('/api')}" for path in _get_paths(paperclip)]
+        paths = [path.replace("{view}", view) for path in paths for view in (VIEWS if "{view}" in path else ("",))]
+        filled_paths = [filled(path, self.ids) for path in paths] + [
+            filled(path, self.jetty_ids) for path in _get_paths(jetty)
+        ]
         needed = {"explain": "?at=2026-11-22T09:00:00Z", "diff": f"?from={self.ids['position']}"}
-        return [path + needed.get(path.rpartition("/")[2], "") for path in told]
+        return [path + needed.get(path.rpartition("/")[2], "") for path in filled_paths]
 
     def seen(self, who: str) -> set[str]:
         """Which addresses a caller reads."""
@@ -63,7 +65,7 @@ def _get_paths(paths: dict[str, Any]) -> list[str]:
 
 
 def filled(path: str, ids: dict[str, str]) -> str:
-    return re.sub(r"\{(\w+)\}", lambda found: ids[found[1]], path)
+    return re.sub(r"\{(\w+)\}", lambda match: ids[match[1]], path)
 
 
 @pytest.fixture(scope="module")
@@ -268,22 +270,22 @@ def told(disclosure_fixture: Place, recorded: Any) -> bytes:
 
 
 def test_what_clients_sent_as_json_is_never_taken_for_an_address():
-    created = AgentCreated(profile=AgentProfile(name="A", metadata={"url": "x", "email": {"url": "y"}}), url_key="a")
+    event = AgentCreated(profile=AgentProfile(name="A", metadata={"url": "x", "email": {"url": "y"}}), url_key="a")
 
-    assert created == disclosure.mask_addresses(created)
+    assert event == disclosure.mask_addresses(event)
 
 
 def test_a_masked_event_is_of_the_same_kind_and_what_is_empty_stays_empty():
-    created = TriggerCreated(
+    event = TriggerCreated(
         routine_id=uuid4(),
         kind="webhook",
         settings=TriggerSettings(),
         webhook=Webhook(public_id="ab" * 12, secret_id=uuid4()),
     )
-    masked = disclosure.mask_addresses(created)
+    masked = disclosure.mask_addresses(event)
 
-    assert created.webhook is not None
-    assert masked == msgspec.structs.replace(created, webhook=msgspec.structs.replace(created.webhook, public_id="***"))
+    assert event.webhook is not None
+    assert masked == msgspec.structs.replace(event, webhook=msgspec.structs.replace(event.webhook, public_id="***"))
     assert None is disclosure.mask_addresses(AgentProfile(name="A")).heartbeat_url
 
 
@@ -296,7 +298,7 @@ def test_whatever_looks_like_an_address_in_an_event_is_one(kind: type):
 
 
 def _fields_of_type(kind: Any) -> set[str]:
-    found: set[str] = set()
+    fields: set[str] = set()
     waiting = [msgspec.inspect.type_info(kind)]
     while waiting:
         info = waiting.pop()
@@ -304,6 +306,6 @@ def _fields_of_type(kind: Any) -> set[str]:
             waiting += getattr(info, name, ())
         waiting += [getattr(info, name) for name in ("item_type", "value_type") if hasattr(info, name)]
         if isinstance(info, msgspec.inspect.StructType):
-            found |= {field.name for field in info.fields}
+            fields |= {field.name for field in info.fields}
             waiting += [field.type for field in info.fields]
-    return found
+    return fields

@@ -57,12 +57,12 @@ class Place(msgspec.Struct):
 
 
 def routine_status(status: str) -> Callable[[Place], Case]:
-    def arranged(endings_fixture: Place) -> Case:
+    def make_case(endings_fixture: Place) -> Case:
         path = f"/routines/{endings_fixture.routine(description='x' * 20_000)}"
         after = ("PATCH", path, {"status": "active"}) if status == "paused" else None
         return Case(("PATCH", path, {"status": status}), ("PATCH", path, {"title": "Longer"}), after)
 
-    return arranged
+    return make_case
 
 
 def pause_with_a_note(endings_fixture: Place) -> Case:
@@ -72,38 +72,38 @@ def pause_with_a_note(endings_fixture: Place) -> Case:
 
 
 def disable_trigger(kind: str, **draft: Any) -> Callable[[Place], Case]:
-    def arranged(endings_fixture: Place) -> Case:
+    def make_case(endings_fixture: Place) -> Case:
         path = f"/routine-triggers/{endings_fixture.trigger(kind=kind, **draft)}"
         off, on = ("PATCH", path, {"enabled": False}), ("PATCH", path, {"enabled": True})
         return Case(off, ("PATCH", path, {"enabled": False, "label": "x"}), on)
 
-    return arranged
+    return make_case
 
 
 def delete_trigger(kind: str, **draft: Any) -> Callable[[Place], Case]:
-    def arranged(endings_fixture: Place) -> Case:
+    def make_case(endings_fixture: Place) -> Case:
         path = f"/routine-triggers/{endings_fixture.trigger(kind=kind, **draft)}"
         return Case(("DELETE", path), ("PATCH", path, {"label": "x"}))
 
-    return arranged
+    return make_case
 
 
 def issue_status(status: str) -> Callable[[Place], Case]:
-    def arranged(endings_fixture: Place) -> Case:
+    def make_case(endings_fixture: Place) -> Case:
         path = f"/issues/{endings_fixture.execution_issue()}"
         edit, back = ("PATCH", path, {"status": status, "title": "Longer"}), ("PATCH", path, {"status": "todo"})
         return Case(("PATCH", path, {"status": status}), edit, back)
 
-    return arranged
+    return make_case
 
 
 def agent(ending: str) -> Callable[[Place], Case]:
-    def arranged(endings_fixture: Place) -> Case:
+    def make_case(endings_fixture: Place) -> Case:
         path = f"/agents/{endings_fixture.agent}"
         after = ("POST", f"{path}/resume") if ending == "pause" else None
         return Case(("POST", f"{path}/{ending}", {}), ("PATCH", path, {"title": "x"}), after)
 
-    return arranged
+    return make_case
 
 
 def revoke_agent_key(endings_fixture: Place) -> Case:
@@ -129,31 +129,31 @@ def revoke_board_key(endings_fixture: Place) -> Case:
 
 
 def member(method: str, **change: Any) -> Callable[[Place], Case]:
-    def arranged(endings_fixture: Place) -> Case:
+    def make_case(endings_fixture: Place) -> Case:
         members = f"/companies/{endings_fixture.company}/members"
         path = f"{members}/{endings_fixture.api.post(members, {'name': 'Robin'})['userId']}"
         return Case((method, path, change) if change else (method, path), ("PATCH", path, {"membershipRole": "admin"}))
 
-    return arranged
+    return make_case
 
 
-def thing(kind: str, draft: Any, end: tuple[str, str], edit: Any, undo: str = "") -> Callable[[Place], Case]:
-    def arranged(endings_fixture: Place) -> Case:
+def resource(kind: str, draft: Any, end: tuple[str, str], edit: Any, undo: str = "") -> Callable[[Place], Case]:
+    def make_case(endings_fixture: Place) -> Case:
         path = f"/{kind}/{endings_fixture.in_company(kind, draft)}"
         return Case((end[0], path + end[1]), ("PATCH", path, edit), ("POST", path + undo) if undo else None)
 
-    return arranged
+    return make_case
 
 
 def endpoint(method: str, **change: Any) -> Callable[[Place], Case]:
-    def arranged(endings_fixture: Place) -> Case:
+    def make_case(endings_fixture: Place) -> Case:
         id_ = endings_fixture.in_company("webhook-endpoints", {"url": HOOK, "events": ["goal.*"]})
         path = f"/companies/{endings_fixture.company}/webhook-endpoints/{id_}"
         after = ("PATCH", path, {"enabled": True}) if change else None
         end = (method, path, change) if change else (method, path)
         return Case(end, ("PATCH", path, {**change, "description": "x"}), after)
 
-    return arranged
+    return make_case
 
 
 def cancel_backfill(endings_fixture: Place) -> Case:
@@ -189,9 +189,9 @@ CASES: dict[str, Callable[[Place], Case]] = {
     "revoke a board key": revoke_board_key,
     "remove a member": member("DELETE"),
     "take rights from a member": member("PATCH", membershipRole="viewer"),
-    "pause a project": thing("projects", {"name": "Moon"}, ("POST", "/pause"), {"color": "red"}, "/resume"),
-    "delete a project": thing("projects", {"name": "Moon"}, ("DELETE", ""), {"color": "red"}),
-    "delete a goal": thing("goals", {"title": "Land"}, ("DELETE", ""), {"title": "Fly"}),
+    "pause a project": resource("projects", {"name": "Moon"}, ("POST", "/pause"), {"color": "red"}, "/resume"),
+    "delete a project": resource("projects", {"name": "Moon"}, ("DELETE", ""), {"color": "red"}),
+    "delete a goal": resource("goals", {"title": "Land"}, ("DELETE", ""), {"title": "Fly"}),
     "disable an endpoint": endpoint("PATCH", enabled=False),
     "delete an endpoint": endpoint("DELETE"),
     "cancel a backfill": cancel_backfill,
@@ -201,20 +201,20 @@ CASES: dict[str, Callable[[Place], Case]] = {
 
 @pytest.fixture(scope="module")
 def api_of_the_past(api: Api) -> Iterator[Api]:
-    with further(api, clock=lambda: api.system.clock() - timedelta(hours=1)) as found:
-        yield found
+    with further(api, clock=lambda: api.system.clock() - timedelta(hours=1)) as other_api:
+        yield other_api
 
 
 @pytest.fixture(scope="module")
 def over_rate(api: Api) -> Iterator[Api]:
-    with further(api, limits=Limits(max_company_events_per_minute=1, max_key_events_per_minute=1)) as found:
-        yield found
+    with further(api, limits=Limits(max_company_events_per_minute=1, max_key_events_per_minute=1)) as other_api:
+        yield other_api
 
 
 @pytest.fixture(scope="module")
 def at_bound(api: Api) -> Iterator[Api]:
-    with further(api, limits=Limits(max_stream_events=1)) as found:
-        yield found
+    with further(api, limits=Limits(max_stream_events=1)) as other_api:
+        yield other_api
 
 
 @pytest.fixture
@@ -291,9 +291,9 @@ def test_a_pause_that_ends_by_itself_is_an_ordinary_change(endings_fixture: Plac
     path = f"/routines/{endings_fixture.routine()}"
     send(over_rate, ("POST", f"/companies/{endings_fixture.company}/goals", {"title": "The one that was left"}))
 
-    refused = send(over_rate, ("PATCH", path, {"status": "paused", "resumeAt": "2999-01-01T00:00:00Z"}))
+    refusal = send(over_rate, ("PATCH", path, {"status": "paused", "resumeAt": "2999-01-01T00:00:00Z"}))
 
-    assert 429 == refused.status_code
+    assert 429 == refusal.status_code
 
 
 def test_an_issue_is_not_ended_again_and_again(endings_fixture: Place, at_bound: Api):

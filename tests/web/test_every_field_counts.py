@@ -52,7 +52,7 @@ class Place(NamedTuple):
 @pytest.fixture(scope="module")
 def fields_fixture(api: Api) -> Place:
     company = api.company()
-    made = {
+    ids = {
         path: api.post(f"/companies/{company}/{path}", body)["id"]
         for path, body in (
             ("projects", {"name": "x"}),
@@ -62,7 +62,7 @@ def fields_fixture(api: Api) -> Place:
         )
     }
     agent, _ = api.agent(company)
-    return Place(api, company, agent, made["projects"], made["goals"], made["issues"], made["folders"])
+    return Place(api, company, agent, ids["projects"], ids["goals"], ids["issues"], ids["folders"])
 
 
 def routine(here: Place) -> dict[str, Any]:
@@ -187,10 +187,10 @@ def test_what_is_created_has_every_field_that_was_given(fields_fixture: Place, c
 @pytest.mark.parametrize("case", CHANGES, ids=lambda case: case.shape.__name__)
 def test_each_field_that_is_changed_is_seen(fields_fixture: Place, case: Case):
     sample = case.sample(fields_fixture)
-    made = fields_fixture.create(case.path, LEAST.get(case.path, {"name": f"x{uuid4()}"}))["id"]
+    id_ = fields_fixture.create(case.path, LEAST.get(case.path, {"name": f"x{uuid4()}"}))["id"]
 
     changed = fields_fixture.api.patch(
-        f"/{case.path}/{made}", sample | {name: value for name, value in SECRET.items() if name in sample}
+        f"/{case.path}/{id_}", sample | {name: value for name, value in SECRET.items() if name in sample}
     )
 
     assert [] == list(differences(changed, sample))
@@ -201,12 +201,12 @@ def test_every_field_of_a_schedule_is_seen_when_it_is_created_and_when_it_is_cha
     own = {field.encode_name for field in msgspec.structs.fields(ScheduleDraft)} - {"runAt"}
     assert own == sample.keys()
 
-    created = fields_fixture.api.post(f"/routines/{routine_id}/triggers", {"kind": "schedule", **sample})["trigger"]
+    trigger = fields_fixture.api.post(f"/routines/{routine_id}/triggers", {"kind": "schedule", **sample})["trigger"]
     body = {"kind": "schedule", "cronExpression": "* * * * *"}
     other = fields_fixture.api.post(f"/routines/{routine_id}/triggers", body)["trigger"]
     changed = fields_fixture.api.patch(f"/routine-triggers/{other['id']}", sample)
 
-    assert [] == [*differences(created, sample), *differences(changed, sample)]
+    assert [] == [*differences(trigger, sample), *differences(changed, sample)]
 
 
 def test_every_field_of_a_chain_is_seen_when_it_is_created_and_when_it_is_changed(fields_fixture: Place):
@@ -214,12 +214,12 @@ def test_every_field_of_a_chain_is_seen_when_it_is_created_and_when_it_is_change
     sample = {"label": "l", "enabled": False, "afterRoutineId": first, "afterOutcome": "any"}
     assert {field.encode_name for field in msgspec.structs.fields(ChainDraft)} == sample.keys()
 
-    created = fields_fixture.api.post(f"/routines/{routine_id}/triggers", {"kind": "chain", **sample})["trigger"]
+    trigger = fields_fixture.api.post(f"/routines/{routine_id}/triggers", {"kind": "chain", **sample})["trigger"]
     body = {"kind": "chain", "afterRoutineId": other}
     linked = fields_fixture.api.post(f"/routines/{routine_id}/triggers", body)["trigger"]
     changed = fields_fixture.api.patch(f"/routine-triggers/{linked['id']}", sample)
 
-    assert [] == [*differences(created, sample), *differences(changed, sample)]
+    assert [] == [*differences(trigger, sample), *differences(changed, sample)]
 
 
 def test_every_field_of_a_company_is_seen_when_it_is_created_and_when_it_is_changed(fields_fixture: Place):
@@ -227,7 +227,7 @@ def test_every_field_of_a_company_is_seen_when_it_is_created_and_when_it_is_chan
     for shape in (CompanyDraft, CompanyPatch):
         assert {field.encode_name for field in msgspec.structs.fields(shape)} == sample.keys()
 
-    created = fields_fixture.api.post("/companies", sample)
+    company = fields_fixture.api.post("/companies", sample)
     changed = fields_fixture.api.patch(f"/companies/{fields_fixture.api.company()}", sample)
 
-    assert [] == [*differences(created, sample), *differences(changed, sample)]
+    assert [] == [*differences(company, sample), *differences(changed, sample)]

@@ -193,10 +193,10 @@ def test_the_issues_above_an_issue_are_shown_as_far_as_they_fit(small_pages: Api
         parents.append(crowd.post(path, title="Look", description=TEXT, parentId=parents[-1]))
 
     *above, leaf = parents
-    shown = small_pages.get(f"/issues/{leaf}")["ancestors"]
+    issue = small_pages.get(f"/issues/{leaf}")["ancestors"]
 
-    assert [one["id"] for one in shown] == above[::-1][: len(shown)]
-    assert 0 < len(shown) < MANY
+    assert [one["id"] for one in issue] == above[::-1][: len(issue)]
+    assert 0 < len(issue) < MANY
 
 
 class Walk:

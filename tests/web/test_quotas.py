@@ -21,8 +21,8 @@ STORED_BYTES = """
 
 @contextmanager
 def bounded_api(api: Api, **limits: int) -> Iterator[Api]:
-    with further(api, limits=Limits(**limits)) as found:
-        yield found
+    with further(api, limits=Limits(**limits)) as limited_api:
+        yield limited_api
 
 
 def over(answer: httpx.Response, status: int, quota: str) -> dict[str, Any]:
@@ -36,11 +36,11 @@ def test_a_company_over_its_quota_is_told_when_to_try_again_and_its_neighbour_is
     with bounded_api(api, max_company_events_per_minute=1) as here:
         here.post(f"/companies/{noisy}/goals", {"title": "More"})
 
-        refused = here.request("POST", f"/companies/{noisy}/goals", {"title": "More"})
+        refusal = here.request("POST", f"/companies/{noisy}/goals", {"title": "More"})
 
-        body = over(refused, 429, "max_company_events_per_minute")
+        body = over(refusal, 429, "max_company_events_per_minute")
         assert body["error"].startswith("The company has recorded more than 1 events in a minute: try again in ")
-        assert 1 <= int(refused.headers["retry-after"]) <= 60
+        assert 1 <= int(refusal.headers["retry-after"]) <= 60
         here.post(f"/companies/{quiet}/goals", {"title": "One"})
         assert 1 == len(here.get(f"/companies/{noisy}/goals"))
 
@@ -75,10 +75,10 @@ def test_a_template_that_repeats_a_small_value_is_refused_and_nothing_is_recorde
     routine = api.routine(company, agent, title="Big", description="{{a}}" * 16_000, concurrencyPolicy="always_enqueue")
     head = api.system.store.head()
 
-    refused = api.request("POST", f"/routines/{routine}/run", {"variables": {"a": "x" * 62}}, token=token)
+    refusal = api.request("POST", f"/routines/{routine}/run", {"variables": {"a": "x" * 62}}, token=token)
 
-    assert 422 == refused.status_code
-    assert "The variables of a run may add at most 262144 bytes to it, and add 912070" == refused.json()["error"]
+    assert 422 == refusal.status_code
+    assert "The variables of a run may add at most 262144 bytes to it, and add 912070" == refusal.json()["error"]
     assert head == api.system.store.head()
 
 
@@ -86,10 +86,10 @@ def test_a_webhook_over_its_quota_is_told_to_try_again(api: Api):
     company = api.company()
     agent, _ = api.agent(company)
     routine = api.routine(company, agent, concurrencyPolicy="always_enqueue")
-    made = api.post(f"/routines/{routine}/triggers", {"kind": "webhook"})
-    secret = made["secretMaterial"]["webhookSecret"]
+    trigger = api.post(f"/routines/{routine}/triggers", {"kind": "webhook"})
+    secret = trigger["secretMaterial"]["webhookSecret"]
     with bounded_api(api, max_key_events_per_minute=1) as here:
-        path = f"/routine-triggers/public/{made['trigger']['publicId']}/fire"
+        path = f"/routine-triggers/public/{trigger['trigger']['publicId']}/fire"
         answers = [here.request("POST", path, {}, token=secret) for _ in range(2)]
 
     assert [202, 429] == [answer.status_code for answer in answers]
@@ -196,9 +196,9 @@ def test_a_stranger_learns_nothing_of_a_companys_quotas(api: Api):
     _, token = api.agent(other)
     with bounded_api(api, max_company_open_issues=1, max_company_events_per_minute=1) as here:
         here.post(f"/companies/{company}/issues", {"title": "Broken"})
-        refused = here.request("POST", f"/companies/{company}/issues", {"title": "Broken"}, token=token)
+        refusal = here.request("POST", f"/companies/{company}/issues", {"title": "Broken"}, token=token)
 
-    assert 403 == refused.status_code
+    assert 403 == refusal.status_code
 
 
 def test_a_routine_has_so_many_triggers(api: Api):
@@ -206,18 +206,18 @@ def test_a_routine_has_so_many_triggers(api: Api):
     path, body = trigger_of(api, company)
     with bounded_api(api, max_routine_triggers=1) as here:
         here.post(path, body)
-        refused = here.request("POST", path, body)
+        refusal = here.request("POST", path, body)
 
-    assert (422, "A routine has at most 1 triggers: delete one first") == (refused.status_code, refused.json()["error"])
+    assert (422, "A routine has at most 1 triggers: delete one first") == (refusal.status_code, refusal.json()["error"])
 
 
 def test_a_routine_whose_revisions_would_be_large_is_refused(api: Api):
     company = api.company()
     variable = {"name": "a", "defaultValue": "x" * 5 * 1024**2}
 
-    refused = api.request("POST", f"/companies/{company}/routines", {"title": "Big", "variables": [variable]})
+    refusal = api.request("POST", f"/companies/{company}/routines", {"title": "Big", "variables": [variable]})
 
-    assert (422, "A routine has at most 5242880 bytes") == (refused.status_code, refused.json()["error"][:35])
+    assert (422, "A routine has at most 5242880 bytes") == (refusal.status_code, refusal.json()["error"][:35])
 
 
 def test_a_routine_may_have_a_description_of_a_million_characters(api: Api):
@@ -237,12 +237,12 @@ def test_a_routine_from_before_the_limits_may_be_stopped_and_made_smaller_but_no
     company = api.company()
     routine = api.routine(company, None, description="x" * 50_000)
     with bounded_api(api, max_routine_bytes=10_240) as here:
-        refused = here.request("PATCH", f"/routines/{routine}", {"description": "x" * 50_001})
+        refusal = here.request("PATCH", f"/routines/{routine}", {"description": "x" * 50_001})
         here.patch(f"/routines/{routine}", {"description": "x" * 40_000})
         here.patch(f"/routines/{routine}", {"status": "paused", "pauseNote": "Too much"})
         here.patch(f"/routines/{routine}", {"status": "archived"})
 
-    assert (422, "A routine has at most 10240 bytes") == (refused.status_code, refused.json()["error"][:33])
+    assert (422, "A routine has at most 10240 bytes") == (refusal.status_code, refusal.json()["error"][:33])
 
 
 def test_monitoring_sees_refusals_and_how_many_companies_are_near_a_quota(api: Api):

@@ -26,21 +26,21 @@ def routine(api: Api) -> str:
 @pytest.fixture
 def look_ups(monkeypatch):
     """The offsets of zones that searches look up."""
-    found: list[object] = []
+    statuses: list[object] = []
     look_up = cron_schedule._offset_at
-    monkeypatch.setattr(cron_schedule, "_offset_at", lambda *args: (found.append(args), look_up(*args))[1])
-    return found
+    monkeypatch.setattr(cron_schedule, "_offset_at", lambda *args: (statuses.append(args), look_up(*args))[1])
+    return statuses
 
 
 @pytest.mark.parametrize(("fields", "text"), [(NEVER, NEVER_COMES), (NO_DAY, NO_DATE)])
 def test_a_schedule_that_never_comes_is_refused_in_a_few_thousand_steps(api, routine, look_ups, fields, text):
     trigger = api.post(f"/routines/{routine}/triggers", {"kind": "schedule", **LEAP_SUNDAY})["trigger"]["id"]
 
-    created = api.request("POST", f"/routines/{routine}/triggers", {"kind": "schedule", **fields})
+    answer = api.request("POST", f"/routines/{routine}/triggers", {"kind": "schedule", **fields})
     updated = api.request("PATCH", f"/routine-triggers/{trigger}", fields)
     previewed = api.post("/schedule/preview", fields)
 
-    assert [(created.status_code, created.json()["error"]), (updated.status_code, updated.json()["error"])] == [
+    assert [(answer.status_code, answer.json()["error"]), (updated.status_code, updated.json()["error"])] == [
         (422, text)
     ] * 2
     assert (previewed["valid"], previewed["reason"]) == (False, text)
@@ -74,11 +74,11 @@ def test_an_explanation_that_would_go_through_too_much_asks_for_one_trigger(api,
     ]
     at = {"at": "2026-01-01T00:00:00Z"}
     with further(api, limits=Limits(**limits)) as here:
-        refused = here.request("GET", f"/routines/{routine}/explain", params=at)
+        refusal = here.request("GET", f"/routines/{routine}/explain", params=at)
         one = here.get(f"/routines/{routine}/explain", params={**at, "triggerId": ids[0]})
 
-    assert refused.status_code == 422
-    assert refused.json()["details"][0]["path"] == ["triggerId"]
+    assert refusal.status_code == 422
+    assert refusal.json()["details"][0]["path"] == ["triggerId"]
     assert [found["triggerId"] for found in one["triggers"]] == ids[:1]
 
 
@@ -92,7 +92,7 @@ def test_an_explanation_counts_what_happened_to_the_schedules_too(api, routine):
     at = {"at": "2026-01-01T00:00:00Z"}
 
     with further(api, limits=Limits(max_explained_events=20)) as here:
-        refused = here.request("GET", f"/routines/{routine}/explain", params=at)
+        refusal = here.request("GET", f"/routines/{routine}/explain", params=at)
 
-    assert 422 == refused.status_code
-    assert "its schedules 11" in refused.text
+    assert 422 == refusal.status_code
+    assert "its schedules 11" in refusal.text

@@ -270,11 +270,11 @@ def test_nobody_chooses_the_secret_of_a_rotation(api: Api, routine: str):
 
 @pytest.mark.parametrize("draft", [{"kind": "api"}, {"kind": "schedule", "cronExpression": "0 9 * * *"}])
 def test_only_webhooks_have_a_secret_to_rotate(api: Api, routine: str, draft: Any):
-    made = api.post(f"/routines/{routine}/triggers", draft)
+    trigger = api.post(f"/routines/{routine}/triggers", draft)
 
-    refusal = api.request("POST", f"/routine-triggers/{made['trigger']['id']}/rotate-secret")
+    refusal = api.request("POST", f"/routine-triggers/{trigger['trigger']['id']}/rotate-secret")
 
-    assert made["secretMaterial"] is None
+    assert trigger["secretMaterial"] is None
     assert (422, "Only webhook triggers can rotate secrets") == said(refusal)
     assert 2 == api.get(f"/routines/{routine}")["latestRevisionNumber"]
 
@@ -362,14 +362,14 @@ def test_any_other_change_of_the_mode_keeps_the_secret(api: Api, routine: str, m
 
 def test_a_webhook_without_signing_shows_no_secret_until_it_signs(api: Api, routine: str):
     """None that nobody asks for is made, kept or rotated."""
-    made = api.post(f"/routines/{routine}/triggers", {"kind": "webhook", "signingMode": "none"})
-    sender, rotation = hook(api, routine, "none"), f"/routine-triggers/{made['trigger']['id']}/rotate-secret"
+    trigger = api.post(f"/routines/{routine}/triggers", {"kind": "webhook", "signingMode": "none"})
+    sender, rotation = hook(api, routine, "none"), f"/routine-triggers/{trigger['trigger']['id']}/rotate-secret"
 
     turned = [turn(api, hook(api, routine, "none"), mode) for mode in SIGNING]
     bearer = turn(api, sender, "bearer")
 
-    assert made["secretMaterial"]["webhookUrl"].endswith(f"/public/{made['trigger']['publicId']}/fire")
-    assert None is made["secretMaterial"]["webhookSecret"] is sender.secret
+    assert trigger["secretMaterial"]["webhookUrl"].endswith(f"/public/{trigger['trigger']['publicId']}/fire")
+    assert None is trigger["secretMaterial"]["webhookSecret"] is sender.secret
     assert None is api.post(rotation)["secretMaterial"]["webhookSecret"]
     assert [202] * len(turned) == statuses(*turned)
     assert [202, 401, 401] == statuses(bearer, bearer.knowing("0" * 48), bearer.signing("none"))

@@ -69,12 +69,12 @@ def test_no_span_holds_a_token_an_address_or_a_body(api: Api, spans: Spans):
     company = api.company("Hush and Sons")
     agent, token = api.agent(company)
     routine = api.routine(company, agent)
-    made = api.post(f"/routines/{routine}/triggers", {"kind": "webhook", "signingMode": "bearer"})["secretMaterial"]
-    path = made["webhookUrl"].partition("/api")[2]
-    api.post(path, {"secret": "sesame"}, token=made["webhookSecret"])
+    trigger = api.post(f"/routines/{routine}/triggers", {"kind": "webhook", "signingMode": "bearer"})["secretMaterial"]
+    path = trigger["webhookUrl"].partition("/api")[2]
+    api.post(path, {"secret": "sesame"}, token=trigger["webhookSecret"])
     api.get("/agents/me", token=token)
     ended_span(spans, "getMe")
 
-    told = " ".join(f"{span.name} {dict(span.attributes)} {span.status.description}" for span in spans.all)
-    for secret in (api.token, token, made["webhookSecret"], path, "sesame", "Hush", company):
-        assert secret not in told
+    span_texts = " ".join(f"{span.name} {dict(span.attributes)} {span.status.description}" for span in spans.all)
+    for secret in (api.token, token, trigger["webhookSecret"], path, "sesame", "Hush", company):
+        assert secret not in span_texts

@@ -131,14 +131,14 @@ def test_a_whole_list_that_waits_beside_a_page_of_it_is_not_cut_off(api, ask_tog
     monkeypatch.setattr(routes, "SHORT", 2)
     company = api.company()
     agent = api.agent(company)[0]
-    made = {api.routine(company, agent, title=f"Routine {number}") for number in range(3)}
+    routine_ids = {api.routine(company, agent, title=f"Routine {number}") for number in range(3)}
     board = {"headers": {"Authorization": f"Bearer {api.token}"}}
     limits = ["", "?limit=2"] * 6
     requests = [("GET", f"/companies/{company}/routines{limit}", board) for limit in limits]
 
     lists = [[one["id"] for one in answer.json()] for answer in ask_together(requests, requests)]
 
-    assert [made] * 6 == [set(ids) for ids in lists[::2]]
+    assert [routine_ids] * 6 == [set(ids) for ids in lists[::2]]
     assert [2] * 6 == [len(ids) for ids in lists[1::2]]
 
 
@@ -151,9 +151,9 @@ def test_a_search_is_left_to_a_thread_since_it_may_take_long(api, ask_together, 
         raise AssertionError
 
     monkeypatch.setattr(backends.OnLoop, "read", refuse)
-    (found,) = ask_together([("GET", f"/companies/{company}/routines?q=needle", board)])
+    (answer,) = ask_together([("GET", f"/companies/{company}/routines?q=needle", board)])
 
-    assert [routine] == [one["id"] for one in found.json()]
+    assert [routine] == [one["id"] for one in answer.json()]
 
 
 def test_a_call_that_is_large_when_unpacked_is_left_to_a_thread(api, ask_together, monkeypatch):

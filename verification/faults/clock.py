@@ -64,8 +64,8 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
 
 
 def find_library() -> Path | None:
-    if named := os.environ.get("LIBFAKETIME"):
-        return Path(named)
+    if library_path := os.environ.get("LIBFAKETIME"):
+        return Path(library_path)
     return next((library for pattern in LIBRARIES for library in Path("/").glob(pattern[1:])), None)
 
 

@@ -41,7 +41,7 @@ from web.app import create_app
 from web.http.backend import Backend
 
 MODES = {"before": Action.CUT_BEFORE, "after": Action.CUT_AFTER, "silence": Action.SILENCE}
-LIMITS = {  # of the service, shorter
+LIMITS = {  # time limits of the service, shorter than usual
     "lock_timeout": "200ms",
     "idle_in_transaction_session_timeout": "200ms",
     "statement_timeout": "2s",
@@ -249,10 +249,10 @@ class Bench:
         self.proxy, self.direct, self.cut_off, self.log = proxy, direct, cut_off, log
         self.held: list[float] = []  # how long the second client needed beside a silent one, in seconds
 
-    def one(self, make: Callable[[], Case], k: int, action: Action) -> tuple[bool, Verdict]:
+    def one(self, make: Callable[[], Case], number: int, action: Action) -> tuple[bool, Verdict]:
         """Whether the fault was met, and what came of it."""
         after = oracle.head(self.log)
-        case, fault = make(), At(k, action)
+        case, fault = make(), At(number, action)
         done = threading.Event()
         client = threading.Thread(target=_until_done, args=(case, self.cut_off, done), daemon=True)
         self.proxy.fault = fault
@@ -279,18 +279,18 @@ def _all_cuts(bench: Bench, kind: str, make: Callable[[], Case], size: Size, cha
     total, cases, broken, reach = Verdict(), 0, [], 0
     for mode, action in MODES.items():
         bench.held, uncut = [], 0
-        for k in itertools.count(1 + chance.randrange(stride), stride):
-            hit, verdict = bench.one(make, k, action)
-            cases, total, reach, uncut = cases + hit, total + verdict, max(reach, hit * k), 0 if hit else uncut + 1
+        for number in itertools.count(1 + chance.randrange(stride), stride):
+            hit, verdict = bench.one(make, number, action)
+            cases, total, reach, uncut = cases + hit, total + verdict, max(reach, hit * number), 0 if hit else uncut + 1
             if uncut == (1 if stride > UNCUT else UNCUT):
                 break
             if verdict.faults:
-                broken.append(f"{mode} message {k}: {verdict}")
+                broken.append(f"{mode} message {number}: {verdict}")
             if hit and mode == "silence" and bench.held[-1] > SILENCE_S:
-                broken.append(f"silence at message {k} held the others up for more than {SILENCE_S:g} s")
+                broken.append(f"silence at message {number} held the others up for more than {SILENCE_S:g} s")
             if len(broken) >= ENOUGH:
                 return Outcome(f"cut: {kind}", total, f"{cases} cuts", broken)
-            progress(f"{mode} message {k}, {cases} cases, {total.faults} wrong")
+            progress(f"{mode} message {number}, {cases} cases, {total.faults} wrong")
     total.worst_s = 0.0  # schedules are armed in the past, so their lateness says nothing
     return Outcome(f"cut: {kind}", total, f"{cases} cuts", broken, notes=[f"{reach} messages"])
 

@@ -95,14 +95,14 @@ def faked_environment(library: Path) -> Iterator[tuple[Environment, Path]]:
         Path(directory).chmod(0o755)
         offset = Path(directory, "offset")
         _set_offset(offset, 0)
-        faked = {
+        fake_clock_env = {
             "LD_PRELOAD": str(library),
             "FAKETIME_TIMESTAMP_FILE": str(offset),
             "FAKETIME_NO_CACHE": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         }
         with (
-            mock.patch.object(accounts, "environment", return_value={**accounts.environment(), **faked}),
+            mock.patch.object(accounts, "environment", return_value={**accounts.environment(), **fake_clock_env}),
             open_environment() as environment,
         ):
             yield environment, offset

@@ -110,24 +110,24 @@ def judge(receiver: Receiver, log: psycopg.Connection[Any], calls: int) -> Verdi
     bodies: dict[str, set[bytes]] = {}
     for request in receiver.got:
         bodies.setdefault(request.id, set()).add(request.body)
-    arrived = {request.id for request in receiver.good}
+    arrived_ids = {request.id for request in receiver.good}
     trajectories = {request.json["trajectory_id"] for request in receiver.good}
-    delivered, streams = recorded(log)
+    delivered_ids, streams = recorded(log)
     return Verdict(
         occurrences=calls,
         requests=len(receiver.got),
         lost=calls - len(trajectories),
-        doubled=sum(len(bytes_) > 1 for bytes_ in bodies.values()) + delivered - streams,
-        invented=sum(not is_signed(request) for request in receiver.got) + max(len(arrived) - len(trajectories), 0),
-        half_made=abs(delivered - len(arrived)),
+        doubled=sum(len(bytes_) > 1 for bytes_ in bodies.values()) + delivered_ids - streams,
+        invented=sum(not is_signed(request) for request in receiver.got) + max(len(arrived_ids) - len(trajectories), 0),
+        half_made=abs(delivered_ids - len(arrived_ids)),
     )
 
 
 def is_signed(request: ReceivedRequest) -> bool:
     """Whether it carries the signature of the contract (Jetty contract 8)."""
     text = request.headers["x-mise-timestamp"].encode() + b"." + request.body
-    wanted = hmac.new(SECRET.encode(), text, hashlib.sha256).hexdigest()
-    return hmac.compare_digest(wanted, request.headers["x-mise-signature"])
+    expected_digest = hmac.new(SECRET.encode(), text, hashlib.sha256).hexdigest()
+    return hmac.compare_digest(expected_digest, request.headers["x-mise-signature"])
 
 
 def recorded(log: psycopg.Connection[Any]) -> tuple[int, int]:

@@ -268,21 +268,21 @@ def _nest_arrays(depth: int) -> object:
 def stay_silent(url: str, until: float) -> None:
     """Connections that say nothing, or one byte now and then; those that are closed are made again."""
     address = urlsplit(url)
-    held: list[socket.socket] = []
+    open_sockets: list[socket.socket] = []
     while time.monotonic() < until:
-        for connection in held[:]:
+        for connection in open_sockets[:]:
             try:
                 connection.send(b"G")
             except OSError:
-                held.remove(connection)
+                open_sockets.remove(connection)
                 connection.close()
-        while len(held) < SILENT_CONNECTIONS:
+        while len(open_sockets) < SILENT_CONNECTIONS:
             try:
-                held.append(socket.create_connection((address.hostname or "", address.port or 0), timeout=2))
+                open_sockets.append(socket.create_connection((address.hostname or "", address.port or 0), timeout=2))
             except OSError:
                 break
         time.sleep(1)
-    for connection in held:
+    for connection in open_sockets:
         connection.close()
 
 

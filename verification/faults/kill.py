@@ -19,7 +19,7 @@ from verification.faults.campaign import Outcome, Progress, Size, noting_standst
 from verification.faults.environment import Database, Environment, Processes, settle, wait_for
 from verification.faults.load import Client, CompanyFixture
 
-MINUTES = 5  # that each schedule has missed
+MINUTES = 5  # how many minutes each schedule has missed
 
 
 @dataclass

@@ -44,7 +44,7 @@ class CompanyFixture:
         self._record(system.clock(), [(self.company_id, [company]), (self.agent_id, [agent])])
 
     def late(self, many: int, minutes: int, **settings: str) -> list[UUID]:
-        """So many schedules that have missed so many minutes each; by turns of every policy, unless one is set."""
+        """Create `many` schedules that have each missed `minutes` minutes, by turns with every policy unless one is set."""
         last = self.system.clock().replace(second=0, microsecond=0)
         began = last - (minutes - 1) * MINUTE
         schedules = []
@@ -52,25 +52,28 @@ class CompanyFixture:
             policy, catch_up, zone = POLICIES[number % 4], CATCH_UP[number // 4 % 2], ZONES[number // 3 % 4]
             walls = {(began + n * MINUTE).astimezone(ZoneInfo(zone)).minute for n in range(minutes)}
             cron = f"{','.join(map(str, sorted(walls)))} * * * *"
-            chosen = {"concurrency_policy": policy, "catch_up_policy": catch_up, **settings}
-            schedules.append((chosen, TriggerSettings(cron_expression=cron, timezone=zone), began))
+            fields = {"concurrency_policy": policy, "catch_up_policy": catch_up, **settings}
+            schedules.append((fields, TriggerSettings(cron_expression=cron, timezone=zone), began))
         return self.arm(began - MINUTE / 2, schedules)
 
     def once(self, moments: list[datetime]) -> list[UUID]:
-        """Schedules for one moment each, which lies ahead."""
+        """Create a schedule for each of these moments, which lie ahead."""
         schedules: list[Schedule] = [({}, TriggerSettings(run_at=moment, timezone="UTC"), moment) for moment in moments]
         return self.arm(self.system.clock(), schedules)
 
     def arm(self, moment: datetime, schedules: list[Schedule]) -> list[UUID]:
-        """The ids of triggers with these settings of routine and trigger and this first moment, made at a time."""
+        """Create triggers, each with its settings, its routine's settings and its first moment; return their ids."""
         batch: list[tuple[UUID, list[AnyEvent]]] = []
         ids = []
         for settings, trigger, next_at in schedules:
             routine_id, trigger_id = uuid4(), uuid4()
             routine_settings = RoutineSettings(title="Check the inbox", assignee_agent_id=self.agent_id, **settings)  # type: ignore[arg-type]
-            added = RoutineTriggerAdded(trigger_id=trigger_id, kind="schedule")
-            created = TriggerCreated(routine_id=routine_id, kind="schedule", settings=trigger, next_at=next_at)
-            batch += [(routine_id, [RoutineCreated(settings=routine_settings), added]), (trigger_id, [created])]
+            routine_event = RoutineTriggerAdded(trigger_id=trigger_id, kind="schedule")
+            trigger_event = TriggerCreated(routine_id=routine_id, kind="schedule", settings=trigger, next_at=next_at)
+            batch += [
+                (routine_id, [RoutineCreated(settings=routine_settings), routine_event]),
+                (trigger_id, [trigger_event]),
+            ]
             ids.append(trigger_id)
         for start in range(0, len(batch), 2 * AT_ONCE):
             self._record(moment, batch[start : start + 2 * AT_ONCE])

@@ -7,7 +7,7 @@ from verification.faults.campaign import Outcome, Progress, Size, noting_standst
 from verification.faults.environment import Environment, is_settled, wait_for
 from verification.faults.kill import MINUTES, answers, finish, running_system
 
-SHARE = 0.4  # of the answers
+SHARE = 0.4  # the share of the answers that are lost
 
 
 def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:

@@ -57,8 +57,8 @@ def gap(environment: Environment) -> Iterator[None]:
         for text in ("CREATE OR REPLACE FUNCTION log.append", "CREATE OR REPLACE FUNCTION log.refuse")
     )
     broken = script[start:end].replace(OF_THE_HEAD, OF_THE_SEQUENCE).replace(MOVE, MOVE_IF_AHEAD)
-    owned = f"SET ROLE routines_owner; {SEQUENCE} {broken} SELECT setval('log.places', (SELECT position + 1 FROM log.head), false);"
-    with _before_each(environment, lambda database: _execute(database, owned)):
+    as_owner = f"SET ROLE routines_owner; {SEQUENCE} {broken} SELECT setval('log.places', (SELECT position + 1 FROM log.head), false);"
+    with _before_each(environment, lambda database: _execute(database, as_owner)):
         yield
 
 
@@ -98,8 +98,8 @@ def main() -> None:
         parser.error(f"no such break: {', '.join(sorted(unknown))}")
     print(f"seed {arguments.seed}", flush=True)
     tidy_when_terminated()
-    noticed = [_is_noticed(name, arguments.seed) for name in arguments.breaks or BREAKS]
-    sys.exit(not all(noticed))
+    results = [_is_noticed(name, arguments.seed) for name in arguments.breaks or BREAKS]
+    sys.exit(not all(results))
 
 
 def _is_noticed(name: str, seed: int) -> bool:
@@ -107,13 +107,13 @@ def _is_noticed(name: str, seed: int) -> bool:
     with open_environment() as environment, break_it(environment):
         environment.limit_s = PATIENCE_S
         outcomes = campaign(environment, Size("short"), random.Random(f"{seed} {name}"))
-    noticed = any(not outcome.well for outcome in outcomes)
-    print(f"{name}: {'noticed' if noticed else 'NOT NOTICED'} by {campaign_name}")
+    is_noticed = any(not outcome.well for outcome in outcomes)
+    print(f"{name}: {'noticed' if is_noticed else 'NOT NOTICED'} by {campaign_name}")
     for outcome in outcomes:
         print(f"  {outcome.name}, {outcome.faults}: {outcome.verdict}")
         for text in outcome.broken[:3]:
             print(f"    {text}")
-    return noticed
+    return is_noticed
 
 
 @contextmanager

@@ -43,11 +43,11 @@ from verification.faults.oracle import Key
 from verification.faults.receiver import Receiver
 
 ROLES = ("web", "scheduler", "projector", "delivery")
-SLOWEST_S = 1.0  # that an answer to the neighbour may take
+SLOWEST_S = 1.0  # how long an answer to the neighbour may take
 DELIVERED_S = 10.0  # within which the neighbour's endpoint is told of a run
-MOST_MEMORY_BYTES = 400 * 1024 * 1024  # of one process
-COPIES = 4  # of what is recorded: the log, its write-ahead log, and the rows and documents of the read models
-SLACK_BYTES = 512 * 1024 * 1024  # for indexes, and pages that are not full
+MOST_MEMORY_BYTES = 400 * 1024 * 1024  # the most memory of one process
+COPIES = 4  # how often the disk holds what is recorded: log, write-ahead log, rows and documents of read models
+SLACK_BYTES = 512 * 1024 * 1024  # disk space for indexes, and for pages that are not full
 PAUSE_S = 0.05  # between two requests of the neighbour
 SIZES = "SELECT pg_database_size(current_database())"
 UNTIL_SETTLED_S = 180.0
@@ -323,9 +323,9 @@ def _resident_bytes(pid: int) -> int:
     return pages * 4096
 
 
-def _describe_medians(alone: Times, busy: Times, beside: Times) -> str:
+def _describe_medians(alone: Times, busy: Times, with_neighbour: Times) -> str:
     """The medians of each operation, and what the last is beside the one before."""
-    first, second, third = alone.medians(), busy.medians(), beside.medians()
+    first, second, third = alone.medians(), busy.medians(), with_neighbour.medians()
     return "; ".join(
         f"{operation} {1000 * first[operation]:.0f}, {1000 * second[operation]:.0f}, {1000 * third[operation]:.0f} ms "
         f"({third[operation] / second[operation]:.1f} times)"

@@ -53,8 +53,8 @@ class Verdict:
         return self.lost + self.doubled + self.invented + self.early + self.half_made + self.gaps
 
     def __add__(self, other: "Verdict") -> "Verdict":
-        both = {name: getattr(self, name) + number for name, number in asdict(other).items()}
-        return Verdict(**both | {"worst_s": max(self.worst_s, other.worst_s)})
+        sums = {name: getattr(self, name) + number for name, number in asdict(other).items()}
+        return Verdict(**sums | {"worst_s": max(self.worst_s, other.worst_s)})
 
     def __str__(self) -> str:
         return ", ".join(f"{getattr(self, one.name):g} {one.name}" for one in fields(self))
@@ -166,12 +166,14 @@ def _judge_occurrences(
     by_trigger: dict[str, list[datetime]] = defaultdict(list)
     for trigger, moment in expected:
         by_trigger[trigger].append(moment)
-    for gone in log.by_name["trigger.missed"]:
-        first, last = (datetime.fromisoformat(gone.data[name]) for name in ("first", "last"))
-        covered = [(gone.stream, moment) for moment in by_trigger[gone.stream] if first <= moment <= last]
-        outcomes.update(covered)
-        verdict.missed += len(covered)
-        verdict.invented += abs(gone.data["count"] - len(covered))
+    for missed_event in log.by_name["trigger.missed"]:
+        first, last = (datetime.fromisoformat(missed_event.data[name]) for name in ("first", "last"))
+        covered_moments = [
+            (missed_event.stream, moment) for moment in by_trigger[missed_event.stream] if first <= moment <= last
+        ]
+        outcomes.update(covered_moments)
+        verdict.missed += len(covered_moments)
+        verdict.invented += abs(missed_event.data["count"] - len(covered_moments))
     later = {key for key in outcomes if key[1] > now}
     verdict.occurrences = sum(outcomes[key] > 0 or key[1] <= until for key in expected)
     verdict.lost += sum(not outcomes[key] and key[1] <= until for key in expected)
@@ -179,19 +181,19 @@ def _judge_occurrences(
     verdict.invented += len(outcomes.keys() - expected - later)
 
 
-def _moments_due(created: Event, until: datetime) -> Iterable[datetime]:
-    settings = created.data["settings"]
+def _moments_due(creation: Event, until: datetime) -> Iterable[datetime]:
+    settings = creation.data["settings"]
     if settings.get("run_at") is not None:
         once = datetime.fromisoformat(settings["run_at"])
-        return [once] if created.at < once <= until else []
+        return [once] if creation.at < once <= until else []
     ends = datetime.fromisoformat(settings["ends_at"]) if settings.get("ends_at") else until
     # Walked to the end of the minute, so that schedules which share an expression share the walk.
     return [
         moment
         for moment in expected_occurrences(
-            settings["cron_expression"], settings["timezone"], _floor_to_minute(created.at), _floor_to_minute(until)
+            settings["cron_expression"], settings["timezone"], _floor_to_minute(creation.at), _floor_to_minute(until)
         )
-        if created.at < moment <= ends
+        if creation.at < moment <= ends
     ]
 
 
@@ -199,33 +201,33 @@ def _floor_to_minute(moment: datetime) -> datetime:
     return moment - timedelta(seconds=moment.second, microseconds=moment.microsecond)
 
 
-def _judge_requests(verdict: Verdict, log: Log, answered: set[Key]) -> None:
+def _judge_requests(verdict: Verdict, log: Log, answered_keys: set[Key]) -> None:
     by_key = Counter(
         (run.data["routine_id"], run.data["idempotency_key"])
         for run in log.by_name["run.fired"]
         if run.data.get("idempotency_key") is not None
     )
-    verdict.requests = len(by_key.keys() | answered)
-    verdict.lost += len(answered - by_key.keys())
+    verdict.requests = len(by_key.keys() | answered_keys)
+    verdict.lost += len(answered_keys - by_key.keys())
     verdict.doubled += sum(many - 1 for many in by_key.values() if many > 1)
 
 
 def _judge_wholeness(verdict: Verdict, log: Log) -> None:
     issues = {one.stream: one.data for one in log.by_name["issue.opened"] if one.data.get("run_id")}
-    taken = Counter(one.data["live"]["issue_id"] for one in log.by_name["slot.taken"])
-    freed = Counter(one.data["issue_id"] for one in log.by_name["slot.freed"])
-    ended = Counter(one.stream for name in ENDED for one in log.by_name[name])
+    takings = Counter(one.data["live"]["issue_id"] for one in log.by_name["slot.taken"])
+    freeings = Counter(one.data["issue_id"] for one in log.by_name["slot.freed"])
+    endings = Counter(one.stream for name in ENDED for one in log.by_name[name])
     status = {one.stream: one.data["status"] for one in log.by_name["issue.moved"]}
-    opened = set()
+    opened_issues = set()
     for run in log.by_name["run.fired"]:
         if run.data["outcome"]["type"] != "issue_created":
             continue
         issue = run.data["outcome"]["issue_id"]
-        opened.add(issue)
-        whole = issues.get(issue, {}).get("run_id") == run.stream and taken[issue] == 1
-        ends = ended[run.stream], freed[issue], int(status.get(issue) in OVER)
-        verdict.half_made += not whole or ends not in ((0, 0, 0), (1, 1, 1))
-    verdict.half_made += len(issues.keys() ^ opened)
+        opened_issues.add(issue)
+        is_whole = issues.get(issue, {}).get("run_id") == run.stream and takings[issue] == 1
+        ends = endings[run.stream], freeings[issue], int(status.get(issue) in OVER)
+        verdict.half_made += not is_whole or ends not in ((0, 0, 0), (1, 1, 1))
+    verdict.half_made += len(issues.keys() ^ opened_issues)
 
 
 def _count_overlaps(log: Log) -> int:
@@ -248,9 +250,9 @@ def _count_overlaps(log: Log) -> int:
 
 def _count_gaps(log: Log, after: int) -> int:
     holes = sum(event.position != after + n for n, event in enumerate(log.events, 1)) and 1
-    reached: dict[str, int] = {}
+    last_versions: dict[str, int] = {}
     for event in log.events:
-        before = reached.get(event.stream, event.version - 1 if after else 0)
+        before = last_versions.get(event.stream, event.version - 1 if after else 0)
         holes += event.version > before + 1
-        reached[event.stream] = max(before, event.version)
+        last_versions[event.stream] = max(before, event.version)
     return holes

@@ -55,13 +55,15 @@ def _among_good_ones(
             company_fixture.late(5, 2)
             wait_for(lambda: oracle.runs(log) and is_settled(database), LIMIT_S)
             began = oracle.clock(log) + timedelta(seconds=2)
-            poisoned = [_arm_poison(database, company_fixture, name, began + timedelta(seconds=0.5)) for name in names]
+            poisoned_triggers = [
+                _arm_poison(database, company_fixture, name, began + timedelta(seconds=0.5)) for name in names
+            ]
             company_fixture.once([began + timedelta(seconds=chance.uniform(0, seconds)) for _ in range(good)])
             wait_for(lambda: oracle.clock(log) > began + timedelta(seconds=seconds), LIMIT_S)
-            until, broken = _good_ones_done(database, poisoned)
+            until, broken = _good_ones_done(database, poisoned_triggers)
             progress("the good ones are done")
-            outcomes = _wait_for_outcomes(log, poisoned, began)
-            verdict = oracle.judge(log, until=until, began=began, passed_over=poisoned)
+            outcomes = _wait_for_outcomes(log, poisoned_triggers, began)
+            verdict = oracle.judge(log, until=until, began=began, passed_over=poisoned_triggers)
             broken += [f"a good occurrence was {verdict.worst_s:.2f} s late"] * (verdict.worst_s > LATE_S)
             broken += [
                 f"{name} did not end as failed, once and with a reason: {runs}"
@@ -75,10 +77,10 @@ def _among_good_ones(
             processes.end()
 
 
-def _good_ones_done(database: Database, poisoned: list[str]) -> tuple[datetime | None, list[str]]:
+def _good_ones_done(database: Database, poisoned_triggers: list[str]) -> tuple[datetime | None, list[str]]:
     """Until when all is settled, and what is to be said if it is not."""
     try:
-        return settle(database, STANDSTILL_S, poisoned), []
+        return settle(database, STANDSTILL_S, poisoned_triggers), []
     except TimeoutError:
         return None, [f"the good ones stand still for {STANDSTILL_S:g} s"]
 
@@ -94,12 +96,12 @@ def _arm_poison(database: Database, company_fixture: CompanyFixture, name: str, 
 
 
 def _wait_for_outcomes(
-    log: psycopg.Connection[Any], poisoned: list[str], began: datetime
+    log: psycopg.Connection[Any], poisoned_triggers: list[str], began: datetime
 ) -> list[list[tuple[str, str | None]]]:
     """The outcome and the reason of every run of each, as soon as each has one."""
 
     def look() -> list[list[tuple[str, str | None]]]:
-        return [log.execute(OUTCOMES, (trigger_id,)).fetchall() for trigger_id in poisoned]
+        return [log.execute(OUTCOMES, (trigger_id,)).fetchall() for trigger_id in poisoned_triggers]
 
     end = began + timedelta(seconds=FAILED_S)
     wait_for(lambda: all(look()) or oracle.clock(log) > end, FAILED_S + LIMIT_S)

@@ -51,8 +51,8 @@ class Nothing:
 class At:
     """Does something once, at the k-th message."""
 
-    def __init__(self, k: int, action: Action) -> None:
-        self._left = k
+    def __init__(self, number: int, action: Action) -> None:
+        self._left = number
         self._action = action
         self.hit = threading.Event()
 
@@ -67,10 +67,10 @@ class At:
 class LoseAnswers:
     """Statements that append are carried out, but their answer is lost, and the connection with it: now and then."""
 
-    def __init__(self, chance: random.Random, share: float, what: bytes = b"log.append") -> None:
+    def __init__(self, chance: random.Random, share: float, marker: bytes = b"log.append") -> None:
         self._chance = chance
         self._share = share
-        self._what = what
+        self._what = marker
         self.lost = 0
 
     def on(self, link: "Link", message: Message) -> Action:
@@ -98,7 +98,7 @@ class Link:
         self.server = server
         self.silent = False
         self.loses = False
-        self.names: set[bytes] = set()  # of prepared statements that append
+        self.names: set[bytes] = set()  # the names of prepared statements that append
 
     def cut(self) -> None:
         for end in (self.client, self.server):
@@ -170,13 +170,13 @@ class Proxy:
 
     def _forward_bytes(self, link: Link, of_client: bool) -> None:
         source, goal = (link.client, link.server) if of_client else (link.server, link.client)
-        rest, typed = b"", not of_client
+        rest, has_type = b"", not of_client
         with contextlib.suppress(OSError):
             while chunk := source.recv(CHUNK):
                 rest += chunk
-                for raw in (messages := _split(rest, typed=typed)):
-                    kind = raw[:1] if typed else b""
-                    typed = True
+                for raw in (messages := _split(rest, has_type=has_type)):
+                    kind = raw[:1] if has_type else b""
+                    has_type = True
                     if not self._pass_message(link, Message(bool(of_client), kind, raw), goal):
                         return link.cut()
                 rest = rest[sum(map(len, messages)) :]
@@ -194,18 +194,18 @@ class Proxy:
         return action not in (Action.CUT_BEFORE, Action.CUT_AFTER)
 
 
-def _split(data: bytes, *, typed: bool) -> list[bytes]:
+def _split(data: bytes, *, has_type: bool) -> list[bytes]:
     """The whole messages at the beginning of the data."""
     messages, start = list[bytes](), 0
     while True:
-        head = start + (1 if typed else 0)
+        head = start + (1 if has_type else 0)
         if len(data) < head + LENGTH:
             return messages
         end = head + int.from_bytes(data[head : head + LENGTH], "big")
         if len(data) < end:
             return messages
         messages.append(data[start:end])
-        start, typed = end, True
+        start, has_type = end, True
 
 
 def _close_after(link: Link, pumps: list[threading.Thread]) -> None:

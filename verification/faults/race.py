@@ -15,7 +15,7 @@ from verification.faults.campaign import Outcome, Progress, Size
 from verification.faults.environment import Environment, settle, wait_for
 from verification.faults.load import CompanyFixture
 
-MINUTES = 20  # that each schedule has missed
+MINUTES = 20  # how many minutes each schedule has missed
 LIMIT_S = 1_800.0
 LATE_S = 10.0  # the longest that an occurrence may wait for a scheduler which is frozen
 

@@ -18,14 +18,14 @@ from verification.faults.kill import answers, finish, has_reached, running_syste
 
 AT_ONCE = 500  # schedules that are armed together
 SECOND = "0.00001"  # days, after which what is over leaves the hot tables
-MINUTES = 20  # that each schedule has missed
+MINUTES = 20  # how many minutes each schedule has missed
 UNTIL_FILLED_S, UNTIL_REBUILT_S, UNTIL_MOVED_S = 1_800.0, 3_600.0, 60.0
 
 
 def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
     events, kills = int(size(full=1_000_000, short=20_000, brief=1_000)), int(size(full=50, short=8, brief=2))
     at_once = min(AT_ONCE, events // 50)
-    longest_s = size(full=20.0, short=3.0, brief=1.0)  # that a rebuild lives before it is killed
+    longest_s = size(full=20.0, short=3.0, brief=1.0)  # how long a rebuild lives at most before it is killed
     progress, broken = Progress("rebuild"), list[str]()
     with (
         environment.database() as database,

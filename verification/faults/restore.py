@@ -30,7 +30,7 @@ from verification.faults.campaign import Outcome, Progress, Size, noting_standst
 from verification.faults.environment import Database, Environment, settle, wait_for
 from verification.faults.load import CompanyFixture
 
-MINUTES = 5  # that each schedule has missed
+MINUTES = 5  # how many minutes each schedule has missed
 MOMENT = "before the loss"
 AHEAD_S = 15  # within which further occurrences come due, some before the loss and some after it
 BEHIND = """
@@ -125,7 +125,7 @@ def _lose_and_restore(environment: Environment, size: Size, chance: random.Rando
                 back_up(environment.postgres, files / "base")
                 progress("a base backup is made")
                 time.sleep(chance.uniform(0, AHEAD_S / 3))
-                dumped = dump(database.url("postgres"), files / "dump")
+                dump_directory = dump(database.url("postgres"), files / "dump")
                 _name_moment(environment.postgres)
                 time.sleep(chance.uniform(0, AHEAD_S / 3))
                 back_up(environment.postgres, files / "copy")
@@ -136,17 +136,17 @@ def _lose_and_restore(environment: Environment, size: Size, chance: random.Rando
         copy_wal(environment.postgres, files / "base")
         _recover_to_moment(files / "base/postgres/data")
         ways: dict[str, Callable[[LocalPostgres], str]] = {
-            "dump and roles": lambda server: restore(dumped, server, "restored", roles=roles),
-            "dump without roles": lambda server: restore(dumped, server, "restored"),
-            "another name": lambda _: restore(dumped, environment.postgres, f"{database.name}_copy"),
+            "dump and roles": lambda server: restore(dump_directory, server, "restored", roles=roles),
+            "dump without roles": lambda server: restore(dump_directory, server, "restored"),
+            "another name": lambda _: restore(dump_directory, environment.postgres, f"{database.name}_copy"),
             "physical copy": lambda server: server.url("postgres", database.name),
             "point in time": lambda server: server.url("postgres", database.name),
         }
-        chosen = size(full=len(ways), short=len(ways), brief=1)  # the suite tries the others by themselves
+        chosen_ways = size(full=len(ways), short=len(ways), brief=1)  # the suite tries the others by themselves
         roots = {"another name": None, "physical copy": files / "copy", "point in time": files / "base"}
         return [
             _go_on(environment, database, f"restore: {name}, {number + 1}", way, roots.get(name, files / f"new {name}"))
-            for name, way in list(ways.items())[-int(chosen) :]
+            for name, way in list(ways.items())[-int(chosen_ways) :]
         ]
 
 
@@ -173,23 +173,25 @@ def _recover_to_moment(data: Path) -> None:
 
 
 def _go_on(
-    environment: Environment, lost: Database, name: str, way: Callable[[LocalPostgres], str], root: Path | None
+    environment: Environment, lost_database: Database, name: str, way: Callable[[LocalPostgres], str], root: Path | None
 ) -> Outcome:
     """Restore, prepare, work on, and judge. With no root the copy is in the server where the lost database was."""
     server = environment.postgres if root is None else LocalPostgres(root)
     try:
         server.start()
-        return _judge_copy(environment, lost, name, server, way(server))
+        return _judge_copy(environment, lost_database, name, server, way(server))
     finally:
         if root is not None:
             server.stop()
             shutil.rmtree(server.home)
 
 
-def _judge_copy(environment: Environment, lost: Database, name: str, server: LocalPostgres, url: str) -> Outcome:
+def _judge_copy(
+    environment: Environment, lost_database: Database, name: str, server: LocalPostgres, url: str
+) -> Outcome:
     with psycopg.connect(url, autocommit=True) as admin:
         wait_for(lambda: admin.execute("SELECT NOT pg_is_in_recovery()").fetchone() == (True,), environment.limit_s)
-        copy = Database(server, admin.info.dbname, lost.directory, environment.env)
+        copy = Database(server, admin.info.dbname, lost_database.directory, environment.env)
     broken = list[str]()
     processes = copy.processes()
     for command in (["init"], ["audit", "chain"]):

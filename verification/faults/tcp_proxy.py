@@ -62,7 +62,7 @@ class TcpProxy:
 
 @contextlib.contextmanager
 def proxies(port: int, many: int) -> Iterator[list[TcpProxy]]:
-    """So many ways to the server on a port of this machine."""
+    """Yield `many` proxies of the server on a port of this machine."""
     opened = [TcpProxy(port) for _ in range(many)]
     try:
         yield opened

@@ -113,7 +113,7 @@ class Client:
 
 def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
     faults, goal = int(size(full=100, short=20, brief=3)), int(size(full=1_000, short=200, brief=12))
-    progress, broken, applied = Progress("worker"), list[str](), Counter[str]()
+    progress, broken, effects = Progress("worker"), list[str](), Counter[str]()
     ledger = environment.directory / "ledger"
     ledger.mkdir(exist_ok=True)
     with environment.database() as database, database.auditor() as log, ExitStack() as stack:
@@ -143,7 +143,7 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
                     _wait_for_work(ledger, chance, environment.limit_s)
                     kind = KINDS[number % len(KINDS)]
                     _apply_fault(chance.choice(machines), kind, chance)
-                    applied[kind] += 1
+                    effects[kind] += 1
                     progress(f"{number + 1} faults, {len(client.opened)} runs")
                 wait_for(lambda: len(client.opened) >= goal, environment.limit_s + goal)
                 client.over.set()
@@ -154,7 +154,7 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
             firing.join()
         verdict = _judge_runs(log, ledger, broken)
         notes = [f"{_count(log, 'issue.freed')} leases ran out, {_count(log, 'issue.checked_out')} checkouts"]
-        return [Outcome("worker", verdict, ", ".join(f"{applied[kind]} {kind}" for kind in KINDS), broken, notes=notes)]
+        return [Outcome("worker", verdict, ", ".join(f"{effects[kind]} {kind}" for kind in KINDS), broken, notes=notes)]
 
 
 def _open_board(port: int, token: str) -> httpx.Client:
@@ -203,17 +203,17 @@ def _apply_fault(machine: Machine, kind: str, chance: random.Random) -> None:
 
 
 def _judge_runs(log: psycopg.Connection[Any], ledger: Path, broken: list[str]) -> Verdict:
-    runs, ended = _read_runs(log), set(_read_notes(ledger, "ended"))
-    failed = [id_ for id_, _, failures in runs if failures]
-    if failed:
-        broken.append(f"{len(failed)} runs failed, such as {failed[0]}")
+    runs, ended_runs = _read_runs(log), set(_read_notes(ledger, "ended"))
+    failed_runs = [id_ for id_, _, failures in runs if failures]
+    if failed_runs:
+        broken.append(f"{len(failed_runs)} runs failed, such as {failed_runs[0]}")
     return Verdict(
         occurrences=len(runs),
         requests=len(_read_notes(ledger, "begun")),
         lost=sum(not completions and not failures for _, completions, failures in runs),
         doubled=sum(completions + failures > 1 for _, completions, failures in runs)
         + len(_read_notes(ledger, "overlaps")),
-        invented=sum(id_ not in ended for id_, completions, _ in runs if completions),
+        invented=sum(id_ not in ended_runs for id_, completions, _ in runs if completions),
     )
 
 

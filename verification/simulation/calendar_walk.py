@@ -42,8 +42,8 @@ class Terms(NamedTuple):
             moments += days[bisect_right(days, after) : bisect_right(days, until)]
             first = (first[0] + first[1] // 12, first[1] % 12 + 1)
         if self.excluded:
-            zone, out = ZoneInfo(self.zone), set(self.excluded)
-            moments = [moment for moment in moments if moment.astimezone(zone).date() not in out]
+            zone, excluded = ZoneInfo(self.zone), set(self.excluded)
+            moments = [moment for moment in moments if moment.astimezone(zone).date() not in excluded]
         return moments
 
     def has(self, moment: datetime) -> bool:
@@ -90,8 +90,8 @@ def month(cron: str, zone: str, year: int, number: int) -> list[datetime]:
             continue
         day, weekday = quarter.day in days, quarter.weekday in weekdays
         if (day or weekday) if either else (day and weekday):
-            on = [n for n in range(15) if quarter.minute + n in minutes]
-            moments += [quarter.begin + n * MINUTE for n in on if n or not gap]
+            matching = [n for n in range(15) if quarter.minute + n in minutes]
+            moments += [quarter.begin + n * MINUTE for n in matching if n or not gap]
     return moments
 
 
@@ -109,10 +109,10 @@ def _quarters_of_month(zone: str, year: int, number: int) -> list[Quarter]:
     while moment.month == number:
         local = moment.astimezone(tz)
         wall = local.replace(tzinfo=None, fold=0)
-        jumped = wall - before - QUARTER
-        skipped = tuple(wall - n * MINUTE for n in range(1, jumped // MINUTE + 1)) if jumped else ()
+        jump = wall - before - QUARTER
+        skipped_minutes = tuple(wall - n * MINUTE for n in range(1, jump // MINUTE + 1)) if jump else ()
         numbers = (wall.minute, wall.hour, wall.day, wall.month, wall.isoweekday() % 7)
-        quarters.append(Quarter(moment, *numbers, skipped, local.fold == 1))
+        quarters.append(Quarter(moment, *numbers, skipped_minutes, local.fold == 1))
         moment, before = moment + QUARTER, wall
     return quarters
 

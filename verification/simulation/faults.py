@@ -58,10 +58,10 @@ class Faults:
         self.many: Counter[str] = Counter()
         self.off = False
 
-    def strike(self, among: Sequence[Kind]) -> Kind | None:
-        for kind in among:
-            drawn = self._random.random()  # also for a kind that is left out, so that the others stay where they were
-            if drawn < ODDS[kind] and kind in self._kinds and not self.off:
+    def strike(self, kinds: Sequence[Kind]) -> Kind | None:
+        for kind in kinds:
+            number = self._random.random()  # also for a kind that is left out, so that the others stay where they were
+            if number < ODDS[kind] and kind in self._kinds and not self.off:
                 return kind
         return None
 
@@ -89,8 +89,8 @@ class Log(MemoryRecorder):
 
     def stream(self, stream_id: UUID, read_from: str | None) -> list[Recorded]:
         events = self._streams.get(stream_id, [])
-        named = (place for place, recorded in enumerate(events) if recorded.name == read_from)
-        return events[max(named, default=0) :] if read_from else events[:]
+        places = (place for place, recorded in enumerate(events) if recorded.name == read_from)
+        return events[max(places, default=0) :] if read_from else events[:]
 
 
 class Line(EventStore):
@@ -147,21 +147,21 @@ class Line(EventStore):
         if self._broken == "transaction":
             super().append(batch[:1], guards)
 
-    def _strike_once(self, among: Sequence[Kind]) -> Kind | None:
-        struck = self._faults.strike(among)
+    def _strike_once(self, kinds: Sequence[Kind]) -> Kind | None:
+        struck = self._faults.strike(kinds)
         if struck is not None:
             self._faults.many[struck] += 1
         return struck
 
 
 @contextmanager
-def broken(what: Break | None) -> Iterator[None]:
+def broken(change: Break | None) -> Iterator[None]:
     """Breaks a rule of the domain; `unique`, `guards` and `transaction` are the store's (Log, Line)."""
     settle = settlement.due
-    if what == "grace":
+    if change == "grace":
         with patch.object(settlement, "GRACE", timedelta(minutes=10)):
             yield
-    elif what == "missed":  # what is dropped is not recorded
+    elif change == "missed":  # what is dropped is not recorded
 
         def forget(*args: Any) -> Due | None:
             due = settle(*args)
@@ -169,7 +169,7 @@ def broken(what: Break | None) -> Iterator[None]:
 
         with patch.object(settlement, "due", forget):
             yield
-    elif what == "early":  # it takes the next occurrence for due, too
+    elif change == "early":  # it takes the next occurrence for due, too
 
         def hurry(*args: Any) -> Due | None:
             due = settle(*args)
@@ -177,7 +177,7 @@ def broken(what: Break | None) -> Iterator[None]:
 
         with patch.object(settlement, "due", hurry):
             yield
-    elif what == "attempts":  # a run is tried once more than its policy allows
+    elif change == "attempts":  # a run is tried once more than its policy allows
 
         def persist(policy: RetryPolicy, attempt: int, cause: FailureCause, now: datetime) -> datetime | None:
             return once_more(policy, attempt - 1, cause, now)
@@ -185,10 +185,10 @@ def broken(what: Break | None) -> Iterator[None]:
         once_more = retry.next_at
         with patch.object(retry, "next_at", persist):
             yield
-    elif what == "gate":  # an occurrence is let through though nothing has happened
+    elif change == "gate":  # an occurrence is let through though nothing has happened
         with patch.object(activity_gate, "holds", lambda _window: False):
             yield
-    elif what == "probe":  # an occurrence fires whatever its probe has found
+    elif change == "probe":  # an occurrence fires whatever its probe has found
         with patch.object(probe, "skip_by_probe", lambda *_: None):
             yield
     else:

@@ -68,10 +68,10 @@ class Rows:
         """The one statement that the folds use."""
         if statement != ACTIVATE:
             raise NotImplementedError(statement)
-        active, gated, routine_id = values
+        active, only_gated, routine_id = values
         for row in list(self.tables.get(SCHEDULE.name, {}).values()):
             if row.routine_id == routine_id:
-                self.put(SCHEDULE, replace(row, routine_active=active, gated=gated))
+                self.put(SCHEDULE, replace(row, routine_active=active, gated=only_gated))
 
 
 class Queue:

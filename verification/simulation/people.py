@@ -108,9 +108,9 @@ class People:
         self._add(routine, random)
         return random
 
-    def change(self, which: int, random: Random) -> str:
+    def change(self, index: int, random: Random) -> str:
         """Somebody does something to a routine; returns what."""
-        routine = self.routines[which]
+        routine = self.routines[index]
         deeds = (
             self._edit_schedule,
             self._edit_schedule,
@@ -134,34 +134,34 @@ class People:
             self._add_chain,
             self._remove_chain,
         )
-        deed = random.choice(deeds + rare) if random.random() > 0.004 else self._archive_routine
-        deed(routine, random)
+        action = random.choice(deeds + rare) if random.random() > 0.004 else self._archive_routine
+        action(routine, random)
         routine.revisions += 1
-        return f"somebody: {deed.__name__.strip('_')}"
+        return f"somebody: {action.__name__.strip('_')}"
 
     def rearrange(self) -> str:
         """An agent or the project pauses or goes on."""
         random = self._random
         if random.random() < 0.3:
-            deed: Callable[..., object] = random.choice([projects.pause, projects.resume, projects.resume])
-            self._ask(deed, self._project)
+            action: Callable[..., object] = random.choice([projects.pause, projects.resume, projects.resume])
+            self._ask(action, self._project)
         else:
             pauses, agent = random.random() < 0.2, random.choice(self._agents)
-            deed = agents.pause if pauses else agents.resume
-            self._ask(deed, agent, *(["manual"] if pauses else []))
-        return f"somebody: {deed.__module__.rsplit('.', 1)[-1]}.{deed.__name__}"
+            action = agents.pause if pauses else agents.resume
+            self._ask(action, agent, *(["manual"] if pauses else []))
+        return f"somebody: {action.__module__.rsplit('.', 1)[-1]}.{action.__name__}"
 
-    def work_on(self, live: list[UUID], closed: list[UUID]) -> None:
+    def work_on(self, live: list[UUID], closed_ids: list[UUID]) -> None:
         """Agents move open issues along, report failures, and people seldom open one again that was closed."""
         random = self._random
-        moved = [id_ for id_ in live if random.random() < 0.7]
-        if closed and random.random() < 0.2:
-            moved.append(random.choice(closed))
-        statuses: list[Any] = [random.choice(STATUSES) if id_ not in closed else "todo" for id_ in moved]
+        moved_ids = [id_ for id_ in live if random.random() < 0.7]
+        if closed_ids and random.random() < 0.2:
+            moved_ids.append(random.choice(closed_ids))
+        statuses: list[Any] = [random.choice(STATUSES) if id_ not in closed_ids else "todo" for id_ in moved_ids]
 
         def move(work: UnitOfWork, principal: Any) -> None:
-            work.load(moved)
-            for id_, status in zip(moved, statuses, strict=True):
+            work.load(moved_ids)
+            for id_, status in zip(moved_ids, statuses, strict=True):
                 issues.update(work, principal, id_, IssuePatch(status=status), None)
 
         self._ask(move)
@@ -190,16 +190,16 @@ class People:
         if random.random() < 0.05:
             return {"run_at": now + random.random() * 30 * DAY, "cron_expression": None, "timezone": "UTC"}
         cron, zone = random.choice(self._crons), random.choice(self._zones)
-        chosen: dict[str, Any] = {"cron_expression": cron, "timezone": zone, "run_at": None}
+        fields: dict[str, Any] = {"cron_expression": cron, "timezone": zone, "run_at": None}
         if random.random() < 0.1:
-            chosen["jitter_sec"] = random.choice([1, 30, 300, 3_600])
+            fields["jitter_sec"] = random.choice([1, 30, 300, 3_600])
         if random.random() < 0.15:
-            chosen["starts_at"] = now + random.random() * 20 * DAY
+            fields["starts_at"] = now + random.random() * 20 * DAY
         if random.random() < 0.15:
-            chosen["ends_at"] = now + (20 + random.random() * 200) * DAY
+            fields["ends_at"] = now + (20 + random.random() * 200) * DAY
         if random.random() < 0.15:
-            chosen["excluded_dates"] = tuple((now + random.randrange(60) * DAY).date() for _ in range(5))
-        return chosen
+            fields["excluded_dates"] = tuple((now + random.randrange(60) * DAY).date() for _ in range(5))
+        return fields
 
     def _add(self, routine: Routine, random: Random) -> None:
         if len(routine.triggers) < 2 and (
@@ -248,15 +248,15 @@ class People:
         )
         self._ask(routines.update, routine.id, patch)
 
-    def _draw_guards(self, drawn: float) -> dict[str, Any]:
+    def _draw_guards(self, number: float) -> dict[str, Any]:
         """What a firing meets: one routine in four has an activity gate, one in five a probe, some have both."""
-        gated, probed = drawn < 0.25, 0.15 < drawn < 0.35
+        has_gate, has_probe = number < 0.25, 0.15 < number < 0.35
         return {
-            "activity_gate_policy": "require_external_activity" if gated else "always",
-            "activity_gate_scope": "project" if gated and drawn < 0.1 else "company",
-            "project_id": self._project if drawn < 0.3 else None,
-            "probe": ProbeDraft(url="https://example.com", if_unanswered="fire" if drawn < 0.25 else "skip")
-            if probed
+            "activity_gate_policy": "require_external_activity" if has_gate else "always",
+            "activity_gate_scope": "project" if has_gate and number < 0.1 else "company",
+            "project_id": self._project if number < 0.3 else None,
+            "probe": ProbeDraft(url="https://example.com", if_unanswered="fire" if number < 0.25 else "skip")
+            if has_probe
             else None,
         }
 
@@ -269,12 +269,14 @@ class People:
 
     def _add_chain(self, routine: Routine, random: Random) -> None:
         other = random.choice(self.routines)
-        wanted = random.choice(CHAINS)
+        wanted_outcome = random.choice(CHAINS)
         if routine.link is None:
-            result = self._ask(triggers.create, routine.id, ChainDraft(after_routine_id=other.id, after_outcome=wanted))
+            result = self._ask(
+                triggers.create, routine.id, ChainDraft(after_routine_id=other.id, after_outcome=wanted_outcome)
+            )
             routine.link = result.trigger_id if result else None
         else:
-            patch = TriggerPatch(after_routine_id=other.id, after_outcome=wanted, enabled=random.random() < 0.8)
+            patch = TriggerPatch(after_routine_id=other.id, after_outcome=wanted_outcome, enabled=random.random() < 0.8)
             self._ask(triggers.update, routine.link, patch)
 
     def _remove_chain(self, routine: Routine, _random: Random) -> None:

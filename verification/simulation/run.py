@@ -25,7 +25,7 @@ from itertools import count, islice
 from typing import get_args
 
 from verification.simulation.faults import Break
-from verification.simulation.oracle import KINDS
+from verification.simulation.laws.state import KINDS
 from verification.simulation.shrink import shortest
 from verification.simulation.world import Ended, Shape, World
 
@@ -49,21 +49,21 @@ def main() -> None:
     shapes = (
         Shape(seed, arguments.routines, arguments.days, broken=arguments.broken, past=arguments.past) for seed in seeds
     )
-    began, ended = time.monotonic(), list[Ended]()
+    began, runs = time.monotonic(), list[Ended]()
 
     def is_enough() -> bool:
-        years, minutes = sum(one.routine_years for one in ended), (time.monotonic() - began) / 60
+        years, minutes = sum(one.routine_years for one in runs), (time.monotonic() - began) / 60
         too_long = years >= arguments.years if arguments.years else minutes >= arguments.minutes
-        return too_long or any(one.violations for one in ended)
+        return too_long or any(one.violations for one in runs)
 
     cores = 1 if arguments.seed is not None else arguments.cores
-    for one in lived(shapes, cores, is_enough):
-        ended.append(one)
-        print(line(one), flush=True)
-    took_s, used = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
-    print("\n".join(table(ended, took_s, used.ru_utime + used.ru_stime)))
-    if failed := [one for one in ended if one.violations]:
-        print("\n".join(shortest(failed[0].shape)))
+    for run in lived(shapes, cores, is_enough):
+        runs.append(run)
+        print(line(run), flush=True)
+    took_s, usage = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    print("\n".join(table(runs, took_s, usage.ru_utime + usage.ru_stime)))
+    if failed_runs := [one for one in runs if one.violations]:
+        print("\n".join(shortest(failed_runs[0].shape)))
         sys.exit(1)
 
 
@@ -83,33 +83,36 @@ def live(shape: Shape) -> Ended:
     return World(shape).run()
 
 
-def line(one: Ended) -> str:
-    kind = "by the hour, mostly down" if one.shape.stormy else "by the day"
-    occurrences = sum(one.occurrences.values())
-    faults = sum(one.faults.values())
+def line(run: Ended) -> str:
+    kind = "by the hour, mostly down" if run.shape.stormy else "by the day"
+    occurrences = sum(run.occurrences.values())
+    faults = sum(run.faults.values())
     return (
-        f"seed {one.shape.seed}: {one.routine_years:.0f} routine-years {kind}, {occurrences:,} occurrences, "
-        f"{one.events:,} events, {faults:,} faults, {len(one.violations)} violations"
+        f"seed {run.shape.seed}: {run.routine_years:.0f} routine-years {kind}, {occurrences:,} occurrences, "
+        f"{run.events:,} events, {faults:,} faults, {len(run.violations)} violations"
     )
 
 
-def table(ended: list[Ended], took_s: float, cpu_s: float) -> Iterator[str]:
+def table(runs: list[Ended], took_s: float, cpu_s: float) -> Iterator[str]:
     """What all seeds came to."""
-    occurrences = sum((one.occurrences for one in ended), Counter[str]())
-    faults = sum((one.faults for one in ended), Counter[str]())
-    violations = Counter(violation.kind for one in ended for violation in one.violations)
-    years, settled = sum(one.routine_years for one in ended), sum(occurrences.values())
+    occurrences = sum((one.occurrences for one in runs), Counter[str]())
+    faults = sum((one.faults for one in runs), Counter[str]())
+    violations = Counter(violation.kind for one in runs for violation in one.violations)
+    years, occurrence_count = sum(one.routine_years for one in runs), sum(occurrences.values())
     rows = [
-        ("seeds", f"{min(one.shape.seed for one in ended)} to {max(one.shape.seed for one in ended)}"),
+        ("seeds", f"{min(one.shape.seed for one in runs)} to {max(one.shape.seed for one in runs)}"),
         ("routine-years", f"{years:,.0f}"),
-        ("events", f"{sum(one.events for one in ended):,}"),
-        ("occurrences", f"{settled:,}"),
+        ("events", f"{sum(one.events for one in runs):,}"),
+        ("occurrences", f"{occurrence_count:,}"),
         *((f"  {name}", f"{many:,}") for name, many in occurrences.most_common()),
         ("faults", f"{sum(faults.values()):,}"),
         *((f"  {name}", f"{many:,}") for name, many in faults.most_common()),
         *((kind, f"{violations[kind]:,}") for kind in KINDS),
         ("routine-years a minute", f"{60 * years / took_s:,.0f} ({60 * years / cpu_s:,.0f} a minute of CPU)"),
-        ("hourly years a minute", f"{60 * settled / HOURLY / took_s:,.0f} ({60 * settled / HOURLY / cpu_s:,.0f})"),
+        (
+            "hourly years a minute",
+            f"{60 * occurrence_count / HOURLY / took_s:,.0f} ({60 * occurrence_count / HOURLY / cpu_s:,.0f})",
+        ),
     ]
     yield ""
     yield from (f"  {name:<24}{value:>16}" for name, value in rows)

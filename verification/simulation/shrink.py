@@ -12,12 +12,12 @@ MOST = 60  # lines
 def shortest(shape: Shape) -> Iterator[str]:
     """The violations in the smallest world of the seed that still fails, and what led to the first of them."""
     small = smallest(shape)
-    ended = World(small, tell=True).run()
-    first = ended.violations[0]
+    outcome = World(small, tell=True).run()
+    first = outcome.violations[0]
     yield f"\nSeed {small.seed} fails with {small.routines} routines in {small.days} days, under {_name_faults(small)}:"
-    yield from (f"  {one.kind}: {one.text} (routine {one.routine_id})" for one in ended.violations[:10])
+    yield from (f"  {one.kind}: {one.text} (routine {one.routine_id})" for one in outcome.violations[:10])
     yield "\nWhat happened (* is outside the log; lines of other routines are left out):"
-    story = [line for line in ended.story if line.position is None or line.position <= first.position]
+    story = [line for line in outcome.story if line.position is None or line.position <= first.position]
     mine = [line for line in story if line.routine_id in (first.routine_id, None) and not _is_setup(line)]
     yield from (f"  {line.position or '':>7} {line.text}" for line in mine[-MOST:])
 
@@ -47,5 +47,5 @@ def _is_setup(line: StoryLine) -> bool:
 
 
 def _name_faults(shape: Shape) -> str:
-    whole = {"outages": shape.outages, "clock steps": shape.clock_steps, "people": shape.people}
-    return ", ".join([*(name for name, is_on in whole.items() if is_on), *sorted(shape.kinds)]) or "no fault"
+    switches = {"outages": shape.outages, "clock steps": shape.clock_steps, "people": shape.people}
+    return ", ".join([*(name for name, is_on in switches.items() if is_on), *sorted(shape.kinds)]) or "no fault"

@@ -43,14 +43,15 @@ from verification.simulation.in_memory_read_models import (
     TriggersDue,
     Troubles,
 )
-from verification.simulation.oracle import Oracle, Violation
+from verification.simulation.laws.state import Violation
+from verification.simulation.oracle import Oracle
 from verification.simulation.people import People
 
 BEGIN = datetime(2026, 1, 10, tzinfo=UTC)
 DAY = timedelta(days=1)
 SECOND = timedelta(seconds=1)
 YEAR = timedelta(days=365.25)
-CHANGES_A_YEAR = 12  # of a routine
+CHANGES_A_YEAR = 12  # how often people change each routine
 ENOUGH = 50  # violations
 ANSWERED = 60 * SECOND  # every probe is answered, or given up, within this time
 STUCK = 50  # ticks, one after the other, that leave something that is due
@@ -81,7 +82,7 @@ class StoryLine(NamedTuple):
 
     position: int | None
     text: str
-    routine_id: UUID | None  # that it is about; None: about all
+    routine_id: UUID | None  # the routine that the line is about; None: about all
 
 
 class Ended(NamedTuple):
@@ -131,7 +132,7 @@ class World:
     def __init__(self, shape: Shape, *, tell: bool = False) -> None:
         self.shape = shape
         self.elapsed = timedelta()  # true time
-        self.shift = timedelta()  # of the clock against true time
+        self.shift = timedelta()  # how far the clock is ahead of true time
         self.story: list[StoryLine] = []
         self._tell = tell
         self._random = Random(f"{shape.seed}/world")
@@ -159,8 +160,8 @@ class World:
         with self._stub_randomness():
             self._faults.off = True
             self._people = People(f"{self.shape.seed}/people", self._ask_as_person, self.clock, dense=self.shape.stormy)
-            for which in range(self.shape.routines):
-                self._plan_changes(which, self._people.open_routine())
+            for index in range(self.shape.routines):
+                self._plan_changes(index, self._people.open_routine())
             self._faults.off = False
             self._processes = [self._new_scheduler() for _ in range(self._random.choice([1, 2, 3]))]
             self._read_models.between(lambda: self._perhaps_overtake("stale"))
@@ -201,13 +202,13 @@ class World:
 
         self._schedule_after(pause(), once)
 
-    def _plan_changes(self, which: int, random: Random) -> None:
+    def _plan_changes(self, index: int, random: Random) -> None:
         """People change a routine now and then."""
         if not self.shape.people:
             return
 
         def change() -> None:
-            self._change_routine(which, random)
+            self._change_routine(index, random)
             self._schedule_after(random.expovariate(CHANGES_A_YEAR) * YEAR, change)
 
         self._schedule_after(random.expovariate(CHANGES_A_YEAR) * YEAR, change)
@@ -260,10 +261,10 @@ class World:
         self._schedule_after(pause, lambda: self._ring_alarm() if turn == self._turn else None)
 
     def _ring_alarm(self) -> None:
-        running = [which for which, process in enumerate(self._processes) if process is not None]
+        running = [index for index, process in enumerate(self._processes) if process is not None]
         if self._random.random() < 0.1:  # usually the same scheduler is first, with a warm cache
             self._random.shuffle(running)
-        pauses = [self._tick_process(which) for which in running if self._is_work_waiting()]
+        pauses = [self._tick_process(index) for index in running if self._is_work_waiting()]
         if running:
             self._set_alarm(min(pauses) if pauses and self._is_work_waiting() else self._until_next())
 
@@ -271,21 +272,21 @@ class World:
         self._read_models.follow(self._web.store.after)
         return self._read_models.waits(self.clock())
 
-    def _tick_process(self, which: int) -> timedelta:
+    def _tick_process(self, index: int) -> timedelta:
         """How long it sleeps afterwards."""
-        process = self._processes[which]
+        process = self._processes[index]
         if process is None:
             return 300 * SECOND
         process.busy, before = True, self._read_models.position
         try:
             process.scheduler.tick(self._read_models)  # type: ignore[arg-type]
         except Died:
-            self._add_to_story(f"scheduler {which} dies")
-            self._processes[which] = None
-            self._schedule_after(self._random.uniform(0, 300) * SECOND, lambda: self._start(which))
+            self._add_to_story(f"scheduler {index} dies")
+            self._processes[index] = None
+            self._schedule_after(self._random.uniform(0, 300) * SECOND, lambda: self._start(index))
             return 300 * SECOND
         except PersistenceError as error:
-            self._add_to_story(f"scheduler {which}: {type(error).__name__}")
+            self._add_to_story(f"scheduler {index}: {type(error).__name__}")
             return TROUBLE_S * SECOND
         finally:
             process.busy = False
@@ -298,9 +299,9 @@ class World:
         moment = self._read_models.next_moment()
         return 1_000 * DAY if moment is None else max(moment - self.clock(), timedelta())
 
-    def _start(self, which: int) -> None:
-        if self._up and self._processes[which] is None:
-            self._processes[which] = self._new_scheduler()
+    def _start(self, index: int) -> None:
+        if self._up and self._processes[index] is None:
+            self._processes[index] = self._new_scheduler()
             self._set_alarm()
 
     # What goes wrong
@@ -318,10 +319,10 @@ class World:
         # Acts as another process would, since this one may hold the turn of the stream.
         web, self._web = self._web, self._new_executor(1)
         try:
-            others = [process for process in self._processes if process is not None and not process.busy]
-            if others and (self._random.random() < 0.5 or not self.shape.people):
+            idle = [process for process in self._processes if process is not None and not process.busy]
+            if idle and (self._random.random() < 0.5 or not self.shape.people):
                 self._add_to_story("another scheduler ticks in between")
-                self._random.choice(others).scheduler.tick(self._read_models)  # type: ignore[arg-type]
+                self._random.choice(idle).scheduler.tick(self._read_models)  # type: ignore[arg-type]
             elif self.shape.people:
                 self._change_routine(self._random.randrange(len(self._people.routines)), self._random)
         finally:
@@ -358,9 +359,9 @@ class World:
 
     # People
 
-    def _change_routine(self, which: int, random: Random) -> None:
+    def _change_routine(self, index: int, random: Random) -> None:
         if self.shape.past or self.clock() >= self._newest:
-            self._add_to_story(self._people.change(which, random), self._people.routines[which].id)
+            self._add_to_story(self._people.change(index, random), self._people.routines[index].id)
 
     def _do_work(self) -> None:
         live = [id_ for issues in self._oracle.open.values() for id_ in issues]
@@ -417,13 +418,13 @@ class World:
                 self._schedule_after(self._probing.random() ** 3 * 40 * SECOND, lambda: self._answer_probe(pending))
 
     def _answer_probe(self, pending: PendingProbe) -> None:
-        drawn = self._probing.random()
+        number = self._probing.random()
         passed = ProbeFinding(verdict="passed", status=200, took_ms=1)
         finding = (
             passed
-            if drawn < 0.6
+            if number < 0.6
             else probe.unanswered_finding("x", 1)
-            if drawn < 0.7
+            if number < 0.7
             else replace(passed, verdict="failed")
         )
         executor = self._new_executor(0)
@@ -484,8 +485,10 @@ def brief(value: object) -> str:
         case tuple():
             return f"({', '.join(map(brief, value))})"
         case msgspec.Struct():
-            named = [(one.name, one.default) for one in msgspec.structs.fields(value)]
-            changed = [(name, getattr(value, name)) for name, default in named if getattr(value, name) != default]
-            return f"{type(value).__name__}({', '.join(f'{name}={brief(field)}' for name, field in changed)})"
+            defaults = [(one.name, one.default) for one in msgspec.structs.fields(value)]
+            changed_fields = [
+                (name, getattr(value, name)) for name, default in defaults if getattr(value, name) != default
+            ]
+            return f"{type(value).__name__}({', '.join(f'{name}={brief(field)}' for name, field in changed_fields)})"
         case _:
             return repr(value)

@@ -95,11 +95,11 @@ def _random_body(chance: random.Random) -> bytes:
     )
 
 
-def anchored(log: Log, every: int) -> Anchors:
-    """Return the checkpoints that were signed after each `every` events and at the end, of the log and of a company."""
+def anchored(log: Log, interval: int) -> Anchors:
+    """Return the checkpoints that were signed after each `interval` events and at the end, of the log and of a company."""
     key = LogKey(NAME, Ed25519PrivateKey.from_private_bytes(b"k" * 32))
     frontiers = {company: Frontier() for company in COMPANIES}
-    signed = []
+    checkpoints = []
     for row in log.rows:
         us = (row.recorded_at - log_reader.EPOCH) // log_reader.MICROSECOND
         leaf = leaf_of(
@@ -107,12 +107,12 @@ def anchored(log: Log, every: int) -> Anchors:
         )
         for company in {None, company_of(row.body)}:
             list(frontiers[company].push(hash_leaf(leaf)))
-        if row.position % every == 0 or row.position == len(log.rows):
+        if row.position % interval == 0 or row.position == len(log.rows):
             for company, frontier in frontiers.items():
                 head = TreeHead(size=frontier.size, root=frontier.root)
                 if company is None or row.position == len(log.rows):
-                    signed.append(key.sign(origin_of(NAME, company), head))
-    return Anchors(key, tuple(signed))
+                    checkpoints.append(key.sign(origin_of(NAME, company), head))
+    return Anchors(key, tuple(checkpoints))
 
 
 def exported(log: Log) -> bytes:
@@ -126,8 +126,8 @@ def verify(content: bytes, anchors: Anchors | None) -> Report:
     file = io.BytesIO(content)
     header = rows.read_header(file)
     check = LogCheck(checkpoints)
-    for some in rows.read_lines(file):
-        check.add(some)
+    for batch in rows.read_lines(file):
+        check.add(batch)
     return check.finish(VerifiedHead(header["position"], bytes.fromhex(header["hash"])))
 
 

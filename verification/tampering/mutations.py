@@ -84,8 +84,8 @@ def insert_twice(chance: random.Random, log: Log) -> Tampered:
     """Put a row of an existing position in, before or after the true one."""
     rows = list(log.rows)
     place = chance.randrange(len(rows))
-    forged = _forge_row(chance, rows, place)
-    rows.insert(place + chance.randrange(2), replace(forged, position=place + 1))
+    forged_row = _forge_row(chance, rows, place)
+    rows.insert(place + chance.randrange(2), replace(forged_row, position=place + 1))
     return Tampered("insert, position twice", Log(tuple(rows), log.head), place + 1, file_only=True)
 
 
@@ -116,27 +116,30 @@ def swap_lines(chance: random.Random, log: Log) -> Tampered:
 def swap_positions(chance: random.Random, log: Log) -> Tampered:
     """Exchange the positions of two rows, which keep their hashes."""
     rows = list(log.rows)
-    one, other = _choose_two(chance, rows)
-    rows[one], rows[other] = replace(rows[other], position=one + 1), replace(rows[one], position=other + 1)
-    return Tampered("reorder", Log(tuple(rows), _head_of(rows)), one + 1)
+    first, second = _choose_two(chance, rows)
+    rows[first], rows[second] = replace(rows[second], position=first + 1), replace(rows[first], position=second + 1)
+    return Tampered("reorder", Log(tuple(rows), _head_of(rows)), first + 1)
 
 
 def swap_contents(chance: random.Random, log: Log) -> Tampered:
     """Exchange the bodies of two rows."""
     rows = list(log.rows)
-    one, other = _choose_two(chance, rows)
-    if rows[one].body == rows[other].body:
+    first, second = _choose_two(chance, rows)
+    if rows[first].body == rows[second].body:
         return change_column(chance, log)
-    rows[one], rows[other] = replace(rows[one], body=rows[other].body), replace(rows[other], body=rows[one].body)
-    return Tampered("exchange bodies", Log(tuple(rows), log.head), one + 1)
+    rows[first], rows[second] = (
+        replace(rows[first], body=rows[second].body),
+        replace(rows[second], body=rows[first].body),
+    )
+    return Tampered("exchange bodies", Log(tuple(rows), log.head), first + 1)
 
 
 def swap_and_rehash(chance: random.Random, log: Log) -> Tampered:
     """Exchange two rows, and compute all later hashes anew."""
     rows = list(log.rows)
-    one, other = _choose_two(chance, rows)
-    rows[one], rows[other] = rows[other], rows[one]
-    return _rehash_from("reorder", rows, one + 1)
+    first, second = _choose_two(chance, rows)
+    rows[first], rows[second] = rows[second], rows[first]
+    return _rehash_from("reorder", rows, first + 1)
 
 
 def cut_tail(chance: random.Random, log: Log) -> Tampered:
@@ -205,8 +208,8 @@ def _change_column(chance: random.Random, row: Row, *, hash_too: bool = True) ->
 
 def _forge_row(chance: random.Random, rows: Rows, place: int) -> Row:
     pattern = chance.choice(rows)
-    forged = replace(pattern, stream_id=UUID(int=chance.getrandbits(128)), version=1, body=b'{"forged":true}')
-    return _rehash_row(rows, place, replace(forged, position=place + 1))
+    forged_row = replace(pattern, stream_id=UUID(int=chance.getrandbits(128)), version=1, body=b'{"forged":true}')
+    return _rehash_row(rows, place, replace(forged_row, position=place + 1))
 
 
 def _rehash_row(rows: Rows, place: int, row: Row) -> Row:
@@ -226,5 +229,5 @@ def _rehash_from(kind: str, rows: Rows, position: int) -> Tampered:
 
 
 def _choose_two(chance: random.Random, rows: Rows) -> tuple[int, int]:
-    one, other = sorted(chance.sample(range(len(rows)), 2))
-    return one, other
+    first, second = sorted(chance.sample(range(len(rows)), 2))
+    return first, second

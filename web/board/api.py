@@ -134,13 +134,13 @@ class Api:
 
     async def pass_on(self, path: str, query: Query, receive: Receive, send: Send) -> None:
         """Let the API answer a GET to another reader than this program, until they leave."""
-        begun = False
+        has_begun = False
 
         async def receive_departure() -> Any:
-            nonlocal begun
-            if begun:
+            nonlocal has_begun
+            if has_begun:
                 return await receive()
-            begun = True
+            has_begun = True
             return HTTPRequestEvent(type="http.request", body=b"", more_body=False)
 
         await self._app(self._scope_of("GET", f"/api{path}", _query(query), {}), receive_departure, send)
@@ -234,8 +234,8 @@ class _FilePart:
         if self._headers is None:
             self._is_head_to_skip = headers[b"content-type"].startswith(b"text/csv")
         else:
-            kept = [(name, value) for name, value in headers.items() if name in OF_A_FILE]
-            await self._send({"type": "http.response.start", "status": 200, "headers": [*kept, *self._headers]})
+            file_headers = [(name, value) for name, value in headers.items() if name in OF_A_FILE]
+            await self._send({"type": "http.response.start", "status": 200, "headers": [*file_headers, *self._headers]})
 
     def _without_head(self, body: bytes) -> bytes:
         """Return what is left of a chunk without the line that names the columns, if that is not over yet."""
@@ -265,8 +265,8 @@ def _read_refusal(status: int, problem: Mapping[str, Any], headers: Mapping[str,
 
 
 def _convert_issue(issue: Mapping[str, Any]) -> dict[str, Any]:
-    received = {"received": ABSENT[0]} if issue["msg"] == "is required" else {}
-    return {"path": [step for step in issue["loc"] if step != BODY], "message": issue["msg"], **received}
+    received_field = {"received": ABSENT[0]} if issue["msg"] == "is required" else {}
+    return {"path": [step for step in issue["loc"] if step != BODY], "message": issue["msg"], **received_field}
 
 
 class _Received:

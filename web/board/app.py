@@ -128,8 +128,8 @@ def to_page(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
 
 def _describe(error: Exception) -> tuple[int, str, dict[str, str]]:
     if isinstance(error, ApiRefusal):
-        kept = {name: value for name, value in error.headers.items() if name == "retry-after"}
-        return error.status, _with_fields(error), kept
+        retry_headers = {name: value for name, value in error.headers.items() if name == "retry-after"}
+        return error.status, _with_fields(error), retry_headers
     if isinstance(error, NotFoundException | MethodNotAllowedException):
         return 404, "No page of the board has this address.", {}
     status, message, details = describe_error(error)
@@ -139,8 +139,8 @@ def _describe(error: Exception) -> tuple[int, str, dict[str, str]]:
 def _with_fields(refusal: ApiRefusal) -> str:
     """Return what is wrong with which field; the sentence of the refusal if it names none."""
     fields = refusal.by_field() if isinstance(refusal.details, list) and refusal.status != FORBIDDEN else {}
-    named = (f"{field}: {text}" if field and field not in text else text for field, text in fields.items())
-    return "; ".join(named) or refusal.message
+    named_texts = (f"{field}: {text}" if field and field not in text else text for field, text in fields.items())
+    return "; ".join(named_texts) or refusal.message
 
 
 def error_page(status: int, message: str, base: str) -> str:

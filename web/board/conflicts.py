@@ -31,19 +31,23 @@ def base_of(values: Mapping[str, str]) -> str:
     return hashlib.sha256(msgspec.json.encode(sorted(values.items()))).hexdigest()[:32]
 
 
-def differences(form: Form, mine: Mapping[str, str], saved: Mapping[str, str]) -> list[Difference]:
+def differences(form: Form, mine: Mapping[str, str], saved_values: Mapping[str, str]) -> list[Difference]:
     """Return the fields in which what was typed differs from what is saved, if the form showed something else; else none."""
-    return [] if form.text(BASE) == base_of(saved) else between(mine, saved)
+    return [] if form.text(BASE) == base_of(saved_values) else between(mine, saved_values)
 
 
-def base_after(form: Form, theirs: Sequence[Difference], saved: Mapping[str, str]) -> str:
+def base_after(form: Form, theirs: Sequence[Difference], saved_values: Mapping[str, str]) -> str:
     """Return the digest that a form carries: of what is saved, which it shows or has just shown; until then what it carried."""
-    return base_of(saved) if theirs or not form.has(BASE) else form.text(BASE)
+    return base_of(saved_values) if theirs or not form.has(BASE) else form.text(BASE)
 
 
-def between(mine: Mapping[str, str], saved: Mapping[str, str]) -> list[Difference]:
+def between(mine: Mapping[str, str], saved_values: Mapping[str, str]) -> list[Difference]:
     """Return the fields of what is saved in which what was typed differs."""
-    return [Difference(name, mine.get(name, ""), saved[name]) for name in saved if mine.get(name, "") != saved[name]]
+    return [
+        Difference(name, mine.get(name, ""), saved_values[name])
+        for name in saved_values
+        if mine.get(name, "") != saved_values[name]
+    ]
 
 
 def in_words(theirs: Sequence[Difference], options: Mapping[str, Iterable[tuple[str, str]]]) -> list[Difference]:

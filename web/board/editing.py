@@ -97,7 +97,7 @@ async def create(visit: NamedDependency[Visit]) -> Response[Any]:
             errors = _beside_fields(form, refusal)
         else:
             return visit.go("routines", routine["id"], done="created")
-    return await _show_form(visit, None, _typed_values(form), errors, checked=form)
+    return await _show_form(visit, None, _typed_values(form), errors, checked_form=form)
 
 
 @get(
@@ -125,14 +125,14 @@ async def save(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Resp
     if errors:
         return await _show_form(visit, routine, _typed_values(form), errors)
     try:
-        saved = await visit.api.patch(f"/routines/{routine_id}", body)
+        saved_routine = await visit.api.patch(f"/routines/{routine_id}", body)
     except ApiRefusal as refusal:
         errors = _beside_fields(form, refusal)
         theirs: list[Difference] = []
         if refusal.status == CONFLICT and routine["latestRevisionId"] != form.text(BASE):
             theirs, errors = conflicts.between(_typed_values(form), as_values(routine)), {}
         return await _show_form(visit, routine, _typed_values(form), errors, theirs=theirs, status=refusal.status)
-    is_same = saved["latestRevisionId"] == form.text(BASE)
+    is_same = saved_routine["latestRevisionId"] == form.text(BASE)
     return visit.go("routines", routine_id, done="same" if is_same else "saved")
 
 
@@ -144,7 +144,7 @@ async def _show_form(  # noqa: PLR0913 what the form shows
     *,
     theirs: Sequence[Difference] = (),
     status: int = 200,
-    checked: Form | None = None,
+    checked_form: Form | None = None,
 ) -> Response[Any]:
     options = {}
     for field, kind in (
@@ -153,11 +153,13 @@ async def _show_form(  # noqa: PLR0913 what the form shows
         ("goalId", "goals"),
         ("folderId", "folders"),
     ):
-        things = await visit.api.get(visit.api_path(kind))
-        options[field] = [("", "none")] + [(thing["id"], thing.get("name") or thing.get("title")) for thing in things]
+        resources = await visit.api.get(visit.api_path(kind))
+        options[field] = [("", "none")] + [
+            (thing["id"], thing.get("name") or thing.get("title")) for thing in resources
+        ]
     count = sum(1 for name in values if name.startswith("variables.") and name.endswith(".name"))
-    typed = checked or Form({name: [value] for name, value in values.items()})
-    shown = await preview.of_form(visit, typed) if routine is None and not errors else None
+    shown_form = checked_form or Form({name: [value] for name, value in values.items()})
+    shown = await preview.of_form(visit, shown_form) if routine is None and not errors else None
     return visit.show(
         "routine_form.html",
         status=status if status != 200 or not errors else 422,  # noqa: PLR2004
@@ -208,9 +210,9 @@ def _probe_as_values(probe: Json | None) -> dict[str, str]:
         return {}
     values = {f"probe.{name}": _field_text(probe[name]) for name in ("url", "status", "ifUnanswered")}
     if (condition := probe["json"]) is not None:
-        wanted = condition["equals"]
-        is_plain = isinstance(wanted, str) and _json_of(wanted) == wanted
-        values |= {"probe.path": condition["path"], "probe.equals": wanted if is_plain else json.dumps(wanted)}
+        expected = condition["equals"]
+        is_plain = isinstance(expected, str) and _json_of(expected) == expected
+        values |= {"probe.path": condition["path"], "probe.equals": expected if is_plain else json.dumps(expected)}
     return values
 
 
@@ -287,13 +289,13 @@ def budget_of(form: Form, errors: dict[str, str]) -> dict[str, Any] | None:
 
 
 def _read_probe(form: Form, errors: dict[str, str]) -> dict[str, Any]:
-    path, wanted = form.given("probe.path"), form.text("probe.equals").strip()
-    if wanted and path is None:
+    path, expected = form.given("probe.path"), form.text("probe.equals").strip()
+    if expected and path is None:
         errors["probe.path"] = "Say where in the answer this value is wanted."
     return {
         "url": form.text("probe.url").strip(),
         "status": _read_number_field(form, "probe.status", errors),
-        "json": None if path is None else {"path": path, "equals": _json_of(wanted)},
+        "json": None if path is None else {"path": path, "equals": _json_of(expected)},
         "ifUnanswered": form.text("probe.ifUnanswered") or "skip",
     }
 

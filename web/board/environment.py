@@ -24,8 +24,8 @@ def as_values(env: Mapping[str, Json] | None) -> dict[str, str]:
     values: dict[str, str] = {}
     for index, (name, binding) in enumerate(sorted((env or {}).items())):
         row = f"env.{index}."
-        bound = {"variable": binding["name"]} if binding["type"] == BOUND else {}
-        fields = {"name": name, "kept": name, "type": binding["type"], **bound}
+        reference = {"variable": binding["name"]} if binding["type"] == BOUND else {}
+        fields = {"name": name, "kept": name, "type": binding["type"], **reference}
         values |= {f"{row}{field}": text for field, text in fields.items()}
     return values
 

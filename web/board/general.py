@@ -69,6 +69,6 @@ async def save_settings(visit: NamedDependency[Visit], cookie: NamedDependency[S
     return response
 
 
-def _show_settings(visit: Visit, chosen: str, back: str, *, error: str = "", status: int = 200) -> Response[Any]:
+def _show_settings(visit: Visit, chosen_zone: str, back: str, *, error: str = "", status: int = 200) -> Response[Any]:
     names = sorted(name for name in zones.data().names if "/" in name or name == "UTC")
-    return visit.show("settings.html", status=status, names=names, chosen=chosen, back=back, error=error)
+    return visit.show("settings.html", status=status, names=names, chosen=chosen_zone, back=back, error=error)

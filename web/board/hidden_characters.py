@@ -26,5 +26,5 @@ def typed(value: object) -> Markup:
     return escape(value)
 
 
-def _code_point(found: re.Match[str]) -> str:
-    return f"[U+{ord(found[0]):04X}]"
+def _code_point(match: re.Match[str]) -> str:
+    return f"[U+{ord(match[0]):04X}]"

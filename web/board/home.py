@@ -28,7 +28,7 @@ DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 DAYS, HOURS = 7, 24
 NEXT, FAILURES = 8, 5
 MOST_DISTINCT = 1_000  # schedules that differ, which the grid counts: those that most routines have
-SHADES = 4  # of an hour with runs, from the least to the most filled one
+SHADES = 4  # how many shades tell hours with few runs from hours with many
 NIL = UUID(int=0)
 COUNTED = DAYS * HOURS + 1  # hours from midnight on, one more than seven days usually have
 REASONS = {  # what the health says, and what to do
@@ -53,10 +53,10 @@ async def home(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show the home of a company."""
     live = await visit.live()
     query = {"status": "failed", "from": words.utc(visit.now - DAY), "limit": FAILURES}
-    (numbers, coming, bars), failed, health = await asyncio.gather(
+    (numbers, coming, bars), failed_runs, health = await asyncio.gather(
         sync_to_thread(_read, visit), visit.api.get(visit.api_path("runs"), query), visit.api.get("/health")
     )
-    failures = failed if numbers.runs.get("failed") else []
+    failures = failed_runs if numbers.runs.get("failed") else []
     rows = []
     for row in coming:
         item = msgspec.to_builtins(row.item)

@@ -31,17 +31,21 @@ async def live(request: Request[Any, Any, Any], feeds: NamedDependency[Feeds]) -
     company_id, query = str(request.path_params["company_id"]), request.query_params
     if not UUID_TEXT.fullmatch(company_id):
         raise NotFound("There is no such company")
-    watched = Filters(
+    watched_events = Filters(
         routine_id=uuid_or_none(query.get("routine"), "routine"),
         trigger_id=uuid_or_none(query.get("trigger"), "trigger"),
         run_id=uuid_or_none(query.get("run"), "run"),
         issue_id=uuid_or_none(query.get("issue"), "issue"),
     )
-    resumed = request.headers.get("last-event-id")
-    name = "after" if resumed is None else "Last-Event-ID"
-    begins = parse_whole_number(query.get("after", "") if resumed is None else resumed, name, 0, 0, MOST_NUMBER)
+    last_event_id = request.headers.get("last-event-id")
+    name = "after" if last_event_id is None else "Last-Event-ID"
+    begins = parse_whole_number(
+        query.get("after", "") if last_event_id is None else last_event_id, name, 0, 0, MOST_NUMBER
+    )
     caller = Caller(token=bearer_token(request))
     try:
-        return await sync_to_thread(feeds.watch, caller, watched, begins, event_access.of_changes, UUID(company_id))
+        return await sync_to_thread(
+            feeds.watch, caller, watched_events, begins, event_access.of_changes, UUID(company_id)
+        )
     except Unauthenticated as error:
         raise SignInNeeded from error

@@ -28,8 +28,8 @@ Json = Mapping[str, Any]
 async def log(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show the events that match, a page of them."""
     parameters = visit.parameters(FILTERS)
-    things = ("routine", "trigger", "run", "issue")
-    live = await visit.live(**{name: parameters.get(name) for name in things})
+    kinds = ("routine", "trigger", "run", "issue")
+    live = await visit.live(**{name: parameters.get(name) for name in kinds})
     errors: dict[str, str] = {}
     query = {api_name: parameters.get(name) for name, api_name in THINGS.items()}
     query |= {name: parameters.get(name) for name in ("kind", "actor", "order")}
@@ -84,9 +84,9 @@ async def refusals(visit: NamedDependency[Visit]) -> Response[Any]:
     return visit.show("refusals.html", here="log", refusals=answer.value, names=names, following=following)
 
 
-def _include_option(options: Mapping[str, str], chosen: str) -> Mapping[str, str]:
+def _include_option(options: Mapping[str, str], chosen_kind: str) -> Mapping[str, str]:
     """Return options, with the one that is chosen among them: addresses may ask for more than the form offers."""
-    return options if chosen in options else {**options, chosen: chosen}
+    return options if chosen_kind in options else {**options, chosen_kind: chosen_kind}
 
 
 async def _find_subjects(visit: Visit, parameters: Mapping[str, str]) -> Sequence[tuple[str, str]]:

@@ -33,7 +33,7 @@ async def _show_page(
     values: Mapping[str, str],
     errors: Mapping[str, str],
     theirs: Sequence[Difference] = (),
-    of: str = "",
+    subject: str = "",
 ) -> Response[Any]:
     members = await visit.api.get(visit.api_path("members"))
     return visit.show(
@@ -45,7 +45,7 @@ async def _show_page(
             _with_base(one, budget_as_values(one["budget"])) for one in await visit.api.get(visit.api_path("agents"))
         ],
         theirs=conflicts.in_words(theirs, {"assigns": ASSIGNS}),
-        of=of,
+        subject=subject,
         company_keys=await visit.api.get(visit.api_path("keys")) if visit.rights.manage else [],
         own_keys=[key for key in await visit.api.get("/board-api-keys") if _is_of_interest(visit, key)],
         names={member["userId"]: member["name"] for member in members},
@@ -57,9 +57,9 @@ async def _show_page(
     )
 
 
-def _with_base(thing: Json, values: Mapping[str, str]) -> Json:
+def _with_base(item: Json, values: Mapping[str, str]) -> Json:
     """Return a member or an agent with the fields of its form, and with the digest that the form carries."""
-    return {**thing, **values, "base": conflicts.base_of(values)}
+    return {**item, **values, "base": conflicts.base_of(values)}
 
 
 def _as_values(member: Json) -> dict[str, str]:
@@ -119,9 +119,9 @@ async def change_member(visit: NamedDependency[Visit], user_id: FromPath[str]) -
         else:
             return visit.go("people", done="member")
     values["base"] = conflicts.base_after(form, theirs, present)
-    typed = {f"{user_id}.{name}": value for name, value in values.items()}
-    beside = {f"{user_id}.{name}": text for name, text in errors.items()}
-    return await _show_page(visit, typed, beside, theirs, member["name"])
+    field_values = {f"{user_id}.{name}": value for name, value in values.items()}
+    field_errors = {f"{user_id}.{name}": text for name, text in errors.items()}
+    return await _show_page(visit, field_values, field_errors, theirs, member["name"])
 
 
 async def _member(visit: Visit, user_id: str) -> Json:
@@ -129,10 +129,10 @@ async def _member(visit: Visit, user_id: str) -> Json:
     cursor = None
     while True:
         answer = await visit.api.page(visit.api_path("members"), {"cursor": cursor})
-        found = next((one for one in answer.value if one["userId"] == user_id.lower()), None)
+        member = next((one for one in answer.value if one["userId"] == user_id.lower()), None)
         cursor = answer.next_cursor
-        if found is not None:
-            return dict(found)
+        if member is not None:
+            return dict(member)
         if cursor is None:
             raise ApiRefusal(NOT_FOUND, "Member not found", None, {})
 
@@ -180,9 +180,9 @@ async def _change_budget(visit: Visit, agent: Json, position: int) -> Response[A
         else:
             return visit.go("people", done="agent")
     values["base"] = conflicts.base_after(form, theirs, present)
-    typed = {f"{id_}.{name}": value for name, value in values.items()}
-    beside = {f"{id_}.{name}": message for name, message in errors.items()}
-    return await _show_page(visit, typed, beside, theirs, agent["name"])
+    field_values = {f"{id_}.{name}": value for name, value in values.items()}
+    field_errors = {f"{id_}.{name}": message for name, message in errors.items()}
+    return await _show_page(visit, field_values, field_errors, theirs, agent["name"])
 
 
 @post(f"{BASE}/keys", operation_id="boardCreateKey")

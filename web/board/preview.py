@@ -88,10 +88,10 @@ def _describe_effect(after: set[str], before: set[str], *, is_new: bool) -> str:
         return f"In the next 7 days it fires {COUNTED:,} times or more."
     if is_new:
         return f"In the next 7 days it fires {words.count_noun(len(after), 'time')}."
-    added, taken = len(after - before), len(before - after)
-    if not added and not taken:
+    added_count, removed_count = len(after - before), len(before - after)
+    if not added_count and not removed_count:
         return "In the next 7 days nothing changes."
-    return f"In the next 7 days it adds {words.count_noun(added, 'firing')} and takes away {words.count_noun(taken, 'firing')}."
+    return f"In the next 7 days it adds {words.count_noun(added_count, 'firing')} and takes away {words.count_noun(removed_count, 'firing')}."
 
 
 def schedule_of(form: Form, errors: dict[str, str]) -> dict[str, Any]:

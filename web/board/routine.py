@@ -47,12 +47,20 @@ async def routine(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> R
     live = await visit.live(routine=routine_id)
     shown = await visit.own("routines", routine_id)
     planned = [trigger for trigger in shown["triggers"] if trigger["kind"] == "schedule"]
-    chosen = next((one for one in planned if one["id"] == visit.parameter("trigger")), planned[0] if planned else None)
-    line = await timeline.read(visit, shown, chosen, _read_moment(visit.parameter("at"))) if chosen else None
+    chosen_schedule = next(
+        (one for one in planned if one["id"] == visit.parameter("trigger")), planned[0] if planned else None
+    )
+    line = (
+        await timeline.read(visit, shown, chosen_schedule, _read_moment(visit.parameter("at")))
+        if chosen_schedule
+        else None
+    )
     question, answer, error = visit.parameter("why"), None, ""
     if question:
         answer, error = await _explain_moment(visit, shown, question, visit.parameter("zone") or visit.zone)
-    zone = visit.parameter("zone") or (chosen["timezone"] if chosen and chosen["timezone"] else visit.zone)
+    zone = visit.parameter("zone") or (
+        chosen_schedule["timezone"] if chosen_schedule and chosen_schedule["timezone"] else visit.zone
+    )
     revisions = await visit.api.get(f"/routines/{routine_id}/revisions")
     return visit.show(
         "routine.html",
@@ -63,7 +71,7 @@ async def routine(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> R
         cadence=schedules.cadence(shown["triggers"]),
         in_words=schedules.in_words,
         planned=planned,
-        chosen=chosen,
+        chosen=chosen_schedule,
         line=line,
         no_plan=NO_PLAN,
         runs=shown["recentRuns"][:RUNS],
@@ -99,19 +107,19 @@ async def _explain_moment(visit: Visit, routine: Json, text: str, zone: str) -> 
 
 def took(run: Json) -> str:
     """Return how long a run took, in words; nothing if it has not ended."""
-    began, ended = words.parse(run["triggeredAt"]), words.parse(run["completedAt"])
-    return words.span(ended - began) if began and ended and run["status"] in ("completed", "failed") else ""
+    began_at, ended_at = words.parse(run["triggeredAt"]), words.parse(run["completedAt"])
+    return words.span(ended_at - began_at) if began_at and ended_at and run["status"] in ("completed", "failed") else ""
 
 
 async def _make_tiles(visit: Visit, routine: Json) -> list[dict[str, str]]:
     next_run = schedules.next_run(routine, visit.now)
     query = {"routineId": routine["id"], "from": words.utc(visit.now - WEEK), "limit": 200}
     recent: Sequence[Json] = await visit.api.get(visit.api_path("runs"), query)
-    ended = [run for run in recent if run["status"] in ("completed", "failed")]
-    failed = sum(run["status"] == "failed" for run in ended)
+    ended_runs = [run for run in recent if run["status"] in ("completed", "failed")]
+    failed_count = sum(run["status"] == "failed" for run in ended_runs)
     last = routine["recentRuns"][0] if routine["recentRuns"] else None
-    share = f"{100 * (len(ended) - failed) / len(ended):.3g} %" if ended else "No run"
-    times = [words.span(_run_length(run)) for run in sorted(ended, key=_run_length)]
+    share = f"{100 * (len(ended_runs) - failed_count) / len(ended_runs):.3g} %" if ended_runs else "No run"
+    times = [words.span(_run_length(run)) for run in sorted(ended_runs, key=_run_length)]
     typical = f"; it takes {times[len(times) // 2]} usually" if times else ""
     tiles = [
         {
@@ -124,11 +132,11 @@ async def _make_tiles(visit: Visit, routine: Json) -> list[dict[str, str]]:
         },
         {
             "big": share,
-            "small": f"of {words.count_noun(len(ended), 'run')} succeeded in 7 days{typical}"
-            if ended
+            "small": f"of {words.count_noun(len(ended_runs), 'run')} succeeded in 7 days{typical}"
+            if ended_runs
             else "has ended in 7 days",
         },
-        {"big": str(failed), "small": "failed in 7 days", "kind": "bad" if failed else ""},
+        {"big": str(failed_count), "small": "failed in 7 days", "kind": "bad" if failed_count else ""},
     ]
     issue = routine["activeIssue"]
     live = (
@@ -140,29 +148,29 @@ async def _make_tiles(visit: Visit, routine: Json) -> list[dict[str, str]]:
 
 
 def _run_length(run: Json) -> timedelta:
-    began, ended = words.parse(run["triggeredAt"]), words.parse(run["completedAt"])
-    return ended - began if began and ended else timedelta()
+    began_at, ended_at = words.parse(run["triggeredAt"]), words.parse(run["completedAt"])
+    return ended_at - began_at if began_at and ended_at else timedelta()
 
 
-async def titles_of(visit: Visit, things: Iterable[Json]) -> Mapping[str, str]:
+async def titles_of(visit: Visit, items: Iterable[Json]) -> Mapping[str, str]:
     """Return the titles of the routines of some runs, by the ids of the routines."""
-    wanted = {UUID(thing["routineId"]) for thing in things}
-    return await sync_to_thread(_titles_of_routines, visit, wanted) if wanted else {}
+    routine_ids = {UUID(thing["routineId"]) for thing in items}
+    return await sync_to_thread(_titles_of_routines, visit, routine_ids) if routine_ids else {}
 
 
-def _titles_of_routines(visit: Visit, wanted: Collection[UUID]) -> Mapping[str, str]:
+def _titles_of_routines(visit: Visit, routine_ids: Collection[UUID]) -> Mapping[str, str]:
     backend, company_id = visit.backend, UUID(visit.company_id)
     backend.authorize(visit.caller, read_access.company, company_id)
     with backend.consistent_read("routines") as conn:
-        return {str(id_): title for id_, title in overview.titles(conn, company_id, wanted).items()}
+        return {str(id_): title for id_, title in overview.titles(conn, company_id, routine_ids).items()}
 
 
-async def names_of_people(visit: Visit, things: Sequence[Json]) -> dict[str, str]:
+async def names_of_people(visit: Visit, items: Sequence[Json]) -> dict[str, str]:
     """Return the names of the users and agents who made some things, by id."""
     names: dict[str, str] = {}
-    if any(thing.get("createdByAgentId") for thing in things):
+    if any(thing.get("createdByAgentId") for thing in items):
         names |= await visit.names("agents")
-    if any(thing.get("createdByUserId") for thing in things):
+    if any(thing.get("createdByUserId") for thing in items):
         names |= {member["userId"]: member["name"] for member in await visit.api.get(visit.api_path("members"))}
     if visit.user:
         names.setdefault(visit.user.id, visit.user.name)
@@ -179,12 +187,12 @@ async def names_of_authors(visit: Visit, comments: Sequence[Json]) -> dict[str, 
 
 async def with_names(visit: Visit, changes: Sequence[Change]) -> list[Change]:
     """Return changes with the names of things in place of their ids."""
-    wanted: dict[str, set[str]] = {}
-    for one in changes:
-        if (kind := NAMED.get(one.field.rpartition(": ")[2])) is not None:
-            wanted.setdefault(kind, set()).update(value for value in (one.before, one.after) if value)
+    ids_by_kind: dict[str, set[str]] = {}
+    for change in changes:
+        if (kind := NAMED.get(change.field.rpartition(": ")[2])) is not None:
+            ids_by_kind.setdefault(kind, set()).update(value for value in (change.before, change.after) if value)
     names: dict[str, str] = {}
-    for kind, ids in wanted.items():
+    for kind, ids in ids_by_kind.items():
         names |= await _names_of_things(visit, kind, ids)
     return [
         one._replace(before=names.get(one.before or "", one.before), after=names.get(one.after or "", one.after))
@@ -217,9 +225,9 @@ async def revisions(visit: NamedDependency[Visit], routine_id: FromPath[str]) ->
         differences.changes_between(before, revision) if before or revision["revisionNumber"] == 1 else None
         for revision, before in zip(listed, befores, strict=True)
     ]
-    named = iter(await with_names(visit, [change for changes in known for change in changes or ()]))
+    named_changes = iter(await with_names(visit, [change for changes in known for change in changes or ()]))
     pairs = [
-        (revision, None if changes is None else list(islice(named, len(changes))))
+        (revision, None if changes is None else list(islice(named_changes, len(changes))))
         for revision, changes in zip(listed, known, strict=True)
     ]
     return visit.show(

@@ -66,17 +66,20 @@ async def routines(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show the routines that match, a page of them."""
     live = await visit.live()
     parameters: dict[str, Any] = visit.parameters(FILTERS)
-    asked = {"sort": parameters.get("sort", "next"), "column": visit.request.query_params.getall("column", [])}
-    layout = parse(Layout, asked)
-    order, chosen = layout.sort, tuple(name for name in COLUMNS if name in layout.column)
+    layout_parameters = {
+        "sort": parameters.get("sort", "next"),
+        "column": visit.request.query_params.getall("column", []),
+    }
+    layout = parse(Layout, layout_parameters)
+    order, columns = layout.sort, tuple(name for name in COLUMNS if name in layout.column)
     filters = _read_filters(parameters)
     list_name = f"board {order} {visit.company_id}"
     after = place_of(visit.parameter("cursor"), list_name, Place)
     if after is not None and order == "next":
         after = msgspec.structs.replace(after, key=_moment_of(after.key))
     is_narrowed = any(name != "sort" for name in parameters)
-    if chosen not in ((), USUAL):
-        parameters["column"] = chosen
+    if columns not in ((), USUAL):
+        parameters["column"] = columns
     (part, bars), agents, projects, folders = await asyncio.gather(
         sync_to_thread(_read, visit, filters, order, after),
         visit.names("agents", parameters.get("agent")),
@@ -93,7 +96,7 @@ async def routines(visit: NamedDependency[Visit]) -> Response[Any]:
         parameters=parameters,
         is_narrowed=is_narrowed,
         all_columns=COLUMNS,
-        columns=chosen or USUAL,
+        columns=columns or USUAL,
         agents=agents,
         projects=projects,
         folders=folders,
@@ -173,13 +176,13 @@ async def run_now(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> R
     names = {f"variable.{variable['name']}": variable for variable in routine["variables"]}
     values, errors = {name: form.text(name) for name in (*names, "payload")}, dict[str, str]()
     body: dict[str, Any] = {"idempotencyKey": f"board {form.given('key') or uuid4()}"}
-    given = {
+    variables = {
         one["name"]: _read_variable(values[name], one["type"], name, errors)
         for name, one in names.items()
         if values[name]
     }
     payload = read_object(form, "payload", errors)
-    body |= ({"variables": given} if given else {}) | ({"payload": payload} if payload is not None else {})
+    body |= ({"variables": variables} if variables else {}) | ({"payload": payload} if payload is not None else {})
     if not errors:
         try:
             run = await visit.api.post(f"/routines/{routine_id}/run", body)
@@ -300,11 +303,11 @@ async def change_many(visit: NamedDependency[Visit]) -> Response[Any]:
     form = visit.form
     action = form.one_of("action", tuple(ACTIONS))
     ids, note, errors, outcome = form.all("routine")[:PAGE], form.text("note"), dict[str, str](), None
-    narrowed = {name: form.given(name) for name in ("q", "agent", "project")}
+    list_filters = {name: form.given(name) for name in ("q", "agent", "project")}
     if action == "move":
-        return await _move(visit, ids, narrowed | {"status": form.given("status")})
+        return await _move(visit, ids, list_filters | {"status": form.given("status")})
     until = local_moment(form.text("until"), visit.zone, "until", errors)
-    selection = _read_selection(form, ids, narrowed)
+    selection = _read_selection(form, ids, list_filters)
     if selection is not None and form.has("confirmed") and not errors:
         pause = {"pauseNote": note.strip() or None, "resumeAt": until} if action == "pause" else {}
         body = {**selection, **pause}
@@ -321,11 +324,11 @@ async def change_many(visit: NamedDependency[Visit]) -> Response[Any]:
         done_word=ACTIONS[action],
         titles=await titles_of(visit, outcome["refused"]) if outcome else {},
         chosen=await _routine_titles(visit, ids) if outcome is None else [],
-        matching=len(await sync_to_thread(_find_matching, visit, narrowed, MEANT_BY[action]))
+        matching=len(await sync_to_thread(_find_matching, visit, list_filters, MEANT_BY[action]))
         if is_all and outcome is None
         else 0,
         is_chosen=selection is not None,
-        narrowed={name: value for name, value in narrowed.items() if value},
+        narrowed={name: value for name, value in list_filters.items() if value},
         outcome_=outcome,
         back=own_path(form.text("back")),
         note=note,
@@ -334,11 +337,11 @@ async def change_many(visit: NamedDependency[Visit]) -> Response[Any]:
     )
 
 
-async def _move(visit: Visit, ids: list[str], narrowed: Mapping[str, str | None]) -> Response[Any]:
+async def _move(visit: Visit, ids: list[str], list_filters: Mapping[str, str | None]) -> Response[Any]:
     """Ask into which folder the chosen routines, or all that match, are to be moved; move them once one is chosen."""
     form, errors, outcome = visit.form, dict[str, str](), None
     is_all = not ids and form.has("all")
-    matching = await sync_to_thread(_find_matching, visit, narrowed) if is_all else []
+    matching = await sync_to_thread(_find_matching, visit, list_filters) if is_all else []
     if (ids or matching) and form.has("confirmed"):
         try:
             body = {"routineIds": ids or matching, "folderId": form.given("folder")}
@@ -355,7 +358,7 @@ async def _move(visit: Visit, ids: list[str], narrowed: Mapping[str, str | None]
         chosen=await _routine_titles(visit, ids) if outcome is None else [],
         matching=len(matching),
         is_chosen=bool(ids) or is_all,
-        narrowed={name: value for name, value in narrowed.items() if value},
+        narrowed={name: value for name, value in list_filters.items() if value},
         outcome_=outcome,
         back=own_path(form.text("back")),
         folders=[("", "none"), *(await visit.names("folders")).items()],
@@ -364,7 +367,7 @@ async def _move(visit: Visit, ids: list[str], narrowed: Mapping[str, str | None]
     )
 
 
-def _read_selection(form: Form, ids: list[str], narrowed: Mapping[str, str | None]) -> dict[str, object] | None:
+def _read_selection(form: Form, ids: list[str], list_filters: Mapping[str, str | None]) -> dict[str, object] | None:
     """Return which routines a form means, as the API selects them; None if it means none."""
     if ids:
         return {"routineIds": ids}
@@ -373,17 +376,17 @@ def _read_selection(form: Form, ids: list[str], narrowed: Mapping[str, str | Non
     if not form.has("all"):
         return None
     names = {"q": "q", "agent": "assigneeAgentId", "project": "projectId"}
-    conditions: dict[str, object] = {names[name]: value for name, value in narrowed.items() if value}
+    conditions: dict[str, object] = {names[name]: value for name, value in list_filters.items() if value}
     return conditions or {"all": True}
 
 
 def _find_matching(
-    visit: Visit, narrowed: Mapping[str, str | None], status: RoutineStatus | None = None
+    visit: Visit, list_filters: Mapping[str, str | None], status: RoutineStatus | None = None
 ) -> Sequence[UUID]:
     """Return the routines that match, of one status if that is given, up to one more than may be changed at once."""
     backend, company_id = visit.backend, UUID(visit.company_id)
     backend.authorize(visit.caller, read_access.company, company_id)
-    filters = _read_filters({name: value for name, value in narrowed.items() if value})
+    filters = _read_filters({name: value for name, value in list_filters.items() if value})
     if status is not None:
         filters = msgspec.structs.replace(filters, status=(status,))
     with backend.consistent_read("routines") as conn:

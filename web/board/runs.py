@@ -109,8 +109,8 @@ async def run(visit: NamedDependency[Visit], run_id: FromPath[str]) -> Response[
 
 
 def _run_lateness(run: Json) -> str:
-    planned, fired = words.parse(run.get("plannedAt")), words.parse(run["triggeredAt"])
-    return words.span(fired - planned) if planned and fired and not run.get("backfillId") else ""
+    planned_at, fired_at = words.parse(run.get("plannedAt")), words.parse(run["triggeredAt"])
+    return words.span(fired_at - planned_at) if planned_at and fired_at and not run.get("backfillId") else ""
 
 
 def printed_pieces(parts: Sequence[Json]) -> list[dict[str, str]]:

@@ -47,8 +47,10 @@ def cadence(triggers: Sequence[Json]) -> str:
 
 def next_of(triggers: Sequence[Json]) -> Json | None:
     """Return the enabled schedule whose next occurrence comes due first, or None."""
-    planned = [trigger for trigger in triggers if trigger["enabled"] and trigger["nextRunAt"]]
-    return min(planned, key=lambda trigger: (trigger["dueAt"] or trigger["nextRunAt"], trigger["id"]), default=None)
+    planned_triggers = [trigger for trigger in triggers if trigger["enabled"] and trigger["nextRunAt"]]
+    return min(
+        planned_triggers, key=lambda trigger: (trigger["dueAt"] or trigger["nextRunAt"], trigger["id"]), default=None
+    )
 
 
 def next_run(routine: Json, now: datetime) -> dict[str, str]:
@@ -68,6 +70,6 @@ def next_run(routine: Json, now: datetime) -> dict[str, str]:
     if moment is None:
         return {"when": "", "more": ""}
     away = words.distance(words.parse(trigger["dueAt"]) or moment, now)
-    there = words.local(moment, zone)
-    text = f"{words.day(there.date(), words.local(now, zone).date())} {there:%H:%M}"  # "today" is another day elsewhere
+    local_time = words.local(moment, zone)
+    text = f"{words.day(local_time.date(), words.local(now, zone).date())} {local_time:%H:%M}"  # "today" is another day elsewhere
     return {"when": text, "more": f"{zone} · {away}", "at": trigger["nextRunAt"]}

@@ -20,9 +20,10 @@ from web.board.triggers import KINDS
 from web.board.visit import Visit, see_other
 from web.http.validation import UUID_TEXT
 
-MOST = 6  # of a kind
+MOST = 6  # the most matches of one kind that are shown
 MOST_RUNS = 3
-PUBLIC_ID = re.compile(r"(?:.*/routine-triggers/public/)?([0-9a-f]{24})(?:/fire)?")  # of a webhook, or its address
+# The public id of a webhook, alone or in its address.
+PUBLIC_ID = re.compile(r"(?:.*/routine-triggers/public/)?([0-9a-f]{24})(?:/fire)?")
 Json = Mapping[str, Any]
 
 
@@ -42,9 +43,9 @@ Groups = Sequence[tuple[str, Sequence[Match]]]
 async def find(visit: NamedDependency[Visit]) -> Response[Any]:
     """Lead to what an id or an identifier names, in its own company; else show what has the text in it."""
     text = visit.parameter("q").strip()
-    named = await _match_identifier(visit, text)
-    if named is not None:
-        return see_other(named.address)
+    match = await _match_identifier(visit, text)
+    if match is not None:
+        return see_other(match.address)
     return visit.show("find.html", text=text, groups=await _with_text(visit, text))
 
 
@@ -52,8 +53,8 @@ async def find(visit: NamedDependency[Visit]) -> Response[Any]:
 async def palette(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show the same as options, while one types, but for issues that are over: there are too many to look through each time."""
     text = visit.parameter("q").strip()
-    named = await _match_identifier(visit, text)
-    groups = [("With this id", [named])] if named is not None else await _with_text(visit, text, OPEN)
+    match = await _match_identifier(visit, text)
+    groups = [("With this id", [match])] if match is not None else await _with_text(visit, text, OPEN)
     return visit.show("palette.html", text=text, groups=groups, count=sum(len(matches) for _, matches in groups))
 
 
@@ -62,10 +63,10 @@ async def _match_identifier(visit: Visit, text: str) -> Match | None:
     is_id = UUID_TEXT.fullmatch(text) is not None
     if is_id:
         for kind, page in (("routines", "routines"), ("routine-runs", "runs"), ("issues", "issues")):
-            if (thing := await visit.api.get_or_none(f"/{kind}/{text}")) is not None:
-                company_id = thing["companyId"]
+            if (resource := await visit.api.get_or_none(f"/{kind}/{text}")) is not None:
+                company_id = resource["companyId"]
                 address = visit.address("board", "companies", company_id, page, text)
-                return Match(thing.get("title") or "A run", thing.get("identifier") or "", address)
+                return Match(resource.get("title") or "A run", resource.get("identifier") or "", address)
         agents = await visit.api.get(visit.api_path("agents"))
         if (agent := next((one for one in agents if one["id"] == text.lower()), None)) is not None:
             return _match_agent(visit, agent)
@@ -159,5 +160,7 @@ def _match_pages(visit: Visit) -> list[Match]:
         pages.append(Match("New routine", "", visit.path("routines", "new")))
     pages.append(Match("The coming 7 days", "", visit.path("week")))
     pages.append(Match("Settings", f"times in {visit.zone}", visit.address("board", "settings")))
-    others = [company for company in visit.companies if company["id"] != visit.company_id]
-    return pages + [Match(one["name"], "company", visit.address("board", "companies", one["id"])) for one in others]
+    other_companies = [company for company in visit.companies if company["id"] != visit.company_id]
+    return pages + [
+        Match(one["name"], "company", visit.address("board", "companies", one["id"])) for one in other_companies
+    ]

@@ -9,21 +9,21 @@ FILL_IN = "This has to be filled in."
 OPTION = re.compile(r"'([^']*)'")
 
 
-def _choose(found: re.Match[str]) -> str:
-    return f"Choose one of these: {', '.join(OPTION.findall(found[1]))}."
+def _choose(match: re.Match[str]) -> str:
+    return f"Choose one of these: {', '.join(OPTION.findall(match[1]))}."
 
 
-def _expected(found: re.Match[str]) -> str:
+def _expected(match: re.Match[str]) -> str:
     kinds = {"integer": "Write a whole number.", "number": "Write a number.", "boolean": "Write true or false."}
-    return kinds.get(found[1]) or (_choose(found) if "'" in found[1] else f"This is no {found[1]}.")
+    return kinds.get(match[1]) or (_choose(match) if "'" in match[1] else f"This is no {match[1]}.")
 
 
-def _length(found: re.Match[str]) -> str:
-    number = int(found[2])
+def _length(match: re.Match[str]) -> str:
+    number = int(match[2])
     return (
         FILL_IN
-        if (found[1], number) == ("least", 1)
-        else f"Write at {found[1]} {words.count_noun(number, 'character')}."
+        if (match[1], number) == ("least", 1)
+        else f"Write at {match[1]} {words.count_noun(number, 'character')}."
     )
 
 
@@ -49,6 +49,6 @@ SENTENCES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
 def plain(message: str) -> str:
     """Return the sentence for a message of the APIs; any other text as it is."""
     for pattern, sentence in SENTENCES:
-        if (found := pattern.fullmatch(message)) is not None:
-            return found.expand(sentence) if isinstance(sentence, str) else sentence(found)
+        if (match := pattern.fullmatch(message)) is not None:
+            return match.expand(sentence) if isinstance(sentence, str) else sentence(match)
     return message

@@ -23,7 +23,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from application import tokens
 from web.apis import api_of
 
-IN_COOKIE = "routines.board_session"  # in the state of a request whose session came in a cookie: its token
+IN_COOKIE = "routines.board_session"  # where the state of a request holds the token that came in a cookie
 FORGERY_FIELD = "csrf"
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -36,7 +36,7 @@ class SessionCookie:
         self.is_secure = url.scheme == "https"
         usual = DEFAULT_PORTS.get(url.scheme, 0)
         port = url.port or usual
-        self._host = url.netloc.removesuffix(f":{usual}")  # as browsers name it in Origin
+        self._host = url.netloc.removesuffix(f":{usual}")  # the host as browsers name it in Origin
         # Cookies do not know ports, and `__Host-` no paths: two installations on one host must not sign each other out.
         of_port = [] if self.is_secure and port == usual else [str(port)]
         beginning = "__Host-routines" if self.is_secure else "routines"
@@ -72,10 +72,10 @@ class SessionCookie:
 
         Where the public address has TLS, a page of the same host without it, which anybody on the way can write, is another.
         """
-        scheme, _, called = (origin or "").lower().partition("://")
-        if self.is_secure and (scheme, called) == ("http", self._host):
+        scheme, _, called_host = (origin or "").lower().partition("://")
+        if self.is_secure and (scheme, called_host) == ("http", self._host):
             return False
-        return scheme in DEFAULT_PORTS and bool(called) and called in (self._host, (host or "").lower())
+        return scheme in DEFAULT_PORTS and bool(called_host) and called_host in (self._host, (host or "").lower())
 
 
 def with_session(app: ASGIApp, cookie: SessionCookie) -> ASGIApp:
@@ -85,8 +85,8 @@ def with_session(app: ASGIApp, cookie: SessionCookie) -> ASGIApp:
         if scope["type"] == ScopeType.HTTP and api_of(scope) == "board":
             token = cookie.token_of(scope["headers"])
             if token is not None:
-                others = [header for header in scope["headers"] if header[0].lower() != b"authorization"]
-                scope["headers"] = [*others, (b"authorization", b"Bearer " + token.encode())]
+                other_headers = [header for header in scope["headers"] if header[0].lower() != b"authorization"]
+                scope["headers"] = [*other_headers, (b"authorization", b"Bearer " + token.encode())]
                 scope.setdefault("state", {})[IN_COOKIE] = token
         await app(scope, receive, send)
 

@@ -122,14 +122,14 @@ def _must_be_ours(request: Request[Any, Any, Any], cookie: SessionCookie) -> Non
 
 
 async def _signed_in(
-    request: Request[Any, Any, Any], cookie: SessionCookie, minted: NewKey, backend: Backend, following: str
+    request: Request[Any, Any, Any], cookie: SessionCookie, new_key: NewKey, backend: Backend, following: str
 ) -> Response[Any]:
     """Give the browser its new session. The one that it had before is ended, since nothing could end it from there any more."""
     if (before := session_of(request.scope)) is not None:
         with contextlib.suppress(Unauthenticated, Forbidden):  # it has ended already
             await sync_to_thread(_close, backend, Caller(token=before))
-    held = cookie.of(minted.token, minted.expires_at, backend.executor.clock())
-    return see_other(f"{public_path(request)}{following or '/'}", [held])
+    session_cookie = cookie.of(new_key.token, new_key.expires_at, backend.executor.clock())
+    return see_other(f"{public_path(request)}{following or '/'}", [session_cookie])
 
 
 def own_path(text: str) -> str:

@@ -31,7 +31,7 @@ def draw(bars: Sequence[Bar]) -> Strip:
     shown = [words.outcome(bar.status) for bar in bars]
     counts = Counter(outcome.word for outcome in shown)
     title = f"Last {words.count_noun(len(bars), 'run')}: {', '.join(f'{many} {word}' for word, many in counts.items())}"
-    drawn = [
+    drawings = [
         _shape(outcome.kind, place * STEP, _bar_height(bar.took, longest))
         for place, (outcome, bar) in enumerate(zip(shown, bars, strict=True))
     ]
@@ -39,8 +39,12 @@ def draw(bars: Sequence[Bar]) -> Strip:
     svg = Markup(
         '<svg class="strip" viewBox="0 0 {0} {1}" width="{0}" height="{1}" role="img" aria-label="{2}">{3}</svg>'
     )
-    lost = sum(bar.status in LOST for bar in bars)
-    return Strip(svg.format(width, HIGH, title, Markup("").join(drawn)), len(bars), lost if _is_much(lost, bars) else 0)
+    lost_count = sum(bar.status in LOST for bar in bars)
+    return Strip(
+        svg.format(width, HIGH, title, Markup("").join(drawings)),
+        len(bars),
+        lost_count if _is_much(lost_count, bars) else 0,
+    )
 
 
 @lru_cache(maxsize=10_000)
@@ -49,21 +53,23 @@ def _shape(kind: str, x: int, height: int) -> Markup:
     middle, top = x + 2.5, HIGH - 2 - height
     match kind:
         case "ran":
-            drawn = f'<rect x="{x}" y="{top}" width="5" height="{height}" rx="1" fill="currentColor"/>'
+            drawing = f'<rect x="{x}" y="{top}" width="5" height="{height}" rx="1" fill="currentColor"/>'
         case "live":
-            drawn = f'<rect x="{x}" y="{top}" width="5" height="{height}" rx="1" fill="none" stroke="currentColor"/>'
+            drawing = f'<rect x="{x}" y="{top}" width="5" height="{height}" rx="1" fill="none" stroke="currentColor"/>'
         case "failed":
-            drawn = f'<path d="M{middle} 6l3 12h-6z" fill="currentColor"/>'
+            drawing = f'<path d="M{middle} 6l3 12h-6z" fill="currentColor"/>'
         case "skipped":
-            drawn = f'<path d="M{middle} 12l2.8 3-2.8 3-2.8-3z" fill="none" stroke="currentColor" stroke-width="1.2"/>'
+            drawing = (
+                f'<path d="M{middle} 12l2.8 3-2.8 3-2.8-3z" fill="none" stroke="currentColor" stroke-width="1.2"/>'
+            )
         case "missed":
-            drawn = f'<path d="M{x} 13l5 5m0-5l-5 5" stroke="currentColor" stroke-width="1.6"/>'
+            drawing = f'<path d="M{x} 13l5 5m0-5l-5 5" stroke="currentColor" stroke-width="1.6"/>'
         case _:
-            drawn = (
+            drawing = (
                 f'<circle cx="{middle}" cy="15.5" r="2.3" fill="none" stroke="currentColor" stroke-width="1.2"/>'
                 f'<path d="M{middle} 13.2a2.3 2.3 0 0 0 0 4.6z" fill="currentColor"/>'
             )
-    return Markup(f'<g class="{kind}">{drawn}</g>')  # noqa: S704 of words and numbers of ours
+    return Markup(f'<g class="{kind}">{drawing}</g>')  # noqa: S704 of words and numbers of ours
 
 
 def _bar_height(took: timedelta | None, longest: timedelta) -> int:
@@ -71,5 +77,5 @@ def _bar_height(took: timedelta | None, longest: timedelta) -> int:
     return SHORTEST + round(share * (TALLEST - SHORTEST))
 
 
-def _is_much(lost: int, bars: Sequence[Bar]) -> bool:
-    return len(bars) >= ENOUGH and 2 * lost >= len(bars)
+def _is_much(lost_count: int, bars: Sequence[Bar]) -> bool:
+    return len(bars) >= ENOUGH and 2 * lost_count >= len(bars)

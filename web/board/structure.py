@@ -168,60 +168,62 @@ async def create(visit: NamedDependency[Visit], kind: FromPath[str]) -> Response
     form, shown = visit.form, _new(kind)
     await visit.must_have(shown.needs)
     try:
-        thing = await visit.api.post(visit.api_path(kind), _body(shown, form))
+        resource = await visit.api.post(visit.api_path(kind), _body(shown, form))
     except ApiRefusal as refusal:
         return await _form(visit, shown, None, _values(shown, form), refusal.by_field())
-    return visit.go(*_place_of(kind, thing), done="added")
+    return visit.go(*_place_of(kind, resource), done="added")
 
 
 @get(f"{BASE}/{{kind:str}}/{{id:str}}", operation_id="boardEditThing")
 async def edit(visit: NamedDependency[Visit], kind: FromPath[str], id: FromPath[str]) -> Response[Any]:  # noqa: A002 as the path names it
     """Show the form of a thing as it is."""
-    thing = await _thing(visit, kind, id)
+    resource = await _thing(visit, kind, id)
     await visit.must_have(KINDS[kind].needs)
-    return await _form(visit, KINDS[kind], thing, as_values(KINDS[kind], thing), {})
+    return await _form(visit, KINDS[kind], resource, as_values(KINDS[kind], resource), {})
 
 
 @post(f"{BASE}/{{kind:str}}/{{id:str}}", operation_id="boardSaveThing")
 async def save(visit: NamedDependency[Visit], kind: FromPath[str], id: FromPath[str]) -> Response[Any]:  # noqa: A002 as the path names it
     """Save a thing; if it was changed meanwhile, show both versions."""
     form, position, errors = visit.form, await visit.position(), dict[str, str]()
-    thing = await _thing(visit, kind, id)
+    resource = await _thing(visit, kind, id)
     shown = KINDS[kind]
     await visit.must_have(shown.needs)
     values = _values(shown, form)
     body = _body(shown, form) | ({BUDGET: budget_of(form, errors)} if shown.has_budget else {})
-    theirs = conflicts.differences(form, values, as_values(shown, thing))
+    theirs = conflicts.differences(form, values, as_values(shown, resource))
     if not errors and not theirs:
         try:
             with visit.api.unchanged_since(position):
-                secret = await _change(visit, kind, thing, body)
+                secret = await _change(visit, kind, resource, body)
         except ApiRefusal as refusal:
             errors = {_in_form(field): message for field, message in refusal.by_field().items()}
         else:
-            return _secret(visit, secret) if secret else visit.go(*_place_of(kind, thing), done="thing")
-    return await _form(visit, shown, thing, values, errors, theirs)
+            return _secret(visit, secret) if secret else visit.go(*_place_of(kind, resource), done="thing")
+    return await _form(visit, shown, resource, values, errors, theirs)
 
 
 @post(f"{BASE}/{{kind:str}}/{{id:str}}/action", operation_id="boardActOnThing")
 async def act(visit: NamedDependency[Visit], kind: FromPath[str], id: FromPath[str]) -> Response[Any]:  # noqa: A002 as the path names it
     """Pause, resume, approve, end, archive or delete a thing, or make a new secret for its heartbeats."""
-    thing = await _thing(visit, kind, id)
-    action, path = visit.form.one_of("action", list(_actions(kind, thing))), _path(visit, kind, thing)
-    if _actions(kind, thing)[action].is_final and not visit.form.has(SURE):
-        return await _form(visit, KINDS[kind], thing, as_values(KINDS[kind], thing), {SURE: "Tick that you mean it."})
+    resource = await _thing(visit, kind, id)
+    action, path = visit.form.one_of("action", list(_actions(kind, resource))), _path(visit, kind, resource)
+    if _actions(kind, resource)[action].is_final and not visit.form.has(SURE):
+        return await _form(
+            visit, KINDS[kind], resource, as_values(KINDS[kind], resource), {SURE: "Tick that you mean it."}
+        )
     try:
         answer = await (visit.api.delete(path) if action == "delete" else visit.api.post(f"{path}/{action}"))
     except ApiRefusal as refusal:
-        return await _form(visit, KINDS[kind], thing, as_values(KINDS[kind], thing), refusal.by_field())
+        return await _form(visit, KINDS[kind], resource, as_values(KINDS[kind], resource), refusal.by_field())
     if action == "rotate-heartbeat-secret":
         return _secret(visit, answer["heartbeatSecret"])
     return visit.go(KINDS[kind].place, done="removed" if action == "delete" else "thing")
 
 
-def _place_of(kind: str, thing: Json) -> tuple[str, ...]:
+def _place_of(kind: str, resource: Json) -> tuple[str, ...]:
     """Return the path of the page that shows a thing: that of an issue, or the list of its kind."""
-    return ("issues", thing["id"]) if kind == "issues" else (KINDS[kind].place,)
+    return ("issues", resource["id"]) if kind == "issues" else (KINDS[kind].place,)
 
 
 def _new(kind: str) -> Kind:
@@ -235,11 +237,11 @@ async def _thing(visit: Visit, kind: str, id_: str) -> Json:
     """Return a thing of the company. Raise NotFound or ApiRefusal for any other."""
     match kind:
         case "folders":
-            listed = await visit.api.get(visit.api_path(FOLDERS))
-            thing = next((folder for folder in listed if folder["id"] == id_.lower()), None)
-            if thing is None:
+            folders = await visit.api.get(visit.api_path(FOLDERS))
+            resource = next((folder for folder in folders if folder["id"] == id_.lower()), None)
+            if resource is None:
                 raise ApiRefusal(NOT_FOUND, "Folder not found", None, {})
-            return dict(thing)
+            return dict(resource)
         case "webhook-endpoints":
             return dict(await visit.api.get(visit.api_path(kind, id_)))
         case "company" if visit.company is not None and id_.lower() == visit.company_id:
@@ -250,20 +252,20 @@ async def _thing(visit: Visit, kind: str, id_: str) -> Json:
             raise NotFound("There is no such form")
 
 
-def _path(visit: Visit, kind: str, thing: Json) -> str:
+def _path(visit: Visit, kind: str, resource: Json) -> str:
     """Return the path of a thing in the API."""
     match kind:
         case "company":
             return visit.api_path()
         case "folders" | "webhook-endpoints":
-            return visit.api_path(kind, thing["id"])
+            return visit.api_path(kind, resource["id"])
         case _:
-            return f"/{kind}/{thing['id']}"
+            return f"/{kind}/{resource['id']}"
 
 
-async def _change(visit: Visit, kind: str, thing: Json, body: dict[str, Any]) -> str | None:
+async def _change(visit: Visit, kind: str, resource: Json, body: dict[str, Any]) -> str | None:
     """Change a thing. Return the secret that it got by that, if it did."""
-    answer = await visit.api.patch(_path(visit, kind, thing), body)
+    answer = await visit.api.patch(_path(visit, kind, resource), body)
     secret: str | None = answer.get("heartbeatSecret")
     return secret
 
@@ -272,9 +274,9 @@ def _secret(visit: Visit, secret: str) -> Response[Any]:
     return visit.show("token.html", here="people", title="The secret that signs what the agent is told", token=secret)
 
 
-def _actions(kind: str, thing: Json) -> dict[str, Action]:
+def _actions(kind: str, resource: Json) -> dict[str, Action]:
     """Return what can be done with a thing as it is, by the words of the API."""
-    match kind, thing:
+    match kind, resource:
         case "projects", {"pausedAt": None}:
             pause = Action("Pause", "While it is paused, none of its routines begins work.")
             return {"pause": pause, "delete": Action("Delete", "Its issues stay.", is_final=True)}
@@ -291,10 +293,10 @@ def _actions(kind: str, thing: Json) -> dict[str, Action]:
             return {}
         case "agents", _:
             approve = (
-                {"approve": Action("Approve", "It begins to work.")} if thing["status"] == "pending_approval" else {}
+                {"approve": Action("Approve", "It begins to work.")} if resource["status"] == "pending_approval" else {}
             )
             text = "The present secret is good no more."
-            rotate = {"rotate-heartbeat-secret": Action("New secret", text)} if thing["heartbeatUrl"] else {}
+            rotate = {"rotate-heartbeat-secret": Action("New secret", text)} if resource["heartbeatUrl"] else {}
             end = Action("Terminate", "It works no more, its keys end, and it cannot be brought back.", is_final=True)
             return approve | rotate | {"terminate": end}
         case "company", {"status": "active"}:
@@ -307,12 +309,12 @@ def _actions(kind: str, thing: Json) -> dict[str, Action]:
 async def _form(  # noqa: PLR0913, PLR0917 what the form shows
     visit: Visit,
     kind: Kind,
-    thing: Json | None,
+    resource: Json | None,
     values: Mapping[str, str],
     errors: Mapping[str, str],
     theirs: Sequence[Difference] = (),
 ) -> Response[Any]:
-    options = {field.name: await _options(visit, field, thing) for field in kind.fields if field.choices or field.of}
+    options = {field.name: await _options(visit, field, resource) for field in kind.fields if field.choices or field.of}
     name = next(one for one, known in KINDS.items() if known is kind)
     return visit.show(
         "thing_form.html",
@@ -320,31 +322,31 @@ async def _form(  # noqa: PLR0913, PLR0917 what the form shows
         here=kind.place,
         kind=kind,
         kind_name=name,
-        thing=thing,
-        title="" if thing is None else thing.get("title") or thing.get("name") or thing.get("url"),
+        thing=resource,
+        title="" if resource is None else resource.get("title") or resource.get("name") or resource.get("url"),
         options=options,
         values=values,
         errors=errors,
         theirs=conflicts.in_words(theirs, options),
-        base=conflicts.base_after(visit.form, theirs, as_values(kind, thing)) if thing else "",
-        actions={} if thing is None else _actions(name, thing),
+        base=conflicts.base_after(visit.form, theirs, as_values(kind, resource)) if resource else "",
+        actions={} if resource is None else _actions(name, resource),
         name_of_thing=words.spelled,
     )
 
 
-async def _options(visit: Visit, field: Field, thing: Json | None) -> list[tuple[str, str]]:
+async def _options(visit: Visit, field: Field, resource: Json | None) -> list[tuple[str, str]]:
     """Return what one can choose from in a field. Nothing can be part of itself."""
     if field.choices:
         return [(word, word.replace("_", " ")) for word in field.choices]
-    things = await visit.api.get(visit.api_path(field.of))
-    own = thing["id"] if thing else None
-    return [("", "none")] + [(one["id"], one.get("title") or one["name"]) for one in things if one["id"] != own]
+    resources = await visit.api.get(visit.api_path(field.of))
+    own = resource["id"] if resource else None
+    return [("", "none")] + [(one["id"], one.get("title") or one["name"]) for one in resources if one["id"] != own]
 
 
-def as_values(kind: Kind, thing: Json) -> dict[str, str]:
+def as_values(kind: Kind, resource: Json) -> dict[str, str]:
     """Return a thing as the fields of its form have it."""
-    values = {field.name: _as_value(field, thing[field.name]) for field in kind.fields}
-    return values | (budget_as_values(thing["budget"]) if kind.has_budget else {})
+    values = {field.name: _as_value(field, resource[field.name]) for field in kind.fields}
+    return values | (budget_as_values(resource["budget"]) if kind.has_budget else {})
 
 
 def _as_value(field: Field, value: Any) -> str:

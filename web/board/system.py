@@ -25,7 +25,7 @@ from web.board.visit import Visit
 MODELS = ("run_history", "firing_metrics", "deliveries")
 HOUR = timedelta(hours=1)
 HOURS = 24
-LATE = timedelta(minutes=1)  # for which a delivery may wait after its time
+LATE = timedelta(minutes=1)  # how long a delivery may wait beyond its time
 SOON_S = 1.0
 Json = Mapping[str, Any]
 
@@ -52,24 +52,26 @@ class Chart(NamedTuple):
 async def system(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show the health of the service."""
     health = await visit.api.get("/health")
-    seen = await sync_to_thread(_read, visit)
+    measurements = await sync_to_thread(_read, visit)
     return visit.show(
         "system.html",
         here="system",
         health=health,
         reasons=[REASONS.get(one, one) for one in health["reasons"]],
         late_models=[one for one in health["readModels"] if one["stopped"] or one["isOutdated"] or one["behindS"] >= 1],
-        processes=processes_of(health, seen.waiting if seen else {}, visit.now),
-        seen=seen,
-        waiting=sum(count for count, _ in seen.waiting.values()) if seen else 0,
-        runs=_by_hour(seen.by_hour, seen.first, visit.zone) if seen else [],
-        lateness=_lateness_chart(seen.firings) if seen else None,
-        attempts={labels[0]: number for labels, number in seen.firings.attempts.items()} if seen else {},
+        processes=processes_of(health, measurements.waiting if measurements else {}, visit.now),
+        measurements=measurements,
+        waiting=sum(count for count, _ in measurements.waiting.values()) if measurements else 0,
+        runs=_by_hour(measurements.by_hour, measurements.first, visit.zone) if measurements else [],
+        lateness=_lateness_chart(measurements.firings) if measurements else None,
+        attempts={labels[0]: number for labels, number in measurements.firings.attempts.items()}
+        if measurements
+        else {},
         size=(charts.WIDTH, charts.HEIGHT, charts.GAP),
     )
 
 
-class Seen(NamedTuple):
+class Measurements(NamedTuple):
     """What the charts show."""
 
     firings: Firings
@@ -78,7 +80,7 @@ class Seen(NamedTuple):
     first: datetime  # the first of those hours
 
 
-def _read(visit: Visit) -> Seen | None:
+def _read(visit: Visit) -> Measurements | None:
     """
     Read the models as they are, since this is the page to look at when they are behind.
 
@@ -90,7 +92,7 @@ def _read(visit: Visit) -> Seen | None:
     first = last - (HOURS - 1) * HOUR
     with suppress(Lagging), backend.consistent_read(*MODELS, eventual=True) as conn:
         by_hour = overview.runs_by_hour(conn, company_id, first, last)
-        return Seen(firing_metrics.firings(conn), pending_deliveries.tallies(conn), by_hour, first)
+        return Measurements(firing_metrics.firings(conn), pending_deliveries.tallies(conn), by_hour, first)
     return None
 
 
@@ -98,7 +100,7 @@ def processes_of(health: Json, waiting: Mapping[str, tuple[int, datetime]], now:
     """Return what can be seen of each process."""
     models = health["readModels"]
     stopped = sum(one["stopped"] is not None for one in models)
-    behind = sum(one["behindS"] >= 1 for one in models)
+    late = sum(one["behindS"] >= 1 for one in models)
     web = Process("web", "ran", "works", f"It has answered you. Version {health['version']}.")
     scheduler = Process("scheduler", "ran", "works", "No schedule is due for more than a minute.")
     if overdue := health["overdueSchedules"]:
@@ -108,8 +110,8 @@ def processes_of(health: Json, waiting: Mapping[str, tuple[int, datetime]], now:
     if stopped:
         text = words.count_noun(stopped, "read model has stopped", "read models have stopped")
         projector = Process("projector", "failed", "stopped", f"{text}; the table below names them.")
-    elif behind:
-        text = words.count_noun(behind, "read model is", "read models are")
+    elif late:
+        text = words.count_noun(late, "read model is", "read models are")
         projector = Process("projector", "skipped", "is behind", f"{text} behind the log.")
     delivery = Process("delivery", "ran", "works", "Nothing waits to be sent longer than it should.")
     first_at = min((moment for _, moment in waiting.values()), default=now)
@@ -121,15 +123,15 @@ def processes_of(health: Json, waiting: Mapping[str, tuple[int, datetime]], now:
     return [web, scheduler, projector, delivery]
 
 
-def _by_hour(found: Mapping[str, Sequence[int]], first: datetime, zone: str) -> list[Chart]:
+def _by_hour(numbers_by_status: Mapping[str, Sequence[int]], first: datetime, zone: str) -> list[Chart]:
     """Return a chart for each outcome of which there was a run in the last hours."""
     by_word = dict[str, list[int]]()
-    for status, numbers in found.items():
+    for status, numbers in numbers_by_status.items():
         sums = by_word.setdefault(words.outcome(status).word, [0] * HOURS)
         by_word[words.outcome(status).word] = [one + other for one, other in zip(sums, numbers, strict=True)]
-    status_of = {words.outcome(status).word: status for status in found}
+    status_of = {words.outcome(status).word: status for status in numbers_by_status}
     most = max((max(numbers) for numbers in by_word.values()), default=0)
-    drawn = []
+    bar_charts = []
     for word, numbers in by_word.items():
         if any(numbers):
             hours = [words.local(first + number * HOUR, zone) for number in range(HOURS)]
@@ -138,8 +140,8 @@ def _by_hour(found: Mapping[str, Sequence[int]], first: datetime, zone: str) -> 
                 f"{_up_to(sum(numbers), any(number >= overview.MOST_AN_HOUR for number in numbers))} {word} in 24 hours"
             )
             total = _up_to(sum(numbers), any(number >= overview.MOST_AN_HOUR for number in numbers))
-            drawn.append(Chart(status_of[word], total, title, charts.bars(numbers, titles, most)))
-    return drawn
+            bar_charts.append(Chart(status_of[word], total, title, charts.bars(numbers, titles, most)))
+    return bar_charts
 
 
 def _up_to(number: int, is_cut: bool | None = None) -> str:

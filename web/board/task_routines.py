@@ -43,14 +43,14 @@ async def routine(visit: NamedDependency[Visit], task: FromPath[str], name: From
     collection = await collection_of(visit)
     shown = await visit.api.get(collection.of("routines", task, name))
     path = RoutinePath(collection=collection.name, task=task, name=name)
-    there = await sync_to_thread(visit.backend.authorize, visit.caller, names.routine, path)
+    routine_ref = await sync_to_thread(visit.backend.authorize, visit.caller, names.routine, path)
     return visit.show(
         "task_routine.html",
         here="tasks",
         live=live,
         task=task,
         routine=shown,
-        routine_id=there.routine_id,
+        routine_id=routine_ref.routine_id,
         cadence=cadence_in_words(shown["cadence"]),
         overrides=words.as_json(shown["init_params_overrides"]) if shown["init_params_overrides"] else "",
         trajectories=await visit.api.get(collection.of("routines", task, name, "runs")),
@@ -121,16 +121,16 @@ async def _save_routine(visit: Visit, task: str, name: str | None) -> Response[A
     if not errors and not theirs:
         try:
             if name is None:
-                saved = await visit.api.post(collection.of("routines", task), body)
+                saved_routine = await visit.api.post(collection.of("routines", task), body)
             else:
                 with visit.api.unchanged_since(position):
-                    saved = await visit.api.patch(collection.of("routines", task, name), body)
+                    saved_routine = await visit.api.patch(collection.of("routines", task, name), body)
         except ApiRefusal as refusal:
             if refusal.status in (401, 403, 404):
                 raise
             errors = {_in_form(field): message for field, message in refusal.by_field().items()}
         else:
-            return visit.go("tasks", task, "routines", saved["name"], done="saved" if name else "created")
+            return visit.go("tasks", task, "routines", saved_routine["name"], done="saved" if name else "created")
     typed = ("webhook_secret", *(("secret_params",) if typed_secrets != values.get("secret_params", "") else ()))
     errors |= not_repeated(form, typed, errors)
     return await _show_form(visit, task, name, values, errors, theirs=theirs, base=base)
@@ -147,14 +147,14 @@ async def _show_form(  # noqa: PLR0913 what the form shows
     base: str = "",
 ) -> Response[Any]:
     collection = await collection_of(visit)
-    called = await visit.api.get(collection.of("tasks", task))
+    called_task = await visit.api.get(collection.of("tasks", task))
     return visit.show(
         "task_routine_form.html",
         status=CONFLICT if theirs else 422 if errors else 200,
         here="tasks",
         task=task,
         name=name,
-        declared=_describe_parameters(workflows.declared_parameters(called["workflow"])),
+        declared=_describe_parameters(workflows.declared_parameters(called_task["workflow"])),
         types=TYPES,
         days=DAYS,
         values=values,
@@ -166,8 +166,8 @@ async def _show_form(  # noqa: PLR0913 what the form shows
 
 def _describe_parameters(parameters: Mapping[str, object]) -> str:
     """Return what a routine may override, as a sentence."""
-    listed = ", ".join(f"{name} ({words.as_json(value)[:60]})" for name, value in parameters.items())
-    return f"The task declares {listed}." if listed else "The task declares no parameters."
+    parameter_list = ", ".join(f"{name} ({words.as_json(value)[:60]})" for name, value in parameters.items())
+    return f"The task declares {parameter_list}." if parameter_list else "The task declares no parameters."
 
 
 def _as_values(routine: Json) -> dict[str, str]:
@@ -187,9 +187,9 @@ def _as_values(routine: Json) -> dict[str, str]:
 def _read_body(form: Form, errors: dict[str, str]) -> dict[str, Any]:
     """Return the body of the API. Times that a cadence of this type does not have are left out."""
     kind = form.text("type")
-    wanted = {"manual": (), "hourly": ("minute_utc",)}.get(kind, TIMES)
+    shown_fields = {"manual": (), "hourly": ("minute_utc",)}.get(kind, TIMES)
     recurrence: dict[str, Any] = {"type": kind}
-    for name in wanted:
+    for name in shown_fields:
         if (text := form.given(name)) is not None:
             recurrence[name] = whole_number(text)
             if recurrence[name] is None:

@@ -167,8 +167,8 @@ async def save(visit: NamedDependency[Visit], task: FromPath[str]) -> Response[A
     form, position = visit.form, await visit.position()
     collection, errors = await collection_of(visit), dict[str, str]()
     body, values = _read_body(form, errors), _typed_values(form)
-    saved = _as_values(await visit.api.get(collection.of("tasks", task)))
-    theirs = conflicts.differences(form, values, saved)
+    saved_values = _as_values(await visit.api.get(collection.of("tasks", task)))
+    theirs = conflicts.differences(form, values, saved_values)
     if not errors and not theirs:
         try:
             with visit.api.unchanged_since(position):
@@ -177,7 +177,7 @@ async def save(visit: NamedDependency[Visit], task: FromPath[str]) -> Response[A
             errors = _beside_fields(refusal)
         else:
             return visit.go("tasks", answer.value["name"], done="saved")
-    return _show_form(visit, task, values, errors, theirs=theirs, base=conflicts.base_after(form, theirs, saved))
+    return _show_form(visit, task, values, errors, theirs=theirs, base=conflicts.base_after(form, theirs, saved_values))
 
 
 @post(f"{BASE}/tasks/{{task:str}}/delete", operation_id="boardDeleteTask")
@@ -228,8 +228,8 @@ def _beside_fields(refusal: ApiRefusal) -> dict[str, str]:
     """Return the messages by field of the form: what is wrong within the workflow stands beside the workflow, with its place."""
     errors: dict[str, str] = {}
     for path, message in refusal.by_field().items():
-        field, _, within = path.partition(".")
-        errors.setdefault(field, f"{within}: {message}" if within else message)
+        field, _, inner_path = path.partition(".")
+        errors.setdefault(field, f"{inner_path}: {message}" if inner_path else message)
     return errors
 
 
@@ -247,13 +247,13 @@ async def run(visit: NamedDependency[Visit], task: FromPath[str]) -> Response[An
     body |= {name: form.given(name) for name in ("webhook_url", "webhook_secret")}
     if not errors:
         try:
-            started = await visit.api.post(collection.of("run", task), body)
+            trajectory = await visit.api.post(collection.of("run", task), body)
         except ApiRefusal as refusal:
             if refusal.status == NOT_FOUND:
                 raise
             errors = _beside_fields(refusal)
         else:
-            return visit.go("tasks", task, "trajectories", started["trajectory_id"], done="called")
+            return visit.go("tasks", task, "trajectories", trajectory["trajectory_id"], done="called")
     values = {name: form.text(name) for name in ("init_params", "webhook_url")}
     return await _run_form(
         visit, task, values, errors | not_repeated(form, ("secret_params", "webhook_secret"), errors)

@@ -156,29 +156,29 @@ def _occurrence_mark(occurrence: Json, runs: Mapping[str, Json], x: Any, zone: s
 
 
 def _axis_tick(moment: datetime, half: timedelta, zone: str, x: Any) -> Tick:
-    there = words.local(moment, zone)
-    text = f"{there:%H:%M}" if half <= DAY else f"{there.day} {there:%b}"
+    local = words.local(moment, zone)
+    text = f"{local:%H:%M}" if half <= DAY else f"{local.day} {local:%b}"
     return Tick(x(moment), text)
 
 
 def why(occurrence: Json, run: Json | None) -> str:
     """Return the reason for an outcome, as a sentence without its end."""
-    given = (run or {}).get("failureReason") or occurrence["reason"]
+    reason = (run or {}).get("failureReason") or occurrence["reason"]
     policy = occurrence["concurrencyPolicy"]
     match occurrence["outcome"]:
         case "coalesced":
             return f"joined a run that was still open (policy {policy})"
-        case "skipped" if not given:
+        case "skipped" if not reason:
             return f"a run was still open (policy {policy})"
         case "missed":
-            return f"{words.reason(given)} (catch-up policy {occurrence['catchUpPolicy']})" if given else ""
+            return f"{words.reason(reason)} (catch-up policy {occurrence['catchUpPolicy']})" if reason else ""
         case _:
-            return words.reason(given)
+            return words.reason(reason)
 
 
 def _group_rows(occurrences: Sequence[Json], runs: Mapping[str, Json]) -> list[Row]:
-    planned = [one for one in occurrences if one["outcome"] == "planned"][:PLANNED_ROWS]
-    settled = [one for one in occurrences if one["outcome"] != "planned"]
+    planned_rows = [one for one in occurrences if one["outcome"] == "planned"][:PLANNED_ROWS]
+    settled_rows = [one for one in occurrences if one["outcome"] != "planned"]
 
     def key(one: Json) -> tuple[str, str, object]:
         run = runs.get(one["runId"]) if one["runId"] else None
@@ -186,8 +186,8 @@ def _group_rows(occurrences: Sequence[Json], runs: Mapping[str, Json]) -> list[R
         alone = one["runId"] if status in ("completed", "issue_created", "received", "failed") else None
         return status, why(one, run), alone
 
-    groups = [list(group) for _, group in groupby(reversed(settled), key)]
-    return [_summarize_group([one], runs) for one in reversed(planned)] + [
+    groups = [list(group) for _, group in groupby(reversed(settled_rows), key)]
+    return [_summarize_group([one], runs) for one in reversed(planned_rows)] + [
         _summarize_group(group[::-1], runs) for group in groups
     ]
 

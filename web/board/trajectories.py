@@ -102,14 +102,14 @@ async def _name_author(visit: Visit, author: str) -> str:
 
 def _step_names(trajectory: Json) -> list[str]:
     """Return the steps of the workflow, and after them those that a worker has reported beside it."""
-    planned = trajectory["total_steps"]
-    return [*planned, *(name for name in trajectory["steps"] if name not in planned)]
+    total = trajectory["total_steps"]
+    return [*total, *(name for name in trajectory["steps"] if name not in total)]
 
 
 def _describe_step(trajectory: Json, name: str) -> dict[str, str]:
     """Return a step as the page shows it: what it was given and what it gave, if it was reported."""
-    reported = trajectory["steps"].get(name)
-    if reported is None:
+    report = trajectory["steps"].get(name)
+    if report is None:
         config = trajectory["step_configs"].get(name, {})
         return {
             "name": name,
@@ -118,5 +118,5 @@ def _describe_step(trajectory: Json, name: str) -> dict[str, str]:
             "inputs": "",
             "outputs": "",
         }
-    objects = {part: words.as_json(reported[part]) if reported[part] else "" for part in ("inputs", "outputs")}
-    return {"name": name, "activity": reported["activity"] or "", "status": reported["status"], **objects}
+    objects = {part: words.as_json(report[part]) if report[part] else "" for part in ("inputs", "outputs")}
+    return {"name": name, "activity": report["activity"] or "", "status": report["status"], **objects}

@@ -58,7 +58,7 @@ async def create(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Re
             errors = _beside_fields(refusal)
         else:
             return await _show_saved(visit, routine_id, answer["trigger"], answer["secretMaterial"])
-    return await _show_form(visit, routine_id, None, kind, _typed_values(form, kind), errors, checked=form)
+    return await _show_form(visit, routine_id, None, kind, _typed_values(form, kind), errors, checked_form=form)
 
 
 @get(f"{BASE}/{{trigger_id:str}}", operation_id="boardEditTrigger", opt={NEEDS: "assign"})
@@ -84,7 +84,7 @@ async def save(visit: NamedDependency[Visit], routine_id: FromPath[str], trigger
             errors = _beside_fields(refusal)
         else:
             return await _show_saved(visit, routine_id, answer, answer.get("secretMaterial"))
-    return await _show_form(visit, routine_id, trigger, kind, values, errors, checked=form, theirs=theirs)
+    return await _show_form(visit, routine_id, trigger, kind, values, errors, checked_form=form, theirs=theirs)
 
 
 @post(f"{BASE}/{{trigger_id:str}}/rotate", operation_id="boardRotateSecret", opt={NEEDS: "assign"})
@@ -152,26 +152,26 @@ async def _show_form(  # noqa: PLR0913, PLR0917 what the form shows
     values: Mapping[str, str],
     errors: Mapping[str, str],
     *,
-    checked: Form | None = None,
+    checked_form: Form | None = None,
     verdict: Json | None = None,
     theirs: Sequence[Difference] = (),
 ) -> Response[Any]:
     routine = await visit.own("routines", routine_id)
-    others = (
+    other_routines = (
         await visit.api.get(visit.api_path("routines"), {"limit": 200, "status": "active,paused"})
         if kind == "chain"
         else []
     )
     shown = None
     if kind == "schedule" and not errors:
-        typed = checked or Form({name: [value] for name, value in values.items()})
-        body = preview.schedule_of(typed, {})
+        shown_form = checked_form or Form({name: [value] for name, value in values.items()})
+        body = preview.schedule_of(shown_form, {})
         if body.get("cronExpression") or body.get("runAt"):
             shown = await preview.of_schedule(visit, body, routine_id, trigger)
     options = {
         "signingMode": SIGNING,
         "afterOutcome": OUTCOMES,
-        "afterRoutineId": [(one["id"], one["title"]) for one in others if one["id"] != routine_id],
+        "afterRoutineId": [(one["id"], one["title"]) for one in other_routines if one["id"] != routine_id],
     }
     return visit.show(
         "trigger_form.html",

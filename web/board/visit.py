@@ -167,8 +167,8 @@ class Visit:
         listed = next((company for company in self.companies if company["id"] == company_id.lower()), None)
         self.company = listed or await self.api.get(f"/companies/{company_id}")
         self.rights = await sync_to_thread(self.backend.authorize, self.caller, read_access.rights, UUID(company_id))
-        if (needed := self.request.route_handler.opt.get(NEEDS)) is not None:
-            await self.must_have(needed)
+        if (needed_right := self.request.route_handler.opt.get(NEEDS)) is not None:
+            await self.must_have(needed_right)
 
     async def must_have(self, right: str) -> None:
         """Raise Forbidden, with the names of those who may, unless the reader has a right: a form is useless without."""
@@ -184,8 +184,8 @@ class Visit:
             if has(Membership(role=member["membershipRole"], permissions=tuple(member["permissions"])))
         ]
         more = [words.count_noun(len(names) - NAMED, "other")] if len(names) > NAMED else []
-        named = f": {', '.join([*names[:NAMED], *more])}" if names else ""
-        return f"This form is for members {words_}{named}."
+        name_list = f": {', '.join([*names[:NAMED], *more])}" if names else ""
+        return f"This form is for members {words_}{name_list}."
 
     async def own(self, kind: str, id_: object) -> Any:
         """
@@ -193,24 +193,24 @@ class Visit:
 
         What belongs to another company of the reader is not there: the page has the name and the rights of this one.
         """
-        thing = await self.api.get(f"/{kind}/{_quoted(str(id_))}")
-        if thing["companyId"] != self.company_id:
+        resource = await self.api.get(f"/{kind}/{_quoted(str(id_))}")
+        if resource["companyId"] != self.company_id:
             raise ApiRefusal(NOT_FOUND, f"{OWNED[kind]} not found", None, {})
-        return thing
+        return resource
 
-    async def names(self, kind: str, chosen: str | None = None) -> dict[str, str]:
+    async def names(self, kind: str, chosen_id: str | None = None) -> dict[str, str]:
         """
         Return the names of the company's agents, projects, goals or folders by their ids, as many as a page of the API has.
 
         The agent or project that is chosen is among them. Raise ApiRefusal for one of elsewhere.
         """
         names = {
-            str(thing["id"]): str(thing.get("name") or thing["title"])
-            for thing in await self.api.get(self.api_path(kind))
+            str(resource["id"]): str(resource.get("name") or resource["title"])
+            for resource in await self.api.get(self.api_path(kind))
         }
-        if chosen and chosen.lower() not in names and kind in OWNED:
-            thing = await self.own(kind, chosen)
-            names[thing["id"]] = thing["name"]
+        if chosen_id and chosen_id.lower() not in names and kind in OWNED:
+            resource = await self.own(kind, chosen_id)
+            names[resource["id"]] = resource["name"]
         return names
 
     @property
@@ -238,13 +238,13 @@ class Visit:
         path = "/".join(_quoted(str(part)) for part in parts)
         return f"{self.base}/{path}" + (f"?{urlencode(parameters, doseq=True)}" if parameters else "")
 
-    async def live(self, **things: object) -> str:
+    async def live(self, **filters: object) -> str:
         """
         Return the address that tells the page when something changes of the company, or of one thing in it.
 
         It tells of what happens from now on, so a page asks for it before it reads anything.
         """
-        return self.path("live", query={**things, "after": await self.position()})
+        return self.path("live", query={**filters, "after": await self.position()})
 
     async def position(self) -> int:
         """Return the last position of the log."""
@@ -276,13 +276,13 @@ class Visit:
 
     def when(self, moment: datetime | str | None, zone: str | None = None) -> str:
         """Return a moment in words, in the zone of the reader unless another one is given."""
-        there = words.parse(moment) if isinstance(moment, str) else moment
-        return "" if there is None else words.when(there, zone or self.zone, self.now)
+        local_time = words.parse(moment) if isinstance(moment, str) else moment
+        return "" if local_time is None else words.when(local_time, zone or self.zone, self.now)
 
     def away(self, moment: datetime | str | None) -> str:
         """Return how far a moment is away."""
-        there = words.parse(moment) if isinstance(moment, str) else moment
-        return "" if there is None else words.distance(there, self.now)
+        local_time = words.parse(moment) if isinstance(moment, str) else moment
+        return "" if local_time is None else words.distance(local_time, self.now)
 
     def places(self) -> Sequence[tuple[str, tuple[str, ...], str]]:
         """Return the places in the menu that the reader may see: the name of each, its path, and its word."""
@@ -339,8 +339,8 @@ def zone_of(request: Request[Any, Any, Any]) -> str:
 def known_zone(name: str) -> str | None:
     """Return the zone as the zone data spell it, or None for one that they do not have."""
     try:
-        spelled = zones.spell_zone(name)
-        zones.zone(spelled)
+        spelling = zones.spell_zone(name)
+        zones.zone(spelling)
     except (BadSchedule, ZoneInfoNotFoundError):
         return None
-    return spelled
+    return spelling

@@ -94,8 +94,8 @@ def offset(moment: datetime) -> str:
 
 def when(moment: datetime, zone: str, now: datetime) -> str:
     """Return a moment in a zone, with what tells the zone; the year and the day only where they are needed."""
-    there = time_words.local(moment, zone)
-    return f"{_relative_day(there.date(), _today(now, zone))}{time_words.clock(there)} {offset(there)}"
+    local_time = time_words.local(moment, zone)
+    return f"{_relative_day(local_time.date(), _today(now, zone))}{time_words.clock(local_time)} {offset(local_time)}"
 
 
 @lru_cache(maxsize=100)
@@ -109,8 +109,8 @@ def day(moment: date, today: date) -> str:
     return f"{moment:%a} {moment.day} {moment:%b}" + (f" {moment.year}" if moment.year != today.year else "")
 
 
-def _relative_day(there: date, today: date) -> str:
-    match (there - today).days:
+def _relative_day(local_day: date, today: date) -> str:
+    match (local_day - today).days:
         case 0:
             return "today "
         case 1:
@@ -118,7 +118,7 @@ def _relative_day(there: date, today: date) -> str:
         case -1:
             return "yesterday "
         case _:
-            return f"{day(there, today)} "
+            return f"{day(local_day, today)} "
 
 
 def distance(moment: datetime, now: datetime) -> str:
@@ -146,7 +146,7 @@ def count_noun(number: int, noun: str, plural: str | None = None) -> str:
 
 def spelled(field: str) -> str:
     """Return the name of a field of the API as words: `retry policy, max attempts`."""
-    return CAPITAL.sub(lambda found: f" {found[0].lower()}", field).replace(".", ", ").replace("_", " ")
+    return CAPITAL.sub(lambda match: f" {match[0].lower()}", field).replace(".", ", ").replace("_", " ")
 
 
 def as_json(value: object) -> str:

@@ -105,9 +105,9 @@ def _answer_differences(
     changes = describe_changes(backend, [change for one in differences for change in one.changes])
     causes = {change.position: _cause_of_change(change) for change in changes}
     by_trigger: dict[UUID, list[Difference]] = {}
-    for one in differences:
-        if one.field.startswith(TRIGGERS):
-            by_trigger.setdefault(UUID(one.field.split(".")[1]), []).append(one)
+    for difference in differences:
+        if difference.field.startswith(TRIGGERS):
+            by_trigger.setdefault(UUID(difference.field.split(".")[1]), []).append(difference)
     return RoutineDifferences(
         routine_id=routine_id,
         from_position=positions[0],
@@ -125,8 +125,8 @@ def _cause_of_change(change: FieldChange) -> Cause:
 def _trigger_difference(id_: UUID, differences: Sequence[Difference]) -> TriggerDifference:
     kinds = [one for one in differences if one.field == f"{TRIGGERS}{id_}.kind"]  # every trigger has one
     change: Literal["added", "changed", "removed"] = "changed"
-    for one in kinds:
-        change = "added" if one.before is None else "removed" if one.after is None else "changed"
+    for kind in kinds:
+        change = "added" if kind.before is None else "removed" if kind.after is None else "changed"
     return TriggerDifference(
         id=id_,
         change=change,

@@ -154,16 +154,16 @@ def frame(event: Event) -> bytes:
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.position, event.kind.encode(), msgspec.json.encode(event))
 
 
-def wanted_type(accept: str, offered: Sequence[str]) -> str:
+def wanted_type(accept: str, offered_types: Sequence[str]) -> str:
     """
     Return which of the offered media types suits an Accept header best; JSON if none does, as everywhere in the API.
 
     Among types that suit equally the one that the client names first is taken, and JSON for a range such as `*/*`.
     """
     choices = [(_quality_of(part), -number, _media_type_of(part)) for number, part in enumerate(accept.split(","))]
-    suits: Callable[[str], bool] = lambda kind: kind in offered or kind.endswith("/*")  # noqa: E731
+    suits: Callable[[str], bool] = lambda kind: kind in offered_types or kind.endswith("/*")  # noqa: E731
     best = max((choice for choice in choices if choice[0] > 0 and suits(choice[2])), default=(0.0, 0, JSON))[2]
-    return best if best in offered else JSON
+    return best if best in offered_types else JSON
 
 
 def _media_type_of(part: str) -> str:

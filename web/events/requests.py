@@ -114,10 +114,10 @@ def _parse_kinds(text: str | None) -> tuple[str, ...]:
     words = [word.strip() for word in (text or "").split(",") if word.strip()]
     kinds: set[str] = set()
     for word in words:
-        named = {name for name in STORED_NAMES if name == word or (word.endswith(".*") and name.startswith(word[:-1]))}
-        if not named:
+        names = {name for name in STORED_NAMES if name == word or (word.endswith(".*") and name.startswith(word[:-1]))}
+        if not names:
             raise invalid("kind must name kinds of events, such as run.fired or run.*", "kind")
-        kinds |= named
+        kinds |= names
     return tuple(sorted(kinds))
 
 

@@ -248,13 +248,13 @@ class OnLoop:
         try:
             async with self._turns.turn():
                 decide = self._executor.decision(caller, question, about)
-                found = await self._read(decide, models, wanted, eventual)
+                answer_and_documents = await self._read(decide, models, wanted, eventual)
         except Elsewhere:
             return None
-        if found is not None and not found[1].are_light:
+        if answer_and_documents is not None and not answer_and_documents[1].are_light:
             self._heavy.note(wanted)
             return None
-        return found
+        return answer_and_documents
 
     async def _read(
         self, decide: Callable[[UnitOfWork], R], models: tuple[str, ...], wanted: Wanted, eventual: bool
@@ -264,20 +264,20 @@ class OnLoop:
         for pause_s in chain(positions.POLL_S, repeat(positions.POLL_S[-1])):
             # While the models are behind, they are looked at alone.
             read = Read({}, models, None) if is_behind else Read(versions, models, wanted)
-            found = await self._reader.find(read)
-            if not found.is_unchanged:
+            snapshot = await self._reader.find(read)
+            if not snapshot.is_unchanged:
                 answer, versions = await self._on_loop.answer(decide, is_fresh=True)
                 continue
-            if found.reached is None:
+            if snapshot.reached is None:
                 return None
-            target = found.head if target is None else target
-            was_behind, is_behind = is_behind, found.reached < target and not eventual
+            target = snapshot.head if target is None else target
+            was_behind, is_behind = is_behind, snapshot.reached < target and not eventual
             if is_behind:
                 if (waited := waited + pause_s) > MOMENT_S:
                     return None
                 await asyncio.sleep(pause_s)
-            elif not was_behind and found.documents is not None:
-                return answer, found.documents
+            elif not was_behind and snapshot.documents is not None:
+                return answer, snapshot.documents
         raise AssertionError
 
 

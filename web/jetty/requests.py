@@ -98,8 +98,8 @@ def parse_whole_number(text: str | None, name: str, default: int, most: int) -> 
     return int(text)
 
 
-def _check_reachable(work: UnitOfWork, principal: Principal, named: dict[str, Any]) -> None:
-    collection, task, name = (named.get(part) for part in ("collection", "task", "name"))
+def _check_reachable(work: UnitOfWork, principal: Principal, fields: dict[str, Any]) -> None:
+    collection, task, name = (fields.get(part) for part in ("collection", "task", "name"))
     if collection is not None and task is not None and name is not None:
         names.routine(work, principal, RoutinePath(collection=collection, task=task, name=name))
     elif collection is not None and task is not None:

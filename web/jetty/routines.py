@@ -185,11 +185,11 @@ class Parameters(Controller):
     ) -> InitParamsSchema:
         """Returns the parameters that a routine of the task may override, in the order of the task's declaration."""
         task_ref = backend.authorize(caller, names.task, task_path)
-        declared = tasks.declared_parameters(task_ref.task.details.workflow)
+        parameters = tasks.declared_parameters(task_ref.task.details.workflow)
         return InitParamsSchema(
             keys=[
                 ParameterKey(name=name, default=default, type_hint=tasks.type_hint(default))  # type: ignore[arg-type]
-                for name, default in declared.items()
+                for name, default in parameters.items()
             ]
         )
 

@@ -125,8 +125,8 @@ class Workers(Controller):
         id_ = _trajectory_id_of(backend, caller, collection, trajectory)
         company_id, log_id = backend.authorize(caller, use_cases.open_log, collection, id_, claim_id)
         with backend.pool.connection() as conn:
-            taken = run_logs.append(conn, company_id, log_id, claim_id, data.part, data.output, backend.limits)
-        return LogTaken(is_full=taken.is_full)
+            answer = run_logs.append(conn, company_id, log_id, claim_id, data.part, data.output, backend.limits)
+        return LogTaken(is_full=answer.is_full)
 
     @post("/{trajectory:str}/{claim_id:str}/finish", operation_id="finishTrajectory", status_code=200)
     def finish(  # noqa: PLR0913, PLR0917 the path and the body

@@ -79,13 +79,13 @@ class Near:
 
 def metrics(backend: Backend, traffic: Traffic, checkup: Checkup) -> HTTPRouteHandler:
     """Return the route. It needs no token, since no label names anybody but witnesses of the log, who are public."""
-    near = Near()
+    near_counts = Near()
 
     @get("/metrics", operation_id="getMetrics", include_in_schema=False, sync_to_thread=True)
     def scrape(request: JsonRequest) -> Response[bytes]:
         try:
             families, status = (
-                [_database_up(reached=True), *_state_metrics(backend, near), *_findings_metrics(checkup())],
+                [_database_up(reached=True), *_state_metrics(backend, near_counts), *_findings_metrics(checkup())],
                 HTTPStatus.OK,
             )
         except UNREACHABLE:
@@ -114,7 +114,7 @@ def _state_metrics(backend: Backend, count_near: Near) -> list[Metric]:
         due = backlog.backlog(conn, now, MOST_COUNTED)
         enabled = backlog.backlog(conn, backlog.ANY_TIME, MOST_COUNTED)
         waiting = pending_deliveries.tallies(conn)
-        near = count_near(conn, backend.limits)
+        near_counts = count_near(conn, backend.limits)
     overdue_s = (now - due.first_at).total_seconds() if due.first_at else 0.0
     return [
         _make_counter(
@@ -140,7 +140,7 @@ def _state_metrics(backend: Backend, count_near: Near) -> list[Metric]:
             "routines_log_position", "The newest event of the log.", max(map(_head_position, statuses), default=0)
         ),
         *_read_models(statuses),
-        *_quota_metrics(backend.executor.quotas, near),
+        *_quota_metrics(backend.executor.quotas, near_counts),
     ]
 
 
@@ -194,22 +194,22 @@ def _findings_metrics(findings: Findings) -> list[Metric]:
     ]
 
 
-def _quota_metrics(quotas: Quotas | None, near: Mapping[str, int]) -> list[Metric]:
-    """Return the metrics of quotas: of this process, except for `near`, which counts over the whole service."""
+def _quota_metrics(quotas: Quotas | None, near_counts: Mapping[str, int]) -> list[Metric]:
+    """Return the metrics of quotas: of this process, except for `near_counts`, which count over the whole service."""
     if quotas is None:
         return []
-    refused: dict[tuple[str, ...], int] = {(name,): total for name, total in quotas.refusals_by_quota().items()}
+    refusals: dict[tuple[str, ...], int] = {(name,): total for name, total in quotas.refusals_by_quota().items()}
     shares = quotas.near()
     return [
         _make_counter(
-            "routines_quota_refusals", "Requests that this web process refused by a quota.", ("quota",), refused
+            "routines_quota_refusals", "Requests that this web process refused by a quota.", ("quota",), refusals
         ),
         *(
             _labelled_gauge(
                 f"routines_quota_near_{whom}",
                 f"How many {whom} use 80 % of a quota or more; of a minute's, in this web process.",
                 "quota",
-                {name: many for name, many in {**near, **shares}.items() if whose in name},
+                {name: many for name, many in {**near_counts, **shares}.items() if whose in name},
             )
             for whom, whose in (("companies", "company"), ("keys", "key"))
         ),
@@ -243,7 +243,7 @@ def _head_position(status: ReadModelStatus) -> int:
 
 
 def _read_models(statuses: Sequence[ReadModelStatus]) -> list[Metric]:
-    events, age, stopped, isolated, outdated = (
+    events, age, stopped_models, isolated_streams, outdated_models = (
         GaugeMetricFamily(f"routines_read_model_{name}", text, labels=["read_model"])
         for name, text in (
             ("lag_events", "How many events a read model is behind the log."),
@@ -256,10 +256,10 @@ def _read_models(statuses: Sequence[ReadModelStatus]) -> list[Metric]:
     for status in statuses:
         events.add_metric([status.name], status.behind)
         age.add_metric([status.name], status.behind_s)
-        stopped.add_metric([status.name], status.stopped is not None)
-        isolated.add_metric([status.name], status.isolated)
-        outdated.add_metric([status.name], status.is_outdated)
-    return [events, age, stopped, isolated, outdated]
+        stopped_models.add_metric([status.name], status.stopped is not None)
+        isolated_streams.add_metric([status.name], status.isolated)
+        outdated_models.add_metric([status.name], status.is_outdated)
+    return [events, age, stopped_models, isolated_streams, outdated_models]
 
 
 def _lateness_histogram(lateness: Mapping[str, Lateness]) -> Metric:

@@ -96,11 +96,11 @@ def record_refusals(
         if (refusal := refusal_of(scope)) is not None and is_refusal(status):
             counts.labels(refusal.operation, status, refusal.reason).inc()
             address = client[0] if (client := scope.get("client")) else ""
-            described = _describe_refusal(scope, refusal, backend)
-            lines.write(network_of(address), address=address, status=status, **described)
-            who = (str(described[name] or "") for name in ("key_id", "tenant"))
+            description = _describe_refusal(scope, refusal, backend)
+            lines.write(network_of(address), address=address, status=status, **description)
+            caller = (str(description[name] or "") for name in ("key_id", "tenant"))
             attempts.count(
-                Attempts(status, refusal.operation, refusal.why or refusal.reason, network_of(address), *who)
+                Attempts(status, refusal.operation, refusal.why or refusal.reason, network_of(address), *caller)
             )
 
     return handle

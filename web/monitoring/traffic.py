@@ -65,7 +65,7 @@ class Traffic:
                     status = message["status"]
                 await send(message)
 
-            with tracing.span("request", kind=SpanKind.SERVER, within=_callers_trace(scope["headers"])) as span:
+            with tracing.span("request", kind=SpanKind.SERVER, parent=_callers_trace(scope["headers"])) as span:
                 try:
                     await app(scope, receive, send_and_note)
                 finally:

@@ -95,8 +95,8 @@ class Operation(msgspec.Struct, dict=True):
     def group(self) -> tuple[str, ...]:
         """What the group of routes to which it belongs says of itself; empty for a route that belongs to none."""
         call = getattr(self.handler.fn, "func", self.handler.fn)  # the framework wraps what runs in a thread
-        about = inspect.getdoc(type(call.__self__)) if inspect.ismethod(call) else None
-        return (" ".join(about.split()),) if about else ()
+        docstring = inspect.getdoc(type(call.__self__)) if inspect.ismethod(call) else None
+        return (" ".join(docstring.split()),) if docstring else ()
 
     @property
     def position(self) -> Json:
@@ -124,12 +124,12 @@ class Operation(msgspec.Struct, dict=True):
     @cached_property
     def answers(self) -> dict[int, Any]:
         """The types of its answers by status, without the refusals that operations share; None means no body."""
-        returned = self.handler.parsed_fn_signature.return_type
-        field = returned.inner_types[0] if get_origin(returned.annotation) is Response else returned
-        specified = {status: spec.data_container for status, spec in (self.handler.responses or {}).items()}
+        return_type = self.handler.parsed_fn_signature.return_type
+        field = return_type.inner_types[0] if get_origin(return_type.annotation) is Response else return_type
+        responses = {status: spec.data_container for status, spec in (self.handler.responses or {}).items()}
         answers = {self.handler.status_code: None if field.annotation is NoneType else field.annotation}
-        answers |= {status: kind for status, kind in specified.items() if kind is not Problem}
-        if HTTPStatus.NO_CONTENT in specified:  # which replaces a null body
+        answers |= {status: kind for status, kind in responses.items() if kind is not Problem}
+        if HTTPStatus.NO_CONTENT in responses:  # which replaces a null body
             answers[self.handler.status_code] = next(
                 kind for kind in get_args(field.annotation) if kind is not NoneType
             )
@@ -226,8 +226,8 @@ def _describe_parameters(operation: Operation, examples: Examples) -> list[Json]
 
 
 def _describe_body(operation: Operation, bodies: dict[Any, Json], examples: Examples) -> Json:
-    named = {name: {"value": body} for name, body in examples.requests.get(operation.id, {}).items()}
-    json: Json = {"schema": bodies[operation.body], "examples": named}
+    named_examples = {name: {"value": body} for name, body in examples.requests.get(operation.id, {}).items()}
+    json: Json = {"schema": bodies[operation.body], "examples": named_examples}
     content = {
         kind: {"schema": _form_schema(operation.body)} if kind in FORMS else json for kind in operation.media_types
     }
@@ -256,8 +256,8 @@ def is_needed(body: Any) -> bool:
 
 
 def _describe_answer(operation: Operation, status: int, answers: dict[Any, Json], examples: Examples) -> Json:
-    specified, kind = operation.document["responses"][str(status)], operation.answers[status]
-    headers = {name: {"schema": TEXT, **header} for name, header in specified.get("headers", {}).items()}
+    response, kind = operation.document["responses"][str(status)], operation.answers[status]
+    headers = {name: {"schema": TEXT, **header} for name, header in response.get("headers", {}).items()}
     own = (operation.handler.responses or {}).get(status)
     answer: Json = {"description": own.description if own else DONE[status], "headers": headers}
     if kind is None:
@@ -265,11 +265,11 @@ def _describe_answer(operation: Operation, status: int, answers: dict[Any, Json]
     if status < HTTPStatus.BAD_REQUEST:
         headers |= operation.etag | operation.position
     forms = operation.handler.opt.get("forms", {}) if status == operation.handler.status_code else {}
-    others = {media_type: {"schema": schema} for media_type, schema in forms.items()}
+    other_media_types = {media_type: {"schema": schema} for media_type, schema in forms.items()}
     if not operation.handler.opt.get("has_json", True):
-        return {**answer, "content": others}
+        return {**answer, "content": other_media_types}
     example = examples.answer(operation.id if status == operation.handler.status_code else f"{operation.id}.{status}")
-    return {**answer, "content": {JSON: {"schema": answers[kind], "example": example}, **others}}
+    return {**answer, "content": {JSON: {"schema": answers[kind], "example": example}, **other_media_types}}
 
 
 def _describe_refusals(dialect: Dialect, examples: Examples) -> Json:

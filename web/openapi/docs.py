@@ -51,12 +51,12 @@ def handlers_of(app: Litestar) -> list[Any]:
     return [handler for handler in handlers if handler.operation_id is not None]
 
 
-def description_of(title: str, about: str, path: str, dialect: Dialect) -> OpenAPIConfig:
+def description_of(title: str, description: str, path: str, dialect: Dialect) -> OpenAPIConfig:
     """Return the configuration by which an API serves its description at a path."""
     return OpenAPIConfig(
         title=title,
         version=VERSION,
-        description=about,
+        description=description,
         path=path,
         render_plugins=[DescriptionPlugin(dialect)],
         components=Components(security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer")}),

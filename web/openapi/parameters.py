@@ -226,5 +226,5 @@ def parameter(operation_id: str, declaration: Json, kind: Any, examples: Mapping
     else:
         description, schema = DESCRIPTIONS.get(f"{operation_id}.{name}") or DESCRIPTIONS[name]
     example = {"example": examples[name]} if place == "path" else {}
-    required = declaration["required"] or not REQUIRED.isdisjoint({name, f"{operation_id}.{name}"})
-    return {"name": name, "in": place, "required": required, "description": description, "schema": schema, **example}
+    is_required = declaration["required"] or not REQUIRED.isdisjoint({name, f"{operation_id}.{name}"})
+    return {"name": name, "in": place, "required": is_required, "description": description, "schema": schema, **example}

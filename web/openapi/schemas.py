@@ -29,9 +29,9 @@ def _require_either(name: str, other: str) -> Json:
 
 def _all_or(*conditions: str) -> Json:
     """Return a schema that requires either `all` or at least one of these conditions."""
-    without = {"properties": {name: {"type": "null"} for name in conditions}}
+    absent = {"properties": {name: {"type": "null"} for name in conditions}}
     says_all = {"required": ["all"], "properties": {"all": {"const": True}}}
-    return {"if": says_all, "then": without, "else": {"not": without}}
+    return {"if": says_all, "then": absent, "else": {"not": absent}}
 
 
 CONDITIONS = ("projectId", "assigneeAgentId", "routineIds", "q")
@@ -81,8 +81,8 @@ def of_answers(shapes: Iterable[Any]) -> tuple[dict[Any, Json], Json]:
 
 def together(bodies: Json, answers: Json) -> Json:
     """Return all components. Raise ValueError if two of the same name differ, since one would hide the other."""
-    if hidden := [name for name in bodies.keys() & answers.keys() if bodies[name] != answers[name]]:
-        raise ValueError(f"Bodies and answers of different shapes have the same names: {hidden}")
+    if differing_names := [name for name in bodies.keys() & answers.keys() if bodies[name] != answers[name]]:
+        raise ValueError(f"Bodies and answers of different shapes have the same names: {differing_names}")
     return bodies | answers
 
 
@@ -97,14 +97,14 @@ def _make_schemas(shapes: Iterable[Any]) -> tuple[dict[Any, Json], Json]:
 def _complete_texts(body: type[msgspec.Struct], fields: Json) -> None:
     """Complete the schemas of texts: moments, texts that are trimmed and must not be blank, Python's whitespace."""
     for field in msgspec.structs.fields(body):
-        trimmed = any((meta.extra or {}).get("trim") for meta in _metas_of(field.type))
+        is_trimmed = any((meta.extra or {}).get("trim") for meta in _metas_of(field.type))
         for text in _text_schemas(fields[field.encode_name]):
             if datetime in (field.type, *get_args(field.type)):
                 text["format"] = "date-time"
             if "pattern" in text:
                 pattern = text["pattern"]
                 text["pattern"] = NOT_BLANK if pattern == r"\S" else pattern.replace(r"\s", SPACE)
-            elif trimmed and "minLength" in text:
+            elif is_trimmed and "minLength" in text:
                 text |= {"pattern": NOT_BLANK, "description": "trimmed, not blank"}
 
 

@@ -158,10 +158,10 @@ class Routines(Controller):
         if answer is None or (answer[1].part.more and len(answer[1].part) == most != limit):
             addresses, part = await sync_to_thread(read)
         else:
-            addresses, found = answer
+            addresses, documents = answer
             if addresses:
-                return _page_of_bytes(paging, list_name, found, routines.place_in)
-            part = routines.WHOLE_LIST.decode(found.part)
+                return _page_of_bytes(paging, list_name, documents, routines.place_in)
+            part = routines.WHOLE_LIST.decode(documents.part)
         return make_page(
             paging, list_name, part.of(disclosure.mask_unless(list(part), addresses=addresses)), routines.place_of
         )

@@ -29,8 +29,8 @@ def create(work: UnitOfWork, principal: Principal, draft: CompanyDraft) -> UUID:
     prefix = claim(work, PREFIX_SCOPE, company.issue_prefixes(draft.name), company_id, company_id)
     details = merge_patch(CompanyDetails(name=draft.name), draft)
     work.record(company_id, [CompanyCreated(details=details, issue_prefix=prefix)], company_id)
-    joined = MemberJoined(user_id=user.user_id, role="owner")
-    work.record(membership_of(user.user_id, company_id), [joined], company_id)
+    event = MemberJoined(user_id=user.user_id, role="owner")
+    work.record(membership_of(user.user_id, company_id), [event], company_id)
     return company_id
 
 
@@ -67,8 +67,8 @@ def claim(work: UnitOfWork, scope: str, names: Iterator[str], holder_id: UUID, c
         work.load(claim_of(scope, name) for name in batch)
         for name in batch:
             if work.get(CLAIM, claim_of(scope, name)) is None:
-                claimed = NameClaimed(scope=scope, name=name, holder_id=holder_id)
-                work.record(claim_of(scope, name), [claimed], company_id)
+                event = NameClaimed(scope=scope, name=name, holder_id=holder_id)
+                work.record(claim_of(scope, name), [event], company_id)
                 return name
     raise AssertionError
 

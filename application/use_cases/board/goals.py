@@ -52,8 +52,8 @@ def _check(
 
 def _find_writable(work: UnitOfWork, principal: Principal, goal_id: UUID) -> Goal:
     current = work.get(GOAL, goal_id)
-    gone = current is None or current.deleted
-    company_id = None if gone else work.company_of(goal_id)
+    is_gone = current is None or current.deleted
+    company_id = None if is_gone else work.company_of(goal_id)
     authorize(work, principal, "administer", Resource(company_id=company_id, kind="Goal"))
     if current is None:
         raise NotFound("Goal not found")

@@ -37,14 +37,14 @@ def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: Issu
     authorize(work, principal, "work", companies.enter(work, company_id))
     details = references.merge_patch(IssueDetails(title=draft.title), draft)
     _check_references(work, company_id, None, details, None)
-    opened = IssueOpened(
+    event = IssueOpened(
         details=details,
         status=_initial_status(draft),
         created_by_agent_id=principal.agent_id if isinstance(principal, AgentCaller) else None,
         created_by_user_id=principal.user_id if isinstance(principal, BoardUser) else None,
     )
     issue_id = work.new_id()
-    work.record(issue_id, [opened], company_id)
+    work.record(issue_id, [event], company_id)
     return issue_id
 
 
@@ -145,12 +145,12 @@ def comment(work: UnitOfWork, principal: Principal, issue_id: UUID, draft: Comme
     return _add_comment(work, principal, issue_id, draft.body, session)
 
 
-def end_overdue(work: UnitOfWork, issue_id: UUID, current: Issue, fired: Run) -> None:
+def end_overdue(work: UnitOfWork, issue_id: UUID, current: Issue, current_run: Run) -> None:
     """End the attempt of an issue's run, which has lasted too long; if no other follows, the issue is cancelled."""
     if _postpone_attempt(work, issue_id, current, run.TIMED_OUT, run.TIMED_OUT):
         _comment_by_system(work, issue_id, OVERDUE_ATTEMPT)
     else:
-        _cancel(work, issue_id, current, run.time_out(fired), OVERDUE)
+        _cancel(work, issue_id, current, run.time_out(current_run), OVERDUE)
 
 
 def begin_attempt(work: UnitOfWork, issue_id: UUID, current: Issue) -> None:
@@ -159,19 +159,21 @@ def begin_attempt(work: UnitOfWork, issue_id: UUID, current: Issue) -> None:
     _follow(work, issue_id, current, "todo")
 
 
-def give_up(work: UnitOfWork, issue_id: UUID, current: Issue, fired: Run, obstacle: str) -> None:
+def give_up(work: UnitOfWork, issue_id: UUID, current: Issue, current_run: Run, obstacle: str) -> None:
     """End the run of the issue and cancel the issue, because its next attempt cannot begin."""
-    _cancel(work, issue_id, current, run.give_up(fired, obstacle), f"Cancelled: not tried again, because {obstacle}.")
+    _cancel(
+        work, issue_id, current, run.give_up(current_run, obstacle), f"Cancelled: not tried again, because {obstacle}."
+    )
 
 
 def cancel_superseded(work: UnitOfWork, live: Sequence[LiveWork], successor_run_id: UUID) -> None:
     """Cancel the execution issues of earlier runs, since the routine's next run takes their place (cancel_previous)."""
     work.load(id_ for one in live for id_ in (one.issue_id, one.run_id))
-    for one in live:
-        current, fired = work.get(ISSUE, one.issue_id), work.get(RUN, one.run_id)
-        if current is not None and fired is not None:
+    for live_work in live:
+        current, current_run = work.get(ISSUE, live_work.issue_id), work.get(RUN, live_work.run_id)
+        if current is not None and current_run is not None:
             because = SUPERSEDED.format(successor_run_id)
-            _cancel(work, one.issue_id, current, run.supersede(fired, successor_run_id), because)
+            _cancel(work, live_work.issue_id, current, run.supersede(current_run, successor_run_id), because)
 
 
 def _cancel(work: UnitOfWork, issue_id: UUID, current: Issue, run_events: Sequence[RunEvent], comment: str) -> None:
@@ -191,8 +193,8 @@ def _postpone_attempt(work: UnitOfWork, issue_id: UUID, current: Issue, cause: F
 
     The issue stays open, so its routine's slot stays taken. Returns whether it waits.
     """
-    fired = None if current.run_id is None else work.get(RUN, current.run_id)
-    events = None if fired is None else run.postpone(fired, cause, reason, work.now)
+    current_run = None if current.run_id is None else work.get(RUN, current.run_id)
+    events = None if current_run is None else run.postpone(current_run, cause, reason, work.now)
     if current.run_id is None or events is None:
         return False
     work.record(current.run_id, events)
@@ -218,38 +220,38 @@ def _follow(work: UnitOfWork, issue_id: UUID, old: Issue, status: IssueStatus, r
     if old.routine_id is None or old.run_id is None:
         return
     company_id = work.company_of(issue_id)
-    fired = work.get(RUN, old.run_id)
-    if fired is not None:
-        work.record(old.run_id, run.end(fired, status, reason))
-        if fired.waiting is not None and status in OPEN and status != "backlog":
+    current_run = work.get(RUN, old.run_id)
+    if current_run is not None:
+        work.record(old.run_id, run.end(current_run, status, reason))
+        if current_run.waiting is not None and status in OPEN and status != "backlog":
             routine = work.get(ROUTINE, old.routine_id)
             deadline = None if routine is None else firing.deadline(routine.settings, work.now)
-            work.record(old.run_id, run.begin_attempt(fired, old.run_id, old.details.assignee_agent_id, deadline))
+            work.record(old.run_id, run.begin_attempt(current_run, old.run_id, old.details.assignee_agent_id, deadline))
     live = LiveWork(issue_id=issue_id, run_id=old.run_id)
     slots.follow(work, old.routine_id, live, company_id, is_live=status in OPEN)
 
 
 def _report(work: UnitOfWork, current: Issue, patch: IssuePatch) -> None:
     """Record what was reported of the run that opened the issue; raise InvalidField if no run did."""
-    fired = None if current.run_id is None else work.get(RUN, current.run_id)
-    if current.run_id is None or fired is None:
+    current_run = None if current.run_id is None else work.get(RUN, current.run_id)
+    if current.run_id is None or current_run is None:
         field = "usage" if patch.outputs is None else "outputs"
         raise InvalidField(f"{field} is only for an issue that a run opened", field)
     usage = patch.usage or UsageReport()
-    reported = RunReported(
+    event = RunReported(
         outputs=patch.outputs,
         cost_micros=usage.cost_micros,
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
-        routine_id=None if patch.usage is None else fired.routine_id,
+        routine_id=None if patch.usage is None else current_run.routine_id,
         agent_id=None if patch.usage is None else current.details.assignee_agent_id,
     )
-    work.record(current.run_id, run.report(fired, reported))
+    work.record(current.run_id, run.report(current_run, event))
 
 
 def _add_comment(work: UnitOfWork, principal: Principal, issue_id: UUID, body: str, session: UUID | None) -> UUID:
     by_agent = isinstance(principal, AgentCaller)
-    added = CommentAdded(
+    event = CommentAdded(
         issue_id=issue_id,
         body=body,
         agent_id=principal.agent_id if isinstance(principal, AgentCaller) else None,
@@ -257,7 +259,7 @@ def _add_comment(work: UnitOfWork, principal: Principal, issue_id: UUID, body: s
         run_id=session if by_agent else None,
     )
     comment_id = work.new_id()
-    work.record(comment_id, [added], work.company_of(issue_id))
+    work.record(comment_id, [event], work.company_of(issue_id))
     return comment_id
 
 

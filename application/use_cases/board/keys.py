@@ -97,8 +97,8 @@ def issue(  # noqa: PLR0913, PLR0917 the fields of a key, and the name of its ex
     expires_at = own.expires_at if isinstance(requested_expiry, UnsetType) else requested_expiry
     access.check_expiry(expires_at, own, field)
     issuer_version = work.version_of(membership_of(require_board(principal).user_id, company_id))
-    issued = replace(key, expires_at=expires_at, issuer_version=issuer_version)
-    work.record(key_of(token), [issued], company_id)
+    limited_key = replace(key, expires_at=expires_at, issuer_version=issuer_version)
+    work.record(key_of(token), [limited_key], company_id)
     return NewKey(key_id=key_of(token), name=key.name, token=token, created_at=work.now, expires_at=expires_at)
 
 

@@ -45,18 +45,20 @@ def emails_of(company_id: UUID) -> str:
 
 
 def add(
-    work: UnitOfWork, principal: Principal, company_id: UUID, draft: MemberDraft, shared: Sequence[UUID] = ()
+    work: UnitOfWork, principal: Principal, company_id: UUID, draft: MemberDraft, shared_companies: Sequence[UUID] = ()
 ) -> AddedMembership:
     """
     Add a user as a member: an existing one by id, or else a new one, who gets a board key.
 
-    Nobody proves that an address is theirs, so an email identifies nobody. `shared` are the companies of the user by
+    Nobody proves that an address is theirs, so an email identifies nobody. `shared_companies` are the companies of the user by
     the read model, among which one is looked for that the caller knows them from. Raises InvalidField for a key that
     would outlive the caller's, Conflict for somebody who is a member.
     """
     manager = companies.enter_to_manage(work, principal, company_id)
     existing_id = (
-        None if draft.user_id is None else _find_known_user(work, principal, company_id, draft.user_id, shared)
+        None
+        if draft.user_id is None
+        else _find_known_user(work, principal, company_id, draft.user_id, shared_companies)
     )
     user_id = existing_id or work.new_id()
     member_id = membership_of(user_id, company_id)
@@ -116,7 +118,7 @@ def _other_owners(work: UnitOfWork, membership: MembershipRef) -> Iterator[Membe
 
 
 def _find_known_user(
-    work: UnitOfWork, principal: Principal, company_id: UUID, user_id: UUID, shared: Sequence[UUID]
+    work: UnitOfWork, principal: Principal, company_id: UUID, user_id: UUID, shared_companies: Sequence[UUID]
 ) -> UUID:
     """
     Return a user whom the caller may know: from a company of both, or as a former member of this one.
@@ -129,7 +131,7 @@ def _find_known_user(
     access.must_not_be_erased(known)
     if user.instance_admin or work.version_of(membership_of(user_id, company_id)):
         return user_id
-    for other in shared:
+    for other in shared_companies:
         if (
             find_membership(work, user, other) is not None
             and work.get(MEMBERSHIP, membership_of(user_id, other)) is not None

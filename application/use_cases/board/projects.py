@@ -66,8 +66,8 @@ def _change_project(
 
 def _find_writable(work: UnitOfWork, principal: Principal, project_id: UUID) -> Project:
     current = work.get(PROJECT, project_id)
-    gone = current is None or current.deleted
-    company_id = None if gone else work.company_of(project_id)
+    is_gone = current is None or current.deleted
+    company_id = None if is_gone else work.company_of(project_id)
     authorize(work, principal, "administer", Resource(company_id=company_id, kind="Project"))
     if current is None:
         raise NotFound("Project not found")

@@ -53,9 +53,9 @@ def change_environment(work: UnitOfWork, principal: Principal, collection: str, 
     if (variables := change.environment_variables) is not None:
         new = {name: value for name, value in variables.items() if value is not None and value != MASK}
         environment.check_new(new)
-        deleted = {name for name, value in variables.items() if value is None}
+        deleted_names = {name for name, value in variables.items() if value is None}
         values = {
-            name: value for name, value in named_secrets.open_secrets(work, old).items() if name not in deleted
+            name: value for name, value in named_secrets.open_secrets(work, old).items() if name not in deleted_names
         } | new
         if new:
             environment.check_total(values, work.limits)

@@ -116,8 +116,8 @@ def archive(work: UnitOfWork, routine_id: UUID, current: Routine, call: TaskCall
     """Archive a routine: it fires no more, and its secrets are dropped."""
     schedule_changes.record_all_waiting_as_missed(work, current, "archived")
     task_firing.release(work, routine_id, call)
-    ended = replace(current.settings, status="archived", call=replace(call, secrets=None, callback=None))
-    work.record(routine_id, routine.update(current, ended))
+    new_settings = replace(current.settings, status="archived", call=replace(call, secrets=None, callback=None))
+    work.record(routine_id, routine.update(current, new_settings))
 
 
 def run_now(work: UnitOfWork, principal: Principal, path: RoutinePath) -> UUID:
@@ -238,5 +238,5 @@ def _is_kept(work: UnitOfWork, callback: Callback, secret: object) -> bool:
     """Return whether this is the secret that the callback has already, so that the same patch changes nothing."""
     if callback.secret_id is None or not isinstance(secret, str):
         return False
-    kept = work.reveal([callback.secret_id]).get(callback.secret_id)
-    return kept is not None and kept.value == secret.encode()
+    stored_secret = work.reveal([callback.secret_id]).get(callback.secret_id)
+    return stored_secret is not None and stored_secret.value == secret.encode()

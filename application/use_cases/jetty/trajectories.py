@@ -70,7 +70,7 @@ def run(work: UnitOfWork, principal: Principal, path: TaskPath, request: RunCrea
         outbound_url.must_be_url(request.webhook_url, "webhook_url")
     trajectory_id = work.new_id()
     secrets = named_secrets.seal(work, trajectory_id, SECRETS, request.secret_params, ref.company_id)
-    opened = TrajectoryOpened(
+    event = TrajectoryOpened(
         task_id=ref.task_id,
         name=names.full(work, ref.company_id, ref.task_id),
         workflow=ref.task.details.workflow,
@@ -79,8 +79,8 @@ def run(work: UnitOfWork, principal: Principal, path: TaskPath, request: RunCrea
         callback=_keep_callback(work, trajectory_id, ref.company_id, request),
         author=work.actor,
     )
-    trajectory.must_be_openable(opened, work.limits)
-    task_firing.open_trajectory(work, trajectory_id, opened, ref.company_id)
+    trajectory.must_be_openable(event, work.limits)
+    task_firing.open_trajectory(work, trajectory_id, event, ref.company_id)
     _drop_when_over(work, trajectory_id)
     return trajectory_id
 
@@ -131,8 +131,8 @@ def report(  # noqa: PLR0913, PLR0917 the fields of a worker's request
 ) -> UUID:
     """Record that a step is done, or under way; raise Conflict when another has the trajectory."""
     current = _find_held(work, principal, collection, trajectory_id)
-    reported = TrajectoryStepReported(step=step.step, status=step.status, inputs=step.inputs, outputs=step.outputs)
-    work.record(trajectory_id, trajectory.report(current, claim_id, reported, work.limits))
+    event = TrajectoryStepReported(step=step.step, status=step.status, inputs=step.inputs, outputs=step.outputs)
+    work.record(trajectory_id, trajectory.report(current, claim_id, event, work.limits))
     return trajectory_id
 
 
@@ -192,8 +192,8 @@ def label(work: UnitOfWork, principal: Principal, path: TaskPath, trajectory_id:
     """Label a trajectory; raise RuleViolation for one label too many."""
     ref = names.task(work, principal, path, "administer")
     current = _of_task(work, ref.task_id, trajectory_id)
-    labelled = TrajectoryLabelled(key=draft.key, value=draft.value, author=draft.author)
-    work.record(trajectory_id, trajectory.label(current, labelled, work.limits))
+    event = TrajectoryLabelled(key=draft.key, value=draft.value, author=draft.author)
+    work.record(trajectory_id, trajectory.label(current, event, work.limits))
     return trajectory_id
 
 
@@ -209,7 +209,7 @@ def ingest(work: UnitOfWork, principal: Principal, path: TaskPath, draft: Ingest
     trajectory_id = trajectory_of_origin(ref.task_id, draft.trajectory_id) if draft.trajectory_id else work.new_id()
     if work.version_of(trajectory_id):
         return trajectory_id
-    opened = TrajectoryOpened(
+    opening = TrajectoryOpened(
         task_id=ref.task_id,
         name=names.full(work, ref.company_id, ref.task_id),
         workflow={"steps": ["ingest"]},
@@ -220,9 +220,9 @@ def ingest(work: UnitOfWork, principal: Principal, path: TaskPath, draft: Ingest
         metadata=draft.metadata,
     )
     outputs = draft.output if isinstance(draft.output, dict) else {"output": draft.output}
-    step = TrajectoryStepReported(step="ingest", status=draft.status, inputs=opened.init_params, outputs=outputs)
-    moved = TrajectoryMoved(status=draft.status, error=draft.error)
-    events: list[TrajectoryEvent] = [opened, step, moved, *_labels_of(draft)]
+    step = TrajectoryStepReported(step="ingest", status=draft.status, inputs=opening.init_params, outputs=outputs)
+    end = TrajectoryMoved(status=draft.status, error=draft.error)
+    events: list[TrajectoryEvent] = [opening, step, end, *_labels_of(draft)]
     trajectory.must_fit(reduce(trajectory.parts_after, events, {}), work.limits)
     work.record(trajectory_id, events, ref.company_id)
     return trajectory_id

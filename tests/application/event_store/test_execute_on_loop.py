@@ -256,10 +256,10 @@ class ClockAway:
     is_outdated = True
 
     def __init__(self):
-        self.asked = 0
+        self.calls = 0
 
     def __call__(self):
-        self.asked += 1
+        self.calls += 1
         raise PoolTimeout
 
 
@@ -275,16 +275,16 @@ def test_all_who_decide_while_the_database_is_away_wait_for_it_once(system):
     outcomes = run_on_loop(story())
 
     assert {PoolTimeout} == {type(outcome) for outcome in outcomes}
-    assert 1 == clock.asked
+    assert 1 == clock.calls
     assert [] == desk.in_threads
 
 
 def test_the_loop_caches_what_its_decisions_have_missed_of_the_kinds_that_it_decides_on_again_and_again(system):
     desk, company_id = Desk(system), uuid4()
     agent_id, issue_id, goal_id = uuid4(), uuid4(), uuid4()
-    opened = IssueOpened(details=IssueDetails(title="Look"), status="todo", created_by_agent_id=None)
+    event = IssueOpened(details=IssueDetails(title="Look"), status="todo", created_by_agent_id=None)
     desk.elsewhere(agent_id, AgentCreated(profile=AgentProfile(name="Scout"), url_key="scout"))
-    desk.elsewhere(issue_id, opened)
+    desk.elsewhere(issue_id, event)
     desk.elsewhere(goal_id, GoalCreated(details=GoalDetails(title="Grow")))
 
     def look(work):

@@ -43,10 +43,10 @@ class Commits:
 
 @pytest.fixture
 def commits():
-    made = Commits()
-    yield made
-    made.let_go.set()
-    made.threads.shutdown()
+    fake_commits = Commits()
+    yield fake_commits
+    fake_commits.let_go.set()
+    fake_commits.threads.shutdown()
 
 
 def test_who_is_alone_is_committed_at_once(commits):

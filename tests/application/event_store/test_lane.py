@@ -17,12 +17,12 @@ class Connections:
     """Makes connections, unless they are `away`."""
 
     def __init__(self):
-        self.made, self.away, self.broken = 0, False, False
+        self.opened_count, self.away, self.broken = 0, False, False
 
     async def connect_on_loop(self):
         if self.away:
             raise OSError
-        self.made += 1
+        self.opened_count += 1
         return Connection()
 
     async def verify_on_loop(self, connection):
@@ -67,13 +67,13 @@ def test_what_waits_while_a_connection_is_busy_goes_together_by_its_bounds_and_i
         tasks = await desk.submitted("a", "b", "c", "d", "e", "long one", "rest")
         desk.may_go.set()
         answers = await asyncio.gather(*tasks)
-        return desk.groups, answers, desk.connections.made
+        return desk.groups, answers, desk.connections.opened_count
 
-    groups, answers, made = run_on_loop(story())
+    groups, answers, connection_count = run_on_loop(story())
 
     assert [["a"], ["b", "c", "d"], ["e", "long one"], ["rest"]] == groups
     assert answers[:2] == ["a done", "b done"]
-    assert 1 == made
+    assert 1 == connection_count
 
 
 def test_what_comes_in_the_same_step_of_the_loop_goes_together_though_a_connection_is_free():
@@ -139,6 +139,6 @@ def test_a_connection_that_went_bad_is_replaced():
         desk.connections.broken = True
         with pytest.raises(NoConnection):
             await desk.lane.submit("b")
-        return await desk.lane.submit("c"), desk.connections.made
+        return await desk.lane.submit("c"), desk.connections.opened_count
 
     assert ("c done", 2) == run_on_loop(story())

@@ -280,9 +280,11 @@ def test_grants_that_follow_from_what_they_read_are_recorded(writers_fixture):
     )  # remembers nothing
     assert fresh.execute(writers_fixture.ann_caller, keys.create_for_board, BoardKeyDraft()).result.token
 
-    given = [grant for grant in grants.review(writers_fixture.log()) if grant.recorded_by == "routines_service"]
-    assert len(given) > 20
-    assert [grant for grant in given if grant.flags] == []
+    service_grants = [
+        grant for grant in grants.review(writers_fixture.log()) if grant.recorded_by == "routines_service"
+    ]
+    assert len(service_grants) > 20
+    assert [grant for grant in service_grants if grant.flags] == []
 
 
 def test_an_operator_who_logs_in_as_the_owner_may_do_what_the_service_may_not(writers_fixture):

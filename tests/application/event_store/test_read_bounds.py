@@ -67,12 +67,12 @@ def test_all_loads_of_a_unit_of_work_count_together(bounded_store):
 
 
 def test_a_stream_that_is_read_from_its_last_count_counts_from_there(bounded_store):
-    counted = SlotCounted(routine_id=uuid4(), live=())
-    ids = [recorded(bounded_store, text(12), counted, text(4)) for _ in range(4)]
+    event = SlotCounted(routine_id=uuid4(), live=())
+    ids = [recorded(bounded_store, text(12), event, text(4)) for _ in range(4)]
 
     assert {2} == {len(events) for events in bounded_store.load(ids, "slot.counted").values()}
     with pytest.raises(Oversized):
-        bounded_store.load([*ids, recorded(bounded_store, counted, text(4))], "slot.counted")
+        bounded_store.load([*ids, recorded(bounded_store, event, text(4))], "slot.counted")
 
 
 def test_of_what_is_too_much_postgres_sends_no_more_than_the_event_that_goes_beyond(system):

@@ -147,8 +147,8 @@ def test_a_process_makes_one_key_for_each_company_and_forgets_them_all_soon_afte
 
 def test_no_other_key_takes_the_place_of_one_that_is_lost(system, admin_url):
     company = uuid4()
-    created = CompanyCreated(details=CompanyDetails(name="Acme"), issue_prefix="ACM")
-    system.store.append([recorded(created, stream_id=company, company_id=company, version=1)])
+    event = CompanyCreated(details=CompanyDetails(name="Acme"), issue_prefix="ACM")
+    system.store.append([recorded(event, stream_id=company, company_id=company, version=1)])
     with psycopg.connect(admin_url, autocommit=True) as conn:
         conn.execute("DELETE FROM vault.data_keys WHERE subject_id = %s", (company,))
         keys = DataKeys(system.pool)

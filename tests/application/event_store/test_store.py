@@ -68,11 +68,11 @@ def test_an_unknown_stream_has_no_events(store):
 
 def test_what_is_appended_comes_back_in_its_envelope(store):
     company, cause = uuid4(), str(uuid4())
-    given = fact(uuid4(), 1, AgentPaused(reason="Ünïcode 🙂"), actor="user:1", company_id=company, cause=cause)
+    event = fact(uuid4(), 1, AgentPaused(reason="Ünïcode 🙂"), actor="user:1", company_id=company, cause=cause)
 
-    store.append([given])
+    store.append([event])
 
-    assert bare(store.load([given.stream_id])) == {given.stream_id: [given]}
+    assert bare(store.load([event.stream_id])) == {event.stream_id: [event]}
     (recorded,) = store.after(0, 10)
     assert recorded.position == 1
     assert (recorded.at, recorded.actor, recorded.company_id, recorded.cause, recorded.event) == (
@@ -80,7 +80,7 @@ def test_what_is_appended_comes_back_in_its_envelope(store):
         "user:1",
         company,
         cause,
-        given.event,
+        event.event,
     )
 
 
@@ -106,13 +106,13 @@ def test_appending_nothing_moves_nothing(store):
     "versions", [[2], [1], [4], [0], [-1], [3, 5], [3, 3], [2, 3]], ids=lambda versions: f"versions {versions} after 2"
 )
 def test_only_the_next_version_of_a_stream_is_taken(store, versions):
-    given = stream(2)
-    store.append(given)
+    events = stream(2)
+    store.append(events)
 
     with pytest.raises(IntegrityError):
-        store.append([fact(given[0].stream_id, version, actor="another") for version in versions])
+        store.append([fact(events[0].stream_id, version, actor="another") for version in versions])
 
-    assert bare(store.load([given[0].stream_id]))[given[0].stream_id] == given
+    assert bare(store.load([events[0].stream_id]))[events[0].stream_id] == events
     assert store.head() == 2
 
 
@@ -180,8 +180,8 @@ def test_the_log_is_read_page_by_page_from_any_position(store):
 
 @pytest.mark.parametrize(("read_from", "versions"), [(None, [1, 2, 3, 4, 5]), ("slot.counted", [4, 5])])
 def test_a_stream_can_be_read_from_the_last_event_of_a_name_on(store, read_from, versions):
-    counted = SlotCounted(routine_id=uuid4(), live=())
-    one = [replace(recorded, event=counted) if recorded.version in {2, 4} else recorded for recorded in stream(5)]
+    event = SlotCounted(routine_id=uuid4(), live=())
+    one = [replace(recorded, event=event) if recorded.version in {2, 4} else recorded for recorded in stream(5)]
     without = stream(3)
     store.append([*one, *without])
 
@@ -211,11 +211,11 @@ def test_a_payload_cannot_poison_the_log(store, payload):
         payload=payload,
         idempotency_key="'",
     )
-    given = fact(uuid4(), 1, event)
+    recorded = fact(uuid4(), 1, event)
 
-    store.append([given])
+    store.append([recorded])
 
-    assert bare(store.load([given.stream_id])) == {given.stream_id: [given]}
+    assert bare(store.load([recorded.stream_id])) == {recorded.stream_id: [recorded]}
 
 
 @pytest.mark.parametrize(
@@ -352,12 +352,12 @@ def test_every_hash_covers_its_row_and_all_before_it(system, log):
 
 
 def test_the_stored_row_is_what_the_mapper_made(system, log):
-    given = fact(UUID(int=7), 1)
+    recorded = fact(UUID(int=7), 1)
 
-    system.store.append([given])
+    system.store.append([recorded])
 
     ((_, stream_id, version, name, body, *_),), _ = log()
-    expected = to_stored(given)
+    expected = to_stored(recorded)
     assert (stream_id, version, name, body) == (UUID(int=7), 1, "agent.paused", expected.state)
 
 
@@ -407,21 +407,21 @@ def losing(system, losses, **kwargs):
 
 
 def test_a_commit_whose_answer_was_lost_is_known_as_ones_own(system):
-    given = stream(3)
+    events = stream(3)
 
-    assert losing(system, 1).append(given) == 3
-    assert bare(system.store.load([given[0].stream_id])) == {given[0].stream_id: given}
+    assert losing(system, 1).append(events) == 3
+    assert bare(system.store.load([events[0].stream_id])) == {events[0].stream_id: events}
     assert system.store.head() == 3
 
 
 def test_a_lost_answer_is_ones_own_also_when_others_wrote_meanwhile(system):
-    read, given = stream(1), stream(2)
+    read, written = stream(1), stream(2)
     system.store.append(read)
 
     def meanwhile():
         system.store.append([fact(read[0].stream_id, 2)])
 
-    assert losing(system, 1, meanwhile=meanwhile).append(given, guards=[(read[0].stream_id, 1)]) == 3
+    assert losing(system, 1, meanwhile=meanwhile).append(written, guards=[(read[0].stream_id, 1)]) == 3
     assert system.store.head() == 4
 
 
@@ -476,9 +476,11 @@ def test_of_sixty_four_batches_the_one_whose_guard_has_moved_is_refused_and_all_
     read, moved = stream(1), stream(1)
     system.store.append([*read, *moved])
     system.store.append([fact(moved[0].stream_id, 2)])
-    given = [stream(2) for _ in range(64)]
+    streams_of_two = [stream(2) for _ in range(64)]
     guards = [(read[0].stream_id, 1)]
-    batches = [batch(events, [(moved[0].stream_id, 1)] if n == 20 else guards) for n, events in enumerate(given)]
+    batches = [
+        batch(events, [(moved[0].stream_id, 1)] if n == 20 else guards) for n, events in enumerate(streams_of_two)
+    ]
 
     outcomes = list(system.store.recorder.append_each(batches))
 
@@ -486,8 +488,8 @@ def test_of_sixty_four_batches_the_one_whose_guard_has_moved_is_refused_and_all_
     assert isinstance(refusal, IntegrityError)
     assert "a stream that was read has changed" in str(refusal)
     assert list(range(5, 5 + 2 * 63, 2)) == outcomes
-    found = system.store.load([events[0].stream_id for events in given])
-    assert [2] * 20 + [0] + [2] * 43 == [len(events) for events in found.values()]
+    streams = system.store.load([events[0].stream_id for events in streams_of_two])
+    assert [2] * 20 + [0] + [2] * 43 == [len(events) for events in streams.values()]
     rows, head = log()
     assert list(range(1, 3 + 2 * 63 + 1)) == [row[0] for row in rows]
     assert (rows[-1][0], rows[-1][6]) == head
@@ -506,10 +508,10 @@ def test_of_two_batches_for_one_version_of_a_stream_the_first_is_recorded(system
 
 
 def test_a_batch_may_rest_on_what_one_before_it_records(system):
-    given = stream(1)
+    events = stream(1)
 
     outcomes = system.store.recorder.append_each(
-        [batch(given), batch([fact(given[0].stream_id, 2)]), batch(stream(1), [(given[0].stream_id, 1)])]
+        [batch(events), batch([fact(events[0].stream_id, 2)]), batch(stream(1), [(events[0].stream_id, 1)])]
     )
 
     assert [1, 2] == outcomes[:2]
@@ -598,21 +600,21 @@ def together(store, *batches):
 
 
 def test_threads_that_append_at_once_are_recorded_together_and_each_is_told_of_its_own(system):
-    taken = stream(1)
-    given = [taken, stream(3), taken, stream(2)]
+    first_batch = stream(1)
+    batches = [first_batch, stream(3), first_batch, stream(2)]
 
-    first, second, refused, last = together(system.store, *given)
+    first, second, refused, last = together(system.store, *batches)
 
     assert (1, 4, 6) == (first, second, last)
     assert isinstance(refused, IntegrityError)
 
 
 def test_each_batch_of_a_group_whose_answer_was_lost_is_known_as_ones_own(system):
-    given = [stream(2) for _ in range(4)]
+    batches = [stream(2) for _ in range(4)]
 
-    assert [2, 4, 6, 8] == sorted(together(losing(system, 1, spared=1), *given))
-    found = system.store.load([one[0].stream_id for one in given])
-    assert {one[0].stream_id: one for one in given} == bare(found)
+    assert [2, 4, 6, 8] == sorted(together(losing(system, 1, spared=1), *batches))
+    streams = system.store.load([one[0].stream_id for one in batches])
+    assert {one[0].stream_id: one for one in batches} == bare(streams)
     assert system.store.head() == 8
 
 

@@ -51,11 +51,11 @@ class WatchedTurns(Turns):
 
     def __init__(self):
         super().__init__()
-        self.asked = []
+        self.questions = []
 
     def take(self, stream_ids):
         if stream_ids:
-            self.asked.append(set(stream_ids))
+            self.questions.append(set(stream_ids))
         return super().take(stream_ids)
 
 
@@ -112,7 +112,7 @@ def test_nobody_overtakes_who_has_lost_a_race(executor):
 
     with Loser(executor, contended) as loser, ThreadPoolExecutor() as pool:
         late = pool.submit(executor.attempt, note(contended, "late"))
-        wait_for(lambda: turns.asked == [{contended}, {contended}])
+        wait_for(lambda: turns.questions == [{contended}, {contended}])
         assert not late.done()
         loser.go.set()
         late.result(LIMIT_S)

@@ -271,11 +271,11 @@ def test_neither_key_nor_secret_is_shown(vault, open_vault, path, system, caplog
     shown.append(why(lambda: vault.keep([record])))
     path.write_bytes(path.read_bytes() * 2)
     shown.append(why(vault.ring.ids))
-    told = "\n".join([*shown, caplog.text])
+    texts = "\n".join([*shown, caplog.text])
 
     key = b64decode(path.read_bytes().split()[1])
-    assert not [word for word in spellings(key) if word in told]
-    assert not [word for word in spellings(VALUE) if word in told]
+    assert not [word for word in spellings(key) if word in texts]
+    assert not [word for word in spellings(VALUE) if word in texts]
 
 
 def why(ask):

@@ -60,9 +60,9 @@ def test_the_end_of_a_run_fires_the_next_routine_with_its_outputs(app):
     assert ("chain", trigger, cause, 1) == (fired.source, fired.trigger_id, fired.cause_run_id, fired.chain_depth)
     assert Opened(issue_id=issue_of_run(run)) == fired.outcome
     assert "Write 3 after Fetch had 3" == app.state(ISSUE, issue_of_run(run)).details.title
-    told = {"id": str(cause), "routineId": str(fetch), "routineTitle": "Fetch", "status": "completed"}
+    expected = {"id": str(cause), "routineId": str(fetch), "routineTitle": "Fetch", "status": "completed"}
     assert {
-        "run": told | {"failureReason": None},
+        "run": expected | {"failureReason": None},
         "outputs": {"articles": 3},
         "variables": {"articles": "3"},
     } == fired.payload

@@ -136,13 +136,13 @@ def test_a_run_that_is_tried_again_says_so_and_after_how_many_attempts_it_ended(
     issue = issue_of_run(run_of_occurrence(trigger, first))
     failed = IssuePatch(status="cancelled", failure_reason="exit status 3")
 
-    told = []
+    answers = []
     for patch, caller in [(failed, agent), (IssuePatch(status="todo"), app.admin), (failed, agent)]:
         app.ask(issues.update, issue, patch, None, caller=caller)
-        told.append(app.ask(explanations.explain, routine, first)[0])
+        answers.append(app.ask(explanations.explain, routine, first)[0])
 
-    assert ["ran"] * 3 == [explanation.verdict for explanation, _ in told]
-    waits, goes_on, ended = (text for _, text in told)
+    assert ["ran"] * 3 == [explanation.verdict for explanation, _ in answers]
+    waits, goes_on, ended = (text for _, text in answers)
     assert "attempt 1 failed, and the next one begins on" in waits
     assert "attempt 2 is under way" in goes_on
     assert "cancelled after 2 attempts" in ended

@@ -26,12 +26,12 @@ def test_a_name_leads_to_its_collection_task_and_routine(app):
 @pytest.mark.parametrize("name", ["", "x" * 201, "nobodys", "{company}"])
 def test_a_name_that_is_nobodys_leads_nowhere(app, name):
     name_of, key = app.collection()
-    given = name.format(company=app.ids(CompanyNamed)[0])  # a collection with a name is not found by its id
+    name_or_id = name.format(company=app.ids(CompanyNamed)[0])  # a collection with a name is not found by its id
 
     for look, path in (
-        (names.collection, given),
-        (names.task, TaskPath(collection=name_of, task=given)),
-        (names.routine, RoutinePath(collection=name_of, task=app.task(name_of).task, name=given)),
+        (names.collection, name_or_id),
+        (names.task, TaskPath(collection=name_of, task=name_or_id)),
+        (names.routine, RoutinePath(collection=name_of, task=app.task(name_of).task, name=name_or_id)),
     ):
         with pytest.raises(NotFound):
             app.ask(look, path, caller=key)

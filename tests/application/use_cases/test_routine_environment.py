@@ -49,15 +49,15 @@ def test_a_value_that_the_vault_has_lost_is_missing(app):
     routine = app.routine(env={"REGION": VALUE})
     app.vault.secrets.clear()
 
-    found = environment_of_new_issue(app, routine)
+    environment = environment_of_new_issue(app, routine)
 
-    assert ({}, ("REGION",)) == (found.variables, found.missing)
+    assert ({}, ("REGION",)) == (environment.variables, environment.missing)
 
 
 def test_nobody_prints_a_value(app):
-    found = environment_of_new_issue(app, app.routine(env={"REGION": PlainBinding(value="of nobody's business")}))
+    environment = environment_of_new_issue(app, app.routine(env={"REGION": PlainBinding(value="of nobody's business")}))
 
-    assert "business" not in f"{found!r} {PlainBinding(value='of nobody business')!r}"
+    assert "business" not in f"{environment!r} {PlainBinding(value='of nobody business')!r}"
 
 
 def test_only_the_agent_that_has_checked_the_issue_out_gets_it(app):

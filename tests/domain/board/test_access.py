@@ -139,9 +139,9 @@ def test_permissions_stay_with_another_role_unless_one_is_or_was_a_viewer(member
 @pytest.mark.parametrize("by", [OWNER, ADMIN])
 @pytest.mark.parametrize("other", [ADMIN, MEMBER, VIEWER])
 def test_owners_and_admins_manage_everybody_who_is_no_owner(by, other):
-    joined = MemberJoined(user_id=USER, role=other.role, permissions=other.permissions)
+    event = MemberJoined(user_id=USER, role=other.role, permissions=other.permissions)
 
-    assert access.join(by, USER, None, other) == [joined]
+    assert access.join(by, USER, None, other) == [event]
     assert access.change(by, other, MEMBER, NO_OTHERS) == (
         [] if other == MEMBER else [MemberChanged(role="member", permissions=ASSIGN)]
     )

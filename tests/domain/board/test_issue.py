@@ -29,8 +29,8 @@ NOW, LEASE = datetime(2026, 11, 22, 1, tzinfo=UTC), timedelta(minutes=5)
 TAKEN = IssueCheckedOut(agent_id=SCOUT, run_id=SESSION)
 
 
-def check_out(found, agent=SCOUT, session=SESSION, expected=("todo",), *, now=NOW, lease=None):
-    return issue.check_out(found, ISSUE, agent, session, expected, now, lease)
+def check_out(state, agent=SCOUT, session=SESSION, expected=("todo",), *, now=NOW, lease=None):
+    return issue.check_out(state, ISSUE, agent, session, expected, now, lease)
 
 
 def test_an_execution_issue_names_its_routine_and_run():
@@ -130,17 +130,17 @@ def test_a_lease_is_renewed_by_its_session_when_a_part_of_it_has_passed():
     assert NOW + LEASE == leased.lease_until
 
     later = NOW + LEASE / 2
-    renewed = IssueLeaseRenewed(agent_id=SCOUT, until=later + LEASE)
+    event = IssueLeaseRenewed(agent_id=SCOUT, until=later + LEASE)
     assert [] == check_out(leased, now=NOW + LEASE / 20, lease=LEASE)
     assert [] == check_out(leased, now=later)
-    assert [renewed] == check_out(leased, expected=("in_progress",), now=later, lease=LEASE)
-    assert later + LEASE == issue.evolve(leased, renewed).lease_until
+    assert [event] == check_out(leased, expected=("in_progress",), now=later, lease=LEASE)
+    assert later + LEASE == issue.evolve(leased, event).lease_until
 
 
 def test_a_checkout_without_a_lease_gets_one_when_its_session_asks_for_it():
-    found = given(issue.evolve, OPENED, TAKEN)
+    checked_out = given(issue.evolve, OPENED, TAKEN)
 
-    assert [IssueLeaseRenewed(agent_id=SCOUT, until=NOW + LEASE)] == check_out(found, lease=LEASE)
+    assert [IssueLeaseRenewed(agent_id=SCOUT, until=NOW + LEASE)] == check_out(checked_out, lease=LEASE)
 
 
 @pytest.mark.parametrize(
@@ -152,10 +152,10 @@ def test_a_lease_ends_with_its_checkout(event):
 
 
 def test_what_is_taken_from_a_session_stays_with_its_assignee_and_is_to_be_done_again():
-    found = given(issue.evolve, OPENED, replace(TAKEN, lease_until=NOW))
+    checked_out = given(issue.evolve, OPENED, replace(TAKEN, lease_until=NOW))
 
-    (event,) = issue.free(found, "lease_over")
-    freed = issue.evolve(found, event)
+    (event,) = issue.free(checked_out, "lease_over")
+    freed = issue.evolve(checked_out, event)
 
     assert IssueFreed(reason="lease_over", run_id=SESSION) == event
     assert ("todo", None, None, SCOUT) == (

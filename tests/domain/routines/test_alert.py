@@ -29,11 +29,11 @@ def due_alert(kind, step="raise", **fields):
     ],
 )
 def test_each_kind_of_trouble_is_told_by_an_event_of_its_own(kind, event):
-    told = alert.raise_alert(due_alert(kind, bound_sec=60, count=3), "Check", "exit status 3")
+    events = alert.raise_alert(due_alert(kind, bound_sec=60, count=3), "Check", "exit status 3")
 
-    assert isinstance(told, event)
-    assert (SUBJECT, ROUTINE, "Check") == (told.subject_id, told.routine_id, told.title)
-    assert Alert(is_open=True) == given(alert.evolve, told)
+    assert isinstance(events, event)
+    assert (SUBJECT, ROUTINE, "Check") == (events.subject_id, events.routine_id, events.title)
+    assert Alert(is_open=True) == given(alert.evolve, events)
 
 
 def test_a_routine_that_was_failing_has_recovered_and_any_other_trouble_is_closed():

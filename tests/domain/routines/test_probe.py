@@ -20,15 +20,15 @@ def judged(
 
 @pytest.mark.parametrize(("status", "verdict"), [(199, "failed"), (200, "passed"), (299, "passed"), (302, "failed")])
 def test_any_2xx_passes_unless_a_status_is_wanted(status: int, verdict: str):
-    assert (verdict, status) == ((found := judged(status=status)).verdict, found.status)
+    assert (verdict, status) == ((finding := judged(status=status)).verdict, finding.status)
 
 
 @pytest.mark.parametrize(("status", "verdict"), [(503, "passed"), (200, "failed")])
 def test_the_status_that_is_wanted_passes_and_no_other(status: int, verdict: str):
-    found = probe.judge(Probe(url=URL, status=503), Answer(status=status), b"")
+    finding = probe.judge(Probe(url=URL, status=503), Answer(status=status), b"")
 
-    assert verdict == found.verdict
-    assert (found.reason is None) == (verdict == "passed")
+    assert verdict == finding.verdict
+    assert (finding.reason is None) == (verdict == "passed")
 
 
 @pytest.mark.parametrize(
@@ -53,31 +53,31 @@ def test_a_value_at_a_path_passes(path: str, equals: object):
     ],
 )
 def test_another_value_does_not_pass_and_the_reason_names_both(path: str, equals: object, reason: str):
-    assert ("failed", reason) == ((found := judged(path=path, equals=equals)).verdict, found.reason)
+    assert ("failed", reason) == ((finding := judged(path=path, equals=equals)).verdict, finding.reason)
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"queue": ', b"\xff", b"[" * 10_000, b'{"queue": NaN}'])
 def test_what_is_not_json_does_not_pass(body: bytes):
     assert ("failed", "The answer is not JSON", None) == (
-        (found := judged(body, path="queue", equals=None)).verdict,
-        found.reason,
-        found.found,
+        (finding := judged(body, path="queue", equals=None)).verdict,
+        finding.reason,
+        finding.found,
     )
 
 
 def test_of_what_was_found_little_is_kept():
-    found = judged(b'{"a": "' + b"x" * 5_000 + b'"}', path="a", equals="x")
+    finding = judged(b'{"a": "' + b"x" * 5_000 + b'"}', path="a", equals="x")
 
-    assert LONGEST_FOUND == len(found.found or "")
-    assert len(found.reason or "") < 2 * LONGEST_FOUND
+    assert LONGEST_FOUND == len(finding.found or "")
+    assert len(finding.reason or "") < 2 * LONGEST_FOUND
 
 
 def test_no_answer_is_a_finding_of_its_own_and_skips_unless_the_probe_says_otherwise():
-    found = judged(status=None)
+    finding = judged(status=None)
 
-    assert "unanswered" == found.verdict
-    assert Skipped(reason="probe_unanswered") == probe.skip_by_probe(Probe(url=URL), found)
-    assert None is probe.skip_by_probe(Probe(url=URL, if_unanswered="fire"), found)
+    assert "unanswered" == finding.verdict
+    assert Skipped(reason="probe_unanswered") == probe.skip_by_probe(Probe(url=URL), finding)
+    assert None is probe.skip_by_probe(Probe(url=URL, if_unanswered="fire"), finding)
 
 
 def test_a_probe_that_failed_skips_whatever_it_says_of_no_answer():

@@ -109,40 +109,40 @@ def test_active_and_paused_routines_may_be_fired_by_hand(settings):
 
 
 def test_every_fact_is_one_revision():
-    changed = RoutineTriggerChanged(trigger_id=TRIGGER, kind="schedule", state=HOURLY)
+    event = RoutineTriggerChanged(trigger_id=TRIGGER, kind="schedule", state=HOURLY)
     rotated = RoutineSecretRotated(trigger_id=TRIGGER)
     removed = RoutineTriggerRemoved(trigger_id=TRIGGER, kind="schedule")
     restored = RoutineRestored(from_revision=1, settings=ACTIVE, triggers={})
 
-    state = given(routine.evolve, CREATED, ADDED, changed, RoutineUpdated(settings=PAUSED), rotated, removed, restored)
+    state = given(routine.evolve, CREATED, ADDED, event, RoutineUpdated(settings=PAUSED), rotated, removed, restored)
 
     assert state.revision == 7
 
 
 def test_a_routine_knows_the_triggers_it_has_left():
     other = RoutineTriggerAdded(trigger_id=UUID(int=3), kind="api", state=BY_CODE)
-    removed = RoutineTriggerRemoved(trigger_id=TRIGGER, kind="schedule")
+    event = RoutineTriggerRemoved(trigger_id=TRIGGER, kind="schedule")
 
     assert given(routine.evolve, CREATED, ADDED, other).triggers == {TRIGGER: HOURLY, UUID(int=3): BY_CODE}
-    assert given(routine.evolve, CREATED, ADDED, other, removed).triggers == {UUID(int=3): BY_CODE}
+    assert given(routine.evolve, CREATED, ADDED, other, event).triggers == {UUID(int=3): BY_CODE}
 
 
 def test_a_routine_knows_how_its_triggers_are_set_the_oldest_first():
     other = RoutineTriggerAdded(trigger_id=UUID(int=1), kind="api", state=BY_CODE)
     daily = replace(HOURLY, settings=replace(HOURLY.settings, cron_expression="0 9 * * *"))
-    changed = RoutineTriggerChanged(trigger_id=TRIGGER, kind="schedule", state=daily)
+    event = RoutineTriggerChanged(trigger_id=TRIGGER, kind="schedule", state=daily)
     rotated = RoutineSecretRotated(trigger_id=TRIGGER)
 
-    state = given(routine.evolve, CREATED, ADDED, other, changed, rotated)
+    state = given(routine.evolve, CREATED, ADDED, other, event, rotated)
 
     assert list(state.triggers.items()) == [(TRIGGER, daily), (UUID(int=1), BY_CODE)]
 
 
 def test_a_trigger_that_was_recorded_without_its_settings_counts_as_enabled():
     bare = RoutineTriggerAdded(trigger_id=TRIGGER, kind="schedule")
-    edited = RoutineTriggerChanged(trigger_id=TRIGGER, kind="schedule")
+    event = RoutineTriggerChanged(trigger_id=TRIGGER, kind="schedule")
 
-    state = given(routine.evolve, CREATED, bare, edited)
+    state = given(routine.evolve, CREATED, bare, event)
 
     assert state.triggers == {TRIGGER: TriggerState(kind="schedule")}
     assert routine.has_enabled_schedule(state)
@@ -158,9 +158,9 @@ def test_a_trigger_that_was_recorded_without_its_settings_counts_as_enabled():
     ],
 )
 def test_only_a_schedule_that_is_enabled_fires_with_nobody_there(state, expected):
-    added = RoutineTriggerAdded(trigger_id=TRIGGER, kind=state.kind, state=state)
+    event = RoutineTriggerAdded(trigger_id=TRIGGER, kind=state.kind, state=state)
 
-    assert routine.has_enabled_schedule(given(routine.evolve, CREATED, added)) is expected
+    assert routine.has_enabled_schedule(given(routine.evolve, CREATED, event)) is expected
 
 
 def test_an_earlier_revision_is_the_fold_up_to_it_and_its_restoring_one_more():

@@ -69,8 +69,8 @@ def test_an_occurrence_that_the_zone_does_not_have_any_more_is_missed_too():
 def test_later_than_the_grace_is_missed():
     due = settlement.due(HOURLY, NOON, NOON + MINUTE + INSTANT, "skip_missed")
 
-    missed = TriggerMissed(first=NOON, last=NOON, count=1, reason="skip_missed", next_at=NOON + HOUR)
-    assert due == settlement.Due(fire=(), missed=missed, next_at=NOON + HOUR)
+    event = TriggerMissed(first=NOON, last=NOON, count=1, reason="skip_missed", next_at=NOON + HOUR)
+    assert due == settlement.Due(fire=(), missed=event, next_at=NOON + HOUR)
 
 
 def test_later_than_the_grace_is_made_up_for_where_the_policy_says_so():
@@ -100,8 +100,8 @@ def test_two_occurrences_within_the_grace_both_run():
 def test_skip_missed_drops_all_that_is_late_and_runs_what_is_on_time():
     due = settlement.due(HOURLY, NOON, NOON + 40 * HOUR, "skip_missed")
 
-    missed = TriggerMissed(first=NOON, last=NOON + 39 * HOUR, count=40, reason="skip_missed", next_at=NOON + 41 * HOUR)
-    assert due == settlement.Due(fire=(NOON + 40 * HOUR,), missed=missed, next_at=NOON + 41 * HOUR)
+    event = TriggerMissed(first=NOON, last=NOON + 39 * HOUR, count=40, reason="skip_missed", next_at=NOON + 41 * HOUR)
+    assert due == settlement.Due(fire=(NOON + 40 * HOUR,), missed=event, next_at=NOON + 41 * HOUR)
 
 
 def test_catching_up_runs_the_oldest_first():
@@ -120,21 +120,21 @@ def test_the_twenty_sixth_is_dropped():
     due = settlement.due(HOURLY, NOON, NOON + 25 * HOUR + 10 * MINUTE, "enqueue_missed_with_cap")
 
     dropped = NOON + 25 * HOUR
-    missed = TriggerMissed(first=dropped, last=dropped, count=1, reason="catch_up_cap", next_at=NOON + 26 * HOUR)
-    assert due == settlement.Due(fire=hours(NOON, 25), missed=missed, next_at=NOON + 26 * HOUR)
+    event = TriggerMissed(first=dropped, last=dropped, count=1, reason="catch_up_cap", next_at=NOON + 26 * HOUR)
+    assert due == settlement.Due(fire=hours(NOON, 25), missed=event, next_at=NOON + 26 * HOUR)
 
 
 def test_forty_missed_hours_give_twenty_five_runs_and_fifteen_dropped():
     due = settlement.due(HOURLY, NOON, NOON + 39 * HOUR + 10 * MINUTE, "enqueue_missed_with_cap")
 
-    missed = TriggerMissed(
+    event = TriggerMissed(
         first=NOON + 25 * HOUR,
         last=NOON + 39 * HOUR,
         count=15,
         reason="catch_up_cap",
         next_at=NOON + 40 * HOUR,
     )
-    assert due == settlement.Due(fire=hours(NOON, 25), missed=missed, next_at=NOON + 40 * HOUR)
+    assert due == settlement.Due(fire=hours(NOON, 25), missed=event, next_at=NOON + 40 * HOUR)
 
 
 def test_a_schedule_denser_than_hourly_is_made_up_for_too():
@@ -163,8 +163,8 @@ def test_a_missed_night_without_its_wall_time_counts_once():
     due = settlement.due(amsterdam, before, datetime(2026, 3, 29, 12, tzinfo=UTC), "skip_missed")
 
     next_at = datetime(2026, 3, 30, 0, 30, tzinfo=UTC)
-    missed = TriggerMissed(first=before, last=after_gap, count=2, reason="skip_missed", next_at=next_at)
-    assert due == settlement.Due(fire=(), missed=missed, next_at=next_at)
+    event = TriggerMissed(first=before, last=after_gap, count=2, reason="skip_missed", next_at=next_at)
+    assert due == settlement.Due(fire=(), missed=event, next_at=next_at)
 
 
 def test_who_gives_up_an_occurrence_goes_on_with_the_next():

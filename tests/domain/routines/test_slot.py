@@ -78,9 +78,9 @@ def test_a_count_comes_before_the_change_that_made_it_due():
 
 
 def test_a_count_says_all_there_is_whatever_was_read_before():
-    counted = SlotCounted(routine_id=ROUTINE, live=(live(7), live(8)))
+    event = SlotCounted(routine_id=ROUTINE, live=(live(7), live(8)))
 
-    assert given(slot.evolve, freed(3), taken(4), counted, freed(7)) == Slot(live=(live(8),), since_count=1)
+    assert given(slot.evolve, freed(3), taken(4), event, freed(7)) == Slot(live=(live(8),), since_count=1)
 
 
 ACTIONS = st.lists(st.tuples(st.integers(0, 9), st.booleans()), max_size=400)

@@ -109,9 +109,9 @@ def test_resuming_means_nothing_to_an_api_trigger():
 
 
 def test_the_schedule_of_a_trigger_is_its_newest():
-    edited = TriggerUpdated(settings=replace(EVERY_HOUR, timezone="Asia/Kolkata"), next_at=NOON)
+    event = TriggerUpdated(settings=replace(EVERY_HOUR, timezone="Asia/Kolkata"), next_at=NOON)
 
-    assert trigger.plan_of(given(trigger.evolve, CREATED, edited)).cron == Cron("0 * * * *", "Asia/Kolkata")
+    assert trigger.plan_of(given(trigger.evolve, CREATED, event)).cron == Cron("0 * * * *", "Asia/Kolkata")
 
 
 def test_deleting_twice_is_deleting_once():
@@ -137,10 +137,10 @@ def test_a_contradiction_in_the_log_stops_loudly(facts):
 
 
 def test_a_deleted_trigger_comes_back_only_by_being_restored():
-    restored = TriggerRestored(routine_id=ROUTINE, kind="schedule", settings=EVERY_HOUR, next_at=NOON)
+    event = TriggerRestored(routine_id=ROUTINE, kind="schedule", settings=EVERY_HOUR, next_at=NOON)
 
-    assert given(trigger.evolve, CREATED, TriggerDeleted(), restored) == given(trigger.evolve, CREATED)
-    for facts in ([CREATED, restored], [restored]):
+    assert given(trigger.evolve, CREATED, TriggerDeleted(), event) == given(trigger.evolve, CREATED)
+    for facts in ([CREATED, event], [event]):
         with pytest.raises(ImpossibleHistory):
             given(trigger.evolve, *facts)
 

@@ -522,10 +522,10 @@ class Counted(Mapping):
     """Values that count how often they are asked for."""
 
     def __init__(self, values):
-        self.values_, self.asked = values, 0
+        self.values_, self.calls = values, 0
 
     def __getitem__(self, name):
-        self.asked += 1
+        self.calls += 1
         return self.values_[name]
 
     def __len__(self):
@@ -540,7 +540,7 @@ def test_each_value_is_asked_for_once_however_long_the_template():
 
     text = variables.interpolate("{{a}}{{b}}" * 100_000, values)
 
-    assert ("12345" * 200_000, 2) == (text, values.asked)
+    assert ("12345" * 200_000, 2) == (text, values.calls)
 
 
 @pytest.mark.parametrize(

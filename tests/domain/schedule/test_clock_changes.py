@@ -109,14 +109,14 @@ def test_on_a_day_that_is_not_told_of_the_schedule_runs_at_exactly_its_wall_time
     _, (minutes, hours, *_) = cron_fields.read(daily.cron.expression)
     walls = sorted((hour, minute) for hour in hours for minute in minutes)
     begin = datetime(2026, *first, tzinfo=UTC)
-    there, told = ZoneInfo(zone), list(touching(daily, begin, begin + 30 * DAY))
+    tz, changes = ZoneInfo(zone), list(touching(daily, begin, begin + 30 * DAY))
 
     occurrences, ran = list(plans.occurrences(daily, begin, begin + 30 * DAY)), {}
     for at in occurrences:
-        local = at.astimezone(there)
+        local = at.astimezone(tz)
         ran.setdefault(local.date(), []).append((local.hour, local.minute))
 
     whole = [(begin + n * DAY).date() for n in range(2, 28)]
     other = {day for day in whole if ran.get(day, []) != walls}
-    assert other <= {moment.astimezone(there).date() for one in told for moment in (one.at, one.at - MINUTE)}
-    assert {at for one in told for at in one.occurrences} <= set(occurrences)
+    assert other <= {moment.astimezone(tz).date() for one in changes for moment in (one.at, one.at - MINUTE)}
+    assert {at for one in changes for at in one.occurrences} <= set(occurrences)

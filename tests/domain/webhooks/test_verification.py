@@ -249,20 +249,20 @@ def test_blanks_around_a_header_are_not_part_of_it(mode):
 @pytest.mark.parametrize("mode", [*READ])
 def test_headers_of_other_purposes_may_be_anything(mode):
     others = tuple(2 * [("x-forwarded-for", "é"), ("content-type", "text/plain; charset=é")])
-    given = delivery(GENUINE[mode])
+    answer = delivery(GENUINE[mode])
 
-    assert verify(mode, replace(given, headers=given.headers + others), secrets(SECRET), WINDOW_S, NOON) == proof(
+    assert verify(mode, replace(answer, headers=answer.headers + others), secrets(SECRET), WINDOW_S, NOON) == proof(
         mode, GENUINE[mode]
     )
 
 
 def test_a_header_is_read_if_it_is_there_once():
-    given = WebhookRequest(headers=(("a", " 1 "), ("b", "2"), ("b", "2"), ("c", "é")), body=b"")
+    request = WebhookRequest(headers=(("a", " 1 "), ("b", "2"), ("b", "2"), ("c", "é")), body=b"")
 
-    assert (given.header("a"), given.header("d")) == ("1", None)
+    assert (request.header("a"), request.header("d")) == ("1", None)
     for name in "bc":
         with pytest.raises(Unauthenticated):
-            given.header(name)
+            request.header(name)
 
 
 @pytest.mark.parametrize("mode", ["hmac_sha256", "github_hmac"])
@@ -535,14 +535,14 @@ def judged(mode, headers, body, known):
             if ["v1", b64encode(mac.digest()).decode()] in parts:
                 return (None, first)
         return None
-    given = re.match(r"^(?:sha256=)?([0-9a-f]{64})\Z", (second if first is None else first) or "")
+    match = re.match(r"^(?:sha256=)?([0-9a-f]{64})\Z", (second if first is None else first) or "")
     at = re.match(r"^(\d{10,13})(\.\d{1,16})?\Z", third or "")
     near = at and abs((Decimal(third) / (1000 if Decimal(third) > 10**12 else 1)) - NOON_S) <= WINDOW_S
     texts = ([body] if mode == "github_hmac" else []) + ([third.encode() + b"." + body] if near else [])
-    for text in texts if given else []:
-        if any(hmac.new(secret.encode(), text, "sha256").hexdigest() == given[1] for secret in known):
+    for text in texts if match else []:
+        if any(hmac.new(secret.encode(), text, "sha256").hexdigest() == match[1] for secret in known):
             said = re.match(rb"\d{10,13}\.\d{1,16}(?=\.)|\d{10,13}(?=\.)", text)
-            return (f"{said[0].decode()}:{given[1]}" if said else None, None)
+            return (f"{said[0].decode()}:{match[1]}" if said else None, None)
     return None
 
 

@@ -284,12 +284,12 @@ class Names:
     """A resolver whose names are answered when they are told to be."""
 
     def __init__(self):
-        self.asked = []
+        self.asked_hosts = []
         self.answers = {}
         self.waiting = asyncio.Queue()
 
     async def __call__(self, host, _port):
-        self.asked.append(host)
+        self.asked_hosts.append(host)
         self.answers[host] = asyncio.get_running_loop().create_future()
         self.waiting.put_nowait(host)
         return await self.answers[host]
@@ -321,11 +321,11 @@ def test_who_asks_for_one_name_at_the_same_time_shares_one_look_up_and_later_the
         answers = await asyncio.gather(*asking)
         later = asyncio.create_task(lookups.addresses("A.example", 80, ONE))
         names.answer(await names.waiting.get())
-        return answers, await later, names.asked
+        return answers, await later, names.asked_hosts
 
-    answers, later, asked = looked_up(scene)
+    answers, later, asked_hosts = looked_up(scene)
     assert answers == [["192.0.2.1"]] * 3
-    assert (later, asked) == (["192.0.2.1"], ["a.example"] * 2)
+    assert (later, asked_hosts) == (["192.0.2.1"], ["a.example"] * 2)
 
 
 def test_a_name_that_is_not_answered_is_asked_for_twice_and_then_fails_at_once():
@@ -336,7 +336,7 @@ def test_a_name_that_is_not_answered_is_asked_for_twice_and_then_fails_at_once()
         for _ in range(1_000):
             with pytest.raises(Overdue):
                 await lookups.addresses("a.example", 80, OTHER)
-        return names.asked
+        return names.asked_hosts
 
     assert looked_up(scene, lookup_limit_s=0.05) == ["a.example"] * 2
 
@@ -351,10 +351,10 @@ def test_a_company_whose_names_are_not_answered_keeps_its_own_waiting_only():
         while await names.waiting.get() != "other.example":
             pass
         names.answer("other.example")
-        return [type(one) for one in failed], len(names.asked), await other
+        return [type(one) for one in failed], len(names.asked_hosts), await other
 
-    failed, asked, other = looked_up(scene, lookup_limit_s=0.05)
-    assert (failed, asked, other) == ([Overdue] * 40, 9, ["192.0.2.1"])
+    failed, asked_hosts, other = looked_up(scene, lookup_limit_s=0.05)
+    assert (failed, asked_hosts, other) == ([Overdue] * 40, 9, ["192.0.2.1"])
 
 
 def test_a_company_with_many_names_that_are_answered_is_answered_for_all_of_them():
@@ -374,7 +374,7 @@ def test_an_address_needs_no_look_up():
         return (
             await lookups.addresses("192.0.2.7", 80, ONE),
             await lookups.addresses("2001:db8::1", 80, ONE),
-            names.asked,
+            names.asked_hosts,
         )
 
     assert looked_up(scene) == (["192.0.2.7"], ["2001:db8::1"], [])

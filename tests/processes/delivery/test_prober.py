@@ -25,14 +25,14 @@ class Queue:
     """A server that answers each GET with a status and a body; it keeps what it was asked."""
 
     def __init__(self):
-        self.status, self.body, self.asked = 200, b"{}", []
+        self.status, self.body, self.requests = 200, b"{}", []
         self.answers = threading.Event()
         self.answers.set()
         queue = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
-                queue.asked.append((self.path, dict(self.headers)))
+                queue.requests.append((self.path, dict(self.headers)))
                 queue.answers.wait(10)
                 self.send_response(queue.status)
                 self.send_header("Location", "http://127.0.0.1:9/")
@@ -98,7 +98,7 @@ def test_an_occurrence_fires_once_its_probe_has_passed(make_due, queue, start_pr
 
     assert [1, 0] == [scheduler.tick(conn) for _ in range(2)]
 
-    [(path, headers)] = queue.asked
+    [(path, headers)] = queue.requests
     assert path.startswith("/queue?token=")
     assert "Routines" == headers["User-Agent"]
     [outcome] = outcomes(events_of)
@@ -159,7 +159,7 @@ def test_a_private_address_is_not_asked(make_due, queue, start_prober, scheduler
     wait_for(lambda: findings(events_of))
 
     assert ([], [("unanswered", PRIVATE)]) == (
-        queue.asked,
+        queue.requests,
         [(found.verdict, found.reason) for found in findings(events_of)],
     )
 
@@ -191,7 +191,7 @@ def test_two_processes_ask_each_probe_once(make_due, queue, start_prober, schedu
     wait_for(lambda: len(findings(events_of)) == 20)
 
     assert 20 == scheduler.tick(conn)
-    assert (20, 20) == (len(queue.asked), len(outcomes(events_of)))
+    assert (20, 20) == (len(queue.requests), len(outcomes(events_of)))
 
 
 def test_what_a_process_that_died_was_asking_is_asked_by_another(  # noqa: PLR0917
@@ -208,7 +208,7 @@ def test_what_a_process_that_died_was_asking_is_asked_by_another(  # noqa: PLR09
     wait_for(lambda: findings(events_of))
 
     assert 1 == scheduler.tick(conn)
-    assert 1 == len(queue.asked)
+    assert 1 == len(queue.requests)
 
 
 def test_an_answer_that_could_not_be_recorded_is_asked_for_again(  # noqa: PLR0917
@@ -229,7 +229,7 @@ def test_an_answer_that_could_not_be_recorded_is_asked_for_again(  # noqa: PLR09
     wait_for(lambda: findings(events_of))
 
     assert 1 == scheduler.tick(conn)
-    assert (2, 1) == (len(queue.asked), len(outcomes(events_of)))
+    assert (2, 1) == (len(queue.requests), len(outcomes(events_of)))
 
 
 def test_a_host_is_asked_by_a_company_so_often_at_a_time_as_the_limits_say(  # noqa: PLR0917
@@ -241,8 +241,8 @@ def test_a_host_is_asked_by_a_company_so_often_at_a_time_as_the_limits_say(  # n
     scheduler.tick(conn)
     queue.answers.clear()
     start_prober()
-    wait_for(lambda: len(queue.asked) == 2)
+    wait_for(lambda: len(queue.requests) == 2)
     queue.answers.set()
     wait_for(lambda: len(findings(events_of)) == 5)
 
-    assert 5 == len(queue.asked)
+    assert 5 == len(queue.requests)

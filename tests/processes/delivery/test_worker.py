@@ -471,18 +471,18 @@ def test_a_process_that_is_told_to_stop_finishes_what_is_on_its_way(delivery_fix
 @pytest.fixture
 def hanging_lookups(monkeypatch):
     """Names of hang.example are not answered until the end of the test; any other leads here."""
-    over, asked = threading.Event(), []
+    is_over, urls = threading.Event(), []
 
     def getaddrinfo(host, port, **_):
         if host.endswith("hang.example"):
-            asked.append(host)
-            over.wait(60)
+            urls.append(host)
+            is_over.wait(60)
             raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    yield asked
-    over.set()
+    yield urls
+    is_over.set()
 
 
 def test_names_that_are_not_answered_delay_no_other_company(delivery_fixture, start_delivery, hanging_lookups):
@@ -612,7 +612,7 @@ def test_what_waits_for_one_company_does_not_hide_what_waits_for_another(deliver
             now,
             of_lane=8,
             limit=100,
-            without=[due[0].id],
+            left_out=[due[0].id],
             without_lanes=[due[1].partition_key, due[2].partition_key],
         )
 

@@ -327,8 +327,8 @@ def pause_agent(company_fixture, _armed):
 
 def pause_project(company_fixture, armed):
     project = uuid4()
-    created = ProjectCreated(details=ProjectDetails(name="Move"), url_key="move")
-    company_fixture.record((project, [created, ProjectPaused()]))
+    event = ProjectCreated(details=ProjectDetails(name="Move"), url_key="move")
+    company_fixture.record((project, [event, ProjectPaused()]))
     company_fixture.record((armed.routine_id, [RoutineUpdated(settings=settings(company_fixture, project_id=project))]))
 
 

@@ -20,8 +20,8 @@ def ended_chain(company_fixture, scheduler, conn):
     fetch, write = company_fixture.routines(2, next_at=NOON)
     trigger = uuid4()
     settings = TriggerSettings(after_routine_id=fetch.routine_id, after_outcome="succeeded")
-    created = TriggerCreated(routine_id=write.routine_id, kind="chain", settings=settings)
-    company_fixture.record((trigger, [created]))
+    event = TriggerCreated(routine_id=write.routine_id, kind="chain", settings=settings)
+    company_fixture.record((trigger, [event]))
     scheduler.tick(conn)
     for armed in (write, fetch):
         run = run_of_occurrence(armed.trigger_id, NOON)

@@ -120,8 +120,8 @@ def test_a_schedule_whose_open_issues_are_too_much_to_read_is_recorded_as_failed
     (row,) = company_fixture.routines(1, next_at=NOON)
     live = [LiveWork(issue_id=uuid4(), run_id=uuid4()) for _ in range(10)]
     for one in live:
-        opened = IssueOpened(details=IssueDetails(title="Look", description=TEXT), status="todo")
-        company_fixture.record((one.issue_id, [opened]))
+        event = IssueOpened(details=IssueDetails(title="Look", description=TEXT), status="todo")
+        company_fixture.record((one.issue_id, [event]))
     company_fixture.record((slot_of(row.routine_id), [SlotTaken(routine_id=row.routine_id, live=one) for one in live]))
 
     with capture_logs():

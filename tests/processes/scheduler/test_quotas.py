@@ -71,8 +71,8 @@ def test_a_chain_of_a_company_over_its_quota_waits_and_goes_on_when_it_is_within
     company_fixture = place.company_fixture()
     fetch, write = company_fixture.routines(2, next_at=NOON, cron="0 12 1 1 *", concurrency_policy="always_enqueue")
     link = TriggerSettings(after_routine_id=fetch.routine_id, after_outcome="any")
-    created = TriggerCreated(routine_id=write.routine_id, kind="chain", settings=link)
-    company_fixture.record((uuid4(), [created]))
+    event = TriggerCreated(routine_id=write.routine_id, kind="chain", settings=link)
+    company_fixture.record((uuid4(), [event]))
     company_fixture.routines(6, next_at=NOON, description="x" * 10_000)
     place.tick()  # which is more than the quota allows
     run = run_of_occurrence(fetch.trigger_id, NOON)
@@ -316,8 +316,8 @@ def test_a_clock_that_differs_is_told_and_what_is_due_rests(place_of_a_wrong_clo
         assert 0 == scheduler.tick(conn)
         assert 0 == scheduler.tick(conn)  # they rest
 
-    [told] = [one for one in logged if one["event"] == "clock_differs"]
-    assert ("error", 3_600.0, 3) == (told["log_level"], told["difference_s"], told["rows"])
+    [line] = [one for one in logged if one["event"] == "clock_differs"]
+    assert ("error", 3_600.0, 3) == (line["log_level"], line["difference_s"], line["rows"])
     assert "firing_lost_race" not in {one["event"] for one in logged}
     assert tried.many <= 3
     tried.difference = None

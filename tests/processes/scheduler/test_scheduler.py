@@ -204,8 +204,8 @@ def test_the_next_occurrence_opens_again_once_the_issue_is_done(company_fixture,
     [armed] = company_fixture.routines(next_at=NOON)
     scheduler.tick(conn)
     [issue] = events_of(IssueOpened)
-    freed = SlotFreed(routine_id=armed.routine_id, issue_id=issue.stream_id)
-    done = (issue.stream_id, [IssueMoved(status="done")]), (slot_of(armed.routine_id), [freed])
+    event = SlotFreed(routine_id=armed.routine_id, issue_id=issue.stream_id)
+    done = (issue.stream_id, [IssueMoved(status="done")]), (slot_of(armed.routine_id), [event])
 
     clock.now = NOON + MINUTE
     scheduler.tick(conn)

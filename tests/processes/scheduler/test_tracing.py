@@ -38,8 +38,8 @@ def spans(company_fixture, monkeypatch):
 
 
 def only_event(system, kind):
-    (found,) = [recorded for recorded in system.store.history() if isinstance(recorded.event, kind)]
-    return found
+    (event,) = [recorded for recorded in system.store.history() if isinstance(recorded.event, kind)]
+    return event
 
 
 def said(scheduler, conn, event):
@@ -109,8 +109,8 @@ def test_no_span_holds_what_the_work_is_about(company_fixture, scheduler, conn, 
 
     scheduler.tick(conn)
 
-    told = [str(value) for span in spans.all for value in span.attributes.values()]
-    assert not [value for value in told if "inbox" in value or "Atlantis" in value]
+    attribute_texts = [str(value) for span in spans.all for value in span.attributes.values()]
+    assert not [value for value in attribute_texts if "inbox" in value or "Atlantis" in value]
 
 
 def test_while_nobody_keeps_spans_there_are_none(company_fixture, scheduler, conn):

@@ -69,51 +69,51 @@ class Asked(NamedTuple):
         return issues.Filters(limit=self.limit, **self.issue_filters)
 
 
-def now(conn, asked):
+def now(conn, question):
     """What is answered by the queries of today."""
 
     def listed(after=None):
-        return routines.page(conn, asked.company, asked.routine_filters, limit=asked.limit, after=after)
+        return routines.page(conn, question.company, question.routine_filters, limit=question.limit, after=after)
 
     def fired(before=None):
-        return run_history.recent(conn, asked.routine, asked.limit, filters=asked.run_filters, before=before)
+        return run_history.recent(conn, question.routine, question.limit, filters=question.run_filters, before=before)
 
-    match asked.kind:
+    match question.kind:
         case "routine":
-            return routines.detail(conn, asked.routine)
+            return routines.detail(conn, question.routine)
         case "routines":
             return pages(listed, routines.place_of)
         case "runs":
-            return pages(fired, lambda run: run_history.position(conn, asked.routine, run.id))
+            return pages(fired, lambda run: run_history.position(conn, question.routine, run.id))
         case "issue":
-            found = issues.issue(conn, asked.issue)
-            return found and (found, issues.ancestors(conn, asked.issue))
+            issue = issues.issue(conn, question.issue)
+            return issue and (issue, issues.ancestors(conn, question.issue))
         case "issues":
-            return whole(issues.page(conn, asked.company, asked.listed_issues()))
+            return whole(issues.page(conn, question.company, question.listed_issues()))
 
 
-def then(conn, position, asked):
+def then(conn, position, question):
     """What is answered as of a position."""
 
     def listed(after=None):
         return as_of.routine_page(
-            past_at(conn, position), asked.company, asked.routine_filters, after, asked.limit, PAGE
+            past_at(conn, position), question.company, question.routine_filters, after, question.limit, PAGE
         )
 
     def fired(before=None):
-        return as_of.runs(past_at(conn, position), asked.routine, asked.run_filters, before, asked.limit, PAGE)
+        return as_of.runs(past_at(conn, position), question.routine, question.run_filters, before, question.limit, PAGE)
 
-    match asked.kind:
+    match question.kind:
         case "routine":
-            return as_of.routine_detail(past_at(conn, position), asked.routine, PAGE)
+            return as_of.routine_detail(past_at(conn, position), question.routine, PAGE)
         case "routines":
             return pages(listed, routines.place_of)
         case "runs":
-            return pages(fired, lambda run: run_history.position(conn, asked.routine, run.id))
+            return pages(fired, lambda run: run_history.position(conn, question.routine, run.id))
         case "issue":
-            return as_of.issue_with_ancestors(past_at(conn, position), asked.issue, PAGE)
+            return as_of.issue_with_ancestors(past_at(conn, position), question.issue, PAGE)
         case "issues":
-            return whole(as_of.issue_page(past_at(conn, position), asked.company, asked.listed_issues(), PAGE))
+            return whole(as_of.issue_page(past_at(conn, position), question.company, question.listed_issues(), PAGE))
 
 
 def pages(read, place):
@@ -147,20 +147,20 @@ def test_what_was_answered_at_a_position_is_answered_as_of_it_afterwards(
             one.execute("SET search_path TO apart, read_models")
         for model in as_of.MODELS:
             conn.execute(model.schema)
-        for recorded, (_, asked) in zip(story_databases.log, questions, strict=True):
+        for recorded, (_, question) in zip(story_databases.log, questions, strict=True):
             fold_batch(conn, as_of.MODELS, [recorded])
-            noted.append(now(reader, asked))
+            noted.append(now(reader, question))
     conn.execute("SET search_path TO read_models")
 
-    for (position, asked), answer in zip(questions, noted, strict=True):
-        assert answer == then(conn, position, asked), (position, asked)
+    for (position, question), answer in zip(questions, noted, strict=True):
+        assert answer == then(conn, position, question), (position, question)
 
 
 def test_as_of_the_head_is_what_is_answered_now(projected_story, conn, story_databases, questions):
     head = story_databases.log[-1].position
 
-    for _, asked in questions[:: len(questions) // 20]:
-        assert now(conn, asked) == then(conn, head, asked)
+    for _, question in questions[:: len(questions) // 20]:
+        assert now(conn, question) == then(conn, head, question)
 
 
 def test_an_answer_that_would_rest_on_too_much_is_refused(projected_story, conn, story_databases):

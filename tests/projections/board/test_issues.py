@@ -159,8 +159,8 @@ def test_ancestors_stand_parent_first(story, acme):
 def test_issues_that_are_each_others_parents_do_not_hang_a_reader(story, acme):
     one = story.issue(acme)
     other = story.issue(acme, parent_id=one)
-    edited = IssueEdited(details=IssueDetails(title="Look", parent_id=other))  # nobody is let do so any more
-    story.executor.attempt(lambda work: work.record(one, [edited]))
+    event = IssueEdited(details=IssueDetails(title="Look", parent_id=other))  # nobody is let do so any more
+    story.executor.attempt(lambda work: work.record(one, [event]))
     story.project_all()
 
     assert len(issues.ancestors(story.conn, one)) <= 50

@@ -168,8 +168,8 @@ def test_an_old_issue_that_is_opened_again_is_hot_again_with_its_comments(projec
 
     assert first in ids_in(conn, "ONLY issue") - ids_in(conn, "issue_cold")
     assert issues.issue(conn, first).status == "todo"
-    told = issues.comments(conn, first, newest_first=False, limit=10)
-    assert (told[:-1], told[-1].body) == (before, "Once more")
+    comments = issues.comments(conn, first, newest_first=False, limit=10)
+    assert (comments[:-1], comments[-1].body) == (before, "Once more")
     assert verification.verify(conn, model, story.store.after) == []
     story.patch(first, status="done")
     while positions.advance(conn, [model], story.store.after):
@@ -192,9 +192,9 @@ def test_a_row_that_is_both_hot_and_cold_is_found_by_a_comparison(projected_stor
     (twice,) = conn.execute("SELECT id FROM run_cold LIMIT 1").fetchone()
     conn.execute("INSERT INTO run SELECT * FROM run_cold WHERE id = %s", (twice,))
 
-    (found,) = verification.verify(conn, run_history.run_history, projected_story.store.after)
+    (difference,) = verification.verify(conn, run_history.run_history, projected_story.store.after)
 
-    assert (found.table, found.unexpected, found.examples) == ("run", 1, (twice,))
+    assert (difference.table, difference.unexpected, difference.examples) == ("run", 1, (twice,))
 
 
 def test_only_what_lies_before_the_age_moves_and_only_once(projected_story, conn):
@@ -330,11 +330,11 @@ def test_a_rebuild_that_is_killed_while_it_moves_rows_goes_on(projected_story, c
     model, read = run_history.run_history, projected_story.store.after
     move_all(conn, model)
     before, hot, head = rows(conn, model), hot_ids(conn, model), projected_story.store.head()
-    told = []
+    progress = []
 
     def kill(position):
-        told.append(position)
-        if told.count(head) == 3:  # once for the fold, then for each part that has moved
+        progress.append(position)
+        if progress.count(head) == 3:  # once for the fold, then for each part that has moved
             raise Killed
 
     with bootstrap.connect(settings) as own, pytest.raises(Killed):

@@ -44,8 +44,8 @@ def expected(history):
 
 
 def schemas(conn):
-    found = conn.execute("SELECT nspname FROM pg_namespace WHERE nspname LIKE '%own\\_%' ORDER BY 1").fetchall()
-    return [name for (name,) in found]
+    schema_rows = conn.execute("SELECT nspname FROM pg_namespace WHERE nspname LIKE '%own\\_%' ORDER BY 1").fetchall()
+    return [name for (name,) in schema_rows]
 
 
 @pytest.fixture
@@ -84,8 +84,8 @@ def fortnight():
 
 def test_a_projection_is_tried_on_a_history_without_a_database():
     history, agent_id, run_id = History(), uuid4(), UUID(int=7)
-    opened = IssueOpened(details=IssueDetails(title="Do", assignee_agent_id=agent_id), status="todo", run_id=run_id)
-    history.record(opened)
+    event = IssueOpened(details=IssueDetails(title="Do", assignee_agent_id=agent_id), status="todo", run_id=run_id)
+    history.record(event)
     history.record(RunFailed(reason="exit status 1"), run_id)
     history.record(RunCompleted(), run_id, at=datetime(2026, 3, 1, tzinfo=START.tzinfo))
 

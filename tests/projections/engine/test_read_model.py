@@ -42,9 +42,9 @@ def failing_on(model, kind, armed):
 
 
 def test_the_story_has_every_event_that_a_fold_could_meet(story_databases):
-    told = {stored_name(one.event) for one in story_databases.log}
+    event_names = {stored_name(one.event) for one in story_databases.log}
 
-    assert set(STORED_NAMES) - told == {"agent.approved", "agent.resumed"}
+    assert set(STORED_NAMES) - event_names == {"agent.approved", "agent.resumed"}
 
 
 def test_every_table_of_every_read_model_is_filled_by_the_story(projected_story, conn):

@@ -116,12 +116,12 @@ def test_a_rebuild_gives_the_same_indexes_and_columns(projected_story, conn):
 
 def test_a_rebuild_tells_how_far_it_is(told_story, conn, monkeypatch):
     monkeypatch.setattr(folding_aside, "REBUILD_BATCH", 10)
-    head, told = told_story.store.head(), []
+    head, progress = told_story.store.head(), []
 
-    rebuilds.rebuild(conn, issues.issues, told_story.store.after, told.append)
+    rebuilds.rebuild(conn, issues.issues, told_story.store.after, progress.append)
 
     folded = [one.position for one in told_story.store.history() if type(one.event) in issues.issues.events]
-    assert told == sorted({*folded[9::10], folded[-1], head})
+    assert progress == sorted({*folded[9::10], folded[-1], head})
 
 
 def test_a_rebuild_brings_a_read_model_that_lagged_to_the_head(told_story, conn):
@@ -540,10 +540,10 @@ def test_a_rebuild_that_was_killed_goes_on_where_it_was(projected_story, conn, s
 
     with bootstrap.connect(settings) as own, pytest.raises(Killed):
         rebuilds.rebuild(own, run_history.run_history, projected_story.store.after, kill)
-    told = []
-    rebuilds.rebuild(conn, run_history.run_history, projected_story.store.after, told.append)
+    progress = []
+    rebuilds.rebuild(conn, run_history.run_history, projected_story.store.after, progress.append)
 
-    assert min(told) > max(reached)
+    assert min(progress) > max(reached)
     assert rows(conn, run_history.run_history) == before
 
 
@@ -558,10 +558,12 @@ def test_what_another_version_has_begun_is_not_gone_on_with(projected_story, con
 
     with bootstrap.connect(settings) as own, pytest.raises(Killed):
         rebuilds.rebuild(own, replace(run_history.run_history, **change), projected_story.store.after, kill)
-    told = []
-    rebuilds.rebuild(conn, run_history.run_history, projected_story.store.after, told.append)
+    progress = []
+    rebuilds.rebuild(conn, run_history.run_history, projected_story.store.after, progress.append)
 
-    assert told[0] <= [one.position for one in projected_story.store.history() if isinstance(one.event, RunFired)][19]
+    assert (
+        progress[0] <= [one.position for one in projected_story.store.history() if isinstance(one.event, RunFired)][19]
+    )
 
 
 def test_an_event_that_was_passed_over_before_the_kill_is_on_the_record_after_it(
@@ -603,10 +605,10 @@ def test_rows_that_differ_are_reported_and_left_alone(projected_story, conn, set
     )
     before = rows(conn, run_history.run_history)
 
-    (found,) = verification.verify(conn, run_history.run_history, projected_story.store.after)
+    (difference,) = verification.verify(conn, run_history.run_history, projected_story.store.after)
 
-    assert (found.table, found.missing, found.unexpected, found.differing) == ("run", 1, 1, 1)
-    assert lost in found.examples
+    assert (difference.table, difference.missing, difference.unexpected, difference.differing) == ("run", 1, 1, 1)
+    assert lost in difference.examples
     assert rows(conn, run_history.run_history) == before
     done = CliRunner().invoke(
         main, ["projections", "verify", "run_history"], env={"ROUTINES_DATABASE_URL": settings.database_url}
@@ -643,8 +645,8 @@ def test_rows_as_of_a_position_are_made_in_a_schema_of_their_own(projected_story
 
     assert f"Schema noon holds run_history as of position {position}" in done.output
     expected = fold_in_memory(run_history.run_history, log[:position]).all(run_history.RUN)
-    found = conn.execute("SELECT id, position, doc->>'status' FROM noon.run ORDER BY id").fetchall()
-    assert found == [(row.id, row.position, row.doc.status) for row in expected]
+    stored_rows = conn.execute("SELECT id, position, doc->>'status' FROM noon.run ORDER BY id").fetchall()
+    assert stored_rows == [(row.id, row.position, row.doc.status) for row in expected]
     assert rows(conn, run_history.run_history) == before
     assert CliRunner().invoke(main, [*arguments, str(len(log))], env=env).exit_code == 0  # goes on to a later one
     assert conn.execute("SELECT count(*) FROM noon.run").fetchone() == (len(before["run"]),)

@@ -23,9 +23,9 @@ def cost(models):
 
 @pytest.mark.parametrize("many", [1, 2, 3, 40])
 def test_every_read_model_is_in_one_share(many):
-    found = [model.name for number in range(many) for model in Share(number, many).of(catalogue.ALL)]
+    names = [model.name for number in range(many) for model in Share(number, many).of(catalogue.ALL)]
 
-    assert sorted(NAMES) == sorted(found)
+    assert sorted(NAMES) == sorted(names)
 
 
 def test_costs_are_those_of_read_models():

@@ -37,8 +37,8 @@ def history(story, routine_id, limit=200):
 
 
 def run_with(payload):
-    fired = RunFired(routine_id=UUID(int=1), revision=1, source="api", outcome=Failed(reason="x"), payload=payload)
-    recorded = Recorded(stream_id=UUID(int=2), version=1, at=START, actor="x", company_id=UUID(int=3), event=fired)
+    event = RunFired(routine_id=UUID(int=1), revision=1, source="api", outcome=Failed(reason="x"), payload=payload)
+    recorded = Recorded(stream_id=UUID(int=2), version=1, at=START, actor="x", company_id=UUID(int=3), event=event)
     return run_history.run_of([recorded])
 
 

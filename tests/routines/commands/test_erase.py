@@ -90,9 +90,9 @@ def company_of_canaries(api):
         variables=[{"name": "who", "defaultValue": name("default")}],
     )
     api.patch(f"/routines/{routine}", {"description": name("another")})
-    fired = api.post(f"/routines/{routine}/run", {"payload": {name("key"): name("value")}, "idempotencyKey": "once"})
-    api.post(f"/issues/{fired['linkedIssueId']}/comments", {"body": name("comment")}, token=token)
-    return {"company": company, "agent": agent, "routine": routine, "run": fired["id"], "issue": fired["linkedIssueId"]}
+    run = api.post(f"/routines/{routine}/run", {"payload": {name("key"): name("value")}, "idempotencyKey": "once"})
+    api.post(f"/issues/{run['linkedIssueId']}/comments", {"body": name("comment")}, token=token)
+    return {"company": company, "agent": agent, "routine": routine, "run": run["id"], "issue": run["linkedIssueId"]}
 
 
 def record(store, stream_id, company_id, *events, first=1):
@@ -121,18 +121,18 @@ def fold(owner):
 
 def left_over(owner, tmp_path):
     """Where a canary is found: in a dump of the database, in exports made now, in what commands say."""
-    url, found = owner.settings.database_url, []
+    url, places = owner.settings.database_url, []
     dump = subprocess.run([find_binaries() / "pg_dump", f"--dbname={url}"], check=True, capture_output=True).stdout
-    found += [
+    places += [
         line[:80] for line in dump.splitlines() if CANARY.encode() in line or CANARY.encode().hex().encode() in line
     ]
     for number, what in enumerate((["export", "--format", "ndjson"], ["audit", "export"])):
         target = tmp_path / f"{number}-{uuid4().hex}"
         assert run_command(owner, *what, "--output", target)[0] == 0
         files = [target] if target.is_file() else [path for path in target.rglob("*") if path.is_file()]
-        found += [f"{what}: {path.name}" for path in files if CANARY.encode() in path.read_bytes()]
-    found += [f"log: {line[:200]}" for line in run_command(owner, "log")[1].splitlines() if CANARY in line]
-    return found
+        places += [f"{what}: {path.name}" for path in files if CANARY.encode() in path.read_bytes()]
+    places += [f"log: {line[:200]}" for line in run_command(owner, "log")[1].splitlines() if CANARY in line]
+    return places
 
 
 def in_file_of(owner, table):
@@ -251,8 +251,8 @@ def test_of_an_erased_user_their_own_name_and_address_are_gone_and_their_keys_ar
     api = installation
     company = api.company("Acme")
     name, email = f"{CANARY} Ada", f"{CANARY}@example.org"
-    added = api.post(f"/companies/{company}/members", {"name": name, "email": email, "membershipRole": "member"})
-    user, token = added["userId"], added["token"]
+    member = api.post(f"/companies/{company}/members", {"name": name, "email": email, "membershipRole": "member"})
+    user, token = member["userId"], member["token"]
     assert api.request("GET", f"/companies/{company}", token=token).status_code == 200
     settle(api)
     code, said = run_command(owner, "erase", "--user", user, "--yes", "--reason", "asked for")
@@ -279,8 +279,8 @@ def test_of_an_erased_user_their_own_name_and_address_are_gone_and_their_keys_ar
 def test_of_events_from_before_texts_were_sealed_the_log_alone_keeps_what_it_has(always_looking, owner, tmp_path):
     company_id = uuid4()
     plain = EventStore(owner.store.recorder)
-    created = CompanyCreated(details=CompanyDetails(name=CANARY), issue_prefix="CAN")
-    record(plain, company_id, company_id, created, CompanyArchived())
+    event = CompanyCreated(details=CompanyDetails(name=CANARY), issue_prefix="CAN")
+    record(plain, company_id, company_id, event, CompanyArchived())
     fold(owner)
 
     done = report(owner, "--company", company_id, "--yes", "--reason", "a test")

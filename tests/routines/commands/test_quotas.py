@@ -45,12 +45,12 @@ def test_companies_near_a_quota_are_shown(quotas, busy_company):
 
 
 def test_of_one_company_all_that_it_uses_is_shown(quotas, busy_company):
-    found = [json.loads(line) for line in quotas("--company", busy_company, "--json").splitlines()]
+    usages = [json.loads(line) for line in quotas("--company", busy_company, "--json").splitlines()]
 
-    by_quota = {one["quota"]: (one["used"], one["limit"]) for one in found}
+    by_quota = {one["quota"]: (one["used"], one["limit"]) for one in usages}
     assert (4, 5_000) == by_quota["max_company_goals"]
     assert (1, 1_000) == by_quota["max_company_members"]
-    assert {busy_company} == {one["company_id"] for one in found}
+    assert {busy_company} == {one["company_id"] for one in usages}
     assert by_quota["max_company_events_per_minute"][0] >= 6
 
 

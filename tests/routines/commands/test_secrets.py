@@ -228,13 +228,13 @@ def test_a_new_key_file_is_that_of_the_data_directory_unless_a_variable_names_on
     none = routines("secrets", "new-file", "--data-dir", str(data), ROUTINES_KEY_FILE=None)
     data.mkdir()
 
-    made = routines("secrets", "new-file", "--data-dir", str(data), ROUTINES_KEY_FILE=None)
+    command = routines("secrets", "new-file", "--data-dir", str(data), ROUTINES_KEY_FILE=None)
     again = routines("secrets", "new-file", "--data-dir", str(data), ROUTINES_KEY_FILE=None)
     named = routines("secrets", "new-file", "--data-dir", str(data))
 
     assert f"No `routines up` has run in {data}" in none.output
-    assert [1, 0, 1, 1] == [result.exit_code for result in (none, made, again, named)]
-    assert f"{data / 'secret.keys'} holds the new key {KeyRing(data / 'secret.keys').ids()[0]}" in made.output
+    assert [1, 0, 1, 1] == [result.exit_code for result in (none, command, again, named)]
+    assert f"{data / 'secret.keys'} holds the new key {KeyRing(data / 'secret.keys').ids()[0]}" in command.output
     assert f"{path} is there" in named.output
 
 

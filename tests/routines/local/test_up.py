@@ -79,7 +79,7 @@ def supervise_parts(tmp_path):
 
     def supervise(*parts):
         heard: list[Any] = []
-        supervisor: Any = Supervisor(parts, tmp_path / "logs", changed=heard.append, say=heard.append)
+        supervisor: Any = Supervisor(parts, tmp_path / "logs", on_change=heard.append, say=heard.append)
         supervisor.heard = heard
         running.append(supervisor)
         supervisor.start()
@@ -166,9 +166,11 @@ def test_a_postgres_that_cannot_be_started_is_tried_again_and_the_parts_go_on(tm
 def test_only_the_part_that_sends_may_be_allowed_private_targets(tmp_path, allowed):
     of = System(Place(tmp_path), "127.0.0.1", 3100, None, allow_private_targets=allowed)
 
-    told = [part.name for part in of.parts("postgresql://nowhere") if "ROUTINES_ALLOW_PRIVATE_TARGETS" in part.env]
+    part_names = [
+        part.name for part in of.parts("postgresql://nowhere") if "ROUTINES_ALLOW_PRIVATE_TARGETS" in part.env
+    ]
 
-    assert (["delivery"] if allowed else []) == told
+    assert (["delivery"] if allowed else []) == part_names
 
 
 @contextmanager
@@ -610,10 +612,10 @@ def test_the_next_step_names_a_token_file_only_when_its_token_is_good(tmp_path, 
 
 @pytest.mark.parametrize(("status", "shown"), [(201, True), (503, False)])
 def test_a_start_prints_a_link_that_signs_in_if_it_can_be_made(tmp_path, capsys, status, shown):
-    asked = []
+    questions = []
 
     def answer(request):
-        asked.append((request.method, request.url.path))
+        questions.append((request.method, request.url.path))
         is_link = request.url.path == "/board/sign-in-links"
         return httpx.Response(status if is_link else 200, text="http://127.0.0.1:8000/board/sign-in/x")
 
@@ -622,7 +624,7 @@ def test_a_start_prints_a_link_that_signs_in_if_it_can_be_made(tmp_path, capsys,
     with httpx.Client(base_url=system.url, transport=httpx.MockTransport(answer)) as client:
         system._tell_next_steps(client)
 
-    assert ("POST", "/board/sign-in-links") in asked
+    assert ("POST", "/board/sign-in-links") in questions
     assert shown == (
         "board        http://127.0.0.1:8000/board/sign-in/x  (signs you in, once" in capsys.readouterr().out
     )

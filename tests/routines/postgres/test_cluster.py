@@ -36,9 +36,9 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="root only: Postgres runs
 @pytest.fixture
 def root():
     """A directory that every account can reach, which pytest's own is not."""
-    with tempfile.TemporaryDirectory(prefix="routines-test-") as made:
-        Path(made).chmod(0o755)
-        yield Path(made)
+    with tempfile.TemporaryDirectory(prefix="routines-test-") as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
 
 
 @pytest.fixture
@@ -58,8 +58,8 @@ def server(root):
 
 def execute(server, statement):
     with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
-        found = connection.execute(statement)
-        return found.fetchone() if found.description else None
+        cursor = connection.execute(statement)
+        return cursor.fetchone() if cursor.description else None
 
 
 def pid_of(server):
@@ -265,9 +265,9 @@ def refusal(url):
 @pytest.fixture(scope="module")
 def server_for_parts():
     """A server for parts that have an account of their own, ready for them."""
-    with tempfile.TemporaryDirectory(prefix="routines-test-") as made:
-        Path(made).chmod(0o755)
-        server = LocalPostgres(Path(made), durable=False, parts=PARTS)
+    with tempfile.TemporaryDirectory(prefix="routines-test-") as directory:
+        Path(directory).chmod(0o755)
+        server = LocalPostgres(Path(directory), durable=False, parts=PARTS)
         bootstrap.prepare(Settings(database_url=server.start()))
         yield server
         server.stop()

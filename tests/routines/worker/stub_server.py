@@ -14,7 +14,7 @@ class Stub:
     def __init__(self, url):
         self.url = url
         self.issues = {}
-        self.asked = []
+        self.requests = []
         self.comments = []
         self.reasons = []  # why the runs failed
         self.outputs = []
@@ -52,7 +52,7 @@ class Stub:
     def answer(self, method, path, token, session, body):
         if token != f"Bearer {TOKEN}":
             return 401, {"error": "Unauthorized"}
-        self.asked.append((method, path))
+        self.requests.append((method, path))
         if self.troubles:
             return self.troubles.pop(0)
         match method, path.split("/")[2:]:
@@ -105,7 +105,7 @@ class Stub:
         return 200, issue
 
     def count(self, method, end):
-        return sum(asked == method and path.endswith(end) for asked, path in self.asked)
+        return sum(verb == method and path.endswith(end) for verb, path in self.requests)
 
 
 def read(path):

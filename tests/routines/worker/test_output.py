@@ -35,7 +35,7 @@ def test_the_json_object_that_a_command_prints_is_reported_as_outputs(stub, once
     once("sh", "-c", script)
 
     assert [outputs] == stub.outputs
-    assert 1 == stub.count("PATCH", stub.asked[-1][1])
+    assert 1 == stub.count("PATCH", stub.requests[-1][1])
 
 
 @pytest.mark.parametrize(

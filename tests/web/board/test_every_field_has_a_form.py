@@ -124,29 +124,29 @@ SECRETS = {"secret_params": '{"a": 1}', "webhook_url": "https://example.org/in",
 @pytest.fixture
 def sent_bodies(board, api, company, agent, monkeypatch):
     """What the forms of the board have sent, by the shape of the body."""
-    found: dict[Any, list[Any]] = {shape: [] for shape in WITHOUT_FORM}
+    bodies_by_shape: dict[Any, list[Any]] = {shape: [] for shape in WITHOUT_FORM}
     call = Api.call
 
     async def noted(self, method, path, body=None, **kwargs):
         shape = next((shape for form, shape in SHAPES if re.fullmatch(form, f"{method} {path}")), None)
         if shape is not None and body is not None:
-            found[shape].append(json.loads(msgspec.json.encode(body)))
+            bodies_by_shape[shape].append(json.loads(msgspec.json.encode(body)))
         return await call(self, method, path, body, **kwargs)
 
     monkeypatch.setattr(Api, "call", noted)
     _send_forms_of_routines(board, api, company, agent)
     _send_forms_of_tasks(board)
     _send_forms_of_structure(board, api, company, agent)
-    return found
+    return bodies_by_shape
 
 
 def _send_forms_of_routines(board, api, company, agent):
     other = api.routine(company, agent, title="Other")
     board.send(board.show("/variables"), "/variables", name="TOKEN", value="x")
-    made = board.send(
+    answer = board.send(
         board.show("/routines/new"), "/routines/new", **ROUTINE, **SCHEDULE, title="x", assigneeAgentId=agent
     )
-    path = f"/routines/{made.response.url.path.rsplit('/', 1)[1]}"
+    path = f"/routines/{answer.response.url.path.rsplit('/', 1)[1]}"
     board.send(board.show(f"{path}/edit"), "/edit", title="y")
     board.send(board.show(f"{path}/run"), f"{path}/run", **{"variable.team": "a", "payload": '{"a": 1}'})
     window = {"startsAt": "2098-01-01 09:00", "endsAt": "2099-01-01 09:00", "excludedDates": "2098-02-01"}
@@ -216,9 +216,10 @@ def _send_forms_of_structure(board, api, company, agent):
 
 
 def test_every_field_of_the_bodies_is_sent_by_a_form_or_has_a_reason_why_not(sent_bodies):
-    for shape, found in sent_bodies.items():
+    for shape, shape_bodies in sent_bodies.items():
         unsent = {
-            _explained_field(path, WITHOUT_FORM[shape]) for path in fields_without(inspect.type_info(shape), found)
+            _explained_field(path, WITHOUT_FORM[shape])
+            for path in fields_without(inspect.type_info(shape), shape_bodies)
         }
         assert set(WITHOUT_FORM[shape]) == unsent, shape
 
@@ -237,9 +238,9 @@ def fields_without(info: inspect.Type, values: Sequence[Any], place: str = "") -
             wanted = [one for one in values if isinstance(one, dict) and one.get(info.tag_field, info.tag) == info.tag]
             for field in info.fields:
                 path = f"{place}.{field.encode_name}".strip(".")
-                found = [one[field.encode_name] for one in wanted if field.encode_name in one]
-                if found:
-                    yield from fields_without(field.type, found, path)
+                sent_values = [one[field.encode_name] for one in wanted if field.encode_name in one]
+                if sent_values:
+                    yield from fields_without(field.type, sent_values, path)
                 else:
                     yield path
         case inspect.UnionType():

@@ -105,10 +105,10 @@ def test_the_search_leads_to_what_an_id_names_and_else_shows_what_has_the_text(b
     assert "Run of Water the plants" in board.show(f"/find?q={run['id']}").text
     assert issue["identifier"] in board.show(f"/find?q={issue['id']}").text
     assert "What is to be done" in board.show(f"/find?q={issue['identifier'].lower()}").text
-    found = board.show("/find?q=PLANTS").text
-    assert "Routines Water the plants" in found
-    assert "Runs Water the plants under way newest run" in found
-    assert f"Issues {issue['identifier']} Water the plants todo" in found
+    text = board.show("/find?q=PLANTS").text
+    assert "Routines Water the plants" in text
+    assert "Runs Water the plants under way newest run" in text
+    assert f"Issues {issue['identifier']} Water the plants todo" in text
     assert "Nothing has this in its name." in board.show("/find?q=cactus").text
 
 
@@ -129,10 +129,10 @@ def test_triggers_are_found_by_label_id_and_the_address_of_their_webhook(board, 
 def test_agents_and_pages_are_found_and_only_those_that_one_may_see(board, viewer, api, company):
     scout, _ = api.agent(company, "Scout")
 
-    found = board.show("/find?q=sc")
+    result_page = board.show("/find?q=sc")
 
     assert board.show(f"/issues?agent={scout}").response.url == board.show(f"/find?q={scout}").response.url
-    assert "Agents Scout" in found.text
+    assert "Agents Scout" in result_page.text
     assert [True, False] == [
         "Deliveries" in page.show("/find?q=deliver").text.split("Found for")[1] for page in (board, viewer)
     ]

@@ -64,9 +64,9 @@ def test_a_delivery_is_sent_once_more_and_an_endpoint_shows_its_secret_once(boar
     wrong = board.post(path, {**fields, "url": "nonsense", "events": "run.*"})
     assert (422, "nonsense") == (wrong.status, wrong.form("/endpoints")["fields"]["url"])
 
-    made = board.post(path, {**fields, "url": "https://hooks.example.org/in", "events": "run.failed, alert.*"})
+    answer = board.post(path, {**fields, "url": "https://hooks.example.org/in", "events": "run.failed, alert.*"})
 
-    assert "Keep this now" in made.text
+    assert "Keep this now" in answer.text
     endpoint = api.get(f"/companies/{company}/webhook-endpoints")[0]
     assert ["run.failed", "alert.*"] == endpoint["events"]
     page = board.show("/deliveries")
@@ -189,12 +189,13 @@ def test_a_process_that_does_not_keep_up_is_named_with_what_shows_it():
             one.name: (one.word, one.sentence) for one in system.processes_of({"version": "1"} | health, waiting, now)
         }
 
-    found = seen({"readModels": models, "overdueSchedules": 3}, late)
-    assert ("is late", "3 schedules are due for more than a minute.") == found["scheduler"]
-    assert ("stopped", "1 read model has stopped; the table below names them.") == found["projector"]
-    assert ("is late", "What waits longest was to be sent 2 min ago: a receiver fails, or nothing is sent.") == found[
-        "delivery"
-    ]
-    found = seen({"readModels": models[1:], "overdueSchedules": 0}, {"webhook": (1, now)})
-    assert ("is behind", "1 read model is behind the log.") == found["projector"]
-    assert "works" == found["delivery"][0]
+    processes = seen({"readModels": models, "overdueSchedules": 3}, late)
+    assert ("is late", "3 schedules are due for more than a minute.") == processes["scheduler"]
+    assert ("stopped", "1 read model has stopped; the table below names them.") == processes["projector"]
+    assert (
+        "is late",
+        "What waits longest was to be sent 2 min ago: a receiver fails, or nothing is sent.",
+    ) == processes["delivery"]
+    processes = seen({"readModels": models[1:], "overdueSchedules": 0}, {"webhook": (1, now)})
+    assert ("is behind", "1 read model is behind the log.") == processes["projector"]
+    assert "works" == processes["delivery"][0]

@@ -134,7 +134,7 @@ def paths(api, company):
     """Every page of the board, with something on it and with nothing."""
     audit = api.get(f"/companies/{company}/routines?q=audit")[0]
     trigger, webhook = (one["id"] for one in api.get(f"/routines/{audit['id']}")["triggers"])
-    failed = api.get(f"/companies/{company}/runs?status=failed")[0]
+    run = api.get(f"/companies/{company}/runs?status=failed")[0]
     live = api.get(f"/companies/{company}/runs?status=issue_created")[0]
     trajectory = api.get(f"/v1/db/trajectories/{company}/count")["trajectories"][0]["trajectory_id"]
     routine, agent = f"/routines/{audit['id']}", audit["assigneeAgentId"]
@@ -181,7 +181,7 @@ def paths(api, company):
         ),
         *("/tasks/count/routines/daily", "/tasks/count/routines/daily/edit", f"/tasks/count/trajectories/{trajectory}"),
         *("/structure", "/structure/projects/new", f"/structure/company/{company}", f"/structure/agents/{agent}"),
-        *(f"/runs/{failed['id']}", f"/runs/{live['id']}", f"/issues/{live['linkedIssueId']}"),
+        *(f"/runs/{run['id']}", f"/runs/{live['id']}", f"/issues/{live['linkedIssueId']}"),
     ]
     addresses = [f"/board/companies/{company}{path}" for path in of_company]
     addresses += [
@@ -194,26 +194,26 @@ def paths(api, company):
 def test_no_page_has_a_barrier_in_either_scheme_and_none_is_wider_than_a_phone(api, signed_in, company, errors, part):
     context = signed_in(color_scheme="light", viewport={"width": 1280, "height": 900})
     page = watch_errors(context.new_page(), errors)
-    found = []
+    faults = []
     for path in paths(api, company)[part::PARTS]:
         page.set_viewport_size({"width": 1280, "height": 900})
         page.emulate_media(color_scheme="light")
         page.goto(path)
         page.evaluate(AXE.read_text())
-        found += [(path, "light", *fault) for fault in find_faults(page, {"type": "tag", "values": TAGS})]
+        faults += [(path, "light", *fault) for fault in find_faults(page, {"type": "tag", "values": TAGS})]
         page.emulate_media(color_scheme="dark")
         page.set_viewport_size({"width": PHONE, "height": 900})
-        found += [
+        faults += [
             (path, "dark", *fault) for fault in find_faults(page, {"type": "rule", "values": RULES_OF_COLOUR_AND_SIZE})
         ]
         page.set_viewport_size({"width": 1280, "height": 900})
         if (width := page.evaluate("document.documentElement.scrollWidth")) > 1280:
-            found.append((path, "wider than the window", width))
+            faults.append((path, "wider than the window", width))
         page.set_viewport_size({"width": PHONE, "height": 900})
         if (width := page.evaluate("document.documentElement.scrollWidth")) > PHONE:
-            found.append((path, "wider than a phone", width))
+            faults.append((path, "wider than a phone", width))
     context.close()
-    assert ([], []) == (found, errors)
+    assert ([], []) == (faults, errors)
 
 
 def find_faults(page, rules):
@@ -553,11 +553,11 @@ def test_a_page_that_its_reader_may_not_see_any_more_asks_no_further(api, chromi
     page.get_by_text("It renews itself.").wait_for()
     api.request("DELETE", f"/companies/{company}/members/{member['userId']}")
     page.get_by_text("It cannot be renewed any more.").wait_for()
-    asked = []
-    page.on("request", lambda request: asked.append(request.url))
+    questions = []
+    page.on("request", lambda request: questions.append(request.url))
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # when it would connect again
     page.evaluate("new Promise((resolve) => setTimeout(resolve, 0))")
-    assert [] == asked
+    assert [] == questions
     context.close()
 
 

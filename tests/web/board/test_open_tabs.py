@@ -48,7 +48,7 @@ class Tab:
 
     def __init__(self, client, address):
         self._client, self._address = client, address
-        self.position, self.told, self.connections = None, [], 0
+        self.position, self.positions, self.connections = None, [], 0
 
     async def follow(self):
         while True:
@@ -68,7 +68,7 @@ class Tab:
                     case "id":
                         self.position = value
                     case "data":
-                        self.told.append(int(self.position))
+                        self.positions.append(int(self.position))
 
 
 @contextmanager
@@ -95,7 +95,7 @@ async def keep_open(process, api, company, many):
         return api.system.store.head()
 
     async def all_told(position):
-        await asyncio.to_thread(wait_for, lambda: all(tab.told and tab.told[-1] >= position for tab in tabs), 60)
+        await asyncio.to_thread(wait_for, lambda: all(tab.positions and tab.told[-1] >= position for tab in tabs), 60)
 
     async with (
         httpx.AsyncClient(base_url=process.url, timeout=60, limits=limits, cookies=cookies) as client,
@@ -121,5 +121,5 @@ def test_tabs_come_back_to_a_process_that_was_killed_and_none_misses_a_position(
         tabs = asyncio.run(keep_open(process, api, company, TABS))
 
     assert {2} == {tab.connections for tab in tabs}
-    assert {3} == {len(set(tab.told)) for tab in tabs}  # the three changes, and nothing twice
-    assert [] == [tab.told for tab in tabs if tab.told != sorted(set(tab.told))]
+    assert {3} == {len(set(tab.positions)) for tab in tabs}  # the three changes, and nothing twice
+    assert [] == [tab.positions for tab in tabs if tab.told != sorted(set(tab.told))]

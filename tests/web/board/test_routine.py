@@ -164,9 +164,9 @@ def test_a_routine_that_needs_a_value_asks_for_it_and_runs_with_it(board, api, c
     variables = [{"name": "team"}, {"name": "many", "type": "number", "defaultValue": 3}]
     routine = api.routine(company, agent, title="For {{team}}", variables=variables)
 
-    asked = board.send(board.show(f"/routines/{routine}"), "/run")
-    assert (422, True) == (asked.status, "Not run." in asked.text)
-    wrong = board.send(asked, "/run", **{"variable.team": "sales", "variable.many": "few", "payload": "[]"})
+    page = board.send(board.show(f"/routines/{routine}"), "/run")
+    assert (422, True) == (page.status, "Not run." in page.text)
+    wrong = board.send(page, "/run", **{"variable.team": "sales", "variable.many": "few", "payload": "[]"})
     assert "This is no number." in wrong.text
     assert "This is no JSON object" in wrong.text
     assert "few" == wrong.form("/run")["fields"]["variable.many"]

@@ -150,11 +150,11 @@ def test_all_that_match_are_paused_after_their_number_is_seen_and_resumed_again(
     page = board.show("/routines?q=daily")
     form = next(form for form in page.forms if "all" in form["fields"])
 
-    asked = board.post(form["action"], {**form["fields"], "action": "pause"})
+    confirmation = board.post(form["action"], {**form["fields"], "action": "pause"})
 
-    assert "Pause 2 routines?" in asked.text
-    assert "All that match “daily”." in asked.text
-    done = board.send(asked, "/many", note="Holidays")
+    assert "Pause 2 routines?" in confirmation.text
+    assert "All that match “daily”." in confirmation.text
+    done = board.send(confirmation, "/many", note="Holidays")
     assert "2 routines were paused." in done.text
     assert ["paused", "active", "paused"] == [api.get(f"/routines/{id_}")["status"] for id_ in ids]
     board.send(done, "/many")
@@ -167,18 +167,18 @@ def test_many_are_moved_into_a_folder_that_is_chosen_and_out_again(board, api, c
     fields = {**page.form("/many")["fields"], "routine": ids[:2], "action": "move"}
     assert "There is no folder yet." in board.post(page.form("/many")["action"], fields).text
     folder = api.post(f"/companies/{company}/folders", {"name": "Nightly"})["id"]
-    asked = board.post(page.form("/many")["action"], fields)
-    assert "Move 2 routines?" in asked.text
-    fields = {**asked.form("/many")["fields"], "routine": ids[:2]}
+    confirmation = board.post(page.form("/many")["action"], fields)
+    assert "Move 2 routines?" in confirmation.text
+    fields = {**confirmation.form("/many")["fields"], "routine": ids[:2]}
 
-    wrong = board.post(asked.form("/many")["action"], {**fields, "folder": ids[0]})
-    done = board.post(asked.form("/many")["action"], {**fields, "folder": folder})
+    wrong = board.post(confirmation.form("/many")["action"], {**fields, "folder": ids[0]})
+    done = board.post(confirmation.form("/many")["action"], {**fields, "folder": folder})
 
     assert (422, ids[0]) == (wrong.status, wrong.form("/many")["fields"]["folder"])
     assert "2 routines were moved." in done.text
     assert [folder, folder, None] == [api.get(f"/routines/{id_}")["folderId"] for id_ in ids]
     again = {**fields, "routine": [ids[0], api.routine(api.company("Other"), None)], "folder": ""}
-    assert "Routine not found" in board.post(asked.form("/many")["action"], again).text
+    assert "Routine not found" in board.post(confirmation.form("/many")["action"], again).text
     assert [folder, None] == [api.get(f"/routines/{id_}")["folderId"] for id_ in ids[1:]]
 
 
@@ -187,10 +187,10 @@ def test_all_that_match_are_moved_after_their_number_is_seen(board, api, company
     folder = api.post(f"/companies/{company}/folders", {"name": "Nightly"})["id"]
     form = next(form for form in board.show("/routines?q=daily").forms if "all" in form["fields"])
 
-    asked = board.post(form["action"], {**form["fields"], "action": "move"})
+    confirmation = board.post(form["action"], {**form["fields"], "action": "move"})
 
-    assert "Move 2 routines?" in asked.text
-    assert "2 routines were moved." in board.send(asked, "/many", folder=folder).text
+    assert "Move 2 routines?" in confirmation.text
+    assert "2 routines were moved." in board.send(confirmation, "/many", folder=folder).text
     assert [folder, None, folder] == [api.get(f"/routines/{id_}")["folderId"] for id_ in ids]
     none = board.post(form["action"], {**form["fields"], "q": "nowhere", "action": "move", "confirmed": "1"})
     assert (200, True) == (none.status, "Move 0 routines?" in none.text)
@@ -203,11 +203,11 @@ def test_what_is_done_with_all_that_match_goes_by_the_status_that_is_looked_at(b
     page = board.show("/routines?status=paused")
     form = next(form for form in page.forms if "all" in form["fields"])
 
-    asked = board.post(form["action"], {**form["fields"], "action": "move"})
+    confirmation = board.post(form["action"], {**form["fields"], "action": "move"})
 
     assert ("Pause all…" in page.text, "Resume all…" in page.text) == (False, True)
-    assert "All that match, paused." in asked.text
-    assert "1 routine was moved." in board.send(asked, "/many", folder=folder).text
+    assert "All that match, paused." in confirmation.text
+    assert "1 routine was moved." in board.send(confirmation, "/many", folder=folder).text
     assert [None, folder] == [api.get(f"/routines/{id_}")["folderId"] for id_ in (active, paused)]
 
 

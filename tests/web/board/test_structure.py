@@ -14,10 +14,10 @@ MADE = {
 def test_a_thing_is_made_and_changed(board, api, company, agent, kind):
     fields, name = MADE[kind]
 
-    made = board.send(board.show(f"/structure/{kind}/new"), "/new", **fields)
+    answer = board.send(board.show(f"/structure/{kind}/new"), "/new", **fields)
 
-    assert "It is added." in made.text
-    assert name in made.text
+    assert "It is added." in answer.text
+    assert name in answer.text
     thing = api.get(f"/companies/{company}/{kind}")[0]
     assert fields.items() <= thing.items()
     form = board.show(f"/structure/{kind}/{thing['id']}")
@@ -59,9 +59,9 @@ def test_a_folder_lies_in_another_but_not_in_itself_and_is_deleted_only_when_it_
 def test_an_agent_is_renamed_gets_a_heartbeat_whose_secret_is_shown_once_and_is_terminated(board, api, agent):
     form = board.show(f"/structure/agents/{agent}")
 
-    made = board.send(form, f"/{agent}", name="Scout", heartbeatUrl="https://agents.example.org/wake")
+    answer = board.send(form, f"/{agent}", name="Scout", heartbeatUrl="https://agents.example.org/wake")
 
-    assert "it is shown once" in made.text
+    assert "it is shown once" in answer.text
     form = board.show(f"/structure/agents/{agent}")
     assert ("Scout", "https://agents.example.org/wake") == tuple(
         form.form(f"/{agent}")["fields"][name] for name in ("name", "heartbeatUrl")
@@ -83,10 +83,10 @@ def test_an_endpoint_and_the_company_are_changed(board, api, company):
     assert {"maxCostMicros": 2_500_000, "windowSec": 60} == api.get(f"/companies/{company}")["budget"]
     wrong = board.send(board.show(f"/structure/company/{company}"), f"/{company}", maxCost="much")
     assert (422, True) == (wrong.status, "This is no number." in wrong.text)
-    asked = board.send(board.show(f"/structure/company/{company}"), "/action", action="archive")
-    assert (422, True) == (asked.status, "Tick that you mean it." in asked.text)
+    confirmation = board.send(board.show(f"/structure/company/{company}"), "/action", action="archive")
+    assert (422, True) == (confirmation.status, "Tick that you mean it." in confirmation.text)
     assert "active" == api.get(f"/companies/{company}")["status"]
-    board.send(asked, "/action", action="archive", sure="yes")
+    board.send(confirmation, "/action", action="archive", sure="yes")
     assert "archived" == api.get(f"/companies/{company}")["status"]
 
 

@@ -195,12 +195,12 @@ def test_whoever_may_only_read_sees_no_button_and_whoever_may_not_assign_no_butt
         "/variables",
     )
     actions = {board: [] for board in (viewer, member)}
-    for board, found in actions.items():
+    for board, action_paths in actions.items():
         for path in paths:
             page = board.show(path)
             assert 200 == page.status, path
-            found += [form["action"] for form in page.forms if "csrf" in form["fields"]]
-            found += [
+            action_paths += [form["action"] for form in page.forms if "csrf" in form["fields"]]
+            action_paths += [
                 link for link in page.links if link and link.endswith(("/new-task", "/edit", "/run", "/new-routine"))
             ]
     ends = {board: {action.rpartition("/")[2] for action in found} for board, found in actions.items()}

@@ -128,19 +128,22 @@ def test_two_moments_differ_by_fields_and_triggers_and_the_events_say_who_made_i
         position_of(past_api, kind) for kind in ("routine.created", "routine.updated", "routine.trigger_changed")
     )
 
-    found = between(past_api, created, changed)
+    field_differences = between(past_api, created, changed)
 
-    assert found["routine"] == [
+    assert field_differences["routine"] == [
         {"field": "priority", "before": "medium", "after": "high", "events": [updated]},
         {"field": "title", "before": "Check", "after": "Check again", "events": [updated]},
     ]
-    (added,) = found["triggers"]
+    (added,) = field_differences["triggers"]
     assert (added["id"], added["change"]) == (past_api.trigger, "added")
     assert ("0 10 * * *", changed) in [(one["after"], one["events"][-1]) for one in added["fields"]]
-    assert [cause["kind"] for cause in found["events"]] == [
+    assert [cause["kind"] for cause in field_differences["events"]] == [
         *("routine.updated", "routine.trigger_added", "routine.trigger_changed")
     ]
-    assert (found["events"][0]["actorName"], found["events"][0]["position"]) == ("the user “Robin”", updated)
+    assert (field_differences["events"][0]["actorName"], field_differences["events"][0]["position"]) == (
+        "the user “Robin”",
+        updated,
+    )
 
 
 def test_a_trigger_differs_in_what_was_changed_and_is_removed_with_all_that_it_had(past_api: Past):
@@ -162,10 +165,10 @@ def test_what_was_changed_back_is_no_difference_and_a_new_secret_is_one_that_is_
     created, head = position_of(past_api, "routine.created"), past_api.api.system.store.head()
     rotated = position_of(past_api, "routine.secret_rotated")
 
-    found = past_api.api.get(f"/routines/{past_api.routine}/diff?from={created}")
+    field_differences = past_api.api.get(f"/routines/{past_api.routine}/diff?from={created}")
 
-    assert found["toPosition"] == head
-    assert "title" not in {one["field"] for one in found["routine"]}
+    assert field_differences["toPosition"] == head
+    assert "title" not in {one["field"] for one in field_differences["routine"]}
     (hook,) = between(past_api, rotated - 1, rotated)["triggers"]
     assert hook["fields"] == [{"field": "secret", "before": None, "after": None, "events": [rotated]}]
     assert between(past_api, head, head)["events"] == []
@@ -208,7 +211,9 @@ def test_what_differs_is_what_the_routine_was_at_both_moments(past_api: Past):
     then = {one: past_api.api.get(f"/routines/{past_api.routine}?asOf={one}") for one in positions}
 
     for begin, end in pairwise(positions):
-        found = {one["field"]: (one["before"], one["after"]) for one in between(past_api, begin, end)["routine"]}
+        values_by_field = {
+            one["field"]: (one["before"], one["after"]) for one in between(past_api, begin, end)["routine"]
+        }
         for field in ("title", "priority", "status", "description"):
             before, after = then[begin][field], then[end][field]
-            assert found.get(field, (before, before)) == (before, after)
+            assert values_by_field.get(field, (before, before)) == (before, after)

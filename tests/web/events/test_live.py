@@ -48,13 +48,13 @@ class Feed:
 
     def events(self, count: int) -> list[Any]:
         """The next events, without the signs of life between them."""
-        found: list[Any] = []
-        while len(found) < count:
+        events: list[Any] = []
+        while len(events) < count:
             block = next(self.blocks)
             if "data" in block:
-                found.append(json.loads(block["data"]))
-                assert (str(found[-1]["position"]), found[-1]["kind"]) == (block["id"], block["event"])
-        return found
+                events.append(json.loads(block["data"]))
+                assert (str(events[-1]["position"]), events[-1]["kind"]) == (block["id"], block["event"])
+        return events
 
     def end(self) -> list[dict[str, str]]:
         """What comes until the feed ends by itself."""
@@ -333,6 +333,6 @@ def test_a_reader_who_takes_nothing_is_cut_off(api: Api, monkeypatch: pytest.Mon
 def test_there_is_a_bound_on_readers(api: Api):
     limits = replace(api.system.settings.limits, max_event_readers=1)
     with further(api, limits=limits) as here, read_feed(here, "/events"):
-        refused = here.request("GET", "/events", headers=STREAM)
+        refusal = here.request("GET", "/events", headers=STREAM)
 
-    assert (503, "1") == (refused.status_code, refused.headers["Retry-After"])
+    assert (503, "1") == (refusal.status_code, refusal.headers["Retry-After"])

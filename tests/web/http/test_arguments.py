@@ -69,8 +69,8 @@ def client() -> Iterator[TestClient[Litestar]]:
 
 
 def test_ids_are_made_of_texts_and_dependencies_of_what_they_depend_on(client: TestClient[Litestar]):
-    found = client.get(f"/routines/{ID}", params={"q": "you"}, headers={"x-name": "Ann"}).json()
-    assert {"id": ID, "kind": "RoutineId", "greeting": f"hello Ann at /routines/{ID}, you"} == found
+    routine = client.get(f"/routines/{ID}", params={"q": "you"}, headers={"x-name": "Ann"}).json()
+    assert {"id": ID, "kind": "RoutineId", "greeting": f"hello Ann at /routines/{ID}, you"} == routine
 
 
 def test_what_is_absent_has_its_default(client: TestClient[Litestar]):

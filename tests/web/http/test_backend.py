@@ -27,10 +27,10 @@ def test_a_change_that_is_recorded_is_called_so_though_it_cannot_be_read_any_mor
     """ "Try again" would make it twice."""
     changed = Changed(Away(error), ("issues",), None, position=7)  # type: ignore[arg-type]
 
-    with pytest.raises(Lagging) as told:
+    with pytest.raises(Lagging) as lagging:
         changed.read(lambda _conn: None)
 
-    assert 7 == told.value.recorded
+    assert 7 == lagging.value.recorded
 
 
 @pytest.mark.parametrize("error", [PoolTimeout(), psycopg.OperationalError()])

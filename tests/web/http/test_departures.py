@@ -66,8 +66,8 @@ def ask_for_issue(api: Api, company: str, title: str) -> socket.socket:
 def unanswered(api: Api) -> int:
     """As many requests for an issue as had no answer."""
     lines = httpx.get(f"{api.url}/metrics").text.splitlines()
-    found = [line for line in lines if 'operation="createIssue",status="none"' in line and "_total" in line]
-    return int(float(found[0].split()[-1])) if found else 0
+    samples = [line for line in lines if 'operation="createIssue",status="none"' in line and "_total" in line]
+    return int(float(samples[0].split()[-1])) if samples else 0
 
 
 def titles(api: Api, company: str) -> list[str]:

@@ -40,11 +40,11 @@ def test_the_tag_changes_with_the_answer(api: Api, company: str):
     empty = api.request("GET", path)
     api.agent(company)
 
-    changed = api.request("GET", path, headers=known(empty.headers["ETag"]))
+    answer = api.request("GET", path, headers=known(empty.headers["ETag"]))
 
-    assert 200 == changed.status_code
-    assert empty.headers["ETag"] != changed.headers["ETag"]
-    assert ["Scout"] == [agent["name"] for agent in changed.json()]
+    assert 200 == answer.status_code
+    assert empty.headers["ETag"] != answer.headers["ETag"]
+    assert ["Scout"] == [agent["name"] for agent in answer.json()]
 
 
 def test_the_description_of_the_api_has_a_tag_too(api: Api):
@@ -155,8 +155,8 @@ def messages_sent(messages: list[dict[str, Any]], method: str = "GET", headers: 
 
 def response_start(status: int = 200, **headers: str) -> dict[str, Any]:
     pairs = {"content_type": "application/json", "content_length": "2", **headers}
-    found = [(name.replace("_", "-").encode(), value.encode()) for name, value in pairs.items()]
-    return {"type": "http.response.start", "status": status, "headers": found}
+    raw_headers = [(name.replace("_", "-").encode(), value.encode()) for name, value in pairs.items()]
+    return {"type": "http.response.start", "status": status, "headers": raw_headers}
 
 
 def body(content: bytes, *, more: bool = False) -> dict[str, Any]:

@@ -15,21 +15,21 @@ class Calls:
     """A transport that notes what it is told."""
 
     def __init__(self):
-        self.made, self.is_closed = [], False
+        self.steps, self.is_closed = [], False
 
     def write(self, data):
         if self.is_closed:
             raise RuntimeError
-        self.made.append([data])
+        self.steps.append([data])
 
     def writelines(self, parts):
-        self.made.append([*parts])
+        self.steps.append([*parts])
 
     def write_eof(self):
-        self.made.append("eof")
+        self.steps.append("eof")
 
     def close(self):
-        self.made.append("close")
+        self.steps.append("close")
         self.is_closed = True
 
     def abort(self):
@@ -50,7 +50,7 @@ def told(act, *, lingers=False):
         await asyncio.sleep(0)
 
     asyncio.run(story())
-    return calls.made
+    return calls.steps
 
 
 async def answer(transport):
@@ -104,7 +104,7 @@ def test_an_answer_is_sent_before_the_loop_closes_the_connection_of_a_client_tha
         await asyncio.sleep(0)
 
     asyncio.run(story())
-    assert [[b"head"], "close"] == calls.made
+    assert [[b"head"], "close"] == calls.steps
 
 
 def test_who_writes_to_a_connection_that_was_lost_hears_of_it():

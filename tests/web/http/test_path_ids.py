@@ -15,7 +15,7 @@ ID = "9f1c2d3e-4b5a-4678-9abc-def012345678"
 def test_a_malformed_id_of_a_path_is_answered_like_one_that_is_unknown(api: Api, malformed: str):
     with described_apis(api) as both:
         described = both["paperclip"]
-    asked = 0
+    count = 0
     for one in operations(described):
         body: Any = next(iter(described.examples.requests.get(one.id, {}).values()), ...)
         for name, field in one.handler.parsed_fn_signature.parameters.items():
@@ -23,6 +23,6 @@ def test_a_malformed_id_of_a_path_is_answered_like_one_that_is_unknown(api: Api,
                 path = path_of(one, {**described.examples.paths, name: malformed}).removeprefix("/api")
                 answer = api.request(one.method.upper(), path, body)
                 assert (404, f"{field.annotation.noun} not found") == (answer.status_code, answer.json()["error"]), path
-                asked += 1
+                count += 1
 
-    assert asked > 60
+    assert count > 60

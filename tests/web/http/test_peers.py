@@ -21,10 +21,10 @@ class Client:
 
 def clients(peers: Peers, *addresses: str) -> list[Client]:
     """One for each address, all admitted."""
-    found = [Client() for _ in addresses]
-    for one, address in zip(found, addresses, strict=True):
+    clients_of = [Client() for _ in addresses]
+    for one, address in zip(clients_of, addresses, strict=True):
         assert peers.admit(one, address)
-    return found
+    return clients_of
 
 
 def test_who_is_at_work_is_not_hung_up_on_and_a_new_one_is_turned_away():
@@ -75,9 +75,9 @@ def test_a_peer_is_the_network_of_one_customer(address: str):
 def test_a_trusted_proxy_and_a_socket_without_an_address_are_limited_by_the_whole_alone(trusted: str, address: str):
     peers = Peers(5, 1, [ip_network(trusted)])
 
-    found = clients(peers, *[address] * 6)
+    accepted = clients(peers, *[address] * 6)
 
-    assert [False] + [True] * 5 == [one.is_open for one in found]
+    assert [False] + [True] * 5 == [one.is_open for one in accepted]
 
 
 def test_who_has_left_is_forgotten():
@@ -87,9 +87,9 @@ def test_who_has_left_is_forgotten():
         peers.leave(one)
         peers.wait(one)
 
-    found = clients(peers, "192.0.2.1", "192.0.2.2")
+    accepted = clients(peers, "192.0.2.1", "192.0.2.2")
 
-    assert all(one.is_open for one in found)
+    assert all(one.is_open for one in accepted)
 
 
 def test_the_log_says_so_once_a_minute_and_how_often_it_was():

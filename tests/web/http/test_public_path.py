@@ -62,9 +62,9 @@ def test_addresses_of_webhooks_begin_with_it(proxied_api: Api):
     agent, _ = proxied_api.agent(company)
     routine = proxied_api.routine(company, agent)
 
-    made = proxied_api.post(f"/routines/{routine}/triggers", {"kind": "webhook", "signingMode": "none"})
+    trigger = proxied_api.post(f"/routines/{routine}/triggers", {"kind": "webhook", "signingMode": "none"})
 
-    url = urlsplit(made["secretMaterial"]["webhookUrl"])
+    url = urlsplit(trigger["secretMaterial"]["webhookUrl"])
     assert ("https", "example.org") == (url.scheme, url.netloc)
     assert url.path.startswith(f"{PREFIX}/api/routine-triggers/public/")
     assert 202 == httpx.post(proxied_api.url + url.path.removeprefix(PREFIX), json={}).status_code

@@ -64,12 +64,12 @@ def project(system):
 def test_each_gets_its_own_documents_as_bytes_and_hears_whether_there_are_more(system):
     wanted = [numbers(first, limit) for first, limit in ((7, 2), (70, 1), (7, 2), (700, 3))]
 
-    found = find(system, *map(read, wanted))
+    answers = find(system, *map(read, wanted))
 
-    assert [b"[[7],[8]]", b"[[70]]", b"[[7],[8]]", b"[[700],[701],[702]]"] == [one.documents.array for one in found]
-    assert all(one.documents.part.more for one in found)
-    assert [[7], [8]] == NUMBERS.decode(found[0].documents.part)
-    assert found[0].documents is found[2].documents
+    assert [b"[[7],[8]]", b"[[70]]", b"[[7],[8]]", b"[[700],[701],[702]]"] == [one.documents.array for one in answers]
+    assert all(one.documents.part.more for one in answers)
+    assert [[7], [8]] == NUMBERS.decode(answers[0].documents.part)
+    assert answers[0].documents is answers[2].documents
 
 
 def test_documents_of_several_kinds_are_found_by_one_statement(system, monkeypatch):
@@ -83,21 +83,21 @@ def test_documents_of_several_kinds_are_found_by_one_statement(system, monkeypat
     monkeypatch.setattr(psycopg.AsyncConnection, "execute", noted)
 
     lines = Wanted(LINES_OF_MANY, (2, 1), None, 9)
-    found = find(system, read(numbers(1, 1)), read(lines), read(numbers(2, 1)), read())
+    answers = find(system, read(numbers(1, 1)), read(lines), read(numbers(2, 1)), read())
 
-    assert [b"[[1]]", b'["xx"]', b"[[2]]"] == [one.documents.array for one in found[:3]]
-    assert found[3].documents is None
+    assert [b"[[1]]", b'["xx"]', b"[[2]]"] == [one.documents.array for one in answers[:3]]
+    assert answers[3].documents is None
     assert 1 == len([query for query in sent if "json_build_array" in query])
 
 
 def test_the_tag_of_what_many_are_sent_is_worked_out_once(system, monkeypatch):
-    made = []
-    monkeypatch.setattr(reading, "tag_of", lambda body: made.append(body) or tag_of(body))
+    connections = []
+    monkeypatch.setattr(reading, "tag_of", lambda body: connections.append(body) or tag_of(body))
 
-    found = find(system, *[read(numbers(1, 2))] * 3)
+    answers = find(system, *[read(numbers(1, 2))] * 3)
 
-    assert {tag_of(b"[[1],[2]]").decode()} == {one.documents.tag for one in found}
-    assert 1 == len(made)
+    assert {tag_of(b"[[1],[2]]").decode()} == {one.documents.tag for one in answers}
+    assert 1 == len(connections)
 
 
 def test_of_heavy_documents_only_the_first_are_fetched_and_those_of_others_all(system):
@@ -129,10 +129,10 @@ def test_a_read_hears_that_a_stream_has_moved_on_and_others_do_not(system):
         note(system, stream_id)
     versions = [{old: 1, new: 1}, {new: 1}, {old: 2}, {uuid4(): 0}, {}]
 
-    found = find(system, *(read(versions=one) for one in versions))
+    answers = find(system, *(read(versions=one) for one in versions))
 
-    assert [False, True, True, True, True] == [one.is_unchanged for one in found]
-    assert {system.store.head()} == {one.head for one in found}
+    assert [False, True, True, True, True] == [one.is_unchanged for one in answers]
+    assert {system.store.head()} == {one.head for one in answers}
 
 
 def test_a_read_hears_how_far_its_own_models_have_come(system):
@@ -142,10 +142,10 @@ def test_a_read_hears_how_far_its_own_models_have_come(system):
         positions.advance(conn, [model for model in catalogue.ALL if model.name == "routines"], system.store.after)
         conn.execute("UPDATE positions SET shape = 'other' WHERE name = 'issues'")
 
-    found = find(system, *(read(models=models) for models in (("routines",), MODELS, ("issues", "routines"))))
+    answers = find(system, *(read(models=models) for models in (("routines",), MODELS, ("issues", "routines"))))
 
     head = system.store.head()
-    assert [head, head - 1, None] == [one.reached for one in found]
+    assert [head, head - 1, None] == [one.reached for one in answers]
 
 
 def test_what_cannot_be_asked_is_left_to_threads(system):

@@ -30,12 +30,12 @@ def test_only_operations_that_exist_are_lenient_about_their_queries(api: Api):
 
 def test_an_unknown_parameter_is_refused_on_operations_that_are_ours_alone(api: Api):
     company = api.company()
-    refused = api.request("GET", f"/companies/{company}/members?curser=1")
+    refusal = api.request("GET", f"/companies/{company}/members?curser=1")
     dangerous = api.request("DELETE", f"/companies/{company}/members/{company}?revokekeys=false")
 
     assert (400, "Unknown query parameter 'curser': did you mean 'cursor'?") == (
-        refused.status_code,
-        refused.json()["error"],
+        refusal.status_code,
+        refusal.json()["error"],
     )
     assert "Unknown query parameter 'revokekeys': did you mean 'revokeKeys'?" == dangerous.json()["error"]
     assert 200 == api.request("GET", f"/companies/{company}/issues?participantAgentId=x").status_code

@@ -46,12 +46,12 @@ def plain(path, body=...):
 
 
 def of_trajectory(path, rest="", body=...):
-    def arranged(jetty):
+    def make_request(jetty):
         name = jetty.task()
         number = trajectory(jetty, name)["trajectory_id"]
         return f"{path}/{jetty.collection}/{name}/{number}{rest}", body
 
-    return arranged
+    return make_request
 
 
 def statuses(jetty):
@@ -72,8 +72,8 @@ def worker(rest, body=...):
 def key(jetty):
     headers = {"Authorization": f"Bearer {jetty.api.token}"}
     body = {"name": "spare", "collection_name": jetty.collection}
-    made = httpx.post(f"{jetty.api.url}/api/v1/api-keys/", json=body, headers=headers).json()
-    return f"/api-keys/collection/{jetty.collection}/{made['id']}", ...
+    new_key = httpx.post(f"{jetty.api.url}/api/v1/api-keys/", json=body, headers=headers).json()
+    return f"/api-keys/collection/{jetty.collection}/{new_key['id']}", ...
 
 
 def newest(jetty):

@@ -105,15 +105,15 @@ def test_a_task_is_made_read_changed_found_and_deleted(jetty):
     assert jetty.get(f"/tasks/{jetty.collection}/search?q=nothing") == []
     stale = {"If-Match": jetty.request("GET", path).headers["ETag"]}
     changed = jetty.put(path, {"description": "Straße"}, headers=stale)
-    refused = jetty.request("PUT", path, {"description": "Gasse"}, headers=stale)
-    assert (412, changed) == (refused.status_code, jetty.get(path))
-    assert refused.json()["detail"].startswith("Precondition failed")
+    refusal = jetty.request("PUT", path, {"description": "Gasse"}, headers=stale)
+    assert (412, changed) == (refusal.status_code, jetty.get(path))
+    assert refusal.json()["detail"].startswith("Precondition failed")
     assert (changed["description"], changed["version"], changed["workflow"]) == ("Straße", 2, WORKFLOW)
     assert jetty.get(f"/tasks/{jetty.collection}/search?q=STRASSE") == [changed]
     assert jetty.put(path, {"name": "renamed"})["name"] == "renamed"
     assert jetty.request("GET", path).status_code == 404
-    gone = jetty.request("DELETE", f"/tasks/{jetty.collection}/renamed")
-    assert gone.json() == {"message": "Task deleted successfully"}
+    answer = jetty.request("DELETE", f"/tasks/{jetty.collection}/renamed")
+    assert answer.json() == {"message": "Task deleted successfully"}
     assert jetty.get(f"/tasks/{jetty.collection}") == []
 
 
@@ -274,10 +274,10 @@ def test_statuses_of_very_many_trajectories_at_once_are_refused(jetty):
     task = jetty.task()
     path = f"/trajectory/{jetty.collection}/{task}/statuses"
 
-    refused = jetty.request("POST", path, {str(number): "completed" for number in range(1, 202)})
+    refusal = jetty.request("POST", path, {str(number): "completed" for number in range(1, 202)})
 
-    assert (422, ["body"]) == (refused.status_code, refused.json()["detail"][0]["loc"])
-    assert "must name at most 200 trajectories, got 201" in refused.text
+    assert (422, ["body"]) == (refusal.status_code, refusal.json()["detail"][0]["loc"])
+    assert "must name at most 200 trajectories, got 201" in refusal.text
     assert 404 == jetty.request("POST", path, {str(number): "completed" for number in range(1, 201)}).status_code
 
 

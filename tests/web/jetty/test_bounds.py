@@ -19,23 +19,23 @@ def run_task(jetty, task):
 
 
 def test_a_task_of_very_many_steps_is_refused(jetty):
-    refused = jetty.request("POST", f"/tasks/{jetty.collection}", {"name": "long", "workflow": echoing(*[{}] * 1_500)})
+    refusal = jetty.request("POST", f"/tasks/{jetty.collection}", {"name": "long", "workflow": echoing(*[{}] * 1_500)})
 
-    assert 422 == refused.status_code
-    assert "A task has at most 200 steps, got 1500" == refused.json()["detail"][0]["msg"]
+    assert 422 == refusal.status_code
+    assert "A task has at most 200 steps, got 1500" == refusal.json()["detail"][0]["msg"]
 
 
 def test_a_run_whose_steps_repeat_a_large_text_fails_before_it_is_too_much(jetty, api):
     task = jetty.task(workflow=echoing(*[{"text_path": "init_params.x"}] * 200, size=20_000))
     head = api.system.store.head()
 
-    made = run_task(jetty, task)
+    answer = run_task(jetty, task)
 
-    trajectory = made.json()["trajectory"]
+    trajectory = answer.json()["trajectory"]
     recorded = [
         one for one in api.system.store.recorder.select_notifications(head, 10_000) if "trajectory" in one.topic
     ]
-    assert (200, "failed") == (made.status_code, trajectory["status"])
+    assert (200, "failed") == (answer.status_code, trajectory["status"])
     assert (
         "Step 's23' failed: A trajectory holds at most 524288 bytes of parameters, steps and labels"
         in trajectory["error"]
@@ -106,10 +106,10 @@ def test_a_report_that_is_too_large_is_refused_and_the_worker_can_still_finish(j
     claimed = jetty.post(f"/workers/{jetty.collection}/claim", {})
     at = f"/workers/{jetty.collection}/{claimed['trajectory']['trajectory_id']}/{claimed['claim_id']}"
 
-    refused = jetty.request("POST", f"{at}/steps", {"step": "query", "outputs": {"text": "x" * 600_000}})
+    refusal = jetty.request("POST", f"{at}/steps", {"step": "query", "outputs": {"text": "x" * 600_000}})
 
-    assert 422 == refused.status_code
-    assert "A trajectory holds at most 524288 bytes" in refused.text
+    assert 422 == refusal.status_code
+    assert "A trajectory holds at most 524288 bytes" in refusal.text
     assert "failed" == jetty.post(f"{at}/finish", {"status": "failed", "error": "too large"})["status"]
 
 
@@ -118,11 +118,11 @@ def test_a_collection_has_so_many_tasks_and_live_trajectories(jetty, bounded_api
     run_task(jetty, task)
     here = bounded_api(max_company_tasks=1, max_company_live_trajectories=1)
 
-    refused = here.request("POST", f"/tasks/{jetty.collection}", {"name": "one-more"})
+    refusal = here.request("POST", f"/tasks/{jetty.collection}", {"name": "one-more"})
 
-    assert 422 == refused.status_code
+    assert 422 == refusal.status_code
     assert {"code": "over_quota", "quota": "max_company_tasks", "limit": 1} == {
-        name: value for name, value in refused.json()["detail"].items() if name != "message"
+        name: value for name, value in refusal.json()["detail"].items() if name != "message"
     }
     assert 422 == run_task(here, task).status_code
 
@@ -134,11 +134,11 @@ def test_a_task_has_no_more_routines_than_it_may_and_goes_with_all_of_them(jetty
         here.routine(task)
 
     fourth = here.request("POST", f"/routines/{here.collection}/{task}", {"name": "fourth", "cadence": DAILY})
-    gone = here.request("DELETE", f"/tasks/{here.collection}/{task}")
+    answer = here.request("DELETE", f"/tasks/{here.collection}/{task}")
 
     assert 400 == fourth.status_code
     assert "A task has at most 3 routines: delete some first" in fourth.text
-    assert 200 == gone.status_code
+    assert 200 == answer.status_code
     assert 404 == jetty.request("GET", f"/tasks/{jetty.collection}/{task}").status_code
 
 
@@ -189,10 +189,10 @@ def test_statuses_that_are_too_much_to_be_read_at_once_are_refused_with_what_to_
     wanted = {str(one["trajectory_id"]): "completed" for one in runs}
     path = f"/trajectory/{jetty.collection}/{task}/statuses"
 
-    refused = bounded_api(max_read_bytes=60_000).request("POST", path, wanted)
+    refusal = bounded_api(max_read_bytes=60_000).request("POST", path, wanted)
 
-    assert 422 == refused.status_code
-    assert "This would read more than 60,000 bytes of history at once: do it in parts" in refused.text
+    assert 422 == refusal.status_code
+    assert "This would read more than 60,000 bytes of history at once: do it in parts" in refusal.text
     jetty.post(path, wanted)
 
 

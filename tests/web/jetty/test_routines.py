@@ -81,13 +81,13 @@ def test_a_trailing_slash_makes_no_difference(jetty):
 
 def test_an_unknown_field_is_named_and_a_changed_copy_of_an_answer_is_taken(jetty):
     body = {"name": "a", "cadence": DAILY, "webhok_url": "https://example.com"}
-    refused = jetty.request("POST", f"/routines/{jetty.collection}/{jetty.task()}", body)
+    refusal = jetty.request("POST", f"/routines/{jetty.collection}/{jetty.task()}", body)
     address = jetty.routine()
     copy = jetty.get(address)
 
     assert (400, {"message": "Unknown field 'webhok_url': did you mean 'webhook_url'?", "field": "webhok_url"}) == (
-        refused.status_code,
-        refused.json()["detail"],
+        refusal.status_code,
+        refusal.json()["detail"],
     )
     assert copy | {"paused": True, "next_run_at": None} == jetty.patch(address, copy | {"paused": True})
 
@@ -104,11 +104,11 @@ def test_a_secret_waits_for_the_url_that_it_will_sign_for(jetty):
 
 
 def test_a_task_has_no_name_that_could_not_be_read(jetty):
-    created = jetty.request("POST", f"/tasks/{jetty.collection}", {"name": "search", "workflow": {}})
+    answer = jetty.request("POST", f"/tasks/{jetty.collection}", {"name": "search", "workflow": {}})
     renamed = jetty.request("PUT", f"/tasks/{jetty.collection}/{jetty.task()}", {"name": "search"})
 
-    assert [422, 422] == [created.status_code, renamed.status_code]
-    assert "reserved" in created.json()["detail"][0]["msg"]
+    assert [422, 422] == [answer.status_code, renamed.status_code]
+    assert "reserved" in answer.json()["detail"][0]["msg"]
 
 
 def test_a_taken_name_is_a_409_that_names_it_and_is_free_for_another_task(jetty):

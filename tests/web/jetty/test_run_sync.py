@@ -72,10 +72,10 @@ def test_one_call_more_than_may_wait_is_refused_and_starts_nothing_until_a_clien
         waiting = SyncCall(here, endless)
         wait_for(lambda: trajectories(here, endless) == 1)
 
-        refused = here.request("POST", f"/run-sync/{jetty.collection}/{short}", {})
+        refusal = here.request("POST", f"/run-sync/{jetty.collection}/{short}", {})
 
-        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
-        assert "nothing was started" in refused.json()["detail"]
+        assert (refusal.status_code, refusal.headers["Retry-After"]) == (503, "1")
+        assert "nothing was started" in refusal.json()["detail"]
         assert trajectories(here, short) == 0
         assert here.request("POST", f"/run/{jetty.collection}/{short}", {}).status_code == 200
         waiting.leave()

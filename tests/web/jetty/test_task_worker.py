@@ -182,9 +182,13 @@ def test_what_a_command_says_that_it_has_used_is_added_to_what_was_used_before(j
 
     run_worker(jetty, "sh", "-c", """echo '{"total_cost_usd": 0.25, "usage": {"output_tokens": 8}}'; exit 3""")
 
-    found = status(jetty, task, fired)
-    assert "failed" == found["status"]
-    assert (251_000, 5, 8) == (found["cost_micros"], found["input_tokens"], found["output_tokens"])
+    trajectory_status = status(jetty, task, fired)
+    assert "failed" == trajectory_status["status"]
+    assert (251_000, 5, 8) == (
+        trajectory_status["cost_micros"],
+        trajectory_status["input_tokens"],
+        trajectory_status["output_tokens"],
+    )
 
 
 def test_what_a_command_is_handed_as_a_secret_is_masked_wherever_it_is_shown(jetty):
@@ -200,10 +204,10 @@ def test_what_a_command_is_handed_as_a_secret_is_masked_wherever_it_is_shown(jet
 
     worked = run_worker(jetty, "sh", "-c", script)
 
-    found = status(jetty, task, fired)
-    assert "exit status 3: lost ***" == found["error"]
-    assert {"text": "key-of-{'token': '***'}\n"} == found["steps"]["query"]["outputs"]
-    for shown in (worked.stdout, worked.stderr, json.dumps(found), json.dumps(log_of(jetty, task, fired))):
+    trajectory_status = status(jetty, task, fired)
+    assert "exit status 3: lost ***" == trajectory_status["error"]
+    assert {"text": "key-of-{'token': '***'}\n"} == trajectory_status["steps"]["query"]["outputs"]
+    for shown in (worked.stdout, worked.stderr, json.dumps(trajectory_status), json.dumps(log_of(jetty, task, fired))):
         assert "the-call" not in shown
         assert "key-of-the-env" not in shown
 

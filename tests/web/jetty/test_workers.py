@@ -237,10 +237,10 @@ def test_a_companys_budget_holds_for_every_call_of_its_tasks(collection_of, call
     path = path_of(jetty, claimed(jetty))
     jetty.post(f"{path}/usage", {"cost_micros": 10})
     jetty.post(f"{path}/finish", {})
-    refused = jetty.request("POST", *call)
+    refusal = jetty.request("POST", *call)
 
-    assert refused.status_code in (400, 422)
-    assert "the budget of the company is used up: 0.00001 of 0.00001" in refused.text
+    assert refusal.status_code in (400, 422)
+    assert "the budget of the company is used up: 0.00001 of 0.00001" in refusal.text
 
 
 def test_a_trajectory_whose_workers_fall_silent_again_and_again_fails_with_the_reason(jetty):
@@ -251,5 +251,5 @@ def test_a_trajectory_whose_workers_fall_silent_again_and_again_fails_with_the_r
         expire(jetty.api.system, stuck)
 
     assert behind == claimed(jetty, task)["trajectory"]["trajectory_id"]
-    found = jetty.get(f"/db/trajectory/{jetty.collection}/{task}/{stuck}")
-    assert ("failed", GIVEN_UP) == (found["status"], found["error"])
+    trajectory = jetty.get(f"/db/trajectory/{jetty.collection}/{task}/{stuck}")
+    assert ("failed", GIVEN_UP) == (trajectory["status"], trajectory["error"])

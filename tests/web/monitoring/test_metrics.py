@@ -130,28 +130,28 @@ def test_firings_are_counted_by_what_became_of_them(unfired: Api):
     unfired.post(f"/routines/{routine}/run", {})
     unfired.post(f"/routines/{routine}/run", {})
 
-    found = waiting.wait_for(lambda: (s := scrape(unfired))("routines_runs_total") == 2 and s)
+    metrics = waiting.wait_for(lambda: (s := scrape(unfired))("routines_runs_total") == 2 and s)
 
-    assert 1 == found("routines_runs_total", source="manual", outcome="issue_created")
-    assert 1 == found("routines_runs_total", source="manual", outcome="coalesced")
-    assert {"schedule", "manual", "api", "webhook", "chain"} == found.labels("routines_runs_total", "source")
-    assert 0 == found("routines_missed_occurrences_total") == found("routines_run_ends_total")
-    assert 0 == found("routines_firing_lateness_seconds_count")
-    assert 0 == found("routines_schedules_due") == found("routines_schedules_longest_overdue_seconds")
-    assert {"on_time", "caught_up"} == found.labels("routines_firing_lateness_seconds_bucket", "timing")
+    assert 1 == metrics("routines_runs_total", source="manual", outcome="issue_created")
+    assert 1 == metrics("routines_runs_total", source="manual", outcome="coalesced")
+    assert {"schedule", "manual", "api", "webhook", "chain"} == metrics.labels("routines_runs_total", "source")
+    assert 0 == metrics("routines_missed_occurrences_total") == metrics("routines_run_ends_total")
+    assert 0 == metrics("routines_firing_lateness_seconds_count")
+    assert 0 == metrics("routines_schedules_due") == metrics("routines_schedules_longest_overdue_seconds")
+    assert {"on_time", "caught_up"} == metrics.labels("routines_firing_lateness_seconds_bucket", "timing")
 
 
 def test_deliveries_that_wait_are_counted_by_their_kind(unfired: Api, system: System):
     settings = EndpointSettings(url="https://example.com/hook", events=("goal.*",))
-    made = [EndpointCreated(settings=settings, secret_id=uuid4()), EndpointTested()]
-    CompanyFixture(system.executor).record((uuid4(), made))
+    events = [EndpointCreated(settings=settings, secret_id=uuid4()), EndpointTested()]
+    CompanyFixture(system.executor).record((uuid4(), events))
 
-    found = waiting.wait_for(lambda: (s := scrape(unfired))("routines_deliveries_waiting") == 1 and s)
+    metrics = waiting.wait_for(lambda: (s := scrape(unfired))("routines_deliveries_waiting") == 1 and s)
 
-    assert 1 == found("routines_deliveries_waiting", kind="webhook")
-    assert {"webhook", "heartbeat", "callback"} == found.labels("routines_deliveries_waiting", "kind")
-    assert 0 < found("routines_deliveries_longest_overdue_seconds", kind="webhook") < 60
-    assert {"delivered", "failed", "dead"} == found.labels("routines_delivery_attempts_total", "outcome")
+    assert 1 == metrics("routines_deliveries_waiting", kind="webhook")
+    assert {"webhook", "heartbeat", "callback"} == metrics.labels("routines_deliveries_waiting", "kind")
+    assert 0 < metrics("routines_deliveries_longest_overdue_seconds", kind="webhook") < 60
+    assert {"delivered", "failed", "dead"} == metrics.labels("routines_delivery_attempts_total", "outcome")
 
 
 def test_a_schedule_that_nobody_fires_is_the_backlog_and_health_says_so(unfired: Api, system: System):
@@ -160,11 +160,11 @@ def test_a_schedule_that_nobody_fires_is_the_backlog_and_health_says_so(unfired:
     company_fixture.routines(2, next_at=now - HOUR)
     company_fixture.routines(3, next_at=now + HOUR)
 
-    found = waiting.wait_for(lambda: (s := scrape(unfired))("routines_schedules_enabled") == 5 and s)
+    metrics = waiting.wait_for(lambda: (s := scrape(unfired))("routines_schedules_enabled") == 5 and s)
     health = unfired.get("/health", token=None)
 
-    assert 2 == found("routines_schedules_due")
-    assert HOUR.total_seconds() <= found("routines_schedules_longest_overdue_seconds") < 2 * HOUR.total_seconds()
+    assert 2 == metrics("routines_schedules_due")
+    assert HOUR.total_seconds() <= metrics("routines_schedules_longest_overdue_seconds") < 2 * HOUR.total_seconds()
     assert ("degraded", ["schedules_overdue"], 2) == (health["status"], health["reasons"], health["overdueSchedules"])
     assert {"status": "degraded"} == httpx.get(f"{unfired.url}/health").json()
     assert 1 == scrape(unfired)("routines_degraded")
@@ -173,10 +173,10 @@ def test_a_schedule_that_nobody_fires_is_the_backlog_and_health_says_so(unfired:
 def test_a_schedule_that_has_been_due_for_less_than_a_minute_is_no_trouble(unfired: Api, system: System):
     CompanyFixture(system.executor).routines(next_at=system.clock() - MINUTE / 6)
 
-    found = waiting.wait_for(lambda: (s := scrape(unfired))("routines_schedules_due") == 1 and s)
+    metrics = waiting.wait_for(lambda: (s := scrape(unfired))("routines_schedules_due") == 1 and s)
     health = unfired.get("/health", token=None)
 
-    assert 1 == found("routines_schedules_enabled")
+    assert 1 == metrics("routines_schedules_enabled")
     assert ("ok", [], 0) == (health["status"], health["reasons"], health["overdueSchedules"])
     assert {"status": "healthy"} == httpx.get(f"{unfired.url}/health").json()
 
@@ -197,13 +197,13 @@ def test_work_that_nobody_takes_is_counted_and_the_oldest_open_issue_has_an_age(
     monkeypatch.setattr(open_work, "UNTAKEN_AFTER", timedelta(0))
     monkeypatch.setattr(checkup, "KEPT_S", 0.0)
     waiting.wait_for(lambda: unfired.get("/health", token=None)["agentsWithUntakenWork"] == 1)
-    found = scrape(unfired)
+    metrics = scrape(unfired)
     env = {"ROUTINES_DATABASE_URL": settings.database_url}
     said = CliRunner().invoke(main, ["untaken", "--json"], env=env, prog_name="routines")
 
     assert (0, "ok") == (before["agentsWithUntakenWork"], before["status"])
-    assert 0 < found("routines_issues_oldest_open_seconds") < 60
-    assert (1, 0) == tuple(found("routines_untaken_work", holder=holder) for holder in ("agent", "collection"))
+    assert 0 < metrics("routines_issues_oldest_open_seconds") < 60
+    assert (1, 0) == tuple(metrics("routines_untaken_work", holder=holder) for holder in ("agent", "collection"))
     assert [("agent", idle)] == [(row["kind"], row["id"]) for row in map(json.loads, said.stdout.splitlines())]
 
 
@@ -217,9 +217,9 @@ def test_a_database_that_takes_no_changes_is_no_healthy_one(unfired: Api, monkey
     ):
         with monkeypatch.context() as patch:
             patch.setattr(database_state, name, error)
-            health, found = unfired.get("/health", token=None), scrape(unfired)
+            health, metrics = unfired.get("/health", token=None), scrape(unfired)
         assert ("degraded", False, [reason]) == (health["status"], health["canWrite"], health["reasons"])
-        assert 0 == found("routines_database_writable")
+        assert 0 == metrics("routines_database_writable")
 
 
 def test_a_clock_that_was_ahead_and_has_been_set_back_is_said(unfired: Api, monkeypatch: pytest.MonkeyPatch):
@@ -252,15 +252,15 @@ def test_the_times_of_the_log_are_looked_for_after_a_position_also_when_the_log_
 def test_it_says_how_far_each_read_model_is_behind_without_waiting_for_it(system: System):
     with _serving(system) as url:
         api = Api(url, bootstrap.first_board_token(system.settings) or "", system)
-        found = scrape(api)
+        metrics = scrape(api)
         api.close()
 
     head = system.store.head()
-    assert head == found("routines_log_position") > 0
+    assert head == metrics("routines_log_position") > 0
     for model in catalogue.ALL:
-        assert head == found("routines_read_model_lag_events", read_model=model.name)
-        assert 0 < found("routines_read_model_lag_seconds", read_model=model.name)
-        assert 0 == found("routines_read_model_stopped", read_model=model.name)
+        assert head == metrics("routines_read_model_lag_events", read_model=model.name)
+        assert 0 < metrics("routines_read_model_lag_seconds", read_model=model.name)
+        assert 0 == metrics("routines_read_model_stopped", read_model=model.name)
 
 
 def test_requests_are_counted_by_operation_and_status(api: Api):
@@ -304,13 +304,13 @@ def test_without_the_database_it_says_what_it_knows(settings: Settings):
         system.pool.close()
         answer, health, jetty = (httpx.get(url + path) for path in ("/metrics", "/api/health", "/health"))
 
-    found = Scraped(answer)
+    metrics = Scraped(answer)
     assert [503, 503, 503] == [each.status_code for each in (answer, health, jetty)]
     assert {"status": "unhealthy", "error": "database_unreachable"} == health.json()
     assert {"detail": "The database cannot be reached"} == jetty.json()
-    assert 0 == found("routines_database_up")
-    assert "routines_runs_total" not in found.names
-    assert 0 < found("process_resident_memory_bytes")
+    assert 0 == metrics("routines_database_up")
+    assert "routines_runs_total" not in metrics.names
+    assert 0 < metrics("process_resident_memory_bytes")
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_a_line_says_who_was_refused_what_why_and_from_where(fresh_api: Api):
         fresh_api.request("POST", f"/routine-triggers/public/{SECRET}/fire", json={})
         httpx.get(f"{fresh_api.url}/api/v1/collections/{SECRET}", headers={"Authorization": f"Bearer {SECRET}"})
 
-    found = [(line["status"], line["operation"], line["reason"], line["why"]) for line in refused(lines)]
+    rows = [(line["status"], line["operation"], line["reason"], line["why"]) for line in refused(lines)]
     assert [
         (401, "listAgents", "Unauthenticated", "Unauthorized"),
         (403, "createCompany", "Forbidden", "Board access required"),
@@ -56,7 +56,7 @@ def test_a_line_says_who_was_refused_what_why_and_from_where(fresh_api: Api):
         (404, "other", "NotFoundException", "API route not found"),
         (404, "other", "Refused", "Routine trigger not found"),
         (401, "getCollection", "Unauthenticated", "Invalid API key or JWT token"),
-    ] == found
+    ] == rows
     assert {"127.0.0.1"} == {line["address"] for line in refused(lines)}
     assert refused(lines)[0]["key_id"] is None
     assert refused(lines)[1]["key_id"] is not None

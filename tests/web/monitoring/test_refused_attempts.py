@@ -45,22 +45,22 @@ def test_attempts_are_on_the_record_with_who_tried_what_how_often_and_from_where
         here.request("GET", f"/routines/{tokens.mint('board')}")
 
         def rows() -> Any:
-            found = here.get("/refusals?limit=200", token=auditor)
+            page = here.get("/refusals?limit=200", token=auditor)
             ours = [
                 row
-                for row in found
+                for row in page
                 if row["keyId"] in {str(key_of(unknown)), str(key_of(agent))} or row["operation"] == "fireWebhook"
             ]
             return ours if sum(row["attempts"] for row in ours) >= 5 else None
 
-        found = {(row["status"], row["operation"], row["reason"], row["attempts"]) for row in wait_for(rows)}
+        attempts = {(row["status"], row["operation"], row["reason"], row["attempts"]) for row in wait_for(rows)}
         text = here.request("GET", "/refusals", token=auditor).text
 
     assert {
         (401, "getCompany", "Unauthorized", 3),
         (403, "listEvents", "Board access required", 1),
         (401, "fireWebhook", "Unauthorized", 1),
-    } <= found
+    } <= attempts
     assert "127.0.0.1" in text
     assert not any(secret in text for secret in (unknown, agent, hook, "wrong"))
 

@@ -166,8 +166,8 @@ def test_a_generated_client_works_with_the_running_api(clients: dict[str, Client
     assert [issue.id] == [one.id for one in board.call("listIssues", company.id)]
     preview = board.call("previewSchedule", body={"cronExpression": "0 9 * * *", "timezone": "UTC", "count": 2})
     assert (True, 2) == (preview.valid, len(preview.times))
-    refused = board.answer("getRoutine", company.id)
-    assert (404, "Routine not found") == (refused.status_code, refused.parsed.error)
+    refusal = board.answer("getRoutine", company.id)
+    assert (404, "Routine not found") == (refusal.status_code, refusal.parsed.error)
 
 
 def test_a_schedule_that_a_generated_client_makes_has_all_that_it_was_given(clients: dict[str, Client], api: Api):

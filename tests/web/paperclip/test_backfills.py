@@ -160,10 +160,10 @@ def test_a_routine_that_is_paused_is_backfilled_when_it_works_again(api: Api, pa
     past_api.change(routine, status="paused")
 
     previewed = api.post(f"/routine-triggers/{trigger}/backfills/preview", MORNING)
-    refused = api.request("POST", f"/routine-triggers/{trigger}/backfills", MORNING)
+    refusal = api.request("POST", f"/routine-triggers/{trigger}/backfills", MORNING)
 
     assert "Routine is paused" == previewed["refusedBecause"]
-    assert (409, "Routine is paused") == (refused.status_code, refused.json()["error"])
+    assert (409, "Routine is paused") == (refusal.status_code, refusal.json()["error"])
     past_api.now += HOUR
     past_api.change(routine, status="active")
     assert "running" == backfill(api, trigger)["status"]

@@ -107,8 +107,8 @@ def test_usage_is_shown_on_the_run_and_adds_up_per_report_not_per_request(api: A
 def test_what_is_planned_beyond_a_budget_says_that_it_will_be_skipped(api: Api, company: str, agent: str):
     routine = api.routine(company, agent, budget=BUDGET | {"windowSec": 31 * 86_400})
     hourly = {"kind": "schedule", "cronExpression": "0 * * * *"}
-    planned = api.post(f"/routines/{routine}/triggers", hourly)["trigger"]["nextRunAt"]
-    path = f"/routines/{routine}/explain?at={planned}"
+    trigger = api.post(f"/routines/{routine}/triggers", hourly)["trigger"]["nextRunAt"]
+    path = f"/routines/{routine}/explain?at={trigger}"
     assert api.get(path)["triggers"][0]["answer"].endswith(" is planned.")
 
     spend(api, fire(api, routine), 12_000_000)
@@ -122,12 +122,12 @@ def test_what_is_planned_beyond_a_budget_says_that_it_will_be_skipped(api: Api, 
 
 def test_the_sample_of_a_webhook_call_knows_that_a_budget_is_used_up(api: Api, company: str, agent: str):
     routine = api.routine(company, agent, budget=BUDGET, concurrencyPolicy="always_enqueue")
-    made = api.post(f"/routines/{routine}/triggers", {"kind": "webhook", "signingMode": "none"})
+    trigger = api.post(f"/routines/{routine}/triggers", {"kind": "webhook", "signingMode": "none"})
     spend(api, fire(api, routine), 12_000_000)
 
-    found = api.post(f"/routine-triggers/{made['trigger']['id']}/test", {"body": "{}"})
+    outcome = api.post(f"/routine-triggers/{trigger['trigger']['id']}/test", {"body": "{}"})
 
-    assert ("skipped", "over_budget") == (found["outcome"], found["reason"])
+    assert ("skipped", "over_budget") == (outcome["outcome"], outcome["reason"])
 
 
 def test_a_report_of_nothing_changes_nothing(api: Api, company: str, agent: str):

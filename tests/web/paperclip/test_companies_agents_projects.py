@@ -59,8 +59,8 @@ def test_an_archived_company_stays_archived_whatever_is_sent(api: Api):
     api.post(f"/companies/{company}/archive")
 
     for body in ({"status": "active"}, {"name": "Again"}, {}):
-        refused = api.request("PATCH", f"/companies/{company}", body)
-        assert (409, "Company is archived") == (refused.status_code, refused.json()["error"])
+        refusal = api.request("PATCH", f"/companies/{company}", body)
+        assert (409, "Company is archived") == (refusal.status_code, refusal.json()["error"])
     assert "archived" == api.post(f"/companies/{company}/archive")["status"]
 
 
@@ -221,12 +221,12 @@ def test_a_project_is_edited_paused_resumed_and_deleted(api: Api):
     edited = api.patch(f"/projects/{project}", given)
     paused = api.post(f"/projects/{project}/pause")
     resumed = api.post(f"/projects/{project}/resume")
-    deleted = api.request("DELETE", f"/projects/{project}")
+    answer = api.request("DELETE", f"/projects/{project}")
 
     assert given == {name: edited[name] for name in given}
     assert ("manual", True) == (paused["pauseReason"], bool(paused["pausedAt"]))
     assert (None, None) == (resumed["pauseReason"], resumed["pausedAt"])
-    assert (200, project) == (deleted.status_code, deleted.json()["id"])
+    assert (200, project) == (answer.status_code, answer.json()["id"])
     for method, path in (("GET", ""), ("PATCH", ""), ("DELETE", ""), ("POST", "/pause"), ("POST", "/resume")):
         body = {} if method == "PATCH" else ...
         assert (404, "Project not found") == error(api, method, f"/projects/{project}{path}", body)
@@ -239,10 +239,10 @@ def test_a_project_with_routines_is_not_deleted(api: Api):
     project = api.post(f"/companies/{company}/projects", {"name": "Moon"})["id"]
     routine = api.routine(company, None, projectId=project)
 
-    refused = api.request("DELETE", f"/projects/{project}")
+    refusal = api.request("DELETE", f"/projects/{project}")
     api.patch(f"/routines/{routine}", {"projectId": None})
 
-    assert (409, "Project has routines: move or reassign them first") == (refused.status_code, refused.json()["error"])
+    assert (409, "Project has routines: move or reassign them first") == (refusal.status_code, refusal.json()["error"])
     assert 200 == api.request("DELETE", f"/projects/{project}").status_code
 
 
@@ -272,11 +272,11 @@ def test_a_goal_is_edited_and_deleted(api: Api):
 
     edited = api.patch(f"/goals/{goal}", given)
     cleared = api.patch(f"/goals/{goal}", {"parentId": None, "ownerAgentId": None, "description": None})
-    deleted = api.request("DELETE", f"/goals/{goal}")
+    answer = api.request("DELETE", f"/goals/{goal}")
 
     assert given == {name: edited[name] for name in given}
     assert (None, None, None) == (cleared["parentId"], cleared["ownerAgentId"], cleared["description"])
-    assert (200, goal) == (deleted.status_code, deleted.json()["id"])
+    assert (200, goal) == (answer.status_code, answer.json()["id"])
     assert (404, "Goal not found") == error(api, "GET", f"/goals/{goal}")
     assert (404, "Goal not found") == error(api, "PATCH", f"/goals/{goal}", {"title": "x"})
 

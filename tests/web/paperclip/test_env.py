@@ -57,12 +57,12 @@ def test_the_agent_that_works_on_an_issue_gets_the_routines_environment(api: Api
 
 
 def test_values_are_shown_as_masks_and_nowhere_else(api: Api, company: str, agent: tuple[str, str]):
-    created = api.request(
+    answer = api.request(
         "POST", f"/companies/{company}/routines", {"title": "x", "env": {"REGION": PLAIN, "TOKEN": REFERENCE}}
     )
-    routine = created.json()["id"]
+    routine = answer.json()["id"]
 
-    assert {"REGION": MASKED, "TOKEN": REFERENCE} == created.json()["env"]
+    assert {"REGION": MASKED, "TOKEN": REFERENCE} == answer.json()["env"]
     for path in (f"/routines/{routine}", f"/routines/{routine}/revisions", f"/companies/{company}/routines"):
         assert SECRET not in api.request("GET", path).text
     (first,) = api.get(f"/routines/{routine}/revisions")

@@ -83,10 +83,10 @@ def test_an_occurrence_whose_issue_was_taken_from_its_worker_says_so(
     api.patch(f"/issues/{issue}", {"status": "in_progress"})
     freed = api.post(f"/issues/{issue}/admin/force-release")
 
-    found = explain(api, routine, at(13, 0, 45))
+    explanation = explain(api, routine, at(13, 0, 45))
 
-    assert ", and opened an issue, which is open (it was released by force on " in found["answer"]
-    assert ("freed", "issue.freed") == roles(found)[-1]
+    assert ", and opened an issue, which is open (it was released by force on " in explanation["answer"]
+    assert ("freed", "issue.freed") == roles(explanation)[-1]
     assert "todo" == freed["status"]
 
 
@@ -168,10 +168,10 @@ def test_an_occurrence_beyond_a_budget_says_how_much_was_spent_and_when_it_frees
     past_api.at(13)
     past_api.tick(trigger)
 
-    found = explain(api, routine, at(13))
+    explanation = explain(api, routine, at(13))
 
-    assert ("skipped", "over_budget") == (found["verdict"], found["reason"])
-    assert found["answer"].endswith(
+    assert ("skipped", "over_budget") == (explanation["verdict"], explanation["reason"])
+    assert explanation["answer"].endswith(
         "was skipped: the budget of the routine is used up: 10.25 of 10.00 within 24 h, and frees on "
         "Thu 21 Nov 2024 12:00 UTC at the earliest."
     )

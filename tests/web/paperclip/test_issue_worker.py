@@ -156,11 +156,11 @@ def test_of_a_command_that_prints_very_much_the_log_keeps_a_part_and_says_how_mu
 
     work("yes 0123456789abcde | head -c 4000000")
 
-    found = log_of(api, run)
-    kept = sum(len(text) for stream, text in found if stream == "stdout")
-    left_out = sum(int(text.split()[1]) for stream, text in found if stream == "mark")
+    run_log = log_of(api, run)
+    kept = sum(len(text) for stream, text in run_log if stream == "stdout")
+    left_out = sum(int(text.split()[1]) for stream, text in run_log if stream == "mark")
     assert 4_000_000 == kept + left_out
-    assert kept <= live_log.MOST_PART * len(found)
+    assert kept <= live_log.MOST_PART * len(run_log)
 
 
 def test_a_lease_that_runs_out_is_on_the_record_and_the_next_worker_makes_another_attempt(

@@ -36,8 +36,10 @@ class Firm(msgspec.Struct):
 
     def member(self, role: str = "member", **fields: Any) -> tuple[str, str]:
         """Id and token."""
-        made = self.api.post(f"/companies/{self.company}/members", {"name": "Robin", "membershipRole": role, **fields})
-        return made["userId"], made["token"]
+        member = self.api.post(
+            f"/companies/{self.company}/members", {"name": "Robin", "membershipRole": role, **fields}
+        )
+        return member["userId"], member["token"]
 
     def answer(self, method: str, path: str, body: Any = ..., token: str = "") -> tuple[int, str]:
         answer = self.api.request(method, path, body, token=token)
@@ -58,9 +60,9 @@ class Firm(msgspec.Struct):
         return {"name": "worker", "collection_name": self.collection, **fields}
 
     def listed(self, query: str = "", token: str = "") -> list[Any]:
-        found = self.api.get(f"/companies/{self.company}/keys{query}", token=token)
-        assert isinstance(found, list)
-        return found
+        listing = self.api.get(f"/companies/{self.company}/keys{query}", token=token)
+        assert isinstance(listing, list)
+        return listing
 
     def works(self, token: str) -> bool:
         """Whether a key of an agent or of the collection is known."""
@@ -73,8 +75,8 @@ class Firm(msgspec.Struct):
 def firm(api: Api) -> Firm:
     name = f"firm-{tokens.mint('agent')[-12:]}"
     headers = {"Authorization": f"Bearer {api.token}"}
-    made = httpx.post(f"{api.url}/api/v1/collections", json={"name": name}, headers=headers).json()
-    company = made["company_id"]
+    collection = httpx.post(f"{api.url}/api/v1/collections", json={"name": name}, headers=headers).json()
+    company = collection["company_id"]
     return Firm(api=api, company=company, collection=name, agent=api.agent(company)[0])
 
 
@@ -140,8 +142,8 @@ def test_no_key_outlives_the_one_that_asked_for_it(firm: Firm, role: str):
     (own,) = firm.api.get("/board-api-keys", token=token)
     later = (datetime.fromisoformat(own["expiresAt"]) + timedelta(seconds=1)).isoformat()
 
-    for given in (None, later, "2099-01-01T00:00:00Z"):
-        answer = firm.api.request("POST", "/board-api-keys", {"expiresAt": given}, token=token)
+    for expires_at in (None, later, "2099-01-01T00:00:00Z"):
+        answer = firm.api.request("POST", "/board-api-keys", {"expiresAt": expires_at}, token=token)
         assert (422, [["expiresAt"]]) == (answer.status_code, [one["path"] for one in answer.json()["details"]])
         assert answer.json()["error"].startswith(OUTLIVES)
     assert 1 == len(firm.api.get("/board-api-keys", token=token))
@@ -154,9 +156,9 @@ def test_a_key_that_lasts_longer_than_thirty_days_still_gives_one_of_thirty_unle
     user_id, _ = people.user(firm.api)
     token = people.key(firm.api, user_id, expires_at=datetime(2099, 1, 1, tzinfo=UTC))
 
-    made = firm.api.post("/board-api-keys", {}, token=token)
+    key = firm.api.post("/board-api-keys", {}, token=token)
 
-    assert timedelta(days=30) == _parse_moment(made["expiresAt"]) - _parse_moment(made["createdAt"])
+    assert timedelta(days=30) == _parse_moment(key["expiresAt"]) - _parse_moment(key["createdAt"])
 
 
 def test_the_first_key_of_a_new_member_does_not_outlive_that_of_whoever_adds_them(firm: Firm):
@@ -178,10 +180,10 @@ def test_an_instance_admin_gives_a_member_whose_keys_have_expired_another_one(fi
     path = f"/companies/{firm.company}/members/{user}/keys"
     stranger = firm.api.post(f"/companies/{firm.api.company()}/members", {"name": "Eve"})["userId"]
 
-    made = firm.api.post(path, {"name": "new"})
+    new_key = firm.api.post(path, {"name": "new"})
 
-    assert user == firm.api.get("/cli-auth/me", token=made["token"])["userId"]
-    assert timedelta(days=30) == _parse_moment(made["expiresAt"]) - _parse_moment(made["createdAt"])
+    assert user == firm.api.get("/cli-auth/me", token=new_key["token"])["userId"]
+    assert timedelta(days=30) == _parse_moment(new_key["expiresAt"]) - _parse_moment(new_key["createdAt"])
     assert (404, "Member not found") == firm.answer("POST", path.replace(user, stranger), {})
     assert (400, "expiresAt must be in the future") == firm.answer("POST", path, {"expiresAt": "2020-01-01T00:00:00Z"})
 
@@ -194,10 +196,10 @@ def test_keys_of_agents_and_collections_last_as_long_as_the_key_that_asks_for_th
     _, token = firm.member()
     (own,) = firm.api.get("/board-api-keys", token=token)
 
-    made = firm.api.post(f"/agents/{firm.agent}/keys", {}, token=token)
+    new_key = firm.api.post(f"/agents/{firm.agent}/keys", {}, token=token)
     bound = firm.jetty("POST", "/api-keys", token, firm.bound()).json()
 
-    assert own["expiresAt"] == made["expiresAt"] == firm.api.get(f"/agents/{firm.agent}/keys")[0]["expiresAt"]
+    assert own["expiresAt"] == new_key["expiresAt"] == firm.api.get(f"/agents/{firm.agent}/keys")[0]["expiresAt"]
     assert f"{own['expiresAt'][:19]}Z" == bound["expires_at"]
     assert [own["expiresAt"]] * 2 == [key["expiresAt"] for key in firm.listed()[:2]]
     listed = firm.jetty("GET", f"/api-keys/collection/{firm.collection}", token).json()
@@ -215,10 +217,10 @@ def test_no_key_of_an_agent_or_a_collection_outlives_the_one_that_asks_for_it(fi
     later = (datetime.fromisoformat(own["expiresAt"]) + timedelta(seconds=1)).isoformat()
     before = len(firm.listed())
 
-    for given in (None, later):
-        answer = firm.api.request("POST", f"/agents/{firm.agent}/keys", {"expiresAt": given}, token=token)
+    for expires_at in (None, later):
+        answer = firm.api.request("POST", f"/agents/{firm.agent}/keys", {"expiresAt": expires_at}, token=token)
         assert (422, [["expiresAt"]]) == (answer.status_code, [one["path"] for one in answer.json()["details"]])
-        bound = firm.jetty("POST", "/api-keys", token, firm.bound(expires_at=given))
+        bound = firm.jetty("POST", "/api-keys", token, firm.bound(expires_at=expires_at))
         assert (422, ["body", "expires_at"]) == (bound.status_code, bound.json()["detail"][0]["loc"])
         assert OUTLIVES in bound.text
     past = "2020-01-01T00:00:00Z"
@@ -433,7 +435,7 @@ def test_an_issue_that_was_decided_before_the_removal_is_not_recorded_after_it(f
 
 
 def test_keys_of_before_there_was_an_issuer_are_listed_without_one(firm: Firm):
-    issued = KeyIssued(name="old", agent_id=UUID(firm.agent))
-    people.operate(firm.api, lambda work: work.record(key_of("x"), [issued], UUID(firm.company)))
+    event = KeyIssued(name="old", agent_id=UUID(firm.agent))
+    people.operate(firm.api, lambda work: work.record(key_of("x"), [event], UUID(firm.company)))
 
     assert ("old", None) == (firm.listed()[0]["name"], firm.listed()[0]["issuedByUserId"])

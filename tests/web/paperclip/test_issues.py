@@ -355,9 +355,9 @@ def test_a_checkout_with_a_lease_says_until_when_and_one_without_has_no_such_fie
 
 @pytest.mark.parametrize("seconds", [0, 1, 86_401, 1.5, "60", True])
 def test_a_lease_has_bounds(desk: Desk, seconds: Any):
-    refused = leases(desk, desk.assigned(), seconds)
+    refusal = leases(desk, desk.assigned(), seconds)
 
-    assert (400, True) == (refused.status_code, "leaseSeconds" in refused.text)
+    assert (400, True) == (refusal.status_code, "leaseSeconds" in refusal.text)
 
 
 @pytest.mark.parametrize(
@@ -390,7 +390,7 @@ def test_an_update_changes_what_it_names_and_clears_by_null(desk: Desk):
     goal = desk.api.post(f"/companies/{desk.company}/goals", {"title": "x"})["id"]
     project = desk.api.post(f"/companies/{desk.company}/projects", {"name": "x"})["id"]
     parent, issue = desk.open()["id"], desk.open()["id"]
-    given = {
+    fields = {
         "title": "T",
         "description": "d",
         "priority": "low",
@@ -401,11 +401,11 @@ def test_an_update_changes_what_it_names_and_clears_by_null(desk: Desk):
     }
     cleared = dict.fromkeys(("description", "assigneeAgentId", "projectId", "goalId", "parentId"))
 
-    edited = desk.api.patch(f"/issues/{issue}", given)
+    edited = desk.api.patch(f"/issues/{issue}", fields)
     after = desk.api.patch(f"/issues/{issue}", cleared)
 
-    assert given == {name: edited[name] for name in given}
-    assert given | cleared == {name: after[name] for name in given}
+    assert fields == {name: edited[name] for name in fields}
+    assert fields | cleared == {name: after[name] for name in fields}
     assert (None, None) == (edited["comment"], after["comment"])
 
 

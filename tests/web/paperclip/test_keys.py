@@ -45,14 +45,14 @@ def test_an_agent_learns_who_it_is(api: Api):
 def test_a_board_key_is_named_and_lasts_thirty_days_unless_told_otherwise(api: Api):
     _, user = people.user(api)
 
-    made = api.post("/board-api-keys", {}, token=user)
+    key = api.post("/board-api-keys", {}, token=user)
 
-    assert {"id", "name", "token", "createdAt", "lastUsedAt", "revokedAt", "expiresAt"} == made.keys()
-    assert ("paperclipai cli", None, None) == (made["name"], made["lastUsedAt"], made["revokedAt"])
-    assert timedelta(days=30) == moment(made["expiresAt"]) - moment(made["createdAt"])
-    assert made["token"].startswith("pcp_board_")
-    assert tokens.is_well_formed(made["token"])
-    assert 200 == api.request("GET", "/cli-auth/me", token=made["token"]).status_code
+    assert {"id", "name", "token", "createdAt", "lastUsedAt", "revokedAt", "expiresAt"} == key.keys()
+    assert ("paperclipai cli", None, None) == (key["name"], key["lastUsedAt"], key["revokedAt"])
+    assert timedelta(days=30) == moment(key["expiresAt"]) - moment(key["createdAt"])
+    assert key["token"].startswith("pcp_board_")
+    assert tokens.is_well_formed(key["token"])
+    assert 200 == api.request("GET", "/cli-auth/me", token=key["token"]).status_code
 
 
 @pytest.mark.parametrize(
@@ -67,9 +67,9 @@ def test_a_board_key_is_named_and_lasts_thirty_days_unless_told_otherwise(api: A
 def test_a_board_key_lasts_as_long_as_is_asked_for(api: Api, given: str | None, stored: str | None):
     _, user = people.user(api)
 
-    made = api.post("/board-api-keys", {"name": "laptop", "expiresAt": given, "requestedCompanyId": None}, token=user)
+    key = api.post("/board-api-keys", {"name": "laptop", "expiresAt": given, "requestedCompanyId": None}, token=user)
 
-    assert ("laptop", stored) == (made["name"], made["expiresAt"])
+    assert ("laptop", stored) == (key["name"], key["expiresAt"])
     assert stored == api.get("/board-api-keys", token=user)[0]["expiresAt"]
 
 
@@ -129,23 +129,23 @@ def test_one_board_key_is_not_shown_alone(api: Api):
 
 def test_board_keys_are_listed_newest_first_without_their_tokens(api: Api):
     _, user = people.user(api)
-    made = [api.post("/board-api-keys", {"name": name}, token=user) for name in ("one", "two")]
+    new_keys = [api.post("/board-api-keys", {"name": name}, token=user) for name in ("one", "two")]
 
     listed = api.get("/board-api-keys", token=user)
 
     assert ["two", "one", "a key"] == [key["name"] for key in listed]
     assert all({"id", "name", "createdAt", "lastUsedAt", "revokedAt", "expiresAt"} == key.keys() for key in listed)
-    assert made[0]["id"] == listed[1]["id"]
+    assert new_keys[0]["id"] == listed[1]["id"]
 
 
 def test_a_revoked_board_key_stays_listed_and_is_revoked_once(api: Api):
     _, user = people.user(api)
-    made = api.post("/board-api-keys", {}, token=user)
+    key = api.post("/board-api-keys", {}, token=user)
 
-    answers = [api.request("DELETE", f"/board-api-keys/{made['id']}", token=user) for _ in range(2)]
+    answers = [api.request("DELETE", f"/board-api-keys/{key['id']}", token=user) for _ in range(2)]
 
     assert [(200, {"ok": True})] * 2 == [(answer.status_code, answer.json()) for answer in answers]
-    assert api.get("/board-api-keys", token=user)[0]["revokedAt"] >= made["createdAt"]
+    assert api.get("/board-api-keys", token=user)[0]["revokedAt"] >= key["createdAt"]
 
 
 @pytest.mark.parametrize("id_", [SOME_ID, "nonsense"])
@@ -158,22 +158,22 @@ def test_no_other_board_key_can_be_revoked(api: Api, id_: str):
 def test_an_agent_key_shows_its_token_once(api: Api):
     agent = api.post(f"/companies/{api.company()}/agents", {"name": "Scout"})["id"]
 
-    made = api.post(f"/agents/{agent}/keys", {})
+    key = api.post(f"/agents/{agent}/keys", {})
 
-    token = made.pop("token")
+    token = key.pop("token")
     assert {
-        "id": made["id"],
+        "id": key["id"],
         "name": "default",
         "scope": {"kind": "standard"},
         "responsibleUserId": None,
-        "createdAt": made["createdAt"],
+        "createdAt": key["createdAt"],
         "expiresAt": None,
-    } == made
+    } == key
     assert token.startswith("pcp_")
     assert not token.startswith("pcp_board_")
     assert agent == api.get("/agents/me", token=token)["id"]
     issuer = api.get("/cli-auth/me")["userId"]
-    assert [made | {"issuedByUserId": issuer, "revokedAt": None}] == api.get(f"/agents/{agent}/keys")
+    assert [key | {"issuedByUserId": issuer, "revokedAt": None}] == api.get(f"/agents/{agent}/keys")
 
 
 def test_agent_keys_are_listed_newest_first_and_revoked_alone(api: Api):
@@ -205,9 +205,9 @@ def test_no_token_is_stored_anywhere(api: Api):
     _, token = api.agent(api.company())
 
     with api.system.pool.connection() as conn:
-        found = conn.execute("SELECT count(*) FROM log.events WHERE strpos(body::text, %s) > 0", (token,)).fetchone()
+        row = conn.execute("SELECT count(*) FROM log.events WHERE strpos(body::text, %s) > 0", (token,)).fetchone()
 
-    assert (0,) == found
+    assert (0,) == row
 
 
 def moment(text: str) -> datetime:

@@ -40,13 +40,13 @@ class Club(msgspec.Struct):
 
     def add(self, role: str = "member", name: str = "Robin", **more: Any) -> tuple[str, str]:
         """Id and token of a new user with a role."""
-        made = self.api.post(self.path, {"name": name, "membershipRole": role, **more})
-        return made["userId"], made["token"]
+        member = self.api.post(self.path, {"name": name, "membershipRole": role, **more})
+        return member["userId"], member["token"]
 
     def answer(self, method: str, user: str = "", body: Any = ..., token: str | None = "") -> tuple[int, str]:
         """Status and error."""
-        found = self.api.request(method, f"{self.path}/{user}".rstrip("/"), body, token=token)
-        return found.status_code, found.json()["error"] if found.is_error else ""
+        answer = self.api.request(method, f"{self.path}/{user}".rstrip("/"), body, token=token)
+        return answer.status_code, answer.json()["error"] if answer.is_error else ""
 
     def leave(self) -> None:
         """The board user who made the company is no member any more; there must be another owner."""
@@ -62,22 +62,22 @@ def club(api: Api) -> Club:
 
 
 def test_a_new_member_is_shown_with_a_token_once(club: Club):
-    made = club.api.post(club.path, {"name": " Ann ", "email": f"{uuid4()}@Example.org"})
+    member = club.api.post(club.path, {"name": " Ann ", "email": f"{uuid4()}@Example.org"})
 
-    token = made.pop("token")
+    token = member.pop("token")
     assert {
-        "userId": made["userId"],
+        "userId": member["userId"],
         "name": "Ann",
-        "email": made["email"],
+        "email": member["email"],
         "companyId": club.company,
         "membershipRole": "member",
         "permissions": ["tasks:assign"],
         "status": "active",
-        "createdAt": made["createdAt"],
-        "updatedAt": made["createdAt"],
-    } == made
-    assert made["email"].endswith("@Example.org")
-    assert made == club.api.get(club.path)[1]
+        "createdAt": member["createdAt"],
+        "updatedAt": member["createdAt"],
+    } == member
+    assert member["email"].endswith("@Example.org")
+    assert member == club.api.get(club.path)[1]
     assert token not in club.api.request("GET", club.path).text
 
 
@@ -151,10 +151,10 @@ def test_an_email_names_as_many_users_as_companies_give_it(api: Api):
     body = {"name": "Ann", "email": f"{uuid4()}@example.org"}
 
     with ThreadPoolExecutor(len(clubs)) as pool:
-        made = list(pool.map(lambda club: api.post(club.path, body), clubs))
+        new_members = list(pool.map(lambda club: api.post(club.path, body), clubs))
 
-    assert 4 == len({member["userId"] for member in made})
-    assert all(member["token"] for member in made)
+    assert 4 == len({member["userId"] for member in new_members})
+    assert all(member["token"] for member in new_members)
 
 
 def test_an_email_is_one_members_of_a_company_until_they_are_removed(club: Club):
@@ -175,8 +175,8 @@ def test_an_email_is_one_members_of_a_company_until_they_are_removed(club: Club)
 def test_an_email_that_was_claimed_before_identifies_nobody(club: Club):
     """Installations hold such claims from when an email named a user everywhere."""
     email, (stranger, _) = f"{uuid4()}@example.org", club.add("owner")
-    claimed = NameClaimed(scope="email", name=email, holder_id=UUID(stranger))
-    club.api.system.executor.attempt(lambda work: work.record(claim_of("email", email), [claimed]))
+    event = NameClaimed(scope="email", name=email, holder_id=UUID(stranger))
+    club.api.system.executor.attempt(lambda work: work.record(claim_of("email", email), [event]))
     home = Club(api=club.api, company=club.api.company())
 
     assert stranger != club.api.post(home.path, {"name": "Ann", "email": email})["userId"]
@@ -506,9 +506,9 @@ def test_no_token_of_a_new_user_is_stored_anywhere(club: Club):
     _, token = club.add()
 
     with club.api.system.pool.connection() as conn:
-        found = conn.execute("SELECT count(*) FROM log.events WHERE strpos(body::text, %s) > 0", (token,)).fetchone()
+        row = conn.execute("SELECT count(*) FROM log.events WHERE strpos(body::text, %s) > 0", (token,)).fetchone()
 
-    assert (0,) == found
+    assert (0,) == row
 
 
 def test_no_token_shows_in_the_repr_of_what_was_made(club: Club):

@@ -27,8 +27,10 @@ def create(api: Api, routine: str, body: Any) -> Any:
 
 def refusal(api: Api, method: str, path: str, body: Any) -> tuple[int, Any]:
     answer = api.request(method, path, body)
-    found = answer.json()
-    return answer.status_code, [issue["path"] for issue in found["details"]] if "details" in found else found["error"]
+    run_body = answer.json()
+    return answer.status_code, [issue["path"] for issue in run_body["details"]] if "details" in run_body else run_body[
+        "error"
+    ]
 
 
 def test_a_schedule_may_run_once(api: Api, routine: str):

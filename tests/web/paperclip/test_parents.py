@@ -27,9 +27,9 @@ class Line:
         return self.api.request("POST", f"/companies/{self.company}/{self.kind}", {**self.fields, self.field: above})
 
     def new(self, above: str | None = None) -> str:
-        added = self.add(above)
-        assert added.status_code == 201, added.text
-        return str(added.json()["id"])
+        answer = self.add(above)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
 
     def put(self, one: str, above: str | None):
         return self.api.request("PATCH", f"/{self.kind}/{one}", {self.field: above})
@@ -45,10 +45,10 @@ def test_a_circle_is_refused_and_names_the_field(line: Line):
     middle = line.new(top)
     bottom = line.new(middle)
 
-    refused = line.put(top, bottom)
+    refusal = line.put(top, bottom)
 
-    assert refused.status_code == 422
-    assert refused.json()["details"][0]["path"] == [line.field]
+    assert refusal.status_code == 422
+    assert refusal.json()["details"][0]["path"] == [line.field]
     assert line.put(top, None).status_code == 200
     assert line.put(bottom, top).status_code == 200
 
@@ -75,10 +75,10 @@ def test_a_line_is_as_long_as_it_may_be_and_no_longer(line: Line):
         for _ in range(4):
             lowest = here.new(lowest)
 
-        refused = here.add(lowest)
+        refusal = here.add(lowest)
 
-    assert refused.status_code == 422
-    assert refused.json()["details"][0]["path"] == [line.field]
+    assert refusal.status_code == 422
+    assert refusal.json()["details"][0]["path"] == [line.field]
 
 
 def test_a_routine_hangs_its_issues_on_no_line_that_is_full(api: Api):
@@ -88,7 +88,7 @@ def test_a_routine_hangs_its_issues_on_no_line_that_is_full(api: Api):
         below = line.new(line.new())
         body = {"title": "Check", "parentIssueId": below}
 
-        refused = here.request("POST", f"/companies/{company}/routines", body)
+        refusal = here.request("POST", f"/companies/{company}/routines", body)
 
-    assert refused.status_code == 422
-    assert refused.json()["details"][0]["path"] == ["parentIssueId"]
+    assert refusal.status_code == 422
+    assert refusal.json()["details"][0]["path"] == ["parentIssueId"]

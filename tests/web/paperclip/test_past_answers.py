@@ -52,10 +52,10 @@ def as_of(path: str, moment: object) -> str:
 def test_what_was_answered_at_a_position_is_answered_as_of_it_afterwards(past_api: Past):
     for position, answers in past_api.noted:
         for path, answer in answers.items():
-            found = past_api.api.request("GET", as_of(path, position))
+            past_answer = past_api.api.request("GET", as_of(path, position))
 
-            assert (found.status_code, found.json()) == (200, answer), (position, path)
-            assert found.headers["X-Routines-Position"] == str(position)
+            assert (past_answer.status_code, past_answer.json()) == (200, answer), (position, path)
+            assert past_answer.headers["X-Routines-Position"] == str(position)
 
 
 def test_a_time_means_the_last_event_that_was_recorded_by_then(past_api: Past):
@@ -64,19 +64,19 @@ def test_a_time_means_the_last_event_that_was_recorded_by_then(past_api: Past):
         (at,) = conn.execute("SELECT recorded_at FROM log.events WHERE position = %s", (position,)).fetchone() or ()
     shown = at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
-    found = past_api.api.request("GET", as_of(f"/routines/{past_api.routine}", shown))
+    answer = past_api.api.request("GET", as_of(f"/routines/{past_api.routine}", shown))
 
-    assert found.headers["X-Routines-Position"] == str(position)
-    assert found.json() == answers[f"/routines/{past_api.routine}"]
+    assert answer.headers["X-Routines-Position"] == str(position)
+    assert answer.json() == answers[f"/routines/{past_api.routine}"]
 
 
 def test_what_did_not_exist_yet_is_not_found(past_api: Past):
     before = past_api.noted[0][0]
 
     for path in past_api.paths[2:]:
-        found = past_api.api.request("GET", as_of(path, before))
-        assert found.status_code == 404
-        assert f"at position {before} of the log it did not exist yet" in found.json()["error"]
+        answer = past_api.api.request("GET", as_of(path, before))
+        assert answer.status_code == 404
+        assert f"at position {before} of the log it did not exist yet" in answer.json()["error"]
     assert past_api.api.get(as_of(f"/routines/{past_api.routine}", past_api.noted[1][0]))["title"] == "First"
 
 

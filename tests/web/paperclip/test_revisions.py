@@ -47,8 +47,8 @@ class Desk(msgspec.Struct):
         return self.api.post(f"/routine-triggers/{trigger}/rotate-secret")
 
     def revisions(self) -> list[Any]:
-        found: list[Any] = self.api.get(f"/routines/{self.routine}/revisions")
-        return found
+        revisions: list[Any] = self.api.get(f"/routines/{self.routine}/revisions")
+        return revisions
 
     def snapshot(self, number: int) -> Any:
         return next(one["snapshot"] for one in self.revisions() if one["revisionNumber"] == number)
@@ -374,11 +374,11 @@ def test_schedules_go_on_from_now(desk: Desk):
     restored = desk.restore(3)
 
     at = restored["revision"]["createdAt"]
-    found = {trigger["id"]: trigger for trigger in desk.shown()["triggers"]}
-    assert "0 * * * *" == found[hourly]["cronExpression"]
-    assert found[hourly]["nextRunAt"].endswith(":00:00.000Z")
-    assert found[daily]["nextRunAt"].endswith("T09:30:00.000Z")
-    assert all(trigger["nextRunAt"] > at for trigger in found.values())
+    triggers = {trigger["id"]: trigger for trigger in desk.shown()["triggers"]}
+    assert "0 * * * *" == triggers[hourly]["cronExpression"]
+    assert triggers[hourly]["nextRunAt"].endswith(":00:00.000Z")
+    assert triggers[daily]["nextRunAt"].endswith("T09:30:00.000Z")
+    assert all(trigger["nextRunAt"] > at for trigger in triggers.values())
 
 
 def test_what_was_restored_can_be_restored_again_in_either_direction(desk: Desk):
@@ -548,10 +548,10 @@ def test_whatever_was_done_a_restored_routine_is_as_its_snapshot_was(api: Api, s
     assert without_addresses(chosen["snapshot"]) == without_addresses(restored["revision"]["snapshot"])
     assert newest["revisionNumber"] + 1 == restored["revision"]["revisionNumber"]
     there = {trigger["id"]: trigger["publicId"] for trigger in newest["snapshot"]["triggers"]}
-    made = {one["triggerId"] for one in restored["secretMaterials"]}
+    trigger_ids = {one["triggerId"] for one in restored["secretMaterials"]}
     for trigger in restored["revision"]["snapshot"]["triggers"]:
         if trigger["kind"] == "webhook":
-            assert (there.get(trigger["id"]) == trigger["publicId"]) or trigger["id"] in made
+            assert (there.get(trigger["id"]) == trigger["publicId"]) or trigger["id"] in trigger_ids
     shown = desk.shown()
     settings_now = {name: shown[name] for name in chosen["snapshot"]["routine"] if name in shown}
     assert settings_now == chosen["snapshot"]["routine"]

@@ -48,12 +48,12 @@ def home(api: Api) -> Home:
 
 def test_a_new_routine_has_exactly_the_contracts_fields_and_defaults(home: Home):
     """Contract 2 and 3.2."""
-    status, made = home.create({"title": " Look ", "assigneeAgentId": home.agent})
+    status, routine = home.create({"title": " Look ", "assigneeAgentId": home.agent})
     me = home.api.get("/cli-auth/me")["userId"]
 
     assert 201 == status
     assert {
-        "id": made["id"],
+        "id": routine["id"],
         "companyId": home.company,
         "title": "Look",
         "description": None,
@@ -73,7 +73,7 @@ def test_a_new_routine_has_exactly_the_contracts_fields_and_defaults(home: Home)
         "pauseNote": None,
         "resumeAt": None,
         "variables": [],
-        "latestRevisionId": made["latestRevisionId"],
+        "latestRevisionId": routine["latestRevisionId"],
         "latestRevisionNumber": 1,
         "createdByAgentId": None,
         "createdByUserId": me,
@@ -82,15 +82,15 @@ def test_a_new_routine_has_exactly_the_contracts_fields_and_defaults(home: Home)
         "responsibleUserId": me,
         "lastTriggeredAt": None,
         "lastEnqueuedAt": None,
-        "createdAt": made["createdAt"],
-        "updatedAt": made["createdAt"],
+        "createdAt": routine["createdAt"],
+        "updatedAt": routine["createdAt"],
         "folderId": None,
         "env": None,
         "originId": None,
         "originKind": "manual",
         "activityGatePolicy": "always",
         "activityGateScope": "company",
-    } == made
+    } == routine
 
 
 def test_a_list_item_adds_triggers_last_run_and_active_issue(home: Home):
@@ -194,9 +194,9 @@ def test_routines_are_narrowed_to_a_project(home: Home):
 
 def test_a_routine_without_an_assignee_is_stored_paused(home: Home):
     for body in ({"title": "x"}, {"title": "x", "status": "active"}, {"title": "x", "assigneeAgentId": None}):
-        status, made = home.create(body)
+        status, routine = home.create(body)
 
-        assert (201, "paused") == (status, made["status"])
+        assert (201, "paused") == (status, routine["status"])
 
 
 @pytest.mark.parametrize("status", ["active", "paused", "archived"])
@@ -205,20 +205,20 @@ def test_a_routine_may_be_made_in_any_status(home: Home, status: str):
 
 
 def test_what_a_body_says_about_identity_is_ignored(home: Home):
-    given = {"id": str(uuid4()), "companyId": str(uuid4()), "latestRevisionNumber": 7, "createdByUserId": "me"}
+    foreign_fields = {"id": str(uuid4()), "companyId": str(uuid4()), "latestRevisionNumber": 7, "createdByUserId": "me"}
 
-    _, made = home.create({"title": "x", **given})
+    _, routine = home.create({"title": "x", **foreign_fields})
 
-    assert not {name: value for name, value in given.items() if made[name] == value}
+    assert not {name: value for name, value in foreign_fields.items() if routine[name] == value}
 
 
 def test_an_agent_makes_routines_for_itself_only(home: Home):
     other, _ = home.api.agent(home.company, "Other")
 
-    status, made = home.create({"title": "x", "assigneeAgentId": home.agent}, token=home.token)
+    status, routine = home.create({"title": "x", "assigneeAgentId": home.agent}, token=home.token)
 
     refused = (403, "Agents can only manage routines assigned to themselves")
-    assert (201, home.agent, None) == (status, made["createdByAgentId"], made["createdByUserId"])
+    assert (201, home.agent, None) == (status, routine["createdByAgentId"], routine["createdByUserId"])
     assert refused == home.create({"title": "x", "assigneeAgentId": other}, token=home.token)
     assert refused == home.create({"title": "x"}, token=home.token)
 
@@ -434,18 +434,18 @@ def test_the_id_of_another_thing_is_no_routine(home: Home):
 
 def test_declared_variables_come_back_whole_and_the_later_of_one_name_wins(home: Home):
     """Contract 2.1."""
-    given = [
+    variables = [
         {"name": "a"},
         {"name": "b", "label": " L ", "type": "number", "defaultValue": 1.5, "required": False},
         {"name": "a", "defaultValue": "x"},
     ]
 
-    _, made = home.create({"title": "x", "variables": given})
+    _, routine = home.create({"title": "x", "variables": variables})
 
     assert [
         {"name": "a", "label": None, "type": "text", "defaultValue": "x", "required": True, "options": []},
         {"name": "b", "label": "L", "type": "number", "defaultValue": 1.5, "required": False, "options": []},
-    ] == made["variables"]
+    ] == routine["variables"]
 
 
 def test_a_required_variable_without_default_cannot_join_an_enabled_schedule(home: Home):

@@ -35,11 +35,11 @@ class Work:
         return self.api.get(f"/routine-runs/{self.run['id']}/log?after={after}")
 
     def texts(self) -> list[str]:
-        found, log = [], self.log()
+        texts, log = [], self.log()
         while log["parts"]:
-            found += [piece["text"] for part in log["parts"] for piece in part["output"]]
+            texts += [piece["text"] for part in log["parts"] for piece in part["output"]]
             log = self.log(log["next"])
-        return found
+        return texts
 
 
 @pytest.fixture

@@ -46,8 +46,8 @@ def move(api: Api, run: Any, status: str) -> None:
 
 
 def history(api: Api, routine: str, query: str = "") -> list[Any]:
-    found: list[Any] = api.get(f"/routines/{routine}/runs{query}")
-    return found
+    runs: list[Any] = api.get(f"/routines/{routine}/runs{query}")
+    return runs
 
 
 def test_a_manual_run_opens_an_issue_in_the_agents_inbox(api: Api, routine: str, agent: tuple[str, str]):
@@ -101,8 +101,8 @@ def test_whoever_made_a_routine_answers_for_its_runs_for_an_agents_whoever_made_
 
     runs = [api.post(f"/routines/{routine['id']}/run", {}, token=agent[1]) for routine in routines]
 
-    for found in (routines, runs):
-        assert [user, user, None] == [one["responsibleUserId"] for one in found]
+    for rows in (routines, runs):
+        assert [user, user, None] == [one["responsibleUserId"] for one in rows]
 
 
 def test_a_run_in_a_list_leaves_out_the_responsible_user_and_adds_issue_and_trigger(api: Api, routine: str):

@@ -31,10 +31,10 @@ def refusal(api: Api, method: str, path: str, body: Any = ..., **kwargs: Any) ->
 
 
 def test_a_new_schedule_has_exactly_the_contracts_fields(api: Api, routine: str):
-    made = api.post(f"/routines/{routine}/triggers", {**DAILY, "label": " Morning ", "signingMode": 7})
+    answer = api.post(f"/routines/{routine}/triggers", {**DAILY, "label": " Morning ", "signingMode": 7})
 
-    trigger = made["trigger"]
-    assert {"trigger", "secretMaterial", "revision"} == made.keys()
+    trigger = answer["trigger"]
+    assert {"trigger", "secretMaterial", "revision"} == answer.keys()
     assert {
         "id": trigger["id"],
         "companyId": api.get(f"/routines/{routine}")["companyId"],
@@ -68,10 +68,10 @@ def test_a_new_schedule_has_exactly_the_contracts_fields(api: Api, routine: str)
         "createdAt": trigger["createdAt"],
         "updatedAt": trigger["createdAt"],
     } == trigger
-    assert made["secretMaterial"] is None
-    assert 2 == made["revision"]["revisionNumber"]
-    assert routine == made["revision"]["routineId"]
-    assert made["revision"]["id"] == api.get(f"/routines/{routine}")["latestRevisionId"]
+    assert answer["secretMaterial"] is None
+    assert 2 == answer["revision"]["revisionNumber"]
+    assert routine == answer["revision"]["routineId"]
+    assert answer["revision"]["id"] == api.get(f"/routines/{routine}")["latestRevisionId"]
 
 
 def test_a_new_webhook_has_exactly_the_contracts_fields(api: Api, routine: str):
@@ -79,10 +79,10 @@ def test_a_new_webhook_has_exactly_the_contracts_fields(api: Api, routine: str):
 
     answer = api.request("POST", f"/routines/{routine}/triggers", body)
 
-    made = answer.json()
-    trigger = made["trigger"]
+    trigger_body = answer.json()
+    trigger = trigger_body["trigger"]
     assert 201 == answer.status_code
-    assert {"trigger", "secretMaterial", "revision"} == made.keys()
+    assert {"trigger", "secretMaterial", "revision"} == trigger_body.keys()
     assert {
         "id": trigger["id"],
         "companyId": api.get(f"/routines/{routine}")["companyId"],
@@ -118,19 +118,22 @@ def test_a_new_webhook_has_exactly_the_contracts_fields(api: Api, routine: str):
     } == trigger
     assert re.fullmatch("[0-9a-f]{24}", trigger["publicId"])
     assert UUID(trigger["secretId"])
-    assert {"webhookUrl", "webhookSecret"} == made["secretMaterial"].keys()
+    assert {"webhookUrl", "webhookSecret"} == trigger_body["secretMaterial"].keys()
     url = f"{PUBLIC_URL}/api/routine-triggers/public/{trigger['publicId']}/fire"
-    assert url == made["secretMaterial"]["webhookUrl"]
-    assert (2, "Created webhook trigger") == (made["revision"]["revisionNumber"], made["revision"]["changeSummary"])
+    assert url == trigger_body["secretMaterial"]["webhookUrl"]
+    assert (2, "Created webhook trigger") == (
+        trigger_body["revision"]["revisionNumber"],
+        trigger_body["revision"]["changeSummary"],
+    )
     assert [trigger] == api.get(f"/routines/{routine}")["triggers"]
 
 
 def test_no_two_webhooks_share_an_address_or_a_secret(api: Api, routine: str):
-    made = [api.post(f"/routines/{routine}/triggers", {"kind": "webhook"}) for _ in range(5)]
+    answers = [api.post(f"/routines/{routine}/triggers", {"kind": "webhook"}) for _ in range(5)]
 
-    assert 5 == len({one["trigger"]["publicId"] for one in made})
-    assert 5 == len({one["trigger"]["secretId"] for one in made})
-    assert 5 == len({one["secretMaterial"]["webhookSecret"] for one in made})
+    assert 5 == len({one["trigger"]["publicId"] for one in answers})
+    assert 5 == len({one["trigger"]["secretId"] for one in answers})
+    assert 5 == len({one["secretMaterial"]["webhookSecret"] for one in answers})
 
 
 @pytest.mark.parametrize(
@@ -187,9 +190,9 @@ def test_a_replay_window_is_half_a_minute_to_a_day(api: Api, routine: str, windo
 def test_triggers_made_at_once_each_tell_their_own_revision(api: Api, routine: str):
     with ThreadPoolExecutor(8) as threads:
         bodies = [{"kind": "api", "label": str(number)} for number in range(8)]
-        made = list(threads.map(lambda body: api.post(f"/routines/{routine}/triggers", body), bodies))
+        answers = list(threads.map(lambda body: api.post(f"/routines/{routine}/triggers", body), bodies))
 
-    revisions = {one["revision"]["revisionNumber"]: one for one in made}
+    revisions = {one["revision"]["revisionNumber"]: one for one in answers}
     assert set(range(2, 10)) == revisions.keys()
     for number, one in revisions.items():
         snapshot = one["revision"]["snapshot"]["triggers"]
@@ -380,10 +383,10 @@ def test_an_agent_works_on_the_triggers_of_its_own_routines(api: Api):
     agent, token = api.agent(company)
     routine = api.routine(company, agent)
 
-    made = api.post(f"/routines/{routine}/triggers", DAILY, token=token)["trigger"]
+    trigger = api.post(f"/routines/{routine}/triggers", DAILY, token=token)["trigger"]
 
-    assert (agent, None) == (made["createdByAgentId"], made["createdByUserId"])
-    assert 204 == api.request("DELETE", f"/routine-triggers/{made['id']}", token=token).status_code
+    assert (agent, None) == (trigger["createdByAgentId"], trigger["createdByUserId"])
+    assert 204 == api.request("DELETE", f"/routine-triggers/{trigger['id']}", token=token).status_code
 
 
 def test_resuming_a_routine_lets_its_schedules_go_on_from_now(api: Api, routine: str):
@@ -412,12 +415,12 @@ def fetch(api: Api, routine: str) -> str:
 
 
 def test_a_chain_names_the_routine_that_it_runs_after_and_how_that_must_end(api: Api, routine: str, fetch: str):
-    made = create(api, routine, {"kind": "chain", "afterRoutineId": fetch, "label": "After the fetch"})
+    trigger = create(api, routine, {"kind": "chain", "afterRoutineId": fetch, "label": "After the fetch"})
     assert ("chain", fetch, "succeeded", None) == tuple(
-        made[name] for name in ("kind", "afterRoutineId", "afterOutcome", "nextRunAt")
+        trigger[name] for name in ("kind", "afterRoutineId", "afterOutcome", "nextRunAt")
     )
 
-    changed = api.patch(f"/routine-triggers/{made['id']}", {"afterOutcome": "any"})
+    changed = api.patch(f"/routine-triggers/{trigger['id']}", {"afterOutcome": "any"})
 
     assert ("any", fetch) == (changed["afterOutcome"], changed["afterRoutineId"])
     snapshot = api.get(f"/routines/{routine}/revisions")[0]["snapshot"]["triggers"]

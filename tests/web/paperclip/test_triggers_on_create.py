@@ -85,11 +85,11 @@ def test_a_routine_without_triggers_is_answered_as_before(api: Api, company: str
 def test_a_wrong_trigger_is_named_and_nothing_is_created(  # noqa: PLR0917 what is sent and what is said
     api: Api, company: str, second: Any, status: int, error: str, path: list[Any]
 ):
-    found = refusal(api, company, [SCHEDULE, second])
+    fields = refusal(api, company, [SCHEDULE, second])
 
-    assert status == found[0]
-    assert found[1].startswith(error) or status == 400
-    assert path == found[2][0][: len(path)]
+    assert status == fields[0]
+    assert fields[1].startswith(error) or status == 400
+    assert path == fields[2][0][: len(path)]
     assert [] == api.get(f"/companies/{company}/routines")
 
 

@@ -42,8 +42,8 @@ class Desk(msgspec.Struct):
         return answer.status_code, answer.json()["error"]
 
     def runs(self, routine: str) -> list[Any]:
-        found: list[Any] = self.api.get(f"/routines/{routine}/runs")
-        return found
+        run_rows: list[Any] = self.api.get(f"/routines/{routine}/runs")
+        return run_rows
 
     def issue(self, run: Any) -> Any:
         return self.api.get(f"/issues/{run['linkedIssueId']}")
@@ -69,7 +69,7 @@ def names(routine: Any) -> list[str]:
 
 
 def test_what_title_and_description_name_is_declared_in_order_of_appearance(desk: Desk):
-    made = desk.make(
+    routine = desk.make(
         "{{b}} by {{ endDate }} {{Date}}",
         description=r"{{a}} {{b}} {{a\_b}} {{date}} {{timestamp}} {{1x}} {{a.b}} {{ü}}",
         variables=[{"name": "spare"}, {"name": "a", "type": "number"}],
@@ -82,8 +82,8 @@ def test_what_title_and_description_name_is_declared_in_order_of_appearance(desk
         variable("a", type="number"),
         variable("a_b"),
         variable("spare"),
-    ] == made["variables"]
-    assert made["variables"] == desk.api.get(f"/routines/{made['id']}")["variables"]
+    ] == routine["variables"]
+    assert routine["variables"] == desk.api.get(f"/routines/{routine['id']}")["variables"]
 
 
 @pytest.mark.parametrize(
@@ -105,15 +105,15 @@ def test_an_edit_of_the_texts_or_the_variables_declares_what_is_missing(desk: De
 
 
 def test_an_edit_that_only_leaves_out_what_the_title_declares_changes_nothing(desk: Desk):
-    made = desk.make("{{a}}")
+    routine = desk.make("{{a}}")
 
-    assert made == desk.api.patch(f"/routines/{made['id']}", {"variables": []})
+    assert routine == desk.api.patch(f"/routines/{routine['id']}", {"variables": []})
 
 
 def test_a_declared_built_in_is_ignored(desk: Desk):
-    made = desk.make(variables=[{"name": "date", "defaultValue": "mine"}, {"name": "timestamp"}, {"name": "a"}])
+    routine = desk.make(variables=[{"name": "date", "defaultValue": "mine"}, {"name": "timestamp"}, {"name": "a"}])
 
-    assert ["a"] == names(made)
+    assert ["a"] == names(routine)
 
 
 @pytest.mark.parametrize(
@@ -162,10 +162,10 @@ def test_a_declaration_that_is_malformed_is_a_bad_request_that_names_the_field(
 ):
     routine = desk.routine()
 
-    made = desk.refused(variables=[{"name": "fine"}, given])
+    refusal = desk.refused(variables=[{"name": "fine"}, given])
     edited = desk.api.request("PATCH", f"/routines/{routine}", {"variables": [{"name": "fine"}, given]})
 
-    for answer in (made, edited):
+    for answer in (refusal, edited):
         assert 400 == answer.status_code
         assert [["variables", 1, *where]] == [issue["path"] for issue in answer.json()["details"]]
 

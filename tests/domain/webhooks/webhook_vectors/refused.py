@@ -324,13 +324,13 @@ def _standard_attempts(secret: str, now_s: int, window_s: int) -> Iterator[Attem
     }
     for why, message_id in ids.items():
         yield attempt(mode, why, delivery(v1(secret, signed(message_id)), message_id))
-    given = delivery(right)
-    for name in given:
-        yield attempt(mode, f"no {name}", {key: value for key, value in given.items() if key != name})
-        yield attempt(mode, f"{name} twice", [*given.items(), (name, given[name])])
+    headers = delivery(right)
+    for name in headers:
+        yield attempt(mode, f"no {name}", {key: value for key, value in headers.items() if key != name})
+        yield attempt(mode, f"{name} twice", [*headers.items(), (name, headers[name])])
     yield attempt(mode, "no header", {})
-    for name in given:
-        mixed = {key.replace("webhook", "svix") if key == name else key: value for key, value in given.items()}
+    for name in headers:
+        mixed = {key.replace("webhook", "svix") if key == name else key: value for key, value in headers.items()}
         yield attempt(mode, f"{name} as Svix has it, the others not", mixed)
     yield attempt(mode, "signed as GitHub does", {"x-hub-signature-256": f"sha256={hex_hmac(secret, BODY)}"})
 

@@ -74,10 +74,10 @@ def test_what_a_body_in_gzip_unpacks_to_is_held_as_any_body_is(api: Api, routine
     sender, half = hook(api, routine), gzip.compress(b" " * 40_000 + b"{}")
 
     with further(api, limits=msgspec.structs.replace(LIMITS, max_held_body_bytes_per_sender=50_000)) as here:
-        held = sender.at(here.url).call(half, JSON | {"Content-Encoding": "gzip"})
+        answer = sender.at(here.url).call(half, JSON | {"Content-Encoding": "gzip"})
         full = sender.at(here.url).call(gzip.compress(b" " * 80_000), JSON | {"Content-Encoding": "gzip"})
 
-    assert (202, 503) == (held.status_code, full.status_code)
+    assert (202, 503) == (answer.status_code, full.status_code)
 
 
 def test_a_body_of_ten_megabytes_is_taken_and_a_byte_more_is_too_large(api: Api, routine: str):
@@ -86,14 +86,14 @@ def test_a_body_of_ten_megabytes_is_taken_and_a_byte_more_is_too_large(api: Api,
     body = b'{"b":1,"a":"%s"}' % (b"x" * (LIMITS.max_webhook_bytes - 14))
     chunks = [body, b" "]
 
-    taken = sender.call(body, JSON)
+    answer = sender.call(body, JSON)
     declared, undeclared = sender.call(body + b" ", JSON), sender.send(iter(chunks), sender.signed(b"".join(chunks)))
 
-    run = taken.json()
+    run = answer.json()
     (listed,) = runs_of(api, routine)
     whole = api.get(f"/routine-runs/{run['id']}")
     assert 10 * 1024**2 == len(body) == LIMITS.max_webhook_bytes
-    assert (202, {"b": 1}, len(body)) == (taken.status_code, run["triggerPayload"], run["triggerPayloadBytes"])
+    assert (202, {"b": 1}, len(body)) == (answer.status_code, run["triggerPayload"], run["triggerPayloadBytes"])
     assert ({"b": 1}, len(body)) == (listed["triggerPayload"], listed["triggerPayloadBytes"])
     assert json.loads(body) == whole["triggerPayload"]
     assert run.keys() - {"triggerPayloadBytes"} == whole.keys() - OF_A_RUN_THAT_IS_READ

@@ -39,9 +39,9 @@ def test_a_sender_that_may_call_is_not_counted_as_refused_for_what_is_gone(
     monkeypatch.setattr(WebhookRateLimiter, "count_refusal", lambda _, sender: refused.append(sender))
     monkeypatch.setattr(references, "check_assignee", check_gone)
     sender = hook(api, routine, "bearer")
-    found = [sender.send(headers={"Authorization": f"Bearer {secret}"}) for secret in (sender.secret, "no")]
+    answers = [sender.send(headers={"Authorization": f"Bearer {secret}"}) for secret in (sender.secret, "no")]
 
-    assert [404, 401] == [answer.status_code for answer in found]
+    assert [404, 401] == [answer.status_code for answer in answers]
     assert 1 == len(refused)
 
 

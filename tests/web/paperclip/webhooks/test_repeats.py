@@ -39,10 +39,10 @@ def test_the_same_key_gives_the_same_run(api: Api, routine: str, mode: str):
 def test_without_a_key_every_call_is_a_run(api: Api, routine: str, headers: dict[str, str]):
     sender = hook(api, routine)
 
-    found = [sender.fire(b"", headers) for _ in range(2)]
+    runs = [sender.fire(b"", headers) for _ in range(2)]
 
-    assert [None, None] == [run["idempotencyKey"] for run in found]
-    assert 2 == len({run["id"] for run in found})
+    assert [None, None] == [run["idempotencyKey"] for run in runs]
+    assert 2 == len({run["id"] for run in runs})
 
 
 def test_a_key_has_at_most_255_characters_and_is_given_once(api: Api, routine: str):

@@ -1,0 +1,280 @@
+"""Each occurrence that a schedule owes has one outcome, at its time and by its policies."""
+
+from collections import Counter, defaultdict
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from domain.events import (
+    BackfillRequested,
+    RunFired,
+    TriggerCreated,
+    TriggerDeleted,
+    TriggerEvent,
+    TriggerMissed,
+    TriggerRescheduled,
+    TriggerRestored,
+    TriggerUpdated,
+)
+from domain.recorded import Recorded
+from domain.values import Coalesced, Failed, Opened, Skipped, Started, TriggerSettings
+from verification.simulation.calendar_walk import Terms
+from verification.simulation.laws.state import GRACE, INSTANT, State
+
+CAP = 25
+
+
+class Account:
+    """One schedule: when occurrences are owed, and those that have their outcome."""
+
+    def __init__(self, routine_id: UUID) -> None:
+        self.routine_id = routine_id
+        self.terms: Terms | None = None
+        self.enabled = self.deleted = False
+        # Occurrences planned after this moment must get an outcome; None before the schedule was created.
+        self.since: datetime | None = None
+        # Occurrences planned after this moment need no outcome; None while the schedule runs.
+        self.stopped_at: datetime | None = None
+        self.stood_still: tuple[datetime, datetime] | None = None  # the last time it did, from when until when
+        self.outcomes: dict[datetime, str] = {}
+        self.announced: dict[datetime, datetime] = {}  # with jitter: when an occurrence comes due
+
+
+class ScheduleLaws:
+    """What is owed by each schedule, by plain sets and the walked calendar."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self.accounts: dict[UUID, Account] = {}
+        self._by_routine: dict[UUID, list[Account]] = defaultdict(list)
+        self._unmoved_schedules: list[
+            tuple[Account, str]
+        ] = []  # schedules of which the first waiting occurrence has stayed
+        self._made_up: Counter[tuple[UUID, datetime]] = Counter()
+        self._dropped_counts: dict[tuple[UUID, datetime], int] = {}
+        self.backfills: dict[UUID, BackfillRequested] = {}
+
+    def read_trigger(self, recorded: Recorded, event: TriggerEvent) -> None:
+        id_, moment = recorded.stream_id, recorded.at
+        match event:
+            case (
+                TriggerCreated(kind="schedule", routine_id=routine_id)
+                | TriggerRestored(kind="schedule", routine_id=routine_id)
+            ):
+                account = self.accounts.get(id_) or Account(routine_id)
+                if id_ not in self.accounts:
+                    self.accounts[id_] = account
+                    self._by_routine[routine_id].append(account)
+                account.deleted, account.since, account.stopped_at = False, moment, None
+                account.terms, account.enabled = _terms_of(event.settings), event.settings.enabled
+                account.announced.clear()
+            case TriggerUpdated(settings=settings) if id_ in self.accounts:
+                self._change_terms(self.accounts[id_], moment, settings, event.next_at)
+            case TriggerRescheduled():
+                self._go_on(self.accounts[id_], moment, event.next_at, starts=self.accounts[id_].enabled)
+            case TriggerDeleted() if id_ in self.accounts:
+                self._expect_occurrences(self.accounts[id_], moment)
+                self.accounts[id_].deleted = True
+            case TriggerMissed():
+                self._read_missed(recorded, event)
+            case _:
+                pass
+        if id_ in self.accounts:
+            self._follow(self.accounts[id_], moment)
+        if isinstance(event, TriggerCreated | TriggerUpdated | TriggerRestored | TriggerRescheduled | TriggerMissed):
+            self._note_due_moment(id_, event.next_at, event.due_at)
+
+    def _change_terms(
+        self, account: Account, moment: datetime, settings: TriggerSettings, next_at: datetime | None
+    ) -> None:
+        """With other terms only what is planned and not due yet stays, where they have it as well."""
+        old, new, account.enabled = account.terms, _terms_of(settings), settings.enabled
+        if new == old:
+            self._go_on(account, moment, next_at, starts=account.enabled and self._state.is_active(account.routine_id))
+            return
+        stays = next_at if next_at is not None and next_at <= moment else None
+        if stays is not None and (old is None or not (old.has(stays) and new.has(stays)) or account.stopped_at):
+            self._state.report_broken_rule(account.routine_id, f"{stays} stays, and is not of both plans")
+        account.terms, from_then = old, moment if stays is None else stays - INSTANT
+        self._expect_occurrences(account, from_then)
+        account.terms, account.since = new, from_then
+        account.announced.clear()
+
+    def _go_on(self, account: Account, moment: datetime, next_at: datetime | None, *, starts: bool) -> None:
+        """With the same terms all that waits stays, unless more came due while the schedule stood still."""
+        stopped_at, terms = account.stopped_at or moment, account.terms
+        if terms is None or account.since is None:
+            return
+        waiting = [one for one in terms.between(account.since, stopped_at) if one not in account.outcomes]
+        if waiting and next_at == waiting[0]:
+            if starts and terms.between(stopped_at, moment - terms.jitter):
+                self._unmoved_schedules.append((account, f"{next_at} stays, though more came due meanwhile"))
+            return
+        self._expect_occurrences(account, stopped_at)
+        account.since = max(account.since, moment if next_at is None else min(moment, next_at - INSTANT))
+
+    def _follow(self, account: Account, moment: datetime) -> None:
+        """
+        Note when the schedule ceases to run, or runs again.
+
+        A restore may enable it, and pause its routine in the same commit: then it has not run in between.
+        """
+        runs = account.enabled and not account.deleted and self._state.is_active(account.routine_id)
+        if runs and account.stopped_at is not None:
+            account.stood_still, account.stopped_at = (account.stopped_at, moment), None
+        elif not runs and account.stopped_at is None:
+            since, until = account.stood_still or (moment, moment)
+            account.stopped_at = since if until == moment else moment
+
+    def _expect_occurrences(self, account: Account, until: datetime) -> None:
+        """Every occurrence up to then, that was planned while the schedule ran, has its outcome."""
+        until = min(until, account.stopped_at or until)
+        if account.since is None or account.terms is None or until <= account.since:
+            return
+        for occurrence in account.terms.between(account.since, until):
+            if occurrence not in account.outcomes:
+                self._state.report_violation("lost", account.routine_id, f"{occurrence} has no outcome")
+        account.since = until
+
+    def _settle(self, account: Account, occurrence: datetime, outcome: str) -> None:
+        if (before := account.outcomes.get(occurrence)) is not None:
+            self._state.report_violation("doubled", account.routine_id, f"{occurrence} is {outcome}, and was {before}")
+        account.outcomes[occurrence] = outcome
+        self._state.occurrences[outcome] += 1
+
+    def _note_due_moment(self, trigger_id: UUID | None, next_at: datetime | None, due_at: datetime | None) -> None:
+        """With jitter an occurrence comes due later than planned, at a moment that does not change."""
+        if trigger_id is None or next_at is None or due_at is None:
+            return
+        account = self.accounts[trigger_id]
+        known = account.announced.setdefault(next_at, due_at)
+        most = account.terms.jitter if account.terms else timedelta()
+        if known != due_at or not timedelta() <= due_at - next_at <= most:
+            self._state.report_broken_rule(
+                account.routine_id, f"{next_at} comes due at {due_at}, was {known}, jitter {most}"
+            )
+
+    def _read_missed(self, recorded: Recorded, event: TriggerMissed) -> None:
+        account, moment = self.accounts[recorded.stream_id], recorded.at
+        if account.terms is None:
+            return
+        moments = account.terms.between(event.first - INSTANT, event.last)
+        if not moments or (moments[0], moments[-1], len(moments)) != (event.first, event.last, event.count):
+            self._state.report_broken_rule(
+                account.routine_id, f"missed {event.count} from {event.first} to {event.last}: {len(moments)}"
+            )
+        if event.last > moment:
+            self._state.report_violation("early", account.routine_id, f"{event.last} is called missed at {moment}")
+        if account.since is None or event.first <= account.since:
+            self._state.report_broken_rule(account.routine_id, f"{event.first} is called missed, and was not owed")
+        if event.reason in ("skip_missed", "catch_up_cap"):
+            policy = self._state.routines[account.routine_id].catch_up_policy
+            if event.reason != ("skip_missed" if policy == "skip_missed" else "catch_up_cap"):
+                self._state.report_broken_rule(account.routine_id, f"{event.reason} under {policy}")
+            if moment - event.last <= GRACE:
+                self._state.report_broken_rule(
+                    account.routine_id, f"{event.last} was on time at {moment}, and is dropped"
+                )
+            if event.reason == "catch_up_cap" and not account.terms.jitter:
+                self._dropped_counts[recorded.stream_id, moment] = event.count
+        for occurrence in moments:
+            self._settle(account, occurrence, "missed")
+
+    def read_scheduled(self, recorded: Recorded, event: RunFired, decided_at: datetime) -> None:
+        """Read a firing by a schedule, which was decided as of a moment: that of its probe, if it was asked."""
+        trigger_id, occurrence, moment = event.trigger_id, event.occurrence, recorded.at
+        account = self.accounts.get(trigger_id) if trigger_id else None
+        if trigger_id is None or account is None or account.terms is None or occurrence is None:
+            self._state.report_broken_rule(event.routine_id, "fired by no schedule")
+            return
+        if account.since is None or account.stopped_at is not None:
+            self._state.report_broken_rule(event.routine_id, f"{occurrence} fired though nothing was owed")
+        elif occurrence <= account.since:
+            self._state.report_broken_rule(event.routine_id, f"{occurrence} fired, and was not owed")
+        if not account.terms.has(occurrence):
+            self._state.report_broken_rule(event.routine_id, f"{occurrence} is no occurrence of {account.terms}")
+        if moment < account.announced.pop(occurrence, occurrence):
+            self._state.report_violation("early", event.routine_id, f"{occurrence} fired at {moment}")
+        if decided_at - occurrence > GRACE + account.terms.jitter:
+            self._made_up[trigger_id, moment] += 1
+            if self._state.routines[event.routine_id].catch_up_policy == "skip_missed":
+                self._state.report_broken_rule(event.routine_id, f"{occurrence} fired at {moment} under skip_missed")
+        self._settle(account, occurrence, _outcome_name(event))
+        self._note_due_moment(trigger_id, event.next_at, event.due_at)
+
+    def read_made_up(self, event: RunFired, backfill_id: UUID) -> None:
+        """What a backfill fires had no run, is in its range, and is not owed by the schedule itself."""
+        account = self.accounts.get(event.trigger_id) if event.trigger_id else None
+        backfill, occurrence = self.backfills[backfill_id], event.occurrence
+        if account is None or account.terms is None or occurrence is None or event.trigger_id != backfill.trigger_id:
+            self._state.report_broken_rule(event.routine_id, "made up for by no schedule")
+            return
+        if not account.terms.has(occurrence) or not backfill.since <= occurrence <= backfill.until:
+            self._state.report_broken_rule(
+                event.routine_id, f"{occurrence} is made up for, and not of {account.terms} or the range"
+            )
+        since = account.since if account.stopped_at is None else None
+        is_owed = since is not None and occurrence > since and occurrence not in account.outcomes
+        if account.deleted or is_owed:
+            self._state.report_broken_rule(event.routine_id, f"{occurrence} is made up for, and still owed")
+        if backfill.overlap == "one_at_a_time" and self._state.open[event.routine_id]:
+            self._state.report_broken_rule(event.routine_id, f"{occurrence} is made up for beside live work")
+        if account.outcomes.get(occurrence) == "missed":
+            del account.outcomes[occurrence]
+        self._settle(account, occurrence, "made up for")
+
+    def follow_routine(self, routine_id: UUID, status: str, moment: datetime) -> None:
+        """Let the schedules of a routine run or stand still with it; an archived routine owes nothing more."""
+        for account in self._by_routine[routine_id]:
+            if status == "archived" and not account.deleted:
+                self._expect_occurrences(account, moment)
+            self._follow(account, moment)
+
+    def check(self) -> None:
+        """Judge what has been made up for and dropped at once; `Oracle.check` says when."""
+        for (trigger_id, moment), late in self._made_up.items():
+            if late > CAP:
+                self._state.report_broken_rule(self.accounts[trigger_id].routine_id, f"{late} made up for at {moment}")
+        for (trigger_id, moment), dropped_count in self._dropped_counts.items():
+            if self._made_up[trigger_id, moment] < CAP:
+                made_up = self._made_up[trigger_id, moment]
+                self._state.report_broken_rule(
+                    self.accounts[trigger_id].routine_id, f"{dropped_count} dropped, only {made_up} made up for"
+                )
+        for account, text in self._unmoved_schedules:
+            if account.stopped_at is None:  # else the same commit has paused its routine, and it did not go on
+                self._state.report_broken_rule(account.routine_id, text)
+        self._unmoved_schedules.clear()
+        self._made_up.clear()
+        self._dropped_counts.clear()
+
+    def close(self, now: datetime) -> None:
+        """At the end: whatever was owed up to now was settled."""
+        for account in self.accounts.values():
+            if (terms := account.terms) is not None and account.stopped_at is None:
+                self._expect_occurrences(account, now - terms.jitter)
+
+
+def _terms_of(settings: TriggerSettings) -> Terms:
+    return Terms(
+        cron=settings.cron_expression,
+        zone=settings.timezone or "UTC",
+        once=settings.run_at,
+        starts=settings.starts_at,
+        ends=settings.ends_at,
+        excluded=settings.excluded_dates,
+        jitter=timedelta(seconds=settings.jitter_sec),
+    )
+
+
+def _outcome_name(event: RunFired) -> str:
+    match event.outcome:
+        case Opened():
+            return "fired"
+        case Coalesced():
+            return "coalesced"
+        case Skipped():
+            return "skipped"
+        case Failed():
+            return "failed"
+        case Started():
+            return "started"
