@@ -18,10 +18,18 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from domain.bounds.limits import BATCH_ROWS
-from domain.recorded import Recorded
+from domain.recorded import Recorded, Unreadable
 from projections.engine.documents import BatchedDocs, records
 from projections.engine.isolation import isolate_unreadable, note_isolated
-from projections.engine.read_model import Connection, ReadModel, TooManyRows, fold_and_write, kinds_of, request_together
+from projections.engine.read_model import (
+    Connection,
+    ReadModel,
+    TooManyRows,
+    fold_and_write,
+    fold_and_write_together,
+    kinds_of,
+    request_together,
+)
 from projections.engine.same_log import IS_IN_LOG, OtherLog, place_of, require_in_log
 
 BATCH = 1_000  # the most events of one transaction
@@ -171,8 +179,13 @@ def _move(
             for model in group:
                 folds[model.name].request_rows()
         if group:
-            fold_and_write([folds[model.name] for model in group])
-            isolate_unreadable(conn, group, batch)
+            folds_of_group = [folds[model.name] for model in group]
+            if len(batch) <= SMALL_BATCH:
+                fold_and_write_together(conn, folds_of_group)
+            else:
+                fold_and_write(folds_of_group)
+            if Unreadable in kinds:
+                isolate_unreadable(conn, group, batch)
         return len(group)
 
 
