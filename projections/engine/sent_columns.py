@@ -20,7 +20,6 @@ ONE_DIMENSION, MAY_HAVE_NULLS, FROM_THE_FIRST = 1, 1, 1
 NULL = b"\xff\xff\xff\xff"  # in place of the length of a value
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # from which Postgres counts microseconds
 DAY_S, SECOND_US = 86_400, 1_000_000
-MOST_IDS = 20_000  # that are kept as they are sent
 # The type of a field whose column is an array of ids. That of a plain tuple may be another, JSON for instance.
 Ids = Annotated[tuple[UUID, ...], "uuid[]"]
 _head = struct.Struct("!5I").pack
@@ -45,19 +44,8 @@ class SentArrayDumper(Dumper):
 psycopg.adapters.register_dumper(SentArray, SentArrayDumper)
 
 
-_sent_ids: dict[int, bytes] = {}  # what was sent of ids lately: one stands in rows of many tables
-
-
 def _ids(values: Iterable[UUID | None]) -> list[bytes]:
-    sent = _sent_ids
-    if len(sent) > MOST_IDS:
-        sent.clear()
-    return [
-        NULL
-        if value is None
-        else sent.get(number := value.int) or sent.setdefault(number, b"\0\0\0\x10" + number.to_bytes(16, "big"))
-        for value in values
-    ]
+    return [NULL if value is None else b"\0\0\0\x10" + value.int.to_bytes(16, "big") for value in values]
 
 
 def _numbers(values: Iterable[int | None]) -> list[bytes]:
