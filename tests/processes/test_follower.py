@@ -482,6 +482,30 @@ def test_a_batch_waits_for_postgres_once_for_the_rows_and_once_for_all_else(comp
     assert system.store.head() == positions.wait(conn, NAMES, 0)
 
 
+def test_a_small_batch_is_five_statements_whatever_it_writes(company_fixture, system, conn, tmp_path):
+    follower = Follower(catalogue.ALL, system.store.after)
+    company_fixture.routines(3, next_at=NOON)
+    while follower.step(conn):
+        pass
+    company_fixture.routines(3, next_at=NOON)
+
+    with (tmp_path / "messages").open("w+") as messages:
+        conn.pgconn.trace(messages.fileno())
+        assert follower.step(conn)
+        conn.pgconn.untrace()
+        messages.seek(0)
+        statements = messages.read().count("\tBind\t")
+
+    assert 5 == statements  # BEGIN, the lock, what finds the rows, what writes them, COMMIT
+    assert (6,) == conn.execute("SELECT count(*) FROM routine_trigger").fetchone()
+
+
+def test_the_statements_of_the_projector_are_planned_once(system):
+    with bootstrap.connect_projector(system.settings) as conn:
+        assert ("force_generic_plan",) == conn.execute("SHOW plan_cache_mode").fetchone()
+        assert ("off",) == conn.execute("SHOW synchronous_commit").fetchone()
+
+
 def test_a_follower_whose_models_another_has_moved_looks_where_they_are(company_fixture, system, conn):
     ours, theirs = (Follower(catalogue.ALL, system.store.after) for _ in range(2))
     for follower in (ours, theirs, ours, theirs, theirs):

@@ -10,7 +10,7 @@ import msgspec
 import psycopg
 import pytest
 
-from projections.engine.read_model import Row, Rows, Table, _cuts
+from projections.engine.read_model import Row, Rows, Table, Write, _cuts, _parts_within
 from projections.engine.sent_columns import Ids, kind_of
 
 
@@ -169,6 +169,15 @@ def test_texts_with_a_null_character_are_refused(rows, conn):
         with pytest.raises((ValueError, psycopg.DataError)), conn.transaction():
             rows.flush()
         rows._kept.clear()
+
+
+def test_what_goes_together_is_no_larger_than_one_statement_may_be(monkeypatch):
+    monkeypatch.setattr("projections.engine.read_model.STATEMENT_BYTES", 100)
+    writes = [Write(b"SELECT %b", [b"x" * size]) for size in (40, 60, 1, 200, 50)]
+
+    parts = [[len(write.values[0]) for write in part] for part in _parts_within(writes)]
+
+    assert [[40, 60], [1], [200], [50]] == parts
 
 
 def test_long_lists_of_ids_count_as_bytes(rows, conn, monkeypatch):
