@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import lru_cache
 from itertools import chain, repeat
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -31,6 +32,7 @@ from projections.engine.read_model import (
     request_together,
 )
 from projections.engine.same_log import IS_IN_LOG, OtherLog, place_of, require_in_log
+from projections.engine.sent_columns import TEXT, SentArray
 
 BATCH = 1_000  # the most events of one transaction
 SMALL_BATCH = 50  # events; their rows are few enough to be asked for before it is sure that they are needed
@@ -253,9 +255,14 @@ def versions_value(versions: Mapping[UUID, int]) -> str:
     return records({"id": id_, "version": version} for id_, version in versions.items())
 
 
-def schema_hashes(models: Sequence[ReadModel]) -> dict[str, list[str]]:
+def schema_hashes(models: Sequence[ReadModel]) -> dict[str, SentArray]:
     """Return the names of the models with their schema hashes, as the queries of positions take them."""
-    return {"names": [model.name for model in models], "shapes": [model.schema_hash for model in models]}
+    return _sent_hashes(tuple([model.name for model in models]), tuple([model.schema_hash for model in models]))
+
+
+@lru_cache(maxsize=100)
+def _sent_hashes(names: tuple[str, ...], hashes: tuple[str, ...]) -> dict[str, SentArray]:
+    return {"names": TEXT.array(names), "shapes": TEXT.array(hashes)}
 
 
 def isolate(conn: Connection, model: ReadModel, read: Read, position: int, reason: str) -> Recorded | None:
