@@ -34,6 +34,7 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     position: int = 0  # place in the log, from 1; 0 until it is stored
     size: int = 0  # bytes of its stored JSON; 0 until it is encoded
     memory: int = 0  # bytes that it takes in memory, by estimate; 0 where nobody keeps it
+    hash: bytes = b""  # of the log up to it, where the log was read in its order; empty elsewhere
 
     @property
     def name(self) -> str:

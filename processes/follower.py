@@ -77,6 +77,10 @@ class LastBatch:
         self._ahead = None
         self.forget()
 
+    def close(self) -> None:
+        """End the thread that reads ahead; nothing is read after that."""
+        self._reader.shutdown(cancel_futures=True)
+
     def _take_ahead(self, place: Place) -> Sequence[Recorded]:
         """Return what was read ahead, if it is what is wanted now; nothing if that failed, since it may succeed by now."""
         if self._ahead is None or self._ahead[0] != place:

@@ -59,6 +59,10 @@ class Projector:
         """Trust nothing of what was read before: a new connection may lead to another database, with a shorter log."""
         self._batch.forget_all()
 
+    def close(self) -> None:
+        """End what runs beside the projector, which is not used any more."""
+        self._batch.close()
+
     def step(self, conn: Connection) -> int:
         """Take one batch in each group; return the size of the largest, 0 when all that can go on are at the head."""
         self._batch.forget()
@@ -174,7 +178,8 @@ def run(
     try:
         _keep_moving(projector, Mover(hot_age), connect, stop)
     finally:
-        stop.set()  # also after an error: otherwise the thread would keep the process alive
+        stop.set()  # also after an error: otherwise the threads would keep the process alive
+        projector.close()
         rebuilding.join()
 
 

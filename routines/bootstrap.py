@@ -31,7 +31,7 @@ from projections.engine import installed
 from projections.engine.read_model import SCHEMA
 from routines import migrations
 from routines.clock import DatabaseClock
-from routines.connections import Pool, Profile, Session
+from routines.connections import PLANNED_ONCE, Pool, Profile, Session
 from routines.migrations import LIMITS, TRANSACTION_LIMIT
 from routines.prerequisites import CannotMigrate
 from routines.roles import OWNER, SERVICE
@@ -42,6 +42,8 @@ DECIDING = Profile(settings=AS_SERVICE, transaction_timeout=TRANSACTION_LIMIT)
 FOLDING = Profile(
     settings={**AS_SERVICE, "synchronous_commit": "off"}, transaction_timeout=TRANSACTION_LIMIT, durable=False
 )
+# What the projector asks finds its rows by their keys, batch after batch.
+PROJECTING = msgspec.structs.replace(FOLDING, settings={**FOLDING.settings, **PLANNED_ONCE})
 # The rights are the login's own, and whoever reads the whole log takes as long as that takes.
 READING = Profile(settings={"search_path": SCHEMA}, application_name="routines audit", writes=False, durable=False)
 DESTROYING = Profile(settings={"role": OWNER, **LIMITS})  # the keys of what is erased
@@ -210,6 +212,11 @@ def connect(settings: Settings) -> Session:
     A commit on it does not wait for the disk (synchronous_commit is off): what a crash loses is folded again.
     """
     return FOLDING.connect(settings.database_url)
+
+
+def connect_projector(settings: Settings) -> Session:
+    """Open a connection as `connect` does, for the statements of the projector, which Postgres plans once."""
+    return PROJECTING.connect(settings.database_url)
 
 
 def connect_as_login(settings: Settings) -> Session:

@@ -43,8 +43,8 @@ PINNED = {
     "idle_in_transaction_session_timeout": "0",
     "idle_session_timeout": "0",  # connections of a pool and those that LISTEN are idle for as long as nothing happens
 }
-# An event loop sends few statements, each of which finds its rows by an index, again and again. Postgres would plan those that
-# take arrays anew each time, which takes longer than to carry them out.
+# An event loop, and the projector, send few statements, each of which finds its rows by an index, again and again. Postgres
+# would plan those that take arrays anew each time, which takes longer than to carry them out.
 PLANNED_ONCE = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off", "jit": "off"}
 MARK = "routines.pinned"  # a setting of our own: it is missing where something on the way has dropped the others
 # What a URL leaves out has these values, whatever PGHOST and the like say; a service that it names says all of it.

@@ -14,6 +14,7 @@ Small batches that several threads insert at the same time are recorded in one t
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
 from typing import Any, NamedTuple
@@ -136,6 +137,13 @@ class Batch(NamedTuple):
         return len(self.bodies) <= SMALL_EVENTS and self.size <= SMALL_BYTES
 
 
+@dataclass(frozen=True)
+class Following(Notification):
+    """An event of the log with the hash of the log up to it."""
+
+    hash: bytes
+
+
 class Again(NamedTuple):
     """The transaction of a group has failed, whichever of its batches was the cause: each is to be appended alone."""
 
@@ -165,9 +173,9 @@ VERSIONS = """
     SELECT s.id, coalesce((SELECT version FROM log.events WHERE stream_id = s.id ORDER BY version DESC LIMIT 1), 0)
     FROM unnest(%b::uuid[]) AS s(id)"""
 FOLLOWING = """
-    SELECT stream_id, version, name, body, position FROM (
+    SELECT stream_id, version, name, body, position, hash FROM (
         SELECT *, sum(octet_length(body)) OVER (ORDER BY position) - octet_length(body) AS bytes_before FROM (
-            SELECT stream_id, version, name, body, position FROM log.events
+            SELECT stream_id, version, name, body, position, hash FROM log.events
             WHERE position >= %b AND position <= %b AND (%b::text[] = '{}' OR name = ANY(%b::text[]))
                 AND (%b::text[] = '{}' OR name <> ALL(%b::text[]))
             ORDER BY position LIMIT %b) AS following) AS measured
@@ -319,9 +327,9 @@ class PostgresRecorder(ApplicationRecorder):
         first = (start or 0) + (0 if inclusive_of_start else 1)
         last = FOREVER if stop is None else stop
         with self._open_connection() as conn:
-            names = (list(topics), list(topics), list(without), list(without))
-            values = (first, last, *names, limit, self._batch_bytes)
-            return [Notification(*row) for row in conn.execute(FOLLOWING, values, prepare=True, binary=True).fetchall()]
+            wanted, unwanted = arrays.texts(topics), arrays.texts(without)
+            values = (first, last, wanted, wanted, unwanted, unwanted, limit, self._batch_bytes)
+            return [Following(*row) for row in conn.execute(FOLLOWING, values, prepare=True, binary=True).fetchall()]
 
     def max_notification_id(self) -> int | None:
         """Return the position of the newest event; None for an empty log."""

@@ -200,6 +200,7 @@ def _recorded_or_unreadable(stored: Notification, body: "Body | UnreadableEvent"
         company_id=None,
         event=Unreadable(stored.topic, type(error.__cause__).__name__),
         position=stored.id,
+        hash=getattr(stored, "hash", b""),
     )
 
 
@@ -256,6 +257,7 @@ def _decode_recorded(stored: StoredEvent, body: Body, known: KnownKeys | None, *
         event=event,
         cause=body.cause,
         position=getattr(stored, "id", 0),
+        hash=getattr(stored, "hash", b""),
         size=len(stored.state),
         memory=memory_of(event, stored.state[: -len(body.sealed or "") or None] + parts) if is_kept else 0,
     )

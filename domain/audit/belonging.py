@@ -5,7 +5,7 @@ from operator import attrgetter
 from typing import Any, get_args
 from uuid import UUID
 
-from msgspec.structs import asdict
+from msgspec.structs import replace
 
 from domain.events import (
     AlertEvent,
@@ -101,11 +101,9 @@ def belonging_of(recorded: Recorded, known: Belonging | None = None) -> Belongin
     """Return what an event belongs to; `known` is what the first event of `stream_of` belongs to, if that is known."""
     event = recorded.event
     places = _said_by(event)
-    if known is not None:
-        places = asdict(known) | places
     if (own := SELF.get(AGGREGATES.get(type(event), ""))) is not None:
         places[own] = recorded.stream_id
-    return Belonging(**places) if places else NOTHING
+    return replace(known or NOTHING, **places)
 
 
 def _said_by(event: AnyEvent | Unreadable) -> dict[str, UUID | None]:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import lru_cache
 from itertools import chain, repeat
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -18,10 +19,20 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from domain.bounds.limits import BATCH_ROWS
-from domain.recorded import Recorded
+from domain.recorded import Recorded, Unreadable
 from projections.engine.documents import BatchedDocs, records
 from projections.engine.isolation import isolate_unreadable, note_isolated
-from projections.engine.read_model import Connection, ReadModel, TooManyRows, fold_and_write, kinds_of, request_together
+from projections.engine.read_model import (
+    Connection,
+    ReadModel,
+    TooManyRows,
+    fold_and_write,
+    fold_and_write_together,
+    kinds_of,
+    request_together,
+)
+from projections.engine.same_log import IS_IN_LOG, OtherLog, place_of, require_in_log
+from projections.engine.sent_columns import TEXT, SentArray
 
 BATCH = 1_000  # the most events of one transaction
 SMALL_BATCH = 50  # events; their rows are few enough to be asked for before it is sure that they are needed
@@ -37,12 +48,14 @@ _MOVABLE = """
         OR (p.wanted = m.shape AND split_part(p.shape, '.', 1) = split_part(m.shape, '.', 1))"""
 REACHED = f"SELECT min(p.position), count(*) {_MOVABLE}"
 LOCKED = f"SELECT name, p.position {_MOVABLE} ORDER BY name FOR UPDATE OF p"
-# Moves those of the models that are at a place, and returns them. Their rows are locked in the order of names before, with
-# those of the others, so that processes that move some of the same wait for each other instead of for ever.
+# Moves those of the models that are at a place, and returns them, and whether the events are in this database's log. Their
+# rows are locked in the order of names before, with those of the others, so that processes that move some of the same wait
+# for each other instead of for ever.
 LOCK_AND_MOVE = f"""
-    WITH locked AS MATERIALIZED ({LOCKED})
-    UPDATE positions p SET position = %(end)s, moved_at = now(), stopped = NULL
-    FROM locked l WHERE l.name = p.name AND l.position = %(start)s RETURNING p.name"""
+    WITH locked AS MATERIALIZED ({LOCKED}), moved AS (
+        UPDATE positions p SET position = %(end)s, moved_at = now(), stopped = NULL
+        FROM locked l WHERE l.name = p.name AND l.position = %(start)s RETURNING p.name)
+    SELECT ARRAY(SELECT name FROM moved), {IS_IN_LOG}"""
 MOVE = "UPDATE positions SET position = %s, moved_at = now(), stopped = NULL WHERE name = ANY(%s)"
 STOP = "UPDATE positions SET stopped = %s WHERE name = %s"
 LAG = """
@@ -127,7 +140,8 @@ def move(
     Fold a batch into those of the models that are at `start` and may be moved, in one transaction.
 
     `are_there` says that all of them were so when last seen. The batch has been read and decoded before. It is cut short
-    when it would write too many rows. Any other error ends the transaction and is raised: nothing has moved then.
+    when it would write too many rows. Any other error ends the transaction and is raised: nothing has moved then. So is
+    OtherLog, where the batch is not of the log of this database.
     """
     while batch:
         try:
@@ -151,13 +165,15 @@ def _move(
     """
     is_early = are_there and len(batch) <= SMALL_BATCH
     with _transaction(conn):
-        places = {"start": start, "end": batch[-1].position}
+        places = {"start": start} | place_of(batch[-1])
         moved_cursor = conn.execute(LOCK_AND_MOVE, schema_hashes(models) | places)
         kinds = kinds_of(batch)
         folds = {model.name: model.begin(conn, batch, BATCH_ROWS, kinds) for model in models}
         if is_early:
             request_together(conn, [*folds.values()])
-        names = {name for (name,) in moved_cursor.fetchall()}
+        names, is_in_log = moved_cursor.fetchone() or ([], False)
+        if not is_in_log:
+            raise OtherLog(batch[-1].position)
         group = [model for model in models if model.name in names]
         if not is_early and len(batch) <= SMALL_BATCH:
             request_together(conn, [folds[model.name] for model in group])
@@ -165,8 +181,13 @@ def _move(
             for model in group:
                 folds[model.name].request_rows()
         if group:
-            fold_and_write([folds[model.name] for model in group])
-            isolate_unreadable(conn, group, batch)
+            folds_of_group = [folds[model.name] for model in group]
+            if len(batch) <= SMALL_BATCH:
+                fold_and_write_together(conn, folds_of_group)
+            else:
+                fold_and_write(folds_of_group)
+            if Unreadable in kinds:
+                isolate_unreadable(conn, group, batch)
         return len(group)
 
 
@@ -234,9 +255,14 @@ def versions_value(versions: Mapping[UUID, int]) -> str:
     return records({"id": id_, "version": version} for id_, version in versions.items())
 
 
-def schema_hashes(models: Sequence[ReadModel]) -> dict[str, list[str]]:
+def schema_hashes(models: Sequence[ReadModel]) -> dict[str, SentArray]:
     """Return the names of the models with their schema hashes, as the queries of positions take them."""
-    return {"names": [model.name for model in models], "shapes": [model.schema_hash for model in models]}
+    return _sent_hashes(tuple([model.name for model in models]), tuple([model.schema_hash for model in models]))
+
+
+@lru_cache(maxsize=100)
+def _sent_hashes(names: tuple[str, ...], hashes: tuple[str, ...]) -> dict[str, SentArray]:
+    return {"names": TEXT.array(names), "shapes": TEXT.array(hashes)}
 
 
 def isolate(conn: Connection, model: ReadModel, read: Read, position: int, reason: str) -> Recorded | None:
@@ -249,6 +275,7 @@ def isolate(conn: Connection, model: ReadModel, read: Read, position: int, reaso
         positions: dict[str, int] = dict(conn.execute(LOCKED, schema_hashes([model])).fetchall())
         recorded = next(iter(read(position, 1)), None) if positions.get(model.name) == position else None
         if recorded is not None:
+            require_in_log(conn, recorded)
             note_isolated(conn, model, recorded, reason)
             conn.execute(MOVE, (recorded.position, [model.name]))
     return recorded

@@ -12,8 +12,8 @@ import re
 import struct
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache, partial
-from itertools import chain, pairwise
+from functools import cache, lru_cache, partial
+from itertools import chain, count, pairwise
 from operator import attrgetter
 from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
@@ -32,6 +32,7 @@ from projections.engine.views import View
 SCHEMA = "read_models"
 AT_ONCE = 250  # the most rows that one statement asks for
 WRITTEN_AT_ONCE = 1_000  # the most rows that one statement writes
+PLACE_OF_VALUE = re.compile(rb"%[bs]")
 NULL_CHARACTER = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # in JSON, where a backslash may be one that is itself escaped
 Connection = psycopg.Connection[tuple[Any, ...]]
 _encode = msgspec.json.Encoder().encode
@@ -54,6 +55,13 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 R = TypeVar("R", bound=Row)
 S = TypeVar("S")
 T = TypeVar("T")
+
+
+class Write(NamedTuple):
+    """A statement that changes rows, with its values, each of which is an array or a text."""
+
+    statement: bytes
+    values: list[Any]
 
 
 class Table(Generic[R]):
@@ -112,15 +120,13 @@ class Table(Generic[R]):
             [key for _, cold_keys in answers for key in cold_keys or ()],
         )
 
-    def add(self, conn: Connection, rows: Sequence[R]) -> None:
-        """Insert these rows, which are not there yet: that takes Postgres a sixth less than to look whether they are."""
-        for values in self._values_by_statement(rows):
-            conn.execute(self._insert, values)
+    def inserts(self, rows: Sequence[R]) -> Iterator[Write]:
+        """Yield what inserts rows that are not there yet: that takes Postgres a sixth less than to look whether they are."""
+        return (Write(self._insert, values) for values in self._values_by_statement(rows))
 
-    def store(self, conn: Connection, rows: Sequence[R]) -> None:
-        """Insert these rows, or replace those that have the same keys."""
-        for values in self._values_by_statement(rows):
-            conn.execute(self._upsert, values)
+    def upserts(self, rows: Sequence[R]) -> Iterator[Write]:
+        """Yield what inserts these rows, or replaces those that have the same keys."""
+        return (Write(self._upsert, values) for values in self._values_by_statement(rows))
 
     def _values_by_statement(self, rows: Sequence[R]) -> Iterator[list[Any]]:
         """Yield the values of each statement that writes a part of the rows."""
@@ -155,9 +161,9 @@ class Table(Generic[R]):
                 f"{self.name}.{field} has a value that is no {kind.name} as its field says: {error}"
             ) from error
 
-    def drop(self, conn: Connection, keys: Sequence[UUID]) -> None:
-        """Delete the rows of these keys, cold ones as well; keys without a row are ignored."""
-        conn.execute(self._delete, (IDS.array(keys),))
+    def deletion(self, keys: Sequence[UUID]) -> Write:
+        """Return what deletes the rows of these keys, cold ones as well; keys without a row are ignored."""
+        return Write(self._delete, [IDS.array(keys)])
 
 
 class Fetched(NamedTuple, Generic[R]):
@@ -229,21 +235,28 @@ Keys = dict[int, UUID]  # by the ids as numbers, which Python hashes and compare
 NONE: Keys = {}
 
 
+class Kept:
+    """The rows of one table that a batch has in memory, by the numbers of their keys."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, Any] = {}  # None where there is no row
+        self.changed = set[int]()
+        self.absent = set[int]()  # those that Postgres is known not to have
+        self.cold = set[int]()  # those of all rows that are in the cold table
+
+
 class Rows:
     """The rows that a batch of events changes: each is fetched once, changed in memory, and written once."""
 
     def __init__(self, conn: Connection) -> None:
         self._conn = conn
-        self._rows = defaultdict[Table[Any], dict[int, Row | None]](dict)  # by their ids as numbers
-        self._changed = defaultdict[Table[Any], Keys](dict)
-        self._absent = defaultdict[Table[Any], set[int]](set)  # keys that are known to have no row in Postgres
-        self._cold = defaultdict[Table[Any], set[int]](set)  # keys whose row is in the cold table
+        self._kept = defaultdict[Table[Any], Kept](Kept)
         self.changes = 0  # how many there were, several of the same row included
         self._written = 0
 
     def are_more_than(self, many: int) -> bool:
         """Return whether so many rows were written, or are going to be."""
-        return self._written + sum(map(len, self._changed.values())) > many
+        return self._written + sum(len(kept.changed) for kept in self._kept.values()) > many
 
     def prefetch(self, keys_by_table: Mapping[Table[Any], Keys]) -> Callable[[], None]:
         """
@@ -261,28 +274,32 @@ class Rows:
 
     def take(self, table: Table[Any], keys: Keys, fetched: Fetched[Any]) -> None:
         """Receive the rows of these keys into memory."""
+        kept = self._kept[table]
         rows_by_number = {row.id.int: row for row in fetched.rows}
-        self._rows[table].update(dict.fromkeys(keys) | rows_by_number)
-        self._absent[table].update(keys.keys() - rows_by_number.keys())
-        self._cold[table].update([key.int for key in fetched.cold_keys])
+        kept.rows.update(dict.fromkeys(keys) | rows_by_number)
+        kept.absent.update(keys.keys() - rows_by_number.keys())
+        kept.cold.update([key.int for key in fetched.cold_keys])
 
     def get(self, table: Table[R], key: UUID) -> R | None:
         """Return the row of this key as the batch has left it, or None; ask Postgres if it is not in memory."""
-        rows_by_number, number = self._rows[table], key.int
+        rows_by_number, number = self._kept[table].rows, key.int
         if number not in rows_by_number:
             self.take(table, {number: key}, table.request(self._conn, [key])())
-        return rows_by_number[number]  # type: ignore[return-value]
+        return rows_by_number[number]  # type: ignore[no-any-return]
 
     def add(self, table: Table[R], row: R) -> None:
         """Insert a row whose key has never had one, since it is that of an event or of a stream that begins."""
-        self._absent[table].add(row.id.int)
-        self.put(table, row)
+        kept, number = self._kept[table], row.id.int
+        kept.rows[number] = row
+        kept.changed.add(number)
+        kept.absent.add(number)
+        self.changes += 1
 
     def put(self, table: Table[R], row: R) -> None:
         """Insert a row, or replace the one with the same key: where that may be cold, `get` has to have looked for it."""
-        number = row.id.int
-        self._rows[table][number] = row
-        self._changed[table][number] = row.id
+        kept, number = self._kept[table], row.id.int
+        kept.rows[number] = row
+        kept.changed.add(number)
         self.changes += 1
 
     def change(self, table: Table[R], key: UUID | None, change: Callable[[R], R]) -> None:
@@ -292,8 +309,9 @@ class Rows:
 
     def delete(self, table: Table[R], key: UUID) -> None:
         """Delete the row of this key, if there is one."""
-        self._rows[table][key.int] = None
-        self._changed[table][key.int] = key
+        kept, number = self._kept[table], key.int
+        kept.rows[number] = None
+        kept.changed.add(number)
         self.changes += 1
 
     def execute(self, statement: str, values: Sequence[object]) -> None:
@@ -305,8 +323,7 @@ class Rows:
         """
         self.flush()
         self._conn.execute(SQL(statement), values)
-        self._rows.clear()
-        self._cold.clear()
+        self._kept.clear()
 
     def flush(self) -> None:
         """
@@ -314,26 +331,28 @@ class Rows:
 
         A cold row that has changed leaves the cold table: it is stored as if it were new.
         """
-        for table, keys in self._changed.items():
-            rows_by_number, absent, cold = self._rows[table], self._absent[table], self._cold[table]
-            numbers = sorted(keys)
-            new_rows = [row for number in numbers if number in absent and (row := rows_by_number[number]) is not None]
-            rows = [row for number in numbers if number not in absent and (row := rows_by_number[number]) is not None]
+        for write in self.writes():
+            self._conn.execute(*write)
+
+    def writes(self) -> Iterator[Write]:
+        """Yield the statements of `flush`, and note what they write as written. None changes a row that another changes."""
+        for table, kept in self._kept.items():
+            numbers, rows, absent, cold = sorted(kept.changed), kept.rows, kept.absent, kept.cold
+            new_rows = [row for number in numbers if number in absent and (row := rows[number]) is not None]
+            old_rows = [row for number in numbers if number not in absent and (row := rows[number]) is not None]
             deleted_keys = [
-                key
-                for number, key in keys.items()
-                if number in cold or (rows_by_number[number] is None and number not in absent)
+                UUID(int=number)
+                for number in numbers
+                if number in cold or (rows[number] is None and number not in absent)
             ]
             if deleted_keys:
-                table.drop(self._conn, deleted_keys)
-            if new_rows:
-                table.add(self._conn, new_rows)
-            if rows:
-                table.store(self._conn, rows)
-            cold.difference_update(keys)
-            self._written += len(keys)
-        self._changed.clear()
-        self._absent.clear()
+                yield table.deletion(deleted_keys)
+            yield from table.inserts(new_rows)
+            yield from table.upserts(old_rows)
+            cold.difference_update(numbers)
+            self._written += len(numbers)
+            kept.changed.clear()
+            absent.clear()
 
 
 def no_keys(_recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
@@ -400,7 +419,7 @@ class ReadModel(msgspec.Struct, frozen=True):
 
 
 class Fold:
-    """A batch on its way into the rows of one read model; each of the three steps waits for Postgres at most once."""
+    """A batch on its way into the rows of one read model; each of its steps waits for Postgres at most once."""
 
     def __init__(self, model: ReadModel, rows: Rows, batch: Sequence[Recorded], max_rows: int) -> None:
         self.model = model
@@ -433,9 +452,9 @@ class Fold:
         if self._receive is not None:
             self._receive()
 
-    def fold_and_write(self) -> None:
+    def fold(self) -> None:
         """
-        Fold the batch and write its rows.
+        Fold the batch into the rows in memory.
 
         Raises TooManyRows when the batch changes more than `max_rows`; its first event is folded whatever it changes.
         """
@@ -444,7 +463,6 @@ class Fold:
             fold(recorded, rows)
             if rows.changes > most and rows.are_more_than(most) and recorded is not self._batch[0]:
                 raise TooManyRows(recorded.position)
-        self.rows.flush()
 
 
 @cache
@@ -454,7 +472,7 @@ def _hash_of(schema: str) -> str:
 
 def kinds_of(batch: Iterable[Recorded]) -> frozenset[type]:
     """Return the kinds of events that a batch has."""
-    return frozenset(type(recorded.event) for recorded in batch)
+    return frozenset({type(recorded.event) for recorded in batch})
 
 
 def fold_batch(
@@ -530,4 +548,41 @@ def fold_and_write(folds: Sequence[Fold]) -> None:
     for fold in folds:
         fold.receive_rows()
     for fold in folds:
-        fold.fold_and_write()
+        fold.fold()
+        fold.rows.flush()
+
+
+def fold_and_write_together(conn: Connection, folds: Sequence[Fold]) -> None:
+    """Do the same for a small batch: what each statement costs counts for more there than that folds and writes take turns."""
+    for fold in folds:
+        fold.receive_rows()
+    for fold in folds:
+        fold.fold()
+    for part in _parts_within(write for fold in folds for write in fold.rows.writes()):
+        if len(part) == 1:
+            conn.execute(*part[0])
+        else:
+            statement = _join_statements(tuple(write.statement for write in part))
+            values = [value for write in part for value in write.values]
+            psycopg.RawCursor(conn).execute(statement, values, prepare=True)
+
+
+def _parts_within(writes: Iterable[Write]) -> Iterator[list[Write]]:
+    """Yield the statements that go together, which are of STATEMENT_BYTES at most, or one."""
+    part, size = list[Write](), 0
+    for write in writes:
+        size += sum(map(len, write.values))
+        if part and size > STATEMENT_BYTES:
+            yield part
+            part, size = [], sum(map(len, write.values))
+        part.append(write)
+    if part:
+        yield part
+
+
+@lru_cache(maxsize=1_000)
+def _join_statements(statements: tuple[bytes, ...]) -> bytes:
+    """Return one statement that does the same as these, of which none sees what the others do."""
+    numbers = count(1)
+    numbered = [PLACE_OF_VALUE.sub(lambda _: b"$%d" % next(numbers), statement) for statement in statements]
+    return b"WITH %b SELECT" % b", ".join(b"w%d AS (%b)" % pair for pair in enumerate(numbered))

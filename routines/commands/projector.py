@@ -29,6 +29,11 @@ def projector() -> None:
     with entry.process("projector") as (system, stop):
         settings = system.settings
         running = Projector(catalogue.ALL, system.store.after)
-        connect = partial(bootstrap.connect, settings)
-        with notary.at_work(bootstrap.notary(settings), connect, stop):
-            run(running, connect, stop, settings.limits.max_run_log_days, settings.hot_age)
+        with notary.at_work(bootstrap.notary(settings), partial(bootstrap.connect, settings), stop):
+            run(
+                running,
+                partial(bootstrap.connect_projector, settings),
+                stop,
+                settings.limits.max_run_log_days,
+                settings.hot_age,
+            )

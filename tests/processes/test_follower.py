@@ -1,5 +1,6 @@
 """Whoever follows the log goes on, whatever it holds; and what the domain can record, every reader can read."""
 
+import threading
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -21,8 +22,10 @@ from processes import follower as followers
 from processes.follower import Follower, LastBatch
 from processes.scheduler.scheduler import Scheduler
 from projections import catalogue
-from projections.engine import isolation, positions
+from projections.engine import isolation, positions, rebuilds
 from projections.engine.read_model import ReadModel, Row, Table
+from projections.engine.same_log import OtherLog
+from projections.routines import routines
 from routines import bootstrap
 from tests.events import ANY_EVENT, nested
 from tests.processes.due import NOON, CompanyFixture
@@ -344,6 +347,68 @@ def test_what_was_read_ahead_is_not_of_the_log_of_another_connection(company_fix
     assert [] == list(batch(2, 2))
 
 
+def of_another_log(recorded):
+    """The same event as a database has it that has lost the last events, and recorded others since."""
+    return msgspec.structs.replace(recorded, hash=bytes(32))
+
+
+def test_events_that_the_log_of_the_database_does_not_have_are_not_folded(company_fixture, system, conn):
+    company_fixture.routines(3, next_at=NOON)
+    with_others = [True]
+
+    def read(position, limit):
+        batch = [*system.store.after(position, limit)]
+        return [*batch[:-1], of_another_log(batch[-1])] if batch and with_others[0] else batch
+
+    follower = Follower(catalogue.ALL, read)
+    with pytest.raises(OtherLog):
+        follower.step(conn)
+    assert 0 == positions.reached(conn, catalogue.ALL)
+    assert (0,) == conn.execute("SELECT count(*) FROM routine").fetchone()
+
+    with_others[0] = False
+    while follower.step(conn):
+        pass
+
+    assert system.store.head() == positions.wait(conn, NAMES, 0)
+    assert [] == isolation.isolated_events(conn, 10)
+
+
+def test_no_model_passes_over_an_event_that_the_log_does_not_have(company_fixture, system, conn):
+    company_fixture.routines(1, next_at=NOON)
+    model = catalogue.ALL[0]
+
+    with pytest.raises(OtherLog):
+        positions.isolate(conn, model, lambda *_: [of_another_log(system.store.after(0, 1)[0])], 0, "ValueError")
+
+    assert 0 == positions.reached(conn, [model])
+    assert [] == isolation.isolated_events(conn, 10)
+
+
+def test_a_rebuild_takes_in_no_events_that_the_log_does_not_have(company_fixture, system, conn):
+    company_fixture.routines(3, next_at=NOON)
+
+    def read(*place, **which):
+        return [of_another_log(recorded) for recorded in system.store.after(*place, **which)]
+
+    with pytest.raises(OtherLog):
+        rebuilds.rebuild(conn, routines.routines, read)
+
+    rebuilds.rebuild(conn, routines.routines, system.store.after)
+    assert (3,) == conn.execute("SELECT count(*) FROM routine").fetchone()
+
+
+def test_a_projector_that_ends_leaves_no_thread_that_reads_ahead(company_fixture, system):
+    company_fixture.routines(2, next_at=NOON)
+    batch = LastBatch(system.store.after)
+    batch(0, 2)
+    (reader,) = [thread for thread in threading.enumerate() if thread in batch._reader._threads]
+
+    batch.close()
+
+    assert not reader.is_alive()
+
+
 def test_models_that_wait_for_their_first_tables_keep_no_others_waiting(company_fixture, system, conn):
     to_come = Table("to_come", ToComeRow)
     model = ReadModel(
@@ -415,6 +480,30 @@ def test_a_batch_waits_for_postgres_once_for_the_rows_and_once_for_all_else(comp
 
     assert 1 == answers  # BEGIN, the lock, the rows, the position and COMMIT
     assert system.store.head() == positions.wait(conn, NAMES, 0)
+
+
+def test_a_small_batch_is_five_statements_whatever_it_writes(company_fixture, system, conn, tmp_path):
+    follower = Follower(catalogue.ALL, system.store.after)
+    company_fixture.routines(3, next_at=NOON)
+    while follower.step(conn):
+        pass
+    company_fixture.routines(3, next_at=NOON)
+
+    with (tmp_path / "messages").open("w+") as messages:
+        conn.pgconn.trace(messages.fileno())
+        assert follower.step(conn)
+        conn.pgconn.untrace()
+        messages.seek(0)
+        statements = messages.read().count("\tBind\t")
+
+    assert 5 == statements  # BEGIN, the lock, what finds the rows, what writes them, COMMIT
+    assert (6,) == conn.execute("SELECT count(*) FROM routine_trigger").fetchone()
+
+
+def test_the_statements_of_the_projector_are_planned_once(system):
+    with bootstrap.connect_projector(system.settings) as conn:
+        assert ("force_generic_plan",) == conn.execute("SHOW plan_cache_mode").fetchone()
+        assert ("off",) == conn.execute("SHOW synchronous_commit").fetchone()
 
 
 def test_a_follower_whose_models_another_has_moved_looks_where_they_are(company_fixture, system, conn):

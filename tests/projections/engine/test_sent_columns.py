@@ -10,7 +10,7 @@ import msgspec
 import psycopg
 import pytest
 
-from projections.engine.read_model import Row, Rows, Table, _cuts
+from projections.engine.read_model import Row, Rows, Table, Write, _cuts, _parts_within
 from projections.engine.sent_columns import Ids, kind_of
 
 
@@ -51,6 +51,11 @@ def rows(conn):
                 id uuid PRIMARY KEY, text text, number bigint, truth boolean, moment timestamptz, other_id uuid, doc json,
                 ids uuid[])""")
         yield Rows(conn)
+
+
+def insert(conn, table, row):
+    for write in table.inserts([row]):
+        conn.execute(*write)
 
 
 def stored(conn):
@@ -140,8 +145,9 @@ def test_a_projection_of_ones_own_may_have_fields_of_every_type(conn, type_of_fi
     with conn.transaction(force_rollback=True):
         conn.execute("SET LOCAL search_path TO pg_temp")
         conn.execute(f"CREATE TEMP TABLE field (id uuid PRIMARY KEY, field {type_of_column})")
-        table.add(conn, [row])
-        table.store(conn, [row])
+        insert(conn, table, row)
+        for write in table.upserts([row]):
+            conn.execute(*write)
 
         assert [row] == table.request(conn, [row.id])().rows
 
@@ -162,7 +168,16 @@ def test_texts_with_a_null_character_are_refused(rows, conn):
         rows.put(NOTE, written)
         with pytest.raises((ValueError, psycopg.DataError)), conn.transaction():
             rows.flush()
-        rows._changed.clear()
+        rows._kept.clear()
+
+
+def test_what_goes_together_is_no_larger_than_one_statement_may_be(monkeypatch):
+    monkeypatch.setattr("projections.engine.read_model.STATEMENT_BYTES", 100)
+    writes = [Write(b"SELECT %b", [b"x" * size]) for size in (40, 60, 1, 200, 50)]
+
+    parts = [[len(write.values[0]) for write in part] for part in _parts_within(writes)]
+
+    assert [[40, 60], [1], [200], [50]] == parts
 
 
 def test_long_lists_of_ids_count_as_bytes(rows, conn, monkeypatch):
@@ -182,7 +197,7 @@ def test_a_type_that_no_column_has_is_none():
 def test_a_row_that_goes_and_comes_back_within_a_batch_is_there(rows, conn, is_there):
     before, after = note(text="before"), "after"
     if is_there:
-        NOTE.add(conn, [before])
+        insert(conn, NOTE, before)
 
     assert (rows.get(NOTE, before.id) is not None) is is_there
     rows.delete(NOTE, before.id)
@@ -196,7 +211,7 @@ def test_a_row_that_goes_and_comes_back_within_a_batch_is_there(rows, conn, is_t
 def test_a_row_that_comes_and_goes_within_a_batch_is_not_there(rows, conn, is_there):
     row = note(text="before")
     if is_there:
-        NOTE.add(conn, [row])
+        insert(conn, NOTE, row)
 
     rows.get(NOTE, row.id)
     rows.put(NOTE, row)
