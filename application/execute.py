@@ -91,7 +91,7 @@ class Executor:
         self.spending = spending
         self.cache = cache
         self._steps = _Blocking(self)
-        self._tenants: dict[UUID, UUID] = {}  # by user: the company in which they last acted
+        self._tenants: dict[int, UUID] = {}  # by the number of a user: the company in which they last acted
 
     def execute(
         self,
@@ -249,7 +249,7 @@ class Executor:
         first = stream.recorded[0] if stream is not None and stream.recorded else None
         match first:
             case Recorded(event=KeyIssued(user_id=user_id), company_id=company_id):
-                return company_id if user_id is None else self._tenants.get(user_id)
+                return company_id if user_id is None else self._tenants.get(user_id.int)
             case _:
                 return None
 
@@ -260,7 +260,7 @@ class Executor:
             if len(self._tenants) >= MOST_USERS:
                 self._tenants.clear()
             if tenant is not None:
-                self._tenants[principal.user_id] = tenant
+                self._tenants[principal.user_id.int] = tenant
 
     def query(self, question: Callable[[UnitOfWork], R]) -> R:
         """Answer a question of the service itself, without a caller. Records nothing."""

@@ -208,7 +208,8 @@ class LoopTurns:
 
     def __init__(self) -> None:
         self._locks = [asyncio.Lock() for _ in range(MOST)]
-        self._writing: dict[UUID, asyncio.Future[None]] = {}  # the end of the commit that adds to a stream
+        # The end of the commit that adds to a stream, by the number of its id, which is compared in C, as the id is not.
+        self._writing: dict[int, asyncio.Future[None]] = {}
         self._holders = 0
 
     def take(self, stream_ids: Collection[UUID]) -> AbstractAsyncContextManager[None]:
@@ -223,7 +224,7 @@ class LoopTurns:
                 for place in sorted({place_of(id_) for id_ in stream_ids}):
                     await locks.enter_async_context(self._locks[place])
                 for id_ in stream_ids:
-                    while (write_done := self._writing.get(id_)) is not None:
+                    while (write_done := self._writing.get(id_.int)) is not None:
                         await asyncio.shield(write_done)
                 yield
         finally:
@@ -232,26 +233,28 @@ class LoopTurns:
     def taken(self, stream_ids: Iterable[UUID]) -> frozenset[UUID]:
         """Return those of these streams whose turn a task has right now."""
         return frozenset(
-            id_ for id_ in stream_ids if id_ in self._writing or (self._holders and self._locks[place_of(id_)].locked())
+            id_
+            for id_ in stream_ids
+            if id_.int in self._writing or (self._holders and self._locks[place_of(id_)].locked())
         )
 
     def begin(self, stream_ids: Iterable[UUID]) -> "Writing":
         """Take the turns of these streams for a commit that adds to them, until it has come to its `end`."""
-        writing = Writing(list(stream_ids), asyncio.get_running_loop().create_future())
-        for id_ in writing.stream_ids:
-            self._writing[id_] = writing.settled
+        writing = Writing([id_.int for id_ in stream_ids], asyncio.get_running_loop().create_future())
+        for number in writing.streams:
+            self._writing[number] = writing.settled
         return writing
 
     def end(self, writing: "Writing") -> None:
         """Give the turns of a commit back."""
-        for id_ in writing.stream_ids:
-            if self._writing.get(id_) is writing.settled:
-                del self._writing[id_]
+        for number in writing.streams:
+            if self._writing.get(number) is writing.settled:
+                del self._writing[number]
         writing.settled.set_result(None)
 
 
 class Writing(NamedTuple):
-    """The streams that a commit adds to, and its end."""
+    """The numbers of the streams that a commit adds to, and its end."""
 
-    stream_ids: list[UUID]
+    streams: list[int]
     settled: asyncio.Future[None]

@@ -53,6 +53,7 @@ SUBJECTS = {
         "jetty",
         "audit",
         "open_work",
+        "health",
         "usage",
         "overview",
         "log_views",

@@ -1,5 +1,6 @@
 """The two APIs of the service, and its board. The path of a request says which it is for; Paperclip's, unless another's."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -9,6 +10,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 ApiName = Literal["paperclip", "jetty", "board"]
 API = "routines.api"  # the key of the API's name in the state of a request
 BOARD = "/board"  # the path below which the pages for people are; `/` leads there
+REPEATED_SLASHES = re.compile("//+")
 AT_ROOT = ("/health", "/openapi.json", "/docs")  # the paths of the Jetty API that are not below /api/v1
 
 
@@ -16,9 +18,7 @@ def api_of(scope: Any) -> ApiName:
     """Return what a request is for. It is decided once per request and kept in the request's state."""
     state = scope.setdefault("state", {})
     if API not in state:
-        path = "/" + "/".join(
-            part for part in scope["path"].split("/") if part
-        )  # routing treats repeated slashes as one
+        path = "/" + REPEATED_SLASHES.sub("/", scope["path"]).strip("/")  # routing treats repeated slashes as one
         if path in AT_ROOT or path == "/api/v1" or path.startswith("/api/v1/"):
             state[API] = "jetty"
         else:

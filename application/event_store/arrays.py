@@ -52,7 +52,9 @@ class ByteaArray(_Array):
 
 def uuids(ids: Sequence[UUID | str]) -> UuidArray:
     """Return an array of ids."""
-    return _pack(UuidArray, [_OF_UUID + (id_ if isinstance(id_, UUID) else UUID(id_)).bytes for id_ in ids])
+    return _pack(
+        UuidArray, [_OF_UUID + (id_ if isinstance(id_, UUID) else UUID(id_)).int.to_bytes(16, "big") for id_ in ids]
+    )
 
 
 def bigints(numbers: Sequence[int]) -> BigintArray:

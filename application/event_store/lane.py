@@ -7,7 +7,7 @@ together, in the order in which it came. So the more there is to do, the less of
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import psycopg
@@ -34,6 +34,7 @@ class NoConnection(Exception):
 class _Waiting(NamedTuple, Generic[T, R]):
     item: T
     size: int
+    shared_by: Hashable | None
     outcome: "asyncio.Future[R]"
 
 
@@ -42,7 +43,7 @@ class Lane(Generic[T, R]):
     Carries out items over at most `many` connections, up to `most_items` and `most_size` of them at once.
 
     `carry_out` gets a connection and items, and returns an outcome for each; what it raises is raised to all of them.
-    Whoever is cancelled while it waits is left out. A lane is of one event loop, since its connections are.
+    Of items that are `shared_by` the same in a group only the first counts with its size. Whoever is cancelled while it waits is left out. A lane is of one event loop, since its connections are.
     """
 
     def __init__(
@@ -67,10 +68,10 @@ class Lane(Generic[T, R]):
         """How many items wait for a connection."""
         return len(self._waiting)
 
-    async def submit(self, item: T, size: int = 0) -> R:
+    async def submit(self, item: T, size: int = 0, *, shared_by: Hashable | None = None) -> R:
         """Return the outcome of the item. Raises NoConnection if it was not sent, and what `carry_out` raises."""
         loop = asyncio.get_running_loop()
-        waiting: _Waiting[T, R] = _Waiting(item, size, loop.create_future())
+        waiting: _Waiting[T, R] = _Waiting(item, size, shared_by, loop.create_future())
         self._waiting.append(waiting)
         if self._working < self._many:
             self._working += 1
@@ -105,14 +106,18 @@ class Lane(Generic[T, R]):
     def _take_group(self) -> list[_Waiting[T, R]]:
         """Take those that wait, in their order, as many as go together."""
         group: list[_Waiting[T, R]] = []
-        size = 0
+        size, counted = 0, set[Hashable]()
         while self._waiting and len(group) < self._most_items:
-            size += self._waiting[0].size
+            first = self._waiting[0]
+            if first.shared_by not in counted:
+                size += first.size
             if group and size > self._most_size:
                 break
-            waiting = self._waiting.popleft()
-            if not waiting.outcome.done():
-                group.append(waiting)
+            self._waiting.popleft()
+            if not first.outcome.done():
+                group.append(first)
+            if first.shared_by is not None:
+                counted.add(first.shared_by)
         return group
 
     async def _settle_group(self, connection: Connection, group: Sequence[_Waiting[T, R]]) -> None:

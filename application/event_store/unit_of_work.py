@@ -167,7 +167,7 @@ class UnitOfWork:
         """Return the state of a stream, including events to be recorded; None without a stream of this kind."""
         if stream_id is None:
             return None
-        stream = self._load_stream(stream_id, kind)
+        stream = self._streams.get(stream_id.int) or self._load_stream(stream_id, kind)
         if stream.folded == len(stream.recorded) + len(stream.pending) and stream.kind is kind:
             return stream.state  # type: ignore[no-any-return]
         events = [*stream.recorded, *stream.pending]

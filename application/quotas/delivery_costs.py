@@ -1,5 +1,6 @@
 """What the deliveries that events cause cost a company: an event of 300 bytes can become a delivery to 20 endpoints."""
 
+import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from uuid import UUID
@@ -11,6 +12,7 @@ from domain.values import EndpointSettings
 DELIVERY_BYTES = 1024  # what one delivery costs; its rows in the read models take up about twice as much
 LOOK_AGAIN_S = 30.0  # how long the endpoints of a company are used before they are read again
 MOST_COMPANIES = 100_000  # a process remembers the endpoints of so many companies and forgets the oldest first
+NEVER_READ = (-math.inf, ())  # when the endpoints of a company were read that this process does not remember, and those
 # The endpoints by company; one without any may be absent.
 Subscriptions = Callable[[Collection[UUID]], Mapping[UUID, Sequence[EndpointSettings]]]
 
@@ -21,9 +23,8 @@ class DeliveryCosts:
     def __init__(self, subscriptions: Subscriptions, clock: Callable[[], float] = time.monotonic) -> None:
         self._subscriptions = subscriptions
         self._clock = clock
-        self._known: dict[
-            UUID, tuple[float, Sequence[EndpointSettings]]
-        ] = {}  # by company: its endpoints, and when they were read
+        # By the number of a company, which is compared in C: when its endpoints were read, and those.
+        self._known: dict[int, tuple[float, Sequence[EndpointSettings]]] = {}
 
     def __call__(self, charge: Charge) -> list[int]:
         """Return the bytes that the deliveries of each event cost, in the order of the charge."""
@@ -34,7 +35,7 @@ class DeliveryCosts:
             DELIVERY_BYTES
             * sum(
                 endpoint.wants(settings, recorded.name)
-                for settings in (endpoints[recorded.company_id] if recorded.company_id is not None else ())
+                for settings in (endpoints[recorded.company_id.int] if recorded.company_id is not None else ())
             )
             for recorded in charge.batch
         ]
@@ -43,20 +44,23 @@ class DeliveryCosts:
         """Return whether the endpoints of a company of the charge would be looked up."""
         return bool(self._outdated_companies(_companies_of(charge), self._clock()))
 
-    def _outdated_companies(self, companies: Collection[UUID], now: float) -> list[UUID]:
-        return [id_ for id_ in companies if id_ not in self._known or now - self._known[id_][0] >= LOOK_AGAIN_S]
+    def _outdated_companies(self, companies: Mapping[int, UUID], now: float) -> list[UUID]:
+        before = now - LOOK_AGAIN_S
+        return [id_ for number, id_ in companies.items() if self._known.get(number, NEVER_READ)[0] <= before]
 
-    def _endpoints_of(self, companies: Collection[UUID]) -> Mapping[UUID, Sequence[EndpointSettings]]:
+    def _endpoints_of(self, companies: Mapping[int, UUID]) -> Mapping[int, Sequence[EndpointSettings]]:
         now = self._clock()
-        known = {company_id: self._known[company_id] for company_id in companies if company_id in self._known}
+        known = {number: self._known[number] for number in companies if number in self._known}
         if outdated := self._outdated_companies(companies, now):
             subscriptions = self._subscriptions(outdated)
             for company_id in outdated:
-                known[company_id] = self._known[company_id] = (now, subscriptions.get(company_id, ()))
+                known[company_id.int] = self._known[company_id.int] = (now, subscriptions.get(company_id, ()))
             while len(self._known) > MOST_COMPANIES:
                 self._known.pop(next(iter(self._known)), None)
-        return {company_id: settings for company_id, (_, settings) in known.items()}
+        return {number: settings for number, (_, settings) in known.items()}
 
 
-def _companies_of(charge: Charge) -> set[UUID]:
-    return {recorded.company_id for recorded in charge.batch if recorded.company_id is not None}
+def _companies_of(charge: Charge) -> dict[int, UUID]:
+    return {
+        recorded.company_id.int: recorded.company_id for recorded in charge.batch if recorded.company_id is not None
+    }

@@ -12,9 +12,9 @@ _IS_READ_ONLY = "SELECT pg_is_in_recovery() OR current_setting('transaction_read
 # A megabyte of a temporary file, which is written where the tables are and is gone at once.
 _LITTLE_MEMORY = "SET LOCAL work_mem = '64kB'"
 _FILL = "SELECT count(*) FROM generate_series(1, 50000)"
-_NEWEST = """
+NEWEST = """
     SELECT clock_timestamp(), max(recorded_at), (SELECT position FROM log.head)
-    FROM (SELECT recorded_at FROM log.events WHERE position > %(after)s ORDER BY position DESC LIMIT %(most)s) recent"""
+    FROM (SELECT recorded_at FROM log.events WHERE position > %s ORDER BY position DESC LIMIT %s) recent"""
 
 CannotWrite = Literal["read_only", "disk_full"]
 
@@ -44,11 +44,11 @@ def why_not_writable(conn: Connection) -> CannotWrite | None:
 
 def times(conn: Connection, after: int = 0) -> Times:
     """Return the time of the database's clock, and the latest time of the newest RECENT events after a position of the log."""
-    now, latest, position = _fetch_row(conn, _NEWEST, {"after": after, "most": RECENT})
+    now, latest, position = _fetch_row(conn, NEWEST, (after, RECENT))
     return Times(now, latest or datetime.min.replace(tzinfo=UTC), position)
 
 
-def _fetch_row(conn: Connection, query: Any, values: dict[str, Any] | None = None) -> tuple[Any, ...]:
+def _fetch_row(conn: Connection, query: Any, values: tuple[Any, ...] | None = None) -> tuple[Any, ...]:
     row = conn.execute(query, values).fetchone()
     if row is None:
         raise AssertionError

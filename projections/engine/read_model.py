@@ -235,7 +235,7 @@ Keys = dict[int, UUID]  # by the ids as numbers, which Python hashes and compare
 NONE: Keys = {}
 
 
-class Kept:
+class TableRows:
     """The rows of one table that a batch has in memory, by the numbers of their keys."""
 
     def __init__(self) -> None:
@@ -250,7 +250,7 @@ class Rows:
 
     def __init__(self, conn: Connection) -> None:
         self._conn = conn
-        self._kept = defaultdict[Table[Any], Kept](Kept)
+        self._kept = defaultdict[Table[Any], TableRows](TableRows)
         self.changes = 0  # how many there were, several of the same row included
         self._written = 0
 

@@ -11,6 +11,9 @@ import msgspec
 from projections.engine.read_model import Connection
 
 ANY_TIME = datetime.max.replace(tzinfo=UTC)
+# How many schedules have been due for longer than an interval, counted up to a limit; by the database's clock.
+OVERDUE = """(SELECT count(*) FROM (
+    SELECT FROM schedule WHERE enabled AND routine_active AND due_at <= clock_timestamp() - %s::interval LIMIT %s) overdue)"""
 _BACKLOG = """
     SELECT
         (SELECT count(*) FROM (

@@ -55,7 +55,7 @@ def add_conditional_reads(app: ASGIApp) -> ASGIApp:
                 message = {**message, "body": b""}
             await send(message)
 
-        await app({**scope, "method": "GET"}, receive, send_conditionally)
+        await app({**scope, "method": "GET"} if bodiless else scope, receive, send_conditionally)
 
     return handle
 
@@ -72,7 +72,7 @@ async def _tag_answer(start: Any, body: Any, request_headers: Headers) -> tuple[
         content = body["body"]
         tag = tag_of(content) if len(content) <= LIGHT_BYTES else await asyncio.to_thread(tag_of, content)
         headers.append((b"etag", tag))
-    if not _names_tag(tag, (value for name, value in request_headers if name.lower() == b"if-none-match")):
+    if not _names_tag(tag, [value for name, value in request_headers if name == b"if-none-match"]):
         return {**start, "headers": headers}, body
     bodiless_headers = [header for header in headers if header[0].lower() not in OF_THE_BODY]
     return {**start, "status": HTTPStatus.NOT_MODIFIED, "headers": bodiless_headers}, {**body, "body": b""}

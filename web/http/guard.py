@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from http import HTTPStatus
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -141,7 +142,7 @@ def _is_small(scope: Any, most: int) -> bool:
 
 def _check_head(scope: Any) -> None:
     headers = scope["headers"]
-    if len(headers) > MAX_HEADERS or sum(len(name) + len(value) for name, value in headers) > MAX_HEADER_BYTES:
+    if len(headers) > MAX_HEADERS or sum(map(len, chain.from_iterable(headers))) > MAX_HEADER_BYTES:
         raise Refused(431, TOO_LARGE)
     if _is_nowhere(scope):
         raise Refused(404, "API route not found")
@@ -190,7 +191,7 @@ def _bounds_of(  # noqa: PLR0913, PLR0917 what the bounds depend on
     most = max(limits.max_body_bytes, limits.max_large_body_bytes) if takes_large else limits.max_body_bytes
 
     def check() -> Holder:
-        caller = Caller(token=bearer_token_of(_header_values(scope, b"authorization")), by_jetty=api == "jetty")
+        caller = Caller(token=bearer_token_of(scope), by_jetty=api == "jetty")
         backend.authorize(caller, _accept_known)
         company_id = company_of(scope, backend)
         return Holder(address_of(scope)) if company_id is None else Holder(str(company_id), is_known=True)
@@ -259,7 +260,7 @@ def _content_encoding(scope: Any) -> str:
 
 
 def _header_values(scope: Any, name: bytes) -> Sequence[str]:
-    return [value.decode("latin-1") for header, value in scope["headers"] if header.lower() == name]
+    return [value.decode("latin-1") for header, value in scope["headers"] if header == name]
 
 
 def _header_value(scope: Any, name: bytes, default: str) -> str:
@@ -331,7 +332,7 @@ def _with_headers(send: Send) -> Send:
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = [*message["headers"], NOSNIFF]
-            if NO_STORE[0] not in [name.lower() for name, _ in headers]:
+            if all(name != NO_STORE[0] for name, _ in headers):
                 headers.append(NO_STORE)
             message["headers"] = headers
         await send(message)

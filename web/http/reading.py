@@ -23,7 +23,7 @@ from web.http.etag import tag_of
 from web.http.fair_queue import TENANT
 
 CONNECTIONS = 2  # for reads; decisions wait for none of them
-MOST_READS = 32  # in one round trip
+MOST_READS, MOST_DOCS = 32, 500  # in one round trip: all who go along wait for the last of them
 HEAVY_S = 5.0
 MOST_HEAVY = 10_000  # tenants and kinds that are remembered
 MODELS = {model.name: model for model in catalogue.ALL}
@@ -65,6 +65,11 @@ class Read(NamedTuple):
     models: tuple[str, ...]
     wanted: Wanted | None
 
+    @property
+    def many_docs(self) -> int:
+        """How many documents it may find."""
+        return 0 if self.wanted is None else self.wanted.limit or 1
+
 
 class Answer(NamedTuple):
     """What is found: the documents as bytes, beside where the log and the models were just before."""
@@ -102,12 +107,14 @@ class Reader:
     """Reads documents for the tasks of an event loop."""
 
     def __init__(self, connections: Connections) -> None:
-        self._lane = Lane[Read, Answer](connections, _find_each, many=CONNECTIONS, most_items=MOST_READS)
+        self._lane = Lane[Read, Answer](
+            connections, _find_each, many=CONNECTIONS, most_items=MOST_READS, most_size=MOST_DOCS
+        )
 
     async def find(self, read: Read) -> Answer:
         """Return what is found. Raises Elsewhere when it cannot be asked now."""
         try:
-            return await self._lane.submit(read)
+            return await self._lane.submit(read, read.many_docs, shared_by=read.wanted)
         except (NoConnection, psycopg.Error):
             raise Elsewhere from None
 

@@ -1,7 +1,6 @@
 """Reading of requests: JSON bodies, query parameters, the caller."""
 
 import re
-from collections.abc import Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -74,12 +73,13 @@ async def caller(
 
 def bearer_token(request: Request[Any, Any, Any]) -> str | None:
     """Return the bearer token of a request, or None if it has none."""
-    return bearer_token_of(request.headers.getall("authorization", []))
+    return bearer_token_of(request.scope)
 
 
-def bearer_token_of(values: Sequence[str]) -> str | None:
-    """Return the bearer token of the Authorization headers of a request, or None if there is not exactly one header."""
-    match = BEARER.fullmatch(values[0].strip()) if len(values) == 1 else None
+def bearer_token_of(scope: Any) -> str | None:
+    """Return the bearer token of a request, or None if it has not exactly one Authorization header with one."""
+    values = [value for name, value in scope["headers"] if name == b"authorization"]
+    match = BEARER.fullmatch(values[0].decode("latin-1").strip()) if len(values) == 1 else None
     return match[1] if match else None
 
 

@@ -32,8 +32,7 @@ def by_tenant(app: ASGIApp, backend: Backend) -> ASGIApp:
 
 def company_of(scope: Any, backend: Backend) -> UUID | None:
     """Return the company of a request's key, or None if this process does not know it yet. It proves nothing."""
-    values = [value.decode("latin-1") for name, value in scope["headers"] if name == b"authorization"]
-    return backend.executor.tenant_of(Caller(token=bearer_token_of(values)))
+    return backend.executor.tenant_of(Caller(token=bearer_token_of(scope)))
 
 
 def address_of(scope: Any) -> str:

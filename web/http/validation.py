@@ -177,10 +177,9 @@ def _check_struct(shape: type[msgspec.Struct], value: object, place: Place) -> o
     before = len(place.issues)
     clean: dict[str, object] = {}
     _check_names(shape, value, place)
-    for field in _fields_of(shape):
-        name = field.encode_name
-        if name in value or field.required:
-            clean[name] = _check_value(field.type, value.get(name, UNSET), place.at(name))
+    for name, kind, is_required in _fields_of(shape):
+        if name in value or is_required:
+            clean[name] = _check_value(kind, value.get(name, UNSET), place.at(name))
     faults = getattr(shape, "faults", None)
     if faults is not None and len(place.issues) == before:
         for name, message in faults(msgspec.convert(clean, shape)):
@@ -208,16 +207,20 @@ def _check_names(shape: type[msgspec.Struct], value: Mapping[str, object], place
 
 
 @cache
-def _fields_of(shape: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
-    """Return the fields of a type; it takes longer to look them up than to check a body."""
-    return msgspec.structs.fields(shape)
+def _fields_of(shape: type[msgspec.Struct]) -> tuple[tuple[str, Any, bool], ...]:
+    """
+    Return the fields of a type: the name in JSON, the type, and whether there must be one.
+
+    It takes longer to look them up than to check a body.
+    """
+    return tuple((field.encode_name, field.type, field.required) for field in msgspec.structs.fields(shape))
 
 
 @cache
 def _names_of(shape: type[msgspec.Struct]) -> frozenset[str]:
     """Return the names that a JSON object of this type may have."""
     tag = shape.__struct_config__.tag_field
-    return frozenset(field.encode_name for field in _fields_of(shape)) | ({tag} if tag is not None else set())
+    return frozenset(name for name, _, _ in _fields_of(shape)) | ({tag} if tag is not None else set())
 
 
 def _is_one_of(value: object, accepted: tuple[object, ...]) -> bool:

@@ -29,7 +29,6 @@ from web.jetty.tasks import Tasks
 from web.jetty.trajectories import TrajectoryChanges, TrajectoryLists
 from web.jetty.workers import Workers
 from web.monitoring.checkup import Checkup
-from web.monitoring.health import run_checkup
 from web.openapi.docs import description_of, docs_page
 
 ABOUT = """Saved, recurring calls of tasks, over the same log and scheduler as the Paperclip API.
@@ -77,7 +76,7 @@ class Extras(Controller):
 @plain_get("/health", operation_id="getJettyHealth", tags=("more",))
 async def health(checkup: NamedDependency[Checkup]) -> Healthy:
     """Says whether the service works. `/api/health` says why it does not."""
-    if (findings := await checkup.together(run_checkup)) is None:
+    if (findings := await checkup.together()) is None:
         raise ServiceUnavailableException("The database cannot be reached")
     return Healthy(status="degraded" if findings.reasons() else "healthy")
 

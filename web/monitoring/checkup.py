@@ -8,6 +8,7 @@ KEPT_S.
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Any, Generic, Literal, TypeVar
@@ -17,18 +18,17 @@ import psycopg
 import structlog
 from eventsourcing.persistence import PersistenceError
 
+from application.event_store.at_hand import Elsewhere
 from application.secrets.key_ring import VaultClosed
 from application.secrets.vault import Vault
 from application.use_cases import zone_data
 from domain.routines.settlement import GRACE
 from domain.schedule import zones
 from domain.schedule.zones import ZoneData
-from projections import open_work
-from projections.engine import database_state, positions
+from projections import health, open_work
+from projections.engine import database_state
 from projections.engine.database_state import CannotWrite
 from projections.engine.positions import ReadModelStatus
-from projections.firing import backlog
-from projections.proof import log_tree, witnessing
 from projections.proof.witnessing import WitnessStatus
 from web.http.backend import Backend
 
@@ -120,12 +120,23 @@ class Kept(Generic[T]):
         self._lock = Lock()
         self._kept: tuple[T, float] | None = None  # with the time until which it is kept
 
-    def __call__(self) -> T:
-        """Return the value."""
+    @property
+    def is_outdated(self) -> bool:
+        """Whether it is to be found out again."""
+        return self._kept is None or time.monotonic() >= self._kept[1]
+
+    @property
+    def value(self) -> T:
+        """The value that was found last. It must have been found once."""
+        if self._kept is None:
+            raise AssertionError
+        return self._kept[0]
+
+    def refresh(self) -> None:
+        """Find the value out again if it is outdated."""
         with self._lock:
-            if self._kept is None or time.monotonic() >= self._kept[1]:
+            if self.is_outdated:
                 self._kept = self._find(), time.monotonic() + KEPT_S
-            return self._kept[0]
 
 
 class OpenWork(msgspec.Struct, frozen=True):
@@ -155,52 +166,75 @@ class Checkup:
         self._backend = backend
         self._latest = datetime.min.replace(tzinfo=UTC)  # the latest time that any event of the log was seen to have
         self._seen = 0  # the position up to which the log was looked at for it
-        self._look_under_way: asyncio.Task[Any] | None = None
-        self._next_look: asyncio.Task[Any] | None = None  # that waits for the one under way
+        self._look_under_way: asyncio.Task[Findings | None] | None = None
+        self._next_look: asyncio.Task[Findings | None] | None = None  # that waits for the one under way
         self._writing = Kept(self._find_writing)
         self._work = Kept(self._find_work)
         self._keys = Kept(lambda: _check_keys(backend.executor.vault))
         self._adopted_zone_data = Kept(lambda: backend.executor.query(zone_data.adopted_version))
+        self._kept: Sequence[Kept[Any]] = (self._writing, self._work, self._keys, self._adopted_zone_data)
 
     def __call__(self) -> Findings:
         """Return what is found. Raises one of UNREACHABLE when the database cannot be reached."""
-        writing, work, keys, adopted = self._writing(), self._work(), self._keys(), self._adopted_zone_data()
-        kinds = [row.kind for row in work.untaken]
+        for kept in self._kept:
+            kept.refresh()
         with self._backend.pool.connection() as conn:
-            now, latest, self._seen = database_state.times(conn, self._seen)  # less than before if the log was set back
-            self._latest = max(self._latest, latest)
-            return Findings(
-                now=now,
-                read_models=positions.status(conn),
-                overdue_schedules=backlog.backlog(conn, now - GRACE, MOST_COUNTED).count,
-                cannot_write=writing.refusal,
-                clock_behind_log_s=max((self._latest - now).total_seconds(), 0.0),
-                missing_secret_keys=keys.missing,
-                is_key_file_usable=keys.is_file_usable,
-                oldest_open_issue_s=_age_s(work.oldest_open_issue, now),
-                agents_with_untaken_work=kinds.count("agent"),
-                collections_with_untaken_work=kinds.count("collection"),
-                zone_data=zones.data(),
-                adopted_zone_data=adopted,
-                are_checkpoints_refused=log_tree.refusal(conn) is not None,
-                witnesses=witnessing.statuses(conn),
-            )
+            row = conn.execute(health.STATEMENT, self._values, prepare=True).fetchone()
+        return self._findings_of(row or ())
 
-    async def together(self, look: Callable[["Checkup"], T]) -> T:
+    async def together(self) -> Findings | None:
         """
-        Return what `look` returns, which a thread calls with this object. Requests that wait meanwhile share the next look.
+        Return what is found, None when the database cannot be reached. Requests that wait meanwhile share the next look.
 
         None gets what was found before it asked.
         """
         if self._next_look is None:
-            self._next_look = asyncio.create_task(self._look_once_over(look, self._look_under_way))
+            self._next_look = asyncio.create_task(self._look_once_over(self._look_under_way))
         return await asyncio.shield(self._next_look)
 
-    async def _look_once_over(self, look: Callable[["Checkup"], T], before: "asyncio.Task[Any] | None") -> T:
+    async def _look_once_over(self, before: "asyncio.Task[Findings | None] | None") -> Findings | None:
         if before is not None and not before.done():
             await asyncio.wait([before])
         self._look_under_way, self._next_look = self._next_look, None
-        return await asyncio.to_thread(look, self)  # not a thread of requests: it must wait behind no tenant
+        if not any(kept.is_outdated for kept in self._kept):
+            with suppress(Elsewhere):  # whatever is wrong, a thread finds it out
+                rows = await self._backend.on_loop.recorder.query(health.STATEMENT, *self._values)
+                return self._findings_of(rows[0])
+        return await asyncio.to_thread(self._look)  # not a thread of requests: it must wait behind no tenant
+
+    def _look(self) -> Findings | None:
+        try:
+            return self()
+        except UNREACHABLE:
+            log.warning("database_unreachable")
+            return None
+
+    @property
+    def _values(self) -> tuple[Any, ...]:
+        return health.values(GRACE, MOST_COUNTED, self._seen)
+
+    def _findings_of(self, row: Sequence[Any]) -> Findings:
+        look = health.look_of(row)
+        self._seen = look.position  # less than before if the log was set back
+        self._latest = max(self._latest, look.latest or self._latest)
+        keys, work = self._keys.value, self._work.value
+        kinds = [row.kind for row in work.untaken]
+        return Findings(
+            now=look.now,
+            read_models=look.read_models,
+            overdue_schedules=look.overdue_schedules,
+            cannot_write=self._writing.value.refusal,
+            clock_behind_log_s=max((self._latest - look.now).total_seconds(), 0.0),
+            missing_secret_keys=keys.missing,
+            is_key_file_usable=keys.is_file_usable,
+            oldest_open_issue_s=_age_s(work.oldest_open_issue, look.now),
+            agents_with_untaken_work=kinds.count("agent"),
+            collections_with_untaken_work=kinds.count("collection"),
+            zone_data=zones.data(),
+            adopted_zone_data=self._adopted_zone_data.value,
+            are_checkpoints_refused=look.are_checkpoints_refused,
+            witnesses=look.witnesses,
+        )
 
     def _find_writing(self) -> Writing:
         with self._backend.pool.connection() as conn:

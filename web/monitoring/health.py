@@ -4,7 +4,6 @@ from datetime import datetime
 from importlib.metadata import version
 from typing import Literal
 
-import structlog
 from litestar import Controller, Response
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
@@ -13,11 +12,9 @@ from projections.engine.positions import ReadModelStatus
 from projections.responses import ResponseBody
 from web.http.answers import Answer
 from web.http.routing import get
-from web.monitoring.checkup import UNREACHABLE, Checkup, Findings, Reason
+from web.monitoring.checkup import Checkup, Findings, Reason
 
 VERSION = version("routines")
-
-log = structlog.get_logger(process="web")
 
 
 class ZoneDataReport(ResponseBody, frozen=True, kw_only=True):
@@ -108,18 +105,9 @@ class HealthController(Controller):
     @get("/health", operation_id="getHealth", answers=ANSWERS)
     async def health(self, checkup: NamedDependency[Checkup]) -> Response[Health | Unhealthy]:
         """Says whether the service works, and if not, why: the database, the read models, schedules, keys."""
-        if (findings := await checkup.together(run_checkup)) is None:
+        if (findings := await checkup.together()) is None:
             return Answer(Unhealthy(error="database_unreachable"), status_code=503)
         return Answer(_health_of(findings))
-
-
-def run_checkup(checkup: Checkup) -> Findings | None:
-    """Return what is found, None when the database cannot be reached."""
-    try:
-        return checkup()
-    except UNREACHABLE:
-        log.warning("database_unreachable")
-        return None
 
 
 def _health_of(findings: Findings) -> Health:

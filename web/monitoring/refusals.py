@@ -115,8 +115,7 @@ def is_refusal(status: int) -> bool:
 
 def _describe_refusal(scope: Any, refusal: RefusalNote, backend: Backend) -> dict[str, object]:
     """Return who was refused, what and why. The key's id follows from the token, and does not give it away."""
-    values = [value.decode("latin-1") for name, value in scope["headers"] if name.lower() == b"authorization"]
-    key_id, tenant = Caller(token=bearer_token_of(values)).key_id, company_of(scope, backend)
+    key_id, tenant = Caller(token=bearer_token_of(scope)).key_id, company_of(scope, backend)
     return {
         "key_id": key_id and str(key_id),
         "tenant": tenant and str(tenant),

@@ -47,11 +47,11 @@ class Desk:
             raise ValueError
         return [f"{item} done" for item in items]
 
-    async def submitted(self, *items):
+    async def submitted(self, *items, shared_by=None):
         """Tasks that have submitted items, in this order."""
         tasks = []
         for item in items:
-            tasks.append(asyncio.create_task(self.lane.submit(item, len(item))))
+            tasks.append(asyncio.create_task(self.lane.submit(item, len(item), shared_by=shared_by)))
             for _ in range(5):
                 await asyncio.sleep(0)
         return tasks
@@ -59,6 +59,19 @@ class Desk:
 
 def run_on_loop(story):
     return asyncio.run(asyncio.wait_for(story, LIMIT_S))
+
+
+def test_of_items_that_share_what_they_want_only_the_first_counts_with_its_size():
+    async def story():
+        desk = Desk(most_items=9, most_size=10)
+        tasks = await desk.submitted("a")
+        tasks += await desk.submitted("shared 1", "shared 2", "shared 3", shared_by="what they want")
+        tasks += await desk.submitted("b", "another")
+        desk.may_go.set()
+        await asyncio.gather(*tasks)
+        return desk.groups
+
+    assert [["a"], ["shared 1", "shared 2", "shared 3", "b"], ["another"]] == run_on_loop(story())
 
 
 def test_what_waits_while_a_connection_is_busy_goes_together_by_its_bounds_and_in_its_order():

@@ -172,7 +172,7 @@ def test_an_answer_in_parts_is_passed_on_part_by_part():
 
 def test_a_304_keeps_all_headers_but_those_of_the_body():
     first, empty = messages_sent(
-        [response_start(x_routines_position="7"), body(b"{}")], headers=[(b"If-None-Match", b"*")]
+        [response_start(x_routines_position="7"), body(b"{}")], headers=[(b"if-none-match", b"*")]
     )
 
     headers = dict(first["headers"])

@@ -72,7 +72,9 @@ def test_each_gets_its_own_documents_as_bytes_and_hears_whether_there_are_more(s
     assert answers[0].documents is answers[2].documents
 
 
-def test_documents_of_several_kinds_are_found_by_one_statement(system, monkeypatch):
+@pytest.fixture
+def sent(monkeypatch):
+    """The statements that were sent by an event loop."""
     sent = []
     execute = psycopg.AsyncConnection.execute
 
@@ -81,7 +83,20 @@ def test_documents_of_several_kinds_are_found_by_one_statement(system, monkeypat
         return await execute(conn, query, *args, **kwargs)
 
     monkeypatch.setattr(psycopg.AsyncConnection, "execute", noted)
+    return sent
 
+
+def test_nobody_waits_for_the_long_lists_of_all_others_unless_they_want_the_same(system, sent):
+    long = [numbers(first, reading.MOST_DOCS * 2 // 3) for first in (1, 2, 3)]
+    find(system, *map(read, long))
+    assert 3 == len([query for query in sent if "json_build_array" in query])
+
+    sent.clear()
+    find(system, *[read(long[0])] * 3)
+    assert 1 == len([query for query in sent if "json_build_array" in query])
+
+
+def test_documents_of_several_kinds_are_found_by_one_statement(system, sent):
     lines = Wanted(LINES_OF_MANY, (2, 1), None, 9)
     answers = find(system, read(numbers(1, 1)), read(lines), read(numbers(2, 1)), read())
 

@@ -2,11 +2,13 @@
 
 import asyncio
 from threading import Event
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from litestar import concurrency
 
+from application.event_store.at_hand import Elsewhere
+from application.event_store.loop_recorder import LoopRecorder
 from application.use_cases import zone_data
 from domain.schedule import zones
 from projections import catalogue
@@ -14,7 +16,7 @@ from tests.api import Api
 from tests.web.served import further
 from web.http.backend import Backend
 from web.http.fair_threads import FairThreads
-from web.monitoring.checkup import Checkup
+from web.monitoring.checkup import Checkup, Kept
 
 
 def test_health_needs_no_token_and_lists_every_read_model(api: Api):
@@ -104,13 +106,46 @@ def test_an_error_is_one_object_with_a_text_and_the_same_as_problem_details(api:
     } == api.request("GET", "/routines/11111111-1111-4111-8111-111111111111").json()
 
 
+def test_a_look_at_the_health_takes_no_thread_while_what_is_kept_is_new_and_finds_the_same(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+):
+    by_thread = _lasting(api.get("/health", token=None))
+    monkeypatch.setattr(Kept, "is_outdated", False)
+    monkeypatch.setattr(Checkup, "_look", lambda _: None)  # what a thread would do
+
+    assert by_thread == _lasting(api.get("/health", token=None))
+
+
+def test_a_look_that_the_event_loop_cannot_take_is_taken_by_a_thread(api: Api, monkeypatch: pytest.MonkeyPatch):
+    async def refuse(*_: Any) -> list[Any]:
+        raise Elsewhere
+
+    api.get("/health", token=None)
+    monkeypatch.setattr(Kept, "is_outdated", False)
+    monkeypatch.setattr(LoopRecorder, "query", refuse)
+
+    assert api.get("/health", token=None)["readModels"]
+
+
+def _lasting(health: dict[str, Any]) -> dict[str, Any]:
+    """What two looks one after the other both find, and the types of what moves on."""
+    models = [_typed(one, "position", "behind", "behindS", "movedAt") for one in health["readModels"]]
+    moving = ("status", "reasons", "overdueSchedules", "clockBehindLogS", "oldestOpenIssueS")
+    return {**_typed(health, *moving), "readModels": models}
+
+
+def _typed(values: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {**values, **{name: type(values[name]) for name in names}}
+
+
 def test_a_look_at_the_health_waits_behind_no_tenant(monkeypatch):
     threads, may_end = FairThreads(1, 1), Event()
     monkeypatch.setattr(concurrency._State, "EXECUTOR", threads)
     threads.submit(may_end.wait)
+    monkeypatch.setattr(Checkup, "__call__", lambda _: "found")
     checkup = Checkup(cast("Backend", None))
     try:
-        assert "found" == asyncio.run(asyncio.wait_for(checkup.together(lambda _: "found"), 60))
+        assert "found" == asyncio.run(asyncio.wait_for(checkup.together(), 60))
     finally:
         may_end.set()
         threads.shutdown()
