@@ -27,6 +27,7 @@ TABLE = {
 PRINCIPALS = next(iter(TABLE.values())).keys()
 SESSION = str(uuid4())
 LAST_YEAR = {"from": "2025-01-01T00:00:00Z", "to": "2025-12-31T00:00:00Z"}
+A_DAY = {"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"}
 HOOK = "https://example.com/hook"
 
 
@@ -307,8 +308,8 @@ OPERATIONS: dict[str, tuple[str, Callable[[AccessFixture], Request]]] = {
     "getBackfill": ("GET", by_id("routine-backfills", AccessFixture.backfill)),
     "cancelBackfill": ("POST", by_id("routine-backfills", AccessFixture.backfill, "/cancel")),
     "previewSchedule": ("POST", plain("/schedule/preview", {"cronExpression": "0 9 * * *"})),
-    "replayRoutine": ("POST", by_id("routines", AccessFixture.routine, "/what-if", {"from": "2026-01-01T00:00:00Z"})),
-    "replayCompany": ("POST", in_company("/what-if", {"from": "2026-01-01T00:00:00Z"})),
+    "replayRoutine": ("POST", by_id("routines", AccessFixture.routine, "/what-if", A_DAY)),
+    "replayCompany": ("POST", in_company("/what-if", A_DAY)),
     "listIssues": ("GET", in_company("/issues")),
     "createIssue": ("POST", in_company("/issues", {"title": "Look"})),
     "getIssue": ("GET", by_id("issues", AccessFixture.issue)),

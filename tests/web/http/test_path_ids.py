@@ -1,20 +1,27 @@
 """Ids in paths: what is no id in its one form names nothing, whatever else would take it for one."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.api import Api
-from tests.web.described_apis import described_apis, operations, path_of
+from tests.web.described_apis import DescribedApi, described_apis, operations, path_of
 from web.http.path_ids import PathId
 
 ID = "9f1c2d3e-4b5a-4678-9abc-def012345678"
 
 
-@pytest.mark.parametrize("malformed", ["nonsense", ID.replace("-", ""), f"{{{ID}}}", f"urn:uuid:{ID}", f"{ID}0"])
-def test_a_malformed_id_of_a_path_is_answered_like_one_that_is_unknown(api: Api, malformed: str):
+@pytest.fixture(scope="module")
+def described(api: Api) -> Iterator[DescribedApi]:
     with described_apis(api) as both:
-        described = both["paperclip"]
+        yield both["paperclip"]
+
+
+@pytest.mark.parametrize("malformed", ["nonsense", ID.replace("-", ""), f"{{{ID}}}", f"urn:uuid:{ID}", f"{ID}0"])
+def test_a_malformed_id_of_a_path_is_answered_like_one_that_is_unknown(
+    api: Api, described: DescribedApi, malformed: str
+):
     count = 0
     for one in operations(described):
         body: Any = next(iter(described.examples.requests.get(one.id, {}).values()), ...)

@@ -5,6 +5,9 @@ from itertools import count
 import httpx
 import pytest
 
+from application.request_bodies.jetty import ApiKeyCreate, CollectionCreate
+from application.use_cases.jetty import collections
+
 NUMBERS = count(1)
 WORKFLOW = {
     "init_params": {"model": "gpt-4o", "tenant_filter": None, "sample_size": 10},
@@ -76,11 +79,9 @@ def collection_of(api):
 
     def make():
         name = f"my-org-{next(NUMBERS)}"
-        board = {"Authorization": f"Bearer {api.token}"}
-        ok(httpx.post(f"{api.url}/api/v1/collections/", json={"name": name}, headers=board))
-        body = {"name": "tests", "collection_name": name}
-        key = ok(httpx.post(f"{api.url}/api/v1/api-keys/", json=body, headers=board))["api_key"]
-        clients.append(Jetty(api, name, key))
+        api.ask(collections.create, CollectionCreate(name=name))
+        key = api.ask(collections.create_key, ApiKeyCreate(name="tests", collection_name=name))
+        clients.append(Jetty(api, name, key.token))
         return clients[-1]
 
     yield make

@@ -183,6 +183,7 @@ def test_a_schedule_that_has_been_due_for_less_than_a_minute_is_no_trouble(unfir
 def test_work_that_nobody_takes_is_counted_and_the_oldest_open_issue_has_an_age(
     unfired: Api, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.setattr(checkup, "KEPT_S", 0.0)
     company = unfired.company()
     (busy, _), (idle, _) = unfired.agent(company), unfired.agent(company)
     for agent in (busy, busy, idle, idle):
@@ -194,7 +195,6 @@ def test_work_that_nobody_takes_is_counted_and_the_oldest_open_issue_has_an_age(
     before = unfired.get("/health", token=None)
 
     monkeypatch.setattr(open_work, "UNTAKEN_AFTER", timedelta(0))
-    monkeypatch.setattr(checkup, "KEPT_S", 0.0)
     waiting.wait_for(lambda: unfired.get("/health", token=None)["agentsWithUntakenWork"] == 1)
     metrics = scrape(unfired)
     env = {"ROUTINES_DATABASE_URL": settings.database_url}
