@@ -19,6 +19,7 @@ import httpx
 import msgspec
 import psycopg
 import pytest
+import structlog
 from hypothesis import settings as hypothesis_settings
 from litestar.concurrency import set_asyncio_executor
 from psycopg.sql import SQL, Identifier
@@ -62,6 +63,16 @@ if (
 
 # All that is collected and imported stays until the end, so nothing is gained by looking for cycles among it.
 gc.set_threshold(100_000, 50, 100)
+
+# Lines are written as plain text: structlog's own way for terminals, with frames and colours, takes longer than many a test.
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.format_exc_info,
+        structlog.processors.KeyValueRenderer(key_order=["level", "event"]),
+    ]
+)
 
 # Every client reads all certificates of the world, which takes longer than a request: read them once.
 httpx._transports.default.create_ssl_context = cache(httpx.create_ssl_context)  # type: ignore[attr-defined]

@@ -1,13 +1,41 @@
-"""What a run of schemathesis did and found."""
+"""What a run of schemathesis does and finds, in the suite and in campaigns."""
 
+import os
 from collections import Counter
 from typing import Any
 
 import msgspec
 from schemathesis.engine import events
+from schemathesis.generation.meta import CoveragePhaseData, CoverageScenario
+
+# SEED and EXAMPLES (random requests for each operation) come from the environment: `make fuzz` sets them.
+SEED = int(os.environ.get("SEED", "1"))
+IS_CAMPAIGN = "EXAMPLES" in os.environ
+EXAMPLES = int(os.environ.get("EXAMPLES", "2"))
+# Of the methods that a path does not have, the suite sends one that others have, and one that nobody knows.
+METHODS = {} if IS_CAMPAIGN else {"unexpected-methods": ["put", "query"]}
 
 # The statuses of malformed requests, and of those that are refused before anybody looks whether they are well-formed.
 REFUSALS = ["400", "401", "403", "404", "405", "406", "409", "412", "413", "415", "422", "428", "429"]
+
+
+def thin_out(schema: Any) -> None:
+    """Let the suite send a value of one wrong type to each place of a request; a campaign sends values of all wrong types."""
+    places = set[tuple[str, str | None, str | None, str]]()
+
+    @schema.hook
+    def filter_case(_context: Any, case: Any) -> bool:
+        data = case.meta and case.meta.phase.data
+        if (
+            IS_CAMPAIGN
+            or not isinstance(data, CoveragePhaseData)
+            or data.scenario is not CoverageScenario.INCORRECT_TYPE
+        ):
+            return True
+        place = (case.operation.label, data.parameter, data.location, data.description)
+        is_new = place not in places
+        places.add(place)
+        return is_new
 
 
 class Findings(msgspec.Struct):

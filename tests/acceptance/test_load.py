@@ -26,6 +26,7 @@ from tests.waiting import wait_for
 
 ROUTINES = 100
 CALLERS = 200
+MIXED = 40  # callers who do everything, on ten connections
 HURRIED = 12  # callers while the database goes away
 
 
@@ -210,7 +211,7 @@ def test_all_kinds_of_callers_at_once_get_what_they_ask_for(crowd, log, chance):
         return lambda: [(kind.__name__, number * 10 + n, kind(number * 10 + n)) for kind, n in turns]
 
     with crowd.asked_for_health() as health:
-        answers = [one for of_one in crowd.at_once([caller(number) for number in range(100)]) for one in of_one]
+        answers = [one for of_one in crowd.at_once([caller(number) for number in range(MIXED)]) for one in of_one]
 
     expected = {"fire": 202, "run": 202, "edit": 200, "read": 200}
     assert [] == [

@@ -18,6 +18,7 @@ from tests.deploy.machine import Machine
 STEP = re.compile(
     r"^#{2,3} (?P<heading>[^\n]+)$|^```bash\n# as (?P<account>[^\n]+)\n(?P<script>.*?)^```$", re.MULTILINE | re.DOTALL
 )
+WANTS = re.compile(r"^Wants=(.*)$", re.MULTILINE)
 TOKEN = re.compile(r"pcp_board_\w+")
 SERVING = ("routines-web@3100.service", "routines-projector.service")  # after all have been started, two will do
 wait_for = partial(waiting.wait_for, limit_s=60)
@@ -159,11 +160,13 @@ def test_every_command_of_the_page_works_as_it_stands(operator, machine):
 
 
 def want(machine, *units):
-    """These and no others belong to routines.target from now on; those that run and do not are stopped."""
+    """These and no others belong to routines.target from now on; those that do not are stopped."""
     target = machine.path("/etc/systemd/system/routines.target")
-    machine.run("systemctl stop routines.target")
-    text = re.sub(r"^Wants=.*$", f"Wants={' '.join(units)}", target.read_text(), flags=re.MULTILINE)
-    target.write_text(machine.text(text))
+    text = target.read_text()
+    (before,) = WANTS.findall(text)
+    target.write_text(machine.text(WANTS.sub(f"Wants={' '.join(units)}", text)))
+    if dropped := set(before.split()) - set(units):
+        machine.run(f"systemctl stop {' '.join(dropped)}")
     machine.run("systemctl start routines.target")
 
 

@@ -1,12 +1,10 @@
 """
 The served description against the running API: examples, the edges of every schema, random and chained requests.
 
-`make fuzz` is the same with more requests and another seed each time. SEED and EXAMPLES (random requests for each
-operation) come from the environment.
+`make fuzz` is the same with more requests and another seed each time: tests/findings.py.
 """
 
 import csv
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -19,13 +17,11 @@ from schemathesis.engine import from_schema
 
 from domain.identity import key_of
 from tests.api import Api
-from tests.findings import REFUSALS, Findings
+from tests.findings import EXAMPLES, METHODS, REFUSALS, SEED, Findings, thin_out
 from tests.web import people
 from web.openapi import examples
 
-SEED = int(os.environ.get("SEED", "1"))
 EXAMPLES_OF_PATHS = examples.read("web.paperclip").paths
-EXAMPLES = int(os.environ.get("EXAMPLES", "2"))
 LIMIT_S = 600 + 60 * EXAMPLES
 REFUSED_BY_RULES = [
     "2xx",
@@ -113,7 +109,7 @@ def attack(api: Api, ids: dict[str, str], token: str, *, edges: bool) -> Finding
                 {"include-operation-id": operation, "parameters": {f"path.{name}": id_}}
                 for operation, (name, id_) in chosen.items()
             ],
-            "phases": {"coverage": {"enabled": edges}},
+            "phases": {"coverage": {"enabled": edges, **METHODS}},
             "generation": {"max-examples": EXAMPLES, "no-shrink": True, "database": "none"},
             "cache": {"enabled": False},
             "checks": {
@@ -138,6 +134,7 @@ def attack(api: Api, ids: dict[str, str], token: str, *, edges: bool) -> Finding
             return False
         return kind != "UnsupportedMethodResponse" or NO_ROUTE not in response.text
 
+    thin_out(schema)
     findings = Findings()
     for event in from_schema(schema).execute():
         findings.add(event)

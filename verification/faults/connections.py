@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Self
 from uuid import uuid4
 
@@ -92,6 +93,8 @@ class Prober:
 
 def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
     rounds, progress, broken = int(size(full=50, short=3, brief=1)), Progress("connections"), list[str]()
+    kernel_s = size(full=KERNEL_S, short=KERNEL_S, brief=3)
+    kinds = POISONS | {"silence": (partial(silence_links, kernel_s=kernel_s), True)}
     slowest_s, poisons, recovery_s = 0.0, 0, size(full=RECOVERY_S, short=RECOVERY_S, brief=environment.limit_s)
     with environment.database() as database, postgres_proxy.between(environment.socket) as proxy:
         url = proxy.url("routines_service", database.name)
@@ -101,9 +104,9 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
             with noting_standstill(broken):
                 wait_for(lambda: answers(system.port), environment.limit_s)
                 wait_for(prober.prepare, environment.limit_s)
-                for name in [name for _ in range(rounds) for name in chance.sample(list(POISONS), len(POISONS))]:
+                for name in [name for _ in range(rounds) for name in chance.sample(list(kinds), len(kinds))]:
                     system.company_fixture.late(3, MINUTES)
-                    poison, may_refuse = POISONS[name]
+                    poison, may_refuse = kinds[name]
                     with poison(database, proxy):
                         failures = [prober.make_request(number) for number in range(2)] if may_refuse else []
                     began = time.monotonic()
@@ -151,7 +154,7 @@ def limit_idle_time(database: Database, proxy: Proxy) -> Iterator[None]:
 
 
 @contextmanager
-def silence_links(_database: Database, proxy: Proxy) -> Iterator[None]:
+def silence_links(_database: Database, proxy: Proxy, kernel_s: float = KERNEL_S) -> Iterator[None]:
     """Until the kernel notices, as it does by tcp_user_timeout; the sockets here have no such thing."""
 
     def notice() -> None:
@@ -159,7 +162,7 @@ def silence_links(_database: Database, proxy: Proxy) -> Iterator[None]:
         proxy.heal()
 
     proxy.fault = Silence(proxy)
-    kernel = threading.Timer(KERNEL_S, notice)
+    kernel = threading.Timer(kernel_s, notice)
     kernel.start()
     yield
     kernel.join()

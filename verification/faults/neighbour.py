@@ -151,7 +151,7 @@ class Memory(threading.Thread):
 
 
 def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
-    alone_s, seconds = size(full=30, short=10, brief=2), size(full=300, short=60, brief=10)
+    alone_s, seconds = size(full=30, short=10, brief=1), size(full=300, short=60, brief=4)
     progress, broken, notes = Progress("neighbour"), list[str](), list[str]()
     with ExitStack() as stack:
         database = stack.enter_context(environment.database())

@@ -240,7 +240,7 @@ def test_readers_and_writers_notice_nothing_of_rebuilds(projected_story, setting
             assert run_id in {one.id for one in run_history.recent(own, routine_id, 200)}
 
     with projecting(settings, projected_story.store.after), running(read, read, write):
-        for _ in range(4):
+        for _ in range(2):
             rebuilds.rebuild(conn, model, projected_story.store.after)
         positions.wait(conn, NAMES, 10)
 

@@ -20,8 +20,11 @@ playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
 AXE = Path(__file__).parents[3] / "development/clients/node_modules/axe-core/axe.min.js"
-TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-RULES_OF_COLOUR_AND_SIZE = ["color-contrast", "link-in-text-block", "target-size", "scrollable-region-focusable"]
+ALL_RULES = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+RULES_OF_COLOUR_AND_SIZE = {
+    "type": "rule",
+    "values": ["color-contrast", "link-in-text-block", "target-size", "scrollable-region-focusable"],
+}
 PHONE = 360
 PARTS = 3  # of the pages, which take a while on a busy machine
 UNBROKEN = "W" * 200  # a word that is wider than any screen
@@ -192,28 +195,30 @@ def paths(api, company):
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_no_page_has_a_barrier_in_either_scheme_and_none_is_wider_than_a_phone(api, signed_in, company, errors, part):
-    context = signed_in(color_scheme="light", viewport={"width": 1280, "height": 900})
+    context = signed_in()
     page = watch_errors(context.new_page(), errors)
     faults = []
     for path in paths(api, company)[part::PARTS]:
-        page.set_viewport_size({"width": 1280, "height": 900})
-        page.emulate_media(color_scheme="light")
+        look_at(page, "light", 1280)
         page.goto(path)
         page.evaluate(AXE.read_text())
-        faults += [(path, "light", *fault) for fault in find_faults(page, {"type": "tag", "values": TAGS})]
-        page.emulate_media(color_scheme="dark")
-        page.set_viewport_size({"width": PHONE, "height": 900})
+        faults += [(path, "light", *fault) for fault in [*find_faults(page, ALL_RULES), *find_excess_width(page)]]
+        look_at(page, "dark", PHONE)
         faults += [
-            (path, "dark", *fault) for fault in find_faults(page, {"type": "rule", "values": RULES_OF_COLOUR_AND_SIZE})
+            (path, "dark", *fault) for fault in [*find_faults(page, RULES_OF_COLOUR_AND_SIZE), *find_excess_width(page)]
         ]
-        page.set_viewport_size({"width": 1280, "height": 900})
-        if (width := page.evaluate("document.documentElement.scrollWidth")) > 1280:
-            faults.append((path, "wider than the window", width))
-        page.set_viewport_size({"width": PHONE, "height": 900})
-        if (width := page.evaluate("document.documentElement.scrollWidth")) > PHONE:
-            faults.append((path, "wider than a phone", width))
     context.close()
     assert ([], []) == (faults, errors)
+
+
+def look_at(page, scheme, width):
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 900})
+
+
+def find_excess_width(page):
+    width = page.evaluate("document.documentElement.scrollWidth")
+    return [("wider than the window", width)] if width > page.viewport_size["width"] else []
 
 
 def find_faults(page, rules):
@@ -227,7 +232,7 @@ def test_the_doors_have_no_barrier_either(api, chromium):
     for path in ("/board/sign-in", "/board/sign-in/x", "/board/nowhere"):
         page.goto(path)
         page.evaluate(AXE.read_text())
-        assert [] == find_faults(page, {"type": "tag", "values": TAGS}), path
+        assert [] == find_faults(page, ALL_RULES), path
     context.close()
 
 
@@ -491,10 +496,10 @@ def test_the_palette_goes_anywhere_by_keyboard_and_gives_the_focus_back(tab, api
     tab.evaluate(AXE.read_text())
     for scheme in ("light", "dark"):
         tab.emulate_media(color_scheme=scheme)
-        assert [] == find_faults(tab, {"type": "tag", "values": TAGS})
+        assert [] == find_faults(tab, ALL_RULES)
     field.fill("nothing of the kind")
     tab.get_by_text("Nothing has this in its name.").wait_for()
-    assert [] == find_faults(tab, {"type": "tag", "values": TAGS})
+    assert [] == find_faults(tab, ALL_RULES)
 
     field.fill(run)
     tab.keyboard.press("Enter")  # before the options are there
@@ -610,7 +615,7 @@ def test_what_would_have_been_is_asked_on_a_routines_page_and_stands_beside_what
     tab.evaluate(AXE.read_text())
     for scheme in ("light", "dark"):
         tab.emulate_media(color_scheme=scheme)
-        assert [] == find_faults(tab, {"type": "tag", "values": TAGS})
+        assert [] == find_faults(tab, ALL_RULES)
     tab.set_viewport_size({"width": PHONE, "height": 900})
     assert tab.evaluate("document.documentElement.scrollWidth") <= PHONE
 

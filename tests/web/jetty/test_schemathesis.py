@@ -1,10 +1,8 @@
 """
 The served description of the Jetty API against the running one: the edges of every schema, random and chained requests.
 
-`make fuzz` does the same with more of them. SEED and EXAMPLES come from the environment.
+`make fuzz` does the same with more of them: tests/findings.py.
 """
-
-import os
 
 import httpx
 import pytest
@@ -12,10 +10,8 @@ import schemathesis
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import from_schema
 
-from tests.findings import REFUSALS, Findings
+from tests.findings import EXAMPLES, METHODS, REFUSALS, SEED, Findings, thin_out
 
-SEED = int(os.environ.get("SEED", "1"))
-EXAMPLES = int(os.environ.get("EXAMPLES", "2"))
 LIMIT_S = 300 + 30 * EXAMPLES
 LEAST = 800  # requests; fewer, and the description has lost something
 UNFIT = {  # what cannot hold where all requests share one task, and rules refuse with the statuses of malformed bodies
@@ -65,14 +61,17 @@ def attack(api, jetty, places):
                 *({"include-operation-id": id_, "parameters": parameters} for id_, parameters in own.items()),
                 {"include-operation-id": "runTaskSync", "enabled": False},  # waits for a worker; there is none
             ],
+            "phases": {"coverage": METHODS},
             "generation": {"max-examples": EXAMPLES, "no-shrink": True, "database": "none"},
             "cache": {"enabled": False},
             "checks": UNFIT,
         }
     )
     document = httpx.get(f"{api.url}/openapi.json").json()
+    schema = schemathesis.openapi.from_dict(document, config=config)
+    thin_out(schema)
     findings = Findings()
-    for event in from_schema(schemathesis.openapi.from_dict(document, config=config)).execute():
+    for event in from_schema(schema).execute():
         findings.add(event)
     return findings
 
