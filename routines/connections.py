@@ -18,12 +18,14 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 import psycopg
+from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import ExecStatus
+from psycopg.waiting import READY_R, READY_W, WAIT_W
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 PINNED = {
@@ -69,6 +71,7 @@ MAY_WRITE = b"SHOW transaction_read_only"  # answers `off` if the session may wr
 UNSUPPORTED = re.compile(r"startup parameter|command-line options", re.IGNORECASE)  # PgBouncer, and RDS Proxy
 
 
+R = TypeVar("R")
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
@@ -148,6 +151,53 @@ class LoopSession(psycopg.AsyncConnection[tuple[Any, ...]]):
 
     answered_at = 0.0  # when it was last known to work
 
+    async def wait(
+        self,
+        gen: PQGen[R],
+        interval: float = 0.0,
+        timeout: float | None = None,  # noqa: ASYNC109 it is the base class's
+    ) -> R:
+        """
+        Return what comes of a step of psycopg's, as the base class does.
+
+        Postgres sends an answer in parts of 8 kB. The base class listens to the socket anew for each, sets a timer, and wakes
+        the task; here the loop goes on with the step itself, and the task wakes at the end. Whoever is cancelled meanwhile
+        loses the connection.
+        """
+        if timeout is not None:
+            return await super().wait(gen, interval, timeout)
+        loop, descriptor = asyncio.get_running_loop(), self.pgconn.socket
+        outcome: asyncio.Future[R] = loop.create_future()
+
+        def go_on(ready: Any) -> None:
+            if outcome.done():  # the task was cancelled, and is about to hear it
+                return
+            loop.remove_writer(descriptor)
+            try:
+                wanted = gen.send(ready)
+                while wanted & WAIT_W and _poll(descriptor, select.POLLOUT):
+                    wanted = gen.send(READY_W)
+            except StopIteration as end:
+                loop.remove_reader(descriptor)
+                outcome.set_result(end.value)
+            except Exception as error:  # noqa: BLE001 it is raised to whoever waits
+                loop.remove_reader(descriptor)
+                outcome.set_exception(error)
+            else:
+                if wanted & WAIT_W:
+                    loop.add_writer(descriptor, go_on, READY_W)
+
+        go_on(None)
+        if not outcome.done():
+            loop.add_reader(descriptor, go_on, READY_R)
+        try:
+            return await outcome
+        except asyncio.CancelledError:
+            loop.remove_reader(descriptor)
+            loop.remove_writer(descriptor)
+            self.pgconn.finish()
+            raise
+
     async def verify(self) -> None:
         """Do the same as Session.verify."""
         if time.monotonic() - self.answered_at < TRUSTED_S and not _is_readable(self.pgconn.socket, 0):
@@ -171,8 +221,12 @@ class LoopSession(psycopg.AsyncConnection[tuple[Any, ...]]):
 
 
 def _is_readable(descriptor: int, timeout_s: float) -> bool:
+    return _poll(descriptor, select.POLLIN, timeout_s)
+
+
+def _poll(descriptor: int, event: int, timeout_s: float = 0.0) -> bool:
     poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
+    poll.register(descriptor, event)
     return bool(poll.poll(max(timeout_s, 0) * 1_000))
 
 

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from eventsourcing.persistence import OperationalError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Identifier, Literal
 from psycopg_pool import PoolTimeout
 
@@ -297,3 +298,63 @@ def append_or_none(system):
         if isinstance(error, OutcomeUnknown):
             raise
         return None
+
+
+def on_loop(system, story):
+    """What a story with a connection of an event loop comes to."""
+
+    async def tell():
+        session = await system.pool.connect_on_loop()
+        try:
+            return await asyncio.wait_for(story(session), 60)
+        finally:
+            await session.close()
+
+    return asyncio.run(tell())
+
+
+def test_an_event_loop_goes_on_while_a_connection_of_it_sends_and_takes_what_comes_in_many_parts(system):
+    large = "x" * 20_000_000
+
+    async def story(session):
+        turns = 0
+
+        async def count_turns():
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        counting = asyncio.create_task(count_turns())
+        rows = await (await session.execute("SELECT %s::text", (large,))).fetchall()
+        counting.cancel()
+        return rows, turns
+
+    rows, turns = on_loop(system, story)
+
+    assert [(large,)] == rows
+    assert turns > 10
+
+
+def test_a_connection_of_an_event_loop_can_be_used_after_a_statement_that_postgres_refuses(system):
+    async def story(session):
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            await session.execute("SELECT 1 / 0")
+        async with session.pipeline():
+            cursors = [await session.execute("SELECT %s::int", (number,)) for number in range(3)]
+            return [await cursor.fetchone() for cursor in cursors]
+
+    assert [(0,), (1,), (2,)] == on_loop(system, story)
+
+
+def test_whoever_is_cancelled_while_postgres_answers_loses_the_connection(system):
+    async def story(session):
+        asking = asyncio.create_task(session.execute("SELECT pg_sleep(60)"))
+        await asyncio.sleep(0)
+        assert TransactionStatus.ACTIVE == session.pgconn.transaction_status
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        return session.closed
+
+    assert on_loop(system, story)

@@ -23,7 +23,7 @@ from web.http.etag import tag_of
 from web.http.fair_queue import TENANT
 
 CONNECTIONS = 2  # for reads; decisions wait for none of them
-MOST_READS, MOST_DOCS = 32, 500  # in one round trip: all who go along wait for the last of them
+MOST_READS, MOST_DOCS = 32, 1_600  # in one round trip, pages of 50 together: all who go along wait for the last of them
 HEAVY_S = 5.0
 MOST_HEAVY = 10_000  # tenants and kinds that are remembered
 MODELS = {model.name: model for model in catalogue.ALL}

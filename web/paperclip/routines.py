@@ -34,7 +34,6 @@ from projections.responses import ResponseBody
 from projections.routines import routines
 from web.http.answers import Answer
 from web.http.backend import OF_THEN, Backend
-from web.http.etag import LIGHT_BYTES
 from web.http.idempotency import one_key
 from web.http.paging import NEXT, Paging, make_page, paging, place_of, row_of
 from web.http.path_ids import CompanyId, RoutineId, RunId
@@ -388,8 +387,7 @@ def _page_of_bytes(
 ) -> Response[Any]:
     """Return documents as a page of a list, as the bytes that they are stored as."""
     answer = make_page(paging, list_name, documents.part, place, body=documents.array)
-    if len(documents.array) <= LIGHT_BYTES:  # else a thread works it out, while the event loop goes on
-        answer.headers["ETag"] = documents.tag
+    answer.headers["ETag"] = documents.tag
     return answer
 
 
