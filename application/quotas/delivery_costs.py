@@ -21,9 +21,8 @@ class DeliveryCosts:
     def __init__(self, subscriptions: Subscriptions, clock: Callable[[], float] = time.monotonic) -> None:
         self._subscriptions = subscriptions
         self._clock = clock
-        self._known: dict[
-            UUID, tuple[float, Sequence[EndpointSettings]]
-        ] = {}  # by company: its endpoints, and when they were read
+        # By company: its endpoints, and when they were read.
+        self._known: dict[UUID, tuple[float, Sequence[EndpointSettings]]] = {}
 
     def __call__(self, charge: Charge) -> list[int]:
         """Return the bytes that the deliveries of each event cost, in the order of the charge."""

@@ -105,7 +105,7 @@ class StandingCounts:
         self._clock = clock
         self._lock = Lock()
         self._known: dict[tuple[str, UUID], Known] = {}  # by quota and owner
-        self._met: set[str] = set()  # the quotas for which the nearly full companies have been counted
+        self._counted_quotas: set[str] = set()  # the quotas for which the nearly full companies have been counted
 
     def additions(self, charge: Charge) -> Additions:
         """Return how many things a charge adds."""
@@ -163,7 +163,7 @@ class StandingCounts:
         """
         if (most := self._most[quota]) == 0:
             return False
-        if quota not in self._met:
+        if quota not in self._counted_quotas:
             self._count_all_holders(quota)
         with self._lock:
             known = self._known_of(quota, owner_id)
@@ -178,7 +178,7 @@ class StandingCounts:
         with self._lock:
             for owner_id, many in counts.items():
                 self._known_of(quota, owner_id).count(many, self._clock())
-            self._met.add(quota)
+            self._counted_quotas.add(quota)
 
     def _count_again(self, quota: str, owner_id: UUID, known: Known) -> None:
         many = 0 if self._count is None else self._count(quota, owner_id, self._most[quota])

@@ -44,7 +44,7 @@ class Rows:
 
     def __init__(self, put: Callable[[Table[Any], Row], None]) -> None:
         self.tables: dict[str, dict[UUID, Any]] = {}
-        self._noted = put
+        self._put_schedule = put
 
     def get(self, table: Table[Any], key: UUID) -> Any:
         rows = self.tables.get(table.name)
@@ -52,7 +52,7 @@ class Rows:
 
     def put(self, table: Table[Any], row: Row) -> None:
         self.tables.setdefault(table.name, {})[row.id] = row
-        self._noted(table, row)
+        self._put_schedule(table, row)
 
     def add(self, table: Table[Any], row: Row) -> None:
         self.put(table, row)

@@ -118,14 +118,14 @@ class Kept(Generic[T]):
     def __init__(self, find: Callable[[], T]) -> None:
         self._find = find
         self._lock = Lock()
-        self._kept: tuple[T, float] | None = None  # with the time until which it is kept
+        self._cached_answer: tuple[T, float] | None = None  # with the time until which it is kept
 
     def __call__(self) -> T:
         """Return the value."""
         with self._lock:
-            if self._kept is None or time.monotonic() >= self._kept[1]:
-                self._kept = self._find(), time.monotonic() + KEPT_S
-            return self._kept[0]
+            if self._cached_answer is None or time.monotonic() >= self._cached_answer[1]:
+                self._cached_answer = self._find(), time.monotonic() + KEPT_S
+            return self._cached_answer[0]
 
 
 class OpenWork(msgspec.Struct, frozen=True):
@@ -154,7 +154,7 @@ class Checkup:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._latest = datetime.min.replace(tzinfo=UTC)  # the latest time that any event of the log was seen to have
-        self._seen = 0  # the position up to which the log was looked at for it
+        self._last_position = 0  # the position up to which the log was looked at for it
         self._look_under_way: asyncio.Task[Any] | None = None
         self._next_look: asyncio.Task[Any] | None = None  # that waits for the one under way
         self._writing = Kept(self._find_writing)
@@ -167,7 +167,8 @@ class Checkup:
         writing, work, keys, adopted = self._writing(), self._work(), self._keys(), self._adopted_zone_data()
         kinds = [row.kind for row in work.untaken]
         with self._backend.pool.connection() as conn:
-            now, latest, self._seen = database_state.times(conn, self._seen)  # less than before if the log was set back
+            # Less than before if the log was set back.
+            now, latest, self._last_position = database_state.times(conn, self._last_position)
             self._latest = max(self._latest, latest)
             return Findings(
                 now=now,
@@ -208,7 +209,7 @@ class Checkup:
 
     def _find_work(self) -> OpenWork:
         with self._backend.pool.connection() as conn:
-            now = database_state.times(conn, self._seen).now
+            now = database_state.times(conn, self._last_position).now
             try:
                 return OpenWork(open_work.oldest_open_issue(conn), open_work.untaken(conn, now))
             except NOT_MADE_YET:

@@ -51,9 +51,8 @@ class GuardLaws:
         self._changed_at: dict[UUID, datetime] = {}  # when each routine was changed last
         self._let_through: dict[UUID, datetime] = {}  # by schedule: when its gate last let something through
         self._probes: dict[UUID, ProbeRequested] = {}  # probes that wait for an answer, by stream
-        self._probe_findings: dict[
-            UUID, tuple[datetime, ProbeFinding]
-        ] = {}  # by schedule: since when, and what was found
+        # By schedule: since when, and what was found.
+        self._probe_findings: dict[UUID, tuple[datetime, ProbeFinding]] = {}
 
     def note_change(self, routine_id: UUID, moment: datetime) -> None:
         """Note that a routine was changed: what fires in the same commit may follow its old settings."""

@@ -46,9 +46,8 @@ class ScheduleLaws:
         self._state = state
         self.accounts: dict[UUID, Account] = {}
         self._by_routine: dict[UUID, list[Account]] = defaultdict(list)
-        self._unmoved_schedules: list[
-            tuple[Account, str]
-        ] = []  # schedules of which the first waiting occurrence has stayed
+        # Schedules of which the first waiting occurrence has stayed.
+        self._unmoved_schedules: list[tuple[Account, str]] = []
         self._made_up: Counter[tuple[UUID, datetime]] = Counter()
         self._dropped_counts: dict[tuple[UUID, datetime], int] = {}
         self.backfills: dict[UUID, BackfillRequested] = {}
