@@ -47,14 +47,14 @@ class DeliveryCosts:
 
     def _endpoints_of(self, companies: Collection[UUID]) -> Mapping[UUID, Sequence[EndpointSettings]]:
         now = self._clock()
-        known = {company_id: self._known[company_id] for company_id in companies if company_id in self._known}
+        known_companies = {company_id: self._known[company_id] for company_id in companies if company_id in self._known}
         if outdated := self._outdated_companies(companies, now):
             subscriptions = self._subscriptions(outdated)
             for company_id in outdated:
-                known[company_id] = self._known[company_id] = (now, subscriptions.get(company_id, ()))
+                known_companies[company_id] = self._known[company_id] = (now, subscriptions.get(company_id, ()))
             while len(self._known) > MOST_COMPANIES:
                 self._known.pop(next(iter(self._known)), None)
-        return {company_id: settings for company_id, (_, settings) in known.items()}
+        return {company_id: settings for company_id, (_, settings) in known_companies.items()}
 
 
 def _companies_of(charge: Charge) -> set[UUID]:

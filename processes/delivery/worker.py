@@ -105,8 +105,11 @@ class DeliveryWorker:
         self._on_their_way = {id_: sending for id_, sending in self._on_their_way.items() if not sending[1].done()}
         self._resting = _still_waiting(self._resting, now, REST)
         self._slow_partitions = _still_waiting(self._slow_partitions, now, SLOWEST)
-        sent = [pending for pending, _ in self._on_their_way.values()]
-        partitions, hosts = Counter(pending.partition_key for pending in sent), Counter(map(self._known_host, sent))
+        pending_under_way = [pending for pending, _ in self._on_their_way.values()]
+        partitions, hosts = (
+            Counter(pending.partition_key for pending in pending_under_way),
+            Counter(map(self._known_host, pending_under_way)),
+        )
         busy_ids = [*self._on_their_way, *self._resting]
         many = 0
         for pending in await asyncio.to_thread(

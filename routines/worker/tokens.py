@@ -25,8 +25,8 @@ class Tokens:
         self._token = token
         self._environment = environment
         self._is_passed = passed
-        known = {token, *(environment.get(name, "").strip() for name in VARIABLES)}
-        self.secrets = [text for text in known if len(text) >= SHORTEST]
+        known_tokens = {token, *(environment.get(name, "").strip() for name in VARIABLES)}
+        self.secrets = [text for text in known_tokens if len(text) >= SHORTEST]
 
     @property
     def is_of_collection(self) -> bool:

@@ -230,8 +230,8 @@ class InMemoryReadModels:
         """When the first of all comes due, or has."""
         if self._backfills or self.chains():
             return AT_ONCE
-        known = self._schedules.first(), self._deadlines.first(), self._troubles.first()
-        return min((moment for moment in known if moment is not None), default=None)
+        next_moments = self._schedules.first(), self._deadlines.first(), self._troubles.first()
+        return min((moment for moment in next_moments if moment is not None), default=None)
 
     def waits(self, now: datetime) -> bool:
         """Whether anything has come due."""
