@@ -113,13 +113,13 @@ def _verify(options: argparse.Namespace) -> int:
     witnesses = [notes.read_witness(_key_text(text)) for text in options.witness]
     checkpoints, findings = _read_checkpoints(options.checkpoint, key)
     if options.url is not None:
-        report, shown = _verify_tiles(options, checkpoints, key, asks_witnessed=bool(witnesses))
+        report, own_checkpoints = _verify_tiles(options, checkpoints, key, asks_witnessed=bool(witnesses))
     elif options.export is not None:
-        report, shown = _verify_export(options.export, checkpoints, key, is_quiet=options.json)
+        report, own_checkpoints = _verify_export(options.export, checkpoints, key, is_quiet=options.json)
     else:
         url = options.database if options.database is not None else _database_of(options.data_dir)
-        report, shown = _verify_database(url, checkpoints, key, is_quiet=options.json)
-    compared = list({checkpoint.text: checkpoint for checkpoint in (*checkpoints, *shown)}.values())
+        report, own_checkpoints = _verify_database(url, checkpoints, key, is_quiet=options.json)
+    compared = list({checkpoint.text: checkpoint for checkpoint in (*checkpoints, *own_checkpoints)}.values())
     sights, unseen = _seen_by(witnesses, compared)
     report = report._replace(findings=[*findings, *unseen, *report.findings])
     _print_report(report, compared, sights, is_signed=key is not None, as_json=options.json)
@@ -132,8 +132,8 @@ def _verify_export(
     with path.open("rb") as file:
         header = rows.read_header(file)
         texts = [text for name in rows.CHECKPOINTS if (text := header.get(name)) is not None]
-        shown, findings = _check_own_checkpoints(texts, key, "the checkpoint in the export")
-        check = LogCheck([*checkpoints, *shown])
+        own_checkpoints, findings = _check_own_checkpoints(texts, key, "the checkpoint in the export")
+        check = LogCheck([*checkpoints, *own_checkpoints])
         bar = _Bar(path.stat().st_size, is_quiet=is_quiet)
         for batch in rows.read_lines(file):
             check.add(batch)
@@ -141,7 +141,7 @@ def _verify_export(
         bar.end()
     head = Head(int(header["position"]), bytes.fromhex(header["hash"]))
     report = check.finish(head)
-    return report._replace(findings=[*findings, *report.findings]), shown
+    return report._replace(findings=[*findings, *report.findings]), own_checkpoints
 
 
 def _verify_database(
@@ -149,8 +149,10 @@ def _verify_database(
 ) -> tuple[Report, list[Checkpoint]]:
     with postgres.open_connection(url) as conn:
         head, last = postgres.read_head(conn), postgres.count_rows(conn)
-        shown, findings = _check_own_checkpoints(postgres.read_checkpoints(conn), key, "the checkpoint in the database")
-        check = LogCheck([*checkpoints, *shown])
+        own_checkpoints, findings = _check_own_checkpoints(
+            postgres.read_checkpoints(conn), key, "the checkpoint in the database"
+        )
+        check = LogCheck([*checkpoints, *own_checkpoints])
         bar = _Bar(last, is_quiet=is_quiet)
         done = 0
         for batch in postgres.read_rows(conn, last):
@@ -159,7 +161,7 @@ def _verify_database(
             bar.show(done)
         bar.end()
     report = check.finish(head)
-    return report._replace(findings=[*findings, *report.findings]), shown
+    return report._replace(findings=[*findings, *report.findings]), own_checkpoints
 
 
 def _verify_tiles(
@@ -168,12 +170,12 @@ def _verify_tiles(
     log = http.Log(options.url, options.token or os.environ.get("ROUTINES_TOKEN"))
     newest = log.checkpoint()
     witnessed = log.witnessed_checkpoint() if asks_witnessed and newest.company is None else None
-    shown, findings = [newest] if witnessed is None else [newest, witnessed], []
-    for checkpoint in shown:
+    own_checkpoints, findings = [newest] if witnessed is None else [newest, witnessed], []
+    for checkpoint in own_checkpoints:
         findings += _bad_signature(checkpoint, key, "the checkpoint that the service shows")
     if findings:
         return Report(0, b"", findings, is_complete=True), []
-    own = [checkpoint for checkpoint in (*checkpoints, *shown) if checkpoint.origin == newest.origin]
+    own = [checkpoint for checkpoint in (*checkpoints, *own_checkpoints) if checkpoint.origin == newest.origin]
     findings = [
         Finding(
             "rewritten",
@@ -181,7 +183,7 @@ def _verify_tiles(
             checkpoint.size,
             f"the service shows {newest.origin}, and {checkpoint.origin} was signed before",
         )
-        for checkpoint in (*checkpoints, *shown)
+        for checkpoint in (*checkpoints, *own_checkpoints)
         if checkpoint.company == newest.company and checkpoint.origin != newest.origin
     ]
     check = http.TreeCheck(own, whole=newest.company is None)
@@ -191,7 +193,7 @@ def _verify_tiles(
         bar.show(number * http.TILE)
     bar.end()
     report = check.finish()
-    return report._replace(findings=[*findings, *report.findings]), shown
+    return report._replace(findings=[*findings, *report.findings]), own_checkpoints
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -75,7 +75,7 @@ class TreeCheck:
 
     def __init__(self, checkpoints: list[Checkpoint], *, whole: bool) -> None:
         self._roots = RootsAtSizes(checkpoints)
-        self._whole = whole
+        self._is_whole = whole
         self._position = 0
         self._count = 0
         self._versions: dict[bytes, int] = {}
@@ -92,7 +92,7 @@ class TreeCheck:
         position, before = leaf.position, self._position
         if position <= before:
             self._findings.append(Finding("reordered", position, position, f"it stands after {before}"))
-        elif self._whole and position != before + 1:
+        elif self._is_whole and position != before + 1:
             self._findings.append(Finding("deleted", before + 1, position - 1, "no leaf stands for these events"))
         version = self._versions.get(leaf.stream.bytes, 0)
         if leaf.version != version + 1:
@@ -105,7 +105,7 @@ class TreeCheck:
 
     def finish(self) -> Report:
         """Return the report."""
-        findings = self._findings + list(self._roots.findings(self._count, whole=self._whole))
+        findings = self._findings + list(self._roots.findings(self._count, whole=self._is_whole))
         return Report(self._count, b"", findings, is_complete=True)
 
 

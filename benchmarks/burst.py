@@ -44,10 +44,10 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
         ("scheduler, memory when idle", "MB"),
     ):
         values = [one[name] for one in bursts]
-        shown = [
+        times = [
             f"{value:,.2f}" if unit == "s" else number(value) for value in (median(values), min(values), max(values))
         ]
-        print(f"  {name:<46} {shown[0]:>9} {unit:<9} [{shown[1]} - {shown[2]}]")
+        print(f"  {name:<46} {times[0]:>9} {unit:<9} [{times[1]} - {times[2]}]")
 
 
 def burst(postgres: LocalPostgres, many: int) -> dict[str, float]:

@@ -131,17 +131,17 @@ class Coming:
 
     def __init__(self, read: ReadPart, head: int, at_once: int) -> None:
         self._read, self._head, self._at_once = read, head, at_once or head
-        self._come = 0
+        self._released = 0
 
     def more(self) -> bool:
         """Let events come; return whether there are any."""
-        has_more = self._come < self._head
-        self._come = min(self._come + self._at_once, self._head)
+        has_more = self._released < self._head
+        self._released = min(self._released + self._at_once, self._head)
         return has_more
 
     def read(self, position: int, limit: int, **filters: Any) -> Sequence[Recorded]:
         """Return at most so many events after a position of those that have come."""
-        limit = min(limit, self._come - position)
+        limit = min(limit, self._released - position)
         return self._read(position, limit, **filters) if limit > 0 else self._read(self._head, 1)
 
 

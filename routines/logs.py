@@ -34,16 +34,16 @@ class LogFile:
         self._file = file
         self._lost_lines = lost_lines
         self._lock = threading.Lock()
-        self._lost = 0
+        self._lost_count = 0
         self._is_cut = False  # whether the last line has been written in part, without its end
 
     def write(self, line: str) -> int:
         """Write the line, or drop it and count it."""
         with self._lock:
-            if self._lost and self._put(self._lost_lines(self._lost)):
-                self._lost = 0
-            if self._lost or not self._put(line):
-                self._lost += 1
+            if self._lost_count and self._put(self._lost_lines(self._lost_count)):
+                self._lost_count = 0
+            if self._lost_count or not self._put(line):
+                self._lost_count += 1
         return len(line)
 
     def flush(self) -> None:

@@ -39,21 +39,18 @@ class OptionalSettings(msgspec.Struct, frozen=True, kw_only=True):
     patience_s: Annotated[float, Meta(gt=0, le=60)] = 5.0  # seconds that a read waits for its read models
     batch: Annotated[int, Meta(ge=1, le=1_000)] = 200  # schedules that one transaction fires
     key_file: Annotated[str, Meta(min_length=1)] | None = None  # keys of the secrets: application/secrets/key_ring.py
-    log_key_file: Annotated[str, Meta(min_length=1)] | None = (
-        None  # the key that signs checkpoints: application/proof/log_key.py
-    )
+    # The key that signs checkpoints: application/proof/log_key.py.
+    log_key_file: Annotated[str, Meta(min_length=1)] | None = None
     checkpoint_s: Annotated[float, Meta(ge=1, le=3_600)] = 10.0  # seconds between two checkpoints of a log that grows
     checkpoint_dir: Annotated[str, Meta(min_length=1)] | None = None  # a directory that gets each checkpoint as a file
-    witnesses: str | None = (
-        None  # witnesses of the log, comma-separated: the URL of each, a blank, and its verifier key
-    )
+    # Witnesses of the log, comma-separated: the URL of each, a blank, and its verifier key.
+    witnesses: str | None = None
     public_url: str | None = None  # the beginning of links to this service, without a slash at its end
     webhook_rate: Annotated[int, Meta(ge=0)] = 600  # calls a minute that a webhook takes from one sender; 0: no limit
     allow_private_targets: bool = False  # whether deliveries may go to addresses that are not public
     trusted_proxies: str | None = None  # addresses and networks, comma-separated, whose X-Forwarded-For is believed
-    keep_hot_days: Annotated[float, Meta(gt=0, le=36_500)] | None = (
-        None  # after so many days, what is over leaves the hot tables
-    )
+    # After so many days, what is over leaves the hot tables.
+    keep_hot_days: Annotated[float, Meta(gt=0, le=36_500)] | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_max_bytes: Annotated[int, Meta(ge=2**16)] = 16 * 2**20  # size at which `routines up` rotates a log file
     log_files: Annotated[int, Meta(ge=0, le=100)] = 4  # how many rotated files it keeps of each log

@@ -71,7 +71,7 @@ class DataKeys:
     def __init__(self, pool: ConnectionPool[Connection]) -> None:
         self._pool = pool
         self._keys: dict[UUID, bytes] = {}
-        self._erased: frozenset[UUID] | None = None  # None: this process has never looked
+        self._erased_ids: frozenset[UUID] | None = None  # None: this process has never looked
         self._looked_at = 0.0
         self._lock = threading.Lock()
         self._listeners: list[Callable[[], None]] = []
@@ -82,7 +82,7 @@ class DataKeys:
 
     def is_fresh(self) -> bool:
         """Return whether what is in memory may be used without a look at the database."""
-        return self._erased is not None and time.monotonic() - self._looked_at < LOOK_S
+        return self._erased_ids is not None and time.monotonic() - self._looked_at < LOOK_S
 
     def at_hand(self, subject_ids: set[UUID]) -> dict[UUID, bytes]:
         """Return those of these keys that are in memory."""
@@ -99,7 +99,7 @@ class DataKeys:
     def erased(self) -> frozenset[UUID]:
         """Return the companies and users whose keys are destroyed. Raises OperationalError as `load` does."""
         self.refresh()
-        return self._erased or frozenset()
+        return self._erased_ids or frozenset()
 
     def to_seal(self, subject_id: UUID) -> bytes | None:
         """
@@ -128,12 +128,12 @@ class DataKeys:
                 return
             began_at = time.monotonic()
             erased = self._read_erased()
-            if erased != self._erased:
+            if erased != self._erased_ids:
                 self._keys = {}
-                if self._erased is not None:
+                if self._erased_ids is not None:
                     for forget in self._listeners:
                         forget()
-            self._erased, self._looked_at = erased, began_at
+            self._erased_ids, self._looked_at = erased, began_at
 
     def _read_erased(self) -> frozenset[UUID]:
         with self._open_connection() as conn:

@@ -181,14 +181,16 @@ def from_stored(stored: StoredEvent, keys: Keys | None = None, *, is_kept: bool 
 def all_from_stored(stored: Sequence[Notification], keys: Keys | None = None) -> list[Recorded]:
     """Decode stored events, for which keys are asked once; one that cannot be read is returned as Unreadable."""
     bodies = [_body_or_error(one) for one in stored]
-    known = _keys_for((body for body in bodies if isinstance(body, Body)), keys)
-    return [_recorded_or_unreadable(one, body, known) for one, body in zip(stored, bodies, strict=True)]
+    known_keys = _keys_for((body for body in bodies if isinstance(body, Body)), keys)
+    return [_recorded_or_unreadable(one, body, known_keys) for one, body in zip(stored, bodies, strict=True)]
 
 
-def _recorded_or_unreadable(stored: Notification, body: "Body | UnreadableEvent", known: KnownKeys | None) -> Recorded:
+def _recorded_or_unreadable(
+    stored: Notification, body: "Body | UnreadableEvent", known_keys: KnownKeys | None
+) -> Recorded:
     try:
         if isinstance(body, Body):
-            return _decode_recorded(stored, body, known)
+            return _decode_recorded(stored, body, known_keys)
         error = body
     except UnreadableEvent as found:
         error = found
@@ -209,8 +211,8 @@ def by_stream(
 ) -> dict[UUID, list[Recorded]]:
     """Return the decoded events of each of these streams. Raises UnreadableEvent."""
     pairs = [(one, _body_of(one)) for one in stored]
-    known = _keys_for((body for _, body in pairs), keys)
-    decoded = (_decode_recorded(one, body, known, is_kept=True) for one, body in pairs)
+    known_keys = _keys_for((body for _, body in pairs), keys)
+    decoded = (_decode_recorded(one, body, known_keys, is_kept=True) for one, body in pairs)
     by_stream = {id_: list(events) for id_, events in groupby(decoded, key=lambda recorded: recorded.stream_id)}
     return {id_: by_stream.get(id_, []) for id_ in stream_ids}
 
@@ -240,12 +242,14 @@ def _keys_for(bodies: Iterable[Body], keys: Keys | None) -> KnownKeys | None:
     return KnownKeys(data_keys, keys.erased(), keys.is_complete)
 
 
-def _decode_recorded(stored: StoredEvent, body: Body, known: KnownKeys | None, *, is_kept: bool = False) -> Recorded:
+def _decode_recorded(
+    stored: StoredEvent, body: Body, known_keys: KnownKeys | None, *, is_kept: bool = False
+) -> Recorded:
     event, parts = body.event, b""
     stream_id = stored.originator_id if isinstance(stored.originator_id, UUID) else UUID(stored.originator_id)
-    if known is not None and (body.sealed is not None or known.erased):
+    if known_keys is not None and (body.sealed is not None or known_keys.erased):
         try:
-            event, parts = _open_sealed(stream_id, stored.originator_version, body, known)
+            event, parts = _open_sealed(stream_id, stored.originator_version, body, known_keys)
         except Exception as error:  # any error: a bad row must be reported as one
             raise _unreadable_event(stored, error) from error
     return Recorded(
@@ -263,7 +267,7 @@ def _decode_recorded(stored: StoredEvent, body: Body, known: KnownKeys | None, *
     )
 
 
-def _open_sealed(stream_id: UUID, version: int, body: Body, known: KnownKeys) -> tuple[AnyEvent, bytes]:
+def _open_sealed(stream_id: UUID, version: int, body: Body, known_keys: KnownKeys) -> tuple[AnyEvent, bytes]:
     """
     Return the event with the parts that were sealed, and those as JSON.
 
@@ -272,14 +276,14 @@ def _open_sealed(stream_id: UUID, version: int, body: Body, known: KnownKeys) ->
     subject_id = body.subject_id or (
         body.company_id if body.sealed is not None else erasure.subject_of(stream_id, body.company_id, body.event)
     )
-    if subject_id in known.erased:
+    if subject_id in known_keys.erased:
         return erasure.read_erased(body.event), b""
     if body.sealed is None:
         return body.event, b""
-    if (data_key := known.keys.get(cast("UUID", subject_id))) is not None:
+    if (data_key := known_keys.keys.get(cast("UUID", subject_id))) is not None:
         parts = sealing.unseal(data_key, stream_id, version, body.sealed)
         return erasure.put_together(body.event, _decode_parts(parts)), parts
-    if known.is_complete:
+    if known_keys.is_complete:
         raise CannotOpen(f"there is no data key of {subject_id}")
     return body.event, b""
 

@@ -50,14 +50,14 @@ class DeliveryCosts:
 
     def _endpoints_of(self, companies: Mapping[int, UUID]) -> Mapping[int, Sequence[EndpointSettings]]:
         now = self._clock()
-        known = {number: self._known[number] for number in companies if number in self._known}
+        known_companies = {number: self._known[number] for number in companies if number in self._known}
         if outdated := self._outdated_companies(companies, now):
             subscriptions = self._subscriptions(outdated)
             for company_id in outdated:
-                known[company_id.int] = self._known[company_id.int] = (now, subscriptions.get(company_id, ()))
+                known_companies[company_id.int] = self._known[company_id.int] = (now, subscriptions.get(company_id, ()))
             while len(self._known) > MOST_COMPANIES:
                 self._known.pop(next(iter(self._known)), None)
-        return {number: settings for number, (_, settings) in known.items()}
+        return {number: settings for number, (_, settings) in known_companies.items()}
 
 
 def _companies_of(charge: Charge) -> dict[int, UUID]:

@@ -38,9 +38,8 @@ class Rate:
     def __init__(self, name: str, most: int) -> None:
         self.name = name
         self.most = most
-        self._levels: dict[
-            int, tuple[float, float]
-        ] = {}  # by the owner's id as a number: the level, and the time at which it was so
+        # By the owner's id as a number: the level, and the time at which it was so.
+        self._levels: dict[int, tuple[float, float]] = {}
 
     def left(self, payer_id: UUID, now: float) -> float:
         """Return how much may still be recorded now. Less than 1 means that nothing may be."""

@@ -105,7 +105,7 @@ class StandingCounts:
         self._clock = clock
         self._lock = Lock()
         self._known: dict[tuple[str, UUID], Known] = {}  # by quota and owner
-        self._met: set[str] = set()  # the quotas for which the nearly full companies have been counted
+        self._counted_quotas: set[str] = set()  # the quotas for which the nearly full companies have been counted
 
     def additions(self, charge: Charge) -> Additions:
         """Return how many things a charge adds."""
@@ -120,8 +120,8 @@ class StandingCounts:
 
     def count_outdated(self, additions: Additions) -> None:
         """Count again what a decision on these additions rests on, where the last count is too old for it."""
-        for quota, owner_id, known in self._find_outdated(additions):
-            self._count_again(quota, owner_id, known)
+        for quota, owner_id, standing_count in self._find_outdated(additions):
+            self._count_again(quota, owner_id, standing_count)
 
     def is_outdated(self, additions: Additions) -> bool:
         """Return whether `count_outdated` would count anything."""
@@ -130,10 +130,10 @@ class StandingCounts:
     def _find_outdated(self, additions: Additions) -> Iterator[tuple[str, UUID, Known]]:
         for (quota, owner_id), more in additions.items():
             with self._lock:
-                known = self._known_of(quota, owner_id)
-                is_full = known.now + more > self._most[quota]
-            if self._clock() - known.counted_at >= (COUNT_FULL_AGAIN_S if is_full else COUNT_AGAIN_S):
-                yield quota, owner_id, known
+                standing_count = self._known_of(quota, owner_id)
+                is_full = standing_count.now + more > self._most[quota]
+            if self._clock() - standing_count.counted_at >= (COUNT_FULL_AGAIN_S if is_full else COUNT_AGAIN_S):
+                yield quota, owner_id, standing_count
 
     def check(self, additions: Additions) -> None:
         """Raise TooMany if there may not be so many more."""
@@ -163,14 +163,16 @@ class StandingCounts:
         """
         if (most := self._most[quota]) == 0:
             return False
-        if quota not in self._met:
+        if quota not in self._counted_quotas:
             self._count_all_holders(quota)
         with self._lock:
-            known = self._known_of(quota, owner_id)
-            is_full = known.now >= most
-        if (is_full and self._clock() - known.counted_at >= COUNT_FULL_AGAIN_S) or known.added > most * ADDED:
-            self._count_again(quota, owner_id, known)
-        return known.now >= most
+            standing_count = self._known_of(quota, owner_id)
+            is_full = standing_count.now >= most
+        if (
+            is_full and self._clock() - standing_count.counted_at >= COUNT_FULL_AGAIN_S
+        ) or standing_count.added > most * ADDED:
+            self._count_again(quota, owner_id, standing_count)
+        return standing_count.now >= most
 
     def _count_all_holders(self, quota: str) -> None:
         most = self._most[quota]
@@ -178,19 +180,19 @@ class StandingCounts:
         with self._lock:
             for owner_id, many in counts.items():
                 self._known_of(quota, owner_id).count(many, self._clock())
-            self._met.add(quota)
+            self._counted_quotas.add(quota)
 
-    def _count_again(self, quota: str, owner_id: UUID, known: Known) -> None:
+    def _count_again(self, quota: str, owner_id: UUID, standing_count: Known) -> None:
         many = 0 if self._count is None else self._count(quota, owner_id, self._most[quota])
         with self._lock:
-            known.count(many, self._clock())
+            standing_count.count(many, self._clock())
 
     def _known_of(self, quota: str, owner_id: UUID) -> Known:
         """Return what is known of a quota of an owner. The caller must hold the lock."""
-        known = self._known.setdefault((quota, owner_id), Known())
+        standing_count = self._known.setdefault((quota, owner_id), Known())
         if len(self._known) > MOST_COUNTS:
             del self._known[next(iter(self._known))]
-        return known
+        return standing_count
 
 
 def _refusal_text(quota: str, most: int) -> str:

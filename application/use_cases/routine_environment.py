@@ -100,9 +100,9 @@ def _check_references(work: UnitOfWork, principal: Principal, company_id: UUID, 
     if isinstance(principal, AgentCaller):
         raise Forbidden("Board access required to bind variables of the company")
     company = work.get(COMPANY, company_id)
-    known = company.environment.names if company and company.environment else ()
+    known_names = company.environment.names if company and company.environment else ()
     for name, reference in references.items():
-        if reference not in known:
+        if reference not in known_names:
             raise InvalidField(
                 f"{FIELD}.{name}: the company's environment has no variable {reference!a}", f"{FIELD}.{name}"
             )

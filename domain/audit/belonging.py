@@ -97,13 +97,13 @@ def is_first_word(event: AnyEvent | Unreadable) -> bool:
     return type(event) in FIRST_WORDS
 
 
-def belonging_of(recorded: Recorded, known: Belonging | None = None) -> Belonging:
-    """Return what an event belongs to; `known` is what the first event of `stream_of` belongs to, if that is known."""
+def belonging_of(recorded: Recorded, known_belonging: Belonging | None = None) -> Belonging:
+    """Return what an event belongs to; `known_belonging` is what the first event of `stream_of` belongs to, if that is known."""
     event = recorded.event
     places = _said_by(event)
     if (own := SELF.get(AGGREGATES.get(type(event), ""))) is not None:
         places[own] = recorded.stream_id
-    return replace(known or NOTHING, **places)
+    return replace(known_belonging or NOTHING, **places)
 
 
 def _said_by(event: AnyEvent | Unreadable) -> dict[str, UUID | None]:

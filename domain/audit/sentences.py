@@ -265,7 +265,7 @@ class Words:
     def __init__(self, recorded: Recorded, belonging: Belonging, names: Names) -> None:
         self._event = recorded.event
         self._names = names
-        self._things = {
+        self._subjects = {
             "it": recorded.stream_id,
             "routine": belonging.routine_id,
             "trigger": belonging.trigger_id,
@@ -275,7 +275,7 @@ class Words:
 
     def __getitem__(self, name: str) -> "Word":
         """Return the word for a thing or a field; it is asked for its own fields as the text goes on."""
-        value = self._things[name] if name in self._things else getattr(self._event, name)
+        value = self._subjects[name] if name in self._subjects else getattr(self._event, name)
         return Word(value, self._names)
 
 

@@ -168,8 +168,8 @@ def report(
 
 def report_usage(trajectory: Trajectory, new: TrajectoryUsageReported) -> list[TrajectoryEvent]:
     """Record what the work on the trajectory has used; nothing if all of it is known."""
-    known = replace(trajectory.usage, run_id=new.run_id)
-    return [] if _merge_usage(known, new) == known else [new]
+    old_usage = replace(trajectory.usage, run_id=new.run_id)
+    return [] if _merge_usage(old_usage, new) == old_usage else [new]
 
 
 def _merge_usage(old: TrajectoryUsageReported, new: TrajectoryUsageReported) -> TrajectoryUsageReported:

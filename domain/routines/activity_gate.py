@@ -65,8 +65,8 @@ def evidence(window: Window) -> Json:
 
 def window_start(payload: Json | None) -> datetime | None:
     """Return when the window of a run began that its evidence names; None if there is no evidence."""
-    shown = (payload or {}).get(EVIDENCE)
-    start = shown.get("windowStart") if isinstance(shown, dict) else None
+    shown_evidence = (payload or {}).get(EVIDENCE)
+    start = shown_evidence.get("windowStart") if isinstance(shown_evidence, dict) else None
     return datetime.fromisoformat(start) if isinstance(start, str) else None
 
 

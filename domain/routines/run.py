@@ -80,8 +80,8 @@ def report(run: Run, new: RunReported) -> list[RunEvent]:
     """Record what was reported of a run; nothing if all of it is known. Raise Conflict for a run that began no work."""
     if not isinstance(run.outcome, Opened | Started):
         raise Conflict("The run began no work, so there is nothing to report of it")
-    known = replace(run.report, routine_id=new.routine_id, agent_id=new.agent_id)
-    return [] if _merge_report(known, new) == known else [new]
+    old_report = replace(run.report, routine_id=new.routine_id, agent_id=new.agent_id)
+    return [] if _merge_report(old_report, new) == old_report else [new]
 
 
 def _merge_report(old: RunReported, new: RunReported) -> RunReported:

@@ -18,10 +18,10 @@ def standard_headers(delivery_id: UUID, secrets: Sequence[Secret], body: bytes, 
     Return the headers of a delivery with a signature for each secret, in their order; the id is the same at each
     attempt.
     """
-    message_id, sent = f"msg_{delivery_id.hex}", str(int(now.timestamp()))
-    text = f"{message_id}.{sent}.".encode() + body
+    message_id, timestamp = f"msg_{delivery_id.hex}", str(int(now.timestamp()))
+    text = f"{message_id}.{timestamp}.".encode() + body
     signatures = [f"v1,{b64encode(hmac.digest(_signing_key(secret), text, 'sha256')).decode()}" for secret in secrets]
-    headers = {**JSON, **AGENT, "webhook-id": message_id, "webhook-timestamp": sent}
+    headers = {**JSON, **AGENT, "webhook-id": message_id, "webhook-timestamp": timestamp}
     return {**headers, "webhook-signature": " ".join(signatures)} if signatures else headers
 
 
@@ -31,11 +31,11 @@ def callback_headers(number: int, secret: Secret | None, body: bytes, now: datet
 
     There is no signature where there is no secret.
     """
-    sent = str(int(now.timestamp()))
-    headers = {"X-Mise-Timestamp": sent, "X-Mise-Trajectory-Id": str(number)}
+    timestamp = str(int(now.timestamp()))
+    headers = {"X-Mise-Timestamp": timestamp, "X-Mise-Trajectory-Id": str(number)}
     if secret is None or secret.value is None:
         return headers
-    signature = hmac.digest(secret.value, sent.encode() + b"." + body, "sha256").hex()
+    signature = hmac.digest(secret.value, timestamp.encode() + b"." + body, "sha256").hex()
     return {**headers, "X-Mise-Signature": signature}
 
 

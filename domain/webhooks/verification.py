@@ -119,10 +119,10 @@ def fault_of_headers(mode: SigningMode, delivery: WebhookRequest, window_s: int,
     for group in names:
         if not any(delivery.header(name) for name in group):
             return f"{' or '.join(group)} is missing"
-    sent = delivery.header(timestamp) if timestamp else None
-    if sent is not None and not TIMESTAMP.fullmatch(sent):
+    sent_at = delivery.header(timestamp) if timestamp else None
+    if sent_at is not None and not TIMESTAMP.fullmatch(sent_at):
         return f"{timestamp} is no time in seconds"
-    if sent is not None and not _is_near(sent, window_s, now):
+    if sent_at is not None and not _is_near(sent_at, window_s, now):
         return f"{timestamp} differs from now by more than {window_s} seconds"
     return None
 
@@ -169,10 +169,10 @@ def _verify_bearer(delivery: WebhookRequest, secrets: Sequence[Secret]) -> Proof
 
 def _signed_content(delivery: WebhookRequest, window_s: int, now: datetime) -> list[bytes]:
     """Return what is signed together with the timestamp; empty if the timestamp is missing or not near now."""
-    sent = delivery.header(OUR_TIMESTAMP) or ""
-    if not TIMESTAMP.fullmatch(sent) or not _is_near(sent, window_s, now):
+    timestamp = delivery.header(OUR_TIMESTAMP) or ""
+    if not TIMESTAMP.fullmatch(timestamp) or not _is_near(timestamp, window_s, now):
         return []
-    return [sent.encode() + b"." + delivery.body]
+    return [timestamp.encode() + b"." + delivery.body]
 
 
 def _hex_hmac(delivery: WebhookRequest, names: tuple[str, str], texts: list[bytes], secrets: Sequence[Secret]) -> Proof:
@@ -193,8 +193,8 @@ def _hex_hmac(delivery: WebhookRequest, names: tuple[str, str], texts: list[byte
         raise Unauthenticated
     # The stamp is taken from the signed text, not from the header: otherwise a replay could move the fraction, or all,
     # of the timestamp into the body, and the same signature would count once more.
-    sent = STAMPED.match(matches[0])
-    return Proof(stamp=f"{sent[1].decode()}:{signature}" if sent else None)
+    stamp = STAMPED.match(matches[0])
+    return Proof(stamp=f"{stamp[1].decode()}:{signature}" if stamp else None)
 
 
 def _verify_standard(delivery: WebhookRequest, secrets: Sequence[Secret], window_s: int, now: datetime) -> Proof:
@@ -231,6 +231,6 @@ def _standard_key(secret: Secret) -> bytes:
 
 def _is_near(timestamp: str, window_s: int, now: datetime) -> bool:
     """Return whether a timestamp in seconds or milliseconds is at most `window_s` before or after now."""
-    sent = EXACT.create_decimal(timestamp)
-    sent_us = EXACT.multiply(sent, 10**3 if sent > MILLISECONDS_ABOVE else 10**6)
+    seconds = EXACT.create_decimal(timestamp)
+    sent_us = EXACT.multiply(seconds, 10**3 if seconds > MILLISECONDS_ABOVE else 10**6)
     return EXACT.subtract(sent_us, (now - EPOCH) // MICROSECOND).copy_abs() <= window_s * 10**6

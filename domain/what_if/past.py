@@ -95,7 +95,7 @@ def past_of(events: Iterable[Recorded]) -> Past:
         looks |= dict.fromkeys((recorded.position for recorded in look.events), None)
         looks[look.events[0].position] = look
     durations, takings = _durations_and_beginnings(events)
-    known = [duration for one in durations.values() if (duration := one.duration) is not None]
+    known_durations = [duration for one in durations.values() if (duration := one.duration) is not None]
     firings = {recorded.stream_id: recorded.event for recorded in events if isinstance(recorded.event, RunFired)}
     return Past(
         events=events,
@@ -103,7 +103,7 @@ def past_of(events: Iterable[Recorded]) -> Past:
         lasted=durations,
         takings=takings,
         fired=firings,
-        typical=sorted(known)[len(known) // 2] if known else timedelta(),
+        typical=sorted(known_durations)[len(known_durations) // 2] if known_durations else timedelta(),
     )
 
 

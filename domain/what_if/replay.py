@@ -109,14 +109,15 @@ class _Replay:
         self._agents: dict[UUID, Agent] = {}
         self._projects: dict[UUID, Project] = {}
         self._real_slot = self._slot = slots.EMPTY
-        self._abandoned: set[UUID] = set()  # runs whose work no longer counts as live, because its agent was terminated
+        # Runs whose work no longer counts as live, because its agent was terminated.
+        self._abandoned_runs: set[UUID] = set()
         self._as_it_was: set[UUID] = set()  # issues that end in the replay at the moment at which they really ended
         self._elsewhere: set[UUID] = set()  # issues that end in the replay at another moment than they really did
         self._begun_since: set[UUID] = set()  # runs that were really fired since the beginning of the range
         self._ends: list[tuple[datetime, UUID]] = []  # when the work of the others is over
-        self._fired: set[tuple[UUID, datetime]] = set()
+        self._fired_occurrences: set[tuple[UUID, datetime]] = set()
         self._blind = _blind_times(past)
-        self._settled = 0
+        self._settled_count = 0
 
     @property
     def _changed_routine(self) -> Routine:
@@ -261,7 +262,7 @@ class _Replay:
                 case TriggerMissed() as event:
                     self._record_miss(look.trigger_id, schedule, look.at, event)
                 case RunFired(occurrence=datetime() as occurrence) as event:
-                    self._fired.add((look.trigger_id, occurrence))
+                    self._fired_occurrences.add((look.trigger_id, occurrence))
                     if self._has_begun:
                         self.ledger.fire(recorded, event, self._real_due_at(event))
         schedule.next = look.next_at
@@ -272,7 +273,7 @@ class _Replay:
             case RunFired(outcome=Opened()) if self._real_routine is not None and (
                 self._real_routine.settings.concurrency_policy in ("coalesce_if_active", "skip_if_active")
             ):
-                self._abandoned |= {live.run_id for live in self._real_slot.live}
+                self._abandoned_runs |= {live.run_id for live in self._real_slot.live}
 
     def _follow_trigger(self, recorded: Recorded, event: TriggerEvent) -> bool:
         """Take what people, or new zone data, did to a schedule; return whether the trigger is one."""
@@ -380,7 +381,9 @@ class _Replay:
     ) -> None:
         """Settle what is due of a schedule, as the scheduler does (application/use_cases/runs.py)."""
         plan, since = schedule.plan, schedule.next
-        while plan is not None and since is not None and since <= now and (trigger_id, since) in self._fired:
+        while (
+            plan is not None and since is not None and since <= now and (trigger_id, since) in self._fired_occurrences
+        ):
             since = plans.next_after(plan, since)
         if plan is None or since is None:
             schedule.next = None
@@ -415,13 +418,13 @@ class _Replay:
         self._fire_due(trigger_id, plan, due, now, is_given_up=kind == "gave_up")
 
     def _fire_due(self, trigger_id: UUID, plan: Plan, due: Due, now: datetime, *, is_given_up: bool) -> None:
-        fresh = [occurrence for occurrence in due.fire if (trigger_id, occurrence) not in self._fired]
+        fresh = [occurrence for occurrence in due.fire if (trigger_id, occurrence) not in self._fired_occurrences]
         cancels = self._changed_routine.settings.concurrency_policy == "cancel_previous"
         latest = run_of_occurrence(trigger_id, fresh[-1]) if fresh else None
         for occurrence in fresh:
             self._count()
             run_id = run_of_occurrence(trigger_id, occurrence)
-            self._fired.add((trigger_id, occurrence))
+            self._fired_occurrences.add((trigger_id, occurrence))
             real = self._past.fired.get(run_id)
             real = real if real is not None and real.is_scheduled else None
             superseded_by = latest if cancels and run_id != latest else None
@@ -470,7 +473,7 @@ class _Replay:
         """Take a firing by hand, by a webhook, a call, a chain or a backfill; it meets the slot of the replay."""
         self._note_abandoned(recorded)
         if event.trigger_id is not None and event.occurrence is not None:
-            self._fired.add((event.trigger_id, event.occurrence))
+            self._fired_occurrences.add((event.trigger_id, event.occurrence))
         if not self._has_begun:
             return
         outcome, routine = event.outcome, self._changed_routine
@@ -496,7 +499,7 @@ class _Replay:
         return Opened(issue_id=issue_of_run(run_id))
 
     def _newest_live_work(self) -> LiveWork | None:
-        live_work = (live for live in reversed(self._slot.live) if live.run_id not in self._abandoned)
+        live_work = (live for live in reversed(self._slot.live) if live.run_id not in self._abandoned_runs)
         return next(live_work, None)
 
     def _begin_work(self, run_id: UUID, outcome: Outcome, now: datetime) -> None:
@@ -564,8 +567,8 @@ class _Replay:
             schedule.next = event.next_at
 
     def _count(self) -> None:
-        self._settled += 1
-        if self._settled > self._most:
+        self._settled_count += 1
+        if self._settled_count > self._most:
             message = f"More than {self._most:,} firings and missed ranges would be replayed: take a shorter range"
             raise InvalidField(message, "from")
 

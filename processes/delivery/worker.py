@@ -84,9 +84,10 @@ class DeliveryWorker:
         self._limits = executor.store.limits
         self._on_their_way: dict[UUID, tuple[PendingDelivery, asyncio.Task[None]]] = {}
         self._resting: dict[UUID, datetime] = {}
-        self._slowed: dict[UUID, datetime] = {}  # until when partitions wait that fail in companies with many failures
+        # Until when partitions wait that fail, in companies with many failures.
+        self._slow_partitions: dict[UUID, datetime] = {}
         self._failures = Rate("failed attempts", self._limits.max_company_failed_attempts_per_minute)
-        self._postponed: dict[UUID, Load] = {}  # by partition: what did not fit beside the attempts under way
+        self._postponed_loads: dict[UUID, Load] = {}  # by partition: what did not fit beside the attempts under way
         self._host_of: dict[UUID, Host] = {}  # by partition: where its last delivery went
         self._places = Shares(self._limits.max_deliveries_at_once)
         self._bytes = Shares(self._limits.max_delivery_bytes_at_once)
@@ -103,9 +104,12 @@ class DeliveryWorker:
         now = self._executor.clock()
         self._on_their_way = {id_: sending for id_, sending in self._on_their_way.items() if not sending[1].done()}
         self._resting = _still_waiting(self._resting, now, REST)
-        self._slowed = _still_waiting(self._slowed, now, SLOWEST)
-        sent = [pending for pending, _ in self._on_their_way.values()]
-        partitions, hosts = Counter(pending.partition_key for pending in sent), Counter(map(self._known_host, sent))
+        self._slow_partitions = _still_waiting(self._slow_partitions, now, SLOWEST)
+        pending_under_way = [pending for pending, _ in self._on_their_way.values()]
+        partitions, hosts = (
+            Counter(pending.partition_key for pending in pending_under_way),
+            Counter(map(self._known_host, pending_under_way)),
+        )
         busy_ids = [*self._on_their_way, *self._resting]
         many = 0
         for pending in await asyncio.to_thread(
@@ -125,7 +129,11 @@ class DeliveryWorker:
         if self.is_behind:
             return 0.0
         now = self._executor.clock()
-        moments = [pending_deliveries.next_due(conn, now), *list(self._resting.values()), *list(self._slowed.values())]
+        moments = [
+            pending_deliveries.next_due(conn, now),
+            *list(self._resting.values()),
+            *list(self._slow_partitions.values()),
+        ]
         moments += [*self._prober.wakes, *self._witnesses.wakes(conn, now)]
         pauses_s = [max((moment - now).total_seconds(), 0.0) for moment in moments if moment is not None]
         return min([*pauses_s, LISTEN_S])
@@ -176,13 +184,13 @@ class DeliveryWorker:
     def _full_partitions(self, partitions: Counter[UUID], hosts: Counter[Host | None]) -> list[UUID]:
         """Return the partitions that may send nothing now, so that their queues do not hide those of others."""
         hosts[None] = 0
-        self._postponed = {
-            partition_key: load for partition_key, load in self._postponed.items() if not self._may_take(load)
+        self._postponed_loads = {
+            partition_key: load for partition_key, load in self._postponed_loads.items() if not self._may_take(load)
         }
         full = [partition_key for partition_key, many in partitions.items() if self._is_full(many, 0)]
         if any(self._is_full(0, many) for many in hosts.values()):
             full += [partition_key for partition_key, host in self._host_of.items() if self._is_full(0, hosts[host])]
-        return [*full, *self._postponed, *self._slowed]
+        return [*full, *self._postponed_loads, *self._slow_partitions]
 
     def _may_take(self, load: Load) -> bool:
         free = self._hosts[load.host] < self._limits.max_host_deliveries_at_once
@@ -224,7 +232,7 @@ class DeliveryWorker:
             load = Load(host=(pending.company_id, _host_of(address.url)), size=len(payload.body))
             self._learn_host(pending, load.host)
             if not self._may_take(load):
-                self._postponed[pending.partition_key] = load
+                self._postponed_loads[pending.partition_key] = load
                 return
             self._hosts[load.host] += 1
             self._bytes.take(pending.company_id, load.size)
@@ -248,7 +256,7 @@ class DeliveryWorker:
         now = time.monotonic()
         self._failures.spend(pending.company_id, 1, now)
         if wait_s := self._failures.wait_s(pending.company_id, now):
-            self._slowed[pending.partition_key] = self._executor.clock() + timedelta(seconds=wait_s)
+            self._slow_partitions[pending.partition_key] = self._executor.clock() + timedelta(seconds=wait_s)
 
     def _is_due(self, pending: PendingDelivery) -> bool:
         return self._executor.query(lambda work: delivery_attempts.is_due(work, pending))

@@ -92,10 +92,10 @@ class Scheduler:
         self._batches = Batches(executor, self._quarantine, batch)
         self._prefetcher = Prefetcher(executor, batch)
         self._zone_change = ZoneChange(executor, batch)
-        self._left: list[DueTrigger] = []  # rows that the last tick had no time to settle
-        self._refreshed = BEGINNING  # when the log was last followed and all due rows were read
-        self._recovered = BEGINNING  # when it last looked for companies that are within their quotas again
-        self._seen = BEGINNING  # up to when the last tick looked for due rows
+        self._left_rows: list[DueTrigger] = []  # rows that the last tick had no time to settle
+        self._refreshed_at = BEGINNING  # when the log was last followed and all due rows were read
+        self._recovered_at = BEGINNING  # when it last looked for companies that are within their quotas again
+        self._looked_until = BEGINNING  # up to when the last tick looked for due rows
         self._more = False  # whether the last tick left something to do
         self._is_behind = False  # whether it has left events of the log unread
 
@@ -119,21 +119,22 @@ class Scheduler:
         To fold the events that it has just recorded would cost the scheduler as much as to fire. So during a backlog it
         takes one step of the log each tick, and the projector folds the rest meanwhile.
         """
-        if self._left and self._seen <= now < self._refreshed + REFRESH:
+        if self._left_rows and self._looked_until <= now < self._refreshed_at + REFRESH:
             self._follower.try_step(conn)
             new = gate_windows.look(
-                conn, self._without_quarantined(triggers_due.due(conn, now, after=self._seen, limit=MAX_DUE_ROWS))
+                conn,
+                self._without_quarantined(triggers_due.due(conn, now, after=self._looked_until, limit=MAX_DUE_ROWS)),
             )
-            due = DueWork(ended=[], chains=[], schedules=[*self._left, *new], alerts=[], backfills=[])
+            due = DueWork(ended=[], chains=[], schedules=[*self._left_rows, *new], alerts=[], backfills=[])
         else:
             due = self._find_all_due(conn, now)
-        self._seen, self._left = now, []
+        self._looked_until, self._left_rows = now, []
         self._more = bool(due.backfills) or self._is_behind or self._follower.is_kept_waiting
         return due
 
     def _find_all_due(self, conn: Connection, now: datetime) -> DueWork:
         self._follow_log(conn)
-        self._refreshed = now
+        self._refreshed_at = now
         overdue_runs = self._without_quarantined(deadlines.due(conn, now, limit=MAX_DUE_ROWS))
         due_chains = self._without_quarantined(self._within_quotas(chains.due(conn, limit=MAX_DUE_ROWS)))
         schedules = self._without_quarantined(
@@ -156,9 +157,9 @@ class Scheduler:
     def _find_rested(self, conn: Connection, now: datetime) -> list[DueTrigger]:
         """Return due rows of schedules that rested while their companies were over a quota, if they no longer are."""
         quotas = self._executor.quotas
-        if quotas is None or self._recovered <= now < self._recovered + RECOVERY:
+        if quotas is None or self._recovered_at <= now < self._recovered_at + RECOVERY:
             return []
-        self._recovered = now
+        self._recovered_at = now
         companies = [company_id for company_id in triggers_due.resting(conn) if not quotas.is_over(company_id)]
         return triggers_due.awake(conn, companies, now, limit=MAX_DUE_ROWS) if companies else []
 
@@ -185,8 +186,8 @@ class Scheduler:
         return fired_count
 
     def _fire_schedules(self, due: DueWork, now: datetime) -> int:
-        fired_count, self._left = self._batches.settle_all(in_turns(due.schedules), runs.fire_due, now)
-        self._more |= bool(self._left)
+        fired_count, self._left_rows = self._batches.settle_all(in_turns(due.schedules), runs.fire_due, now)
+        self._more |= bool(self._left_rows)
         return fired_count
 
     def _raise_alerts(self, due: DueWork, now: datetime) -> None:
@@ -219,9 +220,12 @@ class Scheduler:
         """Return the seconds until something new comes due, is to be tried again, or is to be prefetched."""
         if self._more or not self._prefetcher.is_over:
             return 0.0
-        next_occurrence = triggers_due.next_due(conn, self._seen)
-        moments = [next_occurrence and self._prefetcher.wake_for(next_occurrence), deadlines.next_due(conn, self._seen)]
-        moments.append(troubles.next_due(conn, self._seen))
+        next_occurrence = triggers_due.next_due(conn, self._looked_until)
+        moments = [
+            next_occurrence and self._prefetcher.wake_for(next_occurrence),
+            deadlines.next_due(conn, self._looked_until),
+        ]
+        moments.append(troubles.next_due(conn, self._looked_until))
         if not (wakes := [moment for moment in (*moments, *self._quarantine.ends) if moment is not None]):
             return LONGEST_SLEEP_S
         return min(max((min(wakes) - self._executor.clock()).total_seconds(), 0.0), LONGEST_SLEEP_S)

@@ -26,7 +26,7 @@ class ZoneChange:
         self._executor = executor
         self._batch = batch
         self._after = BEGINNING  # the last schedule that was looked at
-        self._replanned = 0
+        self._replanned_count = 0
         self.is_over = False
 
     def step(self, conn: Connection) -> None:
@@ -43,11 +43,11 @@ class ZoneChange:
             return
         rows = triggers_due.coming(conn, self._executor.clock(), after_id=self._after, limit=self._batch)
         if rows:
-            self._replanned += self._replan_schedules(rows)
+            self._replanned_count += self._replan_schedules(rows)
             self._after = rows[-1].id
             return
         self._executor.attempt(zone_data.adopt, actor="scheduler")
-        log.info("zone_data_adopted", version=zones.data().version, replanned=self._replanned)
+        log.info("zone_data_adopted", version=zones.data().version, replanned=self._replanned_count)
         self._end()
 
     def _replan_schedules(self, rows: Sequence[DueTrigger]) -> int:

@@ -91,12 +91,12 @@ class Docs(Generic[S]):
         self.text = query
         self.query = SQL(f"SELECT q.doc::text FROM ({query}) q")
         self._part = SQL(f"SELECT q.doc::text, {f'q.{sorted_by}' if sorted_by else 'NULL::bigint'} FROM ({query}) q")
-        self._prepared = prepared
+        self._is_prepared = prepared
         self._decode = msgspec.json.Decoder(list[document_type]).decode  # type: ignore[valid-type]
 
     def all(self, conn: Connection, **values: object) -> list[S]:
         """Return the documents of all rows that the query finds for these values."""
-        rows = conn.execute(self.query, values, prepare=self._prepared)
+        rows = conn.execute(self.query, values, prepare=self._is_prepared)
         return self._decode(f"[{','.join(doc for (doc,) in rows)}]")
 
     def part(

@@ -238,12 +238,12 @@ def present(models: Sequence[ReadModel], kinds: Sequence[BatchedDocs[Any]] = ())
     being the place of the kind, from 1; for the row of the look it is 0. The first value is made by `versions_value`, the
     others by the kinds.
     """
-    shown = ", ".join(f"('{model.name}', '{model.schema_hash}', {place})" for place, model in enumerate(models))
+    model_rows = ", ".join(f"('{model.name}', '{model.schema_hash}', {place})" for place, model in enumerate(models))
     look = f"""
         SELECT 0, 0, NULL::bytea[], h.position,
             ARRAY(SELECT g.id FROM json_to_recordset(%s::json) g(id uuid, version bigint)
                 JOIN log.events e ON e.stream_id = g.id AND e.version = g.version + 1),
-            ARRAY(SELECT p.position FROM (VALUES {shown}) m(name, shape, n)
+            ARRAY(SELECT p.position FROM (VALUES {model_rows}) m(name, shape, n)
                 LEFT JOIN positions p USING (name, shape) ORDER BY m.n)
         FROM log.head h"""
     finds = [f"SELECT {place}, q.*, NULL, NULL, NULL FROM ({kind.query}) q" for place, kind in enumerate(kinds, 1)]

@@ -62,14 +62,14 @@ def _documents(values: Iterable[bytes | None]) -> list[bytes]:
 
 def _texts(values: Sequence[str | None]) -> list[bytes]:
     """Return what is sent of texts, many of which are the same, such as names of events."""
-    sent = {value: _text(len(encoded := value.encode())) + encoded for value in {*values} if value is not None}
-    return [NULL if value is None else sent[value] for value in values]
+    form_by_value = {value: _text(len(encoded := value.encode())) + encoded for value in {*values} if value is not None}
+    return [NULL if value is None else form_by_value[value] for value in values]
 
 
 def _moments(values: Sequence[datetime | None]) -> list[bytes]:
     """Return what is sent of moments, many of which are the same, since what is recorded together has the same."""
-    sent = {value: _number(8, _microseconds(value)) for value in {*values} if value is not None}
-    return [NULL if value is None else sent[value] for value in values]
+    form_by_value = {value: _number(8, _microseconds(value)) for value in {*values} if value is not None}
+    return [NULL if value is None else form_by_value[value] for value in values]
 
 
 def _microseconds(moment: datetime) -> int:

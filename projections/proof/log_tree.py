@@ -160,9 +160,9 @@ def _add(conn: Connection, whole_log: Frontier, rows: Sequence[tuple[Any, ...]])
         for position, stream, version, name, body, us, login in rows
     ]
     companies = [company_of(row[4]) for row in rows]
-    known = list({company for company in companies if company is not None})
-    frontiers = {id_: Frontier(size, roots) for id_, size, roots in conn.execute(FRONTIERS, (known,))}
-    frontiers |= {id_: Frontier() for id_ in known if id_ not in frontiers}
+    known_companies = list({company for company in companies if company is not None})
+    frontiers = {id_: Frontier(size, roots) for id_, size, roots in conn.execute(FRONTIERS, (known_companies,))}
+    frontiers |= {id_: Frontier() for id_ in known_companies if id_ not in frontiers}
     nodes: list[tuple[UUID, int, int, bytes]] = []
     places: list[int | None] = []
     for digest, company in zip(hashes, companies, strict=True):

@@ -32,7 +32,7 @@ class LiveLog:
         self._part = 0
         self._unsent: Any = None  # a part whose answer was not heard
         self._is_full = False
-        self._over = Stop()
+        self._stop = Stop()
         self._thread = Thread(target=self._keep_sending, daemon=True)
 
     def __enter__(self) -> Self:
@@ -40,7 +40,7 @@ class LiveLog:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
+        self._stop.set()
         self._thread.join()
         self._send_next()
 
@@ -60,7 +60,7 @@ class LiveLog:
                 self._pieces[-1]["text"] += piece
 
     def _keep_sending(self) -> None:
-        while not self._is_full and not self._over.wait(PAUSE_S):
+        while not self._is_full and not self._stop.wait(PAUSE_S):
             self._send_next()
 
     def _send_next(self) -> None:

@@ -24,7 +24,8 @@ class Masking:
         self._secrets = [secret.encode(errors="surrogatepass") for secret in secrets]
         self._overlap = max(map(len, self._secrets), default=1) - 1
         self._held = b""
-        self._covered = 0  # bytes at the beginning of `_held` that belong to a secret whose mask is passed on already
+        # Bytes at the beginning of `_held` that belong to a secret whose mask is passed on already.
+        self._masked_bytes = 0
 
     def feed(self, chunk: bytes) -> bytes:
         """Return what may be passed on: whole lines, and most of a very long one."""
@@ -39,13 +40,13 @@ class Masking:
         return self._pass_on(len(self._held))
 
     def _pass_on(self, end: int) -> bytes:
-        piece, covered_bytes = bytearray(), self._covered
+        piece, covered_bytes = bytearray(), self._masked_bytes
         for start, stop in sorted(self._find_secrets(end)):
             if start >= covered_bytes:
                 piece += self._held[covered_bytes:start] + MASK
             covered_bytes = max(covered_bytes, stop)
         piece += self._held[covered_bytes:end]
-        self._held, self._covered = self._held[end:], max(0, covered_bytes - end)
+        self._held, self._masked_bytes = self._held[end:], max(0, covered_bytes - end)
         return bytes(piece)
 
     def _find_secrets(self, end: int) -> Iterator[tuple[int, int]]:

@@ -133,7 +133,7 @@ class Supervision:
         self._guard = guard
         self._group: int | None = None
         self._lock = Lock()
-        self._over = Stop()
+        self._is_over = Stop()
         self._thread = Thread(target=self._supervise_lease, daemon=True)
 
     def __enter__(self) -> Self:
@@ -142,7 +142,7 @@ class Supervision:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
+        self._is_over.set()
         self._thread.join()
 
     def begin(self, group: int) -> None:
@@ -170,7 +170,7 @@ class Supervision:
         return NOT_RENEWED if self.lease.is_over else STOPPED
 
     def _supervise_lease(self) -> None:
-        while self.lost is None and not self._over.wait(min(LOOK_S, self.lease.length_s / OF_A_LEASE)):
+        while self.lost is None and not self._is_over.wait(min(LOOK_S, self.lease.length_s / OF_A_LEASE)):
             before = self.lease.end_at
             try:
                 self.lost = self._look(self.lease)

@@ -24,9 +24,9 @@ class Tokens:
     def __init__(self, token: str, environment: Mapping[str, str] = os.environ, *, passed: bool = False) -> None:
         self._token = token
         self._environment = environment
-        self._passed = passed
-        known = {token, *(environment.get(name, "").strip() for name in VARIABLES)}
-        self.secrets = [text for text in known if len(text) >= SHORTEST]
+        self._is_passed = passed
+        known_tokens = {token, *(environment.get(name, "").strip() for name in VARIABLES)}
+        self.secrets = [text for text in known_tokens if len(text) >= SHORTEST]
 
     @property
     def is_of_collection(self) -> bool:
@@ -35,7 +35,7 @@ class Tokens:
 
     def command_environment(self) -> dict[str, str]:
         """Return the worker's environment as its command gets it: without tokens, or with the worker's own if passed."""
-        if self._passed:
+        if self._is_passed:
             return {**self._environment, COLLECTION_TOKEN if self.is_of_collection else AGENT_TOKEN: self._token}
         return {
             name: value

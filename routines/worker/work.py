@@ -84,7 +84,8 @@ class Worker:
         self.guard = guard
         self.allowed = allowed  # variables of routines that the command gets although they may choose what code runs
         self.agent_id = ""
-        self._refused: dict[str, tuple[str, float]] = {}  # by issue id: the updatedAt that was refused, and until when
+        # By issue id: the updatedAt that was refused, and until when.
+        self._refused_issues: dict[str, tuple[str, float]] = {}
 
     def introduce(self) -> None:
         """Find out to which agent the key belongs."""
@@ -125,7 +126,7 @@ class Worker:
         return self.server.repeat(lambda: claim(self.claims, UUID(item["id"]), fresh=item["status"] == "todo"))
 
     def _is_refused(self, item: dict[str, Any]) -> bool:
-        updated_at, until = self._refused.get(item["id"], ("", 0.0))
+        updated_at, until = self._refused_issues.get(item["id"], ("", 0.0))
         return updated_at == item["updatedAt"] and time.monotonic() < until
 
     def _check_out(self, item: dict[str, Any], issue_claim: Claim) -> dict[str, Any] | None:
@@ -140,7 +141,7 @@ class Worker:
             self.say(f"{item['identifier']} left alone: {refusal}")
             is_held = "checkoutRunId" in refusal.details  # by another session
             until = float("inf") if is_held else time.monotonic() + REFUSED_S
-            self._refused[item["id"]] = (item["updatedAt"], until)
+            self._refused_issues[item["id"]] = (item["updatedAt"], until)
             if item["status"] == "todo" or is_held:
                 issue_claim.forget()
             return None

@@ -163,7 +163,7 @@ def test_the_plans_that_are_kept_for_any_values_do_not_read_a_history_whole(
 ):
     grow(conn, old_routine[1], MANY)
     for name, (docs, values) in values_of(conn, *old_routine).items():
-        if docs._prepared:
+        if docs._is_prepared:
             plan = planned(conn, "EXPLAIN (GENERIC_PLAN, FORMAT JSON) ", docs, **values)
             assert [] == read_whole(plan), name
 

@@ -99,14 +99,14 @@ class Client(threading.Thread):
         self._url, self._company_id, self._agent_id = url, company_id, agent_id
         self._headers = {"Authorization": f"Bearer {token}", "X-Routines-Consistency": "eventual"}
         self._chance = chance
-        self._over = threading.Event()
+        self._is_over = threading.Event()
 
     def run(self) -> None:
         with httpx.Client(base_url=self._url, headers=self._headers, timeout=15) as self._http:
             body = {"title": "By hand", "assigneeAgentId": str(self._agent_id), "concurrencyPolicy": "always_enqueue"}
             routine = self._until_answered("POST", f"/api/companies/{self._company_id}/routines", body)
             routine_id = routine["id"] if routine else ""
-            while routine and not self._over.is_set():
+            while routine and not self._is_over.is_set():
                 key = str(uuid4())
                 self.requests.append((routine_id, key))
                 run = self._until_answered("POST", f"/api/routines/{routine_id}/run", {"idempotencyKey": key})
@@ -116,16 +116,16 @@ class Client(threading.Thread):
                         self._until_answered("PATCH", f"/api/issues/{run['linkedIssueId']}", {"status": "done"})
 
     def end(self) -> None:
-        self._over.set()
+        self._is_over.set()
         self.join()
 
     def _until_answered(self, method: str, path: str, body: Mapping[str, object]) -> dict[str, str] | None:
         """The answer of a success, None when we are to stop first. What is refused for good is noted."""
-        while not self._over.wait(0.01):
+        while not self._is_over.wait(0.01):
             try:
                 answer = self._http.request(method, path, json=body)
             except httpx.TransportError:
-                self._over.wait(0.05)
+                self._is_over.wait(0.05)
                 continue
             if answer.is_success:
                 return cast("dict[str, str]", answer.json())

@@ -56,8 +56,8 @@ def gap(environment: Environment) -> Iterator[None]:
         script.index(text)
         for text in ("CREATE OR REPLACE FUNCTION log.append", "CREATE OR REPLACE FUNCTION log.refuse")
     )
-    broken = script[start:end].replace(OF_THE_HEAD, OF_THE_SEQUENCE).replace(MOVE, MOVE_IF_AHEAD)
-    as_owner = f"SET ROLE routines_owner; {SEQUENCE} {broken} SELECT setval('log.places', (SELECT position + 1 FROM log.head), false);"
+    broken_script = script[start:end].replace(OF_THE_HEAD, OF_THE_SEQUENCE).replace(MOVE, MOVE_IF_AHEAD)
+    as_owner = f"SET ROLE routines_owner; {SEQUENCE} {broken_script} SELECT setval('log.places', (SELECT position + 1 FROM log.head), false);"
     with _before_each(environment, lambda database: _execute(database, as_owner)):
         yield
 

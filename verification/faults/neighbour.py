@@ -88,13 +88,13 @@ class Neighbour(threading.Thread):
         self.times = Times()
         self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=30)
         self._company_id, self._agent_id = company_id, agent_id
-        self._over = threading.Event()
+        self._is_over = threading.Event()
 
     def run(self) -> None:
         company = f"/api/companies/{self._company_id}"
         body = {"title": "Ours", "assigneeAgentId": self._agent_id, "concurrencyPolicy": "always_enqueue"}
         routine = self._time_request("create", "POST", f"{company}/routines", body)
-        while not self._over.wait(PAUSE_S):
+        while not self._is_over.wait(PAUSE_S):
             key = str(uuid4())
             run = self._time_request("fire", "POST", f"/api/routines/{routine['id']}/run", {"idempotencyKey": key})
             if run:
@@ -106,7 +106,7 @@ class Neighbour(threading.Thread):
             self._time_request("list", "GET", f"{company}/issues?limit=20")
 
     def end(self) -> None:
-        self._over.set()
+        self._is_over.set()
         self.join()
         self._http.close()
 
@@ -138,15 +138,15 @@ class Memory(threading.Thread):
         super().__init__(daemon=True)
         self.most: dict[str, int] = dict.fromkeys(processes, 0)
         self._processes = processes
-        self._over = threading.Event()
+        self._is_over = threading.Event()
 
     def run(self) -> None:
-        while not self._over.wait(0.2):
+        while not self._is_over.wait(0.2):
             for role, process in self._processes.items():
                 self.most[role] = max(self.most[role], _resident_bytes(process.pid))
 
     def end(self) -> None:
-        self._over.set()
+        self._is_over.set()
         self.join()
 
 

@@ -70,7 +70,7 @@ class LoseAnswers:
     def __init__(self, chance: random.Random, share: float, marker: bytes = b"log.append") -> None:
         self._chance = chance
         self._share = share
-        self._what = marker
+        self._marker = marker
         self.lost = 0
 
     def on(self, link: "Link", message: Message) -> Action:
@@ -84,7 +84,7 @@ class LoseAnswers:
         return Action.PASS
 
     def _note_message(self, link: "Link", message: Message) -> None:
-        if message.kind == b"P" and self._what in message.raw:
+        if message.kind == b"P" and self._marker in message.raw:
             link.names.add(message.raw[1 + LENGTH :].split(b"\0")[0])
         elif message.kind == b"B" and message.raw[1 + LENGTH :].split(b"\0")[1] in link.names:
             link.loses = self._chance.random() < self._share
@@ -118,7 +118,7 @@ class Proxy:
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(self._directory / SOCKET))
         self._listener.listen(200)
-        self._closed = False
+        self._is_closed = False
         threading.Thread(target=self._accept_clients, daemon=True).start()
 
     def url(self, user: str, dbname: str) -> str:
@@ -137,7 +137,7 @@ class Proxy:
                 link.cut()
 
     def close(self) -> None:
-        self._closed = True
+        self._is_closed = True
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -146,7 +146,7 @@ class Proxy:
         shutil.rmtree(self._directory)
 
     def _accept_clients(self) -> None:
-        while not self._closed:
+        while not self._is_closed:
             try:
                 client, _ = self._listener.accept()
             except OSError:

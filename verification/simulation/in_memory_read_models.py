@@ -44,7 +44,7 @@ class Rows:
 
     def __init__(self, put: Callable[[Table[Any], Row], None]) -> None:
         self.tables: dict[str, dict[UUID, Any]] = {}
-        self._noted = put
+        self._put_schedule = put
 
     def get(self, table: Table[Any], key: UUID) -> Any:
         rows = self.tables.get(table.name)
@@ -52,7 +52,7 @@ class Rows:
 
     def put(self, table: Table[Any], row: Row) -> None:
         self.tables.setdefault(table.name, {})[row.id] = row
-        self._noted(table, row)
+        self._put_schedule(table, row)
 
     def add(self, table: Table[Any], row: Row) -> None:
         self.put(table, row)
@@ -230,8 +230,8 @@ class InMemoryReadModels:
         """When the first of all comes due, or has."""
         if self._backfills or self.chains():
             return AT_ONCE
-        known = self._schedules.first(), self._deadlines.first(), self._troubles.first()
-        return min((moment for moment in known if moment is not None), default=None)
+        next_moments = self._schedules.first(), self._deadlines.first(), self._troubles.first()
+        return min((moment for moment in next_moments if moment is not None), default=None)
 
     def waits(self, now: datetime) -> bool:
         """Whether anything has come due."""

@@ -144,16 +144,16 @@ class World:
         self._read_models = InMemoryReadModels()
         self._next: list[tuple[timedelta, int, Callable[[], None]]] = []
         self._many = 0
-        self._nested = False
+        self._is_nested = False
         self._idle_ticks = 0
         self._turn = 0  # the number of the newest alarm; earlier ones are ignored
-        self._up = True
+        self._is_up = True
         self._caller = BoardUser(user_id=self._new_id(), key_id=self._new_id(), instance_admin=True)
         self._processes: list[Process | None] = []
         self._web = self._new_executor(1)
-        self._closed: list[UUID] = []
+        self._closed_issues: list[UUID] = []
         self._probing = Random(f"{shape.seed}/probes")
-        self._asked: set[UUID] = set()  # probes that wait for an answer, which somebody gives or not
+        self._pending_probes: set[UUID] = set()  # probes that wait for an answer, which somebody gives or not
         self._newest = BEGIN  # the latest moment of what is recorded
 
     def run(self) -> Ended:
@@ -236,7 +236,7 @@ class World:
             settled = last.tick(self._read_models)  # type: ignore[arg-type]
             self._catch_up()
             self.elapsed += timedelta(seconds=6)
-            is_answered = not self._asked or self.elapsed - began > ANSWERED
+            is_answered = not self._pending_probes or self.elapsed - began > ANSWERED
             if not settled and is_answered and not self._read_models.waits(self.clock()):
                 break
         else:
@@ -300,22 +300,22 @@ class World:
         return 1_000 * DAY if moment is None else max(moment - self.clock(), timedelta())
 
     def _start(self, index: int) -> None:
-        if self._up and self._processes[index] is None:
+        if self._is_up and self._processes[index] is None:
             self._processes[index] = self._new_scheduler()
             self._set_alarm()
 
     # What goes wrong
 
     def _perhaps_overtake(self, kind: Kind) -> None:
-        if not self._nested and self._faults.strike((kind,)):
+        if not self._is_nested and self._faults.strike((kind,)):
             self._faults.many[kind] += 1
             self._let_another_overtake()
 
     def _let_another_overtake(self) -> None:
         """Another process does what it does, in the middle of what this one does."""
-        if self._nested:
+        if self._is_nested:
             return
-        self._nested, self._faults.off = True, True
+        self._is_nested, self._faults.off = True, True
         # Acts as another process would, since this one may hold the turn of the stream.
         web, self._web = self._web, self._new_executor(1)
         try:
@@ -326,7 +326,7 @@ class World:
             elif self.shape.people:
                 self._change_routine(self._random.randrange(len(self._people.routines)), self._random)
         finally:
-            self._nested, self._faults.off, self._web = False, False, web
+            self._is_nested, self._faults.off, self._web = False, False, web
 
     def _step_clock(self) -> None:
         step = (
@@ -343,7 +343,7 @@ class World:
         return self._random.uniform(0.01, 0.3) * DAY if self.shape.stormy else self._random.expovariate(1 / 40) * DAY
 
     def _go_down(self) -> None:
-        self._up = False
+        self._is_up = False
         self._faults.many["outage"] += 1
         days = self._random.uniform(0, 40) if self.shape.stormy else 10 ** self._random.uniform(-3, 1.3)
         lasts = days * DAY
@@ -352,7 +352,7 @@ class World:
         self._schedule_after(lasts, self._come_up)
 
     def _come_up(self) -> None:
-        self._up = True
+        self._is_up = True
         self._processes = [self._new_scheduler() for _ in self._processes]
         self._set_alarm()
         self._schedule_after(self._draw_uptime(), self._go_down)
@@ -365,8 +365,8 @@ class World:
 
     def _do_work(self) -> None:
         live = [id_ for issues in self._oracle.open.values() for id_ in issues]
-        self._people.work_on(live, self._closed[-20:])
-        self._closed = [*self._closed[-20:], *live]
+        self._people.work_on(live, self._closed_issues[-20:])
+        self._closed_issues = [*self._closed_issues[-20:], *live]
 
     def _ask_as_person(self, use_case: Callable[..., Any], *args: object) -> Any:
         """What a person asks for; None when the answer is no, or does not come."""
@@ -405,9 +405,9 @@ class World:
     def _follow_probe(self, recorded: Recorded) -> None:
         """Somebody is asked, and answers in time, too late, or never; a delivery process records that."""
         if isinstance(recorded.event, ProbeAnswered):
-            self._asked.discard(recorded.stream_id)
+            self._pending_probes.discard(recorded.stream_id)
         if isinstance(recorded.event, ProbeRequested):
-            self._asked.add(recorded.stream_id)
+            self._pending_probes.add(recorded.stream_id)
             pending = PendingProbe(
                 id=recorded.stream_id,
                 version=recorded.version,

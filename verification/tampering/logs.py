@@ -63,9 +63,9 @@ def random_log(chance: random.Random, size: int, *, old: int = 0) -> Log:
     loose = []
     moment = START
     for place in range(size):
-        known = [*streams]
-        is_new = not known or chance.random() < 0.4
-        stream = UUID(int=chance.getrandbits(128)) if is_new else chance.choice(known)
+        stream_ids = [*streams]
+        is_new = not stream_ids or chance.random() < 0.4
+        stream = UUID(int=chance.getrandbits(128)) if is_new else chance.choice(stream_ids)
         streams[stream] = streams.get(stream, 0) + 1
         moment += timedelta(microseconds=chance.randrange(3) * chance.randrange(10**7))
         loose.append(

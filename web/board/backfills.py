@@ -31,7 +31,7 @@ async def _show_page(  # noqa: PLR0913, PLR0917 what the page shows
     trigger_id: str,
     values: Mapping[str, str],
     errors: Mapping[str, str],
-    shown: Json | None = None,
+    plan: Json | None = None,
 ) -> Response[Any]:
     live = await visit.live(trigger=trigger_id)
     trigger = await own_trigger(visit, routine_id, trigger_id)
@@ -47,7 +47,7 @@ async def _show_page(  # noqa: PLR0913, PLR0917 what the page shows
         overlaps=OVERLAPS,
         values=values,
         errors=errors,
-        preview=shown,
+        preview=plan,
     )
 
 
@@ -66,16 +66,16 @@ async def begin(visit: NamedDependency[Visit], routine_id: FromPath[str], trigge
                 errors[name] = f"This is no time in {zone}: write it like 2026-11-30 09:00."
             else:
                 body[name] = words.utc(moment)
-    shown = None
+    plan = None
     if not errors:
         try:
             if form.has("confirmed"):
                 await visit.api.post(f"/routine-triggers/{trigger_id}/backfills", body)
                 return visit.go("routines", routine_id, "triggers", trigger_id, "backfills", done="begun")
-            shown = await visit.api.post(f"/routine-triggers/{trigger_id}/backfills/preview", body)
+            plan = await visit.api.post(f"/routine-triggers/{trigger_id}/backfills/preview", body)
         except ApiRefusal as refusal:
             errors = refusal.by_field()
-    return await _show_page(visit, routine_id, trigger_id, values, errors, shown)
+    return await _show_page(visit, routine_id, trigger_id, values, errors, plan)
 
 
 @post(f"{BASE}/{{backfill_id:str}}/cancel", operation_id="boardCancelBackfill")

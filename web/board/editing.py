@@ -159,7 +159,7 @@ async def _show_form(  # noqa: PLR0913 what the form shows
         ]
     count = sum(1 for name in values if name.startswith("variables.") and name.endswith(".name"))
     shown_form = checked_form or Form({name: [value] for name, value in values.items()})
-    shown = await preview.of_form(visit, shown_form) if routine is None and not errors else None
+    plan = await preview.of_form(visit, shown_form) if routine is None and not errors else None
     return visit.show(
         "routine_form.html",
         status=status if status != 200 or not errors else 422,  # noqa: PLR2004
@@ -175,7 +175,7 @@ async def _show_form(  # noqa: PLR0913 what the form shows
         env_types=environment.TYPES,
         company_variables=await names_of(visit),
         variable_rows=range(min(count + SPARE_VARIABLES, MOST_VARIABLES)),
-        preview=shown,
+        preview=plan,
         presets=preview.PRESETS,
     )
 

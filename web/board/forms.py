@@ -35,10 +35,10 @@ class Form:
         """Return all values of a field."""
         return list(self._fields.get(name, []))
 
-    def one_of(self, name: str, known: Sequence[str]) -> str:
+    def one_of(self, name: str, options: Sequence[str]) -> str:
         """Return which of some words a field or the button that was pressed has sent. Raise Invalid for another one."""
-        if (word := self.text(name)) not in known:
-            raise invalid(f"{name} must be {' or '.join(known)}", name)
+        if (word := self.text(name)) not in options:
+            raise invalid(f"{name} must be {' or '.join(options)}", name)
         return word
 
     def has(self, name: str) -> bool:

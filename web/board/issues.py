@@ -58,7 +58,7 @@ async def _show_issue(
     visit: Visit, issue_id: str, values: Json, errors: Json, theirs: Sequence[Difference] = ()
 ) -> Response[Any]:
     live = await visit.live(issue=issue_id)
-    shown = await visit.own("issues", issue_id)
+    shown_issue = await visit.own("issues", issue_id)
     comments = await visit.api.page(
         f"/issues/{issue_id}/comments", {"order": "asc", "cursor": visit.parameter("cursor")}
     )
@@ -70,13 +70,13 @@ async def _show_issue(
         status=CONFLICT if theirs else 422 if errors else 200,
         here="issues",
         live=live,
-        issue=shown,
+        issue=shown_issue,
         comments=comments.value,
         names=await names_of_authors(visit, comments.value),
         following=following,
         agents=agents,
         theirs=conflicts.in_words(theirs, options),
-        base=conflicts.base_after(visit.form, theirs, _as_values(shown)),
+        base=conflicts.base_after(visit.form, theirs, _as_values(shown_issue)),
         statuses={status: status.replace("_", " ") for status in get_args(IssueStatus)},
         values=values,
         errors=errors,

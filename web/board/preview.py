@@ -59,14 +59,16 @@ async def of_schedule(visit: Visit, body: Json, routine_id: str | None, before: 
         result = await visit.api.post("/schedule/preview", request)
     except ApiRefusal as refusal:
         return {"valid": False, "reason": "; ".join(refusal.by_field().values())}
-    shown = dict(result)
+    result_fields = dict(result)
     zone = str(body.get("timezone") or "UTC")
-    shown["zone"] = zone
+    result_fields["zone"] = zone
     until = words.utc(visit.now + PREVIEWED)
     after = {moment["at"] for moment in result["times"] if moment["at"] <= until}
-    shown["times"] = result["times"][:SHOWN]
-    shown["effect"] = _describe_effect(after, await _present_moments(visit, before, until), is_new=before is None)
-    return shown
+    result_fields["times"] = result["times"][:SHOWN]
+    result_fields["effect"] = _describe_effect(
+        after, await _present_moments(visit, before, until), is_new=before is None
+    )
+    return result_fields
 
 
 async def _present_moments(visit: Visit, trigger: Json | None, until: str) -> set[str]:

@@ -45,19 +45,19 @@ Json = Mapping[str, Any]
 async def routine(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
     """Show a routine."""
     live = await visit.live(routine=routine_id)
-    shown = await visit.own("routines", routine_id)
-    planned = [trigger for trigger in shown["triggers"] if trigger["kind"] == "schedule"]
+    shown_routine = await visit.own("routines", routine_id)
+    planned = [trigger for trigger in shown_routine["triggers"] if trigger["kind"] == "schedule"]
     chosen_schedule = next(
         (one for one in planned if one["id"] == visit.parameter("trigger")), planned[0] if planned else None
     )
     line = (
-        await timeline.read(visit, shown, chosen_schedule, _read_moment(visit.parameter("at")))
+        await timeline.read(visit, shown_routine, chosen_schedule, _read_moment(visit.parameter("at")))
         if chosen_schedule
         else None
     )
     question, answer, error = visit.parameter("why"), None, ""
     if question:
-        answer, error = await _explain_moment(visit, shown, question, visit.parameter("zone") or visit.zone)
+        answer, error = await _explain_moment(visit, shown_routine, question, visit.parameter("zone") or visit.zone)
     zone = visit.parameter("zone") or (
         chosen_schedule["timezone"] if chosen_schedule and chosen_schedule["timezone"] else visit.zone
     )
@@ -66,15 +66,15 @@ async def routine(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> R
         "routine.html",
         here="routines",
         live=live,
-        routine=shown,
-        tiles=await _make_tiles(visit, shown),
-        cadence=schedules.cadence(shown["triggers"]),
+        routine=shown_routine,
+        tiles=await _make_tiles(visit, shown_routine),
+        cadence=schedules.cadence(shown_routine["triggers"]),
         in_words=schedules.in_words,
         planned=planned,
         chosen=chosen_schedule,
         line=line,
         no_plan=NO_PLAN,
-        runs=shown["recentRuns"][:RUNS],
+        runs=shown_routine["recentRuns"][:RUNS],
         took=took,
         question=question or words.local_text(visit.now, known_zone(zone) or visit.zone),
         question_zone=zone,
@@ -217,23 +217,23 @@ async def _names_of_things(visit: Visit, kind: str, ids: Collection[str]) -> Map
 @get("/board/companies/{company_id:str}/routines/{routine_id:str}/revisions", operation_id="boardRevisions")
 async def revisions(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
     """Show the revisions of a routine, each with what it changed."""
-    shown = await visit.own("routines", routine_id)
+    shown_routine = await visit.own("routines", routine_id)
     answer = await visit.api.page(f"/routines/{routine_id}/revisions", {"cursor": visit.parameter("cursor")})
     listed = answer.value
     befores = [*listed[1:], None]
-    known = [
+    known_changes = [
         differences.changes_between(before, revision) if before or revision["revisionNumber"] == 1 else None
         for revision, before in zip(listed, befores, strict=True)
     ]
-    named_changes = iter(await with_names(visit, [change for changes in known for change in changes or ()]))
+    named_changes = iter(await with_names(visit, [change for changes in known_changes for change in changes or ()]))
     pairs = [
         (revision, None if changes is None else list(islice(named_changes, len(changes))))
-        for revision, changes in zip(listed, known, strict=True)
+        for revision, changes in zip(listed, known_changes, strict=True)
     ]
     return visit.show(
         "revisions.html",
         here="routines",
-        routine=shown,
+        routine=shown_routine,
         pairs=pairs,
         names=await names_of_people(visit, listed),
         following=visit.path("routines", routine_id, "revisions", query={"cursor": answer.next_cursor})

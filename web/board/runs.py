@@ -68,28 +68,28 @@ async def runs(visit: NamedDependency[Visit]) -> Response[Any]:
 async def run(visit: NamedDependency[Visit], run_id: FromPath[str]) -> Response[Any]:
     """Show a run."""
     live = await visit.live(run=run_id)
-    shown = await visit.own("routine-runs", run_id)
-    routine = await visit.api.get(f"/routines/{shown['routineId']}")
-    issue = await visit.api.get_or_none(f"/issues/{shown['linkedIssueId']}") if shown["linkedIssueId"] else None
-    is_own = issue is not None and issue["originRunId"] == shown["id"]
-    comments = await visit.api.get(f"/issues/{shown['linkedIssueId']}/comments", {"order": "asc"}) if is_own else []
+    shown_run = await visit.own("routine-runs", run_id)
+    routine = await visit.api.get(f"/routines/{shown_run['routineId']}")
+    issue = await visit.api.get_or_none(f"/issues/{shown_run['linkedIssueId']}") if shown_run["linkedIssueId"] else None
+    is_own = issue is not None and issue["originRunId"] == shown_run["id"]
+    comments = await visit.api.get(f"/issues/{shown_run['linkedIssueId']}/comments", {"order": "asc"}) if is_own else []
     after = visit.parameter("after")
     log = await visit.api.get(f"/routine-runs/{run_id}/log", {"after": after})
     later = await visit.api.get(f"/routine-runs/{run_id}/log", {"after": log["next"]}) if log["parts"] else log
     agents = await visit.names("agents")
-    payload = dict(shown["triggerPayload"] or {})
+    payload = dict(shown_run["triggerPayload"] or {})
     variables = payload.pop("variables") if isinstance(payload.get("variables"), dict) else {}
-    trigger = next((one for one in routine["triggers"] if one["id"] == shown["triggerId"]), None)
+    trigger = next((one for one in routine["triggers"] if one["id"] == shown_run["triggerId"]), None)
     return visit.show(
         "run.html",
         here="runs",
         live=live,
-        run=shown,
+        run=shown_run,
         routine=routine,
         trigger=trigger,
         zone=trigger["timezone"] if trigger and trigger["timezone"] else visit.zone,
-        late=_run_lateness(shown),
-        took=took(shown),
+        late=_run_lateness(shown_run),
+        took=took(shown_run),
         issue=issue,
         is_own=is_own,
         comments=comments,
@@ -101,8 +101,8 @@ async def run(visit: NamedDependency[Visit], run_id: FromPath[str]) -> Response[
         later=log["next"] if later["parts"] else None,
         variables=variables,
         payload=msgspec.json.format(msgspec.json.encode(payload), indent=2).decode() if payload else "",
-        outputs=msgspec.json.format(msgspec.json.encode(shown["outputs"]), indent=2).decode()
-        if shown["outputs"]
+        outputs=msgspec.json.format(msgspec.json.encode(shown_run["outputs"]), indent=2).decode()
+        if shown_run["outputs"]
         else "",
         key=uuid4(),
     )
@@ -129,9 +129,9 @@ def printed_pieces(parts: Sequence[Json]) -> list[dict[str, str]]:
 async def run_again(visit: NamedDependency[Visit], run_id: FromPath[str]) -> Response[Any]:
     """Run the routine of a run with the same payload, and lead to the new run."""
     form = visit.form
-    shown = await visit.own("routine-runs", run_id)
+    shown_run = await visit.own("routine-runs", run_id)
     body: dict[str, object] = {"idempotencyKey": f"board {form.given('key') or uuid4()}"}
-    if shown["triggerPayload"] is not None:
-        body["payload"] = shown["triggerPayload"]
-    new = await visit.api.post(f"/routines/{shown['routineId']}/run", body)
+    if shown_run["triggerPayload"] is not None:
+        body["payload"] = shown_run["triggerPayload"]
+    new = await visit.api.post(f"/routines/{shown_run['routineId']}/run", body)
     return visit.go("runs", new["id"], done="fired")

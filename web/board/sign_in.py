@@ -27,9 +27,9 @@ WRONG = "This is not a board token that is good now. It begins with pcp_board_; 
 
 def _show_page(request: Request[Any, Any, Any], **values: Any) -> Response[str]:
     base = public_path(request)
-    shown = {"base": base, "error": "", "link": "", "next": "", **values}
-    status = 422 if shown["error"] else 200
-    return Response(PAGES.get_template("sign_in.html").render(**shown), media_type=HTML, status_code=status)
+    shown_values = {"base": base, "error": "", "link": "", "next": "", **values}
+    status = 422 if shown_values["error"] else 200
+    return Response(PAGES.get_template("sign_in.html").render(**shown_values), media_type=HTML, status_code=status)
 
 
 @get("/board/sign-in", operation_id="boardSignIn", sync_to_thread=False)
@@ -111,8 +111,8 @@ def _close_all(backend: Backend, caller: Caller) -> None:
     user = require_board(backend.authorize(caller, read_access.board))
     # A key that is not in the read model yet ends with the session that it rests on.
     with backend.consistent_read("directory", eventual=True) as conn:
-        known = [key.id for key in keys.of_user(conn, user.user_id) if key.revoked_at is None]
-    backend.executor.execute(caller, sessions.close_all, known)
+        key_ids = [key.id for key in keys.of_user(conn, user.user_id) if key.revoked_at is None]
+    backend.executor.execute(caller, sessions.close_all, key_ids)
 
 
 def _must_be_ours(request: Request[Any, Any, Any], cookie: SessionCookie) -> None:

@@ -28,12 +28,12 @@ class Strip(NamedTuple):
 def draw(bars: Sequence[Bar]) -> Strip:
     """Return the strip of some runs, oldest first. What it shows stands in its label in words as well."""
     longest = max((bar.took for bar in bars if bar.took), default=timedelta(seconds=1)) or timedelta(seconds=1)
-    shown = [words.outcome(bar.status) for bar in bars]
-    counts = Counter(outcome.word for outcome in shown)
+    outcomes = [words.outcome(bar.status) for bar in bars]
+    counts = Counter(outcome.word for outcome in outcomes)
     title = f"Last {words.count_noun(len(bars), 'run')}: {', '.join(f'{many} {word}' for word, many in counts.items())}"
     drawings = [
         _shape(outcome.kind, place * STEP, _bar_height(bar.took, longest))
-        for place, (outcome, bar) in enumerate(zip(shown, bars, strict=True))
+        for place, (outcome, bar) in enumerate(zip(outcomes, bars, strict=True))
     ]
     width = len(bars) * STEP
     svg = Markup(

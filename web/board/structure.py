@@ -157,20 +157,20 @@ async def structure(visit: NamedDependency[Visit]) -> Response[Any]:
 @get(f"{BASE}/{{kind:str}}/new", operation_id="boardNewThing")
 async def new(visit: NamedDependency[Visit], kind: FromPath[str]) -> Response[Any]:
     """Show the form of a new project, goal, folder or issue."""
-    shown = _new(kind)
-    await visit.must_have(shown.needs)
-    return await _form(visit, shown, None, USUAL[kind], {})
+    kind_shown = _new(kind)
+    await visit.must_have(kind_shown.needs)
+    return await _form(visit, kind_shown, None, USUAL[kind], {})
 
 
 @post(f"{BASE}/{{kind:str}}/new", operation_id="boardCreateThing")
 async def create(visit: NamedDependency[Visit], kind: FromPath[str]) -> Response[Any]:
     """Create a project, a goal, a folder or an issue."""
-    form, shown = visit.form, _new(kind)
-    await visit.must_have(shown.needs)
+    form, kind_shown = visit.form, _new(kind)
+    await visit.must_have(kind_shown.needs)
     try:
-        resource = await visit.api.post(visit.api_path(kind), _body(shown, form))
+        resource = await visit.api.post(visit.api_path(kind), _body(kind_shown, form))
     except ApiRefusal as refusal:
-        return await _form(visit, shown, None, _values(shown, form), refusal.by_field())
+        return await _form(visit, kind_shown, None, _values(kind_shown, form), refusal.by_field())
     return visit.go(*_place_of(kind, resource), done="added")
 
 
@@ -187,11 +187,11 @@ async def save(visit: NamedDependency[Visit], kind: FromPath[str], id: FromPath[
     """Save a thing; if it was changed meanwhile, show both versions."""
     form, position, errors = visit.form, await visit.position(), dict[str, str]()
     resource = await _thing(visit, kind, id)
-    shown = KINDS[kind]
-    await visit.must_have(shown.needs)
-    values = _values(shown, form)
-    body = _body(shown, form) | ({BUDGET: budget_of(form, errors)} if shown.has_budget else {})
-    theirs = conflicts.differences(form, values, as_values(shown, resource))
+    kind_shown = KINDS[kind]
+    await visit.must_have(kind_shown.needs)
+    values = _values(kind_shown, form)
+    body = _body(kind_shown, form) | ({BUDGET: budget_of(form, errors)} if kind_shown.has_budget else {})
+    theirs = conflicts.differences(form, values, as_values(kind_shown, resource))
     if not errors and not theirs:
         try:
             with visit.api.unchanged_since(position):
@@ -200,7 +200,7 @@ async def save(visit: NamedDependency[Visit], kind: FromPath[str], id: FromPath[
             errors = {_in_form(field): message for field, message in refusal.by_field().items()}
         else:
             return _secret(visit, secret) if secret else visit.go(*_place_of(kind, resource), done="thing")
-    return await _form(visit, shown, resource, values, errors, theirs)
+    return await _form(visit, kind_shown, resource, values, errors, theirs)
 
 
 @post(f"{BASE}/{{kind:str}}/{{id:str}}/action", operation_id="boardActOnThing")

@@ -41,7 +41,7 @@ async def routine(visit: NamedDependency[Visit], task: FromPath[str], name: From
     """Show a routine of a task, with its newest trajectories."""
     live = await visit.live()
     collection = await collection_of(visit)
-    shown = await visit.api.get(collection.of("routines", task, name))
+    shown_routine = await visit.api.get(collection.of("routines", task, name))
     path = RoutinePath(collection=collection.name, task=task, name=name)
     routine_ref = await sync_to_thread(visit.backend.authorize, visit.caller, names.routine, path)
     return visit.show(
@@ -49,10 +49,12 @@ async def routine(visit: NamedDependency[Visit], task: FromPath[str], name: From
         here="tasks",
         live=live,
         task=task,
-        routine=shown,
+        routine=shown_routine,
         routine_id=routine_ref.routine_id,
-        cadence=cadence_in_words(shown["cadence"]),
-        overrides=words.as_json(shown["init_params_overrides"]) if shown["init_params_overrides"] else "",
+        cadence=cadence_in_words(shown_routine["cadence"]),
+        overrides=words.as_json(shown_routine["init_params_overrides"])
+        if shown_routine["init_params_overrides"]
+        else "",
         trajectories=await visit.api.get(collection.of("routines", task, name, "runs")),
     )
 

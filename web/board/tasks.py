@@ -119,7 +119,7 @@ async def task(visit: NamedDependency[Visit], task: FromPath[str]) -> Response[A
     """Show a task: its steps and parameters, its routines, and its trajectories, newest first."""
     live = await visit.live()
     collection = await collection_of(visit)
-    shown = await visit.api.get(collection.of("tasks", task))
+    shown_task = await visit.api.get(collection.of("tasks", task))
     cursor = visit.parameter("cursor")
     answer = await visit.api.page(collection.of("db/trajectories", task), {"limit": NEWEST, "cursor": cursor})
     # None where the service has no routines of tasks (ENABLE_ROUTINES)
@@ -129,12 +129,12 @@ async def task(visit: NamedDependency[Visit], task: FromPath[str]) -> Response[A
         "task.html",
         here="tasks",
         live=live,
-        task=shown,
-        steps=[(step, workflows.configs_of(shown["workflow"]).get(step, {})) for step in _step_names(shown)],
+        task=shown_task,
+        steps=[(step, workflows.configs_of(shown_task["workflow"]).get(step, {})) for step in _step_names(shown_task)],
         parameters={
-            name: words.as_json(value) for name, value in workflows.declared_parameters(shown["workflow"]).items()
+            name: words.as_json(value) for name, value in workflows.declared_parameters(shown_task["workflow"]).items()
         },
-        runs_by_itself=built_in.runs_by_itself(shown["workflow"]),
+        runs_by_itself=built_in.runs_by_itself(shown_task["workflow"]),
         routines=routines,
         in_words=cadence_in_words,
         stats=await visit.api.get(collection.of("db/stats", task)),
@@ -262,8 +262,8 @@ async def run(visit: NamedDependency[Visit], task: FromPath[str]) -> Response[An
 
 async def _run_form(visit: Visit, task: str, values: Mapping[str, str], errors: Mapping[str, str]) -> Response[Any]:
     collection = await collection_of(visit)
-    shown = await visit.api.get(collection.of("tasks", task))
-    usual = {"init_params": words.as_json(workflows.declared_parameters(shown["workflow"]))}
+    shown_task = await visit.api.get(collection.of("tasks", task))
+    usual = {"init_params": words.as_json(workflows.declared_parameters(shown_task["workflow"]))}
     return visit.show(
         "task_run.html",
         status=422 if errors else 200,

@@ -149,10 +149,10 @@ def status_of(occurrence: Json, runs: Mapping[str, Json]) -> str:
 
 def _occurrence_mark(occurrence: Json, runs: Mapping[str, Json], x: Any, zone: str, now: datetime) -> Mark:
     first, last = words.parse(occurrence["plannedAt"]), words.parse(occurrence["lastPlannedAt"])
-    shown = words.outcome(status_of(occurrence, runs))
+    outcome = words.outcome(status_of(occurrence, runs))
     many = f", {occurrence['count']:,} of them" if occurrence["count"] > 1 else ""
-    title = f"{words.when(first, zone, now) if first else ''}: {shown.word}{many}"
-    return Mark(x(first), x(last), shown.kind, title, occurrence["runId"])
+    title = f"{words.when(first, zone, now) if first else ''}: {outcome.word}{many}"
+    return Mark(x(first), x(last), outcome.kind, title, occurrence["runId"])
 
 
 def _axis_tick(moment: datetime, half: timedelta, zone: str, x: Any) -> Tick:

@@ -63,11 +63,11 @@ async def _show_page(
     live = await visit.live()
     collection, after = await collection_of(visit), visit.parameter("after")
     place = collection.of("db/trajectory", task, number)
-    shown = await visit.api.get(place)
+    shown_trajectory = await visit.api.get(place)
     log = await visit.api.get(f"{place}/log", {"after": after})
     later = await visit.api.get(f"{place}/log", {"after": log["next"]}) if log["parts"] else log
     history = await visit.api.page(
-        f"/v1/workflows-logs/{quote(shown['workflow_id'], safe='')}", {"cursor": visit.parameter("cursor")}
+        f"/v1/workflows-logs/{quote(shown_trajectory['workflow_id'], safe='')}", {"cursor": visit.parameter("cursor")}
     )
     return visit.show(
         "trajectory.html",
@@ -75,12 +75,12 @@ async def _show_page(
         status=422 if errors else 200,
         here="tasks",
         task=task,
-        trajectory=shown,
-        author=await _name_author(visit, shown["author"] or ""),
-        is_over=shown["status"] not in LIVE,
-        steps=[_describe_step(shown, name) for name in _step_names(shown)],
-        parameters=words.as_json(shown["init_params"]) if shown["init_params"] else "",
-        metadata=words.as_json(shown["metadata"]) if shown["metadata"] else "",
+        trajectory=shown_trajectory,
+        author=await _name_author(visit, shown_trajectory["author"] or ""),
+        is_over=shown_trajectory["status"] not in LIVE,
+        steps=[_describe_step(shown_trajectory, name) for name in _step_names(shown_trajectory)],
+        parameters=words.as_json(shown_trajectory["init_params"]) if shown_trajectory["init_params"] else "",
+        metadata=words.as_json(shown_trajectory["metadata"]) if shown_trajectory["metadata"] else "",
         output=printed_pieces(log["parts"]),
         after=after,
         later=log["next"] if later["parts"] else None,

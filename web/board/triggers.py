@@ -162,12 +162,12 @@ async def _show_form(  # noqa: PLR0913, PLR0917 what the form shows
         if kind == "chain"
         else []
     )
-    shown = None
+    plan = None
     if kind == "schedule" and not errors:
         shown_form = checked_form or Form({name: [value] for name, value in values.items()})
         body = preview.schedule_of(shown_form, {})
         if body.get("cronExpression") or body.get("runAt"):
-            shown = await preview.of_schedule(visit, body, routine_id, trigger)
+            plan = await preview.of_schedule(visit, body, routine_id, trigger)
     options = {
         "signingMode": SIGNING,
         "afterOutcome": OUTCOMES,
@@ -188,7 +188,7 @@ async def _show_form(  # noqa: PLR0913, PLR0917 what the form shows
         signing=SIGNING,
         outcomes=OUTCOMES,
         others=options["afterRoutineId"],
-        preview=shown,
+        preview=plan,
         presets=preview.PRESETS,
         verdict=verdict,
         overlaps=OVERLAPS,

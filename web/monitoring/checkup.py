@@ -118,25 +118,25 @@ class Kept(Generic[T]):
     def __init__(self, find: Callable[[], T]) -> None:
         self._find = find
         self._lock = Lock()
-        self._kept: tuple[T, float] | None = None  # with the time until which it is kept
+        self._cached_answer: tuple[T, float] | None = None  # with the time until which it is kept
 
     @property
     def is_outdated(self) -> bool:
         """Whether it is to be found out again."""
-        return self._kept is None or time.monotonic() >= self._kept[1]
+        return self._cached_answer is None or time.monotonic() >= self._cached_answer[1]
 
     @property
     def value(self) -> T:
         """The value that was found last. It must have been found once."""
-        if self._kept is None:
+        if self._cached_answer is None:
             raise AssertionError
-        return self._kept[0]
+        return self._cached_answer[0]
 
     def refresh(self) -> None:
         """Find the value out again if it is outdated."""
         with self._lock:
             if self.is_outdated:
-                self._kept = self._find(), time.monotonic() + KEPT_S
+                self._cached_answer = self._find(), time.monotonic() + KEPT_S
 
 
 class OpenWork(msgspec.Struct, frozen=True):
@@ -165,7 +165,7 @@ class Checkup:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._latest = datetime.min.replace(tzinfo=UTC)  # the latest time that any event of the log was seen to have
-        self._seen = 0  # the position up to which the log was looked at for it
+        self._last_position = 0  # the position up to which the log was looked at for it
         self._look_under_way: asyncio.Task[Findings | None] | None = None
         self._next_look: asyncio.Task[Findings | None] | None = None  # that waits for the one under way
         self._writing = Kept(self._find_writing)
@@ -211,11 +211,11 @@ class Checkup:
 
     @property
     def _values(self) -> tuple[Any, ...]:
-        return health.values(GRACE, MOST_COUNTED, self._seen)
+        return health.values(GRACE, MOST_COUNTED, self._last_position)
 
     def _findings_of(self, row: Sequence[Any]) -> Findings:
         look = health.look_of(row)
-        self._seen = look.position  # less than before if the log was set back
+        self._last_position = look.position  # less than before if the log was set back
         self._latest = max(self._latest, look.latest or self._latest)
         keys, work = self._keys.value, self._work.value
         kinds = [row.kind for row in work.untaken]
@@ -242,7 +242,7 @@ class Checkup:
 
     def _find_work(self) -> OpenWork:
         with self._backend.pool.connection() as conn:
-            now = database_state.times(conn, self._seen).now
+            now = database_state.times(conn, self._last_position).now
             try:
                 return OpenWork(open_work.oldest_open_issue(conn), open_work.untaken(conn, now))
             except NOT_MADE_YET:

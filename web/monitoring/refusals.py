@@ -46,7 +46,7 @@ class RefusalLog:
         self._clock = clock
         self._ends_at = 0.0
         self._lines = Counter[str]()  # of this period, by sender
-        self._unlogged = 0
+        self._unlogged_count = 0
 
     def write(self, sender: str, **fields: object) -> None:
         """Write a line, or count it. `unlogged` is the number of refusals without a line since the last one."""
@@ -55,11 +55,11 @@ class RefusalLog:
             self._ends_at = now + PERIOD_S
             self._lines.clear()
         if self._lines.total() >= MOST_LINES or self._lines[sender] >= MOST_LINES_OF_SENDER:
-            self._unlogged += 1
+            self._unlogged_count += 1
             return
         self._lines[sender] += 1
-        log.info("request_refused", unlogged=self._unlogged, **fields)
-        self._unlogged = 0
+        log.info("request_refused", unlogged=self._unlogged_count, **fields)
+        self._unlogged_count = 0
 
 
 def record_refusals(

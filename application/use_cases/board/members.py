@@ -126,9 +126,9 @@ def _find_known_user(
     Raises the same NotFound for anybody else as for an unknown id, since adding somebody shows their name and email.
     """
     user = require_board(principal)
-    if (known := work.get(USER, user_id)) is None:
+    if (known_user := work.get(USER, user_id)) is None:
         raise NotFound("User not found")
-    access.must_not_be_erased(known)
+    access.must_not_be_erased(known_user)
     if user.instance_admin or work.version_of(membership_of(user_id, company_id)):
         return user_id
     for other in shared_companies:

@@ -65,16 +65,16 @@ def close_session(work: UnitOfWork, principal: Principal) -> None:
         work.record(principal.key_id, access.revoke(key))
 
 
-def close_all(work: UnitOfWork, principal: Principal, known: Collection[UUID] = ()) -> None:
+def close_all(work: UnitOfWork, principal: Principal, known_keys: Collection[UUID] = ()) -> None:
     """
     End all sessions and links of the caller's user; raise Unauthenticated for others than users.
 
-    Those that are `known` are revoked as well, so that lists and quotas count them no more.
+    The `known_keys` are revoked as well, so that lists and quotas count them no more.
     """
     if not isinstance(principal, BoardUser):
         raise Unauthenticated("Board authentication required")
-    work.load(known)
-    for key_id in known:
+    work.load(known_keys)
+    for key_id in known_keys:
         key = work.get(KEY, key_id)
         if key is not None and key.session is not None and key.user_id == principal.user_id:
             work.record(key_id, access.revoke(key))

@@ -95,7 +95,9 @@ async def keep_open(process, api, company, many):
         return api.system.store.head()
 
     async def all_told(position):
-        await asyncio.to_thread(wait_for, lambda: all(tab.positions and tab.told[-1] >= position for tab in tabs), 60)
+        await asyncio.to_thread(
+            wait_for, lambda: all(tab.positions and tab.positions[-1] >= position for tab in tabs), 60
+        )
 
     async with (
         httpx.AsyncClient(base_url=process.url, timeout=60, limits=limits, cookies=cookies) as client,
@@ -122,4 +124,4 @@ def test_tabs_come_back_to_a_process_that_was_killed_and_none_misses_a_position(
 
     assert {2} == {tab.connections for tab in tabs}
     assert {3} == {len(set(tab.positions)) for tab in tabs}  # the three changes, and nothing twice
-    assert [] == [tab.positions for tab in tabs if tab.told != sorted(set(tab.told))]
+    assert [] == [tab.positions for tab in tabs if tab.positions != sorted(set(tab.positions))]

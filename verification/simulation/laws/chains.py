@@ -34,9 +34,8 @@ class ChainLaws:
     def __init__(self, state: State) -> None:
         self._state = state
         self._links: dict[UUID, Link] = {}
-        self._awaited_runs: dict[
-            UUID, UUID
-        ] = {}  # routines, by their runs that others wait for and that have not ended
+        # Routines, by their runs that others wait for and that have not ended.
+        self._awaited_runs: dict[UUID, UUID] = {}
         self._owed_runs: dict[tuple[UUID, UUID], UUID] = {}  # routines, by the link and the run that is to fire them
         self._depths: dict[UUID, int] = {}  # by run: how deep in a chain it is
 

@@ -51,9 +51,8 @@ class GuardLaws:
         self._changed_at: dict[UUID, datetime] = {}  # when each routine was changed last
         self._let_through: dict[UUID, datetime] = {}  # by schedule: when its gate last let something through
         self._probes: dict[UUID, ProbeRequested] = {}  # probes that wait for an answer, by stream
-        self._probe_findings: dict[
-            UUID, tuple[datetime, ProbeFinding]
-        ] = {}  # by schedule: since when, and what was found
+        # By schedule: since when, and what was found.
+        self._probe_findings: dict[UUID, tuple[datetime, ProbeFinding]] = {}
 
     def note_change(self, routine_id: UUID, moment: datetime) -> None:
         """Note that a routine was changed: what fires in the same commit may follow its old settings."""
@@ -76,8 +75,8 @@ class GuardLaws:
 
     def decided_at(self, recorded: Recorded, event: RunFired) -> datetime:
         """The moment as of which a firing was decided: when its probe was requested, if it was asked."""
-        known = self._probe_findings.get(event.trigger_id) if event.trigger_id and event.probe else None
-        return recorded.at if known is None else known[0]
+        known_finding = self._probe_findings.get(event.trigger_id) if event.trigger_id and event.probe else None
+        return recorded.at if known_finding is None else known_finding[0]
 
     def read_firing(self, recorded: Recorded, event: RunFired) -> None:
         if event.source == "schedule" and event.backfill_id is None:
@@ -154,17 +153,21 @@ class GuardLaws:
                     event.routine_id, f"{event.occurrence} was probed, and there is no probe"
                 )
             return
-        known = self._probe_findings.get(event.trigger_id)
-        if known is None or finding != known[1] or not timedelta() <= recorded.at - known[0] <= GRACE:
+        known_finding = self._probe_findings.get(event.trigger_id)
+        if (
+            known_finding is None
+            or finding != known_finding[1]
+            or not timedelta() <= recorded.at - known_finding[0] <= GRACE
+        ):
             self._state.report_broken_rule(
-                event.routine_id, f"{event.occurrence} is settled by {finding}, and {known} was found"
+                event.routine_id, f"{event.occurrence} is settled by {finding}, and {known_finding} was found"
             )
             return
-        skips = {"passed": None, "failed": "probe_failed", "unanswered": "probe_unanswered"}[known[1].verdict]
-        if known[1].verdict == "unanswered" and settings.probe.if_unanswered == "fire":
+        skips = {"passed": None, "failed": "probe_failed", "unanswered": "probe_unanswered"}[known_finding[1].verdict]
+        if known_finding[1].verdict == "unanswered" and settings.probe.if_unanswered == "fire":
             skips = None
         reason = getattr(outcome, "reason", None)
         if skips != (reason if reason in ("probe_failed", "probe_unanswered") else None):
             self._state.report_broken_rule(
-                event.routine_id, f"{event.occurrence} is {outcome}, and its probe {known[1].verdict}"
+                event.routine_id, f"{event.occurrence} is {outcome}, and its probe {known_finding[1].verdict}"
             )

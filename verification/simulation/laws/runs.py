@@ -40,9 +40,8 @@ class RunLaws:
         self._max_attempts: dict[UUID, int] = {}  # by run: how many attempts it may have
         self._leases: dict[UUID, datetime] = {}  # when each ends, by issue
         self._successors: dict[UUID, UUID] = {}  # routines, by the runs for which earlier ones were cancelled
-        self._superseding_runs: dict[
-            UUID, UUID
-        ] = {}  # routines, by the runs for which earlier occurrences were skipped
+        # Routines, by the runs for which earlier occurrences were skipped.
+        self._superseding_runs: dict[UUID, UUID] = {}
         self._run_ids: set[UUID] = set()
 
     def read_firing(self, recorded: Recorded, event: RunFired) -> None:

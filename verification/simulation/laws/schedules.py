@@ -46,9 +46,8 @@ class ScheduleLaws:
         self._state = state
         self.accounts: dict[UUID, Account] = {}
         self._by_routine: dict[UUID, list[Account]] = defaultdict(list)
-        self._unmoved_schedules: list[
-            tuple[Account, str]
-        ] = []  # schedules of which the first waiting occurrence has stayed
+        # Schedules of which the first waiting occurrence has stayed.
+        self._unmoved_schedules: list[tuple[Account, str]] = []
         self._made_up: Counter[tuple[UUID, datetime]] = Counter()
         self._dropped_counts: dict[tuple[UUID, datetime], int] = {}
         self.backfills: dict[UUID, BackfillRequested] = {}
@@ -146,11 +145,11 @@ class ScheduleLaws:
         if trigger_id is None or next_at is None or due_at is None:
             return
         account = self.accounts[trigger_id]
-        known = account.announced.setdefault(next_at, due_at)
+        announced_at = account.announced.setdefault(next_at, due_at)
         most = account.terms.jitter if account.terms else timedelta()
-        if known != due_at or not timedelta() <= due_at - next_at <= most:
+        if announced_at != due_at or not timedelta() <= due_at - next_at <= most:
             self._state.report_broken_rule(
-                account.routine_id, f"{next_at} comes due at {due_at}, was {known}, jitter {most}"
+                account.routine_id, f"{next_at} comes due at {due_at}, was {announced_at}, jitter {most}"
             )
 
     def _read_missed(self, recorded: Recorded, event: TriggerMissed) -> None:
