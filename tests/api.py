@@ -8,7 +8,8 @@ from uuid import UUID
 
 import httpx
 
-from application.access import Caller
+from application.access import Caller, Principal
+from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies.board import AgentDraft, AgentKeyDraft, CompanyDraft
 from application.use_cases.board import agents, companies, keys
 from routines.bootstrap import System
@@ -73,15 +74,15 @@ class Api:
             return str(self.post("/companies", {"name": name})["id"])
         if not self._companies:
             drafts = [CompanyDraft(name=next(self._names)) for _ in range(COMPANIES_AT_ONCE if self.operator else 1)]
-            self._companies = self.ask(lambda *by: [companies.create(*by, draft) for draft in drafts])
+            self._companies = self.ask(lambda work, by: [companies.create(work, by, draft) for draft in drafts])
         return str(self._companies.pop())
 
     def agent(self, company_id: str, name: str = "Scout") -> tuple[str, str]:
         """Id and token of a new agent."""
 
-        def create(*by: Any) -> tuple[str, str]:
-            agent_id = agents.create(*by, UUID(company_id), AgentDraft(name=name)).agent_id
-            return str(agent_id), keys.create_for_agent(*by, agent_id, AgentKeyDraft()).token
+        def create(work: UnitOfWork, by: Principal) -> tuple[str, str]:
+            agent_id = agents.create(work, by, UUID(company_id), AgentDraft(name=name)).agent_id
+            return str(agent_id), keys.create_for_agent(work, by, agent_id, AgentKeyDraft()).token
 
         return self.ask(create)
 
