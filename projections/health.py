@@ -55,5 +55,5 @@ def values(grace: timedelta, most: int, after: int) -> tuple[Any, ...]:
 
 def look_of(row: Sequence[Any]) -> Look:
     """Return what the statement has found, given its row."""
-    *rest, read_models, witnesses = row
-    return Look(*rest, _read_models(read_models), _witnesses(witnesses))
+    now, latest, position, overdue, are_refused, read_models, witnesses = row
+    return Look(now, latest, position, overdue, are_refused, _read_models(read_models), _witnesses(witnesses))

@@ -31,7 +31,7 @@ class Answer(Response[T]):
             return
         self.content, self.status_code, self.headers = content, status_code, dict(headers or {})
         self.cookies, self.background, self.media_type, self.encoding = [], None, None, "utf-8"
-        self.response_type_encoders = self.type_encoders or {}
+        self.response_type_encoders = {**(self.type_encoders or {})}
 
     def to_asgi_response(self, app: Any, request: Any, **more: Any) -> Any:
         """Return the application that sends the answer."""

@@ -16,7 +16,7 @@ from tests.api import Api
 from tests.web.served import further
 from web.http.backend import Backend
 from web.http.fair_threads import FairThreads
-from web.monitoring.checkup import Checkup, Kept
+from web.monitoring.checkup import Checkup, Findings, Kept
 
 
 def test_health_needs_no_token_and_lists_every_read_model(api: Api):
@@ -142,10 +142,11 @@ def test_a_look_at_the_health_waits_behind_no_tenant(monkeypatch):
     threads, may_end = FairThreads(1, 1), Event()
     monkeypatch.setattr(concurrency._State, "EXECUTOR", threads)
     threads.submit(may_end.wait)
-    monkeypatch.setattr(Checkup, "__call__", lambda _: "found")
+    found = cast("Findings", object())
+    monkeypatch.setattr(Checkup, "__call__", lambda _: found)
     checkup = Checkup(cast("Backend", None))
     try:
-        assert "found" == asyncio.run(asyncio.wait_for(checkup.together(), 60))
+        assert found is asyncio.run(asyncio.wait_for(checkup.together(), 60))
     finally:
         may_end.set()
         threads.shutdown()
