@@ -148,7 +148,7 @@ class Coming:
 def _project(settings: Settings, share: Share, at_once: int) -> None:
     """Wait for a line of input, bring the share to the head of the log, and print what that took."""
     entry.collect_seldom()
-    with bootstrap.system(settings) as system, bootstrap.connect_projector(settings) as conn:
+    with bootstrap.system(settings) as system, bootstrap.connect_projector(system) as conn:
         arrivals = Coming(system.store.after, system.store.head(), at_once)
         projector = Projector(catalogue.ALL, arrivals.read)
         projector.take(share)

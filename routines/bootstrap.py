@@ -214,9 +214,20 @@ def connect(settings: Settings) -> Session:
     return FOLDING.connect(settings.database_url)
 
 
-def connect_projector(settings: Settings) -> Session:
-    """Open a connection as `connect` does, for the statements of the projector, which Postgres plans once."""
-    return PROJECTING.connect(settings.database_url)
+def connect_follower(ready: System, profile: Profile = FOLDING) -> Session:
+    """
+    Open a connection as `connect` does, for events that are read over those of the pool.
+
+    These are made anew as well: they may lead to a server from which another has taken over, and which still answers.
+    """
+    session = profile.connect(ready.settings.database_url)
+    ready.pool.drain()
+    return session
+
+
+def connect_projector(ready: System) -> Session:
+    """Open a connection as `connect_follower` does, for the statements of the projector, which Postgres plans once."""
+    return connect_follower(ready, PROJECTING)
 
 
 def connect_as_login(settings: Settings) -> Session:

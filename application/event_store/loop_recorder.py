@@ -42,14 +42,32 @@ Row = tuple[Any, ...]
 Query = tuple[str, tuple[Any, ...]]  # its text and its values
 
 
-class LoopRecorder:
-    """Appends batches and answers queries about the log, for the tasks of an event loop."""
+class LoopQueries:
+    """
+    Answers queries for the tasks of an event loop, over a connection of its own.
+
+    Those that wait together wait for the slowest of them, and for its locks.
+    """
 
     def __init__(self, connections: Connections) -> None:
+        self._queries = Lane[Query, list[Row]](connections, _answer_each, many=1, most_items=MOST_QUERIES)
+
+    async def query(self, text: str, *values: Any) -> list[Row]:
+        """Return the rows that a query finds. Raises Elsewhere when it cannot be asked now."""
+        try:
+            return await self._queries.submit((text, values))
+        except (NoConnection, psycopg.Error):
+            raise Elsewhere from None
+
+
+class LoopRecorder(LoopQueries):
+    """Appends batches and answers queries about the log, and about nothing else, for the tasks of an event loop."""
+
+    def __init__(self, connections: Connections) -> None:
+        super().__init__(connections)
         self._appends = Lane[Batch, int | Exception | Again](
             connections, _append_each, many=1, most_items=MOST_BATCHES, most_size=MOST_GROUP_BYTES
         )
-        self._loads = Lane[Query, list[Row]](connections, _answer_each, many=1, most_items=MOST_QUERIES)
 
     @property
     def many_waiting(self) -> int:
@@ -66,13 +84,6 @@ class LoopRecorder:
             return await self._appends.submit(batch, batch.size)
         except NoConnection:
             return Again(was_sent=False)
-
-    async def query(self, text: str, *values: Any) -> list[Row]:
-        """Return the rows that a query about the log finds. Raises Elsewhere when it cannot be asked now."""
-        try:
-            return await self._loads.submit((text, values))
-        except (NoConnection, psycopg.Error):
-            raise Elsewhere from None
 
     async def load(
         self, stream_ids: Sequence[UUID], read_from: str | None, keys: Keys | None = None

@@ -42,16 +42,16 @@ class DeliveryCosts:
 
     def is_outdated(self, charge: Charge) -> bool:
         """Return whether the endpoints of a company of the charge would be looked up."""
-        return bool(self._outdated_companies(_companies_of(charge), self._clock()))
-
-    def _outdated_companies(self, companies: Mapping[int, UUID], now: float) -> list[UUID]:
-        before = now - LOOK_AGAIN_S
-        return [id_ for number, id_ in companies.items() if self._known.get(number, NEVER_READ)[0] <= before]
+        before = self._clock() - LOOK_AGAIN_S
+        return any(self._known.get(number, NEVER_READ)[0] <= before for number in _companies_of(charge))
 
     def _endpoints_of(self, companies: Mapping[int, UUID]) -> Mapping[int, Sequence[EndpointSettings]]:
         now = self._clock()
-        known_companies = {number: self._known[number] for number in companies if number in self._known}
-        if outdated := self._outdated_companies(companies, now):
+        # Each is asked for once: another thread may look up, or forget, the same company meanwhile.
+        known_companies = {number: self._known.get(number, NEVER_READ) for number in companies}
+        if outdated := [
+            companies[number] for number, (read_at, _) in known_companies.items() if read_at <= now - LOOK_AGAIN_S
+        ]:
             subscriptions = self._subscriptions(outdated)
             for company_id in outdated:
                 known_companies[company_id.int] = self._known[company_id.int] = (now, subscriptions.get(company_id, ()))

@@ -11,7 +11,7 @@ from psycopg.sql import SQL, Identifier
 from domain.recorded import Recorded, Unreadable
 from projections.engine.isolation import is_events_fault, note_isolated
 from projections.engine.read_model import SCHEMA, Connection, ReadModel, fold_batch
-from projections.engine.same_log import require_in_log
+from projections.engine.same_log import OtherLog, require_in_log
 
 REBUILD_BATCH = 5_000
 REBUILD_ROWS = 50_000  # the most rows of one batch
@@ -69,8 +69,10 @@ def fold_aside(conn: Connection, model: ReadModel, read: ReadPart, position: int
     """Fold the events after a position up to another into the schema that is searched; yield each position that is reached."""
     for reached, batch in _parts_to_fold(read, model, position, last):
         with conn.transaction():
-            if batch:
-                require_in_log(conn, batch[-1])
+            last_read = next(iter(batch[-1:] or read(reached - 1, 1)), None)  # a shorter log has no events there either
+            if last_read is None:
+                raise OtherLog(reached)
+            require_in_log(conn, last_read)
             for recorded, reason in _apply(conn, model, batch):
                 note_isolated(conn, model, recorded, reason)
             conn.execute(NOTE_REACHED, (reached,))

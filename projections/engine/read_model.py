@@ -553,7 +553,12 @@ def fold_and_write(folds: Sequence[Fold]) -> None:
 
 
 def fold_and_write_together(conn: Connection, folds: Sequence[Fold]) -> None:
-    """Do the same for a small batch: what each statement costs counts for more there than that folds and writes take turns."""
+    """
+    Do the same for a small batch: what each statement costs counts for more there than that folds and writes take turns.
+
+    Postgres carries out the parts of a statement in an order of its own. So no value of a unique index may go from one row
+    to another.
+    """
     for fold in folds:
         fold.receive_rows()
     for fold in folds:

@@ -32,7 +32,7 @@ def projector() -> None:
         with notary.at_work(bootstrap.notary(settings), partial(bootstrap.connect, settings), stop):
             run(
                 running,
-                partial(bootstrap.connect_projector, settings),
+                partial(bootstrap.connect_projector, system),
                 stop,
                 settings.limits.max_run_log_days,
                 settings.hot_age,

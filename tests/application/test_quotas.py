@@ -89,6 +89,36 @@ def test_the_deliveries_that_an_event_causes_count_as_bytes_of_the_company_but_n
     assert [{ACME}, {OTHER}] == read_companies  # each company's endpoints are read once
 
 
+class ReadMeanwhile(dict):
+    """What is known of companies, where another thread looks up a company right after somebody has missed it."""
+
+    def __init__(self, endpoints):
+        super().__init__()
+        self._endpoints = endpoints
+
+    def _is_missed(self, key):
+        if is_missed := not super().__contains__(key):
+            self[key] = (0.0, self._endpoints)
+        return is_missed
+
+    def get(self, key, default=None):
+        return default if self._is_missed(key) else self[key]
+
+    def __contains__(self, key):
+        return not self._is_missed(key)
+
+
+def test_deliveries_cost_the_same_for_a_company_that_two_threads_look_up_at_once():
+    endpoints = [EndpointSettings(url="https://a.example", events=("goal.*",))] * 20
+    costs = DeliveryCosts(lambda _companies: {ACME: endpoints}, clock=lambda: 0.0)
+    costs._known = ReadMeanwhile(endpoints)
+    desk = Desk(delivery_bytes=costs, max_company_bytes_per_minute=30_000)
+
+    desk.record(GOAL, GOAL)
+
+    assert "max_company_bytes_per_minute" == refusal(lambda: desk.record(GOAL)).details["quota"]
+
+
 def test_bytes_count_as_they_are_stored():
     desk = Desk(max_company_bytes_per_minute=10_240)
     large = GoalCreated(details=GoalDetails(title="x" * 6_000))

@@ -398,6 +398,30 @@ def test_a_rebuild_takes_in_no_events_that_the_log_does_not_have(company_fixture
     assert (3,) == conn.execute("SELECT count(*) FROM routine").fetchone()
 
 
+def test_a_rebuild_does_not_take_a_log_that_ends_too_soon_for_one_without_its_events(company_fixture, system, conn):
+    company_fixture.routines(3, next_at=NOON)
+
+    def read(position, limit, *, until=None, without=()):  # as the server of a log that has no events yet
+        return []
+
+    with pytest.raises(OtherLog):
+        rebuilds.rebuild(conn, routines.routines, read)
+
+    rebuilds.rebuild(conn, routines.routines, system.store.after)
+    assert (3,) == conn.execute("SELECT count(*) FROM routine").fetchone()
+
+
+def test_a_projector_that_connects_anew_reads_the_log_over_new_connections_too(system):
+    def backends():
+        with system.pool.connection() as conn:
+            return conn.info.backend_pid
+
+    before = {backends() for _ in range(9)}
+
+    with bootstrap.connect_projector(system):
+        assert not before & {backends() for _ in range(9)}
+
+
 def test_a_projector_that_ends_leaves_no_thread_that_reads_ahead(company_fixture, system):
     company_fixture.routines(2, next_at=NOON)
     batch = LastBatch(system.store.after)
@@ -501,7 +525,7 @@ def test_a_small_batch_is_five_statements_whatever_it_writes(company_fixture, sy
 
 
 def test_the_statements_of_the_projector_are_planned_once(system):
-    with bootstrap.connect_projector(system.settings) as conn:
+    with bootstrap.connect_projector(system) as conn:
         assert ("force_generic_plan",) == conn.execute("SHOW plan_cache_mode").fetchone()
         assert ("off",) == conn.execute("SHOW synchronous_commit").fetchone()
 

@@ -18,7 +18,7 @@ from psycopg_pool import ConnectionPool
 
 from application.access import Caller, Principal
 from application.event_store.at_hand import Elsewhere
-from application.event_store.loop_recorder import LoopRecorder
+from application.event_store.loop_recorder import LoopQueries, LoopRecorder
 from application.event_store.recorder import UNAVAILABLE
 from application.event_store.unit_of_work import UnitOfWork
 from application.execute import Done, Executor
@@ -209,6 +209,8 @@ class OnLoop:
     def __init__(self, executor: Executor, pool: Any, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.recorder = LoopRecorder(pool)
+        # Of the health: what keeps it waiting, such as a table that a rebuild swaps, keeps no request waiting, nor they it.
+        self.looks = LoopQueries(pool)
         self._reader = Reader(pool)
         self._executor = executor
         self._on_loop = LoopExecutor(executor, self.recorder, sync_to_thread)

@@ -1,6 +1,8 @@
 """Health (contract 7.1) and addresses that do not exist (contract 1)."""
 
 import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import Any, cast
 
@@ -8,7 +10,7 @@ import pytest
 from litestar import concurrency
 
 from application.event_store.at_hand import Elsewhere
-from application.event_store.loop_recorder import LoopRecorder
+from application.event_store.loop_recorder import LoopQueries
 from application.use_cases import zone_data
 from domain.schedule import zones
 from projections import catalogue
@@ -122,9 +124,27 @@ def test_a_look_that_the_event_loop_cannot_take_is_taken_by_a_thread(api: Api, m
 
     api.get("/health", token=None)
     monkeypatch.setattr(Kept, "is_outdated", False)
-    monkeypatch.setattr(LoopRecorder, "query", refuse)
+    monkeypatch.setattr(LoopQueries, "query", refuse)
 
     assert api.get("/health", token=None)["readModels"]
+
+
+def test_what_keeps_a_look_at_the_health_waiting_keeps_no_request_waiting(api: Api, monkeypatch: pytest.MonkeyPatch):
+    api.get("/health", token=None)
+    monkeypatch.setattr(Kept, "is_outdated", False)
+    waiting = """
+        SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+        WHERE l.relation = 'read_models.schedule'::regclass AND NOT l.granted AND d.datname = current_database()"""
+
+    with ThreadPoolExecutor(1) as threads, api.system.pool.connection() as conn:
+        with conn.transaction():
+            conn.execute("LOCK TABLE read_models.schedule IN ACCESS EXCLUSIVE MODE")  # as the swap of a rebuild does
+            look = threads.submit(api.get, "/health", token=None)
+            while (0,) == conn.execute(waiting).fetchone():
+                time.sleep(0.01)
+            assert 404 == api.request("GET", "/routines/11111111-1111-4111-8111-111111111111").status_code
+            assert not look.done()
+        assert look.result()["readModels"]
 
 
 def _lasting(health: dict[str, Any]) -> dict[str, Any]:
