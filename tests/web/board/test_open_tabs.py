@@ -95,7 +95,9 @@ async def keep_open(process, api, company, many):
         return api.system.store.head()
 
     async def all_told(position):
-        await asyncio.to_thread(wait_for, lambda: all(tab.positions and tab.positions[-1] >= position for tab in tabs), 60)
+        await asyncio.to_thread(
+            wait_for, lambda: all(tab.positions and tab.positions[-1] >= position for tab in tabs), 60
+        )
 
     async with (
         httpx.AsyncClient(base_url=process.url, timeout=60, limits=limits, cookies=cookies) as client,
