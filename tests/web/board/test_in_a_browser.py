@@ -488,8 +488,8 @@ def test_the_palette_goes_anywhere_by_keyboard_and_gives_the_focus_back(tab, api
     assert tab.evaluate("document.activeElement.textContent") == "New routine"
 
     tab.keyboard.press("Meta+k")
-    tab.keyboard.type("au")
-    tab.locator("#found[data-text=au]").wait_for()
+    tab.keyboard.type("audit")
+    tab.locator("#found[data-text=audit]").wait_for()
     assert ["Routines", "Runs", "Issues"] == [
         group.get_attribute("aria-label") for group in tab.locator("#found [role=group]").all()
     ]
