@@ -18,6 +18,8 @@ from verification.faults.kill import answers, finish, has_reached, running_syste
 
 AT_ONCE = 500  # schedules that are armed together
 SECOND = "0.00001"  # days, after which what is over leaves the hot tables
+# A company that is over its quota would leave its schedules at rest, and refuse the last runs.
+NO_QUOTA = "1000000000"
 MINUTES = 20  # how many minutes each schedule has missed
 UNTIL_FILLED_S, UNTIL_REBUILT_S, UNTIL_MOVED_S = 1_800.0, 3_600.0, 60.0
 
@@ -33,6 +35,7 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
         running_system(environment, database, chance) as system,
     ):
         system.processes.env["ROUTINES_KEEP_HOT_DAYS"] = SECOND
+        system.processes.env["ROUTINES_MAX_COMPANY_OPEN_ISSUES"] = NO_QUOTA
         _, _, projector = (system.start(role) for role in ("web", "scheduler", "projector"))
         with noting_standstill(broken):
             wait_for(lambda: answers(system.port), environment.limit_s)
