@@ -156,9 +156,8 @@ def replace_log_key(path: Path, name: str | None) -> Path | None:
             signed_heads.path_beside(path).rename(signed_heads.path_beside(old_key_path))
     log_key.create(path, name or log_key.new_name())
     signed_heads.create(path)
-    if (
-        old_key_path is not None and os.geteuid() == 0
-    ):  # root makes the key for the account that owns the present key file
+    if old_key_path is not None and os.geteuid() == 0:
+        # Root makes the key for the account that owns the present key file.
         for file in (path, signed_heads.path_beside(path)):
             os.chown(file, old_key_path.stat().st_uid, old_key_path.stat().st_gid)
     return old_key_path

@@ -106,10 +106,10 @@ class Lane(Generic[T, R]):
     def _take_group(self) -> list[_Waiting[T, R]]:
         """Take those that wait, in their order, as many as go together."""
         group: list[_Waiting[T, R]] = []
-        size, counted = 0, set[Hashable]()
+        size, shared_keys = 0, set[Hashable]()
         while self._waiting and len(group) < self._most_items:
             first = self._waiting[0]
-            if first.shared_by not in counted:
+            if first.shared_by not in shared_keys:
                 size += first.size
             if group and size > self._most_size:
                 break
@@ -117,7 +117,7 @@ class Lane(Generic[T, R]):
             if not first.outcome.done():
                 group.append(first)
             if first.shared_by is not None:
-                counted.add(first.shared_by)
+                shared_keys.add(first.shared_by)
         return group
 
     async def _settle_group(self, connection: Connection, group: Sequence[_Waiting[T, R]]) -> None:

@@ -172,7 +172,7 @@ class RowsInMemory(Rows):
 
     def get(self, table: Table[R], key: UUID) -> R | None:
         """Return the row of this key, or None."""
-        return cast("R | None", self._kept[table].rows.get(key.int))
+        return cast("R | None", self._table_rows[table].rows.get(key.int))
 
     def execute(self, statement: str, values: Sequence[object]) -> None:
         """Raise NotImplementedError: a statement needs a database."""
@@ -180,7 +180,7 @@ class RowsInMemory(Rows):
 
     def all(self, table: Table[R]) -> list[R]:
         """Return all rows of a table, in the order of their keys."""
-        rows = self._kept[table].rows
+        rows = self._table_rows[table].rows
         return [cast("R", row) for number in sorted(rows) if (row := rows[number]) is not None]
 
 

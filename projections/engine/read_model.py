@@ -250,13 +250,13 @@ class Rows:
 
     def __init__(self, conn: Connection) -> None:
         self._conn = conn
-        self._kept = defaultdict[Table[Any], TableRows](TableRows)
+        self._table_rows = defaultdict[Table[Any], TableRows](TableRows)
         self.changes = 0  # how many there were, several of the same row included
         self._written = 0
 
     def are_more_than(self, many: int) -> bool:
         """Return whether so many rows were written, or are going to be."""
-        return self._written + sum(len(kept.changed) for kept in self._kept.values()) > many
+        return self._written + sum(len(table_rows.changed) for table_rows in self._table_rows.values()) > many
 
     def prefetch(self, keys_by_table: Mapping[Table[Any], Keys]) -> Callable[[], None]:
         """
@@ -274,32 +274,32 @@ class Rows:
 
     def take(self, table: Table[Any], keys: Keys, fetched: Fetched[Any]) -> None:
         """Receive the rows of these keys into memory."""
-        kept = self._kept[table]
+        table_rows = self._table_rows[table]
         rows_by_number = {row.id.int: row for row in fetched.rows}
-        kept.rows.update(dict.fromkeys(keys) | rows_by_number)
-        kept.absent.update(keys.keys() - rows_by_number.keys())
-        kept.cold.update([key.int for key in fetched.cold_keys])
+        table_rows.rows.update(dict.fromkeys(keys) | rows_by_number)
+        table_rows.absent.update(keys.keys() - rows_by_number.keys())
+        table_rows.cold.update([key.int for key in fetched.cold_keys])
 
     def get(self, table: Table[R], key: UUID) -> R | None:
         """Return the row of this key as the batch has left it, or None; ask Postgres if it is not in memory."""
-        rows_by_number, number = self._kept[table].rows, key.int
+        rows_by_number, number = self._table_rows[table].rows, key.int
         if number not in rows_by_number:
             self.take(table, {number: key}, table.request(self._conn, [key])())
         return rows_by_number[number]  # type: ignore[no-any-return]
 
     def add(self, table: Table[R], row: R) -> None:
         """Insert a row whose key has never had one, since it is that of an event or of a stream that begins."""
-        kept, number = self._kept[table], row.id.int
-        kept.rows[number] = row
-        kept.changed.add(number)
-        kept.absent.add(number)
+        table_rows, number = self._table_rows[table], row.id.int
+        table_rows.rows[number] = row
+        table_rows.changed.add(number)
+        table_rows.absent.add(number)
         self.changes += 1
 
     def put(self, table: Table[R], row: R) -> None:
         """Insert a row, or replace the one with the same key: where that may be cold, `get` has to have looked for it."""
-        kept, number = self._kept[table], row.id.int
-        kept.rows[number] = row
-        kept.changed.add(number)
+        table_rows, number = self._table_rows[table], row.id.int
+        table_rows.rows[number] = row
+        table_rows.changed.add(number)
         self.changes += 1
 
     def change(self, table: Table[R], key: UUID | None, change: Callable[[R], R]) -> None:
@@ -309,21 +309,21 @@ class Rows:
 
     def delete(self, table: Table[R], key: UUID) -> None:
         """Delete the row of this key, if there is one."""
-        kept, number = self._kept[table], key.int
-        kept.rows[number] = None
-        kept.changed.add(number)
+        table_rows, number = self._table_rows[table], key.int
+        table_rows.rows[number] = None
+        table_rows.changed.add(number)
         self.changes += 1
 
     def execute(self, statement: str, values: Sequence[object]) -> None:
         """
         Run a statement that changes many rows at once.
 
-        The changes in memory are written first; after the statement nothing is kept in memory, since it may have become
+        The changes in memory are written first; after the statement nothing is table_rows in memory, since it may have become
         old.
         """
         self.flush()
         self._conn.execute(SQL(statement), values)
-        self._kept.clear()
+        self._table_rows.clear()
 
     def flush(self) -> None:
         """
@@ -336,8 +336,13 @@ class Rows:
 
     def writes(self) -> Iterator[Write]:
         """Yield the statements of `flush`, and note what they write as written. None changes a row that another changes."""
-        for table, kept in self._kept.items():
-            numbers, rows, absent, cold = sorted(kept.changed), kept.rows, kept.absent, kept.cold
+        for table, table_rows in self._table_rows.items():
+            numbers, rows, absent, cold = (
+                sorted(table_rows.changed),
+                table_rows.rows,
+                table_rows.absent,
+                table_rows.cold,
+            )
             new_rows = [row for number in numbers if number in absent and (row := rows[number]) is not None]
             old_rows = [row for number in numbers if number not in absent and (row := rows[number]) is not None]
             deleted_keys = [
@@ -351,7 +356,7 @@ class Rows:
             yield from table.upserts(old_rows)
             cold.difference_update(numbers)
             self._written += len(numbers)
-            kept.changed.clear()
+            table_rows.changed.clear()
             absent.clear()
 
 

@@ -26,11 +26,11 @@ class Canaries:
         self.known[name] = text.encode()
         return text
 
-    def needles(self):
-        return {needle: name for name, secret in self.known.items() for needle in needles(secret)}
+    def map_needles(self):
+        return {needle: name for name, secret in self.known.items() for needle in list_needles(secret)}
 
 
-def needles(secret):
+def list_needles(secret):
     """
     Half a secret in every form, for either half: whoever shows the whole shows that.
 
@@ -68,7 +68,7 @@ def forms(half):
 
 def find_canaries(canaries, directory):
     """Which secrets are in the files of a directory, as (name, file)."""
-    by_needle = canaries.needles()
+    by_needle = canaries.map_needles()
     patterns = directory.parent / f"{uuid4().hex}.needles"
     patterns.write_bytes(b"\n".join(by_needle) + b"\n")
     argv = ["grep", "-r", "-a", "-o", "-Z", "-F", "-D", "skip", "-f", patterns, directory]

@@ -275,8 +275,8 @@ def claim(story, key, number):
         assert value.encode() in story.canaries.known.values()
         body = without(body, value.encode())
     story.keep("answers", f"claim {number}", body)
-    of = f"/v1/workers/my-org/{answer.json()['trajectory']['trajectory_id']}/{answer.json()['claim_id']}"
-    story.create(f"finish {number}", f"{of}/finish", {"status": "completed"}, token=key)
+    claim_path = f"/v1/workers/my-org/{answer.json()['trajectory']['trajectory_id']}/{answer.json()['claim_id']}"
+    story.create(f"finish {number}", f"{claim_path}/finish", {"status": "completed"}, token=key)
 
 
 def use_deliveries(story, company, receiver):
@@ -351,8 +351,8 @@ def restore(story, routine, webhooks):
     assert {404} == {
         fire(story, "the old address", webhooks[mode][1], mode, webhooks[mode][2]) for mode in ("hmac_sha256", "none")
     }
-    of = f"/routine-triggers/{materials[0]['triggerId']}"
-    mode = next(mode for mode, (trigger, _, _) in webhooks.items() if trigger == of)
+    trigger_path = f"/routine-triggers/{materials[0]['triggerId']}"
+    mode = next(mode for mode, (trigger, _, _) in webhooks.items() if trigger == trigger_path)
     assert 202 == fire(story, "the new address", materials[0]["webhookUrl"], mode, materials[0]["webhookSecret"])
 
 

@@ -487,6 +487,16 @@ def test_after_a_failure_batches_grow_again(company_fixture, system, conn, monke
     assert [10] == [event.position for event in isolation.isolated_events(conn, 10)]
 
 
+def trace_step(follower, conn, path):
+    """The messages between a step of the follower and Postgres, as libpq writes them."""
+    with path.open("w+") as messages:
+        conn.pgconn.trace(messages.fileno())
+        assert follower.step(conn)
+        conn.pgconn.untrace()
+        messages.seek(0)
+        return messages.read()
+
+
 def test_a_batch_waits_for_postgres_once_for_the_rows_and_once_for_all_else(company_fixture, system, conn, tmp_path):
     """On a busy machine each answer that is waited for is a turn of the processor, and whoever reads waits for all."""
     follower = Follower(catalogue.ALL, system.store.after)
@@ -495,12 +505,7 @@ def test_a_batch_waits_for_postgres_once_for_the_rows_and_once_for_all_else(comp
         pass
     company_fixture.routines(3, next_at=NOON)
 
-    with (tmp_path / "messages").open("w+") as messages:
-        conn.pgconn.trace(messages.fileno())
-        assert follower.step(conn)
-        conn.pgconn.untrace()
-        messages.seek(0)
-        answers = messages.read().count("ReadyForQuery")
+    answers = trace_step(follower, conn, tmp_path / "messages").count("ReadyForQuery")
 
     assert 1 == answers  # BEGIN, the lock, the rows, the position and COMMIT
     assert system.store.head() == positions.wait(conn, NAMES, 0)
@@ -513,12 +518,7 @@ def test_a_small_batch_is_five_statements_whatever_it_writes(company_fixture, sy
         pass
     company_fixture.routines(3, next_at=NOON)
 
-    with (tmp_path / "messages").open("w+") as messages:
-        conn.pgconn.trace(messages.fileno())
-        assert follower.step(conn)
-        conn.pgconn.untrace()
-        messages.seek(0)
-        statements = messages.read().count("\tBind\t")
+    statements = trace_step(follower, conn, tmp_path / "messages").count("\tBind\t")
 
     assert 5 == statements  # BEGIN, the lock, what finds the rows, what writes them, COMMIT
     assert (6,) == conn.execute("SELECT count(*) FROM routine_trigger").fetchone()

@@ -96,7 +96,7 @@ def test_nothing_that_holds_a_secret_shows_it_when_it_is_printed(tmp_path, kind)
 
     printed_text = "\n".join(way(holder) for way in ways)
 
-    assert [] == [name for needle, name in canaries.needles().items() if needle.decode("latin-1") in printed_text]
+    assert [] == [name for needle, name in canaries.map_needles().items() if needle.decode("latin-1") in printed_text]
 
 
 def everything_said_by(error):

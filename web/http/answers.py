@@ -22,17 +22,6 @@ BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 class Answer(Response[T]):
     """A response whose content is a value, or its JSON as bytes."""
 
-    def __init__(
-        self, content: T, *, status_code: int | None = None, headers: dict[str, str] | None = None, **more: Any
-    ) -> None:
-        """Take the content, the status and headers as they are, and leave it to the framework if there is more."""
-        if more:
-            super().__init__(content, status_code=status_code, headers=headers, **more)
-            return
-        self.content, self.status_code, self.headers = content, status_code, dict(headers or {})
-        self.cookies, self.background, self.media_type, self.encoding = [], None, None, "utf-8"
-        self.response_type_encoders = {**(self.type_encoders or {})}
-
     def to_asgi_response(self, app: Any, request: Any, **more: Any) -> Any:
         """Return the application that sends the answer."""
         status = self.status_code or more.get("status_code") or HTTPStatus.OK

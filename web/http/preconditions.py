@@ -84,9 +84,7 @@ def with_preconditions(app: ASGIApp, head: Callable[[], int], refusals: Mapping[
 
 def is_conditional(method: str, path: str) -> bool:
     """Return whether If-Match means anything to an operation."""
-    return method.upper() in METHODS or (
-        method.upper() == "POST" and "/revisions/" in path and RESTORE.fullmatch(path) is not None
-    )
+    return method.upper() in METHODS or (method.upper() == "POST" and RESTORE.fullmatch(path) is not None)
 
 
 def _required_tags(scope: Scope) -> list[bytes]:

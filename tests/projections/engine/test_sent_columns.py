@@ -168,7 +168,7 @@ def test_texts_with_a_null_character_are_refused(rows, conn):
         rows.put(NOTE, written)
         with pytest.raises((ValueError, psycopg.DataError)), conn.transaction():
             rows.flush()
-        rows._kept.clear()
+        rows._table_rows.clear()
 
 
 def test_what_goes_together_is_no_larger_than_one_statement_may_be(monkeypatch):
