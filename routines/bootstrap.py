@@ -38,6 +38,9 @@ from routines.roles import OWNER, SERVICE
 from routines.settings import Settings
 
 AS_SERVICE = {"role": SERVICE, "search_path": SCHEMA, **LIMITS}  # whatever the login
+# How long a thread waits for an answer: longer than TRANSACTION_LIMIT and than the limit of an export, which Postgres keeps
+# unless it hangs.
+ANSWER_S, SPARE_S = 30.0, 10.0
 DECIDING = Profile(settings=AS_SERVICE, transaction_timeout=TRANSACTION_LIMIT)
 FOLDING = Profile(
     settings={**AS_SERVICE, "synchronous_commit": "off"}, transaction_timeout=TRANSACTION_LIMIT, durable=False
@@ -65,7 +68,10 @@ class System(msgspec.Struct, frozen=True):
 @contextmanager
 def system(settings: Settings) -> Iterator[System]:
     """Yield a system over the database of the settings, and close its connections at the end."""
-    with Pool(settings.database_url, DECIDING, settings.connections) as pool:
+    answer_s = max(ANSWER_S, settings.limits.export_limit_s + SPARE_S)
+    with Pool(
+        settings.database_url, msgspec.structs.replace(DECIDING, answer_s=answer_s), settings.connections
+    ) as pool:
         keys, cache = DataKeys(pool), StreamCache(settings.limits)
         keys.on_erasure(cache.clear)
         store = EventStore(PostgresRecorder(pool, settings.limits.read_batch_bytes), settings.limits, keys)

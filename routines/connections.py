@@ -24,7 +24,7 @@ import msgspec
 import psycopg
 from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.pq import ExecStatus
+from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.waiting import READY_R, READY_W, WAIT_W
 from psycopg_pool import ConnectionPool, PoolTimeout
 
@@ -61,6 +61,10 @@ REACHING = {  # TCP settings by which a dead peer is noticed within seconds
 }
 TRUSTED_S = 1.0  # how long after an answer a connection is handed out again without being tested
 ANSWER_S = 2.0  # the longest wait for the answer to that question
+# The longest wait for any answer in an event loop, whose statements are short and wait for locks up to 5 s. A server whose
+# disk hangs, or that is stopped, ends nothing by itself, and its kernel goes on to say that all is well.
+LOOP_ANSWER_S = 10.0
+INTERRUPTIBLE_S = 0.1  # after so long Ctrl-C is noticed while a thread waits for an answer
 POOL_TIMEOUT_S = 5.0
 RECONNECT_TIMEOUT_S = 0.5  # the pool doubles the pauses between its tries; after so many seconds it starts over
 AWAY_AFTER_S = 2.0  # when no connection can be had for so long the database is away; a restart mostly takes less
@@ -90,6 +94,7 @@ class Session(Connection):
     """A connection that is closed after its server has turned out to be read-only, so that nobody is given it again."""
 
     answered_at = 0.0  # when it was last known to work
+    answer_s: float | None = None  # the longest wait for an answer
 
     @classmethod
     def connect(cls, *args: Any, **kwargs: Any) -> "Session":
@@ -107,6 +112,15 @@ class Session(Connection):
         if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
             self.close()
         super().__exit__(kind, error, traceback)
+
+    def wait(self, gen: PQGen[R], interval: float = INTERRUPTIBLE_S, timeout: float | None = None) -> R:
+        """Return what comes of a step of psycopg's. Hangs up, and raises psycopg.OperationalError, after `answer_s`."""
+        try:
+            return super().wait(gen, interval, self.answer_s if timeout is None else timeout)
+        except psycopg.OperationalError:
+            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                self.pgconn.finish()  # its answer may still come, and would be taken for that of another statement
+            raise
 
     def verify(self) -> None:
         """
@@ -158,7 +172,7 @@ class LoopSession(psycopg.AsyncConnection[tuple[Any, ...]]):
         timeout: float | None = None,  # noqa: ASYNC109 it is the base class's
     ) -> R:
         """
-        Return what comes of a step of psycopg's, as the base class does.
+        Return what comes of a step of psycopg's, as the base class does. It hangs up after LOOP_ANSWER_S.
 
         Postgres sends an answer in parts of 8 kB. The base class listens to the socket anew for each, sets a timer, and wakes
         the task; here the loop goes on with the step itself, and the task wakes at the end. Whoever is cancelled meanwhile
@@ -188,8 +202,10 @@ class LoopSession(psycopg.AsyncConnection[tuple[Any, ...]]):
                     loop.add_writer(descriptor, go_on, READY_W)
 
         go_on(None)
-        if not outcome.done():
-            loop.add_reader(descriptor, go_on, READY_R)
+        if outcome.done():
+            return outcome.result()
+        loop.add_reader(descriptor, go_on, READY_R)
+        hang_up = loop.call_later(LOOP_ANSWER_S, self._hang_up)
         try:
             return await outcome
         except asyncio.CancelledError:
@@ -197,6 +213,8 @@ class LoopSession(psycopg.AsyncConnection[tuple[Any, ...]]):
             loop.remove_writer(descriptor)
             self.pgconn.finish()
             raise
+        finally:
+            hang_up.cancel()
 
     async def verify(self) -> None:
         """Do the same as Session.verify."""
@@ -236,6 +254,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
 
     `transaction_timeout` is set where Postgres has it. `writes` says that a session which may not write is refused;
     `durable`, that a commit is not acknowledged before it is on the disk, whatever synchronous_commit the server has.
+    A thread waits `answer_s` seconds for an answer, for ever if it is None, since a server that hangs keeps no limit of its own.
     """
 
     settings: Mapping[str, str] = {}
@@ -243,6 +262,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     application_name: str = "routines"
     writes: bool = True
     durable: bool = True
+    answer_s: float | None = None
 
     def connect(self, url: str) -> Session:
         """Open a connection. Raises psycopg.OperationalError, of which SettingsDropped is a kind."""
@@ -287,6 +307,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
             session.close()
             raise
         cast("Session", session).answered_at = time.monotonic()
+        cast("Session", session).answer_s = self.answer_s
 
     async def connect_on_loop(self, url: str) -> LoopSession:
         """Open a connection of the running event loop, as `connect` does for a thread."""

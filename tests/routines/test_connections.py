@@ -249,25 +249,67 @@ def test_idle_connections_are_kept_whatever_the_server_allows_others(settings, a
     assert (pid,) in alive
 
 
-def test_a_connection_that_has_gone_silent_is_replaced_with_all_others(postgres, system, monkeypatch):
-    monkeypatch.setattr(connections, "ANSWER_S", 0.2)
-    monkeypatch.setattr(connections, "TRUSTED_S", 0.0)
+@pytest.fixture
+def far(postgres, system):
+    """A system with a proxy between it and its server: connections in `far.silent` hear nothing more, though they stand."""
     name = str(conninfo_to_dict(system.settings.database_url)["dbname"])
-
-    class Silence:
-        def on(self, link, _message):
-            return Action.SILENCE if link in old else Action.PASS
-
     with (
         postgres_proxy.between(postgres.socket_dir / ".s.PGSQL.5432") as proxy,
-        bootstrap.system(Settings(database_url=proxy.url("routines_service", name))) as far,
+        bootstrap.system(Settings(database_url=proxy.url("routines_service", name))) as far_system,
     ):
-        before, old = taken(far.pool, 6), set(proxy.links)
         proxy.fault = Silence()
+        yield Far(far_system.pool, proxy)
 
-        with far.pool.connection() as conn:
-            assert conn not in before
-        assert taken(far.pool, 6).isdisjoint(before)
+
+class Far:
+    def __init__(self, pool, proxy):
+        self.pool, self._proxy = pool, proxy
+
+    def silence(self):
+        """Make the connections that there are now silent."""
+        self._proxy.fault.links = set(self._proxy.links)
+
+
+class Silence:
+    links = frozenset()
+
+    def on(self, link, _message):
+        return Action.SILENCE if link in self.links else Action.PASS
+
+
+def test_a_connection_that_has_gone_silent_is_replaced_with_all_others(far, monkeypatch):
+    monkeypatch.setattr(connections, "ANSWER_S", 0.2)
+    monkeypatch.setattr(connections, "TRUSTED_S", 0.0)
+    before = taken(far.pool, 6)
+    far.silence()
+
+    with far.pool.connection() as conn:
+        assert conn not in before
+    assert taken(far.pool, 6).isdisjoint(before)
+
+
+def test_a_thread_does_not_wait_for_ever_for_a_server_that_hangs_in_the_midst_of_a_statement(far):
+    with far.pool.connection() as conn:
+        conn.answer_s = 0.3
+        far.silence()
+
+        with pytest.raises(psycopg.OperationalError):
+            conn.execute("SELECT 1")
+
+        assert conn.closed
+    assert is_served(far.pool)
+
+
+def test_an_event_loop_does_not_wait_for_ever_for_a_server_that_hangs_in_the_midst_of_a_statement(far, monkeypatch):
+    monkeypatch.setattr(connections, "LOOP_ANSWER_S", 0.3)
+
+    async def ask(session):
+        far.silence()
+        with pytest.raises(psycopg.OperationalError):
+            await session.execute("SELECT 1")
+        return session.closed
+
+    assert on_loop(far, ask)
 
 
 def test_a_session_that_may_not_write_is_not_opened_and_not_kept(settings, alter, monkeypatch):

@@ -24,7 +24,6 @@ from litestar.concurrency import sync_to_thread
 from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, QueryParameter
-from psycopg.sql import SQL, Literal
 
 from application.access import Caller
 from application.use_cases import event_access
@@ -68,7 +67,10 @@ HEADERS = (
         description='Of events: the address of the next file, with `rel="next"`; absent on the last one.',
     ),
 )
-TIMEOUT = SQL("SET LOCAL statement_timeout = {}")
+# The limit of the transaction comes later: at its end Postgres ends the session, and nobody hears why.
+LIMITS = """
+    SELECT set_config(name, (%(limit_ms)s + CASE name WHEN 'statement_timeout' THEN 0 ELSE 5000 END)::text, true)
+    FROM pg_settings WHERE name IN ('statement_timeout', 'transaction_timeout')"""
 
 
 class Export:
@@ -146,7 +148,7 @@ class Exporter:
             _refusing_too_much(limits),
             conn.transaction(),
         ):
-            conn.execute(TIMEOUT.format(Literal(max(int(limits.export_limit_s * 1000), 1))))
+            conn.execute(LIMITS, {"limit_ms": max(int(limits.export_limit_s * 1000), 1)})
             file = cast("BinaryIO", tempfile.TemporaryFile(buffering=CHUNK_BYTES))  # noqa: SIM115 it is closed with the answer
             try:
                 bounded = cast("BinaryIO", _Bounded(file, limits.max_export_bytes, limits.export_limit_s))

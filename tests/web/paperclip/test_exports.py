@@ -152,6 +152,29 @@ def test_what_is_larger_than_allowed_or_takes_too_long_is_refused_whole(api: Api
         assert (answer.status_code, reason in answer.json()["error"]) == (422, True)
 
 
+def test_an_export_may_take_as_long_as_its_limit_says_whatever_other_transactions_may(
+    api: Api, company: str, monkeypatch: pytest.MonkeyPatch
+):
+    limits = []
+
+    def note_limits(_format):
+        def write(conn, *_):
+            settings = ("statement_timeout", "transaction_timeout")
+            limits.extend(conn.execute("SELECT current_setting(%s, true)", (name,)).fetchone()[0] for name in settings)
+
+        return write
+
+    monkeypatch.setattr(export_files, "writer", note_limits)
+    with further(api, limits=replace(api.system.settings.limits, export_limit_s=90.0)) as here:
+        answer = here.request("GET", f"/companies/{company}/exports/runs")
+        with here.system.pool.connection() as conn:
+            waits_s = conn.answer_s
+
+    assert 200 == answer.status_code
+    assert ["90s", "95s"] == limits
+    assert waits_s > 95
+
+
 def test_a_company_writes_one_export_at_a_time_and_a_process_a_few(
     api: Api, company: str, monkeypatch: pytest.MonkeyPatch
 ):
