@@ -4,7 +4,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import chain, repeat
 from threading import Lock
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
@@ -34,6 +33,7 @@ from web.http.departures import check_presence
 from web.http.fair_queue import TENANT
 from web.http.fair_turns import FairTurns
 from web.http.json_body import SMALL
+from web.http.model_watch import ModelWatch
 from web.http.reading import MODELS, Documents, HeavyReads, Read, Reader, Wanted
 
 P = ParamSpec("P")
@@ -212,6 +212,7 @@ class OnLoop:
         # Of the health: what keeps it waiting, such as a table that a rebuild swaps, keeps no request waiting, nor they it.
         self.looks = LoopQueries(pool)
         self._reader = Reader(pool)
+        self._watch = ModelWatch(self._reader)
         self._executor = executor
         self._on_loop = LoopExecutor(executor, self.recorder, sync_to_thread)
         self._turns = FairTurns()
@@ -262,25 +263,28 @@ class OnLoop:
         self, decide: Callable[[UnitOfWork], R], models: tuple[str, ...], wanted: Wanted, eventual: bool
     ) -> tuple[R, Documents] | None:
         answer, versions = await self._on_loop.answer(decide)
-        target, waited, is_behind = None, 0.0, False
-        for pause_s in chain(positions.POLL_S, repeat(positions.POLL_S[-1])):
-            # While the models are behind, they are looked at alone.
-            read = Read({}, models, None) if is_behind else Read(versions, models, wanted)
-            snapshot = await self._reader.find(read)
+        target = None
+        if self._watch.is_active and not eventual:  # so the documents would mostly be found in vain
+            look = await self._reader.find(Read({}, models, None))
+            target = look.head
+            if look.reached is None or not await self._catch_up(models, look.reached, target):
+                return None
+        while True:
+            snapshot = await self._reader.find(Read(versions, models, wanted))
             if not snapshot.is_unchanged:
                 answer, versions = await self._on_loop.answer(decide, is_fresh=True)
                 continue
-            if snapshot.reached is None:
-                return None
             target = snapshot.head if target is None else target
-            was_behind, is_behind = is_behind, snapshot.reached < target and not eventual
-            if is_behind:
-                if (waited := waited + pause_s) > MOMENT_S:
-                    return None
-                await asyncio.sleep(pause_s)
-            elif not was_behind and snapshot.documents is not None:
+            if snapshot.reached is None or snapshot.documents is None:
+                return None
+            if eventual or snapshot.reached >= target:
                 return answer, snapshot.documents
-        raise AssertionError
+            if not await self._catch_up(models, snapshot.reached, target):
+                return None
+
+    async def _catch_up(self, models: tuple[str, ...], reached: int, target: int) -> bool:
+        """Return whether the models, which have come as far as `reached`, show the target within MOMENT_S."""
+        return reached >= target or await self._watch.reach(models, target, MOMENT_S)
 
 
 class Changed(msgspec.Struct):
