@@ -1,17 +1,19 @@
 """
 A minute of everything at once: fires by hand and by webhook, and reads, over 64 connections.
 
-Meanwhile it is noted how far the read models are behind the log, and how much memory the processes have.
+Meanwhile it is noted how far the read models are behind the log, and how much memory the processes have and how much processor time they take.
 """
 
 import os
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain, cycle, islice
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 import httpx
 import wrk
@@ -63,9 +65,12 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
                 f"Mixed, {seconds} s over {CONNECTIONS} connections; of {sum(TURN)} requests {TURN[0]} manual runs, {TURN[1]} signed webhook, "
                 f"{TURN[2]} details, {TURN[3]} of 50 runs, {TURN[4]} list of {THINGS} or health; one web process, one projector"
             )
-            with _noting(system) as notes:
+            postmaster = int((postgres.data / "postmaster.pid").read_text().split()[0])
+            before_s = _processor_s(postmaster)
+            with _noting(system, postmaster) as notes:
                 answers = wrk.load(url, requests, CONNECTIONS, seconds)
-            _show(answers, notes)
+            used_s = {name: after_s - before_s[name] for name, after_s in _processor_s(postmaster).items()}
+            _show(answers, notes, used_s)
 
 
 class _Notes:
@@ -77,7 +82,7 @@ class _Notes:
 
 
 @contextmanager
-def _noting(system: System) -> Iterator[_Notes]:
+def _noting(system: System, postmaster: int) -> Iterator[_Notes]:
     notes, is_over = _Notes(), threading.Event()
 
     def note() -> None:
@@ -85,8 +90,9 @@ def _noting(system: System) -> Iterator[_Notes]:
             while not is_over.wait(EACH_S):
                 row = conn.execute(BEHIND).fetchone()
                 notes.behind_s.append(row[0] if row else 0.0)
-                for name, size_mb in _memory():
-                    notes.memory_mb.setdefault(name, []).append(size_mb)
+                for one in _processes(postmaster):
+                    if one.name != "Postgres":  # its processes share most of their memory
+                        notes.memory_mb.setdefault(one.name, []).append(one.memory_mb)
 
     thread = threading.Thread(target=note)
     thread.start()
@@ -97,23 +103,47 @@ def _noting(system: System) -> Iterator[_Notes]:
         thread.join()
 
 
-def _memory() -> Iterator[tuple[str, float]]:
-    """The resident memory, in MB, of the processes of the service that this one has started."""
+class _Process(NamedTuple):
+    """A process of the service or of Postgres: its resident memory in MB, and the processor time that it has had."""
+
+    name: str
+    memory_mb: float
+    processor_s: float
+
+
+def _processes(postmaster: int) -> Iterator[_Process]:
+    """The processes that this one has started, and those of Postgres."""
     for place in Path("/proc").glob("[0-9]*"):
         try:
-            status = dict(line.split(":\t", 1) for line in (place / "status").read_text().splitlines() if ":\t" in line)
+            stat = (place / "stat").read_text().rpartition(") ")[2].split()
             command = (place / "cmdline").read_bytes().split(b"\0")
         except OSError:  # it has ended meanwhile
             continue
-        if status["PPid"] == str(os.getpid()) and b"routines" in command:
-            yield command[command.index(b"routines") + 1].decode(), int(status["VmRSS"].split()[0]) / 1_024
+        parent, ticks, pages = int(stat[1]), int(stat[11]) + int(stat[12]), int(stat[21])
+        if parent == postmaster:
+            name = "Postgres"
+        elif parent == os.getpid() and b"routines" in command:
+            name = command[command.index(b"routines") + 1].decode()
+        else:
+            continue
+        yield _Process(name, pages * os.sysconf("SC_PAGE_SIZE") / 1_048_576, ticks / os.sysconf("SC_CLK_TCK"))
 
 
-def _show(answers: wrk.Answers, notes: _Notes) -> None:
+def _processor_s(postmaster: int) -> dict[str, float]:
+    """The processor time that the processes of each name have had."""
+    used_s = defaultdict[str, float](float)
+    for one in _processes(postmaster):
+        used_s[one.name] += one.processor_s
+    return used_s
+
+
+def _show(answers: wrk.Answers, notes: _Notes, used_s: Mapping[str, float]) -> None:
     print(
         f"  answered 2xx                     {answers.rate:,.0f} per s, {answers.requests:,} in all; no other answer, none missing"
     )
     print(f"  latency                          p50 {answers.p50_s * 1_000:.1f} ms   p99 {answers.p99_s * 1_000:.1f} ms")
+    used = "   ".join(f"{name} {seconds / answers.requests * 1e6:,.0f} us" for name, seconds in sorted(used_s.items()))
+    print(f"  processor time of a request      {used}")
     behind_s = sorted(notes.behind_s)
     print(
         f"  read models behind the log       median {median(behind_s):.2f} s   95 % {behind_s[len(behind_s) * 95 // 100]:.2f} s"
