@@ -49,7 +49,7 @@ def pasts(seed):
     return [past_of([*everybody, *events]) for events in by_routine.values()]
 
 
-def shown(ledger):
+def comparable(ledger):
     firings = [(one.run_id, one.at, one.tag, one.reason, one.due_at, one.trigger_id) for one in ledger.firings]
     return sorted(firings, key=str), sorted(ledger.missed, key=str)
 
@@ -59,7 +59,7 @@ def test_without_a_change_a_replay_gives_what_happened(seed):
     for past in pasts(seed):
         actual, replayed = replay(past, UNCHANGED, *ALL_TIME, MOST)
 
-        assert shown(replayed) == shown(actual)
+        assert comparable(replayed) == comparable(actual)
         assert differences(actual, replayed) == []
         assert len(actual.firings) == len(past.fired)
 
@@ -72,7 +72,7 @@ def test_so_it_does_for_a_part_of_the_past(seed):
 
         actual, replayed = replay(past, UNCHANGED, begin, end, MOST)
 
-        assert shown(replayed) == shown(actual)
+        assert comparable(replayed) == comparable(actual)
 
 
 CHANGES = [
@@ -122,10 +122,10 @@ def test_a_policy_that_looks_at_nothing_coalesces_and_skips_nothing():
     ],
 )
 def test_a_rule_that_is_not_the_schedulers_is_noticed(monkeypatch, place, name, broken):
-    """The worlds are lived before the rule is broken."""
+    """The worlds run before the rule is broken."""
     everything = [past for seed in range(4) for past in pasts(seed)]
     monkeypatch.setattr(f"{place}.{name}", broken)
 
     ledgers = [replay(past, UNCHANGED, *ALL_TIME, MOST) for past in everything]
 
-    assert any(shown(actual) != shown(replayed) for actual, replayed in ledgers)
+    assert any(comparable(actual) != comparable(replayed) for actual, replayed in ledgers)
