@@ -137,8 +137,8 @@ def needs_body(probe: Probe, status: int) -> bool:
 
 def condition(probe: Probe) -> str:
     """Return the rule of a routine's probe as a sentence, without its address."""
-    otherwise = "it is skipped as well" if probe.if_unanswered == "skip" else "it fires all the same"
-    return f"An occurrence is skipped unless the routine's probe answers with {_expected_answer(probe)}; if nobody answers, {otherwise}."
+    unanswered_text = "it is skipped as well" if probe.if_unanswered == "skip" else "it fires all the same"
+    return f"An occurrence is skipped unless the routine's probe answers with {_expected_answer(probe)}; if nobody answers, {unanswered_text}."
 
 
 def findings(finding: ProbeFinding) -> str:

@@ -82,7 +82,7 @@ class Past(Value, frozen=True):
     events: Sequence[Recorded]
     looks: dict[int, Look | None]
     lasted: dict[UUID, Lasted]
-    takings: dict[UUID, int]  # the position at which a run's work began for the first time
+    taken_at_positions: dict[UUID, int]  # the position at which a run's work began for the first time
     fired: dict[UUID, RunFired]
     typical: timedelta
 
@@ -94,14 +94,14 @@ def past_of(events: Iterable[Recorded]) -> Past:
     for look in _looks_of(events):
         looks |= dict.fromkeys((recorded.position for recorded in look.events), None)
         looks[look.events[0].position] = look
-    durations, takings = _durations_and_beginnings(events)
+    durations, taken_at_positions = _durations_and_beginnings(events)
     known_durations = [duration for one in durations.values() if (duration := one.duration) is not None]
     firings = {recorded.stream_id: recorded.event for recorded in events if isinstance(recorded.event, RunFired)}
     return Past(
         events=events,
         looks=looks,
         lasted=durations,
-        takings=takings,
+        taken_at_positions=taken_at_positions,
         fired=firings,
         typical=sorted(known_durations)[len(known_durations) // 2] if known_durations else timedelta(),
     )
@@ -183,7 +183,7 @@ def _kind_of_look(group: Sequence[Recorded]) -> LookKind:
 def _durations_and_beginnings(events: Sequence[Recorded]) -> tuple[dict[UUID, Lasted], dict[UUID, int]]:
     firings = {recorded.stream_id: recorded for recorded in events if isinstance(recorded.event, RunFired)}
     beginnings: dict[UUID, Recorded] = {}
-    takings: dict[UUID, int] = {}
+    taken_at_positions: dict[UUID, int] = {}
     run_of: dict[UUID, UUID] = {}
     endings: dict[UUID, datetime] = {}
     cut: dict[UUID, Literal["timed_out", "superseded"]] = {}
@@ -191,7 +191,7 @@ def _durations_and_beginnings(events: Sequence[Recorded]) -> tuple[dict[UUID, La
         match recorded.event:
             case SlotTaken(live=live):
                 beginnings.setdefault(live.run_id, recorded)
-                takings.setdefault(live.run_id, recorded.position)
+                taken_at_positions.setdefault(live.run_id, recorded.position)
                 run_of[live.issue_id] = live.run_id
             case SlotCounted(live=live_now):  # what came before it may not be known
                 for live in live_now:
@@ -207,4 +207,4 @@ def _durations_and_beginnings(events: Sequence[Recorded]) -> tuple[dict[UUID, La
         run_id: Lasted(begin=recorded.at, end=endings.get(run_id), is_cut=cut.get(run_id))
         for run_id, recorded in beginnings.items()
     }
-    return durations, takings
+    return durations, taken_at_positions

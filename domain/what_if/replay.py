@@ -367,7 +367,7 @@ class _Replay:
             self._free_work(issue_id)
 
     def _is_of_firing(self, run_id: UUID, position: int) -> bool:
-        return run_id in self._past.fired and self._past.takings.get(run_id) == position
+        return run_id in self._past.fired and self._past.taken_at_positions.get(run_id) == position
 
     # What the replay decides
 

@@ -359,8 +359,8 @@ def test_refusals_are_counted_and_who_is_near_a_quota_is():
     refusal(lambda: desk.record(GOAL))
 
     assert {"max_company_events_per_minute": 1} == desk.quotas.refusals
-    assert 1 == desk.quotas.near()["max_company_events_per_minute"]
-    assert 0 == desk.quotas.near()["max_key_events_per_minute"]
+    assert 1 == desk.quotas.count_near_limit()["max_company_events_per_minute"]
+    assert 0 == desk.quotas.count_near_limit()["max_key_events_per_minute"]
 
 
 def test_a_process_remembers_so_many_and_no_more():
@@ -368,8 +368,8 @@ def test_a_process_remembers_so_many_and_no_more():
     for n in range(MOST_OWNERS + 10):
         rate.spend(UUID(int=n), 1, 0.0)
 
-    assert MOST_OWNERS == len(rate.used(0.0))
-    assert 9 == rate.left(UUID(int=MOST_OWNERS + 9), 0.0)
+    assert MOST_OWNERS == len(rate.used_shares(0.0))
+    assert 9 == rate.remaining(UUID(int=MOST_OWNERS + 9), 0.0)
 
 
 @for_all(st.lists(st.tuples(st.integers(1, 30), st.floats(0, 90)), max_size=60))

@@ -122,7 +122,7 @@ def test_a_preview_says_in_words_what_a_schedule_would_do_and_records_nothing(ap
 
     assert "Europe/Berlin time" in seen.words
     assert [timedelta(days=1)] == [seen.times[1].at - seen.times[0].at]
-    assert seen.touched
+    assert seen.affected
     assert refused.reason
     assert before == len(list(app.store.history()))
 

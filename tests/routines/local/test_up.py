@@ -392,9 +392,9 @@ def test_the_data_directory_is_closed_to_others_also_where_it_was_open(tmp_path)
     (tmp_path / "up.lock").touch(0o644)
     tmp_path.chmod(0o755)
 
-    with Place(tmp_path).held():
+    with Place(tmp_path).lock():
         assert [0o700, 0o600] == [mode(tmp_path), mode(tmp_path / "up.lock")]
-    with Place(tmp_path / "new").held():
+    with Place(tmp_path / "new").lock():
         assert 0o700 == mode(tmp_path / "new")
 
 
@@ -402,7 +402,7 @@ def test_a_directory_that_holds_more_than_ours_keeps_its_mode(tmp_path):
     (tmp_path / "something").touch()
     tmp_path.chmod(0o755)
 
-    with Place(tmp_path).held():
+    with Place(tmp_path).lock():
         assert 0o755 == mode(tmp_path)
 
 
@@ -410,7 +410,7 @@ def test_a_directory_in_which_others_write_is_refused(tmp_path):
     (tmp_path / "something").touch()
     tmp_path.chmod(0o777)
 
-    with pytest.raises(CannotStart, match="others may write in"), Place(tmp_path).held():
+    with pytest.raises(CannotStart, match="others may write in"), Place(tmp_path).lock():
         pass
 
 
@@ -425,7 +425,7 @@ def test_a_directory_of_a_stranger_is_refused(tmp_path, link):
     os.chown(directory, STRANGER.uid, STRANGER.gid, follow_symlinks=False)
     before = mode(directory)
 
-    with pytest.raises(CannotStart, match="belongs to daemon"), Place(directory).held():
+    with pytest.raises(CannotStart, match="belongs to daemon"), Place(directory).lock():
         pass
 
     assert before == mode(directory)
@@ -440,7 +440,7 @@ def test_a_lock_that_a_stranger_holds_is_told_with_the_stranger(tmp_path):
         open_to_others(tmp_path),
         holding_lock(STRANGER, tmp_path / "up.lock") as pid,
         pytest.raises(CannotStart, match=rf"locked by process {pid} \(.* of daemon\)"),
-        Place(tmp_path).held(),
+        Place(tmp_path).lock(),
     ):
         pass
 
@@ -449,7 +449,7 @@ def test_a_link_for_a_lock_is_not_followed(tmp_path):
     (tmp_path / "victim").write_text("precious")
     (tmp_path / "up.lock").symlink_to(tmp_path / "victim")
 
-    with pytest.raises(CannotStart, match="cannot open"), Place(tmp_path).held():
+    with pytest.raises(CannotStart, match="cannot open"), Place(tmp_path).lock():
         pass
 
     assert "precious" == (tmp_path / "victim").read_text()
@@ -458,7 +458,7 @@ def test_a_link_for_a_lock_is_not_followed(tmp_path):
 @as_root
 def test_the_parts_pass_through_the_data_directory_and_read_what_is_theirs(tmp_path):
     place = Place(tmp_path / "data")
-    with place.held():
+    with place.lock():
         place.write(place.token, "a token")
         place.keys.write_text("keys")
         place.keys.chmod(0o600)
@@ -509,7 +509,7 @@ def test_code_that_the_parts_cannot_read_is_told(monkeypatch):
 def test_a_directory_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(CannotStart, match="cannot keep data in"), Place(tmp_path / "file/data").held():
+    with pytest.raises(CannotStart, match="cannot keep data in"), Place(tmp_path / "file/data").lock():
         pass
 
 
