@@ -504,31 +504,33 @@ class Machine(RuleBasedStateMachine):
         status=st.sampled_from(["todo", "in_progress", "in_review", "blocked", "done", "done", "cancelled"]),
     )
     def move_issue(self, which, status):
-        known = list(self.ledger.routine_of)
-        self.ask(issues.update, known[-1 - which % len(known)], IssuePatch(status=status), None)
+        routine_ids = list(self.ledger.routine_of)
+        self.ask(issues.update, routine_ids[-1 - which % len(routine_ids)], IssuePatch(status=status), None)
 
     @precondition(lambda self: self.ledger.routine_of)
     @rule(which=st.integers(0, 3))
     def the_agent_reports_a_failure(self, which):
-        known = list(self.ledger.routine_of)
+        routine_ids = list(self.ledger.routine_of)
         report = IssuePatch(status="cancelled", failure_reason="exit status 1")
         try:
-            self.executor.execute(self.by_agent, issues.update, known[-1 - which % len(known)], report, None)
+            self.executor.execute(
+                self.by_agent, issues.update, routine_ids[-1 - which % len(routine_ids)], report, None
+            )
         except DomainError:
             return
 
     @precondition(lambda self: self.ledger.routine_of)
     @rule(which=st.integers(0, 30), expected=st.sampled_from([("todo",), ("done", "cancelled"), ("in_progress",)]))
     def check_out_issue(self, which, expected):
-        known = list(self.ledger.routine_of)
+        routine_ids = list(self.ledger.routine_of)
         request = Checkout(agent_id=self.agent, expected_statuses=expected)
-        self.ask(issues.check_out, known[-1 - which % len(known)], request, None)
+        self.ask(issues.check_out, routine_ids[-1 - which % len(routine_ids)], request, None)
 
     @precondition(lambda self: self.ledger.routine_of)
     @rule(which=st.integers(0, 30))
     def release_issue(self, which):
-        known = list(self.ledger.routine_of)
-        self.ask(issues.release, known[-1 - which % len(known)], None)
+        routine_ids = list(self.ledger.routine_of)
+        self.ask(issues.release, routine_ids[-1 - which % len(routine_ids)], None)
 
     @rule(pauses=st.sampled_from([True, False, False]))
     def pause_or_resume_the_project(self, pauses):

@@ -169,12 +169,12 @@ def test_the_log_is_read_page_by_page_from_any_position(store):
     batches = [stream(3) for _ in range(4)]
     for batch in batches:
         store.append(batch)
-    whole = places([one for batch in batches for one in batch])
+    all_places = places([one for batch in batches for one in batch])
 
-    assert places(store.after(0, 100)) == whole
-    assert places(store.after(5, 4)) == whole[5:9]
-    assert places(store.history(page=5)) == whole
-    assert places(store.history(after=10, page=1)) == whole[10:]
+    assert places(store.after(0, 100)) == all_places
+    assert places(store.after(5, 4)) == all_places[5:9]
+    assert places(store.history(page=5)) == all_places
+    assert places(store.history(after=10, page=1)) == all_places[10:]
     assert list(store.after(12, 10)) == []
 
 
@@ -280,7 +280,7 @@ def log(system):
 
 def test_a_reader_at_the_tail_sees_every_position_once_and_in_order(system):
     writers, each = 8, 40
-    seen, wrong = [], []
+    seen_positions, wrong = [], []
 
     def write():
         try:
@@ -293,17 +293,21 @@ def test_a_reader_at_the_tail_sees_every_position_once_and_in_order(system):
     total = writers * sum(1 + number % 3 for number in range(each))
     for thread in threads:
         thread.start()
-    while len(seen) < total and (any(thread.is_alive() for thread in threads) or len(seen) < system.store.head()):
-        seen += [recorded.position for recorded in system.store.after(len(seen) and seen[-1], 7)]
+    while len(seen_positions) < total and (
+        any(thread.is_alive() for thread in threads) or len(seen_positions) < system.store.head()
+    ):
+        seen_positions += [
+            recorded.position for recorded in system.store.after(len(seen_positions) and seen_positions[-1], 7)
+        ]
     for thread in threads:
         thread.join()
 
     assert wrong == []
-    assert seen == list(range(1, total + 1))
+    assert seen_positions == list(range(1, total + 1))
 
 
 def test_of_many_writers_of_one_version_one_wins(system):
-    stream_id, won, refused = uuid4(), [], []
+    stream_id, won, refused_numbers = uuid4(), [], []
     ready = threading.Barrier(8)
 
     def write(number):
@@ -311,7 +315,7 @@ def test_of_many_writers_of_one_version_one_wins(system):
         try:
             won.append(system.store.append([fact(stream_id, 1, AgentPaused(reason=str(number)))]))
         except IntegrityError:
-            refused.append(number)
+            refused_numbers.append(number)
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
     for thread in threads:
@@ -320,7 +324,7 @@ def test_of_many_writers_of_one_version_one_wins(system):
         thread.join()
 
     assert won == [1]
-    assert len(refused) == 7
+    assert len(refused_numbers) == 7
 
 
 def test_every_hash_covers_its_row_and_all_before_it(system, log):
@@ -415,13 +419,13 @@ def test_a_commit_whose_answer_was_lost_is_known_as_ones_own(system):
 
 
 def test_a_lost_answer_is_ones_own_also_when_others_wrote_meanwhile(system):
-    read, written = stream(1), stream(2)
+    read, written_stream = stream(1), stream(2)
     system.store.append(read)
 
     def meanwhile():
         system.store.append([fact(read[0].stream_id, 2)])
 
-    assert losing(system, 1, meanwhile=meanwhile).append(written, guards=[(read[0].stream_id, 1)]) == 3
+    assert losing(system, 1, meanwhile=meanwhile).append(written_stream, guards=[(read[0].stream_id, 1)]) == 3
     assert system.store.head() == 4
 
 
@@ -603,10 +607,10 @@ def test_threads_that_append_at_once_are_recorded_together_and_each_is_told_of_i
     first_batch = stream(1)
     batches = [first_batch, stream(3), first_batch, stream(2)]
 
-    first, second, refused, last = together(system.store, *batches)
+    first, second, refusal, last = together(system.store, *batches)
 
     assert (1, 4, 6) == (first, second, last)
-    assert isinstance(refused, IntegrityError)
+    assert isinstance(refusal, IntegrityError)
 
 
 def test_each_batch_of_a_group_whose_answer_was_lost_is_known_as_ones_own(system):
@@ -649,10 +653,10 @@ PASSING = [
 
 @pytest.mark.parametrize("kind", PERMANENT)
 def test_what_postgres_reports_is_known_not_to_be_recorded(system, kind):
-    with pytest.raises(NotRecorded) as refused:
+    with pytest.raises(NotRecorded) as refusal:
         losing(system, 1, before_commit=True, errors=[kind("it says so")]).append(stream(1))
 
-    assert isinstance(refused.value.__cause__, kind)
+    assert isinstance(refusal.value.__cause__, kind)
     assert system.store.head() == 0
 
 
@@ -686,8 +690,8 @@ def test_a_pool_without_connections_has_recorded_nothing(system):
             raise PoolTimeout
 
     pool: Any = Exhausted()
-    with pytest.raises(OperationalError) as refused:
+    with pytest.raises(OperationalError) as refusal:
         EventStore(PostgresRecorder(pool)).append(stream(1))
 
-    assert not isinstance(refused.value, OutcomeUnknown)
-    assert isolation.is_away(refused.value)
+    assert not isinstance(refusal.value, OutcomeUnknown)
+    assert isolation.is_away(refusal.value)

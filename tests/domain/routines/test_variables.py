@@ -132,9 +132,9 @@ def test_syncing_twice_is_syncing_once(declared, title, description):
     once = variables.sync_declarations(declared, title, description)
 
     assert once == variables.sync_declarations(once, title, description)
-    assert {*variables.names_in(title, description), *(given.name for given in declared)} - {*variables.BUILT_IN} == {
-        variable.name for variable in once
-    }
+    assert {*variables.names_in(title, description), *(variable.name for variable in declared)} - {
+        *variables.BUILT_IN
+    } == {variable.name for variable in once}
 
 
 # What is wrong with a declaration, contract 2.1
@@ -265,7 +265,7 @@ def test_2_3_what_is_not_declared_is_dropped():
 
 
 @pytest.mark.parametrize(
-    ("given", "number"),
+    ("raw_value", "number"),
     [
         *((7, 7), (7.0, 7), (1.5, 1.5), (-0.0, 0), (0, 0), (1e21, 10**21), (2**53 + 1, 2**53 + 1)),
         *(("7", 7), (" 7\n", 7), ("+7", 7), ("-7", -7), ("007", 7), ("7.", 7), ("7.0", 7), (".5", 0.5), ("-.5e1", -5)),
@@ -273,14 +273,14 @@ def test_2_3_what_is_not_declared_is_dropped():
         *(("9007199254740993", 9007199254740993), ("1" * 300, int("1" * 300)), ("0" * 399 + "1", 1)),
     ],
 )
-def test_2_3_a_number_is_one_or_its_decimal_text(given, number):
-    (value,) = variables.resolve([COUNT], [{"n": given}]).values()
+def test_2_3_a_number_is_one_or_its_decimal_text(raw_value, number):
+    (value,) = variables.resolve([COUNT], [{"n": raw_value}]).values()
 
     assert (number, type(number)) == (value, type(value))
 
 
 @pytest.mark.parametrize(
-    "given",
+    "raw_value",
     [
         *("x", "1x", "1 2", "--1", "+", ".", "e5", "1e", "1.2.3", "1,5", "0x10", "0b1", "0o7", "1_000", "1n"),
         *(
@@ -300,8 +300,8 @@ def test_2_3_a_number_is_one_or_its_decimal_text(given, number):
         *(float("inf"), float("-inf"), float("nan")),
     ],
 )
-def test_2_3_what_is_no_finite_number_is_refused(given):
-    assert 'Variable "n" must be a number' == refusal(variables.resolve, [COUNT], [{"n": given}])
+def test_2_3_what_is_no_finite_number_is_refused(raw_value):
+    assert 'Variable "n" must be a number' == refusal(variables.resolve, [COUNT], [{"n": raw_value}])
 
 
 def test_a_megabyte_of_digits_is_refused_before_it_is_read():
@@ -309,46 +309,53 @@ def test_a_megabyte_of_digits_is_refused_before_it_is_read():
 
 
 @pytest.mark.parametrize(
-    ("given", "truth"),
+    ("raw_value", "truth"),
     [
-        *((given, True) for given in (True, 1, 1.0, "true", "1", "yes", "y", "on", "TRUE", "Yes", " oN ")),
-        *((given, False) for given in (False, 0, 0.0, -0.0, "false", "0", "no", "n", "off", "FALSE", "No", " oFf ")),
+        *((raw_value, True) for raw_value in (True, 1, 1.0, "true", "1", "yes", "y", "on", "TRUE", "Yes", " oN ")),
+        *(
+            (raw_value, False)
+            for raw_value in (False, 0, 0.0, -0.0, "false", "0", "no", "n", "off", "FALSE", "No", " oFf ")
+        ),
     ],
 )
-def test_2_3_a_boolean_is_one_or_a_word_for_it(given, truth):
-    assert variables.resolve([READY], [{"ready": given}])["ready"] is truth
-
-
-@pytest.mark.parametrize("given", ["x", "2", 2, -1, 0.5, "t", "f", "ja", "truefalse", "1.0", [], [True], {}, {"a": 1}])
-def test_2_3_what_is_no_boolean_is_refused(given):
-    assert 'Variable "ready" must be a boolean' == refusal(variables.resolve, [READY], [{"ready": given}])
-
-
-@pytest.mark.parametrize("given", ["2026-02-29", "2026-2-1", "20260101", 20260101, " 2026-01-01", True, [], {}])
-def test_2_3_what_is_no_day_of_the_calendar_is_refused(given):
-    assert {"day": "2024-02-29"} == variables.resolve([DAY], [{"day": "2024-02-29"}])
-    assert 'Variable "day" must be a date (YYYY-MM-DD)' == refusal(variables.resolve, [DAY], [{"day": given}])
-
-
-@pytest.mark.parametrize(("given", "option"), [("small", "small"), ("5", "5"), (5, "5"), (5.0, "5"), (True, "true")])
-def test_2_3_a_choice_is_the_text_of_an_option(given, option):
-    assert {"size": option} == variables.resolve([SIZE], [{"size": given}])
-
-
-@pytest.mark.parametrize("given", ["Small", "small ", "big", 6, False, [], ["small"], {}])
-def test_2_3_what_is_no_option_is_refused_with_the_options(given):
-    message = 'Variable "size" must match one of: small, 5, true'
-
-    assert message == refusal(variables.resolve, [SIZE], [{"size": given}])
+def test_2_3_a_boolean_is_one_or_a_word_for_it(raw_value, truth):
+    assert variables.resolve([READY], [{"ready": raw_value}])["ready"] is truth
 
 
 @pytest.mark.parametrize(
-    ("given", "text"),
+    "raw_value", ["x", "2", 2, -1, 0.5, "t", "f", "ja", "truefalse", "1.0", [], [True], {}, {"a": 1}]
+)
+def test_2_3_what_is_no_boolean_is_refused(raw_value):
+    assert 'Variable "ready" must be a boolean' == refusal(variables.resolve, [READY], [{"ready": raw_value}])
+
+
+@pytest.mark.parametrize("raw_value", ["2026-02-29", "2026-2-1", "20260101", 20260101, " 2026-01-01", True, [], {}])
+def test_2_3_what_is_no_day_of_the_calendar_is_refused(raw_value):
+    assert {"day": "2024-02-29"} == variables.resolve([DAY], [{"day": "2024-02-29"}])
+    assert 'Variable "day" must be a date (YYYY-MM-DD)' == refusal(variables.resolve, [DAY], [{"day": raw_value}])
+
+
+@pytest.mark.parametrize(
+    ("raw_value", "option"), [("small", "small"), ("5", "5"), (5, "5"), (5.0, "5"), (True, "true")]
+)
+def test_2_3_a_choice_is_the_text_of_an_option(raw_value, option):
+    assert {"size": option} == variables.resolve([SIZE], [{"size": raw_value}])
+
+
+@pytest.mark.parametrize("raw_value", ["Small", "small ", "big", 6, False, [], ["small"], {}])
+def test_2_3_what_is_no_option_is_refused_with_the_options(raw_value):
+    message = 'Variable "size" must match one of: small, 5, true'
+
+    assert message == refusal(variables.resolve, [SIZE], [{"size": raw_value}])
+
+
+@pytest.mark.parametrize(
+    ("raw_value", "text"),
     [(" x ", " x "), (7, "7"), (7.0, "7"), (True, "true"), ([1, None], "[1,null]"), ({"k": "v"}, '{"k":"v"}')],
 )
 @pytest.mark.parametrize("kind", ["text", "textarea"])
-def test_2_3_a_text_takes_anything_as_text(kind, given, text):
-    assert {"a": text} == variables.resolve([replace(A, type=kind)], [{"a": given}])
+def test_2_3_a_text_takes_anything_as_text(kind, raw_value, text):
+    assert {"a": text} == variables.resolve([replace(A, type=kind)], [{"a": raw_value}])
 
 
 def test_2_3_a_default_is_read_as_any_value_is():
@@ -368,8 +375,8 @@ def test_an_integer_without_bounds_is_refused_whatever_the_type():
 def test_the_values_of_a_firing_are_of_declared_names_and_none_required_is_left_out(declared, candidates):
     try:
         values = variables.resolve(declared, candidates)
-    except RuleViolation as refused:
-        assert any(variable.name in refused.message for variable in declared) or "finite" in refused.message  # noqa: PT017
+    except RuleViolation as refusal:
+        assert any(variable.name in refusal.message for variable in declared) or "finite" in refusal.message  # noqa: PT017
     else:
         assert {variable.name for variable in declared if variable.required} <= values.keys()
         assert values.keys() <= {variable.name for variable in declared}

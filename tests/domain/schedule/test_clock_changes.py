@@ -116,7 +116,7 @@ def test_on_a_day_that_is_not_told_of_the_schedule_runs_at_exactly_its_wall_time
         local = at.astimezone(tz)
         ran.setdefault(local.date(), []).append((local.hour, local.minute))
 
-    whole = [(begin + n * DAY).date() for n in range(2, 28)]
-    other = {day for day in whole if ran.get(day, []) != walls}
+    whole_days = [(begin + n * DAY).date() for n in range(2, 28)]
+    other = {day for day in whole_days if ran.get(day, []) != walls}
     assert other <= {moment.astimezone(tz).date() for one in changes for moment in (one.at, one.at - MINUTE)}
     assert {at for one in changes for at in one.occurrences} <= set(occurrences)

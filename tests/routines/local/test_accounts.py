@@ -145,10 +145,10 @@ def test_what_runs_beside_us_gets_no_secret_of_our_environment(monkeypatch):
 
 
 def test_the_map_names_each_account_and_role_and_a_name_cannot_end_its_line():
-    said = ident([Login("root", ("postgres", "routines_service")), Login('a"b', ("routines_service",))])
+    lines = ident([Login("root", ("postgres", "routines_service")), Login('a"b', ("routines_service",))])
 
     assert [
         'routines "root" "postgres"',
         'routines "root" "routines_service"',
         'routines "a""b" "routines_service"',
-    ] == said.splitlines()[1:]
+    ] == lines.splitlines()[1:]

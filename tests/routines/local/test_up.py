@@ -108,21 +108,21 @@ def refuse(error):
 
 
 def test_a_state_that_cannot_be_written_is_written_when_there_is_room(tmp_path, monkeypatch, capsys):
-    of = System(Place(tmp_path), "127.0.0.1", 3100, None)
-    of.ready = True
+    system = System(Place(tmp_path), "127.0.0.1", 3100, None)
+    system.ready = True
     with monkeypatch.context() as patch:
         patch.setattr(Place, "write", refuse(OSError(errno.ENOSPC, "No space left on device")))
-        of._write_state({"web": 1}, "postgresql://here")
-        of._write_state({"web": 2}, "postgresql://here")
+        system._write_state({"web": 1}, "postgresql://here")
+        system._write_state({"web": 2}, "postgresql://here")
 
-    assert of.state_trouble.is_open
-    of._write_state({"web": 3}, "postgresql://here")
+    assert system.state_trouble.is_open
+    system._write_state({"web": 3}, "postgresql://here")
 
     assert {"web": 3} == state(tmp_path)["processes"]
-    assert not of.state_trouble.is_open
-    said = capsys.readouterr().out
-    assert 1 == said.count("up.json cannot be written (No space left on device); it is tried again")
-    assert "up.json is up to date again" in said
+    assert not system.state_trouble.is_open
+    output = capsys.readouterr().out
+    assert 1 == output.count("up.json cannot be written (No space left on device); it is tried again")
+    assert "up.json is up to date again" in output
 
 
 def test_a_file_that_cannot_be_written_leaves_the_old_one_and_no_other(tmp_path, monkeypatch):
@@ -150,24 +150,24 @@ def test_a_postgres_that_cannot_be_started_is_tried_again_and_the_parts_go_on(tm
             self.is_alive = True
 
     monkeypatch.setattr(up_module, "TROUBLE_S", 0.0)
-    of: Any = System(Place(tmp_path), "127.0.0.1", 3100, None)
-    of.postgres, is_full = Stopped(), True
-    of._keep_postgres()
-    of._keep_postgres()
+    system: Any = System(Place(tmp_path), "127.0.0.1", 3100, None)
+    system.postgres, is_full = Stopped(), True
+    system._keep_postgres()
+    system._keep_postgres()
     is_full = False
-    of._keep_postgres()
-    of._keep_postgres()
+    system._keep_postgres()
+    system._keep_postgres()
 
-    said = capsys.readouterr().out
-    assert [1, 1, 1] == [said.count(text) for text in ("ended and is", "no space left", "Postgres runs again")]
+    output = capsys.readouterr().out
+    assert [1, 1, 1] == [output.count(text) for text in ("ended and is", "no space left", "Postgres runs again")]
 
 
 @pytest.mark.parametrize("allowed", [True, False])
 def test_only_the_part_that_sends_may_be_allowed_private_targets(tmp_path, allowed):
-    of = System(Place(tmp_path), "127.0.0.1", 3100, None, allow_private_targets=allowed)
+    system = System(Place(tmp_path), "127.0.0.1", 3100, None, allow_private_targets=allowed)
 
     part_names = [
-        part.name for part in of.parts("postgresql://nowhere") if "ROUTINES_ALLOW_PRIVATE_TARGETS" in part.env
+        part.name for part in system.parts("postgresql://nowhere") if "ROUTINES_ALLOW_PRIVATE_TARGETS" in part.env
     ]
 
     assert (["delivery"] if allowed else []) == part_names
@@ -193,8 +193,8 @@ def open_to_others(directory):
     try:
         yield
     finally:
-        for path, before in zip(above, modes, strict=True):
-            path.chmod(before)
+        for path, mode in zip(above, modes, strict=True):
+            path.chmod(mode)
 
 
 def state(directory):
@@ -203,14 +203,16 @@ def state(directory):
 
 def test_a_killed_part_is_started_again_at_once(supervise_parts):
     supervisor = supervise_parts(Part("one", SLEEP), Part("two", SLEEP))
-    before = supervisor.pids()
+    old_pids = supervisor.pids()
 
-    os.kill(before["one"], signal.SIGKILL)
-    wait_for(lambda: supervisor.pids().get("one", before["one"]) != before["one"], tick=supervisor.tick)
+    os.kill(old_pids["one"], signal.SIGKILL)
+    wait_for(lambda: supervisor.pids().get("one", old_pids["one"]) != old_pids["one"], tick=supervisor.tick)
 
-    assert before["two"] == supervisor.pids()["two"]
+    assert old_pids["two"] == supervisor.pids()["two"]
     assert supervisor.children[0].not_before <= supervisor.children[0].started_at
-    assert [before, {"two": before["two"]}, supervisor.pids()] == [x for x in supervisor.heard if isinstance(x, dict)]
+    assert [old_pids, {"two": old_pids["two"]}, supervisor.pids()] == [
+        x for x in supervisor.heard if isinstance(x, dict)
+    ]
     assert "one ended (signal 9)" in supervisor.heard
 
 
@@ -247,10 +249,10 @@ def test_a_part_gets_nothing_else_of_our_environment(supervise_parts, tmp_path, 
 
     supervise_parts(Part("one", [sys.executable, "-S", "-c", "import os; print(sorted(os.environ), flush=True)"]))
 
-    said = wait_for((tmp_path / "logs/one.log").read_text)
-    assert "'ROUTINES_BATCH'" in said
-    assert "'PATH'" in said
-    assert not any(name in said for name in ("AWS_SECRET_ACCESS_KEY", "ROUTINES_DATABASE_URL", "ROUTINES_KEY_FILE"))
+    output = wait_for((tmp_path / "logs/one.log").read_text)
+    assert "'ROUTINES_BATCH'" in output
+    assert "'PATH'" in output
+    assert not any(name in output for name in ("AWS_SECRET_ACCESS_KEY", "ROUTINES_DATABASE_URL", "ROUTINES_KEY_FILE"))
 
 
 def test_what_a_part_says_is_for_us_alone_and_goes_to_no_file_of_others(supervise_parts, tmp_path):
@@ -272,11 +274,11 @@ def test_a_part_runs_as_its_account_and_gets_no_rights_back(supervise_parts, tmp
     command = ["/bin/sh", "-c", "cat /proc/self/status; echo read; exec sleep 600"]
     supervisor = supervise_parts(Part("one", command, account=PARTS))
 
-    said = wait_for(
+    output = wait_for(
         lambda: "read" in (tmp_path / "logs/one.log").read_text() and (tmp_path / "logs/one.log").read_text()
     )
 
-    status = dict(line.split(":\t", 1) for line in said.splitlines() if ":\t" in line)
+    status = dict(line.split(":\t", 1) for line in output.splitlines() if ":\t" in line)
     assert [["2"] * 4, ["2"] * 4] == [status[name].split() for name in ("Uid", "Gid")]
     assert "" == status["Groups"].strip()
     assert "0" * 16 == status["CapEff"] == status["CapPrm"]
@@ -331,20 +333,20 @@ def test_a_system_announces_itself_is_kept_up_and_stops_cleanly(tmp_path):
             )
         )
         process.send_signal(signal.SIGINT)
-        said, _ = process.communicate(timeout=LIMIT_S)
+        output, _ = process.communicate(timeout=LIMIT_S)
 
     assert 0 == process.returncode
     assert process.pid == first["pid"]
     assert "postgresql://elsewhere/routines" == first["database_url"]
     assert first["processes"]["web"] == second["processes"]["web"]
     steps = [
-        said.index(step) for step in ("preparing the database\n", "starting web, scheduler\n", "Routines is ready at")
+        output.index(step) for step in ("preparing the database\n", "starting web, scheduler\n", "Routines is ready at")
     ]
     assert steps == sorted(steps)
-    assert f"Routines is ready at {first['url']}" in said
-    assert str(tmp_path) in said
-    assert 1 == said.count(" a-token ")
-    assert said.endswith("stopped\n")
+    assert f"Routines is ready at {first['url']}" in output
+    assert str(tmp_path) in output
+    assert 1 == output.count(" a-token ")
+    assert output.endswith("stopped\n")
     assert "a-token\n" == (tmp_path / "board.token").read_text()
     assert 0o600 == (tmp_path / "board.token").stat().st_mode & 0o777
     assert not (tmp_path / "up.json").exists()
@@ -375,8 +377,8 @@ def test_a_second_system_on_the_same_data_is_told_who_is_there(tmp_path, capsys)
 
 
 def test_a_port_in_use_is_refused_before_anything_starts(tmp_path, capsys):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as occupied_socket:
+        port = occupied_socket.getsockname()[1]
 
         assert 1 == up(tmp_path, "127.0.0.1", port, database_url=None, prepare=lambda _: pytest.fail("too far"))
 
@@ -423,12 +425,12 @@ def test_a_directory_of_a_stranger_is_refused(tmp_path, link):
     else:
         directory.mkdir()
     os.chown(directory, STRANGER.uid, STRANGER.gid, follow_symlinks=False)
-    before = mode(directory)
+    old_mode = mode(directory)
 
     with pytest.raises(CannotStart, match="belongs to daemon"), Place(directory).lock():
         pass
 
-    assert before == mode(directory)
+    assert old_mode == mode(directory)
 
 
 @as_root
@@ -492,9 +494,9 @@ def test_the_parts_can_run_our_code_wherever_it_is(tmp_path):
     with Reach(PARTS) as reach:
         command, env = reach.program()
         variables = [f"{name}={value}" for name, value in env.items()]
-        done = PARTS.run("/usr/bin/env", *variables, *command, "--version", fds=reach.fds)
+        result = PARTS.run("/usr/bin/env", *variables, *command, "--version", fds=reach.fds)
 
-    assert "routines, version" in done.stdout
+    assert "routines, version" in result.stdout
 
 
 def test_code_that_the_parts_cannot_read_is_told(monkeypatch):
@@ -583,14 +585,14 @@ def test_a_data_directory_that_holds_no_database_is_told_with_where_that_is(tmp_
     (place.directory / "postgres").rmdir()
     (place.directory / "postgres").symlink_to(tmp_path / "elsewhere")
     system._tell_places()
-    said = capsys.readouterr().out
-    assert f"  database     {tmp_path / 'elsewhere'}  (not in .routines, which its account cannot reach:\n" in said
-    assert "a copy of the data directory does not hold it" in said
+    output = capsys.readouterr().out
+    assert f"  database     {tmp_path / 'elsewhere'}  (not in .routines, which its account cannot reach:\n" in output
+    assert "a copy of the data directory does not hold it" in output
 
     System(place, "127.0.0.1", 8000, "postgresql://parts:secret@db.example:5433/routines")._tell_places()
-    said = capsys.readouterr().out
-    assert "  database     routines on db.example:5433 as parts  (by ROUTINES_DATABASE_URL)\n" in said
-    assert f"  files        {place.directory} (keys and logs/; the data is in the database)\n" in said
+    output = capsys.readouterr().out
+    assert "  database     routines on db.example:5433 as parts  (by ROUTINES_DATABASE_URL)\n" in output
+    assert f"  files        {place.directory} (keys and logs/; the data is in the database)\n" in output
 
 
 @pytest.mark.parametrize(("token", "good"), [("of-this-database", True), ("of-another", False), (None, False)])
@@ -605,9 +607,9 @@ def test_the_next_step_names_a_token_file_only_when_its_token_is_good(tmp_path, 
     with httpx.Client(base_url=system.url, transport=httpx.MockTransport(answer)) as client:
         system._tell_next_steps(client)
 
-    said = capsys.readouterr().out
-    assert good == (f"Bearer $(cat {tmp_path}/board.token)" in said)
-    assert good != (f"export TOKEN=$(routines board-key --data-dir {tmp_path})" in said)
+    output = capsys.readouterr().out
+    assert good == (f"Bearer $(cat {tmp_path}/board.token)" in output)
+    assert good != (f"export TOKEN=$(routines board-key --data-dir {tmp_path})" in output)
 
 
 @pytest.mark.parametrize(("status", "shown"), [(201, True), (503, False)])
