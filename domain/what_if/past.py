@@ -21,6 +21,9 @@ from domain.events import (
 from domain.recorded import Recorded
 from domain.routines import probe, settlement
 from domain.routines import run as runs
+from domain.routines import trigger as triggers
+from domain.routines.trigger import Trigger
+from domain.schedule import plan as plans
 from domain.values import Failed, Value
 
 LookKind = Literal["settled", "over_quota", "company_archived", "gave_up"]
@@ -105,6 +108,27 @@ def past_of(events: Iterable[Recorded]) -> Past:
         fired=firings,
         typical=sorted(known_durations)[len(known_durations) // 2] if known_durations else timedelta(),
     )
+
+
+def find_unwatched_times(past: Past) -> dict[UUID, tuple[Sequence[datetime], Sequence[datetime]]]:
+    """
+    Return for each schedule when nobody looked at it: from when something was due until it was settled.
+
+    These are the beginnings and the ends of such times, in order.
+    """
+    states: dict[UUID, Trigger] = {}
+    times = defaultdict[UUID, list[tuple[datetime, datetime]]](list)
+    for recorded in past.events:
+        event = recorded.event
+        if isinstance(event, TriggerEvent):
+            states[recorded.stream_id] = triggers.evolve(states.get(recorded.stream_id), event)
+        look = past.looks.get(recorded.position)
+        if look is not None and (plan := triggers.plan_of(states[look.trigger_id])) is not None:
+            times[look.trigger_id].append((plans.due_at(plan, look.first), look.at))
+    return {
+        trigger_id: tuple(zip(*sorted(pairs), strict=True))  # type: ignore[misc]
+        for trigger_id, pairs in times.items()
+    }
 
 
 def _first_of(event: object) -> datetime:

@@ -13,8 +13,9 @@ from tests.domain.schedule.test_cron_schedule import walk
 from verification.simulation import calendar_walk
 from verification.simulation.laws.guards import NO_ACTIVITY
 from verification.simulation.oracle import Oracle
+from verification.simulation.shape import Shape
 from verification.simulation.shrink import explain_failure
-from verification.simulation.world import Shape, World
+from verification.simulation.world import World
 
 SMALL = Shape(0, routines=12, days=60)
 

@@ -26,8 +26,9 @@ from typing import get_args
 
 from verification.simulation.faults import Mutation
 from verification.simulation.laws.state import KINDS
+from verification.simulation.shape import Shape, WorldResult
 from verification.simulation.shrink import explain_failure
-from verification.simulation.world import Shape, World, WorldResult
+from verification.simulation.world import World
 
 HOURLY = 8_766  # occurrences of an hourly schedule in a year
 

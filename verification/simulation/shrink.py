@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from verification.simulation.world import STORE, Shape, StoryLine, World
+from verification.simulation.shape import STORE, Shape, StoryLine
+from verification.simulation.world import World
 
 SMALLER = (2, 5, 10, 25, 50)  # routines
 SHORTER = (10, 30, 90, 180)  # days

@@ -5,22 +5,16 @@ The scheduler is the one of the service (processes/scheduler/scheduler.py), with
 thing that happens to the next. All that is random follows from the seed, so a seed is a story that can be told again.
 """
 
-import sys
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
 from random import Random
-from typing import Any, NamedTuple, get_args
-from unittest.mock import patch
+from typing import Any
 from uuid import UUID
 
-import msgspec
 from eventsourcing.persistence import PersistenceError
 from msgspec.structs import replace
 
-from application import execute
 from application.access import BoardUser
 from application.event_store.stream_cache import StreamCache
 from application.execute import Executor
@@ -32,92 +26,22 @@ from domain.routines import probe
 from domain.routines.probe import PendingProbe
 from domain.values import ProbeFinding
 from processes.scheduler.scheduler import TROUBLE_S, Scheduler
-from verification.simulation.faults import Faults, Kind, Log, LogConnection, Mutation, ProcessDied, apply_mutation
+from verification.simulation.faults import Faults, Kind, Log, LogConnection, ProcessDied, apply_mutation
 from verification.simulation.in_memory_read_models import (
-    Backfills,
-    Chains,
-    Deadlines,
-    Follower,
-    GateWindows,
     InMemoryReadModels,
-    TriggersDue,
-    Troubles,
 )
 from verification.simulation.laws.state import Violation
 from verification.simulation.oracle import Oracle
 from verification.simulation.people import People
+from verification.simulation.shape import DAY, YEAR, Shape, StoryLine, WorldResult, abbreviate
+from verification.simulation.stubs import stub_scheduler
 
 BEGIN = datetime(2026, 1, 10, tzinfo=UTC)
-DAY = timedelta(days=1)
 SECOND = timedelta(seconds=1)
-YEAR = timedelta(days=365.25)
 CHANGES_A_YEAR = 12  # how often people change each routine
 ENOUGH = 50  # violations
 ANSWERED = 60 * SECOND  # every probe is answered, or given up, within this time
 STUCK = 50  # ticks, one after the other, that leave something that is due
-STORE: frozenset[Kind] = frozenset(get_args(Kind))
-
-
-class Shape(NamedTuple):
-    """How large a world is, and what may happen in it."""
-
-    seed: int
-    routines: int = 100
-    days: int = 365
-    kinds: frozenset[Kind] = STORE
-    outages: bool = True
-    clock_steps: bool = True
-    people: bool = True
-    past: bool = False  # whether people change schedules while the clock is behind what was recorded
-    mutation: Mutation | None = None
-
-    @property
-    def is_stormy(self) -> bool:
-        """Every other world has schedules that run by the hour, and schedulers that are down most of the time."""
-        return self.seed % 2 == 1
-
-
-class StoryLine(NamedTuple):
-    """A line of the story; `position` in the log, None for what happened outside it."""
-
-    position: int | None
-    text: str
-    routine_id: UUID | None  # the routine that the line is about; None: about all
-
-
-class WorldResult(NamedTuple):
-    """What a world came to."""
-
-    shape: Shape
-    violations: list[Violation]
-    occurrences: Counter[str]
-    faults: Counter[str]
-    events: int
-    story: list[StoryLine]  # when asked for
-
-    @property
-    def routine_years(self) -> float:
-        return self.shape.routines * (self.shape.days * DAY / YEAR)
-
-
-class SilentLog:
-    """Stands for the scheduler's log; what the scheduler could not explain is told."""
-
-    def __init__(self, trouble: Callable[[str], None]) -> None:
-        self._trouble = trouble
-
-    def info(self, *_: object, **__: object) -> None: ...
-
-    def exception(self, event: str, **fields: object) -> None:
-        self._trouble(f"{event} {fields}: {sys.exc_info()[1]!r}")
-
-
-class SequentialPool:
-    """Stands for the scheduler's threads: one batch after the other, so that a seed tells one story."""
-
-    def __init__(self, *_: object, **__: object) -> None: ...
-
-    map = staticmethod(map)
 
 
 class Process:
@@ -157,7 +81,7 @@ class World:
         self._newest = BEGIN  # the latest moment of what is recorded
 
     def run(self) -> WorldResult:
-        with self._stub_randomness():
+        with stub_scheduler(self._new_id, self._trouble), apply_mutation(self.shape.mutation):
             self._faults.off = True
             self._people = People(
                 f"{self.shape.seed}/people", self._ask_as_person, self.clock, dense=self.shape.is_stormy
@@ -450,51 +374,3 @@ class World:
 
     def _new_id(self) -> UUID:
         return UUID(int=self._ids.getrandbits(128), version=4)
-
-    @contextmanager
-    def _stub_randomness(self) -> Iterator[None]:
-        with ExitStack() as stack:
-            stack.enter_context(patch("application.event_store.unit_of_work.uuid4", self._new_id))
-            stack.enter_context(patch.object(execute, "PAUSE_S", 0.0))
-            stack.enter_context(patch("processes.scheduler.prefetch.triggers_due", TriggersDue))
-            stack.enter_context(
-                patch.multiple(
-                    "processes.scheduler.scheduler",
-                    Follower=Follower,
-                    gate_windows=GateWindows,
-                    triggers_due=TriggersDue,
-                    deadlines=Deadlines,
-                    chains=Chains,
-                    troubles=Troubles,
-                    backfills=Backfills,
-                    _events_behind=lambda _read_models: 0,
-                )
-            )
-            stack.enter_context(
-                patch.multiple(
-                    "processes.scheduler.batches", log=SilentLog(self._trouble), ThreadPoolExecutor=SequentialPool
-                )
-            )
-            stack.enter_context(apply_mutation(self.shape.mutation))
-            yield
-
-
-def abbreviate(value: object) -> str:
-    """Without what goes without saying: defaults, and most of an id."""
-    match value:
-        case UUID():
-            return str(value)[:8]
-        case datetime():
-            return f"{value:%Y-%m-%dT%H:%M:%S}"
-        case tuple():
-            return f"({', '.join(map(abbreviate, value))})"
-        case msgspec.Struct():
-            defaults = [(one.name, one.default) for one in msgspec.structs.fields(value)]
-            changed_fields = [
-                (name, getattr(value, name)) for name, default in defaults if getattr(value, name) != default
-            ]
-            return (
-                f"{type(value).__name__}({', '.join(f'{name}={abbreviate(field)}' for name, field in changed_fields)})"
-            )
-        case _:
-            return repr(value)

@@ -21,7 +21,8 @@ from domain.what_if.change import UNCHANGED, Change
 from domain.what_if.ledger import differences, totals
 from domain.what_if.past import past_of
 from domain.what_if.replay import replay
-from verification.simulation.world import BEGIN, Shape, World
+from verification.simulation.shape import Shape
+from verification.simulation.world import BEGIN, World
 
 ALL_TIME = (BEGIN - timedelta(days=1), datetime(2030, 1, 1, tzinfo=BEGIN.tzinfo))
 SIXTY_DAYS = (BEGIN, BEGIN + timedelta(days=60))
@@ -112,19 +113,19 @@ def test_a_policy_that_looks_at_nothing_coalesces_and_skips_nothing():
 
 
 @pytest.mark.parametrize(
-    ("place", "name", "broken"),
+    ("module", "name", "mutation"),
     [
         ("domain.routines.settlement", "GRACE", timedelta(hours=2)),
         ("domain.routines.settlement", "CATCH_UP_CAP", 1),
-        ("domain.what_if.replay.runs", "outcome", lambda _policy, _newest, opening: opening),
-        ("domain.what_if.replay.slots", "free", lambda *_: []),
-        ("domain.what_if.replay.projects", "is_paused", lambda _project: False),
+        ("domain.routines.run", "outcome", lambda _policy, _newest, opening: opening),
+        ("domain.routines.slot", "free", lambda *_: []),
+        ("domain.board.project", "is_paused", lambda _project: False),
     ],
 )
-def test_a_rule_that_is_not_the_schedulers_is_noticed(monkeypatch, place, name, broken):
+def test_a_rule_that_is_not_the_schedulers_is_noticed(monkeypatch, module, name, mutation):
     """The worlds run before the rule is broken."""
     everything = [past for seed in range(4) for past in pasts(seed)]
-    monkeypatch.setattr(f"{place}.{name}", broken)
+    monkeypatch.setattr(f"{module}.{name}", mutation)
 
     ledgers = [replay(past, UNCHANGED, *ALL_TIME, MOST) for past in everything]
 
