@@ -110,7 +110,7 @@ def test_the_demo_shows_what_it_is_told(capsys):
     screen = DemoConsole()
 
     screen.step("output", HOSTILE)
-    screen.more(HOSTILE)
+    screen.continue_step(HOSTILE)
     screen.wait(HOSTILE)
 
     output = capsys.readouterr().out
