@@ -56,7 +56,7 @@ class Checkpoint(NamedTuple):
 
 
 class Proof(NamedTuple):
-    """That a leaf is in the log of a checkpoint."""
+    """The proof that a leaf is in the log of a checkpoint."""
 
     place: int
     hashes: list[bytes]

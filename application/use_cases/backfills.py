@@ -180,7 +180,7 @@ def _waiting_moments(
 ) -> set[datetime]:
     """Return those of the occurrences that a schedule which stands still settles itself, once it runs again."""
     if trigger.owed_from(schedule, routine.settings.status) is not None:
-        return set()  # it runs, and the range ends before what waits
+        return set()  # the schedule runs, and the range ends before its waiting occurrences
     if (period := schedule_changes.waiting_period(work, trigger_id, schedule)) is None:
         return set()
     first, last = period

@@ -215,7 +215,7 @@ def _settle(work: UnitOfWork, row: DueTrigger) -> int:
     if unfired and probes.is_needed(work, current, window):
         finding = probes.finding(work, row, since, counting_probe)
         if finding is None:
-            return 0  # it comes due again when the probe is answered
+            return 0  # the schedule comes due again when the probe is answered
     if due.missed is not None:
         work.record(row.trigger_id, [due.missed])
     latest = run_of_occurrence(row.trigger_id, unfired[-1]) if unfired else None

@@ -69,7 +69,7 @@ def send(group: int, number: signal.Signals) -> bool:
 
 def main() -> None:
     """Watch until the worker has ended, and all its commands."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # it ends after the worker
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # the guard ends after the worker
         signal.signal(number, signal.SIG_IGN)
     watch, buffer, source = Watch(), b"", sys.stdin.fileno()
     while True:

@@ -171,7 +171,7 @@ def apply_mutation(mutation: Mutation | None) -> Iterator[None]:
 
         with patch.object(settlement, "due", forget):
             yield
-    elif mutation == "early":  # it takes the next occurrence for due, too
+    elif mutation == "early":  # the next occurrence is taken for due, too
 
         def hurry(*args: Any) -> Due | None:
             due = settle(*args)

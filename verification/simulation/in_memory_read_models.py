@@ -164,7 +164,7 @@ class InMemoryReadModels:
         self._schedules = Queue(self._due_at)
         self._deadlines = Queue(self._ends_at)
         self._troubles = Queue(self._alert_at)
-        self._backfills: dict[UUID, BackfillRow] = {}  # those that can go on, oldest first
+        self._backfills: dict[UUID, BackfillRow] = {}  # backfills that can go on, oldest first
         self._after_reading_due: Callable[[], None] = lambda: None
         self._activities = Activities()
 

@@ -250,7 +250,9 @@ class ScheduleLaws:
                     self.accounts[trigger_id].routine_id, f"{dropped_count} dropped, only {catch_up_count} made up for"
                 )
         for account, text in self._unmoved_schedules:
-            if account.stopped_at is None:  # else the same commit has paused its routine, and it did not go on
+            if (
+                account.stopped_at is None
+            ):  # otherwise the same commit has paused the routine, and the schedule did not go on
                 self._state.report_broken_rule(account.routine_id, text)
         self._unmoved_schedules.clear()
         self._catch_up_counts.clear()
