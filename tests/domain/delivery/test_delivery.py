@@ -7,8 +7,6 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
-from hypothesis import given as with_any
-from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
 from domain.delivery import delivery, endpoint, retry
@@ -76,29 +74,6 @@ def test_the_last_attempt_is_the_end_and_whoever_asks_for_it_again_begins_anew()
 def test_nothing_follows_the_end_unless_somebody_asks():
     with pytest.raises(ImpossibleHistory):
         given(delivery.evolve, DeliveryDelivered(attempt=1, status=200), failed(2))
-
-
-def test_all_attempts_take_three_days():
-    assert timedelta(days=2, hours=22) <= timedelta(seconds=sum(retry.PAUSES_S)) <= timedelta(days=3)
-
-
-@with_any(st.uuids(), st.integers(1, retry.MOST_ATTEMPTS - 1))
-def test_a_pause_is_that_of_the_table_and_a_fifth_more_at_most_the_same_each_time(id_, attempt):
-    pause = retry.next_at(id_, attempt, NOW) - NOW
-
-    least = timedelta(seconds=retry.PAUSES_S[attempt - 1])
-    assert least <= pause <= least * 1.2
-    assert retry.next_at(id_, attempt, NOW) == NOW + pause
-
-
-@pytest.mark.parametrize(
-    ("wish", "pause"),
-    [(timedelta(seconds=1), 5), (timedelta(minutes=10), 600), (timedelta(days=9), 86_400)],
-)
-def test_retry_after_counts_where_it_is_longer_up_to_a_day(wish, pause):
-    wait = retry.next_at(ID, 1, NOW, wish) - NOW
-
-    assert timedelta(seconds=pause) <= wait <= max(timedelta(seconds=pause), timedelta(seconds=6))
 
 
 @pytest.mark.parametrize(
