@@ -306,7 +306,7 @@ def _finish(attempt: Coroutine[Any, Any, R]) -> R:
     """Return what an attempt by blocking steps returns: none of them suspends it, so it goes to its end at once."""
     try:
         attempt.send(None)
-    except StopIteration as done:
-        result: R = done.value
+    except StopIteration as stop:
+        result: R = stop.value
         return result
     raise AssertionError

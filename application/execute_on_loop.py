@@ -124,14 +124,16 @@ class _Awaiting:
                 continue
             else:
                 if has_missed:
-                    self._put(work.seen(committed=False))  # their states come with them and need not be folded again
+                    self._put(
+                        work.seen(committed=False)
+                    )  # the streams come with their states, which need not be folded again
                 return work, result
             has_missed = True
             try:
                 streams = await self._recorder.load(missing_ids.stream_ids, missing_ids.read_from, keys)
             except MissingKeys as missing:
                 await self._fetch(missing)
-                continue  # they are loaded again: this is seldom
+                continue  # the streams are loaded again, which is seldom necessary
             store.put(streams, missing_ids.read_from)
             self._put((id_, _unfolded_stream(recorded)) for id_, recorded in streams.items() if _is_cached(recorded))
         raise Elsewhere

@@ -32,7 +32,7 @@ def mint_for_collection() -> str:
     return body + _checksum_of(body, COLLECTION_ALPHABET, 7)
 
 
-def shown_of(token: str) -> str:
+def visible_prefix(token: str) -> str:
     """Return the beginning of a collection's token, which may be shown so that people can tell keys apart."""
     return token[: len(COLLECTION) + SHOWN]
 

@@ -107,8 +107,8 @@ class LogCheck:
         for row in rows:
             position, stream, version, name, _, digest, recorded_us, login, stored = row
             leaf = packs[len(name)](position, stream, version, len(name), name, digest, recorded_us) + endings[login]
-            fits = sha(previous + leaf).digest() == stored
-            if fits and position == expected and is_usual and login is not None:
+            is_chained = sha(previous + leaf).digest() == stored
+            if is_chained and position == expected and is_usual and login is not None:
                 expected, previous = position + 1, stored
                 recent.append(row)
             else:
@@ -221,9 +221,9 @@ class LogCheck:
             "changed", first, row.position, "this row, or the one before with its hash, is not as it was recorded"
         )
         self._misfits.append(_Misfit(row, self._hash))
-        computed = sha256(self._hash + leaf).digest()
+        computed_hash = sha256(self._hash + leaf).digest()
         self._accept_row(row)
-        self._other_hashes = (computed,)
+        self._other_hashes = (computed_hash,)
 
     def _is_back_in_order(self, shift: int) -> bool:
         """Return whether rows that seemed to be put in, and then to be missing, have only exchanged their places."""
@@ -273,23 +273,23 @@ class LogCheck:
         if not shift_by_position:
             return
         hashes = {place: misfit.row.hash for misfit in misfits if (place := shift_by_position.get(misfit.row.position))}
-        explained = {
+        explained_positions = {
             misfit.row.position
             for misfit in misfits
             if (previous := hashes.get(misfit.row.position - 1))
             and sha256(previous + leaf_of(misfit.row)).digest() == misfit.row.hash
         }
-        kept = []
+        findings = []
         for finding in self._findings:
             if finding.kind == "changed" and finding.last in shift_by_position:
-                kept.append(
+                findings.append(
                     Finding(
                         "reordered", finding.last, finding.last, f"it was recorded at {shift_by_position[finding.last]}"
                     )
                 )
-            elif finding.kind != "changed" or finding.last not in explained:
-                kept.append(finding)
-        self._findings = kept
+            elif finding.kind != "changed" or finding.last not in explained_positions:
+                findings.append(finding)
+        self._findings = findings
 
 
 class _Trees:

@@ -39,7 +39,7 @@ Exit status: 0 if the receipt proves it, 1 if it does not, 2 if it cannot be rea
 """
 
 
-class Sight(NamedTuple):
+class WitnessedSize(NamedTuple):
     """How many events of a log a witness has seen, and when, in seconds since 1970."""
 
     name: str
@@ -119,10 +119,12 @@ def _verify(options: argparse.Namespace) -> int:
     else:
         url = options.database if options.database is not None else _database_of(options.data_dir)
         report, own_checkpoints = _verify_database(url, checkpoints, key, is_quiet=options.json)
-    compared = list({checkpoint.text: checkpoint for checkpoint in (*checkpoints, *own_checkpoints)}.values())
-    sights, unseen = _seen_by(witnesses, compared)
-    report = report._replace(findings=[*findings, *unseen, *report.findings])
-    _print_report(report, compared, sights, is_signed=key is not None, as_json=options.json)
+    compared_checkpoints = list(
+        {checkpoint.text: checkpoint for checkpoint in (*checkpoints, *own_checkpoints)}.values()
+    )
+    witnessed_sizes, unwitnessed = _find_witnessed(witnesses, compared_checkpoints)
+    report = report._replace(findings=[*findings, *unwitnessed, *report.findings])
+    _print_report(report, compared_checkpoints, witnessed_sizes, is_signed=key is not None, as_json=options.json)
     return BAD if report.findings else GOOD
 
 
@@ -154,11 +156,11 @@ def _verify_database(
         )
         check = LogCheck([*checkpoints, *own_checkpoints])
         bar = _Bar(last, is_quiet=is_quiet)
-        done = 0
+        row_count = 0
         for batch in postgres.read_rows(conn, last):
             check.add(batch)
-            done += len(batch)
-            bar.show(done)
+            row_count += len(batch)
+            bar.show(row_count)
         bar.end()
     report = check.finish(head)
     return report._replace(findings=[*findings, *report.findings]), own_checkpoints
@@ -175,7 +177,7 @@ def _verify_tiles(
         findings += _bad_signature(checkpoint, key, "the checkpoint that the service shows")
     if findings:
         return Report(0, b"", findings, is_complete=True), []
-    own = [checkpoint for checkpoint in (*checkpoints, *own_checkpoints) if checkpoint.origin == newest.origin]
+    same_origin = [checkpoint for checkpoint in (*checkpoints, *own_checkpoints) if checkpoint.origin == newest.origin]
     findings = [
         Finding(
             "rewritten",
@@ -186,7 +188,7 @@ def _verify_tiles(
         for checkpoint in (*checkpoints, *own_checkpoints)
         if checkpoint.company == newest.company and checkpoint.origin != newest.origin
     ]
-    check = http.TreeCheck(own, whole=newest.company is None)
+    check = http.TreeCheck(same_origin, whole=newest.company is None)
     bar = _Bar(newest.size, is_quiet=options.json)
     for number, entries in enumerate(log.entries(newest.size), 1):
         check.add(entries)
@@ -231,9 +233,11 @@ def _utc_text(moment: int) -> str:
     return datetime.fromtimestamp(moment, UTC).isoformat() if moment <= LATEST else f"{moment} s after 1970"
 
 
-def _seen_by(witnesses: Sequence[Key], checkpoints: Sequence[Checkpoint]) -> tuple[list[Sight], list[Finding]]:
+def _find_witnessed(
+    witnesses: Sequence[Key], checkpoints: Sequence[Checkpoint]
+) -> tuple[list[WitnessedSize], list[Finding]]:
     """Return how much of the log each witness has seen, and what is wrong with their cosignatures."""
-    sights, findings = [], []
+    witnessed_sizes, findings = [], []
     for witness in witnesses:
         moments: list[tuple[int, int]] = []
         for checkpoint in checkpoints:
@@ -245,26 +249,26 @@ def _seen_by(witnesses: Sequence[Key], checkpoints: Sequence[Checkpoint]) -> tup
             else:
                 moments += [] if moment is None else [(checkpoint.size, moment)]
         if moments:
-            sights.append(Sight(witness.name, *max(moments)))
+            witnessed_sizes.append(WitnessedSize(witness.name, *max(moments)))
         else:
             last = max((checkpoint.size for checkpoint in checkpoints), default=1)
             findings.append(Finding("not witnessed", 1, last, f"{witness.name} has cosigned no checkpoint of this log"))
-    return sights, findings
+    return witnessed_sizes, findings
 
 
 def _read_checkpoints(paths: Sequence[Path], key: Key | None) -> tuple[list[Checkpoint], list[Finding]]:
     """Return the checkpoints of these files, and what is wrong with their signatures."""
-    good, findings = [], []
+    valid_checkpoints, findings = [], []
     for path in _checkpoint_files(paths):
         try:
             checkpoint = notes.read_checkpoint(path.read_text(encoding="utf-8"))
         except (BadNote, UnicodeError) as error:
             raise Unreadable(f"{path}: {error}") from None
-        if bad := _bad_signature(checkpoint, key, str(path)):
-            findings += bad
+        if bad_signatures := _bad_signature(checkpoint, key, str(path)):
+            findings += bad_signatures
         else:
-            good.append(checkpoint)
-    return good, findings
+            valid_checkpoints.append(checkpoint)
+    return valid_checkpoints, findings
 
 
 def _checkpoint_files(paths: Sequence[Path]) -> Iterator[Path]:
@@ -274,13 +278,13 @@ def _checkpoint_files(paths: Sequence[Path]) -> Iterator[Path]:
 
 def _check_own_checkpoints(texts: Sequence[str], key: Key | None, whose: str) -> tuple[list[Checkpoint], list[Finding]]:
     """Return the checkpoints that a log comes with, and what is wrong with the signatures of others."""
-    good, findings = [], []
+    valid_checkpoints, findings = [], []
     for checkpoint in map(notes.read_checkpoint, texts):
-        if bad := _bad_signature(checkpoint, key, whose):
-            findings += bad
+        if bad_signatures := _bad_signature(checkpoint, key, whose):
+            findings += bad_signatures
         else:
-            good.append(checkpoint)
-    return good, findings
+            valid_checkpoints.append(checkpoint)
+    return valid_checkpoints, findings
 
 
 def _bad_signature(checkpoint: Checkpoint, key: Key | None, whose: str) -> list[Finding]:
@@ -304,9 +308,14 @@ def _database_of(directory: Path) -> str:
 
 
 def _print_report(
-    report: Report, compared: Sequence[Checkpoint], sights: Sequence[Sight], *, is_signed: bool, as_json: bool
+    report: Report,
+    compared_checkpoints: Sequence[Checkpoint],
+    witnessed_sizes: Sequence[WitnessedSize],
+    *,
+    is_signed: bool,
+    as_json: bool,
 ) -> None:
-    checkpoints = len({(checkpoint.origin, checkpoint.size, checkpoint.root) for checkpoint in compared})
+    checkpoints = len({(checkpoint.origin, checkpoint.size, checkpoint.root) for checkpoint in compared_checkpoints})
     if as_json:
         findings = [
             {"kind": one.kind, "first": one.first, "last": one.last, "detail": one.detail} for one in report.findings
@@ -316,17 +325,19 @@ def _print_report(
             "hash": report.hash.hex() or None,
             "checkpoints": checkpoints,
             "findings": findings,
-            "witnesses": [{"name": one.name, "events": one.size, "at": one.moment} for one in sights],
+            "witnesses": [{"name": one.name, "events": one.size, "at": one.moment} for one in witnessed_sizes],
         }
         print(
             json.dumps({**value, "signaturesVerified": is_signed and checkpoints > 0, "complete": report.is_complete})
         )
         return
     for finding in report.findings:
-        where = str(finding.first) if finding.first == finding.last else f"{finding.first} to {finding.last}"
-        print(f"{finding.kind} at {where}: {finding.detail}")
-    for sight in sights:
-        print(f"{sight.name} has seen the first {sight.size} events, at {_utc_text(sight.moment)}")
+        positions = str(finding.first) if finding.first == finding.last else f"{finding.first} to {finding.last}"
+        print(f"{finding.kind} at {positions}: {finding.detail}")
+    for witnessed_size in witnessed_sizes:
+        print(
+            f"{witnessed_size.name} has seen the first {witnessed_size.size} events, at {_utc_text(witnessed_size.moment)}"
+        )
     signature_note = "" if is_signed or not checkpoints else ", whose signatures were not verified (--key)"
     comparison = (
         f"compared with {checkpoints} checkpoint(s){signature_note}" if checkpoints else "compared with no checkpoint"
@@ -343,10 +354,10 @@ class _Bar:
         self._is_shown = not is_quiet and sys.stderr.isatty()
         self._next_at = 0.0
 
-    def show(self, done: int) -> None:
+    def show(self, row_count: int) -> None:
         if self._is_shown and (now := time.monotonic()) >= self._next_at:
             self._next_at = now + BAR_S
-            share = min(done / self._total, 1.0)
+            share = min(row_count / self._total, 1.0)
             bar = "#" * round(share * BAR_WIDTH)
             print(f"\r[{bar:<{BAR_WIDTH}}] {share:4.0%}", end="", file=sys.stderr, flush=True)
 

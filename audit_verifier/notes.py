@@ -35,7 +35,7 @@ class Key(NamedTuple):
     public: bytes
     algorithm: bytes = ED25519
 
-    def named(self, name: str) -> "Key":
+    def with_name(self, name: str) -> "Key":
         """Return the same key under another name: the log and each of its companies have one each."""
         return self._replace(name=name, number=_key_number(name, self.algorithm + self.public))
 
@@ -56,7 +56,7 @@ class Checkpoint(NamedTuple):
 
 
 class Proof(NamedTuple):
-    """That a leaf is in the log of a checkpoint."""
+    """The proof that a leaf is in the log of a checkpoint."""
 
     place: int
     hashes: list[bytes]
@@ -79,7 +79,7 @@ def _read_key(text: str, algorithm: bytes, complaint: str) -> Key:
     if match is None or content[:1] != algorithm:
         raise BadNote(complaint)
     key = Key(match[1], bytes.fromhex(match[2]), content[1:], algorithm)
-    if key.named(key.name) != key:
+    if key.with_name(key.name) != key:
         raise BadNote("the key is damaged: its id is not that of its name and bytes")
     return key
 
@@ -105,7 +105,7 @@ def verify(checkpoint: Checkpoint, key: Key) -> None:
     """Raise BadNote unless the checkpoint is signed by the key, for the key's log or one of its companies."""
     if checkpoint.origin != key.name and checkpoint.origin.split("/companies/")[0] != key.name:
         raise BadNote(f"it is of {checkpoint.origin}, and the key is that of {key.name}")
-    key = key.named(checkpoint.origin)
+    key = key.with_name(checkpoint.origin)
     body, signatures = _signatures_of_key(checkpoint, key)
     if not signatures:
         raise BadNote("it is not signed by the key")

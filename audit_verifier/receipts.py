@@ -69,19 +69,19 @@ def check(content: bytes, key: Key, witnesses: Sequence[Key] = ()) -> Receipt:
             raise Unreadable(f"it is not a receipt of the format {FORMAT}")
         run, entries = UUID(value["run"]), list(value["events"])
         proofs = [read_proof(entry["proof"]) for entry in entries]
-        proved = [_check_event(entry, proof, key) for entry, proof in zip(entries, proofs, strict=True)]
+        proved_events = [_check_event(entry, proof, key) for entry, proof in zip(entries, proofs, strict=True)]
     except (ValueError, KeyError, TypeError, AttributeError, Error, RecursionError) as error:
         raise Unreadable(f"it is not a receipt: {type(error).__name__} {error}") from None
-    if not proved:
+    if not proved_events:
         raise Unreadable("it has no event")
-    for version, event in enumerate(proved, 1):
+    for version, event in enumerate(proved_events, 1):
         if event.leaf.stream != run or event.leaf.version != version:
             raise BadNote(f"event {version} is not event {version} of run {run}")
-    first = proofs[0].checkpoint
-    if any(proof.checkpoint.text != first.text for proof in proofs):
+    checkpoint = proofs[0].checkpoint
+    if any(proof.checkpoint.text != checkpoint.text for proof in proofs):
         raise BadNote("its events are proved by several checkpoints")
-    seen_at = {witness.name: _seen_at(first, witness) for witness in witnesses}
-    return Receipt(run, first.origin, first.size, proved, seen_at)
+    seen_at = {witness.name: _seen_at(checkpoint, witness) for witness in witnesses}
+    return Receipt(run, checkpoint.origin, checkpoint.size, proved_events, seen_at)
 
 
 def _seen_at(checkpoint: Checkpoint, witness: Key) -> int:

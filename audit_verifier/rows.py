@@ -30,7 +30,11 @@ CHECKPOINTS = (
     "checkpoint",
     "witnessed",
 )  # in the first line: the newest one, and the newest one that a witness cosigned
-BODIES = {"body", "bodyBase64", "bodySha256"}  # its forms: as it was recorded, in Base64, and of an erased one the hash
+BODIES = {
+    "body",
+    "bodyBase64",
+    "bodySha256",
+}  # forms of the body: as it was recorded, in Base64, and the hash of one that is erased
 CANONICAL = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 

@@ -113,7 +113,7 @@ def _write_table(struct: Struct) -> Iterator[str]:
 
 
 def _field_of(node: ast.AnnAssign, lines: list[str]) -> tuple[str, str, str, str]:
-    """Its comment is what stands behind it on its last line."""
+    """Return the comment of a field, which stands behind it on its last line."""
     line = lines[(node.end_lineno or node.lineno) - 1].encode()[node.end_col_offset or 0 :].decode()
     kind = ast.unparse(node.annotation).replace(" | ", " or ")
     default = ast.unparse(node.value) if node.value else ""

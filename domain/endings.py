@@ -131,10 +131,10 @@ def ends(event: AnyEvent, before: object) -> bool:
             return _only_disables(old, new)
         case EndpointUpdated(settings=new), Endpoint(settings=old):
             return _only_disables(old, new)
-        case IssueMoved(status=status), Issue(status=was):
-            return was in OPEN and (status not in OPEN or (status == "backlog" and was != "backlog"))
-        case TrajectoryMoved(status=status), Trajectory(status=was):
-            return status not in LIVE and (was in LIVE or (status == "archived" and was != "archived"))
+        case IssueMoved(status=status), Issue(status=old_status):
+            return old_status in OPEN and (status not in OPEN or (status == "backlog" and old_status != "backlog"))
+        case TrajectoryMoved(status=status), Trajectory(status=old_status):
+            return status not in LIVE and (old_status in LIVE or (status == "archived" and old_status != "archived"))
         case MemberChanged(), Membership():
             return _only_takes_away(before, event)
         case CompanyEnvironmentChanged(environment=new), Company(environment=old):
@@ -168,8 +168,8 @@ def _as_before(new: RoutineSettings, old: RoutineSettings) -> RoutineSettings:
     if call is not None and old.call is not None and new.status == "archived":
         call = replace(call, secrets=call.secrets or old.call.secrets, callback=call.callback or old.call.callback)
     resume_at = old.resume_at if new.resume_at is None else new.resume_at
-    paused = replace(new, status=old.status, pause_note=old.pause_note, resume_at=resume_at, call=call)
-    return replace(paused, bulk_pause_id=old.bulk_pause_id)
+    reverted = replace(new, status=old.status, pause_note=old.pause_note, resume_at=resume_at, call=call)
+    return replace(reverted, bulk_pause_id=old.bulk_pause_id)
 
 
 def _only_disables(old: TriggerSettings | EndpointSettings, new: TriggerSettings | EndpointSettings) -> bool:

@@ -47,7 +47,7 @@ def subject_of(stream_id: UUID, company_id: UUID | None, event: AnyEvent) -> UUI
             return company_id
 
 
-def taken_apart(value: T, word: str = KEPT_APART) -> tuple[T, Parts]:
+def split_erasable(value: T, word: str = KEPT_APART) -> tuple[T, Parts]:
     """Return the value with `word` in place of texts and nothing in place of objects and lists, and what was there."""
     parts: Parts = {}
     changes: dict[str, Any] = {}
@@ -58,18 +58,18 @@ def taken_apart(value: T, word: str = KEPT_APART) -> tuple[T, Parts]:
     for name in plan.nested:
         child = getattr(value, name)
         if isinstance(child, msgspec.Struct):
-            rest, of_child = taken_apart(child, word)
+            rest, of_child = split_erasable(child, word)
             if of_child:
                 parts[name], changes[name] = of_child, rest
     return (msgspec.structs.replace(value, **changes), parts) if changes else (value, parts)
 
 
-def put_together(value: T, parts: Parts) -> T:
+def join_erasable(value: T, parts: Parts) -> T:
     """Return the value with its parts, as they come out of JSON, in their places. Raises ValidationError."""
     erasable, changes = _plan_of(type(value)).erasable, parts.copy()
     for name, part in parts.items():
         if name not in erasable:
-            changes[name] = put_together(getattr(value, name), part)
+            changes[name] = join_erasable(getattr(value, name), part)
         elif (kind := erasable[name]) is not None:
             changes[name] = msgspec.convert(part, kind, str_keys=True)
     return msgspec.structs.replace(value, **changes)
@@ -77,7 +77,7 @@ def put_together(value: T, parts: Parts) -> T:
 
 def read_erased(value: T) -> T:
     """Return the value as it is read when its parts are erased."""
-    return taken_apart(value, ERASED)[0]
+    return split_erasable(value, ERASED)[0]
 
 
 def has_erasable(kind: type[msgspec.Struct]) -> bool:

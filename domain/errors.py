@@ -29,7 +29,7 @@ class DomainError(Exception):
 
 
 class NotFound(DomainError):
-    """There is no such thing, or it is another company's."""
+    """What the request names does not exist, or belongs to another company."""
 
     usual_message = "Not found"
 

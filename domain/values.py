@@ -63,7 +63,7 @@ class Session(Value, frozen=True):
 
     rests_on: UUID
     user_version: int  # of the user's stream when it was issued
-    is_link: bool = False  # it opens one session, and nothing else
+    is_link: bool = False  # the key of a link to sign in, which only opens one session
 
 
 class Variable(Value, frozen=True, rename="camel"):
@@ -215,15 +215,15 @@ class RoutineSettings(Value, frozen=True):
     retry_policy: RetryPolicy | None = None  # None: a failure is final
     alert_bounds: AlertBounds = AlertBounds()
     activity_gate_policy: ActivityGatePolicy = "always"  # whether occurrences fire only if something has happened
-    activity_gate_scope: ActivityGateScope = "company"  # where that must have happened
+    activity_gate_scope: ActivityGateScope = "company"  # whether activity anywhere in the company counts, or in the project
     env: RoutineEnvironment | None = None
-    folder_id: UUID | None = None  # where lists show it; nothing else depends on it
-    pause_note: Text | None = None  # of a paused routine
+    folder_id: UUID | None = None  # the folder in which lists show the routine; nothing else depends on it
+    pause_note: Text | None = None  # what people say about a paused routine
     resume_at: datetime | None = None  # when a paused routine resumes by itself
     bulk_pause_id: UUID | None = None  # the bulk pause that has paused it; None if it was paused in any other way
     call: TaskCall | None = None  # set when the routine calls a task and so opens no issues
-    budget: Budget | None = None  # of its runs; None: no bound of its own
-    probe: Probe | None = None  # what must hold before an occurrence of its schedules fires
+    budget: Budget | None = None  # what its runs may cost; None: the routine has no bound of its own
+    probe: Probe | None = None  # the condition that must hold before an occurrence of its schedules fires
 
 
 class TriggerSettings(Value, frozen=True):
@@ -241,7 +241,7 @@ class TriggerSettings(Value, frozen=True):
     signing_mode: SigningMode | None = None
     replay_window_sec: int | None = None
     after_routine_id: UUID | None = None  # a chain fires when a run of this routine has ended
-    after_outcome: ChainOutcome | None = None  # and has ended so
+    after_outcome: ChainOutcome | None = None  # how a run of that routine must have ended
 
 
 class Webhook(Value, frozen=True):

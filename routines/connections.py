@@ -270,22 +270,22 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
         self.admit(session)
         return session
 
-    def parameters(self, url: str, more: Mapping[str, str] | None = None) -> dict[str, Any]:
+    def parameters(self, url: str, more_settings: Mapping[str, str] | None = None) -> dict[str, Any]:
         """
         Return the arguments with which a connection to this URL is made, with more settings if there are any.
 
         `options` of the URL come before ours.
         """
         parameters = conninfo_to_dict(url)
-        unsaid = (
+        defaults = (
             {}
             if parameters.get("service")
             else {name: value for name, value in UNSAID.items() if not parameters.get(name)}
         )
-        settings = {MARK: "on", **PINNED, **self.settings, **(more or {})}
+        settings = {MARK: "on", **PINNED, **self.settings, **(more_settings or {})}
         options = [f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in settings.items()]
         return {
-            **unsaid,
+            **defaults,
             **REACHING,
             "autocommit": True,
             "options": " ".join([str(parameters.get("options", "")), *options]),
@@ -326,12 +326,12 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
         mark, synchronous_commit = arrival or ("", "")
         if mark != "on":
             raise SettingsDropped
-        late = {name: PINNED[name] for name in ("TimeZone", "DateStyle")}
+        session_settings = {name: PINNED[name] for name in ("TimeZone", "DateStyle")}
         if server_version >= TRANSACTION_TIMEOUT_SINCE:
-            late["transaction_timeout"] = self.transaction_timeout
+            session_settings["transaction_timeout"] = self.transaction_timeout
         if self.durable and synchronous_commit == "off":
-            late["synchronous_commit"] = "on"
-        return list(late), list(late.values())
+            session_settings["synchronous_commit"] = "on"
+        return list(session_settings), list(session_settings.values())
 
 
 class Pool(ConnectionPool[Connection]):

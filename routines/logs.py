@@ -84,7 +84,7 @@ def configure(level: str, process: str) -> None:
     structlog.configure(
         processors=[*shared, render],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.WriteLoggerFactory(file),  # type: ignore[arg-type]  # it only writes and flushes
+        logger_factory=structlog.WriteLoggerFactory(file),  # type: ignore[arg-type]  # the factory only writes and flushes
     )
     formatter = structlog.stdlib.ProcessorFormatter(
         processor=render,

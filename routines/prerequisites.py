@@ -62,9 +62,9 @@ def refuse_other_installation(conn: Connection, url: str) -> None:
     other_databases = [name for (name,) in conn.execute(OTHER_DATABASES, (OWNER,))]
     if not other_databases or _fetch_row(conn, MAY_BE_SEVERAL, (f"{SEVERAL}=on", OWNER))[0]:
         return
-    own = _first_event(conn)
+    own_event = _first_event(conn)
     for name in other_databases:
-        if own is None or own != _first_event_in(url, name):
+        if own_event is None or own_event != _first_event_in(url, name):
             raise CannotMigrate(
                 f"The database {name} of this server holds another installation of Routines, or may hold one. Roles belong "
                 "to the whole server, so each could read the log and the secrets of the other: give this one a server of "
@@ -74,16 +74,18 @@ def refuse_other_installation(conn: Connection, url: str) -> None:
 
 def refuse_unfinished_restore(conn: Connection) -> None:
     """Raise CannotMigrate for a log that a restore has left in part, or mixed with another one."""
-    again = "restore the dump once more, into an empty database"
+    remedy = "restore the dump once more, into an empty database"
     if table := conn.execute(WITHOUT_KEYS, (list(KEYS), list(KEYS.values()))).fetchone():
-        raise CannotMigrate(f"A restore into this database did not finish: {table[0]} lacks a key. To mend it, {again}")
+        raise CannotMigrate(
+            f"A restore into this database did not finish: {table[0]} lacks a key. To mend it, {remedy}"
+        )
     if not (has_table(conn, "log", "events") and has_table(conn, "log", "head")):
         return
     head, last = _fetch_row(conn, END_OF_LOG)
     if head != last:
         raise CannotMigrate(
             f"The log ends with event {last}, but its head says {head}: the dump was restored in part, or into a database "
-            f"that was not empty. To mend it, {again}"
+            f"that was not empty. To mend it, {remedy}"
         )
 
 

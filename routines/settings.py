@@ -161,8 +161,8 @@ def describe_database(url: str) -> str:
     """Return which database a URL names and with which login, without the password."""
     words = conninfo_to_dict(url)
     name, login, host, port = (str(words.get(word) or "") for word in ("dbname", "user", "host", "port"))
-    place = host + (f":{port}" if port else "") or "this machine"
-    return f"{name or login or 'the default one'} on {place}" + (f" as {login}" if login else "")
+    server = host + (f":{port}" if port else "") or "this machine"
+    return f"{name or login or 'the default one'} on {server}" + (f" as {login}" if login else "")
 
 
 def _is_base_url(text: str) -> bool:

@@ -48,7 +48,7 @@ def is_wanted(env: Mapping[str, str]) -> bool:
         log.warning("traces_not_sent", why=f"{EXPORTER} must be otlp or none")
     endpoints = {name: env[name] for name in ENDPOINTS if env.get(name)}
     is_asked_for = exporter == "otlp" if exporter else bool(endpoints)
-    wrong = [name for name, url in endpoints.items() if not url.startswith(("http://", "https://"))]
-    if is_asked_for and wrong:
-        log.warning("traces_not_sent", why=f"{wrong[0]} must be an address like http://collector:4318")
-    return is_asked_for and not wrong
+    bad_endpoints = [name for name, url in endpoints.items() if not url.startswith(("http://", "https://"))]
+    if is_asked_for and bad_endpoints:
+        log.warning("traces_not_sent", why=f"{bad_endpoints[0]} must be an address like http://collector:4318")
+    return is_asked_for and not bad_endpoints

@@ -54,9 +54,9 @@ def server(
     app: ASGIApp, settings: Settings, host: str, port: int, connection: type[Connection] = Connection
 ) -> uvicorn.Server:
     """Return the server of the application, ready to run."""
-    most, backlog = _room_for_clients(settings)
-    most_of_peer = min(settings.limits.max_connections_per_peer, max(most // 2, 1))
-    peers = Peers(most, most_of_peer, settings.proxies)
+    max_connections, backlog = _room_for_clients(settings)
+    most_of_peer = min(settings.limits.max_connections_per_peer, max(max_connections // 2, 1))
+    peers = Peers(max_connections, most_of_peer, settings.proxies)
     config = uvicorn.Config(
         app,
         host=host,
@@ -94,5 +94,5 @@ def _room_for_clients(settings: Settings) -> tuple[int, int]:
     """
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     spare = max(SPARE_FILES, descriptors // 4)
-    most = min(settings.limits.max_connections, descriptors - settings.connections - spare)
-    return max(most, 1), min(spare // 2, LONGEST_BACKLOG)
+    max_connections = min(settings.limits.max_connections, descriptors - settings.connections - spare)
+    return max(max_connections, 1), min(spare // 2, LONGEST_BACKLOG)

@@ -117,8 +117,8 @@ def review(rows: Iterable[Row], max_clock_difference: timedelta = MAX_CLOCK_DIFF
             yield _grant_of(row, None, ["cannot be read"])
             continue
         if isinstance(recorded.event, GRANTS):
-            late = abs(row.recorded_at - recorded.at) > max_clock_difference
-            flags = ["the writer says another time than the database"] * late
+            is_late = abs(row.recorded_at - recorded.at) > max_clock_difference
+            flags = ["the writer says another time than the database"] * is_late
             yield _grant_of(row, recorded, [*flags, *_find_doubts(rights, recorded, row.recorded_at)])
         rights.add(recorded, row.recorded_at)
 

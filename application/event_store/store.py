@@ -141,7 +141,7 @@ def _seal_parts(recorded: Recorded, event: AnyEvent, body: Body, keys: Keys) -> 
 
     Where the key is destroyed they are left out: they are erased before they are stored.
     """
-    rest, parts = erasure.taken_apart(event) if erasure.has_erasable(type(event)) else (event, {})
+    rest, parts = erasure.split_erasable(event) if erasure.has_erasable(type(event)) else (event, {})
     subject_id = erasure.subject_of(recorded.stream_id, recorded.company_id, event) if parts else None
     if subject_id is None:
         return None
@@ -282,7 +282,7 @@ def _open_sealed(stream_id: UUID, version: int, body: Body, known_keys: KnownKey
         return body.event, b""
     if (data_key := known_keys.keys.get(cast("UUID", subject_id))) is not None:
         parts = sealing.unseal(data_key, stream_id, version, body.sealed)
-        return erasure.put_together(body.event, _decode_parts(parts)), parts
+        return erasure.join_erasable(body.event, _decode_parts(parts)), parts
     if known_keys.is_complete:
         raise CannotOpen(f"there is no data key of {subject_id}")
     return body.event, b""

@@ -113,7 +113,7 @@ class Quotas:
         names = (*(rate.name for rate in self._rates.all), *standing_counts.NAMES)
         return {name: self.refusals[name] for name in names}
 
-    def near(self) -> dict[str, int]:
+    def count_near_limit(self) -> dict[str, int]:
         """Return how many companies or holders of keys are near the quota of a minute, by quota."""
         with self._lock:
-            return self._rates.near(self._clock())
+            return self._rates.count_near_limit(self._clock())

@@ -41,7 +41,7 @@ class Rate:
         # By the owner's id as a number: the level, and the time at which it was so.
         self._levels: dict[int, tuple[float, float]] = {}
 
-    def left(self, payer_id: UUID, now: float) -> float:
+    def remaining(self, payer_id: UUID, now: float) -> float:
         """Return how much may still be recorded now. Less than 1 means that nothing may be."""
         level, moment = self._levels.get(payer_id.int, (self.most, now))
         return self._refilled(level, moment, now)
@@ -64,10 +64,10 @@ class Rate:
 
     def wait_s(self, payer_id: UUID, now: float) -> int:
         """Return the whole seconds until something may be recorded again; 0 when it may be now."""
-        level = self.left(payer_id, now)
+        level = self.remaining(payer_id, now)
         return 0 if level >= 1 else math.ceil((1 - level) * MINUTE_S / self.most)
 
-    def used(self, now: float) -> list[float]:
+    def used_shares(self, now: float) -> list[float]:
         """Return the shares of the quota that companies or holders have used up, for those that are remembered."""
         return [1 - self._refilled(*level, now) / self.most for level in list(self._levels.values())]
 
@@ -119,11 +119,11 @@ class Rates:
 
     def is_half_used(self, company_id: UUID, now: float) -> bool:
         """Return whether a company has used up half of what it may record in a minute."""
-        return any(rate.left(company_id, now) < rate.most * HALF for rate in self._by_company)
+        return any(rate.remaining(company_id, now) < rate.most * HALF for rate in self._by_company)
 
-    def near(self, now: float) -> dict[str, int]:
+    def count_near_limit(self, now: float) -> dict[str, int]:
         """Return how many companies or holders of keys are near the quota of a minute, by quota."""
-        return {rate.name: sum(share >= NEAR for share in rate.used(now)) for rate in self.all}
+        return {rate.name: sum(share >= NEAR for share in rate.used_shares(now)) for rate in self.all}
 
 
 def check_rates(costs: Sequence[Cost], now: float) -> None:

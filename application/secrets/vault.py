@@ -153,8 +153,8 @@ class Vault:
         """
         with self.pool.connection() as conn, conn.transaction():
             conn.execute(SHARE_RING)
-            _, *older = self.ring.ids()
-            records = [self._decrypt_record(row) for row in conn.execute(UNDER, (older, limit))]
+            _, *older_key_ids = self.ring.ids()
+            records = [self._decrypt_record(row) for row in conn.execute(UNDER, (older_key_ids, limit))]
             rows = [(record.id, *self._encrypt_record(record)) for record in records]
             conn.execute(RESEAL, [[row[column] for row in rows] for column in range(3)])
         return len(rows)
@@ -169,8 +169,8 @@ class Vault:
         """Remove a key from the ring. Raises CannotRetire while a record is encrypted under it."""
         with self.pool.connection() as conn, conn.transaction():
             conn.execute(HAVE_RING)
-            if many := _in_use(conn).get(key_id):
-                raise CannotRetire(f"{many} secrets are under key {key_id}: rotate first")
+            if record_count := _in_use(conn).get(key_id):
+                raise CannotRetire(f"{record_count} secrets are under key {key_id}: rotate first")
             self.ring.retire(key_id)
 
     def _remember(self, secrets: dict[UUID, Secret]) -> None:
@@ -185,17 +185,17 @@ class Vault:
             return None, record.secret.digest
         key_id, cipher = self.ring.current()
         nonce = os.urandom(NONCE_BYTES)
-        place = _bound_data(record.id, record.company_id, record.owner_id, record.purpose)
-        return key_id, nonce + cipher.encrypt(nonce, record.secret.value, place)
+        bound_data = _bound_data(record.id, record.company_id, record.owner_id, record.purpose)
+        return key_id, nonce + cipher.encrypt(nonce, record.secret.value, bound_data)
 
     def _decrypt_record(self, row: tuple[Any, ...]) -> Kept:
         id_, company_id, owner_id, purpose, key_id, content = row
         if key_id is None:
             secret = Secret(digest=content)
         else:
-            cipher, place = self.ring.cipher(key_id), _bound_data(id_, company_id, owner_id, purpose)
+            cipher, bound_data = self.ring.cipher(key_id), _bound_data(id_, company_id, owner_id, purpose)
             try:
-                secret = Secret(cipher.decrypt(content[:NONCE_BYTES], content[NONCE_BYTES:], place))
+                secret = Secret(cipher.decrypt(content[:NONCE_BYTES], content[NONCE_BYTES:], bound_data))
             except InvalidTag:
                 raise VaultClosed(f"secret {id_} does not decrypt under key {key_id}") from None
         return Kept(id=id_, company_id=company_id, owner_id=owner_id, purpose=purpose, secret=secret)

@@ -68,7 +68,7 @@ def preview(work: UnitOfWork, principal: Principal, trigger_id: UUID, draft: Bac
     moments = list(plans.occurrences(period.plan, period.since - INSTANT, period.until))
     run_ids = {moment: run_of_occurrence(trigger_id, moment) for moment in moments}
     work.load(run_ids.values())
-    ran = {moment for moment in moments if occurrences.is_fired(work, trigger_id, moment)}
+    fired_moments = {moment for moment in moments if occurrences.is_fired(work, trigger_id, moment)}
     waiting = _waiting_moments(work, trigger_id, current, routine, moments)
     return Preview(
         trigger_id=trigger_id,
@@ -77,9 +77,9 @@ def preview(work: UnitOfWork, principal: Principal, trigger_id: UUID, draft: Bac
         since=period.since,
         until=period.until,
         count=period.count,
-        left_out=len(ran | waiting),
+        left_out=len(fired_moments | waiting),
         obstacle=backfill.OBSTACLES.get(obstacle or ""),
-        occurrences=tuple((moment, run_ids[moment] if moment in ran else None) for moment in moments[:SHOWN]),
+        occurrences=tuple((moment, run_ids[moment] if moment in fired_moments else None) for moment in moments[:SHOWN]),
     )
 
 
@@ -180,7 +180,7 @@ def _waiting_moments(
 ) -> set[datetime]:
     """Return those of the occurrences that a schedule which stands still settles itself, once it runs again."""
     if trigger.owed_from(schedule, routine.settings.status) is not None:
-        return set()  # it runs, and the range ends before what waits
+        return set()  # the schedule runs, and the range ends before its waiting occurrences
     if (period := schedule_changes.waiting_period(work, trigger_id, schedule)) is None:
         return set()
     first, last = period

@@ -48,7 +48,7 @@ from domain.routines.firing import NOT_INVOKABLE, PROJECT_PAUSED
 from domain.routines.settlement import COMPANY_ARCHIVED
 from domain.schedule import clock_changes, cron_fields, cron_words, time_words, zones
 from domain.schedule import plan as plans
-from domain.schedule.clock_changes import Touched
+from domain.schedule.clock_changes import AffectedOccurrences
 from domain.schedule.plan import INSTANT, Plan
 from domain.values import (
     CatchUpPolicy,
@@ -96,7 +96,7 @@ class Preview(Value, frozen=True):
     conditions: tuple[str, ...] = ()  # what must hold for an occurrence to run, for a routine that is named
     zone: str = "UTC"
     times: tuple[Planned, ...] = ()
-    touched: tuple[Touched, ...] = ()
+    affected: tuple[AffectedOccurrences, ...] = ()
     covered_until: datetime | None = None
 
 
@@ -133,12 +133,12 @@ def ahead(work: UnitOfWork, principal: Principal, trigger_id: UUID) -> Ahead:
 
 
 def planned_occurrences(
-    schedule: Ahead, settled: datetime | None, after: datetime, until: datetime, limit: int
+    schedule: Ahead, settled_until: datetime | None, after: datetime, until: datetime, limit: int
 ) -> list[Planned]:
     """Return up to `limit` occurrences in (after, until] that have no outcome; those up to `settled` have one."""
     if schedule.plan is None or schedule.next_unsettled_at is None:
         return []
-    after = max(moment for moment in (after, schedule.next_unsettled_at - INSTANT, settled) if moment is not None)
+    after = max(moment for moment in (after, schedule.next_unsettled_at - INSTANT, settled_until) if moment is not None)
     moments = islice(plans.occurrences(schedule.plan, after, until), limit)
     return [Planned(at=moment, due_at=plans.due_at(schedule.plan, moment)) for moment in moments]
 
@@ -340,7 +340,7 @@ def preview(work: UnitOfWork, principal: Principal, request: SchedulePreview) ->
         times=tuple(
             Planned(at=moment, due_at=plans.due_at(plan, moment) if knows_due else None) for moment in occurrences
         ),
-        touched=tuple(clock_changes.touching(plan, begin, until)),
+        affected=tuple(clock_changes.find_affected_occurrences(plan, begin, until)),
         covered_until=until,
     )
 
@@ -358,15 +358,15 @@ def _conditions_of(work: UnitOfWork, principal: Principal, routine_id: UUID | No
 def _describe_plan(plan: Plan, zone: str) -> str:
     """Return the schedule in plain English."""
     if plan.once is not None:
-        return f"Once, on {time_words.when(plan.once, zone)}"
+        return f"Once, on {time_words.describe_moment(plan.once, zone)}"
     if plan.cron is None:
         raise LookupError(plan)
-    words = cron_words.describe(plan.cron.expression, clocks_change=zones.clocks_change(zone))
-    parts = [words, f"{plan.cron.timezone} time"]
+    text = cron_words.describe(plan.cron.expression, clocks_change=zones.clocks_change(zone))
+    parts = [text, f"{plan.cron.timezone} time"]
     if plan.starts_at is not None:
-        parts.append(f"from {time_words.when(plan.starts_at, zone)}")
+        parts.append(f"from {time_words.describe_moment(plan.starts_at, zone)}")
     if plan.ends_at is not None:
-        parts.append(f"until {time_words.when(plan.ends_at, zone)}")
+        parts.append(f"until {time_words.describe_moment(plan.ends_at, zone)}")
     if plan.excluded:
         days = [time_words.day(day) for day in plan.excluded]
         parts.append(

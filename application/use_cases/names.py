@@ -81,12 +81,12 @@ def free(work: UnitOfWork, scope: str, name: str) -> None:
 
 
 def look_with_rights(
-    work: UnitOfWork, principal: Principal, look: Callable[[UnitOfWork, Principal, Named], Place], named: Named
+    work: UnitOfWork, principal: Principal, find: Callable[[UnitOfWork, Principal, Named], Place], reference: Named
 ) -> tuple[Place, bool]:
-    """Return what `look` gives, and whether the caller may change its callbacks, and so sees their addresses."""
-    place = look(work, principal, named)
-    company_id = place if isinstance(place, UUID) else place.company_id
-    return place, may(work, principal, "assign", Resource(company_id=company_id, kind="Collection"))
+    """Return what `find` gives, and whether the caller may change its callbacks, and so sees their addresses."""
+    resource = find(work, principal, reference)
+    company_id = resource if isinstance(resource, UUID) else resource.company_id
+    return resource, may(work, principal, "assign", Resource(company_id=company_id, kind="Collection"))
 
 
 def collection(work: UnitOfWork, principal: Principal, name: str, action: Action = "read") -> UUID:

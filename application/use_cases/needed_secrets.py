@@ -22,7 +22,9 @@ from domain.webhooks import signing_keys
 def find_needed(work: UnitOfWork, places: Iterable[Place]) -> list[Place]:
     """Return those of these records of the vault whose secret its owner uses. One of an unknown purpose is needed."""
     return [
-        place for place in places if (used := USED.get(place.purpose)) is None or place.id in used(work, place.owner_id)
+        place
+        for place in places
+        if (find_used := USED.get(place.purpose)) is None or place.id in find_used(work, place.owner_id)
     ]
 
 

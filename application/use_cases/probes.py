@@ -61,8 +61,8 @@ def finding(work: UnitOfWork, row: DueTrigger, occurrence: datetime, request: Re
     """
     probe_id = probe_of_occurrence(row.trigger_id, occurrence)
     if request is None:
-        requested = probe.request(row.trigger_id, row.routine_id, occurrence, work.now)
-        work.record(probe_id, [requested], row.company_id)
+        request_event = probe.request(row.trigger_id, row.routine_id, occurrence, work.now)
+        work.record(probe_id, [request_event], row.company_id)
         return None
     if request.waits(work.now):
         return None

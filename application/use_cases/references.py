@@ -113,9 +113,9 @@ def _check_line(  # noqa: PLR0913, PLR0917 what tells the kinds of lines apart
 
 def merge_patch(old: S, patch: Struct, **values: Any) -> S:
     """Return `old` with the fields that the patch sets; `values` replace patch fields whose type is another one."""
-    named = {name: _of_domain(value) for name, value in asdict(patch).items() if value is not UNSET}
+    patched = {name: _of_domain(value) for name, value in asdict(patch).items() if value is not UNSET}
     fields = set(old.__struct_fields__)
-    return replace(old, **{name: values.get(name, value) for name, value in named.items() if name in fields})
+    return replace(old, **{name: values.get(name, value) for name, value in patched.items() if name in fields})
 
 
 def _of_domain(value: Any) -> Any:

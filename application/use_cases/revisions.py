@@ -48,26 +48,28 @@ def restore(work: UnitOfWork, principal: Principal, routine_id: UUID, revision_i
     task, Forbidden when an agent would restore one that is assigned to another.
     """
     current = routines.writable(work, principal, routine_id, "assign")
-    earlier = _routine_at(work, routine_id, revision_id)
-    if earlier.revision == current.revision:
+    old_revision = _routine_at(work, routine_id, revision_id)
+    if old_revision.revision == current.revision:
         raise Conflict("Selected revision is already the latest revision", {"currentRevisionId": str(revision_id)})
     routine.must_not_be_archived(current)
     routine.must_not_call_a_task(current)
-    if isinstance(principal, AgentCaller) and earlier.settings.assignee_agent_id != principal.agent_id:
+    if isinstance(principal, AgentCaller) and old_revision.settings.assignee_agent_id != principal.agent_id:
         raise Forbidden(OWN_ONLY)
     company_id = work.company_of(routine_id)
-    earlier = _out_of_deleted_folder(work, earlier)
-    routines.check_references(work, company_id, earlier.settings, check_assignee=True, old=current.settings)
-    work.load([*current.triggers, *earlier.triggers])
-    for id_ in current.triggers.keys() - earlier.triggers.keys():
+    old_revision = _out_of_deleted_folder(work, old_revision)
+    routines.check_references(work, company_id, old_revision.settings, check_assignee=True, old=current.settings)
+    work.load([*current.triggers, *old_revision.triggers])
+    for id_ in current.triggers.keys() - old_revision.triggers.keys():
         triggers.remove(work, id_, triggers.present(work, id_))
-    (restored,) = routine.restore(current, earlier, earlier.triggers, work.now)
-    new_secrets = [_restore(work, id_, state, current, restored, company_id) for id_, state in earlier.triggers.items()]
-    states = {id_: trigger.state_of(triggers.present(work, id_)) for id_ in earlier.triggers}
-    work.record(routine_id, [replace(restored, triggers=states)])
+    (restore_event,) = routine.restore(current, old_revision, old_revision.triggers, work.now)
+    new_secrets = [
+        _restore(work, id_, state, current, restore_event, company_id) for id_, state in old_revision.triggers.items()
+    ]
+    states = {id_: trigger.state_of(triggers.present(work, id_)) for id_ in old_revision.triggers}
+    work.record(routine_id, [replace(restore_event, triggers=states)])
     return Restored(
         routine_id=routine_id,
-        from_revision=earlier.revision,
+        from_revision=old_revision.revision,
         revision=work.version_of(routine_id),
         minted=tuple(secret for secret in new_secrets if secret is not None),
     )
@@ -83,12 +85,12 @@ def _routine_at(work: UnitOfWork, routine_id: UUID, revision_id: UUID) -> Routin
     raise NotFound("Routine revision not found")
 
 
-def _out_of_deleted_folder(work: UnitOfWork, earlier: Routine) -> Routine:
+def _out_of_deleted_folder(work: UnitOfWork, old_revision: Routine) -> Routine:
     """Return the earlier routine, without its folder if that is deleted: this alone must not prevent a restore."""
-    folder = work.get(FOLDER, earlier.settings.folder_id)
+    folder = work.get(FOLDER, old_revision.settings.folder_id)
     if folder is None or not folder.deleted:
-        return earlier
-    return replace(earlier, settings=replace(earlier.settings, folder_id=None))
+        return old_revision
+    return replace(old_revision, settings=replace(old_revision.settings, folder_id=None))
 
 
 def _restore(  # noqa: PLR0913, PLR0917 the trigger and the routine, before and after

@@ -58,7 +58,7 @@ def update(
     """
     current = writable(work, principal, routine_id, "own")
     if patch.env not in (UNSET, None):
-        routine.must_not_call_a_task(current)  # its work gets the environment of the collection
+        routine.must_not_call_a_task(current)  # the work of a task gets the environment of the collection
     company_id = work.company_of(routine_id)
     env = routine_environment.bind(work, principal, company_id, routine_id, patch.env, current.settings.env)
     settings = references.merge_patch(current.settings, patch, variables=_read_variables(patch), env=env)

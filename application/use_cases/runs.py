@@ -143,8 +143,8 @@ def _fail(work: UnitOfWork, row: DueTrigger, reason: str) -> int:
     due = _due_if_followable(work, row, current)
     if due.missed is not None:
         work.record(row.trigger_id, [due.missed])
-    fresh = [occurrence for occurrence in due.fire if not occurrences.is_fired(work, row.trigger_id, occurrence)]
-    for occurrence in fresh:
+    unfired = [occurrence for occurrence in due.fire if not occurrences.is_fired(work, row.trigger_id, occurrence)]
+    for occurrence in unfired:
         request = FiringRequest(
             run_id=run_of_occurrence(row.trigger_id, occurrence),
             routine_id=row.routine_id,
@@ -158,7 +158,7 @@ def _fail(work: UnitOfWork, row: DueTrigger, reason: str) -> int:
             due_at=due.due_at,
         )
         record(work, row.company_id, current, request)
-    return len(fresh)
+    return len(unfired)
 
 
 def _due_if_followable(work: UnitOfWork, row: DueTrigger, current: Routine) -> Due:
@@ -167,15 +167,17 @@ def _due_if_followable(work: UnitOfWork, row: DueTrigger, current: Routine) -> D
 
     When the schedule itself cannot be followed, that is the occurrence alone: the schedule then waits for an edit.
     """
-    alone = Due(fire=(row.next_at,), missed=None, next_at=None)
+    only_this = Due(fire=(row.next_at,), missed=None, next_at=None)
     try:
         schedule = work.get(TRIGGER, row.trigger_id)
         plan = None if schedule is None else trigger.plan_of(schedule)
         return (
-            alone if plan is None else settlement.give_up(plan, row.next_at, work.now, current.settings.catch_up_policy)
+            only_this
+            if plan is None
+            else settlement.give_up(plan, row.next_at, work.now, current.settings.catch_up_policy)
         )
     except Exception:  # noqa: BLE001 any error means that the schedule cannot be followed
-        return alone
+        return only_this
 
 
 def _settle(work: UnitOfWork, row: DueTrigger) -> int:
@@ -207,18 +209,18 @@ def _settle(work: UnitOfWork, row: DueTrigger) -> int:
         return 0
     run_ids = [run_of_occurrence(row.trigger_id, occurrence) for occurrence in due.fire]
     assume_new_runs(work, run_ids, [current])
-    fresh = [occurrence for occurrence in due.fire if not occurrences.is_fired(work, row.trigger_id, occurrence)]
+    unfired = [occurrence for occurrence in due.fire if not occurrences.is_fired(work, row.trigger_id, occurrence)]
     window = row.window if activity_gate.is_on(current.settings) else None
     finding = None
-    if fresh and probes.is_needed(work, current, window):
+    if unfired and probes.is_needed(work, current, window):
         finding = probes.finding(work, row, since, counting_probe)
         if finding is None:
-            return 0  # it comes due again when the probe is answered
+            return 0  # the schedule comes due again when the probe is answered
     if due.missed is not None:
         work.record(row.trigger_id, [due.missed])
-    latest = run_of_occurrence(row.trigger_id, fresh[-1]) if fresh else None
+    latest = run_of_occurrence(row.trigger_id, unfired[-1]) if unfired else None
     cancels = current.settings.concurrency_policy == "cancel_previous"
-    for occurrence in fresh:
+    for occurrence in unfired:
         request = scheduled_request(work, current, row.routine_id, row.trigger_id, occurrence)
         superseded_by = latest if cancels and latest != request.run_id else None
         request = replace(request, next_at=due.next_at, due_at=due.due_at, window=window, superseded_by=superseded_by)
@@ -229,7 +231,7 @@ def _settle(work: UnitOfWork, row: DueTrigger) -> int:
             # The run that has just passed the gate covers all activity so far, so the next window begins
             # now.
             window = Window(since=work.now)
-    return len(fresh)
+    return len(unfired)
 
 
 def scheduled_request(

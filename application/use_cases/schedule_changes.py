@@ -52,13 +52,13 @@ def change_settings(  # noqa: PLR0913, PLR0917 the trigger and what is new about
     `may_be_over` a schedule that differs may have no occurrence left. Raises RuleViolation or BadSchedule for a schedule that cannot be followed.
     """
     status = status or routine.settings.status
-    starts = status == "active" and routine.settings.status != "active"
+    is_resuming = status == "active" and routine.settings.status != "active"
     updates = trigger.update(current, settings, work.now, webhook, may_be_over=may_be_over)
     new_settings = updates[0].settings if updates else current.settings  # type: ignore[union-attr]
     plan = trigger.plan_of(replace(current, settings=new_settings))
     if plan is None:
         work.record(trigger_id, updates)
-    elif updates or starts:
+    elif updates or is_resuming:
         runs = new_settings.enabled and status == "active"
         stopped_at = _stopped_at(work, trigger_id, current)
         first = _first_waiting(work, trigger_id, current, stopped_at)
@@ -131,16 +131,20 @@ def _stopped_at(work: UnitOfWork, trigger_id: UUID, current: Trigger) -> datetim
     stopped_at = of_trigger[0].at
     history: Iterable[Recorded] = merge(work.history(current.routine_id), of_trigger, key=attrgetter("at"))
     for recorded in history:
-        ran = is_active and is_enabled
+        was_running = is_active and is_enabled
         match recorded.event:
             case (
                 RoutineCreated(settings=routine) | RoutineUpdated(settings=routine) | RoutineRestored(settings=routine)
             ):
                 is_active = routine.status == "active"
-            case TriggerCreated(settings=own) | TriggerUpdated(settings=own) | TriggerRestored(settings=own):
-                is_enabled = own.enabled
+            case (
+                TriggerCreated(settings=settings)
+                | TriggerUpdated(settings=settings)
+                | TriggerRestored(settings=settings)
+            ):
+                is_enabled = settings.enabled
             case TriggerDeleted():
                 is_enabled = False
-        if ran and not (is_active and is_enabled):
+        if was_running and not (is_active and is_enabled):
             stopped_at = recorded.at
     return work.now if is_active and is_enabled else stopped_at

@@ -116,7 +116,9 @@ def _decide_outcome(work: UnitOfWork, routine: Routine, request: FiringRequest) 
     if request.superseded_by is not None:
         return firing.superseded_outcome(request.superseded_by)
     if isinstance(request.rendered, Failed):
-        return outcome  # it opens as failed; live trajectories are not read: they may be the reason why it failed
+        return (
+            outcome  # the trajectory opens as failed; live ones are not read, since they may be why the firing failed
+        )
     guard = slots.read_slot(work, request.routine_id)
     return run.outcome(routine.settings.concurrency_policy, slots.newest(work, routine, guard), outcome)
 

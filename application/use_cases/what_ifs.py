@@ -21,7 +21,7 @@ from domain.what_if.change import Change
 from domain.what_if.past import Past, past_of
 
 
-def past(
+def read_past(
     work: UnitOfWork, principal: Principal, routine_id: UUID, run_ids: Sequence[UUID], slot: Sequence[Recorded]
 ) -> Past:
     """

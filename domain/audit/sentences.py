@@ -28,7 +28,7 @@ from domain.events import (
     stored_name,
 )
 from domain.recorded import Recorded, Unreadable
-from domain.schedule.time_words import when
+from domain.schedule.time_words import describe_moment
 from domain.values import Coalesced, Failed, Opened, ProbeFinding, Skipped, Started
 
 Names = Mapping[UUID, str]  # the present names of things, as far as they have one
@@ -343,7 +343,7 @@ def _write_value(value: Any, names: Names) -> str:
         case UUID():
             return f"“{names[value]}”" if value in names else str(value)
         case datetime():
-            return when(value, "UTC")
+            return describe_moment(value, "UTC")
         case tuple():
             return ", ".join(_write_value(part, names) for part in value) or "none"
         case str():

@@ -267,14 +267,14 @@ def change(
     membership: Membership,
     member: Membership,
     target: Membership,
-    others: Iterable[Membership],
+    other_members: Iterable[Membership],
     *,
     revokes_keys: bool = False,
 ) -> list[MemberChanged]:
     """
     Change a member's role and permissions; nothing is recorded when they are the same.
 
-    `membership` is that of whoever asks for it; `others` are other members, the owners among them. `revokes_keys` says
+    `membership` is that of whoever asks for it; `other_members` has the other owners among them. `revokes_keys` says
     whether a member who may not issue keys any more loses those that they issued. Raise Forbidden, or Conflict if the
     company would have no owner.
     """
@@ -283,31 +283,31 @@ def change(
     if target == member:
         return []
     if target.role != "owner":
-        _must_leave_an_owner(member, others)
+        _must_leave_an_owner(member, other_members)
     return [MemberChanged(role=target.role, permissions=target.permissions, revokes_keys=target.keys_revoked)]
 
 
 def remove(
-    membership: Membership, member: Membership, others: Iterable[Membership], *, revokes_keys: bool = False
+    membership: Membership, member: Membership, other_members: Iterable[Membership], *, revokes_keys: bool = False
 ) -> list[MemberRemoved]:
     """
     Remove a member.
 
-    `membership` and `others` are as in `change`; `revokes_keys` says whether the keys that the member issued are
+    `membership` and `other_members` are as in `change`; `revokes_keys` says whether the keys that the member issued are
     revoked as well. Raise Forbidden, or Conflict if the company would have no owner.
     """
     _must_manage(membership, member)
-    _must_leave_an_owner(member, others)
+    _must_leave_an_owner(member, other_members)
     return [MemberRemoved(revokes_keys=revokes_keys)]
 
 
-def _must_manage(membership: Membership, *touched: Membership) -> None:
+def _must_manage(membership: Membership, *members: Membership) -> None:
     if not may_manage(membership):
         raise Forbidden("Only owners and admins may manage members")
-    if membership.role != "owner" and any(member.role == "owner" for member in touched):
+    if membership.role != "owner" and any(member.role == "owner" for member in members):
         raise Forbidden("Only an owner may add, change or remove an owner")
 
 
-def _must_leave_an_owner(member: Membership, others: Iterable[Membership]) -> None:
-    if member.role == "owner" and not any(other.role == "owner" for other in others):
+def _must_leave_an_owner(member: Membership, other_members: Iterable[Membership]) -> None:
+    if member.role == "owner" and not any(other.role == "owner" for other in other_members):
         raise Conflict("A company needs an owner: make another member an owner first")

@@ -28,7 +28,7 @@ class AlertFailing(Event, frozen=True, tag="alert.failing"):
 
 
 class AlertMissed(Event, frozen=True, tag="alert.missed"):
-    """So many occurrences of a schedule in a row did not run; `since` is when that was recorded."""
+    """`count` occurrences of a schedule in a row did not run; `since` is when that was recorded."""
 
     subject_id: UUID
     routine_id: UUID

@@ -21,7 +21,7 @@ from domain.routines import activity_gate, budget, probe
 from domain.routines.firing import SUPERSEDED
 from domain.routines.settlement import CATCH_UP_CAP, COMPANY_ARCHIVED, OVER_QUOTA
 from domain.schedule import plan as plans
-from domain.schedule.time_words import span, when
+from domain.schedule.time_words import describe_moment, span
 from domain.values import Coalesced, Failed, OverBudget, Skipped, Value
 
 Name = Callable[[str], str]  # turns an actor into a name for people
@@ -119,8 +119,8 @@ def sentence(explanation: Explanation, name: Name) -> str:
 
 def _explain_run(explanation: Explanation, _name: Name) -> str:
     if explanation.run is not None and explanation.run.backfill_id is not None and explanation.fired is not None:
-        late = f"a backfill made up for it on {_write_moment(explanation, explanation.fired.at)}"
-        return f"{_name_occurrence(explanation)} ran after all: {late}, and opened an issue{_what_became_of_run(explanation)}."
+        cause = f"a backfill made up for it on {_write_moment(explanation, explanation.fired.at)}"
+        return f"{_name_occurrence(explanation)} ran after all: {cause}, and opened an issue{_what_became_of_run(explanation)}."
     finding = explanation.run.probe if explanation.run is not None else None
     probe_sentence = "" if finding is None else f" {_as_sentence(probe.findings(finding))}"
     firing_sentence = (
@@ -141,19 +141,19 @@ def _what_became_of_run(explanation: Explanation) -> str:
 def _how_run_ended(explanation: Explanation) -> str:
     last = explanation.ended or explanation.attempt
     attempt_event = explanation.attempt.event if explanation.attempt is not None else None
-    after = f" after {attempt_event.attempt} attempts" if isinstance(attempt_event, RunAttemptBegun) else ""
+    attempts_note = f" after {attempt_event.attempt} attempts" if isinstance(attempt_event, RunAttemptBegun) else ""
     match last and last.event:
         case RunCompleted():
-            return f", which is done{after}"
+            return f", which is done{attempts_note}"
         case RunFailed(reason="timed_out"):
-            return f", which was cancelled{after} because it took longer than the routine allows"
+            return f", which was cancelled{attempts_note} because it took longer than the routine allows"
         case RunFailed(successor_run_id=UUID()):
-            return f", which was cancelled{after} when the next run took its place, as the policy cancel_previous says"
+            return f", which was cancelled{attempts_note} when the next run took its place, as the policy cancel_previous says"
         case RunFailed():
-            return f", which was cancelled{after}"
+            return f", which was cancelled{attempts_note}"
         case RunAttemptFailed(attempt=attempt, next_at=next_at):
-            begins = _write_moment(explanation, next_at)
-            return f", which waits to be tried again: attempt {attempt} failed, and the next one begins on {begins}"
+            begin = _write_moment(explanation, next_at)
+            return f", which waits to be tried again: attempt {attempt} failed, and the next one begins on {begin}"
         case RunAttemptBegun(attempt=attempt):
             return f", which is open: attempt {attempt} is under way"
         case _:
@@ -165,8 +165,10 @@ def _when_freed(explanation: Explanation) -> str:
     freeing = explanation.freed
     if freeing is None or not isinstance(freeing.event, IssueFreed):
         return ""
-    way = "the lease of a worker on it ran out" if freeing.event.reason == "lease_over" else "it was released by force"
-    return f" ({way} on {_write_moment(explanation, freeing.at)})"
+    cause = (
+        "the lease of a worker on it ran out" if freeing.event.reason == "lease_over" else "it was released by force"
+    )
+    return f" ({cause} on {_write_moment(explanation, freeing.at)})"
 
 
 def _explain_live_work(explanation: Explanation, _name: Name) -> str:
@@ -188,16 +190,18 @@ def _explain_live_work(explanation: Explanation, _name: Name) -> str:
     if run is not None and isinstance(run.outcome, Skipped) and run.outcome.issue_id is None:
         pause = f" (paused on {_write_moment(explanation, explanation.obstacle.at)})" if explanation.obstacle else ""
         return f"{_name_occurrence(explanation)} was skipped, because the project of the routine was paused{pause}."
-    other = (
+    issue = (
         f"of the run of {_write_moment(explanation, explanation.blocking.at)}"
         if explanation.blocking
         else "of an earlier run"
     )
     still_open = f"still open{_when_freed(explanation)}"
     if run is not None and isinstance(run.outcome, Coalesced):
-        became, policy = "was joined to the issue", "coalesce_if_active"
-        return f"{_name_occurrence(explanation)} {became} {other}, which was {still_open}, as the policy {policy} says."
-    return f"{_name_occurrence(explanation)} was skipped, because the issue {other} was {still_open}: the policy is skip_if_active."
+        outcome, policy = "was joined to the issue", "coalesce_if_active"
+        return (
+            f"{_name_occurrence(explanation)} {outcome} {issue}, which was {still_open}, as the policy {policy} says."
+        )
+    return f"{_name_occurrence(explanation)} was skipped, because the issue {issue} was {still_open}: the policy is skip_if_active."
 
 
 def _explain_failure(explanation: Explanation, name: Name) -> str:
@@ -209,8 +213,8 @@ def _explain_failure(explanation: Explanation, name: Name) -> str:
 
 def over_budget(exceeded_budget: OverBudget) -> str:
     """Return whose budget was used up, and how much was spent of it, as a clause."""
-    spent_amount, most = budget.amount(exceeded_budget.spent_micros), budget.amount(exceeded_budget.max_cost_micros)
-    return f"the budget of the {exceeded_budget.owner} is used up: {spent_amount} of {most} within {span(timedelta(seconds=exceeded_budget.window_sec))}"
+    spent_amount, limit = budget.amount(exceeded_budget.spent_micros), budget.amount(exceeded_budget.max_cost_micros)
+    return f"the budget of the {exceeded_budget.owner} is used up: {spent_amount} of {limit} within {span(timedelta(seconds=exceeded_budget.window_sec))}"
 
 
 def _when_budget_frees(explanation: Explanation, exceeded_budget: OverBudget) -> str:
@@ -224,8 +228,8 @@ def _when_budget_frees(explanation: Explanation, exceeded_budget: OverBudget) ->
 def _by_agent(explanation: Explanation, name: Name) -> str:
     if explanation.obstacle is None:
         return ""
-    became = "terminated" if isinstance(explanation.obstacle.event, AgentTerminated) else "paused"
-    return f" (it was {became} by {name(explanation.obstacle.actor)} on {_write_moment(explanation, explanation.obstacle.at)})"
+    outcome = "terminated" if isinstance(explanation.obstacle.event, AgentTerminated) else "paused"
+    return f" (it was {outcome} by {name(explanation.obstacle.actor)} on {_write_moment(explanation, explanation.obstacle.at)})"
 
 
 def _explain_missed(explanation: Explanation, name: Name) -> str:
@@ -239,15 +243,15 @@ def _explain_missed(explanation: Explanation, name: Name) -> str:
     if (change := CHANGED.get(event.reason)) is not None:
         editor = name(explanation.missed.actor)
         return f"{_name_occurrence(explanation)} was missed: {change} by {editor} on {record_time}, before the scheduler had come to it."
-    many = f" {event.count} occurrences were missed at once" if event.count > 1 else " It alone was missed"
+    count_note = f" {event.count} occurrences were missed at once" if event.count > 1 else " It alone was missed"
     if event.reason == OVER_QUOTA:
-        return f"{_name_occurrence(explanation)} was missed: its company was over one of its quotas, as was recorded on {record_time}.{many}."
-    late = f"the scheduler came to it on {record_time}, {_write_lateness(explanation, explanation.missed.at)}"
+        return f"{_name_occurrence(explanation)} was missed: its company was over one of its quotas, as was recorded on {record_time}.{count_note}."
+    cause = f"the scheduler came to it on {record_time}, {_write_lateness(explanation, explanation.missed.at)}"
     if event.reason == "catch_up_cap":
         rule = f"of what is late only the oldest {CATCH_UP_CAP} are made up for"
     else:
         rule = "the catch-up policy skip_missed drops what is more than 60 s late"
-    return f"{_name_occurrence(explanation)} was missed: {late}, and {rule}.{many}."
+    return f"{_name_occurrence(explanation)} was missed: {cause}, and {rule}.{count_note}."
 
 
 def _explain_archiving(explanation: Explanation, name: Name) -> str:
@@ -348,13 +352,13 @@ def _explain_waiting(explanation: Explanation) -> str:
         return f"{_name_occurrence(explanation)} is due, and waits for the answer of its probe since {_write_moment(explanation, explanation.probe.at)}."
     if until is None or occurrence is None or not occurrence <= explanation.now < until:
         return f"{_name_occurrence(explanation)} is due and about to be settled by the scheduler."
-    rests = f"its company was over one of its quotas, and the schedule rests until {_write_moment(explanation, until)} at most"
-    return f"{_name_occurrence(explanation)} waits: {rests}. What is more than 60 s late then is recorded as missed."
+    reason = f"its company was over one of its quotas, and the schedule rests until {_write_moment(explanation, until)} at most"
+    return f"{_name_occurrence(explanation)} waits: {reason}. What is more than 60 s late then is recorded as missed."
 
 
 def _kept_by_routine(explanation: Explanation, name: Name) -> str:
     period = explanation.question.period
-    became = "archived" if explanation.verdict == "routine_archived" else "paused"
+    outcome = "archived" if explanation.verdict == "routine_archived" else "paused"
     author = (
         f" by {name(period.status.actor)} on {_write_moment(explanation, period.status.at)}" if period.status else ""
     )
@@ -365,7 +369,7 @@ def _kept_by_routine(explanation: Explanation, name: Name) -> str:
         if settings and settings.resume_at
         else ""
     )
-    return f"{_name_occurrence(explanation)} {_did_not(explanation)}: the routine was {became}{author}{note}{until}."
+    return f"{_name_occurrence(explanation)} {_did_not(explanation)}: the routine was {outcome}{author}{note}{until}."
 
 
 def _did_not(explanation: Explanation) -> str:
@@ -378,7 +382,7 @@ def _name_occurrence(explanation: Explanation) -> str:
 
 
 def _write_moment(explanation: Explanation, moment: datetime) -> str:
-    return when(moment, explanation.zone)
+    return describe_moment(moment, explanation.zone)
 
 
 def _write_lateness(explanation: Explanation, moment: datetime | None = None) -> str:

@@ -169,8 +169,8 @@ def _planned_in(period: ConfigPeriod, first: Plan | None, minute: datetime, mome
     plan = period.plan or first
     if plan is None or low >= high:
         return None
-    bare = replace(plan, starts_at=None, ends_at=None, excluded=())
-    occurrence = next(plans.occurrences(bare, low, high), None)
+    unlimited_plan = replace(plan, starts_at=None, ends_at=None, excluded=())
+    occurrence = next(plans.occurrences(unlimited_plan, low, high), None)
     return None if occurrence is None else ExplainQuery(at=moment, period=period, plan=plan, occurrence=occurrence)
 
 
@@ -210,8 +210,8 @@ def as_things_stand(question: ExplainQuery, past: Sequence[ConfigPeriod]) -> Exp
     trigger = past[-1].trigger
     if trigger is None or trigger.next_unsettled_at is None or question.occurrence is None:
         return question
-    waits = question.occurrence >= trigger.next_unsettled_at and _find_obstacle(question) is None
-    return replace(question, period=past[-1]) if waits else question
+    is_waiting = question.occurrence >= trigger.next_unsettled_at and _find_obstacle(question) is None
+    return replace(question, period=past[-1]) if is_waiting else question
 
 
 def verdict(question: ExplainQuery, fired: RunFired | None, missed: Recorded | None, now: datetime) -> Verdict:

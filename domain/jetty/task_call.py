@@ -12,8 +12,8 @@ from domain.values import Json
 
 def check_overrides(overrides: Json, workflow: Json) -> None:
     """Raise RuleViolation, which lists them, for overrides that the task does not declare."""
-    if unknown := undeclared_overrides(overrides, workflow):
-        raise RuleViolation("Unknown init_params_overrides keys", {"unknown_keys": unknown})
+    if unknown_keys := undeclared_overrides(overrides, workflow):
+        raise RuleViolation("Unknown init_params_overrides keys", {"unknown_keys": unknown_keys})
 
 
 def undeclared_overrides(overrides: Json, workflow: Json) -> list[str]:

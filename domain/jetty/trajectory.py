@@ -22,7 +22,7 @@ from domain.jetty import task
 from domain.values import Callback, Json, Sealed, TrajectoryStatus, Value
 
 LIVE: tuple[TrajectoryStatus, ...] = ("pending", "running")
-TOLD: tuple[TrajectoryStatus, ...] = ("completed", "failed")  # these ends cause a callback (Jetty contract 8)
+TOLD: tuple[TrajectoryStatus, ...] = ("completed", "failed")  # statuses that cause a callback (Jetty contract 8)
 LEASE = timedelta(seconds=60)
 TIMED_OUT = "timed_out"
 MOST_LAPSES = 5  # leases that run out in a row; then no further worker gets the trajectory

@@ -82,11 +82,11 @@ class Tree:
             raise ValueError(f"a tree of {size} leaves has none at {place}")
         return self._inclusion_path(place, 0, size)
 
-    def prove_consistency(self, older: int, size: int) -> list[bytes]:
+    def prove_consistency(self, old_size: int, size: int) -> list[bytes]:
         """Return the proof that the tree of this size begins with that of an older size (RFC 6962, 2.1.2)."""
-        if not 0 <= older <= size:
-            raise ValueError(f"a tree of {size} leaves does not begin with one of {older}")
-        return self._consistency_path(older, 0, size, is_known=True) if 0 < older < size else []
+        if not 0 <= old_size <= size:
+            raise ValueError(f"a tree of {size} leaves does not begin with one of {old_size}")
+        return self._consistency_path(old_size, 0, size, is_known=True) if 0 < old_size < size else []
 
     def _inclusion_path(self, place: int, start: int, end: int) -> list[bytes]:
         if end - start == 1:
@@ -96,13 +96,13 @@ class Tree:
             return [*self._inclusion_path(place, start, middle), self._root_of(middle, end)]
         return [*self._inclusion_path(place, middle, end), self._root_of(start, middle)]
 
-    def _consistency_path(self, older: int, start: int, end: int, *, is_known: bool) -> list[bytes]:
-        if older == end:
+    def _consistency_path(self, old_size: int, start: int, end: int, *, is_known: bool) -> list[bytes]:
+        if old_size == end:
             return [] if is_known else [self._root_of(start, end)]
         middle = start + _largest_power_below(end - start)
-        if older <= middle:
-            return [*self._consistency_path(older, start, middle, is_known=is_known), self._root_of(middle, end)]
-        return [*self._consistency_path(older, middle, end, is_known=False), self._root_of(start, middle)]
+        if old_size <= middle:
+            return [*self._consistency_path(old_size, start, middle, is_known=is_known), self._root_of(middle, end)]
+        return [*self._consistency_path(old_size, middle, end, is_known=False), self._root_of(start, middle)]
 
     def _root_of(self, start: int, end: int) -> bytes:
         """Return the root of the leaves from `start` to `end`, where `start` is where such a subtree begins."""
@@ -114,8 +114,8 @@ class Tree:
 
     def _perfect_root(self, height: int, start: int) -> bytes:
         """Return the root of the 2**height leaves from `start` on."""
-        level, above = divmod(height, TILE_HEIGHT)
-        hashes = self._read_hashes(level, start >> (level * TILE_HEIGHT), 1 << above)
+        level, levels_above = divmod(height, TILE_HEIGHT)
+        hashes = self._read_hashes(level, start >> (level * TILE_HEIGHT), 1 << levels_above)
         while len(hashes) > 1:
             hashes = [hash_node(left, right) for left, right in zip(hashes[::2], hashes[1::2], strict=True)]
         return hashes[0]

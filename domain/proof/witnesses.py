@@ -43,7 +43,7 @@ class Witness(Value, frozen=True):
 
 
 class Cosignature(Value, frozen=True):
-    """That a witness has seen a checkpoint at a time. Whether it has is known once the signature is verified."""
+    """The claim that a witness has seen a checkpoint at a time. It is proved once the signature is verified."""
 
     HEADER: ClassVar[str] = "cosignature/v1"
 

@@ -20,7 +20,7 @@ class Activity(Value, frozen=True):
     """Something that happened: the event, and the id of what it happened to."""
 
     id: UUID
-    event: str  # its stored name
+    event: str  # the stored name of the event
     at: datetime
 
 

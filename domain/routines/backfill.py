@@ -51,7 +51,7 @@ class Backfill(Value, frozen=True):
     overlap: Overlap
     reached: datetime  # every occurrence up to here has been handled
     ended: bool = False
-    over_quota: bool = False  # it waits until its company has recorded less in a minute
+    over_quota: bool = False  # the backfill waits until its company has recorded less in a minute
 
 
 class Waiting(Value, frozen=True):

@@ -12,7 +12,7 @@ from domain.board.agent import Agent
 from domain.errors import DomainError, RuleViolation
 from domain.events import IssueOpened, RunFired, SlotEvent
 from domain.identity import issue_of_run
-from domain.routines import activity_gate, probe, variables
+from domain.routines import activity_gate, probe, template, variables
 from domain.routines import run as runs
 from domain.routines import slot as slots
 from domain.routines.activity_gate import Window
@@ -110,16 +110,14 @@ def render(
     variable_values = variables.resolve(settings.variables, candidates)
     title, description = settings.title, settings.description or ""
     values: dict[str, object] = {}
-    if variables.has_placeholder(title) or variables.has_placeholder(description):
+    if template.has_placeholder(title) or template.has_placeholder(description):
         values |= variables.unset_values(settings.variables) | variables.built_in_values(moment) | variable_values
-        values |= variables.payload_values(
-            payload, variables.paths_in(title, description)[: variables.MOST_PATHS], most
-        )
-    added_bytes = variables.added_size(title, values) + variables.added_size(description, values)
+        values |= template.payload_values(payload, template.paths_in(title, description)[: template.MOST_PATHS], most)
+    added_bytes = template.added_size(title, values) + template.added_size(description, values)
     added_bytes += len(msgspec.json.encode(variable_values)) if variable_values else 0
     if added_bytes > most:
         raise RuleViolation(f"The variables of a run may add at most {most} bytes to it, and add {added_bytes}")
-    title, description = variables.interpolate(title, values), variables.interpolate(description, values)
+    title, description = template.interpolate(title, values), template.interpolate(description, values)
     title = title if title.strip() else settings.title
     if len(title) > LONGEST_TITLE:
         description = f"{title}\n\n{description}" if description else title

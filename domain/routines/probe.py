@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from domain.delivery.delivery import Answer
 from domain.errors import ImpossibleHistory
 from domain.events import ProbeAnswered, ProbeEvent, ProbeRequested
-from domain.routines import variables
+from domain.routines import template
 from domain.routines.settlement import GRACE
 from domain.values import Probe, ProbeFinding, Scalar, Skipped, Value
 
@@ -119,7 +119,7 @@ def judge(probe: Probe, answer: Answer, body: bytes) -> ProbeFinding:
         document = msgspec.json.decode(body)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return replace(finding, reason="The answer is not JSON")
-    value = variables.value_at(document, probe.json.path.split("."), NOWHERE)
+    value = template.value_at(document, probe.json.path.split("."), NOWHERE)
     if value is NOWHERE:
         return replace(finding, reason=f"There is nothing at {probe.json.path}")
     finding = replace(finding, found=_describe_value(value))
@@ -137,8 +137,8 @@ def needs_body(probe: Probe, status: int) -> bool:
 
 def condition(probe: Probe) -> str:
     """Return the rule of a routine's probe as a sentence, without its address."""
-    otherwise = "it is skipped as well" if probe.if_unanswered == "skip" else "it fires all the same"
-    return f"An occurrence is skipped unless the routine's probe answers with {_expected_answer(probe)}; if nobody answers, {otherwise}."
+    unanswered_text = "it is skipped as well" if probe.if_unanswered == "skip" else "it fires all the same"
+    return f"An occurrence is skipped unless the routine's probe answers with {_expected_answer(probe)}; if nobody answers, {unanswered_text}."
 
 
 def findings(finding: ProbeFinding) -> str:

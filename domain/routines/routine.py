@@ -23,7 +23,7 @@ from domain.events import (
     RoutineTriggerRemoved,
     RoutineUpdated,
 )
-from domain.routines import activity_gate, variables
+from domain.routines import activity_gate, template, variables
 from domain.values import RoutineSettings, TriggerState, Value
 
 ARCHIVED = "Routine is archived"
@@ -178,8 +178,8 @@ def _declare_variables(settings: RoutineSettings) -> RoutineSettings:
     declarations = variables.sync_declarations(settings.variables, settings.title, settings.description)
     if len(declarations) > MOST_VARIABLES:
         raise RuleViolation(f"A routine can have at most {MOST_VARIABLES} variables")
-    if len(variables.paths_in(settings.title, settings.description)) > variables.MOST_PATHS:
-        raise RuleViolation(f"A routine can name at most {variables.MOST_PATHS} paths of the payload")
+    if len(template.paths_in(settings.title, settings.description)) > template.MOST_PATHS:
+        raise RuleViolation(f"A routine can name at most {template.MOST_PATHS} paths of the payload")
     return replace(settings, variables=declarations)
 
 
@@ -187,8 +187,8 @@ def _without_orphans(settings: RoutineSettings, old: RoutineSettings) -> Routine
     """Drop variables that were declared only because the text named them, once it does not name them any more."""
     if settings.variables != old.variables:
         return settings
-    dropped_names = set(variables.names_in(old.title, old.description)) - set(
-        variables.names_in(settings.title, settings.description)
+    dropped_names = set(template.names_in(old.title, old.description)) - set(
+        template.names_in(settings.title, settings.description)
     )
     remaining = (
         v for v in settings.variables if v.name not in dropped_names or v != variables.declare_variable(v.name)

@@ -273,8 +273,8 @@ def _check_settings(
     if kind != "chain" and any(getattr(settings, name) is not None for name in OF_CHAINS):
         raise RuleViolation("Only chain triggers have afterRoutineId and afterOutcome")
     if kind != "schedule":
-        mine = {name: getattr(settings, name) for name in COMMON + OWN.get(kind, ())}
-        return TriggerSettings(**mine), None, None
+        fields = {name: getattr(settings, name) for name in COMMON + OWN.get(kind, ())}
+        return TriggerSettings(**fields), None, None
     settings = replace(settings, signing_mode=None, replay_window_sec=None)
     settings = _checked_times(settings)
     plan = _plan_for(routine_id, settings)

@@ -29,13 +29,13 @@ Effect = Literal[
 ]
 
 
-class Touched(Value, frozen=True):
+class AffectedOccurrences(Value, frozen=True):
     """What a clock change does to a schedule."""
 
     at: datetime  # the instant of the change
     shift: timedelta  # ahead, or back when negative
     effect: Effect
-    walls: tuple[datetime, ...]  # planned wall times that do not exist or come twice; naive
+    wall_times: tuple[datetime, ...]  # planned wall times that do not exist or come twice; naive
     occurrences: tuple[datetime, ...]  # what runs in their place
     text: str
 
@@ -48,12 +48,12 @@ class _Change(NamedTuple):
     new: timedelta
 
     @property
-    def walls(self) -> tuple[datetime, datetime]:
+    def wall_times(self) -> tuple[datetime, datetime]:
         """The wall times [first, end) that do not exist or come twice, as if they were UTC."""
         return self.at + min(self.old, self.new), self.at + max(self.old, self.new)
 
 
-def touching(plan: Plan, begin: datetime, until: datetime) -> Iterator[Touched]:
+def find_affected_occurrences(plan: Plan, begin: datetime, until: datetime) -> Iterator[AffectedOccurrences]:
     """Yield the clock changes in the period at which the plan does something else than on every other day, ascending."""
     if plan.cron is None:
         return
@@ -63,41 +63,43 @@ def touching(plan: Plan, begin: datetime, until: datetime) -> Iterator[Touched]:
         shift = (change.new - change.old) // MINUTE
         stays_even = len(hours) == 24 and {(minute + shift) % 60 for minute in minutes} == minutes  # noqa: PLR2004
         if not (real_time and stays_even) and (
-            touched := _touched_occurrences(plan, plan.cron, change, real_time=real_time)
+            affected := _find_affected(plan, plan.cron, change, real_time=real_time)
         ):
-            yield touched
+            yield affected
 
 
-def _touched_occurrences(plan: Plan, cron: Cron, change: _Change, *, real_time: bool) -> Touched | None:
-    first, end = change.walls
+def _find_affected(plan: Plan, cron: Cron, change: _Change, *, real_time: bool) -> AffectedOccurrences | None:
+    first, end = change.wall_times
     as_written = replace(plan, cron=Cron(cron.expression), starts_at=None, ends_at=None, jitter_s=0)  # in UTC
-    walls = tuple(plans.occurrences(as_written, first - INSTANT, end - INSTANT))
-    if not walls or not _is_within(plan, change.at):
+    wall_times = tuple(plans.occurrences(as_written, first - INSTANT, end - INSTANT))
+    if not wall_times or not _is_within(plan, change.at):
         return None
-    forward = change.new > change.old
-    if forward and real_time:
+    is_forward = change.new > change.old
+    if is_forward and real_time:
         effect: Effect = "left_out"
         runs: list[datetime] = []
-    elif forward:
+    elif is_forward:
         runs = list(plans.occurrences(plan, change.at - INSTANT, change.at))
         runs_anyway = bool(list(plans.occurrences(as_written, end - INSTANT, end)))
-        effect = "merged" if len(walls) > 1 or runs_anyway else "moved"
+        effect = "merged" if len(wall_times) > 1 or runs_anyway else "moved"
     else:
         passes = (change.old, change.new) if real_time else (change.old,)
-        planned = [wall - offset for offset in passes for wall in walls]
+        planned_moments = [wall_time - offset for offset in passes for wall_time in wall_times]
         runs = [
-            moment for moment in planned if next(plans.occurrences(plan, moment - INSTANT, moment), None) is not None
+            moment
+            for moment in planned_moments
+            if next(plans.occurrences(plan, moment - INSTANT, moment), None) is not None
         ]
         effect = "twice" if real_time else "once"
     if not runs and effect != "left_out":
         return None
-    return Touched(
+    return AffectedOccurrences(
         at=change.at,
         shift=change.new - change.old,
         effect=effect,
-        walls=tuple(wall.replace(tzinfo=None) for wall in walls),
+        wall_times=tuple(wall_time.replace(tzinfo=None) for wall_time in wall_times),
         occurrences=tuple(runs),
-        text=_describe_change(cron.timezone, change, effect, walls, runs),
+        text=_describe_change(cron.timezone, change, effect, wall_times, runs),
     )
 
 
@@ -106,13 +108,13 @@ def _is_within(plan: Plan, moment: datetime) -> bool:
 
 
 def _describe_change(
-    zone: str, change: _Change, effect: Effect, walls: tuple[datetime, ...], runs: list[datetime]
+    zone: str, change: _Change, effect: Effect, wall_times: tuple[datetime, ...], runs: list[datetime]
 ) -> str:
     before, after = change.at + change.old, change.at + change.new
     turn = "forward" if change.new > change.old else "back"
     beginning = f"On {day(before)} the clocks of {zone} go {turn} from {clock(before)} to {clock(after)}: "
-    times = _name_times(walls)
-    many = len(walls) > 1
+    times = _name_times(wall_times)
+    many = len(wall_times) > 1
     run_time = f"{clock(local(runs[0], zone))} ({clock(runs[0].astimezone(UTC))} UTC)" if runs else ""
     return (
         beginning
@@ -126,10 +128,10 @@ def _describe_change(
     )
 
 
-def _name_times(walls: tuple[datetime, ...]) -> str:
-    if len(walls) <= MOST_NAMED:
-        return cron_words.join_in_words([clock(wall) for wall in walls])
-    return f"{len(walls)} times from {clock(walls[0])} to {clock(walls[-1])}"
+def _name_times(wall_times: tuple[datetime, ...]) -> str:
+    if len(wall_times) <= MOST_NAMED:
+        return cron_words.join_in_words([clock(wall_time) for wall_time in wall_times])
+    return f"{len(wall_times)} times from {clock(wall_times[0])} to {clock(wall_times[-1])}"
 
 
 def _clock_changes_in(zone: ZoneInfo, begin: datetime, until: datetime) -> Iterator[_Change]:

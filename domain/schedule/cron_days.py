@@ -79,7 +79,7 @@ def _offsets_of_days(days: CronDays, weekday: int, is_leap: bool) -> tuple[int, 
     """Return the matching days of a kind of year, counted from its first of January."""
     new_year = next(
         day
-        for day in (date(year, 1, 1) for year in range(2000, 2028))  # these years are of all kinds
+        for day in (date(year, 1, 1) for year in range(2000, 2028))  # among 28 years in a row are all kinds of years
         if day.weekday() == weekday and isleap(day.year) == is_leap
     )
     first = new_year.toordinal()

@@ -30,9 +30,9 @@ def describe(expression: str, *, clocks_change: bool = True) -> str:
     is the other way round, unless the clocks of the schedule's zone never change.
     """
     texts, (minutes, hours, days, months, weekdays) = cron_fields.read(expression)
-    either = not texts[2].startswith("*") and not texts[4].startswith("*")
+    is_either_day = not texts[2].startswith("*") and not texts[4].startswith("*")
     times = _describe_times(sorted(minutes), sorted(hours))
-    on_days = _describe_days(sorted(days), sorted({(day + 6) % 7 for day in weekdays}), either=either)
+    on_days = _describe_days(sorted(days), sorted({(day + 6) % 7 for day in weekdays}), is_either_day=is_either_day)
     in_months = (
         "" if len(months) == len(MONTHS) else f"in {list_in_words([month - 1 for month in sorted(months)], MONTHS)}"
     )
@@ -70,10 +70,10 @@ def _describe_times(minutes: list[int], hours: list[int]) -> str:
         if minutes == [0]:
             return "every hour, on the hour"
         return _describe_pace(minutes) or f"at {_describe_values('minute', minutes)} of every hour"
-    pace = _describe_pace(minutes) or f"at {_describe_values('minute', minutes)}"
+    minutes_text = _describe_pace(minutes) or f"at {_describe_values('minute', minutes)}"
     if hours == list(range(hours[0], hours[-1] + 1)):
-        return f"{pace} from {hours[0]:02}:00 to {hours[-1]:02}:59"
-    return f"{pace} of {_describe_values('hour', hours)}"
+        return f"{minutes_text} from {hours[0]:02}:00 to {hours[-1]:02}:59"
+    return f"{minutes_text} of {_describe_values('hour', hours)}"
 
 
 def _describe_pace(minutes: list[int]) -> str | None:
@@ -86,17 +86,17 @@ def _describe_pace(minutes: list[int]) -> str | None:
     return f"every {step} minutes" + (f" from minute {minutes[0]}" if minutes[0] else "")
 
 
-def _describe_days(days: list[int], weekdays: list[int], *, either: bool) -> str:
+def _describe_days(days: list[int], weekdays: list[int], *, is_either_day: bool) -> str:
     any_day, any_weekday = len(days) == 31, len(weekdays) == 7  # noqa: PLR2004 the days of a month, of a week
     of_month = f"on {_describe_values('day', days)} of the month"
     of_week = f"every {WEEKDAYS[weekdays[0]]}" if len(weekdays) == 1 else list_in_words(weekdays, WEEKDAYS)
-    if (any_day and any_weekday) or (either and (any_day or any_weekday)):
+    if (any_day and any_weekday) or (is_either_day and (any_day or any_weekday)):
         return ""
     if any_weekday:
         return of_month
     if any_day:
         return of_week if len(weekdays) == 1 else f"on {of_week}"
-    if either:
+    if is_either_day:
         return f"{of_month}, and also {of_week if len(weekdays) == 1 else f'on {of_week}'}"
     return f"{of_month}, but only on a {join_in_words([WEEKDAYS[day] for day in weekdays]).replace(' and ', ' or ')}"
 

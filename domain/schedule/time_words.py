@@ -12,7 +12,7 @@ def local(moment: datetime, zone: str) -> datetime:
     return moment.astimezone(zones.zone(zone))
 
 
-def when(moment: datetime, zone: str) -> str:
+def describe_moment(moment: datetime, zone: str) -> str:
     """Return a moment in words: `Sun 22 Nov 2026 09:30 (Europe/Amsterdam; 08:30 UTC)`."""
     local_time, utc = local(moment, zone), moment.astimezone(UTC)
     if local_time.utcoffset() == utc.utcoffset() and zone in ("UTC", "Etc/UTC"):

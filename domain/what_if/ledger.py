@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from domain.errors import InvalidField
 from domain.events import RunFired, TriggerMissed
 from domain.explain.verdicts import reason_of
 from domain.recorded import Recorded
@@ -94,6 +95,20 @@ class Ledger(msgspec.Struct):
                 reason=event.reason,
             )
         )
+
+
+class BoundedLedger(Ledger):
+    """The ledger of a replay, which settles at most `most` firings and missed ranges."""
+
+    most: int = 0
+    settled: int = 0
+
+    def count(self) -> None:
+        """Count a firing or a missed range that the replay settles. Raises InvalidField when there are too many."""
+        self.settled += 1
+        if self.settled > self.most:
+            message = f"More than {self.most:,} firings and missed ranges would be replayed: take a shorter range"
+            raise InvalidField(message, "from")
 
 
 class Minute(Value, frozen=True):

@@ -21,6 +21,9 @@ from domain.events import (
 from domain.recorded import Recorded
 from domain.routines import probe, settlement
 from domain.routines import run as runs
+from domain.routines import trigger as triggers
+from domain.routines.trigger import Trigger
+from domain.schedule import plan as plans
 from domain.values import Failed, Value
 
 LookKind = Literal["settled", "over_quota", "company_archived", "gave_up"]
@@ -82,7 +85,7 @@ class Past(Value, frozen=True):
     events: Sequence[Recorded]
     looks: dict[int, Look | None]
     lasted: dict[UUID, Lasted]
-    takings: dict[UUID, int]  # the position at which a run's work began for the first time
+    taken_at_positions: dict[UUID, int]  # the position at which a run's work began for the first time
     fired: dict[UUID, RunFired]
     typical: timedelta
 
@@ -94,17 +97,38 @@ def past_of(events: Iterable[Recorded]) -> Past:
     for look in _looks_of(events):
         looks |= dict.fromkeys((recorded.position for recorded in look.events), None)
         looks[look.events[0].position] = look
-    durations, takings = _durations_and_beginnings(events)
+    durations, taken_at_positions = _durations_and_beginnings(events)
     known_durations = [duration for one in durations.values() if (duration := one.duration) is not None]
     firings = {recorded.stream_id: recorded.event for recorded in events if isinstance(recorded.event, RunFired)}
     return Past(
         events=events,
         looks=looks,
         lasted=durations,
-        takings=takings,
+        taken_at_positions=taken_at_positions,
         fired=firings,
         typical=sorted(known_durations)[len(known_durations) // 2] if known_durations else timedelta(),
     )
+
+
+def find_unwatched_times(past: Past) -> dict[UUID, tuple[Sequence[datetime], Sequence[datetime]]]:
+    """
+    Return for each schedule when nobody looked at it: from when something was due until it was settled.
+
+    These are the beginnings and the ends of such times, in order.
+    """
+    states: dict[UUID, Trigger] = {}
+    times = defaultdict[UUID, list[tuple[datetime, datetime]]](list)
+    for recorded in past.events:
+        event = recorded.event
+        if isinstance(event, TriggerEvent):
+            states[recorded.stream_id] = triggers.evolve(states.get(recorded.stream_id), event)
+        look = past.looks.get(recorded.position)
+        if look is not None and (plan := triggers.plan_of(states[look.trigger_id])) is not None:
+            times[look.trigger_id].append((plans.due_at(plan, look.first), look.at))
+    return {
+        trigger_id: tuple(zip(*sorted(pairs), strict=True))  # type: ignore[misc]
+        for trigger_id, pairs in times.items()
+    }
 
 
 def _first_of(event: object) -> datetime:
@@ -183,7 +207,7 @@ def _kind_of_look(group: Sequence[Recorded]) -> LookKind:
 def _durations_and_beginnings(events: Sequence[Recorded]) -> tuple[dict[UUID, Lasted], dict[UUID, int]]:
     firings = {recorded.stream_id: recorded for recorded in events if isinstance(recorded.event, RunFired)}
     beginnings: dict[UUID, Recorded] = {}
-    takings: dict[UUID, int] = {}
+    taken_at_positions: dict[UUID, int] = {}
     run_of: dict[UUID, UUID] = {}
     endings: dict[UUID, datetime] = {}
     cut: dict[UUID, Literal["timed_out", "superseded"]] = {}
@@ -191,7 +215,7 @@ def _durations_and_beginnings(events: Sequence[Recorded]) -> tuple[dict[UUID, La
         match recorded.event:
             case SlotTaken(live=live):
                 beginnings.setdefault(live.run_id, recorded)
-                takings.setdefault(live.run_id, recorded.position)
+                taken_at_positions.setdefault(live.run_id, recorded.position)
                 run_of[live.issue_id] = live.run_id
             case SlotCounted(live=live_now):  # what came before it may not be known
                 for live in live_now:
@@ -207,4 +231,4 @@ def _durations_and_beginnings(events: Sequence[Recorded]) -> tuple[dict[UUID, La
         run_id: Lasted(begin=recorded.at, end=endings.get(run_id), is_cut=cut.get(run_id))
         for run_id, recorded in beginnings.items()
     }
-    return durations, takings
+    return durations, taken_at_positions

@@ -12,7 +12,7 @@ import psycopg
 from routines import bootstrap, logs, telemetry
 from routines.bootstrap import System
 from routines.commands import failures
-from routines.commands.stopping import stoppable
+from routines.commands.stopping import stop_on_signal
 from routines.commands.terminal import Trouble
 from routines.connections import SettingsDropped
 from routines.settings import BadSetting, Settings, from_env
@@ -57,7 +57,7 @@ def process(name: str) -> Iterator[tuple[System, Stop]]:
     """Begin a long-running process; yield the system and a flag that says when to stop."""
     process_settings = begin(name)
     try:
-        with stoppable() as stop, bootstrap.system(process_settings) as system:
+        with stop_on_signal() as stop, bootstrap.system(process_settings) as system:
             yield system, stop
     except Exception as error:
         if (reason := failures.explain(error)) is None:

@@ -77,21 +77,21 @@ def erase(  # noqa: PLR0913 the options
     if yes and not (reason or "").strip():
         raise click.UsageError("--yes needs a --reason, which is recorded in the log")
     with bootstrap.system(settings) as system, bootstrap.connect_as_owner(settings) as owner:
-        done = _Erasure(system, owner, company_id, user_id)
+        eraser = _Eraser(system, owner, company_id, user_id)
         with bootstrap.connect(settings) as conn:
             for connection in (owner, conn):
                 erasure.take_time(connection)
             _wait(conn)
-            done.check(conn)
-            before = data_keys.erasure_of(owner, done.id)
-            concerned_rows = done.count_concerned(conn)
+            eraser.check(conn)
+            before = data_keys.erasure_of(owner, eraser.id)
+            concerned_rows = eraser.count_concerned(conn)
             if yes and before.cleared_at is None:
-                done.carry_out(conn, (reason or "").strip(), quiet=as_json)
-        after = data_keys.erasure_of(owner, done.id)
+                eraser.carry_out(conn, (reason or "").strip(), quiet=as_json)
+        after = data_keys.erasure_of(owner, eraser.id)
     if as_json:
-        terminal.echo_json(_report(done, concerned_rows, after, was_done=before.cleared_at is not None))
+        terminal.echo_json(_report(eraser, concerned_rows, after, was_done=before.cleared_at is not None))
     else:
-        _tell_result(done, concerned_rows, before, after)
+        _tell_result(eraser, concerned_rows, before, after)
 
 
 def _wait(conn: Session) -> None:
@@ -105,7 +105,7 @@ def _wait(conn: Session) -> None:
         ) from error
 
 
-class _Erasure:
+class _Eraser:
     """The erasure of a company or a user."""
 
     def __init__(self, system: System, owner: Session, company_id: UUID | None, user_id: UUID | None) -> None:
@@ -159,9 +159,9 @@ class _Erasure:
                 bars.update(bar, completed=position, total=position)
 
 
-def _tell_result(done: _Erasure, concerned_rows: Concerned, before: Erasure, after: Erasure) -> None:
+def _tell_result(eraser: _Eraser, concerned_rows: Concerned, before: Erasure, after: Erasure) -> None:
     if before.cleared_at is not None:
-        terminal.echo(f"The {done.kind} {done.id} was erased at {before.cleared_at:%Y-%m-%d %H:%M} UTC already.")
+        terminal.echo(f"The {eraser.kind} {eraser.id} was erased at {before.cleared_at:%Y-%m-%d %H:%M} UTC already.")
         return
     table = Table("Events", "Can be erased", "Stay readable")
     for event in concerned_rows.events:
@@ -169,25 +169,25 @@ def _tell_result(done: _Erasure, concerned_rows: Concerned, before: Erasure, aft
     console = Console()
     console.print(table)
     rows = Table("Rows of", "")
-    for name, many in concerned_rows.rows.items():
-        rows.add_row(name, str(many))
+    for name, row_count in concerned_rows.rows.items():
+        rows.add_row(name, str(row_count))
     console.print(rows)
     if sum(event.remaining for event in concerned_rows.events):
         terminal.echo(
             "Some events were recorded before their texts were sealed: in the log and the rows made of it these stay readable."
         )
     if after.cleared_at is not None:
-        terminal.echo(f"The {done.kind} {done.id} is erased.")
+        terminal.echo(f"The {eraser.kind} {eraser.id} is erased.")
     elif before.erased_at is not None:
         terminal.echo("Its key is destroyed, and the read models are not made anew yet: run it with --yes to go on.")
     else:
         terminal.echo("Nothing was changed. --yes --reason TEXT erases it, for ever.")
 
 
-def _report(done: _Erasure, concerned_rows: Concerned, state: Erasure, *, was_done: bool) -> Report:
+def _report(eraser: _Eraser, concerned_rows: Concerned, state: Erasure, *, was_done: bool) -> Report:
     return Report(
-        kind=done.kind,
-        id=done.id,
+        kind=eraser.kind,
+        id=eraser.id,
         concerned=concerned_rows,
         erased_at=state.erased_at.isoformat() if state.erased_at else None,
         cleared_at=state.cleared_at.isoformat() if state.cleared_at else None,

@@ -20,7 +20,7 @@ TOLD = (
     SettingsDropped,
     VaultClosed,
     CannotRetire,
-)  # their messages are such sentences
+)  # errors whose messages are sentences for people
 # Answers of a server to a login that will not change by waiting, as Postgres words them in English, and the way out.
 REFUSED_LOGINS = {
     r'database ".*" does not exist': "make it (CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0), or correct its name in"

@@ -16,7 +16,7 @@ from routines import bootstrap
 from routines.commands import terminal
 from routines.commands.database import with_database
 from routines.commands.progress import PositionBar
-from routines.commands.stopping import stoppable
+from routines.commands.stopping import stop_on_signal
 from routines.settings import Settings
 
 
@@ -39,7 +39,7 @@ def run(source: str, *, once: bool, rebuild: bool, as_json: bool, settings: Sett
     """
     model = _load(source)
     connect = partial(bootstrap.connect_own_projection, settings)
-    with stoppable() as stop, PositionBar(model.name, quiet=as_json) as bar:
+    with stop_on_signal() as stop, PositionBar(model.name, quiet=as_json) as bar:
         try:
             if rebuild:
                 with connect() as conn:

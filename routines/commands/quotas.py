@@ -57,7 +57,7 @@ def quotas(company: UUID | None, *, everything: bool, as_json: bool, settings: S
     counts by itself.
     """  # noqa: D301 the \b is click's
     with bootstrap.connect(settings) as conn:
-        usages = used(conn, settings.limits)
+        usages = read_usages(conn, settings.limits)
     if company is not None:
         usages = [row for row in usages if row.company_id == company]
     elif not everything:
@@ -68,7 +68,7 @@ def quotas(company: UUID | None, *, everything: bool, as_json: bool, settings: S
         click.echo("No company is near a quota." if company is None else "The company uses none of its quotas.")
 
 
-def used(conn: psycopg.Connection[tuple[object, ...]], limits: Limits) -> list[Usage]:
+def read_usages(conn: psycopg.Connection[tuple[object, ...]], limits: Limits) -> list[Usage]:
     """Return what each company uses of each quota, in no order."""
     names = usage.companies(conn)
     amounts = {quota: usage.counts(conn, quota) for quota in usage.OF_COMPANY}

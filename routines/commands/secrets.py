@@ -101,15 +101,15 @@ def rotate_key(*, as_json: bool, settings: Settings) -> None:
         current = vault.ring.ids()[0] if going_on else vault.add_key()
         if not as_json:
             terminal.echo(f"The current key is {current}" + (", as before: going on" if going_on else ", a new one"))
-        many = _encrypt_anew(vault, quiet=as_json)
+        secret_count = _encrypt_anew(vault, quiet=as_json)
         ids, in_use = vault.ring.ids(), vault.keys_in_use()
     retirable = [id_ for id_ in ids[1:] if id_ not in in_use]
     missing = sorted(in_use.keys() - set(ids))
     if as_json:
-        outcome = {"current": current, "new": not going_on, "encrypted": many, "retirable": retirable}
+        outcome = {"current": current, "new": not going_on, "encrypted": secret_count, "retirable": retirable}
         terminal.echo_json({**outcome, "missing": missing})
     else:
-        terminal.echo(f"{many} secrets were put under it.")
+        terminal.echo(f"{secret_count} secrets were put under it.")
         for id_ in retirable:
             terminal.echo(f"No secret needs {id_} any more: routines secrets retire-key {id_}")
     for id_ in missing:
@@ -151,7 +151,7 @@ def forget(key_id: str, *, settings: Settings) -> None:
             raise CannotRetire(f"No secret is under key {key_id}")
         if needed_places := system.executor.query(lambda work: needed_secrets.find_needed(work, places)):
             purposes = Counter(place.purpose for place in needed_places)
-            summary = ", ".join(f"{many} of {purpose}" for purpose, many in sorted(purposes.items()))
+            summary = ", ".join(f"{secret_count} of {purpose}" for purpose, secret_count in sorted(purposes.items()))
             raise CannotRetire(
                 f"{len(needed_places)} of {len(places)} secrets under key {key_id} are needed ({summary}): set them again, or delete "
                 "what they belong to"
@@ -214,18 +214,18 @@ def _open_system(settings: Settings) -> Iterator[System]:
 
 def _encrypt_anew(vault: Vault, *, quiet: bool) -> int:
     """Encrypt until no secret is under an older key of the ring; return how many this process has encrypted."""
-    total, done = _under_older_keys(vault), 0
+    total, encrypted_count = _under_older_keys(vault), 0
     console = Console(stderr=True)
     with _open_progress(console, hidden=quiet or not console.is_terminal) as bars:
         bar = bars.add_task("secrets", total=total)
-        while (many := vault.reseal(BATCH)) or _under_older_keys(vault):
-            done += many
-            bars.update(bar, completed=done)
+        while (secret_count := vault.reseal(BATCH)) or _under_older_keys(vault):
+            encrypted_count += secret_count
+            bars.update(bar, completed=encrypted_count)
             if not quiet and not console.is_terminal:
-                terminal.echo(f"{done} of {total}")
-            if not many:
+                terminal.echo(f"{encrypted_count} of {total}")
+            if not secret_count:
                 time.sleep(OTHERS_AT_WORK_S)
-    return done
+    return encrypted_count
 
 
 def _under_older_keys(vault: Vault) -> int:

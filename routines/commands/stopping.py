@@ -8,7 +8,7 @@ from types import FrameType
 
 
 @contextmanager
-def stoppable() -> Iterator[Stop]:
+def stop_on_signal() -> Iterator[Stop]:
     """Yield a flag that SIGTERM, Ctrl-C or SIGHUP sets; SIGHUP does not where it is ignored, as under nohup."""
     stop = Stop()
 

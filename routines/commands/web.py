@@ -7,7 +7,7 @@ import stat
 import click
 
 from routines.commands import entry, terminal
-from routines.commands.stopping import stoppable
+from routines.commands.stopping import stop_on_signal
 from routines.errors import CannotStart
 from routines.local import web_processes
 from routines.local.listening import free_port
@@ -49,7 +49,7 @@ def web(host: str, port: int, fd: int | None, workers: int) -> None:
     try:
         port = free_port(host, port) if fd is None else port
         if workers > 1:
-            with stoppable() as stop:
+            with stop_on_signal() as stop:
                 web_processes.serve(host, port, workers, stop)
             return
         from routines.web_server import serve  # noqa: PLC0415 whoever only watches over the workers needs no framework

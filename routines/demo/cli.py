@@ -88,6 +88,6 @@ def _token_of(path: Path) -> str:
 
 def _show_next(console: DemoConsole, url: str, curl: str, fixtures: Fixtures) -> None:
     console.step("next", "the routine is paused now; its history:")
-    console.more(f"{curl} {url}/api/routines/{fixtures.routine['id']}/runs")
+    console.continue_step(f"{curl} {url}/api/routines/{fixtures.routine['id']}/runs")
     console.step("", f"all that the API can do: {url}/api/docs")
     console.step("", "a command of yours for an agent of yours: routines worker --help")

@@ -21,7 +21,7 @@ class DemoConsole:
         """Print a step: its label, then the text."""
         self.console.print(Text.assemble((f"{visible(label):>12}", "bold"), "  ", visible(text)), soft_wrap=True)
 
-    def more(self, text: str) -> None:
+    def continue_step(self, text: str) -> None:
         """Print a further line of the last step, without a label."""
         self.console.print(cell(f"{'':14}{text}"), soft_wrap=True)
 
@@ -44,6 +44,6 @@ def clock(moment: datetime) -> str:
     return moment.time().isoformat("milliseconds")
 
 
-def late(planned_at: datetime, actual_at: datetime) -> str:
+def format_delay(planned_at: datetime, actual_at: datetime) -> str:
     """Return how much later the second moment is, in milliseconds, as a text."""
     return f"{(actual_at - planned_at).total_seconds() * 1000:.0f} ms"

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from routines.demo.console import DemoConsole, clock, late
+from routines.demo.console import DemoConsole, clock, format_delay
 from routines.demo.fixtures import Board, Failed, Fixtures
 from routines.local.supervisor import Child, Part, Supervisor
 
@@ -35,7 +35,7 @@ class Walkthrough:
         fixtures = Fixtures.create_fixtures(self.board)
         try:
             self._introduce_fixtures(fixtures)
-            with working(self.board.url, fixtures.key["token"]) as worker, self.console.waiting():
+            with run_worker(self.board.url, fixtures.key["token"]) as worker, self.console.waiting():
                 self._watch_worker(fixtures, worker)
         finally:
             self._clear_fixtures(fixtures)
@@ -62,7 +62,7 @@ class Walkthrough:
         run = self._wait_until(worker, "the run", lambda: find_scheduled_run(self.board.ask("GET", path)))
         fired_at = moment(run["triggeredAt"])
         self.console.step(
-            "run", f"{clock(fired_at)}  {late(planned_at, fired_at)} after the tick, source {run['source']}"
+            "run", f"{clock(fired_at)}  {format_delay(planned_at, fired_at)} after the tick, source {run['source']}"
         )
         issue = self._find_issue(run)
         self.console.step("issue", f"{clock(moment(issue['createdAt']))}  {issue['identifier']}: {issue['title']}")
@@ -112,15 +112,15 @@ class Walkthrough:
         comments = self.board.ask("GET", f"/api/issues/{run['linkedIssueId']}/comments?order=asc")
         for text in (line for comment in comments for line in comment["body"].splitlines()):
             self.console.step("output", text)
-        done = moment(run["completedAt"])
-        self.console.step("done", f"{clock(done)}  the issue is {run['linkedIssue']['status']}")
-        self.console.step(run["status"], f"run {run['id']}, {late(fired_at, done)} after it fired")
+        completed_at = moment(run["completedAt"])
+        self.console.step("done", f"{clock(completed_at)}  the issue is {run['linkedIssue']['status']}")
+        self.console.step(run["status"], f"run {run['id']}, {format_delay(fired_at, completed_at)} after it fired")
         if run["status"] != "completed":
             raise Failed(f"the run {run['status']}: {run['failureReason']}")
 
 
 @contextlib.contextmanager
-def working(url: str, token: str) -> Iterator[Child]:
+def run_worker(url: str, token: str) -> Iterator[Child]:
     """Run a worker of the agent until the end of the `with`; it ends with this process, too."""
     with tempfile.TemporaryDirectory(prefix="routines-demo-") as state:
         options = ["--url", url, "--poll-s", "0.5", "--state-dir", state]

@@ -71,9 +71,9 @@ class Account(msgspec.Struct, frozen=True):
 
         Root must not write there itself: the account could have put a link to another file in its place.
         """
-        done = self.run("/bin/sh", "-c", REPLACE, "sh", path, input=text)
-        if done.returncode:
-            raise CannotStart(f"{self.name} cannot write {path}: {done.stderr.strip()}")
+        result = self.run("/bin/sh", "-c", REPLACE, "sh", path, input=text)
+        if result.returncode:
+            raise CannotStart(f"{self.name} cannot write {path}: {result.stderr.strip()}")
 
     @property
     def is_ours(self) -> bool:
@@ -86,7 +86,7 @@ class Account(msgspec.Struct, frozen=True):
         return {} if self.is_ours else {"user": self.uid, "group": self.gid, "extra_groups": list(self.groups)}
 
 
-def ours() -> Account:
+def current_account() -> Account:
     """Return the account of this process. Where its user id has no name here, the number stands for it."""
     uid = os.geteuid()
     with suppress(KeyError):
@@ -96,7 +96,7 @@ def ours() -> Account:
 
 def of_parts(say: Callable[[str], None]) -> Account:
     """Return the account of web, scheduler, projector and delivery: ours or, where we are root, one of their own."""
-    return ours() if os.geteuid() else _found_or_made(PARTS, say)
+    return current_account() if os.geteuid() else _found_or_made(PARTS, say)
 
 
 def of_cluster(home: Path, parts: Account | None, say: Callable[[str], None]) -> Account:
@@ -106,13 +106,13 @@ def of_cluster(home: Path, parts: Account | None, say: Callable[[str], None]) ->
     The owner of an existing cluster stays its owner, unless that is root, `nobody`, or the account of the parts. Raises
     CannotStart when our user id has no name, since Postgres knows by names who logs in.
     """
-    if ours().name == str(os.geteuid()):
+    if current_account().name == str(os.geteuid()):
         raise CannotStart(
             f"the user id {os.geteuid()} has no name here, by which Postgres could know it: "
             f"give it a line in /etc/passwd, or {OTHER_SERVER}"
         )
     if os.geteuid():
-        return ours()
+        return current_account()
     groups = (parts.gid,) if parts is not None else ()
     with suppress(FileNotFoundError):
         owner = home.stat()
@@ -150,8 +150,8 @@ def _make_account(name: str) -> None:
     command = ["useradd", *USERADD, *(["--gid", name] if _has_group(name) else ["--user-group"]), name]
     reason = "there is no useradd here to make it with"
     if program is not None:
-        done = subprocess.run([program, *command[1:]], capture_output=True, text=True, check=False)
-        reason = done.stderr.strip()
+        result = subprocess.run([program, *command[1:]], capture_output=True, text=True, check=False)
+        reason = result.stderr.strip()
     with suppress(KeyError):
         pwd.getpwnam(name)
         return

@@ -67,7 +67,7 @@ class Place:
         self.log_key = self.directory / "log.key"
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """Hold the lock of the directory until the end. Raises CannotStart while another system runs here."""
         make_own(self.directory)
         close_to_others(self.directory, LOCK)

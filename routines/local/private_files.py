@@ -110,7 +110,7 @@ def hand_over(directory: Path, account: Account) -> None:
     owners = {directory.stat().st_uid, 0}
     for _, _, names, parent in os.fwalk(directory):
         for name in names:
-            with suppress(OSError):  # it is a link, or no longer there
+            with suppress(OSError):  # the file is a link, or no longer there
                 file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
                 try:
                     info = os.fstat(file)

@@ -86,9 +86,9 @@ class Reach:
 
     def _probe_python(self, python: Path, env: dict[str, str]) -> None:
         variables = [f"{name}={value}" for name, value in env.items()]
-        done = self.account.run("/usr/bin/env", *variables, python, "-S", "-c", PROBE, fds=self.fds)
-        if done.returncode:
-            lines = done.stderr.strip().splitlines()
+        result = self.account.run("/usr/bin/env", *variables, python, "-S", "-c", PROBE, fds=self.fds)
+        if result.returncode:
+            lines = result.stderr.strip().splitlines()
             raise CannotStart(
                 f"the account {self.account.name}, as which the parts run, cannot run the code in "
                 f"{Path(routines.__file__).parent.parent} and {sys.prefix} ({lines[-1] if lines else 'it says nothing'}): "

@@ -77,7 +77,7 @@ class Child:
     def start(self) -> None:
         """Run the part in a process group of its own, so that Ctrl-C in a terminal reaches only us."""
         self.started_at = time.monotonic()
-        account = self.part.account or accounts.ours()
+        account = self.part.account or accounts.current_account()
         leash = [sys.executable, "-I", "-S", "-c", LEASH, str(os.getpid()), str(account.uid), str(account.gid)]
         with self._opened_log() as log:
             self.process = subprocess.Popen(
@@ -105,8 +105,8 @@ class Child:
 
     def plan(self) -> float:
         """Decide the pause before the next start, in seconds: 0 after a first death, up to 5 after quick ones."""
-        quick = time.monotonic() - self.started_at < QUICK_DEATH_S
-        self.quick_deaths = self.quick_deaths + 1 if quick else 0
+        is_quick = time.monotonic() - self.started_at < QUICK_DEATH_S
+        self.quick_deaths = self.quick_deaths + 1 if is_quick else 0
         pause = 0.0 if self.quick_deaths < 2 else min(LONGEST_PAUSE_S, 0.25 * 2 ** min(self.quick_deaths, 10))  # noqa: PLR2004 no pause after the first
         self.not_before = time.monotonic() + pause
         return pause

@@ -123,7 +123,7 @@ class System:
         self.checkpoint_settings = checkpoint_settings
         self.new_keys = False
         self.postgres: LocalPostgres | None = None
-        self.reach = Reach(accounts.ours())
+        self.reach = Reach(accounts.current_account())
         self.listening: list[
             tuple[str, socket.socket]
         ] = []  # for the web processes, where they do not listen themselves
@@ -132,7 +132,7 @@ class System:
         self.postgres_trouble, self.state_trouble = Trouble(), Trouble()
 
     @contextlib.contextmanager
-    def running(self, prepare: Callable[[str], str | None]) -> Iterator[Supervisor]:
+    def run_parts(self, prepare: Callable[[str], str | None]) -> Iterator[Supervisor]:
         """Run Postgres and all parts until the end of the `with`; `prepare` brings the database to this version."""
         with contextlib.ExitStack() as ending:
             self.reach = ending.enter_context(Reach(accounts.of_parts(say)))
@@ -352,7 +352,7 @@ def up(  # noqa: PLR0913 the options of the command
     """Run the system until Ctrl-C. Returns 0 after an orderly stop, 130 after a second Ctrl-C, 1 if it cannot start."""
     place = Place(data_dir)
     try:
-        with Interrupts() as interrupts, place.held():
+        with Interrupts() as interrupts, place.lock():
             port = free_port(host, port)
             system = System(
                 place,
@@ -368,7 +368,7 @@ def up(  # noqa: PLR0913 the options of the command
                 projectors=projectors,
                 log_bounds=log_bounds,
             )
-            with system.running(prepare) as supervisor:
+            with system.run_parts(prepare) as supervisor:
                 system.watch(supervisor, interrupts)
                 say("stopping")
     except (CannotStart, OSError) as error:

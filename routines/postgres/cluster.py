@@ -192,7 +192,7 @@ class LocalPostgres:
             self._end()
 
     def _write_access(self, account: Account) -> None:
-        logins = [Login(accounts.ours().name, self._roles)]
+        logins = [Login(accounts.current_account().name, self._roles)]
         if self._parts is not None:
             logins.append(Login(self._parts.name, self._parts_roles))
         account.write(self._hba_file(), HBA)
@@ -254,8 +254,8 @@ class LocalPostgres:
             path.mkdir(mode=0o700)
             account.owns(path)
         info = path.lstat()
-        mine = stat.S_ISDIR(info.st_mode) and (info.st_uid == account.uid or is_private(path.parent))
-        if not mine:
+        is_own = stat.S_ISDIR(info.st_mode) and (info.st_uid == account.uid or is_private(path.parent))
+        if not is_own:
             raise PostgresUnavailable(f"{path} is in the way: it is not a directory of the account that runs Postgres")
         os.chown(path, account.uid, account.gid if self._parts is None else self._parts.gid, follow_symlinks=False)
         path.chmod(0o700 if self._parts is None else 0o710)
@@ -281,9 +281,9 @@ class LocalPostgres:
         shutil.rmtree(temporary_directory, ignore_errors=True)
         account_options = ["-U", SUPERUSER, "--auth-local=peer", "--auth-host=reject"]
         format_options = ["-E", "UTF8", "--no-locale", "--data-checksums", *self._initdb_options]
-        done = account.run(binaries / "initdb", "-D", temporary_directory, *account_options, *format_options)
-        if done.returncode:
-            raise PostgresUnavailable(f"initdb failed: {done.stderr.strip()}")
+        result = account.run(binaries / "initdb", "-D", temporary_directory, *account_options, *format_options)
+        if result.returncode:
+            raise PostgresUnavailable(f"initdb failed: {result.stderr.strip()}")
         temporary_directory.rename(self.data)
 
     def _log(self) -> Path:

@@ -52,11 +52,11 @@ def claim(directory: Path, issue_id: UUID, *, fresh: bool) -> Claim | None:
         earlier = min(directory.glob(f"{issue_id}.*"), default=None)
         if earlier is None:
             return _lock_file(directory / f"{issue_id}.{uuid4()}", "xb") if fresh else None
-        left = _lock_file(earlier, "r+b")
-        if left is None or not fresh:
-            return left
-        left.forget()
-        left.close()
+        old_lock = _lock_file(earlier, "r+b")
+        if old_lock is None or not fresh:
+            return old_lock
+        old_lock.forget()
+        old_lock.close()
         return _lock_file(directory / f"{issue_id}.{uuid4()}", "xb")
     except OSError as error:
         raise _describe_trouble(directory, error) from None
@@ -69,10 +69,10 @@ def _lock_file(path: Path, mode: str) -> Claim | None:
         return None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        ours = os.fstat(lock.fileno()).st_nlink > 0  # 0 if its owner removed it between our open and our lock
+        is_own = os.fstat(lock.fileno()).st_nlink > 0  # 0 if its owner removed it between our open and our lock
     except BlockingIOError:
-        ours = False
-    if ours:
+        is_own = False
+    if is_own:
         return Claim(path, lock)
     lock.close()
     return None

@@ -12,7 +12,7 @@ import click
 from msgspec.structs import replace
 
 from routines.commands import terminal
-from routines.commands.stopping import stoppable
+from routines.commands.stopping import stop_on_signal
 from routines.worker.command import Command, find_program
 from routines.worker.errors import CannotWork, Refused, Stopped
 from routines.worker.jobs import Jobs
@@ -198,7 +198,7 @@ def worker(  # noqa: PLR0913 the options
 
     patience_s = ONCE_PATIENCE_S if once else float("inf")
     with (
-        stoppable() as stop,
+        stop_on_signal() as stop,
         closing(Server(url, token, stop=stop, say=say, patience_s=patience_s)) as server,
         closing(Guard()) as guard,
     ):

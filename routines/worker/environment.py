@@ -100,7 +100,7 @@ class Sorted(NamedTuple):
     """The variables of a collection: those for the command, and the names of the others."""
 
     taken: dict[str, str]
-    refused: list[str]  # they may choose what code runs
+    refused: list[str]  # names of variables that could choose what code runs
     unusable: list[str]  # no process can have such a variable; the API no longer stores them
 
 

@@ -69,16 +69,16 @@ def send(group: int, number: signal.Signals) -> bool:
 
 def main() -> None:
     """Watch until the worker has ended, and all its commands."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # it ends after the worker
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # the guard ends after the worker
         signal.signal(number, signal.SIG_IGN)
-    watch, rest, source = Watch(), b"", sys.stdin.fileno()
+    watch, buffer, source = Watch(), b"", sys.stdin.fileno()
     while True:
         pause_s = min(watch.step(), LONGEST_SLEEP_S)
         if not select.select([source], [], [], pause_s)[0]:
             continue
         if not (data := os.read(source, 1 << 16)):
             break
-        *lines, rest = (rest + data).split(b"\n")
+        *lines, buffer = (buffer + data).split(b"\n")
         for line in lines:
             watch.read(line)
     watch.end_all()

@@ -31,8 +31,8 @@ def checked_token(_context: click.Context, _parameter: click.Parameter, token: s
 
 def checked_names(_context: click.Context, _parameter: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the names. Raises BadParameter unless each is the name of a variable."""
-    if wrong := [name for name in names if not NAME.fullmatch(name)]:
-        raise click.BadParameter(f"{wrong[0]!r} is not the name of a variable")
+    if bad_names := [name for name in names if not NAME.fullmatch(name)]:
+        raise click.BadParameter(f"{bad_names[0]!r} is not the name of a variable")
     return names
 
 

@@ -13,7 +13,7 @@ from routines.worker.errors import CannotWork, Refused, Stopped
 from routines.worker.guard import clock
 
 LOOK_S = 3.0
-OF_A_LEASE = 4  # so many times within its length a lease is renewed, and the work looked at
+OF_A_LEASE = 4  # how many times within its length a lease is renewed, and the work looked at
 # The share of an unrenewed lease after which the command gets SIGTERM, so that it ends before the lease does.
 END_AFTER = 2 / 3
 KILL_AFTER = 5 / 6  # the share of it after which the command gets SIGKILL

@@ -118,11 +118,11 @@ class TaskWorker:
                 reason=environment.NOT_TAKEN.format("collection's", environment.list_names(variables.refused))
             )
         else:
-            own = own_variables(trajectory, self.server.url)
-            env = {**self.tokens.command_environment(), **variables.taken, **own}
-            look = partial(self._find_loss, path, trajectory)
+            own_values = own_variables(trajectory, self.server.url)
+            env = {**self.tokens.command_environment(), **variables.taken, **own_values}
+            find_loss = partial(self._find_loss, path, trajectory)
             with (
-                Supervision(look, self.stop, lease, self.guard) as supervision,
+                Supervision(find_loss, self.stop, lease, self.guard) as supervision,
                 LiveLog(partial(self._log, path)) as live_log,
             ):
 

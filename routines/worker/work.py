@@ -89,9 +89,9 @@ class Worker:
 
     def introduce(self) -> None:
         """Find out to which agent the key belongs."""
-        me = self.server.ask("GET", "/api/agents/me")
-        self.agent_id = me["id"]
-        self.say(f"working as {me['name']} at {self.server.url}: {shlex.join(self.command.argv)}")
+        agent = self.server.ask("GET", "/api/agents/me")
+        self.agent_id = agent["id"]
+        self.say(f"working as {agent['name']} at {self.server.url}: {shlex.join(self.command.argv)}")
 
     def take_jobs(self) -> Iterator[Job[Finished]]:
         """

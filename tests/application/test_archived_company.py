@@ -64,10 +64,10 @@ def app():
 
 
 def refused(app, *request, **fields):
-    before = app.store.head()
+    old_head = app.store.head()
     with pytest.raises(Conflict, match="Company is archived"):
         app.ask(*request, **fields)
-    assert before == app.store.head()
+    assert old_head == app.store.head()
 
 
 def test_nothing_begins_in_it(app):
@@ -150,11 +150,11 @@ def test_a_worker_finishes_what_it_has(app):
     claim = app.ask(trajectories.claim, name, None, "w", app.ids(TrajectoryOpened), caller=caller)
     app.ask(companies.archive, app.ids(CompanyCreated)[-1])
     app.passes(HOUR / 120)
-    held = (name, claim.trajectory_id, claim.claim_id)
+    claim_arguments = (name, claim.trajectory_id, claim.claim_id)
 
-    app.ask(trajectories.extend, *held, caller=caller)
-    app.ask(trajectories.report, *held, StepReport(step="ask", status="completed"), caller=caller)
-    app.ask(trajectories.finish, *held, FinishRequest(status="completed"), caller=caller)
+    app.ask(trajectories.extend, *claim_arguments, caller=caller)
+    app.ask(trajectories.report, *claim_arguments, StepReport(step="ask", status="completed"), caller=caller)
+    app.ask(trajectories.finish, *claim_arguments, FinishRequest(status="completed"), caller=caller)
 
 
 def test_what_comes_due_is_missed_once_and_then_nothing_does(app):

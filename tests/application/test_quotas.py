@@ -51,9 +51,9 @@ class Desk:
 
 
 def refusal(call, kind=OverQuota):
-    with pytest.raises(kind) as refused:
+    with pytest.raises(kind) as error:
         call()
-    return refused.value
+    return error.value
 
 
 def test_a_minutes_quota_may_be_recorded_in_one_go_and_as_much_again_in_each_minute():
@@ -62,10 +62,10 @@ def test_a_minutes_quota_may_be_recorded_in_one_go_and_as_much_again_in_each_min
         desk.record(GOAL)
 
     desk.now_s += 0.5
-    refused = refusal(lambda: desk.record(GOAL))
+    error = refusal(lambda: desk.record(GOAL))
 
-    assert ("max_company_events_per_minute", 1) == (refused.details["quota"], refused.retry_after_s)
-    desk.now_s += refused.retry_after_s
+    assert ("max_company_events_per_minute", 1) == (error.details["quota"], error.retry_after_s)
+    desk.now_s += error.retry_after_s
     desk.record(GOAL)
     refusal(lambda: desk.record(GOAL))
 
@@ -126,10 +126,10 @@ def test_bytes_count_as_they_are_stored():
     desk.record(large)
     desk.record(large)
 
-    refused = refusal(lambda: desk.record(GOAL))
+    error = refusal(lambda: desk.record(GOAL))
     assert (
         "The company has recorded more than 10240 bytes in a minute, its deliveries included: try again"
-        in refused.message
+        in error.message
     )
     assert 2 == len(list(desk.store.history()))
 
@@ -165,9 +165,9 @@ def test_however_much_was_recorded_at_once_nobody_waits_for_more_than_a_minute()
     desk = Desk(max_company_events_per_minute=10)
     desk.record(*[GOAL] + [GoalUpdated(details=GoalDetails(title=str(n))) for n in range(4_999)])
 
-    refused = refusal(lambda: desk.record(GOAL))
+    error = refusal(lambda: desk.record(GOAL))
 
-    assert refused.retry_after_s <= MINUTE_S + 6
+    assert error.retry_after_s <= MINUTE_S + 6
 
 
 def test_a_lost_race_costs_nothing():
@@ -285,17 +285,17 @@ def test_what_was_added_just_now_counts_though_no_read_model_shows_it_yet():
 
 
 def test_a_process_that_begins_knows_whose_work_piles_up():
-    counted = []
+    counts = []
 
     def count_all(quota, least):
-        counted.append((quota, least))
+        counts.append((quota, least))
         return {ACME: 200} if quota == "max_company_open_issues" else {}
 
     limits = Limits(max_company_open_issues=200, max_company_log_bytes=0)
     quotas = Quotas(limits, lambda *_: 200, count_all=count_all)
 
     assert [True, False, True] == [quotas.is_over(ACME), quotas.is_over(OTHER), quotas.is_over(ACME)]
-    assert [("max_company_open_issues", 198), ("max_company_live_trajectories", 9_900)] == counted
+    assert [("max_company_open_issues", 198), ("max_company_live_trajectories", 9_900)] == counts
 
 
 def test_whoever_is_over_a_quota_can_still_stop_things():
@@ -310,20 +310,20 @@ def test_whoever_is_over_a_quota_can_still_stop_things():
 
 
 def test_what_there_may_be_so_many_of_is_counted_where_it_is_known():
-    counted = []
+    counts = []
 
     def count(quota, who, most):
-        counted.append((quota, who, most))
+        counts.append((quota, who, most))
         return 1
 
     desk = Desk(count, max_company_goals=2, max_company_log_bytes=0)
     desk.record(GOAL)
 
-    refused = refusal(lambda: desk.record(GOAL), RuleViolation)
+    error = refusal(lambda: desk.record(GOAL), RuleViolation)
 
-    assert "The company may have at most 2 goals: end some, or ask the operator for more" == refused.message
-    assert {"code": "over_quota", "quota": "max_company_goals", "limit": 2} == refused.details
-    assert [("max_company_goals", ACME, 2)] == counted  # what was added since is known
+    assert "The company may have at most 2 goals: end some, or ask the operator for more" == error.message
+    assert {"code": "over_quota", "quota": "max_company_goals", "limit": 2} == error.details
+    assert [("max_company_goals", ACME, 2)] == counts  # what was added since is known
 
 
 def test_whoever_makes_room_may_go_on():
@@ -359,8 +359,8 @@ def test_refusals_are_counted_and_who_is_near_a_quota_is():
     refusal(lambda: desk.record(GOAL))
 
     assert {"max_company_events_per_minute": 1} == desk.quotas.refusals
-    assert 1 == desk.quotas.near()["max_company_events_per_minute"]
-    assert 0 == desk.quotas.near()["max_key_events_per_minute"]
+    assert 1 == desk.quotas.count_near_limit()["max_company_events_per_minute"]
+    assert 0 == desk.quotas.count_near_limit()["max_key_events_per_minute"]
 
 
 def test_a_process_remembers_so_many_and_no_more():
@@ -368,8 +368,8 @@ def test_a_process_remembers_so_many_and_no_more():
     for n in range(MOST_OWNERS + 10):
         rate.spend(UUID(int=n), 1, 0.0)
 
-    assert MOST_OWNERS == len(rate.used(0.0))
-    assert 9 == rate.left(UUID(int=MOST_OWNERS + 9), 0.0)
+    assert MOST_OWNERS == len(rate.used_shares(0.0))
+    assert 9 == rate.remaining(UUID(int=MOST_OWNERS + 9), 0.0)
 
 
 @for_all(st.lists(st.tuples(st.integers(1, 30), st.floats(0, 90)), max_size=60))
@@ -396,10 +396,10 @@ def test_what_a_company_has_recorded_over_all_time_is_bounded_and_what_ends_thin
     agent = UUID(int=9)
     desk.record(AgentCreated(profile=AgentProfile(name="Scout"), url_key="scout"), holder=None, stream_id=agent)
 
-    refused = refusal(lambda: desk.record(GOAL), RuleViolation)
+    error = refusal(lambda: desk.record(GOAL), RuleViolation)
 
-    assert {"code": "over_quota", "quota": "max_company_log_bytes", "limit": 10_000} == refused.details
-    assert refused.message == (
+    assert {"code": "over_quota", "quota": "max_company_log_bytes", "limit": 10_000} == error.details
+    assert error.message == (
         "What the company has recorded may take up at most 10000 bytes, and nothing of it can be removed: "
         "ask the operator for more"
     )

@@ -80,11 +80,11 @@ def patches(app):
 
 def test_the_second_of_two_equal_patches_records_nothing(app):
     for use_case, *arguments in patches(app):
-        before = app.store.head()
+        old_head = app.store.head()
         app.ask(use_case, *arguments)
-        changed, kept = app.store.head(), dict(app.vault.secrets)
+        changed, old_secrets = app.store.head(), dict(app.vault.secrets)
 
         app.ask(use_case, *arguments)
 
-        assert before < changed == app.store.head(), f"{use_case.__module__}.{use_case.__name__} {arguments}"
-        assert kept == app.vault.secrets
+        assert old_head < changed == app.store.head(), f"{use_case.__module__}.{use_case.__name__} {arguments}"
+        assert old_secrets == app.vault.secrets

@@ -11,7 +11,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from routines.local.accounts import Account, ours
+from routines.local.accounts import Account, current_account
 from routines.postgres.binaries import copy_wheel, find_binaries, runs
 from tests.strangers import NOBODY
 from tests.waiting import exists, wait_for
@@ -80,7 +80,7 @@ class Machine:
         self.root = Path(tempfile.mkdtemp(prefix="routines-machine-", dir="/tmp"))
         self.root.chmod(0o755)
         self.port, self.postgres_port = free_port(), free_port()
-        self._account = ours() if os.geteuid() else NOBODY
+        self._account = current_account() if os.geteuid() else NOBODY
         self._switch = "" if self._account.is_ours else f"{shutil.which('runuser')} -u {self._account.name} --"
 
     def text(self, text: str) -> str:

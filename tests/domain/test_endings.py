@@ -76,8 +76,8 @@ def trigger(enabled: bool) -> tuple[Any, Any]:
 
 def revision(enabled: bool) -> tuple[Any, Any]:
     state = TriggerState(kind="schedule", settings=replace(SCHEDULE, enabled=enabled))
-    of = Routine(settings=RoutineSettings(title="Check"), triggers={ID: state})
-    return of, RoutineTriggerChanged(trigger_id=ID, kind="schedule", state=state)
+    routine = Routine(settings=RoutineSettings(title="Check"), triggers={ID: state})
+    return routine, RoutineTriggerChanged(trigger_id=ID, kind="schedule", state=state)
 
 
 def endpoint(enabled: bool) -> tuple[Any, Any]:
@@ -85,8 +85,8 @@ def endpoint(enabled: bool) -> tuple[Any, Any]:
     return Endpoint(settings=settings, signing=Signing(secret_id=ID)), EndpointUpdated(settings=settings)
 
 
-def member(given: tuple[MemberRole, tuple[str, ...]]) -> tuple[Any, Any]:
-    return Membership(role=given[0], permissions=given[1]), MemberChanged(role=given[0], permissions=given[1])
+def member(rights: tuple[MemberRole, tuple[str, ...]]) -> tuple[Any, Any]:
+    return Membership(role=rights[0], permissions=rights[1]), MemberChanged(role=rights[0], permissions=rights[1])
 
 
 def environment(names: tuple[str, ...]) -> tuple[Any, Any]:
@@ -122,20 +122,20 @@ def test_nobody_goes_round_in_what_ends_a_thing(kind: Any, values: list[Any], la
 def test_an_end_changes_nothing_else():
     old = RoutineSettings(title="Check", description="x" * 1_000)
     paused = replace(old, status="paused", pause_note="It runs away")
-    of = Routine(settings=old)
+    routine = Routine(settings=old)
 
-    assert ends(RoutineUpdated(settings=paused), of)
+    assert ends(RoutineUpdated(settings=paused), routine)
     for change in ({"title": "Look"}, {"description": "y"}, {"resume_at": datetime(2999, 1, 1, tzinfo=UTC)}):
-        assert not ends(RoutineUpdated(settings=replace(paused, **change)), of)
+        assert not ends(RoutineUpdated(settings=replace(paused, **change)), routine)
 
 
 def test_to_archive_a_call_takes_its_secrets_away_and_nothing_else():
     call = TaskCall(task_id=ID, name="daily", cadence=Cadence(type="daily"), secrets=Sealed(id=ID, names=("A",)))
-    of = Routine(settings=RoutineSettings(title="Check", call=call))
-    ended = replace(of.settings, status="archived", call=replace(call, secrets=None))
+    routine = Routine(settings=RoutineSettings(title="Check", call=call))
+    ended = replace(routine.settings, status="archived", call=replace(call, secrets=None))
 
-    assert ends(RoutineUpdated(settings=ended), of)
-    assert not ends(RoutineUpdated(settings=replace(ended, call=replace(call, overrides={"a": 1}))), of)
+    assert ends(RoutineUpdated(settings=ended), routine)
+    assert not ends(RoutineUpdated(settings=replace(ended, call=replace(call, overrides={"a": 1}))), routine)
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,7 @@ def taken(pool, many):
 def test_connections_that_were_ended_are_replaced_before_anybody_is_given_them(system, admin_url):
     """As by a restart of Postgres, or by pg_terminate_backend, at once and after a while."""
     for pause_s in (0, connections.TRUSTED_S + 0.1):
-        before = taken(system.pool, 8)
+        old_connections = taken(system.pool, 8)
         with psycopg.connect(admin_url, autocommit=True) as admin:
             admin.execute(
                 "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
@@ -158,7 +158,7 @@ def test_connections_that_were_ended_are_replaced_before_anybody_is_given_them(s
 
         for _ in range(12):
             with system.pool.connection() as conn:
-                assert conn not in before
+                assert conn not in old_connections
                 conn.execute("SELECT 1")
 
 
@@ -280,12 +280,12 @@ class Silence:
 def test_a_connection_that_has_gone_silent_is_replaced_with_all_others(far, monkeypatch):
     monkeypatch.setattr(connections, "ANSWER_S", 0.2)
     monkeypatch.setattr(connections, "TRUSTED_S", 0.0)
-    before = taken(far.pool, 6)
+    old_connections = taken(far.pool, 6)
     far.silence()
 
     with far.pool.connection() as conn:
-        assert conn not in before
-    assert taken(far.pool, 6).isdisjoint(before)
+        assert conn not in old_connections
+    assert taken(far.pool, 6).isdisjoint(old_connections)
 
 
 def test_a_thread_does_not_wait_for_ever_for_a_server_that_hangs_in_the_midst_of_a_statement(far):
@@ -342,13 +342,13 @@ def append_or_none(system):
         return None
 
 
-def on_loop(system, story):
+def on_loop(system, scenario):
     """What a story with a connection of an event loop comes to."""
 
     async def tell():
         session = await system.pool.connect_on_loop()
         try:
-            return await asyncio.wait_for(story(session), 60)
+            return await asyncio.wait_for(scenario(session), 60)
         finally:
             await session.close()
 
@@ -358,7 +358,7 @@ def on_loop(system, story):
 def test_an_event_loop_goes_on_while_a_connection_of_it_sends_and_takes_what_comes_in_many_parts(system):
     large = "x" * 20_000_000
 
-    async def story(session):
+    async def scenario(session):
         turns = 0
 
         async def count_turns():
@@ -372,25 +372,25 @@ def test_an_event_loop_goes_on_while_a_connection_of_it_sends_and_takes_what_com
         counting.cancel()
         return rows, turns
 
-    rows, turns = on_loop(system, story)
+    rows, turns = on_loop(system, scenario)
 
     assert [(large,)] == rows
     assert turns > 10
 
 
 def test_a_connection_of_an_event_loop_can_be_used_after_a_statement_that_postgres_refuses(system):
-    async def story(session):
+    async def scenario(session):
         with pytest.raises(psycopg.errors.DivisionByZero):
             await session.execute("SELECT 1 / 0")
         async with session.pipeline():
             cursors = [await session.execute("SELECT %s::int", (number,)) for number in range(3)]
             return [await cursor.fetchone() for cursor in cursors]
 
-    assert [(0,), (1,), (2,)] == on_loop(system, story)
+    assert [(0,), (1,), (2,)] == on_loop(system, scenario)
 
 
 def test_whoever_is_cancelled_while_postgres_answers_loses_the_connection(system):
-    async def story(session):
+    async def scenario(session):
         asking = asyncio.create_task(session.execute("SELECT pg_sleep(60)"))
         await asyncio.sleep(0)
         assert TransactionStatus.ACTIVE == session.pgconn.transaction_status
@@ -399,4 +399,4 @@ def test_whoever_is_cancelled_while_postgres_answers_loses_the_connection(system
             await asking
         return session.closed
 
-    assert on_loop(system, story)
+    assert on_loop(system, scenario)

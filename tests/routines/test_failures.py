@@ -67,10 +67,10 @@ def leaves(group: click.Group, *path: str) -> Iterator[str]:
 
 def run_command(url, command, key_file):
     env = {"ROUTINES_DATABASE_URL": url, "ROUTINES_KEY_FILE": str(key_file)}
-    done = CliRunner().invoke(main, command.split(), env=env)
-    assert done.exception is None or isinstance(done.exception, SystemExit), (command, done.exception)
-    assert "Traceback" not in done.output
-    return done.exit_code, done.output
+    result = CliRunner().invoke(main, command.split(), env=env)
+    assert result.exception is None or isinstance(result.exception, SystemExit), (command, result.exception)
+    assert "Traceback" not in result.output
+    return result.exit_code, result.output
 
 
 @pytest.fixture
@@ -80,9 +80,9 @@ def commands_that_say_otherwise(tmp_path):
     def ask(url, commands, *words):
         answers = {command: run_command(url, command, tmp_path / "secret.keys") for command in commands}
         return {
-            command: said
-            for command, (code, said) in answers.items()
-            if code != 1 or not said.startswith("Error: ") or not all(word in said for word in words)
+            command: output
+            for command, (code, output) in answers.items()
+            if code != 1 or not output.startswith("Error: ") or not all(word in output for word in words)
         }
 
     return ask
@@ -100,9 +100,9 @@ def empty_database(postgres) -> Iterator[str]:
 
 def test_every_command_is_tried():
     arguments = re.compile("|".join(f"{re.escape(one)}$" for one in (" one", " --name Ada", OF_NOBODY, OWN, OUTPUT)))
-    named = {arguments.sub("", command) for command in COMMANDS} | set(OF_NO_DATABASE)
+    covered_commands = {arguments.sub("", command) for command in COMMANDS} | set(OF_NO_DATABASE)
 
-    assert named == set(leaves(main))
+    assert covered_commands == set(leaves(main))
 
 
 def test_a_command_says_that_the_server_does_not_answer(commands_that_say_otherwise):
@@ -213,8 +213,8 @@ def test_a_standby_is_neither_prepared_nor_worked_on(commands_that_say_otherwise
     refused = [name for name in COMMANDS if name not in (*PROCESSES, *LOG_READERS)]
     why = "takes no changes here", "take the address of the primary, not of a standby"
     assert {} == commands_that_say_otherwise(standby_server, refused, *why)
-    code, said = run_command(standby_server, f"up --port 0 --data-dir {tmp_path / 'data'}", tmp_path / "secret.keys")
-    assert (1, True) == (code, all(word in said for word in why))
+    code, output = run_command(standby_server, f"up --port 0 --data-dir {tmp_path / 'data'}", tmp_path / "secret.keys")
+    assert (1, True) == (code, all(word in output for word in why))
     assert 0 == run_command(standby_server, "log", tmp_path / "secret.keys")[0]
 
 

@@ -53,9 +53,9 @@ def test_every_line_is_json_with_time_level_process_and_event(lines):
 
 
 def test_a_line_says_which_process_it_is_of(lines):
-    of = {line["event"]: line["process"] for line in lines}
+    values = {line["event"]: line["process"] for line in lines}
 
-    assert ("web", "scheduler", "scheduler") == (of["fired"], of["nobody's"], of["two\nlines 5"])
+    assert ("web", "scheduler", "scheduler") == (values["fired"], values["nobody's"], values["two\nlines 5"])
 
 
 def test_what_a_library_says_is_under_its_name(lines):
@@ -63,9 +63,9 @@ def test_what_a_library_says_is_under_its_name(lines):
 
 
 def test_an_error_is_in_the_line_that_tells_of_it(lines):
-    of = {(line["event"], line["level"]): line["exception"] for line in lines if "exception" in line}
+    values = {(line["event"], line["level"]): line["exception"] for line in lines if "exception" in line}
 
-    assert {("failed", "error"), ("crashed", "critical")} == of.keys()
+    assert {("failed", "error"), ("crashed", "critical")} == values.keys()
     assert [True, True] == ["ValueError: no" in line["exception"] for line in lines if line["event"] == "failed"]
     crashes = [line["exception"] for line in lines if line["event"] == "crashed"]
     assert ["ZeroDivisionError: division by zero", "RuntimeError: the end"] == [
@@ -108,16 +108,16 @@ log.info("after")
 
 def test_a_line_that_finds_no_room_is_dropped_and_counted_and_no_work_fails(tmp_path):
     with (tmp_path / "log").open("wb") as file:
-        done = subprocess.run([sys.executable, "-c", FILL], stderr=file, check=False)
+        result = subprocess.run([sys.executable, "-c", FILL], stderr=file, check=False)
 
     before, cut, *rest = (tmp_path / "log").read_text().splitlines()
-    lost, after = (json.loads(line) for line in rest)
-    assert 0 == done.returncode
+    lost, last_line = (json.loads(line) for line in rest)
+    assert 0 == result.returncode
     assert ("before", 10) == (json.loads(before)["event"], len(cut))
     assert ("log_lines_lost", 3, "error", "scheduler") == tuple(
         lost[name] for name in ("event", "lines", "level", "process")
     )
-    assert "after" == after["event"]
+    assert "after" == last_line["event"]
 
 
 def test_a_log_that_was_closed_is_no_error():

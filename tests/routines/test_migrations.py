@@ -73,9 +73,9 @@ def applied(url):
 
 
 def run_command(url, *arguments):
-    done = CliRunner().invoke(main, arguments, env={"ROUTINES_DATABASE_URL": url})
-    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-    return done.exit_code, done.output
+    result = CliRunner().invoke(main, arguments, env={"ROUTINES_DATABASE_URL": url})
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.output
 
 
 def test_somebody_without_rights_is_told_what_to_do(foreign: LocalPostgres):
@@ -119,17 +119,17 @@ def test_a_migration_alters_any_table_of_ours_once_and_in_order(url):
     """Of the log, of the vault and of the read models, in which there are rows."""
     bootstrap.prepare(Settings(database_url=url))
     bootstrap.first_board_token(Settings(database_url=url))
-    more = [
+    new_migrations = [
         migration(NEXT, "ALTER TABLE log.events ADD COLUMN region text; ALTER TABLE log.events RENAME region TO site"),
         migration(NEXT + 1, "ALTER TABLE vault.secrets ADD COLUMN note text DEFAULT 'none'"),
         migration(NEXT + 2, "SET LOCAL ROLE routines_service; ALTER TABLE read_models.positions ADD COLUMN hint text"),
         migration(NEXT + 3, "ALTER TABLE log.events ALTER COLUMN site SET DEFAULT 'here'"),
     ]
 
-    migrate(url, [*known_migrations(), *more])
-    migrate(url, [*known_migrations(), *more])
+    migrate(url, [*known_migrations(), *new_migrations])
+    migrate(url, [*known_migrations(), *new_migrations])
 
-    assert [one.name for one in (*known_migrations(), *more)] == applied(url)
+    assert [one.name for one in (*known_migrations(), *new_migrations)] == applied(url)
     columns = (
         "SELECT table_name, column_name FROM information_schema.columns WHERE column_name IN ('site', 'note', 'hint')"
     )
@@ -158,10 +158,10 @@ def test_several_processes_at_once_apply_each_migration_once(url):
 
 def test_a_migration_that_fails_changes_nothing_and_is_tried_again(url):
     migrate(url)
-    broken = migration(NEXT + 1, "CREATE TABLE log.half (n int); SELECT 1/0")
+    broken_migration = migration(NEXT + 1, "CREATE TABLE log.half (n int); SELECT 1/0")
 
     with pytest.raises(CannotMigrate, match=f"{NEXT + 1:04}_next failed and has changed nothing: division by zero"):
-        migrate(url, [*known_migrations(), migration(NEXT, "CREATE TABLE log.whole (n int)"), broken])
+        migrate(url, [*known_migrations(), migration(NEXT, "CREATE TABLE log.whole (n int)"), broken_migration])
 
     assert [("whole",)] == ask(url, "SELECT relname FROM pg_class WHERE relname IN ('half', 'whole')")
     assert f"{NEXT:04}_next" == applied(url)[-1]
@@ -192,15 +192,15 @@ def test_a_database_that_a_newer_version_wrote_is_left_alone(url):
     migrate(url, [*known_migrations(), migration(NEXT, "SELECT 1", "accounts")])
     with psycopg.connect(url, autocommit=True) as conn:
         conn.execute("UPDATE log.migrations SET program = '9.1.0' WHERE number = %s", (NEXT,))
-    before = structure(url)
+    old_structure = structure(url)
 
     with pytest.raises(CannotMigrate, match=rf"{NEXT:04}_accounts is of 9\.1\.0.*Install 9\.1\.0 or later"):
         migrate(url)
 
-    assert before == structure(url)
+    assert old_structure == structure(url)
     for command in (["init"], ["web"], ["scheduler"], ["projector"], ["delivery"]):
-        code, said = run_command(url, *command)
-        assert (code, "Install 9.1.0 or later" in said) == (1, True), said
+        code, output = run_command(url, *command)
+        assert (code, "Install 9.1.0 or later" in output) == (1, True), output
 
 
 def test_functions_that_a_newer_version_wrote_are_left_alone(url):
@@ -255,10 +255,10 @@ def test_a_database_from_before_there_was_a_record_is_brought_over_by_the_same_w
 def test_a_process_of_a_newer_version_says_that_init_comes_first(url):
     migrate(url, known_migrations()[:3])
 
-    code, said = run_command(url, "scheduler")
+    code, output = run_command(url, "scheduler")
 
     assert code == 1
-    assert "run `routines init` of it first, see docs/upgrading.md" in said
+    assert "run `routines init` of it first, see docs/upgrading.md" in output
 
 
 def test_large_bodies_are_compressed_by_lz4_where_the_server_has_it_and_by_nothing_slower(url):

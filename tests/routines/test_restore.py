@@ -37,20 +37,20 @@ LOGINS = ("postgres", "routines_service", "routines_auditor", "landlord", "neigh
 
 
 def run_command(url, *arguments):
-    done = CliRunner().invoke(main, arguments, env={"ROUTINES_DATABASE_URL": url})
-    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-    return done.exit_code, done.output
+    result = CliRunner().invoke(main, arguments, env={"ROUTINES_DATABASE_URL": url})
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.output
 
 
 def first_line(url, *arguments):
-    code, said = run_command(url, *arguments)
-    return code, said.splitlines()[0]
+    code, output = run_command(url, *arguments)
+    return code, output.splitlines()[0]
 
 
 def assert_not_ready(url, *commands):
     for command in commands or ("web",):
-        code, said = run_command(url, command)
-        assert (1, True) == (code, "run `routines init`" in said), said
+        code, output = run_command(url, command)
+        assert (1, True) == (code, "run `routines init`" in output), output
 
 
 def execute(url, *statements):
@@ -257,19 +257,19 @@ def test_a_dump_over_a_database_that_init_has_prepared_is_refused(lost_installat
     bootstrap.prepare(Settings(database_url=url))
     restore_into(lost_installation, url)
 
-    code, said = run_command(url, "init")
+    code, output = run_command(url, "init")
 
-    assert (1, True) == (code, "into a database that was not empty" in said), said
-    assert "restore the dump once more, into an empty database" in said
+    assert (1, True) == (code, "into a database that was not empty" in output), output
+    assert "restore the dump once more, into an empty database" in output
 
 
 def test_a_restore_that_did_not_finish_is_refused(lost_installation, new_server):
     url = make(new_server, "half")
     restore_into(lost_installation, url, "--section=pre-data", "--section=data")
 
-    code, said = run_command(url, "init")
+    code, output = run_command(url, "init")
 
-    assert (1, True) == (code, "did not finish: log.events lacks a key" in said), said
+    assert (1, True) == (code, "did not finish: log.events lacks a key" in output), output
 
 
 # Made in part
@@ -282,10 +282,10 @@ def test_an_init_that_was_killed_anywhere_is_carried_on(new_server, lost_install
 
     for steps in range(many + 1):
 
-        def step(conn, migration, left=[steps]):  # noqa: B006 it counts
-            if not left[0]:
+        def step(conn, migration, steps_left=[steps]):  # noqa: B006 it counts
+            if not steps_left[0]:
                 raise KeyboardInterrupt
-            left[0] -= 1
+            steps_left[0] -= 1
             apply(conn, migration)
 
         monkeypatch.setattr(migrations, "_apply", step)
@@ -332,10 +332,10 @@ def test_what_a_restore_may_lose_is_asked_for_and_put_right(admin_url, loss, tem
 def test_a_database_that_cannot_hold_every_text_is_refused_before_anything_is_made(new_server, encoding):
     url = make(new_server, "old", encoding)
 
-    code, said = run_command(url, "init")
+    code, output = run_command(url, "init")
 
-    assert (1, True) == (code, f"encoded in {encoding}, which cannot hold every text" in said), said
-    assert "CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0" in said
+    assert (1, True) == (code, f"encoded in {encoding}, which cannot hold every text" in output), output
+    assert "CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0" in output
     with psycopg.connect(url, client_encoding="UTF8") as conn:
         assert list(roles.KINDS) == roles.missing_roles(conn)
 
@@ -350,8 +350,8 @@ def test_everything_runs_on_the_oldest_postgres_and_a_neighbour_who_may_create_r
         landlords(server, "landlord", "neighbour")
         first, second = (server.url(name, f"house_of_{name}") for name in ("landlord", "neighbour"))
         assert 0 == run_command(first, "init")[0]
-        code, said = run_command(second, "init")
-        assert (1, True) == (code, "holds another installation" in said), said
+        code, output = run_command(second, "init")
+        assert (1, True) == (code, "holds another installation" in output), output
         with psycopg.connect(second) as conn:
             assert LEAST_VERSION == conn.info.server_version // 10_000
             assert not roles.may_become(conn, "routines_service")
@@ -370,9 +370,9 @@ def test_everything_runs_on_the_oldest_postgres_and_a_neighbour_who_may_create_r
 def test_a_postgres_older_than_the_tests_run_on_is_refused(new_server, monkeypatch):
     monkeypatch.setattr("routines.prerequisites.LEAST_VERSION", 99)
 
-    code, said = run_command(new_server.url("postgres", "postgres"), "init")
+    code, output = run_command(new_server.url("postgres", "postgres"), "init")
 
-    assert (1, True) == (code, "Routines needs Postgres 99 or later" in said), said
+    assert (1, True) == (code, "Routines needs Postgres 99 or later" in output), output
 
 
 # Several installations in one server
@@ -393,9 +393,9 @@ def test_a_second_installation_in_a_server_is_refused_and_gets_no_right(new_serv
     assert 0 == run_command(first, "init")[0]
 
     for url in (second, new_server.url("postgres", "house_of_neighbour")):
-        code, said = run_command(url, "init")
-        assert (1, True) == (code, "house_of_landlord of this server holds another installation" in said), said
-        assert "a server of its own" in said
+        code, output = run_command(url, "init")
+        assert (1, True) == (code, "house_of_landlord of this server holds another installation" in output), output
+        assert "a server of its own" in output
 
     with psycopg.connect(second) as conn:
         assert not roles.may_become(conn, "routines_service")
@@ -405,9 +405,9 @@ def test_a_second_installation_in_a_server_is_refused_and_gets_no_right(new_serv
 def test_a_superuser_may_allow_several_installations_that_read_each_other(new_server):
     first, second = make(new_server, "first"), make(new_server, "second")
     run_command(first, "init")
-    _, said = run_command(second, "init")
+    _, output = run_command(second, "init")
 
-    execute(first, said[said.index("ALTER ROLE") :].strip())
+    execute(first, output[output.index("ALTER ROLE") :].strip())
 
     assert 0 == run_command(second, "init")[0]
     assert 0 == run_command(first, "init")[0]
@@ -427,5 +427,5 @@ def test_a_copy_of_the_same_installation_is_let_in_and_one_of_another_is_not(los
         "INSERT INTO log.events VALUES (1, 'another')",
     )
 
-    code, said = run_command(other, "init")
-    assert (1, True) == (code, "holds another installation" in said), said
+    code, output = run_command(other, "init")
+    assert (1, True) == (code, "holds another installation" in output), output

@@ -31,11 +31,11 @@ NUMBERS = [
 @pytest.mark.parametrize("value", ["abc", "", "-7", "nan", "1e99"])
 def test_a_number_that_is_none_or_too_large_is_told_with_its_variable_and_its_bounds(value: str):
     for variable in (f"ROUTINES_{name.upper()}" for name in NUMBERS):
-        with pytest.raises(BadSetting) as refused:
+        with pytest.raises(BadSetting) as refusal:
             from_env({"ROUTINES_DATABASE_URL": URL, variable: value})
 
         says = rf"{variable} is ('{value}'|empty), and must be a (whole )?number (from|above) [\d,]+ (to [\d,]+|on)"
-        assert re.fullmatch(says, str(refused.value))
+        assert re.fullmatch(says, str(refusal.value))
 
 
 @pytest.mark.parametrize(
@@ -51,10 +51,10 @@ def test_a_number_that_is_none_or_too_large_is_told_with_its_variable_and_its_bo
     ],
 )
 def test_a_wrong_setting_is_told_in_a_sentence_that_names_the_variable(name: str, value: str, expected: str):
-    with pytest.raises(BadSetting) as refused:
+    with pytest.raises(BadSetting) as refusal:
         from_env({"ROUTINES_DATABASE_URL": URL, f"ROUTINES_{name}": value})
 
-    assert str(refused.value).startswith(f"ROUTINES_{name} {expected}")
+    assert str(refusal.value).startswith(f"ROUTINES_{name} {expected}")
 
 
 @pytest.mark.parametrize(
@@ -78,9 +78,9 @@ def test_a_database_is_told_without_its_password(url: str, words: str):
 
 
 def test_the_public_url_has_no_slash_at_its_end():
-    given = {"ROUTINES_DATABASE_URL": URL, "ROUTINES_PUBLIC_URL": "https://example.org/routines/"}
+    variables = {"ROUTINES_DATABASE_URL": URL, "ROUTINES_PUBLIC_URL": "https://example.org/routines/"}
 
-    assert "https://example.org/routines" == from_env(given).public_url
+    assert "https://example.org/routines" == from_env(variables).public_url
 
 
 def test_a_missing_database_is_named():
@@ -89,11 +89,11 @@ def test_a_missing_database_is_named():
 
 
 def test_a_malformed_url_is_refused_without_its_password():
-    with pytest.raises(BadSetting) as refused:
+    with pytest.raises(BadSetting) as refusal:
         from_env({"ROUTINES_DATABASE_URL": "postgress://somebody:secret@host/db"})
 
-    assert "secret" not in str(refused.value)
-    assert refused.value.__cause__ is None
+    assert "secret" not in str(refusal.value)
+    assert refusal.value.__cause__ is None
 
 
 @pytest.mark.parametrize(
@@ -119,10 +119,10 @@ def test_a_url_that_says_everything_does_not_heed_the_shell():
 
 
 def test_the_trusted_proxies_are_addresses_and_networks():
-    given = {"ROUTINES_DATABASE_URL": URL, "ROUTINES_TRUSTED_PROXIES": "10.0.0.7, 192.168.3.0/24,2001:db8::1"}
+    variables = {"ROUTINES_DATABASE_URL": URL, "ROUTINES_TRUSTED_PROXIES": "10.0.0.7, 192.168.3.0/24,2001:db8::1"}
 
-    assert ["10.0.0.7/32", "192.168.3.0/24", "2001:db8::1/128"] == list(map(str, from_env(given).proxies))
-    assert () == from_env(given | {"ROUTINES_TRUSTED_PROXIES": " "}).proxies
+    assert ["10.0.0.7/32", "192.168.3.0/24", "2001:db8::1/128"] == list(map(str, from_env(variables).proxies))
+    assert () == from_env(variables | {"ROUTINES_TRUSTED_PROXIES": " "}).proxies
 
 
 @pytest.mark.parametrize("text", ["*", "10.0.0.7,*", "0.0.0.0/0", "::/0"])

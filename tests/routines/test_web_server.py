@@ -61,19 +61,19 @@ def test_several_workers_share_the_port_are_replaced_and_end_with_their_parent(s
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as web:
         try:
             wait_for(lambda: _is_up(url), 60)
-            before = _children_of(web.pid)
-            os.kill(before[0], signal.SIGKILL)
+            old_children = _children_of(web.pid)
+            os.kill(old_children[0], signal.SIGKILL)
             statuses = [httpx.get(f"{url}/api/companies", timeout=60).status_code for _ in range(20)]
-            wait_for(lambda: len(set(_children_of(web.pid)) - {before[0]}) == 2)
-            after = _children_of(web.pid)
+            wait_for(lambda: len(set(_children_of(web.pid)) - {old_children[0]}) == 2)
+            new_children = _children_of(web.pid)
         finally:
             web.terminate()
-        said = web.stderr.read() if web.stderr else ""
+        stderr = web.stderr.read() if web.stderr else ""
 
-    assert 2 == len(before)
+    assert 2 == len(old_children)
     assert [401] * 20 == statuses
-    assert "web-1 ended (signal 9)" in said
-    assert (0, []) == (web.returncode, [pid for pid in after if exists(pid)])
+    assert "web-1 ended (signal 9)" in stderr
+    assert (0, []) == (web.returncode, [pid for pid in new_children if exists(pid)])
 
 
 def _children_of(pid: int) -> list[int]:
@@ -97,8 +97,8 @@ def _is_up(url: str) -> bool:
 
 def test_where_a_web_process_cannot_listen_it_says_why_before_it_begins(settings: Settings):
     env = {"ROUTINES_DATABASE_URL": settings.database_url}
-    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
-        port = taken.getsockname()[1]
+    with closing(socket.create_server(("127.0.0.1", 0))) as occupied_socket:
+        port = occupied_socket.getsockname()[1]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(entry, "begin", lambda _: settings)
             in_use = CliRunner().invoke(main, ["web", "--port", str(port)], env=env)

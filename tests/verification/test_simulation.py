@@ -13,29 +13,30 @@ from tests.domain.schedule.test_cron_schedule import walk
 from verification.simulation import calendar_walk
 from verification.simulation.laws.guards import NO_ACTIVITY
 from verification.simulation.oracle import Oracle
-from verification.simulation.shrink import shortest
-from verification.simulation.world import Shape, World
+from verification.simulation.shape import Shape
+from verification.simulation.shrink import explain_failure
+from verification.simulation.world import World
 
 SMALL = Shape(0, routines=12, days=60)
 
 
 def test_nothing_is_lost_doubled_early_or_half_made_whatever_goes_wrong():
-    ended = [World(SMALL._replace(seed=seed)).run() for seed in range(6)]
+    results = [World(SMALL._replace(seed=seed)).run() for seed in range(6)]
 
-    assert [] == [violation for one in ended for violation in one.violations]
-    assert sum((one.occurrences for one in ended), Counter()).total() > 10_000
-    assert {"overtaken", "stale", "outage", "clock back"} <= {kind for one in ended for kind in one.faults}
+    assert [] == [violation for one in results for violation in one.violations]
+    assert sum((one.occurrences for one in results), Counter()).total() > 10_000
+    assert {"overtaken", "stale", "outage", "clock back"} <= {kind for one in results for kind in one.faults}
 
 
 def test_a_seed_always_tells_the_same_story():
-    one, again = (World(SMALL._replace(seed=1, days=20), tell=True).run() for _ in range(2))
+    first, second = (World(SMALL._replace(seed=1, days=20), keeps_story=True).run() for _ in range(2))
 
-    assert one.story == again.story
-    assert (one.events, one.occurrences, one.faults) == (again.events, again.occurrences, again.faults)
+    assert first.story == second.story
+    assert (first.events, first.occurrences, first.faults) == (second.events, second.occurrences, second.faults)
 
 
 @pytest.mark.parametrize(
-    ("change", "kind"),
+    ("mutation", "kind"),
     [
         ("unique", "doubled"),
         ("guards", "against rule"),
@@ -48,14 +49,14 @@ def test_a_seed_always_tells_the_same_story():
         ("probe", "against rule"),
     ],
 )
-def test_what_is_broken_is_found_within_a_few_seeds(change, kind):
-    worlds = (World(SMALL._replace(seed=seed, broken=change)) for seed in range(12))
+def test_what_is_broken_is_found_within_a_few_seeds(mutation, kind):
+    worlds = (World(SMALL._replace(seed=seed, mutation=mutation)) for seed in range(12))
 
     assert any(violation.kind == kind for world in worlds for violation in world.run().violations)
 
 
 def test_a_failure_is_told_by_the_smallest_world_that_still_fails():
-    lines = list(shortest(Shape(0, routines=4, days=15, broken="early")))
+    lines = list(explain_failure(Shape(0, routines=4, days=15, mutation="early")))
 
     assert "Seed 0 fails with 2 routines in 10 days, under no fault" in lines[0]
     assert any("early: " in line for line in lines)
@@ -87,13 +88,13 @@ def test_a_gate_may_hold_what_is_due_at_the_moment_at_which_another_trigger_has_
     oracle.read(log(1, earlier, RoutineCreated(settings=gated), routine_id))
     run(2, earlier, Failed(reason="No agent"))
     oracle.read(log(3, earlier + timedelta(days=1), GoalCreated(details=GoalDetails(title="Grow")), actor="user:x"))
-    held = {"trigger_id": uuid4(), "payload": {"activityGate": {}}}
+    gate_fields = {"trigger_id": uuid4(), "payload": {"activityGate": {}}}
 
-    run(5, now, NO_ACTIVITY, **held)
+    run(5, now, NO_ACTIVITY, **gate_fields)
     assert ["against rule"] == [one.kind for one in oracle.violations]
 
     run(6, now, Failed(reason="No agent"))
-    run(7, now, NO_ACTIVITY, **held)
+    run(7, now, NO_ACTIVITY, **gate_fields)
     assert 1 == len(oracle.violations)
 
 
@@ -104,7 +105,7 @@ def test_the_walk_by_quarters_finds_what_the_walk_by_minutes_finds(cron, zone):
     end = begin + timedelta(days=15)
     terms = calendar_walk.Terms(cron, zone)
 
-    moments = terms.between(begin, end)
+    moments = terms.occurrences_between(begin, end)
 
     assert moments == list(walk(cron.replace("SUN", "0").replace("MON", "1"), zone, begin, end))
     assert all(terms.has(moment) for moment in moments)

@@ -27,7 +27,7 @@ class Terms(NamedTuple):
     excluded: tuple[date, ...] = ()
     jitter: timedelta = timedelta()
 
-    def between(self, after: datetime, until: datetime) -> list[datetime]:
+    def occurrences_between(self, after: datetime, until: datetime) -> list[datetime]:
         """The occurrences in (after, until], ascending."""
         if self.cron is None:
             return [self.once] if self.once is not None and after < self.once <= until else []
@@ -38,7 +38,7 @@ class Terms(NamedTuple):
         moments: list[datetime] = []
         first = (after.year, after.month)
         while first <= (until.year, until.month) and after < until:
-            days = month(self.cron, self.zone, *first)
+            days = occurrences_in_month(self.cron, self.zone, *first)
             moments += days[bisect_right(days, after) : bisect_right(days, until)]
             first = (first[0] + first[1] // 12, first[1] % 12 + 1)
         if self.excluded:
@@ -68,60 +68,62 @@ class Quarter(NamedTuple):
 
 
 @cache
-def month(cron: str, zone: str, year: int, number: int) -> list[datetime]:
+def occurrences_in_month(cron: str, zone: str, year: int, number: int) -> list[datetime]:
     """Every occurrence in a month of UTC."""
     minutes, hours, days, months, weekdays = fields = [
         _parse_values(*pair) for pair in zip(cron.split(), LIMITS, strict=True)
     ]
     texts = cron.split()
     by_clock = texts[0][0] == "*" or texts[1][0] == "*"  # runs in real time, whatever the clocks do
-    either = texts[2][0] != "*" and texts[4][0] != "*"
+    is_either_day = texts[2][0] != "*" and texts[4][0] != "*"
     moments = []
     for quarter in _quarters_of_month(zone, year, number):
-        gap = False
+        has_gap = False
         if (
             quarter.skipped
             and not by_clock
-            and any(_matches_wall_time(fields, wall, either=either) for wall in quarter.skipped)
+            and any(_matches_wall_time(fields, wall_time, is_either_day=is_either_day) for wall_time in quarter.skipped)
         ):
-            gap = True
+            has_gap = True
             moments.append(quarter.begin)
         if quarter.hour not in hours or quarter.month not in months or (quarter.repeated and not by_clock):
             continue
         day, weekday = quarter.day in days, quarter.weekday in weekdays
-        if (day or weekday) if either else (day and weekday):
+        if (day or weekday) if is_either_day else (day and weekday):
             matching = [n for n in range(15) if quarter.minute + n in minutes]
-            moments += [quarter.begin + n * MINUTE for n in matching if n or not gap]
+            moments += [quarter.begin + n * MINUTE for n in matching if n or not has_gap]
     return moments
 
 
 @cache
 def _moments_of_month(cron: str, zone: str, year: int, number: int) -> frozenset[datetime]:
-    return frozenset(month(cron, zone, year, number))
+    return frozenset(occurrences_in_month(cron, zone, year, number))
 
 
 @cache
 def _quarters_of_month(zone: str, year: int, number: int) -> list[Quarter]:
     tz = ZoneInfo(zone)
     moment = datetime(year, number, 1, tzinfo=UTC)
-    before = (moment - QUARTER).astimezone(tz).replace(tzinfo=None)
+    last_wall_time = (moment - QUARTER).astimezone(tz).replace(tzinfo=None)
     quarters = []
     while moment.month == number:
         local = moment.astimezone(tz)
-        wall = local.replace(tzinfo=None, fold=0)
-        jump = wall - before - QUARTER
-        skipped_minutes = tuple(wall - n * MINUTE for n in range(1, jump // MINUTE + 1)) if jump else ()
-        numbers = (wall.minute, wall.hour, wall.day, wall.month, wall.isoweekday() % 7)
+        wall_time = local.replace(tzinfo=None, fold=0)
+        skipped_time = wall_time - last_wall_time - QUARTER
+        skipped_minutes = (
+            tuple(wall_time - n * MINUTE for n in range(1, skipped_time // MINUTE + 1)) if skipped_time else ()
+        )
+        numbers = (wall_time.minute, wall_time.hour, wall_time.day, wall_time.month, wall_time.isoweekday() % 7)
         quarters.append(Quarter(moment, *numbers, skipped_minutes, local.fold == 1))
-        moment, before = moment + QUARTER, wall
+        moment, last_wall_time = moment + QUARTER, wall_time
     return quarters
 
 
-def _matches_wall_time(fields: list[set[int]], wall: datetime, *, either: bool) -> bool:
+def _matches_wall_time(fields: list[set[int]], wall_time: datetime, *, is_either_day: bool) -> bool:
     minutes, hours, days, months, weekdays = fields
-    day, weekday = wall.day in days, wall.isoweekday() % 7 in weekdays
-    in_time = wall.minute in minutes and wall.hour in hours and wall.month in months
-    return in_time and ((day or weekday) if either else (day and weekday))
+    day, weekday = wall_time.day in days, wall_time.isoweekday() % 7 in weekdays
+    in_time = wall_time.minute in minutes and wall_time.hour in hours and wall_time.month in months
+    return in_time and ((day or weekday) if is_either_day else (day and weekday))
 
 
 def _parse_values(text: str, limits: tuple[int, int]) -> set[int]:
@@ -130,7 +132,7 @@ def _parse_values(text: str, limits: tuple[int, int]) -> set[int]:
         span, _, step = part.partition("/")
         low, high = limits
         if span != "*":
-            ends = [int(NAMES.get(end, end)) for end in span.split("-")]
-            low, high = ends[0], ends[-1] if len(ends) > 1 or not step else high
+            bounds = [int(NAMES.get(bound, bound)) for bound in span.split("-")]
+            low, high = bounds[0], bounds[-1] if len(bounds) > 1 or not step else high
         values |= set(range(low, high + 1, int(step or 1)))
     return values | {0} if limits == LIMITS[4] and 7 in values else values

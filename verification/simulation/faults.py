@@ -42,23 +42,23 @@ ODDS = {
     "killed reading": 0.001,
     "stale": 0.02,
 }
-Break = Literal["unique", "guards", "transaction", "grace", "missed", "early", "attempts", "gate", "probe"]
+Mutation = Literal["unique", "guards", "transaction", "grace", "missed", "early", "attempts", "gate", "probe"]
 
 
-class Died(BaseException):
+class ProcessDied(BaseException):
     """The process is gone, with all it remembers."""
 
 
 class Faults:
-    """Which fault strikes next, by the seed; `many` counts them."""
+    """Which fault strikes next, by the seed; `counts` counts them."""
 
     def __init__(self, seed: str, kinds: frozenset[Kind]) -> None:
         self._random = Random(seed)
         self._kinds = kinds
-        self.many: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
         self.off = False
 
-    def strike(self, kinds: Sequence[Kind]) -> Kind | None:
+    def draw(self, kinds: Sequence[Kind]) -> Kind | None:
         for kind in kinds:
             number = self._random.random()  # also for a kind that is left out, so that the others stay where they were
             if number < ODDS[kind] and kind in self._kinds and not self.off:
@@ -69,15 +69,15 @@ class Faults:
 class Log(MemoryRecorder):
     """The log that all processes share."""
 
-    def __init__(self, broken: Break | None = None) -> None:
+    def __init__(self, mutation: Mutation | None = None) -> None:
         super().__init__()
-        self._broken = broken
+        self._mutation = mutation
         self._events: list[Recorded] = []
         self._streams: dict[UUID, list[Recorded]] = defaultdict(list)
 
     def _assert_uniqueness(self, stored_events: Sequence[StoredEvent], guards: Guards = (), **_: Any) -> None:
-        if self._broken != "unique":
-            super()._assert_uniqueness(stored_events, () if self._broken == "guards" else guards)
+        if self._mutation != "unique":
+            super()._assert_uniqueness(stored_events, () if self._mutation == "guards" else guards)
 
     def follow(self) -> list[Recorded]:
         """Everything that is recorded; each event is decoded once, for all its readers."""
@@ -93,22 +93,24 @@ class Log(MemoryRecorder):
         return events[max(places, default=0) :] if read_from else events[:]
 
 
-class Line(EventStore):
+class LogConnection(EventStore):
     """One process's connection to the log, which may break at any call."""
 
-    def __init__(self, log: Log, faults: Faults, overtake: Callable[[], None], broken: Break | None = None) -> None:
+    def __init__(
+        self, log: Log, faults: Faults, overtake: Callable[[], None], mutation: Mutation | None = None
+    ) -> None:
         super().__init__(log)
         self._log = log
         self._faults = faults
         self._overtake = overtake
-        self._broken = broken
+        self._mutation = mutation
 
     def load(
         self, stream_ids: Sequence[UUID], read_from: str | None = None, _budget: object = None
     ) -> dict[UUID, list[Recorded]]:
-        match self._strike_once(AT_READING):
+        match self._draw_fault(AT_READING):
             case "killed reading":
-                raise Died
+                raise ProcessDied
             case "unreachable":
                 raise OperationalError
         self._log.follow()
@@ -122,8 +124,8 @@ class Line(EventStore):
     def append(
         self, batch: Sequence[Recorded], guards: Guards = (), stored: Sequence[StoredEvent] | None = None
     ) -> int:
-        struck = self._strike_once(AT_APPEND)
-        match struck:
+        fault = self._draw_fault(AT_APPEND)
+        match fault:
             case "refused":
                 raise IntegrityError
             case "unreachable":
@@ -131,37 +133,37 @@ class Line(EventStore):
                 raise OperationalError
             case "killed before":
                 self._append_torn(batch, guards)
-                raise Died
+                raise ProcessDied
             case "overtaken":
                 self._overtake()
         position = super().append(batch, guards, stored)
-        match struck:
+        match fault:
             case "unheard":
                 raise OutcomeUnknown
             case "killed after":
-                raise Died
+                raise ProcessDied
         return position
 
     def _append_torn(self, batch: Sequence[Recorded], guards: Guards) -> None:
         """Without transactions the first of the events is there all the same."""
-        if self._broken == "transaction":
+        if self._mutation == "transaction":
             super().append(batch[:1], guards)
 
-    def _strike_once(self, kinds: Sequence[Kind]) -> Kind | None:
-        struck = self._faults.strike(kinds)
-        if struck is not None:
-            self._faults.many[struck] += 1
-        return struck
+    def _draw_fault(self, kinds: Sequence[Kind]) -> Kind | None:
+        fault = self._faults.draw(kinds)
+        if fault is not None:
+            self._faults.counts[fault] += 1
+        return fault
 
 
 @contextmanager
-def broken(change: Break | None) -> Iterator[None]:
+def apply_mutation(mutation: Mutation | None) -> Iterator[None]:
     """Breaks a rule of the domain; `unique`, `guards` and `transaction` are the store's (Log, Line)."""
     settle = settlement.due
-    if change == "grace":
+    if mutation == "grace":
         with patch.object(settlement, "GRACE", timedelta(minutes=10)):
             yield
-    elif change == "missed":  # what is dropped is not recorded
+    elif mutation == "missed":  # what is dropped is not recorded
 
         def forget(*args: Any) -> Due | None:
             due = settle(*args)
@@ -169,7 +171,7 @@ def broken(change: Break | None) -> Iterator[None]:
 
         with patch.object(settlement, "due", forget):
             yield
-    elif change == "early":  # it takes the next occurrence for due, too
+    elif mutation == "early":  # the next occurrence is taken for due, too
 
         def hurry(*args: Any) -> Due | None:
             due = settle(*args)
@@ -177,7 +179,7 @@ def broken(change: Break | None) -> Iterator[None]:
 
         with patch.object(settlement, "due", hurry):
             yield
-    elif change == "attempts":  # a run is tried once more than its policy allows
+    elif mutation == "attempts":  # a run is tried once more than its policy allows
 
         def persist(policy: RetryPolicy, attempt: int, cause: FailureCause, now: datetime) -> datetime | None:
             return once_more(policy, attempt - 1, cause, now)
@@ -185,10 +187,10 @@ def broken(change: Break | None) -> Iterator[None]:
         once_more = retry.next_at
         with patch.object(retry, "next_at", persist):
             yield
-    elif change == "gate":  # an occurrence is let through though nothing has happened
+    elif mutation == "gate":  # an occurrence is let through though nothing has happened
         with patch.object(activity_gate, "holds", lambda _window: False):
             yield
-    elif change == "probe":  # an occurrence fires whatever its probe has found
+    elif mutation == "probe":  # an occurrence fires whatever its probe has found
         with patch.object(probe, "skip_by_probe", lambda *_: None):
             yield
     else:

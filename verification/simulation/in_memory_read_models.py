@@ -85,22 +85,22 @@ class Queue:
         if (moment := self._moment(id_)) is not None:
             heappush(self._entries, (moment, id_))
 
-    def first(self) -> datetime | None:
+    def first_moment(self) -> datetime | None:
         while self._entries and self._moment(self._entries[0][1]) != self._entries[0][0]:
             heappop(self._entries)
         return self._entries[0][0] if self._entries else None
 
-    def until(self, now: datetime) -> list[UUID]:
+    def due_ids(self, now: datetime) -> list[UUID]:
         """Longest waiting first."""
         entries: dict[tuple[datetime, UUID], None] = {}
-        while (first := self.first()) is not None and first <= now:
+        while (first := self.first_moment()) is not None and first <= now:
             entries[heappop(self._entries)] = None
         for entry in entries:
             heappush(self._entries, entry)
         return [id_ for _, id_ in entries]
 
-    def after(self, moment: datetime) -> datetime | None:
-        first = self.first()
+    def next_moment_after(self, moment: datetime) -> datetime | None:
+        first = self.first_moment()
         if first is None or first > moment:
             return first
         return min(
@@ -164,13 +164,13 @@ class InMemoryReadModels:
         self._schedules = Queue(self._due_at)
         self._deadlines = Queue(self._ends_at)
         self._troubles = Queue(self._alert_at)
-        self._backfills: dict[UUID, BackfillRow] = {}  # those that can go on, oldest first
-        self._between: Callable[[], None] = lambda: None
+        self._backfills: dict[UUID, BackfillRow] = {}  # backfills that can go on, oldest first
+        self._after_reading_due: Callable[[], None] = lambda: None
         self._activities = Activities()
 
-    def between(self, happens: Callable[[], None]) -> None:
-        """What happens between the reading of due rows and their use."""
-        self._between = happens
+    def call_after_reading_due(self, action: Callable[[], None]) -> None:
+        """Set what is called between the reading of due rows and their use."""
+        self._after_reading_due = action
 
     def follow(self, read: Callable[[int, int], Sequence[Recorded]]) -> int:
         batch = read(self.position, PAGE)
@@ -187,20 +187,20 @@ class InMemoryReadModels:
         return len(batch)
 
     def due(self, now: datetime) -> list[DueTrigger]:
-        rows = [self._due_trigger(self._rows.get(SCHEDULE, id_)) for id_ in self._schedules.until(now)]
+        rows = [self._due_trigger(self._rows.get(SCHEDULE, id_)) for id_ in self._schedules.due_ids(now)]
         if rows:
-            self._between()
+            self._after_reading_due()
         return rows
 
     def with_windows(self, rows: Sequence[DueTrigger]) -> list[DueTrigger]:
         return [replace(row, window=self._activities.window(row.routine_id)) if row.is_gated else row for row in rows]
 
     def overdue(self, now: datetime) -> list[Overdue]:
-        rows = [self._rows.get(DEADLINE, id_) for id_ in self._deadlines.until(now)]
+        rows = [self._rows.get(DEADLINE, id_) for id_ in self._deadlines.due_ids(now)]
         return [Overdue(id=row.id, kind=row.kind, ends_at=row.ends_at) for row in rows]
 
     def alerts(self, now: datetime) -> list[DueAlert]:
-        rows = [self._rows.get(TROUBLE, id_) for id_ in self._troubles.until(now)]
+        rows = [self._rows.get(TROUBLE, id_) for id_ in self._troubles.due_ids(now)]
         return [alert for row in rows for alert in troubles.due_alerts(row, now)]
 
     def backfills(self) -> list[Waiting]:
@@ -218,22 +218,22 @@ class InMemoryReadModels:
         ]
 
     def next_due(self, after: datetime) -> datetime | None:
-        return self._schedules.after(after)
+        return self._schedules.next_moment_after(after)
 
     def next_overdue(self, after: datetime) -> datetime | None:
-        return self._deadlines.after(after)
+        return self._deadlines.next_moment_after(after)
 
     def next_alert(self, after: datetime) -> datetime | None:
-        return self._troubles.after(after)
+        return self._troubles.next_moment_after(after)
 
     def next_moment(self) -> datetime | None:
         """When the first of all comes due, or has."""
         if self._backfills or self.chains():
             return AT_ONCE
-        next_moments = self._schedules.first(), self._deadlines.first(), self._troubles.first()
+        next_moments = self._schedules.first_moment(), self._deadlines.first_moment(), self._troubles.first_moment()
         return min((moment for moment in next_moments if moment is not None), default=None)
 
-    def waits(self, now: datetime) -> bool:
+    def has_due_work(self, now: datetime) -> bool:
         """Whether anything has come due."""
         moment = self.next_moment()
         return moment is not None and moment <= now
@@ -283,7 +283,7 @@ class Follower:
 
     is_kept_waiting = False
 
-    def __init__(self, _models: object, read: Callable[[int, int], Sequence[Recorded]], **_how: object) -> None:
+    def __init__(self, _models: object, read: Callable[[int, int], Sequence[Recorded]], **_options: object) -> None:
         self._read = read
 
     def try_step(self, read_models: InMemoryReadModels) -> int:

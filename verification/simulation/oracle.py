@@ -90,7 +90,7 @@ class Oracle:
         """Read the next event of the log."""
         event, id_ = recorded.event, recorded.stream_id
         self._state.position = recorded.position
-        self._guards.note_deed(recorded)
+        self._guards.note_activity(recorded)
         match event:
             case RunFired():
                 self._read_firing(recorded, event)
@@ -135,16 +135,16 @@ class Oracle:
         account = self._schedules.accounts.get(id_)
         return account.routine_id if account else getattr(recorded.event, "routine_id", self._state.owner.get(id_))
 
-    def check(self) -> None:
+    def judge_commit(self) -> None:
         """Judge everything that is recorded up to here: whatever belongs together is there together."""
-        self._runs.check()
-        self._schedules.check()
+        self._runs.judge_commit()
+        self._schedules.judge_commit()
 
-    def close(self, now: datetime) -> None:
+    def judge_end(self, now: datetime) -> None:
         """Judge at the end: whatever was owed up to now was settled, and nothing outlived its time."""
-        self._schedules.close(now)
-        self._chains.close()
-        self._runs.close(now)
+        self._schedules.judge_end(now)
+        self._chains.judge_end()
+        self._runs.judge_end(now)
         for routine_id, settings in self._state.routines.items():
             if settings.status == "paused" and settings.resume_at is not None and settings.resume_at <= now:
                 self._state.report_broken_rule(routine_id, f"was to go on at {settings.resume_at}")
@@ -153,7 +153,7 @@ class Oracle:
         self._runs.read_firing(recorded, event)
         self._chains.read_firing(event, recorded.stream_id)
         if event.backfill_id is not None:
-            self._schedules.read_made_up(event, event.backfill_id)
+            self._schedules.read_backfilled(event, event.backfill_id)
         elif event.source == "schedule":
             self._schedules.read_scheduled(recorded, event, self._guards.decided_at(recorded, event))
         self._runs.read_outcome(event, recorded.stream_id, self._state.routines[event.routine_id])

@@ -111,7 +111,7 @@ class People:
     def change(self, index: int, random: Random) -> str:
         """Somebody does something to a routine; returns what."""
         routine = self.routines[index]
-        deeds = (
+        usual_actions = (
             self._edit_schedule,
             self._edit_schedule,
             self._switch_trigger,
@@ -121,7 +121,7 @@ class People:
             self._resume,
             self._resume,
         )
-        rare = (
+        rare_actions = (
             self._relabel_trigger,
             self._change_policies,
             self._change_policies,
@@ -129,12 +129,12 @@ class People:
             self._delete,
             self._restore,
             self._fire,
-            self._make_up,
+            self._request_backfill,
             self._add_chain,
             self._add_chain,
             self._remove_chain,
         )
-        action = random.choice(deeds + rare) if random.random() > 0.004 else self._archive_routine
+        action = random.choice(usual_actions + rare_actions) if random.random() > 0.004 else self._archive_routine
         action(routine, random)
         routine.revisions += 1
         return f"somebody: {action.__name__.strip('_')}"
@@ -146,9 +146,9 @@ class People:
             action: Callable[..., object] = random.choice([projects.pause, projects.resume, projects.resume])
             self._ask(action, self._project)
         else:
-            pauses, agent = random.random() < 0.2, random.choice(self._agents)
-            action = agents.pause if pauses else agents.resume
-            self._ask(action, agent, *(["manual"] if pauses else []))
+            is_pause, agent = random.random() < 0.2, random.choice(self._agents)
+            action = agents.pause if is_pause else agents.resume
+            self._ask(action, agent, *(["manual"] if is_pause else []))
         return f"somebody: {action.__module__.rsplit('.', 1)[-1]}.{action.__name__}"
 
     def work_on(self, live: list[UUID], closed_ids: list[UUID]) -> None:
@@ -172,10 +172,10 @@ class People:
     def _lease_some(self, live: list[UUID]) -> None:
         """Workers take some open issues by a lease; they renew it, or vanish."""
         random, session = self._leasing, UUID(int=self._leasing.getrandbits(128), version=4)
-        taken = {id_: random.choice([60, 3_600, 86_400]) for id_ in live if random.random() < 0.2}
+        lease_times = {id_: random.choice([60, 3_600, 86_400]) for id_ in live if random.random() < 0.2}
 
-        def take(work: UnitOfWork, principal: Any) -> None:
-            for id_, lease_s in taken.items():
+        def check_out(work: UnitOfWork, principal: Any) -> None:
+            for id_, lease_s in lease_times.items():
                 issue = work.get(ISSUE, id_)
                 if issue is None or issue.status not in OPEN or (assignee := issue.details.assignee_agent_id) is None:
                     continue
@@ -183,7 +183,7 @@ class People:
                 request = Checkout(agent_id=assignee, expected_statuses=tuple(OPEN), lease_seconds=lease_s)
                 issues.check_out(work, principal, id_, request, holder)
 
-        self._ask(take)
+        self._ask(check_out)
 
     def _schedule(self, random: Random) -> dict[str, Any]:
         now = self._clock().replace(microsecond=0)
@@ -284,7 +284,7 @@ class People:
             self._ask(triggers.delete, routine.link)
             routine.link = None
 
-    def _make_up(self, routine: Routine, random: Random) -> None:
+    def _request_backfill(self, routine: Routine, random: Random) -> None:
         begin = self._clock() - random.random() * 10 * DAY
         end = begin + random.random() * 3 * DAY if random.random() < 0.5 else None
         overlap = random.choice(OVERLAPS)

@@ -24,10 +24,11 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from itertools import count, islice
 from typing import get_args
 
-from verification.simulation.faults import Break
+from verification.simulation.faults import Mutation
 from verification.simulation.laws.state import KINDS
-from verification.simulation.shrink import shortest
-from verification.simulation.world import Ended, Shape, World
+from verification.simulation.shape import Shape, WorldResult
+from verification.simulation.shrink import explain_failure
+from verification.simulation.world import World
 
 HOURLY = 8_766  # occurrences of an hourly schedule in a year
 
@@ -40,51 +41,52 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1.0, help="stop after so many minutes (1)")
     parser.add_argument("--routines", type=int, default=100, help="of one seed (100)")
     parser.add_argument("--days", type=int, default=365, help="that one seed simulates (365)")
-    parser.add_argument("--break", dest="broken", choices=get_args(Break), help="break a rule, to see it found")
+    parser.add_argument("--break", dest="mutation", choices=get_args(Mutation), help="break a rule, to see it found")
     parser.add_argument("--past", action="store_true", help="people change schedules also while the clock is set back")
     parser.add_argument("--cores", type=int, default=os.cpu_count() or 1, help="seeds at the same time (one a core)")
     arguments = parser.parse_args()
     first = arguments.first if arguments.first is not None else int(time.time()) % 1_000_000
     seeds: Iterator[int] = iter([arguments.seed]) if arguments.seed is not None else count(first)
     shapes = (
-        Shape(seed, arguments.routines, arguments.days, broken=arguments.broken, past=arguments.past) for seed in seeds
+        Shape(seed, arguments.routines, arguments.days, mutation=arguments.mutation, past=arguments.past)
+        for seed in seeds
     )
-    began, runs = time.monotonic(), list[Ended]()
+    started_at, runs = time.monotonic(), list[WorldResult]()
 
     def is_enough() -> bool:
-        years, minutes = sum(one.routine_years for one in runs), (time.monotonic() - began) / 60
+        years, minutes = sum(one.routine_years for one in runs), (time.monotonic() - started_at) / 60
         too_long = years >= arguments.years if arguments.years else minutes >= arguments.minutes
         return too_long or any(one.violations for one in runs)
 
     cores = 1 if arguments.seed is not None else arguments.cores
-    for run in lived(shapes, cores, is_enough):
+    for run in run_worlds(shapes, cores, is_enough):
         runs.append(run)
-        print(line(run), flush=True)
-    took_s, usage = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
-    print("\n".join(table(runs, took_s, usage.ru_utime + usage.ru_stime)))
+        print(describe_result(run), flush=True)
+    took_s, usage = time.monotonic() - started_at, resource.getrusage(resource.RUSAGE_CHILDREN)
+    print("\n".join(format_totals(runs, took_s, usage.ru_utime + usage.ru_stime)))
     if failed_runs := [one for one in runs if one.violations]:
-        print("\n".join(shortest(failed_runs[0].shape)))
+        print("\n".join(explain_failure(failed_runs[0].shape)))
         sys.exit(1)
 
 
-def lived(shapes: Iterator[Shape], cores: int, is_enough: Callable[[], bool]) -> Iterator[Ended]:
+def run_worlds(shapes: Iterator[Shape], cores: int, is_enough: Callable[[], bool]) -> Iterator[WorldResult]:
     """The worlds of these shapes as they end, so many at a time, until it is enough; those that are under way end, too."""
     with ProcessPoolExecutor(cores, initializer=gc.disable) as pool:
-        under_way = {pool.submit(live, shape) for shape in islice(shapes, cores)}
-        while under_way:
-            done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-            yield from (future.result() for future in done)
+        running_worlds = {pool.submit(run_world, shape) for shape in islice(shapes, cores)}
+        while running_worlds:
+            ended_worlds, running_worlds = wait(running_worlds, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in ended_worlds)
             if not is_enough():
-                under_way |= {pool.submit(live, shape) for shape in islice(shapes, len(done))}
+                running_worlds |= {pool.submit(run_world, shape) for shape in islice(shapes, len(ended_worlds))}
 
 
-def live(shape: Shape) -> Ended:
+def run_world(shape: Shape) -> WorldResult:
     gc.collect()  # a world lets go of nothing before its end
     return World(shape).run()
 
 
-def line(run: Ended) -> str:
-    kind = "by the hour, mostly down" if run.shape.stormy else "by the day"
+def describe_result(run: WorldResult) -> str:
+    kind = "by the hour, mostly down" if run.shape.is_stormy else "by the day"
     occurrences = sum(run.occurrences.values())
     faults = sum(run.faults.values())
     return (
@@ -93,7 +95,7 @@ def line(run: Ended) -> str:
     )
 
 
-def table(runs: list[Ended], took_s: float, cpu_s: float) -> Iterator[str]:
+def format_totals(runs: list[WorldResult], took_s: float, cpu_s: float) -> Iterator[str]:
     """What all seeds came to."""
     occurrences = sum((one.occurrences for one in runs), Counter[str]())
     faults = sum((one.faults for one in runs), Counter[str]())
@@ -104,9 +106,9 @@ def table(runs: list[Ended], took_s: float, cpu_s: float) -> Iterator[str]:
         ("routine-years", f"{years:,.0f}"),
         ("events", f"{sum(one.events for one in runs):,}"),
         ("occurrences", f"{occurrence_count:,}"),
-        *((f"  {name}", f"{many:,}") for name, many in occurrences.most_common()),
+        *((f"  {name}", f"{count:,}") for name, count in occurrences.most_common()),
         ("faults", f"{sum(faults.values()):,}"),
-        *((f"  {name}", f"{many:,}") for name, many in faults.most_common()),
+        *((f"  {name}", f"{count:,}") for name, count in faults.most_common()),
         *((kind, f"{violations[kind]:,}") for kind in KINDS),
         ("routine-years a minute", f"{60 * years / took_s:,.0f} ({60 * years / cpu_s:,.0f} a minute of CPU)"),
         (

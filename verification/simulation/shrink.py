@@ -2,27 +2,28 @@
 
 from collections.abc import Iterator
 
-from verification.simulation.world import STORE, Shape, StoryLine, World
+from verification.simulation.shape import STORE, Shape, StoryLine
+from verification.simulation.world import World
 
 SMALLER = (2, 5, 10, 25, 50)  # routines
 SHORTER = (10, 30, 90, 180)  # days
 MOST = 60  # lines
 
 
-def shortest(shape: Shape) -> Iterator[str]:
+def explain_failure(shape: Shape) -> Iterator[str]:
     """The violations in the smallest world of the seed that still fails, and what led to the first of them."""
-    small = smallest(shape)
-    outcome = World(small, tell=True).run()
+    failing_shape = find_smallest_failing(shape)
+    outcome = World(failing_shape, keeps_story=True).run()
     first = outcome.violations[0]
-    yield f"\nSeed {small.seed} fails with {small.routines} routines in {small.days} days, under {_name_faults(small)}:"
+    yield f"\nSeed {failing_shape.seed} fails with {failing_shape.routines} routines in {failing_shape.days} days, under {_name_faults(failing_shape)}:"
     yield from (f"  {one.kind}: {one.text} (routine {one.routine_id})" for one in outcome.violations[:10])
     yield "\nWhat happened (* is outside the log; lines of other routines are left out):"
     story = [line for line in outcome.story if line.position is None or line.position <= first.position]
-    mine = [line for line in story if line.routine_id in (first.routine_id, None) and not _is_setup(line)]
-    yield from (f"  {line.position or '':>7} {line.text}" for line in mine[-MOST:])
+    own_lines = [line for line in story if line.routine_id in (first.routine_id, None) and not _is_setup(line)]
+    yield from (f"  {line.position or '':>7} {line.text}" for line in own_lines[-MOST:])
 
 
-def smallest(shape: Shape) -> Shape:
+def find_smallest_failing(shape: Shape) -> Shape:
     """Fewer routines, fewer days, fewer kinds of trouble, one after the other, as long as it fails."""
     for days in SHORTER:
         shape = _if_it_fails(shape, shape._replace(days=min(days, shape.days)))
@@ -37,8 +38,8 @@ def smallest(shape: Shape) -> Shape:
 
 
 def _if_it_fails(shape: Shape, smaller: Shape) -> Shape:
-    larger = smaller.days > shape.days or smaller.routines > shape.routines or smaller == shape
-    return shape if larger or not World(smaller).run().violations else smaller
+    is_larger = smaller.days > shape.days or smaller.routines > shape.routines or smaller == shape
+    return shape if is_larger or not World(smaller).run().violations else smaller
 
 
 def _is_setup(line: StoryLine) -> bool:

@@ -5,22 +5,16 @@ The scheduler is the one of the service (processes/scheduler/scheduler.py), with
 thing that happens to the next. All that is random follows from the seed, so a seed is a story that can be told again.
 """
 
-import sys
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
 from random import Random
-from typing import Any, NamedTuple, get_args
-from unittest.mock import patch
+from typing import Any
 from uuid import UUID
 
-import msgspec
 from eventsourcing.persistence import PersistenceError
 from msgspec.structs import replace
 
-from application import execute
 from application.access import BoardUser
 from application.event_store.stream_cache import StreamCache
 from application.execute import Executor
@@ -32,92 +26,22 @@ from domain.routines import probe
 from domain.routines.probe import PendingProbe
 from domain.values import ProbeFinding
 from processes.scheduler.scheduler import TROUBLE_S, Scheduler
-from verification.simulation.faults import Break, Died, Faults, Kind, Line, Log, broken
+from verification.simulation.faults import Faults, Kind, Log, LogConnection, ProcessDied, apply_mutation
 from verification.simulation.in_memory_read_models import (
-    Backfills,
-    Chains,
-    Deadlines,
-    Follower,
-    GateWindows,
     InMemoryReadModels,
-    TriggersDue,
-    Troubles,
 )
 from verification.simulation.laws.state import Violation
 from verification.simulation.oracle import Oracle
 from verification.simulation.people import People
+from verification.simulation.shape import DAY, YEAR, Shape, StoryLine, WorldResult, abbreviate
+from verification.simulation.stubs import stub_scheduler
 
 BEGIN = datetime(2026, 1, 10, tzinfo=UTC)
-DAY = timedelta(days=1)
 SECOND = timedelta(seconds=1)
-YEAR = timedelta(days=365.25)
 CHANGES_A_YEAR = 12  # how often people change each routine
 ENOUGH = 50  # violations
 ANSWERED = 60 * SECOND  # every probe is answered, or given up, within this time
 STUCK = 50  # ticks, one after the other, that leave something that is due
-STORE: frozenset[Kind] = frozenset(get_args(Kind))
-
-
-class Shape(NamedTuple):
-    """How large a world is, and what may happen in it."""
-
-    seed: int
-    routines: int = 100
-    days: int = 365
-    kinds: frozenset[Kind] = STORE
-    outages: bool = True
-    clock_steps: bool = True
-    people: bool = True
-    past: bool = False  # whether people change schedules while the clock is behind what was recorded
-    broken: Break | None = None
-
-    @property
-    def stormy(self) -> bool:
-        """Every other world has schedules that run by the hour, and schedulers that are down most of the time."""
-        return self.seed % 2 == 1
-
-
-class StoryLine(NamedTuple):
-    """A line of the story; `position` in the log, None for what happened outside it."""
-
-    position: int | None
-    text: str
-    routine_id: UUID | None  # the routine that the line is about; None: about all
-
-
-class Ended(NamedTuple):
-    """What a world came to."""
-
-    shape: Shape
-    violations: list[Violation]
-    occurrences: Counter[str]
-    faults: Counter[str]
-    events: int
-    story: list[StoryLine]  # when asked for
-
-    @property
-    def routine_years(self) -> float:
-        return self.shape.routines * (self.shape.days * DAY / YEAR)
-
-
-class Silent:
-    """Stands for the scheduler's log; what the scheduler could not explain is told."""
-
-    def __init__(self, trouble: Callable[[str], None]) -> None:
-        self._trouble = trouble
-
-    def info(self, *_: object, **__: object) -> None: ...
-
-    def exception(self, event: str, **fields: object) -> None:
-        self._trouble(f"{event} {fields}: {sys.exc_info()[1]!r}")
-
-
-class InTurn:
-    """Stands for the scheduler's threads: one batch after the other, so that a seed tells one story."""
-
-    def __init__(self, *_: object, **__: object) -> None: ...
-
-    map = staticmethod(map)
 
 
 class Process:
@@ -125,25 +49,25 @@ class Process:
 
     def __init__(self, scheduler: Scheduler) -> None:
         self.scheduler = scheduler
-        self.busy = False
+        self.is_busy = False
 
 
 class World:
-    def __init__(self, shape: Shape, *, tell: bool = False) -> None:
+    def __init__(self, shape: Shape, *, keeps_story: bool = False) -> None:
         self.shape = shape
         self.elapsed = timedelta()  # true time
         self.shift = timedelta()  # how far the clock is ahead of true time
         self.story: list[StoryLine] = []
-        self._tell = tell
+        self._keeps_story = keeps_story
         self._random = Random(f"{shape.seed}/world")
         self._ids = Random(f"{shape.seed}/ids")
-        self._log = Log(shape.broken)
+        self._log = Log(shape.mutation)
         self._faults = Faults(f"{shape.seed}/faults", shape.kinds)
         self._oracle = Oracle()
         self._read = 0
         self._read_models = InMemoryReadModels()
         self._next: list[tuple[timedelta, int, Callable[[], None]]] = []
-        self._many = 0
+        self._scheduled_count = 0
         self._is_nested = False
         self._idle_ticks = 0
         self._turn = 0  # the number of the newest alarm; earlier ones are ignored
@@ -156,24 +80,26 @@ class World:
         self._pending_probes: set[UUID] = set()  # probes that wait for an answer, which somebody gives or not
         self._newest = BEGIN  # the latest moment of what is recorded
 
-    def run(self) -> Ended:
-        with self._stub_randomness():
+    def run(self) -> WorldResult:
+        with stub_scheduler(self._new_id, self._trouble), apply_mutation(self.shape.mutation):
             self._faults.off = True
-            self._people = People(f"{self.shape.seed}/people", self._ask_as_person, self.clock, dense=self.shape.stormy)
+            self._people = People(
+                f"{self.shape.seed}/people", self._ask_as_person, self.clock, dense=self.shape.is_stormy
+            )
             for index in range(self.shape.routines):
                 self._plan_changes(index, self._people.open_routine())
             self._faults.off = False
             self._processes = [self._new_scheduler() for _ in range(self._random.choice([1, 2, 3]))]
-            self._read_models.between(lambda: self._perhaps_overtake("stale"))
+            self._read_models.call_after_reading_due(lambda: self._perhaps_overtake("stale"))
             self._set_alarm()
             self._plan_events()
             self._run_to_end()
             self._come_to_rest()
-        return Ended(
+        return WorldResult(
             self.shape,
             self._oracle.violations,
             self._oracle.occurrences,
-            self._faults.many,
+            self._faults.counts,
             self._read,
             self.story,
         )
@@ -184,7 +110,7 @@ class World:
     # What happens when
 
     def _plan_events(self) -> None:
-        """The things that happen to the whole world."""
+        """Plan what happens to the whole world."""
         self._repeat(lambda: self._random.uniform(2, 12) * DAY, self._do_work)
         if self.shape.people:
             self._repeat(
@@ -195,12 +121,12 @@ class World:
         if self.shape.outages:
             self._schedule_after(self._draw_uptime(), self._go_down)
 
-    def _repeat(self, pause: Callable[[], timedelta], happen: Callable[[], None]) -> None:
-        def once() -> None:
-            happen()
-            self._schedule_after(pause(), once)
+    def _repeat(self, pause: Callable[[], timedelta], action: Callable[[], None]) -> None:
+        def act_and_repeat() -> None:
+            action()
+            self._schedule_after(pause(), act_and_repeat)
 
-        self._schedule_after(pause(), once)
+        self._schedule_after(pause(), act_and_repeat)
 
     def _plan_changes(self, index: int, random: Random) -> None:
         """People change a routine now and then."""
@@ -213,15 +139,15 @@ class World:
 
         self._schedule_after(random.expovariate(CHANGES_A_YEAR) * YEAR, change)
 
-    def _schedule_after(self, pause: timedelta, happen: Callable[[], None]) -> None:
-        self._many += 1
-        heappush(self._next, (self.elapsed + pause, self._many, happen))
+    def _schedule_after(self, pause: timedelta, action: Callable[[], None]) -> None:
+        self._scheduled_count += 1
+        heappush(self._next, (self.elapsed + pause, self._scheduled_count, action))
 
     def _run_to_end(self) -> None:
         end = self.shape.days * DAY
         while self._next and self._next[0][0] <= end and not self._is_over():
-            self.elapsed, _, happen = heappop(self._next)
-            happen()
+            self.elapsed, _, action = heappop(self._next)
+            action()
             self._catch_up()
         self.elapsed = end
 
@@ -231,17 +157,17 @@ class World:
     def _come_to_rest(self) -> None:
         """No faults any more: one scheduler settles all that is left, and the books are closed."""
         self._faults.off = True
-        last, began = self._new_scheduler().scheduler, self.elapsed
+        last_scheduler, rest_begin = self._new_scheduler().scheduler, self.elapsed
         for _ in range(STUCK):
-            settled = last.tick(self._read_models)  # type: ignore[arg-type]
+            settled_count = last_scheduler.tick(self._read_models)  # type: ignore[arg-type]
             self._catch_up()
             self.elapsed += timedelta(seconds=6)
-            is_answered = not self._pending_probes or self.elapsed - began > ANSWERED
-            if not settled and is_answered and not self._read_models.waits(self.clock()):
+            is_answered = not self._pending_probes or self.elapsed - rest_begin > ANSWERED
+            if not settled_count and is_answered and not self._read_models.has_due_work(self.clock()):
                 break
         else:
             self._trouble("what is due stays due")
-        self._oracle.close(self.clock() - timedelta(seconds=6))
+        self._oracle.judge_end(self.clock() - timedelta(seconds=6))
 
     # Schedulers
 
@@ -250,9 +176,9 @@ class World:
         batch = self._random.choice([1, 20, 50, 200, 200, 200])
         return Process(Scheduler(executor, executor.store.after, batch))
 
-    def _new_executor(self, remembers: int) -> Executor:
-        line = Line(self._log, self._faults, self._let_another_overtake, self.shape.broken)
-        return Executor(line, self.clock, cache=StreamCache() if remembers else None)
+    def _new_executor(self, has_cache: int) -> Executor:
+        connection = LogConnection(self._log, self._faults, self._let_another_overtake, self.shape.mutation)
+        return Executor(connection, self.clock, cache=StreamCache() if has_cache else None)
 
     def _set_alarm(self, pause: timedelta = timedelta()) -> None:
         """One alarm for all: whoever comes second finds nothing to do, unless the first one failed."""
@@ -261,26 +187,26 @@ class World:
         self._schedule_after(pause, lambda: self._ring_alarm() if turn == self._turn else None)
 
     def _ring_alarm(self) -> None:
-        running = [index for index, process in enumerate(self._processes) if process is not None]
+        running_indexes = [index for index, process in enumerate(self._processes) if process is not None]
         if self._random.random() < 0.1:  # usually the same scheduler is first, with a warm cache
-            self._random.shuffle(running)
-        pauses = [self._tick_process(index) for index in running if self._is_work_waiting()]
-        if running:
+            self._random.shuffle(running_indexes)
+        pauses = [self._tick_process(index) for index in running_indexes if self._is_work_waiting()]
+        if running_indexes:
             self._set_alarm(min(pauses) if pauses and self._is_work_waiting() else self._until_next())
 
     def _is_work_waiting(self) -> bool:
         self._read_models.follow(self._web.store.after)
-        return self._read_models.waits(self.clock())
+        return self._read_models.has_due_work(self.clock())
 
     def _tick_process(self, index: int) -> timedelta:
         """How long it sleeps afterwards."""
         process = self._processes[index]
         if process is None:
             return 300 * SECOND
-        process.busy, before = True, self._read_models.position
+        process.is_busy, last_position = True, self._read_models.position
         try:
             process.scheduler.tick(self._read_models)  # type: ignore[arg-type]
-        except Died:
+        except ProcessDied:
             self._add_to_story(f"scheduler {index} dies")
             self._processes[index] = None
             self._schedule_after(self._random.uniform(0, 300) * SECOND, lambda: self._start(index))
@@ -289,8 +215,8 @@ class World:
             self._add_to_story(f"scheduler {index}: {type(error).__name__}")
             return TROUBLE_S * SECOND
         finally:
-            process.busy = False
-        is_idle = self._is_work_waiting() and self._read_models.position == before
+            process.is_busy = False
+        is_idle = self._is_work_waiting() and self._read_models.position == last_position
         self._idle_ticks = self._idle_ticks + 1 if is_idle else 0
         return process.scheduler.pause_s(self._read_models) * SECOND  # type: ignore[arg-type]
 
@@ -307,8 +233,8 @@ class World:
     # What goes wrong
 
     def _perhaps_overtake(self, kind: Kind) -> None:
-        if not self._is_nested and self._faults.strike((kind,)):
-            self._faults.many[kind] += 1
+        if not self._is_nested and self._faults.draw((kind,)):
+            self._faults.counts[kind] += 1
             self._let_another_overtake()
 
     def _let_another_overtake(self) -> None:
@@ -319,10 +245,10 @@ class World:
         # Acts as another process would, since this one may hold the turn of the stream.
         web, self._web = self._web, self._new_executor(1)
         try:
-            idle = [process for process in self._processes if process is not None and not process.busy]
-            if idle and (self._random.random() < 0.5 or not self.shape.people):
+            idle_processes = [process for process in self._processes if process is not None and not process.is_busy]
+            if idle_processes and (self._random.random() < 0.5 or not self.shape.people):
                 self._add_to_story("another scheduler ticks in between")
-                self._random.choice(idle).scheduler.tick(self._read_models)  # type: ignore[arg-type]
+                self._random.choice(idle_processes).scheduler.tick(self._read_models)  # type: ignore[arg-type]
             elif self.shape.people:
                 self._change_routine(self._random.randrange(len(self._people.routines)), self._random)
         finally:
@@ -334,22 +260,22 @@ class World:
             * self._random.random()
         )
         self.shift += step
-        self._faults.many["clock back" if step < timedelta() else "clock forward"] += 1
+        self._faults.counts["clock back" if step < timedelta() else "clock forward"] += 1
         self._add_to_story(f"the clock steps by {step}")
         self._set_alarm()
 
     def _draw_uptime(self) -> timedelta:
         """How long the schedulers are there, until they are all gone."""
-        return self._random.uniform(0.01, 0.3) * DAY if self.shape.stormy else self._random.expovariate(1 / 40) * DAY
+        return self._random.uniform(0.01, 0.3) * DAY if self.shape.is_stormy else self._random.expovariate(1 / 40) * DAY
 
     def _go_down(self) -> None:
         self._is_up = False
-        self._faults.many["outage"] += 1
-        days = self._random.uniform(0, 40) if self.shape.stormy else 10 ** self._random.uniform(-3, 1.3)
-        lasts = days * DAY
-        self._add_to_story(f"all schedulers are down for {lasts}")
+        self._faults.counts["outage"] += 1
+        days = self._random.uniform(0, 40) if self.shape.is_stormy else 10 ** self._random.uniform(-3, 1.3)
+        outage = days * DAY
+        self._add_to_story(f"all schedulers are down for {outage}")
         self._processes = [None for _ in self._processes]
-        self._schedule_after(lasts, self._come_up)
+        self._schedule_after(outage, self._come_up)
 
     def _come_up(self) -> None:
         self._is_up = True
@@ -372,17 +298,17 @@ class World:
         """What a person asks for; None when the answer is no, or does not come."""
         try:
             actor = f"user:{self._caller.user_id}"
-            done = self._web.attempt(lambda work: use_case(work, self._caller, *args), actor=actor)
+            attempt = self._web.attempt(lambda work: use_case(work, self._caller, *args), actor=actor)
         except (DomainError, PersistenceError):
             return None
-        except Died:
+        except ProcessDied:
             self._web = self._new_executor(1)
             return None
         except ImpossibleHistory as error:
             self._trouble(repr(error))
             return None
         self._set_alarm()  # the log announces what people do; what schedulers do, they find for themselves
-        return done.result
+        return attempt.result
 
     # The log
 
@@ -394,11 +320,11 @@ class World:
                 self._oracle.read(recorded)
                 self._newest = max(self._newest, recorded.at)
                 self._follow_probe(recorded)
-                if self._tell:
-                    text = f"{recorded.at:%m-%d %H:%M:%S} {recorded.actor[:9]:9} {brief(recorded.event)}"
+                if self._keeps_story:
+                    text = f"{recorded.at:%m-%d %H:%M:%S} {recorded.actor[:9]:9} {abbreviate(recorded.event)}"
                     self.story.append(StoryLine(recorded.position, text, self._oracle.routine_of(recorded)))
             self._read = batch[-1].position
-        self._oracle.check()
+        self._oracle.judge_commit()
 
     # Probes
 
@@ -419,28 +345,28 @@ class World:
 
     def _answer_probe(self, pending: PendingProbe) -> None:
         number = self._probing.random()
-        passed = ProbeFinding(verdict="passed", status=200, took_ms=1)
+        passed_finding = ProbeFinding(verdict="passed", status=200, took_ms=1)
         finding = (
-            passed
+            passed_finding
             if number < 0.6
             else probe.unanswered_finding("x", 1)
             if number < 0.7
-            else replace(passed, verdict="failed")
+            else replace(passed_finding, verdict="failed")
         )
         executor = self._new_executor(0)
         try:
-            question = executor.query(
+            query_result = executor.query(
                 lambda work: probes.probe_to_ask(work, pending) if probes.is_due(work, pending) else None
             )
-            if question is not None:
-                finding = question if isinstance(question, ProbeFinding) else finding
+            if query_result is not None:
+                finding = query_result if isinstance(query_result, ProbeFinding) else finding
                 executor.attempt(lambda work: probes.record(work, pending, finding), actor="delivery")
-        except (PersistenceError, Died):
+        except (PersistenceError, ProcessDied):
             self._schedule_after(SECOND, lambda: self._answer_probe(pending))
         self._set_alarm()
 
     def _add_to_story(self, text: str, routine_id: UUID | None = None) -> None:
-        if self._tell:
+        if self._keeps_story:
             self.story.append(StoryLine(None, f"{self.clock():%m-%d %H:%M:%S} * {text}", routine_id))
 
     def _trouble(self, text: str) -> None:
@@ -448,47 +374,3 @@ class World:
 
     def _new_id(self) -> UUID:
         return UUID(int=self._ids.getrandbits(128), version=4)
-
-    @contextmanager
-    def _stub_randomness(self) -> Iterator[None]:
-        with ExitStack() as stack:
-            stack.enter_context(patch("application.event_store.unit_of_work.uuid4", self._new_id))
-            stack.enter_context(patch.object(execute, "PAUSE_S", 0.0))
-            stack.enter_context(patch("processes.scheduler.prefetch.triggers_due", TriggersDue))
-            stack.enter_context(
-                patch.multiple(
-                    "processes.scheduler.scheduler",
-                    Follower=Follower,
-                    gate_windows=GateWindows,
-                    triggers_due=TriggersDue,
-                    deadlines=Deadlines,
-                    chains=Chains,
-                    troubles=Troubles,
-                    backfills=Backfills,
-                    _events_behind=lambda _read_models: 0,
-                )
-            )
-            stack.enter_context(
-                patch.multiple("processes.scheduler.batches", log=Silent(self._trouble), ThreadPoolExecutor=InTurn)
-            )
-            stack.enter_context(broken(self.shape.broken))
-            yield
-
-
-def brief(value: object) -> str:
-    """Without what goes without saying: defaults, and most of an id."""
-    match value:
-        case UUID():
-            return str(value)[:8]
-        case datetime():
-            return f"{value:%Y-%m-%dT%H:%M:%S}"
-        case tuple():
-            return f"({', '.join(map(brief, value))})"
-        case msgspec.Struct():
-            defaults = [(one.name, one.default) for one in msgspec.structs.fields(value)]
-            changed_fields = [
-                (name, getattr(value, name)) for name, default in defaults if getattr(value, name) != default
-            ]
-            return f"{type(value).__name__}({', '.join(f'{name}={brief(field)}' for name, field in changed_fields)})"
-        case _:
-            return repr(value)

@@ -199,7 +199,7 @@ def _quota_metrics(quotas: Quotas | None, near_counts: Mapping[str, int]) -> lis
     if quotas is None:
         return []
     refusals: dict[tuple[str, ...], int] = {(name,): total for name, total in quotas.refusals_by_quota().items()}
-    shares = quotas.near()
+    shares = quotas.count_near_limit()
     return [
         _make_counter(
             "routines_quota_refusals", "Requests that this web process refused by a quota.", ("quota",), refusals

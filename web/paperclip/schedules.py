@@ -18,7 +18,7 @@ from application.use_cases.explanations import Ahead, Planned
 from domain.explain import sentences
 from domain.explain.verdicts import Verdict
 from domain.recorded import Recorded
-from domain.schedule.clock_changes import Effect, Touched
+from domain.schedule.clock_changes import AffectedOccurrences, Effect
 from domain.schedule.plan import INSTANT
 from domain.schedule.time_words import local
 from projections.firing import occurrences
@@ -219,7 +219,7 @@ class Schedules(Controller):
             warnings=list(result.warnings),
             conditions=UNSET if data.routine_id is None else list(result.conditions),
             times=[_planned_moment(occurrence, result.zone) for occurrence in result.times],
-            clock_changes=[_clock_change(change, result.zone) for change in result.touched],
+            clock_changes=[_clock_change(change, result.zone) for change in result.affected],
             clock_changes_until=time_or_none(result.covered_until),
         )
 
@@ -337,12 +337,12 @@ def _planned_moment(occurrence: Planned, zone: str) -> Moment:
     )
 
 
-def _clock_change(change: Touched, zone: str) -> ClockChange:
+def _clock_change(change: AffectedOccurrences, zone: str) -> ClockChange:
     return ClockChange(
         at=time(change.at),
         shift_minutes=change.shift // timedelta(minutes=1),
         effect=change.effect,
-        walls=[wall.isoformat() for wall in change.walls],
+        walls=[wall.isoformat() for wall in change.wall_times],
         times=[LocalTime(at=time(moment), local=local(moment, zone).isoformat()) for moment in change.occurrences],
         text=change.text,
     )

@@ -184,7 +184,7 @@ def _replay(  # noqa: PLR0913, PLR0917 who asks for what
             raise InvalidField(f"More than {most:,} firings are in the range: take a shorter one", "from")
         slot = _read_slot(conn, routine_id, begin, SLOT_EVENTS * most + 100)
     known_run_ids = {live.run_id for recorded in slot for live in _live_work(recorded)}
-    past = backend.authorize(caller, what_ifs.past, routine_id, [*{*run_ids, *known_run_ids}], slot)
+    past = backend.authorize(caller, what_ifs.read_past, routine_id, [*{*run_ids, *known_run_ids}], slot)
     return replay(past, change, begin, end, most)
 
 

@@ -172,8 +172,8 @@ def cancel_superseded(work: UnitOfWork, live: Sequence[LiveWork], successor_run_
     for live_work in live:
         current, current_run = work.get(ISSUE, live_work.issue_id), work.get(RUN, live_work.run_id)
         if current is not None and current_run is not None:
-            because = SUPERSEDED.format(successor_run_id)
-            _cancel(work, live_work.issue_id, current, run.supersede(current_run, successor_run_id), because)
+            comment = SUPERSEDED.format(successor_run_id)
+            _cancel(work, live_work.issue_id, current, run.supersede(current_run, successor_run_id), comment)
 
 
 def _cancel(work: UnitOfWork, issue_id: UUID, current: Issue, run_events: Sequence[RunEvent], comment: str) -> None:

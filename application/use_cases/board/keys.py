@@ -71,10 +71,10 @@ def expiry(work: UnitOfWork, principal: Principal, requested_expiry: Expiry, fie
 
     Raises InvalidField for a key that would outlive the caller's.
     """
-    own = _own_key(work, principal)
+    own_key = _own_key(work, principal)
     if isinstance(requested_expiry, UnsetType):
-        return access.usual_expiry(own, work.now)
-    access.check_expiry(requested_expiry, own, field)
+        return access.usual_expiry(own_key, work.now)
+    access.check_expiry(requested_expiry, own_key, field)
     return requested_expiry
 
 
@@ -93,9 +93,9 @@ def issue(  # noqa: PLR0913, PLR0917 the fields of a key, and the name of its ex
     It rests on the membership of whoever issues it, as that is now. Raises InvalidField for a key that would outlive
     the caller's.
     """
-    own = _own_key(work, principal)
-    expires_at = own.expires_at if isinstance(requested_expiry, UnsetType) else requested_expiry
-    access.check_expiry(expires_at, own, field)
+    own_key = _own_key(work, principal)
+    expires_at = own_key.expires_at if isinstance(requested_expiry, UnsetType) else requested_expiry
+    access.check_expiry(expires_at, own_key, field)
     issuer_version = work.version_of(membership_of(require_board(principal).user_id, company_id))
     limited_key = replace(key, expires_at=expires_at, issuer_version=issuer_version)
     work.record(key_of(token), [limited_key], company_id)
@@ -193,9 +193,9 @@ def mint_for_user(work: UnitOfWork, user_id: UUID, name: str, expires_at: dateti
 
 def _own_key(work: UnitOfWork, principal: Principal) -> Key:
     """Return the key of the board user who asks, of a session the one that it rests on; raise Unauthenticated for none."""
-    own = work.get(KEY, require_board(principal).key_id)
-    if own is not None and own.session is not None:
-        own = work.get(KEY, own.session.rests_on)
-    if own is None:
+    own_key = work.get(KEY, require_board(principal).key_id)
+    if own_key is not None and own_key.session is not None:
+        own_key = work.get(KEY, own_key.session.rests_on)
+    if own_key is None:
         raise Unauthenticated
-    return own
+    return own_key

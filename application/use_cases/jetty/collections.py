@@ -75,7 +75,7 @@ def create_key(work: UnitOfWork, principal: Principal, draft: ApiKeyCreate) -> N
     require_board(principal)
     company_id = names.collection(work, principal, draft.collection_name, "entrust")
     token = tokens.mint_for_collection()
-    key = KeyIssued(name=draft.name, collection_id=company_id, prefix=tokens.shown_of(token))
+    key = KeyIssued(name=draft.name, collection_id=company_id, prefix=tokens.visible_prefix(token))
     return keys.issue(work, principal, token, company_id, key, draft.expires_at, "expires_at")
 
 

@@ -75,8 +75,8 @@ class Desk:
         return [recorded.event.reason for recorded in self.threads.store.load([stream_id])[stream_id]]
 
 
-def run_on_loop(story):
-    return asyncio.run(asyncio.wait_for(story, LIMIT_S))
+def run_on_loop(scenario):
+    return asyncio.run(asyncio.wait_for(scenario, LIMIT_S))
 
 
 @pytest.mark.parametrize("make_cache", CACHED)
@@ -89,11 +89,11 @@ def test_a_decision_loads_what_it_misses_and_is_recorded_without_a_thread(system
             note(id_, str(work.version_of(id_)))(work)
         return "result"
 
-    done = run_on_loop(desk.loop.attempt(decide))
+    attempt = run_on_loop(desk.loop.attempt(decide))
 
-    assert ("result", 3) == (done.result, len(done.recorded))
+    assert ("result", 3) == (attempt.result, len(attempt.recorded))
     assert ["elsewhere", "1"] == desk.reasons(stream_ids[0])
-    assert done.position == system.store.head()
+    assert attempt.position == system.store.head()
     assert [] == desk.in_threads
 
 
@@ -109,9 +109,9 @@ def test_what_is_refused_is_raised_and_what_records_nothing_has_the_position_of_
     with pytest.raises(Conflict):
         run_on_loop(desk.loop.attempt(refuse))
     desk = Desk(system, make_cache)
-    done = run_on_loop(desk.loop.attempt(lambda work: work.version_of(stream_id)))
+    attempt = run_on_loop(desk.loop.attempt(lambda work: work.version_of(stream_id)))
 
-    assert (1, [], system.store.head()) == (done.result, list(done.recorded), done.position)
+    assert (1, [], system.store.head()) == (attempt.result, list(attempt.recorded), attempt.position)
 
 
 @pytest.mark.parametrize("make_cache", CACHED)
@@ -128,10 +128,10 @@ def test_of_a_group_in_which_one_guard_has_moved_the_others_are_recorded_and_tha
         if seen == [1]:
             desk.elsewhere(guarded)
 
-    async def story():
+    async def scenario():
         await asyncio.gather(*(desk.loop.attempt(note(id_)) for id_ in ids), desk.loop.attempt(rests_on_guarded))
 
-    run_on_loop(story())
+    run_on_loop(scenario())
 
     assert all(["by hand"] == desk.reasons(id_) for id_ in ids)
     assert [1, 2] == seen
@@ -142,25 +142,25 @@ def test_of_a_group_in_which_one_guard_has_moved_the_others_are_recorded_and_tha
 def test_many_commands_of_one_stream_all_come_through(system, make_cache):
     desk, stream_id, many = Desk(system, make_cache), uuid4(), 100
 
-    async def story():
+    async def scenario():
         return await asyncio.gather(*(desk.loop.attempt(note(stream_id, str(number))) for number in range(many)))
 
-    done = run_on_loop(story())
+    attempt = run_on_loop(scenario())
 
     assert sorted(map(str, range(many))) == sorted(desk.reasons(stream_id))
-    assert many == len({one.position for one in done})
+    assert many == len({one.position for one in attempt})
     assert [] == desk.in_threads
 
 
 def test_a_decision_on_what_is_no_longer_so_is_taken_again(system):
     desk, stream_id = Desk(system), uuid4()
 
-    async def story():
+    async def scenario():
         await desk.loop.attempt(lambda work: agent(work, stream_id))
         await asyncio.to_thread(desk.elsewhere, stream_id)
         return await desk.loop.attempt(note(stream_id))
 
-    run_on_loop(story())
+    run_on_loop(scenario())
 
     assert 3 == system.store.versions([stream_id])[stream_id]
 
@@ -172,12 +172,12 @@ def test_a_race_that_is_lost_for_good_is_raised_and_leaves_no_turn(system):
         note(stream_id)(work)
         desk.elsewhere(stream_id)
 
-    async def story():
+    async def scenario():
         with pytest.raises(IntegrityError):
             await desk.loop.attempt(decide, tries=2)
         return desk.loop._steps._turns.taken([stream_id])
 
-    assert frozenset() == run_on_loop(story())
+    assert frozenset() == run_on_loop(scenario())
 
 
 def test_a_decision_that_needs_other_streams_each_time_it_is_taken_is_left_to_a_thread(system):
@@ -205,13 +205,13 @@ def test_what_is_heavy_or_has_secrets_is_left_to_a_thread(system, tmp_path):
     desk, heavy, light = Desk(system), uuid4(), uuid4()
     desk.elsewhere(heavy, AgentPaused(reason="x" * HEAVY_BYTES))
 
-    async def story():
+    async def scenario():
         await desk.loop.attempt(note(heavy))
         many = len(desk.in_threads)
         await desk.loop.attempt(lambda work: work.drop([uuid4()]) or agent(work, light))
         return many, len(desk.in_threads)
 
-    assert (1, 2) == run_on_loop(story())
+    assert (1, 2) == run_on_loop(scenario())
     assert 2 == system.store.versions([heavy])[heavy]
     assert 1 == system.store.versions([light])[light]
 
@@ -219,13 +219,13 @@ def test_what_is_heavy_or_has_secrets_is_left_to_a_thread(system, tmp_path):
 def test_an_append_whose_connection_ended_is_done_by_a_thread_once(system):
     desk, stream_id = Desk(system), UUID(int=7)
 
-    async def story():
+    async def scenario():
         await desk.loop.attempt(note(uuid4()))
         for session in system.pool._on_loop:
             session.pgconn.finish()
         return await desk.loop.attempt(note(stream_id))
 
-    run_on_loop(story())
+    run_on_loop(scenario())
 
     assert ["by hand"] == desk.reasons(stream_id)
 
@@ -240,13 +240,13 @@ def test_an_answer_says_on_which_versions_it_rests_and_is_refused_on_fresh_state
             raise Conflict("not paused")
         return state.status
 
-    async def story():
+    async def scenario():
         with pytest.raises(Conflict):
             await desk.loop.answer(question)
         await asyncio.to_thread(desk.elsewhere, stream_id)
         return await desk.loop.answer(question)
 
-    assert ("paused", {stream_id: 2}) == run_on_loop(story())
+    assert ("paused", {stream_id: 2}) == run_on_loop(scenario())
     assert [] == desk.in_threads
 
 
@@ -267,12 +267,12 @@ def test_all_who_decide_while_the_database_is_away_wait_for_it_once(system):
     desk, many = Desk(system), 20
     clock = desk.threads.clock = ClockAway()
 
-    async def story():
+    async def scenario():
         decisions = [desk.loop.attempt(note(uuid4())) for _ in range(many)]
         answers = [desk.loop.answer(lambda work: work.now) for _ in range(many)]
         return await asyncio.gather(*decisions, *answers, return_exceptions=True)
 
-    outcomes = run_on_loop(story())
+    outcomes = run_on_loop(scenario())
 
     assert {PoolTimeout} == {type(outcome) for outcome in outcomes}
     assert 1 == clock.calls

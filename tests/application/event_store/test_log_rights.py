@@ -155,9 +155,9 @@ def login(url, *statements):
 @pytest.fixture(autouse=True)
 def log_stays_unchanged(database):
     """Whatever a test tries: the log, its triggers and its owner stay as they were."""
-    before = look(database)
+    old_rights = look(database)
     yield
-    assert look(database) == before
+    assert look(database) == old_rights
 
 
 def look(database):
@@ -174,10 +174,10 @@ def test_neither_service_nor_auditor_may_tamper(database, role, tried):
 
 @pytest.mark.parametrize("tried", FORGED_APPENDS)
 def test_the_one_function_takes_no_half_events(database, tried):
-    with login(database("routines_service")) as conn, pytest.raises(psycopg.Error) as refused:
+    with login(database("routines_service")) as conn, pytest.raises(psycopg.Error) as refusal:
         conn.execute(f"SELECT log.append({FORGED_APPENDS[tried]})")
 
-    assert not isinstance(refused.value, psycopg.OperationalError | psycopg.errors.SyntaxError)
+    assert not isinstance(refusal.value, psycopg.OperationalError | psycopg.errors.SyntaxError)
 
 
 def test_the_auditor_reads_everything_and_appends_nothing(database):

@@ -105,9 +105,9 @@ def body(kind, actor="system", company=None, at=None, **fields):
     return json.dumps(envelope | ({"company_id": str(company)} if company else {}), separators=(",", ":")).encode()
 
 
-def body_at(at, *, before="", after=""):
+def body_at(at, *, start="", after=""):
     """A body that says a time, with something before and after it."""
-    return f'{{{before}"at":"{at}","actor":"system","event":{{"type":"agent.paused","reason":"x"}}{after}}}'.encode()
+    return f'{{{start}"at":"{at}","actor":"system","event":{{"type":"agent.paused","reason":"x"}}{after}}}'.encode()
 
 
 # What the database knows itself
@@ -118,7 +118,7 @@ def test_the_log_says_which_login_recorded_an_event_and_when(writers_fixture, po
         owner.execute("DROP ROLE IF EXISTS web_of_acme")
         owner.execute("CREATE ROLE web_of_acme LOGIN IN ROLE routines_service")
     try:
-        before = datetime.now(UTC)
+        start = datetime.now(UTC)
         positions = [
             writers_fixture.append((uuid4(), "agent.paused", body_at(text(datetime.now(UTC)))), login=login)
             for login in ("routines_service", "web_of_acme", "postgres")
@@ -129,7 +129,7 @@ def test_the_log_says_which_login_recorded_an_event_and_when(writers_fixture, po
             owner.execute("DROP ROLE web_of_acme")
 
     assert [rows[at].recorded_by for at in positions] == ["routines_service", "web_of_acme", "postgres"]
-    assert all(before - timedelta(seconds=1) <= rows[at].recorded_at for at in positions)
+    assert all(start - timedelta(seconds=1) <= rows[at].recorded_at for at in positions)
 
 
 def test_the_service_acting_for_another_login_is_recorded_as_that_login(writers_fixture):
@@ -166,9 +166,9 @@ TRICKS = {
     "the past last, spelt with escapes": body_at(NOW, after=f',"\\u0061t":"{PAST}"'),
     "the past last, in capital escapes": body_at(NOW, after=f',"a\\u0074":"{PAST}"'),
     "the past last, with room": body_at(NOW, after=f' , "at" : "{PAST}" '),
-    "something before it": body_at(PAST, before='"x":{"at":"{now}"},'),
-    "room before it": body_at(PAST, before=" "),
-    "another field first": body_at(PAST, before='"z":1,'),
+    "something before it": body_at(PAST, start='"x":{"at":"{now}"},'),
+    "room before it": body_at(PAST, start=" "),
+    "another field first": body_at(PAST, start='"z":1,'),
     "no time": b'{"actor":"system","event":{"type":"agent.paused"}}',
     "a number": b'{"at":1764398000,"actor":"system","event":{"type":"agent.paused"}}',
     "a word for now": body_at("now"),
@@ -189,12 +189,12 @@ TRICKS = {
 @pytest.mark.parametrize("trick", TRICKS)
 def test_no_trick_of_writing_records_another_time(writers_fixture, trick):
     now = text(datetime.now(UTC)).encode()
-    written = TRICKS[trick].replace(b"{now}", now).replace(b"{naive}", now[:-1])
+    written_body = TRICKS[trick].replace(b"{now}", now).replace(b"{naive}", now[:-1])
 
-    with pytest.raises(psycopg.Error) as refused:
-        writers_fixture.append((uuid4(), "agent.paused", written))
+    with pytest.raises(psycopg.Error) as refusal:
+        writers_fixture.append((uuid4(), "agent.paused", written_body))
 
-    assert isinstance(refused.value, psycopg.DataError | psycopg.errors.InvalidTextRepresentation), refused.value
+    assert isinstance(refusal.value, psycopg.DataError | psycopg.errors.InvalidTextRepresentation), refusal.value
 
 
 def test_one_event_of_another_time_refuses_its_whole_batch(writers_fixture):
@@ -216,9 +216,9 @@ def test_what_events_carry_does_not_make_them_late(writers_fixture):
     """Payloads may have a field `at`, NULs and quotes of their own."""
     for inner in ('{"at":"2020-01-01T00:00:00Z"}', '"\\u0000"', '{"\\u0000at":1}', '"\\"at\\""'):
         now = text(datetime.now(UTC))
-        written = f'{{"at":"{now}","actor":"system","event":{{"type":"agent.paused","extra":{inner}}}}}'.encode()
+        written_body = f'{{"at":"{now}","actor":"system","event":{{"type":"agent.paused","extra":{inner}}}}}'.encode()
 
-        assert writers_fixture.append((uuid4(), "agent.paused", written))
+        assert writers_fixture.append((uuid4(), "agent.paused", written_body))
 
 
 def test_a_decision_that_was_held_up_is_taken_again_on_the_present_time(writers_fixture):
@@ -227,20 +227,20 @@ def test_a_decision_that_was_held_up_is_taken_again_on_the_present_time(writers_
     times = iter(clocks)
     executor = Executor(writers_fixture.system.store, lambda: next(times))
 
-    done = executor.attempt(lambda work: work.record(uuid4(), [AgentPaused()]))
+    attempt = executor.attempt(lambda work: work.record(uuid4(), [AgentPaused()]))
 
-    assert [recorded.at for recorded in done.recorded] == clocks[1:]
+    assert [recorded.at for recorded in attempt.recorded] == clocks[1:]
 
 
 def test_a_clock_that_stays_wrong_is_a_refusal_that_recorded_nothing(writers_fixture):
     many = len(writers_fixture.log())
     executor = Executor(writers_fixture.system.store, lambda: writers_fixture.system.clock() + timedelta(hours=1))
 
-    with pytest.raises(ClockDiffers) as refused:
+    with pytest.raises(ClockDiffers) as refusal:
         executor.attempt(lambda work: work.record(uuid4(), [AgentPaused()]))
 
     assert len(writers_fixture.log()) == many
-    assert refused.value.difference_s == pytest.approx(3_600, abs=60)
+    assert refusal.value.difference_s == pytest.approx(3_600, abs=60)
 
 
 # Grants: what the service itself does with them is recorded
@@ -342,8 +342,8 @@ def forged(writers_fixture):
     theirs = uuid4()
 
     def joined(user_id, company, role="member", actor=ann):
-        written = body("member.joined", actor, company, user_id=user_id, role=role)
-        return (membership_of(user_id, company), "member.joined", written)
+        written_body = body("member.joined", actor, company, user_id=user_id, role=role)
+        return (membership_of(user_id, company), "member.joined", written_body)
 
     def issued(actor, company=None, **holder):
         return (uuid4(), "key.issued", body("key.issued", actor, company, name="k", **holder))
@@ -430,12 +430,12 @@ def forged(writers_fixture):
 
 def test_what_the_service_makes_up_is_refused(writers_fixture):
     many, recorded = len(writers_fixture.log()), []
-    for what, (events, evidence) in forged(writers_fixture).items():
+    for name, (events, evidence) in forged(writers_fixture).items():
         try:
             writers_fixture.append(*events, evidence=evidence)
         except (psycopg.errors.InsufficientPrivilege, psycopg.DataError):
             continue
-        recorded.append(what)
+        recorded.append(name)
 
     assert recorded == []
     assert len(writers_fixture.log()) == many
@@ -458,11 +458,11 @@ def test_no_grant_rests_on_what_another_batch_of_its_group_has_read(writers_fixt
     group = [writers_fixture.batch(plain, evidence=by_abe), writers_fixture.batch(forged, evidence=by_vic)]
 
     with psycopg.connect(writers_fixture.urls("routines_service"), autocommit=True) as conn:
-        recorded, refused = verdicts(conn.execute(APPEND_EACH, together(group)).fetchall())
+        recorded, refusal = verdicts(conn.execute(APPEND_EACH, together(group)).fetchall())
 
     position = writers_fixture.log()[-1].position
     assert recorded == position
-    assert isinstance(refused, psycopg.errors.InsufficientPrivilege)
+    assert isinstance(refusal, psycopg.errors.InsufficientPrivilege)
     assert writers_fixture.append(forged, evidence=by_abe) == position + 1
 
 
@@ -512,7 +512,7 @@ def test_a_session_vouches_for_nothing_once_its_key_is_revoked_or_its_user_has_s
 def test_a_membership_in_a_stream_of_another_company_lets_nobody_in(writers_fixture):
     """The log believes that an owner of one company adds a member there; who reads it sees which company it names."""
     seat = writers_fixture.seat(writers_fixture.ann, writers_fixture.other)
-    written = body(
+    written_body = body(
         "member.joined",
         f"user:{writers_fixture.ann}",
         writers_fixture.company,
@@ -520,7 +520,7 @@ def test_a_membership_in_a_stream_of_another_company_lets_nobody_in(writers_fixt
         role="owner",
     )
     position = writers_fixture.append(
-        (seat, "member.joined", written),
+        (seat, "member.joined", written_body),
         evidence=[writers_fixture.ann_key, writers_fixture.ann, writers_fixture.seat(writers_fixture.ann)],
     )
 
@@ -541,9 +541,9 @@ def test_a_grant_under_another_name_is_none(writers_fixture):
 
 def test_what_the_log_cannot_know_is_not_refused_and_not_flagged(writers_fixture):
     """Stolen rights of the service suffice to act in the name of an owner with a good key: only she can tell."""
-    written = body("key.issued", f"user:{writers_fixture.ann}", name="forged", user_id=writers_fixture.ann)
+    written_body = body("key.issued", f"user:{writers_fixture.ann}", name="forged", user_id=writers_fixture.ann)
     position = writers_fixture.append(
-        (uuid4(), "key.issued", written), evidence=[writers_fixture.ann_key, writers_fixture.ann]
+        (uuid4(), "key.issued", written_body), evidence=[writers_fixture.ann_key, writers_fixture.ann]
     )
 
     (grant,) = [grant for grant in grants.review(writers_fixture.log()) if grant.position == position]

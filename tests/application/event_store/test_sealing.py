@@ -62,8 +62,8 @@ def row(stored):
 
 @pytest.mark.parametrize("event", canaries(), ids=lambda event: type(event).__name__)
 def test_every_kind_of_event_is_read_as_it_was_written_and_nothing_of_it_is_in_the_open(event):
-    keys, written = MemoryKeys(), recorded(event)
-    plain, stored = to_stored(written), to_stored(written, keys=keys)
+    keys, event_record = MemoryKeys(), recorded(event)
+    plain, stored = to_stored(event_record), to_stored(event_record, keys=keys)
 
     (read,) = all_from_stored([row(stored)], keys)
 
@@ -71,9 +71,9 @@ def test_every_kind_of_event_is_read_as_it_was_written_and_nothing_of_it_is_in_t
     assert CANARY.encode() not in stored.state
     assert (stored.state == plain.state) == (CANARY.encode() not in plain.state)
     assert from_stored(plain, keys).event == event, "events of before stay as they are"
-    keys.erase(subject_of(written.stream_id, COMPANY, event))
-    for of_before_or_after in (stored, plain, to_stored(written, keys=keys)):
-        assert CANARY not in repr(from_stored(of_before_or_after, keys))
+    keys.erase(subject_of(event_record.stream_id, COMPANY, event))
+    for stored_form in (stored, plain, to_stored(event_record, keys=keys)):
+        assert CANARY not in repr(from_stored(stored_form, keys))
 
 
 def test_the_parts_of_an_event_open_at_their_place_only():

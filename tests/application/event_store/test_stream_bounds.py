@@ -120,6 +120,6 @@ def test_the_service_itself_can_always_record(actor):
     shop.until_full(lambda number: shop.move(("todo", "in_progress")[number % 2]))
 
     cancelled = [IssueMoved(status="cancelled")]
-    done = shop.executor.attempt(lambda work: work.record(shop.issue, cancelled), actor=actor)
+    attempt = shop.executor.attempt(lambda work: work.record(shop.issue, cancelled), actor=actor)
 
-    assert done.recorded
+    assert attempt.recorded

@@ -74,11 +74,11 @@ def cache_fixture():
 
 def test_a_decision_on_what_is_cached_reads_only_what_is_not(cache_fixture):
     cache_fixture.fire(cache_fixture.here)
-    before = cache_fixture.recorder.reads
+    old_reads = cache_fixture.recorder.reads
 
     cache_fixture.fire(cache_fixture.here)
 
-    assert cache_fixture.recorder.reads == before + 1  # the live issue that it meets, which is not cached
+    assert cache_fixture.recorder.reads == old_reads + 1  # the live issue that it meets, which is not cached
 
 
 def test_what_another_process_has_changed_is_read_anew(cache_fixture):
@@ -127,8 +127,8 @@ def test_a_run_that_is_found_again_is_shown_as_it_is_now(cache_fixture):
     for executor in (cache_fixture.here, cache_fixture.there):
         executor.execute(cache_fixture.caller, routines.update, cache_fixture.routine, always)
     (fired,) = cache_fixture.fire(cache_fixture.here, idempotency_key="once")
-    done = IssuePatch(status="done")
-    cache_fixture.there.execute(cache_fixture.caller, issues.update, issue_of_run(fired.stream_id), done, None)
+    patch = IssuePatch(status="done")
+    cache_fixture.there.execute(cache_fixture.caller, issues.update, issue_of_run(fired.stream_id), patch, None)
 
     again = cache_fixture.here.execute(cache_fixture.caller, runs.fire_by_hand, cache_fixture.routine, request).result
 
@@ -214,9 +214,9 @@ def memory_of(name, body):
     many = 20
     tracemalloc.start()
     try:
-        before = tracemalloc.get_traced_memory()[0]
+        old_bytes = tracemalloc.get_traced_memory()[0]
         events = [from_stored(Notification(uuid4(), 1, name, body, 1), is_kept=True) for _ in range(many)]
-        return (tracemalloc.get_traced_memory()[0] - before) / many, events[:1]
+        return (tracemalloc.get_traced_memory()[0] - old_bytes) / many, events[:1]
     finally:
         tracemalloc.stop()
 
@@ -257,9 +257,9 @@ def test_runs_issues_and_comments_are_not_kept(cache_fixture):
     cache_fixture.here.execute(cache_fixture.caller, issues.update, issue_id, patch, None)
     cache, log = cache_fixture.caches[0], cache_fixture.here.store.history()
 
-    kept = {recorded.name.partition(".")[0] for recorded in log if cache.get(recorded.stream_id) is not None}
+    cached = {recorded.name.partition(".")[0] for recorded in log if cache.get(recorded.stream_id) is not None}
 
-    assert kept == {"key", "user", "name", "company", "member", "agent", "routine", "slot"}
+    assert cached == {"key", "user", "name", "company", "member", "agent", "routine", "slot"}
 
 
 def test_calls_of_a_megabyte_leave_nothing_behind(cache_fixture):
@@ -267,12 +267,12 @@ def test_calls_of_a_megabyte_leave_nothing_behind(cache_fixture):
         cache_fixture.caller, routines.update, cache_fixture.routine, RoutinePatch(concurrency_policy="always_enqueue")
     )
     cache_fixture.fire(cache_fixture.here)
-    before = cache_fixture.caches[0].size
+    old_size = cache_fixture.caches[0].size
 
     for _ in range(20):
         cache_fixture.fire(cache_fixture.here, payload={"text": "x" * 100_000})
 
-    assert cache_fixture.caches[0].size - before < 100_000
+    assert cache_fixture.caches[0].size - old_size < 100_000
 
 
 def test_of_a_slot_only_what_a_reader_would_read_is_kept(cache_fixture):
@@ -280,11 +280,11 @@ def test_of_a_slot_only_what_a_reader_would_read_is_kept(cache_fixture):
         issue_id = cache_fixture.fire(cache_fixture.here)[0].event.outcome.issue_id
         cache_fixture.here.execute(cache_fixture.caller, issues.update, issue_id, IssuePatch(status="done"), None)
 
-    kept = cache_fixture.caches[0].get(slot_of(cache_fixture.routine))
+    cached = cache_fixture.caches[0].get(slot_of(cache_fixture.routine))
 
-    assert kept.recorded[-1].version > 40
-    assert len(kept.recorded) <= COUNT_EVERY + 2
-    assert size_of(kept.recorded) == kept.size
+    assert cached.recorded[-1].version > 40
+    assert len(cached.recorded) <= COUNT_EVERY + 2
+    assert size_of(cached.recorded) == cached.size
 
 
 def test_what_is_read_ahead_is_as_it_is_now_and_need_not_be_read_again(cache_fixture):
@@ -292,12 +292,12 @@ def test_what_is_read_ahead_is_as_it_is_now_and_need_not_be_read_again(cache_fix
         cache_fixture.caller, routines.update, cache_fixture.routine, RoutinePatch(title="Look")
     )
     cache_fixture.here.read_ahead(lambda work: work.load([cache_fixture.routine]))
-    before = cache_fixture.recorder.reads
+    old_reads = cache_fixture.recorder.reads
 
     (fired,) = cache_fixture.fire(cache_fixture.here)
 
     assert fired.event.revision == 2
-    assert cache_fixture.recorder.reads == before + 1  # the live issue that it meets, which is not cached
+    assert cache_fixture.recorder.reads == old_reads + 1  # the live issue that it meets, which is not cached
 
 
 def test_what_cannot_be_read_ahead_is_left_to_the_decision(cache_fixture):
@@ -317,22 +317,22 @@ def set_goal(work, goal_id):
 
 
 def test_a_stream_that_is_presumed_to_be_new_is_neither_looked_for_nor_cached(cache_fixture):
-    goal_id, before = uuid4(), cache_fixture.recorder.reads
+    goal_id, old_reads = uuid4(), cache_fixture.recorder.reads
 
     cache_fixture.here.attempt(lambda work: set_goal(work, goal_id))
-    assert cache_fixture.recorder.reads == before
+    assert cache_fixture.recorder.reads == old_reads
 
     cache_fixture.here.query(lambda work: work.version_of(goal_id))
-    assert cache_fixture.recorder.reads == before + 1
+    assert cache_fixture.recorder.reads == old_reads + 1
 
 
 def test_who_presumes_wrongly_decides_again(cache_fixture):
     goal_id = uuid4()
     cache_fixture.there.attempt(lambda work: set_goal(work, goal_id))
 
-    done = cache_fixture.here.attempt(lambda work: set_goal(work, goal_id))
+    attempt = cache_fixture.here.attempt(lambda work: set_goal(work, goal_id))
 
-    assert list(done.recorded) == []
+    assert list(attempt.recorded) == []
     assert cache_fixture.here.query(lambda work: work.version_of(goal_id)) == 1
 
 

@@ -140,8 +140,8 @@ def test_many_writers_of_one_stream_all_come_through(executor):
     stream_id, writers, rounds = uuid4(), 16, 20
 
     with ThreadPoolExecutor(writers) as pool:
-        done = [pool.submit(executor.attempt, note(stream_id)) for _ in range(writers * rounds)]
-        assert all(one.result(LIMIT_S).recorded for one in done)
+        attempts = [pool.submit(executor.attempt, note(stream_id)) for _ in range(writers * rounds)]
+        assert all(one.result(LIMIT_S).recorded for one in attempts)
 
     versions = [recorded.version for recorded in executor.store.load([stream_id])[stream_id]]
     assert versions == list(range(1, writers * rounds + 1))
@@ -158,8 +158,8 @@ def test_writers_of_several_streams_do_not_wait_in_a_circle(executor):
         return all_of_them
 
     with ThreadPoolExecutor(12) as pool:
-        done = [pool.submit(executor.attempt, decide(number % 3)) for number in range(120)]
-        assert all(one.result(LIMIT_S).recorded for one in done)
+        attempts = [pool.submit(executor.attempt, decide(number % 3)) for number in range(120)]
+        assert all(one.result(LIMIT_S).recorded for one in attempts)
 
 
 def test_the_turn_is_given_back_when_the_race_is_lost_for_good(executor):

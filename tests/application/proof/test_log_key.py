@@ -53,11 +53,11 @@ def test_a_key_that_cannot_be_used_is_refused_with_a_sentence_that_does_not_hold
     secret = path.read_text().split("+", 4)[-1].strip()
     change(path)
 
-    with pytest.raises(CannotSign) as refused:
+    with pytest.raises(CannotSign) as refusal:
         log_key.read(path)
 
-    assert words in str(refused.value)
-    assert secret not in str(refused.value)
+    assert words in str(refusal.value)
+    assert secret not in str(refusal.value)
 
 
 def test_a_log_has_a_name_of_its_own():

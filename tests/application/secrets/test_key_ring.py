@@ -45,10 +45,10 @@ def test_a_new_ring_has_one_key_and_is_its_owners_alone(path):
 
 
 def test_a_ring_that_is_there_is_left_alone(ring, path):
-    before = path.read_bytes()
+    old_content = path.read_bytes()
 
     assert not ring.create()
-    assert before == path.read_bytes()
+    assert old_content == path.read_bytes()
 
 
 def test_of_two_who_make_it_at_once_one_does(path, monkeypatch):
@@ -59,11 +59,11 @@ def test_of_two_who_make_it_at_once_one_does(path, monkeypatch):
 
 
 def test_an_umask_does_not_open_it(path):
-    before = os.umask(0)
+    old_umask = os.umask(0)
     try:
         KeyRing(path).create()
     finally:
-        os.umask(before)
+        os.umask(old_umask)
 
     assert 0o600 == path.stat().st_mode & 0o777
 
@@ -94,10 +94,10 @@ def test_every_ring_over_a_file_sees_its_change_at_the_next_use(ring, path):
 def test_a_change_that_the_file_system_hides_is_found_when_its_key_is_asked_for(path):
     ring = written(path, line("k1"))
     assert ["k1"] == ring.ids()
-    before = path.stat()
+    old_times = path.stat()
     with path.open("r+") as file:  # the same file, size and time
         file.write(line("k2"))
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    os.utime(path, ns=(old_times.st_atime_ns, old_times.st_mtime_ns))
     assert ["k1"] == ring.ids()
 
     ring.cipher("k2")
@@ -157,11 +157,11 @@ def test_a_ring_that_others_may_read_is_refused_even_after_it_was_read(ring, pat
     ids=["empty", "blank", "short", "no key", "capitals", "two blanks", "twice", "no ascii"],
 )
 def test_a_malformed_ring_is_refused_without_a_word_of_what_is_in_it(path, text, why):
-    with pytest.raises(VaultClosed, match=why) as refused:
+    with pytest.raises(VaultClosed, match=why) as refusal:
         written(path, text).ids()
 
-    assert refused.value.__cause__ is None
-    assert not any(word in str(refused.value) for word in text.split() if len(word) > 2)
+    assert refusal.value.__cause__ is None
+    assert not any(word in str(refusal.value) for word in text.split() if len(word) > 2)
 
 
 def test_lines_may_end_as_editors_end_them(path):
@@ -183,11 +183,11 @@ def test_a_ring_that_cannot_be_written_is_named(tmp_path):
 
 
 def test_a_write_that_fails_leaves_the_ring_as_it_was(ring, path, monkeypatch):
-    before = path.read_bytes()
+    old_content = path.read_bytes()
     monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
 
     with pytest.raises(VaultClosed, match="No space left"):
         ring.add()
 
-    assert before == path.read_bytes()
+    assert old_content == path.read_bytes()
     assert [path] == list(path.parent.iterdir())

@@ -264,14 +264,14 @@ def test_neither_key_nor_secret_is_shown(vault, open_vault, path, system, caplog
     caplog.set_level("DEBUG")
     record = kept()
     vault.keep([record])
-    shown = [repr(record), repr(vault.__dict__), repr(vault.ring.__dict__), repr(vault.open([record.id]))]
+    displayed = [repr(record), repr(vault.__dict__), repr(vault.ring.__dict__), repr(vault.open([record.id]))]
     for spoil in ("content = content || '\\x00'", "purpose = 'x'", "key_id = 'k0'"):
         execute_sql(system, f"UPDATE vault.secrets SET {spoil}")
-        shown.append(why(lambda: open_vault().open([record.id])))
-    shown.append(why(lambda: vault.keep([record])))
+        displayed.append(why(lambda: open_vault().open([record.id])))
+    displayed.append(why(lambda: vault.keep([record])))
     path.write_bytes(path.read_bytes() * 2)
-    shown.append(why(vault.ring.ids))
-    texts = "\n".join([*shown, caplog.text])
+    displayed.append(why(vault.ring.ids))
+    texts = "\n".join([*displayed, caplog.text])
 
     key = b64decode(path.read_bytes().split()[1])
     assert not [word for word in spellings(key) if word in texts]
@@ -279,9 +279,9 @@ def test_neither_key_nor_secret_is_shown(vault, open_vault, path, system, caplog
 
 
 def why(ask):
-    with pytest.raises((VaultClosed, psycopg.Error)) as refused:
+    with pytest.raises((VaultClosed, psycopg.Error)) as refusal:
         ask()
-    return f"{refused.value!r} {refused.value} {refused.value.__cause__!r}"
+    return f"{refusal.value!r} {refusal.value} {refusal.value.__cause__!r}"
 
 
 def spellings(value):
@@ -364,10 +364,10 @@ def test_rotations_at_the_same_time_share_the_work(vault, open_vault):
     new = vault.add_key()
 
     def rotate(_):
-        mine, done = open_vault(), 0
-        while list(mine.keys_in_use()) != [new]:
-            done += mine.reseal(30)
-        return done
+        own_vault, resealed_count = open_vault(), 0
+        while list(own_vault.keys_in_use()) != [new]:
+            resealed_count += own_vault.reseal(30)
+        return resealed_count
 
     with ThreadPoolExecutor(3) as threads:
         assert 400 == sum(threads.map(rotate, range(3)))
@@ -383,8 +383,8 @@ def test_a_rotation_of_2000_is_noticed_by_nobody_who_opens_or_keeps_meanwhile(va
 
     def look():
         nonlocal opened
-        some = random.sample(records, 20)
-        assert [record.secret.value for record in some] == values(open_vault(), some)
+        sample = random.sample(records, 20)
+        assert [record.secret.value for record in sample] == values(open_vault(), sample)
         opened += 20
 
     def add():
@@ -396,8 +396,8 @@ def test_a_rotation_of_2000_is_noticed_by_nobody_who_opens_or_keeps_meanwhile(va
         new = vault.add_key()
         while vault.reseal(100):
             pass
-        seen = opened
-        wait_for(lambda: opened > seen)
+        opened_secrets = opened
+        wait_for(lambda: opened > opened_secrets)
 
     assert {new: 2_000 + len(since)} == vault.keys_in_use()
     vault.retire_key(old)

@@ -29,13 +29,13 @@ def carry_on(app, backfill, trigger, routine):
 
 
 def test_a_preview_names_the_occurrences_and_records_nothing(app, trigger):
-    before = len(list(app.store.history()))
+    event_count = len(list(app.store.history()))
 
-    seen = app.ask(backfills.preview, trigger, of_hours(app, 3))
+    preview = app.ask(backfills.preview, trigger, of_hours(app, 3))
 
-    assert (3, 0, None) == (seen.count, seen.left_out, seen.obstacle)
-    assert [10, 11, 12] == [at.hour for at, run in seen.occurrences if run is None]
-    assert before == len(list(app.store.history()))
+    assert (3, 0, None) == (preview.count, preview.left_out, preview.obstacle)
+    assert [10, 11, 12] == [at.hour for at, run in preview.occurrences if run is None]
+    assert event_count == len(list(app.store.history()))
 
 
 def test_one_at_a_time_the_next_occurrence_waits_for_the_end_of_the_one_before(app, trigger, routine):
@@ -68,16 +68,16 @@ def test_what_waits_until_a_disabled_schedule_runs_again_gets_one_outcome(app):
     app.ask(triggers.update, trigger, TriggerPatch(enabled=False))
     app.passes(2 * HOUR)
 
-    wanted = of_hours(app, 7, overlap="policy")
-    seen = app.ask(backfills.preview, trigger, wanted)
-    backfill = app.ask(backfills.create, trigger, wanted)
+    draft = of_hours(app, 7, overlap="policy")
+    preview = app.ask(backfills.preview, trigger, draft)
+    backfill = app.ask(backfills.create, trigger, draft)
     carry_on(app, backfill, trigger, routine)
-    assert (7, 3) == (seen.count, seen.left_out)
+    assert (7, 3) == (preview.count, preview.left_out)
     assert [11, 12, 16, 17] == [event.occurrence.hour for event in app.events(RunFired)]
 
     app.ask(triggers.update, trigger, TriggerPatch(enabled=True))
     assert [(13, 15, 3)] == [(event.first.hour, event.last.hour, event.count) for event in app.events(TriggerMissed)]
-    carry_on(app, app.ask(backfills.create, trigger, wanted), trigger, routine)
+    carry_on(app, app.ask(backfills.create, trigger, draft), trigger, routine)
     assert [11, 12, 16, 17, 13, 14, 15] == [event.occurrence.hour for event in app.events(RunFired)]
 
 

@@ -25,9 +25,11 @@ DAY = timedelta(days=1)
 @pytest.fixture
 def spent_by_owner(app):
     """What was spent, by owner: `spent["routine"] = ...` is what the read model would say."""
-    known = {}
-    app.executor = Executor(app.store, lambda: app.now, app.vault, spending=lambda owner, *_: known.get(owner, Spent()))
-    return known
+    values = {}
+    app.executor = Executor(
+        app.store, lambda: app.now, app.vault, spending=lambda owner, *_: values.get(owner, Spent())
+    )
+    return values
 
 
 def last(app):
@@ -166,8 +168,8 @@ def test_a_later_report_replaces_what_it_mentions_and_a_repeated_one_records_not
 
 def test_usage_can_come_with_the_end_of_the_issue_and_after_it(app):
     run = app.fire(app.routine())
-    done = IssuePatch(status="done", usage=UsageReport(cost_micros=5))
-    app.ask(issues.update, issue_of_run(run), done, None)
+    patch = IssuePatch(status="done", usage=UsageReport(cost_micros=5))
+    app.ask(issues.update, issue_of_run(run), patch, None)
 
     report(app, run, cost_micros=7)
 

@@ -56,16 +56,21 @@ def test_the_end_of_a_run_fires_the_next_routine_with_its_outputs(app):
 
     assert 1 == carry_on(app, due_chain(app, trigger, cause))
 
-    fired, run = last(app), run_of_chain(trigger, cause)
-    assert ("chain", trigger, cause, 1) == (fired.source, fired.trigger_id, fired.cause_run_id, fired.chain_depth)
-    assert Opened(issue_id=issue_of_run(run)) == fired.outcome
+    run_fired, run = last(app), run_of_chain(trigger, cause)
+    assert ("chain", trigger, cause, 1) == (
+        run_fired.source,
+        run_fired.trigger_id,
+        run_fired.cause_run_id,
+        run_fired.chain_depth,
+    )
+    assert Opened(issue_id=issue_of_run(run)) == run_fired.outcome
     assert "Write 3 after Fetch had 3" == app.state(ISSUE, issue_of_run(run)).details.title
     expected = {"id": str(cause), "routineId": str(fetch), "routineTitle": "Fetch", "status": "completed"}
     assert {
         "run": expected | {"failureReason": None},
         "outputs": {"articles": 3},
         "variables": {"articles": "3"},
-    } == fired.payload
+    } == run_fired.payload
 
 
 def test_the_payload_says_why_the_run_before_failed(app):

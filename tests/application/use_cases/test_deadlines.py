@@ -38,10 +38,10 @@ def test_a_run_that_lasts_too_long_fails_its_issue_is_cancelled_and_the_slot_is_
 def test_a_run_that_has_ended_meanwhile_is_left_alone(app):
     run = app.fire(app.routine())
     app.finish(run)
-    before = len(list(app.store.history()))
+    event_count = len(list(app.store.history()))
 
     assert 0 == overdue(app, run)
-    assert before == len(list(app.store.history()))
+    assert event_count == len(list(app.store.history()))
 
 
 def test_a_call_that_lasts_too_long_ends_with_its_trajectory(app):
@@ -179,12 +179,12 @@ def test_a_firing_between_two_attempts_meets_the_run(app, agent, policy, outcome
 
 def test_a_failure_that_is_reported_again_changes_nothing(app, agent):
     _, run = run_waiting_for_retry(app, agent)
-    before = len(list(app.store.history()))
+    event_count = len(list(app.store.history()))
 
     report = IssuePatch(status="cancelled", failure_reason="exit status 3")
     app.ask(issues.update, issue_of_run(run), report, uuid4(), caller=agent)
 
-    assert before == len(list(app.store.history()))
+    assert event_count == len(list(app.store.history()))
 
 
 def test_a_person_cancels_for_good_while_it_runs_and_while_it_waits(app, agent):
@@ -316,10 +316,10 @@ def test_a_run_shows_its_attempts_and_when_the_next_one_begins(app, agent):
 
     assert ("issue_created", 1, 2) == (between.status, between.attempt, between.max_attempts)
     assert between.next_attempt_at == "2026-03-02T12:01:30.000Z"
-    after = read()
-    assert ("completed", 2, None) == (after.status, after.attempt, after.next_attempt_at)
+    new_state = read()
+    assert ("completed", 2, None) == (new_state.status, new_state.attempt, new_state.next_attempt_at)
     assert [("failed", "exit status 3"), ("completed", None)] == [
-        (attempt.outcome, attempt.reason) for attempt in after.attempts
+        (attempt.outcome, attempt.reason) for attempt in new_state.attempts
     ]
 
 

@@ -113,18 +113,18 @@ def test_a_trigger_of_another_routine_is_not_found_and_too_many_schedules_are_as
 
 
 def test_a_preview_says_in_words_what_a_schedule_would_do_and_records_nothing(app):
-    before = len(list(app.store.history()))
+    event_count = len(list(app.store.history()))
 
-    seen = app.ask(
+    preview = app.ask(
         explanations.preview, SchedulePreview(cron_expression="30 2 * * *", timezone="Europe/Berlin", count=2)
     )
     refused = app.ask(explanations.preview, SchedulePreview(cron_expression="61 * * * *"))
 
-    assert "Europe/Berlin time" in seen.words
-    assert [timedelta(days=1)] == [seen.times[1].at - seen.times[0].at]
-    assert seen.touched
+    assert "Europe/Berlin time" in preview.words
+    assert [timedelta(days=1)] == [preview.times[1].at - preview.times[0].at]
+    assert preview.affected
     assert refused.reason
-    assert before == len(list(app.store.history()))
+    assert event_count == len(list(app.store.history()))
 
 
 def test_a_run_that_is_tried_again_says_so_and_after_how_many_attempts_it_ended(app):

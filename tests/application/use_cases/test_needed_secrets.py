@@ -13,11 +13,11 @@ def needed(app, owner_id, purpose):
 def test_the_secret_of_an_endpoint_is_needed_until_the_endpoint_is_deleted(app):
     draft = EndpointDraft(url="https://example.com/hook", events=("*",))
     endpoint = app.ask(endpoints.create, app.company, draft).endpoint_id
-    kept = list(app.vault.secrets)
+    secret_ids = list(app.vault.secrets)
 
-    assert kept == needed(app, endpoint, endpoints.PURPOSE)
+    assert secret_ids == needed(app, endpoint, endpoints.PURPOSE)
     app.ask(endpoints.delete, app.company, endpoint)
-    app.vault.secrets |= dict.fromkeys(kept)  # as if Postgres had gone away before it was dropped
+    app.vault.secrets |= dict.fromkeys(secret_ids)  # as if Postgres had gone away before it was dropped
     assert [] == needed(app, endpoint, endpoints.PURPOSE)
 
 

@@ -244,10 +244,10 @@ def test_a_routine_that_calls_a_task_is_probed_as_well(app):
 
 @pytest.mark.parametrize("url", ["ftp://example.com", "https://user:password@example.com", "example.com", "***"])
 def test_an_address_to_which_nothing_is_sent_is_refused(app, url):
-    with pytest.raises(InvalidField) as refused:
+    with pytest.raises(InvalidField) as refusal:
         app.routine(probe=ProbeDraft(url=url))
 
-    assert "probe.url" == refused.value.field
+    assert "probe.url" == refusal.value.field
 
 
 def test_a_mask_keeps_the_address(app, probe_fixture):
@@ -259,10 +259,10 @@ def test_a_mask_keeps_the_address(app, probe_fixture):
 
 
 def test_a_revision_brings_its_probe_back(app, probe_fixture):
-    before = app.state(ROUTINE, probe_fixture.routine).revision
+    old_revision = app.state(ROUTINE, probe_fixture.routine).revision
     app.ask(routines.update, probe_fixture.routine, RoutinePatch(probe=None))
 
-    app.ask(revisions.restore, probe_fixture.routine, revision_of(probe_fixture.routine, before))
+    app.ask(revisions.restore, probe_fixture.routine, revision_of(probe_fixture.routine, old_revision))
 
     assert Probe(url=URL) == app.state(ROUTINE, probe_fixture.routine).settings.probe
 

@@ -17,10 +17,10 @@ def may_write(app, run, session=SESSION, caller=None):
 
 @pytest.fixture
 def run(app):
-    fired = app.fire(app.routine())
+    run = app.fire(app.routine())
     take = Checkout(agent_id=app.agent, expected_statuses=("todo",))
-    app.ask(issues.check_out, issue_of_run(fired), take, SESSION, caller=app.as_agent())
-    return fired
+    app.ask(issues.check_out, issue_of_run(run), take, SESSION, caller=app.as_agent())
+    return run
 
 
 def test_the_session_that_has_the_issue_of_a_run_writes_its_log(app, run):

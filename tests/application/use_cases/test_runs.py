@@ -70,7 +70,7 @@ def live_runs(app, routine):
 def test_under_cancel_previous_the_next_run_cancels_the_live_one_in_its_own_commit(app):
     routine = app.routine(concurrency_policy="cancel_previous")
     first = app.fire(routine)
-    before = app.store.head()
+    old_head = app.store.head()
 
     second = app.fire(routine)
 
@@ -82,7 +82,7 @@ def test_under_cancel_previous_the_next_run_cancels_the_live_one_in_its_own_comm
     [comment] = app.events(CommentAdded)
     assert issue_of_run(first) == comment.issue_id
     assert str(second) in comment.body
-    names = [type(recorded.event) for recorded in app.store.history() if recorded.position > before]
+    names = [type(recorded.event) for recorded in app.store.history() if recorded.position > old_head]
     assert [IssueMoved, RunFailed, CommentAdded, SlotFreed, RunFired, SlotTaken, IssueOpened] == names
 
 

@@ -272,7 +272,7 @@ def test_a_schedule_owes_nothing_that_was_planned_before_it_was_made(app, routin
 STEP = st.tuples(st.sampled_from([SECOND, 29 * SECOND, 61 * SECOND, 7 * MINUTE, 40 * MINUTE, 3 * HOUR]), st.booleans())
 
 
-def lived(story, policy):
+def lived(actions, policy):
     """The outcomes of a schedule to which these things happen; ids are the same in each life, and so is the jitter."""
     numbers = (UUID(int=number, version=4) for number in count(1))
     with mock.patch.object(unit_of_work, "uuid4", side_effect=numbers):
@@ -281,7 +281,7 @@ def lived(story, policy):
         trigger = app.ask(
             triggers.create, routine, ScheduleDraft(cron_expression="*/20 * * * *", jitter_sec=900)
         ).trigger_id
-    for (time, ticks), edits in story:
+    for (time, ticks), edits in actions:
         app.passes(time)
         for number in edits:
             EDITS[number](app, routine, trigger)
@@ -293,9 +293,9 @@ def lived(story, policy):
 
 
 @given(
-    story=st.lists(st.tuples(STEP, st.lists(st.integers(0, len(EDITS) - 1), max_size=3)), max_size=12),
+    actions=st.lists(st.tuples(STEP, st.lists(st.integers(0, len(EDITS) - 1), max_size=3)), max_size=12),
     policy=st.sampled_from(["skip_missed", "enqueue_missed_with_cap"]),
 )
 @settings(max_examples=60, suppress_health_check=list(HealthCheck))
-def test_whatever_is_edited_the_same_occurrences_have_the_same_outcomes_while_the_plan_stays(story, policy):
-    assert lived([(step, ()) for step, _ in story], policy) == lived(story, policy)
+def test_whatever_is_edited_the_same_occurrences_have_the_same_outcomes_while_the_plan_stays(actions, policy):
+    assert lived([(step, ()) for step, _ in actions], policy) == lived(actions, policy)

@@ -38,9 +38,9 @@ def test_of_several_live_issues_the_one_that_changed_last_counts(app):
     app.ask(issues.update, issue_of_run(first), IssuePatch(title="Touched"), None)
 
     def newest(work, policy):
-        of = work.get(ROUTINE, routine)
-        settings = type(of.settings)(title="x", concurrency_policy=policy)
-        return slots.newest(work, type(of)(settings=settings, revision=1), slots.read_slot(work, routine))
+        state = work.get(ROUTINE, routine)
+        settings = type(state.settings)(title="x", concurrency_policy=policy)
+        return slots.newest(work, type(state)(settings=settings, revision=1), slots.read_slot(work, routine))
 
     assert [first, second] == live(app, routine)
     assert first == app.executor.query(lambda work: newest(work, "coalesce_if_active")).run_id

@@ -67,12 +67,12 @@ def test_a_schedule_skips_while_a_trajectory_is_live_and_who_asks_by_hand_gets_a
 def test_a_call_that_cannot_be_carried_out_is_there_and_says_why(app, task):
     app.task_routine(task, "hourly")
     trigger = app.events(RoutineTriggerAdded)[-1].trigger_id
-    at = app.now.replace(minute=0, second=0) + HOUR
+    run_at = app.now.replace(minute=0, second=0) + HOUR
     app.passes(HOUR)
 
-    app.carry_out(runs.fail_due, [app.due(trigger, at)], "it breaks")
+    app.carry_out(runs.fail_due, [app.due(trigger, run_at)], "it breaks")
 
-    trajectory = trajectory_of_run(run_of_occurrence(trigger, at))
+    trajectory = trajectory_of_run(run_of_occurrence(trigger, run_at))
     assert "failed" == app.state(TRAJECTORY, trajectory).status
     assert ["The occurrence could not be carried out: it breaks"] == [
         event.error for event in app.events(TrajectoryMoved)
@@ -86,12 +86,12 @@ def test_a_call_that_is_too_large_is_refused_to_who_asks_and_failed_when_a_sched
     app.ask(tasks.update, task, TaskChange(workflow=large))
     app.store.limits = replace(app.store.limits, max_trajectory_bytes=16_384)
     trigger = app.events(RoutineTriggerAdded)[0].trigger_id
-    at = app.now.replace(minute=0, second=0) + HOUR
+    run_at = app.now.replace(minute=0, second=0) + HOUR
     app.passes(HOUR)
 
     with pytest.raises(RuleViolation):
         app.ask(task_routines.run_now, path)
-    app.carry_out(runs.fire_due, [app.due(trigger, at)])
+    app.carry_out(runs.fire_due, [app.due(trigger, run_at)])
 
     opened, [moved] = app.events(TrajectoryOpened)[-1], app.events(TrajectoryMoved)
     assert ({}, {}, "failed") == (opened.workflow, opened.init_params, moved.status)

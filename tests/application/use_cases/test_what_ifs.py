@@ -22,7 +22,7 @@ def test_the_past_of_a_routine_has_its_schedules_and_the_runs_that_are_named(app
     schedule = app.schedule(routine)
     run = app.fire(routine)
 
-    past = app.ask(what_ifs.past, routine, [run], [])
+    past = app.ask(what_ifs.read_past, routine, [run], [])
 
     assert schedule in {recorded.stream_id for recorded in past.events}
     assert [run] == list(past.fired)
@@ -70,6 +70,6 @@ def test_only_the_past_is_replayed(app):
 def test_strangers_do_not_learn_that_there_is_such_a_routine(app, routine):
     stranger = app.member("owner", app.other_company())
 
-    for ask, further in ((what_ifs.past, ([], [])), (what_ifs.change, (what_if(app),))):
+    for ask, further in ((what_ifs.read_past, ([], [])), (what_ifs.change, (what_if(app),))):
         with pytest.raises(NotFound):
             app.ask(ask, routine, *further, caller=stranger)

@@ -51,13 +51,13 @@ def test_every_stored_example_makes_one_readable_sentence(file: str):
 @pytest.mark.parametrize("file", FILES)
 def test_what_a_sentence_names_is_asked_for_before(file: str):
     recorded = read_stored(file)
-    named = sentences.named_in(recorded, BELONGING)
-    shown = set(map(UUID, re.findall(r"[0-9a-f-]{36}", sentences.sentence(recorded, BELONGING, {}))))
+    named_ids = sentences.named_in(recorded, BELONGING)
+    shown_ids = set(map(UUID, re.findall(r"[0-9a-f-]{36}", sentences.sentence(recorded, BELONGING, {}))))
 
     ours = {IDS[1], IDS[2]}  # triggers, runs and trajectories have no names
     ours |= {UUID("00000000-0000-4000-8000-000000000007"), UUID("00000000-0000-4000-8000-000000000041")}
     others = {UUID(recorded.cause)} if recorded.cause else set()
-    assert shown - ours - others <= named
+    assert shown_ids - ours - others <= named_ids
 
 
 def test_a_sentence_says_what_happened_and_who_did_it_in_which_session():

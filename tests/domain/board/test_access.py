@@ -56,10 +56,10 @@ def test_a_key_gives_none_that_outlives_it():
     assert NOON + access.KEY_LIFETIME == access.usual_expiry(eternal, NOON)
     access.check_expiry(NOON, short, "expiresAt")
     access.check_expiry(None, eternal, "expiresAt")
-    for wanted in (None, NOON + timedelta(microseconds=1)):
-        with pytest.raises(InvalidField) as refused:
-            access.check_expiry(wanted, short, "expiresAt")
-        assert ("expiresAt", True) == (refused.value.field, "2026-11-22T12:00:00.000Z" in refused.value.message)
+    for expiry in (None, NOON + timedelta(microseconds=1)):
+        with pytest.raises(InvalidField) as refusal:
+            access.check_expiry(expiry, short, "expiresAt")
+        assert ("expiresAt", True) == (refusal.value.field, "2026-11-22T12:00:00.000Z" in refusal.value.message)
 
 
 @for_all(ROLES, st.sampled_from([(), ASSIGN]))
@@ -90,14 +90,14 @@ def test_a_changed_member_has_what_the_change_says():
 
 
 def test_a_removed_member_is_none_and_may_join_again():
-    gone = access.evolve_membership(given(access.evolve_membership, JOINED, PROMOTED), MemberRemoved())
+    removed_member = access.evolve_membership(given(access.evolve_membership, JOINED, PROMOTED), MemberRemoved())
 
-    assert gone is None
-    assert access.evolve_membership(gone, JOINED) == MEMBER
+    assert removed_member is None
+    assert access.evolve_membership(removed_member, JOINED) == MEMBER
 
 
 @pytest.mark.parametrize(
-    ("role", "permissions", "wanted"),
+    ("role", "permissions", "expected"),
     [
         ("owner", None, OWNER),
         ("member", None, MEMBER),
@@ -108,8 +108,8 @@ def test_a_removed_member_is_none_and_may_join_again():
         ("member", ASSIGN * 2, MEMBER),
     ],
 )
-def test_whoever_may_write_may_assign_unless_told_otherwise(role, permissions, wanted):
-    assert access.grant_membership(role, permissions) == wanted
+def test_whoever_may_write_may_assign_unless_told_otherwise(role, permissions, expected):
+    assert access.grant_membership(role, permissions) == expected
 
 
 def test_a_viewer_and_an_auditor_get_no_permission():
@@ -120,7 +120,7 @@ def test_a_viewer_and_an_auditor_get_no_permission():
 
 
 @pytest.mark.parametrize(
-    ("member", "role", "permissions", "wanted"),
+    ("member", "role", "permissions", "expected"),
     [
         (MEMBER, "member", None, MEMBER),
         (MEMBER, "member", (), Membership(role="member", permissions=())),
@@ -132,8 +132,8 @@ def test_a_viewer_and_an_auditor_get_no_permission():
         (VIEWER, "member", (), Membership(role="member", permissions=())),
     ],
 )
-def test_permissions_stay_with_another_role_unless_one_is_or_was_a_viewer(member, role, permissions, wanted):
-    assert access.change_role(member, role, permissions) == wanted
+def test_permissions_stay_with_another_role_unless_one_is_or_was_a_viewer(member, role, permissions, expected):
+    assert access.change_role(member, role, permissions) == expected
 
 
 @pytest.mark.parametrize("by", [OWNER, ADMIN])
@@ -192,27 +192,27 @@ def test_a_member_joins_once():
 def test_whatever_members_do_to_each_other_an_owner_is_left_and_only_owners_moved_owners(attempts):
     """Four users, the first an owner; each attempt is (who, whom, the role to give or None to remove)."""
     company = {0: OWNER}
-    for who, whom, role in attempts:
-        by, member = company.get(who), company.get(whom)
+    for actor, whom, role in attempts:
+        by, member = company.get(actor), company.get(whom)
         others = [other for user, other in company.items() if user != whom]
-        wanted = None if role is None else access.grant_membership(role, None)
+        target = None if role is None else access.grant_membership(role, None)
         try:
             if by is not None:
-                company = company | {whom: attempt(by, member, wanted, others)}
+                company = company | {whom: attempt(by, member, target, others)}
                 company = {user: one for user, one in company.items() if one is not None}
         except (Conflict, Forbidden):
             continue
-        owners = [one for one in (member, wanted) if one is not None and one.role == "owner"]
+        owners = [one for one in (member, target) if one is not None and one.role == "owner"]
         assert "owner" in {one.role for one in company.values()}
-        assert by is None or member == wanted or not owners or by.role == "owner"
+        assert by is None or member == target or not owners or by.role == "owner"
 
 
-def attempt(by, member, wanted, others):
+def attempt(by, member, target, others):
     """What becomes of a member."""
     if member is None:
-        events: list[Any] = [] if wanted is None else access.join(by, USER, None, wanted)
+        events: list[Any] = [] if target is None else access.join(by, USER, None, target)
     else:
-        events = access.remove(by, member, others) if wanted is None else access.change(by, member, wanted, others)
+        events = access.remove(by, member, others) if target is None else access.change(by, member, target, others)
     for event in events:
         member = access.evolve_membership(member, event)
     return member

@@ -37,15 +37,15 @@ def test_a_pause_holds_until_resumed():
 
 
 def test_termination_is_the_end():
-    gone = given(agent.evolve, CREATED, AgentTerminated())
+    terminated = given(agent.evolve, CREATED, AgentTerminated())
 
-    assert [] == agent.terminate(gone)
+    assert [] == agent.terminate(terminated)
     with pytest.raises(Conflict, match="Cannot resume terminated agent"):
-        agent.resume(gone)
+        agent.resume(terminated)
     with pytest.raises(Conflict, match="Cannot pause terminated agent"):
-        agent.pause(gone, "manual")
+        agent.pause(terminated, "manual")
     with pytest.raises(Conflict, match="Only pending approval agents can be approved"):
-        agent.approve(gone)
+        agent.approve(terminated)
 
 
 def test_only_a_waiting_agent_is_approved():
@@ -86,10 +86,10 @@ def test_agents_in_service_may_be_assigned(status):
     ],
 )
 def test_an_agent_out_of_service_gets_no_routines(status, reason, message):
-    with pytest.raises(Conflict, match=message) as refused:
+    with pytest.raises(Conflict, match=message) as refusal:
         agent.must_be_assignable(agent_with_status(status), AGENT, COMPANY)
 
-    assert refused.value.details == {
+    assert refusal.value.details == {
         "code": "agent_not_assignable",
         "reason": reason,
         "companyId": COMPANY,

@@ -93,10 +93,10 @@ def test_a_checkout_that_does_not_fit_is_refused(facts, ask):
 
 
 def test_a_refused_checkout_says_who_holds_the_issue():
-    with pytest.raises(Conflict) as refused:
+    with pytest.raises(Conflict) as refusal:
         check_out(given(issue.evolve, OPENED, TAKEN), agent=OTHER, session=LATER)
 
-    assert refused.value.details == {
+    assert refusal.value.details == {
         "issueId": str(ISSUE),
         "status": "in_progress",
         "assigneeAgentId": str(SCOUT),

@@ -82,10 +82,10 @@ def test_what_could_be_read_in_two_ways_is_refused(url):
 
 
 def test_whoever_sends_it_is_told_which_field_it_was():
-    with pytest.raises(InvalidField) as refused:
+    with pytest.raises(InvalidField) as refusal:
         must_be_url("ftp://x", "webhook_url")
 
-    assert (refused.value.field, refused.value.message) == (
+    assert (refusal.value.field, refusal.value.message) == (
         "webhook_url",
         "webhook_url must begin with http:// or https://",
     )

@@ -44,11 +44,11 @@ def test_each_has_its_cron_expression(of, cron):
     ],
 )
 def test_what_makes_no_sense_names_the_field(given, field):
-    with pytest.raises(InvalidField) as refused:
+    with pytest.raises(InvalidField) as refusal:
         cadence.cadence(*given)
 
-    assert refused.value.field == f"cadence.{field}"
-    assert field in refused.value.message
+    assert refusal.value.field == f"cadence.{field}"
+    assert field in refusal.value.message
 
 
 def test_midnight_is_an_hour():

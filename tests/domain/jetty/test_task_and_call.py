@@ -59,9 +59,9 @@ def test_nothing_follows_its_deletion():
 
 
 def test_a_deleted_task_is_not_there():
-    for gone in (None, given(task.evolve, CREATED, TaskDeleted())):
+    for missing_task in (None, given(task.evolve, CREATED, TaskDeleted())):
         with pytest.raises(NotFound):
-            task.must_be_there(gone)
+            task.must_be_there(missing_task)
 
 
 @pytest.mark.parametrize(
@@ -78,10 +78,10 @@ def test_a_deleted_task_is_not_there():
     ],
 )
 def test_a_workflow_that_is_none_names_what_is_wrong(workflow, field):
-    with pytest.raises(InvalidField) as refused:
+    with pytest.raises(InvalidField) as refusal:
         task.create(TaskDetails(name="t", workflow=workflow))
 
-    assert refused.value.field == f"workflow.{field}"
+    assert refusal.value.field == f"workflow.{field}"
 
 
 @pytest.mark.parametrize("workflow", [{}, {"init_params": None, "steps": None, "step_configs": None}, WORKFLOW])
@@ -106,10 +106,10 @@ def test_the_type_of_a_parameter_is_told_by_its_default(default, hint):
 
 
 def test_only_the_keys_that_nobody_declared_are_listed():
-    with pytest.raises(RuleViolation) as refused:
+    with pytest.raises(RuleViolation) as refusal:
         task_call.check_overrides({"a": 1, "z": 2, "y": 3}, WORKFLOW)
 
-    assert refused.value.details == {"unknown_keys": ["z", "y"]}
+    assert refusal.value.details == {"unknown_keys": ["z", "y"]}
 
 
 def test_a_call_is_given_the_tasks_parameters_overlaid_key_by_key():
@@ -215,10 +215,10 @@ def test_whatever_steps_give_each_other_what_is_recorded_is_small_and_shallow(pa
     ],
 )
 def test_a_workflow_that_could_not_be_called_is_refused_when_it_is_written(workflow, field):
-    with pytest.raises(InvalidField) as refused:
+    with pytest.raises(InvalidField) as refusal:
         task.create(TaskDetails(name="t", workflow=workflow), LIMITS)
 
-    assert field == refused.value.field
+    assert field == refusal.value.field
 
 
 def test_a_task_that_was_too_large_before_can_still_be_renamed():

@@ -76,8 +76,8 @@ def test_the_verifier_finds_the_same_company_by_other_code(content: dict[str, ob
     body = json.dumps(content, separators=(",", ":") if is_compact else None).encode()
 
     assert rows.company_of(body) == company_of(body)
-    named = content.get("company_id")
-    assert company_of(body) == (UUID(COMPANY) if named == COMPANY else None)
+    company_id = content.get("company_id")
+    assert company_of(body) == (UUID(COMPANY) if company_id == COMPANY else None)
 
 
 @pytest.mark.parametrize("leaf", [b"", b"short", bytes(91)[:-1], bytes(95) + b"x"])

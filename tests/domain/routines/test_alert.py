@@ -39,11 +39,11 @@ def test_each_kind_of_trouble_is_told_by_an_event_of_its_own(kind, event):
 def test_a_routine_that_was_failing_has_recovered_and_any_other_trouble_is_closed():
     recovered, closed = (alert.end_alert(due_alert(kind, "close", count=2), "Check") for kind in ("failing", "stuck"))
 
-    of = {"subject_id": SUBJECT, "routine_id": ROUTINE, "title": "Check"}
+    fields = {"subject_id": SUBJECT, "routine_id": ROUTINE, "title": "Check"}
     assert isinstance(recovered, AlertRecovered)
-    assert of | {"run_id": RUN, "failures": 2} == asdict(recovered)
+    assert fields | {"run_id": RUN, "failures": 2} == asdict(recovered)
     assert isinstance(closed, AlertClosed)
-    assert of | {"kind": "stuck"} == asdict(closed)
+    assert fields | {"kind": "stuck"} == asdict(closed)
 
 
 def test_an_alert_is_raised_once_and_closed_once():

@@ -36,19 +36,19 @@ def test_a_range_has_the_occurrences_from_its_begin_to_its_end_both_included():
 
 @pytest.mark.parametrize("until", [MONDAY + timedelta(minutes=30), MONDAY - DAY])
 def test_a_range_without_an_occurrence_is_a_misfit(until):
-    with pytest.raises(InvalidField) as refused:
+    with pytest.raises(InvalidField) as refusal:
         backfill.count(HOURLY, MONDAY + INSTANT, until)
 
-    assert "from" == refused.value.field
+    assert "from" == refusal.value.field
 
 
 def test_a_range_with_too_many_occurrences_says_how_many_it_has():
     assert backfill.MOST == backfill.count(HOURLY, MONDAY, MONDAY + timedelta(hours=backfill.MOST - 1))
 
-    with pytest.raises(InvalidField, match="5,001 occurrences, and a backfill at most 5,000") as refused:
+    with pytest.raises(InvalidField, match="5,001 occurrences, and a backfill at most 5,000") as refusal:
         backfill.count(HOURLY, MONDAY, MONDAY + timedelta(hours=backfill.MOST))
 
-    assert "to" == refused.value.field
+    assert "to" == refusal.value.field
 
 
 def test_it_begins_with_the_first_moment_of_its_range_and_goes_on_from_where_it_came_to():

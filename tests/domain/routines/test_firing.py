@@ -78,9 +78,9 @@ def test_an_agent_that_takes_no_work_gets_no_issue(agent):
 
 @pytest.mark.parametrize("newest", [None, LiveWork(issue_id=UUID(int=8), run_id=UUID(int=9))])
 def test_a_terminated_agent_fails_the_firing_whatever_is_live(newest):
-    gone = given(agents.evolve, CREATED, AgentTerminated())
+    terminated = given(agents.evolve, CREATED, AgentTerminated())
 
-    assert firing.outcome(ASKED, routine(), gone, newest) == Failed(reason=firing.TERMINATED)
+    assert firing.outcome(ASKED, routine(), terminated, newest) == Failed(reason=firing.TERMINATED)
 
 
 @pytest.mark.parametrize("agent", [None, IDLE])
@@ -168,8 +168,8 @@ def test_the_texts_of_a_routine_without_variables_are_its_title_and_description(
 
 def test_the_first_value_that_is_given_is_filled_in_then_the_default():
     """Contract 2.3."""
-    named = [Variable(name="who", default_value="nobody"), Variable(name="day", type="date", required=False)]
-    settings = replace(SETTINGS, title="For {{who}}", description="On {{ day }}, {{who}}", variables=tuple(named))
+    declared = [Variable(name="who", default_value="nobody"), Variable(name="day", type="date", required=False)]
+    settings = replace(SETTINGS, title="For {{who}}", description="On {{ day }}, {{who}}", variables=tuple(declared))
 
     nearest = firing.render(settings, [{"who": "Zo"}, {"who": "Al", "day": "2026-11-22"}], NOON)
     by_default = firing.render(settings, [{}, {"who": None}], NOON)
@@ -224,7 +224,7 @@ def test_what_cannot_be_filled_in_fails_whatever_the_policy_and_the_agent():
 
 
 @pytest.mark.parametrize(
-    ("payload", "kept"),
+    ("payload", "expected"),
     [
         (None, {"variables": {"who": "Zo"}}),
         ({}, {"variables": {"who": "Zo"}}),
@@ -232,11 +232,11 @@ def test_what_cannot_be_filled_in_fails_whatever_the_policy_and_the_agent():
         ({"variables": "none"}, {"variables": {"who": "Zo"}}),
     ],
 )
-def test_a_run_keeps_its_payload_and_in_it_the_values(payload, kept):
+def test_a_run_keeps_its_payload_and_in_it_the_values(payload, expected):
     """Contract 2.3."""
     request = replace(ASKED, payload=payload, rendered=replace(ASKED.rendered, variables={"who": "Zo"}))
 
-    assert firing.facts(request, routine(), EMPTY, Opened(issue_id=issue_of_run(RUN))).run.payload == kept
+    assert firing.facts(request, routine(), EMPTY, Opened(issue_id=issue_of_run(RUN))).run.payload == expected
 
 
 @pytest.mark.parametrize("payload", [None, {}, {"variables": {"undeclared": 1}}])

@@ -87,9 +87,9 @@ def test_a_probe_that_failed_skips_whatever_it_says_of_no_answer():
 
 
 def test_the_condition_is_a_sentence_without_the_address():
-    wanted = Probe(url=URL, json=JsonCondition(path="queue.waiting", equals=True))
+    guard = Probe(url=URL, json=JsonCondition(path="queue.waiting", equals=True))
 
     assert (
         "An occurrence is skipped unless the routine's probe answers with the status 2xx and true at queue.waiting; "
         "if nobody answers, it is skipped as well."
-    ) == probe.condition(wanted)
+    ) == probe.condition(guard)

@@ -65,9 +65,9 @@ def test_activating_without_assignee_is_refused():
 
 def test_activating_together_with_an_assignee_is_fine():
     paused = given(routine.evolve, *routine.create(RoutineSettings(title="Nobody's")))
-    wanted = replace(paused.settings, status="active", assignee_agent_id=AGENT)
+    settings = replace(paused.settings, status="active", assignee_agent_id=AGENT)
 
-    assert [RoutineUpdated(settings=wanted)] == routine.update(paused, wanted)
+    assert [RoutineUpdated(settings=settings)] == routine.update(paused, settings)
 
 
 def test_an_update_that_changes_nothing_is_no_revision():
@@ -263,8 +263,8 @@ def test_an_edit_that_comes_out_the_same_once_the_variables_are_declared_is_no_r
 
 
 def test_a_required_variable_without_default_forbids_a_schedule():
-    named = [Variable(name="a"), Variable(name="b", default_value="x"), Variable(name="c"), Variable(name="d")]
-    settings = replace(ACTIVE, variables=(*named[:3], replace(named[3], required=False)))
+    declared = [Variable(name="a"), Variable(name="b", default_value="x"), Variable(name="c"), Variable(name="d")]
+    settings = replace(ACTIVE, variables=(*declared[:3], replace(declared[3], required=False)))
 
     with pytest.raises(RuleViolation, match=r"Scheduled routines require defaults for required variables: a, c$"):
         routine.must_be_schedulable(settings)

@@ -119,7 +119,7 @@ def test_a_large_count_comes_seldom_but_never_too_late():
     stream, _ = after([(number, True) for number in range(300)])
 
     counts = [place for place, event in enumerate(stream) if isinstance(event, SlotCounted)]
-    since = [later - earlier - 1 for earlier, later in pairwise(counts)]
+    distances = [later - earlier - 1 for earlier, later in pairwise(counts)]
 
-    assert since == sorted(since)
-    assert {slot.COUNT_AT_LATEST} == set(since[-3:])
+    assert distances == sorted(distances)
+    assert {slot.COUNT_AT_LATEST} == set(distances[-3:])

@@ -86,9 +86,9 @@ def test_an_edit_that_changes_nothing_records_nothing():
 
 def test_an_edit_keeps_the_kind():
     current = given(trigger.evolve, *trigger.create(ROUTINE, "api", TriggerSettings(), NOON))
-    named = TriggerSettings(label="nightly")
+    labelled = TriggerSettings(label="nightly")
 
-    assert [TriggerUpdated(settings=named)] == trigger.update(current, replace(EVERY_HOUR, label="nightly"), NOON)
+    assert [TriggerUpdated(settings=labelled)] == trigger.update(current, replace(EVERY_HOUR, label="nightly"), NOON)
 
 
 def test_resuming_goes_on_with_an_occurrence_and_says_when_it_is_due():
@@ -223,10 +223,12 @@ def test_a_revision_shows_the_address_of_a_webhook_and_nothing_of_its_secret():
 
 
 def test_what_was_deleted_is_restored_with_the_webhook_it_gets():
-    gone = given(trigger.evolve, OPENED, TriggerDeleted())
+    deleted = given(trigger.evolve, OPENED, TriggerDeleted())
     new = Webhook(public_id="cd" * 12, secret_id=UUID(int=11))
 
-    events = trigger.restore(gone, TriggerState(kind="webhook", settings=SIGNED, public_id=DOOR.public_id), NOON, new)
+    events = trigger.restore(
+        deleted, TriggerState(kind="webhook", settings=SIGNED, public_id=DOOR.public_id), NOON, new
+    )
 
     assert [TriggerRestored(routine_id=ROUTINE, kind="webhook", settings=SIGNED, webhook=new)] == events
     assert given(trigger.evolve, OPENED, TriggerDeleted(), *events).webhook == new

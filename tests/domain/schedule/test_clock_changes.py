@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from domain.schedule import cron_fields, cron_schedule
 from domain.schedule import plan as plans
-from domain.schedule.clock_changes import touching
+from domain.schedule.clock_changes import find_affected_occurrences
 from domain.schedule.plan import Plan
 
 YEAR = datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)
@@ -24,8 +24,8 @@ def plan(expression, zone=AMSTERDAM, **limits):
 
 def effects(expression, zone=AMSTERDAM, **limits):
     return [
-        (change.effect, len(change.walls), len(change.occurrences))
-        for change in touching(plan(expression, zone, **limits), *YEAR)
+        (change.effect, len(change.wall_times), len(change.occurrences))
+        for change in find_affected_occurrences(plan(expression, zone, **limits), *YEAR)
     ]
 
 
@@ -82,7 +82,7 @@ def test_a_date_that_is_left_out_and_one_outside_the_limits_are_not_touched():
 
 
 def test_it_is_told_in_words():
-    spring, autumn = touching(plan("30 2 * * *"), *YEAR)
+    spring, autumn = find_affected_occurrences(plan("30 2 * * *"), *YEAR)
 
     assert spring.text == (
         "On Sun 29 Mar 2026 the clocks of Europe/Amsterdam go forward from 02:00 to 03:00: 02:30 does not exist, and "
@@ -109,14 +109,14 @@ def test_on_a_day_that_is_not_told_of_the_schedule_runs_at_exactly_its_wall_time
     _, (minutes, hours, *_) = cron_fields.read(daily.cron.expression)
     walls = sorted((hour, minute) for hour in hours for minute in minutes)
     begin = datetime(2026, *first, tzinfo=UTC)
-    tz, changes = ZoneInfo(zone), list(touching(daily, begin, begin + 30 * DAY))
+    tz, changes = ZoneInfo(zone), list(find_affected_occurrences(daily, begin, begin + 30 * DAY))
 
     occurrences, ran = list(plans.occurrences(daily, begin, begin + 30 * DAY)), {}
     for at in occurrences:
         local = at.astimezone(tz)
         ran.setdefault(local.date(), []).append((local.hour, local.minute))
 
-    whole = [(begin + n * DAY).date() for n in range(2, 28)]
-    other = {day for day in whole if ran.get(day, []) != walls}
+    whole_days = [(begin + n * DAY).date() for n in range(2, 28)]
+    other = {day for day in whole_days if ran.get(day, []) != walls}
     assert other <= {moment.astimezone(tz).date() for one in changes for moment in (one.at, one.at - MINUTE)}
     assert {at for one in changes for at in one.occurrences} <= set(occurrences)

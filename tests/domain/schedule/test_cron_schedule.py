@@ -67,13 +67,13 @@ def walk(expression: str, timezone: str, after: datetime, until: datetime) -> It
     fields, zone = expression.split(), ZoneInfo(timezone)
     interval = fields[0][0] == "*" or fields[1][0] == "*"
     moment = after.replace(second=0, microsecond=0)
-    shown = moment.astimezone(zone).replace(tzinfo=None)
+    wall_time = moment.astimezone(zone).replace(tzinfo=None)
     while (moment := moment + MINUTE) <= until:
         wall = moment.astimezone(zone)
-        before, shown = shown, wall.replace(tzinfo=None)
-        skipped = (shown - before) // MINUTE - 1
+        before, wall_time = wall_time, wall.replace(tzinfo=None)
+        skipped = (wall_time - before) // MINUTE - 1
         in_gap = not interval and any(matches(fields, before + n * MINUTE) for n in range(1, skipped + 1))
-        if in_gap or (matches(fields, shown) and (interval or not wall.fold)):
+        if in_gap or (matches(fields, wall_time) and (interval or not wall.fold)):
             yield moment
 
 
@@ -267,7 +267,7 @@ def days_of_january(expression: str) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("written", "meaning"),
+    ("expression", "meaning"),
     [
         ("0 9 * * MON-fri", "0 9 * * 1-5"),
         ("0 9 * * Sun,WED", "0 9 * * 0,3"),
@@ -290,12 +290,12 @@ def days_of_january(expression: str) -> list[int]:
         ("0\t9   * *\n*", "0 9 * * *"),
     ],
 )
-def test_names_sevens_ranges_and_steps_have_their_usual_meaning(written, meaning):
+def test_names_sevens_ranges_and_steps_have_their_usual_meaning(expression, meaning):
     until = NEW_YEAR + 60 * DAY
     expected = list(occurrences(parse_cron(meaning), NEW_YEAR, until))
 
-    assert expected == list(occurrences(parse_cron(written), NEW_YEAR, until))
-    assert len(expected) == count(parse_cron(written), NEW_YEAR, until)
+    assert expected == list(occurrences(parse_cron(expression), NEW_YEAR, until))
+    assert len(expected) == count(parse_cron(expression), NEW_YEAR, until)
 
 
 # --- refusals
@@ -345,20 +345,20 @@ def test_names_sevens_ranges_and_steps_have_their_usual_meaning(written, meaning
     ],
 )
 def test_a_wrong_expression_is_refused_with_a_text_that_says_where(expression, text):
-    with pytest.raises(BadSchedule) as refused:
+    with pytest.raises(BadSchedule) as refusal:
         parse_cron(expression)
-    assert text == refused.value.message
+    assert text == refusal.value.message
 
 
 @pytest.mark.parametrize("timezone", ["Mars/Olympus", "", "Europe", "../UTC", "/etc/localtime", "localtime", "x\0y"])
 def test_an_unknown_zone_is_refused(timezone):
-    with pytest.raises(BadSchedule) as refused:
+    with pytest.raises(BadSchedule) as refusal:
         parse_cron("0 9 * * *", timezone)
-    assert f"Invalid timezone: {timezone}" == refused.value.message
+    assert f"Invalid timezone: {timezone}" == refusal.value.message
 
 
 @pytest.mark.parametrize(
-    ("written", "spelled"),
+    ("name", "spelled"),
     [
         ("europe/berlin", "Europe/Berlin"),
         ("utc", "UTC"),
@@ -366,8 +366,8 @@ def test_an_unknown_zone_is_refused(timezone):
         ("AMERICA/new_york", "America/New_York"),
     ],
 )
-def test_a_zone_is_known_by_its_name_in_any_case_and_kept_as_it_is_spelled(written, spelled):
-    assert Cron("0 9 * * *", spelled) == parse_cron("0 9 * * *", written)
+def test_a_zone_is_known_by_its_name_in_any_case_and_kept_as_it_is_spelled(name, spelled):
+    assert Cron("0 9 * * *", spelled) == parse_cron("0 9 * * *", name)
 
 
 def test_the_clocks_of_vancouver_stay_on_summer_time_as_the_pinned_zone_data_say():
@@ -417,8 +417,8 @@ class Steps:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.look_ups = self.years = 0
-        for kept in (cron_schedule.next_after, cron_schedule._offset_changes, cron_days._offsets_of_days):
-            kept.cache_clear()
+        for cached_function in (cron_schedule.next_after, cron_schedule._offset_changes, cron_days._offsets_of_days):
+            cached_function.cache_clear()
         look_up, year = cron_schedule._offset_at, cron_days._days_of_year
 
         def counted_look_up(*args):

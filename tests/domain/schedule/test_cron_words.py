@@ -32,7 +32,7 @@ def test_an_expression_reads_as_people_say_it(expression):
 
 
 @pytest.mark.parametrize(
-    ("expression", "said"),
+    ("expression", "description"),
     [
         ("0 0 13 * 5", "At 00:00 on day 13 of the month, and also every Friday"),
         ("0 0 13 * */2", "At 00:00 on day 13 of the month, but only on a Tuesday, Thursday, Saturday or Sunday"),
@@ -40,8 +40,8 @@ def test_an_expression_reads_as_people_say_it(expression):
         ("0 0 1-31 * 1", "At 00:00 every day"),
     ],
 )
-def test_two_day_fields_are_either_or_unless_one_begins_with_a_star(expression, said):
-    assert said == describe(expression)
+def test_two_day_fields_are_either_or_unless_one_begins_with_a_star(expression, description):
+    assert description == describe(expression)
 
 
 @pytest.mark.parametrize(

@@ -72,8 +72,8 @@ def test_the_limits_leave_what_they_leave_one_by_one(plan, after, minutes):
 def test_jitter_never_makes_an_occurrence_early_nor_lets_it_overtake_the_next(plan, after):
     due = [(moment, plans.due_at(plan, moment)) for moment in plans.occurrences(plan, after, after + 3 * DAY)]
 
-    assert all(timedelta() <= at - moment <= timedelta(seconds=plan.jitter_s) for moment, at in due)
-    assert all(at < following for (_, at), (following, _) in pairwise(due))
+    assert all(timedelta() <= due_at - moment <= timedelta(seconds=plan.jitter_s) for moment, due_at in due)
+    assert all(due_at < following for (_, due_at), (following, _) in pairwise(due))
     assert due == [(moment, plans.due_at(plan, moment)) for moment, _ in due]
 
 
@@ -83,8 +83,8 @@ def test_jitter_never_passes_the_end_nor_reaches_an_excluded_date(plan, after):
     zone = ZoneInfo(plan.cron.timezone)
     due = [plans.due_at(plan, moment) for moment in plans.occurrences(plan, after, after + 6 * DAY)]
 
-    assert plan.ends_at is None or all(at <= plan.ends_at for at in due)
-    assert {at.astimezone(zone).date() for at in due}.isdisjoint(plan.excluded)
+    assert plan.ends_at is None or all(due_at <= plan.ends_at for due_at in due)
+    assert {due_at.astimezone(zone).date() for due_at in due}.isdisjoint(plan.excluded)
 
 
 def test_an_occurrence_at_the_very_end_and_one_before_an_excluded_midnight_still_come_due():
@@ -123,15 +123,15 @@ def test_an_excluded_date_is_one_of_the_schedules_zone():
 
 
 def test_what_happens_once_happens_once():
-    at = ONCE.once
+    run_at = ONCE.once
 
-    assert [at] == list(plans.occurrences(ONCE, NOON, NOON + DAY))
-    assert 1 == plans.count(ONCE, NOON, at)
-    assert [1, 0] == plans.counts(ONCE, [NOON, at, NOON + DAY])
-    assert at == plans.last_until(ONCE, NOON + DAY, NOON)
-    assert plans.next_after(ONCE, at) is None
-    assert 0 == plans.count(ONCE, at, NOON + DAY)
-    assert plans.last_until(ONCE, at - INSTANT, NOON) is None
+    assert [run_at] == list(plans.occurrences(ONCE, NOON, NOON + DAY))
+    assert 1 == plans.count(ONCE, NOON, run_at)
+    assert [1, 0] == plans.counts(ONCE, [NOON, run_at, NOON + DAY])
+    assert run_at == plans.last_until(ONCE, NOON + DAY, NOON)
+    assert plans.next_after(ONCE, run_at) is None
+    assert 0 == plans.count(ONCE, run_at, NOON + DAY)
+    assert plans.last_until(ONCE, run_at - INSTANT, NOON) is None
 
 
 def test_a_plan_with_nothing_left_is_a_mistake():

@@ -7,14 +7,10 @@ library `standardwebhooks` in both directions, and a verifier of the test's own,
 
 import hashlib
 import hmac
-import random
 import re
 from base64 import b64decode, b64encode
-from collections import Counter, defaultdict
+from collections import Counter
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-from pathlib import Path
-from typing import get_args
 
 import pytest
 from hypothesis import given as for_all
@@ -25,69 +21,30 @@ from rich.pretty import pretty_repr
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from domain.errors import Unauthenticated
-from domain.values import SigningMode
 from domain.webhooks import verification
 from domain.webhooks.secret import Secret
 from domain.webhooks.verification import Proof, WebhookRequest, verify
-from tests.domain.webhooks.webhook_vectors.refused import BODY, OTHER_SECRET, hex_hmac, refused, v1
-
-VECTORS = Path(__file__).parent / "webhook_vectors"
-NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
-NOON_S = 1795348800
-SENT = str(NOON_S)
-WINDOW_S = 300
-SECRET = "4af2" * 12
-MODES = get_args(SigningMode)
-REFUSED = list(refused(SECRET, NOON, WINDOW_S))
-MINTED_FOR: list[SigningMode] = ["standard_webhooks", "bearer"]
-READ: dict[SigningMode, list[str]] = {
-    "bearer": ["authorization"],
-    "hmac_sha256": ["x-paperclip-signature", "x-hub-signature-256", "x-paperclip-timestamp"],
-    "github_hmac": ["x-hub-signature-256", "x-paperclip-signature", "x-paperclip-timestamp"],
-    "standard_webhooks": ["webhook-id", "webhook-timestamp", "webhook-signature"],
-}
-NAMES = [name for names in READ.values() for name in names]
-
-
-def delivery(headers, body=BODY):
-    return WebhookRequest(headers=tuple(headers.items()), body=body)
-
-
-def secrets(*texts):
-    return [Secret(text.encode()) for text in texts]
-
-
-def proof(mode, headers, body=BODY, *, known=(SECRET,), window_s=WINDOW_S, now=NOON):
-    return verify(mode, delivery(headers, body), secrets(*known), window_s, now)
-
-
-def is_refused(mode, headers, body=BODY, *, known=(SECRET,), window_s=WINDOW_S, now=NOON):
-    with pytest.raises(Unauthenticated):
-        proof(mode, headers, body, known=known, window_s=window_s, now=now)
-    return True
-
-
-def stamped(sent=SENT, body=BODY, secret=SECRET):
-    """The headers of a delivery that is signed together with its timestamp."""
-    return {"x-paperclip-signature": hex_hmac(secret, f"{sent}.".encode() + body), "x-paperclip-timestamp": sent}
-
-
-def standard(message_id="msg_1", sent=SENT, body=BODY, secret=SECRET):
-    return {
-        "webhook-id": message_id,
-        "webhook-timestamp": sent,
-        "webhook-signature": v1(secret, f"{message_id}.{sent}.".encode() + body),
-    }
-
-
-GENUINE = {
-    "bearer": {"authorization": f"Bearer {SECRET}"},
-    "hmac_sha256": stamped(),
-    "github_hmac": {"x-hub-signature-256": f"sha256={hex_hmac(SECRET, BODY)}"},
-    "none": {},
-    "standard_webhooks": standard(),
-}
-
+from tests.domain.webhooks.signed_requests import (
+    GENUINE,
+    MINTED_FOR,
+    MODES,
+    NAMES,
+    NOON,
+    NOON_S,
+    READ,
+    REFUSED,
+    SECRET,
+    SENT,
+    VECTORS,
+    WINDOW_S,
+    delivery,
+    is_refused,
+    proof,
+    secrets,
+    stamped,
+    standard,
+)
+from tests.domain.webhooks.webhook_vectors.refused import BODY, OTHER_SECRET, hex_hmac
 
 # --- who is known
 
@@ -102,10 +59,10 @@ def test_who_knows_the_secret_is_known(mode):
 
 @pytest.mark.parametrize("mode", [*READ])
 def test_any_of_the_secrets_will_do_and_no_other(mode):
-    assert proof(mode, GENUINE[mode], known=(OTHER_SECRET, SECRET)) == proof(mode, GENUINE[mode])
-    assert proof(mode, GENUINE[mode], known=(SECRET, OTHER_SECRET)) == proof(mode, GENUINE[mode])
-    assert is_refused(mode, GENUINE[mode], known=(OTHER_SECRET,))
-    assert is_refused(mode, GENUINE[mode], known=())
+    assert proof(mode, GENUINE[mode], known_secrets=(OTHER_SECRET, SECRET)) == proof(mode, GENUINE[mode])
+    assert proof(mode, GENUINE[mode], known_secrets=(SECRET, OTHER_SECRET)) == proof(mode, GENUINE[mode])
+    assert is_refused(mode, GENUINE[mode], known_secrets=(OTHER_SECRET,))
+    assert is_refused(mode, GENUINE[mode], known_secrets=())
 
 
 @pytest.mark.parametrize("mode", [*READ])
@@ -117,7 +74,7 @@ def test_a_credential_for_one_mode_is_none_for_another(mode):
 
 
 def test_nothing_is_checked_where_nothing_is_asked():
-    assert proof("none", {"authorization": "é", "x-paperclip-timestamp": "NaN"}, b"\xff", known=()) == Proof()
+    assert proof("none", {"authorization": "é", "x-paperclip-timestamp": "NaN"}, b"\xff", known_secrets=()) == Proof()
 
 
 @pytest.mark.parametrize("mode", ["hmac_sha256", "github_hmac", "standard_webhooks"])
@@ -145,7 +102,7 @@ def test_an_empty_secret_is_known_to_nobody(mode, empty):
         "standard_webhooks": {**standard(), "webhook-signature": f"v1,{b64encode(signed).decode()}"},
     }
 
-    assert is_refused(mode, attempts[mode], known=(empty,))
+    assert is_refused(mode, attempts[mode], known_secrets=(empty,))
 
 
 def test_the_headers_of_svix_are_those_of_standard_webhooks_by_another_name():
@@ -164,12 +121,12 @@ def test_the_headers_of_svix_are_those_of_standard_webhooks_by_another_name():
 
 @pytest.mark.parametrize("attempt", REFUSED, ids=[f"{attempt.mode}: {attempt.why}" for attempt in REFUSED])
 def test_what_proves_nothing_is_refused(attempt):
-    for known in (SECRET,), (SECRET, "d1" * 24):
+    for known_secrets in (SECRET,), (SECRET, "d1" * 24):
         with pytest.raises(Unauthenticated) as refusal:
             verify(
                 attempt.mode,
                 WebhookRequest(headers=attempt.headers, body=attempt.body),
-                secrets(*known),
+                secrets(*known_secrets),
                 WINDOW_S,
                 NOON,
             )
@@ -203,9 +160,9 @@ ANYTHING = (
     st.binary(max_size=200),
     st.lists(st.binary(max_size=60).map(Secret), max_size=2),
 )
-def test_whatever_is_sent_nothing_worse_than_unknown_comes_of_it(mode, headers, body, known):
+def test_whatever_is_sent_nothing_worse_than_unknown_comes_of_it(mode, headers, body, known_secrets):
     with pytest.raises(Unauthenticated):
-        verify(mode, WebhookRequest(headers=headers, body=body), [*known, *secrets(SECRET)], WINDOW_S, NOON)
+        verify(mode, WebhookRequest(headers=headers, body=body), [*known_secrets, *secrets(SECRET)], WINDOW_S, NOON)
 
 
 @pytest.mark.parametrize("mode", ["hmac_sha256", "github_hmac", "standard_webhooks"])
@@ -221,7 +178,7 @@ def test_a_wrong_signature_is_as_much_work_as_a_right_one(mode, monkeypatch):
     for signature in (right, right[:-9] + "0" * 9, right[:8] + "0" + right[9:]):
         compared.clear()
         try:
-            proof(mode, {**GENUINE[mode], name: signature}, known=(SECRET, OTHER_SECRET))
+            proof(mode, {**GENUINE[mode], name: signature}, known_secrets=(SECRET, OTHER_SECRET))
         except Unauthenticated:
             assert signature != right
         work.add(len(compared))
@@ -230,10 +187,10 @@ def test_a_wrong_signature_is_as_much_work_as_a_right_one(mode, monkeypatch):
 
 
 def test_a_delivery_shows_nothing_of_its_headers():
-    shown = delivery(GENUINE["bearer"])
+    request = delivery(GENUINE["bearer"])
 
-    assert not any(SECRET in text for text in (repr(shown), str(shown), f"{shown}", pretty_repr(shown)))
-    assert repr(shown) == f"WebhookRequest({len(BODY)} bytes)"
+    assert not any(SECRET in text for text in (repr(request), str(request), f"{request}", pretty_repr(request)))
+    assert repr(request) == f"WebhookRequest({len(BODY)} bytes)"
 
 
 # --- headers
@@ -302,22 +259,22 @@ def test_the_window_ends_at_its_last_instant_on_both_sides(window_s, sign):
         {f"{edge}.0000000000000001", f"{edge}000.0000000000000001"} if sign > 0 else {f"{edge - 1}.9999999999999999"}
     )
 
-    assert all(proof("hmac_sha256", stamped(sent), window_s=window_s).stamp for sent in within)
-    assert all(is_refused("hmac_sha256", stamped(sent), window_s=window_s) for sent in beyond)
-    assert proof("standard_webhooks", standard(sent=str(edge)), window_s=window_s)
-    assert is_refused("standard_webhooks", standard(sent=str(edge + sign)), window_s=window_s)
+    assert all(proof("hmac_sha256", stamped(sent_at), window_s=window_s).stamp for sent_at in within)
+    assert all(is_refused("hmac_sha256", stamped(sent_at), window_s=window_s) for sent_at in beyond)
+    assert proof("standard_webhooks", standard(sent_at=str(edge)), window_s=window_s)
+    assert is_refused("standard_webhooks", standard(sent_at=str(edge + sign)), window_s=window_s)
 
 
 @pytest.mark.parametrize(
-    "sent", [SENT, f"{SENT}.83", f"{SENT}000", f"{SENT}123.456789", f"000{SENT}", f"{SENT}.{'0' * 16}"]
+    "sent_at", [SENT, f"{SENT}.83", f"{SENT}000", f"{SENT}123.456789", f"000{SENT}", f"{SENT}.{'0' * 16}"]
 )
-def test_a_timestamp_is_seconds_or_milliseconds_with_or_without_a_fraction(sent):
-    assert proof("hmac_sha256", stamped(sent)).stamp == f"{sent}:{stamped(sent)['x-paperclip-signature']}"
+def test_a_timestamp_is_seconds_or_milliseconds_with_or_without_a_fraction(sent_at):
+    assert proof("hmac_sha256", stamped(sent_at)).stamp == f"{sent_at}:{stamped(sent_at)['x-paperclip-signature']}"
 
 
-@pytest.mark.parametrize("sent", [f"0000{SENT}", f"{SENT}.{'0' * 17}"])
-def test_a_timestamp_has_up_to_13_digits_and_16_of_a_fraction(sent):
-    assert is_refused("hmac_sha256", stamped(sent))
+@pytest.mark.parametrize("sent_at", [f"0000{SENT}", f"{SENT}.{'0' * 17}"])
+def test_a_timestamp_has_up_to_13_digits_and_16_of_a_fraction(sent_at):
+    assert is_refused("hmac_sha256", stamped(sent_at))
 
 
 def test_up_to_a_million_million_it_is_seconds():
@@ -335,9 +292,9 @@ def test_up_to_a_million_million_it_is_seconds():
     st.sampled_from([SENT, f"{SENT}.5", f"{SENT}000"]),
     st.from_regex(rb"[0-9]{1,12}\.", fullmatch=True),
 )
-def test_a_signature_has_one_stamp_however_its_text_is_divided(body, sent, fraction):
+def test_a_signature_has_one_stamp_however_its_text_is_divided(body, sent_at, fraction):
     """Else what is signed as 1.5 and {} counted once more as 1 and 5.{}."""
-    text = sent.encode() + b"." + fraction + body
+    text = sent_at.encode() + b"." + fraction + body
     stamps = set()
     for dot in (match.start() for match in re.finditer(rb"\.", text)):
         headers = {
@@ -347,7 +304,7 @@ def test_a_signature_has_one_stamp_however_its_text_is_divided(body, sent, fract
         try:
             stamps.add(proof("hmac_sha256", headers, text[dot + 1 :]).stamp)
         except Unauthenticated:
-            assert dot != len(sent)
+            assert dot != len(sent_at)
 
     assert len(stamps) == 1
 
@@ -365,9 +322,9 @@ def test_a_body_that_does_not_begin_with_a_timestamp_has_no_stamp(body):
     assert proof("github_hmac", {"x-hub-signature-256": hex_hmac(SECRET, body)}, body) == Proof()
 
 
-@pytest.mark.parametrize("sent", [str(NOON_S - 86_401), "", "NaN", "1e9", str(NOON_S * 10**6)])
-def test_github_hmac_takes_the_body_alone_whatever_the_timestamp(sent):
-    assert proof("github_hmac", {**GENUINE["github_hmac"], "x-paperclip-timestamp": sent}) == Proof()
+@pytest.mark.parametrize("sent_at", [str(NOON_S - 86_401), "", "NaN", "1e9", str(NOON_S * 10**6)])
+def test_github_hmac_takes_the_body_alone_whatever_the_timestamp(sent_at):
+    assert proof("github_hmac", {**GENUINE["github_hmac"], "x-paperclip-timestamp": sent_at}) == Proof()
 
 
 # --- Standard Webhooks
@@ -383,7 +340,7 @@ def test_the_example_of_standard_webhooks_own_tests_verifies():
     key = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
     for secret in key, f"whsec_{key}":
-        assert proof("standard_webhooks", headers, b'{"test": 2432232314}', known=(secret,), now=then) == Proof(
+        assert proof("standard_webhooks", headers, b'{"test": 2432232314}', known_secrets=(secret,), now=then) == Proof(
             message_id="msg_p5jXN8AQM9LWM0D4loKWxJek"
         )
 
@@ -400,19 +357,19 @@ def test_one_right_signature_of_the_list_is_enough():
 def test_the_padding_of_a_secret_does_not_matter(secret):
     headers = {**standard(), "webhook-signature": Webhook(secret).sign("msg_1", NOON, BODY.decode())}
 
-    assert proof("standard_webhooks", headers, known=(secret,))
+    assert proof("standard_webhooks", headers, known_secrets=(secret,))
 
 
 @pytest.mark.parametrize("secret", ["a", "zoë", "YQ==YWFh", "whsec_a"])
 def test_a_secret_that_is_not_base64_signs_nothing(secret):
-    assert is_refused("standard_webhooks", standard(), known=(secret,))
+    assert is_refused("standard_webhooks", standard(), known_secrets=(secret,))
 
 
 @pytest.mark.parametrize("secret", ["YWFh\n", "YWFh YWFh", "whsec_YW.Fh", "whsec_whsec_YWFhYWF"])
 def test_a_secret_that_is_base64_only_in_part_is_not_made_do(secret):
     headers = {**standard(), "webhook-signature": Webhook(secret).sign("msg_1", NOON, BODY.decode())}
 
-    assert is_refused("standard_webhooks", headers, known=(secret,))
+    assert is_refused("standard_webhooks", headers, known_secrets=(secret,))
 
 
 def test_a_message_id_has_up_to_255_characters():
@@ -426,36 +383,38 @@ MINTED = st.sampled_from(MINTED_FOR).map(verification.mint)
 
 @for_all(TEXTS, MINTED, st.from_regex(r"[A-Za-z0-9_-]{1,40}", fullmatch=True), st.integers(-WINDOW_S, WINDOW_S))
 def test_what_the_library_signs_is_genuine_and_nothing_else_is(text, secret, message_id, late_s):
-    sent = NOON + timedelta(seconds=late_s)
+    sent_at = NOON + timedelta(seconds=late_s)
     headers = {
         "webhook-id": message_id,
-        "webhook-timestamp": str(int(sent.timestamp())),
-        "webhook-signature": Webhook(secret).sign(message_id, sent, text),
+        "webhook-timestamp": str(int(sent_at.timestamp())),
+        "webhook-signature": Webhook(secret).sign(message_id, sent_at, text),
     }
     body = text.encode()
     signature = headers["webhook-signature"]
 
-    assert proof("standard_webhooks", headers, body, known=(secret,)) == Proof(message_id=message_id)
-    assert is_refused("standard_webhooks", headers, body + b"\n", known=(secret,))
-    assert is_refused("standard_webhooks", headers, body, known=(verification.mint("standard_webhooks"),))
+    assert proof("standard_webhooks", headers, body, known_secrets=(secret,)) == Proof(message_id=message_id)
+    assert is_refused("standard_webhooks", headers, body + b"\n", known_secrets=(secret,))
+    assert is_refused("standard_webhooks", headers, body, known_secrets=(verification.mint("standard_webhooks"),))
     for changed in (
         {"webhook-id": f"{message_id}0"},
         {"webhook-timestamp": str(int(headers["webhook-timestamp"]) - 1)},
         {"webhook-signature": f"v1,{signature[3:].swapcase()}"},
         {"webhook-signature": f"v1,{'B' if signature[3] == 'A' else 'A'}{signature[4:]}"},
     ):
-        assert is_refused("standard_webhooks", headers | changed, body, known=(secret,))
+        assert is_refused("standard_webhooks", headers | changed, body, known_secrets=(secret,))
 
 
 @for_all(TEXTS, MINTED)
 def test_the_library_takes_what_we_take(text, secret):
     now = datetime.now(UTC)  # the library has no other clock
-    sent = str(int(now.timestamp()))
+    sent_at = str(int(now.timestamp()))
     key = b64decode(secret.removeprefix("whsec_"))
-    signed = b64encode(hmac.digest(key, f"msg_1.{sent}.{text}".encode(), "sha256")).decode()
-    headers = {"webhook-id": "msg_1", "webhook-timestamp": sent, "webhook-signature": f"v1,{signed}"}
+    signed = b64encode(hmac.digest(key, f"msg_1.{sent_at}.{text}".encode(), "sha256")).decode()
+    headers = {"webhook-id": "msg_1", "webhook-timestamp": sent_at, "webhook-signature": f"v1,{signed}"}
 
-    assert proof("standard_webhooks", headers, text.encode(), known=(secret,), now=now) == Proof(message_id="msg_1")
+    assert proof("standard_webhooks", headers, text.encode(), known_secrets=(secret,), now=now) == Proof(
+        message_id="msg_1"
+    )
     Webhook(secret).verify(text, headers, json_parse=False)
     with pytest.raises(WebhookVerificationError):
         Webhook(secret).verify(f"{text}\n", headers, json_parse=False)
@@ -467,7 +426,7 @@ def test_the_library_takes_what_we_take(text, secret):
 def test_the_example_of_githubs_documentation_verifies():
     headers = {"x-hub-signature-256": "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"}
 
-    assert proof("github_hmac", headers, b"Hello, World!", known=("It's a Secret to Everybody",)) == Proof()
+    assert proof("github_hmac", headers, b"Hello, World!", known_secrets=("It's a Secret to Everybody",)) == Proof()
 
 
 def test_a_push_that_github_delivers_verifies():
@@ -489,9 +448,9 @@ def test_a_push_that_github_delivers_verifies():
         "x-hub-signature-256": "sha256=27bcaa3826c885a0e455d109722256fca8e8876c0c6353ba218c573fec9636fe",
     }
 
-    assert proof("github_hmac", headers, body, known=(secret,)) == Proof()
-    assert is_refused("github_hmac", headers, body + b"\n", known=(secret,))
-    assert is_refused("hmac_sha256", headers, body, known=(secret,))
+    assert proof("github_hmac", headers, body, known_secrets=(secret,)) == Proof()
+    assert is_refused("github_hmac", headers, body + b"\n", known_secrets=(secret,))
+    assert is_refused("hmac_sha256", headers, body, known_secrets=(secret,))
 
 
 def test_what_stripe_signs_is_the_timestamped_mode():
@@ -502,127 +461,8 @@ def test_what_stripe_signs_is_the_timestamped_mode():
     parts = dict(part.split("=") for part in stripe.split(","))
     headers = {"x-paperclip-timestamp": parts["t"], "x-paperclip-signature": parts["v1"]}
 
-    assert proof("hmac_sha256", headers, body, known=(secret,)) == Proof(stamp=f"{parts['t']}:{parts['v1']}")
-    assert is_refused("hmac_sha256", headers, body.replace(b"4150", b"4151"), known=(secret,))
-
-
-# --- against a verifier of our own
-
-
-def judged(mode, headers, body, known):
-    """The contract once more, in other words: the stamp and the message id, or None for a wrong credential."""
-    lines = defaultdict(list)
-    for name, value in headers:
-        lines[name].append(re.sub(r"^[ \t]+|[ \t]+$", "", value))
-    if any(len(lines[name]) > 1 or any(ord(char) > 127 for char in "".join(lines[name])) for name in READ[mode]):
-        return None
-    first, second, third = ([*lines[name], None][0] for name in (READ[mode] + ["", ""])[:3])
-    if mode == "bearer":
-        return (None, None) if first in [f"Bearer {secret}" for secret in known if secret] else None
-    if mode == "standard_webhooks":
-        if not (first and "." not in first and first.isprintable() and " " not in first and len(first) < 256):
-            return None
-        if not re.match(r"^\d{10}\Z", second or "") or abs(int(second) - NOON_S) > WINDOW_S:
-            return None
-        parts = [part.split(",") for part in (third or "").split(" ")]
-        if any(len(part) != 2 or not all(part) for part in parts):
-            return None
-        for secret in known:
-            mac = hmac.new(b64decode(secret.replace("whsec_", "")), digestmod="sha256")
-            for piece in (first, ".", second, "."):
-                mac.update(piece.encode())
-            mac.update(body)
-            if ["v1", b64encode(mac.digest()).decode()] in parts:
-                return (None, first)
-        return None
-    match = re.match(r"^(?:sha256=)?([0-9a-f]{64})\Z", (second if first is None else first) or "")
-    at = re.match(r"^(\d{10,13})(\.\d{1,16})?\Z", third or "")
-    near = at and abs((Decimal(third) / (1000 if Decimal(third) > 10**12 else 1)) - NOON_S) <= WINDOW_S
-    texts = ([body] if mode == "github_hmac" else []) + ([third.encode() + b"." + body] if near else [])
-    for text in texts if match else []:
-        if any(hmac.new(secret.encode(), text, "sha256").hexdigest() == match[1] for secret in known):
-            said = re.match(rb"\d{10,13}\.\d{1,16}(?=\.)|\d{10,13}(?=\.)", text)
-            return (f"{said[0].decode()}:{match[1]}" if said else None, None)
-    return None
-
-
-def genuine_at_random(chance, mode, secret):
-    """A right delivery: headers as a list, and a body."""
-    body = chance.choice([b"", b"{}", b"5.{}", f"{SENT}.7.x".encode(), b"\xff\x00", chance.randbytes(40)])
-    sent = str(NOON_S + chance.randint(-WINDOW_S, WINDOW_S))
-    if mode == "standard_webhooks":
-        message_id = f"msg_{chance.randint(0, 99)}"
-        right = v1(secret, f"{message_id}.{sent}.".encode() + body)
-        listed = chance.choice([right, f"v1a,{right[3:]} {right}", f"{right} v1,AAAA"])
-        return [*zip(READ[mode], (message_id, sent, listed), strict=True)], body
-    if mode == "bearer":
-        return [("authorization", f"Bearer {secret}")], body
-    sent += chance.choice(["", "", "000", ".0", ".83"])
-    clock = ("x-paperclip-timestamp", sent)
-    headers = [clock] if mode == "hmac_sha256" or chance.random() < 0.5 else []
-    text = f"{sent}.".encode() + body if headers and (mode == "hmac_sha256" or chance.random() < 0.5) else body
-    signature = chance.choice(["", "sha256="]) + hex_hmac(secret, text)
-    return [(chance.choice(READ[mode][:2]), signature), *headers], body
-
-
-def changed_at_random(chance, headers, body):
-    """The same delivery, with one thing changed; some changes do not matter."""
-    if chance.random() < 0.2:
-        return headers, chance.choice([body + b"\n", body[1:], b"5." + body, body + b"0", body])
-    at = chance.randrange(len(headers))
-    name, value = headers[at]
-    place = chance.randrange(len(value) + 1)
-    value = chance.choice(
-        [
-            f" {value}\t",
-            value.upper(),
-            value.swapcase(),
-            value[:-1],
-            value[:place] + chance.choice("0a.,= \t\né\0²") + value[place:],
-            value[:place] + chance.choice("0a.,= ") + value[place + 1 :],
-            value.replace("sha256=", ""),
-            f"sha256={value}",
-            f"{value}, {value}",
-            f"{value} {value}",
-            f"{value} v1,AAAA",
-            f"{value}.5",
-            f"{value}000",
-        ]
-    )
-    fates = {
-        "change": [(name, value)],
-        "drop": [],
-        "double": 2 * [headers[at]],
-        "rename": [(chance.choice(NAMES), headers[at][1])],
-        "accompany": [headers[at], (chance.choice(NAMES), value)],
-    }
-    return headers[:at] + fates[chance.choice(["change", "change", *fates])] + headers[at + 1 :], body
-
-
-def test_an_independent_verifier_comes_to_the_same_answers():
-    chance = random.Random(6)
-    answers = Counter()
-    for _ in range(6000):
-        mode, secret = chance.choice([*READ]), chance.choice([SECRET, OTHER_SECRET])
-        headers, body = genuine_at_random(chance, mode, secret)
-        for _ in range(chance.choice([0, 1, 1, 2])):
-            headers, body = changed_at_random(chance, headers, body) if headers else (headers, body)
-        chosen_mode = chance.choice([mode, mode, mode, chance.choice([*READ])])
-        known = chance.choice([[secret], [SECRET, OTHER_SECRET], ["f1" * 24], []] + 3 * [[secret]])
-        try:
-            proof = verify(
-                chosen_mode, WebhookRequest(headers=tuple(headers), body=body), secrets(*known), WINDOW_S, NOON
-            )
-        except Unauthenticated:
-            ours = None
-        else:
-            ours = (proof.stamp, proof.message_id)
-
-        assert ours == judged(chosen_mode, headers, body, known), (chosen_mode, headers, body, known)
-        answers[chosen_mode, ours is not None] += 1
-
-    assert answers.keys() == {(mode, known) for mode in READ for known in (True, False)}
-    assert min(answers.values()) > 300
+    assert proof("hmac_sha256", headers, body, known_secrets=(secret,)) == Proof(stamp=f"{parts['t']}:{parts['v1']}")
+    assert is_refused("hmac_sha256", headers, body.replace(b"4150", b"4151"), known_secrets=(secret,))
 
 
 # --- what is handed out
@@ -652,12 +492,16 @@ def test_a_public_id_is_twenty_four_hex_characters():
         ("bearer", {"authorization": "Bearer \u00e9"}, "authorization is given twice or is not ASCII"),
         ("hmac_sha256", {}, "x-paperclip-signature or x-hub-signature-256 is missing"),
         ("hmac_sha256", {"x-hub-signature-256": "x"}, "x-paperclip-timestamp is missing"),
-        ("hmac_sha256", stamped(sent="soon"), "x-paperclip-timestamp is no time in seconds"),
-        ("hmac_sha256", stamped(sent=str(NOON_S - 301)), "x-paperclip-timestamp differs from now by more than 300"),
+        ("hmac_sha256", stamped(sent_at="soon"), "x-paperclip-timestamp is no time in seconds"),
+        ("hmac_sha256", stamped(sent_at=str(NOON_S - 301)), "x-paperclip-timestamp differs from now by more than 300"),
         ("hmac_sha256", stamped(secret=OTHER_SECRET), "the signature is not the HMAC-SHA256 of `<timestamp>.<body>`"),
         ("github_hmac", {"x-hub-signature-256": "sha256="}, "the signature is not the HMAC-SHA256 of the body"),
         ("standard_webhooks", {}, "webhook-id or svix-id is missing"),
-        ("standard_webhooks", standard(sent=str(NOON_S + 301)), "webhook-timestamp differs from now by more than 300"),
+        (
+            "standard_webhooks",
+            standard(sent_at=str(NOON_S + 301)),
+            "webhook-timestamp differs from now by more than 300",
+        ),
         ("standard_webhooks", standard(secret=OTHER_SECRET), "no signature is that of `<id>.<timestamp>.<body>`"),
     ],
 )

@@ -21,7 +21,8 @@ from domain.what_if.change import UNCHANGED, Change
 from domain.what_if.ledger import differences, totals
 from domain.what_if.past import past_of
 from domain.what_if.replay import replay
-from verification.simulation.world import BEGIN, Shape, World
+from verification.simulation.shape import Shape
+from verification.simulation.world import BEGIN, World
 
 ALL_TIME = (BEGIN - timedelta(days=1), datetime(2030, 1, 1, tzinfo=BEGIN.tzinfo))
 SIXTY_DAYS = (BEGIN, BEGIN + timedelta(days=60))
@@ -49,7 +50,7 @@ def pasts(seed):
     return [past_of([*everybody, *events]) for events in by_routine.values()]
 
 
-def shown(ledger):
+def comparable(ledger):
     firings = [(one.run_id, one.at, one.tag, one.reason, one.due_at, one.trigger_id) for one in ledger.firings]
     return sorted(firings, key=str), sorted(ledger.missed, key=str)
 
@@ -59,7 +60,7 @@ def test_without_a_change_a_replay_gives_what_happened(seed):
     for past in pasts(seed):
         actual, replayed = replay(past, UNCHANGED, *ALL_TIME, MOST)
 
-        assert shown(replayed) == shown(actual)
+        assert comparable(replayed) == comparable(actual)
         assert differences(actual, replayed) == []
         assert len(actual.firings) == len(past.fired)
 
@@ -72,7 +73,7 @@ def test_so_it_does_for_a_part_of_the_past(seed):
 
         actual, replayed = replay(past, UNCHANGED, begin, end, MOST)
 
-        assert shown(replayed) == shown(actual)
+        assert comparable(replayed) == comparable(actual)
 
 
 CHANGES = [
@@ -112,20 +113,20 @@ def test_a_policy_that_looks_at_nothing_coalesces_and_skips_nothing():
 
 
 @pytest.mark.parametrize(
-    ("place", "name", "broken"),
+    ("module", "name", "mutation"),
     [
         ("domain.routines.settlement", "GRACE", timedelta(hours=2)),
         ("domain.routines.settlement", "CATCH_UP_CAP", 1),
-        ("domain.what_if.replay.runs", "outcome", lambda _policy, _newest, opening: opening),
-        ("domain.what_if.replay.slots", "free", lambda *_: []),
-        ("domain.what_if.replay.projects", "is_paused", lambda _project: False),
+        ("domain.routines.run", "outcome", lambda _policy, _newest, opening: opening),
+        ("domain.routines.slot", "free", lambda *_: []),
+        ("domain.board.project", "is_paused", lambda _project: False),
     ],
 )
-def test_a_rule_that_is_not_the_schedulers_is_noticed(monkeypatch, place, name, broken):
-    """The worlds are lived before the rule is broken."""
+def test_a_rule_that_is_not_the_schedulers_is_noticed(monkeypatch, module, name, mutation):
+    """The worlds run before the rule is broken."""
     everything = [past for seed in range(4) for past in pasts(seed)]
-    monkeypatch.setattr(f"{place}.{name}", broken)
+    monkeypatch.setattr(f"{module}.{name}", mutation)
 
     ledgers = [replay(past, UNCHANGED, *ALL_TIME, MOST) for past in everything]
 
-    assert any(shown(actual) != shown(replayed) for actual, replayed in ledgers)
+    assert any(comparable(actual) != comparable(replayed) for actual, replayed in ledgers)

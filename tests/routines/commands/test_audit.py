@@ -22,9 +22,9 @@ FORGED = b'{"at":"2020-01-01T00:00:00Z","actor":"system\\u001b[2J","event":{"typ
 
 
 def run_command(url, *arguments):
-    done = CliRunner().invoke(main, arguments, env={"ROUTINES_DATABASE_URL": url})
-    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-    return done.exit_code, done.stdout
+    result = CliRunner().invoke(main, arguments, env={"ROUTINES_DATABASE_URL": url})
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.stdout
 
 
 def append(url, *bodies, name="agent.paused"):
@@ -60,7 +60,7 @@ def old_log(urls):
 def test_an_upgrade_keeps_the_chain_and_changes_no_row(old_log):
     columns = "SELECT position, stream_id, version, name, body, recorded_at, hash FROM log.events WHERE position <= 3 ORDER BY 1"
     with psycopg.connect(old_log("routines_auditor"), autocommit=True) as conn:
-        before = conn.execute(columns).fetchall()
+        old_columns = conn.execute(columns).fetchall()
 
     migrate(old_log("postgres"))
     migrate(old_log("postgres"))
@@ -69,7 +69,7 @@ def test_an_upgrade_keeps_the_chain_and_changes_no_row(old_log):
     with psycopg.connect(old_log("routines_auditor"), autocommit=True) as conn:
         head = log_reader.read_head(conn)
         rows = list(log_reader.read_rows(conn, head.position))
-        assert conn.execute(columns).fetchall() == before
+        assert conn.execute(columns).fetchall() == old_columns
     assert [row.recorded_by for row in rows] == [None, None, None, "routines_service", "routines_service"]
     assert list(log_reader.find_defects(rows, head)) == []
     assert run_command(old_log("routines_auditor"), "audit", "chain")[0] == 0
@@ -102,8 +102,8 @@ def test_the_chain_is_checked_by_whoever_may_read_it(old_log):
         head = log_reader.read_head(conn)
 
     assert run_command(auditor, "audit", "chain") == (0, f"3 events, 0 defects; the head's hash is {head.hash.hex()}\n")
-    code, said = run_command(auditor, "audit", "chain", "--json")
-    assert (code, json.loads(said)) == (0, {"position": 3, "hash": head.hash.hex(), "defects": []})
+    code, output = run_command(auditor, "audit", "chain", "--json")
+    assert (code, json.loads(output)) == (0, {"position": 3, "hash": head.hash.hex(), "defects": []})
 
 
 def test_a_chain_that_its_owner_has_broken_is_named_by_position(old_log):
@@ -112,9 +112,9 @@ def test_a_chain_that_its_owner_has_broken_is_named_by_position(old_log):
         conn.execute("ALTER TABLE log.events DISABLE TRIGGER unchanged")
         conn.execute("UPDATE log.events SET body = '{\"a\":1}' WHERE position = 2")
 
-    code, said = run_command(old_log("routines_auditor"), "audit", "chain", "--json")
+    code, output = run_command(old_log("routines_auditor"), "audit", "chain", "--json")
 
-    assert (code, [defect["position"] for defect in json.loads(said)["defects"]]) == (1, [2])
+    assert (code, [defect["position"] for defect in json.loads(output)["defects"]]) == (1, [2])
 
 
 def test_grants_from_before_are_listed_for_somebody_to_look_at(old_log):
@@ -122,17 +122,17 @@ def test_grants_from_before_are_listed_for_somebody_to_look_at(old_log):
     migrate(old_log("postgres"))
     bootstrap.first_board_token(Settings(database_url=old_log("routines_service")))
 
-    code, said = run_command(old_log("routines_auditor"), "audit", "grants")
+    code, output = run_command(old_log("routines_auditor"), "audit", "grants")
     assert code == 1
-    assert "3: 'key.issued'" in said
-    assert "the writer says another time than the database" in said
-    assert "given by no user" in said
-    assert "by login unknown" in said
-    assert "3 grants up to position 5, 1 to look at" in said
-    assert "\x1b" not in said
+    assert "3: 'key.issued'" in output
+    assert "the writer says another time than the database" in output
+    assert "given by no user" in output
+    assert "by login unknown" in output
+    assert "3 grants up to position 5, 1 to look at" in output
+    assert "\x1b" not in output
 
-    code, said = run_command(old_log("routines_auditor"), "audit", "grants", "--json", "--all", "--after", "3")
-    lines = [json.loads(line) for line in said.splitlines()]
+    code, output = run_command(old_log("routines_auditor"), "audit", "grants", "--json", "--all", "--after", "3")
+    lines = [json.loads(line) for line in output.splitlines()]
     assert code == 0
     assert [(line["name"], line["recorded_by"], line["flags"]) for line in lines] == [
         ("user.registered", "routines_service", []),
@@ -141,17 +141,17 @@ def test_grants_from_before_are_listed_for_somebody_to_look_at(old_log):
 
 
 def test_an_audit_that_may_not_read_says_so(urls):
-    code, said = run_command(urls("routines_auditor"), "audit", "chain")
+    code, output = run_command(urls("routines_auditor"), "audit", "chain")
 
-    assert (code, said) == (1, "")
+    assert (code, output) == (1, "")
 
 
 def test_the_log_shows_what_the_database_knows_of_each_event(settings, system):
     bootstrap.first_board_token(settings)
 
-    code, said = run_command(settings.database_url, "log", "--limit", "1")
+    code, output = run_command(settings.database_url, "log", "--limit", "1")
 
-    line = json.loads(said)
+    line = json.loads(output)
     assert code == 0
     assert line["recorded_by"] == "routines_service"
     assert abs((datetime.fromisoformat(line["recorded_at"]) - datetime.now(UTC)).total_seconds()) < 300
@@ -160,10 +160,10 @@ def test_the_log_shows_what_the_database_knows_of_each_event(settings, system):
 def test_only_an_owner_mints_a_key_for_somebody(settings, system, admin_url):
     bootstrap.first_board_token(settings)
 
-    code, said = run_command(settings.database_url, "board-key")
-    assert (code, said) == (1, "")
-    code, said = run_command(admin_url, "board-key")
-    assert (code, said[:10]) == (0, "pcp_board_")
+    code, output = run_command(settings.database_url, "board-key")
+    assert (code, output) == (1, "")
+    code, output = run_command(admin_url, "board-key")
+    assert (code, output[:10]) == (0, "pcp_board_")
 
 
 def test_a_log_is_read_in_pages_of_bounded_rows_and_bytes(urls, monkeypatch):

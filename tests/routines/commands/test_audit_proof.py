@@ -42,9 +42,9 @@ def run_id(api: Api) -> str:
 
 def run_command(api: Api, *arguments: object, login: str = "routines_service"):
     url = api.system.settings.database_url.replace("routines_service@", f"{login}@")
-    done = CliRunner().invoke(main, [str(argument) for argument in arguments], env={"ROUTINES_DATABASE_URL": url})
-    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-    return done.exit_code, done.output
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments], env={"ROUTINES_DATABASE_URL": url})
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.output
 
 
 def test_a_receipt_proves_a_run_to_whoever_has_the_key(api, signing, run_id, tmp_path):
@@ -52,12 +52,12 @@ def test_a_receipt_proves_a_run_to_whoever_has_the_key(api, signing, run_id, tmp
 
     assert run_command(api, "audit", "receipt", run_id, "--output", file)[0] == 0
 
-    code, said = run_command(api, "audit", "check", file, "--key", signing)
+    code, output = run_command(api, "audit", "check", file, "--key", signing)
     assert code == 0
-    assert said.startswith(f"Run {run_id} is in the log ")
-    assert "run.fired, position " in said
-    code, said = run_command(api, "audit", "check", file, "--key", signing, "--json")
-    body = json.loads(said)["events"][0]["body"]
+    assert output.startswith(f"Run {run_id} is in the log ")
+    assert "run.fired, position " in output
+    code, output = run_command(api, "audit", "check", file, "--key", signing, "--json")
+    body = json.loads(output)["events"][0]["body"]
     assert body["event"]["payload"] == {"invoice": 7}
 
 
@@ -82,9 +82,9 @@ def test_a_receipt_that_was_altered_proves_nothing(api, signing, run_id, tmp_pat
         "another format": {**receipt, "format": "other"},
         "no object": [],
     }
-    for what, content in altered.items():
+    for name, content in altered.items():
         file.write_text(json.dumps(content))
-        assert verifier.main(["check", str(file), "--key", signing]) in {1, 2}, what
+        assert verifier.main(["check", str(file), "--key", signing]) in {1, 2}, name
         assert capsys.readouterr().out == ""
 
 
@@ -95,10 +95,10 @@ def test_an_erased_body_leaves_the_rest_proved(api, signing, run_id, tmp_path):
     del receipt["events"][0]["body"]
     file.write_text(json.dumps(receipt))
 
-    code, said = run_command(api, "audit", "check", file, "--key", signing, "--json")
+    code, output = run_command(api, "audit", "check", file, "--key", signing, "--json")
 
     assert code == 0
-    assert json.loads(said)["events"][0]["body"] is None
+    assert json.loads(output)["events"][0]["body"] is None
 
 
 def test_there_is_no_receipt_of_what_is_no_run(api, signing):
@@ -112,10 +112,10 @@ def test_without_a_signature_there_is_no_receipt_and_it_is_said_what_is_missing(
     monkeypatch.setattr("routines.commands.audit.SIGNED_WITHIN_S", 0.0)
     monkeypatch.setattr(log_tree, "state_of", lambda *_: log_tree.TreeState())
 
-    code, said = run_command(api, "audit", "receipt", run_id)
+    code, output = run_command(api, "audit", "receipt", run_id)
 
     assert code == 1
-    assert "does a projector run, with ROUTINES_LOG_KEY_FILE?" in said
+    assert "does a projector run, with ROUTINES_LOG_KEY_FILE?" in output
 
 
 def test_an_auditor_exports_the_log_and_anybody_verifies_the_file(api, signing, run_id, tmp_path):
@@ -128,8 +128,8 @@ def test_an_auditor_exports_the_log_and_anybody_verifies_the_file(api, signing, 
         header = json.loads(next(lines))
         assert len([json.loads(line) for line in lines]) == header["position"]
     assert head_of(header["checkpoint"]).size <= header["position"]
-    code, said = run_command(api, "audit", "verify", "--export", file, "--key", signing, "--json")
-    report = json.loads(said)
+    code, output = run_command(api, "audit", "verify", "--export", file, "--key", signing, "--json")
+    report = json.loads(output)
     assert (code, report["events"], report["checkpoints"], report["findings"]) == (0, header["position"], 1, [])
 
 
@@ -139,11 +139,11 @@ def test_an_auditor_verifies_the_database_and_the_service(api, signing):
     address = f"{api.url}/api/log"
 
     assert run_command(api, "audit", "verify", "--database", url, "--key", signing)[0] == 0
-    code, said = run_command(api, "audit", "verify", "--url", address, "--token", api.token, "--key", signing)
+    code, output = run_command(api, "audit", "verify", "--url", address, "--token", api.token, "--key", signing)
     assert code == 0
-    assert "nothing is wrong" in said
-    code, said = run_command(api, "audit", "verify", "--url", address, "--token", "wrong", "--key", signing)
-    assert (code, "answers 401" in said) == (2, True)
+    assert "nothing is wrong" in output
+    code, output = run_command(api, "audit", "verify", "--url", address, "--token", "wrong", "--key", signing)
+    assert (code, "answers 401" in output) == (2, True)
 
 
 def test_the_help_is_that_of_the_verifier(api):
@@ -155,12 +155,12 @@ def test_a_new_key_keeps_the_one_before_and_prints_what_verifiers_need(api, tmp_
     key_file = tmp_path / "log.key"
     monkeypatch.setenv("ROUTINES_LOG_KEY_FILE", str(key_file))
 
-    code, said = run_command(api, "audit", "new-key", "--name", "example.org/log")
+    code, output = run_command(api, "audit", "new-key", "--name", "example.org/log")
     first = log_key.read(key_file)
-    assert (code, said.splitlines()[-1]) == (0, first.verifier_key("example.org/log"))
-    code, said = run_command(api, "audit", "new-key")
+    assert (code, output.splitlines()[-1]) == (0, first.verifier_key("example.org/log"))
+    code, output = run_command(api, "audit", "new-key")
 
-    assert (code, f"{key_file}.1" in said) == (0, True)
+    assert (code, f"{key_file}.1" in output) == (0, True)
     assert log_key.read(Path(f"{key_file}.1")).verifier_key("x") == first.verifier_key("x")
     assert signed_heads.path_beside(Path(f"{key_file}.1")).exists()
     assert log_key.read(key_file).name != "example.org/log"
@@ -194,27 +194,33 @@ def test_a_receipt_says_what_witnesses_have_seen_and_may_have_to(api, signing, r
         )
         witnessing.name_witnesses(conn, [])
 
-    seen = ("--key", signing, "--witness", cosigner.verifier_key)
-    code, said = run_command(api, "audit", "check", tmp_path / "run.receipt", *seen)
-    assert (code, "witness.example/w1 has seen this log at 2026-11-29T" in said) == (0, True)
-    assert run_command(api, "audit", "check", tmp_path / "unseen.receipt", *seen)[0] == 1
-    assert run_command(api, "audit", "check", tmp_path / "run.receipt", *seen, "--witness", other.verifier_key)[0] == 1
-    assert run_command(api, "audit", "verify", "--export", tmp_path / "log.ndjson", *seen)[0] == 0
+    options = ("--key", signing, "--witness", cosigner.verifier_key)
+    code, output = run_command(api, "audit", "check", tmp_path / "run.receipt", *options)
+    assert (code, "witness.example/w1 has seen this log at 2026-11-29T" in output) == (0, True)
+    assert run_command(api, "audit", "check", tmp_path / "unseen.receipt", *options)[0] == 1
+    assert (
+        run_command(api, "audit", "check", tmp_path / "run.receipt", *options, "--witness", other.verifier_key)[0] == 1
+    )
+    assert run_command(api, "audit", "verify", "--export", tmp_path / "log.ndjson", *options)[0] == 0
 
 
 def test_an_auditor_verifies_what_witnesses_have_seen_in_the_database_and_over_http(api, signing, run_id):
     cosigner = Cosigner("witness.example/w1")
-    seen = ("--key", signing, "--witness", cosigner.verifier_key)
+    options = ("--key", signing, "--witness", cosigner.verifier_key)
     url = api.system.settings.database_url.replace("routines_service@", "routines_auditor@")
     with bootstrap.connect(api.system.settings) as conn:
         log_tree.want_checkpoint(conn, WHOLE_LOG, 1)
         wait_for(lambda: log_tree.state_of(conn, WHOLE_LOG).checkpoint)
-        assert run_command(api, "audit", "verify", "--database", url, *seen)[0] == 1
-        assert run_command(api, "audit", "verify", "--url", f"{api.url}/api/log", "--token", api.token, *seen)[0] == 1
+        assert run_command(api, "audit", "verify", "--database", url, *options)[0] == 1
+        assert (
+            run_command(api, "audit", "verify", "--url", f"{api.url}/api/log", "--token", api.token, *options)[0] == 1
+        )
         witnessing.name_witnesses(conn, [cosigner.verifier_key])
         (due,) = witnessing.due(conn, api.system.clock())
         witnessing.note_cosigned(conn, due, cosigner.line(due.checkpoint))
 
-        assert run_command(api, "audit", "verify", "--database", url, *seen)[0] == 0
-        assert run_command(api, "audit", "verify", "--url", f"{api.url}/api/log", "--token", api.token, *seen)[0] == 0
+        assert run_command(api, "audit", "verify", "--database", url, *options)[0] == 0
+        assert (
+            run_command(api, "audit", "verify", "--url", f"{api.url}/api/log", "--token", api.token, *options)[0] == 0
+        )
         witnessing.name_witnesses(conn, [])

@@ -18,9 +18,9 @@ GONE = 2**22  # larger than any process id
 
 def run_command(*arguments, **env):
     names = {"ROUTINES_DATABASE_URL": None, "ROUTINES_KEY_FILE": None}
-    done = CliRunner().invoke(main, arguments, env=names | env)
-    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-    return done
+    result = CliRunner().invoke(main, arguments, env=names | env)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
 
 
 @pytest.fixture
@@ -40,14 +40,14 @@ def write_state(directory, url, **more):
 
 def test_every_command_finds_the_system_that_runs_in_the_data_directory_and_says_so(data, monkeypatch):
     for command in [*BY_AUDITOR, *BY_SERVICE, ["projections", "rebuild", "routines"], ["secrets", "rotate-key"]]:
-        done = run_command(*command, "--data-dir", str(data))
-        assert done.exit_code == 0, done.output
-        assert done.stderr.startswith("Database: test_")
-        assert f" as routines_service, of the `routines up` in {data}\n" in done.stderr
+        result = run_command(*command, "--data-dir", str(data))
+        assert result.exit_code == 0, result.output
+        assert result.stderr.startswith("Database: test_")
+        assert f" as routines_service, of the `routines up` in {data}\n" in result.stderr
 
-    done = run_command("board-key", "--data-dir", str(data))
-    assert done.stdout.startswith("pcp_board_")
-    assert " as postgres, of the `routines up` in" in done.stderr
+    result = run_command("board-key", "--data-dir", str(data))
+    assert result.stdout.startswith("pcp_board_")
+    assert " as postgres, of the `routines up` in" in result.stderr
 
     monkeypatch.chdir(data)
     (data / DATA_DIR).symlink_to(data)
@@ -58,45 +58,48 @@ def test_a_named_database_comes_before_the_one_of_the_data_directory(data, setti
     write_state(data, "postgresql://nobody@127.0.0.1:1/nowhere")
 
     by_variable = run_command("log", "--limit", "1", ROUTINES_DATABASE_URL=settings.database_url)
-    both = run_command("log", "--limit", "1", "--data-dir", str(data), ROUTINES_DATABASE_URL=settings.database_url)
+    second_result = run_command(
+        "log", "--limit", "1", "--data-dir", str(data), ROUTINES_DATABASE_URL=settings.database_url
+    )
     option = ["--database", settings.database_url]
     by_option = run_command(
         "log", "--limit", "1", *option, ROUTINES_DATABASE_URL="postgresql://nobody@127.0.0.1:1/nowhere"
     )
 
-    assert [0, 0, 0] == [done.exit_code for done in (by_variable, both, by_option)]
+    assert [0, 0, 0] == [result.exit_code for result in (by_variable, second_result, by_option)]
     assert by_variable.stderr == by_option.stderr == ""
-    assert "named by ROUTINES_DATABASE_URL, which comes before --data-dir" in both.stderr
+    assert "named by ROUTINES_DATABASE_URL, which comes before --data-dir" in second_result.stderr
 
 
 def test_where_no_system_runs_the_ways_to_name_a_database_are_told(tmp_path):
     missing = run_command("log", "--data-dir", str(tmp_path / "other"))
     (tmp_path / "up.json").write_text("{}")
-    broken = run_command("log", "--data-dir", str(tmp_path))
+    broken_result = run_command("log", "--data-dir", str(tmp_path))
     wrong = run_command("log", "--database", "nonsense")
 
-    assert [1, 1, 1] == [done.exit_code for done in (missing, broken, wrong)]
+    assert [1, 1, 1] == [result.exit_code for result in (missing, broken_result, wrong)]
     assert (
         f"No database: no `routines up` runs in {tmp_path / 'other'}; start it, or name the --data-dir"
         in missing.stderr
     )
     assert "Or name one: --database, or ROUTINES_DATABASE_URL" in missing.stderr
-    assert f"{tmp_path / 'up.json'} is not as `routines up` writes it" in broken.stderr
+    assert f"{tmp_path / 'up.json'} is not as `routines up` writes it" in broken_result.stderr
     assert "--database is not the URL of a Postgres database" in wrong.stderr
 
 
 def test_a_system_that_was_killed_is_told_with_the_database_that_does_not_answer(tmp_path):
     write_state(tmp_path, "postgresql://somebody:secret@127.0.0.1:1/routines", pid=GONE)
 
-    done = run_command("quotas", "--data-dir", str(tmp_path))
+    result = run_command("quotas", "--data-dir", str(tmp_path))
 
-    assert done.exit_code == 1
+    assert result.exit_code == 1
     assert (
-        f"Database: routines on 127.0.0.1:1 as somebody, of the `routines up` in {tmp_path}, though its" in done.stderr
+        f"Database: routines on 127.0.0.1:1 as somebody, of the `routines up` in {tmp_path}, though its"
+        in result.stderr
     )
-    assert f"process {GONE} has ended\n" in done.stderr
-    assert "Connection refused" in done.stderr
-    assert "secret" not in done.stderr
+    assert f"process {GONE} has ended\n" in result.stderr
+    assert "Connection refused" in result.stderr
+    assert "secret" not in result.stderr
 
 
 def test_an_auditor_reads_the_log_and_is_told_what_needs_the_service(data, settings, admin_url):
@@ -110,6 +113,6 @@ def test_an_auditor_reads_the_log_and_is_told_what_needs_the_service(data, setti
     assert log == as_service
     assert ["user.registered", "key.issued"] == [json.loads(line)["name"] for line in log.splitlines()]
     assert [0, 0] == [chain.exit_code, grants.exit_code]
-    for done in refused:
-        assert done.exit_code == 1
-        assert "routines_auditor may not act as routines_service" in done.stderr
+    for result in refused:
+        assert result.exit_code == 1
+        assert "routines_auditor may not act as routines_service" in result.stderr

@@ -60,17 +60,17 @@ def installation(always_looking, system, owner):
 
 def run_command(owner, *arguments, login="postgres"):
     url = owner.settings.database_url.replace("postgres@", f"{login}@")
-    done = CliRunner().invoke(
+    result = CliRunner().invoke(
         main, [str(argument) for argument in arguments], env={"ROUTINES_DATABASE_URL": url}, prog_name="routines"
     )
-    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-    return done.exit_code, done.output
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.output
 
 
 def report(owner, *arguments):
-    code, said = run_command(owner, "erase", *arguments, "--json")
-    assert code == 0, said
-    return json.loads(said.splitlines()[-1])
+    code, output = run_command(owner, "erase", *arguments, "--json")
+    assert code == 0, output
+    return json.loads(output.splitlines()[-1])
 
 
 def company_of_canaries(api):
@@ -126,11 +126,11 @@ def left_over(owner, tmp_path):
     places += [
         line[:80] for line in dump.splitlines() if CANARY.encode() in line or CANARY.encode().hex().encode() in line
     ]
-    for number, what in enumerate((["export", "--format", "ndjson"], ["audit", "export"])):
+    for number, command in enumerate((["export", "--format", "ndjson"], ["audit", "export"])):
         target = tmp_path / f"{number}-{uuid4().hex}"
-        assert run_command(owner, *what, "--output", target)[0] == 0
+        assert run_command(owner, *command, "--output", target)[0] == 0
         files = [target] if target.is_file() else [path for path in target.rglob("*") if path.is_file()]
-        places += [f"{what}: {path.name}" for path in files if CANARY.encode() in path.read_bytes()]
+        places += [f"{command}: {path.name}" for path in files if CANARY.encode() in path.read_bytes()]
     places += [f"log: {line[:200]}" for line in run_command(owner, "log")[1].splitlines() if CANARY in line]
     return places
 
@@ -155,16 +155,16 @@ def test_of_an_erased_company_nothing_is_left_anywhere_and_the_log_is_whole(inst
         )
     settle(api)
     assert left_over(owner, tmp_path)
-    before = api.system.store.head()
+    old_head = api.system.store.head()
     created = min(one["position"] for one in api.get(f"/routines/{ids['routine']}/changes"))
     of_then = [
-        f"/companies/{company}/routines?asOf={before}",
-        f"/companies/{company}/issues?asOf={before}",
-        f"/routines/{ids['routine']}?asOf={before}",
-        f"/routines/{ids['routine']}/runs?asOf={before}",
-        f"/routines/{ids['routine']}/diff?from={created}&to={before}",
-        f"/routine-runs/{ids['run']}?asOf={before}",
-        f"/issues/{ids['issue']}?asOf={before}",
+        f"/companies/{company}/routines?asOf={old_head}",
+        f"/companies/{company}/issues?asOf={old_head}",
+        f"/routines/{ids['routine']}?asOf={old_head}",
+        f"/routines/{ids['routine']}/runs?asOf={old_head}",
+        f"/routines/{ids['routine']}/diff?from={created}&to={old_head}",
+        f"/routine-runs/{ids['run']}?asOf={old_head}",
+        f"/issues/{ids['issue']}?asOf={old_head}",
     ]
     assert all(CANARY in api.request("GET", address).text for address in of_then)
     api.post(f"/companies/{company}/archive")
@@ -176,10 +176,10 @@ def test_of_an_erased_company_nothing_is_left_anywhere_and_the_log_is_whole(inst
     assert {"run.fired", "issue.opened", "comment.added"} <= {one["name"] for one in preview["concerned"]["events"]}
     assert not any(one["remaining"] for one in preview["concerned"]["events"] if one["name"] != "name.claimed")
     assert in_file_of(owner, "read_models.run_log")
-    done = report(owner, "--company", company, "--yes", "--reason", "The contract has ended")
+    result = report(owner, "--company", company, "--yes", "--reason", "The contract has ended")
 
     assert not in_file_of(owner, "read_models.run_log"), "not even as a deleted row"
-    assert done["clearedAt"] >= done["erasedAt"]
+    assert result["clearedAt"] >= result["erasedAt"]
     assert [] == left_over(owner, tmp_path)
     assert run_command(owner, "audit", "verify", "--database", owner.settings.database_url)[0] == 0
     assert run_command(owner, "audit", "chain")[0] == 0
@@ -213,7 +213,7 @@ def test_of_an_erased_company_nothing_is_left_anywhere_and_the_log_is_whole(inst
     head = api.system.store.head()
     again = report(owner, "--company", company, "--yes", "--reason", "once more")
     assert again["wasDone"]
-    assert again["clearedAt"] == done["clearedAt"]
+    assert again["clearedAt"] == result["clearedAt"]
     assert head == api.system.store.head()
 
 
@@ -237,9 +237,9 @@ def test_no_kind_of_event_keeps_what_is_erased(always_looking, owner, tmp_path):
     assert len(left_over(owner, tmp_path)) > len(STORED_NAMES) / 2, "whoever has the keys reads it"
     record(owner.store, company_id, company_id, CompanyArchived(), first=2)
 
-    for what in (["--company", company_id], ["--user", user_id]):
+    for command in (["--company", company_id], ["--user", user_id]):
         fold(owner)
-        assert report(owner, *what, "--yes", "--reason", "a test")["clearedAt"]
+        assert report(owner, *command, "--yes", "--reason", "a test")["clearedAt"]
 
     assert [] == left_over(owner, tmp_path)
     assert run_command(owner, "audit", "chain")[0] == 0
@@ -255,8 +255,8 @@ def test_of_an_erased_user_their_own_name_and_address_are_gone_and_their_keys_ar
     user, token = member["userId"], member["token"]
     assert api.request("GET", f"/companies/{company}", token=token).status_code == 200
     settle(api)
-    code, said = run_command(owner, "erase", "--user", user, "--yes", "--reason", "asked for")
-    assert (code, f"The user is a member of {company}" in said) == (1, True)
+    code, output = run_command(owner, "erase", "--user", user, "--yes", "--reason", "asked for")
+    assert (code, f"The user is a member of {company}" in output) == (1, True)
     assert api.request("DELETE", f"/companies/{company}/members/{user}").status_code < 300
     settle(api)
     preview = report(owner, "--user", user)
@@ -283,9 +283,9 @@ def test_of_events_from_before_texts_were_sealed_the_log_alone_keeps_what_it_has
     record(plain, company_id, company_id, event, CompanyArchived())
     fold(owner)
 
-    done = report(owner, "--company", company_id, "--yes", "--reason", "a test")
+    result = report(owner, "--company", company_id, "--yes", "--reason", "a test")
 
-    assert [(one["name"], one["remaining"]) for one in done["concerned"]["events"]] == [("company.created", 1)]
+    assert [(one["name"], one["remaining"]) for one in result["concerned"]["events"]] == [("company.created", 1)]
     with psycopg.connect(owner.settings.database_url) as conn:
         bodies = [bytes(body) for (body,) in conn.execute("SELECT body FROM log.events WHERE name = 'company.created'")]
         views = [str(row) for row in conn.execute("SELECT * FROM analytics.events")]
@@ -305,9 +305,9 @@ def test_an_erasure_that_a_backup_is_in_the_way_of_says_so_and_goes_on_when_it_i
     settle(installation)
     with psycopg.connect(owner.settings.database_url) as conn:
         conn.execute("LOCK TABLE vault.data_keys IN ACCESS SHARE MODE")
-        code, said = run_command(owner, "erase", "--company", company, "--yes", "--reason", "a test")
+        code, output = run_command(owner, "erase", "--company", company, "--yes", "--reason", "a test")
 
-    assert (code, "The key is destroyed, but tables are in use" in said) == (1, True)
+    assert (code, "The key is destroyed, but tables are in use" in output) == (1, True)
     assert "run it with --yes to go on" in run_command(owner, "erase", "--company", company)[1]
     assert report(owner, "--company", company, "--yes", "--reason", "a test")["clearedAt"]
 
@@ -316,10 +316,10 @@ def test_a_company_at_work_is_not_erased_and_what_is_there_is_said(installation,
     company = installation.company("Acme")
 
     settle(installation)
-    code, said = run_command(owner, "erase", "--company", company, "--yes", "--reason", "a mistake")
+    code, output = run_command(owner, "erase", "--company", company, "--yes", "--reason", "a mistake")
 
     assert code == 1
-    assert "archive it first" in said
+    assert "archive it first" in output
     assert "There is no such company" in run_command(owner, "erase", "--company", uuid4())[1]
     assert "There is no such user" in run_command(owner, "erase", "--user", uuid4())[1]
     assert "needs a --reason" in run_command(owner, "erase", "--company", company, "--yes")[1]
@@ -331,7 +331,7 @@ def test_only_the_owner_of_the_database_erases(installation, owner, system):
     with system.pool.connection() as conn, pytest.raises(psycopg.errors.InsufficientPrivilege):
         conn.execute("UPDATE vault.data_keys SET key = NULL, erased_at = now()")
 
-    code, said = run_command(owner, "erase", "--company", company, login="routines_service")
+    code, output = run_command(owner, "erase", "--company", company, login="routines_service")
 
     assert code == 1
-    assert "permission denied" in said
+    assert "permission denied" in output

@@ -58,8 +58,8 @@ def test_a_rotation_from_beginning_to_end(routines, vault, path):
     assert f"The current key is {new}, a new one\n12 of 12\n12 secrets were put under it.\n" in rotated.stdout
     assert f"routines secrets retire-key {old}\n" in rotated.stdout
 
-    shown = routines("secrets", "status").stdout
-    assert [[new, "12", "current"], [old, "0", "may be retired"]] == [cells(line) for line in shown.splitlines()[3:5]]
+    output = routines("secrets", "status").stdout
+    assert [[new, "12", "current"], [old, "0", "may be retired"]] == [cells(line) for line in output.splitlines()[3:5]]
 
     assert f"{old} is no longer in the key file.\n" == routines("secrets", "retire-key", old).stdout
     assert [new] == KeyRing(path).ids()
@@ -71,12 +71,12 @@ def cells(line):
 
 def test_for_scripts_there_is_json_and_nothing_else(routines, vault):
     [old] = vault.ring.ids()
-    before = json.loads(routines("secrets", "status", "--json").output)
+    old_status = json.loads(routines("secrets", "status", "--json").output)
 
     outcome = json.loads(routines("secrets", "rotate-key", "--json").output)
 
     new = vault.ring.ids()[0]
-    assert {"current": old, "missing": [], "keys": [{"id": old, "secrets": 12}]} == before
+    assert {"current": old, "missing": [], "keys": [{"id": old, "secrets": 12}]} == old_status
     assert {"current": new, "new": True, "encrypted": 12, "retirable": [old], "missing": []} == outcome
 
 
@@ -121,10 +121,10 @@ def test_secrets_of_a_lost_key_are_counted_and_the_rest_is_rotated(routines, vau
     vault.ring.create()
     vault.keep([Kept(id=uuid4(), company_id=uuid4(), owner_id=uuid4(), purpose="webhook", secret=Secret(b"new"))])
 
-    shown = routines("secrets", "status").stdout
+    output = routines("secrets", "status").stdout
     rotated = routines("secrets", "rotate-key")
 
-    assert [lost, "12", "not in the key file"] in [cells(line) for line in shown.splitlines()]
+    assert [lost, "12", "not in the key file"] in [cells(line) for line in output.splitlines()]
     assert 1 == rotated.exit_code
     assert f"12 secrets are under {lost}, which is not in the key file: put it back\n" == rotated.stderr
     assert {lost: 12, vault.ring.ids()[0]: 1} == vault.keys_in_use()
@@ -164,11 +164,11 @@ def test_on_a_terminal_a_bar_shows_the_progress(vault, settings, path):
 
     with terminal() as (ours, theirs):
         argv = [sys.executable, "-m", "routines", "secrets", "rotate-key"]
-        said = subprocess.run(argv, env=env, check=True, stdout=subprocess.PIPE, stderr=theirs).stdout
-        shown = os.read(ours, 100_000)
+        output = subprocess.run(argv, env=env, check=True, stdout=subprocess.PIPE, stderr=theirs).stdout
+        progress = os.read(ours, 100_000)
 
-    assert b"12/12" in shown
-    assert b"of 12" not in said
+    assert b"12/12" in progress
+    assert b"of 12" not in output
 
 
 @contextmanager
@@ -230,12 +230,12 @@ def test_a_new_key_file_is_that_of_the_data_directory_unless_a_variable_names_on
 
     command = routines("secrets", "new-file", "--data-dir", str(data), ROUTINES_KEY_FILE=None)
     again = routines("secrets", "new-file", "--data-dir", str(data), ROUTINES_KEY_FILE=None)
-    named = routines("secrets", "new-file", "--data-dir", str(data))
+    refused_command = routines("secrets", "new-file", "--data-dir", str(data))
 
     assert f"No `routines up` has run in {data}" in none.output
-    assert [1, 0, 1, 1] == [result.exit_code for result in (none, command, again, named)]
+    assert [1, 0, 1, 1] == [result.exit_code for result in (none, command, again, refused_command)]
     assert f"{data / 'secret.keys'} holds the new key {KeyRing(data / 'secret.keys').ids()[0]}" in command.output
-    assert f"{path} is there" in named.output
+    assert f"{path} is there" in refused_command.output
 
 
 def test_up_does_not_start_over_a_lost_key_file(routines, vault, admin_url, path, tmp_path):
@@ -249,13 +249,15 @@ def test_up_does_not_start_over_a_lost_key_file(routines, vault, admin_url, path
 
 def test_the_system_hands_its_key_file_and_its_address_to_the_parts_that_need_them(tmp_path):
     keys = str(tmp_path / "secret.keys")
-    own = System(Place(tmp_path), "127.0.0.1", 8000, None)
-    given = System(Place(tmp_path), "127.0.0.1", 8000, None, key_file="/keys", public_url="https://routines.example")
+    system = System(Place(tmp_path), "127.0.0.1", 8000, None)
+    configured_system = System(
+        Place(tmp_path), "127.0.0.1", 8000, None, key_file="/keys", public_url="https://routines.example"
+    )
 
-    assert [keys, keys, None, keys] == handed(own, "KEY_FILE")
-    assert ["http://127.0.0.1:8000", None, None, None] == handed(own, "PUBLIC_URL")
-    assert ["/keys", "/keys", None, "/keys"] == handed(given, "KEY_FILE")
-    assert ["https://routines.example", None, None, None] == handed(given, "PUBLIC_URL")
+    assert [keys, keys, None, keys] == handed(system, "KEY_FILE")
+    assert ["http://127.0.0.1:8000", None, None, None] == handed(system, "PUBLIC_URL")
+    assert ["/keys", "/keys", None, "/keys"] == handed(configured_system, "KEY_FILE")
+    assert ["https://routines.example", None, None, None] == handed(configured_system, "PUBLIC_URL")
 
 
 def handed(system, name):
@@ -265,7 +267,7 @@ def handed(system, name):
 def test_a_lost_key_is_forgotten_when_nothing_needs_its_secrets(routines, vault, path, monkeypatch):
     """Those of the vault here belong to nothing, as what is left behind when the database goes away."""
     [lost] = vault.ring.ids()
-    kept = routines("secrets", "forget", lost)
+    refused_command = routines("secrets", "forget", lost)
     path.unlink()
     routines("secrets", "new-file")
     with monkeypatch.context() as patch:
@@ -275,8 +277,8 @@ def test_a_lost_key_is_forgotten_when_nothing_needs_its_secrets(routines, vault,
 
     forgotten, again = routines("secrets", "forget", lost), routines("secrets", "forget", lost)
 
-    assert [1, 1, 0, 1] == [result.exit_code for result in (kept, refused, forgotten, again)]
-    assert f"Key {lost} is in {path}, so its secrets can be read: retire it" in kept.output
+    assert [1, 1, 0, 1] == [result.exit_code for result in (refused_command, refused, forgotten, again)]
+    assert f"Key {lost} is in {path}, so its secrets can be read: retire it" in refused_command.output
     assert f"12 of 12 secrets under key {lost} are needed (12 of webhook): set them again" in refused.output
     assert f"12 secrets that nothing needs were deleted; none is under {lost} any more." in forgotten.stdout
     assert f"No secret is under key {lost}" in again.output

@@ -31,7 +31,7 @@ def routines(settings, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("text", "output"),
     [
         ("\x1b[31m", "\\x1b[31m"),
         ("a\nb\tc\r", "a\\nb\\tc\\r"),
@@ -41,8 +41,8 @@ def routines(settings, tmp_path):
         ("\ud800", "\\ud800"),
     ],
 )
-def test_what_a_terminal_would_obey_is_shown_as_an_escape(text, shown):
-    assert terminal.visible(text) == shown
+def test_what_a_terminal_would_obey_is_shown_as_an_escape(text, output):
+    assert terminal.visible(text) == output
 
 
 @pytest.mark.parametrize(
@@ -110,12 +110,12 @@ def test_the_demo_shows_what_it_is_told(capsys):
     screen = DemoConsole()
 
     screen.step("output", HOSTILE)
-    screen.more(HOSTILE)
+    screen.continue_step(HOSTILE)
     screen.wait(HOSTILE)
 
-    shown = capsys.readouterr().out
-    assert_harmless(shown)
-    assert shown.count("[red]x[/red]") == 2
+    output = capsys.readouterr().out
+    assert_harmless(output)
+    assert output.count("[red]x[/red]") == 2
     assert_harmless(Failed(HOSTILE).format_message())
 
 

@@ -133,8 +133,8 @@ def test_the_owner_of_a_cluster_stays_unless_it_is_nobody_root_or_the_parts(mach
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root runs nothing as itself")
 def test_a_user_runs_everything(tmp_path):
-    assert accounts.ours() == accounts.of_parts(print) == accounts.of_cluster(tmp_path, None, print)
-    assert {} == accounts.ours().switch
+    assert accounts.current_account() == accounts.of_parts(print) == accounts.of_cluster(tmp_path, None, print)
+    assert {} == accounts.current_account().switch
 
 
 def test_what_runs_beside_us_gets_no_secret_of_our_environment(monkeypatch):
@@ -145,10 +145,10 @@ def test_what_runs_beside_us_gets_no_secret_of_our_environment(monkeypatch):
 
 
 def test_the_map_names_each_account_and_role_and_a_name_cannot_end_its_line():
-    said = ident([Login("root", ("postgres", "routines_service")), Login('a"b', ("routines_service",))])
+    lines = ident([Login("root", ("postgres", "routines_service")), Login('a"b', ("routines_service",))])
 
     assert [
         'routines "root" "postgres"',
         'routines "root" "routines_service"',
         'routines "a""b" "routines_service"',
-    ] == said.splitlines()[1:]
+    ] == lines.splitlines()[1:]

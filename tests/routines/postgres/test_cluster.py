@@ -122,16 +122,16 @@ def test_a_server_whose_owner_was_killed_is_adopted(root):
 
 
 def test_two_starts_at_once_end_with_one_server(root):
-    both = [LocalPostgres(root, durable=False), LocalPostgres(root, durable=False)]
+    servers = [LocalPostgres(root, durable=False), LocalPostgres(root, durable=False)]
 
     with ThreadPoolExecutor() as pool:
-        urls = list(pool.map(LocalPostgres.start, both))
+        urls = list(pool.map(LocalPostgres.start, servers))
 
     assert urls[0] == urls[1]
-    assert [True, True] == [server.alive() for server in both]
-    assert [(1,), (1,)] == [execute(server, "SELECT 1") for server in both]
-    both[1].stop()
-    wait_for(lambda: [False, False] == [server.alive() for server in both])
+    assert [True, True] == [server.alive() for server in servers]
+    assert [(1,), (1,)] == [execute(server, "SELECT 1") for server in servers]
+    servers[1].stop()
+    wait_for(lambda: [False, False] == [server.alive() for server in servers])
 
 
 def test_locks_with_the_pid_of_somebody_else_are_not_believed(server):
@@ -357,9 +357,9 @@ def test_a_stranger_cannot_reach_the_socket(server_for_parts):
 def test_a_stranger_who_reaches_the_socket_is_nobody_in_the_database(server_for_parts):
     server_for_parts.socket_dir.chmod(0o755)
 
-    for who in (NOBODY, STRANGER, accounts.of_cluster(server_for_parts.home, PARTS, print)):
+    for account in (NOBODY, STRANGER, accounts.of_cluster(server_for_parts.home, PARTS, print)):
         for role in ("postgres", "routines_service", "routines_auditor", "routines_owner"):
-            assert "Peer authentication failed" in as_account(who, refusal, server_for_parts.url(role))
+            assert "Peer authentication failed" in as_account(account, refusal, server_for_parts.url(role))
     server_for_parts.socket_dir.chmod(0o710)
 
 
@@ -406,10 +406,10 @@ def test_the_parts_stay_the_service(server_for_parts):
         return "done"
 
     url = server_for_parts.url("routines_service")
-    said = {name: as_account(PARTS, outcome, url, statement) for name, statement in BREAK_OUT.items()}
+    outcomes = {name: as_account(PARTS, outcome, url, statement) for name, statement in BREAK_OUT.items()}
 
     refused = {"InsufficientPrivilege", "FeatureNotSupported", "UndefinedFile"}
-    assert {} == {name: outcome for name, outcome in said.items() if outcome not in refused}
+    assert {} == {name: outcome for name, outcome in outcomes.items() if outcome not in refused}
 
 
 @as_root
@@ -438,25 +438,25 @@ def test_the_parts_read_no_file_of_the_cluster(server_for_parts):
 def test_a_cluster_of_nobody_is_taken_over(root, monkeypatch, runs):
     with monkeypatch.context() as patch:
         patch.setattr(accounts, "of_cluster", lambda *_: NOBODY)
-        before = LocalPostgres(root, durable=False)
-        before.start()
-        execute(before, "CREATE TABLE kept AS SELECT 7 AS n")
-        left_behind = pid_of(before)
+        old_server = LocalPostgres(root, durable=False)
+        old_server.start()
+        execute(old_server, "CREATE TABLE kept AS SELECT 7 AS n")
+        left_behind = pid_of(old_server)
         if not runs:
-            before.stop()
-    assert NOBODY.uid == before.home.stat().st_uid
-    said = []
-    server = LocalPostgres(root, durable=False, say=said.append)
+            old_server.stop()
+    assert NOBODY.uid == old_server.home.stat().st_uid
+    outcomes = []
+    server = LocalPostgres(root, durable=False, say=outcomes.append)
 
     server.start()
 
-    wait_for(lambda: runs is False or before._process.poll() is not None)
+    wait_for(lambda: runs is False or old_server._process.poll() is not None)
     assert not exists(left_behind)
     assert (7,) == execute(server, "SELECT n FROM kept")
     owners = {path.lstat().st_uid for path in (server.home, *server.home.rglob("*"))}
     assert owners == {Path(f"/proc/{pid_of(server)}").stat().st_uid}
     assert owners.isdisjoint({0, NOBODY.uid})
-    assert f"the database in {server.home} belonged to nobody, and now to " in said[-1]
+    assert f"the database in {server.home} belonged to nobody, and now to " in outcomes[-1]
     server.stop()
 
 

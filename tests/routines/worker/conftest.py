@@ -21,12 +21,12 @@ def stub():
         disable_nagle_algorithm = True
 
         def answer(self):
-            given = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            request_body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             headers = self.headers.get("Authorization"), self.headers.get("X-Paperclip-Run-Id")
             while answering.is_silent:
                 time.sleep(0.01)
             with answering.lock:
-                status, body = answering.answer(self.command, self.path, *headers, json.loads(given or "{}"))
+                status, body = answering.answer(self.command, self.path, *headers, json.loads(request_body or "{}"))
                 text = json.dumps(body).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(text)))
@@ -50,8 +50,8 @@ def once(stub, tmp_path, monkeypatch):
     monkeypatch.setattr(server, "pauses", lambda: iter([0.01] * 1000))
 
     def once(*command, options=(), token=TOKEN):
-        given = ["--url", stub.url, "--token", token, "--once", "--state-dir", str(tmp_path), *options, "--", *command]
-        return CliRunner().invoke(cli.worker, given)
+        body = ["--url", stub.url, "--token", token, "--once", "--state-dir", str(tmp_path), *options, "--", *command]
+        return CliRunner().invoke(cli.worker, body)
 
     return once
 

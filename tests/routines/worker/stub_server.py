@@ -94,10 +94,10 @@ class Stub:
         if issue["checkoutRunId"] != session or session in self.lost:
             return 409, {"error": "Issue run ownership conflict"}
         issue |= {"status": body["status"], "checkoutRunId": None}
-        for name, refused in (("outputs", self.refused_outputs), ("usage", self.refused_usage)):
-            if name in body and refused is not None:
+        for name, is_refused in (("outputs", self.refused_outputs), ("usage", self.refused_usage)):
+            if name in body and is_refused is not None:
                 issue |= {"status": "in_progress", "checkoutRunId": session}
-                return refused
+                return is_refused
         self.outputs.append(body.get("outputs"))
         self.usage.append(body.get("usage"))
         self.comments.append(body.get("comment"))

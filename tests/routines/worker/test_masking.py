@@ -13,11 +13,11 @@ TEXTS = st.text("ab", min_size=2, max_size=6)
 
 
 def masked(secrets, data, cuts=()):
-    masking, at = Masking(secrets), 0
+    masking, end = Masking(secrets), 0
     result = b""
     for cut in [*sorted(cuts), len(data)]:
-        result += masking.feed(data[at:cut])
-        at = max(at, cut)
+        result += masking.feed(data[end:cut])
+        end = max(end, cut)
     return result + masking.rest()
 
 
@@ -33,19 +33,19 @@ def outputs(draw):
 @given(outputs())
 def test_a_secret_is_masked_wherever_the_output_is_split(case):
     secrets, data, cuts, longest = case
-    whole = masked(secrets, data)
+    masked_output = masked(secrets, data)
     usual, output.LONGEST_PIECE = output.LONGEST_PIECE, longest
     try:
-        assert whole == masked(secrets, data, cuts)
+        assert masked_output == masked(secrets, data, cuts)
     finally:
         output.LONGEST_PIECE = usual
 
     lines = data.replace(b"\0", b"").splitlines(keepends=True)
-    assert not any(secret.encode() in whole for secret in secrets)
-    kept = [line for line in lines if not any(secret.encode() in line for secret in secrets)]
-    assert kept == [line for line in whole.splitlines(keepends=True) if b"***" not in line]
-    for line, shown in zip(lines, whole.splitlines(keepends=True), strict=True):
-        assert all(part in line for part in shown.split(b"***"))
+    assert not any(secret.encode() in masked_output for secret in secrets)
+    unmasked_lines = [line for line in lines if not any(secret.encode() in line for secret in secrets)]
+    assert unmasked_lines == [line for line in masked_output.splitlines(keepends=True) if b"***" not in line]
+    for line, masked_line in zip(lines, masked_output.splitlines(keepends=True), strict=True):
+        assert all(part in line for part in masked_line.split(b"***"))
 
 
 def test_where_secrets_overlap_nothing_of_either_is_left():
@@ -57,11 +57,11 @@ def test_texts_of_what_a_command_is_handed_are_masked_line_by_line_and_as_json_s
     handed = {"KEY": "-----BEGIN-----\n  MIIEvQIBADAN\nshort\n", "QUOTED": 'say "ouvré" now', "PORT": "5432"}
     secrets = Tokens("pcp_own_token", {}).secrets_with(handed, {"deep": [{"er": "sk-1234567"}], "number": 12345678})
 
-    def shown(text):
+    def masked_line(text):
         return masked(secrets, text.encode()).decode()
 
     assert "pcp_own_token" in secrets
-    assert "***\n  ***\nshort" == shown("-----BEGIN-----\n  MIIEvQIBADAN\nshort")
-    assert ['"***"'] * 3 == [shown(json.dumps(text)) for text in (handed["KEY"], handed["QUOTED"], "sk-1234567")]
-    assert '"***"' == shown(json.dumps(handed["QUOTED"], ensure_ascii=False))
-    assert "5432 12345678" == shown("5432 12345678")
+    assert "***\n  ***\nshort" == masked_line("-----BEGIN-----\n  MIIEvQIBADAN\nshort")
+    assert ['"***"'] * 3 == [masked_line(json.dumps(text)) for text in (handed["KEY"], handed["QUOTED"], "sk-1234567")]
+    assert '"***"' == masked_line(json.dumps(handed["QUOTED"], ensure_ascii=False))
+    assert "5432 12345678" == masked_line("5432 12345678")

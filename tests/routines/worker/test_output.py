@@ -58,8 +58,8 @@ def test_what_a_command_says_that_it_has_used_is_reported(stub, once, printed, u
     once("echo", printed)
 
     names = ("costMicros", "inputTokens", "outputTokens")
-    wanted = None if usage is None else {n: v for n, v in zip(names, usage, strict=True) if v is not None}
-    assert [wanted] == stub.usage
+    expected_usage = None if usage is None else {n: v for n, v in zip(names, usage, strict=True) if v is not None}
+    assert [expected_usage] == stub.usage
     assert [json.loads(printed)] == stub.outputs
 
 
@@ -155,13 +155,13 @@ def test_with_json_each_finished_issue_is_an_object(stub, once):
 def test_what_others_wrote_does_not_reach_the_workers_terminal_as_orders(stub, once):
     stub.open(HOSTILE, identifier=HOSTILE)
 
-    shown = once("sh", "-c", "printf '\\033[2J'; exit 1").output
+    output = once("sh", "-c", "printf '\\033[2J'; exit 1").output
     stub.open(HOSTILE)
     lines = once("sh", "-c", "printf '\\033[2J\\302\\233'; exit 1", options=["--json"])
 
-    assert_harmless(shown)
-    assert "\\x1b]0;owned\\x07" in shown
-    assert "[red]" in shown
+    assert_harmless(output)
+    assert "\\x1b]0;owned\\x07" in output
+    assert "[red]" in output
     assert_harmless(lines.output)
     assert json.loads(lines.stdout.splitlines()[-1])["title"] == HOSTILE
 

@@ -107,10 +107,10 @@ def test_a_stop_ends_the_command_and_hands_the_issue_back(stub, start, tmp_path)
     pid = int(wait_for(lambda: read(tmp_path / "pid")))
 
     process.terminate()
-    said, _ = process.communicate(timeout=LIMIT_S)
+    output, _ = process.communicate(timeout=LIMIT_S)
 
     assert 0 == process.returncode
-    assert "ACM-1 handed back: the worker was stopped" in said
+    assert "ACM-1 handed back: the worker was stopped" in output
     assert ("todo", AGENT, None) == (issue["status"], issue["assigneeAgentId"], issue["checkoutRunId"])
     assert ["the worker was stopped\n\nbegun\n"] == stub.comments
     assert [] == list((tmp_path / "claims").iterdir())
@@ -149,10 +149,10 @@ def test_while_the_command_of_a_dead_worker_still_runs_no_other_worker_of_the_ma
     for pid in (guard, killed.pid):
         os.kill(pid, signal.SIGKILL)
     killed.wait()
-    seen = stub.count("GET", "inbox-lite")
+    poll_count = stub.count("GET", "inbox-lite")
 
     start("sh", "-c", script)
-    wait_for(lambda: stub.count("GET", "inbox-lite") >= seen + 3)
+    wait_for(lambda: stub.count("GET", "inbox-lite") >= poll_count + 3)
     assert ("in_progress", 1) == (issue["status"], stub.count("POST", "checkout"))
     (tmp_path / "go").touch()
     os.kill(orphan, signal.SIGKILL)
@@ -219,10 +219,10 @@ def test_a_worker_that_cannot_renew_its_lease_stops_its_command_in_time_and_hand
 def test_a_session_that_was_left_on_an_issue_that_is_to_do_is_not_taken_up_again(stub, once, tmp_path):
     """It has lost the issue, or never had it."""
     issue = stub.open()
-    left = uuid4()
-    (tmp_path / f"{issue['id']}.{left}").touch()
+    session_id = uuid4()
+    (tmp_path / f"{issue['id']}.{session_id}").touch()
 
     assert 0 == once("true").exit_code
 
-    assert str(left) not in stub.sessions
+    assert str(session_id) not in stub.sessions
     assert [] == list(tmp_path.iterdir())

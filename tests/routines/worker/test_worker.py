@@ -75,11 +75,11 @@ class Full:
         self.call = call
         self.times = times
 
-    def __call__(self, *arguments, **named):
+    def __call__(self, *arguments, **variable):
         self.times -= 1
         if self.times >= 0:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return self.call(*arguments, **named)
+        return self.call(*arguments, **variable)
 
 
 @pytest.mark.parametrize("place", [(claims, "_lock_file"), (command, "_start")])
@@ -103,7 +103,7 @@ def test_a_command_that_is_not_there_at_the_start_touches_no_issue(stub, once):
 
 
 def test_an_issue_that_someone_else_has_is_asked_for_once(stub, start):
-    held = stub.open(checkoutRunId=str(uuid4()))
+    issue = stub.open(checkoutRunId=str(uuid4()))
     process = start("true")
 
     wait_for(lambda: stub.count("GET", "inbox-lite") >= 4)
@@ -111,7 +111,7 @@ def test_an_issue_that_someone_else_has_is_asked_for_once(stub, start):
 
     assert "ACM-1 left alone: Issue checkout conflict" in process.communicate(timeout=LIMIT_S)[0]
     assert 0 == process.returncode
-    assert "todo" == held["status"]
+    assert "todo" == issue["status"]
     assert 1 == stub.count("POST", "checkout")
 
 

@@ -107,7 +107,7 @@ class ChainLaws:
             case _:
                 pass
 
-    def close(self) -> None:
+    def judge_end(self) -> None:
         """At the end: each end of a run has fired what waited for it."""
         for (link_id, run_id), routine_id in self._owed_runs.items():
             self._state.report_violation("lost", routine_id, f"the end of run {run_id} has fired nothing by {link_id}")

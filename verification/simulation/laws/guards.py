@@ -21,8 +21,14 @@ from domain.values import Coalesced, ProbeFinding, RoutineSettings, Skipped
 from verification.simulation.laws.schedules import ScheduleLaws
 from verification.simulation.laws.state import GRACE, State
 
-DOERS = ("user:", "agent:")  # actors with these prefixes count as activity for an activity gate
-DONE_TO = ("agent", "goal", "issue", "project", "routine")  # prefixes of the events that count as their activity
+ACTOR_PREFIXES = ("user:", "agent:")  # actors with these prefixes count as activity for an activity gate
+SUBJECT_PREFIXES = (
+    "agent",
+    "goal",
+    "issue",
+    "project",
+    "routine",
+)  # prefixes of the events that count as their activity
 NO_ACTIVITY = Skipped(reason="no_external_activity")
 
 
@@ -33,7 +39,7 @@ class RunStart(NamedTuple):
     at: datetime
 
 
-class Deed(NamedTuple):
+class Activity(NamedTuple):
     """What somebody did to a thing last."""
 
     position: int
@@ -45,7 +51,9 @@ class GuardLaws:
 
     def __init__(self, state: State, schedules: ScheduleLaws) -> None:
         self._state, self._schedules = state, schedules
-        self._deeds: dict[UUID | None, dict[UUID, Deed]] = defaultdict(dict)  # the last one to each thing, the newest
+        self._activities: dict[UUID | None, dict[UUID, Activity]] = defaultdict(
+            dict
+        )  # the last one to each thing, the newest
         self._projects: dict[UUID, UUID | None] = {}  # by issue and by routine: its project
         self._run_starts: dict[UUID, list[RunStart]] = defaultdict(list)  # by routine, the last one of each moment
         self._changed_at: dict[UUID, datetime] = {}  # when each routine was changed last
@@ -58,20 +66,20 @@ class GuardLaws:
         """Note that a routine was changed: what fires in the same commit may follow its old settings."""
         self._changed_at[routine_id] = moment
 
-    def note_deed(self, recorded: Recorded) -> None:
+    def note_activity(self, recorded: Recorded) -> None:
         """What somebody has done to a thing belongs to the company, and to the project in which the thing now is."""
         id_, event = recorded.stream_id, recorded.event
         if isinstance(event, IssueOpened | IssueEdited):
             self._projects[id_] = event.details.project_id
         if isinstance(event, RoutineCreated | RoutineUpdated | RoutineRestored):
             self._projects[id_] = event.settings.project_id
-        if not recorded.actor.startswith(DOERS) or recorded.name.partition(".")[0] not in DONE_TO:
+        if not recorded.actor.startswith(ACTOR_PREFIXES) or recorded.name.partition(".")[0] not in SUBJECT_PREFIXES:
             return
-        for deeds in self._deeds.values():
-            deeds.pop(id_, None)
+        for activities in self._activities.values():
+            activities.pop(id_, None)
         project_id = id_ if recorded.name.startswith("project.") else self._projects.get(id_)
         for scope in {None, project_id}:
-            self._deeds[scope][id_] = Deed(recorded.position, recorded.at)
+            self._activities[scope][id_] = Activity(recorded.position, recorded.at)
 
     def decided_at(self, recorded: Recorded, event: RunFired) -> datetime:
         """The moment as of which a firing was decided: when its probe was requested, if it was asked."""
@@ -107,19 +115,23 @@ class GuardLaws:
             last = next(reversed(beginnings), None)  # another trigger may have run the routine at the same moment
             if last is None:
                 self._state.report_broken_rule(id_, f"{event.occurrence} is held, and nothing has run before")
-            elif any(deed.at < recorded.at for deed in self._done_since(last.position, id_, settings)):
+            elif any(activity.at < recorded.at for activity in self._activities_since(last.position, id_, settings)):
                 self._state.report_broken_rule(id_, f"{event.occurrence} is held, and something has happened")
         elif not is_without_activity:
             last = next((one for one in reversed(beginnings) if one.at != recorded.at), None)
-            if last is not None and not self._done_since(last.position, id_, settings):
+            if last is not None and not self._activities_since(last.position, id_, settings):
                 self._state.report_broken_rule(id_, f"{event.occurrence} is let through, and nothing has happened")
             self._let_through[trigger_id] = recorded.at
 
-    def _done_since(self, position: int, routine_id: UUID, settings: RoutineSettings) -> list[Deed]:
+    def _activities_since(self, position: int, routine_id: UUID, settings: RoutineSettings) -> list[Activity]:
         """What somebody has done since then, in the scope of a routine's gate, but for the work on its own issues."""
         scope = None if settings.activity_gate_scope == "company" else settings.project_id
-        newest = takewhile(lambda item: item[1].position > position, reversed(self._deeds[scope].items()))
-        return [deed for id_, deed in newest if id_ in self._state.routines or self._state.owner.get(id_) != routine_id]
+        newest = takewhile(lambda item: item[1].position > position, reversed(self._activities[scope].items()))
+        return [
+            activity
+            for id_, activity in newest
+            if id_ in self._state.routines or self._state.owner.get(id_) != routine_id
+        ]
 
     def read_probe(self, recorded: Recorded, event: ProbeRequested | ProbeAnswered) -> None:
         """A probe is requested while an occurrence is owed, and answered once."""

@@ -202,8 +202,8 @@ class RunLaws:
                 if settings.assignee_agent_id is not None and settings.assignee_agent_id not in self._state.stopped:
                     self._state.report_broken_rule(event.routine_id, f"failed: {reason}")
 
-    def check(self) -> None:
-        """Judge whether all that belongs to a run is there; `Oracle.check` says when."""
+    def judge_commit(self) -> None:
+        """Judge whether all that belongs to a run is there; `Oracle.judge_commit` says when."""
         for run_id, description in self._missing_issues.items():
             self._state.report_violation("half-made", self._state.owner[run_id], f"run {run_id} has no {description}")
         for run_id, routine_id in self._successors.items():
@@ -223,7 +223,7 @@ class RunLaws:
         self._superseding_runs.clear()
         self._unchecked_routines.clear()
 
-    def close(self, now: datetime) -> None:
+    def judge_end(self, now: datetime) -> None:
         """At the end: no run, wait or lease has outlived its time."""
         for run_id, ends_at in self._deadlines.items():
             if ends_at <= now:

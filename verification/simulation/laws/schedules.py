@@ -48,7 +48,7 @@ class ScheduleLaws:
         self._by_routine: dict[UUID, list[Account]] = defaultdict(list)
         # Schedules of which the first waiting occurrence has stayed.
         self._unmoved_schedules: list[tuple[Account, str]] = []
-        self._made_up: Counter[tuple[UUID, datetime]] = Counter()
+        self._catch_up_counts: Counter[tuple[UUID, datetime]] = Counter()
         self._dropped_counts: dict[tuple[UUID, datetime], int] = {}
         self.backfills: dict[UUID, BackfillRequested] = {}
 
@@ -69,7 +69,7 @@ class ScheduleLaws:
             case TriggerUpdated(settings=settings) if id_ in self.accounts:
                 self._change_terms(self.accounts[id_], moment, settings, event.next_at)
             case TriggerRescheduled():
-                self._go_on(self.accounts[id_], moment, event.next_at, starts=self.accounts[id_].enabled)
+                self._go_on(self.accounts[id_], moment, event.next_at, is_starting=self.accounts[id_].enabled)
             case TriggerDeleted() if id_ in self.accounts:
                 self._expect_occurrences(self.accounts[id_], moment)
                 self.accounts[id_].deleted = True
@@ -86,26 +86,32 @@ class ScheduleLaws:
         self, account: Account, moment: datetime, settings: TriggerSettings, next_at: datetime | None
     ) -> None:
         """With other terms only what is planned and not due yet stays, where they have it as well."""
-        old, new, account.enabled = account.terms, _terms_of(settings), settings.enabled
-        if new == old:
-            self._go_on(account, moment, next_at, starts=account.enabled and self._state.is_active(account.routine_id))
+        old_terms, new_terms, account.enabled = account.terms, _terms_of(settings), settings.enabled
+        if new_terms == old_terms:
+            self._go_on(
+                account, moment, next_at, is_starting=account.enabled and self._state.is_active(account.routine_id)
+            )
             return
-        stays = next_at if next_at is not None and next_at <= moment else None
-        if stays is not None and (old is None or not (old.has(stays) and new.has(stays)) or account.stopped_at):
-            self._state.report_broken_rule(account.routine_id, f"{stays} stays, and is not of both plans")
-        account.terms, from_then = old, moment if stays is None else stays - INSTANT
-        self._expect_occurrences(account, from_then)
-        account.terms, account.since = new, from_then
+        waiting_occurrence = next_at if next_at is not None and next_at <= moment else None
+        if waiting_occurrence is not None and (
+            old_terms is None
+            or not (old_terms.has(waiting_occurrence) and new_terms.has(waiting_occurrence))
+            or account.stopped_at
+        ):
+            self._state.report_broken_rule(account.routine_id, f"{waiting_occurrence} stays, and is not of both plans")
+        account.terms, owed_from = old_terms, moment if waiting_occurrence is None else waiting_occurrence - INSTANT
+        self._expect_occurrences(account, owed_from)
+        account.terms, account.since = new_terms, owed_from
         account.announced.clear()
 
-    def _go_on(self, account: Account, moment: datetime, next_at: datetime | None, *, starts: bool) -> None:
+    def _go_on(self, account: Account, moment: datetime, next_at: datetime | None, *, is_starting: bool) -> None:
         """With the same terms all that waits stays, unless more came due while the schedule stood still."""
         stopped_at, terms = account.stopped_at or moment, account.terms
         if terms is None or account.since is None:
             return
-        waiting = [one for one in terms.between(account.since, stopped_at) if one not in account.outcomes]
+        waiting = [one for one in terms.occurrences_between(account.since, stopped_at) if one not in account.outcomes]
         if waiting and next_at == waiting[0]:
-            if starts and terms.between(stopped_at, moment - terms.jitter):
+            if is_starting and terms.occurrences_between(stopped_at, moment - terms.jitter):
                 self._unmoved_schedules.append((account, f"{next_at} stays, though more came due meanwhile"))
             return
         self._expect_occurrences(account, stopped_at)
@@ -117,10 +123,10 @@ class ScheduleLaws:
 
         A restore may enable it, and pause its routine in the same commit: then it has not run in between.
         """
-        runs = account.enabled and not account.deleted and self._state.is_active(account.routine_id)
-        if runs and account.stopped_at is not None:
+        is_running = account.enabled and not account.deleted and self._state.is_active(account.routine_id)
+        if is_running and account.stopped_at is not None:
             account.stood_still, account.stopped_at = (account.stopped_at, moment), None
-        elif not runs and account.stopped_at is None:
+        elif not is_running and account.stopped_at is None:
             since, until = account.stood_still or (moment, moment)
             account.stopped_at = since if until == moment else moment
 
@@ -129,14 +135,16 @@ class ScheduleLaws:
         until = min(until, account.stopped_at or until)
         if account.since is None or account.terms is None or until <= account.since:
             return
-        for occurrence in account.terms.between(account.since, until):
+        for occurrence in account.terms.occurrences_between(account.since, until):
             if occurrence not in account.outcomes:
                 self._state.report_violation("lost", account.routine_id, f"{occurrence} has no outcome")
         account.since = until
 
     def _settle(self, account: Account, occurrence: datetime, outcome: str) -> None:
-        if (before := account.outcomes.get(occurrence)) is not None:
-            self._state.report_violation("doubled", account.routine_id, f"{occurrence} is {outcome}, and was {before}")
+        if (old_outcome := account.outcomes.get(occurrence)) is not None:
+            self._state.report_violation(
+                "doubled", account.routine_id, f"{occurrence} is {outcome}, and was {old_outcome}"
+            )
         account.outcomes[occurrence] = outcome
         self._state.occurrences[outcome] += 1
 
@@ -146,17 +154,17 @@ class ScheduleLaws:
             return
         account = self.accounts[trigger_id]
         announced_at = account.announced.setdefault(next_at, due_at)
-        most = account.terms.jitter if account.terms else timedelta()
-        if announced_at != due_at or not timedelta() <= due_at - next_at <= most:
+        longest_jitter = account.terms.jitter if account.terms else timedelta()
+        if announced_at != due_at or not timedelta() <= due_at - next_at <= longest_jitter:
             self._state.report_broken_rule(
-                account.routine_id, f"{next_at} comes due at {due_at}, was {announced_at}, jitter {most}"
+                account.routine_id, f"{next_at} comes due at {due_at}, was {announced_at}, jitter {longest_jitter}"
             )
 
     def _read_missed(self, recorded: Recorded, event: TriggerMissed) -> None:
         account, moment = self.accounts[recorded.stream_id], recorded.at
         if account.terms is None:
             return
-        moments = account.terms.between(event.first - INSTANT, event.last)
+        moments = account.terms.occurrences_between(event.first - INSTANT, event.last)
         if not moments or (moments[0], moments[-1], len(moments)) != (event.first, event.last, event.count):
             self._state.report_broken_rule(
                 account.routine_id, f"missed {event.count} from {event.first} to {event.last}: {len(moments)}"
@@ -194,13 +202,13 @@ class ScheduleLaws:
         if moment < account.announced.pop(occurrence, occurrence):
             self._state.report_violation("early", event.routine_id, f"{occurrence} fired at {moment}")
         if decided_at - occurrence > GRACE + account.terms.jitter:
-            self._made_up[trigger_id, moment] += 1
+            self._catch_up_counts[trigger_id, moment] += 1
             if self._state.routines[event.routine_id].catch_up_policy == "skip_missed":
                 self._state.report_broken_rule(event.routine_id, f"{occurrence} fired at {moment} under skip_missed")
         self._settle(account, occurrence, _outcome_name(event))
         self._note_due_moment(trigger_id, event.next_at, event.due_at)
 
-    def read_made_up(self, event: RunFired, backfill_id: UUID) -> None:
+    def read_backfilled(self, event: RunFired, backfill_id: UUID) -> None:
         """What a backfill fires had no run, is in its range, and is not owed by the schedule itself."""
         account = self.accounts.get(event.trigger_id) if event.trigger_id else None
         backfill, occurrence = self.backfills[backfill_id], event.occurrence
@@ -228,25 +236,29 @@ class ScheduleLaws:
                 self._expect_occurrences(account, moment)
             self._follow(account, moment)
 
-    def check(self) -> None:
-        """Judge what has been made up for and dropped at once; `Oracle.check` says when."""
-        for (trigger_id, moment), late in self._made_up.items():
-            if late > CAP:
-                self._state.report_broken_rule(self.accounts[trigger_id].routine_id, f"{late} made up for at {moment}")
-        for (trigger_id, moment), dropped_count in self._dropped_counts.items():
-            if self._made_up[trigger_id, moment] < CAP:
-                made_up = self._made_up[trigger_id, moment]
+    def judge_commit(self) -> None:
+        """Judge what has been made up for and dropped at once; `Oracle.judge_commit` says when."""
+        for (trigger_id, moment), catch_up_count in self._catch_up_counts.items():
+            if catch_up_count > CAP:
                 self._state.report_broken_rule(
-                    self.accounts[trigger_id].routine_id, f"{dropped_count} dropped, only {made_up} made up for"
+                    self.accounts[trigger_id].routine_id, f"{catch_up_count} made up for at {moment}"
+                )
+        for (trigger_id, moment), dropped_count in self._dropped_counts.items():
+            if self._catch_up_counts[trigger_id, moment] < CAP:
+                catch_up_count = self._catch_up_counts[trigger_id, moment]
+                self._state.report_broken_rule(
+                    self.accounts[trigger_id].routine_id, f"{dropped_count} dropped, only {catch_up_count} made up for"
                 )
         for account, text in self._unmoved_schedules:
-            if account.stopped_at is None:  # else the same commit has paused its routine, and it did not go on
+            if (
+                account.stopped_at is None
+            ):  # otherwise the same commit has paused the routine, and the schedule did not go on
                 self._state.report_broken_rule(account.routine_id, text)
         self._unmoved_schedules.clear()
-        self._made_up.clear()
+        self._catch_up_counts.clear()
         self._dropped_counts.clear()
 
-    def close(self, now: datetime) -> None:
+    def judge_end(self, now: datetime) -> None:
         """At the end: whatever was owed up to now was settled."""
         for account in self.accounts.values():
             if (terms := account.terms) is not None and account.stopped_at is None:

@@ -112,7 +112,7 @@ def _bearer_attempts(secret: str) -> Iterator[Attempt]:
     yield attempt("bearer", "a right HMAC", {"x-hub-signature-256": f"sha256={hex_hmac(secret, BODY)}"})
 
 
-def _github_attempts(secret: str, sent: str) -> Iterator[Attempt]:
+def _github_attempts(secret: str, timestamp: str) -> Iterator[Attempt]:
     mode, header = "github_hmac", "x-hub-signature-256"
     for why, signature in _mangled_signatures(secret, BODY).items():
         yield attempt(mode, why, {header: signature})
@@ -128,10 +128,10 @@ def _github_attempts(secret: str, sent: str) -> Iterator[Attempt]:
     yield attempt(mode, "the other header twice", [(header, right), *2 * [("x-paperclip-signature", right)]])
     yield attempt(mode, "right only in the second header", {header: 64 * "0", "x-paperclip-signature": right})
     yield attempt(mode, "right only behind an empty one", {header: "", "x-paperclip-signature": right})
-    stamped = hex_hmac(secret, f"{sent}.".encode() + BODY)
+    stamped = hex_hmac(secret, f"{timestamp}.".encode() + BODY)
     yield attempt(mode, "signed with a timestamp that is not given", {header: stamped})
-    yield attempt(mode, "signed with another timestamp", {header: stamped, "x-paperclip-timestamp": f"{sent}.0"})
-    late = str(int(sent) - 86_401)
+    yield attempt(mode, "signed with another timestamp", {header: stamped, "x-paperclip-timestamp": f"{timestamp}.0"})
+    late = str(int(timestamp) - 86_401)
     yield attempt(
         mode,
         "signed with a timestamp of long ago",
@@ -140,19 +140,19 @@ def _github_attempts(secret: str, sent: str) -> Iterator[Attempt]:
     yield attempt(
         mode,
         "two timestamps",
-        [(header, right), ("x-paperclip-timestamp", sent), ("x-paperclip-timestamp", sent)],
+        [(header, right), ("x-paperclip-timestamp", timestamp), ("x-paperclip-timestamp", timestamp)],
     )
 
 
 def _stamped_attempts(secret: str, now_s: int, window_s: int) -> Iterator[Attempt]:
     mode, header, clock = "hmac_sha256", "x-paperclip-signature", "x-paperclip-timestamp"
-    sent = str(now_s)
-    text = f"{sent}.".encode() + BODY
+    sent_at = str(now_s)
+    text = f"{sent_at}.".encode() + BODY
     right = hex_hmac(secret, text)
     for why, signature in _mangled_signatures(secret, text).items():
-        yield attempt(mode, why, {header: signature, clock: sent})
+        yield attempt(mode, why, {header: signature, clock: sent_at})
     for why, body in _other_bodies().items():
-        yield attempt(mode, why, {header: right, clock: sent}, body)
+        yield attempt(mode, why, {header: right, clock: sent_at}, body)
     timestamps = {
         "an empty timestamp": "",
         "a timestamp of blanks": "  ",
@@ -179,16 +179,16 @@ def _stamped_attempts(secret: str, now_s: int, window_s: int) -> Iterator[Attemp
         "two points": f"{now_s}.0.0",
         "a fraction without end": f"{now_s}." + 1000 * "0",
         "digits without end": 1000 * "9",
-        "zeros without end": 1000 * "0" + sent,
-        "superscript digits": f"{sent[:-1]}\xb2",
-        "a blank within": f"{sent[:5]} {sent[5:]}",
-        "a NUL": f"{sent}\0",
-        "a line feed": f"{sent}\n",
-        "a non-breaking space": f"{sent}\xa0",
-        "a unit": f"{sent}s",
-        "quotes around the timestamp": f'"{sent}"',
-        "the timestamp twice": f"{sent}, {sent}",
-        "Stripe's way to write it": f"t={sent}",
+        "zeros without end": 1000 * "0" + sent_at,
+        "superscript digits": f"{sent_at[:-1]}\xb2",
+        "a blank within": f"{sent_at[:5]} {sent_at[5:]}",
+        "a NUL": f"{sent_at}\0",
+        "a line feed": f"{sent_at}\n",
+        "a non-breaking space": f"{sent_at}\xa0",
+        "a unit": f"{sent_at}s",
+        "quotes around the timestamp": f'"{sent_at}"',
+        "the timestamp twice": f"{sent_at}, {sent_at}",
+        "Stripe's way to write it": f"t={sent_at}",
         "ISO 8601": datetime.fromtimestamp(now_s, UTC).isoformat(),
         "an HTTP date": f"{datetime.fromtimestamp(now_s, UTC):%a, %d %b %Y %H:%M:%S GMT}",
         "not a number": "NaN",
@@ -200,41 +200,41 @@ def _stamped_attempts(secret: str, now_s: int, window_s: int) -> Iterator[Attemp
         signature = hex_hmac(secret, f"{timestamp.strip()}.".encode("latin-1") + BODY)
         yield attempt(mode, why, {header: signature, clock: timestamp})
     yield attempt(mode, "no header at all", {})
-    yield attempt(mode, "no signature", {clock: sent})
+    yield attempt(mode, "no signature", {clock: sent_at})
     yield attempt(mode, "no timestamp", {header: right})
     yield attempt(mode, "no timestamp, and the body signed alone", {header: hex_hmac(secret, BODY)})
     yield attempt(mode, "no timestamp, as GitHub signs", {"x-hub-signature-256": f"sha256={hex_hmac(secret, BODY)}"})
-    yield attempt(mode, "a timestamp that is not signed", {header: hex_hmac(secret, BODY), clock: sent})
+    yield attempt(mode, "a timestamp that is not signed", {header: hex_hmac(secret, BODY), clock: sent_at})
     yield attempt(mode, "another timestamp than the signed", {header: right, clock: str(now_s + 1)})
-    yield attempt(mode, "the same time in milliseconds", {header: right, clock: f"{sent}000"})
-    yield attempt(mode, "the same time with a fraction", {header: right, clock: f"{sent}.0"})
-    yield attempt(mode, "the timestamp in another header", {header: right, "x-timestamp": sent})
-    yield attempt(mode, "no dot in what is signed", {header: hex_hmac(secret, sent.encode() + BODY), clock: sent})
+    yield attempt(mode, "the same time in milliseconds", {header: right, clock: f"{sent_at}000"})
+    yield attempt(mode, "the same time with a fraction", {header: right, clock: f"{sent_at}.0"})
+    yield attempt(mode, "the timestamp in another header", {header: right, "x-timestamp": sent_at})
+    yield attempt(mode, "no dot in what is signed", {header: hex_hmac(secret, sent_at.encode() + BODY), clock: sent_at})
     yield attempt(
-        mode, "a colon in what is signed", {header: hex_hmac(secret, f"{sent}:".encode() + BODY), clock: sent}
+        mode, "a colon in what is signed", {header: hex_hmac(secret, f"{sent_at}:".encode() + BODY), clock: sent_at}
     )
     yield attempt(
-        mode, "signed the other way round", {header: hex_hmac(secret, BODY + f".{sent}".encode()), clock: sent}
+        mode, "signed the other way round", {header: hex_hmac(secret, BODY + f".{sent_at}".encode()), clock: sent_at}
     )
-    yield attempt(mode, "the signature given twice", [(header, right), (header, right), (clock, sent)])
-    yield attempt(mode, "wrong, then right", [(header, 64 * "0"), (header, right), (clock, sent)])
-    yield attempt(mode, "the timestamp given twice", [(header, right), (clock, sent), (clock, sent)])
-    yield attempt(mode, "two timestamps", [(header, right), (clock, sent), (clock, str(now_s + 1))])
+    yield attempt(mode, "the signature given twice", [(header, right), (header, right), (clock, sent_at)])
+    yield attempt(mode, "wrong, then right", [(header, 64 * "0"), (header, right), (clock, sent_at)])
+    yield attempt(mode, "the timestamp given twice", [(header, right), (clock, sent_at), (clock, sent_at)])
+    yield attempt(mode, "two timestamps", [(header, right), (clock, sent_at), (clock, str(now_s + 1))])
     yield attempt(
         mode,
         "right only in the second header",
-        {header: 64 * "0", "x-hub-signature-256": right, clock: sent},
+        {header: 64 * "0", "x-hub-signature-256": right, clock: sent_at},
     )
-    yield attempt(mode, "the secret in Authorization", {"authorization": f"Bearer {secret}", clock: sent})
+    yield attempt(mode, "the secret in Authorization", {"authorization": f"Bearer {secret}", clock: sent_at})
 
 
 def _standard_attempts(secret: str, now_s: int, window_s: int) -> Iterator[Attempt]:
-    mode, sent = "standard_webhooks", str(now_s)
+    mode, sent_at = "standard_webhooks", str(now_s)
 
-    def signed(message_id: str = "msg_1", timestamp: str = sent, body: bytes = BODY) -> bytes:
+    def signed(message_id: str = "msg_1", timestamp: str = sent_at, body: bytes = BODY) -> bytes:
         return f"{message_id}.{timestamp}.".encode("latin-1") + body
 
-    def delivery(signature: str, message_id: str = "msg_1", timestamp: str = sent) -> dict[str, str]:
+    def delivery(signature: str, message_id: str = "msg_1", timestamp: str = sent_at) -> dict[str, str]:
         return {"webhook-id": message_id, "webhook-timestamp": timestamp, "webhook-signature": signature}
 
     right = v1(secret, signed())
@@ -285,9 +285,9 @@ def _standard_attempts(secret: str, now_s: int, window_s: int) -> Iterator[Attem
         "the secret's hex decoded as key": _v1_keyed(bytes.fromhex(secret), signed()),
         "an empty key": _v1_keyed(b"", signed()),
         "the body signed alone": v1(secret, BODY),
-        "no id in what is signed": v1(secret, f"{sent}.".encode() + BODY),
+        "no id in what is signed": v1(secret, f"{sent_at}.".encode() + BODY),
         "no timestamp in what is signed": v1(secret, b"msg_1." + BODY),
-        "signed the other way round": v1(secret, f"{sent}.msg_1.".encode() + BODY),
+        "signed the other way round": v1(secret, f"{sent_at}.msg_1.".encode() + BODY),
         "another id than the signed": v1(secret, signed("msg_2")),
         "another timestamp than the signed": v1(secret, signed(timestamp=str(now_s - 1))),
         "SHA-512": "v1," + b64encode(hmac.digest(b64decode(secret), signed(), "sha512")).decode(),
@@ -301,13 +301,13 @@ def _standard_attempts(secret: str, now_s: int, window_s: int) -> Iterator[Attem
         "an empty timestamp": "",
         "a second before the window": str(now_s - window_s - 1),
         "a second after the window": str(now_s + window_s + 1),
-        "milliseconds": f"{sent}000",
-        "a fraction": f"{sent}.0",
-        "a plus sign": f"+{sent}",
-        "a leading zero": f"0{sent}",
-        "an exponent": f"{sent}e0",
-        "an underscore": f"{sent[:1]}_{sent[1:]}",
-        "superscript digits": f"{sent[:-1]}\xb2",
+        "milliseconds": f"{sent_at}000",
+        "a fraction": f"{sent_at}.0",
+        "a plus sign": f"+{sent_at}",
+        "a leading zero": f"0{sent_at}",
+        "an exponent": f"{sent_at}e0",
+        "an underscore": f"{sent_at[:1]}_{sent_at[1:]}",
+        "superscript digits": f"{sent_at[:-1]}\xb2",
         "ISO 8601": datetime.fromtimestamp(now_s, UTC).isoformat(),
         "not a number": "NaN",
     }
@@ -316,7 +316,7 @@ def _standard_attempts(secret: str, now_s: int, window_s: int) -> Iterator[Attem
     ids = {
         "an empty id": "",
         "an id with a dot": "msg.1",
-        "an id that ends in a timestamp": f"msg_1.{sent}",
+        "an id that ends in a timestamp": f"msg_1.{sent_at}",
         "an id with a blank": "msg 1",
         "an id with a NUL": "msg\x001",
         "an id that is not ASCII": "msg_é",

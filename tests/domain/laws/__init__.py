@@ -1,0 +1,1 @@
+"""The laws of schedules, runs and slots, whatever happens in whatever order."""
