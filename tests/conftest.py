@@ -38,6 +38,7 @@ from routines.prerequisites import SEVERAL
 from routines.roles import OWNER
 from routines.settings import Settings
 from routines.web_server import request_threads, server
+from tests import order
 from tests.api import Api
 from tests.clusters import copying
 from web.app import create_app
@@ -76,6 +77,12 @@ structlog.configure(
 
 # Every client reads all certificates of the world, which takes longer than a request: read them once.
 httpx._transports.default.create_ssl_context = cache(httpx.create_ssl_context)  # type: ignore[attr-defined]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several processes share the tests, each begins with long ones."""
+    if processes := getattr(config, "workerinput", {}).get("workercount"):
+        items[:] = order.sort(items, processes)
 
 
 def pytest_collection_finish() -> None:

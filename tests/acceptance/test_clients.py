@@ -121,7 +121,7 @@ class Running:
 
 
 @pytest.fixture(scope="module")
-def running(running_up):
+def running(running_up, begun_minute):  # what waits for the minute runs beside these
     system = Running(running_up)
     yield system
     system.board.close()

@@ -6,7 +6,6 @@ import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import httpx
 import msgspec
 import pytest
 
@@ -31,34 +30,18 @@ class Minute(msgspec.Struct):
 
 
 @pytest.fixture(scope="module")
-def minute(running_up):
+def minute(running_up, begun_minute):
     """Both wait for the same minute to begin."""
-    headers = {"Authorization": f"Bearer {running_up.token}"}
-    with httpx.Client(base_url=f"{running_up.url}/api", headers=headers, timeout=20, trust_env=False) as client:
-        routine = scheduled(client)
-        planned = client.get(f"/routines/{routine}").json()["triggers"][0]["nextRunAt"]
-        played = demo("--data-dir", running_up.directory, "--timeout-s", "110")
-        [run] = wait_for(lambda: client.get(f"/routines/{routine}/runs").json(), limit_s=65)[-1:]
+    demo, client = begun_minute.demo, begun_minute.client
+    output, errors = demo.communicate(timeout=DEMO_LIMIT_S)
+    runs = wait_for(lambda: client.get(f"/routines/{begun_minute.routine}/runs").json(), limit_s=65)
     return Minute(
         running_up.directory,
         running_up.url,
-        played,
-        datetime.fromisoformat(planned),
-        datetime.fromisoformat(run["triggeredAt"]),
+        subprocess.CompletedProcess(demo.args, demo.returncode, output, errors),
+        begun_minute.planned,
+        datetime.fromisoformat(runs[-1]["triggeredAt"]),
     )
-
-
-def scheduled(client):
-    """The id of a routine of every minute."""
-
-    def create(path, body):
-        return client.post(path, json=body).raise_for_status().json()
-
-    company = create("/companies", {"name": "Acme"})["id"]
-    agent = create(f"/companies/{company}/agents", {"name": "Scout"})["id"]
-    routine = create(f"/companies/{company}/routines", {"title": "Check the inbox", "assigneeAgentId": agent})["id"]
-    create(f"/routines/{routine}/triggers", {"kind": "schedule", "cronExpression": "* * * * *"})
-    return routine
 
 
 @pytest.mark.timeout(240)

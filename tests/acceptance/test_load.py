@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -176,9 +177,9 @@ def test_a_burst_on_one_routine_opens_one_issue(crowd, log):
 
 
 def as_told(ask, *args, **kwargs):
-    """The answer, after coming back for as long as we are told to: then nothing was recorded."""
+    """The answer, after coming back for as long as we are told to, and not before: then nothing was recorded."""
     while (answer := ask(*args, **kwargs)).status_code == 503 and "retry-after" in answer.headers:
-        pass
+        time.sleep(float(answer.headers["retry-after"]))
     return answer
 
 

@@ -12,6 +12,7 @@ from tests.acceptance.conftest import RunningUp
 BLOCK = re.compile(r"```bash\n(.*?)```", re.DOTALL)
 
 
+@pytest.mark.usefixtures("begun_minute")
 @pytest.mark.timeout(180)
 def test_the_first_routine_of_the_readme_works_as_it_stands(root: Path, running_up: RunningUp) -> None:
     start, *blocks = BLOCK.findall((root / "README.md").read_text())

@@ -13,11 +13,10 @@ import msgspec
 import pytest
 import schemathesis
 from schemathesis.config import SchemathesisConfig
-from schemathesis.engine import from_schema
 
 from domain.identity import key_of
 from tests.api import Api
-from tests.findings import EXAMPLES, METHODS, REFUSALS, SEED, Findings, thin_out
+from tests.findings import EXAMPLES, METHODS, REFUSALS, SEED, Findings, execute
 from tests.web import people
 from web.openapi import examples
 
@@ -134,11 +133,7 @@ def attack(api: Api, ids: dict[str, str], token: str, *, edges: bool) -> Finding
             return False
         return kind != "UnsupportedMethodResponse" or NO_ROUTE not in response.text
 
-    thin_out(schema)
-    findings = Findings()
-    for event in from_schema(schema).execute():
-        findings.add(event)
-    return findings
+    return execute(schema)
 
 
 @pytest.mark.timeout(LIMIT_S)

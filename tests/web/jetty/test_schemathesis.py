@@ -8,9 +8,8 @@ import httpx
 import pytest
 import schemathesis
 from schemathesis.config import SchemathesisConfig
-from schemathesis.engine import from_schema
 
-from tests.findings import EXAMPLES, METHODS, REFUSALS, SEED, Findings, thin_out
+from tests.findings import EXAMPLES, METHODS, REFUSALS, SEED, execute
 
 LIMIT_S = 300 + 30 * EXAMPLES
 LEAST = 800  # requests; fewer, and the description has lost something
@@ -69,11 +68,7 @@ def attack(api, jetty, places):
     )
     document = httpx.get(f"{api.url}/openapi.json").json()
     schema = schemathesis.openapi.from_dict(document, config=config)
-    thin_out(schema)
-    findings = Findings()
-    for event in from_schema(schema).execute():
-        findings.add(event)
-    return findings
+    return execute(schema)
 
 
 @pytest.mark.timeout(LIMIT_S)
