@@ -50,7 +50,7 @@ LIMITS = {  # time limits of the service, shorter than usual
     "statement_timeout": "2s",
 }
 TRANSACTION_LIMIT = "400ms"
-TRIES = 10
+UNTIL_DONE_S = 30.0  # how long a client tries
 ENOUGH = 5  # after so many wrong cases the rest of a kind is left out
 SILENCE_S = 3.0  # how long a second client may need beside a silent one
 CATCH_UP = 25
@@ -307,7 +307,8 @@ def _cut_each_kind(environment: Environment, database: Database, size: Size, cha
         direct = Side(database.settings(), stack)
         cut_off = Side(database.settings(proxy.url("routines_service", database.name)), stack)
         log = stack.enter_context(database.auditor())
-        bench = Bench(proxy, direct, cut_off, log)
+        silence_s = size(full=SILENCE_S, short=SILENCE_S, brief=environment.limit_s)
+        bench = Bench(proxy, direct, cut_off, log, silence_s)
         works = Works(direct, token, database.superuser)
         outcomes = [_all_cuts(bench, kind, getattr(works, kind), size, chance) for kind in BY_TIME]
         with _run_projector(direct):
@@ -317,8 +318,11 @@ def _cut_each_kind(environment: Environment, database: Database, size: Size, cha
 class Bench:
     """Where one case after the other is cut."""
 
-    def __init__(self, proxy: Proxy, direct: Side, cut_off: Side, log: psycopg.Connection[Any]) -> None:
+    def __init__(
+        self, proxy: Proxy, direct: Side, cut_off: Side, log: psycopg.Connection[Any], silence_s: float
+    ) -> None:
         self.proxy, self.direct, self.cut_off, self.log = proxy, direct, cut_off, log
+        self.silence_s = silence_s
         self.held: list[float] = []  # how long the second client needed beside a silent one, in seconds
 
     def one(
@@ -336,11 +340,11 @@ class Bench:
                 pass
             if fault.hit.is_set():
                 began = time.monotonic()
-                while not case.act(self.direct) and time.monotonic() - began < SILENCE_S:
+                while not case.act(self.direct) and time.monotonic() - began < self.silence_s:
                     time.sleep(0.01)
                 self.held.append(time.monotonic() - began)
                 self.proxy.heal()
-        client.join(20)
+        client.join(2 * UNTIL_DONE_S)
         self.proxy.fault = postgres_proxy.Nothing()
         _until_done(case, self.direct, threading.Event())
         verdict = oracle.judge(self.log, after=after, answered=case.answers if done.is_set() else ())
@@ -364,8 +368,8 @@ def _all_cuts(bench: Bench, kind: str, make: Callable[[], Case], size: Size, cha
                 break
             if verdict.faults:
                 broken.append(f"{mode} message {number}: {verdict}")
-            if hit and mode == "silence" and bench.held[-1] > SILENCE_S:
-                broken.append(f"silence at message {number} held the others up for more than {SILENCE_S:g} s")
+            if hit and mode == "silence" and bench.held[-1] > bench.silence_s:
+                broken.append(f"silence at message {number} held the others up for more than {bench.silence_s:g} s")
             if len(broken) >= ENOUGH:
                 return Outcome(f"cut: {kind}", total, f"{cases} cuts", broken)
             progress(f"{mode} message {number}, {cases} cases, {total.faults} wrong")
@@ -374,8 +378,10 @@ def _all_cuts(bench: Bench, kind: str, make: Callable[[], Case], size: Size, cha
 
 
 def _until_done(case: Case, side: Side, done: threading.Event) -> None:
-    if any(case.act(side) for _ in range(TRIES)):
-        done.set()
+    end = time.monotonic() + UNTIL_DONE_S
+    while not done.is_set() and time.monotonic() < end:
+        if case.act(side):
+            done.set()
 
 
 @contextmanager

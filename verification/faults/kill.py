@@ -17,10 +17,17 @@ import httpx
 import psycopg
 
 from routines import bootstrap
-from routines.local.listening import free_port
 from verification.faults import oracle, read_models
 from verification.faults.campaign import Outcome, Progress, Size, noting_standstill
-from verification.faults.environment import LOOK_S, Database, Environment, Processes, settle, wait_for
+from verification.faults.environment import (
+    LOOK_S,
+    Database,
+    Environment,
+    Processes,
+    reserved_port,
+    settle,
+    wait_for,
+)
 from verification.faults.load import Client, CompanyFixture
 
 MINUTES = 5  # how many minutes each schedule has missed
@@ -64,7 +71,7 @@ def running_system(
         system = stack.enter_context(bootstrap.system(database.settings()))
         processes = database.processes(url)
         stack.callback(processes.end)
-        port, company_fixture = free_port("127.0.0.1", 0), CompanyFixture(system)
+        port, company_fixture = stack.enter_context(reserved_port()), CompanyFixture(system)
         ids = company_fixture.company_id, company_fixture.agent_id
         client = Client(f"http://127.0.0.1:{port}", token, *ids, random.Random(chance.random()), clients)
         client.start()
