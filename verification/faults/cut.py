@@ -171,7 +171,8 @@ class Works:
         return Case(Side.tick)
 
     def projection(self) -> Case:
-        self._side.project()  # what was left by others before
+        with _open_patient_connection(self._side) as conn:
+            _catch_up(conn, self._side.system.store.after)  # so that there is one batch to fold, and a small one
         moment = self._side.system.clock()
         self._workplace.arm(moment, [({}, TriggerSettings(run_at=moment + DAY, timezone="UTC"), moment + DAY)])
         return Case(Side.project)
