@@ -119,6 +119,8 @@ class Side:
                 asyncio.create_task(self._http.request(method, path, json=body, headers=headers))
                 for method, path, body in requests
             ]
+            await asyncio.wait(self._asking, timeout=UNTIL_DONE_S)
+            self._end_requests()
             await asyncio.wait(self._asking)
             return [LEFT if task.cancelled() else task.result() for task in self._asking]
 
@@ -126,7 +128,11 @@ class Side:
 
     def leave(self) -> None:
         """Let whoever asks now leave, as the web process does when a client disconnects. Any thread may call it."""
-        self._loop.get_loop().call_soon_threadsafe(lambda: [task.cancel() for task in self._asking])
+        self._loop.get_loop().call_soon_threadsafe(self._end_requests)
+
+    def _end_requests(self) -> None:
+        for task in self._asking:
+            task.cancel()
 
     @property
     def many_waiting(self) -> int:
