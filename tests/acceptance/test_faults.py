@@ -27,7 +27,7 @@ LOOK_S = 0.015  # between two looks whether something has happened: many a look 
 @pytest.fixture(scope="module")
 def fault_environment():
     with patch("verification.faults.environment.LOOK_S", LOOK_S), open_environment() as environment:
-        environment.limit_s = 30.0
+        environment.limit_s = 60.0
         yield environment
 
 
@@ -72,7 +72,6 @@ def test_a_worker_that_is_killed_frozen_or_cut_off_ends_each_run_once_and_runs_n
 
 def test_a_hostile_tenant_costs_its_neighbour_no_request_no_occurrence_and_no_message(fault_environment, chance):
     """Nor memory or disk beyond their bounds. How long answers take is judged by the campaign in size."""
-    fault_environment.limit_s = 60.0
     assert {} == faults_of(neighbour.run(fault_environment, Size("brief"), chance))
 
 
@@ -83,10 +82,8 @@ def test_a_clock_that_jumps_changes_nothing(fault_environment, chance):
 
 def test_a_connection_that_went_bad_is_given_to_nobody(fault_environment, chance):
     """Ended, idle for too long, silent, or of a server that takes no writes for a while."""
-    fault_environment.limit_s = 60.0
     assert {} == faults_of(connections.run(fault_environment, Size("brief"), chance))
 
 
 def test_a_failover_loses_and_doubles_nothing(fault_environment, chance):
-    fault_environment.limit_s = 60.0
     assert {} == faults_of(failover.run(fault_environment, Size("brief"), chance))

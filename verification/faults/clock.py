@@ -30,6 +30,7 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
         size(full=4.0, short=1.0, brief=0.5),
         Progress("clock"),
     )
+    late_s = size(full=LATE_S, short=LATE_S, brief=environment.limit_s)
     with environment.database() as database, database.auditor() as log, bootstrap.system(database.settings()) as system:
         offset = database.directory / "offset"
         _set_offset(offset, 0)
@@ -56,7 +57,7 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
                 progress(f"{number + 1} jumps, {oracle.runs(log):,} runs")
             wait_for(lambda: oracle.clock(log) > max(ahead), LIMIT_S)
             verdict = oracle.judge(log, until=settle(database, LIMIT_S), began=began)
-            broken = [f"an occurrence was {verdict.worst_s:.1f} s late"] * (verdict.worst_s > LATE_S)
+            broken = [f"an occurrence was {verdict.worst_s:.1f} s late"] * (verdict.worst_s > late_s)
             broken += ["a process ended"] * any(process.poll() is not None for process in processes.running)
             return [Outcome("clock", verdict, f"{jumps} jumps", broken)]
         finally:

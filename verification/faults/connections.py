@@ -79,12 +79,15 @@ class Prober:
 
     def make_request(self, number: int) -> str | None:
         """What is wrong with the answer; `refused` if it says to come again."""
-        if number % 2:
-            answer = self._http.get(f"/routines/{self.routine_id}")
-        else:
-            key = str(uuid4())
-            answer = self._http.post(f"/routines/{self.routine_id}/run", json={"idempotencyKey": key})
-            self.keys += [(self.routine_id, key)] * answer.is_success
+        try:
+            if number % 2:
+                answer = self._http.get(f"/routines/{self.routine_id}")
+            else:
+                key = str(uuid4())
+                answer = self._http.post(f"/routines/{self.routine_id}/run", json={"idempotencyKey": key})
+                self.keys += [(self.routine_id, key)] * answer.is_success
+        except httpx.TransportError as error:
+            return f"no answer: {type(error).__name__}"
         if answer.is_success:
             return None
         is_refusal = answer.status_code == httpx.codes.SERVICE_UNAVAILABLE and "Retry-After" in answer.headers

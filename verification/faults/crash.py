@@ -22,6 +22,7 @@ BACK_S = 5.0  # after which something is recorded again, once the database is ba
 def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
     crashes = int(size(full=200, short=6, brief=2))
     progress, broken, back_s = Progress("crash"), list[str](), [0.0]
+    longest_s = size(full=BACK_S, short=BACK_S, brief=environment.limit_s)
     with environment.database() as database, running_system(environment, database, chance) as system:
         for role in ("scheduler", "web", "projector"):
             system.start(role)
@@ -39,7 +40,7 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
                 wait_for(partial(_has_reached, database, head_after + 1), environment.limit_s)
                 back_s.append(time.monotonic() - began)
                 progress(f"{number + 1} crashes, {head_before:,} events, slowest return {max(back_s):.1f} s")
-        broken += [f"nothing was recorded for {max(back_s):.1f} s after Postgres was back"] * (max(back_s) > BACK_S)
+        broken += [f"nothing was recorded for {max(back_s):.1f} s after Postgres was back"] * (max(back_s) > longest_s)
         outcome = finish("crash", f"{crashes} crashes", system, broken)
         outcome.notes.append(f"recorded again after {max(back_s):.1f} s at most")
         return [outcome]

@@ -1,9 +1,10 @@
 """
-Exhaustive cut: the connection ends before and after every message of a firing, and goes silent at it.
+Exhaustive cut: the connection ends within and after every message of a piece of work, and goes silent at it.
 
 For k = 1, 2, ... the k-th message between one client and Postgres meets the fault; the client then goes on as it
 always does, until it is done. Where the fault is silence, a second client that has no trouble must get the work done
-meanwhile. Then both do it again. So the only numbers that are right: one outcome, whole.
+meanwhile. Then both do it again. So the only numbers that are right: one outcome, whole. A fourth fault leaves the
+connection alone: whoever asks over HTTP leaves at the k-th message, and asks again.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from uuid import uuid4
 import httpx
 import psycopg
 import structlog
+from eventsourcing.persistence import PersistenceError
 from msgspec.structs import replace
 
 from domain.values import TriggerSettings
@@ -31,38 +33,45 @@ from projections import catalogue
 from projections.engine import positions
 from routines import bootstrap, clock
 from routines.settings import Settings
-from verification.faults import oracle, postgres_proxy
+from verification.faults import oracle, postgres_proxy, read_models
 from verification.faults.campaign import Outcome, Progress, Size
-from verification.faults.environment import Environment
-from verification.faults.load import MINUTE, CompanyFixture
+from verification.faults.environment import Database, Environment
+from verification.faults.load import DAY, MINUTE, CompanyFixture
 from verification.faults.oracle import Verdict
 from verification.faults.postgres_proxy import Action, At, Proxy
 from web.app import create_app
 from web.http.backend import Backend
 
-MODES = {"before": Action.CUT_BEFORE, "after": Action.CUT_AFTER, "silence": Action.SILENCE}
+LEAVE = "leave"
+MODES = {"within": Action.CUT_WITHIN, "after": Action.CUT_AFTER, "silence": Action.SILENCE, LEAVE: Action.PASS}
 LIMITS = {  # time limits of the service, shorter than usual
     "lock_timeout": "200ms",
     "idle_in_transaction_session_timeout": "200ms",
     "statement_timeout": "2s",
 }
 TRANSACTION_LIMIT = "400ms"
-TRIES = 10
+UNTIL_DONE_S = 30.0  # how long a client tries
 ENOUGH = 5  # after so many wrong cases the rest of a kind is left out
 SILENCE_S = 3.0  # how long a second client may need beside a silent one
 CATCH_UP = 25
 GROUP = 3  # appends that are committed together
+READS = 3  # requests that read, at once
 OPEN_S = 0.15  # how long the first of them is held up at most: less than lock_timeout
 UNCUT = 3  # firings in a row that were over before their message came: how many there are varies a little
+LEFT = httpx.Response(499)  # what a client that has left has got
 
 
 class Side:
-    """A scheduler and a web application on one database, and the ways to use them once."""
+    """A scheduler, a projector and a web application on one database, and the ways to use them once."""
 
     def __init__(self, settings: Settings, stack: ExitStack) -> None:
         self.system = stack.enter_context(bootstrap.system(settings))
         self._scheduler = Scheduler(self.system.executor, self.system.store.after, batch=200)
+        self._projector = Projector(catalogue.ALL, self.system.store.after)
+        stack.callback(self._projector.close)
         self._conn: psycopg.Connection[Any] | None = None
+        self._projecting: psycopg.Connection[Any] | None = None
+        self._asking: list[asyncio.Task[httpx.Response]] = []
         self._loop = stack.enter_context(asyncio.Runner())
         self._backend = Backend(self.system.executor, self.system.pool, 1.0)
         app = create_app(self._backend, "https://routines.example")
@@ -71,8 +80,9 @@ class Side:
         stack.callback(self._close)
 
     def _close(self) -> None:
-        if self._conn is not None:
-            self._conn.close()
+        for conn in (self._conn, self._projecting):
+            if conn is not None:
+                conn.close()
 
     def tick(self) -> bool:
         """As processes.scheduler.run does."""
@@ -86,16 +96,43 @@ class Side:
             return False
         return True
 
+    def project(self) -> bool:
+        """As processes.projector.run does; whether all read models are at the head then."""
+        try:
+            if self._projecting is None or self._projecting.closed:
+                self._projecting = bootstrap.connect_projector(self.system)
+                self._projector.begin()
+            while self._projector.step(self._projecting):
+                pass
+            return not positions.gap(self._projecting, [model.name for model in catalogue.ALL])[1]
+        except (psycopg.Error, PersistenceError):
+            if self._projecting is not None:
+                self._projecting.close()
+            return False
+
     def request(self, method: str, path: str, body: Any, headers: dict[str, str]) -> httpx.Response:
         return self.at_once([(method, path, body)], headers)[0]
 
     def at_once(self, requests: Sequence[tuple[str, str, Any]], headers: dict[str, str]) -> list[httpx.Response]:
         async def send() -> list[httpx.Response]:
-            return await asyncio.gather(
-                *(self._http.request(method, path, json=body, headers=headers) for method, path, body in requests)
-            )
+            self._asking = [
+                asyncio.create_task(self._http.request(method, path, json=body, headers=headers))
+                for method, path, body in requests
+            ]
+            await asyncio.wait(self._asking, timeout=UNTIL_DONE_S)
+            self._end_requests()
+            await asyncio.wait(self._asking)
+            return [LEFT if task.cancelled() else task.result() for task in self._asking]
 
         return self._loop.run(send())
+
+    def leave(self) -> None:
+        """Let whoever asks now leave, as the web process does when a client disconnects. Any thread may call it."""
+        self._loop.get_loop().call_soon_threadsafe(self._end_requests)
+
+    def _end_requests(self) -> None:
+        for task in self._asking:
+            task.cancel()
 
     @property
     def many_waiting(self) -> int:
@@ -104,11 +141,16 @@ class Side:
 
 
 class Case:
-    """One thing to be done: `act` does it once and says whether it knows that it is done."""
+    """
+    One thing to be done: `act` does it once and says whether it knows that it is done.
+
+    What it was told that is not so, it puts into `untrue`.
+    """
 
     def __init__(self, act: Callable[[Side], bool], answers: tuple[oracle.Key, ...] = ()) -> None:
         self.act = act
         self.answers = answers
+        self.untrue = list[str]()
 
 
 class Works:
@@ -133,6 +175,31 @@ class Works:
         settings = TriggerSettings(cron_expression="* * * * *", timezone="Europe/Amsterdam", ends_at=now)
         self._workplace.arm(first - MINUTE / 2, [(policies, settings, first)])
         return Case(Side.tick)
+
+    def projection(self) -> Case:
+        with _open_patient_connection(self._side) as conn:
+            _catch_up(conn, self._side.system.store.after)  # so that there is one batch to fold, and a small one
+        moment = self._side.system.clock()
+        self._workplace.arm(moment, [({}, TriggerSettings(run_at=moment + DAY, timezone="UTC"), moment + DAY)])
+        return Case(Side.project)
+
+    def read(self) -> Case:
+        """Each of those who read at once gets what it has asked for, and nothing of another."""
+        paths = [f"/routines/{self._create_routine()}" for _ in range(READS)]
+        headers = {"Authorization": self._headers["Authorization"]}
+
+        def act(side: Side) -> bool:
+            answers = side.at_once([("GET", path, None) for path in paths], headers)
+            read = [
+                (path, f"/routines/{answer.json()['id']}")
+                for path, answer in zip(paths, answers, strict=True)
+                if answer.is_success
+            ]
+            case.untrue += [f"{path} was answered with {found}" for path, found in read if path != found]
+            return len(read) == READS
+
+        case = Case(act)
+        return case
 
     def manual(self) -> Case:
         routine_id, key = self._create_routine(), str(uuid4())
@@ -196,8 +263,8 @@ def _open_when_all_wait(conn: psycopg.Connection[Any], side: Side) -> None:
     conn.rollback()
 
 
-BY_TIME = ("schedule", "catch_up")
-BY_HTTP = ("manual", "webhook", "completion", "group")
+BY_TIME = ("schedule", "catch_up", "projection")
+BY_HTTP = ("manual", "webhook", "completion", "group", "read")
 
 
 @contextmanager
@@ -207,14 +274,18 @@ def _run_projector(side: Side) -> Iterator[None]:
     projector = Projector(catalogue.ALL, side.system.store.after)
     thread = threading.Thread(target=projectors.run, args=(projector, lambda: _open_patient_connection(side), stop))
     with _open_patient_connection(side) as conn:
-        while positions.advance(conn, catalogue.ALL, side.system.store.after):
-            pass
+        _catch_up(conn, side.system.store.after)
     thread.start()
     try:
         yield
     finally:
         stop.set()
         thread.join()
+
+
+def _catch_up(conn: psycopg.Connection[Any], read: positions.Read) -> None:
+    while positions.advance(conn, catalogue.ALL, read):
+        pass
 
 
 def _open_patient_connection(side: Side) -> psycopg.Connection[Any]:
@@ -225,9 +296,18 @@ def _open_patient_connection(side: Side) -> psycopg.Connection[Any]:
 
 
 def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
+    with environment.database() as database:
+        outcomes = _cut_each_kind(environment, database, size, chance)
+        if size.name != "brief":
+            with bootstrap.system(database.settings()) as system, bootstrap.connect(system.settings) as conn:
+                _catch_up(conn, system.store.after)
+            outcomes[-1].broken += read_models.find_defects(database, environment.limit_s)
+        return outcomes
+
+
+def _cut_each_kind(environment: Environment, database: Database, size: Size, chance: random.Random) -> list[Outcome]:
     with (
         _short_limits(),
-        environment.database() as database,
         postgres_proxy.between(environment.socket) as proxy,
         ExitStack() as stack,
     ):
@@ -235,7 +315,8 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
         direct = Side(database.settings(), stack)
         cut_off = Side(database.settings(proxy.url("routines_service", database.name)), stack)
         log = stack.enter_context(database.auditor())
-        bench = Bench(proxy, direct, cut_off, log)
+        silence_s = size(full=SILENCE_S, short=SILENCE_S, brief=environment.limit_s)
+        bench = Bench(proxy, direct, cut_off, log, silence_s)
         works = Works(direct, token, database.superuser)
         outcomes = [_all_cuts(bench, kind, getattr(works, kind), size, chance) for kind in BY_TIME]
         with _run_projector(direct):
@@ -245,14 +326,19 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
 class Bench:
     """Where one case after the other is cut."""
 
-    def __init__(self, proxy: Proxy, direct: Side, cut_off: Side, log: psycopg.Connection[Any]) -> None:
+    def __init__(
+        self, proxy: Proxy, direct: Side, cut_off: Side, log: psycopg.Connection[Any], silence_s: float
+    ) -> None:
         self.proxy, self.direct, self.cut_off, self.log = proxy, direct, cut_off, log
+        self.silence_s = silence_s
         self.held: list[float] = []  # how long the second client needed beside a silent one, in seconds
 
-    def one(self, make: Callable[[], Case], number: int, action: Action) -> tuple[bool, Verdict]:
+    def one(
+        self, make: Callable[[], Case], number: int, action: Action, beside: Callable[[], None]
+    ) -> tuple[bool, Verdict]:
         """Whether the fault was met, and what came of it."""
         after = oracle.head(self.log)
-        case, fault = make(), At(number, action)
+        case, fault = make(), At(number, action, beside)
         done = threading.Event()
         client = threading.Thread(target=_until_done, args=(case, self.cut_off, done), daemon=True)
         self.proxy.fault = fault
@@ -262,32 +348,36 @@ class Bench:
                 pass
             if fault.hit.is_set():
                 began = time.monotonic()
-                while not case.act(self.direct) and time.monotonic() - began < SILENCE_S:
+                while not case.act(self.direct) and time.monotonic() - began < self.silence_s:
                     time.sleep(0.01)
                 self.held.append(time.monotonic() - began)
                 self.proxy.heal()
-        client.join(20)
+        client.join(2 * UNTIL_DONE_S)
         self.proxy.fault = postgres_proxy.Nothing()
         _until_done(case, self.direct, threading.Event())
         verdict = oracle.judge(self.log, after=after, answered=case.answers if done.is_set() else ())
         verdict.lost += not done.is_set()
+        verdict.invented += len(case.untrue)
         return fault.hit.is_set(), verdict
 
 
 def _all_cuts(bench: Bench, kind: str, make: Callable[[], Case], size: Size, chance: random.Random) -> Outcome:
-    stride, progress = int(size(full=1, short=7, brief=40)), Progress(f"cut {kind}")
+    stride, progress = int(size(full=1, short=7, brief=80)), Progress(f"cut {kind}")
     total, cases, broken, reach = Verdict(), 0, [], 0
     for mode, action in MODES.items():
+        if mode == LEAVE and kind not in BY_HTTP:
+            continue
+        beside = bench.cut_off.leave if mode == LEAVE else lambda: None
         bench.held, uncut = [], 0
         for number in itertools.count(1 + chance.randrange(stride), stride):
-            hit, verdict = bench.one(make, number, action)
+            hit, verdict = bench.one(make, number, action, beside)
             cases, total, reach, uncut = cases + hit, total + verdict, max(reach, hit * number), 0 if hit else uncut + 1
             if uncut == (1 if stride > UNCUT else UNCUT):
                 break
             if verdict.faults:
                 broken.append(f"{mode} message {number}: {verdict}")
-            if hit and mode == "silence" and bench.held[-1] > SILENCE_S:
-                broken.append(f"silence at message {number} held the others up for more than {SILENCE_S:g} s")
+            if hit and mode == "silence" and bench.held[-1] > bench.silence_s:
+                broken.append(f"silence at message {number} held the others up for more than {bench.silence_s:g} s")
             if len(broken) >= ENOUGH:
                 return Outcome(f"cut: {kind}", total, f"{cases} cuts", broken)
             progress(f"{mode} message {number}, {cases} cases, {total.faults} wrong")
@@ -296,17 +386,19 @@ def _all_cuts(bench: Bench, kind: str, make: Callable[[], Case], size: Size, cha
 
 
 def _until_done(case: Case, side: Side, done: threading.Event) -> None:
-    if any(case.act(side) for _ in range(TRIES)):
-        done.set()
+    end = time.monotonic() + UNTIL_DONE_S
+    while not done.is_set() and time.monotonic() < end:
+        if case.act(side):
+            done.set()
 
 
 @contextmanager
 def _short_limits() -> Iterator[None]:
     """Of the service, but shorter; and a clock that is asked each time, so that each firing sends the same messages."""
-    deciding, folding = (
+    deciding, folding, projecting = (
         replace(profile, settings={**profile.settings, **LIMITS}, transaction_timeout=TRANSACTION_LIMIT)
-        for profile in (bootstrap.DECIDING, bootstrap.FOLDING)
+        for profile in (bootstrap.DECIDING, bootstrap.FOLDING, bootstrap.PROJECTING)
     )
-    shorter = patch.multiple(bootstrap, DECIDING=deciding, FOLDING=folding)
+    shorter = patch.multiple(bootstrap, DECIDING=deciding, FOLDING=folding, PROJECTING=projecting)
     with shorter, patch.object(clock, "MAX_AGE_S", 0.0), structlog.testing.capture_logs():
         yield

@@ -21,10 +21,9 @@ import psycopg
 
 from routines import bootstrap
 from routines.local import accounts
-from routines.local.listening import free_port
 from verification.faults import clock, oracle
 from verification.faults.campaign import Outcome, Progress, Size, noting_standstill
-from verification.faults.environment import Environment, open_environment, settle, wait_for
+from verification.faults.environment import Environment, open_environment, reserved_port, settle, wait_for
 from verification.faults.load import CompanyFixture
 
 HOUR_S = 3_600
@@ -39,8 +38,12 @@ def run(_environment: Environment, size: Size, chance: random.Random) -> list[Ou
         print("dbclock: left out, libfaketime is not there (apt-get install faketime)", file=sys.stderr)
         return []
     jumps, progress, broken = int(size(full=40, short=len(JUMPS))), Progress("dbclock"), list[str]()
-    with faked_environment(library) as (environment, offset), environment.database() as database:
-        port, processes = free_port("127.0.0.1", 0), database.processes()
+    with (
+        faked_environment(library) as (environment, offset),
+        environment.database() as database,
+        reserved_port() as port,
+    ):
+        processes = database.processes()
         try:
             with bootstrap.system(database.settings()) as system, database.auditor() as log:
                 began = oracle.clock(log)

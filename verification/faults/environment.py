@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -157,6 +158,15 @@ def open_environment() -> Iterator[Environment]:
 
 def tidy_when_terminated() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+
+
+@contextmanager
+def reserved_port() -> Iterator[int]:
+    """A port of 127.0.0.1 on which a process of ours may listen, again and again; nobody else is given it meanwhile."""
+    with socket.socket() as held_socket:
+        held_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held_socket.bind(("127.0.0.1", 0))
+        yield held_socket.getsockname()[1]
 
 
 def wait_for(condition: Callable[[], T], limit_s: float = LIMIT_S) -> T:

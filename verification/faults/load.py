@@ -1,5 +1,6 @@
 """Work to do: schedules that have missed some minutes or come due soon, and a client that asks for runs."""
 
+import asyncio
 import random
 import threading
 from collections.abc import Mapping
@@ -24,12 +25,13 @@ from domain.values import AgentProfile, CompanyDetails, RoutineSettings, Trigger
 from routines.bootstrap import System
 from verification.faults.oracle import Key
 
-MINUTE = timedelta(minutes=1)
+MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 POLICIES = ("coalesce_if_active", "skip_if_active", "always_enqueue", "cancel_previous")
 CATCH_UP = ("enqueue_missed_with_cap", "skip_missed")
 ZONES = ("UTC", "Europe/Amsterdam", "Asia/Kathmandu", "America/St_Johns")
 Schedule = tuple[dict[str, str], TriggerSettings, datetime]
 AT_ONCE = 250  # routines that one transaction makes
+PAUSE_S = 0.01  # of a client before each request, for each of those that it makes at once
 
 
 class CompanyFixture:
@@ -89,10 +91,18 @@ class CompanyFixture:
 
 
 class Client(threading.Thread):
-    """Asks for runs over HTTP, each with a key, again and again until it is answered; finishes some of the issues."""
+    """
+    Asks for runs over HTTP, each with a key, again and again until it is answered; finishes some of the issues.
 
-    def __init__(self, url: str, token: str, company_id: UUID, agent_id: UUID, chance: random.Random) -> None:
+    It asks for runs of `many` routines at once, so that these are committed in groups.
+    """
+
+    def __init__(
+        self, url: str, token: str, company_id: UUID, agent_id: UUID, chance: random.Random, many: int = 1
+    ) -> None:
         super().__init__(daemon=True)
+        self.many = many
+        self.unanswered = 0  # how many of its requests wait for their answer
         self.answered: list[Key] = []
         self.requests: list[Key] = []
         self.refused: list[str] = []
@@ -102,31 +112,42 @@ class Client(threading.Thread):
         self._is_over = threading.Event()
 
     def run(self) -> None:
-        with httpx.Client(base_url=self._url, headers=self._headers, timeout=15) as self._http:
-            body = {"title": "By hand", "assigneeAgentId": str(self._agent_id), "concurrencyPolicy": "always_enqueue"}
-            routine = self._until_answered("POST", f"/api/companies/{self._company_id}/routines", body)
-            routine_id = routine["id"] if routine else ""
-            while routine and not self._is_over.is_set():
-                key = str(uuid4())
-                self.requests.append((routine_id, key))
-                run = self._until_answered("POST", f"/api/routines/{routine_id}/run", {"idempotencyKey": key})
-                if run is not None:
-                    self.answered.append((routine_id, key))
-                    if run["linkedIssueId"] and self._chance.random() < 0.5:
-                        self._until_answered("PATCH", f"/api/issues/{run['linkedIssueId']}", {"status": "done"})
+        asyncio.run(self._ask_all())
+
+    async def _ask_all(self) -> None:
+        limits = httpx.Limits(max_keepalive_connections=self.many)
+        async with httpx.AsyncClient(
+            base_url=self._url, headers=self._headers, timeout=15, limits=limits, trust_env=False
+        ) as self._http:
+            await asyncio.gather(*(self._ask() for _ in range(self.many)))
+
+    async def _ask(self) -> None:
+        body = {"title": "By hand", "assigneeAgentId": str(self._agent_id), "concurrencyPolicy": "always_enqueue"}
+        routine = await self._until_answered("POST", f"/api/companies/{self._company_id}/routines", body)
+        while routine and not self._is_over.is_set():
+            routine_id, key = routine["id"], str(uuid4())
+            self.requests.append((routine_id, key))
+            run = await self._until_answered("POST", f"/api/routines/{routine_id}/run", {"idempotencyKey": key})
+            if run is not None:
+                self.answered.append((routine_id, key))
+                if run["linkedIssueId"] and self._chance.random() < 0.5:
+                    await self._until_answered("PATCH", f"/api/issues/{run['linkedIssueId']}", {"status": "done"})
 
     def end(self) -> None:
         self._is_over.set()
         self.join()
 
-    def _until_answered(self, method: str, path: str, body: Mapping[str, object]) -> dict[str, str] | None:
+    async def _until_answered(self, method: str, path: str, body: Mapping[str, object]) -> dict[str, str] | None:
         """The answer of a success, None when we are to stop first. What is refused for good is noted."""
-        while not self._is_over.wait(0.01):
+        while not self._is_over.is_set():
+            await asyncio.sleep(PAUSE_S * self.many)
+            self.unanswered += 1
             try:
-                answer = self._http.request(method, path, json=body)
+                answer = await self._http.request(method, path, json=body)
             except httpx.TransportError:
-                self._is_over.wait(0.05)
                 continue
+            finally:
+                self.unanswered -= 1
             if answer.is_success:
                 return cast("dict[str, str]", answer.json())
             if answer.status_code < 500:

@@ -33,10 +33,9 @@ import httpx
 
 from domain.bounds import limits
 from routines import bootstrap
-from routines.local.listening import free_port
 from verification.faults import oracle
 from verification.faults.campaign import Outcome, Progress, Size, noting_standstill
-from verification.faults.environment import Database, Environment, Processes, is_settled, wait_for
+from verification.faults.environment import Database, Environment, Processes, is_settled, reserved_port, wait_for
 from verification.faults.kill import answers
 from verification.faults.load import CompanyFixture
 from verification.faults.oracle import Key
@@ -44,7 +43,6 @@ from verification.faults.receiver import Receiver
 
 ROLES = ("web", "scheduler", "projector", "delivery")
 SLOWEST_S = 1.0  # how long an answer to the neighbour may take
-DELIVERED_S = 10.0  # within which the neighbour's endpoint is told of a run
 MOST_MEMORY_BYTES = 400 * 1024 * 1024  # the most memory of one process
 COPIES = 4  # how often the disk holds what is recorded: log, write-ahead log, rows and documents of read models
 SLACK_BYTES = 512 * 1024 * 1024  # disk space for indexes, and for pages that are not full
@@ -217,16 +215,16 @@ def _run_processes(
     environment: Environment, database: Database
 ) -> Iterator[tuple[str, dict[str, subprocess.Popen[bytes]], Memory]]:
     """The four processes, where they are reached, and what memory they take."""
-    port = free_port("127.0.0.1", 0)
     processes: Processes = database.processes(env={"ROUTINES_ALLOW_PRIVATE_TARGETS": "true"})
-    try:
-        running = {role: processes.start(role, *(["--port", str(port)] if role == "web" else [])) for role in ROLES}
-        wait_for(lambda: answers(port), environment.limit_s)
-        memory = Memory(running)
-        memory.start()
-        yield f"http://127.0.0.1:{port}", running, memory
-    finally:
-        processes.end()
+    with reserved_port() as port:
+        try:
+            running = {role: processes.start(role, *(["--port", str(port)] if role == "web" else [])) for role in ROLES}
+            wait_for(lambda: answers(port), environment.limit_s)
+            memory = Memory(running)
+            memory.start()
+            yield f"http://127.0.0.1:{port}", running, memory
+        finally:
+            processes.end()
 
 
 def _measure_alone(url: str, token: str, ids: tuple[str, str], seconds: float) -> Times:
@@ -260,7 +258,8 @@ def _token_of_owner(url: str, admin: str, company_id: str) -> str:
 def _subscribe(url: str, token: str, company_id: str, receiver: str) -> None:
     body = {"url": receiver, "events": ["run.fired"]}
     headers = {"Authorization": f"Bearer {token}"}
-    httpx.post(f"{url}/api/companies/{company_id}/webhook-endpoints", json=body, headers=headers).raise_for_status()
+    path = f"/api/companies/{company_id}/webhook-endpoints"
+    httpx.post(f"{url}{path}", json=body, headers=headers, timeout=30).raise_for_status()
 
 
 def _attack(url: str, token: str, seconds: float, seed: str) -> list[tuple[str, int, int]]:

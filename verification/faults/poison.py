@@ -47,6 +47,7 @@ def _among_good_ones(
     environment: Environment, size: Size, chance: random.Random, names: list[str], progress: Progress
 ) -> Outcome:
     good, seconds = int(size(full=10_000, short=300)), size(full=20, short=4, brief=1)
+    late_s = size(full=LATE_S, short=LATE_S, brief=environment.limit_s)
     with environment.database() as database, database.auditor() as log, bootstrap.system(database.settings()) as system:
         company_fixture, processes = CompanyFixture(system), database.processes()
         try:
@@ -64,7 +65,7 @@ def _among_good_ones(
             progress("the good ones are done")
             outcomes = _wait_for_outcomes(log, poisoned_triggers, began)
             verdict = oracle.judge(log, until=until, began=began, passed_over=poisoned_triggers)
-            broken += [f"a good occurrence was {verdict.worst_s:.2f} s late"] * (verdict.worst_s > LATE_S)
+            broken += [f"a good occurrence was {verdict.worst_s:.2f} s late"] * (verdict.worst_s > late_s)
             broken += [
                 f"{name} did not end as failed, once and with a reason: {runs}"
                 for name, runs in zip(names, outcomes, strict=True)

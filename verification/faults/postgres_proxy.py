@@ -1,9 +1,9 @@
 """
 Between a client and Postgres, on a Unix socket: sees every message of either side, and lets a fault decide on each.
 
-A fault says PASS; CUT_BEFORE or CUT_AFTER: the connection ends before or after the message has gone on; SILENCE: from
-this message on nothing goes on in either direction, though the connection seems to be there, until `heal`; SWALLOW:
-the message alone is gone.
+A fault says PASS; CUT_BEFORE, CUT_WITHIN or CUT_AFTER: the connection ends before the message has gone on, when half of it
+has, or after it; SILENCE: from this message on nothing goes on in either direction, though the connection seems to be
+there, until `heal`; SWALLOW: the message alone is gone.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 from urllib.parse import quote
@@ -27,6 +27,7 @@ class Action(enum.Enum):
     PASS = enum.auto()
     SWALLOW = enum.auto()
     CUT_BEFORE = enum.auto()
+    CUT_WITHIN = enum.auto()
     CUT_AFTER = enum.auto()
     SILENCE = enum.auto()
 
@@ -49,17 +50,19 @@ class Nothing:
 
 
 class At:
-    """Does something once, at the k-th message."""
+    """Does something once, at the k-th message; `beside` is called just before."""
 
-    def __init__(self, number: int, action: Action) -> None:
+    def __init__(self, number: int, action: Action, beside: Callable[[], None] = lambda: None) -> None:
         self._left = number
         self._action = action
+        self._beside = beside
         self.hit = threading.Event()
 
     def on(self, _link: "Link", _message: Message) -> Action:
         self._left -= 1
         if self._left:
             return Action.PASS
+        self._beside()
         self.hit.set()
         return self._action
 
@@ -191,7 +194,9 @@ class Proxy:
             link.silent = action is Action.SILENCE
         if action in (Action.PASS, Action.CUT_AFTER):
             goal.sendall(message.raw)
-        return action not in (Action.CUT_BEFORE, Action.CUT_AFTER)
+        elif action is Action.CUT_WITHIN:
+            goal.sendall(message.raw[: len(message.raw) // 2])
+        return action in (Action.PASS, Action.SWALLOW, Action.SILENCE)
 
 
 def _split(data: bytes, *, has_type: bool) -> list[bytes]:

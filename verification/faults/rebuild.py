@@ -5,15 +5,13 @@ The projector moves the rows of what is over into the cold tables all the time, 
 """
 
 import random
-import subprocess
-import sys
 import time
 from functools import partial
 
 from routines import bootstrap
 from verification.faults import oracle
 from verification.faults.campaign import Outcome, Progress, Size, noting_standstill
-from verification.faults.environment import Database, Environment, Processes, wait_for
+from verification.faults.environment import Database, Environment, wait_for
 from verification.faults.kill import answers, finish, has_reached, running_system
 
 AT_ONCE = 500  # schedules that are armed together
@@ -58,7 +56,6 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
             broken += [f"the last rebuild ended with {rebuilt.returncode}"] * bool(rebuilt.returncode)
             wait_for(lambda: _cold_rows(database) > 0, UNTIL_MOVED_S)  # the projector looks for them now and then
         outcome = finish("rebuild", f"{kills} kills of a rebuild", system, broken)
-        outcome.broken += _find_differences(system.processes)
         cold_rows = _cold_rows(database)
         outcome.broken += ["nothing has left the hot tables"] * (not cold_rows)
         outcome.notes.append(
@@ -74,10 +71,3 @@ def _cold_rows(database: Database) -> int:
                 + (SELECT count(*) FROM issue WHERE tableoid <> 'issue'::regclass)"""
         ).fetchone() or (0,)
         return int(count)
-
-
-def _find_differences(processes: Processes) -> list[str]:
-    """What `routines projections verify` finds."""
-    argv = [sys.executable, "-m", "routines", "projections", "verify", "--json"]
-    done = subprocess.run(argv, env=processes.environment(), capture_output=True, text=True, check=False)
-    return [] if done.returncode == 0 else [done.stdout[:500] or done.stderr[-500:]]

@@ -23,9 +23,8 @@ import httpx
 import psycopg
 
 from routines import bootstrap
-from routines.local.listening import free_port
 from verification.faults.campaign import Outcome, Progress, Size, noting_standstill
-from verification.faults.environment import Environment, wait_for
+from verification.faults.environment import Environment, reserved_port, wait_for
 from verification.faults.kill import answers
 from verification.faults.oracle import Verdict
 from verification.faults.tcp_proxy import TcpProxy, proxies
@@ -117,7 +116,7 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
     ledger = environment.directory / "ledger"
     ledger.mkdir(exist_ok=True)
     with environment.database() as database, database.auditor() as log, ExitStack() as stack:
-        processes, port = database.processes(), free_port("127.0.0.1", 0)
+        processes, port = database.processes(), stack.enter_context(reserved_port())
         stack.callback(processes.end)
         token = bootstrap.first_board_token(database.settings()) or ""
         for role in ("scheduler", "scheduler", "projector"):
