@@ -29,6 +29,7 @@ from application.event_store.in_memory import MemoryRecorder
 from application.event_store.store import EventStore
 from domain.bounds.limits import Limits
 from processes import projector as projectors
+from processes import wakeup
 from processes.scheduler.scheduler import Scheduler
 from projections import catalogue
 from routines import bootstrap
@@ -77,6 +78,9 @@ structlog.configure(
 
 # Every client reads all certificates of the world, which takes longer than a request: read them once.
 httpx._transports.default.create_ssl_context = cache(httpx.create_ssl_context)  # type: ignore[attr-defined]
+
+# Every loop that a test starts is stopped at its end.
+wakeup.LOOK_S = 0.05
 
 
 def _remembering(parse: Callable[..., ParsedSignature]) -> Callable[..., ParsedSignature]:
