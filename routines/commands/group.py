@@ -1,7 +1,10 @@
 """The group of all commands."""
 
+import gc
+import importlib
+import sys
 from collections.abc import Mapping
-from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 import click
@@ -27,7 +30,7 @@ class Group(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command of this name, or None."""
         if cmd_name in self._modules and cmd_name not in self.commands:
-            module = import_module(self._modules[cmd_name])
+            module = _import(self._modules[cmd_name])
             self.add_command(getattr(module, cmd_name.replace("-", "_")), cmd_name)
         return super().get_command(ctx, cmd_name)
 
@@ -43,3 +46,23 @@ class Group(click.Group):
             if (text := failures.explain(error)) is None:
                 raise
             raise Trouble(text) from error
+
+
+def _import(name: str) -> ModuleType:
+    """
+    Return the module of a command, without two detours that take a third of the time.
+
+    All that is imported stays, so whoever looks for garbage meanwhile finds none. And structlog, which commands on the database
+    have, takes rich with all that it needs to draw tracebacks in colours; our lines are JSON. Commands may import rich themselves.
+    """
+    gc.disable()
+    try:
+        if name.startswith(__package__) and "rich" not in sys.modules:
+            sys.modules["rich"] = None  # type: ignore[assignment]  # as if it were not installed
+            try:
+                importlib.import_module("structlog")
+            finally:
+                del sys.modules["rich"]
+        return importlib.import_module(name)
+    finally:
+        gc.enable()

@@ -1,7 +1,7 @@
 """A check of queries: a parameter that an operation does not know, or takes once, is refused with 400, not ignored."""
 
-from functools import cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
@@ -14,6 +14,8 @@ from web.http.validation import Invalid, invalid
 MEANT = {"asOf"}
 
 ONCE = MEANT | {"from", "to"}  # moments, of which an operation takes one each
+
+KNOWN = WeakKeyDictionary[HTTPRouteHandler, frozenset[str]]()  # by the operations of the applications that there are
 
 
 async def must_know_query(request: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
@@ -38,8 +40,9 @@ async def must_know_query(request: ASGIConnection[Any, Any, Any, Any], handler: 
             raise invalid(f"{name} must be given once", name)
 
 
-@cache
 def _known_parameters(handler: HTTPRouteHandler) -> frozenset[str]:
     """Return the names of the parameters of an operation and of what it depends on."""
-    model = handler.create_kwargs_model(path_parameters={})
-    return frozenset(parameter.field_alias for parameter in model.expected_query_params)
+    if handler not in KNOWN:
+        model = handler.create_kwargs_model(path_parameters={})
+        KNOWN[handler] = frozenset(parameter.field_alias for parameter in model.expected_query_params)
+    return KNOWN[handler]

@@ -9,6 +9,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from litestar import Router
 from litestar.connection import ASGIConnection
 from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
@@ -42,6 +43,13 @@ class Route(HTTPRouteHandler):
         """Ask the guards, which raise an error for a request that they refuse."""
         for guard in self.resolve_guards():
             await guard(connection, self)  # type: ignore[misc]  # the framework has made coroutine functions of them all
+
+
+class RoutesOfApi(Router):
+    """The routes of an API, of which one application is made: it takes them as they are, where the framework would copy all."""
+
+    def __deepcopy__(self, memo: object) -> "RoutesOfApi":
+        return self
 
 
 def _route_decorator(method: HttpMethod) -> Callable[..., Callable[[Any], HTTPRouteHandler]]:

@@ -1,6 +1,6 @@
 """The Jetty API as a separate application: routes, dependencies, errors, its description at /openapi.json."""
 
-from litestar import Controller, Litestar, Router
+from litestar import Controller, Litestar
 from litestar import get as plain_get
 from litestar.di import NamedDependency, Provide
 from litestar.exceptions import ServiceUnavailableException
@@ -15,6 +15,7 @@ from web.http.answers import Answer
 from web.http.backend import Backend
 from web.http.known_queries import must_know_query
 from web.http.public_path import state_with
+from web.http.routing import RoutesOfApi
 from web.jetty.collections import ApiKeys, Collections
 from web.jetty.description import DIALECT
 from web.jetty.errors import to_response
@@ -99,7 +100,7 @@ def jetty(backend: Backend, public_url: str, checkup: Checkup, feeds: Feeds, *, 
         return checkup
 
     routines = [Routines, Parameters] if with_routines else []
-    api = Router(
+    api = RoutesOfApi(
         "/api/v1",
         route_handlers=[
             *routines,
