@@ -18,6 +18,7 @@ from psycopg_pool import ConnectionPool
 
 from application.access import Caller, Principal
 from application.event_store.at_hand import Elsewhere
+from application.event_store.data_keys import DataKeys
 from application.event_store.loop_recorder import LoopQueries, LoopRecorder
 from application.event_store.recorder import UNAVAILABLE
 from application.event_store.unit_of_work import UnitOfWork
@@ -212,6 +213,8 @@ class OnLoop:
         # Of the health: what keeps it waiting, such as a table that a rebuild swaps, keeps no request waiting, nor they it.
         self.looks = LoopQueries(pool)
         self._reader = Reader(pool)
+        if isinstance(keys := executor.store.keys, DataKeys):
+            keys.on_erasure(self._reader.forget)
         self._executor = executor
         self._on_loop = LoopExecutor(executor, self.recorder, sync_to_thread)
         self._turns = FairTurns()
@@ -262,11 +265,12 @@ class OnLoop:
         self, decide: Callable[[UnitOfWork], R], models: tuple[str, ...], wanted: Wanted, eventual: bool
     ) -> tuple[R, Documents] | None:
         answer, versions = await self._on_loop.answer(decide)
-        target, waited, is_behind = None, 0.0, False
+        target, waited, is_behind, has_changed = None, 0.0, False, False
         for pause_s in chain(positions.POLL_S, repeat(positions.POLL_S[-1])):
             # While the models are behind, they are looked at alone.
-            read = Read({}, models, None) if is_behind else Read(versions, models, wanted)
+            read = Read({}, models, None) if is_behind else Read(versions, models, wanted, has_changed)
             snapshot = await self._reader.find(read)
+            has_changed = read.wanted is not None and snapshot.documents is None
             if not snapshot.is_unchanged:
                 answer, versions = await self._on_loop.answer(decide, is_fresh=True)
                 continue
