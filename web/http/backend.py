@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain, repeat
 from threading import Lock
@@ -35,7 +35,7 @@ from web.http.departures import check_presence
 from web.http.fair_queue import TENANT
 from web.http.fair_turns import FairTurns
 from web.http.json_body import SMALL
-from web.http.reading import MODELS, Documents, HeavyReads, Read, Reader, Wanted
+from web.http.reading import MODELS, Documents, HeavyReads, Read, Reader, Source, Wanted
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -84,6 +84,11 @@ class Backend:
     def many_waiting(self) -> int:
         """How many requests of the event loop wait for what they record to be committed together."""
         return 0 if self._on_loop is None else self._on_loop.recorder.many_waiting
+
+    @property
+    def many_read(self) -> Mapping[Source, int]:
+        """How many documents, or lists of them, the event loop has read, by where they came from."""
+        return {} if self._on_loop is None else self._on_loop.reader.counts
 
     def authorize(
         self,
@@ -212,9 +217,9 @@ class OnLoop:
         self.recorder = LoopRecorder(pool)
         # Of the health: what keeps it waiting, such as a table that a rebuild swaps, keeps no request waiting, nor they it.
         self.looks = LoopQueries(pool)
-        self._reader = Reader(pool)
+        self.reader = Reader(pool)
         if isinstance(keys := executor.store.keys, DataKeys):
-            keys.on_erasure(self._reader.forget)
+            keys.on_erasure(self.reader.forget)
         self._executor = executor
         self._on_loop = LoopExecutor(executor, self.recorder, sync_to_thread)
         self._turns = FairTurns()
@@ -269,7 +274,7 @@ class OnLoop:
         for pause_s in chain(positions.POLL_S, repeat(positions.POLL_S[-1])):
             # While the models are behind, they are looked at alone.
             read = Read({}, models, None) if is_behind else Read(versions, models, wanted, has_changed)
-            snapshot = await self._reader.find(read)
+            snapshot = await self.reader.find(read)
             has_changed = read.wanted is not None and snapshot.documents is None
             if not snapshot.is_unchanged:
                 answer, versions = await self._on_loop.answer(decide, is_fresh=True)

@@ -2,13 +2,15 @@
 Reads of documents in the event loop: what waits together is read by one statement.
 
 A read says on which versions of streams it was decided who may read. The same statement tells whether these are still
-the newest, and where the log and the read models are. Documents come as the bytes that Postgres holds.
+the newest, and where the log and the read models are. Documents come as the bytes that Postgres holds. Those that the process
+has kept are not read again: the statement tells what has changed since, and only what has is asked for once more.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache, cached_property
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -32,6 +34,7 @@ MOST_HEAVY = 10_000  # tenants and kinds that are remembered
 MODELS = {model.name: model for model in catalogue.ALL}
 KEPT_MODELS = ("directory", "issues", "routines", "run_history")  # of which documents are kept
 Versions = Mapping[UUID, int]
+Source = Literal["memory", "database"]
 Question = tuple[BatchedDocs[Any], tuple[Any, ...]]  # a query and its values
 Found = dict[Question | None, list[bytes | None]]
 _decode_streams = msgspec.json.Decoder(list[UUID | None]).decode
@@ -138,6 +141,7 @@ class Reader:
             connections, self._find_each, many=CONNECTIONS, most_items=MOST_READS, most_size=MOST_DOCS
         )
         self._kept = KeptDocuments[Wanted, Documents]()
+        self.counts = Counter[Source]()  # answers, by where their documents came from
 
     async def find(self, read: Read) -> Answer:
         """Return what is found. Raises Elsewhere when it cannot be asked now."""
@@ -173,6 +177,8 @@ class Reader:
         for one, known in at_hand.items():
             is_same = changed is not None and known.streams.isdisjoint(changed) and known.beside == found[one.beside]
             documents[one] = known.found if is_same else None
+            self.counts["memory"] += is_same
+        self.counts["database"] += len(new)
         documents |= {one: Documents(found[one.documents], one) for one in new}
         if kept is self._kept and (place := place_of(present)) is not None:
             kept = self._go_on(kept, place, changed)
