@@ -32,6 +32,7 @@ CONNECTIONS = (1, 16, 64)
 THINGS = 100  # routines that are fired in turn, by hand and by webhook
 RUNS = 50  # of each routine before anything is measured: else each line would read more than those before it
 MANUAL = f"POST manual run, over {THINGS} routines"
+DETAIL, AFTER_RUN = "GET routine detail", "a manual run and the detail of its routine, in turns"
 WEBHOOK_CALLS = 50_000  # signed beforehand; a signature counts for five minutes, and a call only once
 EMPTY, RAW_FOUR = "empty handler, JSON in and out", "raw transaction, 4 rows, one connection"
 Requests = Callable[[], Sequence[bytes]]
@@ -54,6 +55,7 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
             catch_up(system)
             with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=LIMIT_S) as client:
                 work = requests_of(client, url, token, str(company))
+                work[AFTER_RUN] = partial(_alternate, work[MANUAL], work[DETAIL])
             empty = [wrk.request("POST", empty_url, {}, b'{"number": %d}' % number) for number in range(THINGS)]
             _fire_before(url, work[MANUAL]())
             catch_up(system)
@@ -83,12 +85,17 @@ def requests_of(client: httpx.Client, url: str, token: str, company: str) -> dic
 
     return {
         "GET /api/health": get("health"),
-        "GET routine detail": each("GET", "routines/{}"),
+        DETAIL: each("GET", "routines/{}"),
         "GET 50 runs of a routine": each("GET", "routines/{}/runs?limit=50"),
         f"GET list of {THINGS} routines": get(f"companies/{company}/routines"),
         MANUAL: each("POST", "routines/{}/run", b"{}"),
         f"POST signed webhook, over {THINGS} triggers": partial(_sign_calls, secrets),
     }
+
+
+def _alternate(first: Requests, second: Requests) -> list[bytes]:
+    """The requests of two lines in turns."""
+    return [request for pair in zip(first(), second(), strict=True) for request in pair]
 
 
 def _webhook(client: httpx.Client, routine_id: str) -> dict[str, str]:

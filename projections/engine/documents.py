@@ -8,7 +8,8 @@ beginning of its document: the type of the document is made from that of the sum
 import re
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
-from typing import Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
+from uuid import UUID
 
 import msgspec
 from psycopg.sql import SQL
@@ -136,13 +137,24 @@ class BatchedDocs(Generic[S]):
     `kinds` are the types of the values by their names. There is a row for each who asks: their number, from 1, and an array
     of the bytes of documents, NULL for those with which they are more than LIGHT_BYTES, since all would wait until they have
     come.
+
+    `streams` finds the streams whose events, or those of what belongs to them, may change what this query finds, and
+    `beside` what of it follows from no event: both of the first value.
     """
 
-    def __init__(self, docs: Docs[S], **kinds: str) -> None:
+    def __init__(
+        self,
+        docs: Docs[S],
+        *,
+        streams: "BatchedDocs[list[UUID | None]] | None" = None,
+        beside: "BatchedDocs[Any] | None" = None,
+        **kinds: str,
+    ) -> None:
         columns = ", ".join(f'"{name}"' for name in kinds)
         typed = ", ".join(f'"{name}" {kind}' for name, kind in kinds.items())
         of_one = VALUE.sub(r'a."\1"', docs.text)
         self.docs = docs
+        self.streams, self.beside = streams, beside
         self.names = tuple(kinds)
         self.query = f"""SELECT a.n::int, ARRAY(
                 SELECT CASE WHEN sum(octet_length(doc)) OVER (ROWS UNBOUNDED PRECEDING) <= {LIGHT_BYTES} THEN convert_to(doc, 'UTF8') END

@@ -32,7 +32,8 @@ OUTDATED = """
 LOCKED_WHATEVER_SHAPE = "SELECT FROM positions WHERE name = %s FOR UPDATE"
 FIRST = "INSERT INTO positions (name, shape, wanted) VALUES (%s, '', %s) ON CONFLICT (name) DO NOTHING"
 RESHAPE = """
-    UPDATE positions SET shape = %s, rebuilt_to = NULL, cold_to = (SELECT cold_to FROM {}.rebuild_progress) WHERE name = %s"""
+    UPDATE positions SET shape = %s, made = gen_random_uuid(), rebuilt_to = NULL,
+        cold_to = (SELECT cold_to FROM {}.rebuild_progress) WHERE name = %s"""
 # Skips a locked row, since the process that moves the model holds it: the progress is noted the next time.
 NOTE_PROGRESS = f"""
     UPDATE {SCHEMA}.positions SET rebuilt_to = %(position)s

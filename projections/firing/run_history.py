@@ -38,6 +38,7 @@ from projections.responses import (
     time,
     time_or_none,
 )
+from projections.routines.routine_streams import STREAMS
 
 SEPARATORS = 2  # bytes of a colon and a comma in JSON
 F = TypeVar("F", bound=responses.RunFields)
@@ -332,7 +333,7 @@ def _newest_runs_query(runs: str) -> Docs[RunSummary]:
 _BEFORE = "position < coalesce(%(before)s::bigint, 9223372036854775807)"
 _POSITION = "SELECT position FROM run WHERE routine_id = %s AND id = %s"
 RECENT = _newest_runs_query(f"SELECT * FROM run WHERE routine_id = %(routine_id)s AND {_BEFORE}")
-RECENT_OF_MANY = BatchedDocs(RECENT, routine_id="uuid", before="bigint", limit="bigint")
+RECENT_OF_MANY = BatchedDocs(RECENT, streams=STREAMS, routine_id="uuid", before="bigint", limit="bigint")
 NARROWED = _newest_runs_query(  # one index range per status and source; only that index has the order NULLS LAST
     f"""SELECT found.* FROM unnest(%(status)s::text[]) status, unnest(%(source)s::text[]) source, LATERAL (
         SELECT * FROM run WHERE routine_id = %(routine_id)s AND {_BEFORE}

@@ -48,6 +48,7 @@ from projections.responses import (
     user_of,
 )
 from projections.routines import webhook_refusals
+from projections.routines.routine_streams import STREAMS
 
 RECENT_RUNS = 25
 Planning = (
@@ -438,7 +439,9 @@ DETAIL = Docs(
     FROM routine o WHERE id = %(id)s""",
     RoutineDetail,
 )
-DETAILS_OF_MANY = BatchedDocs(DETAIL, id="uuid", max_bytes="bigint")
+DETAILS_OF_MANY = BatchedDocs(
+    DETAIL, streams=STREAMS, beside=webhook_refusals.OF_ROUTINE, id="uuid", max_bytes="bigint"
+)
 _TRIGGERS = Docs(
     "SELECT doc FROM routine_trigger WHERE routine_id = %(routine_id)s ORDER BY position", responses.Trigger
 )

@@ -7,6 +7,7 @@ each webhook at most, which each process writes now and then (web/http/webhook_r
 
 from uuid import UUID
 
+from projections.engine.documents import BatchedDocs, Docs
 from projections.engine.read_model import Connection
 
 _PUT = """
@@ -17,6 +18,15 @@ _PUT = """
 WITH_LAST = """CASE WHEN f.trigger_id IS NULL THEN t.doc::text ELSE left(t.doc::text, -1)
     || ',"lastRefusal":{"at":"' || to_char(f.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') || '","status":' || f.status
     || ',"reason":' || to_json(f.reason) || ',"sender":' || to_json(f.sender) || '}}' END"""
+# The last refusals of a routine's webhooks, whole.
+OF_ROUTINE = BatchedDocs(
+    Docs(
+        """SELECT to_json(f) AS doc FROM routine_trigger t JOIN webhook_refusals f ON f.trigger_id = t.id
+        WHERE t.routine_id = %(id)s ORDER BY f.trigger_id""",
+        object,
+    ),
+    id="uuid",
+)
 
 
 def put(conn: Connection, trigger_id: UUID, status: int, reason: str, sender: str) -> None:

@@ -31,6 +31,7 @@ RELEASED = {  # installations have applied them: a change comes in a file of its
     "0010_witnesses": "bd63648525fcfdd601501867d7af034d634935f3f801b606cce9242e9262a72c",
     "0011_compressed_bodies": "269c7acbd7b9a2dce35894ccc25a5965bc4c5a33766746fb72822b9e86572105",
     "0012_cold_rows": "fc45b0100a4c546af2ecf5cabb78515ff5f957940764d800e3c168e5a74c6f1c",
+    "0015_made_rows": "a3d0e172f11878eeb5b2e33e9bf90fbcdb360b8911bfeba5bcd9ca4147680fa6",
 }
 NEXT = int(max(RELEASED)[:4]) + 1  # the number of a file that is yet to come
 
@@ -243,7 +244,7 @@ def test_a_database_from_before_there_was_a_record_is_brought_over_by_the_same_w
     with psycopg.connect(url, autocommit=True) as conn:
         conn.execute("DROP TABLE log.migrations")
         conn.execute(
-            "ALTER TABLE read_models.positions DROP COLUMN wanted, DROP COLUMN rebuilt_to, DROP COLUMN cold_to"
+            "ALTER TABLE read_models.positions DROP COLUMN wanted, DROP COLUMN rebuilt_to, DROP COLUMN cold_to, DROP COLUMN made"
         )
 
     assert run_command(url, "web")[0] == 1

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from threading import Lock
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -17,6 +17,7 @@ from psycopg_pool import ConnectionPool
 
 from application.access import Caller, Principal
 from application.event_store.at_hand import Elsewhere
+from application.event_store.data_keys import DataKeys
 from application.event_store.loop_recorder import LoopQueries, LoopRecorder
 from application.event_store.recorder import UNAVAILABLE
 from application.event_store.unit_of_work import UnitOfWork
@@ -34,7 +35,7 @@ from web.http.fair_queue import TENANT
 from web.http.fair_turns import FairTurns
 from web.http.json_body import SMALL
 from web.http.model_watch import ModelWatch
-from web.http.reading import MODELS, Documents, HeavyReads, Read, Reader, Wanted
+from web.http.reading import MODELS, Documents, HeavyReads, Read, Reader, Source, Wanted
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -83,6 +84,11 @@ class Backend:
     def many_waiting(self) -> int:
         """How many requests of the event loop wait for what they record to be committed together."""
         return 0 if self._on_loop is None else self._on_loop.recorder.many_waiting
+
+    @property
+    def many_read(self) -> Mapping[Source, int]:
+        """How many documents, or lists of them, the event loop has read, by where they came from."""
+        return {} if self._on_loop is None else self._on_loop.reader.counts
 
     def authorize(
         self,
@@ -211,8 +217,10 @@ class OnLoop:
         self.recorder = LoopRecorder(pool)
         # Of the health: what keeps it waiting, such as a table that a rebuild swaps, keeps no request waiting, nor they it.
         self.looks = LoopQueries(pool)
-        self._reader = Reader(pool)
-        self._watch = ModelWatch(self._reader)
+        self.reader = Reader(pool)
+        if isinstance(keys := executor.store.keys, DataKeys):
+            keys.on_erasure(self.reader.forget)
+        self._watch = ModelWatch(self.reader)
         self._executor = executor
         self._on_loop = LoopExecutor(executor, self.recorder, sync_to_thread)
         self._turns = FairTurns()
@@ -263,28 +271,28 @@ class OnLoop:
         self, decide: Callable[[UnitOfWork], R], models: tuple[str, ...], wanted: Wanted, eventual: bool
     ) -> tuple[R, Documents] | None:
         answer, versions = await self._on_loop.answer(decide)
-        target = None
+        target, anew = None, False
         if self._watch.is_active and not eventual:  # so the documents would mostly be found in vain
-            look = await self._reader.find(Read({}, models, None))
+            look = await self.reader.find(Read({}, models, None))
             target = look.head
-            if look.reached is None or not await self._catch_up(models, look.reached, target):
+            if look.reached is None or (
+                look.reached < target and not await self._watch.reach(models, target, MOMENT_S)
+            ):
                 return None
         while True:
-            snapshot = await self._reader.find(Read(versions, models, wanted))
+            snapshot = await self.reader.find(Read(versions, models, wanted, anew))
+            anew = snapshot.documents is None  # those that are kept have changed
             if not snapshot.is_unchanged:
                 answer, versions = await self._on_loop.answer(decide, is_fresh=True)
                 continue
+            if snapshot.reached is None:
+                return None
             target = snapshot.head if target is None else target
-            if snapshot.reached is None or snapshot.documents is None:
-                return None
-            if eventual or snapshot.reached >= target:
+            if not eventual and snapshot.reached < target:
+                if not await self._watch.reach(models, target, MOMENT_S):
+                    return None
+            elif snapshot.documents is not None:
                 return answer, snapshot.documents
-            if not await self._catch_up(models, snapshot.reached, target):
-                return None
-
-    async def _catch_up(self, models: tuple[str, ...], reached: int, target: int) -> bool:
-        """Return whether the models, which have come as far as `reached`, show the target within MOMENT_S."""
-        return reached >= target or await self._watch.reach(models, target, MOMENT_S)
 
 
 class Changed(msgspec.Struct):

@@ -2,15 +2,18 @@
 Reads of documents in the event loop: what waits together is read by one statement.
 
 A read says on which versions of streams it was decided who may read. The same statement tells whether these are still
-the newest, and where the log and the read models are. Documents come as the bytes that Postgres holds.
+the newest, and where the log and the read models are. Documents come as the bytes that Postgres holds. Those that the process
+has kept are not read again: the statement tells what has changed since, and only what has is asked for once more.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache, cached_property
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
+import msgspec
 import psycopg
 
 from application.event_store.at_hand import Elsewhere
@@ -19,15 +22,22 @@ from projections import catalogue
 from projections.engine import positions
 from projections.engine.documents import BatchedDocs, Part, array, first
 from projections.engine.positions import Present
+from projections.routines.routine_streams import OWNERS
 from web.http.etag import tag_of
 from web.http.fair_queue import TENANT
+from web.http.kept_documents import Kept, KeptDocuments, Place, changed_since, place_of
 
 CONNECTIONS = 2  # for reads; decisions wait for none of them
 MOST_READS, MOST_DOCS = 32, 1_600  # in one round trip, pages of 50 together: all who go along wait for the last of them
 HEAVY_S = 5.0
 MOST_HEAVY = 10_000  # tenants and kinds that are remembered
 MODELS = {model.name: model for model in catalogue.ALL}
+KEPT_MODELS = ("directory", "issues", "routines", "run_history")  # of which documents are kept
 Versions = Mapping[UUID, int]
+Source = Literal["memory", "database"]
+Question = tuple[BatchedDocs[Any], tuple[Any, ...]]  # a query and its values
+Found = dict[Question | None, list[bytes | None]]
+_decode_streams = msgspec.json.Decoder(list[UUID | None]).decode
 
 
 class Wanted(NamedTuple):
@@ -37,6 +47,21 @@ class Wanted(NamedTuple):
     values: tuple[Any, ...]
     limit: int | None
     max_bytes: int
+
+    @property
+    def documents(self) -> Question:
+        """The question for the documents."""
+        return self.query, self.values
+
+    @property
+    def streams(self) -> Question | None:
+        """The question for the streams of which they show something; None if nobody knows: then they are not kept."""
+        return self.query.streams and (self.query.streams, self.values[:1])
+
+    @property
+    def beside(self) -> Question | None:
+        """The question for what they show that follows from no event; None if there is nothing."""
+        return self.query.beside and (self.query.beside, self.values[:1])
 
 
 class Documents:
@@ -57,18 +82,23 @@ class Documents:
         """The ETag of that array."""
         return tag_of(self.array).decode()
 
+    @cached_property
+    def first_tag(self) -> str:
+        """The ETag of the first of them alone."""
+        return tag_of(self.part[0]).decode()
+
 
 class Read(NamedTuple):
-    """What is asked: whether streams still have their versions, where the models are, and for documents, if there are any."""
+    """
+    What is asked: whether streams still have their versions, where the models are, and for documents, if there are any.
+
+    `anew` says that they are not to be those that are kept.
+    """
 
     versions: Versions
     models: tuple[str, ...]
     wanted: Wanted | None
-
-    @property
-    def many_docs(self) -> int:
-        """How many documents it may find."""
-        return 0 if self.wanted is None else self.wanted.limit or 1
+    anew: bool = False
 
 
 class Answer(NamedTuple):
@@ -77,7 +107,7 @@ class Answer(NamedTuple):
     head: int
     is_unchanged: bool  # the streams have their versions
     reached: int | None  # by the slowest model; None if the rows of one are not this version's
-    documents: Documents | None  # None if none were wanted
+    documents: Documents | None  # None if none were wanted, or if those that are kept may have changed
 
 
 class HeavyReads:
@@ -104,31 +134,108 @@ class HeavyReads:
 
 
 class Reader:
-    """Reads documents for the tasks of an event loop."""
+    """Reads documents for the tasks of an event loop, and keeps those of which it can tell whether they have changed."""
 
     def __init__(self, connections: Connections) -> None:
         self._lane = Lane[Read, Answer](
-            connections, _find_each, many=CONNECTIONS, most_items=MOST_READS, most_size=MOST_DOCS
+            connections, self._find_each, many=CONNECTIONS, most_items=MOST_READS, most_size=MOST_DOCS
         )
+        self._kept = KeptDocuments[Wanted, Documents]()
+        self.counts = Counter[Source]()  # answers, by where their documents came from
 
     async def find(self, read: Read) -> Answer:
         """Return what is found. Raises Elsewhere when it cannot be asked now."""
+        wanted, many_docs = read.wanted, 0
+        if wanted is not None and (read.anew or wanted not in self._kept):
+            many_docs = wanted.limit or 1
         try:
-            return await self._lane.submit(read, read.many_docs, shared_by=read.wanted)
+            return await self._lane.submit(read, many_docs, shared_by=wanted)
         except (NoConnection, psycopg.Error):
             raise Elsewhere from None
 
+    def forget(self) -> None:
+        """Forget what is kept. May be called in any thread."""
+        self._kept = KeptDocuments()
 
-async def _find_each(connection: Connection, reads: Sequence[Read]) -> Sequence[Answer]:
-    """Return what each of the reads finds. Those that want the same documents share them."""
-    versions, are_one = _newest_versions(reads)
-    names = tuple(sorted({name for models in {read.models for read in reads} for name in models}))
-    by_kind: dict[BatchedDocs[Any], dict[Wanted, None]] = {}  # without what is wanted twice
-    for read in reads:
-        if read.wanted is not None:
-            by_kind.setdefault(read.wanted.query, {})[read.wanted] = None
+    async def _find_each(self, connection: Connection, reads: Sequence[Read]) -> Sequence[Answer]:
+        """Return what each of the reads finds. Those that want the same documents share them."""
+        kept, since = self._kept, self._kept.place
+        wanted = dict.fromkeys(read.wanted for read in reads if read.wanted is not None)
+        anew = {read.wanted for read in reads if read.anew}
+        at_hand = {one: known for one in wanted if one not in anew and (known := kept.get(one)) is not None}
+        new = [one for one in wanted if one not in at_hand]
+        questions = (
+            *(one.documents for one in new),
+            *(one.streams for one in new),
+            *(one.beside for one in wanted),
+        )
+        versions, are_one = _newest_versions(reads)
+        names = tuple(sorted({*KEPT_MODELS, *(name for read in reads for name in read.models)}))
+        present, found = await _ask(connection, names, since, versions, questions)
+        changed = None if since is None else changed_since(since, present)
+        documents: dict[Wanted | None, Documents | None] = {None: None}
+        for one, known in at_hand.items():
+            is_same = changed is not None and known.streams.isdisjoint(changed) and known.beside == found[one.beside]
+            documents[one] = known.found if is_same else None
+            self.counts["memory"] += is_same
+        self.counts["database"] += len(new)
+        documents |= {one: Documents(found[one.documents], one) for one in new}
+        if kept is self._kept and (place := place_of(present)) is not None:
+            kept = self._go_on(kept, place, changed)
+            for one in new:
+                if kept.place == place and (fresh := _to_keep(documents[one], found[one.streams], found[one.beside])):
+                    kept.put(one, fresh)
+        moved, reached = frozenset(present.moved_streams), dict(zip(names, present.reached, strict=True))
+        return [
+            Answer(
+                present.head,
+                moved.isdisjoint(read.versions)
+                and (are_one or all(versions[id_] == version for id_, version in read.versions.items())),
+                _slowest_position(reached, read.models),
+                documents[read.wanted],
+            )
+            for read in reads
+        ]
+
+    def _go_on(
+        self, kept: KeptDocuments[Wanted, Documents], place: Place, changed: Collection[UUID] | None
+    ) -> KeptDocuments[Wanted, Documents]:
+        """Return what is kept at a place, of which it is known what has changed until then; nothing if that is not known."""
+        if changed is None or kept.place is None:
+            self._kept = kept = KeptDocuments(place)
+        elif kept.place.position <= place.position:  # else another read was quicker, and has seen more
+            kept.go_on_to(place, changed)
+        return kept
+
+
+def _to_keep(
+    documents: Documents | None, streams: Sequence[bytes | None], beside: Sequence[bytes | None]
+) -> Kept[Documents] | None:
+    """Return documents as they are kept; None if they are heavy, or if nobody can tell when they change."""
+    if documents is None or not documents.are_light or None in (*streams, *beside) or not streams:
+        return None
+    ids = frozenset(id_ for doc in streams if doc for id_ in _decode_streams(doc) if id_ is not None)
+    return Kept(documents, ids, beside, 2 * sum(map(len, documents.part)))  # once more as an array
+
+
+async def _ask(
+    connection: Connection,
+    names: tuple[str, ...],
+    since: Place | None,
+    versions: Versions,
+    questions: Iterable[Question | None],
+) -> tuple[Present, Found]:
+    """Ask the questions and look at streams and models, at one moment."""
+    by_kind: dict[BatchedDocs[Any], dict[tuple[Any, ...], None]] = {}  # without what is asked twice
+    for question in questions:
+        if question is not None:
+            by_kind.setdefault(question[0], {})[question[1]] = None
     kinds = tuple(sorted(by_kind, key=lambda kind: kind.query))
-    values = [positions.versions_value(versions), *(kind.values(one.values for one in by_kind[kind]) for kind in kinds)]
+    values = [
+        positions.versions_value(versions),
+        None if since is None else str(since.position),
+        *(kind.values(by_kind[kind]) for kind in kinds),
+    ]
     try:
         cursor = await connection.execute(_statement(names, kinds), values, prepare=True, binary=True)
         rows = await cursor.fetchall()
@@ -136,28 +243,16 @@ async def _find_each(connection: Connection, reads: Sequence[Read]) -> Sequence[
         await connection.close()
         raise
     docs_by_place = {(kind, number): docs for kind, number, docs, *_ in rows}
-    documents = dict[Wanted | None, Documents | None]({None: None})
+    found: Found = {None: []}
     for place, kind in enumerate(kinds, 1):
-        for number, one in enumerate(by_kind[kind], 1):
-            documents[one] = Documents(docs_by_place[place, number], one)
-    present = Present(*next(look for kind, _, _, *look in rows if not kind))
-    reached = dict(zip(names, present.reached, strict=True))
-    moved = frozenset(present.moved_streams)
-    return [
-        Answer(
-            present.head,
-            moved.isdisjoint(read.versions)
-            and (are_one or all(versions[id_] == version for id_, version in read.versions.items())),
-            _slowest_position(reached, read.models),
-            documents[read.wanted],
-        )
-        for read in reads
-    ]
+        for number, values_of_one in enumerate(by_kind[kind], 1):
+            found[kind, values_of_one] = docs_by_place[place, number]
+    return Present(*next(look for kind, _, _, *look in rows if not kind)), found
 
 
 @cache
 def _statement(names: tuple[str, ...], kinds: tuple[BatchedDocs[Any], ...]) -> str:
-    return positions.present([MODELS[name] for name in names], kinds)
+    return positions.present([MODELS[name] for name in names], kinds, owners=OWNERS)
 
 
 def _newest_versions(reads: Sequence[Read]) -> tuple[dict[UUID, int], bool]:

@@ -31,6 +31,7 @@ from projections.engine.read_model import Connection
 from projections.firing import backlog, firing_metrics
 from projections.firing.firing_metrics import BOUNDS, Lateness
 from web.http.backend import Backend
+from web.http.reading import Source
 from web.http.requests import JsonRequest
 from web.monitoring.checkup import UNREACHABLE, Checkup, Findings
 from web.monitoring.traffic import Traffic
@@ -85,7 +86,12 @@ def metrics(backend: Backend, traffic: Traffic, checkup: Checkup) -> HTTPRouteHa
     def scrape(request: JsonRequest) -> Response[bytes]:
         try:
             families, status = (
-                [_database_up(reached=True), *_state_metrics(backend, near_counts), *_findings_metrics(checkup())],
+                [
+                    _database_up(reached=True),
+                    _documents_counter(backend.many_read),
+                    *_state_metrics(backend, near_counts),
+                    *_findings_metrics(checkup()),
+                ],
                 HTTPStatus.OK,
             )
         except UNREACHABLE:
@@ -104,6 +110,14 @@ def metrics(backend: Backend, traffic: Traffic, checkup: Checkup) -> HTTPRouteHa
 
 def _database_up(*, reached: bool) -> Metric:
     return _make_gauge("routines_database_up", "Whether the database could be reached.", reached)
+
+
+def _documents_counter(many_read: Mapping[Source, int]) -> Metric:
+    text = (
+        "Documents, or lists of them, that the event loop of this web process has sent; memory: they had not changed."
+    )
+    totals = {(source,): many_read.get(source, 0) for source in get_args(Source)}
+    return _make_counter("routines_documents_read", text, ["source"], totals)
 
 
 def _state_metrics(backend: Backend, count_near: Near) -> list[Metric]:

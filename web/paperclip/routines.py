@@ -213,10 +213,10 @@ class Routines(Controller):
         if answer is None:
             addresses, routine = await sync_to_thread(read)
         else:
-            addresses, part = answer[0], answer[1].part
-            if part and addresses:
-                return Answer(part[0])  # type: ignore[arg-type]
-            routine = next(iter(routines.DETAIL.decode(part)), None)
+            addresses, documents = answer
+            if documents.part and addresses:
+                return Answer(documents.part[0], headers={"ETag": documents.first_tag})  # type: ignore[arg-type]
+            routine = next(iter(routines.DETAIL.decode(documents.part)), None)
         if routine is None:
             raise NotFound("Routine not found")
         return Answer(disclosure.mask_unless(routine, addresses=addresses))

@@ -1,0 +1,257 @@
+"""Documents of routines that a web process has kept are, byte for byte, what Postgres would give."""
+
+import asyncio
+
+import pytest
+
+from application.request_bodies.board import AgentPatch
+from application.use_cases.board import agents
+from domain.bounds.limits import DEFAULT
+from domain.events import RunFired
+from projections.board.agents import AGENT
+from projections.board.issues import ISSUE
+from projections.board.projects import PROJECT
+from projections.engine import cold, positions, rebuilds
+from projections.engine.own_projection import RowsInMemory
+from projections.firing import run_history
+from projections.firing.run_history import RUN
+from projections.routines import routines, webhook_refusals
+from projections.routines.routines import ROUTINE, TRIGGER
+from web.http.kept_documents import OVERHEAD, Kept, KeptDocuments, Place
+from web.http.reading import KEPT_MODELS, MODELS, Read, Reader, Wanted
+
+SHOWING = [MODELS[name] for name in KEPT_MODELS]
+LIMIT = 3
+SHOWN = {ROUTINE, TRIGGER, RUN, ISSUE, AGENT, PROJECT}
+
+
+def wanted_of(*routine_ids):
+    """The details of routines, and a page of the runs of each."""
+    size = DEFAULT.max_page_bytes
+    details = [Wanted(routines.DETAILS_OF_MANY, (id_, size), None, size) for id_ in routine_ids]
+    return details + [Wanted(run_history.RECENT_OF_MANY, (id_, None, LIMIT + 1), LIMIT, size) for id_ in routine_ids]
+
+
+class Readers:
+    """A reader that keeps what it finds, beside one that never does."""
+
+    def __init__(self, system, runner, wanted):
+        self.keeping, self.plain = Reader(system.pool), Reader(system.pool)
+        self.wanted = wanted
+        self._run = runner.run
+
+    def differing(self):
+        """Which answers differ: none may. What was kept and may have changed is asked for once more, as the backend does."""
+        return self._run(self._compare())
+
+    async def _compare(self):
+        self.plain.forget()
+        shown, asked = [await self._find(reader) for reader in (self.keeping, self.plain)]
+        return [one for one, a, b in zip(self.wanted, shown, asked, strict=True) if a != b]
+
+    async def _find(self, reader):
+        answers = await asyncio.gather(*(reader.find(Read({}, KEPT_MODELS, one)) for one in self.wanted))
+        again = [
+            one.documents or (await reader.find(Read({}, KEPT_MODELS, wanted, anew=True))).documents
+            for one, wanted in zip(answers, self.wanted, strict=True)
+        ]
+        return [(docs.array, docs.tag, docs.part.more) for docs in again]
+
+    @property
+    def from_memory(self):
+        """How many were from memory since the last look."""
+        many = self.keeping.counts["memory"]
+        self.keeping.counts["memory"] = 0
+        return many
+
+
+@pytest.fixture
+def runner():
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+def test_whatever_happens_what_was_kept_is_what_postgres_gives(told_story, system, conn, runner):
+    """In a log with everything in it, which goes on by one event or two at a time."""
+    told_story.ask(agents.update, told_story.ids["scout"], AgentPatch(title="Chief"))
+    told_story.fire(told_story.ids["fails"])
+    told_story.patch(told_story.ids["parent"], title="Whole")
+    readers = Readers(system, runner, wanted_of(*(told_story.ids[name] for name in ("joins", "skips", "idle"))))
+    read, looks = told_story.store.after, 0
+
+    while positions.advance(conn, SHOWING, read, 1 + looks % 2):
+        assert [] == readers.differing(), positions.reached(conn, SHOWING)
+        looks += 1
+
+    assert readers.from_memory > looks * len(readers.wanted) // 2
+
+
+class Touched(RowsInMemory):
+    """Notes the rows that a fold asks for or writes."""
+
+    def __init__(self):
+        super().__init__()
+        self.keys = set()
+
+    def get(self, table, key):
+        self.keys.add((table, key))
+        return super().get(table, key)
+
+    def add(self, table, row):
+        self.keys.add((table, row.id))
+        super().add(table, row)
+
+    def put(self, table, row):
+        self.keys.add((table, row.id))
+        super().put(table, row)
+
+    def delete(self, table, key):
+        self.keys.add((table, key))
+        super().delete(table, key)
+
+    def execute(self, statement, values):
+        assert "access_key" in statement, f"of which streams are the rows that it changes? {values}"
+
+
+def test_an_event_changes_only_rows_of_its_stream_and_a_firing_its_routine_and_trigger_besides(story_databases):
+    """So it is enough to look which streams have got events, and what these belong to."""
+    rows = Touched()
+    for recorded in story_databases.log:
+        rows.keys.clear()
+        for model in SHOWING:
+            if model.may_fold(recorded):
+                model.fold(recorded, rows)
+        ids = {recorded.stream_id}
+        if isinstance(recorded.event, RunFired):
+            ids |= {recorded.event.routine_id, recorded.event.trigger_id}
+        assert {key for table, key in rows.keys if table in SHOWN} <= ids, recorded
+
+
+def test_rows_that_were_made_anew_are_read_though_no_event_says_so(projected_story, system, conn, runner):
+    """So it is after an erasure."""
+    joins = projected_story.ids["joins"]
+    readers = Readers(system, runner, wanted_of(joins))
+    shown = [readers.differing(), readers.differing(), readers.from_memory]
+    assert [[], [], 2] == shown
+
+    conn.execute("UPDATE routine SET doc = replace(doc::text, 'Joins', 'Other')::json WHERE id = %s", (joins,))
+    assert wanted_of(joins)[:1] == readers.differing()  # it was indeed from memory
+    rebuilds.rebuild(conn, MODELS["routines"], projected_story.store.after)
+
+    assert [] == readers.differing()
+
+
+def test_rows_that_become_cold_stay_as_they_are_and_are_kept(projected_story, system, conn, runner):
+    readers = Readers(system, runner, wanted_of(projected_story.ids["joins"], projected_story.ids["skips"]))
+    assert [] == readers.differing()
+
+    for model in SHOWING:
+        while cold.move(conn, model, projected_story.store.head()):
+            pass
+
+    assert [] == readers.differing()
+    assert len(readers.wanted) == readers.from_memory
+
+
+def test_what_was_kept_of_another_log_is_not_used(projected_story, system, conn, runner):
+    """As after a restore, or when another database has taken over: its position may be the same."""
+    readers = Readers(system, runner, wanted_of(projected_story.ids["joins"]))
+    readers.differing()
+    kept = readers.keeping._kept
+    kept.place = kept.place._replace(hash=b"of another log")
+
+    assert [] == readers.differing()
+    assert 0 == readers.from_memory
+    assert [] == readers.differing()
+    assert 2 == readers.from_memory
+
+
+def test_while_the_models_stand_at_different_places_nothing_that_was_kept_is_used(
+    projected_story, system, conn, runner
+):
+    joins = projected_story.ids["joins"]
+    readers = Readers(system, runner, wanted_of(joins))
+    readers.differing()
+    projected_story.change(joins, title="Joined")
+    positions.advance(conn, [MODELS["routines"]], projected_story.store.after)
+
+    assert [[], []] == [readers.differing(), readers.differing()]
+    assert 0 == readers.from_memory
+    projected_story.project_all()
+    assert [[], []] == [readers.differing(), readers.differing()]
+    assert 2 == readers.from_memory
+
+
+def test_after_very_many_events_nothing_that_was_kept_is_used(projected_story, system, runner):
+    readers = Readers(system, runner, wanted_of(projected_story.ids["joins"]))
+    readers.differing()
+    first, kept = projected_story.store.after(0, 1)[0], readers.keeping._kept
+    kept.place = kept.place._replace(position=first.position, hash=first.hash)
+
+    assert projected_story.store.head() > positions.MOST_SINCE
+    assert [] == readers.differing()
+    assert 0 == readers.from_memory
+
+
+def test_a_refused_call_of_a_webhook_is_in_the_next_detail_and_gone_when_it_is_deleted(
+    projected_story, system, conn, runner
+):
+    joins = projected_story.ids["joins"]
+    minted = projected_story.webhook(joins)
+    projected_story.project_all()
+    readers = Readers(system, runner, wanted_of(joins))
+
+    for change in (
+        lambda: webhook_refusals.put(conn, minted.trigger_id, 401, "Unauthorized", "10.0.0.1"),
+        lambda: webhook_refusals.put(conn, minted.trigger_id, 415, "Unsupported", "10.0.0.1"),
+        lambda: conn.execute("DELETE FROM webhook_refusals"),
+    ):
+        assert [[], []] == [readers.differing(), readers.differing()]
+        assert readers.from_memory
+        change()
+        assert [] == readers.differing()
+        assert 1 == readers.from_memory  # the runs
+
+
+def test_what_is_forgotten_is_read(projected_story, system, runner):
+    readers = Readers(system, runner, wanted_of(projected_story.ids["joins"]))
+    readers.differing()
+
+    readers.keeping.forget()
+
+    assert [] == readers.differing()
+    assert 0 == readers.from_memory
+
+
+PLACE, LATER = Place(1, b"1", "made"), Place(2, b"2", "made")
+
+
+def kept(size=0, *streams):
+    return Kept("found", frozenset(streams), [], size)
+
+
+def test_what_was_used_longest_ago_is_dropped_when_there_is_too_much():
+    documents = KeptDocuments(PLACE, most_bytes=2 * OVERHEAD + 10)
+    for name, size in (("first", 4), ("second", 4)):
+        documents.put(name, kept(size, name))
+    documents.get("first")
+    documents.put("third", kept(6, "third"))
+
+    assert [True, False, True] == [name in documents for name in ("first", "second", "third")]
+    documents.put("first", kept(5, "first"))  # instead of the first, which counts no more
+    assert [True, False, False] == [name in documents for name in ("first", "second", "third")]
+    documents.put("huge", kept(2 * OVERHEAD, "huge"))
+    assert not any(name in documents for name in ("first", "second", "third", "huge"))
+
+
+def test_what_shows_a_stream_that_has_changed_is_dropped_and_all_else_stays():
+    documents = KeptDocuments(PLACE)
+    for name, streams in {"a": "rx", "b": "rx", "c": "ry"}.items():
+        documents.put(name, kept(1, *streams))
+    documents.put("b", kept(1, "s"))
+
+    documents.go_on_to(LATER, ["x", "unknown"])
+
+    assert (LATER, [False, True, True]) == (documents.place, [name in documents for name in "abc"])
+    documents.go_on_to(LATER, ["r"])
+    assert [True, False] == [name in documents for name in "bc"]
