@@ -20,7 +20,6 @@ from projections.engine.read_model import Connection, ReadModel
 COSTS = {
     "event_index": 20,
     "routines": 17,
-    "revisions": 8,
     "troubles": 8,
     "issues": 6,
     "run_history": 6,
