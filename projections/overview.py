@@ -169,7 +169,7 @@ _OPEN = "SELECT count(*) FROM (SELECT FROM issue WHERE company_id = %s AND is_op
 # than reading each. No text within a document has a name of a field between quotes that are not escaped.
 _SCHEDULES = """
     SELECT '{"cronExpression":' || schedule || '}', count(*) FROM (
-        SELECT split_part(split_part(t.doc::text, ',"cronExpression":', 2), ',"nextRunAt":', 1) || ',"runAt":'
+        SELECT split_part(split_part(t.doc::text, ',"cronExpression":', 2), ',"companyId":', 1) || ',"runAt":'
             || split_part(split_part(t.doc::text, ',"runAt":', 2), ',"jitterSec":', 1) AS schedule
         FROM schedule s JOIN routine_trigger t ON t.id = s.id
         WHERE s.company_id = %s AND s.enabled AND s.routine_active AND s.due_at IS NOT NULL LIMIT %s) one
