@@ -51,6 +51,11 @@ DESTROYING = Profile(settings={"role": OWNER, **LIMITS})  # the keys of what is 
 OWN_PROJECTION = Profile(application_name="routines own projection", durable=False)
 
 
+# Rows of more than two kilobytes are compressed whenever they are written: by lz4, where this Postgres has it.
+COMPRESS_FAST = """
+    SELECT set_config(name, 'lz4', false) FROM pg_settings WHERE name = 'default_toast_compression' AND 'lz4' = ANY(enumvals)"""
+
+
 class System(msgspec.Struct, frozen=True):
     """The parts that every process needs, built from one set of settings."""
 
@@ -220,6 +225,7 @@ def connect_follower(ready: System, profile: Profile = FOLDING) -> Session:
     These are made anew as well: they may lead to a server from which another has taken over, and which still answers.
     """
     session = profile.connect(ready.settings.database_url)
+    session.execute(COMPRESS_FAST)
     ready.pool.drain()
     return session
 
