@@ -31,7 +31,7 @@ from projections.engine import installed
 from projections.engine.read_model import SCHEMA
 from routines import migrations
 from routines.clock import DatabaseClock
-from routines.connections import PLANNED_ONCE, Pool, Profile, Session
+from routines.connections import COMPRESS_FAST, PLANNED_ONCE, Pool, Profile, Session
 from routines.migrations import LIMITS, TRANSACTION_LIMIT
 from routines.prerequisites import CannotMigrate
 from routines.roles import OWNER, SERVICE
@@ -49,11 +49,6 @@ READING = Profile(settings={"search_path": SCHEMA}, application_name="routines a
 DESTROYING = Profile(settings={"role": OWNER, **LIMITS})  # the keys of what is erased
 # A projection of somebody's own also has the login's own rights, so that it may be given less than the service has.
 OWN_PROJECTION = Profile(application_name="routines own projection", durable=False)
-
-
-# Rows of more than two kilobytes are compressed whenever they are written: by lz4, where this Postgres has it.
-COMPRESS_FAST = """
-    SELECT set_config(name, 'lz4', false) FROM pg_settings WHERE name = 'default_toast_compression' AND 'lz4' = ANY(enumvals)"""
 
 
 class System(msgspec.Struct, frozen=True):
