@@ -43,14 +43,14 @@ STATUSES = """CASE WHEN mod(hashtext(run.id::text || n), 1000) = 0 THEN 'failed'
 # The text of a document is changed, since lists read its beginning: what jsonb makes of one has its fields in another order.
 RUNS = f"""
     INSERT INTO run SELECT md5(run.id::text || n)::uuid, company_id, routine_id, position - n * %(many)s,
-        triggered_at - n * interval '1 hour', md5(linked_issue_id::text || n)::uuid, trigger_id,
+        triggered_at - n * interval '1 hour', md5(linked_issue_id::text || n)::uuid, trigger_id, {STATUSES}, source,
         regexp_replace(regexp_replace(replace(replace(replace(doc::text, run.id::text, md5(run.id::text || n)::uuid::text),
             linked_issue_id::text, md5(linked_issue_id::text || n)::uuid::text),
             '"status":"issue_created"', '"status":"' || {STATUSES} || '"'),
             '"triggeredAt":"[^"]*"', '"triggeredAt":"' || to_char(triggered_at - n * interval '1 hour', {TIME}) || '"'),
             '"completedAt":(null|"[^"]*")', '"completedAt":"'
                 || to_char(triggered_at - n * interval '1 hour' + mod(n, 50) * interval '1 minute', {TIME}) || '"')::json
-    FROM run, generate_series(%(first)s::int, %(last)s) n WHERE company_id = %(company)s AND doc->>'status' = 'issue_created'"""  # noqa: S608 SQL of our own
+    FROM run, generate_series(%(first)s::int, %(last)s) n WHERE company_id = %(company)s AND status = 'issue_created'"""  # noqa: S608 SQL of our own
 ISSUES = """
     INSERT INTO issue SELECT md5(id::text || n)::uuid, company_id, identifier || '-' || n, 'done', false,
         assignee_agent_id, project_id, parent_id, origin_kind, origin_id, title, folded_title,

@@ -22,7 +22,6 @@ from projections.jetty.task_routines import calls
 from projections.jetty.tasks import tasks
 from projections.jetty.trajectories import trajectories
 from projections.routines.folders import folders
-from projections.routines.revisions import revisions
 from projections.routines.routine_versions import routine_versions
 from projections.routines.routines import routines
 
@@ -42,7 +41,6 @@ ALL = (
     issues,
     occurrences,
     pending_probes,
-    revisions,
     routine_versions,
     routines,
     run_history,

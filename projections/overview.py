@@ -141,7 +141,7 @@ _TRIGGERS = """
     ORDER BY r.title, t.id LIMIT %(limit)s"""
 _TITLES = "SELECT id, title FROM routine WHERE company_id = %s AND id = ANY(%s)"
 _STRIPS = """
-    SELECT r.routine_id, r.id, r.doc->>'status', r.doc->>'completedAt', r.triggered_at
+    SELECT r.routine_id, r.id, r.status, r.doc->>'completedAt', r.triggered_at
     FROM unnest(%s::uuid[]) one(id), LATERAL (
         SELECT * FROM run WHERE routine_id = one.id ORDER BY position DESC LIMIT %s) r
     ORDER BY r.position"""
@@ -149,16 +149,16 @@ _ACTIVE = """
     SELECT count(*), count(*) FILTER (WHERE a.active) FROM (
         SELECT id FROM routine WHERE company_id = %s LIMIT %s) r JOIN routine_activity a ON a.id = r.id"""
 _RUNS = """
-    SELECT status, sum((SELECT count(*) FROM (
-        SELECT FROM run WHERE company_id = %s AND doc->>'status' = status AND doc->>'source' = source
+    SELECT one_status, sum((SELECT count(*) FROM (
+        SELECT FROM run WHERE company_id = %s AND status = one_status AND source = one_source
         AND triggered_at >= %s LIMIT %s) counted))::int
-    FROM unnest(%s::text[]) status, unnest(%s::text[]) source GROUP BY status"""
+    FROM unnest(%s::text[]) one_status, unnest(%s::text[]) one_source GROUP BY one_status"""
 _BY_HOUR = """
-    SELECT status, sum((SELECT count(*) FROM (
-        SELECT FROM run WHERE company_id = %s AND doc->>'status' = status AND doc->>'source' = source
+    SELECT one_status, sum((SELECT count(*) FROM (
+        SELECT FROM run WHERE company_id = %s AND status = one_status AND source = one_source
         AND triggered_at >= hour AND triggered_at < hour + interval '1 hour' LIMIT %s) counted))::int
-    FROM unnest(%s::text[]) status, unnest(%s::text[]) source, generate_series(%s::timestamptz, %s, interval '1 hour') hour
-    GROUP BY status, hour ORDER BY status, hour"""
+    FROM unnest(%s::text[]) one_status, unnest(%s::text[]) one_source, generate_series(%s::timestamptz, %s, interval '1 hour') hour
+    GROUP BY one_status, hour ORDER BY one_status, hour"""
 _OVERDUE = """
     SELECT count(*) FROM (
         SELECT FROM schedule WHERE company_id = %s AND enabled AND routine_active AND due_at < %s LIMIT %s) counted"""
@@ -169,7 +169,7 @@ _OPEN = "SELECT count(*) FROM (SELECT FROM issue WHERE company_id = %s AND is_op
 # than reading each. No text within a document has a name of a field between quotes that are not escaped.
 _SCHEDULES = """
     SELECT '{"cronExpression":' || schedule || '}', count(*) FROM (
-        SELECT split_part(split_part(t.doc::text, ',"cronExpression":', 2), ',"nextRunAt":', 1) || ',"runAt":'
+        SELECT split_part(split_part(t.doc::text, ',"cronExpression":', 2), ',"companyId":', 1) || ',"runAt":'
             || split_part(split_part(t.doc::text, ',"runAt":', 2), ',"jitterSec":', 1) AS schedule
         FROM schedule s JOIN routine_trigger t ON t.id = s.id
         WHERE s.company_id = %s AND s.enabled AND s.routine_active AND s.due_at IS NOT NULL LIMIT %s) one

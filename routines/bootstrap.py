@@ -31,7 +31,7 @@ from projections.engine import installed
 from projections.engine.read_model import SCHEMA
 from routines import migrations
 from routines.clock import DatabaseClock
-from routines.connections import PLANNED_ONCE, Pool, Profile, Session
+from routines.connections import COMPRESS_FAST, PLANNED_ONCE, Pool, Profile, Session
 from routines.migrations import LIMITS, TRANSACTION_LIMIT
 from routines.prerequisites import CannotMigrate
 from routines.roles import OWNER, SERVICE
@@ -226,6 +226,7 @@ def connect_follower(ready: System, profile: Profile = FOLDING) -> Session:
     These are made anew as well: they may lead to a server from which another has taken over, and which still answers.
     """
     session = profile.connect(ready.settings.database_url)
+    session.execute(COMPRESS_FAST)
     ready.pool.drain()
     return session
 

@@ -51,6 +51,9 @@ PLANNED_ONCE = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"
 MARK = "routines.pinned"  # a setting of our own: it is missing where something on the way has dropped the others
 # What a URL leaves out has these values, whatever PGHOST and the like say; a service that it names says all of it.
 UNSAID = {"host": "", "hostaddr": "", "port": "5432", "user": "", "dbname": ""}
+# Rows of more than two kilobytes are compressed whenever they are written: by lz4, where this Postgres has it.
+COMPRESS_FAST = """
+    SELECT set_config(name, 'lz4', false) FROM pg_settings WHERE name = 'default_toast_compression' AND 'lz4' = ANY(enumvals)"""
 TRANSACTION_TIMEOUT_SINCE = 170_000  # the version of Postgres that has transaction_timeout
 REACHING = {  # TCP settings by which a dead peer is noticed within seconds
     "connect_timeout": 5,

@@ -13,8 +13,8 @@ from domain.recorded import Recorded
 
 def of_routine(work: UnitOfWork, principal: Principal, routine_id: UUID) -> Sequence[Recorded]:
     """Return the events of a routine. Raise NotFound or Forbidden as for its revisions."""
-    revisions.may_list(work, principal, routine_id)
-    return work.history(routine_id)
+    history, _ = revisions.read(work, principal, routine_id)
+    return history
 
 
 def of_trigger(work: UnitOfWork, principal: Principal, trigger_id: UUID) -> Sequence[Recorded]:

@@ -1,5 +1,6 @@
-"""Restoring an earlier revision of a routine (contract 3.6)."""
+"""Reading the revisions of a routine, and restoring an earlier one (contract 3.6)."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from msgspec.structs import replace
@@ -12,6 +13,7 @@ from application.use_cases.triggers import NewSecret
 from domain.errors import Conflict, Forbidden, NotFound
 from domain.events import RoutineRestored
 from domain.identity import revision_of
+from domain.recorded import Recorded
 from domain.routines import routine, trigger
 from domain.routines.routine import Routine
 from domain.values import TriggerState, Value
@@ -20,11 +22,11 @@ OWN_ONLY = "Agents can only restore routine revisions assigned to themselves"
 
 
 class Restored(Value, frozen=True):
-    """A revision that was restored and the revision that it became, with the webhook secrets that were made for it."""
+    """A revision that was restored, the events of the routine with this one, and the webhook secrets that were made for it."""
 
     routine_id: UUID
     from_revision: int
-    revision: int
+    history: Sequence[Recorded]
     minted: tuple[NewSecret, ...]
 
 
@@ -38,6 +40,12 @@ def may_list(work: UnitOfWork, principal: Principal, routine_id: UUID) -> bool:
     if isinstance(principal, AgentCaller):
         routines.writable(work, principal, routine_id, "own")
     return sees_addresses
+
+
+def read(work: UnitOfWork, principal: Principal, routine_id: UUID) -> tuple[Sequence[Recorded], bool]:
+    """Return the events of a routine, and whether the caller sees addresses. Raises as `may_list` does."""
+    sees_addresses = may_list(work, principal, routine_id)
+    return work.history(routine_id), sees_addresses
 
 
 def restore(work: UnitOfWork, principal: Principal, routine_id: UUID, revision_id: UUID) -> Restored:
@@ -70,7 +78,7 @@ def restore(work: UnitOfWork, principal: Principal, routine_id: UUID, revision_i
     return Restored(
         routine_id=routine_id,
         from_revision=old_revision.revision,
-        revision=work.version_of(routine_id),
+        history=work.history(routine_id),
         minted=tuple(secret for secret in new_secrets if secret is not None),
     )
 

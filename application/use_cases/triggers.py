@@ -1,5 +1,6 @@
 """Triggers of routines, and the secrets of webhooks (contract 4)."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from domain.events import (
     RoutineTriggerRemoved,
 )
 from domain.identity import cadence_of, claim_of
+from domain.recorded import Recorded
 from domain.routines import routine, trigger
 from domain.routines.routine import Routine
 from domain.routines.trigger import Trigger
@@ -47,11 +49,10 @@ class NewSecret(Value, frozen=True):
 
 
 class TriggerResult(Value, frozen=True):
-    """A trigger that was made or changed, the revision that this made, and its new secret if there is one."""
+    """A trigger that was made or changed, the events of its routine with this one, and its new secret if there is one."""
 
     trigger_id: UUID
-    routine_id: UUID
-    revision: int
+    history: Sequence[Recorded]
     minted: NewSecret | None = None
 
 
@@ -223,9 +224,7 @@ def fit_secret(
 def _trigger_result(
     work: UnitOfWork, trigger_id: UUID, routine_id: UUID, new_secret: NewSecret | None
 ) -> TriggerResult:
-    return TriggerResult(
-        trigger_id=trigger_id, routine_id=routine_id, revision=work.version_of(routine_id), minted=new_secret
-    )
+    return TriggerResult(trigger_id=trigger_id, history=work.history(routine_id), minted=new_secret)
 
 
 def _keep_secret(work: UnitOfWork, trigger_id: UUID, mode: SigningMode, secret: str | None) -> UUID:

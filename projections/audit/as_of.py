@@ -89,8 +89,8 @@ _MAYBE_ACTIVE = """
 _MAYBE_RUNS = """
     SELECT id, linked_issue_id, trigger_id, position FROM run
     WHERE routine_id = %(routine_id)s AND position <= %(position)s AND position < %(before)s
-        AND (%(source)s::text[] IS NULL OR doc->>'source' = ANY(%(source)s))
-        AND (%(status)s::text[] IS NULL OR doc->>'status' = ANY(%(status)s::text[] || ARRAY['completed', 'failed']))
+        AND (%(source)s::text[] IS NULL OR source = ANY(%(source)s))
+        AND (%(status)s::text[] IS NULL OR status = ANY(%(status)s::text[] || ARRAY['completed', 'failed']))
     ORDER BY position DESC LIMIT %(limit)s"""
 # Issues that may have met the filters then: those that have changed since may have been different.
 _MAYBE_ISSUES = f"""

@@ -72,6 +72,11 @@ def beginning(doc: str, end: str) -> str:
     return f"""split_part({doc}::text, ',"{end}":', 1) || '}}'"""
 
 
+def joined(doc: str, other: str) -> str:
+    """Return SQL for a document, as text, with the fields of two documents, of which each has some."""
+    return f"left({doc}::text, -1) || ',' || substr({other}::text, 2)"
+
+
 def records(rows: Iterable[Mapping[str, object]]) -> str:
     """Return the value for `json_to_recordset`: psycopg takes ten times as long to write an array for each column."""
     return msgspec.json.encode(list(rows)).decode()

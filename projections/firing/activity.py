@@ -123,10 +123,10 @@ _WINDOWS = """
     SELECT r.id, l.triggered_at, a.id, a.event, a.at FROM routine r
     LEFT JOIN LATERAL (
         SELECT found.position, found.triggered_at
-        FROM unnest(%(status)s::text[]) status,
-            unnest(array['schedule', 'manual', 'api', 'webhook', 'chain']) source, LATERAL (
+        FROM unnest(%(status)s::text[]) one_status,
+            unnest(array['schedule', 'manual', 'api', 'webhook', 'chain']) one_source, LATERAL (
             SELECT position, triggered_at FROM run
-            WHERE routine_id = r.id AND doc->>'status' = status AND doc->>'source' = source
+            WHERE routine_id = r.id AND status = one_status AND source = one_source
             ORDER BY position DESC NULLS LAST LIMIT 1) found
         ORDER BY found.position DESC LIMIT 1) l ON true
     LEFT JOIN LATERAL (

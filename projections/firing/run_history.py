@@ -53,6 +53,8 @@ class RunRow(Row, frozen=True):
     triggered_at: datetime
     linked_issue_id: UUID | None
     trigger_id: UUID | None
+    status: RunStatus
+    source: RunSource
     doc: responses.RunFields
 
 
@@ -61,10 +63,11 @@ RUN = Table("run", RunRow, over="doc->>'completedAt' IS NOT NULL")
 SCHEMA = """
 CREATE TABLE run (
     id uuid PRIMARY KEY, company_id uuid NOT NULL, routine_id uuid NOT NULL, position bigint NOT NULL,
-    triggered_at timestamptz NOT NULL, linked_issue_id uuid, trigger_id uuid, doc json NOT NULL);
+    triggered_at timestamptz NOT NULL, linked_issue_id uuid, trigger_id uuid, status text NOT NULL,
+    source text NOT NULL, doc json NOT NULL);
 CREATE INDEX ON run (routine_id, position);
-CREATE INDEX ON run (routine_id, (doc->>'status'), (doc->>'source'), position DESC NULLS LAST);
-CREATE INDEX ON run (company_id, (doc->>'status'), (doc->>'source'), triggered_at, position);
+CREATE INDEX ON run (routine_id, status, source, position DESC NULLS LAST);
+CREATE INDEX ON run (company_id, status, source, triggered_at, position);
 """
 
 RUNS = View(
@@ -77,8 +80,8 @@ RUNS = View(
         "company_id": ("company_id", "Its company"),
         "routine_id": ("routine_id", "The routine that was fired"),
         "trigger_id": ("trigger_id", "The trigger that fired it; NULL if it was fired by hand"),
-        "source": ("doc->>'source'", "What fired it: schedule, manual, api, webhook or chain"),
-        "status": ("doc->>'status'", "received, issue_created, coalesced, skipped, completed or failed"),
+        "source": ("source", "What fired it: schedule, manual, api, webhook or chain"),
+        "status": ("status", "received, issue_created, coalesced, skipped, completed or failed"),
         "triggered_at": ("triggered_at", "When it was fired"),
         "planned_at": (
             "(doc->>'plannedAt')::timestamptz",
@@ -117,13 +120,20 @@ def fold(recorded: Recorded, rows: Rows) -> None:
                     triggered_at=recorded.at,
                     linked_issue_id=doc.linked_issue_id,
                     trigger_id=doc.trigger_id,
+                    status=doc.status,
+                    source=doc.source,
                     doc=doc,
                 ),
             )
         case RunAttemptFailed() | RunAttemptBegun() | RunReported() | RunCompleted() | RunFailed():
-            rows.change(RUN, recorded.stream_id, lambda row: replace(row, doc=run_after(row.doc, recorded)))
+            rows.change(RUN, recorded.stream_id, lambda row: _row_after(row, recorded))
         case _:
             pass
+
+
+def _row_after(row: RunRow, recorded: Recorded) -> RunRow:
+    doc = run_after(row.doc, recorded)
+    return replace(row, status=doc.status, doc=doc)
 
 
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
@@ -274,7 +284,7 @@ def _link_fields(event: RunFired) -> dict[str, Any]:
 
 run_history = ReadModel(
     name="run_history",
-    version=6,
+    version=7,
     tables=(RUN,),
     schema=SCHEMA,
     fold=fold,
@@ -335,14 +345,14 @@ _POSITION = "SELECT position FROM run WHERE routine_id = %s AND id = %s"
 RECENT = _newest_runs_query(f"SELECT * FROM run WHERE routine_id = %(routine_id)s AND {_BEFORE}")
 RECENT_OF_MANY = BatchedDocs(RECENT, streams=STREAMS, routine_id="uuid", before="bigint", limit="bigint")
 NARROWED = _newest_runs_query(  # one index range per status and source; only that index has the order NULLS LAST
-    f"""SELECT found.* FROM unnest(%(status)s::text[]) status, unnest(%(source)s::text[]) source, LATERAL (
+    f"""SELECT found.* FROM unnest(%(status)s::text[]) one_status, unnest(%(source)s::text[]) one_source, LATERAL (
         SELECT * FROM run WHERE routine_id = %(routine_id)s AND {_BEFORE}
-        AND doc->>'status' = status AND doc->>'source' = source ORDER BY position DESC NULLS LAST LIMIT %(limit)s) found"""
+        AND status = one_status AND source = one_source ORDER BY position DESC NULLS LAST LIMIT %(limit)s) found"""
 )
 OF_COMPANY = Docs(  # one index range per status and source, or a rare one would be looked for among all others
     f"""SELECT {LINKED} AS doc FROM (
-        SELECT found.* FROM unnest(%(status)s::text[]) status, unnest(%(source)s::text[]) source, LATERAL (
-        SELECT * FROM run WHERE company_id = %(company_id)s AND doc->>'status' = status AND doc->>'source' = source
+        SELECT found.* FROM unnest(%(status)s::text[]) one_status, unnest(%(source)s::text[]) one_source, LATERAL (
+        SELECT * FROM run WHERE company_id = %(company_id)s AND status = one_status AND source = one_source
         AND triggered_at BETWEEN %(since)s AND %(until)s AND (triggered_at, position) < (%(triggered_at)s, %(position)s)
         AND (%(routine_id)s::uuid IS NULL OR routine_id = %(routine_id)s)
         AND (%(agent_id)s::uuid IS NULL OR %(agent_id)s = coalesce(

@@ -51,7 +51,7 @@ class EnvBinding(ResponseBody, frozen=True, kw_only=True):
     name: str | UnsetType = UNSET
 
 
-class RoutineFields(ResponseBody, frozen=True, kw_only=True):
+class RoutineWithoutFirings(ResponseBody, frozen=True, kw_only=True):
     """The fields of a routine that every answer has."""
 
     id: UUID
@@ -81,8 +81,6 @@ class RoutineFields(ResponseBody, frozen=True, kw_only=True):
     updated_by_agent_id: UUID | None
     updated_by_user_id: str | None
     responsible_user_id: str | None
-    last_triggered_at: str | None = None
-    last_enqueued_at: str | None = None
     created_at: str
     updated_at: str
     folder_id: UUID | None = None
@@ -93,10 +91,22 @@ class RoutineFields(ResponseBody, frozen=True, kw_only=True):
     activity_gate_scope: ActivityGateScope = "company"
 
 
+class RoutineFirings(ResponseBody, frozen=True, kw_only=True):
+    """What each firing changes of a routine: when it was fired last, and when that led to an issue."""
+
+    last_triggered_at: str | None = None
+    last_enqueued_at: str | None = None
+
+
+class RoutineFields(RoutineWithoutFirings, frozen=True, kw_only=True):
+    """A routine with what its firings change of it (RoutineFirings)."""
+
+    last_triggered_at: str | None = None
+    last_enqueued_at: str | None = None
+
+
 class Routine(RoutineFields, frozen=True, kw_only=True):
     """A routine: work that recurs."""
-
-    pass  # noqa: PIE790 the digest of the read model `routines` counts it
 
 
 class RoutineListItem(RoutineFields, frozen=True, kw_only=True):

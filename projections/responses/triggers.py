@@ -28,6 +28,15 @@ class TriggerName(ResponseBody, frozen=True, kw_only=True):
     label: str | None
 
 
+class TriggerFirings(ResponseBody, frozen=True, kw_only=True):
+    """What each firing may change of a trigger: its next occurrence, and its last firing."""
+
+    next_run_at: str | None
+    due_at: str | None = None  # not in Paperclip
+    last_fired_at: str | None = None
+    last_result: str | None = None
+
+
 class TriggerSummary(TriggerName, frozen=True, kw_only=True):
     """A trigger as the list of routines shows it."""
 
@@ -35,19 +44,17 @@ class TriggerSummary(TriggerName, frozen=True, kw_only=True):
     cron_expression: str | None
     timezone: str | None
     next_run_at: str | None
-    due_at: str | None = None  # not in Paperclip
+    due_at: str | None = None
     last_fired_at: str | None = None
     last_result: str | None = None
 
 
-class Trigger(TriggerSummary, frozen=True, kw_only=True):
-    """
-    A trigger of a routine. Only a schedule has a `nextRunAt`, the planned moment of its next occurrence, and a `dueAt`,
-    when that comes due: later by its jitter. Only a webhook has a `publicId` and a `secretId`; the secret before the present
-    one is accepted until `oldSecretUntil`, null if not at all. Only a chain has an
-    `afterRoutineId` and an `afterOutcome`: it fires when a run of that routine has ended so.
-    """
+class TriggerWithoutFirings(TriggerName, frozen=True, kw_only=True):
+    """A trigger without what its firings change of it; the fields of its summary come first."""
 
+    enabled: bool
+    cron_expression: str | None
+    timezone: str | None
     company_id: UUID
     routine_id: UUID
     run_at: str | None = None
@@ -69,6 +76,20 @@ class Trigger(TriggerSummary, frozen=True, kw_only=True):
     updated_by_user_id: str | None
     created_at: str
     updated_at: str
+
+
+class Trigger(TriggerWithoutFirings, frozen=True, kw_only=True):
+    """
+    A trigger of a routine. Only a schedule has a `nextRunAt`, the planned moment of its next occurrence, and a `dueAt`,
+    when that comes due: later by its jitter. Only a webhook has a `publicId` and a `secretId`; the secret before the present
+    one is accepted until `oldSecretUntil`, null if not at all. Only a chain has an
+    `afterRoutineId` and an `afterOutcome`: it fires when a run of that routine has ended so.
+    """
+
+    next_run_at: str | None
+    due_at: str | None = None
+    last_fired_at: str | None = None
+    last_result: str | None = None
 
 
 class TriggerDetail(Trigger, frozen=True, kw_only=True):

@@ -1,8 +1,10 @@
-"""Revisions: every state that a routine has been in, newest first (contract 3.6), folded from its stream."""
+"""Revisions: every state that a routine has been in, newest first (contract 3.6), folded from its stream when it is read."""
 
-from collections.abc import Iterable
-from typing import Any, get_args
+from collections import deque
+from collections.abc import Iterator, Sequence
 from uuid import UUID
+
+import msgspec
 
 from domain.bounds.limits import DEFAULT
 from domain.events import (
@@ -21,8 +23,7 @@ from domain.routines import routine
 from domain.routines.routine import Routine
 from domain.values import TriggerState
 from projections import responses
-from projections.engine.documents import Docs, Part
-from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
+from projections.engine.documents import Part, first
 from projections.responses import (
     Revision,
     RoutineSnapshot,
@@ -35,50 +36,42 @@ from projections.responses import (
 )
 
 MOST = 100
+_encode = msgspec.json.Encoder().encode
 
 
-class StateRow(Row, frozen=True):
-    """The current state of a routine, and the user who is responsible for it; its id is the routine's."""
-
-    responsible_user_id: str | None
-    state: Routine
-
-
-class RevisionRow(Row, frozen=True):
-    """A revision of a routine as clients read it; `number` is the version of the routine's stream."""
-
-    routine_id: UUID
-    number: int
-    doc: responses.Revision
+def page(
+    history: Sequence[Recorded], *, before: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
+) -> Part[Revision]:
+    """Return at most MOST revisions of a routine, newest first, before a number, given the events of its stream."""
+    wanted = deque(_states(history if before is None else history[: max(before - 1, 0)]), MOST + 1)
+    responsible_user_id = _responsible_user_of(history)
+    made = [_revision(*one, responsible_user_id) for one in reversed(wanted)]
+    shown = first(((_encode(one), one.revision_number) for one in made), MOST, max_bytes)
+    return shown.of(made[: len(shown)])
 
 
-STATE = Table("routine_state", StateRow)
-REVISION = Table("revision", RevisionRow)
-
-SCHEMA = """
-CREATE TABLE routine_state (id uuid PRIMARY KEY, responsible_user_id text, state json NOT NULL);
-CREATE TABLE revision (id uuid PRIMARY KEY, routine_id uuid NOT NULL, number bigint NOT NULL, doc json NOT NULL);
-CREATE INDEX ON revision (routine_id, number);
-"""
+def newest(history: Sequence[Recorded]) -> Revision:
+    """Return the newest revision of a routine, given the events of its stream."""
+    *_, last = _states(history)
+    return _revision(*last, _responsible_user_of(history))
 
 
-def fold(recorded: Recorded, rows: Rows) -> None:
-    """Fold one event of a routine into its state, and add the revision that the event has made."""
-    if not isinstance(event := recorded.event, RoutineEvent):
-        return
-    previous = rows.get(STATE, recorded.stream_id)
-    state = routine.evolve(previous.state if previous else None, event)
-    creator = text_or_none(state.responsible_user_id) or user_of(recorded.actor)
-    responsible_user_id = previous.responsible_user_id if previous else creator
-    current = StateRow(id=recorded.stream_id, responsible_user_id=responsible_user_id, state=state)
-    rows.put(STATE, current)
-    doc = _revision_after(recorded, event, current)
-    rows.add(REVISION, RevisionRow(id=doc.id, routine_id=recorded.stream_id, number=recorded.version, doc=doc))
+def _states(history: Sequence[Recorded]) -> Iterator[tuple[Recorded, RoutineEvent, Routine]]:
+    """Yield each event of a routine with the state after it."""
+    state = None
+    for recorded in history:
+        event: RoutineEvent = recorded.event  # type: ignore[assignment]
+        state = routine.evolve(state, event)
+        yield recorded, event, state
 
 
-def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
-    """Yield the key of the routine's state, which `fold` needs, so that it can be fetched before it."""
-    yield STATE, recorded.stream_id
+def _responsible_user_of(history: Sequence[Recorded]) -> str | None:
+    """Return the user who is responsible for a routine: whom its first event names, or who created it."""
+    match history:
+        case [Recorded(event=RoutineCreated(responsible_user_id=named), actor=creator), *_]:
+            return text_or_none(named) or user_of(creator)
+        case _:
+            return None
 
 
 def summary(event: RoutineEvent) -> str:
@@ -100,70 +93,38 @@ def summary(event: RoutineEvent) -> str:
             return "Rotated webhook trigger secret"
 
 
-def _revision_after(recorded: Recorded, event: RoutineEvent, row: StateRow) -> Revision:
+def _revision(recorded: Recorded, event: RoutineEvent, state: Routine, responsible_user_id: str | None) -> Revision:
     restored_number = event.from_revision if isinstance(event, RoutineRestored) else None
-    settings = row.state.settings
+    settings, routine_id = state.settings, recorded.stream_id
     return Revision(
-        id=revision_of(row.id, recorded.version),
+        id=revision_of(routine_id, recorded.version),
         company_id=recorded.known_company_id,
-        routine_id=row.id,
+        routine_id=routine_id,
         revision_number=recorded.version,
         title=settings.title,
         description=settings.description,
-        snapshot=_snapshot_of(recorded.known_company_id, row),
+        snapshot=_snapshot_of(recorded, state, responsible_user_id),
         change_summary=summary(event),
-        restored_from_revision_id=None if restored_number is None else revision_of(row.id, restored_number),
+        restored_from_revision_id=None if restored_number is None else revision_of(routine_id, restored_number),
         created_by_agent_id=agent_of(recorded.actor),
         created_by_user_id=user_of(recorded.actor),
         created_by_run_id=recorded.cause,
-        responsible_user_id=row.responsible_user_id,
+        responsible_user_id=responsible_user_id,
         created_at=time(recorded.at),
     )
 
 
-def _snapshot_of(company_id: UUID, row: StateRow) -> Snapshot:
+def _snapshot_of(recorded: Recorded, state: Routine, responsible_user_id: str | None) -> Snapshot:
     settings = RoutineSnapshot(
-        id=row.id,
-        company_id=company_id,
-        responsible_user_id=row.responsible_user_id,
-        **responses.routine_settings(row.state.settings),
+        id=recorded.stream_id,
+        company_id=recorded.known_company_id,
+        responsible_user_id=responsible_user_id,
+        **responses.routine_settings(state.settings),
     )
-    return Snapshot(
-        routine=settings, triggers=[_trigger_snapshot(id_, state) for id_, state in row.state.triggers.items()]
-    )
+    return Snapshot(routine=settings, triggers=[_trigger_snapshot(*trigger) for trigger in state.triggers.items()])
 
 
 def _trigger_snapshot(trigger_id: UUID, state: TriggerState) -> TriggerSnapshot:
     return TriggerSnapshot(
         id=trigger_id, kind=state.kind, public_id=state.public_id, **responses.trigger_settings(state.settings)
     )
-
-
-revisions = ReadModel(
-    name="revisions",
-    version=3,
-    tables=(STATE, REVISION),
-    schema=SCHEMA,
-    fold=fold,
-    keys_to_prefetch=keys_to_prefetch,
-    events=frozenset(get_args(RoutineEvent)),
-)
-
-_PAGE = Docs(
-    "SELECT doc FROM revision WHERE routine_id = %(routine_id)s AND (%(before)s::bigint IS NULL OR number < %(before)s) "
-    "ORDER BY number DESC LIMIT %(limit)s",
-    responses.Revision,
-)
-_REVISION = Docs("SELECT doc FROM revision WHERE id = %(id)s", responses.Revision)
-
-
-def page(
-    conn: Connection, routine_id: UUID, *, before: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
-) -> Part[Revision]:
-    """Return at most MOST revisions of a routine, newest first, before a number."""
-    return _PAGE.part(conn, routine_id=routine_id, before=before, limit=MOST, max_bytes=max_bytes)
-
-
-def revision(conn: Connection, routine_id: UUID, number: int) -> Revision | None:
-    """Return the revision of a routine with this number, or None."""
-    return _REVISION.one(conn, id=revision_of(routine_id, number))

@@ -33,7 +33,7 @@ from domain.recorded import Recorded
 from domain.values import Coalesced, Failed, Opened, Outcome, RoutineSettings, RoutineStatus, Skipped, Started, Webhook
 from projections import responses
 from projections.board import issues
-from projections.engine.documents import BatchedDocs, Docs, Part, beginning
+from projections.engine.documents import BatchedDocs, Docs, Part, beginning, joined
 from projections.engine.letter_case import fold_case
 from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
 from projections.engine.views import View
@@ -63,14 +63,20 @@ class RoutineRow(Row, frozen=True):
     project_id: UUID | None
     title: str
     updated_at: str
-    doc: responses.Routine
+    doc: responses.RoutineWithoutFirings
+
+
+class RoutineFiringsRow(Row, frozen=True):
+    """What each firing changes of a routine, apart from its other fields, which are many; its id is the routine's."""
+
+    doc: responses.RoutineFirings
 
 
 class RoutineTextRow(Row, frozen=True):
     """
     The title and the description of a routine as searches compare them; its id is the routine's.
 
-    They are not in the routine's row, since that is written again by each firing.
+    They are not in the routine's row, which lists read.
     """
 
     folded: str
@@ -81,24 +87,33 @@ class TriggerRow(Row, frozen=True):
 
     routine_id: UUID
     position: int
-    doc: responses.Trigger
+    doc: responses.TriggerWithoutFirings
+
+
+class TriggerFiringsRow(Row, frozen=True):
+    """What each firing changes of a trigger, apart from its other fields; its id is the trigger's."""
+
+    doc: responses.TriggerFirings
 
 
 ROUTINE = Table("routine", RoutineRow)
+ROUTINE_FIRINGS = Table("routine_firings", RoutineFiringsRow)
 ROUTINE_TEXT = Table("routine_text", RoutineTextRow)
 TRIGGER = Table("routine_trigger", TriggerRow)
+TRIGGER_FIRINGS = Table("trigger_firings", TriggerFiringsRow)
 
 SCHEMA = """
--- Every firing changes a row of each; where its page has room, and no index covers what changed, no index is written.
 CREATE TABLE routine (
     id uuid PRIMARY KEY, company_id uuid NOT NULL, project_id uuid, title text NOT NULL, updated_at text NOT NULL,
-    doc json NOT NULL) WITH (fillfactor = 60);
+    doc json NOT NULL);
 CREATE INDEX ON routine (company_id, updated_at DESC, title, id);
 CREATE INDEX ON routine (project_id);
 CREATE TABLE routine_text (id uuid PRIMARY KEY, folded text NOT NULL);
-CREATE TABLE routine_trigger (id uuid PRIMARY KEY, routine_id uuid NOT NULL, position bigint NOT NULL, doc json NOT NULL)
-WITH (fillfactor = 60);
+CREATE TABLE routine_trigger (id uuid PRIMARY KEY, routine_id uuid NOT NULL, position bigint NOT NULL, doc json NOT NULL);
 CREATE INDEX ON routine_trigger (routine_id, position);
+-- Every firing changes a row of each; where its page has room, no index is written.
+CREATE TABLE routine_firings (id uuid PRIMARY KEY, doc json NOT NULL) WITH (fillfactor = 60);
+CREATE TABLE trigger_firings (id uuid PRIMARY KEY, doc json NOT NULL) WITH (fillfactor = 60);
 """
 
 ROUTINES = View(
@@ -124,12 +139,13 @@ ROUTINES = View(
 
 
 def fold(recorded: Recorded, rows: Rows) -> None:
-    """Fold one event into the rows of routines and triggers; a firing changes a row of each."""
+    """Fold one event into the rows of routines and triggers; a firing changes what is kept apart of each."""
     match recorded.event:
         case RunFired() as firing:  # first, since it is the most frequent
             _fold_firing(rows, recorded, firing)
         case RoutineCreated() as event:
             rows.add(ROUTINE, _routine_row(recorded, event))
+            rows.add(ROUTINE_FIRINGS, RoutineFiringsRow(id=recorded.stream_id, doc=responses.RoutineFirings()))
             rows.add(ROUTINE_TEXT, _text_row(recorded.stream_id, event.settings))
         case RoutineUpdated(settings=settings) | RoutineRestored(settings=settings):
             rows.change(ROUTINE, recorded.stream_id, lambda row: _revised_row(row, recorded, settings))
@@ -137,11 +153,17 @@ def fold(recorded: Recorded, rows: Rows) -> None:
         case RoutineTriggerAdded() | RoutineTriggerChanged() | RoutineTriggerRemoved() | RoutineSecretRotated():
             rows.change(ROUTINE, recorded.stream_id, lambda row: _revised_row(row, recorded, None))
         case (TriggerCreated() | TriggerRestored()) as event:
-            (rows.add if recorded.version == 1 else rows.put)(TRIGGER, _trigger_row(recorded, event))
+            put = rows.add if recorded.version == 1 else rows.put
+            put(TRIGGER, _trigger_row(recorded, event))
+            put(
+                TRIGGER_FIRINGS,
+                TriggerFiringsRow(id=recorded.stream_id, doc=responses.TriggerFirings(**_next_fields(event))),
+            )
         case TriggerUpdated() as edit:
             rows.change(TRIGGER, recorded.stream_id, lambda row: _edited_trigger_row(row, recorded, edit))
+            _change_firings(rows, recorded.stream_id, **_next_fields(edit))
         case (TriggerRescheduled() | TriggerReplanned() | TriggerMissed()) as event:
-            rows.change(TRIGGER, recorded.stream_id, lambda row: _change_document(row, **_next_fields(event)))
+            _change_firings(rows, recorded.stream_id, **_next_fields(event))
         case TriggerSecretRotated(webhook=webhook, old_until=until):
             fields = (
                 _webhook_fields(recorded, webhook)
@@ -151,6 +173,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
             rows.change(TRIGGER, recorded.stream_id, lambda row: _change_document(row, **fields))
         case TriggerDeleted():
             rows.delete(TRIGGER, recorded.stream_id)
+            rows.delete(TRIGGER_FIRINGS, recorded.stream_id)
         case _:
             pass
 
@@ -159,9 +182,9 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
     """Yield the keys of the rows that `fold` will change, so that they can be fetched together before it."""
     match recorded.event:
         case RunFired(routine_id=routine_id, trigger_id=trigger_id):
-            yield ROUTINE, routine_id
+            yield ROUTINE_FIRINGS, routine_id
             if trigger_id is not None:
-                yield TRIGGER, trigger_id
+                yield TRIGGER_FIRINGS, trigger_id
         case (
             RoutineUpdated()
             | RoutineRestored()
@@ -171,8 +194,13 @@ def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
             | RoutineSecretRotated()
         ):
             yield ROUTINE, recorded.stream_id
-        case TriggerUpdated() | TriggerSecretRotated() | TriggerRescheduled() | TriggerReplanned() | TriggerMissed():
+        case TriggerSecretRotated():
             yield TRIGGER, recorded.stream_id
+        case TriggerUpdated():
+            yield TRIGGER, recorded.stream_id
+            yield TRIGGER_FIRINGS, recorded.stream_id
+        case TriggerRescheduled() | TriggerReplanned() | TriggerMissed():
+            yield TRIGGER_FIRINGS, recorded.stream_id
         case _:
             pass
 
@@ -213,7 +241,7 @@ def updated_at(before: str | None, recorded: Recorded) -> str:
 
 def _routine_row(recorded: Recorded, event: RoutineCreated) -> RoutineRow:
     timestamp, by_agent, by_user = time(recorded.at), agent_of(recorded.actor), user_of(recorded.actor)
-    doc = responses.Routine(
+    doc = responses.RoutineWithoutFirings(
         **responses.routine_settings(event.settings),
         id=recorded.stream_id,
         company_id=recorded.known_company_id,
@@ -256,13 +284,12 @@ def _revised_row(row: RoutineRow, recorded: Recorded, settings: RoutineSettings 
 
 def _trigger_row(recorded: Recorded, event: TriggerCreated | TriggerRestored) -> TriggerRow:
     timestamp, by_agent, by_user = time(recorded.at), agent_of(recorded.actor), user_of(recorded.actor)
-    doc = responses.Trigger(
+    doc = responses.TriggerWithoutFirings(
         **responses.trigger_settings(event.settings),
         id=recorded.stream_id,
         company_id=recorded.known_company_id,
         routine_id=event.routine_id,
         kind=event.kind,
-        **_next_fields(event),
         **_webhook_fields(recorded, event.webhook),
         created_by_agent_id=by_agent,
         created_by_user_id=by_user,
@@ -278,7 +305,6 @@ def _edited_trigger_row(row: TriggerRow, recorded: Recorded, event: TriggerUpdat
     return _change_document(
         row,
         **responses.trigger_settings(event.settings),
-        **_next_fields(event),
         **_webhook_fields(recorded, event.webhook),
         **_author_fields(recorded),
     )
@@ -313,16 +339,16 @@ def _fold_firing(rows: Rows, recorded: Recorded, event: RunFired) -> None:
     timestamp = time(recorded.at)
     enqueue_time = {} if getattr(event.outcome, "issue_id", None) is None else {"last_enqueued_at": timestamp}
     rows.change(
-        ROUTINE,
+        ROUTINE_FIRINGS,
         event.routine_id,
         lambda row: replace(row, doc=replace(row.doc, last_triggered_at=timestamp, **enqueue_time)),
     )
     next_run = _next_fields(event) if event.is_scheduled else {}
-    rows.change(
-        TRIGGER,
-        event.trigger_id,
-        lambda row: _change_document(row, last_fired_at=timestamp, last_result=result(event.outcome), **next_run),
-    )
+    _change_firings(rows, event.trigger_id, last_fired_at=timestamp, last_result=result(event.outcome), **next_run)
+
+
+def _change_firings(rows: Rows, trigger_id: UUID | None, **changes: Any) -> None:
+    rows.change(TRIGGER_FIRINGS, trigger_id, lambda row: replace(row, doc=replace(row.doc, **changes)))
 
 
 def _change_document(row: TriggerRow, **changes: Any) -> TriggerRow:
@@ -331,8 +357,8 @@ def _change_document(row: TriggerRow, **changes: Any) -> TriggerRow:
 
 routines = ReadModel(
     name="routines",
-    version=5,
-    tables=(ROUTINE, ROUTINE_TEXT, TRIGGER),
+    version=6,
+    tables=(ROUTINE, ROUTINE_FIRINGS, ROUTINE_TEXT, TRIGGER, TRIGGER_FIRINGS),
     schema=SCHEMA,
     fold=fold,
     keys_to_prefetch=keys_to_prefetch,
@@ -380,10 +406,10 @@ NARROWED = """company_id = %(company_id)s AND (%(project_id)s::uuid IS NULL OR p
     AND (%(q)s::text IS NULL
         OR EXISTS (SELECT FROM routine_text t WHERE t.id = routine.id AND strpos(t.folded, %(q)s) > 0))"""
 # A RoutineListItem of the row `found` of a query, as text.
-LISTED = f"""left(found.doc::text, -1)
+LISTED = f"""left({joined("found.doc", "(SELECT doc FROM routine_firings WHERE id = found.id)")}, -1)
     || ',"managedByPlugin":null,"triggers":[' || coalesce((
-        SELECT string_agg({beginning("doc", "companyId")}, ',' ORDER BY position) FROM routine_trigger
-        WHERE routine_id = found.id), '')
+        SELECT string_agg({joined(beginning("t.doc", "companyId"), "f.doc")}, ',' ORDER BY position)
+        FROM routine_trigger t JOIN trigger_firings f USING (id) WHERE routine_id = found.id), '')
     || '],"lastRun":' || coalesce((
         SELECT {run_history.LINKED} FROM run r WHERE routine_id = found.id ORDER BY position DESC LIMIT 1), 'null')
     || ',"activeIssue":' || coalesce((
@@ -410,19 +436,24 @@ _MEANT = Docs(
     Meant,
     prepared=False,
 )
-_ROUTINE = Docs("SELECT doc FROM routine WHERE id = %(id)s", responses.Routine)
-# No index: one on the document would be written by each firing.
+_ROUTINE = Docs(
+    f"SELECT {joined('r.doc', 'f.doc')} AS doc FROM routine r JOIN routine_firings f USING (id) WHERE id = %(id)s",
+    responses.Routine,
+)
 _IN_FOLDER = "SELECT FROM routine WHERE company_id = %s AND (doc->>'folderId')::uuid = %s LIMIT 1"
-_TRIGGER = Docs("SELECT doc FROM routine_trigger WHERE id = %(id)s", responses.Trigger)
+_TRIGGERS = f"SELECT {joined('t.doc', 'f.doc')} AS doc FROM routine_trigger t JOIN trigger_firings f USING (id)"
+_TRIGGER = Docs(f"{_TRIGGERS} WHERE id = %(id)s", responses.Trigger)
+_TRIGGERS_OF_ROUTINE = Docs(f"{_TRIGGERS} WHERE routine_id = %(routine_id)s ORDER BY position", responses.Trigger)
 DETAIL = Docs(
-    f"""SELECT left(o.doc::text, -1)
+    f"""SELECT left({joined("o.doc", "(SELECT doc FROM routine_firings WHERE id = o.id)")}, -1)
         || ',"managedByPlugin":null,"project":' || coalesce((SELECT doc FROM project WHERE id = o.project_id)::text, 'null')
         || ',"assignee":' || coalesce((
             SELECT {beginning("doc", "companyId")} FROM agent WHERE id = (o.doc->>'assigneeAgentId')::uuid), 'null')
         || ',"parentIssue":' || coalesce((SELECT doc FROM issue WHERE id = (o.doc->>'parentIssueId')::uuid)::text, 'null')
         || ',"triggers":[' || coalesce((
             SELECT string_agg({webhook_refusals.WITH_LAST}, ',' ORDER BY t.position)
-            FROM routine_trigger t LEFT JOIN webhook_refusals f ON f.trigger_id = t.id AND t.doc->>'kind' = 'webhook'
+            FROM routine_trigger t JOIN trigger_firings l USING (id)
+            LEFT JOIN webhook_refusals f ON f.trigger_id = t.id AND t.doc->>'kind' = 'webhook'
             WHERE t.routine_id = o.id), '')
         || '],"recentRuns":[' || coalesce((
             SELECT CASE WHEN sum(octet_length(run)) <= %(max_bytes)s THEN string_agg(run, ',') ELSE (
@@ -441,9 +472,6 @@ DETAIL = Docs(
 )
 DETAILS_OF_MANY = BatchedDocs(
     DETAIL, streams=STREAMS, beside=webhook_refusals.OF_ROUTINE, id="uuid", max_bytes="bigint"
-)
-_TRIGGERS = Docs(
-    "SELECT doc FROM routine_trigger WHERE routine_id = %(routine_id)s ORDER BY position", responses.Trigger
 )
 
 
@@ -524,7 +552,7 @@ def trigger(conn: Connection, id_: UUID) -> responses.Trigger | None:
 
 def triggers_of(conn: Connection, routine_id: UUID) -> list[responses.Trigger]:
     """Return the triggers of a routine, oldest first."""
-    return _TRIGGERS.all(conn, routine_id=routine_id)
+    return _TRIGGERS_OF_ROUTINE.all(conn, routine_id=routine_id)
 
 
 def detail(conn: Connection, id_: UUID, max_bytes: int = DEFAULT.max_page_bytes) -> RoutineDetail | None:

@@ -7,17 +7,13 @@ each webhook at most, which each process writes now and then (web/http/webhook_r
 
 from uuid import UUID
 
-from projections.engine.documents import BatchedDocs, Docs
+from projections.engine.documents import BatchedDocs, Docs, joined
 from projections.engine.read_model import Connection
 
 _PUT = """
     INSERT INTO webhook_refusals (trigger_id, at, status, reason, sender) VALUES (%s, clock_timestamp(), %s, %s, %s)
     ON CONFLICT (trigger_id) DO UPDATE
     SET at = excluded.at, status = excluded.status, reason = excluded.reason, sender = excluded.sender"""
-# A TriggerDetail, as text, of the trigger `t` of a query and its last refusal `f`, if it has one.
-WITH_LAST = """CASE WHEN f.trigger_id IS NULL THEN t.doc::text ELSE left(t.doc::text, -1)
-    || ',"lastRefusal":{"at":"' || to_char(f.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') || '","status":' || f.status
-    || ',"reason":' || to_json(f.reason) || ',"sender":' || to_json(f.sender) || '}}' END"""
 # The last refusals of a routine's webhooks, whole.
 OF_ROUTINE = BatchedDocs(
     Docs(
@@ -27,6 +23,11 @@ OF_ROUTINE = BatchedDocs(
     ),
     id="uuid",
 )
+# A TriggerDetail, as text, of the trigger `t` of a query with its firings `l` and its last refusal `f`, if it has one.
+_DOC = joined("t.doc", "l.doc")
+WITH_LAST = f"""CASE WHEN f.trigger_id IS NULL THEN {_DOC} ELSE left({_DOC}, -1)
+    || ',"lastRefusal":{{"at":"' || to_char(f.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') || '","status":' || f.status
+    || ',"reason":' || to_json(f.reason) || ',"sender":' || to_json(f.sender) || '}}}}' END"""
 
 
 def put(conn: Connection, trigger_id: UUID, status: int, reason: str, sender: str) -> None:

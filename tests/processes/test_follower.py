@@ -507,11 +507,11 @@ def test_a_batch_waits_for_postgres_once_for_the_rows_and_once_for_all_else(comp
 
     answers = trace_step(follower, conn, tmp_path / "messages").count("ReadyForQuery")
 
-    assert 1 == answers  # BEGIN, the lock, the rows, the position and COMMIT
+    assert 1 == answers  # the lock, the rows and the position
     assert system.store.head() == positions.wait(conn, NAMES, 0)
 
 
-def test_a_small_batch_is_five_statements_whatever_it_writes(company_fixture, system, conn, tmp_path):
+def test_a_small_batch_is_three_statements_whatever_it_writes(company_fixture, system, conn, tmp_path):
     follower = Follower(catalogue.ALL, system.store.after)
     company_fixture.routines(3, next_at=NOON)
     while follower.step(conn):
@@ -520,7 +520,7 @@ def test_a_small_batch_is_five_statements_whatever_it_writes(company_fixture, sy
 
     statements = trace_step(follower, conn, tmp_path / "messages").count("\tBind\t")
 
-    assert 5 == statements  # BEGIN, the lock, what finds the rows, what writes them, COMMIT
+    assert 3 == statements  # the lock, what finds the rows, what writes them and the position
     assert (6,) == conn.execute("SELECT count(*) FROM routine_trigger").fetchone()
 
 
@@ -528,6 +528,14 @@ def test_the_statements_of_the_projector_are_planned_once(system):
     with bootstrap.connect_projector(system) as conn:
         assert ("force_generic_plan",) == conn.execute("SHOW plan_cache_mode").fetchone()
         assert ("off",) == conn.execute("SHOW synchronous_commit").fetchone()
+
+
+def test_what_a_follower_writes_is_compressed_in_the_fastest_way_that_the_server_has(system):
+    with bootstrap.connect_follower(system) as conn:
+        (used, known) = conn.execute(
+            "SELECT setting, enumvals FROM pg_settings WHERE name = 'default_toast_compression'"
+        ).fetchone()
+        assert used == ("lz4" if "lz4" in known else "pglz")
 
 
 def test_a_follower_whose_models_another_has_moved_looks_where_they_are(company_fixture, system, conn):

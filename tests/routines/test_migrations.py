@@ -31,7 +31,8 @@ RELEASED = {  # installations have applied them: a change comes in a file of its
     "0010_witnesses": "bd63648525fcfdd601501867d7af034d634935f3f801b606cce9242e9262a72c",
     "0011_compressed_bodies": "269c7acbd7b9a2dce35894ccc25a5965bc4c5a33766746fb72822b9e86572105",
     "0012_cold_rows": "fc45b0100a4c546af2ecf5cabb78515ff5f957940764d800e3c168e5a74c6f1c",
-    "0015_made_rows": "a3d0e172f11878eeb5b2e33e9bf90fbcdb360b8911bfeba5bcd9ca4147680fa6",
+    "0013_revisions_from_the_log": "1913f80b1cbb03c04e001cc6ada1e59afc2099855661cd17d0edc84c1b62fd34",
+    "0014_made_rows": "a3d0e172f11878eeb5b2e33e9bf90fbcdb360b8911bfeba5bcd9ca4147680fa6",
 }
 NEXT = int(max(RELEASED)[:4]) + 1  # the number of a file that is yet to come
 

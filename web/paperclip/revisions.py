@@ -21,7 +21,7 @@ from web.http.path_ids import RevisionId, RoutineId
 from web.http.routing import get, post
 from web.paperclip.triggers import TriggerSecret, secrets_of
 
-MODELS = ("routines", "revisions")
+MODELS = ("routines",)
 
 
 class RestoreAnswer(ResponseBody, frozen=True, kw_only=True):
@@ -54,10 +54,9 @@ class Revisions(Controller):
         """
         list_name = f"revisions of {routine_id}"
         before = place_of(paging.cursor, list_name, int)
-        addresses = backend.authorize(caller, use_cases.may_list, routine_id)
-        with backend.consistent_read("revisions") as conn:
-            part = revisions.page(conn, routine_id, before=before, max_bytes=backend.limits.max_page_bytes)
-            part = part.of(disclosure.mask_unless(list(part), addresses=addresses))
+        history, addresses = backend.authorize(caller, use_cases.read, routine_id)
+        part = revisions.page(history, before=before, max_bytes=backend.limits.max_page_bytes)
+        part = part.of(disclosure.mask_unless(list(part), addresses=addresses))
         return make_page(paging, list_name, part, lambda revision: revision.revision_number)
 
     @post(
@@ -83,13 +82,11 @@ class Revisions(Controller):
 
 
 def _answer_restored(conn: Connection, restored: Restored, public_url: str) -> RestoreAnswer | None:
-    routine = routines.routine(conn, restored.routine_id)
-    revision = revisions.revision(conn, restored.routine_id, restored.revision)
-    if routine is None or revision is None:
+    if (routine := routines.routine(conn, restored.routine_id)) is None:
         return None
     return RestoreAnswer(
         routine=routine,
-        revision=revision,
+        revision=revisions.newest(restored.history),
         restored_from_revision_id=revision_of(restored.routine_id, restored.from_revision),
         restored_from_revision_number=restored.from_revision,
         secret_materials=secrets_of(restored.minted, public_url),

@@ -23,7 +23,7 @@ from web.http.path_ids import RoutineId, TriggerId
 from web.http.routing import delete, patch, post
 from web.paperclip.webhook_samples import SampleResult, sample_request, try_sample
 
-MODELS = ("routines", "revisions")
+MODELS = ("routines",)
 
 
 class SecretMaterial(ResponseBody, frozen=True, kw_only=True):
@@ -155,11 +155,9 @@ def _answer_trigger(changed: Changed, public_url: str, status: int) -> Response[
     secret = secret_material(result.minted, public_url) if result.minted else None
 
     def read(conn: Connection) -> TriggerAnswer | None:
-        trigger = routines.trigger(conn, result.trigger_id)
-        revision = revisions.revision(conn, result.routine_id, result.revision)
-        if trigger is None or revision is None:
+        if (trigger := routines.trigger(conn, result.trigger_id)) is None:
             return None
-        return TriggerAnswer(trigger=trigger, secret_material=secret, revision=revision)
+        return TriggerAnswer(trigger=trigger, secret_material=secret, revision=revisions.newest(result.history))
 
     return changed.answer(read, status)
 

@@ -30,7 +30,7 @@ def test_settings_and_triggers_are_as_they_were(app, routine):
 
     restored = app.ask(revisions.restore, routine, revision_of(routine, then))
 
-    assert (then, latest(app, routine)) == (restored.from_revision, restored.revision)
+    assert (then, latest(app, routine)) == (restored.from_revision, restored.history[-1].version)
     assert "Check the inbox" == app.state(ROUTINE, routine).settings.title
     assert "0 * * * *" == app.state(TRIGGER, trigger).settings.cron_expression
     assert app.state(TRIGGER, extra).deleted

@@ -21,7 +21,7 @@ def test_a_trigger_is_added_changed_and_removed_by_revisions_of_its_routine(app,
 
     kinds = (RoutineTriggerAdded, RoutineTriggerChanged, RoutineTriggerRemoved)
     assert list(kinds) == list(map(type, app.events(*kinds)))
-    assert added.revision + 1 == changed.revision
+    assert added.history[-1].version + 1 == changed.history[-1].version
     with pytest.raises(NotFound, match="Routine trigger not found"):
         app.ask(triggers.update, added.trigger_id, TriggerPatch(label="gone"))
 

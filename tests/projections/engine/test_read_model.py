@@ -146,6 +146,29 @@ def test_what_a_fold_raises_leaves_rows_and_position_as_they_were(told_story, co
     assert (rows(conn, issues), standing(conn)["issues"].position) == before
 
 
+def test_an_error_of_a_small_batch_rolls_back_what_it_has_written_before(told_story, conn):
+    """A fold that changes many rows with a statement of its own writes before the end of the batch."""
+    before = standing(conn)["issues"].position
+
+    def fold(recorded, folded_rows):
+        folded_rows.execute(
+            "INSERT INTO issue_numbering (id, prefix, last) VALUES (%s, 'ACM', 1)", [recorded.stream_id]
+        )
+        raise ValueError(recorded)
+
+    issues = replace(next(model for model in catalogue.ALL if model.name == "issues"), fold=fold, events=None)
+    batch = told_story.store.after(before, 1)
+    numbers = rows(conn, issues)
+
+    with pytest.raises(ValueError, match="Recorded"):
+        positions.move(conn, [issues], before, batch)
+
+    assert (numbers, before) == (rows(conn, issues), standing(conn)["issues"].position)
+    assert positions.advance(
+        conn, [next(model for model in catalogue.ALL if model.name == "issues")], told_story.store.after
+    )
+
+
 def follow_all(projector, conn):
     for _ in range(1000):
         if not projector.step(conn):
