@@ -1,6 +1,7 @@
 """Documents of routines that a web process has kept are, byte for byte, what Postgres would give."""
 
 import asyncio
+from uuid import uuid4
 
 import pytest
 
@@ -245,13 +246,14 @@ def test_what_was_used_longest_ago_is_dropped_when_there_is_too_much():
 
 
 def test_what_shows_a_stream_that_has_changed_is_dropped_and_all_else_stays():
+    routine, agent, project, other = streams = [uuid4() for _ in range(4)]
     documents = KeptDocuments(PLACE)
-    for name, streams in {"a": "rx", "b": "rx", "c": "ry"}.items():
-        documents.put(name, kept(1, *streams))
-    documents.put("b", kept(1, "s"))
+    for name, shown in {"a": (routine, agent), "b": (routine, agent), "c": (routine, project)}.items():
+        documents.put(name, kept(1, *shown))
+    documents.put("b", kept(1, other))  # instead of what showed the agent
 
-    documents.go_on_to(LATER, ["x", "unknown"])
+    documents.go_on_to(LATER, [agent, uuid4()])
 
     assert (LATER, [False, True, True]) == (documents.place, [name in documents for name in "abc"])
-    documents.go_on_to(LATER, ["r"])
+    documents.go_on_to(LATER, streams[:1])
     assert [True, False] == [name in documents for name in "bc"]

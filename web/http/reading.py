@@ -56,12 +56,12 @@ class Wanted(NamedTuple):
     @property
     def streams(self) -> Question | None:
         """The question for the streams of which they show something; None if nobody knows: then they are not kept."""
-        return self.query.streams and (self.query.streams, self.values[:1])
+        return None if self.query.streams is None else (self.query.streams, self.values[:1])
 
     @property
     def beside(self) -> Question | None:
         """The question for what they show that follows from no event; None if there is nothing."""
-        return self.query.beside and (self.query.beside, self.values[:1])
+        return None if self.query.beside is None else (self.query.beside, self.values[:1])
 
 
 class Documents:

@@ -116,7 +116,7 @@ def _documents_counter(many_read: Mapping[Source, int]) -> Metric:
     text = (
         "Documents, or lists of them, that the event loop of this web process has sent; memory: they had not changed."
     )
-    totals = {(source,): many_read.get(source, 0) for source in get_args(Source)}
+    totals: dict[tuple[str, ...], int] = {(source,): many_read.get(source, 0) for source in get_args(Source)}
     return _make_counter("routines_documents_read", text, ["source"], totals)
 
 
