@@ -7,7 +7,7 @@ model is rebuilt. So no event, whoever recorded it, stops a read model.
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
 from itertools import chain, repeat
@@ -16,6 +16,7 @@ from uuid import UUID
 
 import msgspec
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from domain.bounds.limits import BATCH_ROWS
 from domain.recorded import Recorded, Unreadable
@@ -25,7 +26,6 @@ from projections.engine.read_model import (
     Connection,
     ReadModel,
     TooManyRows,
-    Write,
     fold_and_write,
     fold_and_write_together,
     kinds_of,
@@ -49,14 +49,15 @@ _MOVABLE = """
         OR (p.wanted = m.shape AND split_part(p.shape, '.', 1) = split_part(m.shape, '.', 1))"""
 REACHED = f"SELECT min(p.position), count(*) {_MOVABLE}"
 LOCKED = f"SELECT name, p.position {_MOVABLE} ORDER BY name FOR UPDATE OF p"
-# Locks the positions of the models, and returns which of them are at a place, and whether the events are in this database's
-# log. They are locked in the order of names, so that processes that move some of the same wait for each other instead of for
-# ever.
-LOCK = f"""
-    WITH locked AS MATERIALIZED ({LOCKED})
-    SELECT ARRAY(SELECT name FROM locked WHERE position = %(start)s), {IS_IN_LOG}"""
+# Moves those of the models that are at a place, and returns them, and whether the events are in this database's log. Their
+# rows are locked in the order of names before, with those of the others, so that processes that move some of the same wait
+# for each other instead of for ever.
+LOCK_AND_MOVE = f"""
+    WITH locked AS MATERIALIZED ({LOCKED}), moved AS (
+        UPDATE positions p SET position = %(end)s, moved_at = now(), stopped = NULL
+        FROM locked l WHERE l.name = p.name AND l.position = %(start)s RETURNING p.name)
+    SELECT ARRAY(SELECT name FROM moved), {IS_IN_LOG}"""
 MOVE = "UPDATE positions SET position = %s, moved_at = now(), stopped = NULL WHERE name = ANY(%s)"
-MOVE_WITH_ROWS = MOVE.replace("position = %s", "position = %b::bigint").replace("ANY(%s)", "ANY(%b::text[])").encode()
 STOP = "UPDATE positions SET stopped = %s WHERE name = %s"
 LAG = """
     SELECT (SELECT position FROM log.head), coalesce(min(position), 0), count(*)
@@ -157,60 +158,55 @@ def _move(
     """
     Fold the batch and return the number of models that have moved.
 
-    Each wait for Postgres costs a switch of processes, however little is folded, and so does each statement. So a small batch
-    is three: the positions are locked, the rows are asked for, and what is written moves the positions. The rows of a
-    larger batch are asked for after the lock: they are many, and useless if another process has moved the models meanwhile.
-    So are those of models that may be elsewhere, or wait for their first tables.
+    Each wait for Postgres costs a switch of processes, however little is folded, and so does each statement. So the
+    transaction begins with locking and moving the positions, the rows of a small batch are asked for together with that,
+    with one statement, and all is committed together with the rows that are written. The rows of a larger batch are asked
+    for after the lock: they are many, and useless if another process has moved the models meanwhile. So are those of
+    models that may be elsewhere, or wait for their first tables.
     """
-    is_small = len(batch) <= SMALL_BATCH
-    is_early = are_there and is_small
-    kinds = kinds_of(batch)
+    is_early = are_there and len(batch) <= SMALL_BATCH
     with _transaction(conn):
         places = {"start": start} | place_of(batch[-1])
-        locked_cursor = conn.execute(LOCK, schema_hashes(models) | places)
+        moved_cursor = conn.execute(LOCK_AND_MOVE, schema_hashes(models) | places)
+        kinds = kinds_of(batch)
         folds = {model.name: model.begin(conn, batch, BATCH_ROWS, kinds) for model in models}
         if is_early:
             request_together(conn, [*folds.values()])
-        names, is_in_log = locked_cursor.fetchone() or ([], False)
+        names, is_in_log = moved_cursor.fetchone() or ([], False)
         if not is_in_log:
             raise OtherLog(batch[-1].position)
         group = [model for model in models if model.name in names]
-        folds_of_group = [folds[model.name] for model in group]
-        end = batch[-1].position
-        if group and is_small:
-            if not is_early:
-                request_together(conn, folds_of_group)
-            fold_and_write_together(conn, folds_of_group, Write(MOVE_WITH_ROWS, [f"{end}", TEXT.array(names)]))
-        elif group:
-            for fold in folds_of_group:
-                fold.request_rows()
-            fold_and_write(folds_of_group)
-            conn.execute(MOVE, (end, names))
-        if Unreadable in kinds:
-            isolate_unreadable(conn, group, batch)
+        if not is_early and len(batch) <= SMALL_BATCH:
+            request_together(conn, [folds[model.name] for model in group])
+        elif not is_early:
+            for model in group:
+                folds[model.name].request_rows()
+        if group:
+            folds_of_group = [folds[model.name] for model in group]
+            if len(batch) <= SMALL_BATCH:
+                fold_and_write_together(conn, folds_of_group)
+            else:
+                fold_and_write(folds_of_group)
+            if Unreadable in kinds:
+                isolate_unreadable(conn, group, batch)
         return len(group)
 
 
 @contextmanager
 def _transaction(conn: Connection) -> Iterator[None]:
     """
-    Open a pipeline, which is a transaction until its end, without a statement that begins or ends it.
+    Open a pipeline with a transaction, whose begin and end are sent with the statements beside them.
 
-    It would be committed after an error of ours as well, so that is rolled back. After any error psycopg forgets which
-    statements it has prepared, since it believes so of those that Postgres has passed over as well: a ROLLBACK makes it.
+    `Connection.transaction` waits for Postgres before and after each of the two, in a pipeline as well.
     """
     try:
         with conn.pipeline():
-            try:
-                yield
-            except BaseException:
-                with suppress(psycopg.Error):
-                    conn.execute("ROLLBACK")
-                raise
-    except BaseException:
-        if not conn.closed:
-            conn.execute("ROLLBACK")
-        raise
+            conn.execute("BEGIN")
+            yield
+            conn.execute("COMMIT")
+    finally:
+        if not conn.closed and conn.info.transaction_status != TransactionStatus.IDLE:
+            conn.rollback()
 
 
 def reached(conn: Connection, models: Sequence[ReadModel], *, all_of_them: bool = False) -> int | None:

@@ -557,18 +557,18 @@ def fold_and_write(folds: Sequence[Fold]) -> None:
         fold.rows.flush()
 
 
-def fold_and_write_together(conn: Connection, folds: Sequence[Fold], more: Write) -> None:
+def fold_and_write_together(conn: Connection, folds: Sequence[Fold]) -> None:
     """
-    Do the same for a small batch, and write more with it.
+    Do the same for a small batch: what each statement costs counts for more there than that folds and writes take turns.
 
-    What each statement costs counts for more there than that folds and writes take turns. Postgres carries out the parts of a
-    statement in an order of its own. So no value of a unique index may go from one row to another.
+    Postgres carries out the parts of a statement in an order of its own. So no value of a unique index may go from one row
+    to another.
     """
     for fold in folds:
         fold.receive_rows()
     for fold in folds:
         fold.fold()
-    for part in _parts_within(chain((write for fold in folds for write in fold.rows.writes()), [more])):
+    for part in _parts_within(write for fold in folds for write in fold.rows.writes()):
         if len(part) == 1:
             conn.execute(*part[0])
         else:

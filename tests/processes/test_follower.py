@@ -507,11 +507,11 @@ def test_a_batch_waits_for_postgres_once_for_the_rows_and_once_for_all_else(comp
 
     answers = trace_step(follower, conn, tmp_path / "messages").count("ReadyForQuery")
 
-    assert 1 == answers  # the lock, the rows and the position
+    assert 1 == answers  # BEGIN, the lock, the rows, the position and COMMIT
     assert system.store.head() == positions.wait(conn, NAMES, 0)
 
 
-def test_a_small_batch_is_three_statements_whatever_it_writes(company_fixture, system, conn, tmp_path):
+def test_a_small_batch_is_five_statements_whatever_it_writes(company_fixture, system, conn, tmp_path):
     follower = Follower(catalogue.ALL, system.store.after)
     company_fixture.routines(3, next_at=NOON)
     while follower.step(conn):
@@ -520,7 +520,7 @@ def test_a_small_batch_is_three_statements_whatever_it_writes(company_fixture, s
 
     statements = trace_step(follower, conn, tmp_path / "messages").count("\tBind\t")
 
-    assert 3 == statements  # the lock, what finds the rows, what writes them and the position
+    assert 5 == statements  # BEGIN, the lock, what finds the rows, what writes them, COMMIT
     assert (6,) == conn.execute("SELECT count(*) FROM routine_trigger").fetchone()
 
 
