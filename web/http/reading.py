@@ -22,7 +22,7 @@ from projections import catalogue
 from projections.engine import positions
 from projections.engine.documents import BatchedDocs, Part, array, first
 from projections.engine.positions import Present
-from projections.routines.routine_streams import OWNERS
+from projections.firing.routine_streams import OWNERS
 from web.http.etag import tag_of
 from web.http.fair_queue import TENANT
 from web.http.kept_documents import Kept, KeptDocuments, Place, changed_since, place_of
