@@ -215,9 +215,7 @@ class RoutineSettings(Value, frozen=True):
     retry_policy: RetryPolicy | None = None  # None: a failure is final
     alert_bounds: AlertBounds = AlertBounds()
     activity_gate_policy: ActivityGatePolicy = "always"  # whether occurrences fire only if something has happened
-    activity_gate_scope: ActivityGateScope = (
-        "company"  # whether activity anywhere in the company counts, or in the project
-    )
+    activity_gate_scope: ActivityGateScope = "company"  # whether activity counts in the whole company, or its project
     env: RoutineEnvironment | None = None
     folder_id: UUID | None = None  # the folder in which lists show the routine; nothing else depends on it
     pause_note: Text | None = None  # what people say about a paused routine
