@@ -33,9 +33,13 @@ class Log:
         return Answer(head=100, is_unchanged=True, reached=reached, documents=None)
 
 
+def watch_of(log):
+    return ModelWatch(log)
+
+
 def together(log, *waits):
     async def wait_for_all():
-        watch = ModelWatch(log)
+        watch = watch_of(log)
         results = await asyncio.wait_for(asyncio.gather(*(watch.reach(*wait) for wait in waits)), LIMIT_S)
         return results, watch
 
@@ -75,7 +79,7 @@ def test_after_everybody_has_left_nothing_is_looked_up_and_the_next_is_served_ag
     log = Log(runs=-(10**9))
 
     async def leave_and_come_back():
-        watch = ModelWatch(log)
+        watch = watch_of(log)
         leaver = asyncio.create_task(watch.reach(("runs",), 1, LIMIT_S))
         await log.looked.wait()
         leaver.cancel()
