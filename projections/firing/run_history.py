@@ -30,6 +30,7 @@ from projections.board.issues import SUMMARY
 from projections.engine.documents import BatchedDocs, Docs, Part, beginning
 from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
 from projections.engine.views import View
+from projections.firing.routine_streams import STREAMS
 from projections.responses import (
     RunAttempt,
     RunStatus,
@@ -38,7 +39,6 @@ from projections.responses import (
     time,
     time_or_none,
 )
-from projections.routines.routine_streams import STREAMS
 
 SEPARATORS = 2  # bytes of a colon and a comma in JSON
 F = TypeVar("F", bound=responses.RunFields)

@@ -38,6 +38,7 @@ from projections.engine.letter_case import fold_case
 from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
 from projections.engine.views import View
 from projections.firing import run_history
+from projections.firing.routine_streams import STREAMS
 from projections.responses import (
     RoutineDetail,
     RoutineListItem,
@@ -48,7 +49,6 @@ from projections.responses import (
     user_of,
 )
 from projections.routines import webhook_refusals
-from projections.routines.routine_streams import STREAMS
 
 RECENT_RUNS = 25
 Planning = (
