@@ -15,7 +15,7 @@ from projections.engine.positions import Present
 
 MOST_BYTES = 32 * 1024 * 1024
 OVERHEAD = 2_048  # bytes of memory that each takes beside its documents
-T = TypeVar("T")  # what is found
+T = TypeVar("T")  # the documents
 W = TypeVar("W")  # what is wanted
 
 
@@ -28,9 +28,9 @@ class Place(NamedTuple):
 
 
 class Kept(NamedTuple, Generic[T]):
-    """What was found, the streams of which it shows something, and what was found beside it that follows from no event."""
+    """Documents, the streams of which they show something, and what they show that follows from no event."""
 
-    found: T
+    documents: T
     streams: frozenset[UUID]
     beside: Sequence[bytes | None]
     size: int

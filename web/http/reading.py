@@ -35,8 +35,8 @@ MODELS = {model.name: model for model in catalogue.ALL}
 KEPT_MODELS = ("directory", "issues", "routines", "run_history")  # of which documents are kept
 Versions = Mapping[UUID, int]
 Source = Literal["memory", "database"]
-Question = tuple[BatchedDocs[Any], tuple[Any, ...]]  # a query and its values
-Found = dict[Question | None, list[bytes | None]]
+Lookup = tuple[BatchedDocs[Any], tuple[Any, ...]]  # a query and its values
+DocsByLookup = dict[Lookup | None, list[bytes | None]]
 _decode_streams = msgspec.json.Decoder(list[UUID | None]).decode
 
 
@@ -49,18 +49,18 @@ class Wanted(NamedTuple):
     max_bytes: int
 
     @property
-    def documents(self) -> Question:
-        """The question for the documents."""
+    def documents(self) -> Lookup:
+        """The lookup of the documents."""
         return self.query, self.values
 
     @property
-    def streams(self) -> Question | None:
-        """The question for the streams of which they show something; None if nobody knows: then they are not kept."""
+    def streams(self) -> Lookup | None:
+        """The lookup of the streams of which they show something; None if nobody knows: then they are not kept."""
         return None if self.query.streams is None else (self.query.streams, self.values[:1])
 
     @property
-    def beside(self) -> Question | None:
-        """The question for what they show that follows from no event; None if there is nothing."""
+    def beside(self) -> Lookup | None:
+        """The lookup of what they show that follows from no event; None if there is nothing."""
         return None if self.query.beside is None else (self.query.beside, self.values[:1])
 
 
@@ -164,19 +164,19 @@ class Reader:
         anew = {read.wanted for read in reads if read.anew}
         at_hand = {one: known for one in wanted if one not in anew and (known := kept.get(one)) is not None}
         new = [one for one in wanted if one not in at_hand]
-        questions = (
+        lookups = (
             *(one.documents for one in new),
             *(one.streams for one in new),
             *(one.beside for one in wanted),
         )
         versions, are_one = _newest_versions(reads)
         names = tuple(sorted({*KEPT_MODELS, *(name for read in reads for name in read.models)}))
-        present, found = await _ask(connection, names, since, versions, questions)
+        present, found = await _look_up(connection, names, since, versions, lookups)
         changed = None if since is None else changed_since(since, present)
         documents: dict[Wanted | None, Documents | None] = {None: None}
         for one, known in at_hand.items():
             is_same = changed is not None and known.streams.isdisjoint(changed) and known.beside == found[one.beside]
-            documents[one] = known.found if is_same else None
+            documents[one] = known.documents if is_same else None
             self.counts["memory"] += is_same
         self.counts["database"] += len(new)
         documents |= {one: Documents(found[one.documents], one) for one in new}
@@ -218,18 +218,18 @@ def _to_keep(
     return Kept(documents, ids, beside, 2 * sum(map(len, documents.part)))  # once more as an array
 
 
-async def _ask(
+async def _look_up(
     connection: Connection,
     names: tuple[str, ...],
     since: Place | None,
     versions: Versions,
-    questions: Iterable[Question | None],
-) -> tuple[Present, Found]:
-    """Ask the questions and look at streams and models, at one moment."""
-    by_kind: dict[BatchedDocs[Any], dict[tuple[Any, ...], None]] = {}  # without what is asked twice
-    for question in questions:
-        if question is not None:
-            by_kind.setdefault(question[0], {})[question[1]] = None
+    lookups: Iterable[Lookup | None],
+) -> tuple[Present, DocsByLookup]:
+    """Look these up, and look at streams and models, at one moment."""
+    by_kind: dict[BatchedDocs[Any], dict[tuple[Any, ...], None]] = {}  # without what is wanted twice
+    for lookup in lookups:
+        if lookup is not None:
+            by_kind.setdefault(lookup[0], {})[lookup[1]] = None
     kinds = tuple(sorted(by_kind, key=lambda kind: kind.query))
     values = [
         positions.versions_value(versions),
@@ -243,7 +243,7 @@ async def _ask(
         await connection.close()
         raise
     docs_by_place = {(kind, number): docs for kind, number, docs, *_ in rows}
-    found: Found = {None: []}
+    found: DocsByLookup = {None: []}
     for place, kind in enumerate(kinds, 1):
         for number, values_of_one in enumerate(by_kind[kind], 1):
             found[kind, values_of_one] = docs_by_place[place, number]
