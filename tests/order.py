@@ -16,7 +16,7 @@ BEGINNINGS = (
         "tests/acceptance/test_faults.py",
         "tests/acceptance/test_up.py",
         "tests/acceptance/test_exactly_once.py",
-        "tests/domain/test_laws.py",
+        "tests/domain/laws/test_any_order.py",
     ),
     (
         "tests/acceptance/test_schemathesis.py",

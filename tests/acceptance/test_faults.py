@@ -1,7 +1,5 @@
 """The fault campaigns in brief: nothing is lost, doubled, early or half-made. `make faults` is the whole of them."""
 
-from unittest.mock import patch
-
 import pytest
 
 from verification.faults import (
@@ -21,12 +19,10 @@ from verification.faults import (
 from verification.faults.campaign import Size
 from verification.faults.environment import open_environment
 
-LOOK_S = 0.015  # between two looks whether something has happened: many a look is a new connection to Postgres
-
 
 @pytest.fixture(scope="module")
 def fault_environment():
-    with patch("verification.faults.environment.LOOK_S", LOOK_S), open_environment() as environment:
+    with open_environment() as environment:
         environment.limit_s = 60.0
         yield environment
 
