@@ -36,6 +36,10 @@ _SPAN = """
     FROM (SELECT position, row_number() OVER (ORDER BY position) AS number FROM (
         SELECT position FROM event WHERE company_id = %(company_id)s AND position > %(after)s
         ORDER BY position LIMIT %(limit)s + 1) found) numbered"""
+# The limit of the transaction comes later: at its end Postgres ends the session, and nobody hears why.
+_LIMITS = """
+    SELECT set_config(name, (%(limit_ms)s + CASE name WHEN 'statement_timeout' THEN 0 ELSE 5000 END)::text, true)
+    FROM pg_settings WHERE name IN ('statement_timeout', 'transaction_timeout')"""
 ROWS_AT_ONCE = 1_000  # fetched at a time where rows are read one by one
 Connection = psycopg.Connection[Any]
 
@@ -76,6 +80,11 @@ def now(conn: Connection) -> datetime:
         raise AssertionError
     moment: datetime = row[0]
     return moment
+
+
+def limit_transaction(conn: Connection, limit_s: float) -> None:
+    """Let each statement of the transaction take so many seconds, whatever other transactions may take."""
+    conn.execute(_LIMITS, {"limit_ms": max(int(limit_s * 1000), 1)})
 
 
 def span_of_events(conn: Connection, company_id: UUID, after: int, limit: int) -> tuple[int, bool]:

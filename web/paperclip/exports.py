@@ -67,10 +67,6 @@ HEADERS = (
         description='Of events: the address of the next file, with `rel="next"`; absent on the last one.',
     ),
 )
-# The limit of the transaction comes later: at its end Postgres ends the session, and nobody hears why.
-LIMITS = """
-    SELECT set_config(name, (%(limit_ms)s + CASE name WHEN 'statement_timeout' THEN 0 ELSE 5000 END)::text, true)
-    FROM pg_settings WHERE name IN ('statement_timeout', 'transaction_timeout')"""
 
 
 class Export:
@@ -148,7 +144,7 @@ class Exporter:
             _refusing_too_much(limits),
             conn.transaction(),
         ):
-            conn.execute(LIMITS, {"limit_ms": max(int(limits.export_limit_s * 1000), 1)})
+            exports.limit_transaction(conn, limits.export_limit_s)
             file = cast("BinaryIO", tempfile.TemporaryFile(buffering=CHUNK_BYTES))  # noqa: SIM115 it is closed with the answer
             try:
                 bounded = cast("BinaryIO", _Bounded(file, limits.max_export_bytes, limits.export_limit_s))
