@@ -67,6 +67,7 @@ ANSWER_S = 2.0  # the longest wait for the answer to that question
 # The longest wait for any answer in an event loop, whose statements are short and wait for locks up to 5 s. A server whose
 # disk hangs, or that is stopped, ends nothing by itself, and its kernel goes on to say that all is well.
 LOOP_ANSWER_S = 10.0
+IS_BROKEN = 0  # no event is asked for, so that poll tells of errors and hang-ups alone, as it always does
 INTERRUPTIBLE_S = 0.1  # after so long Ctrl-C is noticed while a thread waits for an answer
 POOL_TIMEOUT_S = 5.0
 RECONNECT_TIMEOUT_S = 0.5  # the pool doubles the pauses between its tries; after so many seconds it starts over
@@ -194,6 +195,9 @@ class LoopSession(psycopg.AsyncConnection[tuple[Any, ...]]):
                 wanted = gen.send(ready)
                 while wanted & WAIT_W and _poll(descriptor, select.POLLOUT):
                     wanted = gen.send(READY_W)
+                # uvloop hears nothing more of a connection that is broken, though what had come before is yet to be read.
+                while ready is not None and _poll(descriptor, IS_BROKEN):
+                    wanted = gen.send(READY_R)
             except StopIteration as end:
                 loop.remove_reader(descriptor)
                 outcome.set_result(end.value)

@@ -1,18 +1,23 @@
 """Whatever the server, its roles, the URL and the shell say, connections are as the code needs them, and stay so."""
 
 import asyncio
+import socket
 import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from threading import Timer
+from types import SimpleNamespace
+from typing import Any, cast
 from uuid import uuid4
 
 import psycopg
 import pytest
+import uvloop
 from eventsourcing.persistence import OperationalError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Identifier, Literal
+from psycopg.waiting import WAIT_R
 from psycopg_pool import PoolTimeout
 
 from application.event_store.recorder import OutcomeUnknown
@@ -400,3 +405,42 @@ def test_whoever_is_cancelled_while_postgres_answers_loses_the_connection(system
         return session.closed
 
     assert on_loop(system, scenario)
+
+
+class Reset:
+    """Stands for a connection whose server sends something and ends, without having read what was sent to it."""
+
+    def __init__(self):
+        ours, self._theirs = socket.socketpair()
+        self._ours = ours
+        ours.setblocking(False)
+        self.pgconn = SimpleNamespace(socket=ours.fileno(), finish=ours.close)
+
+    def _hang_up(self):
+        pass
+
+    def steps(self):
+        """Read bytes until there is no connection any more."""
+        self._ours.send(b"never read")
+        received = b""
+        yield WAIT_R
+        while True:
+            try:
+                received += self._ours.recv(4)
+            except ConnectionResetError:
+                self._ours.close()
+                return received
+            yield WAIT_R
+
+    def end(self):
+        self._theirs.send(b"farewell")
+        self._theirs.close()
+
+
+def test_what_a_server_says_before_it_resets_a_connection_is_not_all_that_is_heard():
+    async def listen():
+        reset = Reset()
+        asyncio.get_running_loop().call_later(0.05, reset.end)
+        return await asyncio.wait_for(connections.LoopSession.wait(cast("Any", reset), reset.steps()), 5)
+
+    assert b"farewell" == uvloop.run(listen())
