@@ -303,6 +303,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
 
         Closes it and raises SettingsDropped if it has not. PGTZ and PGDATESTYLE of the shell win over `options`.
         """
+        cast("Session", session).answer_s = self.answer_s
         try:
             arrival = session.execute(ARRIVED).fetchone()
             session.execute(SET, self._late_settings(arrival, session.info.server_version))
@@ -310,7 +311,6 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
             session.close()
             raise
         cast("Session", session).answered_at = time.monotonic()
-        cast("Session", session).answer_s = self.answer_s
 
     async def connect_on_loop(self, url: str) -> LoopSession:
         """Open a connection of the running event loop, as `connect` does for a thread."""

@@ -258,16 +258,25 @@ def far(postgres, system):
         bootstrap.system(Settings(database_url=proxy.url("routines_service", name))) as far_system,
     ):
         proxy.fault = Silence()
-        yield Far(far_system.pool, proxy)
+        yield Far(far_system, proxy)
 
 
 class Far:
-    def __init__(self, pool, proxy):
-        self.pool, self._proxy = pool, proxy
+    def __init__(self, system, proxy):
+        self.pool, self.url, self._proxy = system.pool, system.settings.database_url, proxy
 
     def silence(self):
         """Make the connections that there are now silent."""
         self._proxy.fault.links = set(self._proxy.links)
+
+    def silence_what_comes(self):
+        """Make connections silent to their first statement."""
+        self._proxy.fault = SilentToStatements()
+
+
+class SilentToStatements:
+    def on(self, _link, message):
+        return Action.SILENCE if message.of_client and message.kind in {b"P", b"Q"} else Action.PASS
 
 
 class Silence:
@@ -298,6 +307,14 @@ def test_a_thread_does_not_wait_for_ever_for_a_server_that_hangs_in_the_midst_of
 
         assert conn.closed
     assert is_served(far.pool)
+
+
+def test_nobody_waits_for_ever_for_a_server_that_hangs_before_its_first_answer(far):
+    """One who makes the connections of a pool would be missing there for ever."""
+    far.silence_what_comes()
+
+    with pytest.raises(psycopg.OperationalError):
+        Profile(answer_s=0.3).connect(far.url)
 
 
 def test_an_event_loop_does_not_wait_for_ever_for_a_server_that_hangs_in_the_midst_of_a_statement(far, monkeypatch):
