@@ -120,8 +120,8 @@ class Session(Connection):
         """Return what comes of a step of psycopg's. Hangs up, and raises psycopg.OperationalError, after `answer_s`."""
         try:
             return super().wait(gen, interval, self.answer_s if timeout is None else timeout)
-        except psycopg.OperationalError:
-            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+        except psycopg.OperationalError as error:
+            if error.sqlstate is None and self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 self.pgconn.finish()  # its answer may still come, and would be taken for that of another statement
             raise
 

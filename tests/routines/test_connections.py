@@ -309,6 +309,16 @@ def test_a_thread_does_not_wait_for_ever_for_a_server_that_hangs_in_the_midst_of
     assert is_served(far.pool)
 
 
+def test_a_connection_goes_on_after_postgres_has_ended_a_statement_in_the_midst_of_its_rows(system):
+    with system.pool.connection() as conn:
+        conn.execute("SET statement_timeout = '0.1s'")
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            list(conn.cursor().stream("SELECT n, pg_sleep(0.02) FROM generate_series(1, 100) n"))
+
+        assert (1,) == conn.execute("SELECT 1").fetchone()
+        conn.execute("RESET statement_timeout")
+
+
 def test_nobody_waits_for_ever_for_a_server_that_hangs_before_its_first_answer(far):
     """One who makes the connections of a pool would be missing there for ever."""
     far.silence_what_comes()
