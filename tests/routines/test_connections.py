@@ -319,6 +319,15 @@ def test_a_connection_goes_on_after_postgres_has_ended_a_statement_in_the_midst_
         conn.execute("RESET statement_timeout")
 
 
+def test_whoever_wants_no_more_rows_keeps_the_connection(system):
+    with system.pool.connection() as conn:
+        rows = conn.cursor().stream("SELECT repeat('x', 1000) FROM generate_series(1, 10000000)", size=10)
+        next(rows)
+        rows.close()
+
+        assert (1,) == conn.execute("SELECT 1").fetchone()
+
+
 def test_nobody_waits_for_ever_for_a_server_that_hangs_before_its_first_answer(far):
     """One who makes the connections of a pool would be missing there for ever."""
     far.silence_what_comes()
