@@ -259,6 +259,8 @@ def far(postgres, system):
     ):
         proxy.fault = Silence()
         yield Far(far_system, proxy)
+        proxy.fault = postgres_proxy.Nothing()
+        proxy.heal()  # so that the pool does not wait for them at its end
 
 
 class Far:
