@@ -36,6 +36,8 @@ _SPAN = """
     FROM (SELECT position, row_number() OVER (ORDER BY position) AS number FROM (
         SELECT position FROM event WHERE company_id = %(company_id)s AND position > %(after)s
         ORDER BY position LIMIT %(limit)s + 1) found) numbered"""
+# A transaction that is under way keeps the limit that it began with, unless that is lifted before it gets another.
+_LIFT = "SELECT set_config(name, '0', true) FROM pg_settings WHERE name = 'transaction_timeout'"
 # The limit of the transaction comes later: at its end Postgres ends the session, and nobody hears why.
 _LIMITS = """
     SELECT set_config(name, (%(limit_ms)s + CASE name WHEN 'statement_timeout' THEN 0 ELSE 5000 END)::text, true)
@@ -84,6 +86,7 @@ def now(conn: Connection) -> datetime:
 
 def limit_transaction(conn: Connection, limit_s: float) -> None:
     """Let each statement of the transaction take so many seconds, whatever other transactions may take."""
+    conn.execute(_LIFT)
     conn.execute(_LIMITS, {"limit_ms": max(int(limit_s * 1000), 1)})
 
 

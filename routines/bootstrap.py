@@ -38,8 +38,8 @@ from routines.roles import OWNER, SERVICE
 from routines.settings import Settings
 
 AS_SERVICE = {"role": SERVICE, "search_path": SCHEMA, **LIMITS}  # whatever the login
-# How long a thread waits for an answer: longer than TRANSACTION_LIMIT and than the limit of an export, which Postgres keeps
-# unless it hangs.
+# How long a thread waits for an answer: longer than TRANSACTION_LIMIT and than the limit of an export, which Postgres (since
+# version 17) keeps unless it hangs.
 ANSWER_S, SPARE_S = 30.0, 10.0
 DECIDING = Profile(settings=AS_SERVICE, transaction_timeout=TRANSACTION_LIMIT)
 FOLDING = Profile(

@@ -121,8 +121,8 @@ class Session(Connection):
         """Return what comes of a step of psycopg's. Hangs up, and raises psycopg.OperationalError, after `answer_s`."""
         try:
             return super().wait(gen, interval, self.answer_s if timeout is None else timeout)
-        except psycopg.OperationalError:
-            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+        except psycopg.OperationalError as error:
+            if error.sqlstate is None and self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 self.pgconn.finish()  # its answer may still come, and would be taken for that of another statement
             raise
 
@@ -307,6 +307,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
 
         Closes it and raises SettingsDropped if it has not. PGTZ and PGDATESTYLE of the shell win over `options`.
         """
+        cast("Session", session).answer_s = self.answer_s
         try:
             arrival = session.execute(ARRIVED).fetchone()
             session.execute(SET, self._late_settings(arrival, session.info.server_version))
@@ -314,7 +315,6 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
             session.close()
             raise
         cast("Session", session).answered_at = time.monotonic()
-        cast("Session", session).answer_s = self.answer_s
 
     async def connect_on_loop(self, url: str) -> LoopSession:
         """Open a connection of the running event loop, as `connect` does for a thread."""

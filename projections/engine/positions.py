@@ -58,6 +58,9 @@ LOCK_AND_MOVE = f"""
         FROM locked l WHERE l.name = p.name AND l.position = %(start)s RETURNING p.name)
     SELECT ARRAY(SELECT name FROM moved), {IS_IN_LOG}"""
 MOVE = "UPDATE positions SET position = %s, moved_at = now(), stopped = NULL WHERE name = ANY(%s)"
+# The rows are then others than those of the events up to there: whom the event concerns is found by none of them.
+LEAVE_OUT = """
+    UPDATE positions SET position = %s, made = gen_random_uuid(), moved_at = now(), stopped = NULL WHERE name = %s"""
 STOP = "UPDATE positions SET stopped = %s WHERE name = %s"
 LAG = """
     SELECT (SELECT position FROM log.head), coalesce(min(position), 0), count(*)
@@ -301,7 +304,7 @@ def isolate(conn: Connection, model: ReadModel, read: Read, position: int, reaso
         if recorded is not None:
             require_in_log(conn, recorded)
             note_isolated(conn, model, recorded, reason)
-            conn.execute(MOVE, (recorded.position, [model.name]))
+            conn.execute(LEAVE_OUT, (recorded.position, model.name))
     return recorded
 
 

@@ -17,13 +17,13 @@ from projections.engine.own_projection import RowsInMemory
 from projections.firing import run_history
 from projections.firing.run_history import RUN
 from projections.routines import routines, webhook_refusals
-from projections.routines.routines import ROUTINE, TRIGGER
+from projections.routines.routines import ROUTINE, ROUTINE_FIRINGS, TRIGGER, TRIGGER_FIRINGS
 from web.http.kept_documents import OVERHEAD, Kept, KeptDocuments, Place
 from web.http.reading import KEPT_MODELS, MODELS, Read, Reader, Wanted
 
 SHOWING = [MODELS[name] for name in KEPT_MODELS]
 LIMIT = 3
-SHOWN = {ROUTINE, TRIGGER, RUN, ISSUE, AGENT, PROJECT}
+SHOWN = {ROUTINE, ROUTINE_FIRINGS, TRIGGER, TRIGGER_FIRINGS, RUN, ISSUE, AGENT, PROJECT}
 
 
 def wanted_of(*routine_ids):
@@ -181,6 +181,37 @@ def test_while_the_models_stand_at_different_places_nothing_that_was_kept_is_use
     projected_story.project_all()
     assert [[], []] == [readers.differing(), readers.differing()]
     assert 2 == readers.from_memory
+
+
+def test_while_the_models_stand_at_different_places_one_statement_finds_the_documents(
+    projected_story, system, conn, runner
+):
+    """As where several projectors move them: only the first look finds that it cannot be told what has changed."""
+    joins = projected_story.ids["joins"]
+    readers = Readers(system, runner, wanted_of(joins))
+    readers.differing()
+    projected_story.change(joins, title="Joined")
+    positions.advance(conn, [MODELS["routines"]], projected_story.store.after)
+    reads = [Read({}, KEPT_MODELS, one) for one in readers.wanted]
+
+    looks = [[runner.run(readers.keeping.find(read)).documents is not None for read in reads] for _ in range(2)]
+
+    assert [[False, True], [True, True]] == looks
+
+
+def test_a_firing_that_one_model_has_passed_over_is_in_what_the_others_show(projected_story, system, conn, runner):
+    """Its run has no row, by which it would be known to whom it belongs."""
+    joins = projected_story.ids["joins"]
+    readers = Readers(system, runner, wanted_of(joins))
+    readers.differing()
+    before, read = projected_story.store.head(), projected_story.store.after
+    projected_story.fire(joins)
+    others = [model for model in SHOWING if model.name != "run_history"]
+
+    positions.advance(conn, others, read, 1)
+    positions.isolate(conn, MODELS["run_history"], read, before, "ValueError")
+
+    assert [] == readers.differing()
 
 
 def test_after_very_many_events_nothing_that_was_kept_is_used(projected_story, system, runner):

@@ -263,16 +263,27 @@ def far(postgres, system):
         bootstrap.system(Settings(database_url=proxy.url("routines_service", name))) as far_system,
     ):
         proxy.fault = Silence()
-        yield Far(far_system.pool, proxy)
+        yield Far(far_system, proxy)
+        proxy.fault = postgres_proxy.Nothing()
+        proxy.heal()  # so that the pool does not wait for them at its end
 
 
 class Far:
-    def __init__(self, pool, proxy):
-        self.pool, self._proxy = pool, proxy
+    def __init__(self, system, proxy):
+        self.pool, self.url, self._proxy = system.pool, system.settings.database_url, proxy
 
     def silence(self):
         """Make the connections that there are now silent."""
         self._proxy.fault.links = set(self._proxy.links)
+
+    def silence_what_comes(self):
+        """Make connections silent to their first statement."""
+        self._proxy.fault = SilentToStatements()
+
+
+class SilentToStatements:
+    def on(self, _link, message):
+        return Action.SILENCE if message.of_client and message.kind in {b"P", b"Q"} else Action.PASS
 
 
 class Silence:
@@ -303,6 +314,33 @@ def test_a_thread_does_not_wait_for_ever_for_a_server_that_hangs_in_the_midst_of
 
         assert conn.closed
     assert is_served(far.pool)
+
+
+def test_a_connection_goes_on_after_postgres_has_ended_a_statement_in_the_midst_of_its_rows(system):
+    with system.pool.connection() as conn:
+        conn.execute("SET statement_timeout = '0.1s'")
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            list(conn.cursor().stream("SELECT n, pg_sleep(0.02) FROM generate_series(1, 100) n"))
+
+        assert (1,) == conn.execute("SELECT 1").fetchone()
+        conn.execute("RESET statement_timeout")
+
+
+def test_whoever_wants_no_more_rows_keeps_the_connection(system):
+    with system.pool.connection() as conn:
+        rows = conn.cursor().stream("SELECT repeat('x', 1000) FROM generate_series(1, 10000000)", size=10)
+        next(rows)
+        rows.close()
+
+        assert (1,) == conn.execute("SELECT 1").fetchone()
+
+
+def test_nobody_waits_for_ever_for_a_server_that_hangs_before_its_first_answer(far):
+    """One who makes the connections of a pool would be missing there for ever."""
+    far.silence_what_comes()
+
+    with pytest.raises(psycopg.OperationalError):
+        Profile(answer_s=0.3).connect(far.url)
 
 
 def test_an_event_loop_does_not_wait_for_ever_for_a_server_that_hangs_in_the_midst_of_a_statement(far, monkeypatch):

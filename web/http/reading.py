@@ -141,12 +141,13 @@ class Reader:
             connections, self._find_each, many=CONNECTIONS, most_items=MOST_READS, most_size=MOST_DOCS
         )
         self._kept = KeptDocuments[Wanted, Documents]()
+        self._are_apart = False  # whether the models stood at different places when last seen: then nobody can tell
         self.counts = Counter[Source]()  # answers, by where their documents came from
 
     async def find(self, read: Read) -> Answer:
         """Return what is found. Raises Elsewhere when it cannot be asked now."""
         wanted, many_docs = read.wanted, 0
-        if wanted is not None and (read.anew or wanted not in self._kept):
+        if wanted is not None and (read.anew or self._are_apart or wanted not in self._kept):
             many_docs = wanted.limit or 1
         try:
             return await self._lane.submit(read, many_docs, shared_by=wanted)
@@ -161,7 +162,7 @@ class Reader:
         """Return what each of the reads finds. Those that want the same documents share them."""
         kept, since = self._kept, self._kept.place
         wanted = dict.fromkeys(read.wanted for read in reads if read.wanted is not None)
-        anew = {read.wanted for read in reads if read.anew}
+        anew = {read.wanted for read in reads if read.anew or self._are_apart}
         at_hand = {one: known for one in wanted if one not in anew and (known := kept.get(one)) is not None}
         new = [one for one in wanted if one not in at_hand]
         lookups = (
@@ -180,7 +181,9 @@ class Reader:
             self.counts["memory"] += is_same
         self.counts["database"] += len(new)
         documents |= {one: Documents(found[one.documents], one) for one in new}
-        if kept is self._kept and (place := place_of(present)) is not None:
+        place = place_of(present)
+        self._are_apart = place is None
+        if kept is self._kept and place is not None:
             kept = self._go_on(kept, place, changed)
             for one in new:
                 if kept.place == place and (fresh := _to_keep(documents[one], found[one.streams], found[one.beside])):

@@ -114,7 +114,7 @@ def _database_up(*, reached: bool) -> Metric:
 
 def _documents_counter(many_read: Mapping[Source, int]) -> Metric:
     text = (
-        "Documents, or lists of them, that the event loop of this web process has sent; memory: they had not changed."
+        "Documents, or lists of them, that the event loop of this web process has found; memory: they had not changed."
     )
     totals: dict[tuple[str, ...], int] = {(source,): many_read.get(source, 0) for source in get_args(Source)}
     return _make_counter("routines_documents_read", text, ["source"], totals)

@@ -177,6 +177,15 @@ def test_an_export_may_take_as_long_as_its_limit_says_whatever_other_transaction
     assert waits_s > 95
 
 
+def test_an_export_goes_on_for_longer_than_its_transaction_might_when_it_began(api: Api):
+    with api.system.pool.connection() as conn:
+        conn.execute("SELECT set_config(name, '100ms', false) FROM pg_settings WHERE name = 'transaction_timeout'")
+        with conn.transaction():
+            exports.limit_transaction(conn, 60.0)
+            conn.execute("SELECT pg_sleep(0.2)")
+        conn.close()  # so that nobody else has that limit
+
+
 def test_a_company_writes_one_export_at_a_time_and_a_process_a_few(
     api: Api, company: str, monkeypatch: pytest.MonkeyPatch
 ):
