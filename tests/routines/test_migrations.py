@@ -210,7 +210,9 @@ def test_the_read_model_of_revisions_goes_without_being_in_the_way_of_an_older_p
                 conn.execute("INSERT INTO read_models.revision VALUES (gen_random_uuid())")
             migrating.result()
 
-    assert [(None, None)] == ask(url, "SELECT to_regclass('read_models.revision'), to_regclass('read_models.routine_state')")
+    assert [(None, None)] == ask(
+        url, "SELECT to_regclass('read_models.revision'), to_regclass('read_models.routine_state')"
+    )
     assert [] == ask(url, "SELECT FROM read_models.positions WHERE name = 'revisions'")
 
 
