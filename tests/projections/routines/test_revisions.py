@@ -96,7 +96,7 @@ def test_the_newest_revision_is_found_without_holding_all_states_before_it(story
     finally:
         tracemalloc.stop()
 
-    assert most_bytes < 500_000  # a state takes up to 17 kB, all together more than two million
+    assert most_bytes < 500_000  # a state takes up to 17 kB, all together nearly two million
 
 
 def test_a_firing_is_no_revision(story, routine):
