@@ -36,10 +36,11 @@ def create(conn: Connection, models: Sequence[ReadModel], read: ReadPart) -> lis
 
     In any other installation, models that are new or have another schema hash are left to `rebuild_if_outdated`, so that
     starting does not wait until the whole log is folded. So are those that a restore has left without a table or an
-    index, or beyond the end of an older log. Returns the names of these models.
+    index, or beyond the end of an older log. Rows in the tables of an older version stay that version's, which may still run
+    and move them. Returns the names of these models.
     """
     with hold_lock(conn, "read models"):
-        conn.execute(FORGET, (_find_incomplete(conn, models),))
+        conn.execute(FORGET, (_find_incomplete(conn, _with_own_tables(conn, models)),))
         for model in models:
             conn.execute(WANT, (model.name, model.schema_hash))
         outdated_models = find_outdated(conn, models)
@@ -81,9 +82,14 @@ def are_recorded(conn: Connection, models: Sequence[ReadModel]) -> bool:
 
 def define_views(conn: Connection, models: Sequence[ReadModel], of_log: Sequence[View]) -> None:
     """Define the views over the log, and over those of these models whose tables are those of this version."""
-    current = {name for (name,) in conn.execute(HAS_OWN_TABLES, schema_hashes(models))}
     with conn.transaction():
-        views.define_all(conn, [*of_log, *(view for model in models if model.name in current for view in model.views)])
+        views.define_all(conn, [*of_log, *(view for model in _with_own_tables(conn, models) for view in model.views)])
+
+
+def _with_own_tables(conn: Connection, models: Sequence[ReadModel]) -> list[ReadModel]:
+    """Return the models whose tables are those of this version."""
+    names = {name for (name,) in conn.execute(HAS_OWN_TABLES, schema_hashes(models))}
+    return [model for model in models if model.name in names]
 
 
 def has_other_rows(conn: Connection, models: Sequence[ReadModel]) -> bool:

@@ -52,7 +52,7 @@ def page(
 
 def newest(history: Sequence[Recorded]) -> Revision:
     """Return the newest revision of a routine, given the events of its stream."""
-    *_, last = _states(history)
+    (last,) = deque(_states(history), 1)  # thousands of states, each with all triggers, are not held at once
     return _revision(*last, _responsible_user_of(history))
 
 

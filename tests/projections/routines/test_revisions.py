@@ -1,11 +1,15 @@
 """Revisions, as clients read them: contract 3.6. Over HTTP: tests/web/paperclip/test_revisions.py."""
 
+import tracemalloc
+from uuid import uuid4
+
 import pytest
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from application.request_bodies.routines import VariableDraft
 from application.request_bodies.triggers import TriggerPatch
 from application.use_cases import triggers
+from domain.events import RoutineTriggerAdded
 from domain.identity import FIRST_USER, revision_of
 from domain.routines import routine as routines
 from domain.values import Variable
@@ -76,6 +80,23 @@ def test_the_newest_hundred_are_listed_and_then_those_before(story, routine):
     assert [1] == [one.revision_number for one in revisions.page(history(story, routine), before=2)]
     assert [] == revisions.page(history(story, routine), before=1)
     assert 102 == revisions.newest(history(story, routine)).revision_number
+
+
+def test_the_newest_revision_is_found_without_holding_all_states_before_it(story, routine):
+    (created,) = history(story, routine)
+    added = [
+        replace(created, version=number, event=RoutineTriggerAdded(trigger_id=uuid4(), kind="api"))
+        for number in range(2, 302)
+    ]
+
+    tracemalloc.start()
+    try:
+        assert 301 == revisions.newest([created, *added]).revision_number
+        most_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert most_bytes < 500_000  # a state takes up to 17 kB, all together nearly two million
 
 
 def test_a_firing_is_no_revision(story, routine):
