@@ -199,28 +199,3 @@ def test_an_error_that_nobody_foresaw_ends_the_process_with_its_thread(system, m
         projectors.run(broken, lambda: bootstrap.connect(system.settings), stop)
 
     assert [] == [thread for thread in set(threading.enumerate()) - others if thread.name == "rebuilder"]
-
-
-def test_events_gather_after_a_batch_that_comes_from_several_writers_and_after_no_other(system, monkeypatch):
-    """What a lone client has recorded, and what comes after a full batch, is folded at once."""
-    batches, paused_after = [1, 8, 9, 249, 250, positions.BATCH], []
-
-    class Stop(threading.Event):
-        def wait(self, timeout=None):
-            if threading.current_thread() is threading.main_thread():
-                paused_after.append((taken[-1], timeout <= projectors.MOST_REST_S))
-            return super().wait(timeout)
-
-    def step(_conn):
-        if not batches:
-            stop.set()
-            return positions.BATCH
-        taken.append(batches.pop(0))
-        return taken[-1]
-
-    stop, taken = Stop(), []
-    projector = Projector(catalogue.ALL, system.store.after)
-    monkeypatch.setattr(projector, "step", step)
-    projectors.run(projector, lambda: bootstrap.connect(system.settings), stop)
-
-    assert [(9, True), (249, True)] == paused_after
