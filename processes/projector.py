@@ -25,10 +25,6 @@ POLL_S = 0.5  # longest wait for the next event
 TROUBLE_S = 1.0  # pause after the database could not be reached
 REBUILD_CHECK_S = 60.0  # between two looks for outdated read models
 PROGRESS_S = 5.0  # between two log lines about one rebuild
-# A batch of more than FEW events comes from several who write at once, and one of fewer than MANY costs mostly what any batch
-# costs. After one in between, the projector lets events gather for as long as it took, so that it folds half of the time.
-FEW, MANY = 8, 250
-MOST_REST_S = 0.02
 COLD_CHECK_S = 10.0  # between two looks for rows that have become old
 COLD_REST = 9  # times what a move of such rows took, until the next one: a tenth of the time at most
 
@@ -196,23 +192,14 @@ def _keep_moving(projector: Projector, mover: Mover, connect: Callable[[], Conne
                 projector.begin()
                 while not stop.is_set():
                     projector.take(place.share())
-                    began = time.monotonic()
                     events = projector.step(conn)  # a full batch: it is behind, and nothing else is as urgent
-                    rest_s = _rest_s(events, time.monotonic() - began)
                     idle_s = mover.step(conn, projector.taken) if events < positions.BATCH else 0.0
                     if not events:
                         wakeup.wait(min(POLL_S, idle_s), stop)
-                    elif rest_s:
-                        stop.wait(rest_s)
         except (psycopg.Error, PersistenceError) as error:
             log.warning("database_unreachable", error=str(error))
             stop.wait(TROUBLE_S)
     wakeup.close()
-
-
-def _rest_s(events: int, took_s: float) -> float:
-    """Return for how many seconds events are to gather after a batch of so many that took so long."""
-    return min(took_s, MOST_REST_S) if FEW < events < MANY else 0.0
 
 
 def _keep_rebuilding(rebuilder: Rebuilder, connect: Callable[[], Connection], stop: Stop, log_days: int) -> None:
