@@ -1,9 +1,8 @@
 """The group of all commands."""
 
 import gc
-import importlib
-import sys
 from collections.abc import Mapping
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -49,20 +48,9 @@ class Group(click.Group):
 
 
 def _import(name: str) -> ModuleType:
-    """
-    Return the module of a command, without two detours that take a third of the time.
-
-    All that is imported stays, so whoever looks for garbage meanwhile finds none. And structlog, which commands on the database
-    have, takes rich with all that it needs to draw tracebacks in colours; our lines are JSON. Commands may import rich themselves.
-    """
+    """Return the module of a command. All that is imported stays, so nobody looks for garbage in it meanwhile."""
     gc.disable()
     try:
-        if name.startswith(__package__) and "rich" not in sys.modules:
-            sys.modules["rich"] = None  # type: ignore[assignment]  # as if it were not installed
-            try:
-                importlib.import_module("structlog")
-            finally:
-                del sys.modules["rich"]
-        return importlib.import_module(name)
+        return import_module(name)
     finally:
         gc.enable()

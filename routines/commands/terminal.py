@@ -8,13 +8,11 @@ print such text through this module.
 
 import re
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import msgspec
-
-if TYPE_CHECKING:
-    from rich.text import Text
+from rich.text import Text
 
 # C0, DEL and C1; characters without a glyph that change their neighbours (bidirectional marks, overrides and isolates,
 # invisible operators, tags, annotations); the other line ends; surrogates. Joiners of scripts and emoji are not unsafe.
@@ -29,10 +27,8 @@ def visible(text: str) -> str:
     return UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
-def cell(text: str) -> "Text":
+def cell(text: str) -> Text:
     """Return the text for a table or a line of rich, which does not take [red] in it for a colour."""
-    from rich.text import Text  # noqa: PLC0415 few commands draw tables
-
     return Text(visible(text))
 
 
