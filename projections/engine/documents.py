@@ -72,9 +72,14 @@ def beginning(doc: str, end: str) -> str:
     return f"""split_part({doc}::text, ',"{end}":', 1) || '}}'"""
 
 
+def opened(doc: str) -> str:
+    """Return SQL for a document, as text, without its end, so that fields can follow. Postgres counts its characters for that."""
+    return f"left({doc}::text, -1)"
+
+
 def joined(doc: str, other: str) -> str:
-    """Return SQL for a document, as text, with the fields of two documents, of which each has some."""
-    return f"left({doc}::text, -1) || ',' || substr({other}::text, 2)"
+    """Return SQL for a document, as text, with the fields of two documents, of which each has some. It is open if `other` is."""
+    return f"{opened(doc)} || ',' || substr({other}::text, 2)"
 
 
 def records(rows: Iterable[Mapping[str, object]]) -> str:

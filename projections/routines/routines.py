@@ -33,7 +33,7 @@ from domain.recorded import Recorded
 from domain.values import Coalesced, Failed, Opened, Outcome, RoutineSettings, RoutineStatus, Skipped, Started, Webhook
 from projections import responses
 from projections.board import issues
-from projections.engine.documents import BatchedDocs, Docs, Part, beginning, joined
+from projections.engine.documents import BatchedDocs, Docs, Part, beginning, joined, opened
 from projections.engine.letter_case import fold_case
 from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
 from projections.engine.views import View
@@ -406,7 +406,7 @@ NARROWED = """company_id = %(company_id)s AND (%(project_id)s::uuid IS NULL OR p
     AND (%(q)s::text IS NULL
         OR EXISTS (SELECT FROM routine_text t WHERE t.id = routine.id AND strpos(t.folded, %(q)s) > 0))"""
 # A RoutineListItem of the row `found` of a query, as text.
-LISTED = f"""left({joined("found.doc", "(SELECT doc FROM routine_firings WHERE id = found.id)")}, -1)
+LISTED = f"""{joined("found.doc", opened("(SELECT doc FROM routine_firings WHERE id = found.id)"))}
     || ',"managedByPlugin":null,"triggers":[' || coalesce((
         SELECT string_agg({joined(beginning("t.doc", "companyId"), "f.doc")}, ',' ORDER BY position)
         FROM routine_trigger t JOIN trigger_firings f USING (id) WHERE routine_id = found.id), '')
@@ -445,7 +445,7 @@ _TRIGGERS = f"SELECT {joined('t.doc', 'f.doc')} AS doc FROM routine_trigger t JO
 _TRIGGER = Docs(f"{_TRIGGERS} WHERE id = %(id)s", responses.Trigger)
 _TRIGGERS_OF_ROUTINE = Docs(f"{_TRIGGERS} WHERE routine_id = %(routine_id)s ORDER BY position", responses.Trigger)
 DETAIL = Docs(
-    f"""SELECT left({joined("o.doc", "(SELECT doc FROM routine_firings WHERE id = o.id)")}, -1)
+    f"""SELECT {joined("o.doc", opened("(SELECT doc FROM routine_firings WHERE id = o.id)"))}
         || ',"managedByPlugin":null,"project":' || coalesce((SELECT doc FROM project WHERE id = o.project_id)::text, 'null')
         || ',"assignee":' || coalesce((
             SELECT {beginning("doc", "companyId")} FROM agent WHERE id = (o.doc->>'assigneeAgentId')::uuid), 'null')

@@ -7,7 +7,7 @@ each webhook at most, which each process writes now and then (web/http/webhook_r
 
 from uuid import UUID
 
-from projections.engine.documents import BatchedDocs, Docs, joined
+from projections.engine.documents import BatchedDocs, Docs, joined, opened
 from projections.engine.read_model import Connection
 
 _PUT = """
@@ -24,8 +24,7 @@ OF_ROUTINE = BatchedDocs(
     id="uuid",
 )
 # A TriggerDetail, as text, of the trigger `t` of a query with its firings `l` and its last refusal `f`, if it has one.
-_DOC = joined("t.doc", "l.doc")
-WITH_LAST = f"""CASE WHEN f.trigger_id IS NULL THEN {_DOC} ELSE left({_DOC}, -1)
+WITH_LAST = f"""CASE WHEN f.trigger_id IS NULL THEN {joined("t.doc", "l.doc")} ELSE {joined("t.doc", opened("l.doc"))}
     || ',"lastRefusal":{{"at":"' || to_char(f.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') || '","status":' || f.status
     || ',"reason":' || to_json(f.reason) || ',"sender":' || to_json(f.sender) || '}}}}' END"""
 
