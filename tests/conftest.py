@@ -21,9 +21,7 @@ import psycopg
 import pytest
 import structlog
 from hypothesis import settings as hypothesis_settings
-from litestar._signature import SignatureModel
 from litestar.concurrency import set_asyncio_executor
-from litestar.utils.signature import ParsedSignature
 from psycopg.sql import SQL, Identifier
 
 from application.event_store.in_memory import MemoryRecorder
@@ -83,34 +81,6 @@ httpx._transports.default.create_ssl_context = cache(httpx.create_ssl_context)  
 
 # Every loop that a test starts is stopped at its end.
 wakeup.LOOK_S = 0.05
-
-
-# A hundred applications are made, each with 500 handlers. The framework would parse the signature of each anew, and make a type
-# of it: do so once for each code of a function, which is the same for all functions that one `def` has made.
-def _remember_signatures() -> None:
-    parse, make = ParsedSignature.from_fn, SignatureModel.create
-    parsed: dict[object, tuple[object, ParsedSignature]] = {}
-    models: dict[object, tuple[object, type[SignatureModel]]] = {}
-
-    def from_fn(function: Any, names: dict[str, Any]) -> ParsedSignature:
-        key = function if hasattr(function, "__wrapped__") else id(getattr(function, "__code__", function))
-        if key not in parsed:
-            parsed[key] = function, parse(function, names)  # while it is kept, no other has its id
-        return parsed[key][1]
-
-    def create(**given: Any) -> type[SignatureModel]:
-        signature, dependencies = given["parsed_signature"], frozenset(given["dependency_name_set"])
-        if given["data_dto"] or given["type_decoders"]:
-            return make(**given)
-        key = id(signature), dependencies
-        if key not in models:
-            models[key] = signature, make(**given)
-        return models[key][1]
-
-    ParsedSignature.from_fn, SignatureModel.create = from_fn, create  # type: ignore[method-assign, assignment]
-
-
-_remember_signatures()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -19,7 +19,7 @@ METHODS = {} if IS_CAMPAIGN else {"unexpected-methods": ["put", "query"]}
 REFUSALS = ["400", "401", "403", "404", "405", "406", "409", "412", "413", "415", "422", "428", "429"]
 
 
-def execute(schema: Any) -> "Findings":
+def run_schema(schema: Any) -> "Findings":
     """Send all that schemathesis can think of."""
     _thin_out(schema)
     findings = Findings()

@@ -13,7 +13,7 @@ from domain.recorded import Recorded
 
 def of_routine(work: UnitOfWork, principal: Principal, routine_id: UUID) -> Sequence[Recorded]:
     """Return the events of a routine. Raise NotFound or Forbidden as for its revisions."""
-    history, _ = revisions.read(work, principal, routine_id)
+    history, _ = revisions.read_history(work, principal, routine_id)
     return history
 
 

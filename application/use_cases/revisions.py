@@ -42,7 +42,7 @@ def may_list(work: UnitOfWork, principal: Principal, routine_id: UUID) -> bool:
     return sees_addresses
 
 
-def read(work: UnitOfWork, principal: Principal, routine_id: UUID) -> tuple[Sequence[Recorded], bool]:
+def read_history(work: UnitOfWork, principal: Principal, routine_id: UUID) -> tuple[Sequence[Recorded], bool]:
     """Return the events of a routine, and whether the caller sees addresses. Raises as `may_list` does."""
     sees_addresses = may_list(work, principal, routine_id)
     return work.history(routine_id), sees_addresses

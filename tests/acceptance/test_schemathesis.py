@@ -16,7 +16,7 @@ from schemathesis.config import SchemathesisConfig
 
 from domain.identity import key_of
 from tests.api import Api
-from tests.findings import EXAMPLES, METHODS, REFUSALS, SEED, Findings, execute
+from tests.findings import EXAMPLES, METHODS, REFUSALS, SEED, Findings, run_schema
 from tests.web import people
 from web.openapi import examples
 
@@ -133,7 +133,7 @@ def attack(api: Api, ids: dict[str, str], token: str, *, edges: bool) -> Finding
             return False
         return kind != "UnsupportedMethodResponse" or NO_ROUTE not in response.text
 
-    return execute(schema)
+    return run_schema(schema)
 
 
 @pytest.mark.timeout(LIMIT_S)

@@ -167,14 +167,20 @@ def test_what_was_kept_of_another_log_is_not_used(projected_story, system, conn,
     assert 2 == readers.from_memory
 
 
+def readers_of_models_apart(story, system, conn, runner):
+    """Readers that keep documents of a routine, of whose change only one read model has heard since."""
+    joins = story.ids["joins"]
+    readers = Readers(system, runner, wanted_of(joins))
+    readers.differing()
+    story.change(joins, title="Joined")
+    positions.advance(conn, [MODELS["routines"]], story.store.after)
+    return readers
+
+
 def test_while_the_models_stand_at_different_places_nothing_that_was_kept_is_used(
     projected_story, system, conn, runner
 ):
-    joins = projected_story.ids["joins"]
-    readers = Readers(system, runner, wanted_of(joins))
-    readers.differing()
-    projected_story.change(joins, title="Joined")
-    positions.advance(conn, [MODELS["routines"]], projected_story.store.after)
+    readers = readers_of_models_apart(projected_story, system, conn, runner)
 
     assert [[], []] == [readers.differing(), readers.differing()]
     assert 0 == readers.from_memory
@@ -187,11 +193,7 @@ def test_while_the_models_stand_at_different_places_one_statement_finds_the_docu
     projected_story, system, conn, runner
 ):
     """As where several projectors move them: only the first look finds that it cannot be told what has changed."""
-    joins = projected_story.ids["joins"]
-    readers = Readers(system, runner, wanted_of(joins))
-    readers.differing()
-    projected_story.change(joins, title="Joined")
-    positions.advance(conn, [MODELS["routines"]], projected_story.store.after)
+    readers = readers_of_models_apart(projected_story, system, conn, runner)
     reads = [Read({}, KEPT_MODELS, one) for one in readers.wanted]
 
     looks = [[runner.run(readers.keeping.find(read)).documents is not None for read in reads] for _ in range(2)]

@@ -385,13 +385,13 @@ def append_or_none(system):
         return None
 
 
-def on_loop(system, scenario):
+def on_loop(system, run_scenario):
     """What a story with a connection of an event loop comes to."""
 
     async def tell():
         session = await system.pool.connect_on_loop()
         try:
-            return await asyncio.wait_for(scenario(session), 60)
+            return await asyncio.wait_for(run_scenario(session), 60)
         finally:
             await session.close()
 
@@ -401,7 +401,7 @@ def on_loop(system, scenario):
 def test_an_event_loop_goes_on_while_a_connection_of_it_sends_and_takes_what_comes_in_many_parts(system):
     large = "x" * 20_000_000
 
-    async def scenario(session):
+    async def run_scenario(session):
         turns = 0
 
         async def count_turns():
@@ -415,25 +415,25 @@ def test_an_event_loop_goes_on_while_a_connection_of_it_sends_and_takes_what_com
         counting.cancel()
         return rows, turns
 
-    rows, turns = on_loop(system, scenario)
+    rows, turns = on_loop(system, run_scenario)
 
     assert [(large,)] == rows
     assert turns > 10
 
 
 def test_a_connection_of_an_event_loop_can_be_used_after_a_statement_that_postgres_refuses(system):
-    async def scenario(session):
+    async def run_scenario(session):
         with pytest.raises(psycopg.errors.DivisionByZero):
             await session.execute("SELECT 1 / 0")
         async with session.pipeline():
             cursors = [await session.execute("SELECT %s::int", (number,)) for number in range(3)]
             return [await cursor.fetchone() for cursor in cursors]
 
-    assert [(0,), (1,), (2,)] == on_loop(system, scenario)
+    assert [(0,), (1,), (2,)] == on_loop(system, run_scenario)
 
 
 def test_whoever_is_cancelled_while_postgres_answers_loses_the_connection(system):
-    async def scenario(session):
+    async def run_scenario(session):
         asking = asyncio.create_task(session.execute("SELECT pg_sleep(60)"))
         await asyncio.sleep(0)
         assert TransactionStatus.ACTIVE == session.pgconn.transaction_status
@@ -442,7 +442,7 @@ def test_whoever_is_cancelled_while_postgres_answers_loses_the_connection(system
             await asking
         return session.closed
 
-    assert on_loop(system, scenario)
+    assert on_loop(system, run_scenario)
 
 
 class Reset:

@@ -54,15 +54,15 @@ class ModelWatch:
         try:
             while self._waiting:
                 await asyncio.sleep(next(pauses_s))
-                together = list({waiting.models for waiting in self._waiting})
-                answers = await asyncio.gather(*(self._reader.find(Read({}, models, None)) for models in together))
-                self._settle({models: answer.reached for models, answer in zip(together, answers, strict=True)})
+                groups = list({waiting.models for waiting in self._waiting})
+                answers = await asyncio.gather(*(self._reader.find(Read({}, models, None)) for models in groups))
+                self._answer_waiting({models: answer.reached for models, answer in zip(groups, answers, strict=True)})
         except Elsewhere:
-            self._settle({waiting.models: None for waiting in self._waiting})
+            self._answer_waiting({waiting.models: None for waiting in self._waiting})
         finally:
             self._task = None
 
-    def _settle(self, reached: Mapping[tuple[str, ...], int | None]) -> None:
+    def _answer_waiting(self, reached: Mapping[tuple[str, ...], int | None]) -> None:
         """Answer those whose models have come far enough, or are not to be waited for (None)."""
         for waiting in self._waiting:
             position = reached.get(waiting.models, 0)  # those who have come during the look are not in it

@@ -54,7 +54,7 @@ class Revisions(Controller):
         """
         list_name = f"revisions of {routine_id}"
         before = place_of(paging.cursor, list_name, int)
-        history, addresses = backend.authorize(caller, use_cases.read, routine_id)
+        history, addresses = backend.authorize(caller, use_cases.read_history, routine_id)
         part = revisions.page(history, before=before, max_bytes=backend.limits.max_page_bytes)
         part = part.of(disclosure.mask_unless(list(part), addresses=addresses))
         return make_page(paging, list_name, part, lambda revision: revision.revision_number)

@@ -48,7 +48,7 @@ def batch(events, guards=()):
     )
 
 
-def together(store, *batches):
+def append_together(store, *batches):
     """Append these batches, by a thread each; the first goes alone, and the others together. Return what becomes of them."""
     outcomes: list[Any] = [None] * len(batches)
     groups = store.recorder._groups

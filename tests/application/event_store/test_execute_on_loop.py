@@ -128,10 +128,10 @@ def test_of_a_group_in_which_one_guard_has_moved_the_others_are_recorded_and_tha
         if seen == [1]:
             desk.elsewhere(guarded)
 
-    async def scenario():
+    async def run_scenario():
         await asyncio.gather(*(desk.loop.attempt(note(id_)) for id_ in ids), desk.loop.attempt(rests_on_guarded))
 
-    run_on_loop(scenario())
+    run_on_loop(run_scenario())
 
     assert all(["by hand"] == desk.reasons(id_) for id_ in ids)
     assert [1, 2] == seen
@@ -142,10 +142,10 @@ def test_of_a_group_in_which_one_guard_has_moved_the_others_are_recorded_and_tha
 def test_many_commands_of_one_stream_all_come_through(system, make_cache):
     desk, stream_id, many = Desk(system, make_cache), uuid4(), 100
 
-    async def scenario():
+    async def run_scenario():
         return await asyncio.gather(*(desk.loop.attempt(note(stream_id, str(number))) for number in range(many)))
 
-    attempt = run_on_loop(scenario())
+    attempt = run_on_loop(run_scenario())
 
     assert sorted(map(str, range(many))) == sorted(desk.reasons(stream_id))
     assert many == len({one.position for one in attempt})
@@ -155,12 +155,12 @@ def test_many_commands_of_one_stream_all_come_through(system, make_cache):
 def test_a_decision_on_what_is_no_longer_so_is_taken_again(system):
     desk, stream_id = Desk(system), uuid4()
 
-    async def scenario():
+    async def run_scenario():
         await desk.loop.attempt(lambda work: agent(work, stream_id))
         await asyncio.to_thread(desk.elsewhere, stream_id)
         return await desk.loop.attempt(note(stream_id))
 
-    run_on_loop(scenario())
+    run_on_loop(run_scenario())
 
     assert 3 == system.store.versions([stream_id])[stream_id]
 
@@ -172,12 +172,12 @@ def test_a_race_that_is_lost_for_good_is_raised_and_leaves_no_turn(system):
         note(stream_id)(work)
         desk.elsewhere(stream_id)
 
-    async def scenario():
+    async def run_scenario():
         with pytest.raises(IntegrityError):
             await desk.loop.attempt(decide, tries=2)
         return desk.loop._steps._turns.taken([stream_id])
 
-    assert frozenset() == run_on_loop(scenario())
+    assert frozenset() == run_on_loop(run_scenario())
 
 
 def test_a_decision_that_needs_other_streams_each_time_it_is_taken_is_left_to_a_thread(system):
@@ -205,13 +205,13 @@ def test_what_is_heavy_or_has_secrets_is_left_to_a_thread(system, tmp_path):
     desk, heavy, light = Desk(system), uuid4(), uuid4()
     desk.elsewhere(heavy, AgentPaused(reason="x" * HEAVY_BYTES))
 
-    async def scenario():
+    async def run_scenario():
         await desk.loop.attempt(note(heavy))
         many = len(desk.in_threads)
         await desk.loop.attempt(lambda work: work.drop([uuid4()]) or agent(work, light))
         return many, len(desk.in_threads)
 
-    assert (1, 2) == run_on_loop(scenario())
+    assert (1, 2) == run_on_loop(run_scenario())
     assert 2 == system.store.versions([heavy])[heavy]
     assert 1 == system.store.versions([light])[light]
 
@@ -219,13 +219,13 @@ def test_what_is_heavy_or_has_secrets_is_left_to_a_thread(system, tmp_path):
 def test_an_append_whose_connection_ended_is_done_by_a_thread_once(system):
     desk, stream_id = Desk(system), UUID(int=7)
 
-    async def scenario():
+    async def run_scenario():
         await desk.loop.attempt(note(uuid4()))
         for session in system.pool._on_loop:
             session.pgconn.finish()
         return await desk.loop.attempt(note(stream_id))
 
-    run_on_loop(scenario())
+    run_on_loop(run_scenario())
 
     assert ["by hand"] == desk.reasons(stream_id)
 
@@ -240,13 +240,13 @@ def test_an_answer_says_on_which_versions_it_rests_and_is_refused_on_fresh_state
             raise Conflict("not paused")
         return state.status
 
-    async def scenario():
+    async def run_scenario():
         with pytest.raises(Conflict):
             await desk.loop.answer(question)
         await asyncio.to_thread(desk.elsewhere, stream_id)
         return await desk.loop.answer(question)
 
-    assert ("paused", {stream_id: 2}) == run_on_loop(scenario())
+    assert ("paused", {stream_id: 2}) == run_on_loop(run_scenario())
     assert [] == desk.in_threads
 
 
@@ -267,12 +267,12 @@ def test_all_who_decide_while_the_database_is_away_wait_for_it_once(system):
     desk, many = Desk(system), 20
     clock = desk.threads.clock = ClockAway()
 
-    async def scenario():
+    async def run_scenario():
         decisions = [desk.loop.attempt(note(uuid4())) for _ in range(many)]
         answers = [desk.loop.answer(lambda work: work.now) for _ in range(many)]
         return await asyncio.gather(*decisions, *answers, return_exceptions=True)
 
-    outcomes = run_on_loop(scenario())
+    outcomes = run_on_loop(run_scenario())
 
     assert {PoolTimeout} == {type(outcome) for outcome in outcomes}
     assert 1 == clock.calls

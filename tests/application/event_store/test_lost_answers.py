@@ -16,7 +16,7 @@ from application.event_store.recorder import TRIES, NotRecorded, OutcomeUnknown,
 from application.event_store.store import EventStore
 from domain.events import AgentPaused
 from projections.engine import isolation
-from tests.application.event_store.facts import bare, fact, stream, together
+from tests.application.event_store.facts import append_together, bare, fact, stream
 
 
 class LosingPool:
@@ -109,7 +109,7 @@ def test_a_database_that_stays_away_is_said_so(system):
 def test_each_batch_of_a_group_whose_answer_was_lost_is_known_as_ones_own(system):
     batches = [stream(2) for _ in range(4)]
 
-    assert [2, 4, 6, 8] == sorted(together(losing(system, 1, spared=1), *batches))
+    assert [2, 4, 6, 8] == sorted(append_together(losing(system, 1, spared=1), *batches))
     streams = system.store.load([one[0].stream_id for one in batches])
     assert {one[0].stream_id: one for one in batches} == bare(streams)
     assert system.store.head() == 8
@@ -118,14 +118,14 @@ def test_each_batch_of_a_group_whose_answer_was_lost_is_known_as_ones_own(system
 def test_each_batch_of_a_group_that_never_arrived_is_sent_again(system):
     store = losing(system, 1, spared=1, before_commit=True)
 
-    assert [1, 2, 3, 4] == sorted(together(store, *[stream(1) for _ in range(4)]))
+    assert [1, 2, 3, 4] == sorted(append_together(store, *[stream(1) for _ in range(4)]))
     assert system.store.head() == 4
 
 
 def test_each_batch_of_a_group_that_postgres_has_rolled_back_is_tried_again(system):
     store = losing(system, 1, spared=1, before_commit=True, errors=[psycopg.errors.DeadlockDetected("it says so")])
 
-    assert [1, 2, 3, 4] == sorted(together(store, *[stream(1) for _ in range(4)]))
+    assert [1, 2, 3, 4] == sorted(append_together(store, *[stream(1) for _ in range(4)]))
     assert system.store.head() == 4
 
 

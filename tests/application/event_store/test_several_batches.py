@@ -8,7 +8,7 @@ from eventsourcing.persistence import IntegrityError
 
 from application.event_store.recorder import ClockDiffers
 from domain.events import AgentPaused
-from tests.application.event_store.facts import batch, fact, stream, together
+from tests.application.event_store.facts import append_together, batch, fact, stream
 
 
 def test_of_sixty_four_batches_the_one_whose_guard_has_moved_is_refused_and_all_others_are_recorded(system, log):
@@ -114,7 +114,7 @@ def test_threads_that_append_at_once_are_recorded_together_and_each_is_told_of_i
     first_batch = stream(1)
     batches = [first_batch, stream(3), first_batch, stream(2)]
 
-    first, second, refusal, last = together(system.store, *batches)
+    first, second, refusal, last = append_together(system.store, *batches)
 
     assert (1, 4, 6) == (first, second, last)
     assert isinstance(refusal, IntegrityError)

@@ -37,7 +37,7 @@ def watch_of(log):
     return ModelWatch(log)
 
 
-def together(log, *waits):
+def wait_together(log, *waits):
     async def wait_for_all():
         watch = watch_of(log)
         results = await asyncio.wait_for(asyncio.gather(*(watch.reach(*wait) for wait in waits)), LIMIT_S)
@@ -49,7 +49,7 @@ def together(log, *waits):
 def test_all_who_wait_for_the_same_models_are_served_by_the_same_looks():
     log = Log(runs=1)
 
-    results, watch = together(log, *[(("runs",), target, LIMIT_S) for target in (3, 5, 5, 4)])
+    results, watch = wait_together(log, *[(("runs",), target, LIMIT_S) for target in (3, 5, 5, 4)])
 
     assert [True] * 4 == results
     assert 5 == log.looks
@@ -59,7 +59,7 @@ def test_all_who_wait_for_the_same_models_are_served_by_the_same_looks():
 def test_models_that_do_not_come_far_enough_in_time_keep_only_those_waiting_who_want_more():
     log = Log(runs=1, routines=-(10**9))
 
-    results, watch = together(log, (("runs",), 2, LIMIT_S), (("routines",), 2, 0.05))
+    results, watch = wait_together(log, (("runs",), 2, LIMIT_S), (("routines",), 2, 0.05))
 
     assert [True, False] == results
     assert not watch.is_active
@@ -70,7 +70,7 @@ def test_nobody_waits_for_rows_of_another_version_or_a_database_that_is_away(is_
     log = Log(runs=None)
     log.is_away = is_away
 
-    results, _ = together(log, (("runs",), 1, LIMIT_S), (("runs",), 1, LIMIT_S))
+    results, _ = wait_together(log, (("runs",), 1, LIMIT_S), (("runs",), 1, LIMIT_S))
 
     assert [False, False] == results
 

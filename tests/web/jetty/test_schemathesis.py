@@ -9,7 +9,7 @@ import pytest
 import schemathesis
 from schemathesis.config import SchemathesisConfig
 
-from tests.findings import EXAMPLES, METHODS, REFUSALS, SEED, execute
+from tests.findings import EXAMPLES, METHODS, REFUSALS, SEED, run_schema
 
 LIMIT_S = 300 + 30 * EXAMPLES
 LEAST = 800  # requests; fewer, and the description has lost something
@@ -68,7 +68,7 @@ def attack(api, jetty, places):
     )
     document = httpx.get(f"{api.url}/openapi.json").json()
     schema = schemathesis.openapi.from_dict(document, config=config)
-    return execute(schema)
+    return run_schema(schema)
 
 
 @pytest.mark.timeout(LIMIT_S)
