@@ -75,6 +75,7 @@ SQL_IN = {
     "application/secrets/vault.py",
     "projections/*.py",
     "projections/*/*.py",
+    "processes/silent_sessions.py",
     "processes/wakeup.py",
     "routines/clock.py",
     "routines/connections.py",
