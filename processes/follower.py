@@ -22,7 +22,8 @@ from projections.engine import isolation, positions
 from projections.engine.positions import Read
 from projections.engine.read_model import ReadModel
 
-MOST_BROKEN = 2  # connections that an event may break with one model alone before that model passes over it
+# How often an event may break the connection, or take too long, with one model alone before that model passes over it.
+MOST_BROKEN = 2
 # No event and no read model is to blame for these: the same batch is tried again.
 PASSING = (LockNotAvailable, DeadlockDetected, SerializationFailure, ReadOnlySqlTransaction)
 Place = tuple[int, int]  # a position of the log, and how many events after it are wanted
@@ -209,21 +210,27 @@ class Follower:
         """
         Advance each model alone by a batch.
 
-        A model that cannot take a single event passes over it; one that cannot work at all is stopped for a while.
+        A model that cannot take a single event passes over it; one that cannot work at all is stopped for a while. What
+        broke the connection, or took too long, may be a disk that hangs: before the event is tried again, something
+        else is written, which takes as long as the disk hangs.
         """
         for model in models:
             if (position := positions.reached(conn, [model])) is None:
                 continue
-            if self._broken[model.name, position] >= MOST_BROKEN:
+            if (broken := self._broken[model.name, position]) >= MOST_BROKEN:
                 self._size.trust()
                 self._pass_over(conn, model, position, ConnectionError("the database ended the connection"))
                 continue
+            if broken:
+                positions.write_durably(conn, model.name)
             try:
                 positions.advance(conn, [model], self._read, self._size.limit)
             except Exception as error:
+                if self._size.limit == 1 and (conn.closed or isolation.is_over_time(error)):
+                    self._broken[model.name, position] += 1
+                    if not conn.closed:
+                        return 1
                 if _is_away(conn, error):
-                    if conn.closed and self._size.limit == 1:
-                        self._broken[model.name, position] += 1
                     raise
                 if not isolation.is_events_fault(error):
                     log.exception("read_model_stopped", read_model=model.name)

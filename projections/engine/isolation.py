@@ -13,7 +13,8 @@ from projections.engine.read_model import Connection, ReadModel
 
 UNKNOWN_EVENT = "UnknownEvent"  # the reason for isolating an event whose name this version does not know
 FAULTS_OF_DATA = ("21", "22", "23", "54", "XX")  # classes of SQLSTATE
-TOO_MUCH = ("53200", "57014", "25P03", "25P04")  # SQLSTATEs: out of memory, or over a time limit
+OVER_TIME = ("57014", "25P03", "25P04")  # SQLSTATEs of what was over a time limit
+TOO_MUCH = ("53200", *OVER_TIME)  # the first says that there was no memory
 # Errors after which others of the same kind follow until the database, or what leads to it, is well again.
 AWAY = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction)
 ISOLATE = """
@@ -54,6 +55,11 @@ def is_events_fault(error: Exception) -> bool:
     if error.sqlstate is None:
         return isinstance(error, psycopg.DataError | psycopg.ProgrammingError | psycopg.NotSupportedError)
     return error.sqlstate[:2] in FAULTS_OF_DATA or error.sqlstate in TOO_MUCH
+
+
+def is_over_time(error: Exception) -> bool:
+    """Return whether Postgres has ended something since it took too long: for an event, or since a disk hangs."""
+    return isinstance(error, psycopg.Error) and error.sqlstate in OVER_TIME
 
 
 def is_away(error: Exception) -> bool:

@@ -61,6 +61,7 @@ MOVE = "UPDATE positions SET position = %s, moved_at = now(), stopped = NULL WHE
 # The rows are then others than those of the events up to there: whom the event concerns is found by none of them.
 LEAVE_OUT = """
     UPDATE positions SET position = %s, made = gen_random_uuid(), moved_at = now(), stopped = NULL WHERE name = %s"""
+SAME = "UPDATE positions SET position = position WHERE name = %s"
 STOP = "UPDATE positions SET stopped = %s WHERE name = %s"
 LAG = """
     SELECT (SELECT position FROM log.head), coalesce(min(position), 0), count(*)
@@ -306,6 +307,13 @@ def isolate(conn: Connection, model: ReadModel, read: Read, position: int, reaso
             note_isolated(conn, model, recorded, reason)
             conn.execute(LEAVE_OUT, (recorded.position, model.name))
     return recorded
+
+
+def write_durably(conn: Connection, name: str) -> None:
+    """Write the position of a model as it is, and wait until that is on the disk: not for long, unless the disk hangs."""
+    with conn.transaction():
+        conn.execute("SET LOCAL synchronous_commit = on")
+        conn.execute(SAME, (name,))
 
 
 def stop(conn: Connection, name: str, reason: str) -> None:

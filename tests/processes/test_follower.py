@@ -1,6 +1,7 @@
 """Whoever follows the log goes on, whatever it holds; and what the domain can record, every reader can read."""
 
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -177,6 +178,36 @@ def test_an_event_that_takes_longer_than_the_database_allows_is_passed_over(comp
     (isolated,) = isolation.isolated_events(conn, 10)
     assert ("sleeping", 7) == (isolated.read_model, isolated.position)
     assert head == positions.wait(conn, ["sleeping"], 0)
+
+
+HANGING = """
+    CREATE TABLE disk (hangs boolean);
+    INSERT INTO disk VALUES (true);
+    CREATE FUNCTION write() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF (SELECT hangs FROM disk) THEN PERFORM pg_sleep(60); END IF;
+        RETURN NULL;
+    END $$;
+    CREATE TRIGGER writing BEFORE UPDATE ON positions EXECUTE FUNCTION write()"""
+
+
+@pytest.mark.parametrize("limit", ["statement_timeout", "transaction_timeout"])
+def test_a_disk_that_hangs_is_no_fault_of_an_event(company_fixture, system, conn, limit):
+    """However often it ends what a follower does: it hangs for whatever is written, not for one event."""
+    company_fixture.routines(3, next_at=NOON)
+    follower = Follower([sleeping(0, 0)], system.store.after)
+    conn.execute("INSERT INTO positions (name, shape) VALUES ('sleeping', %s)", (SHAPE,))
+    conn.execute(HANGING)
+
+    for _ in range(3 * followers.MOST_BROKEN):
+        with bootstrap.connect(system.settings) as own, suppress(psycopg.Error):
+            own.execute(f"SET {limit} = '50ms'")
+            follower.step(own)
+    conn.execute("UPDATE disk SET hangs = false")
+    while follower.step(conn):
+        pass
+
+    assert [] == isolation.isolated_events(conn, 10)
+    assert system.store.head() == positions.wait(conn, ["sleeping"], 0)
 
 
 def test_of_many_events_the_one_that_breaks_connections_is_found_with_few_of_them(company_fixture, system, conn):
