@@ -31,18 +31,19 @@ COSTS = {
     "firing_metrics": 2,
 }
 PLACES = 64
-# A place whose holder has sent no query for so long counts as free; a living projector sends one every LOOK_S.
+# A place whose holder has sent nothing for so long counts as free, unless Postgres is still at work for it; a living projector
+# sends something every LOOK_S.
 SILENT_S = 10.0
 LOOK_S = 1.0  # how often a projector looks for the others; the models of one that is gone wait at most so long
 # Places are advisory locks with two numbers: the first is equal for projectors that divide the same models, the
 # second is the place.
 TAKE = "SELECT place FROM generate_series(1, %s) place WHERE pg_try_advisory_lock(%s, place) LIMIT 1"
-# A connection that was silent for too long is left out: its process may be dead without Postgres having noticed.
+# A connection that was silent for too long is left out: its process may be dead without Postgres having noticed, or frozen.
 TAKEN = """
     SELECT objid::int FROM pg_locks JOIN pg_stat_activity a USING (pid)
     WHERE locktype = 'advisory' AND classid = %s AND objsubid = 2 AND granted
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-        AND (a.state IS DISTINCT FROM 'idle' OR a.state_change > clock_timestamp() - make_interval(secs => %s))
+        AND (a.wait_event_type IS DISTINCT FROM 'Client' OR a.state_change > clock_timestamp() - make_interval(secs => %s))
     ORDER BY objid"""
 
 

@@ -78,6 +78,18 @@ def test_a_place_whose_process_is_silent_counts_as_free(conn, settings, looks_at
         assert Share(0, 1) == Place(conn, catalogue.ALL).share()
 
 
+def test_a_place_whose_process_is_silent_in_the_midst_of_a_batch_counts_as_free(
+    conn, settings, looks_at_once, monkeypatch
+):
+    with bootstrap.connect(settings) as silent, silent.pipeline():
+        Place(silent, catalogue.ALL)
+        monkeypatch.setattr(shares, "SILENT_S", 0.0)
+
+        place = Place(conn, catalogue.ALL)
+        while place.share() != Share(0, 1):  # Postgres may still be at work for it
+            pass
+
+
 def test_a_projector_of_another_version_has_no_share_of_ours_for_it_may_not_move_all_of_them(
     conn, settings, looks_at_once
 ):
