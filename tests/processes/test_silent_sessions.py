@@ -18,7 +18,7 @@ from tests.processes.due import NOON
 from tests.waiting import wait_for
 
 TAKE = "UPDATE positions SET stopped = stopped"  # what a fold begins with: nobody else moves a read model meanwhile
-BIG_ANSWER = "SELECT repeat('x', 50000000)"
+BIG_ANSWER = "SELECT repeat('x', 5000000)"
 SEE = "SELECT query, state, wait_event_type, wait_event FROM pg_stat_activity WHERE pid = %s"
 READS, WRITES = ("Client", "ClientRead"), ("Client", "ClientWrite")
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
