@@ -198,7 +198,7 @@ def test_a_disk_that_hangs_is_no_fault_of_an_event(company_fixture, system, conn
     conn.execute("INSERT INTO positions (name, shape) VALUES ('sleeping', %s)", (SHAPE,))
     conn.execute(HANGING)
 
-    for _ in range(3 * followers.MOST_BROKEN):
+    for _ in range(20):
         with bootstrap.connect(system.settings) as own, suppress(psycopg.Error):
             own.execute(f"SET {limit} = '50ms'")
             follower.step(own)
