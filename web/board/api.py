@@ -24,6 +24,8 @@ ABSENT = ("null", "undefined")  # how the API calls what was not given
 FORBIDDEN = 403
 REFUSED = 400  # the first status of a refusal
 NOT_FOUND = 404
+UNPROCESSABLE = 422
+HELD = "Nothing is saved yet, since this form is of an earlier session. Look at it, and send it again."
 OF_A_FILE = (b"content-type", b"content-disposition", b"cache-control")  # what is kept of the headers of a file
 POSITION = POSITION_HEADER.lower().encode()
 BODY = "body"  # how the Jetty API calls a body as a whole
@@ -70,6 +72,7 @@ class Api:
     def __init__(self, app: ASGIApp, scope: Any) -> None:
         self._app = app
         self._scope = scope
+        self.is_held = False  # nothing is to be changed: the form that asks for it is of another session
 
     @contextmanager
     def unchanged_since(self, position: int) -> Iterator[None]:
@@ -118,6 +121,8 @@ class Api:
 
     async def call(self, method: str, path: str, body: object = None, *, query: Query | None = None) -> Answer:
         """Call an operation and return its answer. Raise ApiRefusal for any that is no success."""
+        if self.is_held and method != "GET":
+            raise ApiRefusal(UNPROCESSABLE, HELD, None, {})
         try:
             content = b"" if body is None else msgspec.json.encode(body)
         except OverflowError as error:

@@ -118,10 +118,10 @@ async def edit(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Resp
 )
 async def save(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
     """Save the routine; if it was changed meanwhile, show what differs, and keep what was typed."""
-    form = visit.form
     errors: dict[str, str] = {}
-    body = _read_body(form, errors) | {"baseRevisionId": form.given(BASE)}
     routine = await visit.own("routines", routine_id)
+    form = visit.form.beside(as_values(routine))
+    body = _read_body(form, errors) | {"baseRevisionId": form.given(BASE)}
     if errors:
         return await _show_form(visit, routine, _typed_values(form), errors)
     try:

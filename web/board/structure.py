@@ -18,11 +18,11 @@ from web.board.api import NOT_FOUND, ApiRefusal
 from web.board.conflicts import CONFLICT, Difference
 from web.board.editing import budget_as_values, budget_of
 from web.board.forms import Form
+from web.board.sure import Question, ask, is_sure
 from web.board.visit import Visit
 
 BASE = "/board/companies/{company_id:str}/structure"
 COMPANY, FOLDERS, ENDPOINTS = "company", "folders", "webhook-endpoints"
-SURE = "sure"  # the box that is ticked for what cannot be undone
 BUDGET = "budget"  # a field of two inputs
 Json = Mapping[str, Any]
 
@@ -140,17 +140,20 @@ USUAL = {
 async def structure(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show the projects, goals and folders of the company."""
     live = await visit.live()
-    projects, goals, folders = [await visit.api.get(visit.api_path(kind)) for kind in ("projects", "goals", FOLDERS)]
+    lists = {
+        kind: await visit.listed("structure", kind, visit.api_path(kind)) for kind in ("projects", "goals", FOLDERS)
+    }
     return visit.show(
         "structure.html",
         here="structure",
         live=live,
-        projects=projects,
-        goals=goals,
-        folders=folders,
+        lists=lists,
+        projects=lists["projects"].rows,
+        goals=lists["goals"].rows,
+        folders=lists[FOLDERS].rows,
         agents=await visit.names("agents"),
-        goal_titles={goal["id"]: goal["title"] for goal in goals},
-        folder_names={folder["id"]: folder["name"] for folder in folders},
+        goal_titles=await visit.names("goals"),
+        folder_names=await visit.names(FOLDERS),
     )
 
 
@@ -185,10 +188,11 @@ async def edit(visit: NamedDependency[Visit], kind: FromPath[str], id: FromPath[
 @post(f"{BASE}/{{kind:str}}/{{id:str}}", operation_id="boardSaveThing")
 async def save(visit: NamedDependency[Visit], kind: FromPath[str], id: FromPath[str]) -> Response[Any]:  # noqa: A002 as the path names it
     """Save a thing; if it was changed meanwhile, show both versions."""
-    form, position, errors = visit.form, await visit.position(), dict[str, str]()
+    position, errors = await visit.position(), dict[str, str]()
     resource = await _thing(visit, kind, id)
     kind_shown = KINDS[kind]
     await visit.must_have(kind_shown.needs)
+    form = visit.form.beside(as_values(kind_shown, resource))
     values = _values(kind_shown, form)
     body = _body(kind_shown, form) | ({BUDGET: budget_of(form, errors)} if kind_shown.has_budget else {})
     theirs = conflicts.differences(form, values, as_values(kind_shown, resource))
@@ -207,11 +211,13 @@ async def save(visit: NamedDependency[Visit], kind: FromPath[str], id: FromPath[
 async def act(visit: NamedDependency[Visit], kind: FromPath[str], id: FromPath[str]) -> Response[Any]:  # noqa: A002 as the path names it
     """Pause, resume, approve, end, archive or delete a thing, or make a new secret for its heartbeats."""
     resource = await _thing(visit, kind, id)
+    await visit.must_have(KINDS[kind].needs)
     action, path = visit.form.one_of("action", list(_actions(kind, resource))), _path(visit, kind, resource)
-    if _actions(kind, resource)[action].is_final and not visit.form.has(SURE):
-        return await _form(
-            visit, KINDS[kind], resource, as_values(KINDS[kind], resource), {SURE: "Tick that you mean it."}
-        )
+    asked = _actions(kind, resource)[action]
+    if asked.is_final and not is_sure(visit):
+        title = f"{asked.word} the {KINDS[kind].word} “{_title(resource)}”?"
+        question = Question(title, asked.said, asked.word, visit.path("structure", kind, resource["id"]))
+        return ask(visit, question)
     try:
         answer = await (visit.api.delete(path) if action == "delete" else visit.api.post(f"{path}/{action}"))
     except ApiRefusal as refusal:
@@ -219,6 +225,10 @@ async def act(visit: NamedDependency[Visit], kind: FromPath[str], id: FromPath[s
     if action == "rotate-heartbeat-secret":
         return _secret(visit, answer["heartbeatSecret"])
     return visit.go(KINDS[kind].place, done="removed" if action == "delete" else "thing")
+
+
+def _title(resource: Json) -> str:
+    return str(resource.get("title") or resource.get("name") or resource.get("url"))
 
 
 def _place_of(kind: str, resource: Json) -> tuple[str, ...]:
@@ -295,8 +305,12 @@ def _actions(kind: str, resource: Json) -> dict[str, Action]:
             approve = (
                 {"approve": Action("Approve", "It begins to work.")} if resource["status"] == "pending_approval" else {}
             )
-            text = "The present secret is good no more."
-            rotate = {"rotate-heartbeat-secret": Action("New secret", text)} if resource["heartbeatUrl"] else {}
+            text = "What signs with the present secret is no longer believed; the new one is shown once."
+            rotate = (
+                {"rotate-heartbeat-secret": Action("New secret", text, is_final=True)}
+                if resource["heartbeatUrl"]
+                else {}
+            )
             end = Action("Terminate", "It works no more, its keys end, and it cannot be brought back.", is_final=True)
             return approve | rotate | {"terminate": end}
         case "company", {"status": "active"}:
@@ -323,7 +337,7 @@ async def _form(  # noqa: PLR0913, PLR0917 what the form shows
         kind=kind,
         kind_name=name,
         thing=resource,
-        title="" if resource is None else resource.get("title") or resource.get("name") or resource.get("url"),
+        title="" if resource is None else _title(resource),
         options=options,
         values=values,
         errors=errors,
