@@ -17,6 +17,7 @@ from web.http.validation import invalid
 MOST_FIELDS = 1_000
 MOST_DIGITS = 12
 FOREIGN = "This form was not sent by a page of the board. Open the page again and repeat it."
+WAS_TYPED = "typed before"  # stands in place of a secret in a form that is shown again and changes nothing
 LINE_END = re.compile(r"\r\n?")
 SECRETS = re.compile(
     r"secret_\w+|webhook_secret|env\.[0-9]+\.value|token"
@@ -76,7 +77,7 @@ def _without_secret(name: str, text: str) -> str:
         return without_credentials(text)
     if not text or not SECRETS.fullmatch(name):
         return text
-    return "{}" if name == "secret_params" else MASK
+    return "{}" if name == "secret_params" else WAS_TYPED
 
 
 def without_credentials(headers: str) -> str:
