@@ -119,7 +119,7 @@ async def move(visit: NamedDependency[Visit], issue_id: FromPath[str]) -> Respon
             with visit.api.unchanged_since(position):
                 await visit.api.patch(f"/issues/{issue_id}", body)
         except ApiRefusal as refusal:
-            errors = refusal.by_field()
+            errors = refusal.by_field(("assigneeAgentId",))
         else:
             return visit.go("issues", issue_id, done="moved")
     return await _show_issue(visit, issue_id, values, errors, theirs)

@@ -5,6 +5,7 @@ Each kind of thing is a list of fields, from which its form, its values and the 
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any, Literal, NamedTuple, get_args
 
 from litestar import Response, get, post
@@ -32,7 +33,7 @@ class Field(NamedTuple):
 
     name: str
     label: str
-    kind: Literal["text", "area", "words", "check"] = "text"
+    kind: Literal["text", "area", "words", "check", "date"] = "text"
     choices: Sequence[str] = ()
     of: str = ""  # the kind of things of which it names one
     is_required: bool = False
@@ -66,7 +67,7 @@ KINDS = {
             Field("status", "Status", choices=get_args(ProjectStatus)),
             Field("goalId", "Goal", of="goals"),
             Field("leadAgentId", "Led by", of="agents"),
-            Field("targetDate", "Target date"),
+            Field("targetDate", "Target date", "date"),
             Field("color", "Colour"),
         ),
         "structure",
@@ -170,10 +171,13 @@ async def create(visit: NamedDependency[Visit], kind: FromPath[str]) -> Response
     """Create a project, a goal, a folder or an issue."""
     form, kind_shown = visit.form, _new(kind)
     await visit.must_have(kind_shown.needs)
+    if errors := _wrong_dates(kind_shown, form, {}):
+        return await _form(visit, kind_shown, None, _values(kind_shown, form), errors)
     try:
         resource = await visit.api.post(visit.api_path(kind), _body(kind_shown, form))
     except ApiRefusal as refusal:
-        return await _form(visit, kind_shown, None, _values(kind_shown, form), refusal.by_field())
+        errors = refusal.by_field(_values(kind_shown, form))
+        return await _form(visit, kind_shown, None, _values(kind_shown, form), errors)
     return visit.go(*_place_of(kind, resource), done="added")
 
 
@@ -195,13 +199,14 @@ async def save(visit: NamedDependency[Visit], kind: FromPath[str], id: FromPath[
     form = visit.form.beside(as_values(kind_shown, resource))
     values = _values(kind_shown, form)
     body = _body(kind_shown, form) | ({BUDGET: budget_of(form, errors)} if kind_shown.has_budget else {})
+    errors |= _wrong_dates(kind_shown, form, as_values(kind_shown, resource))
     theirs = conflicts.differences(form, values, as_values(kind_shown, resource))
     if not errors and not theirs:
         try:
             with visit.api.unchanged_since(position):
                 secret = await _change(visit, kind, resource, body)
         except ApiRefusal as refusal:
-            errors = {_in_form(field): message for field, message in refusal.by_field().items()}
+            errors = {_in_form(field): message for field, message in refusal.by_field(values).items()}
         else:
             return _secret(visit, secret) if secret else visit.go(*_place_of(kind, resource), done="thing")
     return await _form(visit, kind_shown, resource, values, errors, theirs)
@@ -392,6 +397,23 @@ def _of_body(field: Field, form: Form) -> Any:
             return form.text(field.name) or None
         case _:
             return form.text(field.name).strip() if field.is_required or field.choices else form.given(field.name)
+
+
+def _wrong_dates(kind: Kind, form: Form, saved_values: Mapping[str, str]) -> dict[str, str]:
+    """Return what stands beside a date that is none. The API takes any text for one, so such a text may be there already."""
+    return {
+        field.name: "This is no date: write it like 2026-11-30."
+        for field in kind.fields
+        if field.kind == "date" and form.given(field.name) and form.text(field.name) != saved_values.get(field.name)
+        if not _is_date(form.text(field.name).strip())
+    }
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def _in_form(field: str) -> str:

@@ -210,11 +210,7 @@ async def _show_form(  # noqa: PLR0913, PLR0917 what the form shows
 
 def _beside_fields(refusal: ApiRefusal) -> dict[str, str]:
     """Return the messages by field. What the API says of a schedule as a whole stands beside the field that it speaks of."""
-    errors = refusal.by_field()
-    for word, field in (("cron", "cronExpression"), ("zone", "timezone")):
-        if word in errors.get("", "").lower():
-            errors[field] = errors.pop("")
-    return errors
+    return refusal.by_field(FIELDS["schedule"])
 
 
 def as_values(trigger: Json) -> dict[str, str]:

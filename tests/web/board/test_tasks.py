@@ -89,7 +89,7 @@ def test_a_routine_is_edited_and_its_secrets_are_kept_and_never_in_a_page(board,
     wrong = {"type": "weekly", "day_of_week": "", "webhook_secret": SECRET, "secret_params": json.dumps({"a": SECRET})}
     pages.append(board.send(board.show("/tasks/greet/routines/weekly/edit"), "/edit", **wrong))
     assert 422 == pages[-1].status
-    assert "day_of_week is required for weekly cadence" in pages[-1].text
+    assert "This has to be filled in." in pages[-1].text
     assert "Type it again" in pages[-1].text
     pages.append(board.send(board.show("/tasks/greet/routines/weekly/edit"), "/edit", unsigned="yes"))
     assert "not signed" in pages[-1].text
