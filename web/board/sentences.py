@@ -51,6 +51,11 @@ SENTENCES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         (r"activityGateScope project requires projectId", "Choose the project in which activity counts."),
         (r"(?:\w+ )?(agent|folder|goal|issue|project) not found", r"This \1 is not there any more."),
         (r"The character U\+0000 is not allowed.*", "A character in it, U+0000, cannot be stored."),
+        (r"env\.\S+: the company's environment has no variable '(.*)'", r"The company has no variable \1."),
+        (
+            r"\w+ has a name that is not 1 to 128 letters, digits and underscores, beginning with no digit: (.*)",
+            r"Write 1 to 128 letters, digits and underscores, beginning with no digit, in place of \1.",
+        ),
         (r"Invalid input", "This is not read as anything that may stand here."),
     )
 )
