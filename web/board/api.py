@@ -5,7 +5,7 @@ So a page knows nothing that the API does not tell its user, and does nothing th
 those of the Jetty API.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote, urlencode
@@ -15,7 +15,7 @@ from litestar import Response
 from litestar.types import ASGIApp, HTTPRequestEvent, Message, Receive, ReceiveMessage, Scope, Send
 
 from application.event_store.unit_of_work import UNCHANGED_SINCE
-from web.board.sentences import FILL_IN, plain
+from web.board.sentences import FILL_IN, field_of, plain
 from web.http import json_body
 from web.http.backend import POSITION_HEADER
 from web.http.requests import DECODED_BODY
@@ -24,6 +24,8 @@ ABSENT = ("null", "undefined")  # how the API calls what was not given
 FORBIDDEN = 403
 REFUSED = 400  # the first status of a refusal
 NOT_FOUND = 404
+UNPROCESSABLE = 422
+HELD = "Nothing is saved yet, since this form is of an earlier session. Look at it, and send it again."
 OF_A_FILE = (b"content-type", b"content-disposition", b"cache-control")  # what is kept of the headers of a file
 POSITION = POSITION_HEADER.lower().encode()
 BODY = "body"  # how the Jetty API calls a body as a whole
@@ -40,9 +42,11 @@ class ApiRefusal(Exception):
         self.details = details
         self.headers = headers
 
-    def by_field(self) -> dict[str, str]:
+    def by_field(self, fields: Collection[str] = ()) -> dict[str, str]:
         """
         Return the message for each field that is wrong, by its path with dots; those without a field under ''.
+
+        A message about the whole may speak of one of the `fields` of the form: then it is of that one.
 
         Raise the refusal itself for a missing right: no field is at fault, and the page may not have the form any more.
         """
@@ -50,11 +54,11 @@ class ApiRefusal(Exception):
             raise self
         issues = self.details if isinstance(self.details, list) else []
         messages: dict[str, str] = {}
-        for issue in issues:
-            is_absent = issue.get("received") in ABSENT
-            message = FILL_IN if is_absent else plain(str(issue.get("message", self.message)))
-            messages.setdefault(".".join(str(step) for step in issue.get("path", [])), message)
-        return messages or {"": self.message}
+        for issue in issues or [{}]:
+            text = FILL_IN if issue.get("received") in ABSENT else str(issue.get("message", self.message))
+            name = ".".join(str(step) for step in issue.get("path", [])) or field_of(text, fields)
+            messages.setdefault(name, plain(text))
+        return messages
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -70,6 +74,7 @@ class Api:
     def __init__(self, app: ASGIApp, scope: Any) -> None:
         self._app = app
         self._scope = scope
+        self.is_held = False  # nothing is to be changed: the form that asks for it is of another session
 
     @contextmanager
     def unchanged_since(self, position: int) -> Iterator[None]:
@@ -118,6 +123,8 @@ class Api:
 
     async def call(self, method: str, path: str, body: object = None, *, query: Query | None = None) -> Answer:
         """Call an operation and return its answer. Raise ApiRefusal for any that is no success."""
+        if self.is_held and method != "GET":
+            raise ApiRefusal(UNPROCESSABLE, HELD, None, {})
         try:
             content = b"" if body is None else msgspec.json.encode(body)
         except OverflowError as error:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import quote
 
 from litestar import Litestar, Request, Response
 from litestar.di import NamedDependency, Provide
@@ -112,12 +111,12 @@ def to_page(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     if isinstance(error, SignInNeeded):
         note_refusal(request.scope, error, 401, "not signed in")
         is_stream = request.headers.get("accept") == EVENT_STREAM
+        if request.method == "POST":
+            return _with_headers(sign_in.page_that_keeps(request, error.form))
         # A request of a script: tell it to reload the page, which then shows the sign-in.
         if is_stream or "hx-request" in request.headers:
             return _with_headers(Response(None, status_code=204, headers={"HX-Refresh": "true"}))
-        query = request.scope["query_string"].decode("latin-1")
-        following = quote(request.scope["path"]) + (f"?{query}" if query else "")
-        own = sign_in.own_path(following) if request.method == "GET" else ""
+        own = sign_in.own_path(sign_in.address_of(request))
         return _with_headers(see_other(sign_in.door(base, own)))
     status, message, headers = _describe(error)
     note_refusal(request.scope, error, status, message)

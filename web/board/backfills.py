@@ -9,6 +9,7 @@ from litestar.params import FromPath
 
 from web.board import words
 from web.board.api import NOT_FOUND, ApiRefusal
+from web.board.sure import Question, ask, is_sure
 from web.board.triggers import own_trigger
 from web.board.visit import NEEDS, Visit
 
@@ -35,6 +36,8 @@ async def _show_page(  # noqa: PLR0913, PLR0917 what the page shows
 ) -> Response[Any]:
     live = await visit.live(trigger=trigger_id)
     trigger = await own_trigger(visit, routine_id, trigger_id)
+    query, place = {"cursor": visit.parameter("cursor")}, ("routines", routine_id, "triggers", trigger_id, "backfills")
+    answer = await visit.api.page(f"/routine-triggers/{trigger_id}/backfills", query)
     return visit.show(
         "backfills.html",
         status=422 if errors else 200,
@@ -43,7 +46,8 @@ async def _show_page(  # noqa: PLR0913, PLR0917 what the page shows
         routine=await visit.own("routines", routine_id),
         trigger=trigger,
         zone=trigger["timezone"] or "UTC",
-        backfills=await visit.api.get(f"/routine-triggers/{trigger_id}/backfills"),
+        backfills=answer.value,
+        following=visit.path(*place, query={"cursor": answer.next_cursor}) if answer.next_cursor else None,
         overlaps=OVERLAPS,
         values=values,
         errors=errors,
@@ -78,7 +82,7 @@ async def begin(visit: NamedDependency[Visit], routine_id: FromPath[str], trigge
     return await _show_page(visit, routine_id, trigger_id, values, errors, plan)
 
 
-@post(f"{BASE}/{{backfill_id:str}}/cancel", operation_id="boardCancelBackfill")
+@post(f"{BASE}/{{backfill_id:str}}/cancel", operation_id="boardCancelBackfill", opt={NEEDS: "assign"})
 async def cancel(
     visit: NamedDependency[Visit],
     routine_id: FromPath[str],
@@ -90,5 +94,10 @@ async def cancel(
     backfill = await visit.own("routine-backfills", backfill_id)
     if backfill["triggerId"] != trigger["id"]:
         raise ApiRefusal(NOT_FOUND, "Backfill not found", None, {})
+    if not is_sure(visit):
+        ended = f"{backfill['fired']} of its {words.count_noun(backfill['count'], 'occurrence')} ran and stay"
+        consequence = f"{ended}; it runs no more of them. Another backfill can run the rest."
+        back = visit.path("routines", routine_id, "triggers", trigger_id, "backfills")
+        return ask(visit, Question("Cancel this backfill?", consequence, "Cancel the backfill", back))
     await visit.api.post(f"/routine-backfills/{backfill_id}/cancel")
     return visit.go("routines", routine_id, "triggers", trigger_id, "backfills", done="cancelled")

@@ -118,10 +118,10 @@ async def edit(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Resp
 )
 async def save(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
     """Save the routine; if it was changed meanwhile, show what differs, and keep what was typed."""
-    form = visit.form
     errors: dict[str, str] = {}
-    body = _read_body(form, errors) | {"baseRevisionId": form.given(BASE)}
     routine = await visit.own("routines", routine_id)
+    form = visit.form.beside(as_values(routine))
+    body = _read_body(form, errors) | {"baseRevisionId": form.given(BASE)}
     if errors:
         return await _show_form(visit, routine, _typed_values(form), errors)
     try:
@@ -131,7 +131,9 @@ async def save(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Resp
         theirs: list[Difference] = []
         if refusal.status == CONFLICT and routine["latestRevisionId"] != form.text(BASE):
             theirs, errors = conflicts.between(_typed_values(form), as_values(routine)), {}
-        return await _show_form(visit, routine, _typed_values(form), errors, theirs=theirs, status=refusal.status)
+        return await _show_form(
+            visit, routine, _typed_values(form), errors, theirs=theirs, status=refusal.status if theirs else 422
+        )
     is_same = saved_routine["latestRevisionId"] == form.text(BASE)
     return visit.go("routines", routine_id, done="same" if is_same else "saved")
 
@@ -361,14 +363,19 @@ def _read_default(text: str, kind: str, name: str, errors: dict[str, str]) -> An
 
 
 def _beside_fields(form: Form, refusal: ApiRefusal) -> dict[str, str]:
-    """Return what the API says by the fields of the form."""
-    return environment.beside_rows(form, {_in_form(field): message for field, message in refusal.by_field().items()})
+    """Return what the API says by the fields of the form, which may have empty rows before a variable."""
+    rows = [f"variables.{index}." for index in range(MOST_VARIABLES) if _is_filled(form, f"variables.{index}.")]
+    errors = {_in_form(field, rows): message for field, message in refusal.by_field((*TEXTS, *IDS)).items()}
+    return environment.beside_rows(form, errors)
 
 
-def _in_form(field: str) -> str:
-    """Return the field of the form that a field of the API is."""
+def _in_form(field: str, rows: Sequence[str]) -> str:
+    """Return the field of the form that a field of the API is; the variables that it is sent are in these rows."""
     if field.startswith("triggers.0."):
         return field.removeprefix("triggers.0.")
+    match field.split("."):
+        case ["variables", index, name, *_] if index.isdecimal() and int(index) < len(rows):
+            return f"{rows[int(index)]}{name}"
     return {
         "budget.maxCostMicros": "maxCost",
         "budget.windowSec": "windowSec",

@@ -71,6 +71,8 @@ def body(form: Form, errors: dict[str, str]) -> dict[str, Any]:
         name, value, variable = form.text(f"{row}name").strip(), form.text(f"{row}value"), form.given(f"{row}variable")
         if not name or name in bindings:
             errors[f"{row}name"] = "Another row has this name." if name else "This has to be filled in."
+        if form.text(f"{row}type") not in dict(TYPES):
+            errors[f"{row}type"] = f"Choose one of these: {', '.join(words for _, words in TYPES)}."
         if form.text(f"{row}type") == BOUND:
             bindings[name] = {"type": BOUND, "name": variable}
             if variable is None:
@@ -86,8 +88,13 @@ def body(form: Form, errors: dict[str, str]) -> dict[str, Any]:
 
 def beside_rows(form: Form, errors: Mapping[str, str]) -> dict[str, str]:
     """Return errors of the API with those of variables by the fields of their rows."""
-    fields = {f"env.{form.text(f'{row}name').strip()}": f"{row}name" for row in _filled_rows(form)}
-    return {fields.get(".".join(name.split(".")[:2]), name): message for name, message in errors.items()}
+    fields = {}
+    for row in _filled_rows(form):
+        name = form.text(f"{row}name").strip()
+        fields[f"env.{name}"] = f"{row}{'variable' if form.text(f'{row}type') == BOUND else 'name'}"
+        if name and repr(name) in errors.get("env", ""):
+            fields["env"] = f"{row}name"
+    return {fields.get(name) or fields.get(".".join(name.split(".")[:2]), name): text for name, text in errors.items()}
 
 
 def _filled_rows(form: Form) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """What a form has sent: its fields as texts, checked to come from a page of ours."""
 
+import re
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any
@@ -8,6 +9,7 @@ from urllib.parse import parse_qs
 import msgspec
 from litestar import Request
 
+from domain.disclosure import MASK
 from domain.errors import Forbidden
 from web.board.session import FORGERY_FIELD, SessionCookie, is_from_own_form, session_of
 from web.http.validation import invalid
@@ -15,6 +17,12 @@ from web.http.validation import invalid
 MOST_FIELDS = 1_000
 MOST_DIGITS = 12
 FOREIGN = "This form was not sent by a page of the board. Open the page again and repeat it."
+WAS_TYPED = "typed before"  # stands in place of a secret in a form that is shown again and changes nothing
+LINE_END = re.compile(r"\r\n?")
+SECRETS = re.compile(
+    r"secret_\w+|webhook_secret|env\.[0-9]+\.value|token"
+)  # fields of which no page shows what was typed
+CREDENTIALS = re.compile(r"^(\s*(?:proxy-)?authorization\s*:\s*)\S.*$", re.IGNORECASE | re.MULTILINE)
 
 
 class Form:
@@ -24,8 +32,8 @@ class Form:
         self._fields = fields
 
     def text(self, name: str) -> str:
-        """Return the text of a field, empty if it is absent; line ends are those of Unix."""
-        return next(iter(self._fields.get(name, [])), "").replace("\r\n", "\n")
+        """Return the text of a field, empty if it is absent."""
+        return next(iter(self._fields.get(name, [])), "")
 
     def given(self, name: str) -> str | None:
         """Return the trimmed text of a field; None if nothing is in it."""
@@ -44,6 +52,37 @@ class Form:
     def has(self, name: str) -> bool:
         """Return whether a box is ticked, or a button was pressed."""
         return name in self._fields
+
+    def beside(self, saved_values: Mapping[str, str]) -> "Form":
+        """Return the form with what is saved wherever only the line ends differ: browsers change them, nobody has typed them."""
+        same = {
+            name: [saved_values[name]]
+            for name in self._fields.keys() & saved_values.keys()
+            if LINE_END.sub("\n", saved_values[name]) == self.text(name)
+        }
+        return Form({**self._fields, **same})
+
+    def fields_to_repeat(self) -> list[tuple[str, str]]:
+        """Return what has to be sent once more, but for the token of the session; in place of a secret, that there was one."""
+        return [
+            (name, _without_secret(name, text))
+            for name, texts in self._fields.items()
+            for text in texts
+            if name != FORGERY_FIELD
+        ]
+
+
+def _without_secret(name: str, text: str) -> str:
+    if name == "headers":
+        return without_credentials(text)
+    if not text or not SECRETS.fullmatch(name):
+        return text
+    return "{}" if name == "secret_params" else WAS_TYPED
+
+
+def without_credentials(headers: str) -> str:
+    """Return the headers of a call, one a line, with the credentials among them masked."""
+    return CREDENTIALS.sub(rf"\1{MASK}", headers)
 
 
 def whole_number(text: str) -> int | None:
@@ -73,23 +112,29 @@ def read_object(form: Form, name: str, errors: dict[str, str]) -> dict[str, Any]
 async def read_own_form(request: Request[Any, Any, Any], cookie: SessionCookie) -> Form:
     """Return the form of a post. Raise Forbidden unless it comes from a page of this session."""
     fields = await read_form(request)
-    must_be_own(request, cookie, fields)
+    must_be_same_origin(request, cookie)
+    if not is_of_session(request, fields):
+        raise Forbidden(FOREIGN)
     return fields
 
 
 async def read_form(request: Request[Any, Any, Any]) -> Form:
-    """Return the form of a post, wherever it comes from. Raise Invalid if it is not a form."""
+    """Return the form of a post, wherever it comes from, with the line ends of Unix. Raise Invalid if it is not a form."""
     try:
         text = (await request.body()).decode()
-        return Form(parse_qs(text, keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="strict"))
+        fields = parse_qs(text, keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="strict")
     except ValueError as error:
         raise invalid("The form cannot be read") from error
+    return Form({name: [LINE_END.sub("\n", text) for text in texts] for name, texts in fields.items()})
 
 
-def must_be_own(request: Request[Any, Any, Any], cookie: SessionCookie, fields: Form) -> None:
-    """Raise Forbidden unless a post comes from this origin and, where it has a session, carries that session's token."""
+def must_be_same_origin(request: Request[Any, Any, Any], cookie: SessionCookie) -> None:
+    """Raise Forbidden unless a post comes from this origin."""
     if not cookie.is_same_origin(request.headers.get("origin"), request.headers.get("host")):
         raise Forbidden(FOREIGN)
+
+
+def is_of_session(request: Request[Any, Any, Any], fields: Form) -> bool:
+    """Return whether a form carries the token of the session, where the request has one."""
     session = session_of(request.scope)
-    if session is not None and not is_from_own_form(session, fields.text(FORGERY_FIELD)):
-        raise Forbidden(FOREIGN)
+    return session is None or is_from_own_form(session, fields.text(FORGERY_FIELD))

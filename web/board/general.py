@@ -6,7 +6,7 @@ from litestar import Response, get, post
 from litestar.di import NamedDependency
 
 from domain.schedule import zones
-from web.board.api import ApiRefusal
+from web.board.api import HELD, ApiRefusal
 from web.board.session import SessionCookie
 from web.board.sign_in import own_path
 from web.board.visit import ZONE_COOKIE, Visit, known_zone, see_other
@@ -59,6 +59,8 @@ async def save_settings(visit: NamedDependency[Visit], cookie: NamedDependency[S
     form = visit.form
     zone = known_zone(form.text("zone").strip())
     back = own_path(form.text("back"))
+    if visit.api.is_held:
+        return _show_settings(visit, form.text("zone"), back, error=HELD, status=422)
     if zone is None:
         text = form.text("zone")
         return _show_settings(

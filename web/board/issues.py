@@ -8,10 +8,11 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from domain.values import IssueStatus
-from web.board import conflicts
+from web.board import conflicts, words
 from web.board.api import ApiRefusal
 from web.board.conflicts import CONFLICT, Difference
 from web.board.routine import names_of_authors
+from web.board.sure import Question, ask, is_sure
 from web.board.visit import NEEDS, Visit
 
 PAGE = 50
@@ -43,7 +44,7 @@ async def issues(visit: NamedDependency[Visit]) -> Response[Any]:
         issues=answer.value,
         parameters=parameters,
         agents=await visit.names("agents", parameters.get("agent")),
-        statuses=STATUSES,
+        statuses=words.with_chosen(STATUSES, status),
         following=following,
     )
 
@@ -118,7 +119,7 @@ async def move(visit: NamedDependency[Visit], issue_id: FromPath[str]) -> Respon
             with visit.api.unchanged_since(position):
                 await visit.api.patch(f"/issues/{issue_id}", body)
         except ApiRefusal as refusal:
-            errors = refusal.by_field()
+            errors = refusal.by_field(("assigneeAgentId",))
         else:
             return visit.go("issues", issue_id, done="moved")
     return await _show_issue(visit, issue_id, values, errors, theirs)
@@ -129,9 +130,17 @@ def _as_values(issue: Json) -> dict[str, str]:
     return {"status": issue["status"], "agent": issue["assigneeAgentId"] or ""}
 
 
-@post("/board/companies/{company_id:str}/issues/{issue_id:str}/release", operation_id="boardReleaseIssue")
+@post(
+    "/board/companies/{company_id:str}/issues/{issue_id:str}/release",
+    operation_id="boardReleaseIssue",
+    opt={NEEDS: "administer"},
+)
 async def release(visit: NamedDependency[Visit], issue_id: FromPath[str]) -> Response[Any]:
     """Take an issue from the work session that has it."""
-    await visit.own("issues", issue_id)
+    issue = await visit.own("issues", issue_id)
+    if not is_sure(visit):
+        consequence = "What the session does with the issue from now on is refused, and another one can take it."
+        title, back = f"Take {issue['identifier']} from the session that has it?", visit.path("issues", issue_id)
+        return ask(visit, Question(title, consequence, "Take it", back))
     await visit.api.post(f"/issues/{issue_id}/admin/force-release")
     return visit.go("issues", issue_id, done="moved")

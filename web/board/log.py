@@ -10,6 +10,7 @@ from litestar.params import FromPath
 
 from application.use_cases.event_access import OF_NO_COMPANY
 from domain.events import STORED_NAMES
+from web.board import words
 from web.board.api import NOT_FOUND, ApiRefusal
 from web.board.exports import links_of
 from web.board.visit import Visit, bound
@@ -40,6 +41,7 @@ async def log(visit: NamedDependency[Visit]) -> Response[Any]:
     following = visit.path("log", query={**parameters, "cursor": answer.next_cursor}) if answer.next_cursor else None
     return visit.show(
         "log.html",
+        status=visit.status_of_filters(errors),
         here="log",
         live=live,
         events=[{**event, "fields": fields_of(event)} for event in answer.value],
@@ -47,8 +49,8 @@ async def log(visit: NamedDependency[Visit]) -> Response[Any]:
         errors=errors,
         things=[name for name in THINGS if name in parameters],
         subjects=await _find_subjects(visit, parameters),
-        kinds=_include_option(KINDS, parameters.get("kind", "")),
-        actors=_include_option(ACTORS, parameters.get("actor", "")),
+        kinds=words.with_chosen(KINDS, parameters.get("kind", "")),
+        actors=words.with_chosen(ACTORS, parameters.get("actor", "")),
         orders=ORDERS,
         files=links_of(visit, "events", parameters),
         signed=await _signed_events(visit),
@@ -82,11 +84,6 @@ async def refusals(visit: NamedDependency[Visit]) -> Response[Any]:
     following = visit.path("refusals", query={"cursor": answer.next_cursor}) if answer.next_cursor else None
     names = {company["id"]: company["name"] for company in visit.companies}
     return visit.show("refusals.html", here="log", refusals=answer.value, names=names, following=following)
-
-
-def _include_option(options: Mapping[str, str], chosen_kind: str) -> Mapping[str, str]:
-    """Return options, with the one that is chosen among them: addresses may ask for more than the form offers."""
-    return options if chosen_kind in options else {**options, chosen_kind: chosen_kind}
 
 
 async def _find_subjects(visit: Visit, parameters: Mapping[str, str]) -> Sequence[tuple[str, str]]:

@@ -11,12 +11,14 @@ from application.use_cases.board import sessions
 from domain.board.access import READ_ONLY, USUAL
 from domain.values import MemberRole
 from web.board import conflicts, words
-from web.board.api import NOT_FOUND, ApiRefusal
+from web.board.api import ApiRefusal
 from web.board.conflicts import CONFLICT, Difference
 from web.board.editing import budget_as_values, budget_of
+from web.board.sure import Question, ask, is_sure
 from web.board.visit import Visit
 
 ASSIGNS = [("usual", "usual rights"), ("none", "may not assign work")]
+LISTS = ("members", "agents", "keys", "own-keys")  # the lists of the page, of each of which the address has the place
 ROLES = [(role, role) for role in get_args(MemberRole)]
 BASE = "/board/companies/{company_id:str}/people"
 Json = Mapping[str, Any]
@@ -35,20 +37,25 @@ async def _show_page(
     theirs: Sequence[Difference] = (),
     subject: str = "",
 ) -> Response[Any]:
-    members = await visit.api.get(visit.api_path("members"))
+    members, agents, own_keys = [
+        await visit.listed("people", name, path, is_shown)
+        for name, path, is_shown in (
+            ("members", visit.api_path("members"), None),
+            ("agents", visit.api_path("agents"), None),
+            ("own-keys", "/board-api-keys", lambda key: _is_of_interest(visit, key)),
+        )
+    ]
+    company_keys = await visit.listed("people", "keys", visit.api_path("keys")) if visit.rights.manage else None
     return visit.show(
         "people.html",
         status=CONFLICT if theirs else 422 if errors else 200,
         here="people",
-        members=[_with_base(one, _as_values(one)) for one in members],
-        agents=[
-            _with_base(one, budget_as_values(one["budget"])) for one in await visit.api.get(visit.api_path("agents"))
-        ],
+        members=[_with_base(one, _as_values(one)) for one in members.rows],
+        agents=[_with_base(one, budget_as_values(one["budget"])) for one in agents.rows],
+        lists={"members": members, "agents": agents, "keys": company_keys, "own-keys": own_keys},
+        place=visit.parameters(LISTS),
         theirs=conflicts.in_words(theirs, {"assigns": ASSIGNS}),
         subject=subject,
-        company_keys=await visit.api.get(visit.api_path("keys")) if visit.rights.manage else [],
-        own_keys=[key for key in await visit.api.get("/board-api-keys") if _is_of_interest(visit, key)],
-        names={member["userId"]: member["name"] for member in members},
         roles=[role for role in ROLES if role[0] != "owner" or visit.rights.manage_owners],
         assigns=ASSIGNS,
         read_only=READ_ONLY,
@@ -95,9 +102,20 @@ async def change_member(visit: NamedDependency[Visit], user_id: FromPath[str]) -
     """Change the role and the rights of a member, both versions shown if others have; remove them; make a key for them."""
     form, position = visit.form, await visit.position()
     path = visit.api_path("members", user_id)
+    if form.has("remove") and not is_sure(visit):
+        member = await _member(visit, user_id)
+        consequence = (
+            "They may do nothing in the company from then on; the keys of agents and of the collection that they issued here "
+            "are revoked with it. They can be added again."
+        )
+        title = f"Remove {member['name']} from the members?"
+        return ask(visit, Question(title, consequence, "Remove them", _place(visit)))
     if form.has("remove"):
-        await visit.api.delete(path)
-        return visit.go("people", done="removed")
+        try:
+            await visit.api.delete(path)
+        except ApiRefusal as refusal:
+            return await _show_page(visit, {}, {f"{user_id}.": "; ".join(refusal.by_field().values())})
+        return _back(visit, "removed")
     if form.has("key"):
         key = await visit.api.post(f"{path}/keys")
         return _show_token(visit, "A further board key of the member", key["token"])
@@ -117,7 +135,7 @@ async def change_member(visit: NamedDependency[Visit], user_id: FromPath[str]) -
         except ApiRefusal as refusal:
             errors = {"": "; ".join(refusal.by_field().values())}
         else:
-            return visit.go("people", done="member")
+            return _back(visit, "member")
     values["base"] = conflicts.base_after(form, theirs, present)
     field_values = {f"{user_id}.{name}": value for name, value in values.items()}
     field_errors = {f"{user_id}.{name}": text for name, text in errors.items()}
@@ -126,15 +144,8 @@ async def change_member(visit: NamedDependency[Visit], user_id: FromPath[str]) -
 
 async def _member(visit: Visit, user_id: str) -> Json:
     """Return a member of the company. Raise ApiRefusal for somebody who is none."""
-    cursor = None
-    while True:
-        answer = await visit.api.page(visit.api_path("members"), {"cursor": cursor})
-        member = next((one for one in answer.value if one["userId"] == user_id.lower()), None)
-        cursor = answer.next_cursor
-        if member is not None:
-            return dict(member)
-        if cursor is None:
-            raise ApiRefusal(NOT_FOUND, "Member not found", None, {})
+    path = visit.api_path("members")
+    return await visit.one_of(path, lambda member: member["userId"] == user_id.lower(), "Member not found")
 
 
 @post(f"{BASE}/agents", operation_id="boardAddAgent")
@@ -162,7 +173,7 @@ async def change_agent(visit: NamedDependency[Visit], agent_id: FromPath[str]) -
         key = await visit.api.post(f"/agents/{agent_id}/keys", {})
         return _show_token(visit, "A key of the agent", key["token"])
     await visit.api.post(f"/agents/{agent_id}/{action}", {"reason": "manual"} if action == "pause" else None)
-    return visit.go("people", done="agent")
+    return _back(visit, "agent")
 
 
 async def _change_budget(visit: Visit, agent: Json, position: int) -> Response[Any]:
@@ -178,7 +189,7 @@ async def _change_budget(visit: Visit, agent: Json, position: int) -> Response[A
             errors = {name.removeprefix("budget."): message for name, message in refusal.by_field().items()}
             errors = {"maxCost" if name == "maxCostMicros" else name: message for name, message in errors.items()}
         else:
-            return visit.go("people", done="agent")
+            return _back(visit, "agent")
     values["base"] = conflicts.base_after(form, theirs, present)
     field_values = {f"{id_}.{name}": value for name, value in values.items()}
     field_errors = {f"{id_}.{name}": message for name, message in errors.items()}
@@ -203,8 +214,31 @@ async def revoke_key(visit: NamedDependency[Visit], key_id: FromPath[str]) -> Re
     """Revoke a key of the reader, or of the company."""
     form = visit.form
     is_own = form.has("own")
+    if not is_sure(visit):
+        is_this_session = visit.user is not None and visit.user.key_id == key_id
+        whose = "You are signed out then. " if is_this_session else ""
+        consequence = (
+            f"{whose}Whoever uses it is refused from then on. A key cannot be brought back, only replaced by a new one."
+        )
+        title = f"Revoke the key “{await _key_name(visit, key_id, is_own=is_own)}”?"
+        return ask(visit, Question(title, consequence, "Revoke it", _place(visit)))
     await visit.api.delete(f"/board-api-keys/{key_id}" if is_own else visit.api_path("keys", key_id))
-    return visit.go("people", done="revoked")
+    return _back(visit, "revoked")
+
+
+def _place(visit: Visit) -> str:
+    """Return the address of the page with the parts of its lists from which the reader came."""
+    return visit.path("people", query=visit.parameters(LISTS))
+
+
+def _back(visit: Visit, done: str) -> Response[Any]:
+    return visit.go("people", done=done, **visit.parameters(LISTS))
+
+
+async def _key_name(visit: Visit, key_id: str, *, is_own: bool) -> str:
+    """Return the name of a key of the reader, or of the company. Raise ApiRefusal for any other."""
+    path = "/board-api-keys" if is_own else visit.api_path("keys")
+    return str((await visit.one_of(path, lambda key: key["id"] == key_id.lower(), "Key not found"))["name"])
 
 
 def _show_token(visit: Visit, title: str, token: str | None) -> Response[Any]:

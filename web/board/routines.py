@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from uuid import UUID, uuid4
 
 import msgspec
@@ -23,6 +23,7 @@ from web.board.conflicts import CONFLICT, Difference
 from web.board.forms import Form, read_number, read_object
 from web.board.routine import titles_of
 from web.board.sign_in import own_path
+from web.board.sure import Question, ask, is_sure
 from web.board.visit import NEEDS, Visit, see_other
 from web.http.paging import cursor_of, not_of_list, place_of
 from web.http.validation import parse
@@ -263,9 +264,11 @@ def _pause_form(  # noqa: PLR0913, PLR0917 what the form shows
 )
 async def pause(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
     """Pause a routine with a note, until a moment if one is given."""
-    form, position, errors = visit.form, await visit.position(), dict[str, str]()
+    position, errors = await visit.position(), dict[str, str]()
     routine = await visit.own("routines", routine_id)
-    present, values = _pause_as_values(visit, routine), {name: form.text(name) for name in PAUSE_FIELDS.values()}
+    present = _pause_as_values(visit, routine)
+    form = visit.form.beside(present)
+    values = {name: form.text(name) for name in PAUSE_FIELDS.values()}
     theirs = conflicts.differences(form, values, present)
     until = local_moment(form.text("until"), visit.zone, "until", errors)
     body = {"status": "paused", "pauseNote": form.given("note"), "resumeAt": until}
@@ -286,12 +289,23 @@ async def pause(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Res
     )
 
 
-@post("/board/companies/{company_id:str}/routines/{routine_id:str}/status", operation_id="boardStatus")
+@post(
+    "/board/companies/{company_id:str}/routines/{routine_id:str}/status",
+    operation_id="boardStatus",
+    opt={NEEDS: "assign"},
+)
 async def change_status(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Response[Any]:
     """Resume or archive a routine."""
     form = visit.form
-    status = form.text("status")
-    await visit.own("routines", routine_id)
+    status = form.one_of("status", get_args(RoutineStatus))
+    routine = await visit.own("routines", routine_id)
+    if status == "archived" and not is_sure(visit):
+        consequence = (
+            "It runs no more, is gone from the lists, and cannot be made active again. It stays readable, with all its runs; "
+            "what waits is recorded as missed."
+        )
+        title, back = f"Archive the routine “{routine['title']}”?", visit.path("routines", routine_id, "edit")
+        return ask(visit, Question(title, consequence, "Archive it", back))
     await visit.api.patch(f"/routines/{routine_id}", {"status": status})
     done, back = {"active": "resumed"}.get(status, status), own_path(form.text("back"))
     return see_other(f"{visit.base}{_with_done(back, done)}") if back else visit.go("routines", routine_id, done=done)

@@ -48,6 +48,7 @@ async def runs(visit: NamedDependency[Visit]) -> Response[Any]:
     following = visit.path("runs", query={**parameters, "cursor": answer.next_cursor}) if answer.next_cursor else None
     return visit.show(
         "runs.html",
+        status=visit.status_of_filters(errors),
         here="runs",
         live=live,
         runs=answer.value,
@@ -56,8 +57,8 @@ async def runs(visit: NamedDependency[Visit]) -> Response[Any]:
         errors=errors,
         routine=routine,
         agents=agents,
-        statuses=STATUSES,
-        sources=SOURCES,
+        statuses=words.with_chosen(STATUSES, parameters.get("status", "")),
+        sources=words.with_chosen(SOURCES, parameters.get("source", "")),
         files=links_of(visit, "runs", parameters),
         took=took,
         following=following,

@@ -1,7 +1,7 @@
 """What the APIs say of a wrong field, as a sentence for whoever fills in a form: they speak of types to programs."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 
 from web.board import words
 
@@ -30,7 +30,7 @@ def _length(match: re.Match[str]) -> str:
 SENTENCES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = tuple(
     (re.compile(pattern, re.DOTALL), sentence)
     for pattern, sentence in (
-        (r"(?:Required|is required)", FILL_IN),
+        (r"(?:Required|is required|\w+ is required for \w+ cadence)", FILL_IN),
         (r"Invalid (?:enum|discriminator) value\. Expected (.*?)(?:, received '.*')?", _choose),
         (r"Expected (.*), received \w+", _expected),
         (r"String must contain at (least|most) (\d+) character\(s\)", _length),
@@ -41,9 +41,53 @@ SENTENCES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         (r"Invalid datetime: .*", "This is no time: write it like 2026-11-30 09:00."),
         (r"Invalid date: .*", "This is no date: write it like 2026-11-30."),
         (r"Invalid", "Some of these characters may not stand here, or not in this order."),
+        (r".*Invalid timezone: .*", "There is no such zone: use a name such as Europe/Amsterdam."),
+        (r"A schedule has a cronExpression or a runAt, not both", "Give a cron expression or one time, not both."),
+        (r"endsAt must not be before startsAt", "This is before the moment at which it begins."),
+        (
+            r"(?:triggers\[0\]: )?Scheduled routines require defaults for required variables: (.*)",
+            r"A routine with a schedule needs a default for each required variable: \1.",
+        ),
+        (r"activityGateScope project requires projectId", "Choose the project in which activity counts."),
+        (r"(?:\w+ )?(agent|folder|goal|issue|project) not found", r"This \1 is not there any more."),
+        (r"The character U\+0000 is not allowed.*", "A character in it, U+0000, cannot be stored."),
+        (r"env\.\S+: the company's environment has no variable '(.*)'", r"The company has no variable \1."),
+        (
+            r"\w+ has a name that is not 1 to 128 letters, digits and underscores, beginning with no digit: (.*)",
+            r"Write 1 to 128 letters, digits and underscores, beginning with no digit, in place of \1.",
+        ),
         (r"Invalid input", "This is not read as anything that may stand here."),
     )
 )
+
+
+# Which field of a form a message speaks of that names none: the first of these that the form has.
+FIELDS: tuple[tuple[re.Pattern[str], Sequence[str]], ...] = tuple(
+    (re.compile(pattern, re.DOTALL | re.IGNORECASE), fields)
+    for pattern, fields in (
+        ("Assignee agent not found", ("assigneeAgentId",)),
+        ("Lead agent not found", ("leadAgentId",)),
+        ("Owner agent not found", ("ownerAgentId",)),
+        ("Agent not found", ("reportsTo",)),
+        ("Project not found", ("projectId",)),
+        ("Goal not found", ("goalId", "parentId")),
+        ("(?:Parent )?folder not found", ("folderId", "parentId")),
+        ("Parent issue not found", ("parentIssueId", "parentId")),
+        ("activityGateScope project requires projectId", ("projectId",)),
+        ("endsAt .*", ("endsAt",)),
+        (".*cron.*", ("cronExpression",)),
+        (".*zone.*", ("timezone",)),
+    )
+)
+NUL = re.compile(r"The character U\+0000 is not allowed \(in (\S+)\)")
+
+
+def field_of(message: str, fields: Collection[str]) -> str:
+    """Return the field, by its path with dots, that a message about a form as a whole speaks of; empty if it speaks of none."""
+    if (match := NUL.fullmatch(message)) is not None:
+        return match[1]
+    meant = (name for pattern, names in FIELDS if pattern.fullmatch(message) for name in names)
+    return next((name for name in meant if name in fields), "")
 
 
 def plain(message: str) -> str:

@@ -2,7 +2,7 @@
 
 import contextlib
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 from litestar import MediaType, Request, Response, get, post
 from litestar.concurrency import sync_to_thread
@@ -15,7 +15,7 @@ from application.use_cases.board import sessions
 from application.use_cases.board.keys import NewKey
 from domain.errors import Forbidden, Unauthenticated
 from projections.board import keys
-from web.board.forms import Form, must_be_own, read_form, read_own_form
+from web.board.forms import Form, must_be_same_origin, read_form, read_own_form
 from web.board.session import SessionCookie, session_of
 from web.board.visit import HTML, PAGES, see_other
 from web.http.backend import Backend
@@ -25,10 +25,10 @@ from web.http.requests import bearer_token
 WRONG = "This is not a board token that is good now. It begins with pcp_board_; `routines board-key` makes another."
 
 
-def _show_page(request: Request[Any, Any, Any], **values: Any) -> Response[str]:
+def _show_page(request: Request[Any, Any, Any], *, status: int = 200, **values: Any) -> Response[str]:
     base = public_path(request)
-    shown_values = {"base": base, "error": "", "link": "", "next": "", **values}
-    status = 422 if shown_values["error"] else 200
+    shown_values = {"base": base, "error": "", "link": "", "next": "", "typed": "", **values}
+    status = 422 if shown_values["error"] else status
     return Response(PAGES.get_template("sign_in.html").render(**shown_values), media_type=HTML, status_code=status)
 
 
@@ -38,19 +38,34 @@ def sign_in_page(request: Request[Any, Any, Any]) -> Response[str]:
     return _show_page(request, next=own_path(request.query_params.get("next", "")))
 
 
+def page_that_keeps(request: Request[Any, Any, Any], form: Form) -> Response[str]:
+    """
+    Ask for a board token in answer to a form whose session has ended, and keep what was typed in it.
+
+    Whoever has signed in then is led to the form with it. Nothing is saved by that, and no secret is kept.
+    """
+    typed = urlencode(form.fields_to_repeat())
+    return _show_page(request, status=401, next=own_path(address_of(request)), typed=typed)
+
+
 @post("/board/sign-in", operation_id="boardOpenSession")
 async def sign_in(
     request: Request[Any, Any, Any], backend: NamedDependency[Backend], cookie: NamedDependency[SessionCookie]
 ) -> Response[Any]:
     """Open a session for the holder of a board token. The token itself is not kept anywhere."""
     form = await read_form(request)
-    _must_be_ours(request, cookie)
-    caller, following = Caller(token=form.given("token")), own_path(form.text("next"))
+    must_be_same_origin(request, cookie)
+    caller, following, typed = Caller(token=form.given("token")), own_path(form.text("next")), form.text("typed")
     try:
         done = await sync_to_thread(backend.executor.execute, caller, sessions.open_session)
     except (Unauthenticated, Forbidden):
-        return _show_page(request, error=WRONG, next=following)
-    return await _signed_in(request, cookie, done.result, backend, following)
+        return _show_page(request, error=WRONG, next=following, typed=typed)
+    if typed and following:
+        page = PAGES.get_template("typed.html").render(
+            base=public_path(request), address=following, fields=parse_qsl(typed, keep_blank_values=True)
+        )
+        return await _signed_in(request, cookie, done.result, backend, Response(page, media_type=HTML, status_code=200))
+    return await _signed_in(request, cookie, done.result, backend, _way_to(request, following))
 
 
 @get("/board/sign-in/{link:str}", operation_id="boardLink", sync_to_thread=False)
@@ -67,14 +82,14 @@ async def follow_link(
     link: FromPath[str],
 ) -> Response[Any]:
     """Open the session of a link, once."""
-    _must_be_ours(request, cookie)
+    must_be_same_origin(request, cookie)
     try:
         done = await sync_to_thread(backend.executor.attempt, lambda work: sessions.follow_link(work, link))
     except Unauthenticated:
         return _show_page(
             request, error="This link has been used, or is older than ten minutes. Sign in with a board token."
         )
-    return await _signed_in(request, cookie, done.result, backend, "")
+    return await _signed_in(request, cookie, done.result, backend, _way_to(request, ""))
 
 
 @post("/board/sign-in-links", operation_id="boardMakeLink", media_type=MediaType.TEXT, status_code=201)
@@ -115,21 +130,25 @@ def _close_all(backend: Backend, caller: Caller) -> None:
     backend.executor.execute(caller, sessions.close_all, key_ids)
 
 
-def _must_be_ours(request: Request[Any, Any, Any], cookie: SessionCookie) -> None:
-    """Raise Forbidden for a form of another origin: nobody is to be signed in as somebody else by a foreign page."""
-    if not cookie.is_same_origin(request.headers.get("origin"), request.headers.get("host")):
-        must_be_own(request, cookie, Form({}))
+def _way_to(request: Request[Any, Any, Any], following: str) -> Response[Any]:
+    return see_other(f"{public_path(request)}{following or '/'}")
 
 
 async def _signed_in(
-    request: Request[Any, Any, Any], cookie: SessionCookie, new_key: NewKey, backend: Backend, following: str
+    request: Request[Any, Any, Any], cookie: SessionCookie, new_key: NewKey, backend: Backend, response: Response[Any]
 ) -> Response[Any]:
-    """Give the browser its new session. The one that it had before is ended, since nothing could end it from there any more."""
+    """Give the browser its new session with a response. The one that it had before is ended, since nothing could end it from there any more."""
     if (before := session_of(request.scope)) is not None:
         with contextlib.suppress(Unauthenticated, Forbidden):  # it has ended already
             await sync_to_thread(_close, backend, Caller(token=before))
-    session_cookie = cookie.of(new_key.token, new_key.expires_at, backend.executor.clock())
-    return see_other(f"{public_path(request)}{following or '/'}", [session_cookie])
+    response.set_cookie(cookie.of(new_key.token, new_key.expires_at, backend.executor.clock()))
+    return response
+
+
+def address_of(request: Request[Any, Any, Any]) -> str:
+    """Return the path of a request with its query, as a link has it."""
+    query = request.scope["query_string"].decode("latin-1")
+    return quote(request.scope["path"]) + (f"?{query}" if query else "")
 
 
 def own_path(text: str) -> str:

@@ -5,6 +5,7 @@ Each kind of thing is a list of fields, from which its form, its values and the 
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any, Literal, NamedTuple, get_args
 
 from litestar import Response, get, post
@@ -18,11 +19,11 @@ from web.board.api import NOT_FOUND, ApiRefusal
 from web.board.conflicts import CONFLICT, Difference
 from web.board.editing import budget_as_values, budget_of
 from web.board.forms import Form
+from web.board.sure import Question, ask, is_sure
 from web.board.visit import Visit
 
 BASE = "/board/companies/{company_id:str}/structure"
 COMPANY, FOLDERS, ENDPOINTS = "company", "folders", "webhook-endpoints"
-SURE = "sure"  # the box that is ticked for what cannot be undone
 BUDGET = "budget"  # a field of two inputs
 Json = Mapping[str, Any]
 
@@ -32,7 +33,7 @@ class Field(NamedTuple):
 
     name: str
     label: str
-    kind: Literal["text", "area", "words", "check"] = "text"
+    kind: Literal["text", "area", "words", "check", "date"] = "text"
     choices: Sequence[str] = ()
     of: str = ""  # the kind of things of which it names one
     is_required: bool = False
@@ -66,7 +67,7 @@ KINDS = {
             Field("status", "Status", choices=get_args(ProjectStatus)),
             Field("goalId", "Goal", of="goals"),
             Field("leadAgentId", "Led by", of="agents"),
-            Field("targetDate", "Target date"),
+            Field("targetDate", "Target date", "date"),
             Field("color", "Colour"),
         ),
         "structure",
@@ -140,17 +141,20 @@ USUAL = {
 async def structure(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show the projects, goals and folders of the company."""
     live = await visit.live()
-    projects, goals, folders = [await visit.api.get(visit.api_path(kind)) for kind in ("projects", "goals", FOLDERS)]
+    lists = {
+        kind: await visit.listed("structure", kind, visit.api_path(kind)) for kind in ("projects", "goals", FOLDERS)
+    }
     return visit.show(
         "structure.html",
         here="structure",
         live=live,
-        projects=projects,
-        goals=goals,
-        folders=folders,
+        lists=lists,
+        projects=lists["projects"].rows,
+        goals=lists["goals"].rows,
+        folders=lists[FOLDERS].rows,
         agents=await visit.names("agents"),
-        goal_titles={goal["id"]: goal["title"] for goal in goals},
-        folder_names={folder["id"]: folder["name"] for folder in folders},
+        goal_titles=await visit.names("goals"),
+        folder_names=await visit.names(FOLDERS),
     )
 
 
@@ -167,10 +171,13 @@ async def create(visit: NamedDependency[Visit], kind: FromPath[str]) -> Response
     """Create a project, a goal, a folder or an issue."""
     form, kind_shown = visit.form, _new(kind)
     await visit.must_have(kind_shown.needs)
+    if errors := _wrong_dates(kind_shown, form, {}):
+        return await _form(visit, kind_shown, None, _values(kind_shown, form), errors)
     try:
         resource = await visit.api.post(visit.api_path(kind), _body(kind_shown, form))
     except ApiRefusal as refusal:
-        return await _form(visit, kind_shown, None, _values(kind_shown, form), refusal.by_field())
+        errors = refusal.by_field(_values(kind_shown, form))
+        return await _form(visit, kind_shown, None, _values(kind_shown, form), errors)
     return visit.go(*_place_of(kind, resource), done="added")
 
 
@@ -185,19 +192,21 @@ async def edit(visit: NamedDependency[Visit], kind: FromPath[str], id: FromPath[
 @post(f"{BASE}/{{kind:str}}/{{id:str}}", operation_id="boardSaveThing")
 async def save(visit: NamedDependency[Visit], kind: FromPath[str], id: FromPath[str]) -> Response[Any]:  # noqa: A002 as the path names it
     """Save a thing; if it was changed meanwhile, show both versions."""
-    form, position, errors = visit.form, await visit.position(), dict[str, str]()
+    position, errors = await visit.position(), dict[str, str]()
     resource = await _thing(visit, kind, id)
     kind_shown = KINDS[kind]
     await visit.must_have(kind_shown.needs)
+    form = visit.form.beside(as_values(kind_shown, resource))
     values = _values(kind_shown, form)
     body = _body(kind_shown, form) | ({BUDGET: budget_of(form, errors)} if kind_shown.has_budget else {})
+    errors |= _wrong_dates(kind_shown, form, as_values(kind_shown, resource))
     theirs = conflicts.differences(form, values, as_values(kind_shown, resource))
     if not errors and not theirs:
         try:
             with visit.api.unchanged_since(position):
                 secret = await _change(visit, kind, resource, body)
         except ApiRefusal as refusal:
-            errors = {_in_form(field): message for field, message in refusal.by_field().items()}
+            errors = {_in_form(field): message for field, message in refusal.by_field(values).items()}
         else:
             return _secret(visit, secret) if secret else visit.go(*_place_of(kind, resource), done="thing")
     return await _form(visit, kind_shown, resource, values, errors, theirs)
@@ -207,11 +216,13 @@ async def save(visit: NamedDependency[Visit], kind: FromPath[str], id: FromPath[
 async def act(visit: NamedDependency[Visit], kind: FromPath[str], id: FromPath[str]) -> Response[Any]:  # noqa: A002 as the path names it
     """Pause, resume, approve, end, archive or delete a thing, or make a new secret for its heartbeats."""
     resource = await _thing(visit, kind, id)
+    await visit.must_have(KINDS[kind].needs)
     action, path = visit.form.one_of("action", list(_actions(kind, resource))), _path(visit, kind, resource)
-    if _actions(kind, resource)[action].is_final and not visit.form.has(SURE):
-        return await _form(
-            visit, KINDS[kind], resource, as_values(KINDS[kind], resource), {SURE: "Tick that you mean it."}
-        )
+    asked = _actions(kind, resource)[action]
+    if asked.is_final and not is_sure(visit):
+        title = f"{asked.word} the {KINDS[kind].word} “{_title(resource)}”?"
+        question = Question(title, asked.said, asked.word, visit.path("structure", kind, resource["id"]))
+        return ask(visit, question)
     try:
         answer = await (visit.api.delete(path) if action == "delete" else visit.api.post(f"{path}/{action}"))
     except ApiRefusal as refusal:
@@ -219,6 +230,10 @@ async def act(visit: NamedDependency[Visit], kind: FromPath[str], id: FromPath[s
     if action == "rotate-heartbeat-secret":
         return _secret(visit, answer["heartbeatSecret"])
     return visit.go(KINDS[kind].place, done="removed" if action == "delete" else "thing")
+
+
+def _title(resource: Json) -> str:
+    return str(resource.get("title") or resource.get("name") or resource.get("url"))
 
 
 def _place_of(kind: str, resource: Json) -> tuple[str, ...]:
@@ -295,8 +310,12 @@ def _actions(kind: str, resource: Json) -> dict[str, Action]:
             approve = (
                 {"approve": Action("Approve", "It begins to work.")} if resource["status"] == "pending_approval" else {}
             )
-            text = "The present secret is good no more."
-            rotate = {"rotate-heartbeat-secret": Action("New secret", text)} if resource["heartbeatUrl"] else {}
+            text = "What signs with the present secret is no longer believed; the new one is shown once."
+            rotate = (
+                {"rotate-heartbeat-secret": Action("New secret", text, is_final=True)}
+                if resource["heartbeatUrl"]
+                else {}
+            )
             end = Action("Terminate", "It works no more, its keys end, and it cannot be brought back.", is_final=True)
             return approve | rotate | {"terminate": end}
         case "company", {"status": "active"}:
@@ -323,7 +342,7 @@ async def _form(  # noqa: PLR0913, PLR0917 what the form shows
         kind=kind,
         kind_name=name,
         thing=resource,
-        title="" if resource is None else resource.get("title") or resource.get("name") or resource.get("url"),
+        title="" if resource is None else _title(resource),
         options=options,
         values=values,
         errors=errors,
@@ -378,6 +397,23 @@ def _of_body(field: Field, form: Form) -> Any:
             return form.text(field.name) or None
         case _:
             return form.text(field.name).strip() if field.is_required or field.choices else form.given(field.name)
+
+
+def _wrong_dates(kind: Kind, form: Form, saved_values: Mapping[str, str]) -> dict[str, str]:
+    """Return what stands beside a date that is none. The API takes any text for one, so such a text may be there already."""
+    return {
+        field.name: "This is no date: write it like 2026-11-30."
+        for field in kind.fields
+        if field.kind == "date" and form.given(field.name) and form.text(field.name) != saved_values.get(field.name)
+        if not _is_date(form.text(field.name).strip())
+    }
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def _in_form(field: str) -> str:

@@ -17,6 +17,7 @@ from web.board import conflicts, words
 from web.board.api import ApiRefusal
 from web.board.conflicts import CONFLICT, Difference
 from web.board.forms import Form, read_object, whole_number
+from web.board.sure import Question, ask, is_sure
 from web.board.tasks import BASE, cadence_in_words, collection_of, not_repeated
 from web.board.visit import NEEDS, Visit
 
@@ -86,12 +87,19 @@ async def save(visit: NamedDependency[Visit], task: FromPath[str], name: FromPat
     return await _save_routine(visit, task, name)
 
 
-@post(f"{ONE}/action", operation_id="boardChangeTaskRoutine")
+@post(f"{ONE}/action", operation_id="boardChangeTaskRoutine", opt={NEEDS: "administer"})
 async def change(visit: NamedDependency[Visit], task: FromPath[str], name: FromPath[str]) -> Response[Any]:
     """Run a routine of a task now, pause it, resume it or delete it."""
     action = visit.form.one_of("action", ("run-now", "pause", "resume", "delete"))
     collection = await collection_of(visit)
     path = collection.of("routines", task, name)
+    if action == "delete" and not is_sure(visit):
+        await visit.api.get(path)
+        consequence, back = (
+            "It cannot be brought back. Its trajectories stay.",
+            visit.path("tasks", task, "routines", name),
+        )
+        return ask(visit, Question(f"Delete the routine “{name}” of {task}?", consequence, "Delete it", back))
     if action == "delete":
         await visit.api.delete(path)
         return visit.go("tasks", task, done="removed")

@@ -22,6 +22,7 @@ from web.board import conflicts, schedules, words
 from web.board.api import NOT_FOUND, ApiRefusal
 from web.board.conflicts import CONFLICT, Difference
 from web.board.forms import Form, read_object
+from web.board.sure import Question, ask, is_sure
 from web.board.visit import NEEDS, Visit
 from web.http.backend import Backend
 
@@ -164,10 +165,11 @@ async def edit(visit: NamedDependency[Visit], task: FromPath[str]) -> Response[A
 @post(f"{BASE}/tasks/{{task:str}}/edit", operation_id="boardSaveTask", opt={NEEDS: "administer"})
 async def save(visit: NamedDependency[Visit], task: FromPath[str]) -> Response[Any]:
     """Save a task, or show both versions if it was changed meanwhile. Trajectories keep the workflow that they began with."""
-    form, position = visit.form, await visit.position()
+    position = await visit.position()
     collection, errors = await collection_of(visit), dict[str, str]()
-    body, values = _read_body(form, errors), _typed_values(form)
     saved_values = _as_values(await visit.api.get(collection.of("tasks", task)))
+    form = visit.form.beside(saved_values)
+    body, values = _read_body(form, errors), _typed_values(form)
     theirs = conflicts.differences(form, values, saved_values)
     if not errors and not theirs:
         try:
@@ -180,10 +182,16 @@ async def save(visit: NamedDependency[Visit], task: FromPath[str]) -> Response[A
     return _show_form(visit, task, values, errors, theirs=theirs, base=conflicts.base_after(form, theirs, saved_values))
 
 
-@post(f"{BASE}/tasks/{{task:str}}/delete", operation_id="boardDeleteTask")
+@post(f"{BASE}/tasks/{{task:str}}/delete", operation_id="boardDeleteTask", opt={NEEDS: "administer"})
 async def delete(visit: NamedDependency[Visit], task: FromPath[str]) -> Response[Any]:
     """Delete a task with its routines."""
     collection = await collection_of(visit)
+    if not is_sure(visit):
+        await visit.api.get(collection.of("tasks", task))
+        routines = await visit.api.get_or_none(collection.of("routines", task)) or []
+        count = f" {words.count_noun(len(routines), 'routine is', 'routines are')} deleted with it." if routines else ""
+        consequence = f"It cannot be brought back.{count} What its trajectories did stays in the log."
+        return ask(visit, Question(f"Delete the task “{task}”?", consequence, "Delete it", visit.path("tasks", task)))
     await visit.api.delete(collection.of("tasks", task))
     return visit.go("tasks", done="removed")
 

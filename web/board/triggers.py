@@ -11,7 +11,8 @@ from domain.values import ChainOutcome, SigningMode
 from web.board import conflicts, preview, words
 from web.board.api import ApiRefusal
 from web.board.conflicts import CONFLICT, Difference
-from web.board.forms import Form, whole_number
+from web.board.forms import Form, whole_number, without_credentials
+from web.board.sure import Question, ask, is_sure
 from web.board.visit import NEEDS, Visit
 
 KINDS = {"schedule": "Schedule", "webhook": "Webhook", "chain": "After another routine", "api": "Named by the API"}
@@ -71,8 +72,9 @@ async def edit(visit: NamedDependency[Visit], routine_id: FromPath[str], trigger
 @post(f"{BASE}/{{trigger_id:str}}", operation_id="boardSaveTrigger", opt={NEEDS: "assign"})
 async def save(visit: NamedDependency[Visit], routine_id: FromPath[str], trigger_id: FromPath[str]) -> Response[Any]:
     """Save a trigger and show the new secret of a webhook that needed one; if it was changed meanwhile, show both versions."""
-    form, position = visit.form, await visit.position()
+    position = await visit.position()
     trigger, errors = await own_trigger(visit, routine_id, trigger_id), dict[str, str]()
+    form = visit.form.beside(as_values(trigger))
     kind, values = trigger["kind"], _typed_values(form, trigger["kind"])
     body = _read_body(form, kind, errors)
     theirs = conflicts.differences(form, values, as_values(trigger))
@@ -100,7 +102,14 @@ async def rotate(visit: NamedDependency[Visit], routine_id: FromPath[str], trigg
 @post(f"{BASE}/{{trigger_id:str}}/delete", operation_id="boardDeleteTrigger", opt={NEEDS: "assign"})
 async def delete(visit: NamedDependency[Visit], routine_id: FromPath[str], trigger_id: FromPath[str]) -> Response[Any]:
     """Delete a trigger. An older revision brings it back."""
-    await own_trigger(visit, routine_id, trigger_id)
+    trigger = await own_trigger(visit, routine_id, trigger_id)
+    if not is_sure(visit):
+        consequence = "An older revision of the routine brings it back; a webhook then has a new address and secret."
+        title, back = (
+            f"Delete the trigger “{_name(trigger)}”?",
+            visit.path("routines", routine_id, "triggers", trigger_id),
+        )
+        return ask(visit, Question(title, consequence, "Delete it", back))
     await visit.api.delete(f"/routine-triggers/{trigger_id}")
     return visit.go("routines", routine_id, done="deleted")
 
@@ -119,13 +128,17 @@ async def try_sample(
         )
     except ApiRefusal as refusal:
         verdict = {"error": "; ".join(refusal.by_field().values()), "status": refusal.status}
-    values = as_values(trigger) | {"headers": form.text("headers"), "body": form.text("body")}
+    values = as_values(trigger) | {"headers": without_credentials(form.text("headers")), "body": form.text("body")}
     return await _show_form(visit, routine_id, trigger, trigger["kind"], values, {}, verdict=verdict)
 
 
 def _parse_header(line: str) -> tuple[str, str]:
     name, _, value = line.partition(":")
     return name.strip(), value.strip()
+
+
+def _name(trigger: Json) -> str:
+    return str(trigger["label"] or trigger["cronExpression"] or trigger["kind"])
 
 
 async def own_trigger(visit: Visit, routine_id: str, trigger_id: str) -> Json:
@@ -197,11 +210,7 @@ async def _show_form(  # noqa: PLR0913, PLR0917 what the form shows
 
 def _beside_fields(refusal: ApiRefusal) -> dict[str, str]:
     """Return the messages by field. What the API says of a schedule as a whole stands beside the field that it speaks of."""
-    errors = refusal.by_field()
-    for word, field in (("cron", "cronExpression"), ("zone", "timezone")):
-        if word in errors.get("", "").lower():
-            errors[field] = errors.pop("")
-    return errors
+    return refusal.by_field(FIELDS["schedule"])
 
 
 def as_values(trigger: Json) -> dict[str, str]:

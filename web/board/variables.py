@@ -9,6 +9,7 @@ from litestar.di import NamedDependency
 from domain.disclosure import MASK
 from domain.jetty import environment
 from web.board.api import ApiRefusal
+from web.board.sure import Question, ask, is_sure
 from web.board.tasks import BASE, collection_of, not_repeated
 from web.board.visit import NEEDS, Visit
 
@@ -24,8 +25,12 @@ async def change(visit: NamedDependency[Visit]) -> Response[Any]:
     """Set the value of a variable, or delete one."""
     form, collection = visit.form, await collection_of(visit)
     is_deletion = form.has("delete")
+    if is_deletion and not is_sure(visit):
+        consequence = "Work that begins from now on does not get it, and its value cannot be brought back."
+        title = f"Delete the variable “{form.text('delete')}”?"
+        return ask(visit, Question(title, consequence, "Delete it", visit.path("variables")))
     name = form.text("delete") if is_deletion else form.text("name").strip()
-    value = None if is_deletion else form.text("value")
+    value = None if is_deletion else form.text("secret_value")
     errors = {} if is_deletion else _find_errors(name, value or "")
     if not errors:
         try:
@@ -36,13 +41,13 @@ async def change(visit: NamedDependency[Visit]) -> Response[Any]:
             errors = {"name": "; ".join(refusal.by_field().values())}
         else:
             return visit.go("variables", done="environment")
-    return await _show_page(visit, {"name": name}, errors | not_repeated(form, ("value",), errors))
+    return await _show_page(visit, {"name": name}, errors | not_repeated(form, ("secret_value",), errors))
 
 
 def _find_errors(name: str, value: str) -> dict[str, str]:
     """Return what is missing: a mask would keep the present value, and so change nothing."""
     missing = {} if name else {"name": "This has to be filled in."}
-    return missing | ({"value": "This would keep the present value."} if value == MASK else {})
+    return missing | ({"secret_value": "This would keep the present value."} if value == MASK else {})
 
 
 async def _show_page(visit: Visit, values: Mapping[str, str], errors: Mapping[str, str]) -> Response[Any]:

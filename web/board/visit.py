@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 from uuid import UUID
 from zoneinfo import ZoneInfoNotFoundError
@@ -28,9 +28,10 @@ from domain.schedule import zones
 from web.board import environment, hidden_characters, words
 from web.board.api import NOT_FOUND, Api, ApiRefusal
 from web.board.files import path_of
-from web.board.forms import Form, read_own_form
+from web.board.forms import Form, is_of_session, must_be_same_origin, read_form, whole_number
 from web.board.session import FORGERY_FIELD, SessionCookie, forgery_token, session_of
 from web.http.backend import Backend
+from web.http.paging import not_of_list
 from web.http.public_path import public_path
 from web.http.requests import bearer_token
 from web.http.validation import UUID_TEXT
@@ -47,11 +48,13 @@ OWNED = {
     "routine-runs": "Run",
     "issues": "Issue",
 }
+NOTHING_SENT = Form({})
 NEEDS = "needs"  # in the options of a form's page: the right without which it could not be sent
 WHO_MAY: Mapping[str, tuple[str, Callable[[Membership], bool]]] = {
     "assign": ("who may assign work", access.may_assign),
     "administer": ("who may write", lambda member: member.role not in access.READ_ONLY),
 }
+ROWS = 50  # of a list that shares its page with others
 NAMED = 5  # members whom a page names
 PAGES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -109,7 +112,11 @@ DONE = {  # what a page says after a change, by the word in its address
 
 
 class SignInNeeded(Exception):
-    """The page needs somebody who is signed in."""
+    """The page needs somebody who is signed in. `form` is what they have sent."""
+
+    def __init__(self, form: Form = NOTHING_SENT) -> None:
+        super().__init__()
+        self.form = form
 
 
 class User(msgspec.Struct, frozen=True):
@@ -119,6 +126,14 @@ class User(msgspec.Struct, frozen=True):
     name: str
     is_instance_admin: bool
     key_id: str
+
+
+class ListedRows(NamedTuple):
+    """The part of a list that a page shows, with the addresses of the next part and of the first one, if there are others."""
+
+    rows: Sequence[Any]
+    following: str | None
+    first: str | None
 
 
 class Visit:
@@ -132,7 +147,7 @@ class Visit:
         self.session = session_of(request.scope)
         self.caller = Caller(token=bearer_token(request))
         self.zone = zone_of(request)
-        self.form = Form({})
+        self.form = NOTHING_SENT
         self.base = public_path(request)
         self.user: User | None = None
         self.companies: Sequence[Mapping[str, Any]] = ()
@@ -141,17 +156,20 @@ class Visit:
 
     async def begin(self, cookie: SessionCookie) -> None:
         """
-        Find out who asks, and the company of the address; read the form of a post, which must come from a page of theirs.
+        Find out who asks, and the company of the address; read the form of a post, which must come from this origin.
 
-        Raise SignInNeeded, Forbidden for a form from elsewhere, or NotFound for a company of others.
+        A form of another session, as one that was open while its sender signed in again, changes nothing: it is shown once
+        more with what was typed. Raise SignInNeeded, Forbidden for a form from elsewhere, or NotFound for a company of others.
         """
         if self.request.method == "POST":
-            self.form = await read_own_form(self.request, cookie)
+            self.form = await read_form(self.request)
+            must_be_same_origin(self.request, cookie)
+            self.api.is_held = not is_of_session(self.request, self.form)
         try:
             identity, companies = await asyncio.gather(self.api.get("/cli-auth/me"), self.api.get("/companies"))
         except ApiRefusal as refusal:
             if refusal.status in NOT_SIGNED_IN:
-                raise SignInNeeded from refusal
+                raise SignInNeeded(self.form) from refusal
             raise
         user, self.companies = identity["user"], companies
         self.user = User(
@@ -197,6 +215,42 @@ class Visit:
         if resource["companyId"] != self.company_id:
             raise ApiRefusal(NOT_FOUND, f"{OWNED[kind]} not found", None, {})
         return resource
+
+    async def listed(
+        self, page: str, name: str, path: str, is_shown: Callable[[Any], bool] | None = None
+    ) -> "ListedRows":
+        """
+        Return the part of a list of the API that a page of the company shows, which has the place in its address by a name.
+
+        The place is a number of rows of a page of the API that are left out and, after a dot, the cursor of that page.
+        Raise Invalid for any other.
+        """
+        start, _, cursor = self.parameter(name).partition(".")
+        left_out = whole_number(start or "0")
+        if left_out is None:
+            raise not_of_list(name)
+        answer = await self.api.page(path, {"cursor": cursor})
+        rows = [row for row in answer.value if is_shown is None or is_shown(row)][left_out:]
+        following = f"{left_out + ROWS}.{cursor}" if len(rows) > ROWS else None
+        if following is None and answer.next_cursor:
+            following = f"0.{answer.next_cursor}"
+        query = dict(self.request.query_params)
+        addresses = [
+            None if place is None else f"{self.path(page, query={**query, name: place, 'done': None})}#{name}"
+            for place in (following, "" if start else None)
+        ]
+        return ListedRows(rows[:ROWS], *addresses)
+
+    async def one_of(self, path: str, is_wanted: Callable[[Any], bool], missing: str) -> Mapping[str, Any]:
+        """Return one thing of a list of the API that has no address of its own. Raise ApiRefusal if the list does not have it."""
+        cursor = None
+        while True:
+            answer = await self.api.page(path, {"cursor": cursor})
+            cursor = answer.next_cursor
+            if (row := next(filter(is_wanted, answer.value), None)) is not None:
+                return dict(row)
+            if cursor is None:
+                raise ApiRefusal(NOT_FOUND, missing, None, {})
 
     async def names(self, kind: str, chosen_id: str | None = None) -> dict[str, str]:
         """
@@ -253,6 +307,10 @@ class Visit:
     def api_path(self, *parts: object) -> str:
         """Return a path of the API below the company."""
         return "/".join(["/companies", self.company_id, *(_quoted(str(part)) for part in parts)])
+
+    def status_of_filters(self, errors: Mapping[str, str]) -> int:
+        """Return the status of a list whose filters may be wrong; 200 for scripts, which show nothing of another answer."""
+        return 422 if errors and "hx-request" not in self.request.headers else 200
 
     def show(self, template: str, *, status: int = 200, **values: Any) -> Response[str]:
         """Return a page. What a post shows cannot renew itself: its address is that of the post."""

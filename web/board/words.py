@@ -78,6 +78,13 @@ def outcome(status: str) -> Outcome:
     return OUTCOMES.get(status, Outcome(status.replace("_", " "), "planned"))
 
 
+def with_chosen(options: Mapping[str, str], chosen: str) -> Mapping[str, str]:
+    """Return options, with the one that is chosen among them: addresses may ask for more, or for several, than a form offers."""
+    if chosen in options:
+        return options
+    return {**options, chosen: " or ".join(options.get(one, one) for one in chosen.split(","))}
+
+
 def reason(text: str | None) -> str:
     """Return a reason in words."""
     return "" if not text else REASONS.get(text, text if " " in text else text.replace("_", " "))

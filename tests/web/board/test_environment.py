@@ -44,12 +44,12 @@ def test_saving_without_a_change_keeps_the_environment_and_makes_no_revision(boa
 @pytest.mark.parametrize(
     ("wrong", "field", "sentence"),
     [
-        ({"env.2.name": "9", "env.2.value": SECRET}, None, "beginning with no digit"),
+        ({"env.2.name": "9", "env.2.value": SECRET}, "env.2.name", "beginning with no digit"),
         ({"env.2.name": "NEW"}, "env.2.value", "Write its value."),
         ({"env.2.name": "OWN", "env.2.value": SECRET}, "env.2.name", "Another row has this name."),
         ({"env.2.name": "", "env.2.value": SECRET}, "env.2.name", "This has to be filled in."),
         ({"env.2.name": "NEW", "env.2.type": "secret_ref"}, "env.2.variable", "Choose a variable."),
-        ({"env.2.name": "NEW", "env.2.type": "secret_ref", "env.2.variable": "GONE"}, "env.2.name", "no variable"),
+        ({"env.2.name": "NEW", "env.2.type": "secret_ref", "env.2.variable": "GONE"}, "env.2.variable", "no variable"),
         ({"env.1.type": "plain"}, "env.1.name", "no value that could stay"),
         ({"title": " ", "env.2.name": "NEW", "env.2.value": SECRET}, "title", "Type it again"),
     ],

@@ -142,7 +142,7 @@ def sent_bodies(board, api, company, agent, monkeypatch):
 
 def _send_forms_of_routines(board, api, company, agent):
     other = api.routine(company, agent, title="Other")
-    board.send(board.show("/variables"), "/variables", name="TOKEN", value="x")
+    board.send(board.show("/variables"), "/variables", name="TOKEN", secret_value="x")
     answer = board.send(
         board.show("/routines/new"), "/routines/new", **ROUTINE, **SCHEDULE, title="x", assigneeAgentId=agent
     )

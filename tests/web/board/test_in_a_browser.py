@@ -372,6 +372,7 @@ def test_a_backfill_is_looked_at_begun_and_cancelled(tab, api):
     tab.get_by_role("button", name="Run them").click()
     tab.get_by_text("The backfill has begun").wait_for()
     tab.get_by_role("button", name="Cancel: the backfill").click()
+    tab.get_by_role("button", name="Cancel the backfill").click()
     tab.get_by_text("The backfill is cancelled").wait_for()
     tab.get_by_text("0 of 3").wait_for()
 
@@ -384,6 +385,7 @@ def test_a_key_is_made_shown_once_and_revoked(tab, company):
     assert tab.locator("#token").text_content().startswith("pcp_board_")
     tab.get_by_role("link", name="I have it: to people and keys").click()
     tab.get_by_role("button", name="Revoke: laptop").click()
+    tab.get_by_role("button", name="Revoke it").click()
     tab.get_by_text("The key is revoked.").wait_for()
     assert "pcp_board_" not in tab.content()
 

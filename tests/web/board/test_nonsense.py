@@ -42,7 +42,16 @@ FIELDS = (
     *("from", "to", "zone", "back", "payload", "maxCost", "windowSec", "maxRunDurationSec", "assigneeAgentId", "retry"),
     *("retryPolicy.backoffFactor", "alertBounds.missedInARow", "variables.0.name", "variables.0.defaultValue"),
     *("variable.number", "all", "q", "project", "failureReason", "workflow", "init_params", "secret_params", "type"),
-    *("hour_utc", "minute_utc", "day_of_week", "webhook_url", "webhook_secret", "init_params_overrides", "value"),
+    *(
+        "hour_utc",
+        "minute_utc",
+        "day_of_week",
+        "webhook_url",
+        "webhook_secret",
+        "init_params_overrides",
+        "value",
+        "sure",
+    ),
     *("env.0.name", "env.0.type", "env.0.value", "env.0.variable", "env.0.kept", "parentIssueId"),
 )
 FILLINGS = (*NONSENSE, "1e308", str(10**30))
@@ -179,7 +188,7 @@ def test_a_backfill_of_another_trigger_is_not_cancelled(board, api, things_of_co
     triggers = f"/board/companies/{board.company}/routines/{things_of_company['routine']}/triggers"
 
     statuses = [
-        board.post(f"{triggers}/{trigger}/backfills/{backfill}/cancel", {"csrf": csrf}).status
+        board.post(f"{triggers}/{trigger}/backfills/{backfill}/cancel", {"csrf": csrf, "sure": "yes"}).status
         for trigger in (things_of_company["trigger"], other)
     ]
 

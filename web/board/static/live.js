@@ -30,6 +30,15 @@
     stream = null;
   }
 
+  function stop(sentence) {
+    leave();
+    isOver = true;
+    changed = 0;
+    say(sentence);
+  }
+
+  const isTyped = () => [...document.querySelectorAll("main form[method=post] :is(input, textarea)")].some((field) => field.value !== field.defaultValue);
+
   // A busy service is asked less often: a page rests ten times as long as it took to renew it.
   async function renew(isOld = false) {
     if (isRenewing) return;
@@ -46,14 +55,15 @@
   async function replace() {
     const address = location.href;
     const answer = await fetch(address, { headers: { "HX-Request": "true" } });
-    if (answer.headers.get("HX-Refresh")) { location.reload(); return true; } // the session has ended
+    if (answer.headers.get("HX-Refresh")) { // the session has ended
+      if (isTyped()) stop("Your session has ended. Send what you typed: it is kept, and you are asked to sign in.");
+      else location.reload();
+      return true;
+    }
     const text = await answer.text();
     if (answer.status >= 500 || answer.status === 429) return false;
     if (!answer.ok) { // it is not there any more, or not for its reader
-      leave();
-      isOver = true;
-      changed = 0;
-      say("It cannot be renewed any more.");
+      stop("It cannot be renewed any more.");
       return true;
     }
     if (location.href !== address) return true; // filters have changed meanwhile
