@@ -20,6 +20,7 @@ from routines.settings import Settings
 from tests import waiting
 from tests.processes.due import CompanyFixture
 from verification.faults.environment import Processes
+from verification.faults.forked import Forked
 
 MINUTE = timedelta(minutes=1)
 LIMIT_S = 30.0
@@ -41,8 +42,8 @@ def own_postgres(tmp_path):
 
 @pytest.fixture
 def processes(own_postgres, tmp_path):
-    Processes(own_postgres.url("postgres"), tmp_path).init()
-    started = Processes(own_postgres.url("routines_service"), tmp_path)
+    Processes(own_postgres.url("postgres"), tmp_path, launch=Forked).init()
+    started = Processes(own_postgres.url("routines_service"), tmp_path, launch=Forked)
     yield started
     started.end()
 

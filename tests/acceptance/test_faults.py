@@ -18,12 +18,14 @@ from verification.faults import (
 )
 from verification.faults.campaign import Size
 from verification.faults.environment import open_environment
+from verification.faults.forked import Forked
 
 
 @pytest.fixture(scope="module")
 def fault_environment():
     with open_environment() as environment:
         environment.limit_s = 60.0
+        environment.launch = Forked
         yield environment
 
 

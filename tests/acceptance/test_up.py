@@ -95,8 +95,8 @@ class Up:
 
 @pytest.fixture(scope="module")
 def running_up(tmp_path_factory):
-    """One that outlives whatever a test does to its parts."""
-    one = Up(tmp_path_factory.mktemp("up"))
+    """One with two web processes, which outlives whatever a test does to its parts."""
+    one = Up(tmp_path_factory.mktemp("up"), "--web", "2", group=True)
     yield one
     one.close()
     shutil.rmtree((one.directory / "postgres").resolve())
@@ -121,18 +121,23 @@ def test_a_killed_part_is_replaced_at_once_and_the_service_goes_on(running_up):
     routine = running_up.routine(concurrencyPolicy="always_enqueue")
     assert 200 == httpx.get(f"{running_up.state['url']}/api/health", trust_env=False).status_code
     assert 0o600 == (running_up.directory / "board.token").stat().st_mode & 0o777
-    assert set(PARTS) == set(running_up.state["processes"])
+    assert {"web-1", "web-2", *PARTS[1:]} == set(running_up.state["processes"])
 
-    for number, part in enumerate(PARTS, 1):
-        before = running_up.pid(part)
-        os.kill(before, signal.SIGKILL)
-        wait_for(lambda part=part, before=before: running_up.pid(part) not in (None, before), limit_s=5)
-        wait_for(lambda: answers(running_up))
+    for number, part in enumerate(PARTS[1:], 1):
+        kill_part(running_up, part)
 
         running_up.post(f"/routines/{routine}/run", {})
         wait_for(lambda number=number: number == run_count(running_up, routine))
 
     assert running_up.process.poll() is None
+
+
+def kill_part(running_up, part):
+    """Return when it has been replaced, and the service answers."""
+    before = running_up.pid(part)
+    os.kill(before, signal.SIGKILL)
+    wait_for(lambda: running_up.pid(part) not in (None, before), limit_s=5)
+    wait_for(lambda: answers(running_up))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="root only: nobody else can run parts as another account")
@@ -225,8 +230,7 @@ def run_count(running_up, routine):
     return len(answer.json()) if answer.is_success else None
 
 
-def test_several_web_processes_share_the_port_and_a_killed_one_is_replaced_without_a_lost_connection(start_up):
-    running_up = start_up("--web", "2", group=True)
+def test_several_web_processes_share_the_port_and_a_killed_one_is_replaced_without_a_lost_connection(running_up):
     both = {running_up.pid("web-1"), running_up.pid("web-2")}
 
     assert 2 == len(both)
@@ -287,7 +291,7 @@ def test_ctrl_c_stops_everything_and_neither_it_nor_a_kill_is_in_the_way_of_the_
     assert token in said
     assert said.endswith("stopped\n")
     assert not (directory / "up.json").exists()
-    assert [False] * 5 == [exists(pid) for pid in (*pids, server)]
+    assert [False] * 6 == [exists(pid) for pid in (*pids, server)]
 
     second = start_up(directory=directory)
     assert "Check the inbox" == second.get(f"/routines/{routine}")["title"]
@@ -298,5 +302,7 @@ def test_ctrl_c_stops_everything_and_neither_it_nor_a_kill_is_in_the_way_of_the_
     wait_for(lambda: not any(exists(pid) for pid in pids))
 
     third = start_up(directory=directory)
+    assert set(PARTS) == set(third.state["processes"])
+    kill_part(third, "web")  # the only one
     assert "Check the inbox" == third.get(f"/routines/{routine}")["title"]
     assert 0 == third.ended(signal.SIGINT)[1]

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -32,19 +32,47 @@ T = TypeVar("T")
 numbers = itertools.count(1)
 
 
+class Process(Protocol):
+    """What a campaign asks of a process; subprocess.Popen is one."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def returncode(self) -> int | Any: ...
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def kill(self) -> None: ...
+
+    def send_signal(self, number: signal.Signals, /) -> None: ...
+
+
+Launch = Callable[[Sequence[str], Mapping[str, str], Path], Process]
+
+
+def spawn(arguments: Sequence[str], env: Mapping[str, str], log: Path) -> Process:
+    """Start `routines` from nothing, with these arguments and variables; what it says goes to the log."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "routines", *arguments], env=dict(env), stdout=output, stderr=output
+        )
+
+
 class Processes:
     """Real ones on one database, each with a log of its own below `logs`."""
 
-    def __init__(self, url: str, logs: Path, env: Mapping[str, str] | None = None) -> None:
+    def __init__(self, url: str, logs: Path, env: Mapping[str, str] | None = None, launch: Launch = spawn) -> None:
         self.url = url
         self.logs = logs
         self.env = {"ROUTINES_BATCH": "20", **(env or {})}
-        self.running: list[subprocess.Popen[bytes]] = []
+        self.running: list[Process] = []
+        self._launch = launch
 
-    def start(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
-        argv = [sys.executable, "-m", "routines", name, *arguments]
-        with (self.logs / f"{name}.log").open("ab") as log:
-            process = subprocess.Popen(argv, env=self.environment(), stdout=log, stderr=log)
+    def start(self, name: str, *arguments: str) -> Process:
+        process = self._launch([name, *arguments], self.environment(), self.logs / f"{name}.log")
         self.running.append(process)
         return process
 
@@ -71,9 +99,12 @@ class Urls(Protocol):
 class Database:
     """One of our own, ready for every process."""
 
-    def __init__(self, postgres: Urls, name: str, directory: Path, env: Mapping[str, str]) -> None:
+    def __init__(
+        self, postgres: Urls, name: str, directory: Path, env: Mapping[str, str], launch: Launch = spawn
+    ) -> None:
         self.postgres = postgres
         self._env = env
+        self.launch = launch
         self.name = name
         self.directory = directory
         self.key_file = str(directory / "secret.keys")
@@ -97,9 +128,10 @@ class Database:
             conn.execute(SQL("UPDATE log.rules SET max_clock_difference = {}").format(SQL(max_difference)))
 
     def processes(self, url: str | None = None, env: Mapping[str, str] | None = None) -> Processes:
-        return Processes(
-            url or self.url(), self.directory, {"ROUTINES_KEY_FILE": self.key_file, **self._env, **(env or {})}
-        )
+        variables = {"ROUTINES_KEY_FILE": self.key_file, **self._env, **(env or {})}
+        # What is preloaded is read by the loader of programs, which a fork does without.
+        launch = spawn if "LD_PRELOAD" in variables else self.launch
+        return Processes(url or self.url(), self.directory, variables, launch)
 
 
 class Environment:
@@ -111,6 +143,7 @@ class Environment:
         self.postgres = LocalPostgres(self.directory)
         self.limit_s = 120.0  # how long a campaign waits for something to happen
         self.env: dict[str, str] = {}  # of every process
+        self.launch: Launch = spawn  # how processes are started
         # Breaks the system on purpose, for mutation_check.py.
         self.prepared: Callable[[Database], None] = lambda _database: None
 
@@ -125,7 +158,7 @@ class Environment:
         directory.mkdir()
         with self.admin() as admin:
             admin.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
-        database = Database(self.postgres, name, directory, self.env)
+        database = Database(self.postgres, name, directory, self.env, self.launch)
         bootstrap.make_keys(database.key_file)
         bootstrap.prepare(database.settings(database.url("postgres")))
         database.trust_clocks("NULL")  # schedules that are late already were made in the past

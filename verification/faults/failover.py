@@ -34,8 +34,8 @@ STRAY_S = 10.0
 class SwitchedDatabase(Database):
     """The service reaches it by the proxy, everybody else at the present primary."""
 
-    def __init__(self, pair: Pair, proxy: Proxy, directory: Path, env: dict[str, str]) -> None:
-        super().__init__(pair, "postgres", directory, env)
+    def __init__(self, pair: Pair, proxy: Proxy, directory: Path, environment: Environment) -> None:
+        super().__init__(pair, "postgres", directory, environment.env, environment.launch)
         self._proxy = proxy
 
     def url(self, user: str = SERVICE) -> str:
@@ -101,7 +101,7 @@ def _cut_links(proxy: Proxy) -> None:
 def _open_switched_database(environment: Environment, pair: Pair, proxy: Proxy) -> Iterator[Any]:
     directory = environment.directory / "failover"
     directory.mkdir(exist_ok=True)
-    database = SwitchedDatabase(pair, proxy, directory, environment.env)
+    database = SwitchedDatabase(pair, proxy, directory, environment)
     bootstrap.make_keys(database.key_file)
     bootstrap.prepare(database.settings(database.url("postgres")))
     database.trust_clocks("NULL")

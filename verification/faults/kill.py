@@ -5,7 +5,6 @@ Before a web process that answers is killed, all commits are held up until GROUP
 """
 
 import random
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,6 +22,7 @@ from verification.faults.environment import (
     LOOK_S,
     Database,
     Environment,
+    Process,
     Processes,
     reserved_port,
     settle,
@@ -48,7 +48,7 @@ class RunningSystem:
     limit_s: float
     token: str
 
-    def start(self, role: str) -> subprocess.Popen[bytes]:
+    def start(self, role: str) -> Process:
         arguments = ["--port", str(self.port)] if role == "web" else []
         return self.processes.start(role, *arguments)
 

@@ -35,7 +35,15 @@ from domain.bounds import limits
 from routines import bootstrap
 from verification.faults import oracle
 from verification.faults.campaign import Outcome, Progress, Size, noting_standstill
-from verification.faults.environment import Database, Environment, Processes, is_settled, reserved_port, wait_for
+from verification.faults.environment import (
+    Database,
+    Environment,
+    Process,
+    Processes,
+    is_settled,
+    reserved_port,
+    wait_for,
+)
 from verification.faults.kill import answers
 from verification.faults.load import CompanyFixture
 from verification.faults.oracle import Key
@@ -132,7 +140,7 @@ class Neighbour(threading.Thread):
 class Memory(threading.Thread):
     """The most memory that each process has had, in bytes."""
 
-    def __init__(self, processes: dict[str, subprocess.Popen[bytes]]) -> None:
+    def __init__(self, processes: dict[str, Process]) -> None:
         super().__init__(daemon=True)
         self.most: dict[str, int] = dict.fromkeys(processes, 0)
         self._processes = processes
@@ -211,9 +219,7 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
 
 
 @contextmanager
-def _run_processes(
-    environment: Environment, database: Database
-) -> Iterator[tuple[str, dict[str, subprocess.Popen[bytes]], Memory]]:
+def _run_processes(environment: Environment, database: Database) -> Iterator[tuple[str, dict[str, Process], Memory]]:
     """The four processes, where they are reached, and what memory they take."""
     processes: Processes = database.processes(env={"ROUTINES_ALLOW_PRIVATE_TARGETS": "true"})
     with reserved_port() as port:

@@ -191,7 +191,7 @@ def _judge_copy(
 ) -> Outcome:
     with psycopg.connect(url, autocommit=True) as admin:
         wait_for(lambda: admin.execute("SELECT NOT pg_is_in_recovery()").fetchone() == (True,), environment.limit_s)
-        copy = Database(server, admin.info.dbname, lost_database.directory, environment.env)
+        copy = Database(server, admin.info.dbname, lost_database.directory, environment.env, environment.launch)
     broken = list[str]()
     processes = copy.processes()
     for command in (["init"], ["audit", "chain"]):

@@ -38,6 +38,7 @@ from routines import bootstrap
 from tests.processes.due import NOON, CompanyFixture
 from tests.waiting import wait_for
 from verification.faults.environment import Processes
+from verification.faults.forked import Forked
 
 MINUTE = timedelta(minutes=1)
 BOARD = BoardUser(user_id=uuid4(), key_id=uuid4(), instance_admin=True)
@@ -435,7 +436,7 @@ def test_a_scheduler_that_is_killed_again_and_again_makes_up_for_every_occurrenc
         next_at=now + timedelta(days=400), concurrency_policy="always_enqueue"
     )
     backfill_fixture.up(armed, now - 999 * MINUTE, now, overlap="policy")
-    processes, kills = Processes(system.settings.database_url, tmp_path), []
+    processes, kills = Processes(system.settings.database_url, tmp_path, launch=Forked), []
     projector = processes.start("projector")  # a backfill waits for read models that are far behind
 
     while not backfill_fixture.happened(BackfillCompleted):
