@@ -59,8 +59,9 @@ class Watched:
 
     def __enter__(self) -> Self:
         _DEPARTURE.set(self._departure)
-        self._task = asyncio.current_task()
-        self._timer = asyncio.get_running_loop().call_later(AFTER_S, self._begin)
+        loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task(loop)
+        self._timer = loop.call_later(AFTER_S, self._begin)
         return self
 
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
