@@ -17,14 +17,17 @@ AT_ROOT = ("/health", "/openapi.json", "/docs")  # the paths of the Jetty API th
 def api_of(scope: Any) -> ApiName:
     """Return what a request is for. It is decided once per request and kept in the request's state."""
     state = scope.setdefault("state", {})
-    if API not in state:
-        path = "/" + REPEATED_SLASHES.sub("/", scope["path"]).strip("/")  # routing treats repeated slashes as one
-        if path in AT_ROOT or path == "/api/v1" or path.startswith("/api/v1/"):
-            state[API] = "jetty"
-        else:
-            state[API] = "board" if path in ("/", BOARD) or path.startswith(f"{BOARD}/") else "paperclip"
-    api: ApiName = state[API]
+    api: ApiName | None = state.get(API)
+    if api is None:
+        state[API] = api = _api_at(scope["path"])
     return api
+
+
+def _api_at(path: str) -> ApiName:
+    path = "/" + REPEATED_SLASHES.sub("/", path).strip("/")  # routing treats repeated slashes as one
+    if path in AT_ROOT or path == "/api/v1" or path.startswith("/api/v1/"):
+        return "jetty"
+    return "board" if path in ("/", BOARD) or path.startswith(f"{BOARD}/") else "paperclip"
 
 
 def dispatch_by_api(apps: Mapping[Literal["paperclip", "jetty"], ASGIApp]) -> ASGIApp:
