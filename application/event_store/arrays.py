@@ -57,7 +57,7 @@ def uuids(ids: Sequence[UUID | str]) -> UuidArray:
     """Return an array of ids."""
     if str in map(type, ids):
         ids = [UUID(str(id_)) for id_ in ids]
-    contents = map(int.to_bytes, map(_number_of, ids), repeat(16), repeat("big"))
+    contents = map(int.to_bytes, map(_number_of, ids), repeat(16))  # the highest byte first
     return _pack(UuidArray, len(ids), chain.from_iterable(zip(repeat(_OF_UUID), contents, strict=False)))
 
 
