@@ -1,7 +1,7 @@
 """The two APIs of the service, and its board. The path of a request says which it is for; Paperclip's, unless another's."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any, Literal
 
 from litestar.enums import ScopeType
@@ -17,22 +17,25 @@ AT_ROOT = ("/health", "/openapi.json", "/docs")  # the paths of the Jetty API th
 def api_of(scope: Any) -> ApiName:
     """Return what a request is for. It is decided once per request and kept in the request's state."""
     state = scope.setdefault("state", {})
-    if API not in state:
-        path = "/" + REPEATED_SLASHES.sub("/", scope["path"]).strip("/")  # routing treats repeated slashes as one
-        if path in AT_ROOT or path == "/api/v1" or path.startswith("/api/v1/"):
-            state[API] = "jetty"
-        else:
-            state[API] = "board" if path in ("/", BOARD) or path.startswith(f"{BOARD}/") else "paperclip"
-    api: ApiName = state[API]
+    api: ApiName | None = state.get(API)
+    if api is None:
+        state[API] = api = _api_at(scope["path"])
     return api
+
+
+def _api_at(path: str) -> ApiName:
+    path = "/" + REPEATED_SLASHES.sub("/", path).strip("/")  # routing treats repeated slashes as one
+    if path in AT_ROOT or path == "/api/v1" or path.startswith("/api/v1/"):
+        return "jetty"
+    return "board" if path in ("/", BOARD) or path.startswith(f"{BOARD}/") else "paperclip"
 
 
 def dispatch_by_api(apps: Mapping[Literal["paperclip", "jetty"], ASGIApp]) -> ASGIApp:
     """Return an application that hands each request to the API it is for; lifespan events go to Paperclip's."""
 
-    async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
+    def dispatch(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         is_jetty = scope["type"] == ScopeType.HTTP and api_of(scope) == "jetty"
-        await apps["jetty" if is_jetty else "paperclip"](scope, receive, send)
+        return apps["jetty" if is_jetty else "paperclip"](scope, receive, send)
 
     return dispatch
 
@@ -40,8 +43,8 @@ def dispatch_by_api(apps: Mapping[Literal["paperclip", "jetty"], ASGIApp]) -> AS
 def beside_apis(apis: ASGIApp, board: ASGIApp) -> ASGIApp:
     """Return an application that hands requests for pages to the board, and everything else to the APIs."""
 
-    async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
+    def dispatch(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         is_page = scope["type"] == ScopeType.HTTP and api_of(scope) == "board"
-        await (board if is_page else apis)(scope, receive, send)
+        return (board if is_page else apis)(scope, receive, send)
 
     return dispatch

@@ -172,5 +172,5 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
     guarded_app = guard(
         add_conditional_reads(changes), backend, LargeBodies([framework, of_jetty]), refusals, webhook_refusals
     )
-    recorded = record_refusals(by_tenant(guarded_app, backend), backend, traffic.registry, refusals)
-    return with_session(recorded, SessionCookie(public_url))
+    of_sessions = with_session(by_tenant(guarded_app, backend), SessionCookie(public_url))
+    return record_refusals(of_sessions, backend, traffic.registry, refusals)

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
+from operator import attrgetter
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -64,6 +65,7 @@ MOST_BATCHES = (
 )
 SMALL_EVENTS, SMALL_BYTES = 64, 64 * 1024  # a larger batch goes alone: waiting for others would gain it nothing
 MOST_GROUP_BYTES = 1024 * 1024
+_COLUMNS_OF = attrgetter("originator_id", "originator_version", "topic", "state")  # as log.append takes them
 
 
 class OutcomeUnknown(OperationalError):
@@ -100,14 +102,9 @@ class Batch(NamedTuple):
     @classmethod
     def of(cls, stored_events: Sequence[StoredEvent], guards: Guards) -> "Batch":
         """Return the batch of these events."""
-        return cls(
-            [e.originator_id for e in stored_events],
-            [e.originator_version for e in stored_events],
-            [e.topic for e in stored_events],
-            [e.state for e in stored_events],
-            [id_ for id_, _ in guards],
-            [version for _, version in guards],
-        )
+        columns = [list(column) for column in zip(*map(_COLUMNS_OF, stored_events), strict=True)] or [[], [], [], []]
+        guard_columns = [list(column) for column in zip(*guards, strict=True)] or [[], []]
+        return cls(*columns, *guard_columns)
 
     @property
     def events(self) -> tuple[list[Any], ...]:

@@ -365,7 +365,7 @@ class UnitOfWork:
     @property
     def written(self) -> Iterator[UUID]:
         """The streams that the commit adds to."""
-        return (stream.id for stream in self._streams.values() if stream.pending)
+        return iter({recorded.stream_id.int: recorded.stream_id for recorded in self._batch}.values())
 
     def seen(self, *, committed: bool, anew: bool = False) -> Iterator[tuple[UUID, CachedStream]]:
         """

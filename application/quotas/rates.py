@@ -43,8 +43,8 @@ class Rate:
 
     def remaining(self, payer_id: UUID, now: float) -> float:
         """Return how much may still be recorded now. Less than 1 means that nothing may be."""
-        level, moment = self._levels.get(payer_id.int, (self.most, now))
-        return self._refilled(level, moment, now)
+        known = self._levels.get(payer_id.int)
+        return self.most if known is None else self._refilled(*known, now)
 
     def _refilled(self, level: float, moment: float, now: float) -> float:
         return min(level + (now - moment) * self.most / MINUTE_S, self.most)
@@ -56,8 +56,8 @@ class Rate:
         One unit of work may take more than the bucket holds. Its level is then negative, so that the next unit waits
         longer, but never longer than about a minute.
         """
-        level, moment = self._levels.pop(payer_id.int, (self.most, now))
-        level = self._refilled(level, moment, now) - amount
+        level = self.remaining(payer_id, now) - amount
+        self._levels.pop(payer_id.int, None)  # so that it is among the newest again
         self._levels[payer_id.int] = (min(max(level, -self.most), self.most), now)
         if len(self._levels) > MOST_OWNERS:
             del self._levels[next(iter(self._levels))]
@@ -94,20 +94,16 @@ class Rates:
 
         A company pays for the deliveries that its events cause as well: each adds rows to the read models.
         """
-        totals: dict[UUID, tuple[int, int]] = {}
+        totals: dict[int, tuple[UUID, int, int]] = {}  # by the number of a company, which is compared in C
         extra = [0] * len(charge.batch) if self._delivery_bytes is None else self._delivery_bytes(charge)
         for recorded, size, more in zip(charge.batch, charge.sizes, extra, strict=True):
-            if recorded.company_id is not None:
-                events, total = totals.get(recorded.company_id, (0, 0))
-                totals[recorded.company_id] = (events + 1, total + size + more)
-        costs = [(self._by_company, payer_id, amounts) for payer_id, amounts in totals.items()]
+            if (payer_id := recorded.company_id) is not None:
+                _, events, total = totals.get(payer_id.int, (payer_id, 0, 0))
+                totals[payer_id.int] = (payer_id, events + 1, total + size + more)
+        costs = [cost for total in totals.values() for cost in _costs_of(self._by_company, *total)]
         if charge.holder is not None:
-            costs.append((self._by_holder, charge.holder, (len(charge.batch), sum(charge.sizes))))
-        return [
-            (rate, payer_id, amount)
-            for rates, payer_id, amounts in costs
-            for rate, amount in zip(rates, amounts, strict=True)
-        ]
+            costs += _costs_of(self._by_holder, charge.holder, len(charge.batch), sum(charge.sizes))
+        return costs
 
     def is_outdated(self, charge: Charge) -> bool:
         """Return whether `costs` would first look into the database for this charge."""
@@ -129,9 +125,15 @@ class Rates:
 def check_rates(costs: Sequence[Cost], now: float) -> None:
     """Raise OverQuota if one of the buckets is empty."""
     for rate, payer_id, _ in costs:
-        if wait_s := rate.wait_s(payer_id, now):
-            raise OverQuota(rate.name, rate.most, TEXTS[rate.name].format(most=rate.most), wait_s)
+        if rate.remaining(payer_id, now) < 1:
+            text = TEXTS[rate.name].format(most=rate.most)
+            raise OverQuota(rate.name, rate.most, text, rate.wait_s(payer_id, now))
 
 
-def _rates_of(limits: Limits, *names: str) -> tuple[Rate, ...]:
-    return tuple(Rate(name, getattr(limits, name)) for name in names)
+def _costs_of(rates: tuple[Rate, Rate], payer_id: UUID, events: int, size: int) -> tuple[Cost, Cost]:
+    of_events, of_bytes = rates
+    return (of_events, payer_id, events), (of_bytes, payer_id, size)
+
+
+def _rates_of(limits: Limits, of_events: str, of_bytes: str) -> tuple[Rate, Rate]:
+    return Rate(of_events, getattr(limits, of_events)), Rate(of_bytes, getattr(limits, of_bytes))

@@ -104,7 +104,8 @@ class StandingCounts:
         self._count_all = count_all
         self._clock = clock
         self._lock = Lock()
-        self._known: dict[tuple[str, UUID], Known] = {}  # by quota and owner
+        # By quota and the number of the owner, which is compared in C.
+        self._known: dict[tuple[str, int], Known] = {}
         self._counted_quotas: set[str] = set()  # the quotas for which the nearly full companies have been counted
 
     def additions(self, charge: Charge) -> Additions:
@@ -189,9 +190,10 @@ class StandingCounts:
 
     def _known_of(self, quota: str, owner_id: UUID) -> Known:
         """Return what is known of a quota of an owner. The caller must hold the lock."""
-        standing_count = self._known.setdefault((quota, owner_id), Known())
-        if len(self._known) > MOST_COUNTS:
-            del self._known[next(iter(self._known))]
+        if (standing_count := self._known.get((quota, owner_id.int))) is None:
+            standing_count = self._known[quota, owner_id.int] = Known()
+            if len(self._known) > MOST_COUNTS:
+                del self._known[next(iter(self._known))]
         return standing_count
 
 

@@ -11,7 +11,7 @@ under the session's own token, so each process can tell whether it is right and 
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -81,14 +81,14 @@ class SessionCookie:
 def with_session(app: ASGIApp, cookie: SessionCookie) -> ASGIApp:
     """Return the application in which the session of a request to the board stands in for its bearer token."""
 
-    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+    def handle(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == ScopeType.HTTP and api_of(scope) == "board":
             token = cookie.token_of(scope["headers"])
             if token is not None:
                 other_headers = [header for header in scope["headers"] if header[0].lower() != b"authorization"]
                 scope["headers"] = [*other_headers, (b"authorization", b"Bearer " + token.encode())]
                 scope.setdefault("state", {})[IN_COOKIE] = token
-        await app(scope, receive, send)
+        return app(scope, receive, send)
 
     return handle
 

@@ -7,6 +7,7 @@ takes a task, which costs as much as a tenth of a short request.
 """
 
 import asyncio
+from collections.abc import Awaitable
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Self
@@ -58,8 +59,9 @@ class Watched:
 
     def __enter__(self) -> Self:
         _DEPARTURE.set(self._departure)
-        self._task = asyncio.current_task()
-        self._timer = asyncio.get_running_loop().call_later(AFTER_S, self._begin)
+        loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task(loop)
+        self._timer = loop.call_later(AFTER_S, self._begin)
         return self
 
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
@@ -77,10 +79,10 @@ class Watched:
         await asyncio.shield(self._begin())
         return HTTPDisconnectEvent(type="http.disconnect")
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
         """Pass on a part of the answer. Once it has begun, the task is no longer cancelled when the client leaves."""
         self._is_answering = True
-        await self._send(message)
+        return self._send(message)
 
     def _begin(self) -> asyncio.Task[None]:
         """Watch from now on whether the client leaves, until the end of the context."""

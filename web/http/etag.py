@@ -9,7 +9,7 @@ each time and compared then, so the ETag saves bytes and no work. Shared caches 
 import asyncio
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -33,10 +33,9 @@ def is_bodiless(scope: Any) -> bool:
 def add_conditional_reads(app: ASGIApp) -> ASGIApp:
     """Return the application with HEAD, ETag and If-None-Match added to its GET operations."""
 
-    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+    def handle(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != ScopeType.HTTP or scope["method"] not in ("GET", "HEAD"):
-            await app(scope, receive, send)
-            return
+            return app(scope, receive, send)
         bodiless = scope["method"] == "HEAD"
         scope.setdefault("state", {})[BODILESS] = bodiless
         held_start: Any = None  # the start of an answer until its body is there
@@ -55,7 +54,7 @@ def add_conditional_reads(app: ASGIApp) -> ASGIApp:
                 message = {**message, "body": b""}
             await send(message)
 
-        await app({**scope, "method": "GET"} if bodiless else scope, receive, send_conditionally)
+        return app({**scope, "method": "GET"} if bodiless else scope, receive, send_conditionally)
 
     return handle
 

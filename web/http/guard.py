@@ -14,7 +14,7 @@ Every answer gets the headers that forbid to guess its media type and, unless it
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from http import HTTPStatus
 from itertools import chain
@@ -49,7 +49,9 @@ MAX_PATH_BYTES = 2 * 1024  # as it was sent; the framework caches the paths and 
 MAX_QUERY_BYTES = 4 * 1024
 MAX_QUERY_FIELDS = 100
 TOO_LARGE = "Too many or too large headers"
+NOBODY = Holder("")  # for whom a body is held that is too small to count
 IDENTITY = frozenset({"", "identity"})  # the values of Content-Encoding that mean that the body is not encoded
+WITH_BODY = ("POST", "PATCH", "PUT", "DELETE")
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 NO_STORE = (b"cache-control", b"no-store")
 PUBLIC_ID = re.compile(r"[0-9a-f]{24}")
@@ -68,6 +70,19 @@ class Refused(Exception):
         self.status = status
         self.message = message
         self.headers = headers or {}
+
+
+class BodyHead(msgspec.Struct, frozen=True):
+    """What the headers of a request say of its body."""
+
+    length: int  # 0 if none is announced
+    types: Sequence[str]
+    encoding: str  # in lower case
+    is_chunked: bool
+
+    def is_small(self, most: int) -> bool:
+        """Return whether a body is announced as one that is small in any case, or there is none. Most are."""
+        return self.length <= most and not self.encoding and not self.is_chunked
 
 
 class Bounds(msgspec.Struct, frozen=True):
@@ -97,18 +112,18 @@ def guard(
             await app(scope, receive, send)
             return
         webhook, api = WEBHOOK.fullmatch(scope["path"]), api_of(scope)
-        with held_bodies.share(Holder(address_of(scope))) as share:
+        with held_bodies.share(NOBODY) as share:
             try:
                 _check_head(scope)
                 _check_address(scope, webhook)
-                bounds = (
-                    small
-                    if _is_small(scope, least)
-                    else _bounds_of(scope, webhook, api, backend, large, webhook_refusals.rate_limiter)
-                )
-                body = await _read_body(scope, receive, bounds, share)
+                head, bounds = _body_head_of(scope), small
+                if not head.is_small(least):
+                    share.holder = Holder(address_of(scope))
+                    bounds = _bounds_of(scope, head, webhook, api, backend, large, webhook_refusals.rate_limiter)
+                body = await _read_body(receive, head.length, bounds, share)
                 with Watched(receive, _with_headers(send)) as client:
-                    await _check_body(scope, body, share, webhook, api)
+                    if body and scope["method"] in WITH_BODY:
+                        await _check_body(scope, head, body, share, webhook, api)
                     scope.setdefault("state", {})[BODY] = body
                     await app(scope, _replay(body, client.receive), client.send)
             except Gone:
@@ -129,15 +144,18 @@ def _refuse_holder() -> Holder:
     raise AssertionError("A body that anybody may send is not checked.")
 
 
-def _is_small(scope: Any, most: int) -> bool:
-    """Return whether a body is announced as one that is small in any case, or there is none. Most are."""
-    size = 0
+def _body_head_of(scope: Any) -> BodyHead:
+    length, types, encodings, is_chunked = 0, list[str](), list[str](), False
     for name, value in scope["headers"]:
         if name == b"content-length":
-            size = int(value)
-        elif name in {b"transfer-encoding", b"content-encoding"}:
-            return False
-    return size <= most
+            length = int(value)
+        elif name == b"content-type":
+            types.append(value.decode("latin-1"))
+        elif name == b"content-encoding":
+            encodings.append(value.decode("latin-1").lower())
+        elif name == b"transfer-encoding":
+            is_chunked = True
+    return BodyHead(length, types, ", ".join(encodings), is_chunked)
 
 
 def _check_head(scope: Any) -> None:
@@ -169,6 +187,7 @@ def _is_nowhere(scope: Any) -> bool:
 
 def _bounds_of(  # noqa: PLR0913, PLR0917 what the bounds depend on
     scope: Any,
+    head: BodyHead,
     webhook: re.Match[str] | None,
     api: ApiName,
     backend: Backend,
@@ -182,11 +201,10 @@ def _bounds_of(  # noqa: PLR0913, PLR0917 what the bounds depend on
             most=limits.max_webhook_bytes,
             unknown=min(limits.max_webhook_bytes, json_body.SMALL),
             check=lambda: _receiver_or_refusal(scope, public_id, backend, rate_limiter),
-            is_gzip=_content_encoding(scope) in gzip_body.NAMES,
+            is_gzip=head.encoding in gzip_body.NAMES,
         )
-    slow = _header_value(scope, b"content-type", "").startswith(
-        URL_ENCODED
-    )  # parsing it takes far longer than sending it
+    # Parsing it takes far longer than sending it.
+    slow = bool(head.types) and head.types[-1].lower().startswith(URL_ENCODED)
     takes_large = not slow and large.are_taken(scope["method"], scope["path"])
     most = max(limits.max_body_bytes, limits.max_large_body_bytes) if takes_large else limits.max_body_bytes
 
@@ -232,11 +250,11 @@ def _sender_of(scope: Any) -> str:
     return network_of(scope["client"][0]) if scope.get("client") else ""
 
 
-async def _check_body(scope: Any, body: bytes, share: Share, webhook: re.Match[str] | None, api: ApiName) -> None:
-    if not body or scope["method"] not in ("POST", "PATCH", "PUT", "DELETE"):
-        return
+async def _check_body(  # noqa: PLR0913, PLR0917 what is known of it
+    scope: Any, head: BodyHead, body: bytes, share: Share, webhook: re.Match[str] | None, api: ApiName
+) -> None:
     raw = webhook is not None or api != "paperclip"  # checked by the route, after the credential and the path
-    _check_type(scope, raw=raw, encodings=IDENTITY if webhook is None else IDENTITY | gzip_body.NAMES)
+    _check_type(head, raw=raw, encodings=IDENTITY if webhook is None else IDENTITY | gzip_body.NAMES)
     if len(body) > json_body.SMALL:
         _grow_share(share, json_body.weight(body))
     if not raw:
@@ -247,30 +265,15 @@ async def _check_body(scope: Any, body: bytes, share: Share, webhook: re.Match[s
         scope.setdefault("state", {})[DECODED_BODY] = value
 
 
-def _check_type(scope: Any, *, raw: bool, encodings: AbstractSet[str]) -> None:
-    kinds = _header_values(scope, b"content-type") or ["application/json"]
-    if not raw and not json_body.is_announced(", ".join(kinds)):
+def _check_type(head: BodyHead, *, raw: bool, encodings: AbstractSet[str]) -> None:
+    if not raw and head.types and not json_body.is_announced(", ".join(head.types)):
         raise Refused(415, "Content-Type must be application/json in UTF-8")
-    if _content_encoding(scope) not in encodings:
+    if head.encoding not in encodings:
         raise Refused(415, "Content-Encoding is not supported")
 
 
-def _content_encoding(scope: Any) -> str:
-    return ", ".join(_header_values(scope, b"content-encoding")).lower()
-
-
-def _header_values(scope: Any, name: bytes) -> Sequence[str]:
-    return [value.decode("latin-1") for header, value in scope["headers"] if header == name]
-
-
-def _header_value(scope: Any, name: bytes, default: str) -> str:
-    """Return the value of a header in lower case, of the last one if there are several."""
-    return next(reversed(_header_values(scope, name)), default).lower()
-
-
-async def _read_body(scope: Any, receive: Receive, bounds: Bounds, share: Share) -> bytes:
+async def _read_body(receive: Receive, announced: int, bounds: Bounds, share: Share) -> bytes:
     """Read the body. Raise Refused as soon as it is too large or announced as such, and Gone if the client leaves."""
-    announced = int(dict(scope["headers"]).get(b"content-length", b"0"))
     parts: list[bytes] = []
     size, more, is_checked = 0, True, False
     while True:
@@ -329,12 +332,12 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 
 def _with_headers(send: Send) -> Send:
-    async def send_with_headers(message: Message) -> None:
+    def send_with_headers(message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start":
             headers = [*message["headers"], NOSNIFF]
-            if all(name != NO_STORE[0] for name, _ in headers):
+            if NO_STORE[0] not in dict(headers):
                 headers.append(NO_STORE)
             message["headers"] = headers
-        await send(message)
+        return send(message)
 
     return send_with_headers

@@ -8,7 +8,7 @@ something that is none, is answered as without If-Match (RFC 9110, 13.2.1).
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -55,12 +55,14 @@ class Copy(msgspec.Struct):
 def with_preconditions(app: ASGIApp, head: Callable[[], int], refusals: Mapping[ApiName, Refuse]) -> ASGIApp:
     """Return the application with If-Match; `head` returns the last position of the log."""
 
-    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+    def handle(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         tags = _required_tags(scope)
         # Nothing to compare: `*` holds for anything that exists, and the operation refuses what does not.
         if not tags or b"*" in tags:
-            await app(scope, receive, send)
-            return
+            return app(scope, receive, send)
+        return compare_first(tags, scope, receive, send)
+
+    async def compare_first(tags: list[bytes], scope: Scope, receive: Receive, send: Send) -> None:
         refuse = refusals[api_of(scope)]
         try:
             position = await sync_to_thread(head)

@@ -6,6 +6,7 @@ member's requests count for the company in which they last did anything. A reque
 does not know yet takes turns with all others of the same address.
 """
 
+from collections.abc import Awaitable
 from typing import Any
 from uuid import UUID
 
@@ -22,10 +23,10 @@ from web.http.requests import bearer_token_of
 def by_tenant(app: ASGIApp, backend: Backend) -> ASGIApp:
     """Return the application behind a middleware that sets the tenant of each request."""
 
-    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+    def handle(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == ScopeType.HTTP:
             TENANT.set(str(company_of(scope, backend) or address_of(scope)))
-        await app(scope, receive, send)
+        return app(scope, receive, send)
 
     return handle
 

@@ -5,7 +5,7 @@ Metrics and spans name operations, never paths: paths are many, and contain ids 
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from functools import cache
 from http import HTTPStatus
 
@@ -59,11 +59,11 @@ class Traffic:
                 return
             status, began = 0, time.perf_counter()
 
-            async def send_and_note(message: Message) -> None:
+            def send_and_note(message: Message) -> Awaitable[None]:
                 nonlocal status
                 if message["type"] == "http.response.start":
                     status = message["status"]
-                await send(message)
+                return send(message)
 
             with tracing.span("request", kind=SpanKind.SERVER, parent=_callers_trace(scope["headers"])) as span:
                 try:

@@ -315,7 +315,8 @@ class Routines(Controller):
 
         decide = backend.executor.decision(caller, fire, routine_id)
         done = await backend.on_loop.attempt(decide, size=len(await request.body()))
-        return run_answer(done.result, done, runs.digest_of(wanted()) if wanted().idempotency_key else None)
+        fired = wanted()
+        return run_answer(done.result, done, runs.digest_of(fired) if fired.idempotency_key else None)
 
     @get("/routine-runs/{run_id:str}", operation_id="getRun", refuses=(422,), response_headers=OF_THEN)
     def get_run(
