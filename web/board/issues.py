@@ -96,7 +96,8 @@ async def comment(visit: NamedDependency[Visit], issue_id: FromPath[str]) -> Res
     try:
         await visit.api.post(f"/issues/{issue_id}/comments", {"body": form.text("body")})
     except ApiRefusal as refusal:
-        return await _show_issue(visit, issue_id, {"body": form.text("body")}, refusal.by_field())
+        errors = {field or "body": message for field, message in refusal.by_field().items()}
+        return await _show_issue(visit, issue_id, {"body": form.text("body")}, errors)
     return visit.go("issues", issue_id, done="commented")
 
 

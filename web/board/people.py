@@ -14,6 +14,7 @@ from web.board import conflicts, words
 from web.board.api import ApiRefusal
 from web.board.conflicts import CONFLICT, Difference
 from web.board.editing import budget_as_values, budget_of
+from web.board.routine import names_of_people
 from web.board.sure import Question, ask, is_sure
 from web.board.visit import Visit
 
@@ -46,6 +47,7 @@ async def _show_page(
         )
     ]
     company_keys = await visit.listed("people", "keys", visit.api_path("keys")) if visit.rights.manage else None
+    issuers = [{"createdByUserId": key["issuedByUserId"]} for key in company_keys.rows] if company_keys else []
     return visit.show(
         "people.html",
         status=CONFLICT if theirs else 422 if errors else 200,
@@ -54,6 +56,8 @@ async def _show_page(
         agents=[_with_base(one, budget_as_values(one["budget"])) for one in agents.rows],
         lists={"members": members, "agents": agents, "keys": company_keys, "own-keys": own_keys},
         place=visit.parameters(LISTS),
+        names=await names_of_people(visit, issuers),
+        agent_names=await visit.names("agents") if company_keys else {},
         theirs=conflicts.in_words(theirs, {"assigns": ASSIGNS}),
         subject=subject,
         roles=[role for role in ROLES if role[0] != "owner" or visit.rights.manage_owners],
@@ -156,7 +160,9 @@ async def add_agent(visit: NamedDependency[Visit]) -> Response[Any]:
         await visit.api.post(visit.api_path("agents"), {"name": form.text("name")})
     except ApiRefusal as refusal:
         return await _show_page(
-            visit, {"agent": form.text("name")}, {f"agent_{name}": text for name, text in refusal.by_field().items()}
+            visit,
+            {"agent": form.text("name")},
+            {f"agent_{name or 'name'}": text for name, text in refusal.by_field().items()},
         )
     return visit.go("people", done="added")
 
@@ -204,7 +210,9 @@ async def create_key(visit: NamedDependency[Visit]) -> Response[Any]:
         key = await visit.api.post("/board-api-keys", {"name": form.text("name")})
     except ApiRefusal as refusal:
         return await _show_page(
-            visit, {"key": form.text("name")}, {f"key_{name}": text for name, text in refusal.by_field().items()}
+            visit,
+            {"key": form.text("name")},
+            {f"key_{name or 'name'}": text for name, text in refusal.by_field().items()},
         )
     return _show_token(visit, f"Your key “{key['name']}”", key["token"])
 
