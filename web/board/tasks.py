@@ -191,7 +191,7 @@ async def delete(visit: NamedDependency[Visit], task: FromPath[str]) -> Response
         routines = await visit.api.get_or_none(collection.of("routines", task)) or []
         count = f" {words.count_noun(len(routines), 'routine is', 'routines are')} deleted with it." if routines else ""
         consequence = f"It cannot be brought back.{count} What its trajectories did stays in the log."
-        return confirm(
+        return show_confirmation(
             visit, Confirmation(f"Delete the task “{task}”?", consequence, "Delete it", visit.path("tasks", task))
         )
     await visit.api.delete(collection.of("tasks", task))
