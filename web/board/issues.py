@@ -10,9 +10,9 @@ from litestar.params import FromPath
 from domain.values import IssueStatus
 from web.board import conflicts, words
 from web.board.api import ApiRefusal
+from web.board.confirmations import Confirmation, is_confirmed, show_confirmation
 from web.board.conflicts import CONFLICT, Difference
 from web.board.routine import names_of_authors
-from web.board.sure import Question, ask, is_sure
 from web.board.visit import NEEDS, Visit
 
 PAGE = 50
@@ -96,7 +96,8 @@ async def comment(visit: NamedDependency[Visit], issue_id: FromPath[str]) -> Res
     try:
         await visit.api.post(f"/issues/{issue_id}/comments", {"body": form.text("body")})
     except ApiRefusal as refusal:
-        return await _show_issue(visit, issue_id, {"body": form.text("body")}, refusal.by_field())
+        errors = {field or "body": message for field, message in refusal.by_field().items()}
+        return await _show_issue(visit, issue_id, {"body": form.text("body")}, errors)
     return visit.go("issues", issue_id, done="commented")
 
 
@@ -138,9 +139,9 @@ def _as_values(issue: Json) -> dict[str, str]:
 async def release(visit: NamedDependency[Visit], issue_id: FromPath[str]) -> Response[Any]:
     """Take an issue from the work session that has it."""
     issue = await visit.own("issues", issue_id)
-    if not is_sure(visit):
+    if not is_confirmed(visit):
         consequence = "What the session does with the issue from now on is refused, and another one can take it."
         title, back = f"Take {issue['identifier']} from the session that has it?", visit.path("issues", issue_id)
-        return ask(visit, Question(title, consequence, "Take it", back))
+        return show_confirmation(visit, Confirmation(title, consequence, "Take it", back))
     await visit.api.post(f"/issues/{issue_id}/admin/force-release")
     return visit.go("issues", issue_id, done="moved")

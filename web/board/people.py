@@ -12,9 +12,10 @@ from domain.board.access import READ_ONLY, USUAL
 from domain.values import MemberRole
 from web.board import conflicts, words
 from web.board.api import ApiRefusal
+from web.board.confirmations import Confirmation, is_confirmed, show_confirmation
 from web.board.conflicts import CONFLICT, Difference
 from web.board.editing import budget_as_values, budget_of
-from web.board.sure import Question, ask, is_sure
+from web.board.routine import names_of_people
 from web.board.visit import Visit
 
 ASSIGNS = [("usual", "usual rights"), ("none", "may not assign work")]
@@ -46,6 +47,7 @@ async def _show_page(
         )
     ]
     company_keys = await visit.listed("people", "keys", visit.api_path("keys")) if visit.rights.manage else None
+    issuers = [{"createdByUserId": key["issuedByUserId"]} for key in company_keys.rows] if company_keys else []
     return visit.show(
         "people.html",
         status=CONFLICT if theirs else 422 if errors else 200,
@@ -54,6 +56,8 @@ async def _show_page(
         agents=[_with_base(one, budget_as_values(one["budget"])) for one in agents.rows],
         lists={"members": members, "agents": agents, "keys": company_keys, "own-keys": own_keys},
         place=visit.parameters(LISTS),
+        names=await names_of_people(visit, issuers),
+        agent_names=await visit.names("agents") if company_keys else {},
         theirs=conflicts.in_words(theirs, {"assigns": ASSIGNS}),
         subject=subject,
         roles=[role for role in ROLES if role[0] != "owner" or visit.rights.manage_owners],
@@ -102,14 +106,14 @@ async def change_member(visit: NamedDependency[Visit], user_id: FromPath[str]) -
     """Change the role and the rights of a member, both versions shown if others have; remove them; make a key for them."""
     form, position = visit.form, await visit.position()
     path = visit.api_path("members", user_id)
-    if form.has("remove") and not is_sure(visit):
+    if form.has("remove") and not is_confirmed(visit):
         member = await _member(visit, user_id)
         consequence = (
             "They may do nothing in the company from then on; the keys of agents and of the collection that they issued here "
             "are revoked with it. They can be added again."
         )
         title = f"Remove {member['name']} from the members?"
-        return ask(visit, Question(title, consequence, "Remove them", _place(visit)))
+        return show_confirmation(visit, Confirmation(title, consequence, "Remove them", _place(visit)))
     if form.has("remove"):
         try:
             await visit.api.delete(path)
@@ -156,7 +160,9 @@ async def add_agent(visit: NamedDependency[Visit]) -> Response[Any]:
         await visit.api.post(visit.api_path("agents"), {"name": form.text("name")})
     except ApiRefusal as refusal:
         return await _show_page(
-            visit, {"agent": form.text("name")}, {f"agent_{name}": text for name, text in refusal.by_field().items()}
+            visit,
+            {"agent": form.text("name")},
+            {f"agent_{name or 'name'}": text for name, text in refusal.by_field().items()},
         )
     return visit.go("people", done="added")
 
@@ -204,7 +210,9 @@ async def create_key(visit: NamedDependency[Visit]) -> Response[Any]:
         key = await visit.api.post("/board-api-keys", {"name": form.text("name")})
     except ApiRefusal as refusal:
         return await _show_page(
-            visit, {"key": form.text("name")}, {f"key_{name}": text for name, text in refusal.by_field().items()}
+            visit,
+            {"key": form.text("name")},
+            {f"key_{name or 'name'}": text for name, text in refusal.by_field().items()},
         )
     return _show_token(visit, f"Your key “{key['name']}”", key["token"])
 
@@ -214,14 +222,14 @@ async def revoke_key(visit: NamedDependency[Visit], key_id: FromPath[str]) -> Re
     """Revoke a key of the reader, or of the company."""
     form = visit.form
     is_own = form.has("own")
-    if not is_sure(visit):
+    if not is_confirmed(visit):
         is_this_session = visit.user is not None and visit.user.key_id == key_id
         whose = "You are signed out then. " if is_this_session else ""
         consequence = (
             f"{whose}Whoever uses it is refused from then on. A key cannot be brought back, only replaced by a new one."
         )
         title = f"Revoke the key “{await _key_name(visit, key_id, is_own=is_own)}”?"
-        return ask(visit, Question(title, consequence, "Revoke it", _place(visit)))
+        return show_confirmation(visit, Confirmation(title, consequence, "Revoke it", _place(visit)))
     await visit.api.delete(f"/board-api-keys/{key_id}" if is_own else visit.api_path("keys", key_id))
     return _back(visit, "revoked")
 

@@ -19,11 +19,11 @@ from projections.overview import LIST_MODELS, ListedRoutine, Order, Place
 from projections.routines.routines import Filters, select
 from web.board import conflicts, schedules, strips, words
 from web.board.api import ApiRefusal
+from web.board.confirmations import Confirmation, is_confirmed, show_confirmation
 from web.board.conflicts import CONFLICT, Difference
 from web.board.forms import Form, read_number, read_object
 from web.board.routine import titles_of
 from web.board.sign_in import own_path
-from web.board.sure import Question, ask, is_sure
 from web.board.visit import NEEDS, Visit, see_other
 from web.http.paging import cursor_of, not_of_list, place_of
 from web.http.validation import parse
@@ -299,13 +299,13 @@ async def change_status(visit: NamedDependency[Visit], routine_id: FromPath[str]
     form = visit.form
     status = form.one_of("status", get_args(RoutineStatus))
     routine = await visit.own("routines", routine_id)
-    if status == "archived" and not is_sure(visit):
+    if status == "archived" and not is_confirmed(visit):
         consequence = (
             "It runs no more, is gone from the lists, and cannot be made active again. It stays readable, with all its runs; "
             "what waits is recorded as missed."
         )
         title, back = f"Archive the routine “{routine['title']}”?", visit.path("routines", routine_id, "edit")
-        return ask(visit, Question(title, consequence, "Archive it", back))
+        return show_confirmation(visit, Confirmation(title, consequence, "Archive it", back))
     await visit.api.patch(f"/routines/{routine_id}", {"status": status})
     done, back = {"active": "resumed"}.get(status, status), own_path(form.text("back"))
     return see_other(f"{visit.base}{_with_done(back, done)}") if back else visit.go("routines", routine_id, done=done)

@@ -80,6 +80,7 @@ async def run(visit: NamedDependency[Visit], run_id: FromPath[str]) -> Response[
     agents = await visit.names("agents")
     payload = dict(shown_run["triggerPayload"] or {})
     variables = payload.pop("variables") if isinstance(payload.get("variables"), dict) else {}
+    revision = await _find_revision(visit, shown_run, routine)
     trigger = next((one for one in routine["triggers"] if one["id"] == shown_run["triggerId"]), None)
     return visit.show(
         "run.html",
@@ -88,6 +89,7 @@ async def run(visit: NamedDependency[Visit], run_id: FromPath[str]) -> Response[
         run=shown_run,
         routine=routine,
         trigger=trigger,
+        revision=revision,
         zone=trigger["timezone"] if trigger and trigger["timezone"] else visit.zone,
         late=_run_lateness(shown_run),
         took=took(shown_run),
@@ -107,6 +109,14 @@ async def run(visit: NamedDependency[Visit], run_id: FromPath[str]) -> Response[
         else "",
         key=uuid4(),
     )
+
+
+async def _find_revision(visit: Visit, run: Json, routine: Json) -> int | None:
+    """Return the number of the revision that a run was fired from; None if that is older than those that the API gives first."""
+    if run["routineRevisionId"] == routine["latestRevisionId"]:
+        return int(routine["latestRevisionNumber"])
+    revisions = await visit.api.get(f"/routines/{routine['id']}/revisions")
+    return next((one["revisionNumber"] for one in revisions if one["id"] == run["routineRevisionId"]), None)
 
 
 def _run_lateness(run: Json) -> str:

@@ -16,10 +16,10 @@ from domain.errors import NotFound
 from domain.values import AgentRole, GoalLevel, GoalStatus, Priority, ProjectStatus
 from web.board import conflicts, words
 from web.board.api import NOT_FOUND, ApiRefusal
+from web.board.confirmations import Confirmation, is_confirmed, show_confirmation
 from web.board.conflicts import CONFLICT, Difference
 from web.board.editing import budget_as_values, budget_of
 from web.board.forms import Form
-from web.board.sure import Question, ask, is_sure
 from web.board.visit import Visit
 
 BASE = "/board/companies/{company_id:str}/structure"
@@ -219,10 +219,10 @@ async def act(visit: NamedDependency[Visit], kind: FromPath[str], id: FromPath[s
     await visit.must_have(KINDS[kind].needs)
     action, path = visit.form.one_of("action", list(_actions(kind, resource))), _path(visit, kind, resource)
     asked = _actions(kind, resource)[action]
-    if asked.is_final and not is_sure(visit):
+    if asked.is_final and not is_confirmed(visit):
         title = f"{asked.word} the {KINDS[kind].word} “{_title(resource)}”?"
-        question = Question(title, asked.said, asked.word, visit.path("structure", kind, resource["id"]))
-        return ask(visit, question)
+        confirmation = Confirmation(title, asked.said, asked.word, visit.path("structure", kind, resource["id"]))
+        return show_confirmation(visit, confirmation)
     try:
         answer = await (visit.api.delete(path) if action == "delete" else visit.api.post(f"{path}/{action}"))
     except ApiRefusal as refusal:

@@ -20,9 +20,9 @@ from domain.jetty import task as workflows
 from domain.values import Cadence
 from web.board import conflicts, schedules, words
 from web.board.api import NOT_FOUND, ApiRefusal
+from web.board.confirmations import Confirmation, is_confirmed
 from web.board.conflicts import CONFLICT, Difference
 from web.board.forms import Form, read_object
-from web.board.sure import Question, ask, is_sure
 from web.board.visit import NEEDS, Visit
 from web.http.backend import Backend
 
@@ -186,12 +186,14 @@ async def save(visit: NamedDependency[Visit], task: FromPath[str]) -> Response[A
 async def delete(visit: NamedDependency[Visit], task: FromPath[str]) -> Response[Any]:
     """Delete a task with its routines."""
     collection = await collection_of(visit)
-    if not is_sure(visit):
+    if not is_confirmed(visit):
         await visit.api.get(collection.of("tasks", task))
         routines = await visit.api.get_or_none(collection.of("routines", task)) or []
         count = f" {words.count_noun(len(routines), 'routine is', 'routines are')} deleted with it." if routines else ""
         consequence = f"It cannot be brought back.{count} What its trajectories did stays in the log."
-        return ask(visit, Question(f"Delete the task “{task}”?", consequence, "Delete it", visit.path("tasks", task)))
+        return show_confirmation(
+            visit, Confirmation(f"Delete the task “{task}”?", consequence, "Delete it", visit.path("tasks", task))
+        )
     await visit.api.delete(collection.of("tasks", task))
     return visit.go("tasks", done="removed")
 

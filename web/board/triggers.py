@@ -10,9 +10,9 @@ from litestar.params import FromPath
 from domain.values import ChainOutcome, SigningMode
 from web.board import conflicts, preview, words
 from web.board.api import ApiRefusal
+from web.board.confirmations import Confirmation, is_confirmed, show_confirmation
 from web.board.conflicts import CONFLICT, Difference
 from web.board.forms import Form, whole_number, without_credentials
-from web.board.sure import Question, ask, is_sure
 from web.board.visit import NEEDS, Visit
 
 KINDS = {"schedule": "Schedule", "webhook": "Webhook", "chain": "After another routine", "api": "Named by the API"}
@@ -103,13 +103,13 @@ async def rotate(visit: NamedDependency[Visit], routine_id: FromPath[str], trigg
 async def delete(visit: NamedDependency[Visit], routine_id: FromPath[str], trigger_id: FromPath[str]) -> Response[Any]:
     """Delete a trigger. An older revision brings it back."""
     trigger = await own_trigger(visit, routine_id, trigger_id)
-    if not is_sure(visit):
+    if not is_confirmed(visit):
         consequence = "An older revision of the routine brings it back; a webhook then has a new address and secret."
         title, back = (
             f"Delete the trigger “{_name(trigger)}”?",
             visit.path("routines", routine_id, "triggers", trigger_id),
         )
-        return ask(visit, Question(title, consequence, "Delete it", back))
+        return show_confirmation(visit, Confirmation(title, consequence, "Delete it", back))
     await visit.api.delete(f"/routine-triggers/{trigger_id}")
     return visit.go("routines", routine_id, done="deleted")
 

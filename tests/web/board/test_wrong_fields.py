@@ -256,3 +256,23 @@ def test_a_wrong_field_has_a_sentence_beside_it_and_keeps_what_was_typed(board, 
                         )
                     )
     assert not faults, "\n".join(map(str, faults))
+
+
+def test_a_form_without_the_token_of_its_session_saves_nothing_says_so_and_keeps_what_was_typed(board, forms, api):
+    before, faults = api.system.store.head(), []
+    extra = [
+        (path, ending, {}, {"name": ()})
+        for path, ending in (("/people", "/people/agents"), ("/people", "/people/keys"))
+    ]
+    extra += [("/tasks", "/collection-keys", {}, {"name": ()})]
+    for path, ending, filled, wrong_texts in [*forms, *extra]:
+        name = next(
+            (name for name in ("title", "name", "label", "body", "note", "payload") if name in wrong_texts), None
+        )
+        typed = {name: "typed here"} if name else {}
+        answer = board.send(board.show(path), ending, **{**filled, **typed, "csrf": ""})
+        good = answer.status == 422 and ("Nothing is saved yet" in answer.text or 'class="error"' in answer.html)
+        if not good or (name and "typed here" not in answer.html):
+            faults.append((path[-30:], ending[-20:], name, answer.status))
+    assert not faults, "\n".join(map(str, faults))
+    assert before == api.system.store.head()

@@ -14,7 +14,7 @@ from web.board.visit import Visit
 SURE = "sure"  # the field that the button of the question sends
 
 
-class Question(NamedTuple):
+class Confirmation(NamedTuple):
     """What is asked before it is done: a question, what follows, the words of the button, and where one gets by leaving it."""
 
     title: str
@@ -23,12 +23,14 @@ class Question(NamedTuple):
     back: str
 
 
-def is_sure(visit: Visit) -> bool:
+def is_confirmed(visit: Visit) -> bool:
     """Return whether the reader has seen the question and pressed its button."""
     return visit.form.has(SURE) and not visit.api.is_held
 
 
-def ask(visit: Visit, question: Question) -> Response[Any]:
+def show_confirmation(visit: Visit, confirmation: Confirmation) -> Response[Any]:
     """Return the page that asks, from which the same form is sent once more."""
     fields = [(name, text) for name, text in visit.form.fields_to_repeat() if name != SURE]
-    return visit.show("sure.html", here="", question=question, fields=fields, address_asked=address_of(visit.request))
+    return visit.show(
+        "confirmation.html", here="", confirmation=confirmation, fields=fields, address_asked=address_of(visit.request)
+    )
