@@ -14,6 +14,7 @@ import psycopg
 from psycopg.sql import SQL, Composed, Identifier
 from psycopg.sql import Literal as Value
 
+from domain.events import CompanyCreated, stored_name
 from projections import catalogue, log_views
 from projections.engine.views import SCHEMA, View
 
@@ -28,6 +29,9 @@ COPY = {
 HEAD = "SELECT position, hash FROM log.head"
 LAST = SQL("SELECT coalesce(max(position), 0) FROM {}").format(Identifier(SCHEMA, EVENTS))
 NOW = "SELECT now()"
+HAS_COMPANY = SQL("SELECT EXISTS (SELECT FROM {} WHERE stream_id = %s AND name = %s)").format(
+    Identifier(SCHEMA, EVENTS)
+)
 MOST_POSITION = 2**63 - 1
 _BY_INDEX = SQL("position IN (SELECT position FROM event WHERE company_id = {} AND position > {} AND position <= {})")
 # The position up to which the next events of a company are, and whether there are further ones.
@@ -82,6 +86,12 @@ def now(conn: Connection) -> datetime:
         raise AssertionError
     moment: datetime = row[0]
     return moment
+
+
+def has_company(conn: Connection, company_id: UUID) -> bool:
+    """Return whether there is, or was, a company of this id."""
+    row = conn.execute(HAS_COMPANY, (company_id, stored_name(CompanyCreated))).fetchone()
+    return row is not None and bool(row[0])
 
 
 def limit_transaction(conn: Connection, limit_s: float) -> None:

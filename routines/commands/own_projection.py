@@ -87,11 +87,12 @@ def _load(source: str) -> ReadModel:
 
 
 def _execute(path: Path) -> dict[str, Any]:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    name = f"own projection {path.stem}"  # which no module of ours or of a library has
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise terminal.Trouble(f"{path}: a Python file has the ending .py")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # msgspec resolves the annotations of its structs through sys.modules
+    sys.modules[name] = module  # msgspec resolves the annotations of its structs through sys.modules
     try:
         spec.loader.exec_module(module)
     except Exception as error:

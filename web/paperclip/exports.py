@@ -254,10 +254,13 @@ class Exports(Controller):
         if view not in VIEWS:
             raise NotFound(f"There is no such view; there are {', '.join(sorted(VIEWS))}")
         chosen = _format(file_format)
+        begin, end = moment_of(since, "from"), moment_of(to, "to")
+        if begin is not None and end is not None and begin >= end:
+            raise invalid("to must be later than from", "to")
         selection = Selection(
             company_id=company_id,
-            begin=moment_of(since, "from"),
-            end=moment_of(to, "to"),
+            begin=begin,
+            end=end,
             hidden=access.hidden,
             uses_index=True,
         )
@@ -268,12 +271,12 @@ class Exports(Controller):
         }
         span = None
         if view == EVENTS:
-            begin = parse_whole_number(after, "after", 0, 0, MOST_NUMBER)
+            position = parse_whole_number(after, "after", 0, 0, MOST_NUMBER)
             most = parse_whole_number(limit, "limit", MOST_EVENTS, 1, MOST_EVENTS)
             with backend.consistent_read("event_index") as conn:
-                until, more = exports.span_of_events(conn, company_id, begin, most)
-            span = begin, until
-            headers |= {POSITION_HEADER: str(max(until, begin))} | (
+                until, more = exports.span_of_events(conn, company_id, position, most)
+            span = position, until
+            headers |= {POSITION_HEADER: str(max(until, position))} | (
                 {"link": _next_link(request, until)} if more else {}
             )
         else:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 import threading
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -241,6 +242,14 @@ def test_a_source_that_is_none_is_refused_in_a_sentence(told_story, system, sour
     done = command(system, source)
 
     assert (done.exit_code, said in done.output) == (1, True), done.output
+
+
+def test_a_file_may_be_called_as_a_library_is(told_story, system, tmp_path):
+    file = tmp_path / "colorsys.py"
+    file.write_text(Path("examples/success_rate.py").read_text())
+
+    assert command(system, f"{file}:success_rate", "--once").exit_code == 0
+    assert getattr(sys.modules.get("colorsys"), "__file__", None) != str(file)
 
 
 def test_rows_that_are_to_age_are_refused_in_a_sentence(told_story, system, tmp_path):
