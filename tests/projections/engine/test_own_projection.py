@@ -107,6 +107,7 @@ def test_the_example_makes_its_plot(conn, connect, fortnight, root):
     picture = example.plot(conn.execute(example.DAILY).fetchall())
 
     write_or_compare(root / PLOT, picture)
+    assert example.plot([]).startswith("<svg")
 
 
 def write_or_compare(path, text):
