@@ -40,7 +40,12 @@ MOMENTS = [
 
 
 class ExportedFile(msgspec.Struct, frozen=True, rename="camel"):
-    """A file of an export; one of events holds those after `afterPosition` up to `untilPosition`."""
+    """
+    A file of an export; one of events holds those after `afterPosition` up to `untilPosition`.
+
+    Another view shows the log up to `untilPosition` at least: less than its head where the projector is behind. It is None for
+    a login that may not know.
+    """
 
     name: str
     view: str
@@ -231,6 +236,7 @@ def _add(  # noqa: PLR0913, PLR0917 what is written, and where
 ) -> None:
     """Write a file in one step, and add it to the manifest; a file without rows is left out."""
     temporary_path = output / f"{name}.part"
+    after, until = span or (None, exports.position_of_view(conn, view))
     with temporary_path.open("wb") as file:
         count = write(conn, VIEWS[view], file, selection, span)
     manifest.files = [one for one in manifest.files if one.name != name]
@@ -239,7 +245,6 @@ def _add(  # noqa: PLR0913, PLR0917 what is written, and where
         return
     with temporary_path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    after, until = span or (None, None)
     exported_file = ExportedFile(
         name=name,
         view=view,

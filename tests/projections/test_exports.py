@@ -165,6 +165,17 @@ def test_two_exports_into_one_directory_do_not_meet(run_export, tmp_path):
     assert (done.exit_code, "Another export is writing into" in done.output) == (1, True)
 
 
+def test_a_file_of_a_read_model_says_up_to_where_it_shows_the_log(defined, run_export):
+    folded_to = defined.store.head()
+    defined.company("Not folded yet")
+
+    _, output = run_export()
+
+    about = manifest(output)
+    assert {file["untilPosition"] for file in about["files"] if file["view"] != "events"} == {folded_to}
+    assert about["headPosition"] > folded_to
+
+
 def test_a_disk_that_is_full_is_a_sentence(defined, run_export, monkeypatch):
     def write(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -282,7 +293,9 @@ def test_the_login_of_an_analyst_is_enough(defined, run_export, admin_url):
         text = exports.Text(conn, exports.query(VIEWS["runs"], Selection()), "ndjson")
         content = b"".join(text)
 
-    assert (head, digest) == (defined.store.head(), None)
+        folded_to = exports.position_of_view(conn, "runs")
+
+    assert (head, digest, folded_to) == (defined.store.head(), None, None)
     assert content.count(b"\n") == text.rows > 0
 
 

@@ -29,7 +29,7 @@ from application.access import Caller
 from application.use_cases import event_access
 from domain.bounds.limits import Limits
 from domain.errors import InvalidField, NotFound, RuleViolation
-from projections import catalogue, export_files, exports
+from projections import export_files, exports
 from projections.engine.views import View
 from projections.export_files import Format
 from projections.exports import EVENTS, VIEWS, Selection
@@ -51,7 +51,7 @@ MEDIA_TYPES: dict[Format, str] = {
     "csv": "text/csv; charset=utf-8; header=present",
     "parquet": "application/vnd.apache.parquet",
 }
-READ_MODELS = {view.name: model.name for model in catalogue.ALL for view in model.views} | {EVENTS: "event_index"}
+READ_MODELS = exports.READ_MODELS | {EVENTS: "event_index"}
 TEXT, BYTES = {"type": "string"}, {"type": "string", "format": "binary"}
 FORMS = {media_type.partition(";")[0]: BYTES if name == "parquet" else TEXT for name, media_type in MEDIA_TYPES.items()}
 OPTIONS = {"forms": FORMS, "has_json": False}
