@@ -188,6 +188,8 @@ def _hold_directory(output: Path) -> Iterator[None]:
             fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise terminal.Trouble(f"Another export is writing into {output}") from error
+        except OSError:
+            pass  # a file system without locks for directories, as some in networks are
         yield
     except OSError as error:
         if error.strerror is None:

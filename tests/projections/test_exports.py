@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -185,6 +186,16 @@ def test_a_disk_that_is_full_is_a_sentence(defined, run_export, monkeypatch):
     done, output = run_export()
 
     assert (done.exit_code, f"{output}: No space left on device" in done.output) == (1, True)
+
+
+def test_a_file_system_without_locks_takes_an_export(tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+
+    with command._hold_directory(tmp_path / "out"):
+        assert (tmp_path / "out").is_dir()
 
 
 @pytest.mark.parametrize(
