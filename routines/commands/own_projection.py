@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from processes import own_projection as runner
-from projections.engine.own_projection import NAME, AlreadyRuns, CannotFold, forget
+from projections.engine.own_projection import AlreadyRuns, CannotFold, find_fault, forget
 from projections.engine.read_model import ReadModel
 from routines import bootstrap
 from routines.commands import terminal
@@ -74,15 +74,8 @@ def _load(source: str) -> ReadModel:
     model = _execute(path).get(name)
     if not isinstance(model, ReadModel):
         raise terminal.Trouble(f"{file}: {name} is no ReadModel of routines.analysis, or is not there")
-    if not NAME.fullmatch(model.name):
-        raise terminal.Trouble(
-            f"{file}: the name of a projection has small letters, digits and underscores, begins with a letter, and has at "
-            f"most 41 of them: {model.name!a}"
-        )
-    if ageing := next((table.name for table in model.tables if table.over), None):
-        raise terminal.Trouble(
-            f"{file}: the rows of a projection of one's own do not age; take `over` out of the table {ageing}"
-        )
+    if fault := find_fault(model):
+        raise terminal.Trouble(f"{file}: {fault}")
     return model
 
 
