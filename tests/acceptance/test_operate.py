@@ -185,7 +185,7 @@ def copy_up(operator, machine):
         for name in ("secret.keys", "log.key", "board.token"):
             (data_dir / name).write_text(f"the {name}")
         state = {"url": "", "pid": 1, "database_url": "", "owner_database_url": postgres.url("postgres")}
-        (data_dir / "up.json").write_bytes(msgspec.json.encode(state | {"key_file": ""}))
+        (data_dir / "up.json").write_bytes(msgspec.json.format(msgspec.json.encode(state | {"key_file": ""})))
         operator.carry_out_steps(back_up)
         postgres.stop()
         operator.carry_out_steps(copy)
