@@ -90,6 +90,8 @@ COLOURS = ("#0b62a3", "#b3501b", "#2d7d46", "#7b3fa0", "#8a6d00")
 
 def plot(days: Sequence[Daily]) -> str:
     """Return the rates as a picture in SVG, one line for each agent."""
+    if not days:
+        return '<svg xmlns="http://www.w3.org/2000/svg"><text y="16">No run has ended yet</text></svg>\n'
     first, last = (end(day for day, *_ in days).toordinal() for end in (min, max))
     lines = defaultdict(list)
     for day, name, _, rate in days:

@@ -14,12 +14,17 @@ import psycopg
 from psycopg.sql import SQL, Composed, Identifier
 from psycopg.sql import Literal as Value
 
+from domain.events import CompanyCreated, stored_name
 from projections import catalogue, log_views
+from projections.engine.read_model import SCHEMA as READ_SCHEMA
 from projections.engine.views import SCHEMA, View
 
 TextFormat = Literal["csv", "ndjson"]
 VIEWS = {view.name: view for view in (*log_views.OF_LOG, *(view for model in catalogue.ALL for view in model.views))}
 EVENTS = log_views.EVENTS.name
+READ_MODELS = {
+    view.name: model.name for model in catalogue.ALL for view in model.views
+}  # what the views show, by their names
 # A line of JSON has no control characters, so that nothing of it is quoted or escaped.
 COPY = {
     "csv": "COPY ({}) TO STDOUT (FORMAT csv, HEADER)",
@@ -28,6 +33,10 @@ COPY = {
 HEAD = "SELECT position, hash FROM log.head"
 LAST = SQL("SELECT coalesce(max(position), 0) FROM {}").format(Identifier(SCHEMA, EVENTS))
 NOW = "SELECT now()"
+HAS_COMPANY = SQL("SELECT EXISTS (SELECT FROM {} WHERE stream_id = %s AND name = %s)").format(
+    Identifier(SCHEMA, EVENTS)
+)
+FOLDED_TO = SQL("SELECT position FROM {} WHERE name = %s").format(Identifier(READ_SCHEMA, "positions"))
 MOST_POSITION = 2**63 - 1
 _BY_INDEX = SQL("position IN (SELECT position FROM event WHERE company_id = {} AND position > {} AND position <= {})")
 # The position up to which the next events of a company are, and whether there are further ones.
@@ -75,6 +84,15 @@ def read_head(conn: Connection) -> tuple[int, str | None]:
     return (row[0], row[1].hex()) if row else (0, None)
 
 
+def position_of_view(conn: Connection, name: str) -> int | None:
+    """Return the position of the log up to which a view, but that of events, shows it; None for a login that may not know."""
+    try:
+        row = conn.execute(FOLDED_TO, (READ_MODELS[name],)).fetchone()
+    except psycopg.errors.InsufficientPrivilege:
+        return None
+    return row[0] if row else None
+
+
 def now(conn: Connection) -> datetime:
     """Return the time by the database's clock."""
     row = conn.execute(NOW).fetchone()
@@ -82,6 +100,12 @@ def now(conn: Connection) -> datetime:
         raise AssertionError
     moment: datetime = row[0]
     return moment
+
+
+def has_company(conn: Connection, company_id: UUID) -> bool:
+    """Return whether there is, or was, a company of this id."""
+    row = conn.execute(HAS_COMPANY, (company_id, stored_name(CompanyCreated))).fetchone()
+    return row is not None and bool(row[0])
 
 
 def limit_transaction(conn: Connection, limit_s: float) -> None:

@@ -20,6 +20,8 @@ from domain.values import TriggerSettings
 from domain.what_if.change import Change
 from domain.what_if.past import Past, past_of
 
+OF_SCHEDULES = {"cron_expression": "cronExpression", "timezone": "timezone", "jitter_sec": "jitterSec"}
+
 
 def read_past(
     work: UnitOfWork, principal: Principal, routine_id: UUID, run_ids: Sequence[UUID], slot: Sequence[Recorded]
@@ -54,7 +56,8 @@ def change(work: UnitOfWork, principal: Principal, routine_id: UUID, request: Wh
     """
     Return the change that is asked for, as it would be stored. Raises InvalidField.
 
-    A cron expression is for one schedule: with several, the request has to say for which.
+    A cron expression is for one schedule: with several, the request has to say for which. What would change nothing, since
+    there is no schedule or no setting of it, is refused.
     """
     routines.may_read(work, principal, routine_id)
     schedules = {id_: settings for id_ in _triggers_of(work.history(routine_id)) if (settings := _schedule(work, id_))}
@@ -63,6 +66,15 @@ def change(work: UnitOfWork, principal: Principal, routine_id: UUID, request: Wh
         raise InvalidField("The routine has no such schedule with a cron expression", "triggerId")
     if request.cron_expression is not UNSET and trigger_id is None and len(schedules) != 1:
         raise InvalidField(f"The routine has {len(schedules)} schedules: say which of them is meant", "triggerId")
+    of_schedules = [name for name in OF_SCHEDULES if getattr(request, name) is not UNSET]
+    if trigger_id is not None and not of_schedules:
+        raise InvalidField(
+            "triggerId says which schedule is changed: give cronExpression, timezone or jitterSec", "triggerId"
+        )
+    if of_schedules and not schedules:
+        raise InvalidField(
+            "The routine has no schedule with a cron expression to change", OF_SCHEDULES[of_schedules[0]]
+        )
     change = Change(trigger_id=trigger_id, cron_expression=request.cron_expression, **_common_changes(request))
     for settings in schedules.values() if trigger_id is None else [schedules[trigger_id]]:
         change = _check_change(change, settings)

@@ -137,9 +137,41 @@ def arrive(conn: Connection, model: ReadModel, position: int) -> None:
     _set_search_path(conn, f"own_{model.name}")
 
 
+def find_fault(model: ReadModel) -> str | None:
+    """Return why somebody's model cannot be a projection of its own, or which part of it would have no effect; None if it can."""
+    kinds = {"name": str, "schema": str, "tables": tuple, "version": int}
+    for field, kind in kinds.items():
+        if not isinstance(getattr(model, field), kind):
+            return f"`{field}` has to be {kind.__name__}, and is {getattr(model, field)!a}"
+    if not NAME.fullmatch(model.name):
+        return (
+            "the name of a projection has small letters, digits and underscores, begins with a letter, and has at most 41 of "
+            f"them: {model.name!a}"
+        )
+    if not all(isinstance(table, Table) for table in model.tables):
+        return "`tables` has to be a tuple of Table"
+    if ageing := next((table.name for table in model.tables if table.over), None):
+        return f"the rows of a projection of one's own do not age; take `over` out of the table {ageing}"
+    if ours := next((field for field in ("polled_by", "apart", "views") if getattr(model, field)), None):
+        return f"`{ours}` is for the read models of Routines alone; take it out"
+    if not isinstance(model.events, frozenset | None) or model.events == frozenset():
+        return "`events` has to be a frozenset with classes of domain.events, or absent for all of them"
+    try:
+        names_of(model.events)
+    except ValueError as error:
+        return f"`events`: {error}"
+    return None
+
+
 def names_of(events: Iterable[type] | None) -> list[str]:
-    """Return the stored names of these kinds of events; no names stand for all events."""
+    """
+    Return the stored names of these kinds of events; no names stand for all events.
+
+    Raises ValueError for what is no kind of event.
+    """
     wanted = set(events or ())
+    if strange := wanted - set(STORED_NAMES.values()):
+        raise ValueError(f"{min(map(repr, strange))} is no kind of event of domain.events")
     return [name for name, event in STORED_NAMES.items() if event in wanted]
 
 

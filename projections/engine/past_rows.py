@@ -19,7 +19,7 @@ OWN_SCHEMA = re.compile(
 
 
 class Taken(Exception):
-    """A schema cannot be folded into: its name is not free, or is none for that."""
+    """A schema cannot be folded into: its name is not free, or is none for that, or it holds another read model."""
 
 
 def fold_into(  # noqa: PLR0913, PLR0917 what is folded, how far, and where to
@@ -35,9 +35,10 @@ def fold_into(  # noqa: PLR0913, PLR0917 what is folded, how far, and where to
 
     One that broke off is gone on with, also to a later position. Raises Taken for a schema that is something else.
     """
+    own_tables = [f"{schema}.{name}" for name in ("rebuild_progress", *(table.name for table in model.tables))]
     if not OWN_SCHEMA.fullmatch(schema) or (
         value_of(conn, "SELECT to_regnamespace(%s) IS NOT NULL", schema)
-        and not value_of(conn, "SELECT to_regclass(%s) IS NOT NULL", f"{schema}.rebuild_progress")
+        and value_of(conn, "SELECT count(to_regclass(place)) < count(*) FROM unnest(%s::text[]) place", own_tables)
     ):
         raise Taken(schema)
     with hold_lock(conn, f"fold into {schema}"):

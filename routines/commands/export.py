@@ -1,6 +1,11 @@
 """`routines export`: takes the log, and what is read from it, out into files."""
 
+import fcntl
 import hashlib
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,13 +24,28 @@ from routines.commands.progress import PositionBar
 from routines.settings import Settings
 
 MANIFEST = "manifest.json"
+VERSION = 1  # of what is in a manifest
 PART = 100_000  # events of one file
 TABLES = tuple(name for name in VIEWS if name != EVENTS)
-MOMENTS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
+OWN_FILE = re.compile(  # the files that an export writes, and those that it has begun
+    rf"(?:(?:{EVENTS}-\d{{12,}}-\d{{12,}}|{'|'.join(TABLES)})\.(?:parquet|ndjson|csv)|{re.escape(MANIFEST)})(?:\.part)?"
+)
+MOMENTS = [
+    "%Y-%m-%d",
+    "%Y-%m-%dT%H:%M:%S",
+    "%Y-%m-%dT%H:%M:%S%z",
+    "%Y-%m-%dT%H:%M:%S.%f",
+    "%Y-%m-%dT%H:%M:%S.%f%z",
+]
 
 
 class ExportedFile(msgspec.Struct, frozen=True, rename="camel"):
-    """A file of an export; one of events holds those after `afterPosition` up to `untilPosition`."""
+    """
+    A file of an export; one of events holds those after `afterPosition` up to `untilPosition`.
+
+    Another view shows the log up to `untilPosition` at least: less than its head where the projector is behind. It is None for
+    a login that may not know.
+    """
 
     name: str
     view: str
@@ -44,7 +64,7 @@ class Manifest(msgspec.Struct, rename="camel", kw_only=True):
     hash of the log's head when the last export ended, and `head_position` its place: `routines audit chain` checks them.
     """
 
-    version: int = 1
+    version: int = VERSION
     format: Format
     company_id: UUID | None = None
     from_: datetime | None = msgspec.field(default=None, name="from")
@@ -103,17 +123,28 @@ def export(  # noqa: PLR0913 the options of a command
     A login that may read the views is enough, such as routines_analyst.
     """
     write = _choose_writer(file_format)
-    wanted_manifest = Manifest(format=file_format, company_id=company, from_=_to_utc(begin), to=_to_utc(end))
-    manifest = _resume(output, wanted_manifest)
+    wanted_manifest = Manifest(
+        format=file_format, company_id=company, from_=_to_utc(begin, "--from"), to=_to_utc(end, "--to")
+    )
     selection = Selection(company_id=company, begin=wanted_manifest.from_, end=wanted_manifest.to)
-    with bootstrap.connect_as_login(settings) as conn, PositionBar("events", quiet=as_json) as bar:
+    if selection.begin is not None and selection.end is not None and selection.begin >= selection.end:
+        raise click.BadParameter("it must be later than --from", param_hint="--to")
+    with (
+        bootstrap.connect_as_login(settings) as conn,
+        _hold_directory(output),
+        PositionBar("events", quiet=as_json) as bar,
+    ):
+        manifest = _resume(output, wanted_manifest)
+        if company is not None and not exports.has_company(conn, company):
+            raise terminal.Trouble(f"There is no company {company}")
         head, head_hash = exports.read_head(conn)
-        output.mkdir(parents=True, exist_ok=True)
         if manifest.position > head:
             raise terminal.Trouble(
                 f"{output} has events up to position {manifest.position}, and the log ends at {head}: the database was restored "
                 "from before that export. Take another directory"
             )
+        _sweep(output, manifest)
+        _save(output, manifest)
         if EVENTS in (views or (EVENTS,)):
             for after in range(manifest.position, head, PART):
                 until = min(after + PART, head)
@@ -125,6 +156,7 @@ def export(  # noqa: PLR0913 the options of a command
         for view in views or TABLES:
             if view != EVENTS:
                 _add(output, manifest, f"{view}.{file_format}", view, write, conn, selection, None)
+                _save(output, manifest)
         manifest.head_position, manifest.head_hash, manifest.exported_at = head, head_hash, exports.now(conn)
         _save(output, manifest)
     if as_json:
@@ -136,10 +168,43 @@ def export(  # noqa: PLR0913 the options of a command
         )
 
 
-def _to_utc(moment: datetime | None) -> datetime | None:
+def _to_utc(moment: datetime | None, option: str) -> datetime | None:
+    """Return a moment in UTC. Raises BadParameter for one that Python's calendar does not have there."""
     if moment is None:
         return None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError as error:
+        raise click.BadParameter("in UTC, its year lies before 1 or after 9999", param_hint=option) from error
+
+
+@contextmanager
+def _hold_directory(output: Path) -> Iterator[None]:
+    """Make the directory if need be, and keep other exports out of it. Raises Trouble; says so too when a disk is full."""
+    output.mkdir(parents=True, exist_ok=True)
+    directory = os.open(output, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise terminal.Trouble(f"Another export is writing into {output}") from error
+        except OSError:
+            pass  # a file system without locks for directories, as some in networks are
+        yield
+    except OSError as error:
+        if error.strerror is None:
+            raise
+        raise terminal.Trouble(f"{error.filename or output}: {error.strerror}") from error
+    finally:
+        os.close(directory)
+
+
+def _sweep(output: Path, manifest: Manifest) -> None:
+    """Remove what a killed export has left: files of ours that the manifest does not name, so that no row is there twice."""
+    known_names = {MANIFEST, *(file.name for file in manifest.files)}
+    for path in output.iterdir():
+        if OWN_FILE.fullmatch(path.name) and path.name not in known_names:
+            path.unlink()
 
 
 def _resume(output: Path, wanted_manifest: Manifest) -> Manifest:
@@ -147,11 +212,13 @@ def _resume(output: Path, wanted_manifest: Manifest) -> Manifest:
     try:
         manifest = msgspec.json.decode((output / MANIFEST).read_bytes(), type=Manifest)
     except FileNotFoundError:
-        if any(path.suffix != ".part" for path in (output.iterdir() if output.exists() else ())):
+        if not all(OWN_FILE.fullmatch(path.name) and path.suffix == ".part" for path in output.iterdir()):
             raise terminal.Trouble(f"{output} has other files in it: take an empty directory") from None
         return wanted_manifest
     except msgspec.DecodeError as error:
         raise terminal.Trouble(f"{output / MANIFEST} is not as `routines export` writes it: {error}") from error
+    if manifest.version != VERSION:
+        raise terminal.Trouble(f"{output / MANIFEST} is of another version of Routines: take another directory")
     if manifest.options != wanted_manifest.options:
         raise terminal.Trouble(
             f"{output} was exported with other options (format, company, times): take another directory"
@@ -171,6 +238,7 @@ def _add(  # noqa: PLR0913, PLR0917 what is written, and where
 ) -> None:
     """Write a file in one step, and add it to the manifest; a file without rows is left out."""
     temporary_path = output / f"{name}.part"
+    after, until = span or (None, exports.position_of_view(conn, view))
     with temporary_path.open("wb") as file:
         count = write(conn, VIEWS[view], file, selection, span)
     manifest.files = [one for one in manifest.files if one.name != name]
@@ -179,7 +247,6 @@ def _add(  # noqa: PLR0913, PLR0917 what is written, and where
         return
     with temporary_path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    after, until = span or (None, None)
     exported_file = ExportedFile(
         name=name,
         view=view,

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from processes import own_projection as runner
-from projections.engine.own_projection import NAME, AlreadyRuns, CannotFold, forget
+from projections.engine.own_projection import AlreadyRuns, CannotFold, find_fault, forget
 from projections.engine.read_model import ReadModel
 from routines import bootstrap
 from routines.commands import terminal
@@ -74,24 +74,18 @@ def _load(source: str) -> ReadModel:
     model = _execute(path).get(name)
     if not isinstance(model, ReadModel):
         raise terminal.Trouble(f"{file}: {name} is no ReadModel of routines.analysis, or is not there")
-    if not NAME.fullmatch(model.name):
-        raise terminal.Trouble(
-            f"{file}: the name of a projection has small letters, digits and underscores, begins with a letter, and has at "
-            f"most 41 of them: {model.name!a}"
-        )
-    if ageing := next((table.name for table in model.tables if table.over), None):
-        raise terminal.Trouble(
-            f"{file}: the rows of a projection of one's own do not age; take `over` out of the table {ageing}"
-        )
+    if fault := find_fault(model):
+        raise terminal.Trouble(f"{file}: {fault}")
     return model
 
 
 def _execute(path: Path) -> dict[str, Any]:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    name = f"own projection {path.stem}"  # which no module of ours or of a library has
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise terminal.Trouble(f"{path}: a Python file has the ending .py")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # msgspec resolves the annotations of its structs through sys.modules
+    sys.modules[name] = module  # msgspec resolves the annotations of its structs through sys.modules
     try:
         spec.loader.exec_module(module)
     except Exception as error:

@@ -181,27 +181,35 @@ def verify(name: str | None, *, as_json: bool, settings: Settings) -> None:
 def _fold_into(name: str, schema: str, until: str | None, settings: Settings, *, quiet: bool) -> None:
     model = next(model for model in catalogue.ALL if model.name == name)
     with bootstrap.system(settings) as system, bootstrap.connect(settings) as conn, _open_progress(quiet=quiet) as bars:
-        last = min(_find_position(conn, until), system.store.head()) if until else system.store.head()
+        head = system.store.head()
+        last = head if until is None else _find_position(conn, until, head, system.clock())
         bar = bars.add_task(name, total=last)
         try:
             past_rows.fold_into(conn, model, system.store.after, schema, last, partial(_show_progress, bars, bar))
         except past_rows.Taken as error:
-            raise terminal.Trouble(f"The schema {schema} is in use, or its name is not free: take another") from error
+            raise terminal.Trouble(
+                f"The schema {schema} is in use, perhaps by another read model, or its name is not free: take another"
+            ) from error
     if quiet:
         terminal.echo_json({"name": name, "schema": schema, "position": last})
     else:
         terminal.echo(f"Schema {schema} holds {name} as of position {last}")
 
 
-def _find_position(conn: Connection, until: str) -> int:
-    """Return the position that is meant: a number, or that of a moment. Raises BadParameter."""
+def _find_position(conn: Connection, until: str, head: int, now: datetime) -> int:
+    """Return the position that is meant: a number, or that of a moment. Raises BadParameter, also for the future."""
     if until.isascii() and until.isdigit():
+        if len(until) > len(str(head)) or int(until) > head:
+            raise click.BadParameter(f"in the future: the log ends at position {head}", param_hint="--until")
         return int(until)
     try:
         moment = datetime.fromisoformat(until)
-    except ValueError as error:
+        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
         raise click.BadParameter("neither a position nor a time in ISO 8601", param_hint="--until") from error
-    return moments.position_at(conn, moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    if moment > now:
+        raise click.BadParameter(f"in the future: it is {now.isoformat(timespec='seconds')}", param_hint="--until")
+    return moments.position_at(conn, moment)
 
 
 def _show_progress(bars: Progress, bar: TaskID, position: int) -> None:

@@ -3,7 +3,8 @@ Who may log in to the embedded Postgres, and as which role: pg_hba.conf and pg_i
 
 The kernel tells Postgres which account of this machine is at the other end of the socket (`peer`), and pg_ident.conf
 says as which roles that account may log in. There are no passwords, no TCP, and no `trust`. The account of the cluster,
-where it is not ours, may not log in at all: code that runs inside the server must not get a role through its socket.
+where it is not ours, may not log in at all: code that runs inside the server must not get a role through its socket. `replication` is what a base backup asks for, which of these
+roles the superuser alone may make.
 """
 
 from collections.abc import Iterable
@@ -13,6 +14,7 @@ import msgspec
 HBA = """\
 # Written by Routines at each start: what is changed here is lost.
 local all all peer map=routines
+local replication all peer map=routines
 host all all all reject
 """
 

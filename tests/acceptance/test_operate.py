@@ -2,11 +2,13 @@
 
 import re
 import shutil
+import sys
 from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
 import httpx
+import msgspec
 import psycopg
 import pytest
 
@@ -171,23 +173,37 @@ def want(machine, *units):
 
 
 def copy_up(operator, machine):
-    """The two commands about `routines up`, on a directory as it leaves it, which is lost between them."""
-    copy, bring_back = operator.take("`routines up`")
-    data_dir = machine.root / "home/.routines"
+    """The commands about `routines up`, on a directory as it leaves it, which is lost between them."""
+    copy, bring_back, back_up, bring_base_back = operator.take("`routines up`")
+    home = machine.root / "home"
+    (home / ".venv").symlink_to(sys.prefix)
+    data_dir = home / ".routines"
     postgres = LocalPostgres(data_dir, parts=accounts.of_parts(print))
-    with psycopg.connect(postgres.start(), autocommit=True) as conn:
-        conn.execute("CREATE TABLE proof AS SELECT 1")
-    postgres.stop()
-    (data_dir / "secret.keys").write_text("keys")
-    operator.carry_out_steps(copy)
-    for directory in ((data_dir / "postgres").resolve(), data_dir):
-        shutil.rmtree(directory)
-    operator.carry_out_steps(bring_back)
-
-    assert "keys" == (data_dir / "secret.keys").read_text()
     try:
+        with psycopg.connect(postgres.start(), autocommit=True) as conn:
+            conn.execute("CREATE TABLE proof AS SELECT 1 AS number")
+        for name in ("secret.keys", "log.key", "board.token"):
+            (data_dir / name).write_text(f"the {name}")
+        state = {"url": "", "pid": 1, "database_url": "", "owner_database_url": postgres.url("postgres")}
+        (data_dir / "up.json").write_bytes(msgspec.json.format(msgspec.json.encode(state | {"key_file": ""})))
+        operator.carry_out_steps(back_up)
+        postgres.stop()
+        operator.carry_out_steps(copy)
+        for directory in ((data_dir / "postgres").resolve(), data_dir):
+            shutil.rmtree(directory)
+        operator.carry_out_steps(bring_back)
+
+        assert "the secret.keys" == (data_dir / "secret.keys").read_text()
+        with psycopg.connect(postgres.start(), autocommit=True) as conn:
+            assert [(1,)] == conn.execute("SELECT number FROM proof").fetchall()
+            conn.execute("INSERT INTO proof VALUES (2)")
+        postgres.stop()
+        (data_dir / "secret.keys").unlink()
+        operator.carry_out_steps(bring_base_back)
+
+        assert "the secret.keys" == (data_dir / "secret.keys").read_text()
         with psycopg.connect(postgres.start()) as conn:
-            assert (1,) == conn.execute("SELECT * FROM proof").fetchone()
+            assert [(1,)] == conn.execute("SELECT number FROM proof").fetchall()
     finally:
         postgres.stop()
         shutil.rmtree((data_dir / "postgres").resolve())

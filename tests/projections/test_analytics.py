@@ -3,11 +3,12 @@
 import os
 import re
 from collections import Counter
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from types import NoneType
 from typing import get_args
 from uuid import UUID
+from xml.etree import ElementTree as ET
 
 import psycopg
 import pytest
@@ -18,7 +19,7 @@ from psycopg.sql import SQL, Identifier
 from domain.disclosure import ADDRESSES
 from domain.events import AnyEvent, RunFired, TriggerMissed, stored_name
 from domain.values import Coalesced
-from examples import lateness
+from examples import failure_rate, lateness
 from projections import catalogue, log_views
 from projections.engine import installed, rebuilds
 from projections.engine.views import View
@@ -208,21 +209,41 @@ def test_the_answers_are_those_of_the_log(analyst, defined):
     assert sum(row[3] for row in analyst.execute(queries["9"]).fetchall()) == lost
 
 
-def test_the_plot_of_the_lateness_is_that_of_the_page(root):
-    """`UPDATE_PLOTS=1` draws it anew, of made-up numbers."""
-    picture = lateness.plot([(hour, 0.4 + 6 * (hour in (2, 3)) + 0.05 * hour) for hour in range(24)])
+# Made-up numbers.
+HOURS = [(hour, 0.4 + 6 * (hour in (2, 3)) + 0.05 * hour) for hour in range(24)]
+DAYS = [
+    (title, date(2026, 3, day), 24, share * (day > 9) if title.startswith("Sync") else share * (day % 5 == 0))
+    for title, share in (("Sync invoices", 0.25), ("Weekly report", 0.5), ("Triage of new issues", 0.04))
+    for day in range(1, 15)
+]
 
-    path = root / "docs/plots/lateness-by-hour.svg"
+
+@pytest.mark.parametrize(
+    ("file", "draw", "numbers"),
+    [("lateness-by-hour", lateness.plot, HOURS), ("failure-rate", failure_rate.plot, DAYS)],
+    ids=["lateness", "failures"],
+)
+def test_a_plot_is_that_of_the_page(root, file, draw, numbers):
+    """`UPDATE_PLOTS=1` draws it anew."""
+    picture = draw(numbers)
+
+    path = root / f"docs/plots/{file}.svg"
     if "UPDATE_PLOTS" in os.environ:
         path.write_text(picture)
     assert path.read_text() == picture
+    assert f"](plots/{path.name})" in PAGE.read_text()
 
 
-def test_the_example_asks_what_the_page_asks(analyst):
+@pytest.mark.parametrize(
+    ("number", "query", "draw"),
+    [("2", lateness.BY_HOUR, lateness.plot), ("1", failure_rate.BY_DAY, failure_rate.plot)],
+    ids=["lateness", "failures"],
+)
+def test_an_example_asks_what_the_page_asks(analyst, number, query, draw):
     queries = {number: query for number, _, query in QUESTIONS}
 
-    assert " ".join(queries["2"].rstrip(";\n").split()) == " ".join(lateness.BY_HOUR.split())
-    assert lateness.plot(analyst.execute(lateness.BY_HOUR).fetchall()).startswith("<svg")
+    assert " ".join(queries[number].rstrip(";\n").split()) == " ".join(query.split())
+    assert ET.fromstring(draw(analyst.execute(query).fetchall())).tag.endswith("svg")
 
 
 def test_a_start_does_not_wait_for_an_analyst_who_reads(defined, conn, admin_url):

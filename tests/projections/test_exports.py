@@ -1,9 +1,13 @@
 """`routines export`: the log and the views in files, with a manifest; only what is new, and on from where it was cut off."""
 
 import csv
+import errno
+import fcntl
 import hashlib
 import json
+import os
 from decimal import Decimal
+from uuid import UUID
 
 import duckdb
 import pandas as pd
@@ -110,6 +114,115 @@ def test_an_export_that_was_cut_off_goes_on_with_the_next_file(defined, run_expo
     assert not list(output.glob("*.part"))
 
 
+def test_what_was_written_when_an_export_was_killed_is_not_there_twice_afterwards(defined, run_export, monkeypatch):
+    """Killed after a file had got its name, and before the manifest named it; then the log grew, so the next one has another."""
+    saved, save = [], command._save
+
+    def killed(output, manifest):
+        saved.append(manifest)
+        if len(saved) == 2:
+            (output / "runs.ndjson.part").write_text("half a li")
+            raise KeyboardInterrupt
+        save(output, manifest)
+
+    monkeypatch.setattr(command, "_save", killed)
+    run_export("--view", "events")
+    monkeypatch.undo()
+    defined.company("Another")
+
+    done, output = run_export("--view", "events")
+
+    assert done.exit_code == 0, done.output
+    (file,) = (path for path in output.iterdir() if path.name != "manifest.json")
+    assert [json.loads(line)["position"] for line in file.read_text().split("\n")[:-1]] == list(
+        range(1, defined.store.head() + 1)
+    )
+
+
+def test_the_manifest_of_an_export_that_was_killed_tells_of_the_files_that_are_there(defined, run_export, monkeypatch):
+    run_export()
+    defined.routine(defined.company("Another"), None, title="Later", status="paused")
+    defined.project_all()
+    add = command._add
+
+    def killed(output, manifest, name, *rest):
+        if name == "runs.ndjson":
+            raise KeyboardInterrupt
+        add(output, manifest, name, *rest)
+
+    monkeypatch.setattr(command, "_add", killed)
+
+    _, output = run_export()
+
+    for file in manifest(output)["files"]:
+        assert hashlib.sha256((output / file["name"]).read_bytes()).hexdigest() == file["sha256"], file["name"]
+    assert "Later" in (output / "routines.ndjson").read_text()
+
+
+def test_two_exports_into_one_directory_do_not_meet(run_export, tmp_path):
+    with command._hold_directory(tmp_path / "out"):
+        done, _ = run_export()
+
+    assert (done.exit_code, "Another export is writing into" in done.output) == (1, True)
+
+
+def test_a_file_of_a_read_model_says_up_to_where_it_shows_the_log(defined, run_export):
+    folded_to = defined.store.head()
+    defined.company("Not folded yet")
+
+    _, output = run_export()
+
+    about = manifest(output)
+    assert {file["untilPosition"] for file in about["files"] if file["view"] != "events"} == {folded_to}
+    assert about["headPosition"] > folded_to
+
+
+def test_a_disk_that_is_full_is_a_sentence(defined, run_export, monkeypatch):
+    def write(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(export_files, "writer", lambda _format: write)
+
+    done, output = run_export()
+
+    assert (done.exit_code, f"{output}: No space left on device" in done.output) == (1, True)
+
+
+def test_a_file_system_without_locks_takes_an_export(tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+
+    with command._hold_directory(tmp_path / "out"):
+        assert (tmp_path / "out").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--from", "2026-02-01", "--to", "2026-01-01"), "later than --from"),
+        (("--from", "2026-02-01", "--to", "2026-02-01"), "later than --from"),
+        (("--from", "0001-01-01T00:00:00+05:00"), "its year lies before 1"),
+        (("--company", str(UUID(int=7))), f"There is no company {UUID(int=7)}"),
+    ],
+)
+def test_what_would_select_nothing_is_refused_and_writes_nothing(defined, run_export, options, said):
+    done, output = run_export(*options)
+
+    assert (done.exit_code != 0, said in done.output) == (True, True), done.output
+    assert not output.exists() or not list(output.iterdir())
+
+
+def test_a_manifest_of_another_version_is_left_alone(defined, run_export):
+    _, output = run_export("--view", "runs")
+    (output / "manifest.json").write_text(json.dumps(manifest(output) | {"version": 2}))
+
+    done, _ = run_export("--view", "runs")
+
+    assert (done.exit_code, "of another version" in done.output) == (1, True)
+
+
 def test_one_company_and_a_time_can_be_selected(defined, run_export):
     log = list(defined.store.history())
     company = next(recorded.company_id for recorded in log if recorded.company_id)
@@ -191,7 +304,9 @@ def test_the_login_of_an_analyst_is_enough(defined, run_export, admin_url):
         text = exports.Text(conn, exports.query(VIEWS["runs"], Selection()), "ndjson")
         content = b"".join(text)
 
-    assert (head, digest) == (defined.store.head(), None)
+        folded_to = exports.position_of_view(conn, "runs")
+
+    assert (head, digest, folded_to) == (defined.store.head(), None, None)
     assert content.count(b"\n") == text.rows > 0
 
 

@@ -7,13 +7,15 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 
 from web.http.tolerated_fields import LENIENT_QUERIES
-from web.http.unknown_names import describe_unknown
+from web.http.unknown_names import describe_unknown, fold_spelling
 from web.http.validation import Invalid, invalid
 
 # Parameters that are only ours, so a client that sends one means it: where it has no effect it is refused.
 MEANT = {"asOf"}
 
 ONCE = MEANT | {"from", "to"}  # moments, of which an operation takes one each
+
+MEANT_HOWEVER_SPELT = {fold_spelling(name) for name in MEANT}  # `asof` would be answered as of now, unseen
 
 KNOWN = WeakKeyDictionary[HTTPRouteHandler, frozenset[str]]()  # by the operations of the applications that there are
 
@@ -31,7 +33,7 @@ async def must_know_query(request: ASGIConnection[Any, Any, Any, Any], handler: 
         return
     names, known = set(request.query_params), _known_parameters(handler)
     if handler.operation_id in LENIENT_QUERIES:
-        names &= MEANT
+        names = {name for name in names if fold_spelling(name) in MEANT_HOWEVER_SPELT}
     for name in request.query_params:
         if name in names - known:
             shown, message = describe_unknown("query parameter", name, known)

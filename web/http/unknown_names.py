@@ -11,13 +11,14 @@ ALIKE = 0.4  # how alike two names must be (0 to 1) for one to be suggested in p
 def describe_unknown(kind: str, name: str, known: Iterable[str]) -> tuple[str, str]:
     """Return a name as it is shown, and the message that it is unknown, with the nearest known one if one is near."""
     shown = name if len(name) <= LONGEST_SHOWN else f"{name[:LONGEST_SHOWN]}..."
-    folded = {_fold(one): one for one in sorted(known)}
-    meant = _fold(shown)
+    folded = {fold_spelling(one): one for one in sorted(known)}
+    meant = fold_spelling(shown)
     longer = [one for one in folded if meant in one and len(meant) >= SHORTEST_PART]
     nearest = sorted(longer, key=len) or get_close_matches(meant, folded, n=1, cutoff=ALIKE)
     hint = f": did you mean '{folded[nearest[0]]}'?" if nearest else ""
     return shown, f"Unknown {kind} '{shown}'{hint}"
 
 
-def _fold(name: str) -> str:
+def fold_spelling(name: str) -> str:
+    """Return a name as all spellings of it are: `asOf`, `as_of` and `AS-OF` are one."""
     return name.lower().replace("_", "").replace("-", "")

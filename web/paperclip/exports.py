@@ -29,7 +29,7 @@ from application.access import Caller
 from application.use_cases import event_access
 from domain.bounds.limits import Limits
 from domain.errors import InvalidField, NotFound, RuleViolation
-from projections import catalogue, export_files, exports
+from projections import export_files, exports
 from projections.engine.views import View
 from projections.export_files import Format
 from projections.exports import EVENTS, VIEWS, Selection
@@ -51,7 +51,7 @@ MEDIA_TYPES: dict[Format, str] = {
     "csv": "text/csv; charset=utf-8; header=present",
     "parquet": "application/vnd.apache.parquet",
 }
-READ_MODELS = {view.name: model.name for model in catalogue.ALL for view in model.views} | {EVENTS: "event_index"}
+READ_MODELS = exports.READ_MODELS | {EVENTS: "event_index"}
 TEXT, BYTES = {"type": "string"}, {"type": "string", "format": "binary"}
 FORMS = {media_type.partition(";")[0]: BYTES if name == "parquet" else TEXT for name, media_type in MEDIA_TYPES.items()}
 OPTIONS = {"forms": FORMS, "has_json": False}
@@ -254,10 +254,13 @@ class Exports(Controller):
         if view not in VIEWS:
             raise NotFound(f"There is no such view; there are {', '.join(sorted(VIEWS))}")
         chosen = _format(file_format)
+        begin, end = moment_of(since, "from"), moment_of(to, "to")
+        if begin is not None and end is not None and begin >= end:
+            raise invalid("to must be later than from", "to")
         selection = Selection(
             company_id=company_id,
-            begin=moment_of(since, "from"),
-            end=moment_of(to, "to"),
+            begin=begin,
+            end=end,
             hidden=access.hidden,
             uses_index=True,
         )
@@ -268,12 +271,12 @@ class Exports(Controller):
         }
         span = None
         if view == EVENTS:
-            begin = parse_whole_number(after, "after", 0, 0, MOST_NUMBER)
+            position = parse_whole_number(after, "after", 0, 0, MOST_NUMBER)
             most = parse_whole_number(limit, "limit", MOST_EVENTS, 1, MOST_EVENTS)
             with backend.consistent_read("event_index") as conn:
-                until, more = exports.span_of_events(conn, company_id, begin, most)
-            span = begin, until
-            headers |= {POSITION_HEADER: str(max(until, begin))} | (
+                until, more = exports.span_of_events(conn, company_id, position, most)
+            span = position, until
+            headers |= {POSITION_HEADER: str(max(until, position))} | (
                 {"link": _next_link(request, until)} if more else {}
             )
         else:

@@ -53,6 +53,22 @@ def test_what_no_schedule_could_have_is_refused_by_its_name(app, routine, name, 
         app.ask(what_ifs.change, routine, what_if(app, **{name: value}))
 
 
+@pytest.mark.parametrize(("name", "value"), [("timezone", "Mars/Base"), ("timezone", "UTC"), ("jitter_sec", 60)])
+def test_a_setting_of_schedules_is_refused_where_there_is_none(app, routine, name, value):
+    with pytest.raises(InvalidField, match="no schedule") as refusal:
+        app.ask(what_ifs.change, routine, what_if(app, **{name: value}))
+    assert what_ifs.OF_SCHEDULES[name] == refusal.value.field
+
+
+def test_a_schedule_that_is_named_has_to_have_something_changed(app, routine):
+    schedule = app.schedule(routine)
+
+    with pytest.raises(InvalidField, match="give cronExpression") as refusal:
+        app.ask(what_ifs.change, routine, what_if(app, trigger_id=schedule, concurrency_policy="skip_if_active"))
+
+    assert "triggerId" == refusal.value.field
+
+
 def test_for_a_company_the_change_is_checked_beside_any_schedule(app):
     assert UNSET is what_ifs.change_of_company(CompanyWhatIf(from_=app.now)).timezone
     with pytest.raises(InvalidField):

@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 import threading
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from domain.values import AgentProfile, IssueDetails
 from examples import success_rate as example
 from processes import own_projection as runner
 from projections.engine import own_projection, positions
+from projections.engine.read_model import Table
 from projections.routines.routines import routines
 from routines import analysis, bootstrap
 from routines.analysis import History, fold_in_memory
@@ -106,6 +108,7 @@ def test_the_example_makes_its_plot(conn, connect, fortnight, root):
     picture = example.plot(conn.execute(example.DAILY).fetchall())
 
     write_or_compare(root / PLOT, picture)
+    assert example.plot([]).startswith("<svg")
 
 
 def write_or_compare(path, text):
@@ -243,17 +246,48 @@ def test_a_source_that_is_none_is_refused_in_a_sentence(told_story, system, sour
     assert (done.exit_code, said in done.output) == (1, True), done.output
 
 
-def test_rows_that_are_to_age_are_refused_in_a_sentence(told_story, system, tmp_path):
-    file = tmp_path / "ageing.py"
-    file.write_text(
-        "import msgspec\nfrom uuid import UUID\nfrom routines.analysis import ReadModel, Table\n"
-        "class Note(msgspec.Struct):\n    id: UUID\n"
-        "note = ReadModel('note', (Table('note', Note, over='true'),), '', lambda *_: None)\n"
-    )
+def test_a_file_may_be_called_as_a_library_is(told_story, system, tmp_path):
+    file = tmp_path / "colorsys.py"
+    file.write_text(Path("examples/success_rate.py").read_text())
 
-    done = command(system, f"{file}:note")
+    assert command(system, f"{file}:success_rate", "--once").exit_code == 0
+    assert getattr(sys.modules.get("colorsys"), "__file__", None) != str(file)
 
-    assert (done.exit_code, "take `over` out of the table note" in done.output) == (1, True), done.output
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"name": "Rates; DROP"}, "begins with a letter"),
+        ({"name": None}, "`name` has to be str"),
+        ({"schema": None}, "`schema` has to be str"),
+        ({"tables": [example.AGENT]}, "`tables` has to be tuple"),
+        ({"tables": ("agent",)}, "a tuple of Table"),
+        ({"tables": (Table("agent", example.AgentRow, over="true"),)}, "take `over` out of the table agent"),
+        ({"version": "2"}, "`version` has to be int"),
+        ({"events": frozenset()}, "or absent for all of them"),
+        ({"events": (RunFailed,)}, "`events` has to be a frozenset"),
+        ({"events": frozenset({RunFailed, int})}, "<class 'int'> is no kind of event"),
+        ({"polled_by": "scheduler"}, "`polled_by` is for the read models of Routines alone"),
+        ({"apart": True}, "take it out"),
+    ],
+)
+def test_a_model_that_is_not_whole_or_would_be_ignored_in_part_is_refused(change, said):
+    assert own_projection.find_fault(MODEL) is None
+    assert said in own_projection.find_fault(replace(MODEL, **change))
+
+
+def test_the_fault_of_a_model_is_said_with_its_file(told_story, system, tmp_path):
+    file = tmp_path / "rates.py"
+    file.write_text(Path("examples/success_rate.py").read_text().replace('name="success_rate"', 'name="Success Rate"'))
+
+    done = command(system, f"{file}:success_rate")
+
+    assert (done.exit_code, f"{file}: the name of a projection has" in done.output) == (1, True), done.output
+
+
+def test_a_loop_over_what_is_no_event_is_refused(system):
+    with pytest.raises(ValueError, match="is no kind of event"):
+        next(analysis.follow(system.settings.database_url, int))
 
 
 def test_a_login_that_may_read_the_log_and_make_schemas_is_enough(told_story, system, conn, admin_url, never):

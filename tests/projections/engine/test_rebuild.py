@@ -665,6 +665,9 @@ def test_rows_as_of_a_position_are_made_in_a_schema_of_their_own(projected_story
     assert rows(conn, run_history.run_history) == before
     assert CliRunner().invoke(main, [*arguments, str(len(log))], env=env).exit_code == 0  # goes on to a later one
     assert conn.execute("SELECT count(*) FROM noon.run").fetchone() == (len(before["run"]),)
+    other = CliRunner().invoke(main, ["projections", "rebuild", "issues", "--into", "noon"], env=env)
+    assert (other.exit_code, "perhaps by another read model" in other.output) == (1, True)
+    assert conn.execute("SELECT count(*) FROM noon.run").fetchone() == (len(before["run"]),)
 
 
 def test_a_moment_is_the_last_position_that_was_recorded_by_then(projected_story, conn):
@@ -684,6 +687,9 @@ def test_a_moment_is_the_last_position_that_was_recorded_by_then(projected_story
         (["run_history", "--until", "3"], "--until needs --into"),
         (["--into", "mine"], "--into needs the name"),
         (["run_history", "--into", "mine", "--until", "soon"], "neither a position nor a time"),
+        (["run_history", "--into", "mine", "--until", "0001-01-01T00:00:00+05:00"], "neither a position nor a time"),
+        (["run_history", "--into", "mine", "--until", "9" * 30], "in the future: the log ends at position"),
+        (["run_history", "--into", "mine", "--until", "2098-01-01"], "in the future: it is"),
     ],
 )
 def test_a_place_or_a_moment_that_is_none_is_refused(projected_story, settings, options, said):

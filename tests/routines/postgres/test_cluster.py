@@ -291,6 +291,14 @@ def test_only_roles_of_the_map_may_log_in(server):
     assert "Peer authentication failed" in refusal(server.url("stranger"))
 
 
+def test_a_base_backup_is_for_the_superuser_alone(server):
+    execute(server, "CREATE ROLE routines_auditor LOGIN")
+    replicating = "?replication=true&"
+
+    assert refusal(server.url("postgres").replace("?", replicating)) is None
+    assert "permission denied" in refusal(server.url("routines_auditor").replace("?", replicating))
+
+
 def test_a_cluster_that_trusted_everybody_does_so_no_more(server):
     execute(server, "CREATE ROLE stranger LOGIN")
     server.stop()

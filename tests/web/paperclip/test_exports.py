@@ -118,6 +118,7 @@ def test_times_select_rows(api: Api, company: str):
         ("runs?format=xlsx", "format"),
         ("runs?from=yesterday", "from"),
         ("runs?to=12-12", "to"),
+        ("runs?from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z", "to"),
         ("events?after=-1", "after"),
         ("events?limit=0", "limit"),
         ("events?limit=100001", "limit"),

@@ -112,6 +112,11 @@ def test_what_cannot_be_answered_as_of_then_is_refused_and_not_ignored(past_api:
     for path in past_api.paths:
         twice = api.request("GET", f"{as_of(path, position)}&asOf={position - 1}")
         assert (twice.status_code, twice.json()["error"]) == (400, "asOf must be given once")
+    for path in past_api.paths:
+        for name in ("asof", "as_of"):
+            misspelt = api.request("GET", as_of(path, position).replace("asOf", name))
+            assert (misspelt.status_code, misspelt.json()["details"][0]["path"]) == (400, [name])
+            assert "did you mean 'asOf'?" in misspelt.json()["error"]
     for path in ("/companies", f"/companies/{past_api.company}/agents", f"/routines/{past_api.routine}/revisions"):
         assert api.request("GET", as_of(path, position)).status_code == 400
 
