@@ -1,4 +1,4 @@
-"""Webhook endpoints, deliveries and heartbeats over HTTP. What is sent, and when: tests/processes/delivery/test_worker.py."""
+"""Webhook endpoints, deliveries and heartbeats over HTTP. What is sent, and when: tests/processes/delivery."""
 
 from typing import Any
 

@@ -11,14 +11,7 @@ import pytest
 from domain.bounds.limits import DEFAULT as LIMITS
 from projections import responses
 from tests.api import Api
-from tests.web.hooks import (
-    JSON,
-    NOT_ACTIVE,
-    UNAUTHORIZED,
-    hook,
-    refusal_of,
-    runs_of,
-)
+from tests.web.hooks import JSON, NOT_ACTIVE, UNAUTHORIZED, hook, refusal_of, runs_of
 from tests.web.served import further
 
 OF_A_RUN_THAT_IS_READ = {  # fields that a run has only when it is read by its id

@@ -10,14 +10,7 @@ import httpx
 import pytest
 
 from tests.api import Api
-from tests.web.hooks import (
-    JSON,
-    UNAUTHORIZED,
-    hex_hmac,
-    hook,
-    refusal_of,
-    runs_of,
-)
+from tests.web.hooks import JSON, UNAUTHORIZED, hex_hmac, hook, refusal_of, runs_of
 from tests.web.served import further
 
 

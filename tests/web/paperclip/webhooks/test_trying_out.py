@@ -8,16 +8,7 @@ from typing import Any
 import pytest
 
 from tests.api import Api
-from tests.web.hooks import (
-    JSON,
-    MODES,
-    NOT_ACTIVE,
-    UNAUTHORIZED,
-    Hook,
-    hook,
-    refusal_of,
-    runs_of,
-)
+from tests.web.hooks import JSON, MODES, NOT_ACTIVE, UNAUTHORIZED, Hook, hook, refusal_of, runs_of
 from tests.web.served import further
 
 SLACK = b'{"token": "x", "challenge": "3eZbrw1aB", "type": "url_verification"}'
