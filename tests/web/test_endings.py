@@ -10,8 +10,8 @@ import pytest
 
 from domain.bounds.limits import Limits
 from tests.api import Api
+from tests.web.access_requests import HOOK, LAST_YEAR
 from tests.web.served import further
-from tests.web.test_access import HOOK, LAST_YEAR
 
 Request = tuple[Any, ...]  # method, path and, if there is one, the body
 

@@ -24,11 +24,6 @@ PLACES = st.builds(Place, st.text(), st.text(), st.uuids()).filter(
 NOT_OURS = "cursor must be one that this list returned"
 
 
-@pytest.fixture
-def company(api: Api) -> str:
-    return api.company()
-
-
 def ids(answer: httpx.Response) -> list[str]:
     assert 200 == answer.status_code, answer.text
     return [row["id"] for row in answer.json()]

@@ -10,11 +10,6 @@ from tests.web.jetty.conftest import Jetty
 
 
 @pytest.fixture
-def company(api: Api) -> str:
-    return api.company()
-
-
-@pytest.fixture
 def routine(api: Api, company: str) -> str:
     return api.routine(company, api.agent(company)[0], concurrencyPolicy="always_enqueue")
 

@@ -9,11 +9,6 @@ from tests.api import Api
 URL = "https://example.com/hook"
 
 
-@pytest.fixture
-def company(api: Api) -> str:
-    return api.company()
-
-
 def create_endpoint(api: Api, company: str, **fields: Any) -> Any:
     return api.post(f"/companies/{company}/webhook-endpoints", {"url": URL, "events": ["run.*"], **fields})
 

@@ -9,16 +9,6 @@ from tests.api import Api
 SCHEDULE = {"kind": "schedule", "cronExpression": "0 9 * * *", "timezone": "Europe/Berlin", "label": "Mornings"}
 
 
-@pytest.fixture
-def company(api: Api) -> str:
-    return api.company()
-
-
-@pytest.fixture
-def agent(api: Api, company: str) -> tuple[str, str]:
-    return api.agent(company)
-
-
 def created(api: Api, company: str, triggers: Any, **fields: Any) -> Any:
     return api.post(f"/companies/{company}/routines", {"title": "Look", "triggers": triggers, **fields})
 
