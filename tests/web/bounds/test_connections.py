@@ -9,11 +9,11 @@ from tests.api import Api
 from tests.web.bounds.connections import TRUSTING, connected_client, limits_with
 from tests.web.hooks import sending_from
 from tests.web.raw_http import read_only_answer, read_until_closed
-from tests.web.served import further
+from tests.web.served import serve_further
 
 
 def test_of_too_many_connections_of_a_peer_the_oldest_silent_ones_make_way(api: Api):
-    with further(api, limits=limits_with(max_connections_per_peer=8)) as here, ExitStack() as stack:
+    with serve_further(api, limits=limits_with(max_connections_per_peer=8)) as here, ExitStack() as stack:
         silent = [stack.enter_context(connected_client(here, address="127.0.0.10")) for _ in range(12)]
         with sending_from("127.0.0.10") as same, sending_from("127.0.0.11") as other:
             statuses = [one.get(f"{here.url}/api/health").status_code for one in (same, other, same)]
@@ -28,7 +28,7 @@ def test_of_too_many_connections_of_a_peer_the_oldest_silent_ones_make_way(api: 
 def test_of_too_many_connections_at_all_the_oldest_silent_ones_make_way(api: Api):
     addresses = [f"127.0.1.{number}" for number in range(1, 31)]
 
-    with further(api, limits=limits_with(max_connections=20)) as here, ExitStack() as stack:
+    with serve_further(api, limits=limits_with(max_connections=20)) as here, ExitStack() as stack:
         silent = [stack.enter_context(connected_client(here, address=address)) for address in addresses]
         for client in silent[15:]:
             client.sendall(b"POST /api/companies HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
@@ -40,7 +40,7 @@ def test_of_too_many_connections_at_all_the_oldest_silent_ones_make_way(api: Api
 def test_a_trusted_proxy_may_have_more_connections_than_a_peer(api: Api):
     bounds = limits_with(max_connections_per_peer=4)
 
-    with further(api, limits=bounds, **TRUSTING) as here, ExitStack() as stack:
+    with serve_further(api, limits=bounds, **TRUSTING) as here, ExitStack() as stack:
         clients = [stack.enter_context(connected_client(here)) for _ in range(30)]
         for client in clients:
             client.sendall(b"GET /api/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")

@@ -12,7 +12,7 @@ from tests.api import Api
 from tests.web.bounds.connections import FORM, PUBLIC, connected_client, read_answer, request_head
 from tests.web.hooks import JSON, hook
 from tests.web.jetty.conftest import ECHO, Jetty
-from tests.web.served import further
+from tests.web.served import serve_further
 from web.http import json_body
 from web.http.large_bodies import takes_anything
 from web.jetty.requests import MOST_ESCAPES, MOST_FIELDS
@@ -117,7 +117,7 @@ def test_of_a_sender_whose_headers_prove_nothing_no_large_body_is_read_and_he_is
         (hook(api, routine, "github_hmac"), {}),
         (hook(api, routine, "standard_webhooks"), {"webhook-id": "1"}),
     ]
-    with further(api, webhook_rate=1) as here:
+    with serve_further(api, webhook_rate=1) as here:
         refused = []
         for sender, headers in attempts * 3:
             with connected_client(here) as client:

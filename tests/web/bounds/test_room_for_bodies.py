@@ -15,7 +15,7 @@ from tests.api import Api
 from tests.waiting import wait_for
 from tests.web.bounds.connections import ID, PUBLIC, connected_client, limits_with, read_answer, request_head
 from tests.web.hooks import JSON, hook
-from tests.web.served import further
+from tests.web.served import serve_further
 from web.http import json_body
 from web.http.fair_queue import TENANT
 from web.http.held_bodies import HeldBodies, Holder, NoRoom
@@ -60,7 +60,7 @@ def test_bodies_at_the_same_time_are_bounded_and_small_ones_go_on(api: Api, comp
     def start(client: socket.socket, token: str) -> None:
         client.sendall(request_head("POST", path, MIB, f"Authorization: Bearer {token}") + half)
 
-    with further(api, limits=bounds) as here, ExitStack() as stack:
+    with serve_further(api, limits=bounds) as here, ExitStack() as stack:
         clients = {token: stack.enter_context(connected_client(here, address="127.0.0.6")) for token in agents}
 
         def leaves_no_room_for(token: str, holder: str) -> bool:
@@ -113,7 +113,7 @@ def test_calls_of_webhooks_cannot_fill_the_room_of_known_companies(api: Api, rou
     public_id = hook(api, routine, "none").public_id
     bounds = limits_with(max_held_body_bytes=1200 * KIB, max_held_body_bytes_per_sender=1024 * KIB)
 
-    with further(api, limits=bounds) as here, ExitStack() as stack:
+    with serve_further(api, limits=bounds) as here, ExitStack() as stack:
         callers = [stack.enter_context(connected_client(here, address=f"127.0.0.{number}")) for number in (6, 7)]
         for client in callers:
             client.sendall(request_head("POST", f"{PUBLIC}/{public_id}/fire", 900 * KIB) + b" " * 400 * KIB)
@@ -143,7 +143,7 @@ def test_large_bodies_of_tenants_are_read_in_turns():
 def test_what_values_take_of_our_memory_is_held_as_well(api: Api):
     values, text = b"[" + b"{}," * 50_000 + b"1]", b'"%s"' % (b"x" * 150_000)
 
-    with further(api, limits=limits_with(max_held_body_bytes=2 * MIB)) as here:
+    with serve_further(api, limits=limits_with(max_held_body_bytes=2 * MIB)) as here:
         refusals = [here.request("POST", "/companies", content=one, headers=JSON) for one in (values, text)]
 
     assert [503, 400] == [answer.status_code for answer in refusals]

@@ -11,7 +11,7 @@ from tests.api import Api
 from tests.web.bounds.connections import FORM, ID, PUBLIC, TRUSTING, connected_client, read_answer, request_head
 from tests.web.hooks import FORWARDED, Hook, hook, sending_from
 from tests.web.jetty.conftest import ECHO, Jetty
-from tests.web.served import further
+from tests.web.served import serve_further
 from web.http.guard import MAX_PATH_BYTES, MAX_QUERY_BYTES, MAX_QUERY_FIELDS
 from web.http.rate_limit import TooMany, WebhookRateLimiter, network_of
 
@@ -22,7 +22,7 @@ def call_webhook(sender: Hook, client: httpx.Client) -> int:
 
 
 def test_what_cannot_be_the_address_of_a_webhook_is_refused_without_its_body_and_not_counted(api: Api):
-    with further(api, webhook_rate=1) as here:
+    with serve_further(api, webhook_rate=1) as here:
         path = f"{here.url}{PUBLIC}"
         for public_id in ("x", "0" * 23, "0" * 25, "G" * 24, "A" * 24, "x" * 1_500):
             for _ in range(3):
@@ -38,7 +38,7 @@ def test_a_stranger_behind_the_same_proxy_uses_up_nobodys_calls(api: Api, routin
     """Unknown and malformed addresses, and false signatures, before and after he is told to wait."""
     genuine, another = hook(api, routine, mode), hook(api, routine, "github_hmac")
 
-    with further(api, webhook_rate=2) as here, sending_from("127.0.0.4") as proxy:
+    with serve_further(api, webhook_rate=2) as here, sending_from("127.0.0.4") as proxy:
         attempts = [
             proxy.post(f"{here.url}{PUBLIC}/{number:024x}/fire", content=b"{}").status_code for number in range(15)
         ]
@@ -52,7 +52,7 @@ def test_a_stranger_behind_the_same_proxy_uses_up_nobodys_calls(api: Api, routin
 def test_a_sender_calls_every_webhook_as_often_as_one(api: Api, routine: str):
     hooks = [hook(api, routine) for _ in range(12)]
 
-    with further(api, webhook_rate=1) as here, sending_from("127.0.0.5") as proxy:
+    with serve_further(api, webhook_rate=1) as here, sending_from("127.0.0.5") as proxy:
         statuses = [[call_webhook(one.at(here.url), proxy) for _ in range(2)] for one in hooks]
 
     assert [[202, 429]] * 12 == statuses
@@ -118,7 +118,7 @@ def test_the_framework_remembers_no_long_path_query_or_form(api: Api, jetty: Jet
 def test_behind_a_trusted_proxy_the_last_hop_that_is_no_proxy_is_the_sender(api: Api, routine: str):
     sender = hook(api, routine, "none")
 
-    with further(api, webhook_rate=1, **TRUSTING) as here:
+    with serve_further(api, webhook_rate=1, **TRUSTING) as here:
 
         def call_webhook(forwarded: str) -> int:
             return sender.at(here.url).send(b"", {"X-Forwarded-For": forwarded}).status_code
@@ -148,7 +148,7 @@ def test_behind_a_trusted_proxy_the_last_hop_that_is_no_proxy_is_the_sender(api:
 def test_who_is_no_trusted_proxy_does_not_choose_its_address(api: Api, routine: str):
     sender = hook(api, routine, "none")
 
-    with further(api, webhook_rate=1, trusted_proxies="192.0.2.1,127.0.0.64/26") as here:
+    with serve_further(api, webhook_rate=1, trusted_proxies="192.0.2.1,127.0.0.64/26") as here:
         refusals = [
             sender.at(here.url).send(b"", {name: f"203.0.113.{number}"}).status_code
             for number, name in enumerate(["X-Forwarded-For", *FORWARDED])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from domain.identity import revision_of
 from tests.api import Api
-from tests.web.hooks import hook, known
+from tests.web.hooks import hook, known_hook
 from tests.web.paperclip.revisions.conftest import HOURLY, RevisionsFixture, without_addresses
 
 
@@ -97,7 +97,7 @@ def test_a_webhook_that_was_deleted_comes_back_under_its_id_with_another_address
     assert old.public_id != trigger["publicId"]
     assert old.secret != material["webhookSecret"] or mode == "none"
     assert trigger["lastRotatedAt"] == trigger["createdAt"] == restored["revision"]["createdAt"]
-    new = known(revisions_fixture.api, trigger, material["webhookSecret"])
+    new = known_hook(revisions_fixture.api, trigger, material["webhookSecret"])
     assert [404, 404, 202] == [
         old.call().status_code,
         old.knowing(new.secret).call().status_code,
