@@ -20,21 +20,23 @@ def is_union(hint: Any) -> bool:
     return get_origin(hint) in (Union, types.UnionType)
 
 
-def built(hint: Any, number: Iterator[int]) -> Any:
+def build_value(hint: Any, number: Iterator[int]) -> Any:
     """A value of a type in which each text that can be erased is a canary, and every field is there."""
     if get_origin(hint) is Annotated:
         return (
-            built_of(get_args(hint)[0], number) if ERASABLE in hint.__metadata__ else built(get_args(hint)[0], number)
+            build_value_of(get_args(hint)[0], number)
+            if ERASABLE in hint.__metadata__
+            else build_value(get_args(hint)[0], number)
         )
     if is_union(hint):
-        return built(next(member for member in get_args(hint) if member is not type(None)), number)
+        return build_value(next(member for member in get_args(hint) if member is not type(None)), number)
     if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
         hints = get_type_hints(hint, include_extras=True)
-        return hint(**{name: built(hints[name], number) for name in hint.__struct_fields__})
+        return hint(**{name: build_value(hints[name], number) for name in hint.__struct_fields__})
     return plain(hint)
 
 
-def built_of(hint: Any, number: Iterator[int]) -> Any:
+def build_value_of(hint: Any, number: Iterator[int]) -> Any:
     """A value of a type all of whose texts are canaries."""
     if hint is str or is_union(hint):
         return f"{CANARY}-{next(number)}"
@@ -68,6 +70,6 @@ def plain(hint: Any) -> Any:
 @cache
 def canaries() -> list[Any]:
     number = count(1)
-    events = [built(kind, number) for kind in STORED_NAMES.values()]
+    events = [build_value(kind, number) for kind in STORED_NAMES.values()]
     fired = next(event for event in events if isinstance(event, RunFired))
     return [*events, msgspec.structs.replace(fired, outcome=Failed(reason=f"{CANARY}-{next(number)}"))]

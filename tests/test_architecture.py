@@ -105,7 +105,7 @@ def nodes(path):
     return list(ast.walk(ast.parse(path.read_text(), name(path))))
 
 
-def imported(path):
+def imported_names(path):
     """The top-level names that a module imports, relative ones as its own package."""
     for node in nodes(path):
         if isinstance(node, ast.Import):
@@ -141,7 +141,7 @@ def test_imports_point_inwards():
     outwards = [
         f"{name(path)} imports {other}"
         for path in modules()
-        for other in imported(path)
+        for other in imported_names(path)
         if other in MAY_IMPORT and other not in MAY_IMPORT[own := path.relative_to(ROOT).parts[0]] | {own}
     ]
 
@@ -181,7 +181,7 @@ def test_a_subject_imports_only_those_before_it(folder):
 
 
 def test_no_package_imports_the_tests_or_the_benchmarks():
-    assert [] == [name(path) for path in modules() if {"tests", "benchmarks"} & set(imported(path))]
+    assert [] == [name(path) for path in modules() if {"tests", "benchmarks"} & set(imported_names(path))]
 
 
 def test_the_verifier_imports_nothing_of_ours():
@@ -191,7 +191,7 @@ def test_the_verifier_imports_nothing_of_ours():
     assert [] == [
         f"{name(path)} imports {other}"
         for path in sorted((ROOT / "audit_verifier").rglob("*.py"))
-        for other in imported(path)
+        for other in imported_names(path)
         if other not in allowed
     ]
 
@@ -203,7 +203,7 @@ def test_the_domain_imports_only_the_standard_library_and_msgspec():
         f"{name(path)} imports {other}"
         for path in modules()
         if path.relative_to(ROOT).parts[0] == "domain"
-        for other in imported(path)
+        for other in imported_names(path)
         if other not in allowed
     ]
 

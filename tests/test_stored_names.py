@@ -147,7 +147,7 @@ def name_of(file):
 
 
 @cache
-def recorded(file):
+def read_stored(file):
     return from_stored(StoredEvent(STREAM, 1, name_of(file), (STORED / file).read_bytes()))
 
 
@@ -173,7 +173,7 @@ def test_every_name_has_a_stored_example_and_every_example_a_name():
 
 @pytest.mark.parametrize("file", FILES)
 def test_a_stored_example_still_decodes_to_its_event(file):
-    event = recorded(file)
+    event = read_stored(file)
 
     assert type(event.event) is STORED_NAMES[name_of(file)]
     assert stored_name(event.event) == name_of(file)
@@ -183,7 +183,7 @@ def test_a_stored_example_still_decodes_to_its_event(file):
 
 @pytest.mark.parametrize("file", FILES)
 def test_what_was_decoded_is_stored_and_read_as_the_same_again(file):
-    event = recorded(file)
+    event = read_stored(file)
 
     again = to_stored(event)
 
@@ -195,27 +195,27 @@ def test_what_was_decoded_is_stored_and_read_as_the_same_again(file):
 def test_nothing_that_was_stored_is_lost_in_reading(file):
     """Whatever stands in the file stands in what we would write; new fields may stand beside it."""
     before = msgspec.json.decode((STORED / file).read_bytes())
-    after = msgspec.json.decode(to_stored(recorded(file)).state)
+    after = msgspec.json.decode(to_stored(read_stored(file)).state)
 
-    assert missing(before, after) == []
+    assert find_differences(before, after) == []
 
 
-def missing(before, after, where=""):
+def find_differences(before, after, where=""):
     """The places where something stored differs from, or is not in, what would be stored now."""
     if isinstance(before, dict) and isinstance(after, dict):
-        return [place for key in before for place in missing(before[key], after.get(key), f"{where}.{key}")]
+        return [place for key in before for place in find_differences(before[key], after.get(key), f"{where}.{key}")]
     return [] if before == after else [where]
 
 
 def test_the_examples_cover_every_outcome_of_a_run():
-    outcomes = {type(recorded(file).event.outcome).__name__ for file in FILES if name_of(file) == "run.fired"}
+    outcomes = {type(read_stored(file).event.outcome).__name__ for file in FILES if name_of(file) == "run.fired"}
 
     assert outcomes == {"Opened", "Started", "Coalesced", "Skipped", "Failed"}
 
 
 @pytest.mark.parametrize("file", FILES)
 def test_an_event_that_counts_as_flat_can_neither_be_deep_nor_hold_many_parts(file):
-    event = recorded(file).event
+    event = read_stored(file).event
     parts = msgspec.json.decode((STORED / file).read_bytes())["event"]
 
     if type(event) in FLAT_EVENTS:

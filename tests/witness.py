@@ -108,7 +108,7 @@ class Witness:
 
 
 @contextmanager
-def serving(witness: Witness) -> Iterator[Witness]:
+def serve_witness(witness: Witness) -> Iterator[Witness]:
     """The witness answers at its `url` until the end of the `with`."""
 
     class Handler(BaseHTTPRequestHandler):

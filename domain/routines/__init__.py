@@ -1,1 +1,1 @@
-"""Routines, their triggers, and what becomes of a firing: runs, slots, backfills, deadlines."""
+"""Routines, their triggers, what becomes of occurrences (settlement.py: due, late, missed, caught up with) and of firings."""

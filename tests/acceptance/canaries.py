@@ -37,14 +37,14 @@ def list_needles(secret):
     The bytes that a text stands for are searched for, too. What `grep` cannot take as a pattern is left to the other
     forms.
     """
-    meanings = {secret, *decoded(secret)}
+    meanings = {secret, *decode_secret(secret)}
     halves = {half for one in meanings for half in (one[: len(one) // 2], one[len(one) // 2 :])}
     return {
         form for half in halves for form in forms(half) if len(form) >= 10 and b"\n" not in form and b"\0" not in form
     }
 
 
-def decoded(secret):
+def decode_secret(secret):
     text = secret.decode()
     if re.fullmatch(r"(?:[0-9a-f]{2}){16,}", text):
         yield bytes.fromhex(text)

@@ -90,7 +90,7 @@ class Story:
         self.process.send_signal(signal.SIGINT)
         self.process.wait(30)
         output = (self.root / "up.out").read_bytes()
-        self.keep("outputs", "up", without(output, self.token.encode()))
+        self.keep("outputs", "up", take_out_secret(output, self.token.encode()))
         for number, argv in enumerate(self.argvs):
             self.keep("outputs", f"argv{number}", argv)
 
@@ -123,7 +123,7 @@ class Story:
         assert shows == len(new_secrets), (label, answer.text)
         for number, secret in enumerate(new_secrets):
             self.canaries.add(f"{label} {number}", secret.decode())
-            body = without(body, secret)
+            body = take_out_secret(body, secret)
         if echoes:
             assert echoes.encode() in body, label
             body = body.replace(echoes.encode(), b"(echo)")
@@ -145,13 +145,13 @@ class Story:
         assert shows == len(new_secrets), output
         for number, token in enumerate(new_secrets):
             self.canaries.add(f"{' '.join(arguments)} {number}", token.decode())
-            output = without(output, token)
+            output = take_out_secret(output, token)
         place = "events" if arguments == ("log",) else "outputs"
         self.keep(place, " ".join(arguments), output + done.stderr_bytes + failure_text.encode())
         return done.exit_code
 
 
-def without(output, secret):
+def take_out_secret(output, secret):
     """Shown exactly once, and taken out."""
     assert 1 == output.count(secret), secret
     return output.replace(secret, b"(shown once)")
@@ -273,7 +273,7 @@ def claim(story, key, number):
     body = answer.content
     for value in secrets.values():
         assert value.encode() in story.canaries.known.values()
-        body = without(body, value.encode())
+        body = take_out_secret(body, value.encode())
     story.keep("answers", f"claim {number}", body)
     claim_path = f"/v1/workers/my-org/{answer.json()['trajectory']['trajectory_id']}/{answer.json()['claim_id']}"
     story.create(f"finish {number}", f"{claim_path}/finish", {"status": "completed"}, token=key)

@@ -80,7 +80,7 @@ curl -X POST "http://localhost:3100/api/routine-triggers/public/<public-id>/fire
 """
 
 
-class Running:
+class SystemWithBoard:
     """A running system, and its board."""
 
     def __init__(self, running_up):
@@ -121,8 +121,8 @@ class Running:
 
 
 @pytest.fixture(scope="module")
-def running(running_up, begun_minute):  # what waits for the minute runs beside these
-    system = Running(running_up)
+def system_with_board(running_up, begun_minute):  # what waits for the minute runs beside these
+    system = SystemWithBoard(running_up)
     yield system
     system.board.close()
 
@@ -169,16 +169,18 @@ def send(url, body, headers):
 
 
 @pytest.mark.timeout(180)
-def test_every_bash_block_of_the_page_works_as_it_stands(running, root):
+def test_every_bash_block_of_the_page_works_as_it_stands(system_with_board, root):
     start, *blocks = BLOCK.findall((root / "docs/clients.md").read_text())
     assert start == ("export PAPERCLIP_API_URL=http://127.0.0.1:3100 PAPERCLIP_API_KEY=$(cat .routines/board.token)\n")
-    start = start.replace("http://127.0.0.1:3100", running.url).replace(".routines/", f"{running.directory}/")
+    start = start.replace("http://127.0.0.1:3100", system_with_board.url).replace(
+        ".routines/", f"{system_with_board.directory}/"
+    )
 
     done = script("\n".join([start, *blocks, 'echo "ROUTINE $ROUTINE"']), root, 150)
 
     assert (0, "") == (done.returncode, done.stderr), done.stdout
     routine = done.stdout.rsplit(" ", 1)[1].strip()
-    runs = running.runs(routine)
+    runs = system_with_board.runs(routine)
     assert [
         "Look into a deploy",
         "Look into deploy 42",
@@ -194,8 +196,8 @@ def test_every_bash_block_of_the_page_works_as_it_stands(running, root):
     assert "deploy-42" == runs[1]["idempotencyKey"]
 
 
-def test_the_examples_of_the_reference_work_word_for_word(running):
-    places = running.places()
+def test_the_examples_of_the_reference_work_word_for_word(system_with_board):
+    places = system_with_board.places()
 
     status, routine = example(CREATE, places)
     assert 201 == status
@@ -218,9 +220,9 @@ def test_the_examples_of_the_reference_work_word_for_word(running):
     assert (202, "coalesced") == (status, called["status"])
     assert by_hand["id"] == called["coalescedIntoRunId"]
 
-    assert [by_hand["id"], called["id"]] == [run["id"] for run in running.runs(routine["id"])]
+    assert [by_hand["id"], called["id"]] == [run["id"] for run in system_with_board.runs(routine["id"])]
     assert {"source": "stripe", "event": "invoice.paid"} == called["triggerPayload"]["payload"]
-    assert "Weekly CEO briefing for Paperclip" == running.get(f"/issues/{by_hand['linkedIssueId']}")["title"]
+    assert "Weekly CEO briefing for Paperclip" == system_with_board.get(f"/issues/{by_hand['linkedIssueId']}")["title"]
 
 
 @pytest.mark.parametrize(
@@ -236,9 +238,9 @@ def test_the_examples_of_the_reference_work_word_for_word(running):
 )
 @pytest.mark.parametrize("prefix", ["", "sha256="])
 def test_what_openssl_signs_is_taken_in_every_header_that_the_reference_names(
-    running, mode, signature, stamped, prefix
+    system_with_board, mode, signature, stamped, prefix
 ):
-    routine, url, secret = running.webhook(mode)
+    routine, url, secret = system_with_board.webhook(mode)
     sent = str(int(time.time()))
     headers = {"X-Paperclip-Timestamp": sent} if stamped else {}
     text = f"{sent}.{BODY}" if stamped else BODY
@@ -247,11 +249,11 @@ def test_what_openssl_signs_is_taken_in_every_header_that_the_reference_names(
 
     assert (202, "issue_created") == (status, run["status"])
     assert json.loads(BODY) == run["triggerPayload"]
-    assert [run["id"]] == [found["id"] for found in running.runs(routine)]
+    assert [run["id"]] == [found["id"] for found in system_with_board.runs(routine)]
 
 
-def test_a_timestamped_call_counts_once(running):
-    routine, url, secret = running.webhook("hmac_sha256")
+def test_a_timestamped_call_counts_once(system_with_board):
+    routine, url, secret = system_with_board.webhook("hmac_sha256")
     sent = str(int(time.time()))
     headers = {"X-Paperclip-Timestamp": sent, "X-Paperclip-Signature": hmac_of(secret, f"{sent}.{BODY}")}
 
@@ -259,12 +261,12 @@ def test_a_timestamped_call_counts_once(running):
 
     assert 202 == first[0]
     assert (409, "Webhook replay detected") == (again[0], again[1]["error"])
-    assert [first[1]["id"]] == [run["id"] for run in running.runs(routine)]
+    assert [first[1]["id"]] == [run["id"] for run in system_with_board.runs(routine)]
 
 
 @pytest.mark.parametrize("wrong", ["another body", "no timestamp", "an old timestamp", "another secret", "upper case"])
-def test_a_call_that_is_not_signed_as_it_should_be_leaves_nothing(running, wrong):
-    routine, url, secret = running.webhook("hmac_sha256")
+def test_a_call_that_is_not_signed_as_it_should_be_leaves_nothing(system_with_board, wrong):
+    routine, url, secret = system_with_board.webhook("hmac_sha256")
     sent = str(int(time.time()) - (301 if wrong == "an old timestamp" else 0))
     signature = hmac_of("another" if wrong == "another secret" else secret, f"{sent}.{BODY}")
     headers = {
@@ -277,13 +279,13 @@ def test_a_call_that_is_not_signed_as_it_should_be_leaves_nothing(running, wrong
     status, answer = send(url, BODY + " " if wrong == "another body" else BODY, headers)
 
     assert (401, "Unauthorized") == (status, answer["error"])
-    assert [] == running.runs(routine)
+    assert [] == system_with_board.runs(routine)
 
 
-def test_a_rotated_secret_is_dead_with_the_next_call(running):
-    routine, url, old = running.webhook("github_hmac")
-    trigger = running.get(f"/routines/{routine}")["triggers"][0]["id"]
-    new = running.post(f"/routine-triggers/{trigger}/rotate-secret", {})["secretMaterial"]
+def test_a_rotated_secret_is_dead_with_the_next_call(system_with_board):
+    routine, url, old = system_with_board.webhook("github_hmac")
+    trigger = system_with_board.get(f"/routines/{routine}")["triggers"][0]["id"]
+    new = system_with_board.post(f"/routine-triggers/{trigger}/rotate-secret", {})["secretMaterial"]
 
     assert url == new["webhookUrl"]
     assert 401 == send(url, BODY, {"X-Hub-Signature-256": f"sha256={hmac_of(old, BODY)}"})[0]

@@ -94,7 +94,7 @@ def runs(log):
     return log.execute("SELECT count(*) FROM log.events WHERE name = 'run.fired'").fetchone()[0]
 
 
-def settled(log):
+def is_settled(log):
     """Whether no schedule of the read model is due, and no event waits for a read model."""
     with psycopg.connect(log.info.dsn, user="postgres", autocommit=True) as conn:
         due = "SELECT count(*) FROM read_models.schedule WHERE next_at <= now()"
@@ -152,13 +152,13 @@ def test_a_scheduler_killed_again_and_again_settles_each_occurrence_once(log, pr
     for _ in range(4):
         scheduler, before = processes.start("scheduler"), runs(log)
         goal = before + chance.randint(1, 150)
-        wait_for(lambda goal=goal: runs(log) >= goal or settled(log))
+        wait_for(lambda goal=goal: runs(log) >= goal or is_settled(log))
         time.sleep(chance.uniform(0, 0.03))
         scheduler.kill()
         assert -signal.SIGKILL == scheduler.wait()
         stops.append(runs(log))
     processes.start("scheduler")
-    wait_for(lambda: settled(log))
+    wait_for(lambda: is_settled(log))
 
     print(f"runs when it was killed: {stops}, at the end {runs(log)}")
     assert stops[2] < runs(log), "it was done before the last kill"
@@ -174,11 +174,11 @@ def test_two_schedulers_of_which_one_freezes_settle_each_occurrence_once(log, pr
     time.sleep(chance.uniform(0, 0.03))
     frozen.send_signal(signal.SIGSTOP)
     at_freeze = runs(log)
-    wait_for(lambda: settled(log))
+    wait_for(lambda: is_settled(log))
     time.sleep(1)
     frozen.send_signal(signal.SIGCONT)
     time.sleep(2)
-    wait_for(lambda: settled(log))
+    wait_for(lambda: is_settled(log))
 
     print(f"runs at the freeze: {at_freeze}, at the end {runs(log)}")
     assert frozen.poll() is None

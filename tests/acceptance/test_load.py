@@ -126,19 +126,21 @@ def half_made(log):
     issues = {issue: event.get("run_id") for issue, event in log("issue.opened")}
     taken = Counter(event["live"]["issue_id"] for _, event in log("slot.taken"))
     opened = {
-        event["outcome"]["issue_id"]: run for run, event in fired(log) if event["outcome"]["type"] == "issue_created"
+        event["outcome"]["issue_id"]: run
+        for run, event in list_fired_runs(log)
+        if event["outcome"]["type"] == "issue_created"
     }
     wrong = [run for issue, run in opened.items() if issues.get(issue) != run or taken[issue] != 1]
     return wrong + [issue for issue, run in issues.items() if run and issue not in opened]
 
 
-def fired(log):
+def list_fired_runs(log):
     return log("run.fired")
 
 
 def keys_of(log, routines):
     """The idempotency key of each run of these routines."""
-    return Counter(event["idempotency_key"] for _, event in fired(log) if event["routine_id"] in routines)
+    return Counter(event["idempotency_key"] for _, event in list_fired_runs(log) if event["routine_id"] in routines)
 
 
 def test_two_hundred_runs_at_once_on_ten_connections_are_each_recorded_once(crowd, log):

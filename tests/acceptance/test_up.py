@@ -29,7 +29,7 @@ wait_for = partial(waiting.wait_for, limit_s=LIMIT_S)
 PARTS = ("web", "scheduler", "projector", "delivery")
 
 
-class Up:
+class UpProcess:
     """One `routines up` on a data directory."""
 
     def __init__(self, directory, *options, group=False, port=0):
@@ -96,7 +96,7 @@ class Up:
 @pytest.fixture(scope="module")
 def running_up(tmp_path_factory):
     """One with two web processes, which outlives whatever a test does to its parts."""
-    one = Up(tmp_path_factory.mktemp("up"), "--web", "2", group=True)
+    one = UpProcess(tmp_path_factory.mktemp("up"), "--web", "2", group=True)
     yield one
     one.close()
     shutil.rmtree((one.directory / "postgres").resolve())
@@ -107,7 +107,7 @@ def start_up(tmp_path):
     started = []
 
     def start(*options, directory=tmp_path, **kwargs):
-        started.append(Up(directory, *options, **kwargs))
+        started.append(UpProcess(directory, *options, **kwargs))
         return started[-1]
 
     yield start
@@ -237,13 +237,13 @@ def test_several_web_processes_share_the_port_and_a_killed_one_is_replaced_witho
     wait_for(lambda: both <= {answering(running_up) for _ in range(20)})
     os.kill(running_up.pid("web-1"), signal.SIGKILL)
 
-    assert {200} == {answered(running_up) for _ in range(40)}
+    assert {200} == {health_status(running_up) for _ in range(40)}
     wait_for(lambda: running_up.pid("web-1") not in (None, *both))
     again = {running_up.pid("web-1"), running_up.pid("web-2")}
     wait_for(lambda: again <= {answering(running_up) for _ in range(20)})
 
 
-def answered(running_up):
+def health_status(running_up):
     """The status of a call over a connection of its own."""
     return httpx.get(f"{running_up.state['url']}/api/health", trust_env=False, timeout=LIMIT_S).status_code
 

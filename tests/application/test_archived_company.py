@@ -63,7 +63,7 @@ def app():
     return Installation()
 
 
-def refused(app, *request, **fields):
+def assert_refused(app, *request, **fields):
     old_head = app.store.head()
     with pytest.raises(Conflict, match="Company is archived"):
         app.ask(*request, **fields)
@@ -101,7 +101,7 @@ def test_nothing_begins_in_it(app):
         (members.add, company, MemberDraft(name="Robin", membership_role="member")),
         (companies.update, company, CompanyPatch(name="New")),
     ):
-        refused(app, *request)
+        assert_refused(app, *request)
 
 
 def test_nothing_begins_in_it_through_jettys_api_either(app):
@@ -119,8 +119,8 @@ def test_nothing_begins_in_it_through_jettys_api_either(app):
         (trajectories.run, task, RunCreate()),
         (tasks.create, name, TaskCreate(name="new")),
     ):
-        refused(app, *request, caller=caller)
-    refused(app, collections.create_key, ApiKeyCreate(name="ci", collection_name=name))
+        assert_refused(app, *request, caller=caller)
+    assert_refused(app, collections.create_key, ApiKeyCreate(name="ci", collection_name=name))
     waiting = app.ids(TrajectoryOpened)
     assert app.ask(trajectories.claim, name, None, "w", waiting, caller=caller) is None
     assert 1 == len(app.ids(TaskCreated))
@@ -141,7 +141,7 @@ def test_what_is_under_way_is_finished_and_things_are_ended(app):
     app.ask(companies.archive, app.company)
 
     assert [run] == app.ids(RunCompleted)
-    refused(app, issues.update, issue_of_run(run), IssuePatch(status="todo"), SESSION)
+    assert_refused(app, issues.update, issue_of_run(run), IssuePatch(status="todo"), SESSION)
 
 
 def test_a_worker_finishes_what_it_has(app):

@@ -88,14 +88,14 @@ def write_configuration(source, directory, service):
     host = re.sub(r"    listen \[::\]:.*\n", "", texts["routines.conf"])  # not every machine has IPv6
     host = host.replace("listen 443 ssl", f"listen 127.0.0.1:{service.tls_ports['host']} ssl")
     host = host.replace("listen 80;", f"listen 127.0.0.1:{service.plain_port};")
-    (directory / "conf.d/routines.conf").write_text(placed(host, directory))
-    below = placed(texts["routines-subpath.conf"], directory).replace("http://routines", "http://below")
+    (directory / "conf.d/routines.conf").write_text(with_local_paths(host, directory))
+    below = with_local_paths(texts["routines-subpath.conf"], directory).replace("http://routines", "http://below")
     (directory / "snippets/subpath-routines-subpath.conf").write_text(below)
     port = service.tls_ports["subpath"]
     (directory / "conf.d/subpath.conf").write_text(SUBPATH.format(port=port, dir=directory, kind="subpath"))
 
 
-def placed(text, directory):
+def with_local_paths(text, directory):
     text = text.replace("/etc/ssl/certs/routines.example.org.pem", f"{directory}/certificate.pem")
     text = text.replace("/etc/ssl/private/routines.example.org.key", f"{directory}/certificate.key")
     return text.replace("/var/log/nginx", f"{directory}/log")

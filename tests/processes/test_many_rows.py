@@ -79,7 +79,7 @@ def test_a_rebuild_takes_events_that_make_many_rows(listening_company, system, c
 
 
 @contextmanager
-def held(system):
+def held_read_model(system):
     """The read model of what is due, as another process holds it that is moving it."""
     with bootstrap.connect(system.settings) as other, other.transaction():
         other.execute("SELECT FROM positions WHERE name = %s FOR UPDATE", (triggers_due.triggers_due.name,))
@@ -100,7 +100,7 @@ def test_a_scheduler_fires_what_it_knows_is_due_while_another_process_holds_its_
         company_fixture.routines(2, next_at=NOON)
         scheduler = Scheduler(Executor(system.store, Clock()), system.store.after, batch=50)
 
-        with held(system):
+        with held_read_model(system):
             assert 3 == scheduler.tick(conn)
             assert 0.0 == scheduler.pause_s(conn)
         assert 2 == scheduler.tick(conn)
@@ -110,7 +110,7 @@ def test_a_scheduler_that_is_kept_waiting_goes_on_as_soon_as_it_may(system, comp
     company_fixture.routines(2, next_at=NOON)
     scheduler = Scheduler(Executor(system.store, Clock()), system.store.after, batch=50)
     with capture_logs() as lines:
-        with held(system):
+        with held_read_model(system):
             scheduler_loop(connect=lambda: impatient(system), scheduler=scheduler)
             wait_for(lambda: scheduler._follower.is_kept_waiting)
         wait_for(lambda: 2 == len(events_of(RunFired)))

@@ -144,7 +144,7 @@ def test_what_a_service_says_is_left_to_it():
     assert not {"host", "port", "user", "dbname"} & Profile().parameters("postgresql://?service=routines").keys()
 
 
-def taken(pool, many):
+def take_connections(pool, many):
     """So many connections, which were taken at once and given back together."""
     with ExitStack() as stack:
         return {stack.enter_context(pool.connection()) for _ in range(many)}
@@ -153,7 +153,7 @@ def taken(pool, many):
 def test_connections_that_were_ended_are_replaced_before_anybody_is_given_them(system, admin_url):
     """As by a restart of Postgres, or by pg_terminate_backend, at once and after a while."""
     for pause_s in (0, connections.TRUSTED_S + 0.1):
-        old_connections = taken(system.pool, 8)
+        old_connections = take_connections(system.pool, 8)
         with psycopg.connect(admin_url, autocommit=True) as admin:
             admin.execute(
                 "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
@@ -238,7 +238,7 @@ def test_a_server_that_admits_no_more_connections_is_not_taken_for_away(system, 
         monkeypatch.setattr(Session, "connect", refuse)
         with pytest.raises(PoolTimeout):
             system.pool.getconn(timeout=0.2)
-    assert {first, second} == taken(system.pool, 2)
+    assert {first, second} == take_connections(system.pool, 2)
     assert is_served(system.pool)
 
 
@@ -255,20 +255,20 @@ def test_idle_connections_are_kept_whatever_the_server_allows_others(settings, a
 
 
 @pytest.fixture
-def far(postgres, system):
-    """A system with a proxy between it and its server: connections in `far.silent` hear nothing more, though they stand."""
+def far_system(postgres, system):
+    """A system with a proxy between it and its server: connections in `far_system.silent` hear nothing more, though they stand."""
     name = str(conninfo_to_dict(system.settings.database_url)["dbname"])
     with (
         postgres_proxy.between(postgres.socket_dir / ".s.PGSQL.5432") as proxy,
-        bootstrap.system(Settings(database_url=proxy.url("routines_service", name))) as far_system,
+        bootstrap.system(Settings(database_url=proxy.url("routines_service", name))) as proxied_system,
     ):
         proxy.fault = Silence()
-        yield Far(far_system, proxy)
+        yield FarSystem(proxied_system, proxy)
         proxy.fault = postgres_proxy.Nothing()
         proxy.heal()  # so that the pool does not wait for them at its end
 
 
-class Far:
+class FarSystem:
     def __init__(self, system, proxy):
         self.pool, self.url, self._proxy = system.pool, system.settings.database_url, proxy
 
@@ -293,27 +293,27 @@ class Silence:
         return Action.SILENCE if link in self.links else Action.PASS
 
 
-def test_a_connection_that_has_gone_silent_is_replaced_with_all_others(far, monkeypatch):
+def test_a_connection_that_has_gone_silent_is_replaced_with_all_others(far_system, monkeypatch):
     monkeypatch.setattr(connections, "ANSWER_S", 0.2)
     monkeypatch.setattr(connections, "TRUSTED_S", 0.0)
-    old_connections = taken(far.pool, 6)
-    far.silence()
+    old_connections = take_connections(far_system.pool, 6)
+    far_system.silence()
 
-    with far.pool.connection() as conn:
+    with far_system.pool.connection() as conn:
         assert conn not in old_connections
-    assert taken(far.pool, 6).isdisjoint(old_connections)
+    assert take_connections(far_system.pool, 6).isdisjoint(old_connections)
 
 
-def test_a_thread_does_not_wait_for_ever_for_a_server_that_hangs_in_the_midst_of_a_statement(far):
-    with far.pool.connection() as conn:
+def test_a_thread_does_not_wait_for_ever_for_a_server_that_hangs_in_the_midst_of_a_statement(far_system):
+    with far_system.pool.connection() as conn:
         conn.answer_s = 0.3
-        far.silence()
+        far_system.silence()
 
         with pytest.raises(psycopg.OperationalError):
             conn.execute("SELECT 1")
 
         assert conn.closed
-    assert is_served(far.pool)
+    assert is_served(far_system.pool)
 
 
 def test_a_connection_goes_on_after_postgres_has_ended_a_statement_in_the_midst_of_its_rows(system):
@@ -335,36 +335,38 @@ def test_whoever_wants_no_more_rows_keeps_the_connection(system):
         assert (1,) == conn.execute("SELECT 1").fetchone()
 
 
-def test_nobody_waits_for_ever_for_a_server_that_hangs_before_its_first_answer(far):
+def test_nobody_waits_for_ever_for_a_server_that_hangs_before_its_first_answer(far_system):
     """One who makes the connections of a pool would be missing there for ever."""
-    far.silence_what_comes()
+    far_system.silence_what_comes()
 
     with pytest.raises(psycopg.OperationalError):
-        Profile(answer_s=0.3).connect(far.url)
+        Profile(answer_s=0.3).connect(far_system.url)
 
 
-def test_an_event_loop_does_not_wait_for_ever_for_a_server_that_hangs_in_the_midst_of_a_statement(far, monkeypatch):
+def test_an_event_loop_does_not_wait_for_ever_for_a_server_that_hangs_in_the_midst_of_a_statement(
+    far_system, monkeypatch
+):
     monkeypatch.setattr(connections, "LOOP_ANSWER_S", 0.3)
 
     async def ask(session):
-        far.silence()
+        far_system.silence()
         with pytest.raises(psycopg.OperationalError):
             await session.execute("SELECT 1")
         return session.closed
 
-    assert on_loop(far, ask)
+    assert on_loop(far_system, ask)
 
 
 def test_a_session_that_may_not_write_is_not_opened_and_not_kept(settings, alter, monkeypatch):
     """As of a standby; a database that somebody has frozen is not written to by force."""
     monkeypatch.setattr(connections, "POOL_TIMEOUT_S", 0.5)
     with bootstrap.system(settings) as system:
-        for conn in taken(system.pool, 10):
+        for conn in take_connections(system.pool, 10):
             conn.execute("SET default_transaction_read_only = on")
         system.store.append(stream(2))  # on another connection
         assert 2 == system.store.head()
 
-        for conn in taken(system.pool, 10):
+        for conn in take_connections(system.pool, 10):
             conn.execute("SET default_transaction_read_only = on")
         alter(default_transaction_read_only="on")
         assert append_or_none(system) is None

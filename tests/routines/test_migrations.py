@@ -41,7 +41,7 @@ NEXT = int(max(RELEASED)[:4]) + 1  # the number of a file that is yet to come
 
 
 @pytest.fixture(scope="module")
-def foreign(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPostgres]:
+def foreign_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPostgres]:
     """A Postgres with a database whose owner may create roles, and is no superuser."""
     roles = ("postgres", "landlord", "nobody_special", "routines_service")
     local = LocalPostgres(tmp_path_factory.mktemp("foreign"), durable=False, roles=roles)
@@ -83,14 +83,14 @@ def run_command(url, *arguments):
     return result.exit_code, result.output
 
 
-def test_somebody_without_rights_is_told_what_to_do(foreign: LocalPostgres):
+def test_somebody_without_rights_is_told_what_to_do(foreign_postgres: LocalPostgres):
     with pytest.raises(CannotMigrate, match="owner first"):
-        bootstrap.prepare(Settings(database_url=foreign.url("nobody_special", "house")))
+        bootstrap.prepare(Settings(database_url=foreign_postgres.url("nobody_special", "house")))
 
 
-def test_the_owner_of_a_database_prepares_it_and_everyone_works_as_the_service(foreign: LocalPostgres):
-    owner = Settings(database_url=foreign.url("landlord", "house"))
-    service = Settings(database_url=foreign.url("routines_service", "house"))
+def test_the_owner_of_a_database_prepares_it_and_everyone_works_as_the_service(foreign_postgres: LocalPostgres):
+    owner = Settings(database_url=foreign_postgres.url("landlord", "house"))
+    service = Settings(database_url=foreign_postgres.url("routines_service", "house"))
 
     bootstrap.prepare(owner)
     token = bootstrap.first_board_token(owner)

@@ -117,7 +117,7 @@ def system(old_installation) -> Iterator[System]:
 
 
 @pytest.fixture
-def rebuilt(old_installation, system) -> None:
+def rebuilt_read_models(old_installation, system) -> None:
     """As the projector leaves the read models."""
     with bootstrap.connect(old_installation.settings) as conn:
         rebuild_outdated(conn, catalogue.ALL, system.store.after)
@@ -173,7 +173,7 @@ def test_a_quota_that_nothing_counts_yet_refuses_nobody(old_installation, system
         assert not ready.executor.quotas.is_over(who)
 
 
-def test_it_answers_as_0_1_0_did(old_installation, system, rebuilt):
+def test_it_answers_as_0_1_0_did(old_installation, system, rebuilt_read_models):
     def get(path):
         answer = client.get(path)
         return None if answer.status_code == httpx.codes.NOT_FOUND else answer.raise_for_status().json()
@@ -215,7 +215,7 @@ def test_its_secrets_still_open(old_installation, system):
     assert set(ids) == set(system.vault.open(ids))
 
 
-def test_it_fires_on(old_installation, system, rebuilt):
+def test_it_fires_on(old_installation, system, rebuilt_read_models):
     hour_later = system_at(system, old_installation.now + timedelta(hours=1))
     with bootstrap.connect(old_installation.settings) as conn:
         assert 0 < Scheduler(hour_later.executor, system.store.after, batch=50).tick(conn)
@@ -249,7 +249,9 @@ def test_an_upgraded_database_has_the_same_tables_and_functions_as_a_new_one(old
     assert structure(admin_url) == structure(old_installation.url)
 
 
-def test_an_erased_company_of_0_1_0_answers_everything_and_says_nothing(old_installation, system, rebuilt, monkeypatch):
+def test_an_erased_company_of_0_1_0_answers_everything_and_says_nothing(
+    old_installation, system, rebuilt_read_models, monkeypatch
+):
     """The last test of this database. The rows of the log, which nobody can change, keep what 0.1.0 has put in."""
     monkeypatch.setattr("application.event_store.data_keys.LOOK_S", 0.1)
     acme = UUID(old_installation.ids["acme"])

@@ -102,10 +102,10 @@ class Hook(msgspec.Struct, frozen=True):
 def hook(api: Api, routine: str, mode: str = "bearer", **fields: Any) -> Hook:
     """A new webhook trigger."""
     trigger = api.post(f"/routines/{routine}/triggers", {"kind": "webhook", "signingMode": mode, **fields})
-    return known(api, trigger["trigger"], trigger["secretMaterial"]["webhookSecret"])
+    return known_hook(api, trigger["trigger"], trigger["secretMaterial"]["webhookSecret"])
 
 
-def known(api: Api, trigger: Any, secret: str) -> Hook:
+def known_hook(api: Api, trigger: Any, secret: str) -> Hook:
     """A webhook by its trigger as shown, for somebody who was told the secret."""
     return Hook(
         api_url=api.url,

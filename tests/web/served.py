@@ -18,7 +18,7 @@ MINUTE_ENDS_S = 55
 
 
 @contextmanager
-def further(
+def serve_further(
     api: Api, *, clock: Callable[[], datetime] | None = None, webhook_rate: int = 0, **settings: Any
 ) -> Iterator[Api]:
     """

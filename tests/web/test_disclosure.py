@@ -48,8 +48,8 @@ class Place(msgspec.Struct):
         jetty = httpx.get(f"{self.api.url}/openapi.json").json()["paths"]
         paths = [f"/api{path.removeprefix('/api')}" for path in _get_paths(paperclip)]
         paths = [path.replace("{view}", view) for path in paths for view in (VIEWS if "{view}" in path else ("",))]
-        filled_paths = [filled(path, self.ids) for path in paths] + [
-            filled(path, self.jetty_ids) for path in _get_paths(jetty)
+        filled_paths = [fill_path(path, self.ids) for path in paths] + [
+            fill_path(path, self.jetty_ids) for path in _get_paths(jetty)
         ]
         needed = {"explain": "?at=2026-11-22T09:00:00Z", "diff": f"?from={self.ids['position']}"}
         return [path + needed.get(path.rpartition("/")[2], "") for path in filled_paths]
@@ -64,7 +64,7 @@ def _get_paths(paths: dict[str, Any]) -> list[str]:
     return [path for path, methods in paths.items() if "get" in methods]
 
 
-def filled(path: str, ids: dict[str, str]) -> str:
+def fill_path(path: str, ids: dict[str, str]) -> str:
     return re.sub(r"\{(\w+)\}", lambda match: ids[match[1]], path)
 
 
@@ -243,7 +243,7 @@ def test_no_event_that_an_endpoint_is_told_holds_an_address(disclosure_fixture: 
         if str(one.company_id) == disclosure_fixture.company and one.name in endpoint.TOLD
     ]
     kept = msgspec.json.encode([one.event for one in events]).decode()
-    bodies = "\n".join(told(disclosure_fixture, one).decode() for one in events)
+    bodies = "\n".join(body_of_delivery(disclosure_fixture, one).decode() for one in events)
 
     there = disclosure_fixture.canaries.keys() - {
         "email"
@@ -254,7 +254,7 @@ def test_no_event_that_an_endpoint_is_told_holds_an_address(disclosure_fixture: 
     assert bodies.count("***") >= len(there)
 
 
-def told(disclosure_fixture: Place, recorded: Any) -> bytes:
+def body_of_delivery(disclosure_fixture: Place, recorded: Any) -> bytes:
     pending = PendingDelivery(
         id=uuid4(),
         version=0,

@@ -10,8 +10,8 @@ import pytest
 
 from domain.bounds.limits import Limits
 from tests.api import Api
-from tests.web.served import further
-from tests.web.test_access import HOOK, LAST_YEAR
+from tests.web.access_requests import HOOK, LAST_YEAR
+from tests.web.served import serve_further
 
 Request = tuple[Any, ...]  # method, path and, if there is one, the body
 
@@ -201,19 +201,19 @@ CASES: dict[str, Callable[[Place], Case]] = {
 
 @pytest.fixture(scope="module")
 def api_of_the_past(api: Api) -> Iterator[Api]:
-    with further(api, clock=lambda: api.system.clock() - timedelta(hours=1)) as other_api:
+    with serve_further(api, clock=lambda: api.system.clock() - timedelta(hours=1)) as other_api:
         yield other_api
 
 
 @pytest.fixture(scope="module")
 def over_rate(api: Api) -> Iterator[Api]:
-    with further(api, limits=Limits(max_company_events_per_minute=1, max_key_events_per_minute=1)) as other_api:
+    with serve_further(api, limits=Limits(max_company_events_per_minute=1, max_key_events_per_minute=1)) as other_api:
         yield other_api
 
 
 @pytest.fixture(scope="module")
 def at_bound(api: Api) -> Iterator[Api]:
-    with further(api, limits=Limits(max_stream_events=1)) as other_api:
+    with serve_further(api, limits=Limits(max_stream_events=1)) as other_api:
         yield other_api
 
 
@@ -305,7 +305,7 @@ def test_an_issue_is_not_ended_again_and_again(endings_fixture: Place, at_bound:
 
 def test_what_an_agent_has_done_ten_times_keeps_no_owner_from_ending_it(endings_fixture: Place, api: Api):
     issue = endings_fixture.in_company("issues", {"title": "Look"})
-    with further(api, limits=Limits(max_stream_events=10)) as here:
+    with serve_further(api, limits=Limits(max_stream_events=10)) as here:
         for _ in range(20):
             checkout = {"agentId": endings_fixture.agent, "expectedStatuses": ["todo", "in_progress", "backlog"]}
             send(here, ("POST", f"/issues/{issue}/checkout", checkout))

@@ -77,7 +77,7 @@ A_LIST = (
 )
 
 
-def forged(list_: str, place: Any) -> str:
+def forge_cursor(list_: str, place: Any) -> str:
     """A cursor as the service makes them, of whatever place."""
     text = json.dumps([list_, place], separators=(",", ":"), ensure_ascii=False)
     checksum = hashlib.sha256(text.encode()).hexdigest()[:8]
@@ -126,7 +126,7 @@ def lists(api: Api) -> dict[str, tuple[str, str]]:
 def test_a_forged_cursor_is_followed_or_refused(api: Api, lists, name, place):
     path, list_ = lists[name]
 
-    answer = api.request("GET", f"{path}?cursor={quote(forged(list_, place))}")
+    answer = api.request("GET", f"{path}?cursor={quote(forge_cursor(list_, place))}")
 
     assert answer.status_code in (200, 400, 431), (place, answer.text)
     assert answer.status_code != 400 or answer.json()["error"] in {NOT_OURS, TOO_LONG}
@@ -145,7 +145,7 @@ def test_no_odd_place_is_an_error_of_ours(api: Api, lists, name):
         *(["2026-01-01T00:00:00.000Z", odd, zero] for odd in ODD),
     ]
 
-    answers = [(place, api.request("GET", f"{path}?cursor={quote(forged(list_, place))}")) for place in places]
+    answers = [(place, api.request("GET", f"{path}?cursor={quote(forge_cursor(list_, place))}")) for place in places]
 
     assert [] == [(place, answer.text) for place, answer in answers if answer.status_code not in (200, 400, 431)]
 
@@ -156,7 +156,7 @@ def test_rows_of_others_are_no_place_in_a_list_and_are_refused_as_unknown_ones_a
     foreign = str(api.get(lists["runs"][0])[0]["id"])
     assert api.post(f"/routines/{own}/run", {})["id"] != foreign
     refusals = [
-        api.request("GET", f"/routines/{own}/runs?cursor={forged(f'runs of {own}', run)}")
+        api.request("GET", f"/routines/{own}/runs?cursor={forge_cursor(f'runs of {own}', run)}")
         for run in (foreign, str(uuid4()))
     ]
 
@@ -167,7 +167,7 @@ def test_rows_of_others_are_no_place_in_a_list_and_are_refused_as_unknown_ones_a
 def test_a_backfill_of_another_trigger_is_no_place_in_a_list(api: Api, lists):
     path, list_ = lists["backfills"]
 
-    assert api.request("GET", f"{path}?cursor={forged(list_, str(uuid4()))}").json()["error"] == NOT_OURS
+    assert api.request("GET", f"{path}?cursor={forge_cursor(list_, str(uuid4()))}").json()["error"] == NOT_OURS
 
 
 def test_a_comment_of_another_issue_is_no_place_among_comments(api: Api):

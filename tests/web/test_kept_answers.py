@@ -5,7 +5,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.api import Api
-from tests.web.served import further
+from tests.web.served import serve_further
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_after_a_change_the_copy_of_a_client_is_not_current_any_more(api, routin
 def test_what_is_kept_is_shown_to_nobody_who_may_not_see_it_and_masked_for_whoever_sees_less(api, routine):
     stranger = api.agent(api.company())[1]
     agent = api.agent(api.get(f"/routines/{routine}")["companyId"], "Other")[1]
-    with further(api) as keeps_nothing:
+    with serve_further(api) as keeps_nothing:
         for path in paths_of(routine):
             for token in (stranger, agent, "unknown", None):
                 api.get(path)
@@ -74,7 +74,7 @@ def test_what_is_kept_is_shown_to_nobody_who_may_not_see_it_and_masked_for_whoev
 
 
 def test_two_processes_show_what_was_done_through_either_at_once(api, routine):
-    with further(api) as other:
+    with serve_further(api) as other:
         for number, (by, reads) in enumerate([(api, other), (other, api)] * 2):
             kept = [[one.request("GET", path).content for path in paths_of(routine)] for one in (api, other)]
             assert kept[0] == kept[1]

@@ -24,17 +24,12 @@ PLACES = st.builds(Place, st.text(), st.text(), st.uuids()).filter(
 NOT_OURS = "cursor must be one that this list returned"
 
 
-@pytest.fixture
-def company(api: Api) -> str:
-    return api.company()
-
-
 def ids(answer: httpx.Response) -> list[str]:
     assert 200 == answer.status_code, answer.text
     return [row["id"] for row in answer.json()]
 
 
-def listed(api: Api, company: str, query: str = "") -> list[str]:
+def list_ids(api: Api, company: str, query: str = "") -> list[str]:
     return ids(api.request("GET", f"/companies/{company}/routines{query}"))
 
 
@@ -50,11 +45,11 @@ def pages(api: Api, path: str) -> Iterator[httpx.Response]:
             assert f"cursor={answer.headers['X-Next-Cursor']}" in at
 
 
-def walked(api: Api, path: str) -> list[str]:
+def walk_pages(api: Api, path: str) -> list[str]:
     return [id_ for answer in pages(api, path) for id_ in ids(answer)]
 
 
-def imported(api: Api, company: str, titles: list[str]) -> None:
+def import_routines(api: Api, company: str, titles: list[str]) -> None:
     """Routines of one moment."""
     created = {uuid4(): RoutineCreated(settings=RoutineSettings(title=title, status="paused")) for title in titles}
 
@@ -73,7 +68,7 @@ def refusal(api: Api, path: str) -> tuple[int, str, Any]:
 
 
 def test_nothing_is_paged_unless_it_is_asked_for(api: Api, company: str):
-    imported(api, company, [f"{number}" for number in range(120)])
+    import_routines(api, company, [f"{number}" for number in range(120)])
 
     answer = api.request("GET", f"/companies/{company}/routines")
 
@@ -88,28 +83,28 @@ def test_the_pages_together_are_the_list(api: Api, company: str, limit: int):
 
     answers = list(pages(api, f"/companies/{company}/routines?limit={limit}"))
 
-    assert listed(api, company) == [id_ for answer in answers for id_ in ids(answer)]
+    assert list_ids(api, company) == [id_ for answer in answers for id_ in ids(answer)]
     assert {limit} >= {len(ids(answer)) for answer in answers[:-1]}
     assert -(-7 // limit) == len(answers)
 
 
 @pytest.mark.parametrize("limit", [1, 3, 10])
 def test_routines_of_the_same_moment_and_title_are_paged_without_a_gap(api: Api, company: str, limit: int):
-    imported(api, company, ["same", "same", "Same", "", "same", 'é\\"%', "same", "zz", "same", "same"])
+    import_routines(api, company, ["same", "same", "Same", "", "same", 'é\\"%', "same", "zz", "same", "same"])
 
-    routine_ids = walked(api, f"/companies/{company}/routines?limit={limit}")
+    routine_ids = walk_pages(api, f"/companies/{company}/routines?limit={limit}")
 
     assert 10 == len(set(routine_ids)) == len(routine_ids)
-    assert listed(api, company) == routine_ids
+    assert list_ids(api, company) == routine_ids
 
 
 def test_a_cursor_alone_gives_pages_of_a_hundred(api: Api, company: str):
-    imported(api, company, [f"{number:03}" for number in range(101)])
+    import_routines(api, company, [f"{number:03}" for number in range(101)])
 
     ids_of_pages = [ids(answer) for answer in pages(api, f"/companies/{company}/routines?cursor=")]
 
     assert [100, 1] == [len(page) for page in ids_of_pages]
-    assert listed(api, company) == [*ids_of_pages[0], *ids_of_pages[1]]
+    assert list_ids(api, company) == [*ids_of_pages[0], *ids_of_pages[1]]
 
 
 def test_a_walk_shows_what_stays_once_and_what_changes_at_most_once(api: Api, company: str):
@@ -124,7 +119,7 @@ def test_a_walk_shows_what_stays_once_and_what_changes_at_most_once(api: Api, co
     routine_ids += [id_ for answer in walk for id_ in ids(answer)]
 
     assert [*routines[:4], routines[5]] == routine_ids
-    assert [new, unseen, shown] == listed(api, company, "?limit=3")
+    assert [new, unseen, shown] == list_ids(api, company, "?limit=3")
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "1001", "abc", "2.5", "1e2", "%C2%B2", ""])
@@ -141,7 +136,9 @@ def test_routines_are_narrowed_by_status(api: Api, company: str):
     }
 
     def named(query: str) -> set[str]:
-        return {status for status, id_ in routine_by_status.items() if id_ in listed(api, company, f"?status={query}")}
+        return {
+            status for status, id_ in routine_by_status.items() if id_ in list_ids(api, company, f"?status={query}")
+        }
 
     assert {"active"} == named("active")
     assert {"active", "archived"} == named("archived,active") == named("active,%20archived,,active")
@@ -168,7 +165,7 @@ def test_routines_are_found_by_a_part_of_their_title_or_description(api: Api, co
     }
 
     def matching_texts(text: str) -> set[str]:
-        shown = listed(api, company, f"?q={quote(text)}")
+        shown = list_ids(api, company, f"?q={quote(text)}")
         return {name for name, id_ in texts.items() if id_ in shown}
 
     assert {"inbox", "slash"} == matching_texts("inbox") == matching_texts("InBoX") == matching_texts("nbo")
@@ -185,9 +182,9 @@ def test_routines_are_narrowed_by_their_agent(api: Api, company: str):
     agent, _ = api.agent(company)
     mine, other = api.routine(company, agent), api.routine(company, None)
 
-    assert [mine] == listed(api, company, f"?assigneeAgentId={agent}")
-    assert [] == listed(api, company, f"?assigneeAgentId={uuid4()}")
-    assert [other, mine] == listed(api, company, "?assigneeAgentId=")
+    assert [mine] == list_ids(api, company, f"?assigneeAgentId={agent}")
+    assert [] == list_ids(api, company, f"?assigneeAgentId={uuid4()}")
+    assert [other, mine] == list_ids(api, company, "?assigneeAgentId=")
     assert (400, "Invalid uuid", ["assigneeAgentId"]) == refusal(
         api, f"/companies/{company}/routines?assigneeAgentId=me"
     )
@@ -201,10 +198,10 @@ def test_filters_hold_on_every_page(api: Api, company: str):
         api.routine(company, agent, title="another")
     query = f"?q={quote('One & All')}&status=active,archived&assigneeAgentId={agent}"
 
-    whole = listed(api, company, query)
+    whole = list_ids(api, company, query)
 
     assert 4 == len(whole)
-    assert whole == walked(api, f"/companies/{company}/routines{query}&limit=1")
+    assert whole == walk_pages(api, f"/companies/{company}/routines{query}&limit=1")
 
 
 def test_all_that_is_wrong_with_the_filters_is_said_at_once(api: Api, company: str):
@@ -213,7 +210,7 @@ def test_all_that_is_wrong_with_the_filters_is_said_at_once(api: Api, company: s
     assert {"status", "assigneeAgentId", "projectId"} == {issue["path"][0] for issue in answer.json()["details"]}
 
 
-def encoded(text: str) -> str:
+def encode_cursor(text: str) -> str:
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
@@ -226,14 +223,14 @@ def test_a_cursor_that_the_list_did_not_give_is_refused(api: Api, company: str):
     elsewhere = api.company()
     nul = cursor_of(f"routines of {company}", Place("\x00", "\x00", uuid4()))
 
-    assert 2 == len(listed(api, company, f"?cursor={cursor}"))
+    assert 2 == len(list_ids(api, company, f"?cursor={cursor}"))
     for path in (
         f"/companies/{elsewhere}/routines?cursor={cursor}",
         f"/routines/{routine}/runs?cursor={cursor}",
         *(f"{own}?cursor={quote(wrong)}" for wrong in ("x", "=", " ", "é", "null", f"{cursor}=", f"{cursor}A", nul)),
         *(f"{own}?cursor={wrong}" for wrong in (cursor[:-4], cursor[4:], cursor[::-1], cursor.swapcase())),
         *(
-            f"{own}?cursor={encoded(text)}"
+            f"{own}?cursor={encode_cursor(text)}"
             for text in ("{}", "[]", "[1]", '[1,"",[]]', "[" * 2_000, '[1,"","\\ud83d"]')
         ),
     ):
@@ -274,7 +271,7 @@ def test_the_pages_of_runs_together_are_the_history(api: Api, routine: str):
     runs = [fire(api, routine) for _ in range(7)][::-1]
 
     for limit in (1, 2, 3, 7, "2.9"):
-        assert runs == walked(api, f"/routines/{routine}/runs?limit={limit}")
+        assert runs == walk_pages(api, f"/routines/{routine}/runs?limit={limit}")
     whole = api.request("GET", f"/routines/{routine}/runs")
     assert runs == ids(whole)
     assert not {"X-Next-Cursor", "Link"} & whole.headers.keys()
@@ -323,7 +320,7 @@ def test_runs_are_narrowed_by_status_and_source(api: Api, routine: str):
     }
     for query, runs in expected.items():
         assert runs == ids(api.request("GET", f"/routines/{routine}/runs?{query}")), query
-        assert runs == walked(api, f"/routines/{routine}/runs?{query}&limit=1"), query
+        assert runs == walk_pages(api, f"/routines/{routine}/runs?{query}&limit=1"), query
 
 
 @pytest.mark.parametrize("name", ["status", "source"])

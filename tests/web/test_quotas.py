@@ -12,7 +12,7 @@ from domain.bounds.limits import Limits
 from routines import bootstrap
 from tests.api import Api
 from tests.waiting import wait_for
-from tests.web.served import further
+from tests.web.served import serve_further
 
 STORED_BYTES = """
     SELECT sum(length(body)) FROM log.events
@@ -21,11 +21,11 @@ STORED_BYTES = """
 
 @contextmanager
 def bounded_api(api: Api, **limits: int) -> Iterator[Api]:
-    with further(api, limits=Limits(**limits)) as limited_api:
+    with serve_further(api, limits=Limits(**limits)) as limited_api:
         yield limited_api
 
 
-def over(answer: httpx.Response, status: int, quota: str) -> dict[str, Any]:
+def assert_over_quota(answer: httpx.Response, status: int, quota: str) -> dict[str, Any]:
     body: dict[str, Any] = answer.json()
     assert (status, "over_quota", quota) == (answer.status_code, body.get("code"), body["details"]["quota"]), body
     return body
@@ -38,7 +38,7 @@ def test_a_company_over_its_quota_is_told_when_to_try_again_and_its_neighbour_is
 
         refusal = here.request("POST", f"/companies/{noisy}/goals", {"title": "More"})
 
-        body = over(refusal, 429, "max_company_events_per_minute")
+        body = assert_over_quota(refusal, 429, "max_company_events_per_minute")
         assert body["error"].startswith("The company has recorded more than 1 events in a minute: try again in ")
         assert 1 <= int(refusal.headers["retry-after"]) <= 60
         here.post(f"/companies/{quiet}/goals", {"title": "One"})
@@ -53,7 +53,7 @@ def test_a_holder_of_keys_over_their_quota_keeps_no_other_of_the_company_waiting
         answers = [here.request("POST", f"/routines/{routine}/run", {}, token=token) for _ in range(4)]
 
         assert [202, 202, 429, 429] == [answer.status_code for answer in answers]
-        over(answers[-1], 429, "max_key_events_per_minute")
+        assert_over_quota(answers[-1], 429, "max_key_events_per_minute")
         here.post(f"/routines/{routine}/run", {})
 
 
@@ -165,7 +165,7 @@ def test_one_thing_too_many_is_refused_by_the_name_of_its_quota(
     (path, body), (other, _) = make(api, company), make(api, neighbour)
     api.post(path, body)
     with bounded_api(api, **{quota: most}) as here:
-        refused = over(here.request("POST", path, body), 422, quota)
+        refused = assert_over_quota(here.request("POST", path, body), 422, quota)
 
         assert f"may have at most {most} " in refused["error"]
         assert most == refused["details"]["limit"]
@@ -177,7 +177,7 @@ def test_whoever_makes_room_may_go_on(api: Api):
     path, body = issue_of(api, company)
     issue = api.post(path, body)["id"]
     with bounded_api(api, max_company_open_issues=1) as here:
-        over(here.request("POST", path, body), 422, "max_company_open_issues")
+        assert_over_quota(here.request("POST", path, body), 422, "max_company_open_issues")
         here.patch(f"/issues/{issue}", {"status": "done"})
 
         wait_for(lambda: here.request("POST", path, body).is_success)
@@ -188,7 +188,7 @@ def test_an_expired_key_makes_room_for_another(api: Api):
     api.post(path, {"expiresAt": (api.system.clock() + timedelta(seconds=1)).isoformat()})
     with bounded_api(api, max_holder_keys=1) as here:
         wait_for(lambda: here.request("POST", path, body).is_success)
-        over(here.request("POST", path, body), 422, "max_holder_keys")
+        assert_over_quota(here.request("POST", path, body), 422, "max_holder_keys")
 
 
 def test_a_stranger_learns_nothing_of_a_companys_quotas(api: Api):
@@ -267,8 +267,10 @@ def test_a_company_that_has_filled_its_part_of_the_disk_may_only_end_things_and_
         (size,) = conn.execute(STORED_BYTES, (company,)).fetchone()
     with bounded_api(api, max_company_log_bytes=size) as here:
         path, body = goal_of(here, company)
-        refused = over(here.request("POST", path, body), 422, "max_company_log_bytes")
-        over(here.request("POST", f"/routines/{routine}/run", {}, token=token), 422, "max_company_log_bytes")
+        refused = assert_over_quota(here.request("POST", path, body), 422, "max_company_log_bytes")
+        assert_over_quota(
+            here.request("POST", f"/routines/{routine}/run", {}, token=token), 422, "max_company_log_bytes"
+        )
 
         assert refused["error"].endswith("nothing of it can be removed: ask the operator for more")
         here.patch(f"/routines/{routine}", {"status": "paused"})

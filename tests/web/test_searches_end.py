@@ -5,7 +5,7 @@ import pytest
 from domain.bounds.limits import Limits
 from domain.schedule import cron_schedule
 from tests.api import Api
-from tests.web.served import further
+from tests.web.served import serve_further
 
 NEVER = {"cronExpression": "* 2 */31 10 0", "timezone": "Australia/Sydney"}  # always within the spring gap
 NO_DAY = {"cronExpression": "0 0 30 2 *", "timezone": "UTC"}
@@ -73,7 +73,7 @@ def test_an_explanation_that_would_go_through_too_much_asks_for_one_trigger(api,
         for _ in range(4)
     ]
     at = {"at": "2026-01-01T00:00:00Z"}
-    with further(api, limits=Limits(**limits)) as here:
+    with serve_further(api, limits=Limits(**limits)) as here:
         refusal = here.request("GET", f"/routines/{routine}/explain", params=at)
         one = here.get(f"/routines/{routine}/explain", params={**at, "triggerId": ids[0]})
 
@@ -91,7 +91,7 @@ def test_an_explanation_counts_what_happened_to_the_schedules_too(api, routine):
         api.patch(f"/routine-triggers/{id_}", {"cronExpression": f"{minute} 12 * * *"})
     at = {"at": "2026-01-01T00:00:00Z"}
 
-    with further(api, limits=Limits(max_explained_events=20)) as here:
+    with serve_further(api, limits=Limits(max_explained_events=20)) as here:
         refusal = here.request("GET", f"/routines/{routine}/explain", params=at)
 
     assert 422 == refusal.status_code

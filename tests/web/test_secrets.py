@@ -17,8 +17,8 @@ from structlog.testing import capture_logs
 from application.use_cases.triggers import NewSecret, TriggerResult
 from routines import bootstrap
 from tests.api import Api
-from tests.web.hooks import Hook, hook, known
-from tests.web.served import further
+from tests.web.hooks import Hook, hook, known_hook
+from tests.web.served import serve_further
 from web.paperclip.triggers import TriggerSecret, secret_material
 
 MODES = ["bearer", "hmac_sha256", "github_hmac", "none", "standard_webhooks"]
@@ -34,7 +34,7 @@ def routine(api: Api) -> str:
     return api.routine(company, api.agent(company)[0], concurrencyPolicy="always_enqueue")
 
 
-def said(answer: Any) -> tuple[int, str]:
+def status_and_error(answer: Any) -> tuple[int, str]:
     return answer.status_code, answer.json()["error"]
 
 
@@ -48,14 +48,14 @@ def turn(api: Api, sender: Hook, mode: str) -> Hook:
     """The same webhook with another signing mode, and its new secret if it got one."""
     edited = api.patch(f"/routine-triggers/{sender.trigger}", {"signingMode": mode})
     material = edited.get("secretMaterial", {"webhookSecret": sender.secret})
-    return known(api, edited, material["webhookSecret"])
+    return known_hook(api, edited, material["webhookSecret"])
 
 
 def statuses(*senders: Hook) -> list[int]:
     return [sender.call(b"{}").status_code for sender in senders]
 
 
-def kept(api: Api, sender: Hook) -> int:
+def count_secrets(api: Api, sender: Hook) -> int:
     """How many secrets of the webhook the vault keeps."""
     with api.system.pool.connection() as conn:
         row = conn.execute("SELECT count(*) FROM vault.secrets WHERE owner_id = %s", (sender.trigger,)).fetchone()
@@ -140,14 +140,14 @@ def test_a_secret_has_the_form_that_its_mode_asks_for(api: Api, routine: str, mo
 def test_with_its_rotation_the_old_secret_is_dead_at_once_in_every_process(api: Api, routine: str, mode: str):
     old = hook(api, routine, mode)
 
-    with further(api) as other:
+    with serve_further(api) as other:
         before = statuses(old, old.at(other.url))
         new = rotate(api, old)
         after = statuses(old, old.at(other.url), new, new.at(other.url))
 
     assert [202, 202] == before
     assert [401, 401, 202, 202] == after
-    assert 1 == kept(api, old)
+    assert 1 == count_secrets(api, old)
 
 
 def test_a_dead_secret_is_not_even_told_of_the_runs_that_it_fired(api: Api, routine: str):
@@ -155,7 +155,7 @@ def test_a_dead_secret_is_not_even_told_of_the_runs_that_it_fired(api: Api, rout
     shown, signed = hook(api, routine), hook(api, routine, "hmac_sha256")
     headers, named = signed.signed(b"{}"), {"Idempotency-Key": "k"}
 
-    with further(api) as other:
+    with serve_further(api) as other:
         before = [shown.at(other.url).call(b"", named), signed.at(other.url).send(b"{}", headers)]
         for sender in (shown, signed):
             rotate(api, sender)
@@ -168,7 +168,7 @@ def test_a_dead_secret_is_not_even_told_of_the_runs_that_it_fired(api: Api, rout
 def test_what_another_process_disabled_or_deleted_fires_no_more(api: Api, routine: str):
     sender, named = hook(api, routine), {"Idempotency-Key": "k"}
 
-    with further(api) as other:
+    with serve_further(api) as other:
         answers = [sender.at(other.url).call(b"", named).status_code]
         api.patch(f"/routine-triggers/{sender.trigger}", {"enabled": False})
         answers.append(sender.at(other.url).call(b"", named).status_code)
@@ -206,7 +206,7 @@ def test_for_the_time_that_a_rotation_gives_it_the_old_secret_counts_beside_the_
     new = rotate(api, old, {"overlapSec": 60})
     meanwhile = statuses(old, new)
 
-    with further(api, clock=lambda: api.system.clock() + timedelta(seconds=61)) as later:
+    with serve_further(api, clock=lambda: api.system.clock() + timedelta(seconds=61)) as later:
         old_then, new_then = (
             sender.at(later.url).send(b"{}", sender.signed(b"{}", at=time.time() + 61)) for sender in (old, new)
         )
@@ -228,20 +228,20 @@ def test_only_the_newest_old_secret_is_given_time(api: Api, routine: str):
 
 def test_the_vault_keeps_no_secret_that_opens_nothing(api: Api, routine: str):
     sender = hook(api, routine, "hmac_sha256")
-    steps = [kept(api, sender)]
+    steps = [count_secrets(api, sender)]
 
     rotate(api, sender, {"overlapSec": 60})
-    steps.append(kept(api, sender))
+    steps.append(count_secrets(api, sender))
     rotate(api, sender, {"overlapSec": 60})
-    steps.append(kept(api, sender))
-    with further(api, clock=lambda: api.system.clock() + timedelta(seconds=61)) as later:
+    steps.append(count_secrets(api, sender))
+    with serve_further(api, clock=lambda: api.system.clock() + timedelta(seconds=61)) as later:
         rotate(later, sender)
-    steps.append(kept(api, sender))
+    steps.append(count_secrets(api, sender))
     turn(api, sender, "bearer")
-    steps.append(kept(api, sender))
+    steps.append(count_secrets(api, sender))
     rotate(api, sender, {"overlapSec": 60})
     api.request("DELETE", f"/routine-triggers/{sender.trigger}")
-    steps.append(kept(api, sender))
+    steps.append(count_secrets(api, sender))
 
     assert [1, 2, 2, 1, 1, 0] == steps
 
@@ -264,7 +264,7 @@ def test_nobody_chooses_the_secret_of_a_rotation(api: Api, routine: str):
 
     answer = api.request("POST", f"/routine-triggers/{old.trigger}/rotate-secret", {"secret": "mine"})
 
-    assert (400, "Unknown field 'secret'") == said(answer)
+    assert (400, "Unknown field 'secret'") == status_and_error(answer)
     assert 202 == old.call().status_code
 
 
@@ -275,7 +275,7 @@ def test_only_webhooks_have_a_secret_to_rotate(api: Api, routine: str, draft: An
     refusal = api.request("POST", f"/routine-triggers/{trigger['trigger']['id']}/rotate-secret")
 
     assert trigger["secretMaterial"] is None
-    assert (422, "Only webhook triggers can rotate secrets") == said(refusal)
+    assert (422, "Only webhook triggers can rotate secrets") == status_and_error(refusal)
     assert 2 == api.get(f"/routines/{routine}")["latestRevisionNumber"]
 
 
@@ -285,7 +285,7 @@ def test_the_secret_of_an_unknown_trigger_cannot_be_rotated(api: Api, routine: s
         id_ = hook(api, routine).trigger
         api.request("DELETE", f"/routine-triggers/{id_}")
 
-    assert NOT_FOUND == said(api.request("POST", f"/routine-triggers/{id_}/rotate-secret"))
+    assert NOT_FOUND == status_and_error(api.request("POST", f"/routine-triggers/{id_}/rotate-secret"))
 
 
 def test_a_secret_that_is_rotated_by_many_at_once_is_the_last_ones(api: Api, routine: str):
@@ -300,7 +300,7 @@ def test_a_secret_that_is_rotated_by_many_at_once_is_the_last_ones(api: Api, rou
     }
     assert set(range(3, 11)) == senders.keys()
     assert [401] * 7 + [202] == statuses(*(senders[number] for number in sorted(senders)))
-    assert 1 == kept(api, sender)
+    assert 1 == count_secrets(api, sender)
 
 
 # Another signing mode
@@ -320,7 +320,7 @@ def test_a_bearer_secret_cannot_sign_so_a_mode_that_signs_gets_a_new_one(
 
     assert re.fullmatch(FORMS[mode], new.secret)
     assert [401, 401, 202] == statuses(old, old.signing(mode) if mode != "standard_webhooks" else old, new)
-    assert 1 == kept(api, old)
+    assert 1 == count_secrets(api, old)
 
 
 def test_an_edit_that_had_to_make_a_secret_shows_it_beside_the_trigger(api: Api, routine: str):
@@ -357,7 +357,7 @@ def test_any_other_change_of_the_mode_keeps_the_secret(api: Api, routine: str, m
         assert "secretMaterial" not in edited
 
     assert [202] == statuses(sender.signing(others[-1]))
-    assert 1 == kept(api, sender)
+    assert 1 == count_secrets(api, sender)
 
 
 def test_a_webhook_without_signing_shows_no_secret_until_it_signs(api: Api, routine: str):
@@ -373,7 +373,7 @@ def test_a_webhook_without_signing_shows_no_secret_until_it_signs(api: Api, rout
     assert None is api.post(rotation)["secretMaterial"]["webhookSecret"]
     assert [202] * len(turned) == statuses(*turned)
     assert [202, 401, 401] == statuses(bearer, bearer.knowing("0" * 48), bearer.signing("none"))
-    assert 1 == kept(api, sender)
+    assert 1 == count_secrets(api, sender)
 
 
 def test_once_the_mode_is_another_the_old_credential_is_none(api: Api, routine: str):
@@ -402,44 +402,44 @@ def test_an_edit_of_anything_else_leaves_the_secret_alone(api: Api, routine: str
 # Without a key
 
 
-def made(api: Api, routine: str) -> Any:
+def create_trigger(api: Api, routine: str) -> Any:
     return api.request("POST", f"/routines/{routine}/triggers", {"kind": "webhook", "signingMode": "hmac_sha256"})
 
 
-def rotated(api: Api, sender: Hook) -> Any:
+def send_rotation(api: Api, sender: Hook) -> Any:
     return api.request("POST", f"/routine-triggers/{sender.trigger}/rotate-secret", {})
 
 
-def turned(api: Api, sender: Hook) -> Any:
+def send_mode_change(api: Api, sender: Hook) -> Any:
     return api.request("PATCH", f"/routine-triggers/{sender.trigger}", {"signingMode": "bearer"})
 
 
-@pytest.mark.parametrize("change", [made, rotated, turned])
+@pytest.mark.parametrize("change", [create_trigger, send_rotation, send_mode_change])
 def test_without_the_key_a_secret_that_signs_is_neither_made_nor_changed(
     api: Api, routine: str, change: Callable[[Api, Any], Any]
 ):
     sender = hook(api, routine, "hmac_sha256")
     head = api.system.store.head()
 
-    with further(api, key_file=None) as locked:
-        answer = change(locked, routine if change is made else sender)
+    with serve_further(api, key_file=None) as locked:
+        answer = change(locked, routine if change is create_trigger else sender)
 
-    assert CLOSED == said(answer)
+    assert CLOSED == status_and_error(answer)
     assert "Retry-After" not in answer.headers  # it is in vain until the operator acts
-    assert (head, 1) == (api.system.store.head(), kept(api, sender))
+    assert (head, 1) == (api.system.store.head(), count_secrets(api, sender))
     assert [202] == statuses(sender)
 
 
 def test_without_the_key_a_genuine_signature_is_not_called_a_wrong_one(api: Api, routine: str):
     sender, shown, bare = (hook(api, routine, mode) for mode in ("hmac_sha256", "bearer", "none"))
 
-    with further(api, key_file=None) as locked:
+    with serve_further(api, key_file=None) as locked:
         genuine, forged = sender.at(locked.url).call(), sender.at(locked.url).knowing("no").call()
         others = statuses(shown.at(locked.url), shown.at(locked.url).knowing("no"), bare.at(locked.url))
         fresh = hook(locked, routine)
         fresh_works = statuses(fresh)
 
-    assert CLOSED == said(genuine) == said(forged)
+    assert CLOSED == status_and_error(genuine) == status_and_error(forged)
     assert [202, 401, 202] == others  # what is only recognised, or not asked for, needs no key
     assert [202] == fresh_works
 
@@ -456,7 +456,7 @@ def test_what_is_recorded_is_answered_so_though_the_old_secret_cannot_be_dropped
         renewed = rotate(api, sender)
 
     assert [401, 202] == statuses(sender, renewed)
-    assert 2 == kept(api, sender)
+    assert 2 == count_secrets(api, sender)
 
 
 def test_health_names_the_keys_that_a_new_file_in_place_of_a_lost_one_does_not_have(
@@ -466,10 +466,10 @@ def test_health_names_the_keys_that_a_new_file_in_place_of_a_lost_one_does_not_h
     bootstrap.make_keys(str(tmp_path / "new.keys"))
     lost = api.system.vault.ring.ids()
 
-    with further(api, key_file=str(tmp_path / "new.keys")) as renewed, capture_logs() as lines:
+    with serve_further(api, key_file=str(tmp_path / "new.keys")) as renewed, capture_logs() as lines:
         health, metrics = renewed.get("/health", token=None), httpx.get(f"{renewed.url}/metrics").text
         jetty = httpx.get(f"{renewed.url}/health").json()
-    with further(api, key_file=str(tmp_path / "none.keys")) as keyless:
+    with serve_further(api, key_file=str(tmp_path / "none.keys")) as keyless:
         without = keyless.get("/health", token=None)
 
     assert ("degraded", lost, {"status": "degraded"}) == (health["status"], health["missingSecretKeys"], jetty)

@@ -1,6 +1,14 @@
 """What the tests of the event store share."""
 
+from uuid import uuid4
+
+import psycopg
 import pytest
+from psycopg.sql import SQL, Identifier
+
+from routines import bootstrap
+from routines.settings import Settings
+from tests.application.event_store.writers import WritersFixture
 
 
 @pytest.fixture
@@ -16,3 +24,15 @@ def log(system):
         return events, head
 
     return rows
+
+
+@pytest.fixture(scope="module")
+def writers_fixture(postgres, template):
+    name = f"test_{uuid4().hex}"
+    with psycopg.connect(postgres.url("postgres", "postgres"), autocommit=True) as conn:
+        conn.execute(SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(template)))
+        with psycopg.connect(postgres.url("postgres", name), autocommit=True) as owner:
+            owner.execute("UPDATE log.rules SET max_clock_difference = DEFAULT")
+        with bootstrap.system(Settings(database_url=postgres.url("routines_service", name))) as system:
+            yield WritersFixture(system, lambda login: postgres.url(login, name))
+        conn.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))

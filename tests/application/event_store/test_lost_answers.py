@@ -6,10 +6,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from eventsourcing.persistence import (
-    IntegrityError,
-    OperationalError,
-)
+from eventsourcing.persistence import IntegrityError, OperationalError
 from psycopg_pool import PoolTimeout
 
 from application.event_store.recorder import TRIES, NotRecorded, OutcomeUnknown, PostgresRecorder

@@ -8,11 +8,7 @@ from itertools import pairwise
 from uuid import UUID, uuid4
 
 import pytest
-from eventsourcing.persistence import (
-    IntegrityError,
-    MapperDeserialisationError,
-    StoredEvent,
-)
+from eventsourcing.persistence import IntegrityError, MapperDeserialisationError, StoredEvent
 from msgspec.structs import replace
 
 from application.event_store.store import to_stored

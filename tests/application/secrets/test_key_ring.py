@@ -28,7 +28,7 @@ def line(key_id):
     return f"{key_id} {b64encode(secrets.token_bytes(32)).decode()}\n"
 
 
-def written(path, text, mode=0o600):
+def write_key_ring(path, text, mode=0o600):
     path.write_text(text)
     path.chmod(mode)
     return KeyRing(path)
@@ -92,7 +92,7 @@ def test_every_ring_over_a_file_sees_its_change_at_the_next_use(ring, path):
 
 
 def test_a_change_that_the_file_system_hides_is_found_when_its_key_is_asked_for(path):
-    ring = written(path, line("k1"))
+    ring = write_key_ring(path, line("k1"))
     assert ["k1"] == ring.ids()
     old_times = path.stat()
     with path.open("r+") as file:  # the same file, size and time
@@ -158,14 +158,14 @@ def test_a_ring_that_others_may_read_is_refused_even_after_it_was_read(ring, pat
 )
 def test_a_malformed_ring_is_refused_without_a_word_of_what_is_in_it(path, text, why):
     with pytest.raises(VaultClosed, match=why) as refusal:
-        written(path, text).ids()
+        write_key_ring(path, text).ids()
 
     assert refusal.value.__cause__ is None
     assert not any(word in str(refusal.value) for word in text.split() if len(word) > 2)
 
 
 def test_lines_may_end_as_editors_end_them(path):
-    assert ["k1", "k2"] == written(path, line("k1").replace("\n", "\r\n") + line("k2").rstrip()).ids()
+    assert ["k1", "k2"] == write_key_ring(path, line("k1").replace("\n", "\r\n") + line("k2").rstrip()).ids()
 
 
 def test_what_is_missing_or_no_file_is_named(path, tmp_path):

@@ -43,7 +43,7 @@ def open_vault(system, path):
     return lambda: Vault(system.pool, KeyRing(path))
 
 
-def kept(value=VALUE, **more):
+def vault_record(value=VALUE, **more):
     place: dict[str, Any] = {"id": uuid4(), "company_id": uuid4(), "owner_id": uuid4(), "purpose": "webhook"} | more
     return Kept(**place, secret=value if isinstance(value, Secret) else Secret(value))
 
@@ -81,7 +81,7 @@ def in_threads(work, many=1) -> Iterator[None]:
 
 
 def test_what_is_kept_opens_to_the_same(vault, open_vault):
-    records = [kept(value) for value in (VALUE, b"", b"\0", bytes(range(256)), random.randbytes(100_000))]
+    records = [vault_record(value) for value in (VALUE, b"", b"\0", bytes(range(256)), random.randbytes(100_000))]
 
     vault.keep(records)
 
@@ -89,7 +89,7 @@ def test_what_is_kept_opens_to_the_same(vault, open_vault):
 
 
 def test_the_database_has_neither_the_value_nor_its_hash(vault, system):
-    record = kept()
+    record = vault_record()
     vault.keep([record])
 
     [row] = execute_sql(system, "SELECT key_id, content FROM vault.secrets").fetchall()
@@ -101,7 +101,7 @@ def test_the_database_has_neither_the_value_nor_its_hash(vault, system):
 
 
 def test_the_same_value_is_never_kept_alike(vault, system):
-    vault.keep([kept() for _ in range(50)])
+    vault.keep([vault_record() for _ in range(50)])
 
     assert (50, 50) == execute_sql(
         system, "SELECT count(DISTINCT content), count(DISTINCT substr(content, 1, 12)) FROM vault.secrets"
@@ -109,7 +109,7 @@ def test_the_same_value_is_never_kept_alike(vault, system):
 
 
 def test_of_a_secret_without_value_only_the_hash_is_kept(vault, open_vault, system):
-    record = kept(Secret(digest=Secret(VALUE).digest))
+    record = vault_record(Secret(digest=Secret(VALUE).digest))
     vault.keep([record])
 
     opened = open_vault().open([record.id])[record.id]
@@ -121,7 +121,7 @@ def test_of_a_secret_without_value_only_the_hash_is_kept(vault, open_vault, syst
 
 
 def test_unknown_and_dropped_ones_are_left_out(vault, open_vault):
-    stays, goes = kept(), kept()
+    stays, goes = vault_record(), vault_record()
     vault.keep([stays, goes])
     assert {stays.id, goes.id} == vault.open([stays.id, goes.id]).keys()
 
@@ -132,7 +132,7 @@ def test_unknown_and_dropped_ones_are_left_out(vault, open_vault):
 
 
 def test_all_are_kept_or_none(vault):
-    first, second = kept(), kept()
+    first, second = vault_record(), vault_record()
     vault.keep([first])
 
     with pytest.raises(psycopg.errors.UniqueViolation):
@@ -150,7 +150,7 @@ def test_nothing_is_nothing(vault):
 
 def test_what_is_open_is_not_fetched_again_and_memory_is_bounded(vault, system, monkeypatch):
     monkeypatch.setattr(vaults, "CACHED", 3)
-    records = [kept() for _ in range(4)]
+    records = [vault_record() for _ in range(4)]
     vault.keep(records)
     for record in records:
         vault.open([record.id])
@@ -165,7 +165,13 @@ def test_what_is_open_is_not_fetched_again_and_memory_is_bounded(vault, system, 
 
 def test_no_record_opens_with_the_content_of_another(vault, open_vault, system):
     one = {"company_id": uuid4(), "owner_id": uuid4(), "purpose": "webhook"}
-    records = [kept(b"a", **one), kept(b"b", **one), kept(b"c", **one | {"purpose": "other"}), kept(b"d"), kept(b"a")]
+    records = [
+        vault_record(b"a", **one),
+        vault_record(b"b", **one),
+        vault_record(b"c", **one | {"purpose": "other"}),
+        vault_record(b"d"),
+        vault_record(b"a"),
+    ]
     vault.keep(records)
     contents = dict(execute_sql(system, "SELECT id, content FROM vault.secrets").fetchall())
 
@@ -182,7 +188,7 @@ def test_no_record_opens_with_the_content_of_another(vault, open_vault, system):
     "moved", ["id = gen_random_uuid()", "company_id = owner_id", "owner_id = company_id", "purpose = 'webhooks'"]
 )
 def test_a_record_that_was_moved_does_not_open(vault, open_vault, system, moved):
-    vault.keep([kept()])
+    vault.keep([vault_record()])
 
     [(id_,)] = execute_sql(system, f"UPDATE vault.secrets SET {moved} RETURNING id").fetchall()
 
@@ -196,7 +202,7 @@ def test_no_two_places_are_the_same_to_the_encryption(here, there):
 
 
 def test_a_record_with_a_flipped_bit_does_not_open(vault, open_vault, system):
-    record = kept()
+    record = vault_record()
     vault.keep([record])
     bits = execute_sql(system, "SELECT 8 * octet_length(content) FROM vault.secrets").fetchone()[0]
     flip = "UPDATE vault.secrets SET content = set_bit(content, %b, 1 - get_bit(content, %b))"
@@ -211,7 +217,7 @@ def test_a_record_with_a_flipped_bit_does_not_open(vault, open_vault, system):
 
 
 def test_a_record_of_a_key_that_is_not_in_the_ring_does_not_open(vault, open_vault, path):
-    record = kept()
+    record = vault_record()
     vault.keep([record])
     lost = path.read_bytes()
     path.unlink()
@@ -227,11 +233,11 @@ def test_a_record_of_a_key_that_is_not_in_the_ring_does_not_open(vault, open_vau
 
 def test_without_a_key_file_hashes_are_kept_and_nothing_else(system):
     vault = Vault(system.pool, KeyRing(None))
-    hashed = kept(Secret(digest=Secret(VALUE).digest))
+    hashed = vault_record(Secret(digest=Secret(VALUE).digest))
 
     vault.keep([hashed])
     with pytest.raises(VaultClosed, match="ROUTINES_KEY_FILE is not set"):
-        vault.keep([kept(), kept(Secret(digest=bytes(32)))])
+        vault.keep([vault_record(), vault_record(Secret(digest=bytes(32)))])
 
     assert vault.open([hashed.id])[hashed.id].is_known_as(VALUE)
     assert {} == vault.keys_in_use()
@@ -239,11 +245,11 @@ def test_without_a_key_file_hashes_are_kept_and_nothing_else(system):
 
 
 def test_a_key_file_that_others_may_read_closes_the_vault(vault, open_vault, path):
-    record = kept()
+    record = vault_record()
     vault.keep([record])
     path.chmod(0o644)
 
-    for ask in (lambda: vault.keep([kept()]), lambda: open_vault().open([record.id]), lambda: vault.reseal(10)):
+    for ask in (lambda: vault.keep([vault_record()]), lambda: open_vault().open([record.id]), lambda: vault.reseal(10)):
         with pytest.raises(VaultClosed, match="open to others"):
             ask()
 
@@ -252,7 +258,7 @@ def test_a_key_file_that_others_may_read_closes_the_vault(vault, open_vault, pat
 
 
 def test_the_auditor_reads_the_log_and_no_secret(vault, settings):
-    vault.keep([kept()])
+    vault.keep([vault_record()])
 
     with psycopg.connect(settings.database_url.replace("routines_service@", "routines_auditor@")) as conn:
         assert (0,) == conn.execute("SELECT count(*) FROM log.events").fetchone()
@@ -262,15 +268,15 @@ def test_the_auditor_reads_the_log_and_no_secret(vault, settings):
 
 def test_neither_key_nor_secret_is_shown(vault, open_vault, path, system, caplog):
     caplog.set_level("DEBUG")
-    record = kept()
+    record = vault_record()
     vault.keep([record])
     displayed = [repr(record), repr(vault.__dict__), repr(vault.ring.__dict__), repr(vault.open([record.id]))]
     for spoil in ("content = content || '\\x00'", "purpose = 'x'", "key_id = 'k0'"):
         execute_sql(system, f"UPDATE vault.secrets SET {spoil}")
-        displayed.append(why(lambda: open_vault().open([record.id])))
-    displayed.append(why(lambda: vault.keep([record])))
+        displayed.append(reason_of_refusal(lambda: open_vault().open([record.id])))
+    displayed.append(reason_of_refusal(lambda: vault.keep([record])))
     path.write_bytes(path.read_bytes() * 2)
-    displayed.append(why(vault.ring.ids))
+    displayed.append(reason_of_refusal(vault.ring.ids))
     texts = "\n".join([*displayed, caplog.text])
 
     key = b64decode(path.read_bytes().split()[1])
@@ -278,7 +284,7 @@ def test_neither_key_nor_secret_is_shown(vault, open_vault, path, system, caplog
     assert not [word for word in spellings(VALUE) if word in texts]
 
 
-def why(ask):
+def reason_of_refusal(ask):
     with pytest.raises((VaultClosed, psycopg.Error)) as refusal:
         ask()
     return f"{refusal.value!r} {refusal.value} {refusal.value.__cause__!r}"
@@ -291,15 +297,15 @@ def spellings(value):
 # Changing the key
 
 
-def under(vault):
+def key_ids_of(vault):
     return list(vault.keys_in_use())
 
 
 def test_every_vault_over_a_ring_follows_its_rotation(vault, open_vault):
     here, there = vault, open_vault()
-    before, after = kept(b"before"), kept(b"after")
+    before, after = vault_record(b"before"), vault_record(b"after")
     there.keep([before])
-    [old] = under(there)
+    [old] = key_ids_of(there)
 
     new = here.add_key()
     there.keep([after])
@@ -313,9 +319,9 @@ def test_every_vault_over_a_ring_follows_its_rotation(vault, open_vault):
 
 
 def test_a_rotation_that_is_cut_off_leaves_everything_readable_and_can_go_on(vault, open_vault):
-    records = [kept(str(n).encode()) for n in range(20)] + [kept(Secret(digest=bytes(32)))]
+    records = [vault_record(str(n).encode()) for n in range(20)] + [vault_record(Secret(digest=bytes(32)))]
     vault.keep(records)
-    [old] = under(vault)
+    [old] = key_ids_of(vault)
     new = vault.add_key()
 
     assert 7 == vault.reseal(7)
@@ -329,7 +335,7 @@ def test_a_rotation_that_is_cut_off_leaves_everything_readable_and_can_go_on(vau
 
 
 def test_nothing_is_encrypted_anew_without_need(vault, system):
-    vault.keep([kept(), kept(Secret(digest=bytes(32)))])
+    vault.keep([vault_record(), vault_record(Secret(digest=bytes(32)))])
     before = execute_sql(system, "SELECT * FROM vault.secrets ORDER BY id").fetchall()
 
     assert 0 == vault.reseal(100)
@@ -337,7 +343,7 @@ def test_nothing_is_encrypted_anew_without_need(vault, system):
 
 
 def test_a_record_of_a_lost_key_is_not_in_the_way_of_the_others(vault, open_vault, system):
-    records = [kept() for _ in range(3)]
+    records = [vault_record() for _ in range(3)]
     vault.keep(records)
     execute_sql(system, "UPDATE vault.secrets SET key_id = 'k0' WHERE id = %b", records[0].id)
     new = vault.add_key()
@@ -347,7 +353,7 @@ def test_a_record_of_a_lost_key_is_not_in_the_way_of_the_others(vault, open_vaul
 
 
 def test_a_record_that_somebody_holds_is_left_for_later(vault, system):
-    records = [kept() for _ in range(3)]
+    records = [vault_record() for _ in range(3)]
     vault.keep(records)
     vault.add_key()
 
@@ -359,7 +365,7 @@ def test_a_record_that_somebody_holds_is_left_for_later(vault, system):
 
 
 def test_rotations_at_the_same_time_share_the_work(vault, open_vault):
-    records = [kept(str(n).encode()) for n in range(400)]
+    records = [vault_record(str(n).encode()) for n in range(400)]
     vault.keep(records)
     new = vault.add_key()
 
@@ -375,9 +381,9 @@ def test_rotations_at_the_same_time_share_the_work(vault, open_vault):
 
 
 def test_a_rotation_of_2000_is_noticed_by_nobody_who_opens_or_keeps_meanwhile(vault, open_vault):
-    records = [kept(str(n).encode()) for n in range(2_000)]
+    records = [vault_record(str(n).encode()) for n in range(2_000)]
     vault.keep(records)
-    [old] = under(vault)
+    [old] = key_ids_of(vault)
     since: list[Kept] = []
     opened = 0
 
@@ -388,7 +394,7 @@ def test_a_rotation_of_2000_is_noticed_by_nobody_who_opens_or_keeps_meanwhile(va
         opened += 20
 
     def add():
-        since.append(kept(uuid4().bytes))
+        since.append(vault_record(uuid4().bytes))
         open_vault().keep(since[-1:])
 
     with in_threads(look, many=2), in_threads(add):
@@ -417,7 +423,7 @@ def test_the_ring_is_not_changed_while_somebody_encrypts(vault, open_vault, syst
         return value
 
     slow.ring.current = pause
-    record = kept()
+    record = vault_record()
     [old] = vault.ring.ids()
     with ThreadPoolExecutor(2) as threads:
         keeping = threads.submit(slow.keep, [record])

@@ -16,7 +16,7 @@ from domain.events import DeliveryDead, DeliveryDelivered, DeliveryFailed, Traje
 HOOK = "https://example.com/hook"
 
 
-def letter(app, target, kind="webhook"):
+def pending_delivery(app, target, kind="webhook"):
     return PendingDelivery(
         id=uuid4(),
         version=0,
@@ -42,7 +42,7 @@ def endpoint(app):
 def test_a_message_goes_to_its_endpoint_signed_with_every_good_secret(app, endpoint):
     new = app.ask(endpoints.rotate, app.company, endpoint.endpoint_id, 60)
 
-    destination = address(app, letter(app, endpoint.endpoint_id))
+    destination = address(app, pending_delivery(app, endpoint.endpoint_id))
 
     assert (HOOK, {endpoint.secret.encode(), new.secret.encode()}) == (
         destination.url,
@@ -62,12 +62,12 @@ def test_a_message_that_can_go_nowhere_is_given_up(app, endpoint, change):
             app.vault.secrets.clear()
 
     with pytest.raises(GivenUp):
-        address(app, letter(app, endpoint.endpoint_id))
+        address(app, pending_delivery(app, endpoint.endpoint_id))
 
 
 def test_a_heartbeat_goes_to_its_agent_until_that_is_terminated(app):
     app.ask(agents.update, app.agent, AgentPatch(heartbeat_url=HOOK))
-    one = letter(app, app.agent, "heartbeat")
+    one = pending_delivery(app, app.agent, "heartbeat")
     assert HOOK == address(app, one).url
 
     app.ask(agents.terminate, app.agent)
@@ -81,18 +81,18 @@ def test_a_callback_is_signed_if_its_call_has_a_secret(app):
     app.ask(trajectories.run, task, RunCreate(webhook_url=HOOK))
     app.ask(trajectories.run, task, RunCreate(webhook_url=HOOK, webhook_secret="signs"))
 
-    destinations = [address(app, letter(app, id_, "callback")) for id_ in app.ids(TrajectoryOpened)]
+    destinations = [address(app, pending_delivery(app, id_, "callback")) for id_ in app.ids(TrajectoryOpened)]
 
     assert [(), (b"signs",)] == [tuple(secret.value for secret in one.secrets) for one in destinations]
 
 
 def test_an_attempt_that_fails_is_made_again_and_what_is_delivered_is_done_with(app, endpoint):
-    one = letter(app, endpoint.endpoint_id)
+    one = pending_delivery(app, endpoint.endpoint_id)
 
     assert app.carry_out(delivery_attempts.record, one, Answer(status=503))
     assert not app.executor.query(lambda work: delivery_attempts.is_due(work, one))
     assert not app.carry_out(delivery_attempts.record, one, Answer(status=200))
-    assert app.carry_out(delivery_attempts.record, letter(app, endpoint.endpoint_id), Answer(status=200))
+    assert app.carry_out(delivery_attempts.record, pending_delivery(app, endpoint.endpoint_id), Answer(status=200))
 
     [failed] = app.events(DeliveryFailed)
     assert failed.next_at > app.now
@@ -102,8 +102,8 @@ def test_an_attempt_that_fails_is_made_again_and_what_is_delivered_is_done_with(
 def test_a_receiver_that_is_gone_gets_nothing_more(app, endpoint):
     app.ask(agents.update, app.agent, AgentPatch(heartbeat_url=HOOK))
 
-    app.carry_out(delivery_attempts.record, letter(app, endpoint.endpoint_id), Answer(status=410))
-    app.carry_out(delivery_attempts.record, letter(app, app.agent, "heartbeat"), Answer(status=410))
+    app.carry_out(delivery_attempts.record, pending_delivery(app, endpoint.endpoint_id), Answer(status=410))
+    app.carry_out(delivery_attempts.record, pending_delivery(app, app.agent, "heartbeat"), Answer(status=410))
 
     assert 2 == len(app.events(DeliveryDead))
     assert not app.state(ENDPOINT, endpoint.endpoint_id).settings.enabled
@@ -111,7 +111,7 @@ def test_a_receiver_that_is_gone_gets_nothing_more(app, endpoint):
 
 
 def test_what_is_given_up_is_dead_once(app, endpoint):
-    one = letter(app, endpoint.endpoint_id)
+    one = pending_delivery(app, endpoint.endpoint_id)
 
     assert [True, False] == [app.carry_out(delivery_attempts.give_up, one, "no") for _ in range(2)]
     assert ["no"] == [event.reason for event in app.events(DeliveryDead)]

@@ -17,20 +17,20 @@ def routine(app):
     return app.routine()
 
 
-def latest(app, routine):
+def latest_revision(app, routine):
     return app.state(ROUTINE, routine).revision
 
 
 def test_settings_and_triggers_are_as_they_were(app, routine):
     trigger = app.schedule(routine)
-    then = latest(app, routine)
+    then = latest_revision(app, routine)
     app.ask(routines.update, routine, RoutinePatch(title="Other"))
     app.ask(triggers.update, trigger, TriggerPatch(cron_expression="5 * * * *"))
     extra = app.schedule(routine)
 
     restored = app.ask(revisions.restore, routine, revision_of(routine, then))
 
-    assert (then, latest(app, routine)) == (restored.from_revision, restored.history[-1].version)
+    assert (then, latest_revision(app, routine)) == (restored.from_revision, restored.history[-1].version)
     assert "Check the inbox" == app.state(ROUTINE, routine).settings.title
     assert "0 * * * *" == app.state(TRIGGER, trigger).settings.cron_expression
     assert app.state(TRIGGER, extra).deleted
@@ -41,7 +41,7 @@ def test_settings_and_triggers_are_as_they_were(app, routine):
 def test_a_schedule_that_has_run_its_last_time_is_restored_as_one_that_is_over(app, routine, is_deleted):
     once = ScheduleDraft(run_at=app.now + HOUR)
     trigger = app.ask(triggers.create, routine, once).trigger_id
-    then = latest(app, routine)
+    then = latest_revision(app, routine)
     app.passes(2 * HOUR)
     app.carry_out(runs.fire_due, [app.due(trigger, once.run_at)])
     if is_deleted:
@@ -56,7 +56,7 @@ def test_a_schedule_that_has_run_its_last_time_is_restored_as_one_that_is_over(a
 
 def test_a_pause_that_should_have_ended_by_now_is_restored_without_an_end(app):
     routine = app.routine(status="paused", resume_at=app.now + HOUR)
-    then = latest(app, routine)
+    then = latest_revision(app, routine)
     app.ask(routines.update, routine, RoutinePatch(status="active"))
     app.passes(2 * HOUR)
 
@@ -68,7 +68,7 @@ def test_a_pause_that_should_have_ended_by_now_is_restored_without_an_end(app):
 
 def test_a_webhook_that_was_deleted_comes_back_with_another_secret(app, routine):
     webhook = app.ask(triggers.create, routine, WebhookDraft())
-    then = latest(app, routine)
+    then = latest_revision(app, routine)
     app.ask(triggers.delete, webhook.trigger_id)
     assert {} == app.vault.secrets
 
@@ -80,7 +80,7 @@ def test_a_webhook_that_was_deleted_comes_back_with_another_secret(app, routine)
 
 
 def test_the_latest_revision_an_unknown_one_and_an_archived_routine_are_refused(app, routine):
-    first = revision_of(routine, latest(app, routine))
+    first = revision_of(routine, latest_revision(app, routine))
     with pytest.raises(Conflict, match="already the latest"):
         app.ask(revisions.restore, routine, first)
     with pytest.raises(NotFound, match="revision not found"):
@@ -93,7 +93,7 @@ def test_the_latest_revision_an_unknown_one_and_an_archived_routine_are_refused(
 def test_an_agent_restores_only_what_was_its_own(app):
     rover = app.another_agent()
     routine = app.routine(assignee_agent_id=rover)
-    then = latest(app, routine)
+    then = latest_revision(app, routine)
     app.ask(routines.update, routine, RoutinePatch(assignee_agent_id=app.agent))
 
     with pytest.raises(Forbidden, match="assigned to themselves"):

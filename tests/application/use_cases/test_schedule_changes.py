@@ -168,11 +168,11 @@ EDITS = (
 )
 
 
-def jittered(app, routine):
+def schedule_with_jitter(app, routine):
     """A schedule of which an occurrence is planned and not due yet, and that occurrence with its due moment."""
     trigger = app.schedule(routine, jitter_sec=3_000)
     plan = trigger_rules.plan_of(state_of(app, trigger))
-    planned = next(moment for moment in plans.occurrences(plan, app.now, app.now + 100 * HOUR) if late(plan, moment))
+    planned = next(moment for moment in plans.occurrences(plan, app.now, app.now + 100 * HOUR) if is_late(plan, moment))
     while app.now < planned:
         app.now = planned if planned - app.now < HOUR else app.now + HOUR
         tick(app, trigger)
@@ -180,13 +180,13 @@ def jittered(app, routine):
     return trigger, planned, plans.due_at(plan, planned)
 
 
-def late(plan, moment):
+def is_late(plan, moment):
     return plans.due_at(plan, moment) - moment > 5 * MINUTE
 
 
 @pytest.mark.parametrize("change", EDITS)
 def test_an_edit_between_the_planned_and_the_due_moment_loses_nothing(app, routine, change):
-    trigger, planned, due_at = jittered(app, routine)
+    trigger, planned, due_at = schedule_with_jitter(app, routine)
     change(app, routine, trigger)
     tick(app, trigger)
     assert planned not in outcomes(app, trigger)
@@ -210,7 +210,7 @@ def test_an_edit_loses_nothing_while_the_scheduler_is_behind(app, routine, trigg
 
 
 def test_what_comes_due_during_a_pause_is_missed_and_what_comes_after_it_runs(app, routine):
-    trigger, planned, due_at = jittered(app, routine)
+    trigger, planned, due_at = schedule_with_jitter(app, routine)
     pause(app, routine, trigger)
     app.now = due_at + SECOND
     resume(app, routine, trigger)
@@ -224,7 +224,7 @@ def test_what_comes_due_during_a_pause_is_missed_and_what_comes_after_it_runs(ap
 
 
 def test_what_is_planned_during_a_pause_and_due_after_it_runs(app, routine):
-    trigger, planned, due_at = jittered(app, routine)
+    trigger, planned, due_at = schedule_with_jitter(app, routine)
     app.now = planned - SECOND
     tick(app, trigger)
     pause(app, routine, trigger)
@@ -250,7 +250,7 @@ def test_what_waited_before_a_long_pause_is_missed_and_what_passed_meanwhile_is_
 
 
 def test_another_plan_keeps_what_is_not_due_if_it_has_it_too_and_drops_it_otherwise(app, routine):
-    trigger, planned, _ = jittered(app, routine)
+    trigger, planned, _ = schedule_with_jitter(app, routine)
     app.ask(triggers.update, trigger, TriggerPatch(cron_expression="0,30 * * * *"))
     assert planned == state_of(app, trigger).next_unsettled_at
 
@@ -261,7 +261,7 @@ def test_another_plan_keeps_what_is_not_due_if_it_has_it_too_and_drops_it_otherw
 
 
 def test_a_schedule_owes_nothing_that_was_planned_before_it_was_made(app, routine):
-    _, planned, _ = jittered(app, routine)
+    _, planned, _ = schedule_with_jitter(app, routine)
     younger = app.schedule(routine, jitter_sec=3_000)
 
     edit(app, routine, younger)
@@ -272,7 +272,7 @@ def test_a_schedule_owes_nothing_that_was_planned_before_it_was_made(app, routin
 STEP = st.tuples(st.sampled_from([SECOND, 29 * SECOND, 61 * SECOND, 7 * MINUTE, 40 * MINUTE, 3 * HOUR]), st.booleans())
 
 
-def lived(actions, policy):
+def outcomes_of_life(actions, policy):
     """The outcomes of a schedule to which these things happen; ids are the same in each life, and so is the jitter."""
     numbers = (UUID(int=number, version=4) for number in count(1))
     with mock.patch.object(unit_of_work, "uuid4", side_effect=numbers):
@@ -298,4 +298,4 @@ def lived(actions, policy):
 )
 @settings(max_examples=60, suppress_health_check=list(HealthCheck))
 def test_whatever_is_edited_the_same_occurrences_have_the_same_outcomes_while_the_plan_stays(actions, policy):
-    assert lived([(step, ()) for step, _ in actions], policy) == lived(actions, policy)
+    assert outcomes_of_life([(step, ()) for step, _ in actions], policy) == outcomes_of_life(actions, policy)

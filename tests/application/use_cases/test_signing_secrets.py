@@ -11,7 +11,7 @@ def create_endpoint(app):
     return app.ask(endpoints.create, app.company, draft).endpoint_id
 
 
-def replaced(app, endpoint, overlap_s):
+def replace_secret(app, endpoint, overlap_s):
     """Until when the old secret signs beside a new one."""
 
     def rotate(work):
@@ -42,7 +42,7 @@ def test_without_an_overlap_the_old_secret_is_gone(app):
     endpoint = create_endpoint(app)
     old = set(app.vault.secrets)
 
-    assert replaced(app, endpoint, 0) is None
+    assert replace_secret(app, endpoint, 0) is None
     assert not old & set(app.vault.secrets)
 
 
@@ -50,9 +50,9 @@ def test_with_one_it_signs_on_for_so_long_and_the_one_before_it_is_gone(app):
     endpoint = create_endpoint(app)
     first = set(app.vault.secrets)
 
-    assert app.now + timedelta(seconds=60) == replaced(app, endpoint, 60)
+    assert app.now + timedelta(seconds=60) == replace_secret(app, endpoint, 60)
     assert first < set(app.vault.secrets)
-    replaced(app, endpoint, 60)
+    replace_secret(app, endpoint, 60)
 
     assert 2 == len(app.vault.secrets)
     assert not first & set(app.vault.secrets)

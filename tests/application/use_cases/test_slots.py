@@ -15,12 +15,12 @@ from domain.values import Coalesced, Failed, LiveWork, Opened
 from tests.application.use_cases.installation import HOUR, Installation
 
 
-def live(app, routine):
+def live_runs(app, routine):
     return [one.run_id for one in app.executor.query(lambda work: slots.read_slot(work, routine)).live]
 
 
 def test_the_slot_of_a_routine_that_never_ran_is_empty(app):
-    assert [] == live(app, uuid4())
+    assert [] == live_runs(app, uuid4())
 
 
 def test_live_work_is_in_the_slot_until_it_ends_and_again_when_it_goes_on(app):
@@ -28,7 +28,7 @@ def test_live_work_is_in_the_slot_until_it_ends_and_again_when_it_goes_on(app):
 
     for is_live in (True, True, False, True):
         app.carry_out(slots.follow, routine, one, app.company, is_live=is_live)
-        assert ([one.run_id] if is_live else []) == live(app, routine)
+        assert ([one.run_id] if is_live else []) == live_runs(app, routine)
 
 
 def test_of_several_live_issues_the_one_that_changed_last_counts(app):
@@ -42,7 +42,7 @@ def test_of_several_live_issues_the_one_that_changed_last_counts(app):
         settings = type(state.settings)(title="x", concurrency_policy=policy)
         return slots.newest(work, type(state)(settings=settings, revision=1), slots.read_slot(work, routine))
 
-    assert [first, second] == live(app, routine)
+    assert [first, second] == live_runs(app, routine)
     assert first == app.executor.query(lambda work: newest(work, "coalesce_if_active")).run_id
     assert app.executor.query(lambda work: newest(work, "always_enqueue")) is None
 
@@ -73,8 +73,8 @@ def test_another_agent_gets_an_issue_of_its_own_beside_that_of_a_terminated_one(
 
     opened, joined = (event.outcome for event in app.events(RunFired)[1:])
     assert (Opened(issue_id=issue_of_run(second)), issue_of_run(second)) == (opened, joined.issue_id)
-    assert [abandoned, second] == live(app, routine)
-    assert third not in live(app, routine)
+    assert [abandoned, second] == live_runs(app, routine)
+    assert third not in live_runs(app, routine)
 
 
 def test_the_issue_of_a_terminated_agent_counts_again_when_somebody_else_has_it(app):
@@ -87,7 +87,7 @@ def test_the_issue_of_a_terminated_agent_counts_again_when_somebody_else_has_it(
     app.fire(routine)
 
     assert issue_of_run(run) == app.events(RunFired)[-1].outcome.issue_id
-    assert [run] == live(app, routine)
+    assert [run] == live_runs(app, routine)
 
 
 def test_a_paused_agents_open_issue_is_joined_as_before(app):

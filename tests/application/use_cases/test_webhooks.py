@@ -13,22 +13,22 @@ from domain.webhooks.verification import WebhookRequest
 from tests.application.use_cases.installation import HOUR
 
 
-def bearer(minted):
-    return WebhookRequest(headers=(("authorization", f"Bearer {minted.secret}"),), body=b"")
+def bearer(mint_webhook):
+    return WebhookRequest(headers=(("authorization", f"Bearer {mint_webhook.secret}"),), body=b"")
 
 
-def sign_request(app, minted, body=b"{}"):
+def sign_request(app, mint_webhook, body=b"{}"):
     stamp = str(int(app.now.timestamp()))
-    mac = hmac.new(minted.secret.encode(), f"{stamp}.".encode() + body, hashlib.sha256).hexdigest()
+    mac = hmac.new(mint_webhook.secret.encode(), f"{stamp}.".encode() + body, hashlib.sha256).hexdigest()
     headers = (("x-paperclip-timestamp", stamp), ("x-paperclip-signature", mac))
     return WebhookRequest(headers=headers, body=body)
 
 
-def fire(app, minted, request, payload=None, key=None):
+def fire(app, mint_webhook, request, payload=None, key=None):
     """The id of the run that a call of the webhook makes, or made before."""
 
     def decide(work):
-        webhook = webhooks.authenticate(work, minted.public_id, request)
+        webhook = webhooks.authenticate(work, mint_webhook.public_id, request)
         webhooks.must_be_active(work, webhook)
         return webhooks.fire(work, webhook, WebhookCall(payload=payload, idempotency_key=key))
 
@@ -41,76 +41,76 @@ def routine(app):
 
 
 @pytest.fixture
-def minted(app, routine):
+def mint_webhook(app, routine):
     return app.ask(triggers.create, routine, WebhookDraft()).minted
 
 
-def test_whoever_knows_the_secret_fires_the_routine_in_the_webhooks_name(app, minted):
-    fire(app, minted, bearer(minted), payload={"a": 1})
+def test_whoever_knows_the_secret_fires_the_routine_in_the_webhooks_name(app, mint_webhook):
+    fire(app, mint_webhook, bearer(mint_webhook), payload={"a": 1})
 
     [fired] = app.events(RunFired)
-    assert ("webhook", minted.trigger_id, {"a": 1}) == (fired.source, fired.trigger_id, fired.payload)
-    assert f"trigger:{minted.trigger_id}" == list(app.store.history())[-1].actor
+    assert ("webhook", mint_webhook.trigger_id, {"a": 1}) == (fired.source, fired.trigger_id, fired.payload)
+    assert f"trigger:{mint_webhook.trigger_id}" == list(app.store.history())[-1].actor
 
 
 @pytest.mark.parametrize("headers", [(), (("authorization", "Bearer nonsense"),)])
-def test_whoever_does_not_is_unknown(app, minted, headers):
+def test_whoever_does_not_is_unknown(app, mint_webhook, headers):
     request = WebhookRequest(headers=headers, body=b"")
 
     with pytest.raises(Unauthenticated):
-        app.carry_out(webhooks.authenticate, minted.public_id, request)
+        app.carry_out(webhooks.authenticate, mint_webhook.public_id, request)
 
 
-def test_no_webhook_answers_at_an_address_that_nobody_has(app, minted):
+def test_no_webhook_answers_at_an_address_that_nobody_has(app, mint_webhook):
     with pytest.raises(NotFound):
-        app.carry_out(webhooks.authenticate, "nobodys", bearer(minted))
+        app.carry_out(webhooks.authenticate, "nobodys", bearer(mint_webhook))
 
 
 def test_a_signed_call_counts_once(app, routine):
-    minted = app.ask(triggers.create, routine, WebhookDraft(signing_mode="hmac_sha256")).minted
-    request = sign_request(app, minted)
-    fire(app, minted, request)
+    mint_webhook = app.ask(triggers.create, routine, WebhookDraft(signing_mode="hmac_sha256")).minted
+    request = sign_request(app, mint_webhook)
+    fire(app, mint_webhook, request)
 
     with pytest.raises(Conflict, match="Webhook replay detected"):
-        fire(app, minted, request)
+        fire(app, mint_webhook, request)
     app.passes(HOUR)
     with pytest.raises(Unauthenticated):
-        fire(app, minted, request)
-    fire(app, minted, sign_request(app, minted))
+        fire(app, mint_webhook, request)
+    fire(app, mint_webhook, sign_request(app, mint_webhook))
 
     assert 2 == len(app.events(RunFired))
 
 
-def test_an_idempotency_key_gives_the_same_run_again(app, minted):
-    first, again, other = (fire(app, minted, bearer(minted), key=key) for key in ("a", "a", "b"))
+def test_an_idempotency_key_gives_the_same_run_again(app, mint_webhook):
+    first, again, other = (fire(app, mint_webhook, bearer(mint_webhook), key=key) for key in ("a", "a", "b"))
 
     assert first == again != other
 
 
-def test_a_rotated_secret_fires_as_long_as_it_overlaps(app, minted):
-    new = app.ask(triggers.rotate_secret, minted.trigger_id, 60).minted
+def test_a_rotated_secret_fires_as_long_as_it_overlaps(app, mint_webhook):
+    new = app.ask(triggers.rotate_secret, mint_webhook.trigger_id, 60).minted
 
-    fire(app, minted, bearer(minted))
-    fire(app, minted, bearer(new))
+    fire(app, mint_webhook, bearer(mint_webhook))
+    fire(app, mint_webhook, bearer(new))
     app.passes(HOUR)
     with pytest.raises(Unauthenticated):
-        fire(app, minted, bearer(minted))
+        fire(app, mint_webhook, bearer(mint_webhook))
 
 
-def test_a_webhook_that_is_disabled_or_whose_routine_is_paused_does_not_fire(app, routine, minted):
-    app.ask(triggers.update, minted.trigger_id, TriggerPatch(enabled=False))
+def test_a_webhook_that_is_disabled_or_whose_routine_is_paused_does_not_fire(app, routine, mint_webhook):
+    app.ask(triggers.update, mint_webhook.trigger_id, TriggerPatch(enabled=False))
     with pytest.raises(Conflict):
-        fire(app, minted, bearer(minted))
-    app.ask(triggers.update, minted.trigger_id, TriggerPatch(enabled=True))
+        fire(app, mint_webhook, bearer(mint_webhook))
+    app.ask(triggers.update, mint_webhook.trigger_id, TriggerPatch(enabled=True))
     app.ask(routines.update, routine, RoutinePatch(status="paused"))
     with pytest.raises(Conflict):
-        fire(app, minted, bearer(minted))
+        fire(app, mint_webhook, bearer(mint_webhook))
 
 
 def test_variables_come_with_the_payload(app):
     routine = app.routine(title="For {{who}}", variables=(VariableDraft(name="who"),))
-    minted = app.ask(triggers.create, routine, WebhookDraft()).minted
+    mint_webhook = app.ask(triggers.create, routine, WebhookDraft()).minted
 
-    fire(app, minted, bearer(minted), payload={"variables": {"who": "Zo"}})
+    fire(app, mint_webhook, bearer(mint_webhook), payload={"variables": {"who": "Zo"}})
 
     assert ["For Zo"] == [event.details.title for event in app.events(IssueOpened)]

@@ -36,7 +36,7 @@ CREATED = EndpointCreated(settings=SETTINGS, secret_id=UUID(int=1))
 ASKED_AGAIN = DeliveryRequested(kind="webhook", target_id=UUID(int=2), position=5)
 
 
-def failed(attempt):
+def delivery_failed(attempt):
     return DeliveryFailed(attempt=attempt, reason="x", next_at=NOW)
 
 
@@ -63,17 +63,17 @@ def test_410_is_the_end():
 
 
 def test_the_last_attempt_is_the_end_and_whoever_asks_for_it_again_begins_anew():
-    last = given(delivery.evolve, failed(retry.MOST_ATTEMPTS - 1))
+    last = given(delivery.evolve, delivery_failed(retry.MOST_ATTEMPTS - 1))
     [dead] = delivery.record_attempt(ID, last, Answer(status=500), NOW)
 
     assert isinstance(dead, DeliveryDead)
-    anew = given(delivery.evolve, failed(1), dead, ASKED_AGAIN)
+    anew = given(delivery.evolve, delivery_failed(1), dead, ASKED_AGAIN)
     assert anew == delivery.Delivery()
 
 
 def test_nothing_follows_the_end_unless_somebody_asks():
     with pytest.raises(ImpossibleHistory):
-        given(delivery.evolve, DeliveryDelivered(attempt=1, status=200), failed(2))
+        given(delivery.evolve, DeliveryDelivered(attempt=1, status=200), delivery_failed(2))
 
 
 @pytest.mark.parametrize(

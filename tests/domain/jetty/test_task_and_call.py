@@ -29,7 +29,7 @@ WORKFLOW: Json = {"init_params": {"a": 1, "b": None}, "steps": []}
 CREATED = TaskCreated(details=TaskDetails(name="t", workflow=WORKFLOW))
 
 
-def echoing(**configs):
+def echo_workflow(**configs):
     return {
         "steps": list(configs),
         "step_configs": {name: {"activity": "text_echo", **config} for name, config in configs.items()},
@@ -127,8 +127,8 @@ def test_a_key_that_is_declared_no_more_is_warned_of():
     [
         ({}, False),
         ({"steps": []}, False),
-        (echoing(a={}), True),
-        (echoing(a={}, b={"activity": "llm"}), False),
+        (echo_workflow(a={}), True),
+        (echo_workflow(a={}, b={"activity": "llm"}), False),
     ],
 )
 def test_only_what_is_built_in_throughout_runs_by_itself(workflow, alone):
@@ -136,7 +136,7 @@ def test_only_what_is_built_in_throughout_runs_by_itself(workflow, alone):
 
 
 def test_a_step_finds_its_text_in_the_parameters_and_in_what_steps_before_it_gave():
-    workflow = echoing(a={"text_path": "init_params.x.y"}, b={"text_path": "a.outputs.text"}, c={"text": "plain"})
+    workflow = echo_workflow(a={"text_path": "init_params.x.y"}, b={"text_path": "a.outputs.text"}, c={"text": "plain"})
 
     *steps, end = built_in.carried_out(workflow, {"x": {"y": "deep"}})
 
@@ -145,7 +145,7 @@ def test_a_step_finds_its_text_in_the_parameters_and_in_what_steps_before_it_gav
 
 
 def test_a_text_that_is_not_there_ends_it():
-    steps = built_in.carried_out(echoing(a={"text_path": "init_params.x"}, b={}), {})
+    steps = built_in.carried_out(echo_workflow(a={"text_path": "init_params.x"}, b={}), {})
 
     assert steps == [
         TrajectoryStepReported(step="a", status="failed", inputs={"text_path": "init_params.x"}),
@@ -159,7 +159,7 @@ LIMITS = Limits(max_trajectory_bytes=4_096, max_task_steps=20, max_output_depth=
 STEPS = 20
 
 
-def held(workflow, init_params, events):
+def recorded_size(workflow, init_params, events):
     """The size of what is recorded of a call."""
     reported = [
         (event.step, event.inputs, event.outputs) for event in events if isinstance(event, TrajectoryStepReported)
@@ -168,18 +168,18 @@ def held(workflow, init_params, events):
 
 
 def test_steps_that_repeat_a_large_parameter_end_before_they_are_too_much():
-    workflow = echoing(**{f"s{n}": {"text_path": "init_params.x"} for n in range(STEPS)})
+    workflow = echo_workflow(**{f"s{n}": {"text_path": "init_params.x"} for n in range(STEPS)})
 
     *steps, end = built_in.carried_out(workflow, {"x": "x" * 1_000}, LIMITS)
 
     assert (1, "failed") == (len(steps), end.status)
     assert "Step 's1' failed: A trajectory holds at most 4096 bytes of parameters, steps and labels, " in end.error
-    assert held(workflow, {"x": "x" * 1_000}, steps) <= 4_096
+    assert recorded_size(workflow, {"x": "x" * 1_000}, steps) <= 4_096
 
 
 def test_steps_that_nest_what_steps_before_them_gave_end_before_it_is_too_deep():
     paths = ["init_params.x", *(f"s{n}.outputs" for n in range(STEPS - 1))]
-    workflow = echoing(**{f"s{n}": {"text_path": path} for n, path in enumerate(paths)})
+    workflow = echo_workflow(**{f"s{n}": {"text_path": path} for n, path in enumerate(paths)})
 
     *steps, end = built_in.carried_out(workflow, {"x": 1}, LIMITS)
 
@@ -197,12 +197,12 @@ def test_steps_that_nest_what_steps_before_them_gave_end_before_it_is_too_deep()
     st.recursive(st.text(max_size=200), lambda inner: st.lists(inner, max_size=3), max_leaves=20),
 )
 def test_whatever_steps_give_each_other_what_is_recorded_is_small_and_shallow(paths, value):
-    workflow = echoing(**{f"s{n}": {"text_path": path} for n, path in enumerate(paths)})
+    workflow = echo_workflow(**{f"s{n}": {"text_path": path} for n, path in enumerate(paths)})
 
     *steps, end = built_in.carried_out(workflow, {"x": value}, LIMITS)
 
     completed = [step for step in steps if step.status == "completed"]
-    assert held(workflow, {"x": value}, completed) <= max(4_096, held(workflow, {"x": value}, []))
+    assert recorded_size(workflow, {"x": value}, completed) <= max(4_096, recorded_size(workflow, {"x": value}, []))
     assert all(depth_of(step.outputs) <= 8 for step in completed)
     assert end.status in ("completed", "failed")
 
@@ -210,7 +210,7 @@ def test_whatever_steps_give_each_other_what_is_recorded_is_small_and_shallow(pa
 @pytest.mark.parametrize(
     ("workflow", "field"),
     [
-        (echoing(**{f"s{n}": {} for n in range(21)}), "workflow.steps"),
+        (echo_workflow(**{f"s{n}": {} for n in range(21)}), "workflow.steps"),
         ({"init_params": {"x": "x" * 4_096}}, "workflow"),
     ],
 )

@@ -32,17 +32,17 @@ CLAIMED = TrajectoryClaimed(claim_id=OURS, worker="w", until=NOW + LEASE)
 FIRED = RunFired(routine_id=UUID(int=4), revision=1, source="manual", outcome=Started(trajectory_id=UUID(int=5)))
 
 
-def after(*facts):
+def state_after(*facts):
     return given(trajectory.evolve, OPENED, *facts)
 
 
 def test_a_pending_one_is_taken_for_the_time_of_a_lease():
-    assert trajectory.claim(after(), OURS, "w", NOW) == [CLAIMED]
-    assert after(CLAIMED).status == "running"
+    assert trajectory.claim(state_after(), OURS, "w", NOW) == [CLAIMED]
+    assert state_after(CLAIMED).status == "running"
 
 
 def test_one_that_is_taken_is_taken_by_nobody_else_until_its_lease_is_over():
-    current = after(CLAIMED)
+    current = state_after(CLAIMED)
 
     assert trajectory.claim(current, THEIRS, "v", NOW + LEASE - timedelta(seconds=1)) == []
     assert trajectory.claim(current, THEIRS, "v", NOW + LEASE) != []
@@ -51,7 +51,7 @@ def test_one_that_is_taken_is_taken_by_nobody_else_until_its_lease_is_over():
 def test_a_lease_is_extended_from_now():
     later = NOW + timedelta(seconds=30)
 
-    assert trajectory.extend(after(CLAIMED), OURS, later) == [
+    assert trajectory.extend(state_after(CLAIMED), OURS, later) == [
         TrajectoryLeaseExtended(claim_id=OURS, until=later + LEASE)
     ]
 
@@ -59,10 +59,10 @@ def test_a_lease_is_extended_from_now():
 @pytest.mark.parametrize(
     "current",
     [
-        after(),
-        after(CLAIMED, TrajectoryClaimed(claim_id=THEIRS, worker="v", until=NOW)),
-        after(CLAIMED, TrajectoryMoved(status="completed")),
-        after(CLAIMED, TrajectoryMoved(status="pending")),
+        state_after(),
+        state_after(CLAIMED, TrajectoryClaimed(claim_id=THEIRS, worker="v", until=NOW)),
+        state_after(CLAIMED, TrajectoryMoved(status="completed")),
+        state_after(CLAIMED, TrajectoryMoved(status="pending")),
     ],
 )
 def test_a_claim_that_is_not_the_current_one_may_do_nothing(current):
@@ -81,15 +81,15 @@ def test_a_lease_that_has_just_begun_is_not_extended():
     """Or a worker could make a stream as long as it likes."""
     soon = NOW + timedelta(seconds=4)
 
-    assert trajectory.extend(after(CLAIMED), OURS, soon) == []
-    assert trajectory.extend(after(CLAIMED), OURS, soon + timedelta(seconds=1)) != []
+    assert trajectory.extend(state_after(CLAIMED), OURS, soon) == []
+    assert trajectory.extend(state_after(CLAIMED), OURS, soon + timedelta(seconds=1)) != []
 
 
 def test_what_a_trajectory_holds_is_bounded_and_what_is_replaced_does_not_count():
     limits = Limits(max_trajectory_bytes=1_024)
     large = TrajectoryStepReported(step="a", status="running", outputs={"text": "x" * 800})
 
-    current = after(CLAIMED, large)
+    current = state_after(CLAIMED, large)
 
     assert trajectory.report(current, OURS, large, limits) == [large]
     with pytest.raises(RuleViolation, match="A trajectory holds at most 1024 bytes"):
@@ -111,17 +111,17 @@ def test_there_may_be_so_many_labels_and_steps():
 
 def test_a_step_that_the_task_does_not_have_is_no_step():
     with pytest.raises(InvalidField):
-        trajectory.report(after(CLAIMED), OURS, TrajectoryStepReported(step="b", status="completed"))
+        trajectory.report(state_after(CLAIMED), OURS, TrajectoryStepReported(step="b", status="completed"))
 
 
 def test_any_status_may_be_set_and_the_one_that_it_has_is_nothing_new():
-    assert trajectory.move(after(), "pending") == []
-    assert trajectory.move(after(), "archived") == [TrajectoryMoved(status="archived")]
+    assert trajectory.move(state_after(), "pending") == []
+    assert trajectory.move(state_after(), "archived") == [TrajectoryMoved(status="archived")]
 
 
 def test_what_has_ended_cannot_last_too_long():
-    assert trajectory.time_out(after()) == [TrajectoryMoved(status="failed", error="timed_out")]
-    assert trajectory.time_out(after(TrajectoryMoved(status="cancelled"))) == []
+    assert trajectory.time_out(state_after()) == [TrajectoryMoved(status="failed", error="timed_out")]
+    assert trajectory.time_out(state_after(TrajectoryMoved(status="cancelled"))) == []
 
 
 def test_nothing_comes_before_the_opening():

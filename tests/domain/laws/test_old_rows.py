@@ -14,9 +14,7 @@ from application.request_bodies.routines import RoutineDraft
 from application.request_bodies.triggers import ScheduleDraft, TriggerPatch
 from application.use_cases import routines, runs, triggers
 from application.use_cases.board import agents, companies, keys
-from domain.events import (
-    RunFired,
-)
+from domain.events import RunFired
 from domain.routines.trigger import DueTrigger
 from tests.domain.laws.ledger import Ledger
 

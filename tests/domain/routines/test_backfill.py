@@ -21,7 +21,7 @@ REQUESTED = BackfillRequested(
 )
 
 
-def folded(*events):
+def fold_events(*events):
     state = None
     for event in events:
         state = backfill.evolve(state, event)
@@ -52,8 +52,8 @@ def test_a_range_with_too_many_occurrences_says_how_many_it_has():
 
 
 def test_it_begins_with_the_first_moment_of_its_range_and_goes_on_from_where_it_came_to():
-    begun = folded(REQUESTED)
-    advanced = folded(REQUESTED, BackfillAdvanced(reached=MONDAY, fired=1, left_out=0, waits=True))
+    begun = fold_events(REQUESTED)
+    advanced = fold_events(REQUESTED, BackfillAdvanced(reached=MONDAY, fired=1, left_out=0, waits=True))
 
     assert isinstance(begun, Backfill)
     assert MONDAY - INSTANT == begun.reached
@@ -63,7 +63,7 @@ def test_it_begins_with_the_first_moment_of_its_range_and_goes_on_from_where_it_
 
 @pytest.mark.parametrize("end", [BackfillCompleted(), BackfillCancelled(reason="cancelled")])
 def test_one_that_is_over_can_neither_be_cancelled_nor_go_on(end):
-    over = folded(REQUESTED, end)
+    over = fold_events(REQUESTED, end)
 
     with pytest.raises(Conflict, match="The backfill is over"):
         backfill.cancel(over, "cancelled")
@@ -72,4 +72,4 @@ def test_one_that_is_over_can_neither_be_cancelled_nor_go_on(end):
 
 
 def test_one_that_goes_on_can_be_cancelled():
-    assert [BackfillCancelled(reason="cancelled")] == backfill.cancel(folded(REQUESTED), "cancelled")
+    assert [BackfillCancelled(reason="cancelled")] == backfill.cancel(fold_events(REQUESTED), "cancelled")

@@ -15,7 +15,7 @@ RUN = uuid4()
 POLICY = RetryPolicy(max_attempts=3, backoff_seconds=60)
 
 
-def after(*events, policy=POLICY):
+def state_after(*events, policy=POLICY):
     outcome = Opened(issue_id=issue_of_run(RUN))
     state = run.evolve(None, RunFired(routine_id=uuid4(), revision=1, source="manual", outcome=outcome, retry=policy))
     for event in events:
@@ -23,11 +23,11 @@ def after(*events, policy=POLICY):
     return state
 
 
-def failed(attempt):
+def attempt_failed(attempt):
     return RunAttemptFailed(attempt=attempt, reason="exit status 3", next_at=NOW)
 
 
-def begun(attempt):
+def attempt_begun(attempt):
     return RunAttemptBegun(attempt=attempt, issue_id=issue_of_run(RUN))
 
 
@@ -48,45 +48,53 @@ def test_only_the_causes_that_the_policy_names_are_followed_by_another_attempt()
 
 
 def test_without_a_policy_a_failure_is_final():
-    assert run.postpone(after(policy=None), "failure", "exit status 3", NOW) is None
+    assert run.postpone(state_after(policy=None), "failure", "exit status 3", NOW) is None
 
 
 def test_a_failure_that_is_reported_twice_is_one():
-    waiting = after(failed(1))
+    waiting = state_after(attempt_failed(1))
 
     assert [] == run.postpone(waiting, "failure", "exit status 3", NOW)
-    assert [failed(1)] == [waiting.waiting]
+    assert [attempt_failed(1)] == [waiting.waiting]
 
 
 def test_the_last_attempt_has_no_successor():
-    last = after(failed(1), begun(2), failed(2), begun(3))
+    last = state_after(attempt_failed(1), attempt_begun(2), attempt_failed(2), attempt_begun(3))
 
     assert 3 == last.attempt
     assert run.postpone(last, "failure", "exit status 3", NOW) is None
 
 
 def test_a_run_that_does_not_wait_begins_no_attempt_and_gives_none_up():
-    assert [] == run.begin_attempt(after(), RUN, None, None)
-    assert [] == run.give_up(after(), "the routine is not active")
+    assert [] == run.begin_attempt(state_after(), RUN, None, None)
+    assert [] == run.give_up(state_after(), "the routine is not active")
 
 
 def test_an_attempt_that_is_not_made_says_why_and_what_had_failed():
-    events = run.give_up(after(failed(1)), "the routine is not active")
+    events = run.give_up(state_after(attempt_failed(1)), "the routine is not active")
 
     assert events == [RunFailed(reason="exit status 3 (attempt 2 was not made: the routine is not active)")]
 
 
 def test_a_run_that_ended_while_it_waited_is_not_tried_again():
-    ended = after(failed(1), RunCompleted())
+    ended = state_after(attempt_failed(1), RunCompleted())
 
     assert ended.waiting is None
     assert [] == run.begin_attempt(ended, RUN, None, None)
 
 
-@pytest.mark.parametrize("events", [(begun(2),), (failed(2),), (failed(1), failed(1)), (failed(1), begun(3))])
+@pytest.mark.parametrize(
+    "events",
+    [
+        (attempt_begun(2),),
+        (attempt_failed(2),),
+        (attempt_failed(1), attempt_failed(1)),
+        (attempt_failed(1), attempt_begun(3)),
+    ],
+)
 def test_attempts_follow_each_other_without_gaps(events):
     with pytest.raises(ImpossibleHistory):
-        after(*events)
+        state_after(*events)
 
 
 def test_a_routine_that_calls_a_task_has_no_policy():

@@ -15,11 +15,11 @@ LIVE = LiveWork(issue_id=ISSUE, run_id=UUID(int=4))
 CANCELLED = RunFailed(reason="Execution issue moved to cancelled")
 
 
-def fired(outcome):
+def run_fired(outcome):
     return RunFired(routine_id=ROUTINE, revision=1, source="manual", outcome=outcome)
 
 
-OPENED = fired(Opened(issue_id=ISSUE))
+OPENED = run_fired(Opened(issue_id=ISSUE))
 
 
 @pytest.mark.parametrize("policy", ["coalesce_if_active", "skip_if_active", "always_enqueue"])
@@ -81,7 +81,7 @@ def test_the_newest_end_is_the_one_that_counts():
 )
 def test_only_a_run_that_opened_an_issue_has_an_end(outcome):
     with pytest.raises(ImpossibleHistory):
-        given(run.evolve, fired(outcome), RunCompleted())
+        given(run.evolve, run_fired(outcome), RunCompleted())
 
 
 @pytest.mark.parametrize("facts", [[RunCompleted()], [CANCELLED], [OPENED, OPENED]])

@@ -17,16 +17,16 @@ from tests.given import given
 ROUTINE = UUID(int=1)
 
 
-def live(number):
+def live_work(number):
     return LiveWork(issue_id=UUID(int=100 + number), run_id=UUID(int=200 + number))
 
 
-def taken(number):
-    return SlotTaken(routine_id=ROUTINE, live=live(number))
+def slot_taken(number):
+    return SlotTaken(routine_id=ROUTINE, live=live_work(number))
 
 
-def freed(number):
-    return SlotFreed(routine_id=ROUTINE, issue_id=live(number).issue_id)
+def slot_freed(number):
+    return SlotFreed(routine_id=ROUTINE, issue_id=live_work(number).issue_id)
 
 
 def fold(events, state=EMPTY):
@@ -39,11 +39,15 @@ def read(stream):
     return stream[counts[-1] :] if counts else stream
 
 
-def after(actions):
+def take_and_free(actions):
     """The stream that taking and freeing in this order leaves, and the fold of all of it."""
     stream, state = [], EMPTY
     for number, takes in actions:
-        events = slot.take(state, ROUTINE, live(number)) if takes else slot.free(state, ROUTINE, live(number).issue_id)
+        events = (
+            slot.take(state, ROUTINE, live_work(number))
+            if takes
+            else slot.free(state, ROUTINE, live_work(number).issue_id)
+        )
         stream += events
         state = fold(events, state)
     return stream, state
@@ -54,33 +58,42 @@ def test_an_empty_slot_has_no_live_issue():
 
 
 def test_taking_and_freeing_are_recorded():
-    assert [taken(1)] == slot.take(EMPTY, ROUTINE, live(1))
-    assert [freed(1)] == slot.free(given(slot.evolve, taken(1)), ROUTINE, live(1).issue_id)
+    assert [slot_taken(1)] == slot.take(EMPTY, ROUTINE, live_work(1))
+    assert [slot_freed(1)] == slot.free(given(slot.evolve, slot_taken(1)), ROUTINE, live_work(1).issue_id)
 
 
 def test_taking_what_is_taken_already_is_nothing():
-    assert [] == slot.take(given(slot.evolve, taken(1)), ROUTINE, live(1))
+    assert [] == slot.take(given(slot.evolve, slot_taken(1)), ROUTINE, live_work(1))
 
 
 def test_freeing_what_is_free_is_nothing():
-    assert [] == slot.free(given(slot.evolve, taken(1)), ROUTINE, live(2).issue_id)
+    assert [] == slot.free(given(slot.evolve, slot_taken(1)), ROUTINE, live_work(2).issue_id)
 
 
 def test_live_issues_stand_oldest_first():
-    assert given(slot.evolve, taken(1), taken(2), taken(3), freed(2)).live == (live(1), live(3))
+    assert given(slot.evolve, slot_taken(1), slot_taken(2), slot_taken(3), slot_freed(2)).live == (
+        live_work(1),
+        live_work(3),
+    )
 
 
 def test_a_count_comes_before_the_change_that_made_it_due():
-    busy = Slot(live=(live(1),), since_count=slot.COUNT_EVERY)
+    busy = Slot(live=(live_work(1),), since_count=slot.COUNT_EVERY)
 
-    assert [SlotCounted(routine_id=ROUTINE, live=(live(1),)), taken(2)] == slot.take(busy, ROUTINE, live(2))
-    assert [SlotCounted(routine_id=ROUTINE, live=(live(1),)), freed(1)] == slot.free(busy, ROUTINE, live(1).issue_id)
+    assert [SlotCounted(routine_id=ROUTINE, live=(live_work(1),)), slot_taken(2)] == slot.take(
+        busy, ROUTINE, live_work(2)
+    )
+    assert [SlotCounted(routine_id=ROUTINE, live=(live_work(1),)), slot_freed(1)] == slot.free(
+        busy, ROUTINE, live_work(1).issue_id
+    )
 
 
 def test_a_count_says_all_there_is_whatever_was_read_before():
-    event = SlotCounted(routine_id=ROUTINE, live=(live(7), live(8)))
+    event = SlotCounted(routine_id=ROUTINE, live=(live_work(7), live_work(8)))
 
-    assert given(slot.evolve, freed(3), taken(4), event, freed(7)) == Slot(live=(live(8),), since_count=1)
+    assert given(slot.evolve, slot_freed(3), slot_taken(4), event, slot_freed(7)) == Slot(
+        live=(live_work(8),), since_count=1
+    )
 
 
 ACTIONS = st.lists(st.tuples(st.integers(0, 9), st.booleans()), max_size=400)
@@ -89,7 +102,7 @@ ACTIONS = st.lists(st.tuples(st.integers(0, 9), st.booleans()), max_size=400)
 @settings(max_examples=60)
 @for_all(ACTIONS)
 def test_what_is_read_of_a_stream_says_what_all_of_it_says(actions):
-    stream, state = after(actions)
+    stream, state = take_and_free(actions)
 
     assert fold(read(stream)) == state
 
@@ -100,23 +113,23 @@ def test_live_are_those_taken_and_not_freed(actions):
     expected = {}
     for number, takes in actions:
         if takes:
-            expected.setdefault(number, live(number))
+            expected.setdefault(number, live_work(number))
         else:
             expected.pop(number, None)
 
-    assert after(actions)[1].live == tuple(expected.values())
+    assert take_and_free(actions)[1].live == tuple(expected.values())
 
 
 def test_of_a_thousand_firings_only_the_last_are_read():
-    stream, state = after([(number // 2 % 50, not number % 2) for number in range(1000)] + [(51, True)])
+    stream, state = take_and_free([(number // 2 % 50, not number % 2) for number in range(1000)] + [(51, True)])
 
     assert len(stream) > 1000
     assert len(read(stream)) <= slot.COUNT_EVERY + 1
-    assert fold(read(stream)) == state == Slot(live=(live(51),), since_count=state.since_count)
+    assert fold(read(stream)) == state == Slot(live=(live_work(51),), since_count=state.since_count)
 
 
 def test_a_large_count_comes_seldom_but_never_too_late():
-    stream, _ = after([(number, True) for number in range(300)])
+    stream, _ = take_and_free([(number, True) for number in range(300)])
 
     counts = [place for place, event in enumerate(stream) if isinstance(event, SlotCounted)]
     distances = [later - earlier - 1 for earlier, later in pairwise(counts)]

@@ -207,7 +207,7 @@ PAYLOAD: Json = {
 }
 
 
-def filled(text: str, payload: Json | None = PAYLOAD) -> str:
+def fill_text(text: str, payload: Json | None = PAYLOAD) -> str:
     return template.interpolate(text, template.payload_values(payload, template.paths_in(text)))
 
 
@@ -228,12 +228,12 @@ def filled(text: str, payload: Json | None = PAYLOAD) -> str:
     ],
 )
 def test_a_path_gives_what_the_payload_has_there_and_nothing_where_it_leads_nowhere(path, text):
-    assert f"[{text}]" == filled(f"[{{{{ {path} }}}}]")
+    assert f"[{text}]" == fill_text(f"[{{{{ {path} }}}}]")
 
 
 @pytest.mark.parametrize("payload", [None, {}, {"repository": "a text"}])
 def test_without_a_payload_each_path_is_empty_text(payload):
-    assert "[]" == filled("[{{payload.repository.full_name}}]", payload)
+    assert "[]" == fill_text("[{{payload.repository.full_name}}]", payload)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_without_a_payload_each_path_is_empty_text(payload):
     ],
 )
 def test_2_2_no_other_path_is_a_placeholder(text):
-    assert text == filled(text)
+    assert text == fill_text(text)
     assert () == template.names_in(text)
 
 
@@ -258,7 +258,7 @@ def test_a_path_is_no_variable_and_payload_alone_is_one():
 
 
 def test_what_stands_at_a_path_is_never_read_as_a_template():
-    assert "{{payload.b}} {{date}}" == filled("{{payload.a}}", {"a": "{{payload.b}} {{date}}", "b": "!"})
+    assert "{{payload.b}} {{date}}" == fill_text("{{payload.a}}", {"a": "{{payload.b}} {{date}}", "b": "!"})
 
 
 def test_what_paths_name_is_bounded_before_it_is_all_there():

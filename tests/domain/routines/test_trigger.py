@@ -161,7 +161,7 @@ def test_a_webhook_has_no_schedule():
     assert [OPENED] == trigger.create(ROUTINE, "webhook", settings, NOON, DOOR)
 
 
-def rotated(secret, old, until):
+def secret_rotated(secret, old, until):
     return TriggerSecretRotated(
         webhook=replace(DOOR, secret_id=UUID(int=secret)), old_secret_id=UUID(int=old), old_until=until
     )
@@ -172,7 +172,7 @@ def test_a_rotation_changes_the_secret_and_keeps_the_address():
 
     events = trigger.rotate(current, replace(DOOR, secret_id=UUID(int=11)), None)
 
-    assert [rotated(11, 10, None)] == events
+    assert [secret_rotated(11, 10, None)] == events
     assert trigger.webhook_of(given(trigger.evolve, OPENED, *events)).public_id == DOOR.public_id
 
 
@@ -188,14 +188,17 @@ def test_only_webhooks_can_rotate_secrets(kind):
     ("facts", "now", "expected"),
     [
         ([], NOON, [10]),
-        ([rotated(11, 10, None)], NOON, [11]),
-        ([rotated(11, 10, NOON)], NOON - INSTANT, [11, 10]),
-        ([rotated(11, 10, NOON)], NOON, [11]),
-        ([rotated(11, 10, NOON), rotated(12, 11, NOON)], NOON - INSTANT, [12, 11]),
-        ([rotated(11, 10, NOON), rotated(12, 11, None)], NOON - INSTANT, [12]),
-        ([rotated(11, 10, NOON), TriggerUpdated(settings=SIGNED)], NOON - INSTANT, [11, 10]),
+        ([secret_rotated(11, 10, None)], NOON, [11]),
+        ([secret_rotated(11, 10, NOON)], NOON - INSTANT, [11, 10]),
+        ([secret_rotated(11, 10, NOON)], NOON, [11]),
+        ([secret_rotated(11, 10, NOON), secret_rotated(12, 11, NOON)], NOON - INSTANT, [12, 11]),
+        ([secret_rotated(11, 10, NOON), secret_rotated(12, 11, None)], NOON - INSTANT, [12]),
+        ([secret_rotated(11, 10, NOON), TriggerUpdated(settings=SIGNED)], NOON - INSTANT, [11, 10]),
         (
-            [rotated(11, 10, NOON), TriggerUpdated(settings=SIGNED, webhook=replace(DOOR, secret_id=UUID(int=12)))],
+            [
+                secret_rotated(11, 10, NOON),
+                TriggerUpdated(settings=SIGNED, webhook=replace(DOOR, secret_id=UUID(int=12))),
+            ],
             NOON - INSTANT,
             [12],
         ),
@@ -209,11 +212,13 @@ def test_the_secret_opens_a_webhook_and_the_one_before_while_it_is_good(facts, n
 
 
 def test_a_secret_that_was_given_time_is_one_of_its_secrets_until_the_next_rotation():
-    overlapping, again = rotated(11, 10, NOON), rotated(12, 11, NOON)
+    overlapping, again = secret_rotated(11, 10, NOON), secret_rotated(12, 11, NOON)
 
     assert trigger.secrets_of(given(trigger.evolve, OPENED, overlapping)) == [UUID(int=11), UUID(int=10)]
     assert trigger.secrets_of(given(trigger.evolve, OPENED, overlapping, again)) == [UUID(int=12), UUID(int=11)]
-    assert trigger.secrets_of(given(trigger.evolve, OPENED, overlapping, rotated(12, 11, None))) == [UUID(int=12)]
+    assert trigger.secrets_of(given(trigger.evolve, OPENED, overlapping, secret_rotated(12, 11, None))) == [
+        UUID(int=12)
+    ]
 
 
 def test_a_revision_shows_the_address_of_a_webhook_and_nothing_of_its_secret():

@@ -13,12 +13,12 @@ from domain.schedule.cron_days import LONGEST_GAP_YEARS, CronDays, count, first_
 LEAP_SUNDAYS = CronDays(frozenset({29}), frozenset({2}), frozenset({0}), either=False)
 
 
-def some(low: int, high: int) -> st.SearchStrategy[frozenset[int]]:
+def some_numbers(low: int, high: int) -> st.SearchStrategy[frozenset[int]]:
     few = st.frozensets(st.integers(low, high), min_size=1, max_size=3)
     return st.one_of(st.just(frozenset(range(low, high + 1))), few)
 
 
-DAYS = st.builds(CronDays, some(1, 31), some(1, 12), some(0, 6), st.booleans())
+DAYS = st.builds(CronDays, some_numbers(1, 31), some_numbers(1, 12), some_numbers(0, 6), st.booleans())
 STARTS = st.integers(date(1, 1, 1).toordinal(), date(9990, 1, 1).toordinal())
 
 

@@ -24,35 +24,35 @@ def directory(path, version, names=("Europe/Paris", "UTC")):
 
 
 @pytest.fixture
-def pinned(tmp_path):
+def pinned_zone_data(tmp_path):
     return directory(tmp_path / "pinned", "2026b")
 
 
 @pytest.mark.parametrize(
     ("version", "source"), [("2025b", "pinned"), ("2026a", "pinned"), ("2026b", "pinned"), ("2026c", "system")]
 )
-def test_the_newer_zone_data_are_gone_by(pinned, tmp_path, version, source):
+def test_the_newer_zone_data_are_gone_by(pinned_zone_data, tmp_path, version, source):
     system = directory(tmp_path / "system", version)
 
-    newest = zones.newest(pinned, [tmp_path / "absent", system])
+    newest = zones.newest(pinned_zone_data, [tmp_path / "absent", system])
 
     assert (source, max(version, "2026b")) == (newest.source, newest.version)
 
 
-def test_a_system_without_some_of_the_zones_is_not_gone_by(pinned, tmp_path):
+def test_a_system_without_some_of_the_zones_is_not_gone_by(pinned_zone_data, tmp_path):
     """Some systems keep the older names in a package of its own, which may be absent while the index still has them."""
     system = directory(tmp_path / "system", "2027a")
     (system / "Europe/Paris").unlink()
     fewer = directory(tmp_path / "fewer", "2027a", ["UTC"])
 
-    assert {"pinned"} == {zones.newest(pinned, [one]).source for one in (system, fewer)}
+    assert {"pinned"} == {zones.newest(pinned_zone_data, [one]).source for one in (system, fewer)}
 
 
-def test_a_system_that_does_not_say_its_version_is_not_gone_by(pinned, tmp_path):
+def test_a_system_that_does_not_say_its_version_is_not_gone_by(pinned_zone_data, tmp_path):
     system = directory(tmp_path / "system", "2027a")
     (system / "tzdata.zi").write_text("Z UTC 0 - UTC\n")
 
-    assert "pinned" == zones.newest(pinned, [system]).source
+    assert "pinned" == zones.newest(pinned_zone_data, [system]).source
 
 
 def test_the_pinned_zone_data_name_every_zone_of_the_package_but_the_one_of_no_place():

@@ -10,7 +10,7 @@ from domain.errors import Unauthenticated
 from domain.values import SigningMode
 from domain.webhooks.secret import Secret
 from domain.webhooks.verification import WebhookRequest, verify
-from tests.domain.webhooks.webhook_vectors.refused import BODY, hex_hmac, refused, v1
+from tests.domain.webhooks.webhook_vectors.refused import BODY, hex_hmac, refused_attempts, v1
 
 VECTORS = Path(__file__).parent / "webhook_vectors"
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -19,7 +19,7 @@ SENT = str(NOON_S)
 WINDOW_S = 300
 SECRET = "4af2" * 12
 MODES = get_args(SigningMode)
-REFUSED = list(refused(SECRET, NOON, WINDOW_S))
+REFUSED = list(refused_attempts(SECRET, NOON, WINDOW_S))
 MINTED_FOR: list[SigningMode] = ["standard_webhooks", "bearer"]
 READ: dict[SigningMode, list[str]] = {
     "bearer": ["authorization"],
@@ -48,12 +48,12 @@ def is_refused(mode, headers, body=BODY, *, known_secrets=(SECRET,), window_s=WI
     return True
 
 
-def stamped(sent_at=SENT, body=BODY, secret=SECRET):
+def stamped_headers(sent_at=SENT, body=BODY, secret=SECRET):
     """The headers of a delivery that is signed together with its timestamp."""
     return {"x-paperclip-signature": hex_hmac(secret, f"{sent_at}.".encode() + body), "x-paperclip-timestamp": sent_at}
 
 
-def standard(message_id="msg_1", sent_at=SENT, body=BODY, secret=SECRET):
+def standard_headers(message_id="msg_1", sent_at=SENT, body=BODY, secret=SECRET):
     return {
         "webhook-id": message_id,
         "webhook-timestamp": sent_at,
@@ -63,8 +63,8 @@ def standard(message_id="msg_1", sent_at=SENT, body=BODY, secret=SECRET):
 
 GENUINE = {
     "bearer": {"authorization": f"Bearer {SECRET}"},
-    "hmac_sha256": stamped(),
+    "hmac_sha256": stamped_headers(),
     "github_hmac": {"x-hub-signature-256": f"sha256={hex_hmac(SECRET, BODY)}"},
     "none": {},
-    "standard_webhooks": standard(),
+    "standard_webhooks": standard_headers(),
 }

@@ -13,7 +13,7 @@ from tests.domain.webhooks.signed_requests import NAMES, NOON, NOON_S, READ, SEC
 from tests.domain.webhooks.webhook_vectors.refused import OTHER_SECRET, hex_hmac, v1
 
 
-def judged(mode, headers, body, known_secrets):
+def judge_request(mode, headers, body, known_secrets):
     """The contract once more, in other words: the stamp and the message id, or None for a wrong credential."""
     lines = defaultdict(list)
     for name, value in headers:
@@ -122,7 +122,12 @@ def test_an_independent_verifier_comes_to_the_same_answers():
         else:
             ours = (proof.stamp, proof.message_id)
 
-        assert ours == judged(chosen_mode, headers, body, known_secrets), (chosen_mode, headers, body, known_secrets)
+        assert ours == judge_request(chosen_mode, headers, body, known_secrets), (
+            chosen_mode,
+            headers,
+            body,
+            known_secrets,
+        )
         answers[chosen_mode, ours is not None] += 1
 
     assert answers.keys() == {(mode, known_secrets) for mode in READ for known_secrets in (True, False)}

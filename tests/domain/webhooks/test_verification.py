@@ -41,8 +41,8 @@ from tests.domain.webhooks.signed_requests import (
     is_refused,
     proof,
     secrets,
-    stamped,
-    standard,
+    stamped_headers,
+    standard_headers,
 )
 from tests.domain.webhooks.webhook_vectors.refused import BODY, OTHER_SECRET, hex_hmac
 
@@ -97,19 +97,19 @@ def test_an_empty_secret_is_known_to_nobody(mode, empty):
     signed = hmac.digest(b"", b"msg_1." + SENT.encode() + b"." + BODY, "sha256")
     attempts = {
         "bearer": {"authorization": "Bearer "},
-        "hmac_sha256": stamped(secret=""),
+        "hmac_sha256": stamped_headers(secret=""),
         "github_hmac": {"x-hub-signature-256": hex_hmac("", BODY)},
-        "standard_webhooks": {**standard(), "webhook-signature": f"v1,{b64encode(signed).decode()}"},
+        "standard_webhooks": {**standard_headers(), "webhook-signature": f"v1,{b64encode(signed).decode()}"},
     }
 
     assert is_refused(mode, attempts[mode], known_secrets=(empty,))
 
 
 def test_the_headers_of_svix_are_those_of_standard_webhooks_by_another_name():
-    svix = {name.replace("webhook-", "svix-"): value for name, value in standard().items()}
+    svix = {name.replace("webhook-", "svix-"): value for name, value in standard_headers().items()}
 
     assert proof("standard_webhooks", svix) == Proof(message_id="msg_1")
-    assert proof("standard_webhooks", svix | standard(message_id="msg_2")) == Proof(message_id="msg_2")
+    assert proof("standard_webhooks", svix | standard_headers(message_id="msg_2")) == Proof(message_id="msg_2")
     for name in svix:
         assert is_refused("standard_webhooks", {other: value for other, value in svix.items() if other != name})
     assert is_refused("standard_webhooks", svix | {"webhook-id": "msg_1"})
@@ -259,29 +259,32 @@ def test_the_window_ends_at_its_last_instant_on_both_sides(window_s, sign):
         {f"{edge}.0000000000000001", f"{edge}000.0000000000000001"} if sign > 0 else {f"{edge - 1}.9999999999999999"}
     )
 
-    assert all(proof("hmac_sha256", stamped(sent_at), window_s=window_s).stamp for sent_at in within)
-    assert all(is_refused("hmac_sha256", stamped(sent_at), window_s=window_s) for sent_at in beyond)
-    assert proof("standard_webhooks", standard(sent_at=str(edge)), window_s=window_s)
-    assert is_refused("standard_webhooks", standard(sent_at=str(edge + sign)), window_s=window_s)
+    assert all(proof("hmac_sha256", stamped_headers(sent_at), window_s=window_s).stamp for sent_at in within)
+    assert all(is_refused("hmac_sha256", stamped_headers(sent_at), window_s=window_s) for sent_at in beyond)
+    assert proof("standard_webhooks", standard_headers(sent_at=str(edge)), window_s=window_s)
+    assert is_refused("standard_webhooks", standard_headers(sent_at=str(edge + sign)), window_s=window_s)
 
 
 @pytest.mark.parametrize(
     "sent_at", [SENT, f"{SENT}.83", f"{SENT}000", f"{SENT}123.456789", f"000{SENT}", f"{SENT}.{'0' * 16}"]
 )
 def test_a_timestamp_is_seconds_or_milliseconds_with_or_without_a_fraction(sent_at):
-    assert proof("hmac_sha256", stamped(sent_at)).stamp == f"{sent_at}:{stamped(sent_at)['x-paperclip-signature']}"
+    assert (
+        proof("hmac_sha256", stamped_headers(sent_at)).stamp
+        == f"{sent_at}:{stamped_headers(sent_at)['x-paperclip-signature']}"
+    )
 
 
 @pytest.mark.parametrize("sent_at", [f"0000{SENT}", f"{SENT}.{'0' * 17}"])
 def test_a_timestamp_has_up_to_13_digits_and_16_of_a_fraction(sent_at):
-    assert is_refused("hmac_sha256", stamped(sent_at))
+    assert is_refused("hmac_sha256", stamped_headers(sent_at))
 
 
 def test_up_to_a_million_million_it_is_seconds():
     september_2001 = datetime.fromtimestamp(10**9, UTC)
 
-    assert is_refused("hmac_sha256", stamped("1000000000000"), now=september_2001)
-    assert proof("hmac_sha256", stamped("1000000000001"), now=september_2001)
+    assert is_refused("hmac_sha256", stamped_headers("1000000000000"), now=september_2001)
+    assert proof("hmac_sha256", stamped_headers("1000000000001"), now=september_2001)
 
 
 # --- what tells a replay
@@ -310,7 +313,7 @@ def test_a_signature_has_one_stamp_however_its_text_is_divided(body, sent_at, fr
 
 
 def test_a_stamped_delivery_keeps_its_stamp_when_its_timestamp_is_moved_into_the_body():
-    headers = stamped()
+    headers = stamped_headers()
     moved = {"x-hub-signature-256": headers["x-paperclip-signature"]}
 
     assert proof("github_hmac", moved, SENT.encode() + b"." + BODY) == proof("github_hmac", headers)
@@ -346,35 +349,37 @@ def test_the_example_of_standard_webhooks_own_tests_verifies():
 
 
 def test_one_right_signature_of_the_list_is_enough():
-    right = standard()["webhook-signature"]
-    wrong = standard(secret=OTHER_SECRET)["webhook-signature"]
+    right = standard_headers()["webhook-signature"]
+    wrong = standard_headers(secret=OTHER_SECRET)["webhook-signature"]
 
     for listed in f"{wrong} {right}", f"{right} {wrong}", f"v1a,c2lnbmVk {right} v2,{wrong[3:]}":
-        assert proof("standard_webhooks", {**standard(), "webhook-signature": listed}) == Proof(message_id="msg_1")
+        assert proof("standard_webhooks", {**standard_headers(), "webhook-signature": listed}) == Proof(
+            message_id="msg_1"
+        )
 
 
 @pytest.mark.parametrize("secret", ["whsec_YQ==", "whsec_YQ", "YWE", "YWE=", "YWFh"])
 def test_the_padding_of_a_secret_does_not_matter(secret):
-    headers = {**standard(), "webhook-signature": Webhook(secret).sign("msg_1", NOON, BODY.decode())}
+    headers = {**standard_headers(), "webhook-signature": Webhook(secret).sign("msg_1", NOON, BODY.decode())}
 
     assert proof("standard_webhooks", headers, known_secrets=(secret,))
 
 
 @pytest.mark.parametrize("secret", ["a", "zoë", "YQ==YWFh", "whsec_a"])
 def test_a_secret_that_is_not_base64_signs_nothing(secret):
-    assert is_refused("standard_webhooks", standard(), known_secrets=(secret,))
+    assert is_refused("standard_webhooks", standard_headers(), known_secrets=(secret,))
 
 
 @pytest.mark.parametrize("secret", ["YWFh\n", "YWFh YWFh", "whsec_YW.Fh", "whsec_whsec_YWFhYWF"])
 def test_a_secret_that_is_base64_only_in_part_is_not_made_do(secret):
-    headers = {**standard(), "webhook-signature": Webhook(secret).sign("msg_1", NOON, BODY.decode())}
+    headers = {**standard_headers(), "webhook-signature": Webhook(secret).sign("msg_1", NOON, BODY.decode())}
 
     assert is_refused("standard_webhooks", headers, known_secrets=(secret,))
 
 
 def test_a_message_id_has_up_to_255_characters():
-    assert proof("standard_webhooks", standard(255 * "a")) == Proof(message_id=255 * "a")
-    assert is_refused("standard_webhooks", standard(256 * "a"))
+    assert proof("standard_webhooks", standard_headers(255 * "a")) == Proof(message_id=255 * "a")
+    assert is_refused("standard_webhooks", standard_headers(256 * "a"))
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
@@ -492,17 +497,29 @@ def test_a_public_id_is_twenty_four_hex_characters():
         ("bearer", {"authorization": "Bearer \u00e9"}, "authorization is given twice or is not ASCII"),
         ("hmac_sha256", {}, "x-paperclip-signature or x-hub-signature-256 is missing"),
         ("hmac_sha256", {"x-hub-signature-256": "x"}, "x-paperclip-timestamp is missing"),
-        ("hmac_sha256", stamped(sent_at="soon"), "x-paperclip-timestamp is no time in seconds"),
-        ("hmac_sha256", stamped(sent_at=str(NOON_S - 301)), "x-paperclip-timestamp differs from now by more than 300"),
-        ("hmac_sha256", stamped(secret=OTHER_SECRET), "the signature is not the HMAC-SHA256 of `<timestamp>.<body>`"),
+        ("hmac_sha256", stamped_headers(sent_at="soon"), "x-paperclip-timestamp is no time in seconds"),
+        (
+            "hmac_sha256",
+            stamped_headers(sent_at=str(NOON_S - 301)),
+            "x-paperclip-timestamp differs from now by more than 300",
+        ),
+        (
+            "hmac_sha256",
+            stamped_headers(secret=OTHER_SECRET),
+            "the signature is not the HMAC-SHA256 of `<timestamp>.<body>`",
+        ),
         ("github_hmac", {"x-hub-signature-256": "sha256="}, "the signature is not the HMAC-SHA256 of the body"),
         ("standard_webhooks", {}, "webhook-id or svix-id is missing"),
         (
             "standard_webhooks",
-            standard(sent_at=str(NOON_S + 301)),
+            standard_headers(sent_at=str(NOON_S + 301)),
             "webhook-timestamp differs from now by more than 300",
         ),
-        ("standard_webhooks", standard(secret=OTHER_SECRET), "no signature is that of `<id>.<timestamp>.<body>`"),
+        (
+            "standard_webhooks",
+            standard_headers(secret=OTHER_SECRET),
+            "no signature is that of `<id>.<timestamp>.<body>`",
+        ),
     ],
 )
 def test_those_who_may_know_are_told_what_is_wrong_with_a_call(mode, headers, why):

@@ -52,7 +52,7 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(server, context=None):
+async def serve(server, context=None):
     running = await asyncio.start_server(server, "127.0.0.1", 0, ssl=context)
     async with running:
         yield running.sockets[0].getsockname()[1]
@@ -65,19 +65,19 @@ async def client(**options):
     await outbound_client.close()
 
 
-def answered(answer, path="/in", **options):
+def post_to_server(answer, path="/in", **options):
     """What a post to a local server gives, and the server."""
 
     async def run():
         server = Server(answer)
-        async with serving(server) as port, client(allow_private=True, **options) as sender:
+        async with serve(server) as port, client(allow_private=True, **options) as sender:
             return await sender.post(f"http://127.0.0.1:{port}{path}", {"X-A": "1"}, b"body"), server
 
     return asyncio.run(run())
 
 
 def test_a_post_sends_its_body_and_headers_and_gives_the_status():
-    answer, server = answered(b"HTTP/1.1 204 No Content\r\n\r\n")
+    answer, server = post_to_server(b"HTTP/1.1 204 No Content\r\n\r\n")
 
     [(head, body)] = server.requests
     assert (answer.status, answer.is_good, body) == (204, True, b"body")
@@ -105,7 +105,7 @@ def test_a_post_sends_its_body_and_headers_and_gives_the_status():
     ],
 )
 def test_the_rest_of_an_address_is_asked_for_to_the_letter(path, target):
-    answer, server = answered(OK, path)
+    answer, server = post_to_server(OK, path)
 
     assert [head.split(b" ")[1].decode() for head, _ in server.requests] == ([target] if target else [])
     assert answer.status == (200 if target else None)
@@ -114,10 +114,10 @@ def test_the_rest_of_an_address_is_asked_for_to_the_letter(path, target):
 def test_a_redirect_is_an_answer_and_is_not_followed():
     async def run():
         inner = Server()
-        async with serving(inner) as port:
+        async with serve(inner) as port:
             moved = f"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:{port}/\r\nContent-Length: 0\r\n\r\n"
             outer = Server(moved.encode())
-            async with serving(outer) as first, client(allow_private=True) as sender:
+            async with serve(outer) as first, client(allow_private=True) as sender:
                 return await sender.post(f"http://127.0.0.1:{first}/", {}, b""), inner.connections
 
     answer, connections = asyncio.run(run())
@@ -144,7 +144,7 @@ def test_a_redirect_is_an_answer_and_is_not_followed():
 def test_a_private_address_is_refused_without_a_connection_however_it_is_written(url):
     async def run():
         server = Server()
-        async with serving(server) as port, client() as sender:
+        async with serve(server) as port, client() as sender:
             return await sender.post(url.format(port=port), {}, b""), server.connections
 
     answer, connections = asyncio.run(run())
@@ -159,7 +159,7 @@ def test_a_name_that_flips_a_thousand_times_never_leads_to_a_private_address():
         async def flipping(_host, _port):
             return ["192.0.2.1"] if next(looks) % 2 else ["127.0.0.1"]
 
-        async with serving(server) as port, client(resolve=flipping) as sender:
+        async with serve(server) as port, client(resolve=flipping) as sender:
             answers = [await sender.post(f"http://rebind.example:{port}/", {}, b"") for _ in range(1_000)]
         return answers, server.connections, next(looks)
 
@@ -198,7 +198,7 @@ def test_a_peer_that_is_another_than_was_asked_for_is_sent_nothing(monkeypatch):
 
     async def run():
         server = Server()
-        async with serving(server) as port, client(resolve=public) as sender:
+        async with serve(server) as port, client(resolve=public) as sender:
             backend = sender._pool._network_backend
             real = backend._inner.connect_tcp
 
@@ -216,7 +216,7 @@ def test_a_peer_that_is_another_than_was_asked_for_is_sent_nothing(monkeypatch):
 def test_proxies_of_the_environment_are_not_asked(monkeypatch):
     async def run():
         proxy, server = Server(), Server()
-        async with serving(proxy) as proxy_port, serving(server) as port:
+        async with serve(proxy) as proxy_port, serve(server) as port:
             for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "HTTPS_PROXY"):
                 monkeypatch.setenv(name, f"http://127.0.0.1:{proxy_port}")
             async with client(allow_private=True) as sender:
@@ -226,25 +226,25 @@ def test_proxies_of_the_environment_are_not_asked(monkeypatch):
     assert asyncio.run(run()) == (200, 0, 1)
 
 
-async def dripping(writer):
+async def drip_headers(writer):
     for byte in itertools.cycle(b"HTTP/1.1 200 OK\r\nX: "):
         writer.write(bytes([byte]))
         await writer.drain()
         await asyncio.sleep(0.01)
 
 
-async def silent(_writer):
+async def stay_silent(_writer):
     await asyncio.sleep(5)
 
 
-@pytest.mark.parametrize("answer", [dripping, silent])
+@pytest.mark.parametrize("answer", [drip_headers, stay_silent])
 def test_whoever_takes_too_long_is_left_when_the_time_is_up(answer):
-    attempt, _ = answered(answer, limit_s=0.3)
+    attempt, _ = post_to_server(answer, limit_s=0.3)
 
     assert (attempt.status, attempt.reason) == (None, "No answer within 0.3 s")
 
 
-async def endless(writer):
+async def send_without_end(writer):
     writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
     while True:
         writer.write(b"10000\r\n" + b"x" * 0x10000 + b"\r\n")
@@ -252,7 +252,7 @@ async def endless(writer):
 
 
 def test_an_answer_without_an_end_counts_by_its_status_and_is_not_read():
-    attempt, _ = answered(endless)
+    attempt, _ = post_to_server(send_without_end)
 
     assert attempt.status == 200
 
@@ -262,7 +262,7 @@ def test_an_answer_without_an_end_counts_by_its_status_and_is_not_read():
     [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 200", b"HTTP/1.1 200 OK\r\nX: " + b"y" * 200_000, b"\x16\x03\x01\x00"],
 )
 def test_an_answer_that_is_none_is_a_failure_in_our_words(answer):
-    attempt, _ = answered(answer)
+    attempt, _ = post_to_server(answer)
 
     assert attempt.status is None
     assert attempt.reason in ("The answer was not HTTP, or broke off", "The connection broke off")
@@ -275,7 +275,7 @@ async def never_final(writer):
 
 
 def test_an_answer_that_does_not_begin_is_read_up_to_a_bound():
-    attempt, _ = answered(never_final, limits=replace(DEFAULT, max_answer_bytes=16 * 1024), limit_s=60.0)
+    attempt, _ = post_to_server(never_final, limits=replace(DEFAULT, max_answer_bytes=16 * 1024), limit_s=60.0)
 
     assert (attempt.status, attempt.reason) == (None, "The answer was not HTTP, or broke off")
 
@@ -410,7 +410,7 @@ def test_what_is_larger_than_its_share_goes_alone():
 
 def test_nobody_there_is_a_failure():
     async def run():
-        async with serving(Server()) as port:
+        async with serve(Server()) as port:
             pass
         async with client(allow_private=True) as sender:
             return await sender.post(f"http://127.0.0.1:{port}/", {}, b"")
@@ -431,7 +431,7 @@ def test_nobody_there_is_a_failure():
     ],
 )
 def test_retry_after_is_read_as_seconds_and_as_a_date(text, wish):
-    attempt, _ = answered(f"HTTP/1.1 503 Busy\r\nRetry-After: {text}\r\nContent-Length: 0\r\n\r\n".encode())
+    attempt, _ = post_to_server(f"HTTP/1.1 503 Busy\r\nRetry-After: {text}\r\nContent-Length: 0\r\n\r\n".encode())
 
     assert (attempt.status, attempt.retry_after) == (503, wish)
 
@@ -483,7 +483,7 @@ def test_a_certificate_must_be_of_somebody_trusted_and_for_the_name_that_was_ask
 
     async def run():
         async with (
-            serving(Server(), of_server) as port,
+            serve(Server(), of_server) as port,
             client(allow_private=True, context=context, resolve=here) as sender,
         ):
             return await sender.post(f"https://{host}:{port}/", {}, b"")
@@ -492,19 +492,19 @@ def test_a_certificate_must_be_of_somebody_trusted_and_for_the_name_that_was_ask
     assert (answer.status, answer.reason) == (status, reason)
 
 
-def fetched(answer, reads_body=lambda _status: True, **options):
+def get_from_server(answer, reads_body=lambda _status: True, **options):
     """What a get of a local server gives, and the server."""
 
     async def run():
         server = Server(answer)
-        async with serving(server) as port, client(allow_private=True, **options) as sender:
+        async with serve(server) as port, client(allow_private=True, **options) as sender:
             return *await sender.get(f"http://127.0.0.1:{port}/in?q", {"X-A": "1"}, reads_body), server
 
     return asyncio.run(run())
 
 
 def test_a_get_gives_the_status_and_the_body():
-    answer, body, server = fetched(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ntrue")
+    answer, body, server = get_from_server(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ntrue")
 
     [(head, sent)] = server.requests
     assert (200, None, b"true", b"") == (answer.status, answer.reason, body, sent)
@@ -513,13 +513,15 @@ def test_a_get_gives_the_status_and_the_body():
 
 
 def test_a_body_that_nobody_wants_is_not_read():
-    answer, body, _ = fetched(endless, lambda _status: False)
+    answer, body, _ = get_from_server(send_without_end, lambda _status: False)
 
     assert (200, b"") == (answer.status, body)
 
 
 def test_a_body_without_an_end_is_read_up_to_a_bound_and_the_status_is_kept():
-    answer, body, _ = fetched(endless, limits=replace(DEFAULT, max_answer_bytes=16 * 1024), limit_s=60.0)
+    answer, body, _ = get_from_server(
+        send_without_end, limits=replace(DEFAULT, max_answer_bytes=16 * 1024), limit_s=60.0
+    )
 
     assert (200, "The answer is too long to be read", b"") == (answer.status, answer.reason, body)
 
@@ -534,7 +536,7 @@ async def dripping_body(writer):
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ntr", dripping_body])
 def test_a_body_that_breaks_off_or_takes_too_long_is_no_answer(answer):
-    answer, body, _ = fetched(answer, limit_s=0.3)
+    answer, body, _ = get_from_server(answer, limit_s=0.3)
 
     assert (None, b"") == (answer.status, body)
     assert answer.reason

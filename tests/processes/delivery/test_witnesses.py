@@ -30,7 +30,7 @@ from routines import bootstrap
 from routines.local.listening import free_port
 from routines.settings import from_env
 from tests.waiting import wait_for
-from tests.witness import Cosigner, Witness, serving
+from tests.witness import Cosigner, Witness, serve_witness
 from web.http.backend import Backend
 from web.monitoring.checkup import WITNESS_BOUND, Checkup
 
@@ -92,7 +92,7 @@ def witnesses(signed_log) -> Iterator[tuple[Witness, Witness]]:
     with ExitStack() as stack:
         for witness in both:
             witness.trust(signed_log.verifier_key)
-            stack.enter_context(serving(witness))
+            stack.enter_context(serve_witness(witness))
         yield both
 
 

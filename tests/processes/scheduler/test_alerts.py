@@ -38,7 +38,7 @@ def alerts_told(events_of):
     return raised, [getattr(row.event, "kind", "failing") for row in closed]
 
 
-def fired(company_fixture, scheduler, conn, events_of, **settings):
+def fire_run(company_fixture, scheduler, conn, events_of, **settings):
     """The run of a routine whose next occurrence is far, and its issue."""
     company_fixture.routines(next_at=NOON, cron="0 12 1 1 *", **settings)
     scheduler.tick(conn)
@@ -60,7 +60,7 @@ def end(company_fixture, run, issue, routine, event, **by):
 def test_work_that_nobody_takes_is_told_once_and_closed_when_somebody_does(
     company_fixture, scheduler, conn, clock, events_of
 ):
-    run, issue, _ = fired(company_fixture, scheduler, conn, events_of)
+    run, issue, _ = fire_run(company_fixture, scheduler, conn, events_of)
     clock.now = NOON + HOUR - timedelta(microseconds=1)
     scheduler.tick(conn)
     assert ([], []) == alerts_told(events_of)
@@ -78,7 +78,7 @@ def test_work_that_nobody_takes_is_told_once_and_closed_when_somebody_does(
 
 
 def test_work_that_is_taken_in_time_is_no_alert_until_it_is_stuck(company_fixture, scheduler, conn, clock, events_of):
-    run, issue, routine = fired(company_fixture, scheduler, conn, events_of)
+    run, issue, routine = fire_run(company_fixture, scheduler, conn, events_of)
     clock.now = NOON + timedelta(minutes=1)
     company_fixture.record((issue, [IssueCheckedOut(agent_id=company_fixture.agent_id, run_id=None)]))
     clock.now += 6 * HOUR
@@ -98,7 +98,7 @@ def test_a_run_that_has_not_ended_in_time_is_overdue_counted_from_its_planned_mo
 ):
     bounds = AlertBounds(untaken_after_sec=None, overdue_after_sec=600)
     clock.now = NOON + timedelta(seconds=30)
-    fired(company_fixture, scheduler, conn, events_of, alert_bounds=bounds)
+    fire_run(company_fixture, scheduler, conn, events_of, alert_bounds=bounds)
 
     clock.now = NOON + timedelta(seconds=599)
     scheduler.tick(conn)
@@ -132,12 +132,12 @@ def test_the_first_of_several_failures_is_told_and_the_first_success_after_them(
 def test_what_a_person_cancels_is_no_failure_and_an_archived_routine_fails_no_more(
     company_fixture, scheduler, conn, clock, events_of
 ):
-    run, issue, routine = fired(company_fixture, scheduler, conn, events_of)
+    run, issue, routine = fire_run(company_fixture, scheduler, conn, events_of)
     end(company_fixture, run, issue, routine, RunFailed(reason="not needed"), actor=f"user:{company_fixture.agent_id}")
     scheduler.tick(conn)
     assert ([], []) == alerts_told(events_of)
 
-    run, issue, routine = fired(company_fixture, scheduler, conn, events_of)
+    run, issue, routine = fire_run(company_fixture, scheduler, conn, events_of)
     end(company_fixture, run, issue, routine, RunFailed(reason="exit status 3"))
     scheduler.tick(conn)
     archived = RoutineSettings(title="Check", assignee_agent_id=company_fixture.agent_id, status="archived")
@@ -206,7 +206,7 @@ def test_what_is_made_up_for_at_once_does_not_hide_an_outage(company_fixture, sc
 
 
 def test_a_trouble_that_was_over_before_anybody_looked_is_forgotten(company_fixture, scheduler, conn, clock, events_of):
-    run, issue, routine = fired(company_fixture, scheduler, conn, events_of)
+    run, issue, routine = fire_run(company_fixture, scheduler, conn, events_of)
     clock.now = NOON + 2 * HOUR
     end(company_fixture, run, issue, routine, RunCompleted())
 
@@ -217,7 +217,7 @@ def test_a_trouble_that_was_over_before_anybody_looked_is_forgotten(company_fixt
 
 def test_bounds_that_are_null_are_never_exceeded(company_fixture, scheduler, conn, clock, events_of):
     none = AlertBounds(untaken_after_sec=None, stuck_after_sec=None, missed_in_a_row=None)
-    fired(company_fixture, scheduler, conn, events_of, alert_bounds=none)
+    fire_run(company_fixture, scheduler, conn, events_of, alert_bounds=none)
     clock.now = NOON + timedelta(days=30)
     scheduler.tick(conn)
 

@@ -388,7 +388,7 @@ def test_asked_for_again_it_goes_on_where_it_stopped(company_fixture, backfill_f
 def test_one_that_cannot_be_carried_out_ends_with_the_reason(company_fixture, clock, backfill_fixture, monkeypatch):
     [armed] = company_fixture.routines(next_at=NOON + timedelta(days=1), cron="* * * * *")
     backfill_fixture.up(armed)
-    monkeypatch.setattr("domain.schedule.plan.occurrences", broken)
+    monkeypatch.setattr("domain.schedule.plan.occurrences", raise_error)
 
     for _ in range(3):
         backfill_fixture.tick()
@@ -399,7 +399,7 @@ def test_one_that_cannot_be_carried_out_ends_with_the_reason(company_fixture, cl
     ]
 
 
-def broken(*_):
+def raise_error(*_):
     raise ZeroDivisionError
 
 

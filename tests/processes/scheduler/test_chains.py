@@ -34,7 +34,7 @@ def ended_chain(company_fixture, scheduler, conn):
     return trigger, run
 
 
-def chained(events_of):
+def chained_runs(events_of):
     return [run for run in events_of(RunFired) if run.event.source == "chain"]
 
 
@@ -43,7 +43,7 @@ def test_what_follows_an_ended_run_is_fired_at_the_next_tick(ended_chain, schedu
 
     assert [1, 0] == [scheduler.tick(conn) for _ in range(2)]
 
-    [run] = chained(events_of)
+    [run] = chained_runs(events_of)
     assert (run_of_chain(trigger, cause), cause) == (run.stream_id, run.event.cause_run_id)
     assert isinstance(run.event.outcome, Opened)
 
@@ -54,13 +54,13 @@ def test_a_scheduler_that_died_after_its_commit_leaves_nothing_to_do_twice(  # n
     """Neither a scheduler that knows nothing of it nor one whose rows are old fires it again."""
     trigger, cause = ended_chain
     scheduler.tick(conn)
-    [run] = chained(events_of)
+    [run] = chained_runs(events_of)
     other = Scheduler(executor, system.store.after, 200)
 
     assert 0 == other.tick(conn)
     row = DueChain(id=run.stream_id, trigger_id=trigger, cause_run_id=cause, company_id=run.company_id)
     assert 0 == executor.attempt(lambda work: chains.fire_due(work, [row])).result
-    assert 1 == len(chained(events_of))
+    assert 1 == len(chained_runs(events_of))
 
 
 def test_what_cannot_be_fired_in_several_tries_fails_with_the_reason(  # noqa: PLR0917
@@ -79,5 +79,5 @@ def test_what_cannot_be_fired_in_several_tries_fails_with_the_reason(  # noqa: P
         clock.now += quarantine.REST
 
     assert [Failed(reason="The chain could not be carried on: ZeroDivisionError")] == [
-        run.event.outcome for run in chained(events_of)
+        run.event.outcome for run in chained_runs(events_of)
     ]

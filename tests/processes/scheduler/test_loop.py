@@ -114,12 +114,12 @@ def test_killed_connections_are_made_again(company_fixture, admin_url, scheduler
     with psycopg.connect(admin_url, autocommit=True) as admin:
         admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'routines'")
     monkeypatch.setattr("application.event_store.recorder.TRIES", 5)
-    wait_for(lambda: later(company_fixture))
+    wait_for(lambda: make_schedule(company_fixture))
 
     wait_for(lambda: len(events_of(RunFired)) == 2)
 
 
-def later(company_fixture):
+def make_schedule(company_fixture):
     """Another schedule; False while the pool still hands out a connection that was killed."""
     try:
         return company_fixture.routines(next_at=NOON)

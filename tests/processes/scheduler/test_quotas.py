@@ -142,7 +142,7 @@ def test_when_the_minute_is_over_they_run_again(make_bounded_scheduler):
     assert ["over_quota"] == [one.event.reason for one in place.happened(TriggerMissed)]
 
 
-def full(place_of):
+def full_company(place_of):
     """A schedule that has run at noon, how many open issues its company has, which is as many as it may, and where."""
     counted = {"max_company_open_issues": 1}
     place = place_of(lambda quota, *_: counted.get(quota, 0), max_company_open_issues=1)
@@ -151,7 +151,7 @@ def full(place_of):
     return place, counted, armed
 
 
-def fired(place):
+def list_fired(place):
     """The occurrences that have run since noon."""
     return [one.event.occurrence for one in place.happened(RunFired)[1:]]
 
@@ -167,7 +167,7 @@ def ranges(place):
 
 
 def test_a_day_over_a_quota_is_a_few_ranges_and_not_an_event_for_each_minute(make_bounded_scheduler):
-    place, _, _ = full(make_bounded_scheduler)
+    place, _, _ = full_company(make_bounded_scheduler)
 
     every_minute(place, 24 * 60)
 
@@ -178,23 +178,23 @@ def test_a_day_over_a_quota_is_a_few_ranges_and_not_an_event_for_each_minute(mak
     assert all(after.first == before.last + MINUTE for before, after in pairwise(missed))
     assert sum(one.count for one in missed) == (missed[-1].last - NOON) // MINUTE
     assert NOON + timedelta(hours=23) < missed[-1].last  # what waits for its range waits for an hour at most
-    assert [] == fired(place)
+    assert [] == list_fired(place)
 
 
 def test_a_schedule_goes_on_within_a_minute_of_its_company_being_within_its_quotas(make_bounded_scheduler):
-    place, counted, _ = full(make_bounded_scheduler)
+    place, counted, _ = full_company(make_bounded_scheduler)
     every_minute(place, 100)
     resting = ranges(place)
     counted.clear()
 
     every_minute(place, 3)
 
-    assert [NOON + minute * MINUTE for minute in (100, 101, 102, 103)] == fired(place)
+    assert [NOON + minute * MINUTE for minute in (100, 101, 102, 103)] == list_fired(place)
     assert [(resting[-1][1] + MINUTE, NOON + 99 * MINUTE, "over_quota")] == ranges(place)[len(resting) :]
 
 
 def test_what_a_schedule_missed_while_no_scheduler_ran_is_not_put_down_to_a_quota(make_bounded_scheduler):
-    place, counted, _ = full(make_bounded_scheduler)
+    place, counted, _ = full_company(make_bounded_scheduler)
     every_minute(place, 9)
     rests_until = place.happened(TriggerMissed)[-1].event.rests_until
     counted.clear()
@@ -204,11 +204,11 @@ def test_what_a_schedule_missed_while_no_scheduler_ran_is_not_put_down_to_a_quot
     (*_, waited, away) = ranges(place)
     assert (rests_until, "over_quota") == waited[1:]
     assert (rests_until + MINUTE, NOON + timedelta(hours=5, minutes=7), "skip_missed") == away
-    assert [8, 9] == [occurrence.minute for occurrence in fired(place)]
+    assert [8, 9] == [occurrence.minute for occurrence in list_fired(place)]
 
 
 def test_while_a_schedule_rests_one_is_told_why_and_nothing_is_overdue(make_bounded_scheduler):
-    place, _, armed = full(make_bounded_scheduler)
+    place, _, armed = full_company(make_bounded_scheduler)
     every_minute(place, 100)
 
     [(account, sentence)] = place.free.query(
@@ -221,7 +221,7 @@ def test_while_a_schedule_rests_one_is_told_why_and_nothing_is_overdue(make_boun
 
 
 def test_an_edit_of_a_resting_schedule_says_that_its_company_was_over_a_quota(make_bounded_scheduler):
-    place, _, armed = full(make_bounded_scheduler)
+    place, _, armed = full_company(make_bounded_scheduler)
     every_minute(place, 100)
     resting = ranges(place)
 
@@ -270,9 +270,9 @@ def test_a_text_that_grows_too_large_fails_its_scheduled_run_with_the_reason(sys
 
     Scheduler(executor, system.store.after, batch=50).tick(conn)
 
-    [fired] = [one.event for one in system.store.history() if isinstance(one.event, RunFired)]
-    assert isinstance(fired.outcome, Failed)
-    assert fired.outcome.reason.startswith("The variables of a run may add at most 1024 bytes to it, and add ")
+    [run] = [one.event for one in system.store.history() if isinstance(one.event, RunFired)]
+    assert isinstance(run.outcome, Failed)
+    assert run.outcome.reason.startswith("The variables of a run may add at most 1024 bytes to it, and add ")
 
 
 def test_a_backfill_takes_half_of_a_minute_says_that_it_waits_and_goes_on(make_bounded_scheduler):

@@ -42,7 +42,7 @@ def only_event(system, kind):
     return event
 
 
-def said(scheduler, conn, event):
+def lines_of_tick(scheduler, conn, event):
     with capture_logs() as lines:
         scheduler.tick(conn)
     return [line for line in lines if line["event"] == event]
@@ -127,7 +127,7 @@ def test_while_nobody_keeps_spans_there_are_none(company_fixture, scheduler, con
 def test_a_firing_is_one_line_with_its_ids_counts_and_positions(company_fixture, scheduler, conn, system):
     [armed] = company_fixture.routines(next_at=NOON)
 
-    [line] = said(scheduler, conn, "fired")
+    [line] = lines_of_tick(scheduler, conn, "fired")
 
     [firing] = line.pop("firings")
     assert {
@@ -152,7 +152,7 @@ def test_of_many_firings_a_line_says_how_many_and_where_they_are(company_fixture
     company_fixture.routines(batch_report.MOST_NAMED + 1, next_at=NOON)
     before = system.store.head()
 
-    [line] = said(scheduler, conn, "fired")
+    [line] = lines_of_tick(scheduler, conn, "fired")
 
     assert (11, 11, before + 1, system.store.head()) == tuple(
         line[name] for name in ("schedules", "runs", "first_position", "position")
@@ -163,7 +163,7 @@ def test_of_many_firings_a_line_says_how_many_and_where_they_are(company_fixture
 def test_what_was_only_missed_is_said_too(company_fixture, scheduler, conn):
     company_fixture.routines(next_at=NOON - 10 * MINUTE, cron="*/5 * * * *")
 
-    [line] = said(scheduler, conn, "fired")
+    [line] = lines_of_tick(scheduler, conn, "fired")
 
     assert (1, 2) == (line["runs"], line["missed"])
 
@@ -171,7 +171,7 @@ def test_what_was_only_missed_is_said_too(company_fixture, scheduler, conn):
 def test_a_firing_that_failed_is_named(company_fixture, scheduler, conn):
     [armed] = company_fixture.routines(next_at=NOON, zone="Atlantis/Capital")
 
-    [line] = said(scheduler, conn, "firing_failed")
+    [line] = lines_of_tick(scheduler, conn, "firing_failed")
 
     assert {
         "trigger_id": str(armed.trigger_id),

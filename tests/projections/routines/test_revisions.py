@@ -1,4 +1,4 @@
-"""Revisions, as clients read them: contract 3.6. Over HTTP: tests/web/paperclip/test_revisions.py."""
+"""Revisions, as clients read them: contract 3.6. Over HTTP: tests/web/paperclip/revisions/test_revisions.py."""
 
 import tracemalloc
 from uuid import uuid4

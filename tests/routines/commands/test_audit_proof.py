@@ -24,7 +24,7 @@ from tests.witness import Cosigner
 
 
 @pytest.fixture(scope="module")
-def signing(api: Api, tmp_path_factory):
+def working_notary(api: Api, tmp_path_factory):
     """A notary is at work on the API's log; the verifier key."""
     key_file: Path = tmp_path_factory.mktemp("notary") / "log.key"
     bootstrap.make_log_key(str(key_file))
@@ -47,21 +47,21 @@ def run_command(api: Api, *arguments: object, login: str = "routines_service"):
     return result.exit_code, result.output
 
 
-def test_a_receipt_proves_a_run_to_whoever_has_the_key(api, signing, run_id, tmp_path):
+def test_a_receipt_proves_a_run_to_whoever_has_the_key(api, working_notary, run_id, tmp_path):
     file = tmp_path / "run.receipt"
 
     assert run_command(api, "audit", "receipt", run_id, "--output", file)[0] == 0
 
-    code, output = run_command(api, "audit", "check", file, "--key", signing)
+    code, output = run_command(api, "audit", "check", file, "--key", working_notary)
     assert code == 0
     assert output.startswith(f"Run {run_id} is in the log ")
     assert "run.fired, position " in output
-    code, output = run_command(api, "audit", "check", file, "--key", signing, "--json")
+    code, output = run_command(api, "audit", "check", file, "--key", working_notary, "--json")
     body = json.loads(output)["events"][0]["body"]
     assert body["event"]["payload"] == {"invoice": 7}
 
 
-def test_a_receipt_that_was_altered_proves_nothing(api, signing, run_id, tmp_path, capsys):
+def test_a_receipt_that_was_altered_proves_nothing(api, working_notary, run_id, tmp_path, capsys):
     file = tmp_path / "run.receipt"
     run_command(api, "audit", "receipt", run_id, "--output", file)
     receipt = json.loads(file.read_text())
@@ -84,24 +84,24 @@ def test_a_receipt_that_was_altered_proves_nothing(api, signing, run_id, tmp_pat
     }
     for name, content in altered.items():
         file.write_text(json.dumps(content))
-        assert verifier.main(["check", str(file), "--key", signing]) in {1, 2}, name
+        assert verifier.main(["check", str(file), "--key", working_notary]) in {1, 2}, name
         assert capsys.readouterr().out == ""
 
 
-def test_an_erased_body_leaves_the_rest_proved(api, signing, run_id, tmp_path):
+def test_an_erased_body_leaves_the_rest_proved(api, working_notary, run_id, tmp_path):
     file = tmp_path / "run.receipt"
     run_command(api, "audit", "receipt", run_id, "--output", file)
     receipt = json.loads(file.read_text())
     del receipt["events"][0]["body"]
     file.write_text(json.dumps(receipt))
 
-    code, output = run_command(api, "audit", "check", file, "--key", signing, "--json")
+    code, output = run_command(api, "audit", "check", file, "--key", working_notary, "--json")
 
     assert code == 0
     assert json.loads(output)["events"][0]["body"] is None
 
 
-def test_there_is_no_receipt_of_what_is_no_run(api, signing):
+def test_there_is_no_receipt_of_what_is_no_run(api, working_notary):
     company = api.company()
 
     assert run_command(api, "audit", "receipt", company) == (1, f"Error: There is no run {company}\n")
@@ -118,7 +118,7 @@ def test_without_a_signature_there_is_no_receipt_and_it_is_said_what_is_missing(
     assert "does a projector run, with ROUTINES_LOG_KEY_FILE?" in output
 
 
-def test_an_auditor_exports_the_log_and_anybody_verifies_the_file(api, signing, run_id, tmp_path):
+def test_an_auditor_exports_the_log_and_anybody_verifies_the_file(api, working_notary, run_id, tmp_path):
     api.request("GET", "/log/checkpoint?fresh=true")
     file = tmp_path / "log.ndjson"
 
@@ -128,21 +128,21 @@ def test_an_auditor_exports_the_log_and_anybody_verifies_the_file(api, signing, 
         header = json.loads(next(lines))
         assert len([json.loads(line) for line in lines]) == header["position"]
     assert head_of(header["checkpoint"]).size <= header["position"]
-    code, output = run_command(api, "audit", "verify", "--export", file, "--key", signing, "--json")
+    code, output = run_command(api, "audit", "verify", "--export", file, "--key", working_notary, "--json")
     report = json.loads(output)
     assert (code, report["events"], report["checkpoints"], report["findings"]) == (0, header["position"], 1, [])
 
 
-def test_an_auditor_verifies_the_database_and_the_service(api, signing):
+def test_an_auditor_verifies_the_database_and_the_service(api, working_notary):
     api.request("GET", "/log/checkpoint?fresh=true")
     url = api.system.settings.database_url.replace("routines_service@", "routines_auditor@")
     address = f"{api.url}/api/log"
 
-    assert run_command(api, "audit", "verify", "--database", url, "--key", signing)[0] == 0
-    code, output = run_command(api, "audit", "verify", "--url", address, "--token", api.token, "--key", signing)
+    assert run_command(api, "audit", "verify", "--database", url, "--key", working_notary)[0] == 0
+    code, output = run_command(api, "audit", "verify", "--url", address, "--token", api.token, "--key", working_notary)
     assert code == 0
     assert "nothing is wrong" in output
-    code, output = run_command(api, "audit", "verify", "--url", address, "--token", "wrong", "--key", signing)
+    code, output = run_command(api, "audit", "verify", "--url", address, "--token", "wrong", "--key", working_notary)
     assert (code, "answers 401" in output) == (2, True)
 
 
@@ -169,7 +169,7 @@ def test_a_new_key_keeps_the_one_before_and_prints_what_verifiers_need(api, tmp_
     assert run_command(api, "audit", "new-key")[0] == 1
 
 
-def test_the_trees_are_folded_again_on_request(api, signing):
+def test_the_trees_are_folded_again_on_request(api, working_notary):
     assert run_command(api, "audit", "rebuild-tree")[0] == 0
 
     with bootstrap.connect(api.system.settings) as conn:
@@ -180,7 +180,7 @@ def test_the_trees_are_folded_again_on_request(api, signing):
         assert log_tree.state_of(conn, WHOLE_LOG).size >= end
 
 
-def test_a_receipt_says_what_witnesses_have_seen_and_may_have_to(api, signing, run_id, tmp_path):
+def test_a_receipt_says_what_witnesses_have_seen_and_may_have_to(api, working_notary, run_id, tmp_path):
     cosigner, other = Cosigner("witness.example/w1"), Cosigner("witness.example/w2")
     with bootstrap.connect(api.system.settings) as conn:
         witnessing.name_witnesses(conn, [cosigner.verifier_key])
@@ -194,7 +194,7 @@ def test_a_receipt_says_what_witnesses_have_seen_and_may_have_to(api, signing, r
         )
         witnessing.name_witnesses(conn, [])
 
-    options = ("--key", signing, "--witness", cosigner.verifier_key)
+    options = ("--key", working_notary, "--witness", cosigner.verifier_key)
     code, output = run_command(api, "audit", "check", tmp_path / "run.receipt", *options)
     assert (code, "witness.example/w1 has seen this log at 2026-11-29T" in output) == (0, True)
     assert run_command(api, "audit", "check", tmp_path / "unseen.receipt", *options)[0] == 1
@@ -204,9 +204,9 @@ def test_a_receipt_says_what_witnesses_have_seen_and_may_have_to(api, signing, r
     assert run_command(api, "audit", "verify", "--export", tmp_path / "log.ndjson", *options)[0] == 0
 
 
-def test_an_auditor_verifies_what_witnesses_have_seen_in_the_database_and_over_http(api, signing, run_id):
+def test_an_auditor_verifies_what_witnesses_have_seen_in_the_database_and_over_http(api, working_notary, run_id):
     cosigner = Cosigner("witness.example/w1")
-    options = ("--key", signing, "--witness", cosigner.verifier_key)
+    options = ("--key", working_notary, "--witness", cosigner.verifier_key)
     url = api.system.settings.database_url.replace("routines_service@", "routines_auditor@")
     with bootstrap.connect(api.system.settings) as conn:
         log_tree.want_checkpoint(conn, WHOLE_LOG, 1)

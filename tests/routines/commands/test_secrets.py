@@ -254,13 +254,13 @@ def test_the_system_hands_its_key_file_and_its_address_to_the_parts_that_need_th
         Place(tmp_path), "127.0.0.1", 8000, None, key_file="/keys", public_url="https://routines.example"
     )
 
-    assert [keys, keys, None, keys] == handed(system, "KEY_FILE")
-    assert ["http://127.0.0.1:8000", None, None, None] == handed(system, "PUBLIC_URL")
-    assert ["/keys", "/keys", None, "/keys"] == handed(configured_system, "KEY_FILE")
-    assert ["https://routines.example", None, None, None] == handed(configured_system, "PUBLIC_URL")
+    assert [keys, keys, None, keys] == handed_variables(system, "KEY_FILE")
+    assert ["http://127.0.0.1:8000", None, None, None] == handed_variables(system, "PUBLIC_URL")
+    assert ["/keys", "/keys", None, "/keys"] == handed_variables(configured_system, "KEY_FILE")
+    assert ["https://routines.example", None, None, None] == handed_variables(configured_system, "PUBLIC_URL")
 
 
-def handed(system, name):
+def handed_variables(system, name):
     return [part.env.get(f"ROUTINES_{name}") for part in system.parts("postgresql://here")]
 
 

@@ -126,7 +126,7 @@ def test_up_shows_the_last_words_of_a_part(capsys):
 
 
 def test_what_the_encoding_of_a_terminal_does_not_have_is_an_escape():
-    result = CliRunner(charset="iso-8859-1").invoke(saying, [HOSTILE + "\u4e2d"])
+    result = CliRunner(charset="iso-8859-1").invoke(echo_text, [HOSTILE + "\u4e2d"])
 
     assert result.exit_code == 0, result.output
     assert result.stdout_bytes.decode("ascii").endswith("\\u4e2d\n")
@@ -134,5 +134,5 @@ def test_what_the_encoding_of_a_terminal_does_not_have_is_an_escape():
 
 @click.command()
 @click.argument("text")
-def saying(text):
+def echo_text(text):
     terminal.echo(text)

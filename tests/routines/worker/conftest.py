@@ -46,14 +46,14 @@ def stub():
 
 
 @pytest.fixture
-def once(stub, tmp_path, monkeypatch):
+def run_once(stub, tmp_path, monkeypatch):
     monkeypatch.setattr(server, "pauses", lambda: iter([0.01] * 1000))
 
-    def once(*command, options=(), token=TOKEN):
+    def run_once(*command, options=(), token=TOKEN):
         body = ["--url", stub.url, "--token", token, "--once", "--state-dir", str(tmp_path), *options, "--", *command]
         return CliRunner().invoke(cli.worker, body)
 
-    return once
+    return run_once
 
 
 @pytest.fixture

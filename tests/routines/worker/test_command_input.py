@@ -15,20 +15,20 @@ def with_environment(stub, variables, missing=()):
     stub.environment, stub.missing = variables, list(missing)
 
 
-def test_the_environment_of_the_routine_is_the_commands_and_on_its_standard_input(stub, once, tmp_path):
+def test_the_environment_of_the_routine_is_the_commands_and_on_its_standard_input(stub, run_once, tmp_path):
     with_environment(stub, {"REGION": "eu", "PORT": "1"})
 
-    assert 0 == once(*script_of(tmp_path)).exit_code
+    assert 0 == run_once(*script_of(tmp_path)).exit_code
 
     assert {"REGION=eu", "PORT=1"} <= set((tmp_path / "env").read_text().splitlines())
     assert {"REGION": "eu", "PORT": "1"} == json.loads((tmp_path / "input").read_text())["environmentVariables"]
 
 
-def test_what_the_environment_of_the_routine_holds_is_masked_in_whatever_the_command_prints(stub, once):
+def test_what_the_environment_of_the_routine_holds_is_masked_in_whatever_the_command_prints(stub, run_once):
     with_environment(stub, {"API_KEY": "sk-1234567", "PORT": "5432"})
     split = "printf 'key sk-123'; sleep 0.1; echo 4567 $PORT"
 
-    result = once("sh", "-c", f"{split}; ({split}) >&2; exit 3", options=["--json"])
+    result = run_once("sh", "-c", f"{split}; ({split}) >&2; exit 3", options=["--json"])
 
     assert ["exit status 3: key *** 5432"] == stub.reasons
     assert ["exit status 3: key *** 5432\n\nkey *** 5432\n\n\nStandard error:\n\nkey *** 5432\n"] == stub.comments
@@ -48,20 +48,20 @@ def test_what_the_environment_of_the_routine_holds_is_masked_in_whatever_the_com
     ],
 )
 def test_a_run_whose_environment_cannot_be_given_fails_before_its_command(  # noqa: PLR0917 fixtures and what is given
-    stub, once, tmp_path, variables, missing, reason
+    stub, run_once, tmp_path, variables, missing, reason
 ):
     with_environment(stub, variables, missing)
 
-    once("touch", str(tmp_path / "started"))
+    run_once("touch", str(tmp_path / "started"))
 
     assert not (tmp_path / "started").exists()
     assert reason in stub.reasons[-1]
 
 
-def test_a_variable_that_the_workers_operator_allows_is_given(stub, once, tmp_path):
+def test_a_variable_that_the_workers_operator_allows_is_given(stub, run_once, tmp_path):
     with_environment(stub, {"NODE_OPTIONS": "--trace-warnings"})
 
-    assert 0 == once(*script_of(tmp_path), options=("--allow-env", "NODE_OPTIONS")).exit_code
+    assert 0 == run_once(*script_of(tmp_path), options=("--allow-env", "NODE_OPTIONS")).exit_code
 
     assert "NODE_OPTIONS=--trace-warnings" in (tmp_path / "env").read_text().splitlines()
 
@@ -75,10 +75,10 @@ def input_of(tmp_path):
     return json.loads((tmp_path / "input").read_text()), env
 
 
-def test_a_command_gets_the_issue_on_its_input_and_in_its_environment(stub, once, tmp_path):
+def test_a_command_gets_the_issue_on_its_input_and_in_its_environment(stub, run_once, tmp_path):
     issue = stub.open(description="Bonjour\n")
 
-    once(*script_of(tmp_path))
+    run_once(*script_of(tmp_path))
 
     document, env = input_of(tmp_path)
     assert issue | {"status": "in_progress"} == document["issue"] | {"checkoutRunId": None}
@@ -97,10 +97,10 @@ def test_a_command_gets_the_issue_on_its_input_and_in_its_environment(stub, once
     assert "ROUTINES_AGENT_TOKEN" not in env
 
 
-def test_a_command_gets_the_run_the_routine_the_trigger_the_payload_and_the_variables(stub, once, tmp_path):
+def test_a_command_gets_the_run_the_routine_the_trigger_the_payload_and_the_variables(stub, run_once, tmp_path):
     fire(stub, repository={"name": "café"}, variables={"branch": "main", "depth": 3, "forced": True})
 
-    once(*script_of(tmp_path))
+    run_once(*script_of(tmp_path))
 
     document, env = input_of(tmp_path)
     assert stub.runs[RUN] == document["run"]
@@ -121,27 +121,27 @@ def test_a_command_gets_the_run_the_routine_the_trigger_the_payload_and_the_vari
     }.items() <= env.items()
 
 
-def test_a_command_that_is_run_again_in_the_same_session_is_told_so(stub, once, tmp_path):
+def test_a_command_that_is_run_again_in_the_same_session_is_told_so(stub, run_once, tmp_path):
     session = uuid4()
     stub.open(status="in_progress", checkoutRunId=str(session))
     claims_path = tmp_path / "claims"
     claims_path.mkdir()
     (claims_path / f"{next(iter(stub.issues))}.{session}").write_bytes(b".")
 
-    once(*script_of(tmp_path), options=["--state-dir", str(claims_path)])
+    run_once(*script_of(tmp_path), options=["--state-dir", str(claims_path)])
 
     document, env = input_of(tmp_path)
     assert (2, "2") == (document["start"], env["ROUTINES_START"])
     assert (1, "1") == (document["attempt"], env["ROUTINES_ATTEMPT"])
 
 
-def test_what_is_too_large_for_variables_is_on_the_input_only_and_named(stub, once, tmp_path, monkeypatch):
+def test_what_is_too_large_for_variables_is_on_the_input_only_and_named(stub, run_once, tmp_path, monkeypatch):
     monkeypatch.setenv("ROUTINES_PAYLOAD", "of the worker itself")
     monkeypatch.setenv("ROUTINES_VARIABLE_other", "of the worker itself")
     issue = fire(stub, text="x" * 1_000_000, variables={f"v{number}": "y" * 16_000 for number in range(5)})
     issue["title"] = "x" * 140_000
 
-    result = once(*script_of(tmp_path))
+    result = run_once(*script_of(tmp_path))
 
     assert (0, "done") == (result.exit_code, issue["status"])
     document, env = input_of(tmp_path)
@@ -153,25 +153,25 @@ def test_what_is_too_large_for_variables_is_on_the_input_only_and_named(stub, on
     assert env["ROUTINES_VARIABLE_v3"]
 
 
-def test_a_worker_keeps_its_tokens_from_its_command(stub, once, monkeypatch, tmp_path):
+def test_a_worker_keeps_its_tokens_from_its_command(stub, run_once, monkeypatch, tmp_path):
     monkeypatch.setenv("ROUTINES_AGENT_TOKEN", TOKEN)
     monkeypatch.setenv("JETTY_API_TOKEN", "mlc_another")
     monkeypatch.setenv("PAPERCLIP_API_KEY", TOKEN)
     stub.open()
 
-    once(*script_of(tmp_path))
+    run_once(*script_of(tmp_path))
 
     assert not {"ROUTINES_AGENT_TOKEN", "JETTY_API_TOKEN", "PAPERCLIP_API_KEY"} & input_of(tmp_path)[1].keys()
 
 
-def test_it_passes_its_token_on_where_it_is_told_to_and_masks_it_in_what_the_command_prints(stub, once):
+def test_it_passes_its_token_on_where_it_is_told_to_and_masks_it_in_what_the_command_prints(stub, run_once):
     stub.open()
     script = (
         "import os, sys, time; token = os.environ['ROUTINES_AGENT_TOKEN']; print('key ' + token[:4], end='', flush=True);"
         "time.sleep(0.1); print(token[4:]); sys.stderr.write('x' * 200_000 + token * 2000 + '\\nbad ' + token); sys.exit(token == 'pcp_secret')"
     )
 
-    result = once(sys.executable, "-S", "-c", script, options=["--pass-token"])
+    result = run_once(sys.executable, "-S", "-c", script, options=["--pass-token"])
 
     assert "exit status 1" in stub.reasons[0]
     assert "key ***" in stub.comments[0]
@@ -180,31 +180,31 @@ def test_it_passes_its_token_on_where_it_is_told_to_and_masks_it_in_what_the_com
         assert "***" in text
 
 
-def test_an_issue_without_a_routine_has_empty_variables(stub, once):
+def test_an_issue_without_a_routine_has_empty_variables(stub, run_once):
     stub.open(originId=None, originRunId=None)
 
-    once("sh", "-uc", 'echo "<$ROUTINES_ROUTINE_ID$ROUTINES_RUN_ID>"')
+    run_once("sh", "-uc", 'echo "<$ROUTINES_ROUTINE_ID$ROUTINES_RUN_ID>"')
 
     assert ["<>\n"] == stub.comments
 
 
-def test_a_command_need_not_read_its_input(stub, once):
+def test_a_command_need_not_read_its_input(stub, run_once):
     stub.open(description="x" * 1_000_000)
 
-    assert 0 == once("true").exit_code
+    assert 0 == run_once("true").exit_code
 
 
-def test_a_command_is_told_how_often_its_issue_was_begun_on_any_machine(stub, once, tmp_path):
+def test_a_command_is_told_how_often_its_issue_was_begun_on_any_machine(stub, run_once, tmp_path):
     stub.open(checkoutCount=2)
 
-    once("sh", "-c", f"echo $ROUTINES_START > {tmp_path}/start")
+    run_once("sh", "-c", f"echo $ROUTINES_START > {tmp_path}/start")
 
     assert "3" == read(tmp_path / "start")
 
 
-def test_a_title_with_a_nul_is_a_variable_without_it(stub, once):
+def test_a_title_with_a_nul_is_a_variable_without_it(stub, run_once):
     issue = stub.open("a\0b")
 
-    once("sh", "-c", "printf %s $ROUTINES_ISSUE_TITLE")
+    run_once("sh", "-c", "printf %s $ROUTINES_ISSUE_TITLE")
 
     assert (["ab"], "done") == (stub.comments, issue["status"])

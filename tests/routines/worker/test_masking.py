@@ -12,7 +12,7 @@ from routines.worker.tokens import Tokens
 TEXTS = st.text("ab", min_size=2, max_size=6)
 
 
-def masked(secrets, data, cuts=()):
+def mask_secrets(secrets, data, cuts=()):
     masking, end = Masking(secrets), 0
     result = b""
     for cut in [*sorted(cuts), len(data)]:
@@ -33,10 +33,10 @@ def outputs(draw):
 @given(outputs())
 def test_a_secret_is_masked_wherever_the_output_is_split(case):
     secrets, data, cuts, longest = case
-    masked_output = masked(secrets, data)
+    masked_output = mask_secrets(secrets, data)
     usual, output.LONGEST_PIECE = output.LONGEST_PIECE, longest
     try:
-        assert masked_output == masked(secrets, data, cuts)
+        assert masked_output == mask_secrets(secrets, data, cuts)
     finally:
         output.LONGEST_PIECE = usual
 
@@ -49,8 +49,8 @@ def test_a_secret_is_masked_wherever_the_output_is_split(case):
 
 
 def test_where_secrets_overlap_nothing_of_either_is_left():
-    assert b"<***>" == masked(["abcdefgh", "efghijkl"], b"<abcdefghijkl>")
-    assert b"<******>" == masked(["abcdefgh"], b"<abcdefghabcdefgh>")
+    assert b"<***>" == mask_secrets(["abcdefgh", "efghijkl"], b"<abcdefghijkl>")
+    assert b"<******>" == mask_secrets(["abcdefgh"], b"<abcdefghabcdefgh>")
 
 
 def test_texts_of_what_a_command_is_handed_are_masked_line_by_line_and_as_json_shows_them():
@@ -58,7 +58,7 @@ def test_texts_of_what_a_command_is_handed_are_masked_line_by_line_and_as_json_s
     secrets = Tokens("pcp_own_token", {}).secrets_with(handed, {"deep": [{"er": "sk-1234567"}], "number": 12345678})
 
     def masked_line(text):
-        return masked(secrets, text.encode()).decode()
+        return mask_secrets(secrets, text.encode()).decode()
 
     assert "pcp_own_token" in secrets
     assert "***\n  ***\nshort" == masked_line("-----BEGIN-----\n  MIIEvQIBADAN\nshort")

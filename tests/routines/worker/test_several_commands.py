@@ -4,7 +4,7 @@ from tests.routines.worker.stub_server import LIMIT_S, read
 from tests.waiting import exists, wait_for
 
 
-def test_several_commands_run_at_once_and_their_lines_are_told_apart(stub, once, tmp_path):
+def test_several_commands_run_at_once_and_their_lines_are_told_apart(stub, run_once, tmp_path):
     for _ in range(5):
         stub.open()
     together = f"""
@@ -12,7 +12,7 @@ def test_several_commands_run_at_once_and_their_lines_are_told_apart(stub, once,
         until test $(ls {tmp_path}/begun.* | wc -l) -ge 3; do sleep 0.02; done
         echo out of $ROUTINES_ISSUE_IDENTIFIER"""
 
-    result = once("sh", "-c", together, options=("--concurrency", "3"))
+    result = run_once("sh", "-c", together, options=("--concurrency", "3"))
 
     assert 0 == result.exit_code, result.output
     assert {"done"} == {issue["status"] for issue in stub.issues.values()}
@@ -47,11 +47,11 @@ def test_a_stop_ends_all_commands_and_hands_all_issues_back(stub, start, tmp_pat
     assert not any(exists(int(pid)) for pid in read(tmp_path / "pids").splitlines())
 
 
-def test_with_once_one_failure_among_several_commands_is_told_by_the_exit_status(stub, once):
+def test_with_once_one_failure_among_several_commands_is_told_by_the_exit_status(stub, run_once):
     for _ in range(3):
         stub.open()
 
-    result = once("sh", "-c", "test $ROUTINES_ISSUE_IDENTIFIER != ACM-2", options=("--concurrency", "3"))
+    result = run_once("sh", "-c", "test $ROUTINES_ISSUE_IDENTIFIER != ACM-2", options=("--concurrency", "3"))
 
     assert 1 == result.exit_code
     assert ["cancelled", "done", "done"] == sorted(issue["status"] for issue in stub.issues.values())

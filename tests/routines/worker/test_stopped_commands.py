@@ -68,7 +68,7 @@ time.sleep(600)
     ],
 )
 def test_a_command_is_stopped_with_all_its_children_once_its_issue_is_lost(
-    stub, once, *, tmp_path, monkeypatch, change, reason
+    stub, run_once, *, tmp_path, monkeypatch, change, reason
 ):
     monkeypatch.setattr(supervision, "LOOK_S", 0.05)
     monkeypatch.setattr(command, "GRACE_S", 0.3)
@@ -82,7 +82,7 @@ def test_a_command_is_stopped_with_all_its_children_once_its_issue_is_lost(
 
     thread = Thread(target=lose)
     thread.start()
-    result = once(sys.executable, "-S", "-c", f"PATH = {str(path)!r}\n{STUBBORN}")
+    result = run_once(sys.executable, "-S", "-c", f"PATH = {str(path)!r}\n{STUBBORN}")
     thread.join()
 
     assert 1 == result.exit_code
@@ -92,10 +92,10 @@ def test_a_command_is_stopped_with_all_its_children_once_its_issue_is_lost(
     wait_for(lambda: not exists(int(path.read_text())))
 
 
-def test_a_process_that_the_command_leaves_behind_does_not_hold_us_up(stub, once):
+def test_a_process_that_the_command_leaves_behind_does_not_hold_us_up(stub, run_once):
     stub.open()
 
-    result = once("sh", "-c", "sleep 3 & echo $!")
+    result = run_once("sh", "-c", "sleep 3 & echo $!")
 
     assert 0 == result.exit_code
     os.kill(int(stub.comments[0]), signal.SIGKILL)
@@ -216,13 +216,13 @@ def test_a_worker_that_cannot_renew_its_lease_stops_its_command_in_time_and_hand
     assert "in_progress" == issue["status"]
 
 
-def test_a_session_that_was_left_on_an_issue_that_is_to_do_is_not_taken_up_again(stub, once, tmp_path):
+def test_a_session_that_was_left_on_an_issue_that_is_to_do_is_not_taken_up_again(stub, run_once, tmp_path):
     """It has lost the issue, or never had it."""
     issue = stub.open()
     session_id = uuid4()
     (tmp_path / f"{issue['id']}.{session_id}").touch()
 
-    assert 0 == once("true").exit_code
+    assert 0 == run_once("true").exit_code
 
     assert str(session_id) not in stub.sessions
     assert [] == list(tmp_path.iterdir())

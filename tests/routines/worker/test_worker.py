@@ -24,10 +24,10 @@ urllib.request.urlopen(urllib.request.Request(
 """
 
 
-def test_a_command_that_succeeds_makes_its_issue_done(stub, once, tmp_path):
+def test_a_command_that_succeeds_makes_its_issue_done(stub, run_once, tmp_path):
     issue = stub.open()
 
-    result = once("echo", "hello")
+    result = run_once("echo", "hello")
 
     assert 0 == result.exit_code
     assert ("done", None) == (issue["status"], issue["checkoutRunId"])
@@ -46,10 +46,10 @@ def test_a_command_that_succeeds_makes_its_issue_done(stub, once, tmp_path):
         ("echo oh no; exec sleep 600", ("--timeout-s", "0.3"), "stopped after 0.3 s"),
     ],
 )
-def test_a_command_that_goes_wrong_cancels_its_issue_with_the_reason(stub, once, script, options, reason):
+def test_a_command_that_goes_wrong_cancels_its_issue_with_the_reason(stub, run_once, script, options, reason):
     issue = stub.open()
 
-    result = once("sh", "-c", script, options=options)
+    result = run_once("sh", "-c", script, options=options)
 
     assert 1 == result.exit_code
     assert "cancelled" == issue["status"]
@@ -58,13 +58,13 @@ def test_a_command_that_goes_wrong_cancels_its_issue_with_the_reason(stub, once,
     assert f"ACM-1 cancelled: {reason}" in result.output
 
 
-def test_a_command_that_cannot_be_run_cancels_its_issue(stub, once, tmp_path):
+def test_a_command_that_cannot_be_run_cancels_its_issue(stub, run_once, tmp_path):
     script = tmp_path / "script"
     script.write_text("#!/no/such/interpreter\n")
     script.chmod(0o755)
     stub.open()
 
-    assert 1 == once(str(script)).exit_code
+    assert 1 == run_once(str(script)).exit_code
     assert [f"command not found: {script}"] == stub.comments
 
 
@@ -83,19 +83,19 @@ class Full:
 
 
 @pytest.mark.parametrize("place", [(claims, "_lock_file"), (command, "_start")])
-def test_a_full_disk_of_this_machine_is_waited_for_and_cancels_nothing(stub, once, monkeypatch, place):
+def test_a_full_disk_of_this_machine_is_waited_for_and_cancels_nothing(stub, run_once, monkeypatch, place):
     monkeypatch.setattr(*place, Full(getattr(*place)))
     issue = stub.open()
 
-    result = once("echo", "hello")
+    result = run_once("echo", "hello")
 
     assert (0, "done", ["hello\n"]) == (result.exit_code, issue["status"], stub.comments)
 
 
-def test_a_command_that_is_not_there_at_the_start_touches_no_issue(stub, once):
+def test_a_command_that_is_not_there_at_the_start_touches_no_issue(stub, run_once):
     issue = stub.open()
 
-    result = once("no-such-command")
+    result = run_once("no-such-command")
 
     assert 2 == result.exit_code
     assert "command not found: no-such-command" in result.output
@@ -115,40 +115,40 @@ def test_an_issue_that_someone_else_has_is_asked_for_once(stub, start):
     assert 1 == stub.count("POST", "checkout")
 
 
-def test_an_issue_in_progress_that_no_worker_here_began_is_left_alone(stub, once):
+def test_an_issue_in_progress_that_no_worker_here_began_is_left_alone(stub, run_once):
     stub.open(status="in_progress", checkoutRunId=str(uuid4()))
 
-    result = once("true")
+    result = run_once("true")
 
     assert 0 == result.exit_code
     assert "nothing to do" in result.output
     assert 0 == stub.count("POST", "checkout")
 
 
-def test_a_claim_that_the_board_has_undone_is_forgotten(stub, once, tmp_path):
+def test_a_claim_that_the_board_has_undone_is_forgotten(stub, run_once, tmp_path):
     issue = stub.open(status="in_progress", checkoutRunId=str(uuid4()))
     (tmp_path / f"{issue['id']}.{uuid4()}").touch()
 
-    result = once("true")
+    result = run_once("true")
 
     assert "ACM-1 left alone" in result.output
     assert [] == list(tmp_path.iterdir())
 
 
-def test_an_issue_that_its_command_moved_is_left_as_it_is(stub, once):
+def test_an_issue_that_its_command_moved_is_left_as_it_is(stub, run_once):
     issue = stub.open()
 
-    result = once(sys.executable, "-S", "-c", MOVE)
+    result = run_once(sys.executable, "-S", "-c", MOVE)
 
     assert 0 == result.exit_code
     assert "blocked" == issue["status"]
     assert "ACM-1 moved: it is blocked already" in result.output
 
 
-def test_an_issue_that_was_cancelled_just_before_its_command_ended_keeps_the_output(stub, once):
+def test_an_issue_that_was_cancelled_just_before_its_command_ended_keeps_the_output(stub, run_once):
     issue = stub.open()
 
-    result = once(sys.executable, "-S", "-c", MOVE.replace("blocked", "cancelled") + "print('all but one')")
+    result = run_once(sys.executable, "-S", "-c", MOVE.replace("blocked", "cancelled") + "print('all but one')")
 
     assert 1 == result.exit_code
     assert "cancelled" == issue["status"]
@@ -169,15 +169,15 @@ def test_a_list_is_read_to_its_last_page(monkeypatch):
     assert ["a", "b", "c", "d"] == list(api.list_rows("/api/agents/me/inbox-lite"))
 
 
-def test_an_empty_inbox_is_nothing_to_do(once):
-    result = once("true")
+def test_an_empty_inbox_is_nothing_to_do(run_once):
+    result = run_once("true")
 
     assert 0 == result.exit_code
     assert "nothing to do" in result.output
 
 
-def test_a_token_that_is_not_taken_ends_it_and_is_not_shown(once):
-    result = once("true", token="pcp_wrong")
+def test_a_token_that_is_not_taken_ends_it_and_is_not_shown(run_once):
+    result = run_once("true", token="pcp_wrong")
 
     assert 2 == result.exit_code
     assert "the server does not take the token (401: Unauthorized)" in result.output
@@ -187,38 +187,38 @@ def test_a_token_that_is_not_taken_ends_it_and_is_not_shown(once):
 @pytest.mark.parametrize(
     "options", [("--url", "localhost:3100"), ("--token", "two words"), ("--timeout-s", "0"), ("--allow-env", "A=B")]
 )
-def test_wrong_options_are_named(once, options):
-    result = once("true", options=options)
+def test_wrong_options_are_named(run_once, options):
+    result = run_once("true", options=options)
 
     assert 2 == result.exit_code
     assert f"Invalid value for '{options[0]}'" in result.output
 
 
-def test_trouble_is_waited_out_and_spoken_of(stub, once):
+def test_trouble_is_waited_out_and_spoken_of(stub, run_once):
     issue = stub.open()
     stub.troubles = [(503, {"error": "The database is busy"}), (502, {"error": "Bad Gateway"})]
 
-    result = once("true")
+    result = run_once("true")
 
     assert 0 == result.exit_code
     assert "done" == issue["status"]
     assert f"{stub.url} is in trouble (503: The database is busy); the next try is in 0 s" in result.output
 
 
-def test_a_change_that_is_recorded_is_not_repeated(stub, once):
+def test_a_change_that_is_recorded_is_not_repeated(stub, run_once):
     stub.open()
     patch = stub.patch
     stub.patch = lambda *args: (patch(*args), (503, {"error": "recorded", "details": {"position": 7}}))[1]
 
-    assert 0 == once("echo", "hello").exit_code
+    assert 0 == run_once("echo", "hello").exit_code
     assert ["hello\n"] == stub.comments
 
 
-def test_one_round_gives_up_when_the_server_does_not_come_back(stub, once, monkeypatch):
+def test_one_round_gives_up_when_the_server_does_not_come_back(stub, run_once, monkeypatch):
     monkeypatch.setattr(cli, "ONCE_PATIENCE_S", 0.05)
     stub.troubles = [(503, {"error": "The database is busy"})] * 1000
 
-    result = once("true")
+    result = run_once("true")
 
     assert 2 == result.exit_code
     assert "(503: The database is busy); giving up" in result.output

@@ -9,7 +9,7 @@ import pytest
 
 from tests.web import people
 from tests.web.board.conftest import Board
-from tests.web.served import further
+from tests.web.served import serve_further
 
 
 class Stream:
@@ -145,13 +145,13 @@ def test_the_stream_ends_with_its_process_and_goes_on_at_another_one(board, api,
             began.set()
             stream.end()
 
-    with further(api) as here:
+    with serve_further(api) as here:
         reader = threading.Thread(target=follow, args=(here.url,))
         reader.start()
         began.wait()
     reader.join()  # the server has ended while a page was open
     position = goal(api, company)
-    with further(api) as here, following(board, url=here.url, **{"Last-Event-ID": str(position - 1)}) as stream:
+    with serve_further(api) as here, following(board, url=here.url, **{"Last-Event-ID": str(position - 1)}) as stream:
         assert position == stream.position()
 
 

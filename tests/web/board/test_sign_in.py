@@ -5,7 +5,7 @@ import pytest
 
 from application.use_cases.board.sessions import SESSION_NAME
 from tests.web.board.conftest import Browser, Page
-from tests.web.served import further
+from tests.web.served import serve_further
 from web.board import pages
 from web.board.session import SessionCookie, forgery_token
 from web.board.sign_in import own_path
@@ -112,7 +112,7 @@ def test_signing_out_everywhere_ends_the_sessions_of_other_browsers(api, board, 
 
 def test_a_session_holds_in_every_web_process_also_in_one_that_has_just_started(api, board):
     cookie = "; ".join(f"{cookie.name}={cookie.value}" for cookie in board.client.cookies.jar)
-    with further(api, public_url="https://routines.example") as other:
+    with serve_further(api, public_url="https://routines.example") as other:
         answer = httpx.get(f"{other.url}/board/companies/{board.company}", headers={"Cookie": cookie})
     assert 200 == answer.status_code
 
@@ -199,7 +199,7 @@ def test_a_cookie_is_found_among_others_and_what_is_no_token_is_none():
 
 def test_behind_a_path_every_link_form_and_way_on_begins_with_it_and_the_cookie_is_of_it(api, company, agent):
     routine = api.routine(company, agent)
-    with further(api, public_url="https://routines.example/below") as other:
+    with serve_further(api, public_url="https://routines.example/below") as other:
         browser = Browser(other.url)
         headers = {"Origin": "https://routines.example"}
         answer = browser.client.post("/board/sign-in", data={"token": api.token}, headers=headers)

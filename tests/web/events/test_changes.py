@@ -114,7 +114,7 @@ def test_no_address_and_no_secret_is_in_a_history(past_api: Past):
     )
 
 
-def between(past_api: Past, begin: int, end: int) -> Any:
+def changes_between(past_api: Past, begin: int, end: int) -> Any:
     return past_api.api.get(f"/routines/{past_api.routine}/diff?from={begin}&to={end}")
 
 
@@ -128,7 +128,7 @@ def test_two_moments_differ_by_fields_and_triggers_and_the_events_say_who_made_i
         position_of(past_api, kind) for kind in ("routine.created", "routine.updated", "routine.trigger_changed")
     )
 
-    field_differences = between(past_api, created, changed)
+    field_differences = changes_between(past_api, created, changed)
 
     assert field_differences["routine"] == [
         {"field": "priority", "before": "medium", "after": "high", "events": [updated]},
@@ -152,8 +152,8 @@ def test_a_trigger_differs_in_what_was_changed_and_is_removed_with_all_that_it_h
     )
     added = min(added, changed - 1)
 
-    (edited,) = between(past_api, changed - 1, changed)["triggers"]
-    (gone,) = between(past_api, changed, removed)["triggers"]
+    (edited,) = changes_between(past_api, changed - 1, changed)["triggers"]
+    (gone,) = changes_between(past_api, changed, removed)["triggers"]
 
     assert edited["change"] == "changed"
     assert [one["field"] for one in edited["fields"]] == ["cronExpression"]
@@ -169,9 +169,9 @@ def test_what_was_changed_back_is_no_difference_and_a_new_secret_is_one_that_is_
 
     assert field_differences["toPosition"] == head
     assert "title" not in {one["field"] for one in field_differences["routine"]}
-    (hook,) = between(past_api, rotated - 1, rotated)["triggers"]
+    (hook,) = changes_between(past_api, rotated - 1, rotated)["triggers"]
     assert hook["fields"] == [{"field": "secret", "before": None, "after": None, "events": [rotated]}]
-    assert between(past_api, head, head)["events"] == []
+    assert changes_between(past_api, head, head)["events"] == []
 
 
 def test_a_trigger_that_came_and_went_between_the_moments_is_no_difference(past_api: Past):
@@ -180,10 +180,10 @@ def test_a_trigger_that_came_and_went_between_the_moments_is_no_difference(past_
         "id"
     ]
     api.post(f"/routine-triggers/{hook}/rotate-secret", {})
-    there = between(past_api, begin, api.system.store.head())
+    there = changes_between(past_api, begin, api.system.store.head())
     api.request("DELETE", f"/routine-triggers/{hook}")
 
-    gone = between(past_api, begin, api.system.store.head())
+    gone = changes_between(past_api, begin, api.system.store.head())
 
     assert [(one["id"], one["change"]) for one in there["triggers"]] == [(hook, "added")]
     assert "excludedDates" not in {one["field"] for one in there["triggers"][0]["fields"]}, "it is empty as before"
@@ -212,7 +212,7 @@ def test_what_differs_is_what_the_routine_was_at_both_moments(past_api: Past):
 
     for begin, end in pairwise(positions):
         values_by_field = {
-            one["field"]: (one["before"], one["after"]) for one in between(past_api, begin, end)["routine"]
+            one["field"]: (one["before"], one["after"]) for one in changes_between(past_api, begin, end)["routine"]
         }
         for field in ("title", "priority", "status", "description"):
             before, after = then[begin][field], then[end][field]

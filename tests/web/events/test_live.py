@@ -17,7 +17,7 @@ from projections.audit import feed as feeds
 from projections.audit.feed import Filters, LogEntry
 from tests.api import Api
 from tests.web import people
-from tests.web.served import further
+from tests.web.served import serve_further
 from web.events import live
 from web.events.feeds import Feeds
 from web.events.live import Frame, LiveFeed, Tail
@@ -71,7 +71,7 @@ def read_feed(api: Api, path: str, token: str | None = None, **headers: str) -> 
         yield Feed(response)
 
 
-def others() -> int:
+def count_other_threads() -> int:
     """The threads of the process but for those that handle requests, of which there is a fixed number."""
     return len([thread for thread in threading.enumerate() if not thread.name.startswith("request")])
 
@@ -239,7 +239,7 @@ def test_a_feed_ends_when_the_process_does(api: Api):
             began.set()
             feed.end()
 
-    with further(api) as here:
+    with serve_further(api) as here:
         reader = threading.Thread(target=read, args=(here,))
         reader.start()
         began.wait()
@@ -272,7 +272,7 @@ def test_head_is_answered_at_once(api: Api):
 
 def test_many_readers_share_one_thread_and_hold_no_connection(api: Api):
     company = api.company()
-    threads = others()
+    threads = count_other_threads()
 
     async def read_all() -> None:
         limits = httpx.Limits(max_connections=MANY)
@@ -295,7 +295,7 @@ def test_many_readers_share_one_thread_and_hold_no_connection(api: Api):
                     tasks.create_task(read_one_event())
                 await began.wait()
                 await asyncio.to_thread(goals, api, company, "for all")
-                assert others() <= threads + 2  # the tail's, and that of to_thread
+                assert count_other_threads() <= threads + 2  # the tail's, and that of to_thread
                 assert api.system.pool.get_stats()["requests_waiting"] == 0
                 await over.wait()
 
@@ -332,7 +332,7 @@ def test_a_reader_who_takes_nothing_is_cut_off(api: Api, monkeypatch: pytest.Mon
 
 def test_there_is_a_bound_on_readers(api: Api):
     limits = replace(api.system.settings.limits, max_event_readers=1)
-    with further(api, limits=limits) as here, read_feed(here, "/events"):
+    with serve_further(api, limits=limits) as here, read_feed(here, "/events"):
         refusal = here.request("GET", "/events", headers=STREAM)
 
     assert (503, "1") == (refusal.status_code, refusal.headers["Retry-After"])

@@ -14,7 +14,7 @@ import pytest
 from application.use_cases.board import issues
 from tests.api import Api
 from tests.waiting import wait_for
-from tests.web.served import further
+from tests.web.served import serve_further
 from web.http import departures
 from web.http.backend import Backend
 from web.http.departures import Gone, Watched
@@ -26,7 +26,7 @@ BUSY, LEFT, STAYS = "busy", "left", "stays"
 @pytest.fixture
 def two_thread_api(api: Api) -> Iterator[Api]:
     """A web process of two threads: of which a tenant has one."""
-    with further(api, threads=2) as served:
+    with serve_further(api, threads=2) as served:
         yield served
 
 

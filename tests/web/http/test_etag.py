@@ -14,11 +14,6 @@ from web.http.etag import LIGHT_BYTES, add_conditional_reads, tag_of
 PATHS = ("/companies/{}", "/companies/{}/agents", "/companies/{}/routines", "/companies/{}/issues", "/companies")
 
 
-@pytest.fixture
-def company(api: Api) -> str:
-    return api.company()
-
-
 def known(tag: str) -> dict[str, str]:
     return {"If-None-Match": tag}
 

@@ -1,7 +1,7 @@
 """
 The connection class stands on uvicorn's, which promises nothing to subclasses: another uvicorn has to be read first.
 
-What it does is tested from outside (tests/web/test_abuse.py); here only what it stands on.
+What it does is tested from outside (tests/web/abuse); here only what it stands on.
 """
 
 import ast
@@ -24,7 +24,7 @@ OF_CYCLE = {"keep_alive", "more_body", "response_complete", "response_started"}
 WHAT_TO_DO = """
 uvicorn's connection class is not the one of {read} that web/http/protocol.py was written for (this is {version}).
 Read what has changed in uvicorn/protocols/http/httptools_impl.py and flow_control.py: the attributes in USED, the callbacks
-that Connection overrides, when a cycle is complete. Mend protocol.py, see that tests/web/test_abuse.py passes, move the
+that Connection overrides, when a cycle is complete. Mend protocol.py, see that tests/web/abuse passes, move the
 bounds of uvicorn in pyproject.toml, and put version and digest ({digest}) here."""
 
 

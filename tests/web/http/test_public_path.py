@@ -8,15 +8,15 @@ import httpx
 import pytest
 
 from tests.api import Api
-from tests.web.jetty.conftest import ECHO, ok
-from tests.web.served import further
+from tests.web.jetty.conftest import ECHO, assert_success
+from tests.web.served import serve_further
 
 PREFIX = "/routines/here"
 
 
 @pytest.fixture(scope="module")
 def proxied_api(api: Api) -> Iterator[Api]:
-    with further(api, public_url=f"https://example.org{PREFIX}") as proxied:
+    with serve_further(api, public_url=f"https://example.org{PREFIX}") as proxied:
         yield proxied
 
 
@@ -44,15 +44,15 @@ def test_links_to_next_pages_begin_with_the_public_path(proxied_api: Api):
 
 def test_so_do_those_of_the_jetty_api(proxied_api: Api):
     board = httpx.Client(base_url=f"{proxied_api.url}/api/v1", headers={"Authorization": f"Bearer {proxied_api.token}"})
-    ok(board.post("/collections/", json={"name": "public-path"}))
-    ok(board.post("/tasks/public-path", json={"name": "echo", "workflow": ECHO}))
+    assert_success(board.post("/collections/", json={"name": "public-path"}))
+    assert_success(board.post("/tasks/public-path", json={"name": "echo", "workflow": ECHO}))
     for _ in range(2):
-        ok(board.post("/run/public-path/echo", json={}))
+        assert_success(board.post("/run/public-path/echo", json={}))
 
     first = board.get("/db/trajectories/public-path/echo", params={"limit": 1})
     second = follow(first, proxied_api)
 
-    assert [1, 1] == [len(ok(answer)["trajectories"]) for answer in (first, second)]
+    assert [1, 1] == [len(assert_success(answer)["trajectories"]) for answer in (first, second)]
     assert first.json()["trajectories"] != second.json()["trajectories"]
     board.close()
 

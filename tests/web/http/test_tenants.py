@@ -2,8 +2,6 @@
 
 from uuid import UUID
 
-import pytest
-
 from application.access import Caller
 from tests.api import Api
 
@@ -18,11 +16,6 @@ def member(api: Api, company: str, name: str) -> str:
 
 def tenant(api: Api, token: str) -> UUID | None:
     return api.system.executor.tenant_of(Caller(token=token))
-
-
-@pytest.fixture
-def company(api: Api) -> str:
-    return api.company()
 
 
 def test_all_members_of_a_company_are_one_tenant(api: Api, company: str):

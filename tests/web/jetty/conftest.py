@@ -39,16 +39,16 @@ class Jetty:
         return self._http.request(method, path, headers=headers | kwargs.pop("headers", {}), **kwargs)
 
     def get(self, path, **kwargs):
-        return ok(self.request("GET", path, **kwargs))
+        return assert_success(self.request("GET", path, **kwargs))
 
     def post(self, path, body=..., **kwargs):
-        return ok(self.request("POST", path, body, **kwargs))
+        return assert_success(self.request("POST", path, body, **kwargs))
 
     def patch(self, path, body, **kwargs):
-        return ok(self.request("PATCH", path, body, **kwargs))
+        return assert_success(self.request("PATCH", path, body, **kwargs))
 
     def put(self, path, body, **kwargs):
-        return ok(self.request("PUT", path, body, **kwargs))
+        return assert_success(self.request("PUT", path, body, **kwargs))
 
     def task(self, name=None, workflow=None):
         """The name of a new task."""
@@ -67,7 +67,7 @@ class Jetty:
         self._http.close()
 
 
-def ok(response):
+def assert_success(response):
     assert response.is_success, f"{response.request.method} {response.request.url}: {response.text}"
     return response.json() if response.content else None
 

@@ -23,7 +23,7 @@ def trajectory(jetty, task=None):
     return jetty.post(f"/run/{jetty.collection}/{task or jetty.task()}", {})
 
 
-def claimed(jetty):
+def claim_path(jetty):
     jetty.post(f"/run/{jetty.collection}/{jetty.task()}", {})
     claim = jetty.post(f"/workers/{jetty.collection}/claim", {})
     return f"/workers/{jetty.collection}/{claim['trajectory']['trajectory_id']}/{claim['claim_id']}"
@@ -66,7 +66,7 @@ def claimable(jetty):
 
 
 def worker(rest, body=...):
-    return lambda jetty: (claimed(jetty) + rest, body)
+    return lambda jetty: (claim_path(jetty) + rest, body)
 
 
 def key(jetty):
@@ -76,7 +76,7 @@ def key(jetty):
     return f"/api-keys/collection/{jetty.collection}/{new_key['id']}", ...
 
 
-def newest(jetty):
+def newest_position(jetty):
     return jetty.get(f"/collections/{jetty.collection}/events?limit=1")[0]["position"]
 
 
@@ -130,7 +130,10 @@ OPERATIONS = {
     "getTrial": ("GET", collection("/trial")),
     "activateTrial": ("POST", collection("/trial", "/activate")),
     "listEventsOfCollection": ("GET", collection("/collections", "/events")),
-    "getEventOfCollection": ("GET", lambda jetty: (f"/collections/{jetty.collection}/events/{newest(jetty)}", ...)),
+    "getEventOfCollection": (
+        "GET",
+        lambda jetty: (f"/collections/{jetty.collection}/events/{newest_position(jetty)}", ...),
+    ),
     "getJettyHealth": ("GET", plain("/../../health")),
 }
 

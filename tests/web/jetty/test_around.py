@@ -4,7 +4,7 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
-from tests.web.jetty.conftest import ECHO, WORKFLOW, ok
+from tests.web.jetty.conftest import ECHO, WORKFLOW, assert_success
 
 NOT_FOUND = {"detail": "Not Found"}
 
@@ -53,7 +53,7 @@ def test_a_taken_collection_is_a_400_and_keys_make_none(api, jetty):
 def test_a_company_without_a_name_is_a_collection_by_its_id(api):
     company = api.company()
 
-    assert ok(board(api, "GET", f"/collections/{company}"))["name"] == company
+    assert assert_success(board(api, "GET", f"/collections/{company}"))["name"] == company
 
 
 def test_the_environment_merges_and_never_shows_a_value(jetty):
@@ -68,15 +68,15 @@ def test_the_environment_merges_and_never_shows_a_value(jetty):
 
 
 def test_an_api_key_is_shown_once_listed_without_itself_and_dead_when_revoked(api, jetty):
-    listed = ok(board(api, "GET", f"/api-keys/collection/{jetty.collection}"))
+    listed = assert_success(board(api, "GET", f"/api-keys/collection/{jetty.collection}"))
 
     assert [key["key_prefix"] for key in listed] == [jetty.key[:12]]
     assert jetty.key not in str(listed)
     assert set(listed[0]) >= {"id", "collection_id", "collection_name", "name", "created_at", "is_active"}
     assert jetty.request("GET", f"/api-keys/collection/{jetty.collection}").status_code == 403
-    ok(board(api, "DELETE", f"/api-keys/collection/{jetty.collection}/{listed[0]['id']}"))
+    assert_success(board(api, "DELETE", f"/api-keys/collection/{jetty.collection}/{listed[0]['id']}"))
     assert jetty.request("GET", "/collections/").status_code == 401
-    assert ok(board(api, "GET", f"/api-keys/collection/{jetty.collection}"))[0]["is_active"] is False
+    assert assert_success(board(api, "GET", f"/api-keys/collection/{jetty.collection}"))[0]["is_active"] is False
 
 
 def test_a_task_is_made_read_changed_found_and_deleted(jetty):
@@ -149,7 +149,7 @@ def test_run_takes_a_form_and_json_and_parameters_that_nobody_declared(jetty):
     task = jetty.task()
     path = f"/run/{jetty.collection}/{task}"
 
-    form = ok(jetty.request("POST", path, files={"init_params": (None, '{"model": "a", "extra": [1]}')}))
+    form = assert_success(jetty.request("POST", path, files={"init_params": (None, '{"model": "a", "extra": [1]}')}))
     json = jetty.post(path, {"init_params": {"model": "b"}})
 
     assert form["trajectory"]["init_params"] == {
@@ -188,7 +188,9 @@ def test_a_run_says_401_and_404_before_it_looks_at_the_form(jetty, other_collect
 def test_run_sync_answers_when_it_is_over(jetty):
     task = jetty.task(workflow=ECHO)
 
-    done = ok(jetty.request("POST", f"/run-sync/{jetty.collection}/{task}", data={"init_params": '{"text": "hi"}'}))
+    done = assert_success(
+        jetty.request("POST", f"/run-sync/{jetty.collection}/{task}", data={"init_params": '{"text": "hi"}'})
+    )
 
     assert done["trajectory"]["status"] == "completed"
     assert done["steps"]["say"]["outputs"] == {"text": "hi"}

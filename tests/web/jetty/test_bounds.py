@@ -6,10 +6,10 @@ import pytest
 
 from domain.bounds.limits import Limits
 from tests.web.jetty.conftest import DAILY, Jetty
-from tests.web.served import further
+from tests.web.served import serve_further
 
 
-def echoing(*configs, size=1):
+def echo_workflow(*configs, size=1):
     steps = {f"s{number}": {"activity": "text_echo", **config} for number, config in enumerate(configs)}
     return {"init_params": {"x": "x" * size}, "steps": list(steps), "step_configs": steps}
 
@@ -19,14 +19,16 @@ def run_task(jetty, task):
 
 
 def test_a_task_of_very_many_steps_is_refused(jetty):
-    refusal = jetty.request("POST", f"/tasks/{jetty.collection}", {"name": "long", "workflow": echoing(*[{}] * 1_500)})
+    refusal = jetty.request(
+        "POST", f"/tasks/{jetty.collection}", {"name": "long", "workflow": echo_workflow(*[{}] * 1_500)}
+    )
 
     assert 422 == refusal.status_code
     assert "A task has at most 200 steps, got 1500" == refusal.json()["detail"][0]["msg"]
 
 
 def test_a_run_whose_steps_repeat_a_large_text_fails_before_it_is_too_much(jetty, api):
-    task = jetty.task(workflow=echoing(*[{"text_path": "init_params.x"}] * 200, size=20_000))
+    task = jetty.task(workflow=echo_workflow(*[{"text_path": "init_params.x"}] * 200, size=20_000))
     head = api.system.store.head()
 
     answer = run_task(jetty, task)
@@ -45,7 +47,7 @@ def test_a_run_whose_steps_repeat_a_large_text_fails_before_it_is_too_much(jetty
 
 def test_a_run_whose_steps_nest_ever_deeper_fails_and_everything_is_read_on(jetty, api):
     paths = ["init_params.x", *(f"s{number}.outputs" for number in range(150))]
-    task = jetty.task(workflow=echoing(*({"text_path": path} for path in paths)))
+    task = jetty.task(workflow=echo_workflow(*({"text_path": path} for path in paths)))
 
     trajectory = run_task(jetty, task).json()["trajectory"]
 
@@ -62,7 +64,7 @@ def bounded_api(api, jetty):
     opened_clients = []
 
     def make(**limits):
-        here = further(api, limits=Limits(**limits))
+        here = serve_further(api, limits=Limits(**limits))
         client = Jetty(here.__enter__(), jetty.collection, jetty.key)
         opened_clients.append((here, client))
         return client
@@ -154,7 +156,7 @@ def test_a_task_whose_routines_are_too_much_to_be_read_at_once_can_be_deleted(je
 
 
 def test_a_long_log_of_a_workflow_is_cut_and_the_headers_lead_to_the_rest(jetty, bounded_api):
-    workflow_id = run_task(jetty, jetty.task(workflow=echoing(*[{"text_path": "init_params.x"}] * 20))).json()[
+    workflow_id = run_task(jetty, jetty.task(workflow=echo_workflow(*[{"text_path": "init_params.x"}] * 20))).json()[
         "workflow_id"
     ]
     here = bounded_api(max_page_bytes=1_024)

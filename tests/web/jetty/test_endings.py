@@ -9,8 +9,8 @@ import pytest
 
 from domain.bounds.limits import Limits
 from tests.web.jetty.conftest import Jetty
-from tests.web.jetty.test_access import claimed, key, trajectory
-from tests.web.served import further
+from tests.web.jetty.test_access import claim_path, key, trajectory
+from tests.web.served import serve_further
 
 LARGE = {"sample_size": "x" * 20_000}
 
@@ -50,7 +50,7 @@ def statuses(jetty, status):
 
 
 def finish(jetty, status):
-    path = claimed(jetty)
+    path = claim_path(jetty)
     return ("POST", f"{path}/finish", {"status": status}), ("POST", f"{path}/steps", {"step": "query"}), None
 
 
@@ -88,7 +88,7 @@ BOUNDS = {
 @pytest.fixture(scope="module", params=BOUNDS)
 def bounds(api, request):
     limits, status = BOUNDS[request.param]
-    with further(api, limits=Limits(**limits)) as here:
+    with serve_further(api, limits=Limits(**limits)) as here:
         yield here, {status, 400} if status == 422 else {status}
 
 

@@ -13,13 +13,13 @@ from projections.engine.positions import Lagging
 from projections.jetty import trajectories as read_model
 from tests.waiting import wait_for
 from tests.web.jetty.conftest import ECHO, WORKFLOW, Jetty
-from tests.web.served import further
+from tests.web.served import serve_further
 
 
 @contextmanager
-def limited(jetty, **limits):
+def limited_client(jetty, **limits):
     """The same client at a process with these limits."""
-    with further(jetty.api, limits=Limits(**limits)) as api:
+    with serve_further(jetty.api, limits=Limits(**limits)) as api:
         client = Jetty(api, jetty.collection, jetty.key)
         yield client
         client.close()
@@ -68,7 +68,7 @@ def test_a_database_that_cannot_be_read_for_a_moment_is_waited_for(jetty, monkey
 @pytest.mark.parametrize("limit", ["max_sync_waits", "max_company_sync_waits"])
 def test_one_call_more_than_may_wait_is_refused_and_starts_nothing_until_a_client_leaves(jetty, limit):
     endless, short = jetty.task(workflow=WORKFLOW), jetty.task(workflow=ECHO)
-    with limited(jetty, **{limit: 1}) as here:
+    with limited_client(jetty, **{limit: 1}) as here:
         waiting = SyncCall(here, endless)
         wait_for(lambda: trajectories(here, endless) == 1)
 
@@ -84,7 +84,7 @@ def test_one_call_more_than_may_wait_is_refused_and_starts_nothing_until_a_clien
 
 def test_calls_of_another_company_find_room_beside_those_that_wait(jetty, other_collection):
     endless, short = jetty.task(workflow=WORKFLOW), other_collection.task(workflow=ECHO)
-    with limited(jetty, max_company_sync_waits=1) as here:
+    with limited_client(jetty, max_company_sync_waits=1) as here:
         waiting = SyncCall(here, endless)
         wait_for(lambda: trajectories(here, endless) == 1)
 
@@ -103,7 +103,7 @@ def test_nobody_looks_after_a_call_whose_client_has_left(jetty, monkeypatch):
     monkeypatch.setattr(runs, "_show_trajectory", lambda *args: (looks.append(1), shown(*args))[1])
     monkeypatch.setattr(runs, "PAUSES_S", (0.05,))
     endless, short = jetty.task(workflow=WORKFLOW), jetty.task(workflow=ECHO)
-    with limited(jetty, max_sync_waits=1) as here:
+    with limited_client(jetty, max_sync_waits=1) as here:
         waiting = SyncCall(here, endless)
         wait_for(lambda: len(looks) > 3)
         waiting.leave()

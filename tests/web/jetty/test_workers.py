@@ -10,7 +10,7 @@ from domain.events import TrajectoryLeaseExtended
 from domain.jetty.trajectory import GIVEN_UP, LEASE, MOST_LAPSES
 
 
-def claimed(jetty, task=None):
+def claim_work(jetty, task=None):
     return jetty.post(f"/workers/{jetty.collection}/claim", {"worker": "w1", "task": task})
 
 
@@ -22,7 +22,7 @@ def test_the_oldest_is_taken_first_and_by_one_only(jetty):
     task = jetty.task()
     ids = [jetty.post(f"/run/{jetty.collection}/{task}", {})["trajectory_id"] for _ in range(2)]
 
-    claims = [claimed(jetty) for _ in range(3)]
+    claims = [claim_work(jetty) for _ in range(3)]
 
     assert [claim and claim["trajectory"]["trajectory_id"] for claim in claims] == [*ids, None]
     assert claims[0]["trajectory"]["status"] == "running"
@@ -34,7 +34,7 @@ def test_a_worker_may_ask_for_one_task_only(jetty, other_collection):
     jetty.post(f"/run/{jetty.collection}/{jetty.task()}", {})
     number = jetty.post(f"/run/{jetty.collection}/{wanted}", {})["trajectory_id"]
 
-    assert claimed(jetty, wanted)["trajectory"]["trajectory_id"] == number
+    assert claim_work(jetty, wanted)["trajectory"]["trajectory_id"] == number
     assert jetty.request("POST", f"/workers/{jetty.collection}/claim", {"task": "nowhere"}).status_code == 404
     assert jetty.request("POST", f"/workers/{other_collection.collection}/claim", {}).status_code == 404
 
@@ -45,7 +45,7 @@ def test_only_the_worker_is_told_the_secrets(jetty):
     jetty.patch(f"/collections/{jetty.collection}/environment", {"environment_variables": {"TOKEN": "env-secret"}})
     fired = jetty.post(f"{address}/run-now")
 
-    claim = claimed(jetty)
+    claim = claim_work(jetty)
 
     assert claim["secret_params"] == {"api_key": "sk-secret-1"}
     assert claim["environment_variables"] == {"TOKEN": "env-secret"}
@@ -59,13 +59,13 @@ def test_a_routines_secrets_are_those_of_the_moment_of_the_claim(jetty):
     jetty.post(f"{address}/run-now")
     jetty.patch(address, {"secret_params": {"api_key": "new"}})
 
-    assert claimed(jetty)["secret_params"] == {"api_key": "new"}
+    assert claim_work(jetty)["secret_params"] == {"api_key": "new"}
 
 
 def test_steps_are_reported_and_the_end_frees_the_slot(jetty):
     address = jetty.routine()
     jetty.post(f"{address}/run-now")
-    path = path_of(jetty, claimed(jetty))
+    path = path_of(jetty, claim_work(jetty))
 
     jetty.post(f"{path}/steps", {"step": "query", "inputs": {"q": 1}, "outputs": {"rows": [1]}})
     done = jetty.post(f"{path}/finish", {})
@@ -83,7 +83,7 @@ def test_steps_are_reported_and_the_end_frees_the_slot(jetty):
 
 def test_a_failure_says_why(jetty):
     jetty.post(f"/run/{jetty.collection}/{jetty.task()}", {})
-    path = path_of(jetty, claimed(jetty))
+    path = path_of(jetty, claim_work(jetty))
 
     failed = jetty.post(f"{path}/finish", {"status": "failed", "error": "no database"})
 
@@ -96,7 +96,7 @@ def test_a_failure_says_why(jetty):
 )
 def test_a_claim_that_is_not_the_current_one_is_a_409(jetty, action, body):
     jetty.post(f"/run/{jetty.collection}/{jetty.task()}", {})
-    claim = claimed(jetty)
+    claim = claim_work(jetty)
     stale = path_of(jetty, {**claim, "claim_id": str(uuid4())})
 
     assert jetty.request("POST", f"{stale}/{action}", body).status_code == 409
@@ -119,17 +119,17 @@ def test_a_claim_that_is_not_the_current_one_is_a_409(jetty, action, body):
 )
 def test_what_does_not_fit_is_refused(jetty, action, body, status):
     jetty.post(f"/run/{jetty.collection}/{jetty.task()}", {})
-    path = path_of(jetty, claimed(jetty))
+    path = path_of(jetty, claim_work(jetty))
 
     assert jetty.request("POST", f"{path}/{action}", body).status_code == status
 
 
 def test_who_is_not_heard_of_in_time_loses_it_to_another(jetty):
     number = jetty.post(f"/run/{jetty.collection}/{jetty.task()}", {})["trajectory_id"]
-    first = claimed(jetty)
+    first = claim_work(jetty)
     expire(jetty.api.system, number)
 
-    second = claimed(jetty)
+    second = claim_work(jetty)
 
     assert second["trajectory"]["trajectory_id"] == number
     assert jetty.request("POST", f"{path_of(jetty, first)}/finish", {}).status_code == 409
@@ -161,7 +161,7 @@ def log_of(jetty, task, claim, after=0):
 def test_a_trajectorys_log_grows_while_it_is_worked_on_and_is_read_from_where_one_was(jetty):
     task = jetty.task()
     jetty.post(f"/run/{jetty.collection}/{task}", {})
-    claim = claimed(jetty, task)
+    claim = claim_work(jetty, task)
     assert {"parts": [], "next": 0, "is_over": False} == log_of(jetty, task, claim)
 
     for part, text in enumerate(["begun\n", "more\n", "more\n"]):
@@ -178,7 +178,7 @@ def test_a_trajectorys_log_grows_while_it_is_worked_on_and_is_read_from_where_on
 def test_only_the_worker_that_has_the_trajectory_writes_its_log(jetty, other_collection):
     task = jetty.task()
     jetty.post(f"/run/{jetty.collection}/{task}", {})
-    claim = claimed(jetty, task)
+    claim = claim_work(jetty, task)
 
     assert 409 == say(jetty, claim | {"claim_id": str(uuid4())}, 0, "not mine").status_code
     address = f"{path_of(jetty, claim)}/log"
@@ -192,7 +192,7 @@ def test_only_the_worker_that_has_the_trajectory_writes_its_log(jetty, other_col
 def test_the_log_of_a_routines_trajectory_is_that_of_its_run(jetty):
     task = jetty.task()
     jetty.post(f"{jetty.routine(task)}/run-now")
-    claim = claimed(jetty, task)
+    claim = claim_work(jetty, task)
 
     say(jetty, claim, 0, "begun\n")
 
@@ -207,7 +207,7 @@ def usage_of(trajectory):
 def test_what_a_trajectory_has_used_is_shown_by_it_and_by_its_run(jetty):
     task = jetty.task()
     jetty.post(f"{jetty.routine(task)}/run-now")
-    claim = claimed(jetty, task)
+    claim = claim_work(jetty, task)
     assert [None] * 3 == usage_of(claim["trajectory"])
 
     assert [5, 90, None] == usage_of(
@@ -234,7 +234,7 @@ def test_a_companys_budget_holds_for_every_call_of_its_tasks(collection_of, call
     budget = {"budget": {"maxCostMicros": 10, "windowSec": 3600}}
     assert jetty.api.request("PATCH", f"/companies/{company}", budget).is_success
 
-    path = path_of(jetty, claimed(jetty))
+    path = path_of(jetty, claim_work(jetty))
     jetty.post(f"{path}/usage", {"cost_micros": 10})
     jetty.post(f"{path}/finish", {})
     refusal = jetty.request("POST", *call)
@@ -247,9 +247,9 @@ def test_a_trajectory_whose_workers_fall_silent_again_and_again_fails_with_the_r
     task = jetty.task()
     stuck, behind = (jetty.post(f"/run/{jetty.collection}/{task}", {})["trajectory_id"] for _ in range(2))
     for _ in range(MOST_LAPSES):
-        assert stuck == claimed(jetty, task)["trajectory"]["trajectory_id"]
+        assert stuck == claim_work(jetty, task)["trajectory"]["trajectory_id"]
         expire(jetty.api.system, stuck)
 
-    assert behind == claimed(jetty, task)["trajectory"]["trajectory_id"]
+    assert behind == claim_work(jetty, task)["trajectory"]["trajectory_id"]
     trajectory = jetty.get(f"/db/trajectory/{jetty.collection}/{task}/{stuck}")
     assert ("failed", GIVEN_UP) == (trajectory["status"], trajectory["error"])

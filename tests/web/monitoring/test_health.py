@@ -15,7 +15,7 @@ from application.use_cases import zone_data
 from domain.schedule import zones
 from projections import catalogue
 from tests.api import Api
-from tests.web.served import further
+from tests.web.served import serve_further
 from web.http.backend import Backend
 from web.http.fair_threads import FairThreads
 from web.monitoring.checkup import Checkup, Findings, Kept
@@ -55,7 +55,7 @@ def test_health_needs_no_token_and_lists_every_read_model(api: Api):
 def test_a_process_that_goes_by_older_zone_data_than_it_is_planned_by_is_degraded(api: Api, monkeypatch):
     monkeypatch.setattr(zone_data, "adopted_version", lambda _work: "2999a")
 
-    with further(api) as here:
+    with serve_further(api) as here:
         health = here.get("/health", token=None)
 
     assert "degraded" == health["status"]
@@ -68,7 +68,7 @@ def test_however_often_health_is_asked_for_the_zone_data_are_read_from_the_log_o
     readings = []
     monkeypatch.setattr(zone_data, "adopted_version", readings.append)  # None: as long as none are adopted
 
-    with further(api) as here:
+    with serve_further(api) as here:
         for _ in range(3):
             here.get("/health", token=None)
 
@@ -111,11 +111,11 @@ def test_an_error_is_one_object_with_a_text_and_the_same_as_problem_details(api:
 def test_a_look_at_the_health_takes_no_thread_while_what_is_kept_is_new_and_finds_the_same(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ):
-    by_thread = _lasting(api.get("/health", token=None))
+    by_thread = _lasting_values(api.get("/health", token=None))
     monkeypatch.setattr(Kept, "is_outdated", False)
     monkeypatch.setattr(Checkup, "_look", lambda _: None)  # what a thread would do
 
-    assert by_thread == _lasting(api.get("/health", token=None))
+    assert by_thread == _lasting_values(api.get("/health", token=None))
 
 
 def test_a_look_that_the_event_loop_cannot_take_is_taken_by_a_thread(api: Api, monkeypatch: pytest.MonkeyPatch):
@@ -147,14 +147,14 @@ def test_what_keeps_a_look_at_the_health_waiting_keeps_no_request_waiting(api: A
         assert look.result()["readModels"]
 
 
-def _lasting(health: dict[str, Any]) -> dict[str, Any]:
+def _lasting_values(health: dict[str, Any]) -> dict[str, Any]:
     """What two looks one after the other both find, and the types of what moves on."""
-    models = [_typed(one, "position", "behind", "behindS", "movedAt") for one in health["readModels"]]
+    models = [_types_of(one, "position", "behind", "behindS", "movedAt") for one in health["readModels"]]
     moving = ("status", "reasons", "overdueSchedules", "clockBehindLogS", "oldestOpenIssueS")
-    return {**_typed(health, *moving), "readModels": models}
+    return {**_types_of(health, *moving), "readModels": models}
 
 
-def _typed(values: dict[str, Any], *names: str) -> dict[str, Any]:
+def _types_of(values: dict[str, Any], *names: str) -> dict[str, Any]:
     return {**values, **{name: type(values[name]) for name in names}}
 
 

@@ -66,7 +66,7 @@ def scrape(api: Api, **kwargs: Any) -> Scraped:
 
 
 @pytest.fixture
-def unfired(system: System) -> Iterator[Api]:
+def api_without_scheduler(system: System) -> Iterator[Api]:
     """An API without a scheduler, on a database of its own."""
     with _projecting(system), _serving(system) as url:
         api = Api(url, bootstrap.first_board_token(system.settings) or "", system)
@@ -123,13 +123,13 @@ def test_no_label_holds_an_id_or_a_name(api: Api):
 # What it shows
 
 
-def test_firings_are_counted_by_what_became_of_them(unfired: Api):
-    company = unfired.company()
-    routine = unfired.routine(company, unfired.agent(company)[0])
-    unfired.post(f"/routines/{routine}/run", {})
-    unfired.post(f"/routines/{routine}/run", {})
+def test_firings_are_counted_by_what_became_of_them(api_without_scheduler: Api):
+    company = api_without_scheduler.company()
+    routine = api_without_scheduler.routine(company, api_without_scheduler.agent(company)[0])
+    api_without_scheduler.post(f"/routines/{routine}/run", {})
+    api_without_scheduler.post(f"/routines/{routine}/run", {})
 
-    metrics = waiting.wait_for(lambda: (s := scrape(unfired))("routines_runs_total") == 2 and s)
+    metrics = waiting.wait_for(lambda: (s := scrape(api_without_scheduler))("routines_runs_total") == 2 and s)
 
     assert 1 == metrics("routines_runs_total", source="manual", outcome="issue_created")
     assert 1 == metrics("routines_runs_total", source="manual", outcome="coalesced")
@@ -140,12 +140,12 @@ def test_firings_are_counted_by_what_became_of_them(unfired: Api):
     assert {"on_time", "caught_up"} == metrics.labels("routines_firing_lateness_seconds_bucket", "timing")
 
 
-def test_deliveries_that_wait_are_counted_by_their_kind(unfired: Api, system: System):
+def test_deliveries_that_wait_are_counted_by_their_kind(api_without_scheduler: Api, system: System):
     settings = EndpointSettings(url="https://example.com/hook", events=("goal.*",))
     events = [EndpointCreated(settings=settings, secret_id=uuid4()), EndpointTested()]
     CompanyFixture(system.executor).record((uuid4(), events))
 
-    metrics = waiting.wait_for(lambda: (s := scrape(unfired))("routines_deliveries_waiting") == 1 and s)
+    metrics = waiting.wait_for(lambda: (s := scrape(api_without_scheduler))("routines_deliveries_waiting") == 1 and s)
 
     assert 1 == metrics("routines_deliveries_waiting", kind="webhook")
     assert {"webhook", "heartbeat", "callback"} == metrics.labels("routines_deliveries_waiting", "kind")
@@ -153,53 +153,53 @@ def test_deliveries_that_wait_are_counted_by_their_kind(unfired: Api, system: Sy
     assert {"delivered", "failed", "dead"} == metrics.labels("routines_delivery_attempts_total", "outcome")
 
 
-def test_a_schedule_that_nobody_fires_is_the_backlog_and_health_says_so(unfired: Api, system: System):
+def test_a_schedule_that_nobody_fires_is_the_backlog_and_health_says_so(api_without_scheduler: Api, system: System):
     now = system.clock()
     company_fixture = CompanyFixture(system.executor)
     company_fixture.routines(2, next_at=now - HOUR)
     company_fixture.routines(3, next_at=now + HOUR)
 
     def scrape_all():  # a scrape asks several questions, and what is made may be projected between two of them
-        metrics = scrape(unfired)
+        metrics = scrape(api_without_scheduler)
         return (metrics("routines_schedules_enabled"), metrics("routines_schedules_due")) == (5, 2) and metrics
 
     metrics = waiting.wait_for(scrape_all)
-    health = unfired.get("/health", token=None)
+    health = api_without_scheduler.get("/health", token=None)
 
     assert HOUR.total_seconds() <= metrics("routines_schedules_longest_overdue_seconds") < 2 * HOUR.total_seconds()
     assert ("degraded", ["schedules_overdue"], 2) == (health["status"], health["reasons"], health["overdueSchedules"])
-    assert {"status": "degraded"} == httpx.get(f"{unfired.url}/health").json()
-    assert 1 == scrape(unfired)("routines_degraded")
+    assert {"status": "degraded"} == httpx.get(f"{api_without_scheduler.url}/health").json()
+    assert 1 == scrape(api_without_scheduler)("routines_degraded")
 
 
-def test_a_schedule_that_has_been_due_for_less_than_a_minute_is_no_trouble(unfired: Api, system: System):
+def test_a_schedule_that_has_been_due_for_less_than_a_minute_is_no_trouble(api_without_scheduler: Api, system: System):
     CompanyFixture(system.executor).routines(next_at=system.clock() - MINUTE / 6)
 
-    metrics = waiting.wait_for(lambda: (s := scrape(unfired))("routines_schedules_due") == 1 and s)
-    health = unfired.get("/health", token=None)
+    metrics = waiting.wait_for(lambda: (s := scrape(api_without_scheduler))("routines_schedules_due") == 1 and s)
+    health = api_without_scheduler.get("/health", token=None)
 
     assert 1 == metrics("routines_schedules_enabled")
     assert ("ok", [], 0) == (health["status"], health["reasons"], health["overdueSchedules"])
-    assert {"status": "healthy"} == httpx.get(f"{unfired.url}/health").json()
+    assert {"status": "healthy"} == httpx.get(f"{api_without_scheduler.url}/health").json()
 
 
 def test_work_that_nobody_takes_is_counted_and_the_oldest_open_issue_has_an_age(
-    unfired: Api, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    api_without_scheduler: Api, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(checkup, "KEPT_S", 0.0)
-    company = unfired.company()
-    (busy, _), (idle, _) = unfired.agent(company), unfired.agent(company)
+    company = api_without_scheduler.company()
+    (busy, _), (idle, _) = api_without_scheduler.agent(company), api_without_scheduler.agent(company)
     for agent in (busy, busy, idle, idle):
-        routine = unfired.routine(company, agent)
-        unfired.post(f"/routines/{routine}/run", {})
-    for issue in unfired.get(f"/companies/{company}/issues?assigneeAgentId={busy}"):
-        unfired.patch(f"/issues/{issue['id']}", {"status": "in_progress"})
-    unfired.company()  # of whom nobody has work
-    before = unfired.get("/health", token=None)
+        routine = api_without_scheduler.routine(company, agent)
+        api_without_scheduler.post(f"/routines/{routine}/run", {})
+    for issue in api_without_scheduler.get(f"/companies/{company}/issues?assigneeAgentId={busy}"):
+        api_without_scheduler.patch(f"/issues/{issue['id']}", {"status": "in_progress"})
+    api_without_scheduler.company()  # of whom nobody has work
+    before = api_without_scheduler.get("/health", token=None)
 
     monkeypatch.setattr(open_work, "UNTAKEN_AFTER", timedelta(0))
-    waiting.wait_for(lambda: unfired.get("/health", token=None)["agentsWithUntakenWork"] == 1)
-    metrics = scrape(unfired)
+    waiting.wait_for(lambda: api_without_scheduler.get("/health", token=None)["agentsWithUntakenWork"] == 1)
+    metrics = scrape(api_without_scheduler)
     env = {"ROUTINES_DATABASE_URL": settings.database_url}
     said = CliRunner().invoke(main, ["untaken", "--json"], env=env, prog_name="routines")
 
@@ -209,9 +209,11 @@ def test_work_that_nobody_takes_is_counted_and_the_oldest_open_issue_has_an_age(
     assert [("agent", idle)] == [(row["kind"], row["id"]) for row in map(json.loads, said.stdout.splitlines())]
 
 
-def test_a_database_that_takes_no_changes_is_no_healthy_one(unfired: Api, monkeypatch: pytest.MonkeyPatch):
+def test_a_database_that_takes_no_changes_is_no_healthy_one(
+    api_without_scheduler: Api, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(checkup, "KEPT_S", 0.0)
-    assert unfired.get("/health", token=None)["canWrite"]
+    assert api_without_scheduler.get("/health", token=None)["canWrite"]
 
     for name, error, reason in (
         ("_IS_READ_ONLY", "SELECT true", "read_only"),
@@ -219,29 +221,33 @@ def test_a_database_that_takes_no_changes_is_no_healthy_one(unfired: Api, monkey
     ):
         with monkeypatch.context() as patch:
             patch.setattr(database_state, name, error)
-            health, metrics = unfired.get("/health", token=None), scrape(unfired)
+            health, metrics = api_without_scheduler.get("/health", token=None), scrape(api_without_scheduler)
         assert ("degraded", False, [reason]) == (health["status"], health["canWrite"], health["reasons"])
         assert 0 == metrics("routines_database_writable")
 
 
-def test_a_clock_that_was_ahead_and_has_been_set_back_is_said(unfired: Api, monkeypatch: pytest.MonkeyPatch):
-    now = unfired.system.clock()
+def test_a_clock_that_was_ahead_and_has_been_set_back_is_said(
+    api_without_scheduler: Api, monkeypatch: pytest.MonkeyPatch
+):
+    now = api_without_scheduler.system.clock()
     set_back = health.STATEMENT.replace("clock_timestamp()", f"timestamptz '{now - HOUR}'")
     monkeypatch.setattr(health, "STATEMENT", set_back)
-    ahead = unfired.get("/health", token=None)
-    still = unfired.get("/health", token=None)  # though nothing has come since
+    ahead = api_without_scheduler.get("/health", token=None)
+    still = api_without_scheduler.get("/health", token=None)  # though nothing has come since
 
     assert ("degraded", ["clock_behind_log"]) == tuple(still[name] for name in ("status", "reasons"))
     assert 3_500 < still["clockBehindLogS"] <= 3_600
     assert (
         still["clockBehindLogS"]
         == ahead["clockBehindLogS"]
-        == scrape(unfired)("routines_database_clock_behind_log_seconds")
+        == scrape(api_without_scheduler)("routines_database_clock_behind_log_seconds")
     )
 
 
-def test_the_times_of_the_log_are_looked_for_after_a_position_also_when_the_log_was_set_back(unfired: Api):
-    with unfired.system.pool.connection() as conn:
+def test_the_times_of_the_log_are_looked_for_after_a_position_also_when_the_log_was_set_back(
+    api_without_scheduler: Api,
+):
+    with api_without_scheduler.system.pool.connection() as conn:
         now, latest, head = database_state.times(conn)
         assert database_state.times(conn, head - 1)[1:] == (latest, head)
         assert {(datetime.min.replace(tzinfo=UTC), head)} == {

@@ -11,21 +11,21 @@ from structlog.testing import capture_logs
 
 from tests.api import Api
 from tests.web.monitoring.test_metrics import scrape
-from tests.web.served import further
+from tests.web.served import serve_further
 from web.http.errors import error_response
 from web.monitoring.refusals import MOST_LINES, MOST_LINES_OF_SENDER, PERIOD_S, RefusalLog, record_refusals
 
 SECRET = "something-that-nobody-may-see"
 
 
-def refused(lines: list[Any]) -> list[Any]:
+def refused_lines(lines: list[Any]) -> list[Any]:
     return [line for line in lines if line["event"] == "request_refused"]
 
 
 @pytest.fixture
 def fresh_api(api: Api) -> Iterator[Api]:
     """A web process that has refused nothing yet, so that all lines are free."""
-    with further(api) as served:
+    with serve_further(api) as served:
         yield served
 
 
@@ -46,7 +46,7 @@ def test_a_line_says_who_was_refused_what_why_and_from_where(fresh_api: Api):
         fresh_api.request("POST", f"/routine-triggers/public/{SECRET}/fire", json={})
         httpx.get(f"{fresh_api.url}/api/v1/collections/{SECRET}", headers={"Authorization": f"Bearer {SECRET}"})
 
-    rows = [(line["status"], line["operation"], line["reason"], line["why"]) for line in refused(lines)]
+    rows = [(line["status"], line["operation"], line["reason"], line["why"]) for line in refused_lines(lines)]
     assert [
         (401, "listAgents", "Unauthenticated", "Unauthorized"),
         (403, "createCompany", "Forbidden", "Board access required"),
@@ -57,10 +57,10 @@ def test_a_line_says_who_was_refused_what_why_and_from_where(fresh_api: Api):
         (404, "other", "Refused", "Routine trigger not found"),
         (401, "getCollection", "Unauthenticated", "Invalid API key or JWT token"),
     ] == rows
-    assert {"127.0.0.1"} == {line["address"] for line in refused(lines)}
-    assert refused(lines)[0]["key_id"] is None
-    assert refused(lines)[1]["key_id"] is not None
-    assert company == refused(lines)[1]["tenant"]
+    assert {"127.0.0.1"} == {line["address"] for line in refused_lines(lines)}
+    assert refused_lines(lines)[0]["key_id"] is None
+    assert refused_lines(lines)[1]["key_id"] is not None
+    assert company == refused_lines(lines)[1]["tenant"]
     assert SECRET not in str(lines)
     assert token not in str(lines)
     labels = {"operation": "createCompany", "status": "403", "reason": "Forbidden"}
@@ -73,7 +73,7 @@ def test_what_is_answered_with_success_has_no_line(api: Api):
     with capture_logs() as lines:
         api.get("/companies")
 
-    assert not refused(lines)
+    assert not refused_lines(lines)
 
 
 def test_a_flood_has_few_lines_and_hides_nobody():

@@ -13,12 +13,12 @@ from projections.audit.refused_attempts import Attempts
 from tests.api import Api
 from tests.waiting import wait_for
 from tests.web import people
-from tests.web.served import further
+from tests.web.served import serve_further
 from web.monitoring import refused_attempts as counting
 from web.monitoring.refused_attempts import MOST_GROUPS, OTHERS, RefusedAttemptCounter
 
 
-def counted(counter: RefusedAttemptCounter, *attempts: Attempts) -> Counter[Attempts]:
+def count_attempts(counter: RefusedAttemptCounter, *attempts: Attempts) -> Counter[Attempts]:
     async def count() -> None:
         for one in attempts:
             counter.count(one)
@@ -37,7 +37,7 @@ def test_attempts_are_on_the_record_with_who_tried_what_how_often_and_from_where
     draft = {"kind": "webhook", "signingMode": "bearer"}
     hook = api.post(f"/routines/{routine}/triggers", draft)["trigger"]["publicId"]
     auditor = people.auditor(api)
-    with further(api) as here:
+    with serve_further(api) as here:
         for _ in range(3):
             here.request("GET", f"/companies/{company}", token=unknown)
         here.request("GET", f"/companies/{company}/events", token=agent)
@@ -69,7 +69,7 @@ def test_only_attempts_without_a_credential_or_a_right_are_counted():
     counter = RefusedAttemptCounter(cast("Any", None))
     statuses = (400, 401, 403, 404, 409, 429, 503)
 
-    counts = counted(counter, *(Attempts(status, "getCompany", "x") for status in statuses))
+    counts = count_attempts(counter, *(Attempts(status, "getCompany", "x") for status in statuses))
 
     assert {401, 403} == {attempts.status for attempts in counts}
 
@@ -81,12 +81,12 @@ def test_a_flood_is_counted_together_and_begins_anew_with_the_hour():
         Attempts(401, "getCompany", "x", network=f"10.0.{number // 256}.{number % 256}") for number in range(5_000)
     ]
 
-    counts = counted(counter, *flood)
+    counts = count_attempts(counter, *flood)
 
     assert len(counts) == MOST_GROUPS + 1
     assert counts[Attempts(401, OTHERS, OTHERS)] == 5_000 - MOST_GROUPS
     now[0] = counting.HOUR_S
-    assert counted(counter, flood[-1])[flood[-1]] == 1
+    assert count_attempts(counter, flood[-1])[flood[-1]] == 1
 
 
 def test_only_the_newest_rows_are_kept(api: Api, monkeypatch: pytest.MonkeyPatch):

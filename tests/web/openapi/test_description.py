@@ -25,67 +25,70 @@ def apis(api: Api) -> Iterator[Any]:
 
 
 @pytest.fixture(params=PLACES)
-def described(apis: Any, request: pytest.FixtureRequest) -> DescribedApi:
+def described_api(apis: Any, request: pytest.FixtureRequest) -> DescribedApi:
     api: DescribedApi = apis[request.param]
     return api
 
 
-def validator(described: DescribedApi, schema: Any) -> Any:
+def validator(described_api: DescribedApi, schema: Any) -> Any:
     """Of a schema of the description."""
-    return jsonschema_rs.Draft202012Validator({**schema, "components": described.document["components"]})
+    return jsonschema_rs.Draft202012Validator({**schema, "components": described_api.document["components"]})
 
 
-def test_every_example_of_a_body_has_its_schema_and_is_read_as_the_operation_reads_it(described: DescribedApi):
-    bodies = {one.id for one in operations(described) if "requestBody" in one.document}
+def test_every_example_of_a_body_has_its_schema_and_is_read_as_the_operation_reads_it(described_api: DescribedApi):
+    bodies = {one.id for one in operations(described_api) if "requestBody" in one.document}
 
-    assert described.examples.requests.keys() == bodies
-    for one in operations(described):
+    assert described_api.examples.requests.keys() == bodies
+    for one in operations(described_api):
         for kind, content in one.document.get("requestBody", {"content": {}})["content"].items():
             for example in content.get("examples", {}).values():
-                validator(described, content["schema"]).validate(example["value"])
+                validator(described_api, content["schema"]).validate(example["value"])
                 parse(one.body, example["value"])
             assert kind != "application/json" or content["examples"], one.id
 
 
-def test_every_example_of_an_answer_has_its_schema_and_is_what_the_operation_answers(described: DescribedApi):
+def test_every_example_of_an_answer_has_its_schema_and_is_what_the_operation_answers(described_api: DescribedApi):
     shown = set()
-    for one in operations(described):
+    for one in operations(described_api):
         for status, kind in one.answers.items():
             answer = one.document["responses"][str(status)]
             assert (kind is None) == ("content" not in answer), one.id
             if kind is not None and "application/json" in answer["content"]:
                 content = answer["content"]["application/json"]
-                validator(described, content["schema"]).validate(content["example"])
+                validator(described_api, content["schema"]).validate(content["example"])
                 value = msgspec.convert(content["example"], kind)
                 assert content["example"] == msgspec.json.decode(msgspec.json.encode(value)), one.id
                 shown.add(one.id if status == one.handler.status_code else f"{one.id}.{status}")
 
-    assert described.examples.answers.keys() == shown
+    assert described_api.examples.answers.keys() == shown
 
 
-def test_every_example_of_a_refusal_has_its_schema(described: DescribedApi):
-    shown = described.document["components"]["responses"]
+def test_every_example_of_a_refusal_has_its_schema(described_api: DescribedApi):
+    shown = described_api.document["components"]["responses"]
 
-    assert {str(status) for status in described.examples.problems} == shown.keys() - {"304"}
+    assert {str(status) for status in described_api.examples.problems} == shown.keys() - {"304"}
     for answer in shown.values():
         for content in answer.get("content", {}).values():
-            validator(described, content["schema"]).validate(content["example"])
+            validator(described_api, content["schema"]).validate(content["example"])
 
 
-def test_every_placeholder_of_a_path_has_an_example(described: DescribedApi):
-    used = {name for one in operations(described) for name in re.findall(r"{(\w+)}", one.path)}
+def test_every_placeholder_of_a_path_has_an_example(described_api: DescribedApi):
+    used = {name for one in operations(described_api) for name in re.findall(r"{(\w+)}", one.path)}
 
-    assert described.examples.paths.keys() == used
+    assert described_api.examples.paths.keys() == used
 
 
-def test_every_text_is_a_sentence(described: DescribedApi):
+def test_every_text_is_a_sentence(described_api: DescribedApi):
     texts = [
         text
-        for one in operations(described)
+        for one in operations(described_api)
         for text in (
             one.document["description"],
             *(parameter["description"] for parameter in one.document["parameters"]),
-            *(described.description.resolved(answer)["description"] for answer in one.document["responses"].values()),
+            *(
+                described_api.description.resolved(answer)["description"]
+                for answer in one.document["responses"].values()
+            ),
         )
     ]
 
@@ -94,18 +97,18 @@ def test_every_text_is_a_sentence(described: DescribedApi):
 
 def test_an_operation_says_of_each_header_and_body_that_it_reads_it_and_of_no_other(apis: Any, api: Api):
     """Whatever is read is read by whoever may do everything, of things that are not there."""
-    described = apis["paperclip"]
+    described_api = apis["paperclip"]
     headers = {"Authorization": f"Bearer {api.token}"}
-    for one in operations(described):
+    for one in operations(described_api):
         if one.id != "fireWebhook":
-            path = path_of(one, described.examples.paths)
-            headers_read, body_read = reads_of(described, one, path, headers)
+            path = path_of(one, described_api.examples.paths)
+            headers_read, body_read = reads_of(described_api, one, path, headers)
             assert told_by(one) == (headers_read | ({"if-none-match"} if one.reads else set()), body_read), one.id
 
 
 def test_a_webhook_says_of_each_header_and_body_that_it_reads_it_and_of_no_other(apis: Any, api: Api):
-    described = apis["paperclip"]
-    (one,) = (one for one in operations(described) if one.id == "fireWebhook")
+    described_api = apis["paperclip"]
+    (one,) = (one for one in operations(described_api) if one.id == "fireWebhook")
     company = api.company()
     routine = api.routine(company, api.agent(company)[0])
     names, bodies = set[str](), set[bool]()
@@ -114,7 +117,7 @@ def test_a_webhook_says_of_each_header_and_body_that_it_reads_it_and_of_no_other
         path = one.path.replace("{public_id}", webhook.public_id)
         signed = webhook.signed(BODY)
         for headers in (signed, {name.replace("webhook-", "svix-"): value for name, value in signed.items()}):
-            read_names, is_body = reads_of(described, one, path, headers, BODY)
+            read_names, is_body = reads_of(described_api, one, path, headers, BODY)
             names |= read_names
             bodies.add(is_body)
 

@@ -57,7 +57,7 @@ def run_program(*command: object, where: Path = TOOLS, **environment: str) -> su
     )
 
 
-def done(*command: object, where: Path = TOOLS, **environment: str) -> str:
+def run_without_warning(*command: object, where: Path = TOOLS, **environment: str) -> str:
     """What a program says that must succeed, without a warning."""
     process = run_program(*command, where=where, **environment)
     output = process.stdout + process.stderr
@@ -76,7 +76,9 @@ def program(name: str, directory: Path) -> Path:
 
 
 def test_spectral_finds_nothing_in_the_descriptions(descriptions: Mapping[Name, Path]):
-    done("spectral", "lint", "--ruleset", "spectral.yaml", "--fail-severity", "hint", *descriptions.values())
+    run_without_warning(
+        "spectral", "lint", "--ruleset", "spectral.yaml", "--fail-severity", "hint", *descriptions.values()
+    )
 
 
 def test_redocly_finds_nothing_in_the_descriptions(descriptions: Mapping[Name, Path]):
@@ -90,26 +92,34 @@ def test_redocly_finds_nothing_in_the_descriptions(descriptions: Mapping[Name, P
 def test_openapi_typescript_and_hey_api_say_nothing_against_the_jetty_api(
     descriptions: Mapping[Name, Path], tmp_path: Path
 ):
-    done("openapi-typescript", descriptions["jetty"], "--output", tmp_path / "types.d.ts")
-    done("openapi-ts", "--input", descriptions["jetty"], "--output", tmp_path / "jetty", "--no-log-file")
+    run_without_warning("openapi-typescript", descriptions["jetty"], "--output", tmp_path / "types.d.ts")
+    run_without_warning("openapi-ts", "--input", descriptions["jetty"], "--output", tmp_path / "jetty", "--no-log-file")
 
 
 def test_the_functions_of_hey_api_are_type_correct(descriptions: Mapping[Name, Path], tmp_path: Path):
-    done("openapi-ts", "--input", descriptions["paperclip"], "--output", tmp_path / "paperclip", "--no-log-file")
+    run_without_warning(
+        "openapi-ts", "--input", descriptions["paperclip"], "--output", tmp_path / "paperclip", "--no-log-file"
+    )
 
     source = program("functions.ts", tmp_path)
-    done("tsc", "--noEmit", *STRICT, "--module", "esnext", "--moduleResolution", "bundler", source, where=tmp_path)
+    run_without_warning(
+        "tsc", "--noEmit", *STRICT, "--module", "esnext", "--moduleResolution", "bundler", source, where=tmp_path
+    )
 
 
 def test_the_typescript_program_is_type_correct_and_closes_the_issue_of_its_run(
     descriptions: Mapping[Name, Path], api: Api, tmp_path: Path
 ):
     """So a body needs no more fields than those that are required, though others have defaults."""
-    done("openapi-typescript", descriptions["paperclip"], "--output", tmp_path / "paperclip.d.ts")
+    run_without_warning("openapi-typescript", descriptions["paperclip"], "--output", tmp_path / "paperclip.d.ts")
     source = program("program.ts", tmp_path)
-    done("tsc", *STRICT, "--module", "nodenext", "--moduleResolution", "nodenext", source, where=tmp_path)
+    run_without_warning(
+        "tsc", *STRICT, "--module", "nodenext", "--moduleResolution", "nodenext", source, where=tmp_path
+    )
 
-    output = done("node", "program.js", where=tmp_path, PAPERCLIP_API_URL=api.url, PAPERCLIP_API_KEY=api.token)
+    output = run_without_warning(
+        "node", "program.js", where=tmp_path, PAPERCLIP_API_URL=api.url, PAPERCLIP_API_KEY=api.token
+    )
 
     assert "Europe/Amsterdam" in output
     assert output.endswith("the run is completed\n")

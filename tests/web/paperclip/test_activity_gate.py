@@ -18,7 +18,7 @@ def past_api(api: Api) -> Past:
     return Past(api, NOON)
 
 
-def gated(past_api: Past, **fields: Any) -> tuple[UUID, UUID]:
+def gated_routine(past_api: Past, **fields: Any) -> tuple[UUID, UUID]:
     """A routine with a gate, and its schedule by the minute."""
     routine = past_api.routine(**GATED | fields)
     return routine, past_api.schedule(routine, cron_expression="* * * * *")
@@ -38,7 +38,7 @@ def act(api: Api, past_api: Past, **fields: Any) -> str:
 
 
 def test_the_first_run_fires_and_the_next_one_waits_for_activity(api: Api, past_api: Past):
-    routine, trigger = gated(past_api)
+    routine, trigger = gated_routine(past_api)
 
     tick(past_api, trigger)
     first = last_run(api, routine)
@@ -59,7 +59,7 @@ def test_the_first_run_fires_and_the_next_one_waits_for_activity(api: Api, past_
 
 
 def test_what_somebody_does_wakes_the_routine_once_and_the_run_names_it(api: Api, past_api: Past):
-    routine, trigger = gated(past_api)
+    routine, trigger = gated_routine(past_api)
     tick(past_api, trigger)
     issue = act(api, past_api)
 
@@ -78,7 +78,7 @@ def test_what_somebody_does_wakes_the_routine_once_and_the_run_names_it(api: Api
 
 
 def test_a_skipped_occurrence_does_not_move_the_window(api: Api, past_api: Past):
-    routine, trigger = gated(past_api)
+    routine, trigger = gated_routine(past_api)
     tick(past_api, trigger)
     first = last_run(api, routine)
     tick(past_api, trigger)
@@ -88,7 +88,7 @@ def test_a_skipped_occurrence_does_not_move_the_window(api: Api, past_api: Past)
 
 
 def test_work_on_the_routines_own_issues_is_no_activity(api: Api, past_api: Past):
-    routine, trigger = gated(past_api)
+    routine, trigger = gated_routine(past_api)
     tick(past_api, trigger)
     own = last_run(api, routine)["linkedIssueId"]
     api.post(f"/issues/{own}/comments", {"body": "Nothing new"})
@@ -100,7 +100,7 @@ def test_work_on_the_routines_own_issues_is_no_activity(api: Api, past_api: Past
 
 
 def test_what_an_agent_does_in_the_session_of_the_routines_work_is_no_activity(api: Api, past_api: Past):
-    routine, trigger = gated(past_api)
+    routine, trigger = gated_routine(past_api)
     token = api.post(f"/agents/{past_api.agent}/keys", {})["token"]
     tick(past_api, trigger)
     own = last_run(api, routine)["linkedIssueId"]
@@ -125,7 +125,7 @@ def test_what_an_agent_does_in_the_session_of_the_routines_work_is_no_activity(a
 
 
 def test_the_scheduled_runs_of_other_routines_are_no_activity_and_the_work_on_them_is(api: Api, past_api: Past):
-    routine, trigger = gated(past_api)
+    routine, trigger = gated_routine(past_api)
     other = past_api.routine(concurrency_policy="always_enqueue")
     neighbour = past_api.schedule(other, cron_expression="* * * * *")
     tick(past_api, trigger)
@@ -140,7 +140,7 @@ def test_the_scheduled_runs_of_other_routines_are_no_activity_and_the_work_on_th
 
 
 def test_what_happens_in_another_company_is_no_activity(api: Api, past_api: Past):
-    routine, trigger = gated(past_api)
+    routine, trigger = gated_routine(past_api)
     tick(past_api, trigger)
     api.post(f"/companies/{api.company('Other')}/issues", {"title": "Look"})
 
@@ -150,7 +150,7 @@ def test_what_happens_in_another_company_is_no_activity(api: Api, past_api: Past
 
 
 def test_a_gate_of_scope_project_looks_at_the_project_alone(api: Api, past_api: Past):
-    routine, trigger = gated(past_api, activity_gate_scope="project", project_id=past_api.project)
+    routine, trigger = gated_routine(past_api, activity_gate_scope="project", project_id=past_api.project)
     tick(past_api, trigger)
     act(api, past_api)
     tick(past_api, trigger)
@@ -162,7 +162,7 @@ def test_a_gate_of_scope_project_looks_at_the_project_alone(api: Api, past_api: 
 
 
 def test_of_missed_occurrences_that_are_caught_up_with_the_first_is_let_through(api: Api, past_api: Past):
-    routine, trigger = gated(past_api, catch_up_policy="enqueue_missed_with_cap")
+    routine, trigger = gated_routine(past_api, catch_up_policy="enqueue_missed_with_cap")
 
     tick(past_api, trigger, minutes=5)
 
@@ -171,7 +171,7 @@ def test_of_missed_occurrences_that_are_caught_up_with_the_first_is_let_through(
 
 
 def test_a_run_by_hand_is_never_held_back_and_begins_a_new_window(api: Api, past_api: Past):
-    routine, trigger = gated(past_api)
+    routine, trigger = gated_routine(past_api)
     tick(past_api, trigger)
     run = api.post(f"/routines/{routine}/run", {})
     assert "issue_created" == run["status"]
@@ -184,7 +184,7 @@ def test_a_run_by_hand_is_never_held_back_and_begins_a_new_window(api: Api, past
 
 
 def test_a_held_occurrence_is_in_the_ledger_and_explained(api: Api, past_api: Past):
-    routine, trigger = gated(past_api)
+    routine, trigger = gated_routine(past_api)
     tick(past_api, trigger)
     tick(past_api, trigger)
 
@@ -203,7 +203,7 @@ def test_a_held_occurrence_is_in_the_ledger_and_explained(api: Api, past_api: Pa
 
 def test_explain_and_preview_say_that_an_occurrence_runs_only_if_something_happens(api: Api, past_api: Past):
     past_api.now = api.system.clock()
-    routine, _trigger = gated(past_api, activity_gate_scope="project", project_id=past_api.project)
+    routine, _trigger = gated_routine(past_api, activity_gate_scope="project", project_id=past_api.project)
     moment = (api.system.clock() + timedelta(minutes=10)).isoformat()
 
     answer = api.get(f"/routines/{routine}/explain", params={"at": moment})["answer"]

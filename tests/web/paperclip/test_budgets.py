@@ -11,11 +11,6 @@ BUDGET = {"maxCostMicros": 10_000_000, "windowSec": 86_400}
 
 
 @pytest.fixture
-def company(api: Api) -> str:
-    return api.company()
-
-
-@pytest.fixture
 def agent(api: Api, company: str) -> str:
     return api.agent(company)[0]
 

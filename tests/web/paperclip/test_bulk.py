@@ -10,11 +10,6 @@ from tests.web import people
 
 
 @pytest.fixture
-def company(api: Api) -> str:
-    return api.company()
-
-
-@pytest.fixture
 def agent(api: Api, company: str) -> str:
     return api.agent(company)[0]
 

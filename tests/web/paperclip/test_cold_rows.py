@@ -16,7 +16,7 @@ NOON = datetime(2024, 11, 20, 12, 0, 30, tzinfo=UTC)
 ONE, TWO = NOON.replace(hour=13, second=0), NOON.replace(hour=14, second=0)
 
 
-class Old:
+class OldRows:
     """A routine with two runs, a done issue and a comment, all of whose rows are cold; and the answers of before."""
 
     def __init__(self, api: Api) -> None:
@@ -67,30 +67,43 @@ class Old:
 
 
 @pytest.fixture
-def old(api: Api) -> Old:
-    return Old(api)
+def old_rows(api: Api) -> OldRows:
+    return OldRows(api)
 
 
-def test_what_is_cold_is_found_by_its_id_in_lists_by_filters_in_explanations_and_exports(api: Api, old: Old):
-    assert all([old.is_cold("run", old.run), old.is_cold("occurrence", old.run), old.is_cold("issue", old.issue)])
+def test_what_is_cold_is_found_by_its_id_in_lists_by_filters_in_explanations_and_exports(api: Api, old_rows: OldRows):
+    assert all(
+        [
+            old_rows.is_cold("run", old_rows.run),
+            old_rows.is_cold("occurrence", old_rows.run),
+            old_rows.is_cold("issue", old_rows.issue),
+        ]
+    )
 
-    for path, answer in old.answers().items():
-        assert answer == old.before[path], path
+    for path, answer in old_rows.answers().items():
+        assert answer == old_rows.before[path], path
 
 
-def test_what_is_cold_is_found_as_of_a_moment(api: Api, old: Old):
-    for path in (f"/routines/{old.routine}/runs", f"/issues/{old.issue}", f"/companies/{old.company}/issues"):
-        assert api.get(f"{path}?asOf={old.then}") == api.get(path), path
+def test_what_is_cold_is_found_as_of_a_moment(api: Api, old_rows: OldRows):
+    for path in (
+        f"/routines/{old_rows.routine}/runs",
+        f"/issues/{old_rows.issue}",
+        f"/companies/{old_rows.company}/issues",
+    ):
+        assert api.get(f"{path}?asOf={old_rows.then}") == api.get(path), path
 
 
-def test_a_comment_on_a_cold_issue_is_shown_at_once_and_so_is_a_change_of_it(api: Api, old: Old):
-    api.post(f"/issues/{old.issue}/comments", {"body": "One is missing"})
+def test_a_comment_on_a_cold_issue_is_shown_at_once_and_so_is_a_change_of_it(api: Api, old_rows: OldRows):
+    api.post(f"/issues/{old_rows.issue}/comments", {"body": "One is missing"})
 
-    assert {one["body"] for one in api.get(f"/issues/{old.issue}/comments")} == {"All boats are in", "One is missing"}
-    assert old.is_cold("issue", old.issue)
+    assert {one["body"] for one in api.get(f"/issues/{old_rows.issue}/comments")} == {
+        "All boats are in",
+        "One is missing",
+    }
+    assert old_rows.is_cold("issue", old_rows.issue)
 
-    api.patch(f"/issues/{old.issue}", {"status": "todo"})
+    api.patch(f"/issues/{old_rows.issue}", {"status": "todo"})
 
-    assert api.get(f"/issues/{old.issue}")["status"] == "todo"
-    assert [one["id"] for one in api.get(f"/companies/{old.company}/issues?status=todo")] == [str(old.issue)]
-    assert not old.is_cold("issue", old.issue)
+    assert api.get(f"/issues/{old_rows.issue}")["status"] == "todo"
+    assert [one["id"] for one in api.get(f"/companies/{old_rows.company}/issues?status=todo")] == [str(old_rows.issue)]
+    assert not old_rows.is_cold("issue", old_rows.issue)

@@ -1,4 +1,4 @@
-"""Webhook endpoints, deliveries and heartbeats over HTTP. What is sent, and when: tests/processes/delivery/test_worker.py."""
+"""Webhook endpoints, deliveries and heartbeats over HTTP. What is sent, and when: tests/processes/delivery."""
 
 from typing import Any
 
@@ -7,11 +7,6 @@ import pytest
 from tests.api import Api
 
 URL = "https://example.com/hook"
-
-
-@pytest.fixture
-def company(api: Api) -> str:
-    return api.company()
 
 
 def create_endpoint(api: Api, company: str, **fields: Any) -> Any:

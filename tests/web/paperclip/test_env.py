@@ -22,11 +22,6 @@ def company(api: Api) -> str:
     return str(next(one["id"] for one in api.get("/companies") if one["name"] == name))
 
 
-@pytest.fixture
-def agent(api: Api, company: str) -> tuple[str, str]:
-    return api.agent(company)
-
-
 def send(api: Api, method: str, path: str, body: Any) -> Any:
     answer = api.request(method, f"{api.url}/api/v1{path}", body)
     assert answer.status_code < 300, answer.text

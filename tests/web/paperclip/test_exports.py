@@ -18,7 +18,7 @@ from projections import export_files, exports
 from routines.connections import Session
 from tests.api import Api
 from tests.waiting import wait_for
-from tests.web.served import further
+from tests.web.served import serve_further
 from web.paperclip.exports import Export, TooLarge, TooSlow, _Bounded
 
 MOMENT = exports.VIEWS["runs"].moment
@@ -149,7 +149,7 @@ def test_what_is_larger_than_allowed_or_takes_too_long_is_refused_whole(api: Api
         ({"max_export_bytes": 1024}, "larger than 1,024 bytes"),
         ({"export_limit_s": 0.001}, "takes longer"),
     ):
-        with further(api, limits=replace(api.system.settings.limits, **limits)) as here:
+        with serve_further(api, limits=replace(api.system.settings.limits, **limits)) as here:
             answer = here.request("GET", f"/companies/{company}/exports/events?format={file_format}")
         assert (answer.status_code, reason in answer.json()["error"]) == (422, True)
 
@@ -167,7 +167,7 @@ def test_an_export_may_take_as_long_as_its_limit_says_whatever_other_transaction
         return write
 
     monkeypatch.setattr(export_files, "writer", note_limits)
-    with further(api, limits=replace(api.system.settings.limits, export_limit_s=90.0)) as here:
+    with serve_further(api, limits=replace(api.system.settings.limits, export_limit_s=90.0)) as here:
         answer = here.request("GET", f"/companies/{company}/exports/runs")
         with here.system.pool.connection() as conn:
             waits_s = cast("Session", conn).answer_s
@@ -201,7 +201,7 @@ def test_a_company_writes_one_export_at_a_time_and_a_process_a_few(
 
     other, path = api.company("Other"), f"/companies/{company}/exports/runs"
     limits = replace(api.system.settings.limits, max_exports_at_once=1)
-    with further(api, limits=limits) as here, ThreadPoolExecutor() as threads:
+    with serve_further(api, limits=limits) as here, ThreadPoolExecutor() as threads:
         with monkeypatch.context() as patch:
             patch.setattr(export_files, "writer", slowly)
             first = threads.submit(here.request, "GET", path)

@@ -3,14 +3,7 @@
 from typing import Any
 from uuid import uuid4
 
-import pytest
-
 from tests.api import Api
-
-
-@pytest.fixture
-def company(api: Api) -> str:
-    return api.company()
 
 
 def folder(api: Api, company: str, name: str = "Nightly", parent: str | None = None) -> str:

@@ -82,7 +82,7 @@ def checkpoint(api: Api, prefix: str) -> tuple[str, str, Any]:
     return note, key, foreign.checkpoint_verify(note, [key])
 
 
-def parsed(proof: str) -> tuple[int, list[bytes], str]:
+def parse_proof(proof: str) -> tuple[int, list[bytes], str]:
     head, note = proof.split("\n\n", 1)
     first, index, *hashes = head.split("\n")
     assert first == "c2sp.org/tlog-proof@v1"
@@ -131,7 +131,7 @@ def test_an_events_proof_holds_without_the_service(api: Api, prefix: str):
     entry = reader.get_entry(head.size - 2)
     position = int.from_bytes(entry[:8], "big")
 
-    place, hashes, note = parsed(text(api, f"{prefix}/proofs/{position}"))
+    place, hashes, note = parse_proof(text(api, f"{prefix}/proofs/{position}"))
 
     assert place == head.size - 2
     foreign.checkpoint_verify_inclusion(note, [key], place, hash_leaf(entry), hashes)
@@ -308,7 +308,7 @@ def test_the_newest_checkpoint_and_proofs_have_the_lines_of_witnesses(
     Vkey.from_string(cosigner.verifier_key).get_verifier().verify_note(
         NoteSignature.from_line(witnessed.splitlines()[-1]), TlogCheckpoint.from_text(witnessed)
     )
-    assert parsed(text(api, "/log/proofs/1"))[2] == witnessed
+    assert parse_proof(text(api, "/log/proofs/1"))[2] == witnessed
 
 
 def test_what_was_cosigned_stays_to_be_had_when_newer_checkpoints_are_not(
@@ -323,7 +323,7 @@ def test_what_was_cosigned_stays_to_be_had_when_newer_checkpoints_are_not(
     assert cosigner.name not in newer == text(api, "/log/checkpoint")
     assert text(api, "/log/checkpoint?witnessed=true") == f"{note}{cosigner.line(note)}\n"
     assert cosigner.name in text(api, "/log/proofs/1")
-    assert parsed(text(api, f"/log/proofs/{size}"))[2] == newer
+    assert parse_proof(text(api, f"/log/proofs/{size}"))[2] == newer
 
 
 def test_without_a_witness_there_is_no_cosigned_checkpoint(api: Api, company: str):

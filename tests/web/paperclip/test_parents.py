@@ -7,7 +7,7 @@ import pytest
 
 from domain.bounds.limits import Limits
 from tests.api import Api
-from tests.web.served import further
+from tests.web.served import serve_further
 
 KINDS = {  # the list of a company, the path of one, its field, and what else one needs
     "issues": ("parentId", {"title": "Look"}),
@@ -69,7 +69,7 @@ def test_of_two_that_would_close_a_circle_together_one_is_refused(line: Line):
 
 
 def test_a_line_is_as_long_as_it_may_be_and_no_longer(line: Line):
-    with further(line.api, limits=Limits(max_parents=3)) as api:
+    with serve_further(line.api, limits=Limits(max_parents=3)) as api:
         here = Line(api, line.company, line.kind)
         lowest = None
         for _ in range(4):
@@ -83,7 +83,7 @@ def test_a_line_is_as_long_as_it_may_be_and_no_longer(line: Line):
 
 def test_a_routine_hangs_its_issues_on_no_line_that_is_full(api: Api):
     company = api.company()
-    with further(api, limits=Limits(max_parents=1)) as here:
+    with serve_further(api, limits=Limits(max_parents=1)) as here:
         line = Line(here, company, "issues")
         below = line.new(line.new())
         body = {"title": "Check", "parentIssueId": below}

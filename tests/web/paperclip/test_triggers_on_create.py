@@ -9,17 +9,7 @@ from tests.api import Api
 SCHEDULE = {"kind": "schedule", "cronExpression": "0 9 * * *", "timezone": "Europe/Berlin", "label": "Mornings"}
 
 
-@pytest.fixture
-def company(api: Api) -> str:
-    return api.company()
-
-
-@pytest.fixture
-def agent(api: Api, company: str) -> tuple[str, str]:
-    return api.agent(company)
-
-
-def created(api: Api, company: str, triggers: Any, **fields: Any) -> Any:
+def create_routine(api: Api, company: str, triggers: Any, **fields: Any) -> Any:
     return api.post(f"/companies/{company}/routines", {"title": "Look", "triggers": triggers, **fields})
 
 
@@ -29,7 +19,7 @@ def refusal(api: Api, company: str, triggers: Any, **fields: Any) -> tuple[int, 
 
 
 def test_a_routine_is_created_with_its_triggers(api: Api, company: str, agent: tuple[str, str]):
-    answer = created(api, company, [SCHEDULE, {"kind": "webhook"}, {"kind": "api"}], assigneeAgentId=agent[0])
+    answer = create_routine(api, company, [SCHEDULE, {"kind": "webhook"}, {"kind": "api"}], assigneeAgentId=agent[0])
 
     detail = api.get(f"/routines/{answer['id']}")
     assert ["schedule", "webhook", "api"] == [trigger["kind"] for trigger in detail["triggers"]]
@@ -44,7 +34,7 @@ def test_a_routine_is_created_with_its_triggers(api: Api, company: str, agent: t
 
 
 def test_the_secret_of_a_webhook_is_answered_once_and_fires_it(api: Api, company: str, agent: tuple[str, str]):
-    answer = created(api, company, [{"kind": "api"}, {"kind": "webhook"}], assigneeAgentId=agent[0])
+    answer = create_routine(api, company, [{"kind": "api"}, {"kind": "webhook"}], assigneeAgentId=agent[0])
 
     (secret,) = answer["secretMaterials"]
     hook = answer["triggers"][1]
@@ -57,7 +47,7 @@ def test_the_secret_of_a_webhook_is_answered_once_and_fires_it(api: Api, company
 
 def test_a_routine_without_triggers_is_answered_as_before(api: Api, company: str):
     for triggers in (None, []):
-        assert not {"triggers", "secretMaterials"} & created(api, company, triggers).keys()
+        assert not {"triggers", "secretMaterials"} & create_routine(api, company, triggers).keys()
 
 
 @pytest.mark.parametrize(
@@ -113,7 +103,7 @@ def test_an_agent_creates_a_routine_of_its_own_with_triggers(api: Api, company: 
 
 
 def test_a_copy_of_a_routine_has_its_triggers(api: Api, company: str):
-    original = created(api, company, [SCHEDULE])
+    original = create_routine(api, company, [SCHEDULE])
 
     copy = api.post(f"/companies/{company}/routines", api.get(f"/routines/{original['id']}"))
 

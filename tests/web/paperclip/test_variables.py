@@ -13,7 +13,7 @@ from application.use_cases import runs
 from domain.routines.trigger import DueTrigger
 from tests.api import Api
 from tests.web.hooks import JSON, hook
-from tests.web.served import further
+from tests.web.served import serve_further
 
 
 class Desk(msgspec.Struct):
@@ -348,7 +348,7 @@ def test_the_date_and_the_time_of_the_firing_are_always_there(desk: Desk):
     noon = datetime(2036, 3, 9, 0, 5, 59, tzinfo=UTC)
     routine = desk.routine("On {{date}}", description="{{ timestamp }}")
 
-    with further(desk.api, clock=lambda: noon) as then:
+    with serve_further(desk.api, clock=lambda: noon) as then:
         run = then.post(f"/routines/{routine}/run", {"variables": {"date": "mine"}})
 
     issue = desk.issue(run)

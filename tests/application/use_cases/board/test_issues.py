@@ -20,7 +20,7 @@ def checkout(app):
     return Checkout(agent_id=app.agent, expected_statuses=("todo",))
 
 
-def leased(app):
+def checkout_with_lease(app):
     return Checkout(agent_id=app.agent, expected_statuses=("todo",), lease_seconds=60)
 
 
@@ -63,10 +63,10 @@ def test_a_lease_that_is_not_renewed_ends_and_its_session_has_lost_the_issue(app
     routine = app.routine()
     run = app.fire(routine)
     issue, agent = issue_of_run(run), app.as_agent()
-    app.ask(issues.check_out, issue, leased(app), SESSION, caller=agent)
+    app.ask(issues.check_out, issue, checkout_with_lease(app), SESSION, caller=agent)
     first = app.now + MINUTE
     app.passes(MINUTE / 2)
-    app.ask(issues.check_out, issue, leased(app), SESSION, caller=agent)
+    app.ask(issues.check_out, issue, checkout_with_lease(app), SESSION, caller=agent)
     renewed = app.now + MINUTE
 
     assert not app.carry_out(issues.free_unrenewed, issue, first)
@@ -85,7 +85,7 @@ def test_a_lease_that_is_not_renewed_ends_and_its_session_has_lost_the_issue(app
     with pytest.raises(Conflict, match="lease ran out"):
         app.ask(issues.release, issue, SESSION, caller=agent)
     app.ask(issues.comment, issue, CommentDraft(body="What I had so far"), SESSION, caller=agent)
-    app.ask(issues.check_out, issue, leased(app), OTHER, caller=agent)
+    app.ask(issues.check_out, issue, checkout_with_lease(app), OTHER, caller=agent)
     app.ask(issues.update, issue, IssuePatch(status="done"), OTHER, caller=agent)
     assert RunCompleted() == app.state(RUN, run).ended
 
@@ -93,11 +93,11 @@ def test_a_lease_that_is_not_renewed_ends_and_its_session_has_lost_the_issue(app
 def test_a_lease_is_renewed_although_the_project_of_the_issue_is_paused(app):
     project = app.ask(projects.create, app.company, ProjectDraft(name="Move"))
     issue, agent = app.issue(assignee_agent_id=app.agent, project_id=project), app.as_agent()
-    app.ask(issues.check_out, issue, leased(app), SESSION, caller=agent)
+    app.ask(issues.check_out, issue, checkout_with_lease(app), SESSION, caller=agent)
     app.ask(projects.pause, project)
     app.passes(MINUTE / 2)
 
-    app.ask(issues.check_out, issue, leased(app), SESSION, caller=agent)
+    app.ask(issues.check_out, issue, checkout_with_lease(app), SESSION, caller=agent)
 
     assert app.now + MINUTE == app.state(ISSUE, issue).lease_until
 
@@ -118,7 +118,7 @@ def test_a_release_by_force_keeps_the_assignee_and_says_who_did_it(app):
 
 def test_a_lease_needs_a_session(app):
     with pytest.raises(InvalidField, match="X-Paperclip-Run-Id"):
-        app.ask(issues.check_out, app.issue(assignee_agent_id=app.agent), leased(app), None)
+        app.ask(issues.check_out, app.issue(assignee_agent_id=app.agent), checkout_with_lease(app), None)
 
 
 def test_an_agent_checks_out_as_itself_and_works_on_its_own_issues(app):

@@ -15,7 +15,7 @@ def seat(app, user, owners=()):
     return MembershipRef(company_id=app.company, user_id=user, owners=owners)
 
 
-def newest(app):
+def newest_member(app):
     return app.events(MemberJoined)[-1].user_id
 
 
@@ -44,9 +44,9 @@ def test_an_email_is_one_members_at_a_time_within_a_company(app):
 def test_a_user_whom_one_does_not_know_does_not_exist_unless_a_company_of_both_is_named(app):
     other = app.other_company()
     app.member("owner", other)
-    stranger = newest(app)
+    stranger = newest_member(app)
     owner = app.member("owner")
-    me = newest(app)
+    me = newest_member(app)
 
     with pytest.raises(NotFound, match="User not found"):
         app.ask(members.add, app.company, MemberDraft(user_id=stranger), [other], caller=owner)
@@ -58,7 +58,7 @@ def test_a_user_whom_one_does_not_know_does_not_exist_unless_a_company_of_both_i
 
 def test_the_last_owner_stays_one_however_old_the_list_of_owners_is(app):
     owner = app.member("owner")
-    other = newest(app)
+    other = newest_member(app)
     stale = (FIRST_USER, other)
     app.ask(members.remove, seat(app, FIRST_USER, stale), caller=owner)
 
@@ -71,7 +71,7 @@ def test_the_last_owner_stays_one_however_old_the_list_of_owners_is(app):
 def test_admins_manage_members_and_no_owners_and_members_manage_nobody(app):
     admin, member = app.member("admin"), app.member()
 
-    app.ask(members.change, seat(app, newest(app)), MemberPatch(membership_role="viewer"), caller=admin)
+    app.ask(members.change, seat(app, newest_member(app)), MemberPatch(membership_role="viewer"), caller=admin)
     with pytest.raises(Forbidden, match="Only an owner"):
         app.ask(members.remove, seat(app, FIRST_USER), caller=admin)
     with pytest.raises(Forbidden):
@@ -80,7 +80,7 @@ def test_admins_manage_members_and_no_owners_and_members_manage_nobody(app):
 
 def test_who_is_removed_may_do_nothing_from_then_on_and_their_agents_keys_are_dead(app):
     admin = app.member("admin")
-    user = newest(app)
+    user = newest_member(app)
     key = Caller(token=app.ask(keys.create_for_agent, app.agent, AgentKeyDraft(), caller=admin).token)
     app.ask(read_access.anyone, caller=key)
 

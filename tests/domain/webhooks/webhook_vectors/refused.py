@@ -43,7 +43,7 @@ def other_character(character: str) -> str:
     return "0" if character != "0" else "1"
 
 
-def refused(secret: str, now: datetime, window_s: int) -> Iterator[Attempt]:
+def refused_attempts(secret: str, now: datetime, window_s: int) -> Iterator[Attempt]:
     now_s = int(now.timestamp())
     yield from _bearer_attempts(secret)
     yield from _github_attempts(secret, str(now_s))

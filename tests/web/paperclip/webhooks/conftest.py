@@ -6,11 +6,6 @@ from tests.api import Api
 
 
 @pytest.fixture
-def company(api: Api) -> str:
-    return api.company()
-
-
-@pytest.fixture
 def agent(api: Api, company: str) -> str:
     return api.agent(company)[0]
 

@@ -12,9 +12,9 @@ import pytest
 from standardwebhooks import Webhook
 
 from tests.api import Api
-from tests.domain.webhooks.webhook_vectors.refused import Attempt, refused
+from tests.domain.webhooks.webhook_vectors.refused import Attempt, refused_attempts
 from tests.web.hooks import JSON, MODES, NOT_FOUND, SIGNED, UNAUTHORIZED, hex_hmac, hook, refusal_of, runs_of
-from tests.web.served import further
+from tests.web.served import serve_further
 from web.http.guard import MAX_HEADER_BYTES
 
 VECTORS = Path(__file__).parents[3] / "domain" / "webhooks" / "webhook_vectors"
@@ -190,10 +190,10 @@ def test_the_tokens_of_the_api_open_no_webhook(api: Api, company: str, routine: 
 def test_deliveries_that_prove_nothing_are_all_answered_alike_and_leave_no_trace(api: Api, routine: str):
     now = datetime.now(UTC).replace(microsecond=0)
     sender = hook(api, routine, "hmac_sha256", replayWindowSec=300)
-    attempts = [one for one in refused(sender.secret, now, 300) if is_a_request(one)]
+    attempts = [one for one in refused_attempts(sender.secret, now, 300) if is_a_request(one)]
     answers = Counter[tuple[int, bytes]]()
 
-    with further(api, clock=lambda: now) as here:
+    with serve_further(api, clock=lambda: now) as here:
         for mode in ("hmac_sha256", "github_hmac", "standard_webhooks", "bearer"):  # the secret stays the same
             api.patch(f"/routine-triggers/{sender.trigger}", {"signingMode": mode})
             head, kept = api.system.store.head(), secrets_kept(api)

@@ -11,15 +11,8 @@ import pytest
 from domain.bounds.limits import DEFAULT as LIMITS
 from projections import responses
 from tests.api import Api
-from tests.web.hooks import (
-    JSON,
-    NOT_ACTIVE,
-    UNAUTHORIZED,
-    hook,
-    refusal_of,
-    runs_of,
-)
-from tests.web.served import further
+from tests.web.hooks import JSON, NOT_ACTIVE, UNAUTHORIZED, hook, refusal_of, runs_of
+from tests.web.served import serve_further
 
 OF_A_RUN_THAT_IS_READ = {  # fields that a run has only when it is read by its id
     field.encode_name
@@ -73,7 +66,7 @@ def test_a_bomb_in_gzip_is_not_unpacked_and_a_broken_one_is_a_bad_request(api: A
 def test_what_a_body_in_gzip_unpacks_to_is_held_as_any_body_is(api: Api, routine: str):
     sender, half = hook(api, routine), gzip.compress(b" " * 40_000 + b"{}")
 
-    with further(api, limits=msgspec.structs.replace(LIMITS, max_held_body_bytes_per_sender=50_000)) as here:
+    with serve_further(api, limits=msgspec.structs.replace(LIMITS, max_held_body_bytes_per_sender=50_000)) as here:
         answer = sender.at(here.url).call(half, JSON | {"Content-Encoding": "gzip"})
         full = sender.at(here.url).call(gzip.compress(b" " * 80_000), JSON | {"Content-Encoding": "gzip"})
 

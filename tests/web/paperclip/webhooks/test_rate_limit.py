@@ -6,14 +6,14 @@ from application.use_cases import references
 from domain.errors import NotFound
 from tests.api import Api
 from tests.web.hooks import FORWARDED, hook, refusal_of, runs_of, sending_from
-from tests.web.served import further
+from tests.web.served import serve_further
 from web.http.rate_limit import WebhookRateLimiter
 
 
 def test_a_sender_calls_a_webhook_so_often_a_minute_and_is_told_when_to_come_back(api: Api, routine: str):
     one, other = hook(api, routine, "none"), hook(api, routine, "none")
 
-    with further(api, webhook_rate=3) as here, sending_from("127.0.0.2") as another_sender:
+    with serve_further(api, webhook_rate=3) as here, sending_from("127.0.0.2") as another_sender:
         allowed = [one.at(here.url).send().status_code for _ in range(3)]
         refusal = one.at(here.url).send()
         forged = [one.at(here.url).send(b"", {name: "203.0.113.7"}) for name in FORWARDED]
@@ -47,7 +47,7 @@ def test_a_sender_that_may_call_is_not_counted_as_refused_for_what_is_gone(
 
 def test_a_sender_may_not_try_one_address_after_the_other(api: Api):
     """Ten webhooks' worth of calls, known addresses or not."""
-    with further(api, webhook_rate=3) as here, sending_from("127.0.0.3") as client:
+    with serve_further(api, webhook_rate=3) as here, sending_from("127.0.0.3") as client:
         path = f"{here.url}/api/routine-triggers/public"
         answers = [client.post(f"{path}/{number:024x}/fire").status_code for number in range(32)]
 

@@ -10,15 +10,8 @@ import httpx
 import pytest
 
 from tests.api import Api
-from tests.web.hooks import (
-    JSON,
-    UNAUTHORIZED,
-    hex_hmac,
-    hook,
-    refusal_of,
-    runs_of,
-)
-from tests.web.served import further
+from tests.web.hooks import JSON, UNAUTHORIZED, hex_hmac, hook, refusal_of, runs_of
+from tests.web.served import serve_further
 
 
 @pytest.mark.parametrize("mode", ["bearer", "github_hmac", "none"])
@@ -191,7 +184,7 @@ def test_a_replay_is_told_after_a_restart_and_by_any_process(api: Api, routine: 
     headers, named = stamped.signed(b"{}"), {"Idempotency-Key": "k"}
     taken, first = stamped.send(b"{}", headers), keyed.fire(b"", named)
 
-    with further(api) as other:
+    with serve_further(api) as other:
         replayed, again = stamped.at(other.url).send(b"{}", headers), keyed.at(other.url).fire(b"", named)
 
     assert 202 == taken.status_code

@@ -8,17 +8,8 @@ from typing import Any
 import pytest
 
 from tests.api import Api
-from tests.web.hooks import (
-    JSON,
-    MODES,
-    NOT_ACTIVE,
-    UNAUTHORIZED,
-    Hook,
-    hook,
-    refusal_of,
-    runs_of,
-)
-from tests.web.served import further
+from tests.web.hooks import JSON, MODES, NOT_ACTIVE, UNAUTHORIZED, Hook, hook, refusal_of, runs_of
+from tests.web.served import serve_further
 
 SLACK = b'{"token": "x", "challenge": "3eZbrw1aB", "type": "url_verification"}'
 
@@ -75,7 +66,7 @@ def test_the_last_refusal_is_shown_on_the_trigger(api: Api, routine: str):
     ):
         attempt.call(b"{", headers)
         shown.append(last_refusal(api, routine))
-    with further(api) as other:
+    with serve_further(api) as other:
         elsewhere = other.get(f"/routines/{routine}")["triggers"][0]["lastRefusal"]
 
     wrong, encoded, malformed = shown
@@ -88,7 +79,7 @@ def test_the_last_refusal_is_shown_on_the_trigger(api: Api, routine: str):
     assert sender.secret not in json.dumps(shown)
 
 
-def sampled(api: Api, sender: Hook, body: bytes, headers: dict[str, str], **fields: str) -> Any:
+def try_sample(api: Api, sender: Hook, body: bytes, headers: dict[str, str], **fields: str) -> Any:
     sample = {"headers": headers, "body": body.decode(), **fields}
     return api.post(f"/routine-triggers/{sender.trigger}/test", sample)
 
@@ -98,12 +89,12 @@ def test_a_sample_is_judged_as_a_call_is_and_starts_no_work(api: Api, routine: s
     sender, body = hook(api, routine, mode), b'{"a": 1}'
     head = api.system.store.head()
 
-    accepted = sampled(api, sender, body, JSON | sender.signed(body))
-    malformed = sampled(api, sender, b"{", JSON | sender.signed(b"{"))
-    greeted = sampled(api, sender, body, {"X-GitHub-Event": "ping", **sender.signed(body)})
+    accepted = try_sample(api, sender, body, JSON | sender.signed(body))
+    malformed = try_sample(api, sender, b"{", JSON | sender.signed(b"{"))
+    greeted = try_sample(api, sender, body, {"X-GitHub-Event": "ping", **sender.signed(body)})
     packed = b64encode(gzip.compress(body))
     headers = JSON | {"Content-Encoding": "gzip"} | sender.signed(gzip.compress(body))
-    unpacked = sampled(api, sender, packed, headers, encoding="base64")
+    unpacked = try_sample(api, sender, packed, headers, encoding="base64")
 
     assert (202, None, "issue_created", {"a": 1}) == tuple(
         accepted[name] for name in ("status", "reason", "outcome", "payload")
@@ -112,7 +103,7 @@ def test_a_sample_is_judged_as_a_call_is_and_starts_no_work(api: Api, routine: s
     assert (400, "Invalid JSON body") == (malformed["status"], malformed["reason"])
     assert 200 == greeted["status"]
     if mode != "none":
-        refused_one = sampled(api, sender, body, JSON | sender.knowing("0" * 48).signed(body))
+        refused_one = try_sample(api, sender, body, JSON | sender.knowing("0" * 48).signed(body))
         assert (401, True) == (refused_one["status"], len(refused_one["reason"]) > 20)
     assert ([], head) == (runs_of(api, routine), api.system.store.head())
 
@@ -122,9 +113,9 @@ def test_a_sample_is_told_which_run_it_repeats_and_that_the_webhook_is_not_activ
     run = sender.fire(b"{}", {"Idempotency-Key": "k"})
     headers = sender.signed() | {"Idempotency-Key": "k"}
 
-    repeated = sampled(api, sender, b"{}", headers)
+    repeated = try_sample(api, sender, b"{}", headers)
     api.patch(f"/routine-triggers/{sender.trigger}", {"enabled": False})
-    disabled = sampled(api, sender, b"{}", headers)
+    disabled = try_sample(api, sender, b"{}", headers)
 
     assert (run["id"], "k") == (repeated["repeatsRunId"], repeated["idempotencyKey"])
     assert NOT_ACTIVE == (disabled["status"], disabled["reason"])

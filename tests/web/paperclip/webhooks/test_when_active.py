@@ -8,7 +8,7 @@ from tests.api import Api
 from tests.web.hooks import JSON, MODES, NOT_ACTIVE, NOT_FOUND, SIGNED, UNAUTHORIZED, Hook, hook, refusal_of, runs_of
 
 
-def disabled(api: Api, sender: Hook, _: str) -> None:
+def disable(api: Api, sender: Hook, _: str) -> None:
     api.patch(f"/routine-triggers/{sender.trigger}", {"enabled": False})
 
 
@@ -20,7 +20,7 @@ def archived(api: Api, _: Hook, routine: str) -> None:
     api.patch(f"/routines/{routine}", {"status": "archived"})
 
 
-@pytest.mark.parametrize("change", [disabled, paused, archived])
+@pytest.mark.parametrize("change", [disable, paused, archived])
 @pytest.mark.parametrize("mode", SIGNED)
 def test_only_who_knows_the_secret_is_told_that_a_webhook_is_not_active(api: Api, routine: str, mode: str, change: Any):
     """Contract 3.5, 6."""

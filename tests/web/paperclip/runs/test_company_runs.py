@@ -11,11 +11,6 @@ from tests.web.past import Past
 
 
 @pytest.fixture
-def company(api: Api) -> str:
-    return api.company()
-
-
-@pytest.fixture
 def scout(api: Api, company: str) -> tuple[str, str]:
     return api.agent(company)
 

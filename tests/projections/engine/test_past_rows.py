@@ -1,0 +1,64 @@
+"""Rows as of a position or a moment are made in a schema of their own."""
+
+from datetime import timedelta
+
+import pytest
+from click.testing import CliRunner
+
+from projections.engine import moments
+from projections.engine.own_projection import fold_in_memory
+from projections.firing import run_history
+from routines.cli import main
+from tests.projections.story import rows
+
+
+def test_rows_as_of_a_position_are_made_in_a_schema_of_their_own(projected_story, conn, settings):
+    """As they were then: those that the same log gives when it ends there."""
+    before = rows(conn, run_history.run_history)
+    log = list(projected_story.store.history())
+    position = len(log) // 2
+    arguments = ["projections", "rebuild", "run_history", "--into", "noon", "--until"]
+    env = {"ROUTINES_DATABASE_URL": settings.database_url}
+
+    done = CliRunner().invoke(main, [*arguments, str(position)], env=env)
+
+    assert f"Schema noon holds run_history as of position {position}" in done.output
+    expected = fold_in_memory(run_history.run_history, log[:position]).all(run_history.RUN)
+    stored_rows = conn.execute("SELECT id, position, doc->>'status' FROM noon.run ORDER BY id").fetchall()
+    assert stored_rows == [(row.id, row.position, row.doc.status) for row in expected]
+    assert rows(conn, run_history.run_history) == before
+    assert CliRunner().invoke(main, [*arguments, str(len(log))], env=env).exit_code == 0  # goes on to a later one
+    assert conn.execute("SELECT count(*) FROM noon.run").fetchone() == (len(before["run"]),)
+    other = CliRunner().invoke(main, ["projections", "rebuild", "issues", "--into", "noon"], env=env)
+    assert (other.exit_code, "perhaps by another read model" in other.output) == (1, True)
+    assert conn.execute("SELECT count(*) FROM noon.run").fetchone() == (len(before["run"]),)
+
+
+def test_a_moment_is_the_last_position_that_was_recorded_by_then(projected_story, conn):
+    recorded = conn.execute("SELECT position, recorded_at FROM log.events ORDER BY position").fetchall()
+    for place in (0, len(recorded) // 2, len(recorded) - 1):
+        moment = recorded[place][1]
+        assert moments.position_at(conn, moment) == max(position for position, at in recorded if at <= moment)
+    assert moments.position_at(conn, recorded[0][1] - timedelta(seconds=1)) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["run_history", "--into", "read_models"], "take another"),
+        (["run_history", "--into", "own_x"], "take another"),
+        (["run_history", "--into", "Mine; DROP"], "take another"),
+        (["run_history", "--until", "3"], "--until needs --into"),
+        (["--into", "mine"], "--into needs the name"),
+        (["run_history", "--into", "mine", "--until", "soon"], "neither a position nor a time"),
+        (["run_history", "--into", "mine", "--until", "0001-01-01T00:00:00+05:00"], "neither a position nor a time"),
+        (["run_history", "--into", "mine", "--until", "9" * 30], "in the future: the log ends at position"),
+        (["run_history", "--into", "mine", "--until", "2098-01-01"], "in the future: it is"),
+    ],
+)
+def test_a_place_or_a_moment_that_is_none_is_refused(projected_story, settings, options, said):
+    env = {"ROUTINES_DATABASE_URL": settings.database_url}
+
+    done = CliRunner().invoke(main, ["projections", "rebuild", *options], env=env)
+
+    assert (done.exit_code != 0, said in done.output) == (True, True), done.output
