@@ -24,11 +24,11 @@ LOOK_S = 1.0  # between two looks
 SILENT_LOOKS = 4
 AS_LOGIN = "SET LOCAL ROLE NONE"  # Postgres shows a login what its own sessions wait for, and lets it end them
 # A session that has changed nothing so far is left alone: it may be an export, whose reader takes its time. `state_change` is
-# when the client has last sent something: also one statement of a pipeline changes it. It is hidden, as most of a session is,
-# from a login that may not see it.
+# when the client has last sent something: also one statement of a pipeline changes it. Of a session that a
+# login may not see, `backend_start` is hidden, as most of it is.
 LOOK = """
     WITH ours AS (
-        SELECT s.*, s.state_change IS NOT NULL AND CASE WHEN r.rolsuper THEN current_setting('is_superuser') = 'on'
+        SELECT s.*, s.backend_start IS NOT NULL AND CASE WHEN r.rolsuper THEN current_setting('is_superuser') = 'on'
             ELSE pg_has_role(r.oid, 'USAGE') OR pg_has_role('pg_signal_backend', 'USAGE') END AS is_in_reach
         FROM pg_stat_activity s JOIN pg_roles r ON r.oid = s.usesysid
         WHERE s.datname = current_database() AND s.application_name = current_setting('application_name'))
