@@ -7,9 +7,9 @@ a disk. Here the reason decides: only a session is ended for whose client Postgr
 """
 
 import threading
-import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from threading import Event as Stop
 
@@ -19,41 +19,50 @@ import structlog
 from processes.wakeup import Connection
 
 LOOK_S = 1.0  # between two looks
-SILENT_S = 4.0  # how long a client may be silent; with the looks that makes six seconds at most
+# In how many looks in a row a client may be silent; with the looks that makes six seconds at most. Looks are counted, not
+# seconds: while all processes stand still, as on a machine that is suspended or swaps, none is more silent than the others.
+SILENT_LOOKS = 4
 AS_LOGIN = "SET LOCAL ROLE NONE"  # Postgres shows a login what its own sessions wait for, and lets it end them
 # A session that has changed nothing so far is left alone: it may be an export, whose reader takes its time. `state_change` is
-# when the client has last sent something: also one statement of a pipeline changes it.
+# when the client has last sent something: also one statement of a pipeline changes it. Of a session that a
+# login may not see, `backend_start` is hidden, as most of it is.
 LOOK = """
-    SELECT s.pid, s.state_change, CASE WHEN EXISTS (
+    WITH ours AS (
+        SELECT s.*, s.backend_start IS NOT NULL AND CASE WHEN r.rolsuper THEN current_setting('is_superuser') = 'on'
+            ELSE pg_has_role(r.oid, 'USAGE') OR pg_has_role('pg_signal_backend', 'USAGE') END AS is_in_reach
+        FROM pg_stat_activity s JOIN pg_roles r ON r.oid = s.usesysid
+        WHERE s.datname = current_database() AND s.application_name = current_setting('application_name'))
+    SELECT s.pid, s.state_change, CASE WHEN s.is_in_reach AND EXISTS (
         SELECT FROM unnest(%s::int[], %s::timestamptz[]) known(pid, state_change)
         WHERE known.pid = s.pid AND known.state_change = s.state_change
     ) AND EXISTS (
         SELECT FROM pg_stat_activity w WHERE w.wait_event_type = 'Lock' AND s.pid = ANY(pg_blocking_pids(w.pid))
-    ) THEN pg_terminate_backend(s.pid) ELSE false END
-    FROM pg_stat_activity s
-    WHERE s.datname = current_database() AND s.application_name = current_setting('application_name')
-        AND s.wait_event_type = 'Client' AND s.backend_xid IS NOT NULL AND pg_has_role(s.usesysid, 'USAGE')"""
+    ) THEN pg_terminate_backend(s.pid) ELSE false END, CASE WHEN NOT s.is_in_reach THEN s.usename END
+    FROM ours s WHERE NOT s.is_in_reach OR s.wait_event_type = 'Client' AND s.backend_xid IS NOT NULL"""
 
 log = structlog.get_logger()
 
 
 class SilentSessions:
-    """Remembers from look to look which sessions are silent, and since when."""
+    """Remembers from look to look which sessions are silent."""
 
     def __init__(self) -> None:
-        self._since: dict[tuple[int, datetime], float] = {}  # by process id of the backend and its last change
+        self._looks = Counter[tuple[int, datetime]]()  # by process id of the backend and its last change
+        self._logins_out_of_reach = set[str]()
 
     def look(self, conn: Connection) -> None:
-        """End the sessions that have been silent for SILENT_S and hold up others; note those that have become silent."""
-        overdue = [session for session, since in self._since.items() if time.monotonic() - since >= SILENT_S]
+        """End the sessions that were silent in the last SILENT_LOOKS looks and hold up others; note those that are silent."""
+        overdue = [session for session, looks in self._looks.items() if looks >= SILENT_LOOKS]
         with conn.transaction():
             conn.execute(AS_LOGIN)
             rows = conn.execute(LOOK, ([pid for pid, _ in overdue], [at for _, at in overdue])).fetchall()
-        now = time.monotonic()
-        self._since = {(pid, at): self._since.get((pid, at), now) for pid, at, _ in rows}
-        for pid, at, is_ended in rows:
+        self._looks = Counter({(pid, at): self._looks[pid, at] + 1 for pid, at, _, unseen in rows if unseen is None})
+        for pid, at, is_ended, _ in rows:
             if is_ended:
                 log.warning("silent_session_ended", backend=pid, since=at)
+        for login in {unseen for *_, unseen in rows if unseen is not None} - self._logins_out_of_reach:
+            self._logins_out_of_reach.add(login)
+            log.info("sessions_out_of_reach", login=login)
 
 
 @contextmanager
@@ -70,6 +79,14 @@ def ending(connect: Callable[[], AbstractContextManager[Connection]], stop: Stop
 
 def _keep_ending(connect: Callable[[], AbstractContextManager[Connection]], stop: Stop) -> None:
     sessions = SilentSessions()
+    failure: type[Exception] | None = None
     while not stop.wait(LOOK_S):
-        with suppress(psycopg.Error), connect() as conn:  # that the database is away is said by the process itself
-            sessions.look(conn)
+        try:
+            with connect() as conn:
+                sessions.look(conn)
+        except psycopg.OperationalError:
+            pass  # that the database is away is said by the process itself
+        except Exception as error:
+            if type(error) is not failure:
+                log.exception("silent_sessions_not_found")
+            failure = type(error)

@@ -310,9 +310,13 @@ def isolate(conn: Connection, model: ReadModel, read: Read, position: int, reaso
 
 
 def write_durably(conn: Connection, name: str) -> None:
-    """Write the position of a model as it is, and wait until that is on the disk: not for long, unless the disk hangs."""
+    """
+    Write the position of a model as it is, and wait until that is on the disk: not for long, unless the disk hangs.
+
+    A replica is not waited for: no batch waits for it either, and it may be away for long.
+    """
     with conn.transaction():
-        conn.execute("SET LOCAL synchronous_commit = on")
+        conn.execute("SET LOCAL synchronous_commit = local")
         conn.execute(SAME, (name,))
 
 

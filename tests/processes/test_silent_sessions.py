@@ -2,7 +2,8 @@
 
 import subprocess
 import sys
-from contextlib import ExitStack
+import time
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Event as Stop
 from uuid import uuid4
@@ -12,8 +13,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from processes import silent_sessions
-from processes.silent_sessions import SilentSessions
+from processes.silent_sessions import LOOK, SilentSessions
 from routines import bootstrap
+from routines.settings import Settings
 from tests.processes.due import NOON
 from tests.waiting import wait_for
 
@@ -39,7 +41,7 @@ with bootstrap.system(Settings(database_url=sys.argv[1])) as system, bootstrap.c
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch):
     monkeypatch.setattr(silent_sessions, "LOOK_S", 0.01)
-    monkeypatch.setattr(silent_sessions, "SILENT_S", 0.0)
+    monkeypatch.setattr(silent_sessions, "SILENT_LOOKS", 1)
 
 
 @pytest.fixture
@@ -100,6 +102,7 @@ def hold_up(settings, admin, in_thread):
     def start(work=lambda conn: conn.execute(TAKE)):
         def run(_stop):
             with bootstrap.connect(settings) as own:
+                own.execute("SET lock_timeout = 0")
                 work(own)
 
         thread, _ = in_thread(run)
@@ -143,7 +146,7 @@ def test_a_client_that_sends_or_takes_nothing_holds_up_nobody(request, client_of
         look(conn, 2)
 
     wait_for(lambda: not waiting.is_alive())
-    assert not client.is_there
+    wait_for(lambda: not client.is_there)  # the locks are gone a moment before the session
 
 
 def test_who_is_silent_after_an_append_that_is_not_committed_keeps_no_other_from_appending(
@@ -178,13 +181,95 @@ def test_who_holds_up_nobody_is_not_ended(client, conn):
 
 
 def test_who_has_been_silent_only_for_a_moment_is_not_ended(client, conn, hold_up, monkeypatch):
-    monkeypatch.setattr(silent_sessions, "SILENT_S", 1_000.0)
+    monkeypatch.setattr(silent_sessions, "SILENT_LOOKS", 4)
+    client.send(TAKE, until=READS)
+    hold_up()
+
+    look(conn, 4)
+
+    assert client.is_there
+
+
+def test_a_pause_of_everything_does_not_make_a_client_silent(client, conn, hold_up, monkeypatch):
+    """Whoever looks first afterwards may be a moment ahead of it."""
+    monkeypatch.setattr(silent_sessions, "SILENT_LOOKS", 4)
+    sessions, now = SilentSessions(), time.monotonic()
+    client.send(TAKE, until=READS)
+    hold_up()
+
+    sessions.look(conn)
+    with monkeypatch.context() as later:
+        later.setattr(time, "monotonic", lambda: now + 3_600)
+        sessions.look(conn)
+
+    assert client.is_there
+
+
+@pytest.fixture
+def another(admin, admin_url):
+    """The settings of a second login of the service."""
+    admin.execute("DROP ROLE IF EXISTS web_of_acme")
+    admin.execute("CREATE ROLE web_of_acme LOGIN IN ROLE routines_service")
+    yield Settings(database_url=admin_url.replace("postgres@", "web_of_acme@"))
+    admin.execute("DROP OWNED BY web_of_acme; DROP ROLE web_of_acme")
+
+
+@pytest.fixture
+def may_end_all(admin):
+    """Lets the first login of the service end all sessions but those of superusers."""
+    admin.execute("GRANT pg_signal_backend, pg_read_all_stats TO routines_service")
+    yield
+    admin.execute("REVOKE pg_signal_backend, pg_read_all_stats FROM routines_service")
+
+
+def test_a_login_that_may_end_all_sessions_ends_those_of_others(another, may_end_all, client_of, hold_up, conn):
+    """As logins of their own have to be able to: two cannot be members of each other."""
+    client = client_of(another)
+    client.send(TAKE, until=READS)
+    waiting = hold_up()
+
+    look(conn, 2)
+
+    wait_for(lambda: not waiting.is_alive())
+    wait_for(lambda: not client.is_there)  # the locks are gone a moment before the session
+
+
+def test_a_session_of_a_superuser_is_left_alone_and_no_error(owner, may_end_all, client_of, hold_up, conn):
+    client = client_of(owner.settings)
     client.send(TAKE, until=READS)
     hold_up()
 
     look(conn, 3)
 
     assert client.is_there
+
+
+def test_a_login_whose_sessions_may_not_be_ended_is_named_once(another, client_of, hold_up, conn):
+    client = client_of(another)
+    client.send(TAKE, until=READS)
+    hold_up()
+
+    with capture_logs() as lines:
+        look(conn, 3)
+
+    assert client.is_there
+    assert [("sessions_out_of_reach", "web_of_acme")] == [(line["event"], line["login"]) for line in lines]
+
+
+def test_who_cannot_look_says_so_once(system, in_thread, monkeypatch):
+    monkeypatch.setattr(silent_sessions, "LOOK", f"{LOOK} AND 1/0 = 1")
+    looks = []
+
+    @contextmanager
+    def connect():
+        looks.append(1)
+        with system.pool.connection() as conn:
+            yield conn
+
+    with capture_logs() as lines, silent_sessions.ending(connect, Stop()):
+        wait_for(lambda: len(looks) > 3)
+
+    assert ["silent_sessions_not_found"] == [line["event"] for line in lines]
 
 
 def test_who_has_sent_something_since_the_last_look_is_not_ended(client, conn, hold_up):

@@ -150,6 +150,22 @@ def test_a_disk_that_hangs_is_no_fault_of_an_event(company_fixture, system, conn
     assert system.store.head() == positions.wait(conn, ["sleeping"], 0)
 
 
+def test_what_is_written_to_try_the_disk_waits_for_no_replica(conn):
+    """A batch does not wait for one either, so none is to blame that it took long."""
+    conn.execute("INSERT INTO positions (name, shape) VALUES ('sleeping', %s)", (SHAPE,))
+    conn.execute("""
+        CREATE TABLE commits (waits_for text);
+        CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            INSERT INTO commits VALUES (current_setting('synchronous_commit'));
+            RETURN NULL;
+        END $$;
+        CREATE TRIGGER noting AFTER UPDATE ON positions EXECUTE FUNCTION note()""")
+
+    positions.write_durably(conn, "sleeping")
+
+    assert [("local",)] == conn.execute("SELECT waits_for FROM commits").fetchall()
+
+
 def test_of_many_events_the_one_that_breaks_connections_is_found_with_few_of_them(company_fixture, system, conn):
     company_fixture.routines(80, next_at=NOON)
     head = system.store.head()

@@ -8,6 +8,7 @@ from projections import catalogue
 from projections.engine import positions, shares
 from projections.engine.shares import Place, Share
 from routines import bootstrap
+from tests.waiting import wait_for
 
 NAMES = [model.name for model in catalogue.ALL]
 
@@ -86,8 +87,7 @@ def test_a_place_whose_process_is_silent_in_the_midst_of_a_batch_counts_as_free(
         monkeypatch.setattr(shares, "SILENT_S", 0.0)
 
         place = Place(conn, catalogue.ALL)
-        while place.share() != Share(0, 1):  # Postgres may still be at work for it
-            pass
+        wait_for(lambda: place.share() == Share(0, 1))  # Postgres may still be at work for it
 
 
 def test_a_projector_of_another_version_has_no_share_of_ours_for_it_may_not_move_all_of_them(
