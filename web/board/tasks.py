@@ -20,7 +20,7 @@ from domain.jetty import task as workflows
 from domain.values import Cadence
 from web.board import conflicts, schedules, words
 from web.board.api import NOT_FOUND, ApiRefusal
-from web.board.confirmations import Confirmation, is_confirmed
+from web.board.confirmations import Confirmation, is_confirmed, show_confirmation
 from web.board.conflicts import CONFLICT, Difference
 from web.board.forms import Form, read_object
 from web.board.visit import NEEDS, Visit
