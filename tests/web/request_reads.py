@@ -15,7 +15,7 @@ from web.openapi.description import Operation
 
 # What the security scheme, the media types of a body, or any HTTP message says.
 PROTOCOL = {
-    *("accept", "authorization", "content-encoding", "content-length", "content-type", "host"),
+    *("accept", "authorization", "content-encoding", "content-length", "content-type", "host", "transfer-encoding"),
     *("traceparent", "tracestate"),
 }
 

@@ -24,7 +24,7 @@ class ReadRequest(Request[Any, Any, Any]):
 
     async def body(self) -> bytes:
         """Return the body, or `{}` for an empty one."""
-        return self.scope["state"].get(BODY) or await self.raw_body() or b"{}"
+        return await self.raw_body() or b"{}"
 
     async def raw_body(self) -> bytes:
         """Return the body as it was sent."""
