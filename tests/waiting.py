@@ -4,16 +4,22 @@ import os
 import time
 from pathlib import Path
 
-LOOK_S = 0.005
+LOOK_S, LONGEST_LOOK_S = 0.005, 0.05
+PART_OF_WAIT = 0.1  # how much later a wait may end: a look is mostly a request, answered by those who are waited for
 
 
 def wait_for(condition, limit_s=20.0, tick=lambda: None):
-    """What the condition gives as soon as it is true; fails when the time is up. `tick` runs between looks."""
-    end = time.monotonic() + limit_s
+    """
+    What the condition gives soon after it is true; fails when the time is up. `tick` runs between looks.
+
+    The longer it takes, the rarer the looks are.
+    """
+    began = time.monotonic()
     while not (result := condition()):
-        assert time.monotonic() < end
+        waited_s = time.monotonic() - began
+        assert waited_s < limit_s
         tick()
-        time.sleep(LOOK_S)
+        time.sleep(min(max(LOOK_S, waited_s * PART_OF_WAIT), LONGEST_LOOK_S))
     return result
 
 
