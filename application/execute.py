@@ -33,7 +33,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Done(msgspec.Struct, Generic[R], frozen=True):
+class CommitResult(msgspec.Struct, Generic[R], frozen=True):
     """The result of a use case, the log position at which a reader sees its effect, and the events that it recorded."""
 
     result: R
@@ -48,10 +48,10 @@ class Steps(Protocol):
     The attempt itself, which says when each step is taken and what follows from its outcome, is the same for both.
     """
 
-    def turn(self, stream_ids: Collection[UUID]) -> AbstractAsyncContextManager[None]:
+    def hold_turns(self, stream_ids: Collection[UUID]) -> AbstractAsyncContextManager[None]:
         """Wait for the turns of these streams and hold them in the context."""
 
-    def taken(self, stream_ids: Iterable[UUID]) -> frozenset[UUID]:
+    def find_busy(self, stream_ids: Iterable[UUID]) -> frozenset[UUID]:
         """Return those of these streams whose turn another attempt has."""
 
     async def decide(
@@ -99,7 +99,7 @@ class Executor:
         use_case: Callable[Concatenate[UnitOfWork, Principal, P], R],
         *args: P.args,
         **kwargs: P.kwargs,
-    ) -> Done[R]:
+    ) -> CommitResult[R]:
         """
         Carry out one use case for a caller.
 
@@ -127,7 +127,9 @@ class Executor:
 
         return decide
 
-    def attempt(self, decide: Callable[[UnitOfWork], R], *, tries: int = TRIES, actor: str = "system") -> Done[R]:
+    def attempt(
+        self, decide: Callable[[UnitOfWork], R], *, tries: int = TRIES, actor: str = "system"
+    ) -> CommitResult[R]:
         """
         Take a decision and commit it, and take it again on fresh state whenever another writer came first.
 
@@ -136,7 +138,9 @@ class Executor:
         """
         return _finish(self.attempt_by(self._steps, decide, tries, actor))
 
-    async def attempt_by(self, steps: Steps, decide: Callable[[UnitOfWork], R], tries: int, actor: str) -> Done[R]:
+    async def attempt_by(
+        self, steps: Steps, decide: Callable[[UnitOfWork], R], tries: int, actor: str
+    ) -> CommitResult[R]:
         """Do the same as `attempt`, with these steps."""
         with tracing.span("unit of work") as span:
             outcome = await self._attempt_steps(steps, decide, tries, actor)
@@ -144,12 +148,14 @@ class Executor:
                 span.set_attributes({"routines.events": len(outcome.recorded), "routines.position": outcome.position})
             return outcome
 
-    async def _attempt_steps(self, steps: Steps, decide: Callable[[UnitOfWork], R], tries: int, actor: str) -> Done[R]:
+    async def _attempt_steps(
+        self, steps: Steps, decide: Callable[[UnitOfWork], R], tries: int, actor: str
+    ) -> CommitResult[R]:
         cache, turn, lost_races = self.cache, frozenset[UUID](), 0
         if UNCHANGED_SINCE.get() is not None:
             cache = None  # cached streams may lack positions, and If-Match compares positions
         while True:
-            async with steps.turn(turn):
+            async with steps.hold_turns(turn):
                 try:
                     work, result = await steps.decide(decide, actor, cache)
                 except (OperationalError, PoolTimeout):
@@ -162,7 +168,7 @@ class Executor:
                 if cache is not None and work.is_idle:
                     cache = None
                     continue
-                if not turn and (turn := steps.taken(work.written)):
+                if not turn and (turn := steps.find_busy(work.streams_written)):
                     continue
                 try:
                     return await self._commit(steps, work, result)
@@ -201,10 +207,10 @@ class Executor:
             raise
         except Exception:  # noqa: BLE001 the decision will raise it if it still occurs
             return False
-        self.cache.put(work.seen(committed=False))
+        self.cache.put(work.cacheable_streams(committed=False))
         return True
 
-    async def _commit(self, steps: Steps, work: UnitOfWork, result: R) -> Done[R]:
+    async def _commit(self, steps: Steps, work: UnitOfWork, result: R) -> CommitResult[R]:
         """Commit the decision. Raises OverQuota or RuleViolation for a quota, before anything is recorded."""
         reservation = None if self.quotas is None or work.is_idle else await steps.take(self.quotas, work.charge())
         try:
@@ -216,8 +222,8 @@ class Executor:
                 self.quotas.give_back(reservation)
             raise
         if self.cache is not None:
-            self.cache.put(work.seen(committed=True, anew=self.cache.has_room))
-        return Done(result, position, work.batch)
+            self.cache.put(work.cacheable_streams(committed=True, anew=self.cache.has_room))
+        return CommitResult(result, position, work.batch)
 
     def query_as(
         self,
@@ -231,7 +237,9 @@ class Executor:
         ids = [arg for arg in args if isinstance(arg, UUID)]
         principal = identify(work, caller, ids)
         if self.cache is not None and caller.key_id is not None and self.cache.get(caller.key_id) is None:
-            self.cache.put((id_, stream) for id_, stream in work.seen(committed=False) if id_ == caller.key_id)
+            self.cache.put(
+                (id_, stream) for id_, stream in work.cacheable_streams(committed=False) if id_ == caller.key_id
+            )
         try:
             return question(work, principal, *args, **kwargs)
         finally:
@@ -275,12 +283,12 @@ class _Blocking:
         self.turns = Turns()
 
     @asynccontextmanager
-    async def turn(self, stream_ids: Collection[UUID]) -> AsyncIterator[None]:
+    async def hold_turns(self, stream_ids: Collection[UUID]) -> AsyncIterator[None]:
         with self.turns.take(stream_ids):
             yield
 
-    def taken(self, stream_ids: Iterable[UUID]) -> frozenset[UUID]:
-        return self.turns.taken(stream_ids)
+    def find_busy(self, stream_ids: Iterable[UUID]) -> frozenset[UUID]:
+        return self.turns.find_busy(stream_ids)
 
     async def decide(
         self, decide: Callable[[UnitOfWork], R], actor: str, cache: StreamCache | None

@@ -16,11 +16,11 @@ from uuid import UUID
 from psycopg_pool import PoolTimeout
 
 from application.event_store.at_hand import (
-    Elsewhere,
     KeysAtHand,
     LightStreams,
     Missing,
     MissingKeys,
+    NeedsThread,
     OpenedSecrets,
     QuotasElsewhere,
     StreamsAtHand,
@@ -28,12 +28,12 @@ from application.event_store.at_hand import (
 )
 from application.event_store.data_keys import DataKeys
 from application.event_store.loop_recorder import LoopRecorder
-from application.event_store.recorder import Again, Batch, PostgresRecorder
+from application.event_store.recorder import Batch, GroupFailed, PostgresRecorder
 from application.event_store.stream_cache import CachedStream, StreamCache, size_of
 from application.event_store.stream_kinds import CACHED_ON_LOOP_PREFIXES
 from application.event_store.turns import MOST, place_of
 from application.event_store.unit_of_work import UnitOfWork
-from application.execute import TRIES, Done, Executor
+from application.execute import TRIES, CommitResult, Executor
 from application.quotas.charge import Charge
 from application.quotas.quotas import Quotas, Reservation
 from domain.recorded import Recorded
@@ -60,11 +60,11 @@ class LoopExecutor:
         self._in_thread = in_thread
         self._steps = _Awaiting(executor, recorder, in_thread)
 
-    async def attempt(self, decide: Callable[[UnitOfWork], R], *, tries: int = TRIES) -> Done[R]:
+    async def attempt(self, decide: Callable[[UnitOfWork], R], *, tries: int = TRIES) -> CommitResult[R]:
         """Take a decision and commit it, as Executor.attempt does."""
         try:
             return await self._executor.attempt_by(self._steps, decide, tries, "system")
-        except Elsewhere:
+        except NeedsThread:
             return await self._in_thread(self._executor.attempt, decide, tries=tries)
 
     async def answer(
@@ -99,11 +99,11 @@ class _Awaiting:
         self._turns = LoopTurns()
         self._reading: asyncio.Task[datetime] | None = None  # the read of the clock that is under way
 
-    def turn(self, stream_ids: Collection[UUID]) -> AbstractAsyncContextManager[None]:
+    def hold_turns(self, stream_ids: Collection[UUID]) -> AbstractAsyncContextManager[None]:
         return self._turns.take(stream_ids)
 
-    def taken(self, stream_ids: Iterable[UUID]) -> frozenset[UUID]:
-        return self._turns.taken(stream_ids)
+    def find_busy(self, stream_ids: Iterable[UUID]) -> frozenset[UUID]:
+        return self._turns.find_busy(stream_ids)
 
     async def decide(
         self, decide: Callable[[UnitOfWork], R], actor: str, cache: StreamCache | None
@@ -125,7 +125,7 @@ class _Awaiting:
             else:
                 if has_missed:
                     self._put(
-                        work.seen(committed=False)
+                        work.cacheable_streams(committed=False)
                     )  # the streams come with their states, which need not be folded again
                 return work, result
             has_missed = True
@@ -136,7 +136,7 @@ class _Awaiting:
                 continue  # the streams are loaded again, which is seldom necessary
             store.put(streams, missing_ids.read_from)
             self._put((id_, _unfolded_stream(recorded)) for id_, recorded in streams.items() if _is_cached(recorded))
-        raise Elsewhere
+        raise NeedsThread
 
     def _put(self, streams: Iterable[tuple[UUID, CachedStream]]) -> None:
         """Cache streams: the next decision mostly rests on the same ones."""
@@ -149,7 +149,7 @@ class _Awaiting:
         if missing.to_seal is not None:
             await asyncio.to_thread(keys.to_seal, missing.to_seal)
         elif not await asyncio.to_thread(keys.fetch, missing.subject_ids):
-            raise Elsewhere
+            raise NeedsThread
 
     async def _read_clock(self) -> datetime:
         clock = self._executor.clock
@@ -168,16 +168,16 @@ class _Awaiting:
         if work.is_idle:
             return await self._recorder.head()
         if work.has_secrets:
-            raise Elsewhere
+            raise NeedsThread
         stored, guards = work.to_append
         self._executor.store.check(stored)
         batch = Batch.of(stored, guards)
         if not batch.is_small:
-            raise Elsewhere
-        writing = self._turns.begin(work.written)
+            raise NeedsThread
+        writing = self._turns.begin(work.streams_written)
         try:
             outcome = await self._recorder.append(batch)
-            if isinstance(outcome, Again):
+            if isinstance(outcome, GroupFailed):
                 recorder = cast("PostgresRecorder", self._executor.store.recorder)
                 return await self._in_thread(recorder.append, batch, was_sent=outcome.was_sent)
         finally:
@@ -232,7 +232,7 @@ class LoopTurns:
         finally:
             self._holders -= 1
 
-    def taken(self, stream_ids: Iterable[UUID]) -> frozenset[UUID]:
+    def find_busy(self, stream_ids: Iterable[UUID]) -> frozenset[UUID]:
         """Return those of these streams whose turn a task has right now."""
         return frozenset(
             id_

@@ -54,7 +54,7 @@ class Report(NamedTuple):
     is_complete: bool  # whether there were no more findings than these
 
 
-class _Misfit(NamedTuple):
+class _ChainBreak(NamedTuple):
     """A row that does not follow from the row before it."""
 
     row: Row
@@ -82,7 +82,7 @@ class LogCheck:
 
     def __init__(self, checkpoints: Iterable[Checkpoint] = ()) -> None:
         self._findings: list[Finding] = []
-        self._misfits: list[_Misfit] = []
+        self._misfits: list[_ChainBreak] = []
         self._expected = 1  # the position of the next row
         self._shift = 0  # by how much positions were lowered since rows before them are gone
         self._hash = b""  # of the row before, as stored
@@ -220,7 +220,7 @@ class LogCheck:
         self._add_finding(
             "changed", first, row.position, "this row, or the one before with its hash, is not as it was recorded"
         )
-        self._misfits.append(_Misfit(row, self._hash))
+        self._misfits.append(_ChainBreak(row, self._hash))
         computed_hash = sha256(self._hash + leaf).digest()
         self._accept_row(row)
         self._other_hashes = (computed_hash,)

@@ -22,7 +22,7 @@ class _NoRedirects(HTTPRedirectHandler):
         return None
 
 
-class NotThere(Unreadable):
+class NothingThere(Unreadable):
     """The service has nothing at an address."""
 
 
@@ -43,7 +43,7 @@ class Log:
         """Return the newest checkpoint that witnesses are said to have cosigned. Raises Unreadable and BadNote."""
         try:
             return read_checkpoint(self._get("checkpoint?witnessed=true").decode(errors="replace"))
-        except NotThere:
+        except NothingThere:
             return None
 
     def entries(self, size: int) -> Iterator[list[bytes]]:
@@ -62,7 +62,7 @@ class Log:
             with build_opener(_NoRedirects).open(request, timeout=TIMEOUT_S) as answer:
                 return bytes(answer.read())
         except HTTPError as error:
-            kind = NotThere if error.code == HTTPStatus.NOT_FOUND else Unreadable
+            kind = NothingThere if error.code == HTTPStatus.NOT_FOUND else Unreadable
             raise kind(
                 f"{self._address}/{path} answers {error.code}: {error.read(300).decode(errors='replace')}"
             ) from None

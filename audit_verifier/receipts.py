@@ -23,7 +23,7 @@ NONCE = bytes(12)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Proved(NamedTuple):
+class ProvedEvent(NamedTuple):
     """
     One event of the run, which the log has held. `body` is None where it was not handed on.
 
@@ -57,7 +57,7 @@ class Receipt(NamedTuple):
     run: UUID
     log: str
     size: int
-    events: list[Proved]
+    events: list[ProvedEvent]
     seen_at: dict[str, int]  # when the witnesses have cosigned it, in seconds since 1970
 
 
@@ -91,7 +91,7 @@ def _seen_at(checkpoint: Checkpoint, witness: Key) -> int:
     return moment
 
 
-def _check_event(entry: Any, proof: Proof, key: Key) -> Proved:
+def _check_event(entry: Any, proof: Proof, key: Key) -> ProvedEvent:
     encoded = b64decode(entry["leaf"], validate=True)
     leaf = read_leaf(encoded)
     body = entry.get("body")
@@ -104,7 +104,7 @@ def _check_event(entry: Any, proof: Proof, key: Key) -> Proved:
     verify(proof.checkpoint, key)
     if root_by_proof(hash_leaf(encoded), proof.place, proof.checkpoint.size, proof.hashes) != proof.checkpoint.root:
         raise BadNote(f"the event at position {leaf.position} is not in the log that the checkpoint signs")
-    return Proved(leaf, content, parts)
+    return ProvedEvent(leaf, content, parts)
 
 
 def _open(sealed: str, key: bytes, position: int) -> dict[str, Any]:

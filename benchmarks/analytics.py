@@ -61,7 +61,7 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
         title(f"Analysts: a log of {events:,} events")
         work = {"COPY log.events TO STDOUT": partial(_copy, system, events)}
         work |= {f"export --format {name}": partial(_export, system, name, events) for name in formats()}
-        work["a projection of one's own"] = partial(_own, system, success_rate, events)
+        work["a projection of one's own"] = partial(_own_projection, system, success_rate, events)
         work["rebuild run_history"] = partial(_rebuild, system, events)
         work["verify run_history"] = partial(_verify, system, events)
         rates = in_turns(rounds, work)
@@ -108,7 +108,7 @@ def _export(system: System, name: str, events: int) -> float:
         return events / (time.perf_counter() - began)
 
 
-def _own(system: System, model: ReadModel, events: int) -> float:
+def _own_projection(system: System, model: ReadModel, events: int) -> float:
     with bootstrap.connect_own_projection(system.settings) as conn:
         own.forget(conn, model)
         began = time.perf_counter()

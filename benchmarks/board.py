@@ -216,26 +216,26 @@ def _parent(process_: Path) -> str:
     return (process_ / "stat").read_text().rpartition(")")[2].split()[1]
 
 
-class _Took(NamedTuple):
+class _PageTime(NamedTuple):
     passed_ms: float
     used_ms: float
 
 
 def _measure(
     client: httpx.Client, paths: Mapping[str, str], rounds: int, processor: _Processor
-) -> Mapping[str, list[_Took]]:
-    took: dict[str, list[_Took]] = {name: [] for name in paths}
+) -> Mapping[str, list[_PageTime]]:
+    took: dict[str, list[_PageTime]] = {name: [] for name in paths}
     for _ in range(rounds + 1):
         for name, path in paths.items():
             used_ms, began = processor.used_ms(), time.perf_counter()
             answer = client.get(path)
             passed_ms = (time.perf_counter() - began) * 1_000
             assert answer.status_code in (200, 303), (path, answer.status_code)
-            took[name].append(_Took(passed_ms, processor.used_ms() - used_ms))
+            took[name].append(_PageTime(passed_ms, processor.used_ms() - used_ms))
     return took
 
 
-def _show(took: Mapping[str, list[_Took]]) -> None:
+def _show(took: Mapping[str, list[_PageTime]]) -> None:
     """A line each: the first request, which finds nothing kept, then the others."""
     print(f"  {'':<34} {'first':>10} {'median':>10} {'p95':>10} {'processor':>10}")
     for name, (first, *others) in took.items():

@@ -132,8 +132,8 @@ def _call_webhook(postgres: LocalPostgres, recording: Recording) -> None:
     with tempfile.TemporaryDirectory() as directory:
         key_file = f"{directory}/secret.keys"
         bootstrap.make_keys(key_file)
-        with fresh_system(postgres, key_file) as system, _serving(system) as url:
-            with _projecting(system):
+        with fresh_system(postgres, key_file) as system, _serve_web(system) as url:
+            with _run_projector(system):
                 call = _webhook(url, system)
             for _ in range(3):
                 call()
@@ -145,7 +145,7 @@ def _call_webhook(postgres: LocalPostgres, recording: Recording) -> None:
 
 
 @contextmanager
-def _serving(system: System) -> Iterator[str]:
+def _serve_web(system: System) -> Iterator[str]:
     """The web application in a thread."""
     backend = Backend(system.executor, system.pool, system.settings.patience_s)
     set_asyncio_executor(request_threads(system.settings))  # type: ignore[arg-type]  # Litestar accepts any executor
@@ -162,7 +162,7 @@ def _serving(system: System) -> Iterator[str]:
 
 
 @contextmanager
-def _projecting(system: System) -> Iterator[None]:
+def _run_projector(system: System) -> Iterator[None]:
     """The projector in a thread: what is asked of the API waits for it, but for a call of a webhook."""
     stop = threading.Event()
     arguments = (Projector(catalogue.ALL, system.store.after), lambda: bootstrap.connect(system.settings), stop)

@@ -61,7 +61,7 @@ OF_BACKEND = """
     FROM pg_stat_get_backend_wal(%(pid)s)"""  # of Postgres 18
 
 
-class Taken(NamedTuple):
+class FoldingCost(NamedTuple):
     """What folding new firings takes of the database, for each event."""
 
     touched: float  # pages, each time that one is used
@@ -94,7 +94,7 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
             conn.execute(LEAVE.format(table=table), (first,))
         after = _state(postgres, system, conn, company, routine_ids, now + timedelta(hours=2))
         _show(before, after)
-        _moving(system, conn)
+        _measure_moving(system, conn)
 
 
 def _fire(system: System, conn: Connection, now: datetime) -> None:
@@ -149,14 +149,14 @@ def _sizes(admin: psycopg.Connection[Any]) -> dict[str, float]:
     return sizes
 
 
-def _fold_log(system: System, conn: Connection) -> Taken:
+def _fold_log(system: System, conn: Connection) -> FoldingCost:
     pid = int(_number(conn, "SELECT pg_backend_pid()"))
     before, cpu_s = _of_backend(conn, pid), _cpu_s(pid)
     events = _fold(system, conn, MODELS)
     touched, wal_bytes, whole_pages = [
         (now - then) / events for now, then in zip(_of_backend(conn, pid), before, strict=True)
     ]
-    work = Taken(touched, wal_bytes, whole_pages, (_cpu_s(pid) - cpu_s) / events * 1e6)
+    work = FoldingCost(touched, wal_bytes, whole_pages, (_cpu_s(pid) - cpu_s) / events * 1e6)
     _fold(system, conn, catalogue.ALL)
     return work
 
@@ -198,7 +198,7 @@ def _time_query(conn: Connection, docs: Docs[Any], values: list[dict[str, Any]])
     }
 
 
-def _moving(system: System, conn: Connection) -> None:
+def _measure_moving(system: System, conn: Connection) -> None:
     """What it costs to move the rows of real events."""
     pid = int(_number(conn, "SELECT pg_backend_pid()"))
     count = f"SELECT {' + '.join(f'(SELECT count(*) FROM {table}_cold)' for table in TABLES)}"  # noqa: S608 names of ours

@@ -35,7 +35,7 @@ LARGEST = """
     WHERE c.relkind = 'r' AND n.nspname = 'read_models' ORDER BY pg_total_relation_size(c.oid) DESC LIMIT 10"""
 
 
-class Taken(msgspec.Struct):
+class DiskUse(msgspec.Struct):
     """What a database takes: events, and bytes by part of it."""
 
     events: int
@@ -48,7 +48,7 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
         company_id = arm(system, many)
         _fold(system, conn)
         before = _measure(postgres, system)
-        fired, finished = _nothing(), _nothing()
+        fired, finished = _no_change(), _no_change()
         for turn in range(turns):
             now = NOON + turn * timedelta(hours=1)
             since = system.store.head()
@@ -97,7 +97,7 @@ def _fold(system: System, conn: Connection) -> None:
         pass
 
 
-def _measure(postgres: LocalPostgres, system: System) -> Taken:
+def _measure(postgres: LocalPostgres, system: System) -> DiskUse:
     name = system.settings.database_url.partition("@/")[2].partition("?")[0]
     with psycopg.connect(postgres.url("postgres", name), autocommit=True) as admin:
         (wal,) = admin.execute("SELECT pg_current_wal_insert_lsn() - '0/0'").fetchone() or (0,)
@@ -105,20 +105,20 @@ def _measure(postgres: LocalPostgres, system: System) -> Taken:
         parts = {"write-ahead log": int(wal)}
         for schema, tables, indexes in admin.execute(BY_SCHEMA):
             parts |= {f"{schema}, tables": int(tables), f"{schema}, indexes": int(indexes)}
-    return Taken(system.store.head(), parts)
+    return DiskUse(system.store.head(), parts)
 
 
-def _nothing() -> Taken:
-    return Taken(0, {})
+def _no_change() -> DiskUse:
+    return DiskUse(0, {})
 
 
-def _add(total: Taken, before: Taken, after: Taken) -> None:
+def _add(total: DiskUse, before: DiskUse, after: DiskUse) -> None:
     total.events += after.events - before.events
     for part, size in after.parts.items():
         total.parts[part] = total.parts.get(part, 0) + size - before.parts[part]
 
 
-def _show(name: str, taken: Taken, firings: int) -> None:
+def _show(name: str, taken: DiskUse, firings: int) -> None:
     kept_bytes = sum(size for part, size in taken.parts.items() if part != "write-ahead log")
     rows = {**taken.parts, "kept on disk": kept_bytes}
     print(f"  {name}: {taken.events / firings:.1f} events each")

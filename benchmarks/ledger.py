@@ -118,9 +118,9 @@ def _slot_events(routine_id: UUID, fired: int) -> list[AnyEvent]:
     state = slot.EMPTY
     for _ in range(fired):
         live = LiveWork(issue_id=uuid4(), run_id=uuid4())
-        taking = slot.take(state, routine_id, live)
+        taking = slot.take_slot(state, routine_id, live)
         state = reduce(slot.evolve, taking, state)
-        freeing = slot.free(state, routine_id, live.issue_id)
+        freeing = slot.free_slot(state, routine_id, live.issue_id)
         state = reduce(slot.evolve, freeing, state)
         events += [*taking, *freeing]
     return events

@@ -67,7 +67,7 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
             )
             postmaster = int((postgres.data / "postmaster.pid").read_text().split()[0])
             before_s = _processor_s(postmaster)
-            with _noting(system, postmaster) as notes:
+            with _note_calls(system, postmaster) as notes:
                 answers = wrk.load(url, requests, CONNECTIONS, seconds)
             used_s = {name: after_s - before_s[name] for name, after_s in _processor_s(postmaster).items()}
             _show(answers, notes, used_s)
@@ -82,7 +82,7 @@ class _Notes:
 
 
 @contextmanager
-def _noting(system: System, postmaster: int) -> Iterator[_Notes]:
+def _note_calls(system: System, postmaster: int) -> Iterator[_Notes]:
     notes, is_over = _Notes(), threading.Event()
 
     def note() -> None:

@@ -56,9 +56,9 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
 
     spaced = 10 if quick else 20
     title(f"Lateness at idle, {spaced} schedules half a second apart")
-    _late("Routines, planned to recorded", idle.lateness_ms(postgres, spaced))
-    _late("APScheduler 3, planned to run", _apscheduler_lateness(postgres, spaced))
-    _late("procrastinate, planned to run", asyncio.run(_procrastinate_lateness(postgres, spaced)))
+    _lateness("Routines, planned to recorded", idle.lateness_ms(postgres, spaced))
+    _lateness("APScheduler 3, planned to run", _apscheduler_lateness(postgres, spaced))
+    _lateness("procrastinate, planned to run", asyncio.run(_procrastinate_lateness(postgres, spaced)))
 
     title("After a downtime, one every-minute schedule that has missed 100,000 times")
     _line("Routines, one fact with their number", catch_up.settle(postgres, 100_000, "skip_missed")[0], "ms")
@@ -70,7 +70,7 @@ def _line(name: str, value: float, unit: str) -> None:
     print(f"  {name:<46} {number(value):>9} {unit}")
 
 
-def _late(name: str, ms: list[float]) -> None:
+def _lateness(name: str, ms: list[float]) -> None:
     print(f"  {name:<46} {median(ms):9.1f} ms   [{min(ms):.1f} - {max(ms):.1f}]")
 
 
@@ -137,7 +137,7 @@ def _apscheduler_catch_up(postgres: LocalPostgres) -> float:
 # procrastinate
 
 
-async def _working(url: str, tasks: Callable[[procrastinate.App], None], use: Callable[[Any], Any]) -> Any:
+async def _run_worker(url: str, tasks: Callable[[procrastinate.App], None], use: Callable[[Any], Any]) -> Any:
     """A worker of ten jobs at once, while `use` goes on."""
     app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=url))
     tasks(app)
@@ -178,7 +178,7 @@ async def _procrastinate_burst(postgres: LocalPostgres, many: int) -> tuple[floa
                 took.append(many / (datetime.now(UTC) - due).total_seconds())
             return took[0], took[1]
 
-        return cast("tuple[float, float]", await _working(url, tasks, use))
+        return cast("tuple[float, float]", await _run_worker(url, tasks, use))
 
 
 async def _procrastinate_lateness(postgres: LocalPostgres, many: int) -> list[float]:
@@ -196,4 +196,4 @@ async def _procrastinate_lateness(postgres: LocalPostgres, many: int) -> list[fl
                 await asyncio.sleep(0.05)
             return [(fired_at - planned[name]).total_seconds() * 1_000 for name, fired_at in ran]
 
-        return cast("list[float]", await _working(url, tasks, use))
+        return cast("list[float]", await _run_worker(url, tasks, use))

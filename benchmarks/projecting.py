@@ -126,7 +126,7 @@ def _tell(child: "subprocess.Popen[bytes]") -> None:
     child.stdin.flush()
 
 
-class Coming:
+class GrowingLog:
     """A log that grows by so many events whenever it is asked for more; 0 says that all are there."""
 
     def __init__(self, read: ReadPart, head: int, at_once: int) -> None:
@@ -149,7 +149,7 @@ def _project(settings: Settings, share: Share, at_once: int) -> None:
     """Wait for a line of input, bring the share to the head of the log, and print what that took."""
     entry.collect_seldom()
     with bootstrap.system(settings) as system, bootstrap.connect_projector(system) as conn:
-        arrivals = Coming(system.store.after, system.store.head(), at_once)
+        arrivals = GrowingLog(system.store.after, system.store.head(), at_once)
         projector = Projector(catalogue.ALL, arrivals.read)
         projector.take(share)
         print("ready", flush=True)

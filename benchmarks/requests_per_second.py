@@ -51,7 +51,7 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
             "ROUTINES_WEBHOOK_RATE": "0",
             **UNLIMITED,
         }
-        with process(system, env, "projector"), web(system, env) as url, _empty() as empty_url:
+        with process(system, env, "projector"), web(system, env) as url, _serve_framework_alone() as empty_url:
             catch_up(system)
             with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=LIMIT_S) as client:
                 work = requests_of(client, url, token, str(company))
@@ -195,7 +195,7 @@ def web(system: System, env: dict[str, str]) -> Iterator[str]:
 
 
 @contextmanager
-def _empty() -> Iterator[str]:
+def _serve_framework_alone() -> Iterator[str]:
     """The framework alone; yields the URL of its one route."""
     port = free_port("127.0.0.1", 0)
     with _run_command([sys.executable, empty_handler.__file__, str(port)], {}):

@@ -23,7 +23,7 @@ from domain.proof.checkpoints import Head, origin_of
 from processes import checkpoint_files
 from processes.wakeup import Connection, Wakeup
 from projections.proof import log_tree
-from projections.proof.log_tree import WHOLE_LOG, Signed
+from projections.proof.log_tree import WHOLE_LOG, SignedTree
 
 POLL_S = 0.5  # longest wait for the next event
 TROUBLE_S = 1.0  # pause after the database could not be reached
@@ -90,7 +90,7 @@ class Notary:
                 if tree.id == WHOLE_LOG and self._directory is not None:
                     _write(self._directory, key.name, head.size, checkpoint)
                 signed_roots.append(
-                    Signed(id=tree.id, size=head.size, checkpoint=checkpoint, verifier_key=key.verifier_key(origin))
+                    SignedTree(id=tree.id, size=head.size, checkpoint=checkpoint, verifier_key=key.verifier_key(origin))
                 )
             log_tree.sign(conn, signed_roots)
             if trees[0].id == WHOLE_LOG:
@@ -121,7 +121,7 @@ def _write(directory: Path, log_name: str, size: int, checkpoint: str) -> None:
         log.error("checkpoint_not_written", directory=str(directory), size=size, reason=str(error))  # noqa: TRY400
 
 
-def _unsigned_batches(conn: Connection, *, is_due: bool) -> Iterator[list[log_tree.Unsigned]]:
+def _unsigned_batches(conn: Connection, *, is_due: bool) -> Iterator[list[log_tree.UnsignedTree]]:
     after: UUID | None = None
     while trees := log_tree.unsigned_trees(conn, SIGNED_AT_ONCE, after, is_due=is_due):
         yield trees

@@ -18,7 +18,7 @@ from processes.wakeup import Connection, Wakeup
 from projections.engine import cold, isolation, positions, rebuilds, shares
 from projections.engine.folding_aside import ReadPart
 from projections.engine.read_model import ReadModel
-from projections.engine.shares import Place, Share
+from projections.engine.shares import ProjectorPlace, Share
 from projections.firing import run_logs
 
 POLL_S = 0.5  # longest wait for the next event
@@ -69,7 +69,7 @@ class Projector:
         return max((follower.try_step(conn) for follower in self._followers), default=0)
 
 
-class Mover:
+class ColdRowMover:
     """
     Moves the rows of what has been over for `age` into the cold tables, a few at a time; never, if it is None.
 
@@ -87,7 +87,7 @@ class Mover:
         if self._age is None:
             return math.inf
         if (began := time.monotonic()) >= self._next_at:
-            until = cold.before(conn, self._age)
+            until = cold.last_position_before(conn, self._age)
             # Each has its turn, whatever the others have to move.
             moved = [self._has_moved(conn, model, until) for model in models]
             ended = time.monotonic()
@@ -176,19 +176,19 @@ def run(
     rebuilding = threading.Thread(target=_keep_rebuilding, args=(rebuilder, connect, stop, log_days), name="rebuilder")
     rebuilding.start()
     try:
-        _keep_moving(projector, Mover(hot_age), connect, stop)
+        _keep_moving(projector, ColdRowMover(hot_age), connect, stop)
     finally:
         stop.set()  # also after an error: otherwise the threads would keep the process alive
         projector.close()
         rebuilding.join()
 
 
-def _keep_moving(projector: Projector, mover: Mover, connect: Callable[[], Connection], stop: Stop) -> None:
+def _keep_moving(projector: Projector, mover: ColdRowMover, connect: Callable[[], Connection], stop: Stop) -> None:
     wakeup = Wakeup(connect)
     while not stop.is_set():
         try:
             with connect() as conn:
-                place = Place(conn, projector.models)
+                place = ProjectorPlace(conn, projector.models)
                 projector.begin()
                 while not stop.is_set():
                     projector.take(place.share())

@@ -65,19 +65,19 @@ class EventCount(msgspec.Struct, frozen=True):
     remaining: int
 
 
-class Concerned(msgspec.Struct, frozen=True):
+class ErasureExtent(msgspec.Struct, frozen=True):
     """What an erasure concerns: events, and rows of read models by table."""
 
     events: list[EventCount]
     rows: dict[str, int]
 
 
-def of_company(conn: Connection, company_id: UUID) -> Concerned:
+def of_company(conn: Connection, company_id: UUID) -> ErasureExtent:
     """Count what a company has left."""
     return _count(conn, _OF_COMPANY, "company_id", company_id)
 
 
-def of_user(conn: Connection, user_id: UUID) -> Concerned:
+def of_user(conn: Connection, user_id: UUID) -> ErasureExtent:
     """Count what a user has left of themselves."""
     return _count(conn, _OF_USER, "user_id", user_id)
 
@@ -140,7 +140,7 @@ def take_time(conn: Connection) -> None:
     conn.execute(UNHURRIED)
 
 
-def _count(conn: Connection, query: SQL, column: str, id_: UUID) -> Concerned:
+def _count(conn: Connection, query: SQL, column: str, id_: UUID) -> ErasureExtent:
     values = {"id": id_, "names": ERASABLE, "text": str(id_)}
     events = [EventCount(*row) for row in conn.execute(query, values)]
     tables = [name for (name,) in conn.execute(_TABLES, (SCHEMA, column)) if name in _COUNTED]
@@ -149,4 +149,4 @@ def _count(conn: Connection, query: SQL, column: str, id_: UUID) -> Concerned:
         statement = SQL("SELECT count(*) FROM {} WHERE {} = %s").format(Identifier(table), Identifier(column))
         if many := (conn.execute(statement, (id_,)).fetchone() or (0,))[0]:
             counts[table] = many
-    return Concerned(events=events, rows=counts)
+    return ErasureExtent(events=events, rows=counts)

@@ -93,7 +93,7 @@ def position_of_view(conn: Connection, name: str) -> int | None:
     return row[0] if row else None
 
 
-def now(conn: Connection) -> datetime:
+def database_time(conn: Connection) -> datetime:
     """Return the time by the database's clock."""
     row = conn.execute(NOW).fetchone()
     if row is None:

@@ -18,7 +18,7 @@ from projections.proof.log_tree import WHOLE_LOG
 from projections.proof.witnessing import WitnessStatus
 
 
-class Look(NamedTuple):
+class HealthFindings(NamedTuple):
     """What was found. `latest` is the latest time of the newest events after a position; None if there are none."""
 
     now: datetime  # by the database's clock
@@ -53,7 +53,7 @@ def values(grace: timedelta, most: int, after: int) -> tuple[Any, ...]:
     return (grace, most, WHOLE_LOG, after, database_state.RECENT)
 
 
-def look_of(row: Sequence[Any]) -> Look:
+def look_of(row: Sequence[Any]) -> HealthFindings:
     """Return what the statement has found, given its row."""
     now, latest, position, overdue, are_refused, read_models, witnesses = row
-    return Look(now, latest, position, overdue, are_refused, _read_models(read_models), _witnesses(witnesses))
+    return HealthFindings(now, latest, position, overdue, are_refused, _read_models(read_models), _witnesses(witnesses))

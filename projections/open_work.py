@@ -47,7 +47,7 @@ _UNTAKEN_RUNS = f"""{_RUN_HOLDERS}
     JOIN log.events e ON e.position = t.number WHERE e.recorded_at < %(before)s ORDER BY e.position"""
 
 
-class Untaken(msgspec.Struct, frozen=True, rename="camel"):
+class UntakenWork(msgspec.Struct, frozen=True, rename="camel"):
     """An agent or a collection with work that nobody takes, and since when the oldest of it waits."""
 
     kind: Literal["agent", "collection"]
@@ -61,7 +61,7 @@ def oldest_open_issue(conn: Connection) -> datetime | None:
     return row[0] if row else None
 
 
-def untaken(conn: Connection, now: datetime) -> list[Untaken]:
+def list_untaken_work(conn: Connection, now: datetime) -> list[UntakenWork]:
     """Return the agents and the collections whose work nobody takes, those that wait longest first within each kind."""
     before = {"before": now - UNTAKEN_AFTER}
-    return [Untaken(*row) for query in (_UNTAKEN_ISSUES, _UNTAKEN_RUNS) for row in conn.execute(query, before)]
+    return [UntakenWork(*row) for query in (_UNTAKEN_ISSUES, _UNTAKEN_RUNS) for row in conn.execute(query, before)]

@@ -34,7 +34,7 @@ Order = Literal["next", "title", "changed"]
 Text = Annotated[str, msgspec.Meta(pattern=r"\A[^\x00]*\Z", max_length=300)]
 
 
-class Place(msgspec.Struct, frozen=True, array_like=True):
+class ListPlace(msgspec.Struct, frozen=True, array_like=True):
     """The place of a routine in a list: the text of what the list is sorted by, and the routine."""
 
     key: Text
@@ -182,7 +182,7 @@ def in_order(  # noqa: PLR0913 the arguments narrow the list
     filters: Filters,
     order: Order,
     *,
-    after: Place | None = None,
+    after: ListPlace | None = None,
     limit: int,
     max_bytes: int = DEFAULT.max_page_bytes,
 ) -> Part[ListedRoutine]:

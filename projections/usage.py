@@ -7,7 +7,7 @@ from uuid import UUID
 from psycopg.errors import UndefinedColumn, UndefinedTable
 from psycopg.sql import SQL
 
-from domain.routines.budget import Owner, Spent
+from domain.routines.budget import Owner, WindowSpending
 from domain.values import Budget, EndpointSettings
 from projections.board import stored_bytes
 from projections.delivery.receivers import SUBSCRIPTIONS
@@ -77,13 +77,13 @@ def count(conn: Connection, quota: str, owner_id: UUID, most: int, now: datetime
     return row[0] if row else 0
 
 
-def spent(conn: Connection, owner: Owner, owner_id: UUID, budget: Budget, now: datetime) -> Spent:
+def read_spending(conn: Connection, owner: Owner, owner_id: UUID, budget: Budget, now: datetime) -> WindowSpending:
     """Return what runs have cost within the window of a budget; nothing while that read model is not made yet."""
     try:
         with conn.transaction():
-            return spending.spent(conn, owner, owner_id, budget, now)
+            return spending.sum_spending(conn, owner, owner_id, budget, now)
     except NOT_MADE_YET:
-        return Spent()
+        return WindowSpending()
 
 
 def counts(conn: Connection, quota: str, least: int = 1) -> dict[UUID, int]:

@@ -23,7 +23,7 @@ from application.secrets.key_ring import KeyRing, VaultClosed
 from application.secrets.vault import Vault
 from application.use_cases.board import keys
 from domain.identity import FIRST_USER
-from domain.routines.budget import Owner, Spent
+from domain.routines.budget import Owner, WindowSpending
 from domain.values import Budget, EndpointSettings
 from processes.notary import Notary
 from projections import catalogue, log_views, usage
@@ -94,9 +94,9 @@ def _count(pool: Pool, clock: DatabaseClock, quota: str, owner_id: UUID, most: i
         return usage.count(conn, quota, owner_id, most, now)
 
 
-def _read_spent(pool: Pool, owner: Owner, owner_id: UUID, budget: Budget, now: datetime) -> Spent:
+def _read_spent(pool: Pool, owner: Owner, owner_id: UUID, budget: Budget, now: datetime) -> WindowSpending:
     with pool.connection() as conn:
-        return usage.spent(conn, owner, owner_id, budget, now)
+        return usage.read_spending(conn, owner, owner_id, budget, now)
 
 
 def _count_all(pool: Pool, quota: str, least: int) -> Mapping[UUID, int]:

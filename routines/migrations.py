@@ -79,7 +79,7 @@ class Migration(msgspec.Struct, frozen=True):
     sha256: str
 
 
-class Applied(msgspec.Struct, frozen=True):
+class AppliedMigration(msgspec.Struct, frozen=True):
     """What the database says of a migration; `program` is the version of the service that applied it."""
 
     number: int
@@ -193,7 +193,7 @@ def _has_read_models(conn: Connection) -> bool:
     return all(has_table(conn, "read_models", name) for name in READ_MODEL_TABLES)
 
 
-def _plan_migrations(applied_migrations: Sequence[Applied], migrations: Sequence[Migration]) -> Plan:
+def _plan_migrations(applied_migrations: Sequence[AppliedMigration], migrations: Sequence[Migration]) -> Plan:
     """Return what has to be applied. Raises CannotMigrate when another version applied what this one does not know."""
     by_number = {migration.number: migration for migration in migrations}
     before = {entry.number: entry for entry in applied_migrations if entry.number != FUNCTIONS}
@@ -219,7 +219,7 @@ def _plan_migrations(applied_migrations: Sequence[Applied], migrations: Sequence
     return Plan(migrations=pending, functions=_outdated_functions(applied_migrations))
 
 
-def _outdated_functions(applied_migrations: Sequence[Applied]) -> Migration | None:
+def _outdated_functions(applied_migrations: Sequence[AppliedMigration]) -> Migration | None:
     functions = _read_functions()
     before = next((entry for entry in applied_migrations if entry.number == FUNCTIONS), None)
     if before is None:
@@ -256,9 +256,9 @@ def _version_numbers(text: str) -> list[int]:
     return [int(digits) for digits in re.findall(r"\d+", text)[:3]]
 
 
-def _read_applied(conn: Connection) -> list[Applied]:
+def _read_applied(conn: Connection) -> list[AppliedMigration]:
     is_recorded = has_table(conn, "log", "migrations")
-    return [Applied(*columns) for columns in conn.execute(APPLIED)] if is_recorded else []
+    return [AppliedMigration(*columns) for columns in conn.execute(APPLIED)] if is_recorded else []
 
 
 def _apply(conn: Connection, migration: Migration) -> None:

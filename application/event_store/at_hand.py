@@ -20,7 +20,7 @@ from application.event_store.stream_cache import CachedStream, StreamCache
 from application.secrets.vault import Vault
 from domain.bounds.limits import Limits
 from domain.recorded import Recorded
-from domain.routines.budget import Owner, Spent
+from domain.routines.budget import Owner, WindowSpending
 from domain.values import Budget
 from domain.webhooks.secret import Secret
 
@@ -37,7 +37,7 @@ class Missing(BaseException):
         self.read_from = read_from
 
 
-class Elsewhere(BaseException):
+class NeedsThread(BaseException):
     """A decision is to be taken by a thread."""
 
 
@@ -69,7 +69,7 @@ class StreamsAtHand:
         """Take streams that were loaded. Raises Elsewhere for a heavy one."""
         for id_, recorded in streams.items():
             if sum(event.memory for event in recorded) > HEAVY_BYTES:
-                raise Elsewhere
+                raise NeedsThread
             self._streams[id_, read_from] = recorded
 
     def load(
@@ -94,7 +94,7 @@ class LightStreams:
         """Return a stream as it was put last, or None when it is not cached."""
         stream = self._cache.get(stream_id)
         if stream is not None and stream.size > HEAVY_BYTES:
-            raise Elsewhere
+            raise NeedsThread
         return stream
 
 
@@ -108,7 +108,7 @@ class OpenedSecrets:
         """Return the secrets by id."""
         secrets = self._vault.find_opened(ids)
         if len(secrets) < len(ids):
-            raise Elsewhere
+            raise NeedsThread
         return secrets
 
 
@@ -122,21 +122,21 @@ class KeysAtHand:
 
     def load(self, subject_ids: set[UUID]) -> dict[UUID, bytes]:
         """Return the keys of these companies and users."""
-        erased, keys = self.erased(), self._keys.at_hand(subject_ids)
-        if missing := [id_ for id_ in subject_ids if id_ not in keys and id_ not in erased]:
+        erased_ids, keys = self.erased_subjects(), self._keys.at_hand(subject_ids)
+        if missing := [id_ for id_ in subject_ids if id_ not in keys and id_ not in erased_ids]:
             raise MissingKeys(missing)
         return keys
 
-    def erased(self) -> Collection[UUID]:
+    def erased_subjects(self) -> Collection[UUID]:
         """Return the companies and users whose keys are destroyed."""
         if not self._keys.is_fresh():
             raise MissingKeys
-        return self._keys.erased()
+        return self._keys.erased_subjects()
 
     def to_seal(self, subject_id: UUID) -> bytes | None:
         """Return the key for something new; None if it is destroyed."""
         key = self._keys.at_hand({subject_id}).get(subject_id)
-        if subject_id not in self.erased() and key is None:
+        if subject_id not in self.erased_subjects() and key is None:
             raise MissingKeys(to_seal=subject_id)
         return key
 
@@ -145,9 +145,9 @@ class QuotasElsewhere:
     """Stands for the quotas, of which only decisions of the service itself ask in their midst."""
 
     def __getattr__(self, name: str) -> Any:
-        raise Elsewhere
+        raise NeedsThread
 
 
-def spent_elsewhere(_owner: Owner, _owner_id: UUID, _budget: Budget, _now: datetime) -> Spent:
+def spent_elsewhere(_owner: Owner, _owner_id: UUID, _budget: Budget, _now: datetime) -> WindowSpending:
     """Leave it to a thread to add up what runs have cost."""
-    raise Elsewhere
+    raise NeedsThread

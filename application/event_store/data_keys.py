@@ -91,12 +91,12 @@ class DataKeys:
 
     def load(self, subject_ids: set[UUID]) -> dict[UUID, bytes]:
         """Return these keys, without those that are destroyed. Raises OperationalError when the database is away."""
-        erased, keys = self.erased(), self.at_hand(subject_ids)
-        if missing := subject_ids - keys.keys() - erased:
+        erased_ids, keys = self.erased_subjects(), self.at_hand(subject_ids)
+        if missing := subject_ids - keys.keys() - erased_ids:
             keys |= self._read(missing)
         return keys
 
-    def erased(self) -> frozenset[UUID]:
+    def erased_subjects(self) -> frozenset[UUID]:
         """Return the companies and users whose keys are destroyed. Raises OperationalError as `load` does."""
         self.refresh()
         return self._erased_ids or frozenset()
@@ -108,7 +108,7 @@ class DataKeys:
         Raises LostKey where there must have been one.
         """
         keys = self.load({subject_id})
-        if not keys and subject_id not in self.erased():
+        if not keys and subject_id not in self.erased_subjects():
             with self._open_connection() as conn:
                 conn.execute(MAKE, {"id": subject_id, "key": os.urandom(KEY_BYTES), "sealed": SEALED})
             if not (keys := self._read({subject_id})) and subject_id not in self._read_erased():
@@ -117,7 +117,7 @@ class DataKeys:
 
     def fetch(self, subject_ids: Collection[UUID]) -> bool:
         """Have these keys in memory, those that are not destroyed; return whether all others are there."""
-        return set(subject_ids) <= self.load(set(subject_ids)).keys() | self.erased()
+        return set(subject_ids) <= self.load(set(subject_ids)).keys() | self.erased_subjects()
 
     def refresh(self) -> None:
         """Forget all keys if one was destroyed since the last look, unless that was a moment ago."""
@@ -170,7 +170,7 @@ class ReadKeys:
         """Return these keys, without those that are destroyed."""
         return _read(self._conn, subject_ids) if self._is_readable() else {}
 
-    def erased(self) -> frozenset[UUID]:
+    def erased_subjects(self) -> frozenset[UUID]:
         """Return the companies and users whose keys are destroyed, as far as the login may know."""
         return _fetch_erased(self._conn) if self._is_readable() else frozenset()
 

@@ -31,7 +31,7 @@ class NoConnection(Exception):
     """There is no connection now, so nothing was sent."""
 
 
-class _Waiting(NamedTuple, Generic[T, R]):
+class _WaitingItem(NamedTuple, Generic[T, R]):
     item: T
     size: int
     shared_by: Hashable | None
@@ -58,7 +58,7 @@ class Lane(Generic[T, R]):
         self._connections = connections
         self._carry_out = carry_out
         self._many, self._most_items, self._most_size = many, most_items, most_size
-        self._waiting: deque[_Waiting[T, R]] = deque()
+        self._waiting: deque[_WaitingItem[T, R]] = deque()
         self._free: list[Connection] = []
         self._workers: set[asyncio.Task[None]] = set()
         self._working = 0
@@ -71,7 +71,7 @@ class Lane(Generic[T, R]):
     async def submit(self, item: T, size: int = 0, *, shared_by: Hashable | None = None) -> R:
         """Return the outcome of the item. Raises NoConnection if it was not sent, and what `carry_out` raises."""
         loop = asyncio.get_running_loop()
-        waiting: _Waiting[T, R] = _Waiting(item, size, shared_by, loop.create_future())
+        waiting: _WaitingItem[T, R] = _WaitingItem(item, size, shared_by, loop.create_future())
         self._waiting.append(waiting)
         if self._working < self._many:
             self._working += 1
@@ -103,9 +103,9 @@ class Lane(Generic[T, R]):
         if connection is not None:
             self._free.append(connection)
 
-    def _take_group(self) -> list[_Waiting[T, R]]:
+    def _take_group(self) -> list[_WaitingItem[T, R]]:
         """Take those that wait, in their order, as many as go together."""
-        group: list[_Waiting[T, R]] = []
+        group: list[_WaitingItem[T, R]] = []
         size, shared_keys = 0, set[Hashable]()
         while self._waiting and len(group) < self._most_items:
             first = self._waiting[0]
@@ -120,7 +120,7 @@ class Lane(Generic[T, R]):
                 shared_keys.add(first.shared_by)
         return group
 
-    async def _settle_group(self, connection: Connection, group: Sequence[_Waiting[T, R]]) -> None:
+    async def _settle_group(self, connection: Connection, group: Sequence[_WaitingItem[T, R]]) -> None:
         try:
             outcomes = await self._carry_out(connection, [waiting.item for waiting in group])
         except Exception as error:  # noqa: BLE001 it is raised to each of the group
@@ -132,6 +132,6 @@ class Lane(Generic[T, R]):
                     waiting.outcome.set_result(outcome)
 
 
-def _settle(waiting: _Waiting[Any, Any], error: Exception) -> None:
+def _settle(waiting: _WaitingItem[Any, Any], error: Exception) -> None:
     if not waiting.outcome.done():
         waiting.outcome.set_exception(error)

@@ -13,7 +13,7 @@ from uuid import UUID
 import psycopg
 from eventsourcing.persistence import Notification
 
-from application.event_store.at_hand import HEAVY_BYTES, Elsewhere
+from application.event_store.at_hand import HEAVY_BYTES, NeedsThread
 from application.event_store.lane import Connection, Connections, Lane, NoConnection
 from application.event_store.recorder import (
     APPEND,
@@ -25,8 +25,8 @@ from application.event_store.recorder import (
     STREAMS,
     STREAMS_FROM,
     VERSIONS,
-    Again,
     Batch,
+    GroupFailed,
     conflict,
     is_reported,
     together,
@@ -57,7 +57,7 @@ class LoopQueries:
         try:
             return await self._queries.submit((text, values))
         except (NoConnection, psycopg.Error):
-            raise Elsewhere from None
+            raise NeedsThread from None
 
 
 class LoopRecorder(LoopQueries):
@@ -65,7 +65,7 @@ class LoopRecorder(LoopQueries):
 
     def __init__(self, connections: Connections) -> None:
         super().__init__(connections)
-        self._appends = Lane[Batch, int | Exception | Again](
+        self._appends = Lane[Batch, int | Exception | GroupFailed](
             connections, _append_each, many=1, most_items=MOST_BATCHES, most_size=MOST_GROUP_BYTES
         )
 
@@ -74,7 +74,7 @@ class LoopRecorder(LoopQueries):
         """How many batches wait to be appended together."""
         return self._appends.many_waiting
 
-    async def append(self, batch: Batch) -> int | Exception | Again:
+    async def append(self, batch: Batch) -> int | Exception | GroupFailed:
         """
         Append a small batch, together with others that wait. Return what becomes of it.
 
@@ -83,7 +83,7 @@ class LoopRecorder(LoopQueries):
         try:
             return await self._appends.submit(batch, batch.size)
         except NoConnection:
-            return Again(was_sent=False)
+            return GroupFailed(was_sent=False)
 
     async def load(
         self, stream_ids: Sequence[UUID], read_from: str | None, keys: Keys | None = None
@@ -97,7 +97,7 @@ class LoopRecorder(LoopQueries):
         )
         stored = [Notification(*row) for row in rows]
         if sum(len(event.state) for event in stored) > HEAVY_BYTES:
-            raise Elsewhere
+            raise NeedsThread
         return by_stream(ids, stored, keys)
 
     async def versions(self, stream_ids: Sequence[UUID]) -> Mapping[UUID, int]:
@@ -109,7 +109,7 @@ class LoopRecorder(LoopQueries):
         return int((await self.query(HEAD))[0][0])
 
 
-async def _append_each(connection: Connection, batches: Sequence[Batch]) -> Sequence[int | Exception | Again]:
+async def _append_each(connection: Connection, batches: Sequence[Batch]) -> Sequence[int | Exception | GroupFailed]:
     """Append batches in one transaction, each by its own verdict, as PostgresRecorder.append_each does."""
     try:
         if len(batches) == 1:
@@ -119,7 +119,7 @@ async def _append_each(connection: Connection, batches: Sequence[Batch]) -> Sequ
         if len(batches) == 1 and isinstance(error, CONFLICTS):
             return [conflict(error)]
         await connection.close()
-        return [Again(was_sent=not is_reported(error))] * len(batches)
+        return [GroupFailed(was_sent=not is_reported(error))] * len(batches)
 
 
 async def _answer_each(connection: Connection, queries: Sequence[Query]) -> Sequence[list[Row]]:

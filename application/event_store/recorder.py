@@ -141,7 +141,7 @@ class Following(Notification):
     hash: bytes
 
 
-class Again(NamedTuple):
+class GroupFailed(NamedTuple):
     """The transaction of a group has failed, whichever of its batches was the cause: each is to be appended alone."""
 
     was_sent: bool  # the connection broke, so that the batch may be recorded already
@@ -207,17 +207,17 @@ class PostgresRecorder(ApplicationRecorder):
 
     def _append_in_group(self, batch: Batch) -> int:
         match self._groups.submit(batch, batch.size):
-            case Again(was_sent):
+            case GroupFailed(was_sent):
                 return self.append(batch, was_sent=was_sent)
             case Exception() as refusal:
                 raise refusal
             case int(last):
                 return last
 
-    def _append_group(self, batches: Sequence[Batch]) -> Sequence[int | Exception | Again]:
+    def _append_group(self, batches: Sequence[Batch]) -> Sequence[int | Exception | GroupFailed]:
         return [self.append(batches[0])] if len(batches) == 1 else self.append_each(batches)
 
-    def append_each(self, batches: Sequence[Batch]) -> Sequence[int | Exception | Again]:
+    def append_each(self, batches: Sequence[Batch]) -> Sequence[int | Exception | GroupFailed]:
         """
         Append batches in one transaction, whatever becomes of each; return what becomes of them, in their order.
 
@@ -228,11 +228,11 @@ class PostgresRecorder(ApplicationRecorder):
             with self._open_connection() as conn:
                 rows = conn.execute(APPEND_EACH, together(batches), prepare=True).fetchall()
         except (IntegrityError, psycopg.Error):
-            return [Again(was_sent=False)] * len(batches)
+            return [GroupFailed(was_sent=False)] * len(batches)
         except OperationalError as error:
             if isinstance(error.__cause__, PoolTimeout):
                 raise
-            return [Again(was_sent=not is_reported(error.__cause__))] * len(batches)
+            return [GroupFailed(was_sent=not is_reported(error.__cause__))] * len(batches)
         return verdicts(rows)
 
     def append(self, batch: Batch, *, was_sent: bool = False) -> int:

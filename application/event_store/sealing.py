@@ -34,7 +34,7 @@ class Keys(Protocol):
     def load(self, subject_ids: set[UUID]) -> Mapping[UUID, bytes]:
         """Return the data keys of companies and users, without those that are destroyed or not to be had."""
 
-    def erased(self) -> Collection[UUID]:
+    def erased_subjects(self) -> Collection[UUID]:
         """Return the companies and users whose keys are destroyed."""
 
     def to_seal(self, subject_id: UUID) -> bytes | None:

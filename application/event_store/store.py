@@ -239,7 +239,7 @@ def _keys_for(bodies: Iterable[Body], keys: Keys | None) -> KnownKeys | None:
         return None
     subjects = {body.subject_id or body.company_id for body in bodies if body.sealed is not None} - {None}
     data_keys = keys.load(cast("set[UUID]", subjects)) if subjects else {}
-    return KnownKeys(data_keys, keys.erased(), keys.is_complete)
+    return KnownKeys(data_keys, keys.erased_subjects(), keys.is_complete)
 
 
 def _decode_recorded(

@@ -39,7 +39,7 @@ class Turns:
         with self._counting:
             self._holders += more
 
-    def taken(self, stream_ids: Iterable[UUID]) -> frozenset[UUID]:
+    def find_busy(self, stream_ids: Iterable[UUID]) -> frozenset[UUID]:
         """Return those of these streams whose turn a thread has right now."""
         if not self._holders:
             return frozenset()

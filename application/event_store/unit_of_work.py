@@ -23,14 +23,14 @@ from application.event_store.stream_kinds import CACHED_PREFIXES, COMPANY, Kind
 from application.quotas.charge import Charge
 from application.quotas.quotas import Quotas
 from application.secrets.key_ring import VaultClosed
-from application.secrets.vault import Kept, Vault
+from application.secrets.vault import Vault, VaultRecord
 from domain import endings
 from domain.board import company as companies
 from domain.bounds.limits import Limits
 from domain.errors import PreconditionFailed, RuleViolation
 from domain.events import AnyEvent
 from domain.recorded import Recorded
-from domain.routines.budget import Owner, Spent
+from domain.routines.budget import Owner, WindowSpending
 from domain.values import Budget
 from domain.webhooks.secret import Secret
 
@@ -39,7 +39,9 @@ FULL = "Its history is full: it has been changed too often, or by too much. It c
 # Bytes of memory: a change of up to so many may fill a stream to its bound, a larger one only to half of it.
 SMALL_BYTES = 4_096
 State = TypeVar("State")
-Spending = Callable[[Owner, UUID, Budget, datetime], Spent]  # what was spent within the window that ends at a moment
+Spending = Callable[
+    [Owner, UUID, Budget, datetime], WindowSpending
+]  # what was spent within the window that ends at a moment
 
 # The log position at which the caller read what it changes (If-Match); None if the request has no precondition.
 UNCHANGED_SINCE: ContextVar[int | None] = ContextVar("unchanged since", default=None)
@@ -87,7 +89,7 @@ class UnitOfWork:
         self._cache = cache
         self._quotas = quotas
         self._spending = spending
-        self._spent: dict[tuple[UUID, Budget], Spent] = {}
+        self._spent: dict[tuple[UUID, Budget], WindowSpending] = {}
         self.holder: UUID | None = None  # the holder of the caller's key, or the webhook
         self.tenant: UUID | None = None  # the company for which a board user acts
         self.cause: str | None = None  # the work session of the calling agent
@@ -97,7 +99,7 @@ class UnitOfWork:
         self._stored: list[StoredEvent] = []  # the same in its stored form, so that each event is encoded once
         self._over_quota: dict[UUID, bool] = {}  # by company; the first answer is kept
         self._only_ends = True  # every event so far stops or ends something
-        self._kept: list[Kept] = []
+        self._kept: list[VaultRecord] = []
         self._dropped: list[UUID] = []
 
     def load(self, stream_ids: Iterable[UUID | None], kind: Kind[Any] | None = None) -> None:
@@ -268,7 +270,9 @@ class UnitOfWork:
 
     def keep(self, owner_id: UUID, purpose: str, secret: Secret, company_id: UUID) -> UUID:
         """Put a secret of the owner into the vault with the commit, and return the id by which events name it."""
-        secret_record = Kept(id=uuid4(), company_id=company_id, owner_id=owner_id, purpose=purpose, secret=secret)
+        secret_record = VaultRecord(
+            id=uuid4(), company_id=company_id, owner_id=owner_id, purpose=purpose, secret=secret
+        )
         self._kept.append(secret_record)
         return secret_record.id
 
@@ -331,10 +335,10 @@ class UnitOfWork:
             is_over = self._over_quota[company_id] = self._quotas.is_over(company_id)
         return is_over
 
-    def spent(self, owner: Owner, owner_id: UUID, budget: Budget) -> Spent:
+    def read_spending(self, owner: Owner, owner_id: UUID, budget: Budget) -> WindowSpending:
         """Return what runs have cost within the window of a budget; the answer stays the same in a unit of work."""
         if (spent := self._spent.get((owner_id, budget))) is None:
-            spent = Spent() if self._spending is None else self._spending(owner, owner_id, budget, self.now)
+            spent = WindowSpending() if self._spending is None else self._spending(owner, owner_id, budget, self.now)
             self._spent[owner_id, budget] = spent
         return spent
 
@@ -363,11 +367,11 @@ class UnitOfWork:
         return {stream.id: stream.version for stream in self._streams.values()}
 
     @property
-    def written(self) -> Iterator[UUID]:
+    def streams_written(self) -> Iterator[UUID]:
         """The streams that the commit adds to."""
         return iter({recorded.stream_id.int: recorded.stream_id for recorded in self._batch}.values())
 
-    def seen(self, *, committed: bool, anew: bool = False) -> Iterator[tuple[UUID, CachedStream]]:
+    def cacheable_streams(self, *, committed: bool, anew: bool = False) -> Iterator[tuple[UUID, CachedStream]]:
         """
         Return the streams that are worth caching, as they are now, with `anew` only those that are not cached so already.
 

@@ -64,7 +64,7 @@ OF_SCHEDULES = ("max_company_open_issues", "max_company_live_trajectories", LOG_
 NAMES = (*(name for name, _ in THINGS.values()), LOG_BYTES)
 
 
-class Known(msgspec.Struct):
+class StandingCount(msgspec.Struct):
     """The last count of the things of one owner, and the things that this process has added since."""
 
     many: int = 0
@@ -105,7 +105,7 @@ class StandingCounts:
         self._clock = clock
         self._lock = Lock()
         # By quota and the number of the owner, which is compared in C.
-        self._known: dict[tuple[str, int], Known] = {}
+        self._known: dict[tuple[str, int], StandingCount] = {}
         self._counted_quotas: set[str] = set()  # the quotas for which the nearly full companies have been counted
 
     def additions(self, charge: Charge) -> Additions:
@@ -128,7 +128,7 @@ class StandingCounts:
         """Return whether `count_outdated` would count anything."""
         return any(True for _ in self._find_outdated(additions))
 
-    def _find_outdated(self, additions: Additions) -> Iterator[tuple[str, UUID, Known]]:
+    def _find_outdated(self, additions: Additions) -> Iterator[tuple[str, UUID, StandingCount]]:
         for (quota, owner_id), more in additions.items():
             with self._lock:
                 standing_count = self._known_of(quota, owner_id)
@@ -183,15 +183,15 @@ class StandingCounts:
                 self._known_of(quota, owner_id).count(many, self._clock())
             self._counted_quotas.add(quota)
 
-    def _count_again(self, quota: str, owner_id: UUID, standing_count: Known) -> None:
+    def _count_again(self, quota: str, owner_id: UUID, standing_count: StandingCount) -> None:
         many = 0 if self._count is None else self._count(quota, owner_id, self._most[quota])
         with self._lock:
             standing_count.count(many, self._clock())
 
-    def _known_of(self, quota: str, owner_id: UUID) -> Known:
+    def _known_of(self, quota: str, owner_id: UUID) -> StandingCount:
         """Return what is known of a quota of an owner. The caller must hold the lock."""
         if (standing_count := self._known.get((quota, owner_id.int))) is None:
-            standing_count = self._known[quota, owner_id.int] = Known()
+            standing_count = self._known[quota, owner_id.int] = StandingCount()
             if len(self._known) > MOST_COUNTS:
                 del self._known[next(iter(self._known))]
         return standing_count

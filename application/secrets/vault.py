@@ -51,7 +51,7 @@ HAVE_RING = "SELECT pg_advisory_xact_lock(hashtext('routines key ring'))"
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
-class Kept(Value, frozen=True):
+class VaultRecord(Value, frozen=True):
     """One record of the vault: a secret, and the company, owner and purpose to which it is bound."""
 
     id: UUID
@@ -61,7 +61,7 @@ class Kept(Value, frozen=True):
     secret: Secret
 
 
-class Place(Value, frozen=True):
+class SecretPlace(Value, frozen=True):
     """Where a secret is needed: the id of its record, by which events name it, its owner and its purpose."""
 
     id: UUID
@@ -78,7 +78,7 @@ class Vault:
         self._opened: dict[UUID, Secret] = {}
         self._turn = Lock()
 
-    def keep(self, secrets: Sequence[Kept]) -> None:
+    def keep(self, secrets: Sequence[VaultRecord]) -> None:
         """Store all of these secrets or none. Their ids must be new."""
         if not secrets:
             return
@@ -135,11 +135,11 @@ class Vault:
         with self.pool.connection() as conn:
             return [key_id for (key_id,) in conn.execute(KEY_IDS)]
 
-    def places_under(self, key_id: str) -> list[Place]:
+    def places_under(self, key_id: str) -> list[SecretPlace]:
         """Return where the secrets are needed that are encrypted under a key."""
         with self.pool.connection() as conn:
             rows = conn.execute(PLACES, (key_id,)).fetchall()
-        return [Place(id=id_, owner_id=owner_id, purpose=purpose) for id_, owner_id, purpose in rows]
+        return [SecretPlace(id=id_, owner_id=owner_id, purpose=purpose) for id_, owner_id, purpose in rows]
 
     def missing_key_ids(self) -> list[str]:
         """Return those of these keys that are not in the key file. Raises VaultClosed when the file is unusable."""
@@ -179,7 +179,7 @@ class Vault:
             while len(self._opened) > CACHED:
                 del self._opened[next(iter(self._opened))]
 
-    def _encrypt_record(self, record: Kept) -> tuple[str | None, bytes]:
+    def _encrypt_record(self, record: VaultRecord) -> tuple[str | None, bytes]:
         """Return the key id and the content of a record as they are stored. A hash has no key."""
         if record.secret.value is None:
             return None, record.secret.digest
@@ -188,7 +188,7 @@ class Vault:
         bound_data = _bound_data(record.id, record.company_id, record.owner_id, record.purpose)
         return key_id, nonce + cipher.encrypt(nonce, record.secret.value, bound_data)
 
-    def _decrypt_record(self, row: tuple[Any, ...]) -> Kept:
+    def _decrypt_record(self, row: tuple[Any, ...]) -> VaultRecord:
         id_, company_id, owner_id, purpose, key_id, content = row
         if key_id is None:
             secret = Secret(digest=content)
@@ -198,7 +198,7 @@ class Vault:
                 secret = Secret(cipher.decrypt(content[:NONCE_BYTES], content[NONCE_BYTES:], bound_data))
             except InvalidTag:
                 raise VaultClosed(f"secret {id_} does not decrypt under key {key_id}") from None
-        return Kept(id=id_, company_id=company_id, owner_id=owner_id, purpose=purpose, secret=secret)
+        return VaultRecord(id=id_, company_id=company_id, owner_id=owner_id, purpose=purpose, secret=secret)
 
 
 def _in_use(conn: Connection) -> dict[str, int]:

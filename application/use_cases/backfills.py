@@ -22,7 +22,7 @@ from domain.errors import Conflict, NotFound, RuleViolation
 from domain.events import BackfillAdvanced, BackfillCompleted, BackfillRequested
 from domain.identity import backfill_of_key, run_of_occurrence, slot_of
 from domain.routines import backfill, trigger
-from domain.routines.backfill import Backfill, Waiting
+from domain.routines.backfill import Backfill, WaitingBackfill
 from domain.routines.routine import Routine
 from domain.routines.trigger import Trigger
 from domain.schedule import plan as plans
@@ -126,18 +126,18 @@ def cancel(work: UnitOfWork, principal: Principal, backfill_id: UUID) -> UUID:
 
 def may_list(work: UnitOfWork, principal: Principal, trigger_id: UUID) -> None:
     """Raise unless the caller may read the routine of the trigger."""
-    current = triggers.present(work, trigger_id)
+    current = triggers.get_trigger(work, trigger_id)
     authorize(work, principal, "read", replace(routines.resource(work, current.routine_id), kind="Routine trigger"))
 
 
-def carry_on(work: UnitOfWork, rows: Sequence[Waiting]) -> int:
+def carry_on(work: UnitOfWork, rows: Sequence[WaitingBackfill]) -> int:
     """Run the next occurrences of each backfill in one unit of work; return how many runs it recorded."""
     work.load(id_ for row in rows for id_ in (row.id, row.trigger_id, row.routine_id))
     work.load((slot_of(row.routine_id) for row in rows), SLOT)
     return sum(_carry_on(work, row) for row in rows)
 
 
-def give_up(work: UnitOfWork, rows: Sequence[Waiting], reason: str) -> int:
+def give_up(work: UnitOfWork, rows: Sequence[WaitingBackfill], reason: str) -> int:
     """Cancel backfills that could not be carried out in several tries; return 0, since no run was recorded."""
     for row in rows:
         if (current := work.get(BACKFILL, row.id)) is not None and not current.ended:
@@ -145,7 +145,7 @@ def give_up(work: UnitOfWork, rows: Sequence[Waiting], reason: str) -> int:
     return 0
 
 
-def _carry_on(work: UnitOfWork, row: Waiting) -> int:
+def _carry_on(work: UnitOfWork, row: WaitingBackfill) -> int:
     current = work.get(BACKFILL, row.id)
     if current is None or current.ended:
         return 0
@@ -189,7 +189,7 @@ def _waiting_moments(
 
 def _run(  # noqa: PLR0913, PLR0917 the backfill, and what it rests on
     work: UnitOfWork,
-    row: Waiting,
+    row: WaitingBackfill,
     current: Backfill,
     routine: Routine,
     moments: Sequence[datetime],
@@ -212,7 +212,7 @@ def _run(  # noqa: PLR0913, PLR0917 the backfill, and what it rests on
 def _of_schedule(
     work: UnitOfWork, principal: Principal, trigger_id: UUID, action: Action
 ) -> tuple[Trigger, Routine, Plan]:
-    current = triggers.present(work, trigger_id)
+    current = triggers.get_trigger(work, trigger_id)
     authorize(work, principal, action, replace(routines.resource(work, current.routine_id), kind="Routine trigger"))
     if (routine := work.get(ROUTINE, current.routine_id)) is None:
         raise NotFound("Routine trigger not found")

@@ -112,6 +112,8 @@ def _of_company(work: UnitOfWork, company_id: UUID) -> Iterator[tuple[Owner, UUI
 
 def _first_exceeded(work: UnitOfWork, owned_budgets: Iterator[tuple[Owner, UUID, Budget]]) -> OverBudget | None:
     for owner, owner_id, budget in owned_budgets:
-        if (exceeded_budget := budgets.find_excess(owner, budget, work.spent(owner, owner_id, budget))) is not None:
+        if (
+            exceeded_budget := budgets.find_excess(owner, budget, work.read_spending(owner, owner_id, budget))
+        ) is not None:
             return exceeded_budget
     return None

@@ -68,7 +68,7 @@ NOBODY = UUID(int=0)
 WAITING: tuple[Verdict, ...] = ("planned", "being_settled")
 
 
-class Ahead(Value, frozen=True):
+class TriggerPlan(Value, frozen=True):
     """A trigger and what is planned for it; without a plan `why_none` says why."""
 
     trigger_id: UUID
@@ -80,7 +80,7 @@ class Ahead(Value, frozen=True):
     catch_up_policy: CatchUpPolicy
 
 
-class Planned(Value, frozen=True):
+class PlannedOccurrence(Value, frozen=True):
     """An occurrence to come; `due_at` is None where the jitter is not known."""
 
     at: datetime
@@ -95,12 +95,12 @@ class Preview(Value, frozen=True):
     warnings: tuple[str, ...] = ()
     conditions: tuple[str, ...] = ()  # what must hold for an occurrence to run, for a routine that is named
     zone: str = "UTC"
-    times: tuple[Planned, ...] = ()
+    times: tuple[PlannedOccurrence, ...] = ()
     affected: tuple[AffectedOccurrences, ...] = ()
     covered_until: datetime | None = None
 
 
-def ahead(work: UnitOfWork, principal: Principal, trigger_id: UUID) -> Ahead:
+def plan_of_trigger(work: UnitOfWork, principal: Principal, trigger_id: UUID) -> TriggerPlan:
     """Return what is planned for a trigger; raise NotFound unless the caller may read its routine."""
     current = work.get(TRIGGER, trigger_id)
     if current is None or current.deleted:
@@ -121,7 +121,7 @@ def ahead(work: UnitOfWork, principal: Principal, trigger_id: UUID) -> Ahead:
         why_none = "disabled"
     elif plans.next_after(plan, work.now) is None:
         why_none = "ended"
-    return Ahead(
+    return TriggerPlan(
         trigger_id=trigger_id,
         routine_id=current.routine_id,
         plan=plan if why_none in (None, "ended") else None,
@@ -133,14 +133,14 @@ def ahead(work: UnitOfWork, principal: Principal, trigger_id: UUID) -> Ahead:
 
 
 def planned_occurrences(
-    schedule: Ahead, settled_until: datetime | None, after: datetime, until: datetime, limit: int
-) -> list[Planned]:
+    schedule: TriggerPlan, settled_until: datetime | None, after: datetime, until: datetime, limit: int
+) -> list[PlannedOccurrence]:
     """Return up to `limit` occurrences in (after, until] that have no outcome; those up to `settled` have one."""
     if schedule.plan is None or schedule.next_unsettled_at is None:
         return []
     after = max(moment for moment in (after, schedule.next_unsettled_at - INSTANT, settled_until) if moment is not None)
     moments = islice(plans.occurrences(schedule.plan, after, until), limit)
-    return [Planned(at=moment, due_at=plans.due_at(schedule.plan, moment)) for moment in moments]
+    return [PlannedOccurrence(at=moment, due_at=plans.due_at(schedule.plan, moment)) for moment in moments]
 
 
 def explain(
@@ -338,7 +338,8 @@ def preview(work: UnitOfWork, principal: Principal, request: SchedulePreview) ->
         conditions=_conditions_of(work, principal, request.routine_id),
         zone=zone,
         times=tuple(
-            Planned(at=moment, due_at=plans.due_at(plan, moment) if knows_due else None) for moment in occurrences
+            PlannedOccurrence(at=moment, due_at=plans.due_at(plan, moment) if knows_due else None)
+            for moment in occurrences
         ),
         affected=tuple(clock_changes.find_affected_occurrences(plan, begin, until)),
         covered_until=until,

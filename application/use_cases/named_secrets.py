@@ -12,7 +12,7 @@ from domain.values import Sealed
 from domain.webhooks.secret import Secret
 
 
-class Lost(Exception):
+class SecretsLost(Exception):
     """The secrets are not in the vault any more."""
 
 
@@ -33,7 +33,7 @@ def reseal(
     try:
         if open_secrets(work, old) == values:
             return old
-    except Lost:
+    except SecretsLost:
         pass
     if old is not None:
         work.drop([old.id])
@@ -46,7 +46,7 @@ def open_secrets(work: UnitOfWork, sealed: Sealed | None) -> dict[str, Any]:
         return {}
     secret = work.reveal([sealed.id]).get(sealed.id)
     if secret is None or secret.value is None:
-        raise Lost
+        raise SecretsLost
     values: dict[str, Any] = msgspec.json.decode(secret.value)
     return values
 

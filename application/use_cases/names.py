@@ -74,7 +74,7 @@ def take(  # noqa: PLR0913, PLR0917 the fields of a claim, and its refusal
     work.record(claim_of(scope, name), [NameClaimed(scope=scope, name=name, holder_id=holder_id)], company_id)
 
 
-def free(work: UnitOfWork, scope: str, name: str) -> None:
+def release_name(work: UnitOfWork, scope: str, name: str) -> None:
     """Release the name, so that others can take it; do nothing when nobody has it."""
     if work.get(CLAIM, claim_of(scope, name)) is not None:
         work.record(claim_of(scope, name), [NameReleased()])
@@ -132,7 +132,7 @@ def name_of_collection(work: UnitOfWork, company_id: UUID) -> str:
     return str(company_id) if company is None or company.collection_name is None else company.collection_name
 
 
-def full(work: UnitOfWork, company_id: UUID, task_id: UUID) -> str:
+def full_name_of_task(work: UnitOfWork, company_id: UUID, task_id: UUID) -> str:
     """Return the name that a task has everywhere: <collection>/<task>."""
     current = work.get(TASK, task_id)
     return f"{name_of_collection(work, company_id)}/{current.details.name if current else task_id}"

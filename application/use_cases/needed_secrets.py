@@ -10,7 +10,7 @@ from uuid import UUID
 
 from application.event_store.stream_kinds import AGENT, COMPANY, ENDPOINT, ROUTINE, TRAJECTORY, TRIGGER
 from application.event_store.unit_of_work import UnitOfWork
-from application.secrets.vault import Place
+from application.secrets.vault import SecretPlace
 from application.use_cases import endpoints, routine_environment, task_firing, triggers
 from application.use_cases.board import agents
 from application.use_cases.jetty import collections, task_routines
@@ -19,7 +19,7 @@ from domain.routines import trigger
 from domain.webhooks import signing_keys
 
 
-def find_needed(work: UnitOfWork, places: Iterable[Place]) -> list[Place]:
+def find_needed(work: UnitOfWork, places: Iterable[SecretPlace]) -> list[SecretPlace]:
     """Return those of these records of the vault whose secret its owner uses. One of an unknown purpose is needed."""
     return [
         place

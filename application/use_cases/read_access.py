@@ -13,7 +13,7 @@ from domain.errors import NotFound
 from domain.values import Value
 
 
-class Owned(Protocol):
+class CompanyOwned(Protocol):
     """Something that belongs to a company."""
 
     @property
@@ -21,7 +21,7 @@ class Owned(Protocol):
         """The company that it belongs to."""
 
 
-T = TypeVar("T", bound=Owned)
+T = TypeVar("T", bound=CompanyOwned)
 
 
 def anyone(_work: UnitOfWork, principal: Principal) -> Principal:

@@ -21,7 +21,7 @@ from domain.values import TriggerState, Value
 OWN_ONLY = "Agents can only restore routine revisions assigned to themselves"
 
 
-class Restored(Value, frozen=True):
+class RestoredRevision(Value, frozen=True):
     """A revision that was restored, the events of the routine with this one, and the webhook secrets that were made for it."""
 
     routine_id: UUID
@@ -38,7 +38,7 @@ def may_list(work: UnitOfWork, principal: Principal, routine_id: UUID) -> bool:
     """
     sees_addresses = routines.may_read(work, principal, routine_id)
     if isinstance(principal, AgentCaller):
-        routines.writable(work, principal, routine_id, "own")
+        routines.get_writable_routine(work, principal, routine_id, "own")
     return sees_addresses
 
 
@@ -48,14 +48,14 @@ def read_history(work: UnitOfWork, principal: Principal, routine_id: UUID) -> tu
     return work.history(routine_id), sees_addresses
 
 
-def restore(work: UnitOfWork, principal: Principal, routine_id: UUID, revision_id: UUID) -> Restored:
+def restore(work: UnitOfWork, principal: Principal, routine_id: UUID, revision_id: UUID) -> RestoredRevision:
     """
     Restore settings and triggers; deleted triggers come back under their ids, webhooks among them with a new secret.
 
     Raises NotFound for an unknown revision, Conflict for the current one and for a routine that is archived or calls a
     task, Forbidden when an agent would restore one that is assigned to another.
     """
-    current = routines.writable(work, principal, routine_id, "assign")
+    current = routines.get_writable_routine(work, principal, routine_id, "assign")
     old_revision = _routine_at(work, routine_id, revision_id)
     if old_revision.revision == current.revision:
         raise Conflict("Selected revision is already the latest revision", {"currentRevisionId": str(revision_id)})
@@ -68,14 +68,14 @@ def restore(work: UnitOfWork, principal: Principal, routine_id: UUID, revision_i
     routines.check_references(work, company_id, old_revision.settings, check_assignee=True, old=current.settings)
     work.load([*current.triggers, *old_revision.triggers])
     for id_ in current.triggers.keys() - old_revision.triggers.keys():
-        triggers.remove(work, id_, triggers.present(work, id_))
+        triggers.remove(work, id_, triggers.get_trigger(work, id_))
     (restore_event,) = routine.restore(current, old_revision, old_revision.triggers, work.now)
     new_secrets = [
         _restore(work, id_, state, current, restore_event, company_id) for id_, state in old_revision.triggers.items()
     ]
-    states = {id_: trigger.state_of(triggers.present(work, id_)) for id_ in old_revision.triggers}
+    states = {id_: trigger.state_of(triggers.get_trigger(work, id_)) for id_ in old_revision.triggers}
     work.record(routine_id, [replace(restore_event, triggers=states)])
-    return Restored(
+    return RestoredRevision(
         routine_id=routine_id,
         from_revision=old_revision.revision,
         history=work.history(routine_id),

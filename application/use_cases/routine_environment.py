@@ -119,5 +119,5 @@ def _open_values(work: UnitOfWork, sealed: Sealed | None) -> dict[str, str]:
     """Return the values; none of those that are not in the vault any more."""
     try:
         return named_secrets.open_secrets(work, sealed)
-    except named_secrets.Lost:
+    except named_secrets.SecretsLost:
         return {}

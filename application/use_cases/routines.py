@@ -39,7 +39,7 @@ def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: Rout
     settings = replace(settings, probe=probes.check_probe(settings.probe))
     check_references(work, company_id, settings, check_assignee=True)
     variables.check_defaults(settings.variables)
-    [created] = routine.create(settings, responsible(work, principal, settings), work.limits)
+    [created] = routine.create(settings, find_responsible_user(work, principal, settings), work.limits)
     _check_pause(draft, created.settings)
     work.record(routine_id, [created], company_id)
     return routine_id
@@ -56,7 +56,7 @@ def update(
     An archived routine stays archived, else it raises Conflict as well. Occurrences that wait when it is archived are
     missed; when it is paused they wait on. Resumed schedules go on as `go_on` says.
     """
-    current = writable(work, principal, routine_id, "own")
+    current = get_writable_routine(work, principal, routine_id, "own")
     if patch.env not in (UNSET, None):
         routine.must_not_call_a_task(current)  # the work of a task gets the environment of the collection
     company_id = work.company_of(routine_id)
@@ -94,7 +94,7 @@ def undo_bulk_pause(work: UnitOfWork, principal: Principal, routine_id: UUID, pa
 
     Raises as `update` does.
     """
-    current = writable(work, principal, routine_id, "own")
+    current = get_writable_routine(work, principal, routine_id, "own")
     paused_by = current.settings.bulk_pause_id
     if current.settings.status != "paused" or paused_by is None or pause_id not in (None, paused_by):
         return False
@@ -140,7 +140,7 @@ def may_work(work: UnitOfWork, principal: Principal, company_id: UUID) -> None:
     authorize(work, principal, "work", companies.enter(work, company_id))
 
 
-def writable(work: UnitOfWork, principal: Principal, routine_id: UUID, action: Action) -> Routine:
+def get_writable_routine(work: UnitOfWork, principal: Principal, routine_id: UUID, action: Action) -> Routine:
     """Return the routine to a caller who may change it; the action is `own`, or `assign` where it assigns work."""
     authorize(work, principal, action, resource(work, routine_id))
     if (current := work.get(ROUTINE, routine_id)) is None:
@@ -196,7 +196,7 @@ def _check_base(routine_id: UUID, current: Routine, patch: RoutinePatch) -> None
         raise Conflict("Routine was updated by someone else", {"currentRevisionId": str(head)})
 
 
-def responsible(work: UnitOfWork, principal: Principal, settings: RoutineSettings) -> UUID | None:
+def find_responsible_user(work: UnitOfWork, principal: Principal, settings: RoutineSettings) -> UUID | None:
     """Return the user who created the routine; for an agent, the user who created the parent issue (contract 2)."""
     if isinstance(principal, BoardUser):
         return principal.user_id

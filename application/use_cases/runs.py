@@ -42,7 +42,7 @@ def fire_by_hand(work: UnitOfWork, principal: Principal, routine_id: UUID, reque
 
     Raises Conflict for an archived routine or a disabled trigger, RuleViolation when nobody is there to do the work.
     """
-    current = routines.writable(work, principal, routine_id, "assign")
+    current = routines.get_writable_routine(work, principal, routine_id, "assign")
     company_id = work.company_of(routine_id)
     _check_override(principal, request)
     routine.must_not_be_archived(current)
@@ -291,7 +291,7 @@ def _decide_outcome(work: UnitOfWork, current: Routine, request: FiringRequest, 
     if isinstance(request.rendered, Failed):
         return request.rendered  # live issues are not read: they may be the reason why it failed
     assignee = work.get(AGENT, request.assignee_agent_id)
-    return firing.outcome(request, current, assignee, slots.newest(work, current, guard))
+    return firing.outcome(request, current, assignee, slots.newest_live_work(work, current, guard))
 
 
 def render(

@@ -22,7 +22,7 @@ def read_slot(work: UnitOfWork, routine_id: UUID) -> Slot:
 def follow(work: UnitOfWork, routine_id: UUID, live: LiveWork, company_id: UUID, *, is_live: bool) -> None:
     """Record in the slot that the work has begun (again), or is over."""
     guard = read_slot(work, routine_id)
-    events = slot.take(guard, routine_id, live) if is_live else slot.free(guard, routine_id, live.issue_id)
+    events = slot.take_slot(guard, routine_id, live) if is_live else slot.free_slot(guard, routine_id, live.issue_id)
     work.record(slot_of(routine_id), events, company_id)
 
 
@@ -45,7 +45,7 @@ def limit_live(work: UnitOfWork, routine: Routine, guard: Slot, outcome: Outcome
     return Failed(reason=reason)
 
 
-def newest(work: UnitOfWork, routine: Routine, guard: Slot) -> LiveWork | None:
+def newest_live_work(work: UnitOfWork, routine: Routine, guard: Slot) -> LiveWork | None:
     """
     Return the live work that changed last (contract 5.2); None when there is none, or where the policy opens anyway.
 

@@ -63,7 +63,7 @@ def open_trajectory(
 
 def move(work: UnitOfWork, trajectory_id: UUID, events: Sequence[TrajectoryEvent]) -> None:
     """Record these events of a trajectory; the run and the slot of its routine follow each change of its status."""
-    old = present(work, trajectory_id)
+    old = get_trajectory(work, trajectory_id)
     company_id = work.company_of(trajectory_id)
     work.record(trajectory_id, events)
     for event in events:
@@ -83,7 +83,7 @@ def _cancel_superseded(work: UnitOfWork, live: Sequence[LiveWork], successor_run
         move(work, live_work.issue_id, [TrajectoryMoved(status="cancelled")])
 
 
-def present(work: UnitOfWork, trajectory_id: UUID) -> Trajectory:
+def get_trajectory(work: UnitOfWork, trajectory_id: UUID) -> Trajectory:
     """Return the trajectory; raise NotFound."""
     if (current := work.get(TRAJECTORY, trajectory_id)) is None:
         raise NotFound
@@ -92,7 +92,7 @@ def present(work: UnitOfWork, trajectory_id: UUID) -> Trajectory:
 
 def release(work: UnitOfWork, routine_id: UUID, call: TaskCall) -> None:
     """Free what an archived routine holds: its name, its place in the task, its secrets."""
-    names.free(work, names.routines_of(call.task_id), call.name)
+    names.release_name(work, names.routines_of(call.task_id), call.name)
     task = work.get(TASK, call.task_id)
     if task is not None and not task.deleted and routine_id in task.routines:
         work.record(call.task_id, [TaskRoutineRemoved(routine_id=routine_id)])
@@ -120,7 +120,7 @@ def _decide_outcome(work: UnitOfWork, routine: Routine, request: FiringRequest) 
             outcome  # the trajectory opens as failed; live ones are not read, since they may be why the firing failed
         )
     guard = slots.read_slot(work, request.routine_id)
-    return run.outcome(routine.settings.concurrency_policy, slots.newest(work, routine, guard), outcome)
+    return run.outcome(routine.settings.concurrency_policy, slots.newest_live_work(work, routine, guard), outcome)
 
 
 def _open_call(
@@ -140,7 +140,7 @@ def _new_trajectory(work: UnitOfWork, call: TaskCall, company_id: UUID) -> Traje
     workflow = task.details.workflow if task else {}
     return TrajectoryOpened(
         task_id=call.task_id,
-        name=names.full(work, company_id, call.task_id),
+        name=names.full_name_of_task(work, company_id, call.task_id),
         workflow=workflow,
         init_params=task_call.init_params(call.overrides, workflow),
         callback=call.callback if call.callback and call.callback.url else None,

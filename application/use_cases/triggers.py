@@ -97,7 +97,7 @@ def create(work: UnitOfWork, principal: Principal, routine_id: UUID, draft: Trig
     Raises RuleViolation for one trigger too many, for an enabled schedule of a routine whose required variables have no
     defaults, and for a chain that would be a cycle.
     """
-    current = routines.writable(work, principal, routine_id, "assign")
+    current = routines.get_writable_routine(work, principal, routine_id, "assign")
     if len(current.triggers) >= (most := work.limits.max_routine_triggers):
         raise RuleViolation(f"A routine has at most {most} triggers: delete one first")
     kind, settings = _settings_of_draft(draft)
@@ -107,7 +107,7 @@ def create(work: UnitOfWork, principal: Principal, routine_id: UUID, draft: Trig
     trigger_id, company_id = work.new_id(), work.company_of(routine_id)
     webhook, new_secret = open_webhook(work, trigger_id, settings.signing_mode, company_id)
     work.record(trigger_id, trigger.create(routine_id, kind, settings, work.now, webhook), company_id)
-    event = RoutineTriggerAdded(trigger_id=trigger_id, kind=kind, state=trigger.state_of(present(work, trigger_id)))
+    event = RoutineTriggerAdded(trigger_id=trigger_id, kind=kind, state=trigger.state_of(get_trigger(work, trigger_id)))
     work.record(routine_id, [event])
     return _trigger_result(work, trigger_id, routine_id, new_secret)
 
@@ -119,21 +119,21 @@ def update(work: UnitOfWork, principal: Principal, trigger_id: UUID, patch: Trig
     Nothing is recorded when they are the same. What waits of a schedule stays or is missed, as `go_on` says. Raises
     RuleViolation as `create` does.
     """
-    current, parent = writable(work, principal, trigger_id, "assign")
+    current, parent = get_writable_trigger(work, principal, trigger_id, "assign")
     settings = merge_patch(current.settings, patch)
     chains.must_be_linkable(work, current.routine_id, settings)
     if current.kind == "schedule" and settings.enabled:
         routine.must_be_schedulable(parent.settings)
     webhook, new_secret = fit_secret(work, trigger_id, current, settings.signing_mode)
     if schedule_changes.change_settings(work, trigger_id, current, parent, settings, webhook):
-        state = trigger.state_of(present(work, trigger_id))
+        state = trigger.state_of(get_trigger(work, trigger_id))
         work.record(current.routine_id, [RoutineTriggerChanged(trigger_id=trigger_id, kind=current.kind, state=state)])
     return _trigger_result(work, trigger_id, current.routine_id, new_secret)
 
 
 def delete(work: UnitOfWork, principal: Principal, trigger_id: UUID) -> UUID:
     """Delete a trigger; occurrences of a schedule that wait are recorded as missed."""
-    current, _ = writable(work, principal, trigger_id, "own")
+    current, _ = get_writable_trigger(work, principal, trigger_id, "own")
     remove(work, trigger_id, current)
     work.record(current.routine_id, [RoutineTriggerRemoved(trigger_id=trigger_id, kind=current.kind)])
     return trigger_id
@@ -141,7 +141,7 @@ def delete(work: UnitOfWork, principal: Principal, trigger_id: UUID) -> UUID:
 
 def rotate_secret(work: UnitOfWork, principal: Principal, trigger_id: UUID, overlap_s: int) -> TriggerResult:
     """Give the webhook a new secret; the old one is good for `overlap_s` more seconds, which may be 0."""
-    current, _ = writable(work, principal, trigger_id, "assign")
+    current, _ = get_writable_trigger(work, principal, trigger_id, "assign")
     webhook, old = trigger.webhook_of(current), trigger.signing_of(current)
     mode = _mode_or_default(current.settings.signing_mode)
     secret = None if mode == "none" else verification.mint(mode)
@@ -159,7 +159,7 @@ def find_trigger(work: UnitOfWork, trigger_id: UUID) -> Trigger | None:
     return None if current is None or current.deleted else current
 
 
-def present(work: UnitOfWork, trigger_id: UUID) -> Trigger:
+def get_trigger(work: UnitOfWork, trigger_id: UUID) -> Trigger:
     """Return the trigger; raise NotFound when it is unknown or deleted."""
     if (current := find_trigger(work, trigger_id)) is None:
         raise NotFound("Routine trigger not found")
@@ -185,7 +185,7 @@ def at_address(work: UnitOfWork, public_id: str) -> tuple[UUID, Trigger]:
     trigger_id = work.get(CLAIM, claim_of(ADDRESS_SCOPE, public_id))
     if trigger_id is None:
         raise NotFound("Routine trigger not found")
-    current = present(work, trigger_id)
+    current = get_trigger(work, trigger_id)
     if current.webhook is None or current.webhook.public_id != public_id:
         raise NotFound("Routine trigger not found")
     return trigger_id, current
@@ -255,9 +255,11 @@ def _settings_of_draft(draft: TriggerDraft) -> tuple[TriggerKind, TriggerSetting
     return "api", settings
 
 
-def writable(work: UnitOfWork, principal: Principal, trigger_id: UUID, action: Action) -> tuple[Trigger, Routine]:
+def get_writable_trigger(
+    work: UnitOfWork, principal: Principal, trigger_id: UUID, action: Action
+) -> tuple[Trigger, Routine]:
     """Return a trigger that the caller may change, and its routine. Raises NotFound and Forbidden."""
-    current = present(work, trigger_id)
+    current = get_trigger(work, trigger_id)
     routine_resource = routines.resource(work, current.routine_id)
     resource = Resource(company_id=routine_resource.company_id, kind="Routine trigger", owner=routine_resource.owner)
     authorize(work, principal, action, resource)

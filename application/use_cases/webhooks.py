@@ -97,7 +97,7 @@ def address_of(work: UnitOfWork, principal: Principal, trigger_id: UUID) -> str:
 
     Raises RuleViolation for a trigger of another kind.
     """
-    current, _ = triggers.writable(work, principal, trigger_id, "assign")
+    current, _ = triggers.get_writable_trigger(work, principal, trigger_id, "assign")
     if current.webhook is None:
         raise RuleViolation("Only webhook triggers are called")
     return current.webhook.public_id

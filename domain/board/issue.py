@@ -135,7 +135,7 @@ def _renew_lease(until: datetime | None, agent_id: UUID, now: datetime, lease: t
     return [] if is_fresh else [IssueLeaseRenewed(agent_id=agent_id, until=now + lease)]
 
 
-def free(issue: Issue, reason: FreedReason) -> list[IssueEvent]:
+def take_from_session(issue: Issue, reason: FreedReason) -> list[IssueEvent]:
     """Take the issue from the session that has it; nothing if nobody has it. It stays with its assignee."""
     if issue.checkout_run_id is None and issue.status != "in_progress":
         return []

@@ -54,7 +54,7 @@ class Backfill(Value, frozen=True):
     over_quota: bool = False  # the backfill waits until its company has recorded less in a minute
 
 
-class Waiting(Value, frozen=True):
+class WaitingBackfill(Value, frozen=True):
     """A backfill that is not over, as the read model of backfills knows it."""
 
     id: UUID

@@ -15,14 +15,14 @@ MICROS = 1_000_000
 LONGEST_WINDOW_S = 31 * 86_400
 
 
-class Spent(Value, frozen=True):
+class WindowSpending(Value, frozen=True):
     """What was spent within a window, and when that was reported with which, counted from the newest, the cap is reached."""
 
     micros: int = 0
     reached_at: datetime | None = None
 
 
-def find_excess(owner: Owner, budget: Budget, spending: Spent) -> OverBudget | None:
+def find_excess(owner: Owner, budget: Budget, spending: WindowSpending) -> OverBudget | None:
     """Return what a firing beyond the budget rests on; None while less is spent than the budget allows."""
     if spending.micros < budget.max_cost_micros:
         return None

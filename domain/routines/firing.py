@@ -182,7 +182,7 @@ def facts(firing: FiringRequest, routine: Routine, slot: Slot, outcome: Outcome)
         return Facts(run=run, issue=None, slot=())
     live = LiveWork(issue_id=outcome.issue_id, run_id=firing.run_id)
     issue = _open_issue(firing, firing.rendered, routine.settings)
-    return Facts(run=run, issue=issue, slot=tuple(slots.take(slot, firing.routine_id, live)))
+    return Facts(run=run, issue=issue, slot=tuple(slots.take_slot(slot, firing.routine_id, live)))
 
 
 def fired_with(firing: FiringRequest, routine: Routine, outcome: Outcome) -> RunFired:

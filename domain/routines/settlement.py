@@ -162,7 +162,7 @@ def retire(plan: Plan, since: datetime, now: datetime) -> list[TriggerEvent]:
     return [replace(miss(plan, since, pending, COMPANY_ARCHIVED), next_at=None, due_at=None)]
 
 
-class GoingOn(Value, frozen=True):
+class Continuation(Value, frozen=True):
     """How a schedule goes on after a change: what is missed on account of it, and the first occurrence that is not."""
 
     missed: tuple[TriggerMissed, ...]
@@ -178,7 +178,7 @@ def go_on(  # noqa: PLR0913, PLR0917 what the past and the change are
     reason: str,
     *,
     runs: bool,
-) -> GoingOn:
+) -> Continuation:
     """
     Return how a schedule goes on when it is changed, paused or resumed; `plan` is the new one, `runs` whether it is to run.
 
@@ -189,10 +189,10 @@ def go_on(  # noqa: PLR0913, PLR0917 what the past and the change are
     """
     old = plan_of(trigger)
     if old is None:
-        return GoingOn(missed=(), next_at=plans.next_after(plan, now))
+        return Continuation(missed=(), next_at=plans.next_after(plan, now))
     stood_still = runs and plans.comes_due_within(plan, stopped_at, now)
     if plan == old and first is not None and not stood_still:
-        return GoingOn(missed=(), next_at=first)
+        return Continuation(missed=(), next_at=first)
     if plan == old:
         first_unsettled, next_at = trigger.next_unsettled_at, plans.next_due_after(plan, now)
         is_early = next_at is not None and first_unsettled is not None and next_at < first_unsettled
@@ -202,7 +202,7 @@ def go_on(  # noqa: PLR0913, PLR0917 what the past and the change are
         next_at = next_at or plans.next_after(plan, now)
     until = stopped_at if next_at is None else min(stopped_at, next_at - INSTANT)
     missed = () if first is None else miss_until(trigger, old, first, until, now, reason)
-    return GoingOn(missed=tuple(missed), next_at=next_at)
+    return Continuation(missed=tuple(missed), next_at=next_at)
 
 
 def _kept_by(plan: Plan, old: Plan, first: datetime | None, now: datetime) -> datetime | None:

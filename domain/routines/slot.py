@@ -41,14 +41,14 @@ def evolve(slot: Slot | None, event: SlotEvent) -> Slot:
             return Slot(live=live_now)
 
 
-def take(slot: Slot, routine_id: UUID, live: LiveWork) -> list[SlotEvent]:
+def take_slot(slot: Slot, routine_id: UUID, live: LiveWork) -> list[SlotEvent]:
     """Record that the routine has one more piece of live work; nothing if the slot has it already."""
     if live in slot.live:
         return []
     return [*_count_if_due(slot, routine_id), SlotTaken(routine_id=routine_id, live=live)]
 
 
-def free(slot: Slot, routine_id: UUID, issue_id: UUID) -> list[SlotEvent]:
+def free_slot(slot: Slot, routine_id: UUID, issue_id: UUID) -> list[SlotEvent]:
     """Record that an issue or a trajectory is not live any more; nothing if the slot does not have it."""
     if not any(live.issue_id == issue_id for live in slot.live):
         return []

@@ -36,10 +36,10 @@ class ZoneData(Value, frozen=True):
 @cache
 def data() -> ZoneData:
     """Return the zone data that this process goes by, from its first look at a zone to its end."""
-    return newest(_pinned_directory(), [Path(directory) for directory in zoneinfo.TZPATH])
+    return newest_zone_data(_pinned_directory(), [Path(directory) for directory in zoneinfo.TZPATH])
 
 
-def newest(pinned_directory: Path, system_directories: Sequence[Path]) -> ZoneData:
+def newest_zone_data(pinned_directory: Path, system_directories: Sequence[Path]) -> ZoneData:
     """Return the newer of the pinned zone data and the system's, which are the first that there are."""
     pinned_data = _read(pinned_directory, "pinned")
     if pinned_data is None:

@@ -15,7 +15,7 @@ from domain.schedule.plan import INSTANT
 from domain.values import LiveWork, Opened, Outcome, RoutineSettings, Started
 from domain.what_if.change import Change
 from domain.what_if.ledger import Ledger
-from domain.what_if.past import Lasted, Past
+from domain.what_if.past import Past, RunDuration
 
 
 class ReplayedWork:
@@ -106,7 +106,7 @@ class ReplayedWork:
             for live in self._slot.live:
                 self._free(live.issue_id)
         live = LiveWork(issue_id=issue_id, run_id=run_id)
-        for event in slots.take(self._slot, UUID(int=0), live):
+        for event in slots.take_slot(self._slot, UUID(int=0), live):
             self._slot = slots.evolve(self._slot, event)
         self._decide_end(live, now, now, settings)
 
@@ -140,7 +140,7 @@ class ReplayedWork:
         else:
             self._free(issue_id)
 
-    def _assume_duration(self, duration: Lasted | None) -> timedelta:
+    def _assume_duration(self, duration: RunDuration | None) -> timedelta:
         """Return how long work is assumed to take of which only the least is known, if anything."""
         self._ledger.assumed_durations += 1
         least = timedelta() if duration is None or duration.end is None else duration.end - duration.begin + INSTANT
@@ -153,7 +153,7 @@ class ReplayedWork:
             heappush(self._ends, (max(min(ends), now), issue_id))
 
     def _free(self, issue_id: UUID) -> None:
-        for event in slots.free(self._slot, UUID(int=0), issue_id):
+        for event in slots.free_slot(self._slot, UUID(int=0), issue_id):
             self._slot = slots.evolve(self._slot, event)
 
     def _is_of_firing(self, run_id: UUID, position: int) -> bool:

@@ -57,7 +57,7 @@ class Look(Value, frozen=True):
         return event.next_at if isinstance(event, RunFired | TriggerMissed) else None
 
 
-class Lasted(Value, frozen=True):
+class RunDuration(Value, frozen=True):
     """
     How long a run was live: from its beginning to the first time at which its work was over.
 
@@ -84,7 +84,7 @@ class Past(Value, frozen=True):
 
     events: Sequence[Recorded]
     looks: dict[int, Look | None]
-    lasted: dict[UUID, Lasted]
+    lasted: dict[UUID, RunDuration]
     taken_at_positions: dict[UUID, int]  # the position at which a run's work began for the first time
     fired: dict[UUID, RunFired]
     typical: timedelta
@@ -204,7 +204,7 @@ def _kind_of_look(group: Sequence[Recorded]) -> LookKind:
     return "settled"
 
 
-def _durations_and_beginnings(events: Sequence[Recorded]) -> tuple[dict[UUID, Lasted], dict[UUID, int]]:
+def _durations_and_beginnings(events: Sequence[Recorded]) -> tuple[dict[UUID, RunDuration], dict[UUID, int]]:
     firings = {recorded.stream_id: recorded for recorded in events if isinstance(recorded.event, RunFired)}
     beginnings: dict[UUID, Recorded] = {}
     taken_at_positions: dict[UUID, int] = {}
@@ -228,7 +228,7 @@ def _durations_and_beginnings(events: Sequence[Recorded]) -> tuple[dict[UUID, La
             case RunFailed(reason=runs.TIMED_OUT):
                 cut.setdefault(recorded.stream_id, "timed_out")
     durations = {
-        run_id: Lasted(begin=recorded.at, end=endings.get(run_id), is_cut=cut.get(run_id))
+        run_id: RunDuration(begin=recorded.at, end=endings.get(run_id), is_cut=cut.get(run_id))
         for run_id, recorded in beginnings.items()
     }
     return durations, taken_at_positions

@@ -37,7 +37,7 @@ PRIVATE = "The address is not public, and private ones are not allowed (ROUTINES
 _SENDER: ContextVar[UUID | None] = ContextVar("sender", default=None)  # the company whose request is being sent
 
 
-class Refused(httpcore.ConnectError):
+class HostRefused(httpcore.ConnectError):
     """The host has no address to which the service may connect."""
 
 
@@ -122,7 +122,7 @@ class Client:
         reads_body: Callable[[int], bool],
     ) -> tuple[Answer, bytes]:
         if is_private_by_name(host_of(url)) and not self._allow_private:
-            raise Refused(PRIVATE)
+            raise HostRefused(PRIVATE)
         raw_headers = [(name.encode(), value.encode()) for name, value in headers.items()]
         limits = {"connect": CONNECT_S, "read": self._limit_s, "write": self._limit_s, "pool": self._limit_s}
         async with self._pool.stream(
@@ -151,7 +151,7 @@ class Client:
         """Return the reason in words of our own: what the receiver says is never recorded."""
         cause: BaseException | None = error
         while cause is not None:
-            if isinstance(cause, Refused | BadTarget):
+            if isinstance(cause, HostRefused | BadTarget):
                 return f"The address {cause}" if isinstance(cause, BadTarget) else str(cause)
             if isinstance(cause, Overdue):
                 return "The name of the host cannot be resolved in time"
@@ -194,7 +194,7 @@ class PublicAddressBackend(httpcore.AsyncNetworkBackend):
         addresses = await self._lookups.addresses(host, port, _SENDER.get())
         allowed_addresses = [address for address in addresses if self._may_be_reached(address)]
         if not allowed_addresses:
-            raise Refused(PRIVATE)
+            raise HostRefused(PRIVATE)
         for address in allowed_addresses[:-1]:
             try:
                 return await self._connect_checked(address, port, timeout, local_address, socket_options)
@@ -204,7 +204,7 @@ class PublicAddressBackend(httpcore.AsyncNetworkBackend):
 
     async def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
         """Raise Refused: a Unix socket belongs to this machine."""
-        raise Refused(PRIVATE)
+        raise HostRefused(PRIVATE)
 
     async def sleep(self, seconds: float) -> None:
         """Wait as the backend underneath does."""
@@ -215,14 +215,14 @@ class PublicAddressBackend(httpcore.AsyncNetworkBackend):
         peer = stream.get_extra_info("server_addr")
         if not peer or not self._may_be_reached(peer[0]) or not _are_same(peer[0], address):
             await stream.aclose()
-            raise Refused(PRIVATE)
-        return Measured(stream, self._max_answer_bytes)
+            raise HostRefused(PRIVATE)
+        return MeasuredConnection(stream, self._max_answer_bytes)
 
     def _may_be_reached(self, address: str) -> bool:
         return self._allow_private or is_public(address)
 
 
-class Measured(httpcore.AsyncNetworkStream):
+class MeasuredConnection(httpcore.AsyncNetworkStream):
     """A connection from which at most `max_bytes` are read."""
 
     def __init__(self, inner: httpcore.AsyncNetworkStream, max_bytes: int) -> None:
@@ -252,7 +252,7 @@ class Measured(httpcore.AsyncNetworkStream):
         timeout: float | None = None,  # noqa: ASYNC109 httpcore's
     ) -> httpcore.AsyncNetworkStream:
         """Return the connection under TLS, with the limit that is left of this one."""
-        return Measured(await self._inner.start_tls(ssl_context, server_hostname, timeout), self._left)
+        return MeasuredConnection(await self._inner.start_tls(ssl_context, server_hostname, timeout), self._left)
 
     def get_extra_info(self, info: str) -> Any:
         """Return what the connection underneath knows, such as `server_addr`; None when it does not."""

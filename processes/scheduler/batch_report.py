@@ -8,10 +8,10 @@ from uuid import UUID
 import msgspec
 
 from application import tracing
-from application.execute import Done
+from application.execute import CommitResult
 from domain.events import RunFired, TriggerMissed
 from domain.routines.alert import DueAlert
-from domain.routines.backfill import Waiting
+from domain.routines.backfill import WaitingBackfill
 from domain.routines.chain import DueChain
 from domain.routines.deadline import Overdue
 from domain.routines.trigger import DueTrigger
@@ -32,10 +32,10 @@ class Firing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     position: int
 
 
-def firings(done: Done[int]) -> list[Firing]:
+def firings(commit_result: CommitResult[int]) -> list[Firing]:
     """Return the occurrences that the transaction has fired, in the order of the log."""
     rows = []
-    for position, recorded in enumerate(done.recorded, _first_position(done)):
+    for position, recorded in enumerate(commit_result.recorded, _first_position(commit_result)):
         match recorded.event:
             case (
                 RunFired(
@@ -56,34 +56,34 @@ def firings(done: Done[int]) -> list[Firing]:
     return rows
 
 
-def summary(done: Done[int]) -> dict[str, Any]:
+def summary(commit_result: CommitResult[int]) -> dict[str, Any]:
     """Return the fields of the log line: counts, positions, and each firing where there are at most MOST_NAMED."""
-    firing_rows = firings(done)
-    missed_count = sum(row.event.count for row in done.recorded if isinstance(row.event, TriggerMissed))
+    firing_rows = firings(commit_result)
+    missed_count = sum(row.event.count for row in commit_result.recorded if isinstance(row.event, TriggerMissed))
     named_firings = {"firings": msgspec.to_builtins(firing_rows)} if len(firing_rows) <= MOST_NAMED else {}
     return {
         "runs": len(firing_rows),
         "outcomes": Counter(firing.outcome for firing in firing_rows),
         "missed": missed_count,
         "latest_s": max((firing.lateness_s for firing in firing_rows if firing.lateness_s is not None), default=0.0),
-        "first_position": _first_position(done),
-        "position": done.position,
+        "first_position": _first_position(commit_result),
+        "position": commit_result.position,
         **named_firings,
     }
 
 
-def trace(done: Done[int]) -> None:
+def trace(commit_result: CommitResult[int]) -> None:
     """Record a span for each firing; all begin after the commit."""
-    for firing in firings(done):
+    for firing in firings(commit_result):
         with tracing.span("firing") as span:
             span.set_attributes({f"routines.{name}": value for name, value in msgspec.to_builtins(firing).items()})
 
 
-def names(row: DueTrigger | DueChain | Overdue | DueAlert | Waiting) -> dict[str, Any]:
+def names(row: DueTrigger | DueChain | Overdue | DueAlert | WaitingBackfill) -> dict[str, Any]:
     """Return the fields of a log line that identify an occurrence, a chain, a deadline, an alert or a backfill."""
     fields: dict[str, Any] = msgspec.to_builtins(row)
     return fields
 
 
-def _first_position(done: Done[int]) -> int:
-    return done.position - len(done.recorded) + 1
+def _first_position(commit_result: CommitResult[int]) -> int:
+    return commit_result.position - len(commit_result.recorded) + 1

@@ -19,7 +19,7 @@ from application.event_store.unit_of_work import UnitOfWork
 from application.execute import Executor
 from application.use_cases import backfills, chains, runs
 from domain.routines.alert import DueAlert
-from domain.routines.backfill import Waiting
+from domain.routines.backfill import WaitingBackfill
 from domain.routines.chain import DueChain
 from domain.routines.deadline import Overdue
 from domain.routines.trigger import DueTrigger
@@ -31,8 +31,8 @@ MAX_CONCURRENT_BATCHES = 2
 SLICE = timedelta(seconds=0.5)  # after which no further batch begins, so that the scheduler looks again for what is due
 TRIES, TRIES_ALONE = 2, 8  # for a batch that loses races before it is halved; a single row tries more often
 
-Due = DueTrigger | DueChain | Overdue | DueAlert | Waiting
-Row = TypeVar("Row", DueTrigger, DueChain, Overdue, DueAlert, Waiting)
+Due = DueTrigger | DueChain | Overdue | DueAlert | WaitingBackfill
+Row = TypeVar("Row", DueTrigger, DueChain, Overdue, DueAlert, WaitingBackfill)
 Settle = Callable[[UnitOfWork, Sequence[Row]], int]
 
 log = structlog.get_logger(process="scheduler")
@@ -104,13 +104,13 @@ class Batches:
     def _settle_batch(self, rows: Sequence[Row], settle: Settle[Row], tries: int) -> int:
         with tracing.span("settle") as span:
             span.set_attribute("routines.schedules", len(rows))
-            done = self._executor.attempt(lambda work: settle(work, rows), tries=tries, actor="scheduler")
-            if done.recorded:
-                log.info("fired", schedules=len(rows), **batch_report.summary(done))
+            commit_result = self._executor.attempt(lambda work: settle(work, rows), tries=tries, actor="scheduler")
+            if commit_result.recorded:
+                log.info("fired", schedules=len(rows), **batch_report.summary(commit_result))
             if span.is_recording():
-                batch_report.trace(done)
+                batch_report.trace(commit_result)
         self._quarantine.succeed(row.id for row in rows)
-        return done.result
+        return commit_result.result
 
     def _fail(self, row: Due, error: Exception) -> int:
         """
@@ -127,7 +127,7 @@ class Batches:
                     return self._settle_batch([row], partial(runs.fail_due, reason=reason), tries=TRIES_ALONE)
                 case DueChain():
                     return self._settle_batch([row], partial(chains.fail_due, reason=reason), tries=TRIES_ALONE)
-                case Waiting():
+                case WaitingBackfill():
                     return self._settle_batch([row], partial(backfills.give_up, reason=reason), tries=TRIES_ALONE)
                 case Overdue() | DueAlert():
                     return 0

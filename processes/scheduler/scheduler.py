@@ -25,7 +25,7 @@ from application.use_cases import backfills as backfill_use_cases
 from application.use_cases import chains as chain_use_cases
 from application.use_cases import deadlines as deadline_use_cases
 from domain.routines.alert import DueAlert
-from domain.routines.backfill import Waiting
+from domain.routines.backfill import WaitingBackfill
 from domain.routines.chain import DueChain
 from domain.routines.deadline import Overdue
 from domain.routines.trigger import DueTrigger
@@ -70,7 +70,7 @@ class DueWork(msgspec.Struct):
     chains: list[DueChain]
     schedules: list[DueTrigger]
     alerts: list[DueAlert]
-    backfills: list[Waiting]
+    backfills: list[WaitingBackfill]
 
     def __bool__(self) -> bool:
         return bool(self.ended or self.chains or self.schedules or self.alerts or self.backfills)
@@ -160,7 +160,9 @@ class Scheduler:
         if quotas is None or self._recovered_at <= now < self._recovered_at + RECOVERY:
             return []
         self._recovered_at = now
-        companies = [company_id for company_id in triggers_due.resting(conn) if not quotas.is_over(company_id)]
+        companies = [
+            company_id for company_id in triggers_due.resting_companies(conn) if not quotas.is_over(company_id)
+        ]
         return triggers_due.awake(conn, companies, now, limit=MAX_DUE_ROWS) if companies else []
 
     def _follow_log(self, conn: Connection) -> None:

@@ -41,7 +41,7 @@ class ZoneChange:
         if self._after == BEGINNING and not self._executor.query(zone_data.is_newer):
             self._end()
             return
-        rows = triggers_due.coming(conn, self._executor.clock(), after_id=self._after, limit=self._batch)
+        rows = triggers_due.coming_schedules(conn, self._executor.clock(), after_id=self._after, limit=self._batch)
         if rows:
             self._replanned_count += self._replan_schedules(rows)
             self._after = rows[-1].id

@@ -36,7 +36,7 @@ from projections.engine.read_model import Connection, Rows, Table
 from projections.firing import run_history
 from projections.responses import RoutineDetail, RoutineListItem, RunSummary
 from projections.routines import routine_versions, routines
-from projections.routines.routines import RECENT_RUNS, ROUTINE, Place
+from projections.routines.routines import RECENT_RUNS, ROUTINE, RoutinePlace
 
 MODELS = (routines.routines, run_history.run_history, issues.issues, directory)
 # What today's rows must show: the log up to the position.
@@ -214,7 +214,7 @@ def routine_detail(past: Past, routine_id: UUID, max_bytes: int) -> RoutineDetai
 
 
 def routine_page(  # noqa: PLR0913, PLR0917 the arguments narrow the list
-    past: Past, company_id: UUID, filters: routines.Filters, after: Place | None, limit: int, max_bytes: int
+    past: Past, company_id: UUID, filters: routines.Filters, after: RoutinePlace | None, limit: int, max_bytes: int
 ) -> Part[RoutineListItem]:
     """Return a page of the routines of a company, as `routines.page` did; a text to search for is not compared."""
     ids = routine_versions.list_at(past.conn, company_id, past.position, filters, after, limit)
@@ -231,7 +231,7 @@ def runs(  # noqa: PLR0913, PLR0917 the arguments narrow the list
     limit: int,
     max_bytes: int,
 ) -> Part[RunSummary]:
-    """Return the runs of a routine, newest first, as `run_history.recent` did."""
+    """Return the runs of a routine, newest first, as `run_history.recent_runs` did."""
     values: dict[str, Any] = {"routine_id": routine_id, "position": past.position}
     values |= {name: values_of_filter and list(values_of_filter) for name, values_of_filter in asdict(filters).items()}
 
@@ -242,7 +242,7 @@ def runs(  # noqa: PLR0913, PLR0917 the arguments narrow the list
 
     def page() -> Part[RunSummary]:
         conn = past.connection
-        return run_history.recent(conn, routine_id, limit, filters=filters, before=before, max_bytes=max_bytes)
+        return run_history.recent_runs(conn, routine_id, limit, filters=filters, before=before, max_bytes=max_bytes)
 
     return _load_until_full(candidates, page, before, limit)
 

@@ -74,6 +74,8 @@ def forget(conn: Connection) -> None:
     conn.execute(_FORGET, (KEPT,))
 
 
-def newest(conn: Connection, *, limit: int, max_bytes: int, before: int | None = None) -> Part[RefusedAttempts]:
+def newest_refused_attempts(
+    conn: Connection, *, limit: int, max_bytes: int, before: int | None = None
+) -> Part[RefusedAttempts]:
     """Return refused attempts, the newest kinds of them first."""
     return NEWEST.part(conn, limit=limit, max_bytes=max_bytes, before=before)

@@ -57,7 +57,7 @@ MOVE = """
     INSERT INTO {cold} SELECT * FROM moved"""
 
 
-def before(conn: Connection, age: timedelta) -> int:
+def last_position_before(conn: Connection, age: timedelta) -> int:
     """Return the position of the last event that is older than this; 0 if none is."""
     return position_at(conn, value_of(conn, BEFORE, age))
 
@@ -100,12 +100,12 @@ def _move(conn: Connection, model: ReadModel, until: int, rows: _Rows) -> bool:
             return False
         if new := [table for table in tables if value_of(conn, "SELECT to_regclass(%s) IS NULL", _cold(table))]:
             for table in new:
-                conn.execute(_on(CREATE, table))
+                conn.execute(_execute_on(CREATE, table))
             return True  # a query that was planned without them would not read what moves now
         names = [name for name, event in STORED_NAMES.items() if model.events is None or event in model.events]
         values |= {"after": after, "until": until, "names": names}
         for table in tables:
-            conn.execute(_on(MOVE, table), values)
+            conn.execute(_execute_on(MOVE, table), values)
         conn.execute(rows.note, values)
     return True
 
@@ -118,7 +118,7 @@ def _cold(table: Table[Any]) -> str:
     return f"{table.name}_cold"
 
 
-def _on(statement: str, table: Table[Any]) -> Composed:
+def _execute_on(statement: str, table: Table[Any]) -> Composed:
     return SQL(statement).format(
         hot=Identifier(table.name), cold=Identifier(_cold(table)), over=SQL(table.over or "false")
     )

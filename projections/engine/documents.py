@@ -41,7 +41,7 @@ class Part(list[S]):
         return Part(rows, more=self.more, last=self.last)
 
 
-def first(rows: Iterable[tuple[bytes, int | None]], limit: int | None, max_bytes: int) -> Part[bytes]:
+def first_documents(rows: Iterable[tuple[bytes, int | None]], limit: int | None, max_bytes: int) -> Part[bytes]:
     """Return the first of these documents: at most `limit`, and as many as fit into `max_bytes`, but at least one."""
     docs, size, more, last = list[bytes](), 0, False, None
     for doc, place in rows:
@@ -72,14 +72,14 @@ def beginning(doc: str, end: str) -> str:
     return f"""split_part({doc}::text, ',"{end}":', 1) || '}}'"""
 
 
-def opened(doc: str) -> str:
+def opened_document(doc: str) -> str:
     """Return SQL for a document, as text, without its end, so that fields can follow. Postgres counts its characters for that."""
     return f"left({doc}::text, -1)"
 
 
-def joined(doc: str, other: str) -> str:
+def joined_document(doc: str, other: str) -> str:
     """Return SQL for a document, as text, with the fields of two documents, of which each has some. It is open if `other` is."""
-    return f"{opened(doc)} || ',' || substr({other}::text, 2)"
+    return f"{opened_document(doc)} || ',' || substr({other}::text, 2)"
 
 
 def records(rows: Iterable[Mapping[str, object]]) -> str:
@@ -129,7 +129,7 @@ class Docs(Generic[S]):
         cursor = conn.cursor().stream(self._part, values, size=ROWS_IN_FLIGHT)
         rows = cast("Generator[tuple[str, int | None]]", cursor)
         with closing(rows):  # closing ends a query that is still running
-            return self.decode(first(((doc.encode(), place) for doc, place in rows), limit, max_bytes))
+            return self.decode(first_documents(((doc.encode(), place) for doc, place in rows), limit, max_bytes))
 
     def decode(self, part: Part[bytes]) -> Part[S]:
         """Return the documents of a part that has their bytes."""

@@ -60,7 +60,7 @@ def begin_or_resume(conn: Connection, model: ReadModel, schema: str, until: int 
         execute_on(conn, "CREATE TABLE {0}.isolated_events (LIKE {1}.isolated_events INCLUDING ALL)", schema, SCHEMA)
         execute_on(conn, PROGRESS, schema)
         conn.execute(SQL("INSERT INTO {}.rebuild_progress VALUES (%s, 0)").format(Identifier(schema)), (shape,))
-        with searching(conn, schema):
+        with search_schema(conn, schema):
             conn.execute(SQL(model.schema))
     return 0
 
@@ -134,7 +134,7 @@ def _find_failures(conn: Connection, model: ReadModel, batch: Sequence[Recorded]
 
 
 @contextlib.contextmanager
-def searching(conn: Connection, schema: str) -> Iterator[None]:
+def search_schema(conn: Connection, schema: str) -> Iterator[None]:
     """Run the same SQL on the tables of another schema."""
     execute_on(conn, "SET search_path TO {0}", schema)
     try:

@@ -25,7 +25,7 @@ ISOLATED_OF = """
     WHERE %(name)s::text IS NULL OR read_model = %(name)s ORDER BY position DESC, read_model LIMIT %(limit)s"""
 
 
-class Isolated(msgspec.Struct, frozen=True, rename="camel"):
+class IsolatedEvent(msgspec.Struct, frozen=True, rename="camel"):
     """An event that a read model could not take; `reason` is the kind of error."""
 
     read_model: str
@@ -38,9 +38,9 @@ class Isolated(msgspec.Struct, frozen=True, rename="camel"):
     isolated_at: datetime
 
 
-def isolated_events(conn: Connection, limit: int, name: str | None = None) -> list[Isolated]:
+def isolated_events(conn: Connection, limit: int, name: str | None = None) -> list[IsolatedEvent]:
     """Return at most `limit` isolated events of all models, or of the one with this name, newest first."""
-    return [Isolated(*row) for row in conn.execute(ISOLATED_OF, {"name": name, "limit": limit})]
+    return [IsolatedEvent(*row) for row in conn.execute(ISOLATED_OF, {"name": name, "limit": limit})]
 
 
 def is_events_fault(error: Exception) -> bool:

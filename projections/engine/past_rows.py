@@ -8,7 +8,7 @@ from projections.engine.folding_aside import (
     begin_or_resume,
     fold_aside,
     hold_lock,
-    searching,
+    search_schema,
     value_of,
 )
 from projections.engine.read_model import Connection, ReadModel
@@ -18,7 +18,7 @@ OWN_SCHEMA = re.compile(
 )
 
 
-class Taken(Exception):
+class SchemaTaken(Exception):
     """A schema cannot be folded into: its name is not free, or is none for that, or it holds another read model."""
 
 
@@ -40,9 +40,9 @@ def fold_into(  # noqa: PLR0913, PLR0917 what is folded, how far, and where to
         value_of(conn, "SELECT to_regnamespace(%s) IS NOT NULL", schema)
         and value_of(conn, "SELECT count(to_regclass(place)) < count(*) FROM unnest(%s::text[]) place", own_tables)
     ):
-        raise Taken(schema)
+        raise SchemaTaken(schema)
     with hold_lock(conn, f"fold into {schema}"):
         position = begin_or_resume(conn, model, schema, until)
-        with searching(conn, schema):
+        with search_schema(conn, schema):
             for reached in fold_aside(conn, model, read, position, until):
                 progress(reached)

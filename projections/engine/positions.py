@@ -97,7 +97,7 @@ class Lagging(Exception):
         super().__init__(f"{', '.join(names)}: {behind} events behind the log")
 
 
-class Moved(msgspec.Struct, frozen=True):
+class BatchProgress(msgspec.Struct, frozen=True):
     """What one batch has moved: the number of its events that were folded, and of the models that have moved."""
 
     events: int
@@ -140,7 +140,7 @@ def advance(conn: Connection, models: Sequence[ReadModel], read: Read, limit: in
 
 def move(
     conn: Connection, models: Sequence[ReadModel], start: int, batch: Sequence[Recorded], *, are_there: bool = False
-) -> Moved:
+) -> BatchProgress:
     """
     Fold a batch into those of the models that are at `start` and may be moved, in one transaction.
 
@@ -150,10 +150,10 @@ def move(
     """
     while batch:
         try:
-            return Moved(len(batch), _move(conn, models, start, batch, are_there=are_there))
+            return BatchProgress(len(batch), _move(conn, models, start, batch, are_there=are_there))
         except TooManyRows as full:
             batch = [recorded for recorded in batch if recorded.position < full.position]
-    return Moved(0, 0)
+    return BatchProgress(0, 0)
 
 
 def _move(
@@ -226,7 +226,7 @@ def reached(conn: Connection, models: Sequence[ReadModel], *, all_of_them: bool 
     return position
 
 
-class Present(NamedTuple):
+class PresentPositions(NamedTuple):
     """
     What the query of `present` finds.
 
@@ -245,7 +245,7 @@ class Present(NamedTuple):
     changed: list[UUID] | None
 
 
-def present(models: Sequence[ReadModel], kinds: Sequence[BatchedDocs[Any]] = (), *, owners: str = "") -> str:
+def positions_query(models: Sequence[ReadModel], kinds: Sequence[BatchedDocs[Any]] = (), *, owners: str = "") -> str:
     """
     Return a query for the head of the log, which streams have gone beyond a version, and how far these models have come.
 
@@ -272,7 +272,7 @@ def present(models: Sequence[ReadModel], kinds: Sequence[BatchedDocs[Any]] = (),
                 CASE WHEN min(p.position) = max(p.position) AND count(p.position) = count(*) THEN min(p.position) END AS place
             FROM (VALUES {model_rows}) m(name, shape, n) LEFT JOIN positions p USING (name, shape)) r"""
     finds = [
-        f"SELECT {place}, q.*, {', '.join(['NULL'] * len(Present._fields))} FROM ({kind.query}) q"
+        f"SELECT {place}, q.*, {', '.join(['NULL'] * len(PresentPositions._fields))} FROM ({kind.query}) q"
         for place, kind in enumerate(kinds, 1)
     ]
     return " UNION ALL ".join([look, *finds])

@@ -102,7 +102,7 @@ class Table(Generic[R]):
         self._insert = SQL("INSERT INTO {} ({}) {}").format(table, names, source).as_bytes()
         self._upsert = self._insert + _on_conflict(columns).as_bytes()
 
-    def request(self, conn: Connection, keys: Sequence[UUID]) -> Callable[[], "Fetched[R]"]:
+    def request(self, conn: Connection, keys: Sequence[UUID]) -> Callable[[], "FetchedRows[R]"]:
         """
         Ask Postgres for the rows of these keys; return a function that receives them.
 
@@ -113,9 +113,9 @@ class Table(Generic[R]):
 
         return lambda: self.read([answer for cursor in cursors if (answer := cursor.fetchone())])
 
-    def read(self, answers: Sequence[tuple[Any, ...]]) -> "Fetched[R]":
+    def read(self, answers: Sequence[tuple[Any, ...]]) -> "FetchedRows[R]":
         """Return the rows that Postgres has found by `find`."""
-        return Fetched(
+        return FetchedRows(
             [row for rows, _ in answers for row in self._decode(rows)],
             [key for _, cold_keys in answers for key in cold_keys or ()],
         )
@@ -166,7 +166,7 @@ class Table(Generic[R]):
         return Write(self._delete, [IDS.array(keys)])
 
 
-class Fetched(NamedTuple, Generic[R]):
+class FetchedRows(NamedTuple, Generic[R]):
     """The rows of some keys, and which of these keys have theirs in the cold table."""
 
     rows: list[R]
@@ -272,7 +272,7 @@ class Rows:
 
         return take
 
-    def take(self, table: Table[Any], keys: Keys, fetched: Fetched[Any]) -> None:
+    def take(self, table: Table[Any], keys: Keys, fetched: FetchedRows[Any]) -> None:
         """Receive the rows of these keys into memory."""
         table_rows = self._table_rows[table]
         rows_by_number = {row.id.int: row for row in fetched.rows}

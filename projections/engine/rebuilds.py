@@ -16,7 +16,7 @@ from projections.engine.folding_aside import (
     fold_aside,
     head_of_log,
     hold_lock,
-    searching,
+    search_schema,
     value_of,
 )
 from projections.engine.isolation import UNKNOWN_EVENT
@@ -108,7 +108,7 @@ def _fold_and_swap(conn: Connection, model: ReadModel, read: ReadPart, progress:
     cold_to = value_of(conn, cold.COLD_TO, model.name)
     reached = start = begin_or_resume(conn, model, fresh)
     _note_progress(conn, model, reached)
-    with searching(conn, fresh):
+    with search_schema(conn, fresh):
         for reached in fold_aside(conn, model, read, start, head_of_log(conn)):
             _note_progress(conn, model, reached)
             progress(reached)
@@ -116,7 +116,7 @@ def _fold_and_swap(conn: Connection, model: ReadModel, read: ReadPart, progress:
             progress(reached)
     with conn.transaction():
         conn.execute(LOCKED_WHATEVER_SHAPE, (model.name,))
-        with searching(conn, fresh):  # folds the events recorded meanwhile; the projector waits for the lock
+        with search_schema(conn, fresh):  # folds the events recorded meanwhile; the projector waits for the lock
             last = head_of_log(conn)
             for _ in fold_aside(conn, model, read, reached, last):
                 pass

@@ -84,7 +84,7 @@ def _who_divides_alike(models: Sequence[ReadModel]) -> int:
     return crc32(repr((dividing, sorted(COSTS.items()))).encode()) >> 1
 
 
-class Place:
+class ProjectorPlace:
     """The place of a process among the projectors of its version, held by its connection."""
 
     def __init__(self, conn: Connection, models: Sequence[ReadModel]) -> None:

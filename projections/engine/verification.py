@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 from psycopg.sql import SQL, Identifier
 
-from projections.engine.folding_aside import ReadPart, begin_or_resume, execute_on, fold_aside, hold_lock, searching
+from projections.engine.folding_aside import ReadPart, begin_or_resume, execute_on, fold_aside, hold_lock, search_schema
 from projections.engine.positions import Outdated, reached
 from projections.engine.read_model import SCHEMA, Connection, ReadModel
 from projections.engine.rebuilds import find_outdated
@@ -53,7 +53,7 @@ def verify(
             if (target := reached(conn, [model])) is None or find_outdated(conn, [model]):
                 raise Outdated(model.name)
             position = start = begin_or_resume(conn, model, aside)
-            with searching(conn, aside):
+            with search_schema(conn, aside):
                 for position in fold_aside(conn, model, read, start, target):
                     progress(position)
             return _compare(conn, model, read, aside, position)
@@ -75,7 +75,7 @@ def _compare(conn: Connection, model: ReadModel, read: ReadPart, aside: str, pos
         target = reached(conn, [model])
         if target is None:
             raise Outdated(model.name)
-        with searching(conn, aside):
+        with search_schema(conn, aside):
             for _ in fold_aside(conn, model, read, position, target):
                 pass
         differences = []

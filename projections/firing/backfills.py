@@ -15,7 +15,7 @@ from domain.events import (
     SlotFreed,
 )
 from domain.recorded import Recorded
-from domain.routines.backfill import Waiting
+from domain.routines.backfill import WaitingBackfill
 from domain.values import Overlap
 from projections.engine.documents import Docs, Part
 from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
@@ -201,10 +201,13 @@ _BACKFILLS = Docs(
 _POSITION = "SELECT position FROM backfill WHERE trigger_id = %s AND id = %s"
 
 
-def waiting(conn: Connection, *, limit: int) -> list[Waiting]:
+def waiting(conn: Connection, *, limit: int) -> list[WaitingBackfill]:
     """Return the backfills that the scheduler can carry on, oldest first."""
-    names = Waiting.__struct_fields__
-    return [Waiting(**dict(zip(names, row, strict=True))) for row in conn.execute(_CAN_GO_ON, (limit,), prepare=True)]
+    names = WaitingBackfill.__struct_fields__
+    return [
+        WaitingBackfill(**dict(zip(names, row, strict=True)))
+        for row in conn.execute(_CAN_GO_ON, (limit,), prepare=True)
+    ]
 
 
 def backfill(conn: Connection, id_: UUID) -> Backfill | None:

@@ -336,7 +336,7 @@ def rows_within(
     return [OccurrenceRow(**dict(zip(OccurrenceRow.__struct_fields__, row, strict=True))) for row in cursor]
 
 
-def latest(conn: Connection, trigger_id: UUID) -> datetime | None:
+def latest_occurrence(conn: Connection, trigger_id: UUID) -> datetime | None:
     """Return the last occurrence of a trigger that is settled, backfills aside, or None."""
     row = conn.execute(_LATEST, (trigger_id,), prepare=True).fetchone()
     return row[0] if row else None

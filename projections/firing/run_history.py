@@ -315,7 +315,7 @@ class CompanyFilters(Filters, frozen=True, rename="camel"):
     assignee_agent_id: UUID | None = None
 
 
-class Identified(msgspec.Struct, frozen=True):
+class RunIdentity(msgspec.Struct, frozen=True):
     """The field of a run after which the next page of runs begins."""
 
     id: UUID
@@ -367,7 +367,7 @@ _PLACE = "SELECT triggered_at, position FROM run WHERE company_id = %s AND id = 
 FRONT = Place(datetime(9999, 1, 1, tzinfo=UTC), 0)  # comes before all runs
 
 
-def recent(  # noqa: PLR0913 the arguments narrow the list
+def recent_runs(  # noqa: PLR0913 the arguments narrow the list
     conn: Connection,
     routine_id: UUID,
     limit: int,
@@ -426,7 +426,7 @@ def values_of_query(
 
 def id_in(doc: bytes) -> UUID:
     """Return the id of a run, given its document."""
-    return msgspec.json.decode(doc, type=Identified).id
+    return msgspec.json.decode(doc, type=RunIdentity).id
 
 
 def place(conn: Connection, company_id: UUID, run_id: UUID) -> Place | None:

@@ -9,7 +9,7 @@ from psycopg.sql import SQL, Identifier
 
 from domain.events import RunReported, TrajectoryUsageReported
 from domain.recorded import Recorded
-from domain.routines.budget import Owner, Spent
+from domain.routines.budget import Owner, WindowSpending
 from domain.values import Budget
 from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
 
@@ -87,9 +87,9 @@ _SPENT = {
 }
 
 
-def spent(conn: Connection, owner: Owner, owner_id: UUID, budget: Budget, now: datetime) -> Spent:
+def sum_spending(conn: Connection, owner: Owner, owner_id: UUID, budget: Budget, now: datetime) -> WindowSpending:
     """Return what the runs of a routine, an agent or a company have cost within the window that ends now."""
     since = now - timedelta(seconds=budget.window_sec)
     values = {"id": owner_id, "since": since, "most": budget.max_cost_micros}
     row = conn.execute(_SPENT[owner], values, prepare=True).fetchone()
-    return Spent() if row is None else Spent(micros=int(row[0]), reached_at=row[1])
+    return WindowSpending() if row is None else WindowSpending(micros=int(row[0]), reached_at=row[1])

@@ -206,12 +206,12 @@ def due(conn: Connection, now: datetime, *, after: datetime = BEGINNING, limit: 
     return [_due_trigger(*row) for row in conn.execute(DUE, (after, now, limit), prepare=True)]
 
 
-def coming(conn: Connection, now: datetime, *, after_id: UUID, limit: int) -> list[DueTrigger]:
+def coming_schedules(conn: Connection, now: datetime, *, after_id: UUID, limit: int) -> list[DueTrigger]:
     """Return schedules whose next occurrence is to come, by their ids, which are later than the given one."""
     return [_due_trigger(*row) for row in conn.execute(COMING, (now, after_id, limit), prepare=True)]
 
 
-def resting(conn: Connection) -> list[UUID]:
+def resting_companies(conn: Connection) -> list[UUID]:
     """Return the companies that have resting schedules, because they were over a quota."""
     return [company_id for (company_id,) in conn.execute(RESTING, prepare=True)]
 

@@ -169,10 +169,10 @@ def _change_row(rows: Rows, key: UUID, change: Callable[[TroubleRow], TroubleRow
     if row.is_left and not row.troubles:
         rows.delete(TROUBLE, key)
         return
-    rows.put(TROUBLE, _planned(row))
+    rows.put(TROUBLE, _planned_row(row))
 
 
-def _planned(row: TroubleRow) -> TroubleRow:
+def _planned_row(row: TroubleRow) -> TroubleRow:
     """Return a row with the moment when there is something to do about one of its troubles."""
     moments = [trouble.alert_at for trouble in row.troubles.values() if trouble.is_over or not trouble.is_raised]
     return replace(row, due_at=min(moments, default=None))
@@ -252,7 +252,7 @@ def _fire(rows: Rows, recorded: Recorded, event: RunFired) -> None:
             row = TroubleRow(id=work_id, routine_id=event.routine_id, run_id=recorded.stream_id, bounds=bounds)
             planned_at = event.occurrence if event.is_scheduled and event.occurrence is not None else moment
             row = _begin_late(_note_work(row, "todo", moment), "overdue", planned_at, bounds.overdue_after_sec)
-            rows.add(TROUBLE, _planned(row))
+            rows.add(TROUBLE, _planned_row(row))
             _count(rows, row, 1)
         case Failed():
             _change_row(rows, event.routine_id, lambda row: _fail(row, recorded.stream_id, moment))
@@ -312,7 +312,7 @@ def _follow(row: TroubleRow, event: AlertEvent, moment: datetime) -> TroubleRow:
     kind = KIND.get(type(event)) or event.kind  # type: ignore[union-attr]
     trouble = row.troubles.get(kind)
     if not isinstance(event, AlertRecovered | AlertClosed):
-        return replace(row, troubles=row.troubles | _raised(kind, trouble, event.since))
+        return replace(row, troubles=row.troubles | _raised_trouble(kind, trouble, event.since))
     if trouble is None:
         return row
     others = {name: other for name, other in row.troubles.items() if name != kind}
@@ -320,7 +320,7 @@ def _follow(row: TroubleRow, event: AlertEvent, moment: datetime) -> TroubleRow:
     return replace(row, troubles=others | anew)
 
 
-def _raised(kind: AlertKind, trouble: Trouble | None, since: datetime | None) -> Troubles:
+def _raised_trouble(kind: AlertKind, trouble: Trouble | None, since: datetime | None) -> Troubles:
     """
     Return the trouble of an alert that was raised, which is about what began at `since`; older events do not say that.
 

@@ -196,7 +196,9 @@ _KEYS = Docs(
 _ONE_KEY = Docs(f"{_KEY} k.id = %(id)s", ApiKey)
 
 
-def every(conn: Connection, *, after: int | None = None, max_bytes: int = DEFAULT.max_page_bytes) -> Part[Collection]:
+def all_collections(
+    conn: Connection, *, after: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
+) -> Part[Collection]:
     """Return all collections, oldest first, after a number."""
     return _ALL.part(conn, after=after, max_bytes=max_bytes)
 

@@ -130,7 +130,7 @@ def one(conn: Connection, id_: UUID) -> Task | None:
     return _ONE.one(conn, id=id_)
 
 
-def like(
+def search_tasks(
     conn: Connection, company_id: UUID, text: str, *, after: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
 ) -> Part[Task]:
     """Return the tasks of a collection with this text in name or description, in any case, after a number."""

@@ -192,7 +192,7 @@ trajectories = ReadModel(
 )
 
 
-class _Found(msgspec.Struct):
+class _FoundTrajectory(msgspec.Struct):
     trajectory: TrajectoryFields
     routine: int | None
 
@@ -201,7 +201,7 @@ class _Found(msgspec.Struct):
         return Trajectory(**msgspec.structs.asdict(self.trajectory), triggered_by_routine_id=self.routine)
 
 
-class Place(msgspec.Struct):
+class TrajectoryPlace(msgspec.Struct):
     """A trajectory by its own id, with its company and its workflow id."""
 
     id: UUID
@@ -209,7 +209,7 @@ class Place(msgspec.Struct):
     workflow_id: str
 
 
-class _Known(msgspec.Struct):
+class _NumberedTrajectory(msgspec.Struct):
     id: UUID
     number: int
 
@@ -217,14 +217,16 @@ class _Known(msgspec.Struct):
 _FOUND = """
     SELECT json_build_object('trajectory', j.doc, 'routine', n.number) AS doc FROM ({}) j
     LEFT JOIN routine_number n ON n.id = j.routine_id ORDER BY j.number DESC"""
-_ONE = Docs(_FOUND.format("SELECT * FROM trajectory WHERE id = %(id)s"), _Found)
-_NUMBERED = Docs(_FOUND.format("SELECT * FROM trajectory WHERE task_id = %(task_id)s AND number = %(number)s"), _Found)
+_ONE = Docs(_FOUND.format("SELECT * FROM trajectory WHERE id = %(id)s"), _FoundTrajectory)
+_NUMBERED = Docs(
+    _FOUND.format("SELECT * FROM trajectory WHERE task_id = %(task_id)s AND number = %(number)s"), _FoundTrajectory
+)
 _PAGE = Docs(
     _FOUND.format(
         """SELECT * FROM trajectory WHERE task_id = %(task_id)s AND (%(before)s::bigint IS NULL OR number < %(before)s)
         ORDER BY number DESC LIMIT %(limit)s OFFSET %(offset)s"""
     ),
-    _Found,
+    _FoundTrajectory,
 )
 _SUMMARY = ", ".join(f"'{name}', doc->'{name}'" for name in RunSummary.__struct_fields__)
 _OF_ROUTINE = Docs(
@@ -235,12 +237,12 @@ _OF_ROUTINE = Docs(
 _BY_NUMBER = Docs(
     "SELECT json_build_object('id', id, 'company_id', company_id, 'workflow_id', doc->'workflow_id') AS doc "
     "FROM trajectory WHERE number = %(number)s",
-    Place,
+    TrajectoryPlace,
 )
 _KNOWN = Docs(
     "SELECT json_build_object('id', id, 'number', number) AS doc FROM trajectory "
     "WHERE company_id = %(company_id)s AND number = ANY(%(numbers)s)",
-    _Known,
+    _NumberedTrajectory,
 )
 _WAITING = Docs(
     "SELECT to_json(id) AS doc FROM trajectory WHERE company_id = %(company_id)s AND status IN ('pending', 'running') "
@@ -283,7 +285,7 @@ def of_routine(conn: Connection, routine_id: UUID, limit: int) -> list[RunSummar
     return _OF_ROUTINE.all(conn, routine_id=routine_id, limit=limit)
 
 
-def by_number(conn: Connection, number: int) -> Place | None:
+def by_number(conn: Connection, number: int) -> TrajectoryPlace | None:
     """Return the trajectory with this number by its own id, or None."""
     return _BY_NUMBER.one(conn, number=number)
 
@@ -293,7 +295,9 @@ def ids_by_number(conn: Connection, company_id: UUID, numbers: Sequence[int]) ->
     return {row.number: row.id for row in _KNOWN.all(conn, company_id=company_id, numbers=list(numbers))}
 
 
-def waiting(conn: Connection, company_id: UUID, task_id: UUID | None, now: datetime, limit: int) -> list[UUID]:
+def waiting_trajectories(
+    conn: Connection, company_id: UUID, task_id: UUID | None, now: datetime, limit: int
+) -> list[UUID]:
     """Return the trajectories that are pending or whose worker has let its lease run out, oldest first."""
     return _WAITING.all(conn, company_id=company_id, task_id=task_id, now=now, limit=limit)
 

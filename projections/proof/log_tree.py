@@ -96,14 +96,14 @@ class TreeState(Value, frozen=True):
     verifier_key: str | None = None
 
 
-class Unsigned(Value, frozen=True):
+class UnsignedTree(Value, frozen=True):
     """A tree that has grown since it was signed."""
 
     id: UUID
     frontier: Frontier
 
 
-class Signed(Value, frozen=True):
+class SignedTree(Value, frozen=True):
     """A checkpoint of a tree, as verifiers get it, and the key that they need."""
 
     id: UUID
@@ -242,10 +242,10 @@ def is_checkpoint_wanted(conn: Connection) -> bool:
     return _is_true(conn.execute(IS_WANTED).fetchone())
 
 
-def unsigned_trees(conn: Connection, limit: int, after: UUID | None, *, is_due: bool) -> list[Unsigned]:
+def unsigned_trees(conn: Connection, limit: int, after: UUID | None, *, is_due: bool) -> list[UnsignedTree]:
     """Return trees that have grown since they were signed, in the order of their ids: all, or those that are waited for."""
     rows = conn.execute(UNSIGNED, {"after": after, "is_due": is_due, "limit": limit})
-    return [Unsigned(id=id_, frontier=Frontier(size, roots)) for id_, size, roots in rows]
+    return [UnsignedTree(id=id_, frontier=Frontier(size, roots)) for id_, size, roots in rows]
 
 
 def forget_checkpoints(conn: Connection, verifier_key: str) -> None:
@@ -254,7 +254,7 @@ def forget_checkpoints(conn: Connection, verifier_key: str) -> None:
         conn.execute(FORGET, {"id": WHOLE_LOG, "key": verifier_key})
 
 
-def sign(conn: Connection, signatures: Sequence[Signed]) -> None:
+def sign(conn: Connection, signatures: Sequence[SignedTree]) -> None:
     """Store these checkpoints as the newest ones of their trees, unless another projector has stored a larger one."""
     with _lock_trees(conn):
         conn.execute(SIGN, _columns_of([(one.id, one.size, one.checkpoint, one.verifier_key) for one in signatures]))

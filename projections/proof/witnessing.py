@@ -120,7 +120,7 @@ def statuses(conn: Connection) -> list[WitnessStatus]:
     ]
 
 
-def newest(conn: Connection, size: int | None = None) -> SignedCheckpoint | None:
+def newest_witnessed(conn: Connection, size: int | None = None) -> SignedCheckpoint | None:
     """Return the newest checkpoint that a witness has cosigned, or that of a size; None if there is none."""
     row = conn.execute(NEWEST, {"whole": WHOLE_LOG, "size": size}).fetchone()
     return None if row is None else SignedCheckpoint(size=row[0], checkpoint=with_cosignatures(row[1], row[2]))
@@ -128,13 +128,13 @@ def newest(conn: Connection, size: int | None = None) -> SignedCheckpoint | None
 
 def cosigned_size(conn: Connection) -> int:
     """Return how many events of the log a witness has cosigned."""
-    return 0 if (newest_checkpoint := newest(conn)) is None else newest_checkpoint.size
+    return 0 if (newest_checkpoint := newest_witnessed(conn)) is None else newest_checkpoint.size
 
 
 def checkpoint(conn: Connection) -> str | None:
     """Return the newest checkpoint of the whole log with the cosignatures that it has; None if nothing is signed."""
     state = log_tree.state_of(conn, WHOLE_LOG)
-    newest_checkpoint = newest(conn, state.signed_size)
+    newest_checkpoint = newest_witnessed(conn, state.signed_size)
     return state.checkpoint if newest_checkpoint is None else newest_checkpoint.checkpoint
 
 
@@ -142,7 +142,7 @@ def readable_checkpoints(conn: Connection) -> list[str]:
     """Return the newest checkpoint of the whole log, and the newest cosigned one: what there is and the login may read."""
     try:
         with conn.transaction():
-            newest_checkpoint = newest(conn)
+            newest_checkpoint = newest_witnessed(conn)
             texts = [checkpoint(conn), None if newest_checkpoint is None else newest_checkpoint.checkpoint]
     except (UndefinedTable, InsufficientPrivilege):
         return []
@@ -152,7 +152,7 @@ def readable_checkpoints(conn: Connection) -> list[str]:
 def checkpoint_covering(conn: Connection, tree_id: UUID, place: int) -> SignedCheckpoint | None:
     """Return a checkpoint of a tree that has the leaf at a place: a cosigned one where there is one, else the newest."""
     state = log_tree.state_of(conn, tree_id)
-    newest_checkpoint = newest(conn) if tree_id == WHOLE_LOG else None
+    newest_checkpoint = newest_witnessed(conn) if tree_id == WHOLE_LOG else None
     if newest_checkpoint is not None and place < newest_checkpoint.size <= state.size:
         return newest_checkpoint
     if state.checkpoint is None or place >= state.signed_size:

@@ -23,7 +23,7 @@ from domain.routines import routine
 from domain.routines.routine import Routine
 from domain.values import TriggerState
 from projections import responses
-from projections.engine.documents import Part, first
+from projections.engine.documents import Part, first_documents
 from projections.responses import (
     Revision,
     RoutineSnapshot,
@@ -46,11 +46,11 @@ def page(
     wanted = deque(_states(history if before is None else history[: max(before - 1, 0)]), MOST + 1)
     responsible_user_id = _responsible_user_of(history)
     made = [_revision(*one, responsible_user_id) for one in reversed(wanted)]
-    shown = first(((_encode(one), one.revision_number) for one in made), MOST, max_bytes)
+    shown = first_documents(((_encode(one), one.revision_number) for one in made), MOST, max_bytes)
     return shown.of(made[: len(shown)])
 
 
-def newest(history: Sequence[Recorded]) -> Revision:
+def newest_revision(history: Sequence[Recorded]) -> Revision:
     """Return the newest revision of a routine, given the events of its stream."""
     (last,) = deque(_states(history), 1)  # thousands of states, each with all triggers, are not held at once
     return _revision(*last, _responsible_user_of(history))

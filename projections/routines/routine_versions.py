@@ -18,7 +18,7 @@ from domain.values import RoutineSettings, RoutineStatus
 from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
 from projections.responses import ResponseBody
 from projections.routines import routines
-from projections.routines.routines import Filters, Place
+from projections.routines.routines import Filters, RoutinePlace
 
 ENDLESS = 2**63 - 1
 
@@ -107,7 +107,7 @@ routine_versions = ReadModel(
 
 
 def list_at(  # noqa: PLR0913, PLR0917 the arguments narrow the list
-    conn: Connection, company_id: UUID, position: int, filters: Filters, after: Place | None, limit: int
+    conn: Connection, company_id: UUID, position: int, filters: Filters, after: RoutinePlace | None, limit: int
 ) -> list[UUID]:
     """
     Return the routines of a page of the list as it was at a position, in its order, and the one that follows.

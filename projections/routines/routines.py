@@ -33,7 +33,7 @@ from domain.recorded import Recorded
 from domain.values import Coalesced, Failed, Opened, Outcome, RoutineSettings, RoutineStatus, Skipped, Started, Webhook
 from projections import responses
 from projections.board import issues
-from projections.engine.documents import BatchedDocs, Docs, Part, beginning, joined, opened
+from projections.engine.documents import BatchedDocs, Docs, Part, beginning, joined_document, opened_document
 from projections.engine.letter_case import fold_case
 from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
 from projections.engine.views import View
@@ -381,7 +381,7 @@ ALL = Filters()
 Text = Annotated[str, msgspec.Meta(pattern=r"\A[^\x00]*\Z")]  # Postgres refuses text with a null character
 
 
-class Place(msgspec.Struct, frozen=True, array_like=True):
+class RoutinePlace(msgspec.Struct, frozen=True, array_like=True):
     """The place of a routine in the list, which is sorted by these fields."""
 
     updated_at: Text
@@ -389,10 +389,10 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
     id: UUID
 
 
-FRONT = Place(updated_at="9999", title="", id=UUID(int=0))  # comes before all routines
+FRONT = RoutinePlace(updated_at="9999", title="", id=UUID(int=0))  # comes before all routines
 
 
-class Meant(msgspec.Struct, frozen=True):
+class SelectedRoutine(msgspec.Struct, frozen=True):
     """A routine that a request selects, with its status."""
 
     id: UUID
@@ -406,9 +406,9 @@ NARROWED = """company_id = %(company_id)s AND (%(project_id)s::uuid IS NULL OR p
     AND (%(q)s::text IS NULL
         OR EXISTS (SELECT FROM routine_text t WHERE t.id = routine.id AND strpos(t.folded, %(q)s) > 0))"""
 # A RoutineListItem of the row `found` of a query, as text.
-LISTED = f"""{joined("found.doc", opened("(SELECT doc FROM routine_firings WHERE id = found.id)"))}
+LISTED = f"""{joined_document("found.doc", opened_document("(SELECT doc FROM routine_firings WHERE id = found.id)"))}
     || ',"managedByPlugin":null,"triggers":[' || coalesce((
-        SELECT string_agg({joined(beginning("t.doc", "companyId"), "f.doc")}, ',' ORDER BY position)
+        SELECT string_agg({joined_document(beginning("t.doc", "companyId"), "f.doc")}, ',' ORDER BY position)
         FROM routine_trigger t JOIN trigger_firings f USING (id) WHERE routine_id = found.id), '')
     || '],"lastRun":' || coalesce((
         SELECT {run_history.LINKED} FROM run r WHERE routine_id = found.id ORDER BY position DESC LIMIT 1), 'null')
@@ -433,19 +433,21 @@ LISTS_OF_MANY = BatchedDocs(WHOLE_LIST, company_id="uuid", updated_at="text", ti
 _MEANT = Docs(
     f"""SELECT json_build_object('id', id, 'status', doc->>'status') AS doc FROM routine
     WHERE {NARROWED} AND (%(ids)s::uuid[] IS NULL OR id = ANY(%(ids)s)) ORDER BY id LIMIT %(limit)s""",
-    Meant,
+    SelectedRoutine,
     prepared=False,
 )
 _ROUTINE = Docs(
-    f"SELECT {joined('r.doc', 'f.doc')} AS doc FROM routine r JOIN routine_firings f USING (id) WHERE id = %(id)s",
+    f"SELECT {joined_document('r.doc', 'f.doc')} AS doc FROM routine r JOIN routine_firings f USING (id) WHERE id = %(id)s",
     responses.Routine,
 )
 _IN_FOLDER = "SELECT FROM routine WHERE company_id = %s AND (doc->>'folderId')::uuid = %s LIMIT 1"
-_TRIGGERS = f"SELECT {joined('t.doc', 'f.doc')} AS doc FROM routine_trigger t JOIN trigger_firings f USING (id)"
+_TRIGGERS = (
+    f"SELECT {joined_document('t.doc', 'f.doc')} AS doc FROM routine_trigger t JOIN trigger_firings f USING (id)"
+)
 _TRIGGER = Docs(f"{_TRIGGERS} WHERE id = %(id)s", responses.Trigger)
 _TRIGGERS_OF_ROUTINE = Docs(f"{_TRIGGERS} WHERE routine_id = %(routine_id)s ORDER BY position", responses.Trigger)
 DETAIL = Docs(
-    f"""SELECT {joined("o.doc", opened("(SELECT doc FROM routine_firings WHERE id = o.id)"))}
+    f"""SELECT {joined_document("o.doc", opened_document("(SELECT doc FROM routine_firings WHERE id = o.id)"))}
         || ',"managedByPlugin":null,"project":' || coalesce((SELECT doc FROM project WHERE id = o.project_id)::text, 'null')
         || ',"assignee":' || coalesce((
             SELECT {beginning("doc", "companyId")} FROM agent WHERE id = (o.doc->>'assigneeAgentId')::uuid), 'null')
@@ -480,7 +482,7 @@ def page(  # noqa: PLR0913 the arguments narrow the list
     company_id: UUID,
     filters: Filters = ALL,
     *,
-    after: Place | None = None,
+    after: RoutinePlace | None = None,
     limit: int | None = None,
     max_bytes: int = DEFAULT.max_page_bytes,
 ) -> Part[RoutineListItem]:
@@ -495,7 +497,7 @@ def page(  # noqa: PLR0913 the arguments narrow the list
 
 
 def values_of_query(
-    company_id: UUID, filters: Filters = ALL, after: Place | None = None, limit: int | None = None
+    company_id: UUID, filters: Filters = ALL, after: RoutinePlace | None = None, limit: int | None = None
 ) -> dict[str, object]:
     """Return the values for the queries `LIST` and `WHOLE_LIST`."""
     place = msgspec.structs.asdict(after or FRONT)
@@ -506,18 +508,18 @@ def values_of_query(
 
 def select(
     conn: Connection, company_id: UUID, filters: Filters = ALL, *, ids: Collection[UUID] | None = None, limit: int
-) -> list[Meant]:
+) -> list[SelectedRoutine]:
     """Return the routines that meet the filters and, if ids are given, have one of these, in the order of ids."""
     values = values_of_query(company_id, filters, limit=limit)
     return _MEANT.all(conn, **values, ids=None if ids is None else list(ids))
 
 
-def place_of(item: "RoutineListItem | Placed") -> Place:
+def place_of(item: "RoutineListItem | SortFields") -> RoutinePlace:
     """Return the place of an item in the list, after which the next page begins."""
-    return Place(item.updated_at, item.title, item.id)
+    return RoutinePlace(item.updated_at, item.title, item.id)
 
 
-class Placed(msgspec.Struct, frozen=True, rename="camel"):
+class SortFields(msgspec.Struct, frozen=True, rename="camel"):
     """The fields of an item by which the list is sorted."""
 
     updated_at: str
@@ -525,9 +527,9 @@ class Placed(msgspec.Struct, frozen=True, rename="camel"):
     id: UUID
 
 
-def place_in(doc: bytes) -> Place:
+def place_in(doc: bytes) -> RoutinePlace:
     """Return the place of an item in the list, given its document."""
-    return place_of(msgspec.json.decode(doc, type=Placed))
+    return place_of(msgspec.json.decode(doc, type=SortFields))
 
 
 def has_project(conn: Connection, project_id: UUID) -> bool:

@@ -7,7 +7,7 @@ each webhook at most, which each process writes now and then (web/http/webhook_r
 
 from uuid import UUID
 
-from projections.engine.documents import BatchedDocs, Docs, joined, opened
+from projections.engine.documents import BatchedDocs, Docs, joined_document, opened_document
 from projections.engine.read_model import Connection
 
 _PUT = """
@@ -24,7 +24,7 @@ OF_ROUTINE = BatchedDocs(
     id="uuid",
 )
 # A TriggerDetail, as text, of the trigger `t` of a query with its firings `l` and its last refusal `f`, if it has one.
-WITH_LAST = f"""CASE WHEN f.trigger_id IS NULL THEN {joined("t.doc", "l.doc")} ELSE {joined("t.doc", opened("l.doc"))}
+WITH_LAST = f"""CASE WHEN f.trigger_id IS NULL THEN {joined_document("t.doc", "l.doc")} ELSE {joined_document("t.doc", opened_document("l.doc"))}
     || ',"lastRefusal":{{"at":"' || to_char(f.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') || '","status":' || f.status
     || ',"reason":' || to_json(f.reason) || ',"sender":' || to_json(f.sender) || '}}}}' END"""
 

@@ -33,7 +33,7 @@ from routines import bootstrap
 from routines.commands import terminal
 from routines.commands.database import with_database
 from routines.connections import Session
-from routines.local.data_directory import DATA_DIR, Place
+from routines.local.data_directory import DATA_DIR, DataDirectory
 from routines.settings import LOG_KEY_VARIABLE, Settings
 
 SIGNED_WITHIN_S = 15.0  # a checkpoint that a receipt waits for
@@ -170,7 +170,7 @@ def new_key(name: str | None, data_dir: Path) -> None:
     if name is not None and not log_key.is_name(name):
         raise click.UsageError("--name must be letters, digits, dots, dashes and underlines, between slashes")
     key_file = os.environ.get(LOG_KEY_VARIABLE)
-    path = Path(key_file) if key_file else Place(data_dir).log_key
+    path = Path(key_file) if key_file else DataDirectory(data_dir).log_key
     if not path.parent.is_dir():
         raise click.ClickException(f"{path.parent} is not there: name the --data-dir, or set {LOG_KEY_VARIABLE}")
     try:

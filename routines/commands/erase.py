@@ -19,7 +19,7 @@ from application.event_store.data_keys import Erasure
 from application.use_cases import erasure as use_cases
 from projections import erasure
 from projections.engine import positions, rebuilds, verification
-from projections.erasure import Concerned
+from projections.erasure import ErasureExtent
 from routines import bootstrap
 from routines.bootstrap import System
 from routines.commands import terminal
@@ -35,7 +35,7 @@ class Report(msgspec.Struct, rename="camel"):
 
     kind: str
     id: UUID
-    concerned: Concerned
+    concerned: ErasureExtent
     erased_at: str | None
     cleared_at: str | None
     was_done: bool
@@ -120,7 +120,7 @@ class _Eraser:
             company_ids = erasure.companies_of(conn, self.id)
             self._system.executor.query(lambda work: use_cases.must_be_free(work, self.id, company_ids))
 
-    def count_concerned(self, conn: Session) -> Concerned:
+    def count_concerned(self, conn: Session) -> ErasureExtent:
         """Count what it concerns."""
         return (erasure.of_company if self.kind == "company" else erasure.of_user)(conn, self.id)
 
@@ -159,7 +159,7 @@ class _Eraser:
                 bars.update(bar, completed=position, total=position)
 
 
-def _tell_result(eraser: _Eraser, concerned_rows: Concerned, before: Erasure, after: Erasure) -> None:
+def _tell_result(eraser: _Eraser, concerned_rows: ErasureExtent, before: Erasure, after: Erasure) -> None:
     if before.cleared_at is not None:
         terminal.echo(f"The {eraser.kind} {eraser.id} was erased at {before.cleared_at:%Y-%m-%d %H:%M} UTC already.")
         return
@@ -184,7 +184,7 @@ def _tell_result(eraser: _Eraser, concerned_rows: Concerned, before: Erasure, af
         terminal.echo("Nothing was changed. --yes --reason TEXT erases it, for ever.")
 
 
-def _report(eraser: _Eraser, concerned_rows: Concerned, state: Erasure, *, was_done: bool) -> Report:
+def _report(eraser: _Eraser, concerned_rows: ErasureExtent, state: Erasure, *, was_done: bool) -> Report:
     return Report(
         kind=eraser.kind,
         id=eraser.id,

@@ -157,7 +157,7 @@ def export(  # noqa: PLR0913 the options of a command
             if view != EVENTS:
                 _add(output, manifest, f"{view}.{file_format}", view, write, conn, selection, None)
                 _save(output, manifest)
-        manifest.head_position, manifest.head_hash, manifest.exported_at = head, head_hash, exports.now(conn)
+        manifest.head_position, manifest.head_hash, manifest.exported_at = head, head_hash, exports.database_time(conn)
         _save(output, manifest)
     if as_json:
         terminal.echo_json(manifest)

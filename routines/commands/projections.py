@@ -186,7 +186,7 @@ def _fold_into(name: str, schema: str, until: str | None, settings: Settings, *,
         bar = bars.add_task(name, total=last)
         try:
             past_rows.fold_into(conn, model, system.store.after, schema, last, partial(_show_progress, bars, bar))
-        except past_rows.Taken as error:
+        except past_rows.SchemaTaken as error:
             raise terminal.Trouble(
                 f"The schema {schema} is in use, perhaps by another read model, or its name is not free: take another"
             ) from error

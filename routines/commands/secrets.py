@@ -20,7 +20,7 @@ from routines import bootstrap
 from routines.bootstrap import System
 from routines.commands import terminal
 from routines.commands.database import with_database
-from routines.local.data_directory import DATA_DIR, NotRunning, Place, read_state
+from routines.local.data_directory import DATA_DIR, DataDirectory, NotRunning, read_state
 from routines.settings import KEY_VARIABLE, Settings
 
 BATCH = 1_000  # secrets that one transaction encrypts anew
@@ -188,7 +188,7 @@ def _key_file_in(data_dir: Path) -> Path:
     try:
         return Path(read_state(data_dir).key_file)
     except NotRunning:
-        place = Place(data_dir)
+        place = DataDirectory(data_dir)
     if not place.directory.is_dir():
         raise click.ClickException(
             f"Which file? No `routines up` has run in {place.directory}: name its --data-dir, or set {KEY_VARIABLE}"

@@ -22,20 +22,20 @@ UNSAFE = re.compile(
 )
 
 
-def visible(text: str) -> str:
+def make_visible(text: str) -> str:
     r"""Return the text as one line, in which every unsafe character is replaced by its escape: \x1b, \n, \u202e."""
     return UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def cell(text: str) -> Text:
     """Return the text for a table or a line of rich, which does not take [red] in it for a colour."""
-    return Text(visible(text))
+    return Text(make_visible(text))
 
 
 def echo(text: str, *, err: bool = False) -> None:
     """Print one line; characters that the terminal's encoding lacks are escaped as well."""
     encoding = (sys.stderr if err else sys.stdout).encoding or "ascii"
-    click.echo(visible(text).encode(encoding, "backslashreplace").decode(encoding), err=err)
+    click.echo(make_visible(text).encode(encoding, "backslashreplace").decode(encoding), err=err)
 
 
 def echo_json(value: Any) -> None:
@@ -59,4 +59,4 @@ class Trouble(click.ClickException):
 
     def format_message(self) -> str:
         """Return the message made safe for a terminal; its line breaks stay, since Postgres's messages have some."""
-        return "\n".join(visible(line) for line in self.message.expandtabs().split("\n"))
+        return "\n".join(make_visible(line) for line in self.message.expandtabs().split("\n"))

@@ -20,7 +20,7 @@ def untaken(*, as_json: bool, settings: Settings) -> None:
     `pending` for an hour: most likely no worker of theirs runs. Health and metrics count them.
     """
     with bootstrap.system(settings) as system, system.pool.connection() as conn:
-        rows = open_work.untaken(conn, system.clock())
+        rows = open_work.list_untaken_work(conn, system.clock())
     for row in rows:
         if as_json:
             terminal.echo_json(row)

@@ -11,7 +11,7 @@ from routines import bootstrap
 from routines.commands import failures, terminal
 from routines.commands.init import tell_missing_keys, tell_outdated
 from routines.errors import CannotStart
-from routines.local.data_directory import DATA_DIR, Place
+from routines.local.data_directory import DATA_DIR, DataDirectory
 from routines.local.log_rotation import LogBounds
 from routines.local.up import up as supervise
 from routines.settings import CHECKPOINT_VARIABLES, KEY_VARIABLE, URL_VARIABLE, BadSetting, from_env, optional_from_env
@@ -68,7 +68,10 @@ def up(  # noqa: PLR0913 the options of the command
     DATA_DIR, as below /root, the database is made in /var/lib/routines-XXXXXXXX and DATA_DIR/postgres is a link to it:
     a backup of DATA_DIR alone does not hold it.
     """
-    database_url, key_file = os.environ.get(URL_VARIABLE), os.environ.get(KEY_VARIABLE) or str(Place(data_dir).keys)
+    database_url, key_file = (
+        os.environ.get(URL_VARIABLE),
+        os.environ.get(KEY_VARIABLE) or str(DataDirectory(data_dir).keys),
+    )
     try:
         settings = from_env(os.environ) if database_url else optional_from_env(os.environ)
     except BadSetting as error:

@@ -7,7 +7,7 @@ from datetime import datetime
 from rich.console import Console
 from rich.text import Text
 
-from routines.commands.terminal import cell, visible
+from routines.commands.terminal import cell, make_visible
 
 
 class DemoConsole:
@@ -19,7 +19,9 @@ class DemoConsole:
 
     def step(self, label: str, text: str) -> None:
         """Print a step: its label, then the text."""
-        self.console.print(Text.assemble((f"{visible(label):>12}", "bold"), "  ", visible(text)), soft_wrap=True)
+        self.console.print(
+            Text.assemble((f"{make_visible(label):>12}", "bold"), "  ", make_visible(text)), soft_wrap=True
+        )
 
     def continue_step(self, text: str) -> None:
         """Print a further line of the last step, without a label."""

@@ -55,7 +55,7 @@ def read_state(directory: Path) -> UpState:
     raise NotRunning(reason)
 
 
-class Place:
+class DataDirectory:
     """The data directory: `up.json`, `board.token`, `secret.keys`, `log.key`, `logs/`, and the lock against a second system."""
 
     def __init__(self, directory: Path) -> None:

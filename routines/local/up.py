@@ -21,7 +21,7 @@ from routines import bootstrap
 from routines.commands import terminal
 from routines.errors import CannotStart
 from routines.local import accounts
-from routines.local.data_directory import Place
+from routines.local.data_directory import DataDirectory
 from routines.local.listening import free_port, is_privileged, url_of
 from routines.local.log_rotation import LogBounds
 from routines.local.private_files import give_file
@@ -94,7 +94,7 @@ class System:
 
     def __init__(  # noqa: PLR0913 the options of `up`
         self,
-        place: Place,
+        place: DataDirectory,
         host: str,
         port: int,
         database_url: str | None,
@@ -350,7 +350,7 @@ def up(  # noqa: PLR0913 the options of the command
     log_bounds: LogBounds = LOGS,
 ) -> int:
     """Run the system until Ctrl-C. Returns 0 after an orderly stop, 130 after a second Ctrl-C, 1 if it cannot start."""
-    place = Place(data_dir)
+    place = DataDirectory(data_dir)
     try:
         with Interrupts() as interrupts, place.lock():
             port = free_port(host, port)

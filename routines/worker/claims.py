@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import IO
 from uuid import UUID, uuid4
 
-from routines.worker.errors import PASSING, CannotWork, NotNow
+from routines.worker.errors import PASSING, CannotWork, MachineNotReady
 
 
 class Claim:
@@ -78,7 +78,7 @@ def _lock_file(path: Path, mode: str) -> Claim | None:
     return None
 
 
-def _describe_trouble(directory: Path, error: OSError) -> NotNow | CannotWork:
+def _describe_trouble(directory: Path, error: OSError) -> MachineNotReady | CannotWork:
     if error.errno in PASSING:
-        return NotNow(f"cannot keep claims in {directory} at the moment ({error.strerror})")
+        return MachineNotReady(f"cannot keep claims in {directory} at the moment ({error.strerror})")
     return CannotWork(f"cannot keep claims in {directory} ({error.strerror}); see --state-dir")

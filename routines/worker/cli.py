@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from routines.commands import terminal
 from routines.commands.stopping import stop_on_signal
 from routines.worker.command import Command, find_program
-from routines.worker.errors import CannotWork, Refused, Stopped
+from routines.worker.errors import CannotWork, RequestRefused, Stopped
 from routines.worker.jobs import Jobs
 from routines.worker.options import checked_names, checked_token, checked_url, state_home
 from routines.worker.output import Stream
@@ -238,7 +238,7 @@ def worker(  # noqa: PLR0913 the options
                 jobs.finish()
         except Stopped:
             sys.exit(int(once))
-        except Refused as refusal:
+        except RequestRefused as refusal:
             raise CannotWork(f"the server refuses to show what waits ({refusal.status}: {refusal})") from None
     if not once:
         return

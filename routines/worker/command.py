@@ -28,7 +28,7 @@ GRACE_S = 10.0  # between SIGTERM and SIGKILL
 CutShort = Literal["stop", "timeout"]
 
 
-class Ended(msgspec.Struct, frozen=True, kw_only=True):
+class CommandResult(msgspec.Struct, frozen=True, kw_only=True):
     """
     How a command ended. `reason` is None when it succeeded.
 
@@ -87,7 +87,7 @@ class Command(msgspec.Struct, frozen=True):
         supervision: Supervising,
         hear: Hear,
         lock: int | None = None,
-    ) -> Ended:
+    ) -> CommandResult:
         """
         Run the command with `stdin` on its standard input. It inherits the descriptor `lock`, if there is one.
 
@@ -103,14 +103,14 @@ class Command(msgspec.Struct, frozen=True):
                 (process := self._try_start(env, stdin, lock, started_at + self.timeout_s)) is None
             ):
                 if supervision.is_set():
-                    return _cut_short(supervision, Ended(reason=None, duration_s=time.monotonic() - started_at))
+                    return _cut_short(supervision, CommandResult(reason=None, duration_s=time.monotonic() - started_at))
                 time.sleep(RETRY_S)
         except FileNotFoundError:
-            return Ended(reason=f"command not found: {self.argv[0]}")
+            return CommandResult(reason=f"command not found: {self.argv[0]}")
         except OSError as error:  # also E2BIG, for an environment that is too large
-            return Ended(reason=f"cannot run {self.argv[0]}: {error.strerror}")
+            return CommandResult(reason=f"cannot run {self.argv[0]}: {error.strerror}")
         except ValueError as error:  # a text that cannot be in an environment
-            return Ended(reason=f"cannot run {self.argv[0]}: {error}")
+            return CommandResult(reason=f"cannot run {self.argv[0]}: {error}")
         supervision.begin(process.pid)
         output = _read(process.stdout, self.most_output, secrets, lambda text: hear("stdout", text))
         errors = _read(process.stderr, MOST_ERROR_OUTPUT, secrets, lambda text: hear("stderr", text))
@@ -120,7 +120,7 @@ class Command(msgspec.Struct, frozen=True):
         supervision.end()
         for reader in (output, errors):
             reader.finish(PIPE_S)
-        ending = Ended(
+        ending = CommandResult(
             reason=self._failure_reason(cut_short, process.returncode, errors.kept.text()),
             exit_status=process.returncode,
             output=output.kept.text(),
@@ -228,7 +228,7 @@ def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals | Non
     return True
 
 
-def _cut_short(supervision: Supervising, ending: Ended) -> Ended:
+def _cut_short(supervision: Supervising, ending: CommandResult) -> CommandResult:
     """Return how a command ended that was stopped before its own end."""
     return replace(
         ending, reason=supervision.reason, stopped=supervision.lost is None, lost=supervision.lost is not None

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from domain.jetty.environment import is_variable
 from routines.worker import environment
-from routines.worker.errors import Refused
+from routines.worker.errors import RequestRefused
 from routines.worker.server import Server
 
 # The largest value; Linux takes 128 KiB for one variable, and less for each when there are many.
@@ -109,7 +109,7 @@ def _read(server: Server, path: str, id_: str | None) -> dict[str, Any] | None:
         return None
     try:
         return _object_or_empty(server.ask("GET", f"{path}/{id_}")) or None
-    except Refused:
+    except RequestRefused:
         return None
 
 

@@ -96,7 +96,7 @@ SUFFIXES = tuple(name.removeprefix("*") for name in PATTERNS if name.startswith(
 NAMES = frozenset(PATTERNS)
 
 
-class Sorted(NamedTuple):
+class SortedVariables(NamedTuple):
     """The variables of a collection: those for the command, and the names of the others."""
 
     taken: dict[str, str]
@@ -104,9 +104,9 @@ class Sorted(NamedTuple):
     unusable: list[str]  # no process can have such a variable; the API no longer stores them
 
 
-def sort(variables: Mapping[str, str], allowed: Collection[str]) -> Sorted:
+def sort_variables(variables: Mapping[str, str], allowed: Collection[str]) -> SortedVariables:
     """Sort the variables of a collection; the worker's operator has allowed the names in `allowed`."""
-    result = Sorted({}, [], [])
+    result = SortedVariables({}, [], [])
     for name, value in variables.items():
         if not is_variable(name, value):
             result.unusable.append(name)

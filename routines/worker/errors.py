@@ -15,7 +15,7 @@ class CannotWork(Trouble):
     exit_code = 2
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """The server refused a request for a reason that a repetition would not change."""
 
     def __init__(self, status: int, message: str, details: dict[str, Any]) -> None:
@@ -24,7 +24,7 @@ class Refused(Exception):
         self.details = details
 
 
-class NotNow(Exception):
+class MachineNotReady(Exception):
     """The machine of the worker cannot do the work at the moment; the message says why. A later try may succeed."""
 
 

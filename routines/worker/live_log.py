@@ -5,7 +5,7 @@ from threading import Event as Stop
 from threading import Lock, Thread
 from typing import Any, Self
 
-from routines.worker.errors import CannotWork, Refused
+from routines.worker.errors import CannotWork, RequestRefused
 from routines.worker.output import Stream
 
 PAUSE_S = 2.0  # between two parts: a command that prints much costs no more than this
@@ -69,7 +69,7 @@ class LiveLog:
             return
         try:
             is_full = self._send(body)
-        except (Refused, CannotWork):  # raised by servers without run logs, too
+        except (RequestRefused, CannotWork):  # raised by servers without run logs, too
             self._is_full = True
             return
         self._unsent = body if is_full is None else None

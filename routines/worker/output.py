@@ -14,7 +14,7 @@ Hear = Callable[[Stream, str], None]  # called with a stream and a text that was
 Show = Callable[[str, Stream, str], None]  # the same, with the name of the work first
 
 
-class Masking:
+class SecretMask:
     """
     Replaces secrets in a stream of bytes, wherever it is split, and also where one overlaps another. No secret has a line
     break. NUL is left out before.
@@ -58,7 +58,7 @@ class Masking:
                 start = self._held.find(secret, start + 1)
 
 
-class Kept:
+class OutputEnds:
     """The first and the last bytes of an output; every text of up to `most` characters is kept whole."""
 
     def __init__(self, most: int) -> None:
@@ -95,9 +95,9 @@ class Reader:
     """Reads one output of a command in a thread of its own until it ends, or until `finish`."""
 
     def __init__(self, pipe: IO[bytes], most: int, secrets: Sequence[str], take: Callable[[str], None]) -> None:
-        self.kept = Kept(most)
+        self.kept = OutputEnds(most)
         self._pipe = pipe
-        self._masking = Masking(secrets)
+        self._masking = SecretMask(secrets)
         self._pass_on = take
         self._lock = Lock()
         self._over = False

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import httpx
 
-from routines.worker.errors import CannotWork, NotNow, Refused, Stopped
+from routines.worker.errors import CannotWork, MachineNotReady, RequestRefused, Stopped
 
 REQUEST_LIMIT_S = 30.0
 TRY_LIMIT_S = 10.0  # time limit of a request that is made again anyway
@@ -70,7 +70,7 @@ class Server:
         for pause_s in pauses():
             try:
                 return step()
-            except NotNow as trouble:
+            except MachineNotReady as trouble:
                 self._wait(str(trouble), pause_s, give_up_at)
         raise AssertionError
 
@@ -123,7 +123,7 @@ def answer(response: httpx.Response) -> Any:
             f"the server does not take the token (401: {message(response)}); is it the key of an agent, or of a collection?"
         )
     if not response.is_success:
-        raise Refused(response.status_code, message(response), details(response))
+        raise RequestRefused(response.status_code, message(response), details(response))
     if response.status_code == httpx.codes.NO_CONTENT:
         return None
     try:

@@ -9,7 +9,7 @@ from threading import Lock, Thread
 from typing import Self
 
 from routines.worker import guard
-from routines.worker.errors import CannotWork, Refused, Stopped
+from routines.worker.errors import CannotWork, RequestRefused, Stopped
 from routines.worker.guard import clock
 
 LOOK_S = 3.0
@@ -174,7 +174,7 @@ class Supervision:
             before = self.lease.end_at
             try:
                 self.lost = self._look(self.lease)
-            except (Refused, CannotWork) as error:
+            except (RequestRefused, CannotWork) as error:
                 self.lost = str(error)
             except Stopped:
                 return

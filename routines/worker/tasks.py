@@ -11,8 +11,8 @@ from urllib.parse import quote
 import msgspec
 
 from routines.worker import environment
-from routines.worker.command import Command, Ended
-from routines.worker.errors import CannotWork, Refused, Stopped
+from routines.worker.command import Command, CommandResult
+from routines.worker.errors import CannotWork, RequestRefused, Stopped
 from routines.worker.guard import clock
 from routines.worker.jobs import Job
 from routines.worker.live_log import LiveLog
@@ -109,12 +109,12 @@ class TaskWorker:
         document = {
             name: claim[name] for name in ("init_params", "secret_params", "environment_variables", "trajectory")
         }
-        variables = environment.sort(claim["environment_variables"], self.allowed)
+        variables = environment.sort_variables(claim["environment_variables"], self.allowed)
         if variables.unusable:
             names = environment.list_names(variables.unusable)
             self.say(f"{trajectory['workflow_id']}: no variables can be made of these of the collection: {names}")
         if variables.refused:
-            ending = Ended(
+            ending = CommandResult(
                 reason=environment.NOT_TAKEN.format("collection's", environment.list_names(variables.refused))
             )
         else:
@@ -134,7 +134,7 @@ class TaskWorker:
                 ending = self.command.run(env, json.dumps(document).encode(), secrets, supervision, hear)
         try:
             outcome, reason = self._report(path, trajectory, ending)
-        except Refused as refusal:
+        except RequestRefused as refusal:
             outcome, reason = "left", str(refusal)
         except Stopped:
             self.say(f"{trajectory['workflow_id']} not reported: another worker takes it when its lease is over")
@@ -174,7 +174,7 @@ class TaskWorker:
             return None
         return f"the trajectory is {current['status']}{f' ({error})' if (error := current.get('error')) else ''}"
 
-    def _report(self, path: str, trajectory: Mapping[str, Any], ending: Ended) -> tuple[Outcome, str | None]:
+    def _report(self, path: str, trajectory: Mapping[str, Any], ending: CommandResult) -> tuple[Outcome, str | None]:
         """
         Report the outputs and the end of the trajectory.
 
@@ -191,7 +191,7 @@ class TaskWorker:
         try:
             for step, outputs in outputs_of("" if is_cut else ending.output, trajectory["total_steps"]).items():
                 self.server.ask("POST", f"{path}/steps", {"step": step, "status": status, "outputs": outputs})
-        except Refused as refusal:
+        except RequestRefused as refusal:
             if refusal.status in LOST:
                 raise
             status, reason = "failed", f"the outputs were refused ({refusal.status}: {refusal})"
@@ -200,18 +200,18 @@ class TaskWorker:
         self.server.ask("POST", f"{path}/finish", {"status": status, "error": reason})
         return status, reason
 
-    def _report_usage(self, path: str, trajectory: Mapping[str, Any], ending: Ended) -> None:
+    def _report_usage(self, path: str, trajectory: Mapping[str, Any], ending: CommandResult) -> None:
         """Report what the command has used. A refusal keeps no trajectory from its end."""
         usage = usage_of(ending.output, {name: trajectory.get(ours) for name, ours in USAGE.items()})
         if usage is None:
             return
         try:
             self.server.ask("POST", f"{path}/usage", {USAGE[name]: number for name, number in usage.items()})
-        except Refused as refusal:
+        except RequestRefused as refusal:
             self.say(f"{trajectory['workflow_id']}: usage refused ({refusal})")
 
 
-def is_cut_json(ending: Ended) -> bool:
+def is_cut_json(ending: CommandResult) -> bool:
     """Return whether the output looks like JSON of which a part is not there."""
     return not ending.is_whole and looks_like_json(ending.output)
 

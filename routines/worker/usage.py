@@ -14,7 +14,7 @@ MOST = 10**15  # the largest number that the server accepts for each of them
 Count = Annotated[int, Meta(ge=0, le=MOST)]
 
 
-class Used(msgspec.Struct, frozen=True):
+class UsageMember(msgspec.Struct, frozen=True):
     """The member `usage`: costMicros, inputTokens and outputTokens, or the names that Claude Code gives its tokens."""
 
     costMicros: Count | None = None  # noqa: N815 as in the API
@@ -24,10 +24,10 @@ class Used(msgspec.Struct, frozen=True):
     output_tokens: Count | None = None
 
 
-class Printed(msgspec.Struct, frozen=True):
+class PrintedOutput(msgspec.Struct, frozen=True):
     """The parts of a command's output that say what it has used."""
 
-    usage: Used | None = None
+    usage: UsageMember | None = None
     total_cost_usd: Decimal | None = None
 
 
@@ -39,10 +39,10 @@ def usage_of(output: str, earlier: Mapping[str, int | None]) -> dict[str, int] |
     `total_cost_usd` is read as a decimal number, and rounded up to whole millionths.
     """
     try:
-        document = msgspec.json.decode(output, type=Printed)
+        document = msgspec.json.decode(output, type=PrintedOutput)
     except (ValueError, RecursionError):
         return None
-    usage = document.usage or Used()
+    usage = document.usage or UsageMember()
     cost = usage.costMicros
     if cost is None and (dollars := document.total_cost_usd) is not None and 0 <= dollars <= MOST // MICROS:
         cost = math.ceil(dollars * MICROS)

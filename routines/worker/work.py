@@ -16,9 +16,9 @@ from msgspec.structs import replace
 
 from routines.worker import command_input
 from routines.worker.claims import Claim, claim
-from routines.worker.command import Command, Ended
-from routines.worker.environment import NOT_TAKEN, list_names, sort
-from routines.worker.errors import Refused, Stopped
+from routines.worker.command import Command, CommandResult
+from routines.worker.environment import NOT_TAKEN, list_names, sort_variables
+from routines.worker.errors import RequestRefused, Stopped
 from routines.worker.guard import clock
 from routines.worker.jobs import Job
 from routines.worker.live_log import LiveLog
@@ -137,7 +137,7 @@ class Worker:
                 "POST", f"{path}/checkout", self._checkout_body(item["status"]), session=issue_claim.session
             )
             issue: dict[str, Any] = self.server.ask("GET", path)
-        except Refused as refusal:
+        except RequestRefused as refusal:
             self.say(f"{item['identifier']} left alone: {refusal}")
             is_held = "checkoutRunId" in refusal.details  # by another session
             until = float("inf") if is_held else time.monotonic() + REFUSED_S
@@ -167,7 +167,7 @@ class Worker:
             )
         environment, obstacle = self._find_environment(issue, document, issue_claim.session)
         if obstacle is not None:
-            ending = Ended(reason=obstacle)
+            ending = CommandResult(reason=obstacle)
         else:
             env = {**command_input.merge_environment(self.tokens.command_environment(), variables), **environment}
             document["environmentVariables"] = environment
@@ -175,7 +175,7 @@ class Worker:
             ending = self._run(issue, issue_claim, lease, env, json.dumps(document).encode(), secrets)
         try:
             outcome, reason = self._report(issue, issue_claim.session, ending, document["run"] or {})
-        except Refused as refusal:
+        except RequestRefused as refusal:
             outcome, reason = "left", str(refusal)
         except Stopped:
             self.say(f"{issue['identifier']} not reported: the next worker on this machine runs it again")
@@ -203,7 +203,7 @@ class Worker:
         env: dict[str, str],
         standard_input: bytes,
         secrets: list[str],
-    ) -> Ended:
+    ) -> CommandResult:
         """Run the command, and show and send what it prints."""
         with (
             Supervision(
@@ -227,13 +227,13 @@ class Worker:
             return {}, None
         try:
             answer = self.server.ask("GET", f"/api/issues/{issue['id']}/environment", session=session)
-        except Refused as refusal:
+        except RequestRefused as refusal:
             if refusal.status == NOT_FOUND:  # a server from before routines had one
                 return {}, None
             return {}, f"the routine's environment is not to be had ({refusal})"
         if answer["missing"]:
             return {}, NOT_THERE.format(list_names(answer["missing"]))
-        variables = sort(answer["environmentVariables"], self.allowed)
+        variables = sort_variables(answer["environmentVariables"], self.allowed)
         if variables.refused:
             return {}, NOT_TAKEN.format("routine's", list_names(variables.refused))
         return variables.taken, None
@@ -266,7 +266,7 @@ class Worker:
                     "POST", f"{path}/checkout", self._checkout_body("in_progress"), session=session
                 ):
                     lease.renew(asked_at)
-            except Refused as refusal:
+            except RequestRefused as refusal:
                 current = self.server.try_once("GET", path)  # the command may have moved it meanwhile
                 return str(refusal) if current is None or self._loss_by(current, session) is not None else None
         return None
@@ -296,11 +296,11 @@ class Worker:
             return {}
         try:
             return self.server.try_once("GET", f"/api/routine-runs/{issue['originRunId']}") or {}
-        except Refused:
+        except RequestRefused:
             return {}
 
     def _report(
-        self, issue: dict[str, Any], session: UUID, ending: Ended, run: dict[str, Any]
+        self, issue: dict[str, Any], session: UUID, ending: CommandResult, run: dict[str, Any]
     ) -> tuple[Outcome, str | None]:
         """
         Report how the command ended, in one request: a crash cannot come between the comment and the status. `run` is as
@@ -331,7 +331,7 @@ class Worker:
             changed_issue = (
                 self._change_issue(issue, session, change, reports) or self.server.try_once("GET", path) or change
             )
-        except Refused as refusal:
+        except RequestRefused as refusal:
             self._keep_output(issue, session, replace(ending, reason=str(refusal)))
             return "stopped", str(refusal)
         # The retry policy of the routine has put the issue back to do.
@@ -353,19 +353,19 @@ class Worker:
                 continue
             try:
                 return self.server.ask("PATCH", path, {**change, **reports}, session=session)
-            except Refused as refusal:
+            except RequestRefused as refusal:
                 if refusal.status not in REPORT_REFUSED:
                     raise
                 self.say(f"{issue['identifier']}: {left_out} refused ({refusal}), and in the comment only")
                 del reports[left_out]
         return self.server.ask("PATCH", path, change, session=session)
 
-    def _keep_output(self, issue: dict[str, Any], session: UUID, ending: Ended) -> None:
+    def _keep_output(self, issue: dict[str, Any], session: UUID, ending: CommandResult) -> None:
         """Comment with the output on an issue that is no longer the worker's."""
         try:
             body = {"body": comment(ending)}
             self.server.ask("POST", f"/api/issues/{issue['id']}/comments", body, session=session)
-        except Refused as refusal:
+        except RequestRefused as refusal:
             self.say(f"{issue['identifier']}: the output is not kept as a comment ({refusal})")
 
 
@@ -375,7 +375,7 @@ def _next_attempt(run: dict[str, Any]) -> str:
     return f"; attempt {run['attempt'] + 1} of {run['maxAttempts']} is at {next_at}" if next_at else ""
 
 
-def outputs_of(ending: Ended) -> dict[str, Any] | None:
+def outputs_of(ending: CommandResult) -> dict[str, Any] | None:
     """Return the JSON object that the command has printed, if its output is one and whole."""
     try:
         value = msgspec.json.decode(ending.output) if ending.is_whole else None
@@ -384,7 +384,7 @@ def outputs_of(ending: Ended) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def comment(ending: Ended) -> str | None:
+def comment(ending: CommandResult) -> str | None:
     """Return the reason of a failure and the command's output, standard error apart; None if there is neither."""
     reason = f"stopped: {ending.reason}" if ending.lost else ending.reason
     parts = [reason, ending.output, ending.error_output and f"Standard error:\n\n{ending.error_output}"]

@@ -50,7 +50,7 @@ from domain.events import (
     TriggerMissed,
 )
 from domain.identity import issue_of_run
-from domain.routines.backfill import Waiting
+from domain.routines.backfill import WaitingBackfill
 from domain.routines.deadline import Overdue
 from domain.webhooks.verification import WebhookRequest
 from tests.application.use_cases.installation import HOUR, Installation
@@ -202,7 +202,7 @@ def test_a_backfill_ends_and_a_pause_that_is_over_does_not(app):
     asleep = app.routine(status="paused", resume_at=app.now + HOUR)
     app.ask(companies.archive, app.company)
     app.passes(2 * HOUR)
-    row = Waiting(id=backfill, trigger_id=trigger, routine_id=routine, company_id=app.company)
+    row = WaitingBackfill(id=backfill, trigger_id=trigger, routine_id=routine, company_id=app.company)
 
     assert 0 == app.carry_out(backfills.carry_on, [row])
     app.carry_out(deadlines.settle, [Overdue(id=asleep, kind="pause", ends_at=app.now - HOUR)])
@@ -231,4 +231,4 @@ def test_everything_is_read_and_explained(app):
     assert ("missed", "company_archived") == (missed.verdict, later.verdict)
     assert missed_text.endswith("was missed: the company was archived by Board on Mon 2 Mar 2026 12:00:30 UTC.")
     assert "will not run as things stand: the company was archived by Board" in later_text
-    assert "company_archived" == app.ask(explanations.ahead, trigger).why_none
+    assert "company_archived" == app.ask(explanations.plan_of_trigger, trigger).why_none

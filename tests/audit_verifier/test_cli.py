@@ -22,7 +22,7 @@ class Case:
 
     def __init__(self, directory: Path) -> None:
         self.log = logs.random_log(random.Random(3), 40)
-        self.anchors = logs.anchored(self.log, 10)
+        self.anchors = logs.sign_checkpoints(self.log, 10)
         self.export = directory / "log.ndjson"
         self.kept = directory / "kept"
         self.key = self.anchors.key.verifier_key(NAME)
@@ -32,7 +32,7 @@ class Case:
         self.write(self.log)
 
     def write(self, log: Log) -> None:
-        self.export.write_bytes(logs.exported(log))
+        self.export.write_bytes(logs.export_log(log))
 
 
 @pytest.fixture
@@ -218,7 +218,7 @@ def test_files_and_keys_that_are_none_end_with_a_sentence(run_verifier, case, tm
 def test_a_database_is_read_with_an_auditors_login(case, run_verifier, system: System, admin_url: str):
     auditor = admin_url.replace("postgres@", "routines_auditor@")
     with psycopg.connect(admin_url, autocommit=True) as conn:
-        with databases.holding(conn, case.log):
+        with databases.hold_log(conn, case.log):
             columns = conn.execute("SELECT * FROM log.events").fetchall()
         conn.execute("ALTER TABLE log.events DISABLE TRIGGER ALL")
         conn.execute("ALTER TABLE log.head DISABLE TRIGGER ALL")

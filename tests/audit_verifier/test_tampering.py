@@ -21,7 +21,7 @@ def test_each_way_of_tampering_is_found_at_its_position(way):
         chance = random.Random(seed)
         log = random_log(chance, chance.randrange(15, 40), old=chance.choice((0, 4)))
         tampered = way(chance, log)
-        report = logs.verify(logs.exported(tampered.log), logs.anchored(log, EVERY))
+        report = logs.verify(logs.export_log(tampered.log), logs.sign_checkpoints(log, EVERY))
         if not is_found(report, tampered):
             missed.append((seed, tampered.kind, tampered.position, report.findings))
 
@@ -51,7 +51,7 @@ def test_what_was_done_is_called_by_its_name(way, kind):
     for seed in range(10):
         tampered = way(random.Random(seed), log)
         if tampered.position < 30:  # of what happens at the end there is less to go by
-            report = logs.verify(logs.exported(tampered.log), logs.anchored(log, EVERY))
+            report = logs.verify(logs.export_log(tampered.log), logs.sign_checkpoints(log, EVERY))
             kinds = {one.kind for one in report.findings if one.first <= tampered.position <= one.last}
             assert kind in kinds, (seed, tampered.position, report.findings)
 
@@ -60,7 +60,7 @@ def test_what_was_done_is_called_by_its_name(way, kind):
 def test_a_healthy_log_of_any_shape_is_not_called_bad(seed: int, size: int, old: int, every: int):
     log = random_log(random.Random(seed), size, old=old)
 
-    report = logs.verify(logs.exported(log), logs.anchored(log, every))
+    report = logs.verify(logs.export_log(log), logs.sign_checkpoints(log, every))
 
     assert report.findings == []
     assert (report.events, report.hash) == (size, log.head.hash)
@@ -68,26 +68,26 @@ def test_a_healthy_log_of_any_shape_is_not_called_bad(seed: int, size: int, old:
 
 def test_what_was_recorded_after_the_last_checkpoint_is_held_by_the_chain_alone():
     log = random_log(random.Random(1), 40)
-    anchors = logs.anchored(Log(log.rows[:30], log.head), EVERY)
+    anchors = logs.sign_checkpoints(Log(log.rows[:30], log.head), EVERY)
     rows = list(log.rows)
     rows[34] = rows[35]
 
-    assert logs.verify(logs.exported(log), anchors).findings == []
-    assert logs.verify(logs.exported(Log(tuple(rows), log.head)), anchors).findings != []
+    assert logs.verify(logs.export_log(log), anchors).findings == []
+    assert logs.verify(logs.export_log(Log(tuple(rows), log.head)), anchors).findings != []
 
 
 def test_a_superusers_changes_are_found_in_the_database(system: System, admin_url: str):
     chance = random.Random(7)
     log = random_log(chance, 40)
-    anchors = logs.anchored(log, EVERY)
+    anchors = logs.sign_checkpoints(log, EVERY)
     missed = []
     with psycopg.connect(admin_url, autocommit=True) as conn:
-        with databases.holding(conn, log):
+        with databases.hold_log(conn, log):
             assert databases.verify(conn, anchors).findings == []
         for way in WAYS:
             tampered: Tampered = way(chance, log)
             if not tampered.file_only:
-                with databases.holding(conn, tampered.log):
+                with databases.hold_log(conn, tampered.log):
                     report = databases.verify(conn, anchors)
                 if not is_found(report, tampered):
                     missed.append((tampered.kind, tampered.position, report.findings))

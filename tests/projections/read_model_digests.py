@@ -207,7 +207,7 @@ def _defined_by(node: ast.AST) -> Iterator[str]:
             yield name
 
 
-def kept() -> dict[str, dict[str, Any]]:
+def read_digests() -> dict[str, dict[str, Any]]:
     entries: dict[str, dict[str, Any]] = json.loads(FILE.read_text())
     return entries
 

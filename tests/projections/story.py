@@ -385,13 +385,13 @@ class Story:
         """What the scheduler does when it goes by newer zone data: the schedule was planned for another moment by older."""
 
         def plan_by_older(work):
-            next_at = triggers.present(work, trigger).next_unsettled_at
+            next_at = triggers.get_trigger(work, trigger).next_unsettled_at
             work.record(trigger, [TriggerRescheduled(next_at=next_at + HOUR / 2)])
 
         self.executor.attempt(plan_by_older)
         while positions.advance(self.conn, [triggers_due.triggers_due], self.store.after):
             pass
-        rows = triggers_due.coming(self.conn, self.now, after_id=UUID(int=0), limit=1000)
+        rows = triggers_due.coming_schedules(self.conn, self.now, after_id=UUID(int=0), limit=1000)
         assert 1 == self.executor.attempt(lambda work: zone_data.replan(work, rows), actor="scheduler").result
         self.executor.attempt(zone_data.adopt, actor="scheduler")
 

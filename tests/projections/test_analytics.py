@@ -32,19 +32,19 @@ PAGE = Path("docs/analytics.md")
 
 
 @pytest.fixture
-def defined(projected_story, conn):
+def views_defined(projected_story, conn):
     installed.define_views(conn, catalogue.ALL, log_views.OF_LOG)
     return projected_story
 
 
 @pytest.fixture
-def analyst(defined, admin_url):
+def analyst(views_defined, admin_url):
     with psycopg.connect(admin_url, autocommit=True) as conn:
         conn.execute("SET ROLE routines_analyst")
         yield conn
 
 
-def every(conn, view: View):
+def read_view(conn, view: View):
     return conn.execute(
         SQL("SELECT {} FROM {}").format(
             SQL(", ").join(map(Identifier, view.columns)), Identifier("analytics", view.name)
@@ -69,7 +69,7 @@ def paths_of(kind, path=()):
 
 def test_every_column_can_be_read_and_has_its_type(analyst):
     for view in VIEWS:
-        rows = every(analyst, view)
+        rows = read_view(analyst, view)
         assert rows, view.name
         kinds = {type(value) for row in rows for value in row}
         assert kinds <= {NoneType, UUID, str, int, float, bool, datetime, dict}, view.name
@@ -127,9 +127,9 @@ def test_no_claimed_name_is_in_an_event_since_it_may_be_an_address(analyst):
     assert {key for (event,) in claims for key in event} == {"type", "scope", "holder_id"}
 
 
-def test_no_address_is_in_the_rows(analyst, defined):
-    text = "\n".join(str(row) for view in VIEWS for row in every(analyst, view))
-    stored = [recorded.event for recorded in defined.store.history()]
+def test_no_address_is_in_the_rows(analyst, views_defined):
+    text = "\n".join(str(row) for view in VIEWS for row in read_view(analyst, view))
+    stored = [recorded.event for recorded in views_defined.store.history()]
     urls = {url for event in stored for url in re.findall(r"https?://[^'\"\s]+|[\w.]+@[\w.]+", str(event))}
 
     assert urls
@@ -137,19 +137,21 @@ def test_no_address_is_in_the_rows(analyst, defined):
 
 
 @pytest.mark.parametrize("model", [model for model in catalogue.ALL if model.views], ids=lambda model: model.name)
-def test_a_rebuild_leaves_the_views_their_readers_and_what_is_built_on_them(analyst, conn, defined, model, admin_url):
+def test_a_rebuild_leaves_the_views_their_readers_and_what_is_built_on_them(
+    analyst, conn, views_defined, model, admin_url
+):
     (view,) = model.views
-    before = every(analyst, view)
+    before = read_view(analyst, view)
     with psycopg.connect(admin_url, autocommit=True) as admin:
         admin.execute(f"CREATE VIEW public.mine AS SELECT count(*) FROM analytics.{view.name}")
 
-        rebuilds.rebuild(conn, model, defined.store.after)
+        rebuilds.rebuild(conn, model, views_defined.store.after)
 
-        assert sorted(map(str, every(analyst, view))) == sorted(map(str, before))
+        assert sorted(map(str, read_view(analyst, view))) == sorted(map(str, before))
         assert admin.execute("SELECT count FROM public.mine").fetchone() == (len(before),)
 
 
-def test_they_are_defined_again_by_init_and_wait_for_tables_that_are_of_another_version(defined, conn, admin_url):
+def test_they_are_defined_again_by_init_and_wait_for_tables_that_are_of_another_version(views_defined, conn, admin_url):
     conn.execute("DROP VIEW analytics.runs")
     conn.execute("UPDATE positions SET shape = 'other' WHERE name = 'issues'")
     conn.execute("DROP VIEW analytics.issues")
@@ -159,7 +161,7 @@ def test_they_are_defined_again_by_init_and_wait_for_tables_that_are_of_another_
 
     there = {name for (name,) in conn.execute("SELECT viewname FROM pg_views WHERE schemaname = 'analytics'")}
     assert there == set(NAMES) - {"issues"}
-    rebuilds.rebuild(conn, next(model for model in catalogue.ALL if model.name == "issues"), defined.store.after)
+    rebuilds.rebuild(conn, next(model for model in catalogue.ALL if model.name == "issues"), views_defined.store.after)
     assert conn.execute("SELECT count(*) FROM analytics.issues").fetchone()[0]
 
 
@@ -191,9 +193,9 @@ def test_every_question_of_the_page_is_answered(analyst):
     assert unanswered == []
 
 
-def test_the_answers_are_those_of_the_log(analyst, defined):
+def test_the_answers_are_those_of_the_log(analyst, views_defined):
     """Three of them, counted over the events."""
-    fired = [recorded for recorded in defined.store.history() if isinstance(recorded.event, RunFired)]
+    fired = [recorded for recorded in views_defined.store.history() if isinstance(recorded.event, RunFired)]
     queries = {number: query for number, _, query in QUESTIONS}
 
     minutes = Counter(recorded.at.replace(second=0, microsecond=0) for recorded in fired)
@@ -204,7 +206,7 @@ def test_the_answers_are_those_of_the_log(analyst, defined):
     shares = {row[0]: row[2] for row in analyst.execute(queries["3"]).fetchall()}
     assert sum(shares.values()) == coalesced.total()
     lost = sum(
-        recorded.event.count for recorded in defined.store.history() if isinstance(recorded.event, TriggerMissed)
+        recorded.event.count for recorded in views_defined.store.history() if isinstance(recorded.event, TriggerMissed)
     )
     assert sum(row[3] for row in analyst.execute(queries["9"]).fetchall()) == lost
 
@@ -246,7 +248,7 @@ def test_an_example_asks_what_the_page_asks(analyst, number, query, draw):
     assert ET.fromstring(draw(analyst.execute(query).fetchall())).tag.endswith("svg")
 
 
-def test_a_start_does_not_wait_for_an_analyst_who_reads(defined, conn, admin_url):
+def test_a_start_does_not_wait_for_an_analyst_who_reads(views_defined, conn, admin_url):
     with psycopg.connect(admin_url) as reader:
         reader.execute("SELECT count(*) FROM analytics.runs")  # its transaction stays open
         conn.execute("SET lock_timeout = '50ms'")

@@ -25,7 +25,7 @@ from tests.projections.test_analytics import QUESTIONS
 
 
 @pytest.fixture
-def defined(projected_story, conn):
+def views_defined(projected_story, conn):
     installed.define_views(conn, catalogue.ALL, log_views.OF_LOG)
     return projected_story
 
@@ -52,11 +52,11 @@ def lines(output, view):
     return [json.loads(line) for name in names for line in (output / name).read_text().split("\n")[:-1]]
 
 
-def test_all_events_and_views_are_in_files_that_the_manifest_names(defined, run_export, conn):
+def test_all_events_and_views_are_in_files_that_the_manifest_names(views_defined, run_export, conn):
     done, output = run_export()
 
     assert done.exit_code == 0, done.output
-    about, log = manifest(output), list(defined.store.history())
+    about, log = manifest(output), list(views_defined.store.history())
     assert {file["view"] for file in about["files"]} == set(VIEWS)
     assert {path.name for path in output.iterdir()} == {file["name"] for file in about["files"]} | {"manifest.json"}
     for file in about["files"]:
@@ -73,21 +73,21 @@ def test_all_events_and_views_are_in_files_that_the_manifest_names(defined, run_
     assert about["headHash"] == conn.execute("SELECT hash FROM log.head").fetchone()[0].hex()
 
 
-def test_the_next_export_takes_only_what_is_new(defined, run_export):
+def test_the_next_export_takes_only_what_is_new(views_defined, run_export):
     run_export("--view", "events")
-    before = defined.store.head()
-    defined.company("Another")
+    before = views_defined.store.head()
+    views_defined.company("Another")
 
     done, output = run_export("--view", "events", "--json")
 
     spans = [
         (file["afterPosition"], file["untilPosition"]) for file in json.loads(done.output.splitlines()[-1])["files"]
     ]
-    assert spans == [(0, before), (before, defined.store.head())]
-    assert [one["position"] for one in lines(output, "events")] == list(range(1, defined.store.head() + 1))
+    assert spans == [(0, before), (before, views_defined.store.head())]
+    assert [one["position"] for one in lines(output, "events")] == list(range(1, views_defined.store.head() + 1))
 
 
-def test_an_export_that_was_cut_off_goes_on_with_the_next_file(defined, run_export, monkeypatch):
+def test_an_export_that_was_cut_off_goes_on_with_the_next_file(views_defined, run_export, monkeypatch):
     monkeypatch.setattr(command, "PART", 20)
     written, add = [], command._add
 
@@ -109,12 +109,14 @@ def test_an_export_that_was_cut_off_goes_on_with_the_next_file(defined, run_expo
     done, output = run_export("--view", "events")
 
     assert done.exit_code == 0
-    assert len(written) == len(set(written)) == -(-defined.store.head() // 20)
-    assert [one["position"] for one in lines(output, "events")] == list(range(1, defined.store.head() + 1))
+    assert len(written) == len(set(written)) == -(-views_defined.store.head() // 20)
+    assert [one["position"] for one in lines(output, "events")] == list(range(1, views_defined.store.head() + 1))
     assert not list(output.glob("*.part"))
 
 
-def test_what_was_written_when_an_export_was_killed_is_not_there_twice_afterwards(defined, run_export, monkeypatch):
+def test_what_was_written_when_an_export_was_killed_is_not_there_twice_afterwards(
+    views_defined, run_export, monkeypatch
+):
     """Killed after a file had got its name, and before the manifest named it; then the log grew, so the next one has another."""
     saved, save = [], command._save
 
@@ -128,21 +130,23 @@ def test_what_was_written_when_an_export_was_killed_is_not_there_twice_afterward
     monkeypatch.setattr(command, "_save", killed)
     run_export("--view", "events")
     monkeypatch.undo()
-    defined.company("Another")
+    views_defined.company("Another")
 
     done, output = run_export("--view", "events")
 
     assert done.exit_code == 0, done.output
     (file,) = (path for path in output.iterdir() if path.name != "manifest.json")
     assert [json.loads(line)["position"] for line in file.read_text().split("\n")[:-1]] == list(
-        range(1, defined.store.head() + 1)
+        range(1, views_defined.store.head() + 1)
     )
 
 
-def test_the_manifest_of_an_export_that_was_killed_tells_of_the_files_that_are_there(defined, run_export, monkeypatch):
+def test_the_manifest_of_an_export_that_was_killed_tells_of_the_files_that_are_there(
+    views_defined, run_export, monkeypatch
+):
     run_export()
-    defined.routine(defined.company("Another"), None, title="Later", status="paused")
-    defined.project_all()
+    views_defined.routine(views_defined.company("Another"), None, title="Later", status="paused")
+    views_defined.project_all()
     add = command._add
 
     def killed(output, manifest, name, *rest):
@@ -166,9 +170,9 @@ def test_two_exports_into_one_directory_do_not_meet(run_export, tmp_path):
     assert (done.exit_code, "Another export is writing into" in done.output) == (1, True)
 
 
-def test_a_file_of_a_read_model_says_up_to_where_it_shows_the_log(defined, run_export):
-    folded_to = defined.store.head()
-    defined.company("Not folded yet")
+def test_a_file_of_a_read_model_says_up_to_where_it_shows_the_log(views_defined, run_export):
+    folded_to = views_defined.store.head()
+    views_defined.company("Not folded yet")
 
     _, output = run_export()
 
@@ -177,7 +181,7 @@ def test_a_file_of_a_read_model_says_up_to_where_it_shows_the_log(defined, run_e
     assert about["headPosition"] > folded_to
 
 
-def test_a_disk_that_is_full_is_a_sentence(defined, run_export, monkeypatch):
+def test_a_disk_that_is_full_is_a_sentence(views_defined, run_export, monkeypatch):
     def write(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -207,14 +211,14 @@ def test_a_file_system_without_locks_takes_an_export(tmp_path, monkeypatch):
         (("--company", str(UUID(int=7))), f"There is no company {UUID(int=7)}"),
     ],
 )
-def test_what_would_select_nothing_is_refused_and_writes_nothing(defined, run_export, options, said):
+def test_what_would_select_nothing_is_refused_and_writes_nothing(views_defined, run_export, options, said):
     done, output = run_export(*options)
 
     assert (done.exit_code != 0, said in done.output) == (True, True), done.output
     assert not output.exists() or not list(output.iterdir())
 
 
-def test_a_manifest_of_another_version_is_left_alone(defined, run_export):
+def test_a_manifest_of_another_version_is_left_alone(views_defined, run_export):
     _, output = run_export("--view", "runs")
     (output / "manifest.json").write_text(json.dumps(manifest(output) | {"version": 2}))
 
@@ -223,8 +227,8 @@ def test_a_manifest_of_another_version_is_left_alone(defined, run_export):
     assert (done.exit_code, "of another version" in done.output) == (1, True)
 
 
-def test_one_company_and_a_time_can_be_selected(defined, run_export):
-    log = list(defined.store.history())
+def test_one_company_and_a_time_can_be_selected(views_defined, run_export):
+    log = list(views_defined.store.history())
     company = next(recorded.company_id for recorded in log if recorded.company_id)
     begin, end = log[len(log) // 3].at, log[2 * len(log) // 3].at
 
@@ -239,7 +243,7 @@ def test_one_company_and_a_time_can_be_selected(defined, run_export):
     assert {one["company_id"] for view in VIEWS for one in lines(output, view)} == {str(company)}
 
 
-def test_csv_has_a_header_and_the_same_rows(defined, run_export, conn):
+def test_csv_has_a_header_and_the_same_rows(views_defined, run_export, conn):
     _, output = run_export("--format", "csv")
 
     for file in manifest(output)["files"]:
@@ -250,7 +254,7 @@ def test_csv_has_a_header_and_the_same_rows(defined, run_export, conn):
             assert list(rows[0]) == list(VIEWS[file["view"]].columns)
 
 
-def test_parquet_has_typed_columns(defined, run_export, conn):
+def test_parquet_has_typed_columns(views_defined, run_export, conn):
 
     done, output = run_export("--format", "parquet")
 
@@ -268,7 +272,7 @@ def test_parquet_has_typed_columns(defined, run_export, conn):
     assert json.loads(events["event"][0].as_py())["type"] == events["name"][0].as_py()
 
 
-def test_without_pyarrow_parquet_is_refused_in_a_sentence(defined, run_export, monkeypatch):
+def test_without_pyarrow_parquet_is_refused_in_a_sentence(views_defined, run_export, monkeypatch):
     monkeypatch.setattr(export_files, "has_parquet", lambda: False)
 
     done, _ = run_export("--format", "parquet")
@@ -276,7 +280,7 @@ def test_without_pyarrow_parquet_is_refused_in_a_sentence(defined, run_export, m
     assert (done.exit_code, "pip install 'routines[parquet]'" in done.output) == (1, True)
 
 
-def test_other_options_and_other_files_are_refused(defined, run_export, tmp_path):
+def test_other_options_and_other_files_are_refused(views_defined, run_export, tmp_path):
     run_export("--view", "events")
 
     other, _ = run_export("--view", "events", "--format", "csv")
@@ -287,7 +291,7 @@ def test_other_options_and_other_files_are_refused(defined, run_export, tmp_path
     assert (strange.exit_code, "has other files in it" in strange.output) == (1, True)
 
 
-def test_a_log_that_has_lost_its_end_is_noticed(defined, run_export, tmp_path):
+def test_a_log_that_has_lost_its_end_is_noticed(views_defined, run_export, tmp_path):
     _, output = run_export("--view", "events")
     about = manifest(output)
     (output / "manifest.json").write_text(json.dumps(about | {"position": about["position"] + 10}))
@@ -297,7 +301,7 @@ def test_a_log_that_has_lost_its_end_is_noticed(defined, run_export, tmp_path):
     assert (done.exit_code, "restored" in done.output) == (1, True)
 
 
-def test_the_login_of_an_analyst_is_enough(defined, run_export, admin_url):
+def test_the_login_of_an_analyst_is_enough(views_defined, run_export, admin_url):
     with bootstrap.READING.connect(admin_url) as conn:
         conn.execute("SET ROLE routines_analyst")
         head, digest = exports.read_head(conn)
@@ -306,14 +310,14 @@ def test_the_login_of_an_analyst_is_enough(defined, run_export, admin_url):
 
         folded_to = exports.position_of_view(conn, "runs")
 
-    assert (head, digest, folded_to) == (defined.store.head(), None, None)
+    assert (head, digest, folded_to) == (views_defined.store.head(), None, None)
     assert content.count(b"\n") == text.rows > 0
 
 
-def test_texts_with_line_breaks_quotes_and_control_characters_are_whole(defined, run_export, conn):
+def test_texts_with_line_breaks_quotes_and_control_characters_are_whole(views_defined, run_export, conn):
     title = 'He said "no",\r\n\ttwice \\ \x7f\u2028'
-    routine = defined.routine(defined.company(), None, title=title, status="paused")
-    defined.project_all()
+    routine = views_defined.routine(views_defined.company(), None, title=title, status="paused")
+    views_defined.project_all()
 
     _, output = run_export("--view", "routines")
 
@@ -321,11 +325,11 @@ def test_texts_with_line_breaks_quotes_and_control_characters_are_whole(defined,
     assert row["title"] == title
 
 
-def test_no_text_in_csv_is_a_formula(defined, run_export):
-    company = defined.company()
+def test_no_text_in_csv_is_a_formula(views_defined, run_export):
+    company = views_defined.company()
     for title in ("=1+1", "1+1"):
-        defined.routine(company, None, title=title, status="paused")
-    defined.project_all()
+        views_defined.routine(company, None, title=title, status="paused")
+    views_defined.project_all()
 
     _, output = run_export("--format", "csv", "--view", "routines")
 
@@ -335,7 +339,9 @@ def test_no_text_in_csv_is_a_formula(defined, run_export):
     assert "=1+1" not in titles
 
 
-def test_duckdb_answers_the_questions_of_the_page_from_an_export_as_postgres_does(defined, run_export, conn, tmp_path):
+def test_duckdb_answers_the_questions_of_the_page_from_an_export_as_postgres_does(
+    views_defined, run_export, conn, tmp_path
+):
     _, output = run_export("--format", "parquet")
     lake = duckdb.connect()
     lake.execute("SET TimeZone = 'UTC'")
@@ -358,7 +364,7 @@ def _plain_text(value):
     return repr(float(value)) if isinstance(value, int | float | Decimal) else str(value)
 
 
-def test_pandas_reads_an_export(defined, run_export):
+def test_pandas_reads_an_export(views_defined, run_export):
     _, output = run_export("--format", "parquet", "--view", "runs")
 
     runs = pd.read_parquet(output / "runs.parquet")

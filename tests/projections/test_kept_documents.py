@@ -18,7 +18,7 @@ from projections.firing import run_history
 from projections.firing.run_history import RUN
 from projections.routines import routines, webhook_refusals
 from projections.routines.routines import ROUTINE, ROUTINE_FIRINGS, TRIGGER, TRIGGER_FIRINGS
-from web.http.kept_documents import OVERHEAD, Kept, KeptDocuments, Place
+from web.http.kept_documents import OVERHEAD, KeptDocument, KeptDocuments, Place
 from web.http.reading import KEPT_MODELS, MODELS, Read, Reader, Wanted
 
 SHOWING = [MODELS[name] for name in KEPT_MODELS]
@@ -261,7 +261,7 @@ PLACE, LATER = Place(1, b"1", "made"), Place(2, b"2", "made")
 
 
 def kept(size=0, *streams):
-    return Kept("found", frozenset(streams), [], size)
+    return KeptDocument("found", frozenset(streams), [], size)
 
 
 def test_what_was_used_longest_ago_is_dropped_when_there_is_too_much():

@@ -54,7 +54,7 @@ def old_routine(story: Story) -> tuple[UUID, UUID]:
 
 
 def grow(conn: Connection, routine_id: UUID, runs: int) -> None:
-    (run,) = run_history.recent(conn, routine_id, 1)
+    (run,) = run_history.recent_runs(conn, routine_id, 1)
     conn.execute("DELETE FROM run WHERE id <> %s", (run.id,))
     conn.execute("DELETE FROM issue WHERE NOT is_open")
     conn.execute(RUNS, (runs - 1, run.id))
@@ -71,7 +71,7 @@ def chill(conn: Connection) -> None:
     conn.execute("ANALYZE")
 
 
-def planned(conn: Connection, explain: str, docs: Docs[Any], **values: object) -> Any:
+def plan_of(conn: Connection, explain: str, docs: Docs[Any], **values: object) -> Any:
     query: Composed = SQL(explain) + docs.query
     row = conn.execute(query, values).fetchone()
     return row[0][0]["Plan"] if row else None
@@ -118,7 +118,7 @@ def test_no_list_costs_more_because_its_routines_ran_more_often(conn: Connection
     for runs in (FEW, MANY):
         grow(conn, old_routine[1], runs)
         for name, (docs, values) in values_of(conn, *old_routine).items():
-            plan = planned(conn, "EXPLAIN (FORMAT JSON) ", docs, **values)
+            plan = plan_of(conn, "EXPLAIN (FORMAT JSON) ", docs, **values)
             assert [] == read_whole(plan), name
             costs.setdefault(name, []).append(plan["Total Cost"])
 
@@ -148,7 +148,7 @@ def test_no_list_reads_more_rows_because_its_routines_ran_more_often(conn: Conne
     for runs in (FEW, MANY):
         grow(conn, old_routine[1], runs)
         for name, (docs, values) in values_of(conn, *old_routine).items():
-            plan = planned(conn, "EXPLAIN (ANALYZE, TIMING OFF, BUFFERS OFF, FORMAT JSON) ", docs, **values)
+            plan = plan_of(conn, "EXPLAIN (ANALYZE, TIMING OFF, BUFFERS OFF, FORMAT JSON) ", docs, **values)
             rows = [
                 round((node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"])
                 for node in nodes(plan)
@@ -165,7 +165,7 @@ def test_the_plans_that_are_kept_for_any_values_do_not_read_a_history_whole(
     grow(conn, old_routine[1], MANY)
     for name, (docs, values) in values_of(conn, *old_routine).items():
         if docs._is_prepared:
-            plan = planned(conn, "EXPLAIN (GENERIC_PLAN, FORMAT JSON) ", docs, **values)
+            plan = plan_of(conn, "EXPLAIN (GENERIC_PLAN, FORMAT JSON) ", docs, **values)
             assert [] == read_whole(plan), name
 
 
@@ -175,7 +175,7 @@ def test_a_history_that_is_cold_is_not_read_whole_either(conn: Connection, old_r
         grow(conn, old_routine[1], runs)
         chill(conn)
         for name, (docs, values) in values_of(conn, *old_routine).items():
-            plan = planned(conn, "EXPLAIN (ANALYZE, TIMING OFF, BUFFERS OFF, FORMAT JSON) ", docs, **values)
+            plan = plan_of(conn, "EXPLAIN (ANALYZE, TIMING OFF, BUFFERS OFF, FORMAT JSON) ", docs, **values)
             assert [] == read_whole(plan), name
             rows = [round(node["Actual Rows"] * node["Actual Loops"]) for node in nodes(plan)]
             read.setdefault(name, []).append(max(rows))

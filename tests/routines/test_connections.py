@@ -259,12 +259,12 @@ def far_system(postgres, system):
     """A system with a proxy between it and its server: connections in `far_system.silent` hear nothing more, though they stand."""
     name = str(conninfo_to_dict(system.settings.database_url)["dbname"])
     with (
-        postgres_proxy.between(postgres.socket_dir / ".s.PGSQL.5432") as proxy,
+        postgres_proxy.proxy_between(postgres.socket_dir / ".s.PGSQL.5432") as proxy,
         bootstrap.system(Settings(database_url=proxy.url("routines_service", name))) as proxied_system,
     ):
         proxy.fault = Silence()
         yield FarSystem(proxied_system, proxy)
-        proxy.fault = postgres_proxy.Nothing()
+        proxy.fault = postgres_proxy.NoFault()
         proxy.heal()  # so that the pool does not wait for them at its end
 
 

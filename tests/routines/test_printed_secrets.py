@@ -13,7 +13,7 @@ from rich.pretty import pretty_repr
 from application.access import Caller
 from application.request_bodies.jetty import CadenceConfig, EnvironmentChange, RoutineChange, RoutineCreate, RunCreate
 from application.secrets.key_ring import KeyRing
-from application.secrets.vault import Kept, Vault
+from application.secrets.vault import Vault, VaultRecord
 from application.use_cases import delivery_attempts, endpoints, triggers
 from application.use_cases.board import agents, keys
 from application.use_cases.jetty import trajectories
@@ -50,7 +50,7 @@ def shapes_with_secrets(tmp_path):
         "KeyRing": ring,
         "Vault": vault,
         "Secret": secret,
-        "Kept": Kept(id=id_, company_id=id_, owner_id=id_, purpose="webhook", secret=secret),
+        "Kept": VaultRecord(id=id_, company_id=id_, owner_id=id_, purpose="webhook", secret=secret),
         "Caller": Caller(token=CANARY),
         "WebhookRequest": WebhookRequest(headers=(("authorization", f"Bearer {CANARY}"),), body=b"{}"),
         "key": keys.NewKey(key_id=id_, name="a", token=CANARY, created_at=now),
@@ -58,7 +58,7 @@ def shapes_with_secrets(tmp_path):
         "made": triggers.TriggerResult(trigger_id=id_, history=(), minted=new_secrets),
         "agent": agents.AgentResult(agent_id=id_, heartbeat_secret=CANARY),
         "endpoint": endpoints.EndpointResult(endpoint_id=id_, secret=CANARY),
-        "claim": trajectories.Claimed(
+        "claim": trajectories.ClaimedTrajectory(
             trajectory_id=id_, claim_id=id_, secret_params={"a": CANARY}, environment={"B": CANARY}
         ),
         "address": delivery_attempts.Address(url="https://example.org", secrets=(secret,)),

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from psycopg.sql import SQL, Identifier
 
-from application.secrets.vault import Kept, Vault
+from application.secrets.vault import Vault, VaultRecord
 from domain.webhooks.secret import Secret
 from processes.scheduler.scheduler import Scheduler
 from projections import catalogue
@@ -90,7 +90,7 @@ class Lost:
             company.late(SCHEDULES, MINUTES)
             fire(url)
             company.late(SCHEDULES, MINUTES)
-            secret = Kept(
+            secret = VaultRecord(
                 id=uuid4(),
                 company_id=company.company_id,
                 owner_id=uuid4(),

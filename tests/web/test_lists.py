@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from domain.events import RoutineCreated
 from domain.values import RoutineSettings
-from projections.routines.routines import Place
+from projections.routines.routines import RoutinePlace
 from tests.api import Api
 from web.http.paging import cursor_of, place_of
 from web.http.validation import Invalid
 
-PLACES = st.builds(Place, st.text(), st.text(), st.uuids()).filter(
+PLACES = st.builds(RoutinePlace, st.text(), st.text(), st.uuids()).filter(
     lambda place: "\x00" not in place.updated_at + place.title
 )
 NOT_OURS = "cursor must be one that this list returned"
@@ -221,7 +221,7 @@ def test_a_cursor_that_the_list_did_not_give_is_refused(api: Api, company: str):
     own = f"/companies/{company}/routines"
     cursor = api.request("GET", f"{own}?limit=1").headers["X-Next-Cursor"]
     elsewhere = api.company()
-    nul = cursor_of(f"routines of {company}", Place("\x00", "\x00", uuid4()))
+    nul = cursor_of(f"routines of {company}", RoutinePlace("\x00", "\x00", uuid4()))
 
     assert 2 == len(list_ids(api, company, f"?cursor={cursor}"))
     for path in (
@@ -238,18 +238,18 @@ def test_a_cursor_that_the_list_did_not_give_is_refused(api: Api, company: str):
 
 
 @for_all(PLACES, st.text())
-def test_a_cursor_leads_back_to_its_place(place: Place, list_: str):
-    assert place == place_of(cursor_of(list_, place), list_, Place)
+def test_a_cursor_leads_back_to_its_place(place: RoutinePlace, list_: str):
+    assert place == place_of(cursor_of(list_, place), list_, RoutinePlace)
 
 
 @for_all(PLACES, st.data())
-def test_an_altered_cursor_leads_nowhere(place: Place, data: st.DataObject):
+def test_an_altered_cursor_leads_nowhere(place: RoutinePlace, data: st.DataObject):
     cursor = cursor_of("routines", place)
     index = data.draw(st.integers(0, len(cursor) - 1))
     altered = cursor[:index] + data.draw(st.sampled_from("Aa0-_=+/é\x00").filter(lambda c: c != cursor[index]))
     for wrong in (altered, altered + cursor[index + 1 :]):
         with pytest.raises(Invalid):
-            place_of(wrong, "routines", Place)
+            place_of(wrong, "routines", RoutinePlace)
 
 
 @for_all(st.text(min_size=1))

@@ -36,7 +36,7 @@ from verification.faults import (
     restore,
     worker,
 )
-from verification.faults.campaign import Outcome, Size
+from verification.faults.campaign import CampaignSize, Outcome
 from verification.faults.environment import open_environment, tidy_when_terminated
 
 CAMPAIGNS = {
@@ -90,7 +90,9 @@ def main() -> None:
         began = time.monotonic()
         with open_environment() as environment:
             new_outcomes = CAMPAIGNS[name](
-                environment, Size("short" if arguments.short else "full"), random.Random(f"{arguments.seed} {name}")
+                environment,
+                CampaignSize("short" if arguments.short else "full"),
+                random.Random(f"{arguments.seed} {name}"),
             )
         took_s = time.monotonic() - began
         outcomes += new_outcomes

@@ -11,7 +11,7 @@ from verification.faults.environment import Environment
 from verification.faults.oracle import Verdict
 
 
-class Size:
+class CampaignSize:
     """Which size a campaign has: `full`, `short` for a look at it, `brief` for the tests."""
 
     def __init__(self, name: str) -> None:
@@ -46,7 +46,7 @@ def noting_standstill(broken: list[str]) -> Iterator[None]:
         broken.append(f"it stands still: {error}")
 
 
-Campaign = Callable[[Environment, Size, random.Random], list[Outcome]]
+Campaign = Callable[[Environment, CampaignSize, random.Random], list[Outcome]]
 
 
 class Progress:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from routines import bootstrap
 from verification.faults import oracle
-from verification.faults.campaign import Outcome, Progress, Size
+from verification.faults.campaign import CampaignSize, Outcome, Progress
 from verification.faults.environment import Environment, settle, wait_for
 from verification.faults.load import CompanyFixture
 
@@ -20,7 +20,7 @@ LATE_S = 5.0
 LIMIT_S = 60.0
 
 
-def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
+def run(environment: Environment, size: CampaignSize, chance: random.Random) -> list[Outcome]:
     """None where libfaketime is not installed."""
     if (library := find_library()) is None:
         print("clock: left out, libfaketime is not there (apt-get install faketime)", file=sys.stderr)

@@ -24,7 +24,7 @@ import httpx
 from psycopg.sql import SQL, Identifier
 
 from verification.faults import oracle, postgres_proxy
-from verification.faults.campaign import Outcome, Progress, Size, noting_standstill
+from verification.faults.campaign import CampaignSize, Outcome, Progress, noting_standstill
 from verification.faults.environment import Database, Environment, wait_for
 from verification.faults.kill import MINUTES, RunningSystem, answers, finish, running_system
 from verification.faults.postgres_proxy import Action, Link, Message, Proxy
@@ -94,12 +94,12 @@ class Prober:
         return "refused" if is_refusal else f"{answer.status_code} {answer.text}"
 
 
-def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
+def run(environment: Environment, size: CampaignSize, chance: random.Random) -> list[Outcome]:
     rounds, progress, broken = int(size(full=50, short=3, brief=1)), Progress("connections"), list[str]()
     kernel_s = size(full=KERNEL_S, short=KERNEL_S, brief=3)
     kinds = POISONS | {"silence": (partial(silence_links, kernel_s=kernel_s), True)}
     slowest_s, poisons, recovery_s = 0.0, 0, size(full=RECOVERY_S, short=RECOVERY_S, brief=environment.limit_s)
-    with environment.database() as database, postgres_proxy.between(environment.socket) as proxy:
+    with environment.database() as database, postgres_proxy.proxy_between(environment.socket) as proxy:
         url = proxy.url("routines_service", database.name)
         with running_system(environment, database, chance, url) as system, Prober(system) as prober:
             for role in ("scheduler", "web", "projector"):
@@ -161,7 +161,7 @@ def silence_links(_database: Database, proxy: Proxy, kernel_s: float = KERNEL_S)
     """Until the kernel notices, as it does by tcp_user_timeout; the sockets here have no such thing."""
 
     def notice() -> None:
-        proxy.fault = postgres_proxy.Nothing()
+        proxy.fault = postgres_proxy.NoFault()
         proxy.heal()
 
     proxy.fault = Silence(proxy)

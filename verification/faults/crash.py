@@ -11,7 +11,7 @@ import psycopg
 from eventsourcing.persistence import PersistenceError
 
 from verification.faults import oracle
-from verification.faults.campaign import Outcome, Progress, Size, noting_standstill
+from verification.faults.campaign import CampaignSize, Outcome, Progress, noting_standstill
 from verification.faults.environment import Database, Environment, wait_for
 from verification.faults.kill import MINUTES, answers, finish, running_system
 from verification.faults.load import CompanyFixture
@@ -19,7 +19,7 @@ from verification.faults.load import CompanyFixture
 BACK_S = 5.0  # after which something is recorded again, once the database is back
 
 
-def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
+def run(environment: Environment, size: CampaignSize, chance: random.Random) -> list[Outcome]:
     crashes = int(size(full=200, short=6, brief=2))
     progress, broken, back_s = Progress("crash"), list[str](), [0.0]
     longest_s = size(full=BACK_S, short=BACK_S, brief=environment.limit_s)

@@ -34,11 +34,11 @@ from projections.engine import positions
 from routines import bootstrap, clock
 from routines.settings import Settings
 from verification.faults import oracle, postgres_proxy, read_models
-from verification.faults.campaign import Outcome, Progress, Size
+from verification.faults.campaign import CampaignSize, Outcome, Progress
 from verification.faults.environment import Database, Environment
 from verification.faults.load import DAY, MINUTE, CompanyFixture
 from verification.faults.oracle import Verdict
-from verification.faults.postgres_proxy import Action, At, Proxy
+from verification.faults.postgres_proxy import Action, FaultAtMessage, Proxy
 from web.app import create_app
 from web.http.backend import Backend
 
@@ -61,7 +61,7 @@ UNCUT = 3  # firings in a row that were over before their message came: how many
 LEFT = httpx.Response(499)  # what a client that has left has got
 
 
-class Side:
+class SystemUnderFault:
     """A scheduler, a projector and a web application on one database, and the ways to use them once."""
 
     def __init__(self, settings: Settings, stack: ExitStack) -> None:
@@ -147,16 +147,16 @@ class Case:
     What it was told that is not so, it puts into `untrue`.
     """
 
-    def __init__(self, act: Callable[[Side], bool], answers: tuple[oracle.Key, ...] = ()) -> None:
+    def __init__(self, act: Callable[[SystemUnderFault], bool], answers: tuple[oracle.Key, ...] = ()) -> None:
         self.act = act
         self.answers = answers
         self.untrue = list[str]()
 
 
-class Works:
+class Workload:
     """What is to be done, on a workplace that is reached without faults."""
 
-    def __init__(self, side: Side, token: str, superuser: Callable[[], psycopg.Connection[Any]]) -> None:
+    def __init__(self, side: SystemUnderFault, token: str, superuser: Callable[[], psycopg.Connection[Any]]) -> None:
         self._side = side
         self._superuser = superuser
         self._workplace = CompanyFixture(side.system)
@@ -166,7 +166,7 @@ class Works:
         moment = self._side.system.clock() - timedelta(seconds=2)
         settings = TriggerSettings(run_at=moment, timezone="UTC")
         self._workplace.arm(moment - MINUTE, [({}, settings, moment)])
-        return Case(Side.tick)
+        return Case(SystemUnderFault.tick)
 
     def catch_up(self) -> Case:
         now = self._side.system.clock().replace(second=0, microsecond=0)
@@ -174,21 +174,21 @@ class Works:
         policies = {"concurrency_policy": "always_enqueue", "catch_up_policy": "enqueue_missed_with_cap"}
         settings = TriggerSettings(cron_expression="* * * * *", timezone="Europe/Amsterdam", ends_at=now)
         self._workplace.arm(first - MINUTE / 2, [(policies, settings, first)])
-        return Case(Side.tick)
+        return Case(SystemUnderFault.tick)
 
     def projection(self) -> Case:
         with _open_patient_connection(self._side) as conn:
             _catch_up(conn, self._side.system.store.after)  # so that there is one batch to fold, and a small one
         moment = self._side.system.clock()
         self._workplace.arm(moment, [({}, TriggerSettings(run_at=moment + DAY, timezone="UTC"), moment + DAY)])
-        return Case(Side.project)
+        return Case(SystemUnderFault.project)
 
     def read(self) -> Case:
         """Each of those who read at once gets what it has asked for, and nothing of another."""
         paths = [f"/routines/{self._create_routine()}" for _ in range(READS)]
         headers = {"Authorization": self._headers["Authorization"]}
 
-        def act(side: Side) -> bool:
+        def act(side: SystemUnderFault) -> bool:
             answers = side.at_once([("GET", path, None) for path in paths], headers)
             read = [
                 (path, f"/routines/{answer.json()['id']}")
@@ -227,7 +227,7 @@ class Works:
         keys = tuple((self._create_routine(), str(uuid4())) for _ in range(1 + GROUP))
         requests = [("POST", f"/routines/{routine_id}/run", {"idempotencyKey": key}) for routine_id, key in keys]
 
-        def act(side: Side) -> bool:
+        def act(side: SystemUnderFault) -> bool:
             with self._superuser() as conn:
                 conn.autocommit = False
                 conn.execute("SELECT FROM log.head FOR UPDATE")  # nobody commits
@@ -255,7 +255,7 @@ class Works:
         return answer.json()
 
 
-def _open_when_all_wait(conn: psycopg.Connection[Any], side: Side) -> None:
+def _open_when_all_wait(conn: psycopg.Connection[Any], side: SystemUnderFault) -> None:
     """Let others commit as soon as GROUP appends wait, or after a while: a fault may have kept some from coming."""
     end = time.monotonic() + OPEN_S
     while side.many_waiting < GROUP and time.monotonic() < end:
@@ -268,7 +268,7 @@ BY_HTTP = ("manual", "webhook", "completion", "group", "read")
 
 
 @contextmanager
-def _run_projector(side: Side) -> Iterator[None]:
+def _run_projector(side: SystemUnderFault) -> Iterator[None]:
     """HTTP wants the read models; the scheduler folds its own."""
     stop = threading.Event()
     projector = Projector(catalogue.ALL, side.system.store.after)
@@ -288,14 +288,14 @@ def _catch_up(conn: psycopg.Connection[Any], read: positions.Read) -> None:
         pass
 
 
-def _open_patient_connection(side: Side) -> psycopg.Connection[Any]:
+def _open_patient_connection(side: SystemUnderFault) -> psycopg.Connection[Any]:
     conn = bootstrap.connect(side.system.settings)
     conn.execute("SET idle_in_transaction_session_timeout = 0")
     conn.execute("SET transaction_timeout = 0")  # this connection is not cut, so it has no short limits
     return conn
 
 
-def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
+def run(environment: Environment, size: CampaignSize, chance: random.Random) -> list[Outcome]:
     with environment.database() as database:
         outcomes = _cut_each_kind(environment, database, size, chance)
         if size.name != "brief":
@@ -305,19 +305,21 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
         return outcomes
 
 
-def _cut_each_kind(environment: Environment, database: Database, size: Size, chance: random.Random) -> list[Outcome]:
+def _cut_each_kind(
+    environment: Environment, database: Database, size: CampaignSize, chance: random.Random
+) -> list[Outcome]:
     with (
         _short_limits(),
-        postgres_proxy.between(environment.socket) as proxy,
+        postgres_proxy.proxy_between(environment.socket) as proxy,
         ExitStack() as stack,
     ):
         token = bootstrap.first_board_token(database.settings()) or ""
-        direct = Side(database.settings(), stack)
-        cut_off = Side(database.settings(proxy.url("routines_service", database.name)), stack)
+        direct = SystemUnderFault(database.settings(), stack)
+        cut_off = SystemUnderFault(database.settings(proxy.url("routines_service", database.name)), stack)
         log = stack.enter_context(database.auditor())
         silence_s = size(full=SILENCE_S, short=SILENCE_S, brief=environment.limit_s)
         bench = Bench(proxy, direct, cut_off, log, silence_s)
-        works = Works(direct, token, database.superuser)
+        works = Workload(direct, token, database.superuser)
         outcomes = [_all_cuts(bench, kind, getattr(works, kind), size, chance) for kind in BY_TIME]
         with _run_projector(direct):
             return outcomes + [_all_cuts(bench, kind, getattr(works, kind), size, chance) for kind in BY_HTTP]
@@ -327,7 +329,12 @@ class Bench:
     """Where one case after the other is cut."""
 
     def __init__(
-        self, proxy: Proxy, direct: Side, cut_off: Side, log: psycopg.Connection[Any], silence_s: float
+        self,
+        proxy: Proxy,
+        direct: SystemUnderFault,
+        cut_off: SystemUnderFault,
+        log: psycopg.Connection[Any],
+        silence_s: float,
     ) -> None:
         self.proxy, self.direct, self.cut_off, self.log = proxy, direct, cut_off, log
         self.silence_s = silence_s
@@ -338,7 +345,7 @@ class Bench:
     ) -> tuple[bool, Verdict]:
         """Whether the fault was met, and what came of it."""
         after = oracle.head(self.log)
-        case, fault = make(), At(number, action, beside)
+        case, fault = make(), FaultAtMessage(number, action, beside)
         done = threading.Event()
         client = threading.Thread(target=_until_done, args=(case, self.cut_off, done), daemon=True)
         self.proxy.fault = fault
@@ -353,7 +360,7 @@ class Bench:
                 self.held.append(time.monotonic() - began)
                 self.proxy.heal()
         client.join(2 * UNTIL_DONE_S)
-        self.proxy.fault = postgres_proxy.Nothing()
+        self.proxy.fault = postgres_proxy.NoFault()
         _until_done(case, self.direct, threading.Event())
         verdict = oracle.judge(self.log, after=after, answered=case.answers if done.is_set() else ())
         verdict.lost += not done.is_set()
@@ -361,7 +368,7 @@ class Bench:
         return fault.hit.is_set(), verdict
 
 
-def _all_cuts(bench: Bench, kind: str, make: Callable[[], Case], size: Size, chance: random.Random) -> Outcome:
+def _all_cuts(bench: Bench, kind: str, make: Callable[[], Case], size: CampaignSize, chance: random.Random) -> Outcome:
     stride, progress = int(size(full=1, short=7, brief=80)), Progress(f"cut {kind}")
     total, cases, broken, reach = Verdict(), 0, [], 0
     for mode, action in MODES.items():
@@ -385,7 +392,7 @@ def _all_cuts(bench: Bench, kind: str, make: Callable[[], Case], size: Size, cha
     return Outcome(f"cut: {kind}", total, f"{cases} cuts", broken, notes=[f"{reach} messages"])
 
 
-def _until_done(case: Case, side: Side, done: threading.Event) -> None:
+def _until_done(case: Case, side: SystemUnderFault, done: threading.Event) -> None:
     end = time.monotonic() + UNTIL_DONE_S
     while not done.is_set() and time.monotonic() < end:
         if case.act(side):

@@ -22,7 +22,7 @@ import psycopg
 from routines import bootstrap
 from routines.local import accounts
 from verification.faults import clock, oracle
-from verification.faults.campaign import Outcome, Progress, Size, noting_standstill
+from verification.faults.campaign import CampaignSize, Outcome, Progress, noting_standstill
 from verification.faults.environment import Environment, open_environment, reserved_port, settle, wait_for
 from verification.faults.load import CompanyFixture
 
@@ -32,7 +32,7 @@ LIMIT_S = 60.0
 SURE_S = 20.0  # by which the clock is behind the log long enough for health to say so
 
 
-def run(_environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
+def run(_environment: Environment, size: CampaignSize, chance: random.Random) -> list[Outcome]:
     """None where libfaketime is not installed."""
     if (library := clock.find_library()) is None:
         print("dbclock: left out, libfaketime is not there (apt-get install faketime)", file=sys.stderr)

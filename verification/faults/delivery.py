@@ -26,7 +26,7 @@ from application.request_bodies.jetty import CollectionCreate, RunCreate, TaskCr
 from application.use_cases.jetty import collections, tasks, trajectories
 from application.use_cases.names import TaskPath
 from routines import bootstrap
-from verification.faults.campaign import Outcome, Progress, Size, noting_standstill
+from verification.faults.campaign import CampaignSize, Outcome, Progress, noting_standstill
 from verification.faults.environment import Database, Environment, wait_for
 from verification.faults.oracle import Verdict
 from verification.faults.receiver import ReceivedRequest, Receiver
@@ -46,7 +46,7 @@ RECORDED = """
 DEAD = "SELECT count(*) FROM log.events WHERE name = 'delivery.dead'"
 
 
-def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
+def run(environment: Environment, size: CampaignSize, chance: random.Random) -> list[Outcome]:
     kills, calls = int(size(full=100, short=20, brief=6)), int(size(full=1_000, short=200, brief=60))
     progress, broken, connections = Progress("delivery"), list[str](), itertools.count(1)
 
@@ -67,7 +67,7 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
                     running[victim] = start(database)
                     progress(f"{number + 1} kills, {len(receiver.got)} requests")
                 call(system.executor, caller, receiver.url, calls - calls // kills * kills)
-            wait_for(lambda: recorded(log)[0] + dead(log) >= calls, environment.limit_s)
+            wait_for(lambda: count_delivered(log)[0] + count_dead(log) >= calls, environment.limit_s)
         verdict = judge(receiver, log, calls)
         repeats = len(receiver.got) - len({got.id for got in receiver.got})
         return [Outcome("delivery", verdict, f"{kills} kills", broken, notes=[f"{repeats} requests were repeats"])]
@@ -112,7 +112,7 @@ def judge(receiver: Receiver, log: psycopg.Connection[Any], calls: int) -> Verdi
         bodies.setdefault(request.id, set()).add(request.body)
     arrived_ids = {request.id for request in receiver.good}
     trajectories = {request.json["trajectory_id"] for request in receiver.good}
-    delivered_ids, streams = recorded(log)
+    delivered_ids, streams = count_delivered(log)
     return Verdict(
         occurrences=calls,
         requests=len(receiver.got),
@@ -130,12 +130,12 @@ def is_signed(request: ReceivedRequest) -> bool:
     return hmac.compare_digest(expected_digest, request.headers["x-mise-signature"])
 
 
-def recorded(log: psycopg.Connection[Any]) -> tuple[int, int]:
+def count_delivered(log: psycopg.Connection[Any]) -> tuple[int, int]:
     """How many are recorded as delivered, and of how many streams."""
     row = log.execute(RECORDED).fetchone()
     return (row[0], row[1]) if row else (0, 0)
 
 
-def dead(log: psycopg.Connection[Any]) -> int:
+def count_dead(log: psycopg.Connection[Any]) -> int:
     row = log.execute(DEAD).fetchone()
     return row[0] if row else 0

@@ -28,7 +28,7 @@ import psycopg
 from routines import bootstrap
 from routines.settings import Settings
 from verification.faults import oracle
-from verification.faults.campaign import Outcome, Progress, Size, noting_standstill
+from verification.faults.campaign import CampaignSize, Outcome, Progress, noting_standstill
 from verification.faults.environment import Environment, wait_for
 from verification.faults.load import Client, CompanyFixture
 
@@ -59,7 +59,7 @@ class Installation:
         return url.replace("routines_service@", f"{user}@")
 
 
-def run(_environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
+def run(_environment: Environment, size: CampaignSize, chance: random.Random) -> list[Outcome]:
     """None where no file system can be mounted."""
     times, hold_s = int(size(full=20, short=4, brief=2)), size(full=8.0, short=4.0, brief=2.0)
     progress, broken = Progress("disk"), list[str]()

@@ -20,12 +20,12 @@ from application.audit import log_reader
 from routines import bootstrap
 from routines.roles import SERVICE
 from verification.faults import postgres_proxy
-from verification.faults.campaign import Outcome, Progress, Size, noting_standstill
+from verification.faults.campaign import CampaignSize, Outcome, Progress, noting_standstill
 from verification.faults.connections import Prober, wait_until_fired
 from verification.faults.environment import Database, Environment, wait_for
 from verification.faults.kill import MINUTES, answers, finish, running_system
 from verification.faults.postgres_proxy import Proxy
-from verification.faults.replicas import Pair, replicated
+from verification.faults.replicas import Pair, replicated_servers
 
 RECOVERY_S = 8.0  # with a projector that looks for its database once a second, and a busy machine
 STRAY_S = 10.0
@@ -42,13 +42,13 @@ class SwitchedDatabase(Database):
         return self._proxy.url(user, self.name) if user == SERVICE else super().url(user)
 
 
-def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
+def run(environment: Environment, size: CampaignSize, chance: random.Random) -> list[Outcome]:
     switches, stray_s = int(size(full=200, short=6, brief=2)), size(full=STRAY_S, short=STRAY_S, brief=3)
     progress, broken, slowest_s = Progress("failover"), list[str](), 0.0
     recovery_s = size(full=RECOVERY_S, short=RECOVERY_S, brief=environment.limit_s)
     with (
-        replicated(environment.postgres.home) as pair,
-        postgres_proxy.between(pair.primary.socket) as proxy,
+        replicated_servers(environment.postgres.home) as pair,
+        postgres_proxy.proxy_between(pair.primary.socket) as proxy,
         _open_switched_database(environment, pair, proxy) as database,
         running_system(environment, database, chance) as system,
         Prober(system) as prober,

@@ -17,7 +17,7 @@ import psycopg
 
 from routines import bootstrap
 from verification.faults import oracle, read_models
-from verification.faults.campaign import Outcome, Progress, Size, noting_standstill
+from verification.faults.campaign import CampaignSize, Outcome, Progress, noting_standstill
 from verification.faults.environment import (
     LOOK_S,
     Database,
@@ -79,7 +79,7 @@ def running_system(
         yield RunningSystem(database, company_fixture, processes, client, port, environment.limit_s, token)
 
 
-def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
+def run(environment: Environment, size: CampaignSize, chance: random.Random) -> list[Outcome]:
     kills, schedules = int(size(full=500, short=25)), int(size(full=2_000, short=100))
     progress, broken, largest_group = Progress("kill"), list[str](), 0
     with (

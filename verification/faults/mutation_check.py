@@ -25,7 +25,7 @@ from typing import Any
 from psycopg.sql import SQL
 
 from verification.faults import failover, kill, lostanswer
-from verification.faults.campaign import Campaign, Size
+from verification.faults.campaign import Campaign, CampaignSize
 from verification.faults.environment import Database, Environment, open_environment, tidy_when_terminated
 
 WITHOUT_KEY = """
@@ -106,7 +106,7 @@ def _is_noticed(name: str, seed: int) -> bool:
     break_it, campaign_name, campaign = BREAKS[name]
     with open_environment() as environment, break_it(environment):
         environment.limit_s = PATIENCE_S
-        outcomes = campaign(environment, Size("short"), random.Random(f"{seed} {name}"))
+        outcomes = campaign(environment, CampaignSize("short"), random.Random(f"{seed} {name}"))
     is_noticed = any(not outcome.well for outcome in outcomes)
     print(f"{name}: {'noticed' if is_noticed else 'NOT NOTICED'} by {campaign_name}")
     for outcome in outcomes:

@@ -34,7 +34,7 @@ import httpx
 from domain.bounds import limits
 from routines import bootstrap
 from verification.faults import oracle
-from verification.faults.campaign import Outcome, Progress, Size, noting_standstill
+from verification.faults.campaign import CampaignSize, Outcome, Progress, noting_standstill
 from verification.faults.environment import (
     Database,
     Environment,
@@ -156,7 +156,7 @@ class Memory(threading.Thread):
         self.join()
 
 
-def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
+def run(environment: Environment, size: CampaignSize, chance: random.Random) -> list[Outcome]:
     alone_s, seconds = size(full=30, short=10, brief=1), size(full=300, short=60, brief=4)
     progress, broken, notes = Progress("neighbour"), list[str](), list[str]()
     with ExitStack() as stack:

@@ -16,7 +16,7 @@ import psycopg
 from domain.values import TriggerSettings
 from routines import bootstrap
 from verification.faults import oracle
-from verification.faults.campaign import Outcome, Progress, Size
+from verification.faults.campaign import CampaignSize, Outcome, Progress
 from verification.faults.environment import Database, Environment, is_settled, settle, wait_for
 from verification.faults.load import CompanyFixture
 
@@ -37,14 +37,14 @@ OUTCOMES = """
     WHERE name = 'run.fired' AND event ->> 'trigger_id' = %s"""
 
 
-def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
+def run(environment: Environment, size: CampaignSize, chance: random.Random) -> list[Outcome]:
     several, progress = int(size(full=20, short=2, brief=1)), Progress("poison")
     groups = [[*POISONS, UNREADABLE]] if size.name == "brief" else [POISONS, [UNREADABLE]]
     return [_among_good_ones(environment, size, chance, names * several, progress) for names in groups]
 
 
 def _among_good_ones(
-    environment: Environment, size: Size, chance: random.Random, names: list[str], progress: Progress
+    environment: Environment, size: CampaignSize, chance: random.Random, names: list[str], progress: Progress
 ) -> Outcome:
     good, seconds = int(size(full=10_000, short=300)), size(full=20, short=4, brief=1)
     late_s = size(full=LATE_S, short=LATE_S, brief=environment.limit_s)

@@ -44,12 +44,12 @@ class Fault(Protocol):
     def on(self, link: "Link", message: Message) -> Action: ...
 
 
-class Nothing:
+class NoFault:
     def on(self, _link: "Link", _message: Message) -> Action:
         return Action.PASS
 
 
-class At:
+class FaultAtMessage:
     """Does something once, at the k-th message; `beside` is called just before."""
 
     def __init__(self, number: int, action: Action, beside: Callable[[], None] = lambda: None) -> None:
@@ -113,7 +113,7 @@ class Proxy:
     """Listens in a directory of its own; `fault` may be changed at any time."""
 
     def __init__(self, server: Path) -> None:
-        self.fault: Fault = Nothing()
+        self.fault: Fault = NoFault()
         self.server = server  # the socket to which new connections lead
         self._directory = Path(tempfile.mkdtemp(prefix="routines-wire-"))
         self._links: list[Link] = []
@@ -221,7 +221,7 @@ def _close_after(link: Link, pumps: list[threading.Thread]) -> None:
 
 
 @contextlib.contextmanager
-def between(server: Path) -> Iterator[Proxy]:
+def proxy_between(server: Path) -> Iterator[Proxy]:
     proxy = Proxy(server)
     try:
         yield proxy

@@ -16,7 +16,7 @@ import psycopg
 
 from routines import bootstrap
 from verification.faults import oracle
-from verification.faults.campaign import Outcome, Progress, Size
+from verification.faults.campaign import CampaignSize, Outcome, Progress
 from verification.faults.environment import Environment, settle, wait_for
 from verification.faults.load import CompanyFixture
 
@@ -31,7 +31,7 @@ HOLDING = """
     WHERE datname = current_database() AND wait_event_type = 'Client' AND backend_xid IS NOT NULL"""
 
 
-def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
+def run(environment: Environment, size: CampaignSize, chance: random.Random) -> list[Outcome]:
     racers, schedules = int(size(full=8, short=3)), int(size(full=100_000, short=2_000)) // MINUTES
     frozen_s, freezes = size(full=60.0, short=10.0), int(size(full=5, short=2))
     progress = Progress("race")

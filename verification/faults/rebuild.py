@@ -10,7 +10,7 @@ from functools import partial
 
 from routines import bootstrap
 from verification.faults import oracle
-from verification.faults.campaign import Outcome, Progress, Size, noting_standstill
+from verification.faults.campaign import CampaignSize, Outcome, Progress, noting_standstill
 from verification.faults.environment import Database, Environment, wait_for
 from verification.faults.kill import answers, finish, has_reached, running_system
 
@@ -22,7 +22,7 @@ MINUTES = 20  # how many minutes each schedule has missed
 UNTIL_FILLED_S, UNTIL_REBUILT_S, UNTIL_MOVED_S = 1_800.0, 3_600.0, 60.0
 
 
-def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
+def run(environment: Environment, size: CampaignSize, chance: random.Random) -> list[Outcome]:
     events, kills = int(size(full=1_000_000, short=20_000, brief=1_000)), int(size(full=50, short=8, brief=2))
     at_once = min(AT_ONCE, events // 50)
     longest_s = size(full=20.0, short=3.0, brief=1.0)  # how long a rebuild lives at most before it is killed

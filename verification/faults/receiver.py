@@ -86,7 +86,7 @@ class Receiver:
         self._thread.join()
 
 
-def slow(seconds: float) -> Callable[[ReceivedRequest, int], int]:
+def answer_slowly(seconds: float) -> Callable[[ReceivedRequest, int], int]:
     """An answer that takes its time."""
 
     def answer(_request: ReceivedRequest, _before: int) -> int:

@@ -129,7 +129,7 @@ class Pair:
 
 
 @contextmanager
-def replicated(home: Path) -> Iterator[Pair]:
+def replicated_servers(home: Path) -> Iterator[Pair]:
     """Two servers by the programs that an embedded Postgres whose home this is runs by."""
     account = accounts.of_cluster(home, None, lambda _: None)
     directory = Path(tempfile.mkdtemp(prefix="routines-pair-"))

@@ -26,7 +26,7 @@ from routines import bootstrap
 from routines.postgres.binaries import find_binaries
 from routines.postgres.cluster import LocalPostgres
 from verification.faults import oracle
-from verification.faults.campaign import Outcome, Progress, Size, noting_standstill
+from verification.faults.campaign import CampaignSize, Outcome, Progress, noting_standstill
 from verification.faults.environment import Database, Environment, settle, wait_for
 from verification.faults.load import CompanyFixture
 
@@ -96,7 +96,7 @@ def _copy_tree(tree: Path, directory: Path) -> None:
     subprocess.run(["/bin/cp", "-a", tree, directory], capture_output=True, check=False)
 
 
-def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
+def run(environment: Environment, size: CampaignSize, chance: random.Random) -> list[Outcome]:
     rounds = int(size(full=20, short=1))
     return [
         outcome
@@ -105,7 +105,9 @@ def run(environment: Environment, size: Size, chance: random.Random) -> list[Out
     ]
 
 
-def _lose_and_restore(environment: Environment, size: Size, chance: random.Random, number: int) -> list[Outcome]:
+def _lose_and_restore(
+    environment: Environment, size: CampaignSize, chance: random.Random, number: int
+) -> list[Outcome]:
     progress = Progress("restore")
     _keep_wal(environment.postgres)
     with environment.database() as database:

@@ -23,7 +23,7 @@ import httpx
 import psycopg
 
 from routines import bootstrap
-from verification.faults.campaign import Outcome, Progress, Size, noting_standstill
+from verification.faults.campaign import CampaignSize, Outcome, Progress, noting_standstill
 from verification.faults.environment import Environment, reserved_port, wait_for
 from verification.faults.kill import answers
 from verification.faults.oracle import Verdict
@@ -110,7 +110,7 @@ class Client:
             self.over.wait(0.05)
 
 
-def run(environment: Environment, size: Size, chance: random.Random) -> list[Outcome]:
+def run(environment: Environment, size: CampaignSize, chance: random.Random) -> list[Outcome]:
     faults, goal = int(size(full=100, short=20, brief=3)), int(size(full=1_000, short=200, brief=12))
     progress, broken, effects = Progress("worker"), list[str](), Counter[str]()
     ledger = environment.directory / "ledger"

@@ -21,7 +21,7 @@ from domain.events import (
 from domain.recorded import Recorded
 from domain.routines.activity_gate import Activity, Window
 from domain.routines.alert import DueAlert
-from domain.routines.backfill import Waiting
+from domain.routines.backfill import WaitingBackfill
 from domain.routines.chain import DueChain
 from domain.routines.deadline import Overdue
 from domain.routines.trigger import DueTrigger
@@ -203,10 +203,10 @@ class InMemoryReadModels:
         rows = [self._rows.get(TROUBLE, id_) for id_ in self._troubles.due_ids(now)]
         return [alert for row in rows for alert in troubles.due_alerts(row, now)]
 
-    def backfills(self) -> list[Waiting]:
+    def backfills(self) -> list[WaitingBackfill]:
         backfills = ((row.id, row.doc) for row in self._backfills.values())
         return [
-            Waiting(id=id_, trigger_id=doc.trigger_id, routine_id=doc.routine_id, company_id=doc.company_id)
+            WaitingBackfill(id=id_, trigger_id=doc.trigger_id, routine_id=doc.routine_id, company_id=doc.company_id)
             for id_, doc in backfills
         ]
 
@@ -348,5 +348,5 @@ class Backfills:
     """Stands for projections.backfills in the scheduler."""
 
     @staticmethod
-    def waiting(read_models: InMemoryReadModels, *, limit: int) -> list[Waiting]:
+    def waiting(read_models: InMemoryReadModels, *, limit: int) -> list[WaitingBackfill]:
         return read_models.backfills()[:limit]

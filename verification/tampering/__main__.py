@@ -65,17 +65,17 @@ def _run_campaign(conn: databases.Connection, many: int, healthy: int, chance: r
     false_alarms, misses, hits = 0, Counter[str](), Counter[str]()
     for _ in range(healthy):
         log = logs.random_log(chance, chance.randrange(200), old=chance.choice((0, 0, 7)))
-        with databases.holding(conn, log):
-            false_alarms += bool(databases.verify(conn, logs.anchored(log, EVERY)).findings)
+        with databases.hold_log(conn, log):
+            false_alarms += bool(databases.verify(conn, logs.sign_checkpoints(log, EVERY)).findings)
     while hits.total() + misses.total() < many:
         log = logs.random_log(chance, chance.randrange(20, 100), old=chance.choice((0, 0, 5)))
-        anchors = logs.anchored(log, EVERY)
+        anchors = logs.sign_checkpoints(log, EVERY)
         for way in mutations.WAYS:
             tampered = way(chance, log)
             if tampered.file_only:
-                report = logs.verify(logs.exported(tampered.log), anchors)
+                report = logs.verify(logs.export_log(tampered.log), anchors)
             else:
-                with databases.holding(conn, tampered.log):
+                with databases.hold_log(conn, tampered.log):
                     report = databases.verify(conn, anchors)
             (hits if is_found(report, tampered) else misses)[tampered.kind] += 1
     for kind in sorted(hits | misses):

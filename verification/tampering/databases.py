@@ -8,13 +8,13 @@ import psycopg
 
 from audit_verifier import postgres
 from audit_verifier.chain import LogCheck, Report
-from verification.tampering.logs import Anchors, Log, verified
+from verification.tampering.logs import Anchors, Log, parse_checkpoints
 
 Connection = psycopg.Connection[Any]
 
 
 @contextmanager
-def holding(conn: Connection, log: Log) -> Iterator[None]:
+def hold_log(conn: Connection, log: Log) -> Iterator[None]:
     """Have the log in the database of a superuser's connection until the end of the `with`."""
     with conn.transaction(force_rollback=True):
         conn.execute("ALTER TABLE log.events DISABLE TRIGGER ALL")
@@ -31,7 +31,7 @@ def holding(conn: Connection, log: Log) -> Iterator[None]:
 
 def verify(conn: Connection, anchors: Anchors) -> Report:
     """Return what the verifier says of the log in the database, with these checkpoints."""
-    check = LogCheck(verified(anchors))
+    check = LogCheck(parse_checkpoints(anchors))
     for rows in postgres.read_rows(conn, postgres.count_rows(conn)):
         check.add(rows)
     return check.finish(postgres.read_head(conn))

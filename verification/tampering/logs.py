@@ -46,7 +46,7 @@ class Anchors(msgspec.Struct, frozen=True):
     checkpoints: tuple[str, ...]
 
 
-def chained(loose: Sequence[Row]) -> Log:
+def chain_rows(loose: Sequence[Row]) -> Log:
     """Return the log of these rows: each with its position and its hash."""
     previous, chain = b"", []
     for position, loose_row in enumerate(loose, 1):
@@ -80,7 +80,7 @@ def random_log(chance: random.Random, size: int, *, old: int = 0) -> Log:
                 hash=b"",
             )
         )
-    return chained(loose)
+    return chain_rows(loose)
 
 
 def _random_body(chance: random.Random) -> bytes:
@@ -95,7 +95,7 @@ def _random_body(chance: random.Random) -> bytes:
     )
 
 
-def anchored(log: Log, interval: int) -> Anchors:
+def sign_checkpoints(log: Log, interval: int) -> Anchors:
     """Return the checkpoints that were signed after each `interval` events and at the end, of the log and of a company."""
     key = LogKey(NAME, Ed25519PrivateKey.from_private_bytes(b"k" * 32))
     frontiers = {company: Frontier() for company in COMPANIES}
@@ -115,14 +115,14 @@ def anchored(log: Log, interval: int) -> Anchors:
     return Anchors(key, tuple(checkpoints))
 
 
-def exported(log: Log) -> bytes:
+def export_log(log: Log) -> bytes:
     """Return the export of a log."""
     return b"".join(export.lines(log.head, (), log.rows))
 
 
 def verify(content: bytes, anchors: Anchors | None) -> Report:
     """Return what the verifier says of an export, with these checkpoints."""
-    checkpoints = [] if anchors is None else verified(anchors)
+    checkpoints = [] if anchors is None else parse_checkpoints(anchors)
     file = io.BytesIO(content)
     header = rows.read_header(file)
     check = LogCheck(checkpoints)
@@ -131,7 +131,7 @@ def verify(content: bytes, anchors: Anchors | None) -> Report:
     return check.finish(VerifiedHead(header["position"], bytes.fromhex(header["hash"])))
 
 
-def verified(anchors: Anchors) -> list[Checkpoint]:
+def parse_checkpoints(anchors: Anchors) -> list[Checkpoint]:
     """Return the checkpoints as the verifier reads them, with their signatures verified."""
     key = notes.read_key(anchors.key.verifier_key(NAME))
     checkpoints = [notes.read_checkpoint(text) for text in anchors.checkpoints]

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from application.audit import log_reader
 from application.audit.log_reader import Head, Row
-from verification.tampering.logs import Log, chained
+from verification.tampering.logs import Log, chain_rows
 
 Rows = list[Row]
 
@@ -225,7 +225,7 @@ def _head_of(rows: Rows) -> Head:
 
 
 def _rehash_from(kind: str, rows: Rows, position: int) -> Tampered:
-    return Tampered(f"{kind}, and hash anew", chained(rows), position, is_rehashed=True)
+    return Tampered(f"{kind}, and hash anew", chain_rows(rows), position, is_rehashed=True)
 
 
 def _choose_two(chance: random.Random, rows: Rows) -> tuple[int, int]:

@@ -69,7 +69,7 @@ async def begin(visit: NamedDependency[Visit], routine_id: FromPath[str], trigge
             if moment is None:
                 errors[name] = f"This is no time in {zone}: write it like 2026-11-30 09:00."
             else:
-                body[name] = words.utc(moment)
+                body[name] = words.utc_text(moment)
     plan = None
     if not errors:
         try:

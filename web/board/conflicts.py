@@ -33,7 +33,7 @@ def base_of(values: Mapping[str, str]) -> str:
 
 def differences(form: Form, mine: Mapping[str, str], saved_values: Mapping[str, str]) -> list[Difference]:
     """Return the fields in which what was typed differs from what is saved, if the form showed something else; else none."""
-    return [] if form.text(BASE) == base_of(saved_values) else between(mine, saved_values)
+    return [] if form.text(BASE) == base_of(saved_values) else changed_fields(mine, saved_values)
 
 
 def base_after(form: Form, theirs: Sequence[Difference], saved_values: Mapping[str, str]) -> str:
@@ -41,7 +41,7 @@ def base_after(form: Form, theirs: Sequence[Difference], saved_values: Mapping[s
     return base_of(saved_values) if theirs or not form.has(BASE) else form.text(BASE)
 
 
-def between(mine: Mapping[str, str], saved_values: Mapping[str, str]) -> list[Difference]:
+def changed_fields(mine: Mapping[str, str], saved_values: Mapping[str, str]) -> list[Difference]:
     """Return the fields of what is saved in which what was typed differs."""
     return [
         Difference(name, mine.get(name, ""), saved_values[name])

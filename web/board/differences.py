@@ -67,7 +67,7 @@ def _text_of_value(value: Any) -> str:
             return value
         case dict():
             return ", ".join(
-                f"{words.spelled(name)} {_text_of_value(one)}" for name, one in value.items() if one not in NOTHING
+                f"{words.spell_field(name)} {_text_of_value(one)}" for name, one in value.items() if one not in NOTHING
             )
         case list():
             return ("; " if any(isinstance(one, dict) for one in value) else ", ").join(map(_text_of_value, value))

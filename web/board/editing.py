@@ -130,7 +130,7 @@ async def save(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Resp
         errors = _beside_fields(form, refusal)
         theirs: list[Difference] = []
         if refusal.status == CONFLICT and routine["latestRevisionId"] != form.text(BASE):
-            theirs, errors = conflicts.between(_typed_values(form), as_values(routine)), {}
+            theirs, errors = conflicts.changed_fields(_typed_values(form), as_values(routine)), {}
         return await _show_form(
             visit, routine, _typed_values(form), errors, theirs=theirs, status=refusal.status if theirs else 422
         )

@@ -16,12 +16,12 @@ HIDDEN = re.compile(
 )
 
 
-def revealed(value: Any) -> Any:
+def reveal(value: Any) -> Any:
     """Return what a template writes, with the code point of each hidden character; markup is left as it is."""
     return HIDDEN.sub(_code_point, value) if type(value) is str else value
 
 
-def typed(value: object) -> Markup:
+def escape_typed(value: object) -> Markup:
     """Return the text of a field, escaped and otherwise as it is."""
     return escape(value)
 

@@ -52,7 +52,7 @@ Json = Mapping[str, Any]
 async def home(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show the home of a company."""
     live = await visit.live()
-    query = {"status": "failed", "from": words.utc(visit.now - DAY), "limit": FAILURES}
+    query = {"status": "failed", "from": words.utc_text(visit.now - DAY), "limit": FAILURES}
     (numbers, coming, bars), failed_runs, health = await asyncio.gather(
         sync_to_thread(_read, visit), visit.api.get(visit.api_path("runs"), query), visit.api.get("/health")
     )
@@ -125,7 +125,7 @@ class Cell(msgspec.Struct, frozen=True):
 @get("/board/companies/{company_id:str}/week", operation_id="boardWeek")
 async def week(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show how many runs are planned in each hour of the coming seven days."""
-    begin = words.local(visit.now, visit.zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    begin = words.in_zone(visit.now, visit.zone).replace(hour=0, minute=0, second=0, microsecond=0)
     counts, is_cut = await sync_to_thread(_count, visit, begin)
     rows, busiest = [], max(counts, default=0)
     least = min((count for count in counts if count), default=0)

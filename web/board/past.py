@@ -57,7 +57,7 @@ def _read_moment(text: str, zone: str) -> str | None:
     if whole_number(text) is not None:
         return text
     moment = words.read_local(text, zone)
-    return words.utc(moment) if moment else None
+    return words.utc_text(moment) if moment else None
 
 
 async def _difference_rows(visit: Visit, answer: Json) -> list[dict[str, Any]]:

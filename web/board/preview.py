@@ -54,7 +54,7 @@ async def _find_trigger(visit: Visit, routine_id: str, trigger_id: str) -> Json 
 async def of_schedule(visit: Visit, body: Json, routine_id: str | None, before: Json | None) -> dict[str, Any]:
     """Return what a schedule would do, and how that differs from what the trigger does now."""
     request = {name: value for name, value in body.items() if value not in (None, [])}
-    request |= {"count": COUNTED, "from": words.utc(visit.now)} | ({"routineId": routine_id} if routine_id else {})
+    request |= {"count": COUNTED, "from": words.utc_text(visit.now)} | ({"routineId": routine_id} if routine_id else {})
     try:
         result = await visit.api.post("/schedule/preview", request)
     except ApiRefusal as refusal:
@@ -62,7 +62,7 @@ async def of_schedule(visit: Visit, body: Json, routine_id: str | None, before: 
     result_fields = dict(result)
     zone = str(body.get("timezone") or "UTC")
     result_fields["zone"] = zone
-    until = words.utc(visit.now + PREVIEWED)
+    until = words.utc_text(visit.now + PREVIEWED)
     after = {moment["at"] for moment in result["times"] if moment["at"] <= until}
     result_fields["times"] = result["times"][:SHOWN]
     result_fields["effect"] = _describe_effect(
@@ -78,7 +78,9 @@ async def _present_moments(visit: Visit, trigger: Json | None, until: str) -> se
     names = ("cronExpression", "timezone", "runAt", "startsAt", "endsAt", "excludedDates", "jitterSec")
     request = {name: trigger[name] for name in names if trigger[name] not in (None, [])}
     try:
-        result = await visit.api.post("/schedule/preview", request | {"count": COUNTED, "from": words.utc(visit.now)})
+        result = await visit.api.post(
+            "/schedule/preview", request | {"count": COUNTED, "from": words.utc_text(visit.now)}
+        )
     except ApiRefusal:
         return set()
     return {moment["at"] for moment in result["times"] if moment["at"] <= until}
@@ -107,7 +109,7 @@ def schedule_of(form: Form, errors: dict[str, str]) -> dict[str, Any]:
             if moment is None:
                 errors[name] = f"This is no time in {zone}: write it like 2026-11-30 09:00."
             else:
-                body[name] = words.utc(moment)
+                body[name] = words.utc_text(moment)
     body["excludedDates"] = form.text("excludedDates").replace(",", " ").split()
     body["jitterSec"] = whole_number(form.given("jitterSec") or "0")
     if body["jitterSec"] is None:

@@ -100,7 +100,7 @@ async def _explain_moment(visit: Visit, routine: Json, text: str, zone: str) -> 
     if moment is None:
         return None, f"This is no time in {zone}: write it like 2026-11-30 09:00."
     try:
-        return await visit.api.get(f"/routines/{routine['id']}/explain", {"at": words.utc(moment)}), ""
+        return await visit.api.get(f"/routines/{routine['id']}/explain", {"at": words.utc_text(moment)}), ""
     except ApiRefusal as refusal:
         return None, refusal.message
 
@@ -113,7 +113,7 @@ def took(run: Json) -> str:
 
 async def _make_tiles(visit: Visit, routine: Json) -> list[dict[str, str]]:
     next_run = schedules.next_run(routine, visit.now)
-    query = {"routineId": routine["id"], "from": words.utc(visit.now - WEEK), "limit": 200}
+    query = {"routineId": routine["id"], "from": words.utc_text(visit.now - WEEK), "limit": 200}
     recent: Sequence[Json] = await visit.api.get(visit.api_path("runs"), query)
     ended_runs = [run for run in recent if run["status"] in ("completed", "failed")]
     failed_count = sum(run["status"] == "failed" for run in ended_runs)

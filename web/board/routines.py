@@ -15,7 +15,7 @@ from litestar.params import FromPath
 from application.use_cases import read_access
 from domain.values import RoutineStatus
 from projections import overview
-from projections.overview import LIST_MODELS, ListedRoutine, Order, Place
+from projections.overview import LIST_MODELS, ListedRoutine, ListPlace, Order
 from projections.routines.routines import Filters, select
 from web.board import conflicts, schedules, strips, words
 from web.board.api import ApiRefusal
@@ -75,7 +75,7 @@ async def routines(visit: NamedDependency[Visit]) -> Response[Any]:
     order, columns = layout.sort, tuple(name for name in COLUMNS if name in layout.column)
     filters = _read_filters(parameters)
     list_name = f"board {order} {visit.company_id}"
-    after = place_of(visit.parameter("cursor"), list_name, Place)
+    after = place_of(visit.parameter("cursor"), list_name, ListPlace)
     if after is not None and order == "next":
         after = msgspec.structs.replace(after, key=_moment_of(after.key))
     is_narrowed = any(name != "sort" for name in parameters)
@@ -88,7 +88,7 @@ async def routines(visit: NamedDependency[Visit]) -> Response[Any]:
         visit.names("folders"),
     )
     rows = [_routine_row(visit, row, bars.get(row.item.id, [])) for row in part]
-    following = cursor_of(list_name, Place(part[-1].key, part[-1].item.id)) if part.more else None
+    following = cursor_of(list_name, ListPlace(part[-1].key, part[-1].item.id)) if part.more else None
     return visit.show(
         "routines.html",
         here="routines",
@@ -125,7 +125,7 @@ def _read_filters(parameters: dict[str, str]) -> Filters:
     return parse(Filters, {"status": statuses, **{field: parameters.get(name) for name, field in query.items()}})
 
 
-def _read(visit: Visit, filters: Filters, order: Order, after: Place | None) -> Any:
+def _read(visit: Visit, filters: Filters, order: Order, after: ListPlace | None) -> Any:
     backend, company_id = visit.backend, UUID(visit.company_id)
     backend.authorize(visit.caller, read_access.company, company_id)
     with backend.consistent_read(*LIST_MODELS) as conn:
@@ -424,4 +424,4 @@ def local_moment(text: str, zone: str, name: str, errors: dict[str, str]) -> str
     if moment is None:
         errors[name] = f"This is no time in {zone}: write it like 2026-11-30 09:00."
         return None
-    return words.utc(moment)
+    return words.utc_text(moment)

@@ -60,7 +60,10 @@ def next_run(routine: Json, now: datetime) -> dict[str, str]:
         return {"when": "", "more": "archived"}
     if routine["status"] == "paused":
         resumes = words.parse(routine.get("resumeAt"))
-        return {"when": "", "more": f"paused until {words.when(resumes, 'UTC', now)}" if resumes else "paused"}
+        return {
+            "when": "",
+            "more": f"paused until {words.moment_in_words(resumes, 'UTC', now)}" if resumes else "paused",
+        }
     if trigger is None:
         kinds = {one["kind"] for one in routine["triggers"] if one["enabled"]}
         if "schedule" in kinds:
@@ -70,6 +73,6 @@ def next_run(routine: Json, now: datetime) -> dict[str, str]:
     if moment is None:
         return {"when": "", "more": ""}
     away = words.distance(words.parse(trigger["dueAt"]) or moment, now)
-    local_time = words.local(moment, zone)
-    text = f"{words.day(local_time.date(), words.local(now, zone).date())} {local_time:%H:%M}"  # "today" is another day elsewhere
+    local_time = words.in_zone(moment, zone)
+    text = f"{words.day(local_time.date(), words.in_zone(now, zone).date())} {local_time:%H:%M}"  # "today" is another day elsewhere
     return {"when": text, "more": f"{zone} · {away}", "at": trigger["nextRunAt"]}

@@ -13,7 +13,7 @@ def _choose(match: re.Match[str]) -> str:
     return f"Choose one of these: {', '.join(OPTION.findall(match[1]))}."
 
 
-def _expected(match: re.Match[str]) -> str:
+def _expected_kinds(match: re.Match[str]) -> str:
     kinds = {"integer": "Write a whole number.", "number": "Write a number.", "boolean": "Write true or false."}
     return kinds.get(match[1]) or (_choose(match) if "'" in match[1] else f"This is no {match[1]}.")
 
@@ -32,7 +32,7 @@ SENTENCES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
     for pattern, sentence in (
         (r"(?:Required|is required|\w+ is required for \w+ cadence)", FILL_IN),
         (r"Invalid (?:enum|discriminator) value\. Expected (.*?)(?:, received '.*')?", _choose),
-        (r"Expected (.*), received \w+", _expected),
+        (r"Expected (.*), received \w+", _expected_kinds),
         (r"String must contain at (least|most) (\d+) character\(s\)", _length),
         (r"Array must contain at (least|most) (\d+) element\(s\)", r"Give at \1 \2."),
         (r"Number must be greater than or equal to (\S+)", r"Write a number that is not below \1."),

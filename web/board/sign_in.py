@@ -57,15 +57,17 @@ async def sign_in(
     must_be_same_origin(request, cookie)
     caller, following, typed = Caller(token=form.given("token")), own_path(form.text("next")), form.text("typed")
     try:
-        done = await sync_to_thread(backend.executor.execute, caller, sessions.open_session)
+        commit_result = await sync_to_thread(backend.executor.execute, caller, sessions.open_session)
     except (Unauthenticated, Forbidden):
         return _show_page(request, error=WRONG, next=following, typed=typed)
     if typed and following:
         page = PAGES.get_template("typed.html").render(
             base=public_path(request), address=following, fields=parse_qsl(typed, keep_blank_values=True)
         )
-        return await _signed_in(request, cookie, done.result, backend, Response(page, media_type=HTML, status_code=200))
-    return await _signed_in(request, cookie, done.result, backend, _way_to(request, following))
+        return await _signed_in(
+            request, cookie, commit_result.result, backend, Response(page, media_type=HTML, status_code=200)
+        )
+    return await _signed_in(request, cookie, commit_result.result, backend, _way_to(request, following))
 
 
 @get("/board/sign-in/{link:str}", operation_id="boardLink", sync_to_thread=False)
@@ -84,12 +86,12 @@ async def follow_link(
     """Open the session of a link, once."""
     must_be_same_origin(request, cookie)
     try:
-        done = await sync_to_thread(backend.executor.attempt, lambda work: sessions.follow_link(work, link))
+        commit_result = await sync_to_thread(backend.executor.attempt, lambda work: sessions.follow_link(work, link))
     except Unauthenticated:
         return _show_page(
             request, error="This link has been used, or is older than ten minutes. Sign in with a board token."
         )
-    return await _signed_in(request, cookie, done.result, backend, _way_to(request, ""))
+    return await _signed_in(request, cookie, commit_result.result, backend, _way_to(request, ""))
 
 
 @post("/board/sign-in-links", operation_id="boardMakeLink", media_type=MediaType.TEXT, status_code=201)
@@ -100,8 +102,8 @@ async def make_link(
     if session_of(request.scope) is not None:
         raise Forbidden("A link is made for a board key, not for a session")
     caller = Caller(token=bearer_token(request))
-    done = await sync_to_thread(backend.executor.execute, caller, sessions.make_link)
-    return f"{public_url}/board/sign-in/{done.result.token}"
+    commit_result = await sync_to_thread(backend.executor.execute, caller, sessions.make_link)
+    return f"{public_url}/board/sign-in/{commit_result.result.token}"
 
 
 @post("/board/sign-out", operation_id="boardCloseSession")

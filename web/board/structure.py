@@ -349,7 +349,7 @@ async def _form(  # noqa: PLR0913, PLR0917 what the form shows
         theirs=conflicts.in_words(theirs, options),
         base=conflicts.base_after(visit.form, theirs, as_values(kind, resource)) if resource else "",
         actions={} if resource is None else _actions(name, resource),
-        name_of_thing=words.spelled,
+        name_of_thing=words.spell_field,
     )
 
 

@@ -134,7 +134,7 @@ def _by_hour(numbers_by_status: Mapping[str, Sequence[int]], first: datetime, zo
     bar_charts = []
     for word, numbers in by_word.items():
         if any(numbers):
-            hours = [words.local(first + number * HOUR, zone) for number in range(HOURS)]
+            hours = [words.in_zone(first + number * HOUR, zone) for number in range(HOURS)]
             titles = [f"{hour:%H:%M}: {_up_to(number)} {word}" for hour, number in zip(hours, numbers, strict=True)]
             title = (
                 f"{_up_to(sum(numbers), any(number >= overview.MOST_AN_HOUR for number in numbers))} {word} in 24 hours"

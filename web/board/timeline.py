@@ -89,14 +89,14 @@ async def read(visit: Visit, routine: Json, trigger: Json, center: datetime | No
     half = await _choose_half_window(visit, trigger)
     middle = center or visit.now
     begin, end = max(middle - half, EARLIEST), min(middle + half, LATEST)
-    query = {"from": words.utc(begin), "to": words.utc(end), "limit": MOST}
+    query = {"from": words.utc_text(begin), "to": words.utc_text(end), "limit": MOST}
     page = await visit.api.get(f"/routine-triggers/{trigger['id']}/occurrences", query)
     runs = {}
     if begin < visit.now:
         query = {
             "routineId": routine["id"],
-            "from": words.utc(begin),
-            "to": words.utc(min(end, visit.now)),
+            "from": words.utc_text(begin),
+            "to": words.utc_text(min(end, visit.now)),
             "limit": MOST_RUNS,
         }
         runs = {run["id"]: run for run in await visit.api.get(visit.api_path("runs"), query)}
@@ -118,9 +118,9 @@ async def read(visit: Visit, routine: Json, trigger: Json, center: datetime | No
         rows=rows[: PLANNED_ROWS + SETTLED_ROWS],
         title=f"{words.span(half)} back, {words.span(half)} ahead, in {zone}"
         if center is None
-        else f"{words.when(begin, zone, visit.now)} to {words.when(end, zone, visit.now)}",
-        earlier=words.utc(begin),
-        later=words.utc(end),
+        else f"{words.moment_in_words(begin, zone, visit.now)} to {words.moment_in_words(end, zone, visit.now)}",
+        earlier=words.utc_text(begin),
+        later=words.utc_text(end),
         no_plan_because=page["noPlanBecause"],
         is_cut=page["nextCursor"] is not None,
         left_out=max(len(rows) - PLANNED_ROWS - SETTLED_ROWS, 0),
@@ -129,7 +129,7 @@ async def read(visit: Visit, routine: Json, trigger: Json, center: datetime | No
 
 async def _choose_half_window(visit: Visit, trigger: Json) -> timedelta:
     """Return half of the window: long enough for IN_HALF occurrences at the pace of the schedule."""
-    query = {"from": words.utc(visit.now), "to": words.utc(visit.now + FAR), "limit": 2}
+    query = {"from": words.utc_text(visit.now), "to": words.utc_text(visit.now + FAR), "limit": 2}
     page = await visit.api.get(f"/routine-triggers/{trigger['id']}/occurrences", query)
     moments = [words.parse(one["plannedAt"]) for one in page["occurrences"]]
     if len(moments) < 2 or moments[0] is None or moments[1] is None:  # noqa: PLR2004 a pace takes two
@@ -151,12 +151,12 @@ def _occurrence_mark(occurrence: Json, runs: Mapping[str, Json], x: Any, zone: s
     first, last = words.parse(occurrence["plannedAt"]), words.parse(occurrence["lastPlannedAt"])
     outcome = words.outcome(status_of(occurrence, runs))
     many = f", {occurrence['count']:,} of them" if occurrence["count"] > 1 else ""
-    title = f"{words.when(first, zone, now) if first else ''}: {outcome.word}{many}"
+    title = f"{words.moment_in_words(first, zone, now) if first else ''}: {outcome.word}{many}"
     return Mark(x(first), x(last), outcome.kind, title, occurrence["runId"])
 
 
 def _axis_tick(moment: datetime, half: timedelta, zone: str, x: Any) -> Tick:
-    local = words.local(moment, zone)
+    local = words.in_zone(moment, zone)
     text = f"{local:%H:%M}" if half <= DAY else f"{local.day} {local:%b}"
     return Tick(x(moment), text)
 

@@ -61,11 +61,11 @@ PAGES = Environment(
     autoescape=True,
     undefined=StrictUndefined,
     auto_reload=False,
-    finalize=hidden_characters.revealed,
+    finalize=hidden_characters.reveal,
     trim_blocks=True,
     lstrip_blocks=True,
 )
-PAGES.filters["typed"] = hidden_characters.typed
+PAGES.filters["typed"] = hidden_characters.escape_typed
 PAGES.globals.update(
     file=path_of,
     outcome=words.outcome,
@@ -74,10 +74,10 @@ PAGES.globals.update(
     counted=words.count_noun,
     environment=environment.in_words,
     span=words.span,
-    spelled=words.spelled,
+    spelled=words.spell_field,
     milliseconds=words.milliseconds,
     parse=words.parse,
-    utc=words.utc,
+    utc=words.utc_text,
     forgery_field=FORGERY_FIELD,
     zip_same=lambda options: [(option, option) for option in options],
 )
@@ -335,7 +335,7 @@ class Visit:
     def when(self, moment: datetime | str | None, zone: str | None = None) -> str:
         """Return a moment in words, in the zone of the reader unless another one is given."""
         local_time = words.parse(moment) if isinstance(moment, str) else moment
-        return "" if local_time is None else words.when(local_time, zone or self.zone, self.now)
+        return "" if local_time is None else words.moment_in_words(local_time, zone or self.zone, self.now)
 
     def away(self, moment: datetime | str | None) -> str:
         """Return how far a moment is away."""
@@ -381,7 +381,7 @@ def bound(visit: Visit, parameters: Mapping[str, str], name: str, errors: dict[s
     if moment is None:
         errors[name] = f"No time in {visit.zone}: write it like 2026-11-30 09:00."
         return None
-    return words.utc(moment)
+    return words.utc_text(moment)
 
 
 def see_other(address: str, cookies: Sequence[Cookie] = ()) -> Redirect:

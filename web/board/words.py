@@ -99,7 +99,7 @@ def offset(moment: datetime) -> str:
     return f"UTC{'+' if minutes >= 0 else '-'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
 
 
-def when(moment: datetime, zone: str, now: datetime) -> str:
+def moment_in_words(moment: datetime, zone: str, now: datetime) -> str:
     """Return a moment in a zone, with what tells the zone; the year and the day only where they are needed."""
     local_time = time_words.local(moment, zone)
     return f"{_relative_day(local_time.date(), _today(now, zone))}{time_words.clock(local_time)} {offset(local_time)}"
@@ -151,7 +151,7 @@ def count_noun(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
-def spelled(field: str) -> str:
+def spell_field(field: str) -> str:
     """Return the name of a field of the API as words: `retry policy, max attempts`."""
     return CAPITAL.sub(lambda match: f" {match[0].lower()}", field).replace(".", ", ").replace("_", " ")
 
@@ -161,7 +161,7 @@ def as_json(value: object) -> str:
     return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
 
 
-def utc(moment: datetime) -> str:
+def utc_text(moment: datetime) -> str:
     """Return a moment as the API writes it, for `<time datetime>` and for queries."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
@@ -192,6 +192,6 @@ def exact_local_text(moment: datetime | None, zone: str) -> str:
     return text if read_local(text, zone) == moment else time_words.local(moment, zone).isoformat(sep=" ")
 
 
-def local(moment: datetime, zone: str) -> datetime:
+def in_zone(moment: datetime, zone: str) -> datetime:
     """Return a moment in a zone."""
     return time_words.local(moment, zone)

@@ -87,7 +87,7 @@ class Refusals(Controller):
         """
         limit = parse_whole_number(paging.limit, "limit", USUAL_REFUSALS, 1, MOST_REFUSALS)
         backend.authorize(caller, event_access.of_all)
-        read = partial(refused_attempts.newest, limit=limit)
+        read = partial(refused_attempts.newest_refused_attempts, limit=limit)
         return read_page(backend, paging, "refusals", (), read, newest_first=True)
 
 

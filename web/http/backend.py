@@ -16,12 +16,12 @@ from litestar.datastructures import ResponseHeader
 from psycopg_pool import ConnectionPool
 
 from application.access import Caller, Principal
-from application.event_store.at_hand import Elsewhere
+from application.event_store.at_hand import NeedsThread
 from application.event_store.data_keys import DataKeys
 from application.event_store.loop_recorder import LoopQueries, LoopRecorder
 from application.event_store.recorder import UNAVAILABLE
 from application.event_store.unit_of_work import UnitOfWork
-from application.execute import Done, Executor
+from application.execute import CommitResult, Executor
 from application.execute_on_loop import LoopExecutor
 from application.use_cases import read_access
 from domain.bounds.limits import Limits
@@ -40,7 +40,7 @@ from web.http.reading import MODELS, Documents, HeavyReads, Read, Reader, Source
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
-Thing = TypeVar("Thing", bound=read_access.Owned)
+Thing = TypeVar("Thing", bound=read_access.CompanyOwned)
 POSITION_HEADER = "X-Routines-Position"
 OF_THEN = (
     ResponseHeader(
@@ -210,8 +210,8 @@ class Backend:
         the request must not have had an effect.
         """
         self._catch_up(models)
-        done = self.executor.execute(caller, use_case, *args, **kwargs)
-        return Changed(self, models, done.result, done.position)
+        commit_result = self.executor.execute(caller, use_case, *args, **kwargs)
+        return Changed(self, models, commit_result.result, commit_result.position)
 
 
 class OnLoop:
@@ -231,7 +231,7 @@ class OnLoop:
         self._turns = FairTurns()
         self._heavy = HeavyReads()
 
-    async def attempt(self, decide: Callable[[UnitOfWork], R], *, size: int = 0) -> Done[R]:
+    async def attempt(self, decide: Callable[[UnitOfWork], R], *, size: int = 0) -> CommitResult[R]:
         """
         Take a decision and commit it, as Executor.attempt does.
 
@@ -265,7 +265,7 @@ class OnLoop:
             async with self._turns.turn():
                 decide = self._executor.decision(caller, question, about)
                 answer_and_documents = await self._read(decide, models, wanted, eventual)
-        except Elsewhere:
+        except NeedsThread:
             return None
         if answer_and_documents is not None and not answer_and_documents[1].are_light:
             self._heavy.note(wanted)

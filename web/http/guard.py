@@ -259,7 +259,7 @@ async def _check_body(  # noqa: PLR0913, PLR0917 what is known of it
         _grow_share(share, json_body.weight(body))
     if not raw:
         try:
-            value = await json_body.aside(len(body), json_body.read, body)
+            value = await json_body.read_aside(len(body), json_body.read, body)
         except json_body.Unsound as unsound:
             raise Refused(400, str(unsound)) from unsound
         scope.setdefault("state", {})[DECODED_BODY] = value

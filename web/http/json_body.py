@@ -57,7 +57,7 @@ def is_announced(content_type: str) -> bool:
     return all(kind == "application/json" or kind.endswith("+json") for kind in kinds)
 
 
-async def aside(size: int, read: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+async def read_aside(size: int, read: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Return what `read` returns. For a large body it is called in a thread, so that the event loop goes on."""
     if size <= SMALL:
         return read(*args, **kwargs)

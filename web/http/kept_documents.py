@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from typing import Generic, NamedTuple, TypeVar
 from uuid import UUID
 
-from projections.engine.positions import Present
+from projections.engine.positions import PresentPositions
 
 MOST_BYTES = 32 * 1024 * 1024
 OVERHEAD = 2_048  # bytes of memory that each takes beside its documents
@@ -27,7 +27,7 @@ class Place(NamedTuple):
     made: str
 
 
-class Kept(NamedTuple, Generic[T]):
+class KeptDocument(NamedTuple, Generic[T]):
     """Documents, the streams of which they show something, and what they show that follows from no event."""
 
     documents: T
@@ -42,7 +42,7 @@ class KeptDocuments(Generic[W, T]):
     def __init__(self, place: Place | None = None, *, most_bytes: int = MOST_BYTES) -> None:
         self.place = place
         self._most_bytes = most_bytes
-        self._kept: OrderedDict[W, Kept[T]] = OrderedDict()
+        self._kept: OrderedDict[W, KeptDocument[T]] = OrderedDict()
         self._wanted_by_stream: defaultdict[UUID, set[W]] = defaultdict(set)
         self._size = 0
 
@@ -50,13 +50,13 @@ class KeptDocuments(Generic[W, T]):
         """Return whether something is kept for it."""
         return wanted in self._kept
 
-    def get(self, wanted: W) -> Kept[T] | None:
+    def get(self, wanted: W) -> KeptDocument[T] | None:
         """Return what was found at the place."""
         if (kept := self._kept.get(wanted)) is not None:
             self._kept.move_to_end(wanted)
         return kept
 
-    def put(self, wanted: W, kept: Kept[T]) -> None:
+    def put(self, wanted: W, kept: KeptDocument[T]) -> None:
         """Keep what was found at the place."""
         self._drop(wanted)
         self._kept[wanted] = kept
@@ -84,7 +84,7 @@ class KeptDocuments(Generic[W, T]):
                 del self._wanted_by_stream[id_]
 
 
-def place_of(look: Present) -> Place | None:
+def place_of(look: PresentPositions) -> Place | None:
     """Return the place at which all models stand; None if they stand at different ones."""
     (position, *others) = {*look.reached}
     if others or position is None or look.hash is None or look.made is None:
@@ -92,7 +92,7 @@ def place_of(look: Present) -> Place | None:
     return Place(position, look.hash, look.made)
 
 
-def changed_since(place: Place, look: Present) -> Collection[UUID] | None:
+def changed_since(place: Place, look: PresentPositions) -> Collection[UUID] | None:
     """
     Return the streams that have got events since a place, and what these belong to.
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from itertools import chain, repeat
 from typing import NamedTuple
 
-from application.event_store.at_hand import Elsewhere
+from application.event_store.at_hand import NeedsThread
 from web.http.reading import Read, Reader
 
 PAUSES_S = (0.001, 0.002)  # between two looks; the last one repeats
@@ -57,7 +57,7 @@ class ModelWatch:
                 groups = list({waiting.models for waiting in self._waiting})
                 answers = await asyncio.gather(*(self._reader.find(Read({}, models, None)) for models in groups))
                 self._answer_waiting({models: answer.reached for models, answer in zip(groups, answers, strict=True)})
-        except Elsewhere:
+        except NeedsThread:
             self._answer_waiting({waiting.models: None for waiting in self._waiting})
         finally:
             self._task = None

@@ -16,16 +16,16 @@ from uuid import UUID
 import msgspec
 import psycopg
 
-from application.event_store.at_hand import Elsewhere
+from application.event_store.at_hand import NeedsThread
 from application.event_store.lane import Connection, Connections, Lane, NoConnection
 from projections import catalogue
 from projections.engine import positions
-from projections.engine.documents import BatchedDocs, Part, array, first
-from projections.engine.positions import Present
+from projections.engine.documents import BatchedDocs, Part, array, first_documents
+from projections.engine.positions import PresentPositions
 from projections.firing.routine_streams import OWNERS
 from web.http.etag import tag_of
 from web.http.fair_queue import TENANT
-from web.http.kept_documents import Kept, KeptDocuments, Place, changed_since, place_of
+from web.http.kept_documents import KeptDocument, KeptDocuments, Place, changed_since, place_of
 
 CONNECTIONS = 2  # for reads; decisions wait for none of them
 MOST_READS, MOST_DOCS = 32, 1_600  # in one round trip, pages of 50 together: all who go along wait for the last of them
@@ -70,7 +70,7 @@ class Documents:
     def __init__(self, rows: Sequence[bytes | None], wanted: Wanted) -> None:
         docs = [doc for doc in rows if doc is not None]
         self.are_light = len(docs) == len(rows)
-        self.part: Part[bytes] = first(((doc, None) for doc in docs), wanted.limit, wanted.max_bytes)
+        self.part: Part[bytes] = first_documents(((doc, None) for doc in docs), wanted.limit, wanted.max_bytes)
 
     @cached_property
     def array(self) -> bytes:
@@ -152,7 +152,7 @@ class Reader:
         try:
             return await self._lane.submit(read, many_docs, shared_by=wanted)
         except (NoConnection, psycopg.Error):
-            raise Elsewhere from None
+            raise NeedsThread from None
 
     def forget(self) -> None:
         """Forget what is kept. May be called in any thread."""
@@ -213,12 +213,12 @@ class Reader:
 
 def _to_keep(
     documents: Documents | None, streams: Sequence[bytes | None], beside: Sequence[bytes | None]
-) -> Kept[Documents] | None:
+) -> KeptDocument[Documents] | None:
     """Return documents as they are kept; None if they are heavy, or if nobody can tell when they change."""
     if documents is None or not documents.are_light or None in (*streams, *beside) or not streams:
         return None
     ids = frozenset(id_ for doc in streams if doc for id_ in _decode_streams(doc) if id_ is not None)
-    return Kept(documents, ids, beside, 2 * sum(map(len, documents.part)))  # once more as an array
+    return KeptDocument(documents, ids, beside, 2 * sum(map(len, documents.part)))  # once more as an array
 
 
 async def _look_up(
@@ -227,7 +227,7 @@ async def _look_up(
     since: Place | None,
     versions: Versions,
     lookups: Iterable[Lookup | None],
-) -> tuple[Present, DocsByLookup]:
+) -> tuple[PresentPositions, DocsByLookup]:
     """Look these up, and look at streams and models, at one moment."""
     by_kind: dict[BatchedDocs[Any], dict[tuple[Any, ...], None]] = {}  # without what is wanted twice
     for lookup in lookups:
@@ -250,12 +250,12 @@ async def _look_up(
     for place, kind in enumerate(kinds, 1):
         for number, values_of_one in enumerate(by_kind[kind], 1):
             found[kind, values_of_one] = docs_by_place[place, number]
-    return Present(*next(look for kind, _, _, *look in rows if not kind)), found
+    return PresentPositions(*next(look for kind, _, _, *look in rows if not kind)), found
 
 
 @cache
 def _statement(names: tuple[str, ...], kinds: tuple[BatchedDocs[Any], ...]) -> str:
-    return positions.present([MODELS[name] for name in names], kinds, owners=OWNERS)
+    return positions.positions_query([MODELS[name] for name in names], kinds, owners=OWNERS)
 
 
 def _newest_versions(reads: Sequence[Read]) -> tuple[dict[UUID, int], bool]:

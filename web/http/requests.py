@@ -40,8 +40,8 @@ class JsonRequest(ReadRequest):
         field, body = self.route_handler.parsed_data_field, await self.body()
         shape: Any = object if field is None else field.annotation
         if DECODED_BODY in self.scope["state"]:
-            return await json_body.aside(len(body), parse, shape, self.scope["state"][DECODED_BODY])
-        return await json_body.aside(len(body), lambda: parse(shape, msgspec.json.decode(body)))
+            return await json_body.read_aside(len(body), parse, shape, self.scope["state"][DECODED_BODY])
+        return await json_body.read_aside(len(body), lambda: parse(shape, msgspec.json.decode(body)))
 
 
 def uuid_or_none(text: str | None, name: str) -> UUID | None:

@@ -156,5 +156,5 @@ def _visible_collections(conn: Connection, principal: Principal, **page: Any) ->
     if (own := use_cases.own_company(principal)) is not None:
         return Part(collection for collection in [collections.one(conn, own)] if collection is not None)
     if use_cases.is_admin(principal):
-        return collections.every(conn, **page)
+        return collections.all_collections(conn, **page)
     return collections.of_user(conn, principal.user_id, **page) if isinstance(principal, BoardUser) else Part()

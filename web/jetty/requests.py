@@ -31,7 +31,7 @@ class JettyRequest(ReadRequest):
         """Return the body as the type that the route declares. Raise Invalid with everything that is wrong with it."""
         field, body = self.route_handler.parsed_data_field, await self.body()
         shape: Any = object if field is None else field.annotation
-        return await json_body.aside(len(body), lambda: parse(shape, self._read(body)))
+        return await json_body.read_aside(len(body), lambda: parse(shape, self._read(body)))
 
     def _read(self, body: bytes) -> object:
         """Return the JSON value of a body. Raise Invalid."""
@@ -46,11 +46,11 @@ class JettyRequest(ReadRequest):
         """Return the body of a call, which is JSON or a form; files in it are dropped. Raise Invalid."""
         kind, body = self.headers.get("content-type", "").lower(), await self.body()
         if not kind.startswith(FORMS):
-            return await json_body.aside(len(body), lambda: parse(RunCreate, self._read(body)))
+            return await json_body.read_aside(len(body), lambda: parse(RunCreate, self._read(body)))
         if kind.startswith(URL_ENCODED):  # the framework would cache it, whatever its size
-            return await json_body.aside(len(body), lambda: _run_of(_url_encoded(body)))
+            return await json_body.read_aside(len(body), lambda: _run_of(_url_encoded(body)))
         form = dict((await self.form()).items())
-        return await json_body.aside(len(body), _run_of, form)
+        return await json_body.read_aside(len(body), _run_of, form)
 
 
 async def caller(request: JettyRequest) -> Caller:

@@ -66,7 +66,7 @@ class Tasks(Controller):
     ) -> Response[list[Task]]:
         """Returns the tasks with `q` in their name or description; upper and lower case are the same."""
         company_id = backend.authorize(caller, collections.enter, collection)
-        read = partial(tasks.like, company_id=company_id, text=q)
+        read = partial(tasks.search_tasks, company_id=company_id, text=q)
         return read_page(backend, paging, f"tasks of {company_id} like {q}", MODELS, read)
 
     @get("/{collection:str}/{task:str}", operation_id="getTask")

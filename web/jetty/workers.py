@@ -54,7 +54,7 @@ class Workers(Controller):
         """
         waiting = _waiting_trajectories(backend, caller, collection, data.task)
         changed = backend.change(caller, MODELS, use_cases.claim, collection, data.task, data.worker, waiting)
-        claim: use_cases.Claimed | None = changed.result
+        claim: use_cases.ClaimedTrajectory | None = changed.result
         if claim is None:
             return Response(None, status_code=204)
         return changed.answer(lambda conn: _claimed_trajectory(conn, claim))
@@ -153,7 +153,7 @@ def _waiting_trajectories(backend: Backend, caller: Caller, collection: str, tas
         else backend.authorize(caller, names.task, TaskPath(collection=collection, task=task)).task_id
     )
     with backend.consistent_read(*MODELS) as conn:
-        return trajectories.waiting(conn, company_id, task_id, backend.executor.clock(), CANDIDATES)
+        return trajectories.waiting_trajectories(conn, company_id, task_id, backend.executor.clock(), CANDIDATES)
 
 
 def _trajectory_id_of(backend: Backend, caller: Caller, collection: str, trajectory: str) -> UUID:
@@ -165,7 +165,7 @@ def _trajectory_id_of(backend: Backend, caller: Caller, collection: str, traject
     return ids[number]
 
 
-def _claimed_trajectory(conn: Connection, claim: use_cases.Claimed) -> Claimed | None:
+def _claimed_trajectory(conn: Connection, claim: use_cases.ClaimedTrajectory) -> Claimed | None:
     trajectory = trajectories.one(conn, claim.trajectory_id)
     if trajectory is None:
         return None

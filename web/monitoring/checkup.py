@@ -18,7 +18,7 @@ import psycopg
 import structlog
 from eventsourcing.persistence import PersistenceError
 
-from application.event_store.at_hand import Elsewhere
+from application.event_store.at_hand import NeedsThread
 from application.secrets.key_ring import VaultClosed
 from application.secrets.vault import Vault
 from application.use_cases import zone_data
@@ -108,7 +108,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
             yield "witness_behind"
 
 
-class Kept(Generic[T]):
+class KeptFinding(Generic[T]):
     """
     A value that is found out again when it is older than KEPT_S. One thread does so while the others wait.
 
@@ -143,7 +143,7 @@ class OpenWork(msgspec.Struct, frozen=True):
     """The open work of all companies."""
 
     oldest_open_issue: datetime | None = None
-    untaken: Sequence[open_work.Untaken] = ()
+    untaken: Sequence[open_work.UntakenWork] = ()
 
 
 class Writing(msgspec.Struct, frozen=True):
@@ -168,11 +168,11 @@ class Checkup:
         self._last_position = 0  # the position up to which the log was looked at for it
         self._look_under_way: asyncio.Task[Findings | None] | None = None
         self._next_look: asyncio.Task[Findings | None] | None = None  # that waits for the one under way
-        self._writing = Kept(self._find_writing)
-        self._work = Kept(self._find_work)
-        self._keys = Kept(lambda: _check_keys(backend.executor.vault))
-        self._adopted_zone_data = Kept(lambda: backend.executor.query(zone_data.adopted_version))
-        self._kept: Sequence[Kept[Any]] = (self._writing, self._work, self._keys, self._adopted_zone_data)
+        self._writing = KeptFinding(self._find_writing)
+        self._work = KeptFinding(self._find_work)
+        self._keys = KeptFinding(lambda: _check_keys(backend.executor.vault))
+        self._adopted_zone_data = KeptFinding(lambda: backend.executor.query(zone_data.adopted_version))
+        self._kept: Sequence[KeptFinding[Any]] = (self._writing, self._work, self._keys, self._adopted_zone_data)
 
     def __call__(self) -> Findings:
         """Return what is found. Raises one of UNREACHABLE when the database cannot be reached."""
@@ -197,7 +197,7 @@ class Checkup:
             await asyncio.wait([before])
         self._look_under_way, self._next_look = self._next_look, None
         if not any(kept.is_outdated for kept in self._kept):
-            with suppress(Elsewhere):  # whatever is wrong, a thread finds it out
+            with suppress(NeedsThread):  # whatever is wrong, a thread finds it out
                 rows = await self._backend.on_loop.looks.query(health.STATEMENT, *self._values)
                 return self._findings_of(rows[0])
         return await asyncio.to_thread(self._look)  # not a thread of requests: it must wait behind no tenant
@@ -244,7 +244,7 @@ class Checkup:
         with self._backend.pool.connection() as conn:
             now = database_state.times(conn, self._last_position).now
             try:
-                return OpenWork(open_work.oldest_open_issue(conn), open_work.untaken(conn, now))
+                return OpenWork(open_work.oldest_open_issue(conn), open_work.list_untaken_work(conn, now))
             except NOT_MADE_YET:
                 return OpenWork()
 

@@ -182,7 +182,7 @@ def describe_api(document: Json, handlers: Iterable[HTTPRouteHandler], dialect: 
         }
     components = {
         **document["components"],
-        "schemas": schemas.together(body_components, answer_components),
+        "schemas": schemas.merge_components(body_components, answer_components),
         "responses": _describe_refusals(dialect, examples),
     }
     return {**document, "tags": _describe_tags(operations), "paths": paths, "components": components}

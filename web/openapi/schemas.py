@@ -79,7 +79,7 @@ def of_answers(shapes: Iterable[Any]) -> tuple[dict[Any, Json], Json]:
     return schemas, components
 
 
-def together(bodies: Json, answers: Json) -> Json:
+def merge_components(bodies: Json, answers: Json) -> Json:
     """Return all components. Raise ValueError if two of the same name differ, since one would hide the other."""
     if differing_names := [name for name in bodies.keys() & answers.keys() if bodies[name] != answers[name]]:
         raise ValueError(f"Bodies and answers of different shapes have the same names: {differing_names}")

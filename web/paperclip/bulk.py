@@ -14,7 +14,7 @@ from domain.errors import DomainError, InvalidField, RuleViolation
 from domain.values import RoutineStatus
 from projections.responses import ResponseBody
 from projections.routines import routines
-from projections.routines.routines import Meant
+from projections.routines.routines import SelectedRoutine
 from web.http.backend import Backend
 from web.http.path_ids import CompanyId
 from web.http.routing import post
@@ -117,7 +117,9 @@ def _change_each(  # noqa: PLR0913, PLR0917 the selection and what becomes of it
     return answer
 
 
-def _select_routines(backend: Backend, caller: Caller, company_id: UUID, selection: BulkSelection) -> list[Meant]:
+def _select_routines(
+    backend: Backend, caller: Caller, company_id: UUID, selection: BulkSelection
+) -> list[SelectedRoutine]:
     """Return the selected routines. Raise RuleViolation if they are too many, InvalidField if one does not exist."""
     backend.authorize(caller, use_cases.may_work, company_id)
     filters = routines.Filters(

@@ -97,11 +97,13 @@ class Folders(Controller):
         answer = BulkAnswer(changed=[], unchanged=[], refused=[])
         for routine_id in dict.fromkeys(data.routine_ids):
             try:
-                done = backend.executor.execute(caller, use_cases.move_routine, company_id, routine_id, data.folder_id)
+                commit_result = backend.executor.execute(
+                    caller, use_cases.move_routine, company_id, routine_id, data.folder_id
+                )
             except DomainError as refusal:
                 answer.refused.append(Refused(routine_id=routine_id, error=refusal.message))
             else:
-                (answer.changed if done.recorded else answer.unchanged).append(routine_id)
+                (answer.changed if commit_result.recorded else answer.unchanged).append(routine_id)
         return answer
 
     @delete("/{folder_id:str}", operation_id="deleteFolder", refuses=(403, 409), status_code=204)

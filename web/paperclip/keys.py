@@ -185,8 +185,8 @@ class AgentKeys(Controller):
         key that requests it, or until `expiresAt` (null: for ever), and never for longer than the key that requests it.
         """
         must_be_future(data.expires_at, "expiresAt", backend.executor.clock())
-        done = backend.executor.execute(caller, use_cases.create_for_agent, AgentId(agent_id), data)
-        return MintedAgentKey.of(done.result)
+        commit_result = backend.executor.execute(caller, use_cases.create_for_agent, AgentId(agent_id), data)
+        return MintedAgentKey.of(commit_result.result)
 
     @delete("/{key_id:str}", operation_id="revokeAgentKey", refuses=(403,), status_code=200)
     def revoke(

@@ -157,7 +157,7 @@ def _witnessed_checkpoint(backend: Backend, tree_id: UUID, size: int) -> str:
             raise NotFound("This log has no witnesses (ROUTINES_WITNESSES)")
     _await_events(backend, lambda conn: size - witnessing.cosigned_size(conn))
     with backend.pool.connection() as conn:
-        if (newest := witnessing.newest(conn)) is None:
+        if (newest := witnessing.newest_witnessed(conn)) is None:
             raise NotFound("No witness has cosigned a checkpoint of this log yet")
         return newest.checkpoint
 

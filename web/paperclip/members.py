@@ -141,8 +141,10 @@ class Members(Controller):
         never again. Only instance admins may do this, since whoever has the key acts as that user.
         """
         must_be_future(data.expires_at, "expiresAt", backend.executor.clock())
-        done = backend.executor.execute(caller, keys.create_for_member, CompanyId(company_id), MemberId(user_id), data)
-        return MintedBoardKey.of(done.result)
+        commit_result = backend.executor.execute(
+            caller, keys.create_for_member, CompanyId(company_id), MemberId(user_id), data
+        )
+        return MintedBoardKey.of(commit_result.result)
 
 
 def _membership_ref(backend: Backend, company_id: UUID, user_id: UUID) -> MembershipRef:

@@ -115,7 +115,7 @@ def routine_page(  # noqa: PLR0913, PLR0917 who asks, for what, and which part o
     moment: Moment,
     company_id: UUID,
     filters: routines.Filters,
-    page: tuple[Paging, str, routines.Place | None, int | None],
+    page: tuple[Paging, str, routines.RoutinePlace | None, int | None],
 ) -> Response[list[responses.RoutineListItem]]:
     """Return a page of the routines of a company as it was."""
     if filters.q is not None:

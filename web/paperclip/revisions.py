@@ -8,7 +8,7 @@ from litestar.params import FromPath
 
 from application.access import Caller
 from application.use_cases import revisions as use_cases
-from application.use_cases.revisions import Restored
+from application.use_cases.revisions import RestoredRevision
 from domain import disclosure
 from domain.identity import revision_of
 from projections import responses
@@ -81,12 +81,12 @@ class Revisions(Controller):
         return changed.answer(lambda conn: _answer_restored(conn, changed.result, public_url))
 
 
-def _answer_restored(conn: Connection, restored: Restored, public_url: str) -> RestoreAnswer | None:
+def _answer_restored(conn: Connection, restored: RestoredRevision, public_url: str) -> RestoreAnswer | None:
     if (routine := routines.routine(conn, restored.routine_id)) is None:
         return None
     return RestoreAnswer(
         routine=routine,
-        revision=revisions.newest(restored.history),
+        revision=revisions.newest_revision(restored.history),
         restored_from_revision_id=revision_of(restored.routine_id, restored.from_revision),
         restored_from_revision_number=restored.from_revision,
         secret_materials=secrets_of(restored.minted, public_url),

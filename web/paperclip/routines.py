@@ -130,7 +130,7 @@ class Routines(Controller):
         most 100 a page, and without `q`.
         """
         list_name = f"routines of {company_id}"
-        after = place_of(paging.cursor, list_name, routines.Place)
+        after = place_of(paging.cursor, list_name, routines.RoutinePlace)
         in_pages = paging.limit is not None or paging.cursor is not None
         limit = parse_whole_number(paging.limit, "limit", PAGE, 1, MOST) if in_pages else None
         if as_of is not None:
@@ -271,7 +271,7 @@ class Routines(Controller):
             backend.authorize(caller, use_cases.may_read, routine_id)
             with backend.consistent_read(*LIST_MODELS, eventual=eventual) as conn:
                 before = row_of(after, lambda run_id: run_history.position(conn, routine_id, run_id))
-                return run_history.recent(
+                return run_history.recent_runs(
                     conn, routine_id, limit, filters=run_filters, before=before, max_bytes=max_bytes
                 )
 
@@ -314,9 +314,9 @@ class Routines(Controller):
             return runs.fire_by_hand(work, principal, id_, wanted())
 
         decide = backend.executor.decision(caller, fire, routine_id)
-        done = await backend.on_loop.attempt(decide, size=len(await request.body()))
+        commit_result = await backend.on_loop.attempt(decide, size=len(await request.body()))
         fired = wanted()
-        return run_answer(done.result, done, runs.digest_of(fired) if fired.idempotency_key else None)
+        return run_answer(commit_result.result, commit_result, runs.digest_of(fired) if fired.idempotency_key else None)
 
     @get("/routine-runs/{run_id:str}", operation_id="getRun", refuses=(422,), response_headers=OF_THEN)
     def get_run(

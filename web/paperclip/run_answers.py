@@ -6,7 +6,7 @@ from typing import Any
 from litestar import Response
 from litestar.datastructures import ResponseHeader
 
-from application.execute import Done
+from application.execute import CommitResult
 from domain.events import RunFired
 from domain.recorded import Recorded
 from projections import responses
@@ -27,14 +27,16 @@ REPEATED = (
 )
 
 
-def run_answer(events: Sequence[Recorded], done: Done[Any], digest: str | None) -> Response[responses.Run]:
+def run_answer(
+    events: Sequence[Recorded], commit_result: CommitResult[Any], digest: str | None
+) -> Response[responses.Run]:
     """
     Return the run of these events as it is now.
 
-    `done` is the use case that has found or recorded it, `digest` that of the request, by which an earlier one is known.
+    `commit_result` is the use case that has found or recorded it, `digest` that of the request, by which an earlier one is known.
     """
-    headers = {POSITION_HEADER: str(done.position)}
-    if events[0] not in done.recorded:
+    headers = {POSITION_HEADER: str(commit_result.position)}
+    if events[0] not in commit_result.recorded:
         headers[REPEATED_HEADER] = _compare_repetition(events[0], digest)
     return Answer(with_shortened_payload(run_of(events)), status_code=202, headers=headers)
 

@@ -14,7 +14,7 @@ from msgspec import UNSET, UnsetType
 from application.access import Caller
 from application.request_bodies.triggers import SchedulePreview
 from application.use_cases import explanations
-from application.use_cases.explanations import Ahead, Planned
+from application.use_cases.explanations import PlannedOccurrence, TriggerPlan
 from domain.explain import sentences
 from domain.explain.verdicts import Verdict
 from domain.recorded import Recorded
@@ -168,10 +168,10 @@ class Schedules(Controller):
         period = begin, end = _parse_period(since, to, backend.executor.clock())
         list_name = f"occurrences of {trigger_id}"
         after = place_of(paging.cursor, list_name, Place)
-        schedule = backend.authorize(caller, explanations.ahead, trigger_id)
+        schedule = backend.authorize(caller, explanations.plan_of_trigger, trigger_id)
         with backend.consistent_read("occurrences", eventual=eventual) as conn:
             settled = occurrences.rows_within(conn, trigger_id, period, after=after, limit=limit + 1)
-            latest = occurrences.latest(conn, trigger_id)
+            latest = occurrences.latest_occurrence(conn, trigger_id)
         start = max(begin - INSTANT, after.first) if after else begin - INSTANT
         planned = explanations.planned_occurrences(schedule, latest, start, end, limit + 1 - len(settled))
         return _answer_page(schedule, paging, list_name, period, [*settled, *planned], limit)
@@ -253,11 +253,11 @@ def check_years(moment: datetime | None, name: str) -> datetime | None:
 
 
 def _answer_page(  # noqa: PLR0913, PLR0917 everything on the page
-    schedule: Ahead,
+    schedule: TriggerPlan,
     paging: Paging,
     list_name: str,
     period: tuple[datetime, datetime],
-    rows: list[OccurrenceRow | Planned],
+    rows: list[OccurrenceRow | PlannedOccurrence],
     limit: int,
 ) -> Response[OccurrencePage]:
     cursor = cursor_of(list_name, _place_of_row(rows[limit - 1])) if len(rows) > limit else None
@@ -273,11 +273,11 @@ def _answer_page(  # noqa: PLR0913, PLR0917 everything on the page
     return Response(answer, headers=next_page_headers_from(paging, cursor) if cursor else {})
 
 
-def _place_of_row(row: OccurrenceRow | Planned) -> Place:
-    return Place(row.at, PLANNED_ID) if isinstance(row, Planned) else Place(row.first, row.id)
+def _place_of_row(row: OccurrenceRow | PlannedOccurrence) -> Place:
+    return Place(row.at, PLANNED_ID) if isinstance(row, PlannedOccurrence) else Place(row.first, row.id)
 
 
-def _occurrence_of(schedule: Ahead, row: OccurrenceRow | Planned) -> Occurrence:
+def _occurrence_of(schedule: TriggerPlan, row: OccurrenceRow | PlannedOccurrence) -> Occurrence:
     if isinstance(row, OccurrenceRow):
         return occurrences.occurrence_of_row(row)
     return Occurrence(
@@ -328,10 +328,10 @@ def _fact_of(role: str, recorded: Recorded) -> Fact:
 def _moment_answer(explanation: sentences.Explanation, moment: datetime | None) -> Moment | None:
     if moment is None:
         return None
-    return _planned_moment(Planned(at=moment, due_at=explanation.due_at(moment)), explanation.zone)
+    return _planned_moment(PlannedOccurrence(at=moment, due_at=explanation.due_at(moment)), explanation.zone)
 
 
-def _planned_moment(occurrence: Planned, zone: str) -> Moment:
+def _planned_moment(occurrence: PlannedOccurrence, zone: str) -> Moment:
     return Moment(
         at=time(occurrence.at), local=local(occurrence.at, zone).isoformat(), due_at=time_or_none(occurrence.due_at)
     )

@@ -157,7 +157,9 @@ def _answer_trigger(changed: Changed, public_url: str, status: int) -> Response[
     def read(conn: Connection) -> TriggerAnswer | None:
         if (trigger := routines.trigger(conn, result.trigger_id)) is None:
             return None
-        return TriggerAnswer(trigger=trigger, secret_material=secret, revision=revisions.newest(result.history))
+        return TriggerAnswer(
+            trigger=trigger, secret_material=secret, revision=revisions.newest_revision(result.history)
+        )
 
     return changed.answer(read, status)
 

@@ -76,14 +76,14 @@ class Webhooks(Controller):
             return webhooks.fire(work, webhook, read_call())
 
         try:
-            done = await backend.on_loop.attempt(decide, size=size_of(webhook_request))
+            commit_result = await backend.on_loop.attempt(decide, size=size_of(webhook_request))
         except Exception as error:
             if isinstance(error, NotFound | Unauthenticated) and not is_counted:
                 rate_limiter.count_refusal(sender)
             await sync_to_thread(webhook_refusals.keep_error, public_id, sender, error, webhook_request)
             raise
-        if isinstance(done.result, Handshake):
-            position = {POSITION_HEADER: str(done.position)}
-            greeting: Response[Any] = Response(done.result, status_code=200, headers=position)
+        if isinstance(commit_result.result, Handshake):
+            position = {POSITION_HEADER: str(commit_result.position)}
+            greeting: Response[Any] = Response(commit_result.result, status_code=200, headers=position)
             return greeting
-        return run_answer(done.result, done, read_call().digest)
+        return run_answer(commit_result.result, commit_result, read_call().digest)

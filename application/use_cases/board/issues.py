@@ -120,7 +120,7 @@ def release(work: UnitOfWork, principal: Principal, issue_id: UUID, session: UUI
 def force_release(work: UnitOfWork, principal: Principal, issue_id: UUID) -> UUID:
     """Take an issue from whoever holds it, and say so in a comment; it stays with its assignee."""
     current = _find_issue(work, principal, issue_id, "administer")
-    if events := issue.free(current, "forced"):
+    if events := issue.take_from_session(current, "forced"):
         work.record(issue_id, events)
         session = current.checkout_run_id
         holder = "whoever worked on it" if session is None else f"work session {session}"
@@ -134,7 +134,7 @@ def free_unrenewed(work: UnitOfWork, issue_id: UUID, lease_until: datetime) -> b
     if current is None or current.lease_until != lease_until or lease_until > work.now:
         return False
     body = LEASE_OVER.format(current.checkout_run_id, lease_until)
-    work.record(issue_id, issue.free(current, "lease_over"))
+    work.record(issue_id, issue.take_from_session(current, "lease_over"))
     work.record(work.new_id(), [CommentAdded(issue_id=issue_id, body=body)], work.company_of(issue_id))
     return True
 

@@ -58,7 +58,7 @@ def create(work: UnitOfWork, principal: Principal, path: TaskPath, draft: Routin
         call=call,
     )
     task_firing.must_be_callable(work, call, company_id)
-    created = routine.create(settings, routines.responsible(work, principal, settings), work.limits)
+    created = routine.create(settings, routines.find_responsible_user(work, principal, settings), work.limits)
     work.record(routine_id, created, company_id)
     work.record(ref.task_id, task.add_routine(ref.task, routine_id, work.limits))
     work.record(routine_id, _follow(work, routine_id, company_id, new_cadence))
@@ -172,7 +172,7 @@ def _follow(  # noqa: PLR0913, PLR0917 the cadence, and the routine before and a
     else:
         state = replace(trigger.state_of(current), settings=schedule)
         work.record(trigger_id, trigger.restore(current, state, work.now))
-    state = trigger.state_of(triggers.present(work, trigger_id))
+    state = trigger.state_of(triggers.get_trigger(work, trigger_id))
     kind = RoutineTriggerChanged if is_there else RoutineTriggerAdded
     return [kind(trigger_id=trigger_id, kind="schedule", state=state)]
 
@@ -199,7 +199,7 @@ def _title_of(settings: RoutineSettings, call: TaskCall) -> str:
 def _rename_call(work: UnitOfWork, ref: names.RoutineRef, call: TaskCall, name: str) -> TaskCall:
     scope = names.routines_of(ref.task_id)
     names.take(work, scope, name, ref.routine_id, ref.company_id, _name_conflict(name))
-    names.free(work, scope, ref.call.name)
+    names.release_name(work, scope, ref.call.name)
     return replace(call, name=name)
 
 
@@ -209,7 +209,7 @@ def _secrets_after(work: UnitOfWork, ref: names.RoutineRef, patch: RoutineChange
         return old
     try:
         values = named_secrets.unmask(work, patch.secret_params, old)
-    except named_secrets.Lost:
+    except named_secrets.SecretsLost:
         raise InvalidField("The stored secrets are gone: send their values", "secret_params") from None
     return named_secrets.reseal(work, ref.routine_id, SECRETS, values, old)
 

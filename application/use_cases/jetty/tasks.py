@@ -44,7 +44,7 @@ def update(work: UnitOfWork, principal: Principal, path: TaskPath, change: TaskC
         names.take(
             work, scope, details.name, ref.task_id, ref.company_id, _name_conflict(details.name, path.collection)
         )
-        names.free(work, scope, ref.task.details.name)
+        names.release_name(work, scope, ref.task.details.name)
     work.record(ref.task_id, events)
     return ref.task_id
 
@@ -60,7 +60,7 @@ def delete(work: UnitOfWork, principal: Principal, path: TaskPath) -> bool:
     if ref.task.routines:
         _archive_routine(work, ref.task_id, ref.task.routines[-1])
         return False
-    names.free(work, names.tasks_of(ref.company_id), ref.task.details.name)
+    names.release_name(work, names.tasks_of(ref.company_id), ref.task.details.name)
     work.record(ref.task_id, [TaskDeleted()])
     return True
 

@@ -42,7 +42,7 @@ LOST = "The secret_params of this call are gone"
 SCORE, COST = "score.", "cost_est_usd"
 
 
-class Claimed(Value, frozen=True):
+class ClaimedTrajectory(Value, frozen=True):
     """A trajectory that a worker has claimed, with the secrets that only this worker gets."""
 
     trajectory_id: UUID
@@ -72,7 +72,7 @@ def run(work: UnitOfWork, principal: Principal, path: TaskPath, request: RunCrea
     secrets = named_secrets.seal(work, trajectory_id, SECRETS, request.secret_params, ref.company_id)
     event = TrajectoryOpened(
         task_id=ref.task_id,
-        name=names.full(work, ref.company_id, ref.task_id),
+        name=names.full_name_of_task(work, ref.company_id, ref.task_id),
         workflow=ref.task.details.workflow,
         init_params={**_declared_params(ref), **request.init_params},
         secrets=secrets,
@@ -87,7 +87,7 @@ def run(work: UnitOfWork, principal: Principal, path: TaskPath, request: RunCrea
 
 def claim(  # noqa: PLR0913, PLR0917 the fields of a worker's request
     work: UnitOfWork, principal: Principal, collection: str, task: str | None, worker: str, waiting: Sequence[UUID]
-) -> Claimed | None:
+) -> ClaimedTrajectory | None:
     """
     Give the worker the first trajectory that waits; return None when others have them all, or the company is archived.
 
@@ -99,7 +99,7 @@ def claim(  # noqa: PLR0913, PLR0917 the fields of a worker's request
         return None
     task_id = None if task is None else names.task(work, principal, TaskPath(collection=collection, task=task)).task_id
     for trajectory_id in waiting:  # read one by one, since mostly the first can be claimed
-        current = task_firing.present(work, trajectory_id)
+        current = task_firing.get_trajectory(work, trajectory_id)
         if work.company_of(trajectory_id) != company_id or (task_id not in (None, current.task_id)):
             continue
         if not trajectory.may_be_claimed(current, work.now):
@@ -110,12 +110,14 @@ def claim(  # noqa: PLR0913, PLR0917 the fields of a worker's request
             continue
         try:
             secrets, environment = _open_secrets(work, current), _open_environment(work, company_id)
-        except named_secrets.Lost:
+        except named_secrets.SecretsLost:
             task_firing.move(work, trajectory_id, [TrajectoryMoved(status="failed", error=LOST)])
             continue
         claim_id = uuid4()
         work.record(trajectory_id, trajectory.claim(current, claim_id, worker, work.now))
-        return Claimed(trajectory_id=trajectory_id, claim_id=claim_id, secret_params=secrets, environment=environment)
+        return ClaimedTrajectory(
+            trajectory_id=trajectory_id, claim_id=claim_id, secret_params=secrets, environment=environment
+        )
     return None
 
 
@@ -211,7 +213,7 @@ def ingest(work: UnitOfWork, principal: Principal, path: TaskPath, draft: Ingest
         return trajectory_id
     opening = TrajectoryOpened(
         task_id=ref.task_id,
-        name=names.full(work, ref.company_id, ref.task_id),
+        name=names.full_name_of_task(work, ref.company_id, ref.task_id),
         workflow={"steps": ["ingest"]},
         init_params=draft.input if isinstance(draft.input, dict) else {"input": draft.input},
         source=draft.source or "ingest",
@@ -230,7 +232,7 @@ def ingest(work: UnitOfWork, principal: Principal, path: TaskPath, draft: Ingest
 
 def time_out(work: UnitOfWork, trajectory_id: UUID) -> bool:
     """End a trajectory whose run has lasted too long; return False when it had ended already."""
-    events = trajectory.time_out(task_firing.present(work, trajectory_id))
+    events = trajectory.time_out(task_firing.get_trajectory(work, trajectory_id))
     task_firing.move(work, trajectory_id, events)
     return bool(events)
 
@@ -278,14 +280,14 @@ def _open_environment(work: UnitOfWork, company_id: UUID) -> dict[str, Any]:
 
 def _find_held(work: UnitOfWork, principal: Principal, collection: str, trajectory_id: UUID) -> Trajectory:
     company_id = names.collection(work, principal, collection, "assign")
-    current = task_firing.present(work, trajectory_id)
+    current = task_firing.get_trajectory(work, trajectory_id)
     if work.company_of(trajectory_id) != company_id:
         raise NotFound
     return current
 
 
 def _of_task(work: UnitOfWork, task_id: UUID, trajectory_id: UUID) -> Trajectory:
-    current = task_firing.present(work, trajectory_id)
+    current = task_firing.get_trajectory(work, trajectory_id)
     if current.task_id != task_id or work.get(TASK, task_id) is None:
         raise NotFound
     return current
@@ -293,6 +295,6 @@ def _of_task(work: UnitOfWork, task_id: UUID, trajectory_id: UUID) -> Trajectory
 
 def _drop_when_over(work: UnitOfWork, trajectory_id: UUID) -> None:
     """Drop the secrets of a call by hand once it is over."""
-    current = task_firing.present(work, trajectory_id)
+    current = task_firing.get_trajectory(work, trajectory_id)
     if current.secrets is not None and current.status not in LIVE:
         work.drop([current.secrets.id])

@@ -31,7 +31,7 @@ def places(recorded):
     return [(one.stream_id, one.version) for one in recorded]
 
 
-def bare(streams):
+def without_places(streams):
     """As they were given: without their places in the log, and what they take in memory."""
     return {id_: [replace(one, position=0, size=0, memory=0) for one in events] for id_, events in streams.items()}
 

@@ -13,7 +13,7 @@ from application.event_store.recorder import TRIES, NotRecorded, OutcomeUnknown,
 from application.event_store.store import EventStore
 from domain.events import AgentPaused
 from projections.engine import isolation
-from tests.application.event_store.facts import append_together, bare, fact, stream
+from tests.application.event_store.facts import append_together, fact, stream, without_places
 
 
 class LosingPool:
@@ -34,7 +34,7 @@ class LosingPool:
     def _losing_connection(self, conn):
         pool = self
 
-        class Losing:
+        class LosingConnection:
             def execute(self, *args, **kwargs):
                 pool.losses -= 1
                 if not pool._before:
@@ -44,10 +44,10 @@ class LosingPool:
                     raise pool._errors.pop(0)
                 raise psycopg.OperationalError("server closed the connection unexpectedly")
 
-        return Losing()
+        return LosingConnection()
 
 
-def losing(system, losses, **kwargs):
+def store_that_loses_answers(system, losses, **kwargs):
     pool: Any = LosingPool(system.pool, losses, **kwargs)
     return EventStore(PostgresRecorder(pool))
 
@@ -55,8 +55,8 @@ def losing(system, losses, **kwargs):
 def test_a_commit_whose_answer_was_lost_is_known_as_ones_own(system):
     events = stream(3)
 
-    assert losing(system, 1).append(events) == 3
-    assert bare(system.store.load([events[0].stream_id])) == {events[0].stream_id: events}
+    assert store_that_loses_answers(system, 1).append(events) == 3
+    assert without_places(system.store.load([events[0].stream_id])) == {events[0].stream_id: events}
     assert system.store.head() == 3
 
 
@@ -67,12 +67,15 @@ def test_a_lost_answer_is_ones_own_also_when_others_wrote_meanwhile(system):
     def meanwhile():
         system.store.append([fact(read[0].stream_id, 2)])
 
-    assert losing(system, 1, meanwhile=meanwhile).append(written_stream, guards=[(read[0].stream_id, 1)]) == 3
+    assert (
+        store_that_loses_answers(system, 1, meanwhile=meanwhile).append(written_stream, guards=[(read[0].stream_id, 1)])
+        == 3
+    )
     assert system.store.head() == 4
 
 
 def test_an_append_that_never_arrived_is_sent_again(system):
-    assert losing(system, TRIES - 1, before_commit=True).append(stream(2)) == 2
+    assert store_that_loses_answers(system, TRIES - 1, before_commit=True).append(stream(2)) == 2
 
 
 def test_a_version_that_another_took_while_the_answer_was_lost_is_a_conflict(system):
@@ -83,22 +86,22 @@ def test_a_version_that_another_took_while_the_answer_was_lost_is_a_conflict(sys
         system.store.append([theirs])
 
     with pytest.raises(IntegrityError):
-        losing(system, 1, before_commit=True, meanwhile=meanwhile).append([ours])
+        store_that_loses_answers(system, 1, before_commit=True, meanwhile=meanwhile).append([ours])
 
-    assert bare(system.store.load([ours.stream_id])) == {ours.stream_id: [theirs]}
+    assert without_places(system.store.load([ours.stream_id])) == {ours.stream_id: [theirs]}
 
 
 def test_an_answer_that_stays_lost_is_an_unknown_outcome(system):
     """Not "try again": the events may be recorded, and here they are."""
     with pytest.raises(OutcomeUnknown):
-        losing(system, 99).append(stream(1))
+        store_that_loses_answers(system, 99).append(stream(1))
 
     assert system.store.head() == 1
 
 
 def test_a_database_that_stays_away_is_said_so(system):
     with pytest.raises(OperationalError, match="closed the connection"):
-        losing(system, 99, before_commit=True).append(stream(1))
+        store_that_loses_answers(system, 99, before_commit=True).append(stream(1))
 
     assert system.store.head() == 0
 
@@ -106,21 +109,23 @@ def test_a_database_that_stays_away_is_said_so(system):
 def test_each_batch_of_a_group_whose_answer_was_lost_is_known_as_ones_own(system):
     batches = [stream(2) for _ in range(4)]
 
-    assert [2, 4, 6, 8] == sorted(append_together(losing(system, 1, spared=1), *batches))
+    assert [2, 4, 6, 8] == sorted(append_together(store_that_loses_answers(system, 1, spared=1), *batches))
     streams = system.store.load([one[0].stream_id for one in batches])
-    assert {one[0].stream_id: one for one in batches} == bare(streams)
+    assert {one[0].stream_id: one for one in batches} == without_places(streams)
     assert system.store.head() == 8
 
 
 def test_each_batch_of_a_group_that_never_arrived_is_sent_again(system):
-    store = losing(system, 1, spared=1, before_commit=True)
+    store = store_that_loses_answers(system, 1, spared=1, before_commit=True)
 
     assert [1, 2, 3, 4] == sorted(append_together(store, *[stream(1) for _ in range(4)]))
     assert system.store.head() == 4
 
 
 def test_each_batch_of_a_group_that_postgres_has_rolled_back_is_tried_again(system):
-    store = losing(system, 1, spared=1, before_commit=True, errors=[psycopg.errors.DeadlockDetected("it says so")])
+    store = store_that_loses_answers(
+        system, 1, spared=1, before_commit=True, errors=[psycopg.errors.DeadlockDetected("it says so")]
+    )
 
     assert [1, 2, 3, 4] == sorted(append_together(store, *[stream(1) for _ in range(4)]))
     assert system.store.head() == 4
@@ -144,7 +149,7 @@ PASSING = [
 @pytest.mark.parametrize("kind", PERMANENT)
 def test_what_postgres_reports_is_known_not_to_be_recorded(system, kind):
     with pytest.raises(NotRecorded) as refusal:
-        losing(system, 1, before_commit=True, errors=[kind("it says so")]).append(stream(1))
+        store_that_loses_answers(system, 1, before_commit=True, errors=[kind("it says so")]).append(stream(1))
 
     assert isinstance(refusal.value.__cause__, kind)
     assert system.store.head() == 0
@@ -154,22 +159,22 @@ def test_what_postgres_reports_is_known_not_to_be_recorded(system, kind):
 def test_what_another_attempt_may_escape_is_tried_again(system, kind):
     errors = [kind("it says so") for _ in range(TRIES)]
 
-    assert losing(system, TRIES - 1, before_commit=True, errors=errors).append(stream(1)) == 1
+    assert store_that_loses_answers(system, TRIES - 1, before_commit=True, errors=errors).append(stream(1)) == 1
     with pytest.raises(NotRecorded):
-        losing(system, TRIES, before_commit=True, errors=errors).append(stream(1))
+        store_that_loses_answers(system, TRIES, before_commit=True, errors=errors).append(stream(1))
 
 
 def test_an_answer_that_was_lost_stays_unknown_whatever_postgres_reports_of_the_next_attempt(system):
     errors = [psycopg.OperationalError("server closed the connection unexpectedly"), psycopg.errors.LockNotAvailable()]
 
     with pytest.raises(OutcomeUnknown):
-        losing(system, 2, before_commit=True, errors=errors).append(stream(1))
+        store_that_loses_answers(system, 2, before_commit=True, errors=errors).append(stream(1))
 
 
 def test_a_lost_connection_that_something_on_the_way_reports_is_an_unknown_outcome(system):
     """As a proxy may: it does not know what Postgres has done."""
     with pytest.raises(OutcomeUnknown):
-        losing(system, TRIES, errors=[psycopg.errors.ProtocolViolation()] * TRIES).append(stream(1))
+        store_that_loses_answers(system, TRIES, errors=[psycopg.errors.ProtocolViolation()] * TRIES).append(stream(1))
 
 
 def test_a_pool_without_connections_has_recorded_nothing(system):

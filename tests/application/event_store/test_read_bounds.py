@@ -36,27 +36,27 @@ def bounded_store(store):
     return EventStore(store.recorder, LIMITS)
 
 
-def recorded(store, *events):
+def record_stream(store, *events):
     id_, facts = stream(*events)
     store.append(facts)
     return id_
 
 
 def test_what_fits_is_read_whole(bounded_store):
-    ids = [recorded(bounded_store, text(4), text(4)) for _ in range(2)]
+    ids = [record_stream(bounded_store, text(4), text(4)) for _ in range(2)]
 
     assert [2, 2] == [len(events) for events in bounded_store.load(ids).values()]
 
 
 def test_what_is_more_than_a_unit_of_work_may_read_is_refused(bounded_store):
-    ids = [recorded(bounded_store, text(4), text(4)) for _ in range(3)]
+    ids = [record_stream(bounded_store, text(4), text(4)) for _ in range(3)]
 
     with pytest.raises(Oversized, match=TOO_MUCH):
         bounded_store.load(ids)
 
 
 def test_all_loads_of_a_unit_of_work_count_together(bounded_store):
-    ids = [recorded(bounded_store, text(8)) for _ in range(3)]
+    ids = [record_stream(bounded_store, text(8)) for _ in range(3)]
     work = UnitOfWork(bounded_store, NOON)
 
     work.load(ids[:2])
@@ -68,15 +68,15 @@ def test_all_loads_of_a_unit_of_work_count_together(bounded_store):
 
 def test_a_stream_that_is_read_from_its_last_count_counts_from_there(bounded_store):
     event = SlotCounted(routine_id=uuid4(), live=())
-    ids = [recorded(bounded_store, text(12), event, text(4)) for _ in range(4)]
+    ids = [record_stream(bounded_store, text(12), event, text(4)) for _ in range(4)]
 
     assert {2} == {len(events) for events in bounded_store.load(ids, "slot.counted").values()}
     with pytest.raises(Oversized):
-        bounded_store.load([*ids, recorded(bounded_store, event, text(4))], "slot.counted")
+        bounded_store.load([*ids, record_stream(bounded_store, event, text(4))], "slot.counted")
 
 
 def test_of_what_is_too_much_postgres_sends_no_more_than_the_event_that_goes_beyond(system):
-    ids = [recorded(system.store, *[text(100)] * 5) for _ in range(4)]
+    ids = [record_stream(system.store, *[text(100)] * 5) for _ in range(4)]
 
     for read_from in (None, "slot.counted"):
         events = system.store.recorder.select_streams(ids, read_from, 250 * KIB)
@@ -86,7 +86,7 @@ def test_of_what_is_too_much_postgres_sends_no_more_than_the_event_that_goes_bey
 
 
 def test_an_executor_refuses_what_reads_too_much(bounded_store):
-    ids = [recorded(bounded_store, text(8)) for _ in range(3)]
+    ids = [record_stream(bounded_store, text(8)) for _ in range(3)]
 
     with pytest.raises(Oversized, match=TOO_MUCH):
         Executor(bounded_store, lambda: NOON).attempt(lambda work: work.load(ids))

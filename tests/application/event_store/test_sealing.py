@@ -33,7 +33,7 @@ class MemoryKeys:
     def load(self, subject_ids):
         return {id_: self.keys[id_] for id_ in subject_ids if id_ in self.keys}
 
-    def erased(self):
+    def erased_subjects(self):
         return self.gone
 
     def to_seal(self, subject_id):
@@ -44,7 +44,7 @@ class MemoryKeys:
         self.gone.add(subject_id)
 
 
-def recorded(event, **fields):
+def record_of(event, **fields):
     envelope = {
         "stream_id": uuid4(),
         "version": 3,
@@ -62,7 +62,7 @@ def row(stored):
 
 @pytest.mark.parametrize("event", canaries(), ids=lambda event: type(event).__name__)
 def test_every_kind_of_event_is_read_as_it_was_written_and_nothing_of_it_is_in_the_open(event):
-    keys, event_record = MemoryKeys(), recorded(event)
+    keys, event_record = MemoryKeys(), record_of(event)
     plain, stored = to_stored(event_record), to_stored(event_record, keys=keys)
 
     (read,) = all_from_stored([row(stored)], keys)
@@ -78,7 +78,7 @@ def test_every_kind_of_event_is_read_as_it_was_written_and_nothing_of_it_is_in_t
 
 def test_the_parts_of_an_event_open_at_their_place_only():
     keys = MemoryKeys()
-    stored = to_stored(recorded(CommentAdded(issue_id=uuid4(), body="hello")), keys=keys)
+    stored = to_stored(record_of(CommentAdded(issue_id=uuid4(), body="hello")), keys=keys)
     key = key_of(stored, keys)
     assert key is not None
 
@@ -101,7 +101,7 @@ def at_another_place(stored, **fields):
 
 
 def test_without_its_key_an_event_of_the_service_cannot_be_read_and_a_reader_without_rights_sees_that_it_is_sealed():
-    stored = to_stored(recorded(CommentAdded(issue_id=uuid4(), body="hello")), keys=MemoryKeys())
+    stored = to_stored(record_of(CommentAdded(issue_id=uuid4(), body="hello")), keys=MemoryKeys())
 
     with pytest.raises(UnreadableEvent, match="no data key"):
         from_stored(stored, MemoryKeys())
@@ -112,11 +112,11 @@ def test_without_its_key_an_event_of_the_service_cannot_be_read_and_a_reader_wit
 def test_the_memory_of_an_event_is_estimated_from_what_it_is_when_it_is_open():
     keys, event = MemoryKeys(), CommentAdded(issue_id=uuid4(), body="hello " * 1_000)
     store = EventStore(MemoryRecorder(), keys=keys)
-    stored, plain = store.encode(recorded(event))
+    stored, plain = store.encode(record_of(event))
 
     read = from_stored(stored, keys, is_kept=True)
 
-    assert plain == to_stored(recorded(event)).state
+    assert plain == to_stored(record_of(event)).state
     assert abs(read.memory - memory_of(event, plain)) < 1_000
     assert read.size == len(stored.state)
 
@@ -140,7 +140,7 @@ def test_a_process_makes_one_key_for_each_company_and_forgets_them_all_soon_afte
     now[0] += 0.2
 
     assert keys.load({company, other}) == {other: others.load({other})[other]}
-    assert keys.erased() == {company}
+    assert keys.erased_subjects() == {company}
     assert keys.to_seal(company) is None
     assert forgotten == [now[0]]
 
@@ -148,7 +148,7 @@ def test_a_process_makes_one_key_for_each_company_and_forgets_them_all_soon_afte
 def test_no_other_key_takes_the_place_of_one_that_is_lost(system, admin_url):
     company = uuid4()
     event = CompanyCreated(details=CompanyDetails(name="Acme"), issue_prefix="ACM")
-    system.store.append([recorded(event, stream_id=company, company_id=company, version=1)])
+    system.store.append([record_of(event, stream_id=company, company_id=company, version=1)])
     with psycopg.connect(admin_url, autocommit=True) as conn:
         conn.execute("DELETE FROM vault.data_keys WHERE subject_id = %s", (company,))
         keys = DataKeys(system.pool)
@@ -164,7 +164,7 @@ def test_what_is_recorded_of_somebody_who_is_erased_is_erased_before_it_is_store
     keys = MemoryKeys()
     keys.erase(COMPANY)
 
-    stored = to_stored(recorded(ProjectPaused(reason="hello")), keys=keys)
+    stored = to_stored(record_of(ProjectPaused(reason="hello")), keys=keys)
 
     assert b"hello" not in stored.state
     assert b"sealed" not in stored.state
@@ -175,8 +175,8 @@ def test_a_login_that_may_not_read_the_keys_reads_the_rest(system, admin_url):
     store = system.store
     store.append(
         [
-            recorded(ProjectPaused(reason="hello"), version=1),
-            recorded(SlotFreed(routine_id=COMPANY, issue_id=COMPANY), version=1),
+            record_of(ProjectPaused(reason="hello"), version=1),
+            record_of(SlotFreed(routine_id=COMPANY, issue_id=COMPANY), version=1),
         ]
     )
     rows = store.recorder.select_notifications(0, 10, inclusive_of_start=False)

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from application.event_store.store import to_stored
 from domain.events import AgentPaused, AgentResumed, RunFired, SlotCounted
 from domain.values import Failed
-from tests.application.event_store.facts import NOON, bare, fact, places, stream
+from tests.application.event_store.facts import NOON, fact, places, stream, without_places
 
 # Both stores
 
@@ -28,7 +28,7 @@ def test_an_empty_log_has_no_head_and_nothing_after_it(store):
 def test_an_unknown_stream_has_no_events(store):
     unknown = uuid4()
 
-    assert bare(store.load([unknown])) == {unknown: []}
+    assert without_places(store.load([unknown])) == {unknown: []}
 
 
 def test_what_is_appended_comes_back_in_its_envelope(store):
@@ -37,7 +37,7 @@ def test_what_is_appended_comes_back_in_its_envelope(store):
 
     store.append([event])
 
-    assert bare(store.load([event.stream_id])) == {event.stream_id: [event]}
+    assert without_places(store.load([event.stream_id])) == {event.stream_id: [event]}
     (recorded,) = store.after(0, 10)
     assert recorded.position == 1
     assert (recorded.at, recorded.actor, recorded.company_id, recorded.cause, recorded.event) == (
@@ -56,7 +56,7 @@ def test_a_batch_is_of_many_streams_and_its_last_position_is_returned(store):
     assert store.append([one[2], other[1]]) == 5
     assert store.head() == 5
     streams = store.load([one[0].stream_id, other[0].stream_id])
-    assert bare(streams) == {one[0].stream_id: one, other[0].stream_id: other}
+    assert without_places(streams) == {one[0].stream_id: one, other[0].stream_id: other}
     assert [event.position for events in streams.values() for event in events] == [1, 3, 4, 2, 5]
 
 
@@ -77,7 +77,7 @@ def test_only_the_next_version_of_a_stream_is_taken(store, versions):
     with pytest.raises(IntegrityError):
         store.append([fact(events[0].stream_id, version, actor="another") for version in versions])
 
-    assert bare(store.load([events[0].stream_id]))[events[0].stream_id] == events
+    assert without_places(store.load([events[0].stream_id]))[events[0].stream_id] == events
     assert store.head() == 2
 
 
@@ -98,7 +98,7 @@ def test_a_batch_is_recorded_whole_or_not_at_all(store):
     with pytest.raises(IntegrityError):
         store.append([*new, fact(old[0].stream_id, 1)])
 
-    assert bare(store.load([new[0].stream_id])) == {new[0].stream_id: []}
+    assert without_places(store.load([new[0].stream_id])) == {new[0].stream_id: []}
     assert store.head() == 1
 
 
@@ -180,7 +180,7 @@ def test_a_payload_cannot_poison_the_log(store, payload):
 
     store.append([recorded])
 
-    assert bare(store.load([recorded.stream_id])) == {recorded.stream_id: [recorded]}
+    assert without_places(store.load([recorded.stream_id])) == {recorded.stream_id: [recorded]}
 
 
 @pytest.mark.parametrize(

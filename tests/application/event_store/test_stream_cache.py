@@ -151,13 +151,13 @@ def test_after_a_commit_only_what_has_changed_is_cached_again(cache_fixture, mon
 
 
 def test_a_question_never_rests_on_the_cache(cache_fixture):
-    cache_fixture.there.execute(cache_fixture.caller, keys.revoke_board_key, who(cache_fixture).key_id)
+    cache_fixture.there.execute(cache_fixture.caller, keys.revoke_board_key, identify_caller(cache_fixture).key_id)
 
     with pytest.raises(Unauthenticated):
         cache_fixture.here.query_as(cache_fixture.caller, routines.may_read, cache_fixture.routine)
 
 
-def who(cache_fixture):
+def identify_caller(cache_fixture):
     return identify(UnitOfWork(cache_fixture.here.store, NOON), cache_fixture.caller)
 
 

@@ -127,7 +127,7 @@ def test_a_race_that_is_lost_on_what_a_decision_only_rests_on_has_its_turn_there
     def decide(work):
         work.version_of(rests_on)
         note(own)(work)
-        turns.append(executor._steps.turns.taken([rests_on, own]))
+        turns.append(executor._steps.turns.find_busy([rests_on, own]))
         if len(turns) <= 2:
             overtake(executor, rests_on)
 
@@ -172,7 +172,7 @@ def test_the_turn_is_given_back_when_the_race_is_lost_for_good(executor):
     with pytest.raises(IntegrityError):
         executor.attempt(decide, tries=2)
 
-    assert not executor._steps.turns.taken([stream_id])
+    assert not executor._steps.turns.find_busy([stream_id])
 
 
 def test_one_who_waits_for_a_turn_takes_it_when_it_is_free():
@@ -191,4 +191,4 @@ def test_one_who_waits_for_a_turn_takes_it_when_it_is_free():
 
     assert took.wait(LIMIT_S)
     thread.join(LIMIT_S)
-    assert not turns.taken([id_])
+    assert not turns.find_busy([id_])

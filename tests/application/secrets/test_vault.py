@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from application.secrets import vault as vaults
 from application.secrets.key_ring import CannotRetire, KeyRing, VaultClosed
-from application.secrets.vault import Kept, Vault
+from application.secrets.vault import Vault, VaultRecord
 from domain.webhooks.secret import Secret
 from tests.waiting import wait_for
 
@@ -45,7 +45,7 @@ def open_vault(system, path):
 
 def vault_record(value=VALUE, **more):
     place: dict[str, Any] = {"id": uuid4(), "company_id": uuid4(), "owner_id": uuid4(), "purpose": "webhook"} | more
-    return Kept(**place, secret=value if isinstance(value, Secret) else Secret(value))
+    return VaultRecord(**place, secret=value if isinstance(value, Secret) else Secret(value))
 
 
 def values(vault, records):
@@ -384,7 +384,7 @@ def test_a_rotation_of_2000_is_noticed_by_nobody_who_opens_or_keeps_meanwhile(va
     records = [vault_record(str(n).encode()) for n in range(2_000)]
     vault.keep(records)
     [old] = key_ids_of(vault)
-    since: list[Kept] = []
+    since: list[VaultRecord] = []
     opened = 0
 
     def look():

@@ -110,7 +110,7 @@ class Installation:
     def due(self, trigger, at):
         """The row by which the scheduler knows of an occurrence."""
         routine, version = self.executor.query(
-            lambda work: (triggers.present(work, trigger).routine_id, work.version_of(trigger))
+            lambda work: (triggers.get_trigger(work, trigger).routine_id, work.version_of(trigger))
         )
         return DueTrigger(
             trigger_id=trigger, trigger_version=version, routine_id=routine, company_id=self.company, next_at=at

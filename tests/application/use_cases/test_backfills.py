@@ -5,7 +5,7 @@ from application.request_bodies.triggers import TriggerPatch
 from application.use_cases import backfills, routines, triggers
 from domain.errors import Conflict, InvalidField
 from domain.events import BackfillAdvanced, BackfillCancelled, BackfillCompleted, RunFired, TriggerMissed
-from domain.routines.backfill import Waiting
+from domain.routines.backfill import WaitingBackfill
 from tests.application.use_cases.installation import HOUR
 
 
@@ -24,7 +24,7 @@ def of_hours(app, hours, **fields):
 
 
 def carry_on(app, backfill, trigger, routine):
-    row = Waiting(id=backfill, trigger_id=trigger, routine_id=routine, company_id=app.company)
+    row = WaitingBackfill(id=backfill, trigger_id=trigger, routine_id=routine, company_id=app.company)
     return app.carry_out(backfills.carry_on, [row])
 
 
@@ -95,7 +95,7 @@ def test_it_ends_when_its_schedule_is_gone_when_it_is_cancelled_and_when_it_cann
     by_hand, hopeless, orphan = (app.ask(backfills.create, trigger, of_hours(app, 3)) for _ in range(3))
 
     app.ask(backfills.cancel, by_hand)
-    row = Waiting(id=hopeless, trigger_id=trigger, routine_id=routine, company_id=app.company)
+    row = WaitingBackfill(id=hopeless, trigger_id=trigger, routine_id=routine, company_id=app.company)
     app.carry_out(backfills.give_up, [row], "it breaks")
     app.ask(triggers.delete, trigger)
     carry_on(app, orphan, trigger, routine)

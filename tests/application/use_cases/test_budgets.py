@@ -14,7 +14,7 @@ from application.use_cases.board import agents, companies, issues
 from domain.errors import Conflict, Forbidden, InvalidField, NotFound, RuleViolation
 from domain.events import RoutineCreated, RunFailed, RunFired, RunReported
 from domain.identity import issue_of_run, revision_of
-from domain.routines.budget import Spent
+from domain.routines.budget import WindowSpending
 from domain.values import Budget, Opened, OverBudget, Skipped
 from tests.application.use_cases.installation import HOUR
 
@@ -27,7 +27,7 @@ def spent_by_owner(app):
     """What was spent, by owner: `spent["routine"] = ...` is what the read model would say."""
     values = {}
     app.executor = Executor(
-        app.store, lambda: app.now, app.vault, spending=lambda owner, *_: values.get(owner, Spent())
+        app.store, lambda: app.now, app.vault, spending=lambda owner, *_: values.get(owner, WindowSpending())
     )
     return values
 
@@ -50,7 +50,7 @@ def give(app, owner, routine, draft=TEN_A_DAY):
 def test_a_firing_beyond_a_budget_is_skipped_with_the_evidence(app, spent_by_owner, owner):
     routine = app.routine()
     give(app, owner, routine)
-    spent_by_owner[owner] = Spent(micros=10_250_000, reached_at=app.now - HOUR)
+    spent_by_owner[owner] = WindowSpending(micros=10_250_000, reached_at=app.now - HOUR)
 
     app.fire(routine)
 
@@ -67,7 +67,7 @@ def test_a_firing_beyond_a_budget_is_skipped_with_the_evidence(app, spent_by_own
 @pytest.mark.parametrize(("micros", "outcome"), [(0, Opened), (9_999_999, Opened), (10_000_000, Skipped)])
 def test_a_budget_holds_from_its_last_millionth_on(app, spent_by_owner, micros, outcome):
     routine = app.routine(budget=TEN_A_DAY)
-    spent_by_owner["routine"] = Spent(micros=micros, reached_at=app.now)
+    spent_by_owner["routine"] = WindowSpending(micros=micros, reached_at=app.now)
 
     app.fire(routine)
 
@@ -84,7 +84,7 @@ def test_of_several_budgets_the_narrowest_is_named(app, spent_by_owner):
     routine = app.routine()
     for owner in ("company", "routine"):
         give(app, owner, routine)
-        spent_by_owner[owner] = Spent(micros=20_000_000, reached_at=app.now)
+        spent_by_owner[owner] = WindowSpending(micros=20_000_000, reached_at=app.now)
 
     app.fire(routine)
 
@@ -102,7 +102,7 @@ def test_without_a_budget_nobody_asks_what_was_spent(app):
 def test_a_schedule_beyond_a_budget_goes_on_and_runs_when_it_frees(app, spent_by_owner):
     routine = app.routine(budget=TEN_A_DAY)
     trigger = app.schedule(routine)
-    spent_by_owner["routine"] = Spent(micros=10_000_000, reached_at=app.now)
+    spent_by_owner["routine"] = WindowSpending(micros=10_000_000, reached_at=app.now)
     app.passes(HOUR)
     app.carry_out(runs.fire_due, [app.due(trigger, app.now.replace(minute=0, second=0))])
     assert "over_budget" == last(app).reason
@@ -121,7 +121,7 @@ def test_beyond_a_budget_what_is_live_is_joined_and_nothing_is_cancelled(app, sp
     )
     for routine in (joins, cancels):
         app.fire(routine)
-    spent_by_owner["routine"] = Spent(micros=10_000_000, reached_at=app.now)
+    spent_by_owner["routine"] = WindowSpending(micros=10_000_000, reached_at=app.now)
 
     for routine in (joins, cancels):
         app.fire(routine)
@@ -135,7 +135,7 @@ def test_whoever_calls_a_task_beyond_a_budget_hears_why_nothing_begins(app, spen
     app.task_routine(app.task(collection))
     [routine] = app.ids(RoutineCreated)
     app.ask(routines.update, routine, RoutinePatch(budget=TEN_A_DAY))
-    spent_by_owner["routine"] = Spent(micros=10_000_000, reached_at=app.now)
+    spent_by_owner["routine"] = WindowSpending(micros=10_000_000, reached_at=app.now)
 
     with pytest.raises(RuleViolation, match="the budget of the routine is used up"):
         app.fire(routine)

@@ -30,15 +30,15 @@ def next_hour(app):
 
 
 def test_what_is_planned_is_named_until_something_is_in_the_way(app, routine, trigger):
-    ahead = app.ask(explanations.ahead, trigger)
+    ahead = app.ask(explanations.plan_of_trigger, trigger)
     planned = explanations.planned_occurrences(ahead, None, app.now, app.now + 3 * HOUR, 10)
     assert [13, 14, 15] == [one.at.hour for one in planned]
 
     app.ask(routines.update, routine, RoutinePatch(status="paused"))
 
-    assert "routine_paused" == app.ask(explanations.ahead, trigger).why_none
+    assert "routine_paused" == app.ask(explanations.plan_of_trigger, trigger).why_none
     assert [] == explanations.planned_occurrences(
-        app.ask(explanations.ahead, trigger), None, app.now, app.now + HOUR, 10
+        app.ask(explanations.plan_of_trigger, trigger), None, app.now, app.now + HOUR, 10
     )
 
 

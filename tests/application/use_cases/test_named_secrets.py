@@ -33,7 +33,7 @@ def test_secrets_that_were_dropped_are_lost(app):
     sealed = keep(app, a="1")
     app.vault.secrets.clear()
 
-    with pytest.raises(named_secrets.Lost):
+    with pytest.raises(named_secrets.SecretsLost):
         app.executor.query(lambda work: named_secrets.open_secrets(work, sealed))
 
 

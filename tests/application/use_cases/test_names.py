@@ -19,7 +19,7 @@ def test_a_name_leads_to_its_collection_task_and_routine(app):
     assert app.ids(CompanyNamed) == [routine_ref.company_id]
     assert (path.task, path.name) == (routine_ref.task.details.name, routine_ref.call.name)
     assert f"{name}/{task.task}" == app.executor.query(
-        lambda work: names.full(work, routine_ref.company_id, routine_ref.task_id)
+        lambda work: names.full_name_of_task(work, routine_ref.company_id, routine_ref.task_id)
     )
 
 
@@ -65,7 +65,7 @@ def test_a_name_is_taken_once_and_free_for_others_afterwards(app):
     app.carry_out(take)
     with pytest.raises(Conflict, match="taken"):
         app.carry_out(take)
-    app.carry_out(lambda work: names.free(work, "scope", "name"))
+    app.carry_out(lambda work: names.release_name(work, "scope", "name"))
     app.carry_out(take)
 
 

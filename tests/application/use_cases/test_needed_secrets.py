@@ -1,12 +1,12 @@
 from application.request_bodies.endpoints import EndpointDraft
 from application.request_bodies.routines import PlainBinding, RoutineDraft, RoutinePatch
-from application.secrets.vault import Place
+from application.secrets.vault import SecretPlace
 from application.use_cases import endpoints, needed_secrets, routine_environment, routines
 
 
 def find_needed_secrets(app, owner_id, purpose):
     """Which of all secrets in the vault this owner needs for this purpose."""
-    places = [Place(id=id_, owner_id=owner_id, purpose=purpose) for id_ in app.vault.secrets]
+    places = [SecretPlace(id=id_, owner_id=owner_id, purpose=purpose) for id_ in app.vault.secrets]
     return [place.id for place in app.executor.query(lambda work: needed_secrets.find_needed(work, places))]
 
 

@@ -25,7 +25,7 @@ def fire(app, trigger, count):
 def first_unsettled(app, trigger, since):
     return app.executor.query(
         lambda work: occurrences.first_unsettled(
-            work, trigger, plan_of(triggers.present(work, trigger)), since, work.now
+            work, trigger, plan_of(triggers.get_trigger(work, trigger)), since, work.now
         )
     )
 

@@ -13,7 +13,7 @@ from domain.events import ProbeAnswered, ProbeRequested, RoutineCreated, RunFire
 from domain.identity import cadence_of, probe_of_occurrence, revision_of, run_of_occurrence
 from domain.routines import probe
 from domain.routines.activity_gate import Window
-from domain.routines.backfill import Waiting
+from domain.routines.backfill import WaitingBackfill
 from domain.routines.probe import ANSWER_LIMIT, COUNTS_FOR, NOT_ASKED, REMOVED, PendingProbe
 from domain.values import Opened, Probe, ProbeFinding, Skipped
 from tests.application.use_cases.installation import DAY, HOUR, MINUTE
@@ -214,7 +214,7 @@ def test_runs_by_hand_and_backfills_are_not_probed(app, probe_fixture):
     backfill_id = app.ask(
         backfills.create, probe_fixture.trigger, BackfillDraft(from_=since, to=since + HOUR, overlap="policy")
     )
-    waiting = Waiting(
+    waiting = WaitingBackfill(
         id=backfill_id, trigger_id=probe_fixture.trigger, routine_id=probe_fixture.routine, company_id=app.company
     )
     app.carry_out(backfills.carry_on, [waiting])

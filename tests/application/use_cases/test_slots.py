@@ -40,7 +40,7 @@ def test_of_several_live_issues_the_one_that_changed_last_counts(app):
     def newest(work, policy):
         state = work.get(ROUTINE, routine)
         settings = type(state.settings)(title="x", concurrency_policy=policy)
-        return slots.newest(work, type(state)(settings=settings, revision=1), slots.read_slot(work, routine))
+        return slots.newest_live_work(work, type(state)(settings=settings, revision=1), slots.read_slot(work, routine))
 
     assert [first, second] == live_runs(app, routine)
     assert first == app.executor.query(lambda work: newest(work, "coalesce_if_active")).run_id

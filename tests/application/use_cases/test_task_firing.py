@@ -108,4 +108,4 @@ def test_a_routine_that_is_archived_leaves_its_task_and_takes_its_secrets_along(
 
 def test_a_trajectory_that_is_not_there_is_not_found(app):
     with pytest.raises(NotFound):
-        app.carry_out(task_firing.present, app.company)
+        app.carry_out(task_firing.get_trajectory, app.company)

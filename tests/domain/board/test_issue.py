@@ -154,7 +154,7 @@ def test_a_lease_ends_with_its_checkout(event):
 def test_what_is_taken_from_a_session_stays_with_its_assignee_and_is_to_be_done_again():
     checked_out = given(issue.evolve, OPENED, replace(TAKEN, lease_until=NOW))
 
-    (event,) = issue.free(checked_out, "lease_over")
+    (event,) = issue.take_from_session(checked_out, "lease_over")
     freed = issue.evolve(checked_out, event)
 
     assert IssueFreed(reason="lease_over", run_id=SESSION) == event
@@ -164,7 +164,7 @@ def test_what_is_taken_from_a_session_stays_with_its_assignee_and_is_to_be_done_
         freed.lease_until,
         freed.details.assignee_agent_id,
     )
-    assert [] == issue.free(freed, "forced")
+    assert [] == issue.take_from_session(freed, "forced")
 
 
 def test_a_session_that_has_lost_the_issue_neither_renews_nor_changes_it_until_it_takes_it_again():

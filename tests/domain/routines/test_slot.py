@@ -44,9 +44,9 @@ def take_and_free(actions):
     stream, state = [], EMPTY
     for number, takes in actions:
         events = (
-            slot.take(state, ROUTINE, live_work(number))
+            slot.take_slot(state, ROUTINE, live_work(number))
             if takes
-            else slot.free(state, ROUTINE, live_work(number).issue_id)
+            else slot.free_slot(state, ROUTINE, live_work(number).issue_id)
         )
         stream += events
         state = fold(events, state)
@@ -58,16 +58,16 @@ def test_an_empty_slot_has_no_live_issue():
 
 
 def test_taking_and_freeing_are_recorded():
-    assert [slot_taken(1)] == slot.take(EMPTY, ROUTINE, live_work(1))
-    assert [slot_freed(1)] == slot.free(given(slot.evolve, slot_taken(1)), ROUTINE, live_work(1).issue_id)
+    assert [slot_taken(1)] == slot.take_slot(EMPTY, ROUTINE, live_work(1))
+    assert [slot_freed(1)] == slot.free_slot(given(slot.evolve, slot_taken(1)), ROUTINE, live_work(1).issue_id)
 
 
 def test_taking_what_is_taken_already_is_nothing():
-    assert [] == slot.take(given(slot.evolve, slot_taken(1)), ROUTINE, live_work(1))
+    assert [] == slot.take_slot(given(slot.evolve, slot_taken(1)), ROUTINE, live_work(1))
 
 
 def test_freeing_what_is_free_is_nothing():
-    assert [] == slot.free(given(slot.evolve, slot_taken(1)), ROUTINE, live_work(2).issue_id)
+    assert [] == slot.free_slot(given(slot.evolve, slot_taken(1)), ROUTINE, live_work(2).issue_id)
 
 
 def test_live_issues_stand_oldest_first():
@@ -80,10 +80,10 @@ def test_live_issues_stand_oldest_first():
 def test_a_count_comes_before_the_change_that_made_it_due():
     busy = Slot(live=(live_work(1),), since_count=slot.COUNT_EVERY)
 
-    assert [SlotCounted(routine_id=ROUTINE, live=(live_work(1),)), slot_taken(2)] == slot.take(
+    assert [SlotCounted(routine_id=ROUTINE, live=(live_work(1),)), slot_taken(2)] == slot.take_slot(
         busy, ROUTINE, live_work(2)
     )
-    assert [SlotCounted(routine_id=ROUTINE, live=(live_work(1),)), slot_freed(1)] == slot.free(
+    assert [SlotCounted(routine_id=ROUTINE, live=(live_work(1),)), slot_freed(1)] == slot.free_slot(
         busy, ROUTINE, live_work(1).issue_id
     )
 

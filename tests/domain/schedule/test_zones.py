@@ -34,7 +34,7 @@ def pinned_zone_data(tmp_path):
 def test_the_newer_zone_data_are_gone_by(pinned_zone_data, tmp_path, version, source):
     system = directory(tmp_path / "system", version)
 
-    newest = zones.newest(pinned_zone_data, [tmp_path / "absent", system])
+    newest = zones.newest_zone_data(pinned_zone_data, [tmp_path / "absent", system])
 
     assert (source, max(version, "2026b")) == (newest.source, newest.version)
 
@@ -45,14 +45,14 @@ def test_a_system_without_some_of_the_zones_is_not_gone_by(pinned_zone_data, tmp
     (system / "Europe/Paris").unlink()
     fewer = directory(tmp_path / "fewer", "2027a", ["UTC"])
 
-    assert {"pinned"} == {zones.newest(pinned_zone_data, [one]).source for one in (system, fewer)}
+    assert {"pinned"} == {zones.newest_zone_data(pinned_zone_data, [one]).source for one in (system, fewer)}
 
 
 def test_a_system_that_does_not_say_its_version_is_not_gone_by(pinned_zone_data, tmp_path):
     system = directory(tmp_path / "system", "2027a")
     (system / "tzdata.zi").write_text("Z UTC 0 - UTC\n")
 
-    assert "pinned" == zones.newest(pinned_zone_data, [system]).source
+    assert "pinned" == zones.newest_zone_data(pinned_zone_data, [system]).source
 
 
 def test_the_pinned_zone_data_name_every_zone_of_the_package_but_the_one_of_no_place():

@@ -118,7 +118,7 @@ def test_a_policy_that_looks_at_nothing_coalesces_and_skips_nothing():
         ("domain.routines.settlement", "GRACE", timedelta(hours=2)),
         ("domain.routines.settlement", "CATCH_UP_CAP", 1),
         ("domain.routines.run", "outcome", lambda _policy, _newest, opening: opening),
-        ("domain.routines.slot", "free", lambda *_: []),
+        ("domain.routines.slot", "free_slot", lambda *_: []),
         ("domain.board.project", "is_paused", lambda _project: False),
     ],
 )

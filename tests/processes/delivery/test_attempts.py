@@ -13,7 +13,7 @@ from processes.delivery import worker
 from processes.delivery.outbound import PRIVATE
 from tests.processes.due import NOON
 from tests.waiting import wait_for
-from verification.faults.receiver import Receiver, slow
+from verification.faults.receiver import Receiver, answer_slowly
 
 
 def test_it_is_tried_again_under_the_same_id_with_the_same_body_until_it_arrives(
@@ -98,7 +98,7 @@ def test_410_stops_the_heartbeats_of_an_agent(delivery_fixture, start_delivery):
 
 
 def test_whoever_answers_too_late_is_tried_again(delivery_fixture, start_delivery):
-    with Receiver(slow(1.0)) as receiver:
+    with Receiver(answer_slowly(1.0)) as receiver:
         delivery_fixture.endpoint(receiver.url)
         delivery_fixture.issue()
         start_delivery(limit_s=0.2)

@@ -66,7 +66,7 @@ class Signed:
         return self.key.sign(self.key.name, Head(size=size, root=bytes(32)))
 
     def cosigned(self, size: int) -> str | None:
-        newest = witnessing.newest(self.conn)
+        newest = witnessing.newest_witnessed(self.conn)
         return newest.checkpoint if newest is not None and newest.size == size else None
 
     def status(self, witness: Witness) -> witnessing.WitnessStatus | None:

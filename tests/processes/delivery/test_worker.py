@@ -11,7 +11,7 @@ from projections.delivery.deliveries import deliveries
 from routines import bootstrap
 from tests.rebuilding import rebuild_outdated
 from tests.waiting import wait_for
-from verification.faults.receiver import Receiver, slow
+from verification.faults.receiver import Receiver, answer_slowly
 
 
 def test_an_event_is_told_to_who_subscribes_to_it_signed_by_the_standard(delivery_fixture, start_delivery):
@@ -125,7 +125,7 @@ def test_what_is_on_its_way_to_a_deleted_or_disabled_endpoint_is_given_up(delive
 
 
 def test_a_process_that_is_told_to_stop_finishes_what_is_on_its_way(delivery_fixture, start_delivery):
-    with Receiver(slow(0.5)) as receiver:
+    with Receiver(answer_slowly(0.5)) as receiver:
         delivery_fixture.endpoint(receiver.url)
         delivery_fixture.issue()
         thread, stop = start_delivery()

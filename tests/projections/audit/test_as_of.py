@@ -69,14 +69,16 @@ class Asked(NamedTuple):
         return issues.Filters(limit=self.limit, **self.issue_filters)
 
 
-def now(conn, question):
+def answer_of_today(conn, question):
     """What is answered by the queries of today."""
 
     def listed(after=None):
         return routines.page(conn, question.company, question.routine_filters, limit=question.limit, after=after)
 
     def fired(before=None):
-        return run_history.recent(conn, question.routine, question.limit, filters=question.run_filters, before=before)
+        return run_history.recent_runs(
+            conn, question.routine, question.limit, filters=question.run_filters, before=before
+        )
 
     match question.kind:
         case "routine":
@@ -89,10 +91,10 @@ def now(conn, question):
             issue = issues.issue(conn, question.issue)
             return issue and (issue, issues.ancestors(conn, question.issue))
         case "issues":
-            return whole(issues.page(conn, question.company, question.listed_issues()))
+            return whole_page(issues.page(conn, question.company, question.listed_issues()))
 
 
-def then(conn, position, question):
+def answer_as_of(conn, position, question):
     """What is answered as of a position."""
 
     def listed(after=None):
@@ -113,16 +115,18 @@ def then(conn, position, question):
         case "issue":
             return as_of.issue_with_ancestors(past_at(conn, position), question.issue, PAGE)
         case "issues":
-            return whole(as_of.issue_page(past_at(conn, position), question.company, question.listed_issues(), PAGE))
+            return whole_page(
+                as_of.issue_page(past_at(conn, position), question.company, question.listed_issues(), PAGE)
+            )
 
 
 def pages(read, place):
     """The first page, and the one after its second row, if it has so many."""
     first = read()
-    return whole(first), whole(read(place(first[1]))) if len(first) > 1 else None
+    return whole_page(first), whole_page(read(place(first[1]))) if len(first) > 1 else None
 
 
-def whole(part):
+def whole_page(part):
     return list(part), part.more, part.last
 
 
@@ -149,18 +153,18 @@ def test_what_was_answered_at_a_position_is_answered_as_of_it_afterwards(
             conn.execute(model.schema)
         for recorded, (_, question) in zip(story_databases.log, questions, strict=True):
             fold_batch(conn, as_of.MODELS, [recorded])
-            noted.append(now(reader, question))
+            noted.append(answer_of_today(reader, question))
     conn.execute("SET search_path TO read_models")
 
     for (position, question), answer in zip(questions, noted, strict=True):
-        assert answer == then(conn, position, question), (position, question)
+        assert answer == answer_as_of(conn, position, question), (position, question)
 
 
 def test_as_of_the_head_is_what_is_answered_now(projected_story, conn, story_databases, questions):
     head = story_databases.log[-1].position
 
     for _, question in questions[:: len(questions) // 20]:
-        assert now(conn, question) == then(conn, head, question)
+        assert answer_of_today(conn, question) == answer_as_of(conn, head, question)
 
 
 def test_an_answer_that_would_rest_on_too_much_is_refused(projected_story, conn, story_databases):

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from application.request_bodies.issues import CommentDraft
 from application.use_cases.board import issues as issue_use_cases
 from processes import projector
-from processes.projector import Mover
+from processes.projector import ColdRowMover
 from projections import catalogue, exports, log_views
 from projections.audit import as_of
 from projections.board import issues
@@ -66,8 +66,8 @@ def answers(conn, story):
     ]
     head = story.store.head()
     return {
-        "runs": [run_history.recent(conn, routine, 3, filters=one) for one in filters],
-        "older runs": [run_history.recent(conn, routine, 3, before=head // 2, filters=one) for one in filters],
+        "runs": [run_history.recent_runs(conn, routine, 3, filters=one) for one in filters],
+        "older runs": [run_history.recent_runs(conn, routine, 3, before=head // 2, filters=one) for one in filters],
         "runs of the company": [run_history.of_company(conn, acme, one, PERIOD, 100) for one in of_company],
         "places of runs": [
             (run_history.place(conn, acme, run), run_history.position(conn, routine, run)) for run in sorted(runs)
@@ -75,7 +75,7 @@ def answers(conn, story):
         "detail": routines.detail(conn, routine),
         "routines": routines.page(conn, acme),
         "ledger": [occurrences.rows_within(conn, one, PERIOD, after=None, limit=100) for one in schedules],
-        "latest": [occurrences.latest(conn, one) for one in schedules],
+        "latest": [occurrences.latest_occurrence(conn, one) for one in schedules],
         "what replays": sorted(past_runs.runs(conn, routine, *PERIOD, 100)),
         "issues": listed,
         "done issues": issues.page(conn, acme, issues.Filters(statuses=["done", "cancelled"])),
@@ -270,17 +270,17 @@ def test_a_table_that_somebody_vacuums_gets_its_cold_one_later(projected_story, 
     conn.execute("SET lock_timeout = '10ms'")
     with bootstrap.connect(settings) as other, other.transaction():
         other.execute("LOCK TABLE run IN SHARE UPDATE EXCLUSIVE MODE")
-        Mover(timedelta(0)).step(conn, [run_history.run_history])
+        ColdRowMover(timedelta(0)).step(conn, [run_history.run_history])
         assert conn.execute("SELECT to_regclass('run_cold')").fetchone() == (None,)
 
-    Mover(timedelta(0)).step(conn, [run_history.run_history])
+    ColdRowMover(timedelta(0)).step(conn, [run_history.run_history])
 
     assert ids_in(conn, "run_cold") == set()
 
 
 def test_the_age_is_counted_by_the_time_at_which_events_were_recorded(projected_story, conn):
-    assert cold.before(conn, timedelta(0)) == projected_story.store.head()
-    assert cold.before(conn, timedelta(days=1)) == 0
+    assert cold.last_position_before(conn, timedelta(0)) == projected_story.store.head()
+    assert cold.last_position_before(conn, timedelta(days=1)) == 0
 
 
 def test_what_the_read_model_has_not_folded_yet_does_not_move(told_story, conn):
@@ -306,14 +306,14 @@ def test_rows_of_another_version_do_not_move(projected_story, conn):
 
 
 def test_a_move_that_is_cut_off_moves_nothing_and_the_next_one_does_it(projected_story, conn, settings, monkeypatch):
-    before, move = rows(conn, issues.issues), cold._on
+    before, move = rows(conn, issues.issues), cold._execute_on
 
     def cut_off(statement, table):
         if statement == cold.MOVE and table is issues.COMMENT:  # the issues have moved already
             raise Killed
         return move(statement, table)
 
-    monkeypatch.setattr(cold, "_on", cut_off)
+    monkeypatch.setattr(cold, "_execute_on", cut_off)
     with bootstrap.connect(settings) as own, pytest.raises(Killed):
         move_all(own, issues.issues)
     assert rows(conn, issues.issues) == before
@@ -344,14 +344,14 @@ def test_a_rebuild_that_is_killed_while_it_moves_rows_goes_on(projected_story, c
     rebuilds.rebuild(conn, model, read)
 
     assert hot_ids(conn, model)["run"] - hot["run"] == ids_in(conn, "run") - {
-        UUID(row["id"]) for row in decoded(before)
+        UUID(row["id"]) for row in decode_rows(before)
     }
     assert verification.verify(conn, model, read) == []
     move_all(conn, model)
     assert verification.verify(conn, model, read) == []
 
 
-def decoded(rows_by_table):
+def decode_rows(rows_by_table):
     return [msgspec.json.decode(row) for row in rows_by_table["run"]]
 
 
@@ -361,7 +361,7 @@ def test_rows_that_cannot_move_are_left_with_one_line_in_the_log_and_others_move
     conn.execute("INSERT INTO run SELECT * FROM run_cold")
     conn.execute("UPDATE positions SET cold_to = 0 WHERE name = 'run_history'")
     monkeypatch.setattr(projector, "COLD_REST", 0)
-    mover = Mover(timedelta(0))
+    mover = ColdRowMover(timedelta(0))
 
     with capture_logs() as logs:
         while mover.step(conn, [run_history.run_history, issues.issues]) < projector.COLD_CHECK_S:
@@ -384,7 +384,7 @@ def test_a_rebuild_makes_all_rows_hot_once_it_is_told_that_none_are_cold(project
 
 
 def test_a_projector_without_an_age_moves_nothing(projected_story, conn):
-    Mover(None).step(conn, AGEING)
+    ColdRowMover(None).step(conn, AGEING)
 
     assert conn.execute("SELECT max(cold_to) FROM positions").fetchone() == (0,)
 
@@ -393,7 +393,7 @@ def test_a_projector_moves_a_part_of_each_model_at_a_time_and_rests_in_between(p
     monkeypatch.setattr(cold, "SPAN", 50)
     for model in AGEING:
         cold.move(conn, model, 1)  # makes the tables
-    mover = Mover(timedelta(0))
+    mover = ColdRowMover(timedelta(0))
 
     rest_s = mover.step(conn, AGEING)
 

@@ -40,7 +40,7 @@ def runs_of(conn, schema="own_success_rate"):
     return conn.execute(f"SELECT id, agent_id, ended_on, completed FROM {schema}.agent_run ORDER BY id").fetchall()
 
 
-def expected(history):
+def expected_rows(history):
     rows = fold_in_memory(MODEL, history).all(example.AGENT_RUN)
     return [(row.id, row.agent_id, row.ended_on, row.completed) for row in rows]
 
@@ -56,7 +56,7 @@ def connect(system):
 
 
 @pytest.fixture
-def never():
+def endless_wait():
     return threading.Event()
 
 
@@ -122,24 +122,24 @@ def test_the_command_folds_the_log_beside_our_read_models(told_story, system, co
 
     assert done.exit_code == 0, done.output
     assert f"own_success_rate holds the log up to position {told_story.store.head()}" in done.output
-    assert runs_of(conn) == expected(told_story.store.history()) != []
+    assert runs_of(conn) == expected_rows(told_story.store.history()) != []
 
 
-def test_a_second_run_goes_on_where_the_first_ended(told_story, connect, never):
+def test_a_second_run_goes_on_where_the_first_ended(told_story, connect, endless_wait):
     with connect() as own:
-        runner.catch_up(own, MODEL, never)
+        runner.catch_up(own, MODEL, endless_wait)
     told_story.agent(told_story.company("More"), "Late")
     folded = []
     with connect() as own:
-        runner.catch_up(own, replace(MODEL, fold=lambda recorded, _: folded.append(recorded.name)), never)
+        runner.catch_up(own, replace(MODEL, fold=lambda recorded, _: folded.append(recorded.name)), endless_wait)
 
     assert folded == ["agent.created"]
 
 
-def test_it_follows_the_log_until_it_is_stopped(told_story, system, conn, connect, never):
+def test_it_follows_the_log_until_it_is_stopped(told_story, system, conn, connect, endless_wait):
     reached = []
     thread = threading.Thread(
-        target=runner.follow, args=(connect, MODEL, never, lambda position, _: reached.append(position))
+        target=runner.follow, args=(connect, MODEL, endless_wait, lambda position, _: reached.append(position))
     )
     thread.start()
     try:
@@ -147,7 +147,7 @@ def test_it_follows_the_log_until_it_is_stopped(told_story, system, conn, connec
         told_story.agent(told_story.company("More"), "Late")
         wait_for(lambda: told_story.store.head() in reached)
     finally:
-        never.set()
+        endless_wait.set()
         thread.join()
     assert conn.execute("SELECT count(*) FROM own_success_rate.agent WHERE name = 'Late'").fetchone() == (1,)
 
@@ -172,7 +172,7 @@ def test_an_event_that_it_cannot_take_stops_it_alone_and_is_named(told_story, sy
     )
     assert "ValueError: not this one (fragile.py, line " in done.output
     so_far = [recorded for recorded in told_story.store.history() if recorded.position < bad.position]
-    assert runs_of(conn, "next_own_success_rate") == expected(so_far)
+    assert runs_of(conn, "next_own_success_rate") == expected_rows(so_far)
     assert conn.execute("SELECT stopped_at FROM next_own_success_rate.projection_progress").fetchone() == (
         bad.position,
     )
@@ -180,48 +180,48 @@ def test_an_event_that_it_cannot_take_stops_it_alone_and_is_named(told_story, sy
 
     file.write_text(text)
     assert command(system, f"{file}:success_rate", "--once").exit_code == 0
-    assert runs_of(conn) == expected(told_story.store.history())
+    assert runs_of(conn) == expected_rows(told_story.store.history())
 
 
-def test_sql_that_postgres_refuses_stops_it_too(told_story, connect, never):
+def test_sql_that_postgres_refuses_stops_it_too(told_story, connect, endless_wait):
     def fold(recorded, rows):
         rows.execute("DELETE FROM nowhere WHERE id = %s", (recorded.stream_id,))
 
     with connect() as own, pytest.raises(own_projection.CannotFold, match="UndefinedTable"):
-        runner.catch_up(own, replace(MODEL, fold=fold), never)
+        runner.catch_up(own, replace(MODEL, fold=fold), endless_wait)
 
 
-def test_a_new_version_is_folded_beside_the_old_rows(told_story, conn, connect, never):
+def test_a_new_version_is_folded_beside_the_old_rows(told_story, conn, connect, endless_wait):
     with connect() as own:
-        runner.catch_up(own, MODEL, never)
+        runner.catch_up(own, MODEL, endless_wait)
     before, newer = runs_of(conn), replace(MODEL, version=2, fold=lambda *_: None)
 
     with connect() as own:
         own_projection.open_schema(own, newer)
         assert schemas(conn) == ["next_own_success_rate", "own_success_rate"]
         assert runs_of(conn) == before
-        runner.catch_up(own, newer, never)
+        runner.catch_up(own, newer, endless_wait)
 
     assert (schemas(conn), runs_of(conn)) == (["own_success_rate"], [])
 
 
-def test_rows_of_a_log_that_has_lost_its_end_are_folded_anew(told_story, conn, connect, never):
+def test_rows_of_a_log_that_has_lost_its_end_are_folded_anew(told_story, conn, connect, endless_wait):
     with connect() as own:
-        runner.catch_up(own, MODEL, never)
+        runner.catch_up(own, MODEL, endless_wait)
     conn.execute("UPDATE own_success_rate.projection_progress SET position = position + 1000")
 
     with connect() as own:
         assert own_projection.open_schema(own, MODEL) == 0
 
 
-def test_rebuild_folds_the_whole_log_anew(told_story, system, conn, connect, never):
+def test_rebuild_folds_the_whole_log_anew(told_story, system, conn, connect, endless_wait):
     with connect() as own:
-        runner.catch_up(own, MODEL, never)
+        runner.catch_up(own, MODEL, endless_wait)
     conn.execute("DELETE FROM own_success_rate.agent_run")
 
     assert command(system, FILE, "--once", "--rebuild", "--json").exit_code == 0
 
-    assert runs_of(conn) == expected(told_story.store.history())
+    assert runs_of(conn) == expected_rows(told_story.store.history())
 
 
 def test_one_process_moves_a_projection_at_a_time(told_story, system, connect):
@@ -290,13 +290,13 @@ def test_a_loop_over_what_is_no_event_is_refused(system):
         next(analysis.follow(system.settings.database_url, int))
 
 
-def test_a_login_that_may_read_the_log_and_make_schemas_is_enough(told_story, system, conn, admin_url, never):
+def test_a_login_that_may_read_the_log_and_make_schemas_is_enough(told_story, system, conn, admin_url, endless_wait):
     with bootstrap.OWN_PROJECTION.connect(admin_url) as admin:
         admin.execute(f"GRANT CREATE ON DATABASE {admin.info.dbname} TO routines_auditor")
     settings = replace(system.settings, database_url=admin_url.replace("postgres@", "routines_auditor@"))
 
     with bootstrap.connect_own_projection(settings) as own:
-        assert runner.catch_up(own, MODEL, never) == told_story.store.head()
+        assert runner.catch_up(own, MODEL, endless_wait) == told_story.store.head()
 
 
 def test_five_lines_read_the_log(told_story, system):

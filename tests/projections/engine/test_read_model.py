@@ -22,7 +22,7 @@ OTHERS = [one.name for one in catalogue.ALL if one.name != "directory"]
 NAMES = [model.name for model in catalogue.ALL]
 
 
-def standing(conn):
+def status_by_name(conn):
     return {one.name: one for one in positions.status(conn)}
 
 
@@ -127,28 +127,28 @@ def test_two_projectors_at_once_apply_each_event_once(told_story, conn, settings
 def test_those_furthest_behind_move_first(told_story, conn):
     ahead = next(model for model in catalogue.ALL if model.name == "issues")
     positions.advance(conn, [ahead], told_story.store.after)
-    at = standing(conn)["issues"].position
+    at = status_by_name(conn)["issues"].position
 
     positions.advance(conn, catalogue.ALL, told_story.store.after, limit=5)
 
-    moved = standing(conn)
+    moved = status_by_name(conn)
     assert moved["directory"].position == 5
     assert moved["issues"].position == at
 
 
 def test_what_a_fold_raises_leaves_rows_and_position_as_they_were(told_story, conn):
     issues = next(model for model in catalogue.ALL if model.name == "issues")
-    before = rows(conn, issues), standing(conn)["issues"].position
+    before = rows(conn, issues), status_by_name(conn)["issues"].position
 
     with pytest.raises(ValueError, match="IssueOpened"):
         positions.advance(conn, [failing_on(issues, IssueOpened, [True])], told_story.store.after)
 
-    assert (rows(conn, issues), standing(conn)["issues"].position) == before
+    assert (rows(conn, issues), status_by_name(conn)["issues"].position) == before
 
 
 def test_an_error_of_a_small_batch_rolls_back_what_it_has_written_before(told_story, conn):
     """A fold that changes many rows with a statement of its own writes before the end of the batch."""
-    before = standing(conn)["issues"].position
+    before = status_by_name(conn)["issues"].position
 
     def fold(recorded, folded_rows):
         folded_rows.execute(
@@ -163,7 +163,7 @@ def test_an_error_of_a_small_batch_rolls_back_what_it_has_written_before(told_st
     with pytest.raises(ValueError, match="Recorded"):
         positions.move(conn, [issues], before, batch)
 
-    assert (numbers, before) == (rows(conn, issues), standing(conn)["issues"].position)
+    assert (numbers, before) == (rows(conn, issues), status_by_name(conn)["issues"].position)
     assert positions.advance(
         conn, [next(model for model in catalogue.ALL if model.name == "issues")], told_story.store.after
     )
@@ -186,7 +186,7 @@ def test_an_event_that_a_read_model_cannot_take_is_passed_over_by_that_one_alone
 
     follow_all(Projector(models, told_story.store.after), conn)
 
-    statuses = standing(conn)
+    statuses = status_by_name(conn)
     assert [(statuses[name].position, statuses[name].stopped) for name in NAMES] == [(len(log), None)] * len(NAMES)
     assert [statuses[name].isolated for name in OTHERS] == [0] * len(OTHERS)
     assert rows(conn, directory) == folded(conn, directory, others, 1000)
@@ -216,17 +216,17 @@ def test_a_read_model_without_its_tables_stops_alone_and_goes_on_when_they_are_b
     conn.execute("ALTER TABLE goal RENAME TO lost")
     projector = Projector(catalogue.ALL, told_story.store.after)
 
-    while {standing(conn)[name].position for name in OTHERS} != {len(log)}:
+    while {status_by_name(conn)[name].position for name in OTHERS} != {len(log)}:
         projector.step(conn)
 
-    statuses = standing(conn)
+    statuses = status_by_name(conn)
     assert (statuses["directory"].stopped, statuses["directory"].isolated) == ("UndefinedTable", 0)
     assert [(statuses[name].position, statuses[name].stopped) for name in OTHERS] == [(len(log), None)] * len(OTHERS)
 
     conn.execute("ALTER TABLE lost RENAME TO goal")
     follow_all(projector, conn)
 
-    statuses = standing(conn)
+    statuses = status_by_name(conn)
     assert (statuses["directory"].position, statuses["directory"].stopped) == (len(log), None)
     assert rows(conn, directory) == folded(conn, directory, log, 1000)
 

@@ -136,7 +136,7 @@ def test_readers_and_writers_notice_nothing_of_rebuilds(projected_story, system,
             assert routines.detail(own, routine_id).recent_runs
             assert issues.page(own, acme, issues.Filters(limit=5))
             assert issues.comments(own, issue_id, newest_first=True, limit=5)
-            assert run_history.recent(own, routine_id, 200)
+            assert run_history.recent_runs(own, routine_id, 200)
             assert len(agents.of_company(own, acme)) == 3
             assert companies.of_user(own, companies.all_companies(own)[0].id) == []
 
@@ -145,7 +145,7 @@ def test_readers_and_writers_notice_nothing_of_rebuilds(projected_story, system,
         head = projected_story.store.head()
         with system.pool.connection() as own:
             assert positions.wait(own, NAMES, 10) >= head
-            assert run_id in {one.id for one in run_history.recent(own, routine_id, 200)}
+            assert run_id in {one.id for one in run_history.recent_runs(own, routine_id, 200)}
 
     with _projecting(system), repeating(read, read, write):
         for _ in range(2):

@@ -58,7 +58,7 @@ def insert(conn, table, row):
         conn.execute(*write)
 
 
-def stored(conn):
+def stored_rows(conn):
     return {row.id: row for row in NOTE.request(conn, [id_ for (id_,) in conn.execute("SELECT id FROM note")])().rows}
 
 
@@ -75,7 +75,7 @@ def test_every_kind_of_value_arrives_as_it_was(rows, conn):
         rows.add(NOTE, row)
     rows.flush()
 
-    assert {row.id: row for row in written} == stored(conn)
+    assert {row.id: row for row in written} == stored_rows(conn)
 
 
 @pytest.mark.parametrize("number", [2**63, -(2**63) - 1])
@@ -204,7 +204,7 @@ def test_a_row_that_goes_and_comes_back_within_a_batch_is_there(rows, conn, is_t
     rows.put(NOTE, msgspec.structs.replace(before, text=after))
     rows.flush()
 
-    assert after == stored(conn)[before.id].text
+    assert after == stored_rows(conn)[before.id].text
 
 
 @pytest.mark.parametrize("is_there", [True, False])
@@ -218,7 +218,7 @@ def test_a_row_that_comes_and_goes_within_a_batch_is_not_there(rows, conn, is_th
     rows.delete(NOTE, row.id)
     rows.flush()
 
-    assert {} == stored(conn)
+    assert {} == stored_rows(conn)
 
 
 def test_a_statement_ends_with_the_row_that_takes_it_over_its_bytes(monkeypatch):

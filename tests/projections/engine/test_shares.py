@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from processes.projector import Projector
 from projections import catalogue
 from projections.engine import positions, shares
-from projections.engine.shares import Place, Share
+from projections.engine.shares import ProjectorPlace, Share
 from routines import bootstrap
 from tests.waiting import wait_for
 
@@ -50,11 +50,11 @@ def test_what_a_process_polls_is_in_one_share(process):
 
 
 def test_who_comes_takes_a_share_and_who_goes_leaves_it(conn, settings, looks_at_once):
-    first = Place(conn, catalogue.ALL)
+    first = ProjectorPlace(conn, catalogue.ALL)
     assert Share(0, 1) == first.share()
 
     with bootstrap.connect(settings) as other:
-        second = Place(other, catalogue.ALL)
+        second = ProjectorPlace(other, catalogue.ALL)
         assert (Share(0, 2), Share(1, 2)) == (first.share(), second.share())
 
     while first.share() != Share(0, 1):  # Postgres may still be ending the connection
@@ -63,8 +63,8 @@ def test_who_comes_takes_a_share_and_who_goes_leaves_it(conn, settings, looks_at
 
 def test_places_close_up_when_an_earlier_one_is_left(settings, conn, looks_at_once):
     with bootstrap.connect(settings) as other:
-        Place(other, catalogue.ALL)
-        last = Place(conn, catalogue.ALL)
+        ProjectorPlace(other, catalogue.ALL)
+        last = ProjectorPlace(conn, catalogue.ALL)
         assert Share(1, 2) == last.share()
 
     while last.share() != Share(0, 1):
@@ -73,20 +73,20 @@ def test_places_close_up_when_an_earlier_one_is_left(settings, conn, looks_at_on
 
 def test_a_place_whose_process_is_silent_counts_as_free(conn, settings, looks_at_once, monkeypatch):
     with bootstrap.connect(settings) as silent:
-        Place(silent, catalogue.ALL)
+        ProjectorPlace(silent, catalogue.ALL)
         monkeypatch.setattr(shares, "SILENT_S", 0.0)
 
-        assert Share(0, 1) == Place(conn, catalogue.ALL).share()
+        assert Share(0, 1) == ProjectorPlace(conn, catalogue.ALL).share()
 
 
 def test_a_place_whose_process_is_silent_in_the_midst_of_a_batch_counts_as_free(
     conn, settings, looks_at_once, monkeypatch
 ):
     with bootstrap.connect(settings) as silent, silent.pipeline():
-        Place(silent, catalogue.ALL)
+        ProjectorPlace(silent, catalogue.ALL)
         monkeypatch.setattr(shares, "SILENT_S", 0.0)
 
-        place = Place(conn, catalogue.ALL)
+        place = ProjectorPlace(conn, catalogue.ALL)
         wait_for(lambda: place.share() == Share(0, 1))  # Postgres may still be at work for it
 
 
@@ -95,7 +95,7 @@ def test_a_projector_of_another_version_has_no_share_of_ours_for_it_may_not_move
 ):
     of_before = [replace(model, version=0) if model.name == "routines" else model for model in catalogue.ALL]
     with bootstrap.connect(settings) as older:
-        theirs, ours = Place(older, of_before), Place(conn, catalogue.ALL)
+        theirs, ours = ProjectorPlace(older, of_before), ProjectorPlace(conn, catalogue.ALL)
 
         assert (Share(0, 1), Share(0, 1)) == (theirs.share(), ours.share())
 
@@ -103,10 +103,10 @@ def test_a_projector_of_another_version_has_no_share_of_ours_for_it_may_not_move
 def test_without_a_free_place_a_projector_stands_by(conn, settings, system, monkeypatch, looks_at_once):
     monkeypatch.setattr(shares, "PLACES", 1)
     with bootstrap.connect(settings) as other:
-        Place(other, catalogue.ALL)
+        ProjectorPlace(other, catalogue.ALL)
         projector = Projector(catalogue.ALL, system.store.after)
 
-        place = Place(conn, catalogue.ALL)
+        place = ProjectorPlace(conn, catalogue.ALL)
 
         projector.take(place.share())
 

@@ -34,7 +34,7 @@ def scout(story, acme):
     return story.agent(acme)
 
 
-def counted(story):
+def count_firings(story):
     story.project_all()
     return firing_metrics.firings(story.conn)
 
@@ -49,7 +49,7 @@ def tick_at(story, now):
 
 
 def test_everything_that_can_happen_is_shown_before_it_does(story):
-    totals = counted(story)
+    totals = count_firings(story)
 
     assert 5 * 11 == len(totals.runs)
     assert {("skip_missed",), ("catch_up_cap",), ("over_quota",)} == totals.missed.keys()
@@ -79,7 +79,7 @@ def test_runs_are_counted_by_source_and_outcome(story, acme, scout):
         ("api", "coalesced", ""): 1,
         ("webhook", "coalesced", ""): 1,
         ("schedule", "failed", ""): 1,
-    } == without_zeros(counted(story).runs)
+    } == without_zeros(count_firings(story).runs)
 
 
 def test_a_run_that_an_idempotency_key_gives_again_is_counted_once(story, acme, scout):
@@ -88,7 +88,7 @@ def test_a_run_that_an_idempotency_key_gives_again_is_counted_once(story, acme, 
     story.fire(routine, idempotency_key="once")
     story.fire(routine, idempotency_key="once")
 
-    assert 1 == sum(counted(story).runs.values())
+    assert 1 == sum(count_firings(story).runs.values())
 
 
 def test_skipped_for_a_paused_project_is_counted_apart_from_skipped_for_a_live_issue(story, acme, scout):
@@ -106,7 +106,7 @@ def test_skipped_for_a_paused_project_is_counted_apart_from_skipped_for_a_live_i
         ("schedule", "issue_created", ""): 1,
         ("schedule", "skipped", "live_issue"): 1,
         ("schedule", "skipped", "paused"): 2,
-    } == without_zeros(counted(story).runs)
+    } == without_zeros(count_firings(story).runs)
 
 
 def test_a_run_that_ends_and_ends_otherwise_is_counted_under_both(story, acme, scout):
@@ -117,7 +117,7 @@ def test_a_run_that_ends_and_ends_otherwise_is_counted_under_both(story, acme, s
     story.patch(issue, status="todo")
     story.patch(issue, status="done")
 
-    assert {("failed",): 1, ("completed",): 1} == without_zeros(counted(story).ended)
+    assert {("failed",): 1, ("completed",): 1} == without_zeros(count_firings(story).ended)
 
 
 def test_each_missed_occurrence_counts_not_each_range_of_them(story, acme, scout):
@@ -126,7 +126,7 @@ def test_each_missed_occurrence_counts_not_each_range_of_them(story, acme, scout
 
     tick_at(story, ONE + DAY + 5 * HOUR + 30 * MINUTE)
 
-    assert {("skip_missed",): 30, ("catch_up_cap",): 5} == without_zeros(counted(story).missed)
+    assert {("skip_missed",): 30, ("catch_up_cap",): 5} == without_zeros(count_firings(story).missed)
 
 
 def test_a_schedule_with_jitter_is_late_only_from_when_it_came_due(story, acme, scout):
@@ -137,7 +137,7 @@ def test_a_schedule_with_jitter_is_late_only_from_when_it_came_due(story, acme, 
 
     tick_at(story, due_at + timedelta(seconds=3))
 
-    lateness = counted(story).lateness
+    lateness = count_firings(story).lateness
     assert (3.0, 1) == (lateness["on_time"].sum_s, lateness["on_time"].up_to[-1])
     assert 0 == lateness["caught_up"].up_to[-1]
 
@@ -148,7 +148,7 @@ def test_a_schedule_whose_jitter_is_taken_away_is_late_from_its_planned_moment(s
 
     tick_at(story, ONE + timedelta(seconds=3))
 
-    assert 3.0 == counted(story).lateness["on_time"].sum_s
+    assert 3.0 == count_firings(story).lateness["on_time"].sum_s
     assert (0,) == story.conn.execute("SELECT count(*) FROM firing_jitter").fetchone()
 
 
@@ -161,7 +161,7 @@ def test_late_on_purpose_is_apart_from_late(story, acme, scout):
     tick_at(story, ONE + HOUR + GRACE)
     tick_at(story, ONE + 2 * HOUR + GRACE + timedelta(microseconds=1))
 
-    lateness = counted(story).lateness
+    lateness = count_firings(story).lateness
     assert (60.02, 2) == (lateness["on_time"].sum_s, lateness["on_time"].up_to[-1])
     assert [0, 0, 1, 1] == list(lateness["on_time"].up_to[:4])
     assert (60.000001, 1) == (lateness["caught_up"].sum_s, lateness["caught_up"].up_to[-1])
@@ -173,10 +173,10 @@ def test_runs_that_no_schedule_fired_have_no_lateness(story, acme, scout):
     story.fire(routine)
     story.call(story.webhook(routine))
 
-    assert {0} == {late.up_to[-1] for late in counted(story).lateness.values()}
+    assert {0} == {late.up_to[-1] for late in count_firings(story).lateness.values()}
 
 
-def fired(late):
+def run_fired(late):
     event = RunFired(
         routine_id=uuid4(), revision=1, source="schedule", outcome=Failed(reason="-"), occurrence=START - late
     )
@@ -191,7 +191,7 @@ LATENESS = st.timedeltas(timedelta(0), timedelta(hours=1)) | st.sampled_from(BOU
 @for_all(st.lists(LATENESS, max_size=20), st.integers(1, 20))
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_the_batches_the_histogram_says_how_many_were_no_later(conn, late, batch):
-    log = [fired(one) for one in late]
+    log = [run_fired(one) for one in late]
     with conn.transaction(force_rollback=True):
         for start in range(0, len(log), batch):
             fold_batch(conn, [firing_metrics.firing_metrics], log[start : start + batch])
@@ -212,7 +212,7 @@ def test_whatever_the_batches_the_histogram_says_how_many_were_no_later(conn, la
 def test_attempts_to_deliver_are_counted_by_what_came_of_them(story):
     story.tell_of_deliveries()
 
-    totals = counted(story)
+    totals = count_firings(story)
 
     log = [stored_name(recorded.event) for recorded in story.store.history()]
     assert {(came,): log.count(f"delivery.{came}") for came in ("delivered", "failed", "dead")} == totals.attempts

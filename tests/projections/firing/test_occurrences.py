@@ -161,7 +161,7 @@ def test_a_period_is_read_page_by_page(story, acme, scout):
 
     assert whole == pages
     assert whole[1:3] == rows(story, trigger, period=(whole[1].first, whole[2].first))
-    assert whole[-1].last == occurrences.latest(story.conn, trigger)
+    assert whole[-1].last == occurrences.latest_occurrence(story.conn, trigger)
 
 
 def test_a_period_is_a_range_of_an_index(story, acme, scout):
@@ -263,7 +263,7 @@ STEPS = st.one_of(
 )
 
 
-def walked(row, cron):
+def walk_occurrences(row, cron):
     """The occurrences that a row stands for."""
     moments, at = [], row.first
     while at <= row.last:
@@ -294,5 +294,5 @@ def test_every_past_occurrence_of_an_enabled_schedule_of_an_active_routine_is_in
         covered = []
         for row in rows(story, trigger, limit=100_000):
             (cron,) = (cron for cron, since, until in periods if since < row.first and row.last <= until)
-            covered += walked(row, cron)
+            covered += walk_occurrences(row, cron)
         assert occurred == covered

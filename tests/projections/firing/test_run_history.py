@@ -33,7 +33,7 @@ def scout(story, acme):
 
 def history(story, routine_id, limit=200):
     story.project_all()
-    return run_history.recent(story.conn, routine_id, limit)
+    return run_history.recent_runs(story.conn, routine_id, limit)
 
 
 def run_with(payload):

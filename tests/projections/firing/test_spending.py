@@ -4,7 +4,7 @@ import pytest
 
 from application.request_bodies.budgets import UsageReport
 from application.use_cases import budgets
-from domain.routines.budget import Spent
+from domain.routines.budget import WindowSpending
 from domain.values import Budget
 from projections.firing import spending
 
@@ -28,7 +28,7 @@ def cost(story, run, micros):
 def spent_by(story, owner, owner_id, hours=24, most=10):
     story.project_all()
     budget = Budget(max_cost_micros=most, window_sec=hours * 3_600)
-    return spending.spent(story.conn, owner, owner_id, budget, story.now)
+    return spending.sum_spending(story.conn, owner, owner_id, budget, story.now)
 
 
 def test_the_costs_of_runs_are_summed_by_routine_agent_and_company(story, acme, scout):
@@ -57,7 +57,7 @@ def test_a_run_counts_once_from_its_newest_report_on(story, acme, scout):
 
     assert 5 == spent_by(story, "company", acme, hours=1).micros
     story.passes(HOUR)
-    assert Spent() == spent_by(story, "company", acme, hours=1)
+    assert WindowSpending() == spent_by(story, "company", acme, hours=1)
 
 
 def test_when_it_frees_is_when_so_much_is_over_that_less_than_the_cap_remains(story, acme, scout):
@@ -69,10 +69,10 @@ def test_when_it_frees_is_when_so_much_is_over_that_less_than_the_cap_remains(st
         story.passes(HOUR)
 
     assert [
-        Spent(micros=14, reached_at=moments[1]),
-        Spent(micros=14, reached_at=moments[2]),
-        Spent(micros=14, reached_at=None),
-        Spent(micros=7, reached_at=moments[2]),
+        WindowSpending(micros=14, reached_at=moments[1]),
+        WindowSpending(micros=14, reached_at=moments[2]),
+        WindowSpending(micros=14, reached_at=None),
+        WindowSpending(micros=7, reached_at=moments[2]),
     ] == [
         spent_by(story, "routine", routine, most=10),
         spent_by(story, "routine", routine, most=7),
@@ -84,4 +84,4 @@ def test_when_it_frees_is_when_so_much_is_over_that_less_than_the_cap_remains(st
 def test_tokens_alone_cost_nothing(story, acme, scout):
     story.ask(budgets.report, story.fire(story.routine(acme, scout)), UsageReport(input_tokens=5))
 
-    assert Spent() == spent_by(story, "company", acme)
+    assert WindowSpending() == spent_by(story, "company", acme)

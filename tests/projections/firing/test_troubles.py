@@ -76,7 +76,7 @@ def log():
     return log
 
 
-def missed(since):
+def alert_missed(since):
     return AlertMissed(
         subject_id=TRIGGER, routine_id=ROUTINE, title="Check the inbox", trigger_id=TRIGGER, count=3, since=since
     )
@@ -94,7 +94,7 @@ def test_missed_occurrences_that_are_told_when_one_has_run_again_are_closed_at_o
     log.fire(RUN)
     assert log.due() == []
 
-    log.record(alert_of(TRIGGER, "missed", since), missed(since))
+    log.record(alert_of(TRIGGER, "missed", since), alert_missed(since))
 
     assert log.due() == [("missed", "close", since)]
 
@@ -116,7 +116,7 @@ def test_an_alert_of_an_earlier_trouble_stands_for_the_one_that_has_begun_since(
     log.fire(RUN)
     log.record(TRIGGER, MISSED)
 
-    log.record(alert_of(TRIGGER, "missed", since), missed(since))
+    log.record(alert_of(TRIGGER, "missed", since), alert_missed(since))
     assert log.due() == []
 
     log.fire(OTHER_RUN)

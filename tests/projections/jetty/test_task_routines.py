@@ -29,7 +29,7 @@ def story_with_task(story):
     return story
 
 
-def opened(story):
+def opened_trajectories(story):
     return [one for one in story.store.history() if isinstance(one.event, TrajectoryOpened)]
 
 
@@ -48,7 +48,7 @@ def test_a_tick_opens_a_trajectory_of_the_routine_once_however_many_schedulers_t
     story_with_task.tick()
     story_with_task.tick()
 
-    [one] = opened(story_with_task)
+    [one] = opened_trajectories(story_with_task)
     assert one.event.routine_id == story_with_task.ids["routine"]
     assert [run.trajectory_id for run in runs(story_with_task)] == [one.position]
     assert read(story_with_task).last_run_at == story_with_task.now.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -61,7 +61,7 @@ def test_a_tick_that_meets_a_live_trajectory_is_dropped_and_the_schedule_goes_on
     story_with_task.passes(HOUR)
     story_with_task.tick()
 
-    assert len(opened(story_with_task)) == 1
+    assert len(opened_trajectories(story_with_task)) == 1
     assert read(story_with_task).last_run_at == last_run_at
     assert read(story_with_task).next_run_at > last_run_at
 
@@ -70,38 +70,40 @@ def test_a_tick_that_meets_a_live_trajectory_is_dropped_and_the_schedule_goes_on
 def test_whatever_end_a_trajectory_has_the_next_tick_fires_again(story_with_task, status):
     story_with_task.passes(HOUR)
     story_with_task.tick()
-    story_with_task.ask(trajectories.set_statuses, TASK, {opened(story_with_task)[0].stream_id: status})
+    story_with_task.ask(trajectories.set_statuses, TASK, {opened_trajectories(story_with_task)[0].stream_id: status})
     story_with_task.passes(HOUR)
     story_with_task.tick()
 
-    assert len(opened(story_with_task)) == 2
+    assert len(opened_trajectories(story_with_task)) == 2
 
 
 def test_a_trajectory_that_is_pending_again_is_live_again(story_with_task):
     story_with_task.passes(HOUR)
     story_with_task.tick()
     for status in ("completed", "pending"):
-        story_with_task.ask(trajectories.set_statuses, TASK, {opened(story_with_task)[0].stream_id: status})
+        story_with_task.ask(
+            trajectories.set_statuses, TASK, {opened_trajectories(story_with_task)[0].stream_id: status}
+        )
     story_with_task.passes(HOUR)
     story_with_task.tick()
 
-    assert len(opened(story_with_task)) == 1
+    assert len(opened_trajectories(story_with_task)) == 1
 
 
 def test_ticks_of_a_downtime_are_dropped_and_ticks_of_a_pause_not_made_up_for(story_with_task):
     story_with_task.passes(2 * DAY + timedelta(minutes=10))
     story_with_task.tick()
-    assert opened(story_with_task) == []
+    assert opened_trajectories(story_with_task) == []
 
     story_with_task.ask(task_routines.pause, HOURLY)
     story_with_task.passes(HOUR)
     story_with_task.tick()
     story_with_task.ask(task_routines.resume, HOURLY)
     story_with_task.tick()
-    assert opened(story_with_task) == []
+    assert opened_trajectories(story_with_task) == []
     story_with_task.passes(timedelta(minutes=50))
     story_with_task.tick()
-    assert len(opened(story_with_task)) == 1
+    assert len(opened_trajectories(story_with_task)) == 1
 
 
 def test_a_change_of_the_cadence_counts_from_now(story_with_task):
@@ -111,11 +113,11 @@ def test_a_change_of_the_cadence_counts_from_now(story_with_task):
     story_with_task.passes(timedelta(minutes=20))
     story_with_task.tick()
 
-    assert len(opened(story_with_task)) == 1
+    assert len(opened_trajectories(story_with_task)) == 1
     story_with_task.ask(task_routines.update, HOURLY, RoutineChange(cadence=CadenceConfig(type="manual")))
     story_with_task.passes(HOUR)
     story_with_task.tick()
-    assert len(opened(story_with_task)) == 1
+    assert len(opened_trajectories(story_with_task)) == 1
 
 
 def test_a_deleted_routine_fires_no_more_and_neither_do_those_of_a_deleted_task(story_with_task):
@@ -127,7 +129,7 @@ def test_a_deleted_routine_fires_no_more_and_neither_do_those_of_a_deleted_task(
     story_with_task.passes(HOUR)
     story_with_task.tick()
 
-    assert opened(story_with_task) == []
+    assert opened_trajectories(story_with_task) == []
 
 
 def test_ids_are_the_same_after_a_rebuild(story_with_task):

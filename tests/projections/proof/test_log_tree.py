@@ -20,7 +20,7 @@ from domain.proof.merkle import Frontier, hash_leaf
 from processes.notary import Notary
 from projections.engine.read_model import Connection
 from projections.proof import log_tree
-from projections.proof.log_tree import WHOLE_LOG, Signed
+from projections.proof.log_tree import WHOLE_LOG, SignedTree
 from routines import bootstrap
 from routines.settings import Settings
 from tests.projections.story import Story
@@ -122,7 +122,7 @@ def test_a_log_with_everything_in_it_is_verified_whole_and_for_each_company(
 def test_a_checkpoint_takes_the_place_of_no_larger_one(told_story: Story, conn: Connection):
     grow(conn)
     for size in (3, 2):
-        log_tree.sign(conn, [Signed(id=WHOLE_LOG, size=size, checkpoint=f"of {size}", verifier_key="key")])
+        log_tree.sign(conn, [SignedTree(id=WHOLE_LOG, size=size, checkpoint=f"of {size}", verifier_key="key")])
 
     assert log_tree.state_of(conn, WHOLE_LOG).checkpoint == "of 3"
 
@@ -132,7 +132,7 @@ def test_who_signs_waits_for_whoever_adds_leaves_so_that_neither_waits_in_a_circ
 ):
     grow(conn)
     company = next(id_ for (id_,) in conn.execute("SELECT id FROM log_tree ORDER BY id DESC"))
-    signed = [Signed(id=company, size=1, checkpoint="of 1", verifier_key="key")]
+    signed = [SignedTree(id=company, size=1, checkpoint="of 1", verifier_key="key")]
     conn.execute("SET lock_timeout = '10ms'")
 
     with bootstrap.connect(settings) as other, other.transaction():

@@ -79,7 +79,7 @@ def test_the_newest_hundred_are_listed_and_then_those_before(story, routine):
     assert [one.revision_number for one in page(story, routine)] == list(range(102, 2, -1))
     assert [1] == [one.revision_number for one in revisions.page(history(story, routine), before=2)]
     assert [] == revisions.page(history(story, routine), before=1)
-    assert 102 == revisions.newest(history(story, routine)).revision_number
+    assert 102 == revisions.newest_revision(history(story, routine)).revision_number
 
 
 def test_the_newest_revision_is_found_without_holding_all_states_before_it(story, routine):
@@ -91,7 +91,7 @@ def test_the_newest_revision_is_found_without_holding_all_states_before_it(story
 
     tracemalloc.start()
     try:
-        assert 301 == revisions.newest([created, *added]).revision_number
+        assert 301 == revisions.newest_revision([created, *added]).revision_number
         most_bytes = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

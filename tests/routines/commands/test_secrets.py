@@ -11,11 +11,11 @@ import pytest
 from click.testing import CliRunner
 
 from application.secrets.key_ring import KeyRing
-from application.secrets.vault import Kept, Vault
+from application.secrets.vault import Vault, VaultRecord
 from application.use_cases import needed_secrets
 from domain.webhooks.secret import Secret
 from routines.cli import main
-from routines.local.data_directory import Place
+from routines.local.data_directory import DataDirectory
 from routines.local.up import System
 
 
@@ -32,7 +32,10 @@ def vault(system, path):
     vault = Vault(system.pool, KeyRing(path))
     secrets = [Secret(str(n).encode()) for n in range(12)] + [Secret(digest=bytes(32))]
     vault.keep(
-        [Kept(id=uuid4(), company_id=uuid4(), owner_id=uuid4(), purpose="webhook", secret=each) for each in secrets]
+        [
+            VaultRecord(id=uuid4(), company_id=uuid4(), owner_id=uuid4(), purpose="webhook", secret=each)
+            for each in secrets
+        ]
     )
     return vault
 
@@ -119,7 +122,9 @@ def test_secrets_of_a_lost_key_are_counted_and_the_rest_is_rotated(routines, vau
     [lost] = vault.ring.ids()
     path.unlink()
     vault.ring.create()
-    vault.keep([Kept(id=uuid4(), company_id=uuid4(), owner_id=uuid4(), purpose="webhook", secret=Secret(b"new"))])
+    vault.keep(
+        [VaultRecord(id=uuid4(), company_id=uuid4(), owner_id=uuid4(), purpose="webhook", secret=Secret(b"new"))]
+    )
 
     output = routines("secrets", "status").stdout
     rotated = routines("secrets", "rotate-key")
@@ -249,9 +254,9 @@ def test_up_does_not_start_over_a_lost_key_file(routines, vault, admin_url, path
 
 def test_the_system_hands_its_key_file_and_its_address_to_the_parts_that_need_them(tmp_path):
     keys = str(tmp_path / "secret.keys")
-    system = System(Place(tmp_path), "127.0.0.1", 8000, None)
+    system = System(DataDirectory(tmp_path), "127.0.0.1", 8000, None)
     configured_system = System(
-        Place(tmp_path), "127.0.0.1", 8000, None, key_file="/keys", public_url="https://routines.example"
+        DataDirectory(tmp_path), "127.0.0.1", 8000, None, key_file="/keys", public_url="https://routines.example"
     )
 
     assert [keys, keys, None, keys] == handed_variables(system, "KEY_FILE")

@@ -42,7 +42,7 @@ def routines(settings, tmp_path):
     ],
 )
 def test_what_a_terminal_would_obey_is_shown_as_an_escape(text, output):
-    assert terminal.visible(text) == output
+    assert terminal.make_visible(text) == output
 
 
 @pytest.mark.parametrize(
@@ -57,12 +57,12 @@ def test_what_a_terminal_would_obey_is_shown_as_an_escape(text, output):
     ],
 )
 def test_text_of_any_script_stays_as_it_is(text):
-    assert terminal.visible(text) == text
+    assert terminal.make_visible(text) == text
 
 
 @given(st.text(st.characters()))
 def test_nothing_that_is_shown_is_obeyed(text):
-    assert all(is_harmless(character) for character in terminal.visible(text))
+    assert all(is_harmless(character) for character in terminal.make_visible(text))
 
 
 @given(st.text())

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from routines.errors import CannotStart
-from routines.local.data_directory import Place
+from routines.local.data_directory import DataDirectory
 from routines.local.private_files import give_file
 from routines.local.reach import Reach
 from tests.routines.local.machine import mode, open_to_others, refuse
@@ -19,9 +19,9 @@ def test_the_data_directory_is_closed_to_others_also_where_it_was_open(tmp_path)
     (tmp_path / "up.lock").touch(0o644)
     tmp_path.chmod(0o755)
 
-    with Place(tmp_path).lock():
+    with DataDirectory(tmp_path).lock():
         assert [0o700, 0o600] == [mode(tmp_path), mode(tmp_path / "up.lock")]
-    with Place(tmp_path / "new").lock():
+    with DataDirectory(tmp_path / "new").lock():
         assert 0o700 == mode(tmp_path / "new")
 
 
@@ -29,7 +29,7 @@ def test_a_directory_that_holds_more_than_ours_keeps_its_mode(tmp_path):
     (tmp_path / "something").touch()
     tmp_path.chmod(0o755)
 
-    with Place(tmp_path).lock():
+    with DataDirectory(tmp_path).lock():
         assert 0o755 == mode(tmp_path)
 
 
@@ -37,7 +37,7 @@ def test_a_directory_in_which_others_write_is_refused(tmp_path):
     (tmp_path / "something").touch()
     tmp_path.chmod(0o777)
 
-    with pytest.raises(CannotStart, match="others may write in"), Place(tmp_path).lock():
+    with pytest.raises(CannotStart, match="others may write in"), DataDirectory(tmp_path).lock():
         pass
 
 
@@ -52,7 +52,7 @@ def test_a_directory_of_a_stranger_is_refused(tmp_path, link):
     os.chown(directory, STRANGER.uid, STRANGER.gid, follow_symlinks=False)
     old_mode = mode(directory)
 
-    with pytest.raises(CannotStart, match="belongs to daemon"), Place(directory).lock():
+    with pytest.raises(CannotStart, match="belongs to daemon"), DataDirectory(directory).lock():
         pass
 
     assert old_mode == mode(directory)
@@ -67,7 +67,7 @@ def test_a_lock_that_a_stranger_holds_is_told_with_the_stranger(tmp_path):
         open_to_others(tmp_path),
         holding_lock(STRANGER, tmp_path / "up.lock") as pid,
         pytest.raises(CannotStart, match=rf"locked by process {pid} \(.* of daemon\)"),
-        Place(tmp_path).lock(),
+        DataDirectory(tmp_path).lock(),
     ):
         pass
 
@@ -76,7 +76,7 @@ def test_a_link_for_a_lock_is_not_followed(tmp_path):
     (tmp_path / "victim").write_text("precious")
     (tmp_path / "up.lock").symlink_to(tmp_path / "victim")
 
-    with pytest.raises(CannotStart, match="cannot open"), Place(tmp_path).lock():
+    with pytest.raises(CannotStart, match="cannot open"), DataDirectory(tmp_path).lock():
         pass
 
     assert "precious" == (tmp_path / "victim").read_text()
@@ -84,7 +84,7 @@ def test_a_link_for_a_lock_is_not_followed(tmp_path):
 
 @as_root
 def test_the_parts_pass_through_the_data_directory_and_read_what_is_theirs(tmp_path):
-    place = Place(tmp_path / "data")
+    place = DataDirectory(tmp_path / "data")
     with place.lock():
         place.write(place.token, "a token")
         place.keys.write_text("keys")
@@ -117,12 +117,12 @@ def test_a_key_file_that_is_not_roots_alone_stays_whose_it_is(tmp_path):
 def test_a_directory_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(CannotStart, match="cannot keep data in"), Place(tmp_path / "file/data").lock():
+    with pytest.raises(CannotStart, match="cannot keep data in"), DataDirectory(tmp_path / "file/data").lock():
         pass
 
 
 def test_a_file_that_cannot_be_written_leaves_the_old_one_and_no_other(tmp_path, monkeypatch):
-    place = Place(tmp_path)
+    place = DataDirectory(tmp_path)
     place.write(place.state, "old")
     with monkeypatch.context() as patch:
         patch.setattr(os, "fdopen", refuse(OSError(errno.ENOSPC, "No space left on device")))

@@ -17,7 +17,7 @@ import pytest
 from routines.errors import CannotStart
 from routines.local import listening
 from routines.local import up as up_module
-from routines.local.data_directory import Place
+from routines.local.data_directory import DataDirectory
 from routines.local.listening import free_port, url_of
 from routines.local.up import System, up
 from routines.local.web_processes import names_and_sockets
@@ -49,10 +49,10 @@ sys.exit(up.up(Path(sys.argv[1]), "127.0.0.1", 0, database_url=url, prepare=lamb
 
 
 def test_a_state_that_cannot_be_written_is_written_when_there_is_room(tmp_path, monkeypatch, capsys):
-    system = System(Place(tmp_path), "127.0.0.1", 3100, None)
+    system = System(DataDirectory(tmp_path), "127.0.0.1", 3100, None)
     system.ready = True
     with monkeypatch.context() as patch:
-        patch.setattr(Place, "write", refuse(OSError(errno.ENOSPC, "No space left on device")))
+        patch.setattr(DataDirectory, "write", refuse(OSError(errno.ENOSPC, "No space left on device")))
         system._write_state({"web": 1}, "postgresql://here")
         system._write_state({"web": 2}, "postgresql://here")
 
@@ -79,7 +79,7 @@ def test_a_postgres_that_cannot_be_started_is_tried_again_and_the_parts_go_on(tm
             self.is_alive = True
 
     monkeypatch.setattr(up_module, "TROUBLE_S", 0.0)
-    system: Any = System(Place(tmp_path), "127.0.0.1", 3100, None)
+    system: Any = System(DataDirectory(tmp_path), "127.0.0.1", 3100, None)
     system.postgres, is_full = Stopped(), True
     system._keep_postgres()
     system._keep_postgres()
@@ -93,7 +93,7 @@ def test_a_postgres_that_cannot_be_started_is_tried_again_and_the_parts_go_on(tm
 
 @pytest.mark.parametrize("allowed", [True, False])
 def test_only_the_part_that_sends_may_be_allowed_private_targets(tmp_path, allowed):
-    system = System(Place(tmp_path), "127.0.0.1", 3100, None, allow_private_targets=allowed)
+    system = System(DataDirectory(tmp_path), "127.0.0.1", 3100, None, allow_private_targets=allowed)
 
     part_names = [
         part.name for part in system.parts("postgresql://nowhere") if "ROUTINES_ALLOW_PRIVATE_TARGETS" in part.env
@@ -182,7 +182,7 @@ def test_a_port_in_use_is_refused_before_anything_starts(tmp_path, capsys):
 
 
 def test_every_part_of_the_system_is_given_the_database(tmp_path):
-    parts = System(Place(tmp_path), "127.0.0.1", 8000, None).parts("postgresql://here")
+    parts = System(DataDirectory(tmp_path), "127.0.0.1", 8000, None).parts("postgresql://here")
 
     assert ["web", "scheduler", "projector", "delivery"] == [part.argv[3] for part in parts]
     assert ["postgresql://here"] * 4 == [part.env["ROUTINES_DATABASE_URL"] for part in parts]
@@ -190,7 +190,7 @@ def test_every_part_of_the_system_is_given_the_database(tmp_path):
 
 def test_several_web_processes_have_a_name_and_a_socket_of_the_same_port_each(tmp_path):
     port = free_port("127.0.0.1", 0)
-    system = System(Place(tmp_path), "127.0.0.1", port, None, web_processes=3)
+    system = System(DataDirectory(tmp_path), "127.0.0.1", port, None, web_processes=3)
     with contextlib.ExitStack() as ending:
         system.listening = names_and_sockets(ending, "127.0.0.1", port, 3)
 
@@ -204,7 +204,7 @@ def test_several_web_processes_have_a_name_and_a_socket_of_the_same_port_each(tm
 
 
 def test_several_projectors_have_a_name_each(tmp_path):
-    parts = System(Place(tmp_path), "127.0.0.1", 4000, None, projectors=2).parts("postgresql://here")
+    parts = System(DataDirectory(tmp_path), "127.0.0.1", 4000, None, projectors=2).parts("postgresql://here")
 
     assert ["web", "scheduler", "projector-1", "projector-2", "delivery"] == [part.name for part in parts]
     assert ["projector", "projector"] == [part.argv[3] for part in parts[2:4]]
@@ -239,7 +239,7 @@ def test_why_nothing_can_listen_there_is_told_with_what_to_change(error, way_out
 
 
 def test_a_data_directory_that_holds_no_database_is_told_with_where_that_is(tmp_path, capsys):
-    place = Place(tmp_path / ".routines")
+    place = DataDirectory(tmp_path / ".routines")
     for name in (".routines/postgres", "elsewhere"):
         (tmp_path / name).mkdir(parents=True)
     system = System(place, "127.0.0.1", 8000, None)
@@ -266,7 +266,7 @@ def test_the_next_step_names_a_token_file_only_when_its_token_is_good(tmp_path, 
     def answer(request):
         return httpx.Response(200 if request.headers["Authorization"] == "Bearer of-this-database" else 401)
 
-    system = System(Place(tmp_path), "127.0.0.1", 8000, "postgresql://elsewhere")
+    system = System(DataDirectory(tmp_path), "127.0.0.1", 8000, "postgresql://elsewhere")
     if token:
         system.place.write(system.place.token, token + "\n")
 
@@ -287,7 +287,7 @@ def test_a_start_prints_a_link_that_signs_in_if_it_can_be_made(tmp_path, capsys,
         is_link = request.url.path == "/board/sign-in-links"
         return httpx.Response(status if is_link else 200, text="http://127.0.0.1:8000/board/sign-in/x")
 
-    system = System(Place(tmp_path), "127.0.0.1", 8000, "postgresql://elsewhere")
+    system = System(DataDirectory(tmp_path), "127.0.0.1", 8000, "postgresql://elsewhere")
     system.place.write(system.place.token, "of-this-database\n")
     with httpx.Client(base_url=system.url, transport=httpx.MockTransport(answer)) as client:
         system._tell_next_steps(client)
@@ -299,7 +299,7 @@ def test_a_start_prints_a_link_that_signs_in_if_it_can_be_made(tmp_path, capsys,
 
 
 def test_a_key_file_that_cannot_be_made_is_told_with_its_variable(tmp_path):
-    system = System(Place(tmp_path), "127.0.0.1", 8000, None, key_file=str(tmp_path / "missing/secret.keys"))
+    system = System(DataDirectory(tmp_path), "127.0.0.1", 8000, None, key_file=str(tmp_path / "missing/secret.keys"))
 
     with pytest.raises(CannotStart, match=r"ROUTINES_KEY_FILE: .*missing/secret\.keys cannot be written"):
         system._make_keys()

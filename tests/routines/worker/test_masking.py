@@ -6,14 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routines.worker import output
-from routines.worker.output import Masking
+from routines.worker.output import SecretMask
 from routines.worker.tokens import Tokens
 
 TEXTS = st.text("ab", min_size=2, max_size=6)
 
 
 def mask_secrets(secrets, data, cuts=()):
-    masking, end = Masking(secrets), 0
+    masking, end = SecretMask(secrets), 0
     result = b""
     for cut in [*sorted(cuts), len(data)]:
         result += masking.feed(data[end:cut])

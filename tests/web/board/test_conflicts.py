@@ -122,40 +122,40 @@ EDITED = [a_task, a_routine_of_a_task, a_trigger, an_issue, a_budget, a_member, 
 
 
 @pytest.fixture(params=EDITED)
-def edited(request, api, company, agent):
+def edited_thing(request, api, company, agent):
     return request.param(api, company, agent)
 
 
-def test_a_conflict_shows_both_versions_and_is_saved_when_it_is_said_again(board, edited):
-    form = board.show(edited.path)
-    edited.theirs()
-    theirs = edited.saved()
+def test_a_conflict_shows_both_versions_and_is_saved_when_it_is_said_again(board, edited_thing):
+    form = board.show(edited_thing.path)
+    edited_thing.theirs()
+    theirs = edited_thing.saved()
 
-    page = board.send(form, edited.ending, **edited.mine, **edited.button)
+    page = board.send(form, edited_thing.ending, **edited_thing.mine, **edited_thing.button)
 
-    assert (409, theirs) == (page.status, edited.saved())
+    assert (409, theirs) == (page.status, edited_thing.saved())
     assert SAID in page.text
-    assert edited.shown in page.text
-    assert edited.mine.items() <= page.form(edited.ending)["fields"].items()
-    board.send(page, edited.ending, **edited.button)
-    assert next(iter(edited.mine.values())) == edited.saved()
+    assert edited_thing.shown in page.text
+    assert edited_thing.mine.items() <= page.form(edited_thing.ending)["fields"].items()
+    board.send(page, edited_thing.ending, **edited_thing.button)
+    assert next(iter(edited_thing.mine.values())) == edited_thing.saved()
 
 
-def test_what_is_changed_while_the_form_is_being_saved_is_not_replaced(board, edited, monkeypatch):
-    form, call = board.show(edited.path), Api.call
+def test_what_is_changed_while_the_form_is_being_saved_is_not_replaced(board, edited_thing, monkeypatch):
+    form, call = board.show(edited_thing.path), Api.call
 
     async def late(self, method, *args, **kwargs):
         if method in ("PATCH", "PUT"):
             monkeypatch.setattr(Api, "call", call)
-            await asyncio.to_thread(edited.theirs)
+            await asyncio.to_thread(edited_thing.theirs)
         return await call(self, method, *args, **kwargs)
 
     monkeypatch.setattr(Api, "call", late)
-    page = board.send(form, edited.ending, **edited.mine, **edited.button)
+    page = board.send(form, edited_thing.ending, **edited_thing.mine, **edited_thing.button)
 
     assert (422, True) == (page.status, "yours is not the current copy" in page.text)
-    assert edited.mine.items() <= page.form(edited.ending)["fields"].items()
-    again = board.send(page, edited.ending, **edited.button)
+    assert edited_thing.mine.items() <= page.form(edited_thing.ending)["fields"].items()
+    again = board.send(page, edited_thing.ending, **edited_thing.button)
     assert (409, True) == (again.status, SAID in again.text)
 
 
@@ -173,11 +173,11 @@ def test_a_form_that_was_wrong_at_first_still_does_not_replace_what_was_saved_me
 
 
 def test_a_secret_that_was_typed_is_in_no_page_of_a_conflict(board, api, company, agent):
-    edited = a_routine_of_a_task(api, company, agent)
-    form = board.show(edited.path)
-    edited.theirs()
+    edited_thing = a_routine_of_a_task(api, company, agent)
+    form = board.show(edited_thing.path)
+    edited_thing.theirs()
 
-    page = board.send(form, "/edit", **edited.mine, secret_params=msgspec.json.encode({"a": "hunter2"}).decode())
+    page = board.send(form, "/edit", **edited_thing.mine, secret_params=msgspec.json.encode({"a": "hunter2"}).decode())
 
     assert 409 == page.status
     assert "hunter2" not in page.html

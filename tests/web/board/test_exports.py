@@ -16,7 +16,7 @@ from web.http.errors import Overloaded
 from web.paperclip import exports
 
 
-def of(board, ending):
+def find_link(board, ending):
     return next(link for link in board.show("/log").links if link and link.endswith(ending))
 
 
@@ -37,11 +37,11 @@ def test_the_runs_of_a_time_are_a_file_that_the_page_leads_to(board, api, compan
 def test_the_log_is_one_file_though_the_api_gives_it_in_parts(board, api, company, monkeypatch, file_format):
     for number in range(7):
         api.post(f"/companies/{company}/goals", {"title": f"Goal {number}"})
-    whole = board.client.get(of(board, f"format={file_format}")).text
+    whole = board.client.get(find_link(board, f"format={file_format}")).text
 
     monkeypatch.setattr(exports, "MOST_EVENTS", 3)
 
-    assert whole == board.client.get(of(board, f"format={file_format}")).text
+    assert whole == board.client.get(find_link(board, f"format={file_format}")).text
     rows = list(csv.DictReader(io.StringIO(whole))) if file_format == "csv" else whole.splitlines()
     assert len(api.get(f"/companies/{company}/events")) == len(rows)
 
@@ -56,7 +56,7 @@ def test_a_file_whose_next_part_is_refused_breaks_off_instead_of_looking_whole(b
         written.append(company_id)
         return write(self, company_id, *wanted)
 
-    link = of(board, "format=csv")
+    link = find_link(board, "format=csv")
     monkeypatch.setattr(exports.Exporter, "write", write_one)
 
     with pytest.raises(httpx.RemoteProtocolError):

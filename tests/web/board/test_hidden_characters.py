@@ -2,7 +2,7 @@
 
 import pytest
 
-from web.board.hidden_characters import HIDDEN, revealed
+from web.board.hidden_characters import HIDDEN, reveal
 
 NAME = "invoice\u202efdp.exe\u200b"
 SHOWN = "invoice[U+202E]fdp.exe[U+200B]"
@@ -33,4 +33,4 @@ def test_a_form_keeps_what_is_there(board, api, company, agent):
     "text", ["\U0001f469\u200d\U0001f52c", "\u0645\u06cc\u200c\u062e", "tab\tand\nline", "✔\ufe0f"]
 )
 def test_what_scripts_and_emoji_need_stays_as_it_is(text):
-    assert text == revealed(text)
+    assert text == reveal(text)

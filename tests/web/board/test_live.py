@@ -35,7 +35,7 @@ class Stream:
 
 
 @contextmanager
-def following(board, page="", *, url=None, **headers):
+def follow_page(board, page="", *, url=None, **headers):
     """Follow a page as its script does."""
     address = address_of(board.show(page))
     with httpx.stream(
@@ -59,7 +59,7 @@ def goal(api, company):
 
 
 def test_a_page_is_told_up_to_which_position_something_has_changed(board, api, company):
-    with following(board) as stream:
+    with follow_page(board) as stream:
         position = goal(api, company)
 
         assert position == stream.position()
@@ -68,7 +68,7 @@ def test_a_page_is_told_up_to_which_position_something_has_changed(board, api, c
 
 def test_a_page_of_one_thing_is_told_of_that_thing_only(board, api, company, agent):
     routine, other = api.routine(company, agent), api.routine(company, agent)
-    with following(board, f"/routines/{routine}") as stream:
+    with follow_page(board, f"/routines/{routine}") as stream:
         api.patch(f"/routines/{other}", {"title": "Other"})
         goal(api, company)
         api.patch(f"/routines/{routine}", {"title": "Changed"})
@@ -78,7 +78,7 @@ def test_a_page_of_one_thing_is_told_of_that_thing_only(board, api, company, age
 
 def test_a_run_is_told_of_comments_on_its_issue(board, api, company, agent):
     run = api.post(f"/routines/{api.routine(company, agent)}/run", {})
-    with following(board, f"/runs/{run['id']}") as stream:
+    with follow_page(board, f"/runs/{run['id']}") as stream:
         api.post(f"/issues/{run['linkedIssueId']}/comments", {"body": "Half of it is done."})
 
         assert api.system.store.head() == stream.position()
@@ -108,7 +108,7 @@ def test_a_viewer_is_told_too_and_not_of_deliveries(viewer, board, api, company)
         f"/companies/{company}/webhook-endpoints", {"url": "https://hooks.example.org/in", "events": ["run.failed"]}
     )
     path = f"/companies/{company}/webhook-endpoints/{endpoint['id']}"
-    with following(viewer) as theirs, following(board) as ours:
+    with follow_page(viewer) as theirs, follow_page(board) as ours:
         api.patch(path, {"enabled": False})
         changed = ours.position()
         position = goal(api, company)
@@ -120,7 +120,7 @@ def test_a_viewer_is_told_too_and_not_of_deliveries(viewer, board, api, company)
 def test_the_stream_ends_when_the_session_does(api, company, how):
     member = Board(api, company, token := people.member(api, company, "viewer"))
     page = member.show()
-    with following(member) as stream:
+    with follow_page(member) as stream:
         match how:
             case "loses the token":
                 key = next(one for one in api.get("/board-api-keys", token=token) if not one.get("session"))
@@ -141,7 +141,7 @@ def test_the_stream_ends_with_its_process_and_goes_on_at_another_one(board, api,
     began = threading.Event()
 
     def follow(url):
-        with following(board, url=url) as stream:
+        with follow_page(board, url=url) as stream:
             began.set()
             stream.end()
 
@@ -151,7 +151,7 @@ def test_the_stream_ends_with_its_process_and_goes_on_at_another_one(board, api,
         began.wait()
     reader.join()  # the server has ended while a page was open
     position = goal(api, company)
-    with serve_further(api) as here, following(board, url=here.url, **{"Last-Event-ID": str(position - 1)}) as stream:
+    with serve_further(api) as here, follow_page(board, url=here.url, **{"Last-Event-ID": str(position - 1)}) as stream:
         assert position == stream.position()
 
 

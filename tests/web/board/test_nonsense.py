@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 
-from projections.overview import Place
+from projections.overview import ListPlace
 from web.board import pages
 from web.http.paging import cursor_of
 
@@ -119,7 +119,7 @@ def test_no_nonsense_in_a_form_is_a_failure_of_the_service(board, things_of_comp
 
 @pytest.mark.parametrize("key", ["x", "2026-W01-1", "0001-01-01", "infinity"])
 def test_a_cursor_that_somebody_has_made_up_is_refused_or_read_as_a_moment(board, key):
-    cursor = cursor_of(f"board next {board.company}", Place(key, uuid4()))
+    cursor = cursor_of(f"board next {board.company}", ListPlace(key, uuid4()))
     assert board.show(f"/routines?cursor={cursor}").status in (200, 400)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.web import people
 from tests.web.board.conftest import Board
-from tests.web.board.test_live import following
+from tests.web.board.test_live import follow_page
 
 ECHO = {
     "init_params": {"text": "hello"},
@@ -230,7 +230,7 @@ def test_pages_of_tasks_are_told_what_changes(board, call_jetty, path):
     call_jetty("tasks/{}", {"name": "greet", "workflow": SQL})
     call_jetty("routines/{}/greet", {"name": "hourly", "cadence": {"type": "hourly"}})
     number = call_jetty("run/{}/greet", {})["trajectory_id"]
-    with following(board, f"/tasks{path.format(number)}") as stream:
+    with follow_page(board, f"/tasks{path.format(number)}") as stream:
         call_jetty(f"trajectory/{{}}/greet/{number}/labels", {"key": "a", "value": "b", "author": "c"})
 
         assert board.api.system.store.head() == stream.position()

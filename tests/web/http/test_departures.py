@@ -63,7 +63,7 @@ def ask_for_issue(api: Api, company: str, title: str) -> socket.socket:
     return client
 
 
-def unanswered(api: Api) -> int:
+def count_unanswered(api: Api) -> int:
     """As many requests for an issue as had no answer."""
     lines = httpx.get(f"{api.url}/metrics").text.splitlines()
     samples = [line for line in lines if 'operation="createIssue",status="none"' in line and "_total" in line]
@@ -83,7 +83,7 @@ def test_requests_that_wait_for_a_thread_are_not_carried_out_when_their_clients_
         with ExitStack() as leaving:
             for _ in range(MANY):
                 leaving.enter_context(closing(ask_for_issue(two_thread_api, company, LEFT)))
-        wait_for(lambda: MANY == unanswered(two_thread_api))
+        wait_for(lambda: MANY == count_unanswered(two_thread_api))
         issue_gate.set()
         assert busy.recv(1_000).startswith(b"HTTP/1.1 201")
 
@@ -96,7 +96,7 @@ def test_what_has_begun_is_recorded_though_its_client_leaves(two_thread_api: Api
     client = ask_for_issue(two_thread_api, company, BUSY)
     assert issue_gate.begun.wait(10)
     client.close()
-    wait_for(lambda: 1 == unanswered(two_thread_api))
+    wait_for(lambda: 1 == count_unanswered(two_thread_api))
     issue_gate.set()
 
     wait_for(lambda: [BUSY] == titles(two_thread_api, company))
@@ -119,7 +119,7 @@ def test_who_waits_for_a_read_model_stops_when_its_client_leaves(two_thread_api:
     client.close()
 
     assert over.wait(10)
-    wait_for(lambda: 1 == unanswered(two_thread_api))
+    wait_for(lambda: 1 == count_unanswered(two_thread_api))
 
 
 class Visit:

@@ -19,7 +19,7 @@ from web.http.errors import STATUS_OF, Overloaded, to_response
 REQUEST = Request[Any, Any, Any](cast("Any", {"type": "http"}))
 
 
-def recorded() -> Lagging:
+def lagging_after_record() -> Lagging:
     error = Lagging(["issues"], 3)
     error.recorded = 7
     return error
@@ -32,7 +32,7 @@ def test_what_recorded_nothing_may_be_tried_again(error: Exception):
     assert (503, "1") == (response.status_code, response.headers.get("Retry-After"))
 
 
-@pytest.mark.parametrize("error", [recorded(), OutcomeUnknown("the answer was lost")])
+@pytest.mark.parametrize("error", [lagging_after_record(), OutcomeUnknown("the answer was lost")])
 def test_what_may_be_recorded_is_not_to_be_repeated_unseen(error: Exception):
     response = to_response(REQUEST, error)
 

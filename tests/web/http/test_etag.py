@@ -14,14 +14,14 @@ from web.http.etag import LIGHT_BYTES, add_conditional_reads, tag_of
 PATHS = ("/companies/{}", "/companies/{}/agents", "/companies/{}/routines", "/companies/{}/issues", "/companies")
 
 
-def known(tag: str) -> dict[str, str]:
+def if_none_match(tag: str) -> dict[str, str]:
     return {"If-None-Match": tag}
 
 
 @pytest.mark.parametrize("path", PATHS)
 def test_who_has_an_answer_already_is_told_so_without_a_body(api: Api, company: str, path: str):
     first = api.request("GET", path.format(company))
-    again = api.request("GET", path.format(company), headers=known(first.headers["ETag"]))
+    again = api.request("GET", path.format(company), headers=if_none_match(first.headers["ETag"]))
 
     assert (200, 304) == (first.status_code, again.status_code)
     assert b"" == again.content
@@ -35,7 +35,7 @@ def test_the_tag_changes_with_the_answer(api: Api, company: str):
     empty = api.request("GET", path)
     api.agent(company)
 
-    answer = api.request("GET", path, headers=known(empty.headers["ETag"]))
+    answer = api.request("GET", path, headers=if_none_match(empty.headers["ETag"]))
 
     assert 200 == answer.status_code
     assert empty.headers["ETag"] != answer.headers["ETag"]
@@ -45,7 +45,9 @@ def test_the_tag_changes_with_the_answer(api: Api, company: str):
 def test_the_description_of_the_api_has_a_tag_too(api: Api):
     first = api.request("GET", "/openapi.json", token=None)
 
-    assert 304 == api.request("GET", "/openapi.json", token=None, headers=known(first.headers["ETag"])).status_code
+    assert (
+        304 == api.request("GET", "/openapi.json", token=None, headers=if_none_match(first.headers["ETag"])).status_code
+    )
 
 
 @pytest.mark.parametrize(
@@ -67,13 +69,13 @@ def test_the_description_of_the_api_has_a_tag_too(api: Api):
 def test_the_client_may_name_many_tags_or_any(api: Api, company: str, given: str, status: int):
     tag = api.request("GET", f"/companies/{company}").headers["ETag"]
 
-    assert status == api.request("GET", f"/companies/{company}", headers=known(given.format(tag))).status_code
+    assert status == api.request("GET", f"/companies/{company}", headers=if_none_match(given.format(tag))).status_code
 
 
 def test_a_tag_without_its_quotes_is_none(api: Api, company: str):
     tag = api.request("GET", f"/companies/{company}").headers["ETag"]
 
-    assert 200 == api.request("GET", f"/companies/{company}", headers=known(tag.strip('"'))).status_code
+    assert 200 == api.request("GET", f"/companies/{company}", headers=if_none_match(tag.strip('"'))).status_code
 
 
 def test_who_may_not_see_an_answer_is_refused_whatever_they_have(api: Api, company: str):
@@ -81,7 +83,7 @@ def test_who_may_not_see_an_answer_is_refused_whatever_they_have(api: Api, compa
     tag = api.request("GET", f"/companies/{company}/agents").headers["ETag"]
     elsewhere = f"/companies/{api.company()}/agents"
 
-    for headers in (known(tag), known("*")):
+    for headers in (if_none_match(tag), if_none_match("*")):
         assert 401 == api.request("GET", f"/companies/{company}/agents", token=None, headers=headers).status_code
         assert 403 == api.request("GET", elsewhere, token=token, headers=headers).status_code
         assert 404 == api.request("GET", f"/routines/{uuid4()}", headers=headers).status_code
@@ -90,10 +92,10 @@ def test_who_may_not_see_an_answer_is_refused_whatever_they_have(api: Api, compa
 def test_changes_errors_and_pages_have_no_tag(api: Api, company: str):
     routine = api.routine(company, None)
     answers = [
-        api.request("POST", f"/companies/{company}/routines", {"title": "x"}, headers=known("*")),
-        api.request("PATCH", f"/routines/{routine}", {"title": "y"}, headers=known("*")),
+        api.request("POST", f"/companies/{company}/routines", {"title": "x"}, headers=if_none_match("*")),
+        api.request("PATCH", f"/routines/{routine}", {"title": "y"}, headers=if_none_match("*")),
         api.request("GET", f"/routines/{uuid4()}"),
-        api.request("GET", "/docs", headers=known("*")),
+        api.request("GET", "/docs", headers=if_none_match("*")),
     ]
 
     assert [201, 200, 404, 200] == [answer.status_code for answer in answers]
@@ -107,7 +109,7 @@ def test_a_page_that_is_known_still_leads_to_the_next_one(api: Api, company: str
     path = f"/companies/{company}/routines?limit=1"
     first = api.request("GET", path)
 
-    again = api.request("GET", path, headers=known(first.headers["ETag"]))
+    again = api.request("GET", path, headers=if_none_match(first.headers["ETag"]))
 
     assert 304 == again.status_code
     for name in ("X-Next-Cursor", "Link"):
@@ -120,7 +122,7 @@ def test_head_is_get_without_the_body(api: Api, company: str):
     full, bare = (api.request(method, f"/companies/{company}") for method in ("GET", "HEAD"))
     for name in ("ETag", "Content-Type", "Content-Length", "Cache-Control"):
         assert full.headers[name] == bare.headers[name]
-    assert 304 == api.request("HEAD", f"/companies/{company}", headers=known(full.headers["ETag"])).status_code
+    assert 304 == api.request("HEAD", f"/companies/{company}", headers=if_none_match(full.headers["ETag"])).status_code
 
 
 def test_head_of_what_nobody_can_get_is_404(api: Api, company: str):

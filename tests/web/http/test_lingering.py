@@ -42,7 +42,7 @@ class Calls:
         return None
 
 
-def told(act, *, lingers=False):
+def calls_of(act, *, lingers=False):
     calls = Calls()
 
     async def story():
@@ -59,7 +59,7 @@ async def answer(transport):
 
 
 def test_the_head_and_the_body_of_an_answer_go_out_in_one_call():
-    assert [[b"head", b"body"]] == told(answer)
+    assert [[b"head", b"body"]] == calls_of(answer)
 
 
 def test_a_head_whose_body_is_yet_to_come_is_sent_in_the_next_turn_of_the_loop():
@@ -70,7 +70,7 @@ def test_a_head_whose_body_is_yet_to_come_is_sent_in_the_next_turn_of_the_loop()
         transport.write(b"first")
         transport.write(b"second")
 
-    assert [[b"head"], [b"first", b"second"]] == told(begin)
+    assert [[b"head"], [b"first", b"second"]] == calls_of(begin)
 
 
 @pytest.mark.parametrize(("lingers", "last"), [(False, "close"), (True, "eof")])
@@ -79,7 +79,7 @@ def test_what_was_written_is_sent_before_the_connection_is_closed(lingers, last)
         transport.write(b"head")
         transport.close()
 
-    assert [[b"head"], last] == told(end, lingers=lingers)
+    assert [[b"head"], last] == calls_of(end, lingers=lingers)
 
 
 def test_nothing_is_sent_over_a_connection_that_was_given_up():
@@ -87,7 +87,7 @@ def test_nothing_is_sent_over_a_connection_that_was_given_up():
         transport.write(b"head")
         transport.abort()
 
-    assert [] == told(give_up)
+    assert [] == calls_of(give_up)
 
 
 def test_an_answer_is_sent_before_the_loop_closes_the_connection_of_a_client_that_sends_no_more():
@@ -115,4 +115,4 @@ def test_who_writes_to_a_connection_that_was_lost_hears_of_it():
         with pytest.raises(RuntimeError):
             transport.write(b"more")
 
-    assert [] == told(go_on)
+    assert [] == calls_of(go_on)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from application.event_store.at_hand import Elsewhere
+from application.event_store.at_hand import NeedsThread
 from web.http.model_watch import ModelWatch
 from web.http.reading import Answer
 
@@ -25,7 +25,7 @@ class Log:
         self.looked.set()
         await asyncio.sleep(0)
         if self.is_away:
-            raise Elsewhere
+            raise NeedsThread
         [name] = read.models
         reached = self.positions[name]
         if reached is not None:

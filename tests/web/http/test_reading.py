@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from litestar.concurrency import sync_to_thread
 
-from application.event_store.at_hand import Elsewhere
+from application.event_store.at_hand import NeedsThread
 from application.event_store.loop_recorder import LoopRecorder
 from application.execute import Executor
 from application.execute_on_loop import LoopExecutor
@@ -73,36 +73,36 @@ def test_each_gets_its_own_documents_as_bytes_and_hears_whether_there_are_more(s
 
 
 @pytest.fixture
-def sent(monkeypatch):
+def sent_statements(monkeypatch):
     """The statements that were sent by an event loop."""
-    sent = []
+    sent_statements = []
     execute = psycopg.AsyncConnection.execute
 
     async def noted(conn, query, *args, **kwargs):
-        sent.append(query)
+        sent_statements.append(query)
         return await execute(conn, query, *args, **kwargs)
 
     monkeypatch.setattr(psycopg.AsyncConnection, "execute", noted)
-    return sent
+    return sent_statements
 
 
-def test_nobody_waits_for_the_long_lists_of_all_others_unless_they_want_the_same(system, sent):
+def test_nobody_waits_for_the_long_lists_of_all_others_unless_they_want_the_same(system, sent_statements):
     long = [numbers(first, reading.MOST_DOCS * 2 // 3) for first in (1, 2, 3)]
     find(system, *map(read, long))
-    assert 3 == len([query for query in sent if "json_build_array" in query])
+    assert 3 == len([query for query in sent_statements if "json_build_array" in query])
 
-    sent.clear()
+    sent_statements.clear()
     find(system, *[read(long[0])] * 3)
-    assert 1 == len([query for query in sent if "json_build_array" in query])
+    assert 1 == len([query for query in sent_statements if "json_build_array" in query])
 
 
-def test_documents_of_several_kinds_are_found_by_one_statement(system, sent):
+def test_documents_of_several_kinds_are_found_by_one_statement(system, sent_statements):
     lines = Wanted(LINES_OF_MANY, (2, 1), None, 9)
     answers = find(system, read(numbers(1, 1)), read(lines), read(numbers(2, 1)), read())
 
     assert [b"[[1]]", b'["xx"]', b"[[2]]"] == [one.documents.array for one in answers[:3]]
     assert answers[3].documents is None
-    assert 1 == len([query for query in sent if "json_build_array" in query])
+    assert 1 == len([query for query in sent_statements if "json_build_array" in query])
 
 
 def test_the_tag_of_what_many_are_sent_is_worked_out_once(system, monkeypatch):
@@ -168,7 +168,7 @@ def test_what_cannot_be_asked_is_left_to_threads(system):
         BatchedDocs(Docs("SELECT doc FROM nowhere WHERE id = %(id)s", object), id="uuid"), (uuid4(),), None, 9
     )
 
-    with pytest.raises(Elsewhere):
+    with pytest.raises(NeedsThread):
         find(system, read(broken))
     assert b"[[1]]" == find(system, read(numbers(1, 1)))[0].documents.array
 

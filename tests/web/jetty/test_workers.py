@@ -141,7 +141,7 @@ def expire(system, number):
     stream_id = system.store.after(number - 1, 1)[0].stream_id
 
     def backdate(work):
-        trajectory = task_firing.present(work, stream_id)
+        trajectory = task_firing.get_trajectory(work, stream_id)
         over = TrajectoryLeaseExtended(claim_id=trajectory.claim.id, until=work.now - LEASE - timedelta(seconds=1))
         work.record(stream_id, [over])
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 from litestar import concurrency
 
-from application.event_store.at_hand import Elsewhere
+from application.event_store.at_hand import NeedsThread
 from application.event_store.loop_recorder import LoopQueries
 from application.use_cases import zone_data
 from domain.schedule import zones
@@ -18,7 +18,7 @@ from tests.api import Api
 from tests.web.served import serve_further
 from web.http.backend import Backend
 from web.http.fair_threads import FairThreads
-from web.monitoring.checkup import Checkup, Findings, Kept
+from web.monitoring.checkup import Checkup, Findings, KeptFinding
 
 
 def test_health_needs_no_token_and_lists_every_read_model(api: Api):
@@ -112,7 +112,7 @@ def test_a_look_at_the_health_takes_no_thread_while_what_is_kept_is_new_and_find
     api: Api, monkeypatch: pytest.MonkeyPatch
 ):
     by_thread = _lasting_values(api.get("/health", token=None))
-    monkeypatch.setattr(Kept, "is_outdated", False)
+    monkeypatch.setattr(KeptFinding, "is_outdated", False)
     monkeypatch.setattr(Checkup, "_look", lambda _: None)  # what a thread would do
 
     assert by_thread == _lasting_values(api.get("/health", token=None))
@@ -120,10 +120,10 @@ def test_a_look_at_the_health_takes_no_thread_while_what_is_kept_is_new_and_find
 
 def test_a_look_that_the_event_loop_cannot_take_is_taken_by_a_thread(api: Api, monkeypatch: pytest.MonkeyPatch):
     async def refuse(*_: Any) -> list[Any]:
-        raise Elsewhere
+        raise NeedsThread
 
     api.get("/health", token=None)
-    monkeypatch.setattr(Kept, "is_outdated", False)
+    monkeypatch.setattr(KeptFinding, "is_outdated", False)
     monkeypatch.setattr(LoopQueries, "query", refuse)
 
     assert api.get("/health", token=None)["readModels"]
@@ -131,7 +131,7 @@ def test_a_look_that_the_event_loop_cannot_take_is_taken_by_a_thread(api: Api, m
 
 def test_what_keeps_a_look_at_the_health_waiting_keeps_no_request_waiting(api: Api, monkeypatch: pytest.MonkeyPatch):
     api.get("/health", token=None)
-    monkeypatch.setattr(Kept, "is_outdated", False)
+    monkeypatch.setattr(KeptFinding, "is_outdated", False)
     waiting = """
         SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
         WHERE l.relation = 'read_models.schedule'::regclass AND NOT l.granted AND d.datname = current_database()"""

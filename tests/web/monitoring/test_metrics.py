@@ -29,7 +29,7 @@ from tests.api import Api
 from tests.conftest import _projecting, _serving
 from tests.processes.due import CompanyFixture
 from web.monitoring import checkup
-from web.monitoring.checkup import Checkup, Findings, Kept
+from web.monitoring.checkup import Checkup, Findings, KeptFinding
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 OF_PROMETHEUS = (
@@ -330,7 +330,7 @@ def test_a_database_that_goes_away_in_the_middle_of_a_look_is_said_to_be_away(
         raise error
 
     monkeypatch.setattr(Checkup, "__call__", look)
-    monkeypatch.setattr(Kept, "is_outdated", True)  # else the event loop looks, over a connection of its own
+    monkeypatch.setattr(KeptFinding, "is_outdated", True)  # else the event loop looks, over a connection of its own
 
     answers = [httpx.get(api.url + path) for path in ("/metrics", "/api/health", "/health")]
 

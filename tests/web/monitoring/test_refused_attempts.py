@@ -97,7 +97,7 @@ def test_only_the_newest_rows_are_kept(api: Api, monkeypatch: pytest.MonkeyPatch
             refused_attempts.put(conn, [(one, 1)])
         refused_attempts.put(conn, [(alike[-1], 41)])
         refused_attempts.forget(conn)
-        kept = refused_attempts.newest(conn, limit=10, max_bytes=1_000_000)
+        kept = refused_attempts.newest_refused_attempts(conn, limit=10, max_bytes=1_000_000)
 
     assert [("operation 4", 42), ("operation 3", 1), ("operation 2", 1)] == [
         (row.operation, row.attempts) for row in kept

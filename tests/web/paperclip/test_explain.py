@@ -9,7 +9,7 @@ import pytest
 from application.execute import Executor
 from application.request_bodies.budgets import BudgetDraft
 from application.use_cases.board import agents, projects
-from domain.routines.budget import Spent
+from domain.routines.budget import WindowSpending
 from tests.api import Api
 from tests.web.past import DAY, HOUR, Past
 
@@ -163,7 +163,7 @@ def test_of_late_occurrences_under_cancel_previous_the_older_ones_name_the_newes
 def test_an_occurrence_beyond_a_budget_says_how_much_was_spent_and_when_it_frees(api: Api, past_api: Past):
     routine = past_api.routine(budget=BudgetDraft(max_cost_micros=10_000_000, window_sec=86_400))
     trigger = past_api.schedule(routine, cron_expression="0 * * * *")
-    spent = Spent(micros=10_250_000, reached_at=at(12))
+    spent = WindowSpending(micros=10_250_000, reached_at=at(12))
     past_api.executor = Executor(api.system.store, lambda: past_api.now, api.system.vault, spending=lambda *_: spent)
     past_api.at(13)
     past_api.tick(trigger)
