@@ -7,7 +7,6 @@ midst of a transaction that holds up the others, if that succeeds within some se
 
 import random
 import signal
-import subprocess
 import time
 from datetime import timedelta
 from typing import Any
@@ -17,7 +16,7 @@ import psycopg
 from routines import bootstrap
 from verification.faults import oracle
 from verification.faults.campaign import CampaignSize, Outcome, Progress
-from verification.faults.environment import Environment, settle, wait_for
+from verification.faults.environment import Environment, Process, settle, wait_for
 from verification.faults.load import CompanyFixture
 
 MINUTES = 20  # how many minutes each schedule has missed
@@ -74,7 +73,7 @@ def run(environment: Environment, size: CampaignSize, chance: random.Random) -> 
             processes.end()
 
 
-def freeze(victim: subprocess.Popen[bytes], admin: psycopg.Connection[Any], chance: random.Random) -> bool:
+def freeze(victim: Process, admin: psycopg.Connection[Any], chance: random.Random) -> bool:
     """Freeze a process at some moment; say whether Postgres waits for it in a transaction that has changed something."""
     time.sleep(chance.uniform(0, 0.03))
     victim.send_signal(signal.SIGSTOP)
