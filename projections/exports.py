@@ -4,9 +4,9 @@ What analysts take out: the rows of a view of `analytics` as CSV, as lines of JS
 Everything is streamed: Postgres writes the text (COPY), and this process holds a chunk of it at a time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -51,7 +51,8 @@ _LIFT = "SELECT set_config(name, '0', true) FROM pg_settings WHERE name = 'trans
 _LIMITS = """
     SELECT set_config(name, (%(limit_ms)s + CASE name WHEN 'statement_timeout' THEN 0 ELSE 5000 END)::text, true)
     FROM pg_settings WHERE name IN ('statement_timeout', 'transaction_timeout')"""
-ROWS_AT_ONCE = 1_000  # fetched at a time where rows are read one by one
+ROWS_AT_ONCE = 1_000  # fetched at a time where rows are read one by one, and reported
+T = TypeVar("T")
 Connection = psycopg.Connection[Any]
 
 
@@ -144,6 +145,17 @@ def names_for_spreadsheets(conn: Connection, view: View) -> str:
 
 def query(view: View, selection: Selection, positions: tuple[int, int] | None = None, names: str = "*") -> Composed:
     """Return the SELECT of the selected rows; `positions` (after, until) narrow those of the log, in its order."""
+    order = "position" if "position" in view.columns else "id"
+    return SQL("{} ORDER BY {}").format(_unordered_query(view, selection, positions, names), Identifier(order))
+
+
+def count_rows(conn: Connection, view: View, selection: Selection) -> int:
+    """Return how many rows of a view are selected."""
+    row = conn.execute(_unordered_query(view, selection, None, "count(*)")).fetchone()
+    return row[0] if row else 0
+
+
+def _unordered_query(view: View, selection: Selection, positions: tuple[int, int] | None, names: str) -> Composed:
     conditions = [SQL("true")]
     if selection.company_id is not None:
         # a company's own row belongs to it as well
@@ -157,16 +169,27 @@ def query(view: View, selection: Selection, positions: tuple[int, int] | None = 
         conditions.append(SQL("name <> ALL({})").format(Value(list(selection.hidden))))  # type: ignore[arg-type]
     if selection.uses_index and view is log_views.EVENTS:
         conditions.append(_BY_INDEX.format(Value(selection.company_id), *map(Value, positions or (0, MOST_POSITION))))  # type: ignore[arg-type]
-    order = "position" if "position" in view.columns else "id"
     if positions is not None:
         conditions.append(SQL("position > {} AND position <= {}").format(*map(Value, positions)))  # type: ignore[arg-type]
-    return SQL("SELECT {} FROM {} WHERE {} ORDER BY {}").format(
-        SQL(names), Identifier(SCHEMA, view.name), SQL(" AND ").join(conditions), Identifier(order)
+    return SQL("SELECT {} FROM {} WHERE {}").format(
+        SQL(names), Identifier(SCHEMA, view.name), SQL(" AND ").join(conditions)
     )
 
 
+def report_nothing(_rows: int) -> None:
+    """Take a report for somebody who does not show it."""
+
+
+def report_rows(rows: Iterable[T], progress: Callable[[int], None]) -> Iterator[T]:
+    """Yield these, and report how many they were so far, after every ROWS_AT_ONCE of them."""
+    for number, row in enumerate(rows, 1):
+        yield row
+        if number % ROWS_AT_ONCE == 0:
+            progress(number)
+
+
 class Text:
-    """The rows of a query as text, chunk by chunk; `rows` is how many they were, once all are read."""
+    """The rows of a query as text, one by one, in CSV after a line of names; `rows` is how many they were, once all are read."""
 
     def __init__(self, conn: Connection, selected: Composed, text_format: TextFormat) -> None:
         self._conn = conn

@@ -73,6 +73,29 @@ def test_all_events_and_views_are_in_files_that_the_manifest_names(defined, run_
     assert about["headHash"] == conn.execute("SELECT hash FROM log.head").fetchone()[0].hex()
 
 
+@pytest.mark.parametrize("file_format", ["ndjson", "csv", "parquet"])
+def test_a_bar_shows_how_many_rows_of_each_view_are_written(defined, run_export, monkeypatch, file_format):
+    shown = {}
+    monkeypatch.setattr(exports, "ROWS_AT_ONCE", 5)
+    monkeypatch.setattr(command.PositionBar, "update", lambda bar, *count: shown.setdefault(bar.name, []).append(count))
+
+    _, output = run_export("--format", file_format)
+
+    for file in manifest(output)["files"]:
+        if file["view"] != "events":
+            rows = file["rows"]
+            written = range(5, rows + 1 + (file_format == "csv"), 5)  # with the line of names
+            assert shown[file["view"]] == [(0, rows), *((min(some, rows), rows) for some in written), (rows, rows)]
+
+
+def test_an_export_for_a_script_shows_no_bar(defined, run_export, monkeypatch):
+    monkeypatch.setattr(exports, "count_rows", None)
+
+    done, _ = run_export("--view", "runs", "--json")
+
+    assert (done.exit_code, done.stderr) == (0, "")
+
+
 def test_the_next_export_takes_only_what_is_new(defined, run_export):
     run_export("--view", "events")
     before = defined.store.head()
