@@ -4,7 +4,7 @@ What analysts take out: the rows of a view of `analytics` as CSV, as lines of JS
 Everything is streamed: Postgres writes the text (COPY), and this process holds a chunk of it at a time.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 from uuid import UUID
@@ -37,6 +37,8 @@ HAS_COMPANY = SQL("SELECT EXISTS (SELECT FROM {} WHERE stream_id = %s AND name =
     Identifier(SCHEMA, EVENTS)
 )
 FOLDED_TO = SQL("SELECT position FROM {} WHERE name = %s").format(Identifier(READ_SCHEMA, "positions"))
+MISSING = "SELECT name FROM unnest(%s::text[]) name WHERE to_regclass(%s || '.' || name) IS NULL"
+REBUILT_TO = SQL("SELECT rebuilt_to FROM {} WHERE name = %s").format(Identifier(READ_SCHEMA, "positions"))
 MOST_POSITION = 2**63 - 1
 _BY_INDEX = SQL("position IN (SELECT position FROM event WHERE company_id = {} AND position > {} AND position <= {})")
 # The position up to which the next events of a company are, and whether there are further ones.
@@ -92,6 +94,26 @@ def position_of_view(conn: Connection, name: str) -> int | None:
     except psycopg.errors.InsufficientPrivilege:
         return None
     return row[0] if row else None
+
+
+def find_unmade_views(conn: Connection, names: Sequence[str]) -> list[str]:
+    """
+    Return those of these views whose read models a new version has yet to make: their views follow with them.
+
+    None if there are no views at all, which is another trouble: the database is not prepared.
+    """
+    missing = [name for (name,) in conn.execute(MISSING, ([EVENTS, *names], SCHEMA))]
+    return [] if EVENTS in missing else missing
+
+
+def describe_rebuild(conn: Connection, view: str, head: int) -> str:
+    """Return the read model of a view, with how far it is made anew, if this login may know that."""
+    name = READ_MODELS[view]
+    try:
+        row = conn.execute(REBUILT_TO, (name,)).fetchone()
+    except psycopg.errors.InsufficientPrivilege:
+        return name
+    return f"{name}: up to event {row[0]} of {head}" if row and row[0] is not None else f"{name}: not begun"
 
 
 def now(conn: Connection) -> datetime:

@@ -96,6 +96,32 @@ def test_an_export_for_a_script_shows_no_bar(defined, run_export, monkeypatch):
     assert (done.exit_code, done.stderr) == (0, "")
 
 
+@pytest.fixture
+def upgraded(projected_story, conn):
+    """An installation that had no views: two read models are still to be made anew, one of them by a projector that runs."""
+    conn.execute("UPDATE positions SET shape = 'other.1' WHERE name IN ('run_history', 'occurrences')")
+    conn.execute("UPDATE positions SET rebuilt_to = 7 WHERE name = 'run_history'")
+    conn.execute("DROP VIEW analytics.runs, analytics.occurrences")
+    installed.define_views(conn, catalogue.ALL, log_views.OF_LOG)
+    return projected_story
+
+
+def test_an_export_of_views_that_are_still_being_made_says_so(upgraded, run_export, admin_url):
+    done, output = run_export()
+
+    assert done.exit_code == 1
+    assert f"analytics.runs (run_history: up to event 7 of {upgraded.store.head()})" in done.output
+    assert "analytics.occurrences (occurrences: not begun)" in done.output
+    assert "`routines projections status` shows how far" in done.output
+    assert "routines init" not in done.output
+    assert not list(output.iterdir())
+    assert run_export("--view", "issues", "--view", "events")[0].exit_code == 0
+    with bootstrap.READING.connect(admin_url) as conn:
+        conn.execute("SET ROLE routines_analyst")
+        assert exports.find_unmade_views(conn, ["issues", "runs"]) == ["runs"]
+        assert exports.describe_rebuild(conn, "runs", 9) == "run_history"
+
+
 def test_the_next_export_takes_only_what_is_new(defined, run_export):
     run_export("--view", "events")
     before = defined.store.head()
