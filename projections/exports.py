@@ -38,7 +38,9 @@ HAS_COMPANY = SQL("SELECT EXISTS (SELECT FROM {} WHERE stream_id = %s AND name =
 )
 FOLDED_TO = SQL("SELECT position FROM {} WHERE name = %s").format(Identifier(READ_SCHEMA, "positions"))
 MISSING = "SELECT name FROM unnest(%s::text[]) name WHERE to_regclass(%s || '.' || name) IS NULL"
-REBUILT_TO = SQL("SELECT rebuilt_to FROM {} WHERE name = %s").format(Identifier(READ_SCHEMA, "positions"))
+REBUILT_TO = SQL("SELECT rebuilt_to FROM {} WHERE name = %s AND shape IS DISTINCT FROM wanted").format(
+    Identifier(READ_SCHEMA, "positions")
+)
 MOST_POSITION = 2**63 - 1
 _BY_INDEX = SQL("position IN (SELECT position FROM event WHERE company_id = {} AND position > {} AND position <= {})")
 # The position up to which the next events of a company are, and whether there are further ones.
@@ -96,24 +98,28 @@ def position_of_view(conn: Connection, name: str) -> int | None:
     return row[0] if row else None
 
 
-def find_unmade_views(conn: Connection, names: Sequence[str]) -> list[str]:
+def find_unmade_views(conn: Connection, names: Sequence[str], head: int) -> list[str]:
     """
-    Return those of these views whose read models a new version has yet to make: their views follow with them.
+    Return those of these views that are not there since a projector has yet to make their read models anew.
 
-    None if there are no views at all, which is another trouble: the database is not prepared.
+    Each with its read model, and with how far that is if this login may know it. None if there are no views at all: then the
+    database is not prepared.
     """
     missing = [name for (name,) in conn.execute(MISSING, ([EVENTS, *names], SCHEMA))]
-    return [] if EVENTS in missing else missing
+    if EVENTS in missing:
+        return []
+    progress = {name: _describe_rebuild(conn, READ_MODELS[name], head) for name in missing}
+    return [f"{SCHEMA}.{name} ({text})" for name, text in progress.items() if text is not None]
 
 
-def describe_rebuild(conn: Connection, view: str, head: int) -> str:
-    """Return the read model of a view, with how far it is made anew, if this login may know that."""
-    name = READ_MODELS[view]
+def _describe_rebuild(conn: Connection, model: str, head: int) -> str | None:
     try:
-        row = conn.execute(REBUILT_TO, (name,)).fetchone()
+        row = conn.execute(REBUILT_TO, (model,)).fetchone()
     except psycopg.errors.InsufficientPrivilege:
-        return name
-    return f"{name}: up to event {row[0]} of {head}" if row and row[0] is not None else f"{name}: not begun"
+        return model
+    if row is None:
+        return None
+    return f"{model}: not begun" if row[0] is None else f"{model}: up to event {row[0]} of {head}"
 
 
 def now(conn: Connection) -> datetime:

@@ -4,7 +4,7 @@ import fcntl
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -134,8 +134,11 @@ def export(  # noqa: PLR0913 the options of a command
         if company is not None and not exports.has_company(conn, company):
             raise terminal.Trouble(f"There is no company {company}")
         head, head_hash = exports.read_head(conn)
-        if unmade := exports.find_unmade_views(conn, views or TABLES):
-            raise terminal.Trouble(_explain_unmade(conn, unmade, head))
+        if unmade := exports.find_unmade_views(conn, views or TABLES, head):
+            raise terminal.Trouble(
+                f"Not there yet, since a projector makes the read models of this version first: {', '.join(unmade)}. `routines "
+                "projections status` shows how far they are. Export again when they are done, or only other views (--view)"
+            )
         if manifest.position > head:
             raise terminal.Trouble(
                 f"{output} has events up to position {manifest.position}, and the log ends at {head}: the database was restored "
@@ -166,15 +169,6 @@ def export(  # noqa: PLR0913 the options of a command
         terminal.echo(
             f"{output} holds {rows:,} rows in {len(manifest.files)} files, the log up to position {manifest.position:,}"
         )
-
-
-def _explain_unmade(conn: exports.Connection, views: Sequence[str], head: int) -> str:
-    """Return why there is nothing to export of these views yet, and what to do."""
-    named = ", ".join(f"analytics.{view} ({exports.describe_rebuild(conn, view, head)})" for view in views)
-    return (
-        f"Not there yet, since a projector makes the read models of this version first: {named}. `routines projections status` shows how "
-        "far they are. Export again when they are done, or only other views (--view)"
-    )
 
 
 def _to_utc(moment: datetime | None, option: str) -> datetime | None:

@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
+from datetime import UTC, datetime
 from decimal import Decimal
 from uuid import UUID
 
@@ -118,8 +119,15 @@ def test_an_export_of_views_that_are_still_being_made_says_so(upgraded, run_expo
     assert run_export("--view", "issues", "--view", "events")[0].exit_code == 0
     with bootstrap.READING.connect(admin_url) as conn:
         conn.execute("SET ROLE routines_analyst")
-        assert exports.find_unmade_views(conn, ["issues", "runs"]) == ["runs"]
-        assert exports.describe_rebuild(conn, "runs", 9) == "run_history"
+        assert exports.find_unmade_views(conn, ["issues", "runs"], 9) == ["analytics.runs (run_history)"]
+
+
+def test_an_export_of_a_view_that_somebody_has_dropped_leads_to_init(defined, run_export, conn):
+    conn.execute("DROP VIEW analytics.runs")
+
+    done, _ = run_export("--view", "runs")
+
+    assert (done.exit_code, "run `routines init`" in done.output) == (1, True)
 
 
 def test_the_next_export_takes_only_what_is_new(defined, run_export):
@@ -387,7 +395,8 @@ def test_no_text_in_csv_is_a_formula(defined, run_export):
 def test_duckdb_answers_the_questions_of_the_page_from_an_export_as_postgres_does(defined, run_export, conn, tmp_path):
     _, output = run_export("--format", "parquet")
     lake = duckdb.connect()
-    lake.execute("SET TimeZone = 'UTC'")
+    lake.execute("SET TimeZone = 'Pacific/Auckland'")  # no answer depends on the zone of the session
+    conn.execute("SET TimeZone = 'America/Los_Angeles'")
     lake.execute("CREATE SCHEMA analytics")
     for view in VIEWS:
         lake.execute(f"CREATE VIEW analytics.{view} AS SELECT * FROM '{output}/{view}*.parquet'")
@@ -404,6 +413,8 @@ def plain(rows):
 def _plain_text(value):
     if isinstance(value, str) and value.startswith("{"):
         value = json.loads(value)
+    if isinstance(value, datetime) and value.tzinfo:
+        value = value.astimezone(UTC)
     return repr(float(value)) if isinstance(value, int | float | Decimal) else str(value)
 
 
