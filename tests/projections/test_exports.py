@@ -22,6 +22,7 @@ from projections.exports import VIEWS, Selection
 from routines import bootstrap
 from routines.cli import main
 from routines.commands import export as command
+from routines.commands.progress import PositionBar
 from tests.projections.test_analytics import QUESTIONS
 
 
@@ -78,7 +79,7 @@ def test_all_events_and_views_are_in_files_that_the_manifest_names(defined, run_
 def test_a_bar_shows_how_many_rows_of_each_view_are_written(defined, run_export, monkeypatch, file_format):
     shown = {}
     monkeypatch.setattr(exports, "ROWS_AT_ONCE", 5)
-    monkeypatch.setattr(command.PositionBar, "update", lambda bar, *count: shown.setdefault(bar.name, []).append(count))
+    monkeypatch.setattr(PositionBar, "update", lambda bar, *count: shown.setdefault(bar.name, []).append(count))
 
     _, output = run_export("--format", file_format)
 

@@ -85,7 +85,9 @@ class Asked(NamedTuple):
     def listed_runs(self):
         """The filters of the company's runs, and their period."""
         (filters, period), ids = self.company_run_filters, {"agent": self.agent, "routine": self.routine}
-        named = {name: ids[value] if isinstance(value, str) else value for name, value in filters.items()}
+        named: dict[str, Any] = {
+            name: ids[value] if isinstance(value, str) else value for name, value in filters.items()
+        }
         return run_history.CompanyFilters(**named), period
 
 
@@ -99,7 +101,8 @@ def now(conn, question):
         return run_history.recent(conn, question.routine, question.limit, filters=question.run_filters, before=before)
 
     def fired_in_company(after=None):
-        return run_history.of_company(conn, question.company, *question.listed_runs(), question.limit, after=after)
+        filters, period = question.listed_runs()
+        return run_history.of_company(conn, question.company, filters, period, question.limit, after=after)
 
     match question.kind:
         case "routine":
@@ -129,8 +132,8 @@ def then(conn, position, question):
         return as_of.runs(past_at(conn, position), question.routine, question.run_filters, before, question.limit, PAGE)
 
     def fired_in_company(after=None):
-        past, asked = past_at(conn, position), question.listed_runs()
-        return as_of.company_runs(past, question.company, *asked, after, question.limit, PAGE)
+        past, (filters, period) = past_at(conn, position), question.listed_runs()
+        return as_of.company_runs(past, question.company, filters, period, after, question.limit, PAGE)
 
     match question.kind:
         case "routine":
@@ -197,9 +200,9 @@ def test_the_runs_of_a_company_are_as_they_were_also_after_its_clock_was_set_bac
     def note():
         story.project_all()
         for filters in ({}, {"status": ("issue_created",)}, {"status": ("completed",)}, {"assignee_agent_id": agent}):
-            asked = (company, run_history.CompanyFilters(**filters), ALWAYS)
+            asked = run_history.CompanyFilters(**filters)
             answer = pages(
-                lambda after=None, asked=asked: run_history.of_company(conn, *asked, 2, after=after),
+                lambda after=None, asked=asked: run_history.of_company(conn, company, asked, ALWAYS, 2, after=after),
                 lambda run: run_history.place(conn, company, run.id),
             )
             noted.append((story.store.head(), asked, answer))
@@ -222,7 +225,7 @@ def test_the_runs_of_a_company_are_as_they_were_also_after_its_clock_was_set_bac
     for position, asked, answer in noted:
         assert answer == pages(
             lambda after=None, position=position, asked=asked: as_of.company_runs(
-                past_at(conn, position), *asked, after, 2, PAGE
+                past_at(conn, position), company, asked, ALWAYS, after, 2, PAGE
             ),
             lambda run: run_history.place(conn, company, run.id),
         ), (position, asked)
