@@ -96,14 +96,15 @@ _MAYBE_RUNS = """
         AND (%(status)s::text[] IS NULL OR status = ANY(%(status)s) OR until > %(position)s)
     ORDER BY position DESC LIMIT %(limit)s"""
 # The same of a company. Each condition but the last ones is of the index, by which all runs of a company are looked through
-# without their rows: those of later positions, too, since the clock by which runs are sorted may have been set back. The
-# agent of a run was another one only if its issue, or else its routine, has changed since.
+# without their rows: those of later positions, too, since the clock by which runs are sorted may have been set back. (A
+# SELECT hides how many runs a position leaves, for which Postgres would take a worse index.) The agent of a run was another
+# one only if its issue, or else its routine, has changed since.
 _MAYBE_RUNS_OF_COMPANY = """
     SELECT found.* FROM unnest(%(maybe_status)s::text[]) one_status, unnest(%(source)s::text[]) one_source, LATERAL (
         SELECT id, linked_issue_id, trigger_id, routine_id, triggered_at, position FROM run r
         WHERE company_id = %(company_id)s AND status = one_status AND source = one_source
             AND triggered_at BETWEEN %(since)s AND %(until)s
-            AND (triggered_at, position) < (%(triggered_at)s, %(position)s) AND position <= %(as_of)s
+            AND (triggered_at, position) < (%(triggered_at)s, %(position)s) AND position <= (SELECT %(as_of)s::bigint)
             AND until > CASE WHEN one_status = ANY(%(status)s) THEN 0 ELSE %(as_of)s END
             AND (%(routine_id)s::uuid IS NULL OR routine_id = %(routine_id)s)
             AND (%(agent_id)s::uuid IS NULL OR EXISTS (
