@@ -171,6 +171,9 @@ def _measure(system: System, company: UUID, requests: int, token: str | None) ->
         "50 routines": lambda: f"companies/{company}/routines?limit=50&asOf={anywhere()}",
         "100 issues": lambda: f"companies/{company}/issues?limit=100&asOf={anywhere()}",
         "100 issues in progress": lambda: f"companies/{company}/issues?limit=100&status=in_progress&asOf={anywhere()}",
+        "50 runs of all, now": lambda: f"companies/{company}/runs",
+        "50 runs of all": lambda: f"companies/{company}/runs?asOf={anywhere()}",
+        "50 live runs of all": lambda: f"companies/{company}/runs?status=issue_created&asOf={anywhere()}",
         "what differs of a routine": lambda: request_past("routines", routines, "/diff").replace("asOf", "from"),
     }
     with (

@@ -42,7 +42,7 @@ STATUSES = """CASE WHEN mod(hashtext(run.id::text || n), 1000) = 0 THEN 'failed'
     THEN 'coalesced' ELSE 'completed' END"""  # 1 of 1,000 and about 1 of 200
 # The text of a document is changed, since lists read its beginning: what jsonb makes of one has its fields in another order.
 RUNS = f"""
-    INSERT INTO run SELECT md5(run.id::text || n)::uuid, company_id, routine_id, position - n * %(many)s,
+    INSERT INTO run SELECT md5(run.id::text || n)::uuid, company_id, routine_id, position - n * %(many)s, position - n * %(many)s,
         triggered_at - n * interval '1 hour', md5(linked_issue_id::text || n)::uuid, trigger_id, {STATUSES}, source,
         regexp_replace(regexp_replace(replace(replace(replace(doc::text, run.id::text, md5(run.id::text || n)::uuid::text),
             linked_issue_id::text, md5(linked_issue_id::text || n)::uuid::text),

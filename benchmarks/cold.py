@@ -41,8 +41,8 @@ TABLES = ("run", "issue", "occurrence")
 MODELS = (run_history.run_history, issues.issues, occurrences.occurrences)
 # The copies of the first row of each routine, `n` hours older.
 OLD = {
-    "run": """md5(id::text || n)::uuid, company_id, routine_id, position - n * %(many)s, triggered_at - n * interval '1 hour',
-        md5(linked_issue_id::text || n)::uuid, trigger_id, 'completed', source, (doc::jsonb || jsonb_build_object('status', 'completed',
+    "run": """md5(id::text || n)::uuid, company_id, routine_id, position - n * %(many)s, position - n * %(many)s,
+        triggered_at - n * interval '1 hour', md5(linked_issue_id::text || n)::uuid, trigger_id, 'completed', source, (doc::jsonb || jsonb_build_object('status', 'completed',
         'id', md5(id::text || n)::uuid, 'completedAt', doc->>'triggeredAt'))::json""",
     "issue": """md5(id::text || n)::uuid, company_id, identifier || '-' || n, 'done', false, assignee_agent_id, project_id,
         parent_id, origin_kind, origin_id, title, folded_title, position - n * %(many)s, changed - n * %(many)s, doc""",

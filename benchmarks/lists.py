@@ -27,7 +27,7 @@ from routines.postgres.cluster import LocalPostgres
 PAGE, RUNS = 100, 50
 FEW, MANY = 100, 10_000  # routines of a company
 RUN = """
-    INSERT INTO run SELECT md5(id::text || n)::uuid, company_id, routine_id, position + n, triggered_at,
+    INSERT INTO run SELECT md5(id::text || n)::uuid, company_id, routine_id, position + n, until, triggered_at,
         md5(linked_issue_id::text || n)::uuid, trigger_id, status, source, doc
     FROM run, generate_series(1, %s) n WHERE routine_id = %s"""
 ISSUE = """

@@ -1,5 +1,5 @@
 """
-How often each routine fails, day by day: a question to the views of analysts, and its plot.
+How often each routine fails, day by day (in UTC): a question to the views of analysts, and its plot.
 
     python examples/failure_rate.py postgresql://routines_analyst@localhost/routines > failure-rate.svg
 """
@@ -13,7 +13,7 @@ from html import escape
 import psycopg
 
 BY_DAY = """
-SELECT r.title, run.triggered_at::date AS day, count(*) AS runs,
+SELECT r.title, (run.triggered_at AT TIME ZONE 'UTC')::date AS day, count(*) AS runs,
        round(avg((run.status = 'failed')::int), 3) AS failure_rate
 FROM analytics.runs run JOIN analytics.routines r ON r.id = run.routine_id
 WHERE run.status IN ('completed', 'failed') GROUP BY r.id, r.title, day ORDER BY r.title, day"""
@@ -44,7 +44,7 @@ def plot(days: Sequence[Daily]) -> str:
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="12">',
-            "<title>Share of runs that failed, by routine and day</title>",
+            "<title>Share of runs that failed, by routine and day in UTC</title>",
             *cells,
             *labels,
             "</svg>\n",

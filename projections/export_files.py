@@ -1,11 +1,12 @@
 """Writes the rows of a view to a file: as lines of JSON, as CSV, or, where pyarrow is installed, as Parquet."""
 
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import BinaryIO, Literal, Protocol
 
 from projections import exports
 from projections.engine.views import View
-from projections.exports import Selection
+from projections.exports import Selection, report_nothing
 
 Format = Literal["parquet", "ndjson", "csv"]
 
@@ -13,10 +14,16 @@ Format = Literal["parquet", "ndjson", "csv"]
 class Write(Protocol):
     """Writes the rows of a view to a file, and returns how many they were."""
 
-    def __call__(
-        self, conn: exports.Connection, view: View, file: BinaryIO, selection: Selection, span: tuple[int, int] | None
+    def __call__(  # noqa: PLR0913, PLR0917 which rows, and where they go
+        self,
+        conn: exports.Connection,
+        view: View,
+        file: BinaryIO,
+        selection: Selection,
+        span: tuple[int, int] | None,
+        progress: Callable[[int], None] = report_nothing,
     ) -> int:
-        """Write those of the selection; of events those of a span of positions."""
+        """Write those of the selection; of events those of a span of positions. Report how many are written, now and then."""
 
 
 def has_parquet() -> bool:
@@ -31,12 +38,17 @@ def writer(file_format: Format) -> Write:
 
         return parquet.write
 
-    def write_text(
-        conn: exports.Connection, view: View, file: BinaryIO, selection: Selection, span: tuple[int, int] | None
+    def write_text(  # noqa: PLR0913, PLR0917 which rows, and where they go
+        conn: exports.Connection,
+        view: View,
+        file: BinaryIO,
+        selection: Selection,
+        span: tuple[int, int] | None,
+        progress: Callable[[int], None] = report_nothing,
     ) -> int:
         names = exports.names_for_spreadsheets(conn, view) if file_format == "csv" else "*"
         text = exports.Text(conn, exports.query(view, selection, span, names), file_format)
-        file.writelines(text)
+        file.writelines(exports.report_rows(text, progress))
         return text.rows
 
     return write_text

@@ -4,9 +4,9 @@ What analysts take out: the rows of a view of `analytics` as CSV, as lines of JS
 Everything is streamed: Postgres writes the text (COPY), and this process holds a chunk of it at a time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -37,6 +37,10 @@ HAS_COMPANY = SQL("SELECT EXISTS (SELECT FROM {} WHERE stream_id = %s AND name =
     Identifier(SCHEMA, EVENTS)
 )
 FOLDED_TO = SQL("SELECT position FROM {} WHERE name = %s").format(Identifier(READ_SCHEMA, "positions"))
+MISSING = "SELECT name FROM unnest(%s::text[]) name WHERE to_regclass(%s || '.' || name) IS NULL"
+REBUILT_TO = SQL("SELECT rebuilt_to FROM {} WHERE name = %s AND shape IS DISTINCT FROM wanted").format(
+    Identifier(READ_SCHEMA, "positions")
+)
 MOST_POSITION = 2**63 - 1
 _BY_INDEX = SQL("position IN (SELECT position FROM event WHERE company_id = {} AND position > {} AND position <= {})")
 # The position up to which the next events of a company are, and whether there are further ones.
@@ -51,7 +55,8 @@ _LIFT = "SELECT set_config(name, '0', true) FROM pg_settings WHERE name = 'trans
 _LIMITS = """
     SELECT set_config(name, (%(limit_ms)s + CASE name WHEN 'statement_timeout' THEN 0 ELSE 5000 END)::text, true)
     FROM pg_settings WHERE name IN ('statement_timeout', 'transaction_timeout')"""
-ROWS_AT_ONCE = 1_000  # fetched at a time where rows are read one by one
+ROWS_AT_ONCE = 1_000  # fetched at a time where rows are read one by one, and reported
+T = TypeVar("T")
 Connection = psycopg.Connection[Any]
 
 
@@ -91,6 +96,30 @@ def position_of_view(conn: Connection, name: str) -> int | None:
     except psycopg.errors.InsufficientPrivilege:
         return None
     return row[0] if row else None
+
+
+def find_unmade_views(conn: Connection, names: Sequence[str], head: int) -> list[str]:
+    """
+    Return those of these views that are not there since a projector has yet to make their read models anew.
+
+    Each with its read model, and with how far that is if this login may know it. None if there are no views at all: then the
+    database is not prepared.
+    """
+    missing = [name for (name,) in conn.execute(MISSING, ([EVENTS, *names], SCHEMA))]
+    if EVENTS in missing:
+        return []
+    progress = {name: _describe_rebuild(conn, READ_MODELS[name], head) for name in missing}
+    return [f"{SCHEMA}.{name} ({text})" for name, text in progress.items() if text is not None]
+
+
+def _describe_rebuild(conn: Connection, model: str, head: int) -> str | None:
+    try:
+        row = conn.execute(REBUILT_TO, (model,)).fetchone()
+    except psycopg.errors.InsufficientPrivilege:
+        return model
+    if row is None:
+        return None
+    return f"{model}: not begun" if row[0] is None else f"{model}: up to event {row[0]} of {head}"
 
 
 def database_time(conn: Connection) -> datetime:
@@ -144,6 +173,17 @@ def names_for_spreadsheets(conn: Connection, view: View) -> str:
 
 def query(view: View, selection: Selection, positions: tuple[int, int] | None = None, names: str = "*") -> Composed:
     """Return the SELECT of the selected rows; `positions` (after, until) narrow those of the log, in its order."""
+    order = "position" if "position" in view.columns else "id"
+    return SQL("{} ORDER BY {}").format(_unordered_query(view, selection, positions, names), Identifier(order))
+
+
+def count_rows(conn: Connection, view: View, selection: Selection) -> int:
+    """Return how many rows of a view are selected."""
+    row = conn.execute(_unordered_query(view, selection, None, "count(*)")).fetchone()
+    return row[0] if row else 0
+
+
+def _unordered_query(view: View, selection: Selection, positions: tuple[int, int] | None, names: str) -> Composed:
     conditions = [SQL("true")]
     if selection.company_id is not None:
         # a company's own row belongs to it as well
@@ -157,16 +197,27 @@ def query(view: View, selection: Selection, positions: tuple[int, int] | None = 
         conditions.append(SQL("name <> ALL({})").format(Value(list(selection.hidden))))  # type: ignore[arg-type]
     if selection.uses_index and view is log_views.EVENTS:
         conditions.append(_BY_INDEX.format(Value(selection.company_id), *map(Value, positions or (0, MOST_POSITION))))  # type: ignore[arg-type]
-    order = "position" if "position" in view.columns else "id"
     if positions is not None:
         conditions.append(SQL("position > {} AND position <= {}").format(*map(Value, positions)))  # type: ignore[arg-type]
-    return SQL("SELECT {} FROM {} WHERE {} ORDER BY {}").format(
-        SQL(names), Identifier(SCHEMA, view.name), SQL(" AND ").join(conditions), Identifier(order)
+    return SQL("SELECT {} FROM {} WHERE {}").format(
+        SQL(names), Identifier(SCHEMA, view.name), SQL(" AND ").join(conditions)
     )
 
 
+def report_nothing(_rows: int) -> None:
+    """Take a report for somebody who does not show it."""
+
+
+def report_rows(rows: Iterable[T], progress: Callable[[int], None]) -> Iterator[T]:
+    """Yield these, and report how many they were so far, after every ROWS_AT_ONCE of them."""
+    for number, row in enumerate(rows, 1):
+        yield row
+        if number % ROWS_AT_ONCE == 0:
+            progress(number)
+
+
 class Text:
-    """The rows of a query as text, chunk by chunk; `rows` is how many they were, once all are read."""
+    """The rows of a query as text, one by one, in CSV after a line of names; `rows` is how many they were, once all are read."""
 
     def __init__(self, conn: Connection, selected: Composed, text_format: TextFormat) -> None:
         self._conn = conn

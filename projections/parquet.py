@@ -1,6 +1,6 @@
 """Writes the rows of a view as Parquet, with typed columns; an event's own fields are a column of JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -8,7 +8,7 @@ from pyarrow import parquet
 
 from projections import exports
 from projections.engine.views import View
-from projections.exports import Column, Selection
+from projections.exports import Column, Selection, report_nothing
 
 KINDS = {
     "int4": pa.int32(),
@@ -20,8 +20,13 @@ KINDS = {
 GROUP_ROWS, GROUP_BYTES = 50_000, 16 * 1024**2  # rows of one group, and bytes of their texts, after which it ends
 
 
-def write(
-    conn: exports.Connection, view: View, file: BinaryIO, selection: Selection, span: tuple[int, int] | None
+def write(  # noqa: PLR0913, PLR0917 which rows, and where they go
+    conn: exports.Connection,
+    view: View,
+    file: BinaryIO,
+    selection: Selection,
+    span: tuple[int, int] | None,
+    progress: Callable[[int], None] = report_nothing,
 ) -> int:
     """Write the selected rows of a view, group by group; return how many they were."""
     columns = exports.columns(conn, view)
@@ -31,7 +36,7 @@ def write(
     with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
         group: list[tuple[Any, ...]] = []
         size = 0
-        for row in exports.rows(conn, exports.query(view, selection, span, names)):
+        for row in exports.report_rows(exports.rows(conn, exports.query(view, selection, span, names)), progress):
             group.append(row)
             size += sum(len(value) for value in row if isinstance(value, str))
             if len(group) >= GROUP_ROWS or size >= GROUP_BYTES:

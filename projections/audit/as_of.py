@@ -14,7 +14,8 @@ rather than too few are chosen: the query leaves out what does not belong to its
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, cast
+from datetime import datetime
+from typing import Any, TypeVar, cast, get_args
 from uuid import UUID
 
 from msgspec import json
@@ -34,7 +35,8 @@ from projections.engine.letter_case import fold_case
 from projections.engine.own_projection import RowsInMemory
 from projections.engine.read_model import Connection, Rows, Table
 from projections.firing import run_history
-from projections.responses import RoutineDetail, RoutineListItem, RunSummary
+from projections.firing.run_history import ENDLESS
+from projections.responses import RoutineDetail, RoutineListItem, RunStatus, RunSummary
 from projections.routines import routine_versions, routines
 from projections.routines.routines import RECENT_RUNS, ROUTINE, RoutinePlace
 
@@ -46,6 +48,7 @@ ADDED = STORED_AS[RoutineTriggerAdded]
 WORD = re.compile(r"\w+")
 MOST_AT_ONCE = 500  # candidates of a list that are loaded in one go after the first ones
 NO_REFUSALS = SQL("webhook_refusals AS (SELECT * FROM webhook_refusals LIMIT 0)")  # a refused call leaves no event
+P = TypeVar("P")  # a place in a list
 Stored = tuple[UUID, int, str, bytes, int]  # an event: its stream, version, name, body and position
 Decode = Callable[[Sequence[Stored]], Sequence[Recorded]]
 
@@ -85,13 +88,32 @@ _MAYBE_ACTIVE = """
         ORDER BY changed DESC LIMIT 1) UNION ALL (
         SELECT id FROM issue WHERE origin_id = o.id AND position <= %(position)s AND changed > %(position)s
         ORDER BY position DESC LIMIT %(most)s)) f"""
-# Runs that may have met the filters then: a run that has ended since had another status.
+# Runs that may have met the filters then: a run that has ended since was live.
 _MAYBE_RUNS = """
     SELECT id, linked_issue_id, trigger_id, position FROM run
     WHERE routine_id = %(routine_id)s AND position <= %(position)s AND position < %(before)s
         AND (%(source)s::text[] IS NULL OR source = ANY(%(source)s))
-        AND (%(status)s::text[] IS NULL OR status = ANY(%(status)s::text[] || ARRAY['completed', 'failed']))
+        AND (%(status)s::text[] IS NULL OR status = ANY(%(status)s) OR until > %(position)s)
     ORDER BY position DESC LIMIT %(limit)s"""
+# The same of a company. Each condition but the last ones is of the index, by which all runs of a company are looked through
+# without their rows: those of later positions, too, since the clock by which runs are sorted may have been set back. (A
+# SELECT hides how many runs a position leaves, for which Postgres would take a worse index.) The agent of a run was another
+# one only if its issue, or else its routine, has changed since.
+_MAYBE_RUNS_OF_COMPANY = """
+    SELECT found.* FROM unnest(%(maybe_status)s::text[]) one_status, unnest(%(source)s::text[]) one_source, LATERAL (
+        SELECT id, linked_issue_id, trigger_id, routine_id, triggered_at, position FROM run r
+        WHERE company_id = %(company_id)s AND status = one_status AND source = one_source
+            AND triggered_at BETWEEN %(since)s AND %(until)s
+            AND (triggered_at, position) < (%(triggered_at)s, %(position)s) AND position <= (SELECT %(as_of)s::bigint)
+            AND until > CASE WHEN one_status = ANY(%(status)s) THEN 0 ELSE %(as_of)s END
+            AND (%(routine_id)s::uuid IS NULL OR routine_id = %(routine_id)s)
+            AND (%(agent_id)s::uuid IS NULL OR EXISTS (
+                SELECT FROM issue i WHERE i.id = r.linked_issue_id
+                AND (i.assignee_agent_id = %(agent_id)s OR i.changed > %(as_of)s)) OR EXISTS (
+                SELECT FROM routine o WHERE o.id = r.routine_id AND ((o.doc->>'assigneeAgentId')::uuid = %(agent_id)s OR (
+                    SELECT position FROM log.events WHERE stream_id = o.id ORDER BY version DESC LIMIT 1) > %(as_of)s)))
+        ORDER BY triggered_at DESC, position DESC LIMIT %(limit)s) found
+    ORDER BY triggered_at DESC, position DESC LIMIT %(limit)s"""
 # Issues that may have met the filters then: those that have changed since may have been different.
 _MAYBE_ISSUES = f"""
     SELECT id, position FROM issue
@@ -244,7 +266,33 @@ def runs(  # noqa: PLR0913, PLR0917 the arguments narrow the list
         conn = past.connection
         return run_history.recent_runs(conn, routine_id, limit, filters=filters, before=before, max_bytes=max_bytes)
 
-    return _load_until_full(candidates, page, before, limit)
+    return _load_until_full(candidates, page, ENDLESS if before is None else before, limit)
+
+
+def company_runs(  # noqa: PLR0913, PLR0917 the arguments narrow the list
+    past: Past,
+    company_id: UUID,
+    filters: run_history.CompanyFilters,
+    period: tuple[datetime, datetime],
+    after: run_history.Place | None,
+    limit: int,
+    max_bytes: int,
+) -> Part[RunSummary]:
+    """Return the runs of a company, newest first, as `run_history.of_company` did."""
+    values = run_history.values_of_query(company_id, filters, period) | {"as_of": past.position}
+    values["maybe_status"] = list({*(filters.status or get_args(RunStatus)), "completed", "failed"})
+
+    def candidates(beyond: run_history.Place, many: int) -> list[run_history.Place]:
+        bounds = beyond._asdict() | {"limit": many}
+        rows = past.conn.execute(_MAYBE_RUNS_OF_COMPANY, values | bounds, prepare=False).fetchall()
+        past.load(id_ for row in rows for id_ in row[: 3 if filters.assignee_agent_id is None else 4])
+        return [run_history.Place(*row[4:]) for row in rows]
+
+    def page() -> Part[RunSummary]:
+        conn = past.connection
+        return run_history.of_company(conn, company_id, filters, period, limit, after=after, max_bytes=max_bytes)
+
+    return _load_until_full(candidates, page, after or run_history.FRONT, limit)
 
 
 def issue_page(past: Past, company_id: UUID, filters: issues.Filters, max_bytes: int) -> Part[responses.Issue]:
@@ -260,7 +308,8 @@ def issue_page(past: Past, company_id: UUID, filters: issues.Filters, max_bytes:
     def page() -> Part[responses.Issue]:
         return issues.page(past.connection, company_id, filters, max_bytes=max_bytes)
 
-    return _load_until_full(candidates, page, filters.before, filters.limit)
+    beyond = ENDLESS if filters.before is None else filters.before
+    return _load_until_full(candidates, page, beyond, filters.limit)
 
 
 def issue_with_ancestors(
@@ -281,21 +330,21 @@ def issue_with_ancestors(
 
 
 def _load_until_full(
-    candidates: Callable[[int, int], Sequence[int]], page: Callable[[], Part[Any]], before: int | None, limit: int
+    candidates: Callable[[P, int], Sequence[P]], page: Callable[[], Part[Any]], beyond: P, limit: int
 ) -> Part[Any]:
     """
     Load the candidates of a list, newest first, until a page of it is full or there are no more; return the page.
 
-    `candidates` loads so many of them that come after a position in the list, and returns their positions. Each time it is
+    `candidates` loads so many of them that come beyond a place in the list, and returns their places. Each time it is
     asked for twice as many: all that is loaded is folded again for each page.
     """
-    beyond, many = routine_versions.ENDLESS if before is None else before, limit + 1
+    many = limit + 1
     while True:
-        positions = candidates(beyond, many)
+        places = candidates(beyond, many)
         part = page()
-        if part.more or len(positions) < many:
+        if part.more or len(places) < many:
             return part
-        beyond, many = positions[-1], min(2 * many, MOST_AT_ONCE)
+        beyond, many = places[-1], min(2 * many, MOST_AT_ONCE)
 
 
 def _load_routines(past: Past, routine_ids: Sequence[UUID], many_runs: int) -> None:

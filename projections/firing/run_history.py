@@ -40,16 +40,22 @@ from projections.responses import (
     time_or_none,
 )
 
+ENDLESS = 2**63 - 1  # comes after all positions
 SEPARATORS = 2  # bytes of a colon and a comma in JSON
 F = TypeVar("F", bound=responses.RunFields)
 
 
 class RunRow(Row, frozen=True):
-    """A run of a routine as lists show it, but for its links; runs are sorted by `position`, that of the firing."""
+    """
+    A run of a routine as lists show it, but for its links; runs are sorted by `position`, that of the firing.
+
+    It is live until a position, that of its end; ENDLESS as long as it is live.
+    """
 
     company_id: UUID
     routine_id: UUID
     position: int
+    until: int
     triggered_at: datetime
     linked_issue_id: UUID | None
     trigger_id: UUID | None
@@ -63,11 +69,11 @@ RUN = Table("run", RunRow, over="doc->>'completedAt' IS NOT NULL")
 SCHEMA = """
 CREATE TABLE run (
     id uuid PRIMARY KEY, company_id uuid NOT NULL, routine_id uuid NOT NULL, position bigint NOT NULL,
-    triggered_at timestamptz NOT NULL, linked_issue_id uuid, trigger_id uuid, status text NOT NULL,
+    until bigint NOT NULL, triggered_at timestamptz NOT NULL, linked_issue_id uuid, trigger_id uuid, status text NOT NULL,
     source text NOT NULL, doc json NOT NULL);
 CREATE INDEX ON run (routine_id, position);
 CREATE INDEX ON run (routine_id, status, source, position DESC NULLS LAST);
-CREATE INDEX ON run (company_id, status, source, triggered_at, position);
+CREATE INDEX ON run (company_id, status, source, triggered_at, position, until);
 """
 
 RUNS = View(
@@ -117,6 +123,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
                     company_id=doc.company_id,
                     routine_id=doc.routine_id,
                     position=recorded.position,
+                    until=_until(doc, recorded),
                     triggered_at=recorded.at,
                     linked_issue_id=doc.linked_issue_id,
                     trigger_id=doc.trigger_id,
@@ -133,7 +140,11 @@ def fold(recorded: Recorded, rows: Rows) -> None:
 
 def _row_after(row: RunRow, recorded: Recorded) -> RunRow:
     doc = run_after(row.doc, recorded)
-    return replace(row, status=doc.status, doc=doc)
+    return replace(row, status=doc.status, until=_until(doc, recorded), doc=doc)
+
+
+def _until(doc: responses.RunFields, last: Recorded) -> int:
+    return ENDLESS if doc.completed_at is None else last.position
 
 
 def keys_to_prefetch(recorded: Recorded) -> Iterable[tuple[Table[Any], UUID]]:
@@ -284,7 +295,7 @@ def _link_fields(event: RunFired) -> dict[str, Any]:
 
 run_history = ReadModel(
     name="run_history",
-    version=7,
+    version=8,
     tables=(RUN,),
     schema=SCHEMA,
     fold=fold,

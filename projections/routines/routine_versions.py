@@ -16,11 +16,10 @@ from domain.identity import revision_of
 from domain.recorded import Recorded
 from domain.values import RoutineSettings, RoutineStatus
 from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
+from projections.firing.run_history import ENDLESS
 from projections.responses import ResponseBody
 from projections.routines import routines
 from projections.routines.routines import Filters, RoutinePlace
-
-ENDLESS = 2**63 - 1
 
 
 class Narrowing(ResponseBody, frozen=True, kw_only=True):

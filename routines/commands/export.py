@@ -4,7 +4,7 @@ import fcntl
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -129,15 +129,16 @@ def export(  # noqa: PLR0913 the options of a command
     selection = Selection(company_id=company, begin=wanted_manifest.from_, end=wanted_manifest.to)
     if selection.begin is not None and selection.end is not None and selection.begin >= selection.end:
         raise click.BadParameter("it must be later than --from", param_hint="--to")
-    with (
-        bootstrap.connect_as_login(settings) as conn,
-        _hold_directory(output),
-        PositionBar("events", quiet=as_json) as bar,
-    ):
+    with bootstrap.connect_as_login(settings) as conn, _hold_directory(output):
         manifest = _resume(output, wanted_manifest)
         if company is not None and not exports.has_company(conn, company):
             raise terminal.Trouble(f"There is no company {company}")
         head, head_hash = exports.read_head(conn)
+        if unmade := exports.find_unmade_views(conn, views or TABLES, head):
+            raise terminal.Trouble(
+                f"Not there yet, since a projector makes the read models of this version first: {', '.join(unmade)}. `routines "
+                "projections status` shows how far they are. Export again when they are done, or only other views (--view)"
+            )
         if manifest.position > head:
             raise terminal.Trouble(
                 f"{output} has events up to position {manifest.position}, and the log ends at {head}: the database was restored "
@@ -146,16 +147,18 @@ def export(  # noqa: PLR0913 the options of a command
         _sweep(output, manifest)
         _save(output, manifest)
         if EVENTS in (views or (EVENTS,)):
-            for after in range(manifest.position, head, PART):
-                until = min(after + PART, head)
-                name = f"{EVENTS}-{after + 1:012}-{until:012}.{file_format}"
-                _add(output, manifest, name, EVENTS, write, conn, selection, (after, until))
-                manifest.position = until
-                _save(output, manifest)
-                bar.update(until, head)
+            with PositionBar(EVENTS, quiet=as_json) as bar:
+                for after in range(manifest.position, head, PART):
+                    until = min(after + PART, head)
+                    name = f"{EVENTS}-{after + 1:012}-{until:012}.{file_format}"
+                    _add(output, manifest, name, EVENTS, write, conn, selection, (after, until))
+                    manifest.position = until
+                    _save(output, manifest)
+                    bar.update(until, head)
         for view in views or TABLES:
             if view != EVENTS:
-                _add(output, manifest, f"{view}.{file_format}", view, write, conn, selection, None)
+                with _row_bar(conn, view, selection, quiet=as_json) as progress:
+                    _add(output, manifest, f"{view}.{file_format}", view, write, conn, selection, None, progress)
                 _save(output, manifest)
         manifest.head_position, manifest.head_hash, manifest.exported_at = head, head_hash, exports.database_time(conn)
         _save(output, manifest)
@@ -235,12 +238,13 @@ def _add(  # noqa: PLR0913, PLR0917 what is written, and where
     conn: exports.Connection,
     selection: Selection,
     span: tuple[int, int] | None,
+    progress: Callable[[int], None] = exports.report_nothing,
 ) -> None:
     """Write a file in one step, and add it to the manifest; a file without rows is left out."""
     temporary_path = output / f"{name}.part"
     after, until = span or (None, exports.position_of_view(conn, view))
     with temporary_path.open("wb") as file:
-        count = write(conn, VIEWS[view], file, selection, span)
+        count = write(conn, VIEWS[view], file, selection, span, progress)
     manifest.files = [one for one in manifest.files if one.name != name]
     if not count and span is not None:
         temporary_path.unlink()
@@ -258,6 +262,21 @@ def _add(  # noqa: PLR0913, PLR0917 what is written, and where
     )
     temporary_path.replace(output / name)
     manifest.files.append(exported_file)
+
+
+@contextmanager
+def _row_bar(
+    conn: exports.Connection, view: str, selection: Selection, *, quiet: bool
+) -> Iterator[Callable[[int], None]]:
+    """Yield what is told how many rows of a view are written; it shows a bar, for which the rows are counted first."""
+    if quiet:
+        yield exports.report_nothing
+        return
+    with PositionBar(view) as bar:
+        most = exports.count_rows(conn, VIEWS[view], selection)
+        bar.update(0, most)
+        yield lambda rows: bar.update(min(rows, most), most)
+        bar.update(most, most)
 
 
 def _save(output: Path, manifest: Manifest) -> None:

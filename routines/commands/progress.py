@@ -1,4 +1,4 @@
-"""The progress bar of a command that goes through the log: position, rate, time left."""
+"""The progress bar of a command that goes through the log, or through rows: position, rate, time left."""
 
 import sys
 from types import TracebackType
@@ -10,7 +10,7 @@ from rich.text import Text
 
 
 class RateColumn(ProgressColumn):
-    """How many events are dealt with in a second."""
+    """How many events, or rows, are dealt with in a second."""
 
     def render(self, task: Task) -> Text:
         """Return the rate; nothing until it is known."""
@@ -19,7 +19,7 @@ class RateColumn(ProgressColumn):
 
 
 class PositionBar:
-    """A bar on standard error from the first position that it is told to the head of the log."""
+    """A bar on standard error from the first position that it is told to the last one: the head of the log, or the last row."""
 
     def __init__(self, name: str, *, quiet: bool = False) -> None:
         columns = (
@@ -30,11 +30,12 @@ class PositionBar:
             TimeRemainingColumn(),
         )
         self._bars = Progress(*columns, console=Console(file=sys.stderr), disable=quiet)
+        self.name = name
         self._bar = self._bars.add_task(name, total=None)
         self.position = 0
 
     def update(self, position: int, head: int) -> None:
-        """Show the position that is reached, and the head that is to be reached; the bar appears with the first."""
+        """Show the position that is reached, and the last one, which is to be reached; the bar appears with the first."""
         self._bars.start()
         self.position = position
         self._bars.update(self._bar, completed=position, total=head)

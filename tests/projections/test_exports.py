@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
+from datetime import UTC, datetime
 from decimal import Decimal
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from projections.exports import VIEWS, Selection
 from routines import bootstrap
 from routines.cli import main
 from routines.commands import export as command
+from routines.commands.progress import PositionBar
 from tests.projections.test_analytics import QUESTIONS
 
 
@@ -71,6 +73,62 @@ def test_all_events_and_views_are_in_files_that_the_manifest_names(views_defined
         assert len(lines(output, view)) == conn.execute(f"SELECT count(*) FROM analytics.{view}").fetchone()[0]
     assert about["position"] == about["headPosition"] == log[-1].position
     assert about["headHash"] == conn.execute("SELECT hash FROM log.head").fetchone()[0].hex()
+
+
+@pytest.mark.parametrize("file_format", ["ndjson", "csv", "parquet"])
+def test_a_bar_shows_how_many_rows_of_each_view_are_written(views_defined, run_export, monkeypatch, file_format):
+    shown = {}
+    monkeypatch.setattr(exports, "ROWS_AT_ONCE", 5)
+    monkeypatch.setattr(PositionBar, "update", lambda bar, *count: shown.setdefault(bar.name, []).append(count))
+
+    _, output = run_export("--format", file_format)
+
+    for file in manifest(output)["files"]:
+        if file["view"] != "events":
+            rows = file["rows"]
+            written = range(5, rows + 1 + (file_format == "csv"), 5)  # with the line of names
+            assert shown[file["view"]] == [(0, rows), *((min(some, rows), rows) for some in written), (rows, rows)]
+
+
+def test_an_export_for_a_script_shows_no_bar(views_defined, run_export, monkeypatch):
+    monkeypatch.setattr(exports, "count_rows", None)
+
+    done, _ = run_export("--view", "runs", "--json")
+
+    assert (done.exit_code, done.stderr) == (0, "")
+
+
+@pytest.fixture
+def upgraded(projected_story, conn):
+    """An installation that had no views: two read models are still to be made anew, one of them by a projector that runs."""
+    conn.execute("UPDATE positions SET shape = 'other.1' WHERE name IN ('run_history', 'occurrences')")
+    conn.execute("UPDATE positions SET rebuilt_to = 7 WHERE name = 'run_history'")
+    conn.execute("DROP VIEW analytics.runs, analytics.occurrences")
+    installed.define_views(conn, catalogue.ALL, log_views.OF_LOG)
+    return projected_story
+
+
+def test_an_export_of_views_that_are_still_being_made_says_so(upgraded, run_export, admin_url):
+    done, output = run_export()
+
+    assert done.exit_code == 1
+    assert f"analytics.runs (run_history: up to event 7 of {upgraded.store.head()})" in done.output
+    assert "analytics.occurrences (occurrences: not begun)" in done.output
+    assert "`routines projections status` shows how far" in done.output
+    assert "routines init" not in done.output
+    assert not list(output.iterdir())
+    assert run_export("--view", "issues", "--view", "events")[0].exit_code == 0
+    with bootstrap.READING.connect(admin_url) as conn:
+        conn.execute("SET ROLE routines_analyst")
+        assert exports.find_unmade_views(conn, ["issues", "runs"], 9) == ["analytics.runs (run_history)"]
+
+
+def test_an_export_of_a_view_that_somebody_has_dropped_leads_to_init(views_defined, run_export, conn):
+    conn.execute("DROP VIEW analytics.runs")
+
+    done, _ = run_export("--view", "runs")
+
+    assert (done.exit_code, "run `routines init`" in done.output) == (1, True)
 
 
 def test_the_next_export_takes_only_what_is_new(views_defined, run_export):
@@ -344,7 +402,8 @@ def test_duckdb_answers_the_questions_of_the_page_from_an_export_as_postgres_doe
 ):
     _, output = run_export("--format", "parquet")
     lake = duckdb.connect()
-    lake.execute("SET TimeZone = 'UTC'")
+    lake.execute("SET TimeZone = 'Pacific/Auckland'")  # no answer depends on the zone of the session
+    conn.execute("SET TimeZone = 'America/Los_Angeles'")
     lake.execute("CREATE SCHEMA analytics")
     for view in VIEWS:
         lake.execute(f"CREATE VIEW analytics.{view} AS SELECT * FROM '{output}/{view}*.parquet'")
@@ -361,6 +420,8 @@ def plain(rows):
 def _plain_text(value):
     if isinstance(value, str) and value.startswith("{"):
         value = json.loads(value)
+    if isinstance(value, datetime) and value.tzinfo:
+        value = value.astimezone(UTC)
     return repr(float(value)) if isinstance(value, int | float | Decimal) else str(value)
 
 

@@ -23,7 +23,8 @@ SLACK = 1.2  # an index that is ten times larger may be a level deeper
 MOST_READ = 400  # rows of a table: one that fits on a page is read whole for each of the twenty routines
 GROWING = {"run", "issue", "run_cold", "issue_cold"}
 RUNS = """
-    INSERT INTO run SELECT md5('run' || n)::uuid, company_id, routine_id, position + n, triggered_at + n * interval '1 minute',
+    INSERT INTO run SELECT md5('run' || n)::uuid, company_id, routine_id, position + n, until,
+        triggered_at + n * interval '1 minute',
         md5('issue' || n)::uuid, trigger_id, status, source, doc
     FROM run, generate_series(1, %s) n WHERE id = %s"""
 ISSUES = """
@@ -34,7 +35,7 @@ ISSUES = """
 
 LEAVE = (  # the hot tables
     """WITH left_it AS (DELETE FROM ONLY run WHERE position < (SELECT max(position) - 10 FROM run) RETURNING *)
-    INSERT INTO run_cold SELECT id, company_id, routine_id, position, triggered_at, linked_issue_id, trigger_id,
+    INSERT INTO run_cold SELECT id, company_id, routine_id, position, position, triggered_at, linked_issue_id, trigger_id,
         'completed', source, (doc::jsonb || jsonb_build_object('completedAt', doc->>'triggeredAt', 'status', 'completed'))::json FROM left_it""",
     """WITH left_it AS (DELETE FROM ONLY issue WHERE NOT is_open AND position < (SELECT max(position) - 10 FROM issue) RETURNING *)
     INSERT INTO issue_cold SELECT * FROM left_it""",

@@ -12,12 +12,14 @@ from application.access import Caller
 from application.use_cases import read_access
 from projections import responses
 from projections.firing import run_history
-from web.http.backend import Backend
+from web.http.backend import OF_THEN, Backend
 from web.http.paging import EARLIEST, LATEST, NEXT, Paging, make_page, paging, place_of, row_of
 from web.http.path_ids import CompanyId
 from web.http.requests import parse_whole_number
 from web.http.routing import get
 from web.http.validation import parse
+from web.paperclip import past_answers
+from web.paperclip.past_answers import Moment
 from web.paperclip.routines import LIST_MODELS, MOST_RUNS, RUNS, words
 from web.paperclip.schedules import moment_of
 
@@ -51,9 +53,19 @@ class CompanyRuns(Controller):
     """Runs of all routines of a company."""
 
     tags = ("routines",)
-    dependencies = {"filters": Provide(filters), "period": Provide(period), "paging": Provide(paging)}
+    dependencies = {
+        "filters": Provide(filters),
+        "period": Provide(period),
+        "paging": Provide(paging),
+        "as_of": Provide(past_answers.moment_of_request),
+    }
 
-    @get("/companies/{company_id:str}/runs", operation_id="listCompanyRuns", refuses=(403,), response_headers=NEXT)
+    @get(
+        "/companies/{company_id:str}/runs",
+        operation_id="listCompanyRuns",
+        refuses=(403, 422),
+        response_headers=(*NEXT, *OF_THEN),
+    )
     def list_(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
         self,
         backend: NamedDependency[Backend],
@@ -62,15 +74,20 @@ class CompanyRuns(Controller):
         filters: NamedDependency[run_history.CompanyFilters],
         period: NamedDependency[tuple[datetime, datetime]],
         paging: NamedDependency[Paging],
+        as_of: NamedDependency[Moment | None],
         company_id: FromPath[CompanyId],
     ) -> Response[list[responses.RunSummary]]:
         """
         Returns the runs of all routines of the company, newest first: 50 of them, or `limit` from 1 to 200. `status` and
         `source` take several values, joined by commas. `from` and `to` are moments between which a run was fired.
-        `assigneeAgentId` is the agent of the run's issue, or of its routine if it has none.
+        `assigneeAgentId` is the agent of the run's issue, or of its routine if it has none. With `asOf` it is the list as
+        it was then.
         """
         list_name, limit = f"all runs of {company_id}", parse_whole_number(paging.limit, "limit", RUNS, 1, MOST_RUNS)
         after = place_of(paging.cursor, list_name, UUID)
+        if as_of is not None:
+            page = (paging, list_name, after, limit)
+            return past_answers.company_run_page(backend, caller, as_of, company_id, filters, period, page)
         backend.authorize(caller, read_access.company, company_id)
         with backend.consistent_read(*LIST_MODELS, eventual=eventual) as conn:
             place = row_of(after, lambda run_id: run_history.place(conn, company_id, run_id))

@@ -152,6 +152,29 @@ def run_page(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
     return _mark_position(past.position, make_page(paging, list_name, part, lambda run: run.id))
 
 
+def company_run_page(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
+    backend: Backend,
+    caller: Caller,
+    moment: Moment,
+    company_id: UUID,
+    filters: run_history.CompanyFilters,
+    period: tuple[datetime, datetime],
+    page: tuple[Paging, str, UUID | None, int],
+) -> Response[list[responses.RunSummary]]:
+    """Return a page of the runs of a company as it was."""
+    paging, list_name, after, limit = page
+    backend.authorize(caller, read_access.company, company_id)
+    with read_models_at(backend, moment) as past:
+
+        def find_place(run_id: UUID) -> run_history.Place | None:
+            place = run_history.place(past.conn, company_id, run_id)
+            return None if place is None or place.position > past.position else place
+
+        place = row_of(after, find_place)
+        part = as_of.company_runs(past, company_id, filters, period, place, limit, backend.limits.max_page_bytes)
+    return _mark_position(past.position, make_page(paging, list_name, part, lambda run: run.id))
+
+
 def run(backend: Backend, caller: Caller, moment: Moment, run_id: UUID) -> Response[responses.RunDetail]:
     """Return a run as it was."""
     position = position_of(backend, moment)

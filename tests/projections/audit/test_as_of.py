@@ -1,6 +1,8 @@
 """What was answered at a position is what is answered as of it afterwards, whatever has happened since."""
 
 import random
+from datetime import UTC, datetime
+from functools import partial
 from itertools import cycle
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -11,7 +13,7 @@ from eventsourcing.persistence import Notification
 from application.event_store.data_keys import ReadKeys
 from application.event_store.store import all_from_stored
 from domain.errors import Oversized
-from domain.events import CompanyCreated, IssueOpened, RoutineCreated
+from domain.events import AgentCreated, CompanyCreated, IssueOpened, RoutineCreated
 from projections.audit import as_of
 from projections.audit.as_of import Past
 from projections.board import issues
@@ -20,9 +22,12 @@ from projections.engine.read_model import fold_batch
 from projections.firing import run_history
 from projections.routines import routines
 from routines import bootstrap
+from tests.projections.story import HOUR, START
 
 PAGE = 4 * 1024**2
-KINDS = ("routine", "routines", "runs", "issue", "issues")
+ALWAYS = EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC)
+# As many as divide no other number of choices, so that all meet all.
+KINDS = ("routine", "routines", "runs", "company runs", "company runs", "issue", "issues")
 ROUTINE_FILTERS = (
     routines.ALL,
     routines.Filters(status=("active",)),
@@ -33,6 +38,13 @@ RUN_FILTERS = (
     run_history.Filters(status=("issue_created", "received")),
     run_history.Filters(status=("completed",), source=("schedule",)),
     run_history.Filters(source=("manual", "webhook")),
+)
+COMPANY_RUN_FILTERS = (  # with a period each; "agent" and "routine" stand for those of the question
+    ({}, ALWAYS),
+    ({"status": ("issue_created", "received")}, ALWAYS),
+    ({"status": ("completed", "failed"), "assignee_agent_id": "agent"}, ALWAYS),
+    ({"assignee_agent_id": "agent"}, (START + HOUR, LATEST)),
+    ({"source": ("schedule", "manual"), "routine_id": "routine"}, (EARLIEST, START + 3 * HOUR)),
 )
 ISSUE_FILTERS = (
     {},
@@ -62,11 +74,21 @@ class Asked(NamedTuple):
     issue: UUID
     routine_filters: routines.Filters
     run_filters: run_history.Filters
+    company_run_filters: tuple[dict[str, Any], tuple[datetime, datetime]]
+    agent: UUID
     issue_filters: dict[str, Any]
     limit: int
 
     def listed_issues(self):
         return issues.Filters(limit=self.limit, **self.issue_filters)
+
+    def listed_runs(self):
+        """The filters of the company's runs, and their period."""
+        (filters, period), ids = self.company_run_filters, {"agent": self.agent, "routine": self.routine}
+        named: dict[str, Any] = {
+            name: ids[value] if isinstance(value, str) else value for name, value in filters.items()
+        }
+        return run_history.CompanyFilters(**named), period
 
 
 def answer_of_today(conn, question):
@@ -80,6 +102,10 @@ def answer_of_today(conn, question):
             conn, question.routine, question.limit, filters=question.run_filters, before=before
         )
 
+    def fired_in_company(after=None):
+        filters, period = question.listed_runs()
+        return run_history.of_company(conn, question.company, filters, period, question.limit, after=after)
+
     match question.kind:
         case "routine":
             return routines.detail(conn, question.routine)
@@ -87,6 +113,8 @@ def answer_of_today(conn, question):
             return pages(listed, routines.place_of)
         case "runs":
             return pages(fired, lambda run: run_history.position(conn, question.routine, run.id))
+        case "company runs":
+            return pages(fired_in_company, lambda run: run_history.place(conn, question.company, run.id))
         case "issue":
             issue = issues.issue(conn, question.issue)
             return issue and (issue, issues.ancestors(conn, question.issue))
@@ -105,6 +133,10 @@ def answer_as_of(conn, position, question):
     def fired(before=None):
         return as_of.runs(past_at(conn, position), question.routine, question.run_filters, before, question.limit, PAGE)
 
+    def fired_in_company(after=None):
+        past, (filters, period) = past_at(conn, position), question.listed_runs()
+        return as_of.company_runs(past, question.company, filters, period, after, question.limit, PAGE)
+
     match question.kind:
         case "routine":
             return as_of.routine_detail(past_at(conn, position), question.routine, PAGE)
@@ -112,6 +144,8 @@ def answer_as_of(conn, position, question):
             return pages(listed, routines.place_of)
         case "runs":
             return pages(fired, lambda run: run_history.position(conn, question.routine, run.id))
+        case "company runs":
+            return pages(fired_in_company, lambda run: run_history.place(conn, question.company, run.id))
         case "issue":
             return as_of.issue_with_ancestors(past_at(conn, position), question.issue, PAGE)
         case "issues":
@@ -133,10 +167,11 @@ def whole_page(part):
 @pytest.fixture
 def questions(story_databases):
     """A question for each position, so that all things are asked for at many of them, and all filters of all lists."""
-    companies, ids, opened = (
-        ids_of(story_databases.log, kind) for kind in (CompanyCreated, RoutineCreated, IssueOpened)
+    companies, agents, ids, opened = (
+        ids_of(story_databases.log, kind) for kind in (CompanyCreated, AgentCreated, RoutineCreated, IssueOpened)
     )
-    things = (KINDS, companies, ids, opened, ROUTINE_FILTERS, RUN_FILTERS, ISSUE_FILTERS, (2, 3, 100))
+    lists = (ROUTINE_FILTERS, RUN_FILTERS, COMPANY_RUN_FILTERS, agents, ISSUE_FILTERS, (2, 3, 100))
+    things = (KINDS, companies, ids, opened, *lists)
     chosen = zip(*(cycle(random.Random(1).sample(some, len(some))) for some in things), strict=True)
     return [(recorded.position, Asked(*one)) for recorded, one in zip(story_databases.log, chosen, strict=False)]
 
@@ -158,6 +193,46 @@ def test_what_was_answered_at_a_position_is_answered_as_of_it_afterwards(
 
     for (position, question), answer in zip(questions, noted, strict=True):
         assert answer == answer_as_of(conn, position, question), (position, question)
+
+
+def test_the_runs_of_a_company_are_as_they_were_also_after_its_clock_was_set_back(story, conn):
+    company = story.company()
+    agent, other = story.agent(company), story.agent(company, "Other")
+    routine = story.routine(company, agent, concurrency_policy="always_enqueue")
+    noted, run_ids = [], []
+
+    def note():
+        story.project_all()
+        for filters in ({}, {"status": ("issue_created",)}, {"status": ("completed",)}, {"assignee_agent_id": agent}):
+            asked = run_history.CompanyFilters(**filters)
+            answer = pages(
+                lambda after=None, asked=asked: run_history.of_company(conn, company, asked, ALWAYS, 2, after=after),
+                lambda run: run_history.place(conn, company, run.id),
+            )
+            noted.append((story.store.head(), asked, answer))
+
+    for step in (HOUR, -3 * HOUR, HOUR, 5 * HOUR, -HOUR):
+        story.passes(step)
+        run_ids.append(story.fire(routine))
+        note()
+    linked = {run.id: run.linked_issue_id for run in run_history.recent(conn, routine, 10)}
+    done, handed_over, nobodys, *_ = (linked[run_id] for run_id in run_ids)
+    for change in (
+        partial(story.patch, done, status="done"),
+        partial(story.patch, nobodys, assignee_agent_id=None),
+        partial(story.change, routine, assignee_agent_id=other),
+        partial(story.patch, handed_over, assignee_agent_id=other),
+    ):
+        change()
+        note()
+
+    for position, asked, answer in noted:
+        assert answer == pages(
+            lambda after=None, position=position, asked=asked: as_of.company_runs(
+                past_at(conn, position), company, asked, ALWAYS, after, 2, PAGE
+            ),
+            lambda run: run_history.place(conn, company, run.id),
+        ), (position, asked)
 
 
 def test_as_of_the_head_is_what_is_answered_now(projected_story, conn, story_databases, questions):
@@ -185,6 +260,6 @@ def test_a_filter_that_few_rows_met_then_is_looked_for_in_few_steps():
         steps.append(1)
         return Part([])
 
-    assert [] == as_of._load_until_full(candidates, page, before=3_001, limit=1)
+    assert [] == as_of._load_until_full(candidates, page, beyond=3_001, limit=1)
 
     assert len(steps) < 20

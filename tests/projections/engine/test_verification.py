@@ -24,8 +24,8 @@ def test_rows_that_differ_are_reported_and_left_alone(projected_story, conn, set
     (lost,) = conn.execute("DELETE FROM run WHERE id = (SELECT min(id::text)::uuid FROM run) RETURNING id").fetchone()
     conn.execute("UPDATE run SET position = 0 WHERE id = (SELECT max(id::text)::uuid FROM run)")
     conn.execute(
-        "INSERT INTO run SELECT gen_random_uuid(), company_id, routine_id, 1, triggered_at, NULL, NULL, status, source, doc FROM run "
-        "LIMIT 1"
+        "INSERT INTO run SELECT gen_random_uuid(), company_id, routine_id, 1, until, triggered_at, NULL, NULL, status, source, doc "
+        "FROM run LIMIT 1"
     )
     before = rows(conn, run_history.run_history)
 

@@ -7,6 +7,7 @@ import pytest
 
 from tests.api import Api
 from tests.web import people
+from web.http.paging import cursor_of
 
 
 class Past:
@@ -15,7 +16,8 @@ class Past:
     def __init__(self, api: Api) -> None:
         self.api, self.company = api, api.company()
         self.noted: list[tuple[int, dict[str, Any]]] = []
-        self.paths: list[str] = [f"/companies/{self.company}/routines?limit=5", f"/companies/{self.company}/issues"]
+        self.lists = [f"/companies/{self.company}/{name}" for name in ("routines?limit=5", "issues", "runs?limit=5")]
+        self.paths: list[str] = [*self.lists]
         self.agent, _ = api.agent(self.company)
         self.note()
         self.routine = api.routine(self.company, self.agent, title="First")
@@ -73,7 +75,7 @@ def test_a_time_means_the_last_event_that_was_recorded_by_then(past_api: Past):
 def test_what_did_not_exist_yet_is_not_found(past_api: Past):
     before = past_api.noted[0][0]
 
-    for path in past_api.paths[2:]:
+    for path in past_api.paths[len(past_api.lists) :]:
         answer = past_api.api.request("GET", as_of(path, before))
         assert answer.status_code == 404
         assert f"at position {before} of the log it did not exist yet" in answer.json()["error"]
@@ -83,6 +85,7 @@ def test_what_did_not_exist_yet_is_not_found(past_api: Past):
 def test_a_list_before_its_first_row_is_empty(past_api: Past):
     assert past_api.api.get(as_of(f"/companies/{past_api.company}/routines", 0)) == []
     assert past_api.api.get(as_of(f"/companies/{past_api.company}/issues", "2020-01-01T00:00:00Z")) == []
+    assert past_api.api.get(as_of(f"/companies/{past_api.company}/runs", 0)) == []
 
 
 @pytest.mark.parametrize(
@@ -126,17 +129,20 @@ def test_pages_as_of_a_moment_lead_to_the_next_as_they_did(past_api: Past):
     other = api.routine(past_api.company, past_api.agent)
     for _ in range(3):
         api.post(f"/routines/{other}/run", {})
-    position, path = api.system.store.head(), f"/routines/{other}/runs"
-    first = api.request("GET", f"{path}?limit=2")
-    api.post(f"/routines/{other}/run", {})
+    position, paths = api.system.store.head(), (f"/routines/{other}/runs", f"/companies/{past_api.company}/runs")
+    first = {path: api.request("GET", f"{path}?limit=2").json() for path in paths}
+    second = {path: api.get(f"{path}?limit=4")[2:] for path in paths}
+    later = api.post(f"/routines/{other}/run", {})["id"]
 
-    then = api.request("GET", as_of(f"{path}?limit=2", position))
-    cursor = then.headers["X-Next-Cursor"]
+    for path in paths:
+        then = api.request("GET", as_of(f"{path}?limit=2", position))
+        cursor = then.headers["X-Next-Cursor"]
 
-    assert then.json() == first.json()
-    assert f"asOf={position}" in then.headers["Link"]
-    (last,) = api.get(as_of(f"{path}?limit=2&cursor={cursor}", position))
-    assert last == api.get(f"{path}?limit=200")[-1]
+        assert then.json() == first[path]
+        assert f"asOf={position}" in then.headers["Link"]
+        assert api.get(as_of(f"{path}?limit=2&cursor={cursor}", position)) == second[path]
+    of_later = cursor_of(f"all runs of {past_api.company}", later)
+    assert api.request("GET", as_of(f"{paths[1]}?cursor={of_later}", position)).status_code == 400
 
 
 def test_an_answer_as_of_a_moment_that_is_known_is_not_sent_again(past_api: Past):
