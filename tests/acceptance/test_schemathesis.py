@@ -41,7 +41,7 @@ BEYOND_SCHEMAS = re.compile(
     r"|must be one that this list returned"
     r"|xpiresAt must be in the future|A user who is known gets no key"
     r"|resumeAt must be in the future|Idempotency-Key and idempotencyKey differ|Invalid base64"
-    r"|must lie between the years|to must not be before from"
+    r"|must lie between the years|to must not be before from|to must be later than from"
     r"|Variable .* must (match one of|be a date)"
     r"|lies in the future|must be a time, such as|from must not be later than to"  # as of a moment
     r"|As of a moment, limit must be|q cannot be asked as of a moment"

@@ -215,7 +215,7 @@ def test_the_runs_of_a_company_are_as_they_were_also_after_its_clock_was_set_bac
         story.passes(step)
         run_ids.append(story.fire(routine))
         note()
-    linked = {run.id: run.linked_issue_id for run in run_history.recent(conn, routine, 10)}
+    linked = {run.id: run.linked_issue_id for run in run_history.recent_runs(conn, routine, 10)}
     done, handed_over, nobodys, *_ = (linked[run_id] for run_id in run_ids)
     for change in (
         partial(story.patch, done, status="done"),
