@@ -113,6 +113,7 @@ def test_nothing_is_kept_of_a_connection_that_is_reset_after_its_answer(
         lost.append(weakref.ref(connection))
         connection_lost(connection, error)
 
+    wait_for(lambda: hasty_server.count_connections() == 0)  # those of earlier tests are not meant
     monkeypatch.setattr(Connection, "connection_lost", noted)
     gc.collect()
     gc.freeze()  # to look for cycles again and again takes no longer than the few new objects
