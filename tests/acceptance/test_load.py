@@ -97,16 +97,23 @@ def own_postgres(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def crowd(own_postgres, tmp_path_factory):
+def system_address(own_postgres, tmp_path_factory):
+    """The URL and the board token of a running system."""
     data_dir = tmp_path_factory.mktemp("system")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ROUTINES_DATABASE_URL", own_postgres.url("postgres"))
         patch.setenv("ROUTINES_CONNECTIONS", "10")
         patch.setenv("ROUTINES_WEBHOOK_RATE", "0")
         with running_system(data_dir) as state:
-            clients = Clients(state["url"], (data_dir / "board.token").read_text().strip())
-            yield clients
-            clients.client.close()
+            yield state["url"], (data_dir / "board.token").read_text().strip()
+
+
+@pytest.fixture
+def crowd(system_address):
+    """New for each test: the service closes what was idle for a minute, perhaps as a request is sent."""
+    clients = Clients(*system_address)
+    yield clients
+    clients.client.close()
 
 
 @pytest.fixture
