@@ -119,10 +119,14 @@ async def read_own_form(request: Request[Any, Any, Any], cookie: SessionCookie) 
 
 
 async def read_form(request: Request[Any, Any, Any]) -> Form:
-    """Return the form of a post, wherever it comes from, with the line ends of Unix. Raise Invalid if it is not a form."""
+    """Return the form of a post, wherever it comes from. Raise Invalid if it is not a form."""
+    return parse_form(await request.body())
+
+
+def parse_form(body: bytes) -> Form:
+    """Return the form that a browser has sent, with the line ends of Unix. Raise Invalid if it is not a form."""
     try:
-        text = (await request.body()).decode()
-        fields = parse_qs(text, keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="strict")
+        fields = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="strict")
     except ValueError as error:
         raise invalid("The form cannot be read") from error
     return Form({name: [LINE_END.sub("\n", text) for text in texts] for name, texts in fields.items()})
