@@ -9,7 +9,7 @@ from litestar.params import FromPath
 
 from web.board import words
 from web.board.api import NOT_FOUND, ApiRefusal
-from web.board.confirmations import Confirmation, ask
+from web.board.confirmations import Confirmation, pending_question
 from web.board.triggers import own_trigger
 from web.board.visit import NEEDS, Visit
 
@@ -98,7 +98,7 @@ async def cancel(
     consequence = f"What it has run of its {occurrences} stays; it runs no more. Another backfill can run the rest."
     back = visit.path("routines", routine_id, "triggers", trigger_id, "backfills")
     confirmation = Confirmation("Cancel this backfill?", consequence, "Cancel the backfill", back)
-    if (question := ask(visit, confirmation)) is not None:
+    if (question := pending_question(visit, confirmation)) is not None:
         return question
     await visit.api.post(f"/routine-backfills/{backfill_id}/cancel")
     return visit.go("routines", routine_id, "triggers", trigger_id, "backfills", done="cancelled")

@@ -30,7 +30,7 @@ class Confirmation(NamedTuple):
     choice: tuple[str, str] | None = None
 
 
-def ask(visit: Visit, confirmation: Confirmation) -> Response[Any] | None:
+def pending_question(visit: Visit, confirmation: Confirmation) -> Response[Any] | None:
     """Return the page that asks, from which the same form is sent once more; None if its reader has pressed the button there."""
     digest = base_of({"title": confirmation.title, "consequence": confirmation.consequence})
     if visit.form.text(SURE) == digest and not visit.api.is_held:

@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from web.board.api import ApiRefusal
-from web.board.confirmations import Confirmation, ask
+from web.board.confirmations import Confirmation, pending_question
 from web.board.visit import Visit
 
 PAGE = 50
@@ -86,7 +86,7 @@ async def change_endpoint(visit: NamedDependency[Visit], endpoint_id: FromPath[s
             consequence = "Nothing is sent to it any more; what waits for it is given up. It cannot be brought back."
             title = f"Delete the endpoint {endpoint['url']}?"
             confirmation = Confirmation(title, consequence, "Delete it", visit.path("deliveries"))
-            if (question := ask(visit, confirmation)) is not None:
+            if (question := pending_question(visit, confirmation)) is not None:
                 return question
             await visit.api.delete(path)
             return visit.go("deliveries", done="removed")

@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 
 from domain.schedule import zones
 from web.board.api import HELD, ApiRefusal
-from web.board.confirmations import Confirmation, ask
+from web.board.confirmations import Confirmation, pending_question
 from web.board.session import SessionCookie
 from web.board.sign_in import close_all, door, own_path
 from web.board.visit import ZONE_COOKIE, Visit, known_zone, see_other
@@ -78,7 +78,7 @@ async def sign_out_everywhere(visit: NamedDependency[Visit], cookie: NamedDepend
     """End all sessions of the reader."""
     consequence = "All your sessions of the board end, in every browser, and links that open one. Your keys stay good."
     confirmation = Confirmation("Sign out everywhere?", consequence, "Sign out everywhere", visit.address(""))
-    if (question := ask(visit, confirmation)) is not None:
+    if (question := pending_question(visit, confirmation)) is not None:
         return question
     await sync_to_thread(close_all, visit.backend, visit.caller)
     return see_other(door(visit.base, ""), [cookie.removed()])

@@ -10,7 +10,7 @@ from litestar.params import FromPath
 from domain.values import IssueStatus
 from web.board import conflicts, words
 from web.board.api import ApiRefusal
-from web.board.confirmations import Confirmation, ask
+from web.board.confirmations import Confirmation, pending_question
 from web.board.conflicts import CONFLICT, Difference
 from web.board.routine import names_of_authors
 from web.board.visit import NEEDS, Visit
@@ -142,7 +142,7 @@ async def release(visit: NamedDependency[Visit], issue_id: FromPath[str]) -> Res
     session = f"What the session {issue['checkoutRunId'] or 'that has it'} does with the issue from now on is refused"
     title, back = f"Take {issue['identifier']} from the session that has it?", visit.path("issues", issue_id)
     confirmation = Confirmation(title, f"{session}, and another one can take it.", "Take it", back)
-    if (question := ask(visit, confirmation)) is not None:
+    if (question := pending_question(visit, confirmation)) is not None:
         return question
     await visit.api.post(f"/issues/{issue_id}/admin/force-release")
     return visit.go("issues", issue_id, done="moved")

@@ -12,7 +12,7 @@ from domain.board.access import READ_ONLY, USUAL
 from domain.values import MemberRole
 from web.board import conflicts, words
 from web.board.api import ApiRefusal
-from web.board.confirmations import Confirmation, ask
+from web.board.confirmations import Confirmation, pending_question
 from web.board.conflicts import CONFLICT, Difference
 from web.board.editing import budget_as_values, budget_of
 from web.board.forms import Form
@@ -127,7 +127,7 @@ async def change_member(visit: NamedDependency[Visit], user_id: FromPath[str]) -
             title, back = f"Take the right to assign work from {member['name']}?", _place(visit)
             consequence = "They issue no more keys, and the keys of agents and of the collection that they issued here are revoked."
             confirmation = Confirmation(title, consequence, "Take it", back, choice=KEEP_KEYS)
-            if (question := ask(visit, confirmation)) is not None:
+            if (question := pending_question(visit, confirmation)) is not None:
                 return question
         try:
             with visit.api.unchanged_since(position):
@@ -150,7 +150,7 @@ async def _remove_member(visit: Visit, user_id: str, path: str) -> Response[Any]
     )
     title = f"Remove {member['name']} from the members?"
     confirmation = Confirmation(title, consequence, "Remove them", _place(visit), choice=KEEP_KEYS)
-    if (question := ask(visit, confirmation)) is not None:
+    if (question := pending_question(visit, confirmation)) is not None:
         return question
     try:
         await visit.api.delete(path, _which_keys(visit.form))
@@ -246,7 +246,7 @@ async def revoke_key(visit: NamedDependency[Visit], key_id: FromPath[str]) -> Re
         f"{whose}Whoever uses it is refused from then on. A key cannot be brought back, only replaced by a new one."
     )
     title = f"Revoke the key “{await _key_name(visit, key_id, is_own=is_own)}”?"
-    if (question := ask(visit, Confirmation(title, consequence, "Revoke it", _place(visit)))) is not None:
+    if (question := pending_question(visit, Confirmation(title, consequence, "Revoke it", _place(visit)))) is not None:
         return question
     await visit.api.delete(f"/board-api-keys/{key_id}" if is_own else visit.api_path("keys", key_id))
     return _back(visit, "revoked")

@@ -19,7 +19,7 @@ from projections.overview import LIST_MODELS, ListedRoutine, ListPlace, Order
 from projections.routines.routines import Filters, select
 from web.board import conflicts, schedules, strips, words
 from web.board.api import ApiRefusal
-from web.board.confirmations import Confirmation, ask
+from web.board.confirmations import Confirmation, pending_question
 from web.board.conflicts import CONFLICT, Difference
 from web.board.forms import Form, read_number, read_object
 from web.board.routine import titles_of
@@ -305,7 +305,7 @@ async def change_status(visit: NamedDependency[Visit], routine_id: FromPath[str]
     )
     title, where = f"Archive the routine “{routine['title']}”?", visit.path("routines", routine_id, "edit")
     confirmation = Confirmation(title, consequence, "Archive it", where)
-    if status == "archived" and (question := ask(visit, confirmation)) is not None:
+    if status == "archived" and (question := pending_question(visit, confirmation)) is not None:
         return question
     await visit.api.patch(f"/routines/{routine_id}", {"status": status})
     done, back = {"active": "resumed"}.get(status, status), own_path(form.text("back"))

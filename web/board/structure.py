@@ -16,7 +16,7 @@ from domain.errors import NotFound
 from domain.values import AgentRole, GoalLevel, GoalStatus, Priority, ProjectStatus
 from web.board import conflicts, words
 from web.board.api import ApiRefusal
-from web.board.confirmations import Confirmation, ask
+from web.board.confirmations import Confirmation, pending_question
 from web.board.conflicts import CONFLICT, Difference
 from web.board.editing import budget_as_values, budget_of
 from web.board.forms import Form
@@ -41,11 +41,12 @@ class Field(NamedTuple):
 
 
 class Action(NamedTuple):
-    """What can be done with a thing by a button: its word, what it does, and whether it cannot be undone."""
+    """What can be done with a thing by a button: its word, what it does, whether it cannot be undone, and the right to it."""
 
     word: str
     said: str
     is_final: bool = False
+    needs: str = "administer"
 
 
 class Kind(NamedTuple):
@@ -219,9 +220,10 @@ async def act(visit: NamedDependency[Visit], kind: FromPath[str], id: FromPath[s
     await visit.must_have(KINDS[kind].needs)
     action, path = visit.form.one_of("action", list(_actions(kind, resource))), _path(visit, kind, resource)
     asked = _actions(kind, resource)[action]
+    await visit.must_have(asked.needs)
     title = f"{asked.word} the {KINDS[kind].word} “{_title(resource)}”?"
     confirmation = Confirmation(title, asked.said, asked.word, visit.path("structure", kind, resource["id"]))
-    if asked.is_final and (question := ask(visit, confirmation)) is not None:
+    if asked.is_final and (question := pending_question(visit, confirmation)) is not None:
         return question
     try:
         answer = await (visit.api.delete(path) if action == "delete" else visit.api.post(f"{path}/{action}"))
@@ -309,7 +311,7 @@ def _actions(kind: str, resource: Json) -> dict[str, Action]:
             )
             text = "What signs with the present secret is no longer believed; the new one is shown once."
             rotate = (
-                {"rotate-heartbeat-secret": Action("New secret", text, is_final=True)}
+                {"rotate-heartbeat-secret": Action("New secret", text, is_final=True, needs="entrust")}
                 if resource["heartbeatUrl"]
                 else {}
             )
@@ -332,6 +334,7 @@ async def _form(  # noqa: PLR0913, PLR0917 what the form shows
 ) -> Response[Any]:
     options = {field.name: await _options(visit, field, resource) for field in kind.fields if field.choices or field.of}
     name = next(one for one, known in KINDS.items() if known is kind)
+    actions = {} if resource is None else _actions(name, resource)
     return visit.show(
         "thing_form.html",
         status=CONFLICT if theirs else 422 if errors else 200,
@@ -345,7 +348,7 @@ async def _form(  # noqa: PLR0913, PLR0917 what the form shows
         errors=errors,
         theirs=conflicts.in_words(theirs, options),
         base=conflicts.base_after(visit.form, theirs, as_values(kind, resource)) if resource else "",
-        actions={} if resource is None else _actions(name, resource),
+        actions={word: one for word, one in actions.items() if getattr(visit.rights, one.needs)},
         name_of_thing=words.spell_field,
     )
 

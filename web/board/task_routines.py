@@ -15,7 +15,7 @@ from domain.jetty import task as workflows
 from domain.values import CadenceType, DayOfWeek
 from web.board import conflicts, words
 from web.board.api import ApiRefusal
-from web.board.confirmations import Confirmation, ask
+from web.board.confirmations import Confirmation, pending_question
 from web.board.conflicts import CONFLICT, Difference
 from web.board.forms import Form, read_object, whole_number
 from web.board.tasks import BASE, cadence_in_words, collection_of, not_repeated
@@ -97,7 +97,7 @@ async def change(visit: NamedDependency[Visit], task: FromPath[str], name: FromP
         await visit.api.get(path)
         title, back = f"Delete the routine “{name}” of {task}?", visit.path("tasks", task, "routines", name)
         consequence = "It cannot be brought back. Its trajectories stay."
-        if (question := ask(visit, Confirmation(title, consequence, "Delete it", back))) is not None:
+        if (question := pending_question(visit, Confirmation(title, consequence, "Delete it", back))) is not None:
             return question
         await visit.api.delete(path)
         return visit.go("tasks", task, done="removed")

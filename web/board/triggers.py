@@ -10,7 +10,7 @@ from litestar.params import FromPath
 from domain.values import ChainOutcome, SigningMode
 from web.board import conflicts, preview, words
 from web.board.api import ApiRefusal
-from web.board.confirmations import Confirmation, ask
+from web.board.confirmations import Confirmation, pending_question
 from web.board.conflicts import CONFLICT, Difference
 from web.board.forms import Form, whole_number, without_credentials
 from web.board.visit import NEEDS, Visit
@@ -107,7 +107,7 @@ async def delete(visit: NamedDependency[Visit], routine_id: FromPath[str], trigg
     title = f"Delete the trigger “{_name(trigger)}”?"
     consequence = "An older revision of the routine brings it back; a webhook then has a new address and secret."
     back = visit.path("routines", routine_id, "triggers", trigger_id)
-    if (question := ask(visit, Confirmation(title, consequence, "Delete it", back))) is not None:
+    if (question := pending_question(visit, Confirmation(title, consequence, "Delete it", back))) is not None:
         return question
     await visit.api.delete(f"/routine-triggers/{trigger_id}")
     return visit.go("routines", routine_id, done="deleted")

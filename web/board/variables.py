@@ -9,7 +9,7 @@ from litestar.di import NamedDependency
 from domain.disclosure import MASK
 from domain.jetty import environment
 from web.board.api import ApiRefusal
-from web.board.confirmations import Confirmation, ask
+from web.board.confirmations import Confirmation, pending_question
 from web.board.tasks import BASE, collection_of, not_repeated
 from web.board.visit import NEEDS, Visit
 
@@ -28,7 +28,7 @@ async def change(visit: NamedDependency[Visit]) -> Response[Any]:
     consequence = "Work that begins from now on does not get it, and its value cannot be brought back."
     title = f"Delete the variable “{form.text('delete')}”?"
     confirmation = Confirmation(title, consequence, "Delete it", visit.path("variables"))
-    if is_deletion and (question := ask(visit, confirmation)) is not None:
+    if is_deletion and (question := pending_question(visit, confirmation)) is not None:
         return question
     name = form.text("delete") if is_deletion else form.text("name").strip()
     value = None if is_deletion else form.text("secret_value")

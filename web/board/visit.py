@@ -53,6 +53,7 @@ NEEDS = "needs"  # in the options of a form's page: the right without which it c
 WHO_MAY: Mapping[str, tuple[str, Callable[[Membership], bool]]] = {
     "assign": ("who may assign work", access.may_assign),
     "administer": ("who may write", lambda member: member.role not in access.READ_ONLY),
+    "entrust": ("who may assign work", access.may_assign),
     "manage": ("who may manage members and keys", access.may_manage),
 }
 MORE = ("more", "Not all are listed here")  # the option that ends a list of choices which goes on; it cannot be chosen

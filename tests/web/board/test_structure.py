@@ -2,6 +2,9 @@
 
 import pytest
 
+from tests.web import people
+from tests.web.board.conftest import Board
+
 MADE = {
     "projects": ({"name": "Launch", "targetDate": "2026-12-24"}, "Launch"),
     "goals": ({"title": "Grow", "level": "company"}, "Grow"),
@@ -130,3 +133,13 @@ def test_a_conflict_has_the_names_of_things_and_says_whose_they_are(board, api, 
     form = board.show("/people")
     api.patch(f"/companies/{company}/members/{member}", {"membershipRole": "admin"})
     assert "These fields of Ada differ." in board.send(form, f"/members/{member}", role="member").text
+
+
+def test_who_may_not_assign_work_is_not_asked_whether_to_make_a_new_secret_of_an_agent(api, company, agent):
+    api.patch(f"/agents/{agent}", {"heartbeatUrl": "https://agents.example.org/wake"})
+    member = Board(api, company, people.member(api, company, "member", ()))
+    form = member.show(f"/structure/agents/{agent}")
+    assert ("New secret" in form.text, "Terminate" in form.text) == (False, True)
+    page = member.send(form, "/action", action="rotate-heartbeat-secret")
+    assert (403, True) == (page.status, "for members who may assign work" in page.text)
+    member.client.close()
