@@ -22,7 +22,10 @@ LINE_END = re.compile(r"\r\n?")
 SECRETS = re.compile(
     r"secret_\w+|webhook_secret|env\.[0-9]+\.value|token"
 )  # fields of which no page shows what was typed
-CREDENTIALS = re.compile(r"^(\s*(?:proxy-)?authorization\s*:\s*)\S.*$", re.IGNORECASE | re.MULTILINE)
+CREDENTIALS = re.compile(
+    r"^([ \t]*(?:(?:proxy-)?authorization|cookie|[\w-]*(?:-token|-secret|api-?key))[ \t]*:[ \t]*)\S.*$",
+    re.IGNORECASE | re.MULTILINE,
+)
 
 
 class Form:

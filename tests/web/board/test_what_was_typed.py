@@ -4,6 +4,7 @@ import httpx
 import pytest
 
 from tests.web.board.conftest import Page
+from web.board.forms import without_credentials
 
 TYPED = {"title": "Digest of\u202e the day", "description": "first\n\nsecond & <b>"}
 SECRET = "hunter2-of-the-form"
@@ -91,6 +92,14 @@ def test_a_credential_among_the_headers_of_a_sample_is_in_no_page(board, forms_w
     path, ending, typed, shown = forms_with_secrets[-1]
     page = board.send(board.show(path), ending, **typed)
     assert (200, False, True) == (page.status, SECRET in page.html, shown in page.text)
+
+
+def test_the_credentials_among_headers_are_masked_and_nothing_else():
+    masked = ("authorization: Bearer", " Proxy-Authorization:", "Cookie: a=", "X-Gitlab-Token:\t", "x-api-key:")
+    shown = ("Authorization:", "X-Kind: ping", "Idempotency-Key: of today", "")
+    headers = without_credentials("\n".join([*(f"{start}{SECRET}" for start in masked), *shown]))
+    assert (len(masked), False) == (headers.count("***"), SECRET in headers)
+    assert headers.endswith("\n".join(shown))
 
 
 def test_buttons_of_an_earlier_session_do_nothing(board, api, company, agent):
