@@ -26,6 +26,9 @@ REFUSED = 400  # the first status of a refusal
 NOT_FOUND = 404
 UNPROCESSABLE = 422
 HELD = "Nothing is saved yet, since this form is of an earlier session. Look at it, and send it again."
+HELD_BUTTON = (
+    "You have signed in again since that page was opened, so nothing was changed. Open it again and repeat it."
+)
 OF_A_FILE = (b"content-type", b"content-disposition", b"cache-control")  # what is kept of the headers of a file
 POSITION = POSITION_HEADER.lower().encode()
 BODY = "body"  # how the Jetty API calls a body as a whole
@@ -59,6 +62,13 @@ class ApiRefusal(Exception):
             name = ".".join(str(step) for step in issue.get("path", [])) or field_of(text, fields)
             messages.setdefault(name, plain(text))
         return messages
+
+
+class Held(ApiRefusal):
+    """Nothing is changed, since the form that asks for it is of another session."""
+
+    def __init__(self) -> None:
+        super().__init__(UNPROCESSABLE, HELD, None, {})
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -113,18 +123,18 @@ class Api:
         """Return the JSON of a POST. Raise ApiRefusal."""
         return (await self.call("POST", path, {} if body is None else body)).value
 
-    async def patch(self, path: str, body: object) -> Any:
+    async def patch(self, path: str, body: object, query: Query | None = None) -> Any:
         """Return the JSON of a PATCH. Raise ApiRefusal."""
-        return (await self.call("PATCH", path, body)).value
+        return (await self.call("PATCH", path, body, query=query)).value
 
-    async def delete(self, path: str) -> Any:
+    async def delete(self, path: str, query: Query | None = None) -> Any:
         """Return the JSON of a DELETE, None if it has none. Raise ApiRefusal."""
-        return (await self.call("DELETE", path)).value
+        return (await self.call("DELETE", path, query=query)).value
 
     async def call(self, method: str, path: str, body: object = None, *, query: Query | None = None) -> Answer:
         """Call an operation and return its answer. Raise ApiRefusal for any that is no success."""
         if self.is_held and method != "GET":
-            raise ApiRefusal(UNPROCESSABLE, HELD, None, {})
+            raise Held
         try:
             content = b"" if body is None else msgspec.json.encode(body)
         except OverflowError as error:

@@ -10,7 +10,7 @@ from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp, ControllerRouterHandler
 
 from web.board import sign_in
-from web.board.api import FORBIDDEN, ApiRefusal
+from web.board.api import FORBIDDEN, HELD_BUTTON, ApiRefusal, Held
 from web.board.files import static_file
 from web.board.session import SessionCookie
 from web.board.visit import HTML, PAGES, SignInNeeded, Visit, see_other
@@ -34,6 +34,7 @@ HEADERS = {
 }
 TITLES = {
     400: "That cannot be read",
+    401: "You are not signed in",
     403: "You may not do this",
     404: "There is nothing here",
     409: "It has changed meanwhile",
@@ -44,6 +45,7 @@ TITLES = {
     503: "Not now",
 }
 ADVICE = {
+    401: "Sign in in another tab; if you have sent a form, go back to it in this one, and send it again.",
     403: "Ask an owner or an admin of the company if you need to.",
     404: "It may have been deleted, or belong to a company that you are no member of.",
     429: "Try again in a minute.",
@@ -126,6 +128,8 @@ def to_page(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
 
 
 def _describe(error: Exception) -> tuple[int, str, dict[str, str]]:
+    if isinstance(error, Held):  # of a button: a form is shown again
+        return error.status, HELD_BUTTON, {}
     if isinstance(error, ApiRefusal):
         retry_headers = {name: value for name, value in error.headers.items() if name == "retry-after"}
         return error.status, _with_fields(error), retry_headers

@@ -9,7 +9,7 @@ from litestar.params import FromPath
 
 from web.board import words
 from web.board.api import NOT_FOUND, ApiRefusal
-from web.board.confirmations import Confirmation, is_confirmed, show_confirmation
+from web.board.confirmations import Confirmation, pending_question
 from web.board.triggers import own_trigger
 from web.board.visit import NEEDS, Visit
 
@@ -94,10 +94,11 @@ async def cancel(
     backfill = await visit.own("routine-backfills", backfill_id)
     if backfill["triggerId"] != trigger["id"]:
         raise ApiRefusal(NOT_FOUND, "Backfill not found", None, {})
-    if not is_confirmed(visit):
-        ended = f"{backfill['fired']} of its {words.count_noun(backfill['count'], 'occurrence')} ran and stay"
-        consequence = f"{ended}; it runs no more of them. Another backfill can run the rest."
-        back = visit.path("routines", routine_id, "triggers", trigger_id, "backfills")
-        return show_confirmation(visit, Confirmation("Cancel this backfill?", consequence, "Cancel the backfill", back))
+    occurrences = words.count_noun(backfill["count"], "occurrence")
+    consequence = f"What it has run of its {occurrences} stays; it runs no more. Another backfill can run the rest."
+    back = visit.path("routines", routine_id, "triggers", trigger_id, "backfills")
+    confirmation = Confirmation("Cancel this backfill?", consequence, "Cancel the backfill", back)
+    if (question := pending_question(visit, confirmation)) is not None:
+        return question
     await visit.api.post(f"/routine-backfills/{backfill_id}/cancel")
     return visit.go("routines", routine_id, "triggers", trigger_id, "backfills", done="cancelled")

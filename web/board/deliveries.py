@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from web.board.api import ApiRefusal
-from web.board.confirmations import Confirmation, is_confirmed, show_confirmation
+from web.board.confirmations import Confirmation, pending_question
 from web.board.visit import Visit
 
 PAGE = 50
@@ -81,12 +81,13 @@ async def change_endpoint(visit: NamedDependency[Visit], endpoint_id: FromPath[s
             return visit.go("deliveries", done="redelivered", endpoint=endpoint_id)
         case "enable" | "disable" as action:
             await visit.api.patch(path, {"enabled": action == "enable"})
-        case "delete" if not is_confirmed(visit):
+        case "delete":
             endpoint = await visit.api.get(path)
             consequence = "Nothing is sent to it any more; what waits for it is given up. It cannot be brought back."
             title = f"Delete the endpoint {endpoint['url']}?"
-            return show_confirmation(visit, Confirmation(title, consequence, "Delete it", visit.path("deliveries")))
-        case "delete":
+            confirmation = Confirmation(title, consequence, "Delete it", visit.path("deliveries"))
+            if (question := pending_question(visit, confirmation)) is not None:
+                return question
             await visit.api.delete(path)
             return visit.go("deliveries", done="removed")
         case "rotate":

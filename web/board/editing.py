@@ -155,10 +155,7 @@ async def _show_form(  # noqa: PLR0913 what the form shows
         ("goalId", "goals"),
         ("folderId", "folders"),
     ):
-        resources = await visit.api.get(visit.api_path(kind))
-        options[field] = [("", "none")] + [
-            (thing["id"], thing.get("name") or thing.get("title")) for thing in resources
-        ]
+        options[field] = [("", "none"), *await visit.choices(kind)]
     count = sum(1 for name in values if name.startswith("variables.") and name.endswith(".name"))
     shown_form = checked_form or Form({name: [value] for name, value in values.items()})
     plan = await preview.of_form(visit, shown_form) if routine is None and not errors else None

@@ -71,6 +71,8 @@ def body(form: Form, errors: dict[str, str]) -> dict[str, Any]:
         name, value, variable = form.text(f"{row}name").strip(), form.text(f"{row}value"), form.given(f"{row}variable")
         if not name or name in bindings:
             errors[f"{row}name"] = "Another row has this name." if name else "This has to be filled in."
+        elif "\0" in name:
+            errors[f"{row}name"] = "A character in it, U+0000, cannot be stored."
         if form.text(f"{row}type") not in dict(TYPES):
             errors[f"{row}type"] = f"Choose one of these: {', '.join(words for _, words in TYPES)}."
         if form.text(f"{row}type") == BOUND:

@@ -22,7 +22,10 @@ LINE_END = re.compile(r"\r\n?")
 SECRETS = re.compile(
     r"secret_\w+|webhook_secret|env\.[0-9]+\.value|token"
 )  # fields of which no page shows what was typed
-CREDENTIALS = re.compile(r"^(\s*(?:proxy-)?authorization\s*:\s*)\S.*$", re.IGNORECASE | re.MULTILINE)
+CREDENTIALS = re.compile(
+    r"^([ \t]*(?:(?:proxy-)?authorization|cookie|[\w-]*(?:-token|-secret|api-?key))[ \t]*:[ \t]*)\S.*$",
+    re.IGNORECASE | re.MULTILINE,
+)
 
 
 class Form:
@@ -119,10 +122,14 @@ async def read_own_form(request: Request[Any, Any, Any], cookie: SessionCookie) 
 
 
 async def read_form(request: Request[Any, Any, Any]) -> Form:
-    """Return the form of a post, wherever it comes from, with the line ends of Unix. Raise Invalid if it is not a form."""
+    """Return the form of a post, wherever it comes from. Raise Invalid if it is not a form."""
+    return parse_form(await request.body())
+
+
+def parse_form(body: bytes) -> Form:
+    """Return the form that a browser has sent, with the line ends of Unix. Raise Invalid if it is not a form."""
     try:
-        text = (await request.body()).decode()
-        fields = parse_qs(text, keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="strict")
+        fields = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="strict")
     except ValueError as error:
         raise invalid("The form cannot be read") from error
     return Form({name: [LINE_END.sub("\n", text) for text in texts] for name, texts in fields.items()})

@@ -1,14 +1,16 @@
-"""The pages that belong to no subject: the way in, the first company, and the zone of times."""
+"""The pages that belong to no subject: the way in and out of all sessions, the first company, and the zone of times."""
 
 from typing import Any
 
 from litestar import Response, get, post
+from litestar.concurrency import sync_to_thread
 from litestar.di import NamedDependency
 
 from domain.schedule import zones
 from web.board.api import HELD, ApiRefusal
+from web.board.confirmations import Confirmation, pending_question
 from web.board.session import SessionCookie
-from web.board.sign_in import own_path
+from web.board.sign_in import close_all, door, own_path
 from web.board.visit import ZONE_COOKIE, Visit, known_zone, see_other
 
 YEAR_S = 365 * 86_400
@@ -69,6 +71,17 @@ async def save_settings(visit: NamedDependency[Visit], cookie: NamedDependency[S
     response = see_other(f"{visit.base}{back}" if back else visit.address("board", "settings", query={"done": "zone"}))
     response.set_cookie(ZONE_COOKIE, zone, max_age=YEAR_S, samesite="lax", httponly=True, secure=cookie.is_secure)
     return response
+
+
+@post("/board/sign-out-everywhere", operation_id="boardCloseSessions")
+async def sign_out_everywhere(visit: NamedDependency[Visit], cookie: NamedDependency[SessionCookie]) -> Response[Any]:
+    """End all sessions of the reader."""
+    consequence = "All your sessions of the board end, in every browser, and links that open one. Your keys stay good."
+    confirmation = Confirmation("Sign out everywhere?", consequence, "Sign out everywhere", visit.address(""))
+    if (question := pending_question(visit, confirmation)) is not None:
+        return question
+    await sync_to_thread(close_all, visit.backend, visit.caller)
+    return see_other(door(visit.base, ""), [cookie.removed()])
 
 
 def _show_settings(visit: Visit, chosen_zone: str, back: str, *, error: str = "", status: int = 200) -> Response[Any]:

@@ -10,7 +10,7 @@ from litestar.params import FromPath
 from domain.values import IssueStatus
 from web.board import conflicts, words
 from web.board.api import ApiRefusal
-from web.board.confirmations import Confirmation, is_confirmed, show_confirmation
+from web.board.confirmations import Confirmation, pending_question
 from web.board.conflicts import CONFLICT, Difference
 from web.board.routine import names_of_authors
 from web.board.visit import NEEDS, Visit
@@ -139,9 +139,10 @@ def _as_values(issue: Json) -> dict[str, str]:
 async def release(visit: NamedDependency[Visit], issue_id: FromPath[str]) -> Response[Any]:
     """Take an issue from the work session that has it."""
     issue = await visit.own("issues", issue_id)
-    if not is_confirmed(visit):
-        consequence = "What the session does with the issue from now on is refused, and another one can take it."
-        title, back = f"Take {issue['identifier']} from the session that has it?", visit.path("issues", issue_id)
-        return show_confirmation(visit, Confirmation(title, consequence, "Take it", back))
+    session = f"What the session {issue['checkoutRunId'] or 'that has it'} does with the issue from now on is refused"
+    title, back = f"Take {issue['identifier']} from the session that has it?", visit.path("issues", issue_id)
+    confirmation = Confirmation(title, f"{session}, and another one can take it.", "Take it", back)
+    if (question := pending_question(visit, confirmation)) is not None:
+        return question
     await visit.api.post(f"/issues/{issue_id}/admin/force-release")
     return visit.go("issues", issue_id, done="moved")

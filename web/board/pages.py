@@ -34,6 +34,7 @@ PAGES = [
     general.create_company,
     general.settings,
     general.save_settings,
+    general.sign_out_everywhere,
     search.find,
     search.palette,
     home.home,

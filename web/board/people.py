@@ -12,14 +12,16 @@ from domain.board.access import READ_ONLY, USUAL
 from domain.values import MemberRole
 from web.board import conflicts, words
 from web.board.api import ApiRefusal
-from web.board.confirmations import Confirmation, is_confirmed, show_confirmation
+from web.board.confirmations import Confirmation, pending_question
 from web.board.conflicts import CONFLICT, Difference
 from web.board.editing import budget_as_values, budget_of
+from web.board.forms import Form
 from web.board.routine import names_of_people
-from web.board.visit import Visit
+from web.board.visit import NEEDS, Visit
 
 ASSIGNS = [("usual", "usual rights"), ("none", "may not assign work")]
 LISTS = ("members", "agents", "keys", "own-keys")  # the lists of the page, of each of which the address has the place
+KEEP_KEYS = ("keep_keys", "The keys of agents and of the collection that they issued here stay good")
 ROLES = [(role, role) for role in get_args(MemberRole)]
 BASE = "/board/companies/{company_id:str}/people"
 Json = Mapping[str, Any]
@@ -86,7 +88,7 @@ def _is_of_interest(visit: Visit, key: Json) -> bool:
     return not has_ended or key["name"] not in (sessions.SESSION_NAME, sessions.LINK_NAME)
 
 
-@post(f"{BASE}/members", operation_id="boardAddMember")
+@post(f"{BASE}/members", operation_id="boardAddMember", opt={NEEDS: "manage"})
 async def add_member(visit: NamedDependency[Visit]) -> Response[Any]:
     """Add a new user as a member and show their first key, once."""
     form = visit.form
@@ -101,25 +103,13 @@ async def add_member(visit: NamedDependency[Visit]) -> Response[Any]:
     return _show_token(visit, f"The first board key of {form.text('name')}", member["token"])
 
 
-@post(f"{BASE}/members/{{user_id:str}}", operation_id="boardChangeMember")
+@post(f"{BASE}/members/{{user_id:str}}", operation_id="boardChangeMember", opt={NEEDS: "manage"})
 async def change_member(visit: NamedDependency[Visit], user_id: FromPath[str]) -> Response[Any]:
     """Change the role and the rights of a member, both versions shown if others have; remove them; make a key for them."""
     form, position = visit.form, await visit.position()
     path = visit.api_path("members", user_id)
-    if form.has("remove") and not is_confirmed(visit):
-        member = await _member(visit, user_id)
-        consequence = (
-            "They may do nothing in the company from then on; the keys of agents and of the collection that they issued here "
-            "are revoked with it. They can be added again."
-        )
-        title = f"Remove {member['name']} from the members?"
-        return show_confirmation(visit, Confirmation(title, consequence, "Remove them", _place(visit)))
     if form.has("remove"):
-        try:
-            await visit.api.delete(path)
-        except ApiRefusal as refusal:
-            return await _show_page(visit, {}, {f"{user_id}.": "; ".join(refusal.by_field().values())})
-        return _back(visit, "removed")
+        return await _remove_member(visit, user_id, path)
     if form.has("key"):
         key = await visit.api.post(f"{path}/keys")
         return _show_token(visit, "A further board key of the member", key["token"])
@@ -133,9 +123,15 @@ async def change_member(visit: NamedDependency[Visit], user_id: FromPath[str]) -
     present = _as_values(member)
     theirs = conflicts.differences(form, values, present)
     if not theirs:
+        if member["permissions"] and not body["permissions"]:
+            title, back = f"Take the right to assign work from {member['name']}?", _place(visit)
+            consequence = "They issue no more keys, and the keys of agents and of the collection that they issued here are revoked."
+            confirmation = Confirmation(title, consequence, "Take it", back, choice=KEEP_KEYS)
+            if (question := pending_question(visit, confirmation)) is not None:
+                return question
         try:
             with visit.api.unchanged_since(position):
-                await visit.api.patch(path, body)
+                await visit.api.patch(path, body, _which_keys(form))
         except ApiRefusal as refusal:
             errors = {"": "; ".join(refusal.by_field().values())}
         else:
@@ -144,6 +140,28 @@ async def change_member(visit: NamedDependency[Visit], user_id: FromPath[str]) -
     field_values = {f"{user_id}.{name}": value for name, value in values.items()}
     field_errors = {f"{user_id}.{name}": text for name, text in errors.items()}
     return await _show_page(visit, field_values, field_errors, theirs, member["name"])
+
+
+async def _remove_member(visit: Visit, user_id: str, path: str) -> Response[Any]:
+    member = await _member(visit, user_id)
+    consequence = (
+        "They may do nothing in the company from then on; the keys of agents and of the collection that they issued here "
+        "are revoked with it. They can be added again."
+    )
+    title = f"Remove {member['name']} from the members?"
+    confirmation = Confirmation(title, consequence, "Remove them", _place(visit), choice=KEEP_KEYS)
+    if (question := pending_question(visit, confirmation)) is not None:
+        return question
+    try:
+        await visit.api.delete(path, _which_keys(visit.form))
+    except ApiRefusal as refusal:
+        return await _show_page(visit, {}, {f"{user_id}.": "; ".join(refusal.by_field().values())})
+    return _back(visit, "removed")
+
+
+def _which_keys(form: Form) -> dict[str, str]:
+    """Return what the API is told of the keys that a member has issued; they are revoked unless it is told so."""
+    return {"revokeKeys": "false"} if form.has(KEEP_KEYS[0]) else {}
 
 
 async def _member(visit: Visit, user_id: str) -> Json:
@@ -222,14 +240,14 @@ async def revoke_key(visit: NamedDependency[Visit], key_id: FromPath[str]) -> Re
     """Revoke a key of the reader, or of the company."""
     form = visit.form
     is_own = form.has("own")
-    if not is_confirmed(visit):
-        is_this_session = visit.user is not None and visit.user.key_id == key_id
-        whose = "You are signed out then. " if is_this_session else ""
-        consequence = (
-            f"{whose}Whoever uses it is refused from then on. A key cannot be brought back, only replaced by a new one."
-        )
-        title = f"Revoke the key “{await _key_name(visit, key_id, is_own=is_own)}”?"
-        return show_confirmation(visit, Confirmation(title, consequence, "Revoke it", _place(visit)))
+    is_this_session = visit.user is not None and visit.user.key_id == key_id
+    whose = "You are signed out then. " if is_this_session else ""
+    consequence = (
+        f"{whose}Whoever uses it is refused from then on. A key cannot be brought back, only replaced by a new one."
+    )
+    title = f"Revoke the key “{await _key_name(visit, key_id, is_own=is_own)}”?"
+    if (question := pending_question(visit, Confirmation(title, consequence, "Revoke it", _place(visit)))) is not None:
+        return question
     await visit.api.delete(f"/board-api-keys/{key_id}" if is_own else visit.api_path("keys", key_id))
     return _back(visit, "revoked")
 

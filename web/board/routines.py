@@ -19,7 +19,7 @@ from projections.overview import LIST_MODELS, ListedRoutine, ListPlace, Order
 from projections.routines.routines import Filters, select
 from web.board import conflicts, schedules, strips, words
 from web.board.api import ApiRefusal
-from web.board.confirmations import Confirmation, is_confirmed, show_confirmation
+from web.board.confirmations import Confirmation, pending_question
 from web.board.conflicts import CONFLICT, Difference
 from web.board.forms import Form, read_number, read_object
 from web.board.routine import titles_of
@@ -299,13 +299,14 @@ async def change_status(visit: NamedDependency[Visit], routine_id: FromPath[str]
     form = visit.form
     status = form.one_of("status", get_args(RoutineStatus))
     routine = await visit.own("routines", routine_id)
-    if status == "archived" and not is_confirmed(visit):
-        consequence = (
-            "It runs no more, is gone from the lists, and cannot be made active again. It stays readable, with all its runs; "
-            "what waits is recorded as missed."
-        )
-        title, back = f"Archive the routine “{routine['title']}”?", visit.path("routines", routine_id, "edit")
-        return show_confirmation(visit, Confirmation(title, consequence, "Archive it", back))
+    consequence = (
+        "It runs no more, is gone from the lists, and cannot be made active again. It stays readable, with all its runs; "
+        "what waits is recorded as missed."
+    )
+    title, where = f"Archive the routine “{routine['title']}”?", visit.path("routines", routine_id, "edit")
+    confirmation = Confirmation(title, consequence, "Archive it", where)
+    if status == "archived" and (question := pending_question(visit, confirmation)) is not None:
+        return question
     await visit.api.patch(f"/routines/{routine_id}", {"status": status})
     done, back = {"active": "resumed"}.get(status, status), own_path(form.text("back"))
     return see_other(f"{visit.base}{_with_done(back, done)}") if back else visit.go("routines", routine_id, done=done)

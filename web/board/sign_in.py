@@ -2,7 +2,7 @@
 
 import contextlib
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import quote, urlencode
 
 from litestar import MediaType, Request, Response, get, post
 from litestar.concurrency import sync_to_thread
@@ -15,19 +15,21 @@ from application.use_cases.board import sessions
 from application.use_cases.board.keys import NewKey
 from domain.errors import Forbidden, Unauthenticated
 from projections.board import keys
-from web.board.forms import Form, must_be_same_origin, read_form, read_own_form
+from web.board.forms import Form, must_be_same_origin, parse_form, read_form, read_own_form
 from web.board.session import SessionCookie, session_of
 from web.board.visit import HTML, PAGES, see_other
 from web.http.backend import Backend
+from web.http.json_body import SMALL
 from web.http.public_path import public_path
 from web.http.requests import bearer_token
 
+ROOM = 512  # for the token and the names of the fields, in what the sign-in sends
 WRONG = "This is not a board token that is good now. It begins with pcp_board_; `routines board-key` makes another."
 
 
 def _show_page(request: Request[Any, Any, Any], *, status: int = 200, **values: Any) -> Response[str]:
     base = public_path(request)
-    shown_values = {"base": base, "error": "", "link": "", "next": "", "typed": "", **values}
+    shown_values = {"base": base, "error": "", "link": "", "next": "", "typed": None, "too_long": False, **values}
     status = 422 if shown_values["error"] else status
     return Response(PAGES.get_template("sign_in.html").render(**shown_values), media_type=HTML, status_code=status)
 
@@ -42,10 +44,13 @@ def page_that_keeps(request: Request[Any, Any, Any], form: Form) -> Response[str
     """
     Ask for a board token in answer to a form whose session has ended, and keep what was typed in it.
 
-    Whoever has signed in then is led to the form with it. Nothing is saved by that, and no secret is kept.
+    Whoever has signed in then is led to the form with it. Nothing is saved by that, and no secret is kept. The sign-in could
+    not be sent with more than is read of somebody who is not known: that much is left to the browser.
     """
-    typed = urlencode(form.fields_to_repeat())
-    return _show_page(request, status=401, next=own_path(address_of(request)), typed=typed)
+    following, typed = own_path(address_of(request)), urlencode(form.fields_to_repeat())
+    if len(urlencode({"next": following, "typed": typed})) + ROOM > SMALL:
+        return _show_page(request, status=401, too_long=True)
+    return _show_page(request, status=401, next=following, typed=typed)
 
 
 @post("/board/sign-in", operation_id="boardOpenSession")
@@ -55,14 +60,16 @@ async def sign_in(
     """Open a session for the holder of a board token. The token itself is not kept anywhere."""
     form = await read_form(request)
     must_be_same_origin(request, cookie)
-    caller, following, typed = Caller(token=form.given("token")), own_path(form.text("next")), form.text("typed")
+    caller, following = Caller(token=form.given("token")), own_path(form.text("next"))
+    typed = form.text("typed") if form.has("typed") else None
+    typed_form = parse_form((typed or "").encode())
     try:
         commit_result = await sync_to_thread(backend.executor.execute, caller, sessions.open_session)
     except (Unauthenticated, Forbidden):
         return _show_page(request, error=WRONG, next=following, typed=typed)
-    if typed and following:
+    if typed is not None and following:
         page = PAGES.get_template("typed.html").render(
-            base=public_path(request), address=following, fields=parse_qsl(typed, keep_blank_values=True)
+            base=public_path(request), address=following, fields=typed_form.fields_to_repeat()
         )
         return await _signed_in(
             request, cookie, commit_result.result, backend, Response(page, media_type=HTML, status_code=200)
@@ -112,11 +119,10 @@ async def sign_out(
     backend: NamedDependency[Backend],
     cookie: NamedDependency[SessionCookie],
 ) -> Response[Any]:
-    """End this session, or all sessions of its user."""
-    form = await read_own_form(request, cookie)
-    close = _close_all if form.has("everywhere") else _close
+    """End this session."""
+    await read_own_form(request, cookie)
     with contextlib.suppress(Unauthenticated, Forbidden):  # it has ended already
-        await sync_to_thread(close, backend, Caller(token=bearer_token(request)))
+        await sync_to_thread(_close, backend, Caller(token=bearer_token(request)))
     return see_other(f"{public_path(request)}/board/sign-in", [cookie.removed()])
 
 
@@ -124,7 +130,8 @@ def _close(backend: Backend, caller: Caller) -> None:
     backend.executor.execute(caller, sessions.close_session)
 
 
-def _close_all(backend: Backend, caller: Caller) -> None:
+def close_all(backend: Backend, caller: Caller) -> None:
+    """End all sessions of a user."""
     user = require_board(backend.authorize(caller, read_access.board))
     # A key that is not in the read model yet ends with the session that it rests on.
     with backend.consistent_read("directory", eventual=True) as conn:

@@ -15,8 +15,8 @@ from litestar.params import FromPath
 from domain.errors import NotFound
 from domain.values import AgentRole, GoalLevel, GoalStatus, Priority, ProjectStatus
 from web.board import conflicts, words
-from web.board.api import NOT_FOUND, ApiRefusal
-from web.board.confirmations import Confirmation, is_confirmed, show_confirmation
+from web.board.api import ApiRefusal
+from web.board.confirmations import Confirmation, pending_question
 from web.board.conflicts import CONFLICT, Difference
 from web.board.editing import budget_as_values, budget_of
 from web.board.forms import Form
@@ -41,11 +41,12 @@ class Field(NamedTuple):
 
 
 class Action(NamedTuple):
-    """What can be done with a thing by a button: its word, what it does, and whether it cannot be undone."""
+    """What can be done with a thing by a button: its word, what it does, whether it cannot be undone, and the right to it."""
 
     word: str
     said: str
     is_final: bool = False
+    needs: str = "administer"
 
 
 class Kind(NamedTuple):
@@ -219,10 +220,11 @@ async def act(visit: NamedDependency[Visit], kind: FromPath[str], id: FromPath[s
     await visit.must_have(KINDS[kind].needs)
     action, path = visit.form.one_of("action", list(_actions(kind, resource))), _path(visit, kind, resource)
     asked = _actions(kind, resource)[action]
-    if asked.is_final and not is_confirmed(visit):
-        title = f"{asked.word} the {KINDS[kind].word} “{_title(resource)}”?"
-        confirmation = Confirmation(title, asked.said, asked.word, visit.path("structure", kind, resource["id"]))
-        return show_confirmation(visit, confirmation)
+    await visit.must_have(asked.needs)
+    title = f"{asked.word} the {KINDS[kind].word} “{_title(resource)}”?"
+    confirmation = Confirmation(title, asked.said, asked.word, visit.path("structure", kind, resource["id"]))
+    if asked.is_final and (question := pending_question(visit, confirmation)) is not None:
+        return question
     try:
         answer = await (visit.api.delete(path) if action == "delete" else visit.api.post(f"{path}/{action}"))
     except ApiRefusal as refusal:
@@ -252,11 +254,8 @@ async def _thing(visit: Visit, kind: str, id_: str) -> Json:
     """Return a thing of the company. Raise NotFound or ApiRefusal for any other."""
     match kind:
         case "folders":
-            folders = await visit.api.get(visit.api_path(FOLDERS))
-            resource = next((folder for folder in folders if folder["id"] == id_.lower()), None)
-            if resource is None:
-                raise ApiRefusal(NOT_FOUND, "Folder not found", None, {})
-            return dict(resource)
+            path, wanted_id = visit.api_path(FOLDERS), id_.lower()
+            return await visit.one_of(path, lambda folder: folder["id"] == wanted_id, "Folder not found")
         case "webhook-endpoints":
             return dict(await visit.api.get(visit.api_path(kind, id_)))
         case "company" if visit.company is not None and id_.lower() == visit.company_id:
@@ -312,7 +311,7 @@ def _actions(kind: str, resource: Json) -> dict[str, Action]:
             )
             text = "What signs with the present secret is no longer believed; the new one is shown once."
             rotate = (
-                {"rotate-heartbeat-secret": Action("New secret", text, is_final=True)}
+                {"rotate-heartbeat-secret": Action("New secret", text, is_final=True, needs="entrust")}
                 if resource["heartbeatUrl"]
                 else {}
             )
@@ -335,6 +334,7 @@ async def _form(  # noqa: PLR0913, PLR0917 what the form shows
 ) -> Response[Any]:
     options = {field.name: await _options(visit, field, resource) for field in kind.fields if field.choices or field.of}
     name = next(one for one, known in KINDS.items() if known is kind)
+    actions = {} if resource is None else _actions(name, resource)
     return visit.show(
         "thing_form.html",
         status=CONFLICT if theirs else 422 if errors else 200,
@@ -348,7 +348,7 @@ async def _form(  # noqa: PLR0913, PLR0917 what the form shows
         errors=errors,
         theirs=conflicts.in_words(theirs, options),
         base=conflicts.base_after(visit.form, theirs, as_values(kind, resource)) if resource else "",
-        actions={} if resource is None else _actions(name, resource),
+        actions={word: one for word, one in actions.items() if getattr(visit.rights, one.needs)},
         name_of_thing=words.spell_field,
     )
 
@@ -357,9 +357,8 @@ async def _options(visit: Visit, field: Field, resource: Json | None) -> list[tu
     """Return what one can choose from in a field. Nothing can be part of itself."""
     if field.choices:
         return [(word, word.replace("_", " ")) for word in field.choices]
-    resources = await visit.api.get(visit.api_path(field.of))
-    own = resource["id"] if resource else None
-    return [("", "none")] + [(one["id"], one.get("title") or one["name"]) for one in resources if one["id"] != own]
+    own_id = resource["id"] if resource else None
+    return [("", "none")] + [option for option in await visit.choices(field.of) if option[0] != own_id]
 
 
 def as_values(kind: Kind, resource: Json) -> dict[str, str]:

@@ -15,7 +15,7 @@ from domain.jetty import task as workflows
 from domain.values import CadenceType, DayOfWeek
 from web.board import conflicts, words
 from web.board.api import ApiRefusal
-from web.board.confirmations import Confirmation, is_confirmed, show_confirmation
+from web.board.confirmations import Confirmation, pending_question
 from web.board.conflicts import CONFLICT, Difference
 from web.board.forms import Form, read_object, whole_number
 from web.board.tasks import BASE, cadence_in_words, collection_of, not_repeated
@@ -93,16 +93,12 @@ async def change(visit: NamedDependency[Visit], task: FromPath[str], name: FromP
     action = visit.form.one_of("action", ("run-now", "pause", "resume", "delete"))
     collection = await collection_of(visit)
     path = collection.of("routines", task, name)
-    if action == "delete" and not is_confirmed(visit):
-        await visit.api.get(path)
-        consequence, back = (
-            "It cannot be brought back. Its trajectories stay.",
-            visit.path("tasks", task, "routines", name),
-        )
-        return show_confirmation(
-            visit, Confirmation(f"Delete the routine “{name}” of {task}?", consequence, "Delete it", back)
-        )
     if action == "delete":
+        await visit.api.get(path)
+        title, back = f"Delete the routine “{name}” of {task}?", visit.path("tasks", task, "routines", name)
+        consequence = "It cannot be brought back. Its trajectories stay."
+        if (question := pending_question(visit, Confirmation(title, consequence, "Delete it", back))) is not None:
+            return question
         await visit.api.delete(path)
         return visit.go("tasks", task, done="removed")
     answer = await visit.api.post(f"{path}/{action}")

@@ -20,7 +20,7 @@ from domain.jetty import task as workflows
 from domain.values import Cadence
 from web.board import conflicts, schedules, words
 from web.board.api import NOT_FOUND, ApiRefusal
-from web.board.confirmations import Confirmation, is_confirmed, show_confirmation
+from web.board.confirmations import Confirmation, pending_question
 from web.board.conflicts import CONFLICT, Difference
 from web.board.forms import Form, read_object
 from web.board.visit import NEEDS, Visit
@@ -186,14 +186,13 @@ async def save(visit: NamedDependency[Visit], task: FromPath[str]) -> Response[A
 async def delete(visit: NamedDependency[Visit], task: FromPath[str]) -> Response[Any]:
     """Delete a task with its routines."""
     collection = await collection_of(visit)
-    if not is_confirmed(visit):
-        await visit.api.get(collection.of("tasks", task))
-        routines = await visit.api.get_or_none(collection.of("routines", task)) or []
-        count = f" {words.count_noun(len(routines), 'routine is', 'routines are')} deleted with it." if routines else ""
-        consequence = f"It cannot be brought back.{count} What its trajectories did stays in the log."
-        return show_confirmation(
-            visit, Confirmation(f"Delete the task “{task}”?", consequence, "Delete it", visit.path("tasks", task))
-        )
+    await visit.api.get(collection.of("tasks", task))
+    routines = await visit.api.get_or_none(collection.of("routines", task)) or []
+    count = f" {words.count_noun(len(routines), 'routine is', 'routines are')} deleted with it." if routines else ""
+    consequence = f"It cannot be brought back.{count} What its trajectories did stays in the log."
+    confirmation = Confirmation(f"Delete the task “{task}”?", consequence, "Delete it", visit.path("tasks", task))
+    if (question := pending_question(visit, confirmation)) is not None:
+        return question
     await visit.api.delete(collection.of("tasks", task))
     return visit.go("tasks", done="removed")
 

@@ -10,11 +10,12 @@ from litestar.params import FromPath
 from domain.values import ChainOutcome, SigningMode
 from web.board import conflicts, preview, words
 from web.board.api import ApiRefusal
-from web.board.confirmations import Confirmation, is_confirmed, show_confirmation
+from web.board.confirmations import Confirmation, pending_question
 from web.board.conflicts import CONFLICT, Difference
 from web.board.forms import Form, whole_number, without_credentials
 from web.board.visit import NEEDS, Visit
 
+MOST_ROUTINES = 200  # of which a form offers one
 KINDS = {"schedule": "Schedule", "webhook": "Webhook", "chain": "After another routine", "api": "Named by the API"}
 SIGNING = [
     ("bearer", "the secret itself, as a bearer token"),
@@ -103,13 +104,11 @@ async def rotate(visit: NamedDependency[Visit], routine_id: FromPath[str], trigg
 async def delete(visit: NamedDependency[Visit], routine_id: FromPath[str], trigger_id: FromPath[str]) -> Response[Any]:
     """Delete a trigger. An older revision brings it back."""
     trigger = await own_trigger(visit, routine_id, trigger_id)
-    if not is_confirmed(visit):
-        consequence = "An older revision of the routine brings it back; a webhook then has a new address and secret."
-        title, back = (
-            f"Delete the trigger “{_name(trigger)}”?",
-            visit.path("routines", routine_id, "triggers", trigger_id),
-        )
-        return show_confirmation(visit, Confirmation(title, consequence, "Delete it", back))
+    title = f"Delete the trigger “{_name(trigger)}”?"
+    consequence = "An older revision of the routine brings it back; a webhook then has a new address and secret."
+    back = visit.path("routines", routine_id, "triggers", trigger_id)
+    if (question := pending_question(visit, Confirmation(title, consequence, "Delete it", back))) is not None:
+        return question
     await visit.api.delete(f"/routine-triggers/{trigger_id}")
     return visit.go("routines", routine_id, done="deleted")
 
@@ -170,11 +169,8 @@ async def _show_form(  # noqa: PLR0913, PLR0917 what the form shows
     theirs: Sequence[Difference] = (),
 ) -> Response[Any]:
     routine = await visit.own("routines", routine_id)
-    other_routines = (
-        await visit.api.get(visit.api_path("routines"), {"limit": 200, "status": "active,paused"})
-        if kind == "chain"
-        else []
-    )
+    is_chain, filters = kind == "chain", {"limit": MOST_ROUTINES, "status": "active,paused"}
+    other_routines = await visit.choices("routines", filters) if is_chain else []
     plan = None
     if kind == "schedule" and not errors:
         shown_form = checked_form or Form({name: [value] for name, value in values.items()})
@@ -184,7 +180,7 @@ async def _show_form(  # noqa: PLR0913, PLR0917 what the form shows
     options = {
         "signingMode": SIGNING,
         "afterOutcome": OUTCOMES,
-        "afterRoutineId": [(one["id"], one["title"]) for one in other_routines if one["id"] != routine_id],
+        "afterRoutineId": [option for option in other_routines if option[0] != routine_id],
     }
     return visit.show(
         "trigger_form.html",

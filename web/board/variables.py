@@ -9,7 +9,7 @@ from litestar.di import NamedDependency
 from domain.disclosure import MASK
 from domain.jetty import environment
 from web.board.api import ApiRefusal
-from web.board.confirmations import Confirmation, is_confirmed, show_confirmation
+from web.board.confirmations import Confirmation, pending_question
 from web.board.tasks import BASE, collection_of, not_repeated
 from web.board.visit import NEEDS, Visit
 
@@ -25,10 +25,11 @@ async def change(visit: NamedDependency[Visit]) -> Response[Any]:
     """Set the value of a variable, or delete one."""
     form, collection = visit.form, await collection_of(visit)
     is_deletion = form.has("delete")
-    if is_deletion and not is_confirmed(visit):
-        consequence = "Work that begins from now on does not get it, and its value cannot be brought back."
-        title = f"Delete the variable “{form.text('delete')}”?"
-        return show_confirmation(visit, Confirmation(title, consequence, "Delete it", visit.path("variables")))
+    consequence = "Work that begins from now on does not get it, and its value cannot be brought back."
+    title = f"Delete the variable “{form.text('delete')}”?"
+    confirmation = Confirmation(title, consequence, "Delete it", visit.path("variables"))
+    if is_deletion and (question := pending_question(visit, confirmation)) is not None:
+        return question
     name = form.text("delete") if is_deletion else form.text("name").strip()
     value = None if is_deletion else form.text("secret_value")
     errors = {} if is_deletion else _find_errors(name, value or "")

@@ -53,7 +53,10 @@ NEEDS = "needs"  # in the options of a form's page: the right without which it c
 WHO_MAY: Mapping[str, tuple[str, Callable[[Membership], bool]]] = {
     "assign": ("who may assign work", access.may_assign),
     "administer": ("who may write", lambda member: member.role not in access.READ_ONLY),
+    "entrust": ("who may assign work", access.may_assign),
+    "manage": ("who may manage members and keys", access.may_manage),
 }
+MORE = ("more", "Not all are listed here")  # the option that ends a list of choices which goes on; it cannot be chosen
 ROWS = 50  # of a list that shares its page with others
 NAMED = 5  # members whom a page names
 PAGES = Environment(
@@ -79,6 +82,7 @@ PAGES.globals.update(
     parse=words.parse,
     utc=words.utc_text,
     forgery_field=FORGERY_FIELD,
+    cut=MORE[0],
     zip_same=lambda options: [(option, option) for option in options],
 )
 DONE = {  # what a page says after a change, by the word in its address
@@ -252,16 +256,23 @@ class Visit:
             if cursor is None:
                 raise ApiRefusal(NOT_FOUND, missing, None, {})
 
+    async def choices(self, kind: str, query: Mapping[str, Any] | None = None) -> list[tuple[str, str]]:
+        """
+        Return what one can choose from among the things of a kind of the company: their ids and names.
+
+        They are as many as a page of the API has. If there are more, the last option says so.
+        """
+        answer = await self.api.page(self.api_path(kind), query)
+        options = [(str(one["id"]), str(one.get("name") or one["title"])) for one in answer.value]
+        return [*options, MORE] if answer.next_cursor else options
+
     async def names(self, kind: str, chosen_id: str | None = None) -> dict[str, str]:
         """
         Return the names of the company's agents, projects, goals or folders by their ids, as many as a page of the API has.
 
         The agent or project that is chosen is among them. Raise ApiRefusal for one of elsewhere.
         """
-        names = {
-            str(resource["id"]): str(resource.get("name") or resource["title"])
-            for resource in await self.api.get(self.api_path(kind))
-        }
+        names = dict(await self.choices(kind))
         if chosen_id and chosen_id.lower() not in names and kind in OWNED:
             resource = await self.own(kind, chosen_id)
             names[resource["id"]] = resource["name"]

@@ -88,7 +88,12 @@ class Browser:
 
     def send_surely(self, page, ending, **changed):
         """Press a button that takes something away, and then that of the question."""
-        return self.send(self.send(page, ending, **changed), ending)
+        return self.confirm(self.send(page, ending, **changed))
+
+    def confirm(self, asked, **changed):
+        """Press the button of a question."""
+        form = next(form for form in asked.forms if "sure" in form["fields"])
+        return self.post(form["action"], {**form["fields"], **changed})
 
     def sign_in(self, token):
         return self.send(self.get("/board/sign-in"), "/board/sign-in", token=token)

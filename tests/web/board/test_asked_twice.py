@@ -77,9 +77,39 @@ def test_the_last_owner_cannot_be_removed_and_the_sentence_stands_beside_them(bo
 
 def test_who_may_not_take_away_is_not_even_asked(viewer, removals):
     csrf = viewer.show("/system").form("/sign-out")["fields"]["csrf"]
-    kinds = ("/cancel", "/delete", "/release", "/status", "/variables", "/action")
     for path, ending, button, _, _ in removals:
-        if ending in kinds:
-            base = path if path.endswith(ending) else path.removesuffix("/edit") + ending
-            fields = {"csrf": csrf, "status": "archived", **button}
-            assert viewer.post(f"/board/companies/{viewer.company}{base}", fields).status in (403, 404), path
+        parents = {"/deliveries": "/deliveries/endpoints/"}.get(path, path.removesuffix("/edit"))
+        address = path if path.endswith(ending) else parents + ending
+        fields = {"csrf": csrf, "status": "archived", **button}
+        assert viewer.post(f"/board/companies/{viewer.company}{address}", fields).status in (403, 404), path
+
+
+def test_the_question_is_asked_anew_if_it_would_be_another_one_by_then(board, api, company):
+    project = api.post(f"/companies/{company}/projects", {"name": "Launch"})["id"]
+    asked = board.send(board.show(f"/structure/projects/{project}"), "/action", action="delete")
+    api.patch(f"/projects/{project}", {"name": "Keep this"})
+
+    anew = board.send(asked, "/action")
+
+    assert (200, True) == (anew.status, "Delete the project “Keep this”?" in anew.text)
+    assert [project] == [one["id"] for one in api.get(f"/companies/{company}/projects")]
+    assert "It is removed." in board.send(anew, "/action").text
+    assert 404 == board.send(anew, "/action").status  # as after the browser's way back
+
+
+def test_the_keys_that_a_member_has_issued_stay_good_if_that_is_chosen(board, api, company, agent):
+    def member_with_key(name):
+        added = api.post(f"/companies/{company}/members", {"name": name, "membershipRole": "member"})
+        key = api.request("POST", f"/agents/{agent}/keys", {"name": name}, token=added["token"])
+        assert 201 == key.status_code
+        return f"/members/{added['userId']}"
+
+    for how in ({"remove": "1"}, {"role": "viewer"}, {"assigns": "none"}):
+        for keep in ({}, {"keep_keys": "yes"}):
+            name = f"{how} {keep}"
+            member = member_with_key(name)
+            asked = board.send(board.show("/people"), member, **how)
+            assert "The keys of agents and of the collection that they issued here stay good" in asked.text
+            assert 200 == board.confirm(asked, **keep).status
+            keys = {key["name"]: key["revokedAt"] for key in api.get(f"/companies/{company}/keys")}
+            assert bool(keep) == (keys[name] is None), name

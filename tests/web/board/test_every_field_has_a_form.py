@@ -207,7 +207,8 @@ def _send_forms_of_structure(board, api, company, agent):
     people = board.send(board.show("/people"), f"/agents/{agent}", action="budget", maxCost="1", windowSec="60")
     board.send(people, "/people/members", name="Ada", email="ada@example.org", role="member")
     people = board.show("/people")
-    board.send(people, next(form["action"] for form in people.forms if "/members/" in form["action"]), role="viewer")
+    ada = next(form["action"] for form in people.forms if "/members/" in form["action"])
+    board.send_surely(people, ada, role="viewer")
     board.send(board.show("/deliveries"), "/endpoints", url="https://hooks.example.org/in", events="run.*")
     endpoint = api.get(f"/companies/{company}/webhook-endpoints")[0]["id"]
     board.send(board.show(f"/structure/webhook-endpoints/{endpoint}"), f"/{endpoint}", description="x")

@@ -168,7 +168,7 @@ def test_a_viewer_sees_no_button_that_a_viewer_may_not_press(viewer, api, compan
         page = viewer.show(path)
         assert 200 == page.status, path
         posts = [form["action"] for form in page.forms if form["action"] and "csrf" in form["fields"]]
-        allowed = ("/sign-out", "/people/keys", "/revoke")
+        allowed = ("/sign-out", "/sign-out-everywhere", "/people/keys", "/revoke")
         assert [] == [action for action in posts if not action.endswith(allowed)], path
         assert not any(link and link.endswith(("/new", "/edit", "/pause", "/deliveries")) for link in page.links), path
 

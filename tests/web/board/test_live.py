@@ -127,8 +127,10 @@ def test_the_stream_ends_when_the_session_does(api, company, how):
                 api.request("DELETE", f"/board-api-keys/{key['id']}", token=token)
             case "is no member any more":
                 api.request("DELETE", f"/companies/{company}/members/{api.get('/cli-auth/me', token=token)['userId']}")
+            case "signs out everywhere":
+                member.send_surely(page, "/sign-out-everywhere")
             case _:
-                member.send(page, "/sign-out", **({"everywhere": "1"} if "everywhere" in how else {}))
+                member.send(page, "/sign-out")
         goal(api, company)
 
         assert len(stream.end()) <= 1  # of its own end

@@ -2,6 +2,7 @@
 
 import pytest
 
+from web.board import triggers
 from web.board.visit import ROWS
 
 MOST = ROWS + 2
@@ -64,6 +65,14 @@ def second_revoke(page):
 @pytest.mark.parametrize("place", ["x", "-1", "1.x", "9" * 30])
 def test_a_place_that_no_page_gave_is_refused(board, place):
     assert {400} == {board.show(f"/{path}").status for path in (f"structure?goals={place}", f"people?agents={place}")}
+
+
+def test_a_list_of_choices_that_goes_on_says_so(board, api, company, agent, monkeypatch):
+    monkeypatch.setattr(triggers, "MOST_ROUTINES", 2)
+    routine, _ = (api.routine(company, agent, title=f"Routine {number}") for number in range(2))
+    assert "Not all are listed here" not in board.show(f"/routines/{routine}/triggers/new?kind=chain").text
+    api.routine(company, agent, title="One more")
+    assert "Not all are listed here" in board.show(f"/routines/{routine}/triggers/new?kind=chain").text
 
 
 def test_backfills_go_on_on_a_next_page(board, api, company, agent):

@@ -2,6 +2,9 @@
 
 import pytest
 
+from tests.web import people
+from tests.web.board.conftest import Board
+
 MADE = {
     "projects": ({"name": "Launch", "targetDate": "2026-12-24"}, "Launch"),
     "goals": ({"title": "Grow", "level": "company"}, "Grow"),
@@ -33,12 +36,12 @@ def test_a_thing_is_made_and_changed(board, api, company, agent, kind):
 def test_a_project_is_paused_resumed_and_deleted(board, api, company):
     project = api.post(f"/companies/{company}/projects", {"name": "Launch"})["id"]
 
-    def press(action):
-        return board.send(board.show(f"/structure/projects/{project}"), "/action", action=action, sure="yes").text
+    def press(action, send=board.send):
+        return send(board.show(f"/structure/projects/{project}"), "/action", action=action).text
 
     assert "Launch paused" in press("pause")
     assert "Launch backlog" in press("resume")
-    assert "There is no project yet." in press("delete")
+    assert "There is no project yet." in press("delete", board.send_surely)
 
 
 def test_a_folder_lies_in_another_but_not_in_itself_and_is_deleted_only_when_it_is_empty(board, api, company):
@@ -52,7 +55,7 @@ def test_a_folder_lies_in_another_but_not_in_itself_and_is_deleted_only_when_it_
         one["id"]: (one["name"], one["parentId"]) for one in api.get(folders)
     }
     board.send(board.show(f"/structure/folders/{inner}"), f"/{inner}", parentId=outer)
-    page = board.send(board.show(f"/structure/folders/{outer}"), "/action", action="delete", sure="yes")
+    page = board.send_surely(board.show(f"/structure/folders/{outer}"), "/action", action="delete")
     assert (422, True) == (page.status, "The folder is not empty" in page.text)
 
 
@@ -66,8 +69,8 @@ def test_an_agent_is_renamed_gets_a_heartbeat_whose_secret_is_shown_once_and_is_
     assert ("Scout", "https://agents.example.org/wake") == tuple(
         form.form(f"/{agent}")["fields"][name] for name in ("name", "heartbeatUrl")
     )
-    assert "it is shown once" in board.send(form, "/action", action="rotate-heartbeat-secret", sure="yes").text
-    assert "The change is saved." in board.send(form, "/action", action="terminate", sure="yes").text
+    assert "it is shown once" in board.send_surely(form, "/action", action="rotate-heartbeat-secret").text
+    assert "The change is saved." in board.send_surely(form, "/action", action="terminate").text
     assert "terminated" == api.get(f"/agents/{agent}")["status"]
 
 
@@ -130,3 +133,13 @@ def test_a_conflict_has_the_names_of_things_and_says_whose_they_are(board, api, 
     form = board.show("/people")
     api.patch(f"/companies/{company}/members/{member}", {"membershipRole": "admin"})
     assert "These fields of Ada differ." in board.send(form, f"/members/{member}", role="member").text
+
+
+def test_who_may_not_assign_work_is_not_asked_whether_to_make_a_new_secret_of_an_agent(api, company, agent):
+    api.patch(f"/agents/{agent}", {"heartbeatUrl": "https://agents.example.org/wake"})
+    member = Board(api, company, people.member(api, company, "member", ()))
+    form = member.show(f"/structure/agents/{agent}")
+    assert ("New secret" in form.text, "Terminate" in form.text) == (False, True)
+    page = member.send(form, "/action", action="rotate-heartbeat-secret")
+    assert (403, True) == (page.status, "for members who may assign work" in page.text)
+    member.client.close()

@@ -205,7 +205,7 @@ def test_whoever_may_only_read_sees_no_button_and_whoever_may_not_assign_no_butt
                 link for link in page.links if link and link.endswith(("/new-task", "/edit", "/run", "/new-routine"))
             ]
     ends = {board: {action.rpartition("/")[2] for action in found} for board, found in actions.items()}
-    assert {"sign-out", "action"} == ends[viewer] | {"action"}
+    assert {"sign-out", "sign-out-everywhere", "action"} == ends[viewer] | {"action"}
     assert {"run", "new-routine", "collection-keys"}.isdisjoint(ends[member])
     assert {"new-task", "status", "labels", "variables", "delete"} <= ends[member]
     for path in paths[1:3]:

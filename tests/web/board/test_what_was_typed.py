@@ -4,6 +4,7 @@ import httpx
 import pytest
 
 from tests.web.board.conftest import Page
+from web.board.forms import without_credentials
 
 TYPED = {"title": "Digest of\u202e the day", "description": "first\n\nsecond & <b>"}
 SECRET = "hunter2-of-the-form"
@@ -93,16 +94,65 @@ def test_a_credential_among_the_headers_of_a_sample_is_in_no_page(board, forms_w
     assert (200, False, True) == (page.status, SECRET in page.html, shown in page.text)
 
 
+def test_the_credentials_among_headers_are_masked_and_nothing_else():
+    masked = ("authorization: Bearer", " Proxy-Authorization:", "Cookie: a=", "X-Gitlab-Token:\t", "x-api-key:")
+    shown = ("Authorization:", "X-Kind: ping", "Idempotency-Key: of today", "")
+    headers = without_credentials("\n".join([*(f"{start}{SECRET}" for start in masked), *shown]))
+    assert (len(masked), False) == (headers.count("***"), SECRET in headers)
+    assert headers.endswith("\n".join(shown))
+
+
 def test_buttons_of_an_earlier_session_do_nothing(board, api, company, agent):
     routine = api.routine(company, agent, title="Digest")
-    page, zone = board.show(f"/routines/{routine}"), board.get("/board/settings")
+    page, people, zone = board.show(f"/routines/{routine}"), board.show("/people"), board.get("/board/settings")
     end_session(board)
     board.sign_in(api.token)
     assert 422 == board.send(page, "/run").status
     assert [] == api.get(f"/companies/{company}/runs")
+    pressed = board.send(people, f"/agents/{agent}", action="pause")
+    assert (422, True) == (pressed.status, "Open it again and repeat it." in pressed.text)
+    assert "idle" == api.get(f"/agents/{agent}")["status"]
     again = board.send(zone, "/board/settings", zone="Asia/Tokyo")
     assert (422, "Asia/Tokyo") == (again.status, again.form("/board/settings")["fields"]["zone"])
     assert "Times in UTC" in board.show().text
+
+
+def test_a_button_that_is_pressed_after_the_session_has_ended_asks_after_the_sign_in(board, api, company):
+    api.post(f"/v1/tasks/{company}", {"name": "echo", "workflow": {}})
+    page = board.show("/tasks/echo")
+    end_session(board)
+
+    asked = sign_in_again(board, board.send(page, "/tasks/echo/delete"))
+
+    assert (200, True) == (asked.status, "Delete the task “echo”?" in asked.text)
+    assert "It is removed." in board.send(asked, "/tasks/echo/delete").text
+
+
+@pytest.mark.parametrize("text", ["long " * 4_000, "é, " * 1_500])
+def test_what_is_too_long_to_be_carried_over_the_sign_in_is_left_to_the_browser(board, api, company, text):
+    form = board.show("/structure/projects/new")
+    end_session(board)
+
+    door = board.send(form, "/projects/new", name="Launch", description=text)
+
+    assert (401, True) == (door.status, "in another tab" in door.text)
+    assert text[:20] not in door.html
+    board.sign_in(api.token)
+    again = board.send(form, "/projects/new", name="Launch", description=text)
+    assert (422, True) == (again.status, "Nothing is saved yet" in again.text)
+    board.send(again, "/projects/new")
+    assert [text] == [one["description"] for one in api.get(f"/companies/{company}/projects")]
+
+
+def test_what_a_sign_in_carries_is_a_form_of_the_board(board, browser, api):
+    fields = {"token": api.token, "next": "/board/settings"}
+    assert 400 == browser.post("/board/sign-in", {**fields, "typed": "a=b&" * 2_000}).status
+    assert "Board token" in browser.get("/board/settings").text
+    page = browser.post("/board/sign-in", {**fields, "typed": f"secret_value={SECRET}&csrf=x&note=%3Cb%3E"})
+    assert {"secret_value": "typed before", "note": "<b>"} == page.form("/board/settings")["fields"]
+    assert SECRET not in page.html
+    elsewhere = browser.post("/board/sign-in", {**fields, "next": "https://evil.example/", "typed": "note=x"})
+    assert "You are signed in." not in elsewhere.text
 
 
 def test_a_page_of_elsewhere_brings_no_form_back(board):

@@ -107,7 +107,7 @@ def forms(api, company, agent):
             f"{of_routine}/edit",
             "/edit",
             {"env.0.name": "N", "env.0.value": "x"},
-            {"env.0.name": ("9 x",), "env.0.type": ("odd",)},
+            {"env.0.name": ("9 x", CONTROL), "env.0.type": ("odd",)},
         ),
         (
             f"{of_routine}/edit",
