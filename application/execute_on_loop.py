@@ -71,7 +71,7 @@ class LoopExecutor:
         self, question: Callable[[UnitOfWork], R], *, is_fresh: bool = False
     ) -> tuple[R, Mapping[UUID, int]]:
         """
-        Answer a question, and return the versions of the streams that the answer rests on. Raises Elsewhere.
+        Answer a question, and return the versions of the streams that the answer rests on. Raises NeedsThread.
 
         Unless it `is_fresh` the answer may rest on cached streams, so the caller must look whether they are unchanged.
         What is refused is refused on fresh state.
@@ -144,7 +144,7 @@ class _Awaiting:
             self._executor.cache.put(streams)
 
     async def _fetch(self, missing: MissingKeys) -> None:
-        """Fetch data keys. It has a thread of its own, as the clock has. Raises Elsewhere when one is lost."""
+        """Fetch data keys. It has a thread of its own, as the clock has. Raises NeedsThread when one is lost."""
         keys = cast("DataKeys", self._executor.store.keys)
         if missing.to_seal is not None:
             await asyncio.to_thread(keys.to_seal, missing.to_seal)

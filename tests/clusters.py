@@ -5,7 +5,7 @@ import subprocess
 
 
 def copying(initdb, template):
-    """`LocalPostgres._initdb`, but it keeps beside `template` what it has made once with the same programs."""
+    """`LocalPostgres._run_initdb`, but it keeps beside `template` what it has made once with the same programs."""
 
     def copy(server, binaries, account):
         copy = template.with_name(f"{template.name}{str(binaries).replace('/', '_')}")

@@ -3,7 +3,7 @@ What decisions in an event loop rest on: what is at hand in memory, since the lo
 
 A decision that needs streams which are not at hand is broken off by Missing, which says which. They are loaded, and the
 decision is taken again: a use case may be run several times. One that needs anything else, or would take long, is broken
-off by Elsewhere: a thread takes it by the steps that block. Data keys that are not at hand break it off by MissingKeys; a
+off by NeedsThread: a thread takes it by the steps that block. Data keys that are not at hand break it off by MissingKeys; a
 thread fetches them, and the decision stays in the loop.
 
 These are no Exceptions, so that no rule takes them for an error of its own.
@@ -66,7 +66,7 @@ class StreamsAtHand:
         return encode(recorded, self.limits, self.keys)
 
     def put(self, streams: Mapping[UUID, list[Recorded]], read_from: str | None) -> None:
-        """Take streams that were loaded. Raises Elsewhere for a heavy one."""
+        """Take streams that were loaded. Raises NeedsThread for a heavy one."""
         for id_, recorded in streams.items():
             if sum(event.memory for event in recorded) > HEAVY_BYTES:
                 raise NeedsThread
@@ -85,7 +85,7 @@ class StreamsAtHand:
 
 
 class LightStreams:
-    """The streams of a cache. Raises Elsewhere for a heavy one."""
+    """The streams of a cache. Raises NeedsThread for a heavy one."""
 
     def __init__(self, cache: StreamCache) -> None:
         self._cache = cache
@@ -99,7 +99,7 @@ class LightStreams:
 
 
 class OpenedSecrets:
-    """The secrets that the process has opened before. Raises Elsewhere for others."""
+    """The secrets that the process has opened before. Raises NeedsThread for others."""
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault

@@ -2,8 +2,8 @@
 The log as an event loop reads and writes it: over connections of its own, and never waiting in the middle of anything.
 
 It is a short way for what goes well. Whatever goes otherwise is left to a thread and the recorder of threads, which knows
-what to do about broken connections, lost answers and a database that is away: an append comes back as Again, anything
-else as Elsewhere.
+what to do about broken connections, lost answers and a database that is away: an append comes back as GroupFailed, anything
+else as NeedsThread.
 """
 
 from collections.abc import Mapping, Sequence
@@ -53,7 +53,7 @@ class LoopQueries:
         self._queries = Lane[Query, list[Row]](connections, _answer_each, many=1, most_items=MOST_QUERIES)
 
     async def query(self, text: str, *values: Any) -> list[Row]:
-        """Return the rows that a query finds. Raises Elsewhere when it cannot be asked now."""
+        """Return the rows that a query finds. Raises NeedsThread when it cannot be asked now."""
         try:
             return await self._queries.submit((text, values))
         except (NoConnection, psycopg.Error):
@@ -78,7 +78,7 @@ class LoopRecorder(LoopQueries):
         """
         Append a small batch, together with others that wait. Return what becomes of it.
 
-        That is the position of its last event, the error that refuses it, or Again: it is to be appended by a thread.
+        That is the position of its last event, the error that refuses it, or GroupFailed: it is to be appended by a thread.
         """
         try:
             return await self._appends.submit(batch, batch.size)
@@ -88,7 +88,7 @@ class LoopRecorder(LoopQueries):
     async def load(
         self, stream_ids: Sequence[UUID], read_from: str | None, keys: Keys | None = None
     ) -> Mapping[UUID, list[Recorded]]:
-        """Return the events of each stream. Raises Elsewhere also when they are too much for the loop."""
+        """Return the events of each stream. Raises NeedsThread also when they are too much for the loop."""
         ids = list(stream_ids)
         rows = await (
             self.query(STREAMS, ids, HEAVY_BYTES)

@@ -221,7 +221,7 @@ class PostgresRecorder(ApplicationRecorder):
         """
         Append batches in one transaction, whatever becomes of each; return what becomes of them, in their order.
 
-        That is the position of the last event, the error of a batch that is refused, or Again for all of them. Raises
+        That is the position of the last event, the error of a batch that is refused, or GroupFailed for all of them. Raises
         OperationalError when Postgres cannot be reached at all.
         """
         try:

@@ -39,9 +39,8 @@ FULL = "Its history is full: it has been changed too often, or by too much. It c
 # Bytes of memory: a change of up to so many may fill a stream to its bound, a larger one only to half of it.
 SMALL_BYTES = 4_096
 State = TypeVar("State")
-Spending = Callable[
-    [Owner, UUID, Budget, datetime], WindowSpending
-]  # what was spent within the window that ends at a moment
+# What was spent within the window that ends at a moment.
+Spending = Callable[[Owner, UUID, Budget, datetime], WindowSpending]
 
 # The log position at which the caller read what it changes (If-Match); None if the request has no precondition.
 UNCHANGED_SINCE: ContextVar[int | None] = ContextVar("unchanged since", default=None)

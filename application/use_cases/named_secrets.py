@@ -41,7 +41,7 @@ def reseal(
 
 
 def open_secrets(work: UnitOfWork, sealed: Sealed | None) -> dict[str, Any]:
-    """Return name and value of each; raise Lost when they were dropped meanwhile, VaultClosed without the key."""
+    """Return name and value of each; raise SecretsLost when they were dropped meanwhile, VaultClosed without the key."""
     if sealed is None:
         return {}
     secret = work.reveal([sealed.id]).get(sealed.id)

@@ -190,7 +190,7 @@ class PublicAddressBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Connect to the first allowed address that takes the connection. Raises Refused when none is allowed."""
+        """Connect to the first allowed address that takes the connection. Raises HostRefused when none is allowed."""
         addresses = await self._lookups.addresses(host, port, _SENDER.get())
         allowed_addresses = [address for address in addresses if self._may_be_reached(address)]
         if not allowed_addresses:
@@ -203,7 +203,7 @@ class PublicAddressBackend(httpcore.AsyncNetworkBackend):
         return await self._connect_checked(allowed_addresses[-1], port, timeout, local_address, socket_options)
 
     async def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
-        """Raise Refused: a Unix socket belongs to this machine."""
+        """Raise HostRefused: a Unix socket belongs to this machine."""
         raise HostRefused(PRIVATE)
 
     async def sleep(self, seconds: float) -> None:

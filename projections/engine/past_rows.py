@@ -33,7 +33,7 @@ def fold_into(  # noqa: PLR0913, PLR0917 what is folded, how far, and where to
     """
     Fold the log up to a position into a schema that stays, as the model's tables were then (or would have been by this version).
 
-    One that broke off is gone on with, also to a later position. Raises Taken for a schema that is something else.
+    One that broke off is gone on with, also to a later position. Raises SchemaTaken for a schema that is something else.
     """
     own_tables = [f"{schema}.{name}" for name in ("rebuild_progress", *(table.name for table in model.tables))]
     if not OWN_SCHEMA.fullmatch(schema) or (

@@ -35,7 +35,9 @@ from projections.engine.same_log import IS_IN_LOG, OtherLog, place_of, require_i
 from projections.engine.sent_columns import TEXT, SentArray
 
 BATCH = 1_000  # the most events of one transaction
-MOST_SINCE = 250  # events since a position whose streams `present` finds; of more, each may have changed anything
+MOST_SINCE = (
+    250  # events since a position whose streams `positions_query` finds; of more, each may have changed anything
+)
 SMALL_BATCH = 50  # events; their rows are few enough to be asked for before it is sure that they are needed
 POLL_S = (0.001, 0.002, 0.004, 0.008, 0.015, 0.03)  # pauses between polls; the last one repeats
 Cursor = psycopg.Cursor[tuple[Any, ...]]
@@ -228,7 +230,7 @@ def reached(conn: Connection, models: Sequence[ReadModel], *, all_of_them: bool 
 
 class PresentPositions(NamedTuple):
     """
-    What the query of `present` finds.
+    What the query of `positions_query` finds.
 
     The rows are of one moment of the log only where all models stand at the same position: `hash` is that of its event then,
     and `made` says which rows these are. `hash_then` is that of the event at the position that was asked about, None where this
@@ -279,7 +281,7 @@ def positions_query(models: Sequence[ReadModel], kinds: Sequence[BatchedDocs[Any
 
 
 def versions_value(versions: Mapping[UUID, int]) -> str:
-    """Return the value for the query of `present`: versions of streams."""
+    """Return the value for the query of `positions_query`: versions of streams."""
     return records({"id": id_, "version": version} for id_, version in versions.items())
 
 

@@ -21,7 +21,7 @@ class Claim:
         """
         Count one more start of the command in this session, and return which one it is: the file has a byte for each.
 
-        Raises CannotWork, and NotNow where it may succeed later.
+        Raises CannotWork, and MachineNotReady where it may succeed later.
         """
         try:
             self.lock.seek(0, os.SEEK_END)
@@ -45,7 +45,7 @@ def claim(directory: Path, issue_id: UUID, *, fresh: bool) -> Claim | None:
 
     Returns None where another worker of this machine has the issue, or its command still runs, or there is nothing to
     resume. A fresh issue is resumed by nobody: a session that was left on it never began, or has lost it. Raises
-    CannotWork, and NotNow where it may succeed later.
+    CannotWork, and MachineNotReady where it may succeed later.
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -34,7 +34,7 @@ class Server:
 
     def ask(self, method: str, path: str, body: Any = None, *, session: UUID | None = None) -> Any:
         """
-        Send a request and return the JSON of its answer. Raises Refused, CannotWork and Stopped.
+        Send a request and return the JSON of its answer. Raises RequestRefused, CannotWork and Stopped.
 
         Returns None also when the change is recorded but the read models are late, so that the answer cannot be read.
         """
@@ -45,7 +45,7 @@ class Server:
         """
         Send a request and return the JSON of its answer; None when the server is in trouble or slow.
 
-        Raises Refused and CannotWork.
+        Raises RequestRefused and CannotWork.
         """
         try:
             response = self._client.request(
@@ -65,7 +65,7 @@ class Server:
             query = {"cursor": cursor}
 
     def repeat(self, step: Callable[[], T]) -> T:
-        """Return what the step returns, after more tries where it raises NotNow. Raises CannotWork and Stopped."""
+        """Return what the step returns, after more tries where it raises MachineNotReady. Raises CannotWork and Stopped."""
         give_up_at = time.monotonic() + self._patience_s
         for pause_s in pauses():
             try:
@@ -117,7 +117,7 @@ def client(url: str, token: str) -> httpx.Client:
 
 
 def answer(response: httpx.Response) -> Any:
-    """Return the JSON of a success, None for 204. Raises Refused, and CannotWork for a bad token or URL."""
+    """Return the JSON of a success, None for 204. Raises RequestRefused, and CannotWork for a bad token or URL."""
     if response.status_code == httpx.codes.UNAUTHORIZED:
         raise CannotWork(
             f"the server does not take the token (401: {message(response)}); is it the key of an agent, or of a collection?"

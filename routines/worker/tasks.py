@@ -162,7 +162,7 @@ class TaskWorker:
         """
         Extend the lease when it is time. Return why the trajectory is lost, or None.
 
-        Raises Refused when another worker has it.
+        Raises RequestRefused when another worker has it.
         """
         if lease.is_due:
             asked_at = clock()

@@ -2,17 +2,19 @@
 Processes that are forked from one that has imported the program already, as tests start them.
 
 To import the program takes a process longer than most of what a brief campaign asks of it. Each process has its own
-memory, connections and end, and dies of a signal as any other; that the program can be started from nothing is seen by
-the campaigns in size, and by every test of `routines up`.
+memory, connections and end, and dies of a signal as any other; none outlives the tests. That the program can be started
+from nothing is seen by the campaigns in size, and by every test of `routines up`.
 """
 
+import atexit
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 
 PRELOADED = (
     "routines.cli",
@@ -32,8 +34,9 @@ class Forked:
     """`routines` with these arguments and no other variables than these, as subprocess.Popen would show it."""
 
     def __init__(self, arguments: Sequence[str], env: Mapping[str, str], log: Path) -> None:
-        self._process = _context.Process(target=_run_routines, args=(list(arguments), dict(env), log), daemon=True)
+        self._process = _context.Process(target=_run_routines, args=(list(arguments), dict(env), log))
         self._process.start()
+        atexit.register(self.kill)  # else it would be waited for, and one that is frozen never ends
 
     @property
     def pid(self) -> int:
@@ -61,6 +64,7 @@ class Forked:
 
 
 def _run_routines(arguments: list[str], env: dict[str, str], log: Path) -> None:
+    Thread(target=_die_with_tests, daemon=True).start()
     with log.open("ab") as output:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(output.fileno(), stream.fileno())
@@ -69,3 +73,9 @@ def _run_routines(arguments: list[str], env: dict[str, str], log: Path) -> None:
     from routines.cli import main  # noqa: PLC0415 it has been imported before the fork
 
     main(arguments, prog_name="routines")
+
+
+def _die_with_tests() -> None:
+    if (tests := parent_process()) is not None:
+        tests.join()
+        os.kill(os.getpid(), signal.SIGKILL)

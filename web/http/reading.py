@@ -145,7 +145,7 @@ class Reader:
         self.counts = Counter[Source]()  # answers, by where their documents came from
 
     async def find(self, read: Read) -> Answer:
-        """Return what is found. Raises Elsewhere when it cannot be asked now."""
+        """Return what is found. Raises NeedsThread when it cannot be asked now."""
         wanted, many_docs = read.wanted, 0
         if wanted is not None and (read.anew or self._are_apart or wanted not in self._kept):
             many_docs = wanted.limit or 1
