@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from projections.board import issues
-from projections.engine import moments, past_rows
+from projections.engine import folding_aside, moments, past_rows
 from projections.engine.own_projection import fold_in_memory
 from projections.firing import run_history
 from routines import bootstrap
@@ -39,7 +39,7 @@ def test_rows_as_of_a_position_are_made_in_a_schema_of_their_own(projected_story
 
 def test_a_schema_that_another_read_model_got_meanwhile_is_left_alone(projected_story, system, conn, monkeypatch):
     """Two commands began at once with the same new schema, and one of them waited for the other."""
-    head, hold_lock = projected_story.store.head(), past_rows.hold_lock
+    head, hold_lock = projected_story.store.head(), folding_aside.hold_lock
 
     @contextmanager
     def hold_lock_later(*arguments):
