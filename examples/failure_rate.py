@@ -30,10 +30,10 @@ def plot(days: Sequence[Daily]) -> str:
     for title, day, runs, rate in days:
         x, y = NAMES + step * dates.index(day), MARGIN + ROW * titles.index(title)
         cells.append(
-            f'<rect x="{x:.0f}" y="{y}" width="{step - 2:.0f}" height="{ROW - 2}" fill="#b3261e" '
+            f'<rect x="{x:.0f}" y="{y}" width="{max(step - 2, 1):.0f}" height="{ROW - 2}" fill="#b3261e" '
             f'fill-opacity="{rate:.2f}" stroke="#aaa"><title>{escape(title)}, {day}: {rate:.0%} of {runs} runs</title></rect>'
         )
-        if rate:
+        if rate and step >= ROW:
             cells.append(f'<text x="{x + 4:.0f}" y="{y + 15}" font-size="10">{rate:.0%}</text>')
     labels = [
         f'<text x="4" y="{MARGIN + ROW * place + 15}">{escape(title[:28])}</text>' for place, title in enumerate(titles)

@@ -35,14 +35,17 @@ def fold_into(  # noqa: PLR0913, PLR0917 what is folded, how far, and where to
 
     One that broke off is gone on with, also to a later position. Raises SchemaTaken for a schema that is something else.
     """
-    own_tables = [f"{schema}.{name}" for name in ("rebuild_progress", *(table.name for table in model.tables))]
-    if not OWN_SCHEMA.fullmatch(schema) or (
-        value_of(conn, "SELECT to_regnamespace(%s) IS NOT NULL", schema)
-        and value_of(conn, "SELECT count(to_regclass(place)) < count(*) FROM unnest(%s::text[]) place", own_tables)
-    ):
-        raise SchemaTaken(schema)
     with hold_lock(conn, f"fold into {schema}"):
+        if not OWN_SCHEMA.fullmatch(schema) or _holds_something_else(conn, schema, model):
+            raise SchemaTaken(schema)
         position = begin_or_resume(conn, model, schema, until)
         with search_schema(conn, schema):
             for reached in fold_aside(conn, model, read, position, until):
                 progress(reached)
+
+
+def _holds_something_else(conn: Connection, schema: str, model: ReadModel) -> bool:
+    tables = [f"{schema}.{name}" for name in ("rebuild_progress", *(table.name for table in model.tables))]
+    return bool(value_of(conn, "SELECT to_regnamespace(%s) IS NOT NULL", schema)) and bool(
+        value_of(conn, "SELECT count(to_regclass(place)) < count(*) FROM unnest(%s::text[]) place", tables)
+    )

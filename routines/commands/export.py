@@ -203,10 +203,15 @@ def _hold_directory(output: Path) -> Iterator[None]:
 
 
 def _sweep(output: Path, manifest: Manifest) -> None:
-    """Remove what a killed export has left: files of ours that the manifest does not name, so that no row is there twice."""
+    """
+    Remove what a killed export has left: files of ours that the manifest does not name, so that no row is there twice.
+
+    Whole files of another format are somebody's own: an export into this directory writes none.
+    """
     known_names = {MANIFEST, *(file.name for file in manifest.files)}
     for path in output.iterdir():
-        if OWN_FILE.fullmatch(path.name) and path.name not in known_names:
+        is_ours = OWN_FILE.fullmatch(path.name) and path.suffix in {".part", f".{manifest.format}"}
+        if is_ours and path.name not in known_names:
             path.unlink()
 
 
@@ -251,6 +256,7 @@ def _add(  # noqa: PLR0913, PLR0917 what is written, and where
         return
     with temporary_path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
+        os.fsync(file.fileno())  # the manifest must not outlive it when the machine loses its power
     exported_file = ExportedFile(
         name=name,
         view=view,
@@ -260,6 +266,8 @@ def _add(  # noqa: PLR0913, PLR0917 what is written, and where
         after_position=after,
         until_position=until,
     )
+    if span is None:
+        _save(output, manifest)  # without the file of before, which is not as it said from now on
     temporary_path.replace(output / name)
     manifest.files.append(exported_file)
 

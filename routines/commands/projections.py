@@ -199,9 +199,10 @@ def _fold_into(name: str, schema: str, until: str | None, settings: Settings, *,
 def _find_position(conn: Connection, until: str, head: int, now: datetime) -> int:
     """Return the position that is meant: a number, or that of a moment. Raises BadParameter, also for the future."""
     if until.isascii() and until.isdigit():
-        if len(until) > len(str(head)) or int(until) > head:
+        digits = until.lstrip("0") or "0"  # Python reads no number of thousands of digits
+        if len(digits) > len(str(head)) or int(digits) > head:
             raise click.BadParameter(f"in the future: the log ends at position {head}", param_hint="--until")
-        return int(until)
+        return int(digits)
     try:
         moment = datetime.fromisoformat(until)
         moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -3,8 +3,8 @@ Who may log in to the embedded Postgres, and as which role: pg_hba.conf and pg_i
 
 The kernel tells Postgres which account of this machine is at the other end of the socket (`peer`), and pg_ident.conf
 says as which roles that account may log in. There are no passwords, no TCP, and no `trust`. The account of the cluster,
-where it is not ours, may not log in at all: code that runs inside the server must not get a role through its socket. `replication` is what a base backup asks for, which of these
-roles the superuser alone may make.
+where it is not ours, may not log in at all: code that runs inside the server must not get a role through its
+socket. A base backup is a login for `replication`, and of these roles the superuser alone has the attribute for that.
 """
 
 from collections.abc import Iterable

@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from types import NoneType
 from typing import get_args
@@ -234,6 +234,14 @@ def test_a_plot_is_that_of_the_page(root, file, draw, numbers):
         path.write_text(picture)
     assert path.read_text() == picture
     assert f"](plots/{path.name})" in PAGE.read_text()
+
+
+def test_a_year_of_failures_is_a_picture_in_which_each_day_can_be_seen():
+    year = [("Sync", date(2026, 1, 1) + timedelta(days=number), 24, 0.5) for number in range(365)]
+
+    picture = ET.fromstring(failure_rate.plot(year))
+
+    assert {"1"} == {cell.attrib["width"] for cell in picture.iter("{http://www.w3.org/2000/svg}rect")}
 
 
 @pytest.mark.parametrize(

@@ -221,6 +221,38 @@ def test_the_manifest_of_an_export_that_was_killed_tells_of_the_files_that_are_t
     assert "Later" in (output / "routines.ndjson").read_text()
 
 
+def test_the_manifest_never_tells_of_a_file_that_was_replaced(views_defined, run_export, monkeypatch):
+    """Killed between a file of a view and the manifest; the next export takes other views only."""
+    run_export()
+    views_defined.routine(views_defined.company("Another"), None, title="Later", status="paused")
+    views_defined.project_all()
+    save = command._save
+
+    def killed(output, manifest):
+        if b"Later" in (output / "routines.ndjson").read_bytes():
+            raise KeyboardInterrupt
+        save(output, manifest)
+
+    monkeypatch.setattr(command, "_save", killed)
+    run_export("--view", "routines")
+    monkeypatch.undo()
+
+    _, output = run_export("--view", "runs")
+
+    for file in manifest(output)["files"]:
+        assert hashlib.sha256((output / file["name"]).read_bytes()).hexdigest() == file["sha256"], file["name"]
+
+
+def test_files_of_another_format_that_somebody_has_put_there_are_left_alone(views_defined, run_export):
+    _, output = run_export("--view", "runs")
+    for name in ("runs.parquet", "runs-by-day.ndjson"):
+        (output / name).write_text("made of runs.ndjson")
+
+    run_export("--view", "runs")
+
+    assert {"runs.parquet", "runs-by-day.ndjson"} < {path.name for path in output.iterdir()}
+
+
 def test_two_exports_into_one_directory_do_not_meet(run_export, tmp_path):
     with command._hold_directory(tmp_path / "out"):
         done, _ = run_export()

@@ -6,7 +6,7 @@ from weakref import WeakKeyDictionary
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 
-from web.http.tolerated_fields import LENIENT_QUERIES
+from web.http.tolerated_fields import LENIENT_QUERIES, QUERIES_OF_CALLERS
 from web.http.unknown_names import describe_unknown, fold_spelling
 from web.http.validation import Invalid, invalid
 
@@ -29,7 +29,7 @@ async def must_know_query(request: ASGIConnection[Any, Any, Any, Any], handler: 
     """
     if not request.scope["query_string"] or not isinstance(handler, HTTPRouteHandler):
         return
-    if handler.operation_id is None:
+    if handler.operation_id is None or handler.operation_id in QUERIES_OF_CALLERS:
         return
     names, known = set(request.query_params), _known_parameters(handler)
     if handler.operation_id in LENIENT_QUERIES:

@@ -1,13 +1,16 @@
 """Rows as of a position or a moment are made in a schema of their own."""
 
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
 from click.testing import CliRunner
 
-from projections.engine import moments
+from projections.board import issues
+from projections.engine import folding_aside, moments, past_rows
 from projections.engine.own_projection import fold_in_memory
 from projections.firing import run_history
+from routines import bootstrap
 from routines.cli import main
 from tests.projections.story import rows
 
@@ -27,11 +30,31 @@ def test_rows_as_of_a_position_are_made_in_a_schema_of_their_own(projected_story
     stored_rows = conn.execute("SELECT id, position, doc->>'status' FROM noon.run ORDER BY id").fetchall()
     assert stored_rows == [(row.id, row.position, row.doc.status) for row in expected]
     assert rows(conn, run_history.run_history) == before
-    assert CliRunner().invoke(main, [*arguments, str(len(log))], env=env).exit_code == 0  # goes on to a later one
+    assert CliRunner().invoke(main, [*arguments, f"00{len(log)}"], env=env).exit_code == 0  # goes on to a later one
     assert conn.execute("SELECT count(*) FROM noon.run").fetchone() == (len(before["run"]),)
     other = CliRunner().invoke(main, ["projections", "rebuild", "issues", "--into", "noon"], env=env)
     assert (other.exit_code, "perhaps by another read model" in other.output) == (1, True)
     assert conn.execute("SELECT count(*) FROM noon.run").fetchone() == (len(before["run"]),)
+
+
+def test_a_schema_that_another_read_model_got_meanwhile_is_left_alone(projected_story, system, conn, monkeypatch):
+    """Two commands began at once with the same new schema, and one of them waited for the other."""
+    head, hold_lock = projected_story.store.head(), folding_aside.hold_lock
+
+    @contextmanager
+    def hold_lock_later(*arguments):
+        monkeypatch.undo()
+        with bootstrap.connect(system.settings) as other:
+            past_rows.fold_into(other, run_history.run_history, projected_story.store.after, "noon", head)
+        with hold_lock(*arguments):
+            yield
+
+    monkeypatch.setattr(past_rows, "hold_lock", hold_lock_later)
+
+    with pytest.raises(past_rows.SchemaTaken):
+        past_rows.fold_into(conn, issues.issues, projected_story.store.after, "noon", head)
+
+    assert conn.execute("SELECT count(*) > 0 FROM noon.run").fetchone() == (True,)
 
 
 def test_a_moment_is_the_last_position_that_was_recorded_by_then(projected_story, conn):

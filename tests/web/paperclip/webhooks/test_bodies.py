@@ -21,6 +21,14 @@ OF_A_RUN_THAT_IS_READ = {  # fields that a run has only when it is read by its i
 } | {"attempt", "maxAttempts"}
 
 
+def test_the_query_of_a_call_is_the_senders_own_whatever_its_names_are(api: Api, routine: str):
+    sender = hook(api, routine)
+    address = f"{sender.url}?asOf=2026-11-20&as_of=1&as-of=2&to=a&to=b&from=x&from=y"
+
+    assert 202 == httpx.post(address, headers=sender.signed(b"")).status_code
+    assert 200 == httpx.get(f"{api.url}/api/health?asof=1&to=2&to=3").status_code
+
+
 @pytest.mark.parametrize("encoding", ["br", "identity, gzip", "gzip, gzip", "nonsense"])
 def test_a_body_that_is_coded_otherwise_than_by_gzip_is_refused(api: Api, routine: str, encoding: str):
     sender = hook(api, routine)
