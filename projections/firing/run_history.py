@@ -49,7 +49,7 @@ class RunRow(Row, frozen=True):
     """
     A run of a routine as lists show it, but for its links; runs are sorted by `position`, that of the firing.
 
-    It is live until a position, that of its end; ENDLESS as long as it is live.
+    `until` is a position by which it was live no more: that of its last event, once it has ended; ENDLESS as long as it is live.
     """
 
     company_id: UUID
