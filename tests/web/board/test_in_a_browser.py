@@ -13,12 +13,13 @@ from uuid import UUID
 import httpx
 import pytest
 
+from development.browser import find_chromium
 from domain.events import DeliveryDead
 from tests.web import people
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: make install-dev")
 
-CHROMIUM = Path("/usr/bin/chromium")
+CHROMIUM = find_chromium()
 AXE = Path(__file__).parents[3] / "development/clients/node_modules/axe-core/axe.min.js"
 # A page is open for half a second: optimising its scripts, or a process for each tab, takes more than it gives.
 LEAN = [
@@ -40,7 +41,7 @@ UNBROKEN = "W" * 200  # a word that is wider than any screen
 LONG = "A routine with a title that is long enough to be wrapped on each and every screen, also on those that are wide"
 
 pytestmark = [
-    pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's Chromium: make install-browser"),
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's Chromium: make install-browser"),
     pytest.mark.skipif(not AXE.exists(), reason="needs axe-core: make install-clients"),
 ]
 
