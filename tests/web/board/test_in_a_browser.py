@@ -359,7 +359,9 @@ def test_a_webhook_is_set_up_and_tried_without_starting_work(tab, api):
     tab.get_by_role("button", name="Add the trigger").click()
     tab.get_by_text("Keep this now: it is shown once.").wait_for()
     secret = tab.locator("#secret1").text_content()
+    tab.context.grant_permissions(["clipboard-read", "clipboard-write"])  # one without windows asks nobody for them
     tab.get_by_role("button", name="Copy the secret").click()
+    tab.wait_for_function("async (secret) => secret === await navigator.clipboard.readText()", arg=secret)
     tab.get_by_role("link", name="I have it: to the routine").click()
     tab.get_by_role("link", name="Edit: When its webhook is called").click()
     tab.get_by_label("Headers, one a line").fill(f"Content-Type: application/json\nAuthorization: Bearer {secret}")
@@ -578,7 +580,7 @@ def test_a_page_that_its_reader_may_not_see_any_more_asks_no_further(api, page):
     company = api.company("Left")
     member = api.post(f"/companies/{company}/members", {"name": "Ada", "membershipRole": "viewer"})
     page.context.clear_cookies()
-    page.context.add_cookies(cookies_of(Board(api, company, member["token"])))
+    page.context.add_cookies(cookies_of(api, company, member["token"]))
     page.goto(f"/board/companies/{company}/runs")
     page.get_by_text("It renews itself.").wait_for()
     api.request("DELETE", f"/companies/{company}/members/{member['userId']}")
@@ -590,12 +592,11 @@ def test_a_page_that_its_reader_may_not_see_any_more_asks_no_further(api, page):
     assert [] == questions
 
 
-def cookies_of(board):
-    """What a browser without a screen has, for one with a screen."""
-    url = board.url.replace("http:", "https:")
-    return [
-        {"name": cookie.name, "value": cookie.value, "url": url, "secure": True} for cookie in board.client.cookies.jar
-    ]
+def cookies_of(api, company, token):
+    """The cookies of somebody who has signed in with a browser without a screen."""
+    client, url = Board(api, company, token).client, api.url.replace("http:", "https:")
+    client.close()
+    return [{"name": one.name, "value": one.value, "url": url, "secure": True} for one in client.cookies.jar]
 
 
 def test_a_trajectory_changes_by_itself_and_keeps_what_is_typed(tab, api):
