@@ -37,8 +37,8 @@ OPS := curl docker-compose faketime nginx openssl pgbouncer postgresql prometheu
 install-ops: ## Debian's programs that operators use, for the tests of deploy/ (as root)
 	$(call debian,$(OPS))
 
-BROWSER := chromium fonts-dejavu-core
-install-browser: ## Debian's Chromium, for the tests of the board in a browser (as root)
+BROWSER := chromium-headless-shell fonts-dejavu-core
+install-browser: ## Debian's Chromium without windows, for the tests of the board in a browser (as root)
 	$(call debian,$(BROWSER))
 
 CLIENTS := development/clients

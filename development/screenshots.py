@@ -12,10 +12,10 @@ from typing import Any
 import httpx
 from playwright.sync_api import Page, sync_playwright
 
+from development.browser import find_chromium
 from routines.local.listening import free_port
 
 IMAGES = Path(__file__).parent.parent / "docs/images"
-CHROMIUM = "/usr/bin/chromium"
 WIDTH, HEIGHT = 1200, 900
 READY_S = 120
 ROUTINES = (
@@ -114,7 +114,7 @@ def _end(board: Board, run: Any, status: str) -> None:
 def _take_pictures(board: Board, company: str, routine: str) -> None:
     IMAGES.mkdir(exist_ok=True)
     with sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = running.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
         page.goto(board.link())
         page.get_by_role("button", name="Sign in").click()

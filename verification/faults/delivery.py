@@ -11,8 +11,6 @@ import hmac
 import itertools
 import os
 import random
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +25,7 @@ from application.use_cases.jetty import collections, tasks, trajectories
 from application.use_cases.names import TaskPath
 from routines import bootstrap
 from verification.faults.campaign import CampaignSize, Outcome, Progress, noting_standstill
-from verification.faults.environment import Database, Environment, wait_for
+from verification.faults.environment import Database, Environment, Process, wait_for
 from verification.faults.oracle import Verdict
 from verification.faults.receiver import ReceivedRequest, Receiver
 
@@ -35,12 +33,6 @@ TASK = TaskPath(collection="my-org", task="say")
 WORKFLOW: dict[str, object] = {"steps": ["say"], "step_configs": {"say": {"activity": "text_echo", "text": "hello"}}}
 SECRET = "shh"  # noqa: S105 of nobody
 PROCESSES = 2
-QUICK = """
-from domain.delivery import retry
-retry.PAUSES_S = (0.1,) * len(retry.PAUSES_S)
-from routines.cli import main
-main(["delivery"])
-"""
 RECORDED = """
     SELECT count(*), count(DISTINCT stream_id) FROM log.events WHERE name = 'delivery.delivered'"""
 DEAD = "SELECT count(*) FROM log.events WHERE name = 'delivery.dead'"
@@ -74,7 +66,7 @@ def run(environment: Environment, size: CampaignSize, chance: random.Random) -> 
 
 
 @contextmanager
-def sending(database: Database) -> Iterator[list[subprocess.Popen[bytes]]]:
+def sending(database: Database) -> Iterator[list[Process]]:
     running = [start(database) for _ in range(PROCESSES)]
     try:
         yield running
@@ -84,15 +76,14 @@ def sending(database: Database) -> Iterator[list[subprocess.Popen[bytes]]]:
             process.wait()
 
 
-def start(database: Database) -> subprocess.Popen[bytes]:
+def start(database: Database) -> Process:
     env = {
         **os.environ,
         "ROUTINES_DATABASE_URL": database.url(),
         "ROUTINES_KEY_FILE": database.key_file,
         "ROUTINES_ALLOW_PRIVATE_TARGETS": "true",
     }
-    with (database.directory / "delivery.log").open("ab") as output:
-        return subprocess.Popen([sys.executable, "-c", QUICK], env=env, stdout=output, stderr=output)
+    return database.launch([], env, database.directory / "delivery.log", "verification.faults.quick_delivery")
 
 
 def prepare(executor: Executor, caller: Caller) -> None:

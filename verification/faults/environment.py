@@ -50,14 +50,19 @@ class Process(Protocol):
     def send_signal(self, number: signal.Signals, /) -> None: ...
 
 
-Launch = Callable[[Sequence[str], Mapping[str, str], Path], Process]
+class Launch(Protocol):
+    """How a program of ours, a module, is started with these arguments and variables; what it says goes to the log."""
+
+    def __call__(
+        self, arguments: Sequence[str], env: Mapping[str, str], log: Path, program: str = ..., /
+    ) -> Process: ...
 
 
-def spawn(arguments: Sequence[str], env: Mapping[str, str], log: Path) -> Process:
-    """Start `routines` from nothing, with these arguments and variables; what it says goes to the log."""
+def spawn(arguments: Sequence[str], env: Mapping[str, str], log: Path, program: str = "routines") -> Process:
+    """Start it from nothing."""
     with log.open("ab") as output:
         return subprocess.Popen(
-            [sys.executable, "-m", "routines", *arguments], env=dict(env), stdout=output, stderr=output
+            [sys.executable, "-m", program, *arguments], env=dict(env), stdout=output, stderr=output
         )
 
 

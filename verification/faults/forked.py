@@ -8,6 +8,7 @@ from nothing is seen by the campaigns in size, and by every test of `routines up
 
 import atexit
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -25,16 +26,18 @@ PRELOADED = (
     "routines.commands.scheduler",
     "routines.commands.web",
     "routines.web_server",
+    "routines.worker.cli",
 )
 _context = get_context("forkserver")
 _context.set_forkserver_preload(list(PRELOADED))
 
 
 class Forked:
-    """`routines` with these arguments and no other variables than these, as subprocess.Popen would show it."""
+    """A program with these arguments and no other variables than these, as subprocess.Popen would show it."""
 
-    def __init__(self, arguments: Sequence[str], env: Mapping[str, str], log: Path) -> None:
-        self._process = _context.Process(target=_run_routines, args=(list(arguments), dict(env), log))
+    def __init__(self, arguments: Sequence[str], env: Mapping[str, str], log: Path, program: str = "routines") -> None:
+        order = ([program, *arguments], dict(env), log)
+        self._process = _context.Process(target=_run_program, args=order)
         self._process.start()
         atexit.register(self.kill)  # else it would be waited for, and one that is frozen never ends
 
@@ -52,7 +55,7 @@ class Forked:
     def wait(self, timeout: float | None = None) -> int:
         self._process.join(timeout)
         if (code := self.poll()) is None:
-            raise subprocess.TimeoutExpired("routines", timeout or 0)
+            raise subprocess.TimeoutExpired(self._process.name, timeout or 0)
         return code
 
     def kill(self) -> None:
@@ -63,16 +66,15 @@ class Forked:
             os.kill(self.pid, number)
 
 
-def _run_routines(arguments: list[str], env: dict[str, str], log: Path) -> None:
+def _run_program(argv: list[str], env: dict[str, str], log: Path) -> None:
     Thread(target=_die_with_tests, daemon=True).start()
     with log.open("ab") as output:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(output.fileno(), stream.fileno())
     os.environ.clear()
     os.environ.update(env)
-    from routines.cli import main  # noqa: PLC0415 it has been imported before the fork
-
-    main(arguments, prog_name="routines")
+    sys.argv = argv
+    runpy.run_module(argv[0], run_name="__main__", alter_sys=True)
 
 
 def _die_with_tests() -> None:

@@ -9,7 +9,6 @@ to its end.
 import os
 import random
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -24,7 +23,7 @@ import psycopg
 
 from routines import bootstrap
 from verification.faults.campaign import CampaignSize, Outcome, Progress, noting_standstill
-from verification.faults.environment import Environment, reserved_port, wait_for
+from verification.faults.environment import Environment, Launch, Process, reserved_port, wait_for
 from verification.faults.kill import answers
 from verification.faults.oracle import Verdict
 from verification.faults.tcp_proxy import TcpProxy, proxies
@@ -69,18 +68,14 @@ class Machine:
     proxy: TcpProxy
     command: list[str]
     token: str
-    process: subprocess.Popen[bytes] | None = None
+    launch: Launch
+    process: Process | None = None
 
     def start(self) -> None:
         options = ["--url", self.proxy.url, "--state-dir", str(self.directory / "claims"), "--poll-s", "0.2"]
         options += ["--lease-s", str(LEASE_S), "--concurrency", str(CONCURRENCY)]
-        with (self.directory / "worker.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "routines", "worker", *options, "--", *self.command],
-                env={**os.environ, "ROUTINES_AGENT_TOKEN": self.token},
-                stdout=log,
-                stderr=log,
-            )
+        arguments, env = ["worker", *options, "--", *self.command], {**os.environ, "ROUTINES_AGENT_TOKEN": self.token}
+        self.process = self.launch(arguments, env, self.directory / "worker.log")
 
     def send(self, number: signal.Signals) -> None:
         if self.process is not None:
@@ -130,7 +125,7 @@ def run(environment: Environment, size: CampaignSize, chance: random.Random) -> 
         for number, proxy in enumerate(stack.enter_context(proxies(port, WORKERS))):
             directory = database.directory / f"machine-{number}"
             directory.mkdir()
-            machines.append(Machine(directory, proxy, command, agent_token))
+            machines.append(Machine(directory, proxy, command, agent_token, database.launch))
             stack.callback(machines[-1].end)
             machines[-1].start()
         client = Client(http, routines)

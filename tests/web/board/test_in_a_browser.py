@@ -6,19 +6,20 @@ refuses is an error in the console, and fails the test that caused it.
 """
 
 import re
-from functools import partial
 from pathlib import Path
 from uuid import UUID
 
 import httpx
 import pytest
 
+from development.browser import find_chromium
 from domain.events import DeliveryDead
 from tests.web import people
+from tests.web.board.conftest import Board
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: make install-dev")
 
-CHROMIUM = Path("/usr/bin/chromium")
+CHROMIUM = find_chromium()
 AXE = Path(__file__).parents[3] / "development/clients/node_modules/axe-core/axe.min.js"
 # A page is open for half a second: optimising its scripts, or a process for each tab, takes more than it gives.
 LEAN = [
@@ -40,7 +41,7 @@ UNBROKEN = "W" * 200  # a word that is wider than any screen
 LONG = "A routine with a title that is long enough to be wrapped on each and every screen, also on those that are wide"
 
 pytestmark = [
-    pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's Chromium: make install-browser"),
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's Chromium: make install-browser"),
     pytest.mark.skipif(not AXE.exists(), reason="needs axe-core: make install-clients"),
 ]
 
@@ -105,35 +106,48 @@ def errors():
     return []
 
 
-@pytest.fixture
-def tab(api, signed_in, company, errors):
-    """A tab that is signed in, at the home of the company."""
-    context = signed_in()
-    page = watch_errors(context.new_page(), errors)
-    page.goto(f"{api.url}/board/companies/{company}")
-    yield page
-    context.close()
-    assert [] == errors
-
-
 @pytest.fixture(scope="module")
-def signed_in(api, chromium):
-    """What opens a browser in which somebody is signed in; they have signed in once, by a link."""
-
-    def begin(**options):
-        context = chromium.new_context(base_url=api.url, **options)
-        context.set_default_timeout(10_000)
-        return context
-
-    context = begin()
+def window(api, chromium):
+    """A window in which somebody has signed in, by a link, for all tests that need none of their own: each has a process."""
+    window = open_window(api, chromium)
     link = httpx.post(f"{api.url}/board/sign-in-links", headers={"Authorization": f"Bearer {api.token}"}).text
-    page = context.new_page()
+    page = window.new_page()
     page.goto(link.removeprefix("https://routines.example"))
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url(re.compile("/board/companies/|/$"))
-    state = context.storage_state()
-    context.close()
-    return partial(begin, storage_state=state)
+    page.goto("/api/health")  # a page that does nothing: the process ends with the last one
+    yield window
+    window.close()
+
+
+def open_window(api, chromium, **options):
+    window = chromium.new_context(base_url=api.url, **options)
+    window.set_default_timeout(10_000)
+    return window
+
+
+@pytest.fixture(scope="module")
+def session(window):
+    """The cookies of whoever has signed in."""
+    return window.cookies()
+
+
+@pytest.fixture
+def page(window, session, errors):
+    """A page of the window, with nothing yet, of somebody who is signed in."""
+    window.clear_cookies()
+    window.add_cookies(session)
+    page = watch_errors(window.new_page(), errors)
+    yield page
+    page.close()
+
+
+@pytest.fixture
+def tab(page, company, errors):
+    """A page at the home of the company, on which nothing may go wrong."""
+    page.goto(f"/board/companies/{company}")
+    yield page
+    assert [] == errors
 
 
 def watch_errors(page, errors):
@@ -203,20 +217,17 @@ def paths(api, company):
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_no_page_has_a_barrier_in_either_scheme_and_none_is_wider_than_a_phone(api, signed_in, company, errors, part):
-    context = signed_in()
-    page = watch_errors(context.new_page(), errors)
+def test_no_page_has_a_barrier_in_either_scheme_and_none_is_wider_than_a_phone(api, page, company, errors, part):
+    page.add_init_script(path=AXE)
     faults = []
     for path in paths(api, company)[part::PARTS]:
         look_at(page, "light", 1280)
         page.goto(path)
-        page.evaluate(AXE.read_text())
         faults += [(path, "light", *fault) for fault in [*find_faults(page, ALL_RULES), *find_excess_width(page)]]
         look_at(page, "dark", PHONE)
         faults += [
             (path, "dark", *fault) for fault in [*find_faults(page, RULES_OF_COLOUR_AND_SIZE), *find_excess_width(page)]
         ]
-    context.close()
     assert ([], []) == (faults, errors)
 
 
@@ -235,14 +246,22 @@ def find_faults(page, rules):
     return [(fault["id"], [node["html"][:160] for node in fault["nodes"][:3]]) for fault in result["violations"]]
 
 
-def test_the_doors_have_no_barrier_either(api, chromium):
-    context = chromium.new_context(base_url=api.url, color_scheme="dark")
-    page = context.new_page()
+def find_faults_in_both_schemes(page):
+    page.evaluate(AXE.read_text())
+    faults = []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        faults += [(scheme, *fault) for fault in find_faults(page, ALL_RULES)]
+    return faults
+
+
+def test_the_doors_have_no_barrier_either(page):
+    page.context.clear_cookies()
+    page.emulate_media(color_scheme="dark")
     for path in ("/board/sign-in", "/board/sign-in/x", "/board/nowhere"):
         page.goto(path)
         page.evaluate(AXE.read_text())
         assert [] == find_faults(page, ALL_RULES), path
-    context.close()
 
 
 @pytest.mark.usefixtures("nothing_overdue")
@@ -340,7 +359,14 @@ def test_a_webhook_is_set_up_and_tried_without_starting_work(tab, api):
     tab.get_by_role("button", name="Add the trigger").click()
     tab.get_by_text("Keep this now: it is shown once.").wait_for()
     secret = tab.locator("#secret1").text_content()
+    tab.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error('refused')) }")
     tab.get_by_role("button", name="Copy the secret").click()
+    tab.get_by_role("button", name="Selected: press Ctrl+C").wait_for()
+    assert secret == tab.evaluate("() => getSelection().toString()")
+    tab.evaluate("() => { delete navigator.clipboard.writeText }")
+    tab.context.grant_permissions(["clipboard-read", "clipboard-write"])  # one without windows asks nobody for them
+    tab.get_by_role("button", name="Selected: press Ctrl+C").click()
+    tab.wait_for_function("async (secret) => secret === await navigator.clipboard.readText()", arg=secret)
     tab.get_by_role("link", name="I have it: to the routine").click()
     tab.get_by_role("link", name="Edit: When its webhook is called").click()
     tab.get_by_label("Headers, one a line").fill(f"Content-Type: application/json\nAuthorization: Bearer {secret}")
@@ -399,9 +425,10 @@ def test_a_key_is_made_shown_once_and_revoked(tab, company):
     assert "pcp_board_" not in tab.content()
 
 
-def test_a_phone_leads_from_the_home_to_a_run(signed_in, company):
-    context = signed_in(viewport={"width": PHONE, "height": 740}, has_touch=True, is_mobile=True)
-    page = context.new_page()
+def test_a_phone_leads_from_the_home_to_a_run(api, chromium, session, company):
+    phone = open_window(api, chromium, viewport={"width": PHONE, "height": 740}, has_touch=True, is_mobile=True)
+    phone.add_cookies(session)
+    page = phone.new_page()
     page.goto(f"/board/companies/{company}")
     page.get_by_role("button", name="Go to").tap()
     page.get_by_role("combobox").fill("audit")
@@ -410,7 +437,7 @@ def test_a_phone_leads_from_the_home_to_a_run(signed_in, company):
     page.get_by_role("button", name="Run now").tap()
     page.get_by_role("heading", name="Run of Audit").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE
-    context.close()
+    phone.close()
 
 
 def test_everything_on_the_way_to_a_run_can_be_done_by_keyboard_alone(tab, api, company):
@@ -504,10 +531,7 @@ def test_the_palette_goes_anywhere_by_keyboard_and_gives_the_focus_back(tab, api
     assert ["Routines", "Runs", "Issues"] == [
         group.get_attribute("aria-label") for group in tab.locator("#found [role=group]").all()
     ]
-    tab.evaluate(AXE.read_text())
-    for scheme in ("light", "dark"):
-        tab.emulate_media(color_scheme=scheme)
-        assert [] == find_faults(tab, ALL_RULES)
+    assert [] == find_faults_in_both_schemes(tab)
     field.fill("nothing of the kind")
     tab.get_by_text("Nothing has this in its name.").wait_for()
     assert [] == find_faults(tab, ALL_RULES)
@@ -557,14 +581,11 @@ def test_a_page_that_changes_by_itself_keeps_what_is_typed_opened_chosen_and_scr
     assert tab.evaluate("scrollY") > 0
 
 
-def test_a_page_that_its_reader_may_not_see_any_more_asks_no_further(api, chromium):
+def test_a_page_that_its_reader_may_not_see_any_more_asks_no_further(api, page):
     company = api.company("Left")
     member = api.post(f"/companies/{company}/members", {"name": "Ada", "membershipRole": "viewer"})
-    context = chromium.new_context(base_url=api.url)
-    page = context.new_page()
-    page.goto("/board/sign-in")
-    page.get_by_label("Board token").fill(member["token"])
-    page.get_by_role("button", name="Sign in").click()
+    page.context.clear_cookies()
+    page.context.add_cookies(cookies_of(api, company, member["token"]))
     page.goto(f"/board/companies/{company}/runs")
     page.get_by_text("It renews itself.").wait_for()
     api.request("DELETE", f"/companies/{company}/members/{member['userId']}")
@@ -574,7 +595,13 @@ def test_a_page_that_its_reader_may_not_see_any_more_asks_no_further(api, chromi
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # when it would connect again
     page.evaluate("new Promise((resolve) => setTimeout(resolve, 0))")
     assert [] == questions
-    context.close()
+
+
+def cookies_of(api, company, token):
+    """The cookies of somebody who has signed in with a browser without a screen."""
+    client, url = Board(api, company, token).client, api.url.replace("http:", "https:")
+    client.close()
+    return [{"name": one.name, "value": one.value, "url": url, "secure": True} for one in client.cookies.jar]
 
 
 def test_a_trajectory_changes_by_itself_and_keeps_what_is_typed(tab, api):
@@ -623,10 +650,7 @@ def test_what_would_have_been_is_asked_on_a_routines_page_and_stands_beside_what
     tab.get_by_role("row", name=re.compile(r"ran [0-9]+ [0-9]+ \+[0-9]+")).wait_for()
     assert "≠ changed" in tab.get_by_role("row", name="coalesced").last.text_content()
     assert tab.get_by_label("While its last run is still open").input_value() == "always_enqueue"
-    tab.evaluate(AXE.read_text())
-    for scheme in ("light", "dark"):
-        tab.emulate_media(color_scheme=scheme)
-        assert [] == find_faults(tab, ALL_RULES)
+    assert [] == find_faults_in_both_schemes(tab)
     tab.set_viewport_size({"width": PHONE, "height": 900})
     assert tab.evaluate("document.documentElement.scrollWidth") <= PHONE
 
@@ -645,8 +669,8 @@ def test_the_home_changes_by_itself_and_keeps_the_focus(tab, api, company):
 
 
 def test_without_scripts_everything_can_be_read(api, chromium, company):
-    context = chromium.new_context(base_url=api.url, java_script_enabled=False)
-    page = context.new_page()
+    window = open_window(api, chromium, java_script_enabled=False)
+    page = window.new_page()
     page.goto("/board/sign-in")
     page.get_by_label("Board token").fill(api.token)
     page.get_by_role("button", name="Sign in").click()
@@ -656,14 +680,10 @@ def test_without_scripts_everything_can_be_read(api, chromium, company):
     page.goto(f"/board/companies/{company}/routines?q=audit")
     page.get_by_role("link", name="Audit", exact=True).click()
     page.get_by_role("heading", name="Why did it (not) run?").wait_for()
-    context.close()
+    window.close()
 
 
-def test_a_page_whose_session_has_ended_asks_for_a_sign_in_and_one_that_cannot_be_renewed_stays(
-    api, signed_in, company
-):
-    context = signed_in()
-    page = context.new_page()
+def test_a_page_whose_session_has_ended_asks_for_a_sign_in_and_one_that_cannot_be_renewed_stays(api, page, company):
     page.goto(f"/board/companies/{company}")
     page.get_by_text("It renews itself.").wait_for()
     page.route(f"**/companies/{company}", lambda route: route.fulfill(status=503, body="<p>Not now</p>"))
@@ -672,8 +692,46 @@ def test_a_page_whose_session_has_ended_asks_for_a_sign_in_and_one_that_cannot_b
     assert page.get_by_role("heading", name="Needs attention").is_visible()
     page.unroute(f"**/companies/{company}")
 
-    context.clear_cookies()
+    page.context.clear_cookies()
     api.post(f"/companies/{company}/goals", {"title": "Grow more"})
 
     page.get_by_label("Board token").wait_for()
-    context.close()
+
+
+def test_a_comment_outlives_its_session_and_a_question_is_left_by_keyboard(api, page):
+    company = api.company("Interrupted")
+    agent, _ = api.agent(company)
+    issue = api.post(f"/routines/{api.routine(company, agent)}/run", {})["linkedIssueId"]
+    api.post(f"/companies/{company}/projects", {"name": "Launch"})
+    page.set_viewport_size({"width": PHONE, "height": 740})
+    page.goto(f"/board/companies/{company}/issues/{issue}")
+    page.get_by_text("It renews itself.").wait_for()
+    page.get_by_label("Comment").fill("Half of it\nis done.")
+
+    page.context.clear_cookies()
+    api.post(f"/issues/{issue}/comments", {"body": "The page is told of this."})
+
+    page.get_by_text("Your session has ended. Send what you typed").wait_for()
+    assert "Half of it\nis done." == page.get_by_label("Comment").input_value()
+    page.get_by_role("button", name="Add the comment").press("Enter")
+    page.get_by_label("Board token").wait_for()
+    assert [] == find_faults_in_both_schemes(page)
+    page.keyboard.type(api.token)
+    page.keyboard.press("Enter")
+    page.get_by_text("You are signed in.").wait_for()
+    assert [] == find_faults_in_both_schemes(page)
+    page.keyboard.press("Enter")
+    page.get_by_text("Nothing is saved yet").wait_for()
+    assert "Half of it\nis done." == page.get_by_label("Comment").input_value()
+    assert [] == find_faults_in_both_schemes(page)
+    page.get_by_role("button", name="Add the comment").press("Enter")
+    page.get_by_text("The comment is added.").wait_for()
+
+    page.goto(f"/board/companies/{company}/structure")
+    page.get_by_role("link", name="Edit: Launch").press("Enter")
+    page.get_by_role("button", name="Delete the project").press("Enter")
+    page.get_by_role("heading", name="Delete the project “Launch”?").wait_for()
+    assert [] == find_faults_in_both_schemes(page)
+    page.get_by_role("link", name="Change nothing").press("Enter")
+    page.wait_for_url(re.compile("/structure/projects/"))
+    assert ["Launch"] == [project["name"] for project in api.get(f"/companies/{company}/projects")]

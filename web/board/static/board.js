@@ -22,10 +22,10 @@ document.addEventListener("click", async (event) => {
   const copy = event.target.closest("[data-copy]");
   if (copy) {
     const text = document.getElementById(copy.dataset.copy);
-    if (navigator.clipboard) { // browsers have none for pages without TLS from another machine
+    try {
       await navigator.clipboard.writeText(text.textContent);
       copy.textContent = "Copied";
-    } else {
+    } catch { // the browser refuses it, or has none for pages without TLS from another machine
       getSelection().selectAllChildren(text);
       copy.textContent = "Selected: press Ctrl+C";
     }
