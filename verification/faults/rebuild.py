@@ -53,7 +53,9 @@ def run(environment: Environment, size: CampaignSize, chance: random.Random) -> 
                 progress(f"{number + 1} kills of a rebuild, {oracle.head(log):,} events")
             rebuilt = system.processes.start("projections", "rebuild", "--json")
             wait_for(lambda: rebuilt.poll() is not None, UNTIL_REBUILT_S)
-            broken += [f"the last rebuild ended with {rebuilt.returncode}"] * bool(rebuilt.returncode)
+            if rebuilt.returncode:
+                said = (system.processes.logs / "projections.log").read_text().splitlines()[-3:]
+                broken.append(f"the last rebuild ended with {rebuilt.returncode}: {' / '.join(said)}")
             wait_for(lambda: _cold_rows(database) > 0, UNTIL_MOVED_S)  # the projector looks for them now and then
         outcome = finish("rebuild", f"{kills} kills of a rebuild", system, broken)
         cold_rows = _cold_rows(database)
