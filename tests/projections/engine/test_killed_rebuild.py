@@ -121,3 +121,21 @@ def test_an_event_that_was_passed_over_before_the_kill_is_on_the_record_after_it
     rebuilds.rebuild(conn, model, projected_story.store.after)
 
     assert [one.position for one in isolation.isolated_events(conn, 10)] == [first.position]
+
+
+def test_a_rebuild_that_is_killed_as_it_ends_is_in_nobodys_way(projected_story, conn, settings, monkeypatch):
+    """What it swapped in is no longer beside it: so nothing may be left that the next one would go on with."""
+    before = rows(conn, run_history.run_history)
+
+    def kill(connection, statement, *schemas):
+        if statement.startswith("DROP SCHEMA {0}"):
+            raise Killed
+        folding_aside.execute_on(connection, statement, *schemas)
+
+    monkeypatch.setattr(rebuilds, "execute_on", kill)
+    with bootstrap.connect(settings) as own, pytest.raises(Killed):
+        rebuilds.rebuild(own, run_history.run_history, projected_story.store.after)
+    monkeypatch.undo()
+    rebuilds.rebuild(conn, run_history.run_history, projected_story.store.after)
+
+    assert rows(conn, run_history.run_history) == before
