@@ -5,10 +5,10 @@ It signs every `every_s` seconds what has grown, and at once what somebody waits
 log is still the one that was signed before.
 """
 
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from threading import Event as Stop
 from uuid import UUID
@@ -21,6 +21,7 @@ from application.proof.log_key import CannotSign, LogKey
 from application.proof.signed_heads import WAY_OUT, SignedHeads
 from domain.proof.checkpoints import Head, origin_of
 from processes import checkpoint_files
+from processes.threads import run_beside
 from processes.wakeup import Connection, Wakeup
 from projections.proof import log_tree
 from projections.proof.log_tree import WHOLE_LOG, SignedTree
@@ -128,16 +129,9 @@ def _unsigned_batches(conn: Connection, *, is_due: bool) -> Iterator[list[log_tr
         after = trees[-1].id
 
 
-@contextmanager
-def at_work(notary: Notary, connect: Callable[[], Connection], stop: Stop) -> Iterator[None]:
+def at_work(notary: Notary, connect: Callable[[], Connection], stop: Stop) -> AbstractContextManager[None]:
     """Have the notary at work in a thread until the end of the `with`, which stops the process."""
-    thread = threading.Thread(target=_run, args=(notary, connect, stop), name="notary")
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+    return run_beside("notary", partial(_run, notary, connect, stop), stop)
 
 
 def _run(notary: Notary, connect: Callable[[], Connection], stop: Stop) -> None:

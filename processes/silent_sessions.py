@@ -6,16 +6,17 @@ while an answer is on its way that nobody takes. A shorter limit for all transac
 a disk. Here the reason decides: only a session is ended for whose client Postgres waits, and for which others wait.
 """
 
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import datetime
+from functools import partial
 from threading import Event as Stop
 
 import psycopg
 import structlog
 
+from processes.threads import run_beside
 from processes.wakeup import Connection
 
 LOOK_S = 1.0  # between two looks
@@ -65,16 +66,11 @@ class SilentSessions:
             log.info("sessions_out_of_reach", login=login)
 
 
-@contextmanager
-def ending(connect: Callable[[], AbstractContextManager[Connection]], stop: Stop) -> Iterator[None]:
+def watch_sessions(
+    connect: Callable[[], AbstractContextManager[Connection]], stop: Stop
+) -> AbstractContextManager[None]:
     """End silent sessions in a thread until the end of the `with`, which stops the process."""
-    thread = threading.Thread(target=_keep_ending, args=(connect, stop), name="silent-sessions")
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+    return run_beside("silent-sessions", partial(_keep_ending, connect, stop), stop)
 
 
 def _keep_ending(connect: Callable[[], AbstractContextManager[Connection]], stop: Stop) -> None:

@@ -31,7 +31,9 @@ BEGINNINGS = (
         "tests/acceptance/test_readme.py",
         "tests/acceptance/test_demo.py",
         "tests/acceptance/test_operate.py",
-        "tests/web/board/test_in_a_browser.py",
+        "tests/web/board/in_a_browser/test_barriers.py",
+        "tests/web/board/in_a_browser/test_journeys.py",
+        "tests/web/board/in_a_browser/test_live_pages.py",
     ),
 )
 

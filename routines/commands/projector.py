@@ -26,7 +26,7 @@ def projector() -> None:
     With ROUTINES_KEEP_HOT_DAYS they move the rows of runs, occurrences, issues, comments, deliveries and trajectories that have
     been over for so many days into cold tables, a few at a time; everything is found as before.
     """
-    with entry.process("projector") as (system, stop), silent_sessions.ending(system.pool.connection, stop):
+    with entry.process("projector") as (system, stop), silent_sessions.watch_sessions(system.pool.connection, stop):
         settings = system.settings
         running = Projector(catalogue.ALL, system.store.after)
         with notary.at_work(bootstrap.notary(settings), partial(bootstrap.connect, settings), stop):

@@ -125,7 +125,7 @@ def test_a_process_that_is_frozen_in_the_midst_of_a_fold_keeps_no_occurrence_wai
     frozen = subprocess.Popen([sys.executable, "-c", FREEZES_IN_A_FOLD, system.settings.database_url])
     wait_for(lambda: " T " in Path(f"/proc/{frozen.pid}/stat").read_text())
 
-    with capture_logs() as lines, silent_sessions.ending(system.pool.connection, Stop()):
+    with capture_logs() as lines, silent_sessions.watch_sessions(system.pool.connection, Stop()):
         assert 3 == scheduler.tick(conn)
 
     assert ["silent_session_ended"] == [line["event"] for line in lines if line["log_level"] == "warning"]
@@ -266,7 +266,7 @@ def test_who_cannot_look_says_so_once(system, in_thread, monkeypatch):
         with system.pool.connection() as conn:
             yield conn
 
-    with capture_logs() as lines, silent_sessions.ending(connect, Stop()):
+    with capture_logs() as lines, silent_sessions.watch_sessions(connect, Stop()):
         wait_for(lambda: len(looks) > 3)
 
     assert ["silent_sessions_not_found"] == [line["event"] for line in lines]
