@@ -179,7 +179,7 @@ def questions(story_databases):
 def test_what_was_answered_at_a_position_is_answered_as_of_it_afterwards(
     projected_story, system, conn, story_databases, questions
 ):
-    noted = []
+    answers = []
     with bootstrap.connect(system.settings) as reader:
         for one in (conn, reader):
             one.execute("CREATE SCHEMA IF NOT EXISTS apart")
@@ -188,10 +188,10 @@ def test_what_was_answered_at_a_position_is_answered_as_of_it_afterwards(
             conn.execute(model.schema)
         for recorded, (_, question) in zip(story_databases.log, questions, strict=True):
             fold_batch(conn, as_of.MODELS, [recorded])
-            noted.append(answer_of_today(reader, question))
+            answers.append(answer_of_today(reader, question))
     conn.execute("SET search_path TO read_models")
 
-    for (position, question), answer in zip(questions, noted, strict=True):
+    for (position, question), answer in zip(questions, answers, strict=True):
         assert answer == answer_as_of(conn, position, question), (position, question)
 
 
@@ -199,17 +199,19 @@ def test_the_runs_of_a_company_are_as_they_were_also_after_its_clock_was_set_bac
     company = story.company()
     agent, other = story.agent(company), story.agent(company, "Other")
     routine = story.routine(company, agent, concurrency_policy="always_enqueue")
-    noted, run_ids = [], []
+    answers_by_position, run_ids = [], []
 
     def note():
         story.project_all()
         for filters in ({}, {"status": ("issue_created",)}, {"status": ("completed",)}, {"assignee_agent_id": agent}):
-            asked = run_history.CompanyFilters(**filters)
+            company_filters = run_history.CompanyFilters(**filters)
             answer = pages(
-                lambda after=None, asked=asked: run_history.of_company(conn, company, asked, ALWAYS, 2, after=after),
+                lambda after=None, company_filters=company_filters: run_history.of_company(
+                    conn, company, company_filters, ALWAYS, 2, after=after
+                ),
                 lambda run: run_history.place(conn, company, run.id),
             )
-            noted.append((story.store.head(), asked, answer))
+            answers_by_position.append((story.store.head(), company_filters, answer))
 
     for step in (HOUR, -3 * HOUR, HOUR, 5 * HOUR, -HOUR):
         story.passes(step)
@@ -226,13 +228,13 @@ def test_the_runs_of_a_company_are_as_they_were_also_after_its_clock_was_set_bac
         change()
         note()
 
-    for position, asked, answer in noted:
+    for position, company_filters, answer in answers_by_position:
         assert answer == pages(
-            lambda after=None, position=position, asked=asked: as_of.company_runs(
-                past_at(conn, position), company, asked, ALWAYS, after, 2, PAGE
+            lambda after=None, position=position, company_filters=company_filters: as_of.company_runs(
+                past_at(conn, position), company, company_filters, ALWAYS, after, 2, PAGE
             ),
             lambda run: run_history.place(conn, company, run.id),
-        ), (position, asked)
+        ), (position, company_filters)
 
 
 def test_as_of_the_head_is_what_is_answered_now(projected_story, conn, story_databases, questions):

@@ -109,12 +109,12 @@ def test_nothing_is_kept_of_a_connection_that_is_reset_after_its_answer(
     lost: list[weakref.ref[Connection]] = []
     connection_lost = Connection.connection_lost
 
-    def noted(connection: Connection, error: Exception | None) -> None:
+    def note_loss(connection: Connection, error: Exception | None) -> None:
         lost.append(weakref.ref(connection))
         connection_lost(connection, error)
 
     wait_for(lambda: hasty_server.count_connections() == 0)  # those of earlier tests are not meant
-    monkeypatch.setattr(Connection, "connection_lost", noted)
+    monkeypatch.setattr(Connection, "connection_lost", note_loss)
     gc.collect()
     gc.freeze()  # to look for cycles again and again takes no longer than the few new objects
     with hasty_server.connect() as client:

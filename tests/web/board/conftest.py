@@ -90,9 +90,9 @@ class Browser:
         """Press a button that takes something away, and then that of the question."""
         return self.confirm(self.send(page, ending, **changed))
 
-    def confirm(self, asked, **changed):
+    def confirm(self, confirmation, **changed):
         """Press the button of a question."""
-        form = next(form for form in asked.forms if "sure" in form["fields"])
+        form = next(form for form in confirmation.forms if "sure" in form["fields"])
         return self.post(form["action"], {**form["fields"], **changed})
 
     def sign_in(self, token):

@@ -59,13 +59,13 @@ def test_the_first_press_asks_and_changes_nothing_the_second_does_it(board, api,
     for path, ending, button, question, read in removals:
         before = api.get(read)
 
-        asked = board.send(board.show(path), ending, **button)
+        confirmation = board.send(board.show(path), ending, **button)
 
-        assert (200, True) == (asked.status, question in asked.text), (path, asked.text)
+        assert (200, True) == (confirmation.status, question in confirmation.text), (path, confirmation.text)
         assert before == api.get(read), path
-        assert "Change nothing" in asked.text
-        done = board.send(asked, ending)
-        assert 200 == done.status, done.text
+        assert "Change nothing" in confirmation.text
+        page = board.send(confirmation, ending)
+        assert 200 == page.status, page.text
         assert before != api.get(read), path
 
 
@@ -86,15 +86,15 @@ def test_who_may_not_take_away_is_not_even_asked(viewer, removals):
 
 def test_the_question_is_asked_anew_if_it_would_be_another_one_by_then(board, api, company):
     project = api.post(f"/companies/{company}/projects", {"name": "Launch"})["id"]
-    asked = board.send(board.show(f"/structure/projects/{project}"), "/action", action="delete")
+    confirmation = board.send(board.show(f"/structure/projects/{project}"), "/action", action="delete")
     api.patch(f"/projects/{project}", {"name": "Keep this"})
 
-    anew = board.send(asked, "/action")
+    changed_confirmation = board.send(confirmation, "/action")
 
-    assert (200, True) == (anew.status, "Delete the project “Keep this”?" in anew.text)
+    assert (200, True) == (changed_confirmation.status, "Delete the project “Keep this”?" in changed_confirmation.text)
     assert [project] == [one["id"] for one in api.get(f"/companies/{company}/projects")]
-    assert "It is removed." in board.send(anew, "/action").text
-    assert 404 == board.send(anew, "/action").status  # as after the browser's way back
+    assert "It is removed." in board.send(changed_confirmation, "/action").text
+    assert 404 == board.send(changed_confirmation, "/action").status  # as after the browser's way back
 
 
 def test_the_keys_that_a_member_has_issued_stay_good_if_that_is_chosen(board, api, company, agent):
@@ -108,8 +108,8 @@ def test_the_keys_that_a_member_has_issued_stay_good_if_that_is_chosen(board, ap
         for keep in ({}, {"keep_keys": "yes"}):
             name = f"{how} {keep}"
             member = member_with_key(name)
-            asked = board.send(board.show("/people"), member, **how)
-            assert "The keys of agents and of the collection that they issued here stay good" in asked.text
-            assert 200 == board.confirm(asked, **keep).status
+            confirmation = board.send(board.show("/people"), member, **how)
+            assert "The keys of agents and of the collection that they issued here stay good" in confirmation.text
+            assert 200 == board.confirm(confirmation, **keep).status
             keys = {key["name"]: key["revokedAt"] for key in api.get(f"/companies/{company}/keys")}
             assert bool(keep) == (keys[name] is None), name

@@ -187,13 +187,13 @@ def test_a_backfill_of_another_trigger_is_not_cancelled(board, api, things_of_co
     csrf = board.show("/system").form("/sign-out")["fields"]["csrf"]
     triggers = f"/board/companies/{board.company}/routines/{things_of_company['routine']}/triggers"
 
-    asked = [
+    pages = [
         board.post(f"{triggers}/{trigger}/backfills/{backfill}/cancel", {"csrf": csrf})
         for trigger in (things_of_company["trigger"], other)
     ]
 
-    assert [404, 200] == [page.status for page in asked]
-    assert "The backfill is cancelled" in board.send(asked[1], "/cancel").text
+    assert [404, 200] == [page.status for page in pages]
+    assert "The backfill is cancelled" in board.send(pages[1], "/cancel").text
 
 
 @pytest.mark.parametrize("host", ["x:abc", "[", "x:99999"])

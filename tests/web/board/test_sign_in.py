@@ -102,11 +102,11 @@ def test_signing_out_ends_the_session_itself_and_not_only_the_cookie(api, board)
 
 def test_signing_out_everywhere_ends_the_sessions_of_other_browsers(api, board, browser):
     browser.sign_in(api.token)
-    asked = board.send(board.show("/routines"), "/sign-out-everywhere")
-    assert "Sign out everywhere?" in asked.text
+    confirmation = board.send(board.show("/routines"), "/sign-out-everywhere")
+    assert "Sign out everywhere?" in confirmation.text
     assert "Board token" not in browser.get(f"/board/companies/{board.company}").text
 
-    board.confirm(asked)
+    board.confirm(confirmation)
 
     assert "Board token" in browser.get(f"/board/companies/{board.company}").text
     assert [] == [

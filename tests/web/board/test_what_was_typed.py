@@ -122,10 +122,10 @@ def test_a_button_that_is_pressed_after_the_session_has_ended_asks_after_the_sig
     page = board.show("/tasks/echo")
     end_session(board)
 
-    asked = sign_in_again(board, board.send(page, "/tasks/echo/delete"))
+    confirmation = sign_in_again(board, board.send(page, "/tasks/echo/delete"))
 
-    assert (200, True) == (asked.status, "Delete the task “echo”?" in asked.text)
-    assert "It is removed." in board.send(asked, "/tasks/echo/delete").text
+    assert (200, True) == (confirmation.status, "Delete the task “echo”?" in confirmation.text)
+    assert "It is removed." in board.send(confirmation, "/tasks/echo/delete").text
 
 
 @pytest.mark.parametrize("text", ["long " * 4_000, "é, " * 1_500])
