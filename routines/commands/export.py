@@ -91,9 +91,15 @@ class Manifest(msgspec.Struct, rename="camel", kw_only=True):
 )
 @click.option("--company", type=click.UUID, help="Export only what belongs to this company, by its id.")
 @click.option(
-    "--from", "begin", type=click.DateTime(MOMENTS), help="Export only what happened at this time or later (UTC)."
+    "--from",
+    "begin",
+    type=click.DateTime(MOMENTS),
+    metavar="TIME",
+    help="Export only what happened at this time or later: 2026-11-20, or 2026-11-20T09:00:00+01:00; without a zone, UTC.",
 )
-@click.option("--to", "end", type=click.DateTime(MOMENTS), help="Export only what happened before this time (UTC).")
+@click.option(
+    "--to", "end", type=click.DateTime(MOMENTS), metavar="TIME", help="Export only what happened before this time."
+)
 @click.option(
     "--view",
     "views",
