@@ -53,6 +53,14 @@ LOCK_SOON, LOCK_AS_USUAL = (
 )  # a queued exclusive lock blocks every later query on the table, so it gives up soon and tries again
 LOCK_TRIES = 10
 LOCK_PAUSE_S = 0.5  # pause between two tries, in which the queries that queued behind it run
+# Postgres keeps a deleted row as long as a transaction could still see it, also when it writes the table anew. Its own vacuum
+# does not count: it sees no rows of then.
+NOW = "SELECT pg_current_xact_id()::xid::text"
+MAY_SEE_ROWS_OF_BEFORE = """
+    SELECT EXISTS (SELECT FROM pg_stat_activity
+        WHERE (datname = current_database() OR backend_type = 'walsender') AND pid <> pg_backend_pid()
+            AND pid NOT IN (SELECT pid FROM pg_stat_progress_vacuum)
+            AND greatest(age(backend_xmin), age(backend_xid)) > age(%s::xid))"""
 _KEYS = "SELECT id FROM access_key WHERE user_id = %s ORDER BY id"
 _COMPANIES = "SELECT company_id FROM member WHERE user_id = %s ORDER BY company_id"
 
@@ -114,8 +122,9 @@ def write_anew(conn: Connection, tables: Sequence[str]) -> None:
     """
     Write tables anew, so that the files of the database have none of their deleted rows any more.
 
-    Raises LockNotAvailable when readers have been in the way LOCK_TRIES times.
+    Raises LockNotAvailable when readers, of these tables or of what was there before, have been in the way LOCK_TRIES times.
     """
+    _wait_for_earlier_readers(conn)
     for table in tables:
         name = Identifier(*table.split("."))
         for left in reversed(range(LOCK_TRIES)):
@@ -133,6 +142,16 @@ def write_anew(conn: Connection, tables: Sequence[str]) -> None:
                 time.sleep(LOCK_PAUSE_S)
             finally:
                 conn.execute(LOCK_AS_USUAL)
+
+
+def _wait_for_earlier_readers(conn: Connection) -> None:
+    (now,) = conn.execute(NOW).fetchone() or ("",)
+    for left in reversed(range(LOCK_TRIES)):
+        if conn.execute(MAY_SEE_ROWS_OF_BEFORE, (now,)).fetchone() == (False,):
+            return
+        if not left:
+            raise errors.LockNotAvailable("Somebody has been reading since before the rows were deleted")
+        time.sleep(LOCK_PAUSE_S)
 
 
 def take_time(conn: Connection) -> None:

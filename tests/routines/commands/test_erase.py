@@ -143,6 +143,26 @@ def in_file_of(owner, table):
     return CANARY.encode() in row[0]
 
 
+def test_rows_that_somebody_may_still_see_keep_an_erasure_from_ending(installation, owner, monkeypatch):
+    """An analyst's long query, or an export: Postgres keeps the deleted rows for it in the files."""
+    monkeypatch.setattr(erasure, "LOCK_PAUSE_S", 0.01)
+    url = owner.settings.database_url
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute("CREATE TABLE read_models.refusals (text text)")
+        conn.execute("INSERT INTO read_models.refusals VALUES (%s)", (CANARY,))
+        with psycopg.connect(url) as reader:
+            reader.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            reader.execute("SELECT 1")
+            conn.execute("DELETE FROM read_models.refusals")
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                erasure.write_anew(conn, ["read_models.refusals"])
+        erasure.write_anew(conn, ["read_models.refusals"])
+        is_left = in_file_of(owner, "read_models.refusals")
+        conn.execute("DROP TABLE read_models.refusals")
+
+    assert not is_left
+
+
 def test_of_an_erased_company_nothing_is_left_anywhere_and_the_log_is_whole(installation, owner, tmp_path):
     api = installation
     ids = company_of_canaries(api)
