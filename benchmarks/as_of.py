@@ -35,7 +35,7 @@ from domain.values import IssueDetails, Opened, RoutineSettings, TriggerSettings
 from projections import catalogue
 from projections.audit import as_of, feed
 from projections.engine import rebuilds
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 from projections.responses import time as shown
 from routines import bootstrap
 from routines.bootstrap import System

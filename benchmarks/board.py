@@ -30,7 +30,7 @@ from processes.projector import Projector
 from processes.scheduler.scheduler import Scheduler
 from projections import catalogue
 from projections.engine import positions
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 from projections.firing import triggers_due
 from routines import bootstrap
 from routines.bootstrap import System

@@ -28,7 +28,8 @@ from projections import catalogue, erasure, responses
 from projections.board import issues
 from projections.engine import cold, positions
 from projections.engine.documents import Docs
-from projections.engine.read_model import Connection, ReadModel
+from projections.engine.read_model import ReadModel
+from projections.engine.table import Connection
 from projections.firing import occurrences, run_history, triggers_due
 from projections.routines import routines
 from routines import bootstrap

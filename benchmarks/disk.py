@@ -18,7 +18,7 @@ from domain.events import AgentCreated, IssueOpened
 from processes.projector import Projector
 from processes.scheduler.scheduler import Scheduler
 from projections import catalogue
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 from routines import bootstrap
 from routines.bootstrap import System
 from routines.postgres.cluster import LocalPostgres

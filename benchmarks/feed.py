@@ -27,7 +27,7 @@ from processes.projector import Projector
 from projections import catalogue
 from projections.audit import feed
 from projections.audit.feed import Filters, Order
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 from routines import bootstrap
 from routines.bootstrap import System
 from routines.postgres.cluster import LocalPostgres

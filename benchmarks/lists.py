@@ -17,7 +17,7 @@ from processes.scheduler.scheduler import Scheduler
 from projections import catalogue
 from projections.engine import positions
 from projections.engine.documents import Docs
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 from projections.firing import run_history, triggers_due
 from projections.routines import routines
 from routines import bootstrap

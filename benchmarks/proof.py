@@ -18,7 +18,7 @@ from audit_verifier.chain import Head, LogCheck, Report
 from audit_verifier.notes import Checkpoint
 from processes import notary as notaries
 from processes.notary import Notary
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 from projections.proof import log_tree
 from projections.proof.log_tree import WHOLE_LOG
 from routines import bootstrap

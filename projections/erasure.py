@@ -14,7 +14,8 @@ from psycopg.sql import SQL, Identifier
 from domain import erasure
 from domain.events import STORED_NAMES, KeyIssued, NameClaimed, UserRegistered
 from projections import catalogue
-from projections.engine.read_model import SCHEMA, Connection, ReadModel
+from projections.engine.read_model import ReadModel
+from projections.engine.table import SCHEMA, Connection
 
 ERASABLE = [name for name, kind in STORED_NAMES.items() if erasure.has_erasable(kind)]
 ASKED = ("directory", "event_index")  # the read models that these queries read

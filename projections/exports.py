@@ -16,7 +16,7 @@ from psycopg.sql import Literal as Value
 
 from domain.events import CompanyCreated, stored_name
 from projections import catalogue, log_views
-from projections.engine.read_model import SCHEMA as READ_SCHEMA
+from projections.engine.table import SCHEMA as READ_SCHEMA
 from projections.engine.views import SCHEMA, View
 
 TextFormat = Literal["csv", "ndjson"]

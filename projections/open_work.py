@@ -13,7 +13,7 @@ from uuid import UUID
 
 import msgspec
 
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 
 UNTAKEN_AFTER = timedelta(hours=1)
 MOST_HOLDERS = 10_000  # agents, and as many collections, that are looked at

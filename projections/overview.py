@@ -18,7 +18,7 @@ import msgspec
 from domain.bounds.limits import DEFAULT
 from domain.values import RunSource, TriggerKind
 from projections.engine.documents import Docs, Part
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 from projections.responses import RoutineListItem, RunStatus
 from projections.routines import routines
 from projections.routines.routines import Filters

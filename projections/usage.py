@@ -11,7 +11,7 @@ from domain.routines.budget import Owner, WindowSpending
 from domain.values import Budget, EndpointSettings
 from projections.board import stored_bytes
 from projections.delivery.receivers import SUBSCRIPTIONS
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 from projections.firing import spending
 from projections.jetty import collections
 

@@ -17,7 +17,9 @@ from domain.events import AnyEvent
 from domain.recorded import Recorded
 from processes.wakeup import Wakeup
 from projections.engine.own_projection import fold_in_memory, names_of
-from projections.engine.read_model import ReadModel, Row, Rows, Table
+from projections.engine.read_model import ReadModel
+from projections.engine.rows import Rows
+from projections.engine.table import Row, Table
 from routines.bootstrap import READING
 
 __all__ = ["History", "ReadModel", "Recorded", "Row", "Rows", "Table", "fold_in_memory", "follow"]

@@ -28,7 +28,7 @@ from domain.values import Budget, EndpointSettings
 from processes.notary import Notary
 from projections import catalogue, log_views, usage
 from projections.engine import installed
-from projections.engine.read_model import SCHEMA
+from projections.engine.table import SCHEMA
 from routines import migrations
 from routines.clock import DatabaseClock
 from routines.connections import COMPRESS_FAST, PLANNED_ONCE, Pool, Profile, Session

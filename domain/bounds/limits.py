@@ -19,9 +19,9 @@ Bytes = Annotated[int, Meta(ge=KIB, le=1024 * MIB)]
 
 # How much of a run's payload lists and the answers to senders show. An answer about one run shows the whole payload.
 SHOWN_PAYLOAD_BYTES = 256 * KIB
-# How many rows of one read model a transaction writes; a single event may write more (projections/engine/read_model.py).
+# How many rows of one read model a transaction writes; a single event may write more (projections/engine/folding.py).
 BATCH_ROWS = 5_000
-# After how many bytes a statement that writes rows is sent, and another one begun (projections/engine/read_model.py).
+# After how many bytes a statement that writes rows is sent, and another one begun (projections/engine/table.py).
 STATEMENT_BYTES = 8 * MIB
 
 
@@ -156,7 +156,7 @@ class Limits(Value, frozen=True):
     # The memory that the stream takes, as it is estimated; a change of more than a few KB may fill only half of it.
     max_stream_bytes: Bytes = 16 * MIB
 
-    # One page of a list (projections/engine/read_model.py).
+    # One page of a list (projections/engine/documents.py).
     max_page_bytes: Bytes = 4 * MIB  # the JSON of the rows of the page; a page has at least one row
 
 

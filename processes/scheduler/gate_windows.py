@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from domain.routines.settlement import GRACE
 from domain.routines.trigger import DueTrigger
 from projections.engine import positions
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 from projections.firing import activity
 
 

@@ -11,7 +11,7 @@ from domain.routines.trigger import DueTrigger
 from domain.schedule import zones
 from processes.scheduler import batch_report
 from projections.engine import isolation
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 from projections.firing import triggers_due
 
 BEGINNING = UUID(int=0)

@@ -33,7 +33,8 @@ from projections.board.issues import ISSUE, NUMBERING, NumberingRow
 from projections.engine.documents import Part
 from projections.engine.letter_case import fold_case
 from projections.engine.own_projection import RowsInMemory
-from projections.engine.read_model import Connection, Rows, Table
+from projections.engine.rows import Rows
+from projections.engine.table import Connection, Table
 from projections.firing import run_history
 from projections.firing.run_history import ENDLESS
 from projections.responses import RoutineDetail, RoutineListItem, RunStatus, RunSummary

@@ -10,7 +10,9 @@ from uuid import UUID
 from domain.audit import belonging
 from domain.audit.belonging import Belonging
 from domain.recorded import Recorded
-from projections.engine.read_model import ReadModel, Row, Rows, Table
+from projections.engine.read_model import ReadModel
+from projections.engine.rows import Rows
+from projections.engine.table import Row, Table
 
 
 class EventRow(Row, frozen=True):

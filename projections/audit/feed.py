@@ -22,7 +22,7 @@ from domain.errors import RuleViolation
 from domain.values import Value
 from projections.engine import moments
 from projections.engine.documents import Part
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 
 MODELS = ("event_index",)
 NAMED_BY = ("directory", "event_index", "issues", "routines", "tasks")  # the read models of `names_of`

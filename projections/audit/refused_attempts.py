@@ -10,7 +10,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from projections.engine.documents import Docs, Part
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 from projections.responses import ResponseBody
 
 KEPT = 20_000  # rows

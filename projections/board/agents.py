@@ -18,7 +18,8 @@ from domain.recorded import Recorded
 from projections import responses
 from projections.board.directory_rows import edit, of_company_by_position, stamps
 from projections.engine.documents import Docs, Part
-from projections.engine.read_model import Connection, Row, Rows, Table
+from projections.engine.rows import Rows
+from projections.engine.table import Connection, Row, Table
 from projections.engine.views import View
 from projections.responses import time
 

@@ -28,7 +28,9 @@ from domain.events import (
 )
 from domain.recorded import Recorded
 from projections.board import agents, companies, goals, keys, members, projects
-from projections.engine.read_model import ReadModel, Rows, Table
+from projections.engine.read_model import ReadModel
+from projections.engine.rows import Rows
+from projections.engine.table import Table
 
 SCHEMA = """
 CREATE TABLE company (id uuid PRIMARY KEY, position bigint NOT NULL, doc json NOT NULL);

@@ -5,7 +5,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from domain.recorded import Recorded
-from projections.engine.read_model import Rows, Table
+from projections.engine.rows import Rows
+from projections.engine.table import Table
 from projections.responses import time
 
 AFTER = "position > coalesce(%(after)s::bigint, 0)"

@@ -29,7 +29,9 @@ from domain.values import IssueDetails, IssueStatus, Workspace
 from projections import responses
 from projections.engine.documents import Docs, Part, beginning
 from projections.engine.letter_case import fold_case
-from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
+from projections.engine.read_model import ReadModel
+from projections.engine.rows import Rows
+from projections.engine.table import Connection, Row, Table
 from projections.engine.views import View
 from projections.responses import ResponseBody, time
 

@@ -13,7 +13,8 @@ from domain.recorded import Recorded
 from projections import responses
 from projections.board.directory_rows import AFTER, edit
 from projections.engine.documents import Docs, Part
-from projections.engine.read_model import Connection, Row, Rows, Table
+from projections.engine.rows import Rows
+from projections.engine.table import Connection, Row, Table
 from projections.responses import time
 
 

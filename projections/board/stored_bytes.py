@@ -6,7 +6,9 @@ from uuid import UUID
 
 from domain.events import AnyEvent
 from domain.recorded import Recorded
-from projections.engine.read_model import ReadModel, Row, Rows, Table
+from projections.engine.read_model import ReadModel
+from projections.engine.rows import Rows
+from projections.engine.table import Row, Table
 
 
 class StoredRow(Row, frozen=True):

@@ -27,7 +27,9 @@ from projections.delivery import receivers
 from projections.delivery.delivery_history import DELIVERIES, DELIVERY, DeliveryRow, new_delivery, note_attempt
 from projections.delivery.pending_deliveries import PENDING_DELIVERY, PendingDeliveryRow
 from projections.delivery.receivers import RECEIVER, SUBSCRIPTIONS
-from projections.engine.read_model import ReadModel, Rows, Table
+from projections.engine.read_model import ReadModel
+from projections.engine.rows import Rows
+from projections.engine.table import Table
 from projections.responses import time
 
 # The events that mean something here even where nobody subscribes to any.

@@ -12,7 +12,8 @@ from domain.recorded import Recorded
 from domain.values import DeliveryKind
 from projections.delivery.pending_deliveries import PendingDeliveryRow
 from projections.engine.documents import Docs, Part
-from projections.engine.read_model import Connection, Row, Rows, Table
+from projections.engine.rows import Rows
+from projections.engine.table import Connection, Row, Table
 from projections.engine.views import View
 from projections.responses import ResponseBody, time, time_or_none
 

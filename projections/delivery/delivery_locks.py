@@ -1,6 +1,6 @@
 """Locks of Postgres by which one process at a time sends a delivery, or the deliveries of a partition in order."""
 
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 
 _TRY_HOLD = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
 _LET_GO = "SELECT pg_advisory_unlock(hashtextextended(%s, 0))"

@@ -19,7 +19,9 @@ from domain.events import (
 )
 from domain.recorded import Recorded
 from projections.engine.documents import Docs, Part
-from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
+from projections.engine.read_model import ReadModel
+from projections.engine.rows import Rows
+from projections.engine.table import Connection, Row, Table
 from projections.responses import ResponseBody, time
 
 

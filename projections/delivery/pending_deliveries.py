@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from domain.delivery.delivery import PendingDelivery
-from projections.engine.read_model import Connection, Row, Table
+from projections.engine.table import Connection, Row, Table
 
 
 class PendingDeliveryRow(Row, frozen=True):

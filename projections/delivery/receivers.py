@@ -21,7 +21,8 @@ from domain.events import (
 )
 from domain.recorded import Recorded
 from domain.values import Callback, EndpointSettings
-from projections.engine.read_model import Row, Rows, Table
+from projections.engine.rows import Rows
+from projections.engine.table import Row, Table
 
 
 class Subscription(msgspec.Struct, frozen=True):

@@ -19,7 +19,8 @@ from psycopg.sql import SQL, Composed, Identifier
 from domain.events import STORED_NAMES
 from projections.engine.folding_aside import execute_on, take_time, value_of
 from projections.engine.moments import position_at
-from projections.engine.read_model import Connection, ReadModel, Table
+from projections.engine.read_model import ReadModel
+from projections.engine.table import Connection, Table
 
 SPAN = 1_000  # events whose rows are looked at in one transaction
 BEFORE = "SELECT clock_timestamp() - %s::interval"

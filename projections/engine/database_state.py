@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 import psycopg
 
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 
 RECENT = 1_000  # events of the log whose times are looked at
 _IS_READ_ONLY = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean"

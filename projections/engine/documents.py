@@ -15,7 +15,7 @@ import msgspec
 from psycopg.sql import SQL
 
 from domain.bounds.limits import DEFAULT
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 
 LIGHT_BYTES = 512 * 1024  # as much as may be decoded without holding up an event loop
 VALUE = re.compile(r"%\((\w+)\)s")  # in a query

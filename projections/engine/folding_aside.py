@@ -9,9 +9,11 @@ from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Identifier
 
 from domain.recorded import Recorded, Unreadable
+from projections.engine.folding import fold_batch
 from projections.engine.isolation import is_events_fault, note_isolated
-from projections.engine.read_model import SCHEMA, Connection, ReadModel, fold_batch
+from projections.engine.read_model import ReadModel
 from projections.engine.same_log import OtherLog, require_in_log
+from projections.engine.table import SCHEMA, Connection
 
 REBUILD_BATCH = 5_000
 REBUILD_ROWS = 50_000  # the most rows of one batch

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Sequence
 from projections.engine import cold, views
 from projections.engine.folding_aside import ReadPart, hold_lock
 from projections.engine.positions import schema_hashes
-from projections.engine.read_model import SCHEMA, Connection, ReadModel
+from projections.engine.read_model import ReadModel
 from projections.engine.rebuilds import find_outdated, rebuild
+from projections.engine.table import SCHEMA, Connection
 from projections.engine.views import View
 
 WANT = """

@@ -9,7 +9,8 @@ import psycopg
 from eventsourcing.persistence import PersistenceError
 
 from domain.recorded import Recorded, Unreadable
-from projections.engine.read_model import Connection, ReadModel
+from projections.engine.read_model import ReadModel
+from projections.engine.table import Connection
 
 UNKNOWN_EVENT = "UnknownEvent"  # the reason for isolating an event whose name this version does not know
 FAULTS_OF_DATA = ("21", "22", "23", "54", "XX")  # classes of SQLSTATE

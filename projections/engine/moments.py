@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 
 MICROSECOND = timedelta(microseconds=1)
 # The first position whose event was recorded at a moment or later; one after the head if there is none.

@@ -16,8 +16,11 @@ from psycopg.sql import SQL, Identifier
 
 from domain.events import STORED_NAMES
 from domain.recorded import Recorded, Unreadable
+from projections.engine.folding import fold_batch
 from projections.engine.isolation import is_away
-from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table, fold_batch
+from projections.engine.read_model import ReadModel
+from projections.engine.rows import Rows
+from projections.engine.table import Connection, Row, Table
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")  # what a schema can be called without quotes
 IS_FOLDED = "SELECT to_regclass(%s) IS NOT NULL"

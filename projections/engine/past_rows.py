@@ -11,7 +11,8 @@ from projections.engine.folding_aside import (
     search_schema,
     value_of,
 )
-from projections.engine.read_model import Connection, ReadModel
+from projections.engine.read_model import ReadModel
+from projections.engine.table import Connection
 
 OWN_SCHEMA = re.compile(
     r"(?!pg_|own_|next_own_|rebuilding_|verifying_|(?:log|vault|read_models|analytics|public)$)[a-z][a-z0-9_]{0,62}"

@@ -21,18 +21,19 @@ from psycopg.pq import TransactionStatus
 from domain.bounds.limits import BATCH_ROWS
 from domain.recorded import Recorded, Unreadable
 from projections.engine.documents import BatchedDocs, records
-from projections.engine.isolation import isolate_unreadable, note_isolated
-from projections.engine.read_model import (
-    Connection,
-    ReadModel,
+from projections.engine.folding import (
     TooManyRows,
+    begin_fold,
     fold_and_write,
     fold_and_write_together,
     kinds_of,
     request_together,
 )
+from projections.engine.isolation import isolate_unreadable, note_isolated
+from projections.engine.read_model import ReadModel
 from projections.engine.same_log import IS_IN_LOG, OtherLog, place_of, require_in_log
 from projections.engine.sent_columns import TEXT, SentArray
+from projections.engine.table import Connection
 
 BATCH = 1_000  # the most events of one transaction
 MOST_SINCE = (
@@ -175,7 +176,7 @@ def _move(
         places = {"start": start} | place_of(batch[-1])
         moved_cursor = conn.execute(LOCK_AND_MOVE, schema_hashes(models) | places)
         kinds = kinds_of(batch)
-        folds = {model.name: model.begin(conn, batch, BATCH_ROWS, kinds) for model in models}
+        folds = {model.name: begin_fold(model, conn, batch, BATCH_ROWS, kinds) for model in models}
         if is_early:
             request_together(conn, [*folds.values()])
         names, is_in_log = moved_cursor.fetchone() or ([], False)

@@ -21,7 +21,8 @@ from projections.engine.folding_aside import (
 )
 from projections.engine.isolation import UNKNOWN_EVENT
 from projections.engine.positions import MOVE, schema_hashes
-from projections.engine.read_model import SCHEMA, Connection, ReadModel
+from projections.engine.read_model import ReadModel
+from projections.engine.table import SCHEMA, Connection
 
 OUTDATED = """
     SELECT p.name, split_part(p.shape, '.', 1) = split_part(m.shape, '.', 1)

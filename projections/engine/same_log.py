@@ -9,7 +9,7 @@ of hashes, so the hash of one event stands for all that come before it.
 from eventsourcing.persistence import PersistenceError
 
 from domain.recorded import Recorded
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 
 IS_IN_LOG = "EXISTS (SELECT FROM log.events e WHERE e.position = %(end)s AND e.hash = %(hash)s)"
 

@@ -14,7 +14,8 @@ from binascii import crc32
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from projections.engine.read_model import Connection, ReadModel
+from projections.engine.read_model import ReadModel
+from projections.engine.table import Connection
 
 # What the models cost beside each other, in the processes and in Postgres, by `make bench ARGS=projecting`; others cost 1.
 COSTS = {

@@ -8,8 +8,9 @@ from psycopg.sql import SQL, Identifier
 
 from projections.engine.folding_aside import ReadPart, begin_or_resume, execute_on, fold_aside, hold_lock, search_schema
 from projections.engine.positions import Outdated, reached
-from projections.engine.read_model import SCHEMA, Connection, ReadModel
+from projections.engine.read_model import ReadModel
 from projections.engine.rebuilds import find_outdated
+from projections.engine.table import SCHEMA, Connection
 
 ONE_MOMENT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
 # The live rows beside those that were folded anew; a row is compared as text, since json has no equality. A live row that is

@@ -26,7 +26,9 @@ from domain.events import (
 )
 from domain.recorded import Recorded
 from domain.routines.activity_gate import Activity, Window
-from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
+from projections.engine.read_model import ReadModel
+from projections.engine.rows import Rows
+from projections.engine.table import Connection, Row, Table
 from projections.responses import RunStatus
 
 DOERS = ("user:", "agent:", "key:", "trigger:")  # how the names of actors outside of the service begin

@@ -18,8 +18,10 @@ from domain.recorded import Recorded
 from domain.routines.backfill import WaitingBackfill
 from domain.values import Overlap
 from projections.engine.documents import Docs, Part
-from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
+from projections.engine.read_model import ReadModel
+from projections.engine.rows import Rows
 from projections.engine.sent_columns import Ids
+from projections.engine.table import Connection, Row, Table
 from projections.responses import ResponseBody, agent_of, time, user_of
 
 Status = Literal["running", "waiting", "completed", "cancelled"]

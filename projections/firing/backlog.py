@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 
 ANY_TIME = datetime.max.replace(tzinfo=UTC)
 # How many schedules have been due for longer than an interval, counted up to a limit; by the database's clock.

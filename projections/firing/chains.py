@@ -26,7 +26,9 @@ from domain.recorded import Recorded
 from domain.routines import chain
 from domain.routines.chain import DueChain
 from domain.values import ChainOutcome, Failed, Opened, Started, TriggerSettings
-from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
+from projections.engine.read_model import ReadModel
+from projections.engine.rows import Rows
+from projections.engine.table import Connection, Row, Table
 
 
 class LinkRow(Row, frozen=True):

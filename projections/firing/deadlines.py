@@ -24,7 +24,9 @@ from domain.events import (
 from domain.recorded import Recorded
 from domain.routines.deadline import Overdue
 from domain.values import RoutineSettings
-from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
+from projections.engine.read_model import ReadModel
+from projections.engine.rows import Rows
+from projections.engine.table import Connection, Row, Table
 
 
 class DeadlineRow(Row, frozen=True):

@@ -34,7 +34,9 @@ from domain.recorded import Recorded
 from domain.routines import activity_gate, budget, firing, probe
 from domain.routines.settlement import GRACE
 from domain.values import Coalesced, Failed, Opened, Outcome, RunSource, Skipped, Started
-from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
+from projections.engine.read_model import ReadModel
+from projections.engine.rows import Rows
+from projections.engine.table import Connection, Row, Table
 
 NAMESPACE = UUID("b0a2f7c6-3f0e-5d57-8c1b-6a4f3f6f2d10")
 BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)

@@ -28,7 +28,9 @@ from domain.events import (
 from domain.explain.verdicts import reason_of
 from domain.recorded import Recorded
 from domain.values import CatchUpPolicy, Coalesced, ConcurrencyPolicy, Opened, Outcome, RoutineSettings, Skipped
-from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
+from projections.engine.read_model import ReadModel
+from projections.engine.rows import Rows
+from projections.engine.table import Connection, Row, Table
 from projections.engine.views import View
 from projections.responses import ResponseBody, time, time_or_none
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 
 MODELS = ("run_history", "occurrences", "triggers_due", "routines")
 # The runs that were fired in the range, and the last run before it of each schedule, which says where that stood.

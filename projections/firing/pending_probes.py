@@ -7,7 +7,9 @@ from uuid import UUID
 from domain.events import ProbeAnswered, ProbeEvent, ProbeRequested
 from domain.recorded import Recorded
 from domain.routines.probe import PendingProbe
-from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
+from projections.engine.read_model import ReadModel
+from projections.engine.rows import Rows
+from projections.engine.table import Connection, Row, Table
 
 
 class PendingProbeRow(Row, frozen=True):

@@ -28,7 +28,9 @@ from domain.values import Coalesced, Failed, Opened, OverBudget, RunSource, Skip
 from projections import responses
 from projections.board.issues import SUMMARY
 from projections.engine.documents import BatchedDocs, Docs, Part, beginning
-from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
+from projections.engine.read_model import ReadModel
+from projections.engine.rows import Rows
+from projections.engine.table import Connection, Row, Table
 from projections.engine.views import View
 from projections.firing.routine_streams import STREAMS
 from projections.responses import (

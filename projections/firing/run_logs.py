@@ -13,7 +13,7 @@ import msgspec
 from psycopg.types.json import Json
 
 from domain.bounds.limits import KIB, Limits
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 from projections.responses import ResponseBody, time
 
 PAGE_BYTES = 256 * KIB  # after which a page ends

@@ -11,7 +11,9 @@ from domain.events import RunReported, TrajectoryUsageReported
 from domain.recorded import Recorded
 from domain.routines.budget import Owner, WindowSpending
 from domain.values import Budget
-from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
+from projections.engine.read_model import ReadModel
+from projections.engine.rows import Rows
+from projections.engine.table import Connection, Row, Table
 
 
 class SpendingRow(Row, frozen=True):

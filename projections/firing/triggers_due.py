@@ -30,7 +30,9 @@ from domain.recorded import Recorded
 from domain.routines import activity_gate
 from domain.routines.trigger import DueTrigger
 from domain.values import RoutineSettings
-from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
+from projections.engine.read_model import ReadModel
+from projections.engine.rows import Rows
+from projections.engine.table import Connection, Row, Table
 
 
 class ScheduleRow(Row, frozen=True):

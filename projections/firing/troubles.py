@@ -45,8 +45,10 @@ from domain.recorded import Recorded
 from domain.routines.alert import DueAlert
 from domain.routines.settlement import OVER_QUOTA
 from domain.values import AlertBounds, AlertKind, Failed, Opened, RoutineSettings, Started
-from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
+from projections.engine.read_model import ReadModel
+from projections.engine.rows import Rows
 from projections.engine.sent_columns import Ids
+from projections.engine.table import Connection, Row, Table
 
 BY_PEOPLE = "user:"  # a run that a person has cancelled has not failed
 # Reasons of missed occurrences that count as trouble; occurrences dropped by an edit of the schedule do not.

@@ -15,7 +15,9 @@ from domain.jetty import cadence, task_call
 from domain.recorded import Recorded
 from domain.values import Cadence, ConcurrencyPolicy, RoutineSettings, Started, TaskCall
 from projections.engine.documents import Docs, Part
-from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
+from projections.engine.read_model import ReadModel
+from projections.engine.rows import Rows
+from projections.engine.table import Connection, Row, Table
 from projections.jetty.responses import CadenceRead, ResponseBody, RoutineRead, time_or_none
 
 OVERLAP: dict[ConcurrencyPolicy, str] = {

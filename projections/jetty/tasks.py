@@ -12,7 +12,9 @@ from domain.recorded import Recorded
 from domain.values import TaskDetails
 from projections.engine.documents import Docs, Part
 from projections.engine.letter_case import fold_case
-from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
+from projections.engine.read_model import ReadModel
+from projections.engine.rows import Rows
+from projections.engine.table import Connection, Row, Table
 from projections.jetty.responses import Task, TaskFields, time
 
 

@@ -13,7 +13,7 @@ from uuid import UUID
 from domain.proof.leaves import company_of, hash_body, leaf_of
 from domain.proof.merkle import Frontier, Tree, hash_leaf
 from domain.values import Value
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 
 WHOLE_LOG = UUID(int=0)
 BATCH, BATCH_BYTES = 2_000, 8 * 2**20  # events of one transaction, and bytes of their bodies, after which it ends

@@ -13,7 +13,7 @@ from psycopg.errors import InsufficientPrivilege, UndefinedTable
 
 from domain.proof.witnesses import with_cosignatures
 from domain.values import Value
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 from projections.proof import log_tree
 from projections.proof.log_tree import WHOLE_LOG
 

@@ -12,7 +12,9 @@ from domain.events import FolderCreated, FolderDeleted, FolderEvent, FolderUpdat
 from domain.recorded import Recorded
 from projections import responses
 from projections.engine.documents import Docs, Part
-from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
+from projections.engine.read_model import ReadModel
+from projections.engine.rows import Rows
+from projections.engine.table import Connection, Row, Table
 from projections.responses import time
 
 

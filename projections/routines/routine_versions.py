@@ -15,7 +15,9 @@ from domain.events import RoutineCreated, RoutineEvent, RoutineRestored, Routine
 from domain.identity import revision_of
 from domain.recorded import Recorded
 from domain.values import RoutineSettings, RoutineStatus
-from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
+from projections.engine.read_model import ReadModel
+from projections.engine.rows import Rows
+from projections.engine.table import Connection, Row, Table
 from projections.firing.run_history import ENDLESS
 from projections.responses import ResponseBody
 from projections.routines import routines

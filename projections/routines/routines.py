@@ -35,7 +35,9 @@ from projections import responses
 from projections.board import issues
 from projections.engine.documents import BatchedDocs, Docs, Part, beginning, joined_document, opened_document
 from projections.engine.letter_case import fold_case
-from projections.engine.read_model import Connection, ReadModel, Row, Rows, Table
+from projections.engine.read_model import ReadModel
+from projections.engine.rows import Rows
+from projections.engine.table import Connection, Row, Table
 from projections.engine.views import View
 from projections.firing import run_history
 from projections.firing.routine_streams import STREAMS

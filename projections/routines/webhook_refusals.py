@@ -8,7 +8,7 @@ each webhook at most, which each process writes now and then (web/http/webhook_r
 from uuid import UUID
 
 from projections.engine.documents import BatchedDocs, Docs, joined_document, opened_document
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 
 _PUT = """
     INSERT INTO webhook_refusals (trigger_id, at, status, reason, sender) VALUES (%s, clock_timestamp(), %s, %s, %s)

@@ -11,7 +11,8 @@ from rich.table import Column, Table
 
 from projections import catalogue
 from projections.engine import folding_aside, isolation, moments, past_rows, positions, rebuilds, verification
-from projections.engine.read_model import Connection, ReadModel
+from projections.engine.read_model import ReadModel
+from projections.engine.table import Connection
 from routines import bootstrap
 from routines.commands import terminal
 from routines.commands.database import with_database

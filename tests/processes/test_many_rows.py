@@ -15,7 +15,7 @@ from processes.scheduler.scheduler import Scheduler
 from projections import catalogue
 from projections.delivery.deliveries import deliveries
 from projections.engine import folding_aside, isolation, positions, rebuilds
-from projections.engine.read_model import fold_batch
+from projections.engine.folding import fold_batch
 from projections.firing import triggers_due
 from routines import bootstrap
 from tests.processes.due import NOON, Clock, CompanyFixture

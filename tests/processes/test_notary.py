@@ -12,7 +12,7 @@ from application.proof import log_key, signed_heads
 from application.proof.log_key import CannotSign
 from domain.proof.checkpoints import Head, head_of
 from processes.notary import Notary
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 from projections.proof import log_tree
 from projections.proof.log_tree import WHOLE_LOG
 from routines import bootstrap

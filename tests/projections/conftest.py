@@ -11,7 +11,7 @@ from application.access import Caller
 from application.secrets.key_ring import KeyRing
 from application.secrets.vault import Vault
 from domain.recorded import Recorded
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 from routines import bootstrap
 from routines.bootstrap import System
 from routines.postgres.cluster import LocalPostgres

@@ -24,7 +24,9 @@ from typing import Any
 
 from projections import catalogue
 from projections.engine.documents import Docs
-from projections.engine.read_model import ReadModel, Row, Rows, Table
+from projections.engine.read_model import ReadModel
+from projections.engine.rows import Rows
+from projections.engine.table import Row, Table
 
 FILE = Path(__file__).with_suffix(".json")
 OURS = ("domain", "projections")

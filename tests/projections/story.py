@@ -84,7 +84,7 @@ from projections import catalogue
 from projections.delivery import pending_deliveries
 from projections.delivery.deliveries import deliveries
 from projections.engine import positions
-from projections.engine.read_model import fold_batch
+from projections.engine.folding import fold_batch
 from projections.firing import backfills as waiting_backfills
 from projections.firing import chains as waiting_chains
 from projections.firing import triggers_due, troubles

@@ -13,7 +13,7 @@ from projections import overview
 from projections.board import issues
 from projections.engine import cold
 from projections.engine.documents import Docs
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 from projections.firing import run_history
 from projections.routines import routines
 from tests.projections.story import Story

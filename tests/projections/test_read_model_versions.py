@@ -37,7 +37,9 @@ def test_the_version_is_part_of_the_shape_and_so_are_the_tables():
 
 MODULE = '''
 import msgspec
-from projections.engine.read_model import ReadModel, Row, Rows, Table
+from projections.engine.read_model import ReadModel
+from projections.engine.rows import Rows
+from projections.engine.table import Row, Table
 
 SEEN = ("todo",)
 

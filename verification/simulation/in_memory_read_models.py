@@ -26,7 +26,7 @@ from domain.routines.chain import DueChain
 from domain.routines.deadline import Overdue
 from domain.routines.trigger import DueTrigger
 from domain.values import Coalesced, RoutineSettings, Skipped
-from projections.engine.read_model import Row, Table
+from projections.engine.table import Row, Table
 from projections.firing import activity, backfills, chains, deadlines, triggers_due, troubles
 from projections.firing.activity import ActivityRow
 from projections.firing.backfills import BackfillRow

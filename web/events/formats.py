@@ -16,7 +16,7 @@ from domain.events import NameClaimed
 from domain.recorded import Recorded, Unreadable
 from projections.audit import feed
 from projections.audit.feed import LogEntry
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 from projections.responses import ResponseBody, time
 from web.http.media_types import JSON
 

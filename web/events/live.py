@@ -32,7 +32,7 @@ from projections.audit import feed
 from projections.audit.feed import Filters, LogEntry
 from projections.engine.documents import Part
 from projections.engine.positions import Lagging
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 from web.events import formats
 from web.http.backend import Backend
 from web.http.errors import Overloaded

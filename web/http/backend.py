@@ -28,7 +28,7 @@ from domain.bounds.limits import Limits
 from domain.errors import NotFound
 from projections.engine import installed, positions
 from projections.engine.positions import Lagging
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 from web.http.answers import Answer
 from web.http.departures import check_presence
 from web.http.fair_queue import TENANT

@@ -13,7 +13,7 @@ from application.use_cases import read_access
 from application.use_cases.jetty import collections as use_cases
 from domain.errors import NotFound
 from projections.engine.documents import Part
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 from projections.jetty import collections
 from projections.jetty.responses import ApiKey, Collection, CollectionEnvironment, NewApiKey
 from web.http.backend import Backend

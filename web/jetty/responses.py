@@ -3,7 +3,7 @@
 from typing import Any, Literal
 from uuid import UUID
 
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 from projections.firing import run_logs
 from projections.jetty import trajectories
 from projections.jetty.responses import Label, ResponseBody, Trajectory

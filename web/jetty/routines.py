@@ -17,7 +17,7 @@ from application.use_cases.names import RoutinePath, TaskPath
 from domain import disclosure
 from domain.errors import NotFound
 from domain.jetty import task as tasks
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 from projections.jetty import task_routines, trajectories
 from projections.jetty.responses import InitParamsSchema, ParameterKey, RoutineRead, RunSummary
 from web.http.backend import Backend, Changed

@@ -31,7 +31,7 @@ from domain.jetty.trajectory import LIVE
 from domain.recorded import Recorded
 from domain.values import TrajectoryStatus
 from projections.engine.documents import Part
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 from projections.firing import run_logs
 from projections.jetty import trajectories
 from projections.jetty.responses import Label, Trajectories, Trajectory, time

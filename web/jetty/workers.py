@@ -16,7 +16,7 @@ from application.use_cases.jetty import trajectories as use_cases
 from application.use_cases.names import TaskPath
 from domain.errors import NotFound
 from domain.jetty.trajectory import LEASE
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 from projections.firing import run_logs
 from projections.jetty import trajectories
 from projections.jetty.responses import Trajectory

@@ -27,7 +27,7 @@ from projections import usage
 from projections.delivery import pending_deliveries
 from projections.engine import positions
 from projections.engine.positions import ReadModelStatus
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 from projections.firing import backlog, firing_metrics
 from projections.firing.firing_metrics import BOUNDS, Lateness
 from web.http.backend import Backend

@@ -21,7 +21,7 @@ from domain.errors import NotFound, RuleViolation, Unauthenticated
 from projections import responses
 from projections.board import agents, issues
 from projections.board.issues import InboxItem
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 from web.http.backend import Backend, Changed
 from web.http.paging import NEXT, Paging, cursor_only, read_page
 from web.http.path_ids import AgentId, CompanyId

@@ -17,7 +17,7 @@ from domain.errors import NotFound
 from projections import responses
 from projections.board import companies, issues
 from projections.engine.documents import Part
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 from web.http.backend import Backend
 from web.http.paging import NEXT, Paging, cursor_only, read_page
 from web.http.path_ids import CompanyId

@@ -17,7 +17,7 @@ from domain.errors import NotFound
 from projections.delivery import delivery_history, endpoints
 from projections.delivery.delivery_history import Delivery, Status
 from projections.delivery.endpoints import EndpointFields
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 from web.http.backend import Backend, Changed
 from web.http.paging import NEXT, Paging, cursor_only, make_page, paging, place_of, read_page
 from web.http.path_ids import CompanyId, DeliveryId, EndpointId

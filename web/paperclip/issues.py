@@ -16,7 +16,7 @@ from domain.errors import NotFound
 from projections import responses
 from projections.board import goals, issues, projects
 from projections.board.issues import Filters
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 from projections.responses import ResponseBody
 from web.http.backend import OF_THEN, Backend
 from web.http.paging import NEXT, Paging, Position, make_page, paging, place_of, row_of

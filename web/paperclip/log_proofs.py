@@ -25,7 +25,7 @@ from domain.proof.checkpoints import proof_text
 from domain.proof.merkle import TILE_WIDTH
 from projections.engine import positions
 from projections.engine.positions import Lagging
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 from projections.proof import log_tree, witnessing
 from projections.proof.log_tree import WHOLE_LOG, TreeState
 from web.http.backend import Backend

@@ -17,7 +17,7 @@ from application.use_cases.board import members as use_cases
 from application.use_cases.board.members import AddedMembership, MembershipRef
 from projections import responses
 from projections.board import members
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 from web.http.backend import Backend
 from web.http.paging import NEXT, Paging, cursor_only, read_page
 from web.http.path_ids import CompanyId, MemberId

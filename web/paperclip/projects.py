@@ -17,7 +17,7 @@ from domain.board.agent import slug
 from domain.errors import NotFound, RuleViolation
 from projections import responses
 from projections.board import projects
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 from projections.routines import routines
 from web.http.backend import Backend
 from web.http.paging import NEXT, Paging, cursor_only, read_page

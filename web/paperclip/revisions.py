@@ -12,7 +12,7 @@ from application.use_cases.revisions import RestoredRevision
 from domain import disclosure
 from domain.identity import revision_of
 from projections import responses
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 from projections.responses import ResponseBody
 from projections.routines import revisions, routines
 from web.http.backend import Backend

@@ -27,7 +27,7 @@ from domain.errors import NotFound
 from domain.recorded import Recorded
 from projections import responses
 from projections.engine.documents import Part
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 from projections.firing import run_history, run_logs
 from projections.firing.run_history import detail_of
 from projections.responses import ResponseBody

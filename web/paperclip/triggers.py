@@ -15,7 +15,7 @@ from application.request_bodies.triggers import SecretRotation, TriggerDraft, Tr
 from application.use_cases import triggers
 from application.use_cases.triggers import NewSecret, TriggerResult
 from projections import responses
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 from projections.responses import ResponseBody
 from projections.routines import revisions, routines
 from web.http.backend import Backend, Changed

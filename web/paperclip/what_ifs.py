@@ -24,7 +24,7 @@ from domain.what_if import ledger
 from domain.what_if.change import Change
 from domain.what_if.ledger import Difference, Firing, Ledger, Totals
 from domain.what_if.replay import replay
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 from projections.firing import past_runs
 from projections.responses import ResponseBody, time
 from web.http.backend import Backend

@@ -7,7 +7,8 @@ from processes import follower as followers
 from processes.follower import Follower
 from projections import catalogue
 from projections.engine import isolation, positions
-from projections.engine.read_model import ReadModel, Row, Table
+from projections.engine.read_model import ReadModel
+from projections.engine.table import Row, Table
 from routines import bootstrap
 from tests.processes.due import NOON, CompanyFixture
 from tests.processes.follower.following import NAMES, SHAPE, append_bodies, body_of, follow_to_head
@@ -53,7 +54,8 @@ def test_models_that_wait_for_their_first_tables_keep_no_others_waiting(company_
 
 
 def test_rows_of_many_bytes_are_written_a_part_at_a_time(company_fixture, system, conn, monkeypatch):
-    monkeypatch.setattr("projections.engine.read_model.STATEMENT_BYTES", 2_000)
+    for module in ("folding", "table"):
+        monkeypatch.setattr(f"projections.engine.{module}.STATEMENT_BYTES", 2_000)
     company_fixture.routines(40, next_at=NOON)
 
     follow_to_head(conn, catalogue.ALL, system.store)

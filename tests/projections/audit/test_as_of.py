@@ -18,7 +18,7 @@ from projections.audit import as_of
 from projections.audit.as_of import Past
 from projections.board import issues
 from projections.engine.documents import Part
-from projections.engine.read_model import fold_batch
+from projections.engine.folding import fold_batch
 from projections.firing import run_history
 from projections.routines import routines
 from routines import bootstrap

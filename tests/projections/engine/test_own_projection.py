@@ -17,7 +17,7 @@ from domain.values import AgentProfile, IssueDetails
 from examples import success_rate as example
 from processes import own_projection as runner
 from projections.engine import own_projection, positions
-from projections.engine.read_model import Table
+from projections.engine.table import Table
 from projections.routines.routines import routines
 from routines import analysis, bootstrap
 from routines.analysis import History, fold_in_memory

@@ -10,8 +10,10 @@ import msgspec
 import psycopg
 import pytest
 
-from projections.engine.read_model import Row, Rows, Table, Write, _cuts, _parts_within
+from projections.engine.folding import _parts_within
+from projections.engine.rows import Rows
 from projections.engine.sent_columns import Ids, kind_of
+from projections.engine.table import Row, Table, Write, _cuts
 
 
 class Doc(msgspec.Struct):
@@ -172,7 +174,7 @@ def test_texts_with_a_null_character_are_refused(rows, conn):
 
 
 def test_what_goes_together_is_no_larger_than_one_statement_may_be(monkeypatch):
-    monkeypatch.setattr("projections.engine.read_model.STATEMENT_BYTES", 100)
+    monkeypatch.setattr("projections.engine.folding.STATEMENT_BYTES", 100)
     writes = [Write(b"SELECT %b", [b"x" * size]) for size in (40, 60, 1, 200, 50)]
 
     parts = [[len(write.values[0]) for write in part] for part in _parts_within(writes)]
@@ -181,7 +183,7 @@ def test_what_goes_together_is_no_larger_than_one_statement_may_be(monkeypatch):
 
 
 def test_long_lists_of_ids_count_as_bytes(rows, conn, monkeypatch):
-    monkeypatch.setattr("projections.engine.read_model.STATEMENT_BYTES", 1_000)
+    monkeypatch.setattr("projections.engine.table.STATEMENT_BYTES", 1_000)
 
     statements = [*NOTE._values_by_statement([note(ids=TWO_IDS * 10) for _ in range(4)])]
 
@@ -222,7 +224,7 @@ def test_a_row_that_comes_and_goes_within_a_batch_is_not_there(rows, conn, is_th
 
 
 def test_a_statement_ends_with_the_row_that_takes_it_over_its_bytes(monkeypatch):
-    monkeypatch.setattr("projections.engine.read_model.STATEMENT_BYTES", 10)
+    monkeypatch.setattr("projections.engine.table.STATEMENT_BYTES", 10)
 
     assert [(0, 5)] == _cuts([["ab", None, "cd", "e", ""]], 5)
     assert [(0, 2), (2, 3), (3, 5)] == _cuts([["abcdef", None, "x" * 12, "", "y"], [None, b"12345", None, b"", b""]], 5)

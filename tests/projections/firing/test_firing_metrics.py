@@ -16,7 +16,7 @@ from domain.events import RunFired, stored_name
 from domain.recorded import Recorded
 from domain.routines.settlement import GRACE
 from domain.values import Failed
-from projections.engine.read_model import fold_batch
+from projections.engine.folding import fold_batch
 from projections.firing import firing_metrics
 from projections.firing.firing_metrics import BOUNDS, BOUNDS_S
 from tests.projections.story import DAY, HOUR, MINUTE, START

@@ -18,7 +18,7 @@ from audit_verifier.http import TreeCheck
 from domain.proof.leaves import leaf_of
 from domain.proof.merkle import Frontier, hash_leaf
 from processes.notary import Notary
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 from projections.proof import log_tree
 from projections.proof.log_tree import WHOLE_LOG, SignedTree
 from routines import bootstrap
