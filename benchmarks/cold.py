@@ -31,7 +31,7 @@ from projections.engine.documents import Docs
 from projections.engine.read_model import ReadModel
 from projections.engine.table import Connection
 from projections.firing import occurrences, run_history, triggers_due
-from projections.routines import routines
+from projections.routines import routine_list
 from routines import bootstrap
 from routines.bootstrap import System
 from routines.postgres.cluster import LocalPostgres
@@ -180,7 +180,7 @@ def _questions(company: UUID, routine_ids: list[UUID]) -> Mapping[str, tuple[Doc
         "50 runs of the company": (run_history.OF_COMPANY, [everything]),
         "its failed ones, none": (run_history.OF_COMPANY, [failed]),
         "open issue of a routine": (ACTIVE, [{"routine_id": id_} for id_ in routine_ids]),
-        "a list of 100 routines": (routines.LIST, [routines.values_of_query(company, limit=101)]),
+        "a list of 100 routines": (routine_list.LIST, [routine_list.values_of_query(company, limit=101)]),
     }
 
 

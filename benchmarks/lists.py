@@ -19,7 +19,7 @@ from projections.engine import positions
 from projections.engine.documents import Docs
 from projections.engine.table import Connection
 from projections.firing import run_history, triggers_due
-from projections.routines import routines
+from projections.routines import routine_list, routines
 from routines import bootstrap
 from routines.bootstrap import System
 from routines.postgres.cluster import LocalPostgres
@@ -69,7 +69,7 @@ def _fire(system: System, conn: Connection) -> None:
 
 def _grow(conn: Connection, company: UUID, runs: int) -> UUID:
     """The company's one routine, with so many runs in the read models."""
-    (routine,) = routines.page(conn, company)
+    (routine,) = routine_list.page(conn, company)
     for statement in (RUN, ISSUE):
         conn.execute(statement, (runs - 1, routine.id))
     return routine.id
@@ -93,7 +93,10 @@ def _plans(conn: Connection, companies: dict[int, UUID], histories: dict[int, UU
     title(f"Planned costs with {', '.join(f'{runs:,}' for runs in histories)} runs of the routine")
     recent = routines.RECENT_RUNS
     lines: dict[str, tuple[Docs[Any], list[dict[str, object]]]] = {
-        "list with the routine": (routines.LIST, [routines.values_of_query(company) for company in companies.values()]),
+        "list with the routine": (
+            routine_list.LIST,
+            [routine_list.values_of_query(company) for company in companies.values()],
+        ),
         f"detail, its {recent} runs": (run_history.RECENT, [_runs(id_, recent) for id_ in histories.values()]),
         f"page of {RUNS} runs": (run_history.RECENT, [_runs(id_, RUNS + 1) for id_ in histories.values()]),
     }

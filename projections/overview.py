@@ -20,8 +20,8 @@ from domain.values import RunSource, TriggerKind
 from projections.engine.documents import Docs, Part
 from projections.engine.table import Connection
 from projections.responses import RoutineListItem, RunStatus
-from projections.routines import routines
-from projections.routines.routines import Filters
+from projections.routines import routine_list
+from projections.routines.routine_list import Filters
 
 LIST_MODELS = ("routines", "run_history", "issues", "triggers_due")
 HOME_MODELS = (*LIST_MODELS, "deliveries")
@@ -113,7 +113,7 @@ def _list_query(order: Order, filters: tuple[str, ...]) -> Docs[ListedRoutine]:
     key, kind, comparison, direction = _SORTED_BY[order]
     promising = " AND ".join(["r.company_id = %(company_id)s", *(_PROMISING[name] for name in filters)])
     return Docs(
-        f"""SELECT json_build_object('item', ({routines.LISTED})::json, 'due_at', due_at, 'key', key) AS doc
+        f"""SELECT json_build_object('item', ({routine_list.LISTED})::json, 'due_at', due_at, 'key', key) AS doc
         FROM (
             -- The order needs no document, so those after the page are not looked into.
             SELECT sorted.*, doc FROM (
@@ -125,7 +125,7 @@ def _list_query(order: Order, filters: tuple[str, ...]) -> Docs[ListedRoutine]:
                 AND (%(id)s::uuid IS NULL OR ({key}, r.id) {comparison} (%(key)s::{kind}, %(id)s::uuid))
                 ORDER BY key {direction}, r.id {direction}
             ) sorted, LATERAL (
-                SELECT doc FROM routine WHERE routine.id = sorted.id AND {routines.NARROWED} LIMIT 1) one
+                SELECT doc FROM routine WHERE routine.id = sorted.id AND {routine_list.NARROWED} LIMIT 1) one
             ORDER BY sorted.key {direction}, sorted.id {direction} LIMIT %(limit)s) found""",
         ListedRoutine,
         prepared=False,
@@ -187,7 +187,7 @@ def in_order(  # noqa: PLR0913 the arguments narrow the list
     max_bytes: int = DEFAULT.max_page_bytes,
 ) -> Part[ListedRoutine]:
     """Return the routines that meet the filters, in an order, after a place. Those without a next run come last."""
-    values = routines.values_of_query(company_id, filters) | {"key": after and after.key, "id": after and after.id}
+    values = routine_list.values_of_query(company_id, filters) | {"key": after and after.key, "id": after and after.id}
     del values["limit"]  # `part` asks for one more
     few = tuple(
         name for name in _PROMISING if values[name] and not (name == "status" and "active" in (filters.status or ()))

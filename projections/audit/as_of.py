@@ -38,8 +38,9 @@ from projections.engine.table import Connection, Table
 from projections.firing import run_history
 from projections.firing.run_history import ENDLESS
 from projections.responses import RoutineDetail, RoutineListItem, RunStatus, RunSummary
-from projections.routines import routine_versions, routines
-from projections.routines.routines import RECENT_RUNS, ROUTINE, RoutinePlace
+from projections.routines import routine_list, routine_versions, routines
+from projections.routines.routine_list import RoutinePlace
+from projections.routines.routines import RECENT_RUNS, ROUTINE
 
 MODELS = (routines.routines, run_history.run_history, issues.issues, directory)
 # What today's rows must show: the log up to the position.
@@ -237,13 +238,13 @@ def routine_detail(past: Past, routine_id: UUID, max_bytes: int) -> RoutineDetai
 
 
 def routine_page(  # noqa: PLR0913, PLR0917 the arguments narrow the list
-    past: Past, company_id: UUID, filters: routines.Filters, after: RoutinePlace | None, limit: int, max_bytes: int
+    past: Past, company_id: UUID, filters: routine_list.Filters, after: RoutinePlace | None, limit: int, max_bytes: int
 ) -> Part[RoutineListItem]:
-    """Return a page of the routines of a company, as `routines.page` did; a text to search for is not compared."""
+    """Return a page of the routines of a company, as `routine_list.page` did; a text to search for is not compared."""
     ids = routine_versions.list_at(past.conn, company_id, past.position, filters, after, limit)
     past.load(ids)
     _load_routines(past, ids, 1)
-    return routines.page(past.connection, company_id, filters, after=after, limit=limit, max_bytes=max_bytes)
+    return routine_list.page(past.connection, company_id, filters, after=after, limit=limit, max_bytes=max_bytes)
 
 
 def runs(  # noqa: PLR0913, PLR0917 the arguments narrow the list

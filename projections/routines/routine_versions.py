@@ -20,8 +20,8 @@ from projections.engine.rows import Rows
 from projections.engine.table import Connection, Row, Table
 from projections.firing.run_history import ENDLESS
 from projections.responses import ResponseBody
-from projections.routines import routines
-from projections.routines.routines import Filters, RoutinePlace
+from projections.routines import routine_list, routines
+from projections.routines.routine_list import Filters, RoutinePlace
 
 
 class Narrowing(ResponseBody, frozen=True, kw_only=True):
@@ -57,7 +57,7 @@ CREATE INDEX ON routine_version (company_id, updated_at DESC, title, routine_id)
 _LISTED = f"""SELECT id FROM (
         SELECT routine_id AS id, company_id, updated_at, title, project_id, doc FROM routine_version
         WHERE company_id = %(company_id)s AND since <= %(position)s AND until > %(position)s) routine
-    WHERE {routines.FOUND}"""
+    WHERE {routine_list.FOUND}"""
 
 
 def fold(recorded: Recorded, rows: Rows) -> None:
@@ -115,5 +115,5 @@ def list_at(  # noqa: PLR0913, PLR0917 the arguments narrow the list
 
     A text to search for is not compared.
     """
-    values = routines.values_of_query(company_id, filters, after, limit + 1) | {"position": position}
+    values = routine_list.values_of_query(company_id, filters, after, limit + 1) | {"position": position}
     return [id_ for (id_,) in conn.execute(_LISTED, values, prepare=False)]

@@ -15,7 +15,7 @@ from projections.engine import cold
 from projections.engine.documents import Docs
 from projections.engine.table import Connection
 from projections.firing import run_history
-from projections.routines import routines
+from projections.routines import routine_list, routines
 from tests.projections.story import Story
 
 FEW, MANY = 1_000, 10_000  # runs of one routine
@@ -98,11 +98,11 @@ def values_of(conn: Connection, company: UUID, routine: UUID) -> dict[str, tuple
     of_company = run_history.values_of_query(company, run_history.CompanyFilters(), period)
     failed = run_history.values_of_query(company, run_history.CompanyFilters(status=("failed",)), period)
     return {
-        "all routines": (routines.WHOLE_LIST, routines.values_of_query(company)),
-        "a page of routines": (routines.WHOLE_LIST, routines.values_of_query(company, limit=101)),
+        "all routines": (routine_list.WHOLE_LIST, routine_list.values_of_query(company)),
+        "a page of routines": (routine_list.WHOLE_LIST, routine_list.values_of_query(company, limit=101)),
         "a search of routines": (
-            routines.LIST,
-            routines.values_of_query(company, routines.Filters(q="check"), limit=101),
+            routine_list.LIST,
+            routine_list.values_of_query(company, routine_list.Filters(q="check"), limit=101),
         ),
         "the recent runs of a routine": (run_history.RECENT, {"limit": routines.RECENT_RUNS, **runs}),
         "the first page of runs": (run_history.RECENT, {"limit": 51, **runs}),

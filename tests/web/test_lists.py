@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from domain.events import RoutineCreated
 from domain.values import RoutineSettings
-from projections.routines.routines import RoutinePlace
+from projections.routines.routine_list import RoutinePlace
 from tests.api import Api
 from web.http.paging import cursor_of, place_of
 from web.http.validation import Invalid

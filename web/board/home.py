@@ -19,7 +19,7 @@ from domain.schedule.cron_schedule import Cron
 from domain.schedule.plan import Plan
 from projections import overview
 from projections.overview import HOME_MODELS, LIST_MODELS, Numbers, Schedule
-from projections.routines.routines import Filters
+from projections.routines.routine_list import Filters
 from web.board import schedules, strips, words
 from web.board.routine import titles_of
 from web.board.visit import Visit

@@ -16,7 +16,7 @@ from application.use_cases import read_access
 from domain.values import RoutineStatus
 from projections import overview
 from projections.overview import LIST_MODELS, ListedRoutine, ListPlace, Order
-from projections.routines.routines import Filters, select
+from projections.routines.routine_list import Filters, select
 from web.board import conflicts, schedules, strips, words
 from web.board.api import ApiRefusal
 from web.board.confirmations import Confirmation, pending_question

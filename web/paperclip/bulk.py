@@ -13,8 +13,8 @@ from application.use_cases import routines as use_cases
 from domain.errors import DomainError, InvalidField, RuleViolation
 from domain.values import RoutineStatus
 from projections.responses import ResponseBody
-from projections.routines import routines
-from projections.routines.routines import SelectedRoutine
+from projections.routines import routine_list
+from projections.routines.routine_list import SelectedRoutine
 from web.http.backend import Backend
 from web.http.path_ids import CompanyId
 from web.http.routing import post
@@ -122,14 +122,14 @@ def _select_routines(
 ) -> list[SelectedRoutine]:
     """Return the selected routines. Raise RuleViolation if they are too many, InvalidField if one does not exist."""
     backend.authorize(caller, use_cases.may_work, company_id)
-    filters = routines.Filters(
+    filters = routine_list.Filters(
         q=selection.q, project_id=selection.project_id, assignee_agent_id=selection.assignee_agent_id
     )
     ids = selection.routine_ids
     with backend.consistent_read(*MODELS) as conn:
-        matches = routines.select(conn, company_id, filters, ids=ids, limit=MOST + 1)
+        matches = routine_list.select(conn, company_id, filters, ids=ids, limit=MOST + 1)
         existing_ids = (
-            {routine.id for routine in routines.select(conn, company_id, ids=ids, limit=MOST)} if ids else set()
+            {routine.id for routine in routine_list.select(conn, company_id, ids=ids, limit=MOST)} if ids else set()
         )
     for index, id_ in enumerate(ids or ()):
         if id_ not in existing_ids:

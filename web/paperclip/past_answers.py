@@ -30,7 +30,7 @@ from projections.audit.as_of import Past, Stored
 from projections.board import issues
 from projections.engine import moments
 from projections.firing import run_history
-from projections.routines import routines
+from projections.routines import routine_list, routines
 from web.http.backend import POSITION_HEADER, Backend
 from web.http.paging import Paging, make_page, row_of
 from web.http.requests import MOST_DIGITS
@@ -114,8 +114,8 @@ def routine_page(  # noqa: PLR0913, PLR0917 who asks, for what, and which part o
     caller: Caller,
     moment: Moment,
     company_id: UUID,
-    filters: routines.Filters,
-    page: tuple[Paging, str, routines.RoutinePlace | None, int | None],
+    filters: routine_list.Filters,
+    page: tuple[Paging, str, routine_list.RoutinePlace | None, int | None],
 ) -> Response[list[responses.RoutineListItem]]:
     """Return a page of the routines of a company as it was."""
     if filters.q is not None:
@@ -126,7 +126,7 @@ def routine_page(  # noqa: PLR0913, PLR0917 who asks, for what, and which part o
     with read_models_at(backend, moment) as past:
         part = as_of.routine_page(past, company_id, filters, after, limit, backend.limits.max_page_bytes)
     part = part.of(disclosure.mask_unless(list(part), addresses=addresses))
-    return _mark_position(past.position, make_page(paging, list_name, part, routines.place_of))
+    return _mark_position(past.position, make_page(paging, list_name, part, routine_list.place_of))
 
 
 def run_page(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it

@@ -31,7 +31,7 @@ from projections.engine.table import Connection
 from projections.firing import run_history, run_logs
 from projections.firing.run_history import detail_of
 from projections.responses import ResponseBody
-from projections.routines import routines
+from projections.routines import routine_list, routines
 from web.http.answers import Answer
 from web.http.backend import OF_THEN, Backend
 from web.http.idempotency import one_key
@@ -60,13 +60,13 @@ async def filters(
     assignee_agent_id: Annotated[str | None, QueryParameter(name="assigneeAgentId")] = None,
     project_id: Annotated[str | None, QueryParameter(name="projectId")] = None,
     folder_id: Annotated[str | None, QueryParameter(name="folderId")] = None,
-) -> routines.Filters:
+) -> routine_list.Filters:
     """Return the filters of a list of routines. It is a dependency. Raise Invalid."""
     if not (status or q or assignee_agent_id or project_id or folder_id):
-        return routines.ALL
+        return routine_list.ALL
     query = {"q": q, "assigneeAgentId": assignee_agent_id, "projectId": project_id, "folderId": folder_id}
     fields = {name: text or None for name, text in query.items()}
-    return parse(routines.Filters, {"status": words(status), **fields})
+    return parse(routine_list.Filters, {"status": words(status), **fields})
 
 
 async def run_filters(
@@ -118,7 +118,7 @@ class Routines(Controller):
         backend: NamedDependency[Backend],
         caller: NamedDependency[Caller],
         eventual: NamedDependency[bool],
-        filters: NamedDependency[routines.Filters],
+        filters: NamedDependency[routine_list.Filters],
         paging: NamedDependency[Paging],
         as_of: NamedDependency[Moment | None],
         company_id: FromPath[CompanyId],
@@ -130,7 +130,7 @@ class Routines(Controller):
         most 100 a page, and without `q`.
         """
         list_name = f"routines of {company_id}"
-        after = place_of(paging.cursor, list_name, routines.RoutinePlace)
+        after = place_of(paging.cursor, list_name, routine_list.RoutinePlace)
         in_pages = paging.limit is not None or paging.cursor is not None
         limit = parse_whole_number(paging.limit, "limit", PAGE, 1, MOST) if in_pages else None
         if as_of is not None:
@@ -143,15 +143,17 @@ class Routines(Controller):
         def read() -> tuple[bool, Part[responses.RoutineListItem]]:
             addresses = backend.authorize(caller, read_access.routines, company_id)
             with backend.consistent_read(*LIST_MODELS, eventual=eventual) as conn:
-                return addresses, routines.page(
+                return addresses, routine_list.page(
                     conn, company_id, filters, after=after, limit=limit, max_bytes=max_bytes
                 )
 
         answer, most = None, min(limit or SHORT, SHORT)
-        if filters == routines.ALL:  # a search may take long, and would hold up all that are read over its connection
-            place = after or routines.FRONT
+        if (
+            filters == routine_list.ALL
+        ):  # a search may take long, and would hold up all that are read over its connection
+            place = after or routine_list.FRONT
             values = (company_id, place.updated_at, place.title, place.id, most + 1)
-            wanted = Wanted(routines.LISTS_OF_MANY, values, most, max_bytes)
+            wanted = Wanted(routine_list.LISTS_OF_MANY, values, most, max_bytes)
             answer = await backend.on_loop.read(
                 caller, read_access.routines, company_id, LIST_MODELS, wanted, eventual=eventual
             )
@@ -160,10 +162,10 @@ class Routines(Controller):
         else:
             addresses, documents = answer
             if addresses:
-                return _page_of_bytes(paging, list_name, documents, routines.place_in)
-            part = routines.WHOLE_LIST.decode(documents.part)
+                return _page_of_bytes(paging, list_name, documents, routine_list.place_in)
+            part = routine_list.WHOLE_LIST.decode(documents.part)
         return make_page(
-            paging, list_name, part.of(disclosure.mask_unless(list(part), addresses=addresses)), routines.place_of
+            paging, list_name, part.of(disclosure.mask_unless(list(part), addresses=addresses)), routine_list.place_of
         )
 
     @post("/companies/{company_id:str}/routines", operation_id="createRoutine", refuses=(403, 409, 422))

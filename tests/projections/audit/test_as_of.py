@@ -20,7 +20,7 @@ from projections.board import issues
 from projections.engine.documents import Part
 from projections.engine.folding import fold_batch
 from projections.firing import run_history
-from projections.routines import routines
+from projections.routines import routine_list, routines
 from routines import bootstrap
 from tests.projections.story import HOUR, START
 
@@ -29,9 +29,9 @@ ALWAYS = EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2099, 1, 
 # As many as divide no other number of choices, so that all meet all.
 KINDS = ("routine", "routines", "runs", "company runs", "company runs", "issue", "issues")
 ROUTINE_FILTERS = (
-    routines.ALL,
-    routines.Filters(status=("active",)),
-    routines.Filters(status=("paused", "archived")),
+    routine_list.ALL,
+    routine_list.Filters(status=("active",)),
+    routine_list.Filters(status=("paused", "archived")),
 )
 RUN_FILTERS = (
     run_history.ALL,
@@ -72,7 +72,7 @@ class Asked(NamedTuple):
     company: UUID
     routine: UUID
     issue: UUID
-    routine_filters: routines.Filters
+    routine_filters: routine_list.Filters
     run_filters: run_history.Filters
     company_run_filters: tuple[dict[str, Any], tuple[datetime, datetime]]
     agent: UUID
@@ -95,7 +95,7 @@ def answer_of_today(conn, question):
     """What is answered by the queries of today."""
 
     def listed(after=None):
-        return routines.page(conn, question.company, question.routine_filters, limit=question.limit, after=after)
+        return routine_list.page(conn, question.company, question.routine_filters, limit=question.limit, after=after)
 
     def fired(before=None):
         return run_history.recent_runs(
@@ -110,7 +110,7 @@ def answer_of_today(conn, question):
         case "routine":
             return routines.detail(conn, question.routine)
         case "routines":
-            return pages(listed, routines.place_of)
+            return pages(listed, routine_list.place_of)
         case "runs":
             return pages(fired, lambda run: run_history.position(conn, question.routine, run.id))
         case "company runs":
@@ -141,7 +141,7 @@ def answer_as_of(conn, position, question):
         case "routine":
             return as_of.routine_detail(past_at(conn, position), question.routine, PAGE)
         case "routines":
-            return pages(listed, routines.place_of)
+            return pages(listed, routine_list.place_of)
         case "runs":
             return pages(fired, lambda run: run_history.position(conn, question.routine, run.id))
         case "company runs":

@@ -20,7 +20,7 @@ from projections.delivery import delivery_history
 from projections.engine import cold, installed, positions, rebuilds, verification
 from projections.engine.folding_aside import execute_on
 from projections.firing import occurrences, past_runs, run_history
-from projections.routines import routines
+from projections.routines import routine_list, routines
 from routines import bootstrap
 from tests.projections.audit.test_as_of import past_at
 from tests.projections.story import folded, rows
@@ -73,7 +73,7 @@ def answers(conn, story):
             (run_history.place(conn, acme, run), run_history.position(conn, routine, run)) for run in sorted(runs)
         ],
         "detail": routines.detail(conn, routine),
-        "routines": routines.page(conn, acme),
+        "routines": routine_list.page(conn, acme),
         "ledger": [occurrences.rows_within(conn, one, PERIOD, after=None, limit=100) for one in schedules],
         "latest": [occurrences.latest_occurrence(conn, one) for one in schedules],
         "what replays": sorted(past_runs.runs(conn, routine, *PERIOD, 100)),

@@ -15,7 +15,7 @@ from projections.board import agents, companies, issues
 from projections.board.directory import directory
 from projections.engine import folding_aside, isolation, positions, rebuilds
 from projections.firing import deadlines, run_history
-from projections.routines import routines
+from projections.routines import routine_list, routines
 from routines import bootstrap
 from tests.conftest import _projecting
 from tests.projections.engine.rebuild_checks import ALL, NAMES, Killed, schemas_left_behind, searched_schemas
@@ -132,7 +132,7 @@ def test_readers_and_writers_notice_nothing_of_rebuilds(projected_story, system,
 
     def read():
         with system.pool.connection() as own:
-            assert len(routines.page(own, acme)) == 12
+            assert len(routine_list.page(own, acme)) == 12
             assert routines.detail(own, routine_id).recent_runs
             assert issues.page(own, acme, issues.Filters(limit=5))
             assert issues.comments(own, issue_id, newest_first=True, limit=5)

@@ -7,7 +7,7 @@ from application.use_cases import triggers
 from application.use_cases.board import projects
 from domain.identity import FIRST_USER, revision_of
 from projections.responses import time
-from projections.routines import routines
+from projections.routines import routine_list, routines
 from tests.projections.story import DAY, HOUR, MINUTE, START
 
 ONE = START.replace(hour=13, minute=0, second=0)
@@ -94,9 +94,9 @@ def test_the_list_has_the_newest_change_first_then_the_title(story, conn, acme, 
     story.routine(story.company("Other"), None)
     story.project_all()
 
-    assert [one.id for one in routines.page(conn, acme)] == [a, b, old]
-    assert [one.id for one in routines.page(conn, acme, routines.Filters(project_id=move))] == [a]
-    assert routines.page(conn, scout) == []
+    assert [one.id for one in routine_list.page(conn, acme)] == [a, b, old]
+    assert [one.id for one in routine_list.page(conn, acme, routine_list.Filters(project_id=move))] == [a]
+    assert routine_list.page(conn, scout) == []
 
 
 def test_an_item_shows_its_triggers_last_run_and_active_issue(story, conn, acme, scout):
@@ -108,7 +108,7 @@ def test_an_item_shows_its_triggers_last_run_and_active_issue(story, conn, acme,
     second = story.fire(id_)
     story.project_all()
 
-    (item,) = routines.page(conn, acme)
+    (item,) = routine_list.page(conn, acme)
 
     assert [(one.id, one.kind, one.label) for one in item.triggers] == [
         (hourly, "schedule", None),
