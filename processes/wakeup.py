@@ -1,5 +1,6 @@
 """Sleeps until the log grows (LISTEN of Postgres), or until a time-out in case that is not heard."""
 
+import select
 import time
 from collections.abc import Callable
 from threading import Event as Stop
@@ -28,10 +29,18 @@ class Wakeup:
             return
         until = time.monotonic() + timeout_s
         while not stop.is_set() and (left_s := until - time.monotonic()) > 0:
-            if list(self._conn.notifies(timeout=min(left_s, LOOK_S), stop_after=1)):
+            # psycopg would wait, too, but each of its looks takes ten times the processor's time.
+            if _is_readable(self._conn, min(left_s, LOOK_S)) and list(self._conn.notifies(timeout=0, stop_after=1)):
                 return
 
     def close(self) -> None:
         """Close the connection, if there is one."""
         if self._conn is not None:
             self._conn.close()
+
+
+def _is_readable(conn: Connection, timeout_s: float) -> bool:
+    """Return whether the server says something within that time, be it that it hangs up."""
+    poll = select.poll()
+    poll.register(conn.fileno(), select.POLLIN)
+    return bool(poll.poll(timeout_s * 1000))
