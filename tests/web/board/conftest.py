@@ -3,6 +3,7 @@
 import re
 from functools import cached_property
 from html import unescape
+from uuid import UUID
 
 import httpx
 import pytest
@@ -138,6 +139,11 @@ def _open_session(executor, token):
     except Unauthenticated:  # it has ended, or there was none
         SESSIONS[token] = executor.execute(Caller(token=token), sessions.open_session).result.token
     return SESSIONS[token]
+
+
+def make_many(api, use_case, of, drafts):
+    """What a use case makes of each draft, in one commit: requests for them would take longer than what is tested."""
+    return api.ask(lambda work, by: [use_case(work, by, UUID(of), draft) for draft in drafts])
 
 
 @pytest.fixture
