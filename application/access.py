@@ -5,7 +5,7 @@ Both are checked within the unit of work. When a key is revoked, or an agent is 
 commit, the commit is refused and the decision is taken again on fresh state.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Literal
 from uuid import UUID
@@ -16,7 +16,9 @@ from application.event_store.unit_of_work import UnitOfWork
 from domain.board import access, agent
 from domain.board.access import Key, Membership
 from domain.errors import Forbidden, NotFound, Unauthenticated
+from domain.events import KeyIssued
 from domain.identity import key_of, membership_of
+from domain.recorded import Recorded
 from domain.values import Value
 
 Action = Literal[
@@ -114,7 +116,7 @@ class Resource(Value, frozen=True):
     own_only: str = OWN_ONLY  # the error for an agent that does not own it
 
 
-def identify(work: UnitOfWork, caller: Caller, prefetch: Iterable[UUID] = ()) -> Principal:
+def identify(work: UnitOfWork, caller: Caller, prefetch: Iterable[UUID | None] = ()) -> Principal:
     """
     Return the holder of the caller's token, and note in the unit of work for whom it acts.
 
@@ -134,6 +136,17 @@ def identify(work: UnitOfWork, caller: Caller, prefetch: Iterable[UUID] = ()) ->
     work.holder = key.user_id or key.agent_id or key.collection_id
     work.cause = str(caller.run_id) if caller.run_id else None
     return principal
+
+
+def streams_behind(issuing: Recorded) -> Sequence[UUID | None]:
+    """Return the ids of what a key that was issued so has behind it: `identify` reads them whenever the key is used."""
+    match issuing.event:
+        case KeyIssued(user_id=UUID() as user_id, session=session):
+            return [user_id, session.rests_on if session else None]
+        case KeyIssued(agent_id=agent_id):
+            return [agent_id, access.membership_of_issuer(issuing)]
+        case _:
+            return []
 
 
 def authorize(work: UnitOfWork, principal: Principal, action: Action, resource: Resource) -> None:

@@ -14,7 +14,7 @@ from eventsourcing.persistence import IntegrityError, OperationalError
 from psycopg_pool import PoolTimeout
 
 from application import tracing
-from application.access import BoardUser, Caller, Principal, identify
+from application.access import BoardUser, Caller, Principal, identify, streams_behind
 from application.event_store.recorder import ClockDiffers, OutcomeUnknown
 from application.event_store.store import EventStore
 from application.event_store.stream_cache import StreamCache
@@ -235,8 +235,13 @@ class Executor:
         """Answer a question for a caller, such as whether they may see something. Records nothing."""
         work = UnitOfWork(self.store, self.clock(), vault=self.vault, spending=self.spending)
         ids = [arg for arg in args if isinstance(arg, UUID)]
+        known_key = None if self.cache is None or caller.key_id is None else self.cache.get(caller.key_id)
+        if (
+            known_key is not None and known_key.recorded
+        ):  # whether it is still good is read anew, in one round trip with what it has behind it
+            ids += streams_behind(known_key.recorded[0])
         principal = identify(work, caller, ids)
-        if self.cache is not None and caller.key_id is not None and self.cache.get(caller.key_id) is None:
+        if self.cache is not None and caller.key_id is not None and known_key is None:
             self.cache.put(
                 (id_, stream) for id_, stream in work.cacheable_streams(committed=False) if id_ == caller.key_id
             )

@@ -28,11 +28,13 @@ class CompanyRow(Row, frozen=True):
 COMPANY = Table("company", CompanyRow)
 
 _ALL_COMPANIES = Docs(
-    f"SELECT doc, position FROM company WHERE {AFTER} ORDER BY position", responses.Company, sorted_by="position"
+    f"SELECT doc, position FROM company WHERE {AFTER} ORDER BY position LIMIT %(limit)s",
+    responses.Company,
+    sorted_by="position",
 )
 _COMPANIES_OF = Docs(
     "SELECT c.doc, c.position FROM company c JOIN member m ON m.company_id = c.id WHERE m.user_id = %(user_id)s "
-    f"AND c.{AFTER} ORDER BY c.position",
+    f"AND c.{AFTER} ORDER BY c.position LIMIT %(limit)s",
     responses.Company,
     sorted_by="position",
 )
@@ -59,17 +61,22 @@ def _company_row(recorded: Recorded, event: CompanyCreated) -> CompanyRow:
 
 
 def all_companies(
-    conn: Connection, *, after: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
+    conn: Connection, *, after: int | None = None, limit: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
 ) -> Part[responses.Company]:
-    """Return all companies, oldest first, after a position."""
-    return _ALL_COMPANIES.part(conn, after=after, max_bytes=max_bytes)
+    """Return all companies, oldest first, after a position, at most `limit`."""
+    return _ALL_COMPANIES.part(conn, after=after, limit=limit, max_bytes=max_bytes)
 
 
 def of_user(
-    conn: Connection, user_id: UUID, *, after: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
+    conn: Connection,
+    user_id: UUID,
+    *,
+    after: int | None = None,
+    limit: int | None = None,
+    max_bytes: int = DEFAULT.max_page_bytes,
 ) -> Part[responses.Company]:
-    """Return the companies that the user is a member of, oldest first, after a position."""
-    return _COMPANIES_OF.part(conn, user_id=user_id, after=after, max_bytes=max_bytes)
+    """Return the companies that the user is a member of, oldest first, after a position, at most `limit`."""
+    return _COMPANIES_OF.part(conn, user_id=user_id, after=after, limit=limit, max_bytes=max_bytes)
 
 
 def one(conn: Connection, id_: UUID) -> responses.Company | None:

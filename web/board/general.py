@@ -19,7 +19,7 @@ YEAR_S = 365 * 86_400
 @get("/", operation_id="boardStart")
 async def start(visit: NamedDependency[Visit]) -> Response[Any]:
     """Lead to the first company that is not archived; say what to do where there is none."""
-    companies = sorted(visit.companies, key=lambda company: company["status"] == "archived")
+    companies = sorted(await visit.api.get("/companies"), key=lambda company: company["status"] == "archived")
     if not companies:
         return visit.show("welcome.html", name="", error="")
     return see_other(visit.address("board", "companies", companies[0]["id"]))

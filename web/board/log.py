@@ -82,7 +82,7 @@ async def refusals(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show the attempts that were refused for want of a credential or a right, in the whole installation."""
     answer = await visit.api.page("/refusals", {"cursor": visit.parameter("cursor"), "limit": PAGE})
     following = visit.path("refusals", query={"cursor": answer.next_cursor}) if answer.next_cursor else None
-    names = {company["id"]: company["name"] for company in visit.companies}
+    names = {company["id"]: company["name"] for company in await visit.api.get("/companies")}
     return visit.show("refusals.html", here="log", refusals=answer.value, names=names, following=following)
 
 

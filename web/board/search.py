@@ -84,10 +84,8 @@ async def _match_identifier(visit: Visit, text: str) -> Match | None:
 
 async def _with_text(visit: Visit, text: str, statuses: str | None = None) -> Groups:
     """Return what has a text in it, by kind, of issues those in some statuses; the pages alone if there is no text."""
-    pages = (
-        "Pages",
-        [page for page in _match_pages(visit) if text.casefold() in page.title.casefold()][: MOST if text else None],
-    )
+    places = [page for page in await _match_pages(visit) if text.casefold() in page.title.casefold()]
+    pages = ("Pages", places[: MOST if text else None])
     if not text:
         return [pages]
     query = {"q": text, "limit": MOST}
@@ -154,13 +152,13 @@ def _match_agent(visit: Visit, agent: Json) -> Match:
     return Match(agent["name"], "the inbox of an agent", visit.path("issues", query={"agent": agent["id"]}))
 
 
-def _match_pages(visit: Visit) -> list[Match]:
+async def _match_pages(visit: Visit) -> list[Match]:
     pages = [Match(word, "", visit.path(*path)) for _, path, word in visit.places()]
     if visit.rights.assign:
         pages.append(Match("New routine", "", visit.path("routines", "new")))
     pages.append(Match("The coming 7 days", "", visit.path("week")))
     pages.append(Match("Settings", f"times in {visit.zone}", visit.address("board", "settings")))
-    other_companies = [company for company in visit.companies if company["id"] != visit.company_id]
+    other_companies = [one for one in await visit.api.get("/companies") if one["id"] != visit.company_id]
     return pages + [
         Match(one["name"], "company", visit.address("board", "companies", one["id"])) for one in other_companies
     ]

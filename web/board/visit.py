@@ -57,6 +57,7 @@ WHO_MAY: Mapping[str, tuple[str, Callable[[Membership], bool]]] = {
     "manage": ("who may manage members and keys", access.may_manage),
 }
 MORE = ("more", "Not all are listed here")  # the option that ends a list of choices which goes on; it cannot be chosen
+COMPANIES = 20  # in the menu of every page; the search finds the others
 ROWS = 50  # of a list that shares its page with others
 NAMED = 5  # members whom a page names
 PAGES = Environment(
@@ -154,7 +155,8 @@ class Visit:
         self.form = NOTHING_SENT
         self.base = public_path(request)
         self.user: User | None = None
-        self.companies: Sequence[Mapping[str, Any]] = ()
+        self.companies: Sequence[Mapping[str, Any]] = ()  # the first ones, for the menu
+        self.has_more_companies = False
         self.company: Mapping[str, Any] | None = None
         self.rights = Rights()
 
@@ -170,12 +172,14 @@ class Visit:
             must_be_same_origin(self.request, cookie)
             self.api.is_held = not is_of_session(self.request, self.form)
         try:
-            identity, companies = await asyncio.gather(self.api.get("/cli-auth/me"), self.api.get("/companies"))
+            identity, companies = await asyncio.gather(
+                self.api.get("/cli-auth/me"), self.api.page("/companies", {"limit": COMPANIES})
+            )
         except ApiRefusal as refusal:
             if refusal.status in NOT_SIGNED_IN:
                 raise SignInNeeded(self.form) from refusal
             raise
-        user, self.companies = identity["user"], companies
+        user, self.companies, self.has_more_companies = identity["user"], companies.value, bool(companies.next_cursor)
         self.user = User(
             user["id"], user["name"] or user["email"] or "Board", identity["isInstanceAdmin"], identity["keyId"]
         )

@@ -19,11 +19,13 @@ from projections.board import companies, issues
 from projections.engine.documents import Part
 from projections.engine.table import Connection
 from web.http.backend import Backend
-from web.http.paging import NEXT, Paging, cursor_only, read_page
+from web.http.paging import NEXT, Paging, paging, read_page
 from web.http.path_ids import CompanyId
+from web.http.requests import parse_whole_number
 from web.http.routing import get, patch, post
 
 MODELS = ("directory", "issues")
+MOST = 1_000  # the companies of a page of the list that has a limit
 
 
 class Companies(Controller):
@@ -31,15 +33,16 @@ class Companies(Controller):
 
     path = "/companies"
     tags = ("companies",)
-    dependencies = {"paging": Provide(cursor_only)}
+    dependencies = {"paging": Provide(paging)}
 
     @get(operation_id="listCompanies", refuses=(403,), response_headers=NEXT)
     def list_(
         self, backend: NamedDependency[Backend], caller: NamedDependency[Caller], paging: NamedDependency[Paging]
     ) -> Response[list[responses.Company]]:
-        """Returns the companies that the board user may enter, oldest first."""
+        """Returns the companies that the board user may enter, oldest first; at most `limit` (1 to 1,000) if it is given."""
+        limit = None if paging.limit is None else parse_whole_number(paging.limit, "limit", MOST, 1, MOST)
         user = backend.authorize(caller, read_access.board)
-        return read_page(backend, paging, "companies", MODELS, partial(_visible_companies, user=user))
+        return read_page(backend, paging, "companies", MODELS, partial(_visible_companies, user=user, limit=limit))
 
     @post(operation_id="createCompany", refuses=(403,))
     def create(

@@ -1,60 +1,71 @@
 """A browser without a screen: it keeps cookies, sends forms as they stand, and reads pages as text."""
 
 import re
-from html.parser import HTMLParser
+from functools import cached_property
+from html import unescape
+from uuid import UUID
 
 import httpx
 import pytest
 
+from application.access import Caller
+from application.use_cases import read_access
+from application.use_cases.board import sessions
+from domain.errors import Unauthenticated
+from tests.conftest import PUBLIC_URL
 from tests.web import people
+from web.board.session import SessionCookie
 
-VOID = {"meta", "link", "input", "br"}
+# Pages are read as their templates write them: every < and every quote in a text is escaped.
+TAG = r"""<{}[^>"']*(?:(?:"[^"]*"|'[^']*')[^>"']*)*>"""
+UNREAD = re.compile(r"(?s)<(script|style|title)\b.*?</\1>|" + TAG.format(""))
+PART_OF_FORM = re.compile(TAG.format("(/?(?:form|input|select|textarea|option))\\b"))
+LINK = re.compile(TAG.format("a\\s"))
+ATTRIBUTE = re.compile(r"""([^\s"'<>=]+)(?:=(?:"([^"]*)"|'([^']*)'))?""")
 
 
-class Page(HTMLParser):
+class Page:
     """A page: its text as people read it, its links, and its forms with what is in them."""
 
     def __init__(self, response):
-        super().__init__()
         self.response, self.status, self.html = response, response.status_code, response.text
-        self.forms, self.links, self._text, self._open, self._field, self._has_option = [], [], [], [], None, False
-        self.feed(self.html)
-        self.text = re.sub(r"\s+", " ", " ".join(self._text)).strip()
 
-    def handle_starttag(self, tag, attributes):
-        has = dict(attributes)
-        if tag not in VOID:
-            self._open.append(tag)
-        if tag == "form":
-            self.forms.append({"action": has.get("action"), "fields": {}, "id": has.get("id")})
-        if tag == "a":
-            self.links.append(has.get("href"))
-        fields = self._open_fields(has)
-        is_sent = has.get("type") != "checkbox" or "checked" in has
-        if tag == "input" and fields is not None and has.get("name") and is_sent:
-            fields[has["name"]] = has.get("value") or ""
-        if tag in ("select", "textarea") and fields is not None:
-            self._field, self._has_option = has.get("name"), False
-            fields[self._field] = ""
-        if tag == "option" and fields is not None and self._field and ("selected" in has or not self._has_option):
-            fields[self._field], self._has_option = has.get("value") or "", True
+    @cached_property
+    def text(self):
+        return " ".join(unescape(UNREAD.sub(" ", self.html)).split())
 
-    def _open_fields(self, has):
-        if "form" in has:
-            return next((form["fields"] for form in self.forms if form["id"] == has["form"]), None)
-        return self.forms[-1]["fields"] if "form" in self._open else None
+    @cached_property
+    def links(self):
+        return [_attributes(link[0]).get("href") for link in LINK.finditer(self.html)]
 
-    def handle_endtag(self, tag):
-        while self._open and self._open.pop() != tag:
-            pass
-        if tag in ("select", "textarea"):
-            self._field = None
-
-    def handle_data(self, data):
-        if self._field and self._open[-1:] == ["textarea"]:
-            self.forms[-1]["fields"][self._field] += data.removeprefix("\n")
-        if not {"script", "style", "title"} & set(self._open):
-            self._text.append(data)
+    @cached_property
+    def forms(self):
+        """The forms; of a choice nothing but what is chosen, and of a box nothing unless it is ticked."""
+        forms, fields, select = [], None, None
+        for part in PART_OF_FORM.finditer(self.html):
+            has = _attributes(part[0])
+            name = has.get("name")
+            of_form = fields
+            if "form" in has:
+                of_form = next((form["fields"] for form in forms if form["id"] == has["form"]), None)
+            match part[1]:
+                case "form":
+                    fields = {}
+                    forms.append({"action": has.get("action"), "fields": fields, "id": has.get("id")})
+                case "/form":
+                    fields = None
+                case "input" if of_form is not None and name and (has.get("type") != "checkbox" or "checked" in has):
+                    of_form[name] = has.get("value", "")
+                case "textarea" if of_form is not None:
+                    of_form[name] = unescape(self.html[part.end() : self.html.index("</textarea", part.end())])
+                    of_form[name] = of_form[name].removeprefix("\n")
+                case "select" if of_form is not None:
+                    select, of_form[name], has_option = (of_form, name), "", False
+                case "/select":
+                    select = None
+                case "option" if select and ("selected" in has or not has_option):
+                    select[0][select[1]], has_option = has.get("value", ""), True
+        return forms
 
     def form(self, ending):
         """The form whose action ends so."""
@@ -62,6 +73,11 @@ class Page(HTMLParser):
 
     def has_form(self, ending):
         return any((form["action"] or "").endswith(ending) for form in self.forms)
+
+
+def _attributes(tag):
+    _, *pairs = ATTRIBUTE.findall(tag)
+    return {name: unescape(double or single) for name, double, single in pairs}
 
 
 class Browser:
@@ -99,8 +115,8 @@ class Browser:
         return self.send(self.get("/board/sign-in"), "/board/sign-in", token=token)
 
 
-# The cookies of a sign-in by the token that signed in. How somebody signs in is tested in test_sign_in.py.
-SESSIONS: dict[str, httpx.Cookies] = {}
+# The session of each token that one was opened for. How somebody signs in is tested in test_sign_in.py.
+SESSIONS: dict[str, str] = {}
 
 
 class Board(Browser):
@@ -109,14 +125,25 @@ class Board(Browser):
     def __init__(self, api, company, token=None):
         super().__init__(api.url)
         self.api, self.company = api, company
-        self.client.cookies.update(SESSIONS.get(token or api.token))
-        if self.get("/board/settings").has_form("/board/sign-in"):  # the session has ended, or there was none
-            self.sign_in(token or api.token)
-            # A copy: what a test does with its browser, as choosing a zone, must not reach the next one.
-            SESSIONS[token or api.token] = httpx.Cookies(self.client.cookies)
+        cookie = SessionCookie(api.system.settings.public_url or PUBLIC_URL)
+        host = self.client.base_url.host
+        self.client.cookies.set(cookie.name, _open_session(api.system.executor, token or api.token), domain=host)
 
     def show(self, path=""):
         return self.get(f"/board/companies/{self.company}{path}")
+
+
+def _open_session(executor, token):
+    try:
+        executor.query_as(Caller(token=SESSIONS.get(token)), read_access.anyone)
+    except Unauthenticated:  # it has ended, or there was none
+        SESSIONS[token] = executor.execute(Caller(token=token), sessions.open_session).result.token
+    return SESSIONS[token]
+
+
+def make_many(api, use_case, of, drafts):
+    """What a use case makes of each draft, in one commit: requests for them would take longer than what is tested."""
+    return api.ask(lambda work, by: [use_case(work, by, UUID(of), draft) for draft in drafts])
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import pytest
 
 from web.board.app import POLICY
 from web.board.files import FILES, path_of
+from web.board.visit import COMPANIES
 
 INLINE = ("<style", " style=", "javascript:", " onclick=", "pcp_")
 MOST_BYTES = 300_000
@@ -213,3 +214,15 @@ def test_the_vendored_file_is_the_one_that_was_published():
         "a0abb04f2f45a1f89d1d4844023245537e5e6014c87b144553e0607b4cc32130"
         == sha256(FILES["htmx.min.js"].content).hexdigest()
     )
+
+
+def test_the_menu_names_the_first_companies_and_leads_to_all(board, api):
+    last = [api.company() for _ in range(COMPANIES + 1)][-1]
+
+    page = board.show("/people")
+
+    companies = {link for link in page.links if re.fullmatch("/board/companies/[0-9a-f-]{36}", link)}
+    assert COMPANIES == len(companies - {f"/board/companies/{board.company}"})
+    assert f"/board/companies/{last}" not in companies
+    everything = next(link for link in page.links if link.endswith("/find"))
+    assert f"/board/companies/{last}" in board.get(everything).links

@@ -1,7 +1,14 @@
 """Lists that share a page with others have parts, so that a company with very many of something can still be read and changed."""
 
+from datetime import UTC, datetime
+
 import pytest
 
+from application.request_bodies.board import AgentDraft, AgentKeyDraft, ProjectDraft
+from application.request_bodies.routines import BackfillDraft
+from application.use_cases import backfills
+from application.use_cases.board import agents, keys, projects
+from tests.web.board.conftest import make_many
 from web.board import triggers
 from web.board.visit import ROWS
 
@@ -11,9 +18,8 @@ MOST = ROWS + 2
 @pytest.fixture(scope="module")
 def crowded(api):
     company = api.company("Crowded")
-    for number in range(MOST):
-        api.post(f"/companies/{company}/projects", {"name": f"Project {number}."})
-        api.agent(company, f"Agent {number}.")
+    make_many(api, projects.create, company, [ProjectDraft(name=f"Project {number}.") for number in range(MOST)])
+    make_many(api, agents.create, company, [AgentDraft(name=f"Agent {number}.") for number in range(MOST)])
     return company
 
 
@@ -49,8 +55,7 @@ def test_what_is_wrong_with_an_agent_of_a_later_part_stands_beside_it_with_what_
 
 
 def test_keys_go_on_after_those_that_the_api_gives_at_once(board, api, company, agent):
-    for number in range(MOST):
-        api.post(f"/agents/{agent}/keys", {"name": f"key {number}."})
+    make_many(api, keys.create_for_agent, agent, [AgentKeyDraft(name=f"key {number}.") for number in range(MOST)])
     first = board.show("/people")
     assert "key 0. " not in first.text
     second = followed(board, first, "keys")
@@ -75,14 +80,16 @@ def test_a_list_of_choices_that_goes_on_says_so(board, api, company, agent, monk
     assert "Not all are listed here" in board.show(f"/routines/{routine}/triggers/new?kind=chain").text
 
 
+def make_and_cancel(work, by, trigger_id, draft):
+    backfills.cancel(work, by, backfills.create(work, by, trigger_id, draft))
+
+
 def test_backfills_go_on_on_a_next_page(board, api, company, agent):
     schedule = {"kind": "schedule", "cronExpression": "0 9 * * *", "timezone": "UTC"}
     routine = api.routine(company, agent, triggers=[schedule])
     trigger = api.get(f"/routines/{routine}")["triggers"][0]["id"]
-    for _ in range(ROWS + 1):
-        period = {"from": "2020-01-01T00:00:00Z", "to": "2020-01-01T12:00:00Z"}
-        backfill = api.post(f"/routine-triggers/{trigger}/backfills", period)["id"]
-        api.post(f"/routine-backfills/{backfill}/cancel", {})
+    period = BackfillDraft(from_=datetime(2020, 1, 1, tzinfo=UTC), to=datetime(2020, 1, 1, 12, tzinfo=UTC))
+    make_many(api, make_and_cancel, trigger, [period] * (ROWS + 1))
     page = board.show(f"/routines/{routine}/triggers/{trigger}/backfills")
     assert "Next page" in page.text
     following = board.get(next(link for link in page.links if link and "cursor=" in link))

@@ -4,8 +4,6 @@ import asyncio
 import os
 import re
 import socket
-import subprocess
-import sys
 from contextlib import contextmanager
 from html import unescape
 
@@ -13,6 +11,7 @@ import httpx
 
 from tests.waiting import wait_for
 from tests.web.board.conftest import Browser
+from verification.faults.forked import Forked
 
 TABS = 20
 COME_BACK_S = 0.05  # a browser waits longer
@@ -21,15 +20,14 @@ COME_BACK_S = 0.05  # a browser waits longer
 class WebProcess:
     """A web process of its own over the database of the API."""
 
-    def __init__(self, database_url):
+    def __init__(self, database_url, log):
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        self._env = os.environ | {"ROUTINES_DATABASE_URL": database_url}
+        self._env, self._log = os.environ | {"ROUTINES_DATABASE_URL": database_url}, log
 
     def start(self):
-        command = [sys.executable, "-m", "routines", "web", "--port", str(self.port)]
-        self.process = subprocess.Popen(command, env=self._env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.process = Forked(["web", "--port", str(self.port)], self._env, self._log)
         wait_for(self._is_answering, 60)
 
     def kill(self):
@@ -72,8 +70,8 @@ class Tab:
 
 
 @contextmanager
-def web_process(api):
-    process = WebProcess(api.system.settings.database_url)
+def web_process(api, log):
+    process = WebProcess(api.system.settings.database_url, log)
     process.start()
     try:
         yield process
@@ -118,8 +116,8 @@ async def keep_open(process, api, company, many):
     return tabs
 
 
-def test_tabs_come_back_to_a_process_that_was_killed_and_none_misses_a_position(api, company):
-    with web_process(api) as process:
+def test_tabs_come_back_to_a_process_that_was_killed_and_none_misses_a_position(api, company, tmp_path):
+    with web_process(api, tmp_path / "web.log") as process:
         tabs = asyncio.run(keep_open(process, api, company, TABS))
 
     assert {2} == {tab.connections for tab in tabs}

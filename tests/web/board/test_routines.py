@@ -1,20 +1,32 @@
 import httpx
+import msgspec
 import pytest
+
+from application.request_bodies.routines import RoutineDraft
+from application.use_cases import triggers
+from tests.web.board.conftest import make_many
 
 
 @pytest.fixture
 def sixty_routines(api, company, agent):
     """Sixty routines, of which the first is the next one to run."""
-    for number in range(60):
-        schedule = {"kind": "schedule", "cronExpression": f"{number} 3 1 1 *", "timezone": "Asia/Tokyo"}
-        api.routine(company, agent, title=f"Report {number:02}", triggers=[schedule])
+    drafts = [
+        {
+            "title": f"Report {number:02}",
+            "assigneeAgentId": agent,
+            "triggers": [{"kind": "schedule", "cronExpression": f"{number} 3 1 1 *", "timezone": "Asia/Tokyo"}],
+        }
+        for number in range(60)
+    ]
+    make_many(api, triggers.create_routine, company, msgspec.convert(drafts, list[RoutineDraft]))
 
 
 def test_the_list_is_in_the_order_of_the_next_runs_a_page_at_a_time(board, sixty_routines):
     first = board.show("/routines")
     following = next(link for link in first.links if link and "cursor=" in link)
     numbers = [number for number in range(60) if f"Report {number:02}</a>" in first.html]
-    rest = [number for number in range(60) if f"Report {number:02}</a>" in board.get(following).html]
+    second = board.get(following)
+    rest = [number for number in range(60) if f"Report {number:02}</a>" in second.html]
 
     assert list(range(50)) == numbers
     assert list(range(50, 60)) == rest

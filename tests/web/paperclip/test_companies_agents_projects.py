@@ -54,6 +54,23 @@ def test_a_user_sees_the_companies_they_belong_to_oldest_first(api: Api):
     assert [] == api.get("/companies", token=people.user(api)[1])
 
 
+def test_the_companies_are_read_a_part_at_a_time_by_whoever_asks_for_so_many(api: Api):
+    companies = [api.company() for _ in range(3)]
+    user_id, token = people.user(api)
+    for company in companies:
+        api.post(f"/companies/{company}/members", {"userId": str(user_id), "membershipRole": "viewer"})
+    all_companies = [row["id"] for row in api.get("/companies", token=token)]
+
+    first = api.request("GET", "/companies?limit=2", token=token)
+    rest = api.get("/companies", token=token, params={"limit": 2, "cursor": first.headers["X-Next-Cursor"]})
+
+    assert sorted(companies) == sorted(all_companies)
+    assert all_companies == [row["id"] for row in [*first.json(), *rest]]
+    assert all_companies[:2] == [row["id"] for row in first.json()]
+    assert 2 == len(api.get("/companies?limit=2"))  # of all, whom an instance admin sees
+    assert 400 == api.request("GET", "/companies?limit=0").status_code
+
+
 def test_an_archived_company_stays_archived_whatever_is_sent(api: Api):
     company = api.company()
     api.post(f"/companies/{company}/archive")

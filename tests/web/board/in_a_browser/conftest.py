@@ -19,7 +19,7 @@ LEAN = [
 LONG = "A routine with a title that is long enough to be wrapped on each and every screen, also on those that are wide"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def chromium():
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: make install-dev")
     with playwright.sync_playwright() as running:
@@ -80,7 +80,7 @@ def errors():
     return []
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def window(api, chromium):
     """A window in which somebody has signed in, by a link, for all tests that need none of their own: each has a process."""
     window = open_window(api, chromium)
@@ -94,7 +94,7 @@ def window(api, chromium):
     window.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def session(window):
     """The cookies of whoever has signed in."""
     return window.cookies()
