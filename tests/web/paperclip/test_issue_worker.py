@@ -154,7 +154,7 @@ def test_of_a_command_that_prints_very_much_the_log_keeps_a_part_and_says_how_mu
 ):
     run = fire(api, routine(api, agent))
 
-    work("yes $(printf %0999d 0) | head -c 4000000")
+    work("yes 0123456789abcde | head -c 4000000")
 
     run_log = log_of(api, run)
     kept = sum(len(text) for stream, text in run_log if stream == "stdout")
