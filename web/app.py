@@ -2,7 +2,6 @@
 
 from urllib.parse import urlsplit
 
-from litestar import Litestar
 from litestar.di import Provide
 from litestar.types import ASGIApp
 
@@ -29,7 +28,7 @@ from web.http.preconditions import with_preconditions
 from web.http.public_path import state_with
 from web.http.rate_limit import WebhookRateLimiter, sender
 from web.http.requests import JsonRequest, caller, is_eventual
-from web.http.routing import RoutesOfApi
+from web.http.routing import Application, RoutesOfApi
 from web.http.tenants import by_tenant
 from web.http.webhook_refusals import WebhookRefusals
 from web.jetty.app import jetty
@@ -148,7 +147,7 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
             "webhook_request": Provide(webhook_request),
         },
     )
-    framework = Litestar(
+    framework = Application(
         [api, metrics(backend, traffic, checkup)],
         state=state_with(public_url),
         guards=[must_know_query],

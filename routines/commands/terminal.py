@@ -32,10 +32,11 @@ def cell(text: str) -> Text:
     return Text(make_visible(text))
 
 
-def echo(text: str, *, err: bool = False) -> None:
-    """Print one line; characters that the terminal's encoding lacks are escaped as well."""
+def echo(*lines: str, err: bool = False) -> None:
+    """Print lines, at once; characters that the terminal's encoding lacks are escaped as well."""
     encoding = (sys.stderr if err else sys.stdout).encoding or "ascii"
-    click.echo(make_visible(text).encode(encoding, "backslashreplace").decode(encoding), err=err)
+    text = "\n".join(map(make_visible, lines))
+    click.echo(text.encode(encoding, "backslashreplace").decode(encoding), err=err)
 
 
 def echo_json(value: Any) -> None:

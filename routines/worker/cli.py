@@ -189,8 +189,7 @@ def worker(  # noqa: PLR0913 the options
     def show(label: str, _stream: Stream, text: str) -> None:
         prefix = f"  {label} | " if concurrency > 1 else "  | "
         with suppress(OSError), showing:
-            for line in text.splitlines():
-                terminal.echo(prefix + line, err=as_json)
+            terminal.echo(*(prefix + line for line in text.splitlines()), err=as_json)
 
     def tell(finished: object) -> None:
         if as_json:

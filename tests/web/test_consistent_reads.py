@@ -16,11 +16,13 @@ import pytest
 
 from projections import catalogue
 from routines import bootstrap
+from routines.postgres.cluster import LocalPostgres
 from routines.settings import Settings
 from tests.api import Api
-from tests.conftest import _projecting, _serving
+from tests.conftest import _database, _projecting, _serving
+from tests.waiting import wait_for
 
-ROUNDS = 200
+ROUNDS = 50
 PATIENCE_S = 0.3
 START_S = 30.0
 RECORDED = "The change is recorded, but a read model is behind the log; do not repeat it, read it back later"
@@ -87,18 +89,25 @@ class Stopped(msgspec.Struct):
         ]
 
 
+@pytest.fixture(scope="module")
+def impatient_api(postgres: LocalPostgres, template: str) -> Iterator[Api]:
+    """An API without a projector, on a database of its own."""
+    with _database(postgres, template) as name:
+        settings = Settings(database_url=postgres.url("routines_service", name), patience_s=PATIENCE_S)
+        with bootstrap.system(settings) as system, _serving(system) as url:
+            api = Api(url, bootstrap.first_board_token(settings) or "", system)
+            yield api
+            api.close()
+
+
 @pytest.fixture
-def stopped_projector(settings: Settings) -> Iterator[Stopped]:
-    impatient = msgspec.structs.replace(settings, patience_s=PATIENCE_S)
-    with bootstrap.system(impatient) as system, _serving(system) as url:
-        api = Api(url, bootstrap.first_board_token(impatient) or "", system)
-        with _projecting(system):
-            company = api.company()
-            agent, token = api.agent(company)
-            routine = api.routine(company, agent)
-            api.get(f"/routines/{routine}")
-        yield Stopped(api, company, token, routine)
-        api.close()
+def stopped_projector(impatient_api: Api) -> Stopped:
+    with _projecting(impatient_api.system):
+        company = impatient_api.company()
+        agent, token = impatient_api.agent(company)
+        routine = impatient_api.routine(company, agent)
+        wait_for(lambda: not any(model["behind"] for model in impatient_api.get("/health")["readModels"]))
+    return Stopped(impatient_api, company, token, routine)
 
 
 def test_another_process_sees_every_write_at_once(api: Api, other_web_process: httpx.Client):
@@ -127,7 +136,7 @@ def test_a_run_is_seen_at_once_though_its_own_answer_waits_for_nothing(api: Api,
     agent, token = api.agent(company)
     routine = api.routine(company, agent, concurrencyPolicy="always_enqueue")
 
-    for number in range(50):
+    for number in range(ROUNDS // 2):
         run = api.post(f"/routines/{routine}/run", {})
         shown = other_web_process.get(f"/routines/{routine}/runs?limit=1").json()[0]
         inbox = other_web_process.get("/agents/me/inbox-lite", headers={"Authorization": f"Bearer {token}"}).json()
@@ -135,7 +144,7 @@ def test_a_run_is_seen_at_once_though_its_own_answer_waits_for_nothing(api: Api,
 
 
 def test_what_one_process_wrote_the_other_may_build_on(api: Api, other_web_process: httpx.Client):
-    for number in range(20):
+    for number in range(5):
         company = other_web_process.post("/companies", json={"name": f"Firm {number}"}).json()["id"]
         agent = api.post(f"/companies/{company}/agents", {"name": "Scout"})["id"]
         token = other_web_process.post(f"/agents/{agent}/keys", json={}).json()["token"]
@@ -152,8 +161,8 @@ def test_readers_and_writers_at_once_never_miss_a_write(api: Api, other_web_proc
         return bool(other_web_process.get(f"/issues/{issue['identifier']}").json()["id"] == issue["id"])
 
     with ThreadPoolExecutor(8) as threads:
-        assert all(threads.map(write_and_read, range(80)))
-    assert 80 == len(api.get(f"/companies/{company}/issues"))
+        assert all(threads.map(write_and_read, range(ROUNDS)))
+    assert ROUNDS == len(api.get(f"/companies/{company}/issues"))
 
 
 def test_an_answer_to_a_write_names_its_position_in_the_log(stopped_projector: Stopped):

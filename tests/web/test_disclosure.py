@@ -30,9 +30,9 @@ class Place(msgspec.Struct):
     company: str
     collection: str
     ids: dict[str, str]  # what the parameters of a path are called, and what they name here
-    jetty_ids: dict[str, str]
     canaries: dict[str, str]
     tokens: dict[str, str]
+    paths: list[str]  # of every GET of both APIs, with these ids
 
     def read(self, token: str) -> str:
         """The bodies of every GET of both APIs."""
@@ -41,23 +41,22 @@ class Place(msgspec.Struct):
     def answers(self, token: str) -> dict[str, str]:
         headers = {"Authorization": f"Bearer {token}"}
         with httpx.Client(base_url=self.api.url, headers=headers, timeout=20) as client:
-            return {path: client.get(path).text for path in self.paths()}
-
-    def paths(self) -> list[str]:
-        paperclip = self.api.get("/openapi.json")["paths"]
-        jetty = httpx.get(f"{self.api.url}/openapi.json").json()["paths"]
-        paths = [f"/api{path.removeprefix('/api')}" for path in _get_paths(paperclip)]
-        paths = [path.replace("{view}", view) for path in paths for view in (VIEWS if "{view}" in path else ("",))]
-        filled_paths = [fill_path(path, self.ids) for path in paths] + [
-            fill_path(path, self.jetty_ids) for path in _get_paths(jetty)
-        ]
-        needed = {"explain": "?at=2026-11-22T09:00:00Z", "diff": f"?from={self.ids['position']}"}
-        return [path + needed.get(path.rpartition("/")[2], "") for path in filled_paths]
+            return {path: client.get(path).text for path in self.paths}
 
     def seen(self, who: str) -> set[str]:
         """Which addresses a caller reads."""
         text = self.read(self.tokens[who])
         return {name for name, canary in self.canaries.items() if canary in text}
+
+
+def fill_paths(api: Api, ids: dict[str, str], jetty_ids: dict[str, str]) -> list[str]:
+    paperclip = api.get("/openapi.json")["paths"]
+    jetty = httpx.get(f"{api.url}/openapi.json").json()["paths"]
+    paths = [f"/api{path.removeprefix('/api')}" for path in _get_paths(paperclip)]
+    paths = [path.replace("{view}", view) for path in paths for view in (VIEWS if "{view}" in path else ("",))]
+    filled_paths = [fill_path(path, ids) for path in paths] + [fill_path(path, jetty_ids) for path in _get_paths(jetty)]
+    needed = {"explain": "?at=2026-11-22T09:00:00Z", "diff": f"?from={ids['position']}"}
+    return [path + needed.get(path.rpartition("/")[2], "") for path in filled_paths]
 
 
 def _get_paths(paths: dict[str, Any]) -> list[str]:
@@ -123,33 +122,35 @@ def disclosure_fixture(api: Api) -> Place:
     jetty(f"/routines/{collection}/task/often/run-now", None)
     run = jetty(f"/run/{collection}/task", {"webhook_url": canaries["run"]})
     position = str(jetty(f"/collections/{collection}/events?limit=1", None, "GET")[0]["position"])
+    ids = {
+        "company_id": company,
+        "agent_id": agent,
+        "project_id": made("projects", {"name": "Moon"}),
+        "goal_id": made("goals", {"title": "Land"}),
+        "routine_id": routine,
+        "run_id": fired,
+        "trigger_id": schedule["id"],
+        "backfill_id": backfill,
+        "issue_id": issue,
+        "comment_id": comment,
+        "endpoint_id": endpoint_id,
+        "position": position,
+    }
+    jetty_ids = {
+        "collection": collection,
+        "task": "task",
+        "name": "often",
+        "trajectory": str(run["trajectory_id"]),
+        "workflow_id": run["workflow_id"],
+        "activity": "text_echo",
+        "position": position,
+    }
     return Place(
         api=api,
         company=company,
         collection=collection,
-        ids={
-            "company_id": company,
-            "agent_id": agent,
-            "project_id": made("projects", {"name": "Moon"}),
-            "goal_id": made("goals", {"title": "Land"}),
-            "routine_id": routine,
-            "run_id": fired,
-            "trigger_id": schedule["id"],
-            "backfill_id": backfill,
-            "issue_id": issue,
-            "comment_id": comment,
-            "endpoint_id": endpoint_id,
-            "position": position,
-        },
-        jetty_ids={
-            "collection": collection,
-            "task": "task",
-            "name": "often",
-            "trajectory": str(run["trajectory_id"]),
-            "workflow_id": run["workflow_id"],
-            "activity": "text_echo",
-            "position": position,
-        },
+        ids=ids,
+        paths=fill_paths(api, ids, jetty_ids),
         canaries=canaries,
         tokens={
             "owner": people.member(api, company, "owner"),
@@ -167,13 +168,10 @@ def disclosure_fixture(api: Api) -> Place:
 
 def test_owners_read_everything_and_see_every_address(disclosure_fixture: Place):
     headers = {"Authorization": f"Bearer {disclosure_fixture.tokens['owner']}"}
-    refused = {
-        path
-        for path in disclosure_fixture.paths()
-        if not httpx.get(disclosure_fixture.api.url + path, headers=headers).is_success
-    }
+    with httpx.Client(base_url=disclosure_fixture.api.url, headers=headers, timeout=20) as client:
+        refused = {path for path in disclosure_fixture.paths if not client.get(path).is_success}
     environment = next(
-        path for path in disclosure_fixture.paths() if path.endswith("/environment") and "/issues/" in path
+        path for path in disclosure_fixture.paths if path.endswith("/environment") and "/issues/" in path
     )
 
     of_agents = {"/api/agents/me", "/api/agents/me/inbox-lite", environment}

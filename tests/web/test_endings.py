@@ -303,13 +303,15 @@ def test_an_issue_is_not_ended_again_and_again(endings_fixture: Place, at_bound:
     assert 422 == send(at_bound, ("PATCH", path, {"status": "cancelled"})).status_code
 
 
-def test_what_an_agent_has_done_ten_times_keeps_no_owner_from_ending_it(endings_fixture: Place, api: Api):
+def test_what_an_agent_has_done_ten_times_keeps_no_owner_from_ending_it(
+    endings_fixture: Place, api: Api, set_limits: Callable[..., None]
+):
     issue = endings_fixture.in_company("issues", {"title": "Look"})
-    with serve_further(api, limits=Limits(max_stream_events=10)) as here:
-        for _ in range(20):
-            checkout = {"agentId": endings_fixture.agent, "expectedStatuses": ["todo", "in_progress", "backlog"]}
-            send(here, ("POST", f"/issues/{issue}/checkout", checkout))
-            last = send(here, ("POST", f"/issues/{issue}/release"))
+    set_limits(max_stream_events=10)
+    for _ in range(10):
+        checkout = {"agentId": endings_fixture.agent, "expectedStatuses": ["todo", "in_progress", "backlog"]}
+        send(api, ("POST", f"/issues/{issue}/checkout", checkout))
+        last = send(api, ("POST", f"/issues/{issue}/release"))
 
-        assert 422 == last.status_code
-        assert send(here, ("PATCH", f"/issues/{issue}", {"status": "cancelled"})).is_success
+    assert 422 == last.status_code
+    assert send(api, ("PATCH", f"/issues/{issue}", {"status": "cancelled"})).is_success

@@ -5,7 +5,6 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.api import Api
-from tests.web.served import serve_further
 
 
 @pytest.fixture
@@ -57,32 +56,32 @@ def test_after_a_change_the_copy_of_a_client_is_not_current_any_more(api, routin
         assert (200, False) == (changed.status_code, tag == changed.headers["ETag"])
 
 
-def test_what_is_kept_is_shown_to_nobody_who_may_not_see_it_and_masked_for_whoever_sees_less(api, routine):
+def test_what_is_kept_is_shown_to_nobody_who_may_not_see_it_and_masked_for_whoever_sees_less(
+    api, other_process, routine
+):
     stranger = api.agent(api.company())[1]
     agent = api.agent(api.get(f"/routines/{routine}")["companyId"], "Other")[1]
-    with serve_further(api) as keeps_nothing:
-        for path in paths_of(routine):
-            for token in (stranger, agent, "unknown", None):
-                api.get(path)
-                answers = [one.request("GET", path, token=token) for one in (keeps_nothing, api, api)]
-                assert 1 == len({(answer.status_code, answer.content) for answer in answers[1:]})
-                assert answers[0].status_code == answers[1].status_code
-                if token == agent:
-                    assert answers[0].content == answers[1].content
+    for path in paths_of(routine):
+        for token in (stranger, agent, "unknown", None):
+            api.get(path)
+            answers = [one.request("GET", path, token=token) for one in (other_process, api, api)]
+            assert 1 == len({(answer.status_code, answer.content) for answer in answers[1:]})
+            assert answers[0].status_code == answers[1].status_code
+            if token == agent:
+                assert answers[0].content == answers[1].content
     assert "***" in api.request("GET", f"/routines/{routine}", token=agent).text
     assert "***" not in api.request("GET", f"/routines/{routine}").text
 
 
-def test_two_processes_show_what_was_done_through_either_at_once(api, routine):
-    with serve_further(api) as other:
-        for number, (by, reads) in enumerate([(api, other), (other, api)] * 2):
-            kept = [[one.request("GET", path).content for path in paths_of(routine)] for one in (api, other)]
-            assert kept[0] == kept[1]
-            by.patch(f"/routines/{routine}", {"title": f"Check {number}"})
-            by.post(f"/routines/{routine}/run", {})
-            after = [[one.request("GET", path).content for path in paths_of(routine)] for one in (reads, by)]
-            assert after[0] == after[1]
-            assert not {*after[0]} & {*kept[0]}
+def test_two_processes_show_what_was_done_through_either_at_once(api, other_process, routine):
+    for number, (by, reads) in enumerate([(api, other_process), (other_process, api)] * 2):
+        kept = [[one.request("GET", path).content for path in paths_of(routine)] for one in (api, other_process)]
+        assert kept[0] == kept[1]
+        by.patch(f"/routines/{routine}", {"title": f"Check {number}"})
+        by.post(f"/routines/{routine}/run", {})
+        after = [[one.request("GET", path).content for path in paths_of(routine)] for one in (reads, by)]
+        assert after[0] == after[1]
+        assert not {*after[0]} & {*kept[0]}
 
 
 def test_a_renamed_agent_project_and_parent_issue_are_in_the_next_detail(api):

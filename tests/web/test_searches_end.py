@@ -2,10 +2,8 @@
 
 import pytest
 
-from domain.bounds.limits import Limits
 from domain.schedule import cron_schedule
 from tests.api import Api
-from tests.web.served import serve_further
 
 NEVER = {"cronExpression": "* 2 */31 10 0", "timezone": "Australia/Sydney"}  # always within the spring gap
 NO_DAY = {"cronExpression": "0 0 30 2 *", "timezone": "UTC"}
@@ -67,32 +65,30 @@ def test_a_schedule_that_comes_every_28_or_40_years_is_followed(api, routine):
 
 
 @pytest.mark.parametrize("limits", [{"max_explained_events": 15}, {"max_explained_schedules": 3}])
-def test_an_explanation_that_would_go_through_too_much_asks_for_one_trigger(api, routine, limits):
+def test_an_explanation_that_would_go_through_too_much_asks_for_one_trigger(api, set_limits, routine, limits):
     ids = [
         api.post(f"/routines/{routine}/triggers", {"kind": "schedule", **LEAP_SUNDAY})["trigger"]["id"]
         for _ in range(4)
     ]
     at = {"at": "2026-01-01T00:00:00Z"}
-    with serve_further(api, limits=Limits(**limits)) as here:
-        refusal = here.request("GET", f"/routines/{routine}/explain", params=at)
-        one = here.get(f"/routines/{routine}/explain", params={**at, "triggerId": ids[0]})
+    set_limits(**limits)
+
+    refusal = api.request("GET", f"/routines/{routine}/explain", params=at)
+    one = api.get(f"/routines/{routine}/explain", params={**at, "triggerId": ids[0]})
 
     assert refusal.status_code == 422
     assert refusal.json()["details"][0]["path"] == ["triggerId"]
     assert [found["triggerId"] for found in one["triggers"]] == ids[:1]
 
 
-def test_an_explanation_counts_what_happened_to_the_schedules_too(api, routine):
-    (id_,) = [
-        api.post(f"/routines/{routine}/triggers", {"kind": "schedule", **LEAP_SUNDAY})["trigger"]["id"]
-        for _ in range(1)
-    ]
+def test_an_explanation_counts_what_happened_to_the_schedules_too(api, set_limits, routine):
+    id_ = api.post(f"/routines/{routine}/triggers", {"kind": "schedule", **LEAP_SUNDAY})["trigger"]["id"]
     for minute in range(10):
         api.patch(f"/routine-triggers/{id_}", {"cronExpression": f"{minute} 12 * * *"})
     at = {"at": "2026-01-01T00:00:00Z"}
+    set_limits(max_explained_events=20)
 
-    with serve_further(api, limits=Limits(max_explained_events=20)) as here:
-        refusal = here.request("GET", f"/routines/{routine}/explain", params=at)
+    refusal = api.request("GET", f"/routines/{routine}/explain", params=at)
 
     assert 422 == refusal.status_code
     assert "its schedules 11" in refusal.text

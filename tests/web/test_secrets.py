@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -32,6 +32,19 @@ NOT_FOUND = (404, "Routine trigger not found")
 def routine(api: Api) -> str:
     company = api.company()
     return api.routine(company, api.agent(company)[0], concurrencyPolicy="always_enqueue")
+
+
+@pytest.fixture(scope="module")
+def minute_later(api: Api) -> Iterator[Api]:
+    with serve_further(api, clock=lambda: api.system.clock() + timedelta(seconds=61)) as later:
+        yield later
+
+
+@pytest.fixture(scope="module")
+def locked(api: Api) -> Iterator[Api]:
+    """A process without the key."""
+    with serve_further(api, key_file=None) as keyless:
+        yield keyless
 
 
 def status_and_error(answer: Any) -> tuple[int, str]:
@@ -137,43 +150,43 @@ def test_a_secret_has_the_form_that_its_mode_asks_for(api: Api, routine: str, mo
 
 
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "none"])
-def test_with_its_rotation_the_old_secret_is_dead_at_once_in_every_process(api: Api, routine: str, mode: str):
+def test_with_its_rotation_the_old_secret_is_dead_at_once_in_every_process(
+    api: Api, other_process: Api, routine: str, mode: str
+):
     old = hook(api, routine, mode)
 
-    with serve_further(api) as other:
-        before = statuses(old, old.at(other.url))
-        new = rotate(api, old)
-        after = statuses(old, old.at(other.url), new, new.at(other.url))
+    before = statuses(old, old.at(other_process.url))
+    new = rotate(api, old)
+    after = statuses(old, old.at(other_process.url), new, new.at(other_process.url))
 
     assert [202, 202] == before
     assert [401, 401, 202, 202] == after
     assert 1 == count_secrets(api, old)
 
 
-def test_a_dead_secret_is_not_even_told_of_the_runs_that_it_fired(api: Api, routine: str):
+def test_a_dead_secret_is_not_even_told_of_the_runs_that_it_fired(api: Api, other_process: Api, routine: str):
     """Nothing would be recorded by these calls: what another process knows from before does not count."""
     shown, signed = hook(api, routine), hook(api, routine, "hmac_sha256")
     headers, named = signed.signed(b"{}"), {"Idempotency-Key": "k"}
 
-    with serve_further(api) as other:
-        before = [shown.at(other.url).call(b"", named), signed.at(other.url).send(b"{}", headers)]
-        for sender in (shown, signed):
-            rotate(api, sender)
-        after = [shown.at(other.url).call(b"", named), signed.at(other.url).send(b"{}", headers)]
+    there = [sender.at(other_process.url) for sender in (shown, signed)]
+    before = [there[0].call(b"", named), there[1].send(b"{}", headers)]
+    for sender in (shown, signed):
+        rotate(api, sender)
+    after = [there[0].call(b"", named), there[1].send(b"{}", headers)]
 
     assert [202, 202] == [answer.status_code for answer in before]
     assert [401, 401] == [answer.status_code for answer in after]
 
 
-def test_what_another_process_disabled_or_deleted_fires_no_more(api: Api, routine: str):
-    sender, named = hook(api, routine), {"Idempotency-Key": "k"}
+def test_what_another_process_disabled_or_deleted_fires_no_more(api: Api, other_process: Api, routine: str):
+    sender, named = hook(api, routine).at(other_process.url), {"Idempotency-Key": "k"}
 
-    with serve_further(api) as other:
-        answers = [sender.at(other.url).call(b"", named).status_code]
-        api.patch(f"/routine-triggers/{sender.trigger}", {"enabled": False})
-        answers.append(sender.at(other.url).call(b"", named).status_code)
-        api.request("DELETE", f"/routine-triggers/{sender.trigger}")
-        answers.append(sender.at(other.url).call(b"", named).status_code)
+    answers = [sender.call(b"", named).status_code]
+    api.patch(f"/routine-triggers/{sender.trigger}", {"enabled": False})
+    answers.append(sender.call(b"", named).status_code)
+    api.request("DELETE", f"/routine-triggers/{sender.trigger}")
+    answers.append(sender.call(b"", named).status_code)
 
     assert [202, 409, 404] == answers
 
@@ -201,15 +214,16 @@ def test_a_rotation_keeps_the_address_and_is_a_revision(api: Api, routine: str):
 
 
 @pytest.mark.parametrize("mode", ["bearer", "hmac_sha256", "github_hmac", "standard_webhooks"])
-def test_for_the_time_that_a_rotation_gives_it_the_old_secret_counts_beside_the_new(api: Api, routine: str, mode: str):
+def test_for_the_time_that_a_rotation_gives_it_the_old_secret_counts_beside_the_new(
+    api: Api, minute_later: Api, routine: str, mode: str
+):
     old = hook(api, routine, mode)
     new = rotate(api, old, {"overlapSec": 60})
     meanwhile = statuses(old, new)
 
-    with serve_further(api, clock=lambda: api.system.clock() + timedelta(seconds=61)) as later:
-        old_then, new_then = (
-            sender.at(later.url).send(b"{}", sender.signed(b"{}", at=time.time() + 61)) for sender in (old, new)
-        )
+    old_then, new_then = (
+        sender.at(minute_later.url).send(b"{}", sender.signed(b"{}", at=time.time() + 61)) for sender in (old, new)
+    )
 
     assert [202, 202] == meanwhile
     assert [401, 202] == [old_then.status_code, new_then.status_code]
@@ -226,7 +240,7 @@ def test_only_the_newest_old_secret_is_given_time(api: Api, routine: str):
     assert [401, 401, 401, 202] == statuses(first, second, third, fourth)
 
 
-def test_the_vault_keeps_no_secret_that_opens_nothing(api: Api, routine: str):
+def test_the_vault_keeps_no_secret_that_opens_nothing(api: Api, minute_later: Api, routine: str):
     sender = hook(api, routine, "hmac_sha256")
     steps = [count_secrets(api, sender)]
 
@@ -234,8 +248,7 @@ def test_the_vault_keeps_no_secret_that_opens_nothing(api: Api, routine: str):
     steps.append(count_secrets(api, sender))
     rotate(api, sender, {"overlapSec": 60})
     steps.append(count_secrets(api, sender))
-    with serve_further(api, clock=lambda: api.system.clock() + timedelta(seconds=61)) as later:
-        rotate(later, sender)
+    rotate(minute_later, sender)
     steps.append(count_secrets(api, sender))
     turn(api, sender, "bearer")
     steps.append(count_secrets(api, sender))
@@ -416,13 +429,12 @@ def send_mode_change(api: Api, sender: Hook) -> Any:
 
 @pytest.mark.parametrize("change", [create_trigger, send_rotation, send_mode_change])
 def test_without_the_key_a_secret_that_signs_is_neither_made_nor_changed(
-    api: Api, routine: str, change: Callable[[Api, Any], Any]
+    api: Api, locked: Api, routine: str, change: Callable[[Api, Any], Any]
 ):
     sender = hook(api, routine, "hmac_sha256")
     head = api.system.store.head()
 
-    with serve_further(api, key_file=None) as locked:
-        answer = change(locked, routine if change is create_trigger else sender)
+    answer = change(locked, routine if change is create_trigger else sender)
 
     assert CLOSED == status_and_error(answer)
     assert "Retry-After" not in answer.headers  # it is in vain until the operator acts
@@ -430,14 +442,12 @@ def test_without_the_key_a_secret_that_signs_is_neither_made_nor_changed(
     assert [202] == statuses(sender)
 
 
-def test_without_the_key_a_genuine_signature_is_not_called_a_wrong_one(api: Api, routine: str):
-    sender, shown, bare = (hook(api, routine, mode) for mode in ("hmac_sha256", "bearer", "none"))
+def test_without_the_key_a_genuine_signature_is_not_called_a_wrong_one(api: Api, locked: Api, routine: str):
+    sender, shown, bare = (hook(api, routine, mode).at(locked.url) for mode in ("hmac_sha256", "bearer", "none"))
 
-    with serve_further(api, key_file=None) as locked:
-        genuine, forged = sender.at(locked.url).call(), sender.at(locked.url).knowing("no").call()
-        others = statuses(shown.at(locked.url), shown.at(locked.url).knowing("no"), bare.at(locked.url))
-        fresh = hook(locked, routine)
-        fresh_works = statuses(fresh)
+    genuine, forged = sender.call(), sender.knowing("no").call()
+    others = statuses(shown, shown.knowing("no"), bare)
+    fresh_works = statuses(hook(locked, routine))
 
     assert CLOSED == status_and_error(genuine) == status_and_error(forged)
     assert [202, 401, 202] == others  # what is only recognised, or not asked for, needs no key

@@ -35,13 +35,13 @@ def no_thread():
         yield
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ask_together(api: Api):
-    """Sends requests, several at once, to an application of its own on the same database."""
+    """Sends requests, several at once, to an application of its own on the same database, which begins anew each time."""
+    app = create_app(Backend(api.system.executor, api.system.pool, 5.0), api.url)
 
     def ask(*rounds, last=nullcontext):
         async def story():
-            app = create_app(Backend(api.system.executor, api.system.pool, 5.0), api.url)
             transport = httpx.ASGITransport(app)  # type: ignore[arg-type]
             async with httpx.AsyncClient(transport=transport, base_url=f"{api.url}/api", timeout=LIMIT_S) as client:
                 for number, requests in enumerate(rounds, 1):

@@ -19,6 +19,7 @@ from web.events.formats import EVENT_STREAM
 from web.http.backend import Backend
 from web.http.errors import describe_error, headers_of, note_refusal
 from web.http.public_path import public_path, state_with
+from web.http.routing import Application
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
@@ -89,7 +90,7 @@ def board(
         sign_in.sign_out,
         static_file,
     ]
-    return Litestar(
+    return Application(
         [*doors, *pages],
         state=state_with(public_url),
         dependencies={

@@ -9,11 +9,13 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from litestar import Router
+from litestar import Litestar, Router
 from litestar.connection import ASGIConnection
 from litestar.enums import HttpMethod
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.routes import BaseRoute, HTTPRoute
+from litestar.types import ControllerRouterHandler
 
 from web.http.arguments import work_out
 from web.http.errors import RESPONSES
@@ -45,7 +47,29 @@ class Route(HTTPRouteHandler):
             await guard(connection, self)  # type: ignore[misc]  # the framework has made coroutine functions of them all
 
 
-class RoutesOfApi(Router):
+class WithoutOptions(Router):
+    """
+    Routes without those for OPTIONS, which the framework adds to every path.
+
+    The guard refuses OPTIONS, and to prepare them takes longer than all the rest of an application.
+    """
+
+    def register(self, value: ControllerRouterHandler) -> list[BaseRoute]:
+        """Add what is given, and return its routes."""
+        routes = super().register(value)
+        for route in routes:
+            if isinstance(route, HTTPRoute):
+                route.route_handlers = [
+                    one for one in route.route_handlers if HttpMethod.OPTIONS not in one.http_methods
+                ]
+        return routes
+
+
+class Application(Litestar, WithoutOptions):
+    """An application, whose `register` asks that of WithoutOptions for its routes and prepares them."""
+
+
+class RoutesOfApi(WithoutOptions):
     """The routes of an API, of which one application is made: it takes them as they are, where the framework would copy all."""
 
     def __deepcopy__(self, memo: object) -> "RoutesOfApi":

@@ -15,7 +15,7 @@ from web.http.answers import Answer
 from web.http.backend import Backend
 from web.http.known_queries import must_know_query
 from web.http.public_path import state_with
-from web.http.routing import RoutesOfApi
+from web.http.routing import Application, RoutesOfApi
 from web.jetty.collections import ApiKeys, Collections
 from web.jetty.description import DIALECT
 from web.jetty.errors import to_response
@@ -123,7 +123,7 @@ def jetty(backend: Backend, public_url: str, checkup: Checkup, feeds: Feeds, *, 
             "sync_waits": Provide(provide_sync_waits),
         },
     )
-    return Litestar(
+    return Application(
         [api, health, docs_page],
         state=state_with(public_url, backend=backend),
         dependencies={"checkup": Provide(provide_checkup)},

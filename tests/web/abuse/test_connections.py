@@ -115,7 +115,6 @@ def test_nothing_is_kept_of_a_connection_that_is_reset_after_its_answer(
 
     wait_for(lambda: hasty_server.count_connections() == 0)  # those of earlier tests are not meant
     monkeypatch.setattr(Connection, "connection_lost", note_loss)
-    gc.collect()
     gc.freeze()  # to look for cycles again and again takes no longer than the few new objects
     with hasty_server.connect() as client:
         client.sendall(b"GET /api/health HTTP/1.1\r\n" + HOST + b"\r\n")

@@ -33,20 +33,19 @@ def test_what_cannot_be_the_address_of_a_webhook_is_refused_without_its_body_and
             assert 404 == read_answer(client)[0]
 
 
-@pytest.mark.parametrize("mode", ["bearer", "hmac_sha256", "none"])
-def test_a_stranger_behind_the_same_proxy_uses_up_nobodys_calls(api: Api, routine: str, mode: str):
+def test_a_stranger_behind_the_same_proxy_uses_up_nobodys_calls(api: Api, routine: str):
     """Unknown and malformed addresses, and false signatures, before and after he is told to wait."""
-    genuine, another = hook(api, routine, mode), hook(api, routine, "github_hmac")
+    *genuine, another = (hook(api, routine, mode) for mode in ("bearer", "hmac_sha256", "none", "github_hmac"))
 
     with serve_further(api, webhook_rate=2) as here, sending_from("127.0.0.4") as proxy:
         attempts = [
             proxy.post(f"{here.url}{PUBLIC}/{number:024x}/fire", content=b"{}").status_code for number in range(15)
         ]
         attempts += [call_webhook(another.at(here.url).knowing("no"), proxy) for _ in range(15)]
-        known = [call_webhook(genuine.at(here.url), proxy) for _ in range(3)]
+        known = [[call_webhook(one.at(here.url), proxy) for _ in range(3)] for one in genuine]
 
     assert [404] * 15 + [401] * 5 + [429] * 10 == attempts
-    assert [202, 202, 429] == known
+    assert [[202, 202, 429]] * 3 == known
 
 
 def test_a_sender_calls_every_webhook_as_often_as_one(api: Api, routine: str):

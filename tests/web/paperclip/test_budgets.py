@@ -67,10 +67,8 @@ def test_a_new_routine_agent_or_company_may_have_a_budget_and_a_revision_has_it(
         (7, ["budget"]),
     ],
 )
-def test_a_budget_that_is_none_is_refused_by_name(api: Api, company: str, agent: str, budget: Any, path: list[str]):
-    routine = api.routine(company, agent)
-
-    answer = api.request("PATCH", f"/routines/{routine}", {"budget": budget})
+def test_a_budget_that_is_none_is_refused_by_name(api: Api, untouched_routine: str, budget: Any, path: list[str]):
+    answer = api.request("PATCH", f"/routines/{untouched_routine}", {"budget": budget})
 
     assert (400, path) == (answer.status_code, answer.json()["details"][0]["path"])
 

@@ -17,9 +17,9 @@ REFERENCE = {"type": "secret_ref", "name": "CRM_TOKEN"}
 def company(api: Api) -> str:
     """A company that is a collection, with a variable in its environment."""
     name = f"acme-{uuid4().hex[:8]}"
-    send(api, "POST", "/collections/", {"name": name})
+    company_id = send(api, "POST", "/collections/", {"name": name})["company_id"]
     send(api, "PATCH", f"/collections/{name}/environment", {"environment_variables": {"CRM_TOKEN": "of-the-company"}})
-    return str(next(one["id"] for one in api.get("/companies") if one["name"] == name))
+    return str(company_id)
 
 
 def send(api: Api, method: str, path: str, body: Any) -> Any:
@@ -133,8 +133,8 @@ def test_only_the_agent_that_holds_the_issue_gets_the_environment(api: Api, comp
         ([], 400, ""),
     ],
 )
-def test_what_can_be_no_environment_is_refused(api: Api, company: str, env: Any, status: int, said: str):
-    answer = api.request("POST", f"/companies/{company}/routines", {"title": "x", "env": env})
+def test_what_can_be_no_environment_is_refused(api: Api, untouched_routine: str, env: Any, status: int, said: str):
+    answer = api.request("PATCH", f"/routines/{untouched_routine}", {"env": env})
 
     assert (status, "env") == (answer.status_code, answer.json()["details"][0]["path"][0])
     assert SECRET not in answer.text

@@ -423,8 +423,8 @@ def test_a_routine_without_a_schedule_says_so(api: Api, routine: UUID):
         ({"at": "2024-11-20T13:00:00Z", "triggerId": "x"}, 400, ["triggerId"]),
     ],
 )
-def test_what_is_wrong_with_a_question_is_named(api: Api, routine: UUID, query: Any, status: int, path: Any):
-    answer = api.request("GET", f"/routines/{routine}/explain", params=query)
+def test_what_is_wrong_with_a_question_is_named(api: Api, untouched_routine: str, query: Any, status: int, path: Any):
+    answer = api.request("GET", f"/routines/{untouched_routine}/explain", params=query)
 
     assert (status, path) == (answer.status_code, answer.json()["details"][0]["path"])
 

@@ -4,6 +4,7 @@ import csv
 import io
 import tempfile
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import BinaryIO, cast
@@ -25,8 +26,13 @@ MOMENT = exports.VIEWS["runs"].moment
 TITLE = "Zürich, “quoted”\nand =2+2"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def company(api: Api) -> str:
+    """For tests that record nothing in it."""
+    return company_with_runs(api)
+
+
+def company_with_runs(api: Api) -> str:
     company = api.company()
     routine = api.routine(company, api.agent(company)[0], title=TITLE)
     for _ in range(3):
@@ -57,7 +63,8 @@ def test_each_view_can_be_exported(api: Api, company: str, view: str):
     assert all(row["company_id"] == company for row in rows(api.request("GET", f"/companies/{company}/exports/{view}")))
 
 
-def test_csv_is_read_by_a_spreadsheet_and_holds_no_formula(api: Api, company: str):
+def test_csv_is_read_by_a_spreadsheet_and_holds_no_formula(api: Api):
+    company = company_with_runs(api)
     routine = api.routine(company, None, title="=2+2")
 
     answer = api.request("GET", f"/companies/{company}/exports/routines?format=csv")
@@ -143,15 +150,19 @@ def test_an_unknown_view_is_answered_with_those_that_there_are(api: Api, company
     assert (answer.status_code, "occurrences" in answer.json()["error"]) == (404, True)
 
 
-@pytest.mark.parametrize("file_format", ["ndjson", "csv", "parquet"])
-def test_what_is_larger_than_allowed_or_takes_too_long_is_refused_whole(api: Api, company: str, file_format: str):
-    for limits, reason in (
-        ({"max_export_bytes": 1024}, "larger than 1,024 bytes"),
-        ({"export_limit_s": 0.001}, "takes longer"),
-    ):
-        with serve_further(api, limits=replace(api.system.settings.limits, **limits)) as here:
-            answer = here.request("GET", f"/companies/{company}/exports/events?format={file_format}")
-        assert (answer.status_code, reason in answer.json()["error"]) == (422, True)
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [({"max_export_bytes": 1024}, "larger than 1,024 bytes"), ({"export_limit_s": 0.001}, "takes longer")],
+)
+def test_what_is_larger_than_allowed_or_takes_too_long_is_refused_whole(
+    api: Api, set_limits: Callable[..., None], company: str, limits: dict[str, float], reason: str
+):
+    path = f"/companies/{company}/exports/events"
+    set_limits(**limits)
+
+    answers = [api.request("GET", f"{path}?format={file_format}") for file_format in ("ndjson", "csv", "parquet")]
+
+    assert [(422, True)] * 3 == [(answer.status_code, reason in answer.json()["error"]) for answer in answers]
 
 
 def test_an_export_may_take_as_long_as_its_limit_says_whatever_other_transactions_may(
@@ -188,7 +199,7 @@ def test_an_export_goes_on_for_longer_than_its_transaction_might_when_it_began(a
 
 
 def test_a_company_writes_one_export_at_a_time_and_a_process_a_few(
-    api: Api, company: str, monkeypatch: pytest.MonkeyPatch
+    api: Api, set_limits: Callable[..., None], company: str, monkeypatch: pytest.MonkeyPatch
 ):
     begun, go_on = threading.Event(), threading.Event()
 
@@ -200,21 +211,20 @@ def test_a_company_writes_one_export_at_a_time_and_a_process_a_few(
         return write
 
     other, path = api.company("Other"), f"/companies/{company}/exports/runs"
-    limits = replace(api.system.settings.limits, max_exports_at_once=1)
-    with serve_further(api, limits=limits) as here, ThreadPoolExecutor() as threads:
-        with monkeypatch.context() as patch:
-            patch.setattr(export_files, "writer", slowly)
-            first = threads.submit(here.request, "GET", path)
-            assert begun.wait(10)
-            same, others = (here.request("GET", one) for one in (path, f"/companies/{other}/exports/runs"))
-            go_on.set()
-            assert first.result().status_code == 200
+    set_limits(max_exports_at_once=1)
+    with ThreadPoolExecutor() as threads, monkeypatch.context() as patch:
+        patch.setattr(export_files, "writer", slowly)
+        first = threads.submit(api.request, "GET", path)
+        assert begun.wait(10)
+        same, others = (api.request("GET", one) for one in (path, f"/companies/{other}/exports/runs"))
+        go_on.set()
+        assert first.result().status_code == 200
 
-        assert [(one.status_code, one.json()["error"].partition(";")[0]) for one in (same, others)] == [
-            (503, "An export of this company is being written or sent"),
-            (503, "Many exports are being written"),
-        ]
-        assert len(rows(here.request("GET", path))) == 3
+    assert [(one.status_code, one.json()["error"].partition(";")[0]) for one in (same, others)] == [
+        (503, "An export of this company is being written or sent"),
+        (503, "Many exports are being written"),
+    ]
+    assert len(rows(api.request("GET", path))) == 3
 
 
 def test_a_company_has_one_file_until_it_is_sent_or_its_reader_leaves(

@@ -1,13 +1,12 @@
 """Lines of parents: they come to an end, and never back to where they began."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
 
-from domain.bounds.limits import Limits
 from tests.api import Api
-from tests.web.served import serve_further
 
 KINDS = {  # the list of a company, the path of one, its field, and what else one needs
     "issues": ("parentId", {"title": "Look"}),
@@ -68,27 +67,24 @@ def test_of_two_that_would_close_a_circle_together_one_is_refused(line: Line):
         assert sorted(answer.status_code for answer in answers) == [200, 422]
 
 
-def test_a_line_is_as_long_as_it_may_be_and_no_longer(line: Line):
-    with serve_further(line.api, limits=Limits(max_parents=3)) as api:
-        here = Line(api, line.company, line.kind)
-        lowest = None
-        for _ in range(4):
-            lowest = here.new(lowest)
+def test_a_line_is_as_long_as_it_may_be_and_no_longer(line: Line, set_limits: Callable[..., None]):
+    set_limits(max_parents=3)
+    lowest = None
+    for _ in range(4):
+        lowest = line.new(lowest)
 
-        refusal = here.add(lowest)
+    refusal = line.add(lowest)
 
     assert refusal.status_code == 422
     assert refusal.json()["details"][0]["path"] == [line.field]
 
 
-def test_a_routine_hangs_its_issues_on_no_line_that_is_full(api: Api):
-    company = api.company()
-    with serve_further(api, limits=Limits(max_parents=1)) as here:
-        line = Line(here, company, "issues")
-        below = line.new(line.new())
-        body = {"title": "Check", "parentIssueId": below}
+def test_a_routine_hangs_its_issues_on_no_line_that_is_full(api: Api, set_limits: Callable[..., None]):
+    set_limits(max_parents=1)
+    line = Line(api, api.company(), "issues")
+    below = line.new(line.new())
 
-        refusal = here.request("POST", f"/companies/{company}/routines", body)
+    refusal = api.request("POST", f"/companies/{line.company}/routines", {"title": "Check", "parentIssueId": below})
 
     assert refusal.status_code == 422
     assert refusal.json()["details"][0]["path"] == ["parentIssueId"]

@@ -163,12 +163,14 @@ def test_no_two_webhooks_share_an_address_or_a_secret(api: Api, routine: str):
         ({"kind": "webhook", "replayWindowSec": "300"}, "invalid_type", "replayWindowSec"),
     ],
 )
-def test_a_field_of_a_new_trigger_that_is_wrong_is_named(api: Api, routine: str, body: Any, code: str, path: str):
-    answer = api.request("POST", f"/routines/{routine}/triggers", body)
+def test_a_field_of_a_new_trigger_that_is_wrong_is_named(
+    api: Api, untouched_routine: str, body: Any, code: str, path: str
+):
+    answer = api.request("POST", f"/routines/{untouched_routine}/triggers", body)
 
     (issue,) = answer.json()["details"]
     assert (400, code, [path]) == (answer.status_code, issue["code"], issue["path"])
-    assert 1 == api.get(f"/routines/{routine}")["latestRevisionNumber"]
+    assert 1 == api.get(f"/routines/{untouched_routine}")["latestRevisionNumber"]
 
 
 def test_a_kind_that_is_none_is_told_the_kinds(api: Api, routine: str):
@@ -238,15 +240,19 @@ def test_a_disabled_schedule_knows_its_next_run_too(api: Api, routine: str):
         ({"timezone": "ü"}, "Invalid timezone: ü"),
     ],
 )
-def test_a_schedule_that_cannot_be_followed_is_refused_with_the_reason(api: Api, routine: str, body: Any, text: str):
-    assert (422, text) == refusal(api, "POST", f"/routines/{routine}/triggers", DAILY | body)
+def test_a_schedule_that_cannot_be_followed_is_refused_with_the_reason(
+    api: Api, untouched_routine: str, body: Any, text: str
+):
+    assert (422, text) == refusal(api, "POST", f"/routines/{untouched_routine}/triggers", DAILY | body)
 
 
 @pytest.mark.parametrize(
     "expression", ["0 9 31 2 *", "@daily", "* * * * * *", "5x 9 * * *", "1.5 9 * * *", "? 9 * * *"]
 )
-def test_an_expression_that_never_comes_or_is_not_cron_is_refused(api: Api, routine: str, expression: str):
-    status, text = refusal(api, "POST", f"/routines/{routine}/triggers", {**DAILY, "cronExpression": expression})
+def test_an_expression_that_never_comes_or_is_not_cron_is_refused(api: Api, untouched_routine: str, expression: str):
+    status, text = refusal(
+        api, "POST", f"/routines/{untouched_routine}/triggers", {**DAILY, "cronExpression": expression}
+    )
 
     assert 422 == status
     assert text

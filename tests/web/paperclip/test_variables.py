@@ -49,7 +49,7 @@ class Desk(msgspec.Struct):
         return self.api.get(f"/issues/{run['linkedIssueId']}")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def desk(api: Api) -> Desk:
     company = api.company()
     return Desk(api, company, api.agent(company)[0])
@@ -158,12 +158,12 @@ def test_a_default_is_stored_as_it_is_given(desk: Desk, given: Any):
     ],
 )
 def test_a_declaration_that_is_malformed_is_a_bad_request_that_names_the_field(
-    desk: Desk, given: Any, where: list[Any]
+    desk: Desk, untouched_routine: str, given: Any, where: list[Any]
 ):
-    routine = desk.routine()
+    variables = [{"name": "fine"}, given]
 
-    refusal = desk.refused(variables=[{"name": "fine"}, given])
-    edited = desk.api.request("PATCH", f"/routines/{routine}", {"variables": [{"name": "fine"}, given]})
+    refusal = desk.refused(variables=variables)
+    edited = desk.api.request("PATCH", f"/routines/{untouched_routine}", {"variables": variables})
 
     for answer in (refusal, edited):
         assert 400 == answer.status_code

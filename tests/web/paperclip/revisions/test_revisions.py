@@ -1,9 +1,13 @@
 """Which changes are revisions of a routine, what they keep, and how they are listed (contract 3.6)."""
 
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
+from application.access import Principal
+from application.event_store.unit_of_work import UnitOfWork
+from application.request_bodies.triggers import TriggerPatch
+from application.use_cases import triggers
 from tests.api import Api
 from tests.web.paperclip.revisions.conftest import HOURLY, RevisionsFixture
 
@@ -169,9 +173,13 @@ def test_a_revision_says_which_agent_made_it_in_which_session(revisions_fixture:
 
 
 def test_the_newest_hundred_are_listed(revisions_fixture: RevisionsFixture):
-    trigger = revisions_fixture.add_trigger(kind="api")
-    for number in range(100):
-        revisions_fixture.change_trigger(trigger, label=f"{number}")
+    trigger = UUID(revisions_fixture.add_trigger(kind="api"))
+
+    def change_often(work: UnitOfWork, by: Principal) -> None:
+        for number in range(100):
+            triggers.update(work, by, trigger, TriggerPatch(label=f"{number}"))
+
+    revisions_fixture.api.ask(change_often)
 
     assert list(range(102, 2, -1)) == [one["revisionNumber"] for one in revisions_fixture.list_revisions()]
     assert 103 == revisions_fixture.restore(1)["revision"]["revisionNumber"]  # also one that is listed no more
