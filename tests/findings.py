@@ -3,11 +3,13 @@
 import os
 import re
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 from schemathesis.core.parameters import ParameterLocation
 from schemathesis.engine import events, from_schema
+from schemathesis.generation import GenerationMode
 from schemathesis.generation.meta import CoveragePhaseData, CoverageScenario
 
 # SEED and EXAMPLES (random requests for each operation) come from the environment: `make fuzz` sets them.
@@ -28,10 +30,10 @@ NUMBER = re.compile(r"\d+ optional")
 SHARED_HEADERS = re.compile("'(X-Paperclip-Run-Id|If-Match|If-None-Match)'")
 
 
-def run_schema(schema: Any) -> "Findings":
-    """Send all that schemathesis can think of."""
+def run_schema(schema: Any, is_refused_body: Callable[[Any], bool]) -> "Findings":
+    """Send all that schemathesis can think of. `is_refused_body` tells the answer to a body that is wrong in itself."""
     _thin_out(schema)
-    findings = Findings()
+    findings = Findings(is_refused_body)
     for event in from_schema(schema).execute():
         findings.add(event)
     return findings
@@ -74,9 +76,17 @@ def _edge_of(case: Any) -> tuple[object, ...]:
     )
 
 
+def _has_wrong_body(case: Any) -> bool:
+    """Whether the edge that a request of the coverage phase is about lies beyond the schema of the body."""
+    data = case.meta and case.meta.phase.data
+    is_of_body = isinstance(data, CoveragePhaseData) and data.parameter_location is ParameterLocation.BODY
+    return is_of_body and case.meta.generation.mode is GenerationMode.NEGATIVE
+
+
 class Findings(msgspec.Struct):
     """Requests and what was wrong with their answers."""
 
+    is_refused_body: Callable[[Any], bool]
     statuses: Counter[int] = msgspec.field(default_factory=Counter)
     succeeded: set[str] = msgspec.field(default_factory=set)
     wrong: list[Any] = msgspec.field(default_factory=list)
@@ -94,8 +104,13 @@ class Findings(msgspec.Struct):
             request, response = interaction.request, interaction.response
             status = response.status_code if response else 0  # no answer at all
             self.statuses[status] += 1
-            if status in range(200, 300) and case_id in recorder.cases:
-                self.succeeded.add(recorder.cases[case_id].value.operation.label)
+            case = recorder.cases[case_id].value if case_id in recorder.cases else None
+            if case is not None and status in range(200, 300):
+                self.succeeded.add(case.operation.label)
+            if case is not None and response and _has_wrong_body(case) and not self.is_refused_body(response):
+                self.wrong.append(
+                    ("not refused for its body", case.meta.phase.data, request.method, request.uri, response)
+                )
             failures = [check for check in recorder.checks.get(case_id, []) if check.failure_info is not None]
             for check in failures:
                 message = check.failure_info.failure.message
