@@ -1,11 +1,15 @@
 """What a run of schemathesis does and finds, in the suite and in campaigns."""
 
 import os
+import re
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from schemathesis.core.parameters import ParameterLocation
 from schemathesis.engine import events, from_schema
+from schemathesis.generation import GenerationMode
 from schemathesis.generation.meta import CoveragePhaseData, CoverageScenario
 
 # SEED and EXAMPLES (random requests for each operation) come from the environment: `make fuzz` sets them.
@@ -19,37 +23,70 @@ METHODS = {} if IS_CAMPAIGN else {"unexpected-methods": ["put", "query"]}
 REFUSALS = ["400", "401", "403", "404", "405", "406", "409", "412", "413", "415", "422", "428", "429"]
 
 
-def run_schema(schema: Any) -> "Findings":
-    """Send all that schemathesis can think of."""
+# What the descriptions of schemathesis say of an edge that lies within an object of the body, and how many optional
+# properties stand beside it; and the headers that one place reads for all operations.
+NESTED = re.compile(r" -> |: (Object|Single-item array|Valid object)\b")
+NUMBER = re.compile(r"\d+ optional")
+SHARED_HEADERS = re.compile("'(X-Paperclip-Run-Id|If-Match|If-None-Match)'")
+
+
+def run_schema(schema: Any, is_refused_body: Callable[[Any], bool]) -> "Findings":
+    """Send all that schemathesis can think of. `is_refused_body` tells the answer to a body that is wrong in itself."""
     _thin_out(schema)
-    findings = Findings()
+    findings = Findings(is_refused_body)
     for event in from_schema(schema).execute():
         findings.add(event)
     return findings
 
 
 def _thin_out(schema: Any) -> None:
-    """Let the suite send a value of one wrong type to each place of a request; a campaign sends values of all wrong types."""
-    places = set[tuple[str, str | None, str | None, str]]()
+    """Let the suite reach each edge of the schemas once; a campaign reaches it in all the ways that there are."""
+    reached = set[tuple[object, ...]]()
 
     @schema.hook
     def filter_case(_context: Any, case: Any) -> bool:
-        data = case.meta and case.meta.phase.data
-        if (
-            IS_CAMPAIGN
-            or not isinstance(data, CoveragePhaseData)
-            or data.scenario is not CoverageScenario.INCORRECT_TYPE
-        ):
+        if IS_CAMPAIGN or not isinstance(case.meta and case.meta.phase.data, CoveragePhaseData):
             return True
-        place = (case.operation.label, data.parameter, data.location, data.description)
-        is_new = place not in places
-        places.add(place)
+        edge = _edge_of(case)
+        is_new = edge not in reached
+        reached.add(edge)
         return is_new
+
+
+def _edge_of(case: Any) -> tuple[object, ...]:
+    """
+    What a request of the coverage phase is about.
+
+    The same edge is reached with other parameters around it and alone, with more and fewer optional properties, in each
+    media type of a body, and by several values of one wrong type; and each operation reaches those of the objects and
+    headers that it has in common with others.
+    """
+    data = case.meta.phase.data
+    is_in_body = data.parameter_location is ParameterLocation.BODY
+    about = NUMBER.sub("some optional", data.description.removeprefix(f"{data.parameter}: "))
+    is_shared = NESTED.search(about) if is_in_body else SHARED_HEADERS.search(f"'{data.parameter}' {about}")
+    is_of_media_type = is_in_body and data.scenario is CoverageScenario.EXAMPLE_VALUE
+    return (
+        None if is_shared else case.operation.label,
+        data.parameter_location,
+        None if is_in_body and not is_of_media_type else data.parameter,
+        data.location if is_in_body else None,
+        case.meta.generation.mode,
+        about,
+    )
+
+
+def _has_wrong_body(case: Any) -> bool:
+    """Whether the edge that a request of the coverage phase is about lies beyond the schema of the body."""
+    data = case.meta and case.meta.phase.data
+    is_of_body = isinstance(data, CoveragePhaseData) and data.parameter_location is ParameterLocation.BODY
+    return is_of_body and case.meta.generation.mode is GenerationMode.NEGATIVE
 
 
 class Findings(msgspec.Struct):
     """Requests and what was wrong with their answers."""
 
+    is_refused_body: Callable[[Any], bool]
     statuses: Counter[int] = msgspec.field(default_factory=Counter)
     succeeded: set[str] = msgspec.field(default_factory=set)
     wrong: list[Any] = msgspec.field(default_factory=list)
@@ -67,8 +104,13 @@ class Findings(msgspec.Struct):
             request, response = interaction.request, interaction.response
             status = response.status_code if response else 0  # no answer at all
             self.statuses[status] += 1
-            if status in range(200, 300) and case_id in recorder.cases:
-                self.succeeded.add(recorder.cases[case_id].value.operation.label)
+            case = recorder.cases[case_id].value if case_id in recorder.cases else None
+            if case is not None and status in range(200, 300):
+                self.succeeded.add(case.operation.label)
+            if case is not None and response and _has_wrong_body(case) and not self.is_refused_body(response):
+                self.wrong.append(
+                    ("not refused for its body", case.meta.phase.data, request.method, request.uri, response)
+                )
             failures = [check for check in recorder.checks.get(case_id, []) if check.failure_info is not None]
             for check in failures:
                 message = check.failure_info.failure.message

@@ -177,11 +177,15 @@ def test_every_operation_that_is_served_has_its_row(api):
 
 @pytest.mark.parametrize("operation", TABLE)
 def test_each_caller_is_answered_as_the_table_says(home_collection, callers, operation):
+    """A thing is there for the next caller as long as nobody was let in who did something to it."""
     method, arrange = OPERATIONS[operation]
+    path, body = arrange(home_collection)
 
     answers = {}
     for who in PRINCIPALS:
-        path, body = arrange(home_collection)
-        answers[who] = home_collection.request(method, path, body, key=callers[who]).status_code
+        answer = home_collection.request(method, path, body, key=callers[who])
+        answers[who] = answer.status_code
+        if answer.is_success and method != "GET":
+            path, body = arrange(home_collection)
 
     assert answers == TABLE[operation]

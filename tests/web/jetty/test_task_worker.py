@@ -5,11 +5,12 @@ import os
 import signal
 import subprocess
 import sys
+from uuid import UUID
 
 import pytest
 
 from application.use_cases import named_secrets
-from domain.events import CompanyEnvironmentChanged, CompanyNamed
+from domain.events import CompanyEnvironmentChanged
 from routines.worker.environment import is_dangerous
 from routines.worker.tasks import outputs_of
 from tests.waiting import exists, wait_for
@@ -273,13 +274,9 @@ def set_environment(jetty, variables):
 
 def store_environment(jetty, variables):
     """As if an earlier version had stored what is refused now."""
+    company_id = UUID(jetty.get("/collections/")[0]["company_id"])
 
     def change(work):
-        [company_id] = [
-            one.stream_id
-            for one in work.store.history()
-            if isinstance(one.event, CompanyNamed) and one.event.name == jetty.collection
-        ]
         sealed = named_secrets.seal(work, company_id, "environment", variables, company_id)
         work.record(company_id, [CompanyEnvironmentChanged(environment=sealed)])
 
@@ -354,28 +351,29 @@ def test_an_environment_that_is_too_large_fails_its_trajectory_and_the_worker_go
         assert status(jetty, task, one)["error"] == "cannot run true: Argument list too long"
 
 
-@pytest.mark.parametrize(
-    "said",
-    [
-        "[" * 50_000,
-        '{"loss": NaN}',
-        f'{{"x": {"9" * 400}}}',
-        '{"x": 1e999}',
-        '{"x": "\\ud800"}',
-        '{"x": "\\u0000"}',
-        '{"x":' * 500 + "1" + "}" * 500,
-    ],
-    ids=["deep", "no number", "huge", "endless", "half a character", "NUL", "nested"],
-)
-def test_whatever_a_command_says_ends_its_trajectory_and_the_worker_goes_on(jetty, said, tmp_path):
-    task = jetty.task()
-    fired = [jetty.post(f"/run/{jetty.collection}/{task}", {}) for _ in range(2)]
-    (tmp_path / "said").write_text(said)
+SAID = {
+    "deep": "[" * 50_000,
+    "no number": '{"loss": NaN}',
+    "huge": f'{{"x": {"9" * 400}}}',
+    "endless": '{"x": 1e999}',
+    "half a character": '{"x": "\\ud800"}',
+    "NUL": '{"x": "\\u0000"}',
+    "nested": '{"x":' * 500 + "1" + "}" * 500,
+}
 
-    worked = run_worker(jetty, "cat", str(tmp_path / "said"))
+
+def test_whatever_a_command_says_ends_its_trajectory_and_the_worker_goes_on(jetty, tmp_path):
+    task = jetty.task()
+    fired = {name: jetty.post(f"/run/{jetty.collection}/{task}", {}) for name in (*SAID, "in order")}
+    for name, one in fired.items():
+        (tmp_path / str(one["trajectory_id"])).write_text(SAID.get(name, '{"x": 1}'))
+
+    worked = run_worker(jetty, "sh", "-c", f"cat {tmp_path}/$ROUTINES_TRAJECTORY_ID")
 
     assert worked.returncode in {0, 1}, worked.stderr
-    assert {status(jetty, task, one)["status"] for one in fired} <= {"completed", "failed"}
+    ended = {name: status(jetty, task, one)["status"] for name, one in fired.items()}
+    assert "completed" == ended.pop("in order")
+    assert set(ended.values()) <= {"completed", "failed"}, ended
 
 
 @pytest.mark.parametrize(
