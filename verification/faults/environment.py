@@ -149,7 +149,7 @@ class Environment:
         self.directory.chmod(0o711)  # the account of Postgres can enter it, so the files are below it and go with it
         self.postgres = LocalPostgres(self.directory)
         self.limit_s = 120.0  # how long a campaign waits for something to happen
-        self.pause_s = PAUSE_S
+        self.pause_s = PAUSE_S  # of clients: the longer it is, the less there is to do
         self.env: dict[str, str] = {}  # of every process
         self.launch: Launch = spawn  # how processes are started
         # Breaks the system on purpose, for mutation_check.py.
