@@ -43,7 +43,7 @@ def run(environment: Environment, size: CampaignSize, chance: random.Random) -> 
         processes = database.processes(env=env)
         company_fixture = CompanyFixture(system)
         try:
-            for role in ("scheduler", "scheduler", "projector"):
+            for role in (*["scheduler"] * int(size(full=2, short=2, brief=1)), "projector"):
                 processes.start(role)
             company_fixture.late(int(size(full=200, short=40, brief=10)), 10)
             database.trust_clocks("DEFAULT")
