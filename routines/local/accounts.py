@@ -5,7 +5,7 @@ import os
 import pwd
 import shutil
 import subprocess
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ USERADD = ("--system", "--no-create-home", "--home-dir", "/nonexistent", "--shel
 OTHER_SERVER = "set ROUTINES_DATABASE_URL to a server that runs"
 NOBODY = 65534
 UNREACHABLE = 'for path; do test -r "$path" -a -x "$path" || printf "%s\\n" "$path"; done'
-REPLACE = 'umask 077; cat >"$1.new" && mv -f "$1.new" "$1"'
+REPLACE = 'set -e; umask 077; while test $# -gt 0; do printf %s "$2" >"$1.new"; mv -f "$1.new" "$1"; shift 2; done'
 KEPT = ("PATH", "LD_LIBRARY_PATH", "TMPDIR")
 
 
@@ -32,15 +32,15 @@ class Account(msgspec.Struct, frozen=True):
     gid: int
     groups: tuple[int, ...] = ()  # further groups of what runs as this account
 
-    def run(self, *argv: str | Path, input: str = "", fds: Collection[int] = ()) -> subprocess.CompletedProcess[str]:  # noqa: A002 as subprocess calls it
+    def run(self, *argv: str | Path, fds: Collection[int] = ()) -> subprocess.CompletedProcess[str]:
         """Run the command as this account and return its output and exit status."""
         return subprocess.run(
             [str(word) for word in argv],
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             check=False,
             cwd="/",
-            input=input,
             env=environment(),
             pass_fds=fds,
             **self.switch,
@@ -65,15 +65,16 @@ class Account(msgspec.Struct, frozen=True):
         output = self.run("/bin/sh", "-c", UNREACHABLE, "sh", *paths).stdout
         return [Path(line) for line in output.splitlines()]
 
-    def write(self, path: Path, text: str) -> None:
+    def write(self, texts: Mapping[Path, str]) -> None:
         """
-        Replace a file in a directory of the account, as the account. Raises CannotStart.
+        Replace short files in directories of the account, as the account. Raises CannotStart.
 
-        Root must not write there itself: the account could have put a link to another file in its place.
+        Root must not write there itself: the account could have put a link to another file in the place of one. The texts
+        are arguments of a shell for a moment, where everybody may read them.
         """
-        result = self.run("/bin/sh", "-c", REPLACE, "sh", path, input=text)
+        result = self.run("/bin/sh", "-c", REPLACE, "sh", *(word for pair in texts.items() for word in pair))
         if result.returncode:
-            raise CannotStart(f"{self.name} cannot write {path}: {result.stderr.strip()}")
+            raise CannotStart(f"{self.name} cannot write {', '.join(map(str, texts))}: {result.stderr.strip()}")
 
     @property
     def is_ours(self) -> bool:

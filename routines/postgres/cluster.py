@@ -195,8 +195,7 @@ class LocalPostgres:
         logins = [Login(accounts.current_account().name, self._roles)]
         if self._parts is not None:
             logins.append(Login(self._parts.name, self._parts_roles))
-        account.write(self._hba_file(), HBA)
-        account.write(self._ident_file(), ident(logins))
+        account.write({self._hba_file(): HBA, self._ident_file(): ident(logins)})
 
     def _connect(self, account: Account) -> psycopg.Connection[Any]:
         """Return a connection as soon as the server takes one; start the server whenever none runs."""
@@ -267,6 +266,7 @@ class LocalPostgres:
         """Make the cluster in one step if there is none; refuse one of another major version."""
         if not (self.data / "PG_VERSION").exists():
             self._run_initdb(binaries, account)
+            return
         cluster = (self.data / "PG_VERSION").read_text().strip()
         version = account.run(binaries / "postgres", "--version").stdout.split()[2]
         if cluster != version.split(".")[0]:
@@ -322,7 +322,7 @@ class LocalPostgres:
         for lock in (self._pid_file(), socket_dir / f"{SOCKET_NAME}.lock"):
             pid, _, rest = lock.read_text().partition("\n") if lock.exists() else ("", "", "")
             if pid.isdigit() and Path("/proc", pid).exists():
-                account.write(lock, f"{os.getpid()}\n{rest}")
+                account.write({lock: f"{os.getpid()}\n{rest}"})
 
 
 def wait_until(condition: Callable[[], bool], limit_s: float) -> None:

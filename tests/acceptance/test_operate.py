@@ -169,7 +169,6 @@ def want(machine, *units):
     target.write_text(machine.text(WANTS.sub(f"Wants={' '.join(units)}", text)))
     if dropped := set(before.split()) - set(units):
         machine.run(f"systemctl stop {' '.join(dropped)}")
-    machine.run("systemctl start routines.target")
 
 
 def copy_up(operator, machine):

@@ -141,65 +141,68 @@ def kill_part(running_up, part):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="root only: nobody else can run parts as another account")
-def test_as_root_the_parts_are_not_root_and_may_be_the_service_and_nothing_else(start_up, tmp_path):
-    running_up = start_up(port=low_port())
-    routine = running_up.routine()
+def test_as_root_the_parts_are_not_root_and_may_be_the_service_and_nothing_else(running_up):
+    routine, home = running_up.routine(), running_up.directory
     trigger = {"kind": "webhook", "signingMode": "github_hmac"}
     running_up.post(f"/routines/{routine}/triggers", trigger)
 
-    status = {part: dict(LINE.findall(Path(f"/proc/{running_up.pid(part)}/status").read_text())) for part in PARTS}
+    pids = running_up.processes()
+    statuses = [dict(LINE.findall(Path(f"/proc/{pid}/status").read_text())) for pid in pids.values()]
     parts = pwd.getpwnam("routines")
-    server = int((tmp_path / "postgres/data/postmaster.pid").read_text().split()[0])
-    assert {parts.pw_uid} == {int(uid) for of in status.values() for uid in of["Uid"].split()}
-    assert {parts.pw_gid} == {int(gid) for of in status.values() for gid in of["Gid"].split()}
-    assert {"0" * 16} == {of["CapEff"] for of in status.values()}
-    assert {"1"} == {of["NoNewPrivs"] for of in status.values()}
+    server = int((home / "postgres/data/postmaster.pid").read_text().split()[0])
+    assert {parts.pw_uid} == {int(uid) for of in statuses for uid in of["Uid"].split()}
+    assert {parts.pw_gid} == {int(gid) for of in statuses for gid in of["Gid"].split()}
+    assert {"0" * 16} == {of["CapEff"] for of in statuses}
+    assert {"1"} == {of["NoNewPrivs"] for of in statuses}
     assert Path(f"/proc/{server}").stat().st_uid not in (0, 65534, parts.pw_uid)
     keyed = {
-        name: [part for part in PARTS if name in environment_of(running_up.pid(part))]
+        name: {part for part, pid in pids.items() if name in environment_of(pid)}
         for name in (b"ROUTINES_KEY_FILE", b"ROUTINES_LOG_KEY_FILE")
     }
-    assert (3, ["projector"]) == (len(keyed[b"ROUTINES_KEY_FILE"]), keyed[b"ROUTINES_LOG_KEY_FILE"])
+    assert [pids.keys() - {"projector"}, {"projector"}] == list(keyed.values())
 
-    modes = {
-        path.name: stat.S_IMODE(path.stat().st_mode)
-        for path in (tmp_path, *tmp_path.glob("*"), *tmp_path.glob("logs/*"))
-    }
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (home, *home.glob("*"), *home.glob("logs/*"))}
     assert {0o600} == {
         mode for name, mode in modes.items() if name.endswith((".json", ".token", ".keys", ".lock", ".log"))
     }
-    assert [0o710, 0o700] == [modes[name] for name in (tmp_path.name, "logs")]
+    assert [0o710, 0o700] == [modes[name] for name in (home.name, "logs")]
 
     as_parts = Account("routines", parts.pw_uid, parts.pw_gid)
     service = running_up.state["database_url"]
     directory = Path(parse_qs(urlsplit(service).query)["host"][0])
     assert (0o710, parts.pw_gid) == (stat.S_IMODE(directory.stat().st_mode), directory.stat().st_gid)
-    assert "done" == as_account(as_parts, outcome, service, "SELECT count(*) FROM log.events")
-    assert "InsufficientPrivilege" == as_account(as_parts, outcome, service, "COPY (SELECT 1) TO PROGRAM 'id'")
-    assert "InsufficientPrivilege" == as_account(as_parts, outcome, service, "UPDATE log.events SET name = 'x'")
-    for role in ("postgres", "routines_owner", "routines_auditor"):
-        assert "OperationalError" == as_account(
-            as_parts, outcome, service.replace("routines_service", role), "SELECT 1"
-        )
-    for role in ("postgres", "routines_service"):
-        url = service.replace("routines_service", role)
-        assert "OperationalError" == as_account(NOBODY, outcome, url, "SELECT 1")
+    assert ["done", "InsufficientPrivilege", "InsufficientPrivilege"] == as_account(
+        as_parts,
+        outcomes,
+        [
+            (service, "SELECT count(*) FROM log.events"),
+            (service, "COPY (SELECT 1) TO PROGRAM 'id'"),
+            (service, "UPDATE log.events SET name = 'x'"),
+        ],
+    )
+    for account, roles in (
+        (as_parts, ("postgres", "routines_owner", "routines_auditor")),
+        (NOBODY, ("postgres", "routines_service")),
+    ):
+        logins = [(service.replace("routines_service", role), "SELECT 1") for role in roles]
+        assert {"OperationalError"} == set(as_account(account, outcomes, logins))
 
     env = {**os.environ, "ROUTINES_DATABASE_URL": service, "ROUTINES_KEY_FILE": running_up.state["key_file"]}
     rotated = [sys.executable, "-m", "routines", "secrets", "rotate-key"]
     subprocess.run(rotated, env=env, check=True, stdout=subprocess.DEVNULL)
-    assert parts.pw_uid == (tmp_path / "secret.keys").stat().st_uid
+    assert parts.pw_uid == (home / "secret.keys").stat().st_uid
     running_up.post(f"/routines/{routine}/triggers", trigger)
     log = [sys.executable, "-m", "routines", "log", "--limit", "1"]
     assert b'"position":1' in subprocess.run(log, env=env, check=True, stdout=subprocess.PIPE).stdout
-    assert 0 == running_up.ended(signal.SIGINT)[1]
 
 
 LINE = re.compile(r"^(\w+):\s*(.*)$", re.MULTILINE)
 
 
 def low_port():
-    """A free one that only root may listen on."""
+    """A free one that only root may listen on; any free one, for somebody else."""
+    if os.geteuid():
+        return 0
     for port in range(700, 1024):
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
@@ -208,6 +211,11 @@ def low_port():
 
 def environment_of(pid):
     return Path(f"/proc/{pid}/environ").read_bytes()
+
+
+def outcomes(statements):
+    """What comes of each statement, over a connection of its own to its URL."""
+    return [outcome(url, statement) for url, statement in statements]
 
 
 def outcome(url, statement):
@@ -301,7 +309,8 @@ def test_ctrl_c_stops_everything_and_neither_it_nor_a_kill_is_in_the_way_of_the_
     assert "board token" not in said
     wait_for(lambda: not any(exists(pid) for pid in pids))
 
-    third = start_up(directory=directory)
+    third = start_up(directory=directory, port=(port := low_port()))
+    assert port in (0, urlsplit(third.state["url"]).port)
     assert set(PARTS) == set(third.state["processes"])
     kill_part(third, "web")  # the only one
     assert "Check the inbox" == third.get(f"/routines/{routine}")["title"]

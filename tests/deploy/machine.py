@@ -18,7 +18,10 @@ from tests.waiting import exists, wait_for
 
 DEBIAN = Path("/usr/lib/postgresql")
 PLACES = re.compile(r"(?<![\w.])/(etc|opt|var)/")
-INITDB = ("-U", "postgres", "--auth-local=trust", "--auth-host=scram-sha-256", "-E", "UTF8", "--no-locale", "--no-sync")
+INITDB = (
+    *("-U", "postgres", "--auth-local=trust", "--auth-host=scram-sha-256", "-E", "UTF8", "--no-locale", "--no-sync"),
+    "--wal-segsize=1",  # in MB: what is copied, archived and packed is smaller
+)
 SETTINGS = """
 port = {port}
 listen_addresses = '127.0.0.1'
@@ -50,6 +53,9 @@ NGINX_CONF = """
 pid {run}/nginx.pid;
 events {{}}
 http {{ {temporary} include {etc}/nginx/conf.d/*.conf; }}
+"""
+GZIP = """#!/bin/sh
+exec {gzip} --fast "$@"
 """
 NOTHING = "#!/bin/sh\n"
 
@@ -125,6 +131,7 @@ class Machine:
             "port": self.postgres_port,
             "switch": self._switch,
             "binaries": self._binaries,
+            "gzip": shutil.which("gzip"),
             "program": shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin"),
         }
         temporary = "".join(
@@ -136,6 +143,7 @@ class Machine:
             "bin/systemctl": SYSTEMCTL,
             "bin/runuser": RUNUSER,
             "run/postgresql.sh": POSTGRESQL,
+            "bin/gzip": GZIP,
             "bin/nginx": NGINX if names["program"] else NOTHING,
             **dict.fromkeys(("bin/useradd", "bin/git", "bin/make"), NOTHING),
             **({} if shutil.which("promtool") else {"bin/promtool": NOTHING}),

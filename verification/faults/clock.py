@@ -43,13 +43,14 @@ def run(environment: Environment, size: CampaignSize, chance: random.Random) -> 
         processes = database.processes(env=env)
         company_fixture = CompanyFixture(system)
         try:
-            for role in ("scheduler", "scheduler", "projector"):
+            for role in (*["scheduler"] * int(size(full=2, short=2, brief=1)), "projector"):
                 processes.start(role)
-            company_fixture.late(int(size(full=200, short=40)), 10)
+            company_fixture.late(int(size(full=200, short=40, brief=10)), 10)
             database.trust_clocks("DEFAULT")
             settle(database, LIMIT_S)
             began = oracle.clock(log)
-            ahead = [began + timedelta(seconds=1 + chance.uniform(0, jumps * pause_s)) for _ in range(jumps * 20)]
+            moments = jumps * int(size(full=20, short=20, brief=5))
+            ahead = [began + timedelta(seconds=1 + chance.uniform(0, jumps * pause_s)) for _ in range(moments)]
             company_fixture.once(ahead)
             for number in range(jumps):
                 _set_offset(offset, JUMPS[number % len(JUMPS)])

@@ -22,12 +22,14 @@ from psycopg.sql import SQL, Identifier
 from routines import bootstrap
 from routines.postgres.cluster import SOCKET_NAME, LocalPostgres
 from routines.prerequisites import SEVERAL
-from routines.roles import OWNER
+from routines.roles import OWNER, SERVICE
 from routines.settings import Settings
 from verification.faults import oracle
 
 LIMIT_S = 60.0
-LOOK_S = 0.005
+LOOK_S = 0.05  # between two looks at a condition, most of which connect to Postgres or make a request
+PAUSE_S = 0.01  # of a client before each request, for each of those that it makes at once
+TEMPLATE = "prepared"
 T = TypeVar("T")
 numbers = itertools.count(1)
 
@@ -147,6 +149,7 @@ class Environment:
         self.directory.chmod(0o711)  # the account of Postgres can enter it, so the files are below it and go with it
         self.postgres = LocalPostgres(self.directory)
         self.limit_s = 120.0  # how long a campaign waits for something to happen
+        self.pause_s = PAUSE_S  # of clients: the longer it is, the less there is to do
         self.env: dict[str, str] = {}  # of every process
         self.launch: Launch = spawn  # how processes are started
         # Breaks the system on purpose, for mutation_check.py.
@@ -162,17 +165,28 @@ class Environment:
         directory = self.directory / name
         directory.mkdir()
         with self.admin() as admin:
-            admin.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
-        database = Database(self.postgres, name, directory, self.env, self.launch)
+            admin.execute(SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(TEMPLATE)))
+            for role in (OWNER, SERVICE):  # rights on a database are not copied
+                admin.execute(SQL("GRANT CREATE ON DATABASE {} TO {}").format(Identifier(name), Identifier(role)))
+        database = self._database(name, directory)
         bootstrap.make_keys(database.key_file)
-        bootstrap.prepare(database.settings(database.url("postgres")))
-        database.trust_clocks("NULL")  # schedules that are late already were made in the past
         self.prepared(database)
         try:
             yield database
         finally:
             with self.admin() as admin:
                 admin.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+
+    def make_template(self) -> None:
+        """Prepare the database that all others are copies of."""
+        with self.admin() as admin:
+            admin.execute(SQL("CREATE DATABASE {}").format(Identifier(TEMPLATE)))
+        database = self._database(TEMPLATE, self.directory)
+        bootstrap.prepare(database.settings(database.url("postgres")))
+        database.trust_clocks("NULL")  # schedules that are late already were made in the past
+
+    def _database(self, name: str, directory: Path) -> Database:
+        return Database(self.postgres, name, directory, self.env, self.launch)
 
     def admin(self) -> psycopg.Connection[Any]:
         return psycopg.connect(self.postgres.url("postgres", "postgres"), autocommit=True)
@@ -187,6 +201,7 @@ def open_environment() -> Iterator[Environment]:
         with environment.admin() as admin:  # each campaign is an installation of its own
             admin.execute(SQL("CREATE ROLE {} NOLOGIN").format(Identifier(OWNER)))
             admin.execute(SQL("ALTER ROLE {} SET {} = 'on'").format(Identifier(OWNER), SQL(SEVERAL)))
+        environment.make_template()
         yield environment
     finally:
         environment.postgres.stop()

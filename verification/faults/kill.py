@@ -73,7 +73,8 @@ def running_system(
         stack.callback(processes.end)
         port, company_fixture = stack.enter_context(reserved_port()), CompanyFixture(system)
         ids = company_fixture.company_id, company_fixture.agent_id
-        client = Client(f"http://127.0.0.1:{port}", token, *ids, random.Random(chance.random()), clients)
+        chance_of_client = random.Random(chance.random())
+        client = Client(f"http://127.0.0.1:{port}", token, *ids, chance_of_client, clients, environment.pause_s)
         client.start()
         stack.callback(client.end)
         yield RunningSystem(database, company_fixture, processes, client, port, environment.limit_s, token)

@@ -23,6 +23,7 @@ from domain.events import (
 )
 from domain.values import AgentProfile, CompanyDetails, RoutineSettings, TriggerSettings
 from routines.bootstrap import System
+from verification.faults.environment import PAUSE_S
 from verification.faults.oracle import Key
 
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
@@ -31,7 +32,6 @@ CATCH_UP = ("enqueue_missed_with_cap", "skip_missed")
 ZONES = ("UTC", "Europe/Amsterdam", "Asia/Kathmandu", "America/St_Johns")
 Schedule = tuple[dict[str, str], TriggerSettings, datetime]
 AT_ONCE = 250  # routines that one transaction makes
-PAUSE_S = 0.01  # of a client before each request, for each of those that it makes at once
 
 
 class CompanyFixture:
@@ -98,9 +98,17 @@ class Client(threading.Thread):
     """
 
     def __init__(
-        self, url: str, token: str, company_id: UUID, agent_id: UUID, chance: random.Random, many: int = 1
+        self,
+        url: str,
+        token: str,
+        company_id: UUID,
+        agent_id: UUID,
+        chance: random.Random,
+        many: int = 1,
+        pause_s: float = PAUSE_S,
     ) -> None:
         super().__init__(daemon=True)
+        self._pause_s = pause_s
         self.many = many
         self.unanswered = 0  # how many of its requests wait for their answer
         self.answered: list[Key] = []
@@ -140,7 +148,7 @@ class Client(threading.Thread):
     async def _until_answered(self, method: str, path: str, body: Mapping[str, object]) -> dict[str, str] | None:
         """The answer of a success, None when we are to stop first. What is refused for good is noted."""
         while not self._is_over.is_set():
-            await asyncio.sleep(PAUSE_S * self.many)
+            await asyncio.sleep(self._pause_s * self.many)
             self.unanswered += 1
             try:
                 answer = await self._http.request(method, path, json=body)

@@ -157,7 +157,7 @@ class Memory(threading.Thread):
 
 
 def run(environment: Environment, size: CampaignSize, chance: random.Random) -> list[Outcome]:
-    alone_s, seconds = size(full=30, short=10, brief=1), size(full=300, short=60, brief=4)
+    alone_s, seconds = size(full=30, short=10, brief=0.5), size(full=300, short=60, brief=2.5)
     progress, broken, notes = Progress("neighbour"), list[str](), list[str]()
     with ExitStack() as stack:
         database = stack.enter_context(environment.database())

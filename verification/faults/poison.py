@@ -46,7 +46,7 @@ def run(environment: Environment, size: CampaignSize, chance: random.Random) -> 
 def _among_good_ones(
     environment: Environment, size: CampaignSize, chance: random.Random, names: list[str], progress: Progress
 ) -> Outcome:
-    good, seconds = int(size(full=10_000, short=300)), size(full=20, short=4, brief=1)
+    good, seconds = int(size(full=10_000, short=300, brief=60)), size(full=20, short=4, brief=1)
     late_s = size(full=LATE_S, short=LATE_S, brief=environment.limit_s)
     with environment.database() as database, database.auditor() as log, bootstrap.system(database.settings()) as system:
         company_fixture, processes = CompanyFixture(system), database.processes()

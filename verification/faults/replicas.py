@@ -60,7 +60,7 @@ class Server:
         """Become a standby of the primary, whatever was here before."""
         shutil.rmtree(self._data_directory, ignore_errors=True)
         self._run("pg_basebackup", "-D", self._data_directory, "-d", primary.url("postgres", "postgres"), "-c", "fast")
-        self._account.write(self._data_directory / "standby.signal", "")
+        self._account.write({self._data_directory / "standby.signal": ""})
         reach = f"host={primary.directory} port=5432 user=postgres application_name=replica"
         self.start(primary_conninfo=reach)
 

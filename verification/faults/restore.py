@@ -14,7 +14,6 @@ one outcome, the chain of hashes is whole, and every read model is at its end.
 import random
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -197,9 +196,9 @@ def _judge_copy(
     broken = list[str]()
     processes = copy.processes()
     for command in (["init"], ["audit", "chain"]):
-        argv = [sys.executable, "-m", "routines", *command]
-        done = subprocess.run(argv, env=processes.environment(url), capture_output=True, text=True, check=False)
-        broken += [f"routines {' '.join(command)}: {done.stderr}"] * bool(done.returncode)
+        said = copy.directory / f"{command[0]}.log"
+        code = copy.launch(command, processes.environment(url), said).wait(environment.limit_s)
+        broken += [f"routines {' '.join(command)}: {said.read_text()}"] * bool(code)
     until = None
     try:
         for role in ("scheduler", "scheduler", "projector"):

@@ -93,6 +93,7 @@ class Client:
 
     http: httpx.Client
     routines: list[str]
+    pause_s: float
     opened: list[str] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
 
@@ -102,7 +103,7 @@ class Client:
                 run = self.http.post(f"/routines/{routine}/run", json={}).raise_for_status().json()
                 if run["status"] == "issue_created":
                     self.opened.append(run["id"])
-            self.over.wait(0.05)
+            self.over.wait(self.pause_s)
 
 
 def run(environment: Environment, size: CampaignSize, chance: random.Random) -> list[Outcome]:
@@ -128,7 +129,7 @@ def run(environment: Environment, size: CampaignSize, chance: random.Random) -> 
             machines.append(Machine(directory, proxy, command, agent_token, database.launch))
             stack.callback(machines[-1].end)
             machines[-1].start()
-        client = Client(http, routines)
+        client = Client(http, routines, pause_s=5 * environment.pause_s)
         firing = threading.Thread(target=client.fire)
         firing.start()
         try:

@@ -30,6 +30,7 @@ from routines.postgres.cluster import LocalPostgres
 LocalPostgres(Path(sys.argv[1]), durable=False).start()
 os.kill(os.getpid(), signal.SIGKILL)
 """
+ROLES = ("postgres", "routines_service", "routines_auditor", "routines_owner")
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="root only: Postgres runs as another account then")
 
 
@@ -50,10 +51,25 @@ def reachable():
 
 @pytest.fixture
 def server(root):
+    """One that the test may stop and spoil."""
     server = LocalPostgres(root, durable=False)
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="module")
+def running_server():
+    """One that nobody changes."""
+    with tempfile.TemporaryDirectory(prefix="routines-test-") as directory:
+        Path(directory).chmod(0o755)
+        server = LocalPostgres(Path(directory), durable=False)
+        server.start()
+        with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+            for role in ("routines_service", "routines_auditor", "stranger"):
+                connection.execute(f"CREATE ROLE {role} LOGIN")
+        yield server
+        server.stop()
 
 
 def execute(server, statement):
@@ -66,12 +82,12 @@ def pid_of(server):
     return int((server.data / "postmaster.pid").read_text().split()[0])
 
 
-def test_a_started_server_has_the_database_utf8_checksums_and_no_network(server):
+def test_a_started_server_has_the_database_utf8_checksums_and_no_network(running_server):
     settings = (
         "current_setting('server_encoding'), current_setting('data_checksums'), current_setting('listen_addresses')"
     )
 
-    assert ("routines", "UTF8", "on", "") == execute(server, f"SELECT current_database(), {settings}")
+    assert ("routines", "UTF8", "on", "") == execute(running_server, f"SELECT current_database(), {settings}")
 
 
 def test_a_server_is_durable_unless_told_otherwise():
@@ -79,20 +95,15 @@ def test_a_server_is_durable_unless_told_otherwise():
     assert "off" == LocalPostgres(Path("/nowhere"), durable=False)._settings["fsync"]
 
 
-def test_data_is_kept_over_a_restart(server):
+def test_a_stopped_server_is_gone_leaves_no_socket_and_keeps_the_data(server):
     execute(server, "CREATE TABLE kept AS SELECT 7 AS n")
 
-    server.stop()
-    server.start()
-
-    assert (7,) == execute(server, "SELECT n FROM kept")
-
-
-def test_a_stopped_server_is_gone_and_leaves_no_socket(server):
     server.stop()
 
     assert not server.alive()
     assert not server.socket_dir.exists()
+    server.start()
+    assert (7,) == execute(server, "SELECT n FROM kept")
 
 
 def test_a_killed_server_recovers_what_was_committed(root):
@@ -147,16 +158,13 @@ def test_locks_with_the_pid_of_somebody_else_are_not_believed(server):
     assert (1,) == execute(server, "SELECT 1")
 
 
-def test_data_of_another_major_version_is_refused(server):
-    server.stop()
-    version = server.data / "PG_VERSION"
-    right = version.read_text()
-    version.write_text("12\n")
+def test_data_of_another_major_version_is_refused(root):
+    server = LocalPostgres(root, durable=False)
+    server.data.mkdir(parents=True)
+    (server.data / "PG_VERSION").write_text("12\n")
 
     with pytest.raises(PostgresUnavailable, match="is of Postgres 12, but"):
         server.start()
-
-    version.write_text(right)
 
 
 def test_a_server_that_ends_at_its_start_is_quoted(server):
@@ -195,8 +203,8 @@ def test_a_deep_data_directory_still_gets_a_short_socket(root):
 
 
 @as_root
-def test_root_gets_a_server_that_runs_as_another_account(server):
-    assert 0 != Path(f"/proc/{pid_of(server)}").stat().st_uid
+def test_root_gets_a_server_that_runs_as_another_account(running_server):
+    assert 0 != Path(f"/proc/{pid_of(running_server)}").stat().st_uid
 
 
 @as_root
@@ -262,6 +270,12 @@ def refusal(url):
     return None
 
 
+def refusals(server, account, *roles):
+    """Why connections of the account are refused, one as each role."""
+    urls = [server.url(role) for role in roles]
+    return as_account(account, lambda: [refusal(url) for url in urls])
+
+
 @pytest.fixture(scope="module")
 def server_for_parts():
     """A server for parts that have an account of their own, ready for them."""
@@ -273,30 +287,29 @@ def server_for_parts():
         server.stop()
 
 
-def test_files_and_directories_are_closed_to_everybody_else(server):
-    assert [0o700, 0o700, 0o700] == [mode(path) for path in (server.home, server.data, server.socket_dir)]
-    assert [0o600, 0o600] == [mode(server.root / name) for name in ("postgres.lock", "logs/postgres.log")]
-    assert [0o600, 0o600] == [mode(server.data / name) for name in ("pg_hba.conf", "pg_ident.conf")]
+def test_files_and_directories_are_closed_to_everybody_else(running_server):
+    assert [0o700, 0o700, 0o700] == [
+        mode(path) for path in (running_server.home, running_server.data, running_server.socket_dir)
+    ]
+    assert [0o600, 0o600] == [mode(running_server.root / name) for name in ("postgres.lock", "logs/postgres.log")]
+    assert [0o600, 0o600] == [mode(running_server.data / name) for name in ("pg_hba.conf", "pg_ident.conf")]
 
 
-def test_the_socket_is_where_nobody_else_can_have_prepared_anything(server):
-    assert cluster.is_private(server.socket_dir.parent) or os.geteuid()
-    assert Path(tempfile.gettempdir()) != server.socket_dir.parent
+def test_the_socket_is_where_nobody_else_can_have_prepared_anything(running_server):
+    assert cluster.is_private(running_server.socket_dir.parent) or os.geteuid()
+    assert Path(tempfile.gettempdir()) != running_server.socket_dir.parent
 
 
-def test_only_roles_of_the_map_may_log_in(server):
-    execute(server, "CREATE ROLE routines_service LOGIN; CREATE ROLE stranger LOGIN")
-
-    assert refusal(server.url("routines_service")) is None
-    assert "Peer authentication failed" in refusal(server.url("stranger"))
+def test_only_roles_of_the_map_may_log_in(running_server):
+    assert refusal(running_server.url("routines_service")) is None
+    assert "Peer authentication failed" in refusal(running_server.url("stranger"))
 
 
-def test_a_base_backup_is_for_the_superuser_alone(server):
-    execute(server, "CREATE ROLE routines_auditor LOGIN")
+def test_a_base_backup_is_for_the_superuser_alone(running_server):
     replicating = "?replication=true&"
 
-    assert refusal(server.url("postgres").replace("?", replicating)) is None
-    assert "permission denied" in refusal(server.url("routines_auditor").replace("?", replicating))
+    assert refusal(running_server.url("postgres").replace("?", replicating)) is None
+    assert "permission denied" in refusal(running_server.url("routines_auditor").replace("?", replicating))
 
 
 def test_a_cluster_that_trusted_everybody_does_so_no_more(server):
@@ -357,8 +370,8 @@ def test_a_socket_in_a_public_directory_has_a_name_that_nobody_guesses_and_is_fo
 
 @as_root
 def test_a_stranger_cannot_reach_the_socket(server_for_parts):
-    for role in ("postgres", "routines_service", "routines_auditor", "routines_owner"):
-        assert "Permission denied" in as_account(STRANGER, refusal, server_for_parts.url(role))
+    for reason in refusals(server_for_parts, STRANGER, *ROLES):
+        assert "Permission denied" in reason
 
 
 @as_root
@@ -366,17 +379,17 @@ def test_a_stranger_who_reaches_the_socket_is_nobody_in_the_database(server_for_
     server_for_parts.socket_dir.chmod(0o755)
 
     for account in (NOBODY, STRANGER, accounts.of_cluster(server_for_parts.home, PARTS, print)):
-        for role in ("postgres", "routines_service", "routines_auditor", "routines_owner"):
-            assert "Peer authentication failed" in as_account(account, refusal, server_for_parts.url(role))
+        for reason in refusals(server_for_parts, account, *ROLES):
+            assert "Peer authentication failed" in reason
     server_for_parts.socket_dir.chmod(0o710)
 
 
 @as_root
 def test_the_parts_are_the_service_and_nothing_else(server_for_parts):
     assert 0o710 == mode(server_for_parts.socket_dir)
-    assert as_account(PARTS, refusal, server_for_parts.url("routines_service")) is None
-    for role in ("postgres", "routines_auditor", "routines_owner", "routines"):
-        assert "Peer authentication failed" in as_account(PARTS, refusal, server_for_parts.url(role))
+    assert [None] == refusals(server_for_parts, PARTS, "routines_service")
+    for reason in refusals(server_for_parts, PARTS, "postgres", "routines_auditor", "routines_owner", "routines"):
+        assert "Peer authentication failed" in reason
 
 
 BREAK_OUT = {
@@ -405,7 +418,9 @@ BREAK_OUT = {
 
 @as_root
 def test_the_parts_stay_the_service(server_for_parts):
-    def outcome(url, statement):
+    url = server_for_parts.url("routines_service")
+
+    def outcome(statement):
         try:
             with psycopg.connect(url, autocommit=True) as connection:
                 connection.execute(statement)
@@ -413,8 +428,7 @@ def test_the_parts_stay_the_service(server_for_parts):
             return type(error).__name__
         return "done"
 
-    url = server_for_parts.url("routines_service")
-    outcomes = {name: as_account(PARTS, outcome, url, statement) for name, statement in BREAK_OUT.items()}
+    outcomes = as_account(PARTS, lambda: {name: outcome(statement) for name, statement in BREAK_OUT.items()})
 
     refused = {"InsufficientPrivilege", "FeatureNotSupported", "UndefinedFile"}
     assert {} == {name: outcome for name, outcome in outcomes.items() if outcome not in refused}
