@@ -16,6 +16,7 @@ from projections.board.directory import directory
 from projections.engine import isolation, positions, rebuilds
 from projections.engine.positions import Lagging
 from routines import bootstrap
+from tests.projections.engine.rebuild_checks import SHARED
 from tests.projections.story import folded, rows
 
 OTHERS = [one.name for one in catalogue.ALL if one.name != "directory"]
@@ -47,6 +48,7 @@ def test_the_story_has_every_event_that_a_fold_could_meet(story_databases):
     assert set(STORED_NAMES) - event_names == {"agent.approved", "agent.resumed"}
 
 
+@SHARED
 def test_every_table_of_every_read_model_is_filled_by_the_story(projected_story, conn):
     assert [] == [
         name for tables in all_rows(conn).values() for name, rows_of_table in tables.items() if not rows_of_table
@@ -92,6 +94,7 @@ def test_the_size_of_the_batches_makes_no_difference(told_story, conn, model):
     assert rows(conn, model) == at_once
 
 
+@SHARED
 def test_advancing_at_the_head_changes_nothing(projected_story, conn):
     before = all_rows(conn)
 
@@ -136,6 +139,7 @@ def test_those_furthest_behind_move_first(told_story, conn):
     assert moved["issues"].position == at
 
 
+@SHARED
 def test_what_a_fold_raises_leaves_rows_and_position_as_they_were(told_story, conn):
     issues = next(model for model in catalogue.ALL if model.name == "issues")
     before = rows(conn, issues), status_by_name(conn)["issues"].position
@@ -244,6 +248,7 @@ def test_one_that_stopped_does_not_hold_up_what_comes_later(told_story, conn, ca
         positions.wait(conn, ["directory"], 0)
 
 
+@SHARED
 def test_waiting_for_what_is_there_takes_no_time(projected_story, conn):
     assert positions.wait(conn, NAMES, 0) == projected_story.store.head()
 
@@ -262,6 +267,7 @@ def test_waiting_ends_as_soon_as_somebody_advances(told_story, conn, settings):
     assert reached >= told_story.store.head()
 
 
+@SHARED
 def test_waiting_ends_when_nothing_advances(told_story, conn):
     with pytest.raises(Lagging, match="events behind the log") as lagging:
         positions.wait(conn, ["issues", "routines"], 0.3)
@@ -297,6 +303,7 @@ def test_waiting_asks_only_for_what_was_there_at_the_call(projected_story, conn,
             thread.join()
 
 
+@SHARED
 def test_a_read_model_nobody_knows_is_never_up_to_date(story, conn):
     with pytest.raises(Lagging):
         positions.wait(conn, ["issues", "weather"], 0)

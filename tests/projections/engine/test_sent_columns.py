@@ -14,6 +14,9 @@ from projections.engine.read_model import Row, Rows, Table, Write, _cuts, _parts
 from projections.engine.sent_columns import Ids, kind_of
 
 
+pytestmark = pytest.mark.usefixtures("shared")
+
+
 class Doc(msgspec.Struct):
     """A document."""
 
