@@ -17,7 +17,7 @@ from projections.engine import isolation, positions, rebuilds
 from projections.engine.positions import Lagging
 from routines import bootstrap
 from tests.projections.engine.rebuild_checks import SHARED
-from tests.projections.story import folded, rows
+from tests.projections.story import all_folded, folded, rows
 
 OTHERS = [one.name for one in catalogue.ALL if one.name != "directory"]
 NAMES = [model.name for model in catalogue.ALL]
@@ -80,18 +80,16 @@ def test_a_read_model_names_every_kind_of_event_that_it_folds(story_databases, m
     assert folded_kinds - model.events == set()
 
 
-@pytest.mark.parametrize("model", catalogue.ALL, ids=NAMES)
-def test_the_size_of_the_batches_makes_no_difference(told_story, conn, model):
-    log = list(told_story.store.history())
-    live = positions.advance(conn, [model], told_story.store.after, limit=7)
-    while live:
-        live = positions.advance(conn, [model], told_story.store.after, limit=7)
+def test_the_size_of_the_batches_makes_no_difference(told_story, conn, story_databases):
+    while positions.advance(conn, catalogue.ALL, told_story.store.after, limit=7):
+        pass
+    log = story_databases.log
+    at_once = all_folded(conn, catalogue.ALL, log, len(log))
+    one_by_one = all_folded(conn, catalogue.ALL, log, 1)
 
-    at_once = folded(conn, model, log, 1000)
-
-    assert folded(conn, model, log, 1) == at_once
-    assert folded(conn, model, log, 13) == at_once
-    assert rows(conn, model) == at_once
+    for model in catalogue.ALL:
+        assert one_by_one[model.name] == at_once[model.name], model.name
+        assert rows(conn, model) == at_once[model.name], model.name
 
 
 @SHARED
@@ -123,8 +121,9 @@ def test_two_projectors_at_once_apply_each_event_once(told_story, conn, settings
         thread.join()
 
     assert wrong == []
+    at_once = all_folded(conn, catalogue.ALL, log, len(log))
     for model in catalogue.ALL:
-        assert rows(conn, model) == folded(conn, model, log, 1000), model.name
+        assert rows(conn, model) == at_once[model.name], model.name
 
 
 def test_those_furthest_behind_move_first(told_story, conn):

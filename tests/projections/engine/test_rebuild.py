@@ -19,7 +19,7 @@ from projections.routines import routines
 from routines import bootstrap
 from tests.conftest import _projecting
 from tests.projections.engine.rebuild_checks import ALL, NAMES, SHARED, Killed, schemas_left_behind, searched_schemas
-from tests.projections.story import folded, rows
+from tests.projections.story import all_folded, rows
 from tests.waiting import wait_for
 
 
@@ -156,8 +156,9 @@ def test_readers_and_writers_notice_nothing_of_rebuilds(projected_story, system,
 
     projected_story.project_all()
     log = list(projected_story.store.history())
+    at_once = all_folded(conn, catalogue.ALL, log, len(log))
     for model in catalogue.ALL:
-        assert rows(conn, model) == folded(conn, model, log, 1000), model.name
+        assert rows(conn, model) == at_once[model.name], model.name
     assert schemas_left_behind(conn) == []
 
 
