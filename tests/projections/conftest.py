@@ -5,7 +5,6 @@ from contextlib import ExitStack
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 import pytest
@@ -20,6 +19,7 @@ from routines.bootstrap import System
 from routines.postgres.cluster import LocalPostgres
 from routines.settings import Settings
 from tests.conftest import _database, execute
+from tests.projections.sharing import Shared
 from tests.projections.story import Story
 
 TOLD, PROJECTED = "told_template", "projected_template"  # databases to be copied
@@ -63,14 +63,6 @@ def copied(request: pytest.FixtureRequest, template: str) -> str:
     return template
 
 
-class Shared(NamedTuple):
-    """A database that tests share, with what they reach it by."""
-
-    admin_url: str
-    system: System
-    conn: Connection
-
-
 @pytest.fixture(scope="session")
 def share_copy(postgres: LocalPostgres) -> Iterator[Callable[[str], Shared]]:
     """Gives the one copy of a database that all tests share which leave it as it was."""
@@ -79,7 +71,9 @@ def share_copy(postgres: LocalPostgres) -> Iterator[Callable[[str], Shared]]:
         @cache
         def share(copied: str) -> Shared:
             name = stack.enter_context(_database(postgres, copied))
-            system = stack.enter_context(bootstrap.system(Settings(database_url=postgres.url("routines_service", name))))
+            system = stack.enter_context(
+                bootstrap.system(Settings(database_url=postgres.url("routines_service", name)))
+            )
             conn = stack.enter_context(bootstrap.connect(system.settings))
             return Shared(postgres.url("postgres", name), system, conn)
 
@@ -114,7 +108,7 @@ def conn(request: pytest.FixtureRequest, system: System) -> Iterator[Connection]
     if database := shared_by(request):
         yield database.conn
         return
-    with bootstrap.connect(system.settings) as conn:
+    with system.pool.connection() as conn:
         yield conn
 
 

@@ -22,6 +22,7 @@ from projections.engine.read_model import fold_batch
 from projections.firing import run_history
 from projections.routines import routines
 from routines import bootstrap
+from tests.projections.sharing import SHARED
 from tests.projections.story import HOUR, START
 
 PAGE = 4 * 1024**2
@@ -237,6 +238,7 @@ def test_the_runs_of_a_company_are_as_they_were_also_after_its_clock_was_set_bac
         ), (position, company_filters)
 
 
+@SHARED
 def test_as_of_the_head_is_what_is_answered_now(projected_story, conn, story_databases, questions):
     head = story_databases.log[-1].position
 
@@ -244,6 +246,7 @@ def test_as_of_the_head_is_what_is_answered_now(projected_story, conn, story_dat
         assert answer_of_today(conn, question) == answer_as_of(conn, head, question)
 
 
+@SHARED
 def test_an_answer_that_would_rest_on_too_much_is_refused(projected_story, conn, story_databases):
     head, routine = story_databases.log[-1].position, ids_of(story_databases.log, RoutineCreated)[0]
 

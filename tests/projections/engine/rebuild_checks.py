@@ -8,7 +8,6 @@ from projections.board import issues
 from projections.engine import positions
 
 NAMES = [model.name for model in catalogue.ALL]
-SHARED = pytest.mark.usefixtures("shared")  # see there
 ALL = pytest.mark.parametrize("model", catalogue.ALL, ids=NAMES)
 
 

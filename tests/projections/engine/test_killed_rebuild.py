@@ -10,7 +10,8 @@ from projections.board.directory import directory
 from projections.engine import folding_aside, isolation, positions, rebuilds
 from projections.firing import run_history
 from routines import bootstrap
-from tests.projections.engine.rebuild_checks import ALL, SHARED, Killed, schemas_left_behind, searched_schemas
+from tests.projections.engine.rebuild_checks import ALL, Killed, schemas_left_behind, searched_schemas
+from tests.projections.sharing import SHARED
 from tests.projections.story import rows
 
 

@@ -77,7 +77,9 @@ def test_old_rows_in_other_tables_stay_as_they_are_and_hold_up_no_other_read_mod
         positions.reached(conn, models, all_of_them=True)
 
 
-def test_an_older_version_that_still_runs_moves_its_rows_until_they_are_replaced_and_the_new_ones_never(projected_story, conn):
+def test_an_older_version_that_still_runs_moves_its_rows_until_they_are_replaced_and_the_new_ones_never(
+    projected_story, conn
+):
     newer = replace(issues.issues, version=issues.issues.version + 1)
     installed.create(conn, [newer], projected_story.store.after)
     projected_story.issue(projected_story.ids["acme"], "Before the swap")
@@ -92,7 +94,9 @@ def test_an_older_version_that_still_runs_moves_its_rows_until_they_are_replaced
     assert positions.advance(conn, [newer], projected_story.store.after) > 0
 
 
-def test_an_older_version_that_still_runs_moves_its_rows_also_if_the_newer_one_has_more_tables_or_indexes(projected_story, conn):
+def test_an_older_version_that_still_runs_moves_its_rows_also_if_the_newer_one_has_more_tables_or_indexes(
+    projected_story, conn
+):
     installed.create(conn, [with_index()], projected_story.store.after)
     projected_story.issue(projected_story.ids["acme"], "Before the swap")
 

@@ -22,7 +22,7 @@ from projections.routines.routines import routines
 from routines import analysis, bootstrap
 from routines.analysis import History, fold_in_memory
 from routines.cli import main
-from tests.projections.engine.rebuild_checks import SHARED
+from tests.projections.sharing import SHARED
 from tests.projections.story import START
 from tests.waiting import wait_for
 

@@ -12,7 +12,7 @@ from projections.engine.own_projection import fold_in_memory
 from projections.firing import run_history
 from routines import bootstrap
 from routines.cli import main
-from tests.projections.engine.rebuild_checks import SHARED
+from tests.projections.sharing import SHARED
 from tests.projections.story import rows
 
 

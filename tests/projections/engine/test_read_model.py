@@ -16,7 +16,7 @@ from projections.board.directory import directory
 from projections.engine import isolation, positions, rebuilds
 from projections.engine.positions import Lagging
 from routines import bootstrap
-from tests.projections.engine.rebuild_checks import SHARED
+from tests.projections.sharing import SHARED
 from tests.projections.story import all_folded, folded, rows
 
 OTHERS = [one.name for one in catalogue.ALL if one.name != "directory"]

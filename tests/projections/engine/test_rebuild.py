@@ -18,7 +18,8 @@ from projections.firing import deadlines, run_history
 from projections.routines import routines
 from routines import bootstrap
 from tests.conftest import _projecting
-from tests.projections.engine.rebuild_checks import ALL, NAMES, SHARED, Killed, schemas_left_behind, searched_schemas
+from tests.projections.engine.rebuild_checks import ALL, NAMES, Killed, schemas_left_behind, searched_schemas
+from tests.projections.sharing import SHARED
 from tests.projections.story import all_folded, rows
 from tests.waiting import wait_for
 

@@ -12,9 +12,9 @@ import pytest
 
 from projections.engine.read_model import Row, Rows, Table, Write, _cuts, _parts_within
 from projections.engine.sent_columns import Ids, kind_of
+from tests.projections.sharing import SHARED
 
-
-pytestmark = pytest.mark.usefixtures("shared")
+pytestmark = SHARED
 
 
 class Doc(msgspec.Struct):

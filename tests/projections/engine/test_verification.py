@@ -9,7 +9,8 @@ from projections.engine import positions, verification
 from projections.firing import run_history
 from routines import bootstrap
 from routines.cli import main
-from tests.projections.engine.rebuild_checks import SHARED, searched_schemas
+from tests.projections.engine.rebuild_checks import searched_schemas
+from tests.projections.sharing import SHARED
 from tests.projections.story import rows
 
 
