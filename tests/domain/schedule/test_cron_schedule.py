@@ -91,15 +91,22 @@ def numbers(low: int, high: int) -> st.SearchStrategy[str]:
     return st.one_of(value, part, st.lists(part, min_size=2, max_size=3).map(",".join))
 
 
-EXPRESSIONS = st.tuples(
+ANY_EXPRESSIONS = st.tuples(
     st.one_of(st.just("*"), numbers(0, 59)),
     st.one_of(st.just("*"), numbers(0, 4), numbers(0, 23)),
     st.one_of(st.just("*"), st.just("*"), st.just("*"), numbers(1, 28)),
     st.one_of(st.just("*"), st.just("*"), st.just("*"), numbers(1, 12)),
     st.one_of(st.just("*"), st.just("*"), st.just("*"), numbers(0, 7)),
 ).map(" ".join)
+# Clock changes fall upon one or several of their times.
+NIGHTLY = st.tuples(
+    st.one_of(numbers(0, 59), st.sampled_from(("0", "0,30", "5-55/10"))), numbers(1, 3), st.just("* * *")
+).map(" ".join)
+EXPRESSIONS = st.one_of(NIGHTLY, ANY_EXPRESSIONS)
 CHANGES = st.sampled_from(CLOCK_CHANGES)
-OFFSETS = st.integers(-1500, 180)  # minutes from a clock change to where a period begins that is to hold it, or just misses it
+OFFSETS = st.integers(
+    -1500, 180
+)  # minutes from a clock change to where a period begins that is to hold it, or just misses it
 SECONDS = st.sampled_from((timedelta(), timedelta(seconds=1), timedelta(seconds=59, microseconds=999_999)))
 
 
@@ -124,7 +131,7 @@ def runs(expression: str, timezone: str, after: str, until: str) -> list[str]:
 
 
 @pytest.mark.slow
-@with_examples(120, 350)
+@with_examples(200, 350)
 @for_all(EXPRESSIONS, CHANGES, OFFSETS, SECONDS)
 def test_occurrences_count_and_last_agree_with_the_minute_walk(expression, change, minutes, seconds):
     timezone, moment = change
