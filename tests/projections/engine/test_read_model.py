@@ -109,7 +109,7 @@ def test_two_projectors_at_once_apply_each_event_once(told_story, conn, settings
     def follow():
         try:
             with bootstrap.connect(settings) as own:
-                while positions.advance(own, catalogue.ALL, told_story.store.after, limit=3):
+                while positions.advance(own, catalogue.ALL, told_story.store.after, limit=10):
                     pass
         except Exception as error:  # noqa: BLE001 a thread tells nobody
             wrong.append(error)

@@ -150,7 +150,7 @@ def test_readers_and_writers_notice_nothing_of_rebuilds(projected_story, system,
             assert positions.wait(own, NAMES, 10) >= head
             assert run_id in {one.id for one in run_history.recent_runs(own, routine_id, 200)}
 
-    with _projecting(system), repeating(read, read, write):
+    with _projecting(system), repeating(read, write):
         for model in catalogue.ALL:
             rebuilds.rebuild(conn, model, projected_story.store.after)
         positions.wait(conn, NAMES, 10)
