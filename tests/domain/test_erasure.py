@@ -13,6 +13,7 @@ from domain.events import STORED_NAMES, KeyIssued, NameClaimed, UserRegistered
 from domain.values import ERASABLE
 from tests.canaries import CANARY, canaries, is_union
 from tests.events import ANY_EVENT
+from tests.examples import examples
 
 # Texts that stay: each with why it is nothing that people have written, sent or are called.
 STAYING = {
@@ -83,7 +84,7 @@ def test_nothing_that_can_be_erased_is_left_of_an_event(event):
     assert msgspec.json.encode(parts).decode().count(CANARY) == text.count(CANARY)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(suite=100, campaign=300))
 @given(ANY_EVENT)
 def test_an_event_that_is_put_together_again_is_the_same(event):
     remainder, parts = split_erasable(event)

@@ -15,7 +15,8 @@ STOPPED_S = 10.0
 
 @pytest.fixture
 def conn(system):
-    with bootstrap.connect(system.settings) as conn:
+    """One that is there anyway."""
+    with system.pool.connection() as conn:
         yield conn
 
 

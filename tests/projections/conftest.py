@@ -1,7 +1,9 @@
 """A connection with the service's rights to a database of one's own, and a story to tell in it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -16,7 +18,8 @@ from routines import bootstrap
 from routines.bootstrap import System
 from routines.postgres.cluster import LocalPostgres
 from routines.settings import Settings
-from tests.conftest import execute
+from tests.conftest import _database, execute
+from tests.projections.sharing import Shared
 from tests.projections.story import Story
 
 TOLD, PROJECTED = "told_template", "projected_template"  # databases to be copied
@@ -60,9 +63,52 @@ def copied(request: pytest.FixtureRequest, template: str) -> str:
     return template
 
 
+@pytest.fixture(scope="session")
+def share_copy(postgres: LocalPostgres) -> Iterator[Callable[[str], Shared]]:
+    """Gives the one copy of a database that all tests share which leave it as it was."""
+    with ExitStack() as stack:
+
+        @cache
+        def share(copied: str) -> Shared:
+            name = stack.enter_context(_database(postgres, copied))
+            system = stack.enter_context(
+                bootstrap.system(Settings(database_url=postgres.url("routines_service", name)))
+            )
+            conn = stack.enter_context(bootstrap.connect(system.settings))
+            return Shared(postgres.url("postgres", name), system, conn)
+
+        yield share
+
+
 @pytest.fixture
-def conn(system: System) -> Iterator[Connection]:
-    with bootstrap.connect(system.settings) as conn:
+def shared(share_copy: Callable[[str], Shared], copied: str) -> Shared:
+    """A test that asks for this leaves its database as it was, since others have it, too."""
+    return share_copy(copied)
+
+
+def shared_by(request: pytest.FixtureRequest) -> Shared | None:
+    """The database that the test shares with others, if it does."""
+    return request.getfixturevalue("shared") if "shared" in request.fixturenames else None
+
+
+@pytest.fixture
+def admin_url(request: pytest.FixtureRequest) -> str:
+    database = shared_by(request)
+    return database.admin_url if database else request.getfixturevalue("admin_url")
+
+
+@pytest.fixture
+def system(request: pytest.FixtureRequest) -> System:
+    database = shared_by(request)
+    return database.system if database else request.getfixturevalue("system")
+
+
+@pytest.fixture
+def conn(request: pytest.FixtureRequest, system: System) -> Iterator[Connection]:
+    if database := shared_by(request):
+        yield database.conn
+        return
+    with system.pool.connection() as conn:
         yield conn
 
 

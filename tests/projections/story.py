@@ -516,10 +516,16 @@ def rows(conn, model, schema="read_models"):
 
 def folded(conn, model, log, batch):
     """The rows that a read model has when the log comes in batches of this size, in tables of their own."""
+    return all_folded(conn, [model], log, batch)[model.name]
+
+
+def all_folded(conn, models, log, batch):
+    """The same of several read models, by their names."""
     with conn.transaction(force_rollback=True):
         conn.execute("CREATE SCHEMA apart")
         conn.execute("SET LOCAL search_path TO apart")
-        conn.execute(model.schema)
+        for model in models:
+            conn.execute(model.schema)
         for part in [log[start : start + batch] for start in range(0, len(log), batch)]:
-            fold_batch(conn, [model], part)
-        return rows(conn, model, "apart")
+            fold_batch(conn, models, part)
+        return {model.name: rows(conn, model, "apart") for model in models}

@@ -25,6 +25,7 @@ from projections.engine import installed, rebuilds
 from projections.engine.views import View
 from routines import bootstrap
 from routines.settings import Settings
+from tests.projections.sharing import SHARED
 
 VIEWS = [*log_views.OF_LOG, *(view for model in catalogue.ALL for view in model.views)]
 NAMES = [view.name for view in VIEWS]
@@ -32,13 +33,7 @@ PAGE = Path("docs/analytics.md")
 
 
 @pytest.fixture
-def views_defined(projected_story, conn):
-    installed.define_views(conn, catalogue.ALL, log_views.OF_LOG)
-    return projected_story
-
-
-@pytest.fixture
-def analyst(views_defined, admin_url):
+def analyst(projected_story, admin_url):
     with psycopg.connect(admin_url, autocommit=True) as conn:
         conn.execute("SET ROLE routines_analyst")
         yield conn
@@ -67,6 +62,7 @@ def paths_of(kind, path=()):
             yield from paths_of(inner, (*path, "*"))
 
 
+@SHARED
 def test_every_column_can_be_read_and_has_its_type(analyst):
     for view in VIEWS:
         rows = read_view(analyst, view)
@@ -86,6 +82,7 @@ def test_a_column_out_of_a_document_is_a_field_of_it(model, view):
     assert keys <= ({field.encode_name for field in fields(document)} if document else set())
 
 
+@SHARED
 def test_each_says_in_the_database_what_it_is(analyst):
     for view in VIEWS:
         place = f"analytics.{view.name}"
@@ -100,6 +97,7 @@ def test_each_says_in_the_database_what_it_is(analyst):
         assert columns == [(name, about) for name, (_, about) in view.columns.items()]
 
 
+@SHARED
 def test_an_analyst_reads_the_views_and_nothing_else(analyst):
     for place in ("log.events", "read_models.run", "read_models.access_key", "vault.secrets", "log.head"):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
@@ -120,6 +118,7 @@ def test_no_address_is_in_an_event():
     assert shown == set()
 
 
+@SHARED
 def test_no_claimed_name_is_in_an_event_since_it_may_be_an_address(analyst):
     claims = analyst.execute("SELECT event FROM analytics.events WHERE name = 'name.claimed'").fetchall()
 
@@ -127,9 +126,10 @@ def test_no_claimed_name_is_in_an_event_since_it_may_be_an_address(analyst):
     assert {key for (event,) in claims for key in event} == {"type", "scope", "holder_id"}
 
 
-def test_no_address_is_in_the_rows(analyst, views_defined):
+@SHARED
+def test_no_address_is_in_the_rows(analyst, projected_story):
     text = "\n".join(str(row) for view in VIEWS for row in read_view(analyst, view))
-    stored = [recorded.event for recorded in views_defined.store.history()]
+    stored = [recorded.event for recorded in projected_story.store.history()]
     urls = {url for event in stored for url in re.findall(r"https?://[^'\"\s]+|[\w.]+@[\w.]+", str(event))}
 
     assert urls
@@ -138,20 +138,22 @@ def test_no_address_is_in_the_rows(analyst, views_defined):
 
 @pytest.mark.parametrize("model", [model for model in catalogue.ALL if model.views], ids=lambda model: model.name)
 def test_a_rebuild_leaves_the_views_their_readers_and_what_is_built_on_them(
-    analyst, conn, views_defined, model, admin_url
+    analyst, conn, projected_story, model, admin_url
 ):
     (view,) = model.views
     before = read_view(analyst, view)
     with psycopg.connect(admin_url, autocommit=True) as admin:
         admin.execute(f"CREATE VIEW public.mine AS SELECT count(*) FROM analytics.{view.name}")
 
-        rebuilds.rebuild(conn, model, views_defined.store.after)
+        rebuilds.rebuild(conn, model, projected_story.store.after)
 
         assert sorted(map(str, read_view(analyst, view))) == sorted(map(str, before))
         assert admin.execute("SELECT count FROM public.mine").fetchone() == (len(before),)
 
 
-def test_they_are_defined_again_by_init_and_wait_for_tables_that_are_of_another_version(views_defined, conn, admin_url):
+def test_they_are_defined_again_by_init_and_wait_for_tables_that_are_of_another_version(
+    projected_story, conn, admin_url
+):
     conn.execute("DROP VIEW analytics.runs")
     conn.execute("UPDATE positions SET shape = 'other' WHERE name = 'issues'")
     conn.execute("DROP VIEW analytics.issues")
@@ -161,7 +163,9 @@ def test_they_are_defined_again_by_init_and_wait_for_tables_that_are_of_another_
 
     there = {name for (name,) in conn.execute("SELECT viewname FROM pg_views WHERE schemaname = 'analytics'")}
     assert there == set(NAMES) - {"issues"}
-    rebuilds.rebuild(conn, next(model for model in catalogue.ALL if model.name == "issues"), views_defined.store.after)
+    rebuilds.rebuild(
+        conn, next(model for model in catalogue.ALL if model.name == "issues"), projected_story.store.after
+    )
     assert conn.execute("SELECT count(*) FROM analytics.issues").fetchone()[0]
 
 
@@ -187,15 +191,17 @@ def test_the_page_asks_ten_questions():
     assert [number for number, *_ in QUESTIONS] == [str(number) for number in range(1, 11)]
 
 
+@SHARED
 def test_every_question_of_the_page_is_answered(analyst):
     unanswered = [question for _, question, query in QUESTIONS if not analyst.execute(query).fetchall()]
 
     assert unanswered == []
 
 
-def test_the_answers_are_those_of_the_log(analyst, views_defined):
+@SHARED
+def test_the_answers_are_those_of_the_log(analyst, projected_story):
     """Three of them, counted over the events."""
-    fired = [recorded for recorded in views_defined.store.history() if isinstance(recorded.event, RunFired)]
+    fired = [recorded for recorded in projected_story.store.history() if isinstance(recorded.event, RunFired)]
     queries = {number: query for number, _, query in QUESTIONS}
 
     minutes = Counter(recorded.at.replace(second=0, microsecond=0) for recorded in fired)
@@ -206,7 +212,9 @@ def test_the_answers_are_those_of_the_log(analyst, views_defined):
     shares = {row[0]: row[2] for row in analyst.execute(queries["3"]).fetchall()}
     assert sum(shares.values()) == coalesced.total()
     lost = sum(
-        recorded.event.count for recorded in views_defined.store.history() if isinstance(recorded.event, TriggerMissed)
+        recorded.event.count
+        for recorded in projected_story.store.history()
+        if isinstance(recorded.event, TriggerMissed)
     )
     assert sum(row[3] for row in analyst.execute(queries["9"]).fetchall()) == lost
 
@@ -244,6 +252,7 @@ def test_a_year_of_failures_is_a_picture_in_which_each_day_can_be_seen():
     assert {"1"} == {cell.attrib["width"] for cell in picture.iter("{http://www.w3.org/2000/svg}rect")}
 
 
+@SHARED
 @pytest.mark.parametrize(
     ("number", "query", "draw"),
     [("2", lateness.BY_HOUR, lateness.plot), ("1", failure_rate.BY_DAY, failure_rate.plot)],
@@ -256,7 +265,7 @@ def test_an_example_asks_what_the_page_asks(analyst, number, query, draw):
     assert ET.fromstring(draw(analyst.execute(query).fetchall())).tag.endswith("svg")
 
 
-def test_a_start_does_not_wait_for_an_analyst_who_reads(views_defined, conn, admin_url):
+def test_a_start_does_not_wait_for_an_analyst_who_reads(projected_story, conn, admin_url):
     with psycopg.connect(admin_url) as reader:
         reader.execute("SELECT count(*) FROM analytics.runs")  # its transaction stays open
         conn.execute("SET lock_timeout = '50ms'")

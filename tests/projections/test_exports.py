@@ -23,13 +23,8 @@ from routines import bootstrap
 from routines.cli import main
 from routines.commands import export as command
 from routines.commands.progress import PositionBar
+from tests.projections.sharing import SHARED
 from tests.projections.test_analytics import QUESTIONS
-
-
-@pytest.fixture
-def views_defined(projected_story, conn):
-    installed.define_views(conn, catalogue.ALL, log_views.OF_LOG)
-    return projected_story
 
 
 @pytest.fixture
@@ -54,11 +49,12 @@ def lines(output, view):
     return [json.loads(line) for name in names for line in (output / name).read_text().split("\n")[:-1]]
 
 
-def test_all_events_and_views_are_in_files_that_the_manifest_names(views_defined, run_export, conn):
+@SHARED
+def test_all_events_and_views_are_in_files_that_the_manifest_names(projected_story, run_export, conn):
     done, output = run_export()
 
     assert done.exit_code == 0, done.output
-    about, log = manifest(output), list(views_defined.store.history())
+    about, log = manifest(output), list(projected_story.store.history())
     assert {file["view"] for file in about["files"]} == set(VIEWS)
     assert {path.name for path in output.iterdir()} == {file["name"] for file in about["files"]} | {"manifest.json"}
     for file in about["files"]:
@@ -75,8 +71,9 @@ def test_all_events_and_views_are_in_files_that_the_manifest_names(views_defined
     assert about["headHash"] == conn.execute("SELECT hash FROM log.head").fetchone()[0].hex()
 
 
+@SHARED
 @pytest.mark.parametrize("file_format", ["ndjson", "csv", "parquet"])
-def test_a_bar_shows_how_many_rows_of_each_view_are_written(views_defined, run_export, monkeypatch, file_format):
+def test_a_bar_shows_how_many_rows_of_each_view_are_written(projected_story, run_export, monkeypatch, file_format):
     shown = {}
     monkeypatch.setattr(exports, "ROWS_AT_ONCE", 5)
     monkeypatch.setattr(PositionBar, "update", lambda bar, *count: shown.setdefault(bar.name, []).append(count))
@@ -90,7 +87,8 @@ def test_a_bar_shows_how_many_rows_of_each_view_are_written(views_defined, run_e
             assert shown[file["view"]] == [(0, rows), *((min(some, rows), rows) for some in written), (rows, rows)]
 
 
-def test_an_export_for_a_script_shows_no_bar(views_defined, run_export, monkeypatch):
+@SHARED
+def test_an_export_for_a_script_shows_no_bar(projected_story, run_export, monkeypatch):
     monkeypatch.setattr(exports, "count_rows", None)
 
     done, _ = run_export("--view", "runs", "--json")
@@ -123,7 +121,7 @@ def test_an_export_of_views_that_are_still_being_made_says_so(upgraded, run_expo
         assert exports.find_unmade_views(conn, ["issues", "runs"], 9) == ["analytics.runs (run_history)"]
 
 
-def test_an_export_of_a_view_that_somebody_has_dropped_leads_to_init(views_defined, run_export, conn):
+def test_an_export_of_a_view_that_somebody_has_dropped_leads_to_init(projected_story, run_export, conn):
     conn.execute("DROP VIEW analytics.runs")
 
     done, _ = run_export("--view", "runs")
@@ -131,21 +129,22 @@ def test_an_export_of_a_view_that_somebody_has_dropped_leads_to_init(views_defin
     assert (done.exit_code, "run `routines init`" in done.output) == (1, True)
 
 
-def test_the_next_export_takes_only_what_is_new(views_defined, run_export):
+def test_the_next_export_takes_only_what_is_new(projected_story, run_export):
     run_export("--view", "events")
-    before = views_defined.store.head()
-    views_defined.company("Another")
+    before = projected_story.store.head()
+    projected_story.company("Another")
 
     done, output = run_export("--view", "events", "--json")
 
     spans = [
         (file["afterPosition"], file["untilPosition"]) for file in json.loads(done.output.splitlines()[-1])["files"]
     ]
-    assert spans == [(0, before), (before, views_defined.store.head())]
-    assert [one["position"] for one in lines(output, "events")] == list(range(1, views_defined.store.head() + 1))
+    assert spans == [(0, before), (before, projected_story.store.head())]
+    assert [one["position"] for one in lines(output, "events")] == list(range(1, projected_story.store.head() + 1))
 
 
-def test_an_export_that_was_cut_off_goes_on_with_the_next_file(views_defined, run_export, monkeypatch):
+@SHARED
+def test_an_export_that_was_cut_off_goes_on_with_the_next_file(projected_story, run_export, monkeypatch):
     monkeypatch.setattr(command, "PART", 20)
     written, add = [], command._add
 
@@ -167,13 +166,13 @@ def test_an_export_that_was_cut_off_goes_on_with_the_next_file(views_defined, ru
     done, output = run_export("--view", "events")
 
     assert done.exit_code == 0
-    assert len(written) == len(set(written)) == -(-views_defined.store.head() // 20)
-    assert [one["position"] for one in lines(output, "events")] == list(range(1, views_defined.store.head() + 1))
+    assert len(written) == len(set(written)) == -(-projected_story.store.head() // 20)
+    assert [one["position"] for one in lines(output, "events")] == list(range(1, projected_story.store.head() + 1))
     assert not list(output.glob("*.part"))
 
 
 def test_what_was_written_when_an_export_was_killed_is_not_there_twice_afterwards(
-    views_defined, run_export, monkeypatch
+    projected_story, run_export, monkeypatch
 ):
     """Killed after a file had got its name, and before the manifest named it; then the log grew, so the next one has another."""
     saved, save = [], command._save
@@ -188,23 +187,23 @@ def test_what_was_written_when_an_export_was_killed_is_not_there_twice_afterward
     monkeypatch.setattr(command, "_save", killed)
     run_export("--view", "events")
     monkeypatch.undo()
-    views_defined.company("Another")
+    projected_story.company("Another")
 
     done, output = run_export("--view", "events")
 
     assert done.exit_code == 0, done.output
     (file,) = (path for path in output.iterdir() if path.name != "manifest.json")
     assert [json.loads(line)["position"] for line in file.read_text().split("\n")[:-1]] == list(
-        range(1, views_defined.store.head() + 1)
+        range(1, projected_story.store.head() + 1)
     )
 
 
 def test_the_manifest_of_an_export_that_was_killed_tells_of_the_files_that_are_there(
-    views_defined, run_export, monkeypatch
+    projected_story, run_export, monkeypatch
 ):
     run_export()
-    views_defined.routine(views_defined.company("Another"), None, title="Later", status="paused")
-    views_defined.project_all()
+    projected_story.routine(projected_story.company("Another"), None, title="Later", status="paused")
+    projected_story.project_all()
     add = command._add
 
     def killed(output, manifest, name, *rest):
@@ -221,11 +220,11 @@ def test_the_manifest_of_an_export_that_was_killed_tells_of_the_files_that_are_t
     assert "Later" in (output / "routines.ndjson").read_text()
 
 
-def test_the_manifest_never_tells_of_a_file_that_was_replaced(views_defined, run_export, monkeypatch):
+def test_the_manifest_never_tells_of_a_file_that_was_replaced(projected_story, run_export, monkeypatch):
     """Killed between a file of a view and the manifest; the next export takes other views only."""
     run_export()
-    views_defined.routine(views_defined.company("Another"), None, title="Later", status="paused")
-    views_defined.project_all()
+    projected_story.routine(projected_story.company("Another"), None, title="Later", status="paused")
+    projected_story.project_all()
     save = command._save
 
     def killed(output, manifest):
@@ -243,7 +242,8 @@ def test_the_manifest_never_tells_of_a_file_that_was_replaced(views_defined, run
         assert hashlib.sha256((output / file["name"]).read_bytes()).hexdigest() == file["sha256"], file["name"]
 
 
-def test_files_of_another_format_that_somebody_has_put_there_are_left_alone(views_defined, run_export):
+@SHARED
+def test_files_of_another_format_that_somebody_has_put_there_are_left_alone(projected_story, run_export):
     _, output = run_export("--view", "runs")
     for name in ("runs.parquet", "runs-by-day.ndjson"):
         (output / name).write_text("made of runs.ndjson")
@@ -253,6 +253,7 @@ def test_files_of_another_format_that_somebody_has_put_there_are_left_alone(view
     assert {"runs.parquet", "runs-by-day.ndjson"} < {path.name for path in output.iterdir()}
 
 
+@SHARED
 def test_two_exports_into_one_directory_do_not_meet(run_export, tmp_path):
     with command._hold_directory(tmp_path / "out"):
         done, _ = run_export()
@@ -260,9 +261,9 @@ def test_two_exports_into_one_directory_do_not_meet(run_export, tmp_path):
     assert (done.exit_code, "Another export is writing into" in done.output) == (1, True)
 
 
-def test_a_file_of_a_read_model_says_up_to_where_it_shows_the_log(views_defined, run_export):
-    folded_to = views_defined.store.head()
-    views_defined.company("Not folded yet")
+def test_a_file_of_a_read_model_says_up_to_where_it_shows_the_log(projected_story, run_export):
+    folded_to = projected_story.store.head()
+    projected_story.company("Not folded yet")
 
     _, output = run_export()
 
@@ -271,7 +272,8 @@ def test_a_file_of_a_read_model_says_up_to_where_it_shows_the_log(views_defined,
     assert about["headPosition"] > folded_to
 
 
-def test_a_disk_that_is_full_is_a_sentence(views_defined, run_export, monkeypatch):
+@SHARED
+def test_a_disk_that_is_full_is_a_sentence(projected_story, run_export, monkeypatch):
     def write(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -292,6 +294,7 @@ def test_a_file_system_without_locks_takes_an_export(tmp_path, monkeypatch):
         assert (tmp_path / "out").is_dir()
 
 
+@SHARED
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -301,14 +304,15 @@ def test_a_file_system_without_locks_takes_an_export(tmp_path, monkeypatch):
         (("--company", str(UUID(int=7))), f"There is no company {UUID(int=7)}"),
     ],
 )
-def test_what_would_select_nothing_is_refused_and_writes_nothing(views_defined, run_export, options, said):
+def test_what_would_select_nothing_is_refused_and_writes_nothing(projected_story, run_export, options, said):
     done, output = run_export(*options)
 
     assert (done.exit_code != 0, said in done.output) == (True, True), done.output
     assert not output.exists() or not list(output.iterdir())
 
 
-def test_a_manifest_of_another_version_is_left_alone(views_defined, run_export):
+@SHARED
+def test_a_manifest_of_another_version_is_left_alone(projected_story, run_export):
     _, output = run_export("--view", "runs")
     (output / "manifest.json").write_text(json.dumps(manifest(output) | {"version": 2}))
 
@@ -317,8 +321,9 @@ def test_a_manifest_of_another_version_is_left_alone(views_defined, run_export):
     assert (done.exit_code, "of another version" in done.output) == (1, True)
 
 
-def test_one_company_and_a_time_can_be_selected(views_defined, run_export):
-    log = list(views_defined.store.history())
+@SHARED
+def test_one_company_and_a_time_can_be_selected(projected_story, run_export):
+    log = list(projected_story.store.history())
     company = next(recorded.company_id for recorded in log if recorded.company_id)
     begin, end = log[len(log) // 3].at, log[2 * len(log) // 3].at
 
@@ -333,7 +338,8 @@ def test_one_company_and_a_time_can_be_selected(views_defined, run_export):
     assert {one["company_id"] for view in VIEWS for one in lines(output, view)} == {str(company)}
 
 
-def test_csv_has_a_header_and_the_same_rows(views_defined, run_export, conn):
+@SHARED
+def test_csv_has_a_header_and_the_same_rows(projected_story, run_export, conn):
     _, output = run_export("--format", "csv")
 
     for file in manifest(output)["files"]:
@@ -344,7 +350,8 @@ def test_csv_has_a_header_and_the_same_rows(views_defined, run_export, conn):
             assert list(rows[0]) == list(VIEWS[file["view"]].columns)
 
 
-def test_parquet_has_typed_columns(views_defined, run_export, conn):
+@SHARED
+def test_parquet_has_typed_columns(projected_story, run_export, conn):
 
     done, output = run_export("--format", "parquet")
 
@@ -362,7 +369,8 @@ def test_parquet_has_typed_columns(views_defined, run_export, conn):
     assert json.loads(events["event"][0].as_py())["type"] == events["name"][0].as_py()
 
 
-def test_without_pyarrow_parquet_is_refused_in_a_sentence(views_defined, run_export, monkeypatch):
+@SHARED
+def test_without_pyarrow_parquet_is_refused_in_a_sentence(projected_story, run_export, monkeypatch):
     monkeypatch.setattr(export_files, "has_parquet", lambda: False)
 
     done, _ = run_export("--format", "parquet")
@@ -370,7 +378,8 @@ def test_without_pyarrow_parquet_is_refused_in_a_sentence(views_defined, run_exp
     assert (done.exit_code, "pip install 'routines[parquet]'" in done.output) == (1, True)
 
 
-def test_other_options_and_other_files_are_refused(views_defined, run_export, tmp_path):
+@SHARED
+def test_other_options_and_other_files_are_refused(projected_story, run_export, tmp_path):
     run_export("--view", "events")
 
     other, _ = run_export("--view", "events", "--format", "csv")
@@ -381,7 +390,8 @@ def test_other_options_and_other_files_are_refused(views_defined, run_export, tm
     assert (strange.exit_code, "has other files in it" in strange.output) == (1, True)
 
 
-def test_a_log_that_has_lost_its_end_is_noticed(views_defined, run_export, tmp_path):
+@SHARED
+def test_a_log_that_has_lost_its_end_is_noticed(projected_story, run_export, tmp_path):
     _, output = run_export("--view", "events")
     about = manifest(output)
     (output / "manifest.json").write_text(json.dumps(about | {"position": about["position"] + 10}))
@@ -391,7 +401,8 @@ def test_a_log_that_has_lost_its_end_is_noticed(views_defined, run_export, tmp_p
     assert (done.exit_code, "restored" in done.output) == (1, True)
 
 
-def test_the_login_of_an_analyst_is_enough(views_defined, run_export, admin_url):
+@SHARED
+def test_the_login_of_an_analyst_is_enough(projected_story, run_export, admin_url):
     with bootstrap.READING.connect(admin_url) as conn:
         conn.execute("SET ROLE routines_analyst")
         head, digest = exports.read_head(conn)
@@ -400,14 +411,14 @@ def test_the_login_of_an_analyst_is_enough(views_defined, run_export, admin_url)
 
         folded_to = exports.position_of_view(conn, "runs")
 
-    assert (head, digest, folded_to) == (views_defined.store.head(), None, None)
+    assert (head, digest, folded_to) == (projected_story.store.head(), None, None)
     assert content.count(b"\n") == text.rows > 0
 
 
-def test_texts_with_line_breaks_quotes_and_control_characters_are_whole(views_defined, run_export, conn):
+def test_texts_with_line_breaks_quotes_and_control_characters_are_whole(projected_story, run_export, conn):
     title = 'He said "no",\r\n\ttwice \\ \x7f\u2028'
-    routine = views_defined.routine(views_defined.company(), None, title=title, status="paused")
-    views_defined.project_all()
+    routine = projected_story.routine(projected_story.company(), None, title=title, status="paused")
+    projected_story.project_all()
 
     _, output = run_export("--view", "routines")
 
@@ -415,11 +426,11 @@ def test_texts_with_line_breaks_quotes_and_control_characters_are_whole(views_de
     assert row["title"] == title
 
 
-def test_no_text_in_csv_is_a_formula(views_defined, run_export):
-    company = views_defined.company()
+def test_no_text_in_csv_is_a_formula(projected_story, run_export):
+    company = projected_story.company()
     for title in ("=1+1", "1+1"):
-        views_defined.routine(company, None, title=title, status="paused")
-    views_defined.project_all()
+        projected_story.routine(company, None, title=title, status="paused")
+    projected_story.project_all()
 
     _, output = run_export("--format", "csv", "--view", "routines")
 
@@ -430,7 +441,7 @@ def test_no_text_in_csv_is_a_formula(views_defined, run_export):
 
 
 def test_duckdb_answers_the_questions_of_the_page_from_an_export_as_postgres_does(
-    views_defined, run_export, conn, tmp_path
+    projected_story, run_export, conn, tmp_path
 ):
     _, output = run_export("--format", "parquet")
     lake = duckdb.connect()
@@ -457,7 +468,8 @@ def _plain_text(value):
     return repr(float(value)) if isinstance(value, int | float | Decimal) else str(value)
 
 
-def test_pandas_reads_an_export(views_defined, run_export):
+@SHARED
+def test_pandas_reads_an_export(projected_story, run_export):
     _, output = run_export("--format", "parquet", "--view", "runs")
 
     runs = pd.read_parquet(output / "runs.parquet")

@@ -152,17 +152,22 @@ def login(url, *statements):
         yield conn
 
 
-@pytest.fixture(autouse=True)
-def log_stays_unchanged(database):
-    """Whatever a test tries: the log, its triggers and its owner stay as they were."""
-    old_rights = look(database)
-    yield
-    assert look(database) == old_rights
-
-
-def look(database):
+@pytest.fixture(scope="module")
+def superuser(database):
     with login(database("postgres")) as conn:
-        return [conn.execute(query).fetchall() for query in WHAT_STAYS]
+        yield conn
+
+
+@pytest.fixture(autouse=True)
+def log_stays_unchanged(superuser):
+    """Whatever a test tries: the log, its triggers and its owner stay as they were."""
+    old_rights = look(superuser)
+    yield
+    assert look(superuser) == old_rights
+
+
+def look(conn):
+    return [conn.execute(query).fetchall() for query in WHAT_STAYS]
 
 
 @pytest.mark.parametrize("tried", TAMPER)

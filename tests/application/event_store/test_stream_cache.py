@@ -32,6 +32,7 @@ from domain.identity import issue_of_run, slot_of
 from domain.recorded import Recorded
 from domain.routines.slot import COUNT_EVERY
 from domain.values import GoalDetails, TaskDetails
+from tests.examples import examples
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -352,7 +353,7 @@ OPERATIONS = {
 }
 
 
-@effort(max_examples=150)
+@effort(max_examples=examples(suite=60, campaign=150))
 @for_all(st.lists(st.tuples(st.booleans(), st.sampled_from(sorted(OPERATIONS))), max_size=12))
 def test_every_answer_is_the_one_that_fresh_state_gives(steps):
     cache_fixture = CacheFixture()

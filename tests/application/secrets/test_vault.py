@@ -19,10 +19,29 @@ from application.secrets import vault as vaults
 from application.secrets.key_ring import CannotRetire, KeyRing, VaultClosed
 from application.secrets.vault import Vault, VaultRecord
 from domain.webhooks.secret import Secret
+from routines import bootstrap
+from routines.settings import Settings
+from tests.conftest import _database
 from tests.waiting import wait_for
 
 VALUE = b"0123456789abcdef0123456789abcdef0123456789abcdef"
 PLACES = st.tuples(st.uuids(), st.uuids(), st.uuids(), st.text())
+
+
+@pytest.fixture(scope="module")
+def only_system(postgres, template):
+    with (
+        _database(postgres, template) as name,
+        bootstrap.system(Settings(database_url=postgres.url("routines_service", name))) as system,
+    ):
+        yield system
+
+
+@pytest.fixture
+def system(only_system):
+    """All tests have the same database, and begin without secrets."""
+    execute_sql(only_system, "DELETE FROM vault.secrets")
+    return only_system
 
 
 @pytest.fixture
@@ -257,10 +276,10 @@ def test_a_key_file_that_others_may_read_closes_the_vault(vault, open_vault, pat
 # Who may look
 
 
-def test_the_auditor_reads_the_log_and_no_secret(vault, settings):
+def test_the_auditor_reads_the_log_and_no_secret(vault, system):
     vault.keep([vault_record()])
 
-    with psycopg.connect(settings.database_url.replace("routines_service@", "routines_auditor@")) as conn:
+    with psycopg.connect(system.settings.database_url.replace("routines_service@", "routines_auditor@")) as conn:
         assert (0,) == conn.execute("SELECT count(*) FROM log.events").fetchone()
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             conn.execute("SELECT id FROM vault.secrets")

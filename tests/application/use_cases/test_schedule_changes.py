@@ -19,6 +19,7 @@ from domain.identity import revision_of
 from domain.routines import trigger as trigger_rules
 from domain.schedule import plan as plans
 from tests.application.use_cases.installation import HOUR, MINUTE, Installation
+from tests.examples import examples
 
 SECOND = timedelta(seconds=1)
 
@@ -296,6 +297,6 @@ def outcomes_of_life(actions, policy):
     actions=st.lists(st.tuples(STEP, st.lists(st.integers(0, len(EDITS) - 1), max_size=3)), max_size=12),
     policy=st.sampled_from(["skip_missed", "enqueue_missed_with_cap"]),
 )
-@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(suite=25, campaign=60), suppress_health_check=list(HealthCheck))
 def test_whatever_is_edited_the_same_occurrences_have_the_same_outcomes_while_the_plan_stays(actions, policy):
     assert outcomes_of_life([(step, ()) for step, _ in actions], policy) == outcomes_of_life(actions, policy)

@@ -22,6 +22,7 @@ from application.use_cases.board import agents, companies, issues, keys, project
 from domain.errors import DomainError
 from domain.identity import revision_of
 from tests.domain.laws.ledger import MATCHES, MINUTE, Ledger
+from tests.examples import examples
 
 START = datetime(2026, 11, 22, 12, 0, 30, tzinfo=UTC)
 CONCURRENCY = ("coalesce_if_active", "skip_if_active", "always_enqueue", "cancel_previous")
@@ -315,7 +316,7 @@ class Machine(RuleBasedStateMachine):
 
 TestTheLaws = pytest.mark.slow(Machine.TestCase)
 TestTheLaws.settings = settings(
-    max_examples=200,
+    max_examples=examples(suite=80, campaign=200),
     stateful_step_count=60,
     suppress_health_check=list(HealthCheck),
     phases=[Phase.generate],  # a broken law is told at once; to make its story short add Phase.shrink (minutes)

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from domain.errors import BadSchedule
 from domain.schedule import cron_days, cron_schedule
 from domain.schedule.cron_schedule import Cron, count, counts, last_until, next_after, occurrences, parse_cron
+from tests.examples import examples
 
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
@@ -90,20 +91,27 @@ def numbers(low: int, high: int) -> st.SearchStrategy[str]:
     return st.one_of(value, part, st.lists(part, min_size=2, max_size=3).map(",".join))
 
 
-EXPRESSIONS = st.tuples(
+ANY_EXPRESSIONS = st.tuples(
     st.one_of(st.just("*"), numbers(0, 59)),
     st.one_of(st.just("*"), numbers(0, 4), numbers(0, 23)),
     st.one_of(st.just("*"), st.just("*"), st.just("*"), numbers(1, 28)),
     st.one_of(st.just("*"), st.just("*"), st.just("*"), numbers(1, 12)),
     st.one_of(st.just("*"), st.just("*"), st.just("*"), numbers(0, 7)),
 ).map(" ".join)
+# Clock changes fall upon one or several of their times.
+NIGHTLY = st.tuples(
+    st.one_of(numbers(0, 59), st.sampled_from(("0", "0,30", "5-55/10"))), numbers(1, 3), st.just("* * *")
+).map(" ".join)
+EXPRESSIONS = st.one_of(NIGHTLY, ANY_EXPRESSIONS)
 CHANGES = st.sampled_from(CLOCK_CHANGES)
-OFFSETS = st.integers(-1800, 1800)  # minutes from a clock change
+OFFSETS = st.integers(
+    -1500, 180
+)  # minutes from a clock change to where a period begins that is to hold it, or just misses it
 SECONDS = st.sampled_from((timedelta(), timedelta(seconds=1), timedelta(seconds=59, microseconds=999_999)))
 
 
-def with_examples(examples: int) -> settings:
-    return settings(max_examples=examples)
+def with_examples(suite: int, campaign: int) -> settings:
+    return settings(max_examples=examples(suite, campaign))
 
 
 def moment_of(text: str, timezone: str = "UTC") -> datetime:
@@ -123,7 +131,7 @@ def runs(expression: str, timezone: str, after: str, until: str) -> list[str]:
 
 
 @pytest.mark.slow
-@with_examples(350)
+@with_examples(200, 350)
 @for_all(EXPRESSIONS, CHANGES, OFFSETS, SECONDS)
 def test_occurrences_count_and_last_agree_with_the_minute_walk(expression, change, minutes, seconds):
     timezone, moment = change
@@ -139,7 +147,7 @@ def test_occurrences_count_and_last_agree_with_the_minute_walk(expression, chang
     assert (expected[-1] if expected else None) == last_until(rule, until, after)
 
 
-@with_examples(150)
+@with_examples(60, 150)
 @for_all(EXPRESSIONS, CHANGES, OFFSETS)
 def test_asking_afresh_for_each_occurrence_gives_the_iterated_ones(expression, change, minutes):
     timezone, moment = change
@@ -154,7 +162,7 @@ def test_asking_afresh_for_each_occurrence_gives_the_iterated_ones(expression, c
     assert all(occurrence.tzinfo is UTC and occurrence.second == occurrence.microsecond == 0 for occurrence in iterated)
 
 
-@with_examples(150)
+@with_examples(60, 150)
 @for_all(EXPRESSIONS, CHANGES, OFFSETS, st.integers(0, 600), st.integers(0, 600))
 def test_counts_of_two_adjoining_periods_add_up(expression, change, minutes, hours, more):
     timezone, moment = change
@@ -168,7 +176,7 @@ def test_counts_of_two_adjoining_periods_add_up(expression, change, minutes, hou
     assert parts == counts(rule, [after, middle, until])
 
 
-@with_examples(300)
+@with_examples(100, 300)
 @for_all(st.text(alphabet="0123456789*/,- \tMONjanLWHR#?@.x", max_size=40))
 def test_any_text_is_either_a_schedule_or_refused(text):
     try:
@@ -433,7 +441,7 @@ class Steps:
         patch.setattr(cron_days, "_days_of_year", counted_year)
 
 
-@with_examples(400)
+@with_examples(120, 400)
 @for_all(RARE, ZONES, MOMENTS)
 def test_the_next_occurrence_or_never_is_found_within_a_bound_of_steps(expression, timezone, moment):
     try:
@@ -488,7 +496,7 @@ def test_what_has_no_date_before_the_calendar_ends_has_none():
     assert next_after(parse_cron("0 0 29 2 *"), moment_of("9996-03-01")) is None
 
 
-@with_examples(200)
+@with_examples(80, 200)
 @for_all(RARE.filter(lambda text: not re.search(r"(?<![0-9])([0-9]+)-\1(?![0-9])", text)), MOMENTS)
 def test_without_clock_changes_croniter_finds_the_same(expression, moment):
     try:

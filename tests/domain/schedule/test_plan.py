@@ -16,6 +16,7 @@ from domain.schedule import cron_schedule
 from domain.schedule import plan as plans
 from domain.schedule.cron_schedule import Cron
 from domain.schedule.plan import Plan
+from tests.examples import examples
 
 ROUTINE = UUID(int=7)
 NOON = datetime(2026, 3, 27, 12, tzinfo=UTC)
@@ -53,7 +54,7 @@ def one_by_one(plan, after, until):
     ]
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(suite=100, campaign=300))
 @for_all(limited, moments, st.integers(0, 12 * 24 * 60))
 def test_the_limits_leave_what_they_leave_one_by_one(plan, after, minutes):
     until = after + minutes * MINUTE
@@ -67,7 +68,7 @@ def test_the_limits_leave_what_they_leave_one_by_one(plan, after, minutes):
     assert (expected[-1] if expected else None) == plans.last_until(plan, until, after)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(suite=80, campaign=200))
 @for_all(limited, moments)
 def test_jitter_never_makes_an_occurrence_early_nor_lets_it_overtake_the_next(plan, after):
     due = [(moment, plans.due_at(plan, moment)) for moment in plans.occurrences(plan, after, after + 3 * DAY)]
@@ -77,7 +78,7 @@ def test_jitter_never_makes_an_occurrence_early_nor_lets_it_overtake_the_next(pl
     assert due == [(moment, plans.due_at(plan, moment)) for moment, _ in due]
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(suite=80, campaign=200))
 @for_all(limited, moments)
 def test_jitter_never_passes_the_end_nor_reaches_an_excluded_date(plan, after):
     zone = ZoneInfo(plan.cron.timezone)

@@ -45,6 +45,7 @@ from tests.domain.webhooks.signed_requests import (
     standard_headers,
 )
 from tests.domain.webhooks.webhook_vectors.refused import BODY, OTHER_SECRET, hex_hmac
+from tests.examples import examples
 
 # --- who is known
 
@@ -153,7 +154,7 @@ ANYTHING = (
 )
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(suite=150, campaign=500))
 @for_all(
     st.sampled_from([*READ]),
     st.lists(st.tuples(st.sampled_from(NAMES), ANYTHING), max_size=9).map(tuple),

@@ -21,6 +21,7 @@ from domain.what_if.change import UNCHANGED, Change
 from domain.what_if.ledger import differences, totals
 from domain.what_if.past import past_of
 from domain.what_if.replay import replay
+from tests.examples import examples
 from verification.simulation.shape import Shape
 from verification.simulation.world import BEGIN, World
 
@@ -55,7 +56,7 @@ def comparable(ledger):
     return sorted(firings, key=str), sorted(ledger.missed, key=str)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(examples(suite=4, campaign=6)))
 def test_without_a_change_a_replay_gives_what_happened(seed):
     for past in pasts(seed):
         actual, replayed = replay(past, UNCHANGED, *ALL_TIME, MOST)

@@ -234,27 +234,33 @@ def test_nobody_cosigns_a_log_that_does_not_go_on_from_what_they_have_seen(signe
     assert signed_log.cosigned(3) is None
 
 
-@pytest.mark.parametrize(
-    ("answer", "reason"),
-    [
-        ((404, b""), "It does not know the log: register"),
-        ((403, b""), "It does not know the key of the log: register"),
-        ((409, b"many\n"), "contradicts itself"),
-        ((409, b"9223372036854775808\n"), "contradicts itself"),
-        ((200, b""), "no valid cosignature"),
-        ((200, "\N{EM DASH} witness.example/w1 AAAA\n".encode()), "no valid cosignature"),
-        ((200, b"\xff" * 5_000), "no valid cosignature"),
-        ((302, b""), "The receiver answered 302"),
-        ((200, b"x" * 2**21), "too long to be read"),
-    ],
-)
-def test_an_answer_that_is_no_cosignature_is_said_to_be_none(signed_log, witnesses, start_delivery, answer, reason):
-    witness = witnesses[0]
-    witness.forced = answer
-    start_delivery(witness)
-    size = signed_log.grow(3)
+NO_COSIGNATURES = [
+    ((404, b""), "It does not know the log: register"),
+    ((403, b""), "It does not know the key of the log: register"),
+    ((409, b"many\n"), "contradicts itself"),
+    ((409, b"9223372036854775808\n"), "contradicts itself"),
+    ((200, b""), "no valid cosignature"),
+    ((200, "\N{EM DASH} witness.example/w5 AAAA\n".encode()), "no valid cosignature"),
+    ((200, b"\xff" * 5_000), "no valid cosignature"),
+    ((302, b""), "The receiver answered 302"),
+    ((200, b"x" * 2**21), "too long to be read"),
+]
 
-    assert reason in wait_for(lambda: signed_log.reason(witness))
+
+def test_an_answer_that_is_no_cosignature_is_said_to_be_none(signed_log, start_delivery):
+    witnesses = [Witness(f"witness.example/w{place}") for place in range(len(NO_COSIGNATURES))]
+    with ExitStack() as stack:
+        for witness, (answer, _) in zip(witnesses, NO_COSIGNATURES, strict=True):
+            witness.trust(signed_log.verifier_key)
+            witness.forced = answer
+            stack.enter_context(serve_witness(witness))
+        start_delivery(*witnesses)
+        size = signed_log.grow(3)
+        reasons = [wait_for(lambda one=one: signed_log.reason(one)) for one in witnesses]
+
+    assert [] == [
+        (said, reason) for said, (_, reason) in zip(reasons, NO_COSIGNATURES, strict=True) if reason not in said
+    ]
     assert signed_log.cosigned(size) is None
 
 

@@ -16,6 +16,7 @@ from domain.values import TaskDetails
 from projections import catalogue
 from projections.engine import isolation
 from tests.events import ANY_EVENT, nested
+from tests.examples import examples
 from tests.processes.follower.following import MANY_LEVELS, follow_to_head
 
 
@@ -29,7 +30,7 @@ def record_of(event):
 
 
 @settings(
-    max_examples=25,
+    max_examples=examples(suite=12, campaign=25),
     suppress_health_check=list(HealthCheck),
     phases=(Phase.explicit, Phase.reuse, Phase.generate),
 )

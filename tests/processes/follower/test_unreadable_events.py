@@ -34,27 +34,31 @@ def test_an_installation_that_deep_events_had_stopped_goes_on(company_fixture, s
     assert 5 == len(fired)
 
 
-@pytest.mark.parametrize(
-    ("name", "body"),
-    [
-        ("run.fired", b"\xff\xfe"),
-        ("run.fired", b""),
-        ("run.fired", body_of("{}")),
-        ("run.fired", body_of("[" * 5_000)),
-        ("issue.opened", b"[" * 100_000 + b"]" * 100_000),
-        ("no.such_name", body_of('{"type":"no.such_name"}')),
-        ("", b"null"),
-    ],
-)
-def test_bytes_that_are_no_event_stop_nobody(company_fixture, system, conn, name, body):
-    append_bodies(system.store, body, name=name)
+NO_EVENTS = [
+    ("run.fired", b"\xff\xfe"),
+    ("run.fired", b""),
+    ("run.fired", body_of("{}")),
+    ("run.fired", body_of("[" * 5_000)),
+    ("issue.opened", b"[" * 100_000 + b"]" * 100_000),
+    ("no.such_name", body_of('{"type":"no.such_name"}')),
+    ("", b"null"),
+]
+
+
+def test_bytes_that_are_no_event_stop_nobody(company_fixture, system, conn):
+    first = system.store.head() + 1
+    for name, body in NO_EVENTS:
+        append_bodies(system.store, body, name=name)
     company_fixture.routines(3, next_at=NOON)
 
     follow_to_head(conn, catalogue.ALL, system.store)
 
     assert system.store.head() == positions.wait(conn, NAMES, 0)
     assert (3,) == conn.execute("SELECT count(*) FROM routine").fetchone()
-    assert {name} == {event.name for event in isolation.isolated_events(conn, 100)}
+    isolated = isolation.isolated_events(conn, 1_000)
+    assert {(place, name) for place, (name, _) in enumerate(NO_EVENTS, first)} == {
+        (event.position, event.name) for event in isolated
+    }
 
 
 def test_text_that_postgres_cannot_keep_stops_nobody(company_fixture, system, conn):

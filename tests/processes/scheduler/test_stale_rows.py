@@ -47,24 +47,24 @@ def archive(company_fixture, armed):
     _set_status(company_fixture, armed, "archived")
 
 
-CHANGES = pytest.mark.parametrize("change", [delete, disable, edit, pause, archive])
+CHANGES = (delete, disable, edit, pause, archive)
 
 
-@CHANGES
-def test_a_row_that_has_become_stale_does_nothing(company_fixture, scheduler, conn, events_of, change):
-    armed, other = company_fixture.routines(2, next_at=NOON)
+def test_rows_that_have_become_stale_do_nothing(company_fixture, scheduler, conn, events_of):
+    *changed, other = armed = company_fixture.routines(len(CHANGES) + 1, next_at=NOON)
     triggers = triggers_due.triggers_due
     positions.advance(conn, [triggers], company_fixture.executor.store.after)
     rows = triggers_due.due(conn, NOON, limit=10)
-    assert {armed.trigger_id, other.trigger_id} == {row.trigger_id for row in rows}
+    assert {one.trigger_id for one in armed} == {row.trigger_id for row in rows}
 
-    change(company_fixture, armed)
+    for change, one in zip(CHANGES, changed, strict=True):
+        change(company_fixture, one)
 
     assert 1 == scheduler._batches.settle(rows, runs.fire_due)
     assert [other.trigger_id] == [run.event.trigger_id for run in events_of(RunFired)]
 
 
-@CHANGES
+@pytest.mark.parametrize("change", CHANGES)
 def test_a_change_that_comes_between_deciding_and_recording_wins(company_fixture, system, conn, events_of, change):
     armed, other = company_fixture.routines(2, next_at=NOON)
     clock = company_fixture.executor.clock

@@ -13,6 +13,7 @@ from domain.events import AlertEvent, BackfillEvent, IssueOpened, RoutineEvent, 
 from domain.recorded import Recorded
 from projections.audit import feed
 from projections.audit.feed import Filters
+from tests.projections.sharing import SHARED
 
 ALL = 100_000
 
@@ -30,10 +31,12 @@ def log(projected_story: Any) -> list[Recorded]:
     return list(projected_story.store.history())
 
 
+@SHARED
 def test_the_index_has_every_event_of_the_log_once(conn: Any, log: list[Recorded]):
     assert [one.position for one in log] == positions(conn)
 
 
+@SHARED
 def test_every_event_of_a_routine_its_triggers_its_runs_and_its_alerts_belongs_to_a_routine(
     conn: Any, log: list[Recorded]
 ):
@@ -44,6 +47,7 @@ def test_every_event_of_a_routine_its_triggers_its_runs_and_its_alerts_belongs_t
     assert [] == [(one.name, one.position) for one in lost]
 
 
+@SHARED
 def test_a_run_has_its_own_events_and_those_of_the_issue_that_it_opened(conn: Any, log: list[Recorded]):
     opened = [one for one in log if isinstance(one.event, IssueOpened) and one.event.run_id is not None]
     assert opened
@@ -58,6 +62,7 @@ def test_a_run_has_its_own_events_and_those_of_the_issue_that_it_opened(conn: An
         assert set(positions(conn, run_id=run_id)) <= set(positions(conn, routine_id=routine_id))
 
 
+@SHARED
 def test_a_trigger_has_the_runs_that_it_fired(conn: Any, log: list[Recorded]):
     fired = next(one for one in log if isinstance(one.event, RunFired) and one.event.trigger_id is not None)
     assert isinstance(fired.event, RunFired)
@@ -150,6 +155,7 @@ def _nodes_of_plan(plan: Any) -> Any:
                 yield from _nodes_of_plan(part)
 
 
+@SHARED
 @pytest.mark.parametrize("step", [timedelta(), timedelta(minutes=1)])
 def test_a_period_has_the_events_that_were_recorded_within_it(
     conn: Any, log: list[Recorded], monkeypatch: pytest.MonkeyPatch, step: timedelta

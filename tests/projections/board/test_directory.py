@@ -18,9 +18,11 @@ from projections.board import projects as project_rows
 from projections.board.directory import directory
 from projections.jetty import collections as collection_rows
 from projections.responses import time
+from tests.projections.sharing import SHARED
 from tests.projections.story import DAY, MINUTE, START, folded, rows
 
 
+@SHARED
 def test_companies_stand_oldest_first_with_prefixes_of_their_own(projected_story, conn):
     ids = projected_story.ids
 
@@ -33,6 +35,7 @@ def test_companies_stand_oldest_first_with_prefixes_of_their_own(projected_story
     assert companies.one(conn, ids["scout"]) is None
 
 
+@SHARED
 def test_the_first_user_is_an_admin_and_owner_of_what_they_created(projected_story, conn):
     person = member_rows.person(conn, FIRST_USER)
     assert (person.name, person.email, person.instance_admin) == ("Board", None, True)
@@ -144,6 +147,7 @@ def seat(company_id, user_id):
     return MembershipRef(company_id=company_id, user_id=user_id, owners=())
 
 
+@SHARED
 def test_agents_stand_oldest_first_with_short_names_of_their_own(projected_story, conn):
     ids = projected_story.ids
 
@@ -177,6 +181,7 @@ def test_a_resumed_agent_shows_no_pause(story, conn):
     assert (agent.created_at, agent.updated_at) == (time(START), time(START + MINUTE))
 
 
+@SHARED
 def test_a_deleted_project_or_goal_is_gone(projected_story, conn):
     ids = projected_story.ids
 

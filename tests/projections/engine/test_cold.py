@@ -23,10 +23,9 @@ from projections.firing import occurrences, past_runs, run_history
 from projections.routines import routine_list, routines
 from routines import bootstrap
 from tests.projections.audit.test_as_of import past_at
-from tests.projections.story import folded, rows
+from tests.projections.story import all_folded, rows
 
 AGEING = [model for model in catalogue.ALL if cold.cold_tables(model)]
-EVERY_AGEING = pytest.mark.parametrize("model", AGEING, ids=[model.name for model in AGEING])
 PERIOD = (datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
 
 
@@ -101,30 +100,31 @@ def answers(conn, story):
     }
 
 
-@EVERY_AGEING
-def test_what_is_over_leaves_the_hot_tables_and_what_is_not_stays(projected_story, conn, model):
-    move_all(conn, model)
+def test_what_is_over_leaves_the_hot_tables_and_what_is_not_stays(projected_story, conn, story_databases):
+    by_event = {one.stream_id for one in story_databases.log}
+    for model in AGEING:
+        move_all(conn, model)
 
-    moved = [table for table in model.tables if table.over]
-    for table in moved:
-        by_event = {one.stream_id for one in projected_story.store.history()}
-        assert ids_in(conn, f"{table.name}_cold") == ids_in(conn, table.name, table.over) & by_event
-        assert ids_in(conn, f"{table.name}_cold").isdisjoint(ids_in(conn, f"ONLY {table.name}"))
-    assert any(ids_in(conn, f"{table.name}_cold") for table in moved)
+        moved = [table for table in model.tables if table.over]
+        for table in moved:
+            assert ids_in(conn, f"{table.name}_cold") == ids_in(conn, table.name, table.over) & by_event, table.name
+            assert ids_in(conn, f"{table.name}_cold").isdisjoint(ids_in(conn, f"ONLY {table.name}")), table.name
+        assert any(ids_in(conn, f"{table.name}_cold") for table in moved), model.name
 
 
-@EVERY_AGEING
-def test_a_comparison_with_the_log_finds_no_difference_and_a_rebuild_keeps_what_is_cold(projected_story, conn, model):
-    read, before = projected_story.store.after, rows(conn, model)
-    move_all(conn, model, projected_story.store.head() // 2)
-    hot = hot_ids(conn, model)
+def test_a_comparison_with_the_log_finds_no_difference_and_a_rebuild_keeps_what_is_cold(projected_story, conn):
+    read = projected_story.store.after
+    for model in AGEING:
+        before = rows(conn, model)
+        move_all(conn, model, projected_story.store.head() // 2)
+        hot = hot_ids(conn, model)
 
-    assert verification.verify(conn, model, read) == []
-    rebuilds.rebuild(conn, model, read)
+        assert verification.verify(conn, model, read) == []
+        rebuilds.rebuild(conn, model, read)
 
-    assert rows(conn, model) == before
-    assert hot_ids(conn, model) == hot
-    assert verification.verify(conn, model, read) == []
+        assert rows(conn, model) == before, model.name
+        assert hot_ids(conn, model) == hot, model.name
+        assert verification.verify(conn, model, read) == []
 
 
 def test_every_question_is_answered_as_before(projected_story, conn):
@@ -138,15 +138,17 @@ def test_every_question_is_answered_as_before(projected_story, conn):
         assert answer == before[name], name
 
 
-@EVERY_AGEING
-def test_however_often_rows_move_while_the_log_is_folded_they_are_the_same(told_story, conn, model):
+def test_however_often_rows_move_while_the_log_is_folded_they_are_the_same(told_story, conn, story_databases):
     """So an event that changes a row finds it wherever it is."""
-    read = told_story.store.after
-    while positions.advance(conn, [model], read, 5):
-        move_all(conn, model)
+    read, log = told_story.store.after, story_databases.log
+    while positions.advance(conn, AGEING, read, 5):
+        for model in AGEING:
+            move_all(conn, model)
 
-    assert rows(conn, model) == folded(conn, model, list(told_story.store.history()), 1_000)
-    assert verification.verify(conn, model, read) == []
+    at_once = all_folded(conn, AGEING, log, len(log))
+    for model in AGEING:
+        assert rows(conn, model) == at_once[model.name], model.name
+        assert verification.verify(conn, model, read) == []
 
 
 def test_an_old_issue_that_is_opened_again_is_hot_again_with_its_comments(projected_story, conn):

@@ -11,9 +11,11 @@ from projections.engine import folding_aside, isolation, positions, rebuilds
 from projections.firing import run_history
 from routines import bootstrap
 from tests.projections.engine.rebuild_checks import ALL, Killed, schemas_left_behind, searched_schemas
+from tests.projections.sharing import SHARED
 from tests.projections.story import rows
 
 
+@SHARED
 @ALL
 def test_a_rebuild_that_is_killed_half_way_changes_nothing(projected_story, conn, settings, monkeypatch, model):
     monkeypatch.setattr(folding_aside, "REBUILD_BATCH", 50)
@@ -62,6 +64,7 @@ def test_a_database_cut_off_during_the_swap_keeps_the_old_rows(projected_story, 
     assert positions.status(conn) == at
 
 
+@SHARED
 def test_a_rebuild_that_was_killed_goes_on_where_it_was(projected_story, conn, settings, monkeypatch):
     monkeypatch.setattr(folding_aside, "REBUILD_BATCH", 20)
     before, reached = rows(conn, run_history.run_history), []
@@ -80,6 +83,7 @@ def test_a_rebuild_that_was_killed_goes_on_where_it_was(projected_story, conn, s
     assert rows(conn, run_history.run_history) == before
 
 
+@SHARED
 @pytest.mark.parametrize(
     "change", [{"version": 99}, {"schema": run_history.SCHEMA + "CREATE INDEX ON run (triggered_at);"}]
 )

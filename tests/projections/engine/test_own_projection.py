@@ -22,6 +22,7 @@ from projections.routines.routines import routines
 from routines import analysis, bootstrap
 from routines.analysis import History, fold_in_memory
 from routines.cli import main
+from tests.projections.sharing import SHARED
 from tests.projections.story import START
 from tests.waiting import wait_for
 
@@ -231,6 +232,7 @@ def test_one_process_moves_a_projection_at_a_time(told_story, system, connect):
     assert (done.exit_code, "already" in done.output) == (1, True)
 
 
+@SHARED
 @pytest.mark.parametrize(
     ("source", "said"),
     [
@@ -276,6 +278,7 @@ def test_a_model_that_is_not_whole_or_would_be_ignored_in_part_is_refused(change
     assert said in own_projection.find_fault(replace(MODEL, **change))
 
 
+@SHARED
 def test_the_fault_of_a_model_is_said_with_its_file(told_story, system, tmp_path):
     file = tmp_path / "rates.py"
     file.write_text(Path("examples/success_rate.py").read_text().replace('name="success_rate"', 'name="Success Rate"'))
@@ -285,6 +288,7 @@ def test_the_fault_of_a_model_is_said_with_its_file(told_story, system, tmp_path
     assert (done.exit_code, f"{file}: the name of a projection has" in done.output) == (1, True), done.output
 
 
+@SHARED
 def test_a_loop_over_what_is_no_event_is_refused(system):
     with pytest.raises(ValueError, match="is no kind of event"):
         next(analysis.follow(system.settings.database_url, int))
@@ -299,6 +303,7 @@ def test_a_login_that_may_read_the_log_and_make_schemas_is_enough(told_story, sy
         assert runner.catch_up(own, MODEL, endless_wait) == told_story.store.head()
 
 
+@SHARED
 def test_five_lines_read_the_log(told_story, system):
     seen = list(analysis.follow(system.settings.database_url, RunCompleted, RunFailed, until_head=True))
 
@@ -310,6 +315,7 @@ def test_five_lines_read_the_log(told_story, system):
     later.close()
 
 
+@SHARED
 def test_the_programs_of_the_page_work(told_story, system, root, monkeypatch, capsys):
     monkeypatch.syspath_prepend(root / "examples")
     tried, loop, _ = re.findall(r"```python\n(.*?)```", (root / "docs/analytics.md").read_text(), re.DOTALL)

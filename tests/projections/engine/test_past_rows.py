@@ -12,6 +12,7 @@ from projections.engine.own_projection import fold_in_memory
 from projections.firing import run_history
 from routines import bootstrap
 from routines.cli import main
+from tests.projections.sharing import SHARED
 from tests.projections.story import rows
 
 
@@ -57,6 +58,7 @@ def test_a_schema_that_another_read_model_got_meanwhile_is_left_alone(projected_
     assert conn.execute("SELECT count(*) > 0 FROM noon.run").fetchone() == (True,)
 
 
+@SHARED
 def test_a_moment_is_the_last_position_that_was_recorded_by_then(projected_story, conn):
     recorded = conn.execute("SELECT position, recorded_at FROM log.events ORDER BY position").fetchall()
     for place in (0, len(recorded) // 2, len(recorded) - 1):
@@ -65,6 +67,7 @@ def test_a_moment_is_the_last_position_that_was_recorded_by_then(projected_story
     assert moments.position_at(conn, recorded[0][1] - timedelta(seconds=1)) == 0
 
 
+@SHARED
 @pytest.mark.parametrize(
     ("options", "said"),
     [

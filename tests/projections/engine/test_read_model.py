@@ -16,7 +16,8 @@ from projections.board.directory import directory
 from projections.engine import isolation, positions, rebuilds
 from projections.engine.positions import Lagging
 from routines import bootstrap
-from tests.projections.story import folded, rows
+from tests.projections.sharing import SHARED
+from tests.projections.story import all_folded, folded, rows
 
 OTHERS = [one.name for one in catalogue.ALL if one.name != "directory"]
 NAMES = [model.name for model in catalogue.ALL]
@@ -47,6 +48,7 @@ def test_the_story_has_every_event_that_a_fold_could_meet(story_databases):
     assert set(STORED_NAMES) - event_names == {"agent.approved", "agent.resumed"}
 
 
+@SHARED
 def test_every_table_of_every_read_model_is_filled_by_the_story(projected_story, conn):
     assert [] == [
         name for tables in all_rows(conn).values() for name, rows_of_table in tables.items() if not rows_of_table
@@ -78,20 +80,19 @@ def test_a_read_model_names_every_kind_of_event_that_it_folds(story_databases, m
     assert folded_kinds - model.events == set()
 
 
-@pytest.mark.parametrize("model", catalogue.ALL, ids=NAMES)
-def test_the_size_of_the_batches_makes_no_difference(told_story, conn, model):
-    log = list(told_story.store.history())
-    live = positions.advance(conn, [model], told_story.store.after, limit=7)
-    while live:
-        live = positions.advance(conn, [model], told_story.store.after, limit=7)
+def test_the_size_of_the_batches_makes_no_difference(told_story, conn, story_databases):
+    while positions.advance(conn, catalogue.ALL, told_story.store.after, limit=7):
+        pass
+    log = story_databases.log
+    at_once = all_folded(conn, catalogue.ALL, log, len(log))
+    one_by_one = all_folded(conn, catalogue.ALL, log, 1)
 
-    at_once = folded(conn, model, log, 1000)
-
-    assert folded(conn, model, log, 1) == at_once
-    assert folded(conn, model, log, 13) == at_once
-    assert rows(conn, model) == at_once
+    for model in catalogue.ALL:
+        assert one_by_one[model.name] == at_once[model.name], model.name
+        assert rows(conn, model) == at_once[model.name], model.name
 
 
+@SHARED
 def test_advancing_at_the_head_changes_nothing(projected_story, conn):
     before = all_rows(conn)
 
@@ -108,7 +109,7 @@ def test_two_projectors_at_once_apply_each_event_once(told_story, conn, settings
     def follow():
         try:
             with bootstrap.connect(settings) as own:
-                while positions.advance(own, catalogue.ALL, told_story.store.after, limit=3):
+                while positions.advance(own, catalogue.ALL, told_story.store.after, limit=10):
                     pass
         except Exception as error:  # noqa: BLE001 a thread tells nobody
             wrong.append(error)
@@ -120,8 +121,9 @@ def test_two_projectors_at_once_apply_each_event_once(told_story, conn, settings
         thread.join()
 
     assert wrong == []
+    at_once = all_folded(conn, catalogue.ALL, log, len(log))
     for model in catalogue.ALL:
-        assert rows(conn, model) == folded(conn, model, log, 1000), model.name
+        assert rows(conn, model) == at_once[model.name], model.name
 
 
 def test_those_furthest_behind_move_first(told_story, conn):
@@ -136,6 +138,7 @@ def test_those_furthest_behind_move_first(told_story, conn):
     assert moved["issues"].position == at
 
 
+@SHARED
 def test_what_a_fold_raises_leaves_rows_and_position_as_they_were(told_story, conn):
     issues = next(model for model in catalogue.ALL if model.name == "issues")
     before = rows(conn, issues), status_by_name(conn)["issues"].position
@@ -244,6 +247,7 @@ def test_one_that_stopped_does_not_hold_up_what_comes_later(told_story, conn, ca
         positions.wait(conn, ["directory"], 0)
 
 
+@SHARED
 def test_waiting_for_what_is_there_takes_no_time(projected_story, conn):
     assert positions.wait(conn, NAMES, 0) == projected_story.store.head()
 
@@ -262,6 +266,7 @@ def test_waiting_ends_as_soon_as_somebody_advances(told_story, conn, settings):
     assert reached >= told_story.store.head()
 
 
+@SHARED
 def test_waiting_ends_when_nothing_advances(told_story, conn):
     with pytest.raises(Lagging, match="events behind the log") as lagging:
         positions.wait(conn, ["issues", "routines"], 0.3)
@@ -297,6 +302,7 @@ def test_waiting_asks_only_for_what_was_there_at_the_call(projected_story, conn,
             thread.join()
 
 
+@SHARED
 def test_a_read_model_nobody_knows_is_never_up_to_date(story, conn):
     with pytest.raises(Lagging):
         positions.wait(conn, ["issues", "weather"], 0)

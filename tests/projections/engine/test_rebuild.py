@@ -19,7 +19,8 @@ from projections.routines import routine_list, routines
 from routines import bootstrap
 from tests.conftest import _projecting
 from tests.projections.engine.rebuild_checks import ALL, NAMES, Killed, schemas_left_behind, searched_schemas
-from tests.projections.story import folded, rows
+from tests.projections.sharing import SHARED
+from tests.projections.story import all_folded, rows
 from tests.waiting import wait_for
 
 
@@ -47,6 +48,7 @@ def repeating(*works):
     assert wrong == []
 
 
+@SHARED
 @ALL
 def test_a_rebuild_gives_the_same_rows(projected_story, conn, model):
     before = rows(conn, model)
@@ -58,6 +60,7 @@ def test_a_rebuild_gives_the_same_rows(projected_story, conn, model):
     assert schemas_left_behind(conn) == []
 
 
+@SHARED
 def test_a_rebuild_gives_the_same_indexes_and_columns(projected_story, conn):
     query = """
         SELECT tablename, regexp_replace(indexdef, ' INDEX \\S+ ', ' INDEX ') FROM pg_indexes
@@ -70,13 +73,14 @@ def test_a_rebuild_gives_the_same_indexes_and_columns(projected_story, conn):
     assert conn.execute(query).fetchall() == before
 
 
-def test_a_rebuild_tells_how_far_it_is(told_story, conn, monkeypatch):
+@SHARED
+def test_a_rebuild_tells_how_far_it_is(projected_story, conn, monkeypatch):
     monkeypatch.setattr(folding_aside, "REBUILD_BATCH", 10)
-    head, progress = told_story.store.head(), []
+    head, progress = projected_story.store.head(), []
 
-    rebuilds.rebuild(conn, issues.issues, told_story.store.after, progress.append)
+    rebuilds.rebuild(conn, issues.issues, projected_story.store.after, progress.append)
 
-    folded = [one.position for one in told_story.store.history() if type(one.event) in issues.issues.events]
+    folded = [one.position for one in projected_story.store.history() if type(one.event) in issues.issues.events]
     assert progress == sorted({*folded[9::10], folded[-1], head})
 
 
@@ -87,10 +91,11 @@ def test_a_rebuild_brings_a_read_model_that_lagged_to_the_head(told_story, conn)
     assert positions.advance(conn, [issues.issues], told_story.store.after) == 0
 
 
-def test_a_rebuild_starts_a_read_model_that_had_stopped(told_story, conn):
+@SHARED
+def test_a_rebuild_starts_a_read_model_that_had_stopped(projected_story, conn):
     positions.stop(conn, "issues", "ValueError")
 
-    rebuilds.rebuild(conn, issues.issues, told_story.store.after)
+    rebuilds.rebuild(conn, issues.issues, projected_story.store.after)
 
     assert [one.stopped for one in positions.status(conn)] == [None] * len(NAMES)
 
@@ -124,9 +129,7 @@ def test_an_event_that_cannot_be_folded_is_passed_over_by_a_rebuild_on_the_recor
     assert searched_schemas(conn) == ["read_models"]
 
 
-@ALL
-def test_readers_and_writers_notice_nothing_of_rebuilds(projected_story, system, monkeypatch, model):
-    conn = projected_story.conn
+def test_readers_and_writers_notice_nothing_of_rebuilds(projected_story, system, conn, monkeypatch):
     monkeypatch.setattr(folding_aside, "REBUILD_BATCH", 50)
     acme, routine_id, issue_id = projected_story.ids["acme"], projected_story.ids["piles"], projected_story.ids["first"]
 
@@ -147,16 +150,20 @@ def test_readers_and_writers_notice_nothing_of_rebuilds(projected_story, system,
             assert positions.wait(own, NAMES, 10) >= head
             assert run_id in {one.id for one in run_history.recent_runs(own, routine_id, 200)}
 
-    with _projecting(system), repeating(read, read, write):
-        for _ in range(2):
+    with _projecting(system), repeating(read, write):
+        for model in catalogue.ALL:
             rebuilds.rebuild(conn, model, projected_story.store.after)
         positions.wait(conn, NAMES, 10)
 
     projected_story.project_all()
-    assert rows(conn, model) == folded(conn, model, list(projected_story.store.history()), 1000)
+    log = list(projected_story.store.history())
+    at_once = all_folded(conn, catalogue.ALL, log, len(log))
+    for model in catalogue.ALL:
+        assert rows(conn, model) == at_once[model.name], model.name
     assert schemas_left_behind(conn) == []
 
 
+@SHARED
 def test_a_swap_gives_way_to_a_reader_of_several_of_its_tables(projected_story, conn, system):
     first, *_, last = directory.tables
     with system.pool.connection() as own, ThreadPoolExecutor(1) as threads:
@@ -169,6 +176,7 @@ def test_a_swap_gives_way_to_a_reader_of_several_of_its_tables(projected_story, 
         swap.result()
 
 
+@SHARED
 def test_a_swap_waits_for_a_vacuum_of_its_tables_and_is_not_refused_for_it(projected_story, conn, system):
     (table, *_) = directory.tables
     vacuums = "SELECT count(*) FROM pg_locks WHERE mode = 'ShareUpdateExclusiveLock' AND NOT granted"
@@ -180,6 +188,7 @@ def test_a_swap_waits_for_a_vacuum_of_its_tables_and_is_not_refused_for_it(proje
         swap.result()
 
 
+@SHARED
 def test_two_rebuilds_of_one_read_model_at_once_do_each_other_no_harm(projected_story, conn, settings, monkeypatch):
     monkeypatch.setattr(folding_aside, "REBUILD_BATCH", 20)
     before, wrong = rows(conn, issues.issues), []
@@ -204,6 +213,7 @@ def test_two_rebuilds_of_one_read_model_at_once_do_each_other_no_harm(projected_
     assert schemas_left_behind(conn) == []
 
 
+@SHARED
 def test_a_rebuild_reads_only_what_its_model_may_fold_and_looks_through_the_log_span_by_span(
     projected_story, conn, monkeypatch
 ):

@@ -14,6 +14,9 @@ from projections.engine.folding import _parts_within
 from projections.engine.rows import Rows
 from projections.engine.sent_columns import Ids, kind_of
 from projections.engine.table import Row, Table, Write, _cuts
+from tests.projections.sharing import SHARED
+
+pytestmark = SHARED
 
 
 class Doc(msgspec.Struct):

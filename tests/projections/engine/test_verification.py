@@ -10,9 +10,11 @@ from projections.firing import run_history
 from routines import bootstrap
 from routines.cli import main
 from tests.projections.engine.rebuild_checks import searched_schemas
+from tests.projections.sharing import SHARED
 from tests.projections.story import rows
 
 
+@SHARED
 def test_rows_that_are_as_the_log_gives_them_are_verified(projected_story, conn):
     for model in catalogue.ALL:
         assert verification.verify(conn, model, projected_story.store.after) == []

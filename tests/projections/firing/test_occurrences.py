@@ -13,6 +13,7 @@ from application.use_cases.board import projects
 from domain.identity import run_of_occurrence
 from projections.firing import occurrences
 from projections.firing.occurrences import Place
+from tests.examples import examples
 from tests.projections.story import DAY, HOUR, MINUTE, START
 
 ALWAYS = (START - 10 * DAY, START + 1_000 * DAY)
@@ -275,7 +276,7 @@ def walk_occurrences(row, cron):
 
 
 @settings(
-    max_examples=25,
+    max_examples=examples(suite=12, campaign=25),
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -74,10 +74,9 @@ def test_every_event_is_proved_to_be_in_its_trees(told_story: Story, conn: Conne
     grow(conn)
 
     for id_, own in leaves(conn).items():
-        tree = log_tree.tree(conn, id_)
+        tree, size, whole = log_tree.tree(conn, id_), len(own), root(own)
         for place, leaf in enumerate(own):
-            size = len(own)
-            foreign.verify_inclusion(place, size, hash_leaf(leaf), tree.prove_inclusion(place, size), root(own))
+            foreign.verify_inclusion(place, size, hash_leaf(leaf), tree.prove_inclusion(place, size), whole)
 
 
 def test_every_size_of_a_tree_is_proved_to_be_the_beginning_of_every_later_one(told_story: Story, conn: Connection):
