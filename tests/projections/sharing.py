@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pytest
 
-from projections.engine.read_model import Connection
+from projections.engine.table import Connection
 from routines.bootstrap import System
 
 SHARED = pytest.mark.usefixtures("shared")

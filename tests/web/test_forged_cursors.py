@@ -18,7 +18,7 @@ from application.use_cases import event_access
 from application.use_cases.event_access import EventAccess
 from projections.audit.feed import Filters
 from projections.firing.occurrences import Place
-from projections.routines.routines import RoutinePlace
+from projections.routines.routine_list import RoutinePlace
 from tests.api import Api
 from tests.web.hooks import refusal_of
 from tests.web.past import Past
