@@ -236,9 +236,8 @@ class Executor:
         work = UnitOfWork(self.store, self.clock(), vault=self.vault, spending=self.spending)
         ids = [arg for arg in args if isinstance(arg, UUID)]
         known_key = None if self.cache is None or caller.key_id is None else self.cache.get(caller.key_id)
-        if (
-            known_key is not None and known_key.recorded
-        ):  # whether it is still good is read anew, in one round trip with what it has behind it
+        if known_key is not None and known_key.recorded:
+            # Whether the key is still good is read anew, in one round trip with what it has behind it.
             ids += streams_behind(known_key.recorded[0])
         principal = identify(work, caller, ids)
         if self.cache is not None and caller.key_id is not None and known_key is None:
