@@ -27,7 +27,7 @@ REFUSALS = ["400", "401", "403", "404", "405", "406", "409", "412", "413", "415"
 # properties stand beside it; and the headers that one place reads for all operations.
 NESTED = re.compile(r" -> |: (Object|Single-item array|Valid object)\b")
 NUMBER = re.compile(r"\d+ optional")
-SHARED_HEADERS = re.compile("'(X-Paperclip-Run-Id|If-Match|If-None-Match)'")
+SHARED_HEADERS = {None, "X-Paperclip-Run-Id", "If-Match", "If-None-Match"}  # None: which of them are there together
 
 
 def run_schema(schema: Any, is_refused_body: Callable[[Any], bool]) -> "Findings":
@@ -64,7 +64,8 @@ def _edge_of(case: Any) -> tuple[object, ...]:
     data = case.meta.phase.data
     is_in_body = data.parameter_location is ParameterLocation.BODY
     about = NUMBER.sub("some optional", data.description.removeprefix(f"{data.parameter}: "))
-    is_shared = NESTED.search(about) if is_in_body else SHARED_HEADERS.search(f"'{data.parameter}' {about}")
+    is_in_header = data.parameter_location is ParameterLocation.HEADER
+    is_shared = (is_in_header and data.parameter in SHARED_HEADERS) or (is_in_body and NESTED.search(about))
     is_of_media_type = is_in_body and data.scenario is CoverageScenario.EXAMPLE_VALUE
     return (
         None if is_shared else case.operation.label,

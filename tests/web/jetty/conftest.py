@@ -94,6 +94,18 @@ def jetty(collection_of):
     return collection_of()
 
 
+@pytest.fixture(scope="module")
+def untouched(collection_of):
+    """A collection that nothing changes: for requests that are refused."""
+    return collection_of()
+
+
+@pytest.fixture(scope="module")
+def untouched_task(untouched):
+    """The name of the one task in it."""
+    return untouched.task()
+
+
 @pytest.fixture
 def other_collection(collection_of):
     """Somebody else's collection."""

@@ -138,8 +138,8 @@ def test_a_taken_task_name_is_a_400(jetty):
         ([], ["body", "workflow"]),
     ],
 )
-def test_a_workflow_that_is_none_is_a_422_that_says_where(jetty, workflow, field):
-    response = jetty.request("POST", f"/tasks/{jetty.collection}", {"name": "a", "workflow": workflow})
+def test_a_workflow_that_is_none_is_a_422_that_says_where(untouched, workflow, field):
+    response = untouched.request("POST", f"/tasks/{untouched.collection}", {"name": "a", "workflow": workflow})
 
     assert response.status_code == 422
     assert response.json()["detail"][0]["loc"] == field
@@ -171,8 +171,8 @@ def test_run_takes_a_form_and_json_and_parameters_that_nobody_declared(jetty):
         ({"webhook_url": (None, "nowhere")}, "webhook_url"),
     ],
 )
-def test_a_form_that_does_not_fit_is_a_422_that_names_the_part(jetty, fields, field):
-    response = jetty.request("POST", f"/run/{jetty.collection}/{jetty.task()}", files=fields)
+def test_a_form_that_does_not_fit_is_a_422_that_names_the_part(untouched, untouched_task, fields, field):
+    response = untouched.request("POST", f"/run/{untouched.collection}/{untouched_task}", files=fields)
 
     assert response.status_code == 422
     assert field in response.json()["detail"][0]["loc"]
@@ -250,10 +250,10 @@ def test_a_trajectory_has_what_clients_read(jetty):
 
 
 @pytest.mark.parametrize("number", ["0", "999999999", "x", "1.5", "-1", "9" * 30])
-def test_a_trajectory_that_is_not_there_is_a_404(jetty, number):
-    task = jetty.task()
+def test_a_trajectory_that_is_not_there_is_a_404(untouched, untouched_task, number):
+    path = f"/db/trajectory/{untouched.collection}/{untouched_task}/{number}"
 
-    assert jetty.request("GET", f"/db/trajectory/{jetty.collection}/{task}/{number}").status_code == 404
+    assert untouched.request("GET", path).status_code == 404
 
 
 def test_statuses_are_set_together_or_not_at_all(jetty, other_collection):
@@ -350,14 +350,14 @@ def test_there_are_no_trials(jetty):
 
 
 @pytest.mark.parametrize("name", ["", "A=B", "1A", "A B", "A-B", "A\0", "\u00c4", "A" * 129, "A\n"])
-def test_a_name_that_no_variable_has_is_refused(jetty, name):
-    path = f"/collections/{jetty.collection}/environment"
+def test_a_name_that_no_variable_has_is_refused(untouched, name):
+    path = f"/collections/{untouched.collection}/environment"
 
-    answer = jetty.request("PATCH", path, {"environment_variables": {"GOOD": "1", name: "x"}})
+    answer = untouched.request("PATCH", path, {"environment_variables": {"GOOD": "1", name: "x"}})
 
     assert answer.status_code in {400, 422}, answer.text
     assert "environment_variables" in answer.text or "U+0000" in answer.text
-    assert jetty.get(path)["environment_variables"] == {}
+    assert untouched.get(path)["environment_variables"] == {}
 
 
 def test_a_value_with_a_nul_is_refused(jetty):

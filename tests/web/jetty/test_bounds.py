@@ -75,6 +75,20 @@ def bounded_api(api, jetty):
         here.__exit__(None, None, None)
 
 
+@pytest.fixture(scope="module")
+def little_reading_api(api):
+    with serve_further(api, limits=Limits(max_read_bytes=60_000)) as here:
+        yield here
+
+
+@pytest.fixture
+def little_reading(little_reading_api, jetty):
+    """The same collection where little may be read at once."""
+    client = Jetty(little_reading_api, jetty.collection, jetty.key)
+    yield client
+    client.close()
+
+
 def test_a_collection_over_its_quota_is_told_when_to_try_again(jetty, other_collection, bounded_api):
     task = jetty.task()
     here = bounded_api(max_company_events_per_minute=1)
@@ -144,13 +158,12 @@ def test_a_task_has_no_more_routines_than_it_may_and_goes_with_all_of_them(jetty
     assert 404 == jetty.request("GET", f"/tasks/{jetty.collection}/{task}").status_code
 
 
-def test_a_task_whose_routines_are_too_much_to_be_read_at_once_can_be_deleted(jetty, bounded_api):
+def test_a_task_whose_routines_are_too_much_to_be_read_at_once_can_be_deleted(jetty, little_reading):
     task = jetty.task(workflow={"init_params": {"text": ""}, "steps": []})
     for _ in range(6):
         jetty.routine(task, init_params_overrides={"text": "x" * 20_000})
-    here = bounded_api(max_read_bytes=60_000)
 
-    assert 200 == here.request("DELETE", f"/tasks/{here.collection}/{task}").status_code
+    assert 200 == little_reading.request("DELETE", f"/tasks/{jetty.collection}/{task}").status_code
 
     assert 404 == jetty.request("GET", f"/tasks/{jetty.collection}/{task}").status_code
 
@@ -176,22 +189,21 @@ def test_a_long_log_of_a_workflow_is_cut_and_the_headers_lead_to_the_rest(jetty,
     assert 422 == here.request("GET", f"/workflows-logs/{workflow_id}?cursor=nonsense").status_code
 
 
-def test_a_worker_takes_a_trajectory_beside_others_that_are_too_much_to_be_read_at_once(jetty, bounded_api):
+def test_a_worker_takes_a_trajectory_beside_others_that_are_too_much_to_be_read_at_once(jetty, little_reading):
     task = jetty.task()
     for _ in range(8):
         jetty.post(f"/run/{jetty.collection}/{task}", {"init_params": {"text": "x" * 20_000}})
-    here = bounded_api(max_read_bytes=100_000)
 
-    assert 200 == here.request("POST", f"/workers/{here.collection}/claim", {"worker": "w1"}).status_code
+    assert 200 == little_reading.request("POST", f"/workers/{jetty.collection}/claim", {"worker": "w1"}).status_code
 
 
-def test_statuses_that_are_too_much_to_be_read_at_once_are_refused_with_what_to_do(jetty, bounded_api):
+def test_statuses_that_are_too_much_to_be_read_at_once_are_refused_with_what_to_do(jetty, little_reading):
     task = jetty.task()
     runs = [jetty.post(f"/run/{jetty.collection}/{task}", {"init_params": {"text": "x" * 20_000}}) for _ in range(4)]
     wanted = {str(one["trajectory_id"]): "completed" for one in runs}
     path = f"/trajectory/{jetty.collection}/{task}/statuses"
 
-    refusal = bounded_api(max_read_bytes=60_000).request("POST", path, wanted)
+    refusal = little_reading.request("POST", path, wanted)
 
     assert 422 == refusal.status_code
     assert "This would read more than 60,000 bytes of history at once: do it in parts" in refusal.text

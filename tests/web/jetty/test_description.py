@@ -78,9 +78,13 @@ def test_an_operation_says_of_each_header_and_body_that_it_reads_it_and_of_no_ot
     """The address is judged before the body: so the things that it names must be there."""
     headers = {"Authorization": f"Bearer {jetty.key}"}
     with described_apis(api) as both:
+        there = None
         for one in operations_of(both["jetty"]):
-            task = jetty.task(workflow=ECHO)
-            there = {"collection": jetty.collection, "task": task, "name": jetty.routine(task).rpartition("/")[2]}
+            if there is None:
+                task = jetty.task(workflow=ECHO)
+                there = {"collection": jetty.collection, "task": task, "name": jetty.routine(task).rpartition("/")[2]}
             path = path_of(one, {**both["jetty"].examples.paths, **there})
             headers_read, body_read = reads_of(both["jetty"], one, path, headers)
             assert told_by(one) == (headers_read | ({"if-none-match"} if one.reads else set()), body_read), one.id
+            if not one.reads:
+                there = None

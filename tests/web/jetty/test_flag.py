@@ -3,9 +3,8 @@
 import httpx
 import pytest
 
-from routines import bootstrap
 from routines.settings import has_jetty_routines
-from tests.conftest import _projecting, _serving
+from tests.conftest import _serving
 
 ROUTINES = [
     ("POST", "/routines/my-org/ask"),
@@ -30,24 +29,28 @@ def test_it_is_on_unless_it_is_set_to_something_else_than_true(value, is_on):
     assert is_on is has_jetty_routines({} if value is None else {"ENABLE_ROUTINES": value})
 
 
-def test_without_it_every_address_of_routines_is_unknown_before_anybody_is_asked_who_they_are(system):
-    with _serving(system, jetty_routines=False) as url:
-        answers = [httpx.request(method, f"{url}/api/v1{path}") for method, path in ROUTINES]
+@pytest.fixture(scope="module")
+def url_without_it(api):
+    with _serving(api.system, jetty_routines=False) as url:
+        yield url
+
+
+def test_without_it_every_address_of_routines_is_unknown_before_anybody_is_asked_who_they_are(url_without_it):
+    answers = [httpx.request(method, f"{url_without_it}/api/v1{path}") for method, path in ROUTINES]
 
     assert {(404, '{"detail":"Not Found"}')} == {(answer.status_code, answer.text) for answer in answers}
 
 
-def test_with_it_the_same_addresses_ask_who_is_there(system):
-    with _serving(system) as url:
-        answers = [httpx.request(method, f"{url}/api/v1{path}") for method, path in ROUTINES]
+def test_with_it_the_same_addresses_ask_who_is_there(api):
+    answers = [httpx.request(method, f"{api.url}/api/v1{path}") for method, path in ROUTINES]
 
     assert {401} == {answer.status_code for answer in answers}
 
 
-def test_without_it_the_rest_works(system):
-    board = {"Authorization": f"Bearer {bootstrap.first_board_token(system.settings)}"}
-    with _projecting(system), _serving(system, jetty_routines=False) as url:
-        collection = httpx.post(f"{url}/api/v1/collections/", json={"name": "my-org"}, headers=board)
-        tasks = httpx.get(f"{url}/api/v1/tasks/my-org", headers=board)
+def test_without_it_the_rest_works(api, url_without_it):
+    board = {"Authorization": f"Bearer {api.token}"}
+
+    collection = httpx.post(f"{url_without_it}/api/v1/collections/", json={"name": "my-org"}, headers=board)
+    tasks = httpx.get(f"{url_without_it}/api/v1/tasks/my-org", headers=board)
 
     assert (200, 200) == (collection.status_code, tasks.status_code)

@@ -168,13 +168,15 @@ def test_unknown_override_keys_are_listed_and_only_these(jetty):
         ("daily", "cadence"),
     ],
 )
-def test_a_cadence_that_makes_no_sense_is_a_400_that_names_the_field(jetty, cadence, field):
-    response = jetty.request("POST", f"/routines/{jetty.collection}/{jetty.task()}", {"name": "a", "cadence": cadence})
+def test_a_cadence_that_makes_no_sense_is_a_400_that_names_the_field(untouched, untouched_task, cadence, field):
+    path = f"/routines/{untouched.collection}/{untouched_task}"
+
+    response = untouched.request("POST", path, {"name": "a", "cadence": cadence})
 
     assert response.status_code == 400
     assert response.json()["detail"]["field"] == field
     assert field.rpartition(".")[2] in response.json()["detail"]["message"]
-    assert jetty.get(f"/routines/{jetty.collection}") == []
+    assert untouched.get(path) == []
 
 
 @pytest.mark.parametrize(
@@ -194,27 +196,29 @@ def test_a_cadence_that_makes_no_sense_is_a_400_that_names_the_field(jetty, cade
         ({"paused": "yes"}, "paused"),
     ],
 )
-def test_a_field_that_does_not_fit_is_a_400_that_names_it(jetty, fields, field):
+def test_a_field_that_does_not_fit_is_a_400_that_names_it(untouched, untouched_task, fields, field):
     body = {"name": "a", "cadence": DAILY, **fields}
 
-    response = jetty.request(
-        "POST", f"/routines/{jetty.collection}/{jetty.task()}", {k: v for k, v in body.items() if v is not ...}
+    response = untouched.request(
+        "POST",
+        f"/routines/{untouched.collection}/{untouched_task}",
+        {k: v for k, v in body.items() if v is not ...},
     )
 
     assert (response.status_code, response.json()["detail"]["field"]) == (400, field)
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b"\xff", b'{"name": "a\\u0000"}', b""])
-def test_a_body_that_is_no_object_is_a_400(jetty, body):
-    response = jetty.request("POST", f"/routines/{jetty.collection}/{jetty.task()}", content=body)
+def test_a_body_that_is_no_object_is_a_400(untouched, untouched_task, body):
+    response = untouched.request("POST", f"/routines/{untouched.collection}/{untouched_task}", content=body)
 
     assert response.status_code == 400
     assert "message" in response.json()["detail"]
 
 
 @pytest.mark.parametrize("key", [None, "mlc_nonsense", "pcp_board_nonsense", ""])
-def test_without_a_known_key_it_is_a_401(jetty, key):
-    response = jetty.request("GET", f"/routines/{jetty.collection}", key=key or None)
+def test_without_a_known_key_it_is_a_401(untouched, key):
+    response = untouched.request("GET", f"/routines/{untouched.collection}", key=key or None)
 
     assert (response.status_code, response.json()) == (401, {"detail": "Invalid API key or JWT token"})
     assert response.headers["www-authenticate"] == "Bearer"
@@ -294,9 +298,21 @@ def test_patch_changes_what_it_names_and_an_empty_one_nothing(jetty):
     assert jetty.patch(address, {"cadence": DAILY})["next_run_at"].endswith("T09:00:00Z")
 
 
+@pytest.fixture(scope="module")
+def fired_twice(collection_of):
+    """A collection, and the address of a routine in it that is only read."""
+    jetty = collection_of()
+    address = jetty.routine()
+    for _ in range(2):
+        jetty.post(f"{address}/run-now")
+    return jetty, address
+
+
 @pytest.mark.parametrize("field", ["name", "cadence", "init_params_overrides", "secret_params", "paused"])
-def test_patch_takes_null_only_where_it_clears(jetty, field):
-    response = jetty.request("PATCH", jetty.routine(), {field: None})
+def test_patch_takes_null_only_where_it_clears(fired_twice, field):
+    jetty, address = fired_twice
+
+    response = jetty.request("PATCH", address, {field: None})
 
     assert (response.status_code, response.json()["detail"]["field"]) == (400, field)
 
@@ -387,10 +403,8 @@ def test_runs_survive_a_rename_and_trajectories_a_delete(jetty):
 @pytest.mark.parametrize(
     ("limit", "status"), [("1", 200), ("200", 200), ("9999999", 200), ("0", 400), ("-1", 400), ("x", 400), ("1.5", 400)]
 )
-def test_the_limit_of_runs_is_cut_to_200_and_refused_where_it_is_none(jetty, limit, status):
-    address = jetty.routine()
-    for _ in range(2):
-        jetty.post(f"{address}/run-now")
+def test_the_limit_of_runs_is_cut_to_200_and_refused_where_it_is_none(fired_twice, limit, status):
+    jetty, address = fired_twice
 
     response = jetty.request("GET", f"{address}/runs?limit={limit}")
 

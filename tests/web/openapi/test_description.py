@@ -1,7 +1,7 @@
 """What both APIs say of themselves: all that their operations read and answer, with examples that are true."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jsonschema_rs
@@ -14,6 +14,7 @@ from tests.web.described_apis import PLACES, DescribedApi, described_apis, opera
 from tests.web.request_reads import reads_of, told_by
 from web.http.validation import parse
 
+ADDRESS = "urn:description"
 BODY = b"{}"
 MODES = ("none", "bearer", "hmac_sha256", "github_hmac", "standard_webhooks")
 
@@ -24,30 +25,42 @@ def apis(api: Api) -> Iterator[Any]:
         yield both
 
 
-@pytest.fixture(params=PLACES)
+@pytest.fixture(scope="module", params=PLACES)
 def described_api(apis: Any, request: pytest.FixtureRequest) -> DescribedApi:
     api: DescribedApi = apis[request.param]
     return api
 
 
-def validator(described_api: DescribedApi, schema: Any) -> Any:
-    """Of a schema of the description."""
-    return jsonschema_rs.Draft202012Validator({**schema, "components": described_api.document["components"]})
+@pytest.fixture(scope="module")
+def validator(described_api: DescribedApi) -> Callable[[Any], Any]:
+    """Of a schema of the description, whose components are read once for all."""
+    components = {"components": described_api.document["components"]}
+    registry = jsonschema_rs.Registry([(ADDRESS, components)])
+
+    def make(schema: Any) -> Any:
+        absolute = msgspec.json.encode(schema).replace(b'"#/components/', f'"{ADDRESS}#/components/'.encode())
+        return jsonschema_rs.Draft202012Validator(msgspec.json.decode(absolute), registry=registry)
+
+    return make
 
 
-def test_every_example_of_a_body_has_its_schema_and_is_read_as_the_operation_reads_it(described_api: DescribedApi):
+def test_every_example_of_a_body_has_its_schema_and_is_read_as_the_operation_reads_it(
+    described_api: DescribedApi, validator: Callable[[Any], Any]
+):
     bodies = {one.id for one in operations(described_api) if "requestBody" in one.document}
 
     assert described_api.examples.requests.keys() == bodies
     for one in operations(described_api):
         for kind, content in one.document.get("requestBody", {"content": {}})["content"].items():
             for example in content.get("examples", {}).values():
-                validator(described_api, content["schema"]).validate(example["value"])
+                validator(content["schema"]).validate(example["value"])
                 parse(one.body, example["value"])
             assert kind != "application/json" or content["examples"], one.id
 
 
-def test_every_example_of_an_answer_has_its_schema_and_is_what_the_operation_answers(described_api: DescribedApi):
+def test_every_example_of_an_answer_has_its_schema_and_is_what_the_operation_answers(
+    described_api: DescribedApi, validator: Callable[[Any], Any]
+):
     shown = set()
     for one in operations(described_api):
         for status, kind in one.answers.items():
@@ -55,7 +68,7 @@ def test_every_example_of_an_answer_has_its_schema_and_is_what_the_operation_ans
             assert (kind is None) == ("content" not in answer), one.id
             if kind is not None and "application/json" in answer["content"]:
                 content = answer["content"]["application/json"]
-                validator(described_api, content["schema"]).validate(content["example"])
+                validator(content["schema"]).validate(content["example"])
                 value = msgspec.convert(content["example"], kind)
                 assert content["example"] == msgspec.json.decode(msgspec.json.encode(value)), one.id
                 shown.add(one.id if status == one.handler.status_code else f"{one.id}.{status}")
@@ -63,13 +76,13 @@ def test_every_example_of_an_answer_has_its_schema_and_is_what_the_operation_ans
     assert described_api.examples.answers.keys() == shown
 
 
-def test_every_example_of_a_refusal_has_its_schema(described_api: DescribedApi):
+def test_every_example_of_a_refusal_has_its_schema(described_api: DescribedApi, validator: Callable[[Any], Any]):
     shown = described_api.document["components"]["responses"]
 
     assert {str(status) for status in described_api.examples.problems} == shown.keys() - {"304"}
     for answer in shown.values():
         for content in answer.get("content", {}).values():
-            validator(described_api, content["schema"]).validate(content["example"])
+            validator(content["schema"]).validate(content["example"])
 
 
 def test_every_placeholder_of_a_path_has_an_example(described_api: DescribedApi):
