@@ -25,7 +25,6 @@ from verification.faults.forked import Forked
 def fault_environment():
     with open_environment() as environment:
         environment.limit_s = 60.0
-        environment.pause_s = 0.1
         environment.launch = Forked
         yield environment
 

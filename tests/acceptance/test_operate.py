@@ -162,12 +162,12 @@ def test_every_command_of_the_page_works_as_it_stands(operator, machine):
 
 
 def want(machine, *units):
-    """These and no others belong to routines.target from now on; those that do not are stopped."""
+    """These and no others belong to routines.target from its next start on; those that do not are stopped."""
     target = machine.path("/etc/systemd/system/routines.target")
-    text = target.read_text()
+    text, wanted = target.read_text(), machine.text(" ".join(units))
     (before,) = WANTS.findall(text)
-    target.write_text(machine.text(WANTS.sub(f"Wants={' '.join(units)}", text)))
-    if dropped := set(before.split()) - set(units):
+    target.write_text(WANTS.sub(f"Wants={wanted}", text))
+    if dropped := set(before.split()) - set(wanted.split()):
         machine.run(f"systemctl stop {' '.join(dropped)}")
 
 

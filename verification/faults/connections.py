@@ -27,6 +27,7 @@ from verification.faults import oracle, postgres_proxy
 from verification.faults.campaign import CampaignSize, Outcome, Progress, noting_standstill
 from verification.faults.environment import Database, Environment, wait_for
 from verification.faults.kill import MINUTES, RunningSystem, answers, finish, running_system
+from verification.faults.load import PAUSE_S
 from verification.faults.postgres_proxy import Action, Link, Message, Proxy
 
 RECOVERY_S = 5.0
@@ -101,7 +102,9 @@ def run(environment: Environment, size: CampaignSize, chance: random.Random) -> 
     slowest_s, poisons, recovery_s = 0.0, 0, size(full=RECOVERY_S, short=RECOVERY_S, brief=environment.limit_s)
     with environment.database() as database, postgres_proxy.proxy_between(environment.socket) as proxy:
         url = proxy.url("routines_service", database.name)
-        with running_system(environment, database, chance, url) as system, Prober(system) as prober:
+        pause_s = size(full=PAUSE_S, short=PAUSE_S, brief=0.05)
+        running = running_system(environment, database, chance, url, pause_s=pause_s)
+        with running as system, Prober(system) as prober:
             for role in ("scheduler", "web", "projector"):
                 system.start(role)
             with noting_standstill(broken):

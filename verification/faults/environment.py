@@ -28,7 +28,6 @@ from verification.faults import oracle
 
 LIMIT_S = 60.0
 LOOK_S = 0.05  # between two looks at a condition, most of which connect to Postgres or make a request
-PAUSE_S = 0.01  # of a client before each request, for each of those that it makes at once
 TEMPLATE = "prepared"
 T = TypeVar("T")
 numbers = itertools.count(1)
@@ -149,7 +148,6 @@ class Environment:
         self.directory.chmod(0o711)  # the account of Postgres can enter it, so the files are below it and go with it
         self.postgres = LocalPostgres(self.directory)
         self.limit_s = 120.0  # how long a campaign waits for something to happen
-        self.pause_s = PAUSE_S  # of clients: the longer it is, the less there is to do
         self.env: dict[str, str] = {}  # of every process
         self.launch: Launch = spawn  # how processes are started
         # Breaks the system on purpose, for mutation_check.py.

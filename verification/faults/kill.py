@@ -28,7 +28,7 @@ from verification.faults.environment import (
     settle,
     wait_for,
 )
-from verification.faults.load import Client, CompanyFixture
+from verification.faults.load import PAUSE_S, Client, CompanyFixture
 
 MINUTES = 5  # how many minutes each schedule has missed
 CLIENTS = 8  # requests that a client makes at once
@@ -64,6 +64,7 @@ def running_system(
     chance: random.Random,
     url: str | None = None,
     clients: int = CLIENTS,
+    pause_s: float = PAUSE_S,
 ) -> Iterator[RunningSystem]:
     """The client is started; of the processes, none."""
     with ExitStack() as stack:
@@ -74,7 +75,7 @@ def running_system(
         port, company_fixture = stack.enter_context(reserved_port()), CompanyFixture(system)
         ids = company_fixture.company_id, company_fixture.agent_id
         chance_of_client = random.Random(chance.random())
-        client = Client(f"http://127.0.0.1:{port}", token, *ids, chance_of_client, clients, environment.pause_s)
+        client = Client(f"http://127.0.0.1:{port}", token, *ids, chance_of_client, clients, pause_s)
         client.start()
         stack.callback(client.end)
         yield RunningSystem(database, company_fixture, processes, client, port, environment.limit_s, token)

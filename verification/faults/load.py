@@ -23,7 +23,6 @@ from domain.events import (
 )
 from domain.values import AgentProfile, CompanyDetails, RoutineSettings, TriggerSettings
 from routines.bootstrap import System
-from verification.faults.environment import PAUSE_S
 from verification.faults.oracle import Key
 
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
@@ -31,6 +30,7 @@ POLICIES = ("coalesce_if_active", "skip_if_active", "always_enqueue", "cancel_pr
 CATCH_UP = ("enqueue_missed_with_cap", "skip_missed")
 ZONES = ("UTC", "Europe/Amsterdam", "Asia/Kathmandu", "America/St_Johns")
 Schedule = tuple[dict[str, str], TriggerSettings, datetime]
+PAUSE_S = 0.01  # of a client before each request, for each of those that it makes at once
 AT_ONCE = 250  # routines that one transaction makes
 
 

@@ -6,6 +6,7 @@ from verification.faults import postgres_proxy
 from verification.faults.campaign import CampaignSize, Outcome, Progress, noting_standstill
 from verification.faults.environment import Environment, is_settled, wait_for
 from verification.faults.kill import MINUTES, answers, finish, running_system
+from verification.faults.load import PAUSE_S
 
 SHARE = 0.4  # the share of the answers that are lost
 
@@ -16,7 +17,8 @@ def run(environment: Environment, size: CampaignSize, chance: random.Random) -> 
     with environment.database() as database, postgres_proxy.proxy_between(environment.socket) as proxy:
         fault = postgres_proxy.LoseAnswers(chance, SHARE)
         proxy.fault = fault
-        with running_system(environment, database, chance, proxy.url("routines_service", database.name)) as system:
+        url, pause_s = proxy.url("routines_service", database.name), size(full=PAUSE_S, short=PAUSE_S, brief=0.1)
+        with running_system(environment, database, chance, url, pause_s=pause_s) as system:
             system.company_fixture.late(schedules, MINUTES)
             for role in ("scheduler", "web", "projector"):
                 system.start(role)

@@ -13,6 +13,7 @@ from verification.faults import oracle
 from verification.faults.campaign import CampaignSize, Outcome, Progress, noting_standstill
 from verification.faults.environment import Database, Environment, wait_for
 from verification.faults.kill import answers, finish, has_reached, running_system
+from verification.faults.load import PAUSE_S
 
 AT_ONCE = 500  # schedules that are armed together
 SECOND = "0.00001"  # days, after which what is over leaves the hot tables
@@ -26,11 +27,12 @@ def run(environment: Environment, size: CampaignSize, chance: random.Random) -> 
     events, kills = int(size(full=1_000_000, short=20_000, brief=1_000)), int(size(full=50, short=8, brief=2))
     at_once = min(AT_ONCE, events // 50)
     longest_s = size(full=20.0, short=3.0, brief=1.0)  # how long a rebuild lives at most before it is killed
+    pause_s = size(full=PAUSE_S, short=PAUSE_S, brief=0.05)
     progress, broken = Progress("rebuild"), list[str]()
     with (
         environment.database() as database,
         database.auditor() as log,
-        running_system(environment, database, chance) as system,
+        running_system(environment, database, chance, pause_s=pause_s) as system,
     ):
         system.processes.env["ROUTINES_KEEP_HOT_DAYS"] = SECOND
         system.processes.env["ROUTINES_MAX_COMPANY_OPEN_ISSUES"] = NO_QUOTA

@@ -129,7 +129,7 @@ def run(environment: Environment, size: CampaignSize, chance: random.Random) -> 
             machines.append(Machine(directory, proxy, command, agent_token, database.launch))
             stack.callback(machines[-1].end)
             machines[-1].start()
-        client = Client(http, routines, pause_s=5 * environment.pause_s)
+        client = Client(http, routines, pause_s=size(full=0.05, short=0.05, brief=0.5))
         firing = threading.Thread(target=client.fire)
         firing.start()
         try:
