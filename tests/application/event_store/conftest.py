@@ -9,6 +9,7 @@ from psycopg.sql import SQL, Identifier
 from routines import bootstrap
 from routines.settings import Settings
 from tests.application.event_store.writers import WritersFixture
+from tests.conftest import _database
 
 
 @pytest.fixture
@@ -24,6 +25,16 @@ def log(system):
         return events, head
 
     return rows
+
+
+@pytest.fixture(scope="module")
+def shared_system(postgres, template):
+    """For all tests of a module whose streams are their own."""
+    with (
+        _database(postgres, template) as name,
+        bootstrap.system(Settings(database_url=postgres.url("routines_service", name))) as system,
+    ):
+        yield system
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,11 @@ from application.event_store import arrays
 IDS = [uuid4(), UUID(int=0), UUID(int=2**128 - 1)]
 
 
+@pytest.fixture
+def system(shared_system):
+    return shared_system
+
+
 @pytest.mark.parametrize(
     ("kind", "pack", "values"),
     [

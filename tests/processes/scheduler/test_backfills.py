@@ -435,13 +435,13 @@ def test_a_scheduler_that_is_killed_again_and_again_makes_up_for_every_occurrenc
     [armed] = backfill_fixture.company_fixture.routines(
         next_at=now + timedelta(days=400), concurrency_policy="always_enqueue"
     )
-    backfill_fixture.up(armed, now - 999 * MINUTE, now, overlap="policy")
+    backfill_fixture.up(armed, now - 499 * MINUTE, now, overlap="policy")
     processes, kills = Processes(system.settings.database_url, tmp_path, launch=Forked), []
     projector = processes.start("projector")  # a backfill waits for read models that are far behind
 
     while not backfill_fixture.happened(BackfillCompleted):
         wanted = (
-            len(backfill_fixture.runs()) + 150 if kills else 1
+            len(backfill_fixture.runs()) + 75 if kills else 1
         )  # the first comes as soon as there is anything to cut short
         scheduler = processes.start("scheduler")
         wait_for(
@@ -454,6 +454,6 @@ def test_a_scheduler_that_is_killed_again_and_again_makes_up_for_every_occurrenc
     projector.kill()
     projector.wait()
 
-    assert [now - n * MINUTE for n in range(999, -1, -1)] == [run.occurrence for run in backfill_fixture.runs()]
-    assert 1000 == len(backfill_fixture.happened(IssueOpened))
-    assert any(0 < runs < 1000 for runs in kills)
+    assert [now - n * MINUTE for n in range(499, -1, -1)] == [run.occurrence for run in backfill_fixture.runs()]
+    assert 500 == len(backfill_fixture.happened(IssueOpened))
+    assert any(0 < runs < 500 for runs in kills)
