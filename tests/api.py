@@ -1,5 +1,6 @@
 """A client of the running API, for tests: short ways to the things most tests need."""
 
+import json
 from collections.abc import Callable
 from itertools import cycle, product
 from string import ascii_uppercase
@@ -11,9 +12,12 @@ import httpx
 from application.access import Caller, Principal
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies.board import AgentDraft, AgentKeyDraft, CompanyDraft
+from application.request_bodies.routines import RoutineDraft
+from application.use_cases import triggers
 from application.use_cases.board import agents, companies, keys
 from routines.bootstrap import System
 from tests.description import Description
+from web.http.validation import parse
 
 COMPANIES_AT_ONCE = 20
 
@@ -25,8 +29,8 @@ class Api:
     Whatever is answered must be in the API's description. `operator` is the same system over the login of the
     database's owner, where a test needs it; whoever has it runs as long as the tests do, so companies are kept ready there.
 
-    The company and the agent that most tests begin with are made by the use cases, for the same caller as over HTTP: a
-    request for each, and a batch for the projector after each, were a third of what a test costs.
+    The company, the agent and the routine that most tests begin with are made by the use cases, for the same caller as
+    over HTTP: a request for each, and a batch for the projector after each, were a third of what a test costs.
     """
 
     description: ClassVar[Description | None] = None
@@ -92,8 +96,8 @@ class Api:
 
     def routine(self, company_id: str, agent_id: str | None, **fields: Any) -> str:
         """The id of a new routine."""
-        body = {"title": "Check the inbox", "assigneeAgentId": agent_id, **fields}
-        return str(self.post(f"/companies/{company_id}/routines", body)["id"])
+        body = json.loads(json.dumps({"title": "Check the inbox", "assigneeAgentId": agent_id, **fields}))
+        return str(self.ask(triggers.create_routine, UUID(company_id), parse(RoutineDraft, body)).routine_id)
 
 
 def _require_success(response: httpx.Response) -> Any:

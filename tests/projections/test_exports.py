@@ -11,7 +11,6 @@ from decimal import Decimal
 from uuid import UUID
 
 import duckdb
-import pandas as pd
 import pytest
 from click.testing import CliRunner
 from pyarrow import parquet
@@ -471,6 +470,8 @@ def _plain_text(value):
 @SHARED
 def test_pandas_reads_an_export(projected_story, run_export):
     _, output = run_export("--format", "parquet", "--view", "runs")
+
+    import pandas as pd  # noqa: PLC0415 every process of the tests would wait half a second for it
 
     runs = pd.read_parquet(output / "runs.parquet")
 
