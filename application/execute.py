@@ -19,7 +19,7 @@ from application.event_store.recorder import ClockDiffers, OutcomeUnknown
 from application.event_store.store import EventStore
 from application.event_store.stream_cache import StreamCache
 from application.event_store.turns import Turns
-from application.event_store.unit_of_work import UNCHANGED_SINCE, Spending, UnitOfWork
+from application.event_store.unit_of_work import SEEN, UNCHANGED_SINCE, Spending, UnitOfWork
 from application.quotas.charge import Charge, OverQuota, TooMany
 from application.quotas.quotas import Quotas, Reservation
 from application.secrets.vault import Vault
@@ -116,7 +116,7 @@ class Executor:
         **kwargs: P.kwargs,
     ) -> Callable[[UnitOfWork], R]:
         """Return the use case as a decision, which begins with who the caller is."""
-        ids = [arg for arg in args if isinstance(arg, UUID)]
+        ids: list[UUID | None] = [arg for arg in args if isinstance(arg, UUID)]
 
         def decide(work: UnitOfWork) -> R:
             principal = identify(work, caller, ids)
@@ -233,7 +233,8 @@ class Executor:
         **kwargs: P.kwargs,
     ) -> R:
         """Answer a question for a caller, such as whether they may see something. Records nothing."""
-        work = UnitOfWork(self.store, self.clock(), vault=self.vault, spending=self.spending)
+        seen = SEEN.get()
+        work = UnitOfWork(self.store, self.clock(), vault=self.vault, cache=seen, spending=self.spending)
         ids = [arg for arg in args if isinstance(arg, UUID)]
         known_key = None if self.cache is None or caller.key_id is None else self.cache.get(caller.key_id)
         if (
@@ -248,6 +249,8 @@ class Executor:
         try:
             return question(work, principal, *args, **kwargs)
         finally:
+            if seen is not None:
+                seen.put(work.cacheable_streams(committed=False))
             self._note(work, principal)
 
     def tenant_of(self, caller: Caller) -> UUID | None:
