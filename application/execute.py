@@ -116,7 +116,7 @@ class Executor:
         **kwargs: P.kwargs,
     ) -> Callable[[UnitOfWork], R]:
         """Return the use case as a decision, which begins with who the caller is."""
-        ids: list[UUID | None] = [arg for arg in args if isinstance(arg, UUID)]
+        ids = [arg for arg in args if isinstance(arg, UUID)]
 
         def decide(work: UnitOfWork) -> R:
             principal = identify(work, caller, ids)
@@ -235,11 +235,10 @@ class Executor:
         """Answer a question for a caller, such as whether they may see something. Records nothing."""
         seen = SEEN.get()
         work = UnitOfWork(self.store, self.clock(), vault=self.vault, cache=seen, spending=self.spending)
-        ids = [arg for arg in args if isinstance(arg, UUID)]
+        ids: list[UUID | None] = [arg for arg in args if isinstance(arg, UUID)]
         known_key = None if self.cache is None or caller.key_id is None else self.cache.get(caller.key_id)
-        if (
-            known_key is not None and known_key.recorded
-        ):  # whether it is still good is read anew, in one round trip with what it has behind it
+        if known_key is not None and known_key.recorded:
+            # Whether it is still good is read anew, in one round trip with what it has behind it.
             ids += streams_behind(known_key.recorded[0])
         principal = identify(work, caller, ids)
         if self.cache is not None and caller.key_id is not None and known_key is None:
