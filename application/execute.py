@@ -19,7 +19,7 @@ from application.event_store.recorder import ClockDiffers, OutcomeUnknown
 from application.event_store.store import EventStore
 from application.event_store.stream_cache import StreamCache
 from application.event_store.turns import Turns
-from application.event_store.unit_of_work import UNCHANGED_SINCE, Spending, UnitOfWork
+from application.event_store.unit_of_work import SEEN, UNCHANGED_SINCE, Spending, UnitOfWork
 from application.quotas.charge import Charge, OverQuota, TooMany
 from application.quotas.quotas import Quotas, Reservation
 from application.secrets.vault import Vault
@@ -233,11 +233,12 @@ class Executor:
         **kwargs: P.kwargs,
     ) -> R:
         """Answer a question for a caller, such as whether they may see something. Records nothing."""
-        work = UnitOfWork(self.store, self.clock(), vault=self.vault, spending=self.spending)
-        ids = [arg for arg in args if isinstance(arg, UUID)]
+        seen = SEEN.get()
+        work = UnitOfWork(self.store, self.clock(), vault=self.vault, cache=seen, spending=self.spending)
+        ids: list[UUID | None] = [arg for arg in args if isinstance(arg, UUID)]
         known_key = None if self.cache is None or caller.key_id is None else self.cache.get(caller.key_id)
         if known_key is not None and known_key.recorded:
-            # Whether the key is still good is read anew, in one round trip with what it has behind it.
+            # Whether it is still good is read anew, in one round trip with what it has behind it.
             ids += streams_behind(known_key.recorded[0])
         principal = identify(work, caller, ids)
         if self.cache is not None and caller.key_id is not None and known_key is None:
@@ -247,6 +248,8 @@ class Executor:
         try:
             return question(work, principal, *args, **kwargs)
         finally:
+            if seen is not None:
+                seen.put(work.cacheable_streams(committed=False))
             self._note(work, principal)
 
     def tenant_of(self, caller: Caller) -> UUID | None:

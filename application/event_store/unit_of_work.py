@@ -45,6 +45,9 @@ Spending = Callable[[Owner, UUID, Budget, datetime], WindowSpending]
 # The log position at which the caller read what it changes (If-Match); None if the request has no precondition.
 UNCHANGED_SINCE: ContextVar[int | None] = ContextVar("unchanged since", default=None)
 
+# The streams that the questions for one page have read. The next ones rest on them too: the page is of one look at the rights.
+SEEN: ContextVar[StreamCache | None] = ContextVar("seen", default=None)
+
 
 class _Stream(msgspec.Struct):
     id: UUID

@@ -14,7 +14,8 @@ import msgspec
 from litestar import Response
 from litestar.types import ASGIApp, HTTPRequestEvent, Message, Receive, ReceiveMessage, Scope, Send
 
-from application.event_store.unit_of_work import UNCHANGED_SINCE
+from application.event_store.stream_cache import StreamCache
+from application.event_store.unit_of_work import SEEN, UNCHANGED_SINCE
 from web.board.sentences import FILL_IN, field_of, plain
 from web.http import json_body
 from web.http.backend import POSITION_HEADER
@@ -85,6 +86,7 @@ class Api:
         self._app = app
         self._scope = scope
         self.is_held = False  # nothing is to be changed: the form that asks for it is of another session
+        self._seen = StreamCache()
 
     @contextmanager
     def unchanged_since(self, position: int) -> Iterator[None]:
@@ -94,6 +96,19 @@ class Api:
             yield
         finally:
             UNCHANGED_SINCE.reset(before)
+
+    @contextmanager
+    def one_look(self) -> Iterator[None]:
+        """
+        Let what is asked rest on the same keys, members and companies as what was asked for this page before.
+
+        Each call would read them anew, a moment later. What changes something looks again, and so does what comes after it.
+        """
+        before = SEEN.set(self._seen)
+        try:
+            yield
+        finally:
+            SEEN.reset(before)
 
     async def get(self, path: str, query: Query | None = None) -> Any:
         """Return the JSON of a GET. Raise ApiRefusal."""
@@ -170,7 +185,10 @@ class Api:
             except json_body.Unsound as unsound:
                 raise ApiRefusal(400, str(unsound), None, {}) from unsound
         answer = _Received()
-        await self._app(self._scope_of(method, path, query, state), _receive_body(content), answer.send)
+        with self.one_look():
+            await self._app(self._scope_of(method, path, query, state), _receive_body(content), answer.send)
+        if method != "GET":
+            self._seen.clear()
         return answer.status, answer.headers, b"".join(answer.parts)
 
     def _scope_of(self, method: str, path: str, query: str, state: dict[str, Any]) -> Any:

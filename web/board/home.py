@@ -90,7 +90,7 @@ async def home(visit: NamedDependency[Visit]) -> Response[Any]:
 
 def _read(visit: Visit) -> tuple[Numbers, Sequence[overview.ListedRoutine], Mapping[UUID, Sequence[overview.Bar]]]:
     company_id, backend = UUID(visit.company_id), visit.backend
-    backend.authorize(visit.caller, read_access.company, company_id)
+    visit.authorize(read_access.company, company_id)
     with backend.consistent_read(*HOME_MODELS) as conn:
         numbers = overview.numbers(conn, company_id, visit.now - DAY, visit.now - GRACE)
         if not visit.rights.administer:  # a reader without access to deliveries is not told about dead ones
@@ -145,7 +145,7 @@ async def week(visit: NamedDependency[Visit]) -> Response[Any]:
 
 def _count(visit: Visit, begin: datetime) -> tuple[list[int], bool]:
     backend, company_id = visit.backend, UUID(visit.company_id)
-    backend.authorize(visit.caller, read_access.company, company_id)
+    visit.authorize(read_access.company, company_id)
     with backend.consistent_read(*LIST_MODELS) as conn:
         distinct = overview.schedules(conn, company_id)
     counts = [0] * (DAYS * HOURS)

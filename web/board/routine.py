@@ -160,7 +160,7 @@ async def titles_of(visit: Visit, items: Iterable[Json]) -> Mapping[str, str]:
 
 def _titles_of_routines(visit: Visit, routine_ids: Collection[UUID]) -> Mapping[str, str]:
     backend, company_id = visit.backend, UUID(visit.company_id)
-    backend.authorize(visit.caller, read_access.company, company_id)
+    visit.authorize(read_access.company, company_id)
     with backend.consistent_read("routines") as conn:
         return {str(id_): title for id_, title in overview.titles(conn, company_id, routine_ids).items()}
 

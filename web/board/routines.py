@@ -127,7 +127,7 @@ def _read_filters(parameters: dict[str, str]) -> Filters:
 
 def _read(visit: Visit, filters: Filters, order: Order, after: ListPlace | None) -> Any:
     backend, company_id = visit.backend, UUID(visit.company_id)
-    backend.authorize(visit.caller, read_access.company, company_id)
+    visit.authorize(read_access.company, company_id)
     with backend.consistent_read(*LIST_MODELS) as conn:
         part = overview.in_order(
             conn, company_id, filters, order, after=after, limit=PAGE, max_bytes=backend.limits.max_page_bytes
@@ -400,7 +400,7 @@ def _find_matching(
 ) -> Sequence[UUID]:
     """Return the routines that match, of one status if that is given, up to one more than may be changed at once."""
     backend, company_id = visit.backend, UUID(visit.company_id)
-    backend.authorize(visit.caller, read_access.company, company_id)
+    visit.authorize(read_access.company, company_id)
     filters = _read_filters({name: value for name, value in list_filters.items() if value})
     if status is not None:
         filters = msgspec.structs.replace(filters, status=(status,))

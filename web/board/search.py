@@ -113,7 +113,7 @@ async def _with_text(visit: Visit, text: str, statuses: str | None = None) -> Gr
 
 def _triggers(visit: Visit, text: str) -> Sequence[FoundTrigger]:
     backend, company_id = visit.backend, UUID(visit.company_id)
-    backend.authorize(visit.caller, read_access.company, company_id)
+    visit.authorize(read_access.company, company_id)
     with backend.consistent_read("routines") as conn:
         trigger_id = UUID(text) if UUID_TEXT.fullmatch(text) else None
         return overview.triggers(conn, company_id, text, trigger_id, limit=MOST)

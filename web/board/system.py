@@ -87,7 +87,7 @@ def _read(visit: Visit) -> Measurements | None:
     Returns None while the tables are those of another version.
     """
     backend, company_id = visit.backend, UUID(visit.company_id)
-    backend.authorize(visit.caller, read_access.company, company_id)
+    visit.authorize(read_access.company, company_id)
     last = visit.now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     first = last - (HOURS - 1) * HOUR
     with suppress(Lagging), backend.consistent_read(*MODELS, eventual=True) as conn:

@@ -44,7 +44,7 @@ async def routine(visit: NamedDependency[Visit], task: FromPath[str], name: From
     collection = await collection_of(visit)
     shown_routine = await visit.api.get(collection.of("routines", task, name))
     path = RoutinePath(collection=collection.name, task=task, name=name)
-    routine_ref = await sync_to_thread(visit.backend.authorize, visit.caller, names.routine, path)
+    routine_ref = await sync_to_thread(visit.authorize, names.routine, path)
     return visit.show(
         "task_routine.html",
         here="tasks",

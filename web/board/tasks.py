@@ -24,7 +24,6 @@ from web.board.confirmations import Confirmation, pending_question
 from web.board.conflicts import CONFLICT, Difference
 from web.board.forms import Form, read_object
 from web.board.visit import NEEDS, Visit
-from web.http.backend import Backend
 
 BASE = "/board/companies/{company_id:str}"
 NEWEST = 20  # trajectories on the page of a task
@@ -49,8 +48,7 @@ class Collection:
 
 async def collection_of(visit: Visit) -> Collection:
     """Return the company of a visit as a collection."""
-    backend: Backend = visit.backend
-    name = await sync_to_thread(backend.authorize, visit.caller, collections.name_of, UUID(visit.company_id))
+    name = await sync_to_thread(visit.authorize, collections.name_of, UUID(visit.company_id))
     return Collection(name)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 from urllib.parse import quote, urlencode
 from uuid import UUID
 from zoneinfo import ZoneInfoNotFoundError
@@ -18,7 +18,8 @@ from litestar.datastructures import Cookie
 from litestar.response import Redirect
 from litestar.types import ASGIApp
 
-from application.access import Caller
+from application.access import Caller, Principal
+from application.event_store.unit_of_work import UnitOfWork
 from application.use_cases import read_access
 from application.use_cases.read_access import Rights
 from domain.board import access
@@ -36,6 +37,8 @@ from web.http.public_path import public_path
 from web.http.requests import bearer_token
 from web.http.validation import UUID_TEXT
 
+P = ParamSpec("P")
+R = TypeVar("R")
 HTML = "text/html"  # in UTF-8, as the framework adds
 ZONE_COOKIE = "routines-zone"
 NOT_SIGNED_IN = (401, 403)  # what the API answers to nobody, and to those who are no board users
@@ -192,9 +195,16 @@ class Visit:
             raise NotFound("There is no such company")
         listed = next((company for company in self.companies if company["id"] == company_id.lower()), None)
         self.company = listed or await self.api.get(f"/companies/{company_id}")
-        self.rights = await sync_to_thread(self.backend.authorize, self.caller, read_access.rights, UUID(company_id))
+        self.rights = await sync_to_thread(self.authorize, read_access.rights, UUID(company_id))
         if (needed_right := self.request.route_handler.opt.get(NEEDS)) is not None:
             await self.must_have(needed_right)
+
+    def authorize(
+        self, question: Callable[Concatenate[UnitOfWork, Principal, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Return the answer to a question of what the reader may see. Raise as `Backend.authorize` does."""
+        with self.api.one_look():
+            return self.backend.authorize(self.caller, question, *args, **kwargs)
 
     async def must_have(self, right: str) -> None:
         """Raise Forbidden, with the names of those who may, unless the reader has a right: a form is useless without."""

@@ -98,6 +98,10 @@ DESCRIPTIONS: dict[str, tuple[str, Json]] = {  # by name of the parameter, or by
         "How many a page has at most. A smaller number counts as 1, a larger one as 200, any other text as 50.",
         _number_schema(1, 200, 50),
     ),
+    "listCompanies.limit": (
+        "How many a page has at most; without it as many as fit into an answer.",
+        {"type": "integer", "minimum": 1, "maximum": 1000},
+    ),
     "listOccurrences.limit": ("How many a page has at most.", _number_schema(1, 1_000, 100)),
     "listTrajectories.limit": ("How many a page has at most.", _number_schema(1, 200, 10)),
     "listIssues.limit": ("How many a page has at most.", _number_schema(1, 1_000, 500)),

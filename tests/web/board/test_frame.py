@@ -3,6 +3,8 @@ from hashlib import sha256
 
 import pytest
 
+from application.access import Caller
+from application.event_store.recorder import PostgresRecorder
 from web.board.app import POLICY
 from web.board.files import FILES, path_of
 from web.board.visit import COMPANIES
@@ -216,13 +218,30 @@ def test_the_vendored_file_is_the_one_that_was_published():
     )
 
 
+def test_a_page_looks_at_the_key_of_its_reader_for_its_first_calls_only_and_the_next_page_looks_again(
+    board, monkeypatch
+):
+    looked_at, select_streams = [], PostgresRecorder.select_streams
+
+    def noted(self, stream_ids, *args):
+        looked_at.extend(stream_ids)
+        return select_streams(self, stream_ids, *args)
+
+    monkeypatch.setattr(PostgresRecorder, "select_streams", noted)
+    for path in ("/tasks", "/people", "/routines"):
+        looked_at.clear()
+        board.show(path)
+        key = Caller(token=next(iter(board.client.cookies.values()))).key_id
+        assert 1 <= looked_at.count(key) <= 2, path  # who it is, and which companies they have, are asked side by side
+
+
 def test_the_menu_names_the_first_companies_and_leads_to_all(board, api):
-    last = [api.company() for _ in range(COMPANIES + 1)][-1]
+    *_, hidden, board.company = [api.company() for _ in range(COMPANIES + 1)]
 
     page = board.show("/people")
 
     companies = {link for link in page.links if re.fullmatch("/board/companies/[0-9a-f-]{36}", link)}
     assert COMPANIES == len(companies - {f"/board/companies/{board.company}"})
-    assert f"/board/companies/{last}" not in companies
+    assert f"/board/companies/{hidden}" not in companies
     everything = next(link for link in page.links if link.endswith("/find"))
-    assert f"/board/companies/{last}" in board.get(everything).links
+    assert f"/board/companies/{hidden}" in board.get(everything).links
