@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from projections import catalogue
+from projections.engine import positions
 from routines import bootstrap
 from routines.postgres.cluster import LocalPostgres
 from routines.settings import Settings
@@ -102,11 +103,15 @@ def impatient_api(postgres: LocalPostgres, template: str) -> Iterator[Api]:
 
 @pytest.fixture
 def stopped_projector(impatient_api: Api) -> Stopped:
+    def are_all_at_head() -> bool:
+        with impatient_api.system.pool.connection() as conn:
+            return positions.gap(conn, [model.name for model in catalogue.ALL])[1] == 0
+
     with _projecting(impatient_api.system):
         company = impatient_api.company()
         agent, token = impatient_api.agent(company)
         routine = impatient_api.routine(company, agent)
-        wait_for(lambda: not any(model["behind"] for model in impatient_api.get("/health")["readModels"]))
+        wait_for(are_all_at_head)
     return Stopped(impatient_api, company, token, routine)
 
 
@@ -279,4 +284,4 @@ def test_after_its_projector_started_everything_answers(stopped_projector: Stopp
         assert [run] == [
             found["id"] for found in stopped_projector.api.get(f"/routines/{stopped_projector.routine}/runs")
         ]
-        assert {0} == {model["behind"] for model in stopped_projector.api.get("/health")["readModels"]}
+        wait_for(lambda: {0} == {model["behind"] for model in stopped_projector.api.get("/health")["readModels"]})

@@ -65,7 +65,7 @@ class WithoutOptions(Router):
         return routes
 
 
-class Application(Litestar, WithoutOptions):
+class Application(Litestar, WithoutOptions):  # type: ignore[misc]  # the framework's own returns no routes, either
     """An application, whose `register` asks that of WithoutOptions for its routes and prepares them."""
 
 
