@@ -6,7 +6,7 @@ those of the Jetty API.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 from urllib.parse import unquote, urlencode
 
@@ -185,7 +185,7 @@ class Api:
             except json_body.Unsound as unsound:
                 raise ApiRefusal(400, str(unsound), None, {}) from unsound
         answer = _Received()
-        with self.one_look():
+        with self.one_look() if method == "GET" else nullcontext():
             await self._app(self._scope_of(method, path, query, state), _receive_body(content), answer.send)
         if method != "GET":
             self._seen.clear()
