@@ -27,7 +27,7 @@ from psycopg.sql import SQL, Identifier
 
 from application.event_store.in_memory import MemoryRecorder
 from application.event_store.store import EventStore
-from domain.bounds.limits import Limits
+from domain.bounds.limits import MIB, Limits
 from processes import projector as projectors
 from processes import wakeup
 from processes.scheduler.scheduler import Scheduler
@@ -219,7 +219,11 @@ def api(postgres: LocalPostgres, template: str, tmp_path_factory: pytest.TempPat
     key_file = str(tmp_path_factory.mktemp("keys") / "secret.keys")
     bootstrap.make_keys(key_file)
     with _database(postgres, template) as name:
-        limits = Limits(max_company_endpoints=100)  # the tests of access make one for each caller
+        limits = Limits(
+            max_company_endpoints=100,  # the tests of access make one for each caller
+            max_company_bytes_per_minute=1024 * MIB,  # many tests write within a minute with the same key
+            max_key_bytes_per_minute=1024 * MIB,
+        )
         settings = Settings(database_url=postgres.url("routines_service", name), key_file=key_file, limits=limits)
         owner = msgspec.structs.replace(settings, database_url=postgres.url("postgres", name))
         with (
