@@ -40,7 +40,7 @@ from web.http.streamed_answer import StreamedAnswer
 
 LOOK_S = 0.05  # between two looks whether the index has grown
 TROUBLE_S = 1.0  # pause after the database could not be reached
-HEARTBEAT_S = 15.0  # without an event a reader gets a sign of life
+HEARTBEAT_S = 15.0  # after so long without an event a reader gets a sign of life
 BATCH = 500  # events that are read and shown at a time
 SEARCH_S = 1.0  # the longest search in the log; after one that took longer a reader goes through the log part by part,
 PART = 50_000  # so many positions at a time
@@ -224,8 +224,12 @@ class Reader:
         return BEGINNING % self._position
 
     async def next_chunk(self) -> bytes | None:
-        """Wait for what is to be sent next, and return it; None when the feed is over."""
-        tail = self._tail
+        """
+        Wait for what is to be sent next, and return it; None when the feed is over.
+
+        Without an event for the reader that is a sign of life after HEARTBEAT_S, however much others get meanwhile.
+        """
+        tail, sign_at = self._tail, time.monotonic() + HEARTBEAT_S
         while not tail.is_over and self._left_s() > 0:
             if not tail.has(self._position):
                 chunk, has_changed = await sync_to_thread(self._read_page, self._position), True
@@ -235,10 +239,10 @@ class Reader:
                 return None
             if chunk:
                 return chunk
+            if time.monotonic() >= sign_at:
+                return SIGN_OF_LIFE % self._position
             if self._position >= tail.position:
-                await tail.news(min(HEARTBEAT_S, self._left_s()))
-                if self._position >= tail.position and not tail.is_over:
-                    return SIGN_OF_LIFE % self._position
+                await tail.news(min(sign_at - time.monotonic(), self._left_s()))
         return None
 
     def _from_memory(self, position: int) -> tuple[bytes, bool]:

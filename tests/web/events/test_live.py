@@ -81,6 +81,24 @@ def goals(api: Api, company: str, *titles: str) -> None:
         api.post(f"/companies/{company}/goals", {"title": title})
 
 
+@contextmanager
+def making_goals(api: Api, company: str) -> Iterator[None]:
+    """Goals are made all the time, one after the other."""
+    stop = threading.Event()
+
+    def make() -> None:
+        while not stop.is_set():
+            goals(api, company, "left out")
+
+    thread = threading.Thread(target=make)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
 def titles(events: list[Any]) -> list[str]:
     return [event["data"]["details"]["title"] for event in events]
 
@@ -106,6 +124,18 @@ def test_only_events_that_meet_the_filters_are_sent(api: Api):
         api.patch(f"/goals/{goal}", {"title": "ours, changed"})
 
         assert titles(feed.events(1)) == ["ours, changed"]
+
+
+def test_a_reader_of_rare_events_gets_signs_of_life_beside_many_that_are_not_for_it(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(live, "HEARTBEAT_S", 0.2)
+    company = api.company()
+    with read_feed(api, f"/companies/{company}/events?kind=goal.deleted") as feed, making_goals(api, company):
+        first, second = next(feed.blocks), next(feed.blocks)
+
+    assert [{"id"}, {"id"}] == [set(first), set(second)]
+    assert int(first["id"]) < int(second["id"])
 
 
 def test_whoever_comes_back_gets_what_happened_meanwhile_without_gap_or_repeat(api: Api):
