@@ -2,21 +2,21 @@
 
 import re
 import subprocess
-import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
+from routines.cli import main
 from tests.waiting import wait_for
 
 DEMO_LIMIT_S = 120.0
 
 
-def demo(*options, limit_s=DEMO_LIMIT_S):
-    argv = [sys.executable, "-m", "routines", "demo", *options]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=limit_s, check=False)
+def demo(*options):
+    return CliRunner().invoke(main, ["demo", *options])
 
 
 class Minute(msgspec.Struct):
@@ -75,14 +75,14 @@ def test_the_demo_shows_a_scheduled_run_from_its_tick_to_its_end(minute):
 def test_without_a_system_the_demo_says_how_to_start_one(tmp_path):
     (tmp_path / "board.token").write_text("pcp_board_any\n")
 
-    played = demo("--data-dir", tmp_path, "--url", "http://127.0.0.1:9", limit_s=30)
+    played = demo("--data-dir", str(tmp_path), "--url", "http://127.0.0.1:9")
 
-    assert 1 == played.returncode
+    assert 1 == played.exit_code
     assert "cannot reach Routines at http://127.0.0.1:9: start it with `make up`" in played.stderr
 
 
 def test_without_a_token_the_demo_says_where_it_looked(tmp_path):
-    played = demo("--data-dir", tmp_path, limit_s=30)
+    played = demo("--data-dir", str(tmp_path))
 
-    assert 1 == played.returncode
+    assert 1 == played.exit_code
     assert f"no board token in {tmp_path}/board.token" in played.stderr

@@ -18,7 +18,9 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import psycopg
 import pytest
+from click.testing import CliRunner
 
+from routines.cli import main
 from routines.local.accounts import Account
 from tests import waiting
 from tests.strangers import NOBODY, as_account
@@ -187,13 +189,11 @@ def test_as_root_the_parts_are_not_root_and_may_be_the_service_and_nothing_else(
         logins = [(service.replace("routines_service", role), "SELECT 1") for role in roles]
         assert {"OperationalError"} == set(as_account(account, outcomes, logins))
 
-    env = {**os.environ, "ROUTINES_DATABASE_URL": service, "ROUTINES_KEY_FILE": running_up.state["key_file"]}
-    rotated = [sys.executable, "-m", "routines", "secrets", "rotate-key"]
-    subprocess.run(rotated, env=env, check=True, stdout=subprocess.DEVNULL)
+    env = {"ROUTINES_DATABASE_URL": service, "ROUTINES_KEY_FILE": running_up.state["key_file"]}
+    assert 0 == CliRunner(env=env).invoke(main, ["secrets", "rotate-key"]).exit_code
     assert parts.pw_uid == (home / "secret.keys").stat().st_uid
     running_up.post(f"/routines/{routine}/triggers", trigger)
-    log = [sys.executable, "-m", "routines", "log", "--limit", "1"]
-    assert b'"position":1' in subprocess.run(log, env=env, check=True, stdout=subprocess.PIPE).stdout
+    assert '"position":1' in CliRunner(env=env).invoke(main, ["log", "--limit", "1"]).stdout
 
 
 LINE = re.compile(r"^(\w+):\s*(.*)$", re.MULTILINE)

@@ -1,9 +1,8 @@
-"""A service with two web processes, one for each configuration of nginx, as they are run in earnest."""
+"""A service with a web process for each configuration of nginx, as they are run in earnest."""
 
 import os
 import shutil
-import subprocess
-import sys
+import signal
 from contextlib import ExitStack
 
 import httpx
@@ -14,6 +13,7 @@ from routines.settings import Settings
 from tests.conftest import _database, _projecting
 from tests.deploy.machine import free_port
 from tests.waiting import wait_for
+from verification.faults.forked import Forked
 
 
 def program(name):
@@ -24,24 +24,55 @@ def program(name):
     return path
 
 
+PREFIXES = {"host": "", "subpath": "/routines"}
+RATE = 20  # calls a minute that a webhook takes from one sender
+
+
 class Service:
     """Web processes by the name of their configuration, and what a client needs."""
 
-    def __init__(self, token, ports, tls_ports):
-        self.token, self.ports, self.tls_ports = token, ports, tls_ports
+    def __init__(self, settings, token, directory):
+        self.token = token
+        self.ports, self.tls_ports = ({kind: free_port() for kind in PREFIXES} for _ in range(2))
         self.plain_port = free_port()
+        self._settings, self._directory = settings, directory
+        self._processes = []
 
     @property
     def headers(self):
         return {"Authorization": f"Bearer {self.token}"}
 
+    def start(self, kind):
+        """Start the web process of this configuration, and return as soon as it answers."""
+        env = {
+            "ROUTINES_DATABASE_URL": self._settings.database_url,
+            "ROUTINES_KEY_FILE": self._settings.key_file,
+            "ROUTINES_PUBLIC_URL": f"https://localhost:{self.tls_ports[kind]}{PREFIXES[kind]}",
+            "ROUTINES_TRUSTED_PROXIES": "127.0.0.1",
+            "ROUTINES_WEBHOOK_RATE": str(RATE),
+        }
+        log, port = self._directory / f"{kind}.log", self.ports[kind]
+        process = Forked(["web", "--port", str(port)], {**os.environ, **env}, log)
+        self._processes.append(process)
 
-PREFIXES = {"host": "", "subpath": "/routines"}
-RATE = 20  # calls a minute that a webhook takes from one sender
+        def is_answering():
+            assert process.poll() is None, log.read_text()
+            try:
+                return httpx.get(f"http://127.0.0.1:{port}/api/health", trust_env=False).is_success
+            except httpx.HTTPError:
+                return False
+
+        wait_for(is_answering, limit_s=60)
+
+    def end(self):
+        for process in self._processes:
+            process.send_signal(signal.SIGTERM)
+            process.wait()
 
 
 @pytest.fixture(scope="module")
 def service(postgres, template, tmp_path_factory):
+    """One with the web process of its own host; who needs the other starts it."""
     directory = tmp_path_factory.mktemp("service")
     key_file = str(directory / "secret.keys")
     bootstrap.make_keys(key_file)
@@ -51,43 +82,7 @@ def service(postgres, template, tmp_path_factory):
         system = running.enter_context(bootstrap.system(settings))
         token = bootstrap.first_board_token(settings)
         running.enter_context(_projecting(system))
-        ports, tls_ports = ({kind: free_port() for kind in PREFIXES} for _ in range(2))
-        processes = []
-        for kind, prefix in PREFIXES.items():
-            public_url = f"https://localhost:{tls_ports[kind]}{prefix}"
-            running.enter_context(web := _web(settings, ports[kind], public_url, directory / f"{kind}.log"))
-            processes.append(web)
-        for web in processes:
-            web.wait()
-        yield Service(token, ports, tls_ports)
-
-
-class _web:  # noqa: N801 used as a function
-    def __init__(self, settings, port, public_url, log):
-        self._env = {
-            "ROUTINES_DATABASE_URL": settings.database_url,
-            "ROUTINES_KEY_FILE": settings.key_file,
-            "ROUTINES_PUBLIC_URL": public_url,
-            "ROUTINES_TRUSTED_PROXIES": "127.0.0.1",
-            "ROUTINES_WEBHOOK_RATE": str(RATE),
-        }
-        self._port, self._log = port, log
-
-    def __enter__(self):
-        argv = [sys.executable, "-m", "routines", "web", "--port", str(self._port)]
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(argv, env={**os.environ, **self._env}, stdout=log, stderr=log)
-
-    def wait(self):
-        wait_for(self._is_answering, limit_s=60)
-
-    def _is_answering(self):
-        assert self._process.poll() is None, self._log.read_text()
-        try:
-            return httpx.get(f"http://127.0.0.1:{self._port}/api/health", trust_env=False).is_success
-        except httpx.HTTPError:
-            return False
-
-    def __exit__(self, *_):
-        self._process.terminate()
-        self._process.wait()
+        service = Service(settings, token, directory)
+        running.callback(service.end)
+        service.start("host")
+        yield service

@@ -50,6 +50,7 @@ class Nginx:
 @pytest.fixture(scope="module")
 def nginx(root, service, tmp_path_factory):
     nginx = program("nginx")
+    service.start("subpath")
     directory = tmp_path_factory.mktemp("nginx")
     make_certificate(directory)
     write_configuration(root / "deploy/nginx", directory, service)
