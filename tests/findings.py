@@ -74,14 +74,15 @@ def _edge_of(case: Any) -> tuple[object, ...]:
         or (is_in_body and NESTED.search(about))
         or OF_ALL_OPERATIONS.search(about)
     )
-    is_of_media_type = is_in_body and data.scenario is CoverageScenario.EXAMPLE_VALUE
+    is_example_body = is_in_body and data.scenario is CoverageScenario.EXAMPLE_VALUE
     is_negative = case.meta.generation.mode is GenerationMode.NEGATIVE
     property_ = _property_of(case, about.partition(": ")[0]) if is_in_body and is_negative else None
     return (
         None if is_shared or property_ else case.operation.label,
         property_,
         data.parameter_location,
-        None if is_in_body and not is_of_media_type else data.parameter,
+        None if is_in_body and not is_example_body else data.parameter,
+        msgspec.json.encode(case.body) if is_example_body else None,
         data.location if is_in_body else None,
         case.meta.generation.mode,
         about,

@@ -112,7 +112,7 @@ def attack(api: Api, ids: dict[str, str], token: str, *, edges: bool) -> Finding
                 for operation, (name, id_) in chosen.items()
             ],
             "phases": {
-                "examples": {"enabled": IS_CAMPAIGN or not edges},  # the edges begin with them
+                "examples": {"enabled": IS_CAMPAIGN or not edges},  # the edges have them among them
                 "coverage": {"enabled": edges, **METHODS},
                 "fuzzing": {"enabled": edges or IS_CAMPAIGN},
             },
