@@ -23,6 +23,7 @@ import structlog
 from hypothesis import settings as hypothesis_settings
 from litestar._signature import SignatureModel
 from litestar.concurrency import set_asyncio_executor
+from litestar.types import ASGIApp
 from litestar.utils.signature import ParsedSignature
 from psycopg.sql import SQL, Identifier
 
@@ -291,12 +292,10 @@ class _projecting:  # noqa: N801 used as a function
 
 
 class _serving:  # noqa: N801 used as a function
-    """The web application in a thread, on a free port."""
+    """The web application, or this one, in a thread, on a free port."""
 
-    def __init__(self, system: System, webhook_rate: int = 0, *, jetty_routines: bool = True) -> None:
-        backend = Backend(system.executor, system.pool, system.settings.patience_s)
-        app = create_app(backend, system.settings.public_url or PUBLIC_URL, webhook_rate, jetty_routines=jetty_routines)
-        self._server = server(app, system.settings, "127.0.0.1", 0)
+    def __init__(self, system: System, app: ASGIApp | None = None) -> None:
+        self._server = server(app or make_app(system), system.settings, "127.0.0.1", 0)
         set_asyncio_executor(request_threads(system.settings))  # type: ignore[arg-type]
         self._socket = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]})
@@ -311,6 +310,11 @@ class _serving:  # noqa: N801 used as a function
         self._server.should_exit = True
         self._thread.join()
         self._socket.close()
+
+
+def make_app(system: System, webhook_rate: int = 0, *, jetty_routines: bool = True) -> ASGIApp:
+    backend = Backend(system.executor, system.pool, system.settings.patience_s)
+    return create_app(backend, system.settings.public_url or PUBLIC_URL, webhook_rate, jetty_routines=jetty_routines)
 
 
 def share(postgres: LocalPostgres) -> None:
