@@ -10,8 +10,8 @@ from litestar import Litestar
 from litestar.types import ASGIApp
 
 from tests.api import Api
-from tests.conftest import PUBLIC_URL
 from tests.description import Description
+from tests.running import PUBLIC_URL
 from web import app
 from web.apis import dispatch_by_api
 from web.http.backend import Backend

@@ -13,7 +13,7 @@ from application.execute import Executor
 from routines import bootstrap
 from routines.bootstrap import System
 from tests.api import Api
-from tests.conftest import _serving, make_app
+from tests.running import make_app, serving
 from tests.waiting import wait_for
 
 MINUTE_ENDS_S = 55
@@ -42,7 +42,7 @@ def serve_app(api: Api, app: ASGIApp, system: System | None = None, **settings: 
     """A server of its own for an application, with these settings of the server: who may connect, and how often."""
     system = system or api.system
     here = msgspec.structs.replace(system, settings=msgspec.structs.replace(system.settings, **settings))
-    with _serving(here, app) as url:
+    with serving(here, app) as url:
         served_api = Api(url, api.token, here)
         yield served_api
         served_api.close()

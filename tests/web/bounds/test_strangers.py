@@ -11,7 +11,7 @@ from litestar.types import ASGIApp
 
 from domain.bounds.limits import MIB
 from tests.api import Api
-from tests.conftest import make_app
+from tests.running import make_app
 from tests.web.bounds.connections import FORM, ID, PUBLIC, TRUSTING, connected_client, read_answer, request_head
 from tests.web.hooks import FORWARDED, Hook, hook, sending_from
 from tests.web.jetty.conftest import ECHO, Jetty
