@@ -3,17 +3,12 @@
 import gc
 import os
 import shutil
-import socket
 import tempfile
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from threading import Event as Stop
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import msgspec
@@ -21,35 +16,27 @@ import psycopg
 import pytest
 import structlog
 from hypothesis import settings as hypothesis_settings
-from litestar.concurrency import set_asyncio_executor
+from litestar._signature import SignatureModel
 from litestar.utils.signature import ParsedSignature
-from psycopg.sql import SQL, Identifier
 
 from application.event_store.in_memory import MemoryRecorder
 from application.event_store.store import EventStore
 from domain.bounds.limits import MIB, Limits
-from processes import projector as projectors
 from processes import wakeup
 from processes.scheduler.scheduler import Scheduler
-from projections import catalogue
 from routines import bootstrap
 from routines.bootstrap import System
 from routines.postgres import cluster
 from routines.postgres.cluster import LocalPostgres
-from routines.prerequisites import SEVERAL
-from routines.roles import OWNER
 from routines.settings import Settings
-from routines.web_server import request_threads, server
 from tests import order
 from tests.api import Api
 from tests.clusters import copying
-from web.app import create_app
-from web.http.backend import Backend
+from tests.running import copied_database, execute, projecting, serving, share, superuser
 
 TEMPLATE = "routines_template"
 MEMORY = Path("/dev/shm")
 MEMORY_BYTES = 4 * 2**30  # free ones, before the files of the tests are kept in memory
-PUBLIC_URL = "https://routines.example"
 
 # The suite tries the same examples each time; `make fuzz`, which sets SEED, tries others.
 for name, is_fixed in (("suite", True), ("campaign", False)):
@@ -80,9 +67,10 @@ structlog.configure(
 # Every client reads all certificates of the world, which takes longer than a request: read them once.
 httpx._transports.default.create_ssl_context = cache(httpx.create_ssl_context)  # type: ignore[attr-defined]
 
-# Further applications have the same functions as the first, whose signatures are a third of what it takes to make one.
-_read_signature = ParsedSignature.from_fn
+# Further applications have the same functions as the first, whose signatures are half of what it takes to make one.
+_read_signature, _make_signature_model = ParsedSignature.from_fn, SignatureModel.create
 _signatures: dict[Any, ParsedSignature] = {}
+_signature_models: dict[Any, type[SignatureModel]] = {}
 
 
 def _read_signature_once(function: Any, names: dict[str, Any]) -> ParsedSignature:
@@ -92,7 +80,15 @@ def _read_signature_once(function: Any, names: dict[str, Any]) -> ParsedSignatur
     return _signatures[key]
 
 
+def _make_signature_model_once(*, parsed_signature: ParsedSignature, **of: Any) -> type[SignatureModel]:
+    key = id(parsed_signature), frozenset(of["dependency_name_set"]), of.get("data_dto")
+    if key not in _signature_models:
+        _signature_models[key] = _make_signature_model(parsed_signature=parsed_signature, **of)
+    return _signature_models[key]
+
+
 ParsedSignature.from_fn = _read_signature_once  # type: ignore[assignment,method-assign]
+SignatureModel.create = _make_signature_model_once  # type: ignore[assignment,method-assign]
 
 # Every loop that a test starts is stopped at its end.
 wakeup.LOOK_S = 0.05
@@ -148,7 +144,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPostgres
         local.start()
         share(local)
         yield local
-        _superuser(local).close()
+        superuser(local).close()
         local.stop()
 
 
@@ -179,7 +175,7 @@ def copied(template: str) -> str:
 @pytest.fixture
 def admin_url(postgres: LocalPostgres, copied: str) -> Iterator[str]:
     """The superuser's URL of a fresh database."""
-    with _database(postgres, copied) as name:
+    with copied_database(postgres, copied) as name:
         yield postgres.url("postgres", name)
 
 
@@ -218,7 +214,7 @@ def api(postgres: LocalPostgres, template: str, tmp_path_factory: pytest.TempPat
     """A running API with its projector, for the whole run: each test makes a company of its own."""
     key_file = str(tmp_path_factory.mktemp("keys") / "secret.keys")
     bootstrap.make_keys(key_file)
-    with _database(postgres, template) as name:
+    with copied_database(postgres, template) as name:
         limits = Limits(
             max_company_endpoints=100,  # the tests of access make one for each caller
             max_company_bytes_per_minute=1024 * MIB,  # many tests write within a minute with the same key
@@ -229,8 +225,8 @@ def api(postgres: LocalPostgres, template: str, tmp_path_factory: pytest.TempPat
         with (
             bootstrap.system(settings) as system,
             bootstrap.system(owner) as operator,
-            _projecting(system),
-            _serving(system) as url,
+            projecting(system),
+            serving(system) as url,
         ):
             token = bootstrap.first_board_token(settings)
             client = Api(url=url, token=token or "", system=system, operator=operator)
@@ -245,79 +241,6 @@ def nothing_overdue(api: Api) -> None:
     with bootstrap.connect(api.system.settings) as conn:
         while scheduler.tick(conn):
             pass
-
-
-class _database:  # noqa: N801 used as a function
-    """A copy of a database, dropped at the end."""
-
-    def __init__(self, postgres: LocalPostgres, template: str) -> None:
-        self._postgres, self._template, self._name = postgres, template, f"test_{uuid4().hex}"
-
-    def __enter__(self) -> str:
-        copy = "CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy"  # no WAL: half the time where nothing is synced
-        execute(self._postgres, copy, self._name, self._template)
-        execute(self._postgres, "GRANT CREATE ON DATABASE {} TO routines_service", self._name)  # is not copied
-        return self._name
-
-    def __exit__(self, *_: object) -> None:
-        execute(self._postgres, "DROP DATABASE {} WITH (FORCE)", self._name)
-
-
-class _projecting:  # noqa: N801 used as a function
-    """The projector in a thread."""
-
-    def __init__(self, system: System) -> None:
-        self._stop = Stop()
-        running = projectors.Projector(catalogue.ALL, system.store.after)
-        arguments = (running, lambda: bootstrap.connect(system.settings), self._stop)
-        self._thread = threading.Thread(target=projectors.run, args=arguments)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-
-class _serving:  # noqa: N801 used as a function
-    """The web application in a thread, on a free port."""
-
-    def __init__(self, system: System, webhook_rate: int = 0, *, jetty_routines: bool = True) -> None:
-        backend = Backend(system.executor, system.pool, system.settings.patience_s)
-        app = create_app(backend, system.settings.public_url or PUBLIC_URL, webhook_rate, jetty_routines=jetty_routines)
-        self._server = server(app, system.settings, "127.0.0.1", 0)
-        set_asyncio_executor(request_threads(system.settings))  # type: ignore[arg-type]
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]})
-
-    def __enter__(self) -> str:
-        self._thread.start()
-        while not self._server.started:
-            time.sleep(0.01)
-        return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-
-    def __exit__(self, *_: object) -> None:
-        self._server.should_exit = True
-        self._thread.join()
-        self._socket.close()
-
-
-def share(postgres: LocalPostgres) -> None:
-    """Let several installations have a database on this server, as a superuser may."""
-    execute(postgres, "CREATE ROLE {} NOLOGIN", OWNER)
-    execute(postgres, f"ALTER ROLE {{}} SET {SEVERAL} = 'on'", OWNER)
-
-
-def execute(postgres: LocalPostgres, statement: str, *names: str) -> None:
-    """A statement about databases, as the superuser."""
-    _superuser(postgres).execute(SQL(statement).format(*map(Identifier, names)))
-
-
-@cache
-def _superuser(postgres: LocalPostgres) -> psycopg.Connection[Any]:
-    """The connection that makes and drops the databases of all tests."""
-    return psycopg.connect(postgres.url("postgres", "postgres"), autocommit=True)
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,8 @@ import pytest
 
 from routines import bootstrap
 from routines.settings import Settings
-from tests.conftest import _database, _projecting
 from tests.deploy.machine import free_port
+from tests.running import copied_database, projecting
 from tests.waiting import wait_for
 from verification.faults.forked import Forked
 
@@ -77,11 +77,11 @@ def service(postgres, template, tmp_path_factory):
     key_file = str(directory / "secret.keys")
     bootstrap.make_keys(key_file)
     with ExitStack() as running:
-        name = running.enter_context(_database(postgres, template))
+        name = running.enter_context(copied_database(postgres, template))
         settings = Settings(database_url=postgres.url("routines_service", name), key_file=key_file)
         system = running.enter_context(bootstrap.system(settings))
         token = bootstrap.first_board_token(settings)
-        running.enter_context(_projecting(system))
+        running.enter_context(projecting(system))
         service = Service(settings, token, directory)
         running.callback(service.end)
         service.start("host")

@@ -18,9 +18,9 @@ from routines import bootstrap
 from routines.bootstrap import System
 from routines.postgres.cluster import LocalPostgres
 from routines.settings import Settings
-from tests.conftest import _database, execute
 from tests.projections.sharing import Shared
 from tests.projections.story import Story
+from tests.running import copied_database, execute
 
 TOLD, PROJECTED = "told_template", "projected_template"  # databases to be copied
 
@@ -70,7 +70,7 @@ def share_copy(postgres: LocalPostgres) -> Iterator[Callable[[str], Shared]]:
 
         @cache
         def share(copied: str) -> Shared:
-            name = stack.enter_context(_database(postgres, copied))
+            name = stack.enter_context(copied_database(postgres, copied))
             system = stack.enter_context(
                 bootstrap.system(Settings(database_url=postgres.url("routines_service", name)))
             )

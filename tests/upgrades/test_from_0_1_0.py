@@ -28,8 +28,8 @@ from routines import bootstrap
 from routines.bootstrap import System
 from routines.cli import main
 from routines.settings import Settings
-from tests.conftest import _serving
 from tests.rebuilding import rebuild_outdated
+from tests.running import serving
 from tests.upgrades.questions import answers
 from tests.upgrades.structure import structure
 
@@ -141,7 +141,7 @@ def test_0_1_0_left_every_kind_of_event_that_it_knew(old_installation):
 def test_all_read_models_are_left_to_the_projector_while_their_old_rows_are_shown(old_installation, system):
     assert {model.name for model in catalogue.ALL} == set(old_installation.outdated)
 
-    with _serving(system) as url, client_of(url, old_installation) as client:
+    with serving(system) as url, client_of(url, old_installation) as client:
         given = {
             path: client.get(path).status_code
             for path in ("/api/companies", f"/api/issues/{old_installation.ids['parent']}")
@@ -178,7 +178,7 @@ def test_it_answers_as_0_1_0_did(old_installation, system, rebuilt_read_models):
         answer = client.get(path)
         return None if answer.status_code == httpx.codes.NOT_FOUND else answer.raise_for_status().json()
 
-    with _serving(system) as url, client_of(url, old_installation) as client:
+    with serving(system) as url, client_of(url, old_installation) as client:
         answers_now = answers(get)
 
     assert len(answers_now) > 300
@@ -223,7 +223,7 @@ def test_it_fires_on(old_installation, system, rebuilt_read_models):
             pass
     path = f"/api/routines/{old_installation.ids['piles']}/runs?limit=200"
 
-    with _serving(hour_later) as url, client_of(url, old_installation) as client:
+    with serving(hour_later) as url, client_of(url, old_installation) as client:
         runs = client.get(path).json()
         known = {run["id"] for run in old_installation.answers[path]}
         new = [run for run in runs if run["id"] not in known]
@@ -262,7 +262,7 @@ def test_an_erased_company_of_0_1_0_answers_everything_and_says_nothing(
         assert answer.status_code < 500, (path, answer.text)
         return answer.json() if answer.status_code == 200 else None
 
-    with _serving(system) as url, client_of(url, old_installation) as client:
+    with serving(system) as url, client_of(url, old_installation) as client:
         said = {
             text
             for path in (f"/api/companies/{acme}/routines", f"/api/companies/{acme}/issues")

@@ -36,8 +36,8 @@ from routines import bootstrap
 from routines.bootstrap import System
 from routines.postgres.cluster import LocalPostgres
 from routines.settings import Settings
-from tests.conftest import _serving
 from tests.projections.story import Story
+from tests.running import serving
 from tests.upgrades.questions import answers
 
 SERVICE = "routines_service"
@@ -80,7 +80,7 @@ def _write_answers(path: Path, story: Story, counts: dict[str, int], system: Sys
     token = story.caller.token
     at_the_end = replace(system, executor=story.executor)  # whose clock is the story's
     with (
-        _serving(at_the_end) as url,
+        serving(at_the_end) as url,
         httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}) as client,
     ):
 

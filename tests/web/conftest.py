@@ -3,9 +3,11 @@
 from collections.abc import Callable, Iterator
 
 import pytest
+from litestar.types import ASGIApp
 from msgspec.structs import replace
 
 from tests.api import Api
+from tests.web.described_apis import DescribedApis, describe_apis
 from tests.web.served import serve_further
 
 
@@ -14,6 +16,17 @@ def other_process(api: Api) -> Iterator[Api]:
     """A further application on the same database, which knows of a test's company only what it is asked by the test."""
     with serve_further(api) as other:
         yield other
+
+
+@pytest.fixture(scope="session")
+def described_apis(api: Api) -> DescribedApis:
+    return describe_apis(api)
+
+
+@pytest.fixture(scope="session")
+def unserved_app(described_apis: DescribedApis) -> ASGIApp:
+    """An application over the database of the API, for servers of tests (`serve_app`), one after the other."""
+    return described_apis["paperclip"].asgi
 
 
 @pytest.fixture

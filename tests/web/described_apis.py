@@ -1,8 +1,7 @@
 """Both APIs as they are described and as they are built, for tests that compare the two."""
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 import httpx
@@ -11,8 +10,8 @@ from litestar import Litestar
 from litestar.types import ASGIApp
 
 from tests.api import Api
-from tests.conftest import PUBLIC_URL
 from tests.description import Description
+from tests.running import PUBLIC_URL
 from web import app
 from web.apis import dispatch_by_api
 from web.http.backend import Backend
@@ -38,8 +37,10 @@ class DescribedApi(NamedTuple):
     asgi: ASGIApp
 
 
-@contextmanager
-def described_apis(api: Api) -> Iterator[Mapping[Name, DescribedApi]]:
+DescribedApis = Mapping[Name, DescribedApi]
+
+
+def describe_apis(api: Api) -> DescribedApis:
     """Both, over the database of the running API."""
     built: dict[Name, Litestar] = {}
     select = dispatch_by_api
@@ -51,7 +52,7 @@ def described_apis(api: Api) -> Iterator[Mapping[Name, DescribedApi]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(app, "dispatch_by_api", noted)
         asgi = app.create_app(Backend(api.system.executor, api.system.pool, patience_s=5), PUBLIC_URL)
-    yield {name: _describe_api(api, asgi, built[name], *PLACES[name]) for name in PLACES}
+    return {name: _describe_api(api, asgi, built[name], *PLACES[name]) for name in PLACES}
 
 
 def _describe_api(api: Api, asgi: ASGIApp, built: Litestar, path: str, package: str) -> DescribedApi:

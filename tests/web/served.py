@@ -7,11 +7,13 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+from litestar.types import ASGIApp
 
 from application.execute import Executor
 from routines import bootstrap
+from routines.bootstrap import System
 from tests.api import Api
-from tests.conftest import _serving
+from tests.running import make_app, serving
 from tests.waiting import wait_for
 
 MINUTE_ENDS_S = 55
@@ -27,11 +29,24 @@ def serve_further(
     Calls of webhooks are counted by the minute of the clock, so a test with a rate does not begin at the end of one.
     """
     if webhook_rate:
-        wait_for(lambda: time.time() % 60 < MINUTE_ENDS_S, limit_s=60)
+        leave_end_of_minute()
     with bootstrap.system(msgspec.structs.replace(api.system.settings, **settings)) as system:
         executor = system.executor if clock is None else Executor(system.store, clock, system.vault)
         here = msgspec.structs.replace(system, executor=executor)
-        with _serving(here, webhook_rate) as url:
-            further_api = Api(url, api.token, here)
+        with serve_app(api, make_app(here, webhook_rate), here) as further_api:
             yield further_api
-            further_api.close()
+
+
+@contextmanager
+def serve_app(api: Api, app: ASGIApp, system: System | None = None, **settings: Any) -> Iterator[Api]:
+    """A server of its own for an application, with these settings of the server: who may connect, and how often."""
+    system = system or api.system
+    here = msgspec.structs.replace(system, settings=msgspec.structs.replace(system.settings, **settings))
+    with serving(here, app) as url:
+        served_api = Api(url, api.token, here)
+        yield served_api
+        served_api.close()
+
+
+def leave_end_of_minute() -> None:
+    wait_for(lambda: time.time() % 60 < MINUTE_ENDS_S, limit_s=60)

@@ -20,7 +20,7 @@ from routines import bootstrap
 from routines.postgres.cluster import LocalPostgres
 from routines.settings import Settings
 from tests.api import Api
-from tests.conftest import _database, _projecting, _serving
+from tests.running import copied_database, projecting, serving
 from tests.waiting import wait_for
 
 ROUNDS = 50
@@ -74,7 +74,7 @@ class Stopped(msgspec.Struct):
         return self.api.system.store.head()
 
     def projecting(self) -> Any:
-        return _projecting(self.api.system)
+        return projecting(self.api.system)
 
     def behind(self) -> str:
         """A manual run, which is answered without any read model; they are behind from then on."""
@@ -93,9 +93,9 @@ class Stopped(msgspec.Struct):
 @pytest.fixture(scope="module")
 def impatient_api(postgres: LocalPostgres, template: str) -> Iterator[Api]:
     """An API without a projector, on a database of its own."""
-    with _database(postgres, template) as name:
+    with copied_database(postgres, template) as name:
         settings = Settings(database_url=postgres.url("routines_service", name), patience_s=PATIENCE_S)
-        with bootstrap.system(settings) as system, _serving(system) as url:
+        with bootstrap.system(settings) as system, serving(system) as url:
             api = Api(url, bootstrap.first_board_token(settings) or "", system)
             yield api
             api.close()
@@ -107,7 +107,7 @@ def stopped_projector(impatient_api: Api) -> Stopped:
         with impatient_api.system.pool.connection() as conn:
             return positions.gap(conn, [model.name for model in catalogue.ALL])[1] == 0
 
-    with _projecting(impatient_api.system):
+    with projecting(impatient_api.system):
         company = impatient_api.company()
         agent, token = impatient_api.agent(company)
         routine = impatient_api.routine(company, agent)

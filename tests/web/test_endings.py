@@ -211,10 +211,10 @@ def over_rate(api: Api) -> Iterator[Api]:
         yield other_api
 
 
-@pytest.fixture(scope="module")
-def at_bound(api: Api) -> Iterator[Api]:
-    with serve_further(api, limits=Limits(max_stream_events=1)) as other_api:
-        yield other_api
+@pytest.fixture
+def at_bound(api: Api, set_limits: Callable[..., None]) -> Api:
+    set_limits(max_stream_events=1)
+    return api
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from application.secrets.key_ring import KeyRing
 from application.secrets.vault import Vault
 from projections.engine import positions
 from routines import bootstrap
-from tests.conftest import _serving
 from tests.projections.story import Story
+from tests.running import serving
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def installation(system, tmp_path):
         story.issue(story.ids["acme"], "Before")
         story.project_all()
         headers = {"Authorization": f"Bearer {story.caller.token}"}
-        with _serving(system) as url, httpx.Client(base_url=f"{url}/api", headers=headers, timeout=20) as client:
+        with serving(system) as url, httpx.Client(base_url=f"{url}/api", headers=headers, timeout=20) as client:
             yield story, client
 
 

@@ -9,7 +9,7 @@ from psycopg.sql import SQL, Identifier
 from routines import bootstrap
 from routines.settings import Settings
 from tests.application.event_store.writers import WritersFixture
-from tests.conftest import _database
+from tests.running import copied_database
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def log(system):
 def shared_system(postgres, template):
     """For all tests of a module whose streams are their own."""
     with (
-        _database(postgres, template) as name,
+        copied_database(postgres, template) as name,
         bootstrap.system(Settings(database_url=postgres.url("routines_service", name))) as system,
     ):
         yield system

@@ -21,7 +21,7 @@ from application.secrets.vault import Vault, VaultRecord
 from domain.webhooks.secret import Secret
 from routines import bootstrap
 from routines.settings import Settings
-from tests.conftest import _database
+from tests.running import copied_database
 from tests.waiting import wait_for
 
 VALUE = b"0123456789abcdef0123456789abcdef0123456789abcdef"
@@ -31,7 +31,7 @@ PLACES = st.tuples(st.uuids(), st.uuids(), st.uuids(), st.text())
 @pytest.fixture(scope="module")
 def only_system(postgres, template):
     with (
-        _database(postgres, template) as name,
+        copied_database(postgres, template) as name,
         bootstrap.system(Settings(database_url=postgres.url("routines_service", name))) as system,
     ):
         yield system

@@ -17,10 +17,10 @@ from projections.engine import folding_aside, isolation, positions, rebuilds
 from projections.firing import deadlines, run_history
 from projections.routines import routine_list, routines
 from routines import bootstrap
-from tests.conftest import _projecting
 from tests.projections.engine.rebuild_checks import ALL, NAMES, Killed, schemas_left_behind, searched_schemas
 from tests.projections.sharing import SHARED
 from tests.projections.story import all_folded, rows
+from tests.running import projecting
 from tests.waiting import wait_for
 
 
@@ -150,7 +150,7 @@ def test_readers_and_writers_notice_nothing_of_rebuilds(projected_story, system,
             assert positions.wait(own, NAMES, 10) >= head
             assert run_id in {one.id for one in run_history.recent_runs(own, routine_id, 200)}
 
-    with _projecting(system), repeating(read, write):
+    with projecting(system), repeating(read, write):
         for model in catalogue.ALL:
             rebuilds.rebuild(conn, model, projected_story.store.after)
         positions.wait(conn, NAMES, 10)

@@ -34,7 +34,7 @@ from routines.cli import main
 from routines.postgres.binaries import find_binaries
 from tests.api import Api
 from tests.canaries import CANARY, canaries
-from tests.conftest import _projecting, _serving
+from tests.running import projecting, serving
 from tests.waiting import wait_for
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -51,7 +51,7 @@ def always_looking(monkeypatch):
 @pytest.fixture
 def installation(always_looking, system, owner):
     """An API with its projector over a database of its own."""
-    with _projecting(system), _serving(system) as url:
+    with projecting(system), serving(system) as url:
         token = bootstrap.first_board_token(owner.settings)
         client = Api(url=url, token=token or "", system=system, operator=owner)
         yield client

@@ -12,7 +12,7 @@ from application.access import Caller
 from application.use_cases import read_access
 from application.use_cases.board import sessions
 from domain.errors import Unauthenticated
-from tests.conftest import PUBLIC_URL
+from tests.running import PUBLIC_URL
 from tests.web import people
 from web.board.session import SessionCookie
 

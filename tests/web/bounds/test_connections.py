@@ -4,16 +4,17 @@ import urllib.parse
 from contextlib import ExitStack, suppress
 
 import pytest
+from litestar.types import ASGIApp
 
 from tests.api import Api
 from tests.web.bounds.connections import TRUSTING, connected_client, limits_with
 from tests.web.hooks import sending_from
 from tests.web.raw_http import read_only_answer, read_until_closed
-from tests.web.served import serve_further
+from tests.web.served import serve_app
 
 
-def test_of_too_many_connections_of_a_peer_the_oldest_silent_ones_make_way(api: Api):
-    with serve_further(api, limits=limits_with(max_connections_per_peer=8)) as here, ExitStack() as stack:
+def test_of_too_many_connections_of_a_peer_the_oldest_silent_ones_make_way(api: Api, unserved_app: ASGIApp):
+    with serve_app(api, unserved_app, limits=limits_with(max_connections_per_peer=8)) as here, ExitStack() as stack:
         silent = [stack.enter_context(connected_client(here, address="127.0.0.10")) for _ in range(12)]
         with sending_from("127.0.0.10") as same, sending_from("127.0.0.11") as other:
             statuses = [one.get(f"{here.url}/api/health").status_code for one in (same, other, same)]
@@ -25,10 +26,10 @@ def test_of_too_many_connections_of_a_peer_the_oldest_silent_ones_make_way(api: 
             assert read_until_closed(client).startswith(b"HTTP/1.1 200 ")
 
 
-def test_of_too_many_connections_at_all_the_oldest_silent_ones_make_way(api: Api):
+def test_of_too_many_connections_at_all_the_oldest_silent_ones_make_way(api: Api, unserved_app: ASGIApp):
     addresses = [f"127.0.1.{number}" for number in range(1, 31)]
 
-    with serve_further(api, limits=limits_with(max_connections=20)) as here, ExitStack() as stack:
+    with serve_app(api, unserved_app, limits=limits_with(max_connections=20)) as here, ExitStack() as stack:
         silent = [stack.enter_context(connected_client(here, address=address)) for address in addresses]
         for client in silent[15:]:
             client.sendall(b"POST /api/companies HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
@@ -37,10 +38,10 @@ def test_of_too_many_connections_at_all_the_oldest_silent_ones_make_way(api: Api
         assert [b""] * 10 == [read_until_closed(client) for client in silent[:10]]
 
 
-def test_a_trusted_proxy_may_have_more_connections_than_a_peer(api: Api):
+def test_a_trusted_proxy_may_have_more_connections_than_a_peer(api: Api, unserved_app: ASGIApp):
     bounds = limits_with(max_connections_per_peer=4)
 
-    with serve_further(api, limits=bounds, **TRUSTING) as here, ExitStack() as stack:
+    with serve_app(api, unserved_app, limits=bounds, **TRUSTING) as here, ExitStack() as stack:
         clients = [stack.enter_context(connected_client(here)) for _ in range(30)]
         for client in clients:
             client.sendall(b"GET /api/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")

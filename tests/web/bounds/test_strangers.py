@@ -1,19 +1,36 @@
 """What strangers name costs no memory, and whoever they hide behind uses up nobody else's calls."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
 import pytest
 from litestar import _parsers
+from litestar.types import ASGIApp
 
 from domain.bounds.limits import MIB
 from tests.api import Api
+from tests.running import make_app
 from tests.web.bounds.connections import FORM, ID, PUBLIC, TRUSTING, connected_client, read_answer, request_head
 from tests.web.hooks import FORWARDED, Hook, hook, sending_from
 from tests.web.jetty.conftest import ECHO, Jetty
-from tests.web.served import serve_further
+from tests.web.served import leave_end_of_minute, serve_app, serve_further
 from web.http.guard import MAX_PATH_BYTES, MAX_QUERY_BYTES, MAX_QUERY_FIELDS
 from web.http.rate_limit import TooMany, WebhookRateLimiter, network_of
+
+
+@pytest.fixture(scope="module")
+def one_call_app(api: Api) -> ASGIApp:
+    """An application that takes one call of a webhook from a sender in a minute."""
+    return make_app(api.system, webhook_rate=1)
+
+
+@contextmanager
+def serve_one_call_app(api: Api, one_call_app: ASGIApp, **settings: Any) -> Iterator[Api]:
+    leave_end_of_minute()
+    with serve_app(api, one_call_app, **settings) as here:
+        yield here
 
 
 def call_webhook(sender: Hook, client: httpx.Client) -> int:
@@ -21,12 +38,14 @@ def call_webhook(sender: Hook, client: httpx.Client) -> int:
     return sender.send(b"{}", sender.signed(b"{}"), client=client).status_code
 
 
-def test_what_cannot_be_the_address_of_a_webhook_is_refused_without_its_body_and_not_counted(api: Api):
-    with serve_further(api, webhook_rate=1) as here:
+def test_what_cannot_be_the_address_of_a_webhook_is_refused_without_its_body_and_not_counted(
+    api: Api, one_call_app: ASGIApp
+):
+    with serve_one_call_app(api, one_call_app) as here, sending_from("127.0.0.8") as sender:
         path = f"{here.url}{PUBLIC}"
         for public_id in ("x", "0" * 23, "0" * 25, "G" * 24, "A" * 24, "x" * 1_500):
             for _ in range(3):
-                answer = httpx.post(f"{path}/{public_id}/fire")
+                answer = sender.post(f"{path}/{public_id}/fire")
                 assert (404, "Routine trigger not found") == (answer.status_code, answer.json()["error"])
         with connected_client(here) as client:
             client.sendall(request_head("POST", f"{PUBLIC}/{'x' * 24}/fire", MIB))
@@ -48,10 +67,10 @@ def test_a_stranger_behind_the_same_proxy_uses_up_nobodys_calls(api: Api, routin
     assert [[202, 202, 429]] * 3 == known
 
 
-def test_a_sender_calls_every_webhook_as_often_as_one(api: Api, routine: str):
+def test_a_sender_calls_every_webhook_as_often_as_one(api: Api, routine: str, one_call_app: ASGIApp):
     hooks = [hook(api, routine) for _ in range(12)]
 
-    with serve_further(api, webhook_rate=1) as here, sending_from("127.0.0.5") as proxy:
+    with serve_one_call_app(api, one_call_app) as here, sending_from("127.0.0.5") as proxy:
         statuses = [[call_webhook(one.at(here.url), proxy) for _ in range(2)] for one in hooks]
 
     assert [[202, 429]] * 12 == statuses
@@ -114,10 +133,12 @@ def test_the_framework_remembers_no_long_path_query_or_form(api: Api, jetty: Jet
     assert 200 == api.request("GET", f"/companies/{api.company()}/routines?{query}").status_code
 
 
-def test_behind_a_trusted_proxy_the_last_hop_that_is_no_proxy_is_the_sender(api: Api, routine: str):
+def test_behind_a_trusted_proxy_the_last_hop_that_is_no_proxy_is_the_sender(
+    api: Api, routine: str, one_call_app: ASGIApp
+):
     sender = hook(api, routine, "none")
 
-    with serve_further(api, webhook_rate=1, **TRUSTING) as here:
+    with serve_one_call_app(api, one_call_app, **TRUSTING) as here:
 
         def call_webhook(forwarded: str) -> int:
             return sender.at(here.url).send(b"", {"X-Forwarded-For": forwarded}).status_code
@@ -144,10 +165,10 @@ def test_behind_a_trusted_proxy_the_last_hop_that_is_no_proxy_is_the_sender(api:
     assert [202, 429] == networks
 
 
-def test_who_is_no_trusted_proxy_does_not_choose_its_address(api: Api, routine: str):
+def test_who_is_no_trusted_proxy_does_not_choose_its_address(api: Api, routine: str, one_call_app: ASGIApp):
     sender = hook(api, routine, "none")
 
-    with serve_further(api, webhook_rate=1, trusted_proxies="192.0.2.1,127.0.0.64/26") as here:
+    with serve_one_call_app(api, one_call_app, trusted_proxies="192.0.2.1,127.0.0.64/26") as here:
         refusals = [
             sender.at(here.url).send(b"", {name: f"203.0.113.{number}"}).status_code
             for number, name in enumerate(["X-Forwarded-For", *FORWARDED])

@@ -362,9 +362,10 @@ def test_a_reader_who_takes_nothing_is_cut_off(api: Api, monkeypatch: pytest.Mon
     assert left == [False, True]
 
 
-def test_there_is_a_bound_on_readers(api: Api):
-    limits = replace(api.system.settings.limits, max_event_readers=1)
-    with serve_further(api, limits=limits) as here, read_feed(here, "/events"):
-        refusal = here.request("GET", "/events", headers=STREAM)
+def test_there_is_a_bound_on_readers(other_process: Api, monkeypatch: pytest.MonkeyPatch):
+    store = other_process.system.store
+    monkeypatch.setattr(store, "limits", replace(store.limits, max_event_readers=1))
+    with read_feed(other_process, "/events"):
+        refusal = other_process.request("GET", "/events", headers=STREAM)
 
     assert (503, "1") == (refusal.status_code, refusal.headers["Retry-After"])

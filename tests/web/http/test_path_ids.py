@@ -1,28 +1,21 @@
 """Ids in paths: what is no id in its one form names nothing, whatever else would take it for one."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.api import Api
-from tests.web.described_apis import DescribedApi, described_apis, operations, path_of
+from tests.web.described_apis import DescribedApis, operations, path_of
 from web.http.path_ids import PathId
 
 ID = "9f1c2d3e-4b5a-4678-9abc-def012345678"
 
 
-@pytest.fixture(scope="module")
-def described_api(api: Api) -> Iterator[DescribedApi]:
-    with described_apis(api) as both:
-        yield both["paperclip"]
-
-
 @pytest.mark.parametrize("malformed", ["nonsense", ID.replace("-", ""), f"{{{ID}}}", f"urn:uuid:{ID}", f"{ID}0"])
 def test_a_malformed_id_of_a_path_is_answered_like_one_that_is_unknown(
-    api: Api, described_api: DescribedApi, malformed: str
+    api: Api, described_apis: DescribedApis, malformed: str
 ):
-    count = 0
+    described_api, count = described_apis["paperclip"], 0
     for one in operations(described_api):
         body: Any = next(iter(described_api.examples.requests.get(one.id, {}).values()), ...)
         for name, field in one.handler.parsed_fn_signature.parameters.items():

@@ -3,8 +3,8 @@
 import httpx
 import pytest
 
-from tests.web.described_apis import described_apis, path_of
 from tests.web.described_apis import operations as operations_of
+from tests.web.described_apis import path_of
 from tests.web.jetty.conftest import ECHO
 from tests.web.request_reads import reads_of, told_by
 
@@ -74,17 +74,16 @@ def test_the_page_is_served_and_reads_the_description_beside_it(api):
     assert '"/openapi.json"' in page.text
 
 
-def test_an_operation_says_of_each_header_and_body_that_it_reads_it_and_of_no_other(api, jetty):
+def test_an_operation_says_of_each_header_and_body_that_it_reads_it_and_of_no_other(described_apis, jetty):
     """The address is judged before the body: so the things that it names must be there."""
     headers = {"Authorization": f"Bearer {jetty.key}"}
-    with described_apis(api) as both:
-        there = None
-        for one in operations_of(both["jetty"]):
-            if there is None:
-                task = jetty.task(workflow=ECHO)
-                there = {"collection": jetty.collection, "task": task, "name": jetty.routine(task).rpartition("/")[2]}
-            path = path_of(one, {**both["jetty"].examples.paths, **there})
-            headers_read, body_read = reads_of(both["jetty"], one, path, headers)
-            assert told_by(one) == (headers_read | ({"if-none-match"} if one.reads else set()), body_read), one.id
-            if not one.reads:
-                there = None
+    there = None
+    for one in operations_of(described_apis["jetty"]):
+        if there is None:
+            task = jetty.task(workflow=ECHO)
+            there = {"collection": jetty.collection, "task": task, "name": jetty.routine(task).rpartition("/")[2]}
+        path = path_of(one, {**described_apis["jetty"].examples.paths, **there})
+        headers_read, body_read = reads_of(described_apis["jetty"], one, path, headers)
+        assert told_by(one) == (headers_read | ({"if-none-match"} if one.reads else set()), body_read), one.id
+        if not one.reads:
+            there = None

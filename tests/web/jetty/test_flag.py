@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from routines.settings import has_jetty_routines
-from tests.conftest import _serving
+from tests.running import make_app, serving
 
 ROUTINES = [
     ("POST", "/routines/my-org/ask"),
@@ -31,7 +31,7 @@ def test_it_is_on_unless_it_is_set_to_something_else_than_true(value, is_on):
 
 @pytest.fixture(scope="module")
 def url_without_it(api):
-    with _serving(api.system, jetty_routines=False) as url:
+    with serving(api.system, make_app(api.system, jetty_routines=False)) as url:
         yield url
 
 

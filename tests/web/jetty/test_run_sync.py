@@ -1,7 +1,7 @@
 """Calls of run-sync: how many a process holds open, and that it holds none for a client that has left."""
 
 import socket
-from contextlib import contextmanager
+from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 import psycopg
@@ -15,13 +15,22 @@ from tests.waiting import wait_for
 from tests.web.jetty.conftest import ECHO, WORKFLOW, Jetty
 from tests.web.served import serve_further
 
+LIMITS = ("max_sync_waits", "max_company_sync_waits")
 
-@contextmanager
-def limited_client(jetty, **limits):
-    """The same client at a process with these limits."""
-    with serve_further(jetty.api, limits=Limits(**limits)) as api:
-        client = Jetty(api, jetty.collection, jetty.key)
-        yield client
+
+@pytest.fixture(scope="module")
+def one_wait_apis(api):
+    """Processes that hold open one call, in all or of each company, by the name of the limit."""
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(serve_further(api, limits=Limits(**{name: 1}))) for name in LIMITS}
+
+
+@pytest.fixture
+def one_wait(one_wait_apis, jetty):
+    """The same client at each of these processes."""
+    clients = {name: Jetty(api, jetty.collection, jetty.key) for name, api in one_wait_apis.items()}
+    yield clients
+    for client in clients.values():
         client.close()
 
 
@@ -65,37 +74,39 @@ def test_a_database_that_cannot_be_read_for_a_moment_is_waited_for(jetty, monkey
     assert 1 == trajectories(jetty, task)
 
 
-@pytest.mark.parametrize("limit", ["max_sync_waits", "max_company_sync_waits"])
-def test_one_call_more_than_may_wait_is_refused_and_starts_nothing_until_a_client_leaves(jetty, limit):
+@pytest.mark.parametrize("limit", LIMITS)
+def test_one_call_more_than_may_wait_is_refused_and_starts_nothing_until_a_client_leaves(jetty, one_wait, limit):
     endless, short = jetty.task(workflow=WORKFLOW), jetty.task(workflow=ECHO)
-    with limited_client(jetty, **{limit: 1}) as here:
-        waiting = SyncCall(here, endless)
-        wait_for(lambda: trajectories(here, endless) == 1)
+    here = one_wait[limit]
+    waiting = SyncCall(here, endless)
+    wait_for(lambda: trajectories(here, endless) == 1)
 
-        refusal = here.request("POST", f"/run-sync/{jetty.collection}/{short}", {})
+    refusal = here.request("POST", f"/run-sync/{jetty.collection}/{short}", {})
 
-        assert (refusal.status_code, refusal.headers["Retry-After"]) == (503, "1")
-        assert "nothing was started" in refusal.json()["detail"]
-        assert trajectories(here, short) == 0
-        assert here.request("POST", f"/run/{jetty.collection}/{short}", {}).status_code == 200
-        waiting.leave()
-        wait_for(lambda: here.request("POST", f"/run-sync/{jetty.collection}/{short}", {}).status_code == 200)
+    assert (refusal.status_code, refusal.headers["Retry-After"]) == (503, "1")
+    assert "nothing was started" in refusal.json()["detail"]
+    assert trajectories(here, short) == 0
+    assert here.request("POST", f"/run/{jetty.collection}/{short}", {}).status_code == 200
+    waiting.leave()
+    wait_for(lambda: here.request("POST", f"/run-sync/{jetty.collection}/{short}", {}).status_code == 200)
 
 
-def test_calls_of_another_company_find_room_beside_those_that_wait(jetty, other_collection):
+def test_calls_of_another_company_find_room_beside_those_that_wait(jetty, one_wait, other_collection):
     endless, short = jetty.task(workflow=WORKFLOW), other_collection.task(workflow=ECHO)
-    with limited_client(jetty, max_company_sync_waits=1) as here:
-        waiting = SyncCall(here, endless)
-        wait_for(lambda: trajectories(here, endless) == 1)
+    here = one_wait["max_company_sync_waits"]
+    waiting = SyncCall(here, endless)
+    wait_for(lambda: trajectories(here, endless) == 1)
 
-        beside = Jetty(here.api, other_collection.collection, other_collection.key)
+    beside = Jetty(here.api, other_collection.collection, other_collection.key)
 
-        assert beside.request("POST", f"/run-sync/{other_collection.collection}/{short}", {}).status_code == 200
-        beside.close()
-        waiting.leave()
+    assert beside.request("POST", f"/run-sync/{other_collection.collection}/{short}", {}).status_code == 200
+    beside.close()
+    waiting.leave()
+    own = jetty.task(workflow=ECHO)
+    wait_for(lambda: here.request("POST", f"/run-sync/{jetty.collection}/{own}", {}).status_code == 200)
 
 
-def test_nobody_looks_after_a_call_whose_client_has_left(jetty, monkeypatch):
+def test_nobody_looks_after_a_call_whose_client_has_left(jetty, one_wait, monkeypatch):
     from web.jetty import runs  # noqa: PLC0415 what is counted
 
     looks = []
@@ -103,14 +114,14 @@ def test_nobody_looks_after_a_call_whose_client_has_left(jetty, monkeypatch):
     monkeypatch.setattr(runs, "_show_trajectory", lambda *args: (looks.append(1), shown(*args))[1])
     monkeypatch.setattr(runs, "PAUSES_S", (0.05,))
     endless, short = jetty.task(workflow=WORKFLOW), jetty.task(workflow=ECHO)
-    with limited_client(jetty, max_sync_waits=1) as here:
-        waiting = SyncCall(here, endless)
-        wait_for(lambda: len(looks) > 3)
-        waiting.leave()
-        wait_for(lambda: here.request("POST", f"/run-sync/{jetty.collection}/{short}", {}).status_code == 200)
-        earlier_looks = len(looks)
+    here = one_wait["max_sync_waits"]
+    waiting = SyncCall(here, endless)
+    wait_for(lambda: len(looks) > 3)
+    waiting.leave()
+    wait_for(lambda: here.request("POST", f"/run-sync/{jetty.collection}/{short}", {}).status_code == 200)
+    earlier_looks = len(looks)
 
-        for _ in range(20):
-            here.get(f"/db/trajectories/{jetty.collection}/{endless}")
+    for _ in range(20):
+        here.get(f"/db/trajectories/{jetty.collection}/{endless}")
 
-        assert len(looks) == earlier_looks
+    assert len(looks) == earlier_looks

@@ -27,8 +27,8 @@ from routines.postgres.cluster import LocalPostgres
 from routines.settings import Settings
 from tests import waiting
 from tests.api import Api
-from tests.conftest import _database, _projecting, _serving
 from tests.processes.due import CompanyFixture
+from tests.running import copied_database, projecting, serving
 from web.monitoring import checkup
 from web.monitoring.checkup import Checkup, Findings, KeptFinding
 
@@ -69,7 +69,7 @@ def scrape(api: Api, **kwargs: Any) -> Scraped:
 @pytest.fixture
 def api_without_scheduler(system: System) -> Iterator[Api]:
     """An API without a scheduler, on a database of its own."""
-    with _projecting(system), _serving(system) as url:
+    with projecting(system), serving(system) as url:
         api = Api(url, bootstrap.first_board_token(system.settings) or "", system)
         yield api
         api.close()
@@ -78,9 +78,9 @@ def api_without_scheduler(system: System) -> Iterator[Api]:
 @pytest.fixture(scope="module")
 def api_without_work(postgres: LocalPostgres, template: str) -> Iterator[Api]:
     """An API on a database of its own, in which nothing is recorded."""
-    with _database(postgres, template) as name:
+    with copied_database(postgres, template) as name:
         settings = Settings(database_url=postgres.url("routines_service", name))
-        with bootstrap.system(settings) as system, _projecting(system), _serving(system) as url:
+        with bootstrap.system(settings) as system, projecting(system), serving(system) as url:
             api = Api(url, bootstrap.first_board_token(settings) or "", system)
             yield api
             api.close()
@@ -265,7 +265,7 @@ def test_the_times_of_the_log_are_looked_for_after_a_position_also_when_the_log_
 
 
 def test_it_says_how_far_each_read_model_is_behind_without_waiting_for_it(system: System):
-    with _serving(system) as url:
+    with serving(system) as url:
         api = Api(url, bootstrap.first_board_token(system.settings) or "", system)
         metrics = scrape(api)
         api.close()
@@ -315,7 +315,7 @@ def test_a_change_of_the_current_copy_alone_is_one_request(api: Api, *, is_curre
 
 
 def test_without_the_database_it_says_what_it_knows(settings: Settings):
-    with bootstrap.system(settings) as system, _serving(system) as url:
+    with bootstrap.system(settings) as system, serving(system) as url:
         system.pool.close()
         answer, health, jetty = (httpx.get(url + path) for path in ("/metrics", "/api/health", "/health"))
 

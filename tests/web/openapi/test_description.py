@@ -1,7 +1,7 @@
 """What both APIs say of themselves: all that their operations read and answer, with examples that are true."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jsonschema_rs
@@ -10,7 +10,7 @@ import pytest
 
 from tests.api import Api
 from tests.web import hooks
-from tests.web.described_apis import PLACES, DescribedApi, described_apis, operations, path_of
+from tests.web.described_apis import PLACES, DescribedApi, DescribedApis, operations, path_of
 from tests.web.request_reads import reads_of, told_by
 from web.http.validation import parse
 
@@ -19,16 +19,9 @@ BODY = b"{}"
 MODES = ("none", "bearer", "hmac_sha256", "github_hmac", "standard_webhooks")
 
 
-@pytest.fixture(scope="module")
-def apis(api: Api) -> Iterator[Any]:
-    with described_apis(api) as both:
-        yield both
-
-
 @pytest.fixture(scope="module", params=PLACES)
-def described_api(apis: Any, request: pytest.FixtureRequest) -> DescribedApi:
-    api: DescribedApi = apis[request.param]
-    return api
+def described_api(described_apis: DescribedApis, request: pytest.FixtureRequest) -> DescribedApi:
+    return described_apis[request.param]
 
 
 @pytest.fixture(scope="module")
@@ -108,9 +101,11 @@ def test_every_text_is_a_sentence(described_api: DescribedApi):
     assert [] == sorted({text for text in texts if not re.fullmatch(r"[A-Z`*].*\.", text, re.DOTALL)})
 
 
-def test_an_operation_says_of_each_header_and_body_that_it_reads_it_and_of_no_other(apis: Any, api: Api):
+def test_an_operation_says_of_each_header_and_body_that_it_reads_it_and_of_no_other(
+    described_apis: DescribedApis, api: Api
+):
     """Whatever is read is read by whoever may do everything, of things that are not there."""
-    described_api = apis["paperclip"]
+    described_api = described_apis["paperclip"]
     headers = {"Authorization": f"Bearer {api.token}"}
     for one in operations(described_api):
         if one.id != "fireWebhook":
@@ -119,8 +114,10 @@ def test_an_operation_says_of_each_header_and_body_that_it_reads_it_and_of_no_ot
             assert told_by(one) == (headers_read | ({"if-none-match"} if one.reads else set()), body_read), one.id
 
 
-def test_a_webhook_says_of_each_header_and_body_that_it_reads_it_and_of_no_other(apis: Any, api: Api):
-    described_api = apis["paperclip"]
+def test_a_webhook_says_of_each_header_and_body_that_it_reads_it_and_of_no_other(
+    described_apis: DescribedApis, api: Api
+):
+    described_api = described_apis["paperclip"]
     (one,) = (one for one in operations(described_api) if one.id == "fireWebhook")
     company = api.company()
     routine = api.routine(company, api.agent(company)[0])

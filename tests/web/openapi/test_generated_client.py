@@ -17,12 +17,10 @@ from typing import Any
 
 import httpx
 import msgspec
-import openapi_python_client
 import pytest
-from openapi_python_client.config import Config, ConfigFile, MetaType
 
 from tests.api import Api
-from tests.web.described_apis import PLACES, DescribedApi, described_apis, operations, path_of
+from tests.web.described_apis import PLACES, DescribedApi, DescribedApis, operations, path_of
 from web.http.validation import parse
 from web.openapi.description import Operation
 
@@ -80,11 +78,11 @@ def model_of(kind: Any, body: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def clients(api: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Client]]:
+def clients(described_apis: DescribedApis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Client]]:
     directory = tmp_path_factory.mktemp("clients")
-    with described_apis(api) as both, pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(directory)
-        generated = {name: _generate_client(directory, f"generated_{name}", both[name]) for name in PLACES}
+        generated = {name: _generate_client(directory, f"generated_{name}", described_apis[name]) for name in PLACES}
         yield generated
         for connection in (one for client in generated.values() for one in client.opened):
             connection.close()
@@ -93,6 +91,9 @@ def clients(api: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
 
 
 def _generate_client(directory: Path, package: str, described: DescribedApi) -> Client:
+    import openapi_python_client  # noqa: PLC0415 takes half a second
+    from openapi_python_client.config import Config, ConfigFile, MetaType  # noqa: PLC0415
+
     source = directory / f"{package}.json"
     source.write_bytes(msgspec.json.encode(described.document))
     unread = ConfigFile(post_hooks=[])  # the code is run, and read by nobody

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tests.api import Api
-from tests.conftest import PUBLIC_URL
+from tests.running import PUBLIC_URL
 
 DAILY = {"kind": "schedule", "cronExpression": "30 9 * * *"}
 
