@@ -8,9 +8,14 @@ import httpx
 import msgspec
 
 from application import tokens
+from application.request_bodies.issues import IssueDraft
+from application.request_bodies.triggers import ApiDraft, ScheduleDraft, TriggerDraft
+from application.use_cases import triggers
+from application.use_cases.board import issues
 from domain.identity import revision_of
 from tests.api import Api
 from tests.web import people
+from tests.web.hooks import hook
 
 SESSION = str(uuid4())
 LAST_YEAR = {"from": "2025-01-01T00:00:00Z", "to": "2025-12-31T00:00:00Z"}
@@ -47,7 +52,7 @@ class AccessFixture(msgspec.Struct):
         return self.create(f"/agents/{self.agent}/keys", {})
 
     def spare_agent(self) -> str:
-        return self.in_company("agents", {"name": "Spare"})
+        return self.api.agent(self.company, "Spare")[0]
 
     def beating_agent(self) -> str:
         return self.in_company("agents", {"name": "Beating", "heartbeatUrl": HOOK})
@@ -74,24 +79,22 @@ class AccessFixture(msgspec.Struct):
         return self.create(f"/routines/{self.routine()}/run", {})
 
     def trigger(self) -> str:
-        return str(self.api.post(f"/routines/{self.routine()}/triggers", {"kind": "api"})["trigger"]["id"])
+        return self.new_trigger(ApiDraft())
 
     def schedule(self) -> str:
-        draft = {"kind": "schedule", "cronExpression": "0 9 1 * *"}
-        return str(self.api.post(f"/routines/{self.routine()}/triggers", draft)["trigger"]["id"])
+        return self.new_trigger(ScheduleDraft(cron_expression="0 9 1 * *"))
 
     def backfill(self) -> str:
         return self.create(f"/routine-triggers/{self.schedule()}/backfills", LAST_YEAR)
 
-    def webhook(self) -> Any:
-        draft = {"kind": "webhook", "signingMode": "none"}
-        return self.api.post(f"/routines/{self.routine()}/triggers", draft)["trigger"]
+    def new_trigger(self, draft: TriggerDraft) -> str:
+        return str(self.api.ask(triggers.create, UUID(self.routine()), draft).trigger_id)
 
     def public_id(self) -> str:
-        return str(self.webhook()["publicId"])
+        return hook(self.api, self.routine(), "none").public_id
 
     def webhook_trigger(self) -> str:
-        return str(self.webhook()["id"])
+        return hook(self.api, self.routine(), "none").trigger
 
     def first_revision(self) -> str:
         routine = self.routine()
@@ -99,7 +102,8 @@ class AccessFixture(msgspec.Struct):
         return f"{routine}/revisions/{revision_of(UUID(routine), 1)}"
 
     def issue(self) -> str:
-        return self.in_company("issues", {"title": "Look", "assigneeAgentId": self.agent})
+        draft = IssueDraft(title="Look", assignee_agent_id=UUID(self.agent))
+        return str(self.api.ask(issues.create, UUID(self.company), draft))
 
     def held_issue(self) -> str:
         id_, body = self.issue(), {"agentId": self.agent, "expectedStatuses": ["todo"]}

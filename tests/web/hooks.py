@@ -8,12 +8,15 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import msgspec
 
+from application.request_bodies.triggers import WebhookDraft
+from application.use_cases import triggers
 from tests.api import Api
+from web.http.validation import parse
 
 Headers = Mapping[str, str] | Sequence[tuple[str, str]]
 
@@ -100,9 +103,10 @@ class Hook(msgspec.Struct, frozen=True):
 
 
 def hook(api: Api, routine: str, mode: str = "bearer", **fields: Any) -> Hook:
-    """A new webhook trigger."""
-    trigger = api.post(f"/routines/{routine}/triggers", {"kind": "webhook", "signingMode": mode, **fields})
-    return known_hook(api, trigger["trigger"], trigger["secretMaterial"]["webhookSecret"])
+    """A new webhook trigger, made by the use case, for the same caller as over HTTP."""
+    draft = parse(WebhookDraft, {"signingMode": mode, **fields})
+    made = api.ask(triggers.create, UUID(routine), draft).minted
+    return Hook(api_url=api.url, trigger=str(made.trigger_id), public_id=made.public_id, secret=made.secret, mode=mode)
 
 
 def known_hook(api: Api, trigger: Any, secret: str) -> Hook:

@@ -4,8 +4,9 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from application.access import Caller
+from application.access import Caller, Principal
 from application.event_store.stream_kinds import TRIGGER
+from application.event_store.unit_of_work import UnitOfWork
 from application.execute import Executor
 from application.request_bodies.board import AgentDraft, CompanyDraft, ProjectDraft
 from application.request_bodies.issues import IssuePatch
@@ -22,6 +23,13 @@ from tests.api import Api
 SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
+def _set_up(work: UnitOfWork, by: Principal) -> tuple[UUID, UUID, UUID]:
+    """A company, its agent and its project."""
+    company = companies.create(work, by, CompanyDraft(name="Then"))
+    agent = agents.create(work, by, company, AgentDraft(name="Scout")).agent_id
+    return company, agent, projects.create(work, by, company, ProjectDraft(name="Move"))
+
+
 class Past:
     """It has a company, an agent and a project, and a clock that starts at `now`."""
 
@@ -30,9 +38,7 @@ class Past:
         self.system = api.system
         self.executor = Executor(api.system.store, lambda: self.now, api.system.vault)
         self.caller = Caller(token=api.token)
-        self.company = self.ask(companies.create, CompanyDraft(name="Then"))
-        self.agent = self.ask(agents.create, self.company, AgentDraft(name="Scout")).agent_id
-        self.project = self.ask(projects.create, self.company, ProjectDraft(name="Move"))
+        self.company, self.agent, self.project = self.ask(_set_up)
 
     def ask(self, use_case: Any, *args: Any) -> Any:
         return self.executor.execute(self.caller, use_case, *args).result

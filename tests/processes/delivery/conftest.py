@@ -1,5 +1,8 @@
 """A company that tells others, and a delivery process in a thread."""
 
+import ssl
+from functools import cache
+
 import pytest
 from msgspec.structs import replace
 
@@ -29,6 +32,12 @@ ECHO = {
 TASK = TaskPath(collection="my-org", task="say")
 
 
+@cache
+def trusted_authorities():
+    """The authorities that this machine trusts; to read them takes longer than most tests of a request."""
+    return ssl.create_default_context()
+
+
 class DeliveryFixture:
     """A company and the things in it that tell others; each method is one use case of its owner."""
 
@@ -47,6 +56,11 @@ class DeliveryFixture:
 
     def issue(self, title="Look", company=None, **fields):
         return self.ask(issues.create, company or self.company, IssueDraft(title=title, **fields))
+
+    def issues(self, count, company=None, **fields):
+        """So many issues, in one unit of work."""
+        drafts = [IssueDraft(**{"title": str(number), **fields}) for number in range(count)]
+        self.ask(lambda work, by: [issues.create(work, by, company or self.company, draft) for draft in drafts])
 
     def limit(self, **fields):
         """Other limits than usual, for what is started from here on."""
@@ -86,7 +100,13 @@ def start_delivery(delivery_fixture, in_thread):
 
     def start(*, allow_private=True, limit_s=10.0):
         limits = delivery_fixture.system.store.limits
-        client = Client(delivery_fixture.system.clock, allow_private=allow_private, limit_s=limit_s, limits=limits)
+        client = Client(
+            delivery_fixture.system.clock,
+            allow_private=allow_private,
+            limit_s=limit_s,
+            context=trusted_authorities(),
+            limits=limits,
+        )
         delivery_worker = worker.DeliveryWorker(
             delivery_fixture.system.executor, delivery_fixture.system.store.after, client
         )

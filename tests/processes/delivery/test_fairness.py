@@ -24,8 +24,7 @@ def test_a_receiver_that_is_slow_delays_nobody_else(delivery_fixture, start_deli
     with Receiver(lambda _got, _before: done.wait(20) and 200) as late, Receiver() as quick:
         delivery_fixture.endpoint(late.url)
         delivery_fixture.endpoint(quick.url)
-        for number in range(40):
-            delivery_fixture.issue(str(number))
+        delivery_fixture.issues(40)
         start_delivery()
         wait_for(lambda: len(quick.good) == 40)
         assert late.good == []
@@ -56,12 +55,10 @@ def test_names_that_are_not_answered_delay_no_other_company(delivery_fixture, st
         for number in range(12):
             delivery_fixture.endpoint(f"https://a{number}.hang.example/")
         delivery_fixture.endpoint(receiver.url.replace("127.0.0.1", "quick.example"), company=neighbour)
-        for number in range(20):
-            delivery_fixture.issue(str(number))
+        delivery_fixture.issues(20)
         start_delivery()
         wait_for(lambda: len(hanging_lookups) == 8)
-        for number in range(20):
-            delivery_fixture.issue(str(number), company=neighbour)
+        delivery_fixture.issues(20, company=neighbour)
         wait_for(lambda: len(receiver.good) == 20)
 
         assert len(hanging_lookups) == 8  # none of them has been answered
@@ -90,12 +87,10 @@ def test_receivers_that_hang_leave_places_for_other_companies(delivery_fixture, 
         for number in range(6):
             delivery_fixture.endpoint(f"{late.url}/{number}")
         delivery_fixture.endpoint(quick.url, company=neighbour)
-        for number in range(8):
-            delivery_fixture.issue(str(number))
+        delivery_fixture.issues(8)
         start_delivery()
         wait_for(lambda: len(late.got) == 8)
-        for number in range(30):
-            delivery_fixture.issue(str(number), company=neighbour)
+        delivery_fixture.issues(30, company=neighbour)
         wait_for(lambda: len(quick.good) == 30)
 
         assert len(late.got) == 8  # half of the places
@@ -108,8 +103,7 @@ def test_whose_receivers_fail_too_often_is_slowed_down_and_those_that_answer_are
     with Receiver(lambda _got, _before: 500) as failing, Receiver() as answering:
         delivery_fixture.endpoint(failing.url)
         delivery_fixture.endpoint(answering.url)
-        for number in range(60):
-            delivery_fixture.issue(str(number))
+        delivery_fixture.issues(60)
         start_delivery()
         wait_for(lambda: 60 == len(answering.got))
 
@@ -123,8 +117,7 @@ def test_a_host_that_hangs_leaves_places_for_others_of_its_company(delivery_fixt
         for number in range(4):
             delivery_fixture.endpoint(f"{late.url}/{number}")
         delivery_fixture.endpoint(quick.url.replace("127.0.0.1", "localhost"))
-        for number in range(10):
-            delivery_fixture.issue(str(number))
+        delivery_fixture.issues(10)
         start_delivery()
         wait_for(lambda: len(quick.good) == 10)
 
@@ -149,8 +142,7 @@ def test_bodies_on_their_way_are_bounded_by_their_bytes(delivery_fixture, start_
     with Receiver(answer) as receiver:
         for number in range(4):
             delivery_fixture.endpoint(f"{receiver.url}/{number}")
-        for _ in range(6):
-            delivery_fixture.issue("x" * 200, description="y" * 1_000)
+        delivery_fixture.issues(6, title="x" * 200, description="y" * 1_000)
         start_delivery()
         wait_for(lambda: len(receiver.good) == 24)
         wait_for(lambda: len(delivery_fixture.outcomes()) == 24)
@@ -164,8 +156,7 @@ def test_what_waits_for_one_company_does_not_hide_what_waits_for_another(deliver
     for number in range(3):
         delivery_fixture.endpoint(f"https://example.com/{number}")
     delivery_fixture.endpoint("https://example.org/", company=neighbour)
-    for number in range(8):
-        delivery_fixture.issue(str(number))
+    delivery_fixture.issues(8)
     delivery_fixture.issue(company=neighbour)
     delivery_fixture.list_deliveries()
 

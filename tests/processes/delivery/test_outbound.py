@@ -19,6 +19,7 @@ from domain.bounds.limits import DEFAULT
 from processes.delivery.lookups import Lookups, Overdue, resolve
 from processes.delivery.outbound import PRIVATE, Client
 from processes.delivery.shares import Shares
+from tests.processes.delivery.conftest import trusted_authorities
 
 NOW = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -60,7 +61,7 @@ async def serve(server, context=None):
 
 @asynccontextmanager
 async def client(**options):
-    outbound_client = Client(lambda: NOW, **options)
+    outbound_client = Client(lambda: NOW, **{"context": trusted_authorities(), **options})
     yield outbound_client
     await outbound_client.close()
 

@@ -15,6 +15,7 @@ from processes.delivery import prober, worker
 from processes.delivery.outbound import PRIVATE, Client
 from projections.delivery import delivery_locks
 from routines import bootstrap
+from tests.processes.delivery.conftest import trusted_authorities
 from tests.processes.due import NOON
 from tests.waiting import wait_for
 
@@ -64,7 +65,7 @@ def start_prober(executor, system, clock, in_thread):
     """Starts a delivery process in a thread."""
 
     def start(*, allow_private=True, limit_s=10.0):
-        client = Client(clock, allow_private=allow_private, limit_s=limit_s)
+        client = Client(clock, allow_private=allow_private, limit_s=limit_s, context=trusted_authorities())
         delivery_worker = worker.DeliveryWorker(executor, system.store.after, client)
         return in_thread(worker.run, delivery_worker, client, lambda: bootstrap.connect(system.settings))
 

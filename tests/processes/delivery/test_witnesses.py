@@ -29,6 +29,7 @@ from projections.proof import log_tree, witnessing
 from routines import bootstrap
 from routines.local.listening import free_port
 from routines.settings import from_env
+from tests.processes.delivery.conftest import trusted_authorities
 from tests.waiting import wait_for
 from tests.witness import Cosigner, Witness, serve_witness
 from web.http.backend import Backend
@@ -104,7 +105,7 @@ def start_delivery(executor, system, clock, in_thread):
         named = [(one.url, one.cosigner.verifier_key) if isinstance(one, Witness) else one for one in witnesses]
         text = ", ".join(f"{url} {key}" for url, key in named)
         settings = from_env({"ROUTINES_DATABASE_URL": "postgresql://nobody@nowhere/log", "ROUTINES_WITNESSES": text})
-        client = Client(clock, allow_private=allow_private)
+        client = Client(clock, allow_private=allow_private, context=trusted_authorities())
         delivery_worker = worker.DeliveryWorker(executor, system.store.after, client, settings.log_witnesses)
         return in_thread(worker.run, delivery_worker, client, lambda: bootstrap.connect(system.settings))
 

@@ -66,8 +66,7 @@ def test_what_is_sent_in_order_waits_for_the_one_before(delivery_fixture, start_
 
     with Receiver(stumbling) as receiver:
         delivery_fixture.endpoint(receiver.url, ordered=True)
-        for number in range(12):
-            delivery_fixture.issue(str(number))
+        delivery_fixture.issues(12)
         start_delivery()
         start_delivery()
         wait_for(lambda: len(receiver.good) == 12)
@@ -79,8 +78,7 @@ def test_what_is_sent_in_order_waits_for_the_one_before(delivery_fixture, start_
 def test_without_an_order_one_that_fails_holds_up_no_other(delivery_fixture, start_delivery):
     with Receiver(lambda got, _before: 500 if b'"title":"0"' in got.body else 200) as receiver:
         delivery_fixture.endpoint(receiver.url)
-        for number in range(12):
-            delivery_fixture.issue(str(number))
+        delivery_fixture.issues(12)
         start_delivery()
         wait_for(lambda: len(receiver.good) == 11)
 
@@ -88,8 +86,7 @@ def test_without_an_order_one_that_fails_holds_up_no_other(delivery_fixture, sta
 def test_two_processes_send_each_delivery_once(delivery_fixture, start_delivery):
     with Receiver() as receiver:
         delivery_fixture.endpoint(receiver.url)
-        for number in range(60):
-            delivery_fixture.issue(str(number))
+        delivery_fixture.issues(60)
         start_delivery()
         start_delivery()
         wait_for(lambda: len(delivery_fixture.outcomes()) == 60)

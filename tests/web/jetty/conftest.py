@@ -5,8 +5,11 @@ from itertools import count
 import httpx
 import pytest
 
-from application.request_bodies.jetty import ApiKeyCreate, CollectionCreate
-from application.use_cases.jetty import collections
+from application.access import Caller
+from application.request_bodies.jetty import ApiKeyCreate, CollectionCreate, RoutineCreate, TaskCreate
+from application.use_cases.jetty import collections, task_routines, tasks
+from application.use_cases.names import TaskPath
+from web.http.validation import parse
 
 NUMBERS = count(1)
 WORKFLOW = {
@@ -23,7 +26,11 @@ DAILY = {"type": "daily", "hour_utc": 9}
 
 
 class Jetty:
-    """Requests with a key, to /api/v1; `collection` is the key's own."""
+    """
+    Requests with a key, to /api/v1; `collection` is the key's own.
+
+    The task and the routine that most tests begin with are made by the use cases, for the same caller as over HTTP.
+    """
 
     def __init__(self, api, collection, key):
         self.api = api
@@ -53,15 +60,19 @@ class Jetty:
     def task(self, name=None, workflow=None):
         """The name of a new task."""
         name = name or f"task-{next(NUMBERS)}"
-        self.post(f"/tasks/{self.collection}", {"name": name, "workflow": workflow or WORKFLOW})
+        draft = parse(TaskCreate, {"name": name, "workflow": workflow or WORKFLOW})
+        self._ask(tasks.create, self.collection, draft)
         return name
 
     def routine(self, task=None, **fields):
         """The address of a new routine."""
         task = task or self.task()
         body = {"name": f"routine-{next(NUMBERS)}", "cadence": DAILY, **fields}
-        created = self.post(f"/routines/{self.collection}/{task}", body)
-        return f"/routines/{self.collection}/{task}/{created['name']}"
+        self._ask(task_routines.create, TaskPath(collection=self.collection, task=task), parse(RoutineCreate, body))
+        return f"/routines/{self.collection}/{task}/{body['name']}"
+
+    def _ask(self, use_case, *args):
+        return self.api.system.executor.execute(Caller(token=self.key, by_jetty=True), use_case, *args).result
 
     def close(self):
         self._http.close()

@@ -18,6 +18,13 @@ def path_of(jetty, claim):
     return f"/workers/{jetty.collection}/{claim['trajectory']['trajectory_id']}/{claim['claim_id']}"
 
 
+@pytest.fixture(scope="module")
+def untouched_claim(untouched):
+    """The address of a claim of which all that is reported is refused."""
+    untouched.post(f"/run/{untouched.collection}/{untouched.task()}", {})
+    return path_of(untouched, claim_work(untouched))
+
+
 def test_the_oldest_is_taken_first_and_by_one_only(jetty):
     task = jetty.task()
     ids = [jetty.post(f"/run/{jetty.collection}/{task}", {})["trajectory_id"] for _ in range(2)]
@@ -117,11 +124,8 @@ def test_a_claim_that_is_not_the_current_one_is_a_409(jetty, action, body):
         ("log", {"part": 0, "output": []}, 422),
     ],
 )
-def test_what_does_not_fit_is_refused(jetty, action, body, status):
-    jetty.post(f"/run/{jetty.collection}/{jetty.task()}", {})
-    path = path_of(jetty, claim_work(jetty))
-
-    assert jetty.request("POST", f"{path}/{action}", body).status_code == status
+def test_what_does_not_fit_is_refused(untouched, untouched_claim, action, body, status):
+    assert untouched.request("POST", f"{untouched_claim}/{action}", body).status_code == status
 
 
 def test_who_is_not_heard_of_in_time_loses_it_to_another(jetty):

@@ -19,6 +19,12 @@ def fire(api: Api, routine: str) -> Any:
     return api.post(f"/routines/{routine}/run", {})
 
 
+@pytest.fixture(scope="module")
+def untouched_run(api: Api, untouched_routine: str) -> str:
+    """A run for tests that change nothing of it."""
+    return str(fire(api, untouched_routine)["id"])
+
+
 def spend(api: Api, run: Any, micros: int) -> Any:
     """The run with its cost, once the budgets know of it."""
     shown = api.post(f"/routine-runs/{run['id']}/usage", {"costMicros": micros})
@@ -134,7 +140,5 @@ def test_a_report_of_nothing_changes_nothing(api: Api, company: str, agent: str)
 
 
 @pytest.mark.parametrize("body", [{"costMicros": -1}, {"costMicros": 0.5}, {"costMicros": "1"}, {"cost": 1}])
-def test_a_report_of_no_number_is_refused(api: Api, company: str, agent: str, body: Any):
-    run = fire(api, api.routine(company, agent))
-
-    assert 400 == api.request("POST", f"/routine-runs/{run['id']}/usage", body).status_code
+def test_a_report_of_no_number_is_refused(api: Api, untouched_run: str, body: Any):
+    assert 400 == api.request("POST", f"/routine-runs/{untouched_run}/usage", body).status_code

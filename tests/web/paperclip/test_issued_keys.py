@@ -14,8 +14,10 @@ from application import tokens
 from application.access import Caller, Principal, identify
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies.board import AgentKeyDraft
+from application.request_bodies.jetty import CollectionCreate
 from application.use_cases.board import keys, members
 from application.use_cases.board.members import MembershipRef
+from application.use_cases.jetty import collections
 from domain.errors import Unauthenticated
 from domain.events import KeyIssued
 from domain.identity import key_of
@@ -74,9 +76,7 @@ class Firm(msgspec.Struct):
 @pytest.fixture
 def firm(api: Api) -> Firm:
     name = f"firm-{tokens.mint('agent')[-12:]}"
-    headers = {"Authorization": f"Bearer {api.token}"}
-    collection = httpx.post(f"{api.url}/api/v1/collections", json={"name": name}, headers=headers).json()
-    company = collection["company_id"]
+    company = str(api.ask(collections.create, CollectionCreate(name=name)))
     return Firm(api=api, company=company, collection=name, agent=api.agent(company)[0])
 
 

@@ -78,9 +78,9 @@ def test_what_is_cleared_is_gone_and_a_revision_brings_it_back(api: Api, routine
     ],
 )
 def test_a_schedule_that_contradicts_itself_or_has_nothing_to_do_is_refused(
-    api: Api, routine: str, body: Any, expected: str
+    api: Api, untouched_routine: str, body: Any, expected: str
 ):
-    status, said = refusal(api, "POST", f"/routines/{routine}/triggers", body)
+    status, said = refusal(api, "POST", f"/routines/{untouched_routine}/triggers", body)
 
     assert 422 == status
     assert said.startswith(expected)
@@ -97,8 +97,8 @@ def test_a_schedule_that_contradicts_itself_or_has_nothing_to_do_is_refused(
         ({**HOURLY, "startsAt": "2026-11-22T10:00:00"}, ["startsAt"]),
     ],
 )
-def test_a_malformed_limit_is_named(api: Api, routine: str, body: Any, path: list[Any]):
-    assert (400, [path]) == refusal(api, "POST", f"/routines/{routine}/triggers", body)
+def test_a_malformed_limit_is_named(api: Api, untouched_routine: str, body: Any, path: list[Any]):
+    assert (400, [path]) == refusal(api, "POST", f"/routines/{untouched_routine}/triggers", body)
 
 
 @pytest.mark.parametrize("far", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
@@ -146,18 +146,18 @@ def test_a_copy_of_a_paused_routine_may_be_sent_back_to_resume_it(api: Api, rout
 @pytest.mark.parametrize(
     "over", ["2020-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "2020-01-01T00:00:00+14:00", "9999-12-31T23:59:59Z"]
 )
-def test_a_pause_that_would_be_over_at_once_or_never_is_refused(api: Api, routine: str, over: str):
-    company = api.get(f"/routines/{routine}")["companyId"]
+def test_a_pause_that_would_be_over_at_once_or_never_is_refused(api: Api, untouched_routine: str, over: str):
+    company = api.get(f"/routines/{untouched_routine}")["companyId"]
     pause = {"status": "paused", "resumeAt": over}
     ways: tuple[tuple[str, str, Any], ...] = (
-        ("PATCH", f"/routines/{routine}", pause),
+        ("PATCH", f"/routines/{untouched_routine}", pause),
         ("POST", f"/companies/{company}/routines", {"title": "x", **pause}),
         ("POST", f"/companies/{company}/routines/pause", {"all": True, "resumeAt": over}),
     )
 
     for method, path, body in ways:
         assert (400, [["resumeAt"]]) == refusal(api, method, path, body)
-    assert "active" == api.get(f"/routines/{routine}")["status"]
+    assert "active" == api.get(f"/routines/{untouched_routine}")["status"]
 
 
 def test_a_trigger_says_when_it_is_due_and_not_only_when_it_is_planned(api: Api, routine: str):
@@ -219,11 +219,11 @@ def test_a_routine_may_have_a_retry_policy_and_its_runs_show_their_attempts(api:
     ],
 )
 def test_a_retry_policy_that_is_none_is_refused_by_the_name_of_its_field(
-    api: Api, routine: str, field: str, value: object
+    api: Api, untouched_routine: str, field: str, value: object
 ):
     policy = {"maxAttempts": 3, "backoffSeconds": 60, field: value}
 
-    answer = api.request("PATCH", f"/routines/{routine}", {"retryPolicy": policy})
+    answer = api.request("PATCH", f"/routines/{untouched_routine}", {"retryPolicy": policy})
 
     assert 400 == answer.status_code
     assert field in answer.text

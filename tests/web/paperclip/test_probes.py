@@ -37,10 +37,20 @@ def past_api(api: Api) -> Past:
     return Past(api, NOON)
 
 
-@pytest.fixture
-def routine(api: Api) -> str:
+def new_probed_routine(api: Api) -> str:
     company = api.company()
     return api.routine(company, api.agent(company)[0], probe=PROBE)
+
+
+@pytest.fixture
+def routine(api: Api) -> str:
+    return new_probed_routine(api)
+
+
+@pytest.fixture(scope="module")
+def probed_routine(api: Api) -> str:
+    """A routine for tests that change nothing of it."""
+    return new_probed_routine(api)
 
 
 def settle(past_api: Past, routine: UUID, trigger: UUID, finding: ProbeFinding) -> None:
@@ -92,13 +102,13 @@ def test_a_revision_has_it_and_brings_it_back(api: Api, routine: str):
     ],
 )
 def test_a_wrong_probe_is_refused_and_the_field_is_named(
-    api: Api, routine: str, change: Any, status: int, field: list[str]
+    api: Api, probed_routine: str, change: Any, status: int, field: list[str]
 ):
-    answer = api.request("PATCH", f"/routines/{routine}", {"probe": PROBE | change})
+    answer = api.request("PATCH", f"/routines/{probed_routine}", {"probe": PROBE | change})
 
     assert status == answer.status_code
     assert field == answer.json()["details"][0]["path"]
-    assert PROBE == api.get(f"/routines/{routine}")["probe"]
+    assert PROBE == api.get(f"/routines/{probed_routine}")["probe"]
 
 
 def test_a_run_that_its_probe_holds_back_is_skipped_with_the_evidence(api: Api, past_api: Past):

@@ -173,8 +173,8 @@ def test_a_field_of_a_new_trigger_that_is_wrong_is_named(
     assert 1 == api.get(f"/routines/{untouched_routine}")["latestRevisionNumber"]
 
 
-def test_a_kind_that_is_none_is_told_the_kinds(api: Api, routine: str):
-    answer = api.request("POST", f"/routines/{routine}/triggers", {"kind": "cron", "label": 7})
+def test_a_kind_that_is_none_is_told_the_kinds(api: Api, untouched_routine: str):
+    answer = api.request("POST", f"/routines/{untouched_routine}/triggers", {"kind": "cron", "label": 7})
 
     assert {
         "code": "invalid_union_discriminator",
@@ -263,8 +263,8 @@ def test_standard_cron_is_stored_as_written_but_trimmed(api: Api, routine: str, 
     assert expression.strip() == create(api, routine, {**DAILY, "cronExpression": expression})["cronExpression"]
 
 
-def test_a_schedule_needs_an_expression(api: Api, routine: str):
-    answer = api.request("POST", f"/routines/{routine}/triggers", {"kind": "schedule"})
+def test_a_schedule_needs_an_expression(api: Api, untouched_routine: str):
+    answer = api.request("POST", f"/routines/{untouched_routine}/triggers", {"kind": "schedule"})
 
     (issue,) = answer.json()["details"]
     assert (400, "Required", ["cronExpression"]) == (answer.status_code, issue["message"], issue["path"])

@@ -30,6 +30,14 @@ def fired_often(api: Api) -> tuple[str, list[Hook]]:
     return routine, [hook(api, routine, mode) for mode in ("bearer", "github_hmac")]
 
 
+@pytest.fixture(scope="module")
+def never_fired(api: Api) -> tuple[str, dict[str, Hook]]:
+    """A routine for tests of calls that are all refused, and webhooks of it by their modes."""
+    company = api.company()
+    routine = api.routine(company, api.agent(company)[0])
+    return routine, {mode: hook(api, routine, mode) for mode in ("bearer", "hmac_sha256", "none")}
+
+
 def test_the_query_of_a_call_is_the_senders_own_whatever_its_names_are(api: Api, routine: str):
     sender = hook(api, routine)
     address = f"{sender.url}?asOf=2026-11-20&as_of=1&as-of=2&to=a&to=b&from=x&from=y"
@@ -122,9 +130,10 @@ def test_a_body_of_ten_megabytes_is_taken_and_a_byte_more_is_too_large(api: Api,
 )
 @pytest.mark.parametrize("mode", ["bearer", "hmac_sha256"])
 def test_malformed_json_is_a_bad_request_for_who_knows_the_secret(
-    api: Api, routine: str, mode: str, body: bytes, text: str
+    api: Api, never_fired: tuple[str, dict[str, Hook]], mode: str, body: bytes, text: str
 ):
-    sender = hook(api, routine, mode)
+    routine, senders = never_fired
+    sender = senders[mode]
 
     assert (400, text) == refusal_of(sender.call(body, JSON))
     assert UNAUTHORIZED == refusal_of(sender.knowing("0" * 48).call(body, JSON))
@@ -153,8 +162,8 @@ def test_an_address_that_is_spelled_with_more_slashes_is_guarded_alike(api: Api,
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
-def test_a_webhook_is_posted_to(api: Api, routine: str, method: str):
-    sender = hook(api, routine, "none")
+def test_a_webhook_is_posted_to(never_fired: tuple[str, dict[str, Hook]], method: str):
+    sender = never_fired[1]["none"]
 
     assert (404, "API route not found") == refusal_of(httpx.request(method, sender.url))
 
