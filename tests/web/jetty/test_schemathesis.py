@@ -33,7 +33,7 @@ def places(jetty):
         "path.collection": jetty.collection,
         "path.task": task,
         "path.name": routine(),
-        "path.trajectory": called["trajectory_id"],
+        "path.trajectory": str(called["trajectory_id"]),
         "path.workflow_id": called["workflow_id"],
     }
     own = {
