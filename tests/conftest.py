@@ -70,7 +70,7 @@ httpx._transports.default.create_ssl_context = cache(httpx.create_ssl_context)  
 # Further applications have the same functions as the first, whose signatures are half of what it takes to make one.
 _read_signature, _make_signature_model = ParsedSignature.from_fn, SignatureModel.create
 _signatures: dict[Any, ParsedSignature] = {}
-_signature_models: dict[Any, type[SignatureModel]] = {}
+_signature_models: dict[Any, tuple[type[SignatureModel], ParsedSignature]] = {}
 
 
 def _read_signature_once(function: Any, names: dict[str, Any]) -> ParsedSignature:
@@ -82,9 +82,9 @@ def _read_signature_once(function: Any, names: dict[str, Any]) -> ParsedSignatur
 
 def _make_signature_model_once(*, parsed_signature: ParsedSignature, **of: Any) -> type[SignatureModel]:
     key = id(parsed_signature), frozenset(of["dependency_name_set"]), of.get("data_dto")
-    if key not in _signature_models:
-        _signature_models[key] = _make_signature_model(parsed_signature=parsed_signature, **of)
-    return _signature_models[key]
+    if key not in _signature_models:  # with the signature, so that no other one gets its id
+        _signature_models[key] = _make_signature_model(parsed_signature=parsed_signature, **of), parsed_signature
+    return _signature_models[key][0]
 
 
 ParsedSignature.from_fn = _read_signature_once  # type: ignore[assignment,method-assign]
