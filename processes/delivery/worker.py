@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from threading import Event as Stop
 from uuid import UUID
 
@@ -51,6 +51,7 @@ from projections.firing.pending_probes import pending_probes
 DATABASE_THREADS = 10  # as many as there are connections
 COMPOSED_AT_ONCE = 4  # payloads in memory for which it is not yet known whether they fit beside the others
 SLICE_S = 0.5  # longest time to follow the log before what is due so far is sent
+BEGINNING = datetime.min.replace(tzinfo=UTC)
 LISTEN_S = 5.0  # longest wait for a notification, in case one is not heard
 TROUBLE_S = 1.0  # pause after the database could not be reached
 KNOWN_HOSTS = 10_000  # how many partitions have the host of their last delivery remembered
@@ -77,6 +78,7 @@ class DeliveryWorker:
         self._executor = executor
         self._read = read
         self._follower = Follower([deliveries, pending_probes], read, acts=True)
+        self._looked_until = BEGINNING  # up to when the last `send_due` looked for due deliveries
         self._prober = Prober(executor, client)
         self._witnesses = Witnesses(executor, client, witnesses)
         self.is_behind = False  # whether the last `send_due` has left events of the log unread
@@ -101,7 +103,7 @@ class DeliveryWorker:
         `locks` is a connection that holds locks and carries single statements, since transactions go on over `conn`
         meanwhile.
         """
-        now = self._executor.clock()
+        now = self._looked_until = self._executor.clock()
         self._on_their_way = {id_: sending for id_, sending in self._on_their_way.items() if not sending[1].done()}
         self._resting = _still_waiting(self._resting, now, REST)
         self._slow_partitions = _still_waiting(self._slow_partitions, now, SLOWEST)
@@ -125,16 +127,16 @@ class DeliveryWorker:
         return many + await self._prober.ask_due(conn, locks) + await self._witnesses.ask_due(locks)
 
     def pause_s(self, conn: Connection) -> float:
-        """Return the seconds until something comes due, LISTEN_S at most."""
+        """Return the seconds until something comes due that was not at the last look, LISTEN_S at most."""
         if self.is_behind:
             return 0.0
         now = self._executor.clock()
         moments = [
-            pending_deliveries.next_due(conn, now),
+            pending_deliveries.next_due(conn, self._looked_until),
             *list(self._resting.values()),
             *list(self._slow_partitions.values()),
         ]
-        moments += [*self._prober.wakes, *self._witnesses.wakes(conn, now)]
+        moments += [*self._prober.wakes, *self._witnesses.wakes(conn, self._looked_until)]
         pauses_s = [max((moment - now).total_seconds(), 0.0) for moment in moments if moment is not None]
         return min([*pauses_s, LISTEN_S])
 

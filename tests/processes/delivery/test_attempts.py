@@ -1,8 +1,10 @@
 """When a delivery is tried again, for how long, and what ends it: answers, lateness, private addresses."""
 
+import asyncio
 from datetime import timedelta
 from uuid import uuid4
 
+from application.execute import Executor
 from application.request_bodies.board import AgentDraft
 from application.use_cases import endpoints
 from application.use_cases.board import agents
@@ -11,6 +13,8 @@ from domain.delivery.delivery import PendingDelivery
 from domain.events import DeliveryFailed, EndpointDisabled
 from processes.delivery import worker
 from processes.delivery.outbound import PRIVATE
+from processes.delivery.worker import DeliveryWorker
+from routines import bootstrap
 from tests.processes.due import NOON
 from tests.waiting import wait_for
 from verification.faults.receiver import Receiver, answer_slowly
@@ -122,3 +126,18 @@ def test_no_wait_is_prolonged_when_the_clock_is_set_back():
     waits = {uuid4(): NOON + timedelta(seconds=3), uuid4(): NOON + timedelta(hours=3), uuid4(): NOON}
 
     assert list(waits)[:1] == list(worker._still_waiting(waits, NOON, worker.REST))
+
+
+def test_what_comes_due_after_a_look_is_not_waited_for_even_if_it_is_due_by_then(delivery_fixture):
+    system = delivery_fixture.system
+    delivery_fixture.endpoint("https://example.com/hook")
+    delivery_fixture.issue()
+    shown = {"now": system.clock() - timedelta(minutes=1)}
+    executor = Executor(system.store, lambda: shown["now"], system.vault)
+    delivery_worker = DeliveryWorker(executor, system.store.after, client=None)
+
+    with bootstrap.connect(system.settings) as conn, bootstrap.connect(system.settings) as locks:
+        assert 0 == asyncio.run(delivery_worker.send_due(conn, locks))
+        shown["now"] += timedelta(minutes=2)
+
+        assert 0 == delivery_worker.pause_s(conn)
