@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any
 from uuid import uuid4
 
@@ -16,6 +16,7 @@ from psycopg.sql import SQL, Identifier
 
 from processes import projector
 from processes.projector import Projector
+from processes.threads import run_beside
 from projections import catalogue
 from routines import bootstrap
 from routines.bootstrap import System
@@ -46,15 +47,11 @@ def copied_database(postgres: LocalPostgres, template: str) -> Iterator[str]:
 def projecting(system: System) -> Iterator[None]:
     """The projector in a thread."""
     stop = threading.Event()
-    running = Projector(catalogue.ALL, system.store.after)
-    arguments = (running, lambda: bootstrap.connect(system.settings), stop)
-    thread = threading.Thread(target=projector.run, args=arguments)
-    thread.start()
-    try:
+    work = partial(
+        projector.run, Projector(catalogue.ALL, system.store.after), lambda: bootstrap.connect(system.settings), stop
+    )
+    with run_beside("projector", work, stop):
         yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 from uuid import uuid4
@@ -29,6 +30,7 @@ from domain.values import TriggerSettings
 from processes import projector as projectors
 from processes.projector import Projector
 from processes.scheduler.scheduler import Scheduler
+from processes.threads import run_beside
 from projections import catalogue
 from projections.engine import positions
 from routines import bootstrap, clock
@@ -272,15 +274,11 @@ def _run_projector(side: SystemUnderFault) -> Iterator[None]:
     """HTTP wants the read models; the scheduler folds its own."""
     stop = threading.Event()
     projector = Projector(catalogue.ALL, side.system.store.after)
-    thread = threading.Thread(target=projectors.run, args=(projector, lambda: _open_patient_connection(side), stop))
+    work = partial(projectors.run, projector, lambda: _open_patient_connection(side), stop)
     with _open_patient_connection(side) as conn:
         _catch_up(conn, side.system.store.after)
-    thread.start()
-    try:
+    with run_beside("projector", work, stop):
         yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 def _catch_up(conn: psycopg.Connection[Any], read: positions.Read) -> None:

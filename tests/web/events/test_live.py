@@ -13,6 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from domain.errors import RuleViolation
+from processes.threads import run_beside
 from projections.audit import feed as feeds
 from projections.audit.feed import Filters, LogEntry
 from tests.api import Api
@@ -90,13 +91,8 @@ def making_goals(api: Api, company: str) -> Iterator[None]:
         while not stop.is_set():
             goals(api, company, "left out")
 
-    thread = threading.Thread(target=make)
-    thread.start()
-    try:
+    with run_beside("goals", make, stop):
         yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 def titles(events: list[Any]) -> list[str]:
