@@ -57,15 +57,12 @@ class SilentSessions:
         with conn.transaction():
             conn.execute(AS_LOGIN)
             rows = conn.execute(LOOK, ([pid for pid, _ in overdue], [at for _, at in overdue])).fetchall()
-        self._looks = Counter(
-            {(pid, at): self._looks[pid, at] + 1 for pid, at, _, hidden_login in rows if hidden_login is None}
-        )
+        self._looks = Counter({(pid, at): self._looks[pid, at] + 1 for pid, at, _, hidden in rows if hidden is None})
         for pid, at, is_ended, _ in rows:
             if is_ended:
                 log.warning("silent_session_ended", backend=pid, since=at)
-        for login in {
-            hidden_login for *_, hidden_login in rows if hidden_login is not None
-        } - self._logins_out_of_reach:
+        hidden_logins = {login for *_, login in rows if login is not None}
+        for login in hidden_logins - self._logins_out_of_reach:
             self._logins_out_of_reach.add(login)
             log.info("sessions_out_of_reach", login=login)
 

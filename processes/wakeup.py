@@ -29,7 +29,7 @@ class Wakeup:
             return
         until = time.monotonic() + timeout_s
         while not stop.is_set() and (left_s := until - time.monotonic()) > 0:
-            # psycopg would wait, too, but each of its looks takes ten times the processor's time.
+            # psycopg would wait as well, but its looks take half of what an idle process takes of the processor.
             if _is_readable(self._conn, min(left_s, LOOK_S)) and list(self._conn.notifies(timeout=0, stop_after=1)):
                 return
 

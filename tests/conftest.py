@@ -32,7 +32,14 @@ from routines.settings import Settings
 from tests import order
 from tests.api import Api
 from tests.clusters import copying
-from tests.running import copied_database, execute, projecting, serving, share, superuser
+from tests.running import (
+    allow_several_systems,
+    connect_superuser,
+    copied_database,
+    execute_as_superuser,
+    projecting,
+    serving,
+)
 
 TEMPLATE = "routines_template"
 MEMORY = Path("/dev/shm")
@@ -142,9 +149,9 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPostgres
     with _reachable_directory() as directory:
         local = LocalPostgres(directory, durable=False, roles=roles)
         local.start()
-        share(local)
+        allow_several_systems(local)
         yield local
-        superuser(local).close()
+        connect_superuser(local).close()
         local.stop()
 
 
@@ -159,7 +166,7 @@ def _reachable_directory() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def template(postgres: LocalPostgres) -> str:
     """A prepared database, to be copied."""
-    execute(postgres, "CREATE DATABASE {}", TEMPLATE)
+    execute_as_superuser(postgres, "CREATE DATABASE {}", TEMPLATE)
     bootstrap.prepare(Settings(database_url=postgres.url("postgres", TEMPLATE)))
     with psycopg.connect(postgres.url("postgres", TEMPLATE), autocommit=True) as conn:
         conn.execute("UPDATE log.rules SET max_clock_difference = NULL")  # tests have clocks of their own

@@ -35,12 +35,12 @@ def copied_database(postgres: LocalPostgres, template: str) -> Iterator[str]:
     """The name of a copy of a database, which is dropped at the end."""
     name = f"test_{uuid4().hex}"
     copy = "CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy"  # no WAL: half the time where nothing is synced
-    execute(postgres, copy, name, template)
+    execute_as_superuser(postgres, copy, name, template)
     try:
-        execute(postgres, "GRANT CREATE ON DATABASE {} TO routines_service", name)  # is not copied
+        execute_as_superuser(postgres, "GRANT CREATE ON DATABASE {} TO routines_service", name)  # is not copied
         yield name
     finally:
-        execute(postgres, "DROP DATABASE {} WITH (FORCE)", name)
+        execute_as_superuser(postgres, "DROP DATABASE {} WITH (FORCE)", name)
 
 
 @contextmanager
@@ -77,18 +77,18 @@ def make_app(system: System, webhook_rate: int = 0, *, jetty_routines: bool = Tr
     return create_app(backend, system.settings.public_url or PUBLIC_URL, webhook_rate, jetty_routines=jetty_routines)
 
 
-def share(postgres: LocalPostgres) -> None:
+def allow_several_systems(postgres: LocalPostgres) -> None:
     """Let several installations have a database on this server, as a superuser may."""
-    execute(postgres, "CREATE ROLE {} NOLOGIN", OWNER)
-    execute(postgres, f"ALTER ROLE {{}} SET {SEVERAL} = 'on'", OWNER)
+    execute_as_superuser(postgres, "CREATE ROLE {} NOLOGIN", OWNER)
+    execute_as_superuser(postgres, f"ALTER ROLE {{}} SET {SEVERAL} = 'on'", OWNER)
 
 
-def execute(postgres: LocalPostgres, statement: str, *names: str) -> None:
+def execute_as_superuser(postgres: LocalPostgres, statement: str, *names: str) -> None:
     """Execute a statement about databases as the superuser."""
-    superuser(postgres).execute(SQL(statement).format(*map(Identifier, names)))
+    connect_superuser(postgres).execute(SQL(statement).format(*map(Identifier, names)))
 
 
 @cache
-def superuser(postgres: LocalPostgres) -> psycopg.Connection[Any]:
+def connect_superuser(postgres: LocalPostgres) -> psycopg.Connection[Any]:
     """Return the connection that makes and drops the databases of all tests."""
     return psycopg.connect(postgres.url("postgres", "postgres"), autocommit=True)

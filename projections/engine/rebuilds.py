@@ -126,9 +126,8 @@ def _fold_and_swap(conn: Connection, model: ReadModel, read: ReadPart, progress:
         execute_on(conn, "INSERT INTO {1}.isolated_events SELECT * FROM {0}.isolated_events", fresh, SCHEMA)
         conn.execute(SQL(RESHAPE).format(Identifier(fresh)), (model.schema_hash, model.name))
         conn.execute(MOVE, (last, [model.name]))
-        execute_on(
-            conn, "DROP SCHEMA {0} CASCADE", fresh
-        )  # else a later rebuild would go on with it, without its tables
+        # Else a later rebuild would go on with it, without its tables.
+        execute_on(conn, "DROP SCHEMA {0} CASCADE", fresh)
     return last
 
 

@@ -20,7 +20,7 @@ from routines.postgres.cluster import LocalPostgres
 from routines.settings import Settings
 from tests.projections.sharing import Shared
 from tests.projections.story import Story
-from tests.running import copied_database, execute
+from tests.running import copied_database, execute_as_superuser
 
 TOLD, PROJECTED = "told_template", "projected_template"  # databases to be copied
 
@@ -41,12 +41,12 @@ def story_databases(postgres: LocalPostgres, template: str, tmp_path_factory: py
     key_file = tmp_path_factory.mktemp("story") / "secret.keys"
     ring = KeyRing(str(key_file))
     ring.create()
-    execute(postgres, "CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy", TOLD, template)
+    execute_as_superuser(postgres, "CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy", TOLD, template)
     settings = Settings(database_url=postgres.url("routines_service", TOLD))
     with bootstrap.system(settings) as system, bootstrap.connect(settings) as conn:
         story = Story(system.store, conn, Vault(system.pool, ring)).tell()
         log = list(system.store.history())
-    execute(postgres, "CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy", PROJECTED, TOLD)
+    execute_as_superuser(postgres, "CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy", PROJECTED, TOLD)
     settings = Settings(database_url=postgres.url("routines_service", PROJECTED))
     with bootstrap.system(settings) as system, bootstrap.connect(settings) as conn:
         Story(system.store, conn, Vault(system.pool, ring), story.caller).project_all()
@@ -69,7 +69,7 @@ def share_copy(postgres: LocalPostgres) -> Iterator[Callable[[str], Shared]]:
     with ExitStack() as stack:
 
         @cache
-        def share(copied: str) -> Shared:
+        def open_shared(copied: str) -> Shared:
             name = stack.enter_context(copied_database(postgres, copied))
             system = stack.enter_context(
                 bootstrap.system(Settings(database_url=postgres.url("routines_service", name)))
@@ -77,7 +77,7 @@ def share_copy(postgres: LocalPostgres) -> Iterator[Callable[[str], Shared]]:
             conn = stack.enter_context(bootstrap.connect(system.settings))
             return Shared(postgres.url("postgres", name), system, conn)
 
-        yield share
+        yield open_shared
 
 
 @pytest.fixture

@@ -1,10 +1,7 @@
 """What the tests of the event store share."""
 
-from uuid import uuid4
-
 import psycopg
 import pytest
-from psycopg.sql import SQL, Identifier
 
 from routines import bootstrap
 from routines.settings import Settings
@@ -28,22 +25,9 @@ def log(system):
 
 
 @pytest.fixture(scope="module")
-def shared_system(postgres, template):
-    """For all tests of a module whose streams are their own."""
-    with (
-        copied_database(postgres, template) as name,
-        bootstrap.system(Settings(database_url=postgres.url("routines_service", name))) as system,
-    ):
-        yield system
-
-
-@pytest.fixture(scope="module")
 def writers_fixture(postgres, template):
-    name = f"test_{uuid4().hex}"
-    with psycopg.connect(postgres.url("postgres", "postgres"), autocommit=True) as conn:
-        conn.execute(SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(template)))
+    with copied_database(postgres, template) as name:
         with psycopg.connect(postgres.url("postgres", name), autocommit=True) as owner:
             owner.execute("UPDATE log.rules SET max_clock_difference = DEFAULT")
         with bootstrap.system(Settings(database_url=postgres.url("routines_service", name))) as system:
             yield WritersFixture(system, lambda login: postgres.url(login, name))
-        conn.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))

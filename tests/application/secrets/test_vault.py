@@ -19,29 +19,17 @@ from application.secrets import vault as vaults
 from application.secrets.key_ring import CannotRetire, KeyRing, VaultClosed
 from application.secrets.vault import Vault, VaultRecord
 from domain.webhooks.secret import Secret
-from routines import bootstrap
-from routines.settings import Settings
-from tests.running import copied_database
 from tests.waiting import wait_for
 
 VALUE = b"0123456789abcdef0123456789abcdef0123456789abcdef"
 PLACES = st.tuples(st.uuids(), st.uuids(), st.uuids(), st.text())
 
 
-@pytest.fixture(scope="module")
-def only_system(postgres, template):
-    with (
-        copied_database(postgres, template) as name,
-        bootstrap.system(Settings(database_url=postgres.url("routines_service", name))) as system,
-    ):
-        yield system
-
-
 @pytest.fixture
-def system(only_system):
+def system(shared_system):
     """All tests have the same database, and begin without secrets."""
-    execute_sql(only_system, "DELETE FROM vault.secrets")
-    return only_system
+    execute_sql(shared_system, "DELETE FROM vault.secrets")
+    return shared_system
 
 
 @pytest.fixture

@@ -136,3 +136,10 @@ def test_what_the_encoding_of_a_terminal_does_not_have_is_an_escape():
 @click.argument("text")
 def echo_text(text):
     terminal.echo(text)
+
+
+@pytest.mark.parametrize("lines", [(), ("",), ("one", "", "t\x1bwo")])
+def test_each_line_is_printed_and_without_lines_nothing_is(capsys, lines):
+    terminal.echo(*lines)
+
+    assert "".join(f"{line}\n" for line in lines).replace("\x1b", "\\x1b") == capsys.readouterr().out

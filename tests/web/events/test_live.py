@@ -87,11 +87,11 @@ def making_goals(api: Api, company: str) -> Iterator[None]:
     """Goals are made all the time, one after the other."""
     stop = threading.Event()
 
-    def make() -> None:
+    def make_goals() -> None:
         while not stop.is_set():
             goals(api, company, "left out")
 
-    with run_beside("goals", make, stop):
+    with run_beside("goals", make_goals, stop):
         yield
 
 
