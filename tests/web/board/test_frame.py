@@ -1,10 +1,15 @@
+import asyncio
 import re
 from hashlib import sha256
+from uuid import uuid4
 
 import pytest
 
 from application.access import Caller
 from application.event_store.recorder import PostgresRecorder
+from application.event_store.stream_cache import CachedStream
+from application.event_store.unit_of_work import SEEN
+from web.board.api import Api as CallsOfPage
 from web.board.app import POLICY
 from web.board.files import FILES, path_of
 from web.board.visit import COMPANIES
@@ -233,6 +238,29 @@ def test_a_page_looks_at_the_key_of_its_reader_for_its_first_calls_only_and_the_
         board.show(path)
         key = Caller(token=next(iter(board.client.cookies.values()))).key_id
         assert 1 <= looked_at.count(key) <= 2, path  # who it is, and which companies they have, are asked side by side
+
+
+def test_what_changes_something_rests_on_no_earlier_look_and_neither_does_what_comes_after_it():
+    stream_id, looks = uuid4(), []
+
+    async def answer(scope, _receive, send):
+        seen = SEEN.get()
+        looks.append(None if seen is None else seen.get(stream_id) is not None)
+        if seen is not None:
+            seen.put([(stream_id, CachedStream(recorded=[], state=None, folded=0, size=0))])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    async def make_page():
+        calls = CallsOfPage(answer, {"asgi": {}, "scheme": "http", "headers": []})
+        await calls.get("/companies")
+        await calls.get("/companies")
+        await calls.post("/companies", {"name": "Acme"})
+        await calls.get("/companies")
+
+    asyncio.run(make_page())
+
+    assert [False, True, None, False] == looks
 
 
 def test_the_menu_names_the_first_companies_and_leads_to_all(board, api):
