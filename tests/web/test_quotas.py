@@ -9,6 +9,8 @@ import httpx
 import pytest
 
 from domain.bounds.limits import Limits
+from projections import catalogue
+from projections.engine import positions
 from routines import bootstrap
 from tests.api import Api
 from tests.waiting import wait_for
@@ -50,6 +52,18 @@ def two_runs_a_minute(api: Api) -> Iterator[Api]:
 def small_routines(api: Api) -> Iterator[Api]:
     with bounded_api(api, max_routine_triggers=1, max_routine_bytes=10_240) as here:
         yield here
+
+
+def make_thing(api: Api, path: str, body: Any) -> Any:
+    """What is made, once other processes count it."""
+    made = api.post(path, body)
+    wait_until_counted(api)
+    return made
+
+
+def wait_until_counted(api: Api) -> None:
+    with api.system.pool.connection() as conn:
+        positions.wait(conn, [model.name for model in catalogue.ALL], 10)
 
 
 def assert_over_quota(answer: httpx.Response, status: int, quota: str) -> dict[str, Any]:
@@ -191,7 +205,7 @@ def test_one_thing_too_many_is_refused_by_the_name_of_its_quota(
     company, neighbour = api.company(), api.company("Neighbour")
     (path, body), (other, _) = make(api, company), make(api, neighbour)
     most = getattr(one_of_each.system.settings.limits, quota)
-    api.post(path, body)
+    make_thing(api, path, body)
 
     refused = assert_over_quota(one_of_each.request("POST", path, body), 422, quota)
 
@@ -203,7 +217,7 @@ def test_one_thing_too_many_is_refused_by_the_name_of_its_quota(
 def test_whoever_makes_room_may_go_on(api: Api, one_of_each: Api):
     company = api.company()
     path, body = issue_of(api, company)
-    issue = api.post(path, body)["id"]
+    issue = make_thing(api, path, body)["id"]
     assert_over_quota(one_of_each.request("POST", path, body), 422, "max_company_open_issues")
     one_of_each.patch(f"/issues/{issue}", {"status": "done"})
 
@@ -291,6 +305,7 @@ def test_a_company_that_has_filled_its_part_of_the_disk_may_only_end_things_and_
     routine = api.routine(company, agent)
     with bootstrap.connect(api.system.settings) as conn:
         (size,) = conn.execute(STORED_BYTES, (company,)).fetchone()
+    wait_until_counted(api)
     with bounded_api(api, max_company_log_bytes=size) as here:
         path, body = goal_of(here, company)
         refused = assert_over_quota(here.request("POST", path, body), 422, "max_company_log_bytes")
