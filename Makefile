@@ -6,9 +6,12 @@
 VENV := .venv
 BIN := $(VENV)/bin
 UV ?= uv
-# The first Python that is there, runs, and is new enough; `make PYTHON=/path/to/python install` takes another.
-PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
-	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+# The newest Python that is there, runs and can install; of two, that of the system, which distributions build with more
+# optimizations and keep secure. `make PYTHON=/path/to/python install` takes another.
+CAN_INSTALL = import sys; from importlib.util import find_spec; \
+	sys.exit(sys.version_info < (3, 11) or not (find_spec("ensurepip") or find_spec("pip")))
+PYTHON ?= $(shell for version in 3.13 3.12 3.11 3; do for python in /usr/bin/python$$version python$$version; do \
+	$$python -c '$(CAN_INSTALL)' 2>/dev/null && echo $$python && exit; done; done)
 # Where Debian keeps pip apart from venv, the pip of the system fills the environment.
 PIP = $$($(BIN)/python -m pip --version >/dev/null 2>&1 && echo $(BIN)/python -m pip || echo $(PYTHON) -m pip --python $(BIN)/python)
 # On a terminal pip shows what it does at the moment; elsewhere each step says one line.

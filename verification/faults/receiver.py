@@ -40,7 +40,11 @@ class Receiver:
             def do_POST(self) -> None:
                 length = int(self.headers.get("content-length", 0))
                 names = {name.lower(): value for name, value in self.headers.items()}
-                request = ReceivedRequest(self.path, names, self.rfile.read(length))
+                body = self.rfile.read(length)
+                if len(body) < length:  # the sender was killed while it sent
+                    self.close_connection = True
+                    return
+                request = ReceivedRequest(self.path, names, body)
                 before = sum(one.id == request.id for one in receiver.got)
                 receiver.got.append(request)
                 status = receiver.answer(request, before)
