@@ -29,7 +29,7 @@ from projections import responses
 from projections.engine.documents import Part
 from projections.engine.table import Connection
 from projections.firing import run_history, run_logs
-from projections.firing.run_history import detail_of
+from projections.firing.run_documents import detail_of
 from projections.responses import ResponseBody
 from projections.routines import routine_list, routines
 from web.http.answers import Answer
