@@ -67,6 +67,7 @@ REPLACED = {
     ("calls", "application"): "task_routines",
     ("calling",): "task_firing",
     ("call", "domain/jetty"): "task_call",
+    ("Trouble", "routines"): "CommandError, RepeatedFailure",
     ("Account", "domain"): "Explanation",
     ("account", "domain"): "sentences",
     ("Era",): "ConfigPeriod",
