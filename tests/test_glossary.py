@@ -68,6 +68,8 @@ REPLACED = {
     ("calling",): "task_firing",
     ("call", "domain/jetty"): "task_call",
     ("Trouble", "routines"): "CommandError, RepeatedFailure",
+    ("Wanted",): "DocumentQuery",
+    ("KeptDocuments",): "DocumentCache",
     ("Account", "domain"): "Explanation",
     ("account", "domain"): "sentences",
     ("Era",): "ConfigPeriod",
