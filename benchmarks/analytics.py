@@ -131,7 +131,7 @@ def _verify(system: System, events: int) -> float:
 
 
 def minutely(firings: int) -> list[Recorded]:
-    """The past of a routine that runs each minute; its work takes 90 seconds."""
+    """Make the past of a routine that runs each minute, and whose work takes 90 seconds."""
     routine, trigger, agent = (UUID(int=number) for number in (1, 2, 3))
     log: list[Recorded] = []
 

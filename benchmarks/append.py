@@ -70,7 +70,7 @@ def _rates(system: System, threads: int, rounds: int, seconds: float) -> None:
 
 
 def body() -> bytes:
-    """About what a run.fired takes, decided now: the log looks at the time."""
+    """Return about what a run.fired takes, decided now: the log looks at the time."""
     return BODY.format(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"), "x" * 130).encode()
 
 
@@ -105,7 +105,7 @@ def store(system: System, many: int) -> None:
 
 
 def _rate(system: System, threads: int, seconds: float, piece: Callable[[Connection], None]) -> float:
-    """Calls a second, by so many threads with a connection each."""
+    """Return the calls a second by so many threads with a connection each."""
     counts: list[int] = []
     begin = threading.Barrier(threads + 1)
 

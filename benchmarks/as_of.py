@@ -72,7 +72,7 @@ def owner_url(postgres: LocalPostgres, system: System) -> str:
 
 
 def _live(system: System, company: UUID, events: int) -> None:
-    """Many routines, each of which fires again and again; its work gets done, and it is edited now and then."""
+    """Let many routines fire again and again; their work gets done, and they are edited now and then."""
     settings = next(one.event.settings for one in system.store.history() if isinstance(one.event, RoutineCreated))
     versions = Counter[UUID]()
     batch: list[Recorded] = []
@@ -147,7 +147,7 @@ def _measure(system: System, company: UUID, requests: int, token: str | None) ->
         times = [at for (at,) in conn.execute(TIMES, (head // 50,))]
 
     def request_past(kind: str, targets: list[tuple[UUID, int]], subpath: str = "") -> str:
-        """One of these things, as of a moment after it was made."""
+        """Return the request for one of these things, as of a moment after it was made."""
         id_, since = chance.choice(targets)
         return f"{kind}/{id_}{subpath}?asOf={chance.randint(since, head)}"
 
@@ -206,7 +206,7 @@ def _took(client: httpx.Client, path: str) -> float:
 
 
 def _processor_s(*parents: int) -> float:
-    """The processor time of all processes that these have started: the service and its database, whatever else is busy."""
+    """Return the processor time of all processes that these have started: the service and its database, whatever else is busy."""
     ticks = 0
     for place in Path("/proc").glob("[0-9]*/stat"):
         with suppress(FileNotFoundError, ProcessLookupError):

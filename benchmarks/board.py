@@ -93,7 +93,7 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
 
 
 def _fire(system: System, conn: Connection, now: datetime) -> None:
-    """Every schedule once, so that each routine has a run and an open issue."""
+    """Fire every schedule once, so that each routine has a run and an open issue."""
     with structlog.testing.capture_logs():
         while positions.advance(conn, [triggers_due.triggers_due], system.store.after):
             pass
@@ -104,7 +104,7 @@ def _fire(system: System, conn: Connection, now: datetime) -> None:
 
 
 def _grow(conn: Connection, company: UUID, routines: int, runs: int) -> None:
-    """So many older runs and issues for each of the routines, titles that differ, and some routines that are paused."""
+    """Add so many older runs and issues to each of the routines, titles that differ, and some routines that are paused."""
     many = 10 * routines  # more than the events of a firing of all of them
     values = {"runs": runs, "many": many, "company": company}
     for statement in NEWEST_LAST:
@@ -117,7 +117,7 @@ def _grow(conn: Connection, company: UUID, routines: int, runs: int) -> None:
 
 
 def _paths(client: httpx.Client, company: UUID) -> Mapping[str, str]:
-    """Every page, by what it is of; the things that no schedule makes are made here."""
+    """Return every page, by what it is of, after making the things that no schedule makes."""
     api, board = f"/api/companies/{company}", f"/board/companies/{company}"
 
     def post(path: str, body: object) -> dict[str, str]:
@@ -188,7 +188,7 @@ def _paths(client: httpx.Client, company: UUID) -> Mapping[str, str]:
 
 
 def _title_part_of(routine_id: str) -> str:
-    """The part of a title that no other routine has, as TITLES makes it."""
+    """Return the part of a title that no other routine has, as TITLES makes it."""
     return md5(routine_id.encode(), usedforsecurity=False).hexdigest()[:8]
 
 
@@ -201,7 +201,7 @@ class _Processor:
         self._postmaster = _parent(Path(f"/proc/{row[0]}"))
 
     def used_ms(self) -> float:
-        """Milliseconds since those processes began."""
+        """Return the milliseconds of processor time since those processes began."""
         parents = {str(os.getpid()), self._postmaster}
         used_ns = 0
         for process_ in Path("/proc").glob("[0-9]*"):
@@ -236,7 +236,7 @@ def _measure(
 
 
 def _show(took: Mapping[str, list[_PageTime]]) -> None:
-    """A line each: the first request, which finds nothing kept, then the others."""
+    """Print a line for each: the first request, which finds nothing cached, then the others."""
     print(f"  {'':<34} {'first':>10} {'median':>10} {'p95':>10} {'processor':>10}")
     for name, (first, *others) in took.items():
         passed_ms = [one.passed_ms for one in others]

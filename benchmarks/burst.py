@@ -51,7 +51,7 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
 
 
 def burst(postgres: LocalPostgres, many: int) -> dict[str, float]:
-    """What one of them was like, by name."""
+    """Return what one of them was like, by name."""
     with fresh_system(postgres) as system, TemporaryDirectory() as logs:
         due_at = datetime.now(UTC) + timedelta(seconds=many / ARMED_A_SECOND)
         due = (due_at + AHEAD).replace(second=0, microsecond=0) + MINUTE
@@ -78,7 +78,7 @@ def burst(postgres: LocalPostgres, many: int) -> dict[str, float]:
 
 
 def _time_firing(system: System, head: int, due: datetime) -> float:
-    """Seconds until they are all committed, as another client sees it."""
+    """Return the seconds until they are all committed, as another client sees it."""
     with psycopg.connect(system.settings.database_url, autocommit=True) as conn:
         while (row := conn.execute(HEAD).fetchone()) is None or row[0] < head:
             time.sleep(0.02)
@@ -86,7 +86,7 @@ def _time_firing(system: System, head: int, due: datetime) -> float:
 
 
 def _time_catching_up(system: System, since: datetime | None = None) -> float:
-    """Seconds until every read model is at the head of the log."""
+    """Return the seconds until every read model is at the head of the log."""
     names = tuple(model.name for model in catalogue.ALL)
     with bootstrap.connect(system.settings) as conn:
         while positions.gap(conn, names)[1]:
@@ -95,7 +95,7 @@ def _time_catching_up(system: System, since: datetime | None = None) -> float:
 
 
 def _lateness(system: System, due: datetime) -> dict[str, float]:
-    """From the moment that was planned to the moment that the event bears."""
+    """Return the seconds from the moment that was planned to the one that the event bears, in the median and the 99th percentile."""
     with psycopg.connect(system.settings.database_url) as conn:
         moments = (datetime.fromisoformat(body["at"]) for (body,) in conn.execute(FIRED))
         late = sorted((fired_at - due).total_seconds() for fired_at in moments)

@@ -97,7 +97,7 @@ class Recording:
 
 
 def run(postgres: LocalPostgres, *, quick: bool) -> None:
-    """`quick` changes nothing: each way is gone once, when a process has cached what it caches."""
+    """Count the calls; `quick` changes nothing: each way is gone once, when a process has cached what it caches."""
     del quick
     title("Calls of our functions on the way of one webhook call, and on that of one due schedule")
     recording = Recording()
@@ -146,7 +146,7 @@ def _call_webhook(postgres: LocalPostgres, recording: Recording) -> None:
 
 @contextmanager
 def _serve_web(system: System) -> Iterator[str]:
-    """The web application in a thread."""
+    """Serve the web application in a thread."""
     backend = Backend(system.executor, system.pool, system.settings.patience_s)
     set_asyncio_executor(request_threads(system.settings))  # type: ignore[arg-type]  # Litestar accepts any executor
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -163,7 +163,7 @@ def _serve_web(system: System) -> Iterator[str]:
 
 @contextmanager
 def _run_projector(system: System) -> Iterator[None]:
-    """The projector in a thread: what is asked of the API waits for it, but for a call of a webhook."""
+    """Run the projector in a thread: what is asked of the API waits for it, but for a call of a webhook."""
     stop = threading.Event()
     arguments = (Projector(catalogue.ALL, system.store.after), lambda: bootstrap.connect(system.settings), stop)
     thread = threading.Thread(target=projectors.run, args=arguments)
@@ -174,7 +174,7 @@ def _run_projector(system: System) -> Iterator[None]:
 
 
 def _webhook(url: str, system: System) -> Callable[[], None]:
-    """A routine with a webhook; returns what calls it."""
+    """Make a routine with a webhook; return what calls it."""
     token = bootstrap.first_board_token(system.settings)
     client = httpx.Client(base_url=f"{url}/api", headers={"Authorization": f"Bearer {token}"}, timeout=30)
 

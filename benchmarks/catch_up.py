@@ -30,7 +30,7 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
 
 
 def settle(postgres: LocalPostgres, missed_count: int, policy: str) -> tuple[float, float]:
-    """Milliseconds, and then the most memory of the same once more."""
+    """Return the milliseconds, and then the most memory of the same once more."""
     with fresh_system(postgres) as system, bootstrap.connect(system.settings) as conn:
         took_ms, peak_kb = 0.0, 0.0
         for is_traced in (False, True):

@@ -115,7 +115,7 @@ def _fold(system: System, conn: Connection, models: tuple[ReadModel, ...]) -> in
 def _state(  # noqa: PLR0913, PLR0917 all of what is measured
     postgres: LocalPostgres, system: System, conn: Connection, company: UUID, routine_ids: list[UUID], now: datetime
 ) -> dict[str, float]:
-    """Everything that is measured of a state of the tables, by its name."""
+    """Return everything that is measured of a state of the tables, by its name."""
     name = system.settings.database_url.partition("@/")[2].partition("?")[0]
     with psycopg.connect(postgres.url("postgres", name), autocommit=True) as admin:
         admin.execute("SET search_path = read_models")
@@ -200,7 +200,7 @@ def _time_query(conn: Connection, docs: Docs[Any], values: list[dict[str, Any]])
 
 
 def _measure_moving(system: System, conn: Connection) -> None:
-    """What it costs to move the rows of real events."""
+    """Measure what it costs to move the rows of real events."""
     pid = int(_number(conn, "SELECT pg_backend_pid()"))
     count = f"SELECT {' + '.join(f'(SELECT count(*) FROM {table}_cold)' for table in TABLES)}"  # noqa: S608 names of ours
     rows, cpu_s = _number(conn, count), _cpu_s(pid)
@@ -227,7 +227,7 @@ def _number(conn: psycopg.Connection[Any], query: str) -> float:
 
 
 def _of_backend(conn: Connection, pid: int) -> list[float]:
-    """The pages that the session has used, and the bytes and whole pages that it has written ahead."""
+    """Return the pages that the session has used, and the bytes and whole pages that it has written ahead."""
     conn.execute("SELECT pg_stat_force_next_flush()")
     return [float(number or 0) for number in conn.execute(OF_BACKEND, {"pid": pid}).fetchone() or ()]
 

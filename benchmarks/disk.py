@@ -77,7 +77,7 @@ def _fire(system: System, conn: Connection, now: datetime, many: int) -> None:
 
 
 def _finish(system: System, conn: Connection, company_id: UUID, since: int, now: datetime) -> None:
-    """The agent checks every issue out that was opened since then, and is done with it."""
+    """Let the agent check every issue out that was opened since then, and finish it."""
     executor = Executor(system.store, lambda: now + timedelta(minutes=1))
     (agent_id,) = {one.stream_id for one in system.store.history() if isinstance(one.event, AgentCreated)}
     agent, session = AgentCaller(agent_id=agent_id, company_id=company_id), uuid4()

@@ -188,7 +188,7 @@ def _row(conn: Connection, query: str, value: object) -> Any:
 
 
 def _follow(system: System, seconds: int) -> None:
-    """How long after its append each reader has an event, and what that costs the web process."""
+    """Measure how long after its append each reader has an event, and what that costs the web process."""
     token = bootstrap.first_board_token(system.settings) or ""
     with process(system, {}, "projector"), web(system, {}) as url:
         catch_up(system)
@@ -262,7 +262,7 @@ async def _read(url: str, token: str, counts: list[int], number: int, arrivals: 
 
 
 def _web_cpu_s() -> float:
-    """The processor time of the web process that we have started."""
+    """Return the processor time of the web process that we have started."""
     for path in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             fields = path.joinpath("stat").read_text().rpartition(")")[2].split()

@@ -48,7 +48,7 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
 
 
 def _fill(system: bootstrap.System, many: int) -> None:
-    """Straight into the read model that the scheduler asks: 1,000,000 through the log take many minutes."""
+    """Write straight into the read model that the scheduler asks: 1,000,000 through the log take many minutes."""
     with bootstrap.connect(system.settings) as conn:
         while positions.advance(conn, [triggers_due.triggers_due], system.store.after):
             pass
@@ -79,7 +79,7 @@ def _plan(system: bootstrap.System) -> list[str]:
 
 
 def lateness_ms(postgres: LocalPostgres, many: int) -> list[float]:
-    """Of one-shot schedules half a second apart, so that each finds a scheduler that sleeps; ascending."""
+    """Return how late one-shot schedules fire that are half a second apart, so that each finds a scheduler that sleeps; ascending."""
     with fresh_system(postgres) as system, TemporaryDirectory() as logs:
         first = datetime.now(UTC) + timedelta(seconds=8)
         arm_once(system, [first + number * timedelta(seconds=0.5) for number in range(many)])

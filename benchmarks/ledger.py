@@ -30,7 +30,7 @@ Batch = list[tuple[UUID, list[AnyEvent]]]
 
 @contextmanager
 def fresh_system(postgres: LocalPostgres, key_file: str | None = None) -> Iterator[System]:
-    """The service on a database of its own, dropped at the end; whatever the time, it is NOON there."""
+    """Yield the service on a database of its own, dropped at the end; whatever the time, it is NOON there."""
     with database(postgres) as url:
         bootstrap.prepare(Settings(database_url=url))
         with psycopg.connect(url, autocommit=True) as owner:
@@ -42,7 +42,7 @@ def fresh_system(postgres: LocalPostgres, key_file: str | None = None) -> Iterat
 
 @contextmanager
 def database(postgres: LocalPostgres) -> Iterator[str]:
-    """The superuser's URL of an empty one, dropped at the end."""
+    """Yield the superuser's URL of an empty database, dropped at the end."""
     name = f"bench_{next(numbers)}"
     with psycopg.connect(postgres.url("postgres"), autocommit=True) as admin:
         admin.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
@@ -52,7 +52,7 @@ def database(postgres: LocalPostgres) -> Iterator[str]:
 
 def arm(system: System, many: int, next_at: datetime = NOON, fired: int = 0) -> UUID:
     """
-    That many routines with one schedule each, due at `next_at` and again later; returns the id of their company.
+    Make so many routines with one schedule each, due at `next_at` and again later; return the id of their company.
 
     Each has `fired` so many times before, and its work was done: its slot has been taken and freed as often.
     """
@@ -68,13 +68,13 @@ def arm(system: System, many: int, next_at: datetime = NOON, fired: int = 0) -> 
 
 
 def arm_once(system: System, moments: Sequence[datetime]) -> UUID:
-    """Routines with one schedule each, which fires once, at one of the moments."""
+    """Make routines with one schedule each, which fires once, at one of the moments."""
     schedules = [(TriggerSettings(run_at=moment, timezone="UTC"), moment) for moment in moments]
     return _arm_schedules(system, schedules, moments[0])
 
 
 def arm_one(system: System, next_at: datetime, **policies: Any) -> UUID:
-    """One routine with an every-minute schedule that has not fired since `next_at`."""
+    """Make one routine with an every-minute schedule that has not fired since `next_at`."""
     return _arm_schedules(
         system, [(TriggerSettings(cron_expression="* * * * *", timezone="UTC"), next_at)], next_at, **policies
     )

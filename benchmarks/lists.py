@@ -57,7 +57,7 @@ def run(postgres: LocalPostgres, *, quick: bool) -> None:
 
 
 def _fire(system: System, conn: Connection) -> None:
-    """Every schedule once, so that each routine has a run and an open issue."""
+    """Fire every schedule once, so that each routine has a run and an open issue."""
     with structlog.testing.capture_logs():
         while positions.advance(conn, [triggers_due.triggers_due], system.store.after):
             pass
@@ -68,7 +68,7 @@ def _fire(system: System, conn: Connection) -> None:
 
 
 def _grow(conn: Connection, company: UUID, runs: int) -> UUID:
-    """The company's one routine, with so many runs in the read models."""
+    """Give the company's one routine so many runs in the read models."""
     (routine,) = routine_list.page(conn, company)
     for statement in (RUN, ISSUE):
         conn.execute(statement, (runs - 1, routine.id))
@@ -89,7 +89,7 @@ def _measure(system: System, paths: dict[str, str], rounds: int, seconds: int) -
 
 
 def _plans(conn: Connection, companies: dict[int, UUID], histories: dict[int, UUID]) -> None:
-    """The costs that Postgres expects of the queries as they are run, a column for each length of history."""
+    """Return the costs that Postgres expects of the queries as they are run, a column for each length of history."""
     title(f"Planned costs with {', '.join(f'{runs:,}' for runs in histories)} runs of the routine")
     recent = routines.RECENT_RUNS
     lines: dict[str, tuple[Docs[Any], list[dict[str, object]]]] = {

@@ -112,7 +112,7 @@ class _Process(NamedTuple):
 
 
 def _processes(postmaster: int) -> Iterator[_Process]:
-    """The processes that this one has started, and those of Postgres."""
+    """Return the processes that this one has started, and those of Postgres."""
     for place in Path("/proc").glob("[0-9]*"):
         try:
             stat = (place / "stat").read_text().rpartition(") ")[2].split()
@@ -130,7 +130,7 @@ def _processes(postmaster: int) -> Iterator[_Process]:
 
 
 def _processor_s(postmaster: int) -> dict[str, float]:
-    """The processor time that the processes of each name have had."""
+    """Return the processor time that the processes of each name have had."""
     used_s = defaultdict[str, float](float)
     for one in _processes(postmaster):
         used_s[one.name] += one.processor_s

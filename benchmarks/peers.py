@@ -39,7 +39,7 @@ DEFERRED, DONE = ["todo", "doing", "succeeded"], ["succeeded"]
 
 
 def note(name: str = "") -> None:
-    """What a job does: it says that it ran, and when."""
+    """Do what a job does: say that it ran, and when."""
     with lock:
         ran.append((name, datetime.now(UTC)))
 
@@ -138,7 +138,7 @@ def _apscheduler_catch_up(postgres: LocalPostgres) -> float:
 
 
 async def _run_worker(url: str, tasks: Callable[[procrastinate.App], None], use: Callable[[Any], Any]) -> Any:
-    """A worker of ten jobs at once, while `use` goes on."""
+    """Run a worker of ten jobs at once, while `use` goes on."""
     app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=url))
     tasks(app)
     ran.clear()

@@ -60,7 +60,7 @@ def _append(system: System, many: int, size: int = 1_000) -> None:
 
 
 def _lag(system: System, seconds: int) -> None:
-    """How old the newest leaf is, while events come at RATE; the trees are signed as often as is usual."""
+    """Return how old the newest leaf is, while events come at RATE; the trees are signed as often as is usual."""
     with tempfile.TemporaryDirectory() as directory:
         key_file = Path(directory) / "log.key"
         bootstrap.make_log_key(str(key_file))

@@ -70,7 +70,7 @@ UNLIMITED = {
 
 
 def requests_of(client: httpx.Client, url: str, token: str, company: str) -> dict[str, Requests]:
-    """The requests of each line, as they are sent."""
+    """Return the requests of each line, as they are sent."""
     headers = {"Authorization": f"Bearer {token}"}
     ids = [routine["id"] for routine in _json(client.get(f"/companies/{company}/routines"))]
     secrets = [_webhook(client, id_) for id_ in ids]
@@ -94,19 +94,19 @@ def requests_of(client: httpx.Client, url: str, token: str, company: str) -> dic
 
 
 def _alternate(first: Requests, second: Requests) -> list[bytes]:
-    """The requests of two lines in turns."""
+    """Return the requests of two lines in turns."""
     return [request for pair in zip(first(), second(), strict=True) for request in pair]
 
 
 def _webhook(client: httpx.Client, routine_id: str) -> dict[str, str]:
-    """A new webhook of the routine: its URL and its secret."""
+    """Make a webhook of the routine; return its URL and its secret."""
     body = {"kind": "webhook", "signingMode": "hmac_sha256"}
     material: dict[str, str] = _json(client.post(f"/routines/{routine_id}/triggers", json=body))["secretMaterial"]
     return material
 
 
 def _sign_calls(secrets: Sequence[dict[str, str]]) -> list[bytes]:
-    """Calls of the webhooks in turn, none twice."""
+    """Return calls of the webhooks in turn, none twice."""
     stamp = str(int(time.time()))
     signers = [hmac.new(one["webhookSecret"].encode(), f"{stamp}.".encode(), hashlib.sha256) for one in secrets]
     calls = []
@@ -153,7 +153,7 @@ def rate(latencies: list[tuple[float, float]], requests: Sequence[bytes], connec
 
 
 def _raw_rate(system: System, latencies: list[tuple[float, float]], seconds: int) -> float:
-    """What a decision records, four rows in one transaction, without us."""
+    """Return the rate of what a decision records, four rows in one transaction, without us."""
     took: list[float] = []
     with bootstrap.connect(system.settings) as conn:
         conn.execute("SET synchronous_commit = on")
@@ -178,7 +178,7 @@ def _json(response: httpx.Response) -> Any:
 
 @contextmanager
 def process(system: System, env: dict[str, str], *argv: str) -> Iterator[None]:
-    """A process of the service, until the end of the block."""
+    """Run a process of the service until the end of the block."""
     settings = {"ROUTINES_DATABASE_URL": system.settings.database_url, "ROUTINES_LOG_LEVEL": "error"}
     with _run_command([sys.executable, "-m", "routines", *argv], {**settings, **env}):
         yield
@@ -186,7 +186,7 @@ def process(system: System, env: dict[str, str], *argv: str) -> Iterator[None]:
 
 @contextmanager
 def web(system: System, env: dict[str, str]) -> Iterator[str]:
-    """A web process that answers; yields the URL of its API."""
+    """Run a web process, and yield the URL of its API once it answers."""
     port = free_port("127.0.0.1", 0)
     url = f"http://127.0.0.1:{port}/api"
     with process(system, env, "web", "--port", str(port)):
@@ -196,7 +196,7 @@ def web(system: System, env: dict[str, str]) -> Iterator[str]:
 
 @contextmanager
 def _serve_framework_alone() -> Iterator[str]:
-    """The framework alone; yields the URL of its one route."""
+    """Serve the framework alone, and yield the URL of its one route."""
     port = free_port("127.0.0.1", 0)
     with _run_command([sys.executable, empty_handler.__file__, str(port)], {}):
         _wait_for(f"http://127.0.0.1:{port}/run", status=405)

@@ -7,7 +7,7 @@ Rates = Mapping[str, list[float]]
 
 
 def in_turns(rounds: int, work: Mapping[str, Callable[[], float]]) -> dict[str, list[float]]:
-    """Each piece of work once a round, so that a slow moment of the machine hits all of them."""
+    """Do each piece of work once a round, so that a slow moment of the machine hits all of them."""
     rates: dict[str, list[float]] = {name: [] for name in work}
     for _ in range(rounds):
         for name, piece in work.items():
@@ -20,7 +20,7 @@ def title(text: str) -> None:
 
 
 def rows(rates: Rates, unit: str, baselines: Mapping[str, str] | None = None) -> None:
-    """A line each: median, range, and how many times what it is compared with."""
+    """Print a line for each: median, range, and how many times what it is compared with."""
     baselines = baselines or {}
     for name, measured in rates.items():
         line = (
@@ -38,11 +38,11 @@ class Latencies:
         self._rounds: dict[str, list[tuple[float, float]]] = {}
 
     def of(self, name: str) -> list[tuple[float, float]]:
-        """The rounds of a line, to be added to."""
+        """Return the rounds of a line, to be added to."""
         return self._rounds.setdefault(name, [])
 
     def show(self) -> None:
-        """A line each: the medians of its rounds."""
+        """Print a line for each: the medians of its rounds."""
         for name, rounds in self._rounds.items():
             p50, p99 = (median(values) * 1_000 for values in zip(*rounds, strict=True))
             print(f"  {name + ', latency':<46} p50 {p50:.2f} ms   p99 {p99:.2f} ms")

@@ -26,7 +26,7 @@ class Answers(msgspec.Struct, frozen=True):
 
     @property
     def rate(self) -> float:
-        """Answers a second."""
+        """The answers a second."""
         return self.requests / self.seconds
 
 

@@ -36,7 +36,7 @@ LOOK_MS = 500  # for an `up` that has ended by itself
 
 
 def needs_new_start(paths: Iterable[str]) -> bool:
-    """Whether one of these files, named from the root on, takes a new start of everything."""
+    """Return whether one of these files, named from the root on, takes a new start of everything."""
     return any(path.startswith(EVERYTHING[:2]) or path.endswith(EVERYTHING[2]) for path in paths)
 
 
@@ -50,7 +50,7 @@ def _parts_of(path: str) -> tuple[str, ...]:
 
 
 def run(root: Path, data_dir: Path, command: Sequence[str]) -> int:
-    """Until Ctrl-C, SIGTERM, or the end of `up`; returns its exit status."""
+    """Run the system until Ctrl-C, SIGTERM, or the end of `up`; return its exit status."""
     is_over = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: is_over.set())
     system = subprocess.Popen(command)
@@ -81,13 +81,13 @@ def run(root: Path, data_dir: Path, command: Sequence[str]) -> int:
 
 
 def _end(system: subprocess.Popen[bytes]) -> int:
-    """Ctrl-C in a terminal has reached it, too; a second signal of this kind does no harm."""
+    """End the system: Ctrl-C in a terminal has reached it, too; a second signal of this kind does no harm."""
     system.terminate()
     return system.wait()
 
 
 def _end_parts(data_dir: Path, parts: Collection[str]) -> bool:
-    """Return False while the system is not ready: it has no up.json then."""
+    """End the parts; return False while the system is not ready: it has no up.json then."""
     try:
         processes = json.loads((data_dir / "up.json").read_text())["processes"]
     except FileNotFoundError:

@@ -1,8 +1,12 @@
-"""Issues with their comments; the fold numbers the issues of each company in the order of the log."""
+"""
+Issues; the fold numbers those of each company in the order of the log.
+
+The read model has the comments on them as well, whose rows and queries are in comments.py.
+"""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 from uuid import UUID
 
 import msgspec
@@ -27,6 +31,7 @@ from domain.events import (
 from domain.recorded import Recorded
 from domain.values import IssueDetails, IssueStatus, Workspace
 from projections import responses
+from projections.board import comments
 from projections.engine.documents import Docs, Part, beginning
 from projections.engine.letter_case import fold_case
 from projections.engine.read_model import ReadModel
@@ -55,14 +60,6 @@ class IssueRow(Row, frozen=True):
     doc: responses.Issue
 
 
-class CommentRow(Row, frozen=True):
-    """A comment on an issue, as clients read it."""
-
-    issue_id: UUID
-    position: int
-    doc: responses.Comment
-
-
 class NumberingRow(Row, frozen=True):
     """A company's issue prefix and the last number that an issue of it has got; its id is the company's."""
 
@@ -71,7 +68,6 @@ class NumberingRow(Row, frozen=True):
 
 
 ISSUE = Table("issue", IssueRow, over="NOT is_open")
-COMMENT = Table("comment", CommentRow, over="true")
 NUMBERING = Table("issue_numbering", NumberingRow)
 
 NOT_HELD: dict[str, Any] = {"checkout_run_id": None, "execution_run_id": None, "checkout_lease_until": UNSET}
@@ -150,7 +146,7 @@ def fold(recorded: Recorded, rows: Rows) -> None:
         case IssueFreed():
             rows.change(ISSUE, recorded.stream_id, lambda row: _freed_row(row, recorded))
         case CommentAdded() as event:
-            rows.add(COMMENT, _comment_row(recorded, event))
+            rows.add(comments.COMMENT, comments.comment_row(recorded, event))
         case _:
             pass
 
@@ -285,33 +281,10 @@ def _times_of_status(status: IssueStatus, timestamp: str) -> dict[str, Any]:
     return marks if status == "in_progress" else marks | NOT_HELD
 
 
-def _author_type(event: CommentAdded) -> Literal["agent", "user", "system"]:
-    if event.agent_id is not None:
-        return "agent"
-    return "user" if event.user_id is not None else "system"
-
-
-def _comment_row(recorded: Recorded, event: CommentAdded) -> CommentRow:
-    timestamp = time(recorded.at)
-    doc = responses.Comment(
-        id=recorded.stream_id,
-        company_id=recorded.known_company_id,
-        issue_id=event.issue_id,
-        author_agent_id=event.agent_id,
-        author_user_id=None if event.user_id is None else str(event.user_id),
-        author_type=_author_type(event),
-        created_by_run_id=event.run_id,
-        body=event.body,
-        created_at=timestamp,
-        updated_at=timestamp,
-    )
-    return CommentRow(id=recorded.stream_id, issue_id=event.issue_id, position=recorded.position, doc=doc)
-
-
 issues = ReadModel(
     name="issues",
     version=5,
-    tables=(ISSUE, COMMENT, NUMBERING),
+    tables=(ISSUE, comments.COMMENT, NUMBERING),
     schema=SCHEMA,
     fold=fold,
     keys_to_prefetch=keys_to_prefetch,
@@ -394,35 +367,6 @@ _INBOX = Docs(
     InboxItem,
     sorted_by="position",
 )
-_COMMENTS = {
-    order: Docs(
-        f"""SELECT doc FROM comment WHERE issue_id = %(issue_id)s
-        AND position > %(after)s AND (%(beyond)s::bigint IS NULL OR position {side} %(beyond)s)
-        ORDER BY position {order} LIMIT %(limit)s""",
-        responses.Comment,
-        prepared=False,
-    )
-    for order, side in (("asc", ">"), ("desc", "<"))
-}
-_COMMENT_POSITION = "SELECT position FROM comment WHERE issue_id = %s AND id = %s"
-_COMMENT = Docs("SELECT doc FROM comment WHERE id = %(id)s AND issue_id = %(issue_id)s", responses.Comment)
-
-
-class CommentCursor(ResponseBody, frozen=True, kw_only=True):
-    """The number of comments of an issue, and its newest comment."""
-
-    total_comments: int
-    latest_comment_id: UUID | None
-    latest_comment_at: str | None
-
-
-_CURSOR = Docs(
-    """SELECT json_build_object('totalComments', counted.total, 'latestCommentId', latest.id,
-        'latestCommentAt', latest.doc->>'createdAt') AS doc
-    FROM (SELECT count(*) AS total FROM comment WHERE issue_id = %(issue_id)s) counted LEFT JOIN (
-        SELECT id, doc FROM comment WHERE issue_id = %(issue_id)s ORDER BY position DESC LIMIT 1) latest ON true""",
-    CommentCursor,
-)
 
 
 def page(
@@ -465,41 +409,6 @@ def inbox(
     `after` narrows the list to those opened after a position.
     """
     return _INBOX.part(conn, agent_id=agent_id, after=after, max_bytes=max_bytes)
-
-
-def comments(  # noqa: PLR0913 the arguments narrow the list
-    conn: Connection,
-    issue_id: UUID,
-    *,
-    after: int = 0,
-    newest_first: bool,
-    limit: int,
-    beyond: int | None = None,
-    max_bytes: int = DEFAULT.max_page_bytes,
-) -> Part[responses.Comment]:
-    """
-    Return the comments of an issue after the position `after`, oldest first unless `newest_first`.
-
-    With `beyond`, only those that come after that position in the chosen order.
-    """
-    query = _COMMENTS["desc" if newest_first else "asc"]
-    return query.part(conn, issue_id=issue_id, after=after, beyond=beyond, limit=limit, max_bytes=max_bytes)
-
-
-def comment(conn: Connection, issue_id: UUID, id_: UUID) -> responses.Comment | None:
-    """Return the comment with this id if it belongs to the issue, else None."""
-    return _COMMENT.one(conn, issue_id=issue_id, id=id_)
-
-
-def comment_position(conn: Connection, issue_id: UUID, comment_id: UUID) -> int | None:
-    """Return the position of a comment in the log; None if the issue has no such comment."""
-    row = conn.execute(_COMMENT_POSITION, (issue_id, comment_id), prepare=True).fetchone()
-    return row[0] if row else None
-
-
-def comment_cursor(conn: Connection, issue_id: UUID) -> CommentCursor:
-    """Return the number of comments of an issue and its newest one; 0 and null if it has none."""
-    return _CURSOR.all(conn, issue_id=issue_id)[0]
 
 
 def last_numbers(conn: Connection, companies: Sequence[UUID]) -> dict[UUID, int]:

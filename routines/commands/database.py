@@ -72,7 +72,7 @@ def _find_settings(database: str | None, data_dir: Path, *, is_owner: bool) -> S
     try:
         state = read_state(data_dir)
     except NotRunning as error:
-        raise terminal.Trouble(f"No database: {error}. Or name one: --database, or {URL_VARIABLE}") from error
+        raise terminal.CommandError(f"No database: {error}. Or name one: --database, or {URL_VARIABLE}") from error
     url = (is_owner and state.owner_database_url) or state.database_url
     keys = os.environ.get(KEY_VARIABLE) or state.key_file
     settings = _from_env({URL_VARIABLE: url, KEY_VARIABLE: keys}, URL_VARIABLE)
@@ -90,7 +90,7 @@ def _from_env(variables: dict[str, str], name: str) -> Settings:
     try:
         return from_env({**os.environ, **variables})
     except BadSetting as error:
-        raise terminal.Trouble(str(error).replace(URL_VARIABLE, name)) from error
+        raise terminal.CommandError(str(error).replace(URL_VARIABLE, name)) from error
 
 
 def _say_database(settings: Settings, sentence: str) -> None:

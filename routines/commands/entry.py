@@ -13,17 +13,17 @@ from routines import bootstrap, logs, telemetry
 from routines.bootstrap import System
 from routines.commands import failures
 from routines.commands.stopping import stop_on_signal
-from routines.commands.terminal import Trouble
+from routines.commands.terminal import CommandError
 from routines.connections import SettingsDropped
 from routines.settings import BadSetting, Settings, from_env
 
 
 def settings() -> Settings:
-    """Return the settings of the environment. Raises Trouble, which ends the command and names the wrong variable."""
+    """Return the settings of the environment. Raises CommandError, which ends the command and names the wrong variable."""
     try:
         return from_env(os.environ)
     except BadSetting as error:
-        raise Trouble(str(error)) from error
+        raise CommandError(str(error)) from error
 
 
 def begin(process: str) -> Settings:
@@ -37,7 +37,7 @@ def begin(process: str) -> Settings:
 
 
 def _refuse_unprepared(settings: Settings) -> None:
-    """Raise Trouble when the database is not ready for this version; one that is away is waited for later."""
+    """Raise CommandError when the database is not ready for this version; one that is away is waited for later."""
     try:
         bootstrap.check_prepared(settings)
     except psycopg.OperationalError as error:

@@ -95,11 +95,11 @@ def erase(  # noqa: PLR0913 the options
 
 
 def _wait(conn: Session) -> None:
-    """Wait until the read models that are asked show all that is recorded. Raises Trouble."""
+    """Wait until the read models that are asked show all that is recorded. Raises CommandError."""
     try:
         positions.wait(conn, erasure.ASKED, PATIENCE_S)
     except positions.Lagging as error:
-        raise terminal.Trouble(
+        raise terminal.CommandError(
             f"The read models are {error.behind} events behind the log, so that it cannot be said what there is: does a "
             "projector run? `routines projections status` shows how far it is"
         ) from error
@@ -125,7 +125,7 @@ class _Eraser:
         return (erasure.of_company if self.kind == "company" else erasure.of_user)(conn, self.id)
 
     def carry_out(self, conn: Session, reason: str, *, quiet: bool) -> None:
-        """Record it, destroy the key, and make the read models anew. Each step may be repeated. Raises Trouble."""
+        """Record it, destroy the key, and make the read models anew. Each step may be repeated. Raises CommandError."""
         if self.kind == "company":
             self._system.executor.attempt(lambda work: use_cases.erase_company(work, self.id, reason))
         else:
@@ -137,7 +137,7 @@ class _Eraser:
         try:
             self._clear_rows(conn, quiet=quiet)
         except errors.LockNotAvailable as error:
-            raise terminal.Trouble(
+            raise terminal.CommandError(
                 "The key is destroyed, but tables are in use, by a backup or an export perhaps: run it again to go on"
             ) from error
         data_keys.note_cleared(self._owner, self.id)

@@ -4,7 +4,7 @@ import fcntl
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -137,30 +137,12 @@ def export(  # noqa: PLR0913 the options of a command
         raise click.BadParameter("it must be later than --from", param_hint="--to")
     with bootstrap.connect_as_login(settings) as conn, _hold_directory(output):
         manifest = _resume(output, wanted_manifest)
-        if company is not None and not exports.has_company(conn, company):
-            raise terminal.Trouble(f"There is no company {company}")
         head, head_hash = exports.read_head(conn)
-        if unmade := exports.find_unmade_views(conn, views or TABLES, head):
-            raise terminal.Trouble(
-                f"Not there yet, since a projector makes the read models of this version first: {', '.join(unmade)}. `routines "
-                "projections status` shows how far they are. Export again when they are done, or only other views (--view)"
-            )
-        if manifest.position > head:
-            raise terminal.Trouble(
-                f"{output} has events up to position {manifest.position}, and the log ends at {head}: the database was restored "
-                "from before that export. Take another directory"
-            )
+        _check_log(conn, manifest, output, head, views or TABLES)
         _sweep(output, manifest)
         _save(output, manifest)
         if EVENTS in (views or (EVENTS,)):
-            with PositionBar(EVENTS, quiet=as_json) as bar:
-                for after in range(manifest.position, head, PART):
-                    until = min(after + PART, head)
-                    name = f"{EVENTS}-{after + 1:012}-{until:012}.{file_format}"
-                    _add(output, manifest, name, EVENTS, write, conn, selection, (after, until))
-                    manifest.position = until
-                    _save(output, manifest)
-                    bar.update(until, head)
+            _export_events(conn, output, manifest, write, selection, head, quiet=as_json)
         for view in views or TABLES:
             if view != EVENTS:
                 with _row_bar(conn, view, selection, quiet=as_json) as progress:
@@ -177,6 +159,43 @@ def export(  # noqa: PLR0913 the options of a command
         )
 
 
+def _check_log(conn: exports.Connection, manifest: Manifest, output: Path, head: int, views: Sequence[str]) -> None:
+    """Raise CommandError if the database lacks the company or the views, or if its log is not the one of the directory."""
+    if manifest.company_id is not None and not exports.has_company(conn, manifest.company_id):
+        raise terminal.CommandError(f"There is no company {manifest.company_id}")
+    if unmade := exports.find_unmade_views(conn, views, head):
+        raise terminal.CommandError(
+            f"Not there yet, since a projector makes the read models of this version first: {', '.join(unmade)}. `routines "
+            "projections status` shows how far they are. Export again when they are done, or only other views (--view)"
+        )
+    if manifest.position > head:
+        raise terminal.CommandError(
+            f"{output} has events up to position {manifest.position}, and the log ends at {head}: the database was restored "
+            "from before that export. Take another directory"
+        )
+
+
+def _export_events(  # noqa: PLR0913, PLR0917 what is exported, and where to
+    conn: exports.Connection,
+    output: Path,
+    manifest: Manifest,
+    write: Write,
+    selection: Selection,
+    head: int,
+    *,
+    quiet: bool,
+) -> None:
+    """Write the events after those that the manifest has, up to the head; each file is in the manifest once it is whole."""
+    with PositionBar(EVENTS, quiet=quiet) as bar:
+        for after in range(manifest.position, head, PART):
+            until = min(after + PART, head)
+            name = f"{EVENTS}-{after + 1:012}-{until:012}.{manifest.format}"
+            _add(output, manifest, name, EVENTS, write, conn, selection, (after, until))
+            manifest.position = until
+            _save(output, manifest)
+            bar.update(until, head)
+
+
 def _to_utc(moment: datetime | None, option: str) -> datetime | None:
     """Return a moment in UTC. Raises BadParameter for one that Python's calendar does not have there."""
     if moment is None:
@@ -189,21 +208,21 @@ def _to_utc(moment: datetime | None, option: str) -> datetime | None:
 
 @contextmanager
 def _hold_directory(output: Path) -> Iterator[None]:
-    """Make the directory if need be, and keep other exports out of it. Raises Trouble; says so too when a disk is full."""
+    """Make the directory if need be, and keep other exports out of it. Raises CommandError; says so too when a disk is full."""
     output.mkdir(parents=True, exist_ok=True)
     directory = os.open(output, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:
             fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise terminal.Trouble(f"Another export is writing into {output}") from error
+            raise terminal.CommandError(f"Another export is writing into {output}") from error
         except OSError:
             pass  # a file system without locks for directories, as some in networks are
         yield
     except OSError as error:
         if error.strerror is None:
             raise
-        raise terminal.Trouble(f"{error.filename or output}: {error.strerror}") from error
+        raise terminal.CommandError(f"{error.filename or output}: {error.strerror}") from error
     finally:
         os.close(directory)
 
@@ -222,19 +241,19 @@ def _sweep(output: Path, manifest: Manifest) -> None:
 
 
 def _resume(output: Path, wanted_manifest: Manifest) -> Manifest:
-    """Return the manifest of the directory, or the wanted one for a new directory. Raises Trouble."""
+    """Return the manifest of the directory, or the wanted one for a new directory. Raises CommandError."""
     try:
         manifest = msgspec.json.decode((output / MANIFEST).read_bytes(), type=Manifest)
     except FileNotFoundError:
         if not all(OWN_FILE.fullmatch(path.name) and path.suffix == ".part" for path in output.iterdir()):
-            raise terminal.Trouble(f"{output} has other files in it: take an empty directory") from None
+            raise terminal.CommandError(f"{output} has other files in it: take an empty directory") from None
         return wanted_manifest
     except msgspec.DecodeError as error:
-        raise terminal.Trouble(f"{output / MANIFEST} is not as `routines export` writes it: {error}") from error
+        raise terminal.CommandError(f"{output / MANIFEST} is not as `routines export` writes it: {error}") from error
     if manifest.version != VERSION:
-        raise terminal.Trouble(f"{output / MANIFEST} is of another version of Routines: take another directory")
+        raise terminal.CommandError(f"{output / MANIFEST} is of another version of Routines: take another directory")
     if manifest.options != wanted_manifest.options:
-        raise terminal.Trouble(
+        raise terminal.CommandError(
             f"{output} was exported with other options (format, company, times): take another directory"
         )
     return manifest
@@ -300,9 +319,9 @@ def _save(output: Path, manifest: Manifest) -> None:
 
 
 def _choose_writer(file_format: Format) -> Write:
-    """Return what writes the format. Raises Trouble where Parquet is wanted and pyarrow is not installed."""
+    """Return what writes the format. Raises CommandError where Parquet is wanted and pyarrow is not installed."""
     if file_format == "parquet" and not export_files.has_parquet():
-        raise terminal.Trouble(
+        raise terminal.CommandError(
             "Parquet needs pyarrow, which is not installed: pip install 'routines[parquet]' (about 170 MB), or take ndjson or csv"
         )
     return export_files.writer(file_format)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from routines.commands.terminal import Trouble
+from routines.commands.terminal import CommandError
 
 
 class Group(click.Group):
@@ -34,7 +34,7 @@ class Group(click.Group):
         return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command. Raises Trouble, which click prints, in place of an error that has a sentence."""
+        """Run the command. Raises CommandError, which click prints, in place of an error that has a sentence."""
         try:
             return super().invoke(ctx)
         except (click.exceptions.Exit, click.Abort, click.ClickException):
@@ -44,7 +44,7 @@ class Group(click.Group):
 
             if (text := failures.explain(error)) is None:
                 raise
-            raise Trouble(text) from error
+            raise CommandError(text) from error
 
 
 def _import(name: str) -> ModuleType:

@@ -51,9 +51,9 @@ def run(source: str, *, once: bool, rebuild: bool, as_json: bool, settings: Sett
                 runner.follow(connect, model, stop, bar.update)
                 position = bar.position
         except AlreadyRuns as error:
-            raise terminal.Trouble(str(error)) from error
+            raise terminal.CommandError(str(error)) from error
         except CannotFold as error:
-            raise terminal.Trouble(
+            raise terminal.CommandError(
                 f"The projection {model.name} stopped before {error}{_place_of_error(error, source)}. Everything before that event is "
                 "folded. Correct the file and run it again"
             ) from error
@@ -64,18 +64,18 @@ def run(source: str, *, once: bool, rebuild: bool, as_json: bool, settings: Sett
 
 
 def _load(source: str) -> ReadModel:
-    """Return the read model that a file has under a name. Raises Trouble."""
+    """Return the read model that a file has under a name. Raises CommandError."""
     file, _, name = source.rpartition(":")
     if not file or not name.isidentifier():
-        raise terminal.Trouble(f"{source}: say it as FILE:NAME, such as success_rate.py:success_rate")
+        raise terminal.CommandError(f"{source}: say it as FILE:NAME, such as success_rate.py:success_rate")
     path = Path(file)
     if not path.is_file():
-        raise terminal.Trouble(f"{file}: there is no such file")
+        raise terminal.CommandError(f"{file}: there is no such file")
     model = _execute(path).get(name)
     if not isinstance(model, ReadModel):
-        raise terminal.Trouble(f"{file}: {name} is no ReadModel of routines.analysis, or is not there")
+        raise terminal.CommandError(f"{file}: {name} is no ReadModel of routines.analysis, or is not there")
     if fault := find_fault(model):
-        raise terminal.Trouble(f"{file}: {fault}")
+        raise terminal.CommandError(f"{file}: {fault}")
     return model
 
 
@@ -83,13 +83,13 @@ def _execute(path: Path) -> dict[str, Any]:
     name = f"own projection {path.stem}"  # which no module of ours or of a library has
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise terminal.Trouble(f"{path}: a Python file has the ending .py")
+        raise terminal.CommandError(f"{path}: a Python file has the ending .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # msgspec resolves the annotations of its structs through sys.modules
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise terminal.Trouble(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+        raise terminal.CommandError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
     return vars(module)
 
 

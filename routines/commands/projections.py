@@ -163,7 +163,9 @@ def verify(name: str | None, *, as_json: bool, settings: Settings) -> None:
             try:
                 differences += verification.verify(conn, model, system.store.after, partial(_show_progress, bars, bar))
             except positions.Outdated as error:
-                raise terminal.Trouble(f"The rows of {model.name} are of another version: rebuild it first") from error
+                raise terminal.CommandError(
+                    f"The rows of {model.name} are of another version: rebuild it first"
+                ) from error
             bars.update(bar, completed=head)
     for difference in differences:
         if as_json:
@@ -188,7 +190,7 @@ def _fold_into(name: str, schema: str, until: str | None, settings: Settings, *,
         try:
             past_rows.fold_into(conn, model, system.store.after, schema, last, partial(_show_progress, bars, bar))
         except past_rows.SchemaTaken as error:
-            raise terminal.Trouble(
+            raise terminal.CommandError(
                 f"The schema {schema} is in use, perhaps by another read model, or its name is not free: take another"
             ) from error
     if quiet:

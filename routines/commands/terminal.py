@@ -55,7 +55,7 @@ def json_escape(character: str) -> str:
     return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
 
 
-class Trouble(click.ClickException):
+class CommandError(click.ClickException):
     """An error that ends the command, whose message may hold text that others wrote."""
 
     def format_message(self) -> str:

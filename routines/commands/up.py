@@ -75,7 +75,7 @@ def up(  # noqa: PLR0913 the options of the command
     try:
         settings = from_env(os.environ) if database_url else optional_from_env(os.environ)
     except BadSetting as error:
-        raise terminal.Trouble(str(error)) from error
+        raise terminal.CommandError(str(error)) from error
     sys.exit(
         supervise(
             data_dir,

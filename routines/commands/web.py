@@ -56,4 +56,4 @@ def web(host: str, port: int, fd: int | None, workers: int) -> None:
 
         serve(settings, host, port, fd)
     except CannotStart as error:
-        raise terminal.Trouble(str(error)) from error
+        raise terminal.CommandError(str(error)) from error

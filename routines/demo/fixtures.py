@@ -5,11 +5,11 @@ from typing import Any
 import httpx
 import msgspec
 
-from routines.commands.terminal import Trouble
+from routines.commands.terminal import CommandError
 from routines.worker.server import client, message
 
 
-class Failed(Trouble):
+class Failed(CommandError):
     """The demo did not reach its end; the message says why and what to do."""
 
 

@@ -3,13 +3,13 @@
 import errno
 from typing import Any
 
-from routines.commands.terminal import Trouble
+from routines.commands.terminal import CommandError
 
 # Errors of this machine that pass: no room, too many files or processes, no memory.
 PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM}
 
 
-class CannotWork(Trouble):
+class CannotWork(CommandError):
     """The worker cannot go on until somebody changes something; the message says what."""
 
     exit_code = 2

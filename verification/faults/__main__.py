@@ -124,7 +124,7 @@ def row(outcome: Outcome, seed: int, took_s: float | None) -> list[str]:
 
 
 def table(lines: list[list[str]]) -> list[str]:
-    """In Markdown."""
+    """Return the outcomes as a table in Markdown."""
     return [f"| {' | '.join(cells)} |" for cells in (list(COLUMNS), ["---"] * len(COLUMNS), *lines)]
 
 

@@ -39,7 +39,7 @@ class Outcome:
 
 @contextmanager
 def noting_standstill(broken: list[str]) -> Iterator[None]:
-    """What does not happen in time is a fault, and the oracle is asked all the same."""
+    """Note as a fault what does not happen in time, and go on to ask the oracle."""
     try:
         yield
     except TimeoutError as error:

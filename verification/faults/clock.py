@@ -21,7 +21,7 @@ LIMIT_S = 60.0
 
 
 def run(environment: Environment, size: CampaignSize, chance: random.Random) -> list[Outcome]:
-    """None where libfaketime is not installed."""
+    """Run the campaign; return None where libfaketime is not installed."""
     if (library := find_library()) is None:
         print("clock: left out, libfaketime is not there (apt-get install faketime)", file=sys.stderr)
         return []
@@ -72,7 +72,7 @@ def find_library() -> Path | None:
 
 
 def _set_offset(offset: Path, seconds: int) -> None:
-    """Readers never find half a number."""
+    """Write the offset in one step, so that readers never find half a number."""
     fresh = offset.with_suffix(".new")
     fresh.write_text(f"{seconds:+d}")
     fresh.rename(offset)

@@ -69,7 +69,7 @@ class Prober:
         self._http.close()
 
     def prepare(self) -> bool:
-        """Whether there is a routine to be run, which the read models show."""
+        """Return whether there is a routine to run that the read models show."""
         if self.routine_id:
             return self._http.get(f"/routines/{self.routine_id}").is_success
         company = self._system.company_fixture
@@ -79,7 +79,7 @@ class Prober:
         return False
 
     def make_request(self, number: int) -> str | None:
-        """What is wrong with the answer; `refused` if it says to come again."""
+        """Return what is wrong with the answer; `refused` if it says to come again."""
         try:
             if number % 2:
                 answer = self._http.get(f"/routines/{self.routine_id}")
@@ -161,7 +161,7 @@ def limit_idle_time(database: Database, proxy: Proxy) -> Iterator[None]:
 
 @contextmanager
 def silence_links(_database: Database, proxy: Proxy, kernel_s: float = KERNEL_S) -> Iterator[None]:
-    """Until the kernel notices, as it does by tcp_user_timeout; the sockets here have no such thing."""
+    """Silence the links until the kernel notices, as it does by tcp_user_timeout; the sockets here have no such thing."""
 
     def notice() -> None:
         proxy.fault = postgres_proxy.NoFault()

@@ -47,14 +47,14 @@ def run(environment: Environment, size: CampaignSize, chance: random.Random) -> 
 
 
 def _arm_schedules(company_fixture: CompanyFixture) -> bool:
-    """Our own connections are gone, too."""
+    """Arm schedules; return False where that fails, since a crash ends our own connections, too."""
     with suppress(psycopg.Error, PersistenceError):
         return bool(company_fixture.late(10, MINUTES))
     return False
 
 
 def _crash_postgres(environment: Environment, database: Database) -> tuple[int, int]:
-    """The head of the log before, and as soon as Postgres is back."""
+    """Crash Postgres; return the head of the log before, and as soon as Postgres is back."""
     head_before = _read_head(database)
     pid = int((environment.postgres.data / "postmaster.pid").read_text().split()[0])
     os.kill(pid, signal.SIGQUIT)
@@ -68,7 +68,7 @@ def _has_reached(database: Database, goal: int) -> bool:
 
 
 def _read_head(database: Database) -> int:
-    """Asked through a connection of its own: the last one may have been cut off."""
+    """Read the head through a connection of its own, since the last one may have been cut off."""
 
     def ask() -> int:
         with suppress(psycopg.OperationalError), database.auditor() as log:

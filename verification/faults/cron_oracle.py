@@ -17,7 +17,7 @@ RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 6))
 
 @lru_cache(maxsize=100_000)
 def expected_occurrences(expression: str, zone_name: str, after: datetime, until: datetime) -> tuple[datetime, ...]:
-    """The moments in (after, until], in UTC."""
+    """Return the moments in (after, until], in UTC."""
     matches = _make_matcher(expression)
     real_time = any(text.startswith("*") for text in expression.split()[:2])
     zone = ZoneInfo(zone_name)
@@ -31,7 +31,7 @@ def expected_occurrences(expression: str, zone_name: str, after: datetime, until
 
 
 def _wall_times(minute: datetime, zone: ZoneInfo, *, real_time: bool) -> Iterator[datetime]:
-    """The wall times that count at this minute."""
+    """Return the wall times that count at this minute."""
     wall = minute.astimezone(zone)
     if real_time or not wall.fold:
         yield wall.replace(tzinfo=None)

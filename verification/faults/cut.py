@@ -87,7 +87,7 @@ class SystemUnderFault:
                 conn.close()
 
     def tick(self) -> bool:
-        """As processes.scheduler.run does."""
+        """Do what processes.scheduler.run does once."""
         try:
             if self._conn is None or self._conn.closed:
                 self._conn = bootstrap.connect(self.system.settings)
@@ -99,7 +99,7 @@ class SystemUnderFault:
         return True
 
     def project(self) -> bool:
-        """As processes.projector.run does; whether all read models are at the head then."""
+        """Do what processes.projector.run does; return whether all read models are at the head then."""
         try:
             if self._projecting is None or self._projecting.closed:
                 self._projecting = bootstrap.connect_projector(self.system)
@@ -186,7 +186,7 @@ class Workload:
         return Case(SystemUnderFault.project)
 
     def read(self) -> Case:
-        """Each of those who read at once gets what it has asked for, and nothing of another."""
+        """Return the case in which many read at once: each gets what it has asked for, and nothing of another."""
         paths = [f"/routines/{self._create_routine()}" for _ in range(READS)]
         headers = {"Authorization": self._headers["Authorization"]}
 
@@ -225,7 +225,7 @@ class Workload:
         )
 
     def group(self) -> Case:
-        """One append on its way, and GROUP more that wait for it and are committed together."""
+        """Return the case of one append on its way, and GROUP more that wait for it and are committed together."""
         keys = tuple((self._create_routine(), str(uuid4())) for _ in range(1 + GROUP))
         requests = [("POST", f"/routines/{routine_id}/run", {"idempotencyKey": key}) for routine_id, key in keys]
 
@@ -271,7 +271,7 @@ BY_HTTP = ("manual", "webhook", "completion", "group", "read")
 
 @contextmanager
 def _run_projector(side: SystemUnderFault) -> Iterator[None]:
-    """HTTP wants the read models; the scheduler folds its own."""
+    """Run the projector: HTTP wants the read models, while the scheduler folds its own."""
     stop = threading.Event()
     projector = Projector(catalogue.ALL, side.system.store.after)
     work = partial(projectors.run, projector, lambda: _open_patient_connection(side), stop)
@@ -341,7 +341,7 @@ class Bench:
     def one(
         self, make: Callable[[], Case], number: int, action: Action, beside: Callable[[], None]
     ) -> tuple[bool, Verdict]:
-        """Whether the fault was met, and what came of it."""
+        """Return whether the fault was met, and what came of it."""
         after = oracle.head(self.log)
         case, fault = make(), FaultAtMessage(number, action, beside)
         done = threading.Event()
@@ -399,7 +399,7 @@ def _until_done(case: Case, side: SystemUnderFault, done: threading.Event) -> No
 
 @contextmanager
 def _short_limits() -> Iterator[None]:
-    """Of the service, but shorter; and a clock that is asked each time, so that each firing sends the same messages."""
+    """Give the service shorter limits, and a clock that is asked each time, so that each firing sends the same messages."""
     deciding, folding, projecting = (
         replace(profile, settings={**profile.settings, **LIMITS}, transaction_timeout=TRANSACTION_LIMIT)
         for profile in (bootstrap.DECIDING, bootstrap.FOLDING, bootstrap.PROJECTING)

@@ -33,7 +33,7 @@ SURE_S = 20.0  # by which the clock is behind the log long enough for health to 
 
 
 def run(_environment: Environment, size: CampaignSize, chance: random.Random) -> list[Outcome]:
-    """None where libfaketime is not installed."""
+    """Run the campaign; return None where libfaketime is not installed."""
     if (library := clock.find_library()) is None:
         print("dbclock: left out, libfaketime is not there (apt-get install faketime)", file=sys.stderr)
         return []
@@ -93,7 +93,7 @@ def _read_reasons(http: httpx.Client) -> list[str]:
 
 @contextmanager
 def faked_environment(library: Path) -> Iterator[tuple[Environment, Path]]:
-    """A Postgres under libfaketime, and the file that says how far its clock is from the right time."""
+    """Yield a Postgres under libfaketime, and the file that says how far its clock is from the right time."""
     with tempfile.TemporaryDirectory(prefix="routines-clock-") as directory:
         Path(directory).chmod(0o755)
         offset = Path(directory, "offset")
@@ -112,7 +112,7 @@ def faked_environment(library: Path) -> Iterator[tuple[Environment, Path]]:
 
 
 def _set_offset(offset: Path, seconds: int) -> None:
-    """Readers never find half a number."""
+    """Write the offset in one step, so that readers never find half a number."""
     fresh = offset.with_suffix(".new")
     fresh.write_text(f"{seconds:+d}")
     fresh.chmod(0o644)  # Postgres reads it as another account

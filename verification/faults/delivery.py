@@ -92,7 +92,7 @@ def prepare(executor: Executor, caller: Caller) -> None:
 
 
 def call(executor: Executor, caller: Caller, url: str, many: int) -> None:
-    """So many calls, which complete at once."""
+    """Make so many calls, which complete at once."""
     for _ in range(many):
         executor.execute(caller, trajectories.run, TASK, RunCreate(webhook_url=url, webhook_secret=SECRET))
 
@@ -115,14 +115,14 @@ def judge(receiver: Receiver, log: psycopg.Connection[Any], calls: int) -> Verdi
 
 
 def is_signed(request: ReceivedRequest) -> bool:
-    """Whether it carries the signature of the contract (Jetty contract 8)."""
+    """Return whether it carries the signature of the contract (Jetty contract 8)."""
     text = request.headers["x-mise-timestamp"].encode() + b"." + request.body
     expected_digest = hmac.new(SECRET.encode(), text, hashlib.sha256).hexdigest()
     return hmac.compare_digest(expected_digest, request.headers["x-mise-signature"])
 
 
 def count_delivered(log: psycopg.Connection[Any]) -> tuple[int, int]:
-    """How many are recorded as delivered, and of how many streams."""
+    """Return how many are recorded as delivered, and of how many streams."""
     row = log.execute(RECORDED).fetchone()
     return (row[0], row[1]) if row else (0, 0)
 

@@ -60,7 +60,7 @@ class Installation:
 
 
 def run(_environment: Environment, size: CampaignSize, chance: random.Random) -> list[Outcome]:
-    """None where no file system can be mounted."""
+    """Run the campaign; return None where no file system can be mounted."""
     times, hold_s = int(size(full=20, short=4, brief=2)), size(full=8.0, short=4.0, brief=2.0)
     progress, broken = Progress("disk"), list[str]()
     try:
@@ -163,7 +163,7 @@ def _started_at(conn: psycopg.Connection[Any]) -> str:
 
 @contextmanager
 def full_disk(directory: Path) -> Iterator[None]:
-    """No byte is free, until the end."""
+    """Leave no byte free until the end of the block."""
     filler = directory / "filler"
     with filler.open("wb", buffering=0) as file:
         try:
@@ -184,7 +184,7 @@ class CannotMount(Exception):
 
 @contextmanager
 def small_disk() -> Iterator[Path]:
-    """A file system of MEGABYTES, in memory."""
+    """Mount a file system of MEGABYTES, in memory."""
     mount, umount = shutil.which("mount"), shutil.which("umount")
     if mount is None or umount is None or os.geteuid():
         raise CannotMount("only root can mount a file system")

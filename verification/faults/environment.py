@@ -60,7 +60,7 @@ class Launch(Protocol):
 
 
 def spawn(arguments: Sequence[str], env: Mapping[str, str], log: Path, program: str = "routines") -> Process:
-    """Start it from nothing."""
+    """Start the program as a new process of its own, not as a fork of this one."""
     with log.open("ab") as output:
         return subprocess.Popen(
             [sys.executable, "-m", program, *arguments], env=dict(env), stdout=output, stderr=output
@@ -68,7 +68,7 @@ def spawn(arguments: Sequence[str], env: Mapping[str, str], log: Path, program: 
 
 
 class Processes:
-    """Real ones on one database, each with a log of its own below `logs`."""
+    """Real processes on one database, each with a log of its own below `logs`."""
 
     def __init__(self, url: str, logs: Path, env: Mapping[str, str] | None = None, launch: Launch = spawn) -> None:
         self.url = url
@@ -83,7 +83,7 @@ class Processes:
         return process
 
     def environment(self, url: str | None = None) -> dict[str, str]:
-        """The variables of a process; `url` for another login."""
+        """Return the variables of a process; `url` is for another login."""
         return {**os.environ, "ROUTINES_DATABASE_URL": url or self.url, **self.env}
 
     def init(self) -> None:
@@ -122,14 +122,14 @@ class Database:
         return Settings(database_url=url or self.url(), key_file=self.key_file)
 
     def auditor(self) -> psycopg.Connection[Any]:
-        """Reads the log, by none of our own code."""
+        """Open a connection that reads the log by none of our own code."""
         return psycopg.connect(self.url("routines_auditor"), autocommit=True)
 
     def superuser(self) -> psycopg.Connection[Any]:
         return psycopg.connect(self.url("postgres"), autocommit=True)
 
     def trust_clocks(self, max_difference: str) -> None:
-        """How far, by the log's rules, a writer's clock may be from Postgres's: DEFAULT, or NULL for any clock."""
+        """Set how far, by the log's rules, a writer's clock may be from Postgres's: DEFAULT, or NULL for any clock."""
         with self.superuser() as conn:
             conn.execute(SQL("UPDATE log.rules SET max_clock_difference = {}").format(SQL(max_difference)))
 
@@ -213,7 +213,7 @@ def tidy_when_terminated() -> None:
 
 @contextmanager
 def reserved_port() -> Iterator[int]:
-    """A port of 127.0.0.1 on which a process of ours may listen, again and again; nobody else is given it meanwhile."""
+    """Yield a port of 127.0.0.1 on which a process of ours may listen, again and again; nobody else is given it meanwhile."""
     with socket.socket() as held_socket:
         held_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         held_socket.bind(("127.0.0.1", 0))
@@ -221,7 +221,7 @@ def reserved_port() -> Iterator[int]:
 
 
 def wait_for(condition: Callable[[], T], limit_s: float = LIMIT_S) -> T:
-    """What the condition gives as soon as it is true. Raises TimeoutError."""
+    """Return what the condition gives as soon as it is true. Raise TimeoutError."""
     end = time.monotonic() + limit_s
     while not (value := condition()):
         if time.monotonic() > end:
@@ -231,7 +231,7 @@ def wait_for(condition: Callable[[], T], limit_s: float = LIMIT_S) -> T:
 
 
 def settle(database: Database, limit_s: float = LIMIT_S, passed_over: list[str] | None = None) -> datetime:
-    """Waits until what is due now has been settled; returns that moment. Raises TimeoutError."""
+    """Wait until what is due now has been settled; return that moment. Raise TimeoutError."""
     with database.auditor() as log:
         now = oracle.clock(log)
     wait_for(lambda: is_settled(database, passed_over), limit_s)
@@ -247,7 +247,7 @@ BEHIND = """
 
 
 def is_settled(database: Database, passed_over: list[str] | None = None) -> bool:
-    """Whether no schedule is due. It only says when to stop waiting; the oracle does not rely on it."""
+    """Return whether no schedule is due. It only says when to stop waiting; the oracle does not rely on it."""
     with suppress(psycopg.OperationalError), database.superuser() as conn:
         # Asked first, so that nothing that is folded later comes due unseen.
         if conn.execute(BEHIND).fetchone() == (0,):

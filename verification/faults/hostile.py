@@ -67,7 +67,7 @@ class Tenant:
             attack = self._chance.choice(ATTACKS)
 
     def request(self, attack: str, method: str, path: str, body: Any = None, **more: Any) -> httpx.Response:
-        """Raises TimeoutError when the time is up, so that an attack of many requests ends then."""
+        """Send a request. Raise TimeoutError when the time is up, so that an attack of many requests ends then."""
         if time.monotonic() > self._until:
             raise TimeoutError
         token = self._orders.tokens[more.pop("key", "owner")]
@@ -202,7 +202,7 @@ class Tenant:
         self.request("endpoints", "POST", f"/api/companies/{self._orders.company_id}/webhook-endpoints", receiver)
 
     def listen_to_everything(self) -> None:
-        """Each change of its own is then told to as many endpoints as it may have."""
+        """Make as many endpoints as it may, each of which is then told of each change of its own."""
         for number in range(25):
             receiver = {"url": self._orders.url.replace("127.0.0.1", f"127.9.9.{number + 10}"), "events": ["*"]}
             self.request("listening", "POST", f"/api/companies/{self._orders.company_id}/webhook-endpoints", receiver)
@@ -212,7 +212,7 @@ class Tenant:
             )
 
     def leave_many_at_once(self) -> None:
-        """Requests whose answer nobody waits for, more than there are threads."""
+        """Send more requests than there are threads, and wait for no answer."""
         address, path = urlsplit(self._orders.url), f"/api/companies/{self._orders.company_id}/issues"
         body = json.dumps({"title": "left", "description": self._random_text(10_000)})
         head = "\r\n".join(
@@ -268,7 +268,7 @@ def _nest_arrays(depth: int) -> object:
 
 
 def stay_silent(url: str, until: float) -> None:
-    """Connections that say nothing, or one byte now and then; those that are closed are made again."""
+    """Hold connections that say nothing, or one byte now and then; make those again that are closed."""
     address = urlsplit(url)
     open_sockets: list[socket.socket] = []
     while time.monotonic() < until:

@@ -66,7 +66,7 @@ def running_system(
     clients: int = CLIENTS,
     pause_s: float = PAUSE_S,
 ) -> Iterator[RunningSystem]:
-    """The client is started; of the processes, none."""
+    """Yield the system with its client started, and none of its processes."""
     with ExitStack() as stack:
         token = bootstrap.first_board_token(database.settings()) or ""
         system = stack.enter_context(bootstrap.system(database.settings()))
@@ -121,7 +121,7 @@ def _gather_group(system: RunningSystem) -> int:
 
 
 def finish(name: str, faults: str, system: RunningSystem, broken: list[str]) -> Outcome:
-    """Waits until all is settled; then the oracle speaks, and the read models are compared with the log."""
+    """Wait until all is settled; then ask the oracle, and compare the read models with the log."""
     until = None
     with noting_standstill(broken):
         until = settle(system.database, system.limit_s)

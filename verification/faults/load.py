@@ -146,7 +146,7 @@ class Client(threading.Thread):
         self.join()
 
     async def _until_answered(self, method: str, path: str, body: Mapping[str, object]) -> dict[str, str] | None:
-        """The answer of a success, None when we are to stop first. What is refused for good is noted."""
+        """Return the answer of a success, None when we are to stop first. Note what is refused for good."""
         while not self._is_over.is_set():
             await asyncio.sleep(self._pause_s * self.many)
             self.unanswered += 1

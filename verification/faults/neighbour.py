@@ -74,7 +74,7 @@ class Times:
         return {operation: statistics.median(taken) for operation, taken in self.taken.items()}
 
     def slow(self) -> dict[str, int]:
-        """How many answers took longer than SLOWEST_S, by operation."""
+        """Return how many answers took longer than SLOWEST_S, by operation."""
         counts = {name: sum(seconds > SLOWEST_S for seconds in taken) for name, taken in self.taken.items()}
         return {name: many for name, many in counts.items() if many}
 
@@ -220,7 +220,7 @@ def run(environment: Environment, size: CampaignSize, chance: random.Random) -> 
 
 @contextmanager
 def _run_processes(environment: Environment, database: Database) -> Iterator[tuple[str, dict[str, Process], Memory]]:
-    """The four processes, where they are reached, and what memory they take."""
+    """Yield the four processes: where they are reached, and what memory they take."""
     processes: Processes = database.processes(env={"ROUTINES_ALLOW_PRIVATE_TARGETS": "true"})
     with reserved_port() as port:
         try:
@@ -234,7 +234,7 @@ def _run_processes(environment: Environment, database: Database) -> Iterator[tup
 
 
 def _measure_alone(url: str, token: str, ids: tuple[str, str], seconds: float) -> Times:
-    """How long the answers to the neighbour take when it is alone."""
+    """Return how long the answers to the neighbour take when it is alone."""
     neighbour = Neighbour(url, token, *ids)
     neighbour.start()
     time.sleep(seconds)
@@ -243,7 +243,7 @@ def _measure_alone(url: str, token: str, ids: tuple[str, str], seconds: float) -
 
 
 def _watch_on_busy_processor(url: str, token: str, ids: tuple[str, str], seconds: float) -> Times:
-    """The same beside as many processes as there are cores that do nothing but count, as busy as the service in the attack."""
+    """Measure the same beside as many processes as there are cores that do nothing but count, as busy as the service in the attack."""
     burning = [subprocess.Popen([sys.executable, "-c", BURN]) for _ in range(os.cpu_count() or 1)]
     try:
         return _measure_alone(url, token, ids, seconds)
@@ -254,7 +254,7 @@ def _watch_on_busy_processor(url: str, token: str, ids: tuple[str, str], seconds
 
 
 def _token_of_owner(url: str, admin: str, company_id: str) -> str:
-    """The neighbour is one of many owners of companies, and no admin of the instance."""
+    """Make the neighbour an owner of its company, and no admin of the instance; return its token."""
     body = {"name": "Neighbour", "membershipRole": "owner"}
     headers = {"Authorization": f"Bearer {admin}"}
     answer = httpx.post(f"{url}/api/companies/{company_id}/members", json=body, headers=headers, timeout=30)
@@ -269,7 +269,7 @@ def _subscribe(url: str, token: str, company_id: str, receiver: str) -> None:
 
 
 def _attack(url: str, token: str, seconds: float, seed: str) -> list[tuple[str, int, int]]:
-    """Makes a company with a key of every kind and hands it to the hostile tenant; returns how it was answered."""
+    """Make a company with a key of every kind and hand it to the hostile tenant; return how it was answered."""
     with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=30) as http:
 
         def post(path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -315,7 +315,7 @@ def _database_bytes(database: Database) -> int:
 
 
 def _most_growth(seconds: float) -> float:
-    """What the quota of one company may come to, in bytes."""
+    """Return what the quota of one company may come to, in bytes."""
     minutes = seconds / 60 + 1
     return COPIES * minutes * limits.DEFAULT.max_company_bytes_per_minute + SLACK_BYTES
 
@@ -329,7 +329,7 @@ def _resident_bytes(pid: int) -> int:
 
 
 def _describe_medians(alone: Times, busy: Times, with_neighbour: Times) -> str:
-    """The medians of each operation, and what the last is beside the one before."""
+    """Write the medians of each operation, and what the last is beside the one before."""
     first, second, third = alone.medians(), busy.medians(), with_neighbour.medians()
     return "; ".join(
         f"{operation} {1000 * first[operation]:.0f}, {1000 * second[operation]:.0f}, {1000 * third[operation]:.0f} ms "

@@ -92,7 +92,7 @@ def runs(conn: psycopg.Connection[Any]) -> int:
 
 
 def _fetch_value(conn: psycopg.Connection[Any], query: LiteralString) -> Any:
-    """The one value of the one row."""
+    """Return the one value of the one row."""
     row = conn.execute(query).fetchone()
     assert row is not None
     return row[0]
@@ -109,7 +109,7 @@ def judge(
     company: str = "",
 ) -> Verdict:
     """
-    What is in the log after a position. All routines must have been made after it.
+    Judge what is in the log after a position. All routines must have been made after it.
 
     `company`: only what belongs to it is judged, and of the others that the log has no gap (empty: all are judged).
 
@@ -231,7 +231,7 @@ def _judge_wholeness(verdict: Verdict, log: Log) -> None:
 
 
 def _count_overlaps(log: Log) -> int:
-    """Issues that were opened while another of the routine was live, though the policy allows one."""
+    """Count the issues that were opened while another of the routine was live, though the policy allows one."""
     policies = {
         one.stream: one.data["settings"].get("concurrency_policy", "coalesce_if_active")
         for one in log.by_name["routine.created"]

@@ -79,7 +79,7 @@ def _among_good_ones(
 
 
 def _good_ones_done(database: Database, poisoned_triggers: list[str]) -> tuple[datetime | None, list[str]]:
-    """Until when all is settled, and what is to be said if it is not."""
+    """Wait until the good ones are settled; return when, and what is to be said if they are not."""
     try:
         return settle(database, STANDSTILL_S, poisoned_triggers), []
     except TimeoutError:
@@ -87,7 +87,7 @@ def _good_ones_done(database: Database, poisoned_triggers: list[str]) -> tuple[d
 
 
 def _arm_poison(database: Database, company_fixture: CompanyFixture, name: str, moment: datetime) -> str:
-    """The id of the trigger, due at that moment."""
+    """Arm a trigger that is due at that moment; return its id."""
     settings = SETTINGS.get(name) or TriggerSettings(run_at=moment, timezone="UTC")
     (trigger_id,) = company_fixture.arm(company_fixture.system.clock(), [({}, settings, moment)])
     if name == UNREADABLE:
@@ -99,7 +99,7 @@ def _arm_poison(database: Database, company_fixture: CompanyFixture, name: str, 
 def _wait_for_outcomes(
     log: psycopg.Connection[Any], poisoned_triggers: list[str], began: datetime
 ) -> list[list[tuple[str, str | None]]]:
-    """The outcome and the reason of every run of each, as soon as each has one."""
+    """Return the outcome and the reason of every run of each, as soon as each has one."""
 
     def look() -> list[list[tuple[str, str | None]]]:
         return [log.execute(OUTCOMES, (trigger_id,)).fetchall() for trigger_id in poisoned_triggers]

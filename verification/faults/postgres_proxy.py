@@ -134,7 +134,7 @@ class Proxy:
         return list(self._links)
 
     def heal(self) -> None:
-        """Ends the connections that have gone silent, as the kernel of a client does after a while."""
+        """End the connections that have gone silent, as the kernel of a client does after a while."""
         for link in self._links:
             if link.silent:
                 link.cut()
@@ -186,7 +186,7 @@ class Proxy:
         return None if link.silent else link.cut()
 
     def _pass_message(self, link: Link, message: Message, goal: socket.socket) -> bool:
-        """Whether the connection goes on."""
+        """Pass a message on; return whether the connection goes on."""
         with self._lock:
             if link.silent:
                 return True
@@ -200,7 +200,7 @@ class Proxy:
 
 
 def _split(data: bytes, *, has_type: bool) -> list[bytes]:
-    """The whole messages at the beginning of the data."""
+    """Return the whole messages at the beginning of the data."""
     messages, start = list[bytes](), 0
     while True:
         head = start + (1 if has_type else 0)

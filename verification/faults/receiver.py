@@ -91,7 +91,7 @@ class Receiver:
 
 
 def answer_slowly(seconds: float) -> Callable[[ReceivedRequest, int], int]:
-    """An answer that takes its time."""
+    """Return an answer that takes so many seconds."""
 
     def answer(_request: ReceivedRequest, _before: int) -> int:
         time.sleep(seconds)

@@ -105,7 +105,7 @@ class Pair:
         self.primary, self.standby = (Server(directory / name, binaries, account) for name in ("one", "other"))
 
     def url(self, user: str, dbname: str) -> str:
-        """The URL at whichever is the primary now."""
+        """Return the URL of the database at whichever server is the primary now."""
         return self.primary.url(user, dbname)
 
     def start(self) -> None:
@@ -130,7 +130,7 @@ class Pair:
 
 @contextmanager
 def replicated_servers(home: Path) -> Iterator[Pair]:
-    """Two servers by the programs that an embedded Postgres whose home this is runs by."""
+    """Yield two servers, run by the programs of the embedded Postgres whose home this is."""
     account = accounts.of_cluster(home, None, lambda _: None)
     directory = Path(tempfile.mkdtemp(prefix="routines-pair-"))
     account.owns(directory)

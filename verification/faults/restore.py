@@ -52,7 +52,7 @@ def dump(url: str, file: Path) -> Path:
 
 
 def dump_roles(server: LocalPostgres) -> str:
-    """The statements that make the roles and their settings."""
+    """Return the statements that make the roles and their settings."""
     return run_program("pg_dumpall", "--roles-only", "--dbname", server.url("postgres", "postgres"))
 
 

@@ -20,7 +20,7 @@ class TcpProxy:
         threading.Thread(target=self._accept_clients, daemon=True).start()
 
     def heal(self) -> None:
-        """Lets everything pass again; the connections from before are at an end."""
+        """Let everything pass again; the connections from before are at an end."""
         self._end_all()
         self.cut = False
 

@@ -158,7 +158,7 @@ def _open_board(port: int, token: str) -> httpx.Client:
 
 
 def _prepare(http: httpx.Client) -> tuple[list[str], str]:
-    """The routines of a new company, and the key of the agent that does their work."""
+    """Return the routines of a new company, and the key of the agent that does their work."""
 
     def post(path: str, body: dict[str, Any]) -> Any:
         return http.post(path, json=body).raise_for_status().json()
@@ -174,7 +174,7 @@ def _prepare(http: httpx.Client) -> tuple[list[str], str]:
 
 
 def _wait_for_work(ledger: Path, chance: random.Random, limit_s: float) -> None:
-    """Until some more commands have begun, and a moment longer."""
+    """Wait until some more commands have begun, and a moment longer."""
     before = len(_read_notes(ledger, "begun"))
     wait_for(lambda: len(_read_notes(ledger, "begun")) >= before + 2, limit_s)
     time.sleep(chance.uniform(0, 0.5))
@@ -219,7 +219,7 @@ def _read_notes(ledger: Path, name: str) -> list[str]:
 
 
 def _read_runs(log: psycopg.Connection[Any]) -> list[tuple[str, int, int]]:
-    """Each run that opened an issue: how often it was completed, and how often it failed."""
+    """Return each run that opened an issue: how often it was completed, and how often it failed."""
     return log.execute(RUNS).fetchall()
 
 

@@ -28,7 +28,7 @@ class Terms(NamedTuple):
     jitter: timedelta = timedelta()
 
     def occurrences_between(self, after: datetime, until: datetime) -> list[datetime]:
-        """The occurrences in (after, until], ascending."""
+        """Return the occurrences in (after, until], ascending."""
         if self.cron is None:
             return [self.once] if self.once is not None and after < self.once <= until else []
         if self.starts is not None:
@@ -69,7 +69,7 @@ class Quarter(NamedTuple):
 
 @cache
 def occurrences_in_month(cron: str, zone: str, year: int, number: int) -> list[datetime]:
-    """Every occurrence in a month of UTC."""
+    """Return every occurrence in a month of UTC."""
     minutes, hours, days, months, weekdays = fields = [
         _parse_values(*pair) for pair in zip(cron.split(), LIMITS, strict=True)
     ]

@@ -80,7 +80,7 @@ class Log(MemoryRecorder):
             super()._assert_uniqueness(stored_events, () if self._mutation == "guards" else guards)
 
     def follow(self) -> list[Recorded]:
-        """Everything that is recorded; each event is decoded once, for all its readers."""
+        """Return everything that is recorded; each event is decoded once, for all its readers."""
         for stored in self._stored_events[len(self._events) :]:
             recorded = replace(from_stored(stored), position=len(self._events) + 1)
             self._events.append(recorded)
@@ -145,7 +145,7 @@ class LogConnection(EventStore):
         return position
 
     def _append_torn(self, batch: Sequence[Recorded], guards: Guards) -> None:
-        """Without transactions the first of the events is there all the same."""
+        """Append without a transaction: the first of the events is there all the same."""
         if self._mutation == "transaction":
             super().append(batch[:1], guards)
 
@@ -158,7 +158,7 @@ class LogConnection(EventStore):
 
 @contextmanager
 def apply_mutation(mutation: Mutation | None) -> Iterator[None]:
-    """Breaks a rule of the domain; `unique`, `guards` and `transaction` are the store's (Log, Line)."""
+    """Break a rule of the domain; `unique`, `guards` and `transaction` are the store's (Log, LogConnection)."""
     settle = settlement.due
     if mutation == "grace":
         with patch.object(settlement, "GRACE", timedelta(minutes=10)):

@@ -65,7 +65,7 @@ class Rows:
         self.tables.setdefault(table.name, {}).pop(key, None)
 
     def execute(self, statement: str, values: Sequence[object]) -> None:
-        """The one statement that the folds use."""
+        """Carry out the one statement that the folds use."""
         if statement != ACTIVATE:
             raise NotImplementedError(statement)
         active, only_gated, routine_id = values
@@ -91,7 +91,7 @@ class Queue:
         return self._entries[0][0] if self._entries else None
 
     def due_ids(self, now: datetime) -> list[UUID]:
-        """Longest waiting first."""
+        """Return the ids of what is due, those first that have waited longest."""
         entries: dict[tuple[datetime, UUID], None] = {}
         while (first := self.first_moment()) is not None and first <= now:
             entries[heappop(self._entries)] = None
@@ -227,14 +227,14 @@ class InMemoryReadModels:
         return self._troubles.next_moment_after(after)
 
     def next_moment(self) -> datetime | None:
-        """When the first of all comes due, or has."""
+        """Return when the first of all comes due, or has."""
         if self._backfills or self.chains():
             return AT_ONCE
         next_moments = self._schedules.first_moment(), self._deadlines.first_moment(), self._troubles.first_moment()
         return min((moment for moment in next_moments if moment is not None), default=None)
 
     def has_due_work(self, now: datetime) -> bool:
-        """Whether anything has come due."""
+        """Return whether anything has come due."""
         moment = self.next_moment()
         return moment is not None and moment <= now
 

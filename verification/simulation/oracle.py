@@ -132,8 +132,8 @@ class Oracle:
         id_ = recorded.stream_id
         if id_ in self._state.routines:
             return id_
-        account = self._schedules.accounts.get(id_)
-        return account.routine_id if account else getattr(recorded.event, "routine_id", self._state.owner.get(id_))
+        schedule = self._schedules.by_trigger.get(id_)
+        return schedule.routine_id if schedule else getattr(recorded.event, "routine_id", self._state.owner.get(id_))
 
     def judge_commit(self) -> None:
         """Judge everything that is recorded up to here: whatever belongs together is there together."""

@@ -92,7 +92,7 @@ class People:
         self.routines: list[Routine] = []
 
     def open_routine(self) -> Random:
-        """A routine with a schedule; returns what draws its further story."""
+        """Create a routine with a schedule; return what draws its further story."""
         random = Random(f"{self._seed}/{len(self.routines)}")
         draft = RoutineDraft(
             title="Check",
@@ -109,7 +109,7 @@ class People:
         return random
 
     def change(self, index: int, random: Random) -> str:
-        """Somebody does something to a routine; returns what."""
+        """Let somebody do something to a routine; return what."""
         routine = self.routines[index]
         usual_actions = (
             self._edit_schedule,
@@ -140,7 +140,7 @@ class People:
         return f"somebody: {action.__name__.strip('_')}"
 
     def rearrange(self) -> str:
-        """An agent or the project pauses or goes on."""
+        """Pause an agent or the project, or let it go on."""
         random = self._random
         if random.random() < 0.3:
             action: Callable[..., object] = random.choice([projects.pause, projects.resume, projects.resume])
@@ -152,7 +152,7 @@ class People:
         return f"somebody: {action.__module__.rsplit('.', 1)[-1]}.{action.__name__}"
 
     def work_on(self, live: list[UUID], closed_ids: list[UUID]) -> None:
-        """Agents move open issues along, report failures, and people seldom open one again that was closed."""
+        """Let agents move open issues along and report failures, and people seldom open one again that was closed."""
         random = self._random
         moved_ids = [id_ for id_ in live if random.random() < 0.7]
         if closed_ids and random.random() < 0.2:
@@ -170,7 +170,7 @@ class People:
         self._lease_some(live)
 
     def _lease_some(self, live: list[UUID]) -> None:
-        """Workers take some open issues by a lease; they renew it, or vanish."""
+        """Let workers take some open issues by a lease; they renew it, or vanish."""
         random, session = self._leasing, UUID(int=self._leasing.getrandbits(128), version=4)
         lease_times = {id_: random.choice([60, 3_600, 86_400]) for id_ in live if random.random() < 0.2}
 
@@ -249,7 +249,7 @@ class People:
         self._ask(routines.update, routine.id, patch)
 
     def _draw_guards(self, number: float) -> dict[str, Any]:
-        """What a firing meets: one routine in four has an activity gate, one in five a probe, some have both."""
+        """Draw what a firing meets: one routine in four has an activity gate, one in five a probe, some have both."""
         has_gate, has_probe = number < 0.25, 0.15 < number < 0.35
         return {
             "activity_gate_policy": "require_external_activity" if has_gate else "always",
@@ -294,7 +294,7 @@ class People:
 
 
 def _fail(work: UnitOfWork, _principal: object, issue_id: UUID) -> None:
-    """The agent that has the issue reports that its attempt has failed, if it is not over yet."""
+    """Let the agent that has the issue report that its attempt has failed, if it is not over yet."""
     current = work.get(ISSUE, issue_id)
     if current is None or current.status not in OPEN or current.details.assignee_agent_id is None:
         return

@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def run_worlds(shapes: Iterator[Shape], cores: int, is_enough: Callable[[], bool]) -> Iterator[WorldResult]:
-    """The worlds of these shapes as they end, so many at a time, until it is enough; those that are under way end, too."""
+    """Yield the worlds of these shapes as they end, so many at a time, until it is enough; those that are under way end, too."""
     with ProcessPoolExecutor(cores, initializer=gc.disable) as pool:
         running_worlds = {pool.submit(run_world, shape) for shape in islice(shapes, cores)}
         while running_worlds:
@@ -96,7 +96,7 @@ def describe_result(run: WorldResult) -> str:
 
 
 def format_totals(runs: list[WorldResult], took_s: float, cpu_s: float) -> Iterator[str]:
-    """What all seeds came to."""
+    """Write what all seeds came to."""
     occurrences = sum((one.occurrences for one in runs), Counter[str]())
     faults = sum((one.faults for one in runs), Counter[str]())
     violations = Counter(violation.kind for one in runs for violation in one.violations)

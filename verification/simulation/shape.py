@@ -30,7 +30,7 @@ class Shape(NamedTuple):
 
     @property
     def is_stormy(self) -> bool:
-        """Every other world has schedules that run by the hour, and schedulers that are down most of the time."""
+        """Whether schedules run by the hour and schedulers are down most of the time, as in every other world."""
         return self.seed % 2 == 1
 
 
@@ -58,7 +58,7 @@ class WorldResult(NamedTuple):
 
 
 def abbreviate(value: object) -> str:
-    """Without what goes without saying: defaults, and most of an id."""
+    """Return the text without what goes without saying: defaults, and most of an id."""
     match value:
         case UUID():
             return str(value)[:8]

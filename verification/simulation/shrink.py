@@ -11,7 +11,7 @@ MOST = 60  # lines
 
 
 def explain_failure(shape: Shape) -> Iterator[str]:
-    """The violations in the smallest world of the seed that still fails, and what led to the first of them."""
+    """Return the violations in the smallest world of the seed that still fails, and what led to the first of them."""
     failing_shape = find_smallest_failing(shape)
     outcome = World(failing_shape, keeps_story=True).run()
     first = outcome.violations[0]
@@ -24,7 +24,7 @@ def explain_failure(shape: Shape) -> Iterator[str]:
 
 
 def find_smallest_failing(shape: Shape) -> Shape:
-    """Fewer routines, fewer days, fewer kinds of trouble, one after the other, as long as it fails."""
+    """Return a shape that still fails, with as few routines, days and kinds of trouble as possible."""
     for days in SHORTER:
         shape = _if_it_fails(shape, shape._replace(days=min(days, shape.days)))
     for routines in SMALLER:
@@ -43,7 +43,7 @@ def _if_it_fails(shape: Shape, smaller: Shape) -> Shape:
 
 
 def _is_setup(line: StoryLine) -> bool:
-    """What belongs to no routine and is of no interest: the company, its people."""
+    """Return whether it belongs to no routine and is of no interest: the company, its people."""
     return line.position is not None and line.routine_id is None
 
 

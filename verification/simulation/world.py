@@ -129,7 +129,7 @@ class World:
         self._schedule_after(pause(), act_and_repeat)
 
     def _plan_changes(self, index: int, random: Random) -> None:
-        """People change a routine now and then."""
+        """Plan that people change a routine now and then."""
         if not self.shape.people:
             return
 
@@ -155,7 +155,7 @@ class World:
         return len(self._oracle.violations) >= ENOUGH or self._idle_ticks >= STUCK
 
     def _come_to_rest(self) -> None:
-        """No faults any more: one scheduler settles all that is left, and the books are closed."""
+        """End all faults: one scheduler settles all that is left, and the books are closed."""
         self._faults.off = True
         last_scheduler, rest_begin = self._new_scheduler().scheduler, self.elapsed
         for _ in range(STUCK):
@@ -181,7 +181,7 @@ class World:
         return Executor(connection, self.clock, cache=StreamCache() if has_cache else None)
 
     def _set_alarm(self, pause: timedelta = timedelta()) -> None:
-        """One alarm for all: whoever comes second finds nothing to do, unless the first one failed."""
+        """Set one alarm for all: whoever comes second finds nothing to do, unless the first one failed."""
         self._turn += 1
         turn = self._turn
         self._schedule_after(pause, lambda: self._ring_alarm() if turn == self._turn else None)
@@ -199,7 +199,7 @@ class World:
         return self._read_models.has_due_work(self.clock())
 
     def _tick_process(self, index: int) -> timedelta:
-        """How long it sleeps afterwards."""
+        """Let the process tick; return how long it sleeps afterwards."""
         process = self._processes[index]
         if process is None:
             return 300 * SECOND
@@ -221,7 +221,7 @@ class World:
         return process.scheduler.pause_s(self._read_models) * SECOND  # type: ignore[arg-type]
 
     def _until_next(self) -> timedelta:
-        """A sleep that would end with nothing to do is slept on until there is something."""
+        """Return how long it is until something comes due; a sleep that would end before that goes on."""
         moment = self._read_models.next_moment()
         return 1_000 * DAY if moment is None else max(moment - self.clock(), timedelta())
 
@@ -238,7 +238,7 @@ class World:
             self._let_another_overtake()
 
     def _let_another_overtake(self) -> None:
-        """Another process does what it does, in the middle of what this one does."""
+        """Let another process do what it does, in the middle of what this one does."""
         if self._is_nested:
             return
         self._is_nested, self._faults.off = True, True
@@ -265,7 +265,7 @@ class World:
         self._set_alarm()
 
     def _draw_uptime(self) -> timedelta:
-        """How long the schedulers are there, until they are all gone."""
+        """Draw how long the schedulers are there, until they are all gone."""
         return self._random.uniform(0.01, 0.3) * DAY if self.shape.is_stormy else self._random.expovariate(1 / 40) * DAY
 
     def _go_down(self) -> None:
@@ -295,7 +295,7 @@ class World:
         self._closed_issues = [*self._closed_issues[-20:], *live]
 
     def _ask_as_person(self, use_case: Callable[..., Any], *args: object) -> Any:
-        """What a person asks for; None when the answer is no, or does not come."""
+        """Return what a person asks for; None when the answer is no, or does not come."""
         try:
             actor = f"user:{self._caller.user_id}"
             attempt = self._web.attempt(lambda work: use_case(work, self._caller, *args), actor=actor)
@@ -313,7 +313,7 @@ class World:
     # The log
 
     def _catch_up(self) -> None:
-        """The oracle reads what is new."""
+        """Let the oracle read what is new."""
         store = self._web.store
         while batch := store.after(self._read, 10_000):
             for recorded in batch:
@@ -329,7 +329,7 @@ class World:
     # Probes
 
     def _follow_probe(self, recorded: Recorded) -> None:
-        """Somebody is asked, and answers in time, too late, or never; a delivery process records that."""
+        """Plan that somebody is asked and answers in time, too late, or never; a delivery process records that."""
         if isinstance(recorded.event, ProbeAnswered):
             self._pending_probes.discard(recorded.stream_id)
         if isinstance(recorded.event, ProbeRequested):

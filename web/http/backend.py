@@ -35,7 +35,7 @@ from web.http.fair_queue import TENANT
 from web.http.fair_turns import FairTurns
 from web.http.json_body import SMALL
 from web.http.model_watch import ModelWatch
-from web.http.reading import MODELS, Documents, HeavyReads, Read, Reader, Source, Wanted
+from web.http.reading import MODELS, DocumentQuery, Documents, HeavyReads, Read, Reader, Source
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -248,32 +248,32 @@ class OnLoop:
         question: Callable[[UnitOfWork, Principal, UUID], R],
         about: UUID,
         models: tuple[str, ...],
-        wanted: Wanted,
+        query: DocumentQuery,
         *,
         eventual: bool = False,
     ) -> tuple[R, Documents] | None:
         """
-        Return the answer to a question of who may read, and the documents that are wanted, in one round trip if all goes well.
+        Return the answer to a question of who may read, and the documents of a query, in one round trip if all goes well.
 
         The models show everything that was in the log when this was called, and what the answer rests on was so then
         as well. Returns None when it is to be read by a thread: the models are behind for longer than a moment or
         belong to another version, the documents are large, or something else is not as it mostly is.
         """
-        if self._heavy.are_expected(wanted):
+        if self._heavy.are_expected(query):
             return None
         try:
             async with self._turns.turn():
                 decide = self._executor.decision(caller, question, about)
-                answer_and_documents = await self._read(decide, models, wanted, eventual)
+                answer_and_documents = await self._read(decide, models, query, eventual)
         except NeedsThread:
             return None
         if answer_and_documents is not None and not answer_and_documents[1].are_light:
-            self._heavy.note(wanted)
+            self._heavy.note(query)
             return None
         return answer_and_documents
 
     async def _read(
-        self, decide: Callable[[UnitOfWork], R], models: tuple[str, ...], wanted: Wanted, eventual: bool
+        self, decide: Callable[[UnitOfWork], R], models: tuple[str, ...], query: DocumentQuery, eventual: bool
     ) -> tuple[R, Documents] | None:
         answer, versions = await self._on_loop.answer(decide)
         target, anew = None, False
@@ -285,8 +285,8 @@ class OnLoop:
             ):
                 return None
         while True:
-            snapshot = await self.reader.find(Read(versions, models, wanted, anew))
-            anew = snapshot.documents is None  # those that are kept have changed
+            snapshot = await self.reader.find(Read(versions, models, query, anew))
+            anew = snapshot.documents is None  # those that are cached have changed
             if not snapshot.is_unchanged:
                 answer, versions = await self._on_loop.answer(decide, is_fresh=True)
                 continue

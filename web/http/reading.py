@@ -3,7 +3,7 @@ Reads of documents in the event loop: what waits together is read by one stateme
 
 A read says on which versions of streams it was decided who may read. The same statement tells whether these are still
 the newest, and where the log and the read models are. Documents come as the bytes that Postgres holds. Those that the process
-has kept are not read again: the statement tells what has changed since, and only what has is asked for once more.
+has cached are not read again: the statement tells what has changed since, and only what has is asked for once more.
 """
 
 import time
@@ -23,16 +23,16 @@ from projections.engine import positions
 from projections.engine.documents import BatchedDocs, Part, array, first_documents
 from projections.engine.positions import PresentPositions
 from projections.firing.routine_streams import OWNERS
+from web.http.document_cache import CachedDocuments, DocumentCache, Place, changed_since, place_of
 from web.http.etag import tag_of
 from web.http.fair_queue import TENANT
-from web.http.kept_documents import KeptDocument, KeptDocuments, Place, changed_since, place_of
 
 CONNECTIONS = 2  # for reads; decisions wait for none of them
 MOST_READS, MOST_DOCS = 32, 1_600  # in one round trip, pages of 50 together: all who go along wait for the last of them
 HEAVY_S = 5.0
 MOST_HEAVY = 10_000  # tenants and kinds that are remembered
 MODELS = {model.name: model for model in catalogue.ALL}
-KEPT_MODELS = ("directory", "issues", "routines", "run_history")  # of which documents are kept
+CACHED_MODELS = ("directory", "issues", "routines", "run_history")  # of which documents are cached
 Versions = Mapping[UUID, int]
 Source = Literal["memory", "database"]
 Lookup = tuple[BatchedDocs[Any], tuple[Any, ...]]  # a query and its values
@@ -40,10 +40,10 @@ DocsByLookup = dict[Lookup | None, list[bytes | None]]
 _decode_streams = msgspec.json.Decoder(list[UUID | None]).decode
 
 
-class Wanted(NamedTuple):
-    """Documents that are wanted: the query for them, its values in the order of its names, and how many of them fit."""
+class DocumentQuery(NamedTuple):
+    """A query for documents: its kind, its values in the order of their names, and how many documents fit."""
 
-    query: BatchedDocs[Any]
+    kind: BatchedDocs[Any]
     values: tuple[Any, ...]
     limit: int | None
     max_bytes: int
@@ -51,26 +51,26 @@ class Wanted(NamedTuple):
     @property
     def documents(self) -> Lookup:
         """The lookup of the documents."""
-        return self.query, self.values
+        return self.kind, self.values
 
     @property
     def streams(self) -> Lookup | None:
-        """The lookup of the streams of which they show something; None if nobody knows: then they are not kept."""
-        return None if self.query.streams is None else (self.query.streams, self.values[:1])
+        """The lookup of the streams of which they show something; None if nobody knows: then they are not cached."""
+        return None if self.kind.streams is None else (self.kind.streams, self.values[:1])
 
     @property
     def beside(self) -> Lookup | None:
         """The lookup of what they show that follows from no event; None if there is nothing."""
-        return None if self.query.beside is None else (self.query.beside, self.values[:1])
+        return None if self.kind.beside is None else (self.kind.beside, self.values[:1])
 
 
 class Documents:
-    """The documents that a query has found, as bytes. Those who want the same share them. Of heavy ones the last are missing."""
+    """The documents that a query has found, as bytes. Those who ask for the same share them. Of heavy ones the last are missing."""
 
-    def __init__(self, rows: Sequence[bytes | None], wanted: Wanted) -> None:
+    def __init__(self, rows: Sequence[bytes | None], query: DocumentQuery) -> None:
         docs = [doc for doc in rows if doc is not None]
         self.are_light = len(docs) == len(rows)
-        self.part: Part[bytes] = first_documents(((doc, None) for doc in docs), wanted.limit, wanted.max_bytes)
+        self.part: Part[bytes] = first_documents(((doc, None) for doc in docs), query.limit, query.max_bytes)
 
     @cached_property
     def array(self) -> bytes:
@@ -92,12 +92,12 @@ class Read(NamedTuple):
     """
     What is asked: whether streams still have their versions, where the models are, and for documents, if there are any.
 
-    `anew` says that they are not to be those that are kept.
+    `anew` says that they are not to be those that are cached.
     """
 
     versions: Versions
     models: tuple[str, ...]
-    wanted: Wanted | None
+    query: DocumentQuery | None
     anew: bool = False
 
 
@@ -107,7 +107,7 @@ class Answer(NamedTuple):
     head: int
     is_unchanged: bool  # the streams have their versions
     reached: int | None  # by the slowest model; None if the rows of one are not this version's
-    documents: Documents | None  # None if none were wanted, or if those that are kept may have changed
+    documents: Documents | None  # None if the read has no query, or if those that are cached may have changed
 
 
 class HeavyReads:
@@ -122,72 +122,72 @@ class HeavyReads:
         self._clock = clock
         self._until: dict[tuple[str, BatchedDocs[Any]], float] = {}
 
-    def note(self, wanted: Wanted) -> None:
-        """Note that what the tenant of the context wanted was heavy."""
+    def note(self, query: DocumentQuery) -> None:
+        """Note that the documents of a query by the tenant of the context were heavy."""
         while len(self._until) >= MOST_HEAVY:
             del self._until[next(iter(self._until))]
-        self._until[TENANT.get(), wanted.query] = self._clock() + HEAVY_S
+        self._until[TENANT.get(), query.kind] = self._clock() + HEAVY_S
 
-    def are_expected(self, wanted: Wanted) -> bool:
+    def are_expected(self, query: DocumentQuery) -> bool:
         """Return whether documents of this kind were heavy for the tenant of the context a moment ago."""
-        return self._until.get((TENANT.get(), wanted.query), 0.0) > self._clock()
+        return self._until.get((TENANT.get(), query.kind), 0.0) > self._clock()
 
 
 class Reader:
-    """Reads documents for the tasks of an event loop, and keeps those of which it can tell whether they have changed."""
+    """Reads documents for the tasks of an event loop, and caches those of which it can tell whether they have changed."""
 
     def __init__(self, connections: Connections) -> None:
         self._lane = Lane[Read, Answer](
             connections, self._find_each, many=CONNECTIONS, most_items=MOST_READS, most_size=MOST_DOCS
         )
-        self._kept = KeptDocuments[Wanted, Documents]()
+        self._cache = DocumentCache[DocumentQuery, Documents]()
         self._are_apart = False  # whether the models stood at different places when last seen: then nobody can tell
         self.counts = Counter[Source]()  # answers, by where their documents came from
 
     async def find(self, read: Read) -> Answer:
         """Return what is found. Raises NeedsThread when it cannot be asked now."""
-        wanted, many_docs = read.wanted, 0
-        if wanted is not None and (read.anew or self._are_apart or wanted not in self._kept):
-            many_docs = wanted.limit or 1
+        query, many_docs = read.query, 0
+        if query is not None and (read.anew or self._are_apart or query not in self._cache):
+            many_docs = query.limit or 1
         try:
-            return await self._lane.submit(read, many_docs, shared_by=wanted)
+            return await self._lane.submit(read, many_docs, shared_by=query)
         except (NoConnection, psycopg.Error):
             raise NeedsThread from None
 
     def forget(self) -> None:
-        """Forget what is kept. May be called in any thread."""
-        self._kept = KeptDocuments()
+        """Forget what is cached. May be called in any thread."""
+        self._cache = DocumentCache()
 
     async def _find_each(self, connection: Connection, reads: Sequence[Read]) -> Sequence[Answer]:
-        """Return what each of the reads finds. Those that want the same documents share them."""
-        kept, since = self._kept, self._kept.place
-        wanted = dict.fromkeys(read.wanted for read in reads if read.wanted is not None)
-        anew = {read.wanted for read in reads if read.anew or self._are_apart}
-        at_hand = {one: known for one in wanted if one not in anew and (known := kept.get(one)) is not None}
-        new = [one for one in wanted if one not in at_hand]
+        """Return what each of the reads finds. Those that have the same query share its documents."""
+        cache, since = self._cache, self._cache.place
+        queries = dict.fromkeys(read.query for read in reads if read.query is not None)
+        anew = {read.query for read in reads if read.anew or self._are_apart}
+        entries = {query: entry for query in queries if query not in anew and (entry := cache.get(query)) is not None}
+        new_queries = [query for query in queries if query not in entries]
         lookups = (
-            *(one.documents for one in new),
-            *(one.streams for one in new),
-            *(one.beside for one in wanted),
+            *(query.documents for query in new_queries),
+            *(query.streams for query in new_queries),
+            *(query.beside for query in queries),
         )
         versions, are_one = _newest_versions(reads)
-        names = tuple(sorted({*KEPT_MODELS, *(name for read in reads for name in read.models)}))
-        present, found = await _look_up(connection, names, since, versions, lookups)
+        names = tuple(sorted({*CACHED_MODELS, *(name for read in reads for name in read.models)}))
+        present, docs = await _look_up(connection, names, since, versions, lookups)
         changed = None if since is None else changed_since(since, present)
-        documents: dict[Wanted | None, Documents | None] = {None: None}
-        for one, known in at_hand.items():
-            is_same = changed is not None and known.streams.isdisjoint(changed) and known.beside == found[one.beside]
-            documents[one] = known.documents if is_same else None
+        documents: dict[DocumentQuery | None, Documents | None] = {None: None}
+        for query, entry in entries.items():
+            is_same = changed is not None and entry.streams.isdisjoint(changed) and entry.beside == docs[query.beside]
+            documents[query] = entry.documents if is_same else None
             self.counts["memory"] += is_same
-        self.counts["database"] += len(new)
-        documents |= {one: Documents(found[one.documents], one) for one in new}
+        self.counts["database"] += len(new_queries)
+        documents |= {query: Documents(docs[query.documents], query) for query in new_queries}
         place = place_of(present)
         self._are_apart = place is None
-        if kept is self._kept and place is not None:
-            kept = self._go_on(kept, place, changed)
-            for one in new:
-                if kept.place == place and (fresh := _to_keep(documents[one], found[one.streams], found[one.beside])):
-                    kept.put(one, fresh)
+        if cache is self._cache and place is not None:
+            cache = self._advance_cache(cache, place, changed)
+            for query in new_queries if cache.place == place else ():
+                if entry := _entry_of(documents[query], docs[query.streams], docs[query.beside]):
+                    cache.put(query, entry)
         moved, reached = frozenset(present.moved_streams), dict(zip(names, present.reached, strict=True))
         return [
             Answer(
@@ -195,30 +195,30 @@ class Reader:
                 moved.isdisjoint(read.versions)
                 and (are_one or all(versions[id_] == version for id_, version in read.versions.items())),
                 _slowest_position(reached, read.models),
-                documents[read.wanted],
+                documents[read.query],
             )
             for read in reads
         ]
 
-    def _go_on(
-        self, kept: KeptDocuments[Wanted, Documents], place: Place, changed: Collection[UUID] | None
-    ) -> KeptDocuments[Wanted, Documents]:
-        """Return what is kept at a place, of which it is known what has changed until then; nothing if that is not known."""
-        if changed is None or kept.place is None:
-            self._kept = kept = KeptDocuments(place)
-        elif kept.place.position <= place.position:  # else another read was quicker, and has seen more
-            kept.go_on_to(place, changed)
-        return kept
+    def _advance_cache(
+        self, cache: DocumentCache[DocumentQuery, Documents], place: Place, changed: Collection[UUID] | None
+    ) -> DocumentCache[DocumentQuery, Documents]:
+        """Return the cache at a place, without what has changed until then; an empty one if nobody knows what has."""
+        if changed is None or cache.place is None:
+            self._cache = cache = DocumentCache(place)
+        elif cache.place.position <= place.position:  # else another read was quicker, and has seen more
+            cache.advance_to(place, changed)
+        return cache
 
 
-def _to_keep(
+def _entry_of(
     documents: Documents | None, streams: Sequence[bytes | None], beside: Sequence[bytes | None]
-) -> KeptDocument[Documents] | None:
-    """Return documents as they are kept; None if they are heavy, or if nobody can tell when they change."""
+) -> CachedDocuments[Documents] | None:
+    """Return documents as they are cached; None if they are heavy, or if nobody can tell when they change."""
     if documents is None or not documents.are_light or None in (*streams, *beside) or not streams:
         return None
     ids = frozenset(id_ for doc in streams if doc for id_ in _decode_streams(doc) if id_ is not None)
-    return KeptDocument(documents, ids, beside, 2 * sum(map(len, documents.part)))  # once more as an array
+    return CachedDocuments(documents, ids, beside, 2 * sum(map(len, documents.part)))  # once more as an array
 
 
 async def _look_up(
@@ -229,7 +229,7 @@ async def _look_up(
     lookups: Iterable[Lookup | None],
 ) -> tuple[PresentPositions, DocsByLookup]:
     """Look these up, and look at streams and models, at one moment."""
-    by_kind: dict[BatchedDocs[Any], dict[tuple[Any, ...], None]] = {}  # without what is wanted twice
+    by_kind: dict[BatchedDocs[Any], dict[tuple[Any, ...], None]] = {}  # each lookup once
     for lookup in lookups:
         if lookup is not None:
             by_kind.setdefault(lookup[0], {})[lookup[1]] = None
@@ -246,11 +246,11 @@ async def _look_up(
         await connection.close()
         raise
     docs_by_place = {(kind, number): docs for kind, number, docs, *_ in rows}
-    found: DocsByLookup = {None: []}
+    docs_by_lookup: DocsByLookup = {None: []}
     for place, kind in enumerate(kinds, 1):
         for number, values_of_one in enumerate(by_kind[kind], 1):
-            found[kind, values_of_one] = docs_by_place[place, number]
-    return PresentPositions(*next(look for kind, _, _, *look in rows if not kind)), found
+            docs_by_lookup[kind, values_of_one] = docs_by_place[place, number]
+    return PresentPositions(*next(look for kind, _, _, *look in rows if not kind)), docs_by_lookup
 
 
 @cache
@@ -264,9 +264,9 @@ def _newest_versions(reads: Sequence[Read]) -> tuple[dict[UUID, int], bool]:
     are_one = True
     for read in reads:
         for id_, version in read.versions.items():
-            if (known := newest.setdefault(id_, version)) != version:
+            if (other := newest.setdefault(id_, version)) != version:
                 are_one = False
-                newest[id_] = max(known, version)
+                newest[id_] = max(other, version)
     return newest, are_one
 
 

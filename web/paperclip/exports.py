@@ -254,16 +254,7 @@ class Exports(Controller):
         if view not in VIEWS:
             raise NotFound(f"There is no such view; there are {', '.join(sorted(VIEWS))}")
         chosen = _format(file_format)
-        begin, end = moment_of(since, "from"), moment_of(to, "to")
-        if begin is not None and end is not None and begin >= end:
-            raise invalid("to must be later than from", "to")
-        selection = Selection(
-            company_id=company_id,
-            begin=begin,
-            end=end,
-            hidden=access.hidden,
-            uses_index=True,
-        )
+        selection = _select(company_id, since, to, access)
         headers = {
             "content-type": MEDIA_TYPES[chosen],
             "content-disposition": f'attachment; filename="{view}.{chosen}"',
@@ -288,6 +279,14 @@ class Exports(Controller):
         return StreamedAnswer(  # type: ignore[return-value]
             file, [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         )
+
+
+def _select(company_id: UUID, since: str | None, to: str | None, access: event_access.EventAccess) -> Selection:
+    """Return which rows of the company a request selects, without those that the caller may not read."""
+    begin, end = moment_of(since, "from"), moment_of(to, "to")
+    if begin is not None and end is not None and begin >= end:
+        raise invalid("to must be later than from", "to")
+    return Selection(company_id=company_id, begin=begin, end=end, hidden=access.hidden, uses_index=True)
 
 
 def _format(text: str | None) -> Format:

@@ -14,7 +14,7 @@ from application.use_cases import read_access, routine_environment
 from application.use_cases.board import issues as use_cases
 from domain.errors import NotFound
 from projections import responses
-from projections.board import goals, issues, projects
+from projections.board import comments, goals, issues, projects
 from projections.board.issues import Filters
 from projections.engine.table import Connection
 from projections.responses import ResponseBody
@@ -50,7 +50,7 @@ class HeartbeatContext(ResponseBody, frozen=True, kw_only=True):
     ancestors: list[responses.Issue]
     project: responses.Project | None
     goal: responses.Goal | None
-    comment_cursor: issues.CommentCursor
+    comment_cursor: comments.CommentCursor
     wake_comment: None = None
     attachments: tuple[str, ...] = ()
 
@@ -186,7 +186,7 @@ class Issues(Controller):
                 ancestors=issues.ancestors(conn, issue.id, backend.limits.max_page_bytes),
                 project=projects.one(conn, issue.project_id) if issue.project_id else None,
                 goal=goals.one(conn, issue.goal_id) if issue.goal_id else None,
-                comment_cursor=issues.comment_cursor(conn, issue.id),
+                comment_cursor=comments.cursor(conn, issue.id),
             )
 
     @patch("/issues/{issue_id:str}", operation_id="updateIssue", refuses=(403, 409, 422))
@@ -206,7 +206,7 @@ class Issues(Controller):
 
         def read_updated(conn: Connection) -> IssueUpdated | None:
             issue = issues.issue(conn, id_)
-            comment = issues.comment(conn, id_, changed.result) if changed.result else None
+            comment = comments.one(conn, id_, changed.result) if changed.result else None
             return IssueUpdated(**_fields_of_issue(issue), comment=comment) if issue else None
 
         return changed.answer(read_updated)
@@ -288,9 +288,9 @@ class Issues(Controller):
         with backend.consistent_read(eventual=True) as conn:
 
             def position(comment_id: UUID) -> int | None:
-                return issues.comment_position(conn, issue.id, comment_id)
+                return comments.find_position(conn, issue.id, comment_id)
 
-            selection = issues.comments(
+            selection = comments.page(
                 conn,
                 issue.id,
                 after=row_of(part.after, position, "after") or 0,
@@ -312,7 +312,7 @@ class Issues(Controller):
         """Adds a comment to the issue."""
         id_ = _id_of(backend, caller, issue_id)
         changed = backend.change(caller, ("issues",), use_cases.comment, id_, data, caller.run_id)
-        return changed.answer(lambda conn: issues.comment(conn, id_, changed.result), 201)
+        return changed.answer(lambda conn: comments.one(conn, id_, changed.result), 201)
 
     @get("/issues/{issue_id:str}/comments/{comment_id:str}", operation_id="getComment")
     def comment(
@@ -325,7 +325,7 @@ class Issues(Controller):
         """Returns the comment."""
         issue = _find_issue(backend, caller, issue_id)
         with backend.consistent_read(eventual=True) as conn:
-            comment = issues.comment(conn, issue.id, CommentId(comment_id))
+            comment = comments.one(conn, issue.id, CommentId(comment_id))
         if comment is None:
             raise NotFound("Comment not found")
         return comment

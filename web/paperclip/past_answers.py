@@ -30,6 +30,7 @@ from projections.audit.as_of import Past, Stored
 from projections.board import issues
 from projections.engine import moments
 from projections.firing import run_history
+from projections.firing.run_documents import detail_of
 from projections.routines import routine_list, routines
 from web.http.backend import POSITION_HEADER, Backend
 from web.http.paging import Paging, make_page, row_of
@@ -180,9 +181,7 @@ def run(backend: Backend, caller: Caller, moment: Moment, run_id: UUID) -> Respo
     position = position_of(backend, moment)
     events = backend.authorize(caller, runs.read, run_id)  # of that position, or beyond it
     until_then = [recorded for recorded in events if recorded.position <= position]
-    return _mark_position(
-        position, Response(run_history.detail_of(_require_existing(until_then or None, "Run", position)))
-    )
+    return _mark_position(position, Response(detail_of(_require_existing(until_then or None, "Run", position))))
 
 
 def issue(

@@ -29,7 +29,7 @@ from projections import responses
 from projections.engine.documents import Part
 from projections.engine.table import Connection
 from projections.firing import run_history, run_logs
-from projections.firing.run_history import detail_of
+from projections.firing.run_documents import detail_of
 from projections.responses import ResponseBody
 from projections.routines import routine_list, routines
 from web.http.answers import Answer
@@ -37,7 +37,7 @@ from web.http.backend import OF_THEN, Backend
 from web.http.idempotency import one_key
 from web.http.paging import NEXT, Paging, make_page, paging, place_of, row_of
 from web.http.path_ids import CompanyId, RoutineId, RunId
-from web.http.reading import Documents, Wanted
+from web.http.reading import DocumentQuery, Documents
 from web.http.requests import MOST_NUMBER, JsonRequest, parse_whole_number
 from web.http.routing import get, patch, post
 from web.http.validation import must_resume, parse
@@ -153,9 +153,9 @@ class Routines(Controller):
         ):  # a search may take long, and would hold up all that are read over its connection
             place = after or routine_list.FRONT
             values = (company_id, place.updated_at, place.title, place.id, most + 1)
-            wanted = Wanted(routine_list.LISTS_OF_MANY, values, most, max_bytes)
+            query = DocumentQuery(routine_list.LISTS_OF_MANY, values, most, max_bytes)
             answer = await backend.on_loop.read(
-                caller, read_access.routines, company_id, LIST_MODELS, wanted, eventual=eventual
+                caller, read_access.routines, company_id, LIST_MODELS, query, eventual=eventual
             )
         if answer is None or (answer[1].part.more and len(answer[1].part) == most != limit):
             addresses, part = await sync_to_thread(read)
@@ -208,9 +208,9 @@ class Routines(Controller):
             with backend.consistent_read(*DETAIL_MODELS, eventual=eventual) as conn:
                 return addresses, routines.detail(conn, routine_id, max_bytes)
 
-        wanted = Wanted(routines.DETAILS_OF_MANY, (routine_id, max_bytes), None, max_bytes)
+        query = DocumentQuery(routines.DETAILS_OF_MANY, (routine_id, max_bytes), None, max_bytes)
         answer = await backend.on_loop.read(
-            caller, use_cases.may_read, routine_id, DETAIL_MODELS, wanted, eventual=eventual
+            caller, use_cases.may_read, routine_id, DETAIL_MODELS, query, eventual=eventual
         )
         if answer is None:
             addresses, routine = await sync_to_thread(read)
@@ -279,9 +279,9 @@ class Routines(Controller):
 
         answer = None
         if after is None and run_filters == run_history.ALL:
-            wanted = Wanted(run_history.RECENT_OF_MANY, (routine_id, None, limit + 1), limit, max_bytes)
+            query = DocumentQuery(run_history.RECENT_OF_MANY, (routine_id, None, limit + 1), limit, max_bytes)
             answer = await backend.on_loop.read(
-                caller, use_cases.may_read, routine_id, LIST_MODELS, wanted, eventual=eventual
+                caller, use_cases.may_read, routine_id, LIST_MODELS, query, eventual=eventual
             )
         if answer is None:
             return make_page(paging, list_name, await sync_to_thread(read), lambda run: run.id)

@@ -10,7 +10,7 @@ from application.execute import CommitResult
 from domain.events import RunFired
 from domain.recorded import Recorded
 from projections import responses
-from projections.firing.run_history import run_of, with_shortened_payload
+from projections.firing.run_documents import run_of, with_shortened_payload
 from web.http.answers import Answer
 from web.http.backend import POSITION_HEADER
 

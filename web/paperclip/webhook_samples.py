@@ -14,7 +14,7 @@ from domain.errors import DomainError, Unauthenticated
 from domain.identity import issue_of_run
 from domain.values import Json
 from domain.webhooks.verification import WebhookRequest
-from projections.firing.run_history import run_of
+from projections.firing.run_documents import run_of
 from projections.responses import ResponseBody, RunStatus
 from web.http.errors import describe_error
 from web.http.validation import Invalid

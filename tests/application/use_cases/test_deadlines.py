@@ -14,7 +14,7 @@ from domain.identity import issue_of_run, revision_of, slot_of
 from domain.routines.deadline import Overdue
 from domain.routines.run import CANCELLED, TIMED_OUT
 from domain.values import Coalesced, Skipped
-from projections.firing.run_history import detail_of
+from projections.firing.run_documents import detail_of
 from tests.application.use_cases.installation import DAY, HOUR, MINUTE
 
 

@@ -27,7 +27,7 @@ from domain.routines.activity_gate import NO_ACTIVITY, Activity, Window
 from domain.routines.deadline import Overdue
 from domain.routines.firing import NOT_INVOKABLE, PROJECT_PAUSED
 from domain.values import Coalesced, Failed, Opened, Skipped
-from projections.firing.run_history import detail_of
+from projections.firing.run_documents import detail_of
 from tests.application.use_cases.installation import DAY, HOUR, MINUTE
 
 

@@ -1,4 +1,4 @@
-"""Issues: numbers, lists, inbox, comments and the marks of time that a status leaves (contract 7.5)."""
+"""Issues: numbers, lists, inbox and the marks of time that a status leaves (contract 7.5)."""
 
 import pytest
 
@@ -229,38 +229,6 @@ def test_an_issue_that_is_blocked_or_given_to_another_is_held_by_no_session(stor
 
     assert (blocked.status, blocked.checkout_run_id, blocked.execution_run_id) == ("blocked", None, None)
     assert (given_away.status, given_away.checkout_run_id, given_away.execution_run_id) == ("in_progress", None, None)
-
-
-def test_comments_are_read_either_way_and_after_one_another(story, conn, acme):
-    id_ = story.issue(acme)
-    said = [story.ask(asked.comment, id_, CommentDraft(body=text), None) for text in "abcd"]
-    story.ask(asked.comment, story.issue(acme), CommentDraft(body="elsewhere"), None)
-    story.project_all()
-
-    def bodies(**options):
-        options = {"newest_first": False, "limit": 10} | options
-        return "".join(one.body for one in issues.comments(conn, id_, **options))
-
-    assert bodies() == "abcd"
-    assert bodies(newest_first=True) == "dcba"
-    second = issues.comment_position(conn, id_, said[1])
-    assert bodies(after=second) == "cd"
-    assert bodies(after=second, newest_first=True, limit=1) == "d"
-    assert bodies(limit=3) == "abc"
-    cursor = issues.comment_cursor(conn, id_)
-    assert (cursor.total_comments, cursor.latest_comment_id, cursor.latest_comment_at) == (4, said[3], time(START))
-    assert issues.comment(conn, id_, said[0]).author_user_id == str(FIRST_USER)
-    assert issues.comment(conn, acme, said[0]) is None
-    assert issues.comment_position(conn, acme, said[0]) is None
-
-
-def test_an_issue_without_comments_has_an_empty_cursor(story, conn, acme):
-    id_ = story.issue(acme)
-    story.project_all()
-
-    cursor = issues.comment_cursor(conn, id_)
-
-    assert (cursor.total_comments, cursor.latest_comment_id, cursor.latest_comment_at) == (0, None, None)
 
 
 def test_a_comment_is_no_change_of_its_issue(story, acme):

@@ -15,7 +15,7 @@ from processes import projector
 from processes.projector import ColdRowMover
 from projections import catalogue, exports, log_views
 from projections.audit import as_of
-from projections.board import issues
+from projections.board import comments, issues
 from projections.delivery import delivery_history
 from projections.engine import cold, installed, positions, rebuilds, verification
 from projections.engine.folding_aside import execute_on
@@ -82,8 +82,8 @@ def answers(conn, story):
         "each issue": [
             (issues.find_by_identifier(conn, one.identifier), issues.ancestors(conn, one.id)) for one in listed
         ],
-        "comments": [issues.comments(conn, issue, newest_first=newest, limit=10) for newest in (True, False)],
-        "newest comment": issues.comment_cursor(conn, issue),
+        "comments": [comments.page(conn, issue, newest_first=newest, limit=10) for newest in (True, False)],
+        "newest comment": comments.cursor(conn, issue),
         "deliveries": delivery_history.of_company(conn, acme, 100),
         "dead deliveries": delivery_history.of_company(conn, acme, 100, status="dead"),
         "the past": [
@@ -157,7 +157,7 @@ def test_an_old_issue_that_is_opened_again_is_hot_again_with_its_comments(projec
     story.patch(first, status="done")
     while positions.advance(conn, [model], story.store.after):
         pass
-    before = issues.comments(conn, first, newest_first=False, limit=10)
+    before = comments.page(conn, first, newest_first=False, limit=10)
     move_all(conn, model)
     assert first in ids_in(conn, "issue_cold")
     assert before
@@ -170,8 +170,8 @@ def test_an_old_issue_that_is_opened_again_is_hot_again_with_its_comments(projec
 
     assert first in ids_in(conn, "ONLY issue") - ids_in(conn, "issue_cold")
     assert issues.issue(conn, first).status == "todo"
-    comments = issues.comments(conn, first, newest_first=False, limit=10)
-    assert (comments[:-1], comments[-1].body) == (before, "Once more")
+    *earlier, newest = comments.page(conn, first, newest_first=False, limit=10)
+    assert (earlier, newest.body) == (before, "Once more")
     assert verification.verify(conn, model, story.store.after) == []
     story.patch(first, status="done")
     while positions.advance(conn, [model], story.store.after):
@@ -311,7 +311,7 @@ def test_a_move_that_is_cut_off_moves_nothing_and_the_next_one_does_it(projected
     before, move = rows(conn, issues.issues), cold._execute_on
 
     def cut_off(statement, table):
-        if statement == cold.MOVE and table is issues.COMMENT:  # the issues have moved already
+        if statement == cold.MOVE and table is comments.COMMENT:  # the issues have moved already
             raise Killed
         return move(statement, table)
 

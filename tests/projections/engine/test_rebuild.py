@@ -11,7 +11,7 @@ from psycopg.sql import SQL, Identifier
 
 from domain.events import RunFired
 from projections import catalogue
-from projections.board import agents, companies, issues
+from projections.board import agents, comments, companies, issues
 from projections.board.directory import directory
 from projections.engine import folding_aside, isolation, positions, rebuilds
 from projections.firing import deadlines, run_history
@@ -138,7 +138,7 @@ def test_readers_and_writers_notice_nothing_of_rebuilds(projected_story, system,
             assert len(routine_list.page(own, acme)) == 12
             assert routines.detail(own, routine_id).recent_runs
             assert issues.page(own, acme, issues.Filters(limit=5))
-            assert issues.comments(own, issue_id, newest_first=True, limit=5)
+            assert comments.page(own, issue_id, newest_first=True, limit=5)
             assert run_history.recent_runs(own, routine_id, 200)
             assert len(agents.of_company(own, acme)) == 3
             assert companies.of_user(own, companies.all_companies(own)[0].id) == []

@@ -14,7 +14,7 @@ from domain.identity import issue_of_run, revision_of, run_of_occurrence
 from domain.recorded import Recorded
 from domain.values import Failed
 from projections.firing import run_history
-from projections.firing.run_history import with_shortened_payload
+from projections.firing.run_documents import run_of, with_shortened_payload
 from projections.responses import time
 from tests.projections.story import HOUR, MINUTE, START
 
@@ -39,7 +39,7 @@ def history(story, routine_id, limit=200):
 def run_with(payload):
     event = RunFired(routine_id=UUID(int=1), revision=1, source="api", outcome=Failed(reason="x"), payload=payload)
     recorded = Recorded(stream_id=UUID(int=2), version=1, at=START, actor="x", company_id=UUID(int=3), event=event)
-    return run_history.run_of([recorded])
+    return run_of([recorded])
 
 
 def test_a_run_by_hand_shows_its_issue(story, acme, scout):
@@ -176,7 +176,7 @@ def test_a_run_read_from_its_stream_is_the_run_of_the_list(story, conn, acme, sc
     story.patch(issue_of_run(run_id), status="done")
 
     (listed,) = history(story, id_)
-    own = run_history.run_of(story.store.load([run_id])[run_id])
+    own = run_of(story.store.load([run_id])[run_id])
 
     fields = set(own.__struct_fields__) & set(listed.__struct_fields__)
     assert {name: getattr(own, name) for name in fields} == {name: getattr(listed, name) for name in fields}

@@ -56,11 +56,11 @@ def test_a_state_that_cannot_be_written_is_written_when_there_is_room(tmp_path, 
         system._write_state({"web": 1}, "postgresql://here")
         system._write_state({"web": 2}, "postgresql://here")
 
-    assert system.state_trouble.is_open
+    assert system.state_failure.is_open
     system._write_state({"web": 3}, "postgresql://here")
 
     assert {"web": 3} == state(tmp_path)["processes"]
-    assert not system.state_trouble.is_open
+    assert not system.state_failure.is_open
     output = capsys.readouterr().out
     assert 1 == output.count("up.json cannot be written (No space left on device); it is tried again")
     assert "up.json is up to date again" in output
@@ -78,7 +78,7 @@ def test_a_postgres_that_cannot_be_started_is_tried_again_and_the_parts_go_on(tm
                 raise CannotStart("Postgres ended at its start: no space left on device")
             self.is_alive = True
 
-    monkeypatch.setattr(up_module, "TROUBLE_S", 0.0)
+    monkeypatch.setattr(up_module, "RETRY_S", 0.0)
     system: Any = System(DataDirectory(tmp_path), "127.0.0.1", 3100, None)
     system.postgres, is_full = Stopped(), True
     system._keep_postgres()

@@ -20,7 +20,7 @@ from tests.application.event_store.test_execute_on_loop import NOON
 from web.http import reading
 from web.http.etag import tag_of
 from web.http.fair_queue import TENANT
-from web.http.reading import CONNECTIONS, HEAVY_S, HeavyReads, Read, Reader, Wanted
+from web.http.reading import CONNECTIONS, HEAVY_S, DocumentQuery, HeavyReads, Read, Reader
 
 LIMIT_S = 60.0
 MODELS = ("routines", "run_history")
@@ -34,11 +34,11 @@ HELD = BatchedDocs(Docs("SELECT pg_advisory_lock_shared(%(lock)s)::text::json AS
 
 
 def numbers(first, limit):
-    return Wanted(NUMBERS_OF_MANY, (first, limit + 1), limit, 1_000)
+    return DocumentQuery(NUMBERS_OF_MANY, (first, limit + 1), limit, 1_000)
 
 
-def read(wanted=None, versions=None, models=MODELS):
-    return Read(versions or {}, models, wanted)
+def read(query=None, versions=None, models=MODELS):
+    return Read(versions or {}, models, query)
 
 
 def find(system, *reads):
@@ -62,9 +62,9 @@ def project(system):
 
 
 def test_each_gets_its_own_documents_as_bytes_and_hears_whether_there_are_more(system):
-    wanted = [numbers(first, limit) for first, limit in ((7, 2), (70, 1), (7, 2), (700, 3))]
+    queries = [numbers(first, limit) for first, limit in ((7, 2), (70, 1), (7, 2), (700, 3))]
 
-    answers = find(system, *map(read, wanted))
+    answers = find(system, *map(read, queries))
 
     assert [b"[[7],[8]]", b"[[70]]", b"[[7],[8]]", b"[[700],[701],[702]]"] == [one.documents.array for one in answers]
     assert all(one.documents.part.more for one in answers)
@@ -97,7 +97,7 @@ def test_nobody_waits_for_the_long_lists_of_all_others_unless_they_want_the_same
 
 
 def test_documents_of_several_kinds_are_found_by_one_statement(system, sent_statements):
-    lines = Wanted(LINES_OF_MANY, (2, 1), None, 9)
+    lines = DocumentQuery(LINES_OF_MANY, (2, 1), None, 9)
     answers = find(system, read(numbers(1, 1)), read(lines), read(numbers(2, 1)), read())
 
     assert [b"[[1]]", b'["xx"]', b"[[2]]"] == [one.documents.array for one in answers[:3]]
@@ -116,7 +116,7 @@ def test_the_tag_of_what_many_are_sent_is_worked_out_once(system, monkeypatch):
 
 
 def test_of_heavy_documents_only_the_first_are_fetched_and_those_of_others_all(system):
-    heavy, light = (Wanted(LINES_OF_MANY, (LIGHT_BYTES // 4, many), None, 2**30) for many in (40, 3))
+    heavy, light = (DocumentQuery(LINES_OF_MANY, (LIGHT_BYTES // 4, many), None, 2**30) for many in (40, 3))
 
     of_heavy, of_light = (one.documents for one in find(system, read(heavy), read(light)))
 
@@ -126,7 +126,7 @@ def test_of_heavy_documents_only_the_first_are_fetched_and_those_of_others_all(s
 def test_what_was_heavy_for_a_tenant_is_expected_to_be_so_for_a_while():
     now = [100.0]
     heavy = HeavyReads(lambda: now[0])
-    noted, alike, other = numbers(1, 1), numbers(2, 2), Wanted(LINES_OF_MANY, (1, 1), None, 1)
+    noted, alike, other = numbers(1, 1), numbers(2, 2), DocumentQuery(LINES_OF_MANY, (1, 1), None, 1)
 
     assert not heavy.are_expected(noted)
     heavy.note(noted)
@@ -164,7 +164,7 @@ def test_a_read_hears_how_far_its_own_models_have_come(system):
 
 
 def test_what_cannot_be_asked_is_left_to_threads(system):
-    broken = Wanted(
+    broken = DocumentQuery(
         BatchedDocs(Docs("SELECT doc FROM nowhere WHERE id = %(id)s", object), id="uuid"), (uuid4(),), None, 9
     )
 
@@ -183,7 +183,7 @@ def test_reads_that_take_long_hold_up_no_decision(system):
     async def story(conn):
         reader, reads = Reader(system.pool), []
         for number in range(1, CONNECTIONS + 1):
-            reads.append(asyncio.create_task(reader.find(read(Wanted(HELD, (lock,), None, 9)))))
+            reads.append(asyncio.create_task(reader.find(read(DocumentQuery(HELD, (lock,), None, 9)))))
             while number > conn.execute(waiting).fetchone()[0]:  # noqa: ASYNC110 only Postgres knows who waits
                 await asyncio.sleep(0.01)
         loop = LoopExecutor(threads, LoopRecorder(system.pool), sync_to_thread)

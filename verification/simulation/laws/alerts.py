@@ -26,7 +26,7 @@ class AlertLaws:
     def raise_alert(
         self, recorded: Recorded, event: AlertFailing | AlertMissed | AlertOverdue | AlertUntaken | AlertStuck
     ) -> None:
-        """A trouble is told once, and not before its time."""
+        """Judge an alert: a trouble is told once, and not before its time."""
         subject = event.subject_id, recorded.name.removeprefix("alert.")
         if subject in self._alerts:
             self._state.report_violation("doubled", event.routine_id, f"{subject} is told again")

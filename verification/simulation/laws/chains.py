@@ -72,7 +72,7 @@ class ChainLaws:
             self._owe_runs(run_id, routine_id, "succeeded" if isinstance(event, RunCompleted) else "failed")
 
     def _waiting_for(self, routine_id: UUID) -> list[UUID]:
-        """The links that wait for the ends of a routine's runs."""
+        """Return the links that wait for the ends of a routine's runs."""
         return [id_ for id_, link in self._links.items() if link.enabled and link.after_routine_id == routine_id]
 
     def _owe_runs(self, run_id: UUID, routine_id: UUID, outcome: str) -> None:
@@ -108,6 +108,6 @@ class ChainLaws:
                 pass
 
     def judge_end(self) -> None:
-        """At the end: each end of a run has fired what waited for it."""
+        """Judge at the end that each end of a run has fired what waited for it."""
         for (link_id, run_id), routine_id in self._owed_runs.items():
             self._state.report_violation("lost", routine_id, f"the end of run {run_id} has fired nothing by {link_id}")

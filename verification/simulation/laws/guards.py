@@ -67,7 +67,7 @@ class GuardLaws:
         self._changed_at[routine_id] = moment
 
     def note_activity(self, recorded: Recorded) -> None:
-        """What somebody has done to a thing belongs to the company, and to the project in which the thing now is."""
+        """Note what somebody has done to a thing, for the company, and for the project in which the thing now is."""
         id_, event = recorded.stream_id, recorded.event
         if isinstance(event, IssueOpened | IssueEdited):
             self._projects[id_] = event.details.project_id
@@ -82,7 +82,7 @@ class GuardLaws:
             self._activities[scope][id_] = Activity(recorded.position, recorded.at)
 
     def decided_at(self, recorded: Recorded, event: RunFired) -> datetime:
-        """The moment as of which a firing was decided: when its probe was requested, if it was asked."""
+        """Return the moment as of which a firing was decided: when its probe was requested, if it was asked."""
         known_finding = self._probe_findings.get(event.trigger_id) if event.trigger_id and event.probe else None
         return recorded.at if known_finding is None else known_finding[0]
 
@@ -98,7 +98,7 @@ class GuardLaws:
             ]
 
     def _read_gate(self, recorded: Recorded, event: RunFired, settings: RoutineSettings) -> None:
-        """An occurrence that a gate has judged: held if nothing had happened since the last run, and only then."""
+        """Judge an occurrence by its gate: it is held if nothing had happened since the last run, and only then."""
         id_, trigger_id, is_without_activity = event.routine_id, event.trigger_id, event.outcome == NO_ACTIVITY
         has_gate = isinstance(event.payload, dict) and "activityGate" in event.payload
         is_gated = settings.activity_gate_policy != "always"
@@ -124,7 +124,7 @@ class GuardLaws:
             self._let_through[trigger_id] = recorded.at
 
     def _activities_since(self, position: int, routine_id: UUID, settings: RoutineSettings) -> list[Activity]:
-        """What somebody has done since then, in the scope of a routine's gate, but for the work on its own issues."""
+        """Return what somebody has done since then, in the scope of a routine's gate, but for the work on its own issues."""
         scope = None if settings.activity_gate_scope == "company" else settings.project_id
         newest = takewhile(lambda item: item[1].position > position, reversed(self._activities[scope].items()))
         return [
@@ -134,28 +134,30 @@ class GuardLaws:
         ]
 
     def read_probe(self, recorded: Recorded, event: ProbeRequested | ProbeAnswered) -> None:
-        """A probe is requested while an occurrence is owed, and answered once."""
+        """Judge a probe: it is requested while an occurrence is owed, and answered once."""
         id_ = recorded.stream_id
-        account = self._schedules.accounts[event.trigger_id]
+        schedule = self._schedules.by_trigger[event.trigger_id]
         if isinstance(event, ProbeRequested):
             if recorded.at < event.occurrence:
                 self._state.report_violation(
-                    "early", account.routine_id, f"{event.occurrence} is probed at {recorded.at}"
+                    "early", schedule.routine_id, f"{event.occurrence} is probed at {recorded.at}"
                 )
-            if event.occurrence in account.outcomes:
-                self._state.report_broken_rule(account.routine_id, f"{event.occurrence} is probed, and has its outcome")
+            if event.occurrence in schedule.outcomes:
+                self._state.report_broken_rule(
+                    schedule.routine_id, f"{event.occurrence} is probed, and has its outcome"
+                )
             self._probes[id_] = event
             return
         request = self._probes.pop(id_, None)
         if request is None:
             self._state.report_violation(
-                "doubled", account.routine_id, f"the probe of {event.occurrence} is answered again"
+                "doubled", schedule.routine_id, f"the probe of {event.occurrence} is answered again"
             )
             return
         self._probe_findings[event.trigger_id] = request.as_of, event.finding
 
     def _read_probed(self, recorded: Recorded, event: RunFired, settings: RoutineSettings) -> None:
-        """An occurrence fires only as its probe has found, and that was found within a grace."""
+        """Judge an occurrence by its probe: it fires only as that has found, within a grace."""
         outcome, finding = event.outcome, event.probe
         if event.trigger_id is None or self._changed_at.get(event.routine_id) == recorded.at:
             return

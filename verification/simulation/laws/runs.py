@@ -45,7 +45,7 @@ class RunLaws:
         self._run_ids: set[UUID] = set()
 
     def read_firing(self, recorded: Recorded, event: RunFired) -> None:
-        """A run is fired once, and of an archived routine only by a chain, which skips it."""
+        """Judge a firing: a run is fired once, and of an archived routine only by a chain, which skips it."""
         id_, settings = recorded.stream_id, self._state.routines[event.routine_id]
         if id_ in self._run_ids or recorded.version != 1:
             self._state.report_violation("doubled", event.routine_id, f"run {id_} is fired again")
@@ -110,7 +110,7 @@ class RunLaws:
             self._leases[issue_id] = until
 
     def fail_attempt(self, recorded: Recorded, event: RunAttemptFailed) -> None:
-        """A run keeps its open issue, and so its place in the slot, until its next attempt."""
+        """Note a failed attempt: the run keeps its open issue, and so its place in the slot, until its next attempt."""
         run_id = recorded.stream_id
         routine_id = self._state.owner[run_id]
         self._end_in_time(recorded, event.reason)
@@ -224,7 +224,7 @@ class RunLaws:
         self._unchecked_routines.clear()
 
     def judge_end(self, now: datetime) -> None:
-        """At the end: no run, wait or lease has outlived its time."""
+        """Judge at the end that no run, wait or lease has outlived its time."""
         for run_id, ends_at in self._deadlines.items():
             if ends_at <= now:
                 self._state.report_broken_rule(self._state.owner[run_id], f"run {run_id} was to end at {ends_at}")

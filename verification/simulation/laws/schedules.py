@@ -23,7 +23,7 @@ from verification.simulation.laws.state import GRACE, INSTANT, State
 CAP = 25
 
 
-class Account:
+class ScheduleState:
     """One schedule: when occurrences are owed, and those that have their outcome."""
 
     def __init__(self, routine_id: UUID) -> None:
@@ -44,10 +44,10 @@ class ScheduleLaws:
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self.accounts: dict[UUID, Account] = {}
-        self._by_routine: dict[UUID, list[Account]] = defaultdict(list)
+        self.by_trigger: dict[UUID, ScheduleState] = {}
+        self._by_routine: dict[UUID, list[ScheduleState]] = defaultdict(list)
         # Schedules of which the first waiting occurrence has stayed.
-        self._unmoved_schedules: list[tuple[Account, str]] = []
+        self._unmoved_schedules: list[tuple[ScheduleState, str]] = []
         self._catch_up_counts: Counter[tuple[UUID, datetime]] = Counter()
         self._dropped_counts: dict[tuple[UUID, datetime], int] = {}
         self.backfills: dict[UUID, BackfillRequested] = {}
@@ -59,210 +59,211 @@ class ScheduleLaws:
                 TriggerCreated(kind="schedule", routine_id=routine_id)
                 | TriggerRestored(kind="schedule", routine_id=routine_id)
             ):
-                account = self.accounts.get(id_) or Account(routine_id)
-                if id_ not in self.accounts:
-                    self.accounts[id_] = account
-                    self._by_routine[routine_id].append(account)
-                account.deleted, account.since, account.stopped_at = False, moment, None
-                account.terms, account.enabled = _terms_of(event.settings), event.settings.enabled
-                account.announced.clear()
-            case TriggerUpdated(settings=settings) if id_ in self.accounts:
-                self._change_terms(self.accounts[id_], moment, settings, event.next_at)
+                schedule = self.by_trigger.get(id_) or ScheduleState(routine_id)
+                if id_ not in self.by_trigger:
+                    self.by_trigger[id_] = schedule
+                    self._by_routine[routine_id].append(schedule)
+                schedule.deleted, schedule.since, schedule.stopped_at = False, moment, None
+                schedule.terms, schedule.enabled = _terms_of(event.settings), event.settings.enabled
+                schedule.announced.clear()
+            case TriggerUpdated(settings=settings) if id_ in self.by_trigger:
+                self._change_terms(self.by_trigger[id_], moment, settings, event.next_at)
             case TriggerRescheduled():
-                self._go_on(self.accounts[id_], moment, event.next_at, is_starting=self.accounts[id_].enabled)
-            case TriggerDeleted() if id_ in self.accounts:
-                self._expect_occurrences(self.accounts[id_], moment)
-                self.accounts[id_].deleted = True
+                self._go_on(self.by_trigger[id_], moment, event.next_at, is_starting=self.by_trigger[id_].enabled)
+            case TriggerDeleted() if id_ in self.by_trigger:
+                self._expect_occurrences(self.by_trigger[id_], moment)
+                self.by_trigger[id_].deleted = True
             case TriggerMissed():
                 self._read_missed(recorded, event)
             case _:
                 pass
-        if id_ in self.accounts:
-            self._follow(self.accounts[id_], moment)
+        if id_ in self.by_trigger:
+            self._follow(self.by_trigger[id_], moment)
         if isinstance(event, TriggerCreated | TriggerUpdated | TriggerRestored | TriggerRescheduled | TriggerMissed):
             self._note_due_moment(id_, event.next_at, event.due_at)
 
     def _change_terms(
-        self, account: Account, moment: datetime, settings: TriggerSettings, next_at: datetime | None
+        self, schedule: ScheduleState, moment: datetime, settings: TriggerSettings, next_at: datetime | None
     ) -> None:
-        """With other terms only what is planned and not due yet stays, where they have it as well."""
-        old_terms, new_terms, account.enabled = account.terms, _terms_of(settings), settings.enabled
+        """Change the terms: only what is planned and not due yet stays, where the new ones have it as well."""
+        old_terms, new_terms, schedule.enabled = schedule.terms, _terms_of(settings), settings.enabled
         if new_terms == old_terms:
             self._go_on(
-                account, moment, next_at, is_starting=account.enabled and self._state.is_active(account.routine_id)
+                schedule, moment, next_at, is_starting=schedule.enabled and self._state.is_active(schedule.routine_id)
             )
             return
         waiting_occurrence = next_at if next_at is not None and next_at <= moment else None
         if waiting_occurrence is not None and (
             old_terms is None
             or not (old_terms.has(waiting_occurrence) and new_terms.has(waiting_occurrence))
-            or account.stopped_at
+            or schedule.stopped_at
         ):
-            self._state.report_broken_rule(account.routine_id, f"{waiting_occurrence} stays, and is not of both plans")
-        account.terms, owed_from = old_terms, moment if waiting_occurrence is None else waiting_occurrence - INSTANT
-        self._expect_occurrences(account, owed_from)
-        account.terms, account.since = new_terms, owed_from
-        account.announced.clear()
+            self._state.report_broken_rule(schedule.routine_id, f"{waiting_occurrence} stays, and is not of both plans")
+        schedule.terms, owed_from = old_terms, moment if waiting_occurrence is None else waiting_occurrence - INSTANT
+        self._expect_occurrences(schedule, owed_from)
+        schedule.terms, schedule.since = new_terms, owed_from
+        schedule.announced.clear()
 
-    def _go_on(self, account: Account, moment: datetime, next_at: datetime | None, *, is_starting: bool) -> None:
-        """With the same terms all that waits stays, unless more came due while the schedule stood still."""
-        stopped_at, terms = account.stopped_at or moment, account.terms
-        if terms is None or account.since is None:
+    def _go_on(self, schedule: ScheduleState, moment: datetime, next_at: datetime | None, *, is_starting: bool) -> None:
+        """Let a schedule go on by the same terms: all that waits stays, unless more came due while it stood still."""
+        stopped_at, terms = schedule.stopped_at or moment, schedule.terms
+        if terms is None or schedule.since is None:
             return
-        waiting = [one for one in terms.occurrences_between(account.since, stopped_at) if one not in account.outcomes]
+        waiting = [one for one in terms.occurrences_between(schedule.since, stopped_at) if one not in schedule.outcomes]
         if waiting and next_at == waiting[0]:
             if is_starting and terms.occurrences_between(stopped_at, moment - terms.jitter):
-                self._unmoved_schedules.append((account, f"{next_at} stays, though more came due meanwhile"))
+                self._unmoved_schedules.append((schedule, f"{next_at} stays, though more came due meanwhile"))
             return
-        self._expect_occurrences(account, stopped_at)
-        account.since = max(account.since, moment if next_at is None else min(moment, next_at - INSTANT))
+        self._expect_occurrences(schedule, stopped_at)
+        schedule.since = max(schedule.since, moment if next_at is None else min(moment, next_at - INSTANT))
 
-    def _follow(self, account: Account, moment: datetime) -> None:
+    def _follow(self, schedule: ScheduleState, moment: datetime) -> None:
         """
         Note when the schedule ceases to run, or runs again.
 
         A restore may enable it, and pause its routine in the same commit: then it has not run in between.
         """
-        is_running = account.enabled and not account.deleted and self._state.is_active(account.routine_id)
-        if is_running and account.stopped_at is not None:
-            account.stood_still, account.stopped_at = (account.stopped_at, moment), None
-        elif not is_running and account.stopped_at is None:
-            since, until = account.stood_still or (moment, moment)
-            account.stopped_at = since if until == moment else moment
+        is_running = schedule.enabled and not schedule.deleted and self._state.is_active(schedule.routine_id)
+        if is_running and schedule.stopped_at is not None:
+            schedule.stood_still, schedule.stopped_at = (schedule.stopped_at, moment), None
+        elif not is_running and schedule.stopped_at is None:
+            since, until = schedule.stood_still or (moment, moment)
+            schedule.stopped_at = since if until == moment else moment
 
-    def _expect_occurrences(self, account: Account, until: datetime) -> None:
-        """Every occurrence up to then, that was planned while the schedule ran, has its outcome."""
-        until = min(until, account.stopped_at or until)
-        if account.since is None or account.terms is None or until <= account.since:
+    def _expect_occurrences(self, schedule: ScheduleState, until: datetime) -> None:
+        """Judge that every occurrence up to then that was planned while the schedule ran has its outcome."""
+        until = min(until, schedule.stopped_at or until)
+        if schedule.since is None or schedule.terms is None or until <= schedule.since:
             return
-        for occurrence in account.terms.occurrences_between(account.since, until):
-            if occurrence not in account.outcomes:
-                self._state.report_violation("lost", account.routine_id, f"{occurrence} has no outcome")
-        account.since = until
+        for occurrence in schedule.terms.occurrences_between(schedule.since, until):
+            if occurrence not in schedule.outcomes:
+                self._state.report_violation("lost", schedule.routine_id, f"{occurrence} has no outcome")
+        schedule.since = until
 
-    def _settle(self, account: Account, occurrence: datetime, outcome: str) -> None:
-        if (old_outcome := account.outcomes.get(occurrence)) is not None:
+    def _settle(self, schedule: ScheduleState, occurrence: datetime, outcome: str) -> None:
+        if (old_outcome := schedule.outcomes.get(occurrence)) is not None:
             self._state.report_violation(
-                "doubled", account.routine_id, f"{occurrence} is {outcome}, and was {old_outcome}"
+                "doubled", schedule.routine_id, f"{occurrence} is {outcome}, and was {old_outcome}"
             )
-        account.outcomes[occurrence] = outcome
+        schedule.outcomes[occurrence] = outcome
         self._state.occurrences[outcome] += 1
 
     def _note_due_moment(self, trigger_id: UUID | None, next_at: datetime | None, due_at: datetime | None) -> None:
-        """With jitter an occurrence comes due later than planned, at a moment that does not change."""
+        """Note when an occurrence comes due: with jitter later than planned, at a moment that does not change."""
         if trigger_id is None or next_at is None or due_at is None:
             return
-        account = self.accounts[trigger_id]
-        announced_at = account.announced.setdefault(next_at, due_at)
-        longest_jitter = account.terms.jitter if account.terms else timedelta()
+        schedule = self.by_trigger[trigger_id]
+        announced_at = schedule.announced.setdefault(next_at, due_at)
+        longest_jitter = schedule.terms.jitter if schedule.terms else timedelta()
         if announced_at != due_at or not timedelta() <= due_at - next_at <= longest_jitter:
             self._state.report_broken_rule(
-                account.routine_id, f"{next_at} comes due at {due_at}, was {announced_at}, jitter {longest_jitter}"
+                schedule.routine_id, f"{next_at} comes due at {due_at}, was {announced_at}, jitter {longest_jitter}"
             )
 
     def _read_missed(self, recorded: Recorded, event: TriggerMissed) -> None:
-        account, moment = self.accounts[recorded.stream_id], recorded.at
-        if account.terms is None:
+        schedule, moment = self.by_trigger[recorded.stream_id], recorded.at
+        if schedule.terms is None:
             return
-        moments = account.terms.occurrences_between(event.first - INSTANT, event.last)
+        moments = schedule.terms.occurrences_between(event.first - INSTANT, event.last)
         if not moments or (moments[0], moments[-1], len(moments)) != (event.first, event.last, event.count):
             self._state.report_broken_rule(
-                account.routine_id, f"missed {event.count} from {event.first} to {event.last}: {len(moments)}"
+                schedule.routine_id, f"missed {event.count} from {event.first} to {event.last}: {len(moments)}"
             )
         if event.last > moment:
-            self._state.report_violation("early", account.routine_id, f"{event.last} is called missed at {moment}")
-        if account.since is None or event.first <= account.since:
-            self._state.report_broken_rule(account.routine_id, f"{event.first} is called missed, and was not owed")
+            self._state.report_violation("early", schedule.routine_id, f"{event.last} is called missed at {moment}")
+        if schedule.since is None or event.first <= schedule.since:
+            self._state.report_broken_rule(schedule.routine_id, f"{event.first} is called missed, and was not owed")
         if event.reason in ("skip_missed", "catch_up_cap"):
-            policy = self._state.routines[account.routine_id].catch_up_policy
+            policy = self._state.routines[schedule.routine_id].catch_up_policy
             if event.reason != ("skip_missed" if policy == "skip_missed" else "catch_up_cap"):
-                self._state.report_broken_rule(account.routine_id, f"{event.reason} under {policy}")
+                self._state.report_broken_rule(schedule.routine_id, f"{event.reason} under {policy}")
             if moment - event.last <= GRACE:
                 self._state.report_broken_rule(
-                    account.routine_id, f"{event.last} was on time at {moment}, and is dropped"
+                    schedule.routine_id, f"{event.last} was on time at {moment}, and is dropped"
                 )
-            if event.reason == "catch_up_cap" and not account.terms.jitter:
+            if event.reason == "catch_up_cap" and not schedule.terms.jitter:
                 self._dropped_counts[recorded.stream_id, moment] = event.count
         for occurrence in moments:
-            self._settle(account, occurrence, "missed")
+            self._settle(schedule, occurrence, "missed")
 
     def read_scheduled(self, recorded: Recorded, event: RunFired, decided_at: datetime) -> None:
         """Read a firing by a schedule, which was decided as of a moment: that of its probe, if it was asked."""
         trigger_id, occurrence, moment = event.trigger_id, event.occurrence, recorded.at
-        account = self.accounts.get(trigger_id) if trigger_id else None
-        if trigger_id is None or account is None or account.terms is None or occurrence is None:
+        schedule = self.by_trigger.get(trigger_id) if trigger_id else None
+        if trigger_id is None or schedule is None or schedule.terms is None or occurrence is None:
             self._state.report_broken_rule(event.routine_id, "fired by no schedule")
             return
-        if account.since is None or account.stopped_at is not None:
+        if schedule.since is None or schedule.stopped_at is not None:
             self._state.report_broken_rule(event.routine_id, f"{occurrence} fired though nothing was owed")
-        elif occurrence <= account.since:
+        elif occurrence <= schedule.since:
             self._state.report_broken_rule(event.routine_id, f"{occurrence} fired, and was not owed")
-        if not account.terms.has(occurrence):
-            self._state.report_broken_rule(event.routine_id, f"{occurrence} is no occurrence of {account.terms}")
-        if moment < account.announced.pop(occurrence, occurrence):
+        if not schedule.terms.has(occurrence):
+            self._state.report_broken_rule(event.routine_id, f"{occurrence} is no occurrence of {schedule.terms}")
+        if moment < schedule.announced.pop(occurrence, occurrence):
             self._state.report_violation("early", event.routine_id, f"{occurrence} fired at {moment}")
-        if decided_at - occurrence > GRACE + account.terms.jitter:
+        if decided_at - occurrence > GRACE + schedule.terms.jitter:
             self._catch_up_counts[trigger_id, moment] += 1
             if self._state.routines[event.routine_id].catch_up_policy == "skip_missed":
                 self._state.report_broken_rule(event.routine_id, f"{occurrence} fired at {moment} under skip_missed")
-        self._settle(account, occurrence, _outcome_name(event))
+        self._settle(schedule, occurrence, _outcome_name(event))
         self._note_due_moment(trigger_id, event.next_at, event.due_at)
 
     def read_backfilled(self, event: RunFired, backfill_id: UUID) -> None:
-        """What a backfill fires had no run, is in its range, and is not owed by the schedule itself."""
-        account = self.accounts.get(event.trigger_id) if event.trigger_id else None
+        """Judge a firing of a backfill: it had no run, is in the range, and is not owed by the schedule itself."""
+        schedule = self.by_trigger.get(event.trigger_id) if event.trigger_id else None
         backfill, occurrence = self.backfills[backfill_id], event.occurrence
-        if account is None or account.terms is None or occurrence is None or event.trigger_id != backfill.trigger_id:
+        if schedule is None or schedule.terms is None or occurrence is None or event.trigger_id != backfill.trigger_id:
             self._state.report_broken_rule(event.routine_id, "made up for by no schedule")
             return
-        if not account.terms.has(occurrence) or not backfill.since <= occurrence <= backfill.until:
+        if not schedule.terms.has(occurrence) or not backfill.since <= occurrence <= backfill.until:
             self._state.report_broken_rule(
-                event.routine_id, f"{occurrence} is made up for, and not of {account.terms} or the range"
+                event.routine_id, f"{occurrence} is made up for, and not of {schedule.terms} or the range"
             )
-        since = account.since if account.stopped_at is None else None
-        is_owed = since is not None and occurrence > since and occurrence not in account.outcomes
-        if account.deleted or is_owed:
+        since = schedule.since if schedule.stopped_at is None else None
+        is_owed = since is not None and occurrence > since and occurrence not in schedule.outcomes
+        if schedule.deleted or is_owed:
             self._state.report_broken_rule(event.routine_id, f"{occurrence} is made up for, and still owed")
         if backfill.overlap == "one_at_a_time" and self._state.open[event.routine_id]:
             self._state.report_broken_rule(event.routine_id, f"{occurrence} is made up for beside live work")
-        if account.outcomes.get(occurrence) == "missed":
-            del account.outcomes[occurrence]
-        self._settle(account, occurrence, "made up for")
+        if schedule.outcomes.get(occurrence) == "missed":
+            del schedule.outcomes[occurrence]
+        self._settle(schedule, occurrence, "made up for")
 
     def follow_routine(self, routine_id: UUID, status: str, moment: datetime) -> None:
         """Let the schedules of a routine run or stand still with it; an archived routine owes nothing more."""
-        for account in self._by_routine[routine_id]:
-            if status == "archived" and not account.deleted:
-                self._expect_occurrences(account, moment)
-            self._follow(account, moment)
+        for schedule in self._by_routine[routine_id]:
+            if status == "archived" and not schedule.deleted:
+                self._expect_occurrences(schedule, moment)
+            self._follow(schedule, moment)
 
     def judge_commit(self) -> None:
         """Judge what has been made up for and dropped at once; `Oracle.judge_commit` says when."""
         for (trigger_id, moment), catch_up_count in self._catch_up_counts.items():
             if catch_up_count > CAP:
                 self._state.report_broken_rule(
-                    self.accounts[trigger_id].routine_id, f"{catch_up_count} made up for at {moment}"
+                    self.by_trigger[trigger_id].routine_id, f"{catch_up_count} made up for at {moment}"
                 )
         for (trigger_id, moment), dropped_count in self._dropped_counts.items():
             if self._catch_up_counts[trigger_id, moment] < CAP:
                 catch_up_count = self._catch_up_counts[trigger_id, moment]
                 self._state.report_broken_rule(
-                    self.accounts[trigger_id].routine_id, f"{dropped_count} dropped, only {catch_up_count} made up for"
+                    self.by_trigger[trigger_id].routine_id,
+                    f"{dropped_count} dropped, only {catch_up_count} made up for",
                 )
-        for account, text in self._unmoved_schedules:
+        for schedule, text in self._unmoved_schedules:
             if (
-                account.stopped_at is None
+                schedule.stopped_at is None
             ):  # otherwise the same commit has paused the routine, and the schedule did not go on
-                self._state.report_broken_rule(account.routine_id, text)
+                self._state.report_broken_rule(schedule.routine_id, text)
         self._unmoved_schedules.clear()
         self._catch_up_counts.clear()
         self._dropped_counts.clear()
 
     def judge_end(self, now: datetime) -> None:
-        """At the end: whatever was owed up to now was settled."""
-        for account in self.accounts.values():
-            if (terms := account.terms) is not None and account.stopped_at is None:
-                self._expect_occurrences(account, now - terms.jitter)
+        """Judge at the end that whatever was owed up to now was settled."""
+        for schedule in self.by_trigger.values():
+            if (terms := schedule.terms) is not None and schedule.stopped_at is None:
+                self._expect_occurrences(schedule, now - terms.jitter)
 
 
 def _terms_of(settings: TriggerSettings) -> Terms:

@@ -1,4 +1,4 @@
-"""Documents of routines that a web process has kept are, byte for byte, what Postgres would give."""
+"""Documents of routines that a web process has cached are, byte for byte, what Postgres would give."""
 
 import asyncio
 from uuid import uuid4
@@ -18,51 +18,53 @@ from projections.firing import run_history
 from projections.firing.run_history import RUN
 from projections.routines import routines, webhook_refusals
 from projections.routines.routines import ROUTINE, ROUTINE_FIRINGS, TRIGGER, TRIGGER_FIRINGS
-from web.http.kept_documents import OVERHEAD, KeptDocument, KeptDocuments, Place
-from web.http.reading import KEPT_MODELS, MODELS, Read, Reader, Wanted
+from web.http.document_cache import OVERHEAD, CachedDocuments, DocumentCache, Place
+from web.http.reading import CACHED_MODELS, MODELS, DocumentQuery, Read, Reader
 
-SHOWING = [MODELS[name] for name in KEPT_MODELS]
+SHOWING = [MODELS[name] for name in CACHED_MODELS]
 LIMIT = 3
 SHOWN = {ROUTINE, ROUTINE_FIRINGS, TRIGGER, TRIGGER_FIRINGS, RUN, ISSUE, AGENT, PROJECT}
 
 
-def wanted_of(*routine_ids):
+def queries_of(*routine_ids):
     """The details of routines, and a page of the runs of each."""
     size = DEFAULT.max_page_bytes
-    details = [Wanted(routines.DETAILS_OF_MANY, (id_, size), None, size) for id_ in routine_ids]
-    return details + [Wanted(run_history.RECENT_OF_MANY, (id_, None, LIMIT + 1), LIMIT, size) for id_ in routine_ids]
+    details = [DocumentQuery(routines.DETAILS_OF_MANY, (id_, size), None, size) for id_ in routine_ids]
+    return details + [
+        DocumentQuery(run_history.RECENT_OF_MANY, (id_, None, LIMIT + 1), LIMIT, size) for id_ in routine_ids
+    ]
 
 
 class Readers:
-    """A reader that keeps what it finds, beside one that never does."""
+    """A reader with its cache, beside one whose cache is always empty."""
 
-    def __init__(self, system, runner, wanted):
-        self.keeping, self.plain = Reader(system.pool), Reader(system.pool)
-        self.wanted = wanted
+    def __init__(self, system, runner, queries):
+        self.caching, self.plain = Reader(system.pool), Reader(system.pool)
+        self.queries = queries
         self._run = runner.run
 
     def differing(self):
-        """Which answers differ: none may. What was kept and may have changed is asked for once more, as the backend does."""
+        """Which answers differ: none may. What was cached and may have changed is asked for once more, as the backend does."""
         return self._run(self._compare())
 
     async def _compare(self):
         self.plain.forget()
-        shown, asked = [await self._find(reader) for reader in (self.keeping, self.plain)]
-        return [one for one, a, b in zip(self.wanted, shown, asked, strict=True) if a != b]
+        shown, asked = [await self._find(reader) for reader in (self.caching, self.plain)]
+        return [one for one, a, b in zip(self.queries, shown, asked, strict=True) if a != b]
 
     async def _find(self, reader):
-        answers = await asyncio.gather(*(reader.find(Read({}, KEPT_MODELS, one)) for one in self.wanted))
+        answers = await asyncio.gather(*(reader.find(Read({}, CACHED_MODELS, one)) for one in self.queries))
         again = [
-            one.documents or (await reader.find(Read({}, KEPT_MODELS, wanted, anew=True))).documents
-            for one, wanted in zip(answers, self.wanted, strict=True)
+            one.documents or (await reader.find(Read({}, CACHED_MODELS, query, anew=True))).documents
+            for one, query in zip(answers, self.queries, strict=True)
         ]
         return [(docs.array, docs.tag, docs.part.more) for docs in again]
 
     @property
     def from_memory(self):
         """How many were from memory since the last look."""
-        many = self.keeping.counts["memory"]
-        self.keeping.counts["memory"] = 0
+        many = self.caching.counts["memory"]
+        self.caching.counts["memory"] = 0
         return many
 
 
@@ -72,19 +74,19 @@ def runner():
         yield runner
 
 
-def test_whatever_happens_what_was_kept_is_what_postgres_gives(told_story, system, conn, runner):
+def test_whatever_happens_what_was_cached_is_what_postgres_gives(told_story, system, conn, runner):
     """In a log with everything in it, which goes on by one event or two at a time."""
     told_story.ask(agents.update, told_story.ids["scout"], AgentPatch(title="Chief"))
     told_story.fire(told_story.ids["fails"])
     told_story.patch(told_story.ids["parent"], title="Whole")
-    readers = Readers(system, runner, wanted_of(*(told_story.ids[name] for name in ("joins", "skips", "idle"))))
+    readers = Readers(system, runner, queries_of(*(told_story.ids[name] for name in ("joins", "skips", "idle"))))
     read, looks = told_story.store.after, 0
 
     while positions.advance(conn, SHOWING, read, 1 + looks % 2):
         assert [] == readers.differing(), positions.reached(conn, SHOWING)
         looks += 1
 
-    assert readers.from_memory > looks * len(readers.wanted) // 2
+    assert readers.from_memory > looks * len(readers.queries) // 2
 
 
 class Touched(RowsInMemory):
@@ -131,19 +133,19 @@ def test_an_event_changes_only_rows_of_its_stream_and_a_firing_its_routine_and_t
 def test_rows_that_were_made_anew_are_read_though_no_event_says_so(projected_story, system, conn, runner):
     """So it is after an erasure."""
     joins = projected_story.ids["joins"]
-    readers = Readers(system, runner, wanted_of(joins))
+    readers = Readers(system, runner, queries_of(joins))
     shown = [readers.differing(), readers.differing(), readers.from_memory]
     assert [[], [], 2] == shown
 
     conn.execute("UPDATE routine SET doc = replace(doc::text, 'Joins', 'Other')::json WHERE id = %s", (joins,))
-    assert wanted_of(joins)[:1] == readers.differing()  # it was indeed from memory
+    assert queries_of(joins)[:1] == readers.differing()  # it was indeed from memory
     rebuilds.rebuild(conn, MODELS["routines"], projected_story.store.after)
 
     assert [] == readers.differing()
 
 
-def test_rows_that_become_cold_stay_as_they_are_and_are_kept(projected_story, system, conn, runner):
-    readers = Readers(system, runner, wanted_of(projected_story.ids["joins"], projected_story.ids["skips"]))
+def test_rows_that_become_cold_are_the_same_and_stay_cached(projected_story, system, conn, runner):
+    readers = Readers(system, runner, queries_of(projected_story.ids["joins"], projected_story.ids["skips"]))
     assert [] == readers.differing()
 
     for model in SHOWING:
@@ -151,15 +153,15 @@ def test_rows_that_become_cold_stay_as_they_are_and_are_kept(projected_story, sy
             pass
 
     assert [] == readers.differing()
-    assert len(readers.wanted) == readers.from_memory
+    assert len(readers.queries) == readers.from_memory
 
 
-def test_what_was_kept_of_another_log_is_not_used(projected_story, system, conn, runner):
+def test_what_was_cached_of_another_log_is_not_used(projected_story, system, conn, runner):
     """As after a restore, or when another database has taken over: its position may be the same."""
-    readers = Readers(system, runner, wanted_of(projected_story.ids["joins"]))
+    readers = Readers(system, runner, queries_of(projected_story.ids["joins"]))
     readers.differing()
-    kept = readers.keeping._kept
-    kept.place = kept.place._replace(hash=b"of another log")
+    cache = readers.caching._cache
+    cache.place = cache.place._replace(hash=b"of another log")
 
     assert [] == readers.differing()
     assert 0 == readers.from_memory
@@ -170,14 +172,14 @@ def test_what_was_kept_of_another_log_is_not_used(projected_story, system, conn,
 def readers_of_models_apart(story, system, conn, runner):
     """Readers that keep documents of a routine, of whose change only one read model has heard since."""
     joins = story.ids["joins"]
-    readers = Readers(system, runner, wanted_of(joins))
+    readers = Readers(system, runner, queries_of(joins))
     readers.differing()
     story.change(joins, title="Joined")
     positions.advance(conn, [MODELS["routines"]], story.store.after)
     return readers
 
 
-def test_while_the_models_stand_at_different_places_nothing_that_was_kept_is_used(
+def test_while_the_models_stand_at_different_places_nothing_that_was_cached_is_used(
     projected_story, system, conn, runner
 ):
     readers = readers_of_models_apart(projected_story, system, conn, runner)
@@ -194,9 +196,9 @@ def test_while_the_models_stand_at_different_places_one_statement_finds_the_docu
 ):
     """As where several projectors move them: only the first look finds that it cannot be told what has changed."""
     readers = readers_of_models_apart(projected_story, system, conn, runner)
-    reads = [Read({}, KEPT_MODELS, one) for one in readers.wanted]
+    reads = [Read({}, CACHED_MODELS, one) for one in readers.queries]
 
-    looks = [[runner.run(readers.keeping.find(read)).documents is not None for read in reads] for _ in range(2)]
+    looks = [[runner.run(readers.caching.find(read)).documents is not None for read in reads] for _ in range(2)]
 
     assert [[False, True], [True, True]] == looks
 
@@ -204,7 +206,7 @@ def test_while_the_models_stand_at_different_places_one_statement_finds_the_docu
 def test_a_firing_that_one_model_has_passed_over_is_in_what_the_others_show(projected_story, system, conn, runner):
     """Its run has no row, by which it would be known to whom it belongs."""
     joins = projected_story.ids["joins"]
-    readers = Readers(system, runner, wanted_of(joins))
+    readers = Readers(system, runner, queries_of(joins))
     readers.differing()
     before, read = projected_story.store.head(), projected_story.store.after
     projected_story.fire(joins)
@@ -216,11 +218,11 @@ def test_a_firing_that_one_model_has_passed_over_is_in_what_the_others_show(proj
     assert [] == readers.differing()
 
 
-def test_after_very_many_events_nothing_that_was_kept_is_used(projected_story, system, runner):
-    readers = Readers(system, runner, wanted_of(projected_story.ids["joins"]))
+def test_after_very_many_events_nothing_that_was_cached_is_used(projected_story, system, runner):
+    readers = Readers(system, runner, queries_of(projected_story.ids["joins"]))
     readers.differing()
-    first, kept = projected_story.store.after(0, 1)[0], readers.keeping._kept
-    kept.place = kept.place._replace(position=first.position, hash=first.hash)
+    first, cache = projected_story.store.after(0, 1)[0], readers.caching._cache
+    cache.place = cache.place._replace(position=first.position, hash=first.hash)
 
     assert projected_story.store.head() > positions.MOST_SINCE
     assert [] == readers.differing()
@@ -233,7 +235,7 @@ def test_a_refused_call_of_a_webhook_is_in_the_next_detail_and_gone_when_it_is_d
     joins = projected_story.ids["joins"]
     minted = projected_story.webhook(joins)
     projected_story.project_all()
-    readers = Readers(system, runner, wanted_of(joins))
+    readers = Readers(system, runner, queries_of(joins))
 
     for change in (
         lambda: webhook_refusals.put(conn, minted.trigger_id, 401, "Unauthorized", "10.0.0.1"),
@@ -248,10 +250,10 @@ def test_a_refused_call_of_a_webhook_is_in_the_next_detail_and_gone_when_it_is_d
 
 
 def test_what_is_forgotten_is_read(projected_story, system, runner):
-    readers = Readers(system, runner, wanted_of(projected_story.ids["joins"]))
+    readers = Readers(system, runner, queries_of(projected_story.ids["joins"]))
     readers.differing()
 
-    readers.keeping.forget()
+    readers.caching.forget()
 
     assert [] == readers.differing()
     assert 0 == readers.from_memory
@@ -260,33 +262,33 @@ def test_what_is_forgotten_is_read(projected_story, system, runner):
 PLACE, LATER = Place(1, b"1", "made"), Place(2, b"2", "made")
 
 
-def kept(size=0, *streams):
-    return KeptDocument("found", frozenset(streams), [], size)
+def entry(size=0, *streams):
+    return CachedDocuments("found", frozenset(streams), [], size)
 
 
 def test_what_was_used_longest_ago_is_dropped_when_there_is_too_much():
-    documents = KeptDocuments(PLACE, most_bytes=2 * OVERHEAD + 10)
+    documents = DocumentCache(PLACE, most_bytes=2 * OVERHEAD + 10)
     for name, size in (("first", 4), ("second", 4)):
-        documents.put(name, kept(size, name))
+        documents.put(name, entry(size, name))
     documents.get("first")
-    documents.put("third", kept(6, "third"))
+    documents.put("third", entry(6, "third"))
 
     assert [True, False, True] == [name in documents for name in ("first", "second", "third")]
-    documents.put("first", kept(5, "first"))  # instead of the first, which counts no more
+    documents.put("first", entry(5, "first"))  # instead of the first, which counts no more
     assert [True, False, False] == [name in documents for name in ("first", "second", "third")]
-    documents.put("huge", kept(2 * OVERHEAD, "huge"))
+    documents.put("huge", entry(2 * OVERHEAD, "huge"))
     assert not any(name in documents for name in ("first", "second", "third", "huge"))
 
 
 def test_what_shows_a_stream_that_has_changed_is_dropped_and_all_else_stays():
     routine, agent, project, other = streams = [uuid4() for _ in range(4)]
-    documents = KeptDocuments(PLACE)
+    documents = DocumentCache(PLACE)
     for name, shown in {"a": (routine, agent), "b": (routine, agent), "c": (routine, project)}.items():
-        documents.put(name, kept(1, *shown))
-    documents.put("b", kept(1, other))  # instead of what showed the agent
+        documents.put(name, entry(1, *shown))
+    documents.put("b", entry(1, other))  # instead of what showed the agent
 
-    documents.go_on_to(LATER, [agent, uuid4()])
+    documents.advance_to(LATER, [agent, uuid4()])
 
     assert (LATER, [False, True, True]) == (documents.place, [name in documents for name in "abc"])
-    documents.go_on_to(LATER, streams[:1])
+    documents.advance_to(LATER, streams[:1])
     assert [True, False] == [name in documents for name in "bc"]

@@ -1,5 +1,5 @@
 """
-The documents that a process has found last, for as long as they are what Postgres would give.
+A cache of the documents that a process has read last, for as long as they are what Postgres would give.
 
 They are of one place: a position of the log at which all the models stood from which they were made. Each read hears which
 streams have got events since, and what these belong to: what shows one of them is dropped, and all else is of the new place as
@@ -16,7 +16,7 @@ from projections.engine.positions import PresentPositions
 MOST_BYTES = 32 * 1024 * 1024
 OVERHEAD = 2_048  # bytes of memory that each takes beside its documents
 T = TypeVar("T")  # the documents
-W = TypeVar("W")  # what is wanted
+Q = TypeVar("Q")  # the queries for them
 
 
 class Place(NamedTuple):
@@ -27,7 +27,7 @@ class Place(NamedTuple):
     made: str
 
 
-class KeptDocument(NamedTuple, Generic[T]):
+class CachedDocuments(NamedTuple, Generic[T]):
     """Documents, the streams of which they show something, and what they show that follows from no event."""
 
     documents: T
@@ -36,52 +36,52 @@ class KeptDocument(NamedTuple, Generic[T]):
     size: int
 
 
-class KeptDocuments(Generic[W, T]):
-    """What was found last at a place, up to `most_bytes`: then what was used longest ago is dropped."""
+class DocumentCache(Generic[Q, T]):
+    """What was read last at a place, up to `most_bytes`: then what was used longest ago is dropped."""
 
     def __init__(self, place: Place | None = None, *, most_bytes: int = MOST_BYTES) -> None:
         self.place = place
         self._most_bytes = most_bytes
-        self._kept: OrderedDict[W, KeptDocument[T]] = OrderedDict()
-        self._wanted_by_stream: defaultdict[UUID, set[W]] = defaultdict(set)
+        self._entries: OrderedDict[Q, CachedDocuments[T]] = OrderedDict()
+        self._queries_by_stream: defaultdict[UUID, set[Q]] = defaultdict(set)
         self._size = 0
 
-    def __contains__(self, wanted: object) -> bool:
-        """Return whether something is kept for it."""
-        return wanted in self._kept
+    def __contains__(self, query: object) -> bool:
+        """Return whether the documents of a query are cached."""
+        return query in self._entries
 
-    def get(self, wanted: W) -> KeptDocument[T] | None:
-        """Return what was found at the place."""
-        if (kept := self._kept.get(wanted)) is not None:
-            self._kept.move_to_end(wanted)
-        return kept
+    def get(self, query: Q) -> CachedDocuments[T] | None:
+        """Return the documents of a query at the place; None if they are not cached."""
+        if (entry := self._entries.get(query)) is not None:
+            self._entries.move_to_end(query)
+        return entry
 
-    def put(self, wanted: W, kept: KeptDocument[T]) -> None:
-        """Keep what was found at the place."""
-        self._drop(wanted)
-        self._kept[wanted] = kept
-        self._size += kept.size + OVERHEAD
-        for id_ in kept.streams:
-            self._wanted_by_stream[id_].add(wanted)
+    def put(self, query: Q, entry: CachedDocuments[T]) -> None:
+        """Cache the documents that a query has found at the place."""
+        self._drop(query)
+        self._entries[query] = entry
+        self._size += entry.size + OVERHEAD
+        for id_ in entry.streams:
+            self._queries_by_stream[id_].add(query)
         while self._size > self._most_bytes:
-            self._drop(next(iter(self._kept)))
+            self._drop(next(iter(self._entries)))
 
-    def go_on_to(self, place: Place, changed: Collection[UUID]) -> None:
+    def advance_to(self, place: Place, changed: Collection[UUID]) -> None:
         """Drop what shows something of the streams that have changed up to a place; the rest is of that as well."""
         for id_ in changed:
-            for wanted in tuple(self._wanted_by_stream.get(id_, ())):
-                self._drop(wanted)
+            for query in tuple(self._queries_by_stream.get(id_, ())):
+                self._drop(query)
         self.place = place
 
-    def _drop(self, wanted: W) -> None:
-        if (kept := self._kept.pop(wanted, None)) is None:
+    def _drop(self, query: Q) -> None:
+        if (entry := self._entries.pop(query, None)) is None:
             return
-        self._size -= kept.size + OVERHEAD
-        for id_ in kept.streams:
-            others = self._wanted_by_stream[id_]
-            others.discard(wanted)
-            if not others:
-                del self._wanted_by_stream[id_]
+        self._size -= entry.size + OVERHEAD
+        for id_ in entry.streams:
+            queries = self._queries_by_stream[id_]
+            queries.discard(query)
+            if not queries:
+                del self._queries_by_stream[id_]
 
 
 def place_of(look: PresentPositions) -> Place | None:
