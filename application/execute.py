@@ -19,7 +19,7 @@ from application.event_store.recorder import ClockDiffers, OutcomeUnknown
 from application.event_store.store import EventStore
 from application.event_store.stream_cache import StreamCache
 from application.event_store.turns import Turns
-from application.event_store.unit_of_work import SEEN, UNCHANGED_SINCE, Spending, UnitOfWork
+from application.event_store.unit_of_work import SHARED_STREAMS, UNCHANGED_SINCE, Spending, UnitOfWork
 from application.quotas.charge import Charge, OverQuota, TooMany
 from application.quotas.quotas import Quotas, Reservation
 from application.secrets.vault import Vault
@@ -232,9 +232,13 @@ class Executor:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> R:
-        """Answer a question for a caller, such as whether they may see something. Records nothing."""
-        seen = SEEN.get()
-        work = UnitOfWork(self.store, self.clock(), vault=self.vault, cache=seen, spending=self.spending)
+        """
+        Answer a question for a caller, such as whether they may see something. Records nothing.
+
+        It rests on fresh state, except for the streams that it shares with other questions (SHARED_STREAMS).
+        """
+        shared = SHARED_STREAMS.get()
+        work = UnitOfWork(self.store, self.clock(), vault=self.vault, cache=shared, spending=self.spending)
         ids: list[UUID | None] = [arg for arg in args if isinstance(arg, UUID)]
         known_key = None if self.cache is None or caller.key_id is None else self.cache.get(caller.key_id)
         if known_key is not None and known_key.recorded:
@@ -248,8 +252,8 @@ class Executor:
         try:
             return question(work, principal, *args, **kwargs)
         finally:
-            if seen is not None:
-                seen.put(work.cacheable_streams(committed=False))
+            if shared is not None:
+                shared.put(work.cacheable_streams(committed=False))
             self._note(work, principal)
 
     def tenant_of(self, caller: Caller) -> UUID | None:

@@ -29,7 +29,7 @@ class Wakeup:
             return
         until = time.monotonic() + timeout_s
         while not stop.is_set() and (left_s := until - time.monotonic()) > 0:
-            # psycopg would wait as well, but its looks take half of what an idle process takes of the processor.
+            # `notifies` would wait as well, but its looks are half of what an idle process takes of the processor.
             if _is_readable(self._conn, min(left_s, LOOK_S)) and list(self._conn.notifies(timeout=0, stop_after=1)):
                 return
 
@@ -40,7 +40,7 @@ class Wakeup:
 
 
 def _is_readable(conn: Connection, timeout_s: float) -> bool:
-    """Return whether the server says something within that time, be it that it hangs up."""
+    """Return whether the server says something within that time, also when it hangs up."""
     poll = select.poll()
     poll.register(conn.fileno(), select.POLLIN)
     return bool(poll.poll(timeout_s * 1000))

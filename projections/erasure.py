@@ -54,10 +54,10 @@ LOCK_SOON, LOCK_AS_USUAL = (
 )  # a queued exclusive lock blocks every later query on the table, so it gives up soon and tries again
 LOCK_TRIES = 10
 LOCK_PAUSE_S = 0.5  # pause between two tries, in which the queries that queued behind it run
-# Postgres keeps a deleted row as long as a transaction could still see it, also when it writes the table anew. Its own vacuum
-# does not count: it sees no rows of then.
-NOW = "SELECT pg_current_xact_id()::xid::text"
-MAY_SEE_ROWS_OF_BEFORE = """
+# Postgres keeps a deleted row as long as a transaction could still see it, also when it writes the table anew. Those count that
+# are older than ours, except for Postgres's own vacuum, which sees no rows of then.
+OUR_TRANSACTION = "SELECT pg_current_xact_id()::xid::text"
+HAS_OLDER_TRANSACTIONS = """
     SELECT EXISTS (SELECT FROM pg_stat_activity
         WHERE (datname = current_database() OR backend_type = 'walsender') AND pid <> pg_backend_pid()
             AND pid NOT IN (SELECT pid FROM pg_stat_progress_vacuum)
@@ -146,9 +146,10 @@ def write_anew(conn: Connection, tables: Sequence[str]) -> None:
 
 
 def _wait_for_earlier_readers(conn: Connection) -> None:
-    (now,) = conn.execute(NOW).fetchone() or ("",)
+    """Wait until nobody can see what was deleted before. Raises LockNotAvailable after LOCK_TRIES tries."""
+    (ours,) = conn.execute(OUR_TRANSACTION).fetchone() or ("",)
     for left in reversed(range(LOCK_TRIES)):
-        if conn.execute(MAY_SEE_ROWS_OF_BEFORE, (now,)).fetchone() == (False,):
+        if conn.execute(HAS_OLDER_TRANSACTIONS, (ours,)).fetchone() == (False,):
             return
         if not left:
             raise errors.LockNotAvailable("Somebody has been reading since before the rows were deleted")

@@ -45,8 +45,9 @@ Spending = Callable[[Owner, UUID, Budget, datetime], WindowSpending]
 # The log position at which the caller read what it changes (If-Match); None if the request has no precondition.
 UNCHANGED_SINCE: ContextVar[int | None] = ContextVar("unchanged since", default=None)
 
-# The streams that the questions for one page have read. The next ones rest on them too: the page is of one look at the rights.
-SEEN: ContextVar[StreamCache | None] = ContextVar("seen", default=None)
+# The streams that several questions read once, so that all of them rest on the same rights, such as those for one page of the
+# board; None if each question reads its own.
+SHARED_STREAMS: ContextVar[StreamCache | None] = ContextVar("shared streams", default=None)
 
 
 class _Stream(msgspec.Struct):
@@ -70,7 +71,8 @@ class UnitOfWork:
     Reads streams, gathers events, and commits them once.
 
     With a cache it takes streams from there where it can. As those may be old, a decision that fails, or has nothing to
-    commit, must then be taken again without a cache (Executor.attempt).
+    commit, must then be taken again without a cache (Executor.attempt). A question may rest on the streams that it shares
+    with others (SHARED_STREAMS).
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 the parts that a process has

@@ -127,7 +127,7 @@ class DeliveryWorker:
         return many + await self._prober.ask_due(conn, locks) + await self._witnesses.ask_due(locks)
 
     def pause_s(self, conn: Connection) -> float:
-        """Return the seconds until something comes due that was not at the last look, LISTEN_S at most."""
+        """Return the seconds until something comes due that was not due at the last look, LISTEN_S at most."""
         if self.is_behind:
             return 0.0
         now = self._executor.clock()

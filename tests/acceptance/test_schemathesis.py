@@ -16,7 +16,8 @@ from schemathesis.config import SchemathesisConfig
 
 from domain.identity import key_of
 from tests.api import Api
-from tests.findings import EXAMPLES, IS_CAMPAIGN, METHODS, REFUSALS, SEED, Findings, run_schema
+from tests.examples import IS_CAMPAIGN
+from tests.findings import EXAMPLES, METHODS, REFUSALS, SEED, Findings, run_schema
 from tests.web import people
 from web.openapi import examples
 

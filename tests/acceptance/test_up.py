@@ -152,10 +152,10 @@ def test_as_root_the_parts_are_not_root_and_may_be_the_service_and_nothing_else(
     statuses = [dict(LINE.findall(Path(f"/proc/{pid}/status").read_text())) for pid in pids.values()]
     parts = pwd.getpwnam("routines")
     server = int((home / "postgres/data/postmaster.pid").read_text().split()[0])
-    assert {parts.pw_uid} == {int(uid) for of in statuses for uid in of["Uid"].split()}
-    assert {parts.pw_gid} == {int(gid) for of in statuses for gid in of["Gid"].split()}
-    assert {"0" * 16} == {of["CapEff"] for of in statuses}
-    assert {"1"} == {of["NoNewPrivs"] for of in statuses}
+    assert {parts.pw_uid} == {int(uid) for status in statuses for uid in status["Uid"].split()}
+    assert {parts.pw_gid} == {int(gid) for status in statuses for gid in status["Gid"].split()}
+    assert {"0" * 16} == {status["CapEff"] for status in statuses}
+    assert {"1"} == {status["NoNewPrivs"] for status in statuses}
     assert Path(f"/proc/{server}").stat().st_uid not in (0, 65534, parts.pw_uid)
     keyed = {
         name: {part for part, pid in pids.items() if name in environment_of(pid)}

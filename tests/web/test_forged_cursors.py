@@ -154,11 +154,11 @@ def test_each_list_reads_its_cursors_as_what_they_are_tried_as(
 ):
     (path, list_), (module, shape), shapes = lists[name], READ[name], []
 
-    def noting(cursor: str | None, list_: str, shape: Any) -> Any:
+    def note_shape(cursor: str | None, list_: str, shape: Any) -> Any:
         shapes.append(shape)
         return place_of(cursor, list_, shape)
 
-    monkeypatch.setattr(f"{module}.place_of", noting)
+    monkeypatch.setattr(f"{module}.place_of", note_shape)
     answer = ask(api, path, list_, [[[[[]]]]])
 
     assert [shape] == shapes

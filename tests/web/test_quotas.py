@@ -55,10 +55,10 @@ def small_routines(api: Api) -> Iterator[Api]:
 
 
 def make_thing(api: Api, path: str, body: Any) -> Any:
-    """What is made, once other processes count it."""
-    made = api.post(path, body)
+    """A new thing, once other processes count it."""
+    thing = api.post(path, body)
     wait_until_counted(api)
-    return made
+    return thing
 
 
 def wait_until_counted(api: Api) -> None:

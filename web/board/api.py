@@ -15,7 +15,7 @@ from litestar import Response
 from litestar.types import ASGIApp, HTTPRequestEvent, Message, Receive, ReceiveMessage, Scope, Send
 
 from application.event_store.stream_cache import StreamCache
-from application.event_store.unit_of_work import SEEN, UNCHANGED_SINCE
+from application.event_store.unit_of_work import SHARED_STREAMS, UNCHANGED_SINCE
 from web.board.sentences import FILL_IN, field_of, plain
 from web.http import json_body
 from web.http.backend import POSITION_HEADER
@@ -86,7 +86,7 @@ class Api:
         self._app = app
         self._scope = scope
         self.is_held = False  # nothing is to be changed: the form that asks for it is of another session
-        self._seen = StreamCache()
+        self._streams = StreamCache()
 
     @contextmanager
     def unchanged_since(self, position: int) -> Iterator[None]:
@@ -98,17 +98,17 @@ class Api:
             UNCHANGED_SINCE.reset(before)
 
     @contextmanager
-    def one_look(self) -> Iterator[None]:
+    def share_streams(self) -> Iterator[None]:
         """
-        Let what is asked rest on the same keys, members and companies as what was asked for this page before.
+        Let questions rest on the keys, members and companies that were read for this page before.
 
-        Each call would read them anew, a moment later. What changes something looks again, and so does what comes after it.
+        Otherwise each reads them anew, a moment later. What changes something reads them again, and so does what comes after it.
         """
-        before = SEEN.set(self._seen)
+        before = SHARED_STREAMS.set(self._streams)
         try:
             yield
         finally:
-            SEEN.reset(before)
+            SHARED_STREAMS.reset(before)
 
     async def get(self, path: str, query: Query | None = None) -> Any:
         """Return the JSON of a GET. Raise ApiRefusal."""
@@ -185,10 +185,10 @@ class Api:
             except json_body.Unsound as unsound:
                 raise ApiRefusal(400, str(unsound), None, {}) from unsound
         answer = _Received()
-        with self.one_look() if method == "GET" else nullcontext():
+        with self.share_streams() if method == "GET" else nullcontext():
             await self._app(self._scope_of(method, path, query, state), _receive_body(content), answer.send)
         if method != "GET":
-            self._seen.clear()
+            self._streams.clear()
         return answer.status, answer.headers, b"".join(answer.parts)
 
     def _scope_of(self, method: str, path: str, query: str, state: dict[str, Any]) -> Any:

@@ -203,7 +203,7 @@ class Visit:
         self, question: Callable[Concatenate[UnitOfWork, Principal, P], R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
         """Return the answer to a question of what the reader may see. Raise as `Backend.authorize` does."""
-        with self.api.one_look():
+        with self.api.share_streams():
             return self.backend.authorize(self.caller, question, *args, **kwargs)
 
     async def must_have(self, right: str) -> None:

@@ -148,9 +148,8 @@ class Routines(Controller):
                 )
 
         answer, most = None, min(limit or SHORT, SHORT)
-        if (
-            filters == routine_list.ALL
-        ):  # a search may take long, and would hold up all that are read over its connection
+        # A search may take long, and would hold up all that are read over its connection.
+        if filters == routine_list.ALL:
             place = after or routine_list.FRONT
             values = (company_id, place.updated_at, place.title, place.id, most + 1)
             query = DocumentQuery(routine_list.LISTS_OF_MANY, values, most, max_bytes)

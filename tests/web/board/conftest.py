@@ -141,9 +141,13 @@ def _open_session(executor, token):
     return SESSIONS[token]
 
 
-def make_many(api, use_case, of, drafts):
-    """What a use case makes of each draft, in one commit: requests for them would take longer than what is tested."""
-    return api.ask(lambda work, by: [use_case(work, by, UUID(of), draft) for draft in drafts])
+def make_many(api, use_case, owner_id, drafts):
+    """
+    What a use case makes of each draft, in a company or another thing that it belongs to, in one commit.
+
+    Requests for them would take longer than what is tested.
+    """
+    return api.ask(lambda work, by: [use_case(work, by, UUID(owner_id), draft) for draft in drafts])
 
 
 @pytest.fixture

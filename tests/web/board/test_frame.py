@@ -8,7 +8,7 @@ import pytest
 from application.access import Caller
 from application.event_store.recorder import PostgresRecorder
 from application.event_store.stream_cache import CachedStream
-from application.event_store.unit_of_work import SEEN
+from application.event_store.unit_of_work import SHARED_STREAMS
 from web.board.api import Api as CallsOfPage
 from web.board.app import POLICY
 from web.board.files import FILES, path_of
@@ -228,11 +228,11 @@ def test_a_page_looks_at_the_key_of_its_reader_for_its_first_calls_only_and_the_
 ):
     looked_at, select_streams = [], PostgresRecorder.select_streams
 
-    def noted(self, stream_ids, *args):
+    def note_streams(self, stream_ids, *args):
         looked_at.extend(stream_ids)
         return select_streams(self, stream_ids, *args)
 
-    monkeypatch.setattr(PostgresRecorder, "select_streams", noted)
+    monkeypatch.setattr(PostgresRecorder, "select_streams", note_streams)
     for path in ("/tasks", "/people", "/routines"):
         looked_at.clear()
         board.show(path)
@@ -244,10 +244,10 @@ def test_what_changes_something_rests_on_no_earlier_look_and_neither_does_what_c
     stream_id, looks = uuid4(), []
 
     async def answer(scope, _receive, send):
-        seen = SEEN.get()
-        looks.append(None if seen is None else seen.get(stream_id) is not None)
-        if seen is not None:
-            seen.put([(stream_id, CachedStream(recorded=[], state=None, folded=0, size=0))])
+        streams = SHARED_STREAMS.get()
+        looks.append(None if streams is None else streams.get(stream_id) is not None)
+        if streams is not None:
+            streams.put([(stream_id, CachedStream(recorded=[], state=None, folded=0, size=0))])
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"{}"})
 

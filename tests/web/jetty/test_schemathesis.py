@@ -9,7 +9,8 @@ import pytest
 import schemathesis
 from schemathesis.config import SchemathesisConfig
 
-from tests.findings import EXAMPLES, IS_CAMPAIGN, METHODS, REFUSALS, SEED, run_schema
+from tests.examples import IS_CAMPAIGN
+from tests.findings import EXAMPLES, METHODS, REFUSALS, SEED, run_schema
 
 LIMIT_S = 300 + 30 * EXAMPLES
 LEAST = 600  # requests; fewer, and the description has lost something
