@@ -1,7 +1,8 @@
 """What can be erased of an event is sealed in the log under a data key, and reads as ever for whoever has that."""
 
+from base64 import b64decode, b64encode
 from datetime import UTC, datetime
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -93,6 +94,26 @@ def test_the_parts_of_an_event_open_at_their_place_only():
     sealed = sealing.seal(b"1" * 32, COMPANY, 3, b"{}")
     with pytest.raises(CannotOpen):
         sealing.unseal(b"2" * 32, COMPANY, 3, sealed)
+
+
+def test_what_was_sealed_once_opens_for_ever():
+    sealed = (
+        "AAECAwQFBgcICQoLDA0OD2RDaUps2M/3dYWmsGldsHxa3/1RghDbwTYQdMdrVgE+XodDZt83d4Z61jMG3VsvkIbFlX3vvm5NjieL0OdsPt4="
+    )
+
+    assert b'{"body":"hello"}' == sealing.unseal(b"k" * 32, UUID(int=7), 3, sealed)
+
+
+@pytest.mark.parametrize(
+    ("byte", "reason"),
+    [(0, "another key"), (sealing.SALT_BYTES, "another key"), (sealing.BEGINS, "changed"), (-1, "changed")],
+)
+def test_sealed_parts_of_which_a_bit_was_changed_do_not_open(byte, reason):
+    content = bytearray(b64decode(sealing.seal(b"k" * 32, COMPANY, 3, b"{}")))
+    content[byte] ^= 1
+
+    with pytest.raises(CannotOpen, match=reason):
+        sealing.unseal(b"k" * 32, COMPANY, 3, b64encode(content).decode())
 
 
 def at_another_place(stored, **fields):

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import permutations
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -95,6 +95,21 @@ def test_what_is_kept_opens_to_the_same(vault, open_vault):
     assert [record.secret.value for record in records] == values(vault, records) == values(open_vault(), records)
 
 
+def test_what_was_kept_once_opens_for_ever(system, tmp_path):
+    path = tmp_path / "old.keys"
+    path.write_bytes(b"k1 " + b64encode(b"k" * 32) + b"\n")
+    path.chmod(0o600)
+    content = bytes(12) + bytes.fromhex("930b83c8aaca588ef9cb00f9ed468146ac0321a17f4c")
+    ids = [UUID(int=number) for number in (1, 2, 3)]
+    execute_sql(
+        system,
+        "INSERT INTO vault.secrets (id, company_id, owner_id, purpose, key_id, content) VALUES (%s, %s, %s, %s, %s, %s)",
+        *(*ids, "webhook", "k1", content),
+    )
+
+    assert b"sesame" == Vault(system.pool, KeyRing(path)).open(ids[:1])[ids[0]].value
+
+
 def test_the_database_has_neither_the_value_nor_its_hash(vault, system):
     record = vault_record()
     vault.keep([record])
@@ -165,6 +180,18 @@ def test_what_is_open_is_not_fetched_again_and_memory_is_bounded(vault, system, 
     execute_sql(system, "DELETE FROM vault.secrets")
 
     assert {record.id for record in records[1:]} == vault.open([record.id for record in records]).keys()
+
+
+def test_what_is_forgotten_is_fetched_again(vault, open_vault):
+    record = vault_record()
+    vault.keep([record])
+    values(vault, [record])
+    open_vault().drop([record.id])
+    assert [VALUE] == values(vault, [record])
+
+    vault.close_opened()
+
+    assert {} == vault.open([record.id])
 
 
 # What does not open

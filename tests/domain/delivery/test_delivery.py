@@ -40,25 +40,27 @@ def delivery_failed(attempt):
     return DeliveryFailed(attempt=attempt, reason="x", next_at=NOW)
 
 
-def test_2xx_has_arrived():
-    assert delivery.record_attempt(ID, None, Answer(status=204, took_ms=5), NOW) == [
-        DeliveryDelivered(attempt=1, status=204, took_ms=5)
+@pytest.mark.parametrize("status", [200, 204, 299])
+def test_2xx_has_arrived(status):
+    assert delivery.record_attempt(ID, None, Answer(status=status, took_ms=5), NOW) == [
+        DeliveryDelivered(attempt=1, status=status, took_ms=5)
     ]
 
 
-@pytest.mark.parametrize("status", [100, 199, 301, 302, 400, 404, 429, 500, 503, None])
+@pytest.mark.parametrize("status", [100, 199, 300, 301, 302, 400, 404, 429, 500, 503, None])
 def test_anything_else_is_tried_again(status):
-    [attempt] = delivery.record_attempt(ID, None, Answer(status=status, reason=None if status else "No answer"), NOW)
+    answer = Answer(status=status, reason=None if status else "No answer", took_ms=7)
+    [attempt] = delivery.record_attempt(ID, None, answer, NOW)
 
     assert isinstance(attempt, DeliveryFailed)
-    assert attempt.status == status
+    assert (attempt.status, attempt.took_ms) == (status, 7)
     assert attempt.reason == (f"The receiver answered {status}" if status else "No answer")
     assert NOW + timedelta(seconds=5) <= attempt.next_at <= NOW + timedelta(seconds=6)
 
 
 def test_410_is_the_end():
-    assert delivery.record_attempt(ID, None, Answer(status=410), NOW) == [
-        DeliveryDead(attempt=1, reason="The receiver answered 410", status=410)
+    assert delivery.record_attempt(ID, None, Answer(status=410, took_ms=7), NOW) == [
+        DeliveryDead(attempt=1, reason="The receiver answered 410", status=410, took_ms=7)
     ]
 
 
@@ -115,9 +117,16 @@ def test_an_endpoint_that_is_gone_is_disabled_once_and_may_be_enabled_again():
     assert endpoint.test(current) == [EndpointTested()]
 
 
-def test_a_deleted_endpoint_is_not_there():
+def test_a_deleted_endpoint_is_not_there_and_is_not_changed_any_more():
     with pytest.raises(NotFound):
         endpoint.must_be_there(given(endpoint.evolve, CREATED, EndpointDeleted()))
+    with pytest.raises(ImpossibleHistory):
+        given(endpoint.evolve, CREATED, EndpointDeleted(), EndpointUpdated(settings=SETTINGS))
+
+
+def test_a_group_of_events_is_named_by_its_whole_word():
+    assert endpoint.matches("run.*", "run.fired")
+    assert not endpoint.matches("run.*", "runner.fired")
 
 
 def test_while_a_rotation_overlaps_both_secrets_sign():

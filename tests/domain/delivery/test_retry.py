@@ -26,6 +26,13 @@ def test_a_pause_is_that_of_the_table_and_a_fifth_more_at_most_the_same_each_tim
     assert retry.next_at(id_, attempt, NOW) == NOW + pause
 
 
+def test_what_failed_together_is_tried_again_at_different_moments():
+    pauses = sorted((retry.next_at(UUID(int=number), 1, NOW) - NOW).total_seconds() for number in range(100))
+
+    assert len(set(pauses)) == 100
+    assert (pauses[0] < 5.1, pauses[-1] > 5.9) == (True, True)
+
+
 @pytest.mark.parametrize(
     ("wish", "pause"),
     [(timedelta(seconds=1), 5), (timedelta(minutes=10), 600), (timedelta(days=9), 86_400)],

@@ -6,11 +6,13 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
-from domain.events import TriggerMissed, TriggerReplanned
-from domain.routines import settlement
+from domain.events import TriggerCreated, TriggerMissed, TriggerReplanned
+from domain.routines import settlement, trigger
 from domain.schedule import plan as plans
 from domain.schedule.cron_schedule import Cron
 from domain.schedule.plan import Plan
+from domain.values import TriggerSettings
+from tests.given import given
 
 ROUTINE = UUID(int=1)
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -55,6 +57,22 @@ def test_what_comes_due_later_is_not_missed_with_what_is_due():
         missed.due_at,
     )
     assert missed.count == (due.next_at - NOON) // MINUTE
+
+
+def test_with_jitter_an_occurrence_is_late_by_when_it_came_due():
+    plan = replace(MINUTELY, jitter_s=3_600)  # each comes due within its minute
+    now = NOON + 30 * MINUTE
+    planned = [NOON + n * MINUTE for n in range(31)]
+
+    due = settlement.due(plan, NOON, now, "skip_missed")
+
+    on_time = [one for one in planned if now - MINUTE <= plans.due_at(plan, one) <= now]
+    assert list(due.fire) == on_time
+    assert (due.missed.first, due.missed.last, due.missed.count) == (
+        NOON,
+        on_time[0] - MINUTE,
+        planned.index(on_time[0]),
+    )
 
 
 def test_an_occurrence_that_the_zone_does_not_have_any_more_is_missed_too():
@@ -173,6 +191,14 @@ def test_who_gives_up_an_occurrence_goes_on_with_the_next():
     assert settlement.Due(fire=(NOON,), missed=None, next_at=NOON + HOUR) == given_up
 
 
+def test_with_jitter_the_next_one_after_an_occurrence_that_is_given_up_comes_due_later():
+    plan = replace(HOURLY, jitter_s=600)
+
+    given_up = settlement.give_up(plan, NOON, NOON + MINUTE, "skip_missed")
+
+    assert (given_up.next_at, given_up.due_at) == (NOON + HOUR, plans.due_at(plan, NOON + HOUR))
+
+
 @pytest.mark.parametrize(
     ("policy", "fired", "missed"),
     [("skip_missed", [0, 3], [1, 2]), ("enqueue_missed_with_cap", [0, 1, 2, 3], [])],
@@ -184,6 +210,50 @@ def test_what_came_due_since_an_occurrence_that_is_given_up_has_its_outcome_too(
     ranges = [given_up.missed] if given_up.missed else []
     assert [NOON + n * HOUR for n in missed] == [one.first + n * HOUR for one in ranges for n in range(one.count)]
     assert NOON + 4 * HOUR == given_up.next_at
+
+
+# A change of the schedule
+
+
+def schedule(*changes, **settings):
+    """A schedule whose occurrence at noon has no outcome yet."""
+    hourly = TriggerSettings(cron_expression="0 * * * *", timezone="UTC", **settings)
+    created = TriggerCreated(routine_id=ROUTINE, kind="schedule", settings=hourly, next_at=NOON)
+    return given(trigger.evolve, created, *changes)
+
+
+def test_an_edit_keeps_an_occurrence_that_waits_for_its_jitter_and_misses_those_before():
+    current = schedule(jitter_sec=3_000)
+    waiting = NOON + 3 * HOUR
+    now = plans.due_at(trigger.plan_of(current), waiting) - INSTANT
+    twice_an_hour = replace(trigger.plan_of(current), cron=Cron("0,30 * * * *"))
+
+    going_on = settlement.go_on(current, twice_an_hour, NOON, now, now, "edited", runs=True)
+
+    assert waiting < now
+    assert waiting == going_on.next_at
+    assert [(NOON, waiting - HOUR, 3)] == [(one.first, one.last, one.count) for one in going_on.missed]
+
+
+def test_what_came_due_while_a_schedule_rested_is_missed_on_account_of_the_quota_and_the_rest_of_the_edit():
+    rest = TriggerMissed(
+        first=NOON - HOUR,
+        last=NOON - HOUR,
+        count=1,
+        reason="over_quota",
+        next_at=NOON,
+        rests_until=NOON + HOUR,
+    )
+    now = NOON + 3 * HOUR
+
+    def missed(current, first):
+        events = settlement.miss_until(current, HOURLY, first, now, now, "edited")
+        return [(one.reason, one.first, one.last) for one in events]
+
+    both = [("over_quota", NOON, NOON + HOUR), ("edited", NOON + 2 * HOUR, now)]
+    assert both == missed(schedule(rest), NOON)
+    assert [("edited", NOON + HOUR, now)] == missed(schedule(rest), NOON + HOUR)  # the rest was over with the first
+    assert [("edited", NOON, now)] == missed(schedule(), NOON)
 
 
 # Other rules of the zone than when the schedule was planned

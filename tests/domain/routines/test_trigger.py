@@ -1,6 +1,6 @@
 """Triggers, the secrets of webhooks, and what is due of a schedule: contract 3.6, 4, 4.2 and 6."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -10,13 +10,16 @@ from domain.errors import BadSchedule, Conflict, ImpossibleHistory, RuleViolatio
 from domain.events import (
     TriggerCreated,
     TriggerDeleted,
+    TriggerMissed,
     TriggerRescheduled,
     TriggerRestored,
     TriggerSecretRotated,
     TriggerUpdated,
 )
 from domain.routines import trigger
+from domain.schedule import plan as plans
 from domain.schedule.cron_schedule import Cron
+from domain.schedule.plan import Plan
 from domain.values import TriggerSettings, TriggerState, Webhook
 from tests.given import given
 
@@ -76,6 +79,69 @@ def test_a_schedule_needs_both_its_fields(settings, message):
 def test_a_schedule_that_cannot_be_followed_is_refused(changes):
     with pytest.raises(BadSchedule):
         trigger.create(ROUTINE, "schedule", replace(EVERY_HOUR, **changes), NOON)
+
+
+ONCE = TriggerSettings(run_at=NOON + HOUR, timezone="UTC")
+BEGIN_OF_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (replace(EVERY_HOUR, starts_at=NOON, ends_at=NOON - INSTANT), "endsAt must not be before startsAt"),
+        (replace(EVERY_HOUR, run_at=NOON), "a cronExpression or a runAt, not both"),
+        (replace(ONCE, starts_at=NOON), "has no startsAt, endsAt or excludedDates"),
+        (replace(ONCE, ends_at=NOON + 2 * HOUR), "has no startsAt, endsAt or excludedDates"),
+        (replace(ONCE, excluded_dates=(date(2026, 11, 23),)), "has no startsAt, endsAt or excludedDates"),
+        (replace(EVERY_HOUR, starts_at=BEGIN_OF_TIME - INSTANT), "before the year 1970 or after 8999"),
+        (replace(EVERY_HOUR, ends_at=datetime(9000, 1, 1, tzinfo=UTC)), "before the year 1970 or after 8999"),
+        (replace(ONCE, run_at=BEGIN_OF_TIME - INSTANT), "before the year 1970 or after 8999"),
+    ],
+)
+def test_limits_of_a_schedule_that_contradict_each_other_are_refused(settings, message):
+    with pytest.raises(RuleViolation, match=message):
+        trigger.create(ROUTINE, "schedule", settings, NOON)
+
+
+def test_a_schedule_is_followed_within_all_its_limits():
+    days = [date(2026, 11, 24), date(2026, 11, 23), date(2026, 11, 24)]
+    limits = {"starts_at": NOON, "ends_at": NOON, "jitter_sec": 60}
+
+    (created,) = trigger.create(
+        ROUTINE, "schedule", replace(EVERY_HOUR, **limits, excluded_dates=tuple(days)), NOON - HOUR
+    )
+
+    assert trigger.plan_of(given(trigger.evolve, created)) == Plan(
+        seed=ROUTINE,
+        cron=Cron("0 * * * *"),
+        starts_at=NOON,
+        ends_at=NOON,
+        excluded=(date(2026, 11, 23), date(2026, 11, 24)),
+        jitter_s=60,
+    )
+
+
+def test_an_edit_may_leave_nothing_to_do_only_where_that_was_so_before():
+    over = replace(EVERY_HOUR, ends_at=NOON, jitter_sec=60)
+    current = given(trigger.evolve, replace(CREATED, settings=over, next_at=None))
+    renamed = replace(over, label="over")
+
+    assert [TriggerUpdated(settings=renamed)] == trigger.update(current, renamed, NOON + HOUR)
+    with pytest.raises(BadSchedule, match="no occurrence left"):
+        trigger.update(current, replace(over, ends_at=NOON + HOUR), NOON + HOUR)
+    with pytest.raises(BadSchedule, match="no occurrence left"):
+        trigger.update(given(trigger.evolve, CREATED), over, NOON + HOUR)
+
+
+def test_a_schedule_rests_on_while_it_goes_on_with_the_same_occurrence():
+    rest = TriggerMissed(
+        first=NOON, last=NOON, count=1, reason="over_quota", next_at=NOON + HOUR, rests_until=NOON + 2 * HOUR
+    )
+    renamed = TriggerUpdated(settings=replace(EVERY_HOUR, label="hourly"), next_at=NOON + HOUR)
+    moved = TriggerUpdated(settings=EVERY_HOUR, next_at=NOON + 3 * HOUR)
+
+    assert given(trigger.evolve, CREATED, rest, renamed).rests_until == NOON + 2 * HOUR
+    assert given(trigger.evolve, CREATED, rest, moved).rests_until is None
 
 
 def test_an_edit_that_changes_nothing_records_nothing():
@@ -237,6 +303,18 @@ def test_what_was_deleted_is_restored_with_the_webhook_it_gets():
 
     assert [TriggerRestored(routine_id=ROUTINE, kind="webhook", settings=SIGNED, webhook=new)] == events
     assert given(trigger.evolve, OPENED, TriggerDeleted(), *events).webhook == new
+
+
+def test_a_schedule_is_restored_with_its_next_occurrence_and_one_that_is_over_without():
+    deleted = given(trigger.evolve, CREATED, TriggerDeleted())
+    late = replace(EVERY_HOUR, jitter_sec=600, ends_at=NOON + HOUR)
+
+    (restored,) = trigger.restore(deleted, TriggerState(kind="schedule", settings=late), NOON)
+    (over,) = trigger.restore(deleted, TriggerState(kind="schedule", settings=late), NOON + HOUR)
+
+    plan = trigger.plan_of(given(trigger.evolve, CREATED, TriggerDeleted(), restored))
+    assert (restored.next_at, restored.due_at) == (NOON + HOUR, plans.due_at(plan, NOON + HOUR))
+    assert (over.next_at, over.due_at) == (None, None)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,248 @@
+"""What the delivery process begins when it looks for what is due, one look after the other, on a clock that stands still."""
+
+import asyncio
+from contextlib import contextmanager
+from datetime import timedelta
+from zlib import crc32
+
+import pytest
+from msgspec.structs import replace
+
+from application.execute import Executor
+from application.request_bodies.board import CompanyDraft
+from application.request_bodies.jetty import RunCreate
+from application.use_cases.board import companies
+from application.use_cases.jetty import trajectories
+from domain.delivery.delivery import Answer
+from domain.errors import Oversized
+from domain.events import DeliveryDead
+from domain.recorded import Unreadable
+from processes.delivery import payloads, worker
+from processes.delivery.worker import DeliveryWorker
+from projections.delivery import delivery_locks, receivers
+from routines import bootstrap
+from routines.settings import Settings
+from tests.processes.delivery.conftest import TASK, DeliveryFixture
+from tests.running import copied_database
+
+HOOK = "https://example.com/hook"
+
+
+@pytest.fixture(scope="module")
+def shared_fixture(postgres, template, tmp_path_factory):
+    """One database for all of these tests; each has a company of its own, and leaves nothing that is due."""
+    key_file = str(tmp_path_factory.mktemp("keys") / "secret.keys")
+    bootstrap.make_keys(key_file)
+    with copied_database(postgres, template) as name:
+        settings = Settings(database_url=postgres.url("routines_service", name), key_file=key_file)
+        with bootstrap.system(settings) as system:
+            yield DeliveryFixture(system)
+
+
+class Receivers:
+    """Takes the place of the client: answers at once, except the URLs that hang until they are told to go on."""
+
+    def __init__(self):
+        self.got = []
+        self._hanging = {}
+
+    def hang(self, *urls):
+        self._hanging |= {url: asyncio.Event() for url in urls}
+
+    def go_on(self):
+        for event in self._hanging.values():
+            event.set()
+
+    async def post(self, url, _headers, _body, *, company_id):  # noqa: ARG002 as the client has it
+        self.got.append(url)
+        if url in self._hanging:
+            await self._hanging[url].wait()
+        return Answer(status=200)
+
+
+class Looks:
+    """A delivery worker that looks when it is told to."""
+
+    def __init__(self, system, conn, locks, read=None):
+        self.now = system.clock() + timedelta(hours=1)  # after all that a test does meanwhile
+        self.conn, self.locks, self.receivers = conn, locks, Receivers()
+        executor = Executor(system.store, lambda: self.now, system.vault)
+        self.worker = DeliveryWorker(executor, read or system.store.after, self.receivers)
+
+    async def look(self):
+        """How many attempts are begun."""
+        return await self.worker.send_due(self.conn, self.locks)
+
+    async def sent(self, least=0):
+        """What has been sent, once all attempts that do not hang have ended; there are `least` at least."""
+        async with asyncio.timeout(30):
+            while len(self.receivers.got) < least:
+                await asyncio.wait(self.worker.tasks, return_when=asyncio.FIRST_COMPLETED, timeout=0.01)
+        return self.receivers.got
+
+    async def finish(self):
+        """Wait until the attempts under way have ended."""
+        self.receivers.go_on()
+        if self.worker.tasks:
+            await asyncio.wait(self.worker.tasks)
+
+    def pause(self):
+        return timedelta(seconds=self.worker.pause_s(self.conn))
+
+
+@pytest.fixture
+def looking(shared_fixture):
+    """Runs steps with a worker, a company and perhaps other limits, and has all that is due sent at the end."""
+    system, limits = shared_fixture.system, shared_fixture.system.store.limits
+    shared_fixture.company = shared_fixture.ask(companies.create, CompanyDraft(name="Acme"))
+
+    @contextmanager
+    def connections():
+        with bootstrap.connect(system.settings) as conn, bootstrap.connect(system.settings) as locks:
+            yield conn, locks
+
+    def run(steps, read=None, **other_limits):
+        async def go():
+            with connections() as (conn, locks):
+                looks = Looks(system, conn, locks, read)
+                await steps(looks)
+                await looks.finish()
+                while await looks.look():
+                    await looks.finish()
+
+        system.store.limits = replace(limits, **other_limits)
+        asyncio.run(go())
+
+    yield run
+    system.store.limits = limits
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_what_another_process_is_sending_is_left_alone_for_a_moment(shared_fixture, looking, ordered):
+    endpoint, _ = shared_fixture.endpoint(HOOK, ordered=ordered)
+    shared_fixture.issue()
+    [pending] = shared_fixture.list_deliveries()
+    key, unrelated = (endpoint, pending.id) if ordered else (pending.id, endpoint)
+
+    async def steps(looks):
+        with bootstrap.connect(shared_fixture.system.settings) as other:
+            assert delivery_locks.hold(other, f"delivery {key}")
+            assert delivery_locks.hold(other, f"delivery {unrelated}")
+            await looks.look()
+            await looks.finish()
+
+            assert (0, worker.TAKEN) == (await looks.look(), looks.pause())
+            delivery_locks.release(other, f"delivery {key}")
+            looks.now += worker.TAKEN
+            assert 1 == await looks.look()
+            await looks.finish()
+        assert [HOOK] == looks.receivers.got
+
+    looking(steps)
+
+
+def test_a_delivery_that_fails_by_an_error_of_our_own_is_left_alone_for_a_while_and_holds_up_no_other(
+    shared_fixture, looking, monkeypatch
+):
+    shared_fixture.endpoint(HOOK)
+    shared_fixture.issue("broken")
+    compose = payloads.compose
+    monkeypatch.setattr(payloads, "compose", lambda *_: 1 / 0)
+
+    async def steps(looks):
+        assert 1 == await looks.look()
+        await looks.finish()
+        monkeypatch.setattr(payloads, "compose", compose)
+        shared_fixture.issue("sound")
+
+        assert 1 == await looks.look()
+        await looks.finish()
+        looks.now += worker.REST - timedelta(seconds=1)
+        assert (0, timedelta(seconds=1)) == (await looks.look(), looks.pause())
+        looks.now += timedelta(seconds=1)
+        assert 1 == await looks.look()
+        await looks.finish()
+        assert [HOOK, HOOK] == looks.receivers.got
+
+    looking(steps)
+
+
+def test_what_can_never_be_sent_is_given_up_with_the_reason(shared_fixture, looking, monkeypatch):
+    shared_fixture.endpoint(HOOK)
+    after = shared_fixture.system.store.after
+
+    def read(position, most):
+        events = after(position, most)
+        return (
+            [replace(events[0], event=Unreadable(name="issue.opened", reason="ValidationError"))]
+            if most == 1
+            else events
+        )
+
+    async def steps(looks):
+        await looks.look()
+        await looks.finish()
+        assert [] == looks.receivers.got
+
+    shared_fixture.issue()
+    looking(steps, read)
+    monkeypatch.setattr(payloads, "compose", lambda *_: (_ for _ in ()).throw(Oversized("It is too large")))
+    shared_fixture.issue()
+    looking(steps)
+
+    reasons = [event.reason for event in shared_fixture.events(DeliveryDead)]
+    assert ["The event cannot be read by this version of the service", "It is too large"] == reasons
+
+
+def test_a_receiver_gets_so_many_at_once_those_under_way_included(shared_fixture, looking):
+    shared_fixture.endpoint(HOOK)
+    shared_fixture.issue()
+
+    async def steps(looks):
+        looks.receivers.hang(HOOK)
+        assert 1 == await looks.look()
+        await looks.sent(1)
+        shared_fixture.issues(3)
+        assert 1 == await looks.look()
+        await looks.sent(2)
+        assert 0 == await looks.look()
+        await looks.finish()
+        assert 2 == await looks.look()
+
+    looking(steps, max_receiver_deliveries_at_once=2)
+
+
+def test_a_host_that_hangs_does_not_hold_up_callbacks_to_another_of_the_same_partition(shared_fixture, looking):
+    shared_fixture.task()
+    hosts = [f"h{number}.example" for number in range(200)]
+    hanging, *others = sorted(hosts, key=lambda host: crc32(host.encode()) % receivers.CALLBACK_PARTITIONS)
+    other = next(
+        host for host in others if (crc32(host.encode()) - crc32(hanging.encode())) % receivers.CALLBACK_PARTITIONS == 0
+    )
+
+    def call(host):
+        shared_fixture.ask(trajectories.run, TASK, RunCreate(webhook_url=f"https://{host}/"))
+
+    async def steps(looks):
+        looks.receivers.hang(f"https://{hanging}/")
+        call(hanging)
+        assert 1 == await looks.look()
+        await looks.sent(1)
+        call(other)
+        assert 1 == await looks.look()
+        assert f"https://{other}/" in await looks.sent(2)
+
+    looking(steps, max_host_deliveries_at_once=1)
+
+
+def test_a_worker_that_has_not_read_the_whole_log_looks_again_at_once(shared_fixture, looking, monkeypatch):
+    monkeypatch.setattr(worker, "SLICE_S", 0.0)
+    shared_fixture.issue()
+
+    async def steps(looks):
+        await looks.look()
+        assert timedelta() == looks.pause()
+        await looks.look()
+        assert timedelta() < looks.pause()
+
+    looking(steps)
