@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,13 +29,13 @@ cut off at its end. --key is the key that has signed them, as `GET /api/log/key`
 rewrite the log may show you another key. --witness is the key of a witness, which you have from them: the command says how many
 events they have seen, and it is a finding if they have cosigned none of the checkpoints.
 
-Exit status: 0 if nothing is wrong, 1 if something is, 2 if the log cannot be read.
+Exit status: 0 if nothing is wrong, 1 if something is, 2 if the log, or a key, cannot be read.
 """
 CHECK = """\
 Check a receipt: whether the log that the key signs for has held these events of the run, and whether witnesses have seen
 it so. Needs nothing but the file.
 
-Exit status: 0 if the receipt proves it, 1 if it does not, 2 if it cannot be read.
+Exit status: 0 if the receipt proves it, 1 if it does not, 2 if it, or a key, cannot be read.
 """
 
 
@@ -109,8 +109,8 @@ def main(arguments: Sequence[str] | None = None, program: str = "routines-verify
 
 
 def _verify(options: argparse.Namespace) -> int:
-    key = None if options.key is None else notes.read_key(_key_text(options.key))
-    witnesses = [notes.read_witness(_key_text(text)) for text in options.witness]
+    key = None if options.key is None else _read_key(options.key, notes.read_key)
+    witnesses = [_read_key(text, notes.read_witness) for text in options.witness]
     checkpoints, findings = _read_checkpoints(options.checkpoint, key)
     if options.url is not None:
         report, own_checkpoints = _verify_tiles(options, checkpoints, key, asks_witnessed=bool(witnesses))
@@ -199,8 +199,8 @@ def _verify_tiles(
 
 
 def _check(options: argparse.Namespace) -> int:
-    witnesses = [notes.read_witness(_key_text(text)) for text in options.witness]
-    receipt = receipts.check(options.file.read_bytes(), notes.read_key(_key_text(options.key)), witnesses)
+    witnesses = [_read_key(text, notes.read_witness) for text in options.witness]
+    receipt = receipts.check(options.file.read_bytes(), _read_key(options.key, notes.read_key), witnesses)
     events = [
         {
             "position": event.leaf.position,
@@ -223,10 +223,13 @@ def _check(options: argparse.Namespace) -> int:
     return GOOD
 
 
-def _key_text(text: str) -> str:
-    """Return a key, or what the file that a text names holds."""
-    path = Path(text)
-    return path.read_text(errors="replace") if "+" not in text and path.exists() else text
+def _read_key(text: str, parse: Callable[[str], Key]) -> Key:
+    """Return the key that a text is, or that is in the file that it names. Raises Unreadable: it says nothing of the log."""
+    content = text if "+" in text else Path(text).read_text(errors="replace")
+    try:
+        return parse(content)
+    except BadNote as error:
+        raise Unreadable(str(error) if content is text else f"{text}: {error}") from None
 
 
 def _utc_text(moment: int) -> str:

@@ -86,7 +86,7 @@ class DataDirectory:
 
     def admit(self, account: Account) -> None:
         """Let the account pass through the directory to its own files in it; it cannot list the directory."""
-        if not account.is_ours and self.directory.stat().st_mode & 0o777 == 0o700:  # noqa: PLR2004 the mode that we have set
+        if not account.is_ours and self.directory.stat().st_mode & 0o777 in {0o700, 0o710}:  # the modes that we set
             os.chown(self.directory, -1, account.gid)
             self.directory.chmod(0o710)
 

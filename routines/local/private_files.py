@@ -59,10 +59,13 @@ def close_to_others(directory: Path, marker: str) -> None:
     """
     Make our directory private if it is empty or holds the file `marker`, which shows that only we use it.
 
-    Any other directory has further users, as /srv has, and keeps its mode. Raises CannotStart if they may write in it.
+    A directory that others may at most pass through stays so: Postgres may be running below it, for a system that another
+    call has started, and ends when it cannot reach its files. Any directory that is not ours alone has further users, as
+    /srv has, and keeps its mode. Raises CannotStart if they may write in it.
     """
     if (directory / marker).exists() or not any(directory.iterdir()):
-        directory.chmod(0o700)
+        if directory.stat().st_mode & OTHERS & ~stat.S_IXGRP:
+            directory.chmod(0o700)
     elif directory.stat().st_mode & OTHERS_WRITE:
         raise CannotStart(f"others may write in {directory}: chmod go-w it, or take another directory")
 

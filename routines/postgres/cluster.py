@@ -176,7 +176,9 @@ class LocalPostgres:
             yield self.home / "socket"
         runtime = Path((os.environ.get("XDG_RUNTIME_DIR") if os.geteuid() else "/run") or "/nonexistent")
         if is_private(runtime):
-            yield runtime / ("routines-" + hashlib.sha256(bytes(self.data)).hexdigest()[:12])
+            # Named by where the cluster is looked for and not by where it is: the parts know this address, and keep it.
+            name = bytes(self.root / "postgres" / "data")
+            yield runtime / ("routines-" + hashlib.sha256(name).hexdigest()[:12])
 
     def _one_at_a_time(self) -> contextlib.AbstractContextManager[int]:
         return lock_file(self.root / "postgres.lock", LOCK_LIMIT_S)
@@ -375,7 +377,10 @@ def make_home(link: Path, account: Account, say: Callable[[str], None]) -> None:
             f"move it to a directory that {account.name} can enter, such as one in /var/lib, and make {link} a link to it"
         )
     elsewhere = Path(tempfile.mkdtemp(prefix="routines-", dir=REACHABLE))
-    for entry in link.iterdir():
+    entries = list(link.iterdir())
+    if entries:
+        say(f"{account.name}, which has to run Postgres, cannot enter {link.parent}: the database moves to {elsewhere}")
+    for entry in entries:
         shutil.move(entry, elsewhere)
     hand_over(elsewhere, account)  # what came from another file system is a copy of root's
     link.rmdir()

@@ -208,11 +208,18 @@ def test_files_and_keys_that_are_none_end_with_a_sentence(run_verifier, case, tm
     assert run_verifier("verify", "--url", "http://127.0.0.1:1/api/log")[0] == 2
     assert run_verifier("verify", "--database", "postgresql://nobody@127.0.0.1:1/x")[0] == 2
     assert run_verifier("verify")[0] == 2
-    code, _, error = run_verifier("verify", "--export", case.export, "--key", "a+b+c")
-    assert (code, error) == (
-        1,
-        "routines-verify: the key is no Ed25519 key like name+id+base64, as `GET /api/log/key` answers it\n",
-    )
+    reason = "the key is no Ed25519 key like name+id+base64, as `GET /api/log/key` answers it"
+    (tmp_path / "answer").write_text('{"error":"Unauthorized"}')
+    for command in (("verify", "--export", case.export), ("check", case.export)):
+        assert run_verifier(*command, "--key", "a+b+c") == (2, "", f"routines-verify: {reason}\n")
+        assert run_verifier(*command, "--key", tmp_path / "answer") == (
+            2,
+            "",
+            f"routines-verify: {tmp_path / 'answer'}: {reason}\n",
+        )
+        assert run_verifier(*command, "--key", "missing.vkey")[2] == (
+            "routines-verify: missing.vkey: No such file or directory\n"
+        )
 
 
 def test_a_database_is_read_with_an_auditors_login(case, run_verifier, system: System, admin_url: str):
@@ -298,6 +305,6 @@ def test_a_cosignature_of_another_checkpoint_or_by_another_key_is_none(case, run
 def test_a_key_of_a_witness_that_is_none_is_refused(case, run_verifier, key):
     code, _, complaint = run_verifier("verify", "--export", case.export, "--witness", key)
 
-    assert code == 1
+    assert code == 2
     assert "key" in complaint
-    assert run_verifier("verify", "--export", case.export, "--witness", case.key)[0] == 1
+    assert run_verifier("verify", "--export", case.export, "--witness", case.key)[0] == 2

@@ -301,7 +301,7 @@ def _read_refusal(status: int, problem: Mapping[str, Any], headers: Mapping[str,
 
 def _convert_issue(issue: Mapping[str, Any]) -> dict[str, Any]:
     received_field = {"received": ABSENT[0]} if issue["msg"] == "is required" else {}
-    return {"path": [step for step in issue["loc"] if step != BODY], "message": issue["msg"], **received_field}
+    return {"path": list(issue["loc"][1:]), "message": issue["msg"], **received_field}
 
 
 class _Received:

@@ -7,7 +7,7 @@ from litestar import Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
-from web.board.visit import Visit, bound
+from web.board.visit import Visit, period
 from web.http.validation import invalid
 
 FORMATS = {"csv": "CSV", "ndjson": "lines of JSON"}
@@ -17,7 +17,7 @@ FORMATS = {"csv": "CSV", "ndjson": "lines of JSON"}
 async def export(visit: NamedDependency[Visit], view: FromPath[str]) -> Response[Any]:
     """Give the rows of a view, of a time if one is given, as a file; of events all that there are, however many."""
     parameters, errors = visit.parameters(("from", "to")), dict[str, str]()
-    query = {name: bound(visit, parameters, name, errors) for name in ("from", "to")}
+    query = period(visit, parameters, errors)
     for name, message in errors.items():
         raise invalid(message, name)
     return visit.api.file(visit.api_path("exports", view), {**query, "format": visit.parameter("format") or "csv"})

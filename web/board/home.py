@@ -27,6 +27,7 @@ from web.board.visit import Visit
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 DAYS, HOURS = 7, 24
 NEXT, FAILURES = 8, 5
+FAILED_RUNS = 100  # the newest ones, which are shown by their routines and reasons
 MOST_DISTINCT = 1_000  # schedules that differ, which the grid counts: those that most routines have
 SHADES = 4  # how many shades tell hours with few runs from hours with many
 NIL = UUID(int=0)
@@ -48,15 +49,22 @@ REASONS = {  # what the health says, and what to do
 Json = Mapping[str, Any]
 
 
+class Failure(msgspec.Struct, frozen=True):
+    """The newest of the runs of a routine that failed for one reason, and how many there are."""
+
+    run: Json
+    count: int
+
+
 @get("/board/companies/{company_id:str}", operation_id="boardHome")
 async def home(visit: NamedDependency[Visit]) -> Response[Any]:
     """Show the home of a company."""
     live = await visit.live()
-    query = {"status": "failed", "from": words.utc_text(visit.now - DAY), "limit": FAILURES}
+    query = {"status": "failed", "from": words.utc_text(visit.now - DAY), "limit": FAILED_RUNS}
     (numbers, coming, bars), failed_runs, health = await asyncio.gather(
         sync_to_thread(_read, visit), visit.api.get(visit.api_path("runs"), query), visit.api.get("/health")
     )
-    failures = failed_runs if numbers.runs.get("failed") else []
+    failures = _group_failures(failed_runs)[:FAILURES] if numbers.runs.get("failed") else []
     rows = []
     for row in coming:
         item = msgspec.to_builtins(row.item)
@@ -69,7 +77,7 @@ async def home(visit: NamedDependency[Visit]) -> Response[Any]:
             }
         )
     lag = max((model["behindS"] for model in health["readModels"]), default=0)
-    titles = await titles_of(visit, failures)
+    titles = await titles_of(visit, [failure.run for failure in failures])
     troubles = [REASONS.get(reason, reason.replace("_", " ")) for reason in health["reasons"]]
     losing = [row for row in rows if row["strip"].lost]
     return visit.show(
@@ -86,6 +94,14 @@ async def home(visit: NamedDependency[Visit]) -> Response[Any]:
         rows=rows,
         lag=lag,
     )
+
+
+def _group_failures(failed_runs: Sequence[Json]) -> list[Failure]:
+    """Return the failures, so that a routine that fails every minute for one reason does not hide the others."""
+    groups: dict[tuple[str, str], list[Json]] = {}
+    for run in failed_runs:
+        groups.setdefault((run["routineId"], run["failureReason"]), []).append(run)
+    return [Failure(runs[0], len(runs)) for runs in groups.values()]
 
 
 def _read(visit: Visit) -> tuple[Numbers, Sequence[overview.ListedRoutine], Mapping[UUID, Sequence[overview.Bar]]]:

@@ -13,7 +13,7 @@ from domain.events import STORED_NAMES
 from web.board import words
 from web.board.api import NOT_FOUND, ApiRefusal
 from web.board.exports import links_of
-from web.board.visit import Visit, bound
+from web.board.visit import Visit, period
 
 PAGE = 50
 THINGS = {"routine": "routineId", "trigger": "triggerId", "run": "runId", "issue": "issueId", "stream": "streamId"}
@@ -34,7 +34,7 @@ async def log(visit: NamedDependency[Visit]) -> Response[Any]:
     errors: dict[str, str] = {}
     query = {api_name: parameters.get(name) for name, api_name in THINGS.items()}
     query |= {name: parameters.get(name) for name in ("kind", "actor", "order")}
-    query |= {name: bound(visit, parameters, name, errors) for name in ("from", "to")}
+    query |= period(visit, parameters, errors)
     answer = await visit.api.page(
         visit.api_path("events"), {**query, "cursor": visit.parameter("cursor"), "limit": str(PAGE)}
     )

@@ -15,7 +15,7 @@ from projections.responses import RunStatus
 from web.board import words
 from web.board.exports import links_of
 from web.board.routine import names_of_authors, titles_of, took
-from web.board.visit import Visit, bound
+from web.board.visit import Visit, period
 
 PAGE = 50
 FILTERS = ("status", "source", "routine", "agent", "from", "to")
@@ -36,8 +36,7 @@ async def runs(visit: NamedDependency[Visit]) -> Response[Any]:
         "source": parameters.get("source"),
         "routineId": parameters.get("routine"),
         "assigneeAgentId": parameters.get("agent"),
-        "from": bound(visit, parameters, "from", errors),
-        "to": bound(visit, parameters, "to", errors),
+        **period(visit, parameters, errors),
         "cursor": visit.parameter("cursor"),
         "limit": PAGE,
     }

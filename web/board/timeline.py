@@ -170,10 +170,8 @@ def why(occurrence: Json, run: Json | None) -> str:
             return f"joined a run that was still open (policy {policy})"
         case "skipped" if not reason:
             return f"a run was still open (policy {policy})"
-        case "missed":
-            return f"{words.reason(reason)} (catch-up policy {occurrence['catchUpPolicy']})" if reason else ""
-        case _:
-            return words.reason(reason)
+        case outcome:
+            return words.reason(reason, outcome)
 
 
 def _group_rows(occurrences: Sequence[Json], runs: Mapping[str, Json]) -> list[Row]:

@@ -409,6 +409,15 @@ def bound(visit: Visit, parameters: Mapping[str, str], name: str, errors: dict[s
     return words.utc_text(moment)
 
 
+def period(visit: Visit, parameters: Mapping[str, str], errors: dict[str, str]) -> dict[str, str | None]:
+    """Return the moments `from` and `to` of a filter as the API reads them, without those that have an error."""
+    moments = {name: bound(visit, parameters, name, errors) for name in ("from", "to")}
+    if moments["from"] and moments["to"] and moments["to"] < moments["from"]:
+        errors["to"] = "This is before the time from which they are listed: nothing lies between the two."
+        moments["to"] = None
+    return moments
+
+
 def see_other(address: str, cookies: Sequence[Cookie] = ()) -> Redirect:
     """Return the way to another page, which the browser asks for with GET."""
     return Redirect(address, status_code=303, cookies=list(cookies))

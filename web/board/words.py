@@ -45,9 +45,17 @@ REASONS = {  # the reasons that are stored as words of the contract
     "probe_unanswered": "nobody answered its probe",
     "no_assignee": "no agent is assigned",
     "live_execution_issue": "a run was still open",
-    "too_late": "it was too late",
     "company_archived": "the company is archived",
     "over_quota": "the company had recorded too much",
+}
+NOBODY_CAME = "before the scheduler had come to it"
+MISSED_REASONS = {  # the same of what was missed, where some of these words mean something else
+    "skip_missed": "the scheduler came to it too late (catch-up policy skip_missed)",
+    "catch_up_cap": "more were late than are made up for (catch-up policy enqueue_missed_with_cap)",
+    "edited": f"the schedule was edited {NOBODY_CAME}",
+    "deleted": f"the trigger was deleted {NOBODY_CAME}",
+    "paused": f"the routine was paused {NOBODY_CAME}",
+    "archived": f"the routine was archived {NOBODY_CAME}",
 }
 
 
@@ -85,9 +93,12 @@ def with_chosen(options: Mapping[str, str], chosen: str) -> Mapping[str, str]:
     return {**options, chosen: " or ".join(options.get(one, one) for one in chosen.split(","))}
 
 
-def reason(text: str | None) -> str:
-    """Return a reason in words."""
-    return "" if not text else REASONS.get(text, text if " " in text else text.replace("_", " "))
+def reason(text: str | None, outcome: str = "") -> str:
+    """Return the reason of an outcome in words."""
+    if not text:
+        return ""
+    reasons = REASONS | MISSED_REASONS if outcome == "missed" else REASONS
+    return reasons.get(text, text if " " in text else text.replace("_", " "))
 
 
 def offset(moment: datetime) -> str:

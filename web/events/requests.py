@@ -17,7 +17,7 @@ from web.events.formats import EVENT_STREAM, OF_FEEDS, wanted_type
 from web.http.paging import Paging, Position, place_of
 from web.http.requests import MOST_DIGITS, MOST_NUMBER, parse_whole_number, uuid_or_none
 from web.http.validation import invalid
-from web.paperclip.schedules import moment_of
+from web.paperclip.schedules import check_order, moment_of
 
 USUAL, MOST = 100, 1_000  # events of a page
 ACTOR = re.compile(r"scheduler|system|delivery|(user|agent|key|trigger):[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -72,6 +72,8 @@ async def feed_request(  # noqa: PLR0913, PLR0917 the filters
     limit: FromQuery[str | None] = None,
 ) -> FeedRequest:
     """Return what a request asks of a feed. It is a dependency. Raise Invalid."""
+    begin, end = moment_of(since, "from"), moment_of(to, "to")
+    check_order(begin, end)
     filters = Filters(
         kinds=_parse_kinds(kind),
         stream_id=uuid_or_none(stream, "streamId"),
@@ -80,8 +82,8 @@ async def feed_request(  # noqa: PLR0913, PLR0917 the filters
         trigger_id=uuid_or_none(trigger, "triggerId"),
         run_id=uuid_or_none(run, "runId"),
         issue_id=uuid_or_none(issue, "issueId"),
-        since=moment_of(since, "from"),
-        until=_whole_millisecond(moment_of(to, "to")),
+        since=begin,
+        until=_whole_millisecond(end),
         after=_parse_position(after, "after"),
         before=_parse_position(before, "before"),
     )

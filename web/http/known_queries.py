@@ -1,4 +1,4 @@
-"""A check of queries: a parameter that an operation does not know, or takes once, is refused with 400, not ignored."""
+"""A check of queries: a parameter that an operation does not know, or that is given twice, is refused with 400, not ignored."""
 
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -13,8 +13,6 @@ from web.http.validation import Invalid, invalid
 # Parameters that are only ours, so a client that sends one means it: where it has no effect it is refused.
 MEANT = {"asOf"}
 
-ONCE = MEANT | {"from", "to"}  # moments, of which an operation takes one each
-
 MEANT_HOWEVER_SPELT = {fold_spelling(name) for name in MEANT}  # `asof` would be answered as of now, unseen
 
 KNOWN = WeakKeyDictionary[HTTPRouteHandler, frozenset[str]]()  # by the operations of the applications that there are
@@ -22,10 +20,11 @@ KNOWN = WeakKeyDictionary[HTTPRouteHandler, frozenset[str]]()  # by the operatio
 
 async def must_know_query(request: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """
-    Raise Invalid for a parameter that the operation does not know, and for two moments where it takes one. It is a guard of
-    an application.
+    Raise Invalid for a parameter that the operation does not know, and for one that it knows and that is given twice. It is
+    a guard of an application.
 
-    It is a coroutine function, since the framework calls any other guard in a thread.
+    The operation would see one of the two values: half of a filter would be ignored, unseen. It is a coroutine function,
+    since the framework calls any other guard in a thread.
     """
     if not request.scope["query_string"] or not isinstance(handler, HTTPRouteHandler):
         return
@@ -38,7 +37,7 @@ async def must_know_query(request: ASGIConnection[Any, Any, Any, Any], handler: 
         if name in names - known:
             shown, message = describe_unknown("query parameter", name, known)
             raise Invalid([{"code": "unrecognized_keys", "keys": [shown], "message": message, "path": [shown]}])
-        if name in ONCE and len(request.query_params.getall(name)) > 1:
+        if name in known and len(request.query_params.getall(name)) > 1:
             raise invalid(f"{name} must be given once", name)
 
 

@@ -16,6 +16,7 @@ MOST_DIGITS = 12
 MOST_NUMBER = 10 ** (MOST_DIGITS - 1) - 1  # of a query
 BODY = "routines.body"  # in the state of a request: the bytes that the guard has read
 DECODED_BODY = "routines.decoded_body"  # in the state of a request: the JSON value that the guard has read
+CONSISTENCY, EVENTUAL = "X-Routines-Consistency", "eventual"  # the header, and the one value that it may have
 BEARER = re.compile(r"bearer +(\S+)", re.IGNORECASE)
 
 
@@ -58,8 +59,8 @@ def parse_whole_number(text: str | None, name: str, default: int, least: int, mo
     if text is None:
         return default
     if not (text.isascii() and text.isdigit() and len(text) < MOST_DIGITS and least <= int(text) <= most):
-        kind = "a positive integer" if least == 1 else "an integer"
-        raise invalid(f"{name} must be {kind} up to {most}", name)
+        kind = "a positive integer up to" if least == 1 else f"an integer from {least} to"
+        raise invalid(f"{name} must be {kind} {most}", name)
     return int(text)
 
 
@@ -83,8 +84,8 @@ def bearer_token_of(scope: Any) -> str | None:
     return match[1] if match else None
 
 
-async def is_eventual(
-    consistency: Annotated[str | None, HeaderParameter(name="X-Routines-Consistency")] = None,
-) -> bool:
-    """Return whether the client accepts the read model as it is, without waiting for it. It is a dependency."""
-    return consistency == "eventual"
+async def is_eventual(consistency: Annotated[str | None, HeaderParameter(name=CONSISTENCY)] = None) -> bool:
+    """Return whether the client accepts the read model as it is, without waiting for it. It is a dependency. Raise Invalid."""
+    if consistency not in {None, EVENTUAL}:
+        raise invalid(f"{CONSISTENCY} must be {EVENTUAL}, or absent", CONSISTENCY)
+    return consistency == EVENTUAL

@@ -4,7 +4,7 @@ from http import HTTPStatus
 from typing import Any
 
 import msgspec
-from litestar import Request, Response
+from litestar import HttpMethod, Request, Response
 from litestar.exceptions import MethodNotAllowedException, NotFoundException
 from litestar.response.base import ASGIResponse
 
@@ -13,7 +13,7 @@ from web.http.errors import describe_error, headers_of, note_refusal
 from web.http.validation import Invalid
 
 NOT_FOUND = "Not Found"  # one text for what does not exist and what the caller may not see
-BODY = "body"
+BODY, QUERY = "body", "query"  # the parts of a request in which FastAPI says that something is wrong
 BAD_KEY = "Invalid API key or JWT token"
 FIXED: dict[int, str] = {HTTPStatus.NOT_FOUND: NOT_FOUND, HTTPStatus.UNAUTHORIZED: BAD_KEY}  # for any reason
 
@@ -27,7 +27,8 @@ class Detail(msgspec.Struct):
 def to_response(request: Request[Any, Any, Any], error: Exception) -> Response[Detail]:
     """Return the response to an exception. The options of a route may replace the statuses 422 and 409 by others."""
     options = getattr(request.scope.get("route_handler"), "opt", {})
-    status, detail = _describe_error(error, options)
+    part = QUERY if request.method == HttpMethod.GET else BODY
+    status, detail = _describe_error(error, options, part)
     note_refusal(request.scope, error, status, detail if isinstance(detail, str) else "")
     return Response(Detail(detail), status_code=status, headers=headers_of(status, error) | _allow_header(error))
 
@@ -46,7 +47,7 @@ def _allow_header(error: Exception) -> dict[str, str]:
     return {"Allow": ", ".join(sorted(set(methods) - {"OPTIONS"}))}
 
 
-def _describe_error(error: Exception, options: dict[str, Any]) -> tuple[int, Any]:
+def _describe_error(error: Exception, options: dict[str, Any], part: str) -> tuple[int, Any]:
     invalid = options.get("invalid", 422)
     match error:
         case Unauthenticated():
@@ -58,13 +59,13 @@ def _describe_error(error: Exception, options: dict[str, Any]) -> tuple[int, Any
         case Conflict(message=message):
             return options.get("taken", 409), message
         case InvalidField(message=message, field=field):
-            return invalid, _invalid_detail(invalid, [(field, message)])
+            return invalid, _invalid_detail(invalid, [(field, message)], part)
         case RuleViolation(message=message, details=dict() as details):
             return invalid, {"message": message, **details}
         case RuleViolation(message=message):
-            return invalid, _invalid_detail(invalid, [(BODY, message)])
+            return invalid, _invalid_detail(invalid, [(BODY, message)], part)
         case Invalid(issues=issues):
-            return invalid, _invalid_detail(invalid, [_convert_issue(issue) for issue in issues])
+            return invalid, _invalid_detail(invalid, [_convert_issue(issue) for issue in issues], part)
         case _:
             status, message, _ = describe_error(error)
             return status, message
@@ -75,13 +76,13 @@ def _convert_issue(issue: dict[str, Any]) -> tuple[str, str]:
     return field, "is required" if issue["message"] == "Required" else str(issue["message"])
 
 
-def _invalid_detail(status: int, issues: list[tuple[str, str]]) -> Any:
+def _invalid_detail(status: int, issues: list[tuple[str, str]], part: str) -> Any:
     """Return the detail of an invalid request: the first issue for a 400, all of them as in FastAPI for a 422."""
     if status == HTTPStatus.BAD_REQUEST:
         field, message = issues[0]
         return {"message": message if field.rpartition(".")[2] in message else f"{field}: {message}", "field": field}
     places = [[] if field == BODY else field.split(".") for field, _ in issues]
     return [
-        {"loc": [BODY, *place], "msg": message, "type": "value_error"}
+        {"loc": [part, *place], "msg": message, "type": "value_error"}
         for place, (_, message) in zip(places, issues, strict=True)
     ]

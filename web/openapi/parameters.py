@@ -16,7 +16,7 @@ from projections.export_files import Format
 from projections.exports import VIEWS
 from projections.responses import RunStatus
 from web.http.path_ids import PathId
-from web.http.requests import MOST_NUMBER
+from web.http.requests import EVENTUAL, MOST_NUMBER
 
 Json = dict[str, Any]
 
@@ -140,7 +140,7 @@ DESCRIPTIONS: dict[str, tuple[str, Json]] = {  # by name of the parameter, or by
     ),
     "X-Routines-Consistency": (
         "`eventual` reads what is there, without waiting for what was just recorded.",
-        TEXT,
+        {"enum": [EVENTUAL]},
     ),
 }
 _FEEDS = ("listEvents", "listAllEvents", "listEventsOfCollection")

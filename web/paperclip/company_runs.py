@@ -21,7 +21,7 @@ from web.http.validation import parse
 from web.paperclip import past_answers
 from web.paperclip.past_answers import Moment
 from web.paperclip.routines import LIST_MODELS, MOST_RUNS, RUNS, words
-from web.paperclip.schedules import moment_of
+from web.paperclip.schedules import check_order, moment_of
 
 
 async def filters(
@@ -46,7 +46,9 @@ async def period(
     since: Annotated[str | None, QueryParameter(name="from")] = None, to: FromQuery[str | None] = None
 ) -> tuple[datetime, datetime]:
     """Return the period that a request names, by default all of time. It is a dependency. Raise Invalid."""
-    return moment_of(since, "from") or EARLIEST, moment_of(to, "to") or LATEST
+    begin, end = moment_of(since, "from"), moment_of(to, "to")
+    check_order(begin, end)
+    return begin or EARLIEST, end or LATEST
 
 
 class CompanyRuns(Controller):

@@ -229,9 +229,14 @@ def _parse_period(since: str | None, until: str | None, now: datetime) -> tuple[
     begin, end = moment_of(since, "from"), moment_of(until, "to")
     begin = begin or min(now, end or now) - DAY
     end = end or max(now, begin) + DAY
-    if end < begin:
-        raise invalid("to must not be before from", "to")
+    check_order(begin, end)
     return begin, end
+
+
+def check_order(begin: datetime | None, end: datetime | None) -> None:
+    """Raise Invalid for a period that ends before it begins: nothing lies in it, which is hardly what was asked for."""
+    if begin is not None and end is not None and end < begin:
+        raise invalid("to must not be before from", "to")
 
 
 def moment_of(text: str | None, name: str) -> datetime | None:

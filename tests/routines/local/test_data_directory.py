@@ -103,6 +103,22 @@ def test_the_parts_pass_through_the_data_directory_and_read_what_is_theirs(tmp_p
 
 
 @as_root
+def test_a_second_system_does_not_close_the_directory_to_what_runs_in_it(tmp_path):
+    place = DataDirectory(tmp_path / "data")
+    with place.lock():
+        place.admit(PARTS)
+
+        with pytest.raises(CannotStart, match="is in use"), DataDirectory(place.directory).lock():
+            pass
+
+        assert (0o710, PARTS.gid) == (mode(place.directory), place.directory.stat().st_gid)
+    with place.lock():  # Postgres may still be running, for a system that was killed
+        assert 0o710 == mode(place.directory)
+        place.admit(STRANGER)
+        assert (0o710, STRANGER.gid) == (mode(place.directory), place.directory.stat().st_gid)
+
+
+@as_root
 def test_a_key_file_that_is_not_roots_alone_stays_whose_it_is(tmp_path):
     (tmp_path / "open").touch(0o644)
     (tmp_path / "another").touch(0o600)

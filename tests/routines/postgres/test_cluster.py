@@ -224,6 +224,26 @@ def test_a_directory_out_of_reach_holds_a_link_to_the_data(root, reachable, monk
     assert reachable == (root / "postgres").readlink().parent
 
 
+@as_root
+def test_a_database_that_has_to_move_keeps_its_address_and_the_move_is_told(root, reachable, monkeypatch):
+    monkeypatch.setattr(cluster, "REACHABLE", reachable)
+    said = []
+    server = LocalPostgres(root, durable=False, say=said.append)
+    server.start()
+    address = server.url("postgres")
+    execute(server, "CREATE TABLE kept AS SELECT 7 AS n")
+
+    os.kill(pid_of(server), signal.SIGINT)
+    wait_for(lambda: not server.alive())
+    root.chmod(0o700)
+    server.start()
+
+    assert address == server.url("postgres")
+    assert (7,) == execute(server, "SELECT n FROM kept")
+    server.stop()
+    assert f"cannot enter {root}: the database moves to {(root / 'postgres').resolve()}" in said[-1]
+
+
 def test_a_copy_of_the_files_beside_the_running_original_has_a_socket_of_its_own(root, tmp_path, monkeypatch):
     """Also where the path is too long for a socket, so that a link in the files says where it is."""
     monkeypatch.setattr(LocalPostgres, "_safe_socket_dirs", lambda _: iter(()))

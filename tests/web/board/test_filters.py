@@ -30,6 +30,15 @@ def test_a_time_that_is_none_lists_nothing_and_is_said_beside_its_field(board, a
     assert (200, True) == (script.status_code, "write it like" in script.text)
 
 
+@pytest.mark.parametrize("path", ["/runs", "/log"])
+def test_a_period_that_ends_before_it_begins_lists_nothing_and_is_said_beside_its_end(board, path):
+    page = board.show(f"{path}?from=2026-12-02&to=2026-12-01")
+
+    assert (422, 0) == (page.status, page.html.count('id="row-'))
+    assert "nothing lies between the two" in page.text
+    assert 'aria-describedby="to-error"' in page.html
+
+
 def test_a_key_says_whose_it_is_and_a_run_its_revision(board, api, company):
     agent, _ = api.agent(company, "Night watch")
     routine = api.routine(company, agent)

@@ -37,6 +37,23 @@ def test_the_home_counts_what_is_there_and_says_how_many_things_need_somebody(bo
     assert "Audit : exit status 3" in page.text
 
 
+@pytest.mark.usefixtures("nothing_overdue")
+def test_a_routine_that_fails_often_for_one_reason_hides_no_other_failure(board, api, company, agent):
+    routines = [
+        api.routine(company, agent, title=title, concurrencyPolicy="always_enqueue") for title in ("Rare", "Frequent")
+    ]
+    for routine, reason in [(routines[0], "exit status 3"), *[(routines[1], "the disk is full")] * 6]:
+        run = api.post(f"/routines/{routine}/run", {})
+        api.patch(f"/issues/{run['linkedIssueId']}", {"status": "cancelled", "failureReason": reason})
+
+    page = board.show()
+
+    assert 2 == page.html.count("Open run: ")
+    assert "Rare : exit status 3" in page.text
+    assert "; 6 runs failed so" in page.text
+    assert "All 7 failed runs" in page.text
+
+
 def test_what_runs_next_is_first(board, api, company, agent):
     api.routine(company, agent, title="Later", triggers=[YEARLY])
     api.routine(company, agent, title="Sooner", triggers=[{**YEARLY, "cronExpression": "* * * * *"}])

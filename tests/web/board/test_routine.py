@@ -1,7 +1,15 @@
+import re
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
+from web.board import timeline
+
+PAGE = (Path(__file__).parents[3] / "docs" / "explain.md").read_text()
+MISSED_REASONS = re.findall(
+    "`([a-z_]+)`", PAGE.partition("| `missed` |")[2].partition("\n")[0].rpartition("|")[0].rpartition("|")[2]
+)
 MINUTELY = {"kind": "schedule", "cronExpression": "* * * * *", "timezone": "Europe/Amsterdam", "label": "often"}
 YEARLY = {"kind": "schedule", "cronExpression": "0 9 1 1 *", "timezone": "Asia/Tokyo"}
 
@@ -30,6 +38,21 @@ def test_the_window_of_the_timeline_follows_the_pace_of_the_schedule(board, api,
 def test_the_timeline_goes_forward_into_the_future(board, routine):
     later = next(link for link in board.show(f"/routines/{routine}").links if link and "=2028-" in link)
     assert "Sat 1 Jan 2028 09:00" in board.get(later).text
+
+
+@pytest.mark.parametrize("reason", MISSED_REASONS)
+def test_why_an_occurrence_was_missed_is_told_in_words_that_are_true_of_what_was_missed(reason):
+    occurrence = {
+        "outcome": "missed",
+        "reason": reason,
+        "concurrencyPolicy": "skip_if_active",
+        "catchUpPolicy": "skip_missed",
+    }
+    told = timeline.why(occurrence, None)
+
+    assert told != reason.replace("_", " ")
+    assert "project" not in told
+    assert ("skip_missed" in told) == (reason == "skip_missed")
 
 
 def test_a_paused_routine_says_why_nothing_is_planned(board, api, routine):

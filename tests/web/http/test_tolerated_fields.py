@@ -42,6 +42,41 @@ def test_an_unknown_parameter_is_refused_on_operations_that_are_ours_alone(api: 
     assert 200 == api.request("GET", f"/companies/{company}/members?cursor=").status_code
 
 
+def test_a_parameter_that_is_given_twice_is_refused_and_half_of_it_never_ignored(api: Api):
+    company = api.company()
+    routine = api.routine(company, api.agent(company)[0])
+
+    for path, name in (
+        (f"/companies/{company}/runs?status=coalesced&status=failed", "status"),
+        (f"/companies/{company}/issues?status=todo&status=done", "status"),
+        (f"/companies/{company}/events?kind=run.fired&kind=run.failed", "kind"),
+        (f"/routines/{routine}/runs?limit=1&limit=", "limit"),
+    ):
+        answer = api.request("GET", path)
+        assert (400, f"{name} must be given once") == (answer.status_code, answer.json()["error"])
+    unknown_twice = api.request("GET", f"/companies/{company}/issues?participantAgentId=x&participantAgentId=y")
+    assert 200 == unknown_twice.status_code
+
+
+def test_a_consistency_that_there_is_not_is_refused(api: Api):
+    path = f"/companies/{api.company()}/routines"
+
+    for consistency in ("evntual", "strong", ""):
+        answer = api.request("GET", path, headers={"X-Routines-Consistency": consistency})
+        assert (400, ["X-Routines-Consistency"]) == (answer.status_code, answer.json()["details"][0]["path"])
+    assert 200 == api.request("GET", path, headers={"X-Routines-Consistency": "eventual"}).status_code
+
+
+def test_a_period_that_ends_before_it_begins_is_refused(api: Api):
+    company = api.company()
+
+    for operation in ("runs", "events"):
+        path = f"/companies/{company}/{operation}?from=2026-11-02T00:00:00Z&to=2026-11-"
+        answer = api.request("GET", f"{path}01T00:00:00Z")
+        assert (400, "to must not be before from") == (answer.status_code, answer.json()["error"])
+        assert 200 == api.request("GET", f"{path}02T00:00:00Z").status_code
+
+
 def test_nobody_becomes_a_full_member_by_a_misspelt_role(api: Api):
     company = api.company()
     before = api.get(f"/companies/{company}/members")

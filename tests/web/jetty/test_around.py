@@ -145,6 +145,14 @@ def test_a_workflow_that_is_none_is_a_422_that_says_where(untouched, workflow, f
     assert response.json()["detail"][0]["loc"] == field
 
 
+def test_a_parameter_of_a_query_that_is_wrong_is_found_in_the_query(untouched, untouched_task):
+    path = f"/db/trajectories/{untouched.collection}/{untouched_task}"
+
+    for query, name in (("limit=0", "limit"), ("page=x", "page"), ("page=1&page=2", "page")):
+        response = untouched.request("GET", f"{path}?{query}")
+        assert (422, ["query", name]) == (response.status_code, response.json()["detail"][0]["loc"])
+
+
 def test_run_takes_a_form_and_json_and_parameters_that_nobody_declared(jetty):
     task = jetty.task()
     path = f"/run/{jetty.collection}/{task}"
