@@ -155,7 +155,7 @@ def _fold_log(system: System, conn: Connection) -> FoldingCost:
     before, cpu_s = _of_backend(conn, pid), _cpu_s(pid)
     events = _fold(system, conn, MODELS)
     touched, wal_bytes, whole_pages = [
-        (now - then) / events for now, then in zip(_of_backend(conn, pid), before, strict=True)
+        (now - earlier) / events for now, earlier in zip(_of_backend(conn, pid), before, strict=True)
     ]
     work = FoldingCost(touched, wal_bytes, whole_pages, (_cpu_s(pid) - cpu_s) / events * 1e6)
     _fold(system, conn, catalogue.ALL)

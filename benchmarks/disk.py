@@ -82,12 +82,12 @@ def _finish(system: System, conn: Connection, company_id: UUID, since: int, now:
     (agent_id,) = {one.stream_id for one in system.store.history() if isinstance(one.event, AgentCreated)}
     agent, session = AgentCaller(agent_id=agent_id, company_id=company_id), uuid4()
     checkout = Checkout(agent_id=agent_id, expected_statuses=("todo",))
-    done = IssuePatch(status="done", comment=COMMENT)
+    ending = IssuePatch(status="done", comment=COMMENT)
     for issue_id in [one.stream_id for one in system.store.history(since) if isinstance(one.event, IssueOpened)]:
         executor.attempt(
             partial(issues.check_out, principal=agent, issue_id=issue_id, request=checkout, session=session)
         )
-        executor.attempt(partial(issues.update, principal=agent, issue_id=issue_id, patch=done, session=session))
+        executor.attempt(partial(issues.update, principal=agent, issue_id=issue_id, patch=ending, session=session))
     _fold(system, conn)
 
 
@@ -118,9 +118,9 @@ def _add(total: DiskUse, before: DiskUse, after: DiskUse) -> None:
         total.parts[part] = total.parts.get(part, 0) + size - before.parts[part]
 
 
-def _show(name: str, taken: DiskUse, firings: int) -> None:
-    kept_bytes = sum(size for part, size in taken.parts.items() if part != "write-ahead log")
-    rows = {**taken.parts, "kept on disk": kept_bytes}
-    print(f"  {name}: {taken.events / firings:.1f} events each")
+def _show(name: str, use: DiskUse, firings: int) -> None:
+    kept_bytes = sum(size for part, size in use.parts.items() if part != "write-ahead log")
+    rows = {**use.parts, "kept on disk": kept_bytes}
+    print(f"  {name}: {use.events / firings:.1f} events each")
     for part, size in rows.items():
         print(f"    {part:<44} {size / MIB / firings * THOUSAND:>6.2f} MiB")

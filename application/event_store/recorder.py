@@ -324,8 +324,8 @@ class PostgresRecorder(ApplicationRecorder):
         first = (start or 0) + (0 if inclusive_of_start else 1)
         last = FOREVER if stop is None else stop
         with self._open_connection() as conn:
-            wanted, unwanted = arrays.texts(topics), arrays.texts(without)
-            values = (first, last, wanted, wanted, unwanted, unwanted, limit, self._batch_bytes)
+            names, other_names = arrays.texts(topics), arrays.texts(without)
+            values = (first, last, names, names, other_names, other_names, limit, self._batch_bytes)
             return [Following(*row) for row in conn.execute(FOLLOWING, values, prepare=True, binary=True).fetchall()]
 
     def max_notification_id(self) -> int | None:

@@ -43,8 +43,8 @@ class Rate:
 
     def remaining(self, payer_id: UUID, now: float) -> float:
         """Return how much may still be recorded now. Less than 1 means that nothing may be."""
-        known = self._levels.get(payer_id.int)
-        return self.most if known is None else self._refilled(*known, now)
+        level = self._levels.get(payer_id.int)
+        return self.most if level is None else self._refilled(*level, now)
 
     def _refilled(self, level: float, moment: float, now: float) -> float:
         return min(level + (now - moment) * self.most / MINUTE_S, self.most)

@@ -27,7 +27,7 @@ class RestoredRevision(Value, frozen=True):
     routine_id: UUID
     from_revision: int
     history: Sequence[Recorded]
-    minted: tuple[NewSecret, ...]
+    new_secrets: tuple[NewSecret, ...]
 
 
 def may_list(work: UnitOfWork, principal: Principal, routine_id: UUID) -> bool:
@@ -79,7 +79,7 @@ def restore(work: UnitOfWork, principal: Principal, routine_id: UUID, revision_i
         routine_id=routine_id,
         from_revision=old_revision.revision,
         history=work.history(routine_id),
-        minted=tuple(secret for secret in new_secrets if secret is not None),
+        new_secrets=tuple(secret for secret in new_secrets if secret is not None),
     )
 
 

@@ -53,14 +53,14 @@ class TriggerResult(Value, frozen=True):
 
     trigger_id: UUID
     history: Sequence[Recorded]
-    minted: NewSecret | None = None
+    new_secret: NewSecret | None = None
 
 
 class NewRoutine(Value, frozen=True):
     """A routine that was created, and the new secrets of its webhooks."""
 
     routine_id: UUID
-    minted: tuple[NewSecret, ...] = ()
+    new_secrets: tuple[NewSecret, ...] = ()
 
 
 def create_routine(work: UnitOfWork, principal: Principal, company_id: UUID, draft: RoutineDraft) -> NewRoutine:
@@ -74,8 +74,8 @@ def create_routine(work: UnitOfWork, principal: Principal, company_id: UUID, dra
         _create_at(work, principal, routine_id, index, trigger_draft)
         for index, trigger_draft in enumerate(draft.triggers or ())
     ]
-    new_secrets = tuple(result.minted for result in results if result.minted is not None)
-    return NewRoutine(routine_id=routine_id, minted=new_secrets)
+    new_secrets = tuple(result.new_secret for result in results if result.new_secret is not None)
+    return NewRoutine(routine_id=routine_id, new_secrets=new_secrets)
 
 
 def _create_at(
@@ -224,7 +224,7 @@ def fit_secret(
 def _trigger_result(
     work: UnitOfWork, trigger_id: UUID, routine_id: UUID, new_secret: NewSecret | None
 ) -> TriggerResult:
-    return TriggerResult(trigger_id=trigger_id, history=work.history(routine_id), minted=new_secret)
+    return TriggerResult(trigger_id=trigger_id, history=work.history(routine_id), new_secret=new_secret)
 
 
 def _keep_secret(work: UnitOfWork, trigger_id: UUID, mode: SigningMode, secret: str | None) -> UUID:

@@ -74,7 +74,7 @@ class Proof(Value, frozen=True):
 
 
 def verify(
-    mode: SigningMode, delivery: WebhookRequest, secrets: Sequence[Secret], window_s: int, now: datetime
+    mode: SigningMode, request: WebhookRequest, secrets: Sequence[Secret], window_s: int, now: datetime
 ) -> Proof:
     """
     Return the proof that the sender knows one of the secrets. Raise Unauthenticated if they do not.
@@ -86,40 +86,40 @@ def verify(
         case "none":
             return Proof()
         case "bearer":
-            return _verify_bearer(delivery, secrets)
+            return _verify_bearer(request, secrets)
         case "hmac_sha256":
             return _hex_hmac(
-                delivery, (OUR_SIGNATURE, GITHUB_SIGNATURE), _signed_content(delivery, window_s, now), secrets
+                request, (OUR_SIGNATURE, GITHUB_SIGNATURE), _signed_content(request, window_s, now), secrets
             )
         case "github_hmac":
-            texts = [delivery.body, *_signed_content(delivery, window_s, now)]
-            return _hex_hmac(delivery, (GITHUB_SIGNATURE, OUR_SIGNATURE), texts, secrets)
+            texts = [request.body, *_signed_content(request, window_s, now)]
+            return _hex_hmac(request, (GITHUB_SIGNATURE, OUR_SIGNATURE), texts, secrets)
         case "standard_webhooks":
-            return _verify_standard(delivery, secrets, window_s, now)
+            return _verify_standard(request, secrets, window_s, now)
         case _:
             assert_never(mode)
 
 
-def why_unproven(mode: SigningMode, delivery: WebhookRequest, window_s: int, now: datetime) -> str:
+def why_unproven(mode: SigningMode, request: WebhookRequest, window_s: int, now: datetime) -> str:
     """
     Return why a call that `verify` refuses proves nothing, for those who may know the secret; never for its sender.
 
     If its headers are as they should be, the secret or the signature is another one.
     """
-    return fault_of_headers(mode, delivery, window_s, now) or _CREDENTIALS[mode][2]
+    return fault_of_headers(mode, request, window_s, now) or _CREDENTIALS[mode][2]
 
 
-def fault_of_headers(mode: SigningMode, delivery: WebhookRequest, window_s: int, now: datetime) -> str | None:
+def fault_of_headers(mode: SigningMode, request: WebhookRequest, window_s: int, now: datetime) -> str | None:
     """Return why no secret and no body could make a genuine call of these headers; None if one could."""
     names, timestamp, _ = _CREDENTIALS[mode]
     for name in (name for group in names for name in group):
-        values = [value for header, value in delivery.headers if header == name]
+        values = [value for header, value in request.headers if header == name]
         if len(values) > 1 or not "".join(values).isascii():
             return f"{name} is given twice or is not ASCII"
     for group in names:
-        if not any(delivery.header(name) for name in group):
+        if not any(request.header(name) for name in group):
             return f"{' or '.join(group)} is missing"
-    sent_at = delivery.header(timestamp) if timestamp else None
+    sent_at = request.header(timestamp) if timestamp else None
     if sent_at is not None and not TIMESTAMP.fullmatch(sent_at):
         return f"{timestamp} is no time in seconds"
     if sent_at is not None and not _is_near(sent_at, window_s, now):
@@ -159,29 +159,29 @@ def mint_public_id() -> str:
     return token_hex(12)
 
 
-def _verify_bearer(delivery: WebhookRequest, secrets: Sequence[Secret]) -> Proof:
-    scheme, _, token = (delivery.header("authorization") or "").partition(" ")
+def _verify_bearer(request: WebhookRequest, secrets: Sequence[Secret]) -> Proof:
+    scheme, _, token = (request.header("authorization") or "").partition(" ")
     matches = [secret.is_known_as(token.encode()) for secret in secrets]  # all of them, so that the time tells nothing
     if scheme != "Bearer" or not token or not any(matches):
         raise Unauthenticated
     return Proof()
 
 
-def _signed_content(delivery: WebhookRequest, window_s: int, now: datetime) -> list[bytes]:
+def _signed_content(request: WebhookRequest, window_s: int, now: datetime) -> list[bytes]:
     """Return what is signed together with the timestamp; empty if the timestamp is missing or not near now."""
-    timestamp = delivery.header(OUR_TIMESTAMP) or ""
+    timestamp = request.header(OUR_TIMESTAMP) or ""
     if not TIMESTAMP.fullmatch(timestamp) or not _is_near(timestamp, window_s, now):
         return []
-    return [timestamp.encode() + b"." + delivery.body]
+    return [timestamp.encode() + b"." + request.body]
 
 
-def _hex_hmac(delivery: WebhookRequest, names: tuple[str, str], texts: list[bytes], secrets: Sequence[Secret]) -> Proof:
+def _hex_hmac(request: WebhookRequest, names: tuple[str, str], texts: list[bytes], secrets: Sequence[Secret]) -> Proof:
     """
     Return the proof by a hexadecimal HMAC of one of the texts.
 
     If both headers are there, the one that `names` has first counts.
     """
-    signatures = [value for name in names if (value := delivery.header(name)) is not None]
+    signatures = [value for name in names if (value := request.header(name)) is not None]
     signature = signatures[0].removeprefix("sha256=") if signatures else ""
     matches = [
         text
@@ -197,17 +197,17 @@ def _hex_hmac(delivery: WebhookRequest, names: tuple[str, str], texts: list[byte
     return Proof(stamp=f"{stamp[1].decode()}:{signature}" if stamp else None)
 
 
-def _verify_standard(delivery: WebhookRequest, secrets: Sequence[Secret], window_s: int, now: datetime) -> Proof:
+def _verify_standard(request: WebhookRequest, secrets: Sequence[Secret], window_s: int, now: datetime) -> Proof:
     """Return the proof by the headers of Standard Webhooks, or else by those of Svix, which are the same by another name."""
-    family = "svix" if delivery.header("webhook-id") is None else "webhook"
+    family = "svix" if request.header("webhook-id") is None else "webhook"
     message_id, timestamp, signature_list = (
-        delivery.header(f"{family}-{part}") or "" for part in ("id", "timestamp", "signature")
+        request.header(f"{family}-{part}") or "" for part in ("id", "timestamp", "signature")
     )
     if not MESSAGE_ID.fullmatch(message_id) or not SIGNATURES.fullmatch(signature_list):
         raise Unauthenticated
     if not WHOLE_SECONDS.fullmatch(timestamp) or not _is_near(timestamp, window_s, now):
         raise Unauthenticated
-    text = f"{message_id}.{timestamp}.".encode() + delivery.body
+    text = f"{message_id}.{timestamp}.".encode() + request.body
     expected_signatures = [
         b64encode(hmac.digest(key, text, "sha256")) for secret in secrets if (key := _standard_key(secret))
     ]

@@ -208,4 +208,4 @@ def _env_bindings(env: RoutineEnvironment | None) -> "dict[str, EnvBinding] | No
         return None
     names = env.sealed.names if env.sealed else ()
     own = {name: EnvBinding(type="plain", value=MASK) for name in names}
-    return own | {name: EnvBinding(type="secret_ref", name=wanted) for name, wanted in env.references.items()}
+    return own | {name: EnvBinding(type="secret_ref", name=variable) for name, variable in env.references.items()}

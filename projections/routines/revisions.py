@@ -43,11 +43,12 @@ def page(
     history: Sequence[Recorded], *, before: int | None = None, max_bytes: int = DEFAULT.max_page_bytes
 ) -> Part[Revision]:
     """Return at most MOST revisions of a routine, newest first, before a number, given the events of its stream."""
-    wanted = deque(_states(history if before is None else history[: max(before - 1, 0)]), MOST + 1)
+    states = deque(_states(history if before is None else history[: max(before - 1, 0)]), MOST + 1)
     responsible_user_id = _responsible_user_of(history)
-    made = [_revision(*one, responsible_user_id) for one in reversed(wanted)]
-    shown = first_documents(((_encode(one), one.revision_number) for one in made), MOST, max_bytes)
-    return shown.of(made[: len(shown)])
+    revisions = [_revision(*state, responsible_user_id) for state in reversed(states)]
+    documents = ((_encode(revision), revision.revision_number) for revision in revisions)
+    part = first_documents(documents, MOST, max_bytes)
+    return part.of(revisions[: len(part)])
 
 
 def newest_revision(history: Sequence[Recorded]) -> Revision:

@@ -22,7 +22,7 @@ ABOUT_OTHER_WORK = {"recentRuns", "activeIssue"}
 class Variables(NamedTuple):
     """The ROUTINES_* variables of an issue, and the names of those that are too large."""
 
-    taken: dict[str, str]
+    values: dict[str, str]
     omitted: list[str]
 
 
@@ -64,9 +64,9 @@ def variables(document: Mapping[str, Any], url: str, session: UUID) -> Variables
         if len(text) > MOST_VARIABLE_BYTES or size > left_bytes:
             result.omitted.append(name)
         else:
-            result.taken[name] = text.decode()
+            result.values[name] = text.decode()
             left_bytes -= size
-    result.taken[OMITTED] = environment.list_names(result.omitted)
+    result.values[OMITTED] = environment.list_names(result.omitted)
     return result
 
 
@@ -77,7 +77,7 @@ def merge_environment(inherited_variables: Mapping[str, str], own: Variables) ->
         for name, value in inherited_variables.items()
         if name not in own.omitted and not name.startswith(RESOLVED)
     }
-    return kept_variables | own.taken
+    return kept_variables | own.values
 
 
 def _all_variables(document: Mapping[str, Any], url: str, session: UUID) -> Iterator[tuple[str, str]]:

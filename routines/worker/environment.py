@@ -99,7 +99,7 @@ NAMES = frozenset(PATTERNS)
 class SortedVariables(NamedTuple):
     """The variables of a collection: those for the command, and the names of the others."""
 
-    taken: dict[str, str]
+    accepted: dict[str, str]
     refused: list[str]  # names of variables that could choose what code runs
     unusable: list[str]  # no process can have such a variable; the API no longer stores them
 
@@ -111,7 +111,7 @@ def sort_variables(variables: Mapping[str, str], allowed: Collection[str]) -> So
         if not is_variable(name, value):
             result.unusable.append(name)
         elif name in allowed or not is_dangerous(name):
-            result.taken[name] = value
+            result.accepted[name] = value
         else:
             result.refused.append(name)
     return result

@@ -119,7 +119,7 @@ class TaskWorker:
             )
         else:
             own_values = own_variables(trajectory, self.server.url)
-            env = {**self.tokens.command_environment(), **variables.taken, **own_values}
+            env = {**self.tokens.command_environment(), **variables.accepted, **own_values}
             find_loss = partial(self._find_loss, path, trajectory)
             with (
                 Supervision(find_loss, self.stop, lease, self.guard) as supervision,

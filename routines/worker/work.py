@@ -236,7 +236,7 @@ class Worker:
         variables = sort_variables(answer["environmentVariables"], self.allowed)
         if variables.refused:
             return {}, NOT_TAKEN.format("routine's", list_names(variables.refused))
-        return variables.taken, None
+        return variables.accepted, None
 
     def _log(self, run_id: str | None, session: UUID, part: Any) -> bool | None:
         """Send a part to the log of the run; return whether it is full. An issue of no run has no log."""

@@ -185,7 +185,7 @@ def test_an_occurrence_that_cannot_be_carried_out_is_missed_too(app):
 
 
 def test_a_webhook_is_refused_and_who_lacks_the_secret_does_not_learn_why(app):
-    minted = app.ask(triggers.create, app.routine(), WebhookDraft()).minted
+    minted = app.ask(triggers.create, app.routine(), WebhookDraft()).new_secret
     app.ask(companies.archive, app.company)
     request = WebhookRequest(headers=(("authorization", f"Bearer {minted.secret}"),), body=b"")
 

@@ -146,21 +146,21 @@ class Story:
 
     def webhook(self, routine_id, **fields):
         """The address and secret of a new bearer webhook: the only kind that needs no key."""
-        return self.ask(triggers.create, routine_id, WebhookDraft(**fields)).minted
+        return self.ask(triggers.create, routine_id, WebhookDraft(**fields)).new_secret
 
-    def call(self, minted, payload=None):
+    def call(self, webhook_secret, payload=None):
         """The run that somebody who knows the secret fires."""
         body = b"" if payload is None else msgspec.json.encode(payload)
-        request = WebhookRequest(headers=(("authorization", f"Bearer {minted.secret}"),), body=body)
+        request = WebhookRequest(headers=(("authorization", f"Bearer {webhook_secret.secret}"),), body=body)
 
         def decide(work):
-            webhook = webhooks.authenticate(work, minted.public_id, request)
+            webhook = webhooks.authenticate(work, webhook_secret.public_id, request)
             return webhooks.fire(work, webhook, parse_call(request, self.store.limits.max_webhook_bytes))
 
         return self.executor.attempt(decide).result[0]
 
     def rotate(self, trigger_id, overlap_s=0):
-        return self.ask(triggers.rotate_secret, trigger_id, overlap_s).minted
+        return self.ask(triggers.rotate_secret, trigger_id, overlap_s).new_secret
 
     def restore(self, routine_id, number):
         return self.ask(revisions.restore, routine_id, revision_of(routine_id, number))
@@ -289,7 +289,7 @@ class Story:
         self.ask(triggers.delete, door.trigger_id)
         self.ask(triggers.delete, nightly)
         self.change(named, status="paused", title="For nobody")
-        (door,) = self.restore(named, 3).minted
+        (door,) = self.restore(named, 3).new_secrets
         self.call(door)
         self.restore(joins, 1)
         self.adopt_zone_data(self.schedule(joins))

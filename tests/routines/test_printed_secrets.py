@@ -55,7 +55,7 @@ def shapes_with_secrets(tmp_path):
         "WebhookRequest": WebhookRequest(headers=(("authorization", f"Bearer {CANARY}"),), body=b"{}"),
         "key": keys.NewKey(key_id=id_, name="a", token=CANARY, created_at=now),
         "webhook": new_secrets,
-        "made": triggers.TriggerResult(trigger_id=id_, history=(), minted=new_secrets),
+        "made": triggers.TriggerResult(trigger_id=id_, history=(), new_secret=new_secrets),
         "agent": agents.AgentResult(agent_id=id_, heartbeat_secret=CANARY),
         "endpoint": endpoints.EndpointResult(endpoint_id=id_, secret=CANARY),
         "claim": trajectories.ClaimedTrajectory(

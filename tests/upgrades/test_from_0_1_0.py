@@ -215,7 +215,7 @@ def test_its_secrets_still_open(old_installation, system):
     assert set(ids) == set(system.vault.open(ids))
 
 
-def test_it_fires_on(old_installation, system, rebuilt_read_models):
+def test_its_schedules_fire_on(old_installation, system, rebuilt_read_models):
     hour_later = system_at(system, old_installation.now + timedelta(hours=1))
     with bootstrap.connect(old_installation.settings) as conn:
         assert 0 < Scheduler(hour_later.executor, system.store.after, batch=50).tick(conn)

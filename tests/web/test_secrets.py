@@ -116,7 +116,7 @@ def test_a_secret_that_was_just_made_is_not_in_what_a_traceback_or_a_log_would_p
 
     for holder in (
         minted,
-        TriggerResult(trigger_id=uuid4(), history=(), minted=minted),
+        TriggerResult(trigger_id=uuid4(), history=(), new_secret=minted),
         shown,
         restored,
     ):

@@ -191,9 +191,9 @@ def small_disk() -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix="routines-disk-"))
     try:
         argv = [mount, "-t", "tmpfs", "-o", f"size={MEGABYTES}m,mode=755", "tmpfs", str(directory)]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise CannotMount(done.stderr.strip())
+        result = subprocess.run(argv, capture_output=True, text=True, check=False)
+        if result.returncode:
+            raise CannotMount(result.stderr.strip())
         try:
             yield directory
         finally:

@@ -300,8 +300,8 @@ def _attack(url: str, token: str, seconds: float, seed: str) -> list[tuple[str, 
         "seed": seed,
     }
     argv = [sys.executable, "-m", "verification.faults.hostile"]
-    done = subprocess.run(argv, input=json.dumps(orders), stdout=subprocess.PIPE, text=True, check=True)
-    return [(attack, status, many) for attack, status, many in json.loads(done.stdout)]
+    result = subprocess.run(argv, input=json.dumps(orders), stdout=subprocess.PIPE, text=True, check=True)
+    return [(attack, status, many) for attack, status, many in json.loads(result.stdout)]
 
 
 def _runs_told(receiver: Receiver) -> set[str]:

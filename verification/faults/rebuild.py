@@ -56,8 +56,8 @@ def run(environment: Environment, size: CampaignSize, chance: random.Random) -> 
             rebuilt = system.processes.start("projections", "rebuild", "--json")
             wait_for(lambda: rebuilt.poll() is not None, UNTIL_REBUILT_S)
             if rebuilt.returncode:
-                said = (system.processes.logs / "projections.log").read_text().splitlines()[-3:]
-                broken.append(f"the last rebuild ended with {rebuilt.returncode}: {' / '.join(said)}")
+                last_lines = (system.processes.logs / "projections.log").read_text().splitlines()[-3:]
+                broken.append(f"the last rebuild ended with {rebuilt.returncode}: {' / '.join(last_lines)}")
             wait_for(lambda: _cold_rows(database) > 0, UNTIL_MOVED_S)  # the projector looks for them now and then
         outcome = finish("rebuild", f"{kills} kills of a rebuild", system, broken)
         cold_rows = _cold_rows(database)

@@ -93,9 +93,9 @@ class Server:
         return True
 
     def _run(self, program: str, *arguments: str | Path) -> None:
-        done = self._account.run(self._binaries / program, *arguments)
-        if done.returncode:
-            raise SystemExit(f"{program}: {done.stderr}")
+        result = self._account.run(self._binaries / program, *arguments)
+        if result.returncode:
+            raise SystemExit(f"{program}: {result.stderr}")
 
 
 class Pair:

@@ -40,10 +40,10 @@ BEHIND = """
 def run_program(name: str, *arguments: str | Path, input: str | None = None, check: bool = True) -> str:  # noqa: A002 as subprocess calls it
     """Run a program of Postgres, and return what it printed."""
     argv = [str(find_binaries() / name), *map(str, arguments)]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, input=input)
-    if check and done.returncode:
-        raise RuntimeError(f"{name}: {done.stderr}")
-    return done.stdout
+    result = subprocess.run(argv, capture_output=True, text=True, check=False, input=input)
+    if check and result.returncode:
+        raise RuntimeError(f"{name}: {result.stderr}")
+    return result.stdout
 
 
 def dump(url: str, file: Path) -> Path:
@@ -196,9 +196,9 @@ def _judge_copy(
     broken = list[str]()
     processes = copy.processes()
     for command in (["init"], ["audit", "chain"]):
-        said = copy.directory / f"{command[0]}.log"
-        code = copy.launch(command, processes.environment(url), said).wait(environment.limit_s)
-        broken += [f"routines {' '.join(command)}: {said.read_text()}"] * bool(code)
+        output = copy.directory / f"{command[0]}.log"
+        code = copy.launch(command, processes.environment(url), output).wait(environment.limit_s)
+        broken += [f"routines {' '.join(command)}: {output.read_text()}"] * bool(code)
     until = None
     try:
         for role in ("scheduler", "scheduler", "projector"):

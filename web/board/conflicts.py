@@ -54,7 +54,7 @@ def in_words(theirs: Sequence[Difference], options: Mapping[str, Iterable[tuple[
     """Return differences with the words of what one chooses from, by field, in place of the ids that a form sends."""
     words = {name: dict(choices) for name, choices in options.items()}
     return [
-        one._replace(mine=known.get(one.mine, one.mine), saved=known.get(one.saved, one.saved))
+        one._replace(mine=own_words.get(one.mine, one.mine), saved=own_words.get(one.saved, one.saved))
         for one in theirs
-        for known in [words.get(one.name, {})]
+        for own_words in [words.get(one.name, {})]
     ]

@@ -177,8 +177,8 @@ def _count(visit: Visit, begin: datetime) -> tuple[list[int], bool]:
 def cells_of(begin: datetime) -> list[int]:
     """Return the cell of the grid for each hour from a midnight on: the hour that clocks show there, on its day."""
     hours = (begin.astimezone(UTC) + number * HOUR for number in range(COUNTED))
-    there = [hour.astimezone(begin.tzinfo) for hour in hours]
-    return [(moment.date() - begin.date()).days * HOURS + moment.hour for moment in there]
+    local_hours = [hour.astimezone(begin.tzinfo) for hour in hours]
+    return [(moment.date() - begin.date()).days * HOURS + moment.hour for moment in local_hours]
 
 
 @lru_cache(maxsize=4 * MOST_DISTINCT)

@@ -44,7 +44,7 @@ class Action(NamedTuple):
     """What can be done with a thing by a button: its word, what it does, whether it cannot be undone, and the right to it."""
 
     word: str
-    said: str
+    effect: str
     is_final: bool = False
     needs: str = "administer"
 
@@ -219,11 +219,11 @@ async def act(visit: NamedDependency[Visit], kind: FromPath[str], id: FromPath[s
     resource = await _thing(visit, kind, id)
     await visit.must_have(KINDS[kind].needs)
     action, path = visit.form.one_of("action", list(_actions(kind, resource))), _path(visit, kind, resource)
-    asked = _actions(kind, resource)[action]
-    await visit.must_have(asked.needs)
-    title = f"{asked.word} the {KINDS[kind].word} “{_title(resource)}”?"
-    confirmation = Confirmation(title, asked.said, asked.word, visit.path("structure", kind, resource["id"]))
-    if asked.is_final and (question := pending_question(visit, confirmation)) is not None:
+    chosen = _actions(kind, resource)[action]
+    await visit.must_have(chosen.needs)
+    title = f"{chosen.word} the {KINDS[kind].word} “{_title(resource)}”?"
+    confirmation = Confirmation(title, chosen.effect, chosen.word, visit.path("structure", kind, resource["id"]))
+    if chosen.is_final and (question := pending_question(visit, confirmation)) is not None:
         return question
     try:
         answer = await (visit.api.delete(path) if action == "delete" else visit.api.post(f"{path}/{action}"))
@@ -333,7 +333,7 @@ async def _form(  # noqa: PLR0913, PLR0917 what the form shows
     theirs: Sequence[Difference] = (),
 ) -> Response[Any]:
     options = {field.name: await _options(visit, field, resource) for field in kind.fields if field.choices or field.of}
-    name = next(one for one, known in KINDS.items() if known is kind)
+    name = next(name for name, own in KINDS.items() if own is kind)
     actions = {} if resource is None else _actions(name, resource)
     return visit.show(
         "thing_form.html",

@@ -65,5 +65,5 @@ async def _show_page(visit: Visit, values: Mapping[str, str], errors: Mapping[st
 async def names_of(visit: Visit) -> list[str]:
     """Return the names of the company's variables."""
     collection = await collection_of(visit)
-    shown = await visit.api.get(collection.of("collections") + "/environment")
-    return sorted(shown["environment_variables"])
+    answer = await visit.api.get(collection.of("collections") + "/environment")
+    return sorted(answer["environment_variables"])

@@ -115,14 +115,14 @@ def _answer_history(backend: Backend, paging: Paging, id_: UUID, history: Sequen
 def _page_of_changes(changes: Sequence[Change], limit: int, max_bytes: int) -> Part[Change]:
     """Return the changes of the newest events: of at most `limit`, and as fit into a page, but at least those of one."""
     by_event = [list(group) for _, group in groupby(reversed(changes), key=lambda change: change.recorded.version)]
-    shown: list[Change] = []
+    page: list[Change] = []
     size = 0
     for number, group in enumerate(by_event):
         size += len(msgspec.json.encode([(change.field, change.before, change.after) for change in group]))
-        if number == limit or (shown and size > max_bytes):
-            return Part(shown, more=True, last=shown[-1].recorded.version)
-        shown += sorted(group, key=lambda change: change.field)
-    return Part(shown)
+        if number == limit or (page and size > max_bytes):
+            return Part(page, more=True, last=page[-1].recorded.version)
+        page += sorted(group, key=lambda change: change.field)
+    return Part(page)
 
 
 def describe_changes(backend: Backend, changes: Sequence[Change]) -> list[FieldChange]:

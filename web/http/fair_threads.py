@@ -54,15 +54,15 @@ class FairThreads(Executor):
         """Carry out jobs until none may be taken now. A job that is left waits for a thread that ends another one."""
         while True:
             with self._lock:
-                if (taken := self._queue.take()) is None:
+                if (job := self._queue.take()) is None:
                     return
-                tenant, future = taken
+                tenant, future = job
                 work = self._work.pop(future)
             try:
                 if future.set_running_or_notify_cancel():
                     _carry_out(future, work)
             finally:
-                del taken, future, work  # an idle thread must not keep what a request held
+                del job, future, work  # an idle thread must not keep what a request held
                 with self._lock:
                     self._queue.end(tenant)
 

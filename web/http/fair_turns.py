@@ -54,8 +54,8 @@ class FairTurns:
             raise
 
     def _hand_out(self) -> None:
-        while self._under_way < self._most and (taken := self._queue.take()) is not None:
-            tenant, turn = taken
+        while self._under_way < self._most and (next_turn := self._queue.take()) is not None:
+            tenant, turn = next_turn
             if turn.done():  # it was given up, and is about to leave the queue
                 self._queue.end(tenant)
             else:

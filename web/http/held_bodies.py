@@ -66,9 +66,9 @@ class HeldBodies:
 
     def take(self, holder: Holder, size: int) -> None:
         """Count bytes for a holder. Raise NoRoom, with a line in the log at most once a minute."""
-        held, most = self._held(holder.is_known), self._most[holder.is_known]
-        if held + size > most or self._of[holder] + size > self._most_of_holder:
-            self._line.write(held=held, most=most)
+        size_before, most = self._held(holder.is_known), self._most[holder.is_known]
+        if size_before + size > most or self._of[holder] + size > self._most_of_holder:
+            self._line.write(held=size_before, most=most)
             raise NoRoom
         self._of[holder] += size
 

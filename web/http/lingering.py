@@ -36,8 +36,8 @@ class LingeringTransport:
             self._held = data
             self._call_soon(self.flush)
         else:
-            held, self._held = self._held, None
-            self._transport.writelines((held, data))
+            earlier_data, self._held = self._held, None
+            self._transport.writelines((earlier_data, data))
 
     def close(self) -> None:
         """Close the connection, or at first only what we send if the client may still be sending."""
@@ -55,9 +55,9 @@ class LingeringTransport:
 
     def flush(self) -> None:
         """Send now what waits, unless the connection has been given up."""
-        held, self._held = self._held, None
-        if held is not None and not self.is_closing():
-            self._transport.write(held)
+        data, self._held = self._held, None
+        if data is not None and not self.is_closing():
+            self._transport.write(data)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)

@@ -8,15 +8,15 @@ SHORTEST_PART = 3  # letters of a name by which the whole one is known, as `cron
 ALIKE = 0.4  # how alike two names must be (0 to 1) for one to be suggested in place of the other
 
 
-def describe_unknown(kind: str, name: str, known: Iterable[str]) -> tuple[str, str]:
-    """Return a name as it is shown, and the message that it is unknown, with the nearest known one if one is near."""
-    shown = name if len(name) <= LONGEST_SHOWN else f"{name[:LONGEST_SHOWN]}..."
-    folded = {fold_spelling(one): one for one in sorted(known)}
-    meant = fold_spelling(shown)
-    longer = [one for one in folded if meant in one and len(meant) >= SHORTEST_PART]
-    nearest = sorted(longer, key=len) or get_close_matches(meant, folded, n=1, cutoff=ALIKE)
+def describe_unknown(kind: str, name: str, known_names: Iterable[str]) -> tuple[str, str]:
+    """Return a name as it is shown, cut if it is long, and the message that it is unknown, with the nearest known one if one is near."""
+    short_name = name if len(name) <= LONGEST_SHOWN else f"{name[:LONGEST_SHOWN]}..."
+    folded = {fold_spelling(one): one for one in sorted(known_names)}
+    spelling = fold_spelling(short_name)
+    longer = [one for one in folded if spelling in one and len(spelling) >= SHORTEST_PART]
+    nearest = sorted(longer, key=len) or get_close_matches(spelling, folded, n=1, cutoff=ALIKE)
     hint = f": did you mean '{folded[nearest[0]]}'?" if nearest else ""
-    return shown, f"Unknown {kind} '{shown}'{hint}"
+    return short_name, f"Unknown {kind} '{short_name}'{hint}"
 
 
 def fold_spelling(name: str) -> str:

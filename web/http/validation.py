@@ -202,8 +202,8 @@ def _check_names(shape: type[msgspec.Struct], value: Mapping[str, object], place
         elif name not in tolerated.ignored and not (COPY_MARK in value and name in tolerated.of_copies):
             unknown_names.append(name)
     for name in unknown_names[:MOST_UNKNOWN]:
-        shown, message = describe_unknown("field", name, own)
-        place.at(shown).report("unrecognized_keys", message, keys=[shown])
+        short_name, message = describe_unknown("field", name, own)
+        place.at(short_name).report("unrecognized_keys", message, keys=[short_name])
 
 
 @cache

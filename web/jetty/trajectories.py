@@ -119,12 +119,12 @@ class TrajectoryLists(Controller):
             if (row := trajectories.find_by_number(conn, task_ref.task_id, number_of(trajectory))) is None:
                 raise NotFound
             parts = run_logs.parts(conn, row.run_id, position)
-        shown = [
+        own_parts = [
             TrajectoryLogPart(position=part.position, claim_id=part.session_id, at=part.at, output=part.output)
             for part in parts
         ]
         last = parts[-1].position if parts else position
-        return TrajectoryLog(parts=shown, next=last, is_over=row.status not in LIVE)
+        return TrajectoryLog(parts=own_parts, next=last, is_over=row.status not in LIVE)
 
     @get("/stats/{collection:str}/{task:str}", operation_id="getStats")
     def stats(

@@ -172,12 +172,17 @@ class Checkup:
         self._work = KeptFinding(self._find_work)
         self._keys = KeptFinding(lambda: _check_keys(backend.executor.vault))
         self._adopted_zone_data = KeptFinding(lambda: backend.executor.query(zone_data.adopted_version))
-        self._kept: Sequence[KeptFinding[Any]] = (self._writing, self._work, self._keys, self._adopted_zone_data)
+        self._kept_findings: Sequence[KeptFinding[Any]] = (
+            self._writing,
+            self._work,
+            self._keys,
+            self._adopted_zone_data,
+        )
 
     def __call__(self) -> Findings:
         """Return what is found. Raises one of UNREACHABLE when the database cannot be reached."""
-        for kept in self._kept:
-            kept.refresh()
+        for finding in self._kept_findings:
+            finding.refresh()
         with self._backend.pool.connection() as conn:
             row = conn.execute(health.STATEMENT, self._values, prepare=True).fetchone()
         return self._findings_of(row or ())
@@ -196,7 +201,7 @@ class Checkup:
         if before is not None and not before.done():
             await asyncio.wait([before])
         self._look_under_way, self._next_look = self._next_look, None
-        if not any(kept.is_outdated for kept in self._kept):
+        if not any(finding.is_outdated for finding in self._kept_findings):
             with suppress(NeedsThread):  # whatever is wrong, a thread finds it out
                 rows = await self._backend.on_loop.looks.query(health.STATEMENT, *self._values)
                 return self._findings_of(rows[0])

@@ -165,7 +165,7 @@ _OF_FEEDS: dict[str, tuple[str, Json]] = {
     ),
     "limit": ("How many a page has at most.", _number_schema(1, 1_000, 100)),
 }
-DESCRIPTIONS |= {f"{feed}.{name}": told for feed in _FEEDS for name, told in _OF_FEEDS.items()}
+DESCRIPTIONS |= {f"{feed}.{name}": description for feed in _FEEDS for name, description in _OF_FEEDS.items()}
 DESCRIPTIONS["position"] = ("A position of the log.", {"type": "string", "pattern": "^[0-9]{1,11}$"})
 DESCRIPTIONS |= {
     "view": ("The name of a view.", {"enum": sorted(VIEWS)}),

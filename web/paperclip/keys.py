@@ -41,9 +41,9 @@ class MintedBoardKey(ResponseBody, frozen=True, kw_only=True):
     expires_at: str | None
 
     @classmethod
-    def of(cls, minted: NewKey) -> "MintedBoardKey":
+    def of(cls, new_key: NewKey) -> "MintedBoardKey":
         """Return the answer for a new key."""
-        return cls(**_fields_of_key(minted))
+        return cls(**_fields_of_key(new_key))
 
 
 class MintedAgentKey(ResponseBody, frozen=True, kw_only=True):
@@ -58,18 +58,18 @@ class MintedAgentKey(ResponseBody, frozen=True, kw_only=True):
     expires_at: str | None = None  # our addition
 
     @classmethod
-    def of(cls, minted: NewKey) -> "MintedAgentKey":
+    def of(cls, new_key: NewKey) -> "MintedAgentKey":
         """Return the answer for a new key."""
-        return cls(**_fields_of_key(minted))
+        return cls(**_fields_of_key(new_key))
 
 
-def _fields_of_key(minted: NewKey) -> dict[str, Any]:
+def _fields_of_key(new_key: NewKey) -> dict[str, Any]:
     return {
-        "id": minted.key_id,
-        "name": minted.name,
-        "token": minted.token,
-        "created_at": time(minted.created_at),
-        "expires_at": time_or_none(minted.expires_at),
+        "id": new_key.key_id,
+        "name": new_key.name,
+        "token": new_key.token,
+        "created_at": time(new_key.created_at),
+        "expires_at": time_or_none(new_key.expires_at),
     }
 
 

@@ -89,5 +89,5 @@ def _answer_restored(conn: Connection, restored: RestoredRevision, public_url: s
         revision=revisions.newest_revision(restored.history),
         restored_from_revision_id=revision_of(restored.routine_id, restored.from_revision),
         restored_from_revision_number=restored.from_revision,
-        secret_materials=secrets_of(restored.minted, public_url),
+        secret_materials=secrets_of(restored.new_secrets, public_url),
     )

@@ -399,7 +399,9 @@ def _read_created(conn: Connection, new: NewRoutine, draft: RoutineDraft, public
     if not draft.triggers:
         return CreatedRoutine(**asdict(routine))
     triggers = routines.triggers_of(conn, new.routine_id)
-    return CreatedRoutine(**asdict(routine), triggers=triggers, secret_materials=secrets_of(new.minted, public_url))
+    return CreatedRoutine(
+        **asdict(routine), triggers=triggers, secret_materials=secrets_of(new.new_secrets, public_url)
+    )
 
 
 def words(text: str | None) -> list[str] | None:

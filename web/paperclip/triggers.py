@@ -136,23 +136,23 @@ class Triggers(Controller):
         return backend.authorize(caller, try_sample, trigger_id, sample_request(data))
 
 
-def secrets_of(minted: Sequence[NewSecret], public_url: str) -> list[TriggerSecret]:
+def secrets_of(new_secrets: Sequence[NewSecret], public_url: str) -> list[TriggerSecret]:
     """Return the new addresses and secrets of several webhooks as clients get them."""
     return [
         TriggerSecret(**msgspec.structs.asdict(secret_material(one, public_url)), trigger_id=one.trigger_id)
-        for one in minted
+        for one in new_secrets
     ]
 
 
-def secret_material(minted: NewSecret, public_url: str) -> SecretMaterial:
+def secret_material(new_secret: NewSecret, public_url: str) -> SecretMaterial:
     """Return the address and the secret that the sender of a webhook needs."""
-    url = f"{public_url}/api/routine-triggers/public/{minted.public_id}/fire"
-    return SecretMaterial(webhook_url=url, webhook_secret=minted.secret)
+    url = f"{public_url}/api/routine-triggers/public/{new_secret.public_id}/fire"
+    return SecretMaterial(webhook_url=url, webhook_secret=new_secret.secret)
 
 
 def _answer_trigger(changed: Changed, public_url: str, status: int) -> Response[TriggerAnswer]:
     result: TriggerResult = changed.result
-    secret = secret_material(result.minted, public_url) if result.minted else None
+    secret = secret_material(result.new_secret, public_url) if result.new_secret else None
 
     def read(conn: Connection) -> TriggerAnswer | None:
         if (trigger := routines.trigger(conn, result.trigger_id)) is None:
@@ -169,5 +169,5 @@ def _edited_trigger(conn: Connection, result: TriggerResult, public_url: str) ->
         return None
     fields: dict[str, Any] = {name: getattr(trigger, name) for name in responses.Trigger.__struct_fields__}
     return EditedTrigger(
-        **fields, secret_material=secret_material(result.minted, public_url) if result.minted else UNSET
+        **fields, secret_material=secret_material(result.new_secret, public_url) if result.new_secret else UNSET
     )

@@ -108,9 +108,9 @@ def forged(writers_fixture):
         f"user:{id_}" for id_ in (writers_fixture.ann, FIRST_USER, writers_fixture.vic, writers_fixture.abe)
     )
     seats = {
-        writers_fixture.ann_key: writers_fixture.seat(writers_fixture.ann),
-        writers_fixture.vic_key: writers_fixture.seat(writers_fixture.vic),
-        writers_fixture.abe_key: writers_fixture.seat(writers_fixture.abe),
+        writers_fixture.ann_key: writers_fixture.membership(writers_fixture.ann),
+        writers_fixture.vic_key: writers_fixture.membership(writers_fixture.vic),
+        writers_fixture.abe_key: writers_fixture.membership(writers_fixture.abe),
     }
     everything = [
         *seats,
@@ -121,9 +121,9 @@ def forged(writers_fixture):
         writers_fixture.other,
         writers_fixture.agent,
     ]
-    by_ann = [writers_fixture.ann_key, writers_fixture.ann, writers_fixture.seat(writers_fixture.ann)]
-    by_vic = [writers_fixture.vic_key, writers_fixture.vic, writers_fixture.seat(writers_fixture.vic)]
-    by_abe = [writers_fixture.abe_key, writers_fixture.abe, writers_fixture.seat(writers_fixture.abe)]
+    by_ann = [writers_fixture.ann_key, writers_fixture.ann, writers_fixture.membership(writers_fixture.ann)]
+    by_vic = [writers_fixture.vic_key, writers_fixture.vic, writers_fixture.membership(writers_fixture.vic)]
+    by_abe = [writers_fixture.abe_key, writers_fixture.abe, writers_fixture.membership(writers_fixture.abe)]
     new, past = uuid4(), datetime(2020, 1, 1, tzinfo=UTC)
     theirs = uuid4()
 
@@ -166,7 +166,7 @@ def forged(writers_fixture):
         "an agent's key by a viewer": ([issued(vic, writers_fixture.company, agent_id=writers_fixture.agent)], by_vic),
         "an agent's key by somebody without a key": (
             [issued(ann, writers_fixture.company, agent_id=writers_fixture.agent)],
-            [writers_fixture.ann, writers_fixture.seat(writers_fixture.ann)],
+            [writers_fixture.ann, writers_fixture.membership(writers_fixture.ann)],
         ),
         "an agent's key by somebody else's membership": (
             [issued(vic, writers_fixture.company, agent_id=writers_fixture.agent)],
@@ -181,11 +181,11 @@ def forged(writers_fixture):
         "a member by a viewer": ([joined(FIRST_USER, writers_fixture.company, actor=vic)], by_vic),
         "an owner by an admin": ([joined(FIRST_USER, writers_fixture.company, "owner", actor=abe)], by_abe),
         "an owner of oneself": (
-            [(writers_fixture.seat(writers_fixture.abe), "member.changed", body("member.changed", abe, writers_fixture.company, role="owner", permissions=[]))],
+            [(writers_fixture.membership(writers_fixture.abe), "member.changed", body("member.changed", abe, writers_fixture.company, role="owner", permissions=[]))],
             by_abe,
         ),
         "an owner of a viewer": (
-            [(writers_fixture.seat(writers_fixture.vic), "member.changed", body("member.changed", vic, writers_fixture.company, role="owner", permissions=[]))],
+            [(writers_fixture.membership(writers_fixture.vic), "member.changed", body("member.changed", vic, writers_fixture.company, role="owner", permissions=[]))],
             by_vic,
         ),
         "a member by a membership of the same batch": (
@@ -230,7 +230,7 @@ def test_what_the_service_makes_up_is_refused(writers_fixture):
 def test_no_grant_rests_on_what_another_batch_of_its_group_has_read(writers_fixture):
     """An admin's membership is made up by the viewer, who has read only her own; what the others read would prove it."""
     by_abe, by_vic = (
-        [key, user, writers_fixture.seat(user)]
+        [key, user, writers_fixture.membership(user)]
         for key, user in (
             (writers_fixture.abe_key, writers_fixture.abe),
             (writers_fixture.vic_key, writers_fixture.vic),
@@ -239,7 +239,7 @@ def test_no_grant_rests_on_what_another_batch_of_its_group_has_read(writers_fixt
     joined = body(
         "member.joined", f"user:{writers_fixture.abe}", writers_fixture.company, user_id=(new := uuid4()), role="member"
     )
-    forged = (writers_fixture.seat(new), "member.joined", joined)
+    forged = (writers_fixture.membership(new), "member.joined", joined)
     plain = (uuid4(), "agent.paused", body("agent.paused", company=writers_fixture.company, reason="rest"))
     group = [writers_fixture.batch(plain, evidence=by_abe), writers_fixture.batch(forged, evidence=by_vic)]
 
@@ -297,7 +297,7 @@ def test_a_session_vouches_for_nothing_once_its_key_is_revoked_or_its_user_has_s
 
 def test_a_membership_in_a_stream_of_another_company_lets_nobody_in(writers_fixture):
     """The log believes that an owner of one company adds a member there; who reads it sees which company it names."""
-    seat = writers_fixture.seat(writers_fixture.ann, writers_fixture.other)
+    seat = writers_fixture.membership(writers_fixture.ann, writers_fixture.other)
     written_body = body(
         "member.joined",
         f"user:{writers_fixture.ann}",
@@ -307,7 +307,7 @@ def test_a_membership_in_a_stream_of_another_company_lets_nobody_in(writers_fixt
     )
     position = writers_fixture.append(
         (seat, "member.joined", written_body),
-        evidence=[writers_fixture.ann_key, writers_fixture.ann, writers_fixture.seat(writers_fixture.ann)],
+        evidence=[writers_fixture.ann_key, writers_fixture.ann, writers_fixture.membership(writers_fixture.ann)],
     )
 
     with pytest.raises(Forbidden):

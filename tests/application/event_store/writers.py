@@ -39,7 +39,7 @@ class WritersFixture:
         added = self.ask(self.first, members.add, self.company, MemberDraft(name=name, membership_role=role))
         return added.user_id, added.key.key_id, self.caller(added.key)
 
-    def seat(self, user_id, company_id=None):
+    def membership(self, user_id, company_id=None):
         return membership_of(user_id, company_id or self.company)
 
     def log(self):

@@ -163,7 +163,7 @@ def test_all_are_kept_or_none(vault):
     assert {} == vault.open([second.id])
 
 
-def test_nothing_is_nothing(vault):
+def test_to_keep_drop_and_open_no_secrets_does_nothing(vault):
     vault.keep([])
     vault.drop([])
 

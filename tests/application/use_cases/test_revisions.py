@@ -72,10 +72,10 @@ def test_a_webhook_that_was_deleted_comes_back_with_another_secret(app, routine)
     app.ask(triggers.delete, webhook.trigger_id)
     assert {} == app.vault.secrets
 
-    [minted] = app.ask(revisions.restore, routine, revision_of(routine, then)).minted
+    [restored] = app.ask(revisions.restore, routine, revision_of(routine, then)).new_secrets
 
-    assert webhook.trigger_id == minted.trigger_id
-    assert webhook.minted.secret != minted.secret
+    assert webhook.trigger_id == restored.trigger_id
+    assert webhook.new_secret.secret != restored.secret
     assert 1 == len(app.vault.secrets)
 
 

@@ -27,7 +27,7 @@ def test_the_session_that_has_the_issue_of_a_run_writes_its_log(app, run):
     assert (app.company, SESSION) == may_write(app, run)
 
 
-def test_nobody_else_does(app, run):
+def test_nobody_else_writes_the_log_of_a_run(app, run):
     with pytest.raises(Conflict, match="ownership"):
         may_write(app, run, OTHER)
     with pytest.raises(Unauthenticated):
@@ -40,7 +40,7 @@ def test_nobody_else_does(app, run):
         may_write(app, uuid4())
 
 
-def test_a_session_that_has_ended_its_work_does_not(app, run):
+def test_a_session_that_has_ended_its_work_writes_no_log_any_more(app, run):
     app.ask(issues.update, issue_of_run(run), IssuePatch(status="done"), SESSION, caller=app.as_agent())
 
     with pytest.raises(Conflict, match="not checked out"):

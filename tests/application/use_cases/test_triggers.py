@@ -70,8 +70,8 @@ def secrets(app):
 
 
 def test_of_a_bearer_secret_a_digest_is_kept_and_of_one_that_signs_the_secret(app, routine):
-    bearer = app.ask(triggers.create, routine, WebhookDraft()).minted
-    signs = app.ask(triggers.create, routine, WebhookDraft(signing_mode="hmac_sha256")).minted
+    bearer = app.ask(triggers.create, routine, WebhookDraft()).new_secret
+    signs = app.ask(triggers.create, routine, WebhookDraft(signing_mode="hmac_sha256")).new_secret
 
     assert [None, signs.secret.encode()] == [kept.value for kept in secrets(app)]
     assert bearer.secret not in repr(bearer)
@@ -80,8 +80,8 @@ def test_of_a_bearer_secret_a_digest_is_kept_and_of_one_that_signs_the_secret(ap
 def test_a_rotated_secret_is_dead_at_once_or_after_the_overlap(app, routine):
     added = app.ask(triggers.create, routine, WebhookDraft())
 
-    rotated = app.ask(triggers.rotate_secret, added.trigger_id, 60).minted
-    assert added.minted.public_id == rotated.public_id
+    rotated = app.ask(triggers.rotate_secret, added.trigger_id, 60).new_secret
+    assert added.new_secret.public_id == rotated.public_id
     assert 2 == len(secrets(app))
     app.ask(triggers.rotate_secret, added.trigger_id, 0)
     assert 1 == len(secrets(app))
@@ -91,13 +91,13 @@ def test_another_signing_mode_gets_another_secret_only_where_the_old_one_will_no
     bearer = app.ask(triggers.create, routine, WebhookDraft()).trigger_id
     signs = app.ask(triggers.create, routine, WebhookDraft(signing_mode="hmac_sha256")).trigger_id
 
-    assert app.ask(triggers.update, bearer, TriggerPatch(signing_mode="github_hmac")).minted is not None
-    assert app.ask(triggers.update, signs, TriggerPatch(signing_mode="bearer")).minted is None
+    assert app.ask(triggers.update, bearer, TriggerPatch(signing_mode="github_hmac")).new_secret is not None
+    assert app.ask(triggers.update, signs, TriggerPatch(signing_mode="bearer")).new_secret is None
     assert 2 == len(secrets(app))
 
 
 def test_the_secret_of_a_deleted_webhook_is_gone_and_nobody_is_at_its_address(app, routine):
-    minted = app.ask(triggers.create, routine, WebhookDraft()).minted
+    minted = app.ask(triggers.create, routine, WebhookDraft()).new_secret
     trigger_id, _ = app.executor.query(lambda work: triggers.at_address(work, minted.public_id))
     assert minted.trigger_id == trigger_id
 

@@ -42,7 +42,7 @@ def routine(app):
 
 @pytest.fixture
 def mint_webhook(app, routine):
-    return app.ask(triggers.create, routine, WebhookDraft()).minted
+    return app.ask(triggers.create, routine, WebhookDraft()).new_secret
 
 
 def test_whoever_knows_the_secret_fires_the_routine_in_the_webhooks_name(app, mint_webhook):
@@ -67,7 +67,7 @@ def test_no_webhook_answers_at_an_address_that_nobody_has(app, mint_webhook):
 
 
 def test_a_signed_call_counts_once(app, routine):
-    mint_webhook = app.ask(triggers.create, routine, WebhookDraft(signing_mode="hmac_sha256")).minted
+    mint_webhook = app.ask(triggers.create, routine, WebhookDraft(signing_mode="hmac_sha256")).new_secret
     request = sign_request(app, mint_webhook)
     fire(app, mint_webhook, request)
 
@@ -88,7 +88,7 @@ def test_an_idempotency_key_gives_the_same_run_again(app, mint_webhook):
 
 
 def test_a_rotated_secret_fires_as_long_as_it_overlaps(app, mint_webhook):
-    new = app.ask(triggers.rotate_secret, mint_webhook.trigger_id, 60).minted
+    new = app.ask(triggers.rotate_secret, mint_webhook.trigger_id, 60).new_secret
 
     fire(app, mint_webhook, bearer(mint_webhook))
     fire(app, mint_webhook, bearer(new))
@@ -109,7 +109,7 @@ def test_a_webhook_that_is_disabled_or_whose_routine_is_paused_does_not_fire(app
 
 def test_variables_come_with_the_payload(app):
     routine = app.routine(title="For {{who}}", variables=(VariableDraft(name="who"),))
-    mint_webhook = app.ask(triggers.create, routine, WebhookDraft()).minted
+    mint_webhook = app.ask(triggers.create, routine, WebhookDraft()).new_secret
 
     fire(app, mint_webhook, bearer(mint_webhook), payload={"variables": {"who": "Zo"}})
 

@@ -30,7 +30,7 @@ READ: dict[SigningMode, list[str]] = {
 NAMES = [name for names in READ.values() for name in names]
 
 
-def delivery(headers, body=BODY):
+def webhook_request(headers, body=BODY):
     return WebhookRequest(headers=tuple(headers.items()), body=body)
 
 
@@ -39,7 +39,7 @@ def secrets(*texts):
 
 
 def proof(mode, headers, body=BODY, *, known_secrets=(SECRET,), window_s=WINDOW_S, now=NOON):
-    return verify(mode, delivery(headers, body), secrets(*known_secrets), window_s, now)
+    return verify(mode, webhook_request(headers, body), secrets(*known_secrets), window_s, now)
 
 
 def is_refused(mode, headers, body=BODY, *, known_secrets=(SECRET,), window_s=WINDOW_S, now=NOON):
@@ -49,7 +49,7 @@ def is_refused(mode, headers, body=BODY, *, known_secrets=(SECRET,), window_s=WI
 
 
 def stamped_headers(sent_at=SENT, body=BODY, secret=SECRET):
-    """The headers of a delivery that is signed together with its timestamp."""
+    """The headers of a request that is signed together with its timestamp."""
     return {"x-paperclip-signature": hex_hmac(secret, f"{sent_at}.".encode() + body), "x-paperclip-timestamp": sent_at}
 
 

@@ -51,7 +51,7 @@ def judge_request(mode, headers, body, known_secrets):
 
 
 def genuine_at_random(chance, mode, secret):
-    """A right delivery: headers as a list, and a body."""
+    """A right request: headers as a list, and a body."""
     body = chance.choice([b"", b"{}", b"5.{}", f"{SENT}.7.x".encode(), b"\xff\x00", chance.randbytes(40)])
     sent_at = str(NOON_S + chance.randint(-WINDOW_S, WINDOW_S))
     if mode == "standard_webhooks":
@@ -70,7 +70,7 @@ def genuine_at_random(chance, mode, secret):
 
 
 def changed_at_random(chance, headers, body):
-    """The same delivery, with one thing changed; some changes do not matter."""
+    """The same request, with one thing changed; some changes do not matter."""
     if chance.random() < 0.2:
         return headers, chance.choice([body + b"\n", body[1:], b"5." + body, body + b"0", body])
     index = chance.randrange(len(headers))

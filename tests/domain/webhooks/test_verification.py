@@ -1,7 +1,7 @@
 """
 Who may fire a webhook: contract 6 (A3, A4), and Standard Webhooks 1.0.
 
-Beside examples that others have published there are a corpus of deliveries that prove nothing (webhook_vectors), the
+Beside examples that others have published there are a corpus of requests that prove nothing (webhook_vectors), the
 library `standardwebhooks` in both directions, and a verifier of the test's own, which shares no code with ours.
 """
 
@@ -37,12 +37,12 @@ from tests.domain.webhooks.signed_requests import (
     SENT,
     VECTORS,
     WINDOW_S,
-    delivery,
     is_refused,
     proof,
     secrets,
     stamped_headers,
     standard_headers,
+    webhook_request,
 )
 from tests.domain.webhooks.webhook_vectors.refused import BODY, OTHER_SECRET, hex_hmac
 from tests.examples import examples
@@ -83,13 +83,13 @@ def test_nothing_is_signed_with_a_secret_whose_value_is_not_kept(mode):
     digest_only = Secret(digest=hashlib.sha256(SECRET.encode()).digest())
 
     with pytest.raises(Unauthenticated):
-        verify(mode, delivery(GENUINE[mode]), [digest_only], WINDOW_S, NOON)
+        verify(mode, webhook_request(GENUINE[mode]), [digest_only], WINDOW_S, NOON)
 
 
 def test_a_bearer_is_known_by_the_digest_alone():
     digest_only = Secret(digest=hashlib.sha256(SECRET.encode()).digest())
 
-    assert verify("bearer", delivery(GENUINE["bearer"]), [digest_only], WINDOW_S, NOON) == Proof()
+    assert verify("bearer", webhook_request(GENUINE["bearer"]), [digest_only], WINDOW_S, NOON) == Proof()
 
 
 @pytest.mark.parametrize("mode", [*READ])
@@ -141,7 +141,7 @@ def test_the_corpus_is_as_large_as_it_says_and_has_nothing_genuine():
     assert modes.keys() == set(READ)
     assert min(modes.values()) >= 50
     assert len({(attempt.mode, attempt.why) for attempt in REFUSED}) == len(REFUSED) >= 380
-    genuine = [(delivery(headers), mode) for mode, headers in GENUINE.items()]
+    genuine = [(webhook_request(headers), mode) for mode, headers in GENUINE.items()]
     assert not any((WebhookRequest(headers=one.headers, body=one.body), one.mode) in genuine for one in REFUSED)
 
 
@@ -188,7 +188,7 @@ def test_a_wrong_signature_is_as_much_work_as_a_right_one(mode, monkeypatch):
 
 
 def test_a_delivery_shows_nothing_of_its_headers():
-    request = delivery(GENUINE["bearer"])
+    request = webhook_request(GENUINE["bearer"])
 
     assert not any(SECRET in text for text in (repr(request), str(request), f"{request}", pretty_repr(request)))
     assert repr(request) == f"WebhookRequest({len(BODY)} bytes)"
@@ -207,7 +207,7 @@ def test_blanks_around_a_header_are_not_part_of_it(mode):
 @pytest.mark.parametrize("mode", [*READ])
 def test_headers_of_other_purposes_may_be_anything(mode):
     others = tuple(2 * [("x-forwarded-for", "é"), ("content-type", "text/plain; charset=é")])
-    answer = delivery(GENUINE[mode])
+    answer = webhook_request(GENUINE[mode])
 
     assert verify(mode, replace(answer, headers=answer.headers + others), secrets(SECRET), WINDOW_S, NOON) == proof(
         mode, GENUINE[mode]
@@ -525,7 +525,7 @@ def test_a_public_id_is_twenty_four_hex_characters():
 )
 def test_those_who_may_know_are_told_what_is_wrong_with_a_call(mode, headers, why):
     assert is_refused(mode, headers)
-    assert verification.why_unproven(mode, delivery(headers), WINDOW_S, NOON).startswith(why)
+    assert verification.why_unproven(mode, webhook_request(headers), WINDOW_S, NOON).startswith(why)
 
 
 @pytest.mark.parametrize("mode", [*READ])

@@ -49,7 +49,7 @@ def test_members_stand_in_the_order_they_joined_as_they_are_now(story, conn):
     acme = story.company()
     ann, ben = (story.ask(members.add, acme, MemberDraft(name=name)).user_id for name in ("Ann", "Ben"))
     story.passes(MINUTE)
-    story.ask(members.change, seat(acme, ann), MemberPatch(membership_role="owner", permissions=()))
+    story.ask(members.change, membership(acme, ann), MemberPatch(membership_role="owner", permissions=()))
     story.project_all()
 
     board, first, second = member_rows.of_company(conn, acme)
@@ -65,7 +65,7 @@ def test_members_stand_in_the_order_they_joined_as_they_are_now(story, conn):
 def test_a_removed_member_is_gone_and_comes_back_as_a_new_one(story, conn):
     acme = story.company()
     ann, ben = (story.ask(members.add, acme, MemberDraft(name=name)).user_id for name in ("Ann", "Ben"))
-    story.ask(members.remove, seat(acme, ann))
+    story.ask(members.remove, membership(acme, ann))
     story.project_all()
 
     assert member_rows.one(conn, acme, ann) is None
@@ -84,10 +84,10 @@ def test_a_removed_member_is_gone_and_comes_back_as_a_new_one(story, conn):
 def test_members_are_the_same_however_the_log_is_cut(story, conn):
     acme = story.company()
     ann = story.ask(members.add, acme, MemberDraft(name="Ann", email="ann@example.org")).user_id
-    story.ask(members.change, seat(acme, ann), MemberPatch(membership_role="viewer"))
-    story.ask(members.remove, seat(acme, ann))
+    story.ask(members.change, membership(acme, ann), MemberPatch(membership_role="viewer"))
+    story.ask(members.remove, membership(acme, ann))
     again = story.ask(members.add, acme, MemberDraft(name="Ann", email="ANN@example.org")).user_id
-    story.ask(members.change, seat(acme, again), MemberPatch(membership_role="admin"))
+    story.ask(members.change, membership(acme, again), MemberPatch(membership_role="admin"))
     story.project_all()
     log = list(story.store.history())
 
@@ -129,7 +129,7 @@ def test_keys_that_went_with_their_issuer_are_the_same_however_the_log_is_cut(st
     ]
     kept = story.ask(issue, scout, AgentKeyDraft())
     story.passes(MINUTE)
-    story.ask(members.remove, seat(acme, ann.user_id))
+    story.ask(members.remove, membership(acme, ann.user_id))
     story.ask(members.add, acme, MemberDraft(user_id=ann.user_id))
     again = story.ask(issue, scout, AgentKeyDraft(), caller=by_ann)
     story.project_all()
@@ -143,7 +143,7 @@ def test_keys_that_went_with_their_issuer_are_the_same_however_the_log_is_cut(st
             assert folded(conn, model, log, batch) == rows(conn, model)
 
 
-def seat(company_id, user_id):
+def membership(company_id, user_id):
     return MembershipRef(company_id=company_id, user_id=user_id, owners=())
 
 

@@ -269,7 +269,7 @@ def test_a_restored_routine_shows_its_old_settings_and_triggers(story, acme, sco
     story.ask(triggers.delete, door.trigger_id)
     added = story.by_code(id_)
     story.passes(HOUR)
-    (minted,) = story.restore(id_, 3).minted
+    (minted,) = story.restore(id_, 3).new_secrets
 
     shown_routine = detail(story, id_)
 

@@ -11,7 +11,7 @@ from domain.events import MemberJoined, UserRegistered
 from domain.identity import FIRST_USER, membership_of
 
 
-def seat(app, user, owners=()):
+def membership(app, user, owners=()):
     return MembershipRef(company_id=app.company, user_id=user, owners=owners)
 
 
@@ -35,7 +35,7 @@ def test_an_email_is_one_members_at_a_time_within_a_company(app):
     with pytest.raises(Conflict, match="Already a member"):
         app.ask(members.add, app.company, MemberDraft(name="Rob", email="robin@EXAMPLE.org"))
     app.ask(members.add, app.other_company(), draft)
-    app.ask(members.remove, seat(app, robin))
+    app.ask(members.remove, membership(app, robin))
     app.ask(members.add, app.company, draft)
 
     assert 3 == sum(event.email == draft.email for event in app.events(UserRegistered))
@@ -60,20 +60,20 @@ def test_the_last_owner_stays_one_however_old_the_list_of_owners_is(app):
     owner = app.member("owner")
     other = newest_member(app)
     stale = (FIRST_USER, other)
-    app.ask(members.remove, seat(app, FIRST_USER, stale), caller=owner)
+    app.ask(members.remove, membership(app, FIRST_USER, stale), caller=owner)
 
     with pytest.raises(Conflict, match="needs an owner"):
-        app.ask(members.remove, seat(app, other, stale), caller=owner)
+        app.ask(members.remove, membership(app, other, stale), caller=owner)
     with pytest.raises(Conflict, match="needs an owner"):
-        app.ask(members.change, seat(app, other, stale), MemberPatch(membership_role="admin"), caller=owner)
+        app.ask(members.change, membership(app, other, stale), MemberPatch(membership_role="admin"), caller=owner)
 
 
 def test_admins_manage_members_and_no_owners_and_members_manage_nobody(app):
     admin, member = app.member("admin"), app.member()
 
-    app.ask(members.change, seat(app, newest_member(app)), MemberPatch(membership_role="viewer"), caller=admin)
+    app.ask(members.change, membership(app, newest_member(app)), MemberPatch(membership_role="viewer"), caller=admin)
     with pytest.raises(Forbidden, match="Only an owner"):
-        app.ask(members.remove, seat(app, FIRST_USER), caller=admin)
+        app.ask(members.remove, membership(app, FIRST_USER), caller=admin)
     with pytest.raises(Forbidden):
         app.ask(members.add, app.company, MemberDraft(name="Friend"), caller=member)
 
@@ -84,7 +84,7 @@ def test_who_is_removed_may_do_nothing_from_then_on_and_their_agents_keys_are_de
     key = Caller(token=app.ask(keys.create_for_agent, app.agent, AgentKeyDraft(), caller=admin).token)
     app.ask(read_access.anyone, caller=key)
 
-    app.ask(members.remove, seat(app, user))
+    app.ask(members.remove, membership(app, user))
 
     with pytest.raises(Unauthenticated):
         app.ask(read_access.anyone, caller=key)
@@ -94,4 +94,4 @@ def test_who_is_removed_may_do_nothing_from_then_on_and_their_agents_keys_are_de
 
 def test_nobody_who_is_no_member_is_changed(app):
     with pytest.raises(NotFound, match="Member not found"):
-        app.ask(members.change, seat(app, app.agent), MemberPatch(membership_role="viewer"))
+        app.ask(members.change, membership(app, app.agent), MemberPatch(membership_role="viewer"))

@@ -1,7 +1,7 @@
 """
-Deliveries that prove nothing, made by hand: the answer to each is Unknown, and nothing else.
+Requests that prove nothing, made by hand: each is refused as Unauthenticated, and nothing more is said.
 
-Each is a genuine delivery but for what its `why` says. They follow from a secret (48 hex characters), a moment and a
+Each is a genuine request but for what its `why` says. They follow from a secret (48 hex characters), a moment and a
 window, so that a running service can be asked as well. Names of headers are lower-case, values latin-1 text.
 """
 
@@ -234,7 +234,7 @@ def _standard_attempts(secret: str, now_s: int, window_s: int) -> Iterator[Attem
     def signed(message_id: str = "msg_1", timestamp: str = sent_at, body: bytes = BODY) -> bytes:
         return f"{message_id}.{timestamp}.".encode("latin-1") + body
 
-    def delivery(signature: str, message_id: str = "msg_1", timestamp: str = sent_at) -> dict[str, str]:
+    def headers_with(signature: str, message_id: str = "msg_1", timestamp: str = sent_at) -> dict[str, str]:
         return {"webhook-id": message_id, "webhook-timestamp": timestamp, "webhook-signature": signature}
 
     right = v1(secret, signed())
@@ -293,10 +293,10 @@ def _standard_attempts(secret: str, now_s: int, window_s: int) -> Iterator[Attem
         "SHA-512": "v1," + b64encode(hmac.digest(b64decode(secret), signed(), "sha512")).decode(),
     }
     for why, signature in signatures.items():
-        yield attempt(mode, why, delivery(signature))
-    yield attempt(mode, "the alphabet of URLs", delivery(odd.replace("+", "-").replace("/", "_"), odd_id))
+        yield attempt(mode, why, headers_with(signature))
+    yield attempt(mode, "the alphabet of URLs", headers_with(odd.replace("+", "-").replace("/", "_"), odd_id))
     for why, body in _other_bodies().items():
-        yield attempt(mode, why, delivery(right), body)
+        yield attempt(mode, why, headers_with(right), body)
     timestamps = {
         "an empty timestamp": "",
         "a second before the window": str(now_s - window_s - 1),
@@ -312,7 +312,7 @@ def _standard_attempts(secret: str, now_s: int, window_s: int) -> Iterator[Attem
         "not a number": "NaN",
     }
     for why, timestamp in timestamps.items():
-        yield attempt(mode, why, delivery(v1(secret, signed(timestamp=timestamp)), timestamp=timestamp))
+        yield attempt(mode, why, headers_with(v1(secret, signed(timestamp=timestamp)), timestamp=timestamp))
     ids = {
         "an empty id": "",
         "an id with a dot": "msg.1",
@@ -323,8 +323,8 @@ def _standard_attempts(secret: str, now_s: int, window_s: int) -> Iterator[Attem
         "an id without end": 256 * "a",
     }
     for why, message_id in ids.items():
-        yield attempt(mode, why, delivery(v1(secret, signed(message_id)), message_id))
-    headers = delivery(right)
+        yield attempt(mode, why, headers_with(v1(secret, signed(message_id)), message_id))
+    headers = headers_with(right)
     for name in headers:
         yield attempt(mode, f"no {name}", {key: value for key, value in headers.items() if key != name})
         yield attempt(mode, f"{name} twice", [*headers.items(), (name, headers[name])])
