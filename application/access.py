@@ -139,7 +139,7 @@ def identify(work: UnitOfWork, caller: Caller, prefetch: Iterable[UUID | None] =
 
 
 def streams_behind(issuing: Recorded) -> Sequence[UUID | None]:
-    """Return the ids of what a key that was issued so has behind it: `identify` reads them whenever the key is used."""
+    """Return the ids of the streams on which an issued key rests: `identify` reads them whenever the key is used."""
     match issuing.event:
         case KeyIssued(user_id=UUID() as user_id, session=session):
             return [user_id, session.rests_on if session else None]

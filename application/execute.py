@@ -242,7 +242,7 @@ class Executor:
         ids: list[UUID | None] = [arg for arg in args if isinstance(arg, UUID)]
         known_key = None if self.cache is None or caller.key_id is None else self.cache.get(caller.key_id)
         if known_key is not None and known_key.recorded:
-            # Whether it is still good is read anew, in one round trip with what it has behind it.
+            # Whether it is still good is read anew, in one round trip with what it rests on.
             ids += streams_behind(known_key.recorded[0])
         principal = identify(work, caller, ids)
         if self.cache is not None and caller.key_id is not None and known_key is None:

@@ -33,7 +33,7 @@ def cell(text: str) -> Text:
 
 
 def echo(*lines: str, err: bool = False) -> None:
-    """Print lines, at once; characters that the terminal's encoding lacks are escaped as well."""
+    """Print lines, all at once; characters that the terminal's encoding lacks are escaped as well."""
     encoding = (sys.stderr if err else sys.stdout).encoding or "ascii"
     text = "".join(f"{make_visible(line)}\n" for line in lines)
     click.echo(text.encode(encoding, "backslashreplace").decode(encoding), err=err, nl=False)

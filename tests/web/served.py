@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -42,10 +42,8 @@ def serve_app(api: Api, app: ASGIApp, system: System | None = None, **settings: 
     """A server of its own for an application, with these settings of the server: who may connect, and how often."""
     system = system or api.system
     here = msgspec.structs.replace(system, settings=msgspec.structs.replace(system.settings, **settings))
-    with serving(here, app) as url:
-        served_api = Api(url, api.token, here)
+    with serving(here, app) as url, closing(Api(url, api.token, here)) as served_api:
         yield served_api
-        served_api.close()
 
 
 def leave_end_of_minute() -> None:

@@ -1,7 +1,9 @@
 """Requests to addresses that others have given us, against servers that mean no good."""
 
 import asyncio
+import gc
 import itertools
+import socket
 import ssl
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -55,8 +57,14 @@ class Server:
 @asynccontextmanager
 async def serve(server, context=None):
     running = await asyncio.start_server(server, "127.0.0.1", 0, ssl=context)
+    (listening,) = running.sockets
     async with running:
-        yield running.sockets[0].getsockname()[1]
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            # A connection that is just being accepted when the server closes would stay open, and fail a later test.
+            asyncio.get_running_loop().remove_reader(listening.fileno())
+            await asyncio.sleep(0)
 
 
 @asynccontextmanager
@@ -75,6 +83,20 @@ def post_to_server(answer, path="/in", **options):
             return await sender.post(f"http://127.0.0.1:{port}{path}", {"X-A": "1"}, b"body"), server
 
     return asyncio.run(run())
+
+
+def test_the_server_of_these_tests_leaves_no_connection_open_whenever_it_closes():
+    async def connect_and_leave(rounds):
+        async with serve(Server()) as port:
+            with socket.socket() as sender:
+                sender.setblocking(False)
+                sender.connect_ex(("127.0.0.1", port))
+                for _ in range(rounds):
+                    await asyncio.sleep(0)
+
+    for rounds in range(6):
+        asyncio.run(connect_and_leave(rounds))
+    gc.collect()  # whatever was left open is noticed now, and fails the test
 
 
 def test_a_post_sends_its_body_and_headers_and_gives_the_status():

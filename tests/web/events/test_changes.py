@@ -114,8 +114,8 @@ def test_no_address_and_no_secret_is_in_a_history(past_api: Past):
     )
 
 
-def changes_between(past_api: Past, begin: int, end: int) -> Any:
-    return past_api.api.get(f"/routines/{past_api.routine}/diff?from={begin}&to={end}")
+def changes_between(past_api: Past, begin: int, end: int, routine: str | None = None) -> Any:
+    return past_api.api.get(f"/routines/{routine or past_api.routine}/diff?from={begin}&to={end}")
 
 
 def position_of(past_api: Past, kind: str) -> int:
@@ -175,15 +175,15 @@ def test_what_was_changed_back_is_no_difference_and_a_new_secret_is_one_that_is_
 
 
 def test_a_trigger_that_came_and_went_between_the_moments_is_no_difference(past_api: Past):
-    api, begin = past_api.api, past_api.api.system.store.head()
-    hook = api.post(f"/routines/{past_api.routine}/triggers", {"kind": "webhook", "signingMode": "bearer"})["trigger"][
-        "id"
-    ]
+    api = past_api.api
+    routine = api.routine(past_api.company, api.agent(past_api.company)[0])
+    begin = api.system.store.head()
+    hook = api.post(f"/routines/{routine}/triggers", {"kind": "webhook", "signingMode": "bearer"})["trigger"]["id"]
     api.post(f"/routine-triggers/{hook}/rotate-secret", {})
-    there = changes_between(past_api, begin, api.system.store.head())
+    there = changes_between(past_api, begin, api.system.store.head(), routine)
     api.request("DELETE", f"/routine-triggers/{hook}")
 
-    gone = changes_between(past_api, begin, api.system.store.head())
+    gone = changes_between(past_api, begin, api.system.store.head(), routine)
 
     assert [(one["id"], one["change"]) for one in there["triggers"]] == [(hook, "added")]
     assert "excludedDates" not in {one["field"] for one in there["triggers"][0]["fields"]}, "it is empty as before"

@@ -12,12 +12,13 @@ from tests.web import people
 
 
 class Past:
-    """A company in which something of everything has happened, and another one."""
+    """A company in which something of everything has happened, and another one. Tests record nothing in the first."""
 
     def __init__(self, api: Api) -> None:
         self.api = api
         self.company, self.other = api.company("Acme"), api.company("Other")
         self.agent, self.agent_token = api.agent(self.company)
+        self.owner_token, self.auditor_token = (people.member(api, self.company, role) for role in ("owner", "auditor"))
         self.routine = api.routine(self.company, self.agent, title="Nightly report")
         self.trigger = api.post(f"/routines/{self.routine}/triggers", {"kind": "webhook", "signingMode": "none"})[
             "trigger"
@@ -178,9 +179,7 @@ def test_events_of_keys_and_names_are_for_the_auditor_of_the_instance(past_api: 
     assert {"***"} == {event["data"]["name"] for event in claims}
     assert [] == past_api.api.get("/events?kind=key.issued,name.claimed")
     assert [] == past_api.events("kind=key.issued,name.claimed")
-    assert [] == past_api.events(
-        "kind=key.issued,name.claimed,user.registered", token=people.member(past_api.api, past_api.company, "owner")
-    )
+    assert [] == past_api.events("kind=key.issued,name.claimed,user.registered", token=past_api.owner_token)
 
 
 def test_no_address_and_no_secret_is_shown(past_api: Past):
@@ -194,7 +193,7 @@ def test_no_address_and_no_secret_is_shown(past_api: Past):
 
 
 def test_an_auditor_of_the_company_reads_its_events_and_changes_nothing(past_api: Past):
-    auditor = people.member(past_api.api, past_api.company, "auditor")
+    auditor = past_api.auditor_token
 
     assert past_api.events("limit=1", token=auditor)
     answers = [

@@ -18,7 +18,6 @@ from tests.api import Api
 from tests.web.served import serve_further
 from web.http.backend import Backend
 from web.http.fair_threads import FairThreads
-from web.monitoring import checkup
 from web.monitoring.checkup import Checkup, Findings, KeptFinding
 
 
@@ -53,10 +52,9 @@ def test_health_needs_no_token_and_lists_every_read_model(api: Api):
     assert [None] * len(models) == [model["stopped"] for model in models]
 
 
+@pytest.mark.usefixtures("nothing_kept")
 def test_a_process_that_goes_by_older_zone_data_than_it_is_planned_by_is_degraded(api: Api, monkeypatch):
     monkeypatch.setattr(zone_data, "adopted_version", lambda _work: "2999a")
-    monkeypatch.setattr(checkup, "KEPT_S", 0.0)  # what is found here is found out anew by the next test
-    monkeypatch.setattr(KeptFinding, "is_outdated", True)
 
     health = api.get("/health", token=None)
 

@@ -221,8 +221,8 @@ def test_work_that_nobody_takes_is_counted_and_the_oldest_open_issue_has_an_age(
     assert [("agent", idle)] == [(row["kind"], row["id"]) for row in map(json.loads, said.stdout.splitlines())]
 
 
+@pytest.mark.usefixtures("nothing_kept")
 def test_a_database_that_takes_no_changes_is_no_healthy_one(api_without_work: Api, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(checkup, "KEPT_S", 0.0)
     assert api_without_work.get("/health", token=None)["canWrite"]
 
     for name, error, reason in (
