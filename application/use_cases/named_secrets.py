@@ -8,6 +8,7 @@ import msgspec
 
 from application.event_store.unit_of_work import UnitOfWork
 from domain.disclosure import MASK
+from domain.errors import InvalidField
 from domain.values import Sealed
 from domain.webhooks.secret import Secret
 
@@ -51,13 +52,21 @@ def open_secrets(work: UnitOfWork, sealed: Sealed | None) -> dict[str, Any]:
     return values
 
 
-def unmask(work: UnitOfWork, values: Mapping[str, object], old: Sealed | None) -> dict[str, object]:
-    """Return the values, with the old value in the place of each mask; a mask without an old value is left out."""
+def unmask(work: UnitOfWork, values: Mapping[str, object], old: Sealed | None, field: str) -> dict[str, object]:
+    """
+    Return the values of a field, with the old value in the place of each mask.
+
+    Raises InvalidField for a mask without an old value, such as one in a copy of something else; SecretsLost as above.
+    """
+    check_masks(values, old, field)
     if MASK not in values.values():
         return dict(values)
     old_values = open_secrets(work, old)
-    return {
-        name: old_values.get(name) if value == MASK else value
-        for name, value in values.items()
-        if value != MASK or name in old_values
-    }
+    return {name: old_values.get(name) if value == MASK else value for name, value in values.items()}
+
+
+def check_masks(values: Mapping[str, object], old: Sealed | None, field: str) -> None:
+    """Raise InvalidField for a mask of a name that has no value."""
+    for name, value in values.items():
+        if value == MASK and (old is None or name not in old.names):
+            raise InvalidField(f"{field}.{name}: there is no value that could stay", f"{field}.{name}")

@@ -15,7 +15,6 @@ from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies.routines import EnvBinding, PlainBinding
 from application.use_cases import named_secrets
 from domain.board import issue
-from domain.disclosure import MASK
 from domain.errors import Conflict, Forbidden, InvalidField
 from domain.jetty import environment
 from domain.values import RoutineEnvironment, Sealed, Value
@@ -63,7 +62,7 @@ def bind(  # noqa: PLR0913, PLR0917 whose environment it is
         name: reference for name, reference in references.items() if old.references.get(name) != reference
     }
     _check_references(work, principal, company_id, new_references)
-    values = _unmask_texts(work, texts, old.sealed)
+    values = named_secrets.unmask(work, texts, old.sealed, FIELD)
     environment.check_total({**values, **references}, work.limits, FIELD)
     if old.sealed is None:
         sealed = named_secrets.seal(work, routine_id, PURPOSE, values, company_id)
@@ -106,13 +105,6 @@ def _check_references(work: UnitOfWork, principal: Principal, company_id: UUID, 
             raise InvalidField(
                 f"{FIELD}.{name}: the company's environment has no variable {reference!a}", f"{FIELD}.{name}"
             )
-
-
-def _unmask_texts(work: UnitOfWork, texts: Mapping[str, str], old: Sealed | None) -> dict[str, object]:
-    for name, text in texts.items():
-        if text == MASK and (old is None or name not in old.names):
-            raise InvalidField(f"{FIELD}.{name}: there is no value that could stay", f"{FIELD}.{name}")
-    return named_secrets.unmask(work, texts, old)
 
 
 def _open_values(work: UnitOfWork, sealed: Sealed | None) -> dict[str, str]:

@@ -302,6 +302,12 @@ def _log_attempt(pending: PendingDelivery, answer: Answer) -> None:
     )
 
 
+def _retrieve_error(task: asyncio.Task[None]) -> None:
+    """Let asyncio not report the error of a task that nobody awaits: sending has failed first, of the same outage."""
+    if not task.cancelled():
+        task.exception()
+
+
 async def _serve(
     delivery_worker: DeliveryWorker, connect: Callable[[], Connection], wakeup: Wakeup, stop: Stop
 ) -> None:
@@ -315,6 +321,7 @@ async def _serve(
                     listening.result()
                 pause_s = await asyncio.to_thread(delivery_worker.pause_s, conn)
                 listening = asyncio.create_task(asyncio.to_thread(wakeup.wait, pause_s, stop))
+                listening.add_done_callback(_retrieve_error)
             timeout_s = 0 if delivery_worker.is_behind else None
             done, _ = await asyncio.wait(
                 [listening, *delivery_worker.tasks], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED

@@ -43,11 +43,12 @@ def status(*, as_json: bool, settings: Settings) -> None:
     if as_json:
         terminal.echo_json(standings)
         return
+    name, position, moved = (Column(title, no_wrap=True) for title in ("Read model", "Position", "Moved (UTC)"))
     table = Table(
-        Column("Read model", no_wrap=True), "Position", "Behind", "Stopped by", "Isolated", "Rebuild", "Moved"
+        name, position, "Behind", "Stopped by", "Isolated", "Rebuild", moved, collapse_padding=True, pad_edge=False
     )
     for standing in standings:
-        moved_at = standing.moved_at.isoformat(timespec="seconds")
+        moved_at = f"{standing.moved_at.astimezone(UTC):%d %b %H:%M}"  # eighty columns have no room for more
         numbers = (
             str(standing.position),
             str(standing.behind),

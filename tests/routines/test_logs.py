@@ -1,13 +1,14 @@
 """Each line of a process is a JSON object that says when, how grave, which process and what."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
 
 import pytest
 
-from routines.logs import LogFile
+from routines.logs import LogFile, RareLines
 
 TALK = """
 import logging, threading, warnings
@@ -22,6 +23,7 @@ log.debug("too little")
 log.info("fired", position=7, title="\\x1b[2J\\x7f\\x9b\\u202e")
 structlog.get_logger().warning("nobody's")
 logging.getLogger("psycopg.pool").warning("two\\nlines %d", 5)
+logging.getLogger("psycopg.pool").warning("two\\nlines %d", 6)
 try:
     raise ValueError("no")
 except ValueError:
@@ -60,6 +62,21 @@ def test_a_line_says_which_process_it_is_of(lines):
 
 def test_what_a_library_says_is_under_its_name(lines):
     assert ["psycopg.pool", "uvicorn.error", "py.warnings"] == [line["logger"] for line in lines if "logger" in line]
+
+
+def test_what_a_pool_repeats_while_the_database_is_away_is_one_line_a_minute():
+    now = 0.0
+    pool_lines, written = RareLines(lambda: now), []
+
+    for now in (0.0, 0.5, 59.0, 60.0, 61.0, 200.0):
+        record = logging.LogRecord("psycopg.pool", logging.WARNING, "", 0, "failed after %s s", (now,), None)
+        written += [record.getMessage()] if pool_lines.filter(record) else []
+
+    assert written == [
+        "failed after 0.0 s",
+        "failed after 60.0 s (2 more since the last such line)",
+        "failed after 200.0 s (1 more since the last such line)",
+    ]
 
 
 def test_an_error_is_in_the_line_that_tells_of_it(lines):

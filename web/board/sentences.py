@@ -40,7 +40,7 @@ SENTENCES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         (r"Invalid uuid", "This is no id."),
         (r"Invalid datetime: .*", "This is no time: write it like 2026-11-30 09:00."),
         (r"Invalid date: .*", "This is no date: write it like 2026-11-30."),
-        (r"Invalid", "Some of these characters may not stand here, or not in this order."),
+        (r"Invalid|must match .*", "Some of these characters may not stand here, or not in this order."),
         (r".*Invalid timezone: .*", "There is no such zone: use a name such as Europe/Amsterdam."),
         (r"A schedule has a cronExpression or a runAt, not both", "Give a cron expression or one time, not both."),
         (r"endsAt must not be before startsAt", "This is before the moment at which it begins."),

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 
 LONGEST_SHOWN = 60
 SHORTEST_PART = 3  # letters of a name by which the whole one is known, as `cron` is of `cronExpression`
-ALIKE = 0.4  # how alike two names must be (0 to 1) for one to be suggested in place of the other
+ALIKE = 0.6  # how alike two names must be (0 to 1) for one to be suggested in place of the other; less is a guess
 
 
 def describe_unknown(kind: str, name: str, known_names: Iterable[str]) -> tuple[str, str]:

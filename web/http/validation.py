@@ -251,9 +251,15 @@ def _check_text(value: object, meta: Meta, place: Place) -> object:
         return place.wrong_type("string", value)
     text = value.strip() if (meta.extra or {}).get("trim") else value
     _check_size(len(text), meta, "string", place)
-    if meta.pattern is not None and not re.search(meta.pattern, text):
-        place.report("invalid_string", "Invalid", validation="regex")
+    if meta.pattern is not None and not _matches(meta.pattern, text):
+        place.report("invalid_string", "Invalid", validation="regex", pattern=meta.pattern)
     return text
+
+
+def _matches(pattern: str, text: str) -> bool:
+    """Return whether the text has the pattern. `$` is the end of the text alone, as the description's readers take it."""
+    match = re.search(pattern, text)
+    return match is not None and not (pattern.endswith("$") and match.end() < len(text))
 
 
 def _check_uuid(value: object, _meta: Meta, place: Place) -> object:

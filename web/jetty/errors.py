@@ -73,7 +73,14 @@ def _describe_error(error: Exception, options: dict[str, Any], part: str) -> tup
 
 def _convert_issue(issue: dict[str, Any]) -> tuple[str, str]:
     field = ".".join(map(str, issue["path"])) or BODY
-    return field, "is required" if issue["message"] == "Required" else str(issue["message"])
+    match issue:
+        case {"message": "Required"}:
+            return field, "is required"
+        case {"pattern": pattern}:
+            return field, f"must match {pattern}"
+        case {"message": message}:
+            return field, str(message)
+    raise AssertionError("every issue has a message")
 
 
 def _invalid_detail(status: int, issues: list[tuple[str, str]], part: str) -> Any:

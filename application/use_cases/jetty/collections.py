@@ -51,6 +51,7 @@ def change_environment(work: UnitOfWork, principal: Principal, collection: str, 
     old = company.environment if company else None
     values: dict[str, object] = {}
     if (variables := change.environment_variables) is not None:
+        named_secrets.check_masks(variables, old, "environment_variables")
         new = {name: value for name, value in variables.items() if value is not None and value != MASK}
         environment.check_new(new)
         deleted_names = {name for name, value in variables.items() if value is None}

@@ -25,6 +25,7 @@ from domain.values import Cadence, Callback, Json, RoutineSettings, RoutineStatu
 from domain.webhooks.secret import Secret
 
 SECRETS, CALLBACK = "secret params", "callback"
+FIELD = "secret_params"
 
 
 def create(work: UnitOfWork, principal: Principal, path: TaskPath, draft: RoutineCreate) -> UUID:
@@ -40,7 +41,7 @@ def create(work: UnitOfWork, principal: Principal, path: TaskPath, draft: Routin
     routine_id, company_id = work.new_id(), ref.company_id
     work.begin(cadence_of(routine_id))
     names.take(work, names.routines_of(ref.task_id), draft.name, routine_id, company_id, _name_conflict(draft.name))
-    values = named_secrets.unmask(work, draft.secret_params, None)
+    values = named_secrets.unmask(work, draft.secret_params, None, FIELD)
     secrets = named_secrets.seal(work, routine_id, SECRETS, values, company_id)
     callback = _keep_callback(work, routine_id, company_id, draft.webhook_url, draft.webhook_secret)
     call = TaskCall(
@@ -208,9 +209,9 @@ def _secrets_after(work: UnitOfWork, ref: names.RoutineRef, patch: RoutineChange
     if patch.secret_params is UNSET:
         return old
     try:
-        values = named_secrets.unmask(work, patch.secret_params, old)
+        values = named_secrets.unmask(work, patch.secret_params, old, FIELD)
     except named_secrets.SecretsLost:
-        raise InvalidField("The stored secrets are gone: send their values", "secret_params") from None
+        raise InvalidField("The stored secrets are gone: send their values", FIELD) from None
     return named_secrets.reseal(work, ref.routine_id, SECRETS, values, old)
 
 
@@ -219,7 +220,9 @@ def _keep_callback(
 ) -> Callback | None:
     """Return the callback with its secret in the vault, which may wait there for a URL; None if there is neither."""
     secret_id = None
-    if secret is not None and secret != MASK:
+    if secret == MASK:
+        raise InvalidField("webhook_secret: there is no value that could stay", "webhook_secret")
+    if secret is not None:
         secret_id = work.keep(routine_id, CALLBACK, Secret(secret.encode()), company_id)
     return None if url is None and secret_id is None else Callback(url=url, secret_id=secret_id)
 
@@ -227,7 +230,8 @@ def _keep_callback(
 def _callback_after(work: UnitOfWork, ref: names.RoutineRef, patch: RoutineChange) -> Callback | None:
     old = ref.call.callback or Callback(url=None)
     url = old.url if patch.webhook_url is UNSET else patch.webhook_url
-    if patch.webhook_secret in (UNSET, MASK) or _is_kept(work, old, patch.webhook_secret):
+    stays = patch.webhook_secret == MASK and old.secret_id is not None
+    if stays or patch.webhook_secret is UNSET or _is_kept(work, old, patch.webhook_secret):
         return None if url is None and old.secret_id is None else Callback(url=url, secret_id=old.secret_id)
     if old.secret_id is not None:
         work.drop([old.secret_id])

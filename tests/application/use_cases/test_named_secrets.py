@@ -2,6 +2,7 @@ import pytest
 
 from application.use_cases import named_secrets
 from domain.disclosure import MASK
+from domain.errors import InvalidField
 from domain.events import CompanyEnvironmentChanged
 
 
@@ -37,16 +38,22 @@ def test_secrets_that_were_dropped_are_lost(app):
         app.executor.query(lambda work: named_secrets.open_secrets(work, sealed))
 
 
-def test_the_mask_stands_for_the_value_that_there_is_and_for_none_the_name_is_left_out(app):
+def test_the_mask_stands_for_the_value_that_there_is(app):
     old = keep(app, a="1", b="2")
 
-    values = app.executor.query(lambda work: named_secrets.unmask(work, {"a": MASK, "c": "3", "d": MASK}, old))
+    values = app.executor.query(lambda work: named_secrets.unmask(work, {"a": MASK, "c": "3"}, old, "secrets"))
 
     assert {"a": "1", "c": "3"} == values
+
+
+def test_a_mask_of_a_name_without_a_value_is_refused(app):
+    for old in (None, keep(app, a="1")):
+        with pytest.raises(InvalidField, match=r"secrets\.d: there is no value that could stay"):
+            app.executor.query(lambda work, old=old: named_secrets.unmask(work, {"d": MASK}, old, "secrets"))
 
 
 def test_without_a_mask_the_vault_is_not_opened(app):
     old = keep(app, a="1")
     app.vault.secrets.clear()
 
-    assert {"a": "2"} == app.executor.query(lambda work: named_secrets.unmask(work, {"a": "2"}, old))
+    assert {"a": "2"} == app.executor.query(lambda work: named_secrets.unmask(work, {"a": "2"}, old, "secrets"))

@@ -99,6 +99,15 @@ def test_why_a_read_model_stopped_is_shown_and_not_obeyed(routines, monkeypatch)
     assert {one["stopped"] for one in json.loads(lines.output)} == {HOSTILE}
 
 
+def test_the_state_of_the_read_models_is_whole_in_eighty_columns(routines, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+
+    table = routines("projections", "status")
+
+    assert "Position" in table.output
+    assert "…" not in table.output
+
+
 def test_a_key_by_a_strange_name_is_refused_by_that_name(routines):
     result = routines("secrets", "retire-key", HOSTILE)
 

@@ -312,6 +312,7 @@ def test_a_body_that_is_no_object_is_refused(api: Api, kind: str):
             {
                 "code": "invalid_string",
                 "validation": "regex",
+                "pattern": "^[A-Za-z][A-Za-z0-9_]*$",
                 "message": "Invalid",
                 "path": ["variables", 1, "name"],
             },

@@ -141,6 +141,7 @@ def test_every_body_refuses_what_it_does_not_know(shape: type[msgspec.Struct]):
         ),
         (BulkPause, {"routineIDs": [ID]}, "Unknown field 'routineIDs': did you mean 'routineIds'?"),
         (ScheduleDraft, {"cron": "0 9 * * *"}, "Unknown field 'cron': did you mean 'cronExpression'?"),
+        (RoutineDraft, {"title": "x", "deadlineSec": 60}, "Unknown field 'deadlineSec'"),  # `variables` is not near
         (BulkPause, {}, "Say which routines are meant, or all: true for every one"),
         (BulkResume, {"q": None}, "Say which routines are meant, or all: true for every one"),
         (

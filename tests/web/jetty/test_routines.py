@@ -284,6 +284,37 @@ def test_secrets_are_masked_and_survive_read_modify_write(jetty):
     assert jetty.patch(address, {"webhook_url": None})["webhook_url"] is None
 
 
+def test_a_mask_without_a_secret_that_it_could_keep_is_refused(jetty):
+    address = jetty.routine(secret_params={"api_key": "sk-1"})
+    task_address = address.rpartition("/")[0]
+    copy = {"name": "copy", "cadence": DAILY}
+
+    for method, path, body, field in (
+        ("POST", task_address, copy | {"secret_params": {"api_key": "***"}}, "secret_params.api_key"),
+        ("POST", task_address, copy | {"webhook_secret": "***"}, "webhook_secret"),
+        ("PATCH", address, {"secret_params": {"other": "***"}}, "secret_params.other"),
+        ("PATCH", address, {"webhook_secret": "***"}, "webhook_secret"),
+    ):
+        answer = jetty.request(method, path, body)
+        message = f"{field}: there is no value that could stay"
+        assert (400, {"message": message, "field": field}) == (answer.status_code, answer.json()["detail"])
+    environment = {"environment_variables": {"TOKEN": "***"}}
+    answer = jetty.request("PATCH", f"/collections/{jetty.collection}/environment", environment)
+    assert (422, ["body", "environment_variables", "TOKEN"]) == (answer.status_code, answer.json()["detail"][0]["loc"])
+
+
+@pytest.mark.parametrize("name", ["a\n", " a", "A", "a b", "-a", "a--b", "ü"])
+def test_a_name_that_is_no_slug_is_refused_with_what_one_is(jetty, name):
+    body = {"name": name, "cadence": DAILY}
+
+    answer = jetty.request("POST", f"/routines/{jetty.collection}/{jetty.task()}", body)
+
+    assert (400, "name: must match ^[a-z0-9]+(?:[-_][a-z0-9]+)*$") == (
+        answer.status_code,
+        answer.json()["detail"]["message"],
+    )
+
+
 def test_patch_changes_what_it_names_and_an_empty_one_nothing(jetty):
     address = jetty.routine(init_params_overrides={"sample_size": 50})
     read = jetty.get(address)
