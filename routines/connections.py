@@ -360,7 +360,7 @@ class Pool(ConnectionPool[Connection]):
             kwargs=profile.parameters(url),
             configure=profile.admit,
             check=self._verify,
-            min_size=2,
+            min_size=1,  # a further one takes Postgres longer than many a command has to do
             max_size=size,
             timeout=POOL_TIMEOUT_S,
             reconnect_timeout=RECONNECT_TIMEOUT_S,

@@ -15,7 +15,7 @@ from application.event_store.sealing import CannotOpen, Keys
 from application.event_store.stream_cache import memory_of
 from domain import erasure
 from domain.bounds import json_size, limits
-from domain.bounds.flat_events import FLAT_EVENTS
+from domain.bounds.flat_events import is_flat
 from domain.bounds.limits import Limits
 from domain.errors import Oversized
 from domain.events import STORED_NAMES, AnyEvent, stored_name
@@ -130,7 +130,7 @@ def _encode_within(body: Body, name: str, limits: Limits) -> bytes:
         raise Oversized(
             f"{name} would have {len(encoded):,} bytes, and an event may have at most {limits.max_event_bytes:,}"
         )
-    if type(body.event) not in FLAT_EVENTS and not json_size.is_within(encoded, limits.max_event_depth):
+    if not is_flat(type(body.event)) and not json_size.is_within(encoded, limits.max_event_depth):
         raise Oversized(f"{name} would be nested deeper than {limits.max_event_depth} levels")
     return encoded
 

@@ -17,7 +17,7 @@ import msgspec
 
 from application.event_store.stream_kinds import Kind
 from domain.bounds import limits
-from domain.bounds.flat_events import FLAT_EVENTS
+from domain.bounds.flat_events import is_flat
 from domain.bounds.limits import Limits
 from domain.events import AnyEvent
 from domain.recorded import Recorded
@@ -104,7 +104,7 @@ def size_of(events: Iterable[Recorded]) -> int:
 def memory_of(event: AnyEvent, body: bytes) -> int:
     """Estimate the bytes of memory that an event takes, from its stored JSON."""
     size = EVENT_BYTES + (TEXT_FACTOR if body.isascii() else WIDE_TEXT_FACTOR) * len(body)
-    if type(event) in FLAT_EVENTS:
+    if is_flat(type(event)):
         return size
     if _count_items(body) <= FREE_ITEMS:
         return size

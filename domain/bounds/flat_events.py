@@ -1,8 +1,8 @@
 """Kinds of events whose fields alone say how deep they are and how many parts they have, so that nobody need measure them."""
 
-import msgspec.inspect
+from functools import cache
 
-from domain.events import STORED_NAMES
+import msgspec.inspect
 
 SINGLE = (
     msgspec.inspect.NoneType,
@@ -17,6 +17,12 @@ SINGLE = (
 )
 
 
+@cache
+def is_flat(kind: type[msgspec.Struct]) -> bool:
+    """Return whether events of a kind hold no array, mapping or free JSON. It is found out when it is first asked."""
+    return _is_flat(msgspec.inspect.type_info(kind))
+
+
 def _is_flat(kind: msgspec.inspect.Type) -> bool:
     """Return whether the type holds no array, mapping or free JSON, in its fields or theirs."""
     match kind:
@@ -26,11 +32,3 @@ def _is_flat(kind: msgspec.inspect.Type) -> bool:
             return all(_is_flat(member) for member in types)
         case _:
             return isinstance(kind, SINGLE)
-
-
-# Events without arrays, mappings and free JSON.
-FLAT_EVENTS = frozenset(
-    kind
-    for kind, info in zip(STORED_NAMES.values(), msgspec.inspect.multi_type_info(STORED_NAMES.values()), strict=True)
-    if _is_flat(info)
-)

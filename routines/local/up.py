@@ -8,11 +8,11 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
+from http import HTTPStatus
 from pathlib import Path
 from types import FrameType
 from typing import Self
 
-import httpx
 import psycopg
 
 from application.proof import signed_heads
@@ -27,6 +27,7 @@ from routines.local.log_rotation import LogBounds
 from routines.local.private_files import give_file
 from routines.local.reach import Reach
 from routines.local.supervisor import LOGS, Part, Supervisor, part_names
+from routines.local.web_client import WebClient
 from routines.local.web_processes import names_and_sockets
 from routines.postgres.cluster import SUPERUSER, LocalPostgres
 from routines.roles import SERVICE
@@ -192,18 +193,18 @@ class System:
         What fails meanwhile, for instance because the disk is full, is said and tried again: nothing ends this loop.
         """
         note_at = time.monotonic() + READY_NOTE_S
-        with httpx.Client(base_url=self.url, timeout=2, trust_env=False) as client:
-            while not interrupts.noted:
-                self._keep_postgres()
-                supervisor.tick()
-                if self.state_failure.is_open and not self.state_failure.is_recent:
-                    supervisor.on_change(supervisor.pids())
-                if not self.ready and is_healthy(client):
-                    self._announce_ready(supervisor, client)
-                if not self.ready and time.monotonic() > note_at:
-                    note_at += READY_NOTE_S
-                    say(f"{self.url} is not ready yet; the logs in {self.place.logs} may say why")
-                time.sleep(POLL_S)
+        client = WebClient(self.url)
+        while not interrupts.noted:
+            self._keep_postgres()
+            supervisor.tick()
+            if self.state_failure.is_open and not self.state_failure.is_recent:
+                supervisor.on_change(supervisor.pids())
+            if not self.ready and is_healthy(client):
+                self._announce_ready(supervisor, client)
+            if not self.ready and time.monotonic() > note_at:
+                note_at += READY_NOTE_S
+                say(f"{self.url} is not ready yet; the logs in {self.place.logs} may say why")
+            time.sleep(POLL_S)
 
     def _keep_postgres(self) -> None:
         """Start our Postgres again if it has ended."""
@@ -278,7 +279,7 @@ class System:
             else:
                 self.state_failure.end(f"{self.place.state} is up to date again")
 
-    def _announce_ready(self, supervisor: Supervisor, client: httpx.Client) -> None:
+    def _announce_ready(self, supervisor: Supervisor, client: WebClient) -> None:
         self.ready = True
         supervisor.on_change(supervisor.pids())
         say(f"Routines is ready at {self.url}")
@@ -304,7 +305,7 @@ class System:
             say(f"  database     {self.postgres.home}  (not in {directory.name}, which its account cannot reach:")
             say("               a copy of the data directory does not hold it)")
 
-    def _tell_next_steps(self, client: httpx.Client) -> None:
+    def _tell_next_steps(self, client: WebClient) -> None:
         directory, file = shlex.quote(str(self.place.directory)), shlex.quote(str(self.place.token))
         if self._token_is_good(client):
             token, more = f"$(cat {file})", ""
@@ -317,20 +318,25 @@ class System:
         say(f'  next step    curl -H "Authorization: Bearer {token}" {self.url}/api/companies')
         say(f"  watch it     routines demo --data-dir {directory}{more}   (in .venv/bin)")
 
-    def _sign_in_link(self, client: httpx.Client) -> str | None:
+    def _sign_in_link(self, client: WebClient) -> str | None:
         """Return a link that opens a session of the board for the holder of the token file; None if it cannot be made now."""
-        with contextlib.suppress(OSError, httpx.HTTPError):
-            headers = {"Authorization": f"Bearer {self.place.token.read_text().strip()}"}
-            answer = client.post("/board/sign-in-links", headers=headers)
-            return answer.text if answer.is_success else None
-        return None
+        if (token := self._read_token()) is None:
+            return None
+        answer = client.ask("POST", "/board/sign-in-links", token)
+        return answer.text if answer is not None and answer.status == HTTPStatus.CREATED else None
 
-    def _token_is_good(self, client: httpx.Client) -> bool:
+    def _token_is_good(self, client: WebClient) -> bool:
         """Return whether the token file has a token of this database: it may have expired, or be of another one."""
-        with contextlib.suppress(OSError, httpx.HTTPError):
-            headers = {"Authorization": f"Bearer {self.place.token.read_text().strip()}"}
-            return client.get("/api/companies", headers=headers).status_code != httpx.codes.UNAUTHORIZED
-        return False
+        if (token := self._read_token()) is None:
+            return False
+        answer = client.ask("GET", "/api/companies", token)
+        return answer is not None and answer.status != HTTPStatus.UNAUTHORIZED
+
+    def _read_token(self) -> str | None:
+        """Return the token in the token file, or None if there is none that can be read."""
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            return self.place.token.read_text().strip()
+        return None
 
 
 def up(  # noqa: PLR0913 the options of the command
@@ -381,12 +387,10 @@ def up(  # noqa: PLR0913 the options of the command
     return 0
 
 
-def is_healthy(client: httpx.Client) -> bool:
+def is_healthy(client: WebClient) -> bool:
     """Return whether /api/health answers 200."""
-    try:
-        return client.get("/api/health").status_code == httpx.codes.OK
-    except httpx.HTTPError:
-        return False
+    answer = client.ask("GET", "/api/health")
+    return answer is not None and answer.status == HTTPStatus.OK
 
 
 def say(text: str) -> None:

@@ -19,7 +19,7 @@ from web.events.formats import EVENT_STREAM
 from web.http.backend import Backend
 from web.http.errors import describe_error, headers_of, note_refusal
 from web.http.public_path import public_path, state_with
-from web.http.routing import Application
+from web.http.routing import Application, RoutesOfApi
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
@@ -91,7 +91,7 @@ def board(
         static_file,
     ]
     return Application(
-        [*doors, *pages],
+        [RoutesOfApi("/", route_handlers=[*doors, *pages])],
         state=state_with(public_url),
         dependencies={
             "backend": Provide(provide_backend),

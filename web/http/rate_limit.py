@@ -5,19 +5,12 @@ Strangers choose what is counted here. So the keys are short (a network, the id 
 number of counters is limited: the least recently used one is dropped, which allows its sender more calls, not fewer.
 """
 
-from collections import OrderedDict
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
-from threading import Lock
 from uuid import UUID
-
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import SlidingWindowCounterRateLimiter
 
 from web.http.requests import JsonRequest
 
-REFUSALS_FACTOR = 10  # the refused calls that a sender may make, as a multiple of its calls of one webhook
 NETWORK_BITS = 64  # of an IPv6 address; one customer controls the rest
 
 
@@ -38,34 +31,20 @@ class WebhookRateLimiter:
     """
 
     def __init__(self, per_minute: int, most_counters: int) -> None:
-        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
-        self._calls = RateLimitItemPerMinute(per_minute, namespace="calls") if per_minute else None
-        self._refusals = (
-            RateLimitItemPerMinute(per_minute * REFUSALS_FACTOR, namespace="refusals") if per_minute else None
-        )
-        self._counters: OrderedDict[tuple[RateLimitItemPerMinute, str, str], None] = OrderedDict()
-        self._most = most_counters
-        self._lock = Lock()
+        self._counters = None
+        if per_minute:
+            from web.http.call_counters import CallCounters  # noqa: PLC0415 its library takes long, and few set a rate
+
+            self._counters = CallCounters(per_minute, most_counters)
 
     def count_call(self, webhook: UUID, sender: str) -> None:
         """Count an authenticated call of a webhook by a sender. Raise TooMany."""
-        self._count(self._calls, webhook.hex, sender)
+        if self._counters is not None and not self._counters.count_call(webhook.hex, sender):
+            raise TooMany
 
     def count_refusal(self, sender: str) -> None:
         """Count a refused call of a sender. Raise TooMany."""
-        self._count(self._refusals, "", sender)
-
-    def _count(self, rate: RateLimitItemPerMinute | None, webhook: str, sender: str) -> None:
-        if rate is None:
-            return
-        counter = (rate, webhook, sender)
-        with self._lock:
-            self._counters[counter] = None
-            self._counters.move_to_end(counter)
-            if len(self._counters) > self._most:
-                (oldest, *names), _ = self._counters.popitem(last=False)
-                self._limiter.clear(oldest, *names)
-        if not self._limiter.hit(rate, webhook, sender):
+        if self._counters is not None and not self._counters.count_refusal(sender):
             raise TooMany
 
 

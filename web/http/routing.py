@@ -7,6 +7,7 @@ loop (Backend.on_loop).
 
 import inspect
 from collections.abc import Callable, Mapping
+from copy import copy
 from typing import Any
 
 from litestar import Litestar, Router
@@ -30,6 +31,10 @@ class Route(HTTPRouteHandler):
     """
 
     _error_answers: Any = None
+
+    def __deepcopy__(self, memo: object) -> "Route":
+        """Return a copy with the same parts, as the framework makes one for each application: nobody changes them."""
+        return copy(self)
 
     def create_kwargs_model(self, path_parameters: Any) -> Any:
         """Return the framework's model of the arguments of the handler."""
