@@ -1,17 +1,21 @@
 from uuid import uuid4
 
 import pytest
+from msgspec.structs import replace
 
 from application.event_store.stream_kinds import AGENT, ENDPOINT
+from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies.board import AgentPatch
 from application.request_bodies.endpoints import EndpointDraft, EndpointPatch
 from application.request_bodies.jetty import RunCreate
 from application.use_cases import delivery_attempts, endpoints
-from application.use_cases.board import agents
+from application.use_cases.board import agents, companies
 from application.use_cases.delivery_attempts import GivenUp
 from application.use_cases.jetty import trajectories
+from domain.board.company import ARCHIVED
 from domain.delivery.delivery import Answer, PendingDelivery
-from domain.events import DeliveryDead, DeliveryDelivered, DeliveryFailed, TrajectoryOpened
+from domain.erasure import ERASED
+from domain.events import DeliveryDead, DeliveryDelivered, DeliveryFailed, EndpointUpdated, TrajectoryOpened
 
 HOOK = "https://example.com/hook"
 
@@ -51,17 +55,28 @@ def test_a_message_goes_to_its_endpoint_signed_with_every_good_secret(app, endpo
     assert "whsec" not in repr(destination)
 
 
-@pytest.mark.parametrize("change", ["disabled", "deleted", "without its secret"])
-def test_a_message_that_can_go_nowhere_is_given_up(app, endpoint, change):
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("disabled", delivery_attempts.DISABLED),
+        ("deleted", delivery_attempts.NO_RECEIVER),
+        ("erased", delivery_attempts.ADDRESS_ERASED),
+        ("without its secret", delivery_attempts.SECRET_GONE),
+    ],
+)
+def test_a_message_that_can_go_nowhere_is_given_up_with_the_reason(app, endpoint, change, reason):
     match change:
         case "disabled":
             app.ask(endpoints.update, app.company, endpoint.endpoint_id, EndpointPatch(enabled=False))
         case "deleted":
             app.ask(endpoints.delete, app.company, endpoint.endpoint_id)
+        case "erased":
+            settings = replace(app.state(ENDPOINT, endpoint.endpoint_id).settings, url=ERASED)
+            app.carry_out(UnitOfWork.record, endpoint.endpoint_id, [EndpointUpdated(settings=settings)])
         case _:
             app.vault.secrets.clear()
 
-    with pytest.raises(GivenUp):
+    with pytest.raises(GivenUp, match=reason):
         address(app, pending_delivery(app, endpoint.endpoint_id))
 
 
@@ -72,8 +87,17 @@ def test_a_heartbeat_goes_to_its_agent_until_that_is_terminated(app):
 
     app.ask(agents.terminate, app.agent)
 
-    with pytest.raises(GivenUp, match="no receiver"):
-        address(app, one)
+    for given_up in (one, pending_delivery(app, uuid4(), "heartbeat")):
+        with pytest.raises(GivenUp, match=delivery_attempts.NO_RECEIVER):
+            address(app, given_up)
+
+
+def test_an_archived_company_has_no_heartbeats(app):
+    app.ask(agents.update, app.agent, AgentPatch(heartbeat_url=HOOK))
+    app.ask(companies.archive, app.company)
+
+    with pytest.raises(GivenUp, match=ARCHIVED):
+        address(app, pending_delivery(app, app.agent, "heartbeat"))
 
 
 def test_a_callback_is_signed_if_its_call_has_a_secret(app):
@@ -81,8 +105,12 @@ def test_a_callback_is_signed_if_its_call_has_a_secret(app):
     app.ask(trajectories.run, task, RunCreate(webhook_url=HOOK))
     app.ask(trajectories.run, task, RunCreate(webhook_url=HOOK, webhook_secret="signs"))
 
-    destinations = [address(app, pending_delivery(app, id_, "callback")) for id_ in app.ids(TrajectoryOpened)]
+    app.ask(trajectories.run, task, RunCreate())
 
+    *opened, without_callback = app.ids(TrajectoryOpened)
+    with pytest.raises(GivenUp, match=delivery_attempts.NO_RECEIVER):
+        address(app, pending_delivery(app, without_callback, "callback"))
+    destinations = [address(app, pending_delivery(app, id_, "callback")) for id_ in opened]
     assert [(), (b"signs",)] == [tuple(secret.value for secret in one.secrets) for one in destinations]
 
 

@@ -16,8 +16,9 @@ REASON = "request 2026-114"
 
 
 def test_a_company_is_erased_once_it_is_archived_and_once_only(app):
-    with pytest.raises(Conflict, match="archive it first"):
-        app.carry_out(erasure.erase_company, app.company, REASON)
+    for use_case in (erasure.must_be_erasable, lambda *args: erasure.erase_company(*args, REASON)):
+        with pytest.raises(Conflict, match="archive it first"):
+            app.carry_out(use_case, app.company)
     app.ask(companies.archive, app.company)
 
     app.carry_out(erasure.must_be_erasable, app.company)
@@ -44,13 +45,13 @@ def test_the_log_of_a_run_in_an_erased_company_takes_nothing_more(app):
 
 
 def test_a_user_is_erased_once_they_are_no_member_of_a_company_at_work_and_can_do_nothing_afterwards(app):
-    added = app.ask(members.add, app.company, MemberDraft(name="Ada"))
+    added, other = (app.ask(members.add, app.company, MemberDraft(name=name)) for name in ("Ada", "Bo"))
     user, caller = added.user_id, Caller(token=added.key.token)
     with pytest.raises(Conflict, match=str(app.company)):
         app.carry_out(erasure.erase_user, user, REASON, [app.company], [])
     app.ask(members.remove, members.MembershipRef(company_id=app.company, user_id=user, owners=()))
 
-    app.carry_out(erasure.erase_user, user, REASON, [app.company], [added.key.key_id, uuid4()])
+    app.carry_out(erasure.erase_user, user, REASON, [app.company], [added.key.key_id, other.key.key_id, uuid4()])
     app.carry_out(erasure.erase_user, user, "another", [], [added.key.key_id])
 
     assert [UserErased(reason=REASON)] == app.events(UserErased)

@@ -2,6 +2,7 @@ import hashlib
 import hmac
 
 import pytest
+from standardwebhooks import Webhook
 
 from application.request_bodies.routines import RoutinePatch, VariableDraft
 from application.request_bodies.triggers import TriggerPatch, WebhookDraft
@@ -85,6 +86,34 @@ def test_an_idempotency_key_gives_the_same_run_again(app, mint_webhook):
     first, again, other = (fire(app, mint_webhook, bearer(mint_webhook), key=key) for key in ("a", "a", "b"))
 
     assert first == again != other
+    assert ["a", "b"] == [fired.idempotency_key for fired in app.events(RunFired)]
+
+
+def test_the_id_of_a_signed_message_gives_the_same_run_again(app, routine):
+    mint_webhook = app.ask(triggers.create, routine, WebhookDraft(signing_mode="standard_webhooks")).minted
+
+    def call(message_id):
+        headers = Webhook(mint_webhook.secret).sign(message_id, app.now, "{}")
+        sent = (("webhook-id", message_id), ("webhook-timestamp", str(int(app.now.timestamp()))))
+        return fire(app, mint_webhook, WebhookRequest(headers=(*sent, ("webhook-signature", headers)), body=b"{}"))
+
+    first, again, other = call("msg_1"), call("msg_1"), call("msg_2")
+
+    assert first == again != other
+
+
+def test_headers_that_cannot_be_genuine_are_refused_before_the_body_is_read(app, routine, mint_webhook):
+    signed = app.ask(triggers.create, routine, WebhookDraft(signing_mode="hmac_sha256")).minted
+
+    def check(webhook, request):
+        app.executor.query(lambda work: webhooks.check_headers(work, webhook.public_id, request))
+
+    check(mint_webhook, bearer(mint_webhook))
+    check(signed, sign_request(app, mint_webhook))  # only the body shows that the secret is another
+    with pytest.raises(Unauthenticated):
+        check(mint_webhook, bearer(signed))
+    with pytest.raises(Unauthenticated):
+        check(signed, bearer(signed))
 
 
 def test_a_rotated_secret_fires_as_long_as_it_overlaps(app, mint_webhook):
