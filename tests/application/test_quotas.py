@@ -14,6 +14,7 @@ from application.event_store.in_memory import MemoryRecorder
 from application.event_store.recorder import OutcomeUnknown
 from application.event_store.store import EventStore
 from application.execute import Executor
+from application.quotas import delivery_costs, rates
 from application.quotas.charge import Charge, OverQuota
 from application.quotas.delivery_costs import DeliveryCosts
 from application.quotas.quotas import Quotas
@@ -21,7 +22,7 @@ from application.quotas.rates import MINUTE_S, MOST_OWNERS, Rate
 from application.secrets.key_ring import VaultClosed
 from domain.bounds.limits import Limits
 from domain.errors import Oversized, RuleViolation
-from domain.events import AgentCreated, AgentPaused, CommentAdded, GoalCreated, GoalDeleted, GoalUpdated
+from domain.events import AgentCreated, AgentPaused, CommentAdded, GoalCreated, GoalDeleted, GoalUpdated, KeyIssued
 from domain.recorded import Recorded
 from domain.values import AgentProfile, EndpointSettings, GoalDetails
 
@@ -298,6 +299,67 @@ def test_a_process_that_begins_knows_whose_work_piles_up():
     assert [("max_company_open_issues", 198), ("max_company_live_trajectories", 9_900)] == counts
 
 
+def test_what_the_service_adds_is_counted_again_after_a_share_of_the_quota_and_while_it_is_full():
+    stored, counts = [0], []
+
+    def count(quota, *_):
+        counts.append(quota)
+        return stored[0] if quota == "max_company_log_bytes" else 0
+
+    desk = Desk(count, max_company_log_bytes=100_000)
+    assert (False, []) == (desk.quotas.is_over(ACME), counts)
+    desk.record(GoalCreated(details=GoalDetails(title="x" * 6_000)), holder=None)
+    stored[0] = 100_000  # by other processes
+    assert (True, ["max_company_log_bytes"]) == (desk.quotas.is_over(ACME), counts)
+
+    desk.now_s += 3
+    assert desk.quotas.is_over(ACME)
+    stored[0] = 50_000
+    desk.now_s += 0.5
+    assert (True, 2) == (desk.quotas.is_over(ACME), len(counts))
+    desk.now_s += 0.5
+    assert (False, 3) == (desk.quotas.is_over(ACME), len(counts))
+
+
+def test_what_an_event_loop_takes_is_known_without_a_look_into_the_database():
+    looks = []
+    costs = DeliveryCosts(lambda companies: looks.append(companies) or {}, clock=lambda: 0.0)
+    quotas = Quotas(Limits(), lambda *_: 0, clock=lambda: 0.0, delivery_bytes=costs)
+    recorded = Recorded(
+        stream_id=uuid4(), version=1, at=NOON, actor="user", company_id=ACME, event=GOAL, position=1, hash=b""
+    )
+    by_caller, by_service = (Charge(batch=[recorded], sizes=[100], holder=holder) for holder in (KEY, None))
+
+    assert quotas.take_if_known(by_service) is None  # what its deliveries cost is not known
+    assert [] == looks
+    quotas.take(by_service)
+    assert quotas.take_if_known(by_service) is not None
+    assert quotas.take_if_known(by_caller) is None  # how many goals there are is not known
+    quotas.take(by_caller)
+    assert quotas.take_if_known(by_caller) is not None
+    assert 1 == len(looks)
+
+
+def test_a_process_remembers_the_endpoints_of_so_many_companies(monkeypatch):
+    monkeypatch.setattr(delivery_costs, "MOST_COMPANIES", 2)
+    looks = []
+    desk = Desk(delivery_bytes=DeliveryCosts(lambda companies: looks.append([*companies]) or {}, clock=lambda: 0.0))
+
+    for company_id in (ACME, OTHER, UUID(int=4), OTHER, ACME):
+        desk.record(GOAL, company_id=company_id)
+
+    assert [[ACME], [OTHER], [UUID(int=4)], [ACME]] == looks
+
+
+def test_keys_count_for_whom_they_open_something():
+    desk = Desk(lambda _quota, who, _most: 1 if who == OTHER else 0, max_holder_keys=1)
+
+    for holder in ("user_id", "agent_id", "collection_id"):
+        error = refusal(lambda holder=holder: desk.record(KeyIssued(name="ci", **{holder: OTHER})), RuleViolation)
+        assert "The holder of keys may have at most 1 keys" in error.message
+        desk.record(KeyIssued(name="ci", **{holder: uuid4()}))
+
+
 def test_whoever_is_over_a_quota_can_still_stop_things():
     desk = Desk(max_company_events_per_minute=1)
     goal = uuid4()
@@ -353,6 +415,13 @@ def test_a_backfill_leaves_half_of_the_minute_to_others():
     assert (True, False) == (desk.quotas.is_half_used(ACME), desk.quotas.is_over(ACME))
 
 
+def test_a_backfill_waits_as_well_while_its_company_has_all_that_it_may_have():
+    limits = Limits(max_company_open_issues=200, max_company_log_bytes=0)
+    quotas = Quotas(limits, lambda *_: 200, count_all=lambda *_: {ACME: 200})
+
+    assert [True, False] == [quotas.is_half_used(ACME), quotas.is_half_used(OTHER)]
+
+
 def test_refusals_are_counted_and_who_is_near_a_quota_is():
     desk = Desk(max_company_events_per_minute=1)
     desk.record(GOAL)
@@ -370,6 +439,15 @@ def test_a_process_remembers_so_many_and_no_more():
 
     assert MOST_OWNERS == len(rate.used_shares(0.0))
     assert 9 == rate.remaining(UUID(int=MOST_OWNERS + 9), 0.0)
+
+
+def test_whoever_records_again_is_not_forgotten_first(monkeypatch):
+    monkeypatch.setattr(rates, "MOST_OWNERS", 2)
+    rate = Rate("events", 10)
+    for payer in (ACME, OTHER, ACME, KEY):
+        rate.spend(payer, 1, 0.0)
+
+    assert [8, 10, 9] == [rate.remaining(payer, 0.0) for payer in (ACME, OTHER, KEY)]
 
 
 @for_all(st.lists(st.tuples(st.integers(1, 30), st.floats(0, 90)), max_size=60))
