@@ -105,7 +105,7 @@ class Lease:
     @property
     def is_over(self) -> bool:
         """Whether the command has to end, since the lease was not renewed."""
-        return self.is_held and clock() >= self.end_at
+        return clock() >= self.end_at
 
     @property
     def end_at(self) -> float:
