@@ -129,7 +129,7 @@ class System:
         ] = []  # for the web processes, where they do not listen themselves
         self.token: str | None = None
         self.ready = False
-        self.postgres_failure, self.state_failure = RepeatedFailure(), RepeatedFailure()
+        self.postgres_trouble, self.state_trouble = RepeatedFailure(), RepeatedFailure()
 
     @contextlib.contextmanager
     def run_parts(self, prepare: Callable[[str], str | None]) -> Iterator[Supervisor]:
@@ -196,7 +196,7 @@ class System:
             while not interrupts.noted:
                 self._keep_postgres()
                 supervisor.tick()
-                if self.state_failure.is_open and not self.state_failure.is_recent:
+                if self.state_trouble.is_open and not self.state_trouble.is_recent:
                     supervisor.on_change(supervisor.pids())
                 if not self.ready and is_healthy(client):
                     self._announce_ready(supervisor, client)
@@ -207,16 +207,16 @@ class System:
 
     def _keep_postgres(self) -> None:
         """Start our Postgres again if it has ended."""
-        if self.postgres is None or self.postgres_failure.is_recent or self.postgres.alive():
+        if self.postgres is None or self.postgres_trouble.is_recent or self.postgres.alive():
             return
-        if not self.postgres_failure.is_open:
+        if not self.postgres_trouble.is_open:
             say("Postgres ended and is started again")
         try:
             self.postgres.start()
         except (CannotStart, OSError, psycopg.Error) as error:
-            self.postgres_failure.note(f"Postgres cannot be started ({error})")
+            self.postgres_trouble.note(f"Postgres cannot be started ({error})")
         else:
-            self.postgres_failure.end("Postgres runs again")
+            self.postgres_trouble.end("Postgres runs again")
 
     def _database_urls(self, ending: contextlib.ExitStack) -> tuple[str, str]:
         """Return the database's URL for migrations and the one for the parts; start Postgres unless a URL was given."""
@@ -274,9 +274,9 @@ class System:
             try:
                 self.place.write(self.place.state, json.dumps(state, indent=2) + "\n")
             except OSError as error:
-                self.state_failure.note(f"{self.place.state} cannot be written ({error.strerror})")
+                self.state_trouble.note(f"{self.place.state} cannot be written ({error.strerror})")
             else:
-                self.state_failure.end(f"{self.place.state} is up to date again")
+                self.state_trouble.end(f"{self.place.state} is up to date again")
 
     def _announce_ready(self, supervisor: Supervisor, client: httpx.Client) -> None:
         self.ready = True

@@ -105,8 +105,8 @@ class Hook(msgspec.Struct, frozen=True):
 def hook(api: Api, routine: str, mode: str = "bearer", **fields: Any) -> Hook:
     """A new webhook trigger, made by the use case, for the same caller as over HTTP."""
     draft = parse(WebhookDraft, {"signingMode": mode, **fields})
-    made = api.ask(triggers.create, UUID(routine), draft).new_secret
-    return Hook(api_url=api.url, trigger=str(made.trigger_id), public_id=made.public_id, secret=made.secret, mode=mode)
+    new = api.ask(triggers.create, UUID(routine), draft).new_secret
+    return Hook(api_url=api.url, trigger=str(new.trigger_id), public_id=new.public_id, secret=new.secret, mode=mode)
 
 
 def known_hook(api: Api, trigger: Any, secret: str) -> Hook:

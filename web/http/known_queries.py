@@ -31,15 +31,13 @@ async def must_know_query(request: ASGIConnection[Any, Any, Any, Any], handler: 
         return
     if handler.operation_id is None or handler.operation_id in QUERIES_OF_CALLERS:
         return
-    names, parameters = set(request.query_params), _known_parameters(handler)
+    names, known = set(request.query_params), _known_parameters(handler)
     if handler.operation_id in LENIENT_QUERIES:
         names = {name for name in names if fold_spelling(name) in MEANT_HOWEVER_SPELT}
     for name in request.query_params:
-        if name in names - parameters:
-            short_name, message = describe_unknown("query parameter", name, parameters)
-            raise Invalid(
-                [{"code": "unrecognized_keys", "keys": [short_name], "message": message, "path": [short_name]}]
-            )
+        if name in names - known:
+            shown, message = describe_unknown("query parameter", name, known)
+            raise Invalid([{"code": "unrecognized_keys", "keys": [shown], "message": message, "path": [shown]}])
         if name in ONCE and len(request.query_params.getall(name)) > 1:
             raise invalid(f"{name} must be given once", name)
 

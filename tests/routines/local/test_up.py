@@ -56,11 +56,11 @@ def test_a_state_that_cannot_be_written_is_written_when_there_is_room(tmp_path, 
         system._write_state({"web": 1}, "postgresql://here")
         system._write_state({"web": 2}, "postgresql://here")
 
-    assert system.state_failure.is_open
+    assert system.state_trouble.is_open
     system._write_state({"web": 3}, "postgresql://here")
 
     assert {"web": 3} == state(tmp_path)["processes"]
-    assert not system.state_failure.is_open
+    assert not system.state_trouble.is_open
     output = capsys.readouterr().out
     assert 1 == output.count("up.json cannot be written (No space left on device); it is tried again")
     assert "up.json is up to date again" in output
