@@ -123,10 +123,8 @@ class _Awaiting:
                 await self._fetch(missing)
                 continue
             else:
-                if has_missed:
-                    self._put(
-                        work.cacheable_streams(committed=False)
-                    )  # the streams come with their states, which need not be folded again
+                if has_missed:  # the streams come with their states, which need not be folded again
+                    self._put(work.cacheable_streams(committed=False))
                 return work, result
             has_missed = True
             try:

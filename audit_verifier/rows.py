@@ -26,10 +26,8 @@ LINE = re.compile(
 TAIL = re.compile(rb'\},"company_id":"([0-9a-f-]{36})"(?:,"cause":"[^"\\]*")?\}')
 TAIL_START = b'},"company_id":"'
 COLUMNS = {"position", "stream", "version", "name", "recordedAt", "recordedBy", "hash"}
-CHECKPOINTS = (
-    "checkpoint",
-    "witnessed",
-)  # in the first line: the newest one, and the newest one that a witness cosigned
+# In the first line: the newest checkpoint, and the newest one that a witness cosigned.
+CHECKPOINTS = ("checkpoint", "witnessed")
 BODIES = {
     "body",
     "bodyBase64",

@@ -23,10 +23,8 @@ from domain.events import AnyEvent
 from domain.recorded import Recorded
 
 STREAM_BYTES, EVENT_BYTES = 500, 200  # memory that a stream and an event take besides their JSON
-TEXT_FACTOR, WIDE_TEXT_FACTOR = (
-    2,
-    4,
-)  # bytes of memory for each byte of JSON; one letter beyond ASCII makes a whole text wider
+# Bytes of memory for each byte of JSON; one letter beyond ASCII makes a whole text wider.
+TEXT_FACTOR, WIDE_TEXT_FACTOR = 2, 4
 # Deleted from a JSON text to count its items: every byte except `,`, `[` and `{`.
 NO_MARKS = bytes(set(range(256)) - set(b",[{"))
 FREE_ITEMS, ITEM_BYTES = 30, 100  # items beyond the fields of an ordinary event, and the memory that each takes

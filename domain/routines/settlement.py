@@ -58,9 +58,8 @@ def due(plan: Plan, since: datetime, now: datetime, policy: CatchUpPolicy) -> Du
     caught_up += late[: cap - len(caught_up)]
     dropped_after = caught_up[-1] if caught_up else before
     missed_event = missed_of(plan, dropped_after, late[-1] if late else long_ago, MISSED_BECAUSE[policy])
-    if (
-        missed_event is None and not caught_up and not on_time
-    ):  # the zone's rules changed, and `since` is no occurrence now
+    if missed_event is None and not caught_up and not on_time:
+        # The zone's rules have changed, and `since` is no occurrence now.
         missed_event = TriggerMissed(first=since, last=since, count=1, reason=MISSED_BECAUSE[policy], next_at=None)
     due_at = due_at_or_none(plan, next_at)
     return Due(

@@ -26,9 +26,8 @@ from projections.delivery import delivery_locks
 from projections.engine import isolation
 from projections.firing import pending_probes
 
-REST = timedelta(
-    seconds=1
-)  # how long a probe is left alone that another process is asking, or that failed by our own error
+# How long a probe is left alone that another process is asking, or that failed by our own error.
+REST = timedelta(seconds=1)
 HEADERS = {"User-Agent": "Routines", "Accept": "application/json", "Accept-Encoding": "identity"}
 
 log = structlog.get_logger(process="delivery")

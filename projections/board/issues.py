@@ -374,9 +374,8 @@ def page(
 ) -> Part[responses.Issue]:
     """Return the issues of a company that meet the filters, newest first."""
     values = msgspec.structs.asdict(filters) | {"folded": filters.text and fold_case(filters.text)}
-    values["are_open"] = bool(filters.statuses) and set(OPEN).issuperset(
-        filters.statuses or ()
-    )  # an index has these alone
+    # An index has the open ones alone.
+    values["are_open"] = bool(filters.statuses) and set(OPEN).issuperset(filters.statuses or ())
     return _PAGE.part(conn, company_id=company_id, max_bytes=max_bytes, **values)
 
 

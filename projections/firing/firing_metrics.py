@@ -47,13 +47,8 @@ RUNS, MISSED, ENDED, ATTEMPTS = WHATS = "runs", "missed", "ended", "attempts"
 OPENED, STARTED = ("issue_created", ""), ("trajectory_started", "")
 COALESCED, FAILED = ("coalesced", ""), ("failed", "")
 MET_LIVE_ISSUE, PAUSED = ("skipped", "live_issue"), ("skipped", "paused")
-SKIPPED_FOR = (
-    activity_gate.QUIET,
-    firing.SUPERSEDED,
-    budget.OVER_BUDGET,
-    probe.FAILED,
-    probe.UNANSWERED,
-)  # also shown before they occur
+SKIPPED_FOR = (activity_gate.QUIET, firing.SUPERSEDED, budget.OVER_BUDGET, probe.FAILED, probe.UNANSWERED)
+# Each is a status (contract 5.3) and the reason for skipping. All are shown before they occur.
 OUTCOMES = (
     OPENED,
     STARTED,
@@ -62,7 +57,7 @@ OUTCOMES = (
     PAUSED,
     FAILED,
     *(("skipped", reason) for reason in SKIPPED_FOR),
-)  # status (contract 5.3), and the reason for skipping
+)
 REASONS = ("skip_missed", "catch_up_cap", "over_quota")
 ENDS = ("completed", "failed")
 ATTEMPTED = ("delivered", "failed", "dead")

@@ -13,14 +13,15 @@ from routines.errors import CannotStart
 from routines.prerequisites import CannotMigrate
 from routines.settings import BadSetting
 
-TOLD = (
+# Errors whose messages are sentences for people.
+ERRORS_WITH_SENTENCES = (
     BadSetting,
     CannotMigrate,
     CannotStart,
     SettingsDropped,
     VaultClosed,
     CannotRetire,
-)  # errors whose messages are sentences for people
+)
 # Answers of a server to a login that will not change by waiting, as Postgres words them in English, and the way out.
 REFUSED_LOGINS = {
     r'database ".*" does not exist': "make it (CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0), or correct its name in"
@@ -40,7 +41,7 @@ BUSY = (errors.LockNotAvailable, errors.QueryCanceled, errors.DeadlockDetected, 
 
 def explain(error: Exception) -> str | None:
     """Return the sentence about an error; None when the program itself may be at fault."""
-    if isinstance(error, TOLD):
+    if isinstance(error, ERRORS_WITH_SENTENCES):
         return str(error)
     match error:
         case NotFound() | Conflict():

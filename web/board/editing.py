@@ -28,9 +28,8 @@ from web.board.visit import NEEDS, Visit
 
 SPARE_VARIABLES = 2  # empty rows for further ones
 MOST_VARIABLES = 200
-GROUPED = re.compile(
-    r"[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?"
-)  # a number such as 1,204.5; elsewhere a comma stands for something else
+# A number such as 1,204.5; elsewhere a comma stands for something else.
+GROUPED = re.compile(r"[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?")
 LARGEST = 10**12  # number of a field
 Json = Mapping[str, Any]
 TEXTS = (

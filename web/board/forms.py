@@ -19,9 +19,8 @@ MOST_DIGITS = 12
 FOREIGN = "This form was not sent by a page of the board. Open the page again and repeat it."
 WAS_TYPED = "typed before"  # stands in place of a secret in a form that is shown again and changes nothing
 LINE_END = re.compile(r"\r\n?")
-SECRETS = re.compile(
-    r"secret_\w+|webhook_secret|env\.[0-9]+\.value|token"
-)  # fields of which no page shows what was typed
+# Fields of which no page shows what was typed.
+SECRETS = re.compile(r"secret_\w+|webhook_secret|env\.[0-9]+\.value|token")
 CREDENTIALS = re.compile(
     r"^([ \t]*(?:(?:proxy-)?authorization|cookie|[\w-]*(?:-token|-secret|api-?key))[ \t]*:[ \t]*)\S.*$",
     re.IGNORECASE | re.MULTILINE,

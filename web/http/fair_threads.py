@@ -78,9 +78,7 @@ def _carry_out(future: Future[Any], work: Callable[[], Any]) -> None:
         result = work()
     except BaseException as error:  # noqa: BLE001 the error is raised where the job is awaited
         future.set_exception(error)
-        del (
-            future,
-            work,
-        )  # the error knows this frame: with the job in it, all that the request held would be kept in a cycle
+        # The error knows this frame: with the job in it, all that the request held would be kept in a cycle.
+        del future, work
     else:
         future.set_result(result)

@@ -22,13 +22,7 @@ from verification.simulation.laws.schedules import ScheduleLaws
 from verification.simulation.laws.state import GRACE, State
 
 ACTOR_PREFIXES = ("user:", "agent:")  # actors with these prefixes count as activity for an activity gate
-SUBJECT_PREFIXES = (
-    "agent",
-    "goal",
-    "issue",
-    "project",
-    "routine",
-)  # prefixes of the events that count as their activity
+SUBJECT_PREFIXES = ("agent", "goal", "issue", "project", "routine")  # of the events that count as their activity
 NO_ACTIVITY = Skipped(reason="no_external_activity")
 
 
@@ -51,9 +45,8 @@ class GuardLaws:
 
     def __init__(self, state: State, schedules: ScheduleLaws) -> None:
         self._state, self._schedules = state, schedules
-        self._activities: dict[UUID | None, dict[UUID, Activity]] = defaultdict(
-            dict
-        )  # the last one to each thing, the newest
+        # The last activity on each thing, by company or project, the newest at the end.
+        self._activities: dict[UUID | None, dict[UUID, Activity]] = defaultdict(dict)
         self._projects: dict[UUID, UUID | None] = {}  # by issue and by routine: its project
         self._run_starts: dict[UUID, list[RunStart]] = defaultdict(list)  # by routine, the last one of each moment
         self._changed_at: dict[UUID, datetime] = {}  # when each routine was changed last

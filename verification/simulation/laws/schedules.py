@@ -251,9 +251,8 @@ class ScheduleLaws:
                     f"{dropped_count} dropped, only {catch_up_count} made up for",
                 )
         for schedule, text in self._unmoved_schedules:
-            if (
-                schedule.stopped_at is None
-            ):  # otherwise the same commit has paused the routine, and the schedule did not go on
+            if schedule.stopped_at is None:
+                # Otherwise the same commit has paused the routine, and the schedule did not go on.
                 self._state.report_broken_rule(schedule.routine_id, text)
         self._unmoved_schedules.clear()
         self._catch_up_counts.clear()
