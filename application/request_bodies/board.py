@@ -1,6 +1,6 @@
 """The bodies about companies, their members, agents, keys, projects, goals and folders."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -77,7 +77,7 @@ class ProjectDraft(Body, frozen=True):
     status: ProjectStatus = "backlog"
     goal_id: UUID | None = None
     lead_agent_id: UUID | None = None
-    target_date: Label | None = None
+    target_date: date | None = None
     color: Label | None = None
 
 
@@ -89,7 +89,7 @@ class ProjectPatch(Body, frozen=True):
     status: ProjectStatus | UnsetType = UNSET
     goal_id: UUID | None | UnsetType = UNSET
     lead_agent_id: UUID | None | UnsetType = UNSET
-    target_date: Label | None | UnsetType = UNSET
+    target_date: date | None | UnsetType = UNSET
     color: Label | None | UnsetType = UNSET
 
 

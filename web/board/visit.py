@@ -413,7 +413,7 @@ def period(visit: Visit, parameters: Mapping[str, str], errors: dict[str, str]) 
     """Return the moments `from` and `to` of a filter as the API reads them, without those that have an error."""
     moments = {name: bound(visit, parameters, name, errors) for name in ("from", "to")}
     if moments["from"] and moments["to"] and moments["to"] < moments["from"]:
-        errors["to"] = "This is before the time from which they are listed: nothing lies between the two."
+        errors["to"] = "This is before From: nothing lies between the two."
         moments["to"] = None
     return moments
 

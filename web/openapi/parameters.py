@@ -121,10 +121,7 @@ DESCRIPTIONS: dict[str, tuple[str, Json]] = {  # by name of the parameter, or by
     ),
     "listCompanyRuns.from": ("Only those that were fired at this moment or later, in ISO 8601.", MOMENT_OR_NONE),
     "listCompanyRuns.to": ("Only those that were fired at this moment or earlier, in ISO 8601.", MOMENT_OR_NONE),
-    "listIssues.status": (
-        f"Only those of these statuses, joined by commas: {', '.join(get_args(IssueStatus))}.",
-        TEXT,
-    ),
+    "listIssues.status": ("Only those of these statuses, joined by commas.", _words_schema(IssueStatus)),
     "status": ("Only those of this status.", {"enum": [*get_args(Status)]}),
     "X-Paperclip-Run-Id": (
         "The work session of an agent. It is kept with what is recorded, and an agent must give it to hold an issue.",

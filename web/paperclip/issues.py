@@ -6,6 +6,7 @@ from uuid import UUID
 from litestar import Controller, Response
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from msgspec import Struct
 from msgspec.structs import replace
 
 from application.access import Caller
@@ -13,6 +14,7 @@ from application.request_bodies.issues import Checkout, CommentDraft, IssueDraft
 from application.use_cases import read_access, routine_environment
 from application.use_cases.board import issues as use_cases
 from domain.errors import NotFound
+from domain.values import IssueStatus
 from projections import responses
 from projections.board import comments, goals, issues, projects
 from projections.board.issues import Filters
@@ -23,9 +25,10 @@ from web.http.paging import NEXT, Paging, Position, make_page, paging, place_of,
 from web.http.path_ids import CommentId, CompanyId
 from web.http.requests import parse_whole_number, uuid_or_none
 from web.http.routing import get, patch, post
-from web.http.validation import UUID_TEXT
+from web.http.validation import UUID_TEXT, parse
 from web.paperclip import past_answers
 from web.paperclip.past_answers import Moment
+from web.paperclip.routines import words
 
 LIMIT, MOST = 500, 1_000
 MOST_COMMENTS = 500
@@ -62,6 +65,12 @@ class CommentPart(NamedTuple):
     newest_first: bool
 
 
+class Statuses(Struct, frozen=True):
+    """The statuses of a list of issues; None: any."""
+
+    status: tuple[IssueStatus, ...] | None
+
+
 async def filters(  # noqa: PLR0913, PLR0917 the contract's filters
     status: FromQuery[str | None] = None,
     assignee_agent_id: Annotated[str | None, QueryParameter(name="assigneeAgentId")] = None,
@@ -73,8 +82,9 @@ async def filters(  # noqa: PLR0913, PLR0917 the contract's filters
     offset: FromQuery[str | None] = None,
 ) -> Filters:
     """Return the filters of a list of issues. It is a dependency. Raise Invalid."""
+    statuses = parse(Statuses, {"status": words(status)}).status
     return Filters(
-        statuses=[part.strip() for part in status.split(",")] if status else None,
+        statuses=None if statuses is None else list(statuses),
         assignee_agent_id=uuid_or_none(assignee_agent_id, "assigneeAgentId"),
         project_id=uuid_or_none(project_id, "projectId"),
         parent_id=uuid_or_none(parent_id, "parentId"),

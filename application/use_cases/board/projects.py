@@ -1,7 +1,10 @@
 """Projects (contract 7.4)."""
 
 from collections.abc import Callable
+from datetime import date
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from application.access import Principal, Resource, authorize
 from application.event_store.stream_kinds import PROJECT
@@ -24,7 +27,7 @@ def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: Proj
     check_agent(work, company_id, draft.lead_agent_id, "Lead agent")
     project_id = work.new_id()
     url_key = companies.claim(work, f"project|{company_id}", url_keys(draft.name), project_id, company_id)
-    details = merge_patch(ProjectDetails(name=draft.name), draft)
+    details = _merge(ProjectDetails(name=draft.name), draft)
     work.record(project_id, [ProjectCreated(details=details, url_key=url_key)], company_id)
     return project_id
 
@@ -32,7 +35,7 @@ def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: Proj
 def update(work: UnitOfWork, principal: Principal, project_id: UUID, patch: ProjectPatch) -> UUID:
     """Change the fields that the patch sets; references are checked when they change."""
     current = _find_writable(work, principal, project_id)
-    details = merge_patch(current.details, patch)
+    details = _merge(current.details, patch)
     company_id = work.company_of(project_id)
     if details.goal_id != current.details.goal_id:
         check_goal(work, company_id, details.goal_id)
@@ -40,6 +43,12 @@ def update(work: UnitOfWork, principal: Principal, project_id: UUID, patch: Proj
         check_agent(work, company_id, details.lead_agent_id, "Lead agent")
     work.record(project_id, project.update(current, details))
     return project_id
+
+
+def _merge(details: ProjectDetails, body: ProjectDraft | ProjectPatch) -> ProjectDetails:
+    """Return the details with what the body sets. A date is text in them, as older versions took any text."""
+    merged = merge_patch(details, body)
+    return replace(merged, target_date=body.target_date.isoformat()) if isinstance(body.target_date, date) else merged
 
 
 def pause(work: UnitOfWork, principal: Principal, project_id: UUID) -> UUID:

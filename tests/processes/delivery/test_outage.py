@@ -5,6 +5,7 @@ import gc
 from contextlib import nullcontext
 from threading import Event
 from types import SimpleNamespace
+from typing import Any
 
 import psycopg
 import pytest
@@ -24,7 +25,10 @@ class Listening:
 
 
 def test_an_outage_that_ends_both_sending_and_listening_is_told_once():
-    wakeup, told, rounds = Listening(), [], iter((True, False))
+    wakeup: Any = Listening()
+    connect: Any = nullcontext
+    told: list[str] = []
+    rounds = iter((True, False))
 
     async def send_due(*_):
         if not next(rounds):
@@ -35,9 +39,9 @@ def test_an_outage_that_ends_both_sending_and_listening_is_told_once():
         loop.set_exception_handler(lambda _, context: told.append(context["message"]))
         sent = loop.create_future()
         sent.set_result(None)
-        worker = SimpleNamespace(send_due=send_due, pause_s=lambda _: 1.0, is_behind=False, tasks={sent})
+        worker: Any = SimpleNamespace(send_due=send_due, pause_s=lambda _: 1.0, is_behind=False, tasks={sent})
         with pytest.raises(psycopg.OperationalError, match="the sender"):
-            await _serve(worker, nullcontext, wakeup, Event())
+            await _serve(worker, connect, wakeup, Event())
         wakeup.gone.set()
         await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
         gc.collect()

@@ -228,6 +228,16 @@ def test_a_project_has_exactly_the_contracts_fields(api: Api):
     assert [project] == api.get(f"/companies/{company}/projects")
 
 
+@pytest.mark.parametrize("target_date", ["2026-02-30", "soon", "2027-01-01T00:00:00Z", ""])
+def test_a_target_date_that_no_calendar_has_is_refused(api: Api, target_date: str):
+    company = api.company()
+    project = api.post(f"/companies/{company}/projects", {"name": "Moon"})["id"]
+
+    for method, path in (("POST", f"/companies/{company}/projects"), ("PATCH", f"/projects/{project}")):
+        answer = api.request(method, path, {"name": "Moon", "targetDate": target_date})
+        assert (400, ["targetDate"]) == (answer.status_code, answer.json()["details"][0]["path"])
+
+
 def test_a_project_is_edited_paused_resumed_and_deleted(api: Api):
     company = api.company()
     lead, _ = api.agent(company)

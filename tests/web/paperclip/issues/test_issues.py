@@ -104,7 +104,6 @@ def test_issues_are_listed_newest_first_and_narrowed(issues_fixture: IssuesFixtu
     for query, expected in {
         "status=todo": [execution, mine],
         "status=todo,%20done": [execution, child["id"], mine],
-        "status=nonsense": [],
         "status=": [execution, child["id"], mine, plain],
         f"assigneeAgentId={issues_fixture.agent}": [execution, mine],
         f"projectId={project}": [mine],
@@ -120,6 +119,13 @@ def test_issues_are_listed_newest_first_and_narrowed(issues_fixture: IssuesFixtu
         "offset=9": [],
     }.items():
         assert expected == issues_fixture.list_ids(f"?{query}"), query
+
+
+def test_a_status_that_there_is_not_is_refused_and_no_empty_list(issues_fixture: IssuesFixture):
+    for statuses in ("nonsense", "todo,doen"):
+        answer = issues_fixture.api.request("GET", f"/companies/{issues_fixture.company}/issues?status={statuses}")
+        assert (400, "invalid_enum_value") == (answer.status_code, answer.json()["details"][0]["code"])
+        assert ["status", statuses.count(",")] == answer.json()["details"][0]["path"]
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "1001", "abc", "2.5", "1e2", "%C2%B2", "9" * 400, ""])
