@@ -215,7 +215,7 @@ def test_the_examples_cover_every_outcome_of_a_run():
 
 @pytest.mark.parametrize("file", FILES)
 def test_an_event_that_counts_as_flat_can_neither_be_deep_nor_hold_many_parts(file):
-    event = read_stored(file).event
+    event: AnyEvent = read_stored(file).event
     parts = msgspec.json.decode((STORED / file).read_bytes())["event"]
 
     if is_flat(type(event)):

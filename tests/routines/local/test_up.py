@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,7 +19,7 @@ from routines.local import up as up_module
 from routines.local.data_directory import DataDirectory
 from routines.local.listening import free_port, url_of
 from routines.local.up import System, up
-from routines.local.web_client import WebAnswer
+from routines.local.web_client import WebAnswer, WebClient
 from routines.local.web_processes import names_and_sockets
 from routines.postgres.cluster import LocalPostgres
 from tests.routines.local.machine import refuse
@@ -263,15 +262,16 @@ def test_a_data_directory_that_holds_no_database_is_told_with_where_that_is(tmp_
 
 
 @pytest.mark.parametrize(("token", "good"), [("of-this-database", True), ("of-another", False), (None, False)])
-def test_the_next_step_names_a_token_file_only_when_its_token_is_good(tmp_path, capsys, token, good):
-    def answer(_method, _path, token):
+def test_the_next_step_names_a_token_file_only_when_its_token_is_good(tmp_path, capsys, monkeypatch, token, good):
+    def answer(_client, _method, _path, token):
         return WebAnswer(200 if token == "of-this-database" else 401, "")
 
     system = System(DataDirectory(tmp_path), "127.0.0.1", 8000, "postgresql://elsewhere")
     if token:
         system.place.write(system.place.token, token + "\n")
 
-    system._tell_next_steps(SimpleNamespace(ask=answer))
+    monkeypatch.setattr(WebClient, "ask", answer)
+    system._tell_next_steps(WebClient(system.url))
 
     output = capsys.readouterr().out
     assert good == (f"Bearer $(cat {tmp_path}/board.token)" in output)
@@ -279,17 +279,18 @@ def test_the_next_step_names_a_token_file_only_when_its_token_is_good(tmp_path, 
 
 
 @pytest.mark.parametrize(("status", "shown"), [(201, True), (503, False)])
-def test_a_start_prints_a_link_that_signs_in_if_it_can_be_made(tmp_path, capsys, status, shown):
+def test_a_start_prints_a_link_that_signs_in_if_it_can_be_made(tmp_path, capsys, monkeypatch, status, shown):
     questions = []
 
-    def answer(method, path, _token):
+    def answer(_client, method, path, _token):
         questions.append((method, path))
         is_link = path == "/board/sign-in-links"
         return WebAnswer(status if is_link else 200, "http://127.0.0.1:8000/board/sign-in/x")
 
     system = System(DataDirectory(tmp_path), "127.0.0.1", 8000, "postgresql://elsewhere")
     system.place.write(system.place.token, "of-this-database\n")
-    system._tell_next_steps(SimpleNamespace(ask=answer))
+    monkeypatch.setattr(WebClient, "ask", answer)
+    system._tell_next_steps(WebClient(system.url))
 
     assert ("POST", "/board/sign-in-links") in questions
     assert shown == (

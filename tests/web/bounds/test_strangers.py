@@ -78,7 +78,8 @@ def test_a_sender_calls_every_webhook_as_often_as_one(api: Api, routine: str, on
 
 def test_there_are_so_many_counters_and_the_newest_go_on():
     rate_limiter = WebhookRateLimiter(2, most_counters=100)
-    storage: Any = rate_limiter._counters._limiter.storage
+    counters: Any = rate_limiter._counters
+    storage = counters._limiter.storage
 
     for number in range(1_000):
         rate_limiter.count_refusal(f"192.0.2.{number}")
