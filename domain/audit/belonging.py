@@ -92,9 +92,9 @@ def stream_of(recorded: Recorded) -> UUID | None:
 
 def is_first_word(event: AnyEvent | Unreadable) -> bool:
     """Return whether later events of the stream, or of streams that it causes, belong where this one does."""
-    if type(event) in FIRST_WORDS:
-        return True
-    return isinstance(event, (IssueOpened, TrajectoryOpened)) and event.run_id is not None
+    if isinstance(event, (IssueOpened, TrajectoryOpened)):
+        return event.run_id is not None
+    return type(event) in FIRST_WORDS
 
 
 def belonging_of(recorded: Recorded, known_belonging: Belonging | None = None) -> Belonging:
