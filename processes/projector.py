@@ -37,7 +37,6 @@ class Projector:
 
     The models that another process acts on (`polled_by`) are moved in groups of their own, since that process has to
     wait meanwhile. They come later: mostly that process has moved them itself by then, and requests wait for the others.
-    Models that stand `apart` come last.
 
     It moves all models until it is told to move a share of them.
     """
@@ -112,8 +111,8 @@ class ColdRowMover:
 
 
 def _group_models(models: Sequence[ReadModel]) -> list[list[ReadModel]]:
-    names = {model.name: (model.apart, model.polled_by or "") for model in models}
-    return [[model for model in models if names[model.name] == group] for group in sorted(set(names.values()))]
+    processes = sorted({model.polled_by or "" for model in models})
+    return [[model for model in models if (model.polled_by or "") == process] for process in processes]
 
 
 class Rebuilder:

@@ -232,8 +232,14 @@ def connect_follower(ready: System, profile: Profile = FOLDING) -> Session:
 
 
 def connect_projector(ready: System) -> Session:
-    """Open a connection as `connect_follower` does, for the statements of the projector, which Postgres plans once."""
-    return connect_follower(ready, PROJECTING)
+    """
+    Open a connection as `connect_follower` does, for the statements of the projector, which Postgres plans once.
+
+    Many of them are large: the projector folds on while Postgres is still at work on those before.
+    """
+    session = connect_follower(ready, PROJECTING)
+    session.send_ahead()
+    return session
 
 
 def connect_as_login(settings: Settings) -> Session:

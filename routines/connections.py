@@ -76,6 +76,9 @@ AWAY_TIMEOUT_S = 0.1  # the longest wait for a connection then: time to make one
 ARRIVED = f"SELECT current_setting('{MARK}', true), current_setting('synchronous_commit')"
 SET = "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) s(name, value)"
 MAY_WRITE = b"SHOW transaction_read_only"  # answers `off` if the session may write
+# What a projector may have sent on a Unix socket before Postgres reads it: a batch of 1,000 events has some 1.3 MB. Linux says
+# that a socket takes more while a quarter of this is under way, and may allow less (net.core.wmem_max). TCP grows by itself.
+SENT_AHEAD_BYTES = 4 * 1024 * 1024
 UNSUPPORTED = re.compile(r"startup parameter|command-line options", re.IGNORECASE)  # PgBouncer, and RDS Proxy
 
 
@@ -125,6 +128,12 @@ class Session(Connection):
             if error.sqlstate is None and self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 self.pgconn.finish()  # its answer may still come, and would be taken for that of another statement
             raise
+
+    def send_ahead(self) -> None:
+        """Go on while Postgres is still at work on what was sent before, as far as the system lets a socket hold so much."""
+        with socket.socket(fileno=os.dup(self.pgconn.socket)) as connected_socket:
+            if connected_socket.family == socket.AF_UNIX:
+                connected_socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SENT_AHEAD_BYTES)
 
     def verify(self) -> None:
         """

@@ -91,5 +91,4 @@ event_index = ReadModel(
     schema=SCHEMA,
     fold=fold,
     keys_to_prefetch=keys_to_prefetch,
-    apart=True,
 )

@@ -166,14 +166,14 @@ def request_together(conn: Connection, folds: Sequence[Fold]) -> None:
 
 def fold_and_write(folds: Sequence[Fold]) -> None:
     """
-    Receive the rows that several folds have asked for, fold and write, in a pipeline: each step for all of them.
+    Receive the rows that several folds have asked for, fold and write, in a pipeline: one fold after the other.
 
-    Receiving rows waits for everything that was sent before, so nothing is written until all rows are received. While
-    Postgres writes the rows of one model, those of the next are folded.
+    The first to receive rows waits for those of all, since psycopg takes what has been asked for in one go. From then on
+    Postgres writes the rows of one model while those of the next are received and folded. So that with which it has most to
+    do should come first.
     """
     for fold in folds:
         fold.receive_rows()
-    for fold in folds:
         fold.fold()
         fold.rows.flush()
 

@@ -155,7 +155,7 @@ def find_fault(model: ReadModel) -> str | None:
         return "`tables` has to be a tuple of Table"
     if ageing := next((table.name for table in model.tables if table.over), None):
         return f"the rows of a projection of one's own do not age; take `over` out of the table {ageing}"
-    if ours := next((field for field in ("polled_by", "apart", "views") if getattr(model, field)), None):
+    if ours := next((field for field in ("polled_by", "views") if getattr(model, field)), None):
         return f"`{ours}` is for the read models of Routines alone; take it out"
     if not isinstance(model.events, frozenset | None) or model.events == frozenset():
         return "`events` has to be a frozenset with classes of domain.events, or absent for all of them"

@@ -37,7 +37,6 @@ class ReadModel(msgspec.Struct, frozen=True):
     keys_to_prefetch: Callable[[Recorded], Iterable[tuple[Table[Any], UUID]]] = no_keys  # rows to fetch before a batch
     events: frozenset[type] | None = None  # the kinds that it folds; None for all, even unreadable ones
     polled_by: str | None = None  # the process that folds it itself: it acts on it and must not wait for others
-    apart: bool = False  # the projector moves it last: requests that need the others do not wait for it
     version: int = 1  # the version of the fold: raise it when it makes other rows of the same events
     views: tuple[View, ...] = ()  # views for analysts over its tables
 

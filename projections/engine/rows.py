@@ -112,24 +112,13 @@ class Rows:
     def writes(self) -> Iterator[Write]:
         """Yield the statements of `flush`, and note what they write as written. None changes a row that another changes."""
         for table, table_rows in self._table_rows.items():
-            numbers, rows, absent, cold = (
-                sorted(table_rows.changed),
-                table_rows.rows,
-                table_rows.absent,
-                table_rows.cold,
-            )
-            new_rows = [row for number in numbers if number in absent and (row := rows[number]) is not None]
-            old_rows = [row for number in numbers if number not in absent and (row := rows[number]) is not None]
-            deleted_keys = [
-                UUID(int=number)
-                for number in numbers
-                if number in cold or (rows[number] is None and number not in absent)
-            ]
-            if deleted_keys:
-                yield table.deletion(deleted_keys)
-            yield from table.inserts(new_rows)
-            yield from table.upserts(old_rows)
-            cold.difference_update(numbers)
-            self._written += len(numbers)
-            table_rows.changed.clear()
-            absent.clear()
+            rows, changed, cold = table_rows.rows, table_rows.changed, table_rows.cold
+            new, old = sorted(changed & table_rows.absent), sorted(changed - table_rows.absent)
+            if deleted := sorted(changed & cold | {number for number in old if rows[number] is None}):
+                yield table.deletion([UUID(int=number) for number in deleted])
+            yield from table.inserts([row for number in new if (row := rows[number]) is not None])
+            yield from table.upserts([row for number in old if (row := rows[number]) is not None])
+            cold -= changed
+            self._written += len(changed)
+            changed.clear()
+            table_rows.absent.clear()

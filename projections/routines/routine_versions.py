@@ -103,7 +103,6 @@ routine_versions = ReadModel(
     fold=fold,
     keys_to_prefetch=keys_to_prefetch,
     events=frozenset(get_args(RoutineEvent)),
-    apart=True,
 )
 
 

@@ -80,6 +80,14 @@ def test_what_a_process_acts_on_is_moved_apart_from_all_others(who, company_fixt
     assert [] == isolation.isolated_events(conn, 10, "slow")
 
 
+@pytest.mark.parametrize("share", [shares.ALL, shares.Share(0, 2)])
+def test_what_postgres_has_most_to_do_with_is_written_first(share, system):
+    projector = Projector(catalogue.ALL, system.store.after)
+    projector.take(share)
+
+    assert "event_index" == projector.taken[0].name
+
+
 def is_locked(system, names):
     """Fails if another connection could not take these positions now."""
     with bootstrap.connect(system.settings) as other, other.transaction():

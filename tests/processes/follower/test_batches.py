@@ -1,5 +1,8 @@
 """How many events a follower takes at a time, what a batch asks of Postgres, and whom it waits for."""
 
+import os
+import socket
+
 import pytest
 from structlog.testing import capture_logs
 
@@ -127,6 +130,16 @@ def test_the_statements_of_the_projector_are_planned_once(system):
     with bootstrap.connect_projector(system) as conn:
         assert ("force_generic_plan",) == conn.execute("SHOW plan_cache_mode").fetchone()
         assert ("off",) == conn.execute("SHOW synchronous_commit").fetchone()
+
+
+def test_the_socket_of_a_projector_takes_more_before_postgres_reads_it(system):
+    with bootstrap.connect_projector(system) as conn, bootstrap.connect_follower(system) as other:
+        assert send_buffer_bytes(conn) > send_buffer_bytes(other)
+
+
+def send_buffer_bytes(conn):
+    with socket.socket(fileno=os.dup(conn.fileno())) as connected_socket:
+        return connected_socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
 
 
 def test_what_a_follower_writes_is_compressed_in_the_fastest_way_that_the_server_has(system):

@@ -270,7 +270,6 @@ def test_a_file_may_be_called_as_a_library_is(told_story, system, tmp_path):
         ({"events": (RunFailed,)}, "`events` has to be a frozenset"),
         ({"events": frozenset({RunFailed, int})}, "<class 'int'> is no kind of event"),
         ({"polled_by": "scheduler"}, "`polled_by` is for the read models of Routines alone"),
-        ({"apart": True}, "take it out"),
     ],
 )
 def test_a_model_that_is_not_whole_or_would_be_ignored_in_part_is_refused(change, said):
