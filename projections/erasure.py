@@ -4,7 +4,9 @@ models, which are made anew from the log.
 """
 
 import time
+from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from uuid import UUID
 
 import msgspec
@@ -12,7 +14,7 @@ from psycopg import errors
 from psycopg.sql import SQL, Identifier
 
 from domain import erasure
-from domain.events import STORED_NAMES, KeyIssued, NameClaimed, UserRegistered
+from domain.events import STORED_NAMES, AnyEvent, KeyIssued, NameClaimed, UserRegistered
 from projections import catalogue
 from projections.engine.read_model import ReadModel
 from projections.engine.table import SCHEMA, Connection
@@ -21,20 +23,19 @@ ERASABLE = [name for name, kind in STORED_NAMES.items() if erasure.has_erasable(
 ASKED = ("directory", "event_index")  # the read models that these queries read
 OF_USERS = (UserRegistered, KeyIssued, NameClaimed)
 # The last field of a body says what is sealed; a JSON text may have the same words in it, so it is read as JSON.
-_COUNT = """
-    SELECT l.name, count(*) FILTER (WHERE is_sealed), count(*) FILTER (WHERE NOT is_sealed)
-    FROM log.events l CROSS JOIN LATERAL (SELECT convert_from(l.body, 'UTF8')::json AS body OFFSET 0) j,
-        LATERAL (SELECT j.body -> 'sealed' IS NOT NULL AS is_sealed) s
-    WHERE {} GROUP BY l.name ORDER BY l.name"""
-_OF_COMPANY = SQL(
-    _COUNT.format("""l.position IN (SELECT position FROM event WHERE company_id = %(id)s AND name = ANY(%(names)s))
-        AND j.body -> 'subject_id' IS NULL""")
-)
-_OF_USER = SQL(
-    _COUNT.format("""(l.stream_id = %(id)s AND l.name = ANY(%(names)s))
-        OR l.stream_id IN (SELECT id FROM access_key WHERE user_id = %(id)s) AND l.name = 'key.issued'
-        OR l.position IN (SELECT position FROM event WHERE name = 'name.claimed') AND j.body ->> 'subject_id' = %(text)s""")
-)
+_FROM = """
+    FROM log.events l CROSS JOIN LATERAL (SELECT convert_from(l.body, 'UTF8')::json AS body OFFSET 0) j
+    WHERE ({}) AND """
+_IS_SEALED = "j.body -> 'sealed' IS NOT NULL"
+_COUNT_SEALED = f"SELECT l.name, count(*) {_FROM} {_IS_SEALED} GROUP BY l.name"
+_OPEN = f"SELECT l.name, l.body {_FROM} NOT ({_IS_SEALED})"
+_OF_COMPANY = """
+    l.position IN (SELECT position FROM event WHERE company_id = %(id)s AND name = ANY(%(names)s))
+    AND j.body -> 'subject_id' IS NULL"""
+_OF_USER = """
+    (l.stream_id = %(id)s AND l.name = ANY(%(names)s))
+    OR l.stream_id IN (SELECT id FROM access_key WHERE user_id = %(id)s) AND l.name = 'key.issued'
+    OR l.position IN (SELECT position FROM event WHERE name = 'name.claimed') AND j.body ->> 'subject_id' = %(text)s"""
 _TABLES = """
     SELECT table_name FROM information_schema.columns WHERE table_schema = %s AND column_name = %s ORDER BY table_name"""
 _OF_TRIGGERS = "SELECT stream_id FROM event WHERE company_id = %s AND name = 'trigger.created'"
@@ -67,7 +68,7 @@ _COMPANIES = "SELECT company_id FROM member WHERE user_id = %s ORDER BY company_
 
 
 class EventCount(msgspec.Struct, frozen=True):
-    """Events of a kind: those whose texts can be erased, and those of before there was erasure, which stay as they are."""
+    """Events of a kind: those whose texts can be erased, and those whose texts are not sealed and stay as they are."""
 
     name: str
     erasable: int
@@ -161,9 +162,12 @@ def take_time(conn: Connection) -> None:
     conn.execute(UNHURRIED)
 
 
-def _count(conn: Connection, query: SQL, column: str, id_: UUID) -> ErasureExtent:
+def _count(conn: Connection, condition: str, column: str, id_: UUID) -> ErasureExtent:
     values = {"id": id_, "names": ERASABLE, "text": str(id_)}
-    events = [EventCount(*row) for row in conn.execute(query, values)]
+    sealed = dict(conn.execute(SQL(_COUNT_SEALED.format(condition)), values).fetchall())
+    unsealed = conn.cursor().stream(SQL(_OPEN.format(condition)), values)
+    remaining = Counter(name for name, body in unsealed if _has_text(body))
+    events = [EventCount(name, sealed.get(name, 0), remaining[name]) for name in sorted({*sealed, *remaining})]
     tables = [name for (name,) in conn.execute(_TABLES, (SCHEMA, column)) if name in _COUNTED]
     counts = {}
     for table in tables:
@@ -171,3 +175,23 @@ def _count(conn: Connection, query: SQL, column: str, id_: UUID) -> ErasureExten
         if many := (conn.execute(statement, (id_,)).fetchone() or (0,))[0]:
             counts[table] = many
     return ErasureExtent(events=events, rows=counts)
+
+
+class _StoredEvent(msgspec.Struct):
+    """The event in a body of the log."""
+
+    event: AnyEvent
+
+
+@cache
+def _decoder() -> msgspec.json.Decoder[_StoredEvent]:
+    return msgspec.json.Decoder(_StoredEvent)
+
+
+def _has_text(body: bytes) -> bool:
+    """Return whether an event of which nothing is sealed has a text; one that cannot be read may have."""
+    try:
+        event = _decoder().decode(body).event
+    except msgspec.ValidationError:
+        return True
+    return erasure.read_erased(event) != event

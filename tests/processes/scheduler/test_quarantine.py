@@ -3,7 +3,7 @@
 from datetime import timedelta
 from uuid import uuid4
 
-from processes.scheduler.quarantine import REST, Quarantine
+from processes.scheduler.quarantine import PATIENCE, REST, Quarantine
 from tests.processes.due import NOON, Clock
 
 
@@ -26,3 +26,16 @@ def test_a_clock_that_is_set_back_by_hours_prolongs_no_rest():
     quarantine.release(NOON)
 
     assert not quarantine.holds(row)
+
+
+def test_only_failures_in_a_row_are_too_many():
+    row, other = uuid4(), uuid4()
+    quarantine = Quarantine(Clock(NOON))
+
+    failures = [quarantine.fail(row) for _ in range(PATIENCE - 1)]
+    quarantine.succeed([row])
+    failures += [quarantine.fail(row) for _ in range(PATIENCE)]
+
+    assert [False] * (2 * PATIENCE - 2) + [True] == failures
+    assert not quarantine.fail(other)
+    assert quarantine.holds(row)

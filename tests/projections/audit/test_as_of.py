@@ -196,23 +196,36 @@ def test_what_was_answered_at_a_position_is_answered_as_of_it_afterwards(
         assert answer == answer_as_of(conn, position, question), (position, question)
 
 
-def test_the_runs_of_a_company_are_as_they_were_also_after_its_clock_was_set_back(story, conn):
+def test_lists_are_as_they_were_also_after_the_clock_was_set_back(story, conn):
     company = story.company()
     agent, other = story.agent(company), story.agent(company, "Other")
-    routine = story.routine(company, agent, concurrency_policy="always_enqueue")
+    routine = story.routine(
+        company, agent, concurrency_policy="always_enqueue", parent_issue_id=story.issue(company, "Above")
+    )
     answers_by_position, run_ids = [], []
 
-    def note():
+    def questions(kind):
+        things = {"company": company, "routine": routine, "issue": None, "agent": agent, "limit": 2}
+        fixed = dict(zip(Asked._fields, (kind, *[None] * 9), strict=True)) | things
+        company_filters = ({}, {"status": ("issue_created",)}, {"status": ("completed",)}, {"assignee_agent_id": agent})
+        match kind:
+            case "company runs":
+                varied = [{"company_run_filters": (filters, ALWAYS)} for filters in company_filters]
+            case "runs":
+                varied = [{"run_filters": filters} for filters in RUN_FILTERS]
+            case "issues":
+                varied = [{"issue_filters": filters, "limit": 100} for filters in ISSUE_FILTERS]
+            case _:
+                varied = [{"routine_filters": routine_list.ALL}]
+        return [Asked(**fixed | one) for one in varied]
+
+    def note(*kinds):
         story.project_all()
-        for filters in ({}, {"status": ("issue_created",)}, {"status": ("completed",)}, {"assignee_agent_id": agent}):
-            company_filters = run_history.CompanyFilters(**filters)
-            answer = pages(
-                lambda after=None, company_filters=company_filters: run_history.of_company(
-                    conn, company, company_filters, ALWAYS, 2, after=after
-                ),
-                lambda run: run_history.place(conn, company, run.id),
-            )
-            answers_by_position.append((story.store.head(), company_filters, answer))
+        answers_by_position.extend(
+            (story.store.head(), question, answer_of_today(conn, question))
+            for kind in ("company runs", *kinds)
+            for question in questions(kind)
+        )
 
     for step in (HOUR, -3 * HOUR, HOUR, 5 * HOUR, -HOUR):
         story.passes(step)
@@ -225,17 +238,14 @@ def test_the_runs_of_a_company_are_as_they_were_also_after_its_clock_was_set_bac
         partial(story.patch, nobodys, assignee_agent_id=None),
         partial(story.change, routine, assignee_agent_id=other),
         partial(story.patch, handed_over, assignee_agent_id=other),
+        partial(story.patch, nobodys, status="done"),
     ):
+        note("runs", "issues", "routines", "routine")
         change()
-        note()
+    note()
 
-    for position, company_filters, answer in answers_by_position:
-        assert answer == pages(
-            lambda after=None, position=position, company_filters=company_filters: as_of.company_runs(
-                past_at(conn, position), company, company_filters, ALWAYS, after, 2, PAGE
-            ),
-            lambda run: run_history.place(conn, company, run.id),
-        ), (position, company_filters)
+    for position, question, answer in answers_by_position:
+        assert answer == answer_as_of(conn, position, question), (position, question)
 
 
 @SHARED

@@ -1,5 +1,6 @@
 """Leases run out: until when a command may go on, and that it ends in time when its worker cannot renew or is dead."""
 
+import os
 import signal
 from threading import Event
 
@@ -66,7 +67,7 @@ class Groups:
 
     def __init__(self, monkeypatch, *there):
         self.there, self.got = {*there}, []
-        monkeypatch.setattr(guard.os, "killpg", self.kill)
+        monkeypatch.setattr(os, "killpg", self.kill)
 
     def kill(self, group, number):
         if group not in self.there:
@@ -172,7 +173,7 @@ def test_work_of_which_the_server_tells_nothing_is_lost(processes, error):
     def look(_lease):
         raise error
 
-    looked_after = lose(look, Lease(0.004, supervision.clock() + 60))
+    looked_after = lose(look, Lease(0.004, guard.clock() + 60))
 
     assert looked_after.is_set()
     assert str(error) == looked_after.reason

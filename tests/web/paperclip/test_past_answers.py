@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from projections.engine import moments
 from tests.api import Api
 from tests.web import people
 from web.http.paging import cursor_of
@@ -70,6 +71,9 @@ def test_a_time_means_the_last_event_that_was_recorded_by_then(past_api: Past):
 
     assert answer.headers["X-Routines-Position"] == str(position)
     assert answer.json() == answers[f"/routines/{past_api.routine}"]
+    with past_api.api.system.pool.connection() as conn:
+        assert position == moments.position_at(conn, at)
+        assert position > moments.position_at(conn, at - moments.MICROSECOND)
 
 
 def test_what_did_not_exist_yet_is_not_found(past_api: Past):
@@ -165,7 +169,8 @@ def test_who_may_read_a_thing_now_may_read_its_past_and_nobody_else(past_api: Pa
 
 
 def test_addresses_of_then_are_shown_to_whoever_may_change_them_now(past_api: Past):
-    api, other = past_api.api, past_api.api.routine(past_api.company, past_api.agent)
+    api, probe = past_api.api, {"url": "https://example.com/ready"}
+    other = api.routine(past_api.company, past_api.agent, probe=probe)
     hook = api.post(f"/routines/{other}/triggers", {"kind": "webhook", "signingMode": "bearer"})["trigger"]
     position = api.system.store.head()
     viewer = people.member(api, past_api.company, "viewer")
@@ -174,6 +179,9 @@ def test_addresses_of_then_are_shown_to_whoever_may_change_them_now(past_api: Pa
     (masked,) = api.get(as_of(f"/routines/{other}", position), token=viewer)["triggers"]
 
     assert (shown["publicId"], masked["publicId"]) == (hook["publicId"], "***")
+    for token, url in ((api.token, probe["url"]), (viewer, "***")):
+        listed = api.get(as_of(f"/companies/{past_api.company}/routines", position), token=token)
+        assert [url] == [routine["probe"]["url"] for routine in listed if routine["id"] == other]
 
 
 def test_as_of_now_is_what_is_answered_now(past_api: Past):
