@@ -29,6 +29,7 @@ WHOLE_LIMITS = ("transaction_timeout",)  # time limits that do not hold for a re
 HEAD = "SELECT position FROM log.head"
 PROGRESS = """
     CREATE TABLE {0}.rebuild_progress (shape text NOT NULL, position bigint NOT NULL, cold_to bigint NOT NULL DEFAULT 0)"""
+ARE_THERE = "SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest(%s::text[]) name"
 NOTE_REACHED = "UPDATE rebuild_progress SET position = %s"
 
 
@@ -45,11 +46,12 @@ def begin_or_resume(conn: Connection, model: ReadModel, schema: str, until: int 
     """
     Return the position up to which a schema holds the rows of a model, after making it anew unless it can be gone on with.
 
-    It can if the same version of the service began it, for the same tables and fold, on a log that goes at least as far, and
-    it is not beyond `until`.
+    It can if it has all tables, the same version of the service began it, for the same tables and fold, on a log that goes at
+    least as far, and it is not beyond `until`.
     """
     shape = f"{model.schema_hash} {PROGRAM}"
-    if value_of(conn, "SELECT to_regclass(%s) IS NOT NULL", f"{schema}.rebuild_progress"):
+    tables = [f"{schema}.{name}" for name in ("rebuild_progress", *(table.name for table in model.tables))]
+    if value_of(conn, ARE_THERE, tables):
         place = SQL("SELECT position FROM {}.rebuild_progress WHERE shape = %s AND position <= %s")
         row = conn.execute(
             place.format(Identifier(schema)), (shape, head_of_log(conn) if until is None else until)

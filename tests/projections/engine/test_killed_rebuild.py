@@ -84,6 +84,23 @@ def test_a_rebuild_that_was_killed_goes_on_where_it_was(projected_story, conn, s
 
 
 @SHARED
+def test_a_rebuild_of_which_a_table_is_gone_begins_anew(projected_story, conn, settings, monkeypatch):
+    monkeypatch.setattr(folding_aside, "REBUILD_BATCH", 20)
+    before = rows(conn, run_history.run_history)
+
+    def kill(_position):
+        raise Killed
+
+    with bootstrap.connect(settings) as own, pytest.raises(Killed):
+        rebuilds.rebuild(own, run_history.run_history, projected_story.store.after, kill)
+    (schema,) = schemas_left_behind(conn)
+    conn.execute(f"DROP TABLE {schema}.run")
+    rebuilds.rebuild(conn, run_history.run_history, projected_story.store.after)
+
+    assert rows(conn, run_history.run_history) == before
+
+
+@SHARED
 @pytest.mark.parametrize(
     "change", [{"version": 99}, {"schema": run_history.SCHEMA + "CREATE INDEX ON run (triggered_at);"}]
 )
