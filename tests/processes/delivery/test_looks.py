@@ -3,19 +3,23 @@
 import asyncio
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from zlib import crc32
 
 import pytest
 from msgspec.structs import replace
 
+from application.event_store.unit_of_work import UnitOfWork
 from application.execute import Executor
-from application.request_bodies.board import CompanyDraft
+from application.request_bodies.board import AgentDraft, AgentPatch, CompanyDraft
+from application.request_bodies.endpoints import EndpointPatch
 from application.request_bodies.jetty import RunCreate
-from application.use_cases.board import companies
+from application.use_cases import endpoints
+from application.use_cases.board import agents, companies
 from application.use_cases.jetty import trajectories
 from domain.delivery.delivery import Answer
 from domain.errors import Oversized
-from domain.events import DeliveryDead
+from domain.events import AgentHeartbeatStopped, DeliveryDead, EndpointDisabled
 from domain.recorded import Unreadable
 from processes.delivery import payloads, worker
 from processes.delivery.worker import DeliveryWorker
@@ -233,6 +237,23 @@ def test_a_host_that_hangs_does_not_hold_up_callbacks_to_another_of_the_same_par
         assert f"https://{other}/" in await looks.sent(2)
 
     looking(steps, max_host_deliveries_at_once=1)
+
+
+@pytest.mark.usefixtures("looking")
+def test_whoever_is_gone_disabled_or_wants_to_hear_nothing_any_more_is_told_nothing(shared_fixture):
+    deleted, disabled, gone = (shared_fixture.endpoint(HOOK)[0] for _ in range(3))
+    draft = AgentDraft(name="Scout", heartbeat_url=HOOK)
+    silent, stopped = (shared_fixture.ask(agents.create, shared_fixture.company, draft).agent_id for _ in range(2))
+    shared_fixture.ask(endpoints.delete, shared_fixture.company, deleted)
+    shared_fixture.ask(endpoints.update, shared_fixture.company, disabled, EndpointPatch(enabled=False))
+    shared_fixture.ask(agents.update, silent, AgentPatch(heartbeat_url=None))
+    for stream_id, event in ((gone, EndpointDisabled(reason="gone")), (stopped, AgentHeartbeatStopped(reason="gone"))):
+        shared_fixture.system.executor.attempt(partial(UnitOfWork.record, stream_id=stream_id, events=[event]))
+
+    for agent in (silent, stopped):
+        shared_fixture.issue(assignee_agent_id=agent)
+
+    assert [] == shared_fixture.list_deliveries()
 
 
 def test_a_worker_that_has_not_read_the_whole_log_looks_again_at_once(shared_fixture, looking, monkeypatch):

@@ -208,6 +208,7 @@ def test_lists_are_as_they_were_also_after_the_clock_was_set_back(story, conn):
         things = {"company": company, "routine": routine, "issue": None, "agent": agent, "limit": 2}
         fixed = dict(zip(Asked._fields, (kind, *[None] * 9), strict=True)) | things
         company_filters = ({}, {"status": ("issue_created",)}, {"status": ("completed",)}, {"assignee_agent_id": agent})
+        varied: list[dict[str, Any]]
         match kind:
             case "company runs":
                 varied = [{"company_run_filters": (filters, ALWAYS)} for filters in company_filters]

@@ -1,5 +1,7 @@
 """How often a sender may call webhooks, and what counts against it."""
 
+from uuid import uuid4
+
 import pytest
 
 from application.use_cases import references
@@ -7,7 +9,7 @@ from domain.errors import NotFound
 from tests.api import Api
 from tests.web.hooks import FORWARDED, hook, refusal_of, runs_of, sending_from
 from tests.web.served import serve_further
-from web.http.rate_limit import WebhookRateLimiter
+from web.http.rate_limit import TooMany, WebhookRateLimiter
 
 
 def test_a_sender_calls_a_webhook_so_often_a_minute_and_is_told_when_to_come_back(api: Api, routine: str):
@@ -52,3 +54,17 @@ def test_a_sender_may_not_try_one_address_after_the_other(api: Api):
         answers = [client.post(f"{path}/{number:024x}/fire").status_code for number in range(32)]
 
     assert [404] * 30 + [429] * 2 == answers
+
+
+def test_of_more_senders_than_are_counted_the_one_that_called_longest_ago_is_forgotten():
+    limiter, webhook = WebhookRateLimiter(per_minute=1, most_counters=2), uuid4()
+    limiter.count_call(webhook, "192.0.2.1")
+    limiter.count_call(webhook, "192.0.2.2")
+    with pytest.raises(TooMany):
+        limiter.count_call(webhook, "192.0.2.1")
+
+    limiter.count_call(webhook, "192.0.2.3")
+
+    with pytest.raises(TooMany):
+        limiter.count_call(webhook, "192.0.2.1")
+    limiter.count_call(webhook, "192.0.2.2")
