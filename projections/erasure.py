@@ -164,7 +164,7 @@ def take_time(conn: Connection) -> None:
 
 def _count(conn: Connection, condition: str, column: str, id_: UUID) -> ErasureExtent:
     values = {"id": id_, "names": ERASABLE, "text": str(id_)}
-    sealed = dict(conn.execute(SQL(_COUNT_SEALED.format(condition)), values).fetchall())
+    sealed: dict[str, int] = dict(conn.execute(SQL(_COUNT_SEALED.format(condition)), values).fetchall())
     unsealed = conn.cursor().stream(SQL(_OPEN.format(condition)), values)
     remaining = Counter(name for name, body in unsealed if _has_text(body))
     events = [EventCount(name, sealed.get(name, 0), remaining[name]) for name in sorted({*sealed, *remaining})]

@@ -354,10 +354,14 @@ def test_a_process_remembers_the_endpoints_of_so_many_companies(monkeypatch):
 def test_keys_count_for_whom_they_open_something():
     desk = Desk(lambda _quota, who, _most: 1 if who == OTHER else 0, max_holder_keys=1)
 
-    for holder in ("user_id", "agent_id", "collection_id"):
-        error = refusal(lambda holder=holder: desk.record(KeyIssued(name="ci", **{holder: OTHER})), RuleViolation)
+    for key, another in (
+        (KeyIssued(name="ci", user_id=OTHER), KeyIssued(name="ci", user_id=ACME)),
+        (KeyIssued(name="ci", agent_id=OTHER), KeyIssued(name="ci", agent_id=ACME)),
+        (KeyIssued(name="ci", collection_id=OTHER), KeyIssued(name="ci", collection_id=UUID(int=4))),
+    ):
+        error = refusal(lambda key=key: desk.record(key), RuleViolation)
         assert "The holder of keys may have at most 1 keys" in error.message
-        desk.record(KeyIssued(name="ci", **{holder: uuid4()}))
+        desk.record(another, holder=None)
 
 
 def test_whoever_is_over_a_quota_can_still_stop_things():

@@ -1,5 +1,6 @@
 """Which issues of its inbox a worker takes, in which order, and when it asks again for one that it was refused."""
 
+import time
 from threading import Event
 from uuid import uuid4
 
@@ -78,9 +79,9 @@ def test_what_is_to_do_comes_before_what_a_dead_worker_has_left(server, worker):
 def test_an_issue_that_somebody_has_is_asked_for_again_once_it_has_changed(server, worker, tmp_path, monkeypatch):
     issue = server.open()
     server.refusals[issue["id"]] = {"checkoutRunId": str(uuid4())}
-    monkeypatch.setattr(work.time, "monotonic", lambda: 0.0)
+    monkeypatch.setattr(time, "monotonic", lambda: 0.0)
     take(worker)
-    monkeypatch.setattr(work.time, "monotonic", lambda: 1_000_000.0)
+    monkeypatch.setattr(time, "monotonic", lambda: 1_000_000.0)
     take(worker)
     assert 1 == len(server.asked)
 
@@ -93,7 +94,7 @@ def test_an_issue_that_somebody_has_is_asked_for_again_once_it_has_changed(serve
 
 def test_an_issue_that_is_refused_though_nobody_has_it_is_asked_for_again_after_a_while(server, worker, monkeypatch):
     now_s = [0.0]
-    monkeypatch.setattr(work.time, "monotonic", lambda: now_s[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now_s[0])
     issue = server.open()
     server.refusals[issue["id"]] = {}
 
