@@ -69,6 +69,7 @@ ANSWER_S = 2.0  # the longest wait for the answer to that question
 LOOP_ANSWER_S = 10.0
 IS_BROKEN = 0  # no event is asked for, so that poll tells of errors and hang-ups alone, as it always does
 INTERRUPTIBLE_S = 0.1  # after so long Ctrl-C is noticed while a thread waits for an answer
+MIN_POOL_SIZE = 2  # connections that are kept although nobody uses them
 POOL_TIMEOUT_S = 5.0
 RECONNECT_TIMEOUT_S = 0.5  # the pool doubles the pauses between its tries; after so many seconds it starts over
 AWAY_AFTER_S = 2.0  # when no connection can be had for so long the database is away; a restart mostly takes less
@@ -360,7 +361,7 @@ class Pool(ConnectionPool[Connection]):
             kwargs=profile.parameters(url),
             configure=profile.admit,
             check=self._verify,
-            min_size=2,
+            min_size=MIN_POOL_SIZE,
             max_size=size,
             timeout=POOL_TIMEOUT_S,
             reconnect_timeout=RECONNECT_TIMEOUT_S,

@@ -24,7 +24,7 @@ from application.event_store.store import EventStore
 from domain.bounds.limits import MIB, Limits
 from processes import wakeup
 from processes.scheduler.scheduler import Scheduler
-from routines import bootstrap
+from routines import bootstrap, connections
 from routines.bootstrap import System
 from routines.postgres import cluster
 from routines.postgres.cluster import LocalPostgres
@@ -99,6 +99,9 @@ SignatureModel.create = _make_signature_model_once  # type: ignore[assignment,me
 
 # Every loop that a test starts is stopped at its end.
 wakeup.LOOK_S = 0.05
+
+# Many tests never use two connections at once, and the first use of each takes longer than most of what is tested.
+connections.MIN_POOL_SIZE = 1
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -193,8 +196,10 @@ def settings(admin_url: str) -> Settings:
 
 
 @pytest.fixture
-def system(settings: Settings) -> Iterator[System]:
+def system(request: pytest.FixtureRequest, settings: Settings) -> Iterator[System]:
     with bootstrap.system(settings) as ready:
+        if "conn" in request.fixturenames:
+            ready.pool.resize(2, settings.connections)  # the test has one, and what it tests the other
         ready.pool.wait()  # it uses `random` meanwhile, which Hypothesis takes for a fault of a strategy
         yield ready
 
@@ -235,6 +240,8 @@ def api(postgres: LocalPostgres, template: str, tmp_path_factory: pytest.TempPat
             projecting(system),
             serving(system) as url,
         ):
+            system.pool.resize(2, settings.connections)  # the server's threads use them beside the test
+            system.pool.wait()
             token = bootstrap.first_board_token(settings)
             client = Api(url=url, token=token or "", system=system, operator=operator)
             yield client

@@ -65,6 +65,12 @@ SERVICE = {
 }
 
 
+@pytest.fixture(autouse=True)
+def several_idle_connections(monkeypatch):
+    """As a process has them."""
+    monkeypatch.setattr(connections, "MIN_POOL_SIZE", 2)
+
+
 @pytest.fixture
 def alter(admin_url):
     """Sets something for every new session of this database, as its owner can."""
