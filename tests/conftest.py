@@ -193,8 +193,10 @@ def settings(admin_url: str) -> Settings:
 
 
 @pytest.fixture
-def system(settings: Settings) -> Iterator[System]:
+def system(request: pytest.FixtureRequest, settings: Settings) -> Iterator[System]:
     with bootstrap.system(settings) as ready:
+        if "conn" in request.fixturenames:
+            ready.pool.resize(2, settings.connections)  # the test has one, and what it tests the other
         ready.pool.wait()  # it uses `random` meanwhile, which Hypothesis takes for a fault of a strategy
         yield ready
 
@@ -235,6 +237,8 @@ def api(postgres: LocalPostgres, template: str, tmp_path_factory: pytest.TempPat
             projecting(system),
             serving(system) as url,
         ):
+            system.pool.resize(2, settings.connections)  # the server's threads use them beside the test
+            system.pool.wait()
             token = bootstrap.first_board_token(settings)
             client = Api(url=url, token=token or "", system=system, operator=operator)
             yield client
