@@ -10,12 +10,14 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from tests.api import Api
+from tests.waiting import wait_for
 from tests.web.monitoring.test_metrics import scrape
 from tests.web.served import serve_further
 from web.http.errors import error_response
 from web.monitoring.refusals import MOST_LINES, MOST_LINES_OF_SENDER, PERIOD_S, RefusalLog, record_refusals
 
 SECRET = "something-that-nobody-may-see"
+REFUSED = 8
 
 
 def refused_lines(lines: list[Any]) -> list[Any]:
@@ -45,6 +47,7 @@ def test_a_line_says_who_was_refused_what_why_and_from_where(fresh_api: Api):
         fresh_api.request("GET", f"/nothing/{SECRET}?{SECRET}=1")
         fresh_api.request("POST", f"/routine-triggers/public/{SECRET}/fire", json={})
         httpx.get(f"{fresh_api.url}/api/v1/collections/{SECRET}", headers={"Authorization": f"Bearer {SECRET}"})
+        wait_for(lambda: len(refused_lines(lines)) == REFUSED)  # a line comes after the answer
 
     rows = [(line["status"], line["operation"], line["reason"], line["why"]) for line in refused_lines(lines)]
     assert [
