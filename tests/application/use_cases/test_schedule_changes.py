@@ -72,6 +72,20 @@ def test_a_schedule_that_did_not_run_owes_nothing(app, routine, trigger):
     assert [] == drop_all(app, routine)
 
 
+@pytest.mark.parametrize("is_paused", [True, False])
+def test_of_a_schedule_that_was_stopped_what_waited_then_is_missed_and_nothing_that_has_passed_since(
+    app, routine, trigger, is_paused
+):
+    app.passes(HOUR)
+    if is_paused:
+        app.ask(routines.update, routine, RoutinePatch(status="paused"))
+    else:
+        app.ask(triggers.update, trigger, TriggerPatch(enabled=False))
+    app.passes(3 * HOUR)
+
+    assert [("edited", 1)] == drop_all(app, routine)
+
+
 def test_one_schedule_is_dropped_without_the_others(app, routine, trigger):
     other = app.schedule(routine)
     app.passes(HOUR)
