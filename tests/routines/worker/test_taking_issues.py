@@ -8,6 +8,8 @@ import pytest
 
 from routines.worker import work
 from routines.worker.errors import RequestRefused
+from routines.worker.guard import clock
+from routines.worker.supervision import Lease
 from routines.worker.work import Worker
 
 
@@ -138,3 +140,15 @@ def test_a_worker_that_is_to_stop_takes_nothing_more(server, worker):
 
     assert [] == list(jobs)
     job.args[1].close()
+
+
+def test_a_command_that_has_moved_its_issue_needs_no_lease_any_more(server, worker):
+    issue, session, lease = server.open("in_progress"), uuid4(), Lease(90, clock())
+    issue |= {"assigneeAgentId": worker.agent_id, "checkoutRunId": None}
+    server.try_once = lambda _method, _path: issue
+
+    assert worker._find_loss(issue, session, lease) is None
+    assert lease.is_held
+    issue["status"] = "blocked"
+    assert worker._find_loss(issue, session, lease) is None
+    assert not lease.is_held
