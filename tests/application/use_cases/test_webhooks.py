@@ -90,7 +90,7 @@ def test_an_idempotency_key_gives_the_same_run_again(app, mint_webhook):
 
 
 def test_the_id_of_a_signed_message_gives_the_same_run_again(app, routine):
-    mint_webhook = app.ask(triggers.create, routine, WebhookDraft(signing_mode="standard_webhooks")).minted
+    mint_webhook = app.ask(triggers.create, routine, WebhookDraft(signing_mode="standard_webhooks")).new_secret
 
     def call(message_id):
         headers = Webhook(mint_webhook.secret).sign(message_id, app.now, "{}")
@@ -103,7 +103,7 @@ def test_the_id_of_a_signed_message_gives_the_same_run_again(app, routine):
 
 
 def test_headers_that_cannot_be_genuine_are_refused_before_the_body_is_read(app, routine, mint_webhook):
-    signed = app.ask(triggers.create, routine, WebhookDraft(signing_mode="hmac_sha256")).minted
+    signed = app.ask(triggers.create, routine, WebhookDraft(signing_mode="hmac_sha256")).new_secret
 
     def check(webhook, request):
         app.executor.query(lambda work: webhooks.check_headers(work, webhook.public_id, request))

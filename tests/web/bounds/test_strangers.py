@@ -130,7 +130,7 @@ def test_the_framework_remembers_no_long_path_query_or_form(api: Api, jetty: Jet
 
     assert ([400, 400, 404], 200, 200) == (statuses, run.status_code, cookies.status_code)
     assert before == [cache.cache_info().currsize for cache in caches]
-    query = "&".join(["status=active"] * MAX_QUERY_FIELDS)
+    query = "&".join(["a=1"] * MAX_QUERY_FIELDS)
     assert 200 == api.request("GET", f"/companies/{api.company()}/routines?{query}").status_code
 
 
