@@ -19,6 +19,9 @@ BEGINNINGS = (
         "tests/domain/laws/test_any_order.py",
     ),
     (
+        # What changes its account is forked: that is cheap as long as the process of the tests is small.
+        "tests/routines/postgres/test_cluster.py",
+        "tests/routines/test_restore.py",
         "tests/acceptance/test_schemathesis.py",
         "tests/web/jetty/test_schemathesis.py",
         "tests/acceptance/test_load.py",
