@@ -1,6 +1,7 @@
 """A real Postgres for the whole run, a database of its own for each test that asks, one running API; all files in memory."""
 
 import gc
+import logging
 import os
 import shutil
 import tempfile
@@ -99,6 +100,10 @@ SignatureModel.create = _make_signature_model_once  # type: ignore[assignment,me
 
 # Every loop that a test starts is stopped at its end.
 wakeup.LOOK_S = 0.05
+
+# A line for each request would be formatted by pytest four times, for nobody, once some library has turned such lines on.
+for chatty in ("httpx", "uvicorn.access"):
+    logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
