@@ -1,6 +1,6 @@
 """Which position of the log belongs to a moment, by the time at which the database recorded each event."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from projections.engine.table import Connection
 
@@ -15,6 +15,12 @@ FIRST_SINCE = """
             LATERAL (SELECT recorded_at < %(moment)s AS is_early FROM log.events WHERE position = middle) e
         WHERE low < high)
     SELECT low FROM search WHERE low >= high"""
+
+
+def read_clock(conn: Connection) -> datetime:
+    """Return the time of the database, by which it records events, in UTC; the clock of a process may be a little behind it."""
+    row: tuple[datetime] = conn.execute("SELECT clock_timestamp()").fetchone() or (datetime.max.replace(tzinfo=UTC),)
+    return row[0].astimezone(UTC)
 
 
 def position_at(conn: Connection, moment: datetime) -> int:

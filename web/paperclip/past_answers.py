@@ -79,10 +79,10 @@ def position_of(backend: Backend, moment: Moment) -> int:
         if moment.value > (head := backend.executor.store.head()):
             raise InvalidField(f"{moment.name} lies in the future: the log ends at position {head}", moment.name)
         return moment.value
-    if moment.value > (now := backend.executor.clock()):
-        raise InvalidField(f"{moment.name} lies in the future: it is {responses.time(now)}", moment.name)
     millisecond = moment.value.replace(microsecond=moment.value.microsecond // 1_000 * 1_000)
     with backend.pool.connection() as conn:
+        if moment.value > (now := moments.read_clock(conn)):
+            raise InvalidField(f"{moment.name} lies in the future: it is {responses.time(now)}", moment.name)
         return moments.position_at(conn, max(moment.value, millisecond + timedelta(microseconds=999)))
 
 
