@@ -6,8 +6,9 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,16 @@ wakeup.LOOK_S = 0.05
 # A line for each request would be formatted by pytest four times, for nobody, once some library has turned such lines on.
 for chatty in ("httpx", "uvicorn.access"):
     logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    """All processes need all modules of tests: in a fresh clone each compiles a part of them, by importing it first."""
+    worker = getattr(session.config, "workerinput", None)
+    if worker and session.config.args_source is pytest.Config.ArgsSource.TESTPATHS:
+        number = int(worker["workerid"].removeprefix("gw"))
+        for module in order.choose_modules(session.config.rootpath, number, worker["workercount"]):
+            with suppress(Exception):  # one that fails is reported when it is collected
+                import_module(module)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

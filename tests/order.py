@@ -7,6 +7,7 @@ is left over for the end are short ones.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -57,3 +58,9 @@ def sort(items: Sequence[pytest.Item], processes: int) -> list[pytest.Item]:
         result += begin + others[:many]
         del others[:many]
     return result + others
+
+
+def choose_modules(root: Path, number: int, processes: int) -> list[str]:
+    """The names of the modules of tests that the process of this number compiles."""
+    paths = sorted((root / "tests").rglob("test_*.py"))[number::processes]
+    return [".".join(path.relative_to(root).with_suffix("").parts) for path in paths]

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.order import BEGINNINGS, sort
+from tests.order import BEGINNINGS, choose_modules, sort
 
 LONG = [path for paths in BEGINNINGS for path in paths]
 
@@ -41,3 +41,10 @@ def test_a_few_tests_are_all_there_however_many_processes_there_are():
     items = make_items(LONG[:3])
 
     assert items == sort(items, 8)
+
+
+def test_each_module_of_tests_is_compiled_by_one_process(root: Path):
+    modules = [module for number in range(4) for module in choose_modules(root, number, 4)]
+
+    assert __name__ in modules
+    assert len(set(modules)) == len(modules) == len(list((root / "tests").rglob("test_*.py")))
