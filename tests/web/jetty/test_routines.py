@@ -209,7 +209,7 @@ def test_a_field_that_does_not_fit_is_a_400_that_names_it(untouched, untouched_t
     assert (response.status_code, response.json()["detail"]["field"]) == (400, field)
 
 
-@pytest.mark.parametrize("body", [b"{", b"[]", b"\xff", b'{"name": "a\\u0000"}', b""])
+@pytest.mark.parametrize("body", [b"{", b"[]", b"\xff", b'{"name": "a\\u0000"}', b'{"name": "a", "name": "b"}', b""])
 def test_a_body_that_is_no_object_is_a_400(untouched, untouched_task, body):
     response = untouched.request("POST", f"/routines/{untouched.collection}/{untouched_task}", content=body)
 
