@@ -83,3 +83,25 @@ def test_a_malformed_work_session_is_named(api: Api, session: str):
 
     assert 400 == answer.status_code
     assert [["X-Paperclip-Run-Id"]] == issue_paths(answer)
+
+
+DAY = {"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"}
+
+
+@pytest.mark.parametrize("value", ["schl\u00fcssel".encode(), b"schl\xfcssel"])
+@pytest.mark.parametrize(
+    ("header", "request_line", "body"),
+    [
+        ("Idempotency-Key", f"POST /routines/{ID}/run", {}),
+        ("Idempotency-Key", f"POST /routine-triggers/{ID}/backfills", DAY),
+        ("X-Paperclip-Run-Id", f"POST /issues/{ID}/release", {}),
+        ("X-Routines-Consistency", f"GET /routines/{ID}", None),
+        ("Last-Event-ID", f"GET /companies/{ID}/events", None),
+    ],
+)
+def test_a_header_that_is_kept_or_compared_is_ascii(
+    api: Api, header: str, request_line: str, body: dict[str, str] | None, value: bytes
+):
+    answer = api.request(*request_line.split(" "), body, headers={header: value})
+
+    assert (400, [[header]]) == (answer.status_code, issue_paths(answer))
