@@ -1,5 +1,7 @@
 """Addresses to which the service sends: each that is private by its name is refused when it is given, with its field."""
 
+from typing import Any
+
 import pytest
 from msgspec.structs import replace
 
@@ -54,7 +56,7 @@ def call_task(app, url):
     app.ask(trajectories.run, app.task(app.collection()[0]), RunCreate(webhook_url=url))
 
 
-CREATIONS = [
+CREATIONS: Any = [
     (create_endpoint, "url"),
     (create_agent, "heartbeatUrl"),
     (create_probe, "probe.url"),
@@ -62,7 +64,7 @@ CREATIONS = [
     (call_task, "webhook_url"),
 ]
 # How to create it, how to change it, what gives it an address, and a change of something else.
-CHANGES = [
+CHANGES: Any = [
     (create_endpoint, change_endpoint, lambda url: {"url": url}, {"enabled": False}),
     (create_agent, change_agent, lambda url: {"heartbeat_url": url}, {"title": "Listener"}),
     (create_probe, change_probe, lambda url: {"probe": ProbeDraft(url=url)}, {"status": "paused"}),

@@ -104,7 +104,8 @@ def test_a_key_or_an_id_of_a_message_is_ascii(api: Api, routine: str, header: st
     sender = hook(api, routine, "none")
 
     answers = [
-        httpx.post(sender.url, headers={header: key}) for key in ("schl\u00fcssel".encode(), b"schl\xfcssel", b"key")
+        httpx.post(sender.url, headers={header.encode(): key})
+        for key in ("schl\u00fcssel".encode(), b"schl\xfcssel", b"key")
     ]
 
     assert [400, 400, 202] == [answer.status_code for answer in answers]
