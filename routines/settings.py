@@ -47,7 +47,6 @@ class OptionalSettings(msgspec.Struct, frozen=True, kw_only=True):
     witnesses: str | None = None
     public_url: str | None = None  # the beginning of links to this service, without a slash at its end
     webhook_rate: Annotated[int, Meta(ge=0)] = 600  # calls a minute that a webhook takes from one sender; 0: no limit
-    allow_private_targets: bool = False  # whether deliveries may go to addresses that are not public
     trusted_proxies: str | None = None  # addresses and networks, comma-separated, whose X-Forwarded-For is believed
     # After so many days, what is over leaves the hot tables.
     keep_hot_days: Annotated[float, Meta(gt=0, le=36_500)] | None = None

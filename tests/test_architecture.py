@@ -39,7 +39,7 @@ SUBJECTS = {
         *("secrets", "proof", "quotas", "event_store", "tokens", "access", "request_bodies", ".", "audit", "use_cases"),
     ),
     "application/use_cases": (
-        *("references", "signing_secrets", "named_secrets", "slots", "names"),  # what the others share
+        *("references", "targets", "signing_secrets", "named_secrets", "slots", "names"),  # what the others share
         *("board", ".", "jetty", "deadlines", "needed_secrets"),
     ),
     "projections": (

@@ -10,13 +10,15 @@ ROW = re.compile(r"^\| `ROUTINES_(\w+)` \| ([^|]+) \| ([^|]+) \|", re.MULTILINE)
 UNITS = {"": 1, "KiB": KIB, "MiB": MIB, "GiB": GIB}
 
 
-def number(text):
+def value(text):
+    if text.strip() == "false":
+        return False
     amount, _, unit = text.strip().partition(" ")
     return float(amount.replace(",", "")) * UNITS[unit]
 
 
 def test_every_limit_has_a_row_with_its_default(root):
-    rows = {name.lower(): number(default) for name, default, _ in ROW.findall((root / "docs/limits.md").read_text())}
+    rows = {name.lower(): value(default) for name, default, _ in ROW.findall((root / "docs/limits.md").read_text())}
 
     assert {field.name: field.default for field in msgspec.structs.fields(Limits)} == rows
 

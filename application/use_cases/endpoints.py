@@ -7,10 +7,10 @@ from application.access import Principal, Resource, authorize
 from application.event_store.stream_kinds import DELIVERY, ENDPOINT
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies.endpoints import EndpointDraft, EndpointPatch
-from application.use_cases import signing_secrets
+from application.use_cases import signing_secrets, targets
 from application.use_cases.board import companies
 from application.use_cases.references import merge_patch
-from domain.delivery import endpoint, outbound_url
+from domain.delivery import endpoint
 from domain.delivery.delivery import PendingDelivery
 from domain.delivery.endpoint import Endpoint
 from domain.errors import NotFound
@@ -35,10 +35,10 @@ class EndpointResult(Value, frozen=True):
 
 
 def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: EndpointDraft) -> EndpointResult:
-    """Create an endpoint with a secret; raise InvalidField for a URL or a kind of event that is none."""
+    """Create an endpoint with a secret; raise InvalidField for a URL to which nothing is sent, or an unknown kind of event."""
     may_list(work, principal, company_id)
     settings = merge_patch(EndpointSettings(url=draft.url, events=draft.events), draft)
-    _check(settings)
+    _check(work, settings)
     endpoint_id = work.new_id()
     secret_id, secret = signing_secrets.mint(work, endpoint_id, company_id, PURPOSE)
     work.record(endpoint_id, [EndpointCreated(settings=settings, secret_id=secret_id)], company_id)
@@ -49,7 +49,7 @@ def update(work: UnitOfWork, principal: Principal, company_id: UUID, endpoint_id
     """Change the fields that the patch sets; raise InvalidField as `create` does."""
     current = _find_writable(work, principal, company_id, endpoint_id)
     settings = merge_patch(current.settings, patch)
-    _check(settings)
+    _check(work, settings, current.settings.url)
     work.record(endpoint_id, endpoint.update(current, settings))
     return endpoint_id
 
@@ -101,8 +101,8 @@ def may_see(work: UnitOfWork, principal: Principal, company_id: UUID, endpoint_i
     _find_writable(work, principal, company_id, endpoint_id)
 
 
-def _check(settings: EndpointSettings) -> None:
-    outbound_url.must_be_url(settings.url, "url")
+def _check(work: UnitOfWork, settings: EndpointSettings, old_url: str | None = None) -> None:
+    targets.check_target(work, settings.url, "url", old_url)
     endpoint.check_patterns(settings)
 
 

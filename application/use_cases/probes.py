@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from application.event_store.stream_kinds import PROBE, PROJECT, ROUTINE
 from application.event_store.unit_of_work import UnitOfWork
+from application.use_cases import targets
 from domain.board import project as projects
-from domain.delivery import outbound_url
 from domain.disclosure import MASK
 from domain.identity import probe_of_occurrence
 from domain.routines import activity_gate, probe
@@ -19,13 +19,13 @@ from domain.routines.trigger import DueTrigger
 from domain.values import Probe, ProbeFinding
 
 
-def check_probe(new: Probe | None, old: Probe | None = None) -> Probe | None:
+def check_probe(work: UnitOfWork, new: Probe | None, old: Probe | None = None) -> Probe | None:
     """Return a probe whose address is checked; a mask stands for the address that there is. Raise InvalidField."""
-    if new is None or new == old:
-        return new
+    if new is None:
+        return None
     if new.url == MASK and old is not None:
         return replace(new, url=old.url)
-    outbound_url.must_be_url(new.url, "probe.url")
+    targets.check_target(work, new.url, "probe.url", None if old is None else old.url)
     return new
 
 

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from application.access import AgentCaller, Principal
 from application.event_store.stream_kinds import FOLDER, TRIGGER
 from application.event_store.unit_of_work import UnitOfWork
-from application.use_cases import chains, routines, schedule_changes, triggers
+from application.use_cases import chains, probes, routines, schedule_changes, triggers
 from application.use_cases.triggers import NewSecret
 from domain.errors import Conflict, Forbidden, NotFound
 from domain.events import RoutineRestored
@@ -66,6 +66,7 @@ def restore(work: UnitOfWork, principal: Principal, routine_id: UUID, revision_i
     company_id = work.company_of(routine_id)
     old_revision = _out_of_deleted_folder(work, old_revision)
     routines.check_references(work, company_id, old_revision.settings, check_assignee=True, old=current.settings)
+    probes.check_probe(work, old_revision.settings.probe, current.settings.probe)
     work.load([*current.triggers, *old_revision.triggers])
     for id_ in current.triggers.keys() - old_revision.triggers.keys():
         triggers.remove(work, id_, triggers.get_trigger(work, id_))

@@ -36,7 +36,7 @@ def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: Rout
     settings = references.merge_patch(
         RoutineSettings(title=draft.title), draft, variables=_read_variables(draft), env=env
     )
-    settings = replace(settings, probe=probes.check_probe(settings.probe))
+    settings = replace(settings, probe=probes.check_probe(work, settings.probe))
     check_references(work, company_id, settings, check_assignee=True)
     variables.check_defaults(settings.variables)
     [created] = routine.create(settings, find_responsible_user(work, principal, settings), work.limits)
@@ -62,7 +62,7 @@ def update(
     company_id = work.company_of(routine_id)
     env = routine_environment.bind(work, principal, company_id, routine_id, patch.env, current.settings.env)
     settings = references.merge_patch(current.settings, patch, variables=_read_variables(patch), env=env)
-    settings = replace(settings, probe=probes.check_probe(settings.probe, current.settings.probe))
+    settings = replace(settings, probe=probes.check_probe(work, settings.probe, current.settings.probe))
     if current.settings.status != "paused":
         settings = replace(settings, bulk_pause_id=bulk_pause_id)
     _authorize_change(work, principal, routine_id, current, patch)

@@ -89,6 +89,9 @@ class Limits(Value, frozen=True):
     max_environment_variables: Count = 200
     max_environment_bytes: Bytes = 64 * KIB  # all names and values together
 
+    # Whether requests on behalf of others may go to addresses that are not public (application/use_cases/targets.py).
+    allow_private_targets: bool = False
+
     # What one delivery process sends at once (processes/delivery/worker.py), and looks up (processes/delivery/lookups.py).
     max_deliveries_at_once: Annotated[int, Meta(ge=2, le=10_000)] = (
         128  # attempts; one company may use all that are free

@@ -1,4 +1,4 @@
-"""What a URL must look like to which we send on behalf of others. Where it leads is checked when we connect."""
+"""What a URL must look like to which we send on behalf of others. Where its name leads is checked when we connect."""
 
 import re
 from ipaddress import ip_address
@@ -14,18 +14,24 @@ AUTHORITY = re.compile(r"\A[^/?]*")
 LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE)
 NUMERIC = re.compile(r"(0x[0-9a-f]*|[0-9]+)", re.IGNORECASE)  # some resolvers read such a last label as an address
 NOWHERE = ("localhost", "local", "internal", "localdomain", "home.arpa")  # names that lead to no public address
+PRIVATE = (
+    "must name a public host: whoever runs the service has to allow private ones "
+    "(ROUTINES_ALLOW_PRIVATE_TARGETS=true, or `routines up --allow-private-targets`)"
+)
 
 
 class BadTarget(Exception):
     """A URL to which we do not send; the message says why."""
 
 
-def must_be_url(url: str, field: str) -> None:
-    """Raise InvalidField, which names the field, unless we may send to the URL."""
+def must_be_url(url: str, field: str, *, allow_private: bool) -> None:
+    """Raise InvalidField, which names the field, unless we may send to the URL, as far as it can be told without a resolver."""
     try:
-        host_of(url)
+        host = host_of(url)
     except BadTarget as error:
         raise InvalidField(f"{field} {error}", field) from None
+    if is_private_by_name(host) and not allow_private:
+        raise InvalidField(f"{field} {PRIVATE}", field)
 
 
 def host_of(url: str) -> str:

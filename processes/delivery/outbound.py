@@ -1,5 +1,5 @@
 """
-Sends requests to addresses that others chose: to public ones only, unless a setting allows private ones (SSRF).
+Sends requests to addresses that others chose: to public ones only, unless the limits allow private ones (SSRF).
 
 A name is resolved once, the connection goes to an address that was checked, and the peer's address is checked again
 before a byte is sent; so it does not matter what the name resolves to the next time. Redirects are not followed: they
@@ -48,25 +48,26 @@ class TooLong(httpcore.RemoteProtocolError):
 class Client:
     """Sends one request for each call of `post`, `get` or `exchange`; any number of calls may run at once."""
 
-    def __init__(  # noqa: PLR0913 what a test replaces
+    def __init__(
         self,
         clock: Callable[[], datetime],
         *,
-        allow_private: bool = False,
         limit_s: float = LIMIT_S,
         context: ssl.SSLContext | None = None,
         resolve: Resolve = resolve,
         limits: Limits = bounds.DEFAULT,
     ) -> None:
         self._clock = clock
-        self._allow_private = allow_private
+        self._allow_private = limits.allow_private_targets
         self._limit_s = limit_s
         self._lookups = Lookups(resolve, limits)
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=context or ssl.create_default_context(),
             max_connections=2 * limits.max_deliveries_at_once,
             max_keepalive_connections=0,  # answers are not read to their end
-            network_backend=PublicAddressBackend(self._lookups, limits.max_answer_bytes, allow_private=allow_private),
+            network_backend=PublicAddressBackend(
+                self._lookups, limits.max_answer_bytes, allow_private=self._allow_private
+            ),
         )
 
     async def post(

@@ -17,7 +17,6 @@ def delivery() -> None:
     addresses only, unless ROUTINES_ALLOW_PRIVATE_TARGETS is true.
     """
     with entry.process("delivery") as (system, stop):
-        settings = system.settings
-        client = Client(system.clock, allow_private=settings.allow_private_targets, limits=settings.limits)
-        delivery_worker = DeliveryWorker(system.executor, system.store.after, client, settings.log_witnesses)
+        client = Client(system.clock, limits=system.settings.limits)
+        delivery_worker = DeliveryWorker(system.executor, system.store.after, client, system.settings.log_witnesses)
         run(delivery_worker, client, lambda: bootstrap.connect_follower(system), stop)

@@ -165,10 +165,9 @@ class System:
         program, own = self.reach.program()
         env = {**own, "ROUTINES_DATABASE_URL": database_url}
         key_env = {**env, "ROUTINES_KEY_FILE": str(self._readable_keys())}
-        web_env = {**key_env, "ROUTINES_PUBLIC_URL": self.public_url}
-        sending = {**key_env, **self.checkpoint_settings}
-        if self.allow_private_targets:
-            sending["ROUTINES_ALLOW_PRIVATE_TARGETS"] = "true"
+        targets = {"ROUTINES_ALLOW_PRIVATE_TARGETS": "true"} if self.allow_private_targets else {}
+        web_env = {**key_env, **targets, "ROUTINES_PUBLIC_URL": self.public_url}
+        sending = {**key_env, **targets, **self.checkpoint_settings}
         signing = {**env, LOG_KEY_VARIABLE: str(self._readable_log_key()), **self.checkpoint_settings}
         parts = [(name, more, web_env, fds) for name, more, fds in self._web_parts()]
         parts += [("scheduler", ["scheduler"], key_env, ())]

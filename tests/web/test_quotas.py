@@ -7,8 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
-from domain.bounds.limits import Limits
+from domain.bounds.limits import DEFAULT
 from projections import catalogue
 from projections.engine import positions
 from routines import bootstrap
@@ -23,7 +24,7 @@ STORED_BYTES = """
 
 @contextmanager
 def bounded_api(api: Api, **limits: int) -> Iterator[Api]:
-    with serve_further(api, limits=Limits(**limits)) as limited_api:
+    with serve_further(api, limits=replace(DEFAULT, **limits)) as limited_api:
         yield limited_api
 
 

@@ -17,12 +17,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+from msgspec.structs import replace
 
 from application.access import Caller
 from application.execute import Executor
 from application.request_bodies.jetty import CollectionCreate, RunCreate, TaskCreate
 from application.use_cases.jetty import collections, tasks, trajectories
 from application.use_cases.names import TaskPath
+from domain.bounds.limits import Limits
 from routines import bootstrap
 from verification.faults.campaign import CampaignSize, Outcome, Progress, noting_standstill
 from verification.faults.environment import Database, Environment, Process, wait_for
@@ -48,7 +50,8 @@ def run(environment: Environment, size: CampaignSize, chance: random.Random) -> 
     with environment.database() as database, database.auditor() as log, Receiver(stumbling) as receiver:
         with sending(database) as running, noting_standstill(broken):
             caller = Caller(token=bootstrap.first_board_token(database.settings()))
-            with bootstrap.system(database.settings()) as system:
+            settings = replace(database.settings(), limits=Limits(allow_private_targets=True))
+            with bootstrap.system(settings) as system:
                 prepare(system.executor, caller)
                 for number in range(kills):
                     call(system.executor, caller, receiver.url, calls // kills)

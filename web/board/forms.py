@@ -6,12 +6,12 @@ from math import isfinite
 from typing import Any
 from urllib.parse import parse_qs
 
-import msgspec
 from litestar import Request
 
 from domain.disclosure import MASK
 from domain.errors import Forbidden
 from web.board.session import FORGERY_FIELD, SessionCookie, is_from_own_form, session_of
+from web.http import json_body
 from web.http.validation import invalid
 
 MOST_FIELDS = 1_000
@@ -105,10 +105,16 @@ def read_object(form: Form, name: str, errors: dict[str, str]) -> dict[str, Any]
     if form.given(name) is None:
         return None
     try:
-        return msgspec.json.decode(form.text(name).encode(), type=dict[str, Any])
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeEncodeError, RecursionError):
+        value = json_body.read(form.text(name).encode())
+    except (json_body.Malformed, UnicodeEncodeError):
+        value = None
+    except json_body.Unsound as unsound:
+        errors[name] = f"{unsound}."
+        return None
+    if not isinstance(value, dict):
         errors[name] = 'This is no JSON object: write it like {"name": "value"}.'
         return None
+    return value
 
 
 async def read_own_form(request: Request[Any, Any, Any], cookie: SessionCookie) -> Form:

@@ -20,9 +20,16 @@ async def idempotency_key(
 
 
 def read_key(name: str, values: Sequence[str]) -> str | None:
-    """Return the key in the values of a header, or None without one or for an empty one. Raise Invalid."""
+    """
+    Return the key in the values of a header, or None without one or for an empty one. Raise Invalid.
+
+    Octets beyond ASCII are refused: a header does not say what characters they are (RFC 9110, 5.5), and the run would show others
+    than the sender meant.
+    """
     if len(values) > 1:
         raise invalid(f"{name} must be given at most once", name)
+    if not "".join(values).isascii():
+        raise invalid(f"{name} must have ASCII characters only", name)
     try:
         return parse(IdempotencyKey, values[0]) or None if values else None
     except Invalid as error:

@@ -6,7 +6,9 @@ and the escape of half a surrogate pair, which is no character, becomes U+FFFD.
 """
 
 import asyncio
+import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
@@ -14,6 +16,7 @@ import msgspec
 
 from domain.bounds.json_size import values_by_level
 from web.http.fair_threads import FairThreads
+from web.http.unknown_names import shorten
 
 MAX_DEPTH = 64
 MAX_VALUES = 100_000  # checking a value takes far longer than sending it
@@ -69,27 +72,56 @@ def weight(body: bytes) -> int:
     return VALUE_BYTES * min(_count_marks(body), MAX_VALUES)
 
 
-def read(body: bytes) -> object:
-    """Return the value of a body. Raise Unsound."""
+def read(body: bytes, *, takes_last: bool = False) -> object:
+    """
+    Return the value of a body. Raise Unsound, also for a name that an object has twice.
+
+    With `takes_last`, the last of its values counts and the others are ignored, as for most readers of JSON.
+    """
     _check_count(body)
     try:
-        value = _decode_text(body.removeprefix(BYTE_ORDER_MARK))
+        value, text = _decode_text(body.removeprefix(BYTE_ORDER_MARK))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
         raise Malformed from None
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH or len(body) > MAX_VALUES:
         _check_size(value)
     if b"\\u0000" in body and (where := _find_nul(value, "")) is not None:
         raise Unsound(f"The character U+0000 is not allowed{where}")
+    if not takes_last:
+        _check_names(text)
     return value
 
 
-def _decode_text(body: bytes) -> object:
+def _decode_text(body: bytes) -> tuple[object, bytes]:
+    """Return the value of a JSON text, and the text in which halves of surrogate pairs are replaced."""
     try:
-        return msgspec.json.decode(body)
+        return msgspec.json.decode(body), body
     except msgspec.DecodeError:
         if PLACEHOLDER in body or (whole := _without_lone_surrogates(body)) == body:
             raise
-        return msgspec.json.decode(whole)
+        return msgspec.json.decode(whole), whole
+
+
+def _check_names(text: bytes) -> None:
+    """Raise Unsound for a JSON text in which an object has a name twice."""
+    try:
+        _NAMES.decode(text.decode("ascii", BYTES))
+    except RecursionError:  # too deep in a value that another one of the same name has hidden
+        raise Malformed from None
+
+
+def _check_members(members: list[tuple[str, object]]) -> None:
+    """Raise Unsound for a name that an object has twice, since one of the two values would be ignored, unseen."""
+    names = [name.encode(errors=BYTES) for name, _ in members]
+    if len(set(names)) == len(names):
+        return
+    repeated = next(name for name, count in Counter(names).items() if count > 1)
+    raise Unsound(f"Each name in an object must be given once: '{shorten(repeated.decode())}' is given again")
+
+
+# Looks at the names of each object of a text that has been read, and keeps no values. Other than as UTF-8, a large text takes two
+# bytes of memory for a character and not four; its names are made whole again.
+_NAMES, BYTES = json.JSONDecoder(object_pairs_hook=_check_members, parse_int=float), "surrogateescape"
 
 
 def _without_lone_surrogates(body: bytes) -> bytes:

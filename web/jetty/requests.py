@@ -1,6 +1,7 @@
 """Reading of requests to the Jetty API: the caller, the names in the path, bodies of JSON or of form parts."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -17,6 +18,8 @@ from web.http import json_body
 from web.http.backend import Backend
 from web.http.media_types import FORMS, URL_ENCODED
 from web.http.requests import ReadRequest, bearer_token
+from web.http.tolerated_fields import tolerated_in
+from web.http.unknown_names import shorten
 from web.http.validation import invalid, parse
 
 MOST_FIELDS, MOST_ESCAPES = 1_000, 100_000  # of a form; parsing one takes far longer than sending it
@@ -49,8 +52,8 @@ class JettyRequest(ReadRequest):
             return await json_body.read_aside(len(body), lambda: parse(RunCreate, self._read(body)))
         if kind.startswith(URL_ENCODED):  # the framework would cache it, whatever its size
             return await json_body.read_aside(len(body), lambda: _run_of(_url_encoded(body)))
-        form = dict((await self.form()).items())
-        return await json_body.read_aside(len(body), _run_of, form)
+        form = await self.form()
+        return await json_body.read_aside(len(body), lambda: _run_of(list(form.items())))
 
 
 async def caller(request: JettyRequest) -> Caller:
@@ -108,19 +111,22 @@ def _check_reachable(work: UnitOfWork, principal: Principal, fields: dict[str, A
         collections.enter(work, principal, collection)
 
 
-def _url_encoded(body: bytes) -> Mapping[str, object]:
+def _url_encoded(body: bytes) -> list[tuple[str, str]]:
     """Return the fields of a form. Raise Invalid if it has too many fields or escapes."""
     if body.count(b"&") >= MOST_FIELDS or body.count(b"%") > MOST_ESCAPES:
         raise invalid(
             f"A form must have at most {MOST_FIELDS} fields and {MOST_ESCAPES} escapes; a JSON body may be larger"
         )
-    return dict(parse_qsl(body.decode("latin-1"), keep_blank_values=True))
+    return parse_qsl(body.decode("latin-1"), keep_blank_values=True)
 
 
-def _run_of(form: Mapping[str, object]) -> RunCreate:
-    """Return the body of a call from the fields of a form. Raise Invalid."""
+def _run_of(form: Sequence[tuple[str, object]]) -> RunCreate:
+    """Return the body of a call from the fields of a form. Raise Invalid, also for one that has an effect and is given twice."""
+    counts, ignored_names = Counter(name for name, _ in form), tolerated_in(RunCreate).ignored
+    if repeated := next((name for name in counts.keys() - ignored_names if counts[name] > 1), None):
+        raise invalid(f"{shorten(repeated)} must be given once", shorten(repeated))
     fields: dict[str, object] = {}
-    for name, value in form.items():
+    for name, value in form:
         if name in OBJECTS:
             fields[name] = _read_object(name, value)
         elif name == "use_trial_keys":

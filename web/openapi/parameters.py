@@ -128,11 +128,11 @@ DESCRIPTIONS: dict[str, tuple[str, Json]] = {  # by name of the parameter, or by
         ID_OR_NONE,
     ),
     "Idempotency-Key": (
-        "The same as `idempotencyKey` in the body: the same key gives the same run.",
+        "The same as `idempotencyKey` in the body, in ASCII: the same key gives the same run.",
         {"type": "string", "maxLength": 255},
     ),
     "createBackfill.Idempotency-Key": (
-        "The same key gives the same backfill, whoever repeats the request and however often.",
+        "The same key, in ASCII, gives the same backfill, whoever repeats the request and however often.",
         {"type": "string", "maxLength": 255},
     ),
     "X-Routines-Consistency": (
@@ -197,7 +197,9 @@ FEED_HEADERS = (
     ),
 )
 WEBHOOK_HEADERS = (  # a webhook's request is read as raw bytes, since these are what is signed
-    _header_parameter("Idempotency-Key", "The same key gives the same run.", {"type": "string", "maxLength": 255}),
+    _header_parameter(
+        "Idempotency-Key", "The same key, in ASCII, gives the same run.", {"type": "string", "maxLength": 255}
+    ),
     _header_parameter(
         "X-GitHub-Delivery", "The id of GitHub's delivery, if there is no key: the same id gives the same run."
     ),

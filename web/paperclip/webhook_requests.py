@@ -59,7 +59,7 @@ def handshake_of(request: WebhookRequest) -> Handshake | None:
     if len(request.body) > json_body.SMALL or b"url_verification" not in request.body:
         return None
     with suppress(json_body.Unsound):
-        match json_body.read(request.body):
+        match json_body.read(request.body, takes_last=True):
             case {"type": "url_verification", "challenge": str(challenge)}:
                 return Handshake(challenge=challenge)
     return None
@@ -104,7 +104,7 @@ def _parse_payload(request: WebhookRequest, body: bytes) -> Json | None:
     if not (is_announced or is_form or not kind or kind.startswith("text/")):
         return None
     try:
-        value: Any = json_body.read(body)
+        value: Any = json_body.read(body, takes_last=True)  # as the sender has signed it
     except json_body.Unsound as unsound:
         if isinstance(unsound, json_body.Malformed) and not is_announced:
             return None

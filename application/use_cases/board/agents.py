@@ -8,12 +8,11 @@ from application.access import Principal, Resource, authorize
 from application.event_store.stream_kinds import AGENT
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies.board import AgentDraft, AgentPatch
-from application.use_cases import signing_secrets
+from application.use_cases import signing_secrets, targets
 from application.use_cases.board import companies
 from application.use_cases.references import check_agent, check_superiors, merge_patch
 from domain.board import agent
 from domain.board.agent import Agent
-from domain.delivery import outbound_url
 from domain.errors import NotFound
 from domain.events import AgentCreated, AgentEvent
 from domain.values import AgentProfile, Value
@@ -35,13 +34,14 @@ class AgentResult(Value, frozen=True):
 
 
 def create(work: UnitOfWork, principal: Principal, company_id: UUID, draft: AgentDraft) -> AgentResult:
-    """Create an agent; with a heartbeatUrl it gets a secret. Raise InvalidField for one that is no URL."""
+    """Create an agent; with a heartbeatUrl it gets a secret. Raise InvalidField for one to which nothing is sent."""
     authorize(work, principal, "administer", companies.enter(work, company_id))
     check_agent(work, company_id, draft.reports_to)
     check_superiors(work, draft.reports_to)
     agent_id = work.new_id()
     url_key = companies.claim(work, f"agent|{company_id}", agent.url_keys(draft.name), agent_id, company_id)
     profile = merge_patch(AgentProfile(name=draft.name), draft)
+    targets.check_target(work, profile.heartbeat_url, "heartbeatUrl")
     work.record(agent_id, [AgentCreated(profile=profile, url_key=url_key)], company_id)
     return AgentResult(agent_id=agent_id, heartbeat_secret=_heartbeat_secret(work, principal, agent_id))
 
@@ -52,7 +52,9 @@ def update(work: UnitOfWork, principal: Principal, agent_id: UUID, patch: AgentP
     if isinstance(patch.reports_to, UUID) and patch.reports_to != current.profile.reports_to:
         check_agent(work, work.company_of(agent_id), patch.reports_to)
         check_superiors(work, patch.reports_to, agent_id)
-    work.record(agent_id, agent.update(current, merge_patch(current.profile, patch)))
+    profile = merge_patch(current.profile, patch)
+    targets.check_target(work, profile.heartbeat_url, "heartbeatUrl", current.profile.heartbeat_url)
+    work.record(agent_id, agent.update(current, profile))
     return AgentResult(agent_id=agent_id, heartbeat_secret=_heartbeat_secret(work, principal, agent_id))
 
 
@@ -104,15 +106,12 @@ def _change_agent(
 
 def _heartbeat_secret(work: UnitOfWork, principal: Principal, agent_id: UUID) -> str | None:
     """
-    Return the new secret of an agent that needs one, else None; raise InvalidField for an address that is no URL.
+    Return the new secret of an agent that needs one, else None.
 
     Whoever knows the secret can tell the agent that there is work, so the caller must be allowed to entrust it.
     """
     current = work.get(AGENT, agent_id)
-    if current is None or current.profile.heartbeat_url is None:
-        return None
-    outbound_url.must_be_url(current.profile.heartbeat_url, "heartbeatUrl")
-    if current.heartbeat is not None:
+    if current is None or current.profile.heartbeat_url is None or current.heartbeat is not None:
         return None
     authorize(work, principal, "entrust", resource(work, agent_id))
     secret_id, secret = signing_secrets.mint(work, agent_id, work.company_of(agent_id), HEARTBEAT)

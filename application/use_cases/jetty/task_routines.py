@@ -9,9 +9,8 @@ from application.access import Action, Principal
 from application.event_store.stream_kinds import TRIGGER
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies.jetty import CadenceConfig, RoutineChange, RoutineCreate
-from application.use_cases import named_secrets, names, routines, runs, schedule_changes, task_firing, triggers
+from application.use_cases import named_secrets, names, routines, runs, schedule_changes, targets, task_firing, triggers
 from application.use_cases.names import RoutinePath, TaskPath
-from domain.delivery import outbound_url
 from domain.disclosure import MASK
 from domain.errors import Conflict, InvalidField
 from domain.events import RoutineEvent, RoutineTriggerAdded, RoutineTriggerChanged, RoutineTriggerRemoved
@@ -21,7 +20,7 @@ from domain.jetty import task_call as calls
 from domain.routines import routine, trigger
 from domain.routines.firing import FiringRequest, RenderedTemplate
 from domain.routines.routine import Routine
-from domain.values import Cadence, Callback, Json, RoutineSettings, RoutineStatus, Sealed, TaskCall
+from domain.values import Cadence, Callback, RoutineSettings, RoutineStatus, Sealed, TaskCall
 from domain.webhooks.secret import Secret
 
 SECRETS, CALLBACK = "secret params", "callback"
@@ -33,11 +32,12 @@ def create(work: UnitOfWork, principal: Principal, path: TaskPath, draft: Routin
     Create a routine that calls the task, with the schedule of its cadence.
 
     Raises Conflict for a taken name, RuleViolation for a call that would be too large or overrides what the task does
-    not declare, InvalidField for an address that is no URL.
+    not declare, InvalidField for an address to which nothing is sent.
     """
     ref = names.task(work, principal, path, "assign")
     new_cadence = _cadence_of(draft.cadence)
-    _check(draft.init_params_overrides, draft.webhook_url, ref.task.details.workflow)
+    calls.check_overrides(draft.init_params_overrides, ref.task.details.workflow)
+    targets.check_target(work, draft.webhook_url, "webhook_url")
     routine_id, company_id = work.new_id(), ref.company_id
     work.begin(cadence_of(routine_id))
     names.take(work, names.routines_of(ref.task_id), draft.name, routine_id, company_id, _name_conflict(draft.name))
@@ -75,8 +75,7 @@ def update(
         patch = replace(patch, webhook_url=UNSET)
     new_cadence = ref.call.cadence if patch.cadence is UNSET else _cadence_of(patch.cadence)
     overrides = None if patch.init_params_overrides is UNSET else patch.init_params_overrides
-    url = None if patch.webhook_url is UNSET else patch.webhook_url
-    _check(overrides or {}, url, ref.task.details.workflow)
+    calls.check_overrides(overrides or {}, ref.task.details.workflow)
     call = replace(
         ref.call,
         cadence=new_cadence,
@@ -182,12 +181,6 @@ def _cadence_of(config: CadenceConfig) -> Cadence:
     return cadence.cadence(config.type, config.hour_utc, config.minute_utc, config.day_of_week)
 
 
-def _check(overrides: Json, url: str | None, workflow: Json) -> None:
-    calls.check_overrides(overrides, workflow)
-    if url is not None:
-        outbound_url.must_be_url(url, "webhook_url")
-
-
 def _name_conflict(name: str) -> Conflict:
     return Conflict(f"Routine '{name}' already exists for this task")
 
@@ -230,6 +223,7 @@ def _keep_callback(
 def _callback_after(work: UnitOfWork, ref: names.RoutineRef, patch: RoutineChange) -> Callback | None:
     old = ref.call.callback or Callback(url=None)
     url = old.url if patch.webhook_url is UNSET else patch.webhook_url
+    targets.check_target(work, url, "webhook_url", old.url)
     stays = patch.webhook_secret == MASK and old.secret_id is not None
     if stays or patch.webhook_secret is UNSET or _is_kept(work, old, patch.webhook_secret):
         return None if url is None and old.secret_id is None else Callback(url=url, secret_id=old.secret_id)

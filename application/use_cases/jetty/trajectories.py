@@ -19,10 +19,9 @@ from application.request_bodies.jetty import (
     StepReport,
     TrajectoryUsage,
 )
-from application.use_cases import budgets, named_secrets, names, task_firing
+from application.use_cases import budgets, named_secrets, names, targets, task_firing
 from application.use_cases.names import TaskPath
 from domain.board import company as companies
-from domain.delivery import outbound_url
 from domain.errors import InvalidField, NotFound
 from domain.events import (
     TrajectoryEvent,
@@ -62,12 +61,11 @@ def run(work: UnitOfWork, principal: Principal, path: TaskPath, request: RunCrea
     Call a task by hand and return the trajectory; parameters need not be declared by the task.
 
     Raises RuleViolation when it is too large, or the budget of the company is used up, InvalidField for a callback
-    address that is no URL.
+    address to which nothing is sent.
     """
     ref = names.task(work, principal, path, "assign")
     budgets.must_allow_call(work, ref.company_id)
-    if request.webhook_url is not None:
-        outbound_url.must_be_url(request.webhook_url, "webhook_url")
+    targets.check_target(work, request.webhook_url, "webhook_url")
     trajectory_id = work.new_id()
     secrets = named_secrets.seal(work, trajectory_id, SECRETS, request.secret_params, ref.company_id)
     event = TrajectoryOpened(

@@ -83,7 +83,7 @@ def test_what_could_be_read_in_two_ways_is_refused(url):
 
 def test_whoever_sends_it_is_told_which_field_it_was():
     with pytest.raises(InvalidField) as refusal:
-        must_be_url("ftp://x", "webhook_url")
+        must_be_url("ftp://x", "webhook_url", allow_private=True)
 
     assert (refusal.value.field, refusal.value.message) == (
         "webhook_url",
@@ -110,3 +110,37 @@ def test_whoever_sends_it_is_told_which_field_it_was():
 )
 def test_a_name_that_no_public_zone_has_is_known_before_it_is_resolved(host, is_private):
     assert is_private_by_name(host) is is_private
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://10.0.0.5/x",
+        "https://192.168.1.1:8443/",
+        "http://169.254.169.254/latest/meta-data",
+        "http://100.64.0.1/",
+        "http://0.0.0.0/",
+        "http://[::1]/",
+        "http://[fe80::1]/",
+        "http://[fd00::1]/",
+        "http://[::ffff:10.0.0.5]/",
+        "http://localhost/",
+        "http://LOCALHOST.:8080/x",
+        "http://queue.internal/",
+    ],
+)
+def test_a_private_host_is_refused_by_its_name_unless_private_ones_are_allowed(url):
+    with pytest.raises(InvalidField) as refusal:
+        must_be_url(url, "url", allow_private=False)
+    must_be_url(url, "url", allow_private=True)
+
+    assert "url" == refusal.value.field
+    assert refusal.value.message.startswith("url must name a public host")
+    assert "ROUTINES_ALLOW_PRIVATE_TARGETS" in refusal.value.message
+
+
+@pytest.mark.parametrize(
+    "url", ["https://example.com/", "http://8.8.8.8/", "http://[2606:4700::1111]/", "http://queue/"]
+)
+def test_a_public_host_and_a_name_that_has_to_be_looked_up_are_taken(url):
+    must_be_url(url, "url", allow_private=False)

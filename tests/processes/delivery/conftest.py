@@ -90,7 +90,8 @@ class DeliveryFixture:
 def delivery_fixture(settings, tmp_path):
     key_file = str(tmp_path / "secret.keys")
     bootstrap.make_keys(key_file)
-    with bootstrap.system(replace(settings, key_file=key_file)) as system:
+    limits = replace(settings.limits, allow_private_targets=True)
+    with bootstrap.system(replace(settings, key_file=key_file, limits=limits)) as system:
         yield DeliveryFixture(system)
 
 
@@ -102,10 +103,9 @@ def start_delivery(delivery_fixture, in_thread):
         limits = delivery_fixture.system.store.limits
         client = Client(
             delivery_fixture.system.clock,
-            allow_private=allow_private,
             limit_s=limit_s,
             context=trusted_authorities(),
-            limits=limits,
+            limits=replace(limits, allow_private_targets=allow_private),
         )
         delivery_worker = worker.DeliveryWorker(
             delivery_fixture.system.executor, delivery_fixture.system.store.after, client

@@ -68,8 +68,9 @@ async def serve(server, context=None):
 
 
 @asynccontextmanager
-async def client(**options):
-    outbound_client = Client(lambda: NOW, **{"context": trusted_authorities(), **options})
+async def client(*, allow_private=False, limits=DEFAULT, **options):
+    limits = replace(limits, allow_private_targets=allow_private)
+    outbound_client = Client(lambda: NOW, limits=limits, **{"context": trusted_authorities(), **options})
     yield outbound_client
     await outbound_client.close()
 

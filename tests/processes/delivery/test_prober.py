@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from application.use_cases import probes
+from domain.bounds.limits import Limits
 from domain.events import ProbeAnswered, ProbeRequested, RunFired
 from domain.routines.probe import ANSWER_LIMIT
 from domain.values import JsonCondition, Opened, Probe, Skipped
@@ -65,7 +66,8 @@ def start_prober(executor, system, clock, in_thread):
     """Starts a delivery process in a thread."""
 
     def start(*, allow_private=True, limit_s=10.0):
-        client = Client(clock, allow_private=allow_private, limit_s=limit_s, context=trusted_authorities())
+        limits = Limits(allow_private_targets=allow_private)
+        client = Client(clock, limits=limits, limit_s=limit_s, context=trusted_authorities())
         delivery_worker = worker.DeliveryWorker(executor, system.store.after, client)
         return in_thread(worker.run, delivery_worker, client, lambda: bootstrap.connect(system.settings))
 

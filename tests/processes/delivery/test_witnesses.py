@@ -104,8 +104,12 @@ def start_delivery(executor, system, clock, in_thread):
     def start(*witnesses, allow_private=True):
         named = [(one.url, one.cosigner.verifier_key) if isinstance(one, Witness) else one for one in witnesses]
         text = ", ".join(f"{url} {key}" for url, key in named)
-        settings = from_env({"ROUTINES_DATABASE_URL": "postgresql://nobody@nowhere/log", "ROUTINES_WITNESSES": text})
-        client = Client(clock, allow_private=allow_private, context=trusted_authorities())
+        variables = {"WITNESSES": text, "ALLOW_PRIVATE_TARGETS": str(allow_private).lower()}
+        settings = from_env(
+            {"ROUTINES_DATABASE_URL": "postgresql://nobody@nowhere/log"}
+            | {f"ROUTINES_{name}": value for name, value in variables.items()}
+        )
+        client = Client(clock, limits=settings.limits, context=trusted_authorities())
         delivery_worker = worker.DeliveryWorker(executor, system.store.after, client, settings.log_witnesses)
         return in_thread(worker.run, delivery_worker, client, lambda: bootstrap.connect(system.settings))
 

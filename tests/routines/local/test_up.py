@@ -92,14 +92,14 @@ def test_a_postgres_that_cannot_be_started_is_tried_again_and_the_parts_go_on(tm
 
 
 @pytest.mark.parametrize("allowed", [True, False])
-def test_only_the_part_that_sends_may_be_allowed_private_targets(tmp_path, allowed):
+def test_only_the_parts_that_send_or_take_addresses_are_allowed_private_targets(tmp_path, allowed):
     system = System(DataDirectory(tmp_path), "127.0.0.1", 3100, None, allow_private_targets=allowed)
 
     part_names = [
         part.name for part in system.parts("postgresql://nowhere") if "ROUTINES_ALLOW_PRIVATE_TARGETS" in part.env
     ]
 
-    assert (["delivery"] if allowed else []) == part_names
+    assert (["web", "delivery"] if allowed else []) == part_names
 
 
 @contextmanager

@@ -86,12 +86,27 @@ def test_numbers_that_json_allows_are_taken_and_read_back(api: Api, routine: str
     assert json.loads(number) == answer.json()["triggerPayload"]["x"] == listed["x"]
 
 
-def test_of_duplicate_keys_the_last_one_counts(api: Api, routine: str):
-    body = b'{"source":"nonsense","payload":{"a":1,"a":2},"source":"api"}'
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        (b'{"source":"api","payload":{},"source":"api"}', "source"),
+        (b'{"payload":{"a":1,"b":[{"c":2,"d":3,"c":4}]}}', "c"),
+        (b'{"payload":{"\\u00e9":1,"\xc3\xa9":1}}', "\u00e9"),
+        (b'{"payload":{"%s":1,"%s":2}}' % (b"x" * 90, b"x" * 90), "x" * 60 + "..."),
+        (b'\xef\xbb\xbf{"unknown":9999999999999999999999,"unknown":1}', "unknown"),
+    ],
+)
+def test_a_name_that_an_object_has_twice_is_refused_and_named(api: Api, routine: str, body: bytes, name: str):
+    answer = send_run(api, body, routine)
 
-    run = send_run(api, body, routine).json()
+    text = f"Each name in an object must be given once: '{name}' is given again"
+    assert (400, text) == (answer.status_code, answer.json()["error"])
 
-    assert ("api", {"a": 2}) == (run["source"], run["triggerPayload"])
+
+def test_objects_beside_each_other_may_have_the_same_names(api: Api, routine: str):
+    payload = {"a": [{"b": 1}, {"b": 2}], "b": {"a": {"b": 3}}}
+
+    assert payload == send_run(api, json.dumps({"payload": payload}).encode(), routine).json()["triggerPayload"]
 
 
 @pytest.mark.parametrize("body", [DEEP, b"[" * 100 + b"]" * 100, b'{"a":' + b"[" * 500 + b"]" * 500 + b"}"])

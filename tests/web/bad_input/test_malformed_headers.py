@@ -2,6 +2,7 @@
 
 import http.client
 import json
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -83,3 +84,27 @@ def test_a_malformed_work_session_is_named(api: Api, session: str):
 
     assert 400 == answer.status_code
     assert [["X-Paperclip-Run-Id"]] == issue_paths(answer)
+
+
+DAY = {"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"}
+
+
+@pytest.mark.parametrize("value", ["schl\u00fcssel".encode(), b"schl\xfcssel"])
+@pytest.mark.parametrize(
+    ("header", "request_line", "content"),
+    [
+        ("Idempotency-Key", f"POST /routines/{ID}/run", {"json": {}}),
+        ("Idempotency-Key", f"POST /routine-triggers/{ID}/backfills", {"json": DAY}),
+        ("X-Paperclip-Run-Id", f"POST /issues/{ID}/release", {"json": {}}),
+        ("X-Routines-Consistency", f"GET /routines/{ID}", {}),
+        ("Last-Event-ID", f"GET /companies/{ID}/events", {}),
+    ],
+)
+def test_a_header_that_is_kept_or_compared_is_ascii(
+    api: Api, header: str, request_line: str, content: dict[str, Any], value: bytes
+):
+    method, path = request_line.split(" ")
+
+    answer = api.request(method, path, headers={header: value}, **content)
+
+    assert (400, [[header]]) == (answer.status_code, issue_paths(answer))

@@ -58,6 +58,7 @@ def test_a_routine_is_created_with_all_that_the_form_has(board, api, agent):
         ({"maxCost": "much"}, "This is no number."),
         ({"windowSec": ""}, "This has to be filled in."),
         ({"probe.url": "ftp://example.com"}, "http"),
+        ({"probe.url": "http://queue.internal/"}, "public host"),
         ({"probe.path": ""}, "Say where in the answer this value is wanted."),
         ({"variables.0.name": "9"}, "Not saved."),
         ({"variables.0.type": "number"}, "This is no number."),

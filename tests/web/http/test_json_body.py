@@ -4,6 +4,8 @@ import json
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from web.http import json_body
 
@@ -60,3 +62,46 @@ def test_there_are_so_many_half_pairs_and_no_more():
     assert "\ufffd" * json_body.MOST_SURROGATES == json_body.read(b'"%s"' % (half * json_body.MOST_SURROGATES))
     with pytest.raises(json_body.Malformed):
         json_body.read(b'"%s"' % (half * (json_body.MOST_SURROGATES + 1)))
+
+
+TEXTS = st.text() | st.sampled_from(['"', "\\", "é", "\ud83d\ude00", "a:b", '{"a":1,"a":2}'])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(VALUES, st.booleans(), st.sampled_from([None, 1]))
+def test_what_has_each_name_once_is_read_as_python_reads_it(value, is_ascii, indent):
+    body = json.dumps(value, ensure_ascii=is_ascii, indent=indent).encode(errors="surrogatepass")
+    try:
+        last = json_body.read(body, takes_last=True)
+    except json_body.Unsound:
+        return
+
+    assert last == json_body.read(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        (b'{"a": 1, "a": 1}', "a"),
+        (b'[[], {"b": {"c": [], "": {}, "": 0}}]', ""),
+        (rb'{"\u0061": 1, "a": 2}', "a"),
+        (rb'{"\ud800": 1, "\udfff": 2}', "\ufffd"),
+        (b'{"n": %s, "d": 1.5e3, "n": 1}' % (b"9" * 300), "n"),
+    ],
+)
+def test_a_name_that_an_object_has_twice_is_refused_unless_the_last_one_is_to_count(body, name):
+    json_body.read(body, takes_last=True)
+
+    with pytest.raises(json_body.Unsound, match=f"'{name}' is given again") as refusal:
+        json_body.read(body)
+    assert not isinstance(refusal.value, json_body.Malformed)
+
+
+@pytest.mark.parametrize("depth", [100, 900, *range(980, 1_000), 2_000])
+def test_a_deep_value_that_another_one_of_the_same_name_hides_is_refused_as_well(depth):
+    with pytest.raises(json_body.Unsound):
+        json_body.read(b'{"a":' + b"[" * depth + b"]" * depth + b',"a":1}')

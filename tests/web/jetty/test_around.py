@@ -176,6 +176,8 @@ def test_run_takes_a_form_and_json_and_parameters_that_nobody_declared(jetty):
     [
         ({"init_params": (None, "{")}, "init_params"),
         ({"init_params": (None, "[]")}, "init_params"),
+        ({"init_params": (None, '{"a": 1, "a": 2}')}, "init_params"),
+        ([("webhook_secret", (None, "a")), ("webhook_secret", (None, "b"))], "webhook_secret"),
         ({"webhook_url": (None, "nowhere")}, "webhook_url"),
     ],
 )
@@ -184,6 +186,18 @@ def test_a_form_that_does_not_fit_is_a_422_that_names_the_part(untouched, untouc
 
     assert response.status_code == 422
     assert field in response.json()["detail"][0]["loc"]
+
+
+def test_a_form_has_each_field_once_and_as_many_files_as_it_likes(jetty):
+    path = f"/run/{jetty.collection}/{jetty.task()}"
+    parts = [("init_params", (None, "{}")), ("files", ("a.txt", b"a")), ("files", ("b.txt", b"b"))]
+    twice = b"init_params=%7B%7D&webhook_secret=a&webhook_secret=b"
+
+    taken = jetty.request("POST", path, files=parts)
+    refused = jetty.request("POST", path, content=twice, headers={"Content-Type": "application/x-www-form-urlencoded"})
+
+    assert [200, 422] == [taken.status_code, refused.status_code]
+    assert "webhook_secret must be given once" in refused.text
 
 
 def test_a_run_says_401_and_404_before_it_looks_at_the_form(jetty, other_collection):

@@ -191,6 +191,7 @@ def test_a_cadence_that_makes_no_sense_is_a_400_that_names_the_field(untouched, 
         ({"init_params_overrides": []}, "init_params_overrides"),
         ({"secret_params": "x"}, "secret_params"),
         ({"webhook_url": "ftp://x"}, "webhook_url"),
+        ({"webhook_url": "http://localhost/done"}, "webhook_url"),
         ({"webhook_url": "http://user:pass@example.com/"}, "webhook_url"),
         ({"webhook_url": "http://0x7f.1/"}, "webhook_url"),
         ({"paused": "yes"}, "paused"),
@@ -208,7 +209,7 @@ def test_a_field_that_does_not_fit_is_a_400_that_names_it(untouched, untouched_t
     assert (response.status_code, response.json()["detail"]["field"]) == (400, field)
 
 
-@pytest.mark.parametrize("body", [b"{", b"[]", b"\xff", b'{"name": "a\\u0000"}', b""])
+@pytest.mark.parametrize("body", [b"{", b"[]", b"\xff", b'{"name": "a\\u0000"}', b'{"name": "a", "name": "b"}', b""])
 def test_a_body_that_is_no_object_is_a_400(untouched, untouched_task, body):
     response = untouched.request("POST", f"/routines/{untouched.collection}/{untouched_task}", content=body)
 

@@ -6,9 +6,10 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 from psycopg_pool import PoolTimeout
 
-from domain.bounds.limits import Limits
+from domain.bounds.limits import DEFAULT
 from projections.engine.positions import Lagging
 from projections.jetty import trajectories as read_model
 from tests.waiting import wait_for
@@ -22,7 +23,7 @@ LIMITS = ("max_sync_waits", "max_company_sync_waits")
 def one_wait_apis(api):
     """Processes that hold open one call, in all or of each company, by the name of the limit."""
     with ExitStack() as stack:
-        yield {name: stack.enter_context(serve_further(api, limits=Limits(**{name: 1}))) for name in LIMITS}
+        yield {name: stack.enter_context(serve_further(api, limits=replace(DEFAULT, **{name: 1}))) for name in LIMITS}
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ def test_an_endpoint_shows_its_secret_once(api: Api, company: str):
         ({"url": "ftp://example.com"}, 422, ["url"]),
         ({"url": "http://user:pass@example.com/"}, 422, ["url"]),
         ({"url": "http://127.1/"}, 422, ["url"]),
+        ({"url": "http://10.0.0.5/x"}, 422, ["url"]),
         ({"url": ""}, 400, ["url"]),
         ({"events": []}, 400, ["events"]),
         ({"events": ["run.*", "nothing.*"]}, 422, ["events", 1]),

@@ -88,6 +88,7 @@ def test_a_revision_has_it_and_brings_it_back(api: Api, routine: str):
     ("change", "status", "field"),
     [
         ({"url": "ftp://example.com"}, 422, ["probe", "url"]),
+        ({"url": "http://[::1]/"}, 422, ["probe", "url"]),
         ({"url": "https://a:b@example.com"}, 422, ["probe", "url"]),
         ({"url": ""}, 400, ["probe", "url"]),
         ({"url": 7}, 400, ["probe", "url"]),

@@ -184,6 +184,7 @@ FORM = "application/x-www-form-urlencoded"
         ("application/json", b'{"payload": {"a": 1}}', {"payload": {"a": 1}}),
         ("application/json", b'{"payload": {"a": 1}, "b": 2}', {"payload": {"a": 1}, "b": 2}),
         ("application/json", b'{"body": 1}', {"body": 1}),
+        ("application/json", b'{"a": 1, "b": {"c": 1, "c": 2}, "a": 2}', {"a": 2, "b": {"c": 2}}),
         ("application/json", b"[1, {}]", {"body": [1, {}]}),
         ("application/json", b"[]", {"body": []}),
         ("application/json", b"7.5", {"body": 7.5}),

@@ -99,6 +99,20 @@ def test_the_senders_id_of_its_message_is_a_key_where_there_is_no_other(api: Api
     assert 2 == len(runs_of(api, routine))
 
 
+@pytest.mark.parametrize("header", ["Idempotency-Key", "X-GitHub-Delivery", "svix-id", "webhook-id"])
+def test_a_key_or_an_id_of_a_message_is_ascii(api: Api, routine: str, header: str):
+    sender = hook(api, routine, "none")
+
+    answers = [
+        httpx.post(sender.url, headers={header.encode(): key})
+        for key in ("schl\u00fcssel".encode(), b"schl\xfcssel", b"key")
+    ]
+
+    assert [400, 400, 202] == [answer.status_code for answer in answers]
+    assert [[header]] * 2 == [answer.json()["details"][0]["path"] for answer in answers[:2]]
+    assert 1 == len(runs_of(api, routine))
+
+
 def test_twenty_calls_at_once_with_one_key_are_one_run(api: Api, routine: str):
     sender = hook(api, routine)
 
