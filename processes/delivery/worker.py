@@ -113,9 +113,12 @@ class DeliveryWorker:
             Counter(map(self._known_host, pending_under_way)),
         )
         busy_ids = [*self._on_their_way, *self._resting]
+        # Where order counts, one attempt is all: what comes before it, being asked for again, waits for its end. The lock
+        # says so to other processes, but not to this one, since a session may take the same lock twice.
+        in_order = {pending.partition_key for pending in pending_under_way if pending.ordered}
         many = 0
         for pending in await asyncio.to_thread(
-            self._find_due, conn, now, busy_ids, self._full_partitions(partitions, hosts)
+            self._find_due, conn, now, busy_ids, [*in_order, *self._full_partitions(partitions, hosts)]
         ):
             partition_key, host = pending.partition_key, self._known_host(pending)
             if self._is_full(partitions[partition_key], hosts[host]) or not self._places.fits(pending.company_id):
