@@ -19,6 +19,7 @@ from eventsourcing.persistence import PersistenceError
 
 from application import tracing
 from application.execute import Executor
+from application.outage import Outage
 from application.use_cases import alerts, runs
 from application.use_cases import backfills as backfill_use_cases
 from application.use_cases import chains as chain_use_cases
@@ -245,19 +246,20 @@ def in_turns(rows: Sequence[DueTrigger]) -> list[DueTrigger]:
     return [row for turn in zip_longest(*by_company.values()) for row in turn if row is not None]
 
 
-def run(scheduler: Scheduler, connect: Callable[[], Connection], stop: Stop) -> None:
+def run(scheduler: Scheduler, connect: Callable[[], Connection], stop: Stop, outage: Outage | None = None) -> None:
     """Tick until stopped. Waits for a database that is away and for read models that are being rebuilt."""
-    wakeup = Wakeup(connect)
+    wakeup, outage = Wakeup(connect), outage or Outage()
     while not stop.is_set():
         try:
             with connect() as conn:
                 while not stop.is_set():
                     scheduler.tick(conn)
+                    outage.note_success("scheduler")
                     wakeup.wait(0.0 if scheduler.replan(conn) else scheduler.pause_s(conn), stop)
         except positions.Outdated as error:
             log.warning("read_models_outdated", read_models=str(error))
             stop.wait(TROUBLE_S)
         except (psycopg.Error, PersistenceError) as error:
-            log.warning("database_unreachable", error=str(error))
+            outage.note_failure("scheduler", error)
             stop.wait(TROUBLE_S)
     wakeup.close()

@@ -20,4 +20,4 @@ def delivery() -> None:
         settings = system.settings
         client = Client(system.clock, allow_private=settings.allow_private_targets, limits=settings.limits)
         delivery_worker = DeliveryWorker(system.executor, system.store.after, client, settings.log_witnesses)
-        run(delivery_worker, client, lambda: bootstrap.connect_follower(system), stop)
+        run(delivery_worker, client, lambda: bootstrap.connect_follower(system), stop, system.outage)

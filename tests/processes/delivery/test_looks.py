@@ -167,6 +167,24 @@ def test_what_is_asked_for_again_in_order_waits_for_the_attempt_of_the_same_proc
     looking(steps)
 
 
+def test_an_attempt_that_outlasts_an_outage_is_recorded_and_is_no_outage_itself(shared_fixture, looking):
+    shared_fixture.endpoint(HOOK)
+    shared_fixture.issue()
+    [pending] = shared_fixture.list_deliveries()
+
+    async def steps(looks):
+        looks.receivers.hang(HOOK)
+        await looks.look()
+        await looks.sent(1)
+        looks.locks.close()
+        await looks.finish()
+        assert [None] == [task.exception() for task in looks.worker.tasks]
+
+    looking(steps)
+
+    assert ["delivered"] == [one.status for one in shared_fixture.list_deliveries() if one.id == pending.id]
+
+
 def test_a_delivery_that_fails_by_an_error_of_our_own_is_left_alone_for_a_while_and_holds_up_no_other(
     shared_fixture, looking, monkeypatch
 ):
