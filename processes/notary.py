@@ -16,6 +16,7 @@ from uuid import UUID
 import psycopg
 import structlog
 
+from application.outage import Outage
 from application.proof import log_key, signed_heads
 from application.proof.log_key import CannotSign, LogKey
 from application.proof.signed_heads import WAY_OUT, SignedHeads
@@ -129,12 +130,14 @@ def _unsigned_batches(conn: Connection, *, is_due: bool) -> Iterator[list[log_tr
         after = trees[-1].id
 
 
-def at_work(notary: Notary, connect: Callable[[], Connection], stop: Stop) -> AbstractContextManager[None]:
+def at_work(
+    notary: Notary, connect: Callable[[], Connection], stop: Stop, outage: Outage | None = None
+) -> AbstractContextManager[None]:
     """Have the notary at work in a thread until the end of the `with`, which stops the process."""
-    return run_beside("notary", partial(_run, notary, connect, stop), stop)
+    return run_beside("notary", partial(_run, notary, connect, stop, outage or Outage()), stop)
 
 
-def _run(notary: Notary, connect: Callable[[], Connection], stop: Stop) -> None:
+def _run(notary: Notary, connect: Callable[[], Connection], stop: Stop, outage: Outage) -> None:
     """Follow the log until stopped; wait for a database that is away, and try again whatever else happens."""
     wakeup = Wakeup(connect)
     while not stop.is_set():
@@ -142,10 +145,12 @@ def _run(notary: Notary, connect: Callable[[], Connection], stop: Stop) -> None:
             with connect() as conn:
                 log_tree.begin(conn)
                 while not stop.is_set():
-                    if not notary.step(conn):
+                    is_more = notary.step(conn)
+                    outage.note_success("notary")
+                    if not is_more:
                         wakeup.wait(POLL_S, stop)
         except psycopg.Error as error:
-            log.warning("database_unreachable", error=str(error))
+            outage.note_failure("notary", error)
             stop.wait(TROUBLE_S)
         except Exception:
             log.exception("notary_failed")

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from threading import Event as Stop
 
 import psycopg
-import structlog
 
 from application.audit import log_reader
 from application.event_store.data_keys import ReadKeys
+from application.outage import Outage
 from processes.wakeup import Connection, Wakeup
 from projections.engine import own_projection
 from projections.engine.read_model import ReadModel
@@ -15,7 +15,6 @@ from projections.engine.read_model import ReadModel
 POLL_S = 5.0  # longest wait for the next event
 TROUBLE_S = 1.0  # pause after the database could not be reached
 
-log = structlog.get_logger(process="own projection")
 Progress = Callable[[int, int], None]  # called with the position that is reached and the head of the log
 
 
@@ -53,7 +52,7 @@ def follow(
 
     Raises AlreadyRuns, and CannotFold at an event that the projection cannot take.
     """
-    wakeup = Wakeup(connect)
+    wakeup, outage = Wakeup(connect), Outage()
     try:
         while not stop.is_set():
             try:
@@ -61,11 +60,12 @@ def follow(
                     position = own_projection.open_schema(conn, model)
                     while not stop.is_set():
                         new_position = _catch_up(conn, model, position, stop, progress)
+                        outage.note_success("own projection")
                         if new_position == position:
                             wakeup.wait(POLL_S, stop)
                         position = new_position
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-                log.warning("database_unreachable", error=str(error))
+                outage.note_failure("own projection", error)
                 stop.wait(TROUBLE_S)
     finally:
         wakeup.close()

@@ -12,6 +12,7 @@ import psycopg
 import structlog
 from eventsourcing.persistence import PersistenceError
 
+from application.outage import Outage
 from domain.bounds.limits import DEFAULT
 from processes.follower import Follower, LastBatch
 from processes.wakeup import Connection, Wakeup
@@ -159,30 +160,36 @@ class Stopped(Exception):
     """The process is to end in the midst of a rebuild; the next process starts that rebuild again."""
 
 
-def run(
+def run(  # noqa: PLR0913, PLR0917 what a process gives it
     projector: Projector,
     connect: Callable[[], Connection],
     stop: Stop,
     log_days: int = DEFAULT.max_run_log_days,
     hot_age: timedelta | None = None,
+    outage: Outage | None = None,
 ) -> None:
     """
     Keep the models up to date until stopped, and wait for a database that is away. Where several processes do so, each
     moves a share of the models, and of their rows that have been over for `hot_age`. Rebuilds run in a thread, which also
     forgets logs of runs that are older than `log_days`.
     """
+    outage = outage or Outage()
     rebuilder = Rebuilder(projector.models, projector.read, stop)
-    rebuilding = threading.Thread(target=_keep_rebuilding, args=(rebuilder, connect, stop, log_days), name="rebuilder")
+    rebuilding = threading.Thread(
+        target=_keep_rebuilding, args=(rebuilder, connect, stop, log_days, outage), name="rebuilder"
+    )
     rebuilding.start()
     try:
-        _keep_moving(projector, ColdRowMover(hot_age), connect, stop)
+        _keep_moving(projector, ColdRowMover(hot_age), connect, stop, outage)
     finally:
         stop.set()  # also after an error: otherwise the threads would keep the process alive
         projector.close()
         rebuilding.join()
 
 
-def _keep_moving(projector: Projector, mover: ColdRowMover, connect: Callable[[], Connection], stop: Stop) -> None:
+def _keep_moving(
+    projector: Projector, mover: ColdRowMover, connect: Callable[[], Connection], stop: Stop, outage: Outage
+) -> None:
     wakeup = Wakeup(connect)
     while not stop.is_set():
         try:
@@ -192,26 +199,30 @@ def _keep_moving(projector: Projector, mover: ColdRowMover, connect: Callable[[]
                 while not stop.is_set():
                     projector.take(place.share())
                     events = projector.step(conn)  # a full batch: it is behind, and nothing else is as urgent
+                    outage.note_success("projector")
                     idle_s = mover.step(conn, projector.taken) if events < positions.BATCH else 0.0
                     if not events:
                         wakeup.wait(min(POLL_S, idle_s), stop)
         except (psycopg.Error, PersistenceError) as error:
-            log.warning("database_unreachable", error=str(error))
+            outage.note_failure("projector", error)
             stop.wait(TROUBLE_S)
     wakeup.close()
 
 
-def _keep_rebuilding(rebuilder: Rebuilder, connect: Callable[[], Connection], stop: Stop, log_days: int) -> None:
+def _keep_rebuilding(
+    rebuilder: Rebuilder, connect: Callable[[], Connection], stop: Stop, log_days: int, outage: Outage
+) -> None:
     """Look for outdated models, and for old logs of runs, every REBUILD_CHECK_S until stopped."""
     while not stop.is_set():
         try:
             with connect() as conn:
                 rebuilder.rebuild(conn)
                 run_logs.forget(conn, log_days)
+                outage.note_success("rebuilder")
         except Stopped:
             return
         except (psycopg.Error, PersistenceError) as error:
-            log.warning("database_unreachable", error=str(error))
+            outage.note_failure("rebuilder", error)
             stop.wait(TROUBLE_S)
         else:
             stop.wait(REBUILD_CHECK_S)

@@ -16,6 +16,7 @@ from application.event_store.recorder import PostgresRecorder
 from application.event_store.store import EventStore
 from application.event_store.stream_cache import StreamCache
 from application.execute import Executor
+from application.outage import Outage
 from application.proof import log_key, signed_heads
 from application.quotas.delivery_costs import DeliveryCosts
 from application.quotas.quotas import Quotas
@@ -63,14 +64,20 @@ class System(msgspec.Struct, frozen=True):
     executor: Executor
     clock: DatabaseClock
     vault: Vault
+    outage: Outage
 
 
 @contextmanager
-def system(settings: Settings) -> Iterator[System]:
-    """Yield a system over the database of the settings, and close its connections at the end."""
+def system(settings: Settings, *, tells_outages: bool = False) -> Iterator[System]:
+    """
+    Yield a system over the database of the settings, and close its connections at the end.
+
+    What works on through outages of the database tells them in its log.
+    """
+    outage = Outage(is_told=tells_outages)
     answer_s = max(ANSWER_S, settings.limits.export_limit_s + SPARE_S)
     with Pool(
-        settings.database_url, msgspec.structs.replace(DECIDING, answer_s=answer_s), settings.connections
+        settings.database_url, msgspec.structs.replace(DECIDING, answer_s=answer_s), settings.connections, outage
     ) as pool:
         keys, cache = DataKeys(pool), StreamCache(settings.limits)
         keys.on_erasure(cache.clear)
@@ -85,7 +92,9 @@ def system(settings: Settings) -> Iterator[System]:
             delivery_bytes=DeliveryCosts(partial(_read_subscriptions, pool)),
         )
         executor = Executor(store, clock, vault, cache, quotas, partial(_read_spent, pool))
-        yield System(settings=settings, pool=pool, store=store, executor=executor, clock=clock, vault=vault)
+        yield System(
+            settings=settings, pool=pool, store=store, executor=executor, clock=clock, vault=vault, outage=outage
+        )
 
 
 def _count(pool: Pool, clock: DatabaseClock, quota: str, owner_id: UUID, most: int) -> int:

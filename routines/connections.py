@@ -28,6 +28,8 @@ from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.waiting import READY_R, READY_W, WAIT_W
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from application.outage import CONNECTIONS, Outage
+
 PINNED = {
     "TimeZone": "UTC",  # psycopg gives every time in the zone of the session, and so it would be recorded
     "DateStyle": "ISO",
@@ -359,8 +361,8 @@ class Pool(ConnectionPool[Connection]):
     request makes the pool try, and raises PoolTimeout unless that succeeds at once.
     """
 
-    def __init__(self, url: str, profile: Profile, size: int) -> None:
-        self._url, self._profile = url, profile
+    def __init__(self, url: str, profile: Profile, size: int, outage: Outage) -> None:
+        self._url, self._profile, self._outage = url, profile, outage
         self._on_loop = set[LoopSession]()
         self._failing_since: float | None = None  # the first failed try to connect since a connection last worked
         super().__init__(
@@ -416,18 +418,23 @@ class Pool(ConnectionPool[Connection]):
         if conn.closed:
             self.drain()
         else:
-            self._failing_since = None  # the server may refuse further connections, but it is there
+            self._note_success()  # the server may refuse further connections, but it is there
         super().putconn(conn)
 
     def _connect(self, timeout: float | None = None) -> Connection:
         try:
             connection = super()._connect(timeout)
-        except psycopg.Error:
+        except psycopg.Error as error:
             if self._failing_since is None:
                 self._failing_since = time.monotonic()
+            self._outage.note_failure(CONNECTIONS, error)
             raise
-        self._failing_since = None
+        self._note_success()
         return connection
+
+    def _note_success(self) -> None:
+        self._failing_since = None
+        self._outage.note_success(CONNECTIONS)
 
     @staticmethod
     def _start_over(pool: ConnectionPool[Connection]) -> None:

@@ -11,7 +11,6 @@ import logging
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable
 from types import TracebackType
 
@@ -19,7 +18,14 @@ import structlog
 from opentelemetry import trace
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-CHATTY, RARE_S = "psycopg.pool", 60.0
+# What a pool of connections says of each try to connect, several lines a second for as long as the database is away: that
+# it is away is told by application/outage.py.
+TRIES = (
+    "error connecting in ",
+    "reconnection attempt in ",
+    "discarding closed connection",
+    "discarding broken connection",
+)
 
 log = structlog.get_logger()
 
@@ -62,31 +68,6 @@ class LogFile:
         return not rest
 
 
-class RareLines(logging.Filter):
-    """
-    Lets one line of a kind through in a period, and says how many there were since the last.
-
-    A pool of connections tells of every attempt: several lines a second, for as long as the database is away.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__()
-        self._clock = clock
-        self._kinds: dict[str, tuple[float, int]] = {}  # by the text before its values are put in
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether the line is written."""
-        now = self._clock()
-        next_at, held_back = self._kinds.get(record.msg, (now, 0))
-        if now < next_at:
-            self._kinds[record.msg] = (next_at, held_back + 1)
-            return False
-        self._kinds[record.msg] = (now + RARE_S, 0)
-        if held_back:
-            record.msg, record.args = f"{record.getMessage()} ({held_back} more since the last such line)", ()
-        return True
-
-
 def configure(level: str, process: str) -> None:
     """Give every later log line of this process the same form, those of libraries and crashes included."""
 
@@ -122,7 +103,7 @@ def configure(level: str, process: str) -> None:
     handler.setFormatter(formatter)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
-    logging.getLogger(CHATTY).addFilter(RareLines())
+    logging.getLogger("psycopg.pool").addFilter(lambda record: not record.msg.startswith(TRIES))
     sys.excepthook = _log_crash
     threading.excepthook = lambda args: _log_crash(args.exc_type, args.exc_value, args.exc_traceback)
 

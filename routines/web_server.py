@@ -36,9 +36,9 @@ def serve(settings: Settings, host: str, port: int, fd: int | None = None) -> No
     """
     sys.setswitchinterval(SWITCH_S)
     allocator.keep_few_arenas()
-    with bootstrap.system(settings) as system:
+    with bootstrap.system(settings, tells_outages=True) as system:
         set_asyncio_executor(request_threads(settings))  # type: ignore[arg-type]  # Litestar accepts any executor
-        backend = Backend(system.executor, system.pool, settings.patience_s)
+        backend = Backend(system.executor, system.pool, settings.patience_s, system.outage)
         public_url = settings.public_url or url_of(host, port)
         with_routines = has_jetty_routines(os.environ)
         app = create_app(backend, public_url, settings.webhook_rate, jetty_routines=with_routines)

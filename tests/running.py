@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any
@@ -56,19 +57,19 @@ def projecting(system: System) -> Iterator[None]:
 
 @contextmanager
 def serving(system: System, app: ASGIApp | None = None) -> Iterator[str]:
-    """The address of the web application, or of this one, which runs in a thread."""
+    """The address of the web application, or of this one, which runs in a thread. Raises RuntimeError if it cannot start."""
     running = server(app or make_app(system), system.settings, "127.0.0.1", 0)
     set_asyncio_executor(request_threads(system.settings))  # type: ignore[arg-type]  # Litestar accepts any executor
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
-        thread.start()
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1, "server") as thread:
+        run = thread.submit(running.run, [listening])
         try:
             while not running.started:
+                if run.done():
+                    raise RuntimeError("The server ended before it had started") from run.exception()
                 time.sleep(0.01)
             yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         finally:
             running.should_exit = True
-            thread.join()
 
 
 def make_app(system: System, webhook_rate: int = 0, *, jetty_routines: bool = True) -> ASGIApp:

@@ -26,6 +26,7 @@ from eventsourcing.persistence import PersistenceError
 
 from application.event_store.unit_of_work import UnitOfWork
 from application.execute import Executor
+from application.outage import Outage
 from application.quotas.rates import Rate
 from application.use_cases import delivery_attempts
 from application.use_cases.delivery_attempts import Address, GivenUp
@@ -113,9 +114,12 @@ class DeliveryWorker:
             Counter(map(self._known_host, pending_under_way)),
         )
         busy_ids = [*self._on_their_way, *self._resting]
+        # Where order counts, one attempt is all: what comes before it, being asked for again, waits for its end. The lock
+        # says so to other processes, but not to this one, since a session may take the same lock twice.
+        in_order = {pending.partition_key for pending in pending_under_way if pending.ordered}
         many = 0
         for pending in await asyncio.to_thread(
-            self._find_due, conn, now, busy_ids, self._full_partitions(partitions, hosts)
+            self._find_due, conn, now, busy_ids, [*in_order, *self._full_partitions(partitions, hosts)]
         ):
             partition_key, host = pending.partition_key, self._known_host(pending)
             if self._is_full(partitions[partition_key], hosts[host]) or not self._places.fits(pending.company_id):
@@ -309,13 +313,14 @@ def _retrieve_error(task: asyncio.Task[None]) -> None:
 
 
 async def _serve(
-    delivery_worker: DeliveryWorker, connect: Callable[[], Connection], wakeup: Wakeup, stop: Stop
+    delivery_worker: DeliveryWorker, connect: Callable[[], Connection], wakeup: Wakeup, stop: Stop, outage: Outage
 ) -> None:
     """Send deliveries until stopped, then wait for the attempts under way."""
     with connect() as conn, connect() as locks:
         listening: asyncio.Task[None] | None = None
         while not stop.is_set():
             await delivery_worker.send_due(conn, locks)
+            outage.note_success("delivery")
             if listening is None or listening.done():
                 if listening is not None:
                     listening.result()
@@ -332,23 +337,29 @@ async def _serve(
             await asyncio.wait(under_way)
 
 
-def run(delivery_worker: DeliveryWorker, client: Client, connect: Callable[[], Connection], stop: Stop) -> None:
+def run(
+    delivery_worker: DeliveryWorker,
+    client: Client,
+    connect: Callable[[], Connection],
+    stop: Stop,
+    outage: Outage | None = None,
+) -> None:
     """Send deliveries until stopped. Waits for a database that is away and for read models that are being rebuilt."""
 
-    async def keep_sending() -> None:
+    async def keep_sending(outage: Outage) -> None:
         threads = ThreadPoolExecutor(DATABASE_THREADS, thread_name_prefix="database")
         asyncio.get_running_loop().set_default_executor(threads)
         wakeup = Wakeup(connect)
         while not stop.is_set():
             try:
-                await _serve(delivery_worker, connect, wakeup, stop)
+                await _serve(delivery_worker, connect, wakeup, stop, outage)
             except positions.Outdated as error:
                 log.warning("read_models_outdated", read_models=str(error))
                 await asyncio.to_thread(stop.wait, TROUBLE_S)
             except (psycopg.Error, PersistenceError) as error:
-                log.warning("database_unreachable", error=str(error))
+                outage.note_failure("delivery", error)
                 await asyncio.to_thread(stop.wait, TROUBLE_S)
         wakeup.close()
         await client.close()
 
-    asyncio.run(keep_sending())
+    asyncio.run(keep_sending(outage or Outage()))

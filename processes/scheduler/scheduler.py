@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
 from threading import Event as Stop
-from typing import TypeVar
 from uuid import UUID
 
 import msgspec
@@ -20,6 +19,7 @@ from eventsourcing.persistence import PersistenceError
 
 from application import tracing
 from application.execute import Executor
+from application.outage import Outage
 from application.use_cases import alerts, runs
 from application.use_cases import backfills as backfill_use_cases
 from application.use_cases import chains as chain_use_cases
@@ -41,6 +41,7 @@ from projections.engine.positions import Read
 from projections.firing import backfills, chains, deadlines, triggers_due, troubles
 
 MAX_DUE_ROWS = 100_000  # the most due rows that a tick reads: some 30 MB
+MAX_DUE_CHAINS = 10_000  # the most due chains that a tick reads: many times what it can fire
 MAX_BACKFILLS = 50  # the most backfills that a tick carries on, and only when no schedule is due
 MAX_EVENTS_BEHIND = 500  # backfills wait while a read model is further behind the log
 FOLLOW_S = 0.5  # longest time to follow the log once its head is near
@@ -57,8 +58,6 @@ FOLLOWED = (
     troubles.troubles,
     backfills.backfills,
 )  # each is `polled_by` the scheduler
-
-InTurns = TypeVar("InTurns", DueTrigger, DueChain)
 
 log = structlog.get_logger(process="scheduler")
 
@@ -136,7 +135,7 @@ class Scheduler:
         self._follow_log(conn)
         self._refreshed_at = now
         overdue_runs = self._without_quarantined(deadlines.due(conn, now, limit=MAX_DUE_ROWS))
-        due_chains = self._without_quarantined(self._within_quotas(chains.due(conn, limit=MAX_DUE_ROWS)))
+        due_chains = self._without_quarantined(self._within_quotas(chains.due(conn, limit=MAX_DUE_CHAINS)))
         schedules = self._without_quarantined(
             [*triggers_due.due(conn, now, limit=MAX_DUE_ROWS), *self._find_rested(conn, now)]
         )
@@ -183,7 +182,7 @@ class Scheduler:
 
     def _carry_on_chains(self, due: DueWork, now: datetime) -> int:
         """Fire what follows the runs that have ended; the next tick reads the rest again."""
-        fired_count, remaining = self._batches.settle_all(in_turns(due.chains), chain_use_cases.fire_due, now)
+        fired_count, remaining = self._batches.settle_all(due.chains, chain_use_cases.fire_due, now)
         self._more |= bool(remaining)
         return fired_count
 
@@ -239,27 +238,28 @@ def _events_behind(conn: Connection) -> int:
     return max((model.behind for model in moving), default=0)
 
 
-def in_turns(rows: Sequence[InTurns]) -> list[InTurns]:
+def in_turns(rows: Sequence[DueTrigger]) -> list[DueTrigger]:
     """Return the rows so that companies take turns; within a company their order stays."""
-    by_company: dict[UUID, list[InTurns]] = {}
+    by_company: dict[UUID, list[DueTrigger]] = {}
     for row in rows:
         by_company.setdefault(row.company_id, []).append(row)
     return [row for turn in zip_longest(*by_company.values()) for row in turn if row is not None]
 
 
-def run(scheduler: Scheduler, connect: Callable[[], Connection], stop: Stop) -> None:
+def run(scheduler: Scheduler, connect: Callable[[], Connection], stop: Stop, outage: Outage | None = None) -> None:
     """Tick until stopped. Waits for a database that is away and for read models that are being rebuilt."""
-    wakeup = Wakeup(connect)
+    wakeup, outage = Wakeup(connect), outage or Outage()
     while not stop.is_set():
         try:
             with connect() as conn:
                 while not stop.is_set():
                     scheduler.tick(conn)
+                    outage.note_success("scheduler")
                     wakeup.wait(0.0 if scheduler.replan(conn) else scheduler.pause_s(conn), stop)
         except positions.Outdated as error:
             log.warning("read_models_outdated", read_models=str(error))
             stop.wait(TROUBLE_S)
         except (psycopg.Error, PersistenceError) as error:
-            log.warning("database_unreachable", error=str(error))
+            outage.note_failure("scheduler", error)
             stop.wait(TROUBLE_S)
     wakeup.close()

@@ -18,5 +18,6 @@ def hold(conn: Connection, key: str) -> bool:
 
 
 def release(conn: Connection, key: str) -> None:
-    """Release the lock on this key that `hold` has taken."""
-    conn.execute(_LET_GO, (key,), prepare=True)
+    """Release the lock on this key that `hold` has taken; a connection that is closed holds none any more."""
+    if not conn.closed:
+        conn.execute(_LET_GO, (key,), prepare=True)

@@ -180,11 +180,15 @@ chains = ReadModel(
     polled_by="scheduler",
 )
 
-_DUE = "SELECT id, trigger_id, cause_run_id, company_id FROM chain_due ORDER BY position, id LIMIT %s"
+# Companies take turns, so that one whose runs have thousands of followers does not hide what waits for others.
+_DUE = """
+    SELECT id, trigger_id, cause_run_id, company_id FROM (
+        SELECT d.*, row_number() OVER (PARTITION BY company_id ORDER BY position, id) AS turn FROM chain_due d) waiting
+    ORDER BY turn, position, id LIMIT %s"""
 
 
 def due(conn: Connection, *, limit: int) -> list[DueChain]:
-    """Return the runs that are to be fired because others have ended, longest waiting first."""
+    """Return the runs that are to be fired because others have ended, longest waiting first, the companies in turns."""
     rows = conn.execute(_DUE, (limit,), prepare=True)
     return [
         DueChain(id=id_, trigger_id=trigger_id, cause_run_id=cause_run_id, company_id=company_id)

@@ -19,4 +19,4 @@ def delivery() -> None:
     with entry.process("delivery") as (system, stop):
         client = Client(system.clock, limits=system.settings.limits)
         delivery_worker = DeliveryWorker(system.executor, system.store.after, client, system.settings.log_witnesses)
-        run(delivery_worker, client, lambda: bootstrap.connect_follower(system), stop)
+        run(delivery_worker, client, lambda: bootstrap.connect_follower(system), stop, system.outage)

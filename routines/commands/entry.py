@@ -60,7 +60,7 @@ def process(name: str) -> Iterator[tuple[System, Stop]]:
     """Begin a long-running process; yield the system and a flag that says when to stop."""
     process_settings = begin(name)
     try:
-        with stop_on_signal() as stop, bootstrap.system(process_settings) as system:
+        with stop_on_signal() as stop, bootstrap.system(process_settings, tells_outages=True) as system:
             yield system, stop
     except Exception as error:
         if (reason := failures.explain(error)) is None:

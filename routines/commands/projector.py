@@ -29,11 +29,12 @@ def projector() -> None:
     with entry.process("projector") as (system, stop), silent_sessions.watch_sessions(system.pool.connection, stop):
         settings = system.settings
         running = Projector(catalogue.ALL, system.store.after)
-        with notary.at_work(bootstrap.notary(settings), partial(bootstrap.connect, settings), stop):
+        with notary.at_work(bootstrap.notary(settings), partial(bootstrap.connect, settings), stop, system.outage):
             run(
                 running,
                 partial(bootstrap.connect_projector, system),
                 stop,
                 settings.limits.max_run_log_days,
                 settings.hot_age,
+                system.outage,
             )

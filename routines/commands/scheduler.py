@@ -13,4 +13,4 @@ def scheduler() -> None:
     """Fire schedules when they are due. Any number of these processes may run."""
     with entry.process("scheduler") as (system, stop), silent_sessions.watch_sessions(system.pool.connection, stop):
         running = Scheduler(system.executor, system.store.after, system.settings.batch)
-        run(running, lambda: bootstrap.connect_follower(system), stop)
+        run(running, lambda: bootstrap.connect_follower(system), stop, system.outage)

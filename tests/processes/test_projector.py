@@ -117,9 +117,10 @@ def test_a_killed_backend_is_replaced(company_fixture, admin_url, system, projec
         wait_for(lambda: append(company_fixture))
         with bootstrap.connect(system.settings) as fresh:
             reached = positions.wait(fresh, NAMES, LIMIT_S)
+        wait_for(lambda: "database_reached" in [line["event"] for line in logs])
 
     assert system.store.head() == reached
-    assert {"database_unreachable"} == {line["event"] for line in logs}
+    assert {"database_unreachable", "database_reached"} == {line["event"] for line in logs}
 
 
 def test_a_database_that_is_away_is_waited_for(company_fixture, conn, system, projector_loop, monkeypatch):
@@ -133,10 +134,13 @@ def test_a_database_that_is_away_is_waited_for(company_fixture, conn, system, pr
             raise psycopg.OperationalError(refusals[-1])
         return bootstrap.connect(system.settings)
 
-    projector_loop(connect=connect)
+    with capture_logs() as logs:
+        projector_loop(connect=connect)
+        positions.wait(conn, NAMES, LIMIT_S)
+        wait_for(lambda: 1 < len(logs))
 
-    positions.wait(conn, NAMES, LIMIT_S)
     assert 3 == len(refusals)
+    assert ["database_unreachable", "database_reached"] == [line["event"] for line in logs]
 
 
 def failing(at_position):

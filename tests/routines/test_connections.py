@@ -1,15 +1,20 @@
 """Whatever the server, its roles, the URL and the shell say, connections are as the code needs them, and stay so."""
 
 import asyncio
+import json
+import os
 import socket
+import subprocess
+import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime
 from threading import Timer
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import uuid4
 
+import httpx
 import psycopg
 import pytest
 import uvloop
@@ -52,6 +57,8 @@ CHANGED = {
     "search_path": "nowhere",
     "role": "routines_auditor",
 }
+LISTENERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query = 'LISTEN routines_log'"
+LISTENING = (4,)  # the scheduler, the delivery process, the projector and its notary
 SERVICE = {
     **PINNED,
     "statement_timeout": "60s",
@@ -201,6 +208,47 @@ def test_nobody_waits_for_a_database_that_is_away_and_it_is_found_as_soon_as_it_
     admit(whether=True)
     wait_for(lambda: is_served(system.pool))
     assert [True] * 8 == [is_served(system.pool) for _ in range(8)]
+
+
+@contextmanager
+def started_processes(settings, tmp_path):
+    """The processes of a system, at work; gives what each has said that is wrong, by its name."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/api/health"
+    commands = {name: [name] for name in ("scheduler", "projector", "delivery")}
+    commands["web"] = ["web", "--port", str(httpx.URL(url).port)]
+    env = {**os.environ, "ROUTINES_DATABASE_URL": settings.database_url, "ROUTINES_LOG_LEVEL": "warning"}
+    with ExitStack() as stack:
+        for name, arguments in commands.items():
+            log = stack.enter_context((tmp_path / name).open("wb"))
+            process = subprocess.Popen([sys.executable, "-m", "routines", *arguments], env=env, stderr=log)
+            stack.callback(process.wait)
+            stack.callback(process.terminate)
+        with psycopg.connect(settings.database_url, autocommit=True) as conn:
+            wait_for(lambda: LISTENING == conn.execute(LISTENERS).fetchone(), 60)
+        wait_for(lambda: is_healthy(url), 60)
+
+        def said():
+            is_healthy(url)
+            lines = {name: (tmp_path / name).read_text().splitlines() for name in commands}
+            return {name: [json.loads(line)["event"] for line in lines[name]] for name in commands}
+
+        yield said
+
+
+def is_healthy(url):
+    with suppress(httpx.TransportError):
+        return httpx.get(url, timeout=20).is_success
+
+
+def test_each_process_says_that_the_database_is_away_and_that_it_is_back(settings, admit, tmp_path):
+    with started_processes(settings, tmp_path) as said:
+        admit(whether=False)
+        wait_for(lambda: all(said().values()), 60)
+        admit(whether=True)
+        wait_for(lambda: all("database_reached" in events for events in said().values()), 60)
+
+        assert [["database_unreachable", "database_reached"]] * 4 == list(said().values())
 
 
 def test_an_event_loop_does_not_look_for_a_database_that_is_away(system, admit, monkeypatch):

@@ -1,14 +1,13 @@
 """Each line of a process is a JSON object that says when, how grave, which process and what."""
 
 import json
-import logging
 import os
 import subprocess
 import sys
 
 import pytest
 
-from routines.logs import LogFile, RareLines
+from routines.logs import LogFile
 
 TALK = """
 import logging, threading, warnings
@@ -23,7 +22,7 @@ log.debug("too little")
 log.info("fired", position=7, title="\\x1b[2J\\x7f\\x9b\\u202e")
 structlog.get_logger().warning("nobody's")
 logging.getLogger("psycopg.pool").warning("two\\nlines %d", 5)
-logging.getLogger("psycopg.pool").warning("two\\nlines %d", 6)
+logging.getLogger("psycopg.pool").warning("error connecting in %r: %s", "pool-1", "refused")
 try:
     raise ValueError("no")
 except ValueError:
@@ -64,19 +63,8 @@ def test_what_a_library_says_is_under_its_name(lines):
     assert ["psycopg.pool", "uvicorn.error", "py.warnings"] == [line["logger"] for line in lines if "logger" in line]
 
 
-def test_what_a_pool_repeats_while_the_database_is_away_is_one_line_a_minute():
-    now = 0.0
-    pool_lines, written = RareLines(lambda: now), []
-
-    for now in (0.0, 0.5, 59.0, 60.0, 61.0, 200.0):
-        record = logging.LogRecord("psycopg.pool", logging.WARNING, "", 0, "failed after %s s", (now,), None)
-        written += [record.getMessage()] if pool_lines.filter(record) else []
-
-    assert written == [
-        "failed after 0.0 s",
-        "failed after 60.0 s (2 more since the last such line)",
-        "failed after 200.0 s (1 more since the last such line)",
-    ]
+def test_each_try_to_connect_of_a_pool_has_no_line_since_an_outage_is_told_by_itself(lines):
+    assert ["two\nlines 5"] == [line["event"] for line in lines if line.get("logger") == "psycopg.pool"]
 
 
 def test_an_error_is_in_the_line_that_tells_of_it(lines):

@@ -23,6 +23,7 @@ from application.event_store.recorder import UNAVAILABLE
 from application.event_store.unit_of_work import UnitOfWork
 from application.execute import CommitResult, Executor
 from application.execute_on_loop import LoopExecutor
+from application.outage import Outage
 from application.use_cases import read_access
 from domain.bounds.limits import Limits
 from domain.errors import NotFound
@@ -63,10 +64,15 @@ class Backend:
     """Carries out use cases and reads answers from the read models, once these show what an answer must show."""
 
     def __init__(
-        self, executor: Executor, pool: ConnectionPool[psycopg.Connection[tuple[Any, ...]]], patience_s: float
+        self,
+        executor: Executor,
+        pool: ConnectionPool[psycopg.Connection[tuple[Any, ...]]],
+        patience_s: float,
+        outage: Outage | None = None,
     ) -> None:
         self.executor = executor
         self.pool = pool
+        self.outage = outage or Outage()
         self._patience_s = patience_s
         self._on_loop: OnLoop | None = None
         self._long_waits = Counter[str]()  # the requests that wait for long, by tenant

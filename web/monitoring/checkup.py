@@ -19,6 +19,7 @@ import structlog
 from eventsourcing.persistence import PersistenceError
 
 from application.event_store.at_hand import NeedsThread
+from application.outage import CONNECTIONS
 from application.secrets.key_ring import VaultClosed
 from application.secrets.vault import Vault
 from application.use_cases import zone_data
@@ -204,15 +205,19 @@ class Checkup:
         if not any(finding.is_outdated for finding in self._kept_findings):
             with suppress(NeedsThread):  # whatever is wrong, a thread finds it out
                 rows = await self._backend.on_loop.looks.query(health.STATEMENT, *self._values)
-                return self._findings_of(rows[0])
+                findings = self._findings_of(rows[0])
+                self._backend.outage.note_success(CONNECTIONS)
+                return findings
         return await asyncio.to_thread(self._look)  # not a thread of requests: it must wait behind no tenant
 
     def _look(self) -> Findings | None:
         try:
-            return self()
-        except UNREACHABLE:
-            log.warning("database_unreachable")
+            findings = self()
+        except UNREACHABLE as error:
+            self._backend.outage.note_failure(CONNECTIONS, error)
             return None
+        self._backend.outage.note_success(CONNECTIONS)
+        return findings
 
     @property
     def _values(self) -> tuple[Any, ...]:

@@ -11,7 +11,6 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import get_args
 
-import structlog
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 from prometheus_client import generate_latest
@@ -19,6 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
+from application.outage import CONNECTIONS
 from application.quotas.quotas import Quotas
 from application.quotas.rates import NEAR
 from domain.bounds.limits import Limits
@@ -45,8 +45,6 @@ GROWING = (  # the quotas of the things whose number grows fastest
 )
 COUNT_AGAIN_S = 60.0  # how long the number of companies near those quotas is kept
 OPENMETRICS, PLAIN = "application/openmetrics-text", "text/plain; version=0.0.4"  # the framework adds the charset
-
-log = structlog.get_logger(process="web")
 
 
 class Scrape(Collector):
@@ -94,8 +92,9 @@ def metrics(backend: Backend, traffic: Traffic, checkup: Checkup) -> HTTPRouteHa
                 ],
                 HTTPStatus.OK,
             )
-        except UNREACHABLE:
-            log.warning("database_unreachable")
+            backend.outage.note_success(CONNECTIONS)
+        except UNREACHABLE as error:
+            backend.outage.note_failure(CONNECTIONS, error)
             families, status = [_database_up(reached=False)], HTTPStatus.SERVICE_UNAVAILABLE
         collector = Scrape(*families, traffic=traffic)
         if OPENMETRICS in request.headers.get("accept", ""):

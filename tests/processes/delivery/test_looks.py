@@ -28,6 +28,7 @@ from projections.delivery import delivery_locks, receivers
 from routines import bootstrap
 from routines.settings import Settings
 from tests.processes.delivery.conftest import TASK, DeliveryFixture
+from tests.processes.delivery.test_attempts import pending_delivery_of
 from tests.running import copied_database
 
 HOOK = "https://example.com/hook"
@@ -144,6 +145,44 @@ def test_what_another_process_is_sending_is_left_alone_for_a_moment(shared_fixtu
         assert [HOOK] == looks.receivers.got
 
     looking(steps)
+
+
+def test_what_is_asked_for_again_in_order_waits_for_the_attempt_of_the_same_process(shared_fixture, looking):
+    shared_fixture.endpoint(HOOK, ordered=True)
+    shared_fixture.issue()
+    [first] = shared_fixture.list_deliveries()
+
+    async def steps(looks):
+        assert 1 == await looks.look()
+        await looks.finish()
+        looks.receivers.hang(HOOK)
+        shared_fixture.issue()
+        assert 1 == await looks.look()
+        await looks.sent(2)
+        shared_fixture.ask(endpoints.redeliver, shared_fixture.company, pending_delivery_of(first))
+        assert 0 == await looks.look()
+        await looks.finish()
+        assert 1 == await looks.look()
+
+    looking(steps)
+
+
+def test_an_attempt_that_outlasts_an_outage_is_recorded_and_is_no_outage_itself(shared_fixture, looking):
+    shared_fixture.endpoint(HOOK)
+    shared_fixture.issue()
+    [pending] = shared_fixture.list_deliveries()
+
+    async def steps(looks):
+        looks.receivers.hang(HOOK)
+        await looks.look()
+        await looks.sent(1)
+        looks.locks.close()
+        await looks.finish()
+        assert [None] == [task.exception() for task in looks.worker.tasks]
+
+    looking(steps)
+
+    assert ["delivered"] == [one.status for one in shared_fixture.list_deliveries() if one.id == pending.id]
 
 
 def test_a_delivery_that_fails_by_an_error_of_our_own_is_left_alone_for_a_while_and_holds_up_no_other(

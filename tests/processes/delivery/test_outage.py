@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from application.outage import Outage
 from processes.delivery.worker import _serve
 
 
@@ -41,7 +42,7 @@ def test_an_outage_that_ends_both_sending_and_listening_is_told_once():
         sent.set_result(None)
         worker: Any = SimpleNamespace(send_due=send_due, pause_s=lambda _: 1.0, is_behind=False, tasks={sent})
         with pytest.raises(psycopg.OperationalError, match="the sender"):
-            await _serve(worker, connect, wakeup, Event())
+            await _serve(worker, connect, wakeup, Event(), Outage())
         wakeup.gone.set()
         await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
         gc.collect()

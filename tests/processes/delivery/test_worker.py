@@ -1,5 +1,9 @@
 """What leaves the system: at least once, in order where asked for, on the record; and one that is slow delays nobody."""
 
+import threading
+from datetime import timedelta
+
+import pytest
 from standardwebhooks import Webhook
 from structlog.testing import capture_logs
 
@@ -9,6 +13,7 @@ from processes.delivery import worker
 from processes.follower import Follower
 from projections.delivery.deliveries import deliveries
 from routines import bootstrap
+from tests.processes.delivery.test_attempts import pending_delivery_of
 from tests.rebuilding import rebuild_outdated
 from tests.waiting import wait_for
 from verification.faults.receiver import Receiver, answer_slowly
@@ -73,6 +78,47 @@ def test_what_is_sent_in_order_waits_for_the_one_before(delivery_fixture, start_
 
     titles = [got.json["data"]["event"]["details"]["title"] for got in receiver.got]
     assert titles == ["0", "0", *map(str, range(12))]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_is_asked_for_again_in_order_waits_until_the_attempt_under_way_has_ended(
+    delivery_fixture, start_delivery, processes, monkeypatch
+):
+    monkeypatch.setattr(worker, "TAKEN", timedelta(milliseconds=10))  # or the other process does not look at it again
+    lock, going_on, most = threading.Lock(), threading.Event(), [0, 0]
+
+    def answer(_got, _before):
+        with lock:
+            most[0] += 1
+            most[1] = max(most)
+        assert going_on.wait(30)
+        with lock:
+            most[0] -= 1
+        return 200
+
+    with Receiver(answer) as late, Receiver() as quick:
+        delivery_fixture.endpoint(late.url, ordered=True)
+        for _ in range(processes):
+            start_delivery()
+        going_on.set()
+        delivery_fixture.issue("first")
+        wait_for(lambda: delivery_fixture.outcomes() == ["delivery.delivered"])
+        [first] = delivery_fixture.list_deliveries()
+        going_on.clear()
+        delivery_fixture.issue("second")
+        wait_for(lambda: len(late.got) == 2)
+
+        delivery_fixture.ask(endpoints.redeliver, delivery_fixture.company, pending_delivery_of(first))
+        delivery_fixture.endpoint(quick.url)
+        for looks in range(1, 6):  # what is sent to another endpoint was found by a later look
+            delivery_fixture.issue("later")
+            wait_for(lambda looks=looks: len(quick.good) == looks)
+        going_on.set()
+        wait_for(lambda: len(late.good) == 8)
+        wait_for(lambda: delivery_fixture.outcomes().count("delivery.delivered") == 13)
+
+    titles = [got.json["data"]["event"]["details"]["title"] for got in late.got]
+    assert (1, ["first", "second", "first", *["later"] * 5]) == (most[1], titles)
 
 
 def test_without_an_order_one_that_fails_holds_up_no_other(delivery_fixture, start_delivery):

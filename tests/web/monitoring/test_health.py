@@ -4,6 +4,7 @@ import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -11,6 +12,7 @@ from litestar import concurrency
 
 from application.event_store.at_hand import NeedsThread
 from application.event_store.loop_recorder import LoopQueries
+from application.outage import Outage
 from application.use_cases import zone_data
 from domain.schedule import zones
 from projections import catalogue
@@ -164,7 +166,7 @@ def test_a_look_at_the_health_waits_behind_no_tenant(monkeypatch):
     threads.submit(may_end.wait)
     found = cast("Findings", object())
     monkeypatch.setattr(Checkup, "__call__", lambda _: found)
-    checkup = Checkup(cast("Backend", None))
+    checkup = Checkup(cast("Backend", SimpleNamespace(outage=Outage())))
     try:
         assert found is asyncio.run(asyncio.wait_for(checkup.together(), 60))
     finally:
