@@ -7,7 +7,7 @@ from litestar.di import Provide
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 
-from web.apis import ApiName, beside_apis, dispatch_by_api
+from web.apis import beside_apis, dispatch_by_api
 from web.board import pages
 from web.board.app import board
 from web.board.app import error_response as board_error
@@ -20,10 +20,10 @@ from web.events.feeds import Feeds
 from web.http.answers import Answer
 from web.http.arguments import provide_always
 from web.http.backend import Backend
+from web.http.errors import ErrorAnswers, to_response
 from web.http.errors import error_response as paperclip_error
-from web.http.errors import to_response
 from web.http.etag import add_conditional_reads
-from web.http.guard import RespondError, guard
+from web.http.guard import guard
 from web.http.idempotency import idempotency_key
 from web.http.known_queries import must_know_query
 from web.http.large_bodies import LargeBodies
@@ -126,18 +126,18 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
     jetty_app = jetty(backend, public_url, checkup, feeds, with_routines=jetty_routines)
     apis = dispatch_by_api({"paperclip": paperclip_app, "jetty": jetty_app})
     apis_and_board = beside_apis(apis, board(backend, apis, feeds, public_url, pages.PAGES))
-    refusals: dict[ApiName, RespondError] = {
+    error_answers: ErrorAnswers = {
         "paperclip": paperclip_error,
         "jetty": jetty_error,
         "board": board_error(urlsplit(public_url).path.rstrip("/")),
     }
     # From the innermost to the outermost: what handles a request first stands last.
-    app = traffic.watch(with_preconditions(apis_and_board, backend.executor.store.head, refusals))
+    app = traffic.watch(with_preconditions(apis_and_board, backend.executor.store.head, error_answers))
     app = guard(
-        add_conditional_reads(app), backend, LargeBodies([paperclip_app, jetty_app]), refusals, webhook_refusals
+        add_conditional_reads(app), backend, LargeBodies([paperclip_app, jetty_app]), error_answers, webhook_refusals
     )
     app = with_session(by_tenant(app, backend), SessionCookie(public_url))
-    return record_refusals(app, backend, traffic.registry, refusals)
+    return record_refusals(app, backend, traffic.registry, error_answers)
 
 
 def _paperclip(metrics_route: HTTPRouteHandler, public_url: str, dependencies: dict[str, Provide]) -> Litestar:

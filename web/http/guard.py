@@ -14,7 +14,7 @@ Every answer gets the headers that forbid to guess its media type and, unless it
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from collections.abc import Set as AbstractSet
 from http import HTTPStatus
 from itertools import chain
@@ -34,7 +34,7 @@ from web.apis import ApiName, api_of
 from web.http import gzip_body, json_body
 from web.http.backend import Backend
 from web.http.departures import Gone, Watched
-from web.http.errors import RETRY_AFTER_S, describe_error, headers_of, note_refusal
+from web.http.errors import RETRY_AFTER_S, ErrorAnswers, describe_error, headers_of, note_refusal
 from web.http.held_bodies import HeldBodies, Holder, NoRoom, Share
 from web.http.large_bodies import LargeBodies
 from web.http.media_types import URL_ENCODED
@@ -57,9 +57,6 @@ NO_STORE = (b"cache-control", b"no-store")
 PUBLIC_ID = re.compile(r"[0-9a-f]{24}")
 
 WEBHOOK = re.compile(r"/+api/+routine-triggers/+public/+([^/]+)/+fire/*")  # routing treats repeated slashes as one
-
-
-RespondError = Callable[[int, str, dict[str, str]], ASGIApp]  # it takes a status, a text and headers
 
 
 class Refused(Exception):
@@ -98,10 +95,10 @@ def guard(
     app: ASGIApp,
     backend: Backend,
     large: LargeBodies,
-    refusals: Mapping[ApiName, RespondError],
+    error_answers: ErrorAnswers,
     webhook_refusals: WebhookRefusals,
 ) -> ASGIApp:
-    """Return the application behind the checks. `refusals` make the error answers of each API."""
+    """Return the application behind the checks."""
     limits = backend.limits
     held_bodies = HeldBodies(limits.max_held_body_bytes, limits.max_held_body_bytes_per_sender)
     least = min(json_body.SMALL, limits.max_body_bytes, limits.max_webhook_bytes)
@@ -134,7 +131,7 @@ def guard(
                     unproven = _without_body(scope) if refused.status == HTTPStatus.UNAUTHORIZED else None
                     details = (_sender_of(scope), refused.status, refused.message, unproven)
                     await sync_to_thread(webhook_refusals.keep, webhook[1], *details)
-                answer = refusals[api](refused.status, refused.message, refused.headers)
+                answer = error_answers[api](refused.status, refused.message, refused.headers)
                 await answer(scope, receive, _with_headers(send))
 
     return handle
