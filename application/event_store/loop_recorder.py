@@ -14,6 +14,7 @@ import psycopg
 from eventsourcing.persistence import Notification
 
 from application.event_store.at_hand import HEAVY_BYTES, NeedsThread
+from application.event_store.codec import by_stream
 from application.event_store.lane import Connection, Connections, Lane, NoConnection
 from application.event_store.recorder import (
     APPEND,
@@ -33,7 +34,6 @@ from application.event_store.recorder import (
     verdicts,
 )
 from application.event_store.sealing import Keys
-from application.event_store.store import by_stream
 from domain.recorded import Recorded
 
 MOST_QUERIES = 32  # the most queries that go to Postgres in one round trip

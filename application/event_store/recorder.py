@@ -1,5 +1,5 @@
 """
-Where events are stored: one interface (the library's ApplicationRecorder, with guards), in memory and in Postgres.
+Where events are stored: in Postgres, by the interface of the library (ApplicationRecorder) with guards. in_memory.py is another.
 
 `insert_events(events, guards=[(stream, version), ...])` records all events or none. It raises
 

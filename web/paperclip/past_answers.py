@@ -17,8 +17,8 @@ from litestar.params import QueryParameter
 from msgspec.structs import replace
 
 from application.access import Caller
+from application.event_store.codec import all_from_stored
 from application.event_store.data_keys import ReadKeys
-from application.event_store.store import all_from_stored
 from application.use_cases import read_access, runs
 from application.use_cases import routines as use_cases
 from domain import disclosure
