@@ -33,6 +33,7 @@ from application.use_cases import (
     read_access,
     routines,
     runs,
+    schedule_previews,
     triggers,
     webhooks,
 )
@@ -231,4 +232,4 @@ def test_everything_is_read_and_explained(app):
     assert ("missed", "company_archived") == (missed.verdict, later.verdict)
     assert missed_text.endswith("was missed: the company was archived by Board on Mon 2 Mar 2026 12:00:30 UTC.")
     assert "will not run as things stand: the company was archived by Board" in later_text
-    assert "company_archived" == app.ask(explanations.plan_of_trigger, trigger).why_none
+    assert "company_archived" == app.ask(schedule_previews.plan_of_trigger, trigger).why_none

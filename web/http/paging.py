@@ -26,7 +26,7 @@ from litestar import Request, Response
 from litestar.datastructures import ResponseHeader
 from litestar.params import FromQuery
 
-from application.use_cases import explanations
+from application.use_cases import schedule_previews
 from domain import disclosure
 from projections.engine.documents import Part
 from web.http.answers import Answer
@@ -37,7 +37,7 @@ from web.http.validation import Invalid, invalid
 VERSION = 1
 MOST_POSITION = 2**63 - 1
 Position = Annotated[int, msgspec.Meta(ge=0, le=MOST_POSITION)]
-EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), explanations.LAST  # the moments that requests may name
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), schedule_previews.LAST  # the moments that requests may name
 CURSOR_HEADER = "X-Next-Cursor"
 NEXT = (
     ResponseHeader(

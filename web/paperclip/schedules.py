@@ -13,8 +13,8 @@ from msgspec import UNSET, UnsetType
 
 from application.access import Caller
 from application.request_bodies.triggers import SchedulePreview
-from application.use_cases import explanations
-from application.use_cases.explanations import PlannedOccurrence, TriggerPlan
+from application.use_cases import explanations, schedule_previews
+from application.use_cases.schedule_previews import PlannedOccurrence, TriggerPlan
 from domain.explain import sentences
 from domain.explain.verdicts import Verdict
 from domain.recorded import Recorded
@@ -168,12 +168,12 @@ class Schedules(Controller):
         period = begin, end = _parse_period(since, to, backend.executor.clock())
         list_name = f"occurrences of {trigger_id}"
         after = place_of(paging.cursor, list_name, Place)
-        schedule = backend.authorize(caller, explanations.plan_of_trigger, trigger_id)
+        schedule = backend.authorize(caller, schedule_previews.plan_of_trigger, trigger_id)
         with backend.consistent_read("occurrences", eventual=eventual) as conn:
             settled = occurrences.rows_within(conn, trigger_id, period, after=after, limit=limit + 1)
             latest = occurrences.latest_occurrence(conn, trigger_id)
         start = max(begin - INSTANT, after.first) if after else begin - INSTANT
-        planned = explanations.planned_occurrences(schedule, latest, start, end, limit + 1 - len(settled))
+        planned = schedule_previews.planned_occurrences(schedule, latest, start, end, limit + 1 - len(settled))
         return _answer_page(schedule, paging, list_name, period, [*settled, *planned], limit)
 
     @get("/routines/{routine_id:str}/explain", operation_id="explainRoutine", refuses=(422,))
@@ -211,7 +211,7 @@ class Schedules(Controller):
         clock changes that affect it within 400 days or until the last of these times.
         """
         check_years(data.from_, "from")
-        result = backend.authorize(caller, explanations.preview, data)
+        result = backend.authorize(caller, schedule_previews.preview, data)
         return SchedulePreviewed(
             valid=result.reason is None,
             reason=result.reason,
