@@ -3,7 +3,7 @@ import pytest
 from application.request_bodies.board import ProjectDraft
 from application.request_bodies.issues import IssuePatch
 from application.request_bodies.routines import RetryPolicyDraft, RoutinePatch
-from application.use_cases import explanations, routines, runs, zone_data
+from application.use_cases import explanations, routines, schedule_firing, zone_data
 from application.use_cases.board import agents, issues, projects
 from domain.errors import InvalidField, NotFound
 from domain.events import TriggerRescheduled
@@ -29,9 +29,9 @@ def next_hour(app):
 def test_an_occurrence_that_ran_one_that_was_missed_and_one_to_come_are_told_apart(app, routine, trigger):
     first = next_hour(app)
     app.passes(HOUR)
-    app.carry_out(runs.fire_due, [app.due(trigger, first)])
+    app.carry_out(schedule_firing.fire_due, [app.due(trigger, first)])
     app.passes(2 * HOUR)
-    app.carry_out(runs.fire_due, [app.due(trigger, first + HOUR)])
+    app.carry_out(schedule_firing.fire_due, [app.due(trigger, first + HOUR)])
     app.ask(routines.update, routine, RoutinePatch(status="paused"))
 
     moments = [first, first + HOUR, first + 9 * HOUR]
@@ -101,7 +101,7 @@ def test_a_run_that_is_tried_again_says_so_and_after_how_many_attempts_it_ended(
     trigger, agent = app.schedule(routine), app.as_agent()
     first = next_hour(app)
     app.passes(HOUR)
-    app.carry_out(runs.fire_due, [app.due(trigger, first)])
+    app.carry_out(schedule_firing.fire_due, [app.due(trigger, first)])
     issue = issue_of_run(run_of_occurrence(trigger, first))
     failed = IssuePatch(status="cancelled", failure_reason="exit status 3")
 

@@ -13,7 +13,7 @@ from application.event_store import unit_of_work
 from application.event_store.stream_kinds import ROUTINE, TRIGGER
 from application.request_bodies.routines import RoutinePatch
 from application.request_bodies.triggers import ScheduleDraft, TriggerPatch
-from application.use_cases import revisions, routines, runs, schedule_changes, triggers
+from application.use_cases import revisions, routines, schedule_changes, schedule_firing, triggers
 from domain.events import RunFired, TriggerMissed
 from domain.identity import revision_of
 from domain.routines import trigger as trigger_rules
@@ -57,7 +57,7 @@ def test_what_is_not_due_yet_is_left_alone(app, routine, trigger):
 def test_what_has_run_is_not_missed(app, routine, trigger):
     for _ in range(2):
         app.passes(HOUR)
-        app.carry_out(runs.fire_due, [app.due(trigger, hour(app))])
+        app.carry_out(schedule_firing.fire_due, [app.due(trigger, hour(app))])
     assert [] == drop_all(app, routine)
     app.passes(2 * HOUR)
 
@@ -116,7 +116,7 @@ def tick(app, trigger):
     ][-1].event
     due_at = last.due_at or last.next_at
     if due_at is not None and due_at <= app.now:
-        app.carry_out(runs.fire_due, [app.due(trigger, last.next_at)])
+        app.carry_out(schedule_firing.fire_due, [app.due(trigger, last.next_at)])
 
 
 def outcomes(app, trigger):
