@@ -13,7 +13,7 @@ from projections.board.agents import AGENT
 from projections.board.issues import ISSUE
 from projections.board.projects import PROJECT
 from projections.engine import cold, positions, rebuilds
-from projections.engine.own_projection import RowsInMemory
+from projections.engine.rows_in_memory import RowsInMemory
 from projections.firing import run_history
 from projections.firing.run_history import RUN
 from projections.routines import routines, webhook_refusals

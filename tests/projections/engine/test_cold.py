@@ -18,7 +18,7 @@ from projections.audit import as_of
 from projections.board import comments, issues
 from projections.delivery import delivery_history
 from projections.engine import cold, installed, positions, rebuilds, verification
-from projections.engine.folding_aside import execute_on
+from projections.engine.maintenance import execute_on
 from projections.firing import occurrences, past_runs, run_history
 from projections.routines import routine_list, routines
 from routines import bootstrap
