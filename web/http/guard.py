@@ -35,7 +35,7 @@ from web.http import gzip_body, json_body
 from web.http.backend import Backend
 from web.http.departures import Gone, Watched
 from web.http.errors import RETRY_AFTER_S, ErrorAnswers, describe_error, headers_of, note_refusal
-from web.http.held_bodies import HeldBodies, Holder, NoRoom, Share
+from web.http.held_bodies import HeldBodies, HeldBody, Holder, NoRoom
 from web.http.large_bodies import LargeBodies
 from web.http.media_types import URL_ENCODED
 from web.http.rate_limit import WebhookRateLimiter, network_of
@@ -109,18 +109,18 @@ def guard(
             await app(scope, receive, send)
             return
         webhook, api = WEBHOOK.fullmatch(scope["path"]), api_of(scope)
-        with held_bodies.share(NOBODY) as share:
+        with held_bodies.hold(NOBODY) as held_body:
             try:
                 _check_head(scope)
                 _check_address(scope, webhook)
                 head, bounds = _body_head_of(scope), small
                 if not head.is_small(least):
-                    share.holder = Holder(address_of(scope))
+                    held_body.holder = Holder(address_of(scope))
                     bounds = _bounds_of(scope, head, webhook, api, backend, large, webhook_refusals.rate_limiter)
-                body = await _read_body(receive, head.length, bounds, share)
+                body = await _read_body(receive, head.length, bounds, held_body)
                 with Watched(receive, _with_headers(send)) as client:
                     if body and scope["method"] in WITH_BODY:
-                        await _check_body(scope, head, body, share, webhook, api)
+                        await _check_body(scope, head, body, held_body, webhook, api)
                     scope.setdefault("state", {})[BODY] = body
                     await app(scope, _replay(body, client.receive), client.send)
             except Gone:
@@ -248,12 +248,12 @@ def _sender_of(scope: Any) -> str:
 
 
 async def _check_body(  # noqa: PLR0913, PLR0917 what is known of it
-    scope: Any, head: BodyHead, body: bytes, share: Share, webhook: re.Match[str] | None, api: ApiName
+    scope: Any, head: BodyHead, body: bytes, held_body: HeldBody, webhook: re.Match[str] | None, api: ApiName
 ) -> None:
     raw = webhook is not None or api != "paperclip"  # checked by the route, after the credential and the path
     _check_type(head, raw=raw, encodings=IDENTITY if webhook is None else IDENTITY | gzip_body.NAMES)
     if len(body) > json_body.SMALL:
-        _grow_share(share, json_body.weight(body))
+        _hold_more(held_body, json_body.weight(body))
     if not raw:
         try:
             value = await json_body.read_aside(len(body), json_body.read, body)
@@ -269,7 +269,7 @@ def _check_type(head: BodyHead, *, raw: bool, encodings: AbstractSet[str]) -> No
         raise Refused(415, "Content-Encoding is not supported")
 
 
-async def _read_body(receive: Receive, announced: int, bounds: Bounds, share: Share) -> bytes:
+async def _read_body(receive: Receive, announced: int, bounds: Bounds, held_body: HeldBody) -> bytes:
     """Read the body. Raise Refused as soon as it is too large or announced as such, and Gone if the client leaves."""
     parts: list[bytes] = []
     size, more, is_checked = 0, True, False
@@ -278,9 +278,9 @@ async def _read_body(receive: Receive, announced: int, bounds: Bounds, share: Sh
         if expected > bounds.most:
             raise Refused(413, f"The body must have at most {bounds.most} bytes")
         if not is_checked and expected > bounds.unknown:
-            share.holder, is_checked = await _run_check(bounds.check), True
+            held_body.holder, is_checked = await _run_check(bounds.check), True
         if parts:
-            _grow_share(share, len(parts[-1]))
+            _hold_more(held_body, len(parts[-1]))
         if not more:
             body = b"".join(parts)
             break
@@ -292,8 +292,8 @@ async def _read_body(receive: Receive, announced: int, bounds: Bounds, share: Sh
         more = message.get("more_body", False)
     if bounds.is_gzip and (unpacked := min(gzip_body.announced_size(body), bounds.most)):
         if not is_checked and unpacked > bounds.unknown:
-            share.holder = await _run_check(bounds.check)
-        _grow_share(share, unpacked)
+            held_body.holder = await _run_check(bounds.check)
+        _hold_more(held_body, unpacked)
     return body
 
 
@@ -308,9 +308,9 @@ async def _run_check(check: Callable[[], Holder]) -> Holder:
         raise Refused(status, message, headers_of(status, error)) from error
 
 
-def _grow_share(share: Share, size: int) -> None:
+def _hold_more(held_body: HeldBody, size: int) -> None:
     try:
-        share.grow(size)
+        held_body.grow(size)
     except NoRoom as full:
         raise Refused(503, str(full), {"Retry-After": RETRY_AFTER_S}) from full
 
