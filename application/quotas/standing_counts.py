@@ -99,7 +99,7 @@ class StandingCounts:
     def __init__(
         self, limits: Limits, clock: Callable[[], float], count: Count | None, count_all: CountAll | None
     ) -> None:
-        self._most: Mapping[str, int] = {name: getattr(limits, name) for name in (*NAMES, *OF_SCHEDULES)}  # by quota
+        self._most: Mapping[str, int] = {name: getattr(limits, name) for name in NAMES}  # by quota
         self._count = count
         self._count_all = count_all
         self._clock = clock

@@ -38,16 +38,16 @@ def hour(app):
     return app.now.replace(minute=0, second=0)
 
 
-def drop_all(app, routine, reason="edited"):
-    app.carry_out(lambda work: schedule_changes.record_all_waiting_as_missed(work, work.get(ROUTINE, routine), reason))
+def drop_all(app, routine):
+    app.carry_out(lambda work: schedule_changes.record_all_waiting_as_missed(work, work.get(ROUTINE, routine)))
     return [(event.reason, event.count) for event in app.events(TriggerMissed)]
 
 
-def test_all_that_was_due_of_every_schedule_is_missed_for_the_reason(app, routine, trigger):
+def test_all_that_was_due_of_every_schedule_of_an_archived_routine_is_missed(app, routine, trigger):
     app.schedule(routine, "30 * * * *")
     app.passes(3 * HOUR)
 
-    assert [("edited", 3), ("edited", 3)] == sorted(drop_all(app, routine))
+    assert [("archived", 3), ("archived", 3)] == sorted(drop_all(app, routine))
 
 
 def test_what_is_not_due_yet_is_left_alone(app, routine, trigger):
@@ -61,7 +61,7 @@ def test_what_has_run_is_not_missed(app, routine, trigger):
     assert [] == drop_all(app, routine)
     app.passes(2 * HOUR)
 
-    assert [("edited", 2)] == drop_all(app, routine)
+    assert [("archived", 2)] == drop_all(app, routine)
     assert hour(app) - HOUR == app.events(TriggerMissed)[0].first
 
 
@@ -83,7 +83,7 @@ def test_of_a_schedule_that_was_stopped_what_waited_then_is_missed_and_nothing_t
         app.ask(triggers.update, trigger, TriggerPatch(enabled=False))
     app.passes(3 * HOUR)
 
-    assert [("edited", 1)] == drop_all(app, routine)
+    assert [("archived", 1)] == drop_all(app, routine)
 
 
 def test_one_schedule_is_dropped_without_the_others(app, routine, trigger):
