@@ -48,7 +48,8 @@ from web.paperclip.bulk import Bulk
 from web.paperclip.companies import Companies
 from web.paperclip.company_runs import CompanyRuns
 from web.paperclip.endpoints import Endpoints
-from web.paperclip.exports import Exporter, Exports
+from web.paperclip.exporter import Exporter
+from web.paperclip.exports import Exports
 from web.paperclip.folders import Folders
 from web.paperclip.goals import Goals
 from web.paperclip.issues import Issues

@@ -17,7 +17,7 @@ from web.board import differences, schedules, timeline, words
 from web.board.api import ApiRefusal
 from web.board.differences import Change
 from web.board.visit import Visit, known_zone
-from web.http.paging import EARLIEST, LATEST
+from web.http.moments import EARLIEST, LATEST
 
 RUNS = 10
 WEEK = timedelta(days=7)

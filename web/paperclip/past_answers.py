@@ -33,10 +33,10 @@ from projections.firing import run_history
 from projections.firing.run_documents import detail_of
 from projections.routines import routine_list, routines
 from web.http.backend import POSITION_HEADER, Backend
+from web.http.moments import moment_of
 from web.http.paging import Paging, make_page, row_of
 from web.http.requests import MOST_DIGITS
 from web.http.validation import Invalid
-from web.paperclip.schedules import moment_of
 
 MOST = 100  # rows of a page of routines or issues
 T = TypeVar("T")

@@ -1,6 +1,5 @@
 """The routes that show the occurrences of schedules, explain their outcomes, and preview unsaved schedules."""
 
-import re
 from datetime import datetime, timedelta
 from typing import Annotated
 from uuid import UUID
@@ -25,15 +24,15 @@ from projections.firing import occurrences
 from projections.firing.occurrences import Occurrence, OccurrenceRow, Place
 from projections.responses import ResponseBody, time, time_or_none
 from web.http.backend import Backend
-from web.http.paging import EARLIEST, LATEST, NEXT, Paging, cursor_of, next_page_headers_from, paging, place_of
+from web.http.moments import check_order, check_years, moment_of
+from web.http.paging import NEXT, Paging, cursor_of, next_page_headers_from, paging, place_of
 from web.http.path_ids import RoutineId, TriggerId
 from web.http.requests import parse_whole_number, uuid_or_none
 from web.http.routing import get, post
-from web.http.validation import Invalid, invalid, parse
+from web.http.validation import invalid
 
 PAGE, MOST = 100, 1_000
 DAY = timedelta(days=1)
-LOST_PLUS = re.compile(r" (?=\d\d:?\d\d$)")  # where a client did not escape the + of an offset
 PLANNED_ID = UUID(int=2**128 - 1)  # places planned occurrences after all settled ones
 
 
@@ -231,30 +230,6 @@ def _parse_period(since: str | None, until: str | None, now: datetime) -> tuple[
     end = end or max(now, begin) + DAY
     check_order(begin, end)
     return begin, end
-
-
-def check_order(begin: datetime | None, end: datetime | None) -> None:
-    """Raise Invalid for a period that ends before it begins: nothing lies in it, which is hardly what was asked for."""
-    if begin is not None and end is not None and end < begin:
-        raise invalid("to must not be before from", "to")
-
-
-def moment_of(text: str | None, name: str) -> datetime | None:
-    """Return the moment of a query parameter, or None for an absent or empty one. Raise Invalid."""
-    if not text:
-        return None
-    try:
-        moment = parse(datetime, LOST_PLUS.sub("+", text))
-    except Invalid as error:
-        raise Invalid([{**issue, "path": [name]} for issue in error.issues]) from error
-    return check_years(moment, name)
-
-
-def check_years(moment: datetime | None, name: str) -> datetime | None:
-    """Return the moment, or None for None. Raise Invalid if it is before EARLIEST or after LATEST."""
-    if moment is not None and not EARLIEST <= moment <= LATEST:
-        raise invalid(f"{name} must lie between the years {EARLIEST.year} and {LATEST.year}", name)
-    return moment
 
 
 def _answer_page(  # noqa: PLR0913, PLR0917 everything on the page

@@ -13,7 +13,7 @@ from projections.audit.refused_attempts import Attempts
 from tests.web import people
 from tests.web.board.conftest import Board
 from web.http.errors import Overloaded
-from web.paperclip import exports
+from web.paperclip import exporter, exports
 
 
 def find_link(board, ending):
@@ -48,7 +48,7 @@ def test_the_log_is_one_file_though_the_api_gives_it_in_parts(board, api, compan
 
 def test_a_file_whose_next_part_is_refused_breaks_off_instead_of_looking_whole(board, monkeypatch):
     monkeypatch.setattr(exports, "MOST_EVENTS", 1)
-    write, written = exports.Exporter.write, list[object]()
+    write, written = exporter.Exporter.write, list[object]()
 
     def write_one(self, company_id, *wanted):
         if written:
@@ -57,7 +57,7 @@ def test_a_file_whose_next_part_is_refused_breaks_off_instead_of_looking_whole(b
         return write(self, company_id, *wanted)
 
     link = find_link(board, "format=csv")
-    monkeypatch.setattr(exports.Exporter, "write", write_one)
+    monkeypatch.setattr(exporter.Exporter, "write", write_one)
 
     with pytest.raises(httpx.RemoteProtocolError):
         board.client.get(link)
