@@ -98,7 +98,7 @@ def _read_moment(text: str) -> datetime | None:
 async def _explain_moment(visit: Visit, routine: Json, text: str, zone: str) -> tuple[Json | None, str]:
     moment = words.read_local(text.strip(), zone)
     if moment is None:
-        return None, f"This is no time in {zone}: write it like 2026-11-30 09:00."
+        return None, words.NO_TIME.format(zone=zone)
     try:
         return await visit.api.get(f"/routines/{routine['id']}/explain", {"at": words.utc_text(moment)}), ""
     except ApiRefusal as refusal:

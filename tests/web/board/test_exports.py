@@ -68,7 +68,7 @@ def test_a_file_that_the_api_refuses_is_a_page_that_says_why(board, viewer):
     assert (404, 400, 400) == tuple(
         board.show(f"/exports/{path}").status for path in ("wishes", "runs?from=soon", "runs?format=odd")
     )
-    assert "No time in UTC" in board.show("/exports/runs?from=soon").text
+    assert "This is no time in UTC" in board.show("/exports/runs?from=soon").text
     assert 403 == viewer.show("/exports/runs").status
     assert "as a file" not in viewer.show("/runs").text
     assert 404 == board.get(f"/board/companies/{uuid4()}/exports/runs").status
