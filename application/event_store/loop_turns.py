@@ -27,7 +27,7 @@ class LoopTurns:
 
     def __init__(self) -> None:
         self._locks = [asyncio.Lock() for _ in range(MOST)]
-        # The end of the commit that adds to a stream, by the number of its id, which is compared in C, as the id is not.
+        # By the id of a stream as an integer, which Python hashes faster than a UUID: the end of the commit that adds to it.
         self._writing: dict[int, asyncio.Future[None]] = {}
         self._holders = 0
 

@@ -104,7 +104,7 @@ class StandingCounts:
         self._count_all = count_all
         self._clock = clock
         self._lock = Lock()
-        # By quota and the number of the owner, which is compared in C.
+        # By quota and the owner's id as an integer, which Python hashes faster than a UUID.
         self._known: dict[tuple[str, int], StandingCount] = {}
         self._counted_quotas: set[str] = set()  # the quotas for which the nearly full companies have been counted
 
