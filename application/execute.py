@@ -15,7 +15,7 @@ from psycopg_pool import PoolTimeout
 
 from application import tracing
 from application.access import BoardUser, Caller, Principal, identify, streams_behind
-from application.event_store.recorder import ClockDiffers, OutcomeUnknown
+from application.event_store.postgres_errors import ClockDiffers, OutcomeUnknown
 from application.event_store.store import EventStore
 from application.event_store.stream_cache import StreamCache
 from application.event_store.turns import Turns

@@ -16,10 +16,10 @@ from eventsourcing.persistence import Notification
 from application.event_store.at_hand import HEAVY_BYTES, NeedsThread
 from application.event_store.codec import by_stream
 from application.event_store.lane import Connection, Connections, Lane, NoConnection
+from application.event_store.postgres_errors import CONFLICTS, conflict, is_reported
 from application.event_store.recorder import (
     APPEND,
     APPEND_EACH,
-    CONFLICTS,
     HEAD,
     MOST_BATCHES,
     MOST_GROUP_BYTES,
@@ -28,8 +28,6 @@ from application.event_store.recorder import (
     VERSIONS,
     Batch,
     GroupFailed,
-    conflict,
-    is_reported,
     together,
     verdicts,
 )

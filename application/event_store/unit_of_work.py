@@ -16,7 +16,8 @@ from eventsourcing.persistence import IntegrityError, StoredEvent
 from msgspec.structs import replace
 
 from application.event_store import stream_cache
-from application.event_store.recorder import Guards, NotRecorded
+from application.event_store.postgres_errors import NotRecorded
+from application.event_store.recorder import Guards
 from application.event_store.store import EventStore, ReadBudget
 from application.event_store.stream_cache import CachedStream, StreamCache
 from application.event_store.stream_kinds import CACHED_PREFIXES, COMPANY, Kind

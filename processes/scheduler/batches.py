@@ -14,7 +14,7 @@ from eventsourcing.persistence import IntegrityError
 
 from application import tracing
 from application.event_store.codec import UnknownEvent
-from application.event_store.recorder import ClockDiffers
+from application.event_store.postgres_errors import ClockDiffers
 from application.event_store.unit_of_work import UnitOfWork
 from application.execute import Executor
 from application.use_cases import backfills, chains, schedule_firing

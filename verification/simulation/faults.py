@@ -14,7 +14,8 @@ from msgspec.structs import replace
 
 from application.event_store.codec import from_stored
 from application.event_store.in_memory import MemoryRecorder
-from application.event_store.recorder import Guards, OutcomeUnknown
+from application.event_store.postgres_errors import OutcomeUnknown
+from application.event_store.recorder import Guards
 from application.event_store.store import EventStore
 from domain.recorded import Recorded
 from domain.routines import activity_gate, probe, retry, settlement

@@ -19,7 +19,7 @@ from application.access import Caller, Principal
 from application.event_store.at_hand import NeedsThread
 from application.event_store.data_keys import DataKeys
 from application.event_store.loop_recorder import LoopQueries, LoopRecorder
-from application.event_store.recorder import UNAVAILABLE
+from application.event_store.postgres_errors import UNAVAILABLE
 from application.event_store.unit_of_work import UnitOfWork
 from application.execute import CommitResult, Executor
 from application.execute_on_loop import LoopExecutor

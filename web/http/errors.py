@@ -16,7 +16,7 @@ from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
 from psycopg_pool import PoolTimeout
 
-from application.event_store.recorder import SESSION_ERRORS, ClockDiffers, NotRecorded, OutcomeUnknown
+from application.event_store.postgres_errors import SESSION_ERRORS, ClockDiffers, NotRecorded, OutcomeUnknown
 from application.quotas.charge import OverQuota
 from application.secrets.key_ring import VaultClosed
 from domain.errors import (
