@@ -177,6 +177,14 @@ def require_board(principal: Principal) -> BoardUser:
     return principal
 
 
+def require_instance_reader(principal: Principal) -> BoardUser:
+    """Return the caller as an admin or an auditor of the instance. Raises Forbidden for anybody else."""
+    user = require_board(principal)
+    if not (user.instance_admin or user.instance_auditor):
+        raise Forbidden("Instance admin or auditor required")
+    return user
+
+
 def find_membership(work: UnitOfWork, user: BoardUser, company_id: UUID) -> Membership | None:
     """
     Return the membership of a user in a company, or None for somebody who is not, or no longer, a member.

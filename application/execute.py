@@ -15,7 +15,7 @@ from psycopg_pool import PoolTimeout
 
 from application import tracing
 from application.access import BoardUser, Caller, Principal, identify, streams_behind
-from application.event_store.recorder import ClockDiffers, OutcomeUnknown
+from application.event_store.postgres_errors import ClockDiffers, OutcomeUnknown
 from application.event_store.store import EventStore
 from application.event_store.stream_cache import StreamCache
 from application.event_store.turns import Turns
@@ -123,7 +123,7 @@ class Executor:
             try:
                 return use_case(work, principal, *args, **kwargs)
             finally:
-                self._note(work, principal)
+                self._remember_tenant(work, principal)
 
         return decide
 
@@ -254,7 +254,7 @@ class Executor:
         finally:
             if shared is not None:
                 shared.put(work.cacheable_streams(committed=False))
-            self._note(work, principal)
+            self._remember_tenant(work, principal)
 
     def tenant_of(self, caller: Caller) -> UUID | None:
         """
@@ -272,7 +272,7 @@ class Executor:
             case _:
                 return None
 
-    def _note(self, work: UnitOfWork, principal: Principal) -> None:
+    def _remember_tenant(self, work: UnitOfWork, principal: Principal) -> None:
         """Remember for which tenant a board user acts, also when the use case fails."""
         if isinstance(principal, BoardUser):
             tenant = principal.user_id if principal.instance_admin else work.tenant

@@ -7,10 +7,10 @@ the loop, is done by a thread.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, ParamSpec, Protocol, TypeVar, cast
 from uuid import UUID
 
 from psycopg_pool import PoolTimeout
@@ -28,17 +28,16 @@ from application.event_store.at_hand import (
 )
 from application.event_store.data_keys import DataKeys
 from application.event_store.loop_recorder import LoopRecorder
+from application.event_store.loop_turns import LoopTurns
 from application.event_store.recorder import Batch, GroupFailed, PostgresRecorder
 from application.event_store.stream_cache import CachedStream, StreamCache, size_of
 from application.event_store.stream_kinds import CACHED_ON_LOOP_PREFIXES
-from application.event_store.turns import MOST, place_of
 from application.event_store.unit_of_work import UnitOfWork
 from application.execute import TRIES, CommitResult, Executor
 from application.quotas.charge import Charge
 from application.quotas.quotas import Quotas, Reservation
 from domain.recorded import Recorded
 
-NO_TURN = nullcontext[None]()
 # Loads for one decision. One that needs more, or other streams each time it is taken, is left to a thread.
 MOST_LOADS = 20
 P = ParamSpec("P")
@@ -108,17 +107,17 @@ class _Awaiting:
     async def decide(
         self, decide: Callable[[UnitOfWork], R], actor: str, cache: StreamCache | None
     ) -> tuple[UnitOfWork, R]:
-        now, events = await self._read_clock(), self._executor.store
-        keys = None if events.keys is None else KeysAtHand(cast("DataKeys", events.keys))
-        store = cast("Any", StreamsAtHand(events.limits, keys))
+        now, store = await self._read_clock(), self._executor.store
+        keys = None if store.keys is None else KeysAtHand(cast("DataKeys", store.keys))
+        at_hand = StreamsAtHand(store.limits, keys)
         light = None if cache is None else cast("Any", LightStreams(cache))
         has_missed = False
         for _ in range(MOST_LOADS):
-            work = UnitOfWork(store, now, actor, self._vault, light, self._quotas, self._spending)
+            work = UnitOfWork(cast("Any", at_hand), now, actor, self._vault, light, self._quotas, self._spending)
             try:
                 result = decide(work)
             except Missing as missing:
-                missing_ids = missing
+                missing_streams = missing
             except MissingKeys as missing:
                 await self._fetch(missing)
                 continue
@@ -128,11 +127,11 @@ class _Awaiting:
                 return work, result
             has_missed = True
             try:
-                streams = await self._recorder.load(missing_ids.stream_ids, missing_ids.read_from, keys)
+                streams = await self._recorder.load(missing_streams.stream_ids, missing_streams.read_from, keys)
             except MissingKeys as missing:
                 await self._fetch(missing)
                 continue  # the streams are loaded again, which is seldom necessary
-            store.put(streams, missing_ids.read_from)
+            at_hand.put(streams, missing_streams.read_from)
             self._put((id_, _unfolded_stream(recorded)) for id_, recorded in streams.items() if _is_cached(recorded))
         raise NeedsThread
 
@@ -197,64 +196,3 @@ def _is_cached(recorded: Sequence[Recorded]) -> bool:
 
 def _unfolded_stream(recorded: Sequence[Recorded]) -> CachedStream:
     return CachedStream(recorded, state=None, folded=0, size=size_of(recorded))
-
-
-class LoopTurns:
-    """
-    The turns of the tasks of an event loop. A task that waits for a commit has the turn of what it writes to.
-
-    So whoever wants to write to the same stream decides once that commit is known, instead of being refused by it.
-    """
-
-    def __init__(self) -> None:
-        self._locks = [asyncio.Lock() for _ in range(MOST)]
-        # The end of the commit that adds to a stream, by the number of its id, which is compared in C, as the id is not.
-        self._writing: dict[int, asyncio.Future[None]] = {}
-        self._holders = 0
-
-    def take(self, stream_ids: Collection[UUID]) -> AbstractAsyncContextManager[None]:
-        """Wait until no other task has the turn of any of these streams, and hold their turns meanwhile."""
-        return self._lock_streams(stream_ids) if stream_ids else NO_TURN
-
-    @asynccontextmanager
-    async def _lock_streams(self, stream_ids: Collection[UUID]) -> AsyncIterator[None]:
-        self._holders += 1
-        try:
-            async with AsyncExitStack() as locks:
-                for place in sorted({place_of(id_) for id_ in stream_ids}):
-                    await locks.enter_async_context(self._locks[place])
-                for id_ in stream_ids:
-                    while (write_done := self._writing.get(id_.int)) is not None:
-                        await asyncio.shield(write_done)
-                yield
-        finally:
-            self._holders -= 1
-
-    def find_busy(self, stream_ids: Iterable[UUID]) -> frozenset[UUID]:
-        """Return those of these streams whose turn a task has right now."""
-        return frozenset(
-            id_
-            for id_ in stream_ids
-            if id_.int in self._writing or (self._holders and self._locks[place_of(id_)].locked())
-        )
-
-    def begin(self, stream_ids: Iterable[UUID]) -> "Writing":
-        """Take the turns of these streams for a commit that adds to them, until it has come to its `end`."""
-        writing = Writing([id_.int for id_ in stream_ids], asyncio.get_running_loop().create_future())
-        for number in writing.streams:
-            self._writing[number] = writing.settled
-        return writing
-
-    def end(self, writing: "Writing") -> None:
-        """Give the turns of a commit back."""
-        for number in writing.streams:
-            if self._writing.get(number) is writing.settled:
-                del self._writing[number]
-        writing.settled.set_result(None)
-
-
-class Writing(NamedTuple):
-    """The numbers of the streams that a commit adds to, and its end."""
-
-    streams: list[int]
-    settled: asyncio.Future[None]

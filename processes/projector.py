@@ -1,11 +1,8 @@
 """The projector: keeps every read model at the head of the log, moves old rows out of the way, and forgets old logs of runs."""
 
-import math
 import threading
-import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from functools import partial
 from threading import Event as Stop
 
 import psycopg
@@ -14,9 +11,12 @@ from eventsourcing.persistence import PersistenceError
 
 from application.outage import Outage
 from domain.bounds.limits import DEFAULT
-from processes.follower import Follower, LastBatch
+from processes.cold_rows import ColdRowMover
+from processes.follower import Follower
+from processes.last_batch import LastBatch
+from processes.rebuilder import Rebuilder, Stopped
 from processes.wakeup import Connection, Wakeup
-from projections.engine import cold, isolation, positions, rebuilds, shares
+from projections.engine import positions, shares
 from projections.engine.folding_aside import ReadPart
 from projections.engine.read_model import ReadModel
 from projections.engine.shares import ProjectorPlace, Share
@@ -25,9 +25,6 @@ from projections.firing import run_logs
 POLL_S = 0.5  # longest wait for the next event
 TROUBLE_S = 1.0  # pause after the database could not be reached
 REBUILD_CHECK_S = 60.0  # between two looks for outdated read models
-PROGRESS_S = 5.0  # between two log lines about one rebuild
-COLD_CHECK_S = 10.0  # between two looks for rows that have become old
-COLD_REST = 9  # times what a move of such rows took, until the next one: a tenth of the time at most
 
 log = structlog.get_logger(process="projector")
 
@@ -69,95 +66,9 @@ class Projector:
         return max((follower.try_step(conn) for follower in self._followers), default=0)
 
 
-class ColdRowMover:
-    """
-    Moves the rows of what has been over for `age` into the cold tables, a few at a time; never, if it is None.
-
-    That takes a tenth of the time at most. A model whose rows cannot move is left as it is until all others are done, and
-    the log says so.
-    """
-
-    def __init__(self, age: timedelta | None) -> None:
-        self._age = age
-        self._next_at = 0.0
-        self._left_names = set[str]()
-
-    def step(self, conn: Connection, models: Sequence[ReadModel]) -> float:
-        """Move some rows if it is time for that; return for how many seconds there is nothing to do then."""
-        if self._age is None:
-            return math.inf
-        if (began := time.monotonic()) >= self._next_at:
-            until = cold.last_position_before(conn, self._age)
-            # Each has its turn, whatever the others have to move.
-            moved = [self._has_moved(conn, model, until) for model in models]
-            ended = time.monotonic()
-            self._next_at = ended + ((ended - began) * COLD_REST if any(moved) else COLD_CHECK_S)
-            if not any(moved):
-                self._left_names.clear()
-        return self._next_at - began
-
-    def _has_moved(self, conn: Connection, model: ReadModel, until: int) -> bool:
-        if model.name in self._left_names:
-            return False
-        try:
-            return cold.move(conn, model, until)
-        except psycopg.errors.LockNotAvailable:  # somebody vacuums the table that is to have a cold one
-            self._left_names.add(model.name)
-        except psycopg.Error as error:
-            if conn.closed or isolation.is_away(error):
-                raise
-            self._left_names.add(model.name)
-            log.exception("old_rows_not_moved", read_model=model.name)
-        return False
-
-
 def _group_models(models: Sequence[ReadModel]) -> list[list[ReadModel]]:
     processes = sorted({model.polled_by or "" for model in models})
     return [[model for model in models if (model.polled_by or "") == process] for process in processes]
-
-
-class Rebuilder:
-    """
-    Rebuilds the outdated read models in a thread, while the projector moves on the others.
-
-    Readers are shown the old rows meanwhile.
-    """
-
-    def __init__(self, models: Sequence[ReadModel], read: ReadPart, stop: Stop) -> None:
-        self._models, self._read, self._stop = models, read, stop
-        self._logged_at = -math.inf
-
-    def rebuild(self, conn: Connection) -> None:
-        """
-        Rebuild every model that is outdated now. A rebuild that fails is logged, and the next one begins.
-
-        Raises Stopped when the process is to end, and psycopg.Error or PersistenceError when the database is away.
-        """
-        for model in rebuilds.find_outdated(conn, self._models):
-            try:
-                is_rebuilt = rebuilds.rebuild_if_outdated(
-                    conn, model, self._read, partial(self._note_progress, model.name)
-                )
-            except (Stopped, PersistenceError):
-                raise
-            except Exception:
-                if conn.closed:
-                    raise
-                log.exception("rebuild_failed", read_model=model.name)
-            else:
-                if is_rebuilt:
-                    log.info("read_model_rebuilt", read_model=model.name)
-
-    def _note_progress(self, name: str, position: int) -> None:
-        if self._stop.is_set():
-            raise Stopped
-        if time.monotonic() >= self._logged_at + PROGRESS_S:
-            self._logged_at = time.monotonic()
-            log.info("read_model_rebuilding", read_model=name, position=position)
-
-
-class Stopped(Exception):
-    """The process is to end in the midst of a rebuild; the next process starts that rebuild again."""
 
 
 def run(  # noqa: PLR0913, PLR0917 what a process gives it

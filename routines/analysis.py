@@ -16,9 +16,10 @@ from application.event_store.data_keys import ReadKeys
 from domain.events import AnyEvent
 from domain.recorded import Recorded
 from processes.wakeup import Wakeup
-from projections.engine.own_projection import fold_in_memory, names_of
+from projections.engine.own_projection import names_of
 from projections.engine.read_model import ReadModel
 from projections.engine.rows import Rows
+from projections.engine.rows_in_memory import fold_in_memory
 from projections.engine.table import Row, Table
 from routines.bootstrap import READING
 

@@ -4,7 +4,7 @@ from threading import Event as Stop
 
 from structlog.testing import capture_logs
 
-from processes.projector import Rebuilder
+from processes.rebuilder import Rebuilder
 
 
 def rebuild_outdated(conn, models, read):

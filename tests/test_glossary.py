@@ -111,6 +111,15 @@ REPLACED = {
     ("Town",): "RunningSystem",
     ("Workplace",): "CompanyFixture",
     ("Crowd",): "CompanyFixture",
+    ("to_stored",): "encode",
+    ("_note", "application/execute.py"): "_remember_tenant",
+    ("check_issue",): "check_parent_issue",
+    ("OF_THEN",): "PAST_POSITION",
+    ("RespondError",): "ErrorAnswers",
+    ("Refuse",): "ErrorAnswers",
+    ("Share", "web"): "HeldBody",
+    ("Near", "web"): "NearCounts",
+    ("local_moment",): "read_field",
 }
 
 

@@ -2,10 +2,12 @@
 
 from urllib.parse import urlsplit
 
+from litestar import Litestar
 from litestar.di import Provide
+from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 
-from web.apis import ApiName, beside_apis, dispatch_by_api
+from web.apis import beside_apis, dispatch_by_api
 from web.board import pages
 from web.board.app import board
 from web.board.app import error_response as board_error
@@ -16,11 +18,12 @@ from web.events.controllers import Events, Refusals, SingleEvents
 from web.events.differences import Differences
 from web.events.feeds import Feeds
 from web.http.answers import Answer
+from web.http.arguments import provide_always
 from web.http.backend import Backend
+from web.http.errors import ErrorAnswers, to_response
 from web.http.errors import error_response as paperclip_error
-from web.http.errors import to_response
 from web.http.etag import add_conditional_reads
-from web.http.guard import RespondError, guard
+from web.http.guard import guard
 from web.http.idempotency import idempotency_key
 from web.http.known_queries import must_know_query
 from web.http.large_bodies import LargeBodies
@@ -45,7 +48,8 @@ from web.paperclip.bulk import Bulk
 from web.paperclip.companies import Companies
 from web.paperclip.company_runs import CompanyRuns
 from web.paperclip.endpoints import Endpoints
-from web.paperclip.exports import Exporter, Exports
+from web.paperclip.exporter import Exporter
+from web.paperclip.exports import Exports
 from web.paperclip.folders import Folders
 from web.paperclip.goals import Goals
 from web.paperclip.issues import Issues
@@ -61,6 +65,41 @@ from web.paperclip.webhook_requests import webhook_request
 from web.paperclip.webhooks import Webhooks
 from web.paperclip.what_ifs import WhatIfs
 
+ROUTES = (  # of the Paperclip API
+    HealthController,
+    docs_page,
+    Companies,
+    Members,
+    Agents,
+    BoardKeys,
+    AgentKeys,
+    CompanyKeys,
+    Projects,
+    Folders,
+    Goals,
+    CompanyRuns,
+    Routines,
+    Bulk,
+    Triggers,
+    Webhooks,
+    Schedules,
+    WhatIfs,
+    Backfills,
+    Revisions,
+    Issues,
+    Endpoints,
+    WholeLogProofs,
+    CompanyLogProofs,
+    Events,
+    SingleEvents,
+    Refusals,
+    Changes,
+    Exports,
+    Differences,
+    event_schema_page,
+    asyncapi_page,
+)
+
 
 def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jetty_routines: bool = True) -> ASGIApp:
     """
@@ -70,85 +109,54 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
     a webhook accepts from one address; 0 means no limit. Without `jetty_routines` the Jetty API has no routines
     (ENABLE_ROUTINES).
     """
-    rate_limiter, traffic = WebhookRateLimiter(webhook_rate, backend.limits.max_webhook_counters), Traffic()
-    checkup = Checkup(backend)
-    feeds, exporter = Feeds(backend, public_url), Exporter(backend)
-    webhook_refusals = WebhookRefusals(backend, rate_limiter)
+    webhook_refusals = WebhookRefusals(backend, WebhookRateLimiter(webhook_rate, backend.limits.max_webhook_counters))
+    traffic, checkup, feeds = Traffic(), Checkup(backend), Feeds(backend, public_url)
+    paperclip_app = _paperclip(
+        metrics(backend, traffic, checkup),
+        public_url,
+        provide_always(
+            backend=backend,
+            checkup=checkup,
+            exporter=Exporter(backend),
+            feeds=feeds,
+            public_url=public_url,
+            rate_limiter=webhook_refusals.rate_limiter,
+            webhook_refusals=webhook_refusals,
+        ),
+    )
+    jetty_app = jetty(backend, public_url, checkup, feeds, with_routines=jetty_routines)
+    apis = dispatch_by_api({"paperclip": paperclip_app, "jetty": jetty_app})
+    apis_and_board = beside_apis(apis, board(backend, apis, feeds, public_url, pages.PAGES))
+    error_answers: ErrorAnswers = {
+        "paperclip": paperclip_error,
+        "jetty": jetty_error,
+        "board": board_error(urlsplit(public_url).path.rstrip("/")),
+    }
+    # From the innermost to the outermost: what handles a request first stands last.
+    app = traffic.watch(with_preconditions(apis_and_board, backend.executor.store.head, error_answers))
+    app = guard(
+        add_conditional_reads(app), backend, LargeBodies([paperclip_app, jetty_app]), error_answers, webhook_refusals
+    )
+    app = with_session(by_tenant(app, backend), SessionCookie(public_url))
+    return record_refusals(app, backend, traffic.registry, error_answers)
 
-    async def provide_backend() -> Backend:
-        return backend
 
-    async def provide_checkup() -> Checkup:
-        return checkup
-
-    async def provide_exporter() -> Exporter:
-        return exporter
-
-    async def provide_feeds() -> Feeds:
-        return feeds
-
-    async def provide_public_url() -> str:
-        return public_url
-
-    async def provide_rate_limiter() -> WebhookRateLimiter:
-        return rate_limiter
-
-    async def provide_webhook_refusals() -> WebhookRefusals:
-        return webhook_refusals
-
+def _paperclip(metrics_route: HTTPRouteHandler, public_url: str, dependencies: dict[str, Provide]) -> Litestar:
+    """Return the application of the Paperclip API, whose handlers get these dependencies and those that read a request."""
     api = RoutesOfApi(
         "/api",
-        route_handlers=[
-            HealthController,
-            docs_page,
-            Companies,
-            Members,
-            Agents,
-            BoardKeys,
-            AgentKeys,
-            CompanyKeys,
-            Projects,
-            Folders,
-            Goals,
-            CompanyRuns,
-            Routines,
-            Bulk,
-            Triggers,
-            Webhooks,
-            Schedules,
-            WhatIfs,
-            Backfills,
-            Revisions,
-            Issues,
-            Endpoints,
-            WholeLogProofs,
-            CompanyLogProofs,
-            Events,
-            SingleEvents,
-            Refusals,
-            Changes,
-            Exports,
-            Differences,
-            event_schema_page,
-            asyncapi_page,
-        ],
+        route_handlers=ROUTES,
         dependencies={
-            "backend": Provide(provide_backend),
+            **dependencies,
             "caller": Provide(caller),
-            "checkup": Provide(provide_checkup),
             "eventual": Provide(is_eventual),
-            "exporter": Provide(provide_exporter),
-            "feeds": Provide(provide_feeds),
             "idempotency_key": Provide(idempotency_key),
-            "public_url": Provide(provide_public_url),
-            "rate_limiter": Provide(provide_rate_limiter),
             "sender": Provide(sender),
-            "webhook_refusals": Provide(provide_webhook_refusals),
             "webhook_request": Provide(webhook_request),
         },
     )
-    framework = Application(
-        [api, metrics(backend, traffic, checkup)],
+    return Application(
+        [api, metrics_route],
         state=state_with(public_url),
         guards=[must_know_query],
         request_class=JsonRequest,
@@ -158,18 +166,3 @@ def create_app(backend: Backend, public_url: str, webhook_rate: int = 0, *, jett
         openapi_config=openapi,
         logging_config=None,
     )
-    of_jetty = jetty(backend, public_url, checkup, feeds, with_routines=jetty_routines)
-    framework_apps = dispatch_by_api({"paperclip": framework, "jetty": of_jetty})
-    of_board = board(backend, framework_apps, feeds, public_url, pages.PAGES)
-    all_three = beside_apis(framework_apps, of_board)
-    refusals: dict[ApiName, RespondError] = {
-        "paperclip": paperclip_error,
-        "jetty": jetty_error,
-        "board": board_error(urlsplit(public_url).path.rstrip("/")),
-    }
-    changes = traffic.watch(with_preconditions(all_three, backend.executor.store.head, refusals))
-    guarded_app = guard(
-        add_conditional_reads(changes), backend, LargeBodies([framework, of_jetty]), refusals, webhook_refusals
-    )
-    of_sessions = with_session(by_tenant(guarded_app, backend), SessionCookie(public_url))
-    return record_refusals(of_sessions, backend, traffic.registry, refusals)

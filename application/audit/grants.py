@@ -13,7 +13,7 @@ from eventsourcing.persistence import MapperDeserialisationError, StoredEvent
 from msgspec.structs import replace
 
 from application.audit.log_reader import Row
-from application.event_store.store import from_stored
+from application.event_store.codec import from_stored
 from domain.board.access import Key, is_good, user_of
 from domain.events import (
     AgentCreated,

@@ -10,9 +10,9 @@ from uuid import UUID
 import psycopg
 from eventsourcing.persistence import Notification
 
+from application.event_store.codec import all_from_stored, key_of
 from application.event_store.recorder import FOREVER
 from application.event_store.sealing import Keys
-from application.event_store.store import all_from_stored, key_of
 from domain.recorded import Recorded
 from domain.values import Value
 
@@ -100,9 +100,9 @@ def _row_of(columns: tuple[Any, ...]) -> Row:
     return Row(**dict(zip(Row.__struct_fields__, columns, strict=True)))
 
 
-def recorded_of(row: Row, keys: Keys | None = None) -> Recorded:
-    """Return the event of a row; one that this version cannot read is Unreadable. Without keys, what is sealed stays so."""
-    return all_recorded([row], keys)[0]
+def recorded_of(row: Row) -> Recorded:
+    """Return the event of a row, of which what is sealed stays so; one that this version cannot read is Unreadable."""
+    return all_recorded([row])[0]
 
 
 def all_recorded(rows: Sequence[Row], keys: Keys | None = None) -> list[Recorded]:

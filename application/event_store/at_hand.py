@@ -14,8 +14,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from application.event_store.codec import Encoded, encode
 from application.event_store.data_keys import DataKeys
-from application.event_store.store import Encoded, ReadBudget, encode
+from application.event_store.store import ReadBudget
 from application.event_store.stream_cache import CachedStream, StreamCache
 from application.secrets.vault import Vault
 from domain.bounds.limits import Limits

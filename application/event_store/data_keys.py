@@ -18,7 +18,7 @@ import psycopg
 from eventsourcing.persistence import MapperDeserialisationError, OperationalError
 from psycopg_pool import ConnectionPool
 
-from application.event_store.recorder import UNAVAILABLE
+from application.event_store.postgres_errors import UNAVAILABLE
 from domain.values import Value
 
 KEY_BYTES = 32

@@ -14,11 +14,12 @@ import psycopg
 from eventsourcing.persistence import Notification
 
 from application.event_store.at_hand import HEAVY_BYTES, NeedsThread
+from application.event_store.codec import by_stream
 from application.event_store.lane import Connection, Connections, Lane, NoConnection
+from application.event_store.postgres_errors import CONFLICTS, conflict, is_reported
 from application.event_store.recorder import (
     APPEND,
     APPEND_EACH,
-    CONFLICTS,
     HEAD,
     MOST_BATCHES,
     MOST_GROUP_BYTES,
@@ -27,13 +28,10 @@ from application.event_store.recorder import (
     VERSIONS,
     Batch,
     GroupFailed,
-    conflict,
-    is_reported,
     together,
     verdicts,
 )
 from application.event_store.sealing import Keys
-from application.event_store.store import by_stream
 from domain.recorded import Recorded
 
 MOST_QUERIES = 32  # the most queries that go to Postgres in one round trip

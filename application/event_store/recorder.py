@@ -1,5 +1,5 @@
 """
-Where events are stored: one interface (the library's ApplicationRecorder, with guards), in memory and in Postgres.
+Where events are stored: in Postgres, by the interface of the library (ApplicationRecorder) with guards. in_memory.py is another.
 
 `insert_events(events, guards=[(stream, version), ...])` records all events or none. It raises
 
@@ -11,11 +11,9 @@ Where events are stored: one interface (the library's ApplicationRecorder, with 
 Small batches that several threads insert at the same time are recorded in one transaction, each by its own verdict.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import chain
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -34,31 +32,21 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from application.event_store import arrays
 from application.event_store.group_commit import GroupCommit
+from application.event_store.postgres_errors import (
+    CONFLICTS,
+    PASSING,
+    UNAVAILABLE,
+    NotRecorded,
+    OutcomeUnknown,
+    conflict,
+    error_of,
+    is_reported,
+)
 from domain.bounds import limits
 
 Guards = Sequence[tuple[UUID, int]]
 Values = tuple[Any, ...]
-TIMES = re.compile(r'"at":"([^"]+)".* is to be recorded at (\S+ \S+)')  # parses the message of log.check_clock
 TRIES = 4  # attempts of one append when the connection breaks, or Postgres says that another attempt may succeed
-# Errors that Postgres reports and that another attempt may escape: the transaction stood in another's way, the session is
-# over, or the server may not write.
-PASSING = (
-    psycopg.errors.SerializationFailure,
-    psycopg.errors.DeadlockDetected,
-    psycopg.errors.ReadOnlySqlTransaction,
-    psycopg.errors.AdminShutdown,
-)
-# Errors about the session that psycopg does not count among its operational ones.
-SESSION_ERRORS = (
-    psycopg.errors.ReadOnlySqlTransaction,
-    psycopg.errors.IdleInTransactionSessionTimeout,
-    psycopg.errors.TransactionTimeout,
-)
-# What psycopg raises while Postgres, or a connection to it, cannot be had; PoolTimeout is among its operational errors.
-UNAVAILABLE = (psycopg.OperationalError, psycopg.InterfaceError, *SESSION_ERRORS)
-# Errors by which the log refuses a decision that rests on old state.
-CONFLICTS = (psycopg.errors.UniqueViolation, psycopg.errors.DatetimeFieldOverflow)
-LOST = "08"  # the class of SQLSTATEs that say that a connection was lost: a proxy may send them, after a commit as well
 FOREVER = 2**62
 MOST_BATCHES = (
     64  # of one transaction; each takes a savepoint, and more than 64 make every snapshot of the server slower
@@ -66,27 +54,6 @@ MOST_BATCHES = (
 SMALL_EVENTS, SMALL_BYTES = 64, 64 * 1024  # a larger batch goes alone: waiting for others would gain it nothing
 MOST_GROUP_BYTES = 1024 * 1024
 _COLUMNS_OF = attrgetter("originator_id", "originator_version", "topic", "state")  # as log.append takes them
-
-
-class OutcomeUnknown(OperationalError):
-    """The connection broke before Postgres answered, so it is not known whether the events are recorded."""
-
-
-class NotRecorded(OperationalError):
-    """Postgres has reported an error, the cause of this one. It has rolled the append back: nothing is recorded."""
-
-
-class ClockDiffers(IntegrityError):
-    """The events were decided too long before or after the present time of Postgres. They must be decided anew."""
-
-    @property
-    def difference_s(self) -> float | None:
-        """The seconds by which the events were decided after Postgres's time; None when they name no time."""
-        try:
-            decided_at, now = (datetime.fromisoformat(text) for text in TIMES.search(str(self)).groups())  # type: ignore[union-attr]
-        except (AttributeError, ValueError):
-            return None
-        return (decided_at - now).total_seconds()
 
 
 class Batch(NamedTuple):
@@ -357,28 +324,7 @@ def together(batches: Sequence[Batch]) -> Values:
 
 def verdicts(rows: Sequence[tuple[Any, ...]]) -> Sequence[int | Exception]:
     """Return what APPEND_EACH says of each batch: the position of its last event, or the error that refuses it."""
-    return [_error_of(sqlstate, reason) if position is None else position for position, sqlstate, reason in rows]
-
-
-def conflict(error: psycopg.Error) -> IntegrityError:
-    """Return the error of a decision that has to be taken again: on newer streams, or at another time."""
-    is_about_time = isinstance(error, psycopg.errors.DatetimeFieldOverflow)
-    return ClockDiffers(str(error)) if is_about_time else IntegrityError(str(error))
-
-
-def _error_of(sqlstate: str, reason: str) -> Exception:
-    """Return the error that log.append would have raised for a batch alone."""
-    error = psycopg.errors.lookup(sqlstate)(reason)
-    return (
-        conflict(error)
-        if isinstance(error, psycopg.errors.UniqueViolation | psycopg.errors.DatetimeFieldOverflow)
-        else error
-    )
-
-
-def is_reported(error: BaseException | None) -> bool:
-    """Return whether Postgres itself has reported the error, and so has rolled back the statement that it is about."""
-    return isinstance(error, psycopg.Error) and error.sqlstate is not None and error.sqlstate[:2] != LOST
+    return [error_of(sqlstate, reason) if position is None else position for position, sqlstate, reason in rows]
 
 
 def _read_back(conn: psycopg.Connection[tuple[Any, ...]], batch: tuple[list[Any], ...], refusal: IntegrityError) -> int:

@@ -45,9 +45,8 @@ class StreamCache:
 
     def __init__(self, limits: Limits = limits.DEFAULT) -> None:
         self._limits = limits
-        self._streams: dict[
-            int, CachedStream
-        ] = {}  # by the number of their id, which is compared in C, as the id is not
+        # By the id as an integer, which Python hashes faster than a UUID.
+        self._streams: dict[int, CachedStream] = {}
         self._size = 0
         self._lock = Lock()
 

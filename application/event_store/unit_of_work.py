@@ -16,7 +16,8 @@ from eventsourcing.persistence import IntegrityError, StoredEvent
 from msgspec.structs import replace
 
 from application.event_store import stream_cache
-from application.event_store.recorder import Guards, NotRecorded
+from application.event_store.postgres_errors import NotRecorded
+from application.event_store.recorder import Guards
 from application.event_store.store import EventStore, ReadBudget
 from application.event_store.stream_cache import CachedStream, StreamCache
 from application.event_store.stream_kinds import CACHED_PREFIXES, COMPANY, Kind
@@ -97,7 +98,7 @@ class UnitOfWork:
         self.holder: UUID | None = None  # the holder of the caller's key, or the webhook
         self.tenant: UUID | None = None  # the company for which a board user acts
         self.cause: str | None = None  # the work session of the calling agent
-        self._streams: dict[int, _Stream] = {}  # by the number of their id, which is compared in C, as the id is not
+        self._streams: dict[int, _Stream] = {}  # by the id as an integer, which Python hashes faster than a UUID
         self._budget = ReadBudget(store.limits.max_read_bytes)  # for all loads together
         self._batch: list[Recorded] = []  # what is to be recorded, in the order of the decisions
         self._stored: list[StoredEvent] = []  # the same in its stored form, so that each event is encoded once

@@ -12,7 +12,10 @@ from domain.values import EndpointSettings
 DELIVERY_BYTES = 1024  # what one delivery costs; its rows in the read models take up about twice as much
 LOOK_AGAIN_S = 30.0  # how long the endpoints of a company are used before they are read again
 MOST_COMPANIES = 100_000  # a process remembers the endpoints of so many companies and forgets the oldest first
-NEVER_READ = (-math.inf, ())  # when the endpoints of a company were read that this process does not remember, and those
+NEVER_READ = (
+    -math.inf,
+    (),
+)  # when they were read, and which they are, for a company that this process does not remember
 # The endpoints by company; one without any may be absent.
 Subscriptions = Callable[[Collection[UUID]], Mapping[UUID, Sequence[EndpointSettings]]]
 
@@ -23,7 +26,7 @@ class DeliveryCosts:
     def __init__(self, subscriptions: Subscriptions, clock: Callable[[], float] = time.monotonic) -> None:
         self._subscriptions = subscriptions
         self._clock = clock
-        # By the number of a company, which is compared in C: when its endpoints were read, and those.
+        # By a company's id as an integer, which Python hashes faster than a UUID: when its endpoints were read, and those.
         self._known: dict[int, tuple[float, Sequence[EndpointSettings]]] = {}
 
     def __call__(self, charge: Charge) -> list[int]:

@@ -94,7 +94,7 @@ class Rates:
 
         A company pays for the deliveries that its events cause as well: each adds rows to the read models.
         """
-        totals: dict[int, tuple[UUID, int, int]] = {}  # by the number of a company, which is compared in C
+        totals: dict[int, tuple[UUID, int, int]] = {}  # by a company's id as an integer, which Python hashes faster
         extra = [0] * len(charge.batch) if self._delivery_bytes is None else self._delivery_bytes(charge)
         for recorded, size, more in zip(charge.batch, charge.sizes, extra, strict=True):
             if (payer_id := recorded.company_id) is not None:

@@ -99,12 +99,12 @@ class StandingCounts:
     def __init__(
         self, limits: Limits, clock: Callable[[], float], count: Count | None, count_all: CountAll | None
     ) -> None:
-        self._most: Mapping[str, int] = {name: getattr(limits, name) for name in (*NAMES, *OF_SCHEDULES)}  # by quota
+        self._most: Mapping[str, int] = {name: getattr(limits, name) for name in NAMES}  # by quota
         self._count = count
         self._count_all = count_all
         self._clock = clock
         self._lock = Lock()
-        # By quota and the number of the owner, which is compared in C.
+        # By quota and the owner's id as an integer, which Python hashes faster than a UUID.
         self._known: dict[tuple[str, int], StandingCount] = {}
         self._counted_quotas: set[str] = set()  # the quotas for which the nearly full companies have been counted
 

@@ -40,7 +40,7 @@ class ScheduleDraft(Body, frozen=True, tag_field="kind", tag="schedule"):
 
     def faults(self) -> list[tuple[str, str]]:
         """Report a schedule that has neither a cron expression nor `runAt`."""
-        return [] if self.cron_expression is not None or self.run_at is not None else [("cronExpression", REQUIRED)]
+        return _schedule_faults(self.cron_expression, self.run_at)
 
 
 class WebhookDraft(Body, frozen=True, tag_field="kind", tag="webhook"):
@@ -144,4 +144,8 @@ class SchedulePreview(Body, frozen=True):
 
     def faults(self) -> list[tuple[str, str]]:
         """Report a schedule that has neither a cron expression nor `runAt`."""
-        return [] if self.cron_expression is not None or self.run_at is not None else [("cronExpression", REQUIRED)]
+        return _schedule_faults(self.cron_expression, self.run_at)
+
+
+def _schedule_faults(cron_expression: str | None, run_at: datetime | None) -> list[tuple[str, str]]:
+    return [("cronExpression", REQUIRED)] if cron_expression is None and run_at is None else []

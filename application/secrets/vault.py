@@ -142,7 +142,7 @@ class Vault:
         return [SecretPlace(id=id_, owner_id=owner_id, purpose=purpose) for id_, owner_id, purpose in rows]
 
     def missing_key_ids(self) -> list[str]:
-        """Return those of these keys that are not in the key file. Raises VaultClosed when the file is unusable."""
+        """Return the keys under which a record is encrypted and that the key file lacks. Raises VaultClosed for an unusable file."""
         return sorted(set(self.key_ids()) - set(self.ring.ids()))
 
     def reseal(self, limit: int) -> int:

@@ -17,7 +17,7 @@ from application.access import Action, Principal, Resource, authorize
 from application.event_store.stream_kinds import AGENT, BACKFILL, COMPANY, PROJECT, ROUTINE, SLOT
 from application.event_store.unit_of_work import UnitOfWork
 from application.request_bodies.routines import BackfillDraft
-from application.use_cases import occurrences, routines, runs, schedule_changes, slots, triggers
+from application.use_cases import occurrences, routines, runs, schedule_changes, schedule_firing, slots, triggers
 from domain.errors import Conflict, NotFound, RuleViolation
 from domain.events import BackfillAdvanced, BackfillCompleted, BackfillRequested
 from domain.identity import backfill_of_key, run_of_occurrence, slot_of
@@ -203,7 +203,7 @@ def _run(  # noqa: PLR0913, PLR0917 the backfill, and what it rests on
             continue
         if current.overlap == "one_at_a_time" and slots.attended_work(work, slots.read_slot(work, current.routine_id)):
             return replace(progress, waits=True)
-        request = runs.scheduled_request(work, routine, current.routine_id, current.trigger_id, moment)
+        request = schedule_firing.scheduled_request(work, routine, current.routine_id, current.trigger_id, moment)
         runs.record(work, row.company_id, routine, replace(request, backfill_id=row.id))
         progress = replace(progress, reached=moment, fired=progress.fired + 1)
     return progress

@@ -2,7 +2,15 @@
 
 from uuid import UUID
 
-from application.access import BoardUser, CollectionCaller, Principal, authorize, may, require_board
+from application.access import (
+    BoardUser,
+    CollectionCaller,
+    Principal,
+    authorize,
+    may,
+    require_board,
+    require_instance_reader,
+)
 from application.event_store.stream_kinds import KEY
 from application.event_store.unit_of_work import UnitOfWork
 from application.use_cases import names
@@ -57,9 +65,7 @@ def of_changes(work: UnitOfWork, principal: Principal, company_id: UUID) -> Even
 
 def of_all(work: UnitOfWork, principal: Principal) -> EventAccess:
     """Return the right to all events, for admins and auditors of the instance. Only the latter see those of keys and names."""
-    user = require_board(principal)
-    if not (user.instance_admin or user.instance_auditor):
-        raise Forbidden("Instance admin or auditor required")
+    user = require_instance_reader(principal)
     return _access_of(work, user, None, () if user.instance_auditor else ACCESS)
 
 

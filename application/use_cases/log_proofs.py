@@ -2,16 +2,13 @@
 
 from uuid import UUID
 
-from application.access import Principal, Resource, authorize, require_board
+from application.access import Principal, Resource, authorize, require_board, require_instance_reader
 from application.event_store.unit_of_work import UnitOfWork
-from domain.errors import Forbidden
 
 
 def may_prove_whole_log(_work: UnitOfWork, principal: Principal) -> None:
     """Raise Forbidden unless the caller may have the proofs of the whole log: admins and auditors of the instance."""
-    user = require_board(principal)
-    if not (user.instance_admin or user.instance_auditor):
-        raise Forbidden("Instance admin or auditor required")
+    require_instance_reader(principal)
 
 
 def may_prove_log_of(work: UnitOfWork, principal: Principal, company_id: UUID) -> None:

@@ -38,9 +38,9 @@ def check_folder(work: UnitOfWork, company_id: UUID, folder_id: UUID | None, nam
         raise NotFound(f"{name} not found")
 
 
-def check_issue(work: UnitOfWork, company_id: UUID, issue_id: UUID | None, name: str = "Parent issue") -> None:
-    """Raise NotFound for an unknown issue, RuleViolation for one of another company; `name` begins the message."""
-    _same_company(work, company_id, issue_id, ISSUE, name)
+def check_parent_issue(work: UnitOfWork, company_id: UUID, issue_id: UUID | None) -> None:
+    """Raise NotFound for an unknown issue, RuleViolation for one of another company; None passes."""
+    _same_company(work, company_id, issue_id, ISSUE, "Parent issue")
 
 
 def check_agent(work: UnitOfWork, company_id: UUID, agent_id: UUID | None, name: str = "Agent") -> None:

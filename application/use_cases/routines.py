@@ -78,7 +78,7 @@ def update(
         routine.must_be_schedulable(new)
     _check_base(routine_id, current, patch)
     if new.status == "archived" and current.settings.status != "archived":
-        schedule_changes.record_all_waiting_as_missed(work, current, "archived")
+        schedule_changes.record_all_waiting_as_missed(work, current)
         if new.call is not None:
             task_firing.release(work, routine_id, new.call)
             events = routine.update(current, replace(new, call=replace(new.call, secrets=None, callback=None)))
@@ -177,7 +177,7 @@ def check_references(
     if old is None or new.folder_id != old.folder_id:
         references.check_folder(work, company_id, new.folder_id)
     if old is None or new.parent_issue_id != old.parent_issue_id:
-        references.check_issue(work, company_id, new.parent_issue_id)
+        references.check_parent_issue(work, company_id, new.parent_issue_id)
         references.check_issues_above(work, new.parent_issue_id, field="parentIssueId")
 
 

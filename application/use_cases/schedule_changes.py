@@ -84,10 +84,10 @@ def record_waiting_as_missed(work: UnitOfWork, trigger_id: UUID, current: Trigge
         work.record(trigger_id, settlement.miss_until(current, plan, first, stopped_at, work.now, reason))
 
 
-def record_all_waiting_as_missed(work: UnitOfWork, routine: Routine, reason: str) -> None:
-    """Do the same for each schedule of a routine."""
+def record_all_waiting_as_missed(work: UnitOfWork, routine: Routine) -> None:
+    """Do the same for each schedule of a routine that is archived."""
     for trigger_id, current in _triggers_of(work, routine):
-        record_waiting_as_missed(work, trigger_id, current, reason)
+        record_waiting_as_missed(work, trigger_id, current, "archived")
 
 
 def waiting_period(work: UnitOfWork, trigger_id: UUID, current: Trigger) -> tuple[datetime, datetime] | None:

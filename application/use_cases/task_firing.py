@@ -21,7 +21,6 @@ from domain.routines.routine import Routine
 from domain.values import Failed, LiveWork, Outcome, Skipped, Started, TaskCall
 
 GONE = "The task is gone"
-BY_CALLERS = ("manual", "api")  # the sources whose callers always get a trajectory, or hear why not
 
 
 def begin(work: UnitOfWork, company_id: UUID, routine: Routine, request: FiringRequest) -> None:
@@ -30,7 +29,7 @@ def begin(work: UnitOfWork, company_id: UUID, routine: Routine, request: FiringR
         raise NotFound
     guard, is_awaited = slots.read_slot(work, request.routine_id), not request.is_automatic
     outcome = budgets.limit(work, company_id, routine, request, _decide_outcome(work, routine, request))
-    if isinstance(outcome, Skipped) and outcome.budget is not None and request.source in BY_CALLERS:
+    if isinstance(outcome, Skipped) and outcome.budget is not None and request.source in firing.BY_CALLERS:
         raise RuleViolation(sentences.over_budget(outcome.budget))
     outcome = slots.limit_live(work, routine, guard, outcome, is_awaited=is_awaited)
     if isinstance(outcome, Started) and routine.settings.concurrency_policy == "cancel_previous":
@@ -107,7 +106,7 @@ def secret_ids(call: TaskCall) -> list[UUID]:
 
 def _decide_outcome(work: UnitOfWork, routine: Routine, request: FiringRequest) -> Outcome:
     outcome = Started(trajectory_id=trajectory_of_run(request.run_id))
-    if request.source in BY_CALLERS:
+    if request.source in firing.BY_CALLERS:
         return outcome  # a caller always gets a trajectory, whatever cadence, pause and overlap say
     if projects.is_paused(work.get(PROJECT, request.project_id)):
         return firing.PROJECT_PAUSED

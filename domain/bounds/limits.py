@@ -33,7 +33,7 @@ class Limits(Value, frozen=True):
     rate. `at_once` means at the same time, in one process: several processes together may do as much each.
     """
 
-    # One event, and what is recorded in one transaction (application/event_store/store.py).
+    # One event, and what is recorded in one transaction (application/event_store: codec.py, store.py).
     max_event_bytes: Bytes = 12 * MIB  # the stored JSON of one event; the event of a run has the run's whole payload
     max_event_depth: Annotated[int, Meta(ge=8, le=200)] = 100  # levels of arrays and objects in the JSON of one event
     max_transaction_bytes: Bytes = 32 * MIB  # the stored JSON of all events of one transaction

@@ -35,6 +35,7 @@ from domain.values import (
     Workspace,
 )
 
+BY_CALLERS = ("manual", "api")  # the sources whose callers always get a trajectory of a task, or hear why not
 NOT_INVOKABLE = "Agent is not invokable in its current state"
 TERMINATED = f"{NOT_INVOKABLE}: it is terminated"
 PROJECT_PAUSED = Skipped(reason="paused")

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 
 from domain.errors import RuleViolation
 from domain.routines.template import is_finite, names_in, text_of
+from domain.schedule.time_words import MONTHS
 from domain.values import Json, Variable
 
 Resolved = str | int | float | bool
@@ -16,10 +17,6 @@ NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]+")
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 BOOLEANS = dict.fromkeys(("true", "1", "yes", "y", "on"), True) | dict.fromkeys(("false", "0", "no", "n", "off"), False)
-MONTHS = (
-    *("January", "February", "March", "April", "May", "June"),
-    *("July", "August", "September", "October", "November", "December"),
-)
 
 
 def sync_declarations(declarations: Iterable[Variable], title: str, description: str | None) -> tuple[Variable, ...]:

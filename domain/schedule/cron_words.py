@@ -9,13 +9,10 @@ from collections.abc import Sequence
 from itertools import chain, pairwise
 
 from domain.schedule import cron_fields
+from domain.schedule.time_words import MONTHS
 
 MOST_TIMES = 8  # times that are listed one by one
 MINUTES, HOURS = list(range(60)), list(range(24))
-MONTHS = (
-    *("January", "February", "March", "April", "May", "June"),
-    *("July", "August", "September", "October", "November", "December"),
-)
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 IN_REAL_TIME = "left out where the clocks skip a time and run twice where they repeat it"
 BY_THE_CLOCK = "each time once a day, also where the clocks change"

@@ -5,6 +5,10 @@ from datetime import UTC, date, datetime, timedelta
 from domain.schedule import zones
 
 MINUTE_S, HOUR_S, DAY_S = 60, 3_600, 86_400
+MONTHS = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
 
 
 def local(moment: datetime, zone: str) -> datetime:

@@ -13,7 +13,6 @@ from domain.routines.firing import FiringRequest, RenderedTemplate
 from domain.routines.routine import Routine
 from domain.values import Failed, LiveWork, Opened, Outcome, Skipped, Started
 
-BY_CALLERS = ("manual", "api")  # sources of firings that open a trajectory under any concurrency policy
 ASKS_AGENT = (firing.NOT_INVOKABLE, "Default agent required")  # failure reasons that come from the agent begin so
 HELD = (activity_gate.NO_ACTIVITY.reason, probe.FAILED, probe.UNANSWERED)
 NO_TEXT = RenderedTemplate(title="", description="")
@@ -61,7 +60,7 @@ def decide_from_outside(run_id: UUID, event: RunFired, routine: Routine, newest:
     """Return what becomes of a firing by hand, by a webhook, a call, a chain or a backfill that meets the live work `newest`."""
     outcome = event.outcome
     has_met_work = isinstance(outcome, Skipped) and outcome.reason is None and outcome.issue_id is not None
-    always_begins = routine.settings.call is not None and event.source in BY_CALLERS
+    always_begins = routine.settings.call is not None and event.source in firing.BY_CALLERS
     if always_begins or (isinstance(outcome, Failed | Skipped) and not has_met_work):
         return outcome
     return runs.outcome(routine.settings.concurrency_policy, newest, _opening_outcome(run_id, outcome, routine))

@@ -184,7 +184,7 @@ class _Replay:
     # What the replay decides
 
     def _settle(self, trigger_id: UUID, now: datetime, kind: LookKind, asked_at: datetime | None = None) -> None:
-        """Settle what is due of a schedule, as the scheduler does (application/use_cases/runs.py)."""
+        """Settle what is due of a schedule, as the scheduler does (application/use_cases/schedule_firing.py)."""
         schedule = self._schedules[trigger_id]
         plan, since = schedule.plan, schedule.next
         while (

@@ -65,7 +65,7 @@ def summary(commit_result: CommitResult[int]) -> dict[str, Any]:
         "runs": len(firing_rows),
         "outcomes": Counter(firing.outcome for firing in firing_rows),
         "missed": missed_count,
-        "latest_s": max((firing.lateness_s for firing in firing_rows if firing.lateness_s is not None), default=0.0),
+        "latest_s": max((firing.lateness_s for firing in firing_rows), default=0.0),
         "first_position": _first_position(commit_result),
         "position": commit_result.position,
         **named_firings,

@@ -13,11 +13,11 @@ import structlog
 from eventsourcing.persistence import IntegrityError
 
 from application import tracing
-from application.event_store.recorder import ClockDiffers
-from application.event_store.store import UnknownEvent
+from application.event_store.codec import UnknownEvent
+from application.event_store.postgres_errors import ClockDiffers
 from application.event_store.unit_of_work import UnitOfWork
 from application.execute import Executor
-from application.use_cases import backfills, chains, runs
+from application.use_cases import backfills, chains, schedule_firing
 from domain.routines.alert import DueAlert
 from domain.routines.backfill import WaitingBackfill
 from domain.routines.chain import DueChain
@@ -124,7 +124,9 @@ class Batches:
         try:
             match row:
                 case DueTrigger():
-                    return self._settle_batch([row], partial(runs.fail_due, reason=reason), tries=TRIES_ALONE)
+                    return self._settle_batch(
+                        [row], partial(schedule_firing.fail_due, reason=reason), tries=TRIES_ALONE
+                    )
                 case DueChain():
                     return self._settle_batch([row], partial(chains.fail_due, reason=reason), tries=TRIES_ALONE)
                 case WaitingBackfill():

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from eventsourcing.persistence import PersistenceError
 
 from application.execute import Executor
-from application.use_cases import runs
+from application.use_cases import schedule_firing
 from domain.routines.trigger import DueTrigger
 from processes.wakeup import Connection
 from projections.engine import isolation
@@ -47,7 +47,7 @@ class Prefetcher:
     def _is_read(self, batch: Sequence[DueTrigger]) -> bool:
         """Return whether the batch could be read. Raises PersistenceError when the database is away."""
         try:
-            return self._executor.read_ahead(lambda work: runs.load_due(work, batch))
+            return self._executor.read_ahead(lambda work: schedule_firing.load_due(work, batch))
         except PersistenceError as error:
             if isolation.is_away(error):
                 raise

@@ -20,7 +20,7 @@ from eventsourcing.persistence import PersistenceError
 from application import tracing
 from application.execute import Executor
 from application.outage import Outage
-from application.use_cases import alerts, runs
+from application.use_cases import alerts, schedule_firing
 from application.use_cases import backfills as backfill_use_cases
 from application.use_cases import chains as chain_use_cases
 from application.use_cases import deadlines as deadline_use_cases
@@ -187,7 +187,7 @@ class Scheduler:
         return fired_count
 
     def _fire_schedules(self, due: DueWork, now: datetime) -> int:
-        fired_count, self._left_rows = self._batches.settle_all(in_turns(due.schedules), runs.fire_due, now)
+        fired_count, self._left_rows = self._batches.settle_all(in_turns(due.schedules), schedule_firing.fire_due, now)
         self._more |= bool(self._left_rows)
         return fired_count
 

@@ -32,8 +32,8 @@ from projections.board.directory import directory
 from projections.board.issues import ISSUE, NUMBERING, NumberingRow
 from projections.engine.documents import Part
 from projections.engine.letter_case import fold_case
-from projections.engine.own_projection import RowsInMemory
 from projections.engine.rows import Rows
+from projections.engine.rows_in_memory import RowsInMemory
 from projections.engine.table import Connection, Table
 from projections.firing import run_history
 from projections.firing.run_history import ENDLESS

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from psycopg.sql import SQL, Composed, Identifier
 
 from domain.events import STORED_NAMES
-from projections.engine.folding_aside import execute_on, take_time, value_of
+from projections.engine.maintenance import execute_on, take_time, value_of
 from projections.engine.moments import position_at
 from projections.engine.read_model import ReadModel
 from projections.engine.table import Connection, Table

@@ -7,7 +7,8 @@ Which version of the service has made the rows of each read model, and which are
 from collections.abc import Iterable, Sequence
 
 from projections.engine import cold, views
-from projections.engine.folding_aside import ReadPart, hold_lock
+from projections.engine.folding_aside import ReadPart
+from projections.engine.maintenance import hold_lock
 from projections.engine.positions import schema_hashes
 from projections.engine.read_model import ReadModel
 from projections.engine.rebuilds import find_outdated, rebuild

@@ -9,8 +9,6 @@ takes the old schema's place at the head of the log: readers see the old rows un
 import contextlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeVar, cast
-from uuid import UUID
 
 from psycopg.sql import SQL, Identifier
 
@@ -18,9 +16,9 @@ from domain.events import STORED_NAMES
 from domain.recorded import Recorded, Unreadable
 from projections.engine.folding import fold_batch
 from projections.engine.isolation import is_away
+from projections.engine.maintenance import execute_on, value_of
 from projections.engine.read_model import ReadModel
-from projections.engine.rows import Rows
-from projections.engine.table import Connection, Row, Table
+from projections.engine.table import Connection, Table
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")  # what a schema can be called without quotes
 IS_FOLDED = "SELECT to_regclass(%s) IS NOT NULL"
@@ -38,7 +36,6 @@ MOVE = "UPDATE projection_progress SET position = %s, moved_at = now(), stopped_
 STOP = "UPDATE projection_progress SET stopped_at = %s, stopped_by = %s"
 HELD = "SELECT pg_try_advisory_lock(hashtext(%s))"
 RELEASE = "SELECT pg_advisory_unlock(hashtext(%s))"
-R = TypeVar("R", bound=Row)
 
 
 class CannotFold(Exception):
@@ -60,7 +57,7 @@ class AlreadyRuns(Exception):
 def hold_projection(conn: Connection, model: ReadModel) -> Iterator[None]:
     """Keep other processes from moving the projection. Raises AlreadyRuns."""
     lock = f"own projection {model.name}"
-    if not _fetch_value(conn, HELD, lock):
+    if not value_of(conn, HELD, lock):
         raise AlreadyRuns(f"Another process runs the projection {model.name} already")
     try:
         yield
@@ -81,8 +78,8 @@ def open_schema(conn: Connection, model: ReadModel) -> int:
             _set_search_path(conn, schema)
             return position
     with conn.transaction():
-        _execute(conn, "DROP SCHEMA IF EXISTS {0} CASCADE", schema)
-        _execute(conn, "CREATE SCHEMA {0}", schema)
+        execute_on(conn, "DROP SCHEMA IF EXISTS {0} CASCADE", schema)
+        execute_on(conn, "CREATE SCHEMA {0}", schema)
         _set_search_path(conn, schema)
         conn.execute(PROGRESS)
         conn.execute(BEGIN, (model.schema_hash,))
@@ -93,9 +90,9 @@ def open_schema(conn: Connection, model: ReadModel) -> int:
 def forget(conn: Connection, model: ReadModel) -> None:
     """Drop what has been folded of a next schema, and mark the one that readers see as outdated: all is folded anew."""
     with conn.transaction():
-        _execute(conn, "DROP SCHEMA IF EXISTS {0} CASCADE", f"next_own_{model.name}")
+        execute_on(conn, "DROP SCHEMA IF EXISTS {0} CASCADE", f"next_own_{model.name}")
         if _read_position(conn, f"own_{model.name}", model) is not None:
-            _execute(conn, "UPDATE {0}.projection_progress SET shape = ''", f"own_{model.name}")
+            execute_on(conn, "UPDATE {0}.projection_progress SET shape = ''", f"own_{model.name}")
 
 
 def fold(conn: Connection, model: ReadModel, batch: Sequence[Recorded]) -> None:
@@ -107,7 +104,7 @@ def fold(conn: Connection, model: ReadModel, batch: Sequence[Recorded]) -> None:
     try:
         _refuse_unreadable(batch)
         with conn.transaction():
-            position = _fetch_value(conn, LOCKED)
+            position = value_of(conn, LOCKED)
             fold_batch(conn, [model], [recorded for recorded in batch if recorded.position > position])
             conn.execute(MOVE, (batch[-1].position,))
     except Exception as error:
@@ -134,9 +131,9 @@ def arrive(conn: Connection, model: ReadModel, position: int) -> None:
     """Note that nothing is left to fold up to a position; a schema that was folded anew takes the old one's place."""
     with conn.transaction():
         conn.execute(MOVE, (position,))
-        if _fetch_value(conn, "SELECT current_schema()") != f"own_{model.name}":
-            _execute(conn, "DROP SCHEMA IF EXISTS {0} CASCADE", f"own_{model.name}")
-            _execute(conn, "ALTER SCHEMA {0} RENAME TO {1}", f"next_own_{model.name}", f"own_{model.name}")
+        if value_of(conn, "SELECT current_schema()") != f"own_{model.name}":
+            execute_on(conn, "DROP SCHEMA IF EXISTS {0} CASCADE", f"own_{model.name}")
+            execute_on(conn, "ALTER SCHEMA {0} RENAME TO {1}", f"next_own_{model.name}", f"own_{model.name}")
     _set_search_path(conn, f"own_{model.name}")
 
 
@@ -180,49 +177,11 @@ def names_of(events: Iterable[type] | None) -> list[str]:
 
 def _read_position(conn: Connection, schema: str, model: ReadModel) -> int | None:
     """Return the position of a schema; None if it is not there, or its rows have to be folded anew."""
-    if not _fetch_value(conn, IS_FOLDED, f"{schema}.projection_progress"):
+    if not value_of(conn, IS_FOLDED, f"{schema}.projection_progress"):
         return None
     shape, position, head = conn.execute(SQL(PLACE).format(Identifier(schema))).fetchone() or ("", 0, 0)
     return position if shape == model.schema_hash and position <= head else None
 
 
 def _set_search_path(conn: Connection, schema: str) -> None:
-    _execute(conn, "SET search_path TO {0}", schema)
-
-
-def _execute(conn: Connection, statement: str, *names: str) -> None:
-    conn.execute(SQL(statement).format(*map(Identifier, names)))
-
-
-def _fetch_value(conn: Connection, query: str, *values: object) -> Any:
-    row = conn.execute(query, values).fetchone()
-    return None if row is None else row[0]
-
-
-class RowsInMemory(Rows):
-    """The rows that a fold makes of a given history without a database, for tests of it."""
-
-    def __init__(self) -> None:
-        super().__init__(cast("Connection", None))
-
-    def get(self, table: Table[R], key: UUID) -> R | None:
-        """Return the row of this key, or None."""
-        return cast("R | None", self._table_rows[table].rows.get(key.int))
-
-    def execute(self, statement: str, values: Sequence[object]) -> None:
-        """Raise NotImplementedError: a statement needs a database."""
-        raise NotImplementedError(f"without a database a fold cannot execute {statement!r} with {values!r}")
-
-    def all(self, table: Table[R]) -> list[R]:
-        """Return all rows of a table, in the order of their keys."""
-        rows = self._table_rows[table].rows
-        return [cast("R", row) for number in sorted(rows) if (row := rows[number]) is not None]
-
-
-def fold_in_memory(model: ReadModel, history: Iterable[Recorded]) -> RowsInMemory:
-    """Return the rows that a read model makes of these events, of which it is shown those that it wants."""
-    rows = RowsInMemory()
-    for recorded in history:
-        if model.may_fold(recorded):
-            model.fold(recorded, rows)
-    return rows
+    execute_on(conn, "SET search_path TO {0}", schema)

@@ -3,14 +3,8 @@
 import re
 from collections.abc import Callable
 
-from projections.engine.folding_aside import (
-    ReadPart,
-    begin_or_resume,
-    fold_aside,
-    hold_lock,
-    search_schema,
-    value_of,
-)
+from projections.engine.folding_aside import ReadPart, begin_or_resume, fold_aside
+from projections.engine.maintenance import hold_lock, search_schema, value_of
 from projections.engine.read_model import ReadModel
 from projections.engine.table import Connection
 

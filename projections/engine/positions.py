@@ -6,13 +6,12 @@ model is rebuilt. So no event, whoever recorded it, stops a read model.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
 from itertools import chain, repeat
-from typing import Any, NamedTuple
-from uuid import UUID
+from typing import Any
 
 import msgspec
 import psycopg
@@ -20,7 +19,6 @@ from psycopg.pq import TransactionStatus
 
 from domain.bounds.limits import BATCH_ROWS
 from domain.recorded import Recorded, Unreadable
-from projections.engine.documents import BatchedDocs, records
 from projections.engine.folding import (
     TooManyRows,
     begin_fold,
@@ -36,9 +34,6 @@ from projections.engine.sent_columns import TEXT, SentArray
 from projections.engine.table import Connection
 
 BATCH = 1_000  # the most events of one transaction
-MOST_SINCE = (
-    250  # events since a position whose streams `positions_query` finds; of more, each may have changed anything
-)
 SMALL_BATCH = 50  # events; their rows are few enough to be asked for before it is sure that they are needed
 POLL_S = (0.001, 0.002, 0.004, 0.008, 0.015, 0.03)  # pauses between polls; the last one repeats
 Cursor = psycopg.Cursor[tuple[Any, ...]]
@@ -227,63 +222,6 @@ def reached(conn: Connection, models: Sequence[ReadModel], *, all_of_them: bool 
     if all_of_them and count < len(models):
         raise Outdated(", ".join(model.name for model in models))
     return position
-
-
-class PresentPositions(NamedTuple):
-    """
-    What the query of `positions_query` finds.
-
-    The rows are of one moment of the log only where all models stand at the same position: `hash` is that of its event then,
-    and `made` says which rows these are. `hash_then` is that of the event at the position that was asked about, None where this
-    log has none there. `changed` has the streams of the events since that one, and those to which they belong; it is None
-    where that cannot be said.
-    """
-
-    head: int
-    moved_streams: list[UUID]
-    reached: list[int | None]  # in the order of the models
-    made: str | None
-    hash: bytes | None
-    hash_then: bytes | None
-    changed: list[UUID] | None
-
-
-def positions_query(models: Sequence[ReadModel], kinds: Sequence[BatchedDocs[Any]] = (), *, owners: str = "") -> str:
-    """
-    Return a query for the head of the log, which streams have gone beyond a version, and how far these models have come.
-
-    That is NULL for a model whose rows are not this version's. The same query finds documents of some kinds, all at one
-    moment. Each row begins with two numbers and an array of documents, as the query of a kind finds them, the first number
-    being the place of the kind, from 1; for the row of the look it is 0. `owners` follows a query of `id` of the stream `s`
-    of an event, and adds to it the streams to which that belongs. The first value is made by `versions_value`, the second is a
-    position or None, the others are made by the kinds.
-    """
-    model_rows = ", ".join(f"('{model.name}', '{model.schema_hash}', {place})" for place, model in enumerate(models))
-    look = f"""
-        SELECT 0, 0, NULL::bytea[], h.position,
-            ARRAY(SELECT g.id FROM json_to_recordset(%s::json) g(id uuid, version bigint)
-                JOIN log.events e ON e.stream_id = g.id AND e.version = g.version + 1),
-            r.reached, r.made,
-            CASE WHEN r.place = h.position THEN h.hash ELSE (SELECT hash FROM log.events WHERE position = r.place) END,
-            (SELECT hash FROM log.events WHERE position = k.place),
-            CASE WHEN r.place BETWEEN k.place AND k.place + {MOST_SINCE} THEN ARRAY(
-                SELECT o.id FROM (
-                    SELECT DISTINCT stream_id AS id FROM log.events WHERE position > k.place AND position <= r.place) s
-                CROSS JOIN LATERAL (SELECT s.id {owners}) o) END
-        FROM (SELECT %s::bigint AS place OFFSET 0) k CROSS JOIN log.head h CROSS JOIN (
-            SELECT array_agg(p.position ORDER BY m.n) AS reached, string_agg(p.made::text, ' ' ORDER BY m.n) AS made,
-                CASE WHEN min(p.position) = max(p.position) AND count(p.position) = count(*) THEN min(p.position) END AS place
-            FROM (VALUES {model_rows}) m(name, shape, n) LEFT JOIN positions p USING (name, shape)) r"""
-    finds = [
-        f"SELECT {place}, q.*, {', '.join(['NULL'] * len(PresentPositions._fields))} FROM ({kind.query}) q"
-        for place, kind in enumerate(kinds, 1)
-    ]
-    return " UNION ALL ".join([look, *finds])
-
-
-def versions_value(versions: Mapping[UUID, int]) -> str:
-    """Return the value for the query of `positions_query`: versions of streams."""
-    return records({"id": id_, "version": version} for id_, version in versions.items())
 
 
 def schema_hashes(models: Sequence[ReadModel]) -> dict[str, SentArray]:

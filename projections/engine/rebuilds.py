@@ -9,17 +9,9 @@ from psycopg.sql import SQL, Identifier
 
 from domain.events import STORED_NAMES
 from projections.engine import cold, views
-from projections.engine.folding_aside import (
-    ReadPart,
-    begin_or_resume,
-    execute_on,
-    fold_aside,
-    head_of_log,
-    hold_lock,
-    search_schema,
-    value_of,
-)
+from projections.engine.folding_aside import ReadPart, begin_or_resume, fold_aside, head_of_log
 from projections.engine.isolation import UNKNOWN_EVENT
+from projections.engine.maintenance import execute_on, hold_lock, search_schema, value_of
 from projections.engine.positions import MOVE, schema_hashes
 from projections.engine.read_model import ReadModel
 from projections.engine.table import SCHEMA, Connection

@@ -6,7 +6,8 @@ from uuid import UUID
 import msgspec
 from psycopg.sql import SQL, Identifier
 
-from projections.engine.folding_aside import ReadPart, begin_or_resume, execute_on, fold_aside, hold_lock, search_schema
+from projections.engine.folding_aside import ReadPart, begin_or_resume, fold_aside
+from projections.engine.maintenance import execute_on, hold_lock, search_schema
 from projections.engine.positions import Outdated, reached
 from projections.engine.read_model import ReadModel
 from projections.engine.rebuilds import find_outdated

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from projections.engine.documents import BatchedDocs, Docs
 
-# Adds to the stream `s` of an event the routine to which it belongs, as the query of `positions.positions_query` takes it: that of a run,
+# Adds to the stream `s` of an event the routine to which it belongs, as the query of `present_positions.positions_query` takes it: that of a run,
 # of a trigger, or of an issue that a run has opened.
 OWNERS = """
     UNION ALL SELECT routine_id FROM run WHERE id = s.id

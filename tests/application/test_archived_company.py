@@ -33,6 +33,8 @@ from application.use_cases import (
     read_access,
     routines,
     runs,
+    schedule_firing,
+    schedule_previews,
     triggers,
     webhooks,
 )
@@ -164,12 +166,12 @@ def test_what_comes_due_is_missed_once_and_then_nothing_does(app):
     first = app.now.replace(minute=0, second=0) - 2 * HOUR
 
     row = app.due(trigger, first)
-    app.carry_out(runs.fire_due, [row])
+    app.carry_out(schedule_firing.fire_due, [row])
 
     assert [("company_archived", 3, None)] == [
         (event.reason, event.count, event.next_at) for event in app.events(TriggerMissed)
     ]
-    assert 0 == app.carry_out(runs.fire_due, [row])
+    assert 0 == app.carry_out(schedule_firing.fire_due, [row])
     assert 1 == len(app.events(TriggerMissed))
     assert [] == app.events(RunFired)
 
@@ -179,7 +181,7 @@ def test_an_occurrence_that_cannot_be_carried_out_is_missed_too(app):
     app.passes(HOUR)
     app.ask(companies.archive, app.company)
 
-    app.carry_out(runs.fail_due, [app.due(trigger, app.now.replace(minute=0, second=0))], "MemoryError")
+    app.carry_out(schedule_firing.fail_due, [app.due(trigger, app.now.replace(minute=0, second=0))], "MemoryError")
 
     assert ["company_archived"] == [event.reason for event in app.events(TriggerMissed)]
 
@@ -222,7 +224,7 @@ def test_everything_is_read_and_explained(app):
     app.ask(companies.archive, app.company)
     app.passes(2 * HOUR)
     first = app.now.replace(minute=0, second=0) - HOUR
-    app.carry_out(runs.fire_due, [app.due(trigger, first)])
+    app.carry_out(schedule_firing.fire_due, [app.due(trigger, first)])
 
     app.ask(read_access.company, app.company)
     [(missed, missed_text)] = app.ask(explanations.explain, routine, first)
@@ -231,4 +233,4 @@ def test_everything_is_read_and_explained(app):
     assert ("missed", "company_archived") == (missed.verdict, later.verdict)
     assert missed_text.endswith("was missed: the company was archived by Board on Mon 2 Mar 2026 12:00:30 UTC.")
     assert "will not run as things stand: the company was archived by Board" in later_text
-    assert "company_archived" == app.ask(explanations.plan_of_trigger, trigger).why_none
+    assert "company_archived" == app.ask(schedule_previews.plan_of_trigger, trigger).why_none

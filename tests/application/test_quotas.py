@@ -11,7 +11,7 @@ from hypothesis import given as for_all
 from hypothesis import strategies as st
 
 from application.event_store.in_memory import MemoryRecorder
-from application.event_store.recorder import OutcomeUnknown
+from application.event_store.postgres_errors import OutcomeUnknown
 from application.event_store.store import EventStore
 from application.execute import Executor
 from application.quotas import delivery_costs, rates

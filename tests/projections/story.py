@@ -65,6 +65,7 @@ from application.use_cases import (
     revisions,
     routines,
     runs,
+    schedule_firing,
     triggers,
     webhooks,
     zone_data,
@@ -183,7 +184,7 @@ class Story:
         while positions.advance(self.conn, [triggers_due.triggers_due], read):
             pass
         rows = triggers_due.due(self.conn, self.now, limit=1000)
-        return self.executor.attempt(lambda work: runs.fire_due(work, rows), actor="scheduler").result
+        return self.executor.attempt(lambda work: schedule_firing.fire_due(work, rows), actor="scheduler").result
 
     def project_all(self, limit=positions.BATCH):
         """Brings every read model to the head of the log."""

@@ -13,7 +13,8 @@ from projections.board.agents import AGENT
 from projections.board.issues import ISSUE
 from projections.board.projects import PROJECT
 from projections.engine import cold, positions, rebuilds
-from projections.engine.own_projection import RowsInMemory
+from projections.engine.present_positions import MOST_SINCE
+from projections.engine.rows_in_memory import RowsInMemory
 from projections.firing import run_history
 from projections.firing.run_history import RUN
 from projections.routines import routines, webhook_refusals
@@ -224,7 +225,7 @@ def test_after_very_many_events_nothing_that_was_cached_is_used(projected_story,
     first, cache = projected_story.store.after(0, 1)[0], readers.caching._cache
     cache.place = cache.place._replace(position=first.position, hash=first.hash)
 
-    assert projected_story.store.head() > positions.MOST_SINCE
+    assert projected_story.store.head() > MOST_SINCE
     assert [] == readers.differing()
     assert 0 == readers.from_memory
 

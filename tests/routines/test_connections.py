@@ -25,7 +25,7 @@ from psycopg.sql import SQL, Identifier, Literal
 from psycopg.waiting import WAIT_R
 from psycopg_pool import PoolTimeout
 
-from application.event_store.recorder import OutcomeUnknown
+from application.event_store.postgres_errors import OutcomeUnknown
 from domain.events import AgentPaused
 from domain.recorded import Recorded
 from routines import bootstrap, connections

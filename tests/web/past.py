@@ -12,7 +12,7 @@ from application.request_bodies.board import AgentDraft, CompanyDraft, ProjectDr
 from application.request_bodies.issues import IssuePatch
 from application.request_bodies.routines import RoutineDraft, RoutinePatch
 from application.request_bodies.triggers import ScheduleDraft, TriggerPatch
-from application.use_cases import routines, runs, triggers
+from application.use_cases import routines, schedule_firing, triggers
 from application.use_cases.board import agents, companies, issues, projects
 from domain.identity import issue_of_run, run_of_occurrence
 from domain.routines.trigger import DueTrigger
@@ -88,6 +88,6 @@ class Past:
                     window=windows[trigger.routine_id],
                 )
                 rows.append(row)
-            return runs.fire_due(work, rows)
+            return schedule_firing.fire_due(work, rows)
 
         return self.executor.attempt(settle, actor="scheduler").result

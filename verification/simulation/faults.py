@@ -12,9 +12,11 @@ from uuid import UUID
 from eventsourcing.persistence import IntegrityError, OperationalError, StoredEvent
 from msgspec.structs import replace
 
+from application.event_store.codec import from_stored
 from application.event_store.in_memory import MemoryRecorder
-from application.event_store.recorder import Guards, OutcomeUnknown
-from application.event_store.store import EventStore, from_stored
+from application.event_store.postgres_errors import OutcomeUnknown
+from application.event_store.recorder import Guards
+from application.event_store.store import EventStore
 from domain.recorded import Recorded
 from domain.routines import activity_gate, probe, retry, settlement
 from domain.routines.settlement import Due

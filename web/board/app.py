@@ -16,6 +16,7 @@ from web.board.session import SessionCookie
 from web.board.visit import HTML, PAGES, SignInNeeded, Visit, see_other
 from web.events.feeds import Feeds
 from web.events.formats import EVENT_STREAM
+from web.http.arguments import provide_always
 from web.http.backend import Backend
 from web.http.errors import describe_error, headers_of, note_refusal
 from web.http.public_path import public_path, state_with
@@ -64,18 +65,6 @@ def board(
     """
     cookie = SessionCookie(public_url)
 
-    async def provide_backend() -> Backend:
-        return backend
-
-    async def provide_feeds() -> Feeds:
-        return feeds
-
-    async def provide_cookie() -> SessionCookie:
-        return cookie
-
-    async def provide_public_url() -> str:
-        return public_url
-
     async def provide_visit(request: Request[Any, Any, Any], backend: NamedDependency[Backend]) -> Visit:
         visit = Visit(request, backend, apis)
         await visit.begin(cookie)
@@ -94,10 +83,7 @@ def board(
         [RoutesOfApi("/", route_handlers=[*doors, *pages])],
         state=state_with(public_url),
         dependencies={
-            "backend": Provide(provide_backend),
-            "cookie": Provide(provide_cookie),
-            "feeds": Provide(provide_feeds),
-            "public_url": Provide(provide_public_url),
+            **provide_always(backend=backend, cookie=cookie, feeds=feeds, public_url=public_url),
             "visit": Provide(provide_visit),
         },
         request_max_body_size=None,

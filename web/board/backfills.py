@@ -64,12 +64,8 @@ async def begin(visit: NamedDependency[Visit], routine_id: FromPath[str], trigge
     values = {name: form.text(name) for name in ("from", "to", "overlap")}
     body: dict[str, Any] = {"overlap": values["overlap"] or "one_at_a_time"}
     for name in ("from", "to"):
-        if values[name].strip():
-            moment = words.read_local(values[name].strip(), zone)
-            if moment is None:
-                errors[name] = f"This is no time in {zone}: write it like 2026-11-30 09:00."
-            else:
-                body[name] = words.utc_text(moment)
+        if (moment := words.read_field(values[name], zone, name, errors)) is not None:
+            body[name] = moment
     plan = None
     if not errors:
         try:

@@ -103,13 +103,7 @@ def schedule_of(form: Form, errors: dict[str, str]) -> dict[str, Any]:
     zone = form.given("timezone") or "UTC"
     body: dict[str, Any] = {"cronExpression": form.given("cronExpression"), "timezone": zone}
     for name in ("runAt", "startsAt", "endsAt"):
-        body[name] = None
-        if text := form.given(name):
-            moment = words.read_local(text, zone)
-            if moment is None:
-                errors[name] = f"This is no time in {zone}: write it like 2026-11-30 09:00."
-            else:
-                body[name] = words.utc_text(moment)
+        body[name] = words.read_field(form.text(name), zone, name, errors)
     body["excludedDates"] = form.text("excludedDates").replace(",", " ").split()
     body["jitterSec"] = whole_number(form.given("jitterSec") or "0")
     if body["jitterSec"] is None:

@@ -17,7 +17,7 @@ from web.board import differences, schedules, timeline, words
 from web.board.api import ApiRefusal
 from web.board.differences import Change
 from web.board.visit import Visit, known_zone
-from web.http.paging import EARLIEST, LATEST
+from web.http.moments import EARLIEST, LATEST
 
 RUNS = 10
 WEEK = timedelta(days=7)
@@ -98,7 +98,7 @@ def _read_moment(text: str) -> datetime | None:
 async def _explain_moment(visit: Visit, routine: Json, text: str, zone: str) -> tuple[Json | None, str]:
     moment = words.read_local(text.strip(), zone)
     if moment is None:
-        return None, f"This is no time in {zone}: write it like 2026-11-30 09:00."
+        return None, words.NO_TIME.format(zone=zone)
     try:
         return await visit.api.get(f"/routines/{routine['id']}/explain", {"at": words.utc_text(moment)}), ""
     except ApiRefusal as refusal:

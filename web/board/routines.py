@@ -270,7 +270,7 @@ async def pause(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> Res
     form = visit.form.beside(present)
     values = {name: form.text(name) for name in PAUSE_FIELDS.values()}
     theirs = conflicts.differences(form, values, present)
-    until = local_moment(form.text("until"), visit.zone, "until", errors)
+    until = words.read_field(form.text("until"), visit.zone, "until", errors)
     body = {"status": "paused", "pauseNote": form.given("note"), "resumeAt": until}
     back = own_path(form.text("back"))
     if not errors and not theirs:
@@ -321,7 +321,7 @@ async def change_many(visit: NamedDependency[Visit]) -> Response[Any]:
     list_filters = {name: form.given(name) for name in ("q", "agent", "project")}
     if action == "move":
         return await _move(visit, ids, list_filters | {"status": form.given("status")})
-    until = local_moment(form.text("until"), visit.zone, "until", errors)
+    until = words.read_field(form.text("until"), visit.zone, "until", errors)
     selection = _read_selection(form, ids, list_filters)
     if selection is not None and form.has("confirmed") and not errors:
         pause = {"pauseNote": note.strip() or None, "resumeAt": until} if action == "pause" else {}
@@ -415,14 +415,3 @@ async def _routine_titles(visit: Visit, ids: list[str]) -> list[dict[str, str]]:
         routine = await visit.own("routines", id_)
         rows.append({"id": id_, "title": routine["title"], "status": routine["status"]})
     return rows
-
-
-def local_moment(text: str, zone: str, name: str, errors: dict[str, str]) -> str | None:
-    """Return a moment that a form names in a zone, as the API reads it; None if there is none or, with an error, a wrong one."""
-    if not text.strip():
-        return None
-    moment = words.read_local(text.strip(), zone)
-    if moment is None:
-        errors[name] = f"This is no time in {zone}: write it like 2026-11-30 09:00."
-        return None
-    return words.utc_text(moment)

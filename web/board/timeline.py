@@ -9,7 +9,7 @@ import msgspec
 
 from web.board import words
 from web.board.visit import Visit
-from web.http.paging import EARLIEST, LATEST
+from web.http.moments import EARLIEST, LATEST
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 HALVES = (

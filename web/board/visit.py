@@ -398,20 +398,9 @@ def _quoted(part: str) -> str:
     return quote(part, safe="")
 
 
-def bound(visit: Visit, parameters: Mapping[str, str], name: str, errors: dict[str, str]) -> str | None:
-    """Return a moment of a filter as the API reads it; None if there is none or, with an error, a wrong one."""
-    if not parameters.get(name):
-        return None
-    moment = words.read_local(parameters[name].strip(), visit.zone)
-    if moment is None:
-        errors[name] = f"No time in {visit.zone}: write it like 2026-11-30 09:00."
-        return None
-    return words.utc_text(moment)
-
-
 def period(visit: Visit, parameters: Mapping[str, str], errors: dict[str, str]) -> dict[str, str | None]:
     """Return the moments `from` and `to` of a filter as the API reads them, without those that have an error."""
-    moments = {name: bound(visit, parameters, name, errors) for name in ("from", "to")}
+    moments = {name: words.read_field(parameters.get(name, ""), visit.zone, name, errors) for name in ("from", "to")}
     if moments["from"] and moments["to"] and moments["to"] < moments["from"]:
         errors["to"] = "This is before From: nothing lies between the two."
         moments["to"] = None

@@ -12,7 +12,7 @@ from web.board import schedules, words
 from web.board.api import ApiRefusal
 from web.board.editing import CHOICES
 from web.board.forms import whole_number
-from web.board.visit import Visit, bound
+from web.board.visit import Visit
 
 USUAL = timedelta(days=7)
 AS_IT_WAS, SAME = ("", "as it was"), "the same"
@@ -70,7 +70,11 @@ async def what_if(visit: NamedDependency[Visit], routine_id: FromPath[str]) -> R
 
 def _read_body(visit: Visit, values: Mapping[str, str], errors: dict[str, str]) -> dict[str, Any]:
     """Return what the API is asked, with an error for what is no time or number. Empty fields stay as they were."""
-    body: dict[str, Any] = {name: moment for name in ("from", "to") if (moment := bound(visit, values, name, errors))}
+    body: dict[str, Any] = {
+        name: moment
+        for name in ("from", "to")
+        if (moment := words.read_field(values.get(name, ""), visit.zone, name, errors))
+    }
     if not values.get("from"):
         errors["from"] = "This has to be filled in."
     body |= {name: values[name].strip() for name in ("triggerId", *TEXTS) if name in values}

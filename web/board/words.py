@@ -10,8 +10,11 @@ from zoneinfo import ZoneInfoNotFoundError
 import msgspec
 
 from domain.schedule import time_words, zones
+from projections.responses.body import time
 
 SOON = timedelta(seconds=1)
+utc_text = time  # a moment as the API writes it, for `<time datetime>` and for queries
+NO_TIME = "This is no time in {zone}: write it like 2026-11-30 09:00."
 CAPITAL = re.compile(r"(?<=[a-z])[A-Z]|(?<=[A-Z])[A-Z](?=[a-z])")
 
 
@@ -172,11 +175,6 @@ def as_json(value: object) -> str:
     return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
 
 
-def utc_text(moment: datetime) -> str:
-    """Return a moment as the API writes it, for `<time datetime>` and for queries."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def read_local(text: str, zone: str) -> datetime | None:
     """Return the moment, in UTC, that a text names in a zone, such as `2026-11-30 09:00`; None if it names none."""
     try:
@@ -184,6 +182,16 @@ def read_local(text: str, zone: str) -> datetime | None:
         return (moment if moment.tzinfo is not None else moment.replace(tzinfo=zones.zone(zone))).astimezone(UTC)
     except (ValueError, OverflowError, ZoneInfoNotFoundError):
         return None
+
+
+def read_field(text: str, zone: str, name: str, errors: dict[str, str]) -> str | None:
+    """Return the moment of a field as the API reads it; None if there is none or, with an error of that name, a wrong one."""
+    if not text.strip():
+        return None
+    if (moment := read_local(text.strip(), zone)) is None:
+        errors[name] = NO_TIME.format(zone=zone)
+        return None
+    return utc_text(moment)
 
 
 def local_text(moment: datetime, zone: str) -> str:

@@ -123,13 +123,11 @@ def _cause_of_change(change: FieldChange) -> Cause:
 
 
 def _trigger_difference(id_: UUID, differences: Sequence[Difference]) -> TriggerDifference:
-    kinds = [one for one in differences if one.field == f"{TRIGGERS}{id_}.kind"]  # every trigger has one
-    change: Literal["added", "changed", "removed"] = "changed"
-    for kind in kinds:
-        change = "added" if kind.before is None else "removed" if kind.after is None else "changed"
+    kind = next((one for one in differences if one.field == f"{TRIGGERS}{id_}.kind"), None)  # every trigger has one
+    was_there, is_there = kind is None or kind.before is not None, kind is None or kind.after is not None
     return TriggerDifference(
         id=id_,
-        change=change,
+        change="added" if not was_there else "changed" if is_there else "removed",
         fields=[_field_difference(one, one.field.removeprefix(f"{TRIGGERS}{id_}.")) for one in differences],
     )
 

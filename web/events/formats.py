@@ -7,8 +7,8 @@ from uuid import UUID
 import msgspec
 from eventsourcing.persistence import Notification
 
+from application.event_store.codec import all_from_stored
 from application.event_store.data_keys import ReadKeys
-from application.event_store.store import all_from_stored
 from domain import disclosure
 from domain.audit import sentences
 from domain.audit.belonging import Belonging

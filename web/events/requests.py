@@ -14,10 +14,10 @@ from application.use_cases.event_access import EventAccess
 from domain.events import STORED_NAMES
 from projections.audit.feed import Filters, Order
 from web.events.formats import EVENT_STREAM, OF_FEEDS, wanted_type
+from web.http.moments import check_order, moment_of
 from web.http.paging import Paging, Position, place_of
 from web.http.requests import MOST_DIGITS, MOST_NUMBER, parse_whole_number, uuid_or_none
 from web.http.validation import invalid
-from web.paperclip.schedules import check_order, moment_of
 
 USUAL, MOST = 100, 1_000  # events of a page
 ACTOR = re.compile(r"scheduler|system|delivery|(user|agent|key|trigger):[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

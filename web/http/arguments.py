@@ -7,11 +7,11 @@ says, a body was read as its type, and the text of a header or of a query stays 
 from texts. A signature with anything else is left to the framework.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from litestar._signature.model import MSGSPEC_CONSTRAINT_FIELDS as BOUNDS
-from litestar.di import Dependency
+from litestar.di import Dependency, Provide
 from litestar.typing import FieldDefinition
 
 from web.http.path_ids import PathId
@@ -19,6 +19,18 @@ from web.http.path_ids import PathId
 TEXTS = (str, str | None)
 RESERVED = ("data", "request")  # names of the framework: the body, which our requests read as its type, and the request
 Extract = Callable[[dict[str, Any], Any], Any]
+
+
+def provide_always(**values: object) -> dict[str, Provide]:
+    """Return the dependencies by which handlers get these values at each request, by their names."""
+    return {name: Provide(_make_constant(value)) for name, value in values.items()}
+
+
+def _make_constant(value: object) -> Callable[[], Awaitable[Any]]:
+    async def provide() -> Any:
+        return value
+
+    return provide
 
 
 def work_out(model: Any, signature: Any) -> Any:

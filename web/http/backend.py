@@ -19,7 +19,7 @@ from application.access import Caller, Principal
 from application.event_store.at_hand import NeedsThread
 from application.event_store.data_keys import DataKeys
 from application.event_store.loop_recorder import LoopQueries, LoopRecorder
-from application.event_store.recorder import UNAVAILABLE
+from application.event_store.postgres_errors import UNAVAILABLE
 from application.event_store.unit_of_work import UnitOfWork
 from application.execute import CommitResult, Executor
 from application.execute_on_loop import LoopExecutor
@@ -43,7 +43,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 Thing = TypeVar("Thing", bound=read_access.CompanyOwned)
 POSITION_HEADER = "X-Routines-Position"
-OF_THEN = (
+PAST_POSITION = (
     ResponseHeader(
         name=POSITION_HEADER, documentation_only=True, description="With `asOf`, the position that the answer is of."
     ),
@@ -226,8 +226,8 @@ class OnLoop:
     def __init__(self, executor: Executor, pool: Any, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.recorder = LoopRecorder(pool)
-        # Of the health: what keeps it waiting, such as a table that a rebuild swaps, keeps no request waiting, nor they it.
-        self.looks = LoopQueries(pool)
+        # On a connection of their own: a table that a rebuild swaps may keep them waiting, and then no request with them.
+        self.health_queries = LoopQueries(pool)
         self.reader = Reader(pool)
         if isinstance(keys := executor.store.keys, DataKeys):
             keys.on_erasure(self.reader.forget)

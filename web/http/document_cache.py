@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from typing import Generic, NamedTuple, TypeVar
 from uuid import UUID
 
-from projections.engine.positions import PresentPositions
+from projections.engine.present_positions import PresentPositions
 
 MOST_BYTES = 32 * 1024 * 1024
 OVERHEAD = 2_048  # bytes of memory that each takes beside its documents

@@ -1,6 +1,7 @@
 """The table from exceptions to HTTP statuses, and the error body: RFC 9457 with `error`, `details` and `code`."""
 
 import re
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -12,9 +13,10 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, ValidationException
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp
 from psycopg_pool import PoolTimeout
 
-from application.event_store.recorder import SESSION_ERRORS, ClockDiffers, NotRecorded, OutcomeUnknown
+from application.event_store.postgres_errors import SESSION_ERRORS, ClockDiffers, NotRecorded, OutcomeUnknown
 from application.quotas.charge import OverQuota
 from application.secrets.key_ring import VaultClosed
 from domain.errors import (
@@ -28,6 +30,7 @@ from domain.errors import (
     Unauthenticated,
 )
 from projections.engine.positions import Lagging
+from web.apis import ApiName
 from web.http.answers import Answer
 from web.http.rate_limit import TooMany
 from web.http.validation import Invalid
@@ -71,6 +74,8 @@ REASONS = {  # why Postgres has not recorded a change; for other errors none is 
     psycopg.errors.QueryCanceled: "it took too long",
     psycopg.errors.TransactionTimeout: "it took too long",
 }
+# How each API, and the board, answer with an error before the framework sees a request: with a status, a text and headers.
+ErrorAnswers = Mapping[ApiName, Callable[[int, str, dict[str, str]], ASGIApp]]
 RETRY_AFTER_S = "1"
 WINDOW_S = "60"  # the period of the limits on calls
 

@@ -3,44 +3,39 @@ Checks of a request before the framework sees it: its size, its media type, and 
 
 This is an ASGI middleware around the whole application. It reads the body once and passes it on. Of the bodies of
 webhooks it checks only size and encoding, since their senders choose the format; they are unpacked and read once their
-sender is known. The same holds for Jetty's bodies,
-which are checked once their sender is known, and for the forms of the board.
+sender is known. The same holds for Jetty's bodies, which are checked once their sender is known, and for the forms of
+the board.
 
 A sender without a valid key may send only a small body. A large one is read if its sender has a valid key and the
-operation takes large bodies, or if it is sent to a webhook that exists, and only while the process has room for it.
+operation takes large bodies, or if it is sent to a webhook that exists (body_bounds.py), and only while the process has
+room for it.
 The work on a request is given up if its client leaves before the answer has begun.
 
 Every answer gets the headers that forbid to guess its media type and, unless it says otherwise, to store it.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from collections.abc import Set as AbstractSet
 from http import HTTPStatus
 from itertools import chain
 from typing import Any
 
-import msgspec
 from litestar.concurrency import sync_to_thread
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPRequestEvent, Message, Receive, ReceiveMessage, Scope, Send
 
-from application.access import Caller, Principal
-from application.event_store.unit_of_work import UnitOfWork
-from application.use_cases import triggers, webhooks
-from domain.errors import NotFound, Unauthenticated
-from domain.webhooks.verification import WebhookRequest
+from domain.errors import NotFound
 from web.apis import ApiName, api_of
 from web.http import gzip_body, json_body
 from web.http.backend import Backend
+from web.http.body_bounds import BodyHead, Bounds, body_head_of, bounds_of, sender_of, without_body
 from web.http.departures import Gone, Watched
-from web.http.errors import RETRY_AFTER_S, describe_error, headers_of, note_refusal
-from web.http.held_bodies import HeldBodies, Holder, NoRoom, Share
+from web.http.errors import RETRY_AFTER_S, ErrorAnswers, describe_error, headers_of, note_refusal
+from web.http.held_bodies import HeldBodies, HeldBody, Holder, NoRoom
 from web.http.large_bodies import LargeBodies
-from web.http.media_types import URL_ENCODED
-from web.http.rate_limit import WebhookRateLimiter, network_of
-from web.http.requests import BODY, DECODED_BODY, bearer_token_of
-from web.http.tenants import address_of, company_of
+from web.http.requests import BODY, DECODED_BODY
+from web.http.tenants import address_of
 from web.http.webhook_refusals import WebhookRefusals
 
 MAX_HEADERS = 100
@@ -55,11 +50,7 @@ WITH_BODY = ("POST", "PATCH", "PUT", "DELETE")
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 NO_STORE = (b"cache-control", b"no-store")
 PUBLIC_ID = re.compile(r"[0-9a-f]{24}")
-
 WEBHOOK = re.compile(r"/+api/+routine-triggers/+public/+([^/]+)/+fire/*")  # routing treats repeated slashes as one
-
-
-RespondError = Callable[[int, str, dict[str, str]], ASGIApp]  # it takes a status, a text and headers
 
 
 class Refused(Exception):
@@ -72,36 +63,14 @@ class Refused(Exception):
         self.headers = headers or {}
 
 
-class BodyHead(msgspec.Struct, frozen=True):
-    """What the headers of a request say of its body."""
-
-    length: int  # 0 if none is announced
-    types: Sequence[str]
-    encoding: str  # in lower case
-    is_chunked: bool
-
-    def is_small(self, most: int) -> bool:
-        """Return whether a body is announced as one that is small in any case, or there is none. Most are."""
-        return self.length <= most and not self.encoding and not self.is_chunked
-
-
-class Bounds(msgspec.Struct, frozen=True):
-    """How long a body may be: `unknown` bytes from anybody, `most` bytes if `check` does not refuse the request."""
-
-    most: int
-    unknown: int
-    check: Callable[[], Holder]  # returns for whom a large body is held
-    is_gzip: bool = False  # the body counts as long as it says that it is when unpacked, too
-
-
 def guard(
     app: ASGIApp,
     backend: Backend,
     large: LargeBodies,
-    refusals: Mapping[ApiName, RespondError],
+    error_answers: ErrorAnswers,
     webhook_refusals: WebhookRefusals,
 ) -> ASGIApp:
-    """Return the application behind the checks. `refusals` make the error answers of each API."""
+    """Return the application behind the checks."""
     limits = backend.limits
     held_bodies = HeldBodies(limits.max_held_body_bytes, limits.max_held_body_bytes_per_sender)
     least = min(json_body.SMALL, limits.max_body_bytes, limits.max_webhook_bytes)
@@ -112,18 +81,18 @@ def guard(
             await app(scope, receive, send)
             return
         webhook, api = WEBHOOK.fullmatch(scope["path"]), api_of(scope)
-        with held_bodies.share(NOBODY) as share:
+        with held_bodies.hold(NOBODY) as held_body:
             try:
                 _check_head(scope)
                 _check_address(scope, webhook)
-                head, bounds = _body_head_of(scope), small
+                head, bounds = body_head_of(scope), small
                 if not head.is_small(least):
-                    share.holder = Holder(address_of(scope))
-                    bounds = _bounds_of(scope, head, webhook, api, backend, large, webhook_refusals.rate_limiter)
-                body = await _read_body(receive, head.length, bounds, share)
+                    held_body.holder = Holder(address_of(scope))
+                    bounds = bounds_of(scope, head, webhook, api, backend, large, webhook_refusals.rate_limiter)
+                body = await _read_body(receive, head.length, bounds, held_body)
                 with Watched(receive, _with_headers(send)) as client:
                     if body and scope["method"] in WITH_BODY:
-                        await _check_body(scope, head, body, share, webhook, api)
+                        await _check_body(scope, head, body, held_body, webhook, api)
                     scope.setdefault("state", {})[BODY] = body
                     await app(scope, _replay(body, client.receive), client.send)
             except Gone:
@@ -131,10 +100,10 @@ def guard(
             except Refused as refused:
                 note_refusal(scope, refused.__cause__ or refused, refused.status, refused.message)
                 if webhook is not None and refused.status != HTTPStatus.NOT_FOUND:
-                    unproven = _without_body(scope) if refused.status == HTTPStatus.UNAUTHORIZED else None
-                    details = (_sender_of(scope), refused.status, refused.message, unproven)
+                    unproven = without_body(scope) if refused.status == HTTPStatus.UNAUTHORIZED else None
+                    details = (sender_of(scope), refused.status, refused.message, unproven)
                     await sync_to_thread(webhook_refusals.keep, webhook[1], *details)
-                answer = refusals[api](refused.status, refused.message, refused.headers)
+                answer = error_answers[api](refused.status, refused.message, refused.headers)
                 await answer(scope, receive, _with_headers(send))
 
     return handle
@@ -142,20 +111,6 @@ def guard(
 
 def _refuse_holder() -> Holder:
     raise AssertionError("A body that anybody may send is not checked.")
-
-
-def _body_head_of(scope: Any) -> BodyHead:
-    length, types, encodings, is_chunked = 0, list[str](), list[str](), False
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            length = int(value)
-        elif name == b"content-type":
-            types.append(value.decode("latin-1"))
-        elif name == b"content-encoding":
-            encodings.append(value.decode("latin-1").lower())
-        elif name == b"transfer-encoding":
-            is_chunked = True
-    return BodyHead(length, types, ", ".join(encodings), is_chunked)
 
 
 def _check_head(scope: Any) -> None:
@@ -185,78 +140,13 @@ def _is_nowhere(scope: Any) -> bool:
     return len(scope.get("raw_path") or b"") > MAX_PATH_BYTES or "\x00" in path or "\ufffd" in path
 
 
-def _bounds_of(  # noqa: PLR0913, PLR0917 what the bounds depend on
-    scope: Any,
-    head: BodyHead,
-    webhook: re.Match[str] | None,
-    api: ApiName,
-    backend: Backend,
-    large: LargeBodies,
-    rate_limiter: WebhookRateLimiter,
-) -> Bounds:
-    limits = backend.limits
-    if webhook is not None:
-        public_id = webhook[1]
-        return Bounds(
-            most=limits.max_webhook_bytes,
-            unknown=min(limits.max_webhook_bytes, json_body.SMALL),
-            check=lambda: _receiver_or_refusal(scope, public_id, backend, rate_limiter),
-            is_gzip=head.encoding in gzip_body.NAMES,
-        )
-    # Parsing it takes far longer than sending it.
-    slow = bool(head.types) and head.types[-1].lower().startswith(URL_ENCODED)
-    takes_large = not slow and large.are_taken(scope["method"], scope["path"])
-    most = max(limits.max_body_bytes, limits.max_large_body_bytes) if takes_large else limits.max_body_bytes
-
-    def check() -> Holder:
-        caller = Caller(token=bearer_token_of(scope), by_jetty=api == "jetty")
-        backend.authorize(caller, _accept_known)
-        company_id = company_of(scope, backend)
-        return Holder(address_of(scope)) if company_id is None else Holder(str(company_id), is_known=True)
-
-    return Bounds(most=most, unknown=min(most, json_body.SMALL), check=check)
-
-
-def _accept_known(_work: UnitOfWork, _principal: Principal) -> None:
-    """Do nothing: `authorize` has already checked that the key is valid."""
-
-
-def _find_receiver(work: UnitOfWork, public_id: str, scope: Any) -> Holder:
-    """
-    Return the holder for calls of a company's webhooks, apart from requests with its keys.
-
-    Raise NotFound, and Unauthenticated for a call whose headers show already that its sender is not known.
-    """
-    webhooks.check_headers(work, public_id, _without_body(scope))
-    trigger_id, _ = triggers.at_address(work, public_id)
-    return Holder(f"webhooks of {work.company_of(trigger_id)}")
-
-
-def _receiver_or_refusal(scope: Any, public_id: str, backend: Backend, rate_limiter: WebhookRateLimiter) -> Holder:
-    """Return the holder for calls of a webhook. A refusal counts for its sender, as one by the route does."""
-    try:
-        return backend.executor.query(lambda work: _find_receiver(work, public_id, scope))
-    except (NotFound, Unauthenticated):
-        rate_limiter.count_refusal(_sender_of(scope))
-        raise
-
-
-def _without_body(scope: Any) -> WebhookRequest:
-    headers = ((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"])
-    return WebhookRequest(headers=tuple(headers), body=b"")
-
-
-def _sender_of(scope: Any) -> str:
-    return network_of(scope["client"][0]) if scope.get("client") else ""
-
-
 async def _check_body(  # noqa: PLR0913, PLR0917 what is known of it
-    scope: Any, head: BodyHead, body: bytes, share: Share, webhook: re.Match[str] | None, api: ApiName
+    scope: Any, head: BodyHead, body: bytes, held_body: HeldBody, webhook: re.Match[str] | None, api: ApiName
 ) -> None:
     raw = webhook is not None or api != "paperclip"  # checked by the route, after the credential and the path
     _check_type(head, raw=raw, encodings=IDENTITY if webhook is None else IDENTITY | gzip_body.NAMES)
     if len(body) > json_body.SMALL:
-        _grow_share(share, json_body.weight(body))
+        _hold_more(held_body, json_body.weight(body))
     if not raw:
         try:
             value = await json_body.read_aside(len(body), json_body.read, body)
@@ -272,7 +162,7 @@ def _check_type(head: BodyHead, *, raw: bool, encodings: AbstractSet[str]) -> No
         raise Refused(415, "Content-Encoding is not supported")
 
 
-async def _read_body(receive: Receive, announced: int, bounds: Bounds, share: Share) -> bytes:
+async def _read_body(receive: Receive, announced: int, bounds: Bounds, held_body: HeldBody) -> bytes:
     """Read the body. Raise Refused as soon as it is too large or announced as such, and Gone if the client leaves."""
     parts: list[bytes] = []
     size, more, is_checked = 0, True, False
@@ -281,9 +171,9 @@ async def _read_body(receive: Receive, announced: int, bounds: Bounds, share: Sh
         if expected > bounds.most:
             raise Refused(413, f"The body must have at most {bounds.most} bytes")
         if not is_checked and expected > bounds.unknown:
-            share.holder, is_checked = await _run_check(bounds.check), True
+            held_body.holder, is_checked = await _run_check(bounds.check), True
         if parts:
-            _grow_share(share, len(parts[-1]))
+            _hold_more(held_body, len(parts[-1]))
         if not more:
             body = b"".join(parts)
             break
@@ -295,8 +185,8 @@ async def _read_body(receive: Receive, announced: int, bounds: Bounds, share: Sh
         more = message.get("more_body", False)
     if bounds.is_gzip and (unpacked := min(gzip_body.announced_size(body), bounds.most)):
         if not is_checked and unpacked > bounds.unknown:
-            share.holder = await _run_check(bounds.check)
-        _grow_share(share, unpacked)
+            held_body.holder = await _run_check(bounds.check)
+        _hold_more(held_body, unpacked)
     return body
 
 
@@ -311,9 +201,9 @@ async def _run_check(check: Callable[[], Holder]) -> Holder:
         raise Refused(status, message, headers_of(status, error)) from error
 
 
-def _grow_share(share: Share, size: int) -> None:
+def _hold_more(held_body: HeldBody, size: int) -> None:
     try:
-        share.grow(size)
+        held_body.grow(size)
     except NoRoom as full:
         raise Refused(503, str(full), {"Retry-After": RETRY_AFTER_S}) from full
 

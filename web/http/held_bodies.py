@@ -21,9 +21,9 @@ class Holder(NamedTuple):
     is_known: bool = False
 
 
-class Share:
+class HeldBody:
     """
-    The bytes that one request holds, in a context: what it has counted is given back at its end.
+    The bytes of one request's body, in a context: what it has counted is given back at its end.
 
     Small bodies do not count: the number of connections bounds them.
     """
@@ -57,27 +57,27 @@ class HeldBodies:
     def __init__(self, most: int, most_of_holder: int) -> None:
         self._most = {True: most, False: most // 2}
         self._most_of_holder = most_of_holder
-        self._of: Counter[Holder] = Counter()
+        self._bytes_by_holder: Counter[Holder] = Counter()
         self._line = RareLine("too_many_body_bytes")
 
-    def share(self, holder: Holder) -> Share:
-        """Return the share of one request."""
-        return Share(self, holder)
+    def hold(self, holder: Holder) -> HeldBody:
+        """Return the body of one request, of which nothing is counted yet."""
+        return HeldBody(self, holder)
 
     def take(self, holder: Holder, size: int) -> None:
         """Count bytes for a holder. Raise NoRoom, with a line in the log at most once a minute."""
         size_before, most = self._held(holder.is_known), self._most[holder.is_known]
-        if size_before + size > most or self._of[holder] + size > self._most_of_holder:
+        if size_before + size > most or self._bytes_by_holder[holder] + size > self._most_of_holder:
             self._line.write(held=size_before, most=most)
             raise NoRoom
-        self._of[holder] += size
+        self._bytes_by_holder[holder] += size
 
     def _held(self, by_anybody: bool) -> int:
         """Return the bytes that are held for anybody, or only for those without a valid key."""
-        return sum(size for holder, size in self._of.items() if by_anybody or not holder.is_known)
+        return sum(size for holder, size in self._bytes_by_holder.items() if by_anybody or not holder.is_known)
 
     def give_back(self, holder: Holder, size: int) -> None:
         """Count bytes of a holder no longer."""
-        self._of[holder] -= size
-        if not self._of[holder]:
-            del self._of[holder]
+        self._bytes_by_holder[holder] -= size
+        if not self._bytes_by_holder[holder]:
+            del self._bytes_by_holder[holder]

@@ -16,7 +16,7 @@ of the next walk.
 import base64
 import hashlib
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, NamedTuple, TypeVar
 from urllib.parse import urlencode
 from uuid import UUID
@@ -26,18 +26,17 @@ from litestar import Request, Response
 from litestar.datastructures import ResponseHeader
 from litestar.params import FromQuery
 
-from application.use_cases import explanations
 from domain import disclosure
 from projections.engine.documents import Part
 from web.http.answers import Answer
 from web.http.backend import Backend
+from web.http.moments import EARLIEST, LATEST
 from web.http.public_path import public_path
 from web.http.validation import Invalid, invalid
 
 VERSION = 1
 MOST_POSITION = 2**63 - 1
 Position = Annotated[int, msgspec.Meta(ge=0, le=MOST_POSITION)]
-EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), explanations.LAST  # the moments that requests may name
 CURSOR_HEADER = "X-Next-Cursor"
 NEXT = (
     ResponseHeader(

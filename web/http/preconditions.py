@@ -8,7 +8,7 @@ something that is none, is answered as without If-Match (RFC 9110, 13.2.1).
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -19,10 +19,9 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPRequestEvent, Message, Receive, ReceiveMessage, Scope, Send
 
 from application.event_store.unit_of_work import UNCHANGED_SINCE
-from web.apis import ApiName, api_of
+from web.apis import api_of
 from web.http import etag
-
-Refuse = Callable[[int, str, dict[str, str]], ASGIApp]
+from web.http.errors import RETRY_AFTER_S, ErrorAnswers
 
 METHODS = ("PATCH", "PUT", "DELETE")
 RESTORE = re.compile("(.*)/revisions/[^/]+/restore/*")
@@ -52,7 +51,7 @@ class Copy(msgspec.Struct):
         self.messages.append(message)
 
 
-def with_preconditions(app: ASGIApp, head: Callable[[], int], refusals: Mapping[ApiName, Refuse]) -> ASGIApp:
+def with_preconditions(app: ASGIApp, head: Callable[[], int], error_answers: ErrorAnswers) -> ASGIApp:
     """Return the application with If-Match; `head` returns the last position of the log."""
 
     def handle(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -63,11 +62,11 @@ def with_preconditions(app: ASGIApp, head: Callable[[], int], refusals: Mapping[
         return compare_first(tags, scope, receive, send)
 
     async def compare_first(tags: list[bytes], scope: Scope, receive: Receive, send: Send) -> None:
-        refuse = refusals[api_of(scope)]
         try:
             position = await sync_to_thread(head)
         except PersistenceError:
-            await refuse(503, AWAY, {"Retry-After": "1"})(scope, receive, send)
+            answer = error_answers[api_of(scope)](503, AWAY, {"Retry-After": RETRY_AFTER_S})
+            await answer(scope, receive, send)
             return
         copy = await _read(app, scope)
         if copy.status >= HTTPStatus.INTERNAL_SERVER_ERROR:  # it cannot be compared now

@@ -19,9 +19,8 @@ import psycopg
 from application.event_store.at_hand import NeedsThread
 from application.event_store.lane import Connection, Connections, Lane, NoConnection
 from projections import catalogue
-from projections.engine import positions
 from projections.engine.documents import BatchedDocs, Part, array, first_documents
-from projections.engine.positions import PresentPositions
+from projections.engine.present_positions import PresentPositions, positions_query, versions_value
 from projections.firing.routine_streams import OWNERS
 from web.http.document_cache import CachedDocuments, DocumentCache, Place, changed_since, place_of
 from web.http.etag import tag_of
@@ -235,7 +234,7 @@ async def _look_up(
             by_kind.setdefault(lookup[0], {})[lookup[1]] = None
     kinds = tuple(sorted(by_kind, key=lambda kind: kind.query))
     values = [
-        positions.versions_value(versions),
+        versions_value(versions),
         None if since is None else str(since.position),
         *(kind.values(by_kind[kind]) for kind in kinds),
     ]
@@ -255,7 +254,7 @@ async def _look_up(
 
 @cache
 def _statement(names: tuple[str, ...], kinds: tuple[BatchedDocs[Any], ...]) -> str:
-    return positions.positions_query([MODELS[name] for name in names], kinds, owners=OWNERS)
+    return positions_query([MODELS[name] for name in names], kinds, owners=OWNERS)
 
 
 def _newest_versions(reads: Sequence[Read]) -> tuple[dict[UUID, int], bool]:

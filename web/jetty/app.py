@@ -12,6 +12,7 @@ from domain.errors import NotFound
 from domain.jetty import built_in
 from web.events.feeds import Feeds
 from web.http.answers import Answer
+from web.http.arguments import provide_always
 from web.http.backend import Backend
 from web.http.known_queries import must_know_query
 from web.http.public_path import state_with
@@ -84,21 +85,6 @@ async def health(checkup: NamedDependency[Checkup]) -> Healthy:
 
 def jetty(backend: Backend, public_url: str, checkup: Checkup, feeds: Feeds, *, with_routines: bool) -> Litestar:
     """Return the application. Without routines, their addresses do not exist (ENABLE_ROUTINES)."""
-
-    async def provide_backend() -> Backend:
-        return backend
-
-    sync_waits = SyncWaits(backend.limits)
-
-    async def provide_feeds() -> Feeds:
-        return feeds
-
-    async def provide_sync_waits() -> SyncWaits:
-        return sync_waits
-
-    async def provide_checkup() -> Checkup:
-        return checkup
-
     routines = [Routines, Parameters] if with_routines else []
     api = RoutesOfApi(
         "/api/v1",
@@ -115,18 +101,16 @@ def jetty(backend: Backend, public_url: str, checkup: Checkup, feeds: Feeds, *, 
             Extras,
         ],
         dependencies={
-            "backend": Provide(provide_backend),
+            **provide_always(backend=backend, feeds=feeds, sync_waits=SyncWaits(backend.limits)),
             "caller": Provide(caller),
-            "feeds": Provide(provide_feeds),
             "task_path": Provide(task_path),
             "routine_path": Provide(routine_path),
-            "sync_waits": Provide(provide_sync_waits),
         },
     )
     return Application(
         [api, health, docs_page],
         state=state_with(public_url, backend=backend),
-        dependencies={"checkup": Provide(provide_checkup)},
+        dependencies=provide_always(checkup=checkup),
         guards=[must_know_query],
         request_class=JettyRequest,
         response_class=Answer,

@@ -92,15 +92,6 @@ def number_of(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else 0  # noqa: PLR2004 digits of a bigint
 
 
-def parse_whole_number(text: str | None, name: str, default: int, most: int) -> int:
-    """Return the positive number of a query parameter, or the default for an absent one. Raise Invalid."""
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= most):  # noqa: PLR2004
-        raise invalid(f"{name} must be a positive integer up to {most}", name)
-    return int(text)
-
-
 def _check_reachable(work: UnitOfWork, principal: Principal, fields: dict[str, Any]) -> None:
     collection, task, name = (fields.get(part) for part in ("collection", "task", "name"))
     if collection is not None and task is not None and name is not None:

@@ -10,7 +10,7 @@ from litestar.concurrency import sync_to_thread
 from litestar.di import NamedDependency
 
 from application.access import Caller
-from application.event_store.recorder import UNAVAILABLE
+from application.event_store.postgres_errors import UNAVAILABLE
 from application.request_bodies.jetty import RunCreate
 from application.use_cases.jetty import collections
 from application.use_cases.jetty import trajectories as use_cases

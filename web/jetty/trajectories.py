@@ -35,10 +35,10 @@ from projections.engine.table import Connection
 from projections.firing import run_logs
 from projections.jetty import trajectories
 from projections.jetty.responses import Label, Trajectories, Trajectory, time
-from web.http import requests
 from web.http.backend import Backend
 from web.http.paging import NEXT, Paging, cursor_only, next_page_headers, paging, place_of
-from web.jetty.requests import number_of, parse_whole_number
+from web.http.requests import MOST_NUMBER, parse_whole_number
+from web.jetty.requests import number_of
 from web.jetty.responses import Ingested, LogLine, Logs, Stats, Statuses, TrajectoryLog, TrajectoryLogPart
 from web.jetty.routing import get, post
 
@@ -69,7 +69,10 @@ class TrajectoryLists(Controller):
         Large trajectories may fill a page before its limit. The headers then lead to those that follow, by `cursor`.
         """
         task_ref, addresses = backend.authorize(caller, names.look_with_rights, names.task, task_path)
-        most, number = parse_whole_number(paging.limit, "limit", 10, MOST), parse_whole_number(page, "page", 1, 10**6)
+        most, number = (
+            parse_whole_number(paging.limit, "limit", 10, 1, MOST),
+            parse_whole_number(page, "page", 1, 1, 10**6),
+        )
         list_name = f"trajectories of {task_ref.task_id}"
         before = place_of(paging.cursor, list_name, int)
         offset = 0 if before is not None else most * (number - 1)
@@ -114,7 +117,7 @@ class TrajectoryLists(Controller):
         some days (`ROUTINES_MAX_RUN_LOG_DAYS`).
         """
         task_ref = backend.authorize(caller, names.task, task_path)
-        position = requests.parse_whole_number(after, "after", 0, 0, requests.MOST_NUMBER)
+        position = parse_whole_number(after, "after", 0, 0, MOST_NUMBER)
         with backend.consistent_read(*MODELS) as conn:
             if (row := trajectories.find_by_number(conn, task_ref.task_id, number_of(trajectory))) is None:
                 raise NotFound

@@ -204,7 +204,7 @@ class Checkup:
         self._look_under_way, self._next_look = self._next_look, None
         if not any(finding.is_outdated for finding in self._kept_findings):
             with suppress(NeedsThread):  # whatever is wrong, a thread finds it out
-                rows = await self._backend.on_loop.looks.query(health.STATEMENT, *self._values)
+                rows = await self._backend.on_loop.health_queries.query(health.STATEMENT, *self._values)
                 findings = self._findings_of(rows[0])
                 self._backend.outage.note_success(CONNECTIONS)
                 return findings

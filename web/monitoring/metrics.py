@@ -60,7 +60,7 @@ class Scrape(Collector):
         yield from self._traffic.registry.collect()
 
 
-class Near:
+class NearCounts:
     """The number of companies near each quota in GROWING. It is kept for COUNT_AGAIN_S, since all rows are counted."""
 
     def __init__(self) -> None:
@@ -78,20 +78,18 @@ class Near:
 
 def metrics(backend: Backend, traffic: Traffic, checkup: Checkup) -> HTTPRouteHandler:
     """Return the route. It needs no token, since no label names anybody but witnesses of the log, who are public."""
-    near_counts = Near()
+    count_near = NearCounts()
 
     @get("/metrics", operation_id="getMetrics", include_in_schema=False, sync_to_thread=True)
     def scrape(request: JsonRequest) -> Response[bytes]:
         try:
-            families, status = (
-                [
-                    _database_up(reached=True),
-                    _documents_counter(backend.many_read),
-                    *_state_metrics(backend, near_counts),
-                    *_findings_metrics(checkup()),
-                ],
-                HTTPStatus.OK,
-            )
+            families = [
+                _database_up(reached=True),
+                _documents_counter(backend.many_read),
+                *_state_metrics(backend, count_near),
+                *_findings_metrics(checkup()),
+            ]
+            status = HTTPStatus.OK
             backend.outage.note_success(CONNECTIONS)
         except UNREACHABLE as error:
             backend.outage.note_failure(CONNECTIONS, error)
@@ -119,7 +117,7 @@ def _documents_counter(many_read: Mapping[Source, int]) -> Metric:
     return _make_counter("routines_documents_read", text, ["source"], totals)
 
 
-def _state_metrics(backend: Backend, count_near: Near) -> list[Metric]:
+def _state_metrics(backend: Backend, count_near: NearCounts) -> list[Metric]:
     now = backend.executor.clock()
     with backend.pool.connection() as conn:
         statuses = positions.status(conn)

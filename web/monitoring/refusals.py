@@ -11,7 +11,7 @@ refusals were left out; the metric counts them all.
 
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -23,10 +23,9 @@ from prometheus_client import Counter as CounterMetric
 
 from application.access import Caller
 from projections.audit.refused_attempts import Attempts
-from web.apis import ApiName, api_of
+from web.apis import api_of
 from web.http.backend import Backend
-from web.http.errors import RefusalNote, refusal_of
-from web.http.guard import RespondError
+from web.http.errors import ErrorAnswers, RefusalNote, refusal_of
 from web.http.rate_limit import network_of
 from web.http.requests import bearer_token_of
 from web.http.tenants import company_of
@@ -63,9 +62,9 @@ class RefusalLog:
 
 
 def record_refusals(
-    app: ASGIApp, backend: Backend, registry: CollectorRegistry, errors: Mapping[ApiName, RespondError]
+    app: ASGIApp, backend: Backend, registry: CollectorRegistry, error_answers: ErrorAnswers
 ) -> ASGIApp:
-    """Return the application that records what it refuses. `errors` make the error answers of each API."""
+    """Return the application that records what it refuses."""
     lines, attempts = RefusalLog(), RefusedAttemptCounter(backend)
     counts = CounterMetric(
         "routines_http_refusals",
@@ -92,7 +91,7 @@ def record_refusals(
             log.exception("request_failed", status=int(HTTPStatus.INTERNAL_SERVER_ERROR))
             if status:
                 raise
-            await errors[api_of(scope)](500, "Internal server error", {})(scope, receive, send)
+            await error_answers[api_of(scope)](500, "Internal server error", {})(scope, receive, send)
         if (refusal := refusal_of(scope)) is not None and is_refusal(status):
             counts.labels(refusal.operation, status, refusal.reason).inc()
             address = client[0] if (client := scope.get("client")) else ""

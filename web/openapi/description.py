@@ -17,7 +17,7 @@ import msgspec
 from litestar import Response
 from litestar.handlers import HTTPRouteHandler
 
-from web.http.backend import OF_THEN, POSITION_HEADER
+from web.http.backend import PAST_POSITION, POSITION_HEADER
 from web.http.errors import Problem
 from web.http.large_bodies import shape_of
 from web.http.media_types import FORMS, JSON, MERGE_PATCH
@@ -40,7 +40,7 @@ DONE = {
 HEADERS: dict[int, Json] = {
     304: {
         "ETag": {"schema": TEXT, "description": "The tag of your copy.", "required": True},
-        **{header.name: {"schema": TEXT, "description": header.description} for header in (*NEXT, *OF_THEN)},
+        **{header.name: {"schema": TEXT, "description": header.description} for header in (*NEXT, *PAST_POSITION)},
     },
     401: {
         "WWW-Authenticate": {"schema": TEXT, "description": "How to authenticate: `Bearer`.", "required": True},

@@ -25,7 +25,7 @@ TEXT: Json = {"type": "string"}
 UUID: Json = {"type": "string", "format": "uuid"}
 MOMENT: Json = {"type": "string", "format": "date-time"}
 MOMENT_OR_NONE: Json = {"anyOf": [MOMENT, {"const": ""}]}
-PAST: Json = {"anyOf": [MOMENT, {"type": "integer", "minimum": 0, "maximum": MOST_NUMBER}]}
+KEY: Json = {"type": "string", "maxLength": 255}
 ID_OR_NONE: Json = {"type": "string", "pattern": f"^({HEX_UUID})?$", "description": "A UUID, or nothing."}
 
 
@@ -35,15 +35,48 @@ def _words_schema(words: Any) -> Json:
     return {"type": "string", "pattern": f"^({word})(,({word}))*$"}
 
 
-def _number_schema(least: int, most: int, default: int) -> Json:
-    return {"type": "integer", "minimum": least, "maximum": most, "default": default}
+def _number_schema(least: int, most: int, default: int | None = None) -> Json:
+    """Return the schema of a whole number; without a default, the description says what its absence means."""
+    return {"type": "integer", "minimum": least, "maximum": most} | ({} if default is None else {"default": default})
 
 
+POSITION = _number_schema(0, MOST_NUMBER)
+POSITION_TEXT: Json = {"type": "string", "pattern": "^[0-9]{1,11}$"}
+PAST: Json = {"anyOf": [MOMENT, POSITION]}
+LIMIT = "How many a page has at most."
+LIMIT_OF_LONG_PAGES = (f"{LIMIT} Without it, as many as fit into an answer.", _number_schema(1, 1_000))
+STATUSES = "Only those of these statuses, joined by commas."
+SOURCES = "Only those that were fired in these ways, joined by commas."
+FEEDS = ("listEvents", "listAllEvents", "listEventsOfCollection")
+OF_FEEDS: dict[str, tuple[str, Json]] = {  # by name of the parameter
+    "kind": ("Only events of these kinds, joined by commas: `run.fired`, or `run.*` for all that begin so.", TEXT),
+    "streamId": ("Only what happened to this thing itself.", ID_OR_NONE),
+    "actor": ("Only what this actor did: `user:<id>`, `agent:<id>`, `key:<id>`, `trigger:<id>`, or `scheduler`.", TEXT),
+    "routineId": ("Only this routine, and everything that belongs to it.", ID_OR_NONE),
+    "triggerId": ("Only this trigger, and everything that belongs to it.", ID_OR_NONE),
+    "runId": ("Only this run, and everything that belongs to it.", ID_OR_NONE),
+    "issueId": ("Only this issue, and everything that belongs to it.", ID_OR_NONE),
+    "from": ("Only what was recorded at this moment or later, in ISO 8601.", MOMENT_OR_NONE),
+    "to": ("Only what was recorded at this moment or earlier, in ISO 8601.", MOMENT_OR_NONE),
+    "after": ("Only events after this position of the log.", POSITION),
+    "before": (
+        "Only events before this position of the log.",
+        POSITION,
+    ),
+    "order": (
+        "Which events come first. A live feed always goes from the oldest on.",
+        {"enum": ["newest", "oldest"], "default": "newest"},
+    ),
+    "limit": (LIMIT, _number_schema(1, 1_000, 100)),
+}
 DESCRIPTIONS: dict[str, tuple[str, Json]] = {  # by name of the parameter, or by operation and name
+    **{f"{feed}.{name}": description for feed in FEEDS for name, description in OF_FEEDS.items()},
     "getAgent.agent_id": ("An agent's id, or its short name (`urlKey`).", TEXT),
-    "getProject.project_id": ("A project's id, or its short name (`urlKey`).", TEXT),
-    "updateProject.project_id": ("A project's id, or its short name (`urlKey`).", TEXT),
-    "deleteProject.project_id": ("A project's id, or its short name (`urlKey`).", TEXT),
+    **dict.fromkeys(
+        ("getProject.project_id", "updateProject.project_id", "deleteProject.project_id"),
+        ("A project's id, or its short name (`urlKey`).", TEXT),
+    ),
+    **dict.fromkeys(("listRoutines.limit", "listCompanies.limit"), LIMIT_OF_LONG_PAGES),
     "agent_id": ("An agent's id.", UUID),
     "comment_id": ("A comment's id.", UUID),
     "company_id": ("A company's id.", UUID),
@@ -59,7 +92,6 @@ DESCRIPTIONS: dict[str, tuple[str, Json]] = {  # by name of the parameter, or by
     "companyId": ("The id of the company in which a short name is looked up.", TEXT),
     "assigneeAgentId": ("Only those that are assigned to this agent.", ID_OR_NONE),
     "projectId": ("Only those of this project.", ID_OR_NONE),
-    "folder_id": ("A folder's id.", UUID),
     "folderId": ("Only those in this folder.", ID_OR_NONE),
     "parentId": ("Only the children of this issue.", ID_OR_NONE),
     "originId": ("Only those that this routine opened.", ID_OR_NONE),
@@ -85,43 +117,35 @@ DESCRIPTIONS: dict[str, tuple[str, Json]] = {  # by name of the parameter, or by
     "compareRoutine.to": ("The later moment, in ISO 8601, or a position of the log. Without it, now.", PAST),
     "at": ("The moment that is asked about, in ISO 8601; the whole minute is meant.", MOMENT),
     "page": ("The number of the page; the first is 1.", _number_schema(1, 10**9 - 1, 1)),
-    "limit": ("How many a page has at most.", _number_schema(1, 200, 50)),
+    "limit": (LIMIT, _number_schema(1, 200, 50)),
     "revokeKeys": (
         "Whether the keys that the member issued are revoked. Without it they are.",
         {"enum": ["true", "false", ""]},
-    ),
-    "listRoutines.limit": (
-        "How many a page has at most. Without it, as many as fit into an answer.",
-        {"type": "integer", "minimum": 1, "maximum": 1000},
     ),
     "listRuns.limit": (
         "How many a page has at most. A smaller number counts as 1, a larger one as 200, any other text as 50.",
         _number_schema(1, 200, 50),
     ),
-    "listCompanies.limit": (
-        "How many a page has at most; without it as many as fit into an answer.",
-        {"type": "integer", "minimum": 1, "maximum": 1000},
-    ),
-    "listOccurrences.limit": ("How many a page has at most.", _number_schema(1, 1_000, 100)),
-    "listTrajectories.limit": ("How many a page has at most.", _number_schema(1, 200, 10)),
-    "listIssues.limit": ("How many a page has at most.", _number_schema(1, 1_000, 500)),
-    "listComments.limit": ("How many a page has at most.", _number_schema(1, 500, 500)),
+    "listOccurrences.limit": (LIMIT, _number_schema(1, 1_000, 100)),
+    "listTrajectories.limit": (LIMIT, _number_schema(1, 200, 10)),
+    "listIssues.limit": (LIMIT, _number_schema(1, 1_000, 500)),
+    "listComments.limit": (LIMIT, _number_schema(1, 500, 500)),
     "listRunsOfRoutine.limit": (
         "How many there are at most; more than 200 count as 200.",
         {"type": "integer", "minimum": 1, "default": 50},
     ),
-    "listRoutines.status": ("Only those of these statuses, joined by commas.", _words_schema(RoutineStatus)),
-    "listRuns.status": ("Only those of these statuses, joined by commas.", _words_schema(RunStatus)),
-    "listRuns.source": ("Only those that were fired in these ways, joined by commas.", _words_schema(RunSource)),
-    "listCompanyRuns.status": ("Only those of these statuses, joined by commas.", _words_schema(RunStatus)),
-    "listCompanyRuns.source": ("Only those that were fired in these ways, joined by commas.", _words_schema(RunSource)),
+    "listRoutines.status": (STATUSES, _words_schema(RoutineStatus)),
+    "listRuns.status": (STATUSES, _words_schema(RunStatus)),
+    "listRuns.source": (SOURCES, _words_schema(RunSource)),
+    "listCompanyRuns.status": (STATUSES, _words_schema(RunStatus)),
+    "listCompanyRuns.source": (SOURCES, _words_schema(RunSource)),
     "listCompanyRuns.assigneeAgentId": (
         "Only those whose issue is assigned to this agent, or whose routine is, if they have no issue.",
         ID_OR_NONE,
     ),
     "listCompanyRuns.from": ("Only those that were fired at this moment or later, in ISO 8601.", MOMENT_OR_NONE),
     "listCompanyRuns.to": ("Only those that were fired at this moment or earlier, in ISO 8601.", MOMENT_OR_NONE),
-    "listIssues.status": ("Only those of these statuses, joined by commas.", _words_schema(IssueStatus)),
+    "listIssues.status": (STATUSES, _words_schema(IssueStatus)),
     "status": ("Only those of this status.", {"enum": [*get_args(Status)]}),
     "X-Paperclip-Run-Id": (
         "The work session of an agent. It is kept with what is recorded, and an agent must give it to hold an issue.",
@@ -129,56 +153,29 @@ DESCRIPTIONS: dict[str, tuple[str, Json]] = {  # by name of the parameter, or by
     ),
     "Idempotency-Key": (
         "The same as `idempotencyKey` in the body, in ASCII: the same key gives the same run.",
-        {"type": "string", "maxLength": 255},
+        KEY,
     ),
     "createBackfill.Idempotency-Key": (
         "The same key, in ASCII, gives the same backfill, whoever repeats the request and however often.",
-        {"type": "string", "maxLength": 255},
+        KEY,
     ),
     "X-Routines-Consistency": (
         "`eventual` reads what is there, without waiting for what was just recorded.",
         {"enum": [EVENTUAL]},
     ),
-}
-_FEEDS = ("listEvents", "listAllEvents", "listEventsOfCollection")
-_OF_FEEDS: dict[str, tuple[str, Json]] = {
-    "kind": ("Only events of these kinds, joined by commas: `run.fired`, or `run.*` for all that begin so.", TEXT),
-    "streamId": ("Only what happened to this thing itself.", ID_OR_NONE),
-    "actor": ("Only what this actor did: `user:<id>`, `agent:<id>`, `key:<id>`, `trigger:<id>`, or `scheduler`.", TEXT),
-    "routineId": ("Only this routine, and everything that belongs to it.", ID_OR_NONE),
-    "triggerId": ("Only this trigger, and everything that belongs to it.", ID_OR_NONE),
-    "runId": ("Only this run, and everything that belongs to it.", ID_OR_NONE),
-    "issueId": ("Only this issue, and everything that belongs to it.", ID_OR_NONE),
-    "from": ("Only what was recorded at this moment or later, in ISO 8601.", MOMENT_OR_NONE),
-    "to": ("Only what was recorded at this moment or earlier, in ISO 8601.", MOMENT_OR_NONE),
-    "after": ("Only events after this position of the log.", {"type": "integer", "minimum": 0, "maximum": MOST_NUMBER}),
-    "before": (
-        "Only events before this position of the log.",
-        {"type": "integer", "minimum": 0, "maximum": MOST_NUMBER},
-    ),
-    "order": (
-        "Which events come first. A live feed always goes from the oldest on.",
-        {"enum": ["newest", "oldest"], "default": "newest"},
-    ),
-    "limit": ("How many a page has at most.", _number_schema(1, 1_000, 100)),
-}
-DESCRIPTIONS |= {f"{feed}.{name}": description for feed in _FEEDS for name, description in _OF_FEEDS.items()}
-DESCRIPTIONS["position"] = ("A position of the log.", {"type": "string", "pattern": "^[0-9]{1,11}$"})
-DESCRIPTIONS |= {
+    "position": ("A position of the log.", POSITION_TEXT),
     "view": ("The name of a view.", {"enum": sorted(VIEWS)}),
     "exportView.format": ("The form of the file.", {"enum": [*get_args(Format)], "default": "ndjson"}),
     "exportView.from": ("Only rows of this moment or later, in ISO 8601.", MOMENT_OR_NONE),
     "exportView.to": ("Only rows before this moment, in ISO 8601.", MOMENT_OR_NONE),
     "exportView.after": (
         "Only events after this position of the log.",
-        {"type": "integer", "minimum": 0, "maximum": MOST_NUMBER},
+        POSITION,
     ),
     "exportView.limit": ("How many events the file has at most.", _number_schema(1, 100_000, 100_000)),
 }
-REQUIRED = {
-    "at",
-    "compareRoutine.from",
-}  # optional for the framework, so that its absence is refused with a message of ours
+# Optional for the framework, so that its absence is refused with a message of ours.
+REQUIRED = {"at", "compareRoutine.from"}
 
 
 def _header_parameter(name: str, description: str, schema: Json = TEXT) -> Json:
@@ -191,15 +188,9 @@ CONDITIONAL = _header_parameter(
 PRECONDITION = _header_parameter(
     "If-Match", "The ETag of your copy, from a GET of this resource. Unless it is the current one, the answer is 412."
 )
-FEED_HEADERS = (
-    _header_parameter(
-        "Last-Event-ID", "The position after which a live feed goes on.", {"type": "string", "pattern": "^[0-9]{1,11}$"}
-    ),
-)
+FEED_HEADERS = (_header_parameter("Last-Event-ID", "The position after which a live feed goes on.", POSITION_TEXT),)
 WEBHOOK_HEADERS = (  # a webhook's request is read as raw bytes, since these are what is signed
-    _header_parameter(
-        "Idempotency-Key", "The same key, in ASCII, gives the same run.", {"type": "string", "maxLength": 255}
-    ),
+    _header_parameter("Idempotency-Key", "The same key, in ASCII, gives the same run.", KEY),
     _header_parameter(
         "X-GitHub-Delivery", "The id of GitHub's delivery, if there is no key: the same id gives the same run."
     ),

@@ -16,11 +16,11 @@ from projections.firing import backfills
 from projections.firing.backfills import Backfill
 from projections.responses import ResponseBody, time
 from web.http.backend import Backend
+from web.http.moments import check_years
 from web.http.paging import NEXT, Paging, make_page, paging, place_of, row_of
 from web.http.path_ids import BackfillId, TriggerId
 from web.http.requests import parse_whole_number
 from web.http.routing import get, post
-from web.paperclip.schedules import check_years
 
 MODELS = ("backfills",)
 USUAL, MOST = 50, 200

@@ -12,8 +12,9 @@ from application.access import Caller
 from application.use_cases import read_access
 from projections import responses
 from projections.firing import run_history
-from web.http.backend import OF_THEN, Backend
-from web.http.paging import EARLIEST, LATEST, NEXT, Paging, make_page, paging, place_of, row_of
+from web.http.backend import PAST_POSITION, Backend
+from web.http.moments import EARLIEST, LATEST, check_order, moment_of
+from web.http.paging import NEXT, Paging, make_page, paging, place_of, row_of
 from web.http.path_ids import CompanyId
 from web.http.requests import parse_whole_number
 from web.http.routing import get
@@ -21,7 +22,6 @@ from web.http.validation import parse
 from web.paperclip import past_answers
 from web.paperclip.past_answers import Moment
 from web.paperclip.routines import LIST_MODELS, MOST_RUNS, RUNS, words
-from web.paperclip.schedules import check_order, moment_of
 
 
 async def filters(
@@ -66,7 +66,7 @@ class CompanyRuns(Controller):
         "/companies/{company_id:str}/runs",
         operation_id="listCompanyRuns",
         refuses=(403, 422),
-        response_headers=(*NEXT, *OF_THEN),
+        response_headers=(*NEXT, *PAST_POSITION),
     )
     def list_(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
         self,

@@ -20,7 +20,7 @@ from projections.board import comments, goals, issues, projects
 from projections.board.issues import Filters
 from projections.engine.table import Connection
 from projections.responses import ResponseBody
-from web.http.backend import OF_THEN, Backend
+from web.http.backend import PAST_POSITION, Backend
 from web.http.paging import NEXT, Paging, Position, make_page, paging, place_of, row_of
 from web.http.path_ids import CommentId, CompanyId
 from web.http.requests import parse_whole_number, uuid_or_none
@@ -129,7 +129,7 @@ class Issues(Controller):
         "/companies/{company_id:str}/issues",
         operation_id="listIssues",
         refuses=(403, 422),
-        response_headers=(*NEXT, *OF_THEN),
+        response_headers=(*NEXT, *PAST_POSITION),
     )
     def list_(  # noqa: PLR0913, PLR0917 the caller, the filters, the part of the list
         self,
@@ -167,7 +167,7 @@ class Issues(Controller):
         changed = backend.change(caller, ("issues",), use_cases.create, company_id, data)
         return changed.answer(lambda conn: issues.issue(conn, changed.result), 201)
 
-    @get("/issues/{issue_id:str}", operation_id="getIssue", refuses=(422,), response_headers=OF_THEN)
+    @get("/issues/{issue_id:str}", operation_id="getIssue", refuses=(422,), response_headers=PAST_POSITION)
     def detail(
         self,
         backend: NamedDependency[Backend],

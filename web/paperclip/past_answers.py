@@ -17,8 +17,8 @@ from litestar.params import QueryParameter
 from msgspec.structs import replace
 
 from application.access import Caller
+from application.event_store.codec import all_from_stored
 from application.event_store.data_keys import ReadKeys
-from application.event_store.store import all_from_stored
 from application.use_cases import read_access, runs
 from application.use_cases import routines as use_cases
 from domain import disclosure
@@ -33,10 +33,10 @@ from projections.firing import run_history
 from projections.firing.run_documents import detail_of
 from projections.routines import routine_list, routines
 from web.http.backend import POSITION_HEADER, Backend
+from web.http.moments import moment_of
 from web.http.paging import Paging, make_page, row_of
 from web.http.requests import MOST_DIGITS
 from web.http.validation import Invalid
-from web.paperclip.schedules import moment_of
 
 MOST = 100  # rows of a page of routines or issues
 T = TypeVar("T")

@@ -33,7 +33,7 @@ from projections.firing.run_documents import detail_of
 from projections.responses import ResponseBody
 from projections.routines import routine_list, routines
 from web.http.answers import Answer
-from web.http.backend import OF_THEN, Backend
+from web.http.backend import PAST_POSITION, Backend
 from web.http.idempotency import one_key
 from web.http.paging import NEXT, Paging, make_page, paging, place_of, row_of
 from web.http.path_ids import CompanyId, RoutineId, RunId
@@ -111,7 +111,7 @@ class Routines(Controller):
         "/companies/{company_id:str}/routines",
         operation_id="listRoutines",
         refuses=(403, 422),
-        response_headers=(*NEXT, *OF_THEN),
+        response_headers=(*NEXT, *PAST_POSITION),
     )
     async def list_(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
         self,
@@ -184,7 +184,7 @@ class Routines(Controller):
         changed = backend.change(caller, ("routines",), triggers.create_routine, company_id, data)
         return changed.answer(lambda conn: _read_created(conn, changed.result, data, public_url), 201)
 
-    @get("/routines/{routine_id:str}", operation_id="getRoutine", refuses=(422,), response_headers=OF_THEN)
+    @get("/routines/{routine_id:str}", operation_id="getRoutine", refuses=(422,), response_headers=PAST_POSITION)
     async def detail(
         self,
         backend: NamedDependency[Backend],
@@ -245,7 +245,7 @@ class Routines(Controller):
         "/routines/{routine_id:str}/runs",
         operation_id="listRuns",
         refuses=(422,),
-        response_headers=(*NEXT, *OF_THEN),
+        response_headers=(*NEXT, *PAST_POSITION),
     )
     async def runs(  # noqa: PLR0913, PLR0917 who asks, for what, and which part of it
         self,
@@ -319,7 +319,7 @@ class Routines(Controller):
         fired = wanted()
         return run_answer(commit_result.result, commit_result, runs.digest_of(fired) if fired.idempotency_key else None)
 
-    @get("/routine-runs/{run_id:str}", operation_id="getRun", refuses=(422,), response_headers=OF_THEN)
+    @get("/routine-runs/{run_id:str}", operation_id="getRun", refuses=(422,), response_headers=PAST_POSITION)
     def get_run(
         self,
         backend: NamedDependency[Backend],

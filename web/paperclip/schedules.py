@@ -1,6 +1,5 @@
 """The routes that show the occurrences of schedules, explain their outcomes, and preview unsaved schedules."""
 
-import re
 from datetime import datetime, timedelta
 from typing import Annotated
 from uuid import UUID
@@ -13,8 +12,8 @@ from msgspec import UNSET, UnsetType
 
 from application.access import Caller
 from application.request_bodies.triggers import SchedulePreview
-from application.use_cases import explanations
-from application.use_cases.explanations import PlannedOccurrence, TriggerPlan
+from application.use_cases import explanations, schedule_previews
+from application.use_cases.schedule_previews import PlannedOccurrence, TriggerPlan
 from domain.explain import sentences
 from domain.explain.verdicts import Verdict
 from domain.recorded import Recorded
@@ -25,15 +24,15 @@ from projections.firing import occurrences
 from projections.firing.occurrences import Occurrence, OccurrenceRow, Place
 from projections.responses import ResponseBody, time, time_or_none
 from web.http.backend import Backend
-from web.http.paging import EARLIEST, LATEST, NEXT, Paging, cursor_of, next_page_headers_from, paging, place_of
+from web.http.moments import check_order, check_years, moment_of
+from web.http.paging import NEXT, Paging, cursor_of, next_page_headers_from, paging, place_of
 from web.http.path_ids import RoutineId, TriggerId
 from web.http.requests import parse_whole_number, uuid_or_none
 from web.http.routing import get, post
-from web.http.validation import Invalid, invalid, parse
+from web.http.validation import invalid
 
 PAGE, MOST = 100, 1_000
 DAY = timedelta(days=1)
-LOST_PLUS = re.compile(r" (?=\d\d:?\d\d$)")  # where a client did not escape the + of an offset
 PLANNED_ID = UUID(int=2**128 - 1)  # places planned occurrences after all settled ones
 
 
@@ -168,12 +167,12 @@ class Schedules(Controller):
         period = begin, end = _parse_period(since, to, backend.executor.clock())
         list_name = f"occurrences of {trigger_id}"
         after = place_of(paging.cursor, list_name, Place)
-        schedule = backend.authorize(caller, explanations.plan_of_trigger, trigger_id)
+        schedule = backend.authorize(caller, schedule_previews.plan_of_trigger, trigger_id)
         with backend.consistent_read("occurrences", eventual=eventual) as conn:
             settled = occurrences.rows_within(conn, trigger_id, period, after=after, limit=limit + 1)
             latest = occurrences.latest_occurrence(conn, trigger_id)
         start = max(begin - INSTANT, after.first) if after else begin - INSTANT
-        planned = explanations.planned_occurrences(schedule, latest, start, end, limit + 1 - len(settled))
+        planned = schedule_previews.planned_occurrences(schedule, latest, start, end, limit + 1 - len(settled))
         return _answer_page(schedule, paging, list_name, period, [*settled, *planned], limit)
 
     @get("/routines/{routine_id:str}/explain", operation_id="explainRoutine", refuses=(422,))
@@ -211,7 +210,7 @@ class Schedules(Controller):
         clock changes that affect it within 400 days or until the last of these times.
         """
         check_years(data.from_, "from")
-        result = backend.authorize(caller, explanations.preview, data)
+        result = backend.authorize(caller, schedule_previews.preview, data)
         return SchedulePreviewed(
             valid=result.reason is None,
             reason=result.reason,
@@ -231,30 +230,6 @@ def _parse_period(since: str | None, until: str | None, now: datetime) -> tuple[
     end = end or max(now, begin) + DAY
     check_order(begin, end)
     return begin, end
-
-
-def check_order(begin: datetime | None, end: datetime | None) -> None:
-    """Raise Invalid for a period that ends before it begins: nothing lies in it, which is hardly what was asked for."""
-    if begin is not None and end is not None and end < begin:
-        raise invalid("to must not be before from", "to")
-
-
-def moment_of(text: str | None, name: str) -> datetime | None:
-    """Return the moment of a query parameter, or None for an absent or empty one. Raise Invalid."""
-    if not text:
-        return None
-    try:
-        moment = parse(datetime, LOST_PLUS.sub("+", text))
-    except Invalid as error:
-        raise Invalid([{**issue, "path": [name]} for issue in error.issues]) from error
-    return check_years(moment, name)
-
-
-def check_years(moment: datetime | None, name: str) -> datetime | None:
-    """Return the moment, or None for None. Raise Invalid if it is before EARLIEST or after LATEST."""
-    if moment is not None and not EARLIEST <= moment <= LATEST:
-        raise invalid(f"{name} must lie between the years {EARLIEST.year} and {LATEST.year}", name)
-    return moment
 
 
 def _answer_page(  # noqa: PLR0913, PLR0917 everything on the page

@@ -28,9 +28,9 @@ from projections.engine.table import Connection
 from projections.firing import past_runs
 from projections.responses import ResponseBody, time
 from web.http.backend import Backend
+from web.http.moments import check_years
 from web.http.path_ids import CompanyId, RoutineId
 from web.http.routing import post
-from web.paperclip.schedules import check_years
 
 MOST_SHOWN = 500  # differences in one answer; all are counted
 SLOT_EVENTS = 3  # of one run, at most as a rule: taken, freed, and its share of the snapshots

@@ -279,7 +279,7 @@ def _check_references(
     if old is None or new.goal_id != old.goal_id:
         references.check_goal(work, company_id, new.goal_id)
     if old is None or new.parent_id != old.parent_id:
-        references.check_issue(work, company_id, new.parent_id)
+        references.check_parent_issue(work, company_id, new.parent_id)
         references.check_issues_above(work, new.parent_id, issue_id)
 
 

@@ -114,7 +114,7 @@ def delete(work: UnitOfWork, principal: Principal, path: RoutinePath) -> UUID:
 
 def archive(work: UnitOfWork, routine_id: UUID, current: Routine, call: TaskCall) -> None:
     """Archive a routine: it fires no more, and its secrets are dropped."""
-    schedule_changes.record_all_waiting_as_missed(work, current, "archived")
+    schedule_changes.record_all_waiting_as_missed(work, current)
     task_firing.release(work, routine_id, call)
     new_settings = replace(current.settings, status="archived", call=replace(call, secrets=None, callback=None))
     work.record(routine_id, routine.update(current, new_settings))

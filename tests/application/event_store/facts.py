@@ -7,8 +7,8 @@ from uuid import uuid4
 
 from msgspec.structs import replace
 
+from application.event_store.codec import encode
 from application.event_store.recorder import Batch
-from application.event_store.store import to_stored
 from domain.events import AgentPaused
 from domain.recorded import Recorded
 from tests.waiting import wait_for
@@ -37,7 +37,7 @@ def without_places(streams):
 
 
 def batch(events, guards=()):
-    stored = [to_stored(one) for one in events]
+    stored = [encode(one).stored for one in events]
     return Batch(
         [one.originator_id for one in stored],
         [one.originator_version for one in stored],

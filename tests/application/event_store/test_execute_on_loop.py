@@ -11,10 +11,11 @@ from msgspec.structs import replace
 from psycopg_pool import PoolTimeout
 
 from application.event_store.at_hand import HEAVY_BYTES
+from application.event_store.codec import UnreadableEvent
 from application.event_store.data_keys import DataKeys
 from application.event_store.loop_recorder import LoopRecorder
 from application.event_store.recorder import MOST_BATCHES
-from application.event_store.store import EventStore, UnreadableEvent
+from application.event_store.store import EventStore
 from application.event_store.stream_cache import StreamCache
 from application.event_store.stream_kinds import AGENT, GOAL, ISSUE
 from application.execute import Executor

@@ -6,7 +6,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from application.event_store.recorder import ClockDiffers
+from application.event_store.postgres_errors import ClockDiffers
 from application.execute import Executor
 from domain.events import AgentPaused
 from tests.application.event_store.writers import BOUND, body_at, text

@@ -9,7 +9,8 @@ import pytest
 from eventsourcing.persistence import IntegrityError, OperationalError
 from psycopg_pool import PoolTimeout
 
-from application.event_store.recorder import TRIES, NotRecorded, OutcomeUnknown, PostgresRecorder
+from application.event_store.postgres_errors import NotRecorded, OutcomeUnknown
+from application.event_store.recorder import TRIES, PostgresRecorder
 from application.event_store.store import EventStore
 from domain.events import AgentPaused
 from projections.engine import isolation

@@ -9,10 +9,11 @@ import pytest
 from eventsourcing.persistence import Notification
 
 from application.event_store import data_keys, sealing
+from application.event_store.codec import UnreadableEvent, all_from_stored, by_stream, encode, from_stored, key_of
 from application.event_store.data_keys import DataKeys, LostKey, ReadKeys
 from application.event_store.in_memory import MemoryRecorder
 from application.event_store.sealing import CannotOpen
-from application.event_store.store import EventStore, UnreadableEvent, all_from_stored, from_stored, key_of, to_stored
+from application.event_store.store import EventStore
 from application.event_store.stream_cache import memory_of
 from domain.erasure import subject_of
 from domain.events import CommentAdded, CompanyCreated, ProjectPaused, SlotFreed
@@ -57,6 +58,11 @@ def record_of(event, **fields):
     return Recorded(**envelope | fields)
 
 
+def open_with(keys, stored):
+    (events,) = by_stream([stored.originator_id], [stored], keys).values()
+    return events[0]
+
+
 def row(stored):
     return Notification(stored.originator_id, stored.originator_version, stored.topic, stored.state, 1)
 
@@ -64,22 +70,22 @@ def row(stored):
 @pytest.mark.parametrize("event", canaries(), ids=lambda event: type(event).__name__)
 def test_every_kind_of_event_is_read_as_it_was_written_and_nothing_of_it_is_in_the_open(event):
     keys, event_record = MemoryKeys(), record_of(event)
-    plain, stored = to_stored(event_record), to_stored(event_record, keys=keys)
+    plain, stored = encode(event_record).stored, encode(event_record, keys=keys).stored
 
     (read,) = all_from_stored([row(stored)], keys)
 
     assert read.event == event
     assert CANARY.encode() not in stored.state
     assert (stored.state == plain.state) == (CANARY.encode() not in plain.state)
-    assert from_stored(plain, keys).event == event, "events of before stay as they are"
+    assert open_with(keys, plain).event == event, "events of before stay as they are"
     keys.erase(subject_of(event_record.stream_id, COMPANY, event))
-    for stored_form in (stored, plain, to_stored(event_record, keys=keys)):
-        assert CANARY not in repr(from_stored(stored_form, keys))
+    for stored_form in (stored, plain, encode(event_record, keys=keys).stored):
+        assert CANARY not in repr(open_with(keys, stored_form))
 
 
 def test_the_parts_of_an_event_open_at_their_place_only():
     keys = MemoryKeys()
-    stored = to_stored(record_of(CommentAdded(issue_id=uuid4(), body="hello")), keys=keys)
+    stored = encode(record_of(CommentAdded(issue_id=uuid4(), body="hello")), keys=keys).stored
     key = key_of(stored, keys)
     assert key is not None
 
@@ -89,7 +95,7 @@ def test_the_parts_of_an_event_open_at_their_place_only():
         at_another_place(stored, state=stored.state.replace(b'"sealed":"', b'"sealed":"AAAA')),
     ):
         with pytest.raises(UnreadableEvent):
-            from_stored(other, keys)
+            open_with(keys, other)
         assert isinstance(all_from_stored([row(other)], keys)[0].event, Unreadable)
     sealed = sealing.seal(b"1" * 32, COMPANY, 3, b"{}")
     with pytest.raises(CannotOpen):
@@ -122,12 +128,12 @@ def at_another_place(stored, **fields):
 
 
 def test_without_its_key_an_event_of_the_service_cannot_be_read_and_a_reader_without_rights_sees_that_it_is_sealed():
-    stored = to_stored(record_of(CommentAdded(issue_id=uuid4(), body="hello")), keys=MemoryKeys())
+    stored = encode(record_of(CommentAdded(issue_id=uuid4(), body="hello")), keys=MemoryKeys()).stored
 
     with pytest.raises(UnreadableEvent, match="no data key"):
-        from_stored(stored, MemoryKeys())
+        open_with(MemoryKeys(), stored)
     for keys in (None, MemoryKeys(is_complete=False)):
-        assert "[sealed]" == from_stored(stored, keys).event.body
+        assert "[sealed]" == open_with(keys, stored).event.body
 
 
 def test_the_memory_of_an_event_is_estimated_from_what_it_is_when_it_is_open():
@@ -135,9 +141,9 @@ def test_the_memory_of_an_event_is_estimated_from_what_it_is_when_it_is_open():
     store = EventStore(MemoryRecorder(), keys=keys)
     stored, plain = store.encode(record_of(event))
 
-    read = from_stored(stored, keys, is_kept=True)
+    read = open_with(keys, stored)
 
-    assert plain == to_stored(record_of(event)).state
+    assert plain == encode(record_of(event)).stored.state
     assert abs(read.memory - memory_of(event, plain)) < 1_000
     assert read.size == len(stored.state)
 
@@ -185,7 +191,7 @@ def test_what_is_recorded_of_somebody_who_is_erased_is_erased_before_it_is_store
     keys = MemoryKeys()
     keys.erase(COMPANY)
 
-    stored = to_stored(record_of(ProjectPaused(reason="hello")), keys=keys)
+    stored = encode(record_of(ProjectPaused(reason="hello")), keys=keys).stored
 
     assert b"hello" not in stored.state
     assert b"sealed" not in stored.state

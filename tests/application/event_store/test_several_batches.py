@@ -6,7 +6,7 @@ from uuid import uuid4
 import psycopg
 from eventsourcing.persistence import IntegrityError
 
-from application.event_store.recorder import ClockDiffers
+from application.event_store.postgres_errors import ClockDiffers
 from domain.events import AgentPaused
 from tests.application.event_store.facts import append_together, batch, fact, stream
 

@@ -11,7 +11,7 @@ import pytest
 from eventsourcing.persistence import IntegrityError, MapperDeserialisationError, StoredEvent
 from msgspec.structs import replace
 
-from application.event_store.store import to_stored
+from application.event_store.codec import encode
 from domain.events import AgentPaused, AgentResumed, RunFired, SlotCounted
 from domain.values import Failed
 from tests.application.event_store.facts import NOON, fact, places, stream, without_places
@@ -311,7 +311,7 @@ def test_the_stored_row_is_what_the_mapper_made(system, log):
     system.store.append([recorded])
 
     ((_, stream_id, version, name, body, *_),), _ = log()
-    expected = to_stored(recorded)
+    expected = encode(recorded).stored
     assert (stream_id, version, name, body) == (UUID(int=7), 1, "agent.paused", expected.state)
 
 

@@ -9,7 +9,7 @@ from application.request_bodies.board import AgentPatch, CompanyPatch
 from application.request_bodies.budgets import BudgetDraft, UsageReport
 from application.request_bodies.issues import IssuePatch
 from application.request_bodies.routines import RoutinePatch
-from application.use_cases import budgets, revisions, routines, runs
+from application.use_cases import budgets, revisions, routines, schedule_firing
 from application.use_cases.board import agents, companies, issues
 from domain.errors import Conflict, Forbidden, InvalidField, NotFound, RuleViolation
 from domain.events import RoutineCreated, RunFailed, RunFired, RunReported
@@ -104,12 +104,12 @@ def test_a_schedule_beyond_a_budget_goes_on_and_runs_when_it_frees(app, spent_by
     trigger = app.schedule(routine)
     spent_by_owner["routine"] = WindowSpending(micros=10_000_000, reached_at=app.now)
     app.passes(HOUR)
-    app.carry_out(runs.fire_due, [app.due(trigger, app.now.replace(minute=0, second=0))])
+    app.carry_out(schedule_firing.fire_due, [app.due(trigger, app.now.replace(minute=0, second=0))])
     assert "over_budget" == last(app).reason
 
     spent_by_owner.clear()
     app.passes(HOUR)
-    app.carry_out(runs.fire_due, [app.due(trigger, app.now.replace(minute=0, second=0))])
+    app.carry_out(schedule_firing.fire_due, [app.due(trigger, app.now.replace(minute=0, second=0))])
 
     assert isinstance(last(app), Opened)
 

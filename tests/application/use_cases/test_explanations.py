@@ -1,12 +1,9 @@
-from datetime import timedelta
-
 import pytest
 
 from application.request_bodies.board import ProjectDraft
 from application.request_bodies.issues import IssuePatch
 from application.request_bodies.routines import RetryPolicyDraft, RoutinePatch
-from application.request_bodies.triggers import SchedulePreview
-from application.use_cases import explanations, routines, runs, zone_data
+from application.use_cases import explanations, routines, schedule_firing, zone_data
 from application.use_cases.board import agents, issues, projects
 from domain.errors import InvalidField, NotFound
 from domain.events import TriggerRescheduled
@@ -29,25 +26,12 @@ def next_hour(app):
     return app.now.replace(minute=0, second=0) + HOUR
 
 
-def test_what_is_planned_is_named_until_something_is_in_the_way(app, routine, trigger):
-    ahead = app.ask(explanations.plan_of_trigger, trigger)
-    planned = explanations.planned_occurrences(ahead, None, app.now, app.now + 3 * HOUR, 10)
-    assert [13, 14, 15] == [one.at.hour for one in planned]
-
-    app.ask(routines.update, routine, RoutinePatch(status="paused"))
-
-    assert "routine_paused" == app.ask(explanations.plan_of_trigger, trigger).why_none
-    assert [] == explanations.planned_occurrences(
-        app.ask(explanations.plan_of_trigger, trigger), None, app.now, app.now + HOUR, 10
-    )
-
-
 def test_an_occurrence_that_ran_one_that_was_missed_and_one_to_come_are_told_apart(app, routine, trigger):
     first = next_hour(app)
     app.passes(HOUR)
-    app.carry_out(runs.fire_due, [app.due(trigger, first)])
+    app.carry_out(schedule_firing.fire_due, [app.due(trigger, first)])
     app.passes(2 * HOUR)
-    app.carry_out(runs.fire_due, [app.due(trigger, first + HOUR)])
+    app.carry_out(schedule_firing.fire_due, [app.due(trigger, first + HOUR)])
     app.ask(routines.update, routine, RoutinePatch(status="paused"))
 
     moments = [first, first + HOUR, first + 9 * HOUR]
@@ -112,27 +96,12 @@ def test_a_trigger_of_another_routine_is_not_found_and_too_many_schedules_are_as
         app.ask(explanations.explain, app.routine(), app.now, first)
 
 
-def test_a_preview_says_in_words_what_a_schedule_would_do_and_records_nothing(app):
-    event_count = len(list(app.store.history()))
-
-    preview = app.ask(
-        explanations.preview, SchedulePreview(cron_expression="30 2 * * *", timezone="Europe/Berlin", count=2)
-    )
-    refused = app.ask(explanations.preview, SchedulePreview(cron_expression="61 * * * *"))
-
-    assert "Europe/Berlin time" in preview.words
-    assert [timedelta(days=1)] == [preview.times[1].at - preview.times[0].at]
-    assert preview.affected
-    assert refused.reason
-    assert event_count == len(list(app.store.history()))
-
-
 def test_a_run_that_is_tried_again_says_so_and_after_how_many_attempts_it_ended(app):
     routine = app.routine(retry_policy=RetryPolicyDraft(max_attempts=2, backoff_seconds=60))
     trigger, agent = app.schedule(routine), app.as_agent()
     first = next_hour(app)
     app.passes(HOUR)
-    app.carry_out(runs.fire_due, [app.due(trigger, first)])
+    app.carry_out(schedule_firing.fire_due, [app.due(trigger, first)])
     issue = issue_of_run(run_of_occurrence(trigger, first))
     failed = IssuePatch(status="cancelled", failure_reason="exit status 3")
 

@@ -1,6 +1,6 @@
 import pytest
 
-from application.use_cases import occurrences, runs, triggers
+from application.use_cases import occurrences, schedule_firing, triggers
 from domain.routines.trigger import plan_of
 from tests.application.use_cases.installation import HOUR, MINUTE
 
@@ -19,7 +19,7 @@ def hour(app):
 def fire(app, trigger, count):
     for _ in range(count):
         app.passes(HOUR)
-        app.carry_out(runs.fire_due, [app.due(trigger, app.now.replace(minute=0, second=0))])
+        app.carry_out(schedule_firing.fire_due, [app.due(trigger, app.now.replace(minute=0, second=0))])
 
 
 def first_unsettled(app, trigger, since):

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from application.event_store.stream_kinds import PROBE, ROUTINE, RUN
 from application.request_bodies.board import ProjectDraft
 from application.request_bodies.routines import BackfillDraft, JsonConditionDraft, ProbeDraft, RoutinePatch
-from application.use_cases import backfills, explanations, probes, revisions, routines, runs
+from application.use_cases import backfills, explanations, probes, revisions, routines, schedule_firing
 from application.use_cases.board import projects
 from domain.errors import InvalidField
 from domain.events import ProbeAnswered, ProbeRequested, RoutineCreated, RunFired, TriggerMissed
@@ -41,7 +41,9 @@ class Probed:
 
     def tick(self, **fields):
         """What the scheduler does with the schedule; gives how many runs it recorded."""
-        return self.here.carry_out(runs.fire_due, [replace(self.here.due(self.trigger, self.occurrence), **fields)])
+        return self.here.carry_out(
+            schedule_firing.fire_due, [replace(self.here.due(self.trigger, self.occurrence), **fields)]
+        )
 
     def pending(self, version=1):
         return PendingProbe(id=self.id, version=version, routine_id=self.routine, company_id=self.here.company)
@@ -231,13 +233,13 @@ def test_a_routine_that_calls_a_task_is_probed_as_well(app):
     trigger, occurrence = cadence_of(routine), app.now.replace(minute=0, second=0) + HOUR
     app.now = occurrence
     row = replace(app.due(trigger, occurrence), company_id=app.executor.query(lambda work: work.company_of(routine)))
-    app.carry_out(runs.fire_due, [row])
+    app.carry_out(schedule_firing.fire_due, [row])
     pending = PendingProbe(
         id=probe_of_occurrence(trigger, occurrence), version=1, routine_id=routine, company_id=row.company_id
     )
     app.carry_out(probes.record, pending, FAILED)
 
-    app.carry_out(runs.fire_due, [row])
+    app.carry_out(schedule_firing.fire_due, [row])
 
     assert [Skipped(reason="probe_failed")] == [event.outcome for event in app.events(RunFired)]
 

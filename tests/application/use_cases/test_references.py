@@ -18,7 +18,7 @@ def test_nothing_is_always_a_good_reference(app):
     for rule in (
         references.check_project,
         references.check_goal,
-        references.check_issue,
+        references.check_parent_issue,
         references.check_agent,
         references.check_assignee,
     ):
@@ -29,7 +29,7 @@ def test_what_is_not_there_and_what_is_another_companys_are_told_apart(app):
     id_by_rule = {
         references.check_project: app.ask(projects.create, app.company, ProjectDraft(name="Moon")),
         references.check_goal: app.ask(goals.create, app.company, GoalDraft(title="Land")),
-        references.check_issue: app.issue(),
+        references.check_parent_issue: app.issue(),
         references.check_agent: app.agent,
         references.check_assignee: app.agent,
     }

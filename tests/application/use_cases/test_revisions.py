@@ -5,7 +5,7 @@ import pytest
 from application.event_store.stream_kinds import ROUTINE, TRIGGER
 from application.request_bodies.routines import RoutinePatch
 from application.request_bodies.triggers import ScheduleDraft, TriggerPatch, WebhookDraft
-from application.use_cases import revisions, routines, runs, triggers
+from application.use_cases import revisions, routines, schedule_firing, triggers
 from domain.errors import Conflict, Forbidden, NotFound
 from domain.events import RoutineRestored
 from domain.identity import revision_of
@@ -43,7 +43,7 @@ def test_a_schedule_that_has_run_its_last_time_is_restored_as_one_that_is_over(a
     trigger = app.ask(triggers.create, routine, once).trigger_id
     then = latest_revision(app, routine)
     app.passes(2 * HOUR)
-    app.carry_out(runs.fire_due, [app.due(trigger, once.run_at)])
+    app.carry_out(schedule_firing.fire_due, [app.due(trigger, once.run_at)])
     if is_deleted:
         app.ask(triggers.delete, trigger)
     app.ask(routines.update, routine, RoutinePatch(title="Other"))

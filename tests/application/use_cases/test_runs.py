@@ -2,15 +2,13 @@ import pytest
 from msgspec.structs import replace
 
 from application.event_store.stream_kinds import ISSUE, ROUTINE, RUN, TRAJECTORY
-from application.request_bodies.board import ProjectDraft
 from application.request_bodies.issues import IssuePatch
 from application.request_bodies.routines import RetryPolicyDraft, RoutinePatch, RunRequest, VariableDraft
 from application.request_bodies.triggers import ApiDraft, TriggerPatch
-from application.use_cases import deadlines, routines, runs, slots, triggers
-from application.use_cases.board import agents, issues, projects
+from application.use_cases import deadlines, routines, runs, schedule_firing, slots, triggers
+from application.use_cases.board import agents, issues
 from domain.errors import Conflict, Forbidden, NotFound, RuleViolation
 from domain.events import (
-    AgentCreated,
     CommentAdded,
     IssueMoved,
     IssueOpened,
@@ -20,15 +18,14 @@ from domain.events import (
     RunFired,
     SlotFreed,
     SlotTaken,
-    TriggerMissed,
 )
 from domain.identity import FIRST_USER, issue_of_run, run_of_occurrence, trajectory_of_run
 from domain.routines.activity_gate import NO_ACTIVITY, Activity, Window
 from domain.routines.deadline import Overdue
-from domain.routines.firing import NOT_INVOKABLE, PROJECT_PAUSED
+from domain.routines.firing import NOT_INVOKABLE
 from domain.values import Coalesced, Failed, Opened, Skipped
 from projections.firing.run_documents import detail_of
-from tests.application.use_cases.installation import DAY, HOUR, MINUTE
+from tests.application.use_cases.installation import DAY, HOUR
 
 
 def outcomes(app):
@@ -129,7 +126,7 @@ def test_what_is_too_much_to_cancel_at_once_is_refused_or_recorded_as_failed(app
     with pytest.raises(RuleViolation, match="may have at most 2: end some first"):
         app.fire(routine)
     app.passes(HOUR)
-    app.carry_out(runs.fire_due, [app.due(trigger, hour(app))])
+    app.carry_out(schedule_firing.fire_due, [app.due(trigger, hour(app))])
 
     assert isinstance(outcomes(app)[-1], Failed)
     assert 3 == len(live_runs(app, routine))
@@ -141,7 +138,7 @@ def test_of_late_occurrences_under_cancel_previous_only_the_newest_opens_an_issu
     live = app.fire(routine)
     app.passes(3 * HOUR)
 
-    app.carry_out(runs.fire_due, [app.due(trigger, hour(app) - 2 * HOUR)])
+    app.carry_out(schedule_firing.fire_due, [app.due(trigger, hour(app) - 2 * HOUR)])
 
     latest = run_of_occurrence(trigger, hour(app))
     superseded = Skipped(into_run_id=latest, reason="superseded")
@@ -183,7 +180,7 @@ def test_occurrences_that_the_gate_holds_are_not_superseded_by_one_that_it_holds
     app.passes(3 * HOUR)
     row = app.due(trigger, hour(app) - 2 * HOUR)
 
-    app.carry_out(runs.fire_due, [replace(row, window=Window(since=app.now - DAY))])
+    app.carry_out(schedule_firing.fire_due, [replace(row, window=Window(since=app.now - DAY))])
 
     assert [NO_ACTIVITY] * 3 == outcomes(app)
 
@@ -199,7 +196,7 @@ def test_of_occurrences_that_the_gate_lets_through_the_newest_runs_and_the_other
     happened = Activity(id=trigger, event="issue.opened", at=app.now)
     row = app.due(trigger, hour(app) - 2 * HOUR)
 
-    app.carry_out(runs.fire_due, [replace(row, window=Window(since=app.now - DAY, activity=happened))])
+    app.carry_out(schedule_firing.fire_due, [replace(row, window=Window(since=app.now - DAY, activity=happened))])
 
     latest = run_of_occurrence(trigger, hour(app))
     superseded = Skipped(into_run_id=latest, reason="superseded")
@@ -270,66 +267,3 @@ def test_a_trigger_that_is_named_is_the_routines_own_and_enabled(app):
     app.ask(triggers.delete, trigger)
     with pytest.raises(NotFound):
         app.fire(routine, **by_code)
-
-
-def test_an_occurrence_is_settled_once_whoever_comes_second(app):
-    trigger = app.schedule(app.routine())
-    app.passes(HOUR)
-    row = app.due(trigger, hour(app))
-
-    assert [1, 0] == [app.carry_out(runs.fire_due, [row]) for _ in range(2)]
-    assert app.state(RUN, run_of_occurrence(trigger, hour(app))) is not None
-
-
-def test_what_is_too_late_is_missed_and_one_event_says_so(app):
-    trigger = app.schedule(app.routine())
-    first = hour(app) + HOUR
-    app.passes(4 * HOUR)
-
-    app.carry_out(runs.fire_due, [app.due(trigger, first)])
-
-    assert [3] == [event.count for event in app.events(TriggerMissed)]
-    assert 1 == len(app.events(RunFired))
-
-
-def test_nothing_fires_while_the_routine_is_paused_and_what_waited_is_missed_when_it_is_archived(app):
-    routine = app.routine()
-    trigger = app.schedule(routine)
-    app.passes(HOUR)
-    row = app.due(trigger, hour(app))
-    app.ask(routines.update, routine, RoutinePatch(status="paused"))
-
-    assert 0 == app.carry_out(runs.fire_due, [row])
-    app.ask(routines.update, routine, RoutinePatch(status="archived"))
-
-    assert [] == outcomes(app)
-    assert ["archived"] == [event.reason for event in app.events(TriggerMissed)]
-
-
-def test_a_scheduled_run_that_cannot_open_an_issue_says_why(app):
-    project = app.ask(projects.create, app.company, ProjectDraft(name="Moon"))
-    paused, asleep = app.routine(project_id=project), app.routine(assignee_agent_id=app.another_agent())
-    vague = app.routine(title="For {{who}}", variables=(VariableDraft(name="who", default_value="all"),))
-    rows = [app.schedule(routine) for routine in (paused, asleep, vague)]
-    app.ask(projects.pause, project)
-    app.ask(agents.pause, app.ids(AgentCreated)[-1], "holiday")
-    app.passes(HOUR)
-
-    app.carry_out(runs.fire_due, [app.due(trigger, hour(app)) for trigger in rows])
-
-    assert [PROJECT_PAUSED, Failed(reason=NOT_INVOKABLE), Opened] == [
-        outcome if not isinstance(outcome, Opened) else Opened for outcome in outcomes(app)
-    ]
-
-
-def test_what_cannot_be_carried_out_is_recorded_as_failed_and_the_schedule_goes_on(app):
-    trigger = app.schedule(app.routine())
-    app.passes(HOUR)
-    row = app.due(trigger, hour(app))
-
-    assert [1, 0] == [app.carry_out(runs.fail_due, [row], "it breaks") for _ in range(2)]
-
-    [fired] = app.events(RunFired)
-    assert fired.outcome == Failed(reason="The occurrence could not be carried out: it breaks")
-    assert hour(app) + HOUR == fired.next_at
-    assert app.now - fired.occurrence < MINUTE

@@ -13,7 +13,7 @@ from application.event_store import unit_of_work
 from application.event_store.stream_kinds import ROUTINE, TRIGGER
 from application.request_bodies.routines import RoutinePatch
 from application.request_bodies.triggers import ScheduleDraft, TriggerPatch
-from application.use_cases import revisions, routines, runs, schedule_changes, triggers
+from application.use_cases import revisions, routines, schedule_changes, schedule_firing, triggers
 from domain.events import RunFired, TriggerMissed
 from domain.identity import revision_of
 from domain.routines import trigger as trigger_rules
@@ -38,16 +38,16 @@ def hour(app):
     return app.now.replace(minute=0, second=0)
 
 
-def drop_all(app, routine, reason="edited"):
-    app.carry_out(lambda work: schedule_changes.record_all_waiting_as_missed(work, work.get(ROUTINE, routine), reason))
+def drop_all(app, routine):
+    app.carry_out(lambda work: schedule_changes.record_all_waiting_as_missed(work, work.get(ROUTINE, routine)))
     return [(event.reason, event.count) for event in app.events(TriggerMissed)]
 
 
-def test_all_that_was_due_of_every_schedule_is_missed_for_the_reason(app, routine, trigger):
+def test_all_that_was_due_of_every_schedule_of_an_archived_routine_is_missed(app, routine, trigger):
     app.schedule(routine, "30 * * * *")
     app.passes(3 * HOUR)
 
-    assert [("edited", 3), ("edited", 3)] == sorted(drop_all(app, routine))
+    assert [("archived", 3), ("archived", 3)] == sorted(drop_all(app, routine))
 
 
 def test_what_is_not_due_yet_is_left_alone(app, routine, trigger):
@@ -57,11 +57,11 @@ def test_what_is_not_due_yet_is_left_alone(app, routine, trigger):
 def test_what_has_run_is_not_missed(app, routine, trigger):
     for _ in range(2):
         app.passes(HOUR)
-        app.carry_out(runs.fire_due, [app.due(trigger, hour(app))])
+        app.carry_out(schedule_firing.fire_due, [app.due(trigger, hour(app))])
     assert [] == drop_all(app, routine)
     app.passes(2 * HOUR)
 
-    assert [("edited", 2)] == drop_all(app, routine)
+    assert [("archived", 2)] == drop_all(app, routine)
     assert hour(app) - HOUR == app.events(TriggerMissed)[0].first
 
 
@@ -83,7 +83,7 @@ def test_of_a_schedule_that_was_stopped_what_waited_then_is_missed_and_nothing_t
         app.ask(triggers.update, trigger, TriggerPatch(enabled=False))
     app.passes(3 * HOUR)
 
-    assert [("edited", 1)] == drop_all(app, routine)
+    assert [("archived", 1)] == drop_all(app, routine)
 
 
 def test_one_schedule_is_dropped_without_the_others(app, routine, trigger):
@@ -116,7 +116,7 @@ def tick(app, trigger):
     ][-1].event
     due_at = last.due_at or last.next_at
     if due_at is not None and due_at <= app.now:
-        app.carry_out(runs.fire_due, [app.due(trigger, last.next_at)])
+        app.carry_out(schedule_firing.fire_due, [app.due(trigger, last.next_at)])
 
 
 def outcomes(app, trigger):

@@ -6,7 +6,7 @@ import pytest
 from application.event_store.stream_kinds import ROUTINE
 from application.request_bodies.issues import IssuePatch
 from application.request_bodies.routines import RoutinePatch
-from application.use_cases import routines, runs, slots
+from application.use_cases import routines, schedule_firing, slots
 from application.use_cases.board import agents, issues
 from domain.errors import RuleViolation
 from domain.events import RunFired
@@ -56,7 +56,7 @@ def test_behind_a_terminated_agents_open_issue_a_firing_fails_and_says_why(app, 
 
     for _ in range(2):
         app.passes(HOUR)
-        app.carry_out(runs.fire_due, [app.due(trigger, app.now.replace(minute=0, second=0))])
+        app.carry_out(schedule_firing.fire_due, [app.due(trigger, app.now.replace(minute=0, second=0))])
 
     reason = "Agent is not invokable in its current state: it is terminated"
     assert [Failed(reason=reason)] * 2 == [event.outcome for event in app.events(RunFired)[1:]]
@@ -96,7 +96,7 @@ def test_a_paused_agents_open_issue_is_joined_as_before(app):
     app.ask(agents.pause, app.agent, "holiday")
     app.passes(HOUR)
 
-    app.carry_out(runs.fire_due, [app.due(trigger, app.now.replace(minute=0, second=0))])
+    app.carry_out(schedule_firing.fire_due, [app.due(trigger, app.now.replace(minute=0, second=0))])
 
     assert Coalesced(issue_id=issue_of_run(run), into_run_id=run) == app.events(RunFired)[-1].outcome
 
@@ -110,7 +110,7 @@ def test_a_routine_has_so_much_live_work_and_no_more_is_begun():
     with pytest.raises(RuleViolation, match="may have at most 1"):
         app.fire(routine)
     app.passes(HOUR)
-    app.carry_out(runs.fire_due, [app.due(trigger, app.now.replace(minute=0, second=0))])
+    app.carry_out(schedule_firing.fire_due, [app.due(trigger, app.now.replace(minute=0, second=0))])
 
     last = app.events(RunFired)[-1].outcome
     assert isinstance(last, Failed)

@@ -3,7 +3,7 @@ from msgspec.structs import replace
 
 from application.event_store.stream_kinds import RUN, SLOT, TRAJECTORY
 from application.request_bodies.jetty import TaskChange
-from application.use_cases import runs, task_firing
+from application.use_cases import schedule_firing, task_firing
 from application.use_cases.jetty import task_routines, tasks
 from domain.errors import NotFound, RuleViolation
 from domain.events import (
@@ -59,7 +59,7 @@ def test_a_schedule_skips_while_a_trajectory_is_live_and_who_asks_by_hand_gets_a
     noon = app.now.replace(minute=0, second=0) + HOUR
     app.passes(HOUR)
 
-    assert 1 == app.carry_out(runs.fire_due, [app.due(trigger, noon)])
+    assert 1 == app.carry_out(schedule_firing.fire_due, [app.due(trigger, noon)])
 
     assert [Started, Started, Skipped] == [type(event.outcome) for event in app.events(RunFired)]
 
@@ -70,7 +70,7 @@ def test_a_call_that_cannot_be_carried_out_is_there_and_says_why(app, task):
     run_at = app.now.replace(minute=0, second=0) + HOUR
     app.passes(HOUR)
 
-    app.carry_out(runs.fail_due, [app.due(trigger, run_at)], "it breaks")
+    app.carry_out(schedule_firing.fail_due, [app.due(trigger, run_at)], "it breaks")
 
     trajectory = trajectory_of_run(run_of_occurrence(trigger, run_at))
     assert "failed" == app.state(TRAJECTORY, trajectory).status
@@ -91,7 +91,7 @@ def test_a_call_that_is_too_large_is_refused_to_who_asks_and_failed_when_a_sched
 
     with pytest.raises(RuleViolation):
         app.ask(task_routines.run_now, path)
-    app.carry_out(runs.fire_due, [app.due(trigger, run_at)])
+    app.carry_out(schedule_firing.fire_due, [app.due(trigger, run_at)])
 
     opened, [moved] = app.events(TrajectoryOpened)[-1], app.events(TrajectoryMoved)
     assert ({}, {}, "failed") == (opened.workflow, opened.init_params, moved.status)

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 from eventsourcing.persistence import StoredEvent
 
-from application.event_store.store import from_stored
+from application.event_store.codec import from_stored
 from domain.audit import sentences
 from domain.audit.belonging import Belonging
 from domain.events import STORED_NAMES

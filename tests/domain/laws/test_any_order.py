@@ -17,7 +17,7 @@ from application.request_bodies.board import AgentDraft, AgentKeyDraft, CompanyD
 from application.request_bodies.issues import Checkout, IssuePatch
 from application.request_bodies.routines import RetryPolicyDraft, RoutineDraft, RoutinePatch, RunRequest
 from application.request_bodies.triggers import ScheduleDraft, TriggerPatch
-from application.use_cases import deadlines, revisions, routines, runs, triggers
+from application.use_cases import deadlines, revisions, routines, runs, schedule_firing, triggers
 from application.use_cases.board import agents, companies, issues, keys, projects
 from domain.errors import DomainError
 from domain.identity import revision_of
@@ -70,7 +70,7 @@ class Machine(RuleBasedStateMachine):
             return None
 
     def settle(self, rows):
-        return self.executor.attempt(lambda work: runs.fire_due(work, rows)).result
+        return self.executor.attempt(lambda work: schedule_firing.fire_due(work, rows)).result
 
     def settle_attempts(self, rows):
         return self.executor.attempt(lambda work: deadlines.settle(work, rows), actor="scheduler").result
@@ -271,14 +271,14 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def a_scheduler_dies_before_its_commit(self):
-        runs.fire_due(UnitOfWork(self.executor.store, self.now), self.due())
+        schedule_firing.fire_due(UnitOfWork(self.executor.store, self.now), self.due())
 
     @rule()
     def two_schedulers_tick_at_the_same_time(self):
         rows = self.due()
         first, second = UnitOfWork(self.executor.store, self.now), UnitOfWork(self.executor.store, self.now + MINUTE)
-        runs.fire_due(first, rows)
-        fired_count = runs.fire_due(second, list(reversed(rows)))
+        schedule_firing.fire_due(first, rows)
+        fired_count = schedule_firing.fire_due(second, list(reversed(rows)))
         first.commit()
         if fired_count:
             with pytest.raises(IntegrityError):
@@ -299,7 +299,7 @@ class Machine(RuleBasedStateMachine):
     @rule(index=st.integers(0, 3), is_pause=st.booleans())
     def somebody_comes_between_decision_and_commit(self, index, is_pause):
         work = UnitOfWork(self.executor.store, self.now)
-        runs.fire_due(work, self.due())
+        schedule_firing.fire_due(work, self.due())
         self.ask(routines.update, self.routine_ids[index % len(self.routine_ids)], RoutinePatch(status="paused"))
         self.pause_or_resume_the_project(is_pause)
         self.pause_or_resume_the_agent(not is_pause)

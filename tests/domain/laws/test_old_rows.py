@@ -12,7 +12,7 @@ from application.execute import Executor
 from application.request_bodies.board import AgentDraft, CompanyDraft
 from application.request_bodies.routines import RoutineDraft
 from application.request_bodies.triggers import ScheduleDraft, TriggerPatch
-from application.use_cases import routines, runs, triggers
+from application.use_cases import routines, schedule_firing, triggers
 from application.use_cases.board import agents, companies, keys
 from domain.events import RunFired
 from domain.routines.trigger import DueTrigger
@@ -55,7 +55,7 @@ class OneRoutine:
         )
 
     def settle(self, rows):
-        return self.executor.attempt(lambda work: runs.fire_due(work, rows)).result
+        return self.executor.attempt(lambda work: schedule_firing.fire_due(work, rows)).result
 
     def fired_occurrences(self):
         return [one.event.occurrence for one in self.executor.store.history() if isinstance(one.event, RunFired)]

@@ -2,7 +2,7 @@
 
 import threading
 
-from processes.follower import LastBatch
+from processes.last_batch import LastBatch
 from routines import bootstrap
 from tests.processes.due import NOON
 from tests.waiting import wait_for

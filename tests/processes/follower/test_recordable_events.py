@@ -7,7 +7,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from application.event_store.store import EventStore, to_stored
+from application.event_store.codec import encode
+from application.event_store.store import EventStore
 from domain.bounds.limits import Limits
 from domain.errors import Oversized
 from domain.events import TaskCreated
@@ -54,13 +55,13 @@ def test_whatever_may_be_recorded_every_reader_can_read(system, owner, conn, eve
 
 @pytest.mark.parametrize("depth", [0, 10, 96])
 def test_what_is_nested_no_deeper_than_the_bound_is_recorded(depth):
-    to_stored(record_of(task_created(nested(depth))), Limits(max_event_depth=100))
+    encode(record_of(task_created(nested(depth))), Limits(max_event_depth=100))
 
 
 @pytest.mark.parametrize("depth", [97, 100, MANY_LEVELS, 2 * MANY_LEVELS, 100_000])
 def test_what_is_nested_too_deeply_is_refused_before_it_is_recorded(depth):
     with pytest.raises(Oversized, match=r"task\.created would be nested deeper than 100 levels"):
-        to_stored(record_of(task_created(nested(depth))), Limits(max_event_depth=100))
+        encode(record_of(task_created(nested(depth))), Limits(max_event_depth=100))
 
 
 def test_what_is_too_large_is_refused_before_it_is_recorded(store):

@@ -79,7 +79,7 @@ def test_what_a_newer_version_wrote_is_taken_in_once_this_version_can_read_it(
     company_fixture.routines(3, next_at=NOON)
     monkeypatch.setattr("domain.recorded.STORED_NAMES", {})
     unreadable = EventStore(system.store.recorder)
-    monkeypatch.setattr("application.event_store.store._decode", msgspec.json.Decoder(int).decode)
+    monkeypatch.setattr("application.event_store.codec._decode", msgspec.json.Decoder(int).decode)
     follow_to_head(conn, catalogue.ALL, unreadable)
     assert (0,) == conn.execute("SELECT count(*) FROM routine").fetchone()
     monkeypatch.undo()

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 from structlog.testing import capture_logs
 
-from application.use_cases import runs
+from application.use_cases import schedule_firing
 from domain.events import RunFired, TriggerMissed
 from domain.values import Failed
 from processes.scheduler import quarantine
@@ -78,8 +78,8 @@ def test_after_a_downtime_too_every_occurrence_of_a_schedule_that_fails_has_one_
 ):
     """What is wrong is not the schedule: it goes on, and what came due meanwhile is failed or missed, on the record."""
     company_fixture.routines(next_at=NOON - 10 * MINUTE, cron="* * * * *", catch_up_policy=policy)
-    whole = runs.scheduled_request
-    monkeypatch.setattr(runs, "scheduled_request", lambda *_: 1 / 0)
+    whole = schedule_firing.scheduled_request
+    monkeypatch.setattr(schedule_firing, "scheduled_request", lambda *_: 1 / 0)
 
     with capture_logs():
         for attempt in range(quarantine.PATIENCE):
@@ -94,6 +94,6 @@ def test_after_a_downtime_too_every_occurrence_of_a_schedule_that_fails_has_one_
         one.event.first + n * MINUTE for one in events_of(TriggerMissed) for n in range(one.event.count)
     ]  # each minute is an occurrence
     assert [NOON - n * MINUTE for n in range(10, -1, -1)] == sorted(failed + missed)
-    monkeypatch.setattr(runs, "scheduled_request", whole)
+    monkeypatch.setattr(schedule_firing, "scheduled_request", whole)
     clock.now = NOON + MINUTE
     assert 1 == scheduler.tick(conn)

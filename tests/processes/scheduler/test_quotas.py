@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from application.access import BoardUser
-from application.event_store.recorder import ClockDiffers
+from application.event_store.postgres_errors import ClockDiffers
 from application.event_store.store import EventStore
 from application.execute import Executor
 from application.quotas.quotas import Quotas

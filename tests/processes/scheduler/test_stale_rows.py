@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from application.execute import Executor
-from application.use_cases import runs
+from application.use_cases import schedule_firing
 from domain.events import RoutineUpdated, RunFired, TriggerDeleted, TriggerUpdated
 from domain.values import RoutineSettings, TriggerSettings
 from processes.scheduler.scheduler import Scheduler
@@ -60,7 +60,7 @@ def test_rows_that_have_become_stale_do_nothing(company_fixture, scheduler, conn
     for change, one in zip(CHANGES, changed, strict=True):
         change(company_fixture, one)
 
-    assert 1 == scheduler._batches.settle(rows, runs.fire_due)
+    assert 1 == scheduler._batches.settle(rows, schedule_firing.fire_due)
     assert [other.trigger_id] == [run.event.trigger_id for run in events_of(RunFired)]
 
 

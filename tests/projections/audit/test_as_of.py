@@ -10,8 +10,8 @@ from uuid import UUID
 import pytest
 from eventsourcing.persistence import Notification
 
+from application.event_store.codec import all_from_stored
 from application.event_store.data_keys import ReadKeys
-from application.event_store.store import all_from_stored
 from domain.errors import Oversized
 from domain.events import AgentCreated, CompanyCreated, IssueOpened, RoutineCreated
 from projections.audit import as_of

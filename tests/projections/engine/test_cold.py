@@ -11,14 +11,14 @@ from structlog.testing import capture_logs
 
 from application.request_bodies.issues import CommentDraft
 from application.use_cases.board import issues as issue_use_cases
-from processes import projector
-from processes.projector import ColdRowMover
+from processes import cold_rows
+from processes.cold_rows import ColdRowMover
 from projections import catalogue, exports, log_views
 from projections.audit import as_of
 from projections.board import comments, issues
 from projections.delivery import delivery_history
 from projections.engine import cold, installed, positions, rebuilds, verification
-from projections.engine.folding_aside import execute_on
+from projections.engine.maintenance import execute_on
 from projections.firing import occurrences, past_runs, run_history
 from projections.routines import routine_list, routines
 from routines import bootstrap
@@ -362,11 +362,11 @@ def test_rows_that_cannot_move_are_left_with_one_line_in_the_log_and_others_move
     move_all(conn, run_history.run_history)
     conn.execute("INSERT INTO run SELECT * FROM run_cold")
     conn.execute("UPDATE positions SET cold_to = 0 WHERE name = 'run_history'")
-    monkeypatch.setattr(projector, "COLD_REST", 0)
+    monkeypatch.setattr(cold_rows, "COLD_REST", 0)
     mover = ColdRowMover(timedelta(0))
 
     with capture_logs() as logs:
-        while mover.step(conn, [run_history.run_history, issues.issues]) < projector.COLD_CHECK_S:
+        while mover.step(conn, [run_history.run_history, issues.issues]) < cold_rows.COLD_CHECK_S:
             pass
 
     assert [("old_rows_not_moved", "run_history")] == [(line["event"], line["read_model"]) for line in logs]

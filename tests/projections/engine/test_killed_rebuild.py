@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from domain.events import RunFired
 from projections.board import issues
 from projections.board.directory import directory
-from projections.engine import folding_aside, isolation, positions, rebuilds
+from projections.engine import folding_aside, isolation, maintenance, positions, rebuilds
 from projections.firing import run_history
 from routines import bootstrap
 from tests.projections.engine.rebuild_checks import ALL, Killed, schemas_left_behind, searched_schemas
@@ -151,7 +151,7 @@ def test_a_rebuild_that_is_killed_as_it_ends_is_in_nobodys_way(projected_story, 
     def kill(connection, statement, *schemas):
         if statement.startswith("DROP SCHEMA {0}"):
             raise Killed
-        folding_aside.execute_on(connection, statement, *schemas)
+        maintenance.execute_on(connection, statement, *schemas)
 
     monkeypatch.setattr(rebuilds, "execute_on", kill)
     with bootstrap.connect(settings) as own, pytest.raises(Killed):

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from processes import projector as projectors
+from processes import rebuilder
 from projections import catalogue
 from projections.board import issues
 from projections.engine import folding_aside, installed, positions, rebuilds
@@ -194,7 +195,7 @@ def test_a_read_model_that_cannot_be_rebuilt_holds_up_no_other(projected_story, 
     installed.create(conn, broken, projected_story.store.after)
 
     with capture_logs() as lines:
-        projectors.Rebuilder(broken, projected_story.store.after, threading.Event()).rebuild(conn)
+        rebuilder.Rebuilder(broken, projected_story.store.after, threading.Event()).rebuild(conn)
 
     assert [one.name for one in positions.status(conn) if one.is_outdated] == ["issues"]
     assert [line["read_model"] for line in lines if line["event"] == "rebuild_failed"] == ["issues"]
@@ -209,8 +210,8 @@ def test_a_projector_that_is_told_to_stop_leaves_a_rebuild_half_way(projected_st
     stop = threading.Event()
     stop.set()
 
-    with pytest.raises(projectors.Stopped):
-        projectors.Rebuilder([newer], projected_story.store.after, stop).rebuild(conn)
+    with pytest.raises(rebuilder.Stopped):
+        rebuilder.Rebuilder([newer], projected_story.store.after, stop).rebuild(conn)
 
     assert status_of(conn).is_outdated
     assert status_of(conn).rebuilt_to is None

@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from projections.board import issues
-from projections.engine import folding_aside, moments, past_rows
-from projections.engine.own_projection import fold_in_memory
+from projections.engine import maintenance, moments, past_rows
+from projections.engine.rows_in_memory import fold_in_memory
 from projections.firing import run_history
 from routines import bootstrap
 from routines.cli import main
@@ -40,7 +40,7 @@ def test_rows_as_of_a_position_are_made_in_a_schema_of_their_own(projected_story
 
 def test_a_schema_that_another_read_model_got_meanwhile_is_left_alone(projected_story, system, conn, monkeypatch):
     """Two commands began at once with the same new schema, and one of them waited for the other."""
-    head, hold_lock = projected_story.store.head(), folding_aside.hold_lock
+    head, hold_lock = projected_story.store.head(), maintenance.hold_lock
 
     @contextmanager
     def hold_lock_later(*arguments):

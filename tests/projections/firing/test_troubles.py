@@ -19,7 +19,7 @@ from domain.events import (
 from domain.identity import alert_of, issue_of_run, slot_of
 from domain.recorded import Recorded
 from domain.values import AlertBounds, Opened, RoutineSettings, TriggerSettings
-from projections.engine.own_projection import RowsInMemory
+from projections.engine.rows_in_memory import RowsInMemory
 from projections.firing import troubles
 
 ROUTINE, TRIGGER, RUN, OTHER_RUN = (UUID(int=number) for number in range(1, 5))

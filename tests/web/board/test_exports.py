@@ -13,7 +13,7 @@ from projections.audit.refused_attempts import Attempts
 from tests.web import people
 from tests.web.board.conftest import Board
 from web.http.errors import Overloaded
-from web.paperclip import exports
+from web.paperclip import exporter, exports
 
 
 def find_link(board, ending):
@@ -48,7 +48,7 @@ def test_the_log_is_one_file_though_the_api_gives_it_in_parts(board, api, compan
 
 def test_a_file_whose_next_part_is_refused_breaks_off_instead_of_looking_whole(board, monkeypatch):
     monkeypatch.setattr(exports, "MOST_EVENTS", 1)
-    write, written = exports.Exporter.write, list[object]()
+    write, written = exporter.Exporter.write, list[object]()
 
     def write_one(self, company_id, *wanted):
         if written:
@@ -57,7 +57,7 @@ def test_a_file_whose_next_part_is_refused_breaks_off_instead_of_looking_whole(b
         return write(self, company_id, *wanted)
 
     link = find_link(board, "format=csv")
-    monkeypatch.setattr(exports.Exporter, "write", write_one)
+    monkeypatch.setattr(exporter.Exporter, "write", write_one)
 
     with pytest.raises(httpx.RemoteProtocolError):
         board.client.get(link)
@@ -68,7 +68,7 @@ def test_a_file_that_the_api_refuses_is_a_page_that_says_why(board, viewer):
     assert (404, 400, 400) == tuple(
         board.show(f"/exports/{path}").status for path in ("wishes", "runs?from=soon", "runs?format=odd")
     )
-    assert "No time in UTC" in board.show("/exports/runs?from=soon").text
+    assert "This is no time in UTC" in board.show("/exports/runs?from=soon").text
     assert 403 == viewer.show("/exports/runs").status
     assert "as a file" not in viewer.show("/runs").text
     assert 404 == board.get(f"/board/companies/{uuid4()}/exports/runs").status

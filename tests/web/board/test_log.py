@@ -42,7 +42,7 @@ def test_the_log_is_narrowed_by_kind_and_time_and_read_a_page_at_a_time(board, a
     following = board.get(next(link for link in page.links if link and "cursor=" in link))
     assert "Goal 59" in following.text
     assert "No event matches." in board.show("/log?from=2199-01-01").text
-    assert "No time in UTC" in board.show("/log?to=yesterday").text
+    assert "This is no time in UTC" in board.show("/log?to=yesterday").text
     assert 400 == board.show("/log?kind=nothing").status
 
 

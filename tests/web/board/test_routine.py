@@ -164,7 +164,7 @@ def test_runs_are_narrowed_by_outcome_source_and_time(board, api, company, agent
         for query in ("", "status=coalesced", "source=schedule", "from=2020-01-01")
     }
     assert {"": 3, "status=coalesced": 2, "source=schedule": 0, "from=2020-01-01": 3} == rows
-    assert "No time in UTC" in board.show("/runs?from=soon").text
+    assert "This is no time in UTC" in board.show("/runs?from=soon").text
     assert 3 == board.show(f"/runs?routine={routine}").html.count("<tr")
 
 

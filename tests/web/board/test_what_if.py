@@ -54,7 +54,7 @@ def test_without_a_change_nothing_differs(board, day_fixture):
     ("field", "text", "sentence"),
     [
         ("from", "", "This has to be filled in."),
-        ("to", "tomorrow", "No time in UTC"),
+        ("to", "tomorrow", "This is no time in UTC"),
         ("cronExpression", "99 * * * *", "99"),
         ("timezone", "Mars/Base", "zone"),
         ("jitterSec", "much", "This is no whole number of seconds."),

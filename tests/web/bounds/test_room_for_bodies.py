@@ -152,26 +152,26 @@ def test_what_values_take_of_our_memory_is_held_as_well(api: Api):
 def test_what_a_request_held_is_given_back_however_it_ends():
     held, known = HeldBodies(200_000, 150_000), Holder("a", is_known=True)
 
-    with held.share(known) as share:
-        share.grow(100_000)
-        with held.share(known) as another:
+    with held.hold(known) as body:
+        body.grow(100_000)
+        with held.hold(known) as another:
             another.grow(60_000)
             with pytest.raises(NoRoom):
                 another.grow(60_000)
-        with pytest.raises(NoRoom), held.share(Holder("b")) as stranger:
+        with pytest.raises(NoRoom), held.hold(Holder("b")) as stranger:
             stranger.grow(150_000)
-    with held.share(known) as share:
-        share.grow(150_000)
+    with held.hold(known) as body:
+        body.grow(150_000)
 
-    assert {} == held._of
+    assert {} == held._bytes_by_holder
 
 
 def test_half_of_the_room_is_for_companies_that_are_known():
     held = HeldBodies(200_000, 150_000)
 
-    with held.share(Holder("a")) as stranger, held.share(Holder("b")) as another:
+    with held.hold(Holder("a")) as stranger, held.hold(Holder("b")) as another:
         stranger.grow(90_000)
         with pytest.raises(NoRoom):
             another.grow(90_000)
-        with held.share(Holder("company", is_known=True)) as known:
+        with held.hold(Holder("company", is_known=True)) as known:
             known.grow(120_000)

@@ -11,7 +11,7 @@ from litestar import Request
 from psycopg_pool import PoolTimeout
 from structlog.testing import capture_logs
 
-from application.event_store.recorder import SESSION_ERRORS, ClockDiffers, NotRecorded, OutcomeUnknown
+from application.event_store.postgres_errors import SESSION_ERRORS, ClockDiffers, NotRecorded, OutcomeUnknown
 from projections.engine.positions import Lagging
 from web.http.backend import Changed
 from web.http.errors import STATUS_OF, Overloaded, to_response

@@ -20,7 +20,7 @@ from routines.connections import Session
 from tests.api import Api
 from tests.waiting import wait_for
 from tests.web.served import serve_further
-from web.paperclip.exports import Export, TooLarge, TooSlow, _Bounded
+from web.paperclip.exporter import Export, TooLarge, TooSlow, _Bounded
 
 MOMENT = exports.VIEWS["runs"].moment
 TITLE = "Zürich, “quoted”\nand =2+2"

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from application.execute import Executor
-from application.use_cases import runs
+from application.use_cases import schedule_firing
 from domain.routines.trigger import DueTrigger
 from tests.api import Api
 from tests.web.hooks import JSON, hook
@@ -434,7 +434,7 @@ def tick(desk: Desk, routine: str) -> Any:
         next_at=next_at,
     )
     then = Executor(desk.api.system.store, lambda: next_at + timedelta(seconds=1))
-    then.attempt(lambda work: runs.fire_due(work, [row]), actor="scheduler")
+    then.attempt(lambda work: schedule_firing.fire_due(work, [row]), actor="scheduler")
     return desk.runs(routine)[0]
 
 
