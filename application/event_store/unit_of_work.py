@@ -206,10 +206,6 @@ class UnitOfWork:
         stream = self._load_stream(stream_id)
         return stream.version + len(stream.pending)
 
-    def changed_at(self, stream_id: UUID) -> datetime:
-        """Return when the newest event of a stream was decided."""
-        return self.history(stream_id)[-1].at
-
     def record(self, stream_id: UUID, events: Sequence[AnyEvent], company_id: UUID | None = None) -> None:
         """
         Add events to a stream; a new stream belongs to `company_id`.

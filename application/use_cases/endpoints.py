@@ -15,6 +15,7 @@ from domain.delivery.delivery import PendingDelivery
 from domain.delivery.endpoint import Endpoint
 from domain.errors import NotFound
 from domain.events import DeliveryRequested, EndpointCreated, EndpointDeleted
+from domain.identity import delivery_of
 from domain.values import EndpointSettings, Value
 from domain.webhooks import signing_keys
 
@@ -74,10 +75,10 @@ def rotate(
 
 
 def test(work: UnitOfWork, principal: Principal, company_id: UUID, endpoint_id: UUID) -> UUID:
-    """Ask for a test message and return the id of the endpoint; raise Conflict for a disabled one."""
+    """Ask for a test message and return the id of its delivery; raise Conflict for a disabled endpoint."""
     current = _find_writable(work, principal, company_id, endpoint_id)
     work.record(endpoint_id, endpoint.test(current))
-    return endpoint_id
+    return delivery_of(endpoint_id, work.version_of(endpoint_id), endpoint_id)
 
 
 def redeliver(work: UnitOfWork, principal: Principal, company_id: UUID, pending: PendingDelivery) -> UUID:

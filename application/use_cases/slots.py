@@ -1,10 +1,12 @@
 """The slot of a routine: its live work, which a firing meets, and which the end of the work takes out of it."""
 
+from datetime import datetime
 from uuid import UUID
 
 from application.event_store.stream_kinds import AGENT, ISSUE, SLOT
 from application.event_store.unit_of_work import UnitOfWork
 from domain.errors import RuleViolation
+from domain.events import IssueLeaseRenewed, TrajectoryLeaseExtended
 from domain.identity import slot_of
 from domain.routines import slot
 from domain.routines.routine import Routine
@@ -12,6 +14,8 @@ from domain.routines.slot import Slot
 from domain.values import Failed, LiveWork, Opened, Outcome, Started
 
 MOST_CANCELLED = 100  # pieces of live work that one firing cancels under cancel_previous, all in its own commit
+LEASES = (IssueLeaseRenewed, TrajectoryLeaseExtended)
+HEAD = 2**63  # comes after each position of the log
 
 
 def read_slot(work: UnitOfWork, routine_id: UUID) -> Slot:
@@ -49,11 +53,19 @@ def newest_live_work(work: UnitOfWork, routine: Routine, guard: Slot) -> LiveWor
     """
     Return the live work that changed last (contract 5.2); None when there is none, or where the policy opens anyway.
 
-    What is not attended does not count.
+    What is not attended does not count. Of what changed at the same time, as what the scheduler takes from its workers at once,
+    it is the last in the log, which clients see as the `activeIssue`.
     """
     if routine.settings.concurrency_policy in ("always_enqueue", "cancel_previous"):
         return None
-    return max(reversed(attended_work(work, guard)), key=lambda live: work.changed_at(live.issue_id), default=None)
+    return max(reversed(attended_work(work, guard)), key=lambda live: _find_last_change(work, live), default=None)
+
+
+def _find_last_change(work: UnitOfWork, live: LiveWork) -> tuple[datetime, int]:
+    """Return when the work changed last, and where in the log. A lease that goes on is no change of it."""
+    changes = (one for one in reversed(work.history(live.issue_id)) if not isinstance(one.event, LEASES))
+    newest = next(changes)
+    return newest.at, newest.position or HEAD
 
 
 def attended_work(work: UnitOfWork, guard: Slot) -> list[LiveWork]:

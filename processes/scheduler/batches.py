@@ -52,6 +52,7 @@ class Batches:
         Settle the rows batch by batch until all are settled, or SLICE has passed since `began`.
 
         While Postgres records one batch, the next is decided. At least MAX_CONCURRENT_BATCHES batches are settled.
+        What was due at `began` is decided as of then or later, also where the clock has been put right by going back since.
         Returns how many runs were recorded or ended, and the rows that remain.
         Raises psycopg.OperationalError or PersistenceError when the database is away.
         """
@@ -64,9 +65,13 @@ class Batches:
                 return None if is_late else batches.popleft()
             return None
 
+        def settle_due(work: UnitOfWork, rows: Sequence[Row]) -> int:
+            work.now = max(work.now, began)
+            return settle(work, rows)
+
         def settle_batches() -> int:
             try:
-                return sum(self.settle(batch, settle) for batch in iter(next_batch, None))
+                return sum(self.settle(batch, settle_due) for batch in iter(next_batch, None))
             except BaseException:
                 batches.clear()  # so that the other thread stops as well
                 raise

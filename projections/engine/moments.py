@@ -5,16 +5,16 @@ from datetime import UTC, datetime, timedelta
 from projections.engine.table import Connection
 
 MICROSECOND = timedelta(microseconds=1)
-# The first position whose event was recorded at a moment or later; one after the head if there is none.
+# The first position whose event was recorded at a moment or later; one after the head if there is none. It looks at positions that
+# do not depend on how long the log is: so the answer stays the same also where times go back, since the clock was put right.
 FIRST_SINCE = """
-    WITH RECURSIVE search(low, high) AS (
-        SELECT 1::bigint, position + 1 FROM log.head
+    WITH RECURSIVE search(place, step) AS (
+        SELECT 0::bigint, 1::bigint << ceil(log(2, position + 2))::int FROM log.head
         UNION ALL
-        SELECT CASE WHEN is_early THEN middle + 1 ELSE low END, CASE WHEN is_early THEN high ELSE middle END
-        FROM search, LATERAL (SELECT (low + high) / 2 AS middle) m,
-            LATERAL (SELECT recorded_at < %(moment)s AS is_early FROM log.events WHERE position = middle) e
-        WHERE low < high)
-    SELECT low FROM search WHERE low >= high"""
+        SELECT CASE WHEN (SELECT recorded_at FROM log.events WHERE position = place + step) < %(moment)s
+            THEN place + step ELSE place END, step / 2
+        FROM search WHERE step > 0)
+    SELECT place + 1 FROM search WHERE step = 0"""
 
 
 def read_clock(conn: Connection) -> datetime:

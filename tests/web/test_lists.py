@@ -2,21 +2,27 @@
 
 import base64
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import quote, urljoin
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
 from hypothesis import given as for_all
+from hypothesis import settings
 from hypothesis import strategies as st
 
+from application.request_bodies.routines import RoutineDraft, RunRequest
+from application.use_cases.runs import fire_by_hand
+from application.use_cases.triggers import create_routine
 from domain.events import RoutineCreated
 from domain.values import RoutineSettings
-from projections.routines.routine_list import RoutinePlace
+from projections import overview
+from projections.engine import positions
+from projections.routines.routine_list import Filters, RoutinePlace
 from tests.api import Api
 from web.http.paging import cursor_of, place_of
-from web.http.validation import Invalid
+from web.http.validation import Invalid, parse
 
 PLACES = st.builds(RoutinePlace, st.text(), st.text(), st.uuids()).filter(
     lambda place: "\x00" not in place.updated_at + place.title
@@ -98,6 +104,45 @@ def test_routines_of_the_same_moment_and_title_are_paged_without_a_gap(api: Api,
     assert list_ids(api, company) == routine_ids
 
 
+@settings(max_examples=15)
+@for_all(st.lists(st.lists(st.sampled_from("ab"), min_size=1, max_size=6), min_size=1, max_size=3), st.integers(1, 4))
+def test_each_item_is_on_one_page_however_many_are_of_one_moment(api: Api, batches: list[list[str]], limit: int):
+    """Of a batch all routines are made, planned and fired at the same time."""
+    company = api.company()
+    agent, _ = api.agent(company)
+    schedule = {"kind": "schedule", "cronExpression": "0 9 * * *", "enabled": True}
+
+    def make_and_fire(work: Any, by: Any, titles: list[str]) -> None:
+        for title in titles:
+            body = {"title": title, "assigneeAgentId": agent, "triggers": [schedule]}
+            routine = create_routine(work, by, UUID(company), parse(RoutineDraft, body)).routine_id
+            fire_by_hand(work, by, routine, RunRequest())
+
+    for titles in batches:
+        api.ask(make_and_fire, titles)
+
+    for list_ in ("routines", "runs"):
+        item_ids = walk_pages(api, f"/companies/{company}/{list_}?limit={limit}")
+        assert ids(api.request("GET", f"/companies/{company}/{list_}")) == item_ids
+        assert sum(map(len, batches)) == len(set(item_ids)) == len(item_ids)
+    for order in get_args(overview.Order):
+        walk = walk_in_order(api, UUID(company), order, limit)
+        assert sum(map(len, batches)) == len(set(walk)) == len(walk)
+
+
+def walk_in_order(api: Api, company: UUID, order: overview.Order, limit: int) -> list[UUID]:
+    """The routines of all pages of the board."""
+    routine_ids, after = list[UUID](), None
+    with api.system.pool.connection() as conn:
+        positions.wait(conn, overview.LIST_MODELS, 20)
+        while True:
+            page = overview.in_order(conn, company, Filters(), order, after=after, limit=limit)
+            routine_ids += [row.item.id for row in page]
+            if not page.more:
+                return routine_ids
+            after = overview.ListPlace(page[-1].key, page[-1].item.id)
+
+
 def test_a_cursor_alone_gives_pages_of_a_hundred(api: Api, company: str):
     import_routines(api, company, [f"{number:03}" for number in range(101)])
 
@@ -108,14 +153,15 @@ def test_a_cursor_alone_gives_pages_of_a_hundred(api: Api, company: str):
 
 
 def test_a_walk_shows_what_stays_once_and_what_changes_at_most_once(api: Api, company: str):
-    routines = [api.routine(company, None, title=f"{number}") for number in range(6)][::-1]
+    """Later titles sort first, as later changes do: so the order is the same for changes of one millisecond."""
+    routines = [api.routine(company, None, title=title) for title in "ihgfed"][::-1]
     shown, unseen = routines[0], routines[4]
     walk = pages(api, f"/companies/{company}/routines?limit=2")
     routine_ids = ids(next(walk))
 
-    api.patch(f"/routines/{shown}", {"title": "shown and changed"})
-    api.patch(f"/routines/{unseen}", {"title": "changed before it was shown"})
-    new = api.routine(company, None)
+    api.patch(f"/routines/{shown}", {"title": "c, shown and changed"})
+    api.patch(f"/routines/{unseen}", {"title": "b, changed before it was shown"})
+    new = api.routine(company, None, title="a")
     routine_ids += [id_ for answer in walk for id_ in ids(answer)]
 
     assert [*routines[:4], routines[5]] == routine_ids
@@ -180,7 +226,7 @@ def test_routines_are_found_by_a_part_of_their_title_or_description(api: Api, co
 
 def test_routines_are_narrowed_by_their_agent(api: Api, company: str):
     agent, _ = api.agent(company)
-    mine, other = api.routine(company, agent), api.routine(company, None)
+    mine, other = api.routine(company, agent, title="b"), api.routine(company, None, title="a")
 
     assert [mine] == list_ids(api, company, f"?assigneeAgentId={agent}")
     assert [] == list_ids(api, company, f"?assigneeAgentId={uuid4()}")

@@ -17,7 +17,6 @@ from domain.errors import NotFound
 from projections.delivery import delivery_history, endpoints
 from projections.delivery.delivery_history import Delivery, Status
 from projections.delivery.endpoints import EndpointFields
-from projections.engine.table import Connection
 from web.http.backend import Backend, Changed
 from web.http.paging import NEXT, Paging, cursor_only, make_page, paging, place_of, read_page
 from web.http.path_ids import CompanyId, DeliveryId, EndpointId
@@ -153,7 +152,7 @@ class Endpoints(Controller):
     ) -> Response[Delivery]:
         """Sends the event `endpoint.tested` to the endpoint. The returned delivery will show its outcome."""
         changed = backend.change(caller, DELIVERIES, use_cases.test, company_id, endpoint_id)
-        return changed.answer(lambda conn: _newest_delivery(conn, company_id, endpoint_id), 202)
+        return changed.answer(lambda conn: delivery_history.one(conn, changed.result), 202)
 
     @get(
         "/webhook-endpoints/{endpoint_id:str}/deliveries",
@@ -215,10 +214,6 @@ def _with_secret(changed: Changed, status: int) -> Response[MadeEndpoint]:
     answer = changed.answer(lambda conn: endpoints.one(conn, result.endpoint_id), status)
     fields = {name: getattr(answer.content, name) for name in EndpointFields.__struct_fields__}
     return Response(MadeEndpoint(**fields, secret=result.secret), status_code=status, headers=answer.headers)
-
-
-def _newest_delivery(conn: Connection, company_id: UUID, endpoint_id: UUID) -> Delivery | None:
-    return next(iter(delivery_history.of_company(conn, company_id, 1, target_id=endpoint_id)), None)
 
 
 def _answer_page(

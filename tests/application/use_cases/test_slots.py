@@ -4,12 +4,12 @@ from uuid import uuid4
 import pytest
 
 from application.event_store.stream_kinds import ROUTINE
-from application.request_bodies.issues import IssuePatch
+from application.request_bodies.issues import Checkout, IssuePatch
 from application.request_bodies.routines import RoutinePatch
 from application.use_cases import routines, schedule_firing, slots
 from application.use_cases.board import agents, issues
 from domain.errors import RuleViolation
-from domain.events import RunFired
+from domain.events import IssueLeaseRenewed, RunFired
 from domain.identity import issue_of_run
 from domain.values import Coalesced, Failed, LiveWork, Opened
 from tests.application.use_cases.installation import HOUR, Installation
@@ -31,20 +31,44 @@ def test_live_work_is_in_the_slot_until_it_ends_and_again_when_it_goes_on(app):
         assert ([one.run_id] if is_live else []) == live_runs(app, routine)
 
 
-def test_of_several_live_issues_the_one_that_changed_last_counts(app):
-    routine = app.routine(concurrency_policy="always_enqueue")
-    first, second = app.fire(routine), app.fire(routine)
-    app.passes(timedelta(seconds=1))
-    app.ask(issues.update, issue_of_run(first), IssuePatch(title="Touched"), None)
+def newest_run(app, routine, policy="coalesce_if_active"):
+    """The run that a firing meets under a policy."""
 
-    def newest(work, policy):
+    def find(work):
         state = work.get(ROUTINE, routine)
         settings = type(state.settings)(title="x", concurrency_policy=policy)
         return slots.newest_live_work(work, type(state)(settings=settings, revision=1), slots.read_slot(work, routine))
 
+    live = app.executor.query(find)
+    return None if live is None else live.run_id
+
+
+@pytest.mark.parametrize("passed", [timedelta(seconds=1), timedelta()])
+def test_of_several_live_issues_the_one_that_changed_last_counts(app, passed):
+    """Of those that changed at the same time it is the last in the log."""
+    routine = app.routine(concurrency_policy="always_enqueue")
+    first, second = app.fire(routine), app.fire(routine)
+    app.passes(passed)
+    app.ask(issues.update, issue_of_run(first), IssuePatch(title="Touched"), None)
+
     assert [first, second] == live_runs(app, routine)
-    assert first == app.executor.query(lambda work: newest(work, "coalesce_if_active")).run_id
-    assert app.executor.query(lambda work: newest(work, "always_enqueue")) is None
+    assert first == newest_run(app, routine)
+    assert newest_run(app, routine, "always_enqueue") is None
+
+
+def test_a_lease_that_goes_on_is_no_change(app):
+    routine, agent, session = app.routine(concurrency_policy="always_enqueue"), app.as_agent(), uuid4()
+    checkout = Checkout(agent_id=app.agent, expected_statuses=("todo",), lease_seconds=60)
+    first = app.fire(routine)
+    app.ask(issues.check_out, issue_of_run(first), checkout, session, caller=agent)
+    app.passes(timedelta(seconds=30))
+    second = app.fire(routine)
+    app.passes(timedelta(seconds=1))
+
+    app.ask(issues.check_out, issue_of_run(first), checkout, session, caller=agent)
+
+    assert 1 == len(app.events(IssueLeaseRenewed))
+    assert second == newest_run(app, routine)
 
 
 @pytest.mark.parametrize("policy", ["coalesce_if_active", "skip_if_active"])

@@ -49,6 +49,18 @@ def test_nothing_fires_before_its_time(company_fixture, scheduler, conn, clock, 
     assert 3 == scheduler.tick(conn)
 
 
+def test_what_is_due_when_it_looks_fires_though_the_clock_goes_back_meanwhile(
+    company_fixture, scheduler, executor, conn, events_of
+):
+    """Otherwise nothing would wake it for that before half a minute is over."""
+    company_fixture.routines(next_at=NOON, cron="0 * * * *")
+    readings = iter([NOON])
+    executor.clock = lambda: next(readings, NOON - timedelta(milliseconds=5))
+
+    assert 1 == scheduler.tick(conn)
+    assert [NOON] == [run.at for run in events_of(RunFired)]
+
+
 def test_a_gate_stays_open_while_nobody_knows_what_has_happened_and_holds_once_nothing_has(  # noqa: PLR0917 fixtures
     company_fixture, scheduler, conn, clock, events_of, system
 ):

@@ -1,8 +1,9 @@
 """Rows as of a position or a moment are made in a schema of their own."""
 
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 from click.testing import CliRunner
 
@@ -65,6 +66,27 @@ def test_a_moment_is_the_last_position_that_was_recorded_by_then(projected_story
         moment = recorded[place][1]
         assert moments.position_at(conn, moment) == max(position for position, at in recorded if at <= moment)
     assert moments.position_at(conn, recorded[0][1] - timedelta(seconds=1)) == 0
+
+
+def test_a_moment_stays_the_same_position_while_the_log_grows_where_the_clock_was_set_back(told_story, admin_url):
+    start = datetime(2026, 3, 2, tzinfo=UTC)
+    with psycopg.connect(admin_url) as admin:
+        admin.execute("ALTER TABLE log.events DISABLE TRIGGER ALL")
+        admin.execute("ALTER TABLE log.head DISABLE TRIGGER ALL")
+        # Each tenth event is recorded 52 s before the one before it, and the others 7 s after theirs.
+        admin.execute(
+            "UPDATE log.events SET recorded_at = %s + make_interval(secs => 7 * position - 59 * div(position, 10))",
+            (start,),
+        )
+        recorded = dict(admin.execute("SELECT position, recorded_at FROM log.events ORDER BY position").fetchall())
+        found = [(moment, moments.position_at(admin, moment)) for moment in [*recorded.values()][:100]]
+        for moment, position in found:
+            assert recorded[position] <= moment < recorded[position + 1]
+        for end in range(150, 200, 7):
+            with admin.transaction(force_rollback=True):
+                admin.execute("DELETE FROM log.events WHERE position > %s", (end,))
+                admin.execute("UPDATE log.head SET position = %s", (end,))
+                assert found == [(moment, moments.position_at(admin, moment)) for moment, _ in found]
 
 
 @SHARED

@@ -1,5 +1,6 @@
 """Webhook endpoints, deliveries and heartbeats over HTTP. What is sent, and when: tests/processes/delivery."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -79,6 +80,16 @@ def test_a_disabled_endpoint_takes_no_test_message(api: Api, company: str):
     assert api.request("POST", f"{path}/test").status_code == 409
     assert api.patch(path, {"enabled": True})["enabled"] is True
     assert api.post(f"{path}/test")["eventType"] == "endpoint.tested"
+
+
+def test_whoever_asks_for_a_test_message_is_shown_its_delivery_and_no_later_one(api: Api, company: str):
+    path = f"/companies/{company}/webhook-endpoints/{create_endpoint(api, company)['id']}"
+
+    with ThreadPoolExecutor(10) as threads:
+        shown_ids = list(threads.map(lambda _: api.post(f"{path}/test")["id"], range(10)))
+
+    assert {one["id"] for one in api.get(f"{path}/deliveries")} == set(shown_ids)
+    assert len(set(shown_ids)) == 10
 
 
 def test_deliveries_come_in_pages_newest_first_and_by_status(api: Api, company: str):
