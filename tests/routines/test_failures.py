@@ -180,6 +180,15 @@ def test_what_happens_in_the_middle_of_the_work_is_a_sentence_too():
         "correct the user and the password": raised(
             psycopg.OperationalError, 'FATAL:  password authentication failed for user "x"'
         ),
+        "raise max_connections of Postgres or the CONNECTION LIMIT": raised(
+            psycopg.OperationalError, 'FATAL:  too many connections for role "routines_parts"'
+        ),
+        "(FATAL:  the database system is starting up): try again in a moment": raised(
+            psycopg.OperationalError, "FATAL:  the database system is starting up"
+        ),
+        "only the database's owner may do this: use the URL that `routines init` needs": raised(
+            psycopg.OperationalError, 'FATAL:  permission denied to set role "routines_owner"'
+        ),
         "/etc/keys: Permission denied": PermissionError(13, "Permission denied", "/etc/keys"),
     }
     for text, error in sentences.items():
@@ -189,6 +198,17 @@ def test_what_happens_in_the_middle_of_the_work_is_a_sentence_too():
         assert failures.explain(error) == failures.explain(wrapped)
 
     assert failures.explain(KeyError("a fault of the program")) is None
+
+
+def test_a_server_without_room_is_waited_for_by_processes():
+    answers = {
+        'FATAL:  too many connections for role "routines_parts"': False,
+        "FATAL:  sorry, too many clients already": False,
+        "FATAL:  the database system is starting up": False,
+        'FATAL:  role "nobody" does not exist': True,
+    }
+
+    assert answers == {text: failures.is_refused_login(psycopg.OperationalError(text)) for text in answers}
 
 
 @pytest.fixture(scope="module")

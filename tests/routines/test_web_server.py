@@ -1,5 +1,6 @@
 """The web process and the descriptors it may have."""
 
+import json
 import os
 import resource
 import signal
@@ -7,6 +8,7 @@ import socket
 import subprocess
 import sys
 from contextlib import ExitStack, closing
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
@@ -56,7 +58,7 @@ def test_several_workers_share_the_port_are_replaced_and_end_with_their_parent(s
     with closing(socket.create_server(("127.0.0.1", 0))) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "routines", "web", "--port", str(port), "--workers", "2"]
-    env = {**os.environ, "ROUTINES_DATABASE_URL": settings.database_url}
+    env = {**os.environ, "ROUTINES_DATABASE_URL": settings.database_url, "ROUTINES_TRUSTED_PROXY": "10.0.0.7"}
     url = f"http://127.0.0.1:{port}"
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as web:
         try:
@@ -68,11 +70,13 @@ def test_several_workers_share_the_port_are_replaced_and_end_with_their_parent(s
             new_children = _children_of(web.pid)
         finally:
             web.terminate()
-        stderr = web.stderr.read() if web.stderr else ""
+        lines = [json.loads(line) for line in (web.stderr or [])]
 
     assert 2 == len(old_children)
     assert [401] * 20 == statuses
-    assert "web-1 ended (signal 9)" in stderr
+    assert "web-1 ended (signal 9)" in [line.get("what") for line in lines]
+    assert {version("routines")} == {line["version"] for line in lines if line["event"] == "started"}
+    assert {"setting_ignored", "stopped"} <= {line["event"] for line in lines}
     assert (0, []) == (web.returncode, [pid for pid in new_children if exists(pid)])
 
 
